@@ -1,0 +1,81 @@
+"""Write text with a learned model: python produce_text.py PARAMS [OUT]
+
+Readable for every Python from 2.7 on, like charlstm.py.
+"""
+import argparse
+import os
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description='Write text with parameters that train.py has learned.',
+                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    add = parser.add_argument
+    add('params', metavar='PARAMS', help='checkpoint (.npz) to write with')
+    add('out', metavar='OUT', nargs='?',
+        help='file that the text is appended to (without one: text_output/<name of PARAMS>.out)')
+    add('--length', type=int, default=100, help='characters in a sequence, prime included')
+    add('--count', type=int, default=5, help='sequences')
+    add('--prime', default='', help='text to continue; a random character when empty')
+    add('--method', choices=('normal', 'argmax'), default='normal',
+        help='normal: draw from the distribution; argmax: always the most probable character')
+    add('--random-seed', type=int, help='makes the text repeatable')
+    return parser, parser.parse_args()
+
+
+def output_path(options):
+    if options.out:
+        return options.out
+    name = os.path.splitext(os.path.basename(options.params))[0]
+    return os.path.join(os.path.relpath(HERE), 'text_output', name + '.out')
+
+
+def append(path, text):
+    """Append text to a file, all of it or nothing."""
+    try:
+        with open(path, 'ab') as f:
+            size = f.tell()
+            try:
+                f.write(text.encode('utf-8'))
+                f.flush()
+            except OSError:
+                os.truncate(path, size)
+                raise
+    except OSError as error:
+        raise OSError('cannot write {}: {}'.format(path, error.strerror))
+
+
+def produce(options):
+    from charlstm import CharLSTM
+    for name, least in (('length', 1), ('count', 1)):
+        if getattr(options, name) < least:
+            raise ValueError('--{} is {}: expected at least {}'.format(name, getattr(options, name), least))
+    model = CharLSTM(random_seed=options.random_seed)
+    model.model_setup(options.params)
+    path = output_path(options)
+    append(path, '')                 # says before the work, not after it, that the file cannot be written
+    for i in range(options.count):
+        text = '# sequence {}:\n{}\n\n'.format(
+            i, model.generate_text(options.prime, options.length, options.method))
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        append(path, text)
+    print('appended to {}'.format(path))
+
+
+def main():
+    parser, options = parse_arguments()
+    try:
+        if hasattr(sys.stdout, 'reconfigure'):
+            sys.stdout.reconfigure(errors='replace')        # a terminal that lacks a character shows a mark
+        produce(options)
+    except (ImportError, OSError, ValueError) as error:
+        parser.exit(2, 'produce_text.py: {}\n'.format(error))
+    except KeyboardInterrupt:
+        parser.exit(130, 'produce_text.py: interrupted\n')
+
+
+if __name__ == '__main__':
+    main()

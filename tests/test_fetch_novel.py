@@ -1,0 +1,235 @@
+"""text_input/fetch_novel.py against a server on loopback; nothing here needs a network."""
+import http.server
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[1] / "text_input" / "fetch_novel.py"
+spec = importlib.util.spec_from_file_location("fetch_novel", SCRIPT)
+fetcher = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(fetcher)
+
+NOVEL = ("PRIDE.\n  and\nPREJUDICE\n\nby Jane Austen\n\nIt is a truth universally\nacknowledged\n"
+         + "A line of the tale \u2019 with an \u00e9.\n" * 20_000 + "The last line.\n")
+HEADER = ("The Project Gutenberg eBook of Pride and Prejudice\nLICENCE\n\n"
+          "*** START OF THE PROJECT GUTENBERG EBOOK PRIDE AND PREJUDICE ***\n\n\n")
+FOOTER = "\n\n*** END OF THE PROJECT GUTENBERG EBOOK PRIDE AND PREJUDICE ***\nLICENCE\n"
+
+
+def page_of(text):
+    """The bytes as Project Gutenberg sends them: byte order mark, CRLF."""
+    return b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode("utf-8")
+
+
+PAGE = page_of(HEADER + NOVEL + FOOTER)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        server = self.server
+        server.requests.append(self.path)
+        moved = self.path == "/moved"
+        self.send_response(302 if moved else server.status)
+        if moved:
+            self.send_header("Location", "/novel")
+        elif server.promised is not None:
+            self.send_header("Content-Length", str(server.promised))
+        self.end_headers()
+        if not moved:
+            self.wfile.write(server.body)
+        while server.trickles and not server.over.wait(0.02):
+            self.wfile.write(b".")
+
+    def log_message(self, *args):
+        pass
+
+    def handle(self):
+        try:
+            super().handle()
+        except OSError:  # the client gave up, as it should in some tests
+            pass
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.delenv("CHARLSTM_NOVEL_URL", raising=False)
+
+
+@pytest.fixture
+def server():
+    """Serves `body` with `status`; `promised` is the Content-Length, None for none."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.status, server.body, server.promised = 200, PAGE, len(PAGE)
+    server.trickles, server.over, server.requests = False, threading.Event(), []
+    server.url = "http://127.0.0.1:%d/novel" % server.server_port
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield server
+    server.over.set()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def closed_url():
+    """An address that refuses connections: its port is taken, and nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield "http://127.0.0.1:%d/novel" % taken.getsockname()[1]
+
+
+def assert_fails(folder, url, error, words, timeout=10):
+    """fetch_novel raises `error` with one line that has `words`, and leaves no file."""
+    with pytest.raises(error, match=words) as caught:
+        fetcher.fetch_novel(folder / "novel.txt", url, timeout)
+    assert "\n" not in str(caught.value) and url in str(caught.value)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("promised", [len(PAGE), None])
+def test_novel_is_written_without_licence_mark_and_crlf(server, tmp_path, capsys, promised):
+    server.promised = promised
+    fetcher.fetch_novel(tmp_path / "novel.txt", server.url)
+    assert (tmp_path / "novel.txt").read_bytes() == NOVEL.encode("utf-8")
+    assert [path.name for path in tmp_path.iterdir()] == ["novel.txt"]
+    assert capsys.readouterr() == ("", "")  # no progress bar: stderr is not a terminal
+
+
+def test_redirect_is_followed(server, tmp_path):
+    fetcher.fetch_novel(tmp_path / "novel.txt", server.url.replace("/novel", "/moved"))
+    assert server.requests == ["/moved", "/novel"]
+    assert (tmp_path / "novel.txt").read_bytes() == NOVEL.encode("utf-8")
+
+
+def test_missing_page(server, tmp_path):
+    server.status = 404
+    assert_fails(tmp_path, server.url, OSError, "404")
+
+
+def test_truncated_body(server, tmp_path):
+    server.promised = len(PAGE) + 7
+    words = f"got {len(PAGE):,} bytes, expected {len(PAGE) + 7:,}"
+    assert_fails(tmp_path, server.url, OSError, words)
+
+
+@pytest.mark.parametrize("body, words", [
+    (b"<!DOCTYPE html>\n<html><form>Log in</form></html>", "got 48 characters beginning '<!DOC"),
+    (b"", "got 0 characters"),
+    (page_of(HEADER + NOVEL), "START and END"),
+    (page_of(NOVEL + FOOTER), "START and END"),
+    (page_of(HEADER + NOVEL.replace("truth", "falsehood") + FOOTER), "Pride and Prejudice"),
+    (page_of(HEADER + NOVEL[:5000] + FOOTER), "expected 500,000 to 1,500,000"),
+    (page_of(HEADER + NOVEL * 3 + FOOTER), "expected 500,000 to 1,500,000"),
+    (PAGE.decode("utf-8").encode("utf-16"), "utf-8"),
+], ids=["login page", "empty", "no end", "no start", "other book", "short", "long", "utf-16"])
+def test_page_that_is_not_the_novel(server, tmp_path, body, words):
+    server.body, server.promised = body, len(body)
+    assert_fails(tmp_path, server.url, ValueError, words)
+
+
+@pytest.mark.parametrize("promised", [len(PAGE), None])
+def test_body_too_large_for_memory(server, tmp_path, monkeypatch, promised):
+    server.promised = promised
+    monkeypatch.setattr(fetcher, "MAX_BYTES", 100_000)
+    assert_fails(tmp_path, server.url, ValueError, "got over 100,000 bytes")
+
+
+def test_server_that_never_answers(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the backlog takes the connection
+        url = "http://127.0.0.1:%d/novel" % silent.getsockname()[1]
+        assert_fails(tmp_path, url, OSError, "the server hangs", timeout=0.5)
+
+
+def test_server_that_trickles(server, tmp_path):
+    server.trickles, server.promised = True, len(PAGE) * 2
+    assert_fails(tmp_path, server.url, OSError, "the server hangs", timeout=0.5)
+
+
+def test_name_server_that_never_answers(tmp_path, monkeypatch):
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: over.wait() and [])
+    try:
+        assert_fails(tmp_path, "http://name.invalid/", OSError, "the server hangs", timeout=0.5)
+    finally:
+        over.set()
+
+
+def test_connection_refused(closed_url, tmp_path):
+    assert_fails(tmp_path, closed_url, OSError, "try again later")
+
+
+def test_malformed_address(tmp_path):
+    assert_fails(tmp_path, "no-address", ValueError, "unknown url type")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, PermissionError])
+def test_interrupted_write_leaves_nothing(server, tmp_path, monkeypatch, error):
+    def fail(*args):
+        raise error
+    monkeypatch.setattr(fetcher.os, "replace", fail)
+    with pytest.raises(error):
+        fetcher.fetch_novel(tmp_path / "novel.txt", server.url)
+    with pytest.raises(error):
+        fetcher.write_python_reference(tmp_path / "reference.txt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_existing_file_is_not_overwritten(server, tmp_path):
+    path = tmp_path / "prideandprejudice.txt"
+    path.write_bytes(b"mine\r\n")
+    with pytest.raises(FileExistsError, match="exists already"):
+        fetcher.fetch_novel(path, server.url)
+    assert fetcher.ensure_default_text(tmp_path, server.url) == str(path)
+    assert path.read_bytes() == b"mine\r\n" and server.requests == []
+
+
+def test_default_text_is_the_novel(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("CHARLSTM_NOVEL_URL", server.url)
+    lines = []
+    path = fetcher.ensure_default_text(tmp_path, report=lines.append)
+    assert path == str(tmp_path / "prideandprejudice.txt")
+    assert Path(path).read_bytes() == NOVEL.encode("utf-8") and lines == []
+
+
+def test_default_text_is_the_python_reference_without_the_novel(closed_url, tmp_path):
+    from pydoc_data.topics import topics
+    lines = []
+    path = fetcher.ensure_default_text(tmp_path, closed_url, report=lines.append)
+    assert path == str(tmp_path / "python_reference.txt")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["python_reference.txt"]
+    text = Path(path).read_bytes().decode("utf-8")
+    assert text == "\n".join(topic for _, topic in sorted(topics.items()))
+    assert len(text) > 400_000
+    assert len(lines) == 1 and "\n" not in lines[0] and closed_url in lines[0]
+
+    Path(path).write_bytes(b"kept")
+    assert fetcher.ensure_default_text(tmp_path, closed_url, report=lines.append) == path
+    assert Path(path).read_bytes() == b"kept"
+
+
+def test_script_by_itself(server, closed_url, tmp_path):
+    script = tmp_path / SCRIPT.name  # a copy, because it writes beside itself
+    script.write_bytes(SCRIPT.read_bytes())
+    novel = tmp_path / "prideandprejudice.txt"
+
+    def run(url):
+        return subprocess.run([sys.executable, str(script)], universal_newlines=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              env=dict(os.environ, CHARLSTM_NOVEL_URL=url))
+
+    refused = run(closed_url)
+    assert refused.returncode == 2 and refused.stdout == "" and not novel.exists()
+    assert refused.stderr.count("\n") == 1 and closed_url in refused.stderr
+
+    fetched = run(server.url)
+    assert (fetched.returncode, fetched.stderr) == (0, "") and "wrote" in fetched.stdout
+    assert novel.read_bytes() == NOVEL.encode("utf-8")
+
+    again = run(closed_url)
+    assert (again.returncode, again.stderr) == (0, "") and "exists already" in again.stdout

@@ -1,0 +1,183 @@
+"""Fetches the default text, Pride and Prejudice, from Project Gutenberg.
+
+    python text_input/fetch_novel.py        # writes text_input/prideandprejudice.txt
+
+Where the novel cannot be had, `ensure_default_text` goes on with a text that every
+Python carries: its own language reference. The environment variable CHARLSTM_NOVEL_URL
+replaces the address, for a mirror or a test's own server.
+"""
+import os
+import queue
+import re
+import sys
+import threading
+from http.client import HTTPException
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from tqdm import tqdm
+
+NOVEL_URL = "https://www.gutenberg.org/ebooks/1342.txt.utf-8"
+BLOCK = 64 * 1024                    # bytes that must arrive in each `timeout`
+MAX_BYTES = 10_000_000               # bounds memory; the novel has about 750,000
+NOVEL_LENGTH = (500_000, 1_500_000)  # characters, with room for other editions
+
+START = re.compile(r"\*\*\* ?START OF TH(?:E|IS) PROJECT GUTENBERG EBOOK[^*]*\*\*\*")
+END = re.compile(r"\*\*\* ?END OF TH(?:E|IS) PROJECT GUTENBERG EBOOK")
+OPENING = re.compile(r"pride\W+and\W+prejudice.*?truth\s+universally\s+acknowledged",
+                     re.IGNORECASE | re.DOTALL)
+
+
+def _receive(url, timeout, messages, stop):
+    """Puts on `messages`: the size promised or None, the blocks, and b"" or what failed."""
+    try:
+        request = Request(url, headers={"User-Agent": "CharLSTM fetch_novel"})
+        # Twice, so that the reader of `messages` gives up first, and in its own words.
+        with urlopen(request, timeout=2 * timeout) as response:
+            size = response.headers.get("Content-Length", "")
+            messages.put(int(size) if size.isdecimal() else None)
+            block = None
+            while block != b"" and not stop.is_set():
+                block = response.read(BLOCK)
+                messages.put(block)
+    except Exception as error:  # raised again by the reader, whatever it is
+        if isinstance(error, HTTPError):
+            error.close()  # it holds the connection
+        messages.put(error)
+
+
+def _download(url, timeout):
+    """The whole body at `url`, bytes; `timeout` and the errors are fetch_novel's."""
+    messages, stop = queue.Queue(), threading.Event()
+
+    def next_message():
+        try:
+            message = messages.get(timeout=timeout)
+        except queue.Empty:
+            raise TimeoutError(f"the server hangs: got no answer, or not {BLOCK:,} bytes "
+                               f"more of it, in the {timeout:g} s expected") from None
+        if isinstance(message, Exception):
+            raise message
+        return message
+
+    # A thread, because no socket timeout covers a name server that hangs or a server that
+    # trickles; a daemon, so that one left waiting does not keep the program from ending.
+    threading.Thread(target=_receive, args=(url, timeout, messages, stop), daemon=True).start()
+    body = bytearray()
+    try:
+        promised = next_message()
+        # disable=None: no bar where stderr is not a terminal
+        with tqdm(total=promised, unit="B", unit_scale=True, desc="novel", disable=None) as bar:
+            for block in iter(next_message, b""):
+                body += block
+                bar.update(len(block))
+                if len(body) > MAX_BYTES:
+                    raise ValueError(f"got over {MAX_BYTES:,} bytes, expected at most that")
+    finally:
+        stop.set()
+    if promised not in (None, len(body)):
+        raise OSError(f"the download broke off: got {len(body):,} bytes, expected {promised:,}")
+    return bytes(body)
+
+
+def _extract_novel(page):
+    """The novel in Gutenberg's bytes: no licence, no byte order mark, LF; else ValueError."""
+    text = page.decode("utf-8-sig").replace("\r\n", "\n")
+    start = START.search(text)
+    end = END.search(text, start.end()) if start else None
+    if not (end and OPENING.search(text, start.start(), end.start())):
+        raise ValueError(f"got {len(text):,} characters beginning {text[:40]!a}, expected Pride "
+                         "and Prejudice between Project Gutenberg's START and END lines")
+    novel = text[start.end():end.start()].strip() + "\n"
+    if not NOVEL_LENGTH[0] <= len(novel) <= NOVEL_LENGTH[1]:
+        raise ValueError("got a novel of {:,} characters, expected {:,} to {:,}".format(
+            len(novel), *NOVEL_LENGTH))
+    return novel
+
+
+def _write_atomically(path, text):
+    """Writes UTF-8 with LF, so that `path` never holds half a text; else OSError."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    finally:  # after KeyboardInterrupt too
+        if os.path.exists(temporary):
+            os.remove(temporary)
+
+
+def fetch_novel(path, url=None, timeout=10):
+    """Downloads Pride and Prejudice to `path`, a file that must not exist yet.
+
+    url: None takes the environment's CHARLSTM_NOVEL_URL, else NOVEL_URL.
+    timeout: seconds for the answer to begin (name look-up, connection and redirects
+    together), and then for each BLOCK of the body. So a hang and a trickle both end, and a
+    slow line (over 6.5 kB/s at 10 s) does not. Not a limit on the whole download.
+
+    Raises, with one line, OSError (no connection, HTTP status, timeout, broken off, `path`
+    exists or cannot be written) or ValueError (what came is not the novel, or the address
+    is malformed), and then leaves no file.
+    """
+    if os.path.exists(path):
+        raise FileExistsError(f"{path} exists already; delete it to fetch the novel again")
+    url = url or os.environ.get("CHARLSTM_NOVEL_URL") or NOVEL_URL
+    try:
+        novel = _extract_novel(_download(url, timeout))
+    except (OSError, HTTPException, ValueError) as error:
+        kind = ValueError if isinstance(error, ValueError) else OSError
+        why = " ".join(str(error).split())
+        raise kind(f"{url}: {why}; try again later, or save the novel as {path}") from error
+    _write_atomically(path, novel)
+
+
+def write_python_reference(path):
+    """Writes Python's language reference, the topics that help() shows, to `path`.
+
+    About 450,000 characters, in the order of the topics' keys; they differ a little from
+    one Python version to the next. Raises OSError.
+    """
+    try:
+        from pydoc_data.topics import topics  # large, and seldom needed
+    except ImportError as error:
+        raise OSError("this Python lacks the module pydoc_data, expected for its language "
+                      "reference; use a text file of your own") from error
+    _write_atomically(path, "\n".join(topics[key] for key in sorted(topics)))
+
+
+def ensure_default_text(folder, url=None, timeout=10, report=print):
+    """The path of the default text in `folder`: the novel, fetched when it is not there.
+
+    Where that fails, `report` gets one line and the path is that of Python's language
+    reference, written when it is not there. `url` and `timeout` are fetch_novel's. Raises
+    OSError when the reference cannot be written either.
+    """
+    novel = os.path.join(folder, "prideandprejudice.txt")
+    reference = os.path.join(folder, "python_reference.txt")
+    if os.path.exists(novel):
+        return novel
+    try:
+        fetch_novel(novel, url, timeout)
+        return novel
+    except (OSError, ValueError) as error:
+        report(f"No novel ({error}). Going on with Python's language reference, {reference}")
+    if not os.path.exists(reference):
+        write_python_reference(reference)
+    return reference
+
+
+def main():
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "prideandprejudice.txt")
+    try:
+        fetch_novel(path)
+        print(f"wrote {path}")
+    except FileExistsError as error:
+        print(error)
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
