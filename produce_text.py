@@ -9,20 +9,21 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def parse_arguments():
-    parser = argparse.ArgumentParser(description='Write text with parameters that train.py has learned.',
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+def build_parser():
+    parser = argparse.ArgumentParser(description='Write text with parameters that train.py has learned.')
     add = parser.add_argument
     add('params', metavar='PARAMS', help='checkpoint (.npz) to write with')
     add('out', metavar='OUT', nargs='?',
-        help='file that the text is appended to (without one: text_output/<name of PARAMS>.out)')
-    add('--length', type=int, default=100, help='characters in a sequence, prime included')
-    add('--count', type=int, default=5, help='sequences')
-    add('--prime', default='', help='text to continue; a random character when empty')
+        help='file that the text is appended to (default: text_output/<name of PARAMS>.out beside this script)')
+    add('--length', type=int, metavar='N', default=100,
+        help='characters in a sequence, prime included (default: %(default)s)')
+    add('--count', type=int, metavar='N', default=5, help='sequences (default: %(default)s)')
+    add('--prime', metavar='TEXT', default='', help='text to continue (default: a random character)')
     add('--method', choices=('normal', 'argmax'), default='normal',
-        help='normal: draw from the distribution; argmax: always the most probable character')
-    add('--random-seed', type=int, help='makes the text repeatable')
-    return parser, parser.parse_args()
+        help='normal: draw from the distribution; argmax: always the most probable character (default: %(default)s)')
+    add('--random-seed', type=int, metavar='N',
+        help='whole number that makes the text repeatable (default: a new one each time)')
+    return parser
 
 
 def output_path(options):
@@ -66,7 +67,8 @@ def produce(options):
 
 
 def main():
-    parser, options = parse_arguments()
+    parser = build_parser()
+    options = parser.parse_args()
     try:
         if hasattr(sys.stdout, 'reconfigure'):
             sys.stdout.reconfigure(errors='replace')        # a terminal that lacks a character shows a mark

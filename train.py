@@ -17,40 +17,47 @@ QUIET = 30         # seconds between lines of progress where there is no termina
 INTERRUPTED = 130  # exit status of a program that Ctrl-C ended
 
 
-def parse_arguments():
+def build_parser():
     parser = argparse.ArgumentParser(
-        description='Learn to write text by reading one, character by character.',
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    add = parser.add_argument
-    add('input', nargs='?', help='text file to learn (without one: %s, fetched when it is not there)' % DEFAULT_INPUT)
-    add('run', nargs='?', default='run0', help='name of this run, first part of the names of its results')
-    group = parser.add_argument_group('text')
-    add = group.add_argument
-    add('--batch-size', type=int, default=50, help='sequences in a batch')
-    add('--seq-length', type=int, default=50, help='characters in a sequence')
-    add('--ratio-valid', type=float, default=0.30, help='share of the text, at its end, kept for validation')
-    add('--encoding', default='utf-8', help='of the text file')
-    group = parser.add_argument_group('model and learning')
-    add = group.add_argument
-    add('--num-units1', type=int, default=256, help='units of layer 1')
-    add('--num-units2', type=int, default=256, help='units of layer 2')
-    add('--lrate', type=float, default=2e-3, help='learning rate')
-    add('--lrate-decay', type=float, default=0.97, help='factor on the rate at each epoch from --lrate-decay-epoch on')
-    add('--lrate-decay-epoch', type=int, default=10, help='first epoch with a smaller rate')
-    add('--drate', type=float, default=0.95, help='decay of the running averages of RMSprop')
-    add('--eps', type=float, default=1e-8, help='added to the divisor of RMSprop')
-    add('--bptt-maxdepth', type=int, default=50,
-        help='steps at the end of a batch that give a gradient; earlier ones give none; -1: all give one')
-    add('--l1', type=float, default=0.0, help='weight of the sum of absolute parameters')
-    add('--l2', type=float, default=0.0, help='weight of the sum of squared parameters')
-    add('--random-seed', type=int, help='makes a run repeatable')
-    group = parser.add_argument_group('run')
-    add = group.add_argument
-    add('--epochs', type=int, default=75, help='times to read the training text')
-    add('--save-every', type=int, default=10, help='epochs between checkpoints')
-    add('--output-dir', default=os.path.join(HERE, 'training_results'), help='where results are written')
-    add('--overwrite', action='store_true', help='replace results of an earlier run of this name')
-    return parser, parser.parse_args()
+        description='Learn to write text by reading one, character by character. Writes checkpoints, two logs and a '
+                    'picture of the costs, under names that begin <run>_<input file name>.')
+    parser.add_argument('input', nargs='?', help='text file to learn (default: {}, which is fetched where it is '
+                                                 'missing)'.format(DEFAULT_INPUT))
+    parser.add_argument('run', nargs='?', default='run0', help='name of this run (default: %(default)s)')
+
+    def group(title, *options):
+        added = parser.add_argument_group(title)
+        for name, kind, default, text in options:
+            shown = ' (default: %(default)s)' if default is not None else ''
+            metavar = {int: 'N', float: 'X', str: 'NAME'}[kind]
+            added.add_argument('--' + name, type=kind, default=default, metavar=metavar, help=text + shown)
+        return added
+
+    group('text',
+          ('batch-size', int, 50, 'sequences in a batch'),
+          ('seq-length', int, 50, 'characters in a sequence'),
+          ('ratio-valid', float, 0.3, 'share of the text, at its end, kept for validation'),
+          ('encoding', str, 'utf-8', 'encoding of the text file'))
+    group('model',
+          ('num-units1', int, 256, 'units of layer 1'),
+          ('num-units2', int, 256, 'units of layer 2'))
+    group('learning',
+          ('lrate', float, 2e-3, 'learning rate'),
+          ('lrate-decay', float, 0.97, 'factor on the rate at each epoch from --lrate-decay-epoch on'),
+          ('lrate-decay-epoch', int, 10, 'first epoch with a smaller rate'),
+          ('drate', float, 0.95, 'decay of the running averages of RMSprop'),
+          ('eps', float, 1e-8, 'added to the divisor of RMSprop'),
+          ('bptt-maxdepth', int, 50, 'steps at the end of each sequence that are learned from; -1: all'),
+          ('l1', float, 0.0, 'weight of the sum of absolute parameters'),
+          ('l2', float, 0.0, 'weight of the sum of squared parameters'),
+          ('random-seed', int, None, 'whole number that makes a run repeatable (default: a new one each time)'))
+    run = group('run',
+                ('epochs', int, 75, 'times to read the training text'),
+                ('save-every', int, 10, 'epochs between checkpoints'))
+    run.add_argument('--output-dir', metavar='DIR', default=os.path.join(HERE, 'training_results'),
+                     help='folder for the results (default: training_results beside this script)')
+    run.add_argument('--overwrite', action='store_true', help='replace the results of an earlier run of this name')
+    return parser
 
 
 def check(options):
@@ -153,9 +160,11 @@ class Curves(object):
         steps = np.array(self.steps[:len(self.steps) // width * width]).reshape(-1, width, 3).mean(axis=1)
         epochs = np.array(self.epochs)
         axes.plot(steps[:, 0], steps[:, 1], color='#9ecae1', linewidth=1, label='training, a batch')
-        axes.plot(epochs[:, 0], epochs[:, 1], color='#08519c', marker='o', markersize=4, label='training, mean of epoch')
+        axes.plot(epochs[:, 0] - 0.5, epochs[:, 1], color='#08519c', marker='o', markersize=4,
+                  label='training, mean of an epoch, at its middle')
         if np.isfinite(epochs[:, 2]).any():
-            axes.plot(epochs[:, 0], epochs[:, 2], color='#d94801', marker='o', markersize=4, label='validation, all batches')
+            axes.plot(epochs[:, 0], epochs[:, 2], color='#d94801', marker='o', markersize=4,
+                      label='validation, all batches')
         axes.set(xlabel='epoch', ylabel='cost, nats per character', title=title, xlim=(0, None))
         axes.grid(alpha=0.3)
         axes.legend()
@@ -341,9 +350,9 @@ def train(options):
 
 
 def main():
-    parser, options = parse_arguments()
+    parser = build_parser()
     try:
-        sys.exit(train(options))
+        sys.exit(train(parser.parse_args()))
     except (ImportError, OSError, ValueError) as error:
         parser.exit(2, 'train.py: {}\n'.format(error))
     except KeyboardInterrupt:
