@@ -36,6 +36,7 @@ import numbers
 import os
 import warnings
 import zipfile
+import zlib
 from collections.abc import Sequence
 
 try:
@@ -64,6 +65,16 @@ def _set_by_user():
     return set(flags + in_rc)
 
 
+def _code_version(op):
+    """A version of the C code of one of Theano's COps.
+
+    Their own is a hash(), which differs from process to process, so that each
+    process would compile them again.
+    """
+    parameters = op.params_type.c_code_cache_version() if hasattr(op, 'params_type') else ()
+    return (zlib.crc32(''.join(op.func_codes).encode()), parameters)
+
+
 def _import_theano():
     """Import Theano with THEANO_DEFAULTS where the user set nothing, and without its noise."""
     before = os.environ.get('THEANO_FLAGS')
@@ -86,6 +97,7 @@ def _import_theano():
             del os.environ['THEANO_FLAGS']
         else:
             os.environ['THEANO_FLAGS'] = before
+    theano.gof.op.COp.c_code_cache_version = _code_version
     return theano
 
 
@@ -95,6 +107,7 @@ except Exception as problem:       # Theano beside a NumPy or SciPy it does not 
     raise ImportError('Theano 1.0.5 cannot be imported ({}): run "pip install -r requirements.txt"'.format(
         ' '.join(str(problem).split())))
 T = theano.tensor
+import lstm_op                     # after Theano's configuration
 
 
 def _warn(line):
@@ -289,16 +302,15 @@ def lstm_step(a_x, h_prev, C_prev, W_T):
     return h, C
 
 
-def lstm_layer(a_x, W_T, truncate):
-    """An LSTM layer over whole sequences, from zero states.
+def _scan(a_x, W, state, truncate):
+    """A layer over whole sequences, for pre-activations a_x (T,B,4H), W (4,H,H) and state (h, C), each (B,H).
 
-    a_x (T,B,4H), W_T (H,4H); truncate: the gradient flows through the last so
-    many steps, -1 for all. Returns h (T,B,H).
+    truncate: the gradient flows through the last so many steps, -1 for all.
+    Returns h (T,B,H) and the state after the last step.
     """
-    zeros = T.zeros_like(a_x[0, :, :W_T.shape[0]])           # (B, H)
-    (h, _), _ = theano.scan(lstm_step, sequences=a_x, outputs_info=[zeros, zeros],
-                            non_sequences=[W_T], truncate_gradient=truncate, strict=True)
-    return h
+    (h, C), _ = theano.scan(lstm_step, sequences=a_x, outputs_info=list(state), non_sequences=[stacked(W)],
+                            truncate_gradient=truncate, strict=True)
+    return h, (h[-1], C[-1])
 
 
 def stacked(U):
@@ -306,34 +318,52 @@ def stacked(U):
     return U.reshape((-1, U.shape[2])).T
 
 
-def read_characters(x, p):
-    """Layer 1's view of characters x, int (N,): pre-activations (N, 4 H1).
+class ScanLayers(object):
+    """What the model is made of, in Theano's own operations.
 
-    A product with one-hot vectors picks rows of the weights, so rows are
-    picked. Adding the bias to the V rows is cheaper than to N of them.
+    These four functions say what is computed, and run everywhere. lstm_op has
+    them again, with the same arguments and numbers, for CPUs alone but faster.
     """
-    return (stacked(p['U1']) + p['b1'].flatten())[x]
+
+    dot = staticmethod(T.dot)
+
+    @staticmethod
+    def read_characters(x, U, W, b, state, truncate):
+        """A layer that reads characters x (T,B), with U (4,H,V), W (4,H,H), b (4,H) and state (h, C), each (B,H).
+
+        A product with one-hot vectors picks rows of the weights, so rows are
+        picked. Adding the bias to the V rows is cheaper than to T*B of them.
+        Returns h (T,B,H) and the state after the last step.
+        """
+        a_x = (stacked(U) + b.flatten())[x.flatten()]                                # (T*B, 4H)
+        return _scan(a_x.reshape((x.shape[0], x.shape[1], -1)), W, state, truncate)
+
+    @staticmethod
+    def read_vectors(v, U, W, b, state, truncate):
+        """A layer that reads vectors v (T,B,n), with U (4,H,n); the rest as in read_characters."""
+        a_x = T.dot(v.reshape((-1, v.shape[2])), stacked(U)) + b.flatten()           # (T*B, 4H)
+        return _scan(a_x.reshape((v.shape[0], v.shape[1], -1)), W, state, truncate)
+
+    @staticmethod
+    def cross_entropy(scores, c, y):
+        """Softmax and its cost, for scores (T*B,V), bias c (V,) and targets y (T,B).
+
+        Returns costs -log p[y] (T,B), in nats; the most probable characters,
+        int (T,B); and the probabilities p = softmax(scores + c) (T*B,V).
+        """
+        costs, p, best = T.nnet.crossentropy_softmax_argmax_1hot_with_bias(scores, c, y.flatten())
+        return costs.reshape(y.shape), best.reshape(y.shape), p
 
 
-def read_layer(h, p):
-    """Layer 2's view of layer 1's h (N, H1): pre-activations (N, 4 H2)."""
-    return T.dot(h, stacked(p['U2'])) + p['b2'].flatten()
+def logits(x, states, p, layers, truncate=-1):
+    """Scores (T*B, V) of the next characters, without the bias c, for characters x (T,B).
 
-
-def logits(x, p, truncate=-1):
-    """Scores (T*B, V) of the next characters, without the bias c, for characters x (T,B)."""
-    steps, batch = x.shape
-    a1 = read_characters(x.flatten(), p)                                             # (T*B, 4 H1)
-    h1 = lstm_layer(a1.reshape((steps, batch, -1)), stacked(p['W1']), truncate)      # (T, B, H1)
-    a2 = read_layer(h1.reshape((steps * batch, -1)), p)                              # (T*B, 4 H2)
-    h2 = lstm_layer(a2.reshape((steps, batch, -1)), stacked(p['W2']), truncate)      # (T, B, H2)
-    return T.dot(h2.reshape((steps * batch, -1)), p['V'].T)                          # (T*B, V)
-
-
-def cross_entropy(scores, c, y):
-    """Costs, nats (T,B), and most probable characters, int (T,B), for scores (T*B,V) and targets y (T,B)."""
-    costs, _, best = T.nnet.crossentropy_softmax_argmax_1hot_with_bias(scores, c, y.flatten())
-    return costs.reshape(y.shape), best.reshape(y.shape)
+    states: h1, C1 (B,H1) and h2, C2 (B,H2) before the first step. Returns the
+    scores and the states after the last step.
+    """
+    h1, after1 = layers.read_characters(x, p['U1'], p['W1'], p['b1'], states[:2], truncate)     # (T, B, H1)
+    h2, after2 = layers.read_vectors(h1, p['U2'], p['W2'], p['b2'], states[2:], truncate)       # (T, B, H2)
+    return layers.dot(h2.reshape((-1, h2.shape[2])), p['V'].T), after1 + after2
 
 
 def penalty(parameters, l1, l2):
@@ -449,6 +479,16 @@ def _as_batch(name, values, V):
 
 # ---------------------------------------------------------------- CharLSTM
 
+# Characters that are sampled before they are shown: few at first, to show something soon, then
+# more, since each time the kernel packs the weights again.
+FIRST_PIECE, LONGEST_PIECE = 32, 1024
+
+
+def _kernel_runs():
+    """Whether lstm_op can be tried: on a CPU, with a compiler, in a type it has."""
+    return bool(theano.config.cxx) and theano.config.device == 'cpu' and theano.config.floatX in ('float32', 'float64')
+
+
 class CharLSTM(object):
     """A two-layer LSTM that learns to write text, character by character.
 
@@ -467,7 +507,8 @@ class CharLSTM(object):
     and machine the numbers are the same.
     """
 
-    def __init__(self, random_seed=None):
+    def __init__(self, random_seed=None, kernel=True):
+        """kernel: whether to use the C kernel of lstm_op, on CPUs with a compiler, or theano.scan always."""
         if random_seed is not None:
             _check_whole('random_seed', random_seed, 0)
         self.random = np.random.default_rng(random_seed)
@@ -475,6 +516,7 @@ class CharLSTM(object):
         self.X, self.Y, self.n_batches = {}, {}, {}
         self.p, self.lp = {}, {}
         self._functions = {}           # compiled, by name
+        self._layers = lstm_op if kernel and _kernel_runs() else ScanLayers
         self._codes = None             # the text as numbers of uchar
 
     # ---- the text
@@ -624,57 +666,81 @@ class CharLSTM(object):
         if not self.p:
             raise ValueError('no model yet: call model_setup first')
         if name not in self._functions:
-            self._functions[name] = getattr(self, '_compile_' + name)()
+            build = getattr(self, '_compile_' + name)
+            try:
+                self._functions[name] = build(self._layers)
+            except Exception as error:         # what Theano raises when a compiler fails
+                if self._layers is ScanLayers:
+                    raise
+                _warn('the C kernel does not compile here, so the slower theano.scan takes its place ({})'.format(
+                    ' '.join(str(error).split())[:200]))
+                self._layers = ScanLayers
+                self._functions[name] = build(self._layers)
         return self._functions[name]
 
     def _V(self):
         return self.p['c'].get_value(borrow=True).shape[0]
 
-    def _compile_predict(self):
-        x = T.imatrix('x')                                                         # (T, B)
-        probabilities = T.nnet.softmax(logits(x, self.p) + self.p['c'])            # (T*B, V)
-        best = T.argmax(probabilities, axis=1)                                     # (T*B,)
-        return theano.function([x], [probabilities.reshape((x.shape[0], x.shape[1], -1)), best.reshape(x.shape)])
+    def _zero_states(self, B):
+        """The states h1, C1, h2, C2 before a text, (B,H1) and (B,H2)."""
+        H1, H2 = [self.p[name].get_value(borrow=True).shape[-1] for name in ('W1', 'W2')]
+        return [np.zeros((B, H), theano.config.floatX) for H in (H1, H1, H2, H2)]
 
-    def _compile_check(self):
-        x, y = T.imatrices('x', 'y')                                               # (T, B)
-        costs, best = cross_entropy(logits(x, self.p), self.p['c'], y)
-        return theano.function([x, y], [costs.mean(), best])
+    def _compile_predict(self, layers):
+        """Characters (T,B) and states to probabilities (T*B,V) and the new states."""
+        x, states = T.imatrix('x'), T.matrices('h1', 'C1', 'h2', 'C2')
+        scores, after = logits(x, states, self.p, layers)
+        _, _, probabilities = layers.cross_entropy(scores, self.p['c'], x)     # whose targets do not matter here
+        return theano.function([x] + states, [probabilities] + list(after))
 
-    def _gradients(self, costs, parameters):
-        """Gradients of the mean cost with its penalties, costs (T,B), through the last bptt_maxdepth steps."""
-        learned = costs if self.lp['bptt_maxdepth'] == -1 else costs[-self.lp['bptt_maxdepth']:]
-        objective = learned.sum() + penalty(parameters, self.lp['l1'], self.lp['l2'])
-        return T.grad(objective / T.cast(costs.size, theano.config.floatX), parameters)
+    def _compile_check(self, layers):
+        """Characters and targets (T,B) and states to the mean cost and the best characters."""
+        x, y = T.imatrices('x', 'y')
+        states = T.matrices('h1', 'C1', 'h2', 'C2')
+        scores, _ = logits(x, states, self.p, layers)
+        costs, best, _ = layers.cross_entropy(scores, self.p['c'], y)
+        return theano.function([x, y] + states, [costs.mean(), best])
 
-    def _compile_train(self, rule):
-        """A training step. rule: gradients to the steps to subtract and further updates."""
-        x, y = T.imatrices('x', 'y')                                               # (T, B)
+    def _weights(self, shape):
+        """What each cost of a batch (T,B) counts in the mean that is learned from: none before the last
+        bptt_maxdepth steps."""
+        depth, weights = self.lp['bptt_maxdepth'], np.full(shape, 1 / (shape[0] * shape[1]), theano.config.floatX)
+        if depth != -1:
+            weights[:-depth] = 0
+        return weights
+
+    def _gradients(self, costs, weights, parameters):
+        """Gradients of the weighted costs (T,B) with the penalties."""
+        objective = (costs * weights).sum()
+        if self.lp['l1'] or self.lp['l2']:
+            objective += penalty(parameters, self.lp['l1'], self.lp['l2']) / T.cast(costs.size, costs.dtype)
+        return T.grad(objective, parameters)
+
+    def _compile_train(self, layers, rule):
+        """A training step: what check takes and _weights, to what it gives and the update ratios.
+
+        rule: from gradients to the steps to subtract and to further updates.
+        """
+        x, y = T.imatrices('x', 'y')
+        weights, states = T.matrix('weights'), T.matrices('h1', 'C1', 'h2', 'C2')
         parameters = [self.p[name] for name in NAMES]
-        costs, best = cross_entropy(logits(x, self.p, self.lp['bptt_maxdepth']), self.p['c'], y)
-        steps, updates = rule(self._gradients(costs, parameters))
+        scores, _ = logits(x, states, self.p, layers, self.lp['bptt_maxdepth'])
+        costs, best, _ = layers.cross_entropy(scores, self.p['c'], y)
+        steps, updates = rule(self._gradients(costs, weights, parameters))
         updates = updates + [(p, p - step) for p, step in zip(parameters, steps)]
-        return theano.function([x, y], [costs.mean(), best] + update_ratios(steps, parameters), updates=updates)
+        return theano.function([x, y] + states + [weights], [costs.mean(), best] + update_ratios(steps, parameters),
+                               updates=updates)
 
-    def _compile_train_rmsprop(self):
+    def _compile_train_rmsprop(self, layers):
         averages = [theano.shared(np.zeros_like(self.p[name].get_value(borrow=True)), 'm_' + name) for name in NAMES]
 
         def rule(gradients):
             steps, new = rmsprop(gradients, averages, self.dyn_lrate, self.lp['drate'], self.lp['eps'])
             return steps, list(zip(averages, new))
-        return self._compile_train(rule)
+        return self._compile_train(layers, rule)
 
-    def _compile_train_sgd(self):
-        return self._compile_train(lambda gradients: (sgd(gradients, self.dyn_lrate), []))
-
-    def _compile_step(self):
-        """One step for sampling: characters (B,) and states to probabilities (B,V) and new states."""
-        x = T.ivector('x')                                                         # (B,)
-        h1, C1, h2, C2 = states = T.matrices('h1', 'C1', 'h2', 'C2')               # (B, H1), (B, H2)
-        h1, C1 = lstm_step(read_characters(x, self.p), h1, C1, stacked(self.p['W1']))
-        h2, C2 = lstm_step(read_layer(h1, self.p), h2, C2, stacked(self.p['W2']))
-        probabilities = T.nnet.softmax(T.dot(h2, self.p['V'].T) + self.p['c'])     # (B, V)
-        return theano.function([x] + states, [probabilities, h1, C1, h2, C2])
+    def _compile_train_sgd(self, layers):
+        return self._compile_train(layers, lambda gradients: (sgd(gradients, self.dyn_lrate), []))
 
     # ---- what is done with it
 
@@ -689,7 +755,9 @@ class CharLSTM(object):
         Returns [probabilities (T,B,V), the most probable characters, int (T,B)].
         """
         predict = self._function('predict')
-        return predict(_as_batch('x', x, self._V()))
+        x = _as_batch('x', x, self._V())
+        probabilities = predict(x, *self._zero_states(x.shape[1]))[0]              # (T*B, V)
+        return [probabilities.reshape(x.shape + (-1,)), probabilities.argmax(axis=1).reshape(x.shape)]
 
     def theano_check(self, x, y):
         """The mean cost, in nats a character, of predicting y from x, int (T,B) or (T,).
@@ -705,57 +773,85 @@ class CharLSTM(object):
         before the step, then the update ratios ||step|| / ||p|| of U1 W1 b1 U2
         W2 b2 V c. The cost is without penalties.
         """
-        return self._on_batch('train_rmsprop', x, y)
+        return self._on_batch('train_rmsprop', x, y, weighted=True)
 
     def theano_train_sgd(self, x, y):
         """One step of plain gradient descent; takes and returns what theano_train_rmsprop does."""
-        return self._on_batch('train_sgd', x, y)
+        return self._on_batch('train_sgd', x, y, weighted=True)
 
-    def _on_batch(self, name, x, y):
+    def _on_batch(self, name, x, y, weighted=False):
         function = self._function(name)
         x, y = _as_batch('x', x, self._V()), _as_batch('y', y, self._V())
         if x.shape != y.shape:
             raise ValueError('x has shape {} and y {}: expected the same'.format(x.shape, y.shape))
-        return function(x, y)
+        inputs = [x, y] + self._zero_states(x.shape[1]) + ([self._weights(x.shape)] if weighted else [])
+        return function(*inputs)
 
-    def generate_text(self, seed='', text_length=100, method='normal'):
+    def generate_text(self, seed='', text_length=100, method='normal', count=None):
         """Continue seed, or a random character when it is empty, to text_length characters in all.
 
         method 'normal' draws each character from the distribution that the
         model predicts, 'argmax' takes the most probable. A seed that is long
-        enough already comes back as it is. Raises ValueError for another
-        method, or a seed with characters that the model does not know.
+        enough already comes back as it is. With count, returns a list of so
+        many texts, made together. Raises ValueError for another method, or a
+        seed with characters that the model does not know.
         """
+        pieces = self.stream_text(seed, text_length, method, 1 if count is None else count)
+        texts = [''.join(parts) for parts in zip(*pieces)]
+        return texts[0] if count is None else texts
+
+    def stream_text(self, seed='', text_length=100, method='normal', count=1):
+        """Yield what generate_text returns piece by piece, each a list of count strings, the seed first."""
         if method not in ('normal', 'argmax'):
             raise ValueError("method is {!r}: expected 'normal' or 'argmax'".format(method))
         _check_whole('text_length', text_length, 0)
+        _check_whole('count', count, 1)
         if self.uchar is None:
             raise ValueError('no vocabulary: call prepare_input or load a checkpoint first')
-        step = self._function('step')
         number = {ch: k for k, ch in enumerate(self.uchar)}
         unknown = set(seed) - set(number)
         if unknown:
             raise ValueError('the seed has characters that the model never saw: {}'.format(_named(unknown)))
-        text = [number[ch] for ch in seed]
-        if not text and text_length:
-            text.append(self.random.integers(len(self.uchar)))
-        H1, H2 = [self.p[name].get_value(borrow=True).shape[-1] for name in ('W1', 'W2')]
-        states = [np.zeros((1, H), theano.config.floatX) for H in (H1, H1, H2, H2)]
-        for read in range(text_length - 1):
-            outputs = step(np.array(text[read:read + 1], np.int32), *states)
-            probabilities, states = outputs[0][0], outputs[1:]
-            if read + 1 == len(text):
-                text.append(self._draw(probabilities, method))
-        return ''.join(self.uchar[text])
+        sample = self._function('sample')
+        given = np.repeat(np.array([[number[ch]] for ch in seed], np.int32).reshape(-1, 1), count, axis=1)
+        if not seed and text_length:
+            given = self.random.integers(len(self.uchar), size=(1, count), dtype=np.int32)
+        yield self._strings(given)
+        done, piece, states = len(given), FIRST_PIECE, self._zero_states(count)
+        while done < text_length:
+            n = min(piece, text_length - done)
+            uniform = self.random.random((n if method == 'normal' else 0, count))
+            outputs = sample(given, uniform, n, *states)                           # (m+n, B) and states
+            yield self._strings(outputs[0][len(given):])
+            given, states = outputs[0][-1:], outputs[1:]
+            done, piece = done + n, min(2 * piece, LONGEST_PIECE)
 
-    def _draw(self, probabilities, method):
-        """A character number from the distribution (V,)."""
-        if method == 'argmax':
-            return int(probabilities.argmax())
-        cumulative = np.cumsum(probabilities, dtype=np.float64)
-        # 'right' never stops at a character of probability zero, and a draw below
-        # the whole sum never passes the last character: no correction is needed.
-        return int(np.searchsorted(cumulative, self.random.random() * cumulative[-1], side='right'))
+    def _strings(self, numbers):
+        """Characters (T,B) as B strings."""
+        return [''.join(self.uchar[column]) for column in numbers.T]
+
+    def _compile_sample(self, layers):
+        """given (m,B), uniform (n,B) or (0,B), n and states to texts (m+n,B) and new states, as lstm_op.Sample."""
+        if layers is ScanLayers:
+            return self._sample_in_python
+        given, uniform, n = T.imatrix('given'), T.dmatrix('uniform'), T.lscalar('n')
+        states = T.matrices('h1', 'C1', 'h2', 'C2')
+        return theano.function([given, uniform, n] + states, layers.sample(given, uniform, n, states, self.p))
+
+    def _sample_in_python(self, given, uniform, n, *states):
+        text, read = given, given
+        for k in range(n):
+            outputs = self._function('predict')(read, *states)
+            probabilities, states = outputs[0][-given.shape[1]:], outputs[1:]      # (B, V) after the last step
+            if len(uniform):
+                cumulative = np.cumsum(probabilities, axis=1, dtype=np.float64)
+                # The first above the draw: exactly the distribution, and never a character of probability 0.
+                drawn = (cumulative > uniform[k][:, None] * cumulative[:, -1:]).argmax(axis=1)
+            else:
+                drawn = probabilities.argmax(axis=1)
+            read = drawn.astype(np.int32)[None]
+            text = np.concatenate([text, read])
+        return [text] + list(states)
 
     # ---- checkpoints
 

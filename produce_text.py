@@ -7,6 +7,7 @@ import os
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+HEADING = '# sequence {}:\n'
 
 
 def build_parser():
@@ -48,21 +49,26 @@ def append(path, text):
         raise OSError('cannot write {}: {}'.format(path, error.strerror))
 
 
+def show(text):
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
 def produce(options):
     from charlstm import CharLSTM
-    for name, least in (('length', 1), ('count', 1)):
-        if getattr(options, name) < least:
-            raise ValueError('--{} is {}: expected at least {}'.format(name, getattr(options, name), least))
+    if options.length < 1:
+        raise ValueError('--length is {}: expected at least 1'.format(options.length))
     model = CharLSTM(random_seed=options.random_seed)
     model.model_setup(options.params)
     path = output_path(options)
     append(path, '')                 # says before the work, not after it, that the file cannot be written
-    for i in range(options.count):
-        text = '# sequence {}:\n{}\n\n'.format(
-            i, model.generate_text(options.prime, options.length, options.method))
-        sys.stdout.write(text)
-        sys.stdout.flush()
-        append(path, text)
+    texts = [''] * options.count
+    for pieces in model.stream_text(options.prime, options.length, options.method, options.count):
+        show(pieces[0] if texts[0] else HEADING.format(0) + pieces[0])        # the first as it grows
+        texts = [text + piece for text, piece in zip(texts, pieces)]
+    written = [HEADING.format(i) + text + '\n\n' for i, text in enumerate(texts)]
+    show('\n\n' + ''.join(written[1:]))
+    append(path, ''.join(written))
     print('appended to {}'.format(path))
 
 

@@ -53,6 +53,8 @@ def build_parser():
           ('random-seed', int, None, 'whole number that makes a run repeatable (default: a new one each time)'))
     run = group('run',
                 ('epochs', int, 75, 'times to read the training text'),
+                ('valid-every', int, 10, 'training steps between costs of a random validation batch, each of which takes '
+                                         'a third of the time of a step'),
                 ('save-every', int, 10, 'epochs between checkpoints'))
     run.add_argument('--output-dir', metavar='DIR', default=os.path.join(HERE, 'training_results'),
                      help='folder for the results (default: training_results beside this script)')
@@ -62,7 +64,7 @@ def build_parser():
 
 def check(options):
     """Raise ValueError for what the class does not check itself."""
-    for name in ('epochs', 'save_every', 'lrate_decay_epoch'):
+    for name in ('epochs', 'valid_every', 'save_every', 'lrate_decay_epoch'):
         if getattr(options, name) < 1:
             raise ValueError('--{} is {}: expected at least 1'.format(name.replace('_', '-'), getattr(options, name)))
     if not 0 < options.lrate_decay <= 1:
@@ -145,7 +147,7 @@ class Curves(object):
     """The costs so far, and their picture."""
 
     def __init__(self):
-        self.steps, self.epochs = [], []       # rows (epoch, training cost, validation cost)
+        self.steps, self.epochs = [], []       # rows (epoch, training cost), and the same with validation cost
 
     def draw(self, path, title):
         """Draw both costs against epochs."""
@@ -157,7 +159,7 @@ class Curves(object):
         import numpy as np
         figure, axes = plt.subplots(figsize=(8, 5))
         width = max(1, len(self.steps) // 1000)                      # steps averaged to a point, so that lines show
-        steps = np.array(self.steps[:len(self.steps) // width * width]).reshape(-1, width, 3).mean(axis=1)
+        steps = np.array(self.steps[:len(self.steps) // width * width]).reshape(-1, width, 2).mean(axis=1)
         epochs = np.array(self.epochs)
         axes.plot(steps[:, 0], steps[:, 1], color='#9ecae1', linewidth=1, label='training, a batch')
         axes.plot(epochs[:, 0] - 0.5, epochs[:, 1], color='#08519c', marker='o', markersize=4,
@@ -199,6 +201,7 @@ class Progress(object):
     def __init__(self, total):
         from tqdm import tqdm
         self.total, self.done = total, 0
+        self.valid_cost = float('nan')         # the last one there was
         self.start = self.last_line = time.time()
         self.bar = tqdm(total=total, file=sys.stdout, unit='step', dynamic_ncols=True, smoothing=0.05,
                         disable=not sys.stdout.isatty())
@@ -211,7 +214,10 @@ class Progress(object):
 
     def step(self, epoch, epochs, cost, valid_cost, speed):
         self.done += 1
-        state = 'epoch {}/{}, cost {:.3f}, valid {:.3f}, {:,.0f} chars/s'.format(epoch, epochs, cost, valid_cost, speed)
+        if valid_cost == valid_cost:           # not nan
+            self.valid_cost = valid_cost
+        state = 'epoch {}/{}, cost {:.3f}, valid {:.3f}, {:,.0f} chars/s'.format(
+            epoch, epochs, cost, self.valid_cost, speed)
         self.bar.set_description_str(state, refresh=False)
         self.bar.update()
         if self.bar.disable and time.time() - self.last_line > QUIET:
@@ -278,10 +284,11 @@ class Trainer(object):
             x, y = model.X['train'][i], model.Y['train'][i]
             outputs = model.theano_train_rmsprop(x, y)
             cost, ratios = float(outputs[0]), outputs[2:]
-            valid_cost = self.random_validation_cost()
+            due = self.progress.done % self.options.valid_every == 0
+            valid_cost = self.random_validation_cost() if due else float('nan')
             costs.append(cost)
-            self.curves.steps.append((epoch - 1 + (i + 1.0) / n, cost, valid_cost))
-            self.results.row(self.results.steps, self.curves.steps[-1] + tuple(ratios))
+            self.curves.steps.append((epoch - 1 + (i + 1.0) / n, cost))
+            self.results.row(self.results.steps, self.curves.steps[-1] + (valid_cost,) + tuple(ratios))
             speed = x.size * len(costs) / (time.time() - start)
             self.progress.step(epoch, self.options.epochs, cost, valid_cost, speed)
             if stop.asked:
@@ -318,7 +325,7 @@ def print_summary(model, options):
 
 
 def compile_model(model):
-    print('compiling: about a minute the first time, a few seconds after that ...')
+    print('compiling: up to a minute the first time, about a second after that ...')
     sys.stdout.flush()
     start = time.time()
     model.compile('train_rmsprop', *['check'] * bool(model.n_batches['valid']))
