@@ -111,14 +111,14 @@ static REAL *scratch(long n)
 
 /* ---- Sigmoid and tanh ---------------------------------------------------------------------- */
 
-/* Float: own polynomials, largest error over all 2^32 floats 2.N units in the last place for sigmoid
- * and 2.N for tanh; sigmoids under 1.2e-38 (subnormal) may come out as 0.  Double: the C library,
- * one lane after the other.  NaN gives NaN. */
+/* Float: own polynomials.  Largest error for 2^-40 < |x| < 128, in units in the last place: sigmoid
+ * 2.5, tanh 2.7.  Where sigmoid is under 1.2e-38 (not a normal float any more) it may come out as 0.
+ * Double: the C library, one lane after the other.  NaN gives NaN. */
 
 /* A comparison of vectors: all bits of a lane 1 or 0. */
 typedef __typeof__((vector){0} < (vector){0}) mask;
 
-INLINE vector select(mask which, vector yes, vector no)
+INLINE vector choose(mask which, vector yes, vector no)
 {
     return (vector)((which & (mask)yes) | (~which & (mask)no));
 }
@@ -127,15 +127,15 @@ INLINE vector select(mask which, vector yes, vector no)
 INLINE vector clamp(vector x, REAL low, REAL high)
 {
     const vector lowest = low + (vector){0}, highest = high + (vector){0};
-    x = select(x < lowest, lowest, x);
-    return select(x > highest, highest, x);
+    x = choose(x < lowest, lowest, x);
+    return choose(x > highest, highest, x);
 }
 
 /* e^t = 2^n e^r with a whole n and |r| <= ln(2)/2: returns e^r - 1 and sets *power to 2^n, for
  * -87 <= t < 88.8 (2^128 is infinity) and NaN.  For float only. */
 INLINE vector exp_parts(vector t, vector *power)
 {
-    typedef int32_t int_vector __attribute__((vector_size(VECTOR_BYTES)));
+    typedef uint32_t bit_vector __attribute__((vector_size(VECTOR_BYTES)));
     const REAL magic = 12582912; /* 1.5 * 2^23: adding it rounds to a whole number */
     const vector shifted = t * (REAL)1.44269504 + magic; /* t / ln(2); n in its lowest bits */
     const vector n = shifted - magic;
@@ -145,9 +145,9 @@ INLINE vector exp_parts(vector t, vector *power)
     const vector q = (REAL)4.999999815e-01 + r * ((REAL)1.666654362e-01
                    + r * ((REAL)4.166719986e-02 + r * ((REAL)8.366520581e-03
                    + r * (REAL)1.388252144e-03)));
-    int_vector bits;
+    bit_vector bits;
     memcpy(&bits, &shifted, sizeof bits);
-    bits = (bits << 23) + (127 << 23); /* n to the exponent, whose bias is 127; magic's bits fall out */
+    bits = (bits << 23) + (127u << 23); /* n to the exponent, whose bias is 127; magic's bits fall out */
     memcpy(power, &bits, sizeof bits);
     return r + r * r * q;
 }
@@ -282,7 +282,7 @@ static void multiply_tile(long rows, order by, long K, const REAL *a, const REAL
                           REAL *c, long c_stride, int accumulate)
 {
 #define WITH_ROWS(n) \
-    case n <= MAX_ROWS ? n : -n: \
+    case n: \
         if (by == BY_ROWS) tile_of_rows(n, BY_ROWS, K, a, b, c, c_stride, accumulate); \
         else tile_of_rows(n, BY_COLUMNS, K, a, b, c, c_stride, accumulate); \
         break;
