@@ -16,6 +16,10 @@ import theano.tensor as T
 from theano import gof
 from theano.gradient import DisconnectedType, disconnected_type
 
+# Idle threads sleep: by default they spin for a while, and where another program is busy on the same
+# cores they take the time of the very thread they wait for, which makes a step ten times as long.
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+
 with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), 'lstm_op.c')) as _f:
     KERNEL = _f.read()
 
