@@ -730,13 +730,13 @@ INLINE vector exponential(vector x)
     return y;
 }
 
-/* p (V) = softmax(scores + bias).  Returns the number of the largest score; *log_total is what to subtract
- * from a score with its bias for its log-probability. */
-static long softmax(long V, const REAL *scores, const REAL *bias, REAL *p, REAL *log_total)
+/* p (V) = softmax of a = scale * (scores + bias).  Returns the number of the largest; *log_total is what to
+ * subtract from an a for its log-probability. */
+static long softmax(long V, const REAL *scores, const REAL *bias, REAL scale, REAL *p, REAL *log_total)
 {
     long best = 0;
     REAL total = 0;
-    for (long v = 0; v < V; v++) p[v] = scores[v] + bias[v];
+    for (long v = 0; v < V; v++) p[v] = scale * (scores[v] + bias[v]);
     for (long v = 1; v < V; v++)
         if (p[v] > p[best]) best = v;
     const REAL highest = p[best]; /* subtracted, so that no exponential overflows */
@@ -756,7 +756,7 @@ static int cross_entropy(long N, long V, const REAL *scores, const REAL *bias, c
     for (int i = 0; i < n_threads; i++)
         for (long n = split(N, n_threads, i); n < split(N, n_threads, i + 1); n++) {
             REAL log_total;
-            best[n] = (int32_t)softmax(V, scores + n * V, bias, p + n * V, &log_total);
+            best[n] = (int32_t)softmax(V, scores + n * V, bias, 1, p + n * V, &log_total);
             cost[n] = log_total - (scores[n * V + y[n]] + bias[y[n]]);
         }
     return 0;
@@ -777,16 +777,41 @@ static int cross_entropy_gradient(long N, long V, const REAL *dcost, const REAL 
 
 /* ---- Sampling ------------------------------------------------------------------------------ */
 
+#define TWO_TO_53 9007199254740992.0 /* a double holds as many whole numbers, so the quotient is exact */
+
 /* A two-layer model with V characters, and B texts of which `given` characters are known and as many
  * more are drawn as `length` asks for. */
 typedef struct {
     long V, H1, H2, B, given, length;
     const REAL *U1, *W1, *b1, *U2, *W2, *b2, *Vw, *c; /* (V, 4 H1): U1 by characters; the others as trained */
-    const double *uniform;  /* (length - given, B): uniform in [0, 1); NULL: take the most probable */
+    const int64_t *bits;    /* (length - given, B): 53 random bits for each draw; NULL: take the most probable */
     int32_t *text;          /* (length, B): the first `given` rows are there */
+    double temperature;     /* scores are divided by it before the softmax */
+    long top_k;             /* only the so many most probable characters are drawn, */
+    double top_p;           /* and only the fewest that have this probability together */
     REAL *h1, *C1, *h2, *C2; /* (B, H1), (B, H2): the states; those before the text become those after it */
     REAL *W1_panels, *U2_panels, *W2_panels, *V_panels;
 } sampling;
+
+static int larger_first(const void *a, const void *b)
+{
+    const REAL x = *(const REAL *)a, y = *(const REAL *)b;
+    return (x < y) - (x > y);
+}
+
+/* Zeros the probabilities (V) that top_k and top_p leave out; sorted (V) is scratch. */
+static void keep_likely(const sampling *p, REAL *probabilities, REAL *sorted)
+{
+    double total = 0, sum = 0;
+    long kept = 0;
+    if (p->top_k >= p->V && p->top_p >= 1) return;
+    memcpy(sorted, probabilities, p->V * sizeof(REAL));
+    qsort(sorted, p->V, sizeof(REAL), larger_first);
+    for (long v = 0; v < p->V; v++) total += sorted[v];
+    while (kept == 0 || (kept < at_most(p->top_k, p->V) && sum < p->top_p * total)) sum += sorted[kept++];
+    for (long v = 0; v < p->V; v++)
+        if (probabilities[v] < sorted[kept - 1]) probabilities[v] = 0;
+}
 
 /* The first number whose cumulative probability is above u, for u in [0, 1): exactly the distribution,
  * and never a number of probability 0. */
@@ -811,7 +836,7 @@ static void pack_outputs(const sampling *p)
 static long sample_size(const sampling *p, long rows)
 {
     const long H = p->H1 > p->H2 ? p->H1 : p->H2, V = round_up(p->V, PANEL);
-    return 2 * tiles_size(rows, p->H1) + 2 * tiles_size(rows, p->H2) + rows * (4 * PANEL + 8 * H + V) + V;
+    return 2 * tiles_size(rows, p->H1) + 2 * tiles_size(rows, p->H2) + rows * (4 * PANEL + 8 * H + V) + 2 * V;
 }
 
 /* Texts begin to end, all their characters. */
@@ -822,7 +847,7 @@ static void sample_rows(const sampling *p, long begin, long end, REAL *memory)
     const long H = H1 > H2 ? H1 : H2;
     REAL *now1 = memory, *next1 = now1 + size1, *now2 = next1 + size1, *next2 = now2 + size2; /* packed h */
     REAL *sums = next2 + size2, *pre = sums + 4 * rows * PANEL, *gates = pre + 4 * rows * H;
-    REAL *scores = gates + 4 * rows * H, *probabilities = scores + rows * scores_row;
+    REAL *scores = gates + 4 * rows * H, *probabilities = scores + rows * scores_row, *sorted = probabilities + scores_row;
     memset(memory, 0, sample_size(p, rows) * sizeof(REAL)); /* past the last unit packed h stays 0 */
     /* A layer's step is a sequence of one, on this thread's rows alone, that overwrites its state. */
     const forward_pass layer1 = {1, rows, H1, pre, p->b1, NULL, p->C1 + begin * H1, gates,
@@ -855,8 +880,12 @@ static void sample_rows(const sampling *p, long begin, long end, REAL *memory)
                            scores + v, scores_row, 0);
         for (long r = 0; r < rows; r++) {
             REAL log_total;
-            const long at = (s + 1) * B + begin + r, best = softmax(V, scores + r * scores_row, p->c, probabilities, &log_total);
-            p->text[at] = p->uniform ? draw(V, probabilities, p->uniform[at - p->given * B]) : (int32_t)best;
+            const long at = (s + 1) * B + begin + r;
+            const long best = softmax(V, scores + r * scores_row, p->c, (REAL)(1 / p->temperature), probabilities,
+                                      &log_total);
+            keep_likely(p, probabilities, sorted);
+            p->text[at] = p->bits ? draw(V, probabilities, (double)p->bits[at - p->given * B] / TWO_TO_53)
+                                  : (int32_t)best;
         }
     }
 }

@@ -377,61 +377,86 @@ class SoftmaxCrossEntropyGradient(_KernelOp):
         return [shapes[1], (shapes[1][1],)]
 
 
+def likely(p, top_k, top_p):
+    """Probabilities p (B,V) without those that top_k and top_p leave out of a draw, which become zero.
+
+    top_k: only the so many most probable characters are drawn; top_p: only the
+    fewest that have this probability together (Holtzman et al. 2020).
+    """
+    largest_first = -np.sort(-p, axis=1)
+    sums_before = np.cumsum(largest_first, axis=1, dtype=np.float64) - largest_first
+    kept = np.minimum((sums_before < top_p * p.sum(axis=1, keepdims=True, dtype=np.float64)).sum(axis=1), top_k)
+    return np.where(p < largest_first[np.arange(len(p)), np.maximum(kept, 1) - 1][:, None], 0, p)
+
+
 class Sample(_KernelOp):
     """Continuations of texts, character after character without a return to Python.
 
     Inputs: given, int (m,B), the texts' characters so far, of which none has
-    been read; uniform (n,B), float64 in [0, 1), a number for each character to
-    draw, or of shape (0,B) to take the most probable; n, a 0-d int64; the states
-    h1, C1 (B,H1), h2, C2 (B,H2) before given; the eight parameters. Outputs:
-    the texts, int (m+n,B), and the states after all characters but the last.
+    been read; bits (n,B), int64 from 0 to 2^53 - 1, a number for each character
+    to draw, or of shape (0,B) to take the most probable; n, a 0-d int64; choice
+    (3,): temperature, top_k and top_p; the states h1, C1 (B,H1), h2, C2
+    (B,H2) before given; the eight parameters. Outputs: the texts, int (m+n,B),
+    and the states after all characters but the last.
     """
     sizes = ('const long M = DIM(0, 0), B = DIM(0, 1), N = (long)*(int64_t *)PyArray_DATA(x[2]), '
-             'H1 = DIM(3, 1), H2 = DIM(5, 1), V = DIM(14, 0);')
+             'H1 = DIM(4, 1), H2 = DIM(6, 1), V = DIM(15, 0);')
     fits = ('M > 0 && N >= 0 && DIM(1, 1) == B && (DIM(1, 0) == N || DIM(1, 0) == 0) && rows_fit(M * B, V, INTS(x[0])) '
-            '&& DIM(3, 0) == B && DIM(4, 0) == B && DIM(5, 0) == B && DIM(6, 0) == B && DIM(4, 1) == H1 && DIM(6, 1) == H2 '
-            '&& DIM(7, 0) == V && DIM(7, 1) == 4 * H1 && DIM(8, 0) == 4 && DIM(8, 1) == H1 && DIM(8, 2) == H1 '
-            '&& DIM(9, 0) == 4 && DIM(9, 1) == H1 && DIM(10, 0) == 4 && DIM(10, 1) == H2 && DIM(10, 2) == H1 '
-            '&& DIM(11, 0) == 4 && DIM(11, 1) == H2 && DIM(11, 2) == H2 && DIM(12, 0) == 4 && DIM(12, 1) == H2 '
-            '&& DIM(13, 0) == V && DIM(13, 1) == H2')
+            '&& DIM(3, 0) == 3 '
+            '&& DIM(4, 0) == B && DIM(5, 0) == B && DIM(6, 0) == B && DIM(7, 0) == B && DIM(5, 1) == H1 && DIM(7, 1) == H2 '
+            '&& DIM(8, 0) == V && DIM(8, 1) == 4 * H1 && DIM(9, 0) == 4 && DIM(9, 1) == H1 && DIM(9, 2) == H1 '
+            '&& DIM(10, 0) == 4 && DIM(10, 1) == H1 && DIM(11, 0) == 4 && DIM(11, 1) == H2 && DIM(11, 2) == H1 '
+            '&& DIM(12, 0) == 4 && DIM(12, 1) == H2 && DIM(12, 2) == H2 && DIM(13, 0) == 4 && DIM(13, 1) == H2 '
+            '&& DIM(14, 0) == V && DIM(14, 1) == H2')
     shapes = ('NPY_INT32, 2, M + N, B, 0',) + tuple(
-        'PyArray_TYPE(x[{}]), 2, B, {}, 0'.format(k, H) for k, H in ((3, 'H1'), (4, 'H1'), (5, 'H2'), (6, 'H2')))
+        'PyArray_TYPE(x[{}]), 2, B, {}, 0'.format(k, H) for k, H in ((4, 'H1'), (5, 'H1'), (6, 'H2'), (7, 'H2')))
     before = """
+        const REAL *choice = REALS(x[3]);
         memcpy(INTS({0}), INTS(x[0]), M * B * sizeof(int32_t));
-        memcpy(REALS({1}), REALS(x[3]), B * H1 * sizeof(REAL));
-        memcpy(REALS({2}), REALS(x[4]), B * H1 * sizeof(REAL));
-        memcpy(REALS({3}), REALS(x[5]), B * H2 * sizeof(REAL));
-        memcpy(REALS({4}), REALS(x[6]), B * H2 * sizeof(REAL));
-        sampling p = {{V, H1, H2, B, M, M + N, REALS(x[7]), REALS(x[8]), REALS(x[9]), REALS(x[10]), REALS(x[11]),
-                      REALS(x[12]), REALS(x[13]), REALS(x[14]), DIM(1, 0) ? (double *)PyArray_DATA(x[1]) : NULL,
-                      INTS({0}), REALS({1}), REALS({2}), REALS({3}), REALS({4}), NULL, NULL, NULL, NULL}};"""
+        memcpy(REALS({1}), REALS(x[4]), B * H1 * sizeof(REAL));
+        memcpy(REALS({2}), REALS(x[5]), B * H1 * sizeof(REAL));
+        memcpy(REALS({3}), REALS(x[6]), B * H2 * sizeof(REAL));
+        memcpy(REALS({4}), REALS(x[7]), B * H2 * sizeof(REAL));
+        sampling p = {{V, H1, H2, B, M, M + N, REALS(x[8]), REALS(x[9]), REALS(x[10]), REALS(x[11]), REALS(x[12]),
+                      REALS(x[13]), REALS(x[14]), REALS(x[15]), DIM(1, 0) ? (int64_t *)PyArray_DATA(x[1]) : NULL,
+                      INTS({0}), choice[0], (long)choice[1], choice[2], REALS({1}), REALS({2}), REALS({3}), REALS({4}),
+                      NULL, NULL, NULL, NULL}};"""
     call = 'sample(&p, threads())'
 
-    def make_node(self, given, uniform, n, h1, C1, h2, C2, U1, W1, b1, U2, W2, b2, V, c):
-        given, uniform, n = [T.as_tensor_variable(v) for v in (given, uniform, n)]
-        for v, kind in ((given, T.imatrix), (uniform, T.dmatrix), (n, T.lscalar)):
+    def make_node(self, given, bits, n, choice, h1, C1, h2, C2, U1, W1, b1, U2, W2, b2, V, c):
+        given, bits, n = [T.as_tensor_variable(v) for v in (given, bits, n)]
+        for v, kind in ((given, T.imatrix), (bits, T.lmatrix), (n, T.lscalar)):
             if v.type != kind:
                 raise TypeError('Sample: expected {}, got {}'.format(kind, v.type))
-        rest = self.check([h1, C1, h2, C2, _stacked(U1), W1, b1, U2, W2, b2, V, c], [2] * 5 + [3, 2, 3, 3, 2, 2, 1])
-        return gof.Apply(self, [given, uniform, n] + rest, [T.imatrix()] + [self.matrix() for _ in range(4)])
+        rest = self.check([choice, h1, C1, h2, C2, _stacked(U1), W1, b1, U2, W2, b2, V, c],
+                          [1] + [2] * 5 + [3, 2, 3, 3, 2, 2, 1])
+        return gof.Apply(self, [given, bits, n] + rest, [T.imatrix()] + [self.matrix() for _ in range(4)])
 
     def perform(self, node, inputs, outputs):
-        given, uniform, n, h1, C1, h2, C2, U1, W1, b1, U2, W2, b2, V, c = inputs
+        given, bits, n, (temperature, top_k, top_p), h1, C1, h2, C2, U1, W1, b1, U2, W2, b2, V, c = inputs
         text = np.concatenate([given, np.zeros((n, given.shape[1]), np.int32)])
         for s in range(len(text) - 1):
             h1, C1 = _numpy_step(U1[text[s]], W1, b1, h1, C1)
             h2, C2 = _numpy_step(h1.dot(U2.reshape(-1, U2.shape[2]).T), W2, b2, h2, C2)
             if s + 1 >= len(given):
-                scores = h2.dot(V.T) + c
-                if len(uniform):
-                    p = np.exp(scores - scores.max(axis=1, keepdims=True)).astype(self.dtype)
-                    cumulative = np.cumsum(p, axis=1, dtype=np.float64)
-                    limit = uniform[s + 1 - len(given)][:, None] * cumulative[:, -1:]
-                    text[s + 1] = (cumulative > limit).argmax(axis=1)
-                else:
-                    text[s + 1] = scores.argmax(axis=1)
+                scores = (h2.dot(V.T) + c) * self._real(1 / temperature)
+                p = np.exp(scores - scores.max(axis=1, keepdims=True))
+                p = likely(p / p.sum(axis=1, keepdims=True), int(top_k), top_p)
+                text[s + 1] = choose(p, bits[s + 1 - len(given)] if len(bits) else None)
         for output, value in zip(outputs, (text, h1, C1, h2, C2)):
             output[0] = value
+
+    def _real(self, number):
+        return np.asarray(number, self.dtype)
+
+
+def choose(p, bits):
+    """A character for each row of probabilities p (B,V): drawn with 53 random bits (B,), the most probable for None."""
+    if bits is None:
+        return p.argmax(axis=1).astype(np.int32)
+    cumulative = np.cumsum(p, axis=1, dtype=np.float64)
+    # The first above the draw: exactly the distribution, and never a character of probability 0.
+    return (cumulative > bits[:, None] * 2.0 ** -53 * cumulative[:, -1:]).argmax(axis=1).astype(np.int32)
 
 
 # ---------------------------------------------------------------- what charlstm.py builds its graph from
@@ -467,7 +492,7 @@ def cross_entropy(scores, c, y):
     return costs.reshape(y.shape), best.reshape(y.shape), p
 
 
-def sample(given, uniform, n, states, p):
+def sample(given, bits, n, choice, states, p):
     """The outputs of Sample for the parameters p, by name."""
-    given_and_states = [given, uniform, n] + list(states)
-    return Sample(p['U1'].dtype)(*given_and_states + [p[name] for name in 'U1 W1 b1 U2 W2 b2 V c'.split()])
+    inputs = [given, bits, n, choice] + list(states)
+    return Sample(p['U1'].dtype)(*inputs + [p[name] for name in 'U1 W1 b1 U2 W2 b2 V c'.split()])

@@ -1,4 +1,4 @@
-"""Learn a text: python train.py [input] [run]
+"""Learn a text: python train.py [input] [run], or go on: python train.py --resume PARAMS
 
 Readable for every Python from 2.7 on, like charlstm.py.
 """
@@ -7,140 +7,231 @@ import importlib
 import logging
 import os
 import re
+import shlex
 import signal
 import sys
 import time
+import warnings
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DEFAULT_INPUT = os.path.join('text_input', 'prideandprejudice.txt')
+CHANGEABLE = ('epochs', 'save_every', 'patience')       # what a resumed run may have otherwise
 QUIET = 30         # seconds between lines of progress where there is no terminal
+SAMPLE_LENGTH = 200
 INTERRUPTED = 130  # exit status of a program that Ctrl-C ended
 
 
-def build_parser():
+def build_parser(defaults=True):
+    """The command line; without defaults, options that are not given are left out of what it parses."""
     parser = argparse.ArgumentParser(
-        description='Learn to write text by reading one, character by character. Writes checkpoints, two logs and a '
-                    'picture of the costs, under names that begin <run>_<input file name>.')
-    parser.add_argument('input', nargs='?', help='text file to learn (default: {}, which is fetched where it is '
-                                                 'missing)'.format(DEFAULT_INPUT))
-    parser.add_argument('run', nargs='?', default='run0', help='name of this run (default: %(default)s)')
+        description='Learn to write text by reading one, character by character. Writes checkpoints, logs, samples and '
+                    'a picture of the costs, under names that begin <run>_<input file name>.')
+
+    def default(value):
+        return value if defaults else argparse.SUPPRESS
+
+    parser.add_argument('input', nargs='?', default=default(None),
+                        help='text file to learn (default: {}, which is fetched where it is missing)'.format(
+                            DEFAULT_INPUT))
+    parser.add_argument('run', nargs='?', default=default('run0'), help='name of this run (default: run0)')
 
     def group(title, *options):
         added = parser.add_argument_group(title)
-        for name, kind, default, text in options:
-            shown = ' (default: %(default)s)' if default is not None else ''
+        for name, kind, value, text in options:
+            if kind is bool:
+                added.add_argument('--' + name, action='store_true', default=default(False), help=text)
+                continue
+            shown = ' (default: {})'.format(value) if value is not None else ''
             metavar = {int: 'N', float: 'X', str: 'NAME'}[kind]
-            added.add_argument('--' + name, type=kind, default=default, metavar=metavar, help=text + shown)
+            added.add_argument('--' + name, type=kind, default=default(value), metavar=metavar, help=text + shown)
         return added
 
     group('text',
           ('batch-size', int, 50, 'sequences in a batch'),
           ('seq-length', int, 50, 'characters in a sequence'),
           ('ratio-valid', float, 0.3, 'share of the text, at its end, kept for validation'),
-          ('encoding', str, 'utf-8', 'encoding of the text file'))
+          ('encoding', str, 'utf-8', 'encoding of the text file'),
+          ('no-stateful', bool, None, 'start every batch from zero states, as the original does, instead of reading '
+                                      'long pieces of the text on from batch to batch'))
     group('model',
           ('num-units1', int, 256, 'units of layer 1'),
-          ('num-units2', int, 256, 'units of layer 2'))
+          ('num-units2', int, 256, 'units of layer 2'),
+          ('dropout', float, 0.0, 'share of the units that each training step leaves out'),
+          ('random-seed', int, None, 'whole number that makes a run repeatable (default: a new one each time)'))
     group('learning',
           ('lrate', float, 2e-3, 'learning rate'),
+          ('plateau', int, 0, 'divide the rate by --plateau-factor, and go back to the best parameters, when so many '
+                              'epochs brought no better validation cost; 0: the decay below instead'),
+          ('plateau-factor', float, 2.0, 'what the rate is divided by then'),
           ('lrate-decay', float, 0.97, 'factor on the rate at each epoch from --lrate-decay-epoch on'),
           ('lrate-decay-epoch', int, 10, 'first epoch with a smaller rate'),
           ('drate', float, 0.95, 'decay of the running averages of RMSprop'),
           ('eps', float, 1e-8, 'added to the divisor of RMSprop'),
+          ('grad-clip', float, 0.0, 'largest norm of the gradient; 0: any'),
           ('bptt-maxdepth', int, 50, 'steps at the end of each sequence that are learned from; -1: all'),
           ('l1', float, 0.0, 'weight of the sum of absolute parameters'),
-          ('l2', float, 0.0, 'weight of the sum of squared parameters'),
-          ('random-seed', int, None, 'whole number that makes a run repeatable (default: a new one each time)'))
+          ('l2', float, 0.0, 'weight of the sum of squared parameters'))
     run = group('run',
                 ('epochs', int, 75, 'times to read the training text'),
-                ('valid-every', int, 10, 'training steps between costs of a random validation batch, each of which takes '
-                                         'a third of the time of a step'),
+                ('patience', int, 0, 'stop when so many epochs brought no better validation cost; 0: never'),
+                ('valid-every', int, 10, 'training steps between costs of a random validation batch, each of which '
+                                         'takes a third of the time of a step'),
                 ('save-every', int, 10, 'epochs between checkpoints'))
-    run.add_argument('--output-dir', metavar='DIR', default=os.path.join(HERE, 'training_results'),
+    run.add_argument('--output-dir', metavar='DIR', default=default(os.path.join(HERE, 'training_results')),
                      help='folder for the results (default: training_results beside this script)')
     run.add_argument('--overwrite', action='store_true', help='replace the results of an earlier run of this name')
+    run.add_argument('--init', metavar='PARAMS', help='start from the parameters of this checkpoint, of any text')
+    run.add_argument('--resume', metavar='PARAMS',
+                     help='go on from this checkpoint as if its run had never stopped; other options than {} are the '
+                          "checkpoint's".format(', '.join('--' + name.replace('_', '-') for name in CHANGEABLE)))
     return parser
 
 
 def check(options):
     """Raise ValueError for what the class does not check itself."""
-    for name in ('epochs', 'valid_every', 'save_every', 'lrate_decay_epoch'):
-        if getattr(options, name) < 1:
-            raise ValueError('--{} is {}: expected at least 1'.format(name.replace('_', '-'), getattr(options, name)))
+    for name, least in (('epochs', 1), ('valid_every', 1), ('save_every', 1), ('lrate_decay_epoch', 1),
+                        ('plateau', 0), ('patience', 0)):
+        if getattr(options, name) < least:
+            raise ValueError('--{} is {}: expected at least {}'.format(
+                name.replace('_', '-'), getattr(options, name), least))
     if not 0 < options.lrate_decay <= 1:
         raise ValueError('--lrate-decay is {}: expected a number above 0, at most 1'.format(options.lrate_decay))
+    if not 1 < options.plateau_factor < float('inf'):
+        raise ValueError('--plateau-factor is {}: expected a number above 1'.format(options.plateau_factor))
     if not options.run or os.path.basename(options.run) != options.run or '\0' in options.run:
         raise ValueError('the run name {!r} is part of file names: expected no path separators in it'.format(
             options.run))
 
 
+def resumed_options(parser, options):
+    """The options of the run that goes on, with those given now where they may change; and that run's progress."""
+    from charlstm import read_about
+    progress = read_about(options.resume).get('progress')
+    if not isinstance(progress, dict) or 'options' not in progress:
+        raise ValueError('{} holds no run that can be resumed; --init starts a new one from its parameters'.format(
+            options.resume))
+    given = {name: value for name, value in vars(build_parser(defaults=False).parse_args()).items()
+             if name not in ('resume', 'overwrite', 'init', 'output_dir')}
+    if 'input' in given:
+        given['input'] = os.path.abspath(given['input'])
+    for name, value in given.items():
+        before = progress['options'].get(name)
+        if name not in CHANGEABLE + ('input',) and value != before:
+            raise ValueError('--{} is {}, but the run in {} had {}; only {} may change when a run goes on'.format(
+                name.replace('_', '-'), value, options.resume, before, ', '.join(
+                    '--' + name.replace('_', '-') for name in CHANGEABLE)))
+    for name, value in list(progress['options'].items()) + list(given.items()):
+        setattr(options, name, value)
+    options.output_dir = os.path.dirname(os.path.abspath(options.resume))
+    return options, progress
+
+
 def input_path(options):
     """The text to learn; the default one is fetched where it is missing."""
-    if options.input:
+    if options.input is not None:
         return options.input
     sys.path.insert(0, os.path.join(HERE, 'text_input'))
     return os.path.relpath(importlib.import_module('fetch_novel').ensure_default_text(
         os.path.join(HERE, 'text_input')))
 
 
+LOGS = ('.out', '_epochs.out', '_samples.txt')
+
+
 class Results(object):
-    """The files of one run."""
+    """The files of one run. While it lives no other process can have the same."""
 
     def __init__(self, options, path):
-        self.directory = os.path.relpath(options.output_dir)
+        self.directory = os.path.relpath(os.path.abspath(options.output_dir))
         self.name = '{}_{}'.format(options.run, os.path.basename(path))
-        self.last_checkpoint = None
+        self.last_checkpoint = options.resume
+        self.logs = {}
 
     def path(self, ending):
         return os.path.join(self.directory, self.name + ending)
 
-    def clear(self, overwrite):
-        """Make the folder; refuse results of an earlier run, or remove them where that was asked for."""
-        if not os.path.isdir(self.directory):
-            os.makedirs(self.directory)
-        ours = re.compile(re.escape(self.name) + r'(_epoch\d+\.npz|_interrupted\.npz|\.out|_epochs\.out|\.png)')
-        earlier = sorted(name for name in os.listdir(self.directory) if ours.fullmatch(name))
+    def check(self, overwrite):
+        """Refuse results of an earlier run of this name, unless they are to be replaced."""
+        earlier = self._earlier()
         if earlier and not overwrite:
-            raise ValueError('{} exists already: choose another run name, or --overwrite to replace the results of '
-                             'that run'.format(os.path.join(self.directory, earlier[0])))
-        for name in earlier:
-            os.remove(os.path.join(self.directory, name))
-
-    def start_logs(self, parameter_names):
-        ratios = ' '.join('ratio_' + name for name in parameter_names)
-        self.steps = self._open('.out', 'epoch cost valid_cost ' + ratios)
-        self.epochs = self._open('_epochs.out', 'epoch cost valid_cost lrate characters_per_second')
-
-    def _open(self, ending, columns):
-        log = open(self.path(ending), 'w')
-        self._write(log, '# ' + columns)
-        return log
-
-    def row(self, log, numbers):
-        self._write(log, ' '.join('{:.6g}'.format(float(number)) for number in numbers))
-
-    def _write(self, log, line):
+            raise ValueError('{} exists already: choose another run name, --resume it, or --overwrite to replace the '
+                             'results of that run'.format(os.path.join(self.directory, earlier[0])))
         try:
-            log.write(line + '\n')
-            log.flush()
+            os.makedirs(self.directory, exist_ok=True)
         except OSError as error:
-            raise OSError('cannot write {}: {}; {}'.format(log.name, error.strerror, self.rescue()))
+            raise OSError('cannot make the folder {}: {}'.format(self.directory, error.strerror))
+
+    def _earlier(self):
+        ours = re.compile(re.escape(self.name) +
+                          r'(_epoch\d+\.npz|_interrupted\.npz|_best\.npz|\.out|_epochs\.out|_samples\.txt|\.png)')
+        there = os.listdir(self.directory) if os.path.isdir(self.directory) else []
+        return sorted(name for name in there if ours.fullmatch(name))
+
+    def open(self, parameter_names):
+        """Begin the logs of a new run, and remove what is left of an earlier one."""
+        self._open_logs({})
+        for name in self._earlier():
+            if not name.endswith(LOGS):
+                os.remove(os.path.join(self.directory, name))
+        ratios = ' '.join('ratio_' + name for name in parameter_names)
+        self.write('.out', '# epoch cost valid_cost ' + ratios)
+        self.write('_epochs.out', '# epoch cost valid_cost lrate characters_per_second')
+
+    def reopen(self, sizes):
+        """Go on with the logs as they were at a checkpoint; what was written after it is cut off."""
+        self._open_logs(sizes)
+
+    def _open_logs(self, sizes):
+        for ending in LOGS:
+            try:
+                log = self.logs[ending] = open(self.path(ending), 'ab', buffering=0)
+                if ending == '.out':
+                    lock(log, self.path(ending))
+                log.truncate(min(sizes.get(ending, 0), log.tell()))
+            except OSError as error:
+                raise OSError('cannot write {}: {}'.format(self.path(ending), error.strerror or error))
+
+    def sizes(self):
+        return {ending: os.fstat(log.fileno()).st_size for ending, log in self.logs.items()}
+
+    def row(self, ending, numbers):
+        self.write(ending, ' '.join('{:.6g}'.format(float(number)) for number in numbers))
+
+    def write(self, ending, line):
+        from charlstm import append_whole
+        try:
+            append_whole(self.logs[ending], (line + '\n').encode('utf-8'))
+        except OSError as error:
+            raise OSError('{}; {}'.format(error, self.rescue()))
 
     def rescue(self):
         if self.last_checkpoint:
-            return 'the last checkpoint is {}'.format(self.last_checkpoint)
+            return 'the last checkpoint is {}, go on with: python train.py --resume {}'.format(
+                self.last_checkpoint, shlex.quote(self.last_checkpoint))
         return 'no checkpoint was written yet'
 
-    def checkpoint(self, model, ending):
+    def checkpoint(self, model, ending, progress):
         try:
-            self.last_checkpoint = model.save_params(self.path(ending))
-        except OSError as error:
-            raise OSError('{}; {}'.format(error, self.rescue()))
+            self.last_checkpoint = model.save_params(self.path(ending), progress)
+        except (OSError, ValueError) as error:
+            raise type(error)('{}; {}'.format(error, self.rescue()))
         return self.last_checkpoint
 
     def close(self):
-        self.steps.close()
-        self.epochs.close()
+        for log in self.logs.values():
+            log.close()
+
+
+def lock(log, path):
+    """Keep other processes from the same run. The system frees the lock when this process ends, however it ends."""
+    try:
+        import fcntl
+    except ImportError:            # Windows has no such locks
+        return
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise ValueError('{} is being written by another process: choose another run name, or wait'.format(path))
 
 
 class Curves(object):
@@ -148,6 +239,14 @@ class Curves(object):
 
     def __init__(self):
         self.steps, self.epochs = [], []       # rows (epoch, training cost), and the same with validation cost
+
+    def reload(self, results):
+        """Take the costs of a run that goes on from its logs."""
+        import numpy as np
+        for rows, ending, columns in ((self.steps, '.out', 2), (self.epochs, '_epochs.out', 3)):
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore')        # of a log without rows yet
+                rows.extend(np.loadtxt(results.path(ending), ndmin=2)[:, :columns].tolist())
 
     def draw(self, path, title):
         """Draw both costs against epochs."""
@@ -198,13 +297,13 @@ class StopRequest(object):
 class Progress(object):
     """A progress bar on a terminal, plain lines elsewhere."""
 
-    def __init__(self, total):
+    def __init__(self, total, done):
         from tqdm import tqdm
-        self.total, self.done = total, 0
+        self.total, self.done, self.first = total, done, done
         self.valid_cost = float('nan')         # the last one there was
         self.start = self.last_line = time.time()
-        self.bar = tqdm(total=total, file=sys.stdout, unit='step', dynamic_ncols=True, smoothing=0.05,
-                        disable=not sys.stdout.isatty())
+        self.bar = tqdm(total=total, initial=done, file=sys.stdout, dynamic_ncols=True, smoothing=0.05,
+                        bar_format='{desc}, {remaining} left |{bar}|', disable=not sys.stdout.isatty())
 
     def line(self, text):
         self.bar.clear()
@@ -221,7 +320,7 @@ class Progress(object):
         self.bar.set_description_str(state, refresh=False)
         self.bar.update()
         if self.bar.disable and time.time() - self.last_line > QUIET:
-            left = (time.time() - self.start) / self.done * (self.total - self.done)
+            left = (time.time() - self.start) / (self.done - self.first) * (self.total - self.done)
             self.line('{}, {} left'.format(state, duration(left)))
 
 
@@ -237,91 +336,167 @@ def duration(seconds):
 class Trainer(object):
     """The loop over epochs, with all that is printed and written."""
 
-    def __init__(self, model, options, results):
+    def __init__(self, model, options, results, progress):
         self.model, self.options, self.results = model, options, results
+        self.batches = model.n_batches['train']
         self.curves = Curves()
-        self.progress = Progress(options.epochs * model.n_batches['train'])
+        # All that a resumed run must know; it goes into each checkpoint.
+        self.now = dict(options=stored_options(options), epoch=0, batch=0, cost_sum=0.0, characters=0,
+                        rate=options.lrate, mean_cost=None, best_cost=None, best_epoch=0, stale=0)
+        if progress:
+            self.now.update(progress, options=stored_options(options))
+            self.curves.reload(results)
+        self.progress = Progress(options.epochs * self.batches, self.now['epoch'] * self.batches + self.now['batch'])
+
+    def save(self, ending):
+        path = self.results.checkpoint(self.model, ending, dict(self.now, log_sizes=self.results.sizes()))
+        self.progress.line('saved {}'.format(path))
+
+    def run(self, stop):
+        """All epochs, or as many as patience allows."""
+        now, options = self.now, self.options
+        while now['epoch'] < options.epochs:
+            self.epoch(stop)
+            if stop.asked:
+                return
+            out_of_patience = 0 < options.patience <= now['stale']
+            if now['epoch'] % options.save_every == 0 or now['epoch'] == options.epochs or out_of_patience:
+                self.sample()
+                self.save('_epoch{}.npz'.format(now['epoch']))
+            self.draw()
+            if out_of_patience:
+                self.progress.line('no better validation cost in {} epochs: the best, {:.4f}, was that of epoch {}'.format(
+                    now['stale'], now['best_cost'], now['best_epoch']))
+                return
+
+    def draw(self):
+        try:
+            self.curves.draw(self.results.path('.png'), self.results.name)
+        except OSError as error:
+            raise OSError('{}; {}'.format(error, self.results.rescue()))
+
+    def epoch(self, stop):
+        """What is left of one reading of the training text; a request to stop ends it early and unreported."""
+        model, now = self.model, self.now
+        if not self.options.plateau:
+            past = max(0, now['epoch'] + 1 - self.options.lrate_decay_epoch + 1)
+            now['rate'] = self.options.lrate * self.options.lrate_decay ** past
+        model.dyn_lrate.set_value(now['rate'])
+        start, read = time.time(), 0
+        for i in range(now['batch'], self.batches):
+            x, y = model.X['train'][i], model.Y['train'][i]
+            read += x.size
+            self.step(x, y, read / (time.time() - start))
+            if stop.asked:
+                return
+        speed = read / (time.time() - start)
+        valid_cost = self.full_validation_cost(stop)
+        if stop.asked:
+            return
+        cost = now['cost_sum'] / now['characters']
+        now.update(epoch=now['epoch'] + 1, batch=0, cost_sum=0.0, characters=0)
+        model.reset_states()
+        self.report(cost, valid_cost, speed, time.time() - start)
+        self.judge(valid_cost)
+
+    def step(self, x, y, speed):
+        """One training step, its row in the log, and the state of the bar."""
+        now = self.now
+        outputs = self.model.theano_train_rmsprop(x, y)
+        cost, ratios = float(outputs[0]), outputs[2:]
+        self.stop_if_exploded(cost)
+        due = self.progress.done % self.options.valid_every == 0
+        valid_cost = self.random_validation_cost() if due else float('nan')
+        now.update(batch=now['batch'] + 1, cost_sum=now['cost_sum'] + cost * y.size,
+                   characters=now['characters'] + y.size)
+        self.curves.steps.append((now['epoch'] + now['batch'] / float(self.batches), cost))
+        self.results.row('.out', self.curves.steps[-1] + (valid_cost,) + tuple(ratios))
+        self.progress.step(now['epoch'] + 1, self.options.epochs, cost, valid_cost, speed)
+
+    def stop_if_exploded(self, cost):
+        """Raise ValueError for a cost that is not finite or three times its running mean, over about 100 steps."""
+        mean = self.now['mean_cost']
+        if not abs(cost) < float('inf') or (mean is not None and cost > 3 * mean):
+            raise ValueError('the cost jumped from about {} to {:.4g} in epoch {}: stopped; {}; a smaller --lrate or a '
+                             '--grad-clip of 5 prevents that'.format(
+                                 'nothing' if mean is None else '{:.4g}'.format(mean), cost, self.now['epoch'] + 1,
+                                 self.results.rescue()))
+        self.now['mean_cost'] = cost if mean is None else 0.99 * mean + 0.01 * cost
 
     def random_validation_cost(self):
         n = self.model.n_batches['valid']
-        return self.validation_cost(self.model.random.integers(n)) if n else float('nan')
-
-    def validation_cost(self, i):
+        if not n:
+            return float('nan')
+        i = self.model.random.integers(n)
         return float(self.model.theano_check(self.model.X['valid'][i], self.model.Y['valid'][i])[0])
 
     def full_validation_cost(self, stop):
-        """The mean over all validation batches; nan without any, or when asked to stop."""
-        costs = []
-        for i in range(self.model.n_batches['valid']):
+        """The mean over the validation text; nan without one, or when asked to stop."""
+        total = characters = 0
+        for cost, n in self.model.validation_costs():
+            total, characters = total + cost * n, characters + n
             if stop.asked:
-                return float('nan')
-            costs.append(self.validation_cost(i))
-        return sum(costs) / len(costs) if costs else float('nan')
+                break
+        return total / characters if characters else float('nan')
 
-    def learning_rate(self, epoch):
-        options = self.options
-        return options.lrate * options.lrate_decay ** max(0, epoch - options.lrate_decay_epoch + 1)
-
-    def run(self, stop):
-        """All epochs. Returns the number of completed ones."""
-        for epoch in range(1, self.options.epochs + 1):
-            self.epoch(epoch, stop)
-            if stop.asked:
-                return epoch - 1
-            if epoch % self.options.save_every == 0 or epoch == self.options.epochs:
-                path = self.results.checkpoint(self.model, '_epoch{}.npz'.format(epoch))
-                self.progress.line('saved {}'.format(path))
-        return self.options.epochs
-
-    def epoch(self, epoch, stop):
-        """One reading of the training text; a request to stop ends it early and unreported."""
-        model = self.model
-        n = model.n_batches['train']
-        rate = self.learning_rate(epoch)
-        model.dyn_lrate.set_value(rate)
-        costs, start = [], time.time()
-        for i in range(n):
-            x, y = model.X['train'][i], model.Y['train'][i]
-            outputs = model.theano_train_rmsprop(x, y)
-            cost, ratios = float(outputs[0]), outputs[2:]
-            due = self.progress.done % self.options.valid_every == 0
-            valid_cost = self.random_validation_cost() if due else float('nan')
-            costs.append(cost)
-            self.curves.steps.append((epoch - 1 + (i + 1.0) / n, cost))
-            self.results.row(self.results.steps, self.curves.steps[-1] + (valid_cost,) + tuple(ratios))
-            speed = x.size * len(costs) / (time.time() - start)
-            self.progress.step(epoch, self.options.epochs, cost, valid_cost, speed)
-            if stop.asked:
-                return
-        valid_cost = self.full_validation_cost(stop)
-        if not stop.asked:
-            self.report(epoch, sum(costs) / n, valid_cost, rate, speed, time.time() - start)
-
-    def report(self, epoch, cost, valid_cost, rate, speed, seconds):
-        """A line, a row and the picture at the end of an epoch."""
-        self.curves.epochs.append((epoch, cost, valid_cost))
-        self.results.row(self.results.epochs, (epoch, cost, valid_cost, rate, speed))
-        self.curves.draw(self.results.path('.png'), self.results.name)
+    def report(self, cost, valid_cost, speed, seconds):
+        """A line and a row at the end of an epoch."""
+        now = self.now
+        self.curves.epochs.append((now['epoch'], cost, valid_cost))
+        self.results.row('_epochs.out', (now['epoch'], cost, valid_cost, now['rate'], speed))
         self.progress.line('epoch {}/{}: cost {:.4f}, validation {:.4f}, rate {:.4g}, {:,.0f} characters/s, {}'.format(
-            epoch, self.options.epochs, cost, valid_cost, rate, speed, duration(seconds)))
+            now['epoch'], self.options.epochs, cost, valid_cost, now['rate'], speed, duration(seconds)))
+
+    def judge(self, valid_cost):
+        """Keep the best parameters; go back to them at a smaller rate where the plateau rule says so."""
+        now, options = self.now, self.options
+        if valid_cost != valid_cost:           # nan: no validation text
+            return
+        if now['best_cost'] is None or valid_cost < now['best_cost']:
+            now.update(best_cost=valid_cost, best_epoch=now['epoch'], stale=0)
+            self.save('_best.npz')
+            return
+        now['stale'] += 1
+        if options.plateau and now['stale'] % options.plateau == 0:
+            now['rate'] /= options.plateau_factor
+            self.model.resume(self.results.path('_best.npz'))
+            self.progress.line('no better validation cost in {} epochs: back to epoch {}, rate {:.4g}'.format(
+                now['stale'], now['best_epoch'], now['rate']))
+
+    def sample(self):
+        """Print a short text of the model at hand, and keep it; the training's own chance is not touched."""
+        before = self.model.random.bit_generator.state
+        text = self.model.generate_text(text_length=SAMPLE_LENGTH)
+        self.model.random.bit_generator.state = before
+        self.results.write('_samples.txt', '# epoch {}:\n{}\n'.format(self.now['epoch'], text))
+        self.progress.line(text)
 
 
-def make_model(options, path):
+def stored_options(options):
+    """What a checkpoint keeps of the options."""
+    return {name: value for name, value in vars(options).items()
+            if name not in ('resume', 'overwrite', 'init', 'output_dir')}
+
+
+def make_model(options):
     from charlstm import CharLSTM
     model = CharLSTM(random_seed=options.random_seed)
-    model.prepare_input(path, options.ratio_valid, options.batch_size, options.seq_length, encoding=options.encoding)
+    model.prepare_input(options.input, options.ratio_valid, options.batch_size, options.seq_length,
+                        encoding=options.encoding, stateful=not options.no_stateful)
     model.model_setup(None, options.num_units1, options.num_units2, options.lrate, options.drate, options.eps,
-                      options.bptt_maxdepth, options.l1, options.l2)
+                      options.bptt_maxdepth, options.l1, options.l2, dropout=options.dropout,
+                      grad_clip=options.grad_clip)
     return model
 
 
 def print_summary(model, options):
     count = sum(p.get_value(borrow=True).size for p in model.p.values())
-    print('2 layers of {} and {} units, {:,} parameters; RMSprop with rate {:g} (times {:g} an epoch from epoch {} on), '
-          'decay {:g}, eps {:g}; bptt_maxdepth {}, l1 {:g}, l2 {:g}; random seed {}; {} epochs'.format(
-              options.num_units1, options.num_units2, count, options.lrate, options.lrate_decay,
-              options.lrate_decay_epoch, options.drate, options.eps, options.bptt_maxdepth, options.l1, options.l2,
-              options.random_seed, options.epochs))
+    print('2 layers of {} and {} units, {:,} parameters; {} epochs'.format(
+        options.num_units1, options.num_units2, count, options.epochs))
+    for names in (('lrate', 'plateau', 'plateau_factor') if options.plateau else
+                  ('lrate', 'lrate_decay', 'lrate_decay_epoch'),
+                  ('drate', 'eps', 'grad_clip', 'dropout', 'l1', 'l2', 'bptt_maxdepth', 'random_seed')):
+        print(', '.join('{} {}'.format(name.replace('_', '-'), getattr(options, name)) for name in names))
 
 
 def compile_model(model):
@@ -333,35 +508,78 @@ def compile_model(model):
     sys.stdout.flush()
 
 
-def train(options):
+def resume(model, options, progress):
+    """Bring the model to where the checkpoint is; refuse another text."""
+    from charlstm import read_about
+    then = read_about(options.resume)['text']
+    if model.fingerprint() != then['sha256']:
+        raise ValueError('{} is not the text of that run, which had {:,} characters and SHA-256 {}; --init starts a new '
+                         'run on another text'.format(options.input, then['characters'], then['sha256']))
+    model.resume(options.resume)
+    print('going on after epoch {}, batch {}'.format(progress['epoch'], progress['batch']))
+
+
+def train(parser, options):
     """The whole program. Returns the exit status."""
     from charlstm import NAMES
+    import importlib.util
+    if importlib.util.find_spec('matplotlib') is None:     # before the first epoch, not after it
+        raise ImportError('No module named matplotlib: run "pip install -r requirements.txt"')
+    progress = None
+    if options.resume:
+        options, progress = resumed_options(parser, options)
     check(options)
-    path = input_path(options)
-    model = make_model(options, path)
+    options.input = input_path(options)
+    model = make_model(options)
+    options.input = os.path.abspath(options.input)
+    results = Results(options, options.input)
+    if not progress:
+        results.check(options.overwrite)
+    if progress:
+        resume(model, options, progress)
+    elif options.init:
+        model.init_params(options.init)
     print_summary(model, options)
-    results = Results(options, path)
-    results.clear(options.overwrite)
-    results.start_logs(NAMES)
     compile_model(model)
+    try:
+        if progress:
+            results.reopen(progress['log_sizes'])
+        else:
+            results.open(NAMES)
+        return run(model, options, results, progress)
+    finally:
+        results.close()
+
+
+def run(model, options, results, progress):
+    """Train, and say where everything is. Returns the exit status."""
     with StopRequest() as stop:
-        trainer = Trainer(model, options, results)
-        done = trainer.run(stop)
+        trainer = Trainer(model, options, results, progress)
+        trainer.run(stop)
+        if stop.asked and trainer.now['epoch'] < options.epochs:
+            trainer.progress.line('interrupted in epoch {}'.format(trainer.now['epoch'] + 1))
+            trainer.save('_interrupted.npz')
         trainer.progress.bar.close()
-        if stop.asked and done < options.epochs:
-            print('interrupted in epoch {}; saved {}'.format(done + 1, results.checkpoint(model, '_interrupted.npz')))
-    results.close()
-    print('costs: {} and {}, drawn in {}'.format(results.path('.out'), results.path('_epochs.out'), results.path('.png')))
-    print('next: python produce_text.py {}'.format(results.last_checkpoint))
+    print('costs: {} and {}, drawn in {}'.format(*[results.path(ending) for ending in ('.out', '_epochs.out', '.png')]))
+    best = results.path('_best.npz')
+    write = best if os.path.exists(best) else results.last_checkpoint
+    print('next: python produce_text.py {}'.format(shlex.quote(write)))
+    print('to go on: python train.py --resume {}'.format(shlex.quote(results.last_checkpoint)))
     return INTERRUPTED if stop.asked else 0
 
 
 def main():
     parser = build_parser()
+    options = parser.parse_args()
     try:
-        sys.exit(train(parser.parse_args()))
+        if hasattr(sys.stdout, 'reconfigure'):
+            sys.stdout.reconfigure(errors='replace')        # a terminal that lacks a character shows a mark
+        sys.exit(train(parser, options))
+    except MemoryError as error:
+        parser.exit(2, '{}: not enough memory: {}; smaller --num-units1, --num-units2 or --batch-size need less\n'.format(
+            parser.prog, error))
     except (ImportError, OSError, ValueError) as error:
-        parser.exit(2, 'train.py: {}\n'.format(error))
+        parser.exit(2, '{}: {}\n'.format(parser.prog, error))
     except KeyboardInterrupt:
         parser.exit(INTERRUPTED, 'train.py: interrupted\n')
 
