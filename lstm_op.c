@@ -717,14 +717,15 @@ static int add_rows(long N, long V, long D, const int32_t *index, const REAL *d,
 
 /* ---- Softmax and cross-entropy ------------------------------------------------------------- */
 
-/* e^x for x <= 0; below -87, where float ends, as at -87. */
+/* e^x for x <= 0; 0 below -87, where float ends. */
 INLINE vector exponential(vector x)
 {
     vector y = x;
     if (sizeof(REAL) == sizeof(float)) {
+        const vector zero = {0}, lowest = zero - 87;
         vector power;
         const vector e = exp_parts(clamp(x, -87, 0), &power);
-        return power + power * e;
+        return choose(x < lowest, zero, power + power * e);
     }
     for (long l = 0; l < LANES; l++) y[l] = exp(x[l]);
     return y;

@@ -1,0 +1,87 @@
+"""The model again, in plain NumPy and float64: what the tests compare charlstm.py with.
+
+It follows the formulas of the README's model step by step and shares no code
+with charlstm.py. Gradients are finite differences of the cost, so that
+they need no derivation that could have the same mistake.
+"""
+import numpy as np
+
+V, H1, H2 = 11, 7, 4         # the sizes of most tests: small, and different so that no axis passes for another
+NAMES = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')
+
+
+def random_parameters(seed, dtype='float64', V=V, H1=H1, H2=H2):
+    """All eight parameters, biases too, uniform in +-0.8 and exact in dtype."""
+    shapes = dict(U1=(4, H1, V), W1=(4, H1, H1), b1=(4, H1), U2=(4, H2, H1), W2=(4, H2, H2), b2=(4, H2),
+                  V=(V, H2), c=(V,))
+    random = np.random.default_rng(seed)
+    return {name: random.uniform(-0.8, 0.8, shapes[name]).astype(dtype).astype('float64') for name in NAMES}
+
+
+def sigmoid(a):
+    return 1 / (1 + np.exp(-a))
+
+
+def layer_step(x, h, C, U, W, b):
+    """One step of one layer, a column a sequence; x (n,B), h and C (H,B)."""
+    f, i, o, g = [U[k] @ x + W[k] @ h + b[k][:, None] for k in range(4)]
+    C = sigmoid(f) * C + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(C), C
+
+
+def forward(p, x, states=None):
+    """Probabilities (T,B,V) of the characters after x (T,B), and the states h1, C1, h2, C2 after the last."""
+    V, H1, H2 = len(p['c']), p['b1'].shape[1], p['b2'].shape[1]
+    T, B = x.shape
+    h1, C1, h2, C2 = states or [np.zeros((H, B)) for H in (H1, H1, H2, H2)]
+    probabilities = np.empty((T, B, V))
+    for t in range(T):
+        h1, C1 = layer_step(np.eye(V)[:, x[t]], h1, C1, p['U1'], p['W1'], p['b1'])
+        h2, C2 = layer_step(h1, h2, C2, p['U2'], p['W2'], p['b2'])
+        e = np.exp(p['V'] @ h2 + p['c'][:, None])
+        probabilities[t] = (e / e.sum(axis=0)).T
+    return probabilities, (h1, C1, h2, C2)
+
+
+def costs(probabilities, y):
+    """Nats (T,B) that the targets y (T,B) cost."""
+    T, B = y.shape
+    return np.array([[-np.log(probabilities[t, n, y[t, n]]) for n in range(B)] for t in range(T)])
+
+
+def gradients(p, x, y, l1=0, l2=0, bptt_maxdepth=-1, h=1e-5):
+    """Name to gradient of (cost + l1 sum|p| + l2 sum p^2) / (T B) by central differences.
+
+    With bptt_maxdepth k only the last k steps cost something, and the states
+    that enter the first of them are held constant.
+    """
+    T, B = x.shape
+    k = T if bptt_maxdepth == -1 else min(bptt_maxdepth, T)
+    held = forward(p, x[:T - k])[1]
+
+    def objective():
+        probabilities, _ = forward(p, x[T - k:], held)
+        penalties = sum(l1 * np.abs(a).sum() + l2 * (a ** 2).sum() for a in p.values())
+        return (costs(probabilities, y[T - k:]).sum() + penalties) / (T * B)
+
+    result = {name: np.empty_like(p[name]) for name in NAMES}
+    for name in NAMES:
+        for index in np.ndindex(*p[name].shape):
+            value = p[name][index]
+            p[name][index] = value + h
+            above = objective()
+            p[name][index] = value - h
+            below = objective()
+            p[name][index] = value
+            result[name][index] = (above - below) / (2 * h)
+    return result
+
+
+def sgd_step(gradient, lrate):
+    return lrate * gradient
+
+
+def rmsprop_step(gradient, m, lrate, drate, eps):
+    """The step, and m after it."""
+    m = drate * m + (1 - drate) * gradient ** 2
+    return lrate * gradient / (np.sqrt(m) + eps), m

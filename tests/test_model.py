@@ -1,0 +1,420 @@
+"""The compiled functions against numpy_model.py: prediction, cost, gradients, steps; and training as a whole."""
+import inspect
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import charlstm
+import lstm_op
+import numpy_model
+from charlstm import CharLSTM, ScanLayers, theano
+from numpy_model import H1, H2, NAMES, V
+
+SIZES = dict(char_dim=V, num_units1=H1, num_units2=H2)
+PENALTIES = dict(l1=0.03, l2=0.02)
+TOLERANCE = {'float32': dict(rtol=3e-4, atol=3e-6), 'float64': dict(rtol=1e-6, atol=1e-9)}
+# RMSprop divides a small gradient by about eps, 1e-3 here, and so magnifies its rounding
+RMSPROP_TOLERANCE = {'float32': dict(rtol=3e-3, atol=3e-4), 'float64': dict(rtol=1e-6, atol=1e-6)}
+only_float32 = pytest.mark.parametrize('model', ['float32'], indirect=True)
+both_trainings = pytest.mark.parametrize('train', ['theano_train_sgd', 'theano_train_rmsprop'])
+
+
+def batch(T, B, seed=0):
+    """Inputs and targets (T,B)."""
+    return np.random.default_rng(seed).integers(0, V, (2, T, B))
+
+
+def set_random_parameters(model):
+    """Give a model parameters that are all away from zero; returns them as numpy_model takes them."""
+    p = numpy_model.random_parameters(5, theano.config.floatX)
+    p['V'] *= 8                                                  # so that what is read decides, not c alone
+    for name in NAMES:
+        model.p[name].set_value(p[name].astype(theano.config.floatX))
+    return p
+
+
+def new_model(kernel=True, **settings):
+    model = CharLSTM(random_seed=5, kernel=kernel)
+    model.model_setup(**SIZES, **settings)
+    return model
+
+
+# ---------------------------------------------------------------- interface
+
+def test_public_methods_have_the_names_and_defaults_of_the_original():
+    defaults = {
+        'prepare_input': dict(filepath=None, ratio_valid=0.30, batch_size=50, seq_length=50, verbose=True),
+        'model_setup': dict(mfile=None, num_units1=128, num_units2=128, lrate=2e-3, drate=0.95, eps=1e-8,
+                            bptt_maxdepth=50, l1=0, l2=0, char_dim=None),
+        'generate_text': dict(seed='', text_length=100, method='normal'),
+    }
+    for name, expected in defaults.items():
+        arguments = list(inspect.signature(getattr(CharLSTM, name)).parameters.values())[1:]
+        has_default = {a.name: None if a.default is a.empty else a.default for a in arguments[:len(expected)]}
+        assert list(has_default.items()) == list(expected.items())         # in this order too
+
+
+def test_parameters_have_the_names_and_shapes_of_the_issue():
+    model = new_model(lrate=0.25, l1=0.5)
+    assert {name: p.get_value().shape for name, p in model.p.items()} == dict(
+        U1=(4, H1, V), W1=(4, H1, H1), b1=(4, H1), U2=(4, H2, H1), W2=(4, H2, H2), b2=(4, H2), V=(V, H2), c=(V,))
+    assert model.dyn_lrate.get_value() == 0.25
+    assert model.lp == dict(lrate=0.25, drate=0.95, eps=1e-8, bptt_maxdepth=50, l1=0.5, l2=0,
+                            dropout=0, grad_clip=0)
+
+
+def test_initial_weights_are_uniform_within_one_over_root_of_inputs():
+    model = CharLSTM(random_seed=1)
+    model.model_setup(char_dim=50, num_units1=40, num_units2=30)
+    for name, inputs in dict(U1=50, W1=40, U2=40, W2=30, V=30).items():
+        weights = model.p[name].get_value().ravel() * math.sqrt(inputs)     # should be uniform in +-1
+        assert np.abs(weights).max() < 1 + 1e-6
+        assert stats.kstest(weights, 'uniform', args=(-1, 2)).pvalue > 1e-3, name
+
+
+def test_initial_biases_are_zero_but_one_for_the_forget_gates():
+    p = new_model().p
+    for name in ('b1', 'b2'):
+        assert (p[name].get_value()[0] == 1).all() and (p[name].get_value()[1:] == 0).all()
+    assert (p['c'].get_value() == 0).all()
+
+
+# ---------------------------------------------------------------- prediction and cost
+
+def test_predict_and_check_agree_with_numpy_for_two_sizes_of_batch(model):
+    p = set_random_parameters(model)
+    functions = dict(model._functions)
+    for T, B in ((5, 3), (8, 2)):
+        x, y = batch(T, B)
+        expected, _ = numpy_model.forward(p, x)
+        probabilities, best = model.theano_predict(x)
+        cost, best_in_check = model.theano_check(x, y)
+        assert probabilities.shape == (T, B, V) and probabilities.dtype == theano.config.floatX
+        np.testing.assert_allclose(probabilities, expected, **TOLERANCE[theano.config.floatX])
+        assert len(np.unique(expected.argmax(axis=2))) > 2            # or a mix-up of places would not show
+        np.testing.assert_array_equal(best, expected.argmax(axis=2))
+        np.testing.assert_array_equal(best_in_check, expected.argmax(axis=2))
+        np.testing.assert_allclose(cost, numpy_model.costs(expected, y).mean(), **TOLERANCE[theano.config.floatX])
+    assert model._functions == functions                      # the same ones served both sizes
+
+
+def test_vector_counts_as_one_sequence(model):
+    p = set_random_parameters(model)
+    x, y = batch(6, 1)
+    expected, _ = numpy_model.forward(p, x)
+    probabilities, best = model.theano_predict(x[:, 0])
+    np.testing.assert_allclose(probabilities, expected, **TOLERANCE[theano.config.floatX])
+    assert best.shape == (6, 1)
+    cost, best = model.theano_check(x[:, 0], y)
+    np.testing.assert_allclose(cost, numpy_model.costs(expected, y).mean(), **TOLERANCE[theano.config.floatX])
+    assert best.shape == (6, 1)
+
+
+@both_trainings
+def test_training_on_one_sequence_reports_the_right_cost(model, train):
+    """In the original a broadcast made the cost of batch_size 1 a mean over T x T."""
+    p = set_random_parameters(model)
+    x, y = batch(6, 1)
+    cost, best = getattr(model, train)(x[:, 0], y[:, 0])[:2]
+    expected, _ = numpy_model.forward(p, x)
+    np.testing.assert_allclose(cost, numpy_model.costs(expected, y).mean(), **TOLERANCE[theano.config.floatX])
+    np.testing.assert_array_equal(best, expected.argmax(axis=2))
+
+
+# ---------------------------------------------------------------- gradients and steps
+
+def assert_two_steps_agree_with_numpy(model, train, rule, tolerances=TOLERANCE):
+    """Two consecutive steps at different rates, on batches of different T and B, one of them B = 1.
+
+    rule: (gradient, rate, m) to (step, new m), of NumPy. The parameters after
+    each step and everything that the function returns are compared.
+    """
+    tolerance = tolerances[theano.config.floatX]
+    p, m = set_random_parameters(model), dict.fromkeys(NAMES, 0)
+    for (T, B), rate in (((5, 3), 1.0), ((4, 1), 0.5)):
+        x, y = batch(T, B, seed=T)
+        before = {name: model.p[name].get_value() for name in NAMES}
+        model.dyn_lrate.set_value(rate)
+        cost, best, *ratios = train(x, y)
+        expected, _ = numpy_model.forward(p, x)
+        np.testing.assert_allclose(cost, numpy_model.costs(expected, y).mean(), **tolerance)
+        np.testing.assert_array_equal(best, expected.argmax(axis=2))
+        gradients = numpy_model.gradients(p, x, y, model.lp['l1'], model.lp['l2'], model.lp['bptt_maxdepth'])
+        assert len(ratios) == len(NAMES)
+        for name, ratio in zip(NAMES, ratios):
+            step, m[name] = rule(gradients[name], rate, m[name])
+            np.testing.assert_allclose(before[name] - model.p[name].get_value(), step, err_msg=name, **tolerance)
+            np.testing.assert_allclose(ratio, np.linalg.norm(step) / np.linalg.norm(p[name]), err_msg=name,
+                                       **tolerance)
+            p[name] = p[name] - step
+
+
+def assert_sgd_agrees_with_numpy(model):
+    assert_two_steps_agree_with_numpy(
+        model, model.theano_train_sgd, lambda g, rate, m: (numpy_model.sgd_step(g, rate), m))
+
+
+def assert_rmsprop_agrees_with_numpy(model):
+    assert_two_steps_agree_with_numpy(
+        model, model.theano_train_rmsprop,
+        lambda g, rate, m: numpy_model.rmsprop_step(g, m, rate, model.lp['drate'], model.lp['eps']),
+        RMSPROP_TOLERANCE)
+
+
+def test_two_steps_of_sgd_agree_with_numpy(model):
+    assert_sgd_agrees_with_numpy(model)
+
+
+def test_two_steps_of_rmsprop_agree_with_numpy(model):
+    assert_rmsprop_agrees_with_numpy(model)
+
+
+@pytest.mark.parametrize('settings', [
+    dict(bptt_maxdepth=-1), dict(bptt_maxdepth=-1, **PENALTIES), dict(bptt_maxdepth=3), dict(bptt_maxdepth=1),
+    dict(bptt_maxdepth=5, l2=0.02),
+], ids=str)
+def test_gradients_of_all_parameters_agree_with_numpy(float64, interpreted, settings):
+    """At rate 1 a step of SGD is the gradient; with bptt_maxdepth k V and c too learn from the last k steps only."""
+    assert_sgd_agrees_with_numpy(new_model(kernel=False, **settings))
+
+
+def test_gradients_of_all_parameters_agree_with_numpy_with_the_kernel(float64):
+    """Untruncated; the model of float64 above is truncated."""
+    assert_sgd_agrees_with_numpy(new_model(bptt_maxdepth=-1))
+
+
+@pytest.mark.parametrize('settings', [dict(), dict(bptt_maxdepth=3, **PENALTIES)], ids=str)
+def test_two_steps_of_rmsprop_agree_with_numpy_in_float64_with_scan(float64, interpreted, settings):
+    assert_rmsprop_agrees_with_numpy(new_model(kernel=False, drate=0.7, eps=1e-3, **settings))
+
+
+@pytest.mark.parametrize('layers, l1, l2', [(lstm_op, 0, 0), (ScanLayers, 0, 0), (ScanLayers, 0.03, 0.02)])
+def test_verify_grad_of_all_parameters(float64, request, layers, l1, l2):
+    """Theano's own check, a second opinion that does not rest on numpy_model's forward pass."""
+    if layers is ScanLayers:
+        request.getfixturevalue('interpreted')
+    x, y = [theano.tensor.constant(side % 5, dtype='int32') for side in batch(3, 2)]
+    states = [theano.tensor.constant(np.zeros((2, H))) for H in (3, 3, 2, 2)]
+
+    def objective(*arrays):
+        p = dict(zip(NAMES, arrays))
+        scores, _ = charlstm.logits(x, states, p, layers)
+        costs, _, _ = layers.cross_entropy(scores, p['c'], y)
+        return costs.mean() + charlstm.penalty(arrays, l1, l2) / costs.size
+
+    p = numpy_model.random_parameters(1, V=5, H1=3, H2=2)
+    theano.gradient.verify_grad(objective, [p[name] for name in NAMES], rng=np.random.RandomState(2), n_tests=1)
+
+
+@both_trainings
+def test_first_update_ratio_of_c_is_infinite(model, train):
+    """c starts at zero; the ratios of b1 and b2 are finite, since the forget gates' biases do not."""
+    ratios = getattr(model, train)(*batch(5, 3))[2:]
+    assert [name for name, ratio in zip(NAMES, ratios) if not np.isfinite(ratio)] == ['c']
+    assert ratios[-1] == np.inf
+    assert np.isfinite(getattr(model, train)(*batch(5, 3))[-1])
+
+
+def test_learning_rate_may_be_set_between_steps(model):
+    start, changes = set_random_parameters(model), []
+    for rate in (0.25, np.float64(0.5)):                         # as Python and as NumPy compute it
+        set_random_parameters(model)
+        model.dyn_lrate.set_value(rate)
+        model.theano_train_sgd(*batch(5, 3))
+        changes.append(start['U1'] - model.p['U1'].get_value())
+    assert np.abs(changes[0]).max() > 1e-3
+    np.testing.assert_allclose(changes[1], 2 * changes[0], rtol=1e-4, atol=1e-6)
+
+
+@both_trainings
+def test_reported_cost_is_without_penalties(model, train):
+    p = set_random_parameters(model)
+    x, y = batch(5, 3)
+    penalties = sum(model.lp['l1'] * np.abs(a).sum() + model.lp['l2'] * (a ** 2).sum() for a in p.values()) / x.size
+    assert penalties > 0.1
+    cost = model.theano_check(x, y)[0]
+    np.testing.assert_allclose(getattr(model, train)(x, y)[0], cost, rtol=1e-6)
+
+
+# ---------------------------------------------------------------- what a GPU needs
+
+def graphs(function):
+    """The graph of a compiled function, the graphs inside its scans, and the scalar ones inside fused operations."""
+    found = [function.maker.fgraph]
+    for graph in found:                                          # grows as we go
+        for node in graph.toposort():
+            op = getattr(node.op, 'scalar_op', node.op)
+            found.extend([op.fn.maker.fgraph] if isinstance(op, theano.scan_module.scan_op.Scan) else
+                         [op.fgraph] if isinstance(op, theano.scalar.Composite) else [])
+    return found
+
+
+def assert_no_float64(function, scans):
+    found = graphs(function)
+    loops = [node for node in found[0].apply_nodes if isinstance(node.op, theano.scan_module.scan_op.Scan)]
+    assert len(loops) == scans and len(found) > scans
+    types = {getattr(variable, 'dtype', None) for graph in found for variable in graph.variables}
+    assert 'float32' in types and not types & {'float64', 'complex64', 'complex128'}
+
+
+@pytest.mark.parametrize('model', ['scan'], indirect=True)
+@pytest.mark.parametrize('name, scans', [('predict', 2), ('check', 2), ('train_rmsprop', 4), ('train_sgd', 4)])
+def test_no_graph_of_scans_has_float64(model, name, scans):
+    """Two layers, forward and backward. conftest.py compiled them with warn_float64=raise."""
+    assert_no_float64(model._functions[name], scans)
+
+
+@only_float32
+@pytest.mark.parametrize('name', ['predict', 'check', 'train_rmsprop', 'train_sgd'])
+def test_no_graph_of_the_kernel_has_float64(model, name):
+    """But sampling has, which draws uniform numbers in it; on a GPU the scan samples."""
+    assert_no_float64(model._functions[name], scans=0)
+
+
+@pytest.mark.parametrize('kernel', [True, False], ids=['kernel', 'scan'])
+def test_everything_works_with_warn_float64_raise(text_file, capsys, interpreted, kernel):
+    with theano.change_flags(warn_float64='raise'):
+        model = CharLSTM(random_seed=1, kernel=kernel)
+        model.prepare_input(text_file('abc' * 30), batch_size=2, seq_length=5, verbose=False)
+        model.model_setup(num_units1=7, num_units2=4)
+        x, y = model.X['train'][0], model.Y['train'][0]
+        for function in (model.theano_check, model.theano_train_sgd, model.theano_train_rmsprop):
+            assert np.isfinite(function(x, y)[0])
+        assert len(model.generate_text(text_length=9)) == 9
+    assert capsys.readouterr().err == ''
+
+
+@pytest.mark.parametrize('kernel', [True, False], ids=['kernel', 'scan'])
+def test_settings_may_be_numpy_numbers(interpreted, capsys, kernel):
+    """np.float64 comes from every np.logspace, and Theano takes it for a request to compute in float64."""
+    model = new_model(kernel, **{name: np.float64(value) for name, value in
+                                 dict(lrate=0.1, drate=0.9, eps=1e-6, l1=1e-3, l2=1e-3).items()})
+    for train in (model.theano_train_sgd, model.theano_train_rmsprop):
+        assert np.isfinite(train(*batch(5, 3))[0])
+    assert {p.get_value().dtype for p in model.p.values()} == {np.dtype('float32')}
+    assert capsys.readouterr().err == ''
+
+
+# ---------------------------------------------------------------- learning
+
+def test_learns_a_repeated_text_by_heart(text_file):
+    """What follows an 'a' depends on up to three characters before it, so that memory is needed."""
+    text = 'abracadabra, ' * 40
+    model = CharLSTM(random_seed=1)
+    model.prepare_input(text_file(text), ratio_valid=0, batch_size=3, seq_length=26, verbose=False)
+    model.model_setup(num_units1=19, num_units2=17, lrate=0.01, l1=1e-4, l2=1e-4)
+    costs = []
+    for epoch in range(60):
+        for x, y in zip(model.X['train'], model.Y['train']):
+            costs.append(model.theano_train_rmsprop(x, y)[0])
+    assert costs[0] > 1.5 and costs[-1] < 0.05
+    assert model.generate_text('a', 100, method='argmax') == text[:100]
+
+
+def test_same_seed_gives_the_same_numbers(text_file, interpreted):
+    path, runs = text_file('The same again? Yes. ' * 9), []
+    for seed in (4, 4, 5):
+        model = CharLSTM(random_seed=seed)
+        model.prepare_input(path, batch_size=3, seq_length=11, verbose=False)
+        model.model_setup(num_units1=7, num_units2=4)
+        costs = [float(model.theano_train_rmsprop(x, y)[0]) for x, y in zip(model.X['train'], model.Y['train'])]
+        runs.append((costs, model.generate_text(text_length=30), model.generate_text(text_length=30),
+                     [model.p[name].get_value().tolist() for name in NAMES]))
+    assert runs[0] == runs[1]
+    assert all(same != other for same, other in zip(runs[0], runs[2]))
+    assert runs[0][1] != runs[0][2]                                # the second text goes on drawing
+
+
+# ---------------------------------------------------------------- warnings and refusals
+
+@pytest.mark.parametrize('depth, warns', [(3, True), (9, True), (10, False), (50, False), (-1, False)])
+def test_one_line_warns_of_sequences_longer_than_the_gradient_reaches(text_file, capsys, depth, warns):
+    model = CharLSTM()
+    path = text_file('abc' * 30)
+    model.prepare_input(path, batch_size=2, seq_length=11, verbose=False)          # 10 steps
+    assert capsys.readouterr() == ('', '')
+    model.model_setup(num_units1=7, num_units2=4, bptt_maxdepth=depth)
+    out, err = capsys.readouterr()
+    assert (out, err.count('\n')) == ('', int(warns))
+    assert not warns or ('last {} of the 10 steps'.format(depth) in err and 'bptt_maxdepth' in err)
+    model.prepare_input(path, batch_size=2, seq_length=12, verbose=False)          # 11 steps
+    assert capsys.readouterr().err.count('\n') == (0 < depth < 11)
+
+
+@pytest.mark.parametrize('name, values', [
+    ('num_units1', [0, -3, 2.5, math.nan, '7', None]),
+    ('num_units2', [0, -3, 2.5, math.nan, '7', None]),
+    ('lrate', [0, -1e-3, math.nan, math.inf, '0.1', None]),
+    ('drate', [-0.1, 1, 1.5, math.nan, '0.9', None]),
+    ('eps', [0, -1e-8, math.nan, math.inf, None]),
+    ('bptt_maxdepth', [0, -2, 2.5, math.nan, '3', None]),
+    ('l1', [-1e-9, math.nan, math.inf, None]),
+    ('l2', [-1e-9, math.nan, math.inf, None]),
+    ('char_dim', [0, -3, 2.5, '11']),
+])
+def test_settings_out_of_range(refused, name, values):
+    for value in values:
+        with refused(ValueError, name, repr(value)):
+            CharLSTM().model_setup(**dict(SIZES, **{name: value}))
+
+
+@pytest.mark.parametrize('seed', [-1, 1.5, 'x'])
+def test_random_seed_out_of_range(refused, seed):
+    with refused(ValueError, 'random_seed', repr(seed)):
+        CharLSTM(random_seed=seed)
+
+
+def test_kernel_that_does_not_compile_gives_way_to_the_scan(interpreted, monkeypatch, capsys):
+    def fail(*arguments):
+        raise RuntimeError('Compilation failed: first line\nsecond line')
+    monkeypatch.setattr(lstm_op, 'read_characters', fail)
+    model = new_model()
+    p = set_random_parameters(model)
+    x, y = batch(5, 3)
+    np.testing.assert_allclose(model.theano_predict(x)[0], numpy_model.forward(p, x)[0], rtol=1e-4)
+    out, err = capsys.readouterr()
+    assert out == '' and err.count('\n') == 1 and 'theano.scan' in err and 'first line second line' in err
+    model.theano_check(x, y)
+    assert capsys.readouterr() == ('', '')                        # said once
+
+
+def test_model_without_text_needs_char_dim(refused):
+    with refused(ValueError, 'prepare_input', 'char_dim'):
+        CharLSTM().model_setup()
+
+
+def test_char_dim_must_be_that_of_the_text(text_file, refused):
+    model = CharLSTM()
+    model.prepare_input(text_file('abc' * 30), batch_size=2, seq_length=5, verbose=False)
+    with refused(ValueError, 'char_dim', '4', '3'):
+        model.model_setup(char_dim=4)
+    model.model_setup(num_units1=7, num_units2=4, char_dim=3)
+    assert model.p['c'].get_value().shape == (3,)
+
+
+def test_functions_need_a_model(refused):
+    x, y = batch(5, 3)
+    for call in (lambda m: m.theano_predict(x), lambda m: m.theano_check(x, y),
+                 lambda m: m.theano_train_sgd(x, y), lambda m: m.theano_train_rmsprop(x, y)):
+        with refused(ValueError, 'model_setup'):
+            call(CharLSTM())
+
+
+@only_float32
+@pytest.mark.parametrize('x', [
+    [[0.0, 1.0]], [[0, V]], [[-1, 0]], [], [[]], [[[1]]], 3, ['a', 'b'],
+], ids=repr)
+def test_character_numbers_out_of_range(model, refused, x):
+    with refused(ValueError, 'x has'):
+        model.theano_predict(x)
+    with refused(ValueError, 'y has'):
+        model.theano_check([[0, 1]], x)
+
+
+@only_float32
+def test_targets_must_have_the_shape_of_the_inputs(model, refused):
+    for y in ([[0, 1, 2]], [[0], [1]], [0, 1]):
+        with refused(ValueError, 'shape'):
+            model.theano_train_sgd([[0, 1]], y)
