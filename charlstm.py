@@ -657,8 +657,10 @@ class CharLSTM(object):
         _check_whole('seq_length', seq_length, 2)
         codes, uchar, sha256 = read_text(filepath, encoding, progress=verbose)
         self._check_length(filepath, codes, uchar, ratio_valid, batch_size, seq_length)
+        if self.p and self.uchar is None and self._V() == len(uchar):        # set up by char_dim, for this text
+            self.uchar = uchar
         if self.p:
-            unknown = set(uchar) - set(self.uchar)
+            unknown = set(uchar) - set([] if self.uchar is None else self.uchar)
             if unknown:
                 _warn('the parameters do not know {} of {} and were dropped; model_setup makes new ones'.format(
                     _named(unknown), filepath))

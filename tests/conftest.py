@@ -21,6 +21,7 @@ from numpy_model import H1, H2, V  # noqa: E402
 def pytest_configure(config):
     # pytest shows warnings whatever charlstm asks for: keep out those that only Theano can mend.
     config.addinivalue_line('filterwarnings', r'ignore:::theano\.')
+    config.addinivalue_line('filterwarnings', 'ignore:invalid escape sequence')
 
 
 @contextlib.contextmanager

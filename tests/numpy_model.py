@@ -1,8 +1,8 @@
 """The model again, in plain NumPy and float64: what the tests compare charlstm.py with.
 
-It follows the formulas of the README's model step by step and shares no code
-with charlstm.py. Gradients are finite differences of the cost, so that
-they need no derivation that could have the same mistake.
+It follows the formulas at the head of charlstm.py step by step and shares no
+code with it. Gradients are finite differences of the cost, so that they need
+no derivation that could have the same mistake.
 """
 import numpy as np
 

@@ -243,3 +243,11 @@ def test_text_with_unknown_characters_drops_the_parameters_with_a_warning(text_f
         model.generate_text('a')
     model.model_setup(num_units1=3, num_units2=2)
     assert model.p['c'].get_value().shape == (5,)
+
+
+def test_text_after_a_model_that_was_set_up_by_char_dim(text_file):
+    """Such a model has parameters, but no vocabulary that the text could be compared with."""
+    model = CharLSTM()
+    model.model_setup(num_units1=7, num_units2=4, char_dim=3)
+    model.prepare_input(text_file('abcabc'), 0, 1, 2, verbose=False)
+    assert ''.join(model.uchar) == 'abc' and text_of(model) == 'abcabc'

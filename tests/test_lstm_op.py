@@ -1,0 +1,767 @@
+"""The kernel: each Op of lstm_op, compiled and in NumPy, against computations that share no code with them."""
+import contextlib
+import itertools
+import os
+import platform
+import subprocess
+import sys
+from functools import lru_cache
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import numpy_model
+from charlstm import CharLSTM, ScanLayers, theano
+from numpy_model import NAMES, sigmoid
+
+import lstm_op                     # after charlstm, which configures Theano
+
+ROOT = Path(__file__).resolve().parents[1]
+DTYPES = ('float32', 'float64')
+TOLERANCE = {'float32': dict(rtol=2e-5, atol=3e-6), 'float64': dict(rtol=1e-12, atol=1e-13)}
+INTERPRETED = theano.Mode(theano.gof.vm.VM_Linker(use_cloop=False, c_thunks=False), optimizer=None)
+OPS = ('Product', 'TakeRows', 'AddRows', 'LSTM', 'LSTMGradient', 'SoftmaxCrossEntropy',
+       'SoftmaxCrossEntropyGradient', 'Sample')
+
+# Steps, sequences, units: one of each, no whole vectors (of 4, 8 or 16 floats), one unit more than vectors
+# hold, more sequences than two threads have rows of a tile.
+LAYERS = [(1, 1, 1), (4, 3, 2), (3, 1, 5), (1, 5, 3), (5, 29, 17), (2, 3, 33), (3, 27, 70)]
+
+
+@contextlib.contextmanager
+def only_kernel_in_c():
+    """Compile the Ops of lstm_op alone: Theano's own, each of which takes the compiler a second, run in Python."""
+    def make_thunk(op, *arguments, impl=None):
+        return theano.gof.Op.make_thunk(op, *arguments, impl='c')
+    with mock.patch.object(lstm_op._KernelOp, 'make_thunk', make_thunk), \
+            mock.patch.object(theano.compile.mode, 'instantiated_default_mode', INTERPRETED):
+        yield
+
+
+def symbol(dtype, ndim):
+    return theano.tensor.TensorType(dtype, [False] * ndim)()
+
+
+def symbols(values):
+    return [symbol(value.dtype, value.ndim) for value in map(np.asarray, values)]
+
+
+@lru_cache(maxsize=None)
+def compiled(op, types, in_c):
+    variables = [symbol(*kind) for kind in types]
+    with only_kernel_in_c() if in_c else contextlib.nullcontext():
+        return theano.function(variables, op.make_node(*variables).outputs, mode=INTERPRETED)
+
+
+def run(op, values, in_c=True):
+    """The outputs of an Op: of its C code, or of its perform."""
+    values = [np.asarray(value) for value in values]
+    return compiled(op, tuple((str(value.dtype), value.ndim) for value in values), in_c)(*values)
+
+
+def assert_computes(op, values, expected, **tolerance):
+    """The C code and perform both give what is expected, also in shape and type, and so does infer_shape."""
+    for in_c in (True, False):
+        outputs = run(op, values, in_c)
+        assert len(outputs) == len(expected)
+        for output, value in zip(outputs, expected):
+            assert output.shape == value.shape
+            assert output.dtype == ('int32' if value.dtype.kind == 'i' else op.dtype)
+            np.testing.assert_allclose(output, value, **tolerance or TOLERANCE[op.dtype])
+    if hasattr(op, 'infer_shape'):
+        assert op.infer_shape(None, [np.shape(v) for v in values]) == [value.shape for value in expected]
+
+
+def failure(op, values):
+    """The error that the C code raises, or None."""
+    try:
+        run(op, values)
+    except Exception as error:
+        return error
+
+
+# ---------------------------------------------------------------- inputs
+
+@pytest.fixture(params=DTYPES)
+def dtype(request):
+    return request.param
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(5)
+
+
+def reals(random, dtype, *shape):
+    return random.uniform(-1, 1, shape).astype(dtype)
+
+
+def wholes(random, dtype, *shape):
+    """Whole numbers so small that sums of their products are exact."""
+    return random.integers(-4, 5, shape).astype(dtype)
+
+
+def rows(random, below, *shape):
+    return random.integers(below, size=shape, dtype=np.int32)
+
+
+def layer_inputs(random, dtype, T, B, H):
+    """a_x, W, b, h0, C0."""
+    return [reals(random, dtype, *shape) for shape in ((T, B, 4 * H), (4, H, H), (4, H), (B, H), (B, H))]
+
+
+def gradient_inputs(dh, a_x, W, b, h0, C0):
+    """What LSTMGradient takes, from dh and what LSTM takes."""
+    return [dh, W] + [v.astype(W.dtype) for v in layer(a_x, W, b, h0, C0)] + [h0, C0]
+
+
+def sample_inputs(random, dtype, m, n, B, V, H1, H2, method='normal', temperature=1, top_k=10 ** 6, top_p=1):
+    """given, bits, n, choice, four states and the parameters."""
+    bits = random.integers(2 ** 53, size=(n if method == 'normal' else 0, B))
+    states = [reals(random, dtype, B, H) for H in (H1, H1, H2, H2)]
+    p = numpy_model.random_parameters(m + n, dtype, V, H1, H2)
+    return ([rows(random, V, m, B), bits, np.int64(n), np.array([temperature, top_k, top_p], dtype)] + states
+            + [p[name].astype(dtype) for name in NAMES])
+
+
+def examples(dtype):
+    """By name each Op and inputs for it, whose sizes are all different."""
+    random = np.random.default_rng(3)
+    index, layer_values = rows(random, 5, 7), layer_inputs(random, dtype, 3, 29, 17)
+    values = [
+        [reals(random, dtype, 67, 71), reals(random, dtype, 71, 43)],
+        [reals(random, dtype, 5, 3), index],
+        [reals(random, dtype, 5, 3), index, reals(random, dtype, 7, 3)],
+        layer_values,
+        gradient_inputs(reals(random, dtype, 3, 29, 17), *layer_values),
+        [reals(random, dtype, 7, 5), reals(random, dtype, 5), index],
+        [reals(random, dtype, 7), softmax(reals(random, dtype, 7, 5)), index],
+        sample_inputs(random, dtype, 2, 6, 5, 11, 7, 4),
+    ]
+    return {name: (getattr(lstm_op, name)(*[dtype] + [-1] * (name == 'LSTMGradient')), inputs)
+            for name, inputs in zip(OPS, values)}
+
+
+# ---------------------------------------------------------------- the same in NumPy
+
+def layer(a_x, W, b, h, C):
+    """h, C and gates of LSTM in float64; also of complex numbers, for slopes."""
+    hs, Cs, gates = [], [], []
+    W = W.astype(np.result_type(W, 'float64'))
+    for a in a_x:
+        a = a.reshape(len(a), *b.shape) + b + np.einsum('kij,nj->nki', W, h)         # (B, 4, H)
+        f, i, o, g = sigmoid(a[:, 0]), sigmoid(a[:, 1]), sigmoid(a[:, 2]), np.tanh(a[:, 3])
+        C = f * C + i * g
+        h = o * np.tanh(C)
+        hs.append(h)
+        Cs.append(C)
+        gates.append(np.concatenate([f, i, o, g], axis=1))
+    return np.array(hs), np.array(Cs), np.array(gates)
+
+
+def softmax(scores):
+    e = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def slope(function, values, directions):
+    """That of a real function in a direction: the complex step, exact in every digit."""
+    return function(*[v + 1e-30j * d for v, d in zip(values, directions)]).imag / 1e-30
+
+
+def assert_is_gradient(gradients, function, values, random, dtype):
+    """The gradients by all values have the right slopes: along every axis of a small value, else six random lines."""
+    for k, (gradient, value) in enumerate(zip(gradients, values)):
+        assert gradient.shape == value.shape and gradient.dtype == dtype
+        for line in np.eye(value.size) if value.size < 100 else random.normal(size=(6, value.size)):
+            line = (line / np.linalg.norm(line)).reshape(value.shape)
+            expected = slope(function, values, [line if j == k else np.zeros(1) for j in range(len(values))])
+            tolerance = dict(rtol=1e-4, atol=2e-5) if dtype == 'float32' else dict(rtol=1e-10, atol=1e-12)
+            np.testing.assert_allclose((gradient * line).sum(), expected, **tolerance)
+
+
+def layer_objective(dh, h0, C0, truncate):
+    """sum(dh * h) of a layer, where the states before the last `truncate` steps are constants."""
+    def objective(a_x, W, b):
+        first = 0 if truncate < 0 else max(0, len(dh) - truncate)
+        h, C = h0, C0
+        if first:
+            before, cells, _ = layer(a_x[:first].real, W.real, b.real, h0, C0)
+            h, C = before[-1], cells[-1]
+        return (dh[first:] * layer(a_x[first:], W, b, h, C)[0]).sum()
+    return objective
+
+
+# ---------------------------------------------------------------- products and rows
+
+@pytest.mark.parametrize('M, K, N', [
+    (1, 1, 1), (3, 5, 2), (1, 17, 33), (29, 1, 7), (13, 16, 64), (27, 70, 1), (131, 300, 37)])
+def test_product_is_exact_on_whole_numbers_however_its_inputs_lie(dtype, random, M, K, N):
+    a, b = wholes(random, dtype, M, K), wholes(random, dtype, K, N)
+    expected = a.astype('int64') @ b.astype('int64')
+    for left, right in itertools.product([a, a.T.copy().T], [b, b.T.copy().T]):
+        assert_computes(lstm_op.Product(dtype), [left, right], [expected.astype(dtype)], rtol=0)
+
+
+def test_product_takes_all_strides(dtype, random):
+    big, b = wholes(random, dtype, 19, 40), wholes(random, dtype, 9, 21)
+    views = [big[:, 2:11], big[:, 9:0:-1], big[::-2, ::-1][:, :9], big[:, ::4][:, :9], big.T[3:12].T,
+             big[:9].T, big[::-1][:9].T, np.broadcast_to(big[:, :1], (19, 9)), np.broadcast_to(big[4, 3:12], (7, 9)),
+             np.broadcast_to(big[3, 3], (5, 9))]
+    for a in views:
+        expected = a.astype('int64') @ b.astype('int64')
+        assert_computes(lstm_op.Product(dtype), [a, b], [expected.astype(dtype)], rtol=0)
+        assert_computes(lstm_op.Product(dtype), [b.T, a.T], [expected.T.astype(dtype)], rtol=0)
+
+
+def test_product_of_reals(dtype, random):
+    a, b = reals(random, dtype, 31, 70), reals(random, dtype, 70, 9)
+    expected = (a[:, :, None].astype('float64') * b).sum(axis=1)
+    assert_computes(lstm_op.Product(dtype), [a, b], [expected])
+
+
+@pytest.mark.parametrize('M, K, N', [(0, 3, 5), (3, 0, 5), (3, 5, 0), (0, 0, 0)])
+def test_product_of_nothing_is_zeros(dtype, M, K, N):
+    assert_computes(lstm_op.Product(dtype), [np.ones((M, K), dtype), np.ones((K, N), dtype)],
+                    [np.zeros((M, N), dtype)])
+
+
+@pytest.mark.parametrize('V, D, N', [(1, 1, 1), (5, 3, 7), (3, 70, 1), (11, 33, 29), (2, 200, 5), (4, 3, 0), (4, 0, 3)])
+def test_rows_are_taken_and_added(dtype, random, V, D, N):
+    table, index, d = reals(random, dtype, V, D), rows(random, V, N), wholes(random, dtype, N, D)
+    taken, added = np.zeros((N, D), dtype), np.zeros((V, D), dtype)
+    for n in range(N):
+        taken[n] = table[index[n]]
+        added[index[n]] += d[n]
+    assert_computes(lstm_op.TakeRows(dtype), [table, index], [taken], rtol=0)
+    assert_computes(lstm_op.AddRows(dtype), [table, index, d], [added], rtol=0)
+
+
+# ---------------------------------------------------------------- the layer
+
+@pytest.mark.parametrize('T, B, H', LAYERS)
+def test_layer(dtype, random, T, B, H):
+    values = layer_inputs(random, dtype, T, B, H)
+    assert_computes(lstm_op.LSTM(dtype), values, layer(*values))
+
+
+@pytest.mark.parametrize('T, B, H', LAYERS)
+@pytest.mark.parametrize('truncate', [-1, 2])
+def test_gradient_of_layer(dtype, random, T, B, H, truncate):
+    a_x, W, b, h0, C0 = layer_inputs(random, dtype, T, B, H)
+    dh = reals(random, dtype, T, B, H)
+    op, inputs = lstm_op.LSTMGradient(dtype, truncate), gradient_inputs(dh, a_x, W, b, h0, C0)
+    outputs = run(op, inputs)
+    assert_is_gradient(outputs, layer_objective(dh, h0, C0, truncate), [a_x, W, b], random, dtype)
+    assert_computes(op, inputs, outputs, **dict(rtol=1e-4, atol=2e-5) if dtype == 'float32' else TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize('T, B, H', [(0, 3, 5), (3, 0, 5), (3, 5, 0)])
+def test_layer_of_nothing(dtype, T, B, H):
+    values = [np.ones(shape, dtype) for shape in ((T, B, 4 * H), (4, H, H), (4, H), (B, H), (B, H))]
+    h, C, gates = run(lstm_op.LSTM(dtype), values)
+    assert (h.shape, C.shape, gates.shape) == ((T, B, H), (T, B, H), (T, B, 4 * H))
+    gradients = run(lstm_op.LSTMGradient(dtype, -1), [h, values[1], h, C, gates] + values[3:])
+    assert [g.shape for g in gradients] == [v.shape for v in values[:3]]
+    assert not any(g.any() for g in gradients)
+
+
+def test_activations_are_as_exact_as_the_kernel_states():
+    """Over floats of every exponent and densely where the functions bend, all of them read as pre-activations."""
+    x = np.concatenate([np.arange(0, 2 ** 32, 7919, dtype=np.uint32).view(np.float32),
+                        np.linspace(-90, 90, 200003, dtype=np.float32)])
+    x = x[np.isfinite(x)]
+    x = x[:len(x) // 17 * 17].reshape(-1, 1, 17)
+    H, zeros = 17, np.zeros((1, 17), np.float32)
+    inputs = [np.tile(x, 4), np.zeros((4, H, H), np.float32), np.zeros((4, H), np.float32), zeros, zeros]
+    gates = run(lstm_op.LSTM('float32'), inputs)[2].reshape(-1, 4, 17)
+    x = x.astype('float64')
+    with np.errstate(over='ignore'):
+        sigmoids = 1 / (1 + np.exp(-x))
+    for expected, values, bound in ((sigmoids, gates[:, :3], 2.5), (np.tanh(x), gates[:, 3:], 2.7)):
+        unit = np.spacing(np.abs(expected).astype('float32')).astype('float64')
+        normal = np.abs(expected) > np.finfo('float32').tiny
+        error = np.abs(values - expected)
+        assert (error / unit)[np.broadcast_to(normal, error.shape)].max() < bound
+        assert error[np.broadcast_to(~normal, error.shape)].max() < np.finfo('float32').tiny
+
+
+# ---------------------------------------------------------------- softmax and its cost
+
+@pytest.mark.parametrize('N, V', [(1, 1), (1, 7), (29, 17), (5, 33), (3, 70)])
+def test_cross_entropy_and_its_gradient(dtype, random, N, V):
+    scores, c, y = 3 * reals(random, dtype, N, V), reals(random, dtype, V), rows(random, V, N)
+    dcosts = reals(random, dtype, N)
+    p = softmax(scores.astype('float64') + c)
+    costs = np.array([-np.log(p[n, y[n]]) for n in range(N)])
+    assert_computes(lstm_op.SoftmaxCrossEntropy(dtype), [scores, c, y], [costs, (scores + c).argmax(axis=1), p])
+
+    def objective(scores, c):
+        e = np.exp(scores + c)
+        return sum(dcosts[n] * -np.log(e[n, y[n]] / e[n].sum()) for n in range(N))
+
+    op, inputs = lstm_op.SoftmaxCrossEntropyGradient(dtype), [dcosts, p.astype(dtype), y]
+    outputs = run(op, inputs)
+    assert_is_gradient(outputs, objective, [scores, c], random, dtype)
+    assert_computes(op, inputs, outputs)
+
+
+def test_cross_entropy_of_extreme_scores(dtype):
+    """No exponential overflows, a hopeless target costs what it should, and of equal scores the first is the best."""
+    scores = np.array([[1e4, 0, -1e4], [-1e30, -1e30, -1e30], [0, 100, 100]], dtype)
+    values = [scores, np.zeros(3, dtype), np.array([2, 1, 0], np.int32)]
+    assert_computes(lstm_op.SoftmaxCrossEntropy(dtype), values, [
+        np.array([2e4, np.log(3), 100 + np.log(2)]), np.array([0, 0, 1]),
+        np.array([[1, 0, 0], [1 / 3, 1 / 3, 1 / 3], [0, 0.5, 0.5]])])
+
+
+def test_cross_entropy_of_nothing(dtype):
+    empty, none = np.zeros((0, 5), dtype), np.zeros(0, np.int32)
+    assert_computes(lstm_op.SoftmaxCrossEntropy(dtype), [empty, np.ones(5, dtype), none],
+                    [np.zeros(0, dtype), none, empty])
+    assert_computes(lstm_op.SoftmaxCrossEntropyGradient(dtype), [np.zeros(0, dtype), empty, none],
+                    [empty, np.zeros(5, dtype)])
+
+
+# ---------------------------------------------------------------- sampling
+
+def distributions(values, text):
+    """Probabilities of each character of text (but the first) in the model of Sample's inputs, and the last states."""
+    states = [v.T.astype('float64') for v in values[4:8]]
+    return numpy_model.forward(dict(zip(NAMES, values[8:])), text[:-1], states)
+
+
+def chosen(p, temperature, top_k, top_p):
+    """Probabilities p (V,) with a temperature, and without those that top_k and top_p leave out."""
+    p = p ** (1 / temperature) / (p ** (1 / temperature)).sum()
+    kept, order = [], list(np.argsort(-p))
+    while order and len(kept) < top_k and p[kept].sum() < top_p:
+        kept.append(order.pop(0))
+    return np.where(np.isin(np.arange(len(p)), kept), p, 0) / p[kept].sum()
+
+
+def assert_continues(values, outputs, dtype):
+    """Each character of the text was drawn as asked for, from the distribution given the text before it."""
+    given, bits, n, choice = values[:4]
+    text, *after = outputs
+    tolerance = 1e-5 if dtype == 'float32' else 1e-12
+    assert text.dtype == 'int32' and text.shape == (len(given) + n, given.shape[1])
+    np.testing.assert_array_equal(text[:len(given)], given)
+    probabilities, states = distributions(values, text)
+    for s, b in np.ndindex(n, given.shape[1]):
+        p, drawn = probabilities[len(given) - 1 + s, b], text[len(given) + s, b]
+        if len(bits):
+            p = chosen(p, *choice.astype('float64'))
+            assert p[drawn] > 0 and p[:drawn].sum() - tolerance < bits[s, b] / 2 ** 53 < p[:drawn + 1].sum() + tolerance
+        else:
+            assert p[drawn] > p.max() - tolerance
+    for state, expected in zip(after, states):
+        np.testing.assert_allclose(state, expected.T, **TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize('choice', [
+    dict(), dict(method='argmax'), dict(temperature=0.4), dict(temperature=2.5, top_k=3), dict(top_p=0.7), dict(top_k=1),
+    dict(temperature=0.8, top_k=7, top_p=0.6)], ids=str)
+@pytest.mark.parametrize('m, n, B, V, H1, H2', [
+    (1, 6, 1, 2, 1, 1), (3, 5, 4, 11, 7, 2), (7, 2, 29, 70, 17, 33), (4, 0, 3, 5, 6, 7), (1, 0, 2, 3, 5, 4)])
+def test_text_is_drawn_from_the_models_distribution(dtype, random, m, n, B, V, H1, H2, choice):
+    values = sample_inputs(random, dtype, m, n, B, V, H1, H2, **choice)
+    for in_c in (True, False):
+        assert_continues(values, run(lstm_op.Sample(dtype), values, in_c), dtype)
+
+
+def test_frequencies_of_drawn_characters(random):
+    B, V = 5000, 7
+    values = sample_inputs(random, 'float32', 1, 1, B, V, 5, 4)
+    values[0][:] = 3
+    for state in values[4:8]:
+        state[:] = state[0]
+    text = run(lstm_op.Sample('float32'), values)[0]
+    expected = distributions(values, text)[0][0, 0]
+    assert expected.max() > 1.5 * expected.min()                                   # far from uniform
+    assert stats.chisquare(np.bincount(text[1], minlength=V), B * expected).pvalue > 1e-3
+
+
+@pytest.mark.parametrize('impossible', [-np.inf, -1e4])
+def test_characters_of_no_probability_are_never_drawn(dtype, random, impossible):
+    values = sample_inputs(random, dtype, 2, 60, 13, 6, 5, 4)
+    values[-1][[0, 3, 5]] = impossible
+    text = run(lstm_op.Sample(dtype), values)[0]
+    assert set(text[2:].ravel()) == {1, 2, 4}
+    for bits, expected in ((0, 1), (2 ** 53 - 1, 4)):
+        values[1][:] = bits
+        assert (run(lstm_op.Sample(dtype), values)[0][2:] == expected).all()
+
+
+def test_text_in_two_pieces_or_with_more_given_is_the_same(dtype, random):
+    op, (given, bits, _, *rest) = lstm_op.Sample(dtype), sample_inputs(random, dtype, 3, 14, 5, 11, 7, 4)
+    whole = run(op, [given, bits, np.int64(14)] + rest)
+    first = run(op, [given, bits[:7], np.int64(7)] + rest)
+    second = run(op, [first[0][-1:], bits[7:], np.int64(7)] + rest[:1] + first[1:] + rest[5:])
+    np.testing.assert_array_equal(np.concatenate([first[0], second[0][1:]]), whole[0])
+    more_given = run(op, [whole[0][:9], bits[6:], np.int64(8)] + rest)
+    np.testing.assert_array_equal(more_given[0], whole[0])
+    for states in zip(whole[1:], second[1:], more_given[1:]):
+        np.testing.assert_allclose(states[1:], [states[0]] * 2, **TOLERANCE[dtype])
+
+
+def test_text_of_parameters_that_are_not_numbers_has_characters_that_exist(dtype, random):
+    values = sample_inputs(random, dtype, 2, 9, 3, 11, 7, 4)
+    values[8][:] = np.nan
+    for bits in (values[1], values[1][:0]):
+        text = run(lstm_op.Sample(dtype), values[:1] + [bits] + values[2:])[0]
+        assert text.min() >= 0 and text.max() < 11
+
+
+# ---------------------------------------------------------------- inputs that do not fit
+
+# Axes of inputs that may grow alone: they have no counterpart in another input.
+FREE = dict(Product={(0, 0), (1, 1)}, TakeRows={(0, 0), (0, 1), (1, 0)}, AddRows={(0, 0)}, LSTM={(0, 0)},
+            SoftmaxCrossEntropyGradient={(1, 1)}, Sample={(0, 0)})
+
+
+@pytest.mark.parametrize('name', OPS)
+def test_shapes_that_do_not_fit(name, dtype):
+    op, values = examples(dtype)[name]
+    refused = set()
+    for k, axis in [(k, axis) for k, value in enumerate(values) for axis in range(np.ndim(value))]:
+        longer = np.pad(values[k], [(0, axis == a) for a in range(values[k].ndim)], mode='edge')
+        error = failure(op, values[:k] + [longer] + values[k + 1:])
+        if error:
+            assert isinstance(error, ValueError) and name in str(error) and 'shapes' in str(error)
+            refused.add((k, axis))
+    assert refused == {(k, a) for k, v in enumerate(values) for a in range(np.ndim(v))} - FREE.get(name, set())
+
+
+@pytest.mark.parametrize('name, k', [('TakeRows', 1), ('AddRows', 1), ('SoftmaxCrossEntropy', 2),
+                                     ('SoftmaxCrossEntropyGradient', 2), ('Sample', 0)])
+def test_row_numbers_out_of_range(name, k, dtype):
+    op, values = examples(dtype)[name]
+    V = 11 if name == 'Sample' else 5
+    for number in (-1, V, 2 ** 31 - 1, -2 ** 31):
+        index = values[k].copy()
+        index.flat[-1] = number
+        assert isinstance(failure(op, values[:k] + [index] + values[k + 1:]), ValueError)
+    index.flat[-1] = V - 1
+    assert failure(op, values[:k] + [index] + values[k + 1:]) is None
+
+
+def test_number_of_characters_out_of_range(dtype):
+    op, values = examples(dtype)['Sample']
+    for n in (-1, 5, 7):                                                            # for 6 there are draws
+        assert isinstance(failure(op, values[:2] + [np.int64(n)] + values[3:]), ValueError)
+
+
+@pytest.mark.parametrize('name', OPS)
+def test_types_that_do_not_fit(name, dtype):
+    op, values = examples(dtype)[name]
+    other = dict(float32='float64', float64='float32', int32='int64', int64='int32')
+    variables = symbols(values)
+    op.make_node(*variables)                                                        # these do
+    for k, v in enumerate(variables):
+        for wrong in (symbol(other[v.dtype], v.ndim), symbol(v.dtype, v.ndim + 1)):
+            with pytest.raises(TypeError):
+                op.make_node(*variables[:k] + [wrong] + variables[k + 1:])
+
+
+def test_gradients_that_are_not_there_are_refused(dtype):
+    h, C, gates = lstm_op.LSTM(dtype)(*symbols(examples(dtype)['LSTM'][1]))
+    a_x, h0, C0 = [h.owner.inputs[k] for k in (0, 3, 4)]
+    for cost in (C.sum(), gates.sum(), h.sum() + C.sum()):
+        with pytest.raises(NotImplementedError):
+            theano.grad(cost, a_x)
+    for state in (h0, C0):
+        with pytest.raises(theano.gradient.DisconnectedInputError):
+            theano.grad(h.sum(), state)
+    costs, _, p = lstm_op.SoftmaxCrossEntropy(dtype)(*symbols(examples(dtype)['SoftmaxCrossEntropy'][1]))
+    with pytest.raises(NotImplementedError):
+        theano.grad(costs.sum() + p.sum(), costs.owner.inputs[0])
+
+
+# ---------------------------------------------------------------- layouts, NaN and infinity
+
+LAYOUTS = dict(
+    columns=lambda v: np.asfortranarray(v),
+    every_second=lambda v: np.repeat(v, 2, axis=-1)[..., ::2],
+    reversed=lambda v: v[::-1].copy()[::-1],
+    part=lambda v: np.pad(v, 1, mode='edge')[(slice(1, -1),) * v.ndim],
+)
+
+
+@pytest.mark.parametrize('name', OPS)
+def test_inputs_that_are_not_contiguous(name, dtype):
+    op, values = examples(dtype)[name]
+    expected = run(op, values)
+    for layout in LAYOUTS.values():
+        changed = [layout(v) if np.ndim(v) else v for v in values]
+        assert not all(np.asarray(v).flags.c_contiguous for v in changed)
+        for output, value in zip(run(op, changed), expected):
+            np.testing.assert_allclose(output, value, **TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize('name', OPS[:-1])
+def test_debug_mode(name, dtype):
+    """C against perform, with outputs allocated before in all shapes and strides that Theano may come with."""
+    op, values = examples(dtype)[name]
+    variables = symbols(values)
+    mode = theano.compile.DebugMode(optimizer=None, check_c_code=True, check_py_code=True,
+                                    check_preallocated_output=['ALL'])
+    f = theano.function(variables, op.make_node(*variables).outputs, mode=mode)
+    for output, value in zip(f(*values), run(op, values, in_c=False)):
+        np.testing.assert_allclose(output, value, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
+def test_nan_and_infinity_pass_through_the_layer(dtype, random, value):
+    for H in (3, 17):
+        for k in range(5):
+            values = layer_inputs(random, dtype, 4, 5, H)
+            values[k].flat[1] = value
+            with np.errstate(all='ignore'):
+                assert_computes(lstm_op.LSTM(dtype), values, layer(*values))
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
+def test_nan_and_infinity_pass_through_the_other_ops(dtype, value):
+    for name in ('Product', 'AddRows', 'TakeRows', 'LSTMGradient'):
+        op, values = examples(dtype)[name]
+        for k in range(len(values)):
+            if values[k].dtype == dtype:
+                changed = [v.copy() for v in values]
+                changed[k].flat[-1] = value
+                with np.errstate(all='ignore'):
+                    for output, expected in zip(run(op, changed), run(op, changed, in_c=False)):
+                        np.testing.assert_allclose(output, expected, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
+def test_nan_and_infinity_pass_through_the_cost(dtype, random, value):
+    scores, c, y = reals(random, dtype, 4, 5), reals(random, dtype, 5), np.array([0, 1, 2, 3], np.int32)
+    scores[1, 1] = scores[2, 4] = value
+    with np.errstate(all='ignore'):
+        p = softmax(scores.astype('float64') + c)
+        expected = [-np.log(p[np.arange(4), y]), p]
+        expected.append(p - np.eye(4, 5))
+    costs, _, probabilities = run(lstm_op.SoftmaxCrossEntropy(dtype), [scores, c, y])
+    dscores, _ = run(lstm_op.SoftmaxCrossEntropyGradient(dtype), [np.ones(4, dtype), probabilities, y])
+    for output, wanted in zip([costs, probabilities, dscores], expected):
+        np.testing.assert_allclose(output, wanted, **TOLERANCE[dtype])
+
+
+# ---------------------------------------------------------------- gradients of graphs
+
+def verify_grad(function, *values):
+    with only_kernel_in_c():
+        theano.gradient.verify_grad(function, list(values), rng=np.random.RandomState(1), mode=INTERPRETED)
+
+
+def test_gradients_of_graphs(random):
+    a_x, W, b, h0, C0 = layer_inputs(random, 'float64', 3, 5, 2)
+    verify_grad(lambda *v: lstm_op.LSTM('float64')(*v + (h0, C0))[0], a_x, W, b)
+    verify_grad(lstm_op.dot, reals(random, 'float64', 3, 5), reals(random, 'float64', 5, 2))
+    verify_grad(lambda a, b: lstm_op.dot(a.T, b.T), reals(random, 'float64', 3, 5), reals(random, 'float64', 2, 3))
+    index = np.array([1, 3, 3, 0, 1, 1], np.int32)
+    verify_grad(lambda table: lstm_op.TakeRows('float64')(table, index), reals(random, 'float64', 5, 3))
+    verify_grad(lambda scores, c: lstm_op.SoftmaxCrossEntropy('float64')(scores, c, index)[0],
+                reals(random, 'float64', 6, 4), reals(random, 'float64', 4))
+
+
+def test_gradient_of_graph_stops_where_it_is_truncated(random):
+    a_x, W, b, h0, C0 = layer_inputs(random, 'float64', 5, 3, 2)
+    dh, variables = reals(random, 'float64', 5, 3, 2), symbols([a_x, W, b])
+    h = lstm_op.LSTM('float64', truncate=2)(*variables + [h0, C0])[0]
+    with only_kernel_in_c():
+        gradient = theano.function(variables, theano.grad(None, variables, known_grads={h: theano.tensor.as_tensor_variable(dh)}),
+                                   mode=INTERPRETED)
+    gradients = gradient(a_x, W, b)
+    assert not gradients[0][:3].any() and gradients[0][3:].all()
+    assert_is_gradient(gradients, layer_objective(dh, h0, C0, 2), [a_x, W, b], random, 'float64')
+
+
+# ---------------------------------------------------------------- the two branches of CharLSTM
+
+LETTERS = 'abcdefghijk'
+
+
+@pytest.fixture
+def branches(text_file):
+    """Makes models with the kernel and with theano.scan, of the same parameters."""
+    path = text_file(LETTERS * 9)
+    with only_kernel_in_c(), contextlib.ExitStack() as flags:
+        def new(dtype, **settings):
+            flags.enter_context(theano.change_flags(floatX=dtype))
+            models = [CharLSTM(random_seed=4, kernel=kernel) for kernel in (True, False)]
+            for model in models:
+                model.prepare_input(path, batch_size=3, seq_length=7, verbose=False)
+                model.model_setup(num_units1=7, num_units2=4, **settings)
+                for name, value in numpy_model.random_parameters(2, dtype).items():
+                    model.p[name].set_value(value.astype(dtype))
+            assert [model._layers for model in models] == [lstm_op, ScanLayers]
+            return models
+        yield new
+
+
+def assert_all_close(ours, theirs, **tolerance):
+    assert len(ours) == len(theirs)
+    for a, b in zip(ours, theirs):
+        assert a.shape == b.shape and a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, **tolerance)
+
+
+def batches(random):
+    """Characters and targets (T,B): of more steps than are learned from, of one step, of one sequence."""
+    return [rows(random, len(LETTERS), 2, *shape) for shape in ((6, 3), (1, 5), (8, 1))]
+
+
+def test_branches_predict_and_write_the_same(branches, dtype, random):
+    kernel, scan = branches(dtype)
+    for x, y in batches(random):
+        assert_all_close(kernel.theano_predict(x), scan.theano_predict(x), **TOLERANCE[dtype])
+        assert_all_close(kernel.theano_check(x, y), scan.theano_check(x, y), **TOLERANCE[dtype])
+    for method, distinct in (('normal', 9), ('argmax', 1)):
+        texts = [model.generate_text('abba', 60, method, count=3) for model in (kernel, scan)]
+        assert texts[0] == texts[1] and len(set(texts[0][0])) >= distinct
+
+
+@pytest.mark.parametrize('rule, dtype, settings', [
+    ('theano_train_sgd', 'float64', dict(bptt_maxdepth=3, lrate=1, l1=0.03, l2=0.02)),
+    ('theano_train_rmsprop', 'float32', dict(bptt_maxdepth=4, lrate=0.03, drate=0.7, eps=1e-3))])
+def test_branches_learn_the_same(branches, random, rule, dtype, settings):
+    kernel, scan = branches(dtype, **settings)
+    start = [kernel.p[name].get_value() for name in NAMES]
+    tolerance = dict(rtol=1e-4, atol=1e-5) if dtype == 'float32' else dict(rtol=1e-9, atol=1e-11)
+    for x, y in batches(random):
+        assert_all_close(*[getattr(model, rule)(x, y) for model in (kernel, scan)], **tolerance)
+        assert_all_close(*[[model.p[name].get_value() for name in NAMES] for model in (kernel, scan)], **tolerance)
+    for name, before in zip(NAMES, start):
+        assert np.abs(kernel.p[name].get_value() - before).max() > 1e-3, name
+
+
+# ---------------------------------------------------------------- compilers
+
+def test_kernel_that_a_compiler_refuses_gives_way_to_the_scan(branches, random, capfd, monkeypatch):
+    kernel, scan = branches('float32')
+    x, y = batches(random)[0]
+    capfd.readouterr()
+    monkeypatch.setattr(lstm_op, 'KERNEL', lstm_op.KERNEL + '\n#error "not here"\n')
+    outputs = kernel.theano_check(x, y) + kernel.theano_predict(x)
+    out, err = capfd.readouterr()
+    assert err.count('\n') == 1 and err.startswith('charlstm: ') and 'theano.scan' in err
+    assert out == ''
+    assert_all_close(outputs, scan.theano_check(x, y) + scan.theano_predict(x), rtol=0)
+    assert kernel.generate_text('abba', 40) == scan.generate_text('abba', 40)
+    assert capfd.readouterr() == ('', '')
+
+
+def test_without_compiler_theano_scan_is_used():
+    assert CharLSTM()._layers is lstm_op
+    with theano.change_flags(cxx=''):
+        assert CharLSTM()._layers is ScanLayers
+
+
+USED = 'take_rows add_rows rows_fit matmul lstm_forward lstm_backward cross_entropy cross_entropy_gradient sample'
+
+
+@pytest.mark.parametrize('real', ['float', 'double'])
+@pytest.mark.parametrize('compiler', ['gcc -x c -std=c11', 'gcc -x c -std=gnu11', 'g++ -x c++ -std=c++11'])
+def test_kernel_compiles_without_warnings(compiler, real, tmp_path):
+    """Also as Apple's clang compiles it, without OpenMP, and for processors of less width than this one's."""
+    source = '#include "lstm_op.c"\nvoid (*used[])(void) = {{{}}};\n'.format(
+        ', '.join('(void (*)(void)){}'.format(name) for name in USED.split()))
+    processors = ['-march=native']
+    if platform.machine() == 'x86_64':
+        processors += ['-mavx2 -mfma -fopenmp', '-msse2 -fopenmp']
+    for processor in processors:
+        command = '{} -O1 -DREAL={} {} -Wall -Wextra -Wno-unused-function -Wno-psabi -I{} -c -o x.o -'.format(
+            compiler, real, processor, ROOT)
+        result = subprocess.run(command.split(), input=source, encoding='utf-8', cwd=str(tmp_path),
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert (result.returncode, result.stdout) == (0, ''), command
+
+
+# ---------------------------------------------------------------- other processes
+
+def in_process(call, **environment):
+    """Start a process that calls a function of this file, given as text."""
+    code = 'import sys; sys.path[:0] = {!r}; import test_lstm_op; test_lstm_op.{}'.format(
+        [str(ROOT), str(ROOT / 'tests')], call)
+    return subprocess.Popen([sys.executable, '-c', code], encoding='utf-8', env=dict(os.environ, **environment),
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def printed(process):
+    """What a process that ends well printed, as a Python value."""
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    return eval(out)
+
+
+def versions():
+    return [op.c_code_cache_version() for dtype in DTYPES for op, _ in examples(dtype).values()]
+
+
+def write_outputs(path):
+    """Write the outputs of all Ops to a file; print how many threads they took, where that can be seen, and versions."""
+    tasks = '/proc/self/task'
+    before = len(os.listdir(tasks)) if os.path.isdir(tasks) else None
+    outputs = [output for dtype in DTYPES for op, values in examples(dtype).values() for output in run(op, values)]
+    np.savez(path, *outputs)
+    print((before and len(os.listdir(tasks)) - before + 1, versions()))
+
+
+def test_any_number_of_threads_gives_the_same_numbers_and_the_same_bits_each_time(tmp_path):
+    for dtype in DTYPES:
+        for op, values in examples(dtype).values():
+            run(op, values)                                                         # compiled here, not thrice below
+    results = {}
+    for pair in (((1, 0), (2, 0)), ((2, 1), (3, 0))):
+        processes = [in_process('write_outputs({!r})'.format(str(tmp_path / '{}{}.npz'.format(n, again))),
+                                OMP_NUM_THREADS=str(n), PYTHONHASHSEED=str(7 * n + again)) for n, again in pair]
+        for (n, again), process in zip(pair, processes):
+            used, their_versions = printed(process)
+            assert used in (n, None)
+            assert their_versions == versions()                                     # whatever Python's hash is
+            with np.load(str(tmp_path / '{}{}.npz'.format(n, again))) as npz:
+                results[n, again] = [npz['arr_{}'.format(k)] for k in range(len(npz.files))]
+    for k, outputs in enumerate(zip(*[results[key] for key in ((1, 0), (2, 0), (3, 0), (2, 1))])):
+        assert outputs[1].tobytes() == outputs[3].tobytes()
+        for other in outputs[1:3]:
+            np.testing.assert_allclose(other, outputs[0], rtol=1e-4, atol=2e-5 if other.dtype == 'float32' else 1e-12)
+
+
+def test_versions_follow_the_code(monkeypatch):
+    assert all(isinstance(v, tuple) and v and all(type(n) is int for n in v) for v in versions())
+    for owner, name in ((lstm_op, 'KERNEL'), (lstm_op, 'GLUE'), (lstm_op.LSTM, 'fits'), (lstm_op.LSTM, 'call'),
+                        (lstm_op._KernelOp, 'before')):
+        version = lstm_op.LSTM('float32').c_code_cache_version()
+        monkeypatch.setattr(owner, name, getattr(owner, name) + ' ')
+        assert lstm_op.LSTM('float32').c_code_cache_version() != version, name      # else an old module would run
+
+
+def compile_model():
+    """Compile as train.py and produce_text.py do, in Theano's default mode, and print how often a compiler ran."""
+    with mock.patch.object(theano.gof.cmodule.GCC_compiler, 'compile_str',
+                           side_effect=theano.gof.cmodule.GCC_compiler.compile_str) as compiler, \
+            theano.change_flags(floatX='float32'):
+        model = CharLSTM()
+        model.model_setup(char_dim=11, num_units1=7, num_units2=4)
+        model.compile('train_rmsprop', 'check', 'sample')
+    print(compiler.call_count)
+
+
+def test_a_second_process_compiles_nothing():
+    assert printed(in_process('compile_model()')) >= 0
+    assert printed(in_process('compile_model()')) == 0
+
+
+def sample_nothing():
+    values = sample_inputs(np.random.default_rng(1), 'float32', 2, 3, 0, 11, 7, 4)
+    print(type(failure(lstm_op.Sample('float32'), values)).__name__)
+
+
+def test_sampling_no_text_does_not_crash():
+    """In a process of its own, which a division by zero in C would end."""
+    assert printed(in_process('sample_nothing()')) in ('ValueError', 'NoneType')
