@@ -768,16 +768,19 @@ class CharLSTM(object):
         if bptt_maxdepth != -1:
             _check_whole('bptt_maxdepth', bptt_maxdepth, 1)
             bptt_maxdepth = min(bptt_maxdepth, 2 ** 31 - 1)         # what C and Theano can count to
+        if mfile is not None:
+            self.load_params(mfile)            # before anything changes, since it may fail
+        else:
+            V = self._vocabulary_size(char_dim)
+            self._set_parameters(initial_parameters(V, num_units1, num_units2, self.random), self.uchar)
+            for average in self._averages.values():
+                average.set_value(np.zeros_like(average.get_value(borrow=True)))
         self._functions = {}
         # Python's own numbers: Theano takes a np.float64 for a request to compute in that type.
         self.lp = dict(lrate=float(lrate), drate=float(drate), eps=float(eps), bptt_maxdepth=int(bptt_maxdepth),
                        l1=float(l1), l2=float(l2), dropout=float(dropout), grad_clip=float(grad_clip))
         self.dyn_lrate = theano.shared(np.asarray(lrate, theano.config.floatX), 'lrate', allow_downcast=True)
-        if mfile is not None:
-            self.load_params(mfile)
-        else:
-            V = self._vocabulary_size(char_dim)
-            self._set_parameters(initial_parameters(V, num_units1, num_units2, self.random), self.uchar)
+        if mfile is None:
             self._warn_if_truncated()
 
     def _vocabulary_size(self, char_dim):
@@ -794,7 +797,8 @@ class CharLSTM(object):
     def _set_parameters(self, arrays, uchar):
         """Take over parameters and the vocabulary they speak; compiled functions stay where all shapes do."""
         self.uchar = uchar
-        if self.p and arrays and all(self.p[name].get_value(borrow=True).shape == a.shape for name, a in arrays.items()):
+        if self.p and arrays and all(self.p[name].dtype == a.dtype and
+                                     self.p[name].get_value(borrow=True).shape == a.shape for name, a in arrays.items()):
             for name, array in arrays.items():
                 self.p[name].set_value(array)
         else:

@@ -265,9 +265,9 @@ def test_no_graph_of_scans_has_float64(model, name, scans):
 
 
 @only_float32
-@pytest.mark.parametrize('name', ['predict', 'check', 'train_rmsprop', 'train_sgd'])
+@pytest.mark.parametrize('name', ['predict', 'check', 'train_rmsprop', 'train_sgd', 'sample'])
 def test_no_graph_of_the_kernel_has_float64(model, name):
-    """But sampling has, which draws uniform numbers in it; on a GPU the scan samples."""
+    model.compile(name)
     assert_no_float64(model._functions[name], scans=0)
 
 
@@ -416,3 +416,25 @@ def test_targets_must_have_the_shape_of_the_inputs(model, refused):
     for y in ([[0, 1, 2]], [[0], [1]], [0, 1]):
         with refused(ValueError, 'shape'):
             model.theano_train_sgd([[0, 1]], y)
+
+
+def test_second_setup_starts_anew():
+    """RMSprop's averages are zero again, as for any new model."""
+    first, second = new_model(), new_model()
+    x, y = batch(5, 3)
+    second.theano_train_rmsprop(x, y)
+    second.random = np.random.default_rng(1)
+    first.random = np.random.default_rng(1)
+    for model in (first, second):
+        model.model_setup(num_units1=H1, num_units2=H2, char_dim=V)
+        model.theano_train_rmsprop(x, y)
+    for name in first.p:
+        np.testing.assert_array_equal(first.p[name].get_value(), second.p[name].get_value())
+
+
+def test_failed_setup_changes_nothing(tmp_path):
+    model = new_model(lrate=0.25)
+    before = dict(model.lp)
+    with pytest.raises(OSError):
+        model.model_setup(str(tmp_path / 'missing.npz'), lrate=0.5)
+    assert model.lp == before and model.dyn_lrate.get_value() == 0.25
