@@ -461,7 +461,8 @@ def _array(npz, name):
     f = io.BytesIO(npz.read(member))
     read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     shape, _, dtype = read_header[np.lib.format.read_magic(f)](f)
-    if dtype.hasobject or math.prod(shape) * dtype.itemsize != member.file_size - f.tell():
+    # Of a type without size there could be any number, and NumPy makes room for all.
+    if dtype.hasobject or not dtype.itemsize or math.prod(shape) * dtype.itemsize != member.file_size - f.tell():
         raise ValueError('Python objects, or a forged shape')
     f.seek(0)
     return np.lib.format.read_array(f, allow_pickle=False)
@@ -537,7 +538,7 @@ def read_about(path):
     array = _stored_arrays(path, needed=(), more=('about',)).get('about')
     try:
         return {} if array is None else dict(json.loads(str(array)))
-    except ValueError:
+    except (TypeError, ValueError, RecursionError):
         raise _not_a_checkpoint(path, 'its about is damaged')
 
 
@@ -587,7 +588,7 @@ def _until(stop, before, string):
     at = (before + string).find(stop)
     if at >= 0:
         return string[:at + len(stop) - len(before)], None
-    return string, (before + string)[len(before + string) - len(stop) + 1:]
+    return string, (before + string)[max(0, len(before + string) - len(stop) + 1):]
 
 
 def _kernel_runs():
@@ -1013,7 +1014,9 @@ class CharLSTM(object):
         _check_real('temperature', temperature, 'above 0', lambda v: v > 0)
         _check_whole('top_k', len(self.uchar) if top_k is None else top_k, 1)
         _check_real('top_p', top_p, 'above 0, at most 1', lambda v: 0 < v <= 1)
-        choice = np.array([temperature, top_k or len(self.uchar), top_p], theano.config.floatX)
+        # Within what floatX can hold: below 1e-30 all temperatures mean the most probable.
+        choice = np.array([max(temperature, 1e-30), min(top_k or len(self.uchar), len(self.uchar)), top_p],
+                          theano.config.floatX)
         yield self._strings(given)
         sample, states = self._function('sample'), self._zero_states(count)
         done, piece, tails = len(given), FIRST_PIECE, [''] * count
@@ -1113,9 +1116,10 @@ class CharLSTM(object):
         filename = os.fspath(filename)
         filename += '' if filename.endswith('.npz') else '.npz'
         arrays = {name: p.get_value(borrow=True) for name, p in self.p.items()}
-        if not all(np.isfinite(array).all() for array in arrays.values()):
-            raise ValueError('{} was not written: the parameters are not finite any more'.format(filename))
         arrays.update(('m_' + name, m.get_value(borrow=True)) for name, m in self._averages.items())
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise ValueError("{} was not written: the parameters or RMSprop's averages are not finite any more".format(
+                filename))
         arrays.update(zip(CARRIED, self._carried or []))
         about = dict(lp=self.lp, random=self.random.bit_generator.state, text=self._text, progress=progress,
                      versions=dict(python='.'.join(map(str, sys.version_info[:3])), numpy=np.__version__,

@@ -125,7 +125,7 @@ def print_info(path):
             print('{}: {}'.format({'lp': 'learning'}.get(title, title),
                                   ', '.join('{} {}'.format(*item) for item in about[title].items())))
     progress = about.get('progress') or {}
-    if 'epoch' in progress:
+    if {'epoch', 'batch', 'rate', 'best_cost', 'best_epoch'} <= set(progress):         # train.py's, not a user's own
         print('progress: {} epochs and {} batches, rate {:g}'.format(
             progress['epoch'], progress['batch'], progress['rate']))
         if progress['best_cost'] is not None:

@@ -110,7 +110,14 @@ def resumed_options(parser, options):
     if not isinstance(progress, dict) or 'options' not in progress:
         raise ValueError('{} holds no run that can be resumed; --init starts a new one from its parameters'.format(
             options.resume))
-    given = {name: value for name, value in vars(build_parser(defaults=False).parse_args()).items()
+    given = vars(build_parser(defaults=False).parse_args())
+    if given['init']:
+        raise ValueError('--init and --resume are both given: expected one of them')
+    if os.path.realpath(given.get('output_dir', os.path.dirname(options.resume) or '.')) != os.path.realpath(
+            os.path.dirname(options.resume) or '.'):
+        raise ValueError('--output-dir is {}, but a run goes on in the folder of {}'.format(
+            given['output_dir'], options.resume))
+    given = {name: value for name, value in given.items()
              if name not in ('resume', 'overwrite', 'init', 'output_dir')}
     if 'input' in given:
         given['input'] = os.path.abspath(given['input'])
@@ -179,6 +186,11 @@ class Results(object):
 
     def reopen(self, sizes):
         """Go on with the logs as they were at a checkpoint; what was written after it is cut off."""
+        for ending in LOGS:
+            there = os.path.getsize(self.path(ending)) if os.path.exists(self.path(ending)) else 0
+            if there < sizes.get(ending, 0):
+                raise ValueError('{} is shorter than it was at {}: a run goes on where its logs are; --init starts a new '
+                                 'one from its parameters'.format(self.path(ending), self.last_checkpoint))
         self._open_logs(sizes)
 
     def _open_logs(self, sizes):
@@ -333,6 +345,11 @@ def duration(seconds):
     return '{} min {} s'.format(minutes, seconds) if minutes else '{} s'.format(seconds)
 
 
+def per_second(count, start):
+    """The speed since a time, also where the clock has not moved."""
+    return count / max(time.time() - start, 1e-6)
+
+
 class Trainer(object):
     """The loop over epochs, with all that is printed and written."""
 
@@ -357,16 +374,22 @@ class Trainer(object):
         now, options = self.now, self.options
         while now['epoch'] < options.epochs:
             self.epoch(stop)
-            if stop.asked:
+            if now['batch']:                       # stopped before its end
                 return
             out_of_patience = 0 < options.patience <= now['stale']
-            if now['epoch'] % options.save_every == 0 or now['epoch'] == options.epochs or out_of_patience:
+            due = now['epoch'] % options.save_every == 0 or now['epoch'] == options.epochs or out_of_patience
+            if due:
                 self.sample()
+            if now['best_epoch'] == now['epoch']:  # after all of the epoch's rows and samples, to go on from there
+                self.save('_best.npz')
+            if due:
                 self.save('_epoch{}.npz'.format(now['epoch']))
             self.draw()
             if out_of_patience:
                 self.progress.line('no better validation cost in {} epochs: the best, {:.4f}, was that of epoch {}'.format(
                     now['stale'], now['best_cost'], now['best_epoch']))
+                return
+            if stop.asked:
                 return
 
     def draw(self):
@@ -386,10 +409,10 @@ class Trainer(object):
         for i in range(now['batch'], self.batches):
             x, y = model.X['train'][i], model.Y['train'][i]
             read += x.size
-            self.step(x, y, read / (time.time() - start))
+            self.step(x, y, per_second(read, start))
             if stop.asked:
                 return
-        speed = read / (time.time() - start)
+        speed = per_second(read, start)
         valid_cost = self.full_validation_cost(stop)
         if stop.asked:
             return
@@ -454,12 +477,14 @@ class Trainer(object):
             return
         if now['best_cost'] is None or valid_cost < now['best_cost']:
             now.update(best_cost=valid_cost, best_epoch=now['epoch'], stale=0)
-            self.save('_best.npz')
             return
         now['stale'] += 1
         if options.plateau and now['stale'] % options.plateau == 0:
             now['rate'] /= options.plateau_factor
-            self.model.resume(self.results.path('_best.npz'))
+            best = self.results.path('_best.npz')
+            if self.model.resume(best)['epoch'] != now['best_epoch']:
+                raise ValueError('{0} is newer than the checkpoint that this run went on from: python train.py --resume '
+                                 '{0}'.format(best))
             self.progress.line('no better validation cost in {} epochs: back to epoch {}, rate {:.4g}'.format(
                 now['stale'], now['best_epoch'], now['rate']))
 

@@ -6,8 +6,8 @@ The pictures, of which test_scripts.py looks at the contents, are stubs here: ma
 """
 import json
 import random
+import re
 import signal
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -15,10 +15,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import charlstm
 from charlstm import CharLSTM
 from numpy_model import NAMES, random_parameters
-from scripts import FAST, ROOT, TRAIN, assert_refused, finish, load, run, sentences, start, succeeded
+from scripts import FAST, ROOT, TRAIN, assert_refused, finish, load, sentences, start, succeeded
 from test_bad_input import Compiling, here  # noqa: F401, a fixture
 
 TEXT = sentences()
@@ -133,7 +132,7 @@ def shared(tmp_path_factory):
     folder = tmp_path_factory.mktemp('shared')
     (folder / 't.txt').write_text(TEXT, encoding='utf-8')
     (folder / 'stubs' / 'matplotlib').mkdir(parents=True)
-    (folder / 'stubs' / 'matplotlib' / '__init__.py').write_text('use = print if False else lambda name: None')
+    (folder / 'stubs' / 'matplotlib' / '__init__.py').write_text('use = id')
     (folder / 'stubs' / 'matplotlib' / 'pyplot.py').write_text(PYPLOT)
     return folder
 
@@ -216,6 +215,18 @@ def test_resumed_from_the_best_that_was_written_just_before(straight, stopping):
     assert_same(stopping.end(), straight.end)
 
 
+def test_killed_after_the_plateau_went_back_to_the_best(stopping, tmp_path):
+    """At a rate so high that the validation cost goes up and down."""
+    (tmp_path / 'straight').mkdir()
+    options, whole = ['--lrate', 0.6, '--plateau', 1], Run(tmp_path / 'straight', stopping.shared)
+    out = succeeded(whole.run(*whole.new(), *options))
+    back = int(re.search(r'epoch (\d)/6:[^\n]*\nno better[^\n]*back to epoch', out).group(1))
+    assert back < 6
+    assert stopping.run(*stopping.new(), *options, at=(STEP, back * BATCHES + 5, 'after')).returncode == -signal.SIGKILL
+    succeeded(stopping.run(*stopping.arguments()))
+    assert_same(stopping.end(), whole.end())
+
+
 # ---------------------------------------------------------------- Ctrl-C
 
 @pytest.mark.parametrize('at, batch', [((STEP, BATCHES + 9, 'before'), 9), ((STEP, 2 * BATCHES, 'before'), BATCHES),
@@ -243,10 +254,9 @@ def test_interrupted_at_the_very_end_keeps_the_last_epoch(stopping):
 
 def test_full_disk_and_resumed_is_the_straight_run(straight, stopping):
     """First no row can be written any more, then no checkpoint, which is larger than the logs."""
-    room = stopping.shared.stat().st_size * 0 + 12000
     first = stopping.run(*stopping.new(), at=(STEP, BATCHES + 9, 'before'), do=('full', 1000))
     assert_refused(first, 'r_t.txt.out', 'File too large', 'r_t.txt_epoch1.npz')
-    second = stopping.run(*stopping.arguments(), at=(STEP, BATCHES, 'before'), do=('full', room))
+    second = stopping.run(*stopping.arguments(), at=(STEP, BATCHES, 'before'), do=('full', 12000))
     assert_refused(second, 'r_t.txt_best.npz', 'File too large', 'r_t.txt_epoch1.npz')
     assert not list(stopping.folder.glob('*.part'))
     succeeded(stopping.run(*stopping.arguments()))
@@ -272,6 +282,11 @@ def test_changed_text_is_refused(straight, checkpoint, here, tmp_path):  # noqa:
 def test_contradicting_option_is_refused(straight, checkpoint, here, option, value):  # noqa: F811
     arguments = [option] + [value] * (value is not None)
     assert_refused(here(TRAIN, '--resume', checkpoint, *arguments), option, str(checkpoint), '--epochs', '--save-every')
+
+
+@pytest.mark.parametrize('option, value', [('--init', 'other.npz'), ('--output-dir', 'elsewhere')])
+def test_option_that_a_resumed_run_cannot_heed_is_refused(checkpoint, here, option, value, tmp_path):  # noqa: F811
+    assert_refused(here(TRAIN, '--resume', checkpoint, option, tmp_path / value), option)
 
 
 def test_options_that_may_change_or_are_the_same_are_taken(checkpoint, here, capfd):  # noqa: F811
@@ -303,13 +318,13 @@ def test_checkpoint_of_the_class_is_no_run(model, here, tmp_path, refused):  # n
 
 # ---------------------------------------------------------------- the class
 
-def test_class_resumes_to_the_bit(model, tmp_path, interpreted):
-    """In the middle of the text, with dropout and carried states, in an object of another seed."""
+def test_class_resumes_to_the_bit(model, tmp_path):
+    """With the kernel, in the middle of the text, with dropout and carried states, in an object of another seed."""
     first, second = model(1, dropout=0.3, grad_clip=2), model(2, dropout=0.3, grad_clip=2)
 
     def steps(model, start, end):
-        return [[np.asarray(value).tobytes() for value in model.theano_train_rmsprop(model.X['train'][i], model.Y['train'][i])]
-                for i in range(start, end)]
+        batches = zip(model.X['train'][start:end], model.Y['train'][start:end])
+        return [[np.asarray(value).tobytes() for value in model.theano_train_rmsprop(x, y)] for x, y in batches]
 
     steps(first, 0, 3)
     assert second.resume(first.save_params(tmp_path / 'p', dict(mine=[1, None, 'é']))) == dict(mine=[1, None, 'é'])
@@ -367,4 +382,3 @@ def test_second_run_of_a_name_waits_for_the_death_of_the_first(stopping):
     assert_refused(second, 'r_t.txt.out', 'another process')
     succeeded(stopping.run(*stopping.new(), '--epochs', 1, '--overwrite'))
     assert stopping.rows() == BATCHES and not stopping.file('_epoch3.npz').exists()
-    assert not list(stopping.folder.glob('*.part')), 'what a killed run had half-written'

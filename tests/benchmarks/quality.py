@@ -3,6 +3,7 @@
     python tests/benchmarks/quality.py text_input/prideandprejudice.txt --epochs 10 --seeds 3
 
 Prints the full-validation cost, nats a character, after epochs 1, 3, 10 and the best of each seed and the means.
+PyTorch begins with the same initial values, and has one bias a gate as CharLSTM has; --torch-init leaves it its own.
 --plain starts each batch from zero states, as the original does; --no-torch leaves PyTorch out.
 """
 import argparse
@@ -28,15 +29,34 @@ def ours(options, seed):
         yield model.validate()
 
 
+def copy_initial_values(model, lstm, out):
+    """Give nn.LSTM and the output layer the parameters of a CharLSTM; its gates stand in the order i, f, g, o."""
+    import torch
+    p = {name: torch.from_numpy(value.get_value()) for name, value in model.p.items()}
+    with torch.no_grad():
+        for layer in (1, 2):
+            for theirs, ours in (('weight_ih', 'U'), ('weight_hh', 'W'), ('bias_ih', 'b')):
+                gates = p['{}{}'.format(ours, layer)][[1, 0, 3, 2]]
+                getattr(lstm, '{}_l{}'.format(theirs, layer - 1)).copy_(gates.flatten(0, 1))
+            second_bias = getattr(lstm, 'bias_hh_l{}'.format(layer - 1))
+            second_bias.zero_()
+            second_bias.requires_grad = False
+        out.weight.copy_(p['V'])
+        out.bias.copy_(p['c'])
+
+
 def pytorch(options, seed):
-    """Yield the validation cost after each epoch of nn.LSTM with its own initial values and RMSprop."""
+    """Yield the validation cost after each epoch of nn.LSTM and RMSprop."""
     import torch
     from torch import nn
     torch.manual_seed(seed)
-    text = CharLSTM()
+    text = CharLSTM(random_seed=seed)
     text.prepare_input(options.text, verbose=False, stateful=not options.plain)
     V, H = len(text.uchar), options.units
     lstm, out = nn.LSTM(V, H, num_layers=2), nn.Linear(H, V)
+    if not options.torch_init:
+        text.model_setup(num_units1=H, num_units2=H)
+        copy_initial_values(text, lstm, out)
     parameters = list(lstm.parameters()) + list(out.parameters())
     rmsprop = torch.optim.RMSprop(parameters, lr=2e-3, alpha=0.95, eps=1e-8)
     one_hot = torch.eye(V)
@@ -75,6 +95,7 @@ def main():
     parser.add_argument('--seeds', type=int, default=3)
     parser.add_argument('--plain', action='store_true')
     parser.add_argument('--no-torch', action='store_true')
+    parser.add_argument('--torch-init', action='store_true')
     options = parser.parse_args()
     print('2x{} units, batch 50, 50 characters, rate 2e-3, {}'.format(
         options.units, 'zero states for each batch' if options.plain else 'states carried'))

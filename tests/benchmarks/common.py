@@ -1,0 +1,183 @@
+"""What the benchmarks share: the head of their tables, and workers that take turns."""
+import contextlib
+import datetime
+import multiprocessing
+import os
+import platform
+import resource
+import statistics
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+SETTLE = 0.15              # seconds between turns: idle threads of a pool spin before they sleep, OpenBLAS's for 0.1 s
+ALPHABET = ' \n' + ''.join(chr(k) for k in range(33, 111))     # 80 characters, about what a novel has
+
+
+def processor():
+    """The processor's name."""
+    with contextlib.suppress(OSError), open('/proc/cpuinfo') as f:
+        for line in f:
+            if line.startswith('model name'):
+                return line.split(':')[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def cores():
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+
+
+def print_head(*libraries):
+    """Date, machine and versions, on the lines above a table."""
+    versions = ['Python ' + platform.python_version()] + [
+        '{} {}'.format(name, metadata.version(name)) for name in ('Theano', 'numpy', 'scipy') + libraries]
+    print('{}; {}, {} cores, load average {:.1f} at the start; {}'.format(
+        datetime.date.today(), processor(), cores(), os.getloadavg()[0], platform.system()))
+    print(', '.join(versions) + '\n', flush=True)
+
+
+def print_row(*cells):
+    """A line of a table: cells (text, width), flush right."""
+    print('  '.join('{:>{}}'.format(text, width) for text, width in cells), flush=True)
+
+
+def peak_memory():
+    """The most memory this process ever held, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
+
+
+def timed(function, times=1):
+    """Seconds of each of so many calls in a row."""
+    seconds = []
+    for _ in range(times):
+        start = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+@contextlib.contextmanager
+def environment_without(names):
+    """Processes started inside do not see these environment variables."""
+    kept = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+
+
+class Worker(object):
+    """A function in a process of its own, which sleeps while it is not called.
+
+    Thread pools of different libraries in one process get in each other's way;
+    in processes that take turns each has the machine to itself.
+    """
+
+    def __init__(self, make, *arguments, without=()):
+        """make(*arguments) runs in the process and returns the function; without: environment variables to drop."""
+        context = multiprocessing.get_context('spawn')
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, make, arguments), daemon=True)
+        with environment_without(without):
+            self._process.start()
+        theirs.close()
+
+    def ready(self):
+        """Wait until the function is made."""
+        self._pipe.recv()
+        return self
+
+    def __call__(self, *arguments):
+        self._pipe.send(arguments)
+        result = self._pipe.recv()
+        time.sleep(SETTLE)
+        return result
+
+    def close(self):
+        """End the process. Returns its peak memory in bytes."""
+        self._pipe.send(None)
+        peak = self._pipe.recv()
+        self._process.join()
+        return peak
+
+
+def _serve(pipe, make, arguments):
+    function = make(*arguments)
+    pipe.send(None)
+    for call in iter(pipe.recv, None):
+        pipe.send(function(*call))
+    pipe.send(peak_memory())
+
+
+# ---------------------------------------------------------------- the peak of the machine
+
+N = 2048                                                     # of the product that gives the sgemm peak
+FORCED = ('OPENBLAS_CORETYPE', 'OPENBLAS_L2_SIZE')           # set, these can understate the peak
+
+
+def make_product(library):
+    """A function that gives the seconds of the fastest of three products of N x N matrices in float32."""
+    import numpy as np
+    random = np.random.default_rng(1)
+    a, b = random.standard_normal((2, N, N), dtype=np.float32)
+    if library == 'numpy':
+        def product():
+            return a.dot(b)
+    elif library == 'scipy':
+        from scipy.linalg.blas import sgemm
+
+        def product():
+            return sgemm(1, b.T, a.T).T                      # in BLAS's own order of storage: nothing is copied
+    else:
+        import torch
+        torch_a, torch_b = torch.from_numpy(a), torch.from_numpy(b)
+
+        def product():
+            return torch.mm(torch_a, torch_b).numpy()
+    rows = slice(0, N, 100)
+    if abs(product()[rows] - a[rows].astype(np.float64).dot(b)).max() > 1e-2:
+        raise ArithmeticError('the product of {} is wrong'.format(library))
+    return lambda: min(timed(product, 4)[1:])
+
+
+class Peak(object):
+    """The sgemm peak: the best of all measurements in a run, over the libraries at hand."""
+
+    def __init__(self):
+        environments = [()] + [FORCED] * any(name in os.environ for name in FORCED)
+        self._workers = {(library, without): Worker(make_product, library, without=without)
+                         for library in ('numpy', 'scipy', 'torch') for without in environments}
+        self._seconds = {key: [] for key in self._workers}
+        for worker in self._workers.values():
+            worker.ready()
+
+    def measure(self):
+        for key, worker in self._workers.items():
+            self._seconds[key].append(worker())
+
+    def of(self, library, without):
+        """Flops a second of a library in an environment."""
+        return 2 * N ** 3 / min(self._seconds[library, without])
+
+    def numpys_environment(self):
+        """The variables to drop so that NumPy's own product, which the scan graph uses, is fastest."""
+        return max([without for library, without in self._workers if library == 'numpy'],
+                   key=lambda without: self.of('numpy', without))
+
+    def close(self):
+        """Flops a second of the fastest library, and a line that names it and the others."""
+        count = min(len(seconds) for seconds in self._seconds.values())
+        best = {}
+        for (library, without), worker in self._workers.items():
+            worker.close()
+            best[library] = max(best.get(library, 0), self.of(library, without))
+        ranked = sorted(best, key=best.get, reverse=True)
+        return best[ranked[0]], 'sgemm peak in GFLOP/s, the best of {} measurements: {}'.format(
+            count, ', '.join('{} {:.0f}'.format(library, best[library] / 1e9) for library in ranked))
+
+
+median = statistics.median
