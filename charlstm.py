@@ -822,6 +822,7 @@ class CharLSTM(object):
                     raise
                 _warn('the C kernel does not compile here, so the slower theano.scan takes its place ({})'.format(
                     ' '.join(str(error).split())[:200]))
+                theano.gof.compilelock.release_lock()      # which Theano keeps after a failure: others would wait
                 self._layers = ScanLayers
                 self._functions[name] = build(self._layers)
         return self._functions[name]

@@ -731,8 +731,8 @@ INLINE vector exponential(vector x)
     return y;
 }
 
-/* p (V) = softmax of a = scale * (scores + bias).  Returns the number of the largest; *log_total is what to
- * subtract from an a for its log-probability. */
+/* p (V) = softmax of a = scale * (scores + bias).  Returns the number of the largest;
+ * *log_total is minus the logarithm of its probability. */
 static long softmax(long V, const REAL *scores, const REAL *bias, REAL scale, REAL *p, REAL *log_total)
 {
     long best = 0;
@@ -744,7 +744,7 @@ static long softmax(long V, const REAL *scores, const REAL *bias, REAL scale, RE
     for (long v = 0; v < V; v += LANES) store(p + v, exponential(load(p + v, V - v) - highest), V - v);
     for (long v = 0; v < V; v++) total += p[v];
     for (long v = 0; v < V; v++) p[v] /= total;
-    *log_total = highest + (REAL)log(total);
+    *log_total = (REAL)log(total);
     return best;
 }
 
@@ -756,9 +756,11 @@ static int cross_entropy(long N, long V, const REAL *scores, const REAL *bias, c
     FOR_EACH_THREAD
     for (int i = 0; i < n_threads; i++)
         for (long n = split(N, n_threads, i); n < split(N, n_threads, i + 1); n++) {
+            const REAL *row = scores + n * V;
             REAL log_total;
-            best[n] = (int32_t)softmax(V, scores + n * V, bias, 1, p + n * V, &log_total);
-            cost[n] = log_total - (scores[n * V + y[n]] + bias[y[n]]);
+            best[n] = (int32_t)softmax(V, row, bias, 1, p + n * V, &log_total);
+            /* The difference of the scores first: it is exact where they are large. */
+            cost[n] = row[best[n]] + bias[best[n]] - (row[y[n]] + bias[y[n]]) + log_total;
         }
     return 0;
 }
@@ -894,7 +896,7 @@ static void sample_rows(const sampling *p, long begin, long end, REAL *memory)
 /* Continues the B texts; the last character is drawn, not read.  Returns 0, or -1 when out of memory. */
 static int sample(sampling *p, int n_threads)
 {
-    if (n_threads > p->B) n_threads = (int)p->B;
+    if (n_threads > p->B) n_threads = p->B > 0 ? (int)p->B : 1;
     const long W1 = weights_size(p->H1, p->H1), U2 = weights_size(p->H2, p->H1), W2 = weights_size(p->H2, p->H2);
     const long outputs = round_up(p->V, PANEL) * round_up(p->H2, LANES);
     const long own = sample_size(p, (p->B + n_threads - 1) / n_threads);

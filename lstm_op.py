@@ -22,6 +22,8 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), 'lstm_op.c')) as _f:
     KERNEL = _f.read()
+with open(os.path.abspath(__file__)) as _f:
+    SOURCE = _f.read()
 
 # Between Theano and the kernel: contiguous inputs, outputs whose memory is used again, threads.
 GLUE = r'''
@@ -112,7 +114,7 @@ class _KernelOp(gof.Op):
         return theano.config.cxx != '' and os.uname().sysname != 'Darwin'    # Apple's clang has no OpenMP
 
     def c_code_cache_version(self):
-        return (zlib.crc32((KERNEL + GLUE).encode()),)
+        return (zlib.crc32((KERNEL + SOURCE).encode()),)
 
     def c_code(self, node, name, inputs, outputs, sub):
         made = ' || '.join('output(&{}, {})'.format(out, shape) for out, shape in zip(outputs, self.shapes))
@@ -348,9 +350,11 @@ class SoftmaxCrossEntropy(_KernelOp):
         return [shapes[2], shapes[2], shapes[0]]
 
     def connection_pattern(self, node):
-        return [[True, False, False], [True, False, False], [False] * 3]
+        return [[True, False, True], [True, False, True], [False] * 3]
 
     def L_op(self, inputs, outputs, gradients):
+        if not _no_gradient(gradients[1:]):
+            raise NotImplementedError('the gradient through the probabilities: only that through the costs is there')
         dscores, dc = SoftmaxCrossEntropyGradient(self.dtype)(gradients[0], outputs[2], inputs[2])
         return [dscores, dc, disconnected_type()]
 
@@ -428,6 +432,7 @@ class Sample(_KernelOp):
         for v, kind in ((given, T.imatrix), (bits, T.lmatrix), (n, T.lscalar)):
             if v.type != kind:
                 raise TypeError('Sample: expected {}, got {}'.format(kind, v.type))
+        U1, = self.check([U1], [3])
         rest = self.check([choice, h1, C1, h2, C2, _stacked(U1), W1, b1, U2, W2, b2, V, c],
                           [1] + [2] * 5 + [3, 2, 3, 3, 2, 2, 1])
         return gof.Apply(self, [given, bits, n] + rest, [T.imatrix()] + [self.matrix() for _ in range(4)])

@@ -1,4 +1,5 @@
 """The kernel: each Op of lstm_op, compiled and in NumPy, against computations that share no code with them."""
+import ast
 import contextlib
 import importlib.util
 import itertools
@@ -23,6 +24,7 @@ import lstm_op                     # after charlstm, which configures Theano
 ROOT = Path(__file__).resolve().parents[1]
 DTYPES = ('float32', 'float64')
 TOLERANCE = {'float32': dict(rtol=2e-5, atol=3e-6), 'float64': dict(rtol=1e-12, atol=1e-13)}
+LONG_SUMS = {'float32': dict(rtol=1e-4, atol=2e-5), 'float64': dict(rtol=1e-10, atol=1e-12)}     # of gradients
 INTERPRETED = theano.Mode(theano.gof.vm.VM_Linker(use_cloop=False, c_thunks=False), optimizer=None)
 OPS = ('Product', 'TakeRows', 'AddRows', 'LSTM', 'LSTMGradient', 'SoftmaxCrossEntropy',
        'SoftmaxCrossEntropyGradient', 'Sample')
@@ -180,8 +182,7 @@ def assert_is_gradient(gradients, function, values, random, dtype):
         for line in np.eye(value.size) if value.size < 100 else random.normal(size=(6, value.size)):
             line = (line / np.linalg.norm(line)).reshape(value.shape)
             expected = slope(function, values, [line if j == k else np.zeros(1) for j in range(len(values))])
-            tolerance = dict(rtol=1e-4, atol=2e-5) if dtype == 'float32' else dict(rtol=1e-10, atol=1e-12)
-            np.testing.assert_allclose((gradient * line).sum(), expected, **tolerance)
+            np.testing.assert_allclose((gradient * line).sum(), expected, **LONG_SUMS[dtype])
 
 
 def layer_objective(dh, h0, C0, truncate):
@@ -257,7 +258,7 @@ def test_gradient_of_layer(dtype, random, T, B, H, truncate):
     op, inputs = lstm_op.LSTMGradient(dtype, truncate), gradient_inputs(dh, a_x, W, b, h0, C0)
     outputs = run(op, inputs)
     assert_is_gradient(outputs, layer_objective(dh, h0, C0, truncate), [a_x, W, b], random, dtype)
-    assert_computes(op, inputs, outputs, **dict(rtol=1e-4, atol=2e-5) if dtype == 'float32' else TOLERANCE[dtype])
+    assert_computes(op, inputs, outputs, **LONG_SUMS[dtype])
 
 
 @pytest.mark.parametrize('T, B, H', [(0, 3, 5), (3, 0, 5), (3, 5, 0)])
@@ -513,7 +514,7 @@ def test_debug_mode(name, dtype):
                                     check_preallocated_output=['ALL'])
     f = theano.function(variables, op.make_node(*variables).outputs, mode=mode)
     for output, value in zip(f(*values), run(op, values, in_c=False)):
-        np.testing.assert_allclose(output, value, rtol=1e-4, atol=2e-5)
+        np.testing.assert_allclose(output, value, **LONG_SUMS[dtype])
 
 
 @pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
@@ -536,7 +537,7 @@ def test_nan_and_infinity_pass_through_the_other_ops(dtype, value):
                 changed[k].flat[-1] = value
                 with np.errstate(all='ignore'):
                     for output, expected in zip(run(op, changed), run(op, changed, in_c=False)):
-                        np.testing.assert_allclose(output, expected, rtol=1e-4, atol=2e-5)
+                        np.testing.assert_allclose(output, expected, **LONG_SUMS[dtype])
 
 
 @pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
@@ -545,8 +546,7 @@ def test_nan_and_infinity_pass_through_the_cost(dtype, random, value):
     scores[1, 1] = scores[2, 4] = value
     with np.errstate(all='ignore'):
         p = softmax(scores.astype('float64') + c)
-        expected = [-np.log(p[np.arange(4), y]), p]
-        expected.append(p - np.eye(4, 5))
+        expected = [-np.log(p[np.arange(4), y]), p, p - np.eye(4, 5)]
     costs, _, probabilities = run(lstm_op.SoftmaxCrossEntropy(dtype), [scores, c, y])
     dscores, _ = run(lstm_op.SoftmaxCrossEntropyGradient(dtype), [np.ones(4, dtype), probabilities, y])
     for output, wanted in zip([costs, probabilities, dscores], expected):
@@ -622,9 +622,18 @@ def test_branches_predict_and_write_the_same(branches, dtype, random):
     for x, y in batches(random):
         assert_all_close(kernel.theano_predict(x), scan.theano_predict(x), **TOLERANCE[dtype])
         assert_all_close(kernel.theano_check(x, y), scan.theano_check(x, y), **TOLERANCE[dtype])
-    for method, distinct in (('normal', 9), ('argmax', 1)):
-        texts = [model.generate_text('abba', 60, method, count=3) for model in (kernel, scan)]
+    for choice, distinct in ((dict(), 9), (dict(method='argmax'), 1), (dict(temperature=0.8, top_k=7, top_p=0.9), 3)):
+        texts = [model.generate_text('abba', 60, count=3, **choice) for model in (kernel, scan)]
         assert texts[0] == texts[1] and len(set(texts[0][0])) >= distinct
+
+
+def test_branches_leave_nothing_out_for_any_large_top_k(branches):
+    for model in branches('float32'):
+        texts = []
+        for top_k in (None, 12, 2 ** 31, 10 ** 20):
+            model.random = np.random.default_rng(1)
+            texts.append(model.generate_text('abba', 60, top_k=top_k))
+        assert texts == texts[:1] * 4
 
 
 @pytest.mark.parametrize('rule, dtype, settings', [
@@ -689,7 +698,7 @@ def test_kernel_compiles_without_warnings(compiler, real, tmp_path):
         ', '.join('(void (*)(void)){}'.format(name) for name in USED.split()))
     processors = ['-march=native']
     if platform.machine() == 'x86_64':
-        processors += ['-mavx2 -mfma -fopenmp', '-msse2 -fopenmp']
+        processors += [flags + ' -fopenmp' * lstm_op._KernelOp._openmp() for flags in ('-mavx2 -mfma', '-msse2')]
     for processor in processors:
         command = '{} -O1 -DREAL={} {} -Wall -Wextra -Wno-unused-function -Wno-psabi -I{} -c -o x.o -'.format(
             compiler, real, processor, ROOT)
@@ -712,7 +721,7 @@ def printed(process):
     """What a process that ends well printed, as a Python value."""
     out, err = process.communicate()
     assert process.returncode == 0, err
-    return eval(out)
+    return ast.literal_eval(out)
 
 
 def versions():
@@ -742,17 +751,17 @@ def test_any_number_of_threads_gives_the_same_numbers_and_the_same_bits_each_tim
             assert their_versions == versions()                                     # whatever Python's hash is
             with np.load(str(tmp_path / '{}{}.npz'.format(n, again))) as npz:
                 results[n, again] = [npz['arr_{}'.format(k)] for k in range(len(npz.files))]
-    for k, outputs in enumerate(zip(*[results[key] for key in ((1, 0), (2, 0), (3, 0), (2, 1))])):
-        assert outputs[1].tobytes() == outputs[3].tobytes()
-        for other in outputs[1:3]:
-            np.testing.assert_allclose(other, outputs[0], rtol=1e-4, atol=2e-5 if other.dtype == 'float32' else 1e-12)
+    for one, two, three, two_again in zip(*[results[key] for key in ((1, 0), (2, 0), (3, 0), (2, 1))]):
+        assert two.tobytes() == two_again.tobytes()
+        for other in (two, three):
+            np.testing.assert_allclose(other, one, **LONG_SUMS['float32' if one.dtype == 'float32' else 'float64'])
 
 
 @pytest.mark.parametrize('old', ['sigmoid(a[0])', 'omp_get_max_threads()', 'DIM(0, 2) == 4 * H', 'lstm_forward(T, B',
                                  'int failed = 1;'])
 def test_versions_follow_all_code(old, tmp_path):
     """Else a compiled module of before would run after a change: of the C file, of the Op, of what is between them."""
-    assert all(isinstance(version, tuple) and version and all(type(n) is int for n in version) for version in versions())
+    assert all(isinstance(v, tuple) and v and all(type(n) is int for n in v) for v in versions())
     sources = {name: (ROOT / name).read_text() for name in ('lstm_op.py', 'lstm_op.c')}
     assert any(old in source for source in sources.values())
     for name, source in sources.items():
@@ -781,9 +790,9 @@ def test_a_second_process_compiles_nothing():
 
 def sample_nothing():
     values = sample_inputs(np.random.default_rng(1), 'float32', 2, 3, 0, 11, 7, 4)
-    print(type(failure(lstm_op.Sample('float32'), values)).__name__)
+    print(isinstance(failure(lstm_op.Sample('float32'), values), (type(None), ValueError)))
 
 
 def test_sampling_no_text_does_not_crash():
-    """In a process of its own, which a division by zero in C would end."""
-    assert printed(in_process('sample_nothing()')) in ('ValueError', 'NoneType')
+    """It does nothing or is refused. In a process of its own, for a division by zero in C ends one."""
+    assert printed(in_process('sample_nothing()'))
