@@ -798,8 +798,8 @@ class CharLSTM(object):
     def _set_parameters(self, arrays, uchar):
         """Take over parameters and the vocabulary they speak; compiled functions stay where all shapes do."""
         self.uchar = uchar
-        if self.p and arrays and all(self.p[name].dtype == a.dtype and
-                                     self.p[name].get_value(borrow=True).shape == a.shape for name, a in arrays.items()):
+        kinds = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+        if arrays and kinds == {name: (p.get_value(borrow=True).shape, p.dtype) for name, p in self.p.items()}:
             for name, array in arrays.items():
                 self.p[name].set_value(array)
         else:

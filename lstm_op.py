@@ -283,7 +283,8 @@ class LSTMGradient(_KernelOp):
     """The gradient of LSTM: dh (T,B,H) and what LSTM took and gave to da_x (T,B,4H), dW (4,H,H), db (4,H)."""
     __props__ = ('dtype', 'truncate')
     fits = ('DIM(1, 0) == 4 && DIM(1, 1) == H && DIM(1, 2) == H '
-            '&& DIM(2, 0) == T && DIM(2, 1) == B && DIM(2, 2) == H && DIM(3, 0) == T && DIM(3, 1) == B && DIM(3, 2) == H '
+            '&& DIM(2, 0) == T && DIM(2, 1) == B && DIM(2, 2) == H '
+            '&& DIM(3, 0) == T && DIM(3, 1) == B && DIM(3, 2) == H '
             '&& DIM(4, 0) == T && DIM(4, 1) == B && DIM(4, 2) == 4 * H '
             '&& DIM(5, 0) == B && DIM(5, 1) == H && DIM(6, 0) == B && DIM(6, 1) == H')
     shapes = ('PyArray_TYPE(x[0]), 3, T, B, 4 * H', 'PyArray_TYPE(x[0]), 3, 4, H, H', 'PyArray_TYPE(x[0]), 2, 4, H, 0')
@@ -407,7 +408,8 @@ class Sample(_KernelOp):
              'H1 = DIM(4, 1), H2 = DIM(6, 1), V = DIM(15, 0);')
     fits = ('M > 0 && N >= 0 && DIM(1, 1) == B && (DIM(1, 0) == N || DIM(1, 0) == 0) && rows_fit(M * B, V, INTS(x[0])) '
             '&& DIM(3, 0) == 3 '
-            '&& DIM(4, 0) == B && DIM(5, 0) == B && DIM(6, 0) == B && DIM(7, 0) == B && DIM(5, 1) == H1 && DIM(7, 1) == H2 '
+            '&& DIM(4, 0) == B && DIM(5, 0) == B && DIM(6, 0) == B && DIM(7, 0) == B '
+            '&& DIM(5, 1) == H1 && DIM(7, 1) == H2 '
             '&& DIM(8, 0) == V && DIM(8, 1) == 4 * H1 && DIM(9, 0) == 4 && DIM(9, 1) == H1 && DIM(9, 2) == H1 '
             '&& DIM(10, 0) == 4 && DIM(10, 1) == H1 && DIM(11, 0) == 4 && DIM(11, 1) == H2 && DIM(11, 2) == H1 '
             '&& DIM(12, 0) == 4 && DIM(12, 1) == H2 && DIM(12, 2) == H2 && DIM(13, 0) == 4 && DIM(13, 1) == H2 '

@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 import sys
+import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 HEADING = '# sequence {}:\n'
@@ -14,8 +15,8 @@ CONTEXT = 30       # each with so many characters before it
 
 
 def build_parser():
-    parser = argparse.ArgumentParser(description='Write text with parameters that train.py has learned, or judge with them '
-                                                 'a text that is there.')
+    parser = argparse.ArgumentParser(
+        description='Write text with parameters that train.py has learned, or judge with them a text that is there.')
     add = parser.add_argument
     add('params', metavar='PARAMS', help='checkpoint (.npz) to write with')
     add('out', metavar='OUT', nargs='?',
@@ -89,6 +90,7 @@ def produce(model, options):
                                top_k=options.top_k, top_p=options.top_p, stop=options.stop)
     texts = next(stream)
     append(path, '')                 # says before the work, not after it, that the file cannot be written
+    compile_model(model, 'sample')
     show(HEADING.format(0) + texts[0])
     for pieces in stream:
         show(pieces[0])
@@ -102,6 +104,7 @@ def produce(model, options):
 def score(model, options):
     """Print how well the model expects a text, and where it is most surprised."""
     text = text_of(options.score, options.encoding)
+    compile_model(model, 'predict')
     costs = model.score_text(text)                                   # of text[1:]
     nats = float(costs.mean(dtype='float64'))
     print('{}: {:,} characters, {:.4f} nats and {:.4f} bits per character, perplexity {:.3f}'.format(
@@ -133,6 +136,17 @@ def print_info(path):
                 progress['best_cost'], progress['best_epoch']))
     if not about:
         print('it holds parameters and characters alone, as the original of this program wrote them')
+
+
+def compile_model(model, name):
+    """Compile what is needed, and say so to a person where it takes more than a moment, as it does the first time."""
+    notice = threading.Timer(2, sys.stderr.write, ['compiling, this first time only ...\n'])
+    if sys.stderr.isatty():
+        notice.start()
+    try:
+        model.compile(name)
+    finally:
+        notice.cancel()
 
 
 def run(options):

@@ -189,8 +189,8 @@ class Results(object):
         for ending in LOGS:
             there = os.path.getsize(self.path(ending)) if os.path.exists(self.path(ending)) else 0
             if there < sizes.get(ending, 0):
-                raise ValueError('{} is shorter than it was at {}: a run goes on where its logs are; --init starts a new '
-                                 'one from its parameters'.format(self.path(ending), self.last_checkpoint))
+                raise ValueError('{} is shorter than it was at {}: a run goes on where its logs are; --init starts '
+                                 'a new one from its parameters'.format(self.path(ending), self.last_checkpoint))
         self._open_logs(sizes)
 
     def _open_logs(self, sizes):
@@ -386,7 +386,7 @@ class Trainer(object):
                 self.save('_epoch{}.npz'.format(now['epoch']))
             self.draw()
             if out_of_patience:
-                self.progress.line('no better validation cost in {} epochs: the best, {:.4f}, was that of epoch {}'.format(
+                self.progress.line('no better validation cost in {} epochs; the best, {:.4f}, is from epoch {}'.format(
                     now['stale'], now['best_cost'], now['best_epoch']))
                 return
             if stop.asked:
@@ -483,8 +483,8 @@ class Trainer(object):
             now['rate'] /= options.plateau_factor
             best = self.results.path('_best.npz')
             if self.model.resume(best)['epoch'] != now['best_epoch']:
-                raise ValueError('{0} is newer than the checkpoint that this run went on from: python train.py --resume '
-                                 '{0}'.format(best))
+                raise ValueError('{0} is newer than the checkpoint that this run went on from: python train.py '
+                                 '--resume {0}'.format(best))
             self.progress.line('no better validation cost in {} epochs: back to epoch {}, rate {:.4g}'.format(
                 now['stale'], now['best_epoch'], now['rate']))
 
@@ -538,8 +538,8 @@ def resume(model, options, progress):
     from charlstm import read_about
     then = read_about(options.resume)['text']
     if model.fingerprint() != then['sha256']:
-        raise ValueError('{} is not the text of that run, which had {:,} characters and SHA-256 {}; --init starts a new '
-                         'run on another text'.format(options.input, then['characters'], then['sha256']))
+        raise ValueError('{} is not the text of that run, which had {:,} characters and SHA-256 {}; --init starts a '
+                         'new run on another text'.format(options.input, then['characters'], then['sha256']))
     model.resume(options.resume)
     print('going on after epoch {}, batch {}'.format(progress['epoch'], progress['batch']))
 
@@ -601,8 +601,8 @@ def main():
             sys.stdout.reconfigure(errors='replace')        # a terminal that lacks a character shows a mark
         sys.exit(train(parser, options))
     except MemoryError as error:
-        parser.exit(2, '{}: not enough memory: {}; smaller --num-units1, --num-units2 or --batch-size need less\n'.format(
-            parser.prog, error))
+        parser.exit(2, '{}: not enough memory: {}; smaller --num-units1, --num-units2 or --batch-size need '
+                       'less\n'.format(parser.prog, error))
     except (ImportError, OSError, ValueError) as error:
         parser.exit(2, '{}: {}\n'.format(parser.prog, error))
     except KeyboardInterrupt:
