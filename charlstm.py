@@ -822,7 +822,9 @@ class CharLSTM(object):
                     raise
                 _warn('the C kernel does not compile here, so the slower theano.scan takes its place ({})'.format(
                     ' '.join(str(error).split())[:200]))
-                theano.gof.compilelock.release_lock()      # which Theano keeps after a failure: others would wait
+                compile_lock = theano.gof.compilelock
+                if getattr(compile_lock.get_lock, 'n_lock', 0):    # kept after a failure, so that others would wait
+                    compile_lock.release_lock()
                 self._layers = ScanLayers
                 self._functions[name] = build(self._layers)
         return self._functions[name]
