@@ -107,7 +107,8 @@ def make_pytorch(units, streams):
 def measure(units, streams, options):
     """Seconds of ours and of PyTorch, how PyTorch's loop is written, and the ratio of long to short texts."""
     ours, pytorch = Worker(make_ours, units, streams), Worker(make_pytorch, units, streams)
-    ours.ready(), pytorch.ready()
+    ours.ready()
+    pytorch.ready()
     seconds, others, ratios = [], [], []
     for _ in range(options.rounds):
         seconds.append(ours(options.length, 1))
@@ -115,7 +116,8 @@ def measure(units, streams, options):
         others.append(other)
         short = ours(SHORT, SHORT_TEXTS)
         ratios.append(ours(LONG, 1) / LONG / (short / SHORT))
-    ours.close(), pytorch.close()
+    ours.close()
+    pytorch.close()
     return median(seconds), median(others), how, median(ratios)
 
 
@@ -135,8 +137,8 @@ def main():
         for streams in options.streams:
             seconds, other, how, ratio = measure(units, streams, options)
             speeds = ['{:,.0f}'.format(options.length * streams / s) for s in (seconds, other)]
-            print_row(*zip([units, streams] + speeds + ['{:.2f}'.format(other / seconds), '{:.2f}'.format(ratio)], widths),
-                      ('  PyTorch: ' + how, 0))
+            cells = [units, streams] + speeds + ['{:.2f}'.format(other / seconds), '{:.2f}'.format(ratio)]
+            print_row(*zip(cells, widths), ('  PyTorch: ' + how, 0))
 
 
 if __name__ == '__main__':

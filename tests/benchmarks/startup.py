@@ -54,7 +54,7 @@ def produce_text(folder, compiledir):
     process = start(compiledir, ROOT / 'produce_text.py', folder / 'run0_short.txt_epoch1.npz', folder / 'out.txt',
                     '--length', 500, '--count', 1, stdout=subprocess.PIPE)
     process.stdout.readline()                                # the heading
-    process.stdout.read(2)                                   # the random character that begins a text, and the first drawn
+    process.stdout.read(2)                               # the random character that begins a text, and the first drawn
     first = time.perf_counter() - begin
     process.stdout.read()
     succeeded(process)

@@ -2,21 +2,19 @@
 
     python tests/benchmarks/training.py [--units 128 256] [--batches 50] [--steps 15] [--no-scan] [--text FILE]
 
-The three take turns, each in a process of its own: a step that is not timed,
-to wake threads and caches, then TURN timed ones. Every number is from the
-median step. The share of the peak is 6 x the multiply-adds of one forward
-step, over time, over the fastest 2048-cubed product of the same run.
+The three take turns, each in a process of its own and several steps long, as
+the first ones wake threads and caches. Every number is from the median step.
+The share of the peak is 6 x the multiply-adds of one forward step, over time,
+over the fastest 2048-cubed product of the same run.
 """
 import argparse
 import itertools
 import sys
-import time
 
 from common import ALPHABET, Peak, Worker, median, print_head, print_row, timed
 
-TURN = 3                   # timed steps in a turn
-WARM_UP = 3                # steps before all turns
-LEAST = 3                  # seconds that the turns of one size take at least, so that quick steps get many
+TURN, TURN_STEPS = 0.2, 3  # seconds and steps that a turn takes at least
+TURNS = 5                  # of each, at least
 STEPS = 49                 # T: characters read in a sequence of 50
 
 
@@ -35,6 +33,14 @@ def make_batches(batch, path):
     return V, [(np.ascontiguousarray(s[:-1]), np.ascontiguousarray(s[1:])) for s in sequences]
 
 
+def turn(step):
+    """Seconds of each step in a turn."""
+    seconds = []
+    while sum(seconds) < TURN or len(seconds) < TURN_STEPS:
+        seconds += timed(step)
+    return seconds
+
+
 def make_ours(kernel, units, batch, path):
     import charlstm
     import numpy as np
@@ -43,7 +49,7 @@ def make_ours(kernel, units, batch, path):
     model.model_setup(char_dim=V, num_units1=units, num_units2=units)
     batches = itertools.cycle([(x.astype(np.int32), y.astype(np.int32)) for x, y in batches])
     model.theano_train_rmsprop(*next(batches))                                     # compiles
-    return lambda times: timed(lambda: model.theano_train_rmsprop(*next(batches)), times + 1)[1:]
+    return lambda: turn(lambda: model.theano_train_rmsprop(*next(batches)))
 
 
 def make_pytorch(units, batch, path):
@@ -63,7 +69,7 @@ def make_pytorch(units, batch, path):
         cost.backward()
         rule.step()
         return cost.item()
-    return lambda times: timed(step, times + 1)[1:]
+    return lambda: turn(step)
 
 
 def measure(units, batch, options, without):
@@ -75,11 +81,12 @@ def measure(units, batch, options, without):
     for worker in workers.values():
         worker.ready()
     for worker in workers.values():
-        worker(WARM_UP)
-    seconds, start = {name: [] for name in workers}, time.time()
-    while len(seconds['ours']) < options.steps or time.time() - start < LEAST:
+        worker()                                                                   # warms
+    seconds, turns = {name: [] for name in workers}, 0
+    while turns < TURNS or min(map(len, seconds.values())) < options.steps:
+        turns += 1
         for name, worker in workers.items():
-            seconds[name] += worker(TURN)
+            seconds[name] += worker()
     return {name: (median(seconds[name]), worker.close()) for name, worker in workers.items()}
 
 
