@@ -361,11 +361,15 @@ def stacked(U):
 class ScanLayers(object):
     """What the model is made of, in Theano's own operations.
 
-    These four functions say what is computed, and run everywhere. lstm_op has
+    These five functions say what is computed, and run everywhere. lstm_op has
     them again, with the same arguments and numbers, for CPUs alone but faster.
     """
 
     dot = staticmethod(T.dot)
+
+    @staticmethod
+    def sum_of_squares(v):
+        return T.sqr(v).sum()
 
     @staticmethod
     def read_characters(x, U, W, b, state, truncate):
@@ -415,9 +419,9 @@ def penalty(parameters, l1, l2):
     return sum(l1 * abs(p).sum() + l2 * T.sqr(p).sum() for p in parameters)
 
 
-def clip(gradients, limit):
+def clip(gradients, limit, layers):
     """Gradients scaled down together so that their norm, all taken as one vector, is at most limit (Pascanu 2013)."""
-    norm = T.sqrt(sum(T.sqr(g).sum() for g in gradients))
+    norm = T.sqrt(sum(layers.sum_of_squares(g) for g in gradients))
     scale = T.switch(norm > limit, limit / norm, 1)
     return [g * scale for g in gradients]
 
@@ -438,9 +442,9 @@ def rmsprop(gradients, averages, lrate, drate, eps):
     return [lrate * (g / (T.sqrt(m) + eps)) for m, g in zip(new, gradients)], new
 
 
-def update_ratios(steps, parameters):
+def update_ratios(steps, parameters, layers):
     """||step|| / ||p|| of each parameter, p before the step; inf for a first step away from zero."""
-    return [T.sqrt(T.sqr(s).sum()) / T.sqrt(T.sqr(p).sum()) for s, p in zip(steps, parameters)]
+    return [T.sqrt(layers.sum_of_squares(s)) / T.sqrt(layers.sum_of_squares(p)) for s, p in zip(steps, parameters)]
 
 
 # ---------------------------------------------------------------- checkpoints
@@ -874,13 +878,13 @@ class CharLSTM(object):
         return [(self.random.integers(65536, size=tuple(shape) + (H,), dtype=np.uint16) >= dropped) * kept
                 for H in self._units()]
 
-    def _gradients(self, costs, weights, parameters):
+    def _gradients(self, costs, weights, parameters, layers):
         """Gradients of the weighted costs (T,B) with the penalties, clipped."""
         objective = (costs * weights).sum()
         if self.lp['l1'] or self.lp['l2']:
             objective += penalty(parameters, self.lp['l1'], self.lp['l2']) / T.cast(costs.size, costs.dtype)
         gradients = T.grad(objective, parameters)
-        return clip(gradients, self.lp['grad_clip']) if self.lp['grad_clip'] else gradients
+        return clip(gradients, self.lp['grad_clip'], layers) if self.lp['grad_clip'] else gradients
 
     def _compile_train(self, layers, rule):
         """A training step: from x, y, states, weights and, with dropout, masks to what check gives and the ratios.
@@ -893,10 +897,11 @@ class CharLSTM(object):
         parameters = [self.p[name] for name in NAMES]
         scores, after = logits(x, states, self.p, layers, self.lp['bptt_maxdepth'], masks or None)
         costs, best, _ = layers.cross_entropy(scores, self.p['c'], y)
-        steps, updates = rule(self._gradients(costs, weights, parameters))
+        steps, updates = rule(self._gradients(costs, weights, parameters, layers))
         updates = updates + [(p, p - step) for p, step in zip(parameters, steps)]
         return theano.function([x, y] + states + [weights] + masks,
-                               [costs.mean(), best] + list(after) + update_ratios(steps, parameters), updates=updates)
+                               [costs.mean(), best] + list(after) + update_ratios(steps, parameters, layers),
+                               updates=updates)
 
     def _compile_train_rmsprop(self, layers):
         averages = [self._averages[name] for name in NAMES]

@@ -218,38 +218,42 @@ INLINE tile_rows rows_of_tile(long rows, long i)
 INLINE long tile_size(long K) { return round_up(K, LANES) * COLUMN; }
 INLINE long tiles_size(long rows, long K) { return tile_count(rows) * tile_size(K); }
 
-/* One tile of A, (rows, K) with any strides; in memory `rows_after` more rows follow. */
-static void pack_tile(order by, long rows, long rows_after, long K,
-                      const REAL *a, long row_stride, long k_stride, REAL *tile)
+/* A chunk of a tile of A, (rows, depth) with any strides and depth at most LANES, BY_ROWS ... */
+INLINE void pack_rows(long rows, long depth, const REAL *a, long row_stride, long k_stride, REAL *chunk)
 {
-    const long readable = at_most(rows + rows_after, COLUMN);
-    for (long k0 = 0; k0 < K; k0 += LANES, a += LANES * k_stride, tile += CHUNK) {
-        const long depth = at_most(K - k0, LANES);
-        if (by == BY_ROWS && k_stride == 1) {
-            for (long r = 0; r < rows; r++)
-                store(tile + r * LANES, load(a + r * row_stride, depth), LANES);
-        } else if (by == BY_ROWS) {
-            for (long r = 0; r < rows; r++)
-                for (long k = 0; k < LANES; k++)
-                    tile[r * LANES + k] = k < depth ? a[r * row_stride + k * k_stride] : 0;
-        } else { /* row_stride is 1 */
-            if (depth < LANES) memset(tile, 0, CHUNK * sizeof(REAL));
-            for (long k = 0; k < depth; k++)
-                for (long r = 0; r < readable; r += LANES)
-                    store(tile + k * COLUMN + r, load(a + k * k_stride + r, readable - r), LANES);
-        }
-    }
+    for (long r = 0; r < rows; r++, a += row_stride, chunk += LANES)
+        if (k_stride == 1) store(chunk, load(a, depth), LANES);
+        else
+            for (long k = 0; k < LANES; k++) chunk[k] = k < depth ? a[k * k_stride] : 0;
 }
 
-/* The same for any number of rows: tile after tile. */
+/* ... and BY_COLUMNS, for a row stride of 1. */
+INLINE void pack_columns(long rows, long depth, const REAL *a, long k_stride, REAL *chunk)
+{
+    if (depth < LANES) memset(chunk, 0, CHUNK * sizeof(REAL));
+    for (long k = 0; k < depth; k++, a += k_stride, chunk += COLUMN)
+        for (long r = 0; r < rows; r += LANES) store(chunk + r, load(a + r, rows - r), LANES);
+}
+
+/* All tiles of A, (rows, K) with any strides.  For BY_COLUMNS row_stride is 1, and in memory `rows_after` more rows
+ * follow; chunks are outermost there, as the tiles of one share cache lines. */
 static void pack_tiles(order by, long rows, long rows_after, long K, const REAL *a, long row_stride,
                        long k_stride, REAL *tiles)
 {
-    for (long i = 0; i < tile_count(rows); i++) {
-        const tile_rows tile = rows_of_tile(rows, i);
-        pack_tile(by, tile.count, rows - (tile.first + tile.count) + rows_after, K,
-                  a + tile.first * row_stride, row_stride, k_stride, tiles + i * tile_size(K));
-    }
+    if (by == BY_ROWS)
+        for (long i = 0; i < tile_count(rows); i++) {
+            const tile_rows tile = rows_of_tile(rows, i);
+            for (long k0 = 0; k0 < K; k0 += LANES)
+                pack_rows(tile.count, at_most(K - k0, LANES), a + tile.first * row_stride + k0 * k_stride,
+                          row_stride, k_stride, tiles + i * tile_size(K) + k0 * COLUMN);
+        }
+    else
+        for (long k0 = 0; k0 < K; k0 += LANES)
+            for (long i = 0; i < tile_count(rows); i++) {
+                const long first = rows_of_tile(rows, i).first;
+                pack_columns(at_most(rows - first + rows_after, COLUMN), at_most(K - k0, LANES),
+                             a + first + k0 * k_stride, k_stride, tiles + i * tile_size(K) + k0 * COLUMN);
+            }
 }
 
 /* ---- The microkernel ----------------------------------------------------------------------- */
@@ -311,7 +315,7 @@ static void multiply_panel(long rows, order by, long K, const REAL *tiles, long 
 /* C = A . B goes in slices of DEPTH k and blocks of BLOCK rows: one panel's slice (32 KiB of float
  * with AVX-512) stays in the first-level cache while the block's tiles, which stay in the second,
  * pass by. */
-#define DEPTH 256L
+#define DEPTH 1024L
 #define BLOCK (8L * MAX_ROWS)
 
 /* With fewer multiply-adds than this, waking another thread costs more than it saves. */
@@ -327,10 +331,11 @@ typedef struct {
     REAL *c;
     long c_row;
     int accumulate;  /* C += A . B */
+    long depth;      /* of a slice */
     REAL *packed_b;  /* slice after slice, panel after panel */
 } product;
 
-INLINE long slice_depth(const product *p, long k0) { return at_most(p->K - k0, DEPTH); }
+INLINE long slice_depth(const product *p, long k0) { return at_most(p->K - k0, p->depth); }
 
 /* The packed panel with column n of B, of the slice that begins at k0. */
 INLINE REAL *panel_at(const product *p, long k0, long n)
@@ -341,7 +346,7 @@ INLINE REAL *panel_at(const product *p, long k0, long n)
 static void pack_b(const product *p, long part, long parts)
 {
     const long panels = round_up(p->N, PANEL) / PANEL;
-    for (long k0 = 0; k0 < p->K; k0 += DEPTH)
+    for (long k0 = 0; k0 < p->K; k0 += p->depth)
         for (long i = split(panels, parts, part); i < split(panels, parts, part + 1); i++)
             pack_panel(slice_depth(p, k0), at_most(p->N - i * PANEL, PANEL),
                        p->b + k0 * p->b_row + i * PANEL * p->b_column, p->b_row, p->b_column,
@@ -381,7 +386,7 @@ static void multiply_block(const product *p, long m, long rows, long k0, REAL *t
 static void multiply_rows(const product *p, long begin, long end, REAL *tiles)
 {
     const long rows = end - begin, blocks = (rows + BLOCK - 1) / BLOCK;
-    for (long k0 = 0; k0 < p->K || k0 == 0; k0 += DEPTH)
+    for (long k0 = 0; k0 < p->K || k0 == 0; k0 += p->depth)
         for (long i = 0; i < blocks; i++) {
             const long first = split(rows, blocks, i);
             multiply_block(p, begin + first, split(rows, blocks, i + 1) - first, k0, tiles);
@@ -395,8 +400,9 @@ static int matmul(long M, long N, long K, const REAL *a, long a_row, long a_colu
                   const REAL *b, long b_row, long b_column, REAL *c, long c_row,
                   int accumulate, int n_threads)
 {
-    product p = {M, N, K, a, a_row, a_column, b, b_row, b_column, c, c_row, accumulate, NULL};
-    const long a_size = tiles_size(BLOCK, DEPTH);
+    const long slices = (K + DEPTH - 1) / DEPTH, depth = slices ? round_up((K + slices - 1) / slices, LANES) : LANES;
+    product p = {M, N, K, a, a_row, a_column, b, b_row, b_column, c, c_row, accumulate, depth, NULL};
+    const long a_size = tiles_size(BLOCK, depth);
     if ((double)M * N * K < WORTH_THREADS) n_threads = 1;
     p.packed_b = scratch(round_up(K, LANES) * round_up(N, PANEL) + n_threads * a_size);
     if (!p.packed_b) return -1;
@@ -668,20 +674,62 @@ static int lstm_backward(long T, long B, long H, long first, const REAL *W, cons
     return backward_weights(T, B, H, first, dpre, h, h0, dW, n_threads);
 }
 
+/* ---- Sum of squares ------------------------------------------------------------------------ */
+
+/* *sum = the sum of the squares of N numbers.  Each LANES-th of a thousand or so are added up in float, those sums
+ * in double.  Returns 0. */
+static int sum_of_squares(long N, const REAL *v, REAL *sum)
+{
+    double total = 0;
+    for (long begin = 0; begin < N; begin += 1024 * LANES) {
+        const long end = at_most(begin + 1024 * LANES, N);
+        vector part = {0};
+        for (long n = begin; n < end; n += LANES) {
+            const vector x = load(v + n, end - n);
+            part += x * x;
+        }
+        for (long l = 0; l < LANES; l++) total += part[l];
+    }
+    *sum = (REAL)total;
+    return 0;
+}
+
 /* ---- Embedding ----------------------------------------------------------------------------- */
 
-/* Whether all N indices are row numbers of a table with V rows. */
-static int rows_fit(long N, long V, const int32_t *index)
+/* A character's vector is a column of the weights U (D, V).  What is read and added to here are the rows of its
+ * transpose, which lie together. */
+
+/* Whether all N indices are numbers from 0 to V - 1. */
+static int all_below(long V, long N, const int32_t *index)
 {
     for (long n = 0; n < N; n++)
         if (index[n] < 0 || index[n] >= V) return 0;
     return 1;
 }
 
-/* out (N, D) = table (V, D) [index (N)].  Returns 0. */
-static int take_rows(long N, long D, const REAL *table, const int32_t *index, REAL *out,
-                     int n_threads)
+/* Share `part` of `parts` of the D numbers of a row begins here: with whole cache lines, no two threads write to
+ * the same one. */
+INLINE long share_begin(long D, long parts, long part)
 {
+    return at_most(part * round_up((D + parts - 1) / parts, 64 / (long)sizeof(REAL)), D);
+}
+
+/* Columns begin to end of table (V, D) = U (D, V), transposed. */
+static void to_table(long V, long D, long begin, long end, const REAL *U, REAL *table)
+{
+    for (long d0 = begin; d0 < end; d0 += LANES)
+        for (long v = 0; v < V; v++)
+            for (long d = d0; d < at_most(d0 + LANES, end); d++) table[v * D + d] = U[d * V + v];
+}
+
+/* out (N, D) = the columns index (N) of U (D, V), one a row.  Returns 0, or -1 when out of memory. */
+static int take_columns(long N, long V, long D, const REAL *U, const int32_t *index, REAL *out, int n_threads)
+{
+    REAL *table = scratch(V * D);
+    if (!table) return -1;
+    FOR_EACH_THREAD
+    for (int i = 0; i < n_threads; i++)
+        to_table(V, D, share_begin(D, n_threads, i), share_begin(D, n_threads, i + 1), U, table);
     FOR_EACH_THREAD
     for (int i = 0; i < n_threads; i++)
         for (long n = split(N, n_threads, i); n < split(N, n_threads, i + 1); n++)
@@ -689,29 +737,29 @@ static int take_rows(long N, long D, const REAL *table, const int32_t *index, RE
     return 0;
 }
 
-/* Columns begin to end of what add_rows does: no other thread writes to them. */
-static void add_columns(long N, long V, long D, long begin, long end, const int32_t *index,
-                        const REAL *d, REAL *dtable)
+/* Rows begin to end of dU (D, V), by way of those columns of the table (V, D): what add_columns does in a thread. */
+static void add_share(long N, long V, long D, long begin, long end, const int32_t *index, const REAL *d, REAL *table,
+                      REAL *dU)
 {
-    for (long v = 0; v < V; v++) memset(dtable + v * D + begin, 0, (end - begin) * sizeof(REAL));
+    for (long v = 0; v < V; v++) memset(table + v * D + begin, 0, (end - begin) * sizeof(REAL));
     for (long n = 0; n < N; n++) {
-        REAL *row = dtable + index[n] * D;
+        REAL *row = table + index[n] * D;
         for (long j = begin; j < end; j += LANES)
             store(row + j, load(row + j, end - j) + load(d + n * D + j, end - j), end - j);
     }
+    for (long v = 0; v < V; v++)
+        for (long j = begin; j < end; j++) dU[j * V + v] = table[v * D + j];
 }
 
-/* The gradient of take_rows: dtable (V, D) = for each row, the sum of the rows n of d (N, D) whose
- * index[n] is its number.  Returns 0. */
-static int add_rows(long N, long V, long D, const int32_t *index, const REAL *d, REAL *dtable,
-                    int n_threads)
+/* The gradient of take_columns: dU (D, V) = in each column, the sum of the rows n of d (N, D) whose index[n] is its
+ * number.  Returns 0, or -1 when out of memory. */
+static int add_columns(long N, long V, long D, const int32_t *index, const REAL *d, REAL *dU, int n_threads)
 {
+    REAL *table = scratch(V * D);
+    if (!table) return -1;
     FOR_EACH_THREAD
-    for (int i = 0; i < n_threads; i++) {
-        /* Shares in whole cache lines: two threads never write to the same one. */
-        const long share = round_up((D + n_threads - 1) / n_threads, 64 / sizeof(REAL));
-        add_columns(N, V, D, at_most(i * share, D), at_most((i + 1) * share, D), index, d, dtable);
-    }
+    for (int i = 0; i < n_threads; i++)
+        add_share(N, V, D, share_begin(D, n_threads, i), share_begin(D, n_threads, i + 1), index, d, table, dU);
     return 0;
 }
 

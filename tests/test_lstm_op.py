@@ -26,8 +26,8 @@ DTYPES = ('float32', 'float64')
 TOLERANCE = {'float32': dict(rtol=2e-5, atol=3e-6), 'float64': dict(rtol=1e-12, atol=1e-13)}
 LONG_SUMS = {'float32': dict(rtol=1e-4, atol=2e-5), 'float64': dict(rtol=1e-10, atol=1e-12)}     # of gradients
 INTERPRETED = theano.Mode(theano.gof.vm.VM_Linker(use_cloop=False, c_thunks=False), optimizer=None)
-OPS = ('Product', 'TakeRows', 'AddRows', 'LSTM', 'LSTMGradient', 'SoftmaxCrossEntropy',
-       'SoftmaxCrossEntropyGradient', 'Sample')
+OPS = ('Product', 'SumOfSquares', 'TakeColumns', 'AddColumns', 'LSTM', 'LSTM in place', 'LSTMGradient',
+       'LSTMGradient in place', 'SoftmaxCrossEntropy', 'SoftmaxCrossEntropyGradient', 'Sample')
 
 # Steps, sequences, units: one of each, no whole vectors (of 4, 8 or 16 floats), one unit more than vectors
 # hold, more sequences than two threads have rows of a tile.
@@ -52,16 +52,29 @@ def symbols(values):
     return [symbol(value.dtype, value.ndim) for value in map(np.asarray, values)]
 
 
+def overwritten(op):
+    """The numbers of the inputs that an Op in place overwrites."""
+    return {k for inputs in op.destroy_map.values() for k in inputs}
+
+
+def function_of(op, variables, mode):
+    """Theano's function of an Op, which may overwrite what it is given."""
+    inputs = [theano.In(v, mutable=k in overwritten(op)) for k, v in enumerate(variables)]
+    return theano.function(inputs, op.make_node(*variables).outputs, mode=mode, accept_inplace=True)
+
+
 @lru_cache(maxsize=None)
 def compiled(op, types, in_c):
-    variables = [symbol(*kind) for kind in types]
     with only_kernel_in_c() if in_c else contextlib.nullcontext():
-        return theano.function(variables, op.make_node(*variables).outputs, mode=INTERPRETED)
+        return function_of(op, [symbol(*kind) for kind in types], INTERPRETED)
 
 
 def run(op, values, in_c=True):
     """The outputs of an Op: of its C code, or of its perform."""
     values = [np.asarray(value) for value in values]
+    for k in overwritten(op):
+        if values[k].flags.c_contiguous:                                            # other layouts are of one use
+            values[k] = values[k].copy()
     return compiled(op, tuple((str(value.dtype), value.ndim) for value in values), in_c)(*values)
 
 
@@ -134,18 +147,20 @@ def examples(dtype):
     """By name each Op and inputs for it, whose sizes are all different."""
     random = np.random.default_rng(3)
     index, layer_values = rows(random, 5, 7), layer_inputs(random, dtype, 3, 29, 17)
+    layer_gradient = gradient_inputs(reals(random, dtype, 3, 29, 17), *layer_values)
     values = [
         [reals(random, dtype, 67, 71), reals(random, dtype, 71, 43)],
-        [reals(random, dtype, 5, 3), index],
-        [reals(random, dtype, 5, 3), index, reals(random, dtype, 7, 3)],
-        layer_values,
-        gradient_inputs(reals(random, dtype, 3, 29, 17), *layer_values),
+        [reals(random, dtype, 3, 41, 7)],
+        [reals(random, dtype, 3, 5), index],
+        [reals(random, dtype, 3, 5), index, reals(random, dtype, 7, 3)],
+        layer_values, layer_values,
+        layer_gradient, layer_gradient,
         [reals(random, dtype, 7, 5), reals(random, dtype, 5), index],
         [reals(random, dtype, 7), softmax(reals(random, dtype, 7, 5)), index],
         sample_inputs(random, dtype, 2, 6, 5, 11, 7, 4),
     ]
-    return {name: (getattr(lstm_op, name)(*[dtype] + [-1] * (name == 'LSTMGradient')), inputs)
-            for name, inputs in zip(OPS, values)}
+    ops = [getattr(lstm_op, name.split()[0])(dtype, **dict(in_place=True) if ' ' in name else {}) for name in OPS]
+    return {name: (op, inputs) for name, op, inputs in zip(OPS, ops, values)}
 
 
 # ---------------------------------------------------------------- the same in NumPy
@@ -232,14 +247,22 @@ def test_product_of_nothing_is_zeros(dtype, M, K, N):
 
 
 @pytest.mark.parametrize('V, D, N', [(1, 1, 1), (5, 3, 7), (3, 70, 1), (11, 33, 29), (2, 200, 5), (4, 3, 0), (4, 0, 3)])
-def test_rows_are_taken_and_added(dtype, random, V, D, N):
-    table, index, d = reals(random, dtype, V, D), rows(random, V, N), wholes(random, dtype, N, D)
-    taken, added = np.zeros((N, D), dtype), np.zeros((V, D), dtype)
+def test_columns_are_taken_and_added(dtype, random, V, D, N):
+    U, index, d = reals(random, dtype, D, V), rows(random, V, N), wholes(random, dtype, N, D)
+    taken, added = np.zeros((N, D), dtype), np.zeros((D, V), dtype)
     for n in range(N):
-        taken[n] = table[index[n]]
-        added[index[n]] += d[n]
-    assert_computes(lstm_op.TakeRows(dtype), [table, index], [taken], rtol=0)
-    assert_computes(lstm_op.AddRows(dtype), [table, index, d], [added], rtol=0)
+        taken[n] = U[:, index[n]]
+        added[:, index[n]] += d[n]
+    assert_computes(lstm_op.TakeColumns(dtype), [U, index], [taken], rtol=0)
+    assert_computes(lstm_op.AddColumns(dtype), [U, index, d], [added], rtol=0)
+
+
+@pytest.mark.parametrize('shape', [(), (0,), (1,), (17, 3), (3, 5, 7), (3, 50001)])
+def test_sum_of_squares(dtype, random, shape):
+    """Of whole numbers exactly, and of many reals as well as of few."""
+    for v, tolerance in ((wholes(random, dtype, *shape), 0), (reals(random, dtype, *shape), 1e-6)):
+        expected = np.asarray(sum((float(x) ** 2 for x in v.flat), 0.0))
+        assert_computes(lstm_op.SumOfSquares(dtype), [v], [expected], rtol=tolerance)
 
 
 # ---------------------------------------------------------------- the layer
@@ -247,7 +270,8 @@ def test_rows_are_taken_and_added(dtype, random, V, D, N):
 @pytest.mark.parametrize('T, B, H', LAYERS)
 def test_layer(dtype, random, T, B, H):
     values = layer_inputs(random, dtype, T, B, H)
-    assert_computes(lstm_op.LSTM(dtype), values, layer(*values))
+    for in_place in (False, True):
+        assert_computes(lstm_op.LSTM(dtype, in_place=in_place), values, layer(*values))
 
 
 @pytest.mark.parametrize('T, B, H', LAYERS)
@@ -255,10 +279,11 @@ def test_layer(dtype, random, T, B, H):
 def test_gradient_of_layer(dtype, random, T, B, H, truncate):
     a_x, W, b, h0, C0 = layer_inputs(random, dtype, T, B, H)
     dh = reals(random, dtype, T, B, H)
-    op, inputs = lstm_op.LSTMGradient(dtype, truncate), gradient_inputs(dh, a_x, W, b, h0, C0)
-    outputs = run(op, inputs)
+    inputs = gradient_inputs(dh, a_x, W, b, h0, C0)
+    outputs = run(lstm_op.LSTMGradient(dtype, truncate), inputs)
     assert_is_gradient(outputs, layer_objective(dh, h0, C0, truncate), [a_x, W, b], random, dtype)
-    assert_computes(op, inputs, outputs, **LONG_SUMS[dtype])
+    for in_place in (False, True):
+        assert_computes(lstm_op.LSTMGradient(dtype, truncate, in_place), inputs, outputs, **LONG_SUMS[dtype])
 
 
 @pytest.mark.parametrize('T, B, H', [(0, 3, 5), (3, 0, 5), (3, 5, 0)])
@@ -422,8 +447,9 @@ def test_text_of_parameters_that_are_not_numbers_has_characters_that_exist(dtype
 # ---------------------------------------------------------------- inputs that do not fit
 
 # Axes of inputs that may grow alone: they have no counterpart in another input.
-FREE = dict(Product={(0, 0), (1, 1)}, TakeRows={(0, 0), (0, 1), (1, 0)}, AddRows={(0, 0)}, LSTM={(0, 0)},
-            SoftmaxCrossEntropyGradient={(1, 1)}, Sample={(0, 0)})
+FREE = dict(Product={(0, 0), (1, 1)}, SumOfSquares={(0, 0), (0, 1), (0, 2)}, TakeColumns={(0, 0), (0, 1), (1, 0)},
+            AddColumns={(0, 1)}, LSTM={(0, 0)}, SoftmaxCrossEntropyGradient={(1, 1)}, Sample={(0, 0)})
+FREE['LSTM in place'] = FREE['LSTM']
 
 
 @pytest.mark.parametrize('name', OPS)
@@ -434,12 +460,12 @@ def test_shapes_that_do_not_fit(name, dtype):
         longer = np.pad(values[k], [(0, axis == a) for a in range(values[k].ndim)], mode='edge')
         error = failure(op, values[:k] + [longer] + values[k + 1:])
         if error:
-            assert isinstance(error, ValueError) and name in str(error) and 'shapes' in str(error)
+            assert isinstance(error, ValueError) and name.split()[0] in str(error) and 'shapes' in str(error)
             refused.add((k, axis))
     assert refused == {(k, a) for k, v in enumerate(values) for a in range(np.ndim(v))} - FREE.get(name, set())
 
 
-@pytest.mark.parametrize('name, k', [('TakeRows', 1), ('AddRows', 1), ('SoftmaxCrossEntropy', 2),
+@pytest.mark.parametrize('name, k', [('TakeColumns', 1), ('AddColumns', 1), ('SoftmaxCrossEntropy', 2),
                                      ('SoftmaxCrossEntropyGradient', 2), ('Sample', 0)])
 def test_row_numbers_out_of_range(name, k, dtype):
     op, values = examples(dtype)[name]
@@ -465,7 +491,8 @@ def test_types_that_do_not_fit(name, dtype):
     variables = symbols(values)
     op.make_node(*variables)                                                        # these do
     for k, v in enumerate(variables):
-        for wrong in (symbol(other[v.dtype], v.ndim), symbol(v.dtype, v.ndim + 1)):
+        wrong_ndim = [symbol(v.dtype, v.ndim + 1)] * (name != 'SumOfSquares')        # which takes any
+        for wrong in [symbol(other[v.dtype], v.ndim)] + wrong_ndim:
             with pytest.raises(TypeError):
                 op.make_node(*variables[:k] + [wrong] + variables[k + 1:])
 
@@ -509,11 +536,11 @@ def test_inputs_that_are_not_contiguous(name, dtype):
 def test_debug_mode(name, dtype):
     """C against perform, with outputs allocated before in all shapes and strides that Theano may come with."""
     op, values = examples(dtype)[name]
-    variables = symbols(values)
     mode = theano.compile.DebugMode(optimizer=None, check_c_code=True, check_py_code=True,
                                     check_preallocated_output=['ALL'])
-    f = theano.function(variables, op.make_node(*variables).outputs, mode=mode)
-    for output, value in zip(f(*values), run(op, values, in_c=False)):
+    f = function_of(op, symbols(values), mode)
+    expected = run(op, values, in_c=False)
+    for output, value in zip(f(*values), expected):
         np.testing.assert_allclose(output, value, **LONG_SUMS[dtype])
 
 
@@ -529,7 +556,7 @@ def test_nan_and_infinity_pass_through_the_layer(dtype, random, value):
 
 @pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
 def test_nan_and_infinity_pass_through_the_other_ops(dtype, value):
-    for name in ('Product', 'AddRows', 'TakeRows', 'LSTMGradient'):
+    for name in ('Product', 'SumOfSquares', 'AddColumns', 'TakeColumns', 'LSTMGradient'):
         op, values = examples(dtype)[name]
         for k in range(len(values)):
             if values[k].dtype == dtype:
@@ -566,7 +593,7 @@ def test_gradients_of_graphs(random):
     verify_grad(lstm_op.dot, reals(random, 'float64', 3, 5), reals(random, 'float64', 5, 2))
     verify_grad(lambda a, b: lstm_op.dot(a.T, b.T), reals(random, 'float64', 3, 5), reals(random, 'float64', 2, 3))
     index = np.array([1, 3, 3, 0, 1, 1], np.int32)
-    verify_grad(lambda table: lstm_op.TakeRows('float64')(table, index), reals(random, 'float64', 5, 3))
+    verify_grad(lambda U: lstm_op.TakeColumns('float64')(U, index), reals(random, 'float64', 3, 5))
     verify_grad(lambda scores, c: lstm_op.SoftmaxCrossEntropy('float64')(scores, c, index)[0],
                 reals(random, 'float64', 6, 4), reals(random, 'float64', 4))
 
@@ -580,6 +607,31 @@ def test_gradient_of_graph_stops_where_it_is_truncated(random):
         gradients = theano.function(variables, symbolic, mode=INTERPRETED)(a_x, W, b)
     assert not gradients[0][:3].any() and gradients[0][3:].all()
     assert_is_gradient(gradients, layer_objective(dh, h0, C0, 2), [a_x, W, b], random, 'float64')
+
+
+# ---------------------------------------------------------------- in place
+
+def test_layers_overwrite_what_is_not_needed_any_more(compiled_models):
+    for dtype in DTYPES:
+        nodes = compiled_models(dtype)[0]._functions['train_rmsprop'].maker.fgraph.toposort()
+        layers = [node.op for node in nodes if isinstance(node.op, (lstm_op.LSTM, lstm_op.LSTMGradient))]
+        assert len(layers) == 4 and all(op.in_place for op in layers)
+
+
+def test_layers_overwrite_nothing_that_is_needed(random):
+    """Neither the input of a function, nor its output, nor what another node reads."""
+    op, values = lstm_op.LSTM('float64'), layer_inputs(random, 'float64', 3, 5, 2)
+    kept, (a_x, *rest) = [v.copy() for v in values], symbols(values)
+    twice, thrice = 2 * a_x, 3 * a_x
+    layers = [op(a, *rest) for a in (a_x, twice, thrice)]
+    dW = theano.grad(layers[0][0].sum(), rest[0])                                    # reads the gates that are returned
+    with only_kernel_in_c():
+        mode = theano.Mode(INTERPRETED.linker, 'fast_run')
+        f = theano.function([a_x] + rest, sum(layers, []) + [twice, thrice.sum(), dW], mode=mode)
+        results = f(*values)
+    expected = sum([list(layer(n * values[0], *values[1:])) for n in (1, 2, 3)], [])
+    assert_all_close(results[:-1], expected + [2 * values[0], 3 * values[0].sum()], **TOLERANCE['float64'])
+    assert_all_close(values, kept, rtol=0)
 
 
 # ---------------------------------------------------------------- the two branches of CharLSTM
@@ -687,7 +739,8 @@ def test_without_compiler_theano_scan_is_used():
         assert CharLSTM()._layers is ScanLayers
 
 
-USED = 'take_rows add_rows rows_fit matmul lstm_forward lstm_backward cross_entropy cross_entropy_gradient sample'
+USED = ('take_columns add_columns all_below sum_of_squares matmul lstm_forward lstm_backward cross_entropy '
+        'cross_entropy_gradient sample')
 
 
 @pytest.mark.parametrize('real', ['float', 'double'])
