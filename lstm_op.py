@@ -14,6 +14,7 @@ import numpy as np
 import theano
 import theano.tensor as T
 from theano import gof
+from theano.compile import deep_copy_op
 from theano.gradient import DisconnectedType, disconnected_type
 
 # Idle threads sleep, after some microseconds in which the next piece of work may come: by default they go on
@@ -539,7 +540,8 @@ def _stacked(U):
 def _layer(a_x, W, b, state, truncate):
     """A layer over whole sequences, for pre-activations a_x (T,B,4H) without the bias."""
     h, C, _ = LSTM(a_x.dtype, truncate)(a_x, W, b, *state)
-    return h, (h[-1], C[-1])
+    # Copies: a function gives away the memory of what it returns, and with views that would be all steps'.
+    return h, (deep_copy_op(h[-1]), deep_copy_op(C[-1]))
 
 
 def dot(a, b):
