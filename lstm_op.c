@@ -1,5 +1,5 @@
-/* LSTM on the CPU: a layer forward and backward over a whole sequence, a matrix product, and the rows
- * of an embedding, in C with GCC/clang vector types (valid as C11 and as C++, no intrinsics).
+/* LSTM on the CPU: a layer forward and backward over a whole sequence, matrix products, an embedding, softmax
+ * and sampling, in C with GCC/clang vector types (valid as C11 and as C++, no intrinsics).
  *
  * Names: T steps, B batch rows, H units; gates f, i, o, g (forget, input, output, candidate) are gates
  * 0 to 3, and column k*H + j of an axis "4H" is gate k of unit j.  Arrays are row-major, contiguous.
@@ -235,8 +235,8 @@ INLINE void pack_columns(long rows, long depth, const REAL *a, long k_stride, RE
         for (long r = 0; r < rows; r += LANES) store(chunk + r, load(a + r, rows - r), LANES);
 }
 
-/* All tiles of A, (rows, K) with any strides.  For BY_COLUMNS row_stride is 1, and in memory `rows_after` more rows
- * follow; chunks are outermost there, as the tiles of one share cache lines. */
+/* All tiles of A, (rows, K) with any strides.  For BY_COLUMNS row_stride is 1, and in memory `rows_after`
+ * more rows follow; chunks are outermost there, as the tiles of one share cache lines. */
 static void pack_tiles(order by, long rows, long rows_after, long K, const REAL *a, long row_stride,
                        long k_stride, REAL *tiles)
 {
@@ -265,6 +265,8 @@ INLINE void tile_of_rows(const long rows, const order by, long K, const REAL *a,
 {
     const long row_step = by == BY_ROWS ? LANES : 1, k_step = by == BY_ROWS ? 1 : COLUMN;
     vector sum[MAX_ROWS][2] = {{{0}}};
+    for (long r = 0; accumulate && r < rows; r++) /* what is added last is fetched meanwhile */
+        for (long v = 0; v < 2; v++) __builtin_prefetch(c + r * c_stride + v * LANES);
     for (long k0 = 0; k0 < K; k0 += LANES, a += CHUNK)
         for (long k = 0; k < LANES; k++, b += PANEL) {
             const vector left = load(b, LANES), right = load(b + LANES, LANES);
@@ -312,9 +314,9 @@ static void multiply_panel(long rows, order by, long K, const REAL *tiles, long 
 
 /* ---- Matrix product ------------------------------------------------------------------------ */
 
-/* C = A . B goes in slices of DEPTH k and blocks of BLOCK rows: one panel's slice (32 KiB of float
- * with AVX-512) stays in the first-level cache while the block's tiles, which stay in the second,
- * pass by. */
+/* C = A . B goes in slices of at most DEPTH k and blocks of BLOCK rows: a slice of a block's tiles stays in the
+ * second-level cache while the panels pass by, each of them read by all tiles in turn.  Fewer, deeper slices spare
+ * reading and writing C again. */
 #define DEPTH 1024L
 #define BLOCK (8L * MAX_ROWS)
 
@@ -516,9 +518,11 @@ static void forward_rows(const forward_pass *p, long begin, long end, REAL *memo
  * b (4, H), h0 (B, H) and c0 (B, H):
  *     f, i, o, g = sigmoid, sigmoid, sigmoid, tanh of pre[t] + b + W . h[t-1]
  *     cells[t] = f * cells[t-1] + i * g,    h[t] = o * tanh(cells[t])
+ * and h_end and c_end (B, H) are those of the last step, h0 and c0 when T is 0.
  * gates may be the same memory as pre.  Returns 0, or -1 when out of memory. */
 static int lstm_forward(long T, long B, long H, const REAL *pre, const REAL *W, const REAL *b,
-                        const REAL *h0, const REAL *c0, REAL *gates, REAL *cells, REAL *h, int n_threads)
+                        const REAL *h0, const REAL *c0, REAL *gates, REAL *cells, REAL *h, REAL *h_end, REAL *c_end,
+                        int n_threads)
 {
     forward_pass p = {T, B, H, pre, b, h0, c0, gates, cells, h, NULL};
     const long weights = weights_size(H, H);
@@ -530,6 +534,8 @@ static int lstm_forward(long T, long B, long H, const REAL *pre, const REAL *W, 
     FOR_EACH_THREAD
     for (int i = 0; i < n_threads; i++)
         forward_rows(&p, split(B, n_threads, i), split(B, n_threads, i + 1), p.panels + weights + i * own);
+    memcpy(h_end, T > 0 ? h + (T - 1) * B * H : h0, B * H * sizeof(REAL));
+    memcpy(c_end, T > 0 ? cells + (T - 1) * B * H : c0, B * H * sizeof(REAL));
     return 0;
 }
 

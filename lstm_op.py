@@ -14,7 +14,6 @@ import numpy as np
 import theano
 import theano.tensor as T
 from theano import gof
-from theano.compile import deep_copy_op
 from theano.gradient import DisconnectedType, disconnected_type
 
 # Idle threads sleep, after some microseconds in which the next piece of work may come: by default they go on
@@ -269,8 +268,7 @@ class _LayerOp(_KernelOp):
 
     truncate: the gradient flows through the last so many steps, -1: all.
     in_place: whether the largest output overwrites the input of its shape;
-    Theano sees to it where nothing else needs that input. Memory that stays in
-    the cache makes a large layer a tenth faster.
+    Theano sees to it where nothing else needs that input.
     """
     __props__ = ('dtype', 'truncate', 'in_place')
 
@@ -286,19 +284,24 @@ class LSTM(_LayerOp):
 
     Inputs: pre-activations a_x (T,B,4H), without the bias; W (4,H,H); b (4,H);
     h0, C0 (B,H), the states before the first step. Outputs: h (T,B,H); C
-    (T,B,H); the gates after their sigmoid or tanh (T,B,4H). The gradient goes
-    through h to a_x, W and b alone; the states before are constants to it.
+    (T,B,H); the gates after their sigmoid or tanh (T,B,4H); the states after
+    the last step (B,H), h and C, in memory of their own: a function gives away
+    that of what it returns, and with views of all steps it would be theirs. The
+    gradient goes through the first h to a_x, W and b alone; the states before
+    are constants to it.
     """
     overwrites = {2: [0]}                      # a_x by the gates
     sizes = 'const long T = DIM(0, 0), B = DIM(0, 1), H = DIM(1, 1);'
     fits = ('DIM(0, 2) == 4 * H && DIM(1, 0) == 4 && DIM(1, 2) == H && DIM(2, 0) == 4 && DIM(2, 1) == H '
             '&& DIM(3, 0) == B && DIM(3, 1) == H && DIM(4, 0) == B && DIM(4, 1) == H')
-    shapes = ('PyArray_TYPE(x[0]), 3, T, B, H', 'PyArray_TYPE(x[0]), 3, T, B, H', 'PyArray_TYPE(x[0]), 3, T, B, 4 * H')
+    shapes = tuple('PyArray_TYPE(x[0]), ' + shape
+                   for shape in ('3, T, B, H', '3, T, B, H', '3, T, B, 4 * H', '2, B, H, 0', '2, B, H, 0'))
     call = ('lstm_forward(T, B, H, REALS(x[0]), REALS(x[1]), REALS(x[2]), REALS(x[3]), REALS(x[4]), '
-            'REALS({2}), REALS({1}), REALS({0}), threads())')
+            'REALS({2}), REALS({1}), REALS({0}), REALS({3}), REALS({4}), threads())')
 
     def make_node(self, a_x, W, b, h0, C0):
-        return gof.Apply(self, self.check([a_x, W, b, h0, C0], [3, 3, 2, 2, 2]), [self.matrix(3) for _ in range(3)])
+        return gof.Apply(self, self.check([a_x, W, b, h0, C0], [3, 3, 2, 2, 2]),
+                         [self.matrix(ndim) for ndim in (3, 3, 3, 2, 2)])
 
     def perform(self, node, inputs, outputs):
         a_x, W, b, h, C = inputs
@@ -308,18 +311,19 @@ class LSTM(_LayerOp):
         for t in range(len(a_x)):
             h, C = _numpy_step(a_x[t], W, b, h, C, gates[t])
             hs[t], Cs[t] = h, C
-        outputs[0][0], outputs[1][0], outputs[2][0] = hs, Cs, gates
+        for output, value in zip(outputs, (hs, Cs, gates, h.copy(), C.copy())):      # copies: with no steps, of the inputs
+            output[0] = value
 
     def infer_shape(self, node, shapes):
         (steps, batch, H4), (_, H, _) = shapes[:2]
-        return [(steps, batch, H), (steps, batch, H), (steps, batch, H4)]
+        return [(steps, batch, H), (steps, batch, H), (steps, batch, H4), (batch, H), (batch, H)]
 
     def connection_pattern(self, node):
-        return [[True] * 3] * 3 + [[False] * 3] * 2
+        return [[True] * 3 + [False] * 2] * 3 + [[False] * 5] * 2
 
     def L_op(self, inputs, outputs, gradients):
         a_x, W, b, h0, C0 = inputs
-        h, C, gates = outputs
+        h, C, gates = outputs[:3]
         if not _no_gradient(gradients[1:]):
             raise NotImplementedError('the gradient through C or the gates of LSTM: only that through h is there')
         if _no_gradient(gradients):
@@ -539,9 +543,8 @@ def _stacked(U):
 
 def _layer(a_x, W, b, state, truncate):
     """A layer over whole sequences, for pre-activations a_x (T,B,4H) without the bias."""
-    h, C, _ = LSTM(a_x.dtype, truncate)(a_x, W, b, *state)
-    # Copies: a function gives away the memory of what it returns, and with views that would be all steps'.
-    return h, (deep_copy_op(h[-1]), deep_copy_op(C[-1]))
+    h, _, _, h_end, C_end = LSTM(a_x.dtype, truncate)(a_x, W, b, *state)
+    return h, (h_end, C_end)
 
 
 def dot(a, b):

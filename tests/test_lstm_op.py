@@ -131,7 +131,7 @@ def layer_inputs(random, dtype, T, B, H):
 
 def gradient_inputs(dh, a_x, W, b, h0, C0):
     """What LSTMGradient takes, from dh and what LSTM takes."""
-    return [dh, W] + [v.astype(W.dtype) for v in layer(a_x, W, b, h0, C0)] + [h0, C0]
+    return [dh, W] + [v.astype(W.dtype) for v in layer(a_x, W, b, h0, C0)[:3]] + [h0, C0]
 
 
 def sample_inputs(random, dtype, m, n, B, V, H1, H2, method='normal', temperature=1, top_k=10 ** 6, top_p=1):
@@ -166,7 +166,7 @@ def examples(dtype):
 # ---------------------------------------------------------------- the same in NumPy
 
 def layer(a_x, W, b, h, C):
-    """h, C and gates of LSTM in float64; also of complex numbers, for slopes."""
+    """The outputs of LSTM in float64; also of complex numbers, for slopes."""
     hs, Cs, gates = [], [], []
     W = W.astype(np.result_type(W, 'float64'))
     for a in a_x:
@@ -177,7 +177,7 @@ def layer(a_x, W, b, h, C):
         hs.append(h)
         Cs.append(C)
         gates.append(np.concatenate([f, i, o, g], axis=1))
-    return np.array(hs), np.array(Cs), np.array(gates)
+    return np.array(hs), np.array(Cs), np.array(gates), h, C
 
 
 def softmax(scores):
@@ -206,7 +206,7 @@ def layer_objective(dh, h0, C0, truncate):
         first = 0 if truncate < 0 else max(0, len(dh) - truncate)
         h, C = h0, C0
         if first:
-            before, cells, _ = layer(a_x[:first].real, W.real, b.real, h0, C0)
+            before, cells, *_ = layer(a_x[:first].real, W.real, b.real, h0, C0)
             h, C = before[-1], cells[-1]
         return (dh[first:] * layer(a_x[first:], W, b, h, C)[0]).sum()
     return objective
@@ -288,9 +288,10 @@ def test_gradient_of_layer(dtype, random, T, B, H, truncate):
 
 @pytest.mark.parametrize('T, B, H', [(0, 3, 5), (3, 0, 5), (3, 5, 0)])
 def test_layer_of_nothing(dtype, T, B, H):
-    values = [np.ones(shape, dtype) for shape in ((T, B, 4 * H), (4, H, H), (4, H), (B, H), (B, H))]
-    h, C, gates = run(lstm_op.LSTM(dtype), values)
+    values = [np.full(shape, k, dtype) for k, shape in enumerate(((T, B, 4 * H), (4, H, H), (4, H), (B, H), (B, H)))]
+    h, C, gates, h_end, C_end = run(lstm_op.LSTM(dtype), values)
     assert (h.shape, C.shape, gates.shape) == ((T, B, H), (T, B, H), (T, B, 4 * H))
+    assert h_end.shape == C_end.shape == (B, H) and (h_end == 3).all() and (C_end == 4).all()
     gradients = run(lstm_op.LSTMGradient(dtype, -1), [h, values[1], h, C, gates] + values[3:])
     assert [g.shape for g in gradients] == [v.shape for v in values[:3]]
     assert not any(g.any() for g in gradients)
@@ -498,7 +499,7 @@ def test_types_that_do_not_fit(name, dtype):
 
 
 def test_gradients_that_are_not_there_are_refused(dtype):
-    h, C, gates = lstm_op.LSTM(dtype)(*symbols(examples(dtype)['LSTM'][1]))
+    h, C, gates, *_ = lstm_op.LSTM(dtype)(*symbols(examples(dtype)['LSTM'][1]))
     a_x, h0, C0 = [h.owner.inputs[k] for k in (0, 3, 4)]
     for cost in (C.sum(), gates.sum(), h.sum() + C.sum()):
         with pytest.raises(NotImplementedError):
@@ -616,6 +617,14 @@ def test_layers_overwrite_what_is_not_needed_any_more(compiled_models):
         nodes = compiled_models(dtype)[0]._functions['train_rmsprop'].maker.fgraph.toposort()
         layers = [node.op for node in nodes if isinstance(node.op, (lstm_op.LSTM, lstm_op.LSTMGradient))]
         assert len(layers) == 4 and all(op.in_place for op in layers)
+
+
+def test_states_that_are_returned_hold_no_memory_of_all_steps(compiled_models):
+    """With views of h and C a function would give all steps' away, and touch fresh memory in each call."""
+    for dtype in DTYPES:
+        outputs = compiled_models(dtype)[0]._functions['train_rmsprop'].maker.fgraph.outputs
+        states = [v.owner for v in outputs if v.ndim == 2 and v.dtype == dtype]
+        assert [node.op.__class__ for node in states[:4]] == [lstm_op.LSTM] * 4
 
 
 def test_layers_overwrite_nothing_that_is_needed(random):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import charlstm
-from charlstm import CharLSTM, theano
+from charlstm import CharLSTM, ScanLayers, theano
 from conftest import default_mode
 from numpy_model import H1, H2, NAMES, V, costs, forward, random_parameters
 from scripts import FAST, ROOT, TRAIN, assert_refused, load, run, sentences, succeeded
@@ -214,7 +214,7 @@ def test_a_long_gradient_is_scaled_to_the_limit(dropping, model):
 def test_a_short_gradient_is_not_touched(interpreted):
     gradients = [theano.shared(np.array(values, 'float32')) for values in ([[0.3, -0.4]], [1.2])]        # norm 1.3
     for limit, factor in ((1.31, 1), (1.29, 1.29 / 1.3), (0.13, 0.1)):
-        clipped = [np.asarray(g.eval()) for g in charlstm.clip(gradients, limit)]
+        clipped = [np.asarray(g.eval()) for g in charlstm.clip(gradients, limit, ScanLayers)]
         np.testing.assert_allclose(np.concatenate([g.ravel() for g in clipped]), np.array([0.3, -0.4, 1.2]) * factor,
                                    rtol=1e-6)
 
