@@ -44,6 +44,19 @@ static int as_they_are(int n, PyArrayObject **from, PyArrayObject **to)
     return 0;
 }
 
+/* A new array in C order that begins at a cache line, as NumPy's own do not. */
+static PyArrayObject *aligned_array(int type, int ndim, npy_intp *shape)
+{
+    npy_intp n = PyArray_MultiplyList(shape, ndim) + CACHE_LINE;     /* so many numbers more are bytes enough */
+    PyObject *array = NULL, *memory = PyArray_EMPTY(1, &n, type, 0);
+    if (memory)
+        array = PyArray_New(&PyArray_Type, ndim, shape, type, NULL, aligned(PyArray_BYTES((PyArrayObject *)memory)), 0,
+                            NPY_ARRAY_CARRAY, NULL);
+    if (!array) Py_XDECREF(memory);
+    else if (PyArray_SetBaseObject((PyArrayObject *)array, memory)) Py_CLEAR(array);
+    return (PyArrayObject *)array;
+}
+
 /* An output of that shape: the one of the last call where it fits, as fresh memory costs page faults. */
 static int output(PyArrayObject **out, int type, int ndim, npy_intp d0, npy_intp d1, npy_intp d2)
 {
@@ -51,7 +64,7 @@ static int output(PyArrayObject **out, int type, int ndim, npy_intp d0, npy_intp
     if (*out && PyArray_ISCARRAY(*out) && PyArray_NDIM(*out) == ndim
         && PyArray_CompareLists(PyArray_DIMS(*out), shape, ndim)) return 0;
     Py_XDECREF(*out);
-    *out = (PyArrayObject *)PyArray_EMPTY(ndim, shape, type, 0);
+    *out = aligned_array(type, ndim, shape);
     return *out ? 0 : -1;
 }
 

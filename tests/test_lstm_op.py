@@ -533,6 +533,13 @@ def test_inputs_that_are_not_contiguous(name, dtype):
             np.testing.assert_allclose(output, value, **TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize('name', OPS)
+def test_outputs_begin_at_a_cache_line(name, dtype):
+    op, values = examples(dtype)[name]
+    for k, output in enumerate(run(op, values)):
+        assert k in op.destroy_map or output.ctypes.data % 64 == 0
+
+
 @pytest.mark.parametrize('name', OPS[:-1])
 def test_debug_mode(name, dtype):
     """C against perform, with outputs allocated before in all shapes and strides that Theano may come with."""
