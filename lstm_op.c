@@ -270,8 +270,8 @@ INLINE void tile_of_rows(const long rows, const order by, long K, const REAL *a,
 {
     const long row_step = by == BY_ROWS ? LANES : 1, k_step = by == BY_ROWS ? 1 : COLUMN;
     vector sum[MAX_ROWS][2] = {{{0}}};
-    for (long r = 0; accumulate && r < rows; r++) /* what is added last is fetched meanwhile */
-        for (long v = 0; v < 2; v++) __builtin_prefetch(c + r * c_stride + v * LANES);
+    for (long r = 0; r < rows; r++) /* where the sums go in the end is fetched meanwhile, to be written */
+        for (long v = 0; v < 2; v++) __builtin_prefetch(c + r * c_stride + v * LANES, 1);
     for (long k0 = 0; k0 < K; k0 += LANES, a += CHUNK)
         for (long k = 0; k < LANES; k++, b += PANEL) {
             const vector left = load(b, LANES), right = load(b + LANES, LANES);
