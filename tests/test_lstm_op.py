@@ -206,8 +206,7 @@ def layer_objective(dh, h0, C0, truncate):
         first = 0 if truncate < 0 else max(0, len(dh) - truncate)
         h, C = h0, C0
         if first:
-            before, cells, *_ = layer(a_x[:first].real, W.real, b.real, h0, C0)
-            h, C = before[-1], cells[-1]
+            *_, h, C = layer(a_x[:first].real, W.real, b.real, h0, C0)
         return (dh[first:] * layer(a_x[first:], W, b, h, C)[0]).sum()
     return objective
 
