@@ -1,69 +1,54 @@
-"""Write text with a learned model: python produce_text.py PARAMS [OUT]
-
-Readable for every Python from 2.7 on, like charlstm.py.
-"""
+"""Write text with a learned model: python produce_text.py PARAMS [OUT]"""
 import argparse
 import math
 import os
 import sys
-import threading
+
+from engine import options
+from engine.files import append_text
+from engine.terminal import compiling, main
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 HEADING = '# sequence {}:\n'
 SURPRISES = 10     # least expected places that --score shows,
 CONTEXT = 30       # each with so many characters before it
+OPTIONS = {
+    'writing': [
+        ('length', int, 100, 'characters in a sequence, prime included'),
+        ('count', int, 5, 'sequences'),
+        ('prime', 'TEXT', '', 'text to continue (default: a random character)'),
+        ('prime-file', 'FILE', None, 'file with the text to continue'),
+        ('stop', 'TEXT', '', 'a sequence ends where it has written this (default: never)'),
+        ('random-seed', int, None, 'whole number that makes the text repeatable (default: a new one each time)')],
+    'choice of each character': [
+        ('method', ('normal', 'argmax'), 'normal', 'normal: draw from the distribution; argmax: always the most probable '
+                                                   'character'),
+        ('temperature', float, 1.0, 'below 1 the probable becomes more so, above 1 less'),
+        ('top-k', int, None, 'draw from the N most probable characters alone (default: from all)'),
+        ('top-p', float, 1.0, 'draw from the fewest characters that have this probability together')],
+    'instead of writing': [
+        ('score', 'FILE', None, 'print how well the model expects this text'),
+        ('info', bool, False, 'print what PARAMS was trained on, with what, how far and how well'),
+        ('encoding', 'NAME', 'utf-8', 'of the files of --prime-file and --score')]}
 
 
 def build_parser():
     parser = argparse.ArgumentParser(
         description='Write text with parameters that train.py has learned, or judge with them a text that is there.')
-    add = parser.add_argument
-    add('params', metavar='PARAMS', help='checkpoint (.npz) to write with')
-    add('out', metavar='OUT', nargs='?',
-        help='file that the text is appended to (default: text_output/<name of PARAMS>.out beside this script)')
-    add = parser.add_argument_group('writing').add_argument
-    add('--length', type=int, metavar='N', default=100,
-        help='characters in a sequence, prime included (default: %(default)s)')
-    add('--count', type=int, metavar='N', default=5, help='sequences (default: %(default)s)')
-    add('--prime', metavar='TEXT', default='', help='text to continue (default: a random character)')
-    add('--prime-file', metavar='FILE', help='file with the text to continue')
-    add('--stop', metavar='TEXT', default='', help='a sequence ends where it has written this (default: never)')
-    add('--random-seed', type=int, metavar='N',
-        help='whole number that makes the text repeatable (default: a new one each time)')
-    add = parser.add_argument_group('choice of each character').add_argument
-    add('--method', choices=('normal', 'argmax'), default='normal',
-        help='normal: draw from the distribution; argmax: always the most probable character (default: %(default)s)')
-    add('--temperature', type=float, metavar='X', default=1.0,
-        help='below 1 the probable becomes more so, above 1 less (default: %(default)s)')
-    add('--top-k', type=int, metavar='N', help='draw from the N most probable characters alone (default: from all)')
-    add('--top-p', type=float, metavar='X', default=1.0,
-        help='draw from the fewest characters that have this probability together (default: %(default)s)')
-    add = parser.add_argument_group('instead of writing').add_argument
-    add('--score', metavar='FILE', help='print how well the model expects this text')
-    add('--info', action='store_true', help='print what PARAMS was trained on, with what, how far and how well')
-    add('--encoding', metavar='NAME', default='utf-8', help='of the files of --prime-file and --score (default: utf-8)')
+    parser.add_argument('params', metavar='PARAMS', help='checkpoint (.npz) to write with')
+    parser.add_argument('out', metavar='OUT', nargs='?', help='file that the text is appended to (default: '
+                        'text_output/<name of PARAMS>.out beside this script)')
+    for title, rows in OPTIONS.items():
+        options.add(parser.add_argument_group(title), rows)
     return parser
 
 
-def output_path(options):
-    if options.out is not None:
-        return options.out
-    name = os.path.splitext(os.path.basename(options.params))[0]
+def output_path(o):
+    """Where the text goes; o: the options."""
+    if o.out is not None:
+        return o.out
+    name = os.path.splitext(os.path.basename(o.params))[0]
     return os.path.join(os.path.relpath(HERE), 'text_output', name + '.out')
-
-
-def append(path, text):
-    """Append text to a file, all of it or nothing. Raises OSError."""
-    from charlstm import append_whole
-    new = not os.path.exists(path)
-    try:
-        with open(path, 'ab', buffering=0) as f:
-            append_whole(f, text.encode('utf-8'))
-    except OSError as error:
-        raise OSError('cannot write {}: {}'.format(path, error.strerror) if error.strerror else str(error))
-    finally:
-        if new and os.path.exists(path) and os.path.getsize(path) == 0:
-            os.remove(path)
 
 
 def show(text):
@@ -73,105 +58,79 @@ def show(text):
 
 def text_of(path, encoding):
     """The text of a file as a string, read as train.py reads it."""
-    from charlstm import read_text
+    from engine.text import read_text
     codes, uchar, _ = read_text(path, encoding)
     return ''.join(uchar[codes])
 
 
-def produce(model, options):
+def write(model, o):
     """Write the sequences, to the terminal while they grow and to the file when they are whole."""
-    if options.length < 1:
-        raise ValueError('--length is {}: expected at least 1'.format(options.length))
-    if options.prime and options.prime_file:
+    if o.length < 1:
+        raise ValueError(f'--length is {o.length}: expected at least 1')
+    if o.prime and o.prime_file:
         raise ValueError('--prime and --prime-file are both given: expected one of them')
-    prime = text_of(options.prime_file, options.encoding) if options.prime_file else options.prime
-    path = output_path(options)
-    stream = model.stream_text(prime, options.length, options.method, options.count, temperature=options.temperature,
-                               top_k=options.top_k, top_p=options.top_p, stop=options.stop)
+    prime = text_of(o.prime_file, o.encoding) if o.prime_file else o.prime
+    path = output_path(o)
+    stream = model.stream_text(prime, o.length, o.method, o.count, temperature=o.temperature, top_k=o.top_k,
+                               top_p=o.top_p, stop=o.stop)
     texts = next(stream)
-    append(path, '')                 # says before the work, not after it, that the file cannot be written
-    compile_model(model, 'sample')
+    append_text(path, '')            # says before the work, not after it, that the file cannot be written
+    with compiling():
+        model.compile('sample')
     show(HEADING.format(0) + texts[0])
     for pieces in stream:
         show(pieces[0])
         texts = [text + piece for text, piece in zip(texts, pieces)]
     written = [HEADING.format(i) + text + '\n\n' for i, text in enumerate(texts)]
     show('\n\n' + ''.join(written[1:]))
-    append(path, ''.join(written))
-    print('appended to {}'.format(path))
+    append_text(path, ''.join(written))
+    print(f'appended to {path}')
 
 
-def score(model, options):
+def score(model, o):
     """Print how well the model expects a text, and where it is most surprised."""
-    text = text_of(options.score, options.encoding)
-    compile_model(model, 'predict')
+    text = text_of(o.score, o.encoding)
+    with compiling():
+        model.compile('predict')
     costs = model.score_text(text)                                   # of text[1:]
     nats = float(costs.mean(dtype='float64'))
-    print('{}: {:,} characters, {:.4f} nats and {:.4f} bits per character, perplexity {:.3f}'.format(
-        options.score, len(text), nats, nats / math.log(2), math.exp(nats)))
+    print(f'{o.score}: {len(text):,} characters, {nats:.4f} nats and {nats / math.log(2):.4f} bits per character, '
+          f'perplexity {math.exp(nats):.3f}')
     print('least expected:')
     for k in costs.argsort()[::-1][:SURPRISES]:
-        print('{:8.3f} nats at character {:,}: {!r} after {!r}'.format(
-            float(costs[k]), k + 1, text[k + 1], text[max(0, k + 1 - CONTEXT):k + 1]))
+        print(f'{costs[k]:8.3f} nats at character {k + 1:,}: {text[k + 1]!r} after {text[max(0, k + 1 - CONTEXT):k + 1]!r}')
 
 
 def print_info(path):
     """Print what a checkpoint says of itself."""
-    from charlstm import read_about, read_checkpoint
-    parameters, uchar = read_checkpoint(path)
+    from engine.parameters import read_about, read_parameters, units
+    parameters, uchar = read_parameters(path, 'float64')
     about = read_about(path)
     print('{}: 2 layers of {} and {} units, {:,} parameters, {} characters: {}'.format(
-        path, parameters['W1'].shape[-1], parameters['W2'].shape[-1], sum(p.size for p in parameters.values()),
-        len(uchar), ascii(''.join(uchar))))
-    for title in ('text', 'lp', 'versions'):
-        if about.get(title):
-            print('{}: {}'.format({'lp': 'learning'}.get(title, title),
-                                  ', '.join('{} {}'.format(*item) for item in about[title].items())))
+        path, *units(parameters), sum(p.size for p in parameters.values()), len(uchar), ascii(''.join(uchar))))
+    for name, title in (('text', 'text'), ('lp', 'learning'), ('versions', 'versions')):
+        if about.get(name):
+            print(f'{title}: ' + ', '.join('{} {}'.format(*item) for item in about[name].items()))
     progress = about.get('progress') or {}
     if {'epoch', 'batch', 'rate', 'best_cost', 'best_epoch'} <= set(progress):         # train.py's, not a user's own
-        print('progress: {} epochs and {} batches, rate {:g}'.format(
-            progress['epoch'], progress['batch'], progress['rate']))
+        print(f'progress: {progress["epoch"]} epochs and {progress["batch"]} batches, rate {progress["rate"]:g}')
         if progress['best_cost'] is not None:
-            print('best validation cost: {:.4f} nats a character, after epoch {}'.format(
-                progress['best_cost'], progress['best_epoch']))
+            print(f'best validation cost: {progress["best_cost"]:.4f} nats a character, after epoch '
+                  f'{progress["best_epoch"]}')
     if not about:
         print('it holds parameters and characters alone, as the original of this program wrote them')
 
 
-def compile_model(model, name):
-    """Compile what is needed, and say so to a person where it takes more than a moment, as it does the first time."""
-    notice = threading.Timer(2, sys.stderr.write, ['compiling, this first time only ...\n'])
-    if sys.stderr.isatty():
-        notice.start()
-    try:
-        model.compile(name)
-    finally:
-        notice.cancel()
-
-
-def run(options):
-    from charlstm import CharLSTM
-    if options.info:
-        return print_info(options.params)
-    model = CharLSTM(random_seed=options.random_seed)
-    model.model_setup(options.params)
-    return score(model, options) if options.score else produce(model, options)
-
-
-def main():
-    parser = build_parser()
-    options = parser.parse_args()
-    try:
-        if hasattr(sys.stdout, 'reconfigure'):
-            sys.stdout.reconfigure(errors='replace')        # a terminal that lacks a character shows a mark
-        run(options)
-    except MemoryError as error:
-        parser.exit(2, '{}: not enough memory: {}; a smaller --count needs less\n'.format(parser.prog, error))
-    except (ImportError, OSError, ValueError) as error:
-        parser.exit(2, '{}: {}\n'.format(parser.prog, error))
-    except KeyboardInterrupt:
-        parser.exit(130, 'produce_text.py: interrupted\n')
+def program(o):
+    """The whole program; o: the options."""
+    if o.info:
+        print_info(o.params)
+        return
+    from charlstm import CharLSTM          # here alone, late: Theano takes a second to import
+    model = CharLSTM(random_seed=o.random_seed)
+    model.model_setup(o.params)
+    score(model, o) if o.score else write(model, o)
 
 
 if __name__ == '__main__':
-    main()
+    main(build_parser(), program, less='--count')

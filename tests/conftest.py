@@ -1,6 +1,6 @@
 """What all tests share: the repository's root on sys.path, and models that are compiled once.
 
-The model is there twice, with the kernel of lstm_op and with theano.scan. The
+The model is there twice, with the kernel and with theano.scan. The
 kernel is tested in Theano's default mode, as a user runs it. A scan takes more
 than a minute to compile so, and its C code is Theano's own: it is tested with
 Theano's optimisations but without C, or in a hurry with neither.

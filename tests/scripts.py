@@ -82,6 +82,7 @@ def copy_of_program(folder):
     for path in ROOT.iterdir():
         if path.is_file():
             shutil.copy(str(path), str(folder))
+    shutil.copytree(str(ROOT / 'engine'), str(folder / 'engine'), ignore=shutil.ignore_patterns('__pycache__'))
     for name in ('text_input', 'training_results', 'text_output'):
         (folder / name).mkdir()
     shutil.copy(str(ROOT / 'text_input' / 'fetch_novel.py'), str(folder / 'text_input'))

@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from engine.run import Run
 from numpy_model import NAMES, random_parameters
 from scripts import FAST, PRODUCE, ROOT, SMALL, TRAIN, assert_refused, finish, load, run, sentences, snapshot, start
 
@@ -131,13 +132,13 @@ MEBIBYTE = 2 ** 20            # pieces in which a text is read
 ], ids=['bad byte', 'latin-1', 'ascii', 'cut at the end', 'in the second piece', 'across pieces', 'utf-16', 'no mark'])
 def test_wrong_encoding(folder, here, content, encoding, offset):
     (folder / 'odd.txt').write_bytes(content)
-    refuse_training(folder, here, 'odd.txt', 'byte {} '.format(offset), '--encoding', text='odd.txt',
+    refuse_training(folder, here, 'odd.txt', 'byte {} '.format(offset), 'option encoding', text='odd.txt',
                     options=['--encoding', encoding])
 
 
 def test_wrong_encoding_in_a_process(folder):
     (folder / 'odd.txt').write_bytes('déjà vu'.encode('latin-1'))
-    refuse_training(folder, run, 'odd.txt', 'byte 1 ', '--encoding', text='odd.txt')
+    refuse_training(folder, run, 'odd.txt', 'byte 1 ', 'option encoding', text='odd.txt')
 
 
 @pytest.mark.parametrize('name', ['utf-99', '', 'hex'])
@@ -230,8 +231,7 @@ def test_run_name_that_is_a_path_in_a_process(folder):
 
 def train_results(name):
     """The files of a run of that name, as train.py knows them."""
-    options = SimpleNamespace(run=name, output_dir='results', resume=None)
-    return runpy.run_path(str(TRAIN))['Results'](options, 't.txt')
+    return Run('results', name, 't.txt')
 
 
 @pytest.mark.parametrize('name', ['..', '.', 'a b', 'ü', '%s{}'])

@@ -7,9 +7,10 @@ import pytest
 from scipy import stats
 
 import charlstm
-import lstm_op
+from engine import kernel as kernel_ops
 import numpy_model
-from charlstm import CharLSTM, ScanLayers, theano
+from charlstm import CharLSTM, Scan, theano
+from conftest import default_mode
 from numpy_model import H1, H2, NAMES, V
 
 SIZES = dict(char_dim=V, num_units1=H1, num_units2=H2)
@@ -185,25 +186,45 @@ def test_two_steps_of_rmsprop_agree_with_numpy_in_float64_with_scan(float64, int
     assert_rmsprop_agrees_with_numpy(new_model(kernel=False, drate=0.7, eps=1e-3, **settings))
 
 
-@pytest.mark.parametrize('layers, l1, l2', [(lstm_op, 0, 0), (ScanLayers, 0, 0), (ScanLayers, 0.03, 0.02)])
+@pytest.mark.parametrize('layers, l1, l2', [(kernel_ops, 0, 0), (Scan, 0, 0), (Scan, 0.03, 0.02)])
 def test_verify_grad_of_all_parameters(float64, request, layers, l1, l2):
     """Theano's own check, a second opinion that does not rest on numpy_model's forward pass.
 
     The last 3 steps are all that there are: so the kernel is one that conftest.py compiled.
     """
-    if layers is ScanLayers:
+    if layers is Scan:
         request.getfixturevalue('interpreted')
     x, y = [theano.tensor.constant(side % 5, dtype='int32') for side in batch(3, 2)]
     states = [theano.tensor.constant(np.zeros((2, H))) for H in (3, 3, 2, 2)]
 
     def objective(*arrays):
         p = dict(zip(NAMES, arrays))
-        scores, _ = charlstm.logits(x, states, p, layers, truncate=3)
-        costs, _, _ = layers.cross_entropy(scores, p['c'], y)
+        costs, _, _, _ = charlstm.network(x, y, states, p, layers, truncate=3)
         return costs.mean() + charlstm.penalty(arrays, l1, l2) / costs.size
 
     p = numpy_model.random_parameters(1, V=5, H1=3, H2=2)
     theano.gradient.verify_grad(objective, [p[name] for name in NAMES], rng=np.random.RandomState(2), n_tests=1)
+
+
+@pytest.mark.parametrize('rule', ['rmsprop', 'sgd'])
+def test_step_in_two_pieces_is_the_step_in_one(float64, rule):
+    """So that something may happen to the gradients in between; here they are taken out and put in again."""
+    settings = dict(dropout=0.25, grad_clip=0.5, bptt_maxdepth=4, lrate=0.1, **PENALTIES)
+    with default_mode(theano.compile.mode.FAST_COMPILE):
+        whole, parted = new_model(**settings), new_model(**settings)
+        inputs, outputs, gradients, size = parted._gradient_graph()
+        first = theano.function(inputs, outputs + gradients + [size])
+        given, count = [g.type() for g in gradients], theano.tensor.lscalar()
+        ratios, updates = parted._update_graph(given, count, rule)
+        second = theano.function(given + [count], ratios, updates=updates)
+        for T, B in ((5, 3), (6, 1)):
+            x, y = [side.astype('int32') for side in batch(T, B, seed=T)]
+            expected = getattr(whole, 'theano_train_' + rule)(x, y)
+            *outputs, size = first(x, y, *parted._zero_states(B), parted._weights(x.shape), *parted._masks(x.shape))
+            assert size == T * B and len(outputs) == 2 + 4 + 8
+            np.testing.assert_allclose([outputs[0]] + second(*outputs[6:], size), [expected[0]] + expected[2:], rtol=1e-9)
+            for name in NAMES:
+                np.testing.assert_allclose(parted.p[name].get_value(), whole.p[name].get_value(), rtol=1e-9, atol=1e-12)
 
 
 @both_trainings
@@ -367,7 +388,7 @@ def test_random_seed_out_of_range(refused, seed):
 def test_kernel_that_does_not_compile_gives_way_to_the_scan(interpreted, monkeypatch, capsys):
     def fail(*arguments):
         raise RuntimeError('Compilation failed: first line\nsecond line')
-    monkeypatch.setattr(lstm_op, 'read_characters', fail)
+    monkeypatch.setattr(kernel_ops, 'columns', fail)
     model = new_model()
     p = set_random_parameters(model)
     x, y = batch(5, 3)

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 import charlstm
-from charlstm import CharLSTM, ScanLayers, theano
+from charlstm import CharLSTM, Scan, theano
+from engine import sampling, terminal
+from engine.run import Run
+from engine.schedule import Schedule
 from conftest import default_mode
 from numpy_model import H1, H2, NAMES, V, costs, forward, random_parameters
 from scripts import FAST, ROOT, TRAIN, assert_refused, load, run, sentences, succeeded
@@ -214,7 +217,7 @@ def test_a_long_gradient_is_scaled_to_the_limit(dropping, model):
 def test_a_short_gradient_is_not_touched(interpreted):
     gradients = [theano.shared(np.array(values, 'float32')) for values in ([[0.3, -0.4]], [1.2])]        # norm 1.3
     for limit, factor in ((1.31, 1), (1.29, 1.29 / 1.3), (0.13, 0.1)):
-        clipped = [np.asarray(g.eval()) for g in charlstm.clip(gradients, limit, ScanLayers)]
+        clipped = [np.asarray(g.eval()) for g in charlstm.clip(gradients, limit, Scan)]
         np.testing.assert_allclose(np.concatenate([g.ravel() for g in clipped]), np.array([0.3, -0.4, 1.2]) * factor,
                                    rtol=1e-6)
 
@@ -236,18 +239,17 @@ class Learner:
 
     def __init__(self, score):
         self.rates, self.score, self.random = [], score, SimpleNamespace(bit_generator=SimpleNamespace(state=0))
-        self.random.integers = lambda n: 0
         self.dyn_lrate = SimpleNamespace(set_value=lambda rate: setattr(self, 'rate', rate))
 
     def theano_train_rmsprop(self, x, y):
         self.rates.append(self.rate)
         return [2.0, None] + [0.5] * 8
 
-    def theano_check(self, x, y):
-        return [2.5]
+    def validate_batch(self):
+        return 2.5
 
-    def validation_costs(self):
-        yield self.score(self.rates), 6
+    def validate(self, stop):
+        return self.score(self.rates)
 
     def reset_states(self):
         pass
@@ -268,22 +270,18 @@ class Learner:
 
 
 def trainer(train, folder, score, *options, resume=None, stop=None):
-    """Run train.py's loop with a Learner. Returns it and the trainer."""
-    parsed = train.build_parser().parse_args(['t.txt', 'r', '--output-dir', str(folder), *map(str, options)])
+    """Run train.py's loop with a Learner. Returns it and where the schedule then is."""
+    given = vars(train.build_parser().parse_args(['t.txt', 'r', '--output-dir', str(folder), *map(str, options)]))
     model, progress = Learner(score), None
-    results = train.Results(parsed, 't.txt')
+    run = Run(str(folder), 'r', 't.txt', resume)
+    run.draw = lambda: None
     if resume:
         progress = model.resume(resume)
-        results.reopen(progress['log_sizes'])
-    else:
-        results.open(NAMES)
-    loop = train.Trainer(model, parsed, results, progress)
-    loop.draw = lambda: None
-    try:
-        loop.run(stop or SimpleNamespace(asked=False))
-    finally:
-        results.close()
-    return model, loop
+    now = Schedule.resumed({**train.DEFAULTS, **given}, progress or {})
+    with run.open(progress), run.rescuing():
+        bar = terminal.ProgressBar(now.options['epochs'], now.epoch)
+        train.learn(model, run, now, bar, stop or SimpleNamespace(asked=False))
+    return model, now
 
 
 def by_number(*values):
@@ -298,9 +296,9 @@ def rows(folder):
 
 def test_plateau_divides_the_rate_and_returns_to_the_best(train, tmp_path):
     score = by_number(5, 4, 4.5, 4.0, 3, 3.5, 3.4, 3.3, 3.2)
-    model, loop = trainer(train, tmp_path, score, '--plateau', 2, '--plateau-factor', 4, '--lrate', 8, '--epochs', 9)
+    model, now = trainer(train, tmp_path, score, '--plateau', 2, '--plateau-factor', 4, '--lrate', 8, '--epochs', 9)
     assert rows(tmp_path)[:, 3].tolist() == [8, 8, 8, 8, 2, 2, 2, 0.5, 0.5]
-    assert loop.now['rate'] == 0.125 and (loop.now['best_cost'], loop.now['best_epoch'], loop.now['stale']) == (3, 5, 4)
+    assert now.rate == 0.125 and (now.best_cost, now.best_epoch, now.stale) == (3, 5, 4)
     # The best had learned at 8, 8, 2; what came after it was twice forgotten.
     assert model.rates == [8, 8, 2]
 
@@ -313,7 +311,7 @@ def test_decay_without_plateau(train, tmp_path):
 
 
 def test_patience_stops(train, tmp_path, capsys):
-    model, loop = trainer(train, tmp_path, by_number(5, 4, 6, 3, 7, 3, 3.5), '--patience', 3, '--epochs', 99)
+    model, now = trainer(train, tmp_path, by_number(5, 4, 6, 3, 7, 3, 3.5), '--patience', 3, '--epochs', 99)
     assert rows(tmp_path)[:, 0].tolist() == [1, 2, 3, 4, 5, 6, 7]
     assert (tmp_path / 'r_t.txt_epoch7.npz').exists()
     assert re.search(r'3 epochs.*3\.0.*epoch 4\b', capsys.readouterr().out)
@@ -363,7 +361,7 @@ def test_log_that_lost_rows_since_the_checkpoint(train, tmp_path, refused):
 
 def test_clock_that_stands_still(train, tmp_path, monkeypatch):
     """As between two looks at a coarse one, or where an interrupted epoch has no step left."""
-    monkeypatch.setattr(train.time, 'time', lambda: 1.0)
+    monkeypatch.setattr(terminal.time, 'time', lambda: 1.0)
     trainer(train, tmp_path, by_number(5, 4), '--epochs', 2)
     assert rows(tmp_path)[:, 2].tolist() == [5, 4]
 
@@ -475,8 +473,8 @@ def test_the_most_probable_of_one(model):
 @pytest.mark.parametrize('first, longest', [(1, 2), (3, 3), (32, 1024)])
 @pytest.mark.parametrize('length', [1, 2, 3, 5, 36])
 def test_stop_ends_each_text_after_its_first_occurrence(model, monkeypatch, first, longest, length):
-    monkeypatch.setattr(charlstm, 'FIRST_PIECE', first)
-    monkeypatch.setattr(charlstm, 'LONGEST_PIECE', longest)
+    monkeypatch.setattr(sampling, 'FIRST_PIECE', first)
+    monkeypatch.setattr(sampling, 'LONGEST_PIECE', longest)
 
     def texts(**stop):
         model.random = np.random.default_rng(3)
@@ -542,7 +540,7 @@ def produce(monkeypatch, capfd, trained):
         status = 0
         try:
             with default_mode(theano.compile.mode.FAST_COMPILE):
-                program.main()
+                terminal.main(program.build_parser(), program.program, less='')
         except SystemExit as end:
             status = end.code
         out, err = capfd.readouterr()

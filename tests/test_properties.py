@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 import charlstm
 from charlstm import CharLSTM, read_about, read_checkpoint
+from engine import text as text_module
+from engine.text import renumbered, smallest_type, vocabulary
 from numpy_model import NAMES, random_parameters
 from scripts import ROOT, environment
 
@@ -46,7 +48,7 @@ def written(folder, text):
 @given(text=TEXTS, chunk=st.sampled_from([1, 2, 3, 7, 1 << 20]))
 def test_vocabulary_round_trip(folder, text, chunk):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(charlstm, 'CHUNK', chunk)
+        patch.setattr(text_module, 'CHUNK', chunk)
         codes, uchar, _ = charlstm.read_text(written(folder, text))
     assert list(uchar) == sorted(set(as_read(text)))
     assert ''.join(uchar[codes]) == as_read(text)
@@ -58,8 +60,8 @@ def test_vocabulary_round_trip(folder, text, chunk):
 def test_recoding(text, more, data):
     old = sorted(set(text))
     new = data.draw(st.permutations(sorted(set(text) | set(more))))
-    codes = np.array([old.index(ch) for ch in text], charlstm._smallest_type(len(old)))
-    again = CharLSTM._recoded(codes, charlstm._vocabulary(old), charlstm._vocabulary(new))
+    codes = np.array([old.index(ch) for ch in text], smallest_type(len(old)))
+    again = renumbered(codes, vocabulary(old), vocabulary(new))
     assert ''.join(new[k] for k in again) == text
 
 
@@ -108,7 +110,7 @@ def test_batches(folder, text, ratio, B, S, stateful):
            st.none(), st.floats(allow_nan=False), st.integers(), st.text(CHARACTERS)), max_size=3))
 def test_checkpoint_round_trip(folder, characters, H1, H2, seed, progress):
     model, other = CharLSTM(random_seed=seed), CharLSTM(random_seed=seed + 1)
-    model.uchar = charlstm._vocabulary(sorted(characters))
+    model.uchar = vocabulary(sorted(characters))
     model.model_setup(num_units1=H1, num_units2=H2)
     path = model.save_params(folder / 'p', progress)
     other.model_setup(mfile=path)

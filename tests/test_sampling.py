@@ -158,7 +158,7 @@ def test_works_before_and_after_training_at_any_batch_size(text_file, batch_size
 
 def test_checkpoint_compiles_sampling_alone(model, tmp_path):
     path = model.save_params(tmp_path / 'params.npz')
-    kernel = model._layers is not charlstm.ScanLayers
+    kernel = model._ops is not charlstm.Scan
     other = CharLSTM(random_seed=2, kernel=kernel)
     other.model_setup(mfile=path)
     assert set(other._functions) == set()

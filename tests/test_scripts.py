@@ -417,13 +417,14 @@ def test_without_a_compiler(tmp_path):
 
 
 def other_pythons():
-    """The interpreters of this machine that Theano 1.0.5 does not run on."""
-    names = ['python' + version for version in ('2.7', '3.6', '3.7', '3.12', '3.13', '3.14')]
+    """The interpreters of this machine, from 3.6 on, that Theano 1.0.5 does not run on."""
+    names = ['python' + version for version in ('3.6', '3.7', '3.12', '3.13', '3.14')]
     more = glob.glob(os.path.expanduser('~/.pyenv/versions/*/bin/python'))
     for path in [shutil.which(name) for name in names] + more:
         asked = path and subprocess.run([path, '-c', 'import sys; print(sys.version_info[:2])'],
                                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding='utf-8')
-        if asked and asked.returncode == 0 and not (3, 8) <= ast.literal_eval(asked.stdout) <= (3, 11):
+        version = ast.literal_eval(asked.stdout) if asked and asked.returncode == 0 else None
+        if version and version >= (3, 6) and not (3, 8) <= version <= (3, 11):
             yield path
 
 

@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
-import charlstm
 from charlstm import CharLSTM
+from engine import text as text_module
 
 POEM = 'Zwölf Boxkämpfer jagen\nEva über den Sylter Deich.\n' * 3
 
@@ -106,7 +106,7 @@ def test_line_ends_and_characters_across_chunks(text_file, monkeypatch, encoding
         expected = f.read()
     assert '\r' not in expected and len(expected) % 2 == 0
     for chunk in (1, 2, 3, 4, 5, 7, 1000):
-        monkeypatch.setattr(charlstm, 'CHUNK', chunk)
+        monkeypatch.setattr(text_module, 'CHUNK', chunk)
         model = prepared(path, encoding=encoding)
         assert text_of(model) == expected and list(model.uchar) == sorted(set(expected))
 
@@ -143,9 +143,9 @@ def test_byte_order_mark_is_dropped_at_the_start_only(text_file, encoding):
 def test_wrong_encoding_names_the_byte(text_file, monkeypatch, refused, encoding, data, chunk):
     with pytest.raises(UnicodeDecodeError) as caught:
         data.decode(encoding)                                    # at one go, so that no offset must be added up
-    monkeypatch.setattr(charlstm, 'CHUNK', chunk)
+    monkeypatch.setattr(text_module, 'CHUNK', chunk)
     path = text_file(data)
-    with refused(ValueError, path, encoding, 'byte {} '.format(caught.value.start), '--encoding'):
+    with refused(ValueError, path, encoding, 'byte {} '.format(caught.value.start), 'option encoding'):
         prepared(path, encoding=encoding)
 
 

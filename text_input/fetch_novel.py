@@ -7,15 +7,19 @@ Python carries: its own language reference. The environment variable CHARLSTM_NO
 replaces the address, for a mirror or a test's own server.
 """
 import os
-import queue
 import re
 import sys
-import threading
+import time
 from http.client import HTTPException
+from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))      # where this file runs as a script
+
+from engine.files import write_whole  # noqa: E402
 
 NOVEL_URL = "https://www.gutenberg.org/ebooks/1342.txt.utf-8"
 BLOCK = 64 * 1024                    # bytes that must arrive in each `timeout`
@@ -28,53 +32,33 @@ OPENING = re.compile(r"pride\W+and\W+prejudice.*?truth\s+universally\s+acknowled
                      re.IGNORECASE | re.DOTALL)
 
 
-def _receive(url, timeout, messages, stop):
-    """Puts on `messages`: the size promised or None, the blocks, and b"" or what failed."""
-    try:
-        request = Request(url, headers={"User-Agent": "CharLSTM fetch_novel"})
-        # Twice, so that the reader of `messages` gives up first, and in its own words.
-        with urlopen(request, timeout=2 * timeout) as response:
-            size = response.headers.get("Content-Length", "")
-            messages.put(int(size) if size.isdecimal() else None)
-            block = None
-            while block != b"" and not stop.is_set():
-                block = response.read(BLOCK)
-                messages.put(block)
-    except Exception as error:  # raised again by the reader, whatever it is
-        if isinstance(error, HTTPError):
-            error.close()  # it holds the connection
-        messages.put(error)
-
-
 def _download(url, timeout):
     """The whole body at `url`, bytes; `timeout` and the errors are fetch_novel's."""
-    messages, stop = queue.Queue(), threading.Event()
-
-    def next_message():
-        try:
-            message = messages.get(timeout=timeout)
-        except queue.Empty:
-            raise TimeoutError(f"the server hangs: got no answer, or not {BLOCK:,} bytes "
-                               f"more of it, in the {timeout:g} s expected") from None
-        if isinstance(message, Exception):
-            raise message
-        return message
-
-    # A thread, because no socket timeout covers a name server that hangs or a server that
-    # trickles; a daemon, so that one left waiting does not keep the program from ending.
-    threading.Thread(target=_receive, args=(url, timeout, messages, stop), daemon=True).start()
+    hangs = f"the server hangs: got no answer, or not {BLOCK:,} bytes more of it, in the {timeout:g} s expected"
     body = bytearray()
     try:
-        promised = next_message()
-        # disable=None: no bar where stderr is not a terminal
-        with tqdm(total=promised, unit="B", unit_scale=True, desc="novel", disable=None) as bar:
-            for block in iter(next_message, b""):
-                body += block
-                bar.update(len(block))
-                if len(body) > MAX_BYTES:
-                    raise ValueError(f"got over {MAX_BYTES:,} bytes, expected at most that")
-    finally:
-        stop.set()
+        request = Request(url, headers={"User-Agent": "CharLSTM fetch_novel"})
+        with urlopen(request, timeout=timeout) as response:
+            size = response.headers.get("Content-Length", "")
+            promised = int(size) if size.isdecimal() else None
+            deadline = time.monotonic() + timeout
+            # disable=None: no bar where stderr is not a terminal
+            with tqdm(total=promised, unit="B", unit_scale=True, desc="novel", disable=None) as bar:
+                for piece in iter(lambda: response.read1(BLOCK), b""):      # what is there, so that it returns soon
+                    if len(body) // BLOCK < (len(body) + len(piece)) // BLOCK:
+                        deadline = time.monotonic() + timeout
+                    body += piece
+                    bar.update(len(piece))
+                    if time.monotonic() > deadline:
+                        raise OSError(hangs)
+                    if len(body) > MAX_BYTES:
+                        raise ValueError(f"got over {MAX_BYTES:,} bytes, expected at most that")
+    except OSError as error:
+        if isinstance(error, HTTPError):
+            error.close()                                              # it holds the connection
+        if "timed out" in str(error):                                  # a socket's timeout, or an error around one
+            raise TimeoutError(hangs) from None
+        raise
     if promised not in (None, len(body)):
         raise OSError(f"the download broke off: got {len(body):,} bytes, expected {promised:,}")
     return bytes(body)
@@ -95,25 +79,20 @@ def _extract_novel(page):
     return novel
 
 
-def _write_atomically(path, text):
+def _write(path, text):
     """Writes UTF-8 with LF, so that `path` never holds half a text; else OSError."""
-    temporary = f"{path}.{os.getpid()}.tmp"
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    finally:  # after KeyboardInterrupt too
-        if os.path.exists(temporary):
-            os.remove(temporary)
+    with write_whole(path) as file:
+        file.write(text.encode("utf-8"))
 
 
 def fetch_novel(path, url=None, timeout=10):
     """Downloads Pride and Prejudice to `path`, a file that must not exist yet.
 
     url: None takes the environment's CHARLSTM_NOVEL_URL, else NOVEL_URL.
-    timeout: seconds for the answer to begin (name look-up, connection and redirects
-    together), and then for each BLOCK of the body. So a hang and a trickle both end, and a
-    slow line (over 6.5 kB/s at 10 s) does not. Not a limit on the whole download.
+    timeout: seconds for the connection, for each word of the server's and for each BLOCK of
+    the body. So a hang and a trickle both end, and a slow line (over 6.5 kB/s at 10 s) does
+    not. Not a limit on the whole download, nor on the look-up of a name, which the system's
+    resolver ends by itself.
 
     Raises, with one line, OSError (no connection, HTTP status, timeout, broken off, `path`
     exists or cannot be written) or ValueError (what came is not the novel, or the address
@@ -128,7 +107,7 @@ def fetch_novel(path, url=None, timeout=10):
         kind = ValueError if isinstance(error, ValueError) else OSError
         why = " ".join(str(error).split())
         raise kind(f"{url}: {why}; try again later, or save the novel as {path}") from error
-    _write_atomically(path, novel)
+    _write(path, novel)
 
 
 def write_python_reference(path):
@@ -142,7 +121,7 @@ def write_python_reference(path):
     except ImportError as error:
         raise OSError("this Python lacks the module pydoc_data, expected for its language "
                       "reference; use a text file of your own") from error
-    _write_atomically(path, "\n".join(topics[key] for key in sorted(topics)))
+    _write(path, "\n".join(topics[key] for key in sorted(topics)))
 
 
 def ensure_default_text(folder, url=None, timeout=10, report=print):

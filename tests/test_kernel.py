@@ -1,4 +1,4 @@
-"""The kernel: each Op of lstm_op, compiled and in NumPy, against computations that share no code with them."""
+"""The kernel: each Op of engine/kernel.py, compiled and in NumPy, against computations that share no code with them."""
 import ast
 import contextlib
 import importlib.util
@@ -16,10 +16,11 @@ import pytest
 from scipy import stats
 
 import numpy_model
-from charlstm import CharLSTM, ScanLayers, theano
+from charlstm import CharLSTM, Scan
 from numpy_model import NAMES, sigmoid
 
-import lstm_op                     # after charlstm, which configures Theano
+from engine import kernel
+from engine.theano_setup import theano
 
 ROOT = Path(__file__).resolve().parents[1]
 DTYPES = ('float32', 'float64')
@@ -36,10 +37,10 @@ LAYERS = [(1, 1, 1), (4, 3, 2), (3, 1, 5), (1, 5, 3), (5, 29, 17), (2, 3, 33), (
 
 @contextlib.contextmanager
 def only_kernel_in_c():
-    """Compile the Ops of lstm_op alone: Theano's own, each of which takes the compiler a second, run in Python."""
+    """Compile the Ops of kernel alone: Theano's own, each of which takes the compiler a second, run in Python."""
     def make_thunk(op, *arguments, impl=None):
         return theano.gof.Op.make_thunk(op, *arguments, impl='c')
-    with mock.patch.object(lstm_op._KernelOp, 'make_thunk', make_thunk), \
+    with mock.patch.object(kernel._KernelOp, 'make_thunk', make_thunk), \
             mock.patch.object(theano.compile.mode, 'instantiated_default_mode', INTERPRETED):
         yield
 
@@ -135,10 +136,11 @@ def gradient_inputs(dh, a_x, W, b, h0, C0):
 
 
 def sample_inputs(random, dtype, m, n, B, V, H1, H2, method='normal', temperature=1, top_k=10 ** 6, top_p=1):
-    """given, bits, n, choice, four states and the parameters."""
+    """given, bits, n, choice, four states and the parameters, U1 as (V,4H1)."""
     bits = random.integers(2 ** 53, size=(n if method == 'normal' else 0, B))
     states = [reals(random, dtype, B, H) for H in (H1, H1, H2, H2)]
     p = numpy_model.random_parameters(m + n, dtype, V, H1, H2)
+    p['U1'] = p['U1'].reshape(4 * H1, V).T.copy()
     return ([rows(random, V, m, B), bits, np.int64(n), np.array([temperature, top_k, top_p], dtype)] + states
             + [p[name].astype(dtype) for name in NAMES])
 
@@ -159,7 +161,7 @@ def examples(dtype):
         [reals(random, dtype, 7), softmax(reals(random, dtype, 7, 5)), index],
         sample_inputs(random, dtype, 2, 6, 5, 11, 7, 4),
     ]
-    ops = [getattr(lstm_op, name.split()[0])(dtype, **dict(in_place=True) if ' ' in name else {}) for name in OPS]
+    ops = [getattr(kernel, name.split()[0])(dtype, **dict(in_place=True) if ' ' in name else {}) for name in OPS]
     return {name: (op, inputs) for name, op, inputs in zip(OPS, ops, values)}
 
 
@@ -219,7 +221,7 @@ def test_product_is_exact_on_whole_numbers_however_its_inputs_lie(dtype, random,
     a, b = wholes(random, dtype, M, K), wholes(random, dtype, K, N)
     expected = a.astype('int64') @ b.astype('int64')
     for left, right in itertools.product([a, a.T.copy().T], [b, b.T.copy().T]):
-        assert_computes(lstm_op.Product(dtype), [left, right], [expected.astype(dtype)], rtol=0)
+        assert_computes(kernel.Product(dtype), [left, right], [expected.astype(dtype)], rtol=0)
 
 
 def test_product_takes_all_strides(dtype, random):
@@ -229,19 +231,19 @@ def test_product_takes_all_strides(dtype, random):
              np.broadcast_to(big[3, 3], (5, 9))]
     for a in views:
         expected = a.astype('int64') @ b.astype('int64')
-        assert_computes(lstm_op.Product(dtype), [a, b], [expected.astype(dtype)], rtol=0)
-        assert_computes(lstm_op.Product(dtype), [b.T, a.T], [expected.T.astype(dtype)], rtol=0)
+        assert_computes(kernel.Product(dtype), [a, b], [expected.astype(dtype)], rtol=0)
+        assert_computes(kernel.Product(dtype), [b.T, a.T], [expected.T.astype(dtype)], rtol=0)
 
 
 def test_product_of_reals(dtype, random):
     a, b = reals(random, dtype, 31, 70), reals(random, dtype, 70, 9)
     expected = (a[:, :, None].astype('float64') * b).sum(axis=1)
-    assert_computes(lstm_op.Product(dtype), [a, b], [expected])
+    assert_computes(kernel.Product(dtype), [a, b], [expected])
 
 
 @pytest.mark.parametrize('M, K, N', [(0, 3, 5), (3, 0, 5), (3, 5, 0), (0, 0, 0)])
 def test_product_of_nothing_is_zeros(dtype, M, K, N):
-    assert_computes(lstm_op.Product(dtype), [np.ones((M, K), dtype), np.ones((K, N), dtype)],
+    assert_computes(kernel.Product(dtype), [np.ones((M, K), dtype), np.ones((K, N), dtype)],
                     [np.zeros((M, N), dtype)])
 
 
@@ -252,8 +254,8 @@ def test_columns_are_taken_and_added(dtype, random, V, D, N):
     for n in range(N):
         taken[n] = U[:, index[n]]
         added[:, index[n]] += d[n]
-    assert_computes(lstm_op.TakeColumns(dtype), [U, index], [taken], rtol=0)
-    assert_computes(lstm_op.AddColumns(dtype), [U, index, d], [added], rtol=0)
+    assert_computes(kernel.TakeColumns(dtype), [U, index], [taken], rtol=0)
+    assert_computes(kernel.AddColumns(dtype), [U, index, d], [added], rtol=0)
 
 
 @pytest.mark.parametrize('shape', [(), (0,), (1,), (17, 3), (3, 5, 7), (3, 50001)])
@@ -261,7 +263,7 @@ def test_sum_of_squares(dtype, random, shape):
     """Of whole numbers exactly, and of many reals as well as of few."""
     for v, tolerance in ((wholes(random, dtype, *shape), 0), (reals(random, dtype, *shape), 1e-6)):
         expected = np.asarray(sum((float(x) ** 2 for x in v.flat), 0.0))
-        assert_computes(lstm_op.SumOfSquares(dtype), [v], [expected], rtol=tolerance)
+        assert_computes(kernel.SumOfSquares(dtype), [v], [expected], rtol=tolerance)
 
 
 # ---------------------------------------------------------------- the layer
@@ -270,7 +272,7 @@ def test_sum_of_squares(dtype, random, shape):
 def test_layer(dtype, random, T, B, H):
     values = layer_inputs(random, dtype, T, B, H)
     for in_place in (False, True):
-        assert_computes(lstm_op.LSTM(dtype, in_place=in_place), values, layer(*values))
+        assert_computes(kernel.LSTM(dtype, in_place=in_place), values, layer(*values))
 
 
 @pytest.mark.parametrize('T, B, H', LAYERS)
@@ -279,19 +281,19 @@ def test_gradient_of_layer(dtype, random, T, B, H, truncate):
     a_x, W, b, h0, C0 = layer_inputs(random, dtype, T, B, H)
     dh = reals(random, dtype, T, B, H)
     inputs = gradient_inputs(dh, a_x, W, b, h0, C0)
-    outputs = run(lstm_op.LSTMGradient(dtype, truncate), inputs)
+    outputs = run(kernel.LSTMGradient(dtype, truncate), inputs)
     assert_is_gradient(outputs, layer_objective(dh, h0, C0, truncate), [a_x, W, b], random, dtype)
     for in_place in (False, True):
-        assert_computes(lstm_op.LSTMGradient(dtype, truncate, in_place), inputs, outputs, **LONG_SUMS[dtype])
+        assert_computes(kernel.LSTMGradient(dtype, truncate, in_place), inputs, outputs, **LONG_SUMS[dtype])
 
 
 @pytest.mark.parametrize('T, B, H', [(0, 3, 5), (3, 0, 5), (3, 5, 0)])
 def test_layer_of_nothing(dtype, T, B, H):
     values = [np.full(shape, k, dtype) for k, shape in enumerate(((T, B, 4 * H), (4, H, H), (4, H), (B, H), (B, H)))]
-    h, C, gates, h_end, C_end = run(lstm_op.LSTM(dtype), values)
+    h, C, gates, h_end, C_end = run(kernel.LSTM(dtype), values)
     assert (h.shape, C.shape, gates.shape) == ((T, B, H), (T, B, H), (T, B, 4 * H))
     assert h_end.shape == C_end.shape == (B, H) and (h_end == 3).all() and (C_end == 4).all()
-    gradients = run(lstm_op.LSTMGradient(dtype, -1), [h, values[1], h, C, gates] + values[3:])
+    gradients = run(kernel.LSTMGradient(dtype, -1), [h, values[1], h, C, gates] + values[3:])
     assert [g.shape for g in gradients] == [v.shape for v in values[:3]]
     assert not any(g.any() for g in gradients)
 
@@ -304,7 +306,7 @@ def test_activations_are_as_exact_as_the_kernel_states():
     x = x[:len(x) // 17 * 17].reshape(-1, 1, 17)
     H, zeros = 17, np.zeros((1, 17), np.float32)
     inputs = [np.tile(x, 4), np.zeros((4, H, H), np.float32), np.zeros((4, H), np.float32), zeros, zeros]
-    gates = run(lstm_op.LSTM('float32'), inputs)[2].reshape(-1, 4, 17)
+    gates = run(kernel.LSTM('float32'), inputs)[2].reshape(-1, 4, 17)
     x = x.astype('float64')
     with np.errstate(over='ignore'):
         sigmoids = 1 / (1 + np.exp(-x))
@@ -324,13 +326,13 @@ def test_cross_entropy_and_its_gradient(dtype, random, N, V):
     dcosts = reals(random, dtype, N)
     p = softmax(scores.astype('float64') + c)
     costs = np.array([-np.log(p[n, y[n]]) for n in range(N)])
-    assert_computes(lstm_op.SoftmaxCrossEntropy(dtype), [scores, c, y], [costs, (scores + c).argmax(axis=1), p])
+    assert_computes(kernel.SoftmaxCrossEntropy(dtype), [scores, c, y], [costs, (scores + c).argmax(axis=1), p])
 
     def objective(scores, c):
         e = np.exp(scores + c)
         return sum(dcosts[n] * -np.log(e[n, y[n]] / e[n].sum()) for n in range(N))
 
-    op, inputs = lstm_op.SoftmaxCrossEntropyGradient(dtype), [dcosts, p.astype(dtype), y]
+    op, inputs = kernel.SoftmaxCrossEntropyGradient(dtype), [dcosts, p.astype(dtype), y]
     outputs = run(op, inputs)
     assert_is_gradient(outputs, objective, [scores, c], random, dtype)
     assert_computes(op, inputs, outputs)
@@ -340,16 +342,16 @@ def test_cross_entropy_of_extreme_scores(dtype):
     """No exponential overflows, a hopeless target costs what it should, and of equal scores the first is the best."""
     scores = np.array([[1e4, 0, -1e4], [-1e30, -1e30, -1e30], [0, 100, 100]], dtype)
     values = [scores, np.zeros(3, dtype), np.array([2, 1, 0], np.int32)]
-    assert_computes(lstm_op.SoftmaxCrossEntropy(dtype), values, [
+    assert_computes(kernel.SoftmaxCrossEntropy(dtype), values, [
         np.array([2e4, np.log(3), 100 + np.log(2)]), np.array([0, 0, 1]),
         np.array([[1, 0, 0], [1 / 3, 1 / 3, 1 / 3], [0, 0.5, 0.5]])])
 
 
 def test_cross_entropy_of_nothing(dtype):
     empty, none = np.zeros((0, 5), dtype), np.zeros(0, np.int32)
-    assert_computes(lstm_op.SoftmaxCrossEntropy(dtype), [empty, np.ones(5, dtype), none],
+    assert_computes(kernel.SoftmaxCrossEntropy(dtype), [empty, np.ones(5, dtype), none],
                     [np.zeros(0, dtype), none, empty])
-    assert_computes(lstm_op.SoftmaxCrossEntropyGradient(dtype), [np.zeros(0, dtype), empty, none],
+    assert_computes(kernel.SoftmaxCrossEntropyGradient(dtype), [np.zeros(0, dtype), empty, none],
                     [empty, np.zeros(5, dtype)])
 
 
@@ -358,7 +360,9 @@ def test_cross_entropy_of_nothing(dtype):
 def distributions(values, text):
     """Probabilities of each character of text (but the first) in the model of Sample's inputs, and the last states."""
     states = [v.T.astype('float64') for v in values[4:8]]
-    return numpy_model.forward(dict(zip(NAMES, values[8:])), text[:-1], states)
+    p = dict(zip(NAMES, values[8:]))
+    p['U1'] = p['U1'].T.reshape(4, -1, len(p['c']))
+    return numpy_model.forward(p, text[:-1], states)
 
 
 def chosen(p, temperature, top_k, top_p):
@@ -398,7 +402,7 @@ def assert_continues(values, outputs, dtype):
 def test_text_is_drawn_from_the_models_distribution(dtype, random, m, n, B, V, H1, H2, choice):
     values = sample_inputs(random, dtype, m, n, B, V, H1, H2, **choice)
     for in_c in (True, False):
-        assert_continues(values, run(lstm_op.Sample(dtype), values, in_c), dtype)
+        assert_continues(values, run(kernel.Sample(dtype), values, in_c), dtype)
 
 
 def test_frequencies_of_drawn_characters(random):
@@ -407,7 +411,7 @@ def test_frequencies_of_drawn_characters(random):
     values[0][:] = 3
     for state in values[4:8]:
         state[:] = state[0]
-    text = run(lstm_op.Sample('float32'), values)[0]
+    text = run(kernel.Sample('float32'), values)[0]
     expected = distributions(values, text)[0][0, 0]
     assert expected.max() > 1.5 * expected.min()                                   # far from uniform
     assert stats.chisquare(np.bincount(text[1], minlength=V), B * expected).pvalue > 1e-3
@@ -417,15 +421,15 @@ def test_frequencies_of_drawn_characters(random):
 def test_characters_of_no_probability_are_never_drawn(dtype, random, impossible):
     values = sample_inputs(random, dtype, 2, 60, 13, 6, 5, 4)
     values[-1][[0, 3, 5]] = impossible
-    text = run(lstm_op.Sample(dtype), values)[0]
+    text = run(kernel.Sample(dtype), values)[0]
     assert set(text[2:].ravel()) == {1, 2, 4}
     for bits, expected in ((0, 1), (2 ** 53 - 1, 4)):
         values[1][:] = bits
-        assert (run(lstm_op.Sample(dtype), values)[0][2:] == expected).all()
+        assert (run(kernel.Sample(dtype), values)[0][2:] == expected).all()
 
 
 def test_text_in_two_pieces_or_with_more_given_is_the_same(dtype, random):
-    op, (given, bits, _, *rest) = lstm_op.Sample(dtype), sample_inputs(random, dtype, 3, 14, 5, 11, 7, 4)
+    op, (given, bits, _, *rest) = kernel.Sample(dtype), sample_inputs(random, dtype, 3, 14, 5, 11, 7, 4)
     whole = run(op, [given, bits, np.int64(14)] + rest)
     first = run(op, [given, bits[:7], np.int64(7)] + rest)
     second = run(op, [first[0][-1:], bits[7:], np.int64(7)] + rest[:1] + first[1:] + rest[5:])
@@ -440,7 +444,7 @@ def test_text_of_parameters_that_are_not_numbers_has_characters_that_exist(dtype
     values = sample_inputs(random, dtype, 2, 9, 3, 11, 7, 4)
     values[8][:] = np.nan
     for bits in (values[1], values[1][:0]):
-        text = run(lstm_op.Sample(dtype), values[:1] + [bits] + values[2:])[0]
+        text = run(kernel.Sample(dtype), values[:1] + [bits] + values[2:])[0]
         assert text.min() >= 0 and text.max() < 11
 
 
@@ -498,7 +502,7 @@ def test_types_that_do_not_fit(name, dtype):
 
 
 def test_gradients_that_are_not_there_are_refused(dtype):
-    h, C, gates, *_ = lstm_op.LSTM(dtype)(*symbols(examples(dtype)['LSTM'][1]))
+    h, C, gates, *_ = kernel.LSTM(dtype)(*symbols(examples(dtype)['LSTM'][1]))
     a_x, h0, C0 = [h.owner.inputs[k] for k in (0, 3, 4)]
     for cost in (C.sum(), gates.sum(), h.sum() + C.sum()):
         with pytest.raises(NotImplementedError):
@@ -506,7 +510,7 @@ def test_gradients_that_are_not_there_are_refused(dtype):
     for state in (h0, C0):
         with pytest.raises(theano.gradient.DisconnectedInputError):
             theano.grad(h.sum(), state)
-    costs, _, p = lstm_op.SoftmaxCrossEntropy(dtype)(*symbols(examples(dtype)['SoftmaxCrossEntropy'][1]))
+    costs, _, p = kernel.SoftmaxCrossEntropy(dtype)(*symbols(examples(dtype)['SoftmaxCrossEntropy'][1]))
     with pytest.raises(NotImplementedError):
         theano.grad(costs.sum() + p.sum(), costs.owner.inputs[0])
 
@@ -558,7 +562,7 @@ def test_nan_and_infinity_pass_through_the_layer(dtype, random, value):
             values = layer_inputs(random, dtype, 4, 5, H)
             values[k].flat[1] = value
             with np.errstate(all='ignore'):
-                assert_computes(lstm_op.LSTM(dtype), values, layer(*values))
+                assert_computes(kernel.LSTM(dtype), values, layer(*values))
 
 
 @pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
@@ -581,8 +585,8 @@ def test_nan_and_infinity_pass_through_the_cost(dtype, random, value):
     with np.errstate(all='ignore'):
         p = softmax(scores.astype('float64') + c)
         expected = [-np.log(p[np.arange(4), y]), p, p - np.eye(4, 5)]
-    costs, _, probabilities = run(lstm_op.SoftmaxCrossEntropy(dtype), [scores, c, y])
-    dscores, _ = run(lstm_op.SoftmaxCrossEntropyGradient(dtype), [np.ones(4, dtype), probabilities, y])
+    costs, _, probabilities = run(kernel.SoftmaxCrossEntropy(dtype), [scores, c, y])
+    dscores, _ = run(kernel.SoftmaxCrossEntropyGradient(dtype), [np.ones(4, dtype), probabilities, y])
     for output, wanted in zip([costs, probabilities, dscores], expected):
         np.testing.assert_allclose(output, wanted, **TOLERANCE[dtype])
 
@@ -596,19 +600,19 @@ def verify_grad(function, *values):
 
 def test_gradients_of_graphs(random):
     a_x, W, b, h0, C0 = layer_inputs(random, 'float64', 3, 5, 2)
-    verify_grad(lambda *v: lstm_op.LSTM('float64')(*v + (h0, C0))[0], a_x, W, b)
-    verify_grad(lstm_op.dot, reals(random, 'float64', 3, 5), reals(random, 'float64', 5, 2))
-    verify_grad(lambda a, b: lstm_op.dot(a.T, b.T), reals(random, 'float64', 3, 5), reals(random, 'float64', 2, 3))
+    verify_grad(lambda *v: kernel.LSTM('float64')(*v + (h0, C0))[0], a_x, W, b)
+    verify_grad(kernel.product, reals(random, 'float64', 3, 5), reals(random, 'float64', 5, 2))
+    verify_grad(lambda a, b: kernel.product(a.T, b.T), reals(random, 'float64', 3, 5), reals(random, 'float64', 2, 3))
     index = np.array([1, 3, 3, 0, 1, 1], np.int32)
-    verify_grad(lambda U: lstm_op.TakeColumns('float64')(U, index), reals(random, 'float64', 3, 5))
-    verify_grad(lambda scores, c: lstm_op.SoftmaxCrossEntropy('float64')(scores, c, index)[0],
+    verify_grad(lambda U: kernel.TakeColumns('float64')(U, index), reals(random, 'float64', 3, 5))
+    verify_grad(lambda scores, c: kernel.SoftmaxCrossEntropy('float64')(scores, c, index)[0],
                 reals(random, 'float64', 6, 4), reals(random, 'float64', 4))
 
 
 def test_gradient_of_graph_stops_where_it_is_truncated(random):
     a_x, W, b, h0, C0 = layer_inputs(random, 'float64', 5, 3, 2)
     dh, variables = reals(random, 'float64', 5, 3, 2), symbols([a_x, W, b])
-    h = lstm_op.LSTM('float64', truncate=2)(*variables + [h0, C0])[0]
+    h = kernel.LSTM('float64', truncate=2)(*variables + [h0, C0])[0]
     with only_kernel_in_c():
         symbolic = theano.grad(None, variables, known_grads={h: theano.tensor.as_tensor_variable(dh)})
         gradients = theano.function(variables, symbolic, mode=INTERPRETED)(a_x, W, b)
@@ -621,7 +625,7 @@ def test_gradient_of_graph_stops_where_it_is_truncated(random):
 def test_layers_overwrite_what_is_not_needed_any_more(compiled_models):
     for dtype in DTYPES:
         nodes = compiled_models(dtype)[0]._functions['train_rmsprop'].maker.fgraph.toposort()
-        layers = [node.op for node in nodes if isinstance(node.op, (lstm_op.LSTM, lstm_op.LSTMGradient))]
+        layers = [node.op for node in nodes if isinstance(node.op, (kernel.LSTM, kernel.LSTMGradient))]
         assert len(layers) == 4 and all(op.in_place for op in layers)
 
 
@@ -630,12 +634,12 @@ def test_states_that_are_returned_hold_no_memory_of_all_steps(compiled_models):
     for dtype in DTYPES:
         outputs = compiled_models(dtype)[0]._functions['train_rmsprop'].maker.fgraph.outputs
         states = [v.owner for v in outputs if v.ndim == 2 and v.dtype == dtype]
-        assert [node.op.__class__ for node in states[:4]] == [lstm_op.LSTM] * 4
+        assert [node.op.__class__ for node in states[:4]] == [kernel.LSTM] * 4
 
 
 def test_layers_overwrite_nothing_that_is_needed(random):
     """Neither the input of a function, nor its output, nor what another node reads."""
-    op, values = lstm_op.LSTM('float64'), layer_inputs(random, 'float64', 3, 5, 2)
+    op, values = kernel.LSTM('float64'), layer_inputs(random, 'float64', 3, 5, 2)
     kept, (a_x, *rest) = [v.copy() for v in values], symbols(values)
     twice, thrice = 2 * a_x, 3 * a_x
     layers = [op(a, *rest) for a in (a_x, twice, thrice)]
@@ -661,13 +665,13 @@ def branches(text_file):
     with only_kernel_in_c(), contextlib.ExitStack() as flags:
         def new(dtype, **settings):
             flags.enter_context(theano.change_flags(floatX=dtype))
-            models = [CharLSTM(random_seed=4, kernel=kernel) for kernel in (True, False)]
+            models = [CharLSTM(random_seed=4, kernel=used) for used in (True, False)]
             for model in models:
                 model.prepare_input(path, batch_size=3, seq_length=7, verbose=False)
                 model.model_setup(num_units1=7, num_units2=4, **settings)
                 for name, value in numpy_model.random_parameters(2, dtype).items():
                     model.p[name].set_value(value.astype(dtype))
-            assert [model._layers for model in models] == [lstm_op, ScanLayers]
+            assert [model._ops for model in models] == [kernel, Scan]
             return models
         yield new
 
@@ -723,7 +727,7 @@ def test_branches_learn_the_same(branches, random, rule, dtype, settings):
 @pytest.fixture
 def broken_kernel(monkeypatch):
     """A kernel that no compiler takes, and no lock that Theano's own failure left behind afterwards."""
-    monkeypatch.setattr(lstm_op, 'KERNEL', lstm_op.KERNEL + '\n#error "not here"\n')
+    monkeypatch.setattr(kernel, 'KERNEL', kernel.KERNEL + '\n#error "not here"\n')
     yield
     while theano.gof.compilelock.get_lock.n_lock:
         theano.gof.compilelock.release_lock()
@@ -749,9 +753,9 @@ def test_refused_kernel_does_not_keep_other_processes_from_compiling(branches, r
 
 
 def test_without_compiler_theano_scan_is_used():
-    assert CharLSTM()._layers is lstm_op
+    assert CharLSTM()._ops is kernel
     with theano.change_flags(cxx=''):
-        assert CharLSTM()._layers is ScanLayers
+        assert CharLSTM()._ops is Scan
 
 
 USED = ('take_columns add_columns all_below sum_of_squares matmul lstm_forward lstm_backward cross_entropy '
@@ -762,14 +766,15 @@ USED = ('take_columns add_columns all_below sum_of_squares matmul lstm_forward l
 @pytest.mark.parametrize('compiler', ['gcc -x c -std=c11', 'gcc -x c -std=gnu11', 'g++ -x c++ -std=c++11'])
 def test_kernel_compiles_without_warnings(compiler, real, tmp_path):
     """Also as Apple's clang compiles it, without OpenMP, and for processors of less width than this one's."""
-    source = '#include "lstm_op.c"\nvoid (*used[])(void) = {{{}}};\n'.format(
+    files = ''.join('#include "{}.c"\n'.format(name) for name in ('products', 'layer', 'characters', 'sampling'))
+    source = files + 'void (*used[])(void) = {{{}}};\n'.format(
         ', '.join('(void (*)(void)){}'.format(name) for name in USED.split()))
     processors = ['-march=native']
     if platform.machine() == 'x86_64':
-        processors += [flags + ' -fopenmp' * lstm_op._KernelOp._openmp() for flags in ('-mavx2 -mfma', '-msse2')]
+        processors += [flags + ' -fopenmp' * kernel._KernelOp._openmp() for flags in ('-mavx2 -mfma', '-msse2')]
     for processor in processors:
         command = '{} -O1 -DREAL={} {} -Wall -Wextra -Wno-unused-function -Wno-psabi -I{} -c -o x.o -'.format(
-            compiler, real, processor, ROOT)
+            compiler, real, processor, ROOT / 'engine')
         result = subprocess.run(command.split(), input=source, encoding='utf-8', cwd=str(tmp_path),
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert (result.returncode, result.stdout) == (0, ''), command
@@ -779,7 +784,7 @@ def test_kernel_compiles_without_warnings(compiler, real, tmp_path):
 
 def in_process(call, **environment):
     """Start a process that calls a function of this file, given as text."""
-    code = 'import sys; sys.path[:0] = {!r}; import test_lstm_op; test_lstm_op.{}'.format(
+    code = 'import sys; sys.path[:0] = {!r}; import test_kernel; test_kernel.{}'.format(
         [str(ROOT), str(ROOT / 'tests')], call)
     return subprocess.Popen([sys.executable, '-c', code], encoding='utf-8', env=dict(os.environ, **environment),
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -830,14 +835,15 @@ def test_any_number_of_threads_gives_the_same_numbers_and_the_same_bits_each_tim
 def test_versions_follow_all_code(old, tmp_path):
     """Else a compiled module of before would run after a change: of the C file, of the Op, of what is between them."""
     assert all(isinstance(v, tuple) and v and all(type(n) is int for n in v) for v in versions())
-    sources = {name: (ROOT / name).read_text() for name in ('lstm_op.py', 'lstm_op.c')}
+    sources = {path.name: path.read_text() for path in (ROOT / 'engine').glob('*.c')}
+    sources['kernel.py'] = (ROOT / 'engine' / 'kernel.py').read_text()
     assert any(old in source for source in sources.values())
     for name, source in sources.items():
         (tmp_path / name).write_text(source.replace(old, old.replace('(', '( ').replace('=', '= ')))
-    spec = importlib.util.spec_from_file_location('changed', str(tmp_path / 'lstm_op.py'))
+    spec = importlib.util.spec_from_file_location('changed', str(tmp_path / 'kernel.py'))
     changed = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(changed)
-    assert changed.LSTM('float32').c_code_cache_version() != lstm_op.LSTM('float32').c_code_cache_version()
+    assert changed.LSTM('float32').c_code_cache_version() != kernel.LSTM('float32').c_code_cache_version()
 
 
 def compile_model():
@@ -858,7 +864,7 @@ def test_a_second_process_compiles_nothing():
 
 def sample_nothing():
     values = sample_inputs(np.random.default_rng(1), 'float32', 2, 3, 0, 11, 7, 4)
-    print(isinstance(failure(lstm_op.Sample('float32'), values), (type(None), ValueError)))
+    print(isinstance(failure(kernel.Sample('float32'), values), (type(None), ValueError)))
 
 
 def test_sampling_no_text_does_not_crash():

@@ -1,0 +1,428 @@
+"""The LSTM on the CPU: Theano Ops around the C kernel in the .c files beside this one.
+
+The five functions at the end, and `sample`, are what charlstm.py composes its
+network from; the five have their namesakes in its class Scan, which give the
+same numbers with theano.scan.
+
+Sizes: T steps, B sequences, H units, N = T*B characters, V characters in the
+vocabulary; "4H" is the gates f, i, o, g side by side.
+"""
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from engine import reference
+from engine.sampling import continue_texts
+from engine.theano_setup import theano, tt
+
+gof = theano.gof
+DisconnectedType, disconnected_type = theano.gradient.DisconnectedType, theano.gradient.disconnected_type
+
+HERE = Path(__file__).resolve().parent
+SOURCE = Path(__file__).read_text(encoding='utf-8')
+KERNEL = '\n'.join((HERE / (name + '.c')).read_text(encoding='utf-8')
+                   for name in ('products', 'layer', 'characters', 'sampling', 'glue'))
+INDICES = ('int32', 1)     # the kind of input or output that numbers characters; see _KernelOp
+
+
+# ---------------------------------------------------------------- what all Ops share
+
+class _KernelOp(gof.Op):
+    """An Op that calls the kernel for one dtype, 'float32' or 'float64'.
+
+    A subclass says which kinds of inputs it `takes` and of outputs it `gives`: a
+    number of dimensions (None: any), of its own dtype, or (dtype, number). In C it
+    says `sizes`, declarations from the inputs x[0], x[1], ...; `fits`, whether their
+    shapes agree; `shapes`, the outputs' (type, ndim, three dimensions); `call`,
+    which fills the outputs, named {0}, {1}, ..., and returns 0, or -1 when out of
+    memory, after statements `before`. In Python it says `compute`, the outputs
+    from the inputs in NumPy, against which the C code is tested.
+    """
+    __props__ = ('dtype',)
+    before = ''
+    strided = False            # whether the call takes inputs of any strides
+    destroy_map = {}           # as Theano has it: by number of an output, a list with the input that it overwrites
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+
+    def _kind(self, kind):
+        """(dtype, number of dimensions) of an entry of takes or gives."""
+        return kind if isinstance(kind, tuple) else (self.dtype, kind)
+
+    def make_node(self, *inputs):
+        """Raises TypeError where an input's dtype or number of dimensions is another than it takes."""
+        inputs = [tt.as_tensor_variable(v) for v in inputs]
+        for k, (v, kind) in enumerate(zip(inputs, self.takes)):
+            dtype, ndim = self._kind(kind)
+            if v.dtype != dtype or ndim not in (None, v.ndim):
+                raise TypeError(f'{type(self).__name__}: input {k} is {v.dtype} with {v.ndim} dimensions; '
+                                f'expected {dtype} with {ndim}')
+        outputs = [tt.TensorType(dtype, [False] * ndim)() for dtype, ndim in map(self._kind, self.gives)]
+        return gof.Apply(self, inputs, outputs)
+
+    def perform(self, node, inputs, outputs):
+        for output, value, variable in zip(outputs, self.compute(*inputs), node.outputs):
+            output[0] = np.asarray(value, variable.dtype)
+
+    def c_support_code(self):
+        real = {'float32': 'float', 'float64': 'double'}[self.dtype]
+        return f'#define REAL {real}\n' + KERNEL
+
+    def c_headers(self):
+        return ['<omp.h>'] if self._openmp() else []
+
+    def c_compile_args(self):
+        # Vector types as arguments of inlined functions: GCC notes that their ABI once changed.
+        return ['-Wno-psabi', '-Wno-unused-function'] + ['-fopenmp'] * self._openmp()
+
+    @staticmethod
+    def _openmp():
+        return theano.config.cxx != '' and os.uname().sysname != 'Darwin'    # Apple's clang has no OpenMP
+
+    def c_code_cache_version(self):
+        return (zlib.crc32((KERNEL + SOURCE).encode()),)
+
+    def c_code(self, node, name, inputs, outputs, sub):
+        made = ' || '.join(
+            'overwrite(&{}, x[{}])'.format(out, *self.destroy_map[k]) if k in self.destroy_map
+            else f'output(&{out}, {shape})' for k, (out, shape) in enumerate(zip(outputs, self.shapes)))
+        return '''{{
+            PyArrayObject *given[] = {{{inputs}}}, *x[{n}] = {{NULL}};
+            int failed = 1;
+            if ({take}({n}, given, x)) {{}}
+            else {{
+                {sizes}
+                if (!({fits})) PyErr_SetString(PyExc_ValueError, "{op}: the shapes of its inputs do not fit");
+                else if (!({made})) {{
+                    {before}
+                    failed = {call};
+                    if (failed) PyErr_NoMemory();
+                }}
+            }}
+            for (int i = 0; i < {n}; i++) Py_XDECREF(x[i]);
+            if (failed) {fail}
+        }}'''.format(
+            inputs=', '.join(inputs), n=len(inputs), op=type(self).__name__, fail=sub['fail'], made=made,
+            take='as_they_are' if self.strided else 'in_c_order', sizes=self.sizes, fits=self.fits,
+            before=self.before.format(*outputs), call=self.call.format(*outputs))
+
+
+def _no_gradient(output_gradients):
+    """A Disconnected gradient stands for zeros; True where all are."""
+    return all(isinstance(g.type, DisconnectedType) for g in output_gradients)
+
+
+# ---------------------------------------------------------------- products and the embedding
+
+class Product(_KernelOp):
+    """The matrix product of a (M,K) and b (K,N), each of any strides: (M,N)."""
+    takes, gives = (2, 2), (2,)
+    strided = True
+    sizes = 'const long M = DIM(0, 0), K = DIM(0, 1), N = DIM(1, 1);'
+    fits = 'DIM(1, 0) == K'
+    shapes = ('PyArray_TYPE(x[0]), 2, M, N, 0',)
+    call = ('matmul(M, N, K, REALS(x[0]), STEP(0, 0), STEP(0, 1), REALS(x[1]), STEP(1, 0), STEP(1, 1), '
+            'REALS({0}), N, 0, threads())')
+
+    def compute(self, a, b):
+        return [np.dot(a, b)]
+
+    def infer_shape(self, node, shapes):
+        return [(shapes[0][0], shapes[1][1])]
+
+    def L_op(self, inputs, outputs, gradients):
+        (a, b), (d,) = inputs, gradients
+        # b is the transpose of some weights, so its gradient is computed as that of the weights: their
+        # memory is then in order, and the update of the weights walks straight through it.
+        return [self(d, b.T), self(d.T, a).T]
+
+
+class SumOfSquares(_KernelOp):
+    """The sum of the squares of all numbers in an array: 0-d."""
+    takes, gives = (None,), (0,)
+    sizes = 'const long N = (long)PyArray_SIZE(x[0]);'
+    fits = '1'
+    shapes = ('PyArray_TYPE(x[0]), 0, 0, 0, 0',)
+    call = 'sum_of_squares(N, REALS(x[0]), REALS({0}))'
+
+    def compute(self, v):
+        return [np.square(v, dtype=np.float64).sum()]
+
+    def infer_shape(self, node, shapes):
+        return [()]
+
+
+class TakeColumns(_KernelOp):
+    """The columns `index` int (N,) of U (D,V), one a row: (N,D)."""
+    takes, gives = (2, INDICES), (2,)
+    sizes = 'const long D = DIM(0, 0), V = DIM(0, 1), N = DIM(1, 0);'
+    fits = 'all_below(V, N, INTS(x[1]))'
+    shapes = ('PyArray_TYPE(x[0]), 2, N, D, 0',)
+    call = 'take_columns(N, V, D, REALS(x[0]), INTS(x[1]), REALS({0}), threads())'
+
+    def compute(self, U, index):
+        return [U.T[index]]
+
+    def infer_shape(self, node, shapes):
+        return [(shapes[1][0], shapes[0][0])]
+
+    def L_op(self, inputs, outputs, gradients):
+        (U, index), (d,) = inputs, gradients
+        return [AddColumns(self.dtype)(U, index, d), disconnected_type()]
+
+    def connection_pattern(self, node):
+        return [[True], [False]]
+
+
+class AddColumns(_KernelOp):
+    """The gradient of TakeColumns: rows d (N,D) added into zeros like U (D,V), each into column index[n]."""
+    takes, gives = (2, INDICES, 2), (2,)
+    sizes = 'const long D = DIM(0, 0), V = DIM(0, 1), N = DIM(1, 0);'
+    fits = 'DIM(2, 0) == N && DIM(2, 1) == D && all_below(V, N, INTS(x[1]))'
+    shapes = ('PyArray_TYPE(x[0]), 2, D, V, 0',)
+    call = 'add_columns(N, V, D, INTS(x[1]), REALS(x[2]), REALS({0}), threads())'
+
+    def compute(self, U, index, d):
+        dU = np.zeros(U.shape, self.dtype)
+        np.add.at(dU.T, index, d)
+        return [dU]
+
+    def infer_shape(self, node, shapes):
+        return [shapes[0]]
+
+
+# ---------------------------------------------------------------- the layer
+
+class _LayerOp(_KernelOp):
+    """What LSTM and LSTMGradient share.
+
+    truncate: the gradient flows through the last so many steps, -1: all.
+    in_place: whether the largest output overwrites the input of its shape;
+    Theano sees to it where nothing else needs that input.
+    """
+    __props__ = ('dtype', 'truncate', 'in_place')
+
+    def __init__(self, dtype, truncate=-1, in_place=False):
+        super().__init__(dtype)
+        self.truncate, self.in_place = truncate, in_place
+        if in_place:
+            self.destroy_map = self.overwrites
+
+    def gates_or_new(self, gates):
+        """Memory for gates in NumPy, as the C code has it."""
+        return gates if self.in_place else np.empty_like(gates)
+
+
+class LSTM(_LayerOp):
+    """A layer over whole sequences.
+
+    Inputs: pre-activations a_x (T,B,4H), without the bias; W (4,H,H); b (4,H);
+    h0, C0 (B,H), the states before the first step. Outputs: h (T,B,H); C
+    (T,B,H); the gates after their sigmoid or tanh (T,B,4H); the states after
+    the last step (B,H), h and C, in memory of their own: a function gives away
+    that of what it returns, and with views of all steps it would be theirs. The
+    gradient goes through the first h to a_x, W and b alone; the states before
+    are constants to it.
+    """
+    takes, gives = (3, 3, 2, 2, 2), (3, 3, 3, 2, 2)
+    overwrites = {2: [0]}                      # a_x by the gates
+    sizes = 'const long T = DIM(0, 0), B = DIM(0, 1), H = DIM(1, 1);'
+    fits = ('DIM(0, 2) == 4 * H && DIM(1, 0) == 4 && DIM(1, 2) == H && DIM(2, 0) == 4 && DIM(2, 1) == H '
+            '&& DIM(3, 0) == B && DIM(3, 1) == H && DIM(4, 0) == B && DIM(4, 1) == H')
+    shapes = tuple('PyArray_TYPE(x[0]), ' + shape
+                   for shape in ('3, T, B, H', '3, T, B, H', '3, T, B, 4 * H', '2, B, H, 0', '2, B, H, 0'))
+    call = ('lstm_forward(T, B, H, REALS(x[0]), REALS(x[1]), REALS(x[2]), REALS(x[3]), REALS(x[4]), '
+            'REALS({2}), REALS({1}), REALS({0}), REALS({3}), REALS({4}), threads())')
+
+    def compute(self, a_x, W, b, h0, C0):
+        return reference.layer(a_x, W, b, h0, C0, self.gates_or_new(a_x))
+
+    def infer_shape(self, node, shapes):
+        (steps, batch, H4), (_, H, _) = shapes[:2]
+        return [(steps, batch, H), (steps, batch, H), (steps, batch, H4), (batch, H), (batch, H)]
+
+    def connection_pattern(self, node):
+        return [[True] * 3 + [False] * 2] * 3 + [[False] * 5] * 2
+
+    def L_op(self, inputs, outputs, gradients):
+        a_x, W, b, h0, C0 = inputs
+        h, C, gates = outputs[:3]
+        if not _no_gradient(gradients[1:]):
+            raise NotImplementedError('the gradient through C or the gates of LSTM: only that through h is there')
+        if _no_gradient(gradients):
+            return [disconnected_type() for _ in inputs]
+        da, dW, db = LSTMGradient(self.dtype, self.truncate)(gradients[0], W, h, C, gates, h0, C0)
+        return [da, dW, db, disconnected_type(), disconnected_type()]
+
+
+class LSTMGradient(_LayerOp):
+    """The gradient of LSTM: dh (T,B,H) and what LSTM took and gave to da_x (T,B,4H), dW (4,H,H), db (4,H)."""
+    takes, gives = (3, 3, 3, 3, 3, 2, 2), (3, 3, 2)
+    overwrites = {0: [4]}                      # the gates by da_x
+    fits = ('DIM(1, 0) == 4 && DIM(1, 1) == H && DIM(1, 2) == H '
+            '&& DIM(2, 0) == T && DIM(2, 1) == B && DIM(2, 2) == H '
+            '&& DIM(3, 0) == T && DIM(3, 1) == B && DIM(3, 2) == H '
+            '&& DIM(4, 0) == T && DIM(4, 1) == B && DIM(4, 2) == 4 * H '
+            '&& DIM(5, 0) == B && DIM(5, 1) == H && DIM(6, 0) == B && DIM(6, 1) == H')
+    shapes = ('PyArray_TYPE(x[0]), 3, T, B, 4 * H', 'PyArray_TYPE(x[0]), 3, 4, H, H', 'PyArray_TYPE(x[0]), 2, 4, H, 0')
+    call = ('lstm_backward(T, B, H, first, REALS(x[1]), REALS(x[4]), REALS(x[3]), REALS(x[2]), REALS(x[5]), '
+            'REALS(x[6]), REALS(x[0]), REALS({0}), REALS({1}), REALS({2}), threads())')
+
+    @property
+    def sizes(self):
+        return ('const long T = DIM(0, 0), B = DIM(0, 1), H = DIM(0, 2), '
+                f'depth = {self.truncate}, first = depth < 0 || depth > T ? 0 : T - depth;')
+
+    def compute(self, dh, W, h, C, gates, h0, C0):
+        return reference.layer_gradient(dh, W, h, C, gates, h0, C0, self.truncate, self.gates_or_new(gates))
+
+    def infer_shape(self, node, shapes):
+        return [shapes[4], shapes[1], shapes[1][:2]]
+
+
+@gof.local_optimizer([LSTM, LSTMGradient], inplace=True)
+def _in_place(node):
+    """The same node in place, where it is not; Theano takes it back where something else needs the input."""
+    if isinstance(node.op, _LayerOp) and not node.op.in_place:
+        return type(node.op)(node.op.dtype, node.op.truncate, in_place=True)(*node.inputs, return_list=True)
+
+
+# After all that changes the graph (up to 50), before Theano's own elementwise operations in place (75);
+# once, also where this module is loaded again.
+if 'charlstm_in_place' not in theano.compile.optdb.__db__:
+    theano.compile.optdb.register('charlstm_in_place', gof.TopoOptimizer(
+        _in_place, failure_callback=gof.TopoOptimizer.warn_inplace), 70, 'fast_run', 'inplace')
+
+
+# ---------------------------------------------------------------- softmax with its cost
+
+class SoftmaxCrossEntropy(_KernelOp):
+    """Costs -log softmax(scores + c)[y], in nats, of scores (N,V), bias c (V,), targets y int (N,).
+
+    Outputs: costs (N,); the most probable characters, int (N,); probabilities (N,V).
+    """
+    takes, gives = (2, 1, INDICES), (1, INDICES, 2)
+    sizes = 'const long N = DIM(0, 0), V = DIM(0, 1);'
+    fits = 'DIM(1, 0) == V && DIM(2, 0) == N && all_below(V, N, INTS(x[2]))'
+    shapes = ('PyArray_TYPE(x[0]), 1, N, 0, 0', 'NPY_INT32, 1, N, 0, 0', 'PyArray_TYPE(x[0]), 2, N, V, 0')
+    call = ('cross_entropy(N, V, REALS(x[0]), REALS(x[1]), INTS(x[2]), REALS({0}), INTS({1}), REALS({2}), '
+            'threads())')
+
+    def compute(self, scores, c, y):
+        a = scores + c
+        a = a - a.max(axis=1, keepdims=True)
+        total = np.exp(a).sum(axis=1, keepdims=True)
+        return [np.log(total[:, 0]) - a[np.arange(len(y)), y], a.argmax(axis=1), np.exp(a) / total]
+
+    def infer_shape(self, node, shapes):
+        return [shapes[2], shapes[2], shapes[0]]
+
+    def connection_pattern(self, node):
+        return [[True, False, True], [True, False, True], [False] * 3]
+
+    def L_op(self, inputs, outputs, gradients):
+        if not _no_gradient(gradients[1:]):
+            raise NotImplementedError('the gradient through the probabilities: only that through the costs is there')
+        dscores, dc = SoftmaxCrossEntropyGradient(self.dtype)(gradients[0], outputs[2], inputs[2])
+        return [dscores, dc, disconnected_type()]
+
+
+class SoftmaxCrossEntropyGradient(_KernelOp):
+    """The gradient of SoftmaxCrossEntropy: dcosts (N,), probabilities (N,V), y int (N,) to dscores (N,V), dc (V,)."""
+    takes, gives = (1, 2, INDICES), (2, 1)
+    sizes = 'const long N = DIM(1, 0), V = DIM(1, 1);'
+    fits = 'DIM(0, 0) == N && DIM(2, 0) == N && all_below(V, N, INTS(x[2]))'
+    shapes = ('PyArray_TYPE(x[1]), 2, N, V, 0', 'PyArray_TYPE(x[1]), 1, V, 0, 0')
+    call = 'cross_entropy_gradient(N, V, REALS(x[0]), REALS(x[1]), INTS(x[2]), REALS({0}), REALS({1}))'
+
+    def compute(self, dcosts, probabilities, y):
+        dscores = probabilities.copy()
+        dscores[np.arange(len(y)), y] -= 1
+        dscores *= dcosts[:, None]
+        return [dscores, dscores.sum(axis=0)]
+
+    def infer_shape(self, node, shapes):
+        return [shapes[1], (shapes[1][1],)]
+
+
+# ---------------------------------------------------------------- sampling
+
+class Sample(_KernelOp):
+    """Continuations of texts, character after character without a return to Python.
+
+    Inputs: given, int (m,B), the texts' characters so far, of which none has
+    been read; bits (n,B), int64 from 0 to 2^53 - 1, a number for each character
+    to draw, or of shape (0,B) to take the most probable; n, a 0-d int64; choice
+    (3,): temperature, top_k and top_p; the states h1, C1 (B,H1), h2, C2
+    (B,H2) before given; the eight parameters, U1 as (V,4H1). Outputs: the texts,
+    int (m+n,B), and the states after all characters but the last.
+    """
+    takes = (('int32', 2), ('int64', 2), ('int64', 0), 1, 2, 2, 2, 2, 2, 3, 2, 3, 3, 2, 2, 1)
+    gives = (('int32', 2), 2, 2, 2, 2)
+    sizes = ('const long M = DIM(0, 0), B = DIM(0, 1), N = (long)*(int64_t *)PyArray_DATA(x[2]), '
+             'H1 = DIM(4, 1), H2 = DIM(6, 1), V = DIM(15, 0);')
+    fits = ('M > 0 && N >= 0 && DIM(1, 1) == B && (DIM(1, 0) == N || DIM(1, 0) == 0) && all_below(V, M * B, INTS(x[0])) '
+            '&& DIM(3, 0) == 3 '
+            '&& DIM(4, 0) == B && DIM(5, 0) == B && DIM(6, 0) == B && DIM(7, 0) == B '
+            '&& DIM(5, 1) == H1 && DIM(7, 1) == H2 '
+            '&& DIM(8, 0) == V && DIM(8, 1) == 4 * H1 && DIM(9, 0) == 4 && DIM(9, 1) == H1 && DIM(9, 2) == H1 '
+            '&& DIM(10, 0) == 4 && DIM(10, 1) == H1 && DIM(11, 0) == 4 && DIM(11, 1) == H2 && DIM(11, 2) == H1 '
+            '&& DIM(12, 0) == 4 && DIM(12, 1) == H2 && DIM(12, 2) == H2 && DIM(13, 0) == 4 && DIM(13, 1) == H2 '
+            '&& DIM(14, 0) == V && DIM(14, 1) == H2')
+    shapes = ('NPY_INT32, 2, M + N, B, 0',) + tuple(
+        f'PyArray_TYPE(x[{k}]), 2, B, {H}, 0' for k, H in ((4, 'H1'), (5, 'H1'), (6, 'H2'), (7, 'H2')))
+    before = """
+        const REAL *choice = REALS(x[3]);
+        memcpy(INTS({0}), INTS(x[0]), M * B * sizeof(int32_t));
+        memcpy(REALS({1}), REALS(x[4]), B * H1 * sizeof(REAL));
+        memcpy(REALS({2}), REALS(x[5]), B * H1 * sizeof(REAL));
+        memcpy(REALS({3}), REALS(x[6]), B * H2 * sizeof(REAL));
+        memcpy(REALS({4}), REALS(x[7]), B * H2 * sizeof(REAL));
+        sampling p = {{V, H1, H2, B, M, M + N, REALS(x[8]), REALS(x[9]), REALS(x[10]), REALS(x[11]), REALS(x[12]),
+                      REALS(x[13]), REALS(x[14]), REALS(x[15]), DIM(1, 0) ? (int64_t *)PyArray_DATA(x[1]) : NULL,
+                      INTS({0}), choice[0], (long)choice[1], choice[2], REALS({1}), REALS({2}), REALS({3}), REALS({4}),
+                      NULL, NULL, NULL, NULL}};"""
+    call = 'sample(&p, threads())'
+
+    def compute(self, given, bits, n, choice, h1, C1, h2, C2, U1, W1, b1, U2, W2, b2, V, c):
+        def predict(x, h1, C1, h2, C2):
+            for row in x:
+                h1, C1 = reference.step(U1[row], W1, b1, h1, C1)
+                h2, C2 = reference.step(h1.dot(U2.reshape(-1, U2.shape[2]).T), W2, b2, h2, C2)
+            scores = h2.dot(V.T) + c                                              # (B, V)
+            p = np.exp(scores - scores.max(axis=1, keepdims=True))
+            return p / p.sum(axis=1, keepdims=True), h1, C1, h2, C2
+        return continue_texts(predict, given, bits, int(n), choice, h1, C1, h2, C2)
+
+
+# ---------------------------------------------------------------- what charlstm.py composes its network from
+
+def columns(U, b, x):
+    return TakeColumns(U.dtype)(U.reshape((-1, U.shape[2])), x)
+
+
+def product(a, B, b=None):
+    return Product(a.dtype)(a, B)
+
+
+def layer(a_x, W, b, state, truncate):
+    h, _, _, h_end, C_end = LSTM(a_x.dtype, truncate)(a_x, W, b, *state)
+    return h, (h_end, C_end)
+
+
+def cross_entropy(scores, c, y):
+    costs, best, p = SoftmaxCrossEntropy(scores.dtype)(scores, c, y.flatten())
+    return costs.reshape(y.shape), best.reshape(y.shape), p
+
+
+def sum_of_squares(v):
+    return SumOfSquares(v.dtype)(v)
+
+
+def sample(given, bits, n, choice, states, p):
+    """The outputs of Sample for the parameters p, by name."""
+    U1 = p['U1'].reshape((-1, p['U1'].shape[2])).T                                # (V, 4H1)
+    return Sample(U1.dtype)(given, bits, n, choice, *states, U1, *[p[name] for name in 'W1 b1 U2 W2 b2 V c'.split()])

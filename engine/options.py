@@ -1,0 +1,81 @@
+"""The options of a command line: as rows of a table, checked, and joined with those of a run that goes on."""
+import argparse
+import math
+import os
+
+CHANGEABLE = ('epochs', 'save_every', 'patience')              # what a resumed run may have otherwise
+NOT_STORED = ('resume', 'overwrite', 'init', 'output_dir')     # of one start of a run, and no part of it
+
+
+def add(group, rows, suppress=False):
+    """Add rows (name, kind, default, help) of options to an argparse group.
+
+    kind: int, float, bool for a flag, a tuple of choices, or how a string is named in
+    the help. suppress: what is not given is left out of what is parsed, instead of
+    set to its default.
+    """
+    for name, kind, default, text in rows:
+        value = argparse.SUPPRESS if suppress else default
+        text += '' if default is None or default == '' or kind is bool else f' (default: {default})'
+        if kind is bool:
+            group.add_argument('--' + name, action='store_true', default=value, help=text)
+        elif isinstance(kind, tuple):
+            group.add_argument('--' + name, choices=kind, default=value, help=text)
+        else:
+            metavar = {int: 'N', float: 'X'}.get(kind, kind)
+            group.add_argument('--' + name, type=str if metavar is kind else kind, default=value, metavar=metavar,
+                               help=text)
+
+
+def spelled(name):
+    """An option as it is typed."""
+    return '--' + name.replace('_', '-')
+
+
+def stored(options):
+    """What a checkpoint keeps of options, a dict."""
+    return {name: value for name, value in options.items() if name not in NOT_STORED}
+
+
+def join(defaults, progress, given):
+    """All options by name: defaults, then those of the run that goes on, then those given; progress: its, or None.
+
+    Raises ValueError for an option that contradicts that run.
+    """
+    if progress is None:
+        return {**defaults, **given}
+    path, before = given['resume'], {**defaults, **progress['options']}
+    folder = os.path.dirname(os.path.abspath(path))
+    if given.get('init'):
+        raise ValueError('--init and --resume are both given: expected one of them')
+    if os.path.realpath(given.get('output_dir', folder)) != os.path.realpath(folder):
+        raise ValueError(f'--output-dir is {given["output_dir"]}, but a run goes on in the folder of {path}')
+    for name, value in stored(given).items():
+        if name not in CHANGEABLE + ('input',) and value != before.get(name):
+            raise ValueError(
+                f'{spelled(name)} is {value}, but the run in {path} had {before.get(name)}; only '
+                f'{", ".join(map(spelled, CHANGEABLE))} may change when a run goes on')
+    return {**before, **given, 'output_dir': folder}
+
+
+def check(options):
+    """Raise ValueError for what the class does not check itself; options by name."""
+    for name, least in (('epochs', 1), ('valid_every', 1), ('save_every', 1), ('lrate_decay_epoch', 1),
+                        ('plateau', 0), ('patience', 0)):
+        if options[name] < least:
+            raise ValueError(f'{spelled(name)} is {options[name]}: expected at least {least}')
+    if not 0 < options['lrate_decay'] <= 1:
+        raise ValueError(f'--lrate-decay is {options["lrate_decay"]}: expected a number above 0, at most 1')
+    if not 1 < options['plateau_factor'] < math.inf:
+        raise ValueError(f'--plateau-factor is {options["plateau_factor"]}: expected a number above 1')
+    run = options['run']
+    if not run or os.path.basename(run) != run or '\0' in run:
+        raise ValueError(f'the run name {run!r} is part of file names: expected no path separators in it')
+
+
+def summary(options):
+    """A few lines for a person: what the run learns with; options by name."""
+    schedule = ('lrate', 'plateau', 'plateau_factor') if options['plateau'] else (
+        'lrate', 'lrate_decay', 'lrate_decay_epoch')
+    rows = schedule, ('drate', 'eps', 'grad_clip', 'dropout', 'l1', 'l2', 'bptt_maxdepth', 'random_seed')
+    return '\n'.join(', '.join(f'{name.replace("_", "-")} {options[name]}' for name in names) for names in rows)

@@ -1,0 +1,88 @@
+"""How far a run is, and what its costs lead to: the rate, the best epoch, patience, and when it is over."""
+import dataclasses
+import math
+
+
+@dataclasses.dataclass
+class Schedule:
+    """All that a run must know to go on, beside the model; a checkpoint holds it as its progress.
+
+    options: the run's, by name, of which it heeds epochs, save_every, patience, lrate,
+    lrate_decay, lrate_decay_epoch, plateau and plateau_factor.
+    """
+    options: dict
+    epoch: int = 0               # whole epochs that were read,
+    batch: int = 0               # and batches of the next one,
+    cost_sum: float = 0.0        # with the sum of their characters' costs
+    characters: int = 0          # and the number of these
+    rate: float = None
+    mean_cost: float = None      # running mean over about 100 steps
+    best_cost: float = None      # of validation, after best_epoch
+    best_epoch: int = 0
+    stale: int = 0               # epochs since
+
+    @classmethod
+    def resumed(cls, options, progress):
+        """Where a checkpoint's progress is, with the options of now."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        return cls(**dict({name: value for name, value in progress.items() if name in names}, options=options))
+
+    def progress(self, **more):
+        """What a checkpoint keeps."""
+        return dict(dataclasses.asdict(self), **more)
+
+    @property
+    def out_of_patience(self):
+        return 0 < self.options['patience'] <= self.stale
+
+    @property
+    def finished(self):
+        return self.epoch >= self.options['epochs'] or self.out_of_patience
+
+    @property
+    def due(self):
+        """Whether the epoch that just ended gets a checkpoint and a sample."""
+        return self.epoch % self.options['save_every'] == 0 or self.finished
+
+    def begin_epoch(self):
+        """The learning rate of the epoch that begins or goes on; that of the plateau rule changes in judge."""
+        if not self.options['plateau']:
+            past = max(0, self.epoch + 1 - self.options['lrate_decay_epoch'] + 1)
+            self.rate = self.options['lrate'] * self.options['lrate_decay'] ** past
+        elif self.rate is None:
+            self.rate = self.options['lrate']
+        return self.rate
+
+    def learned(self, cost, characters):
+        """Count a step. Raises ValueError for a cost that is not finite or three times its running mean."""
+        mean = self.mean_cost
+        if not math.isfinite(cost) or (mean is not None and cost > 3 * mean):
+            before = 'nothing' if mean is None else f'{mean:.4g}'
+            raise ValueError(f'the cost jumped from about {before} to {cost:.4g} in epoch {self.epoch + 1}: stopped; a '
+                             'smaller --lrate or a --grad-clip of 5 prevents that')
+        self.mean_cost = cost if mean is None else 0.99 * mean + 0.01 * cost
+        self.batch += 1
+        self.cost_sum += cost * characters
+        self.characters += characters
+
+    def end_epoch(self):
+        """Count an epoch. Returns its mean training cost."""
+        cost = self.cost_sum / self.characters
+        self.epoch, self.batch, self.cost_sum, self.characters = self.epoch + 1, 0, 0.0, 0
+        return cost
+
+    def judge(self, valid_cost):
+        """Take in a validation cost. Returns whether to go back to the best parameters, at the smaller rate that is set.
+
+        nan, where there is no validation text, is no judgement.
+        """
+        if math.isnan(valid_cost):
+            return False
+        if self.best_cost is None or valid_cost < self.best_cost:
+            self.best_cost, self.best_epoch, self.stale = valid_cost, self.epoch, 0
+            return False
+        self.stale += 1
+        if self.options['plateau'] and self.stale % self.options['plateau'] == 0:
+            self.rate /= self.options['plateau_factor']
+            return True
+        return False

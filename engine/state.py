@@ -1,0 +1,204 @@
+"""What a model is between two steps: its text, vocabulary, parameters and states, in memory and in checkpoints."""
+import os
+import sys
+
+import numpy as np
+
+from engine import checkpoint
+from engine.parameters import carry_over, read_parameters, read_run, run_arrays, units
+from engine.terminal import warn
+from engine.text import Text, shown
+from engine.theano_setup import theano
+
+
+def read_checkpoint(path):
+    """Read and check a checkpoint.
+
+    Returns parameters (name to array, in floatX) and uchar (V,). Raises
+    OSError when the file cannot be read, ValueError when it is no checkpoint.
+    """
+    return read_parameters(path, theano.config.floatX)
+
+
+class State:
+    """The state of a CharLSTM, which adds what is computed with it.
+
+    Attributes: those that CharLSTM lists; _text, a Text once prepared; _averages,
+    RMSprop's, as shared variables by name of a parameter; and _carried, the states that
+    training goes on from, four arrays (B,H), or None.
+    """
+
+    def __init__(self, random_seed):
+        self.random = np.random.default_rng(random_seed)
+        self.uchar = self.batch_size = self.dyn_lrate = None
+        self.X, self.Y, self.n_batches = {}, {}, {}
+        self.p, self.lp, self._averages = {}, {}, {}
+        self._functions = {}           # compiled, by name, for parameters of these shapes
+        self._text = None
+        self.reset_states()
+
+    # ---- the text
+
+    def prepare_input(self, filepath, ratio_valid=0.30, batch_size=50, seq_length=50, verbose=True,
+                      encoding='utf-8', stateful=False):
+        """Read a text and cut it into batches.
+
+        The text is cut into consecutive sequences of seq_length characters (a
+        last partial one is dropped), which give seq_length - 1 inputs and as
+        many targets. Of n sequences the first round((1 - ratio_valid) n) are
+        for training, the others for validation; consecutive ones fill the
+        batches, and those that fill none are dropped.
+
+        With stateful, the rows of a batch are batch_size long pieces of the
+        training text (or of the validation text) that go on from batch to batch:
+        T = seq_length, the last batch may be shorter, and every character is
+        predicted. Training and validate then carry the states along.
+
+        Sets uchar, batch_size, X, Y and n_batches: X['train'][i] are the inputs
+        and Y['train'][i] the targets of the i-th batch, int32 (T,B) with T =
+        seq_length - 1. Where the object has parameters that know all
+        characters of the text, uchar stays theirs; where one is unknown to
+        them they are dropped, with a warning.
+
+        Raises OSError when the file cannot be read; ValueError for arguments
+        out of range, a wrong encoding, or a text too short for one batch.
+        """
+        text = Text(filepath, ratio_valid, batch_size, seq_length, encoding, stateful, progress=verbose)
+        if self.p and self.uchar is None and self._V() == len(text.uchar):   # set up by char_dim, for this text
+            self.uchar = text.uchar
+        if self.p:
+            unknown = set(text.uchar) - set([] if self.uchar is None else self.uchar)
+            if unknown:
+                warn(f'the parameters do not know {shown(unknown)} of {filepath} and were dropped; model_setup makes '
+                     'new ones')
+                self._set_parameters({}, text.uchar)
+            else:
+                text.renumber(self.uchar)
+        self._set_text(text)
+        self.reset_states()
+        self._warn_if_truncated()
+        if verbose:
+            print(text.summary())
+
+    def _set_text(self, text):
+        self._text, self.uchar, self.batch_size = text, text.uchar, text.batch_size
+        self.X, self.Y, self.n_batches = text.X, text.Y, text.n_batches
+
+    def _stateful(self):
+        return self._text is not None and self._text.stateful
+
+    def fingerprint(self):
+        """The SHA-256, in hexadecimal, of the file that was prepared."""
+        return self._text.sha256
+
+    def _warn_if_truncated(self):
+        """Say it when sequences are longer than the gradient reaches."""
+        depth = self.lp.get('bptt_maxdepth', -1)
+        if self._text is not None and 0 < depth < self._text.steps:
+            warn(f'only the last {depth} of the {self._text.steps} steps of a sequence are learned from: bptt_maxdepth '
+                 f'is {depth}, seq_length {self._text.seq_length}; make them meet unless that is meant')
+
+    def reset_states(self):
+        """Forget the states that training carries from batch to batch, as at the start of the text."""
+        self._carried = None
+
+    # ---- the parameters
+
+    def _set_parameters(self, arrays, uchar):
+        """Take over parameters and the vocabulary they speak; compiled functions stay where all shapes do."""
+        self.uchar = uchar
+        kinds = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+        if arrays and kinds == {name: (p.shape, p.dtype) for name, p in self._arrays().items()}:
+            for name, array in arrays.items():
+                self.p[name].set_value(array)
+        else:
+            self._functions = {}
+            self.p = {name: theano.shared(array, name) for name, array in arrays.items()}
+            self._averages = {name: theano.shared(np.zeros_like(array), 'm_' + name) for name, array in arrays.items()}
+        self.reset_states()
+
+    def _arrays(self):
+        """Name to array of the parameters; not to be written to."""
+        return {name: p.get_value(borrow=True) for name, p in self.p.items()}
+
+    def _V(self):
+        return self._arrays()['c'].shape[0]
+
+    def _zero_states(self, B):
+        """The states h1, C1, h2, C2 before a text, (B,H1) and (B,H2)."""
+        H1, H2 = units(self._arrays())
+        return [np.zeros((B, H), theano.config.floatX) for H in (H1, H1, H2, H2)]
+
+    # ---- checkpoints
+
+    def save_params(self, filename, progress=None):
+        """Write all that this object is to an npz file, whole or not at all; '.npz' is added where it lacks.
+
+        That is the parameters and uchar, which load_params reads, and for
+        resume RMSprop's averages, the carried states, the generator, the
+        learning parameters and progress, a dict of the caller's that JSON can
+        hold. Returns the file's name. Raises OSError when it cannot be written.
+        """
+        if not self.p or self.uchar is None:
+            raise ValueError('nothing to save: there are no parameters or no vocabulary yet')
+        filename = os.fspath(filename)
+        filename += '' if filename.endswith('.npz') else '.npz'
+        averages = {name: m.get_value(borrow=True) for name, m in self._averages.items()}
+        arrays = dict(self._arrays(), **run_arrays(averages, self._carried))
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise ValueError(f"{filename} was not written: the parameters or RMSprop's averages are not finite any more")
+        versions = dict(python='.'.join(map(str, sys.version_info[:3])), numpy=np.__version__, theano=theano.__version__)
+        checkpoint.write(filename, dict(arrays, uchar=np.array(list(self.uchar))), dict(
+            lp=self.lp, random=self.random.bit_generator.state, text=self._text.about() if self._text else {},
+            progress=progress, versions=versions))
+        return filename
+
+    def load_params(self, filename):
+        """Take parameters and uchar from a checkpoint, of this program or of its original, float32 or float64.
+
+        A text that was prepared before stays, its batches renumbered. Raises
+        OSError when the file cannot be read; ValueError when it is no
+        checkpoint, or when the text has characters unknown to it.
+        """
+        self._take(filename, *read_checkpoint(filename))
+
+    def _take(self, filename, arrays, uchar):
+        if self._text is not None:
+            unknown = set(self.uchar) - set(uchar)
+            if unknown:
+                raise ValueError(f'{filename} does not know {shown(unknown)} of the text that was prepared')
+            self._text.renumber(uchar)
+            self._set_text(self._text)
+        self._set_parameters(arrays, uchar)
+
+    def resume(self, filename):
+        """Become what save_params wrote, after prepare_input and model_setup with the same arguments as then.
+
+        Training goes on from there as if it had never stopped, bit for bit.
+        Returns progress as save_params was given it. Raises what load_params
+        raises, and ValueError for a checkpoint without all that is needed.
+        """
+        with checkpoint.opened(filename) as stored:
+            arrays, uchar = read_checkpoint(stored)
+            averages, carried, state, progress = read_run(stored, arrays)
+        self._take(filename, arrays, uchar)
+        for name, m in averages.items():
+            self._averages[name].set_value(m)
+        self._carried = carried
+        self.random.bit_generator.state = state
+        return progress
+
+    def init_params(self, filename):
+        """Start from the parameters of a checkpoint of another text, after prepare_input and model_setup.
+
+        Characters that both texts have keep their rows and columns; the others
+        stay as they are in a new model. Raises what load_params raises, and
+        ValueError when the units differ.
+        """
+        arrays, uchar = read_checkpoint(filename)
+        theirs, ours = units(arrays), units(self._arrays())
+        if theirs != ours:
+            raise ValueError('{} has {} and {} units, this model {} and {}: they must be the same'.format(
+                filename, *theirs, *ours))
+        new = {name: p.get_value() for name, p in self.p.items()}
+        self._set_parameters(carry_over(arrays, uchar, new, self.uchar), self.uchar)

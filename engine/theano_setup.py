@@ -1,0 +1,145 @@
+"""The one door to Theano: configured, imported and mended here; every module takes `theano` and `tt` from here.
+
+`tt` is Theano's tensor module, so that T can mean steps everywhere.
+"""
+import configparser
+import contextlib
+import io
+import logging
+import os
+import sys
+import warnings
+import zlib
+
+from engine.terminal import warn
+
+if not (3, 8) <= sys.version_info[:2] <= (3, 11):
+    raise ImportError('this is Python {}.{}, and Theano 1.0.5 runs on Python 3.8 to 3.11: make a virtual environment '
+                      'with one of these and run "pip install -r requirements.txt" in it'.format(*sys.version_info))
+
+DEFAULTS = {
+    'floatX': 'float32',     # what GPUs compute in, and twice as fast on CPUs
+    'blas.ldflags': '',      # NumPy's own BLAS; Theano cannot find one beside NumPy 1.22 or later
+    'allow_gc': 'False',     # keep intermediate arrays between calls: fresh ones cost page faults
+}
+COMPILER_ADVICE = 'Debian, Ubuntu: apt install g++; macOS: xcode-select --install; conda: conda install gxx'
+
+# Idle threads sleep, after some microseconds in which the next piece of work may come: by default they go on
+# looking for it for a while, and where another program is busy on the same cores they take the time of the very
+# thread that they wait for, which makes a step ten times as long.
+if 'OMP_WAIT_POLICY' not in os.environ:
+    os.environ['OMP_WAIT_POLICY'] = 'PASSIVE'
+    os.environ.setdefault('GOMP_SPINCOUNT', '1000')
+
+
+class CompilerError(OSError):
+    """A C++ compiler that does not compile what it should."""
+
+
+def _ours():
+    """DEFAULTS without the options that THEANO_FLAGS or a .theanorc sets: what the user set wins."""
+    flags = [flag.split('=')[0].strip() for flag in os.environ.get('THEANO_FLAGS', '').split(',')]
+    rc = configparser.RawConfigParser(strict=False)
+    rc.read([os.path.expanduser(path) for path in os.environ.get('THEANORC', '~/.theanorc').split(os.pathsep)])
+    return {name: value for name, value in DEFAULTS.items() if name not in flags
+            and not rc.has_option(*(name.split('.') if '.' in name else ('global', name)))}
+
+
+@contextlib.contextmanager
+def _flags(ours):
+    """THEANO_FLAGS with these options before the user's own."""
+    before = os.environ.get('THEANO_FLAGS')
+    flags = [f'{name}={value}' for name, value in ours.items()]
+    os.environ['THEANO_FLAGS'] = ','.join(flags + [before] * bool(before))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ['THEANO_FLAGS']
+        else:
+            os.environ['THEANO_FLAGS'] = before
+
+
+def _silence():
+    for name in ('theano.configdefaults', 'theano.tensor.blas'):     # no compiler, NumPy's BLAS: we say it better
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings('ignore', module=r'theano\.')            # deprecations that only Theano can mend
+
+
+def _code_version(op):
+    """A version of the C code of one of Theano's COps.
+
+    Their own is a hash(), which differs from process to process, so that each
+    process would compile them again.
+    """
+    parameters = op.params_type.c_code_cache_version() if hasattr(op, 'params_type') else ()
+    return (zlib.crc32(''.join(op.func_codes).encode()), parameters)
+
+
+def _mend(theano):
+    theano.gof.op.COp.c_code_cache_version = _code_version
+    if sys.version_info >= (3, 11):
+        # The C loop of theano.scan does not compile here, and trying raises.
+        # Where it cannot be imported, Theano takes its Python loop instead.
+        sys.modules['theano.scan_module.scan_perform_ext'] = None
+
+
+def _settle(theano, ours):
+    """Set what a Theano that the user imported before us has not from THEANO_FLAGS."""
+    if 'allow_gc' in ours:
+        theano.config.allow_gc = False
+    if 'floatX' in ours and theano.config.floatX == 'float64':
+        theano.config.floatX = 'float32'
+        warn('theano was imported before charlstm, so its floatX, which was float64, is now float32; to choose '
+             'another, set theano.config.floatX after importing charlstm')
+
+
+def _forget_failed_import():
+    """Drop what is left of an `import theano` of the user's that failed, as it does beside NumPy 1.22 or later."""
+    if 'theano' not in sys.modules:
+        for name in [name for name in sys.modules if name.startswith('theano.')]:
+            del sys.modules[name]
+
+
+def _import_theano():
+    ours, imported = _ours(), 'theano' in sys.modules
+    _silence()
+    _forget_failed_import()
+    try:
+        with warnings.catch_warnings(), _flags(ours):
+            warnings.simplefilter('ignore')
+            import theano
+            import theano.tensor
+    except Exception as error:       # Theano beside a NumPy or SciPy it does not know raises all kinds
+        raise ImportError('Theano 1.0.5 cannot be imported ({}): run "pip install -r requirements.txt"'.format(
+            ' '.join(str(error).split())))
+    _mend(theano)
+    if imported:
+        _settle(theano, ours)
+    if not theano.config.cxx:
+        warn(f'no C++ compiler found, so everything runs many times slower; install g++ ({COMPILER_ADVICE})')
+    return theano
+
+
+theano = _import_theano()
+tt = theano.tensor
+
+
+def kernel_runs():
+    """Whether the kernel can be tried: on a CPU, with a compiler, in a type it has."""
+    return bool(theano.config.cxx) and theano.config.device == 'cpu' and theano.config.floatX in ('float32', 'float64')
+
+
+@contextlib.contextmanager
+def compiling():
+    """A compiler that fails inside is a CompilerError of one line, and what Theano prints of it is dropped."""
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    except Exception as error:       # what Theano raises then is of no class of its own
+        if 'Compilation failed' not in str(error):
+            raise
+        lock = theano.gof.compilelock
+        if getattr(lock.get_lock, 'n_lock', 0):    # kept after a failure, so that others would wait
+            lock.release_lock()
+        raise CompilerError('the C++ compiler failed ({})'.format(' '.join(str(error).split())[:200])) from error
