@@ -22,7 +22,7 @@ Letters used for the sizes throughout, and the shapes of the eight parameters:
 import functools
 import math
 
-from engine.theano_setup import CompilerError, compiling, kernel_runs, theano, tt
+from engine.theano_setup import CompilerError, compiling, kernel_runs, theano, tt    # refuses a wrong Python first
 
 import numpy as np
 

@@ -21,8 +21,8 @@ OPTIONS = {
         ('stop', 'TEXT', '', 'a sequence ends where it has written this (default: never)'),
         ('random-seed', int, None, 'whole number that makes the text repeatable (default: a new one each time)')],
     'choice of each character': [
-        ('method', ('normal', 'argmax'), 'normal', 'normal: draw from the distribution; argmax: always the most probable '
-                                                   'character'),
+        ('method', ('normal', 'argmax'), 'normal',
+         'normal: draw from the distribution; argmax: always the most probable character'),
         ('temperature', float, 1.0, 'below 1 the probable becomes more so, above 1 less'),
         ('top-k', int, None, 'draw from the N most probable characters alone (default: from all)'),
         ('top-p', float, 1.0, 'draw from the fewest characters that have this probability together')],
@@ -98,7 +98,8 @@ def score(model, o):
           f'perplexity {math.exp(nats):.3f}')
     print('least expected:')
     for k in costs.argsort()[::-1][:SURPRISES]:
-        print(f'{costs[k]:8.3f} nats at character {k + 1:,}: {text[k + 1]!r} after {text[max(0, k + 1 - CONTEXT):k + 1]!r}')
+        before = text[max(0, k + 1 - CONTEXT):k + 1]
+        print(f'{costs[k]:8.3f} nats at character {k + 1:,}: {text[k + 1]!r} after {before!r}')
 
 
 def print_info(path):

@@ -43,8 +43,8 @@ OPTIONS = {
         ('output-dir', 'DIR', None, 'folder for the results (default: training_results beside this script)'),
         ('overwrite', bool, False, 'replace the results of an earlier run of this name'),
         ('init', 'PARAMS', None, 'start from the parameters of this checkpoint, of any text'),
-        ('resume', 'PARAMS', None, 'go on from this checkpoint as if its run had never stopped; other options than '
-                                   '{} are the checkpoint\'s'.format(', '.join(map(options.spelled, options.CHANGEABLE))))]}
+        ('resume', 'PARAMS', None, 'go on from this checkpoint as if its run had never stopped; its options hold, but for '
+                                   + ', '.join(map(options.spelled, options.CHANGEABLE)))]}
 DEFAULTS = {name.replace('-', '_'): default for rows in OPTIONS.values() for name, _, default, _ in rows}
 DEFAULTS.update(input=None, run='run0', output_dir=os.path.join(HERE, 'training_results'))
 
@@ -124,7 +124,7 @@ def learn(model, run, now, bar, stop):
             run.go_back(model, now)
         if now.due:
             run.sample(model, now.epoch)
-        if now.best_epoch == now.epoch:                    # after all of the epoch's rows and samples, to go on from there
+        if now.best_epoch == now.epoch:                    # after the epoch's rows and sample, to go on from there
             run.save(model, now, run.BEST)
         if now.due:
             run.save(model, now, run.EPOCH.format(now.epoch))
@@ -137,7 +137,7 @@ def learn(model, run, now, bar, stop):
 def program(given):
     """The whole program, for the options that were given. Returns the exit status."""
     o, model, run, progress = prepare(vars(given))
-    from engine.schedule import Schedule                   # after the class, which says it where this Python is the wrong one
+    from engine.schedule import Schedule                   # after the class, which refuses a Python that is too old
     count = sum(p.get_value(borrow=True).size for p in model.p.values())
     print(f'2 layers of {o.num_units1} and {o.num_units2} units, {count:,} parameters; {o.epochs} epochs')
     print(options.summary(vars(o)), flush=True)

@@ -33,7 +33,8 @@ def learning(lrate, drate, eps, bptt_maxdepth, l1, l2, dropout, grad_clip):
     """The learning parameters in a dict. Raises ValueError where one is out of range."""
     ranges = dict(lrate=(lrate, 'above 0', lambda v: v > 0), drate=(drate, 'from 0 to below 1', lambda v: 0 <= v < 1),
                   eps=(eps, 'above 0', lambda v: v > 0), l1=(l1, 'of at least 0', lambda v: v >= 0),
-                  l2=(l2, 'of at least 0', lambda v: v >= 0), dropout=(dropout, 'from 0 to below 1', lambda v: 0 <= v < 1),
+                  l2=(l2, 'of at least 0', lambda v: v >= 0),
+                  dropout=(dropout, 'from 0 to below 1', lambda v: 0 <= v < 1),
                   grad_clip=(grad_clip, 'of at least 0', lambda v: v >= 0))
     for name, (value, expected, fits) in ranges.items():
         real(name, value, expected, fits)

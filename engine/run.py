@@ -1,4 +1,4 @@
-"""The files of one run: their names, logs, checkpoints and picture. While a Run is open no other process can have it."""
+"""The files of one run: names, logs, checkpoints and picture. While a Run is open no other process can have it."""
 import contextlib
 import os
 import re
@@ -182,7 +182,8 @@ class Run:
         if model.resume(best)['epoch'] != now.best_epoch:
             self.last_checkpoint = best
             raise ValueError(f'{best} is newer than the checkpoint that this run went on from')
-        self.say(f'no better validation cost in {now.stale} epochs: back to epoch {now.best_epoch}, rate {now.rate:.4g}')
+        self.say(f'no better validation cost in {now.stale} epochs: back to epoch {now.best_epoch}, rate '
+                 f'{now.rate:.4g}')
 
     def say_where(self):
         """Print where everything is, and what to do with it."""
