@@ -1,97 +1,40 @@
-"""What all tests share: the repository's root on sys.path, and models that are compiled once.
+"""What the tests of several modules share: the repository's root on sys.path, models compiled once, and runs run once.
 
-The model is there twice, with the kernel and with theano.scan. The
+A compiled model is there twice, with the kernel and with theano.scan. The
 kernel is tested in Theano's default mode, as a user runs it. A scan takes more
 than a minute to compile so, and its C code is Theano's own: it is tested with
 Theano's optimisations but without C, or in a hurry with neither.
 """
 import contextlib
+import http.server
+import runpy
+import socket
 import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
+import hypothesis
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import charlstm  # noqa: E402
-from charlstm import theano  # noqa: E402
-from numpy_model import H1, H2, V  # noqa: E402
+from charlstm import CharLSTM  # noqa: E402
+from engine.theano_setup import theano  # noqa: E402
+from models import as_new, default_mode, make_stateful  # noqa: E402
+from novel import PAGE, Handler  # noqa: E402
+from numpy_model import H1, H2, LETTERS, V  # noqa: E402
+from scripts import FAST, ROOT, SMALL, STATEFUL, TEXT, TRAIN, Compiling, copy_of_program, run, succeeded  # noqa: E402
+
+hypothesis.settings.register_profile('several', max_examples=200, deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile('several')
 
 
 def pytest_configure(config):
     # pytest shows warnings whatever charlstm asks for: keep out those that only Theano can mend.
     config.addinivalue_line('filterwarnings', r'ignore:::theano\.')
     config.addinivalue_line('filterwarnings', 'ignore:invalid escape sequence')
-
-
-@contextlib.contextmanager
-def default_mode(mode):
-    """Compile in another mode than Theano's default."""
-    # Theano's own switch, config.mode, is not looked at once a function was compiled.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(theano.compile.mode, 'instantiated_default_mode', mode)
-        yield
-
-
-@pytest.fixture
-def interpreted():
-    """Compile without C code and most optimisations: slow to run, but ready in a second."""
-    with default_mode(theano.compile.mode.FAST_COMPILE):
-        yield
-
-
-@pytest.fixture
-def float64():
-    with theano.change_flags(floatX='float64'):
-        yield
-
-
-def compiled(floatX, kernel, **settings):
-    """A model with all functions compiled, and the values now of the shared variables that these may change."""
-    model = charlstm.CharLSTM(random_seed=3, kernel=kernel)
-    with theano.change_flags(floatX=floatX):
-        model.model_setup(char_dim=V, num_units1=H1, num_units2=H2, drate=0.7, eps=1e-3, l1=0.03, l2=0.02, **settings)
-        with theano.change_flags(warn_float64='raise' if floatX == 'float32' else 'ignore'):
-            model.compile('predict', 'check', 'train_rmsprop', 'train_sgd')
-        model.compile('sample')
-    shared = {variable for name in ('train_rmsprop', 'train_sgd') for variable in model._functions[name].get_shared()}
-    return model, {variable: variable.get_value() for variable in shared}
-
-
-@pytest.fixture(scope='session')
-def compiled_models():
-    """Makes each model when it is first asked for."""
-    made = {}
-
-    def get(name):
-        if name not in made:
-            if name == 'scan':
-                with default_mode(theano.Mode(linker='py', optimizer='fast_run')):
-                    made[name] = compiled('float32', kernel=False)
-            else:
-                made[name] = compiled(name, kernel=True, bptt_maxdepth=3 if name == 'float64' else 50)
-        return made[name]
-    return get
-
-
-@pytest.fixture(params=['float32', 'float64', 'scan'])
-def model(request, compiled_models):
-    """A model as if it were new: the kernel in both types (in float64 truncated), and the scan in float32."""
-    model, start = compiled_models(request.param)
-    for variable, value in start.items():
-        variable.set_value(value)
-    with theano.change_flags(floatX='float64' if request.param == 'float64' else 'float32'):
-        yield model
-
-
-@pytest.fixture
-def text_file(tmp_path):
-    """Writes a text, or bytes, to a file and returns its path."""
-    def write(text, encoding='utf-8', name='text.txt'):
-        path = tmp_path / name
-        path.write_bytes(text if isinstance(text, bytes) else text.encode(encoding))
-        return str(path)
-    return write
 
 
 @pytest.fixture
@@ -106,3 +49,218 @@ def refused():
         for word in words:
             assert str(word) in message
     return refused
+
+
+# ---------------------------------------------------------------- how Theano compiles
+
+@pytest.fixture
+def interpreted():
+    """Compile without C code and most optimisations: slow to run, but ready in a second."""
+    with default_mode(theano.compile.mode.FAST_COMPILE):
+        yield
+
+
+@pytest.fixture
+def float64():
+    with theano.change_flags(floatX='float64'):
+        yield
+
+
+# ---------------------------------------------------------------- models
+
+def compiled(floatX, kernel, **settings):
+    """A model with all functions compiled, and the values now of the shared variables that these may change."""
+    model = CharLSTM(random_seed=3, kernel=kernel)
+    with theano.change_flags(floatX=floatX):
+        model.model_setup(char_dim=V, num_units1=H1, num_units2=H2, drate=0.7, eps=1e-3, l1=0.03, l2=0.02, **settings)
+        with theano.change_flags(warn_float64='raise' if floatX == 'float32' else 'ignore'):
+            model.compile('predict', 'check', 'train_rmsprop', 'train_sgd')
+        model.compile('sample')
+    shared = {variable for name in ('train_rmsprop', 'train_sgd') for variable in model._functions[name].get_shared()}
+    return model, {variable: variable.get_value() for variable in shared}
+
+
+@pytest.fixture(scope='session')
+def compiled_models():
+    """Makes each model when it is first asked for: the kernel's by type, in float64 truncated, or 'scan' in float32."""
+    made = {}
+
+    def get(name):
+        if name not in made:
+            if name == 'scan':
+                with default_mode(theano.Mode(linker='py', optimizer='fast_run')):
+                    made[name] = compiled('float32', kernel=False)
+            else:
+                made[name] = compiled(name, kernel=True, bptt_maxdepth=3 if name == 'float64' else 50)
+        return made[name]
+    return get
+
+
+@pytest.fixture(scope='session')
+def stateful_model(tmp_path_factory):
+    model = make_stateful(tmp_path_factory.mktemp('text'))
+    model.compile('check', 'predict', 'sample', 'train_sgd')
+    return model
+
+
+@pytest.fixture
+def stateful(stateful_model):
+    """A model with the kernel that reads models.TEXT as streams."""
+    return as_new(stateful_model)
+
+
+@pytest.fixture
+def lettered(text_file):
+    """A small model with a vocabulary, and parameters unlike those of other seeds."""
+    model = CharLSTM(random_seed=6)
+    model.prepare_input(text_file(LETTERS * 2), ratio_valid=0, batch_size=2, seq_length=3, verbose=False)
+    model.model_setup(num_units1=7, num_units2=4)
+    return model
+
+
+@pytest.fixture
+def make_model(text_file):
+    """Makes models of their own seeds with one text."""
+    def make(seed, text=TEXT, **settings):
+        model = CharLSTM(random_seed=seed)
+        model.prepare_input(text_file(text), batch_size=3, seq_length=5, verbose=False, stateful=True)
+        model.model_setup(num_units1=4, num_units2=2, **settings)
+        return model
+    return make
+
+
+# ---------------------------------------------------------------- files
+
+@pytest.fixture
+def text_file(tmp_path):
+    """Writes a text, or bytes, to a file and returns its path."""
+    def write(text, encoding='utf-8', name='text.txt'):
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode(encoding))
+        return str(path)
+    return write
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Where a checkpoint may be written."""
+    return str(tmp_path / 'params.npz')
+
+
+@pytest.fixture(scope='module')
+def shared_folder(tmp_path_factory):
+    """One for all examples of a property, as hypothesis wants it."""
+    return tmp_path_factory.mktemp('properties')
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The current folder, with a text t.txt and the results of an earlier run, other."""
+    (tmp_path / 't.txt').write_bytes(TEXT.encode('utf-8'))
+    (tmp_path / 'results').mkdir()
+    (tmp_path / 'results' / 'other_t.txt.out').write_bytes(b'earlier')
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def program(tmp_path):
+    """A copy of the program."""
+    return copy_of_program(tmp_path / 'program')
+
+
+# ---------------------------------------------------------------- the scripts
+
+@pytest.fixture
+def here(monkeypatch, capfd):
+    """Runs a script's main() in this process, up to where it would compile.
+
+    For cases that are much alike, since a process of its own costs each of them a
+    second for Theano's import; of each kind some have one nevertheless.
+    """
+    def compiling(*args, **kwargs):
+        raise Compiling
+
+    def call(script, *arguments):
+        capfd.readouterr()
+        monkeypatch.setattr(sys, 'argv', [str(script)] + [str(a) for a in arguments])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(script), run_name='__main__')
+        out, err = capfd.readouterr()
+        return SimpleNamespace(returncode=end.value.code, stdout=out, stderr=err)
+
+    monkeypatch.setattr(theano, 'function', compiling)
+    return call
+
+
+@pytest.fixture(scope='session')
+def trained(tmp_path_factory):
+    """A finished run, on a machine where matplotlib never ran."""
+    folder = tmp_path_factory.mktemp('trained')
+    text = folder / 'sentences.txt'
+    text.write_bytes(TEXT.encode('utf-8'))
+    options = SMALL + ('--epochs 3 --save-every 2 --lrate-decay 0.5 --lrate-decay-epoch 2 --valid-every 5 '
+                       '--output-dir results').split()
+    result = run(TRAIN, text, 'r1', *options, cwd=folder, env={'MPLCONFIGDIR': str(folder / 'matplotlib')})
+    results = folder / 'results'
+    return SimpleNamespace(folder=folder, text=text, options=options, result=result, results=results,
+                           checkpoint=results / 'r1_sentences.txt_epoch3.npz',
+                           steps=results / 'r1_sentences.txt.out', epochs=results / 'r1_sentences.txt_epochs.out')
+
+
+# Runs train.py with validation costs that are given.
+WITH_COSTS = '''
+import runpy, sys
+sys.path.insert(0, sys.argv[1])
+from charlstm import CharLSTM
+costs = iter([float(cost) for cost in sys.argv[2].split(',')])
+CharLSTM.validate = lambda self, stop: next(costs)
+sys.argv = sys.argv[3:]
+runpy.run_path(sys.argv[0], run_name='__main__')
+'''
+
+
+@pytest.fixture(scope='session')
+def judged(tmp_path_factory):
+    """A short run whose validation cost goes down and up as it is told to, with a checkpoint of each epoch."""
+    folder, costs = tmp_path_factory.mktemp('judged'), np.array([3.5, 3.25, 3.375, 3.0, 3.125])
+    (folder / 't.txt').write_text(TEXT, encoding='utf-8')
+    succeeded(run('-c', WITH_COSTS, ROOT, ','.join(map(str, costs)), TRAIN, 't.txt', 'r', *STATEFUL,
+                  '--output-dir', folder, '--lrate', 0.03, '--epochs', len(costs), '--save-every', 1,
+                  flags=FAST, cwd=folder))
+    return SimpleNamespace(folder=folder, costs=costs, best_epoch=4, checkpoint=folder / 'r_t.txt_epoch2.npz')
+
+
+@pytest.fixture
+def without(tmp_path):
+    """Environments in which some packages cannot be imported."""
+    def changes(*packages):
+        (tmp_path / 'stubs').mkdir()
+        for package in packages:
+            (tmp_path / 'stubs' / (package + '.py')).write_text('raise ImportError("No module named %s")' % package)
+        return {'PYTHONPATH': str(tmp_path / 'stubs')}
+    return changes
+
+
+# ---------------------------------------------------------------- the novel
+
+@pytest.fixture
+def server():
+    """Serves `body` with `status`; `promised` is the Content-Length, None for none."""
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+    server.status, server.body, server.promised = 200, PAGE, len(PAGE)
+    server.trickles, server.over, server.requests = False, threading.Event(), []
+    server.url = 'http://127.0.0.1:%d/novel' % server.server_port
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield server
+    server.over.set()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def closed_url():
+    """An address that refuses connections: its port is taken, and nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(('127.0.0.1', 0))
+        yield 'http://127.0.0.1:%d/novel' % taken.getsockname()[1]

@@ -7,6 +7,7 @@ no derivation that could have the same mistake.
 import numpy as np
 
 V, H1, H2 = 11, 7, 4         # the sizes of most tests: small, and different so that no axis passes for another
+LETTERS = 'abcdefghijk'      # V of them
 NAMES = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')
 
 
@@ -29,16 +30,20 @@ def layer_step(x, h, C, U, W, b):
     return sigmoid(o) * np.tanh(C), C
 
 
-def forward(p, x, states=None):
-    """Probabilities (T,B,V) of the characters after x (T,B), and the states h1, C1, h2, C2 after the last."""
+def forward(p, x, states=None, masks=None):
+    """Probabilities (T,B,V) of the characters after x (T,B), and the states h1, C1, h2, C2 after the last.
+
+    masks: what h1 (T,B,H1) and h2 (T,B,H2) are multiplied with on their way up.
+    """
     V, H1, H2 = len(p['c']), p['b1'].shape[1], p['b2'].shape[1]
     T, B = x.shape
     h1, C1, h2, C2 = states or [np.zeros((H, B)) for H in (H1, H1, H2, H2)]
+    one, two = masks or [np.ones((T, B, H)) for H in (H1, H2)]
     probabilities = np.empty((T, B, V))
     for t in range(T):
         h1, C1 = layer_step(np.eye(V)[:, x[t]], h1, C1, p['U1'], p['W1'], p['b1'])
-        h2, C2 = layer_step(h1, h2, C2, p['U2'], p['W2'], p['b2'])
-        e = np.exp(p['V'] @ h2 + p['c'][:, None])
+        h2, C2 = layer_step(h1 * one[t].T, h2, C2, p['U2'], p['W2'], p['b2'])
+        e = np.exp(p['V'] @ (h2 * two[t].T) + p['c'][:, None])
         probabilities[t] = (e / e.sum(axis=0)).T
     return probabilities, (h1, C1, h2, C2)
 
@@ -85,3 +90,12 @@ def rmsprop_step(gradient, m, lrate, drate, eps):
     """The step, and m after it."""
     m = drate * m + (1 - drate) * gradient ** 2
     return lrate * gradient / (np.sqrt(m) + eps), m
+
+
+def chosen(p, temperature=1, top_k=None, top_p=1):
+    """Probabilities p (V,) with a temperature, and without those that top_k and top_p leave out."""
+    p = p ** (1 / temperature) / (p ** (1 / temperature)).sum()
+    kept, order = [], list(np.argsort(-p))
+    while order and len(kept) < (top_k or len(p)) and p[kept].sum() < top_p:
+        kept.append(order.pop(0))
+    return np.where(np.isin(np.arange(len(p)), kept), p, 0) / p[kept].sum()

@@ -1,9 +1,15 @@
 """What the tests of the two scripts share: running them and looking at what they left."""
+import ctypes
+import json
 import os
 import random
+import re
 import shutil
+import signal
+import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +22,8 @@ TRAIN, PRODUCE = ROOT / 'train.py', ROOT / 'produce_text.py'
 FAST = 'mode=FAST_COMPILE'
 
 B, S, H1, H2 = 6, 11, 5, 7         # sequences in a batch, characters in a sequence, units
-SMALL = '--num-units1 5 --num-units2 7 --batch-size 6 --seq-length 11 --random-seed 3 --no-stateful'.split()
+STATEFUL = '--num-units1 5 --num-units2 7 --batch-size 6 --seq-length 11 --random-seed 3'.split()
+SMALL = STATEFUL + ['--no-stateful']
 
 
 def sentences(count=40):
@@ -24,6 +31,28 @@ def sentences(count=40):
     chance = random.Random(1)
     words = 'the old cat sat café by a hill — while 𝄞 sang and rain fell on dogs'.split()
     return ''.join('{}. {}.\n'.format(i, ' '.join(chance.choices(words, k=15))) for i in range(count))
+
+
+TEXT = sentences()                                      # 237 sequences: 0.7 of them has to be rounded up
+N_TRAIN = round(0.7 * (len(TEXT) // S)) // B            # batches, by the rule
+N_VALID = (len(TEXT) // S - round(0.7 * (len(TEXT) // S))) // B
+
+
+class Compiling(BaseException):       # so that no script catches it
+    """What the fixture `here` raises where a script took its input, and began to compile."""
+
+
+def settings(ratio, B, S):
+    """How train.py is to cut its text."""
+    return ['--ratio-valid', ratio, '--batch-size', B, '--seq-length', S]
+
+
+def without_privileges():
+    """Make permissions count for root too, in the program that this process is about to become."""
+    if os.geteuid() == 0:
+        for capability in (1, 2):                    # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+            if ctypes.CDLL(None, use_errno=True).prctl(24, capability, 0, 0, 0):        # PR_CAPBSET_DROP
+                raise OSError(ctypes.get_errno(), 'cannot drop a capability')
 
 
 def environment(flags='', **changes):
@@ -76,6 +105,29 @@ def snapshot(folder):
             for path in Path(folder).rglob('*')}
 
 
+def assert_changes_nothing(folder, call, script, *arguments, words, **options):
+    """The script refuses, with these words, and leaves the folder as it was. call: run, or the fixture `here`."""
+    before = snapshot(folder)
+    assert_refused(call(script, *arguments, **options), *words)
+    assert snapshot(folder) == before
+
+
+def refuse_training(folder, call, *words, text='t.txt', name='r', options=(), **more):
+    """train.py refuses a text, a name or options in the fixture `folder`, with these words, and changes nothing."""
+    assert_changes_nothing(folder, call, TRAIN, text, name, *SMALL, '--output-dir', 'results', *options,
+                           words=['train.py: '] + list(words), **more)
+
+
+def interrupted(process, log, number=signal.SIGINT, rows=1):
+    """What comes of a running train.py that is sent a signal when it has logged some steps."""
+    deadline = time.time() + 300
+    while not (log.exists() and log.read_text().count('\n') > rows):
+        assert process.poll() is None and time.time() < deadline, 'it does not train'
+        time.sleep(0.02)
+    process.send_signal(number)
+    return finish(process)
+
+
 def copy_of_program(folder):
     """The program without texts and results, in a folder where it may write."""
     folder.mkdir()
@@ -93,3 +145,35 @@ def load(checkpoint):
     """The arrays of a checkpoint by name."""
     with np.load(str(checkpoint)) as npz:
         return {name: npz[name] for name in npz.files}
+
+
+def log_rows(path):
+    """The rows of a log, also of one alone."""
+    return np.loadtxt(str(path), ndmin=2)
+
+
+def sequences(text, count, length):
+    """The texts in what produce_text.py wrote; fails where it has another form."""
+    form = ''.join('# sequence {}:\n(.{{{}}})\n\n'.format(i, length) for i in range(count))
+    match = re.fullmatch(form, text, re.DOTALL)
+    assert match, text
+    return list(match.groups())
+
+
+def contents(path):
+    return path.read_bytes().decode('utf-8')
+
+
+def arrays_and_about(checkpoint):
+    """Name to bytes of a checkpoint's arrays, and what it says without the lengths of logs, which have speeds."""
+    arrays = load(checkpoint)
+    about = json.loads(str(arrays.pop('about')))
+    del about['progress']['log_sizes']
+    return dict({name: array.tobytes() for name, array in arrays.items()}, about=about)
+
+
+def size_of_png(path):
+    """(width, height), and fails where the file is no PNG."""
+    start = path.read_bytes()[:24]
+    assert start[:8] == b'\x89PNG\r\n\x1a\n' and start[12:16] == b'IHDR'
+    return struct.unpack('>II', start[16:])

@@ -1,88 +1,26 @@
 """text_input/fetch_novel.py against a server on loopback; nothing here needs a network."""
-import http.server
 import importlib.util
 import os
 import shutil
 import socket
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
+
+from novel import FOOTER, HEADER, NOVEL, PAGE, page_of
 
 SCRIPT = Path(__file__).resolve().parents[1] / "text_input" / "fetch_novel.py"
 spec = importlib.util.spec_from_file_location("fetch_novel", SCRIPT)
 fetcher = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(fetcher)
 
-NOVEL = ("PRIDE.\n  and\nPREJUDICE\n\nby Jane Austen\n\nIt is a truth universally\nacknowledged\n"
-         + "A line of the tale \u2019 with an \u00e9.\n" * 20_000 + "The last line.\n")
-HEADER = ("The Project Gutenberg eBook of Pride and Prejudice\nLICENCE\n\n"
-          "*** START OF THE PROJECT GUTENBERG EBOOK PRIDE AND PREJUDICE ***\n\n\n")
-FOOTER = "\n\n*** END OF THE PROJECT GUTENBERG EBOOK PRIDE AND PREJUDICE ***\nLICENCE\n"
-
-
-def page_of(text):
-    """The bytes as Project Gutenberg sends them: byte order mark, CRLF."""
-    return b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode("utf-8")
-
-
-PAGE = page_of(HEADER + NOVEL + FOOTER)
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        server = self.server
-        server.requests.append(self.path)
-        moved = self.path == "/moved"
-        self.send_response(302 if moved else server.status)
-        if moved:
-            self.send_header("Location", "/novel")
-        elif server.promised is not None:
-            self.send_header("Content-Length", str(server.promised))
-        self.end_headers()
-        if not moved:
-            self.wfile.write(server.body)
-        while server.trickles and not server.over.wait(0.02):
-            self.wfile.write(b".")
-
-    def log_message(self, *args):
-        pass
-
-    def handle(self):
-        try:
-            super().handle()
-        except OSError:  # the client gave up, as it should in some tests
-            pass
-
 
 @pytest.fixture(autouse=True)
 def no_proxy(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.delenv("CHARLSTM_NOVEL_URL", raising=False)
-
-
-@pytest.fixture
-def server():
-    """Serves `body` with `status`; `promised` is the Content-Length, None for none."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.status, server.body, server.promised = 200, PAGE, len(PAGE)
-    server.trickles, server.over, server.requests = False, threading.Event(), []
-    server.url = "http://127.0.0.1:%d/novel" % server.server_port
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield server
-    server.over.set()
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture
-def closed_url():
-    """An address that refuses connections: its port is taken, and nobody listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield "http://127.0.0.1:%d/novel" % taken.getsockname()[1]
 
 
 def assert_fails(folder, url, error, words, timeout=10):

@@ -8,7 +8,6 @@ import platform
 import subprocess
 import sys
 from functools import lru_cache
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -17,12 +16,11 @@ from scipy import stats
 
 import numpy_model
 from charlstm import CharLSTM, Scan
-from numpy_model import NAMES, sigmoid
-
 from engine import kernel
 from engine.theano_setup import theano
+from numpy_model import LETTERS, NAMES, chosen, sigmoid
+from scripts import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 DTYPES = ('float32', 'float64')
 TOLERANCE = {'float32': dict(rtol=2e-5, atol=3e-6), 'float64': dict(rtol=1e-12, atol=1e-13)}
 LONG_SUMS = {'float32': dict(rtol=1e-4, atol=2e-5), 'float64': dict(rtol=1e-10, atol=1e-12)}     # of gradients
@@ -365,15 +363,6 @@ def distributions(values, text):
     return numpy_model.forward(p, text[:-1], states)
 
 
-def chosen(p, temperature, top_k, top_p):
-    """Probabilities p (V,) with a temperature, and without those that top_k and top_p leave out."""
-    p = p ** (1 / temperature) / (p ** (1 / temperature)).sum()
-    kept, order = [], list(np.argsort(-p))
-    while order and len(kept) < top_k and p[kept].sum() < top_p:
-        kept.append(order.pop(0))
-    return np.where(np.isin(np.arange(len(p)), kept), p, 0) / p[kept].sum()
-
-
 def assert_continues(values, outputs, dtype):
     """Each character of the text was drawn as asked for, from the distribution given the text before it."""
     given, bits, n, choice = values[:4]
@@ -655,9 +644,6 @@ def test_layers_overwrite_nothing_that_is_needed(random):
 
 # ---------------------------------------------------------------- the two branches of CharLSTM
 
-LETTERS = 'abcdefghijk'
-
-
 @pytest.fixture
 def branches(text_file):
     """Makes models with the kernel and with theano.scan, of the same parameters."""
@@ -750,12 +736,6 @@ def test_refused_kernel_does_not_keep_other_processes_from_compiling(branches, r
     kernel, _ = branches('float32')
     kernel.theano_predict(batches(random)[0][0])
     assert theano.gof.compilelock.get_lock.n_lock == 0
-
-
-def test_without_compiler_theano_scan_is_used():
-    assert CharLSTM()._ops is kernel
-    with theano.change_flags(cxx=''):
-        assert CharLSTM()._ops is Scan
 
 
 USED = ('take_columns add_columns all_below sum_of_squares matmul lstm_forward lstm_backward cross_entropy '

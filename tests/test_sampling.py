@@ -1,4 +1,5 @@
-"""generate_text: what it gives back, and that its characters follow the model's own predictions."""
+"""How texts are written: their form, and that their characters are drawn from the model's own predictions."""
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,8 +9,11 @@ from scipy import stats
 import charlstm
 import numpy_model
 from charlstm import CharLSTM
+from engine import sampling
+from models import P, set_parameters
+from numpy_model import H1, H2, LETTERS, V, chosen, forward
 
-LETTERS = 'abcde'
+FIVE = 'abcde'
 
 
 @pytest.fixture(params=['kernel', 'scan'])
@@ -18,7 +22,7 @@ def model(request, text_file):
     if request.param == 'scan':
         request.getfixturevalue('interpreted')
     model = CharLSTM(random_seed=11, kernel=request.param == 'kernel')
-    model.prepare_input(text_file(LETTERS * 6), ratio_valid=0, batch_size=2, seq_length=5, verbose=False)
+    model.prepare_input(text_file(FIVE * 6), ratio_valid=0, batch_size=2, seq_length=5, verbose=False)
     model.model_setup(num_units1=7, num_units2=4)
     for name, array in numpy_model.random_parameters(2, 'float32', V=5).items():
         model.p[name].set_value((3 * array).astype('float32'))
@@ -41,7 +45,7 @@ def test_text_has_the_length_asked_for_and_begins_with_the_seed(model, method):
     for seed in ('', 'a', 'decade'):
         for length in (len(seed), len(seed) + 1, 33, 150):
             text = model.generate_text(seed, length, method)
-            assert len(text) == length and text.startswith(seed) and set(text) <= set(LETTERS)
+            assert len(text) == length and text.startswith(seed) and set(text) <= set(FIVE)
     assert len(model.generate_text()) == 100
 
 
@@ -75,9 +79,17 @@ def test_without_vocabulary_or_parameters(refused, text_file):
     with refused(ValueError, 'prepare_input'):
         CharLSTM().generate_text()
     model = CharLSTM()
-    model.prepare_input(text_file(LETTERS), ratio_valid=0, batch_size=1, seq_length=2, verbose=False)
+    model.prepare_input(text_file(FIVE), ratio_valid=0, batch_size=1, seq_length=2, verbose=False)
     with refused(ValueError, 'model_setup'):
         model.generate_text('a')
+
+
+@pytest.mark.parametrize('argument, value', [
+    ('temperature', 0), ('temperature', -1), ('temperature', math.nan), ('temperature', math.inf), ('top_k', 0),
+    ('top_k', -2), ('top_k', 1.5), ('top_p', 0), ('top_p', 1.1), ('top_p', math.nan), ('top_p', -0.2)])
+def test_argument_out_of_range(stateful, refused, argument, value):
+    with refused(ValueError, argument, value):
+        stateful.generate_text('ab', 5, **{argument: value})
 
 
 # ---------------------------------------------------------------- probabilities
@@ -101,8 +113,8 @@ def test_drawn_characters_follow_the_predicted_probabilities(model, n, together)
     """Of two characters in a row, so that the state after the first draw counts too."""
     texts = (model.generate_text('dab', 5, count=n) if together else
              [model.generate_text('dab', 5) for _ in range(n)])
-    pairs, expected = [first + second for first in LETTERS for second in LETTERS], []
-    for first in LETTERS:
+    pairs, expected = [first + second for first in FIVE for second in FIVE], []
+    for first in FIVE:
         expected.extend(n * following(model, 'dab')[numbers(model, first)] * following(model, 'dab' + first))
     expected = np.array(expected)
     counts = np.array([sum(text[3:] == pair for text in texts) for pair in pairs])
@@ -114,7 +126,7 @@ def test_drawn_characters_follow_the_predicted_probabilities(model, n, together)
 
 def test_first_character_is_drawn_uniformly_where_there_is_no_seed(model):
     texts = [model.generate_text('', 1) for _ in range(500)]
-    assert_follows(np.array([texts.count(ch) for ch in LETTERS]), np.full(5, 100.0))
+    assert_follows(np.array([texts.count(ch) for ch in FIVE]), np.full(5, 100.0))
 
 
 @pytest.mark.parametrize('impossible', ['e', 'a', 'abde'])
@@ -125,7 +137,7 @@ def test_characters_of_probability_zero_are_never_drawn(model, impossible):
     model.p['c'].set_value(c)
     assert (following(model, 'c')[numbers(model, impossible)] == 0).all()
     text = ''.join(model.generate_text('c', 100, count=30))
-    assert set(text) == set(LETTERS) - set(impossible)
+    assert set(text) == set(FIVE) - set(impossible)
 
 
 def test_smallest_and_largest_draw_give_possible_characters(model):
@@ -139,12 +151,90 @@ def test_smallest_and_largest_draw_give_possible_characters(model):
     assert len(drawn[0]) == 1 and drawn[1] == {'d'}
 
 
+# ---------------------------------------------------------------- temperature, top_k and top_p
+
+@pytest.mark.parametrize('choice', [
+    dict(), dict(temperature=0.4), dict(temperature=3.0), dict(top_k=4), dict(top_p=0.6),
+    dict(temperature=0.7, top_k=5, top_p=0.8)], ids=str)
+def test_frequencies_of_the_first_character(stateful, choice):
+    n = 6007
+    expected = chosen(forward(P, np.array([[3], [7]]))[0][-1, 0], **choice)
+    assert (expected == 0).any() == ('top_k' in choice or 'top_p' in choice)
+    texts = stateful.generate_text('dh', 3, count=n, **choice)
+    counts = np.array([sum(text[2] == ch for text in texts) for ch in LETTERS])
+    assert (counts[expected == 0] == 0).all()
+    assert (abs(counts / n - expected) <= 5 * np.sqrt(expected * (1 - expected) / n)).all()
+
+
+def test_the_most_probable_of_one(stateful):
+    assert stateful.generate_text('cab', 41, top_k=1) == stateful.generate_text('cab', 41, method='argmax')
+    assert stateful.generate_text('cab', 41, top_p=1e-9) == stateful.generate_text('cab', 41, method='argmax')
+
+
+@pytest.mark.parametrize('top_k', [V, 10 ** 6, 2 ** 63, 10 ** 50])
+def test_top_k_beyond_the_vocabulary_is_no_choice(stateful, top_k):
+    stateful.random = np.random.default_rng(3)
+    text = stateful.generate_text('ab', 30, top_k=top_k)
+    stateful.random = np.random.default_rng(3)
+    assert stateful.generate_text('ab', 30) == text
+
+
+@pytest.mark.parametrize('temperature', [1e-7, 1e-37, 1e-40, 1e-50, 5e-324])
+def test_hardly_any_temperature_takes_the_most_probable(stateful, temperature):
+    text = stateful.generate_text('cab', 41, temperature=temperature)
+    assert text == stateful.generate_text('cab', 41, method='argmax')
+
+
+# ---------------------------------------------------------------- stop
+
+@pytest.mark.parametrize('first, longest', [(1, 2), (3, 3), (32, 1024)])
+@pytest.mark.parametrize('length', [1, 2, 3, 5, 36])
+def test_stop_ends_each_text_after_its_first_occurrence(stateful, monkeypatch, first, longest, length):
+    monkeypatch.setattr(sampling, 'FIRST_PIECE', first)
+    monkeypatch.setattr(sampling, 'LONGEST_PIECE', longest)
+
+    def texts(**stop):
+        stateful.random = np.random.default_rng(3)
+        return stateful.generate_text('ab', 90, count=5, **stop)
+
+    free = texts()
+    for stop in {free[0][40:40 + length], free[3][2:2 + length], free[1][-length:]}:
+        ends = [text.find(stop, 2) for text in free]
+        assert max(ends) >= 0
+        # A text is drawn on by itself, whatever the others of its batch do.
+        assert texts(stop=stop) == [text if end < 0 else text[:end + length] for text, end in zip(free, ends)]
+
+
+# ---------------------------------------------------------------- the same text again
+
+def test_same_seed_draws_the_same_text(model):
+    texts = []
+    for seed in (1, 1, 2):
+        model.random = np.random.default_rng(seed)
+        texts.append([model.generate_text('', 60), model.generate_text('', 60), model.generate_text('a', 60, count=2)])
+    assert texts[0] == texts[1]
+    assert all(same != other for same, other in zip(texts[0], texts[2]))
+    assert texts[0][0] != texts[0][1]                             # the next text goes on drawing
+
+
+@pytest.mark.parametrize('choice', [dict(), dict(temperature=0.4, top_k=5, top_p=0.8), dict(method='argmax')], ids=str)
+def test_without_the_kernel_the_same_seed_gives_the_same_text(stateful, choice, interpreted):
+    scan = CharLSTM(kernel=False)
+    scan.model_setup(char_dim=V, num_units1=H1, num_units2=H2)
+    scan.uchar = stateful.uchar
+    set_parameters(scan)
+    scan.random, stateful.random = np.random.default_rng(9), np.random.default_rng(9)
+    texts = scan.generate_text('cab', 23, count=4, **choice)
+    assert stateful.generate_text('cab', 23, count=4, **choice) == texts
+    assert len(set(texts)) == (1 if choice.get('method') else 4)
+
+
 # ---------------------------------------------------------------- any object that has parameters
 
 @pytest.mark.parametrize('batch_size', [1, 7])
 def test_works_before_and_after_training_at_any_batch_size(text_file, batch_size):
     model = CharLSTM(random_seed=1)
-    model.prepare_input(text_file(LETTERS * 30), ratio_valid=0, batch_size=batch_size, seq_length=9, verbose=False)
+    model.prepare_input(text_file(FIVE * 30), ratio_valid=0, batch_size=batch_size, seq_length=9, verbose=False)
     model.model_setup(num_units1=7, num_units2=4)
     assert len(model.generate_text('ab', 50)) == 50
     before = model.generate_text('ab', 50, method='argmax')
@@ -173,13 +263,3 @@ def test_text_prepared_for_a_loaded_model_is_continued(model, tmp_path, text_fil
     other.prepare_input(text_file('dada' * 9, name='other.txt'), ratio_valid=0, batch_size=3, seq_length=4,
                         verbose=False)
     assert other.generate_text('abc', 40, method='argmax') == model.generate_text('abc', 40, method='argmax')
-
-
-def test_same_seed_draws_the_same_text(model):
-    texts = []
-    for seed in (1, 1, 2):
-        model.random = np.random.default_rng(seed)
-        texts.append([model.generate_text('', 60), model.generate_text('', 60), model.generate_text('a', 60, count=2)])
-    assert texts[0] == texts[1]
-    assert all(same != other for same, other in zip(texts[0], texts[2]))
-    assert texts[0][0] != texts[0][1]                             # the next text goes on drawing

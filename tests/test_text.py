@@ -1,45 +1,59 @@
-"""prepare_input: how a file becomes characters, and characters become batches."""
+"""How a file becomes characters, and characters become batches."""
 import io
 import re
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from charlstm import CharLSTM
+from charlstm import CharLSTM, read_text
 from engine import text as text_module
+from engine.text import renumbered, smallest_type, vocabulary
+from models import PARTS, RATIO, TEXT, B, S, prepared, text_of
 
 POEM = 'Zwölf Boxkämpfer jagen\nEva über den Sylter Deich.\n' * 3
+CHARACTERS = st.characters(blacklist_categories=['Cs'])
+TEXTS = st.one_of(st.text(CHARACTERS, min_size=2, max_size=90), st.text('ab\n\r\0é𝄞', min_size=2, max_size=400))
 
 
-def prepared(path, **settings):
-    model = CharLSTM(random_seed=1)
-    model.prepare_input(path, **dict(dict(ratio_valid=0, batch_size=1, seq_length=2, verbose=False), **settings))
-    return model
+def as_read(text):
+    """A text as it should be read: without byte order mark, and with line ends as LF."""
+    if text.startswith('\ufeff'):
+        text = text[1:]
+    return text.replace('\r\n', '\n').replace('\r', '\n')
 
 
-def text_of(model):
-    """The text that a model prepared, put together from its batches (a last partial sequence is not in them)."""
-    return ''.join(ch for part in ('train', 'valid') for x, y in zip(model.X[part], model.Y[part])
-                   for ch in model.uchar[np.vstack([x, y[-1:]]).T.ravel()])
-
-
-def cut_slowly(text, ratio_valid, batch_size, seq_length):
-    """The issue's words in plain Python: vocabulary, and the batches X and Y by part, as nested lists (T,B)."""
-    uchar = sorted(set(text))
-    sequences = [text[i:i + seq_length] for i in range(0, len(text), seq_length)]
-    sequences = [s for s in sequences if len(s) == seq_length]
-    n_train = round((1 - ratio_valid) * len(sequences))
-    X, Y = {}, {}
-    for part, of_part in dict(train=sequences[:n_train], valid=sequences[n_train:]).items():
-        X[part], Y[part] = [], []
-        for i in range(0, len(of_part) // batch_size * batch_size, batch_size):
-            batch = [[uchar.index(ch) for ch in s] for s in of_part[i:i + batch_size]]
-            X[part].append([[s[t] for s in batch] for t in range(seq_length - 1)])
-            Y[part].append([[s[t + 1] for s in batch] for t in range(seq_length - 1)])
-    return uchar, X, Y
+def written(folder, text):
+    path = folder / 't.txt'
+    path.write_bytes(text.encode('utf-8'))
+    return str(path)
 
 
 # ---------------------------------------------------------------- batches
+
+def slowly_cut(text, ratio, B, S, stateful=False):
+    """Part to the batches, each a list of (characters, targets) rows, by the rule's words."""
+    sequences = [text[k:k + S] for k in range(0, len(text) - S + 1, S)]
+    n_train = int(round((1 - ratio) * len(sequences)))
+    parts = {}
+    for part, piece in (('train', text[:n_train * S]), ('valid', text[n_train * S:])):
+        if stateful:
+            length = len(piece) // B
+            streams = [piece[b * length:(b + 1) * length] for b in range(B)]
+            starts = range(0, max(0, length - 1), S)
+            parts[part] = [[(s[k:k + S][:length - 1 - k], s[k + 1:k + 1 + S]) for s in streams] for k in starts]
+        else:
+            rows = [(s[:-1], s[1:]) for s in (sequences[:n_train] if part == 'train' else sequences[n_train:])]
+            parts[part] = [rows[k:k + B] for k in range(0, len(rows) - B + 1, B)]
+    return parts
+
+
+def batches_of(model, part):
+    """What slowly_cut gives of a part, from a model that prepared the text."""
+    return [[tuple(''.join(model.uchar[side[:, b]]) for side in pair) for b in range(model.batch_size)]
+            for pair in zip(model.X[part], model.Y[part])]
+
 
 @pytest.mark.parametrize('length, ratio_valid, batch_size, seq_length', [
     (150, 0.30, 3, 7), (149, 0.30, 4, 5), (61, 0, 5, 3), (60, 0, 5, 3), (120, 0.5, 1, 11), (97, 0.9, 2, 2),
@@ -47,21 +61,49 @@ def cut_slowly(text, ratio_valid, batch_size, seq_length):
 ])
 def test_batches_are_those_of_a_slow_cut(text_file, capsys, length, ratio_valid, batch_size, seq_length):
     text = POEM[:length]
-    uchar, X, Y = cut_slowly(text, ratio_valid, batch_size, seq_length)
+    expected = slowly_cut(text, ratio_valid, batch_size, seq_length)
     model = prepared(text_file(text), ratio_valid=ratio_valid, batch_size=batch_size, seq_length=seq_length,
                      verbose=True)
-    assert list(model.uchar) == uchar and model.batch_size == batch_size
-    assert model.n_batches == {part: len(X[part]) for part in X}
+    assert list(model.uchar) == sorted(set(text)) and model.batch_size == batch_size
     for part in ('train', 'valid'):
-        assert len(model.X[part]) == len(model.Y[part]) == len(X[part])
-        for i in range(len(X[part])):
-            for got, expected in ((model.X[part][i], X[part][i]), (model.Y[part][i], Y[part][i])):
-                assert got.dtype == np.int32 and got.shape == (seq_length - 1, batch_size)
-                assert got.tolist() == expected
-    used = sum(len(batches) for batches in X.values()) * batch_size * seq_length
+        assert model.n_batches[part] == len(model.X[part]) == len(model.Y[part]) == len(expected[part])
+        assert batches_of(model, part) == expected[part]
+        for side in list(model.X[part]) + list(model.Y[part]):
+            assert side.dtype == np.int32 and side.shape == (seq_length - 1, batch_size)
+    used = sum(len(batches) for batches in expected.values()) * batch_size * seq_length
     out, err = capsys.readouterr()
     assert '{} characters that fill no batch are dropped'.format(length - used) in out and err == ''
-    assert '{} characters, {} distinct'.format(length, len(uchar)) in out
+    assert '{} characters, {} distinct'.format(length, len(model.uchar)) in out
+
+
+@settings(max_examples=500)
+@given(text=TEXTS, ratio=st.one_of(st.just(0), st.floats(0, 0.95)), B=st.integers(1, 7), S=st.integers(2, 9),
+       stateful=st.booleans())
+def test_batches(shared_folder, text, ratio, B, S, stateful):
+    model = CharLSTM(random_seed=1)
+    read = as_read(text)
+    enough = round((1 - ratio) * (len(read) // S)) >= B and len(set(read)) > 1
+    try:
+        model.prepare_input(written(shared_folder, text), ratio, B, S, verbose=False, stateful=stateful)
+    except ValueError as error:
+        assert not enough and '\n' not in str(error)
+        return
+    assert enough
+    for part, expected in slowly_cut(read, ratio, B, S, stateful).items():
+        assert model.n_batches[part] == len(model.X[part]) == len(model.Y[part]) == len(expected)
+        assert batches_of(model, part) == expected
+
+
+@pytest.mark.parametrize('part', ['train', 'valid'])
+def test_streams_have_every_character_once_and_in_order(text_file, part):
+    model = prepared(text_file(TEXT), ratio_valid=RATIO, batch_size=B, seq_length=S, stateful=True)
+    streams, X, Y = PARTS[part], model.X[part], model.Y[part]
+    np.testing.assert_array_equal(np.concatenate(list(X)), streams[:, :-1].T)
+    np.testing.assert_array_equal(np.concatenate(list(Y)), streams[:, 1:].T)
+    lengths = [len(x) for x in X]
+    assert lengths[:-1] == [S] * (len(lengths) - 1) and 0 < lengths[-1] < S         # the sizes leave a shorter one
+    assert model.n_batches[part] == len(X) == len(Y) == len(lengths)
+    assert {x.dtype for x in X} == {np.dtype('int32')}
 
 
 def test_quiet_when_not_verbose(text_file, capsys):
@@ -83,6 +125,25 @@ def test_batches_are_indexed_as_a_list(text_file):
 
 
 # ---------------------------------------------------------------- characters
+
+@given(text=TEXTS, chunk=st.sampled_from([1, 2, 3, 7, 1 << 20]))
+def test_vocabulary_round_trip(shared_folder, text, chunk):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_module, 'CHUNK', chunk)
+        codes, uchar, _ = read_text(written(shared_folder, text))
+    assert list(uchar) == sorted(set(as_read(text)))
+    assert ''.join(uchar[codes]) == as_read(text)
+    assert codes.dtype == 'uint8' or len(uchar) > 256
+
+
+@given(text=TEXTS, more=st.text(CHARACTERS, max_size=300), data=st.data())
+def test_recoding(text, more, data):
+    old = sorted(set(text))
+    new = data.draw(st.permutations(sorted(set(text) | set(more))))
+    codes = np.array([old.index(ch) for ch in text], smallest_type(len(old)))
+    again = renumbered(codes, vocabulary(old), vocabulary(new))
+    assert ''.join(new[k] for k in again) == text
+
 
 def test_characters_are_numbered_in_sorted_order(text_file):
     model = prepared(text_file('b\U0001d11ea\0é\0B\n'))
@@ -202,52 +263,3 @@ def test_settings_out_of_range(text_file, refused, name, values):
     for value in values:
         with refused(ValueError, name, repr(value)):
             prepared(text_file(POEM), **{name: value})
-
-
-def test_refusal_leaves_what_was_prepared(text_file):
-    model = prepared(text_file(POEM), seq_length=3)
-    before = text_of(model)
-    for settings in (dict(encoding='ascii'), dict(batch_size=10 ** 6), dict(seq_length=1)):
-        with pytest.raises(ValueError):
-            model.prepare_input(text_file(POEM * 2, name='other.txt'), **settings)
-    assert text_of(model) == before and model.batch_size == 1 and model.n_batches == dict(train=50, valid=0)
-
-
-# ---------------------------------------------------------------- the vocabulary of a model that has parameters
-
-def with_parameters(text_file, text):
-    model = prepared(text_file(text))
-    model.model_setup(num_units1=7, num_units2=4)
-    return model
-
-
-def test_text_whose_characters_are_known_keeps_parameters_and_vocabulary(text_file, capsys):
-    model = with_parameters(text_file, 'abcdefgh')
-    p = {name: value.get_value() for name, value in model.p.items()}
-    model.prepare_input(text_file('hcbhcb', name='other.txt'), 0, 1, 2, verbose=False)
-    assert ''.join(model.uchar) == 'abcdefgh' and text_of(model) == 'hcbhcb'
-    assert model.X['train'][0].tolist() == [[7]]
-    assert all((model.p[name].get_value() == value).all() for name, value in p.items())
-    assert capsys.readouterr().err == ''
-
-
-def test_text_with_unknown_characters_drops_the_parameters_with_a_warning(text_file, capsys, refused):
-    model = with_parameters(text_file, 'abcdefgh')
-    path = text_file('abxyaé', name='other.txt')
-    model.prepare_input(path, 0, 1, 2, verbose=False)
-    err = capsys.readouterr().err
-    assert err.count('\n') == 1 and path in err and r"'x', 'y', '\xe9'" in err
-    assert ''.join(model.uchar) == 'abxyé' and text_of(model) == 'abxyaé'
-    assert model.p == {}
-    with refused(ValueError, 'model_setup'):
-        model.generate_text('a')
-    model.model_setup(num_units1=3, num_units2=2)
-    assert model.p['c'].get_value().shape == (5,)
-
-
-def test_text_after_a_model_that_was_set_up_by_char_dim(text_file):
-    """Such a model has parameters, but no vocabulary that the text could be compared with."""
-    model = CharLSTM()
-    model.model_setup(num_units1=7, num_units2=4, char_dim=3)
-    model.prepare_input(text_file('abcabc'), 0, 1, 2, verbose=False)
-    assert ''.join(model.uchar) == 'abc' and text_of(model) == 'abcabc'

@@ -1,11 +1,20 @@
 """The one door to Theano: what is set before its import, what a user may have done before, and who goes through it."""
 import ast
+import glob
+import os
+import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from scripts import FAST, ROOT, environment
+from charlstm import CharLSTM, Scan
+from engine import kernel
+from engine.theano_setup import theano
+from numpy_model import NAMES
+from scripts import (FAST, PRODUCE, ROOT, SMALL, TEXT, TRAIN, assert_refused, contents, environment, load, run,
+                     sequences, succeeded)
 
 MODULES = sorted(path for pattern in ('*.py', 'engine/*.py', 'text_input/*.py') for path in ROOT.glob(pattern))
 TWO_STEPS = '''
@@ -90,7 +99,8 @@ def test_theano_imported_before_with_the_users_own_type():
 
 def test_import_of_theano_failed_before():
     """As it does beside NumPy 1.22 or later without a flag; what is left of it does not get in the way."""
-    out, err = python('try:\n    import theano\nexcept Exception as error:\n    print(type(error).__name__)\n' + TWO_STEPS)
+    failing = 'try:\n    import theano\nexcept Exception as error:\n    print(type(error).__name__)\n'
+    out, err = python(failing + TWO_STEPS)
     assert out == 'AttributeError\nTrue float32\n' and 'charlstm: ' not in err
 
 
@@ -98,6 +108,21 @@ def test_flags_of_the_environment_are_as_before():
     out, _ = python('import os, charlstm; print(os.environ["THEANO_FLAGS"])')
     assert out.strip().endswith(FAST) and 'blas' not in out
 
+
+@pytest.mark.parametrize('way', ['THEANO_FLAGS', 'THEANORC', '.theanorc'])
+def test_the_users_theano_settings_win(trained, tmp_path, way):
+    (tmp_path / 't.txt').write_text(TEXT[:100])
+    (tmp_path / '.theanorc').write_text('' if way == 'THEANO_FLAGS' else '[global]\nfloatX = float64\n')
+    env = {'HOME': str(tmp_path), 'MPLCONFIGDIR': str(trained.folder / 'matplotlib'),
+           'THEANORC': str(tmp_path / '.theanorc') if way == 'THEANORC' else '~/.theanorc'}
+    flags = FAST + ',floatX=float64' * (way == 'THEANO_FLAGS')
+    succeeded(run(TRAIN, tmp_path / 't.txt', 'r', *SMALL, '--epochs', 1, '--output-dir', tmp_path, flags=flags,
+                  env=env))
+    stored = load(tmp_path / 'r_t.txt_epoch1.npz')
+    assert {stored[name].dtype for name in NAMES} == {np.dtype('float64')}
+
+
+# ---------------------------------------------------------------- Pythons
 
 @pytest.mark.parametrize('minor, wrong', [(7, True), (12, True), (13, True)])
 def test_python_that_theano_does_not_run_on(minor, wrong):
@@ -107,6 +132,55 @@ def test_python_that_theano_does_not_run_on(minor, wrong):
     assert 'Python 3.{}'.format(minor) in out and '3.8 to 3.11' in out and out.count('\n') == 1
 
 
+def other_pythons():
+    """The interpreters of this machine, from 3.6 on, that Theano 1.0.5 does not run on."""
+    names = ['python' + version for version in ('3.6', '3.7', '3.12', '3.13', '3.14')]
+    more = glob.glob(os.path.expanduser('~/.pyenv/versions/*/bin/python'))
+    for path in [shutil.which(name) for name in names] + more:
+        asked = path and subprocess.run([path, '-c', 'import sys; print(sys.version_info[:2])'],
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding='utf-8')
+        version = ast.literal_eval(asked.stdout) if asked and asked.returncode == 0 else None
+        if version and version >= (3, 6) and not (3, 8) <= version <= (3, 11):
+            yield path
+
+
+def pretended(version, script):
+    """Arguments that make this Python run a script as another version of it."""
+    return ['-c', 'import runpy, sys; sys.version_info = {}; sys.path.insert(0, {!r}); '
+                  'runpy.run_path({!r}, run_name="__main__")'.format(version, str(ROOT), str(script)), 'x']
+
+
+@pytest.mark.parametrize('script', [TRAIN, PRODUCE], ids=['train', 'produce_text'])
+def test_wrong_python(script, tmp_path):
+    commands = [[sys.executable] + pretended((3, minor, 0), script) for minor in (7, 12)]
+    for command in commands + [[path, str(script), 'x'] for path in other_pythons()]:
+        result = subprocess.run(command, cwd=str(tmp_path), env=environment(PYTHONDONTWRITEBYTECODE='1'),
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding='utf-8')
+        assert_refused(result, 'Python 3.8 to 3.11', 'pip install -r requirements.txt')
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---------------------------------------------------------------- no compiler
+
 def test_no_compiler_is_said_in_one_line():
     out, err = python(TWO_STEPS, FAST + ',cxx=')
     assert out == 'True float32\n' and err.count('\n') == 1 and 'no C++ compiler' in err
+
+
+def assert_warns_of_no_compiler(result):
+    assert result.returncode == 0
+    assert result.stderr.count('\n') == 1 and 'C++ compiler' in result.stderr and 'install' in result.stderr
+
+
+def test_without_a_compiler(tmp_path):
+    (tmp_path / 't.txt').write_text(TEXT[:100])
+    assert_warns_of_no_compiler(run(TRAIN, tmp_path / 't.txt', 'r', *SMALL, '--epochs', 1, '--output-dir', tmp_path,
+                                    flags='cxx=,' + FAST))
+    assert_warns_of_no_compiler(run(PRODUCE, tmp_path / 'r_t.txt_epoch1.npz', tmp_path / 'out', flags='cxx='))
+    assert len(sequences(contents(tmp_path / 'out'), 5, 100)) == 5
+
+
+def test_without_compiler_theano_scan_is_used():
+    assert CharLSTM()._ops is kernel
+    with theano.change_flags(cxx=''):
+        assert CharLSTM()._ops is Scan

@@ -1,4 +1,4 @@
-"""The compiled functions against numpy_model.py: prediction, cost, gradients, steps; and training as a whole."""
+"""CharLSTM against numpy_model.py: prediction, cost, gradients, steps, dropout, scores; and training as a whole."""
 import inspect
 import math
 
@@ -7,10 +7,11 @@ import pytest
 from scipy import stats
 
 import charlstm
-from engine import kernel as kernel_ops
 import numpy_model
-from charlstm import CharLSTM, Scan, theano
-from conftest import default_mode
+from charlstm import CharLSTM, Scan
+from engine import kernel as kernel_ops
+from engine.theano_setup import theano
+from models import CODES, P, PARTS, S, TEXT, as_new, default_mode, make_stateful, set_parameters
 from numpy_model import H1, H2, NAMES, V
 
 SIZES = dict(char_dim=V, num_units1=H1, num_units2=H2)
@@ -22,6 +23,30 @@ only_float32 = pytest.mark.parametrize('model', ['float32'], indirect=True)
 both_trainings = pytest.mark.parametrize('train', ['theano_train_sgd', 'theano_train_rmsprop'])
 
 
+@pytest.fixture(params=['float32', 'float64', 'scan'])
+def model(request, compiled_models):
+    """A model as if it were new: the kernel in both types (in float64 truncated), and the scan in float32."""
+    model, start = compiled_models(request.param)
+    for variable, value in start.items():
+        variable.set_value(value)
+    with theano.change_flags(floatX='float64' if request.param == 'float64' else 'float32'):
+        yield model
+
+
+@pytest.fixture(scope='module')
+def dropping_model(tmp_path_factory):
+    model = make_stateful(tmp_path_factory.mktemp('text'), dropout=0.3, grad_clip=0.01)
+    with default_mode(theano.compile.mode.FAST_COMPILE):
+        model.compile('check', 'predict', 'train_sgd')
+    return model
+
+
+@pytest.fixture
+def dropping(dropping_model):
+    """The fixture `stateful` with dropout and clipped gradients, in NumPy."""
+    return as_new(dropping_model)
+
+
 def batch(T, B, seed=0):
     """Inputs and targets (T,B)."""
     return np.random.default_rng(seed).integers(0, V, (2, T, B))
@@ -31,8 +56,7 @@ def set_random_parameters(model):
     """Give a model parameters that are all away from zero; returns them as numpy_model takes them."""
     p = numpy_model.random_parameters(5, theano.config.floatX)
     p['V'] *= 8                                                  # so that what is read decides, not c alone
-    for name in NAMES:
-        model.p[name].set_value(p[name].astype(theano.config.floatX))
+    set_parameters(model, p)
     return p
 
 
@@ -57,7 +81,7 @@ def test_public_methods_have_the_names_and_defaults_of_the_original():
         assert list(has_default.items()) == list(expected.items())         # in this order too
 
 
-def test_parameters_have_the_names_and_shapes_of_the_issue():
+def test_parameters_have_the_names_and_shapes_of_the_rule():
     model = new_model(lrate=0.25, l1=0.5)
     assert {name: p.get_value().shape for name, p in model.p.items()} == dict(
         U1=(4, H1, V), W1=(4, H1, H1), b1=(4, H1), U2=(4, H2, H1), W2=(4, H2, H2), b2=(4, H2), V=(V, H2), c=(V,))
@@ -222,7 +246,8 @@ def test_step_in_two_pieces_is_the_step_in_one(float64, rule):
             expected = getattr(whole, 'theano_train_' + rule)(x, y)
             *outputs, size = first(x, y, *parted._zero_states(B), parted._weights(x.shape), *parted._masks(x.shape))
             assert size == T * B and len(outputs) == 2 + 4 + 8
-            np.testing.assert_allclose([outputs[0]] + second(*outputs[6:], size), [expected[0]] + expected[2:], rtol=1e-9)
+            np.testing.assert_allclose([outputs[0]] + second(*outputs[6:], size), [expected[0]] + expected[2:],
+                                       rtol=1e-9)
             for name in NAMES:
                 np.testing.assert_allclose(parted.p[name].get_value(), whole.p[name].get_value(), rtol=1e-9, atol=1e-12)
 
@@ -255,6 +280,117 @@ def test_reported_cost_is_without_penalties(model, train):
     assert penalties > 0.1
     cost = model.theano_check(x, y)[0]
     np.testing.assert_allclose(getattr(model, train)(x, y)[0], cost, rtol=1e-6)
+
+
+# ---------------------------------------------------------------- states carried from batch to batch
+
+def test_training_carries_the_state(stateful):
+    """Two batches in turn cost what one text of both costs, and from zero again once states are reset."""
+    x, y = PARTS['train'][:, :2 * S].T, PARTS['train'][:, 1:2 * S + 1].T
+    whole = numpy_model.costs(numpy_model.forward(P, x)[0], y)
+
+    def step(i):
+        return float(stateful.theano_train_sgd(stateful.X['train'][i], stateful.Y['train'][i])[0])
+
+    np.testing.assert_allclose([step(0), step(1)], [whole[:S].mean(), whole[S:].mean()], rtol=1e-5)
+    stateful.reset_states()
+    from_zero = numpy_model.costs(numpy_model.forward(P, x[S:])[0], y[S:]).mean()
+    assert abs(from_zero - whole[S:].mean()) > 1e-3
+    np.testing.assert_allclose(step(1), from_zero, rtol=1e-5)
+
+
+def test_validation_carries_the_state_over_all_of_its_streams(stateful):
+    stateful.theano_train_sgd(stateful.X['train'][0], stateful.Y['train'][0])      # whose states are not validation's
+    carried = [np.array(state) for state in stateful._carried]
+    streams = PARTS['valid']
+    expected = numpy_model.costs(numpy_model.forward(P, streams[:, :-1].T)[0], streams[:, 1:].T).mean()
+    np.testing.assert_allclose(stateful.validate(), expected, rtol=1e-5)
+    np.testing.assert_array_equal(np.concatenate(stateful._carried, axis=1), np.concatenate(carried, axis=1))
+
+
+# ---------------------------------------------------------------- dropout
+
+def test_masks(dropping):
+    masks = dropping._masks((301, 53))
+    assert [mask.shape for mask in masks] == [(301, 53, H1), (301, 53, H2)]
+    for mask in masks:
+        values, counts = np.unique(mask, return_counts=True)
+        np.testing.assert_allclose(values, [0, 1 / 0.7], rtol=1e-4)
+        deviation = math.sqrt(0.3 * 0.7 / mask.size)
+        assert abs(counts[0] / mask.size - 0.3) < 5 * deviation
+        assert abs(mask.mean() - 1) < 5 * deviation / 0.7
+        for axis in range(3):                               # every step, stream and unit has its own
+            differ = (np.roll(mask, 1, axis) != mask).mean()
+            assert abs(differ - 2 * 0.3 * 0.7) < 0.02
+
+
+def test_cost_with_dropout(dropping, monkeypatch):
+    x, y = dropping.X['train'][1], dropping.Y['train'][1]
+    chance = np.random.default_rng(2)
+    masks = [(chance.random(x.shape + (H,)) < 0.6).astype('float32') * 1.7 for H in (H1, H2)]
+    monkeypatch.setattr(dropping, '_masks', lambda shape: masks)
+    expected = numpy_model.costs(numpy_model.forward(P, x, masks=masks)[0], y).mean()
+    assert abs(expected - numpy_model.costs(numpy_model.forward(P, x)[0], y).mean()) > 1e-3
+    np.testing.assert_allclose(float(dropping.theano_train_sgd(x, y)[0]), expected, rtol=1e-5)
+
+
+def test_no_dropout_outside_of_training(dropping):
+    x, y = dropping.X['train'][1], dropping.Y['train'][1]
+    probabilities = numpy_model.forward(P, x)[0]
+    np.testing.assert_allclose(dropping.theano_check(x, y)[0], numpy_model.costs(probabilities, y).mean(), rtol=1e-5)
+    np.testing.assert_allclose(dropping.theano_predict(x)[0], probabilities, rtol=1e-4)
+    streams = PARTS['valid']
+    expected = numpy_model.costs(numpy_model.forward(P, streams[:, :-1].T)[0], streams[:, 1:].T).mean()
+    np.testing.assert_allclose(dropping.validate(), expected, rtol=1e-5)
+
+
+def test_a_seed_repeats_dropout(dropping):
+    x, y = dropping.X['train'][1], dropping.Y['train'][1]
+
+    def two_costs(seed):
+        dropping.random = np.random.default_rng(seed)
+        dropping.reset_states()
+        found = []
+        for _ in range(2):
+            dropping.reset_states()
+            found.append(float(dropping.theano_train_sgd(x, y)[0]))
+        return found
+
+    first = two_costs(5)
+    assert two_costs(5) == first and two_costs(6) != first and first[0] != first[1]
+
+
+# ---------------------------------------------------------------- grad_clip
+
+def joint_step(model, rate):
+    """The norm of all that one SGD step subtracts, without dropout."""
+    model._masks = lambda shape: [np.ones(shape + (H,), 'float32') for H in (H1, H2)]
+    try:
+        model.dyn_lrate.set_value(rate)
+        model.theano_train_sgd(model.X['train'][1], model.Y['train'][1])
+    finally:
+        del model._masks
+    return {name: P[name] - model.p[name].get_value() for name in NAMES}
+
+
+def norm(arrays):
+    return math.sqrt(sum(np.square(array).sum() for array in arrays.values()))
+
+
+def test_a_long_gradient_is_scaled_to_the_limit(dropping, stateful):
+    free, clipped = joint_step(stateful, 8.0), joint_step(dropping, 8.0)
+    assert norm(free) / 8 > 0.1                            # longer than the limit of 0.01
+    np.testing.assert_allclose(norm(clipped), 8 * 0.01, rtol=1e-4)
+    for name in NAMES:                                     # and its direction stays
+        np.testing.assert_allclose(clipped[name], free[name] * norm(clipped) / norm(free), atol=1e-6)
+
+
+def test_a_short_gradient_is_not_touched(interpreted):
+    gradients = [theano.shared(np.array(values, 'float32')) for values in ([[0.3, -0.4]], [1.2])]        # norm 1.3
+    for limit, factor in ((1.31, 1), (1.29, 1.29 / 1.3), (0.13, 0.1)):
+        clipped = [np.asarray(g.eval()) for g in charlstm.clip(gradients, limit, Scan)]
+        np.testing.assert_allclose(np.concatenate([g.ravel() for g in clipped]), np.array([0.3, -0.4, 1.2]) * factor,
+                                   rtol=1e-6)
 
 
 # ---------------------------------------------------------------- what a GPU needs
@@ -346,21 +482,23 @@ def test_same_seed_gives_the_same_numbers(text_file, interpreted):
     assert runs[0][1] != runs[0][2]                                # the second text goes on drawing
 
 
-# ---------------------------------------------------------------- warnings and refusals
+# ---------------------------------------------------------------- scores
 
-@pytest.mark.parametrize('depth, warns', [(3, True), (9, True), (10, False), (50, False), (-1, False)])
-def test_one_line_warns_of_sequences_longer_than_the_gradient_reaches(text_file, capsys, depth, warns):
-    model = CharLSTM()
-    path = text_file('abc' * 30)
-    model.prepare_input(path, batch_size=2, seq_length=11, verbose=False)          # 10 steps
-    assert capsys.readouterr() == ('', '')
-    model.model_setup(num_units1=7, num_units2=4, bptt_maxdepth=depth)
-    out, err = capsys.readouterr()
-    assert (out, err.count('\n')) == ('', int(warns))
-    assert not warns or ('last {} of the 10 steps'.format(depth) in err and 'bptt_maxdepth' in err)
-    model.prepare_input(path, batch_size=2, seq_length=12, verbose=False)          # 11 steps
-    assert capsys.readouterr().err.count('\n') == (0 < depth < 11)
+@pytest.mark.parametrize('n', [2, 7, 8, 9, 15, 40])
+def test_score_of_a_text_of_any_length(stateful, monkeypatch, n):
+    monkeypatch.setattr(charlstm, 'SCORED', 7)
+    expected = numpy_model.costs(numpy_model.forward(P, CODES[:n - 1, None])[0], CODES[1:n, None])[:, 0]
+    np.testing.assert_allclose(stateful.score_text(TEXT[:n]), expected, rtol=1e-4)
+    np.testing.assert_array_equal(stateful.score_text(CODES[:n]), stateful.score_text(TEXT[:n]))
 
+
+@pytest.mark.parametrize('text, word', [('', '0 characters'), ('a', '1 characters'), ('aé', "'\\xe9'")])
+def test_text_that_has_no_score(stateful, refused, text, word):
+    with refused(ValueError, word):
+        stateful.score_text(text)
+
+
+# ---------------------------------------------------------------- refusals
 
 @pytest.mark.parametrize('name, values', [
     ('num_units1', [0, -3, 2.5, math.nan, '7', None]),

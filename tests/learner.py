@@ -1,0 +1,86 @@
+"""train.py's loop with a stand-in for the model, whose validation costs a test says."""
+import json
+from types import SimpleNamespace
+
+import numpy as np
+
+import train
+from engine.run import Run
+from engine.schedule import Schedule
+from engine.terminal import ProgressBar
+from scripts import log_rows
+
+
+class Learner:
+    """Stands for CharLSTM in the loop: all it learns is the list of its epochs' rates, from which score makes its
+    validation cost."""
+
+    n_batches = {'train': 1, 'valid': 1}
+    X = Y = {'train': [np.zeros((2, 3))], 'valid': [np.zeros((2, 3))]}
+
+    def __init__(self, score):
+        self.rates, self.score, self.random = [], score, SimpleNamespace(bit_generator=SimpleNamespace(state=0))
+        self.dyn_lrate = SimpleNamespace(set_value=lambda rate: setattr(self, 'rate', rate))
+
+    def theano_train_rmsprop(self, x, y):
+        self.rates.append(self.rate)
+        return [2.0, None] + [0.5] * 8
+
+    def validate_batch(self):
+        return 2.5
+
+    def validate(self, stop):
+        return self.score(self.rates)
+
+    def reset_states(self):
+        pass
+
+    def generate_text(self, text_length):
+        return 'sample'
+
+    def save_params(self, path, progress):
+        with open(path, 'w') as f:
+            json.dump(dict(rates=self.rates, progress=progress), f)
+        return path
+
+    def resume(self, path):
+        with open(path) as f:
+            stored = json.load(f)
+        self.rates = stored['rates']
+        return stored['progress']
+
+
+def learn(folder, score, *options, resume=None, stop=None):
+    """Run train.py's loop with a Learner, as run r of t.txt. Returns it and where the schedule then is."""
+    given = vars(train.build_parser().parse_args(['t.txt', 'r', '--output-dir', str(folder), *map(str, options)]))
+    model, progress = Learner(score), None
+    run = Run(str(folder), 'r', 't.txt', resume)
+    run.draw = lambda: None
+    if resume:
+        progress = model.resume(resume)
+    now = Schedule.resumed({**train.DEFAULTS, **given}, progress or {})
+    with run.open(progress), run.rescuing():
+        bar = ProgressBar(now.options['epochs'], now.epoch)
+        train.learn(model, run, now, bar, stop or SimpleNamespace(asked=False))
+    return model, now
+
+
+def by_number(*values):
+    """A score by how often it was asked: the n-th epoch of the whole run costs values[n]."""
+    left = list(values)
+    return lambda rates: left.pop(0)
+
+
+def rising(rates):
+    """A cost that each further rate lowers, and each further epoch at one rate raises."""
+    return 10 - len(set(rates)) + 0.1 * rates.count(rates[-1])
+
+
+def progress_in(folder, ending):
+    """The progress in a checkpoint of a Learner's run."""
+    return json.loads((folder / ('r_t.txt' + ending)).read_text())['progress']
+
+
+def epochs_of(folder):
+    """The rows of the log of the epochs of a run r of t.txt."""
+    return log_rows(folder / 'r_t.txt_epochs.out')

@@ -1,0 +1,69 @@
+"""Models, and a text for them, that the tests of several modules share."""
+import contextlib
+
+import numpy as np
+import pytest
+
+from charlstm import CharLSTM
+from engine.theano_setup import theano
+from numpy_model import H1, H2, LETTERS, NAMES, random_parameters
+
+# A text, and how it is cut into streams: the last batch of each part is shorter.
+TEXT = ''.join(np.random.default_rng(1).choice(list(LETTERS), 263)) + LETTERS       # 274 characters
+CODES = np.array([LETTERS.index(ch) for ch in TEXT])
+B, S, RATIO = 3, 5, 0.4
+SPLIT = round((1 - RATIO) * (len(TEXT) // S)) * S       # characters to train with
+PARTS = {'train': CODES[:SPLIT], 'valid': CODES[SPLIT:]}
+PARTS = {part: codes[:len(codes) // B * B].reshape(B, -1) for part, codes in PARTS.items()}      # streams (B, L)
+P = random_parameters(4, 'float32')
+
+
+@contextlib.contextmanager
+def default_mode(mode):
+    """Compile in another mode than Theano's default."""
+    # Theano's own switch, config.mode, is not looked at once a function was compiled.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(theano.compile.mode, 'instantiated_default_mode', mode)
+        yield
+
+
+def prepared(path, **settings):
+    """A model with a text and no parameters: settings of prepare_input, or batches of one pair of characters."""
+    model = CharLSTM(random_seed=1)
+    model.prepare_input(path, **dict(dict(ratio_valid=0, batch_size=1, seq_length=2, verbose=False), **settings))
+    return model
+
+
+def text_of(model):
+    """The text that a model prepared, put together from its batches (a last partial sequence is not in them)."""
+    return ''.join(ch for part in ('train', 'valid') for x, y in zip(model.X[part], model.Y[part])
+                   for ch in model.uchar[np.vstack([x, y[-1:]]).T.ravel()])
+
+
+def parameters_of(model):
+    """Name to array."""
+    return {name: model.p[name].get_value() for name in NAMES}
+
+
+def set_parameters(model, p=P):
+    for name in NAMES:
+        model.p[name].set_value(p[name].astype(theano.config.floatX))
+
+
+def make_stateful(folder, **settings):
+    """A model that reads TEXT as streams."""
+    path = folder / 't.txt'
+    path.write_text(TEXT)
+    model = CharLSTM(random_seed=8)
+    model.prepare_input(str(path), RATIO, B, S, verbose=False, stateful=True)
+    model.model_setup(num_units1=H1, num_units2=H2, **settings)
+    return model
+
+
+def as_new(model):
+    """A model of make_stateful with the parameters P, and nothing of what other tests did to it."""
+    set_parameters(model)
+    model.reset_states()
+    model.dyn_lrate.set_value(1e-30)                        # steps that change nothing, where a test sets no other
+    model.random = np.random.default_rng(8)
+    return model

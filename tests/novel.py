@@ -1,0 +1,42 @@
+"""The novel that tests learn instead of the real one, and a server on loopback that has it."""
+import http.server
+
+NOVEL = ('PRIDE.\n  and\nPREJUDICE\n\nby Jane Austen\n\nIt is a truth universally\nacknowledged\n'
+         + 'A line of the tale \u2019 with an \u00e9.\n' * 20_000 + 'The last line.\n')
+HEADER = ('The Project Gutenberg eBook of Pride and Prejudice\nLICENCE\n\n'
+          '*** START OF THE PROJECT GUTENBERG EBOOK PRIDE AND PREJUDICE ***\n\n\n')
+FOOTER = '\n\n*** END OF THE PROJECT GUTENBERG EBOOK PRIDE AND PREJUDICE ***\nLICENCE\n'
+
+
+def page_of(text):
+    """The bytes as Project Gutenberg sends them: byte order mark, CRLF."""
+    return b'\xef\xbb\xbf' + text.replace('\n', '\r\n').encode('utf-8')
+
+
+PAGE = page_of(HEADER + NOVEL + FOOTER)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        server = self.server
+        server.requests.append(self.path)
+        moved = self.path == '/moved'
+        self.send_response(302 if moved else server.status)
+        if moved:
+            self.send_header('Location', '/novel')
+        elif server.promised is not None:
+            self.send_header('Content-Length', str(server.promised))
+        self.end_headers()
+        if not moved:
+            self.wfile.write(server.body)
+        while server.trickles and not server.over.wait(0.02):
+            self.wfile.write(b'.')
+
+    def log_message(self, *args):
+        pass
+
+    def handle(self):
+        try:
+            super().handle()
+        except OSError:  # the client gave up, as it should in some tests
+            pass

@@ -1,0 +1,516 @@
+"""The files of a run: their names, logs, checkpoints and picture; and runs that stop in every way and go on.
+
+Nothing may differ then from a run that never stopped. Of 20 SIGKILLs, 14 come from
+outside to a real train.py when its log has a number of rows drawn by chance, and 6 at
+an exact place of the writing of a checkpoint, by a driver that runs train.py and counts
+calls. Their pictures are stubs: matplotlib takes a second.
+"""
+import json
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from engine.run import Run
+from learner import by_number, learn
+from numpy_model import NAMES, costs, forward, random_parameters
+from scripts import (B, FAST, N_TRAIN, N_VALID, ROOT, S, SMALL, STATEFUL, TEXT, TRAIN, Compiling, arrays_and_about,
+                     assert_refused, finish, load, log_rows, refuse_training, run, settings, size_of_png, snapshot,
+                     start, succeeded, without_privileges)
+
+RESULTS = ['r_t.txt' + end for end in ('.out', '_epochs.out', '.png', '_epoch7.npz', '_interrupted.npz')]
+VALID_EVERY = 5                                         # steps, in the fixture `trained`; the last one is among them
+
+
+# ---------------------------------------------------------------- names of the results
+
+def test_names_of_the_results(trained):
+    assert sorted(os.listdir(str(trained.results))) == [
+        'r1_sentences.txt' + end for end in ('.out', '.png', '_best.npz', '_epoch2.npz', '_epoch3.npz', '_epochs.out',
+                                             '_samples.txt')]
+
+
+@pytest.mark.parametrize('name', ['a/b', '/', '../r', 'r/', ''])
+def test_run_name_that_is_a_path(folder, here, name):
+    refuse_training(folder, here, 'run name', repr(name), name=name)
+
+
+def test_run_name_that_is_a_path_in_a_process(folder):
+    refuse_training(folder, run, 'run name', repr('../r'), name='../r')
+
+
+def train_results(name):
+    """The files of a run of that name, as train.py knows them."""
+    return Run('results', name, 't.txt')
+
+
+@pytest.mark.parametrize('name', ['..', '.', 'a b', 'ü', '%s{}'])
+def test_odd_run_name_stays_in_the_output_folder(folder, here, name):
+    before = set(snapshot(folder))
+    with pytest.raises(Compiling):
+        here(TRAIN, 't.txt', name, *SMALL, '--output-dir', 'results')
+    assert set(snapshot(folder)) == before                   # refused by nothing, and nothing written before compiling
+    runs = train_results(name)
+    assert os.path.split(runs.path('.out')) == ('results', name + '_t.txt.out')
+
+
+@pytest.mark.parametrize('output', ['t.txt', 't.txt/x', '/proc/x'])
+def test_output_folder_that_cannot_be(folder, here, output):
+    refuse_training(folder, here, output, options=['--output-dir', output])
+
+
+def test_output_folder_without_permission(folder):
+    (folder / 'results').chmod(0o555)
+    refuse_training(folder, run, 'r_t.txt.out', 'Permission denied', preexec_fn=without_privileges)
+
+
+# ---------------------------------------------------------------- earlier results
+
+@pytest.mark.parametrize('name', RESULTS)
+def test_earlier_result_is_not_replaced(folder, here, name):
+    (folder / 'results' / name).write_bytes(b'precious')
+    refuse_training(folder, here, os.path.join('results', name), '--overwrite')
+
+
+def test_earlier_results_are_not_replaced_in_a_process(folder):
+    for name in RESULTS:
+        (folder / 'results' / name).write_bytes(b'precious')
+    refuse_training(folder, run, 'exists already', '--overwrite')
+
+
+@pytest.mark.parametrize('text, options, word', [
+    ('missing.txt', [], 'missing.txt'), ('t.txt', ['--epochs', 0], 'epochs'), ('t.txt', ['--lrate', 'nan'], 'lrate'),
+    ('t.txt', ['--seq-length', 1000], 'need')], ids=['missing text', 'epochs', 'rate', 'too short'])
+def test_overwrite_with_bad_input_loses_nothing(folder, here, text, options, word):
+    for name in RESULTS:
+        (folder / 'results' / name.replace('t.txt', text)).write_bytes(b'precious')
+    refuse_training(folder, here, word, text=text, options=['--overwrite'] + options)
+
+
+def test_same_seed_gives_the_same_run_and_overwrite_replaces_only_it(trained, tmp_path):
+    results = tmp_path / 'results'
+    shutil.copytree(str(trained.results), str(results))
+    old = [results / ('r1_sentences.txt' + end) for end in ('_epoch99.npz', '_interrupted.npz')]
+    others = [results / name for name in ('r11_sentences.txt.out', 'r1_sentences.txt2.out', 'notes.txt',
+                                          'r1_sentences.txt_epoch2.npz.bak', 'r1_sentences_txt.out')]
+    for path in old + others:
+        path.write_bytes(b'kept?')
+    succeeded(run(TRAIN, trained.text, 'r1', *trained.options, '--overwrite', cwd=tmp_path))
+    assert not any(path.exists() for path in old)
+    assert [path.read_bytes() for path in others] == [b'kept?'] * len(others)
+    assert (results / trained.steps.name).read_bytes() == trained.steps.read_bytes()
+    epochs = [np.loadtxt(str(folder / trained.epochs.name)) for folder in (results, trained.results)]
+    np.testing.assert_array_equal(epochs[0][:, :4], epochs[1][:, :4])           # all but the speed
+    for n in (2, 3):
+        name = 'r1_sentences.txt_epoch{}.npz'.format(n)
+        assert arrays_and_about(results / name) == arrays_and_about(trained.results / name)
+
+
+# ---------------------------------------------------------------- logs, picture and checkpoints
+
+def header(log):
+    """The names of the columns."""
+    line = log.read_text().splitlines()[0]
+    assert line.startswith('#')
+    return line[1:].split()
+
+
+def test_log_of_the_steps(trained):
+    rows = np.loadtxt(str(trained.steps))
+    assert rows.shape == (3 * N_TRAIN, 11)
+    np.testing.assert_allclose(rows[:, 0], np.arange(1, 3 * N_TRAIN + 1) / N_TRAIN, rtol=1e-5)
+    names = header(trained.steps)
+    assert len(names) == 11 and all(name.endswith(p) for name, p in zip(names[3:], NAMES))
+    assert np.flatnonzero(np.isfinite(rows[:, 2])).tolist() == list(range(0, 3 * N_TRAIN, VALID_EVERY))
+    assert rows[0, 10] == np.inf                    # c starts at zero
+    rows[0, 10] = rows[~np.isfinite(rows[:, 2]), 2] = 1
+    assert np.isfinite(rows).all() and (rows > 0).all()
+
+
+def test_log_of_the_epochs(trained):
+    rows, steps = np.loadtxt(str(trained.epochs)), np.loadtxt(str(trained.steps))
+    assert len(header(trained.epochs)) == 5
+    assert rows[:, 0].tolist() == [1, 2, 3]
+    np.testing.assert_allclose(rows[:, 1], steps[:, 1].reshape(3, N_TRAIN).mean(axis=1), rtol=1e-5)
+    assert (np.diff(rows[:, 1]) < 0).all()
+    np.testing.assert_allclose(rows[:, 3], [2e-3, 1e-3, 5e-4])      # halved from epoch 2 on
+    assert (rows[:, 4] > 0).all()
+
+
+def validation_costs(checkpoint):
+    """The costs of the validation batches by the rules: text, split, order of batches and model at once."""
+    p = load(checkpoint)
+    codes = np.searchsorted(p['uchar'], list(TEXT)[:len(TEXT) // S * S]).reshape(-1, S)
+    valid = codes[round(0.7 * len(codes)):][:N_VALID * B].reshape(N_VALID, B, S).transpose(0, 2, 1)     # (n, S, B)
+    return [costs(forward(p, batch[:-1])[0], batch[1:]).mean() for batch in valid]
+
+
+@pytest.mark.parametrize('epoch', [2, 3])
+def test_validation_cost_of_an_epoch_is_that_of_its_checkpoint(trained, epoch):
+    expected = validation_costs(trained.results / 'r1_sentences.txt_epoch{}.npz'.format(epoch))
+    np.testing.assert_allclose(np.loadtxt(str(trained.epochs))[epoch - 1, 2], np.mean(expected), rtol=2e-5)
+
+
+def test_validation_cost_of_a_step_is_that_of_one_batch(trained):
+    drawn = np.loadtxt(str(trained.steps))[-1, 2]
+    assert np.isclose(drawn, validation_costs(trained.checkpoint), rtol=2e-5, atol=0).any()
+
+
+def test_log_that_lost_rows_since_the_checkpoint(tmp_path, refused):
+    """As where the checkpoint was copied to another folder: there is nothing to append to."""
+    learn(tmp_path, by_number(5, 4), '--epochs', 2, '--save-every', 1)
+    (tmp_path / 'r_t.txt_epochs.out').write_bytes(b'')
+    with refused(ValueError, 'r_t.txt_epochs.out'):
+        learn(tmp_path, by_number(3), '--epochs', 3, resume=str(tmp_path / 'r_t.txt_epoch2.npz'))
+
+
+def test_plot(trained):
+    width, height = size_of_png(trained.results / 'r1_sentences.txt.png')
+    assert 600 <= width <= 2000 and 400 <= height <= 1500
+    from matplotlib.image import imread
+    red, _, blue = imread(str(trained.results / 'r1_sentences.txt.png')).transpose(2, 0, 1)[:3]
+    assert (blue - red > 0.3).sum() > 1000 and (red - blue > 0.3).sum() > 100     # curves of two colours
+
+
+def test_best_has_the_lowest_validation_cost_of_the_log(judged):
+    assert log_rows(judged.folder / 'r_t.txt_epochs.out')[:, 2].tolist() == judged.costs.tolist()
+    assert judged.costs.argmin() + 1 == judged.best_epoch
+    best = load(judged.folder / 'r_t.txt_best.npz')
+    for epoch in range(1, len(judged.costs) + 1):
+        stored = load(judged.folder / 'r_t.txt_epoch{}.npz'.format(epoch))
+        assert [np.array_equal(best[name], stored[name]) for name in NAMES] == [epoch == judged.best_epoch] * len(NAMES)
+    assert json.loads(str(best['about']))['progress']['best_cost'] == judged.costs.min()
+
+
+# ---------------------------------------------------------------- one run, stopped and resumed
+
+OPTIONS = STATEFUL + '--dropout 0.2 --grad-clip 5 --epochs 6 --save-every 1 --valid-every 5'.split()
+BATCHES = -(-(round(0.7 * (len(TEXT) // S)) * S // B - 1) // S)      # per epoch, of 6 streams and 11 steps
+
+PYPLOT = '''
+from unittest.mock import MagicMock
+class figure:
+    savefig = lambda self, f, **k: f.write(b'picture')
+subplots = lambda **k: (figure(), MagicMock())
+close = MagicMock()
+'''
+
+# Runs train.py and, before, in or after the n-th call of a function, does something: a signal, or a full disk.
+DRIVER = '''
+import importlib, os, resource, runpy, sys
+root, module, path, n, when, what, amount = sys.argv[1:8]
+sys.path.insert(0, root)
+sys.argv = [os.path.join(root, 'train.py')] + sys.argv[8:]
+owner, (*parents, name) = importlib.import_module(module), path.split('.')
+for parent in parents:
+    owner = getattr(owner, parent)
+function, calls = getattr(owner, name), 0
+def act(first):
+    if when == 'torn':
+        os.ftruncate(first, os.fstat(first).st_size // 2)
+    if what == 'signal':
+        os.kill(os.getpid(), int(amount))
+    else:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(amount), int(amount)))
+def counted(*args, **kwargs):
+    global calls
+    calls += 1
+    if calls == int(n) and when != 'after':
+        act(args[0])
+    result = function(*args, **kwargs)
+    if calls == int(n) and when == 'after':
+        act(args[0])
+    return result
+setattr(owner, name, counted)
+runpy.run_path(sys.argv[0], run_name='__main__')
+'''
+STEP, RENAME, SYNC = ('charlstm', 'CharLSTM.theano_train_rmsprop'), ('os', 'replace'), ('os', 'fsync')
+
+
+class Trial:
+    """The results in a folder of their own of one run, which may stop and go on."""
+
+    def __init__(self, folder, shared):
+        self.folder, self.shared = folder, shared
+        self.log = self.file('.out')
+
+    def file(self, ending):
+        return self.folder / ('r_t.txt' + ending)
+
+    def arguments(self):
+        """What goes on from the last checkpoint of an epoch, or begins where there is none."""
+        saved = [n for n in range(1, 7) if self.file('_epoch{}.npz'.format(n)).exists()]
+        if saved:
+            return ['--resume', self.file('_epoch{}.npz'.format(saved[-1]))]
+        return self.new() + ['--overwrite']
+
+    def new(self):
+        return [self.shared.text, 'r', *OPTIONS, '--output-dir', self.folder]
+
+    def start(self, *arguments, at=None, do=('signal', int(signal.SIGKILL))):
+        """train.py as a process; at: function, number of the call and when, where the driver is to do something."""
+        command = [TRAIN] if at is None else ['-c', DRIVER, ROOT, *at[0], *at[1:], *do]
+        return start(*command, *arguments, flags=FAST, cwd=self.folder,
+                     env={'PYTHONPATH': str(self.shared.stubs), 'OMP_NUM_THREADS': '1'})
+
+    def run(self, *arguments, **options):
+        return finish(self.start(*arguments, **options))
+
+    def rows(self):
+        return self.log.read_bytes().count(b'\n') - 1 if self.log.exists() else 0
+
+    def wait(self, process, rows):
+        """Wait until the log has so many rows. Returns whether the process is still running then."""
+        deadline = time.time() + 300
+        while self.rows() < rows and process.poll() is None:
+            assert time.time() < deadline, 'it does not train'
+            time.sleep(0.001)
+        return process.poll() is None
+
+    def end(self):
+        """All that the finished run holds: logs without speeds, and the arrays and progress of its checkpoints."""
+        logs = [self.file(end).read_bytes() for end in ('.out', '_samples.txt')]
+        epochs = [line.split()[:4] for line in self.file('_epochs.out').read_text().splitlines()[1:]]
+        return dict(logs=logs, epochs=epochs, last=arrays_and_about(self.file('_epoch6.npz')),
+                    best=arrays_and_about(self.file('_best.npz')))
+
+
+def assert_same(end, straight):
+    for part in ('epochs', 'logs', 'last', 'best'):
+        assert end[part] == straight[part], part
+
+
+@pytest.fixture(scope='module')
+def shared(tmp_path_factory):
+    """A folder with the text and the stub."""
+    folder = tmp_path_factory.mktemp('shared')
+    (folder / 't.txt').write_text(TEXT, encoding='utf-8')
+    (folder / 'stubs' / 'matplotlib').mkdir(parents=True)
+    (folder / 'stubs' / 'matplotlib' / '__init__.py').write_text('use = id')
+    (folder / 'stubs' / 'matplotlib' / 'pyplot.py').write_text(PYPLOT)
+    return SimpleNamespace(text=folder / 't.txt', stubs=folder / 'stubs')
+
+
+@pytest.fixture(scope='module')
+def straight(shared, tmp_path_factory):
+    """A run that never stopped."""
+    whole = Trial(tmp_path_factory.mktemp('straight'), shared)
+    succeeded(whole.run(*whole.new()))
+    assert whole.rows() == 6 * BATCHES
+    return SimpleNamespace(run=whole, end=whole.end())
+
+
+@pytest.fixture
+def stopping(shared, tmp_path):
+    folder = tmp_path / 'results'
+    folder.mkdir()
+    return Trial(folder, shared)
+
+
+# ---------------------------------------------------------------- kill -9
+
+# The checkpoints of epoch 2 are the 4th and 5th file that a new run writes, after three in epoch 1;
+# a run that goes on after epoch 1 writes them as its 1st and 2nd.
+WRITING = [(SYNC, 4, 'torn'), (RENAME, 1, 'before'), (RENAME, 1, 'after'),
+           (SYNC, 2, 'torn'), (RENAME, 2, 'before'), (RENAME, 2, 'after')]
+
+
+def killed_while_writing(run):
+    for at in WRITING:
+        assert run.run(*run.arguments(), at=at).returncode == -signal.SIGKILL
+    assert run.file('_epoch2.npz').exists() and not run.file('_epoch3.npz').exists()
+    succeeded(run.run(*run.arguments()))
+    return [run.end()]
+
+
+def killed_by_chance(runs, chance, kills):
+    """Kill so many times, in as many runs as that takes."""
+    ends = []
+    for run in runs:
+        while True:
+            process = run.start(*run.arguments())
+            ahead = run.rows() if '--resume' in process.args else 0
+            if kills and run.wait(process, ahead + chance.randrange(1, 2 * BATCHES)):
+                process.kill()
+                kills -= finish(process).returncode == -signal.SIGKILL
+            else:
+                succeeded(finish(process))
+                ends.append(run.end())
+                break
+        if not kills:
+            return ends
+    raise AssertionError('too few runs')
+
+
+@pytest.fixture(scope='module')
+def killed(shared, tmp_path_factory):
+    """Ways of being killed: all that the runs then held. Two run at a time."""
+    def runs(count):
+        return [Trial(tmp_path_factory.mktemp('killed'), shared) for _ in range(count)]
+
+    with ThreadPoolExecutor(2) as pool:
+        tasks = {'chance 1': pool.submit(killed_by_chance, runs(9), random.Random(1), 7),
+                 'chance 2': pool.submit(killed_by_chance, runs(9), random.Random(2), 7),
+                 'while writing': pool.submit(killed_while_writing, *runs(1))}
+    return tasks
+
+
+@pytest.mark.parametrize('way', ['chance 1', 'chance 2', 'while writing'])
+def test_killed_and_resumed_is_the_straight_run(straight, killed, way):
+    for end in killed[way].result():
+        assert_same(end, straight.end)
+
+
+def test_resumed_from_the_best_that_was_written_just_before(straight, stopping):
+    """It is the newest checkpoint then, newer than that of the epoch."""
+    assert stopping.run(*stopping.new(), at=(RENAME, 4, 'after')).returncode == -signal.SIGKILL
+    assert json.loads(str(load(stopping.file('_best.npz'))['about']))['progress']['epoch'] == 2
+    succeeded(stopping.run('--resume', stopping.file('_best.npz')))
+    assert_same(stopping.end(), straight.end)
+
+
+def test_killed_after_the_plateau_went_back_to_the_best(stopping, tmp_path):
+    """Validation has only characters that training never shows, so each epoch makes its cost worse."""
+    (tmp_path / 'straight').mkdir()
+    (tmp_path / 't.txt').write_text('abc' * 600 + 'de' * 385)
+    options = ['--lrate', 0.01, '--plateau', 1]
+    whole = Trial(tmp_path / 'straight', SimpleNamespace(text=tmp_path / 't.txt', stubs=stopping.shared.stubs))
+    stopping.shared = whole.shared
+    out = succeeded(whole.run(*whole.new(), *options))
+    assert re.search(r'epoch 2/6:[^\n]*\nno better[^\n]*back to epoch 1,', out)
+    steps = whole.rows() // 6
+    assert stopping.run(*stopping.new(), *options, at=(STEP, 2 * steps + 2, 'after')).returncode == -signal.SIGKILL
+    succeeded(stopping.run(*stopping.arguments()))
+    assert_same(stopping.end(), whole.end())
+
+
+# ---------------------------------------------------------------- Ctrl-C
+
+@pytest.mark.parametrize('at, batch', [((STEP, BATCHES + 9, 'before'), 9), ((STEP, 2 * BATCHES, 'before'), BATCHES),
+                                       ((RENAME, 4, 'before'), 0)],
+                         ids=['middle of an epoch', 'its last step', 'its end'])
+def test_interrupted_and_resumed_is_the_straight_run(straight, stopping, at, batch):
+    """With fewer epochs at first, as that option may change."""
+    result = stopping.run(*stopping.new(), '--epochs', 3, at=at, do=('signal', int(signal.SIGINT)))
+    assert (result.returncode, result.stderr) == (130, '')
+    stored = load(stopping.file('_interrupted.npz'))
+    assert json.loads(str(stored['about']))['progress']['batch'] == batch
+    assert ('carried_C2' in stored) == (batch > 0)
+    succeeded(stopping.run('--resume', stopping.file('_interrupted.npz'), '--epochs', 6))
+    assert_same(stopping.end(), straight.end)
+
+
+def test_interrupted_at_the_very_end_keeps_the_last_epoch(stopping):
+    """A signal while the best parameters are written, with no step left to stop before."""
+    result = stopping.run(*stopping.new(), '--epochs', 1, at=(RENAME, 1, 'before'), do=('signal', int(signal.SIGINT)))
+    assert 'Traceback' not in result.stderr
+    assert stopping.file('_epoch1.npz').exists() or stopping.file('_interrupted.npz').exists()
+
+
+# ---------------------------------------------------------------- a full disk
+
+def test_full_disk_and_resumed_is_the_straight_run(straight, stopping):
+    """First no row can be written any more, then no checkpoint, which is larger than the logs."""
+    first = stopping.run(*stopping.new(), at=(STEP, BATCHES + 9, 'before'), do=('full', 1000))
+    assert_refused(first, 'r_t.txt.out', 'File too large', 'r_t.txt_epoch1.npz')
+    second = stopping.run(*stopping.arguments(), at=(STEP, BATCHES, 'before'), do=('full', 12000))
+    assert_refused(second, 'r_t.txt_best.npz', 'File too large', 'r_t.txt_epoch1.npz')
+    assert not list(stopping.folder.glob('*.part'))
+    succeeded(stopping.run(*stopping.arguments()))
+    assert_same(stopping.end(), straight.end)
+
+
+def train_on_full_disk(folder, begin, room, *options):
+    """train.py when no file may grow over room() bytes from a line of its output on that begins so."""
+    process = start(TRAIN, 't.txt', 'r', *SMALL, '--output-dir', 'results', *options, flags=FAST, cwd=str(folder))
+    for line in iter(process.stdout.readline, ''):
+        if line.startswith(begin):
+            break
+    process.send_signal(signal.SIGSTOP)
+    limit = room()
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, limit))
+    process.send_signal(signal.SIGCONT)
+    return finish(process)
+
+
+@pytest.fixture(scope='module')
+def full_log(tmp_path_factory):
+    """A run whose log may grow by half a row after the first picture."""
+    folder = tmp_path_factory.mktemp('full')
+    log = folder / 'results' / 'r_t.txt.out'
+    (folder / 't.txt').write_bytes(TEXT.encode('utf-8'))
+    result = train_on_full_disk(folder, 'epoch 2', lambda: log.stat().st_size + 20000, '--save-every', 1,
+                                *settings(0.3, 1, 3))         # many steps, for time before the next picture
+    return SimpleNamespace(result=result, log=log)
+
+
+def test_log_on_a_full_disk(full_log):
+    """One line that names the log and the last checkpoint, which is good, and nothing half-written."""
+    last = re.search(r'results/(r_t\.txt_epoch\d+\.npz)', full_log.result.stderr)
+    assert_refused(full_log.result, 'cannot write results/r_t.txt.out: File too large', last.group())
+    assert set(NAMES) < set(load(full_log.log.parent / last.group(1)))
+    assert not list(full_log.log.parent.glob('*.part'))
+
+
+def test_log_is_whole_on_a_full_disk(full_log):
+    assert full_log.log.read_text().endswith('\n')
+    assert np.loadtxt(str(full_log.log)).shape[1] == 11
+
+
+def test_checkpoint_on_a_full_disk(folder):
+    units = ['--num-units1', 70, '--num-units2', 70]                      # for a checkpoint larger than picture and log
+    result = train_on_full_disk(folder, 'compiled', lambda: 200000, '--save-every', 2, *units)
+    assert_refused(result, 'cannot write results/r_t.txt_best.npz: File too large', 'no checkpoint')
+    assert sorted(os.listdir('results')) == ['other_t.txt.out', 'r_t.txt.out', 'r_t.txt_epochs.out',
+                                             'r_t.txt_samples.txt']
+
+
+def test_picture_on_a_full_disk(folder):
+    result = train_on_full_disk(folder, 'compiled', lambda: 30000)
+    assert_refused(result, 'cannot write results/r_t.txt.png: File too large', 'results/r_t.txt_best.npz')
+    assert sorted(os.listdir('results')) == ['other_t.txt.out', 'r_t.txt.out', 'r_t.txt_best.npz', 'r_t.txt_epochs.out',
+                                             'r_t.txt_samples.txt']
+
+
+# ---------------------------------------------------------------- what is no run, and no text of a run
+
+def test_changed_text_is_refused(straight, here, tmp_path):
+    (tmp_path / 't.txt').write_text(TEXT.replace('the', 'eht', 1), encoding='utf-8')
+    before = straight.run.end()
+    result = here(TRAIN, tmp_path / 't.txt', '--resume', straight.run.file('_epoch2.npz'))
+    assert_refused(result, str(tmp_path / 't.txt'), 'SHA-256')
+    assert straight.run.end() == before
+
+
+def test_checkpoint_of_the_class_is_no_run(make_model, here, tmp_path, refused):
+    path = make_model(1).save_params(tmp_path / 'p')
+    assert_refused(here(TRAIN, '--resume', path), path, 'no run', '--init')
+    np.savez(str(tmp_path / 'old.npz'), uchar=make_model(1).uchar.astype('U1'), **{
+        name: array.astype('float32') for name, array in random_parameters(2, V=len(set(TEXT)), H1=4, H2=2).items()})
+    assert_refused(here(TRAIN, '--resume', tmp_path / 'old.npz'), 'old.npz', 'no run', '--init')
+    with refused(ValueError, 'old.npz', 'resume'):
+        make_model(1).resume(tmp_path / 'old.npz')
+
+
+# ---------------------------------------------------------------- two runs of one name
+
+def test_second_run_of_a_name_waits_for_the_death_of_the_first(stopping):
+    first = stopping.start(*stopping.new(), '--epochs', 9999)
+    try:
+        assert stopping.wait(first, 3)
+        second = stopping.run(*stopping.new(), '--overwrite')
+        assert first.poll() is None and stopping.rows() > 3
+    finally:
+        first.kill()
+        finish(first)
+    assert_refused(second, 'r_t.txt.out', 'another process')
+    succeeded(stopping.run(*stopping.new(), '--epochs', 1, '--overwrite'))
+    assert stopping.rows() == BATCHES and not stopping.file('_epoch3.npz').exists()

@@ -1,0 +1,209 @@
+"""train.py as a user runs it: its text, what it says, and what it leaves of the parameters."""
+import itertools
+import os
+import shlex
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from novel import NOVEL
+from numpy_model import NAMES
+from scripts import (FAST, H1, H2, N_TRAIN, S, SMALL, TEXT, TRAIN, Compiling, assert_refused, interrupted, load,
+                     refuse_training, run, settings, size_of_png, snapshot, start, succeeded, without_privileges)
+
+MEBIBYTE = 2 ** 20            # pieces in which a text is read
+
+
+# ---------------------------------------------------------------- a run
+
+def test_training_says_what_it_does_and_nothing_on_stderr(trained):
+    out = succeeded(trained.result)
+    assert '\r' not in out
+    for words in ('{:,} characters'.format(len(TEXT)), '{} batches'.format(N_TRAIN), '0.002', '0.95', '1e-08'):
+        assert words in out
+    lines = out.splitlines()
+    assert [line[:9] for line in lines if line.startswith('epoch')] == ['epoch 1/3', 'epoch 2/3', 'epoch 3/3']
+    saved = [line.split()[-1] for line in lines if line.startswith('saved')]
+    assert [name for name in saved if not name.endswith('_best.npz')] == [
+        'results/r1_sentences.txt_epoch2.npz', 'results/r1_sentences.txt_epoch3.npz']
+    assert lines[-2:] == ['next: python produce_text.py results/r1_sentences.txt_best.npz',
+                          'to go on: python train.py --resume ' + saved[-1]]
+
+
+def test_checkpoint_has_the_shapes_and_characters(trained):
+    stored = load(trained.checkpoint)
+    assert stored['uchar'].tolist() == sorted(set(TEXT))
+    V = len(set(TEXT))
+    assert {name: stored[name].shape for name in NAMES} == dict(
+        U1=(4, H1, V), W1=(4, H1, H1), b1=(4, H1), U2=(4, H2, H1), W2=(4, H2, H2), b2=(4, H2), V=(V, H2), c=(V,))
+    assert {stored[name].dtype for name in NAMES} == {np.dtype('float32')}
+
+
+@pytest.fixture(scope='module')
+def unvalidated(tmp_path_factory):
+    """A run without validation, on a text in latin-1, under a name with a space."""
+    folder = tmp_path_factory.mktemp('unvalidated')
+    text = TEXT.replace('—', '\xa0').replace('𝄞', 'ÿ')
+    (folder / 't.txt').write_bytes(text.encode('latin-1'))
+    result = run(TRAIN, folder / 't.txt', 'my run', *SMALL, '--epochs', 2, '--ratio-valid', 0, '--encoding', 'latin-1',
+                 '--output-dir', folder, flags=FAST, cwd=folder)
+    return SimpleNamespace(folder=folder, text=text, result=result)
+
+
+def test_no_validation_gives_nan_columns_and_a_plot(unvalidated):
+    succeeded(unvalidated.result)
+    for end in ('.out', '_epochs.out'):
+        rows = np.loadtxt(str(unvalidated.folder / ('my run_t.txt' + end)))
+        assert np.isnan(rows[:, 2]).all() and np.isfinite(rows[:, 1]).all()
+    assert size_of_png(unvalidated.folder / 'my run_t.txt.png') > (600, 400)
+
+
+def test_encoding(unvalidated):
+    stored = load(unvalidated.folder / 'my run_t.txt_epoch2.npz')
+    assert stored['uchar'].tolist() == sorted(set(unvalidated.text))
+
+
+def test_next_command_survives_a_space(unvalidated):
+    words = shlex.split(unvalidated.result.stdout.splitlines()[-2])
+    assert len(words) == 4 and words[0] == 'next:' and os.path.normpath(words[3]) == 'my run_t.txt_epoch2.npz'
+
+
+def test_warns_where_the_gradient_reaches_no_whole_sequence(tmp_path):
+    (tmp_path / 't.txt').write_text(TEXT[:100])
+    result = run(TRAIN, tmp_path / 't.txt', 'r', *SMALL, '--epochs', 1, '--bptt-maxdepth', S - 2,
+                 '--output-dir', tmp_path, flags=FAST)
+    assert (result.returncode, result.stderr.count('\n')) == (0, 1)
+    assert 'bptt_maxdepth is {}'.format(S - 2) in result.stderr and 'seq_length' in result.stderr
+
+
+def test_init_through_train(judged, here, capfd, tmp_path):
+    """Other units are refused in one line; the right ones go on to compile."""
+    units = ['--num-units1', 5, '--num-units2', 7]
+    (tmp_path / 'new.txt').write_text(TEXT[::-1] + 'ñ', encoding='utf-8')
+    command = [TRAIN, tmp_path / 'new.txt', 'x', '--batch-size', 6, '--seq-length', 11, '--output-dir', tmp_path,
+               '--init', judged.checkpoint]
+    result = here(*command, '--num-units1', 6, '--num-units2', 7)
+    assert_refused(result, str(judged.checkpoint), '5 and 7 units', '6 and 7')
+    with pytest.raises(Compiling):
+        here(*command, *units)
+    assert '2 layers of 5 and 7 units' in capfd.readouterr().out
+
+
+# ---------------------------------------------------------------- texts that are refused
+
+@pytest.mark.parametrize('path, why', [
+    ('missing.txt', 'No such file'), ('results', 'Is a directory'), ('t.txt/x', 'Not a directory'),
+    ('/proc/self/mem', 'Input/output error')], ids=['missing', 'a directory', 'below a file', 'fails when read'])
+def test_text_that_cannot_be_read(folder, path, why):
+    refuse_training(folder, run, 'cannot read ' + path, why, text=path)
+
+
+def test_text_without_permission(folder):
+    (folder / 'secret.txt').write_text(TEXT)
+    (folder / 'secret.txt').chmod(0)
+    before = sorted(os.listdir(str(folder))), os.listdir('results')
+    result = run(TRAIN, 'secret.txt', 'r', '--output-dir', 'results', preexec_fn=without_privileges)
+    assert_refused(result, 'train.py: cannot read secret.txt', 'Permission denied')
+    assert (sorted(os.listdir(str(folder))), os.listdir('results')) == before
+
+
+def test_empty_text(folder):
+    (folder / 'empty.txt').write_bytes(b'')
+    refuse_training(folder, run, 'empty.txt', '0 characters', text='empty.txt')
+
+
+@pytest.mark.parametrize('content', [
+    b'a' * 3000, b'\r\n' * 3000, b'\xef\xbb\xbf' + b'a' * 3000, '𝄞'.encode('utf-8') * 3000],
+    ids=['a', 'CRLF', 'byte order mark and a', 'astral'])
+def test_text_of_one_character(folder, here, content):
+    (folder / 'same.txt').write_bytes(content)
+    refuse_training(folder, here, 'same.txt', 'only one distinct character', text='same.txt')
+
+
+def test_text_of_one_character_in_a_process(folder):
+    (folder / 'same.txt').write_bytes(b'a' * 3000)
+    refuse_training(folder, run, 'same.txt', 'only one distinct character', text='same.txt')
+
+
+@pytest.mark.parametrize('content, encoding, offset', [
+    (b'one\xfftwo', 'utf-8', 3),
+    ('déjà vu'.encode('latin-1'), 'utf-8', 1),
+    ('déjà vu'.encode('utf-8'), 'ascii', 1),
+    (b'abc' * 999 + b'\xc3', 'utf-8', 2997),
+    (b'a' * (MEBIBYTE - 1) + 'é'.encode() + b'b' * 10 + b'\xff', 'utf-8', MEBIBYTE + 11),
+    (b'a' * (MEBIBYTE - 1) + b'\xc3' + b'b' * 10, 'utf-8', MEBIBYTE - 1),
+    ('ab'.encode('utf-16') + b'\x00\xdcxx', 'utf-16', 6),
+    (b'no byte order mark', 'utf-16', 0),
+], ids=['bad byte', 'latin-1', 'ascii', 'cut at the end', 'in the second piece', 'across pieces', 'utf-16', 'no mark'])
+def test_wrong_encoding(folder, here, content, encoding, offset):
+    (folder / 'odd.txt').write_bytes(content)
+    refuse_training(folder, here, 'odd.txt', 'byte {} '.format(offset), 'option encoding', text='odd.txt',
+                    options=['--encoding', encoding])
+
+
+def test_wrong_encoding_in_a_process(folder):
+    (folder / 'odd.txt').write_bytes('déjà vu'.encode('latin-1'))
+    refuse_training(folder, run, 'odd.txt', 'byte 1 ', 'option encoding', text='odd.txt')
+
+
+@pytest.mark.parametrize('name', ['utf-99', '', 'hex'])
+def test_encoding_that_is_none(folder, here, name):
+    refuse_training(folder, here, repr(name), 'encoding', options=['--encoding', name])
+
+
+@pytest.mark.parametrize('ratio, B, S', [(0.3, 6, 11), (0, 50, 2), (0.5, 1, 3), (0.9, 7, 5), (0.99, 3, 4)])
+def test_text_too_short_for_a_batch(folder, here, ratio, B, S):
+    """The number that is named is the least that will do: by trial, of the rule and of the script."""
+    needed = S * next(n for n in itertools.count(1) if round((1 - ratio) * n) >= B)
+    (folder / 'short.txt').write_text(('ab' * needed)[:needed - 1])
+    refuse_training(folder, here, 'has {:,} characters'.format(needed - 1), 'need {:,}'.format(needed),
+                    text='short.txt', options=settings(ratio, B, S))
+    (folder / 'short.txt').write_text(('ab' * needed)[:needed])
+    with pytest.raises(Compiling):
+        here(TRAIN, 'short.txt', 'r', '--output-dir', 'results', *settings(ratio, B, S))
+
+
+@pytest.mark.parametrize('options', [settings(0.3, 6, 1000), settings(0.9999999999, 6, 11)],
+                         ids=['long sequences', 'hardly any training'])
+def test_text_too_short_in_a_process(folder, options):
+    refuse_training(folder, run, 't.txt has {:,} characters'.format(len(TEXT)), 'need', options=options, timeout=20)
+
+
+# ---------------------------------------------------------------- without a text
+
+def train_a_little(program, url, text):
+    """Start the copied train.py without input, stop it after a step. Returns its output and the characters it saw."""
+    results = program / 'training_results'
+    process = start(program / 'train.py', '--num-units1', 2, '--num-units2', 3, flags=FAST, cwd=program.parent,
+                    env={'CHARLSTM_NOVEL_URL': url})
+    result = interrupted(process, results / ('run0_%s.out' % text))
+    assert (result.returncode, result.stderr) == (130, '')
+    return result.stdout, load(results / ('run0_%s_interrupted.npz' % text))['uchar'].tolist()
+
+
+def test_default_text_is_fetched_once(program, server):
+    _, characters = train_a_little(program, server.url, 'prideandprejudice.txt')
+    assert characters == sorted(set(NOVEL))
+    assert (program / 'text_input' / 'prideandprejudice.txt').read_bytes() == NOVEL.encode('utf-8')
+    again = run(program / 'train.py', cwd=program.parent, env={'CHARLSTM_NOVEL_URL': server.url})
+    assert_refused(again, 'run0_prideandprejudice.txt', 'exists already', '--overwrite')
+    assert len(server.requests) == 1
+
+
+def test_default_text_without_a_network(program, closed_url):
+    from pydoc_data.topics import topics
+    out, characters = train_a_little(program, closed_url, 'python_reference.txt')
+    assert len([line for line in out.splitlines() if closed_url in line and 'python_reference.txt' in line]) == 1
+    assert [path.name for path in (program / 'text_input').glob('*.txt')] == ['python_reference.txt']
+    assert characters == sorted(set('\n'.join(topics.values())))
+
+
+@pytest.mark.parametrize('path', ['missing.txt', ''])
+def test_a_path_of_the_users_never_falls_back(program, closed_url, path):
+    before = snapshot(program)
+    result = run(program / 'train.py', path, '--batch-size', 10 ** 8, cwd=program,
+                 env={'CHARLSTM_NOVEL_URL': closed_url})
+    assert_refused(result)
+    assert 'reference' not in result.stderr + result.stdout
+    assert snapshot(program) == before
