@@ -28,9 +28,10 @@ import numpy as np
 
 from engine import checks, kernel as kernel_ops, sampling
 from engine.parameters import NAMES, parameter_shapes, read_about, units
+from engine.schedule import mean_cost
 from engine.state import State, read_checkpoint
 from engine.terminal import warn
-from engine.text import numbers, read_text
+from engine.text import encoded, read_text
 
 __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_checkpoint', 'read_text']
 
@@ -76,8 +77,9 @@ class Scan:
     """The five things that the network is made of, in Theano's own operations: they say what is computed.
 
     They run everywhere, a GPU included. engine/kernel.py has them again, with the
-    same arguments and numbers, for CPUs alone but faster. A layer's bias is added
-    where that is cheapest: here with the input, there in the layer.
+    same arguments and numbers, for CPUs alone but faster. Both are given a layer's bias
+    with its input and with the layer, and add it where that is cheaper for them: here
+    to the V rows of the weights, or with the product; there in the layer.
     """
 
     @staticmethod
@@ -116,6 +118,7 @@ class Scan:
 
     @staticmethod
     def sum_of_squares(v):
+        """The sum of the squares of all numbers in v."""
         return tt.sqr(v).sum()
 
 
@@ -135,7 +138,8 @@ def network(x, y, states, p, ops, truncate=-1, masks=None):
     h2, after2 = ops.layer(a2.reshape((T, B, -1)), p['W2'], p['b2'], states[2:], truncate)      # (T, B, H2)
     h2 = h2 if masks is None else h2 * masks[1]
     scores = ops.product(h2.reshape((-1, h2.shape[2])), p['V'].T)                               # (T*B, V)
-    return ops.cross_entropy(scores, p['c'], y) + (list(after1 + after2),)
+    costs, best, probabilities = ops.cross_entropy(scores, p['c'], y)
+    return costs, best, probabilities, list(after1 + after2)
 
 
 def penalty(parameters, l1, l2):
@@ -193,12 +197,16 @@ class CharLSTM(State):
     generator that all chance is drawn from: with the same random_seed, text
     and machine the numbers are the same.
 
-    Here is what it computes. Its text (prepare_input, reset_states) and checkpoints
-    (save_params, load_params, resume, init_params) are in engine/state.py.
+    Here is what it computes. State, in engine/state.py, has its text (prepare_input,
+    reset_states), its checkpoints (save_params, load_params, resume, init_params) and
+    what they hold: p, _averages of RMSprop, _carried states, the prepared _text.
     """
 
     def __init__(self, random_seed=None, kernel=True):
-        """kernel: whether to use the C kernel, on CPUs with a compiler, or theano.scan always."""
+        """random_seed: a whole number, or None for a new one each time, else ValueError.
+
+        kernel: whether to use the C kernel, on CPUs with a compiler, or theano.scan always.
+        """
         if random_seed is not None:
             checks.whole('random_seed', random_seed, 0)
         super().__init__(random_seed)
@@ -249,7 +257,10 @@ class CharLSTM(State):
     # ---- its functions, compiled when they are first used
 
     def compile(self, *names):
-        """Compile theano_<name> for each of names now: 'predict', 'check', 'train_rmsprop', 'train_sgd'."""
+        """Compile theano_<name> for each of names now: 'predict', 'check', 'train_rmsprop', 'train_sgd'; or 'sample'.
+
+        Raises OSError where the compiler fails.
+        """
         for name in names:
             self._function(name)
 
@@ -300,9 +311,10 @@ class CharLSTM(State):
     def _update_graph(self, gradients, size, rule):
         """The second half: what a gradient of `size` characters does. Returns the update ratios and the updates."""
         parameters, l1, l2 = [self.p[name] for name in NAMES], self.lp['l1'], self.lp['l2']
-        if l1 or l2:
-            share = penalty(parameters, l1, l2) / tt.cast(size, theano.config.floatX)
-            gradients = [g + dp for g, dp in zip(gradients, tt.grad(share, parameters))]
+        for weights in [(l1, 0), (0, l2)]:
+            if any(weights):
+                share = penalty(parameters, *weights) / tt.cast(size, theano.config.floatX)
+                gradients = [g + dp for g, dp in zip(gradients, tt.grad(share, parameters))]
         if self.lp['grad_clip']:
             gradients = clip(gradients, self.lp['grad_clip'], self._ops)
         if rule == 'sgd':
@@ -334,7 +346,8 @@ class CharLSTM(State):
     def theano_predict(self, x):
         """Predict the character after each of x, int (T,B) or (T,).
 
-        Returns [probabilities (T,B,V), the most probable characters, int (T,B)].
+        Returns [probabilities (T,B,V), the most probable characters, int (T,B)]. Raises
+        ValueError for characters that the model does not have.
         """
         predict = self._function('predict')
         x = checks.characters('x', x, self._V())
@@ -344,7 +357,7 @@ class CharLSTM(State):
     def theano_check(self, x, y):
         """The mean cost, in nats a character, of predicting y from x, int (T,B) or (T,), from zero states.
 
-        Returns [cost, the most probable characters, int (T,B)].
+        Returns [cost, the most probable characters, int (T,B)]. Raises as theano_predict.
         """
         x, y = self._batch(x, y)
         return self._function('check')(x, y, *self._zero_states(x.shape[1]))[:2]
@@ -358,21 +371,13 @@ class CharLSTM(State):
             raise ValueError(f'x has shape {x.shape} and y {y.shape}: expected the same')
         return x, y
 
-    def validate(self, stop=lambda: False):
-        """The mean cost, in nats a character, over the whole validation text; nan where there is none.
-
-        Once stop() is true, it is that of what was read until then.
-        """
-        total = characters = 0
-        for cost, n in self.validation_costs():
-            total, characters = total + cost * n, characters + n
-            if stop():
-                break
-        return total / characters if characters else float('nan')
+    def validate(self):
+        """The mean cost, in nats a character, over the whole validation text; nan where there is none."""
+        return mean_cost(self.validation_costs())
 
     def validate_batch(self):
         """The mean cost of one validation batch, drawn by chance, from zero states; nan where there is none."""
-        n = self.n_batches['valid']
+        n = self.n_batches.get('valid')
         if not n:
             return float('nan')
         i = self.random.integers(n)
@@ -396,7 +401,8 @@ class CharLSTM(State):
         last such step (reset_states forgets them), else with zeros. Returns
         [cost, the most probable characters, int (T,B)], both from before the
         step, then the update ratios ||step|| / ||p|| of U1 W1 b1 U2 W2 b2 V c. The
-        cost is without penalties, but with dropout where that is used.
+        cost is without penalties, but with dropout where that is used. Raises as
+        theano_predict, and where model_setup was not called.
         """
         return self._train('train_rmsprop', x, y)
 
@@ -412,10 +418,10 @@ class CharLSTM(State):
         carry = self._stateful() and self._carried is not None and len(self._carried[0]) == x.shape[1]
         states = self._carried if carry else self._zero_states(x.shape[1])
         masks = self._masks(x.shape) if self.lp['dropout'] else []
-        outputs = function(x, y, *states, self._weights(x.shape), *masks)
+        cost, best, h1, C1, h2, C2, *ratios = function(x, y, *states, self._weights(x.shape), *masks)
         if self._stateful():
-            self._carried = outputs[2:6]
-        return outputs[:2] + outputs[6:]
+            self._carried = [h1, C1, h2, C2]
+        return [cost, best] + ratios
 
     def _weights(self, shape):
         """What each cost of a batch (T,B) counts in the mean that is learned from: none before the last
@@ -461,7 +467,7 @@ class CharLSTM(State):
         first occurrence of this string after the seed.
         """
         given = self._given(seed, text_length, method, count)
-        choice = sampling.choice(temperature, top_k, top_p, len(self.uchar), theano.config.floatX)
+        choice = sampling.checked_choice(temperature, top_k, top_p, len(self.uchar), theano.config.floatX)
         yield self._strings(given)
         drawn = method == 'normal'
         texts = sampling.stream(
@@ -475,17 +481,18 @@ class CharLSTM(State):
             raise ValueError(f"method is {method!r}: expected 'normal' or 'argmax'")
         checks.whole('text_length', text_length, 0)
         checks.whole('count', count, 1)
-        if not self.p and self.uchar is not None:
+        numbers = self._numbers(seed, 'the seed')
+        if not self.p:
             raise ValueError('no model yet: call model_setup first')
         if seed or not text_length:
-            return np.repeat(self._numbers(seed, 'the seed')[:, None], count, axis=1)
-        return self.random.integers(self._vocabulary_size(None), size=(1, count), dtype=np.int32)
+            return np.repeat(numbers[:, None], count, axis=1)
+        return self.random.integers(len(self.uchar), size=(1, count), dtype=np.int32)
 
     def _numbers(self, text, what):
         """A string as numbers, int (n,). Raises ValueError that names what, where it has unknown characters."""
         if self.uchar is None:
             raise ValueError('no vocabulary: call prepare_input or load a checkpoint first')
-        return numbers(text, self.uchar, what)
+        return encoded(text, self.uchar, what)
 
     def _strings(self, numbers):
         """Characters (T,B) as B strings."""
@@ -495,7 +502,8 @@ class CharLSTM(State):
         """How well the model expects a text: the cost of each character but the first, in nats, float (n-1,).
 
         The text may be a string or numbers of uchar, int (n,), of any length; it
-        is read once with the state carried along.
+        is read once with the state carried along. Raises ValueError for fewer than two
+        characters, or for some that the model does not have.
         """
         numbers = self._numbers(text, 'the text') if isinstance(text, str) else np.asarray(text)
         if len(numbers) < 2:

@@ -2,16 +2,16 @@
 import argparse
 import math
 import os
-import sys
 
 from engine import options
 from engine.files import append_text
-from engine.terminal import compiling, main
+from engine.terminal import main, say_if_slow
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 HEADING = '# sequence {}:\n'
 SURPRISES = 10     # least expected places that --score shows,
 CONTEXT = 30       # each with so many characters before it
+COMPILING = 'compiling, this first time only ...'
 OPTIONS = {
     'writing': [
         ('length', int, 100, 'characters in a sequence, prime included'),
@@ -51,11 +51,6 @@ def output_path(o):
     return os.path.join(os.path.relpath(HERE), 'text_output', name + '.out')
 
 
-def show(text):
-    sys.stdout.write(text)
-    sys.stdout.flush()
-
-
 def text_of(path, encoding):
     """The text of a file as a string, read as train.py reads it."""
     from engine.text import read_text
@@ -75,14 +70,14 @@ def write(model, o):
                                top_p=o.top_p, stop=o.stop)
     texts = next(stream)
     append_text(path, '')            # says before the work, not after it, that the file cannot be written
-    with compiling():
+    with say_if_slow(COMPILING):
         model.compile('sample')
-    show(HEADING.format(0) + texts[0])
+    print(HEADING.format(0) + texts[0], end='', flush=True)
     for pieces in stream:
-        show(pieces[0])
+        print(pieces[0], end='', flush=True)
         texts = [text + piece for text, piece in zip(texts, pieces)]
     written = [HEADING.format(i) + text + '\n\n' for i, text in enumerate(texts)]
-    show('\n\n' + ''.join(written[1:]))
+    print('\n\n' + ''.join(written[1:]), end='', flush=True)
     append_text(path, ''.join(written))
     print(f'appended to {path}')
 
@@ -90,7 +85,7 @@ def write(model, o):
 def score(model, o):
     """Print how well the model expects a text, and where it is most surprised."""
     text = text_of(o.score, o.encoding)
-    with compiling():
+    with say_if_slow(COMPILING):
         model.compile('predict')
     costs = model.score_text(text)                                   # of text[1:]
     nats = float(costs.mean(dtype='float64'))
@@ -104,9 +99,10 @@ def score(model, o):
 
 def print_info(path):
     """Print what a checkpoint says of itself."""
-    from engine.parameters import read_about, read_parameters, units
-    parameters, uchar = read_parameters(path, 'float64')
-    about = read_about(path)
+    from engine.checkpoint import Checkpoint
+    from engine.parameters import read_parameters, units
+    with Checkpoint(path) as stored:
+        (parameters, uchar), about = read_parameters(stored, 'float64'), stored.about
     print('{}: 2 layers of {} and {} units, {:,} parameters, {} characters: {}'.format(
         path, *units(parameters), sum(p.size for p in parameters.values()), len(uchar), ascii(''.join(uchar))))
     for name, title in (('text', 'text'), ('lp', 'learning'), ('versions', 'versions')):
@@ -130,8 +126,11 @@ def program(o):
     from charlstm import CharLSTM          # here alone, late: Theano takes a second to import
     model = CharLSTM(random_seed=o.random_seed)
     model.model_setup(o.params)
-    score(model, o) if o.score else write(model, o)
+    if o.score:
+        score(model, o)
+    else:
+        write(model, o)
 
 
 if __name__ == '__main__':
-    main(build_parser(), program, less='--count')
+    main(build_parser(), program, less='a smaller --count needs')

@@ -5,7 +5,7 @@ import time
 from types import SimpleNamespace
 
 from engine import options
-from engine.terminal import EXIT_INTERRUPTED, ProgressBar, StopRequest, compiling, duration, main
+from engine.terminal import EXIT_INTERRUPTED, ProgressBar, StopRequest, duration, main
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OPTIONS = {
@@ -43,10 +43,11 @@ OPTIONS = {
         ('output-dir', 'DIR', None, 'folder for the results (default: training_results beside this script)'),
         ('overwrite', bool, False, 'replace the results of an earlier run of this name'),
         ('init', 'PARAMS', None, 'start from the parameters of this checkpoint, of any text'),
-        ('resume', 'PARAMS', None, 'go on from this checkpoint as if its run had never stopped; its options hold, but for '
-                                   + ', '.join(map(options.spelled, options.CHANGEABLE)))]}
+        ('resume', 'PARAMS', None, 'go on from this checkpoint as if its run had never stopped; its options hold, '
+                                   'but for ' + ', '.join(map(options.spelled, options.CHANGEABLE)))]}
 DEFAULTS = {name.replace('-', '_'): default for rows in OPTIONS.values() for name, _, default, _ in rows}
-DEFAULTS.update(input=None, run='run0', output_dir=os.path.join(HERE, 'training_results'))
+DEFAULTS.update(input=None, run='run0',                   # and what the help says in words of its own:
+                output_dir=os.path.join(HERE, 'training_results'))
 
 
 def build_parser():
@@ -101,11 +102,13 @@ def prepare(given):
 
 def learn(model, run, now, bar, stop):
     """Read the training text, epoch after epoch, until the schedule or the user says that it is enough."""
+    from engine.schedule import mean_cost
     X, Y, n = model.X['train'], model.Y['train'], model.n_batches['train']
     while not (now.finished or stop.asked):
-        model.dyn_lrate.set_value(now.begin_epoch())
+        now.begin_epoch()
         bar.begin_epoch()
-        for i in range(now.batch, n):
+        model.dyn_lrate.set_value(now.rate)
+        for i in range(now.batch, n):                      # from the middle, where a run goes on
             x, y = X[i], Y[i]                              # cut out of the text now
             cost, _, *ratios = model.theano_train_rmsprop(x, y)
             now.learned(float(cost), y.size)
@@ -114,7 +117,7 @@ def learn(model, run, now, bar, stop):
             bar.step(now.epoch + 1, now.options['epochs'], cost, valid_cost, y.size)
             if stop.asked:
                 return
-        speed, valid_cost = bar.speed(), model.validate(stop=lambda: stop.asked)
+        speed, valid_cost = bar.speed(), mean_cost(stop.until_asked(model.validation_costs()))
         if stop.asked:
             return
         cost = now.end_epoch()
@@ -137,13 +140,13 @@ def learn(model, run, now, bar, stop):
 def program(given):
     """The whole program, for the options that were given. Returns the exit status."""
     o, model, run, progress = prepare(vars(given))
-    from engine.schedule import Schedule                   # after the class, which refuses a Python that is too old
+    from engine.schedule import Schedule
     count = sum(p.get_value(borrow=True).size for p in model.p.values())
     print(f'2 layers of {o.num_units1} and {o.num_units2} units, {count:,} parameters; {o.epochs} epochs')
     print(options.summary(vars(o)), flush=True)
+    print('compiling: up to a minute the first time, about a second after that ...', flush=True)
     start = time.time()
-    with compiling(on_stdout=True):
-        model.compile('train_rmsprop', *['check'] * bool(model.n_batches['valid']))
+    model.compile('train_rmsprop', 'check')
     print(f'compiled in {duration(time.time() - start)}', flush=True)
     now = Schedule.resumed(options.stored(vars(o)), progress or {})
     with run.open(progress), run.rescuing(), StopRequest() as stop:
@@ -160,4 +163,4 @@ def program(given):
 
 
 if __name__ == '__main__':
-    main(build_parser(), program, less='--num-units1, --num-units2 or --batch-size')
+    main(build_parser(), program, less='smaller --num-units1, --num-units2 or --batch-size need')

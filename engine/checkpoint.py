@@ -1,8 +1,9 @@
 """Checkpoints: npz files, safely in and whole out. What the arrays mean is for others to know."""
 import contextlib
+import functools
 import io
 import json
-import math
+import operator
 import zipfile
 
 import numpy as np
@@ -20,7 +21,7 @@ class Checkpoint:
     """
 
     def __init__(self, path):
-        self.path = path
+        self.path, self._about = path, None
         try:
             with named('read', path):
                 self._zip = zipfile.ZipFile(path)
@@ -29,6 +30,9 @@ class Checkpoint:
             raise
         except Exception:                      # zipfile raises all kinds on damaged bytes
             raise self.refusal('it is no npz file, or one that was cut short') from None
+
+    def __str__(self):
+        return str(self.path)
 
     def __enter__(self):
         return self
@@ -63,8 +67,9 @@ class Checkpoint:
         f = io.BytesIO(self._zip.read(member))
         read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         shape, _, dtype = read_header[np.lib.format.read_magic(f)](f)
+        size = functools.reduce(operator.mul, shape, dtype.itemsize)           # in Python's numbers, of any length
         # Of a type without size there could be any number, and NumPy makes room for all.
-        if dtype.hasobject or not dtype.itemsize or math.prod(shape) * dtype.itemsize != member.file_size - f.tell():
+        if dtype.hasobject or not dtype.itemsize or size != member.file_size - f.tell():
             raise ValueError('Python objects, or a forged shape')
         f.seek(0)
         return np.lib.format.read_array(f, allow_pickle=False)
@@ -72,10 +77,12 @@ class Checkpoint:
     @property
     def about(self):
         """What it says of itself, as a dict; empty where it says nothing. Raises ValueError where that is damaged."""
-        try:
-            return dict(json.loads(str(self['about']))) if 'about' in self else {}
-        except (TypeError, ValueError, RecursionError):
-            raise self.refusal('its about is damaged') from None
+        if self._about is None:
+            try:
+                self._about = dict(json.loads(str(self['about']))) if 'about' in self else {}
+            except (TypeError, ValueError, RecursionError):
+                raise self.refusal('its about is damaged') from None
+        return self._about
 
 
 @contextlib.contextmanager

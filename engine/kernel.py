@@ -364,7 +364,8 @@ class Sample(_KernelOp):
     gives = (('int32', 2), 2, 2, 2, 2)
     sizes = ('const long M = DIM(0, 0), B = DIM(0, 1), N = (long)*(int64_t *)PyArray_DATA(x[2]), '
              'H1 = DIM(4, 1), H2 = DIM(6, 1), V = DIM(15, 0);')
-    fits = ('M > 0 && N >= 0 && DIM(1, 1) == B && (DIM(1, 0) == N || DIM(1, 0) == 0) && all_below(V, M * B, INTS(x[0])) '
+    fits = ('M > 0 && N >= 0 && DIM(1, 1) == B && (DIM(1, 0) == N || DIM(1, 0) == 0) '
+            '&& all_below(V, M * B, INTS(x[0])) '
             '&& DIM(3, 0) == 3 '
             '&& DIM(4, 0) == B && DIM(5, 0) == B && DIM(6, 0) == B && DIM(7, 0) == B '
             '&& DIM(5, 1) == H1 && DIM(7, 1) == H2 '
@@ -401,24 +402,29 @@ class Sample(_KernelOp):
 # ---------------------------------------------------------------- what charlstm.py composes its network from
 
 def columns(U, b, x):
+    """As Scan.columns, but without the bias b, which layer adds."""
     return TakeColumns(U.dtype)(U.reshape((-1, U.shape[2])), x)
 
 
 def product(a, B, b=None):
+    """As Scan.product, but without the bias b."""
     return Product(a.dtype)(a, B)
 
 
 def layer(a_x, W, b, state, truncate):
+    """As Scan.layer, which finds the bias b added already."""
     h, _, _, h_end, C_end = LSTM(a_x.dtype, truncate)(a_x, W, b, *state)
     return h, (h_end, C_end)
 
 
 def cross_entropy(scores, c, y):
+    """As Scan.cross_entropy."""
     costs, best, p = SoftmaxCrossEntropy(scores.dtype)(scores, c, y.flatten())
     return costs.reshape(y.shape), best.reshape(y.shape), p
 
 
 def sum_of_squares(v):
+    """As Scan.sum_of_squares."""
     return SumOfSquares(v.dtype)(v)
 
 

@@ -22,9 +22,8 @@ def add(group, rows, suppress=False):
         elif isinstance(kind, tuple):
             group.add_argument('--' + name, choices=kind, default=value, help=text)
         else:
-            metavar = {int: 'N', float: 'X'}.get(kind, kind)
-            group.add_argument('--' + name, type=str if metavar is kind else kind, default=value, metavar=metavar,
-                               help=text)
+            kind, metavar = (str, kind) if isinstance(kind, str) else (kind, {int: 'N', float: 'X'}[kind])
+            group.add_argument('--' + name, type=kind, default=value, metavar=metavar, help=text)
 
 
 def spelled(name):
@@ -55,6 +54,8 @@ def join(defaults, progress, given):
             raise ValueError(
                 f'{spelled(name)} is {value}, but the run in {path} had {before.get(name)}; only '
                 f'{", ".join(map(spelled, CHANGEABLE))} may change when a run goes on')
+    if 'input' in given:
+        given = {**given, 'input': os.path.abspath(given['input'])}
     return {**before, **given, 'output_dir': folder}
 
 

@@ -88,17 +88,19 @@ def read_run(stored, parameters):
     None; the generator's state; and progress. Raises ValueError where something lacks.
     """
     about, dtype = stored.about, parameters['c'].dtype
+    averages = {name: stored['m_' + name] for name in NAMES if 'm_' + name in stored}
+    carried = [stored[name] for name in CARRIED if name in stored] or None
     try:
         state, progress = about['random'], about['progress']
         np.random.default_rng().bit_generator.state = state          # raises where it is none
-        averages = {name: stored['m_' + name].astype(dtype) for name in NAMES if 'm_' + name in stored}
-        if any(averages[name].shape != p.shape or not np.isfinite(averages[name]).all()
-               for name, p in parameters.items()):
+        averages = {name: averages[name].astype(dtype) for name in NAMES}
+        carried = carried and [array.astype(dtype) for array in carried]
+        if any(m.shape != parameters[name].shape or not np.isfinite(m).all() for name, m in averages.items()):
             raise ValueError
     except (KeyError, TypeError, ValueError):
-        raise ValueError(f'{stored.path} holds no run that can be resumed; init_params starts a new one from its '
+        raise ValueError(f'{stored} holds no run that can be resumed; init starts a new one from its '
                          'parameters') from None
-    return averages, [stored[name].astype(dtype) for name in CARRIED if name in stored] or None, state, progress
+    return averages, carried, state, progress
 
 
 def carry_over(old, old_uchar, new, new_uchar):

@@ -59,13 +59,15 @@ class Run:
         self._steps, self._epochs = [], []     # rows (epoch, training cost), and the same with validation cost
 
     def path(self, ending):
+        """The file of this run with that ending."""
         return os.path.join(self.directory, self.name + ending)
 
     # ---- beginning and going on
 
     def _earlier(self):
         endings = [re.escape(ending) for ending in (*LOGS, PICTURE, self.BEST, self.INTERRUPTED)]
-        ours = re.compile('{}({}|{})'.format(re.escape(self.name), '|'.join(endings), self.EPOCH.format(r'\d+')))
+        endings.append(re.escape(self.EPOCH.format(0)).replace('0', r'\d+'))
+        ours = re.compile('{}({})'.format(re.escape(self.name), '|'.join(endings)))
         there = os.listdir(self.directory) if os.path.isdir(self.directory) else []
         return sorted(name for name in there if ours.fullmatch(name))
 
@@ -131,7 +133,8 @@ class Run:
         try:
             yield
         except (OSError, ValueError) as error:
-            raise type(error)(f'{error}; {self._rescue()}') from None
+            kind = OSError if isinstance(error, OSError) else ValueError       # some of these take other arguments
+            raise kind(f'{error}; {self._rescue()}') from None
 
     def _rescue(self):
         if self.last_checkpoint:
@@ -148,10 +151,12 @@ class Run:
         self._write(ending, ' '.join(f'{float(number):.6g}' for number in numbers) + '\n')
 
     def log_step(self, epoch, cost, valid_cost, ratios):
+        """A row for a training step; epoch: how much was read, with its fraction."""
         self._steps.append((epoch, float(cost)))
         self._row(STEPS, [epoch, cost, valid_cost, *ratios])
 
     def log_epoch(self, now, cost, valid_cost, speed, seconds):
+        """A row and a line for the epoch that ended; speed in characters a second."""
         self._epochs.append((now.epoch, cost, valid_cost))
         self._row(EPOCHS, [now.epoch, cost, valid_cost, now.rate, speed])
         self.say(f'epoch {now.epoch}/{now.options["epochs"]}: cost {cost:.4f}, validation {valid_cost:.4f}, rate '
@@ -166,6 +171,7 @@ class Run:
         self.say(text)
 
     def draw(self):
+        """Draw the picture of all costs so far."""
         draw_costs(self.path(PICTURE), self.name, self._steps, self._epochs)
 
     # ---- checkpoints

@@ -37,8 +37,11 @@ def choose(p, bits):
     return (cumulative > bits[:, None] * 2.0 ** -53 * cumulative[:, -1:]).argmax(axis=1).astype(np.int32)
 
 
-def choice(temperature, top_k, top_p, V, dtype):
-    """The three as the array that continue_texts takes, top_k None for V. Raises ValueError where one is out of range."""
+def checked_choice(temperature, top_k, top_p, V, dtype):
+    """The three as the array that continue_texts takes, top_k None for V.
+
+    Raises ValueError where one is out of range.
+    """
     checks.real('temperature', temperature, 'above 0', lambda v: v > 0)
     checks.whole('top_k', V if top_k is None else top_k, 1)
     checks.real('top_p', top_p, 'above 0, at most 1', lambda v: 0 < v <= 1)

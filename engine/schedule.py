@@ -3,6 +3,14 @@ import dataclasses
 import math
 
 
+def mean_cost(costs):
+    """The mean of (cost, number of characters) pairs over all characters; nan where there are none."""
+    total = characters = 0
+    for cost, n in costs:
+        total, characters = total + cost * n, characters + n
+    return total / characters if characters else float('nan')
+
+
 @dataclasses.dataclass
 class Schedule:
     """All that a run must know to go on, beside the model; a checkpoint holds it as its progress.
@@ -15,7 +23,7 @@ class Schedule:
     batch: int = 0               # and batches of the next one,
     cost_sum: float = 0.0        # with the sum of their characters' costs
     characters: int = 0          # and the number of these
-    rate: float = None
+    rate: float = 0.0
     mean_cost: float = None      # running mean over about 100 steps
     best_cost: float = None      # of validation, after best_epoch
     best_epoch: int = 0
@@ -25,7 +33,8 @@ class Schedule:
     def resumed(cls, options, progress):
         """Where a checkpoint's progress is, with the options of now."""
         names = {field.name for field in dataclasses.fields(cls)}
-        return cls(**dict({name: value for name, value in progress.items() if name in names}, options=options))
+        known = {name: value for name, value in progress.items() if name in names}
+        return cls(**{'rate': options['lrate'], **known, 'options': options})
 
     def progress(self, **more):
         """What a checkpoint keeps."""
@@ -33,10 +42,12 @@ class Schedule:
 
     @property
     def out_of_patience(self):
+        """Whether too many epochs brought no better validation cost."""
         return 0 < self.options['patience'] <= self.stale
 
     @property
     def finished(self):
+        """Whether no epoch is left to read."""
         return self.epoch >= self.options['epochs'] or self.out_of_patience
 
     @property
@@ -45,13 +56,10 @@ class Schedule:
         return self.epoch % self.options['save_every'] == 0 or self.finished
 
     def begin_epoch(self):
-        """The learning rate of the epoch that begins or goes on; that of the plateau rule changes in judge."""
+        """Set the rate of the epoch that begins or goes on; that of the plateau rule changes in judge."""
         if not self.options['plateau']:
             past = max(0, self.epoch + 1 - self.options['lrate_decay_epoch'] + 1)
             self.rate = self.options['lrate'] * self.options['lrate_decay'] ** past
-        elif self.rate is None:
-            self.rate = self.options['lrate']
-        return self.rate
 
     def learned(self, cost, characters):
         """Count a step. Raises ValueError for a cost that is not finite or three times its running mean."""
@@ -72,9 +80,9 @@ class Schedule:
         return cost
 
     def judge(self, valid_cost):
-        """Take in a validation cost. Returns whether to go back to the best parameters, at the smaller rate that is set.
+        """Take in a validation cost; nan, where there is no validation text, is no judgement.
 
-        nan, where there is no validation text, is no judgement.
+        Returns whether to go back to the best parameters, at the smaller rate that it has set.
         """
         if math.isnan(valid_cost):
             return False

@@ -88,7 +88,9 @@ class State:
         return self._text is not None and self._text.stateful
 
     def fingerprint(self):
-        """The SHA-256, in hexadecimal, of the file that was prepared."""
+        """The SHA-256, in hexadecimal, of the file that was prepared. Raises ValueError where none was."""
+        if self._text is None:
+            raise ValueError('no text yet: call prepare_input first')
         return self._text.sha256
 
     def _warn_if_truncated(self):
@@ -137,7 +139,8 @@ class State:
         That is the parameters and uchar, which load_params reads, and for
         resume RMSprop's averages, the carried states, the generator, the
         learning parameters and progress, a dict of the caller's that JSON can
-        hold. Returns the file's name. Raises OSError when it cannot be written.
+        hold. Returns the file's name. Raises OSError when it cannot be written, and
+        ValueError where there is nothing to save or what there is is not finite.
         """
         if not self.p or self.uchar is None:
             raise ValueError('nothing to save: there are no parameters or no vocabulary yet')
@@ -146,8 +149,10 @@ class State:
         averages = {name: m.get_value(borrow=True) for name, m in self._averages.items()}
         arrays = dict(self._arrays(), **run_arrays(averages, self._carried))
         if not all(np.isfinite(array).all() for array in arrays.values()):
-            raise ValueError(f"{filename} was not written: the parameters or RMSprop's averages are not finite any more")
-        versions = dict(python='.'.join(map(str, sys.version_info[:3])), numpy=np.__version__, theano=theano.__version__)
+            raise ValueError(f"{filename} was not written: the parameters or RMSprop's averages are not finite any "
+                             'more')
+        versions = dict(python='.'.join(map(str, sys.version_info[:3])), numpy=np.__version__,
+                        theano=theano.__version__)
         checkpoint.write(filename, dict(arrays, uchar=np.array(list(self.uchar))), dict(
             lp=self.lp, random=self.random.bit_generator.state, text=self._text.about() if self._text else {},
             progress=progress, versions=versions))
@@ -195,6 +200,8 @@ class State:
         stay as they are in a new model. Raises what load_params raises, and
         ValueError when the units differ.
         """
+        if not self.p:
+            raise ValueError('no model yet: call model_setup first')
         arrays, uchar = read_checkpoint(filename)
         theirs, ours = units(arrays), units(self._arrays())
         if theirs != ours:

@@ -6,7 +6,7 @@ import threading
 import time
 
 QUIET = 30         # seconds between lines of progress where there is no terminal
-SLOW = 2           # seconds of compiling after which that is said
+SLOW = 2           # seconds of silence after which there is a line
 EXIT_INTERRUPTED = 130  # exit status of a program that Ctrl-C ended
 
 
@@ -18,7 +18,7 @@ def warn(line):
 def main(parser, program, less):
     """Run program(options) as a script: what the user can mend ends it with one line and exit status 2.
 
-    program returns the exit status, None for 0. less: which options make it need less memory.
+    program returns the exit status, None for 0. less: which options need less memory, with their verb.
     """
     options = parser.parse_args()
     try:
@@ -26,7 +26,7 @@ def main(parser, program, less):
             sys.stdout.reconfigure(errors='replace')   # a terminal that lacks a character shows a mark
         sys.exit(program(options) or 0)
     except MemoryError as error:
-        parser.exit(2, f'{parser.prog}: not enough memory: {error}; smaller {less} need less\n')
+        parser.exit(2, f'{parser.prog}: not enough memory: {error}; {less} less\n')
     except ImportError as error:
         hint = '' if 'pip install' in str(error) else ': run "pip install -r requirements.txt"'
         parser.exit(2, f'{parser.prog}: {error}{hint}\n')
@@ -37,14 +37,10 @@ def main(parser, program, less):
 
 
 @contextlib.contextmanager
-def compiling(on_stdout=False):
-    """Where this lasts more than a moment, as it does the first time, say why nothing happens.
-
-    on_stdout: on standard output, for logs too; else on a terminal alone, beside it.
-    """
-    notice = threading.Timer(SLOW, print, ['compiling: up to a minute the first time, about a second after that ...'],
-                             dict(file=sys.stdout if on_stdout else sys.stderr, flush=True))
-    if on_stdout or sys.stderr.isatty():
+def say_if_slow(line):
+    """Where what is inside lasts more than a moment, say a line to a person at a terminal."""
+    notice = threading.Timer(SLOW, sys.stderr.write, [line + '\n'])
+    if sys.stderr.isatty():
         notice.start()
     try:
         yield
@@ -76,6 +72,13 @@ class StopRequest:
             raise KeyboardInterrupt
         self.asked = True
 
+    def until_asked(self, items):
+        """The items, up to the one after which it was asked to stop."""
+        for item in items:
+            yield item
+            if self.asked:
+                return
+
     def __exit__(self, *error):
         for number, handler in self.before.items():
             signal.signal(number, handler)
@@ -94,6 +97,7 @@ class ProgressBar:
                         bar_format='{desc}, {remaining} left |{bar}|', disable=not sys.stdout.isatty())
 
     def begin_epoch(self):
+        """Measure the speed from here on."""
         self.epoch_start, self.read = time.time(), 0
 
     def speed(self):
@@ -101,11 +105,13 @@ class ProgressBar:
         return self.read / max(time.time() - self.epoch_start, 1e-6)
 
     def line(self, text):
+        """Print a line above the bar."""
         self.bar.clear()
         print(text, flush=True)
         self.last_line = time.time()
 
     def step(self, epoch, epochs, cost, valid_cost, characters):
+        """Show a step that read so many characters; a valid_cost of nan leaves the one before in its place."""
         self.done += 1
         self.read += characters
         if valid_cost == valid_cost:                   # not nan

@@ -28,7 +28,7 @@ def shown(characters, most=10):
     return escapes + (', ...' if len(characters) > most else '')
 
 
-def numbers(text, uchar, what):
+def encoded(text, uchar, what):
     """A string as numbers of uchar, int (n,). Raises ValueError that names what, where it has other characters."""
     number = {ch: k for k, ch in enumerate(uchar)}
     unknown = set(text) - set(number)
@@ -77,8 +77,8 @@ def _decoded(path, encoding, progress, digest):
                 text = decoder.decode(chunk, final=not chunk)
             except UnicodeError as error:                  # some codecs do not say where
                 start, reason = getattr(error, 'start', 0), getattr(error, 'reason', error)
-                raise ValueError(f'{path} is not {encoding}: byte {offset - waiting + start} ({reason}); give the '
-                                 'encoding that it has with the option encoding') from None
+                raise ValueError(f'{path} is not {encoding}: byte {offset - waiting + start} ({reason}); name its '
+                                 'encoding with the option encoding') from None
             text = line_ends.decode(text, final=not chunk)
             if first and text:
                 text, first = text[text[0] == '\ufeff':], False

@@ -84,16 +84,6 @@ def _mend(theano):
         sys.modules['theano.scan_module.scan_perform_ext'] = None
 
 
-def _settle(theano, ours):
-    """Set what a Theano that the user imported before us has not from THEANO_FLAGS."""
-    if 'allow_gc' in ours:
-        theano.config.allow_gc = False
-    if 'floatX' in ours and theano.config.floatX == 'float64':
-        theano.config.floatX = 'float32'
-        warn('theano was imported before charlstm, so its floatX, which was float64, is now float32; to choose '
-             'another, set theano.config.floatX after importing charlstm')
-
-
 def _forget_failed_import():
     """Drop what is left of an `import theano` of the user's that failed, as it does beside NumPy 1.22 or later."""
     if 'theano' not in sys.modules:
@@ -114,8 +104,9 @@ def _import_theano():
         raise ImportError('Theano 1.0.5 cannot be imported ({}): run "pip install -r requirements.txt"'.format(
             ' '.join(str(error).split())))
     _mend(theano)
-    if imported:
-        _settle(theano, ours)
+    if imported and 'floatX' in ours and theano.config.floatX == 'float64':
+        warn('theano was imported before charlstm and computes in float64; float32 is twice as fast: import charlstm '
+             "first, or set theano.config.floatX = 'float32'")
     if not theano.config.cxx:
         warn(f'no C++ compiler found, so everything runs many times slower; install g++ ({COMPILER_ADVICE})')
     return theano
@@ -136,6 +127,8 @@ def compiling():
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
+    except CompilerError:            # of a function that is compiled inside of another
+        raise
     except Exception as error:       # what Theano raises then is of no class of its own
         if 'Compilation failed' not in str(error):
             raise

@@ -7,7 +7,7 @@ import numpy as np
 import train
 from engine.run import Run
 from engine.schedule import Schedule
-from engine.terminal import ProgressBar
+from engine.terminal import ProgressBar, StopRequest
 from scripts import log_rows
 
 
@@ -29,8 +29,8 @@ class Learner:
     def validate_batch(self):
         return 2.5
 
-    def validate(self, stop):
-        return self.score(self.rates)
+    def validation_costs(self):
+        yield self.score(self.rates), 6
 
     def reset_states(self):
         pass
@@ -61,7 +61,7 @@ def learn(folder, score, *options, resume=None, stop=None):
     now = Schedule.resumed({**train.DEFAULTS, **given}, progress or {})
     with run.open(progress), run.rescuing():
         bar = ProgressBar(now.options['epochs'], now.epoch)
-        train.learn(model, run, now, bar, stop or SimpleNamespace(asked=False))
+        train.learn(model, run, now, bar, stop or StopRequest())
     return model, now
 
 

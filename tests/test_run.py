@@ -71,6 +71,23 @@ def test_output_folder_without_permission(folder):
     refuse_training(folder, run, 'r_t.txt.out', 'Permission denied', preexec_fn=without_privileges)
 
 
+def test_error_of_any_kind_says_which_checkpoint_there_is(refused):
+    """Also of a kind that cannot be made from a message alone."""
+    run = Run('results', 'r', 't.txt', 'r_t.txt_epoch3.npz')
+    unicode_error = UnicodeEncodeError('utf-8', 'a', 0, 1, 'why')
+    for error, kind in ((unicode_error, ValueError), (FileNotFoundError(2, 'gone'), OSError)):
+        with refused(kind, str(error), '--resume r_t.txt_epoch3.npz'), run.rescuing():
+            raise error
+
+
+def test_file_that_only_looks_like_a_checkpoint_is_no_earlier_result(folder):
+    (folder / 'results' / 'r_t.txt_epoch1_npz').write_bytes(b'mine')
+    Run('results', 'r', 't.txt').check(overwrite=False)
+    (folder / 'results' / 'r_t.txt_epoch10.npz').write_bytes(b'earlier')
+    with pytest.raises(ValueError):
+        Run('results', 'r', 't.txt').check(overwrite=False)
+
+
 # ---------------------------------------------------------------- earlier results
 
 @pytest.mark.parametrize('name', RESULTS)

@@ -136,7 +136,7 @@ def test_interrupted_training_leaves_all_that_it_learned(program, number):
 @pytest.mark.parametrize('outcome, status, said', [
     (None, 0, ''), (0, 0, ''), (130, 130, ''), (ValueError('x is 1'), 2, 'p: x is 1\n'),
     (FileNotFoundError('cannot read x'), 2, 'p: cannot read x\n'), (KeyboardInterrupt(), 130, 'p: interrupted\n'),
-    (MemoryError('of 5 GB'), 2, 'p: not enough memory: of 5 GB; smaller --size need less\n'),
+    (MemoryError('of 5 GB'), 2, 'p: not enough memory: of 5 GB; a smaller --size needs less\n'),
     (ImportError('No module named x'), 2, 'p: No module named x: run "pip install -r requirements.txt"\n'),
     (ImportError('wrong x: pip install y'), 2, 'p: wrong x: pip install y\n')], ids=repr)
 def test_how_a_script_ends(monkeypatch, capsys, outcome, status, said):
@@ -146,7 +146,7 @@ def test_how_a_script_ends(monkeypatch, capsys, outcome, status, said):
         return outcome
     monkeypatch.setattr(sys, 'argv', ['p'])
     with pytest.raises(SystemExit) as end:
-        terminal.main(argparse.ArgumentParser(prog='p'), program, less='--size')
+        terminal.main(argparse.ArgumentParser(prog='p'), program, less='a smaller --size needs')
     assert (end.value.code, capsys.readouterr().err) == (status, said)
 
 

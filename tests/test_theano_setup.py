@@ -86,10 +86,11 @@ def test_help_imports_neither_numpy_nor_theano(script):
 # ---------------------------------------------------------------- the user's own import
 
 def test_theano_imported_before():
-    """With the one flag that it needs beside today's NumPy; floatX is ours all the same, and that is said."""
+    """With the one flag that it needs beside today's NumPy; its settings stay, and what to do is said."""
     out, err = python('import theano\n' + TWO_STEPS, FAST + ',blas.ldflags=')
     ours = [line for line in err.splitlines() if line.startswith('charlstm: ')]
-    assert out == 'True float32\n' and len(ours) == 1 and 'floatX' in ours[0] and 'Traceback' not in err
+    assert out == 'True float64\n' and len(ours) == 1 and 'Traceback' not in err
+    assert 'import charlstm first' in ours[0] and "theano.config.floatX = 'float32'" in ours[0]
 
 
 def test_theano_imported_before_with_the_users_own_type():

@@ -17,7 +17,8 @@ from urllib.request import Request, urlopen
 
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))      # where this file runs as a script
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from engine.files import write_whole  # noqa: E402
 
