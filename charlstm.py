@@ -38,18 +38,23 @@ __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_checkpoint', 'read_text']
 
 # ---------------------------------------------------------------- the model, as functions of symbols
 
-def initial_parameters(V, H1, H2, random):
-    """Name to array: weights uniform in +-1/sqrt(inputs), biases zero, but one for the forget gates.
+def initial_parameters(V, H1, H2, random, initial='original'):
+    """Name to array of a new model's parameters.
 
-    The one lets a new model remember: a forget gate at sigmoid(0) halves the
-    cell state at every step (Jozefowicz et al. 2015).
+    'original': weights uniform in +-1/sqrt(inputs), biases zero, but one for the forget
+    gates, which lets a new model remember: a forget gate at sigmoid(0) halves the
+    cell state at every step (Jozefowicz et al. 2015). 'hidden': all uniform in
+    +-1/sqrt(units of their layer), the output's in +-1/sqrt(H2).
     """
     inputs = dict(U1=V, W1=H1, U2=H1, W2=H2, V=H2)
+    layer = dict(U1=H1, W1=H1, b1=H1, U2=H2, W2=H2, b2=H2, V=H2, c=H2)
     p = {}
     for name, shape in parameter_shapes(V, H1, H2).items():
-        limit = 1 / math.sqrt(inputs[name]) if name in inputs else 0
+        sizes = inputs if initial == 'original' else layer
+        limit = 1 / math.sqrt(sizes[name]) if name in sizes else 0
         p[name] = random.uniform(-limit, limit, shape).astype(theano.config.floatX)
-    p['b1'][0] = p['b2'][0] = 1
+    if initial == 'original':
+        p['b1'][0] = p['b2'][0] = 1
     return p
 
 
@@ -170,6 +175,14 @@ def rmsprop(gradients, averages, lrate, drate, eps):
     return [lrate * (g / (tt.sqrt(m) + eps)) for m, g in zip(new, gradients)], new
 
 
+def running_averages(averages, parameters, weight):
+    """Running averages of parameters, moved towards them: averages + (1 - weight) (parameters - averages).
+
+    They predict better than the parameters, which the last steps moved to and fro (Polyak & Juditsky 1992).
+    """
+    return [average + (1 - weight) * (p - average) for average, p in zip(averages, parameters)]
+
+
 def update_ratios(steps, parameters, ops):
     """||step|| / ||p|| of each parameter, p before the step; inf for a first step away from zero."""
     return [tt.sqrt(ops.sum_of_squares(s)) / tt.sqrt(ops.sum_of_squares(p)) for s, p in zip(steps, parameters)]
@@ -177,7 +190,7 @@ def update_ratios(steps, parameters, ops):
 
 # ---------------------------------------------------------------- CharLSTM
 
-SCORED = 2000          # characters that are scored at a time: bounds the memory for their probabilities
+SCORED, ADAPTED = 2000, 20     # characters scored at a time, to bound memory; and before they are learned from
 
 
 class CharLSTM(State):
@@ -215,7 +228,8 @@ class CharLSTM(State):
     # ---- the model
 
     def model_setup(self, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, drate=0.95, eps=1e-8,
-                    bptt_maxdepth=50, l1=0, l2=0, char_dim=None, dropout=0, grad_clip=0):
+                    bptt_maxdepth=50, l1=0, l2=0, char_dim=None, dropout=0, grad_clip=0, dropconnect=0, reset=0,
+                    average=0, initial='original'):
         """Make a model with new parameters or, with mfile, with those of a checkpoint.
 
         num_units1, num_units2: H1 and H2. lrate, drate, eps: rate, decay of the
@@ -224,35 +238,34 @@ class CharLSTM(State):
         none (-1: from all). l1, l2: weights of the penalties. char_dim: V, where
         no text was prepared. dropout: share of h1 and h2 that each training step
         leaves out on its way up. grad_clip: largest norm of the whole gradient, 0
-        for any. Functions are compiled when they are first used.
+        for any. dropconnect: share of the recurrent weights W1 and W2 that each
+        training step leaves out. reset: probability of each row of a stateful batch to
+        begin with zero states. average: what predicts and is saved is a running average
+        of the parameters with this weight a step; 0: the parameters themselves. initial:
+        'original' or 'hidden', see initial_parameters. Functions are compiled when they
+        are first used.
 
         Sets p, lp and dyn_lrate. Raises ValueError for arguments out of range,
         and as load_params for mfile.
         """
         checks.whole('num_units1', num_units1, 1)
         checks.whole('num_units2', num_units2, 1)
-        lp = checks.learning(lrate, drate, eps, bptt_maxdepth, l1, l2, dropout, grad_clip)
+        lp = checks.learning(lrate, drate, eps, bptt_maxdepth, l1, l2, dropout, grad_clip, dropconnect, reset, average)
+        if initial not in ('original', 'hidden'):
+            raise ValueError(f"initial is {initial!r}: expected 'original' or 'hidden'")
         if mfile is not None:
             self.load_params(mfile)            # before anything changes, since it may fail
         else:
             V = self._vocabulary_size(char_dim)
-            self._set_parameters(initial_parameters(V, num_units1, num_units2, self.random), self.uchar)
-            for average in self._averages.values():
-                average.set_value(np.zeros_like(average.get_value(borrow=True)))
+            self._set_parameters(initial_parameters(V, num_units1, num_units2, self.random, initial), self.uchar)
+            for m in self._averages.values():
+                m.set_value(np.zeros_like(m.get_value(borrow=True)))
         self._functions, self.lp = {}, lp
+        self._set_raw(self._arrays() if average else {})
+        self._average_weight = theano.shared(np.zeros((), theano.config.floatX), 'average_weight', allow_downcast=True)
         self.dyn_lrate = theano.shared(np.asarray(lrate, theano.config.floatX), 'lrate', allow_downcast=True)
         if mfile is None:
             self._warn_if_truncated()
-
-    def _vocabulary_size(self, char_dim):
-        if char_dim is None and self.uchar is None:
-            raise ValueError('no text yet: call prepare_input first, or give char_dim')
-        if char_dim is None:
-            return len(self.uchar)
-        checks.whole('char_dim', char_dim, 1)
-        if self.uchar is not None and char_dim != len(self.uchar):
-            raise ValueError(f'char_dim is {char_dim}: the text has {len(self.uchar)} distinct characters')
-        return char_dim
 
     # ---- its functions, compiled when they are first used
 
@@ -302,15 +315,18 @@ class CharLSTM(State):
         nothing else; and the number of characters.
         """
         (x, y), states = tt.imatrices('x', 'y'), tt.matrices('h1', 'C1', 'h2', 'C2')
-        weights = tt.matrix('weights')
+        weights, p = tt.matrix('weights'), dict(self._trained())
         masks = tt.tensor3s('mask1', 'mask2') if self.lp['dropout'] else []
-        costs, best, _, after = network(x, y, states, self.p, self._ops, self.lp['bptt_maxdepth'], masks or None)
-        gradients = tt.grad((costs * weights).sum(), [self.p[name] for name in NAMES])
-        return [x, y] + states + [weights] + masks, [costs.mean(), best] + after, gradients, costs.size
+        connections = tt.tensor3s('connections1', 'connections2') if self.lp['dropconnect'] else []
+        if connections:                        # DropConnect: Wan et al. 2013, on recurrent weights Merity et al. 2018
+            p.update(W1=p['W1'] * connections[0], W2=p['W2'] * connections[1])
+        costs, best, _, after = network(x, y, states, p, self._ops, self.lp['bptt_maxdepth'], masks or None)
+        gradients = tt.grad((costs * weights).sum(), [self._trained()[name] for name in NAMES])
+        return [x, y] + states + [weights] + masks + connections, [costs.mean(), best] + after, gradients, costs.size
 
     def _update_graph(self, gradients, size, rule):
         """The second half: what a gradient of `size` characters does. Returns the update ratios and the updates."""
-        parameters, l1, l2 = [self.p[name] for name in NAMES], self.lp['l1'], self.lp['l2']
+        parameters, l1, l2 = [self._trained()[name] for name in NAMES], self.lp['l1'], self.lp['l2']
         for weights in [(l1, 0), (0, l2)]:
             if any(weights):
                 share = penalty(parameters, *weights) / tt.cast(size, theano.config.floatX)
@@ -323,8 +339,11 @@ class CharLSTM(State):
             averages = [self._averages[name] for name in NAMES]
             steps, new = rmsprop(gradients, averages, self.dyn_lrate, self.lp['drate'], self.lp['eps'])
             updates = list(zip(averages, new))
-        return (update_ratios(steps, parameters, self._ops),
-                updates + [(p, p - step) for p, step in zip(parameters, steps)])
+        new = [p - step for p, step in zip(parameters, steps)]
+        if self.lp['average']:
+            averages = [self.p[name] for name in NAMES]
+            updates += list(zip(averages, running_averages(averages, new, self._average_weight)))
+        return update_ratios(steps, parameters, self._ops), updates + list(zip(parameters, new))
 
     def _build_train(self, rule):
         """Both halves in one: the inputs of the first to what check gives and the ratios. rule: 'rmsprop' or 'sgd'."""
@@ -416,8 +435,14 @@ class CharLSTM(State):
             raise ValueError('no learning parameters yet: call model_setup before training')
         function = self._function(name)
         carry = self._stateful() and self._carried is not None and len(self._carried[0]) == x.shape[1]
-        states = self._carried if carry else self._zero_states(x.shape[1])
-        masks = self._masks(x.shape) if self.lp['dropout'] else []
+        states = self._with_resets(self._carried) if carry else self._zero_states(x.shape[1])
+        H1, H2 = units(self._arrays())
+        masks = self._masks(self.lp['dropout'], *[x.shape + (H,) for H in (H1, H2)])
+        masks += self._masks(self.lp['dropconnect'], (4, H1, H1), (4, H2, H2))
+        if self.lp['average']:
+            self._averaged += 1
+            # At first an average over about a tenth of the steps, until that is longer than its weight makes it.
+            self._average_weight.set_value(min(self.lp['average'], 1 - 10 / (self._averaged + 9)))
         cost, best, h1, C1, h2, C2, *ratios = function(x, y, *states, self._weights(x.shape), *masks)
         if self._stateful():
             self._carried = [h1, C1, h2, C2]
@@ -430,16 +455,6 @@ class CharLSTM(State):
         if depth != -1:
             weights[:-depth] = 0
         return weights
-
-    def _masks(self, shape):
-        """What dropout multiplies the h of each layer with in a batch (T,B): 0, or more than 1 to keep the mean.
-
-        The share is met to a 65,536th, which makes the draw three times as fast.
-        """
-        dropped = round(self.lp['dropout'] * 65536)
-        kept = np.asarray(65536 / (65536 - dropped), theano.config.floatX)
-        return [(self.random.integers(65536, size=tuple(shape) + (H,), dtype=np.uint16) >= dropped) * kept
-                for H in units(self._arrays())]
 
     # ---- writing and scoring
 
@@ -498,22 +513,37 @@ class CharLSTM(State):
         """Characters (T,B) as B strings."""
         return [''.join(self.uchar[column]) for column in numbers.T]
 
-    def score_text(self, text):
+    def score_text(self, text, adapt=0):
         """How well the model expects a text: the cost of each character but the first, in nats, float (n-1,).
 
         The text may be a string or numbers of uchar, int (n,), of any length; it
-        is read once with the state carried along. Raises ValueError for fewer than two
-        characters, or for some that the model does not have.
+        is read once with the state carried along. adapt: the rate at which a copy of
+        the model goes on learning from what it has just scored, by gradient descent
+        (dynamic evaluation: Krause et al. 2018); this one stays as it is. 0: none does.
+        Raises ValueError for fewer than two characters, or for some that the model
+        does not have.
         """
         numbers = self._numbers(text, 'the text') if isinstance(text, str) else np.asarray(text)
         if len(numbers) < 2:
             raise ValueError(f'the text to score has {len(numbers)} characters: at least 2 are needed')
+        checks.real('adapt', adapt, 'of at least 0', lambda v: v >= 0)
+        model, span = (self._copy(lrate=adapt, grad_clip=1), ADAPTED) if adapt else (self, SCORED)
         costs, states = [], self._zero_states(1)
-        for start in range(0, len(numbers) - 1, SCORED):
-            x, y = [checks.characters('text', numbers[start + shift:min(start + SCORED, len(numbers) - 1) + shift],
+        for start in range(0, len(numbers) - 1, span):
+            x, y = [checks.characters('text', numbers[start + shift:min(start + span, len(numbers) - 1) + shift],
                                       self._V()) for shift in (0, 1)]
-            probabilities, *states = self._function('predict')(x, *states)         # (T, V)
+            probabilities, *after = model._function('predict')(x, *states)         # (T, V)
             # A probability too small for its type costs as much as the smallest there is.
             expected = probabilities[np.arange(len(y)), y[:, 0]]
             costs.append(-np.log(np.maximum(expected, np.finfo(expected.dtype).tiny)))
+            if adapt:
+                model._function('train_sgd')(x, y, *states, model._weights(x.shape))
+            states = after
         return np.concatenate(costs)
+
+    def _copy(self, **settings):
+        """A model with parameters of its own that are these, to train with settings of model_setup."""
+        copy, (H1, H2) = CharLSTM(kernel=self._ops is not Scan), units(self._arrays())
+        copy.model_setup(char_dim=self._V(), num_units1=H1, num_units2=H2, **settings)
+        copy._set_parameters(self._arrays(), self.uchar)
+        return copy

@@ -28,6 +28,9 @@ OPTIONS = {
         ('top-p', float, 1.0, 'draw from the fewest characters that have this probability together')],
     'instead of writing': [
         ('score', 'FILE', None, 'print how well the model expects this text'),
+        ('adapt', dict(type=float, nargs='?', const=0.1, metavar='RATE'), None,
+         'with --score, print also how well a copy of the model does that goes on learning from what it has just scored '
+         '(rate: 0.1 where none is named)'),
         ('info', bool, False, 'print what PARAMS was trained on, with what, how far and how well'),
         ('encoding', 'NAME', 'utf-8', 'of the files of --prime-file and --score')]}
 
@@ -82,15 +85,22 @@ def write(model, o):
     print(f'appended to {path}')
 
 
+def print_cost(what, costs):
+    nats = float(costs.mean(dtype='float64'))
+    print(f'{what}: {len(costs) + 1:,} characters, {nats:.4f} nats and {nats / math.log(2):.4f} bits per character, '
+          f'perplexity {math.exp(nats):.3f}')
+
+
 def score(model, o):
     """Print how well the model expects a text, and where it is most surprised."""
     text = text_of(o.score, o.encoding)
     with say_if_slow(COMPILING):
         model.compile('predict')
     costs = model.score_text(text)                                   # of text[1:]
-    nats = float(costs.mean(dtype='float64'))
-    print(f'{o.score}: {len(text):,} characters, {nats:.4f} nats and {nats / math.log(2):.4f} bits per character, '
-          f'perplexity {math.exp(nats):.3f}')
+    print_cost(o.score, costs)
+    if o.adapt:
+        with compiling():
+            print_cost(f'{o.score}, adapting at {o.adapt:g}', model.score_text(text, adapt=o.adapt))
     print('least expected:')
     for k in costs.argsort()[::-1][:SURPRISES]:
         before = text[max(0, k + 1 - CONTEXT):k + 1]

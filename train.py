@@ -19,27 +19,37 @@ OPTIONS = {
     'model': [
         ('num-units1', int, 256, 'units of layer 1'),
         ('num-units2', int, 256, 'units of layer 2'),
-        ('dropout', float, 0.0, 'share of the units that each training step leaves out'),
+        ('initial', ('original', 'hidden'), 'hidden', 'initial values, by the number of inputs or of units'),
+        ('dropout', float, None, 'share of the units that each training step leaves out (default: by the length of the '
+                                 'text and the number of units)'),
+        ('dropconnect', float, None, 'share of the recurrent weights that each training step leaves out (default: two '
+                                     'thirds of that)'),
+        ('reset', float, 0.01, 'probability of each stream to begin a batch with zero states'),
+        ('average', float, 0.999, 'weight a step of the running average of the parameters, which is what is validated, '
+                                  'saved and written with; 0: the parameters themselves'),
         ('random-seed', int, None, 'whole number that makes a run repeatable (default: a new one each time)')],
     'learning': [
-        ('lrate', float, 2e-3, 'learning rate'),
+        ('lrate', float, 5e-3, 'learning rate'),
+        ('warmup', int, 100, 'steps in which the rate rises to that'),
         ('plateau', int, 0, 'divide the rate by --plateau-factor, and go back to the best parameters, when so many '
                             'epochs brought no better validation cost; 0: the decay below instead'),
         ('plateau-factor', float, 2.0, 'what the rate is divided by then'),
-        ('lrate-decay', float, 0.97, 'factor on the rate at each epoch from --lrate-decay-epoch on'),
+        ('lrate-decay', float, 1.0, 'factor on the rate at each epoch from --lrate-decay-epoch on'),
         ('lrate-decay-epoch', int, 10, 'first epoch with a smaller rate'),
         ('drate', float, 0.95, 'decay of the running averages of RMSprop'),
         ('eps', float, 1e-8, 'added to the divisor of RMSprop'),
-        ('grad-clip', float, 0.0, 'largest norm of the gradient; 0: any'),
+        ('grad-clip', float, 5.0, 'largest norm of the gradient; 0: any'),
         ('bptt-maxdepth', int, 50, 'steps at the end of each sequence that are learned from; -1: all'),
         ('l1', float, 0.0, 'weight of the sum of absolute parameters'),
         ('l2', float, 0.0, 'weight of the sum of squared parameters')],
     'run': [
-        ('epochs', int, 75, 'times to read the training text'),
-        ('patience', int, 0, 'stop when so many epochs brought no better validation cost; 0: never'),
+        ('epochs', int, 40, 'times to read the training text'),
+        ('patience', int, 6, 'stop when so many epochs brought no better validation cost; 0: never'),
         ('valid-every', int, 10, 'training steps between costs of a random validation batch, each of which takes a '
                                  'third of the time of a step'),
         ('save-every', int, 10, 'epochs between checkpoints'),
+        ('original', bool, False, 'the recipe of 2016: 75 epochs of batches from zero states, at a rate of 0.002 that '
+                                  'decays by 0.97 from epoch 10 on, and none of what came later'),
         ('output-dir', 'DIR', None, 'folder for the results (default: training_results beside this script)'),
         ('overwrite', bool, False, 'replace the results of an earlier run of this name'),
         ('init', 'PARAMS', None, 'start from the parameters of this checkpoint, of any text'),
@@ -76,6 +86,8 @@ def prepare(given):
     """The options by attribute, the model, its Run, and the progress of the run that goes on, or None."""
     from charlstm import CharLSTM                          # here alone, late: Theano takes a second to import
     from engine.picture import check_matplotlib
+    from engine.parameters import parameter_count
+    from engine.recipe import complete
     from engine.run import Run, check_text, checkpoint_of
     check_matplotlib()
     with checkpoint_of(given.get('resume')) as (stored, progress):
@@ -85,8 +97,11 @@ def prepare(given):
         model = CharLSTM(random_seed=o.random_seed)
         model.prepare_input(o.input, o.ratio_valid, o.batch_size, o.seq_length, encoding=o.encoding,
                             stateful=not o.no_stateful)
+        complete(o, model.n_batches['train'] * o.batch_size * o.seq_length,
+                 parameter_count(len(model.uchar), o.num_units1, o.num_units2))
         model.model_setup(None, o.num_units1, o.num_units2, o.lrate, o.drate, o.eps, o.bptt_maxdepth, o.l1, o.l2,
-                          dropout=o.dropout, grad_clip=o.grad_clip)
+                          dropout=o.dropout, grad_clip=o.grad_clip, dropconnect=o.dropconnect, reset=o.reset,
+                          average=o.average, initial=o.initial)
         o.input = os.path.abspath(o.input)
         run = Run(o.output_dir, o.run, o.input, o.resume)
         if progress:
@@ -107,8 +122,8 @@ def learn(model, run, now, bar, stop):
     while not (now.finished or stop.asked):
         now.begin_epoch()
         bar.begin_epoch()
-        model.dyn_lrate.set_value(now.rate)
         for i in range(now.batch, n):                      # from the middle, where a run goes on
+            model.dyn_lrate.set_value(now.rate * now.warmth(now.epoch * n + i))
             x, y = X[i], Y[i]                              # cut out of the text now
             cost, _, *ratios = model.theano_train_rmsprop(x, y)
             now.learned(float(cost), y.size)
@@ -141,8 +156,6 @@ def program(given):
     """The whole program, for the options that were given. Returns the exit status."""
     o, model, run, progress = prepare(vars(given))
     from engine.schedule import Schedule
-    count = sum(p.get_value(borrow=True).size for p in model.p.values())
-    print(f'2 layers of {o.num_units1} and {o.num_units2} units, {count:,} parameters; {o.epochs} epochs')
     print(options.summary(vars(o)), flush=True)
     print('compiling: up to a minute the first time, about a second after that ...', flush=True)
     start = time.time()

@@ -29,13 +29,14 @@ def characters(name, values, V):
     return values.astype(np.int32).reshape(len(values), -1)
 
 
-def learning(lrate, drate, eps, bptt_maxdepth, l1, l2, dropout, grad_clip):
+def learning(lrate, drate, eps, bptt_maxdepth, l1, l2, dropout, grad_clip, dropconnect, reset, average):
     """The learning parameters in a dict. Raises ValueError where one is out of range."""
     ranges = dict(lrate=(lrate, 'above 0', lambda v: v > 0), drate=(drate, 'from 0 to below 1', lambda v: 0 <= v < 1),
                   eps=(eps, 'above 0', lambda v: v > 0), l1=(l1, 'of at least 0', lambda v: v >= 0),
                   l2=(l2, 'of at least 0', lambda v: v >= 0),
-                  dropout=(dropout, 'from 0 to below 1', lambda v: 0 <= v < 1),
                   grad_clip=(grad_clip, 'of at least 0', lambda v: v >= 0))
+    for name, share in (('dropout', dropout), ('dropconnect', dropconnect), ('reset', reset), ('average', average)):
+        ranges[name] = share, 'from 0 to below 1', lambda v: 0 <= v < 1
     for name, (value, expected, fits) in ranges.items():
         real(name, value, expected, fits)
     if bptt_maxdepth != -1:
@@ -43,4 +44,5 @@ def learning(lrate, drate, eps, bptt_maxdepth, l1, l2, dropout, grad_clip):
         bptt_maxdepth = min(bptt_maxdepth, 2 ** 31 - 1)              # what C and Theano can count to
     # Python's own numbers: Theano takes a np.float64 for a request to compute in that type.
     return dict(lrate=float(lrate), drate=float(drate), eps=float(eps), bptt_maxdepth=int(bptt_maxdepth),
-                l1=float(l1), l2=float(l2), dropout=float(dropout), grad_clip=float(grad_clip))
+                l1=float(l1), l2=float(l2), dropout=float(dropout), grad_clip=float(grad_clip),
+                dropconnect=float(dropconnect), reset=float(reset), average=float(average))

@@ -3,6 +3,8 @@ import argparse
 import math
 import os
 
+from engine.recipe import ORIGINAL
+
 CHANGEABLE = ('epochs', 'save_every', 'patience')              # what a resumed run may have otherwise
 NOT_STORED = ('resume', 'overwrite', 'init', 'output_dir')     # of one start of a run, and no part of it
 
@@ -10,8 +12,8 @@ NOT_STORED = ('resume', 'overwrite', 'init', 'output_dir')     # of one start of
 def add(group, rows, suppress=False):
     """Add rows (name, kind, default, help) of options to an argparse group.
 
-    kind: int, float, bool for a flag, a tuple of choices, or how a string is named in
-    the help. suppress: what is not given is left out of what is parsed, instead of
+    kind: int, float, bool for a flag, a tuple of choices, how a string is named in the
+    help, or a dict of argparse's own arguments. suppress: what is not given is left out of what is parsed, instead of
     set to its default.
     """
     for name, kind, default, text in rows:
@@ -19,6 +21,8 @@ def add(group, rows, suppress=False):
         text += '' if default is None or default == '' or kind is bool else f' (default: {default})'
         if kind is bool:
             group.add_argument('--' + name, action='store_true', default=value, help=text)
+        elif isinstance(kind, dict):
+            group.add_argument('--' + name, default=value, help=text, **kind)
         elif isinstance(kind, tuple):
             group.add_argument('--' + name, choices=kind, default=value, help=text)
         else:
@@ -39,11 +43,13 @@ def stored(options):
 def join(defaults, progress, given):
     """All options by name: defaults, then those of the run that goes on, then those given; progress: its, or None.
 
+    With --original its recipe replaces the defaults, as for what an older run had no option for.
+
     Raises ValueError for an option that contradicts that run.
     """
     if progress is None:
-        return {**defaults, **given}
-    path, before = given['resume'], {**defaults, **progress['options']}
+        return {**defaults, **(ORIGINAL if given.get('original') else {}), **given}
+    path, before = given['resume'], {**defaults, **ORIGINAL, **progress['options']}
     folder = os.path.dirname(os.path.abspath(path))
     if given.get('init'):
         raise ValueError('--init and --resume are both given: expected one of them')
@@ -61,7 +67,7 @@ def join(defaults, progress, given):
 
 def check(options):
     """Raise ValueError for what the class does not check itself; options by name."""
-    for name, least in (('epochs', 1), ('valid_every', 1), ('save_every', 1), ('lrate_decay_epoch', 1),
+    for name, least in (('warmup', 0), ('epochs', 1), ('valid_every', 1), ('save_every', 1), ('lrate_decay_epoch', 1),
                         ('plateau', 0), ('patience', 0)):
         if options[name] < least:
             raise ValueError(f'{spelled(name)} is {options[name]}: expected at least {least}')
@@ -76,7 +82,9 @@ def check(options):
 
 def summary(options):
     """A few lines for a person: what the run learns with; options by name."""
-    schedule = ('lrate', 'plateau', 'plateau_factor') if options['plateau'] else (
-        'lrate', 'lrate_decay', 'lrate_decay_epoch')
-    rows = schedule, ('drate', 'eps', 'grad_clip', 'dropout', 'l1', 'l2', 'bptt_maxdepth', 'random_seed')
-    return '\n'.join(', '.join(f'{name.replace("_", "-")} {options[name]}' for name in names) for names in rows)
+    schedule = ('lrate', 'warmup') + (('plateau', 'plateau_factor') if options['plateau'] else
+                                      ('lrate_decay', 'lrate_decay_epoch'))
+    rows = (schedule, ('drate', 'eps', 'grad_clip', 'initial', 'average', 'reset'),
+            ('dropout', 'dropconnect', 'l1', 'l2', 'bptt_maxdepth', 'random_seed'))
+    lines = [', '.join(f'{name.replace("_", "-")} {options[name]}' for name in names) for names in rows]
+    return '2 layers of {num_units1} and {num_units2} units; {epochs} epochs\n'.format(**options) + '\n'.join(lines)

@@ -14,6 +14,11 @@ def parameter_shapes(V, H1, H2):
                 V=(V, H2), c=(V,))
 
 
+def parameter_count(V, H1, H2):
+    """How many numbers the eight parameters have together."""
+    return sum(int(np.prod(shape)) for shape in parameter_shapes(V, H1, H2).values())
+
+
 def units(parameters):
     """H1 and H2 of parameters by name."""
     return parameters['W1'].shape[-1], parameters['W2'].shape[-1]
@@ -76,31 +81,39 @@ def read_about(path):
 CARRIED = ('carried_h1', 'carried_C1', 'carried_h2', 'carried_C2')      # a checkpoint's names for the states
 
 
-def run_arrays(averages, carried):
-    """What a run goes on from as arrays by a checkpoint's names; averages by a parameter's name, carried: 4 or None."""
-    return dict({'m_' + name: m for name, m in averages.items()}, **dict(zip(CARRIED, carried or [])))
+def run_arrays(averages, raw, carried):
+    """What a run goes on from as arrays by a checkpoint's names: averages and raw by a parameter's, carried 4 or None."""
+    return dict({'m_' + name: m for name, m in averages.items()}, **{'raw_' + name: p for name, p in raw.items()},
+                **dict(zip(CARRIED, carried or [])))
 
 
 def read_run(stored, parameters):
     """What an open checkpoint has for its run to go on, beside its parameters, in their type.
 
-    Returns RMSprop's averages by name; the carried states, four arrays (B,H) or
-    None; the generator's state; and progress. Raises ValueError where something lacks.
+    Returns RMSprop's averages by name; the parameters that were trained by name, {} where
+    those are the checkpoint's own and no average of them; the carried states, four
+    arrays (B,H) or None; and what it says of itself, with 'random' and 'progress'.
+    Raises ValueError where something lacks.
     """
     about, dtype = stored.about, parameters['c'].dtype
-    averages = {name: stored['m_' + name] for name in NAMES if 'm_' + name in stored}
+    averages, raw = [{name: stored[prefix + name] for name in NAMES if prefix + name in stored}
+                     for prefix in ('m_', 'raw_')]
     carried = [stored[name] for name in CARRIED if name in stored] or None
     try:
-        state, progress = about['random'], about['progress']
-        np.random.default_rng().bit_generator.state = state          # raises where it is none
+        np.random.default_rng().bit_generator.state = about['random']            # raises where it is none
+        about['progress']
         averages = {name: averages[name].astype(dtype) for name in NAMES}
+        raw = raw and {name: raw[name].astype(dtype) for name in NAMES}
         carried = carried and [array.astype(dtype) for array in carried]
-        if any(m.shape != parameters[name].shape or not np.isfinite(m).all() for name, m in averages.items()):
+        if any(arrays[name].shape != p.shape or not np.isfinite(arrays[name]).all()
+               for arrays in (averages, raw or averages) for name, p in parameters.items()):
+            raise ValueError
+        if raw and not about['averaged'] >= 0:
             raise ValueError
     except (KeyError, TypeError, ValueError):
         raise ValueError(f'{stored} holds no run that can be resumed; init starts a new one from its '
                          'parameters') from None
-    return averages, carried, state, progress
+    return averages, raw, carried, about
 
 
 def carry_over(old, old_uchar, new, new_uchar):

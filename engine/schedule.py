@@ -16,7 +16,7 @@ class Schedule:
     """All that a run must know to go on, beside the model; a checkpoint holds it as its progress.
 
     options: the run's, by name, of which it heeds epochs, save_every, patience, lrate,
-    lrate_decay, lrate_decay_epoch, plateau and plateau_factor.
+    warmup, lrate_decay, lrate_decay_epoch, plateau and plateau_factor.
     """
     options: dict
     epoch: int = 0               # whole epochs that were read,
@@ -60,6 +60,10 @@ class Schedule:
         if not self.options['plateau']:
             past = max(0, self.epoch + 1 - self.options['lrate_decay_epoch'] + 1)
             self.rate = self.options['lrate'] * self.options['lrate_decay'] ** past
+
+    def warmth(self, step):
+        """What the rate is multiplied with at a step of the whole run, counted from 0: it rises to 1 while warming up."""
+        return min(1, (step + 1) / max(self.options['warmup'], 1))
 
     def learned(self, cost, characters):
         """Count a step. Raises ValueError for a cost that is not finite or three times its running mean."""

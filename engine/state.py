@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 
-from engine import checkpoint
+from engine import checkpoint, checks
 from engine.parameters import carry_over, read_parameters, read_run, run_arrays, units
 from engine.terminal import warn
 from engine.text import Text, shown
@@ -24,8 +24,9 @@ class State:
     """The state of a CharLSTM, which adds what is computed with it.
 
     Attributes: those that CharLSTM lists; _text, a Text once prepared; _averages,
-    RMSprop's, as shared variables by name of a parameter; and _carried, the states that
-    training goes on from, four arrays (B,H), or None.
+    RMSprop's, as shared variables by name of a parameter; _carried, the states that
+    training goes on from, four arrays (B,H), or None; _raw, where p is a running average
+    of what is trained, that itself by name, and _averaged, over how many steps.
     """
 
     def __init__(self, random_seed):
@@ -33,6 +34,7 @@ class State:
         self.uchar = self.batch_size = self.dyn_lrate = None
         self.X, self.Y, self.n_batches = {}, {}, {}
         self.p, self.lp, self._averages = {}, {}, {}
+        self._raw, self._averaged = {}, 0
         self._functions = {}           # compiled, by name, for parameters of these shapes
         self._text = None
         self.reset_states()
@@ -117,7 +119,21 @@ class State:
             self._functions = {}
             self.p = {name: theano.shared(array, name) for name, array in arrays.items()}
             self._averages = {name: theano.shared(np.zeros_like(array), 'm_' + name) for name, array in arrays.items()}
+        self._set_raw(arrays if self.lp.get('average') else {})
         self.reset_states()
+
+    def _set_raw(self, arrays, averaged=0):
+        """Take over what is trained, where p is its average over so many steps; arrays {}: p itself is trained."""
+        self._averaged = averaged
+        if arrays and self._raw:
+            for name, array in arrays.items():
+                self._raw[name].set_value(array)
+        else:
+            self._raw = {name: theano.shared(array, 'raw_' + name) for name, array in arrays.items()}
+
+    def _trained(self):
+        """What training changes, as shared variables by name."""
+        return self._raw or self.p
 
     def _arrays(self):
         """Name to array of the parameters; not to be written to."""
@@ -130,6 +146,36 @@ class State:
         """The states h1, C1, h2, C2 before a text, (B,H1) and (B,H2)."""
         H1, H2 = units(self._arrays())
         return [np.zeros((B, H), theano.config.floatX) for H in (H1, H1, H2, H2)]
+
+    def _vocabulary_size(self, char_dim):
+        if char_dim is None and self.uchar is None:
+            raise ValueError('no text yet: call prepare_input first, or give char_dim')
+        if char_dim is None:
+            return len(self.uchar)
+        checks.whole('char_dim', char_dim, 1)
+        if self.uchar is not None and char_dim != len(self.uchar):
+            raise ValueError(f'char_dim is {char_dim}: the text has {len(self.uchar)} distinct characters')
+        return char_dim
+
+    # ---- what training draws by chance
+
+    def _with_resets(self, states):
+        """The states, each row of them zero with the probability `reset`, so that a model also sees beginnings."""
+        if not self.lp['reset']:
+            return states
+        goes_on = self.random.random(len(states[0])) >= self.lp['reset']
+        return [state * goes_on[:, None].astype(state.dtype) for state in states]
+
+    def _masks(self, share, *shapes):
+        """What leaves out a share: arrays of 0, or of more than 1 to keep the mean; none where there is no share.
+
+        The share is met to a 65,536th, which makes the draw three times as fast.
+        """
+        if not share:
+            return []
+        dropped = round(share * 65536)
+        kept = np.asarray(65536 / (65536 - dropped), theano.config.floatX)
+        return [(self.random.integers(65536, size=shape, dtype=np.uint16) >= dropped) * kept for shape in shapes]
 
     # ---- checkpoints
 
@@ -146,15 +192,16 @@ class State:
             raise ValueError('nothing to save: there are no parameters or no vocabulary yet')
         filename = os.fspath(filename)
         filename += '' if filename.endswith('.npz') else '.npz'
-        averages = {name: m.get_value(borrow=True) for name, m in self._averages.items()}
-        arrays = dict(self._arrays(), **run_arrays(averages, self._carried))
+        averages, raw = [{name: variable.get_value(borrow=True) for name, variable in variables.items()}
+                         for variables in (self._averages, self._raw)]
+        arrays = dict(self._arrays(), **run_arrays(averages, raw, self._carried))
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise ValueError(f"{filename} was not written: the parameters or RMSprop's averages are not finite any "
                              'more')
         versions = dict(python='.'.join(map(str, sys.version_info[:3])), numpy=np.__version__,
                         theano=theano.__version__)
         checkpoint.write(filename, dict(arrays, uchar=np.array(list(self.uchar))), dict(
-            lp=self.lp, random=self.random.bit_generator.state, text=self._text.about() if self._text else {},
+            lp=self.lp, averaged=self._averaged, random=self.random.bit_generator.state, text=self._text.about() if self._text else {},
             progress=progress, versions=versions))
         return filename
 
@@ -185,13 +232,17 @@ class State:
         """
         with checkpoint.opened(filename) as stored:
             arrays, uchar = read_checkpoint(stored)
-            averages, carried, state, progress = read_run(stored, arrays)
+            averages, raw, carried, about = read_run(stored, arrays)
+        if bool(raw) != bool(self.lp.get('average')):
+            raise ValueError(f'{filename} was trained {"with" if raw else "without"} an average of the parameters: '
+                             'model_setup needs the same average')
         self._take(filename, arrays, uchar)
+        self._set_raw(raw, about['averaged'] if raw else 0)
         for name, m in averages.items():
             self._averages[name].set_value(m)
         self._carried = carried
-        self.random.bit_generator.state = state
-        return progress
+        self.random.bit_generator.state = about['random']
+        return about['progress']
 
     def init_params(self, filename):
         """Start from the parameters of a checkpoint of another text, after prepare_input and model_setup.

@@ -52,6 +52,7 @@ class Learner:
 
 def learn(folder, score, *options, resume=None, stop=None):
     """Run train.py's loop with a Learner, as run r of t.txt. Returns it and where the schedule then is."""
+    options = ['--warmup', 0, *options]                    # else no rate is what a test says before step 100
     given = vars(train.build_parser().parse_args(['t.txt', 'r', '--output-dir', str(folder), *map(str, options)]))
     model, progress = Learner(score), None
     run = Run(str(folder), 'r', 't.txt', resume)

@@ -54,15 +54,15 @@ def costs(probabilities, y):
     return np.array([[-np.log(probabilities[t, n, y[t, n]]) for n in range(B)] for t in range(T)])
 
 
-def gradients(p, x, y, l1=0, l2=0, bptt_maxdepth=-1, h=1e-5):
+def gradients(p, x, y, l1=0, l2=0, bptt_maxdepth=-1, h=1e-5, states=None):
     """Name to gradient of (cost + l1 sum|p| + l2 sum p^2) / (T B) by central differences.
 
     With bptt_maxdepth k only the last k steps cost something, and the states
-    that enter the first of them are held constant.
+    that enter the first of them are held constant. states: those before x, zeros for None.
     """
     T, B = x.shape
     k = T if bptt_maxdepth == -1 else min(bptt_maxdepth, T)
-    held = forward(p, x[:T - k])[1]
+    held = forward(p, x[:T - k], states)[1]
 
     def objective():
         probabilities, _ = forward(p, x[T - k:], held)

@@ -10,6 +10,7 @@ import charlstm
 import numpy_model
 from charlstm import CharLSTM, Scan
 from engine import kernel as kernel_ops
+from engine.text import vocabulary
 from engine.theano_setup import theano
 from models import CODES, P, PARTS, S, TEXT, as_new, default_mode, make_stateful, set_parameters
 from numpy_model import H1, H2, NAMES, V
@@ -244,7 +245,8 @@ def test_step_in_two_pieces_is_the_step_in_one(float64, rule):
         for T, B in ((5, 3), (6, 1)):
             x, y = [side.astype('int32') for side in batch(T, B, seed=T)]
             expected = getattr(whole, 'theano_train_' + rule)(x, y)
-            *outputs, size = first(x, y, *parted._zero_states(B), parted._weights(x.shape), *parted._masks(x.shape))
+            masks = parted._masks(0.25, (T, B, H1), (T, B, H2))
+            *outputs, size = first(x, y, *parted._zero_states(B), parted._weights(x.shape), *masks)
             assert size == T * B and len(outputs) == 2 + 4 + 8
             np.testing.assert_allclose([outputs[0]] + second(*outputs[6:], size), [expected[0]] + expected[2:],
                                        rtol=1e-9)
@@ -311,7 +313,7 @@ def test_validation_carries_the_state_over_all_of_its_streams(stateful):
 # ---------------------------------------------------------------- dropout
 
 def test_masks(dropping):
-    masks = dropping._masks((301, 53))
+    masks = dropping._masks(0.3, (301, 53, H1), (301, 53, H2))
     assert [mask.shape for mask in masks] == [(301, 53, H1), (301, 53, H2)]
     for mask in masks:
         values, counts = np.unique(mask, return_counts=True)
@@ -328,7 +330,7 @@ def test_cost_with_dropout(dropping, monkeypatch):
     x, y = dropping.X['train'][1], dropping.Y['train'][1]
     chance = np.random.default_rng(2)
     masks = [(chance.random(x.shape + (H,)) < 0.6).astype('float32') * 1.7 for H in (H1, H2)]
-    monkeypatch.setattr(dropping, '_masks', lambda shape: masks)
+    monkeypatch.setattr(dropping, '_masks', lambda share, *shapes: masks if share else [])
     expected = numpy_model.costs(numpy_model.forward(P, x, masks=masks)[0], y).mean()
     assert abs(expected - numpy_model.costs(numpy_model.forward(P, x)[0], y).mean()) > 1e-3
     np.testing.assert_allclose(float(dropping.theano_train_sgd(x, y)[0]), expected, rtol=1e-5)
@@ -364,7 +366,7 @@ def test_a_seed_repeats_dropout(dropping):
 
 def joint_step(model, rate):
     """The norm of all that one SGD step subtracts, without dropout."""
-    model._masks = lambda shape: [np.ones(shape + (H,), 'float32') for H in (H1, H2)]
+    model._masks = lambda share, *shapes: [np.ones(shape, 'float32') for shape in shapes] if share else []
     try:
         model.dyn_lrate.set_value(rate)
         model.theano_train_sgd(model.X['train'][1], model.Y['train'][1])
@@ -597,3 +599,122 @@ def test_failed_setup_changes_nothing(tmp_path):
     with pytest.raises(OSError):
         model.model_setup(str(tmp_path / 'missing.npz'), lrate=0.5)
     assert model.lp == before and model.dyn_lrate.get_value() == 0.25
+
+
+# ---------------------------------------------------------------- initial values
+
+@pytest.mark.parametrize('initial', ['original', 'hidden'])
+def test_initial_values_fill_their_range(initial):
+    """Uniform: the largest of so many is close to the limit, and the variance is a third of its square."""
+    model = CharLSTM(random_seed=1)
+    sizes = dict(V=37, H1=29, H2=53)
+    model.model_setup(char_dim=37, num_units1=29, num_units2=53, initial=initial)
+    by_inputs = dict(U1='V', W1='H1', U2='H1', W2='H2', V='H2')
+    by_units = dict(U1='H1', W1='H1', b1='H1', U2='H2', W2='H2', b2='H2', V='H2', c='H2')
+    for name, size in (by_inputs if initial == 'original' else by_units).items():
+        limit, values = 1 / math.sqrt(sizes[size]), model.p[name].get_value()
+        assert 0.8 * limit < abs(values).max() <= limit
+        np.testing.assert_allclose(values.var(), limit ** 2 / 3, rtol=0.6 if values.size < 99 else 0.2)
+
+
+def test_initial_values_of_another_name(refused):
+    with refused(ValueError, 'initial', "'zero'", "'hidden'"):
+        new_model(initial='zero')
+
+
+# ---------------------------------------------------------------- the running average
+
+def test_what_predicts_is_the_average_of_what_is_trained(interpreted):
+    model = new_model(average=0.8, lrate=0.5)
+    average, weight = None, []
+    for t in range(1, 60):
+        model.theano_train_sgd(*batch(5, 3, seed=t))
+        raw = {name: p.get_value() for name, p in model._trained().items()}
+        weight.append(min(0.8, 1 - 10 / (t + 9)))
+        average = raw if t == 1 else {name: weight[-1] * average[name] + (1 - weight[-1]) * raw[name] for name in NAMES}
+    assert weight[0] == 0 and weight[-1] == 0.8 > weight[-30]
+    p = {name: model.p[name].get_value().astype('float64') for name in NAMES}
+    for name in NAMES:
+        np.testing.assert_allclose(p[name], average[name], atol=2e-5)
+    assert max(abs(p[name] - raw[name]).max() for name in NAMES) > 1e-3
+    x, _ = batch(5, 3)
+    np.testing.assert_allclose(model.theano_predict(x)[0], numpy_model.forward(p, x)[0], rtol=1e-4)
+
+
+# ---------------------------------------------------------------- DropConnect and resets
+
+def test_dropped_connections_carry_nothing_and_learn_nothing(interpreted, monkeypatch):
+    model = new_model(dropconnect=0.4, lrate=50.0)
+    p, (x, y) = set_random_parameters(model), batch(5, 3)
+    chance = np.random.default_rng(2)
+    kept = [(chance.random((4, H, H)) < 0.6) * 1.6 for H in (H1, H2)]
+    monkeypatch.setattr(model, '_masks', lambda share, *shapes: [k.astype('float32') for k in kept] if share else [])
+    dropped = dict(p, W1=p['W1'] * kept[0], W2=p['W2'] * kept[1])
+    before = {name: model.p[name].get_value() for name in NAMES}
+    cost = model.theano_train_sgd(x, y)[0]
+    np.testing.assert_allclose(cost, numpy_model.costs(numpy_model.forward(dropped, x)[0], y).mean(), rtol=1e-5)
+    for name, k in zip(('W1', 'W2'), kept):
+        moved = model.p[name].get_value() != before[name]
+        assert not moved[k == 0].any() and moved[k > 0].all()
+    np.testing.assert_allclose(model.theano_check(x, y)[0], numpy_model.costs(numpy_model.forward(
+        {name: model.p[name].get_value().astype('float64') for name in NAMES}, x)[0], y).mean(), rtol=1e-5)
+
+
+def test_rows_that_are_reset_begin_with_zeros(interpreted, text_file):
+    model = CharLSTM(random_seed=3)
+    text = ''.join(np.random.default_rng(1).choice(list('abcdefghijk'), 400)) + 'abcdefghijk'
+    model.prepare_input(text_file(text), 0, 7, 5, verbose=False, stateful=True)
+    model.model_setup(num_units1=H1, num_units2=H2, reset=0.5, lrate=1e-30)
+    p = set_random_parameters(model)
+    (x0, x1), (y0, y1) = model.X['train'][:2], model.Y['train'][:2]
+    after = numpy_model.forward(p, x0)[1]
+    seen = set()
+    for seed in range(6):
+        model.reset_states()
+        model.theano_train_sgd(x0, y0)
+        model.random = np.random.default_rng(seed)
+        goes_on = np.random.default_rng(seed).random(7) >= 0.5
+        states = [state * goes_on for state in after]                              # (H, B)
+        expected = numpy_model.costs(numpy_model.forward(p, x1, states)[0], y1).mean()
+        np.testing.assert_allclose(model.theano_train_sgd(x1, y1)[0], expected, rtol=1e-5)
+        seen.add(goes_on.sum())
+    assert len(seen) > 1
+
+
+# ---------------------------------------------------------------- scores of a model that adapts
+
+def test_adapting_learns_from_what_was_scored(float64, interpreted, monkeypatch):
+    """Three spans by hand: each scored with what was learned from the spans before it, from the states before it."""
+    monkeypatch.setattr(charlstm, 'ADAPTED', 4)
+    model = new_model(kernel=False)
+    model.uchar = vocabulary('abcdefghijk')
+    p, rate = set_random_parameters(model), 0.7
+    numbers = np.random.default_rng(5).integers(V, size=12)
+    found, expected, states = model.score_text(numbers, adapt=rate), [], None
+    for start in (0, 4, 8):
+        x, y = numbers[start:start + 4][:11 - start, None], numbers[start + 1:start + 5][:, None]
+        probabilities, after = numpy_model.forward(p, x, states)
+        expected += list(numpy_model.costs(probabilities, y)[:, 0])
+        gradients = numpy_model.gradients(p, x, y, states=states)
+        norm = math.sqrt(sum((g ** 2).sum() for g in gradients.values()))
+        p = {name: p[name] - rate * gradients[name] * min(1, 1 / norm) for name in NAMES}
+        states = after
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    static = model.score_text(numbers)
+    np.testing.assert_allclose(static[:4], found[:4], rtol=1e-9)
+    assert abs(static[4:] - found[4:]).max() > 1e-3
+
+
+def test_adapting_leaves_the_model_as_it_was(interpreted):
+    model = new_model(average=0.9)
+    before = {name: p.get_value() for name, p in model.p.items()}
+    numbers = np.tile([1, 2, 3, 4, 5], 60)
+    assert model.score_text(numbers, adapt=0.5)[-50:].mean() < model.score_text(numbers)[-50:].mean() - 0.1
+    for name, value in before.items():
+        np.testing.assert_array_equal(model.p[name].get_value(), value)
+
+
+@pytest.mark.parametrize('rate', [-0.1, math.nan, math.inf, '0.1'])
+def test_rate_of_adapting_out_of_range(refused, rate):
+    with refused(ValueError, 'adapt', repr(rate)):
+        new_model().score_text([1, 2], adapt=rate)

@@ -82,8 +82,8 @@ def test_options_that_may_change_or_are_the_same_are_taken(judged, here, capfd):
 # ---------------------------------------------------------------- --help
 
 TRAIN_DEFAULTS = {
-    'num-units1': 256, 'num-units2': 256, 'batch-size': 50, 'seq-length': 50, 'ratio-valid': 0.3, 'lrate': 2e-3,
-    'drate': 0.95, 'eps': 1e-8, 'bptt-maxdepth': 50, 'l1': 0, 'l2': 0, 'epochs': 75, 'lrate-decay': 0.97,
+    'num-units1': 256, 'num-units2': 256, 'batch-size': 50, 'seq-length': 50, 'ratio-valid': 0.3, 'lrate': 5e-3,
+    'drate': 0.95, 'eps': 1e-8, 'bptt-maxdepth': 50, 'l1': 0, 'l2': 0, 'epochs': 40, 'lrate-decay': 1,
     'lrate-decay-epoch': 10, 'save-every': 10, 'random-seed': None, 'encoding': 'utf-8', 'overwrite': None,
     'output-dir': 'training_results', 'input': 'prideandprejudice.txt', 'run': 'run0'}
 PRODUCE_DEFAULTS = {

@@ -27,6 +27,12 @@ def test_decay_without_plateau(tmp_path):
     assert model.rates[0] == 8 and np.allclose(np.divide(model.rates[2:], model.rates[1:-1]), 0.5)
 
 
+def test_rate_rises_while_warming_up(tmp_path):
+    """Over the steps of the whole run, of which an epoch here is one."""
+    model, _ = learn(tmp_path, by_number(*range(9, 2, -1)), '--lrate', 8, '--warmup', 4, '--epochs', 7)
+    assert model.rates == [2, 4, 6, 8, 8, 8, 8]
+
+
 @pytest.mark.parametrize('stop_after', [1, 2, 4, 5])
 def test_resumed_where_the_plateau_went_back_to_the_best(tmp_path, stop_after):
     (tmp_path / 'straight').mkdir()

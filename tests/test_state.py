@@ -256,6 +256,34 @@ def test_class_resumes_to_the_bit(make_model, tmp_path):
     assert set(a) >= {'carried_h1', 'm_U1'}
 
 
+AVERAGING = dict(dropout=0.3, grad_clip=2, dropconnect=0.2, reset=0.3, average=0.9, initial='hidden')
+
+
+def test_class_with_an_average_resumes_to_the_bit(make_model, tmp_path):
+    """What is trained is stored beside its average; so is how long that is, which is not its whole weight yet."""
+    first, second = make_model(1, **AVERAGING), make_model(2, **AVERAGING)
+    batches = list(zip(first.X['train'], first.Y['train']))
+    for x, y in batches[:3]:
+        first.theano_train_rmsprop(x, y)
+    second.resume(first.save_params(tmp_path / 'p'))
+    for x, y in batches[3:7]:
+        outputs = [[np.asarray(value).tobytes() for value in model.theano_train_rmsprop(x, y)] for model in (first, second)]
+        assert outputs[0] == outputs[1]
+    a, b = [load(model.save_params(tmp_path / 'end')) for model in (first, second)]
+    assert {name: array.tobytes() for name, array in a.items()} == {name: array.tobytes() for name, array in b.items()}
+    assert (a['raw_W1'] != a['W1']).any()
+
+
+def test_run_with_an_average_is_not_resumed_without(make_model, tmp_path, refused):
+    path = make_model(1, **AVERAGING).save_params(tmp_path / 'p')
+    plain = make_model(2)
+    before = plain.p['c'].get_value()
+    with refused(ValueError, path, 'with an average', 'model_setup'):
+        plain.resume(path)
+    np.testing.assert_array_equal(plain.p['c'].get_value(), before)
+    plain.load_params(path)                                       # to predict it needs nothing else
+
+
 # ---------------------------------------------------------------- starting from what another text taught
 
 def test_init_on_another_text(make_model, tmp_path, text_file):

@@ -1,0 +1,63 @@
+"""What train.py learns with where nothing else is asked for, and the recipe of 2016."""
+import re
+
+import numpy as np
+import pytest
+
+import train
+from engine import options, recipe
+from numpy_model import NAMES
+from scripts import FAST, SMALL, TEXT, TRAIN, load, run, succeeded
+
+
+@pytest.mark.parametrize('characters, parameters, expected', [
+    (480000, 884555, 0.29), (480000, 3400000, 0.48), (3500000, 884555, 0), (40000, 884555, 0.6), (10 ** 9, 10 ** 6, 0)])
+def test_less_is_left_out_where_there_is_more_to_learn_from(characters, parameters, expected):
+    assert recipe.dropout(characters, parameters) == pytest.approx(expected, abs=0.011)
+
+
+def joined(*given):
+    return options.join(train.DEFAULTS, None, vars(train.build_parser().parse_args(list(given))))
+
+
+def test_what_is_given_wins_over_every_recipe():
+    for more in ([], ['--original']):
+        o = joined('t.txt', '--dropout', '0.1', '--epochs', '3', *more)
+        assert (o['dropout'], o['epochs']) == (0.1, 3)
+    assert joined('t.txt', '--original')['dropconnect'] == 0 and joined('t.txt')['dropconnect'] is None
+
+
+def test_original_is_a_plain_loop_over_the_class(tmp_path):
+    """With the class's defaults, to the last bit, at the rates of 2016."""
+    (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
+    sizes = [option for option in SMALL if option != '--no-stateful']
+    succeeded(run(TRAIN, tmp_path / 't.txt', 'r', *sizes, '--original', '--epochs', 12, '--output-dir', tmp_path, flags=FAST))
+    stored = load(tmp_path / 'r_t.txt_epoch12.npz')
+
+    code = """
+import sys
+import numpy as np
+sys.path.insert(0, sys.argv[1])
+from charlstm import CharLSTM
+model = CharLSTM(random_seed=3)
+model.prepare_input(sys.argv[2], batch_size=6, seq_length=11, verbose=False)
+model.model_setup(num_units1=5, num_units2=7)
+for epoch in range(1, 13):
+    model.dyn_lrate.set_value(2e-3 * 0.97 ** max(0, epoch - 9))
+    for x, y in zip(model.X['train'], model.Y['train']):
+        model.theano_train_rmsprop(x, y)
+np.savez(sys.argv[3], **{name: p.get_value() for name, p in model.p.items()})
+"""
+    succeeded(run('-c', code, TRAIN.parent, tmp_path / 't.txt', tmp_path / 'plain.npz', flags=FAST))
+    plain = load(tmp_path / 'plain.npz')
+    for name in NAMES:
+        assert stored[name].tobytes() == plain[name].tobytes(), name
+
+
+def test_default_says_what_it_chose_and_is_resumed_with_it(tmp_path):
+    (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
+    sizes = [option for option in SMALL if option != '--no-stateful']
+    out = succeeded(run(TRAIN, tmp_path / 't.txt', 'r', *sizes, '--epochs', 1, '--output-dir', tmp_path, flags=FAST))
+    assert re.search(r'dropout 0\.\d+ and dropconnect 0\.\d+, for [\d,]+ parameters and about [\d,]+ characters', out)
+    again = succeeded(run(TRAIN, '--resume', tmp_path / 'r_t.txt_epoch1.npz', '--epochs', 2, flags=FAST))
+    assert 'epoch 2/2' in again and np.isfinite(load(tmp_path / 'r_t.txt_epoch2.npz')['raw_W1']).all()
