@@ -1,4 +1,4 @@
-"""Write text with a learned model: python produce_text.py PARAMS [OUT]"""
+"""Write text with a learned model: python produce_text.py [PARAMS] [OUT]"""
 import argparse
 import math
 import os
@@ -8,10 +8,10 @@ from engine.files import append_text
 from engine.terminal import main, say_if_slow
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+BUNDLED = os.path.join('training_results', 'prideandprejudice.npz')        # beside this script
 HEADING = '# sequence {}:\n'
 SURPRISES = 10     # least expected places that --score shows,
 CONTEXT = 30       # each with so many characters before it
-COMPILING = 'compiling, this first time only ...'
 OPTIONS = {
     'writing': [
         ('length', int, 100, 'characters in a sequence, prime included'),
@@ -21,16 +21,14 @@ OPTIONS = {
         ('stop', 'TEXT', '', 'a sequence ends where it has written this (default: never)'),
         ('random-seed', int, None, 'whole number that makes the text repeatable (default: a new one each time)')],
     'choice of each character': [
-        ('method', ('normal', 'argmax'), 'normal',
-         'normal: draw from the distribution; argmax: always the most probable character'),
+        ('method', ('normal', 'argmax'), 'normal', 'draw from the distribution, or take the most probable always'),
         ('temperature', float, 1.0, 'below 1 the probable becomes more so, above 1 less'),
         ('top-k', int, None, 'draw from the N most probable characters alone (default: from all)'),
         ('top-p', float, 1.0, 'draw from the fewest characters that have this probability together')],
     'instead of writing': [
         ('score', 'FILE', None, 'print how well the model expects this text'),
         ('adapt', dict(type=float, nargs='?', const=0.1, metavar='RATE'), None,
-         'with --score, print also how well a copy of the model does that goes on learning from what it has just scored '
-         '(rate: 0.1 where none is named)'),
+         'with --score, also let a copy of the model go on learning from what it has just scored (0.1 unless named)'),
         ('info', bool, False, 'print what PARAMS was trained on, with what, how far and how well'),
         ('encoding', 'NAME', 'utf-8', 'of the files of --prime-file and --score')]}
 
@@ -38,7 +36,8 @@ OPTIONS = {
 def build_parser():
     parser = argparse.ArgumentParser(
         description='Write text with parameters that train.py has learned, or judge with them a text that is there.')
-    parser.add_argument('params', metavar='PARAMS', help='checkpoint (.npz) to write with')
+    parser.add_argument('params', metavar='PARAMS', nargs='?', default=os.path.join(os.path.relpath(HERE), BUNDLED),
+                        help='checkpoint (.npz) to write with (default: the bundled one, of Pride and Prejudice)')
     parser.add_argument('out', metavar='OUT', nargs='?', help='file that the text is appended to (default: '
                         'text_output/<name of PARAMS>.out beside this script)')
     for title, rows in OPTIONS.items():
@@ -50,8 +49,8 @@ def output_path(o):
     """Where the text goes; o: the options."""
     if o.out is not None:
         return o.out
-    name = os.path.splitext(os.path.basename(o.params))[0]
-    return os.path.join(os.path.relpath(HERE), 'text_output', name + '.out')
+    name = os.path.splitext(os.path.basename(o.params))[0] + '.out'
+    return os.path.join(os.path.relpath(HERE), 'text_output', name)
 
 
 def text_of(path, encoding):
@@ -67,13 +66,11 @@ def write(model, o):
         raise ValueError(f'--length is {o.length}: expected at least 1')
     if o.prime and o.prime_file:
         raise ValueError('--prime and --prime-file are both given: expected one of them')
-    prime = text_of(o.prime_file, o.encoding) if o.prime_file else o.prime
-    path = output_path(o)
-    stream = model.stream_text(prime, o.length, o.method, o.count, temperature=o.temperature, top_k=o.top_k,
-                               top_p=o.top_p, stop=o.stop)
+    prime, path = text_of(o.prime_file, o.encoding) if o.prime_file else o.prime, output_path(o)
+    stream = model.stream_text(prime, o.length, o.method, o.count, o.temperature, o.top_k, o.top_p, o.stop)
     texts = next(stream)
     append_text(path, '')            # says before the work, not after it, that the file cannot be written
-    with say_if_slow(COMPILING):
+    with say_if_slow():
         model.compile('sample')
     print(HEADING.format(0) + texts[0], end='', flush=True)
     for pieces in stream:
@@ -94,12 +91,12 @@ def print_cost(what, costs):
 def score(model, o):
     """Print how well the model expects a text, and where it is most surprised."""
     text = text_of(o.score, o.encoding)
-    with say_if_slow(COMPILING):
+    with say_if_slow():
         model.compile('predict')
     costs = model.score_text(text)                                   # of text[1:]
     print_cost(o.score, costs)
     if o.adapt:
-        with compiling():
+        with say_if_slow():
             print_cost(f'{o.score}, adapting at {o.adapt:g}', model.score_text(text, adapt=o.adapt))
     print('least expected:')
     for k in costs.argsort()[::-1][:SURPRISES]:
@@ -131,15 +128,11 @@ def print_info(path):
 def program(o):
     """The whole program; o: the options."""
     if o.info:
-        print_info(o.params)
-        return
+        return print_info(o.params)
     from charlstm import CharLSTM          # here alone, late: Theano takes a second to import
-    model = CharLSTM(random_seed=o.random_seed)
+    model = CharLSTM(o.random_seed)
     model.model_setup(o.params)
-    if o.score:
-        score(model, o)
-    else:
-        write(model, o)
+    (score if o.score else write)(model, o)
 
 
 if __name__ == '__main__':

@@ -82,7 +82,10 @@ CARRIED = ('carried_h1', 'carried_C1', 'carried_h2', 'carried_C2')      # a chec
 
 
 def run_arrays(averages, raw, carried):
-    """What a run goes on from as arrays by a checkpoint's names: averages and raw by a parameter's, carried 4 or None."""
+    """What a run goes on from as arrays by a checkpoint's names.
+
+    averages, raw: by a parameter's name, as read_run says; carried: four arrays, or None.
+    """
     return dict({'m_' + name: m for name, m in averages.items()}, **{'raw_' + name: p for name, p in raw.items()},
                 **dict(zip(CARRIED, carried or [])))
 

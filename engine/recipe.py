@@ -2,8 +2,9 @@
 import math
 
 # The program of 2016: batches from zero states, nothing left out, a rate that decays from epoch 10 on.
-ORIGINAL = dict(no_stateful=True, dropout=0.0, dropconnect=0.0, reset=0.0, average=0.0, initial='original', grad_clip=0.0,
-                lrate=2e-3, warmup=0, lrate_decay=0.97, lrate_decay_epoch=10, plateau=0, epochs=75, patience=0)
+ORIGINAL = dict(no_stateful=True, dropout=0.0, dropconnect=0.0, reset=0.0, average=0.0, initial='original',
+                grad_clip=0.0, lrate=2e-3, warmup=0, lrate_decay=0.97, lrate_decay_epoch=10, plateau=0,
+                epochs=75, patience=0)
 
 
 def dropout(characters, parameters):

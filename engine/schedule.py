@@ -62,7 +62,7 @@ class Schedule:
             self.rate = self.options['lrate'] * self.options['lrate_decay'] ** past
 
     def warmth(self, step):
-        """What the rate is multiplied with at a step of the whole run, counted from 0: it rises to 1 while warming up."""
+        """The factor on the rate at a step of the whole run, counted from 0: it rises to 1 while warming up."""
         return min(1, (step + 1) / max(self.options['warmup'], 1))
 
     def learned(self, cost, characters):

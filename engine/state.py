@@ -201,8 +201,8 @@ class State:
         versions = dict(python='.'.join(map(str, sys.version_info[:3])), numpy=np.__version__,
                         theano=theano.__version__)
         checkpoint.write(filename, dict(arrays, uchar=np.array(list(self.uchar))), dict(
-            lp=self.lp, averaged=self._averaged, random=self.random.bit_generator.state, text=self._text.about() if self._text else {},
-            progress=progress, versions=versions))
+            lp=self.lp, averaged=self._averaged, random=self.random.bit_generator.state,
+            text=self._text.about() if self._text else {}, progress=progress, versions=versions))
         return filename
 
     def load_params(self, filename):

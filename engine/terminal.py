@@ -37,7 +37,7 @@ def main(parser, program, less):
 
 
 @contextlib.contextmanager
-def say_if_slow(line):
+def say_if_slow(line='compiling, this first time only ...'):
     """Where what is inside lasts more than a moment, say a line to a person at a terminal."""
     notice = threading.Timer(SLOW, sys.stderr.write, [line + '\n'])
     if sys.stderr.isatty():

@@ -88,7 +88,7 @@ def test_parameters_have_the_names_and_shapes_of_the_rule():
         U1=(4, H1, V), W1=(4, H1, H1), b1=(4, H1), U2=(4, H2, H1), W2=(4, H2, H2), b2=(4, H2), V=(V, H2), c=(V,))
     assert model.dyn_lrate.get_value() == 0.25
     assert model.lp == dict(lrate=0.25, drate=0.95, eps=1e-8, bptt_maxdepth=50, l1=0.5, l2=0,
-                            dropout=0, grad_clip=0)
+                            dropout=0, grad_clip=0, dropconnect=0, reset=0, average=0)
 
 
 def test_initial_weights_are_uniform_within_one_over_root_of_inputs():

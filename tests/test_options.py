@@ -48,7 +48,7 @@ def test_number_out_of_range_for_sampling(folder, here, option, value):
 @pytest.mark.parametrize('script, arguments, named', [
     (TRAIN, ['t.txt', 'r', '--epochs', 'many'], '--epochs'), (TRAIN, ['t.txt', 'r', '--lrate', 'x'], '--lrate'),
     (TRAIN, ['t.txt', 'r', '--batch-size', '2.5'], '--batch-size'), (TRAIN, ['t.txt', 'r', 'more'], 'more'),
-    (PRODUCE, ['p.npz', '--method', 'best'], '--method'), (PRODUCE, [], 'PARAMS')])
+    (PRODUCE, ['p.npz', '--method', 'best'], '--method')])
 def test_argument_of_the_wrong_kind(folder, here, script, arguments, named):
     """argparse's own refusal, which has its usage before the line."""
     before = snapshot(folder)

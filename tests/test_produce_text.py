@@ -3,19 +3,22 @@ import math
 import os
 import re
 import resource
+import shutil
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import produce_text
+from charlstm import CharLSTM
 from damage import DAMAGE, write_checkpoint
 from engine import terminal
 from engine.theano_setup import theano
 from models import P, default_mode
 from numpy_model import H1, H2, LETTERS, costs, forward
-from scripts import (FAST, PRODUCE, TEXT, Compiling, assert_changes_nothing, assert_refused, contents, load, run,
+from scripts import (FAST, PRODUCE, ROOT, TEXT, Compiling, assert_changes_nothing, assert_refused, contents, load, run,
                      sequences, succeeded, without_privileges)
 
 
@@ -61,6 +64,24 @@ def test_default_output(trained, program, tmp_path):
     written = contents(program / 'text_output' / 'r1_sentences.txt_epoch3.out')
     assert len(sequences(written, 5, 100)) == 5 and out.startswith(written)
     assert 'r1_sentences.txt_epoch3.out' in out[len(written):]
+
+
+def test_without_arguments_the_bundled_model_writes(trained, program, tmp_path):
+    shutil.copy(str(trained.checkpoint), str(program / 'training_results' / 'prideandprejudice.npz'))
+    out = succeeded(run(program / 'produce_text.py', cwd=tmp_path, flags=FAST))
+    written = (program / 'text_output' / 'prideandprejudice.out').read_text(encoding='utf-8')
+    assert written.count('# sequence ') == 5 and out.startswith(written[:50])
+
+
+def test_bundled_model_knows_english():
+    """What is in the repository loads, in half the precision that it was trained in, and expects what is English."""
+    model = CharLSTM()
+    model.model_setup(ROOT / 'training_results' / 'prideandprejudice.npz')
+    assert load(ROOT / 'training_results' / 'prideandprejudice.npz')['W1'].dtype == np.float16
+    english = 'She had never seen a place for which nature had done more, and he was not at all sorry to hear it.'
+    with default_mode(theano.compile.mode.FAST_COMPILE):
+        costs = [model.score_text(text).mean() for text in (english, english[::-1])]
+    assert costs[0] < 1.6 < 3 < costs[1]
 
 
 def test_options_of_sampling(trained, tmp_path):
@@ -122,6 +143,16 @@ def test_score_of_a_file(produce, tmp_path):
     np.testing.assert_allclose(shown, nats[np.array(at) - 1], atol=6e-4)          # in any order where they are as large
     assert len(set(at)) == 10
     assert [ch for _, _, ch in places] == [repr(text[place]) for place in at]
+
+
+def test_score_with_adapting_says_both(produce, tmp_path):
+    (tmp_path / 'x.txt').write_text('the dog sang. ' * 90)
+    before = Path('r_t.txt_best.npz').read_bytes()
+    out = succeeded(produce('--score', tmp_path / 'x.txt', '--adapt')).splitlines()
+    static, adapted = [float(re.search(r'([\d.]+) nats', line).group(1)) for line in out[:2]]
+    assert 'adapting at 0.1' in out[1] and adapted < static - 0.1 and Path('r_t.txt_best.npz').read_bytes() == before
+    slower = succeeded(produce('--score', tmp_path / 'x.txt', '--adapt', 0.001)).splitlines()[1]
+    assert adapted < float(re.search(r'([\d.]+) nats', slower).group(1)) < static
 
 
 def test_info(produce, judged):

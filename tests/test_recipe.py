@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import train
-from engine import options, recipe
+from engine import recipe
+from engine.options import join
 from numpy_model import NAMES
 from scripts import FAST, SMALL, TEXT, TRAIN, load, run, succeeded
 
@@ -17,7 +18,7 @@ def test_less_is_left_out_where_there_is_more_to_learn_from(characters, paramete
 
 
 def joined(*given):
-    return options.join(train.DEFAULTS, None, vars(train.build_parser().parse_args(list(given))))
+    return join(train.DEFAULTS, None, vars(train.build_parser().parse_args(list(given))))
 
 
 def test_what_is_given_wins_over_every_recipe():
@@ -31,7 +32,8 @@ def test_original_is_a_plain_loop_over_the_class(tmp_path):
     """With the class's defaults, to the last bit, at the rates of 2016."""
     (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
     sizes = [option for option in SMALL if option != '--no-stateful']
-    succeeded(run(TRAIN, tmp_path / 't.txt', 'r', *sizes, '--original', '--epochs', 12, '--output-dir', tmp_path, flags=FAST))
+    options = [*sizes, '--original', '--epochs', 12, '--output-dir', tmp_path]
+    succeeded(run(TRAIN, tmp_path / 't.txt', 'r', *options, flags=FAST))
     stored = load(tmp_path / 'r_t.txt_epoch12.npz')
 
     code = """

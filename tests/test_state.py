@@ -267,8 +267,8 @@ def test_class_with_an_average_resumes_to_the_bit(make_model, tmp_path):
         first.theano_train_rmsprop(x, y)
     second.resume(first.save_params(tmp_path / 'p'))
     for x, y in batches[3:7]:
-        outputs = [[np.asarray(value).tobytes() for value in model.theano_train_rmsprop(x, y)] for model in (first, second)]
-        assert outputs[0] == outputs[1]
+        one, other = [model.theano_train_rmsprop(x, y) for model in (first, second)]
+        assert all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in zip(one, other))
     a, b = [load(model.save_params(tmp_path / 'end')) for model in (first, second)]
     assert {name: array.tobytes() for name, array in a.items()} == {name: array.tobytes() for name, array in b.items()}
     assert (a['raw_W1'] != a['W1']).any()
