@@ -159,7 +159,7 @@ def program(given):
     print(options.summary(vars(o)), flush=True)
     print('compiling: up to a minute the first time, about a second after that ...', flush=True)
     start = time.time()
-    model.compile('train_rmsprop', 'check')
+    model.compile('train_rmsprop', *['check'] * bool(model.n_batches['valid']))
     print(f'compiled in {duration(time.time() - start)}', flush=True)
     now = Schedule.resumed(options.stored(vars(o)), progress or {})
     with run.open(progress), run.rescuing(), StopRequest() as stop:

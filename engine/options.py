@@ -13,8 +13,8 @@ def add(group, rows, suppress=False):
     """Add rows (name, kind, default, help) of options to an argparse group.
 
     kind: int, float, bool for a flag, a tuple of choices, how a string is named in the
-    help, or a dict of argparse's own arguments. suppress: what is not given is left out of what is parsed, instead of
-    set to its default.
+    help, or a dict of argparse's own arguments. suppress: what is not given is left
+    out of what is parsed, instead of set to its default.
     """
     for name, kind, default, text in rows:
         value = argparse.SUPPRESS if suppress else default
@@ -44,7 +44,6 @@ def join(defaults, progress, given):
     """All options by name: defaults, then those of the run that goes on, then those given; progress: its, or None.
 
     With --original its recipe replaces the defaults, as for what an older run had no option for.
-
     Raises ValueError for an option that contradicts that run.
     """
     if progress is None:

@@ -140,7 +140,7 @@ class State:
         return {name: p.get_value(borrow=True) for name, p in self.p.items()}
 
     def _V(self):
-        return self._arrays()['c'].shape[0]
+        return self.p['c'].get_value(borrow=True).shape[0]
 
     def _zero_states(self, B):
         """The states h1, C1, h2, C2 before a text, (B,H1) and (B,H2)."""
