@@ -31,7 +31,7 @@ from engine.parameters import NAMES, parameter_shapes, read_about, units
 from engine.schedule import mean_cost
 from engine.state import State, read_checkpoint
 from engine.terminal import warn
-from engine.text import encoded, read_text
+from engine.text import read_text
 
 __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_checkpoint', 'read_text']
 
@@ -190,6 +190,7 @@ def update_ratios(steps, parameters, ops):
 
 # ---------------------------------------------------------------- CharLSTM
 
+METHODS = ('normal', 'argmax', 'max')      # of generate_text
 SCORED, ADAPTED = 2000, 20     # characters scored at a time, to bound memory; and before they are learned from
 
 
@@ -203,7 +204,7 @@ class CharLSTM(State):
             cost, best, *ratios = model.theano_train_rmsprop(x, y)
         print(model.generate_text('It is ', 200))
 
-    Attributes: uchar (V,) the characters by number; batch_size; X, Y, n_batches,
+    Attributes: uchar, a list of the V characters by number; batch_size; X, Y, n_batches,
     each a dict by 'train' and 'valid'; p, the parameters as Theano shared
     variables by name; lp, the learning parameters; dyn_lrate, the learning
     rate as a shared scalar that may be set between steps; random, the NumPy
@@ -395,12 +396,21 @@ class CharLSTM(State):
         return mean_cost(self.validation_costs())
 
     def validate_batch(self):
-        """The mean cost of one validation batch, drawn by chance, from zero states; nan where there is none."""
+        """The mean cost of one validation batch; nan where there is none.
+
+        Of a stateful text it is the next one, read on from the last; else any one, from zero states.
+        """
         n = self.n_batches.get('valid')
         if not n:
             return float('nan')
-        i = self.random.integers(n)
-        return float(self.theano_check(self.X['valid'][i], self.Y['valid'][i])[0])
+        if not self._stateful():
+            i = self.random.integers(n)
+            return float(self.theano_check(self.X['valid'][i], self.Y['valid'][i])[0])
+        i, B = self._trials % n, self.batch_size
+        states = self._trial if i and self._trial and len(self._trial[0]) == B else self._zero_states(B)
+        cost, _, *self._trial = self._function('check')(self.X['valid'][i], self.Y['valid'][i], *states)
+        self._trials = i + 1
+        return float(cost)
 
     def validation_costs(self):
         """Yield the mean cost and the number of characters of each validation batch in turn."""
@@ -449,8 +459,7 @@ class CharLSTM(State):
         return [cost, best] + ratios
 
     def _weights(self, shape):
-        """What each cost of a batch (T,B) counts in the mean that is learned from: none before the last
-        bptt_maxdepth steps."""
+        """What each cost of a batch (T,B) counts in what is learned: none before the last bptt_maxdepth steps."""
         depth, weights = self.lp['bptt_maxdepth'], np.full(shape, 1 / (shape[0] * shape[1]), theano.config.floatX)
         if depth != -1:
             weights[:-depth] = 0
@@ -462,7 +471,7 @@ class CharLSTM(State):
         """Continue seed, or a random character when it is empty, to text_length characters in all.
 
         method 'normal' draws each character from the distribution that the
-        model predicts, 'argmax' takes the most probable. A seed that is long
+        model predicts, 'argmax' or 'max' takes the most probable. A seed that is long
         enough already comes back as it is. With count, returns a list of so
         many texts, made together. temperature, top_k, top_p and stop are those of
         stream_text. Raises ValueError for arguments out of range, or a seed with
@@ -483,17 +492,18 @@ class CharLSTM(State):
         """
         given = self._given(seed, text_length, method, count)
         choice = sampling.checked_choice(temperature, top_k, top_p, len(self.uchar), theano.config.floatX)
-        yield self._strings(given)
+        strings = self._strings(count)
+        yield strings(given)
         drawn = method == 'normal'
         texts = sampling.stream(
-            self._function('sample'), given, text_length, choice, self._zero_states(count), self._strings, stop,
+            self._function('sample'), given, text_length, choice, self._zero_states(count), strings, stop,
             lambda n: self.random.integers(2 ** 53, size=(n if drawn else 0, count)))
         yield from texts
 
     def _given(self, seed, text_length, method, count):
         """The seed as numbers (m,count), after a check of the arguments."""
-        if method not in ('normal', 'argmax'):
-            raise ValueError(f"method is {method!r}: expected 'normal' or 'argmax'")
+        if method not in METHODS:
+            raise ValueError(f'method is {method!r}: expected one of {", ".join(map(repr, METHODS))}')
         checks.whole('text_length', text_length, 0)
         checks.whole('count', count, 1)
         numbers = self._numbers(seed, 'the seed')
@@ -502,16 +512,6 @@ class CharLSTM(State):
         if seed or not text_length:
             return np.repeat(numbers[:, None], count, axis=1)
         return self.random.integers(len(self.uchar), size=(1, count), dtype=np.int32)
-
-    def _numbers(self, text, what):
-        """A string as numbers, int (n,). Raises ValueError that names what, where it has unknown characters."""
-        if self.uchar is None:
-            raise ValueError('no vocabulary: call prepare_input or load a checkpoint first')
-        return encoded(text, self.uchar, what)
-
-    def _strings(self, numbers):
-        """Characters (T,B) as B strings."""
-        return [''.join(self.uchar[column]) for column in numbers.T]
 
     def score_text(self, text, adapt=0):
         """How well the model expects a text: the cost of each character but the first, in nats, float (n-1,).

@@ -1,27 +1,34 @@
 """Write text with a learned model: python produce_text.py [PARAMS] [OUT]"""
+# /// script
+# requires-python = ">=3.8,<3.12"
+# dependencies = ["Theano==1.0.5", "numpy>=1.20,<1.24", "scipy<1.16", "matplotlib<3.11", "tqdm", "setuptools<81"]
+# ///
 import argparse
 import math
 import os
+import re
 
-from engine import options
+from engine import about, commands, options
 from engine.files import append_text
-from engine.terminal import main, say_if_slow
+from engine.terminal import main, note, say_if_slow
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-BUNDLED = os.path.join('training_results', 'prideandprejudice.npz')        # beside this script
-HEADING = '# sequence {}:\n'
-SURPRISES = 10     # least expected places that --score shows,
-CONTEXT = 30       # each with so many characters before it
+BUNDLED = os.path.join(HERE, 'training_results', 'prideandprejudice.npz')
+HEADING = '# sequence {}:'
+SURPRISES, CONTEXT = 10, 30        # least expected places that --score shows, and characters before each
+ESCAPES = {r'\n': '\n', r'\t': '\t', r'\\': '\\'}
 OPTIONS = {
     'writing': [
-        ('length', int, 100, 'characters in a sequence, prime included'),
+        ('length', int, 100, 'characters to write in a sequence, after the prime'),
         ('count', int, 5, 'sequences'),
-        ('prime', 'TEXT', '', 'text to continue (default: a random character)'),
+        ('prime', 'TEXT', '', r'text to continue, in which \n is a line end, \t a tab and \\ a backslash (default: a '
+                              'random character)'),
         ('prime-file', 'FILE', None, 'file with the text to continue'),
-        ('stop', 'TEXT', '', 'a sequence ends where it has written this (default: never)'),
+        ('stop', 'TEXT', '', 'a sequence ends where it has written this, with the escapes of --prime (default: never)'),
+        ('lines', bool, False, 'for lists of names and the like: each sequence on a line of its own, without headings'),
         ('random-seed', int, None, 'whole number that makes the text repeatable (default: a new one each time)')],
     'choice of each character': [
-        ('method', ('normal', 'argmax'), 'normal', 'draw from the distribution, or take the most probable always'),
+        ('method', ('normal', 'argmax', 'max'), 'normal', 'draw from the distribution, or take the most probable'),
         ('temperature', float, 1.0, 'below 1 the probable becomes more so, above 1 less'),
         ('top-k', int, None, 'draw from the N most probable characters alone (default: from all)'),
         ('top-p', float, 1.0, 'draw from the fewest characters that have this probability together')],
@@ -35,51 +42,61 @@ OPTIONS = {
 
 def build_parser():
     parser = argparse.ArgumentParser(
-        description='Write text with parameters that train.py has learned, or judge with them a text that is there.')
-    parser.add_argument('params', metavar='PARAMS', nargs='?', default=os.path.join(os.path.relpath(HERE), BUNDLED),
+        description='Write text with parameters that train.py has learned, or judge with them a text that is there. '
+                    'Standard output gets the text alone, standard error what is said about it.')
+    parser.add_argument('params', metavar='PARAMS', nargs='?', default=commands.near(BUNDLED),
                         help='checkpoint (.npz) to write with (default: the bundled one, of Pride and Prejudice)')
     parser.add_argument('out', metavar='OUT', nargs='?', help='file that the text is appended to (default: '
-                        'text_output/<name of PARAMS>.out beside this script)')
+                        'text_output/<file name of PARAMS>.out beside this script)')
     for title, rows in OPTIONS.items():
         options.add(parser.add_argument_group(title), rows)
     return parser
 
 
-def output_path(o):
-    """Where the text goes; o: the options."""
-    if o.out is not None:
-        return o.out
-    name = os.path.splitext(os.path.basename(o.params))[0] + '.out'
-    return os.path.join(os.path.relpath(HERE), 'text_output', name)
+def unescaped(text):
+    """The text that an option with escapes means."""
+    return re.sub(r'\\[nt\\]', lambda escape: ESCAPES[escape.group()], text)
 
 
-def text_of(path, encoding):
-    """The text of a file as a string, read as train.py reads it."""
-    from engine.text import read_text
-    codes, uchar, _ = read_text(path, encoding)
-    return ''.join(uchar[codes])
-
-
-def write(model, o):
-    """Write the sequences, to the terminal while they grow and to the file when they are whole."""
+def sequences(model, o):
+    """Yield the sequences piece by piece, each a list of o.count strings, the prime first; o: the options."""
+    from engine.text import encoded, read_string
     if o.length < 1:
         raise ValueError(f'--length is {o.length}: expected at least 1')
     if o.prime and o.prime_file:
         raise ValueError('--prime and --prime-file are both given: expected one of them')
-    prime, path = text_of(o.prime_file, o.encoding) if o.prime_file else o.prime, output_path(o)
-    stream = model.stream_text(prime, o.length, o.method, o.count, o.temperature, o.top_k, o.top_p, o.stop)
-    texts = next(stream)
-    append_text(path, '')            # says before the work, not after it, that the file cannot be written
-    with say_if_slow():
-        model.compile('sample')
-    print(HEADING.format(0) + texts[0], end='', flush=True)
-    for pieces in stream:
-        print(pieces[0], end='', flush=True)
-        texts = [text + piece for text, piece in zip(texts, pieces)]
-    written = [HEADING.format(i) + text + '\n\n' for i, text in enumerate(texts)]
-    print('\n\n' + ''.join(written[1:]), end='', flush=True)
+    prime = read_string(o.prime_file, o.encoding) if o.prime_file else unescaped(o.prime)
+    given = len(encoded(model.in_vocabulary(prime), model.uchar, 'the prime'))
+    yield from model.stream_text(prime, given + o.length, o.method, o.count, o.temperature, o.top_k, o.top_p,
+                                 unescaped(o.stop))
+
+
+def write(model, o):
+    """Write the sequences, the first while it grows, and append them to the file when they are whole."""
+    texts, headed = None, o.count > 1 and not o.lines
+    for pieces in sequences(model, o):
+        if texts is None:                              # the prime: nothing is wrong with what was asked for
+            note(about.credentials(o.params))
+            with say_if_slow():
+                model.compile('sample')
+            if headed:
+                note('\n' + HEADING.format(1))
+        if not o.lines:
+            print(pieces[0], end='', flush=True)
+        texts = [text + piece for text, piece in zip(texts, pieces)] if texts else pieces
+    if o.lines:
+        written = [text.strip('\n') + '\n' for text in texts]
+        print(''.join(written), end='')
+    else:
+        written = [f'{HEADING.format(i)}\n{text}\n\n' for i, text in enumerate(texts, 1)]
+        print()
+        for i, text in enumerate(texts[1:], 2):
+            print()
+            note(HEADING.format(i))
+            print(text)
+    path = o.out or commands.near(os.path.join(HERE, 'text_output', os.path.basename(o.params) + '.out'))
     append_text(path, ''.join(written))
-    print(f'appended to {path}')
+    note(f'appended to {path}')
 
 
 def print_cost(what, costs):
@@ -90,7 +107,11 @@ def print_cost(what, costs):
 
 def score(model, o):
     """Print how well the model expects a text, and where it is most surprised."""
-    text = text_of(o.score, o.encoding)
+    from engine.text import read_string, without_unknown
+    text, unknown = without_unknown(model.in_vocabulary(read_string(o.score, o.encoding)), model.uchar)
+    if unknown:
+        print(f'{sum(unknown.values()):,} characters that the model never saw are left out: '
+              + ', '.join(f'{ch!r} {n:,} times' for ch, n in unknown.items()))
     with say_if_slow():
         model.compile('predict')
     costs = model.score_text(text)                                   # of text[1:]
@@ -104,31 +125,10 @@ def score(model, o):
         print(f'{costs[k]:8.3f} nats at character {k + 1:,}: {text[k + 1]!r} after {before!r}')
 
 
-def print_info(path):
-    """Print what a checkpoint says of itself."""
-    from engine.checkpoint import Checkpoint
-    from engine.parameters import read_parameters, units
-    with Checkpoint(path) as stored:
-        (parameters, uchar), about = read_parameters(stored, 'float64'), stored.about
-    print('{}: 2 layers of {} and {} units, {:,} parameters, {} characters: {}'.format(
-        path, *units(parameters), sum(p.size for p in parameters.values()), len(uchar), ascii(''.join(uchar))))
-    for name, title in (('text', 'text'), ('lp', 'learning'), ('versions', 'versions')):
-        if about.get(name):
-            print(f'{title}: ' + ', '.join('{} {}'.format(*item) for item in about[name].items()))
-    progress = about.get('progress') or {}
-    if {'epoch', 'batch', 'rate', 'best_cost', 'best_epoch'} <= set(progress):         # train.py's, not a user's own
-        print(f'progress: {progress["epoch"]} epochs and {progress["batch"]} batches, rate {progress["rate"]:g}')
-        if progress['best_cost'] is not None:
-            print(f'best validation cost: {progress["best_cost"]:.4f} nats a character, after epoch '
-                  f'{progress["best_epoch"]}')
-    if not about:
-        print('it holds parameters and characters alone, as the original of this program wrote them')
-
-
 def program(o):
     """The whole program; o: the options."""
     if o.info:
-        return print_info(o.params)
+        return print(about.description(o.params))
     from charlstm import CharLSTM          # here alone, late: Theano takes a second to import
     model = CharLSTM(o.random_seed)
     model.model_setup(o.params)

@@ -1,4 +1,8 @@
 """Learn a text: python train.py [input] [run], or go on: python train.py --resume PARAMS"""
+# /// script
+# requires-python = ">=3.8,<3.12"
+# dependencies = ["Theano==1.0.5", "numpy>=1.20,<1.24", "scipy<1.16", "matplotlib<3.11", "tqdm", "setuptools<81"]
+# ///
 import argparse
 import os
 import time
@@ -17,8 +21,8 @@ OPTIONS = {
         ('no-stateful', bool, False, 'start every batch from zero states, as the original does, instead of reading '
                                      'long pieces of the text on from batch to batch')],
     'model': [
-        ('num-units1', int, 256, 'units of layer 1'),
-        ('num-units2', int, 256, 'units of layer 2'),
+        ('num-units1', int, None, 'units of layer 1 (default: 256, or those of --init)'),
+        ('num-units2', int, None, 'units of layer 2 (default: the same)'),
         ('initial', ('original', 'hidden'), 'hidden', 'initial values, by the number of inputs or of units'),
         ('dropout', float, None, 'share of the units that each training step leaves out (default: by the length of the '
                                  'text and the number of units)'),
@@ -43,11 +47,12 @@ OPTIONS = {
         ('l1', float, 0.0, 'weight of the sum of absolute parameters'),
         ('l2', float, 0.0, 'weight of the sum of squared parameters')],
     'run': [
-        ('epochs', int, 40, 'times to read the training text'),
-        ('patience', int, 6, 'stop when so many epochs brought no better validation cost; 0: never'),
-        ('valid-every', int, 10, 'training steps between costs of a random validation batch, each of which takes a '
-                                 'third of the time of a step'),
-        ('save-every', int, 10, 'epochs between checkpoints'),
+        ('epochs', int, None, 'times to read the training text (default: 40, and more for a short text)'),
+        ('patience', int, None, 'stop when so many epochs brought no better validation cost; 0: never (default: 6, '
+                                'and more for a short text)'),
+        ('valid-every', int, 10, 'training steps between costs of a validation batch, each of which takes a third of '
+                                 'the time of a step'),
+        ('save-every', int, None, 'epochs between checkpoints (default: 10, and more for a short text)'),
         ('original', bool, False, 'the recipe of 2016: 75 epochs of batches from zero states, at a rate of 0.002 that '
                                   'decays by 0.97 from epoch 10 on, and none of what came later'),
         ('output-dir', 'DIR', None, 'folder for the results (default: training_results beside this script)'),
@@ -66,52 +71,42 @@ def build_parser():
         argument_default=argparse.SUPPRESS,
         description='Learn to write text by reading one, character by character. Writes checkpoints, logs, samples and '
                     'a picture of the costs, under names that begin <run>_<input file name>.')
-    parser.add_argument('input', nargs='?', help='text file to learn (default: text_input/prideandprejudice.txt, which '
-                                                 'is fetched where it is missing)')
+    parser.add_argument('input', nargs='?', help='text file to learn, or folder of some, which are joined in order of '
+                                                 'name (default: text_input/prideandprejudice.txt, which is fetched '
+                                                 'where it is missing)')
     parser.add_argument('run', nargs='?', help='name of this run (default: run0)')
     for title, rows in OPTIONS.items():
         options.add(parser.add_argument_group(title), rows, suppress=True)
     return parser
 
 
-def input_path(path):
-    """The text to learn; the default one is fetched where it is missing."""
-    if path is not None:
-        return path
-    from text_input.fetch_novel import ensure_default_text
-    return ensure_default_text(os.path.relpath(os.path.join(HERE, 'text_input')))
-
-
 def prepare(given):
     """The options by attribute, the model, its Run, and the progress of the run that goes on, or None."""
     from charlstm import CharLSTM                          # here alone, late: Theano takes a second to import
-    from engine.picture import check_matplotlib
-    from engine.parameters import parameter_count
-    from engine.recipe import complete
-    from engine.run import Run, check_text, checkpoint_of
-    check_matplotlib()
+    from engine.recipe import complete, set_units
+    from engine.run import Run, check_text, checkpoint_of, find_text, run_name
+    from text_input.fetch_novel import there
     with checkpoint_of(given.get('resume')) as (stored, progress):
         o = SimpleNamespace(**options.join(DEFAULTS, progress, given))
         options.check(vars(o))
-        o.input = input_path(o.input)
+        set_units(o)
+        o.input = find_text(stored, o.input, given.get('input')) if progress else there(o.input)
         model = CharLSTM(random_seed=o.random_seed)
         model.prepare_input(o.input, o.ratio_valid, o.batch_size, o.seq_length, encoding=o.encoding,
                             stateful=not o.no_stateful)
-        complete(o, model.n_batches['train'] * o.batch_size * o.seq_length,
-                 parameter_count(len(model.uchar), o.num_units1, o.num_units2))
+        complete(o, given, model.n_batches['train'], len(model.uchar))
         model.model_setup(None, o.num_units1, o.num_units2, o.lrate, o.drate, o.eps, o.bptt_maxdepth, o.l1, o.l2,
                           dropout=o.dropout, grad_clip=o.grad_clip, dropconnect=o.dropconnect, reset=o.reset,
                           average=o.average, initial=o.initial)
+        run = Run(o.output_dir, run_name(vars(o), progress), o.resume, progress)
         o.input = os.path.abspath(o.input)
-        run = Run(o.output_dir, o.run, o.input, o.resume)
         if progress:
             check_text(o.input, model.fingerprint(), stored)
             model.resume(stored)
             print(f'going on after epoch {progress["epoch"]}, batch {progress["batch"]}')
-        else:
-            run.check(o.overwrite)
-            if o.init:
-                model.init_params(o.init)
+        run.check(o.overwrite)
+        if o.init:
+            model.init_params(o.init)
     return o, model, run, progress
 
 
@@ -127,9 +122,10 @@ def learn(model, run, now, bar, stop):
             x, y = X[i], Y[i]                              # cut out of the text now
             cost, _, *ratios = model.theano_train_rmsprop(x, y)
             now.learned(float(cost), y.size)
-            valid_cost = model.validate_batch() if bar.done % now.options['valid_every'] == 0 else float('nan')
-            run.log_step(now.epoch + now.batch / n, cost, valid_cost, ratios)
-            bar.step(now.epoch + 1, now.options['epochs'], cost, valid_cost, y.size)
+            if bar.done % now.options['valid_every'] == 0:
+                now.trial_cost = model.validate_batch()
+            run.log_step(now.epoch + now.batch / n, cost, now.trial_cost, ratios)
+            bar.step(now.epoch + 1, now.options['epochs'], cost, now.trial_cost, y.size)
             if stop.asked:
                 return
         speed, valid_cost = bar.speed(), mean_cost(stop.until_asked(model.validation_costs()))
@@ -140,13 +136,15 @@ def learn(model, run, now, bar, stop):
         run.log_epoch(now, cost, valid_cost, speed, time.time() - bar.epoch_start)
         if now.judge(valid_cost):
             run.go_back(model, now)
-        if now.due:
+        shows = now.shows(n)
+        if shows:
             run.sample(model, now.epoch)
         if now.best_epoch == now.epoch:                    # after the epoch's rows and sample, to go on from there
             run.save(model, now, run.BEST)
         if now.due:
             run.save(model, now, run.EPOCH.format(now.epoch))
-        run.draw()
+        if shows:
+            run.draw()
     if now.out_of_patience:
         bar.line(f'no better validation cost in {now.stale} epochs; the best, {now.best_cost:.4f}, is from epoch '
                  f'{now.best_epoch}')
@@ -159,19 +157,21 @@ def program(given):
     print(options.summary(vars(o)), flush=True)
     print('compiling: up to a minute the first time, about a second after that ...', flush=True)
     start = time.time()
-    model.compile('train_rmsprop', *['check'] * bool(model.n_batches['valid']))
+    with run.interruptible('while compiling'):
+        model.compile('train_rmsprop', 'sample', *['check'] * bool(model.n_batches['valid']))
     print(f'compiled in {duration(time.time() - start)}', flush=True)
     now = Schedule.resumed(options.stored(vars(o)), progress or {})
-    with run.open(progress), run.rescuing(), StopRequest() as stop:
+    with run.open(), run.rescuing(), run.interruptible('at once: what came after is lost'), StopRequest() as stop:
+        run.catch_up(model, now)
         n = model.n_batches['train']
-        bar = ProgressBar(o.epochs * n, now.epoch * n + now.batch)
+        bar = ProgressBar(now.options['epochs'] * n, now.epoch * n + now.batch)
         run.say = bar.line
         learn(model, run, now, bar, stop)
         if not now.finished:
             bar.line(f'interrupted in epoch {now.epoch + 1}')
             run.save(model, now, run.INTERRUPTED)
         bar.close()
-    run.say_where()
+    run.say_where(now)
     return EXIT_INTERRUPTED if stop.asked else 0
 
 

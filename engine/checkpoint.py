@@ -9,8 +9,11 @@ import zipfile
 import numpy as np
 
 from engine.files import named, write_whole
+from engine.schema import ABOUT, matches
 
-DEFLATE_LIMIT = 1100      # a byte of a zip file unfolds to at most 1032 bytes; a larger size is a lie
+ROOM, FOLDED = 1 << 26, 100       # bytes that any array may have, and to how many a byte of the file may unfold in more
+LONGEST_HEADER = 1 << 14    # bytes
+PIECE = 1 << 20            # bytes unfolded at a time
 
 
 class Checkpoint:
@@ -48,40 +51,72 @@ class Checkpoint:
     def __contains__(self, name):
         return name + '.npy' in self._names
 
+    def shape(self, name):
+        """The shape of an array, of which no more than the header is read. Raises as for the array itself."""
+        return self._reading(name, self._header)[0]
+
     def __getitem__(self, name):
         """An array. Raises ValueError where it is missing or damaged."""
+        return self._reading(name, self._array)
+
+    def _reading(self, name, read):
+        """What a method reads of an array, with the errors of both."""
         if name not in self:
             raise self.refusal(f'it has no {name}')
         try:
             with named('read', self.path):
-                return self._array(self._zip.getinfo(name + '.npy'))
+                return read(self._zip.getinfo(name + '.npy'))
         except OSError:
             raise
         except Exception:                      # the readers of zip and npy raise all kinds on damaged bytes
             raise self.refusal(f'its {name} is damaged or holds Python objects') from None
 
-    def _array(self, member):
-        """The array of a member of the zip file, of no more bytes than the file can hold."""
-        if member.file_size > DEFLATE_LIMIT * member.compress_size:
-            raise ValueError('a forged size')
-        f = io.BytesIO(self._zip.read(member))
+    def _header(self, member):
+        """Shape, type, whether it is in Fortran's order, and the length of what comes before the numbers."""
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError('of other kinds a little unfolds to any amount at once')
+        with self._zip.open(member) as packed:
+            f = io.BytesIO(packed.read(LONGEST_HEADER))
         read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        shape, _, dtype = read_header[np.lib.format.read_magic(f)](f)
+        shape, fortran, dtype = read_header[np.lib.format.read_magic(f)](f)
         size = functools.reduce(operator.mul, shape, dtype.itemsize)           # in Python's numbers, of any length
         # Of a type without size there could be any number, and NumPy makes room for all.
-        if dtype.hasobject or not dtype.itemsize or size != member.file_size - f.tell():
+        if dtype.hasobject or not dtype.itemsize or min(shape, default=0) < 0 or size != member.file_size - f.tell():
             raise ValueError('Python objects, or a forged shape')
-        f.seek(0)
-        return np.lib.format.read_array(f, allow_pickle=False)
+        return shape, dtype, fortran, f.tell()
+
+    def _array(self, member):
+        """The array of a member of the zip file; no more is unfolded than it says that it has."""
+        shape, dtype, fortran, start = self._header(member)
+        if member.file_size > max(ROOM, FOLDED * member.compress_size):      # no large array of numbers is so alike
+            raise ValueError('a forged size')
+        numbers, done = bytearray(member.file_size - start), 0
+        with self._zip.open(member) as packed:
+            packed.read(start)
+            while True:
+                piece = packed.read(PIECE)
+                if not piece:
+                    break
+                numbers[done:done + len(piece)] = piece
+                done += len(piece)
+        if done != member.file_size - start:
+            raise ValueError('cut short')
+        return np.frombuffer(numbers, dtype).reshape(shape, order='F' if fortran else 'C')
 
     @property
     def about(self):
         """What it says of itself, as a dict; empty where it says nothing. Raises ValueError where that is damaged."""
         if self._about is None:
             try:
-                self._about = dict(json.loads(str(self['about']))) if 'about' in self else {}
+                about = json.loads(str(self['about'])) if 'about' in self else {}
             except (TypeError, ValueError, RecursionError):
                 raise self.refusal('its about is damaged') from None
+            if not matches(about, ABOUT):
+                raise self.refusal('its about is damaged, or of a later version')
+            lost = [name for name in about.get('arrays', []) if name not in self]
+            if lost:
+                raise self.refusal(f'it has lost its {lost[0]}')
+            self._about = about
         return self._about
 
 
@@ -102,6 +137,6 @@ def write(path, arrays, about):
     """
     # In memory first: on a full disk zipfile would print a traceback when it is cleaned away.
     npz = io.BytesIO()
-    np.savez(npz, about=np.array(json.dumps(about)), **arrays)
+    np.savez(npz, about=np.array(json.dumps(dict(about, arrays=sorted(arrays)))), **arrays)
     with write_whole(path) as f:
         f.write(npz.getbuffer())

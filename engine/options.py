@@ -3,6 +3,7 @@ import argparse
 import math
 import os
 
+from engine.commands import spelled
 from engine.recipe import ORIGINAL
 
 CHANGEABLE = ('epochs', 'save_every', 'patience')              # what a resumed run may have otherwise
@@ -28,11 +29,6 @@ def add(group, rows, suppress=False):
         else:
             kind, metavar = (str, kind) if isinstance(kind, str) else (kind, {int: 'N', float: 'X'}[kind])
             group.add_argument('--' + name, type=kind, default=value, metavar=metavar, help=text)
-
-
-def spelled(name):
-    """An option as it is typed."""
-    return '--' + name.replace('_', '-')
 
 
 def stored(options):
@@ -68,7 +64,7 @@ def check(options):
     """Raise ValueError for what the class does not check itself; options by name."""
     for name, least in (('warmup', 0), ('epochs', 1), ('valid_every', 1), ('save_every', 1), ('lrate_decay_epoch', 1),
                         ('plateau', 0), ('patience', 0)):
-        if options[name] < least:
+        if options[name] is not None and options[name] < least:
             raise ValueError(f'{spelled(name)} is {options[name]}: expected at least {least}')
     if not 0 < options['lrate_decay'] <= 1:
         raise ValueError(f'--lrate-decay is {options["lrate_decay"]}: expected a number above 0, at most 1')
@@ -86,4 +82,6 @@ def summary(options):
     rows = (schedule, ('drate', 'eps', 'grad_clip', 'initial', 'average', 'reset'),
             ('dropout', 'dropconnect', 'l1', 'l2', 'bptt_maxdepth', 'random_seed'))
     lines = [', '.join(f'{name.replace("_", "-")} {options[name]}' for name in names) for names in rows]
-    return '2 layers of {num_units1} and {num_units2} units; {epochs} epochs\n'.format(**options) + '\n'.join(lines)
+    begins = f', from the parameters of {options["init"]}' if options.get('init') else ''
+    return '2 layers of {num_units1} and {num_units2} units{}; {epochs} epochs\n'.format(begins, **options) + '\n'.join(
+        lines)

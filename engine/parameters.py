@@ -1,10 +1,14 @@
 """The eight parameters of a model and its vocabulary, as arrays of a checkpoint."""
+from typing import NamedTuple
+
 import numpy as np
 
 from engine.checkpoint import opened
 from engine.text import vocabulary
 
 NAMES = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')       # the parameters, in the order of all lists of them
+
+UTF8_BYTES = frozenset(range(0x80, 0xC0)) | frozenset(range(0xC2, 0xF5))     # that go on, or begin, a character
 
 
 def parameter_shapes(V, H1, H2):
@@ -27,15 +31,27 @@ def units(parameters):
 def _stored_vocabulary(array):
     """The characters of a stored uchar, or None where it is none.
 
-    The original of this program stored bytes ('S1'). NumPy strips a NUL from
-    a string, so that an empty one can only have been a NUL.
+    The original of this program stored bytes ('S1'). Where those above 127 can be parts of
+    UTF-8 they stand for themselves, as the surrogates by which Python escapes them (PEP
+    383), else for characters of latin-1. NumPy strips a NUL from a string, so that an
+    empty one can only have been a NUL.
     """
     if array.ndim != 1 or array.dtype.kind not in 'SU':
         return None
-    strings = [s.decode('latin-1') if array.dtype.kind == 'S' else s for s in array.tolist()]
-    strings = [s or '\0' for s in strings]
+    nul = '\0' if array.dtype.kind == 'U' else b'\0'
+    strings = [s or nul for s in array.tolist()]
+    if array.dtype.kind == 'S':
+        high = {s[0] for s in strings if s[0] > 127}
+        utf8 = high <= UTF8_BYTES and {byte < 0xC0 for byte in high} == {True, False}     # some begin, some go on
+        strings = [s.decode('ascii', 'surrogateescape') if utf8 else s.decode('latin-1') for s in strings]
     distinct_characters = all(len(s) == 1 for s in strings) and len(set(strings)) == len(strings)
     return vocabulary(strings) if distinct_characters else None
+
+
+def to_store(uchar):
+    """The array of a vocabulary that _stored_vocabulary reads."""
+    bytes_among_them = any('\udc80' <= ch <= '\udcff' for ch in uchar)
+    return np.array([ch.encode('ascii', 'surrogateescape') for ch in uchar] if bytes_among_them else list(uchar))
 
 
 def read_parameters(path, dtype):
@@ -44,25 +60,31 @@ def read_parameters(path, dtype):
     Raises OSError when the file cannot be read, ValueError when it is no checkpoint.
     """
     with opened(path) as stored:
-        arrays = {name: stored[name] for name in NAMES}
+        found = {name: stored.shape(name) for name in NAMES}       # before anything large is read
         uchar = _stored_vocabulary(stored['uchar'])
         if uchar is None:
             raise stored.refusal('its uchar is no list of distinct characters')
-        if arrays['U1'].ndim != 3 or arrays['U2'].ndim != 3:
+        if len(found['U1']) != 3 or len(found['U2']) != 3:
             raise stored.refusal('its U1 or U2 has not three dimensions')
-        shapes = parameter_shapes(len(uchar), arrays['U1'].shape[1], arrays['U2'].shape[1])
+        shapes = parameter_shapes(len(uchar), found['U1'][1], found['U2'][1])
         for name, shape in shapes.items():
             if 0 in shape:
                 raise stored.refusal(f'it has no units or no characters, as {name} of shape {shape} says')
-        for name, array in arrays.items():
-            if array.shape != shapes[name]:
-                raise stored.refusal(f'{name} has shape {array.shape} where uchar and the other arrays ask for '
+        for name, shape in found.items():
+            if shape != shapes[name]:
+                raise stored.refusal(f'{name} has shape {shape} where uchar and the other arrays ask for '
                                      f'{shapes[name]}')
-            with np.errstate(over='ignore', invalid='ignore'):     # what does not fit becomes infinite
-                arrays[name] = array.astype(dtype) if array.dtype.kind == 'f' else np.full((), np.nan)
-            if not np.isfinite(arrays[name]).all():
-                raise stored.refusal(f'{name} has values that are no finite {dtype} numbers')
-        return arrays, uchar
+        return {name: _numbers(stored, name, dtype) for name in NAMES}, uchar
+
+
+def _numbers(stored, name, dtype):
+    """An array of an open checkpoint in that type. Raises ValueError where it has values that are no finite numbers."""
+    array = stored[name]
+    with np.errstate(over='ignore', invalid='ignore'):             # what does not fit becomes infinite
+        array = array.astype(dtype) if array.dtype.kind == 'f' else np.full((), np.nan)
+    if not np.isfinite(array).all():
+        raise stored.refusal(f'{name} has values that are no finite {dtype} numbers')
+    return array
 
 
 def read_about(path):
@@ -78,45 +100,55 @@ def read_about(path):
 
 # ---------------------------------------------------------------- what a run goes on from
 
-CARRIED = ('carried_h1', 'carried_C1', 'carried_h2', 'carried_C2')      # a checkpoint's names for the states
+STATES = ('h1', 'C1', 'h2', 'C2')
 
 
-def run_arrays(averages, raw, carried):
-    """What a run goes on from as arrays by a checkpoint's names.
+class RunState(NamedTuple):
+    """What a run goes on from, beside the parameters themselves.
 
-    averages, raw: by a parameter's name, as read_run says; carried: four arrays, or None.
+    averages: RMSprop's, by a parameter's name. raw: the parameters that are trained, by name,
+    {} where those are the checkpoint's own and no average of them. carried, trial: the
+    states h1, C1, h2, C2, each (B,H), that training and the next trial of a validation batch
+    go on from, or None.
     """
-    return dict({'m_' + name: m for name, m in averages.items()}, **{'raw_' + name: p for name, p in raw.items()},
-                **dict(zip(CARRIED, carried or [])))
+    averages: dict
+    raw: dict
+    carried: list = None
+    trial: list = None
+
+    def arrays(self):
+        """All of it as arrays by a checkpoint's names."""
+        named = {'m_' + name: m for name, m in self.averages.items()}
+        named.update({'raw_' + name: p for name, p in self.raw.items()})
+        for kind, states in (('carried_', self.carried), ('trial_', self.trial)):
+            named.update({kind + name: state for name, state in zip(STATES, states or [])})
+        return named
 
 
 def read_run(stored, parameters):
-    """What an open checkpoint has for its run to go on, beside its parameters, in their type.
+    """What an open checkpoint has for its run to go on: a RunState in the parameters' type, and its about.
 
-    Returns RMSprop's averages by name; the parameters that were trained by name, {} where
-    those are the checkpoint's own and no average of them; the carried states, four
-    arrays (B,H) or None; and what it says of itself, with 'random' and 'progress'.
-    Raises ValueError where something lacks.
+    about has 'random' and 'progress', and with raw 'averaged'. Raises ValueError where something lacks.
     """
     about, dtype = stored.about, parameters['c'].dtype
-    averages, raw = [{name: stored[prefix + name] for name in NAMES if prefix + name in stored}
-                     for prefix in ('m_', 'raw_')]
-    carried = [stored[name] for name in CARRIED if name in stored] or None
-    try:
-        np.random.default_rng().bit_generator.state = about['random']            # raises where it is none
-        about['progress']
-        averages = {name: averages[name].astype(dtype) for name in NAMES}
-        raw = raw and {name: raw[name].astype(dtype) for name in NAMES}
-        carried = carried and [array.astype(dtype) for array in carried]
-        if any(arrays[name].shape != p.shape or not np.isfinite(arrays[name]).all()
-               for arrays in (averages, raw or averages) for name, p in parameters.items()):
-            raise ValueError
-        if raw and not about['averaged'] >= 0:
-            raise ValueError
-    except (KeyError, TypeError, ValueError):
-        raise ValueError(f'{stored} holds no run that can be resumed; init starts a new one from its '
-                         'parameters') from None
-    return averages, raw, carried, about
+    H1, H2 = units(parameters)
+
+    def group(prefix, shapes):
+        found = {name: stored.shape(prefix + name) for name in shapes if prefix + name in stored}
+        if found and found != shapes:
+            raise lacking
+        return {name: _numbers(stored, prefix + name, dtype) for name in found}
+
+    def states(prefix):
+        B = (stored.shape(prefix + 'h1') + (0,))[0] if prefix + 'h1' in stored else 0
+        return list(group(prefix, dict(h1=(B, H1), C1=(B, H1), h2=(B, H2), C2=(B, H2))).values()) or None
+
+    lacking = ValueError(f'{stored} holds no run that can be resumed; init starts a new one from its parameters')
+    shapes = {name: p.shape for name, p in parameters.items()}
+    run = RunState(group('m_', shapes), group('raw_', shapes), states('carried_'), states('trial_'))
+    if not run.averages or not {'random', 'progress'} <= set(about) or run.raw and 'averaged' not in about:
+        raise lacking
+    return run, about
 
 
 def carry_over(old, old_uchar, new, new_uchar):

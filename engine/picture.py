@@ -1,10 +1,20 @@
 """The picture of a run's costs."""
+import functools
 import importlib.util
 import logging
+import os
+import re
+import unicodedata
 
 import numpy as np
 
 from engine.files import write_whole
+
+# Letters, with their vowel signs, that are read from right to left: digits are not.
+LEFTWARD = '[\u0590-\u065f\u066e-\u06ef\u06fa-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]'
+NO_LETTERS = re.compile('Last ?Resort|Emoji')              # fonts of boxes for all there is, or of coloured bitmaps
+
+LONGEST = 80               # characters of a title, which would else be wider than the picture
 
 
 def check_matplotlib():
@@ -13,29 +23,89 @@ def check_matplotlib():
         raise ImportError('No module named matplotlib')
 
 
-def draw_costs(path, title, steps, epochs):
-    """Draw costs in nats a character against epochs, as a PNG.
-
-    steps: rows (epoch, training cost); epochs: rows (epoch, mean training cost,
-    validation cost or nan). Raises OSError when it cannot be written.
-    """
+def matplotlib_alone():
+    """matplotlib, imported whatever its user's settings are. Raises ValueError where it does not start."""
     logging.getLogger('matplotlib').setLevel(logging.ERROR)      # it speaks of its font cache
+    neutral = {'MPLBACKEND': 'agg', 'MATPLOTLIBRC': os.devnull}  # it reads both, and a wrong one is an error
+    before = {name: os.environ[name] for name in neutral if name in os.environ}
+    os.environ.update(neutral)
+    try:
+        import matplotlib
+    except (OSError, ValueError) as error:
+        raise ValueError(f'matplotlib does not start: {error}; is there a damaged file matplotlibrc here?') from None
+    finally:
+        for name in neutral:
+            del os.environ[name]
+        os.environ.update(before)
+    return matplotlib
+
+
+def lacking(path, characters):
+    """The set of those characters that a font file lacks: all, where it cannot be read."""
+    from matplotlib.font_manager import get_font
+    try:
+        font = get_font(path)
+    except (OSError, RuntimeError):
+        return set(characters)
+    return {character for character in characters if not font.get_char_index(ord(character))}
+
+
+@functools.lru_cache(maxsize=None)         # a run draws one title again and again, and there may be thousands of fonts
+def families(characters):
+    """Families of fonts that together draw these characters, the default one first; the set of those that none has."""
     import matplotlib
-    matplotlib.use('Agg')
-    from matplotlib import pyplot as plt
-    figure, axes = plt.subplots(figsize=(8, 5))
+    from matplotlib.font_manager import FontProperties, findfont, fontManager
+    found, missing = list(matplotlib.rcParams['font.family']), lacking(findfont(FontProperties()), characters)
+    # Before 3.6 matplotlib draws all characters with the first family.
+    several = getattr(matplotlib, '__version_info__', (0,)) >= (3, 6)
+    for font in fontManager.ttflist if several else []:
+        if missing and not NO_LETTERS.search(font.name) and lacking(font.fname, missing) < missing:
+            left = lacking(findfont(FontProperties(family=font.name)), missing)    # what that family is drawn with
+            found += [font.name] * (left < missing)
+            missing = left
+    return found, missing
+
+
+def legible(title, missing):
+    """A title as it is drawn, from left to right, with escapes for what cannot be seen or is among the missing."""
+    shown = ''.join(character if character.isprintable() and character not in missing
+                    else character.encode('unicode_escape').decode() for character in title)
+    if len(shown) > LONGEST:
+        shown = f'{shown[:LONGEST // 2]} ... {shown[-LONGEST // 2:]}'
+    return re.sub(rf'{LEFTWARD}+(?:[\W_]+{LEFTWARD}+)*', lambda words: words.group()[::-1], shown)
+
+
+def plot(axes, steps, epochs):
+    """Draw the lines of draw_costs()."""
     width = max(1, len(steps) // 1000)                           # steps averaged to a point, so that lines show
-    steps = np.array(steps[:len(steps) // width * width]).reshape(-1, width, 2).mean(axis=1)
-    epochs = np.array(epochs)
+    steps = np.array(steps[:len(steps) // width * width], float).reshape(-1, width, 2).mean(axis=1)
+    epochs = np.array(epochs, float).reshape(-1, 3)
     axes.plot(steps[:, 0], steps[:, 1], color='#9ecae1', linewidth=1, label='training, a batch')
     axes.plot(epochs[:, 0] - 0.5, epochs[:, 1], color='#08519c', marker='o', markersize=4,
               label='training, mean of an epoch, at its middle')
     if np.isfinite(epochs[:, 2]).any():
         axes.plot(epochs[:, 0], epochs[:, 2], color='#d94801', marker='o', markersize=4,
                   label='validation, all batches')
-    axes.set(xlabel='epoch', ylabel='cost, nats per character', title=title, xlim=(0, None))
+    axes.set(xlabel='epoch', ylabel='cost, nats per character', xlim=(0, None))
     axes.grid(alpha=0.3)
     axes.legend()
-    with write_whole(path) as f:
-        figure.savefig(f, format='png', dpi=110, bbox_inches='tight')
-    plt.close(figure)
+
+
+def draw_costs(path, title, steps, epochs):
+    """Draw costs in nats a character against epochs, as a PNG.
+
+    steps: rows (epoch, training cost); epochs: rows (epoch, mean training cost,
+    validation cost or nan). Raises OSError when it cannot be written.
+    """
+    matplotlib = matplotlib_alone()
+    from matplotlib.figure import Figure                         # pyplot would look for a backend
+    title = unicodedata.normalize('NFC', title)                  # Apple's file systems take accents apart
+    defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != 'backend'}
+    with matplotlib.rc_context(defaults):                        # a user's settings may ask for LaTeX
+        names, missing = families(frozenset(filter(str.isprintable, title)))
+        figure = Figure(figsize=(8, 5))
+        axes = figure.subplots()
+        plot(axes, steps, epochs)
+        axes.set_title(legible(title, missing).replace('$', r'\$'), family=names)     # a bare $ begins a formula
+        with write_whole(path) as f:
+            figure.savefig(f, format='png', dpi=110, bbox_inches='tight')

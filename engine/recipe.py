@@ -1,10 +1,22 @@
 """What a run learns with where its user did not say: the best recipe known here, or that of 2016."""
 import math
+import os
+
+from engine import commands
 
 # The program of 2016: batches from zero states, nothing left out, a rate that decays from epoch 10 on.
 ORIGINAL = dict(no_stateful=True, dropout=0.0, dropconnect=0.0, reset=0.0, average=0.0, initial='original',
                 grad_clip=0.0, lrate=2e-3, warmup=0, lrate_decay=0.97, lrate_decay_epoch=10, plateau=0,
                 epochs=75, patience=0)
+
+UNITS = 256
+SHORT = 350_000                # characters to learn from, of a text of 500,000, below which another's model helps
+BUNDLED = os.path.join(commands.ROOT, 'training_results', 'prideandprejudice.npz')
+
+# In epochs but at least in so many steps, since the epochs of a short text are short.
+EPOCHS, STEPS = 40, 7500
+PATIENCE, PATIENT_STEPS = 6, 1150
+SAVE_EVERY, SAVED_STEPS = 10, 1000
 
 
 def dropout(characters, parameters):
@@ -16,15 +28,41 @@ def dropout(characters, parameters):
     return round(min(max(0.2 + 0.1 * math.log2(parameters / characters), 0), 0.6), 2)
 
 
-def complete(o, characters, parameters):
-    """Set dropout and dropconnect where they are None, for so many characters to learn from, and print why.
+def set_units(o):
+    """Set the units that are None, of options by attribute: those of the checkpoint to start from, else UNITS.
 
-    o: options by attribute.
+    Raises as read_parameters for that checkpoint.
     """
+    theirs = UNITS, UNITS
+    if o.init:
+        from engine.parameters import read_parameters, units         # late, so that --help does not wait for NumPy
+        theirs = units(read_parameters(o.init, 'float32')[0])
+    for name, number in zip(('num_units1', 'num_units2'), theirs):
+        if getattr(o, name) is None:
+            setattr(o, name, number)
+
+
+def complete(o, given, batches, vocabulary_size):
+    """Set what is None of o, options by attribute, print it and why, and what serves a short text better.
+
+    given: the options that the user gave, by name; batches: training steps in an epoch.
+    """
+    from engine.parameters import parameter_count
+    characters = batches * o.batch_size * o.seq_length
+    parameters = parameter_count(vocabulary_size, o.num_units1, o.num_units2)
     share = dropout(characters, parameters)
-    chosen = {name: value for name, value in dict(dropout=share, dropconnect=round(share * 2 / 3, 2)).items()
-              if getattr(o, name) is None}
+    chosen = dict(dropout=share, dropconnect=round(share * 2 / 3, 2))
+    for name, least, steps in (('epochs', EPOCHS, STEPS), ('patience', PATIENCE, PATIENT_STEPS),
+                               ('save_every', SAVE_EVERY, SAVED_STEPS)):
+        chosen[name] = max(least, math.ceil(steps / batches))
+    chosen = {name: value for name, value in chosen.items() if getattr(o, name) is None}
     vars(o).update(chosen)
     if chosen:
-        settings = ' and '.join(f'{name} {value}' for name, value in chosen.items())
-        print(f'{settings}, for {parameters:,} parameters and about {characters:,} characters to learn from')
+        settings = ', '.join(f'{name.replace("_", "-")} {value}' for name, value in chosen.items())
+        print(f'{settings}: for {parameters:,} parameters and about {characters:,} characters to learn from, '
+              f'{batches:,} steps an epoch')
+    if characters < SHORT and not (o.init or o.resume or o.original) and os.path.exists(BUNDLED):
+        others = {name: value for name, value in given.items() if not name.startswith('num_units')}     # the bundled's
+        words = commands.typed({**others, 'input': commands.near(o.input), 'run': f'{o.run}_init',
+                                'init': commands.near(BUNDLED)})
+        print(f'a text this short gains from what a model learned of another: {commands.script("train.py", *words)}')

@@ -2,16 +2,19 @@
 import contextlib
 import os
 import re
-import shlex
+import secrets
 import warnings
+import zlib
 
 import numpy as np
 
+from engine import commands
 from engine.checkpoint import Checkpoint
 from engine.files import append_whole, lock, named
 from engine.parameters import NAMES
-from engine.picture import draw_costs
-from engine.terminal import duration
+from engine.picture import check_matplotlib, draw_costs
+from engine.schema import PROGRESS, matches
+from engine.terminal import duration, warn
 
 STEPS, EPOCHS, SAMPLES = '.out', '_epochs.out', '_samples.txt'
 LOGS = {STEPS: '# epoch cost valid_cost ' + ' '.join('ratio_' + name for name in NAMES) + '\n',
@@ -19,6 +22,8 @@ LOGS = {STEPS: '# epoch cost valid_cost ' + ' '.join('ratio_' + name for name in
 PICTURE = '.png'
 SAMPLE_LENGTH = 200
 
+
+# ---------------------------------------------------------------- what a run goes on from
 
 @contextlib.contextmanager
 def checkpoint_of(path):
@@ -28,9 +33,26 @@ def checkpoint_of(path):
         return
     with Checkpoint(path) as stored:
         progress = stored.about.get('progress')
-        if not isinstance(progress, dict) or 'options' not in progress:
+        if not matches(progress, PROGRESS):
             raise ValueError(f'{path} holds no run that can be resumed; --init starts a new one from its parameters')
         yield stored, progress
+
+
+def find_text(stored, path, given):
+    """Where the text of the run in an open checkpoint is now: the path given or, where it has moved, near by.
+
+    path: where it was. Raises ValueError where it is not found.
+    """
+    if given or os.path.exists(path):
+        return given or path
+    folder, name = os.path.dirname(os.path.abspath(stored.path)), os.path.basename(path)
+    for place in (folder, os.path.join(folder, os.pardir, 'text_input'), os.path.join(commands.ROOT, 'text_input'), ''):
+        found = os.path.join(place, name)
+        if os.path.isfile(found):
+            print(f'{path} is gone: taking {commands.near(found)}')
+            return found
+    raise ValueError(f'{path}, the text of that run, is gone: name it where it is now, as in '
+                     f'{commands.script("train.py", name, "--resume", str(stored.path))}')
 
 
 def check_text(path, sha256, stored):
@@ -41,8 +63,16 @@ def check_text(path, sha256, stored):
                          f'SHA-256 {then["sha256"]}; --init starts a new run on another text')
 
 
+def run_name(options, progress):
+    """What the names of a run's files begin with: that of the run that goes on, else of these options."""
+    name, text = options['run'], options['input']
+    if progress:
+        name, text = progress['options']['run'], progress['options']['input']
+    return (progress or {}).get('name') or f'{name}_{os.path.basename(os.path.abspath(text))}'
+
+
 class Run:
-    """A run by its name and that of its text.
+    """A run by the folder of its files and the beginning of their names.
 
     last_checkpoint: the newest that is known to be whole, or None. say: prints a line
     for the user, print itself if no other is set.
@@ -50,21 +80,24 @@ class Run:
     BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # endings of its checkpoints
     say = staticmethod(print)
 
-    def __init__(self, directory, run, text, resumed=None):
-        """resumed: the checkpoint that it goes on from, or None."""
-        self.directory = os.path.relpath(os.path.abspath(directory))
-        self.name = f'{run}_{os.path.basename(text)}'
-        self.last_checkpoint = resumed
-        self._logs = {}
+    def __init__(self, directory, name, resumed=None, progress=None):
+        """resumed: the checkpoint that it goes on from, and what that says of its progress; or None."""
+        self.directory = commands.near(directory)
+        self.name = name
+        self.last_checkpoint, self._progress = resumed, progress or {}
+        self.id = self._progress.get('id', secrets.token_hex(8))       # tells it from others of its name
+        self._overwrite, self._undrawn = False, False
+        self._logs, self._checksums = {}, {}
         self._steps, self._epochs = [], []     # rows (epoch, training cost), and the same with validation cost
 
     def path(self, ending):
         """The file of this run with that ending."""
-        return os.path.join(self.directory, self.name + ending)
+        return commands.near(os.path.join(self.directory, self.name + ending))
 
     # ---- beginning and going on
 
     def _earlier(self):
+        """The names of all files that a run of this name may have left."""
         endings = [re.escape(ending) for ending in (*LOGS, PICTURE, self.BEST, self.INTERRUPTED)]
         endings.append(re.escape(self.EPOCH.format(0)).replace('0', r'\d+'))
         ours = re.compile('{}({})'.format(re.escape(self.name), '|'.join(endings)))
@@ -72,53 +105,115 @@ class Run:
         return sorted(name for name in there if ours.fullmatch(name))
 
     def check(self, overwrite):
-        """Refuse results of an earlier run of this name, unless they are to be replaced; make the folder."""
-        earlier = self._earlier()
-        if earlier and not overwrite:
-            raise ValueError(f'{os.path.join(self.directory, earlier[0])} exists already: choose another run name, '
-                             '--resume it, or --overwrite to replace the results of that run')
+        """Refuse what would replace earlier results of this name, unless that is wanted; make the folder.
+
+        Raises ImportError where there is nothing to draw with.
+        """
+        check_matplotlib()
+        self._overwrite = overwrite
+        self._refuse_to_replace(self._doomed())
+        for ending in LOGS:
+            if os.path.lexists(self.path(ending)) and not os.path.isfile(self.path(ending)):
+                raise ValueError(f'{self.path(ending)} is no file that a log can be written to: remove it, or choose '
+                                 'another run name')
         with named('make the folder', self.directory):
             os.makedirs(self.directory, exist_ok=True)
 
+    def _refuse_to_replace(self, doomed):
+        if doomed and not self._overwrite:
+            first = os.path.join(self.directory, doomed[0])
+            if not self.last_checkpoint:
+                raise ValueError(f'{first} exists already: choose another run name, --resume it, or --overwrite to '
+                                 'replace the results of that run')
+            raise ValueError(f'{first} is further than {self.last_checkpoint}, or of another run: --resume that one, '
+                             f'or --overwrite to drop {", ".join(doomed)}')
+
+    def _doomed(self):
+        """The names of files that this run would replace, and that are no earlier state of it."""
+        return self._later() if self.last_checkpoint else self._earlier()
+
+    def _later(self):
+        """The names of checkpoints of this name that are no earlier state of this run than the one that goes on."""
+        now, later = [self._progress.get(name, 0) for name in ('epoch', 'batch')], []
+        for name in self._earlier():
+            path = os.path.join(self.directory, name)
+            if name.endswith('.npz') and not (os.path.exists(self.last_checkpoint)
+                                              and os.path.samefile(path, self.last_checkpoint)):
+                try:
+                    with Checkpoint(path) as stored:
+                        progress = stored.about['progress']
+                    ours = progress.get('id') == self._progress.get('id')
+                    if not ours or [progress['epoch'], progress['batch']] > now:
+                        later.append(name)
+                except (KeyError, TypeError, ValueError, AttributeError):
+                    later.append(name)
+        return later
+
     @contextlib.contextmanager
-    def open(self, progress):
-        """Hold the logs: new ones or, with a checkpoint's progress, as they were then."""
+    def open(self):
+        """Hold the logs: new ones or, where a run goes on, as they were at its checkpoint."""
         try:
-            if progress:
-                self._reopen_logs(progress['log_sizes'])
+            if self.last_checkpoint:
+                self._reopen_logs()
             else:
-                self._begin_logs()
+                self._open_logs({})
+            for ending, heading in LOGS.items():
+                if not os.fstat(self._logs[ending].fileno()).st_size:
+                    self._write(ending, heading)
             yield
         finally:
             for log in self._logs.values():
                 log.close()
 
-    def _begin_logs(self):
-        """Those of a new run; what is left of an earlier one is removed."""
-        self._open_logs({})
-        for name in self._earlier():
-            if not name.endswith(tuple(LOGS)):
-                os.remove(os.path.join(self.directory, name))
-        for ending, heading in LOGS.items():
-            self._write(ending, heading)
-
-    def _reopen_logs(self, sizes):
-        """Those of the run that goes on; what was written after the checkpoint is cut off."""
+    def _reopen_logs(self):
+        """Those of the run that goes on: what came after the checkpoint is cut off, and what is lost begun anew."""
+        sizes = {ending: size for ending, (size, _) in self._progress.get('logs', {}).items()}
+        sizes = sizes or self._progress.get('log_sizes', {})
+        lost = [self.path(ending) for ending in LOGS if not os.path.exists(self.path(ending))]
         for ending in LOGS:
-            there = os.path.getsize(self.path(ending)) if os.path.exists(self.path(ending)) else 0
-            if there < sizes.get(ending, 0):
-                raise ValueError(f'{self.path(ending)} is shorter than it was at {self.last_checkpoint}: a run goes on '
-                                 'where its logs are; --init starts a new one from its parameters')
+            if self.path(ending) not in lost:
+                self._check_log(ending, sizes.get(ending, 0))
         self._open_logs(sizes)
+        if lost:
+            self.say(f'{", ".join(lost)} not found beside the checkpoint: begun anew')
         self._reload()
 
+    def _check_log(self, ending, size):
+        """Raise ValueError for a log that does not begin as that of this run did, up to the checkpoint."""
+        path = self.path(ending)
+        with named('read', path), open(path, 'rb') as log:
+            beginning = log.read(size)
+        checksum = self._progress.get('logs', {}).get(ending, [size, zlib.crc32(beginning)])[1]
+        if len(beginning) < size or zlib.crc32(beginning) != checksum:
+            raise ValueError(f'{path} does not begin as the log of the run in {self.last_checkpoint}: move one of them '
+                             'to another folder')
+
     def _open_logs(self, sizes):
+        """Open all, cut to sizes in bytes by ending, and remove what is left of earlier runs of this name."""
+        self._open_log(STEPS)
+        lock(self._logs[STEPS])
+        # Again: another process may have begun and ended a run of this name since.
+        self._refuse_to_replace([name for name in self._doomed()
+                                 if os.path.getsize(os.path.join(self.directory, name))])
         for ending in LOGS:
+            if ending != STEPS:
+                self._open_log(ending)
             with named('write', self.path(ending)):
-                log = self._logs[ending] = open(self.path(ending), 'ab', buffering=0)
-                if ending == STEPS:
-                    lock(log)
-                log.truncate(min(sizes.get(ending, 0), log.tell()))
+                self._logs[ending].truncate(min(sizes.get(ending, 0), self._logs[ending].tell()))
+            with open(self.path(ending), 'rb') as log:
+                self._checksums[ending] = zlib.crc32(log.read())
+        for name in self._doomed() + self._partial():
+            if not name.endswith(tuple(LOGS)):
+                os.remove(os.path.join(self.directory, name))
+
+    def _open_log(self, ending):
+        with named('write', self.path(ending)):
+            self._logs[ending] = open(self.path(ending), 'ab', buffering=0)
+
+    def _partial(self):
+        """The names of what processes that died while they wrote a file of this run have left."""
+        ours = re.compile(re.escape(self.name) + r'(_[^.]*\.npz|\.png)\.\d+\.part')
+        return [name for name in os.listdir(self.directory) if ours.fullmatch(name)]
 
     def _reload(self):
         """Take the costs of a run that goes on from its logs."""
@@ -136,16 +231,28 @@ class Run:
             kind = OSError if isinstance(error, OSError) else ValueError       # some of these take other arguments
             raise kind(f'{error}; {self._rescue()}') from None
 
+    @contextlib.contextmanager
+    def interruptible(self, when):
+        """A KeyboardInterrupt inside says when it came, and what is kept."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f' {when}; {self._rescue()}') from None
+
     def _rescue(self):
         if self.last_checkpoint:
-            return 'the last checkpoint is {}, go on with: python train.py --resume {}'.format(
-                self.last_checkpoint, shlex.quote(self.last_checkpoint))
+            return f'the last checkpoint is {self.last_checkpoint}, go on with: {self._going_on()}'
         return 'no checkpoint was written yet'
+
+    def _going_on(self, *more):
+        return commands.script('train.py', '--resume', self.last_checkpoint, *more)
 
     # ---- logs
 
     def _write(self, ending, text):
-        append_whole(self._logs[ending], text.encode('utf-8'))
+        data = text.encode('utf-8', 'surrogatepass')
+        append_whole(self._logs[ending], data)
+        self._checksums[ending] = zlib.crc32(data, self._checksums[ending])
 
     def _row(self, ending, numbers):
         self._write(ending, ' '.join(f'{float(number):.6g}' for number in numbers) + '\n')
@@ -168,33 +275,59 @@ class Run:
         text = model.generate_text(text_length=SAMPLE_LENGTH)
         model.random.bit_generator.state = before
         self._write(SAMPLES, f'# epoch {epoch}:\n{text}\n\n')
-        self.say(text)
+        self.say(f'what it writes after epoch {epoch}:\n{text}\n')
 
     def draw(self):
-        """Draw the picture of all costs so far."""
-        draw_costs(self.path(PICTURE), self.name, self._steps, self._epochs)
+        """Draw the picture of all costs so far; where that fails, in whatever way, the run goes on with a warning."""
+        try:
+            draw_costs(self.path(PICTURE), self.name, self._steps, self._epochs)
+        except Exception as error:
+            if not self._undrawn:
+                warn(f'{self.path(PICTURE)} could not be drawn: {" ".join(str(error).split())}')
+            self._undrawn = True
 
     # ---- checkpoints
 
     def save(self, model, now, ending):
         """Write a checkpoint of the model and of now, a Schedule."""
-        sizes = {log: os.fstat(f.fileno()).st_size for log, f in self._logs.items()}
-        self.last_checkpoint = model.save_params(self.path(ending), now.progress(log_sizes=sizes))
+        logs = {end: [os.fstat(log.fileno()).st_size, self._checksums[end]] for end, log in self._logs.items()}
+        progress = now.progress(logs=logs, name=self.name, id=self.id)
+        self.last_checkpoint = model.save_params(self.path(ending), progress)
         self.say('saved ' + self.last_checkpoint)
+
+    def catch_up(self, model, now):
+        """What the checkpoint that a run goes on from should have beside it, and a stop or a move took away."""
+        at_end = now.epoch and not now.batch
+        if now.best_epoch and not self._has_best(now.best_epoch):
+            if at_end and now.best_epoch == now.epoch:
+                self.save(model, now, self.BEST)
+            else:
+                self.say(f'the parameters of its best epoch, {now.best_epoch}, are gone: the next epoch counts as best')
+                now.forget_best()
+        if at_end and now.due and not os.path.exists(self.path(self.EPOCH.format(now.epoch))):
+            self.save(model, now, self.EPOCH.format(now.epoch))
+        if now.finished:
+            self.draw()
+
+    def _has_best(self, epoch):
+        """Whether the parameters of that epoch of this run are there."""
+        try:
+            with Checkpoint(self.path(self.BEST)) as stored:
+                progress = stored.about['progress']
+            return progress['epoch'] == epoch and progress.get('id', self.id) == self.id
+        except (OSError, KeyError, TypeError, ValueError):
+            return False
 
     def go_back(self, model, now):
         """Give the model the parameters of the best epoch again."""
-        best = self.path(self.BEST)
-        if model.resume(best)['epoch'] != now.best_epoch:
-            self.last_checkpoint = best
-            raise ValueError(f'{best} is newer than the checkpoint that this run went on from')
+        model.resume(self.path(self.BEST))
         self.say(f'no better validation cost in {now.stale} epochs: back to epoch {now.best_epoch}, rate '
                  f'{now.rate:.4g}')
 
-    def say_where(self):
-        """Print where everything is, and what to do with it."""
+    def say_where(self, now):
+        """Print where everything is, and what to do with it; now: the run's Schedule."""
         best = self.path(self.BEST)
         write = best if os.path.exists(best) else self.last_checkpoint
         print(f'costs: {self.path(STEPS)} and {self.path(EPOCHS)}, drawn in {self.path(PICTURE)}')
-        print('next: python produce_text.py ' + shlex.quote(write))
-        print('to go on: python train.py --resume ' + shlex.quote(self.last_checkpoint))
+        print('next: ' + commands.script('produce_text.py', write))
+        print('to go on: ' + self._going_on(*now.more()))

@@ -3,6 +3,9 @@ import dataclasses
 import math
 
 
+SAMPLED = 100      # steps between samples, at least
+
+
 def mean_cost(costs):
     """The mean of (cost, number of characters) pairs over all characters; nan where there are none."""
     total = characters = 0
@@ -28,17 +31,19 @@ class Schedule:
     best_cost: float = None      # of validation, after best_epoch
     best_epoch: int = 0
     stale: int = 0               # epochs since
+    trial_cost: float = math.nan # of the last validation batch that was tried
 
     @classmethod
     def resumed(cls, options, progress):
         """Where a checkpoint's progress is, with the options of now."""
         names = {field.name for field in dataclasses.fields(cls)}
-        known = {name: value for name, value in progress.items() if name in names}
+        known = {name: value for name, value in progress.items() if name in names and value is not None}
         return cls(**{'rate': options['lrate'], **known, 'options': options})
 
     def progress(self, **more):
-        """What a checkpoint keeps."""
-        return dict(dataclasses.asdict(self), **more)
+        """What a checkpoint keeps; None for what is nan, which JSON does not have."""
+        fields = dataclasses.asdict(self)
+        return dict({name: None if value != value else value for name, value in fields.items()}, **more)
 
     @property
     def out_of_patience(self):
@@ -54,6 +59,26 @@ class Schedule:
     def due(self):
         """Whether the epoch that just ended gets a checkpoint and a sample."""
         return self.epoch % self.options['save_every'] == 0 or self.finished
+
+    def more(self):
+        """Options with which a run that is finished goes on, as they are typed; none for one that is not."""
+        o, more = self.options, []
+        if self.epoch >= o['epochs']:
+            more += ['--epochs', str(2 * o['epochs'])]
+        if self.out_of_patience:
+            more += ['--patience', str(self.stale + o['patience'])]
+        return more
+
+    def forget_best(self):
+        """Let the next epoch be the best so far, where the parameters of the best one are lost."""
+        self.best_cost, self.best_epoch, self.stale = None, 0, 0
+
+    def shows(self, batches):
+        """Whether a sample is due after the epoch that just ended, of so many batches.
+
+        After the first and then after each, but of short ones after one in SAMPLED steps.
+        """
+        return self.epoch % max(1, SAMPLED // batches) == 0 or self.epoch == 1 or self.due
 
     def begin_epoch(self):
         """Set the rate of the epoch that begins or goes on; that of the plateau rule changes in judge."""

@@ -1,13 +1,14 @@
 """What a model is between two steps: its text, vocabulary, parameters and states, in memory and in checkpoints."""
+import codecs
 import os
 import sys
 
 import numpy as np
 
 from engine import checkpoint, checks
-from engine.parameters import carry_over, read_parameters, read_run, run_arrays, units
+from engine.parameters import RunState, carry_over, read_parameters, read_run, to_store, units
 from engine.terminal import warn
-from engine.text import Text, shown
+from engine.text import Text, encoded, shown
 from engine.theano_setup import theano
 
 
@@ -25,18 +26,21 @@ class State:
 
     Attributes: those that CharLSTM lists; _text, a Text once prepared; _averages,
     RMSprop's, as shared variables by name of a parameter; _carried, the states that
-    training goes on from, four arrays (B,H), or None; _raw, where p is a running average
+    training goes on from, four arrays (B,H), or None; _trial, those of validate_batch, and
+    _trials, the validation batch that is next there; _raw, where p is a running average
     of what is trained, that itself by name, and _averaged, over how many steps.
     """
 
     def __init__(self, random_seed):
         self.random = np.random.default_rng(random_seed)
-        self.uchar = self.batch_size = self.dyn_lrate = None
+        self.uchar = []
+        self.batch_size = self.dyn_lrate = None
         self.X, self.Y, self.n_batches = {}, {}, {}
         self.p, self.lp, self._averages = {}, {}, {}
         self._raw, self._averaged = {}, 0
         self._functions = {}           # compiled, by name, for parameters of these shapes
         self._text = None
+        self._trial, self._trials = None, 0
         self.reset_states()
 
     # ---- the text
@@ -47,7 +51,7 @@ class State:
 
         The text is cut into consecutive sequences of seq_length characters (a
         last partial one is dropped), which give seq_length - 1 inputs and as
-        many targets. Of n sequences the first round((1 - ratio_valid) n) are
+        many targets. Of n sequences the first (1 - ratio_valid) n, rounded, are
         for training, the others for validation; consecutive ones fill the
         batches, and those that fill none are dropped.
 
@@ -66,10 +70,10 @@ class State:
         out of range, a wrong encoding, or a text too short for one batch.
         """
         text = Text(filepath, ratio_valid, batch_size, seq_length, encoding, stateful, progress=verbose)
-        if self.p and self.uchar is None and self._V() == len(text.uchar):   # set up by char_dim, for this text
-            self.uchar = text.uchar
+        if self.p and not self.uchar and self._V() == len(text.uchar):   # set up by char_dim, for this text
+            self.uchar = list(text.uchar)
         if self.p:
-            unknown = set(text.uchar) - set([] if self.uchar is None else self.uchar)
+            unknown = set(text.uchar) - set(self.uchar)
             if unknown:
                 warn(f'the parameters do not know {shown(unknown)} of {filepath} and were dropped; model_setup makes '
                      'new ones')
@@ -82,9 +86,35 @@ class State:
         if verbose:
             print(text.summary())
 
+    def in_vocabulary(self, text):
+        """A string in the characters of uchar: itself, but its UTF-8 bytes as escapes where the model learned bytes."""
+        return text.encode('utf-8', 'surrogateescape').decode('ascii', 'surrogateescape') if self._knows_bytes() else text
+
+    def _knows_bytes(self):
+        """Whether this is a model of the original's, which learned bytes, of a text with others than ASCII."""
+        return any('\udc80' <= ch <= '\udcff' for ch in self.uchar)
+
+    def _numbers(self, text, what):
+        """A string as numbers, int (n,). Raises ValueError that names what, where it has unknown characters."""
+        if not self.uchar:
+            raise ValueError('no vocabulary: call prepare_input or load a checkpoint first')
+        return encoded(self.in_vocabulary(text), self.uchar, what)
+
+    def _strings(self, count):
+        """A function from numbers (n,count) of texts that go on from call to call to what they add, count strings."""
+        def strings(numbers):
+            raw = [''.join([self.uchar[k] for k in column]) for column in numbers.T.tolist()]
+            if not self._knows_bytes():
+                return raw
+            return [decoder.decode(text.encode('ascii', 'surrogateescape')) for decoder, text in zip(decoders, raw)]
+
+        decoders = [codecs.getincrementaldecoder('utf-8')('replace') for _ in range(count)]
+        return strings
+
     def _set_text(self, text):
-        self._text, self.uchar, self.batch_size = text, text.uchar, text.batch_size
+        self._text, self.uchar, self.batch_size = text, list(text.uchar), text.batch_size
         self.X, self.Y, self.n_batches = text.X, text.Y, text.n_batches
+        self._trial, self._trials = None, 0
 
     def _stateful(self):
         return self._text is not None and self._text.stateful
@@ -110,7 +140,7 @@ class State:
 
     def _set_parameters(self, arrays, uchar):
         """Take over parameters and the vocabulary they speak; compiled functions stay where all shapes do."""
-        self.uchar = uchar
+        self.uchar = list(uchar)
         kinds = {name: (array.shape, array.dtype) for name, array in arrays.items()}
         if arrays and kinds == {name: (p.shape, p.dtype) for name, p in self._arrays().items()}:
             for name, array in arrays.items():
@@ -120,6 +150,7 @@ class State:
             self.p = {name: theano.shared(array, name) for name, array in arrays.items()}
             self._averages = {name: theano.shared(np.zeros_like(array), 'm_' + name) for name, array in arrays.items()}
         self._set_raw(arrays if self.lp.get('average') else {})
+        self._trial, self._trials = None, 0
         self.reset_states()
 
     def _set_raw(self, arrays, averaged=0):
@@ -148,12 +179,12 @@ class State:
         return [np.zeros((B, H), theano.config.floatX) for H in (H1, H1, H2, H2)]
 
     def _vocabulary_size(self, char_dim):
-        if char_dim is None and self.uchar is None:
+        if char_dim is None and not self.uchar:
             raise ValueError('no text yet: call prepare_input first, or give char_dim')
         if char_dim is None:
             return len(self.uchar)
         checks.whole('char_dim', char_dim, 1)
-        if self.uchar is not None and char_dim != len(self.uchar):
+        if self.uchar and char_dim != len(self.uchar):
             raise ValueError(f'char_dim is {char_dim}: the text has {len(self.uchar)} distinct characters')
         return char_dim
 
@@ -188,20 +219,20 @@ class State:
         hold. Returns the file's name. Raises OSError when it cannot be written, and
         ValueError where there is nothing to save or what there is is not finite.
         """
-        if not self.p or self.uchar is None:
+        if not self.p or not self.uchar:
             raise ValueError('nothing to save: there are no parameters or no vocabulary yet')
         filename = os.fspath(filename)
         filename += '' if filename.endswith('.npz') else '.npz'
         averages, raw = [{name: variable.get_value(borrow=True) for name, variable in variables.items()}
                          for variables in (self._averages, self._raw)]
-        arrays = dict(self._arrays(), **run_arrays(averages, raw, self._carried))
+        arrays = dict(self._arrays(), **RunState(averages, raw, self._carried, self._trial).arrays())
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise ValueError(f"{filename} was not written: the parameters or RMSprop's averages are not finite any "
                              'more')
         versions = dict(python='.'.join(map(str, sys.version_info[:3])), numpy=np.__version__,
                         theano=theano.__version__)
-        checkpoint.write(filename, dict(arrays, uchar=np.array(list(self.uchar))), dict(
-            lp=self.lp, averaged=self._averaged, random=self.random.bit_generator.state,
+        checkpoint.write(filename, dict(arrays, uchar=to_store(self.uchar)), dict(
+            lp=self.lp, averaged=self._averaged, trials=self._trials, random=self.random.bit_generator.state,
             text=self._text.about() if self._text else {}, progress=progress, versions=versions))
         return filename
 
@@ -213,6 +244,9 @@ class State:
         checkpoint, or when the text has characters unknown to it.
         """
         self._take(filename, *read_checkpoint(filename))
+        if self._knows_bytes():
+            warn(f'{filename} learned bytes instead of characters, of a text that was not all ASCII: they are read and '
+                 'written as UTF-8')
 
     def _take(self, filename, arrays, uchar):
         if self._text is not None:
@@ -232,15 +266,15 @@ class State:
         """
         with checkpoint.opened(filename) as stored:
             arrays, uchar = read_checkpoint(stored)
-            averages, raw, carried, about = read_run(stored, arrays)
-        if bool(raw) != bool(self.lp.get('average')):
-            raise ValueError(f'{filename} was trained {"with" if raw else "without"} an average of the parameters: '
+            run, about = read_run(stored, arrays)
+        if bool(run.raw) != bool(self.lp.get('average')):
+            raise ValueError(f'{filename} was trained {"with" if run.raw else "without"} an average of the parameters: '
                              'model_setup needs the same average')
         self._take(filename, arrays, uchar)
-        self._set_raw(raw, about['averaged'] if raw else 0)
-        for name, m in averages.items():
+        self._set_raw(run.raw, about['averaged'] if run.raw else 0)
+        for name, m in run.averages.items():
             self._averages[name].set_value(m)
-        self._carried = carried
+        self._carried, self._trial, self._trials = run.carried, run.trial, about.get('trials', 0)
         self.random.bit_generator.state = about['random']
         return about['progress']
 

@@ -1,45 +1,93 @@
 """What is said to a person: warnings, a progress bar, and how both scripts begin and end."""
 import contextlib
+import os
+import re
 import signal
 import sys
 import threading
 import time
 
+from engine import commands
+
 QUIET = 30         # seconds between lines of progress where there is no terminal
 SLOW = 2           # seconds of silence after which there is a line
 EXIT_INTERRUPTED = 130  # exit status of a program that Ctrl-C ended
+CONTROLS = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f]')       # all but tab and line feed
+
+
+class Visible:
+    """A terminal that shows control characters as their escapes: names and texts are data, and may hold any.
+
+    terminal: the stream itself.
+    """
+
+    def __init__(self, terminal):
+        self.terminal = terminal
+
+    def write(self, text):
+        return self.terminal.write(CONTROLS.sub(lambda match: ascii(match.group())[1:-1], text))
+
+    def __getattr__(self, name):
+        return getattr(self.terminal, name)
 
 
 def warn(line):
     """Tell the user something in one line, where it does not mix with a program's output."""
-    sys.stderr.write(f'charlstm: {line}\n')
+    note(f'charlstm: {line}')
+
+
+def note(line):
+    """A line beside a program's output, in its order."""
+    sys.stdout.flush()
+    print(line, file=sys.stderr, flush=True)
+
+
+def _open_streams():
+    """Standard output and errors that are there, take any character, and hand no control characters to a terminal."""
+    for name in ('stdout', 'stderr'):
+        stream = getattr(sys, name)
+        if stream is None:                             # closed: also, no file of ours shall take its number
+            stream = open(os.devnull, 'w', encoding='utf-8')
+        if hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='backslashreplace')
+        setattr(sys, name, Visible(stream) if stream.isatty() else stream)
 
 
 def main(parser, program, less):
     """Run program(options) as a script: what the user can mend ends it with one line and exit status 2.
 
-    program returns the exit status, None for 0. less: which options need less memory, with their verb.
+    program returns the exit status, None for 0. less: which options need less memory, with
+    their verb. A reader of the output that has seen enough, such as `head`, ends it with 0.
     """
-    options = parser.parse_args()
+    _open_streams()
     try:
-        if hasattr(sys.stdout, 'reconfigure'):
-            sys.stdout.reconfigure(errors='replace')   # a terminal that lacks a character shows a mark
-        sys.exit(program(options) or 0)
+        # Options may stand between names; on a Python too old for that, one line must still say that it is too old.
+        options = getattr(parser, 'parse_intermixed_args', parser.parse_args)()
+        status = program(options) or 0
+        sys.stdout.flush()
+    except BrokenPipeError:
+        status = 0
     except MemoryError as error:
         parser.exit(2, f'{parser.prog}: not enough memory: {error}; {less} less\n')
     except ImportError as error:
-        hint = '' if 'pip install' in str(error) else ': run "pip install -r requirements.txt"'
+        hint = '' if re.search('install|uv run', str(error)) else f': run {commands.install()}'
         parser.exit(2, f'{parser.prog}: {error}{hint}\n')
     except (OSError, ValueError) as error:
         parser.exit(2, f'{parser.prog}: {error}\n')
-    except KeyboardInterrupt:
-        parser.exit(EXIT_INTERRUPTED, f'{parser.prog}: interrupted\n')
+    except KeyboardInterrupt as error:
+        parser.exit(EXIT_INTERRUPTED, f'{parser.prog}: interrupted{error}\n')
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError:                                # nobody reads it, or its disk is full: not again at the very end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)
 
 
 @contextlib.contextmanager
 def say_if_slow(line='compiling, this first time only ...'):
     """Where what is inside lasts more than a moment, say a line to a person at a terminal."""
-    notice = threading.Timer(SLOW, sys.stderr.write, [line + '\n'])
+    notice = threading.Timer(SLOW, note, [line])
     if sys.stderr.isatty():
         notice.start()
     try:
@@ -84,17 +132,21 @@ class StopRequest:
             signal.signal(number, handler)
 
 
+def progress_bar(file, shown=True, **settings):
+    """A bar of tqdm's on a terminal, past Visible, as it moves by control characters; nothing on another stream."""
+    from tqdm import tqdm                              # late, so that --help needs nothing installed
+    return tqdm(file=getattr(file, 'terminal', file), disable=not (shown and file.isatty()), **settings)
+
+
 class ProgressBar:
     """A progress bar on a terminal, plain lines elsewhere. total, done: steps of the whole run."""
 
     def __init__(self, total, done):
-        from tqdm import tqdm                          # late, so that --help needs nothing installed
         self.total, self.done, self.first = total, done, done
-        self.valid_cost = float('nan')                 # the last one there was
         self.start = self.last_line = self.epoch_start = time.time()
         self.read = 0                                  # characters since then
-        self.bar = tqdm(total=total, initial=done, file=sys.stdout, dynamic_ncols=True, smoothing=0.05,
-                        bar_format='{desc}, {remaining} left |{bar}|', disable=not sys.stdout.isatty())
+        self.bar = progress_bar(sys.stdout, total=total, initial=done, dynamic_ncols=True, smoothing=0.05,
+                                bar_format='{desc}, {remaining} left |{bar}|')
 
     def begin_epoch(self):
         """Measure the speed from here on."""
@@ -105,18 +157,19 @@ class ProgressBar:
         return self.read / max(time.time() - self.epoch_start, 1e-6)
 
     def line(self, text):
-        """Print a line above the bar."""
+        """Print a line above the bar. A run goes on when nobody reads its lines any more."""
         self.bar.clear()
-        print(text, flush=True)
+        try:
+            print(text, flush=True)
+        except BrokenPipeError:
+            sys.stdout = open(os.devnull, 'w', encoding='utf-8')
         self.last_line = time.time()
 
     def step(self, epoch, epochs, cost, valid_cost, characters):
-        """Show a step that read so many characters; a valid_cost of nan leaves the one before in its place."""
+        """Show a step that read so many characters."""
         self.done += 1
         self.read += characters
-        if valid_cost == valid_cost:                   # not nan
-            self.valid_cost = valid_cost
-        state = f'epoch {epoch}/{epochs}, cost {cost:.3f}, valid {self.valid_cost:.3f}, {self.speed():,.0f} chars/s'
+        state = f'epoch {epoch}/{epochs}, cost {cost:.3f}, valid {valid_cost:.3f}, {self.speed():,.0f} chars/s'
         self.bar.set_description_str(state, refresh=False)
         self.bar.update()
         if self.bar.disable and time.time() - self.last_line > QUIET:

@@ -2,15 +2,16 @@
 import codecs
 import hashlib
 import io
+import math
 import os
 import sys
 from collections.abc import Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from engine import checks
 from engine.files import named
+from engine.terminal import progress_bar
 
 CHUNK = 1 << 20        # bytes decoded at a time: enough to be fast, small beside any text
 
@@ -23,9 +24,8 @@ def vocabulary(characters):
 
 
 def shown(characters, most=10):
-    """Characters for an error message, by their escapes and at most `most` of them."""
-    escapes = ', '.join(ascii(ch) for ch in sorted(characters)[:most])
-    return escapes + (', ...' if len(characters) > most else '')
+    """Characters for an error message, at most `most` of them and those that do not print by their escapes."""
+    return ', '.join(map(repr, sorted(characters)[:most])) + (', ...' if len(characters) > most else '')
 
 
 def encoded(text, uchar, what):
@@ -35,6 +35,18 @@ def encoded(text, uchar, what):
     if unknown:
         raise ValueError(f'{what} has characters that the model never saw: {shown(unknown)}')
     return np.array([number[ch] for ch in text], np.int32)
+
+
+def without_unknown(text, uchar):
+    """A string without the characters that are not in uchar, and how often it had each of those, by character."""
+    unknown = {ch: text.count(ch) for ch in sorted(set(text) - set(uchar))}
+    return text.translate({ord(ch): None for ch in unknown}), unknown
+
+
+def nearest(x):
+    """The nearest whole number, halves upwards as in the Python 2 of the original; Python 3 rounds them to even."""
+    whole = math.floor(x)
+    return whole + (x - whole >= 0.5)
 
 
 def smallest_type(vocabulary_size):
@@ -58,6 +70,22 @@ def renumbered(codes, uchar, new_uchar):
 
 # ---------------------------------------------------------------- reading
 
+def text_files(path):
+    """The files of a text: path alone or, where it is a folder, those in it in order of name, hidden ones left out.
+
+    Raises ValueError for a folder of none, or of anything but files.
+    """
+    if not os.path.isdir(path):
+        return [path]
+    files = [os.path.join(path, name) for name in sorted(os.listdir(path)) if not name.startswith('.')]
+    if not files:
+        raise ValueError(f'the folder {path} has no files to read')
+    for file in files:
+        if not os.path.isfile(file):
+            raise ValueError(f'{file} is no text file: a folder to read must hold nothing but texts')
+    return files
+
+
 def _decoded(path, encoding, progress, digest):
     """The text of a file in pieces, with line ends as LF and without a byte order mark; its bytes go to digest."""
     try:
@@ -67,8 +95,9 @@ def _decoded(path, encoding, progress, digest):
         raise ValueError(f'unknown text encoding {encoding!r}: try utf-8, latin-1 or cp1252') from None
     line_ends = io.IncrementalNewlineDecoder(None, translate=True)
     offset, first = 0, True
-    with open(path, 'rb') as f, tqdm(total=os.path.getsize(path), unit='B', unit_scale=True, leave=False,
-                                     desc='reading', delay=1, disable=None if progress else True) as bar:
+    with named('read', path), open(path, 'rb') as f, progress_bar(
+            sys.stderr, progress, total=os.path.getsize(path), unit='B', unit_scale=True, leave=False, desc='reading',
+            delay=1) as bar:
         while True:
             chunk = f.read(CHUNK)
             digest.update(chunk)
@@ -90,8 +119,23 @@ def _decoded(path, encoding, progress, digest):
             bar.update(len(chunk))
 
 
+def _joined(path, encoding, progress, digest):
+    """The text of a file or, joined by empty lines, of the files of a folder, in pieces as _decoded yields them."""
+    files, end = text_files(path), '\n'
+    for file in files:
+        if file != files[0]:
+            digest.update(b'\0')
+            yield '\n' if end == '\n' else '\n\n'
+            end = '\n'                                     # of a file that has nothing in it
+        for text in _decoded(file, encoding, progress, digest):
+            if file != path and '\0' in text:              # such as a picture, in an encoding that takes any byte
+                raise ValueError(f'{file} has NUL characters, so it is no text: take it out of the folder')
+            yield text
+            end = text[-1]
+
+
 def read_text(path, encoding='utf-8', progress=False):
-    """Read a text file as numbers.
+    """Read a text file, or the files of a folder in order of name, joined by empty lines, as numbers.
 
     CRLF and bare CR are read as LF, and a byte order mark is dropped. The
     text is held once, in the smallest integer type that its vocabulary allows.
@@ -99,27 +143,34 @@ def read_text(path, encoding='utf-8', progress=False):
     Returns codes (number of characters,); uchar (V,), the sorted distinct
     characters, such that uchar[codes] is the text; and the SHA-256 of the file
     in hexadecimal. Raises OSError when the file cannot be read, ValueError when
-    it is not in that encoding.
+    it is not in that encoding, or a folder holds something else than texts.
     """
     digest = hashlib.sha256()
     code_of = np.full(sys.maxunicode + 1, sys.maxunicode, np.uint32)   # by code point; maxunicode: none yet
     points = np.empty(0, np.uint32)                                    # code points in order of appearance
     with named('read', path):
-        codes, n = np.empty(os.path.getsize(path) + 1, np.uint8), 0    # rarely more characters than bytes
-        for text in _decoded(path, encoding, progress, digest):
-            piece = np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), np.uint32)
-            new = np.unique(piece[code_of[piece] == sys.maxunicode])
-            code_of[new] = len(points) + np.arange(len(new))
-            points = np.append(points, new)
-            codes = codes.astype(max(codes.dtype, smallest_type(len(points))), copy=False)
-            if n + len(piece) > len(codes):
-                codes = np.concatenate([codes, np.empty(n + len(piece), codes.dtype)])
-            codes[n:n + len(piece)] = code_of[piece]
-            n += len(piece)
+        size = sum(os.path.getsize(file) + 2 for file in text_files(path))
+    codes, n = np.empty(size, np.uint8), 0                             # rarely more characters than bytes
+    for text in _joined(path, encoding, progress, digest):
+        piece = np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), np.uint32)
+        new = np.unique(piece[code_of[piece] == sys.maxunicode])
+        code_of[new] = len(points) + np.arange(len(new))
+        points = np.append(points, new)
+        codes = codes.astype(max(codes.dtype, smallest_type(len(points))), copy=False)
+        if n + len(piece) > len(codes):
+            codes = np.concatenate([codes, np.empty(n + len(piece), codes.dtype)])
+        codes[n:n + len(piece)] = code_of[piece]
+        n += len(piece)
     order = np.argsort(points)
     table = np.empty(len(points), codes.dtype)
     table[order] = np.arange(len(points))
     return recode(codes[:n], table), vocabulary(chr(point) for point in points[order]), digest.hexdigest()
+
+
+def read_string(path, encoding='utf-8'):
+    """The text of a file, or of the files of a folder, as a string. Raises as read_text."""
+    codes, uchar, _ = read_text(path, encoding)
+    return ''.join(uchar[codes])
 
 
 # ---------------------------------------------------------------- batches
@@ -175,7 +226,7 @@ class Text:
     """A text file as numbers, the first part of it to train on and the rest to validate with, each cut into batches.
 
     Of n sequences of seq_length characters (a last partial one is dropped) the first
-    round((1 - ratio_valid) n) are for training. The batches of a part are
+    (1 - ratio_valid) n, rounded, are for training. The batches of a part are
     sequences one after the other or, if stateful, pieces of batch_size long
     streams that go on from batch to batch.
 
@@ -190,8 +241,9 @@ class Text:
         checks.whole('batch_size', batch_size, 1)
         checks.whole('seq_length', seq_length, 2)
         self.path, self.encoding = os.fspath(path), encoding
-        self.ratio_valid, self.batch_size, self.seq_length = ratio_valid, batch_size, seq_length
-        self.stateful = stateful
+        # Python's own numbers, which JSON can hold, also where they were NumPy's.
+        self.ratio_valid, self.batch_size, self.seq_length = float(ratio_valid), int(batch_size), int(seq_length)
+        self.stateful = bool(stateful)
         self.codes, self.uchar, self.sha256 = read_text(path, encoding, progress)
         self._check_length()
         self._cut()
@@ -199,7 +251,7 @@ class Text:
     def _check_length(self):
         # Sequences, of which batch_size train; one less than the quotient, as rounding decides the last ones.
         needed = max(self.batch_size, int((self.batch_size - 0.5) / (1 - self.ratio_valid)) - 1)
-        while round((1 - self.ratio_valid) * needed) < self.batch_size:
+        while nearest((1 - self.ratio_valid) * needed) < self.batch_size:
             needed += 1
         if len(self.codes) < needed * self.seq_length:
             raise ValueError(
@@ -213,7 +265,7 @@ class Text:
     def _cut(self):
         """Set X, Y and n_batches to views of the codes."""
         codes, B, length = self.codes, self.batch_size, self.seq_length
-        n_train = int(round((1 - self.ratio_valid) * (len(codes) // length))) * length         # characters
+        n_train = nearest((1 - self.ratio_valid) * (len(codes) // length)) * length         # characters
         self.X, self.Y = {}, {}
         for part, piece in (('train', codes[:n_train]), ('valid', codes[n_train:])):
             if self.stateful:

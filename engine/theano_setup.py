@@ -8,14 +8,17 @@ import io
 import logging
 import os
 import sys
+import sysconfig
+import traceback
 import warnings
 import zlib
 
+from engine import commands
 from engine.terminal import warn
 
 if not (3, 8) <= sys.version_info[:2] <= (3, 11):
-    raise ImportError('this is Python {}.{}, and Theano 1.0.5 runs on Python 3.8 to 3.11: make a virtual environment '
-                      'with one of these and run "pip install -r requirements.txt" in it'.format(*sys.version_info))
+    raise ImportError('this is Python {}.{}, and Theano 1.0.5 runs on Python 3.8 to 3.11; uv finds or fetches one of '
+                      'these: {}'.format(*sys.version_info[:2], commands.with_uv()))
 
 DEFAULTS = {
     'floatX': 'float32',     # what GPUs compute in, and twice as fast on CPUs
@@ -23,6 +26,7 @@ DEFAULTS = {
     'allow_gc': 'False',     # keep intermediate arrays between calls: fresh ones cost page faults
 }
 COMPILER_ADVICE = 'Debian, Ubuntu: apt install g++; macOS: xcode-select --install; conda: conda install gxx'
+HEADER = os.path.join(sysconfig.get_path('include'), 'Python.h')         # what C code for this Python begins with
 
 # Idle threads sleep, after some microseconds in which the next piece of work may come: by default they go on
 # looking for it for a while, and where another program is busy on the same cores they take the time of the very
@@ -61,7 +65,8 @@ def _flags(ours):
 
 
 def _silence():
-    for name in ('theano.configdefaults', 'theano.tensor.blas'):     # no compiler, NumPy's BLAS: we say it better
+    # No compiler, an odd one, NumPy's BLAS: we say it better.
+    for name in ('theano.configdefaults', 'theano.tensor.blas', 'theano.gof.cmodule'):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings('ignore', module=r'theano\.')            # deprecations that only Theano can mend
 
@@ -91,23 +96,45 @@ def _forget_failed_import():
             del sys.modules[name]
 
 
+def _why_not(error):
+    """The error to raise where `import theano` raised this one."""
+    why = ' '.join(str(error).split())[:200] or type(error).__name__
+    files = {os.path.basename(frame.filename) for frame in traceback.extract_tb(error.__traceback__)}
+    if 'compiledir' in why:
+        return OSError(f'Theano cannot keep compiled code in its folder ({why}); name another one: '
+                       'THEANO_FLAGS=base_compiledir=FOLDER')
+    if files & {'lazylinker_c.py', 'cmodule.py', 'vm.py'}:
+        return CompilerError(f'the C++ compiler does not work ({why}); {COMPILER_ADVICE}, or do without one, many times '
+                             'slower: THEANO_FLAGS=cxx=')
+    # beside a NumPy or SciPy that it does not know it raises all kinds
+    return ImportError(f'Theano 1.0.5 cannot be imported ({why}): run {commands.install()}')
+
+
 def _import_theano():
     ours, imported = _ours(), 'theano' in sys.modules
+    headless = not os.path.exists(HEADER)
+    if headless:
+        ours['cxx'] = ''
     _silence()
     _forget_failed_import()
     try:
-        with warnings.catch_warnings(), _flags(ours):
+        with warnings.catch_warnings(), _flags(ours), contextlib.redirect_stderr(io.StringIO()), \
+                contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter('ignore')
             import theano
             import theano.tensor
-    except Exception as error:       # Theano beside a NumPy or SciPy it does not know raises all kinds
-        raise ImportError('Theano 1.0.5 cannot be imported ({}): run "pip install -r requirements.txt"'.format(
-            ' '.join(str(error).split())))
+    except Exception as error:
+        raise _why_not(error) from None
     _mend(theano)
     if imported and 'floatX' in ours and theano.config.floatX == 'float64':
         warn('theano was imported before charlstm and computes in float64; float32 is twice as fast: import charlstm '
              "first, or set theano.config.floatX = 'float32'")
-    if not theano.config.cxx:
+    if not theano.config.cxx and headless:
+        version = '{}.{}'.format(*sys.version_info)
+        warn(f'{HEADER} is missing, so nothing can be compiled and everything runs many times slower; Debian, Ubuntu: '
+             f'apt install python{version}-dev; Fedora: dnf install python3-devel; or with a Python that has it: '
+             f'{commands.with_uv("--managed-python")}')
+    elif not theano.config.cxx:
         warn(f'no C++ compiler found, so everything runs many times slower; install g++ ({COMPILER_ADVICE})')
     return theano
 
@@ -129,6 +156,8 @@ def compiling():
             yield
     except CompilerError:            # of a function that is compiled inside of another
         raise
+    except OSError as error:         # such as a full disk
+        raise OSError(f'cannot keep compiled code in {theano.config.compiledir}: {error.strerror or error}') from None
     except Exception as error:       # what Theano raises then is of no class of its own
         if 'Compilation failed' not in str(error):
             raise

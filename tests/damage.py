@@ -171,6 +171,7 @@ DAMAGE = {
     'uchar: two letters': Damage(arrays(uchar=np.array(list('abcdef') + ['gh'])), NO_CHARACTERS),
     'uchar: two letters first': Damage(arrays(uchar=np.array(['ab'] + list('cdefgh'))), NO_CHARACTERS),
     'uchar: two bytes': Damage(arrays(uchar=np.array([b'ab'] + list('cdefgh'), 'S2')), NO_CHARACTERS),
+    'uchar: one byte twice': Damage(arrays(uchar=np.array([bytes([k]) for k in b'\xc3\xa9abcd\xc3'])), NO_CHARACTERS),
     'uchar: two of none': Damage(arrays(uchar=np.array(['', ''] + list('cdefg'))), NO_CHARACTERS),
     'uchar: two dimensions': Damage(arrays(uchar=np.array([list('abcdefg')])), NO_CHARACTERS),
     'uchar: no dimension': Damage(arrays(uchar=np.array('abcdefg')), NO_CHARACTERS),

@@ -1,14 +1,20 @@
 """train.py's loop with a stand-in for the model, whose validation costs a test says."""
-import json
 from types import SimpleNamespace
 
 import numpy as np
 
 import train
+from engine.checkpoint import Checkpoint, write
 from engine.run import Run
 from engine.schedule import Schedule
 from engine.terminal import ProgressBar, StopRequest
 from scripts import log_rows
+
+
+def about_of(path):
+    """What a checkpoint says of itself."""
+    with Checkpoint(path) as stored:
+        return stored.about
 
 
 class Learner:
@@ -39,28 +45,29 @@ class Learner:
         return 'sample'
 
     def save_params(self, path, progress):
-        with open(path, 'w') as f:
-            json.dump(dict(rates=self.rates, progress=progress), f)
+        write(path, {}, dict(rates=list(self.rates), progress=progress))
         return path
 
     def resume(self, path):
-        with open(path) as f:
-            stored = json.load(f)
+        stored = about_of(path)
         self.rates = stored['rates']
         return stored['progress']
 
 
-def learn(folder, score, *options, resume=None, stop=None):
+def learn(folder, score, *options, resume=None, stop=None, overwrite=False):
     """Run train.py's loop with a Learner, as run r of t.txt. Returns it and where the schedule then is."""
     options = ['--warmup', 0, *options]                    # else no rate is what a test says before step 100
     given = vars(train.build_parser().parse_args(['t.txt', 'r', '--output-dir', str(folder), *map(str, options)]))
     model, progress = Learner(score), None
-    run = Run(str(folder), 'r', 't.txt', resume)
-    run.draw = lambda: None
     if resume:
         progress = model.resume(resume)
-    now = Schedule.resumed({**train.DEFAULTS, **given}, progress or {})
-    with run.open(progress), run.rescuing():
+    run = Run(str(folder), 'r_t.txt', resume, progress)
+    run.draw = lambda: None
+    run.check(overwrite=overwrite)
+    now = Schedule.resumed({**train.DEFAULTS, 'epochs': 40, 'patience': 6, 'save_every': 10, **given}, progress or {})
+    with run.open(), run.rescuing():
+        if resume:
+            run.catch_up(model, now)
         bar = ProgressBar(now.options['epochs'], now.epoch)
         train.learn(model, run, now, bar, stop or StopRequest())
     return model, now
@@ -79,7 +86,7 @@ def rising(rates):
 
 def progress_in(folder, ending):
     """The progress in a checkpoint of a Learner's run."""
-    return json.loads((folder / ('r_t.txt' + ending)).read_text())['progress']
+    return about_of(folder / ('r_t.txt' + ending))['progress']
 
 
 def epochs_of(folder):

@@ -1,5 +1,7 @@
 """Models, and a text for them, that the tests of several modules share."""
 import contextlib
+import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -8,11 +10,17 @@ from charlstm import CharLSTM
 from engine.theano_setup import theano
 from numpy_model import H1, H2, LETTERS, NAMES, random_parameters
 
+
+def halves_up(x):
+    """The nearest whole number to the exact value of x, at least 0; of two as near the greater."""
+    return math.floor(Fraction(x) + Fraction(1, 2))
+
+
 # A text, and how it is cut into streams: the last batch of each part is shorter.
 TEXT = ''.join(np.random.default_rng(1).choice(list(LETTERS), 263)) + LETTERS       # 274 characters
 CODES = np.array([LETTERS.index(ch) for ch in TEXT])
 B, S, RATIO = 3, 5, 0.4
-SPLIT = round((1 - RATIO) * (len(TEXT) // S)) * S       # characters to train with
+SPLIT = halves_up((1 - RATIO) * (len(TEXT) // S)) * S       # characters to train with
 PARTS = {'train': CODES[:SPLIT], 'valid': CODES[SPLIT:]}
 PARTS = {part: codes[:len(codes) // B * B].reshape(B, -1) for part, codes in PARTS.items()}      # streams (B, L)
 P = random_parameters(4, 'float32')
@@ -34,10 +42,15 @@ def prepared(path, **settings):
     return model
 
 
+def spelled(model, codes):
+    """Numbers of characters as a string."""
+    return ''.join([model.uchar[k] for k in np.ravel(codes).tolist()])
+
+
 def text_of(model):
     """The text that a model prepared, put together from its batches (a last partial sequence is not in them)."""
-    return ''.join(ch for part in ('train', 'valid') for x, y in zip(model.X[part], model.Y[part])
-                   for ch in model.uchar[np.vstack([x, y[-1:]]).T.ravel()])
+    return ''.join(spelled(model, np.vstack([x, y[-1:]]).T) for part in ('train', 'valid')
+                   for x, y in zip(model.X[part], model.Y[part]))
 
 
 def parameters_of(model):
@@ -64,6 +77,7 @@ def as_new(model):
     """A model of make_stateful with the parameters P, and nothing of what other tests did to it."""
     set_parameters(model)
     model.reset_states()
+    model._trial, model._trials = None, 0
     model.dyn_lrate.set_value(1e-30)                        # steps that change nothing, where a test sets no other
     model.random = np.random.default_rng(8)
     return model

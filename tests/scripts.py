@@ -152,12 +152,60 @@ def log_rows(path):
     return np.loadtxt(str(path), ndmin=2)
 
 
-def sequences(text, count, length):
-    """The texts in what produce_text.py wrote; fails where it has another form."""
-    form = ''.join('# sequence {}:\n(.{{{}}})\n\n'.format(i, length) for i in range(count))
+def sequences(text, count, length=None):
+    """The texts in a file that produce_text.py wrote, each of that length; fails where it has another form."""
+    one = '.*?' if length is None else '.{{{}}}'.format(length)
+    form = ''.join('# sequence {}:\n({})\n\n'.format(i, one) for i in range(1, count + 1))
     match = re.fullmatch(form, text, re.DOTALL)
     assert match, text
     return list(match.groups())
+
+
+def wrote(result, path, headings=5, warned=0):
+    """What a produce_text.py that ended well wrote to stdout.
+
+    On stderr it said, after so many warnings, which model that is, so many headings, where the
+    text was appended to, and nothing else.
+    """
+    said = [line for line in result.stderr.splitlines() if line]
+    assert result.returncode == 0, result.stderr
+    assert [line.startswith('charlstm: ') for line in said[:warned + 1]] == [True] * warned + [False], result.stderr
+    assert ' units, ' in said[warned]
+    assert said[warned + 1:] == ['# sequence {}:'.format(i) for i in range(1, headings + 1)] + [
+        'appended to {}'.format(path)]
+    return result.stdout
+
+
+def write_chain(path, uchar):
+    """A checkpoint as of the original that expects after each of uchar, an array, the next one. Returns its path.
+
+    Its two layers let the character at hand through and remember nothing.
+    """
+    same, none = np.eye(len(uchar)), np.zeros((len(uchar), len(uchar)))
+    U, W = np.stack([none, none, none, 9 * same]), np.zeros((4,) + none.shape)
+    b = np.repeat([[-99.0], [99.0], [99.0], [0.0]], len(uchar), axis=1)        # nothing kept, all let in and out
+    np.savez(str(path), U1=U, W1=W, b1=b, U2=U, W2=W, b2=b, V=99 * np.roll(same, 1, axis=0), c=none[0], uchar=uchar)
+    return str(path)
+
+
+def paste(line, folder, flags=FAST, **changes):
+    """What comes of a command line that a user pastes into the shell in a folder."""
+    return subprocess.run(line, shell=True, cwd=str(folder), env=environment(flags, **changes), encoding='utf-8',
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=600)
+
+
+def program(path, line):
+    """Make a program of a line of the shell's. Returns its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('#!/bin/sh\n{}\n'.format(line))
+    path.chmod(0o755)
+    return str(path.parent)
+
+
+def path_without_uv():
+    """PATH without the folders that have a uv."""
+    return os.pathsep.join(folder for folder in os.environ['PATH'].split(os.pathsep)
+                           if not os.path.exists(os.path.join(folder, 'uv')))
 
 
 def contents(path):
@@ -168,7 +216,7 @@ def arrays_and_about(checkpoint):
     """Name to bytes of a checkpoint's arrays, and what it says without the lengths of logs, which have speeds."""
     arrays = load(checkpoint)
     about = json.loads(str(arrays.pop('about')))
-    del about['progress']['log_sizes']
+    del about['progress']['logs'], about['progress']['id']           # the id tells runs of one name apart
     return dict({name: array.tobytes() for name, array in arrays.items()}, about=about)
 
 

@@ -10,9 +10,8 @@ import charlstm
 import numpy_model
 from charlstm import CharLSTM, Scan
 from engine import kernel as kernel_ops
-from engine.text import vocabulary
 from engine.theano_setup import theano
-from models import CODES, P, PARTS, S, TEXT, as_new, default_mode, make_stateful, set_parameters
+from models import CODES, P, PARTS, RATIO, S, TEXT, as_new, default_mode, make_stateful, set_parameters
 from numpy_model import H1, H2, NAMES, V
 
 SIZES = dict(char_dim=V, num_units1=H1, num_units2=H2)
@@ -310,6 +309,81 @@ def test_validation_carries_the_state_over_all_of_its_streams(stateful):
     np.testing.assert_array_equal(np.concatenate(stateful._carried, axis=1), np.concatenate(carried, axis=1))
 
 
+# ---------------------------------------------------------------- trials of single validation batches
+
+def costs_of_trials():
+    """What each validation batch costs where the states are carried from the first on, from zero states."""
+    x, y = PARTS['valid'][:, :-1].T, PARTS['valid'][:, 1:].T
+    whole = numpy_model.costs(numpy_model.forward(P, x)[0], y)                     # (T, B)
+    return [whole[start:start + S].mean() for start in range(0, len(whole), S)]
+
+
+def test_trials_read_on_and_begin_again_after_the_last(stateful):
+    """Training carries states of its own, and validation of all begins from zero, in between."""
+    expected, found = costs_of_trials(), []
+    for _ in range(2 * len(expected) + 2):
+        found.append(stateful.validate_batch())
+        stateful.theano_train_sgd(stateful.X['train'][0], stateful.Y['train'][0])
+        stateful.validate()
+        stateful.reset_states()
+    assert isinstance(found[0], float) and stateful.n_batches['valid'] == len(expected) > 3
+    np.testing.assert_allclose(found, expected * 2 + expected[:2], rtol=1e-5)
+    from_zero = stateful.theano_check(stateful.X['valid'][1], stateful.Y['valid'][1])[0]
+    assert abs(from_zero - expected[1]) > 1e-3                    # it would show
+
+
+def test_mean_of_all_trials_is_the_cost_of_validation(stateful):
+    """Each counts as many characters as it has: the last batch is shorter."""
+    sizes = [y.size for y in stateful.Y['valid']]
+    assert sizes[-1] < sizes[0]
+    for _ in range(2):
+        np.testing.assert_allclose(np.average([stateful.validate_batch() for _ in sizes], weights=sizes),
+                                   stateful.validate(), rtol=1e-6)
+
+
+def test_trial_goes_on_from_what_earlier_parameters_made_of_the_text(stateful):
+    x, y = PARTS['valid'][:, :2 * S].T, PARTS['valid'][:, 1:2 * S + 1].T
+    stateful.validate_batch()
+    other = numpy_model.random_parameters(9, 'float32')
+    set_parameters(stateful, other)
+    expected = numpy_model.costs(numpy_model.forward(other, x[S:], numpy_model.forward(P, x[:S])[1])[0], y[S:]).mean()
+    np.testing.assert_allclose(stateful.validate_batch(), expected, rtol=1e-5)
+
+
+def test_trials_draw_nothing_by_chance_where_a_text_is_stateful(stateful):
+    before = stateful.random.bit_generator.state
+    stateful.validate_batch()
+    assert stateful.random.bit_generator.state == before
+
+
+def test_trial_without_streams_is_of_a_batch_drawn_by_chance_from_zero_states(text_file, interpreted):
+    model = CharLSTM(random_seed=8)
+    model.prepare_input(text_file(TEXT), RATIO, 3, S, verbose=False)
+    model.model_setup(num_units1=H1, num_units2=H2)
+    p = set_random_parameters(model)
+    expected = [numpy_model.costs(numpy_model.forward(p, x)[0], y).mean()
+                for x, y in zip(model.X['valid'], model.Y['valid'])]
+    assert len(expected) > 4
+    found = np.array([model.validate_batch() for _ in range(60)])
+    drawn = np.abs(found[:, None] - expected).argmin(axis=1)
+    np.testing.assert_allclose(found, np.take(expected, drawn), rtol=1e-5)
+    assert set(drawn) == set(range(len(expected))) and (np.diff(drawn) == 1).mean() < 0.9
+    model.random = np.random.default_rng(8)
+    again = [model.validate_batch() for _ in range(9)]
+    model.random = np.random.default_rng(8)
+    assert [model.validate_batch() for _ in range(9)] == again and model._trial is None
+
+
+@pytest.mark.parametrize('stateful', [True, False], ids=['streams', 'sequences'])
+def test_trial_without_a_text_to_validate_with(text_file, stateful):
+    model = CharLSTM(random_seed=1)
+    model.prepare_input(text_file(TEXT), 0, 3, S, verbose=False, stateful=stateful)
+    model.model_setup(num_units1=H1, num_units2=H2)
+    assert math.isnan(model.validate_batch()) and math.isnan(model.validate())
+    assert math.isnan(CharLSTM().validate_batch())
+    assert model._functions == {}                                 # nothing was compiled for it
+
+
 # ---------------------------------------------------------------- dropout
 
 def test_masks(dropping):
@@ -494,7 +568,7 @@ def test_score_of_a_text_of_any_length(stateful, monkeypatch, n):
     np.testing.assert_array_equal(stateful.score_text(CODES[:n]), stateful.score_text(TEXT[:n]))
 
 
-@pytest.mark.parametrize('text, word', [('', '0 characters'), ('a', '1 characters'), ('aé', "'\\xe9'")])
+@pytest.mark.parametrize('text, word', [('', '0 characters'), ('a', '1 characters'), ('aé', "'é'")])
 def test_text_that_has_no_score(stateful, refused, text, word):
     with refused(ValueError, word):
         stateful.score_text(text)
@@ -687,7 +761,7 @@ def test_adapting_learns_from_what_was_scored(float64, interpreted, monkeypatch)
     """Three spans by hand: each scored with what was learned from the spans before it, from the states before it."""
     monkeypatch.setattr(charlstm, 'ADAPTED', 4)
     model = new_model(kernel=False)
-    model.uchar = vocabulary('abcdefghijk')
+    model.uchar = list('abcdefghijk')
     p, rate = set_random_parameters(model), 0.7
     numbers = np.random.default_rng(5).integers(V, size=12)
     found, expected, states = model.score_text(numbers, adapt=rate), [], None

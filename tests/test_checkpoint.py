@@ -56,8 +56,8 @@ def test_undamaged_checkpoint_is_read(path):
     parameters, uchar = read_checkpoint(write_checkpoint(path))
     assert set(parameters) == set(NAMES) and len(uchar) == len(parameters['c'])
     assert read_about(path) == {}
-    arrays(about=np.array('{"text": "x"}'))(path)
-    assert read_about(path) == {'text': 'x'}
+    arrays(about=np.array('{"trials": 3}'))(path)
+    assert read_about(path) == {'trials': 3}
 
 
 def test_missing_file_and_directory(tmp_path, refused):

@@ -1,6 +1,7 @@
 """text_input/fetch_novel.py against a server on loopback; nothing here needs a network."""
 import importlib.util
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -8,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from novel import FOOTER, HEADER, NOVEL, PAGE, page_of
 
@@ -70,6 +73,44 @@ def test_truncated_body(server, tmp_path):
 def test_page_that_is_not_the_novel(server, tmp_path, body, words):
     server.body, server.promised = body, len(body)
     assert_fails(tmp_path, server.url, ValueError, words)
+
+
+# What must be between the START and END lines, the title in the START line too, as one pattern. On a page that has
+# only titles it reads on from each of them to the end, which takes minutes.
+BOOK = re.compile(r"pride\W+and\W+prejudice.*?truth\s+universally\s+acknowledged", re.IGNORECASE | re.DOTALL)
+START, END = "*** START OF THE PROJECT GUTENBERG EBOOK ", "*** END OF THE PROJECT GUTENBERG EBOOK"
+
+
+PARTS = ["pride and prejudice", "PRIDE.\n  and\nPREJUDICE", "Pride andPrejudice", "pride ", "and", " prejudice",
+         "truth universally acknowledged", "Truth\nUniversally  acknowledged", "truth ", "universally", " acknowledged",
+         " ", "\n", "x"]
+
+
+@given(parts=st.lists(st.sampled_from(PARTS), max_size=12), title=st.integers(-1, 12))
+def test_book_is_told_by_its_title_and_then_its_first_sentence(parts, title):
+    """title: so many parts are before the START line and the others in it; -1: all are in it, and again below."""
+    before, inside = "".join(parts[:max(title, 0)]), "".join(parts[max(title, 0):])
+    page = before + START + inside + " ***" + inside * (title < 0) + END
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fetcher, "NOVEL_LENGTH", (0, 10_000))
+        try:
+            fetcher._extract_novel(page_of(page))
+            found = True
+        except ValueError as error:
+            assert "expected Pride and Prejudice" in str(error)
+            found = False
+    assert found == bool(BOOK.search(page, page.index(START), page.index(END)))
+
+
+@pytest.mark.parametrize("line", [
+    "Pride and Prejudice", "truth universally acknowledged", "truth universally", "pride", "pride and", "pride \t",
+    "pride and prejudice truth", START, START + "*", "***", "*"])
+def test_page_of_many_beginnings_is_refused(line):
+    """Soon: a pattern that reads on from each of these lines would take minutes."""
+    for end in (END, ""):
+        page = page_of(START + "***\n" + (line + "\n") * (4_000_000 // (len(line) + 2)) + end)
+        with pytest.raises(ValueError, match="expected Pride and Prejudice"):
+            fetcher._extract_novel(page)
 
 
 @pytest.mark.parametrize("promised", [len(PAGE), None])
@@ -141,6 +182,63 @@ def test_default_text_is_the_python_reference_without_the_novel(closed_url, tmp_
     Path(path).write_bytes(b"kept")
     assert fetcher.ensure_default_text(tmp_path, closed_url, report=lines.append) == path
     assert Path(path).read_bytes() == b"kept"
+
+
+# ---------------------------------------------------------------- the text that is to be learned
+
+@pytest.fixture
+def texts(server, tmp_path, monkeypatch):
+    """A folder text_input in the current one, without the novel, which the server has."""
+    monkeypatch.setenv("CHARLSTM_NOVEL_URL", server.url)
+    (tmp_path / "text_input").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "text_input"
+
+
+@pytest.mark.parametrize("way", [
+    None, "text_input/prideandprejudice.txt", "./text_input/../text_input/prideandprejudice.txt", "absolute", "link"])
+def test_novel_that_is_missing_is_fetched(server, texts, way):
+    path = way
+    if way == "absolute":
+        path = str(texts / "prideandprejudice.txt")
+    elif way == "link":
+        (texts.parent / "linked").symlink_to(texts, target_is_directory=True)
+        path = texts.parent / "linked" / "prideandprejudice.txt"
+    found = fetcher.there(path, str(texts))
+    assert found == os.path.join("text_input", "prideandprejudice.txt")      # as a person would write it
+    assert Path(found).read_bytes() == NOVEL.encode("utf-8") and server.requests == ["/novel"]
+    assert fetcher.there(path, str(texts)) == (found if path is None else path)
+    assert server.requests == ["/novel"]
+
+
+@pytest.mark.parametrize("path", [None, "text_input/prideandprejudice.txt"])
+def test_novel_that_cannot_be_had_gives_way_to_the_python_reference(closed_url, texts, monkeypatch, capsys, path):
+    monkeypatch.setenv("CHARLSTM_NOVEL_URL", closed_url)
+    found = fetcher.there(path, str(texts))
+    assert found == os.path.join("text_input", "python_reference.txt") and os.path.getsize(found) > 400_000
+    out, err = capsys.readouterr()
+    assert out.count("\n") == 1 and closed_url in out and found in out and err == ""
+
+
+@pytest.mark.parametrize("path", [
+    "mine.txt", "missing.txt", "prideandprejudice.txt", "text_input", "text_input/mine.txt",
+    "text_input/prideandprejudice.txt.txt", "nowhere/prideandprejudice.txt", ""])
+def test_any_other_path_is_what_it_is(server, texts, path):
+    """Also a missing one, and the novel's name in another folder: that it is missing is for the reader to say."""
+    (texts.parent / "mine.txt").write_text("mine")
+    for given_path in (path, Path(path)):
+        assert fetcher.there(given_path, str(texts)) == given_path
+    assert server.requests == [] and list(texts.iterdir()) == []
+
+
+def test_folder_of_the_default_text_is_that_of_the_script(monkeypatch):
+    """And not the current one."""
+    folders = []
+    monkeypatch.setattr(fetcher, "ensure_default_text", lambda folder: folders.append(os.path.abspath(folder)))
+    for folder in (SCRIPT.parent, SCRIPT.parents[1], Path(os.sep)):
+        monkeypatch.chdir(folder)
+        fetcher.there(None)
+    assert folders == [str(SCRIPT.parent)] * 3
 
 
 def test_script_by_itself(server, closed_url, tmp_path):

@@ -4,6 +4,7 @@ import re
 import numpy as np
 import pytest
 
+import train
 from damage import write_checkpoint
 from scripts import PRODUCE, SMALL, TRAIN, Compiling, assert_refused, refuse_training, run, snapshot, succeeded
 
@@ -58,6 +59,14 @@ def test_argument_of_the_wrong_kind(folder, here, script, arguments, named):
     assert snapshot(folder) == before
 
 
+def test_options_may_stand_between_the_names(folder, here):
+    write_checkpoint('p.npz')
+    before = snapshot(folder)
+    assert_refused(here(TRAIN, 't.txt', '--epochs', 0, 'r', '--output-dir', 'results'), '--epochs is 0')
+    assert_refused(here(PRODUCE, '--count', 2, 'p.npz', '--length', 0, 'out.txt'), '--length is 0')
+    assert snapshot(folder) == before
+
+
 # ---------------------------------------------------------------- --resume
 
 @pytest.mark.parametrize('option, value', [('--lrate', 0.5), ('--dropout', 0.1), ('--num-units1', 6),
@@ -74,20 +83,24 @@ def test_option_that_a_resumed_run_cannot_heed_is_refused(judged, here, option, 
 
 
 def test_options_that_may_change_or_are_the_same_are_taken(judged, here, capfd):
+    last = judged.folder / 'r_t.txt_epoch5.npz'
     with pytest.raises(Compiling):
-        here(TRAIN, '--resume', judged.checkpoint, '--epochs', 91, '--save-every', 2, '--lrate', 0.03)
+        here(TRAIN, '--resume', last, '--epochs', 91, '--save-every', 2, '--lrate', 0.03)
     assert '; 91 epochs' in capfd.readouterr().out
 
 
 # ---------------------------------------------------------------- --help
 
 TRAIN_DEFAULTS = {
-    'num-units1': 256, 'num-units2': 256, 'batch-size': 50, 'seq-length': 50, 'ratio-valid': 0.3, 'lrate': 5e-3,
-    'drate': 0.95, 'eps': 1e-8, 'bptt-maxdepth': 50, 'l1': 0, 'l2': 0, 'epochs': 40, 'lrate-decay': 1,
-    'lrate-decay-epoch': 10, 'save-every': 10, 'random-seed': None, 'encoding': 'utf-8', 'overwrite': None,
-    'output-dir': 'training_results', 'input': 'prideandprejudice.txt', 'run': 'run0'}
+    'num-units1': '256, or those of --init', 'num-units2': 'the same', 'batch-size': 50, 'seq-length': 50,
+    'ratio-valid': 0.3, 'lrate': 5e-3, 'drate': 0.95, 'eps': 1e-8, 'bptt-maxdepth': 50, 'l1': 0, 'l2': 0,
+    'epochs': '40, and more for a short text', 'patience': '6, and more for a short text', 'lrate-decay': 1,
+    'lrate-decay-epoch': 10, 'save-every': '10, and more for a short text', 'random-seed': None, 'encoding': 'utf-8',
+    'overwrite': None, 'output-dir': 'training_results', 'input': 'prideandprejudice.txt', 'run': 'run0'}
 PRODUCE_DEFAULTS = {
-    'length': 100, 'count': 5, 'prime': None, 'method': 'normal', 'random-seed': None, 'OUT': 'text_output'}
+    'length': 100, 'count': 5, 'prime': 'a random character', 'stop': 'never', 'lines': None, 'method': 'normal',
+    'temperature': 1, 'top-k': 'from all', 'top-p': 1, 'random-seed': 'a new one', 'encoding': 'utf-8',
+    'PARAMS': 'the bundled one', 'OUT': 'text_output/<file name of PARAMS>.out'}
 
 
 @pytest.mark.parametrize('script, defaults', [(TRAIN, TRAIN_DEFAULTS), (PRODUCE, PRODUCE_DEFAULTS)],
@@ -102,3 +115,9 @@ def test_help_needs_no_package_and_names_the_defaults(script, defaults, without)
             assert default in said.group(1)
         elif default is not None:
             assert float(said.group(1)) == default, entry.group()
+
+
+def test_default_that_is_said_in_words_is_none_until_the_text_is_known():
+    assert {name for name, default in train.DEFAULTS.items() if default is None} > {
+        'num_units1', 'num_units2', 'epochs', 'patience', 'save_every'}
+    assert vars(train.build_parser().parse_args([])) == {}

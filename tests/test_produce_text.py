@@ -13,13 +13,13 @@ import pytest
 
 import produce_text
 from charlstm import CharLSTM
-from damage import DAMAGE, write_checkpoint
+from damage import ARRAYS, DAMAGE, write_checkpoint
 from engine import terminal
 from engine.theano_setup import theano
 from models import P, default_mode
 from numpy_model import H1, H2, LETTERS, costs, forward
-from scripts import (FAST, PRODUCE, ROOT, TEXT, Compiling, assert_changes_nothing, assert_refused, contents, load, run,
-                     sequences, succeeded, without_privileges)
+from scripts import (FAST, PRODUCE, ROOT, TEXT, Compiling, assert_changes_nothing, assert_refused, contents, finish,
+                     load, run, sequences, snapshot, start, succeeded, without_privileges, write_chain, wrote)
 
 
 @pytest.fixture
@@ -46,12 +46,13 @@ def produce(monkeypatch, capfd, judged):
 
 def test_text_is_printed_and_appended(trained, tmp_path):
     def produce(seed):
-        return succeeded(run(PRODUCE, trained.checkpoint, 'out.txt', '--random-seed', seed, flags=FAST, cwd=tmp_path))
+        return wrote(run(PRODUCE, trained.checkpoint, 'out.txt', '--random-seed', seed, flags=FAST, cwd=tmp_path),
+                     'out.txt')
 
     printed = produce(1)
     first = contents(tmp_path / 'out.txt')
-    assert printed == first + 'appended to out.txt\n'
     texts = sequences(first, 5, 100)
+    assert printed == '\n\n'.join(texts) + '\n'
     assert len(set(texts)) == 5 and set(''.join(texts)) <= set(TEXT)
     assert produce(1) == printed and contents(tmp_path / 'out.txt') == first + first
     produce(2)
@@ -59,18 +60,53 @@ def test_text_is_printed_and_appended(trained, tmp_path):
     assert again.startswith(first + first) and sequences(again[2 * len(first):], 5, 100) != texts
 
 
+def test_one_text_is_alone_on_standard_output(produce, tmp_path):
+    printed = wrote(produce(tmp_path / 'out', '--count', 1), tmp_path / 'out', headings=0)
+    assert len(printed) == 101 and printed[100] == '\n'
+    assert sequences(contents(tmp_path / 'out'), 1, 100) == [printed[:-1]]
+
+
+def test_first_line_says_which_model_writes(produce, judged, lettered, tmp_path):
+    """As much of it as the checkpoint says, of train.py or of others."""
+    def said(checkpoint):
+        result = produce(tmp_path / 'out', '--count', 1, checkpoint=checkpoint)
+        assert len(wrote(result, tmp_path / 'out', headings=0)) == 101
+        return result.stderr.splitlines()[0]
+
+    size = '{}: 2 layers of {} and {} units, {:,} parameters'.format
+    count = sum(load('r_t.txt_best.npz')[name].size for name in P)
+    assert said('r_t.txt_best.npz') == size('r_t.txt_best.npz', 5, 7, count) + (
+        ', learned from t.txt ({:,} characters), validation cost {:.3f} nats a character'.format(
+            len(TEXT), judged.costs.min()))
+    old = write_checkpoint(str(tmp_path / 'old.npz'))
+    assert said(old) == size(old, 3, 2, sum(array.size for name, array in ARRAYS.items() if name != 'uchar'))
+    for progress in (None, dict(note='mine'), dict(epoch=3, best_cost=None)):
+        path = lettered.save_params(tmp_path / 'mine', progress)
+        assert said(path).endswith(' parameters, learned from text.txt ({} characters)'.format(2 * len(LETTERS)))
+
+
+def test_first_line_names_a_folder_of_texts(produce, tmp_path):
+    (tmp_path / 'texts').mkdir()
+    (tmp_path / 'texts' / 'a.txt').write_text(LETTERS * 3)
+    model = CharLSTM()
+    model.prepare_input(str(tmp_path / 'texts') + os.sep, 0, batch_size=2, seq_length=3, verbose=False)
+    model.model_setup(num_units1=2, num_units2=3)
+    result = produce(tmp_path / 'out', checkpoint=model.save_params(tmp_path / 'p'))
+    assert 'learned from texts (33 characters)' in result.stderr
+
+
 def test_default_output(trained, program, tmp_path):
-    out = succeeded(run(program / 'produce_text.py', trained.checkpoint, cwd=tmp_path))
-    written = contents(program / 'text_output' / 'r1_sentences.txt_epoch3.out')
-    assert len(sequences(written, 5, 100)) == 5 and out.startswith(written)
-    assert 'r1_sentences.txt_epoch3.out' in out[len(written):]
+    path = os.path.join('program', 'text_output', 'r1_sentences.txt_epoch3.npz.out')
+    printed = wrote(run(program / 'produce_text.py', trained.checkpoint, cwd=tmp_path, flags=FAST), path)
+    assert printed == '\n\n'.join(sequences(contents(tmp_path / path), 5, 100)) + '\n'
 
 
 def test_without_arguments_the_bundled_model_writes(trained, program, tmp_path):
     shutil.copy(str(trained.checkpoint), str(program / 'training_results' / 'prideandprejudice.npz'))
-    out = succeeded(run(program / 'produce_text.py', cwd=tmp_path, flags=FAST))
-    written = (program / 'text_output' / 'prideandprejudice.out').read_text(encoding='utf-8')
-    assert written.count('# sequence ') == 5 and out.startswith(written[:50])
+    path = os.path.join('program', 'text_output', 'prideandprejudice.npz.out')
+    result = run(program / 'produce_text.py', cwd=tmp_path, flags=FAST)
+    assert wrote(result, path) == '\n\n'.join(sequences(contents(tmp_path / path), 5, 100)) + '\n'
+    assert result.stderr.startswith(os.path.join('program', 'training_results', 'prideandprejudice.npz: '))
 
 
 def test_bundled_model_knows_english():
@@ -85,27 +121,48 @@ def test_bundled_model_knows_english():
 
 
 def test_options_of_sampling(trained, tmp_path):
-    prime, length = 'the café 𝄞', 33
-    succeeded(run(PRODUCE, trained.checkpoint, tmp_path / 'out', '--count', 3, '--length', length, '--prime', prime,
-                  '--method', 'argmax', flags=FAST))
-    p, texts = load(trained.checkpoint), sequences(contents(tmp_path / 'out'), 3, length)
+    prime, length = 'the café 𝄞', 33                         # written after it
+    wrote(run(PRODUCE, trained.checkpoint, tmp_path / 'out', '--count', 3, '--length', length, '--prime', prime,
+              '--method', 'argmax', flags=FAST), tmp_path / 'out', headings=3)
+    p, texts = load(trained.checkpoint), sequences(contents(tmp_path / 'out'), 3, len(prime) + length)
     assert texts == texts[:1] * 3 and texts[0].startswith(prime)
     codes = np.searchsorted(p['uchar'], list(texts[0]))
     for k, expected in enumerate(forward(p, codes[:-1, None])[0][len(prime) - 1:, 0]):
         assert expected[codes[len(prime) + k]] > expected.max() * (1 - 1e-4)       # of two as probable either will do
 
 
+def test_max_is_argmax(produce, tmp_path):
+    most_probable = ['--prime', 'the ', '--count', 1, '--method']
+    texts = [wrote(produce(tmp_path / 'out', *most_probable, method), tmp_path / 'out', headings=0)
+             for method in ('max', 'argmax', 'normal')]
+    assert texts[0] == texts[1] != texts[2]
+
+
+@pytest.mark.parametrize('length', [1, 33])
+def test_length_is_of_what_is_written(produce, tmp_path, length):
+    """The prime is not, the random character that stands for none is."""
+    for prime in ('', 'the café\\n'):
+        texts = wrote(produce(tmp_path / 'out', '--count', 1, '--length', length, '--prime', prime), tmp_path / 'out',
+                      headings=0)
+        assert len(texts) == (9 if prime else 0) + length + 1
+
+
 def test_prime_file_and_stop(produce, tmp_path):
     (tmp_path / 'prime').write_bytes('\ufeffthe café\r\n'.encode('utf-8'))
-    out = tmp_path / 'out'
-    common = [out, '--count', 3, '--length', 300, '--random-seed', 4, '--prime-file', tmp_path / 'prime']
-    free, stopped = [re.findall(r'# sequence \d:\n(.*?)\n\n(?=# sequence|appended)', succeeded(produce(*common, *more)),
-                                re.DOTALL) for more in ([], ['--stop', 'a'])]
-    assert [len(text) for text in free] == [300] * 3
+
+    def texts(name, *more):
+        out = tmp_path / name
+        printed = wrote(produce(out, '--count', 3, '--length', 300, '--random-seed', 4, '--prime-file',
+                                tmp_path / 'prime', *more), out, headings=3)
+        found = sequences(contents(out), 3)
+        assert printed == '\n\n'.join(found) + '\n'
+        return found
+
+    free, stopped = texts('free'), texts('stopped', '--stop', 'a')
+    assert [len(text) for text in free] == [9 + 300] * 3
     ends = [text.find('a', 9) + 1 for text in free]
     assert any(ends) and stopped == [text[:end or None] for text, end in zip(free, ends)]
     assert all(text.startswith('the café\n') for text in stopped)
-    assert out.read_text(encoding='utf-8').endswith(stopped[2] + '\n\n')
 
 
 def test_prime_and_prime_file(produce, tmp_path):
@@ -120,8 +177,42 @@ def test_prime_with_unknown_characters(folder, earlier):
     write_checkpoint('p.npz')
     if earlier:
         (folder / 'out.txt').write_bytes(b'earlier')
-    assert_changes_nothing(folder, run, PRODUCE, 'p.npz', 'out.txt', '--prime', 'aZ☃\U0001f600b', flags=FAST,
-                           words=["'Z'", r"'\u2603'", r"'\U0001f600'"])
+    assert_changes_nothing(folder, run, PRODUCE, 'p.npz', 'out.txt', '--prime', 'aZ☃\U0001f600\x1bb', flags=FAST,
+                           words=['the prime has', "'Z'", "'☃'", "'\U0001f600'", r"'\x1b'"])
+
+
+# ---------------------------------------------------------------- escapes, and a sequence on each line
+
+@pytest.mark.parametrize('typed, meant', [
+    (r'a\nb', 'a\nb'), (r'\t\\', '\t\\'), (r'\\n', r'\n'), (r'\\\n', '\\\n'), (r'\x\r\0\"\N', r'\x\r\0\"\N'),
+    ('\\', '\\'), ('\n\t', '\n\t'), ('', '')])
+def test_escapes(typed, meant):
+    assert produce_text.unescaped(typed) == meant
+
+
+def test_prime_and_stop_have_escapes_and_a_file_has_none(produce, tmp_path):
+    """With a model that writes a, line end, tab, backslash, n, a, ..."""
+    chain, out = write_chain(tmp_path / 'p.npz', np.array(list('a\n\t\\n'))), tmp_path / 'out'
+    (tmp_path / 'prime').write_text(r'a\n')
+
+    def text(*options):
+        return wrote(produce(out, '--count', 1, '--length', 9, *options, checkpoint=chain), out, headings=0)
+
+    assert text('--prime', r'\n\t\\n') == '\n\t\\n' + 'a\n\t\\na\n\t\\' + '\n'
+    assert text('--prime', 'a', '--stop', r'\n') == 'a\n' + '\n'
+    assert text('--prime', r'\t', '--stop', r'\\n') == '\t\\n' + '\n'
+    assert text('--prime-file', tmp_path / 'prime') == r'a\n' + 'a\n\t\\na\n\t\\' + '\n'
+
+
+def test_each_sequence_on_a_line(produce, tmp_path):
+    """The same texts as without --lines, but for the line ends that they begin and end with."""
+    common = ['--count', 7, '--length', 30, '--random-seed', 2, '--prime', r'\n', '--stop', r'\n']
+    wrote(produce(tmp_path / 'headed', *common), tmp_path / 'headed', headings=7)
+    texts = sequences(contents(tmp_path / 'headed'), 7)
+    assert all(text.startswith('\n') for text in texts) and any(text.endswith('\n') for text in texts)
+    printed = wrote(produce(tmp_path / 'lines', *common, '--lines'), tmp_path / 'lines', headings=0)
+    assert printed == contents(tmp_path / 'lines') == ''.join(text.strip('\n') + '\n' for text in texts)
+    assert printed.count('\n') == 7
 
 
 # ---------------------------------------------------------------- scores and what a checkpoint says
@@ -145,6 +236,22 @@ def test_score_of_a_file(produce, tmp_path):
     assert [ch for _, _, ch in places] == [repr(text[place]) for place in at]
 
 
+def test_score_leaves_out_what_the_model_never_saw(produce, tmp_path):
+    known = 'the dog sang — café.\nold cat by a hill'
+    (tmp_path / 'known').write_text(known, encoding='utf-8')
+    (tmp_path / 'more').write_text('☃' + known[:9] + 'Z\x1b☃' + known[9:], encoding='utf-8')
+    said, *rest = succeeded(produce('--score', tmp_path / 'more')).splitlines()
+    expected = succeeded(produce('--score', tmp_path / 'known'))
+    assert rest == expected.replace(str(tmp_path / 'known'), str(tmp_path / 'more')).splitlines()
+    assert said.startswith('4 characters ') and 'left out' in said
+    for words in ("'☃' 2 times", "'Z' 1 times", r"'\x1b' 1 times"):
+        assert words in said
+    (tmp_path / 'none').write_text('☃Z', encoding='utf-8')
+    result = produce('--score', tmp_path / 'none')
+    assert_refused(result, 'at least 2')
+    assert result.stdout.startswith('2 characters ')
+
+
 def test_score_with_adapting_says_both(produce, tmp_path):
     (tmp_path / 'x.txt').write_text('the dog sang. ' * 90)
     before = Path('r_t.txt_best.npz').read_bytes()
@@ -160,6 +267,7 @@ def test_info(produce, judged):
     for words in ('5 and 7 units', '33 characters', 't.txt', 'stateful True', 'lrate 0.03', 'theano 1.0.5', 'sha256 ',
                   '{} epochs and 0 batches'.format(judged.best_epoch)):
         assert words in out
+    assert repr(''.join(sorted(set(TEXT)))) in out and '𝄞' in out and r'\n' in out
     assert float(re.search(r'best validation cost: ([\d.]+) nats', out).group(1)) == judged.costs.min()
 
 
@@ -171,6 +279,31 @@ def test_info_of_other_checkpoints(produce, lettered, tmp_path):
     for progress in (None, dict(note='mine'), dict(epoch=3)):
         path = lettered.save_params(tmp_path / 'mine', progress)
         assert '11 characters' in succeeded(produce('--info', checkpoint=path))
+
+
+# ---------------------------------------------------------------- checkpoints of the original: of bytes
+
+BYTES = {'UTF-8': ('aé€', 'utf-8'), 'latin-1': ('aé', 'latin-1'), 'ASCII': ('ab', 'ascii')}
+
+
+@pytest.mark.parametrize('text, encoding', BYTES.values(), ids=BYTES)
+def test_bytes_of_the_original_are_read_and_written_as_what_they_are(produce, tmp_path, text, encoding):
+    uchar = np.frombuffer(text.encode(encoding), 'S1')
+    path, out, warned = write_chain(tmp_path / 'p.npz', uchar), tmp_path / 'out', encoding == 'utf-8'
+
+    def result(*options):
+        return produce(out, '--count', 1, '--length', 99 * len(uchar), *options, checkpoint=path)
+
+    written = result('--prime', text)
+    assert wrote(written, out, headings=0, warned=warned) == text * 100 + '\n'         # pieces cut characters in two
+    assert sequences(contents(out), 1) == [text * 100]
+    if warned:
+        assert path in written.stderr.splitlines()[0] and 'UTF-8' in written.stderr.splitlines()[0]
+    assert wrote(result('--prime', 'a', '--stop', text[-1]), out, headings=0, warned=warned) == text + '\n'
+    (tmp_path / 'x.txt').write_text(text * 3, encoding='utf-8')
+    scored = produce('--score', tmp_path / 'x.txt', checkpoint=path)
+    assert scored.returncode == 0 and scored.stderr.count('\n') == warned
+    assert ': {} characters, 0.0000 nats'.format(3 * len(uchar)) in scored.stdout
 
 
 # ---------------------------------------------------------------- checkpoints that are refused
@@ -212,32 +345,74 @@ def test_damaged_checkpoint_in_a_process(folder, name):
 
 # ---------------------------------------------------------------- places that cannot be written
 
+def assert_told_after_the_text(result, length, *words):
+    """The text of that length is whole on stdout; the last line on stderr, and exit status 2, say what failed."""
+    assert result.returncode == 2 and 'Traceback' not in result.stderr, result.stderr
+    assert len(result.stdout) == length + 1
+    first, *_, last = result.stderr.splitlines()
+    assert ' units, ' in first and last.startswith('produce_text.py: ')
+    for word in words:
+        assert word in last
+    assert 'appended' not in result.stderr
+
+
 @pytest.mark.parametrize('out, why', [('results', 'Is a directory'), ('missing/out.txt', 'No such file'),
                                       ('t.txt/out', 'Not a directory')])
-def test_output_that_cannot_be_written(folder, here, out, why):
-    write_checkpoint('p.npz')
-    assert_changes_nothing(folder, here, PRODUCE, 'p.npz', out, words=['cannot write ' + out, why])
+def test_output_that_cannot_be_written(folder, produce, out, why):
+    before, path = snapshot(folder), str(folder / out)
+    assert_told_after_the_text(produce(path, '--count', 1), 100, 'cannot write ' + path, why)
+    assert snapshot(folder) == before
 
 
 def test_output_without_permission(folder):
     write_checkpoint('p.npz')
     (folder / 'out.txt').write_bytes(b'earlier')
     (folder / 'out.txt').chmod(0o444)
-    assert_changes_nothing(folder, run, PRODUCE, 'p.npz', 'out.txt', preexec_fn=without_privileges,
-                           words=['cannot write out.txt', 'Permission denied'])
+    before = snapshot(folder)
+    result = run(PRODUCE, 'p.npz', 'out.txt', '--count', 1, flags=FAST, preexec_fn=without_privileges)
+    assert_told_after_the_text(result, 100, 'cannot write out.txt', 'Permission denied')
+    assert snapshot(folder) == before
 
 
 def test_output_on_a_full_device(folder):
     write_checkpoint('p.npz')
-    assert_changes_nothing(folder, run, PRODUCE, 'p.npz', '/dev/full', flags=FAST,
-                           words=['cannot write /dev/full', 'No space left'])
+    before = snapshot(folder)
+    result = run(PRODUCE, 'p.npz', '/dev/full', '--count', 1, flags=FAST)
+    assert_told_after_the_text(result, 100, 'cannot write /dev/full', 'No space left')
+    assert snapshot(folder) == before
 
 
 def test_text_is_appended_whole_or_not_at_all(folder):
     """The disk is full in the middle of a text: a limit on the size of files gives the same error."""
     write_checkpoint('p.npz')
-    produce = [PRODUCE, 'p.npz', 'out.txt']
+    produce = [PRODUCE, 'p.npz', 'out.txt', '--count', 1, '--length', 200]
     assert run(*produce, flags=FAST).returncode == 0
-    limit = os.path.getsize('out.txt') + 60
-    assert_changes_nothing(folder, run, *produce, flags=FAST, words=['cannot write out.txt', 'File too large'],
-                           preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    limit, before = os.path.getsize('out.txt') + 60, snapshot(folder)
+    result = run(*produce, flags=FAST, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    assert_told_after_the_text(result, 200, 'cannot write out.txt', 'File too large')
+    assert snapshot(folder) == before
+
+
+# ---------------------------------------------------------------- a reader that has seen enough
+
+@pytest.mark.parametrize('unbuffered', ['', '1'], ids=['buffered', 'unbuffered'])
+@pytest.mark.parametrize('options', [
+    ['--count', 1, '--length', 10 ** 6], ['--count', 2000, '--length', 50, '--lines']], ids=['text', 'lines'])
+def test_reader_that_closes_the_pipe(folder, options, unbuffered):
+    """As `head` does; there are more characters than a pipe holds, 65,536."""
+    write_checkpoint('p.npz')
+    process = start(PRODUCE, 'p.npz', 'out.txt', *options, flags=FAST, env={'PYTHONUNBUFFERED': unbuffered})
+    assert process.stdout.read(1)
+    process.stdout.close()
+    result = finish(process)
+    said = [line.split(':')[0] for line in result.stderr.split('\n') if line]
+    # Python itself does not tell where an unbuffered write broke off: then all is as if it had been read.
+    assert result.returncode == 0 and said in (['p.npz'], ['p.npz', 'appended to out.txt'][:1 + bool(unbuffered)])
+
+
+def test_reader_that_never_reads(folder):
+    write_checkpoint('p.npz')
+    process = start(PRODUCE, 'p.npz', 'out.txt', '--length', 5, flags=FAST, env={'PYTHONUNBUFFERED': ''})
+    process.stdout.close()
+    result = finish(process)
+    assert result.returncode == 0 and 'Errno' not in result.stderr and 'Traceback' not in result.stderr

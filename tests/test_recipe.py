@@ -1,5 +1,6 @@
 """What train.py learns with where nothing else is asked for, and the recipe of 2016."""
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,14 @@ from scripts import FAST, SMALL, TEXT, TRAIN, load, run, succeeded
     (480000, 884555, 0.29), (480000, 3400000, 0.48), (3500000, 884555, 0), (40000, 884555, 0.6), (10 ** 9, 10 ** 6, 0)])
 def test_less_is_left_out_where_there_is_more_to_learn_from(characters, parameters, expected):
     assert recipe.dropout(characters, parameters) == pytest.approx(expected, abs=0.011)
+
+
+@pytest.mark.parametrize('batches, expected', [(192, (40, 6, 10)), (1, (7500, 1150, 1000)), (17, (442, 68, 59)),
+                                               (10 ** 5, (40, 6, 10))])
+def test_short_text_is_read_more_often(batches, expected):
+    o = SimpleNamespace(**dict(train.DEFAULTS, num_units1=5, num_units2=7, batch_size=50, seq_length=50, init='x.npz'))
+    recipe.complete(o, {}, batches, 33)
+    assert (o.epochs, o.patience, o.save_every) == expected
 
 
 def joined(*given):
@@ -60,6 +69,7 @@ def test_default_says_what_it_chose_and_is_resumed_with_it(tmp_path):
     (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
     sizes = [option for option in SMALL if option != '--no-stateful']
     out = succeeded(run(TRAIN, tmp_path / 't.txt', 'r', *sizes, '--epochs', 1, '--output-dir', tmp_path, flags=FAST))
-    assert re.search(r'dropout 0\.\d+ and dropconnect 0\.\d+, for [\d,]+ parameters and about [\d,]+ characters', out)
+    assert re.search(r'dropout 0\.\d+, dropconnect 0\.\d+, patience \d+, save-every \d+: for [\d,]+ parameters '
+                     r'and about [\d,]+ characters', out)
     again = succeeded(run(TRAIN, '--resume', tmp_path / 'r_t.txt_epoch1.npz', '--epochs', 2, flags=FAST))
     assert 'epoch 2/2' in again and np.isfinite(load(tmp_path / 'r_t.txt_epoch2.npz')['raw_W1']).all()

@@ -6,6 +6,7 @@ an exact place of the writing of a checkpoint, by a driver that runs train.py an
 calls. Their pictures are stubs: matplotlib takes a second.
 """
 import json
+import math
 import os
 import random
 import re
@@ -18,6 +19,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from engine.checkpoint import write
 from engine.run import Run
 from learner import by_number, learn
 from numpy_model import NAMES, costs, forward, random_parameters
@@ -48,7 +50,7 @@ def test_run_name_that_is_a_path_in_a_process(folder):
 
 def train_results(name):
     """The files of a run of that name, as train.py knows them."""
-    return Run('results', name, 't.txt')
+    return Run('results', name + '_t.txt')
 
 
 @pytest.mark.parametrize('name', ['..', '.', 'a b', 'ü', '%s{}'])
@@ -73,7 +75,7 @@ def test_output_folder_without_permission(folder):
 
 def test_error_of_any_kind_says_which_checkpoint_there_is(refused):
     """Also of a kind that cannot be made from a message alone."""
-    run = Run('results', 'r', 't.txt', 'r_t.txt_epoch3.npz')
+    run = Run('results', 'r_t.txt', 'r_t.txt_epoch3.npz')
     unicode_error = UnicodeEncodeError('utf-8', 'a', 0, 1, 'why')
     for error, kind in ((unicode_error, ValueError), (FileNotFoundError(2, 'gone'), OSError)):
         with refused(kind, str(error), '--resume r_t.txt_epoch3.npz'), run.rescuing():
@@ -82,10 +84,10 @@ def test_error_of_any_kind_says_which_checkpoint_there_is(refused):
 
 def test_file_that_only_looks_like_a_checkpoint_is_no_earlier_result(folder):
     (folder / 'results' / 'r_t.txt_epoch1_npz').write_bytes(b'mine')
-    Run('results', 'r', 't.txt').check(overwrite=False)
+    Run('results', 'r_t.txt').check(overwrite=False)
     (folder / 'results' / 'r_t.txt_epoch10.npz').write_bytes(b'earlier')
     with pytest.raises(ValueError):
-        Run('results', 'r', 't.txt').check(overwrite=False)
+        Run('results', 'r_t.txt').check(overwrite=False)
 
 
 # ---------------------------------------------------------------- earlier results
@@ -145,9 +147,11 @@ def test_log_of_the_steps(trained):
     np.testing.assert_allclose(rows[:, 0], np.arange(1, 3 * N_TRAIN + 1) / N_TRAIN, rtol=1e-5)
     names = header(trained.steps)
     assert len(names) == 11 and all(name.endswith(p) for name, p in zip(names[3:], NAMES))
-    assert np.flatnonzero(np.isfinite(rows[:, 2])).tolist() == list(range(0, 3 * N_TRAIN, VALID_EVERY))
+    tried = rows[::VALID_EVERY, 2]                  # and between these the last one stands again
+    np.testing.assert_array_equal(rows[:, 2], np.repeat(tried, VALID_EVERY)[:len(rows)])
+    assert len(set(tried)) > len(tried) / 2
     assert rows[0, 10] == np.inf                    # c starts at zero
-    rows[0, 10] = rows[~np.isfinite(rows[:, 2]), 2] = 1
+    rows[0, 10] = 1
     assert np.isfinite(rows).all() and (rows > 0).all()
 
 
@@ -165,7 +169,8 @@ def validation_costs(checkpoint):
     """The costs of the validation batches by the rules: text, split, order of batches and model at once."""
     p = load(checkpoint)
     codes = np.searchsorted(p['uchar'], list(TEXT)[:len(TEXT) // S * S]).reshape(-1, S)
-    valid = codes[round(0.7 * len(codes)):][:N_VALID * B].reshape(N_VALID, B, S).transpose(0, 2, 1)     # (n, S, B)
+    valid = codes[math.floor(0.7 * len(codes) + 0.5):][:N_VALID * B].reshape(N_VALID, B, S)
+    valid = valid.transpose(0, 2, 1)                                                            # (n, S, B)
     return [costs(forward(p, batch[:-1])[0], batch[1:]).mean() for batch in valid]
 
 
@@ -203,7 +208,7 @@ def test_best_has_the_lowest_validation_cost_of_the_log(judged):
     for epoch in range(1, len(judged.costs) + 1):
         stored = load(judged.folder / 'r_t.txt_epoch{}.npz'.format(epoch))
         assert [np.array_equal(best[name], stored[name]) for name in NAMES] == [epoch == judged.best_epoch] * len(NAMES)
-    assert json.loads(str(best['about']))['progress']['best_cost'] == judged.costs.min()
+    assert progress_of(judged.folder / 'r_t.txt_best.npz')['best_cost'] == judged.costs.min()
 
 
 # ---------------------------------------------------------------- one run, stopped and resumed
@@ -211,13 +216,17 @@ def test_best_has_the_lowest_validation_cost_of_the_log(judged):
 OPTIONS = STATEFUL + '--dropout 0.2 --grad-clip 5 --epochs 6 --save-every 1 --valid-every 5'.split()
 BATCHES = -(-(round(0.7 * (len(TEXT) // S)) * S // B - 1) // S)      # per epoch, of 6 streams and 11 steps
 
-PYPLOT = '''
+MATPLOTLIB = dict(__init__='''
+import contextlib
+rcParams, rcParamsDefault, rc_context = {'font.family': ['x']}, {}, lambda settings: contextlib.nullcontext()
+''', font_manager='''
 from unittest.mock import MagicMock
-class figure:
-    savefig = lambda self, f, **k: f.write(b'picture')
-subplots = lambda **k: (figure(), MagicMock())
-close = MagicMock()
-'''
+FontProperties = findfont = get_font = MagicMock()
+fontManager = MagicMock(ttflist=[])
+''', figure='''
+from unittest.mock import MagicMock
+Figure = lambda **k: MagicMock(savefig=lambda f, **k: f.write(b'picture'))
+''')
 
 # Runs train.py and, before, in or after the n-th call of a function, does something: a signal, or a full disk.
 DRIVER = '''
@@ -251,6 +260,11 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 STEP, RENAME, SYNC = ('charlstm', 'CharLSTM.theano_train_rmsprop'), ('os', 'replace'), ('os', 'fsync')
 
 
+def progress_of(checkpoint):
+    """What a checkpoint says of how far its run is."""
+    return json.loads(str(load(checkpoint)['about']))['progress']
+
+
 class Trial:
     """The results in a folder of their own of one run, which may stop and go on."""
 
@@ -262,10 +276,11 @@ class Trial:
         return self.folder / ('r_t.txt' + ending)
 
     def arguments(self):
-        """What goes on from the last checkpoint of an epoch, or begins where there is none."""
-        saved = [n for n in range(1, 7) if self.file('_epoch{}.npz'.format(n)).exists()]
+        """What goes on from the newest checkpoint, or begins where there is none."""
+        saved = {path: progress_of(path) for path in self.folder.glob('r_t.txt_*.npz')}
         if saved:
-            return ['--resume', self.file('_epoch{}.npz'.format(saved[-1]))]
+            return ['--resume', max(saved, key=lambda path: (saved[path]['epoch'], saved[path]['batch'],
+                                                             '_epoch' in path.name))]
         return self.new() + ['--overwrite']
 
     def new(self):
@@ -310,8 +325,8 @@ def shared(tmp_path_factory):
     folder = tmp_path_factory.mktemp('shared')
     (folder / 't.txt').write_text(TEXT, encoding='utf-8')
     (folder / 'stubs' / 'matplotlib').mkdir(parents=True)
-    (folder / 'stubs' / 'matplotlib' / '__init__.py').write_text('use = id')
-    (folder / 'stubs' / 'matplotlib' / 'pyplot.py').write_text(PYPLOT)
+    for name, code in MATPLOTLIB.items():
+        (folder / 'stubs' / 'matplotlib' / f'{name}.py').write_text(code)
     return SimpleNamespace(text=folder / 't.txt', stubs=folder / 'stubs')
 
 
@@ -333,10 +348,10 @@ def stopping(shared, tmp_path):
 
 # ---------------------------------------------------------------- kill -9
 
-# The checkpoints of epoch 2 are the 4th and 5th file that a new run writes, after three in epoch 1;
-# a run that goes on after epoch 1 writes them as its 1st and 2nd.
+# The checkpoints of epoch 2 are the 4th and 5th file that a new run writes, after three in epoch 1; a run that
+# goes on after epoch 1 writes the first of them as its 1st, and one that goes on from that the other.
 WRITING = [(SYNC, 4, 'torn'), (RENAME, 1, 'before'), (RENAME, 1, 'after'),
-           (SYNC, 2, 'torn'), (RENAME, 2, 'before'), (RENAME, 2, 'after')]
+           (SYNC, 1, 'torn'), (RENAME, 1, 'before'), (RENAME, 1, 'after')]
 
 
 def killed_while_writing(run):
@@ -388,7 +403,7 @@ def test_killed_and_resumed_is_the_straight_run(straight, killed, way):
 def test_resumed_from_the_best_that_was_written_just_before(straight, stopping):
     """It is the newest checkpoint then, newer than that of the epoch."""
     assert stopping.run(*stopping.new(), at=(RENAME, 4, 'after')).returncode == -signal.SIGKILL
-    assert json.loads(str(load(stopping.file('_best.npz'))['about']))['progress']['epoch'] == 2
+    assert progress_of(stopping.file('_best.npz'))['epoch'] == 2
     succeeded(stopping.run('--resume', stopping.file('_best.npz')))
     assert_same(stopping.end(), straight.end)
 
@@ -417,9 +432,8 @@ def test_interrupted_and_resumed_is_the_straight_run(straight, stopping, at, bat
     """With fewer epochs at first, as that option may change."""
     result = stopping.run(*stopping.new(), '--epochs', 3, at=at, do=('signal', int(signal.SIGINT)))
     assert (result.returncode, result.stderr) == (130, '')
-    stored = load(stopping.file('_interrupted.npz'))
-    assert json.loads(str(stored['about']))['progress']['batch'] == batch
-    assert ('carried_C2' in stored) == (batch > 0)
+    assert progress_of(stopping.file('_interrupted.npz'))['batch'] == batch
+    assert ('carried_C2' in load(stopping.file('_interrupted.npz'))) == (batch > 0)
     succeeded(stopping.run('--resume', stopping.file('_interrupted.npz'), '--epochs', 6))
     assert_same(stopping.end(), straight.end)
 
@@ -481,10 +495,113 @@ def test_checkpoint_on_a_full_disk(folder):
 
 
 def test_picture_on_a_full_disk(folder):
-    result = train_on_full_disk(folder, 1, 30000)
-    assert_refused(result, 'cannot write results/r_t.txt.png: File too large', 'results/r_t.txt_best.npz')
-    assert sorted(os.listdir('results')) == ['other_t.txt.out', 'r_t.txt.out', 'r_t.txt_best.npz', 'r_t.txt_epochs.out',
-                                             'r_t.txt_samples.txt']
+    """It is larger than a checkpoint; the run goes on without it."""
+    result = train_on_full_disk(folder, 1, 45000, '--epochs', 3)
+    assert (result.returncode, result.stderr.count('\n')) == (0, 1)
+    assert 'results/r_t.txt.png could not be drawn: cannot write results/r_t.txt.png: File too large' in result.stderr
+    assert sorted(os.listdir('results')) == ['other_t.txt.out', 'r_t.txt.out', 'r_t.txt_best.npz', 'r_t.txt_epoch3.npz',
+                                             'r_t.txt_epochs.out', 'r_t.txt_samples.txt']
+
+
+# ---------------------------------------------------------------- resumed elsewhere, and from earlier
+
+def learned(folder, *costs):
+    """A Learner's run of so many epochs, with a checkpoint of each. Returns its checkpoints' names."""
+    folder.mkdir(exist_ok=True)
+    learn(folder, by_number(*costs), '--epochs', len(costs), '--save-every', 1)
+    return sorted(path.name for path in folder.glob('*.npz'))
+
+
+def test_moved_checkpoint_goes_on_with_logs_of_its_own(straight, shared, tmp_path):
+    """Under another name, in another folder, without its logs, and with its text elsewhere."""
+    (tmp_path / 'text').mkdir()
+    (tmp_path / 'text' / 'renamed.txt').write_text(TEXT, encoding='utf-8')
+    moved = Trial(tmp_path, shared)
+    shutil.copy(str(straight.run.file('_epoch2.npz')), str(tmp_path / 'mine.npz'))
+    out = succeeded(moved.run(tmp_path / 'text' / 'renamed.txt', '--resume', tmp_path / 'mine.npz'))
+    assert 'begun anew' in out and str(moved.log) in out
+    whole = moved.end()
+    assert whole['logs'][0] == straight.end['logs'][0].split(b'\n', 1)[0] + b'\n' + b'\n'.join(
+        straight.end['logs'][0].split(b'\n')[1 + 2 * BATCHES:])
+    for part in ('last', 'best'):
+        assert {name: array for name, array in whole[part].items() if name != 'about'} == {
+            name: array for name, array in straight.end[part].items() if name != 'about'}
+
+
+def test_text_that_moved_is_found_beside_the_checkpoint(straight, here, tmp_path, capfd):
+    shutil.copytree(str(straight.run.folder), str(tmp_path / 'results'))
+    checkpoint = tmp_path / 'results' / 'r_t.txt_epoch6.npz'
+    arrays = load(checkpoint)
+    about = json.loads(str(arrays.pop('about')))
+    about['progress']['options']['input'] = str(tmp_path / 'gone' / 't.txt')
+    write(str(checkpoint), arrays, about)
+    refused = here(TRAIN, '--resume', checkpoint)
+    assert_refused(refused, str(tmp_path / 'gone' / 't.txt'), 'is gone', '--resume')
+    shutil.copy(str(straight.run.shared.text), str(tmp_path / 'results' / 't.txt'))
+    with pytest.raises(Compiling):
+        here(TRAIN, '--resume', checkpoint)
+    assert 'taking ' + str(tmp_path / 'results' / 't.txt') in capfd.readouterr().out
+
+
+def test_log_of_another_run_of_that_name_is_not_cut(tmp_path, refused):
+    learned(tmp_path / 'one', 5, 4)
+    learned(tmp_path / 'other', 6, 3)
+    shutil.copy(str(tmp_path / 'one' / 'r_t.txt_epoch2.npz'), str(tmp_path / 'other' / 'copied.npz'))
+    for name in os.listdir(str(tmp_path / 'other')):
+        if name.startswith('r_t.txt_') and name.endswith('.npz'):
+            (tmp_path / 'other' / name).unlink()
+    before = snapshot(tmp_path / 'other')
+    with refused(ValueError, 'r_t.txt_epochs.out', 'copied.npz'):
+        learn(tmp_path / 'other', by_number(3), '--epochs', 3, resume=str(tmp_path / 'other' / 'copied.npz'))
+    assert snapshot(tmp_path / 'other') == before
+
+
+def test_going_back_behind_newer_checkpoints_needs_overwrite(tmp_path, refused, capsys):
+    later = ['r_t.txt_best.npz', 'r_t.txt_epoch3.npz', 'r_t.txt_epoch4.npz']
+    assert set(later) < set(learned(tmp_path, 5, 4, 6, 3))
+    before = snapshot(tmp_path)
+    options = ['--epochs', 3, '--save-every', 1]
+    with refused(ValueError, 'r_t.txt_best.npz is further than', '--overwrite to drop ' + ', '.join(later)):
+        learn(tmp_path, by_number(7), *options, resume=str(tmp_path / 'r_t.txt_epoch2.npz'))
+    assert snapshot(tmp_path) == before
+    _, now = learn(tmp_path, by_number(7), *options, resume=str(tmp_path / 'r_t.txt_epoch2.npz'), overwrite=True)
+    assert sorted(path.name for path in tmp_path.glob('*.npz')) == ['r_t.txt_best.npz'] + [
+        f'r_t.txt_epoch{n}.npz' for n in (1, 2, 3)]
+    assert (now.epoch, now.best_cost, now.best_epoch) == (3, 4, 2)      # the one that it went back to was the best
+    assert progress_of(tmp_path / 'r_t.txt_best.npz')['epoch'] == 2
+    assert log_rows(tmp_path / 'r_t.txt_epochs.out')[:, 2].tolist() == [5, 4, 7]
+
+
+def test_going_back_to_where_the_best_is_lost(tmp_path, capsys):
+    learned(tmp_path, 5, 6, 3)
+    _, now = learn(tmp_path, by_number(7), '--epochs', 3, '--save-every', 1, overwrite=True,
+                   resume=str(tmp_path / 'r_t.txt_epoch2.npz'))
+    assert 'best epoch, 1, are gone' in capsys.readouterr().out
+    assert (now.best_cost, now.best_epoch) == (7, 3)
+
+
+def test_run_that_is_finished_trains_nothing_and_draws(tmp_path, monkeypatch):
+    learned(tmp_path, 5, 4)
+    drawn = []
+    monkeypatch.setattr('engine.run.draw_costs', lambda path, *rows: drawn.append(path))
+    run = Run(str(tmp_path), 'r_t.txt', str(tmp_path / 'r_t.txt_epoch2.npz'),
+              progress_of(tmp_path / 'r_t.txt_epoch2.npz'))
+    run.check(overwrite=False)
+    with run.open():
+        run.catch_up(None, SimpleNamespace(epoch=2, batch=0, best_epoch=2, due=True, finished=True))
+    assert drawn == [run.path('.png')]
+    assert sorted(path.name for path in tmp_path.glob('*.npz')) == ['r_t.txt_best.npz', 'r_t.txt_epoch1.npz',
+                                                                    'r_t.txt_epoch2.npz']
+
+
+def test_parts_of_dead_processes_are_removed(tmp_path):
+    """But no other file, however much its name is like theirs."""
+    for name in ('r_t.txt_epoch1.npz.77.part', 'r_t.txt.png.8.part', 'r_t.txt2_epoch1.npz.77.part', 'r_t.txt.part',
+                 'other_t.txt_best.npz.9.part'):
+        (tmp_path / name).write_bytes(b'part')
+    learned(tmp_path, 5)
+    assert sorted(path.name for path in tmp_path.glob('*.part')) == [
+        'other_t.txt_best.npz.9.part', 'r_t.txt.part', 'r_t.txt2_epoch1.npz.77.part']
 
 
 # ---------------------------------------------------------------- what is no run, and no text of a run
@@ -500,7 +617,7 @@ def test_changed_text_is_refused(straight, here, tmp_path):
 def test_checkpoint_of_the_class_is_no_run(make_model, here, tmp_path, refused):
     path = make_model(1).save_params(tmp_path / 'p')
     assert_refused(here(TRAIN, '--resume', path), path, 'no run', '--init')
-    np.savez(str(tmp_path / 'old.npz'), uchar=make_model(1).uchar.astype('U1'), **{
+    np.savez(str(tmp_path / 'old.npz'), uchar=np.array(make_model(1).uchar), **{
         name: array.astype('float32') for name, array in random_parameters(2, V=len(set(TEXT)), H1=4, H2=2).items()})
     assert_refused(here(TRAIN, '--resume', tmp_path / 'old.npz'), 'old.npz', 'no run', '--init')
     with refused(ValueError, 'old.npz', 'resume'):
@@ -521,3 +638,21 @@ def test_second_run_of_a_name_waits_for_the_death_of_the_first(stopping):
     assert_refused(second, 'r_t.txt.out', 'another process')
     succeeded(stopping.run(*stopping.new(), '--epochs', 1, '--overwrite'))
     assert stopping.rows() == BATCHES and not stopping.file('_epoch3.npz').exists()
+
+
+def test_second_start_does_not_replace_what_the_first_did_meanwhile(tmp_path, refused):
+    """Both have passed the check, and compile; then the first is done before the second opens its logs."""
+    second = Run(str(tmp_path), 'r_t.txt')
+    second.check(overwrite=False)
+    learned(tmp_path, 5, 4)
+    before = snapshot(tmp_path)
+    with refused(ValueError, 'exists already'), second.open():
+        pass
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize('ending', ['.out', '_epochs.out', '_samples.txt'])
+def test_log_that_is_no_file(folder, here, ending):
+    os.mkfifo('results/r_t.txt' + ending)
+    result = here(TRAIN, 't.txt', 'r', *SMALL, '--output-dir', 'results', '--overwrite')
+    assert_refused(result, 'results/r_t.txt' + ending, 'no file')

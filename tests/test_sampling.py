@@ -10,7 +10,7 @@ import charlstm
 import numpy_model
 from charlstm import CharLSTM
 from engine import sampling
-from models import P, set_parameters
+from models import P, set_parameters, spelled
 from numpy_model import H1, H2, LETTERS, V, chosen, forward
 
 FIVE = 'abcde'
@@ -30,7 +30,7 @@ def model(request, text_file):
 
 
 def numbers(model, text):
-    return np.array([list(model.uchar).index(ch) for ch in text])
+    return np.array([model.uchar.index(ch) for ch in text])
 
 
 def following(model, text):
@@ -40,7 +40,7 @@ def following(model, text):
 
 # ---------------------------------------------------------------- form
 
-@pytest.mark.parametrize('method', ['normal', 'argmax'])
+@pytest.mark.parametrize('method', ['normal', 'argmax', 'max'])
 def test_text_has_the_length_asked_for_and_begins_with_the_seed(model, method):
     for seed in ('', 'a', 'decade'):
         for length in (len(seed), len(seed) + 1, 33, 150):
@@ -63,9 +63,9 @@ def test_count_texts_are_made_together(model):
 
 
 @pytest.mark.parametrize('arguments, words', [
-    (dict(method='beam'), ('method', "'beam'", "'normal'", "'argmax'")),
+    (dict(method='beam'), ('method', "'beam'", "'normal'", "'argmax'", "'max'")),
     (dict(method=None), ('method', 'None')),
-    (dict(seed='Ab\n\u20ac'), ('never saw', "'A'", r"'\n'", r"'\u20ac'")),
+    (dict(seed='Ab\n\u20ac\u202e'), ('never saw', r"'\n', 'A', '\u202e', '€'")),      # which of them print shows
     (dict(text_length=-1), ('text_length', '-1')),
     (dict(text_length=2.5), ('text_length', '2.5')),
     (dict(count=0), ('count', '0')),
@@ -99,7 +99,8 @@ def test_argmax_is_the_most_probable_character_after_the_whole_text(model):
     text = model.generate_text('dec', 150, method='argmax')
     assert len(set(text)) > 2                                     # a fixed point would show nothing
     best = model.theano_predict(numbers(model, text))[1][:, 0]
-    assert text[3:] == ''.join(model.uchar[best[2:-1]])
+    assert text[3:] == spelled(model, best[2:-1])
+    assert model.generate_text('dec', 150, method='max') == text  # another name for it
     assert text[3:20] == ''.join(model.uchar[following(model, text[:n]).argmax()] for n in range(3, 20))
 
 
@@ -243,7 +244,7 @@ def test_works_before_and_after_training_at_any_batch_size(text_file, batch_size
     after = model.generate_text('ab', 50, method='argmax')
     assert after != before                                        # it speaks of the parameters of now
     best = model.theano_predict(numbers(model, after))[1][:, 0]
-    assert after[2:] == ''.join(model.uchar[best[1:-1]])
+    assert after[2:] == spelled(model, best[1:-1])
 
 
 def test_checkpoint_compiles_sampling_alone(model, tmp_path):

@@ -4,7 +4,9 @@ import re
 import numpy as np
 import pytest
 
+import train
 from engine import terminal
+from engine.schedule import Schedule
 from learner import Learner, by_number, epochs_of, learn, progress_in, rising
 from scripts import FAST, STATEFUL, TEXT, TRAIN, assert_refused, run
 
@@ -45,20 +47,22 @@ def test_resumed_where_the_plateau_went_back_to_the_best(tmp_path, stop_after):
     np.testing.assert_array_equal(epochs_of(tmp_path)[:, :4], epochs_of(tmp_path / 'straight')[:, :4])
 
 
-def test_resumed_from_before_a_better_best(tmp_path):
-    """A run killed after its _best.npz has moved on, and resumed from an earlier checkpoint, whose best is gone."""
-    options = '--plateau 1 --lrate 8 --save-every 3'.split()
-    straight, _ = learn(tmp_path, rising, *options, '--epochs', 9)
-    expected = epochs_of(tmp_path)[:, [0, 2, 3]].tolist()
-    bests = progress_in(tmp_path, '_best.npz')['epoch']
-    assert bests > 3
-    try:
-        again, _ = learn(tmp_path, rising, *options, '--epochs', 9,
-                           resume=str(tmp_path / 'r_t.txt_epoch3.npz'))
-    except ValueError as error:                             # which would do as well
-        assert '_best.npz' in str(error)
-    else:
-        assert epochs_of(tmp_path)[:, [0, 2, 3]].tolist() == expected and again.rates == straight.rates
+def test_what_goes_on_after_the_end(tmp_path):
+    """The options that more() names let a finished run go on, and one that is not finished needs none."""
+    options = {**train.DEFAULTS, 'epochs': 5, 'patience': 3, 'save_every': 10}
+    for epoch, stale in ((5, 0), (4, 3), (5, 3), (4, 2)):
+        now = Schedule({**options}, epoch=epoch, stale=stale)
+        words = now.more()
+        assert bool(words) == now.finished
+        now.options.update(zip([word[2:] for word in words[::2]], map(int, words[1::2])))
+        assert not now.finished
+
+
+@pytest.mark.parametrize('batches, epochs', [(200, [1, 2, 3, 4]), (100, [1, 2, 3, 4]), (40, [1, 2, 4, 6]),
+                                             (30, [1, 3, 6, 9])])
+def test_samples_come_after_the_first_epoch_and_then_every_hundred_steps_at_most(batches, epochs):
+    options = {**train.DEFAULTS, 'epochs': 99, 'patience': 0, 'save_every': 50}
+    assert [n for n in range(1, 10) if Schedule(options, epoch=n).shows(batches)][:4] == epochs
 
 
 # ---------------------------------------------------------------- the end

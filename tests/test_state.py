@@ -1,4 +1,6 @@
 """What a CharLSTM is between two steps: its vocabulary, what it saves and loads, and that it resumes to the bit."""
+import codecs
+import json
 import os
 
 import numpy as np
@@ -7,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import numpy_model
-from charlstm import CharLSTM
+from charlstm import CharLSTM, read_about, read_checkpoint
 from damage import DAMAGE, write_checkpoint
-from engine.text import vocabulary
+from engine import sampling
+from engine.checkpoint import Checkpoint
+from engine.parameters import read_run, to_store
 from engine.theano_setup import theano
-from models import parameters_of, prepared, text_of
+from models import parameters_of, prepared, spelled, text_of
 from numpy_model import LETTERS, NAMES, V
 from scripts import load
 
@@ -23,6 +27,22 @@ def checkpoint(path, **changed):
     """Write a checkpoint of V characters with some arrays changed or added; returns its path."""
     arrays = dict(numpy_model.random_parameters(1), uchar=np.array(list(LETTERS)))
     return write_checkpoint(path, **dict(arrays, **changed))
+
+
+# ---------------------------------------------------------------- the vocabulary
+
+def test_vocabulary_is_a_list_that_is_empty_before_a_text(path, text_file):
+    model = CharLSTM()
+    assert model.uchar == [] and not model.uchar
+    model.prepare_input(text_file('abracadabra'), 0, 1, 2, verbose=False)
+    assert model.uchar == list('abcdr') and model.uchar.index('r') == 4
+    model.model_setup(num_units1=7, num_units2=4)
+    model.save_params(path)
+    _, uchar = read_checkpoint(path)
+    assert isinstance(uchar, np.ndarray) and uchar.tolist() == model.uchar
+    for take in (model.load_params, model.resume, model.init_params, lambda path: model.model_setup(path)):
+        take(path)
+        assert isinstance(model.uchar, list) and model.uchar == list('abcdr')
 
 
 # ---------------------------------------------------------------- a text for a model that has parameters
@@ -48,7 +68,7 @@ def test_text_with_unknown_characters_drops_the_parameters_with_a_warning(text_f
     path = text_file('abxyaé', name='other.txt')
     model.prepare_input(path, 0, 1, 2, verbose=False)
     err = capsys.readouterr().err
-    assert err.count('\n') == 1 and path in err and r"'x', 'y', '\xe9'" in err
+    assert err.count('\n') == 1 and path in err and "'x', 'y', 'é'" in err
     assert ''.join(model.uchar) == 'abxyé' and text_of(model) == 'abxyaé'
     assert model.p == {}
     with refused(ValueError, 'model_setup'):
@@ -111,16 +131,27 @@ def test_round_trip_is_exact_to_the_bit(text_file, path, floatX):
            st.none(), st.floats(allow_nan=False), st.integers(), st.text(CHARACTERS)), max_size=3))
 def test_checkpoint_round_trip(shared_folder, characters, H1, H2, seed, progress):
     model, other = CharLSTM(random_seed=seed), CharLSTM(random_seed=seed + 1)
-    model.uchar = vocabulary(sorted(characters))
+    model.uchar = sorted(characters)
     model.model_setup(num_units1=H1, num_units2=H2)
     path = model.save_params(shared_folder / 'p', progress)
     other.model_setup(mfile=path)
     assert other.resume(path) == progress
-    assert list(other.uchar) == sorted(characters)
+    assert other.uchar == sorted(characters)
     for name in NAMES:
         a, b = model.p[name].get_value(), other.p[name].get_value()
         assert (a.shape, a.tobytes()) == (b.shape, b.tobytes())
     assert other.random.random() == model.random.random()
+
+
+def test_settings_of_a_text_may_be_numpy_numbers(text_file, path):
+    """As they come from a grid that is searched; a checkpoint has them as Python's own."""
+    model = CharLSTM(random_seed=1)
+    model.prepare_input(text_file('abc' * 30), np.float32(0.25), np.int64(2), np.uint8(3), verbose=False,
+                        stateful=np.bool_(True))
+    model.model_setup(num_units1=7, num_units2=4)
+    model.save_params(path)
+    text = read_about(path)['text']
+    assert (text['ratio_valid'], text['batch_size'], text['seq_length'], text['stateful']) == (0.25, 2, 3, True)
 
 
 def test_loading_replaces_parameters_of_any_size(lettered, tmp_path):
@@ -163,6 +194,154 @@ def test_file_of_the_original_loads(path):
     np.testing.assert_allclose(model.theano_predict(x)[0], numpy_model.forward(arrays, x)[0], rtol=1e-4)
 
 
+# ---------------------------------------------------------------- files of the original that learned bytes
+
+MIXED = 'déjà vu — “naïve”, 𝄞\0\n'                              # characters of one to four bytes
+MIXED_BYTES = sorted(set(MIXED.encode('utf-8')))
+
+
+def stored_bytes(values):
+    """A vocabulary as the original stored it."""
+    return np.array([bytes([byte]) for byte in values])
+
+
+def speaking(path, uchar):
+    """Write a checkpoint with this vocabulary, of a model that is not sure of any character; returns its path."""
+    return write_checkpoint(path, **numpy_model.random_parameters(1, V=len(uchar)), uchar=uchar)
+
+
+def byte_model(path, seed=1):
+    """A model that learned the bytes of MIXED."""
+    model = CharLSTM(random_seed=seed)
+    model.model_setup(mfile=speaking(path, stored_bytes(MIXED_BYTES)))
+    return model
+
+
+def test_bytes_of_utf8_are_read_and_written_as_characters(path, tmp_path, capsys):
+    model = byte_model(path)
+    out, err = capsys.readouterr()
+    assert out == '' and err.count('\n') == 1 and path in err and 'bytes' in err and 'UTF-8' in err
+    assert model.uchar == [bytes([byte]).decode('ascii', 'surrogateescape') for byte in MIXED_BYTES]
+    assert model.generate_text(MIXED, 3) == MIXED                 # a seed that is long enough
+    codes = np.array([MIXED_BYTES.index(byte) for byte in MIXED.encode('utf-8')])
+    np.testing.assert_array_equal(model.score_text(MIXED), model.score_text(codes))
+    again = model.save_params(tmp_path / 'again')
+    stored = load(again)['uchar']
+    assert stored.dtype == 'S1' and (stored == stored_bytes(MIXED_BYTES)).all()
+    other = CharLSTM()
+    other.load_params(again)
+    assert again in capsys.readouterr().err
+    assert other.uchar == model.uchar and other.generate_text(MIXED, 0) == MIXED
+
+
+def test_nothing_is_said_of_a_model_that_learned_ascii_or_characters(path, capsys):
+    for uchar in (np.array(list(LETTERS), 'S1'), stored_bytes('abcdefghijé'.encode('latin-1')),
+                  np.array(list('abcdefghéÃ©'))):
+        CharLSTM().load_params(checkpoint(path, uchar=uchar))
+    assert capsys.readouterr() == ('', '')
+
+
+@pytest.mark.parametrize('characters', [
+    'é', 'äöüß', '°õ', '«»éù', '°À', '°Á', 'ÃÂ', '£', '§°',       # UTF-8 has what begins a character and what goes on
+])
+def test_bytes_that_cannot_be_utf8_are_characters_of_latin1(path, tmp_path, characters):
+    model = CharLSTM()
+    model.load_params(speaking(path, stored_bytes(('ab' + characters).encode('latin-1'))))
+    assert model.uchar == list('ab' + characters)
+    assert model.generate_text('a' + characters, 1) == 'a' + characters
+    assert load(model.save_params(tmp_path / 'again'))['uchar'].tolist() == list('ab' + characters)
+
+
+@given(text=st.text(CHARACTERS, min_size=1).filter(lambda text: not text.isascii()))
+def test_any_text_in_utf8_is_understood_by_a_model_of_its_bytes(shared_folder, text):
+    """Whatever the order of the vocabulary, which stays."""
+    uchar = stored_bytes(dict.fromkeys(text.encode('utf-8')))
+    model = CharLSTM()
+    model.load_params(speaking(shared_folder / 'bytes.npz', uchar))
+    numbers = model._numbers(text, 'the text')
+    assert b''.join(byte or b'\0' for byte in uchar[numbers].tolist()).decode('utf-8') == text      # NumPy strips a NUL
+    assert model._strings(1)(numbers[:, None]) == [text]
+    assert (to_store(model.uchar) == uchar).all()
+
+
+@given(values=st.sets(st.integers(0, 255), min_size=1))
+def test_any_bytes_are_a_vocabulary_and_stay_it(shared_folder, values):
+    path = speaking(shared_folder / 'any.npz', stored_bytes(values))
+    _, uchar = read_checkpoint(path)
+    data = bytes(values)
+    assert ''.join(uchar) in (data.decode('latin-1'), data.decode('ascii', 'surrogateescape'))
+    _, again = read_checkpoint(speaking(path, to_store(uchar)))
+    assert again.tolist() == uchar.tolist()
+
+
+@pytest.mark.parametrize('first, longest', [(1, 1), (1, 2), (3, 3), (32, 1024)])
+def test_character_that_is_cut_between_two_pieces_is_written_whole(path, monkeypatch, first, longest):
+    """What is no UTF-8, as of a model that is not sure, becomes U+FFFD; half a character at the end is left out."""
+    monkeypatch.setattr(sampling, 'FIRST_PIECE', first)
+    monkeypatch.setattr(sampling, 'LONGEST_PIECE', longest)
+    seed, n = 'vu — 𝄞', 150
+    pieces = list(byte_model(path, seed=5).stream_text(seed, n, count=5))
+    assert pieces[0] == [seed] * 5 and len(pieces) > 2
+    twin = CharLSTM(random_seed=5)                                # speaks the characters that have these numbers
+    twin.load_params(speaking(path, np.array([chr(byte) for byte in MIXED_BYTES])))
+    raw = [text.encode('latin-1') for text in twin.generate_text(seed.encode('utf-8').decode('latin-1'), n, count=5)]
+    texts = [''.join(parts) for parts in zip(*pieces)]
+    for text, data in zip(texts, raw):
+        assert len(data) == n                                     # to the model, a byte is a character
+        assert text == codecs.getincrementaldecoder('utf-8')('replace').decode(data)
+        assert len(data.decode('utf-8', 'replace')) - len(text) in (0, 1)
+    assert len(set(texts)) == 5 and {ch for ch in ''.join(texts) if ord(ch) > 127} > {'\ufffd', '—', '𝄞'}
+
+
+def test_cut_characters_of_several_texts_are_put_together_each_by_itself(path):
+    """Byte after byte, two texts at a time, which are cut at different places."""
+    model, texts = byte_model(path), ['é—𝄞—', '𝄞“ïvuv']
+    codes = np.array([[MIXED_BYTES.index(byte) for byte in text.encode('utf-8')] for text in texts]).T       # (12, 2)
+    strings = model._strings(2)
+    written = [strings(codes[k:k + 1]) for k in range(12)]
+    assert [''.join(parts) for parts in zip(*written)] == texts
+    assert (written[0], written[1], written[3]) == (['', ''], ['é', ''], ['', '𝄞'])
+    assert strings(codes[:0]) == ['', ''] and strings(codes[:1]) == ['', '']
+    assert model._strings(2)(codes) == texts                      # another function begins anew
+
+
+@pytest.mark.parametrize('longest', [1, 1024])
+def test_stop_of_several_bytes(path, monkeypatch, longest):
+    monkeypatch.setattr(sampling, 'FIRST_PIECE', 1)
+    monkeypatch.setattr(sampling, 'LONGEST_PIECE', longest)
+    model = byte_model(path)
+
+    def text(**stop):
+        model.random = np.random.default_rng(5)
+        return model.generate_text('vu', 900, **stop)
+    whole = text()
+    at = next(k for k in range(9, len(whole) - 1) if whole[k] in MIXED and ord(whole[k]) > 127)
+    stop = whole[at:at + 2]
+    assert text(stop=stop) == whole[:whole.index(stop, 2) + 2]
+
+
+def test_seed_with_bytes_that_the_model_does_not_know(path, refused):
+    model = byte_model(path)
+    assert model.in_vocabulary('vé') == 'v\udcc3\udca9'
+    with refused(ValueError, 'the seed', 'never saw', r"'q', '\udc9f'"):
+        model.generate_text('vß q')                               # of ß, C3 9F, it knows the first
+
+
+def test_characters_stay_characters_where_the_model_learned_such(lettered):
+    assert lettered.in_vocabulary('vé—') == 'vé—'
+    assert lettered._strings(2)(np.array([[0, 3], [10, 4]])) == ['ak', 'de']
+
+
+def test_text_that_is_in_the_vocabulary_stays_as_it_is(path):
+    """produce_text.py brings a text into the vocabulary, to leave out what is unknown, and then has it scored."""
+    model = byte_model(path)
+    text = model.in_vocabulary(MIXED)
+    assert model.in_vocabulary(text) == text
+    np.testing.assert_array_equal(model.score_text(text), model.score_text(MIXED))
+
+
+# ---------------------------------------------------------------- what is not saved
+
 def test_nothing_to_save_yet(path, refused, text_file):
     model = CharLSTM()
     with refused(ValueError, 'nothing to save'):
@@ -204,7 +383,7 @@ def test_training_needs_model_setup_after_load_params(path, refused):
 # ---------------------------------------------------------------- with a text prepared before
 
 def decoded(model):
-    return [''.join(model.uchar[codes.ravel()]) for x, y in zip(model.X['train'], model.Y['train']) for codes in (x, y)]
+    return [spelled(model, codes) for x, y in zip(model.X['train'], model.Y['train']) for codes in (x, y)]
 
 
 @pytest.mark.parametrize('uchar', ['kjihgfedcba', 'klmnopabcdefghij', ''.join(map(chr, range(90, 500)))])
@@ -217,11 +396,11 @@ def test_batches_are_renumbered_for_the_loaded_vocabulary(lettered, path, uchar)
 
 
 def test_loaded_vocabulary_must_know_the_prepared_text(lettered, path, refused):
-    before, uchar, arrays = decoded(lettered), list(lettered.uchar), parameters_of(lettered)
+    before, uchar, arrays = decoded(lettered), lettered.uchar, parameters_of(lettered)
     checkpoint(path, uchar=np.array(list('abcdefghiJK')))
     with refused(ValueError, path, "'j', 'k'"):
         lettered.load_params(path)
-    assert decoded(lettered) == before and list(lettered.uchar) == uchar
+    assert decoded(lettered) == before and lettered.uchar == uchar
     assert all((lettered.p[name].get_value() == arrays[name]).all() for name in NAMES)
 
 
@@ -282,6 +461,193 @@ def test_run_with_an_average_is_not_resumed_without(make_model, tmp_path, refuse
         plain.resume(path)
     np.testing.assert_array_equal(plain.p['c'].get_value(), before)
     plain.load_params(path)                                       # to predict it needs nothing else
+
+
+# ---------------------------------------------------------------- trials of validation batches
+
+def test_trials_resume_to_the_bit(make_model, tmp_path):
+    """At the beginning of the validation text, in its middle, at its end and after it."""
+    first, second = make_model(1), make_model(2)
+    n = first.n_batches['valid']
+    whole = [first.validate_batch() for _ in range(n)]
+    assert n > 3 and len(set(whole)) == n
+    for done in (n, n + 2, 2 * n):
+        while len(whole) < done:
+            whole.append(first.validate_batch())
+        path = first.save_params(tmp_path / 'p')
+        assert read_about(path)['trials'] == (done - 1) % n + 1
+        assert load(path)['trial_h1'].shape == (3, 4) and load(path)['trial_C2'].shape == (3, 2)
+        second.validate_batch()                                   # of which nothing may be left
+        second.resume(path)
+        assert [second.validate_batch() for _ in range(n + 1)] == [whole[(done + k) % n] for k in range(n + 1)]
+
+
+def test_checkpoint_without_trials_resumes_at_the_first_batch(make_model, tmp_path):
+    """Of a run that made none, or from before there were such."""
+    model = make_model(1)
+    new = model.save_params(tmp_path / 'new')
+    arrays = load(new)
+    assert not any(name.startswith('trial_') for name in arrays) and read_about(new)['trials'] == 0
+    about = {key: value for key, value in read_about(new).items() if key != 'trials'}
+    old = str(tmp_path / 'old.npz')
+    np.savez(old, **dict(arrays, about=np.array(json.dumps(about))))
+    cost = model.validate_batch()
+    for path in (new, old):
+        model.validate_batch()
+        model.resume(path)
+        assert model.validate_batch() == cost
+
+
+def test_trials_begin_again_with_other_parameters_or_another_text(make_model, tmp_path):
+    """Whose states may have another size, too."""
+    model = make_model(1)
+    path, read = model.save_params(tmp_path / 'p'), dict(seq_length=5, verbose=False, stateful=True)
+    for change in (lambda: model.load_params(path),
+                   lambda: model.prepare_input(tmp_path / 'text.txt', batch_size=3, **read),
+                   lambda: model.prepare_input(tmp_path / 'text.txt', batch_size=4, **read),
+                   lambda: model.init_params(path),
+                   lambda: model.model_setup(num_units1=6, num_units2=5)):
+        model.validate_batch()
+        change()
+        assert model.validate_batch() == model.theano_check(model.X['valid'][0], model.Y['valid'][0])[0]
+
+
+def test_trials_of_another_batch_size_begin_again(make_model, tmp_path):
+    """As training does with the states it carries: resume wants the same arguments, but takes others."""
+    first, second = make_model(1), make_model(2)
+    first.validate_batch()
+    second.prepare_input(tmp_path / 'text.txt', batch_size=4, seq_length=5, verbose=False, stateful=True)
+    second.resume(first.save_params(tmp_path / 'p'))
+    assert np.isfinite(second.validate_batch())
+
+
+# ---------------------------------------------------------------- what is no run that can be resumed
+
+STATES = ('h1', 'C1', 'h2', 'C2')
+GROUPS = {'m_': NAMES, 'raw_': NAMES, 'carried_': STATES, 'trial_': STATES}
+GROUPED = [(prefix, name) for prefix, names in GROUPS.items() for name in names]
+
+
+def averaging_model(folder, seed):
+    """A model that reads a text as streams, and has an average of its parameters."""
+    (folder / 't.txt').write_text(LETTERS * 30)
+    model = CharLSTM(random_seed=seed)
+    model.prepare_input(folder / 't.txt', 0.4, 3, 5, verbose=False, stateful=True)
+    model.model_setup(num_units1=7, num_units2=4, average=0.9)
+    return model
+
+
+@pytest.fixture(scope='module')
+def running(tmp_path_factory):
+    """The arrays, and what they say of themselves, of a checkpoint in the middle of a run."""
+    folder = tmp_path_factory.mktemp('running')
+    model = averaging_model(folder, seed=1)
+    model.validate_batch()
+    model.theano_train_rmsprop(model.X['train'][0], model.Y['train'][0])
+    arrays = load(model.save_params(folder / 'p', dict(epoch=1)))
+    about = json.loads(str(arrays.pop('about')))
+    assert about.pop('arrays') == sorted(arrays)
+    return arrays, about
+
+
+def stored_run(path, running, arrays=None, **about):
+    """Write that checkpoint with some arrays or entries of about changed, or left out where they are None."""
+    arrays, about = [{key: value for key, value in dict(old, **new).items() if value is not None}
+                     for old, new in zip(running, (arrays or {}, about))]
+    np.savez(path, about=np.array(json.dumps(about)), **arrays)
+    return path
+
+
+def run_of(path):
+    """What read_run returns."""
+    with Checkpoint(path) as stored:
+        return read_run(stored, read_checkpoint(stored)[0])
+
+
+def test_run_is_read_as_it_was_written(running, path):
+    arrays = running[0]
+    run, about = run_of(stored_run(path, running))
+    assert about == running[1] and about['trials'] == about['averaged'] == 1
+    found = {'m_': run.averages, 'raw_': run.raw, 'carried_': dict(zip(STATES, run.carried)),
+             'trial_': dict(zip(STATES, run.trial))}
+    again = run.arrays()
+    assert set(again) == {prefix + name for prefix, name in GROUPED}
+    for prefix, name in GROUPED:
+        for array in (found[prefix][name], again[prefix + name]):
+            assert array.tobytes() == arrays[prefix + name].tobytes() and array.any()
+    assert [state.shape for state in run.trial] == [(3, 7), (3, 7), (3, 4), (3, 4)]
+
+
+@pytest.mark.parametrize('prefix', ['raw_', 'carried_', 'trial_'])
+def test_whole_group_may_be_missing(running, path, prefix):
+    run, _ = run_of(stored_run(path, running, {prefix + name: None for name in GROUPS[prefix]}))
+    assert not {'raw_': run.raw, 'carried_': run.carried, 'trial_': run.trial}[prefix]
+    assert set(run.arrays()) == {other + name for other, name in GROUPED if other != prefix}
+
+
+@pytest.mark.parametrize('prefix', GROUPS)
+def test_group_that_was_lost_is_missed(running, path, refused, prefix):
+    """A changed byte in the directory of a zip file hides what is there."""
+    arrays, about = running
+    lost = {prefix + name: None for name in GROUPS[prefix]}
+    with refused(ValueError, path, 'lost its ' + prefix):
+        run_of(stored_run(path, (arrays, dict(about, arrays=sorted(arrays))), lost))
+
+
+def test_run_in_float64_is_read_in_the_type_of_the_parameters(running, path):
+    wider = {name: array.astype('float64') for name, array in running[0].items() if name != 'uchar'}
+    run, _ = run_of(stored_run(path, running, wider))
+    assert {array.dtype for array in run.arrays().values()} == {np.dtype('float32')}
+
+
+def with_last(value):
+    def change(array):
+        array = array.astype('float64')
+        array.flat[-1] = value
+        return array
+    return change
+
+
+NO_RUN = {'missing': lambda a: None, 'a dimension more': lambda a: a[None], 'no dimension': lambda a: a.flat[0],
+          'longer': lambda a: np.concatenate([a, a[..., :1]], axis=-1), 'shorter': lambda a: a[..., :-1],
+          'flat': lambda a: a.ravel()[:1], 'strings': lambda a: np.full(a.shape, 'x')}
+NO_RUN.update({'with {}'.format(value): with_last(value) for value in (np.nan, np.inf, -np.inf, 1e300)})
+
+
+@pytest.mark.parametrize('damage', NO_RUN)
+@pytest.mark.parametrize('prefix, name', GROUPED, ids=''.join)
+def test_run_of_which_an_array_is_missing_or_wrong(running, path, refused, prefix, name, damage):
+    changed = NO_RUN[damage](running[0][prefix + name])
+    with refused(ValueError, path, 'that can be '):
+        run_of(stored_run(path, running, {prefix + name: changed}))
+
+
+@pytest.mark.parametrize('prefix', ['carried_', 'trial_'])
+@pytest.mark.parametrize('name', STATES)
+def test_states_of_different_batch_sizes(running, path, refused, prefix, name):
+    with refused(ValueError, path, 'that can be '):
+        run_of(stored_run(path, running, {prefix + name: running[0][prefix + name][:2]}))
+
+
+@pytest.mark.parametrize('about', [
+    dict(random=None), dict(random={}), dict(random='x'), dict(random=dict(bit_generator='MT19937')),
+    dict(progress=None), dict(averaged=None), dict(averaged=-1), dict(averaged='x'),
+    dict(trials=-1), dict(trials='x'), dict(trials=1.5), dict(trials=[1]),
+], ids=str)
+def test_run_that_does_not_say_where_it_is(running, path, refused, about):
+    with refused(ValueError, path, 'that can be '):
+        run_of(stored_run(path, running, **about))
+
+
+def test_refused_run_leaves_the_model_as_it_was(running, path, tmp_path, refused):
+    model = averaging_model(tmp_path, seed=2)
+    before, random = parameters_of(model), model.random.bit_generator.state
+    for prefix, name in (('m_', 'c'), ('raw_', 'U1'), ('carried_', 'h1'), ('trial_', 'C2')):
+        with refused(ValueError, path, 'that can be '):
+            model.resume(stored_run(path, running, {prefix + name: None}))
+    assert all((model.p[name].get_value() == before[name]).all() for name in NAMES)
+    assert model.random.bit_generator.state == random and model._carried is None and model._trial is None
+    assert model.resume(stored_run(path, running)) == dict(epoch=1)
 
 
 # ---------------------------------------------------------------- starting from what another text taught

@@ -1,5 +1,7 @@
 """What a person sees of the scripts, and how they end: progress, few characters, signals, exit statuses."""
 import argparse
+import contextlib
+import io
 import os
 import pty
 import re
@@ -7,35 +9,52 @@ import select
 import shlex
 import signal
 import struct
+import subprocess
 import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from engine import terminal
+from damage import write_checkpoint
+from engine import commands, terminal
 from numpy_model import NAMES
-from scripts import (FAST, N_TRAIN, PRODUCE, SMALL, TEXT, TRAIN, assert_refused, contents, environment, interrupted,
-                     load, run, sequences, start, succeeded)
+from scripts import (FAST, N_TRAIN, PRODUCE, ROOT, SMALL, TEXT, TRAIN, assert_changes_nothing, assert_refused,
+                     contents, environment, finish, interrupted, load, paste, run, sequences, start, succeeded,
+                     write_chain, wrote)
 
 NUMBER = r'[\d,.]+'
+
+# A script of ours that prints characters of all kinds: those that control a terminal, those that it lacks, and others.
+KINDS = "\x1b[31m|\r|\x9b|\x00|\x7f|\b|\t|é|—|𝄞|\udce9"
+PRINTS = f"""
+import argparse, sys
+sys.path.insert(0, {str(ROOT)!r})
+from engine import terminal
+def program(options):
+    print({KINDS!r})
+    terminal.note({KINDS!r})
+    raise ValueError({KINDS!r})
+terminal.main(argparse.ArgumentParser(prog='p'), program, less='')
+"""
+SHOWN = r'\x1b[31m|\r|\x9b|\x00|\x7f|\x08|' + '\t|é|—|𝄞|' + r'\udce9'            # on a terminal
+PIPED, ASCII = [KINDS.encode(encoding, 'backslashreplace').decode() for encoding in ('utf-8', 'ascii')]
 
 
 # ---------------------------------------------------------------- a terminal
 
-@pytest.fixture(scope='module')
-def shown(tmp_path_factory):
-    """What a terminal of 80 columns shows of a run with as many steps as the novel's 75 epochs have, up to Ctrl-C."""
+def on_terminal(arguments, folder, interrupt_at=None, **changes):
+    """The exit status of a Python program and what a terminal of 80 columns gets from it.
+
+    interrupt_at: with what on the terminal its user hits Ctrl-C.
+    """
     import fcntl
     import termios
-    folder = tmp_path_factory.mktemp('terminal')
-    (folder / 't.txt').write_text(TEXT, encoding='utf-8')
-    arguments = [str(TRAIN), 't.txt', 'r', *SMALL, '--epochs', str(15675 // N_TRAIN), '--output-dir', '.']
     pid, screen = pty.fork()
     if pid == 0:
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0))
         os.chdir(str(folder))
-        os.execve(sys.executable, [sys.executable] + arguments, environment(FAST))
+        os.execve(sys.executable, [sys.executable] + [str(a) for a in arguments], environment(FAST, **changes))
     shown = b''
     while select.select([screen], [], [], 300)[0]:
         try:
@@ -44,13 +63,22 @@ def shown(tmp_path_factory):
             more = b''
         if not more:
             break
-        if b'epoch 2/' in more and b'epoch 2/' not in shown:
-            os.write(screen, b'\x03')
         shown += more
+        if interrupt_at and interrupt_at in shown:
+            os.write(screen, b'\x03')
+            interrupt_at = None
     os.close(screen)
-    status = os.waitpid(pid, 0)[1]
-    return SimpleNamespace(status=os.WEXITSTATUS(status), folder=folder,
-                           lines=shown.decode('utf-8').replace('\r\n', '\n').replace('\r', '\n').split('\n'))
+    return os.WEXITSTATUS(os.waitpid(pid, 0)[1]), shown.decode('utf-8').replace('\r\n', '\n')
+
+
+@pytest.fixture(scope='module')
+def shown(tmp_path_factory):
+    """What a terminal shows of a run with as many steps as the novel's 75 epochs have, up to Ctrl-C."""
+    folder = tmp_path_factory.mktemp('terminal')
+    (folder / 't.txt').write_text(TEXT, encoding='utf-8')
+    arguments = [TRAIN, 't.txt', 'r', *SMALL, '--epochs', 15675 // N_TRAIN, '--output-dir', '.']
+    status, shown = on_terminal(arguments, folder, interrupt_at=b'epoch 2/')
+    return SimpleNamespace(status=status, folder=folder, lines=shown.replace('\r', '\n').split('\n'))
 
 
 def test_progress_bar(shown):
@@ -60,6 +88,7 @@ def test_progress_bar(shown):
         assert re.search(words, last), (words, last)
     assert len(bars) > 1
     assert len([line for line in shown.lines if line.startswith('epoch 1/') and 'characters/s' in line]) == 1
+    assert not [line for line in shown.lines if r'\r' in line or r'\x' in line]        # it moves by control characters
 
 
 def test_progress_bar_shows_the_time_left(shown):
@@ -68,7 +97,9 @@ def test_progress_bar_shows_the_time_left(shown):
 
 def test_control_c_on_a_terminal(shown):
     assert shown.status == 130
-    assert re.fullmatch(r'next: python produce_text.py (\./)?r_t.txt_(best|interrupted).npz', shown.lines[-3])
+    following = shlex.split(shown.lines[-3])
+    assert following[0] == 'next:' and following[-2] == str(PRODUCE)
+    assert re.fullmatch('r_t.txt_(best|interrupted).npz', os.path.basename(following[-1]))
     assert set(NAMES) < set(load(shown.folder / 'r_t.txt_interrupted.npz'))
 
 
@@ -80,7 +111,7 @@ def test_progress_without_a_terminal(monkeypatch, capsys):
     bar.begin_epoch()
     for seconds in (terminal.QUIET, 1, terminal.QUIET, 1):
         now[0] += seconds
-        bar.step(2, 5, 1.5, float('nan') if bar.done > 4 else 2.5, 62)
+        bar.step(2, 5, 1.5, 2.5, 62)
     bar.close()
     assert capsys.readouterr().out.splitlines() == [
         'epoch 2/5, cost 1.500, valid 2.500, 4 chars/s, 1 min 2 s left',
@@ -93,21 +124,122 @@ def test_duration(seconds, said):
     assert terminal.duration(seconds) == said
 
 
+@pytest.mark.parametrize('where', ['terminal', 'pipe'])
+def test_text_and_what_is_said_of_it_come_in_their_order(trained, tmp_path, where):
+    arguments = [PRODUCE, trained.checkpoint, 'out', '--count', 3]
+    if where == 'terminal':
+        status, shown = on_terminal(arguments, tmp_path)
+    else:
+        line = commands.quoted([sys.executable, *map(str, arguments)]) + ' 2>&1'
+        result = paste(line, tmp_path, PYTHONUNBUFFERED='')
+        status, shown = result.returncode, result.stdout
+    text = contents(tmp_path / 'out')
+    assert len(sequences(text, 3, 100)) == 3
+    said = shown[:-len(text[:-1] + 'appended to out\n')]
+    assert status == 0 and shown == said + text[:-1] + 'appended to out\n'
+    assert re.fullmatch(r'{}: 2 layers of .*\n(compiling.*\n)?\n'.format(re.escape(str(trained.checkpoint))), said)
+
+
+# ---------------------------------------------------------------- characters that control a terminal
+
+def test_control_characters_are_shown_on_a_terminal(tmp_path):
+    """In what is printed, said, and refused."""
+    assert on_terminal(['-c', PRINTS], tmp_path) == (2, f'{SHOWN}\n{SHOWN}\np: {SHOWN}\n')
+
+
+@pytest.mark.parametrize('encoding, expected', [('utf-8', PIPED), ('ascii', ASCII)], ids=['utf-8', 'ascii'])
+def test_pipe_gets_control_characters_as_they_are(encoding, expected):
+    result = subprocess.run([sys.executable, '-c', PRINTS], env=environment(PYTHONIOENCODING=encoding),
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert (result.returncode, result.stdout.decode(encoding)) == (2, expected + '\n')
+    assert result.stderr.decode(encoding) == f'{expected}\np: {expected}\n'
+
+
+def test_written_control_characters_are_shown_on_a_terminal_and_stay_in_the_file(tmp_path):
+    """With a model that writes a, ESC, c, carriage return, a, ..."""
+    chain = write_chain(tmp_path / 'p\x1b[2J.npz', np.array(list('a\x1bc\r')))
+    status, screen = on_terminal([PRODUCE, chain, 'out', '--count', 1, '--length', 8, '--prime', 'a'], tmp_path)
+    assert status == 0 and r'a\x1bc\ra\x1bc\ra' + '\n' in screen and r'p\x1b[2J.npz: ' in screen
+    assert not re.search('[\x00-\x08\x0b-\x1f]', screen)
+    assert sequences(contents(tmp_path / 'out'), 1) == ['a\x1bc\ra\x1bc\ra']
+
+
+def test_visible_is_the_terminal_but_for_what_it_writes():
+    stream = io.StringIO()
+    visible = terminal.Visible(stream)
+    every = ''.join(map(chr, range(256)))
+    visible.write(every)
+    controls = [ch for ch in every if (ch < ' ' or '\x7f' <= ch <= '\x9f') and ch not in '\t\n']
+    expected = ''.join(ascii(ch)[1:-1] if ch in controls else ch for ch in every)
+    assert stream.getvalue() == expected and visible.tell() == stream.tell() and len(controls) == 63
+
+
+# ---------------------------------------------------------------- output that is closed
+
+def test_closed_output_is_no_error(trained, tmp_path):
+    """Nor does any file take its place."""
+    python = commands.quoted([sys.executable, str(PRODUCE)])
+    line = f'{python} {commands.quoted([str(trained.checkpoint)])} out --count 1 >&-'
+    result = paste(line, tmp_path)
+    assert wrote(result, 'out', headings=0) == '' and len(sequences(contents(tmp_path / 'out'), 1, 100)) == 1
+    result = paste(line + ' 2>&-', tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (0, '', '')
+    assert len(sequences(contents(tmp_path / 'out'), 1)[0]) == 100 + len('\n\n# sequence 1:\n') + 100
+    result = paste(f'{python} --help >&-', tmp_path)
+    assert (result.returncode, result.stderr) == (0, '')
+
+
+def test_closed_errors_are_no_error(tmp_path):
+    result = paste(f'{shlex.quote(sys.executable)} -c {shlex.quote(PRINTS)} 2>&-', tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (2, PIPED.replace('\r', '\n') + '\n', '')
+
+
+def test_lines_that_nobody_reads_do_not_stop_a_run(monkeypatch):
+    reading, writing = os.pipe()
+    pipe = open(writing, 'w')
+    monkeypatch.setattr(sys, 'stdout', pipe)
+    bar = terminal.ProgressBar(total=10, done=4)
+    bar.line('one')
+    assert os.read(reading, 99) == b'one\n'
+    os.close(reading)
+    for line in ('two', 'three'):
+        bar.line(line)
+    print('four', flush=True)
+    bar.close()
+    sys.stdout.close()
+    with contextlib.suppress(BrokenPipeError):             # of what it still holds
+        pipe.close()
+
+
+def test_training_goes_on_when_its_reader_leaves(tmp_path):
+    (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
+    process = start(TRAIN, 't.txt', 'r', *SMALL, '--epochs', 3, '--output-dir', '.', flags=FAST, cwd=tmp_path,
+                    env={'PYTHONUNBUFFERED': ''})
+    while not process.stdout.readline().startswith('compiled in'):
+        assert process.poll() is None
+    process.stdout.close()
+    result = finish(process)
+    assert (result.returncode, result.stderr) == (0, '')
+    assert (tmp_path / 'r_t.txt_epoch3.npz').exists()
+
+
 # ---------------------------------------------------------------- terminals of few characters
 
 def test_ascii_terminal_does_not_end_training(tmp_path):
     (tmp_path / 'texte-é.txt').write_text(TEXT, encoding='utf-8')
     result = run(TRAIN, tmp_path / 'texte-é.txt', 'ü', *SMALL, '--epochs', 1, '--output-dir', tmp_path, flags=FAST,
                  env={'LC_ALL': 'C', 'PYTHONIOENCODING': 'ascii'})
-    succeeded(result)
+    assert r'\xfc_texte-\xe9.txt_epoch1.npz' in succeeded(result)
     assert (tmp_path / 'ü_texte-é.txt_epoch1.npz').exists()
 
 
 def test_ascii_terminal_does_not_spoil_the_file(trained, tmp_path):
     result = run(PRODUCE, trained.checkpoint, tmp_path / 'é.txt', '--prime', 'the 𝄞', '--count', 2, flags=FAST,
                  env={'LC_ALL': 'C', 'PYTHONIOENCODING': 'ascii'})
-    assert succeeded(result).isascii()
-    assert all(text.startswith('the 𝄞') for text in sequences(contents(tmp_path / 'é.txt'), 2, 100))
+    texts = sequences(contents(tmp_path / 'é.txt'), 2, 105)
+    assert all(text.startswith('the 𝄞') for text in texts)
+    printed = wrote(result, str(tmp_path / 'é.txt').replace('é', r'\xe9'), headings=2)
+    assert printed == '\n\n'.join(texts).encode('ascii', 'backslashreplace').decode() + '\n'
 
 
 # ---------------------------------------------------------------- signals
@@ -125,10 +257,11 @@ def test_interrupted_training_leaves_all_that_it_learned(program, number):
     assert log.read_text().endswith('\n') and np.loadtxt(str(log)).shape[1] == 11
     saying, following, going_on = [line for line in result.stdout.splitlines() if path in line]
     assert 'interrupted in epoch' in result.stdout and saying == 'saved ' + path
-    command = shlex.split(following)
-    assert command[:2] == ['next:', 'python']
-    assert '# sequence 4:' in succeeded(run(*command[2:], flags=FAST, cwd=program))
-    assert shlex.split(going_on) == 'to go on: python train.py --resume'.split() + [path]
+    assert following.startswith('next: ') and going_on.startswith('to go on: ')
+    wrote(paste(following[len('next: '):], program), os.path.join('text_output', 'r_t.txt_interrupted.npz.out'))
+    assert shlex.split(going_on)[-3:] == ['train.py', '--resume', path]
+    other = paste(going_on[len('to go on: '):] + ' --lrate 7', program)                # as far as a refusal
+    assert_refused(other, 'train.py: --lrate is 7.0', path)
 
 
 # ---------------------------------------------------------------- exit statuses
@@ -136,8 +269,9 @@ def test_interrupted_training_leaves_all_that_it_learned(program, number):
 @pytest.mark.parametrize('outcome, status, said', [
     (None, 0, ''), (0, 0, ''), (130, 130, ''), (ValueError('x is 1'), 2, 'p: x is 1\n'),
     (FileNotFoundError('cannot read x'), 2, 'p: cannot read x\n'), (KeyboardInterrupt(), 130, 'p: interrupted\n'),
+    (KeyboardInterrupt(' while it slept; no dream is kept'), 130, 'p: interrupted while it slept; no dream is kept\n'),
     (MemoryError('of 5 GB'), 2, 'p: not enough memory: of 5 GB; a smaller --size needs less\n'),
-    (ImportError('No module named x'), 2, 'p: No module named x: run "pip install -r requirements.txt"\n'),
+    (ImportError('No module named x'), 2, 'p: No module named x: run {}\n'),
     (ImportError('wrong x: pip install y'), 2, 'p: wrong x: pip install y\n')], ids=repr)
 def test_how_a_script_ends(monkeypatch, capsys, outcome, status, said):
     def program(options):
@@ -147,7 +281,7 @@ def test_how_a_script_ends(monkeypatch, capsys, outcome, status, said):
     monkeypatch.setattr(sys, 'argv', ['p'])
     with pytest.raises(SystemExit) as end:
         terminal.main(argparse.ArgumentParser(prog='p'), program, less='a smaller --size needs')
-    assert (end.value.code, capsys.readouterr().err) == (status, said)
+    assert (end.value.code, capsys.readouterr().err) == (status, said.format(commands.install()))
 
 
 def test_mistake_of_our_own_is_not_hidden(monkeypatch):
@@ -158,5 +292,8 @@ def test_mistake_of_our_own_is_not_hidden(monkeypatch):
 
 @pytest.mark.parametrize('package', ['theano', 'numpy', 'tqdm'])
 @pytest.mark.parametrize('script', [TRAIN, PRODUCE], ids=['train', 'produce_text'])
-def test_missing_package(script, package, without):
-    assert_refused(run(script, 'x', env=without(package)), package, 'pip install -r requirements.txt')
+def test_missing_package(script, package, without, folder):
+    arguments = ['t.txt', 'r', '--output-dir', 'results'] if script == TRAIN else [
+        write_checkpoint('p.npz'), 'out', '--prime-file', 't.txt']
+    changes = without(package)         # which makes a folder here
+    assert_changes_nothing(folder, run, script, *arguments, env=changes, words=[package, 'run ' + commands.install()])

@@ -1,5 +1,7 @@
-"""How a file becomes characters, and characters become batches."""
+"""How a file, or a folder of files, becomes characters, and characters become batches."""
+import hashlib
 import io
+import os
 import re
 
 import numpy as np
@@ -9,8 +11,8 @@ from hypothesis import strategies as st
 
 from charlstm import CharLSTM, read_text
 from engine import text as text_module
-from engine.text import renumbered, smallest_type, vocabulary
-from models import PARTS, RATIO, TEXT, B, S, prepared, text_of
+from engine.text import nearest, read_string, renumbered, shown, smallest_type, vocabulary, without_unknown
+from models import PARTS, RATIO, TEXT, B, S, halves_up, prepared, spelled, text_of
 
 POEM = 'Zwölf Boxkämpfer jagen\nEva über den Sylter Deich.\n' * 3
 CHARACTERS = st.characters(blacklist_categories=['Cs'])
@@ -35,7 +37,7 @@ def written(folder, text):
 def slowly_cut(text, ratio, B, S, stateful=False):
     """Part to the batches, each a list of (characters, targets) rows, by the rule's words."""
     sequences = [text[k:k + S] for k in range(0, len(text) - S + 1, S)]
-    n_train = int(round((1 - ratio) * len(sequences)))
+    n_train = halves_up((1 - ratio) * len(sequences))
     parts = {}
     for part, piece in (('train', text[:n_train * S]), ('valid', text[n_train * S:])):
         if stateful:
@@ -51,20 +53,21 @@ def slowly_cut(text, ratio, B, S, stateful=False):
 
 def batches_of(model, part):
     """What slowly_cut gives of a part, from a model that prepared the text."""
-    return [[tuple(''.join(model.uchar[side[:, b]]) for side in pair) for b in range(model.batch_size)]
+    return [[tuple(spelled(model, side[:, b]) for side in pair) for b in range(model.batch_size)]
             for pair in zip(model.X[part], model.Y[part])]
 
 
 @pytest.mark.parametrize('length, ratio_valid, batch_size, seq_length', [
     (150, 0.30, 3, 7), (149, 0.30, 4, 5), (61, 0, 5, 3), (60, 0, 5, 3), (120, 0.5, 1, 11), (97, 0.9, 2, 2),
     (42, 0.5, 3, 7), (98, 0.25, 7, 7), (102, 0.125, 2, 6),
+    (35, 0.5, 1, 7), (98, 0.25, 1, 7), (9, 0.5, 2, 3), (104, 0.875, 1, 26),       # 2.5, 10.5, 1.5, 0.5 sequences
 ])
 def test_batches_are_those_of_a_slow_cut(text_file, capsys, length, ratio_valid, batch_size, seq_length):
     text = POEM[:length]
     expected = slowly_cut(text, ratio_valid, batch_size, seq_length)
     model = prepared(text_file(text), ratio_valid=ratio_valid, batch_size=batch_size, seq_length=seq_length,
                      verbose=True)
-    assert list(model.uchar) == sorted(set(text)) and model.batch_size == batch_size
+    assert model.uchar == sorted(set(text)) and model.batch_size == batch_size
     for part in ('train', 'valid'):
         assert model.n_batches[part] == len(model.X[part]) == len(model.Y[part]) == len(expected[part])
         assert batches_of(model, part) == expected[part]
@@ -82,7 +85,7 @@ def test_batches_are_those_of_a_slow_cut(text_file, capsys, length, ratio_valid,
 def test_batches(shared_folder, text, ratio, B, S, stateful):
     model = CharLSTM(random_seed=1)
     read = as_read(text)
-    enough = round((1 - ratio) * (len(read) // S)) >= B and len(set(read)) > 1
+    enough = halves_up((1 - ratio) * (len(read) // S)) >= B and len(set(read)) > 1
     try:
         model.prepare_input(written(shared_folder, text), ratio, B, S, verbose=False, stateful=stateful)
     except ValueError as error:
@@ -92,6 +95,22 @@ def test_batches(shared_folder, text, ratio, B, S, stateful):
     for part, expected in slowly_cut(read, ratio, B, S, stateful).items():
         assert model.n_batches[part] == len(model.X[part]) == len(model.Y[part]) == len(expected)
         assert batches_of(model, part) == expected
+
+
+@pytest.mark.parametrize('x, whole', [
+    (0, 0), (0.5, 1), (1.5, 2), (2.5, 3), (3.5, 4), ((1 - 0.9) * 5, 0), (2 ** 51 + 0.5, 2 ** 51 + 1),
+    (2.0 ** 60, 2 ** 60), (0.49999999999999994, 0), (2.4999999999999996, 2),       # in floats, x + 0.5 rounds as well
+])
+def test_halves_are_rounded_up(x, whole):
+    assert nearest(x) == halves_up(x) == whole and nearest(np.float64(x)) == whole
+
+
+@settings(max_examples=1000)
+@given(x=st.one_of(st.floats(0, 1e18), st.integers(0, 2 ** 53).map(lambda n: n / 2),
+                   st.builds(lambda ratio, n: (1 - ratio) * n, st.floats(0, 1, exclude_max=True),
+                             st.integers(0, 10 ** 6))))
+def test_rounding(x):
+    assert nearest(x) == halves_up(x)
 
 
 @pytest.mark.parametrize('part', ['train', 'valid'])
@@ -132,7 +151,8 @@ def test_vocabulary_round_trip(shared_folder, text, chunk):
         patch.setattr(text_module, 'CHUNK', chunk)
         codes, uchar, _ = read_text(written(shared_folder, text))
     assert list(uchar) == sorted(set(as_read(text)))
-    assert ''.join(uchar[codes]) == as_read(text)
+    assert ''.join(uchar[codes]) == as_read(text)                 # uchar is an array here
+    assert read_string(shared_folder / 't.txt') == as_read(text)
     assert codes.dtype == 'uint8' or len(uchar) > 256
 
 
@@ -147,7 +167,7 @@ def test_recoding(text, more, data):
 
 def test_characters_are_numbered_in_sorted_order(text_file):
     model = prepared(text_file('b\U0001d11ea\0é\0B\n'))
-    assert list(model.uchar) == ['\0', '\n', 'B', 'a', 'b', 'é', '\U0001d11e']
+    assert model.uchar == ['\0', '\n', 'B', 'a', 'b', 'é', '\U0001d11e'] and model.uchar.index('b') == 4
     assert text_of(model) == 'b\U0001d11ea\0é\0B\n'
 
 
@@ -169,7 +189,7 @@ def test_line_ends_and_characters_across_chunks(text_file, monkeypatch, encoding
     for chunk in (1, 2, 3, 4, 5, 7, 1000):
         monkeypatch.setattr(text_module, 'CHUNK', chunk)
         model = prepared(path, encoding=encoding)
-        assert text_of(model) == expected and list(model.uchar) == sorted(set(expected))
+        assert text_of(model) == expected and model.uchar == sorted(set(expected))
 
 
 def test_line_end_across_the_border_of_real_chunks(text_file):
@@ -216,11 +236,156 @@ def test_unknown_encoding(text_file, refused, encoding):
         prepared(text_file(POEM), encoding=encoding)
 
 
+@pytest.mark.parametrize('characters, most, line', [
+    ('é', 10, "'é'"), ('—𝄞ß', 10, "'ß', '—', '𝄞'"), ("'", 10, '"\'"'), ('\\', 10, r"'\\'"),
+    ('\0\n\x85\u200b\u202e\ufeff', 10, r"'\x00', '\n', '\x85', '\u200b', '\u202e', '\ufeff'"),
+    ('\udcc3\U000e0001', 10, r"'\udcc3', '\U000e0001'"), ('dcba', 3, "'a', 'b', 'c', ..."), ('cba', 3, "'a', 'b', 'c'"),
+])
+def test_characters_are_shown_as_themselves_where_they_print(characters, most, line):
+    assert shown(set(characters), most) == line
+
+
+@given(text=TEXTS, uchar=st.sets(CHARACTERS))
+def test_text_without_unknown_characters(text, uchar):
+    uchar |= set(text[::2])
+    kept, unknown = without_unknown(text, vocabulary(sorted(uchar)))
+    assert kept == ''.join(ch for ch in text if ch in uchar)
+    assert unknown == {ch: text.count(ch) for ch in text if ch not in uchar}
+
+
+# ---------------------------------------------------------------- folders
+
+def folder_of(path, texts):
+    """A folder, new where there is none, with files of these texts, or bytes, by name; returns its path."""
+    path.mkdir(exist_ok=True)
+    for old in path.iterdir():
+        old.unlink()
+    for name, text in texts.items():
+        (path / name).write_bytes(text if isinstance(text, bytes) else text.encode('utf-8'))
+    return str(path)
+
+
+def joined(texts):
+    """Texts joined by empty lines, by the rule's words."""
+    whole = ''
+    for k, text in enumerate(texts):
+        whole += text
+        if k < len(texts) - 1:
+            whole += '\n' * (text != '' and text[-1] != '\n') + '\n'
+    return whole
+
+
+def test_folder_is_read_in_order_of_name(tmp_path, capsys):
+    """Of code points, and all that is not hidden, whatever its ending."""
+    folder = folder_of(tmp_path / 'texts', {
+        'b.txt': 'second\r\n', 'é': 'last', 'E': '\ufefffirst', 'c.log': '', 'd': 'fourth\n\n', '.hidden': b'\xff\0'})
+    expected = 'first\n\nsecond\n\n\nfourth\n\n\nlast'
+    assert joined(['first', 'second\n', '', 'fourth\n\n', 'last']) == expected
+    assert read_string(folder) == read_string(folder + os.sep) == read_string(tmp_path / 'texts') == expected
+    codes, uchar, _ = read_text(folder)
+    assert ''.join(uchar[codes]) == expected and list(uchar) == sorted(set(expected))
+    model = prepared(folder, verbose=True)
+    assert text_of(model) == expected[:len(expected) // 2 * 2] and model.uchar == sorted(set(expected))
+    out, err = capsys.readouterr()
+    assert out.startswith(f'{folder}: {len(expected)} characters, {len(set(expected))} distinct\n') and err == ''
+
+
+@given(texts=st.lists(st.one_of(st.just(''), st.text(CHARACTERS.filter(lambda ch: ch != '\0'), max_size=30),
+                                st.text('a\n\ré', max_size=5)), min_size=1, max_size=5),
+       chunk=st.sampled_from([1, 2, 7, 1 << 20]))
+def test_folders(shared_folder, texts, chunk):
+    folder = folder_of(shared_folder / 'texts', {str(k): text for k, text in enumerate(texts)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_module, 'CHUNK', chunk)
+        assert read_string(folder) == joined([as_read(text) for text in texts])
+
+
+@pytest.mark.parametrize('encoding', ['utf-16', 'utf-16-be', 'latin-1', 'shift_jis'])
+def test_all_files_of_a_folder_have_one_encoding(tmp_path, encoding):
+    """Those of UTF-16 each their own byte order mark; their bytes that are zero are no NUL characters."""
+    letter = {'latin-1': 'é', 'shift_jis': 'あ'}.get(encoding, '𝄞')
+    folder = folder_of(tmp_path / 'texts', {name: (name + letter).encode(encoding) for name in 'abc'})
+    assert read_string(folder, encoding) == 'a{0}\n\nb{0}\n\nc{0}'.format(letter)
+
+
+def test_folder_of_more_than_256_distinct_characters(tmp_path):
+    """They come together: no file has so many; and the joints count, too, in what is made room for."""
+    texts = {'{:03}'.format(k): chr(0x400 + k) for k in range(300)}
+    folder = folder_of(tmp_path / 'texts', texts)
+    assert read_string(folder) == '\n\n'.join(texts.values()) and read_text(folder)[0].dtype == 'uint16'
+
+
+def test_sha256_is_of_the_bytes_and_of_where_files_end(tmp_path):
+    splits = [('ab', 'cd'), ('abc', 'd'), ('a', 'bcd'), ('a', 'b', 'cd'), ('abcd', ''), ('', 'abcd'), ('abcd',),
+              ('ab\r', '\ncd'), ('ab\r\n', 'cd'), ('ab\n', 'cd')]
+    digests = [read_text(folder_of(tmp_path / 'texts', dict(zip('abc', split))))[2] for split in splits]
+    assert len(set(digests)) == len(splits)
+    folder = folder_of(tmp_path / 'texts', dict(zip('xyz', splits[3])))
+    assert read_text(folder)[2] == digests[3] == prepared(folder).fingerprint()        # whatever the names are
+    written(tmp_path, 'ab\r\ncd')
+    assert read_text(tmp_path / 't.txt')[2] == hashlib.sha256(b'ab\r\ncd').hexdigest()
+
+
+@pytest.mark.parametrize('hidden', [[], ['.gitignore']])
+def test_folder_without_files(tmp_path, refused, hidden):
+    folder = folder_of(tmp_path / 'texts', dict.fromkeys(hidden, 'text'))
+    for read in (prepared, read_text, read_string):
+        with refused(ValueError, folder, 'no files'):
+            read(folder)
+
+
+@pytest.mark.parametrize('make', [os.mkdir, os.mkfifo, lambda path: os.symlink('nowhere', path),
+                                  lambda path: os.symlink(os.path.dirname(path), path)],
+                         ids=['folder', 'fifo', 'link to nothing', 'link to a folder'])
+def test_folder_with_something_else_than_files(tmp_path, refused, make):
+    folder = folder_of(tmp_path / 'texts', dict(a='text', z='text'))
+    odd = os.path.join(folder, 'odd')
+    make(odd)
+    for read in (prepared, read_text, read_string):
+        with refused(ValueError, odd, 'no text file'):
+            read(folder)
+
+
+def test_link_to_a_file_is_read(tmp_path):
+    folder = folder_of(tmp_path / 'texts', dict(b='more'))
+    os.symlink(written(tmp_path, 'text'), os.path.join(folder, 'a'))
+    assert read_string(folder) == 'text\n\nmore'
+
+
+@pytest.mark.parametrize('chunk', [3, 1 << 20])
+def test_file_of_a_folder_that_does_not_decode(tmp_path, monkeypatch, refused, chunk):
+    """The byte is counted from the beginning of that file."""
+    monkeypatch.setattr(text_module, 'CHUNK', chunk)
+    folder = folder_of(tmp_path / 'texts', dict(a='text ' * 9, b=b'abcdefg\xe2\x82x', c='text'))
+    with refused(ValueError, os.path.join(folder, 'b'), 'not utf-8', 'byte 7 ', 'option encoding'):
+        prepared(folder)
+
+
+@pytest.mark.parametrize('data', [b'\0', b'abcdefg\0h', b'\x89PNG\r\n\x1a\n\0\0\0\rIHDR'])
+@pytest.mark.parametrize('chunk', [3, 1 << 20])
+def test_file_of_a_folder_that_has_nul_characters(tmp_path, monkeypatch, refused, chunk, data):
+    """A single file may: whoever names it means it."""
+    monkeypatch.setattr(text_module, 'CHUNK', chunk)
+    folder = folder_of(tmp_path / 'texts', dict(a='text', b=data, c='text'))
+    with refused(ValueError, os.path.join(folder, 'b'), 'NUL'):
+        read_text(folder, 'latin-1')
+    assert read_string(os.path.join(folder, 'b'), 'latin-1') == as_read(data.decode('latin-1'))
+
+
+def test_refused_folder_leaves_what_was_prepared(tmp_path):
+    model = prepared(folder_of(tmp_path / 'texts', dict(a='abcd', b='dcba')))
+    before = text_of(model), model.fingerprint()
+    (tmp_path / 'texts' / 'c').write_bytes(b'\0')
+    with pytest.raises(ValueError):
+        model.prepare_input(str(tmp_path / 'texts'), 0, 1, 2, verbose=False)
+    assert (text_of(model), model.fingerprint()) == before
+
+
 # ---------------------------------------------------------------- refusals
 
 @pytest.mark.parametrize('ratio_valid, batch_size, seq_length', [
     (0, 1, 2), (0, 7, 5), (0.3, 50, 3), (0.3, 1, 9), (0.3, 7, 3), (0.5, 1, 4), (0.5, 3, 5), (0.9, 4, 2),
-    (0.25, 2, 7), (0.75, 5, 3), (1 / 3, 11, 2), (0.99, 3, 2), (0.7, 13, 2),
+    (0.25, 2, 7), (0.75, 5, 3), (1 / 3, 11, 2), (0.99, 3, 2), (0.7, 13, 2), (0.5, 2, 3), (0.875, 1, 26),
 ])
 def test_text_too_short_names_the_number_of_characters_that_works(text_file, refused, ratio_valid, batch_size,
                                                                   seq_length):
@@ -248,10 +413,9 @@ def test_one_distinct_character(text_file, refused):
 
 
 def test_file_that_cannot_be_read(tmp_path, refused):
-    with refused(FileNotFoundError, tmp_path / 'missing.txt'):
-        prepared(tmp_path / 'missing.txt')
-    with refused(IsADirectoryError, tmp_path):
-        prepared(tmp_path)
+    for read in (prepared, read_text, read_string):
+        with refused(FileNotFoundError, tmp_path / 'missing.txt'):
+            read(tmp_path / 'missing.txt')
 
 
 @pytest.mark.parametrize('name, values', [

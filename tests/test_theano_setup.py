@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from charlstm import CharLSTM, Scan
+from damage import write_checkpoint
 from engine import kernel
 from engine.theano_setup import theano
 from numpy_model import NAMES
-from scripts import (FAST, PRODUCE, ROOT, SMALL, TEXT, TRAIN, assert_refused, contents, environment, load, run,
-                     sequences, succeeded)
+from scripts import (FAST, PRODUCE, ROOT, SMALL, TEXT, TRAIN, assert_changes_nothing, assert_refused, contents,
+                     environment, load, path_without_uv, program, run, sequences, succeeded, wrote)
 
 MODULES = sorted(path for pattern in ('*.py', 'engine/*.py', 'text_input/*.py') for path in ROOT.glob(pattern))
 TWO_STEPS = '''
@@ -66,7 +67,8 @@ def test_imports_go_downwards_without_a_circle():
         reached(name)
 
 
-@pytest.mark.parametrize('module', ['text', 'checkpoint', 'parameters', 'files', 'schedule', 'run', 'options'])
+@pytest.mark.parametrize('module', ['text', 'checkpoint', 'parameters', 'files', 'schedule', 'run', 'options', 'about',
+                                    'commands', 'recipe', 'terminal'])
 def test_module_that_needs_no_theano(module):
     out, _ = python('import sys, engine.{}; print("theano" in sys.modules)'.format(module))
     assert out == 'False\n'
@@ -147,18 +149,27 @@ def other_pythons():
 
 def pretended(version, script):
     """Arguments that make this Python run a script as another version of it."""
-    return ['-c', 'import runpy, sys; sys.version_info = {}; sys.path.insert(0, {!r}); '
-                  'runpy.run_path({!r}, run_name="__main__")'.format(version, str(ROOT), str(script)), 'x']
+    older = 'import shlex; del shlex.join; ' * (version < (3, 8))              # which 3.7 does not have
+    return ['-c', older + 'import runpy, sys; sys.version_info = {}; sys.path.insert(0, {!r}); '
+                          'runpy.run_path({!r}, run_name="__main__")'.format(version, str(ROOT), str(script)), 'x y']
 
 
+@pytest.mark.parametrize('uv', [True, False], ids=['uv', 'no uv'])
 @pytest.mark.parametrize('script', [TRAIN, PRODUCE], ids=['train', 'produce_text'])
-def test_wrong_python(script, tmp_path):
+def test_wrong_python(script, uv, tmp_path):
+    """A line says what to do, which is not to install for this Python what does not run on it."""
+    here = tmp_path / 'here'
+    here.mkdir()
+    path = os.pathsep.join([program(tmp_path / 'bin' / 'uv', 'exit 1')] * uv + [path_without_uv()])
+    changes = dict(PYTHONDONTWRITEBYTECODE='1', PATH=path)
     commands = [[sys.executable] + pretended((3, minor, 0), script) for minor in (7, 12)]
-    for command in commands + [[path, str(script), 'x'] for path in other_pythons()]:
-        result = subprocess.run(command, cwd=str(tmp_path), env=environment(PYTHONDONTWRITEBYTECODE='1'),
+    for command in commands + [[path, str(script), 'x y'] for path in other_pythons()]:
+        result = subprocess.run(command, cwd=str(here), env=environment(**changes),
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding='utf-8')
-        assert_refused(result, 'Python 3.8 to 3.11', 'pip install -r requirements.txt')
-    assert list(tmp_path.iterdir()) == []
+        assert_refused(result, 'Python 3.8 to 3.11', "uv run {} 'x y'\n".format(script))
+        assert 'requirements.txt' not in result.stderr
+        assert (' && ' in result.stderr) == (not uv)
+    assert list(here.iterdir()) == []
 
 
 # ---------------------------------------------------------------- no compiler
@@ -168,17 +179,34 @@ def test_no_compiler_is_said_in_one_line():
     assert out == 'True float32\n' and err.count('\n') == 1 and 'no C++ compiler' in err
 
 
-def assert_warns_of_no_compiler(result):
-    assert result.returncode == 0
-    assert result.stderr.count('\n') == 1 and 'C++ compiler' in result.stderr and 'install' in result.stderr
+def test_no_header_of_python_is_said_in_one_line():
+    """As on Debian without python3-dev: a compiler alone does not help then."""
+    out, err = python('import sysconfig; sysconfig.get_path = lambda *names, **more: "/no/such"\n' + TWO_STEPS)
+    assert out == 'True float32\n' and err.count('\n') == 1
+    package = 'python{}.{}-dev'.format(*sys.version_info)
+    assert '/no/such/Python.h is missing' in err and package in err and 'uv run --managed-python' in err
+
+
+@pytest.mark.parametrize('flags, words', [
+    ('cxx=' + str(shutil.which('false')), ['the C++ compiler does not work', 'g++', 'THEANO_FLAGS=cxx=']),
+    ('base_compiledir=/dev/null/x', ['cannot keep compiled code', '/dev/null/x', 'THEANO_FLAGS=base_compiledir='])],
+    ids=['compiler', 'folder'])
+def test_compiler_or_folder_that_does_not_work(folder, tmp_path_factory, flags, words):
+    """Where Theano's import already needs it; refused with what to do about it."""
+    write_checkpoint('p.npz')
+    cold = 'base_compiledir={},'.format(tmp_path_factory.mktemp('cold')) * flags.startswith('cxx')
+    assert_changes_nothing(folder, run, PRODUCE, 'p.npz', 'out', env={'THEANO_FLAGS': cold + flags}, words=words)
 
 
 def test_without_a_compiler(tmp_path):
     (tmp_path / 't.txt').write_text(TEXT[:100])
-    assert_warns_of_no_compiler(run(TRAIN, tmp_path / 't.txt', 'r', *SMALL, '--epochs', 1, '--output-dir', tmp_path,
-                                    flags='cxx=,' + FAST))
-    assert_warns_of_no_compiler(run(PRODUCE, tmp_path / 'r_t.txt_epoch1.npz', tmp_path / 'out', flags='cxx='))
-    assert len(sequences(contents(tmp_path / 'out'), 5, 100)) == 5
+    out = tmp_path / 'out'
+    learned = run(TRAIN, tmp_path / 't.txt', 'r', *SMALL, '--epochs', 1, '--output-dir', tmp_path, flags='cxx=,' + FAST)
+    assert learned.returncode == 0 and learned.stderr.count('\n') == 1
+    written = run(PRODUCE, tmp_path / 'r_t.txt_epoch1.npz', out, flags='cxx=')
+    assert wrote(written, out, warned=1) == '\n\n'.join(sequences(contents(out), 5, 100)) + '\n'
+    for warning in (learned.stderr, written.stderr.splitlines()[0]):
+        assert 'C++ compiler' in warning and 'install' in warning
 
 
 def test_without_compiler_theano_scan_is_used():

@@ -1,7 +1,9 @@
 """train.py as a user runs it: its text, what it says, and what it leaves of the parameters."""
 import itertools
+import math
 import os
 import shlex
+import subprocess
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,8 +11,9 @@ import pytest
 
 from novel import NOVEL
 from numpy_model import NAMES
-from scripts import (FAST, H1, H2, N_TRAIN, S, SMALL, TEXT, TRAIN, Compiling, assert_refused, interrupted, load,
-                     refuse_training, run, settings, size_of_png, snapshot, start, succeeded, without_privileges)
+from scripts import (FAST, H1, H2, N_TRAIN, PRODUCE, ROOT, S, SMALL, TEXT, TRAIN, Compiling, assert_refused,
+                     environment, interrupted, load, refuse_training, run, settings, size_of_png, snapshot, start,
+                     succeeded, without_privileges)
 
 MEBIBYTE = 2 ** 20            # pieces in which a text is read
 
@@ -27,8 +30,11 @@ def test_training_says_what_it_does_and_nothing_on_stderr(trained):
     saved = [line.split()[-1] for line in lines if line.startswith('saved')]
     assert [name for name in saved if not name.endswith('_best.npz')] == [
         'results/r1_sentences.txt_epoch2.npz', 'results/r1_sentences.txt_epoch3.npz']
-    assert lines[-2:] == ['next: python produce_text.py results/r1_sentences.txt_best.npz',
-                          'to go on: python train.py --resume ' + saved[-1]]
+    assert 'what it writes after epoch 1:' in lines and 'what it writes after epoch 3:' in lines
+    following, going_on = [shlex.split(line.split(': ', 1)[1]) for line in lines[-2:]]
+    assert lines[-2].startswith('next: ') and lines[-1].startswith('to go on: ')
+    assert following[-2:] == [str(PRODUCE), 'results/r1_sentences.txt_best.npz']
+    assert going_on[-5:] == [str(TRAIN), '--resume', saved[-1], '--epochs', '6']
 
 
 def test_checkpoint_has_the_shapes_and_characters(trained):
@@ -65,8 +71,19 @@ def test_encoding(unvalidated):
 
 
 def test_next_command_survives_a_space(unvalidated):
-    words = shlex.split(unvalidated.result.stdout.splitlines()[-2])
-    assert len(words) == 4 and words[0] == 'next:' and os.path.normpath(words[3]) == 'my run_t.txt_epoch2.npz'
+    """It is run as it stands, by a shell."""
+    command = unvalidated.result.stdout.splitlines()[-2].split(': ', 1)[1]
+    result = subprocess.run(command + ' --count 1 --length 7 out.txt', shell=True, cwd=str(unvalidated.folder),
+                            env=environment(FAST), stdout=subprocess.PIPE, encoding='utf-8')
+    assert result.returncode == 0 and len(result.stdout) == 8
+    assert (unvalidated.folder / 'out.txt').exists()
+
+
+def test_command_that_goes_on_runs_as_it_stands(unvalidated):
+    command = unvalidated.result.stdout.splitlines()[-1].split(': ', 1)[1]
+    result = subprocess.run(command, shell=True, cwd=str(unvalidated.folder), env=environment(FAST),
+                            stdout=subprocess.PIPE, encoding='utf-8')
+    assert result.returncode == 0 and 'epoch 4/4' in result.stdout
 
 
 def test_warns_where_the_gradient_reaches_no_whole_sequence(tmp_path):
@@ -78,23 +95,59 @@ def test_warns_where_the_gradient_reaches_no_whole_sequence(tmp_path):
 
 
 def test_init_through_train(judged, here, capfd, tmp_path):
-    """Other units are refused in one line; the right ones go on to compile."""
+    """Other units are refused in one line; the right ones, or those of the checkpoint, go on to compile."""
     units = ['--num-units1', 5, '--num-units2', 7]
     (tmp_path / 'new.txt').write_text(TEXT[::-1] + 'ñ', encoding='utf-8')
     command = [TRAIN, tmp_path / 'new.txt', 'x', '--batch-size', 6, '--seq-length', 11, '--output-dir', tmp_path,
                '--init', judged.checkpoint]
     result = here(*command, '--num-units1', 6, '--num-units2', 7)
     assert_refused(result, str(judged.checkpoint), '5 and 7 units', '6 and 7')
+    for given in (units, []):
+        with pytest.raises(Compiling):
+            here(*command, *given)
+        out = capfd.readouterr().out
+        assert f'2 layers of 5 and 7 units, from the parameters of {judged.checkpoint}' in out and 'gains' not in out
+
+
+def test_short_text_is_told_to_start_from_the_bundled_model(folder, here, capfd):
+    """The command that is printed does so, with the options that were given."""
     with pytest.raises(Compiling):
-        here(*command, *units)
-    assert '2 layers of 5 and 7 units' in capfd.readouterr().out
+        here(TRAIN, 't.txt', '--batch-size', 6, '--seq-length', 11, '--output-dir', 'results', '--num-units1', 5)
+    advice = [line for line in capfd.readouterr().out.splitlines() if line.startswith('a text this short')]
+    words = shlex.split(advice[0].split(': ', 1)[1])[1:]
+    assert len(advice) == 1 and words[:3] == [str(TRAIN), 't.txt', 'run0_init'] and '--num-units1' not in words
+    with pytest.raises(Compiling):
+        here(*words)
+    assert '2 layers of 256 and 256 units, from the parameters of' in capfd.readouterr().out
+
+
+def test_folder_of_texts(folder, here, capfd):
+    os.mkdir('books')
+    for name, half in (('1.txt', TEXT[:1300]), ('2.txt', TEXT[1300:])):
+        (folder / 'books' / name).write_text(half, encoding='utf-8')
+    with pytest.raises(Compiling):
+        here(TRAIN, 'books/', 'r', *SMALL, '--output-dir', 'results')
+    assert f'{len(TEXT) + 2:,} characters' in capfd.readouterr().out
+    (folder / 'books' / 'cover.jpg').write_bytes(b'\xff\xd8\xff')
+    refuse_training(folder, here, 'books/cover.jpg', text='books/')
+
+
+def test_control_c_while_compiling_says_what_is_kept(folder):
+    """Nothing of a new run, and the checkpoint of one that goes on."""
+    code = ('import runpy, sys; sys.path.insert(0, sys.argv[1]); from charlstm import CharLSTM\n'
+            'def interrupt(*names): raise KeyboardInterrupt\n'
+            'CharLSTM.compile = interrupt; sys.argv = sys.argv[2:]; runpy.run_path(sys.argv[0], run_name="__main__")')
+    result = run('-c', code, ROOT, TRAIN, 't.txt', 'r', *SMALL, '--output-dir', 'results')
+    assert (result.returncode, result.stderr) == (
+        130, 'train.py: interrupted while compiling; no checkpoint was written yet\n')
+    assert os.listdir('results') == ['other_t.txt.out']
 
 
 # ---------------------------------------------------------------- texts that are refused
 
 @pytest.mark.parametrize('path, why', [
-    ('missing.txt', 'No such file'), ('results', 'Is a directory'), ('t.txt/x', 'Not a directory'),
-    ('/proc/self/mem', 'Input/output error')], ids=['missing', 'a directory', 'below a file', 'fails when read'])
+    ('missing.txt', 'No such file'), ('t.txt/x', 'Not a directory'),
+    ('/proc/self/mem', 'Input/output error')], ids=['missing', 'below a file', 'fails when read'])
 def test_text_that_cannot_be_read(folder, path, why):
     refuse_training(folder, run, 'cannot read ' + path, why, text=path)
 
@@ -155,7 +208,7 @@ def test_encoding_that_is_none(folder, here, name):
 @pytest.mark.parametrize('ratio, B, S', [(0.3, 6, 11), (0, 50, 2), (0.5, 1, 3), (0.9, 7, 5), (0.99, 3, 4)])
 def test_text_too_short_for_a_batch(folder, here, ratio, B, S):
     """The number that is named is the least that will do: by trial, of the rule and of the script."""
-    needed = S * next(n for n in itertools.count(1) if round((1 - ratio) * n) >= B)
+    needed = S * next(n for n in itertools.count(1) if math.floor((1 - ratio) * n + 0.5) >= B)
     (folder / 'short.txt').write_text(('ab' * needed)[:needed - 1])
     refuse_training(folder, here, 'has {:,} characters'.format(needed - 1), 'need {:,}'.format(needed),
                     text='short.txt', options=settings(ratio, B, S))

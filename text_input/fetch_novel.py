@@ -15,12 +15,11 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from tqdm import tqdm
-
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from engine.files import write_whole  # noqa: E402
+from engine.terminal import progress_bar  # noqa: E402
 
 NOVEL_URL = "https://www.gutenberg.org/ebooks/1342.txt.utf-8"
 BLOCK = 64 * 1024                    # bytes that must arrive in each `timeout`
@@ -29,8 +28,8 @@ NOVEL_LENGTH = (500_000, 1_500_000)  # characters, with room for other editions
 
 START = re.compile(r"\*\*\* ?START OF TH(?:E|IS) PROJECT GUTENBERG EBOOK[^*]*\*\*\*")
 END = re.compile(r"\*\*\* ?END OF TH(?:E|IS) PROJECT GUTENBERG EBOOK")
-OPENING = re.compile(r"pride\W+and\W+prejudice.*?truth\s+universally\s+acknowledged",
-                     re.IGNORECASE | re.DOTALL)
+TITLE = re.compile(r"pride\W+and\W+prejudice", re.IGNORECASE)
+OPENING = re.compile(r"truth\s+universally\s+acknowledged", re.IGNORECASE)
 
 
 def _download(url, timeout):
@@ -43,8 +42,7 @@ def _download(url, timeout):
             size = response.headers.get("Content-Length", "")
             promised = int(size) if size.isdecimal() else None
             deadline = time.monotonic() + timeout
-            # disable=None: no bar where stderr is not a terminal
-            with tqdm(total=promised, unit="B", unit_scale=True, desc="novel", disable=None) as bar:
+            with progress_bar(sys.stderr, total=promised, unit="B", unit_scale=True, desc="novel") as bar:
                 for piece in iter(lambda: response.read1(BLOCK), b""):      # what is there, so that it returns soon
                     if len(body) // BLOCK < (len(body) + len(piece)) // BLOCK:
                         deadline = time.monotonic() + timeout
@@ -70,7 +68,9 @@ def _extract_novel(page):
     text = page.decode("utf-8-sig").replace("\r\n", "\n")
     start = START.search(text)
     end = END.search(text, start.end()) if start else None
-    if not (end and OPENING.search(text, start.start(), end.start())):
+    # One after the other: a pattern of both would read on from each title of a page that has only these.
+    title = TITLE.search(text, start.start(), end.start()) if end else None
+    if not (title and OPENING.search(text, title.end(), end.start())):
         raise ValueError(f"got {len(text):,} characters beginning {text[:40]!a}, expected Pride "
                          "and Prejudice between Project Gutenberg's START and END lines")
     novel = text[start.end():end.start()].strip() + "\n"
@@ -123,6 +123,14 @@ def write_python_reference(path):
         raise OSError("this Python lacks the module pydoc_data, expected for its language "
                       "reference; use a text file of your own") from error
     _write(path, "\n".join(topics[key] for key in sorted(topics)))
+
+
+def there(path, folder=os.path.dirname(os.path.abspath(__file__))):
+    """The path of the text to learn: as it is or, for None and for the novel's own, that of ensure_default_text."""
+    novel = os.path.join(folder, "prideandprejudice.txt")
+    if path is not None and (os.path.realpath(path) != os.path.realpath(novel) or os.path.exists(path)):
+        return path
+    return ensure_default_text(os.path.relpath(folder))
 
 
 def ensure_default_text(folder, url=None, timeout=10, report=print):

@@ -1,26 +1,42 @@
-"""How good the models get: validation costs of CharLSTM and of PyTorch, trained the same way on the same batches.
+"""How good the models get. All costs are nats a character; NOVEL is the text, text_input/prideandprejudice.txt.
 
-    python tests/benchmarks/quality.py text_input/prideandprejudice.txt --epochs 10 --seeds 3
+    python tests/benchmarks/quality.py peers NOVEL --epochs 10 --seeds 3
+    python tests/benchmarks/quality.py recipes NOVEL --results DIR
+    python tests/benchmarks/quality.py beginnings NOVEL PARAMS [PARAMS ...]
 
-Prints the full-validation cost, nats a character, after epochs 1, 3, 10 and the best of each seed and the means.
-PyTorch begins with the same initial values, and has one bias a gate as CharLSTM has; --torch-init leaves it its own.
---plain starts each batch from zero states, as the original does; --no-torch leaves PyTorch out.
+peers      CharLSTM and PyTorch, trained the same way on the same batches: the full-validation cost after epochs 1,
+           3, 10 and the best, of each seed and the means. PyTorch begins with the same initial values, and has one
+           bias a gate as CharLSTM has.
+recipes    runs of train.py, by the table ROWS in recipes.py: the best full-validation cost (mean over the seeds,
+           and each), its epoch, when some costs were reached on the novel, and how long an epoch trained and how
+           long it was to the best one, without validation. DIR gets texts, logs and checkpoints; a run that it
+           has whole is only read, and one that it has in part goes on, so Ctrl-C loses nothing. All rows
+           together take about half a day on two cores, by the README's speeds.
+beginnings of checkpoints: the cost of the first 20 characters after the first of a text, from zero states. In DIR,
+           novel-256-seed1_*_best.npz saw beginnings of text by resets, novel-256-no-stateful-seed1_*_best.npz
+           nothing else.
 """
 import argparse
-import os
 import sys
+from pathlib import Path
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..'))
+from common import print_head
+from recipes import recipes
 
 from charlstm import CharLSTM
+from engine.schedule import mean_cost
+
+import numpy as np
 
 SHOWN = (1, 3, 10)      # epochs
 
 
+# ---------------------------------------------------------------- peers
+
 def ours(options, seed):
     """Yield the validation cost after each epoch of CharLSTM."""
     model = CharLSTM(random_seed=seed)
-    model.prepare_input(options.text, verbose=False, stateful=not options.plain)
+    model.prepare_input(options.novel, verbose=False, stateful=not options.plain)
     model.model_setup(num_units1=options.units, num_units2=options.units)
     for _ in range(options.epochs):
         model.reset_states()
@@ -36,9 +52,9 @@ def copy_initial_values(model, lstm, out):
     with torch.no_grad():
         for layer in (1, 2):
             for theirs, ours in (('weight_ih', 'U'), ('weight_hh', 'W'), ('bias_ih', 'b')):
-                gates = p['{}{}'.format(ours, layer)][[1, 0, 3, 2]]
-                getattr(lstm, '{}_l{}'.format(theirs, layer - 1)).copy_(gates.flatten(0, 1))
-            second_bias = getattr(lstm, 'bias_hh_l{}'.format(layer - 1))
+                gates = p[f'{ours}{layer}'][[1, 0, 3, 2]]
+                getattr(lstm, f'{theirs}_l{layer - 1}').copy_(gates.flatten(0, 1))
+            second_bias = getattr(lstm, f'bias_hh_l{layer - 1}')
             second_bias.zero_()
             second_bias.requires_grad = False
         out.weight.copy_(p['V'])
@@ -51,7 +67,7 @@ def pytorch(options, seed):
     from torch import nn
     torch.manual_seed(seed)
     text = CharLSTM(random_seed=seed)
-    text.prepare_input(options.text, verbose=False, stateful=not options.plain)
+    text.prepare_input(options.novel, verbose=False, stateful=not options.plain)
     V, H = len(text.uchar), options.units
     lstm, out = nn.LSTM(V, H, num_layers=2), nn.Linear(H, V)
     if not options.torch_init:
@@ -82,31 +98,76 @@ def pytorch(options, seed):
 
 
 def row(name, costs):
-    shown = ['{:8.4f}'.format(costs[n - 1]) if n <= len(costs) else 8 * ' ' for n in SHOWN]
+    shown = [f'{costs[n - 1]:8.4f}' if n <= len(costs) else 8 * ' ' for n in SHOWN]
     best = min(costs)
     print('{:24} {} {:8.4f} (epoch {})'.format(name, ' '.join(shown), best, costs.index(best) + 1), flush=True)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('text')
-    parser.add_argument('--units', type=int, default=128)
-    parser.add_argument('--epochs', type=int, default=10)
-    parser.add_argument('--seeds', type=int, default=3)
-    parser.add_argument('--plain', action='store_true')
-    parser.add_argument('--no-torch', action='store_true')
-    parser.add_argument('--torch-init', action='store_true')
-    options = parser.parse_args()
+def peers(options):
+    """Train both sides, one seed after the other, and print their costs."""
+    print_head(*['torch'] * (not options.no_torch))
     print('2x{} units, batch 50, 50 characters, rate 2e-3, {}'.format(
         options.units, 'zero states for each batch' if options.plain else 'states carried'))
-    print('{:24} {}     best'.format('after epoch', ' '.join('{:8}'.format(n) for n in SHOWN)))
+    print('{:24} {}     best'.format('after epoch', ' '.join(f'{n:8}' for n in SHOWN)))
     for name, train in (('CharLSTM', ours), ('PyTorch', pytorch))[:1 if options.no_torch else 2]:
         runs = []
         for seed in range(1, options.seeds + 1):
             runs.append(list(train(options, seed)))
-            row('{}, seed {}'.format(name, seed), runs[-1])
-        row('{}, mean'.format(name), [sum(costs) / len(costs) for costs in zip(*runs)])
+            row(f'{name}, seed {seed}', runs[-1])
+        row(f'{name}, mean', [sum(costs) / len(costs) for costs in zip(*runs)])
+
+
+# ---------------------------------------------------------------- beginnings
+
+PREDICTED, BATCH = 20, 500      # characters of a beginning; beginnings at a time, to bound memory
+
+
+def beginnings(options):
+    """Print the cost of beginnings, over all pieces of 21 characters in the novel's last 30 %, for each checkpoint."""
+    model = CharLSTM()
+    model.prepare_input(options.novel, 0.3, batch_size=1, seq_length=PREDICTED + 1, verbose=False)
+    for path in options.params:
+        model.model_setup(path)                # which numbers the characters anew, as that model does
+        x, y = [np.concatenate(side['valid'], axis=1) for side in (model.X, model.Y)]        # (20, pieces)
+        print(f'{mean_cost(piece_costs(model, x, y)):.4f}  {path}', flush=True)
+
+
+def piece_costs(model, x, y):
+    """Yield the mean cost and the number of characters of one batch of pieces after the other; x, y: (T, pieces)."""
+    for start in range(0, x.shape[1], BATCH):
+        batch = np.s_[:, start:start + BATCH]
+        yield float(model.theano_check(x[batch], y[batch])[0]), y[batch].size
+
+
+# ---------------------------------------------------------------- the command line
+
+def build_parser():
+    """A subcommand for each of the three functions."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(metavar='COMMAND', required=True)
+    add = commands.add_parser('peers', help='CharLSTM and PyTorch on the same batches')
+    add.set_defaults(function=peers)
+    add.add_argument('novel', metavar='NOVEL', help='the text to learn')
+    add.add_argument('--units', type=int, default=128, help='of each layer (default: %(default)s)')
+    add.add_argument('--epochs', type=int, default=10, help='times to read the text (default: %(default)s)')
+    add.add_argument('--seeds', type=int, default=3, help='runs of each side (default: %(default)s)')
+    add.add_argument('--plain', action='store_true', help='start each batch from zero states, as the original does')
+    add.add_argument('--no-torch', action='store_true', help='leave PyTorch out')
+    add.add_argument('--torch-init', action='store_true', help='let PyTorch have its own initial values')
+    add = commands.add_parser('recipes', help='runs of train.py')
+    add.set_defaults(function=recipes)
+    add.add_argument('novel', metavar='NOVEL', type=Path, help='the novel')
+    add.add_argument('--results', metavar='DIR', type=Path, required=True, help='folder of the runs')
+    add.add_argument('--only', metavar='PATTERN', default='*', help='rows with such names alone, as "novel-*"')
+    add.add_argument('--epochs', type=int, help='at most so many, for a quick look with a DIR of its own')
+    add.add_argument('--list', action='store_true', help='print the rows and the commands that lack, and run none')
+    add = commands.add_parser('beginnings', help='costs of the first 20 characters from zero states')
+    add.set_defaults(function=beginnings)
+    add.add_argument('novel', metavar='NOVEL', help='the novel, whose last 30 %% are read')
+    add.add_argument('params', metavar='PARAMS', nargs='+', help='checkpoints')
+    return parser
 
 
 if __name__ == '__main__':
-    main()
+    arguments = build_parser().parse_args()
+    sys.exit(arguments.function(arguments))

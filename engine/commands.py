@@ -1,0 +1,87 @@
+"""Commands that a user is told to type: they run as they stand, from the folder and with the Python of now."""
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))         # where the scripts are
+BIN = 'Scripts' if os.name == 'nt' else 'bin'
+
+
+def quoted(words):
+    """Words as one command line of the shell of this system."""
+    return subprocess.list2cmdline(words) if os.name == 'nt' else ' '.join(map(shlex.quote, words))
+
+
+def spelled(name):
+    """An option as it is typed."""
+    return '--' + name.replace('_', '-')
+
+
+def typed(given):
+    """Options of train.py, by name, as the words of a command line; what has its place there comes first."""
+    words = [given[name] for name in ('input', 'run') if name in given]
+    for name, value in given.items():
+        if name not in ('input', 'run'):
+            words += [spelled(name)] + ([str(value)] if value is not True else [])
+    return words
+
+
+def near(path):
+    """A path as seen from the current folder where it is below that, else absolute; never like an option."""
+    path = os.path.abspath(path)
+    below = os.path.join(os.path.abspath(os.curdir), '')
+    if os.path.join(path, '') == below:
+        return os.curdir
+    if path.startswith(below):
+        path = path[len(below):]
+    return os.path.join(os.curdir, path) if path.startswith('-') else path
+
+
+def _program(path):
+    """A program as it is typed: by its name alone where that finds it."""
+    found = shutil.which(os.path.basename(path))
+    if found and os.path.abspath(found) == os.path.abspath(path):
+        return os.path.basename(path)
+    path = near(path)
+    return path if os.path.dirname(path) else os.path.join(os.curdir, path)
+
+
+def _python():
+    return _program(sys.executable or 'python')
+
+
+def script(name, *arguments):
+    """The command that runs a script of this package, as the one at hand was started: by uv, or by this Python."""
+    by_uv = os.environ.get('UV')                       # its own path, which `uv run` hands down
+    runner = [_program(by_uv), 'run'] if by_uv else [_python()]
+    return quoted([*runner, near(os.path.join(ROOT, name)), *arguments])
+
+
+def _at_hand():
+    """The script that runs now and its arguments; train.py where that is none of ours."""
+    name = os.path.basename(sys.argv[0]) if sys.argv else ''
+    if name not in ('train.py', 'produce_text.py'):
+        return [near(os.path.join(ROOT, 'train.py'))]
+    return [near(os.path.join(ROOT, name)), *sys.argv[1:]]
+
+
+def with_uv(*options):
+    """The command that runs the script at hand on a Python that Theano runs on, which uv finds or fetches.
+
+    options: more for `uv run`.
+    """
+    run = quoted(['run', *options, *_at_hand()])
+    if shutil.which('uv'):
+        return f'uv {run}'
+    if sys.prefix != sys.base_prefix:                  # in a virtual environment, which can take uv
+        python = quoted([_python()])
+        return f'{python} -m pip install uv && {python} -m uv {run}'
+    pip, uv = [os.path.join('venv', BIN, name) for name in ('pip', 'uv')]
+    return f'{quoted([_python()])} -m venv venv && {pip} install uv && {uv} {run}'
+
+
+def install():
+    """The command that installs what this package needs, for the Python of now."""
+    return quoted([_python(), '-m', 'pip', 'install', '-r', near(os.path.join(ROOT, 'requirements.txt'))])

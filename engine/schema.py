@@ -1,0 +1,79 @@
+"""What a checkpoint may say of itself: it is data from a stranger, and checked once, when it is read."""
+import math
+import re
+
+
+def whole(value, below=2 ** 63):
+    return type(value) is int and 0 <= value < below
+
+
+def number(value):
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def string(value):
+    return isinstance(value, str) and '\0' not in value
+
+
+def boolean(value):
+    return isinstance(value, bool)
+
+
+def nothing(value):
+    return value is None
+
+
+def anything(value):
+    return True
+
+
+def file_name(value):
+    return string(value) and bool(value) and not set(value) & set('/\\')
+
+
+def matches(value, pattern):
+    """Whether a value of JSON is as the pattern says.
+
+    That is a function of a value, a tuple of patterns of which one must fit, or a dict by
+    key: those that do not end in '?' must be there, and others than these are not allowed
+    unless the key '...' is among them.
+    """
+    if isinstance(pattern, tuple):
+        return any(matches(value, one) for one in pattern)
+    if not isinstance(pattern, dict):
+        return pattern(value)
+    known = {key.rstrip('?'): one for key, one in pattern.items()}
+    needed = set(pattern) & set(known) - {'...'}
+    return (isinstance(value, dict) and needed <= set(value) and ('...' in known or set(value) <= set(known))
+            and all(matches(item, known[key]) for key, item in value.items() if key in known))
+
+
+def list_of(pattern, length=None):
+    """The pattern of a list of values that fit another, of that length if one is given."""
+    return lambda value: (isinstance(value, list) and length in (None, len(value))
+                          and all(matches(item, pattern) for item in value))
+
+
+GENERATOR = {                                              # NumPy's default one: PCG64
+    'bit_generator': lambda value: value == 'PCG64',
+    'state': {'state': lambda value: whole(value, 2 ** 128),
+              'inc': lambda value: whole(value, 2 ** 128) and value % 2 == 1},
+    'has_uint32': lambda value: whole(value, 2), 'uinteger': lambda value: whole(value, 2 ** 32)}
+TEXT = {'path': string, 'characters': whole, 'sha256': lambda value: string(value) and re.fullmatch('[0-9a-f]{64}', value),
+        'encoding': string, 'ratio_valid': lambda value: number(value) and 0 <= value < 1,
+        'batch_size': lambda value: whole(value) and value > 0, 'seq_length': lambda value: whole(value) and value > 1,
+        'stateful?': boolean}
+LEARNING = {name + '?': number for name in ('lrate', 'drate', 'eps', 'l1', 'l2', 'dropout', 'grad_clip', 'dropconnect',
+                                            'reset', 'average', 'bptt_maxdepth')}
+ABOUT = {'lp?': LEARNING, 'averaged?': whole, 'trials?': whole, 'random?': GENERATOR, 'text?': (TEXT, {}),
+         'versions?': {'python?': string, 'numpy?': string, 'theano?': string}, 'arrays?': list_of(string),
+         'progress?': anything}                            # the caller's of save_params
+
+# What train.py keeps there; its options are checked by its table of them.
+COST = (nothing, number)
+LOGS = ('.out', '_epochs.out', '_samples.txt')
+PROGRESS = {'options': lambda value: isinstance(value, dict), 'epoch': whole, 'batch': whole, 'cost_sum': number,
+            'characters': whole, 'rate': lambda value: number(value) and value > 0, 'mean_cost': COST,
+            'best_cost': COST, 'best_epoch': whole, 'stale': whole, 'trial_cost?': COST,
+            'log_sizes?': {ending: whole for ending in LOGS}, 'logs?': {ending: list_of(whole, 2) for ending in LOGS},
+            'name?': file_name, 'id?': file_name}

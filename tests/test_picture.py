@@ -1,0 +1,270 @@
+"""The picture of a run's costs: any title, any costs, any settings of matplotlib's user.
+
+What is drawn is read back from the PNG. The characters that no font may be
+installed for are drawn with a font made here, of squares.
+"""
+import os
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+
+from engine import picture
+from engine.picture import draw_costs, legible
+from scripts import ROOT
+
+matplotlib = picture.matplotlib_alone()
+from matplotlib.font_manager import FontProperties, findfont, fontManager  # noqa: E402
+from matplotlib.image import imread  # noqa: E402
+
+nan, inf = float('nan'), float('inf')
+STEPS = [(i / 100, 3 - i / 200) for i in range(1, 201)]
+EPOCHS = [(1, 2.7, 2.6), (2, 2.2, nan)]
+
+
+@pytest.fixture
+def draw(tmp_path):
+    """Draw, with each warning an error, and return the image as an array of grey, 0 black to 1 white."""
+    def draw(title='r_t.txt', steps=STEPS, epochs=EPOCHS):
+        with warnings.catch_warnings():
+            warnings.simplefilter('error')
+            draw_costs(tmp_path / 'p.png', title, steps, epochs)
+        assert os.listdir(tmp_path) == ['p.png']
+        return imread(str(tmp_path / 'p.png'))[:, :, :3].mean(axis=2)
+    return draw
+
+
+def make_font(path, characters, family, style):
+    """A font that draws each of the characters as a square of 0.8 em."""
+    pen = TTGlyphPen(None)
+    pen.moveTo((100, 0))
+    for corner in ((100, 800), (900, 800), (900, 0)):
+        pen.lineTo(corner)
+    pen.closePath()
+    square, names = pen.glyph(), {ord(character): f'uni{ord(character):04X}' for character in characters}
+    font = FontBuilder(1000, isTTF=True)
+    font.setupGlyphOrder(['.notdef', *names.values()])
+    font.setupCharacterMap(names)
+    font.setupGlyf(dict.fromkeys(['.notdef', *names.values()], square))
+    font.setupHorizontalMetrics(dict.fromkeys(['.notdef', *names.values()], (1000, 100)))
+    font.setupHorizontalHeader(ascent=800, descent=-200)
+    font.setupNameTable({'familyName': family, 'styleName': style, 'fullName': f'{family} {style}'})
+    font.setupOS2(usWeightClass={'Regular': 400, 'Bold': 700}[style])
+    font.setupPost()
+    font.save(str(path))
+
+
+@pytest.fixture
+def fonts(tmp_path_factory, monkeypatch):
+    """Call it with characters: besides the default font there is one installed, of squares, that has them."""
+    default = findfont(FontProperties())
+    monkeypatch.setattr(fontManager, 'ttflist', [font for font in fontManager.ttflist if font.fname == default])
+
+    def install(characters, family='Squares', style='Regular'):
+        path = tmp_path_factory.mktemp('fonts') / 'squares.ttf'
+        make_font(path, characters, family, style)
+        fontManager.addfont(str(path))
+        picture.families.cache_clear()
+        return path
+    picture.families.cache_clear()                                # by other tests with this machine's fonts
+    yield install
+    picture.families.cache_clear()
+
+
+def title_ink(image):
+    """The part above the frame, as bool: where there is ink."""
+    ink = image < 0.5
+    top = np.flatnonzero(ink.sum(axis=1) > 500)[-2]               # of the rows with so much ink the last is its bottom
+    return ink[:top - 2]
+
+
+def widths(columns):
+    """How wide the pieces are that a row of bools is true in."""
+    ends = np.flatnonzero(np.diff(np.concatenate([[0], columns, [0]])))
+    return ends[1::2] - ends[::2]
+
+
+def glyphs(image):
+    """How many pieces, with white between them, the title has from left to right."""
+    return len(widths(title_ink(image).any(axis=0)))
+
+
+def squares(image):
+    """How many squares of 0.8 em are in the title, which are full of ink; what is drawn for an unknown one is hollow.
+
+    An em of 12 points is 18.3 dots of 1/110 inch.
+    """
+    return (widths(title_ink(image).sum(axis=0) >= 13) >= 13).sum()
+
+
+# ---------------------------------------------------------------- what a title says
+
+@pytest.mark.parametrize('title, missing, shown', [
+    ('r_t.txt', '', 'r_t.txt'), ('$x^$ \\', '', '$x^$ \\'), ('café — naïve', '', 'café — naïve'),
+    ('a\x1b[31m\0\n\t\x7f', '', r'a\x1b[31m\x00\n\t\x7f'),
+    (os.fsdecode(b'caf\xe9.txt'), '', r'caf\udce9.txt'),
+    ('a\u202eb\u2028\ufeff', '', r'a\u202eb\u2028\ufeff'),
+    ('กข𝄞.txt', 'ข𝄞', r'ก\u0e02\U0001d11e.txt'),
+    ('r_שלום.txt', '', 'r_םולש.txt'), ('שלום עולם-א 12 b', '', 'א-םלוע םולש 12 b'), ('مرحبا۱۲', '', 'ابحرم۱۲'),
+    ('א\nב', '', r'א\nב'),
+])
+def test_title_shows_every_character(title, missing, shown):
+    assert legible(title, set(missing)) == shown
+
+
+def test_title_of_a_decomposed_file_name_is_composed(draw):
+    assert np.array_equal(draw('cafe\u0301'), draw('caf\xe9'))
+
+
+# ---------------------------------------------------------------- what is drawn
+
+@pytest.mark.parametrize('title, pieces', [
+    ('H', 1), ('$H$', 3), ('H$', 2), ('$$', 2), ('$H^$', 4), (r'$\frac$', 7), (r'\$H', 3), (r'H\\$H$\$', 8),
+    ('H\0', 5), ('H\n', 3), ('H\udce9', 7), (' ', 0), ('', 0),
+])
+def test_title_is_drawn_as_it_is(draw, title, pieces):
+    """Each of these characters is a piece: no formula, no second line. Some touch."""
+    assert pieces - title.count('r') - title.count('f') <= glyphs(draw(title)) <= pieces
+
+
+def test_title_that_is_long_is_drawn_by_its_two_ends(draw):
+    image = draw('I' * 200 + 'H' * 55)
+    assert glyphs(image) == 80 + len('...')
+    assert not title_ink(image)[:, [0, -1]].any()
+
+
+def test_characters_that_the_default_font_lacks_are_drawn_with_another(draw, fonts):
+    fonts('กขค中한')
+    assert squares(draw('กข')) == 2
+    assert squares(draw('a中한b.txt')) == 2
+    assert squares(draw('HOHO.txt')) == 0
+
+
+def test_characters_that_no_font_has_are_drawn_escaped(draw, fonts):
+    assert np.array_equal(draw('aกb\U00012000'), draw(r'a\u0e01b\U00012000'))
+    fonts('ข')
+    assert squares(draw('กข')) == 1
+    assert np.array_equal(draw('กข'), draw(r'\u0e01ข'))
+
+
+def test_family_that_would_be_drawn_with_another_of_its_fonts_is_not_taken(draw, fonts):
+    fonts('ก', style='Bold')
+    fonts('ข')
+    assert np.array_equal(draw('aก'), draw(r'a\u0e01'))
+    fonts('ก', family='Light squares')
+    assert squares(draw('aกข')) == 2
+
+
+def test_fonts_without_letters_are_not_taken(draw, fonts):
+    for family in ('.LastResort', 'Last Resort', 'Some Color Emoji'):
+        fonts('ก', family)
+    assert np.array_equal(draw('aก'), draw(r'a\u0e01'))
+
+
+def test_font_that_is_gone_or_damaged_is_not_drawn_with(draw, fonts):
+    fonts('ก').write_bytes(b'no font')
+    assert np.array_equal(draw('aก'), draw(r'a\u0e01'))
+    gone = fonts('ข')
+    gone.unlink()
+    assert np.array_equal(draw('aข'), draw(r'a\u0e02'))
+
+
+def test_fonts_are_looked_for_once_and_only_where_one_is_needed(draw, fonts, monkeypatch):
+    path, opened = fonts('ก'), []
+    lacking = picture.lacking
+    monkeypatch.setattr(picture, 'lacking', lambda path, *rest: opened.append(path) or lacking(path, *rest))
+    draw('café')
+    assert str(path) not in opened
+    draw('กก')
+    n = len(opened)
+    assert str(path) in opened
+    draw('กก')
+    assert len(opened) == n
+
+
+def test_right_to_left_words_are_drawn_in_visual_order(draw):
+    """The first letter, ל, alone has a high stroke."""
+    ink = title_ink(draw('לום'))
+    high = np.flatnonzero(ink[np.flatnonzero(ink.any(axis=1))[0]])
+    left, right = np.flatnonzero(ink.any(axis=0))[[0, -1]]
+    assert (high > (left + right) / 2).all()
+
+
+@pytest.mark.parametrize('steps', [[], [(0.1, nan)], [(0, 2)], [(0.5, nan), (1, 2)], [(0, 1), (1, inf)], STEPS * 7])
+@pytest.mark.parametrize('epochs', [[], [(1, nan, nan)], [(1, 2, nan)], [(1, 2, 2.1)], [(1, inf, nan), (2, 1, 3)]])
+def test_all_costs_are_drawn(draw, steps, epochs):
+    assert glyphs(draw('H', steps, epochs)) == 1
+
+
+def test_lines_are_drawn(draw):
+    """Each of the three has its ink: the picture without one has less."""
+    whole, no_steps = draw(), draw(steps=[])
+    no_validation = draw(epochs=[(epoch, cost, nan) for epoch, cost, _ in EPOCHS])
+    assert (whole < 0.9).sum() > max((no_steps < 0.9).sum(), (no_validation < 0.9).sum())
+
+
+# ---------------------------------------------------------------- settings of matplotlib's user
+
+DRAW = f'''
+import sys
+sys.path.insert(0, sys.argv[1])
+from engine.picture import draw_costs
+draw_costs('p.png', 'a_%$.txt', {STEPS}, [(1, 2, 3)])
+'''
+
+
+def drawn_by_a_process(folder, **env):
+    """The CompletedProcess of drawing p.png in a folder, with each warning an error."""
+    env = {**os.environ, 'MPLCONFIGDIR': str(folder), **env}
+    return subprocess.run([sys.executable, '-W', 'error', '-c', DRAW, str(ROOT)], cwd=str(folder), env=env,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+
+
+@pytest.mark.parametrize('env, rc', [
+    ({'MPLBACKEND': 'garbage'}, None),
+    ({'MPLBACKEND': 'tkagg', 'DISPLAY': ''}, 'text.usetex: True\nbackend: garbage\nfont.family: nothing\nwhat'),
+    ({'MATPLOTLIBRC': 'damaged'}, None),
+])
+def test_settings_do_not_matter(tmp_path, draw, env, rc):
+    drawn, folder = draw('a_%$.txt', epochs=[(1, 2, 3)]), tmp_path / 'other'
+    folder.mkdir()
+    (folder / 'damaged').write_bytes(b'\xff\xfe')
+    if rc:
+        (folder / 'matplotlibrc').write_text(rc)
+    result = drawn_by_a_process(folder, **env)
+    assert (result.returncode, result.stdout, result.stderr) == (0, '', '')
+    assert np.array_equal(imread(str(folder / 'p.png'))[:, :, :3].mean(axis=2), drawn)
+
+
+def test_damaged_settings_in_this_folder_are_one_error(tmp_path):
+    (tmp_path / 'matplotlibrc').write_bytes(b'\xff\xfe')
+    result = drawn_by_a_process(tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith('ValueError: matplotlib does not start: ')
+    assert 'matplotlibrc' in result.stderr.splitlines()[-1]
+
+
+def test_settings_stay_as_they_are(draw, monkeypatch):
+    monkeypatch.setenv('MPLBACKEND', 'garbage')
+    monkeypatch.delenv('MATPLOTLIBRC', raising=False)
+    before = draw()
+    with matplotlib.rc_context({'text.usetex': True, 'axes.titlesize': 40, 'savefig.transparent': True}):
+        settings = dict(matplotlib.rcParams)
+        assert np.array_equal(draw(), before)
+        assert dict(matplotlib.rcParams) == settings
+    assert os.environ['MPLBACKEND'] == 'garbage' and 'MATPLOTLIBRC' not in os.environ
+
+
+# ---------------------------------------------------------------- what cannot be written
+
+def test_picture_that_cannot_be_written_is_one_error(tmp_path, draw, refused):
+    with refused(FileNotFoundError, 'cannot write', tmp_path / 'none' / 'p.png'):
+        draw_costs(tmp_path / 'none' / 'p.png', 't', STEPS, EPOCHS)
+    (tmp_path / 'folder').mkdir()
+    with refused(OSError, 'cannot write', tmp_path / 'folder'):
+        draw_costs(tmp_path / 'folder', 't', STEPS, EPOCHS)
+    assert os.listdir(tmp_path) == ['folder']
