@@ -222,7 +222,7 @@ class CharLSTM(State):
         kernel: whether to use the C kernel, on CPUs with a compiler, or theano.scan always.
         """
         if random_seed is not None:
-            checks.whole('random_seed', random_seed, 0)
+            checks.whole('random_seed', random_seed, 0, most=float('inf'))
         super().__init__(random_seed)
         self._ops = kernel_ops if kernel and kernel_runs() else Scan
 

@@ -86,7 +86,7 @@ def prepare(given):
     from engine.recipe import complete, set_units
     from engine.run import Run, check_text, checkpoint_of, find_text, run_name
     from text_input.fetch_novel import there
-    with checkpoint_of(given.get('resume')) as (stored, progress):
+    with checkpoint_of(given.get('resume'), OPTIONS) as (stored, progress):
         o = SimpleNamespace(**options.join(DEFAULTS, progress, given))
         options.check(vars(o))
         set_units(o)
@@ -98,10 +98,10 @@ def prepare(given):
         model.model_setup(None, o.num_units1, o.num_units2, o.lrate, o.drate, o.eps, o.bptt_maxdepth, o.l1, o.l2,
                           dropout=o.dropout, grad_clip=o.grad_clip, dropconnect=o.dropconnect, reset=o.reset,
                           average=o.average, initial=o.initial)
-        run = Run(o.output_dir, run_name(vars(o), progress), o.resume, progress)
+        run = Run(o.output_dir, run_name(o, progress), o.resume, progress)
         o.input = os.path.abspath(o.input)
         if progress:
-            check_text(o.input, model.fingerprint(), stored)
+            check_text(o.input, model, stored)
             model.resume(stored)
             print(f'going on after epoch {progress["epoch"]}, batch {progress["batch"]}')
         run.check(o.overwrite)

@@ -46,13 +46,16 @@ def append_whole(f, data):
 
 
 def append_text(path, text):
-    """Append text to a file in UTF-8, all of it or nothing; a file that stays empty is not made. Raises OSError."""
+    """Append text to a file in UTF-8, all of it or nothing; a file that stays empty is not made. Raises OSError.
+
+    Lone surrogates, which UTF-8 has not, are escaped.
+    """
     new = not os.path.exists(path)
     try:
         with named('write', path):
             f = open(path, 'ab', buffering=0)
         with f:
-            append_whole(f, text.encode('utf-8'))
+            append_whole(f, text.encode('utf-8', 'backslashreplace'))
     finally:
         if new and os.path.exists(path) and os.path.getsize(path) == 0:
             os.remove(path)

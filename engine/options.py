@@ -3,10 +3,13 @@ import argparse
 import math
 import os
 
+from engine.checks import shown
 from engine.commands import spelled
 from engine.recipe import ORIGINAL
+from engine.schema import boolean, file_name, matches, nothing, number, string
 
 CHANGEABLE = ('epochs', 'save_every', 'patience')              # what a resumed run may have otherwise
+MOST = 10 ** 9                                                 # epochs and the like
 NOT_STORED = ('resume', 'overwrite', 'init', 'output_dir')     # of one start of a run, and no part of it
 
 
@@ -34,6 +37,19 @@ def add(group, rows, suppress=False):
 def stored(options):
     """What a checkpoint keeps of options, a dict."""
     return {name: value for name, value in options.items() if name not in NOT_STORED}
+
+
+def are_stored(options, table):
+    """Whether options by name may be those that a checkpoint keeps; table: rows of all options by title, as for add."""
+    kinds = {'input': string, 'run': file_name}
+    for name, kind, default, _ in (row for rows in table.values() for row in rows):
+        fits = {int: lambda value: type(value) is int, float: number, bool: boolean}.get(kind, string)
+        if isinstance(kind, tuple):
+            fits = kind.__contains__
+        kinds[name.replace('-', '_')] = (fits, nothing) if default is None else fits
+    for name in NOT_STORED:
+        del kinds[name]
+    return matches(options, {name if name in ('input', 'run') else name + '?': fits for name, fits in kinds.items()})
 
 
 def join(defaults, progress, given):
@@ -64,8 +80,8 @@ def check(options):
     """Raise ValueError for what the class does not check itself; options by name."""
     for name, least in (('warmup', 0), ('epochs', 1), ('valid_every', 1), ('save_every', 1), ('lrate_decay_epoch', 1),
                         ('plateau', 0), ('patience', 0)):
-        if options[name] is not None and options[name] < least:
-            raise ValueError(f'{spelled(name)} is {options[name]}: expected at least {least}')
+        if options[name] is not None and not least <= options[name] <= MOST:
+            raise ValueError(f'{spelled(name)} is {shown(options[name])}: expected at least {least}, at most {MOST:,}')
     if not 0 < options['lrate_decay'] <= 1:
         raise ValueError(f'--lrate-decay is {options["lrate_decay"]}: expected a number above 0, at most 1')
     if not 1 < options['plateau_factor'] < math.inf:

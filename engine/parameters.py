@@ -39,7 +39,10 @@ def _stored_vocabulary(array):
     if array.ndim != 1 or array.dtype.kind not in 'SU':
         return None
     nul = '\0' if array.dtype.kind == 'U' else b'\0'
-    strings = [s or nul for s in array.tolist()]
+    try:
+        strings = [s or nul for s in array.tolist()]
+    except (SystemError, ValueError):          # numbers that no character has
+        return None
     if array.dtype.kind == 'S':
         high = {s[0] for s in strings if s[0] > 127}
         utf8 = high <= UTF8_BYTES and {byte < 0xC0 for byte in high} == {True, False}     # some begin, some go on
@@ -48,10 +51,14 @@ def _stored_vocabulary(array):
     return vocabulary(strings) if distinct_characters else None
 
 
+def are_bytes(uchar):
+    """Whether a vocabulary is of bytes, those above 127 escaped as _stored_vocabulary says."""
+    return any(ch > '\x7f' for ch in uchar) and all(ch <= '\x7f' or '\udc80' <= ch <= '\udcff' for ch in uchar)
+
+
 def to_store(uchar):
     """The array of a vocabulary that _stored_vocabulary reads."""
-    bytes_among_them = any('\udc80' <= ch <= '\udcff' for ch in uchar)
-    return np.array([ch.encode('ascii', 'surrogateescape') for ch in uchar] if bytes_among_them else list(uchar))
+    return np.array([ch.encode('ascii', 'surrogateescape') for ch in uchar] if are_bytes(uchar) else list(uchar))
 
 
 def read_parameters(path, dtype):
@@ -148,6 +155,8 @@ def read_run(stored, parameters):
     run = RunState(group('m_', shapes), group('raw_', shapes), states('carried_'), states('trial_'))
     if not run.averages or not {'random', 'progress'} <= set(about) or run.raw and 'averaged' not in about:
         raise lacking
+    if any(m.min() < 0 for m in run.averages.values()):
+        raise stored.refusal('it has averages of squares below zero')
     return run, about
 
 

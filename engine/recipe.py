@@ -25,7 +25,7 @@ def dropout(characters, parameters):
     The novel gave its two ends: 0.3 was best with 0.9 million parameters to half a
     million characters, and 0.5 was good with 3.4 million.
     """
-    return round(min(max(0.2 + 0.1 * math.log2(parameters / characters), 0), 0.6), 2)
+    return round(min(max(0.2 + 0.1 * (math.log2(parameters) - math.log2(characters)), 0), 0.6), 2)
 
 
 def set_units(o):

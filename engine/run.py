@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 
-from engine import commands
+from engine import commands, options
 from engine.checkpoint import Checkpoint
 from engine.files import append_whole, lock, named
 from engine.parameters import NAMES
@@ -26,14 +26,17 @@ SAMPLE_LENGTH = 200
 # ---------------------------------------------------------------- what a run goes on from
 
 @contextlib.contextmanager
-def checkpoint_of(path):
-    """The Checkpoint of a run that goes on, open, and its progress; None and None without a path."""
+def checkpoint_of(path, table):
+    """The Checkpoint of a run that goes on, open, and its progress; None and None without a path.
+
+    table: train.py's options, by which those of the run are checked, as data of a stranger.
+    """
     if path is None:
         yield None, None
         return
     with Checkpoint(path) as stored:
         progress = stored.about.get('progress')
-        if not matches(progress, PROGRESS):
+        if not (matches(progress, PROGRESS) and options.are_stored(progress['options'], table)):
             raise ValueError(f'{path} holds no run that can be resumed; --init starts a new one from its parameters')
         yield stored, progress
 
@@ -43,7 +46,7 @@ def find_text(stored, path, given):
 
     path: where it was. Raises ValueError where it is not found.
     """
-    if given or os.path.exists(path):
+    if given or os.path.isfile(path) or os.path.isdir(path):       # and not, say, a device that never ends
         return given or path
     folder, name = os.path.dirname(os.path.abspath(stored.path)), os.path.basename(path)
     for place in (folder, os.path.join(folder, os.pardir, 'text_input'), os.path.join(commands.ROOT, 'text_input'), ''):
@@ -55,17 +58,19 @@ def find_text(stored, path, given):
                      f'{commands.script("train.py", name, "--resume", str(stored.path))}')
 
 
-def check_text(path, sha256, stored):
-    """Raise ValueError where a text is another than that of the run in an open checkpoint."""
-    then = stored.about['text']
-    if sha256 != then['sha256']:
-        raise ValueError(f'{path} is not the text of that run, which had {then["characters"]:,} characters and '
-                         f'SHA-256 {then["sha256"]}; --init starts a new run on another text')
+def check_text(path, model, stored):
+    """Raise ValueError where the text of a model is another than that of the run in an open checkpoint."""
+    then, progress = stored.about.get('text'), stored.about['progress']
+    if not then or model.fingerprint() != then['sha256']:
+        had = f', which had {then["characters"]:,} characters and SHA-256 {then["sha256"]}' if then else ''
+        raise ValueError(f'{path} is not the text of that run{had}; --init starts a new run on another text')
+    if progress['batch'] > model.n_batches['train']:
+        raise stored.refusal(f'it is at batch {progress["batch"]} of {model.n_batches["train"]}')
 
 
-def run_name(options, progress):
-    """What the names of a run's files begin with: that of the run that goes on, else of these options."""
-    name, text = options['run'], options['input']
+def run_name(o, progress):
+    """What the names of a run's files begin with: that of the run that goes on, else of these options by attribute."""
+    name, text = o.run, o.input
     if progress:
         name, text = progress['options']['run'], progress['options']['input']
     return (progress or {}).get('name') or f'{name}_{os.path.basename(os.path.abspath(text))}'
@@ -250,7 +255,7 @@ class Run:
     # ---- logs
 
     def _write(self, ending, text):
-        data = text.encode('utf-8', 'surrogatepass')
+        data = text.encode('utf-8', 'backslashreplace')
         append_whole(self._logs[ending], data)
         self._checksums[ending] = zlib.crc32(data, self._checksums[ending])
 

@@ -43,7 +43,7 @@ def checked_choice(temperature, top_k, top_p, V, dtype):
     Raises ValueError where one is out of range.
     """
     checks.real('temperature', temperature, 'above 0', lambda v: v > 0)
-    checks.whole('top_k', V if top_k is None else top_k, 1)
+    checks.whole('top_k', V if top_k is None else top_k, 1, most=float('inf'))
     checks.real('top_p', top_p, 'above 0, at most 1', lambda v: 0 < v <= 1)
     # Within what the type can hold: below 1e-30 all temperatures mean the most probable.
     return np.array([max(temperature, 1e-30), min(top_k or V, V), top_p], dtype)

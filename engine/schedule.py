@@ -104,7 +104,7 @@ class Schedule:
 
     def end_epoch(self):
         """Count an epoch. Returns its mean training cost."""
-        cost = self.cost_sum / self.characters
+        cost = self.cost_sum / max(self.characters, 1)
         self.epoch, self.batch, self.cost_sum, self.characters = self.epoch + 1, 0, 0.0, 0
         return cost
 

@@ -1,6 +1,7 @@
 """What a checkpoint may say of itself: it is data from a stranger, and checked once, when it is read."""
-import math
 import re
+
+LARGEST = 1e300
 
 
 def whole(value, below=2 ** 63):
@@ -8,7 +9,7 @@ def whole(value, below=2 ** 63):
 
 
 def number(value):
-    return type(value) in (int, float) and math.isfinite(value)
+    return type(value) in (int, float) and -LARGEST < value < LARGEST      # and so no nan
 
 
 def string(value):
@@ -59,8 +60,9 @@ GENERATOR = {                                              # NumPy's default one
     'state': {'state': lambda value: whole(value, 2 ** 128),
               'inc': lambda value: whole(value, 2 ** 128) and value % 2 == 1},
     'has_uint32': lambda value: whole(value, 2), 'uinteger': lambda value: whole(value, 2 ** 32)}
-TEXT = {'path': string, 'characters': whole, 'sha256': lambda value: string(value) and re.fullmatch('[0-9a-f]{64}', value),
-        'encoding': string, 'ratio_valid': lambda value: number(value) and 0 <= value < 1,
+TEXT = {'path': string, 'characters': whole, 'encoding': string,
+        'sha256': lambda value: string(value) and bool(re.fullmatch('[0-9a-f]{64}', value)),
+        'ratio_valid': lambda value: number(value) and 0 <= value < 1,
         'batch_size': lambda value: whole(value) and value > 0, 'seq_length': lambda value: whole(value) and value > 1,
         'stateful?': boolean}
 LEARNING = {name + '?': number for name in ('lrate', 'drate', 'eps', 'l1', 'l2', 'dropout', 'grad_clip', 'dropconnect',

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 
 from engine import checkpoint, checks
-from engine.parameters import RunState, carry_over, read_parameters, read_run, to_store, units
+from engine.parameters import RunState, are_bytes, carry_over, read_parameters, read_run, to_store, units
 from engine.terminal import warn
 from engine.text import Text, encoded, shown
 from engine.theano_setup import theano
@@ -88,11 +88,9 @@ class State:
 
     def in_vocabulary(self, text):
         """A string in the characters of uchar: itself, but its UTF-8 bytes as escapes where the model learned bytes."""
-        return text.encode('utf-8', 'surrogateescape').decode('ascii', 'surrogateescape') if self._knows_bytes() else text
-
-    def _knows_bytes(self):
-        """Whether this is a model of the original's, which learned bytes, of a text with others than ASCII."""
-        return any('\udc80' <= ch <= '\udcff' for ch in self.uchar)
+        if not are_bytes(self.uchar):
+            return text
+        return text.encode('utf-8', 'surrogateescape').decode('ascii', 'surrogateescape')
 
     def _numbers(self, text, what):
         """A string as numbers, int (n,). Raises ValueError that names what, where it has unknown characters."""
@@ -104,7 +102,7 @@ class State:
         """A function from numbers (n,count) of texts that go on from call to call to what they add, count strings."""
         def strings(numbers):
             raw = [''.join([self.uchar[k] for k in column]) for column in numbers.T.tolist()]
-            if not self._knows_bytes():
+            if not are_bytes(self.uchar):
                 return raw
             return [decoder.decode(text.encode('ascii', 'surrogateescape')) for decoder, text in zip(decoders, raw)]
 
@@ -244,7 +242,7 @@ class State:
         checkpoint, or when the text has characters unknown to it.
         """
         self._take(filename, *read_checkpoint(filename))
-        if self._knows_bytes():
+        if are_bytes(self.uchar):
             warn(f'{filename} learned bytes instead of characters, of a text that was not all ASCII: they are read and '
                  'written as UTF-8')
 

@@ -20,6 +20,10 @@ if not (3, 8) <= sys.version_info[:2] <= (3, 11):
     raise ImportError('this is Python {}.{}, and Theano 1.0.5 runs on Python 3.8 to 3.11; uv finds or fetches one of '
                       'these: {}'.format(*sys.version_info[:2], commands.with_uv()))
 
+threads = os.environ.get('OMP_NUM_THREADS', '')
+if threads and not (threads.isdecimal() and 1 <= int(threads) <= 4096):           # what OpenMP ends the process for
+    raise ValueError(f'OMP_NUM_THREADS is {threads[:20]}: expected a whole number of threads, from 1 to 4096')
+
 DEFAULTS = {
     'floatX': 'float32',     # what GPUs compute in, and twice as fast on CPUs
     'blas.ldflags': '',      # NumPy's own BLAS; Theano cannot find one beside NumPy 1.22 or later
@@ -104,8 +108,8 @@ def _why_not(error):
         return OSError(f'Theano cannot keep compiled code in its folder ({why}); name another one: '
                        'THEANO_FLAGS=base_compiledir=FOLDER')
     if files & {'lazylinker_c.py', 'cmodule.py', 'vm.py'}:
-        return CompilerError(f'the C++ compiler does not work ({why}); {COMPILER_ADVICE}, or do without one, many times '
-                             'slower: THEANO_FLAGS=cxx=')
+        return CompilerError(f'the C++ compiler does not work ({why}); {COMPILER_ADVICE}; or go without one, many '
+                             'times slower: THEANO_FLAGS=cxx=')
     # beside a NumPy or SciPy that it does not know it raises all kinds
     return ImportError(f'Theano 1.0.5 cannot be imported ({why}): run {commands.install()}')
 

@@ -167,6 +167,8 @@ DAMAGE = {
     'uchar: numbers': Damage(arrays(uchar=np.arange(7)), NO_CHARACTERS),
     'uchar: one character less': Damage(arrays(uchar=np.array(list('abcdef'))), ('U1 has shape',)),
     'uchar: all the same': Damage(arrays(uchar=np.array(['a'] * 7)), NO_CHARACTERS),
+    'uchar: no code point': Damage(arrays(uchar=np.array(list(range(97, 103)) + [0x110000], '<u4').view('<U1')),
+                                   NO_CHARACTERS),
     'uchar: one twice': Damage(arrays(uchar=np.array(list('abcdefa'))), NO_CHARACTERS),
     'uchar: two letters': Damage(arrays(uchar=np.array(list('abcdef') + ['gh'])), NO_CHARACTERS),
     'uchar: two letters first': Damage(arrays(uchar=np.array(['ab'] + list('cdefgh'))), NO_CHARACTERS),

@@ -45,13 +45,13 @@ class Learner:
         return 'sample'
 
     def save_params(self, path, progress):
-        write(path, {}, dict(rates=list(self.rates), progress=progress))
+        write(path, {}, dict(progress=dict(progress, rates=list(self.rates))))
         return path
 
     def resume(self, path):
-        stored = about_of(path)
-        self.rates = stored['rates']
-        return stored['progress']
+        progress = about_of(path)['progress']
+        self.rates = progress.pop('rates')
+        return progress
 
 
 def learn(folder, score, *options, resume=None, stop=None, overwrite=False):

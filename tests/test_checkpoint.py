@@ -1,9 +1,12 @@
 """npz files that are no checkpoints, or damaged ones: refused in one line, and nothing in them is run."""
+import math
 import os
 import pickle
 import string
 import subprocess
 import sys
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlstm import CharLSTM, read_about, read_checkpoint
-from damage import DAMAGE, TRACE, Payload, arrays, write_checkpoint
+from damage import ARRAYS, DAMAGE, TRACE, Payload, arrays, npy, saved, write_checkpoint
 from numpy_model import NAMES
 from scripts import ROOT, environment
 
@@ -149,3 +152,26 @@ def test_any_damage(good, shared_folder, position, junk, instead):
     start = int(position * len(whole))
     path.write_bytes(whole[:start] + junk + whole[start + instead:])
     assert_same_or_refused(path, good)
+
+
+@pytest.mark.parametrize('kind', [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA],
+                         ids=['deflate', 'bzip2', 'lzma'])
+@pytest.mark.parametrize('says', ['all', 'little in its header', 'little everywhere'])
+def test_bomb_of_zeros_takes_no_memory(path, refused, kind, says):
+    """A small file that unfolds to 200 MB, whatever it says of that."""
+    right, zeros = ARRAYS['U1'].shape, b'\0' * 200_000_000
+    content = npy((4, 5_000, 2_500) if says == 'all' else right, content=zeros)
+    with zipfile.ZipFile(path, 'w', kind) as bomb:
+        for name, array in ARRAYS.items():
+            bomb.writestr(name + '.npy', content if name == 'U1' else saved(array))
+        if says == 'little everywhere':
+            bomb.getinfo('U1.npy').file_size = len(npy(right, content=b'\0' * 4 * math.prod(right)))
+    assert os.path.getsize(path) < 1_000_000
+    del zeros, content
+    tracemalloc.start()
+    try:
+        with refused(ValueError, path):
+            read_checkpoint(path)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()

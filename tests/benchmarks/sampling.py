@@ -18,9 +18,8 @@ SHORT_TEXTS = 20           # in a turn
 
 def make_ours(units, streams):
     import charlstm
-    import numpy as np
     model = charlstm.CharLSTM(random_seed=1)
-    model.uchar = np.array(list(ALPHABET), dtype=object)
+    model.uchar = list(ALPHABET)
     model.model_setup(num_units1=units, num_units2=units)
 
     def write(length):
