@@ -224,7 +224,11 @@ class CharLSTM(State):
         if random_seed is not None:
             checks.whole('random_seed', random_seed, 0, most=float('inf'))
         super().__init__(random_seed)
-        self._ops = kernel_ops if kernel and kernel_runs() else Scan
+        self._kernel = kernel and kernel_runs()
+
+    @property
+    def _ops(self):
+        return kernel_ops if self._kernel else Scan
 
     # ---- the model
 
@@ -242,9 +246,8 @@ class CharLSTM(State):
         for any. dropconnect: share of the recurrent weights W1 and W2 that each
         training step leaves out. reset: probability of each row of a stateful batch to
         begin with zero states. average: what predicts and is saved is a running average
-        of the parameters with this weight a step; 0: the parameters themselves. initial:
-        'original' or 'hidden', see initial_parameters. Functions are compiled when they
-        are first used.
+        of the parameters with this weight a step; 0: the parameters themselves. initial: as in
+        initial_parameters. Functions are compiled when they are first used.
 
         Sets p, lp and dyn_lrate. Raises ValueError for arguments out of range,
         and as load_params for mfile.
@@ -293,7 +296,7 @@ class CharLSTM(State):
                 if self._ops is Scan:
                     raise
                 warn(f'the C kernel does not compile here, so the slower theano.scan takes its place: {error}')
-                self._ops = Scan
+                self._kernel = False
                 return self._function(name)
         return self._functions[name]
 
@@ -384,8 +387,6 @@ class CharLSTM(State):
 
     def _batch(self, x, y):
         """Checked inputs and targets, int32 (T,B)."""
-        if not self.p:
-            raise ValueError('no model yet: call model_setup first')
         x, y = checks.characters('x', x, self._V()), checks.characters('y', y, self._V())
         if x.shape != y.shape:
             raise ValueError(f'x has shape {x.shape} and y {y.shape}: expected the same')
@@ -473,9 +474,8 @@ class CharLSTM(State):
         method 'normal' draws each character from the distribution that the
         model predicts, 'argmax' or 'max' takes the most probable. A seed that is long
         enough already comes back as it is. With count, returns a list of so
-        many texts, made together. temperature, top_k, top_p and stop are those of
-        stream_text. Raises ValueError for arguments out of range, or a seed with
-        characters that the model does not know.
+        many texts, made together. temperature, top_k, top_p, stop: as in stream_text. Raises
+        ValueError for arguments out of range, or characters that the model does not know.
         """
         pieces = self.stream_text(seed, text_length, method, 1 if count is None else count, **choice)
         texts = [''.join(parts) for parts in zip(*pieces)]
@@ -543,7 +543,7 @@ class CharLSTM(State):
 
     def _copy(self, **settings):
         """A model with parameters of its own that are these, to train with settings of model_setup."""
-        copy, (H1, H2) = CharLSTM(kernel=self._ops is not Scan), units(self._arrays())
+        copy, (H1, H2) = CharLSTM(kernel=self._kernel), units(self._arrays())
         copy.model_setup(char_dim=self._V(), num_units1=H1, num_units2=H2, **settings)
         copy._set_parameters(self._arrays(), self.uchar)
         return copy

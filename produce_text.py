@@ -25,7 +25,7 @@ OPTIONS = {
                               'random character)'),
         ('prime-file', 'FILE', None, 'file with the text to continue'),
         ('stop', 'TEXT', '', 'a sequence ends where it has written this, with the escapes of --prime (default: never)'),
-        ('lines', bool, False, 'for lists of names and the like: each sequence on a line of its own, without headings'),
+        ('lines', bool, False, r'a line for each sequence, as for names: --prime and --stop are "\n" if not given'),
         ('random-seed', int, None, 'whole number that makes the text repeatable (default: a new one each time)')],
     'choice of each character': [
         ('method', ('normal', 'argmax', 'max'), 'normal', 'draw from the distribution, or take the most probable'),
@@ -61,14 +61,11 @@ def unescaped(text):
 def sequences(model, o):
     """Yield the sequences piece by piece, each a list of o.count strings, the prime first; o: the options."""
     from engine.text import encoded, read_string
-    if o.length < 1:
-        raise ValueError(f'--length is {o.length}: expected at least 1')
-    if o.prime and o.prime_file:
-        raise ValueError('--prime and --prime-file are both given: expected one of them')
-    prime = read_string(o.prime_file, o.encoding) if o.prime_file else unescaped(o.prime)
+    line_end = '\n' if o.lines else ''
+    prime = read_string(o.prime_file, o.encoding) if o.prime_file else unescaped(o.prime) or line_end
     given = len(encoded(model.in_vocabulary(prime), model.uchar, 'the prime'))
     yield from model.stream_text(prime, given + o.length, o.method, o.count, o.temperature, o.top_k, o.top_p,
-                                 unescaped(o.stop))
+                                 unescaped(o.stop) or line_end)
 
 
 def write(model, o):
@@ -79,21 +76,20 @@ def write(model, o):
             note(about.credentials(o.params))
             with say_if_slow():
                 model.compile('sample')
-            if headed:
-                note('\n' + HEADING.format(1))
+            note(f'\n{HEADING.format(1)}' if headed else '')
         if not o.lines:
             print(pieces[0], end='', flush=True)
         texts = [text + piece for text, piece in zip(texts, pieces)] if texts else pieces
     if o.lines:
         written = [text.strip('\n') + '\n' for text in texts]
-        print(''.join(written), end='')
+        print(''.join(written), end='', flush=True)
     else:
         written = [f'{HEADING.format(i)}\n{text}\n\n' for i, text in enumerate(texts, 1)]
-        print()
         for i, text in enumerate(texts[1:], 2):
-            print()
+            print('\n')
             note(HEADING.format(i))
-            print(text)
+            print(text, end='')
+        print()
     path = o.out or commands.near(os.path.join(HERE, 'text_output', os.path.basename(o.params) + '.out'))
     append_text(path, ''.join(written))
     note(f'appended to {path}')
@@ -111,7 +107,7 @@ def score(model, o):
     text, unknown = without_unknown(model.in_vocabulary(read_string(o.score, o.encoding)), model.uchar)
     if unknown:
         print(f'{sum(unknown.values()):,} characters that the model never saw are left out: '
-              + ', '.join(f'{ch!r} {n:,} times' for ch, n in unknown.items()))
+              + ', '.join(f'{ch!r} ({n:,})' for ch, n in unknown.items()))
     with say_if_slow():
         model.compile('predict')
     costs = model.score_text(text)                                   # of text[1:]
@@ -127,6 +123,11 @@ def score(model, o):
 
 def program(o):
     """The whole program; o: the options."""
+    for wrong, why in ((o.length < 1, f'--length is {o.length}: expected at least 1'),
+                       (o.prime and o.prime_file, '--prime and --prime-file are both given: expected one of them'),
+                       (o.adapt and not o.score, '--adapt is given without --score, the text to adapt to')):
+        if wrong:
+            raise ValueError(why)
     if o.info:
         return print(about.description(o.params))
     from charlstm import CharLSTM          # here alone, late: Theano takes a second to import

@@ -22,7 +22,7 @@ OPTIONS = {
                                      'long pieces of the text on from batch to batch')],
     'model': [
         ('num-units1', int, None, 'units of layer 1 (default: 256, or those of --init)'),
-        ('num-units2', int, None, 'units of layer 2 (default: the same)'),
+        ('num-units2', int, None, 'units of layer 2 (default: those of layer 1)'),
         ('initial', ('original', 'hidden'), 'hidden', 'initial values, by the number of inputs or of units'),
         ('dropout', float, None, 'share of the units that each training step leaves out (default: by the length of the '
                                  'text and the number of units)'),
@@ -83,7 +83,7 @@ def build_parser():
 def prepare(given):
     """The options by attribute, the model, its Run, and the progress of the run that goes on, or None."""
     from charlstm import CharLSTM                          # here alone, late: Theano takes a second to import
-    from engine.recipe import complete, set_units
+    from engine.recipe import advise, complete, set_units
     from engine.run import Run, check_text, checkpoint_of, find_text, run_name
     from text_input.fetch_novel import there
     with checkpoint_of(given.get('resume'), OPTIONS) as (stored, progress):
@@ -94,7 +94,7 @@ def prepare(given):
         model = CharLSTM(random_seed=o.random_seed)
         model.prepare_input(o.input, o.ratio_valid, o.batch_size, o.seq_length, encoding=o.encoding,
                             stateful=not o.no_stateful)
-        complete(o, given, model.n_batches['train'], len(model.uchar))
+        complete(o, model.n_batches['train'], len(model.uchar))
         model.model_setup(None, o.num_units1, o.num_units2, o.lrate, o.drate, o.eps, o.bptt_maxdepth, o.l1, o.l2,
                           dropout=o.dropout, grad_clip=o.grad_clip, dropconnect=o.dropconnect, reset=o.reset,
                           average=o.average, initial=o.initial)
@@ -107,6 +107,8 @@ def prepare(given):
         run.check(o.overwrite)
         if o.init:
             model.init_params(o.init)
+        elif not progress:
+            advise(o, given, model.n_batches['train'], model.uchar)
     return o, model, run, progress
 
 
@@ -136,14 +138,12 @@ def learn(model, run, now, bar, stop):
         run.log_epoch(now, cost, valid_cost, speed, time.time() - bar.epoch_start)
         if now.judge(valid_cost):
             run.go_back(model, now)
-        shows = now.shows(n)
-        if shows:
-            run.sample(model, now.epoch)
+        run.sample(model, now)
         if now.best_epoch == now.epoch:                    # after the epoch's rows and sample, to go on from there
             run.save(model, now, run.BEST)
         if now.due:
             run.save(model, now, run.EPOCH.format(now.epoch))
-        if shows:
+        if now.shows:
             run.draw()
     if now.out_of_patience:
         bar.line(f'no better validation cost in {now.stale} epochs; the best, {now.best_cost:.4f}, is from epoch '
@@ -160,10 +160,10 @@ def program(given):
     with run.interruptible('while compiling'):
         model.compile('train_rmsprop', 'sample', *['check'] * bool(model.n_batches['valid']))
     print(f'compiled in {duration(time.time() - start)}', flush=True)
-    now = Schedule.resumed(options.stored(vars(o)), progress or {})
+    n = model.n_batches['train']
+    now = Schedule.resumed(options.stored(vars(o)), progress or {}, n)
     with run.open(), run.rescuing(), run.interruptible('at once: what came after is lost'), StopRequest() as stop:
         run.catch_up(model, now)
-        n = model.n_batches['train']
         bar = ProgressBar(now.options['epochs'] * n, now.epoch * n + now.batch)
         run.say = bar.line
         learn(model, run, now, bar, stop)
@@ -176,4 +176,4 @@ def program(given):
 
 
 if __name__ == '__main__':
-    main(build_parser(), program, less='smaller --num-units1, --num-units2 or --batch-size need')
+    main(build_parser(), program, less='smaller --num-units1, --num-units2 or --batch-size need', heard=False)

@@ -9,9 +9,16 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))         # whe
 BIN = 'Scripts' if os.name == 'nt' else 'bin'
 
 
+def _word(word):
+    """A word as a shell reads it; by escapes where it has what no terminal shows."""
+    if word.isprintable():
+        return shlex.quote(word)
+    return "$'{}'".format(''.join(f'\\x{byte:02x}' for byte in os.fsencode(word)))
+
+
 def quoted(words):
     """Words as one command line of the shell of this system."""
-    return subprocess.list2cmdline(words) if os.name == 'nt' else ' '.join(map(shlex.quote, words))
+    return subprocess.list2cmdline(words) if os.name == 'nt' else ' '.join(map(_word, words))
 
 
 def spelled(name):

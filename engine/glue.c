@@ -47,9 +47,23 @@ static int overwrite(PyArrayObject **out, PyArrayObject *input)
     return 0;
 }
 
+#if defined(_OPENMP) && !defined(_WIN32)
+#include <pthread.h>
+static void one_thread(void) { omp_set_num_threads(1); }
+/* A process that is forked has none of the threads that libgomp would wait for, so it goes on with one. */
+static void mind_forks(void)
+{
+    static int minded = 0;
+    if (!minded) minded = !pthread_atfork(NULL, NULL, one_thread);
+}
+#else
+static void mind_forks(void) {}
+#endif
+
 static int threads(void)
 {
 #ifdef _OPENMP
+    mind_forks();
     return omp_get_max_threads();   /* OMP_NUM_THREADS, else the cores that this process may use */
 #else
     return 1;

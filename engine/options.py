@@ -3,7 +3,7 @@ import argparse
 import math
 import os
 
-from engine.checks import shown
+from engine.checks import learning, shown
 from engine.commands import spelled
 from engine.recipe import ORIGINAL
 from engine.schema import boolean, file_name, matches, nothing, number, string
@@ -82,6 +82,9 @@ def check(options):
                         ('plateau', 0), ('patience', 0)):
         if options[name] is not None and not least <= options[name] <= MOST:
             raise ValueError(f'{spelled(name)} is {shown(options[name])}: expected at least {least}, at most {MOST:,}')
+    learning(*[0 if options[name] is None else options[name] for name in (
+        'lrate', 'drate', 'eps', 'bptt_maxdepth', 'l1', 'l2', 'dropout', 'grad_clip', 'dropconnect', 'reset',
+        'average')])
     if not 0 < options['lrate_decay'] <= 1:
         raise ValueError(f'--lrate-decay is {options["lrate_decay"]}: expected a number above 0, at most 1')
     if not 1 < options['plateau_factor'] < math.inf:

@@ -31,9 +31,11 @@ def dropout(characters, parameters):
 def set_units(o):
     """Set the units that are None, of options by attribute: those of the checkpoint to start from, else UNITS.
 
+    Without such a checkpoint the second layer has as many as the first.
+
     Raises as read_parameters for that checkpoint.
     """
-    theirs = UNITS, UNITS
+    theirs = UNITS, o.num_units1 or UNITS
     if o.init:
         from engine.parameters import read_parameters, units         # late, so that --help does not wait for NumPy
         theirs = units(read_parameters(o.init, 'float32')[0])
@@ -42,11 +44,8 @@ def set_units(o):
             setattr(o, name, number)
 
 
-def complete(o, given, batches, vocabulary_size):
-    """Set what is None of o, options by attribute, print it and why, and what serves a short text better.
-
-    given: the options that the user gave, by name; batches: training steps in an epoch.
-    """
+def complete(o, batches, vocabulary_size):
+    """Set what is None of o, options by attribute, and print it and why; batches: training steps in an epoch."""
     from engine.parameters import parameter_count
     characters = batches * o.batch_size * o.seq_length
     parameters = parameter_count(vocabulary_size, o.num_units1, o.num_units2)
@@ -61,8 +60,17 @@ def complete(o, given, batches, vocabulary_size):
         settings = ', '.join(f'{name.replace("_", "-")} {value}' for name, value in chosen.items())
         print(f'{settings}: for {parameters:,} parameters and about {characters:,} characters to learn from, '
               f'{batches:,} steps an epoch')
-    if characters < SHORT and not (o.init or o.resume or o.original) and os.path.exists(BUNDLED):
-        others = {name: value for name, value in given.items() if not name.startswith('num_units')}     # the bundled's
-        words = commands.typed({**others, 'input': commands.near(o.input), 'run': f'{o.run}_init',
-                                'init': commands.near(BUNDLED)})
-        print(f'a text this short gains from what a model learned of another: {commands.script("train.py", *words)}')
+
+
+def advise(o, given, batches, uchar):
+    """For a short text, print the command that starts from what the bundled model learned, if it knows such characters.
+
+    o: options by attribute; given: those that the user gave, by name; batches: training steps in an epoch.
+    """
+    short, alike = batches * o.batch_size * o.seq_length < SHORT, sum(ch < '\x7f' for ch in uchar) > len(uchar) / 2
+    if o.init or o.original or not (short and alike and os.path.exists(BUNDLED)):
+        return
+    others = {name: value for name, value in given.items() if not name.startswith('num_units')}         # the bundled's
+    words = commands.typed({**others, 'input': commands.near(o.input), 'run': f'{o.run}_init',
+                            'init': commands.near(BUNDLED)})
+    print(f'a text this short gains from what a model learned of another: {commands.script("train.py", *words)}')

@@ -21,6 +21,7 @@ LOGS = {STEPS: '# epoch cost valid_cost ' + ' '.join('ratio_' + name for name in
         EPOCHS: '# epoch cost valid_cost lrate characters_per_second\n', SAMPLES: ''}     # by ending, their headings
 PICTURE = '.png'
 SAMPLE_LENGTH = 200
+LONGEST_NAME = 255 - len('_interrupted.npz.4194304.part')       # bytes: what systems allow, less the longest ending
 
 
 # ---------------------------------------------------------------- what a run goes on from
@@ -76,6 +77,23 @@ def run_name(o, progress):
     return (progress or {}).get('name') or f'{name}_{os.path.basename(os.path.abspath(text))}'
 
 
+REACHED = {'...': None, 'epoch': PROGRESS['epoch'], 'batch': PROGRESS['batch']}       # of progress, whatever else it has
+
+
+def _progress_in(path):
+    """The progress in the checkpoint of a run, or None where it is none."""
+    try:
+        with Checkpoint(path) as stored:
+            progress = stored.about.get('progress')
+    except (OSError, ValueError):
+        return None
+    return progress if matches(progress, REACHED) else None
+
+
+def _how_far(progress):
+    return progress['epoch'], progress['batch']
+
+
 class Run:
     """A run by the folder of its files and the beginning of their names.
 
@@ -115,6 +133,9 @@ class Run:
         Raises ImportError where there is nothing to draw with.
         """
         check_matplotlib()
+        if len(os.fsencode(self.name)) > LONGEST_NAME:
+            raise ValueError(f'{self.name[:40]}...: the names of run and text are too long together for those of its '
+                             f'files, by {len(os.fsencode(self.name)) - LONGEST_NAME} bytes')
         self._overwrite = overwrite
         self._refuse_to_replace(self._doomed())
         for ending in LOGS:
@@ -123,15 +144,22 @@ class Run:
                                  'another run name')
         with named('make the folder', self.directory):
             os.makedirs(self.directory, exist_ok=True)
+        if not os.access(self.directory, os.W_OK):
+            raise PermissionError(f'cannot write {self.path(STEPS)}: Permission denied')
 
     def _refuse_to_replace(self, doomed):
-        if doomed and not self._overwrite:
-            first = os.path.join(self.directory, doomed[0])
-            if not self.last_checkpoint:
-                raise ValueError(f'{first} exists already: choose another run name, --resume it, or --overwrite to '
-                                 'replace the results of that run')
-            raise ValueError(f'{first} is further than {self.last_checkpoint}, or of another run: --resume that one, '
-                             f'or --overwrite to drop {", ".join(doomed)}')
+        if not doomed or self._overwrite:
+            return
+        paths = [self.path(name[len(self.name):]) for name in doomed]
+        there = {path: _progress_in(path) for path in paths if path.endswith('.npz')}
+        further = max((path for path in there if there[path]), key=lambda path: _how_far(there[path]), default=None)
+        first = further or paths[0]
+        go_on = f'go on from it with {commands.script("train.py", "--resume", first)}, ' if further else ''
+        if self.last_checkpoint:
+            raise ValueError(f'{first} is further than {self.last_checkpoint}, or of another run: {go_on}or '
+                             f'--overwrite to drop {", ".join(doomed)}')
+        raise ValueError(f'{first} exists already: choose another run name, {go_on}or --overwrite to replace the '
+                         'results of that run')
 
     def _doomed(self):
         """The names of files that this run would replace, and that are no earlier state of it."""
@@ -139,18 +167,14 @@ class Run:
 
     def _later(self):
         """The names of checkpoints of this name that are no earlier state of this run than the one that goes on."""
-        now, later = [self._progress.get(name, 0) for name in ('epoch', 'batch')], []
+        later = []
         for name in self._earlier():
             path = os.path.join(self.directory, name)
-            if name.endswith('.npz') and not (os.path.exists(self.last_checkpoint)
-                                              and os.path.samefile(path, self.last_checkpoint)):
-                try:
-                    with Checkpoint(path) as stored:
-                        progress = stored.about['progress']
-                    ours = progress.get('id') == self._progress.get('id')
-                    if not ours or [progress['epoch'], progress['batch']] > now:
-                        later.append(name)
-                except (KeyError, TypeError, ValueError, AttributeError):
+            goes_on = os.path.exists(self.last_checkpoint) and os.path.samefile(path, self.last_checkpoint)
+            if name.endswith('.npz') and not goes_on:
+                progress = _progress_in(path)
+                ours = progress and progress.get('id') == self._progress.get('id')
+                if not ours or _how_far(progress) > _how_far(self._progress):
                     later.append(name)
         return later
 
@@ -174,24 +198,25 @@ class Run:
         """Those of the run that goes on: what came after the checkpoint is cut off, and what is lost begun anew."""
         sizes = {ending: size for ending, (size, _) in self._progress.get('logs', {}).items()}
         sizes = sizes or self._progress.get('log_sizes', {})
-        lost = [self.path(ending) for ending in LOGS if not os.path.exists(self.path(ending))]
-        for ending in LOGS:
-            if self.path(ending) not in lost:
-                self._check_log(ending, sizes.get(ending, 0))
-        self._open_logs(sizes)
+        lost = [ending for ending in LOGS if not self._begins_as_then(ending, sizes.get(ending, 0))]
+        foreign = [self.path(ending) for ending in lost if os.path.exists(self.path(ending))]
+        if foreign and not self._overwrite:
+            raise ValueError(f'{foreign[0]} does not begin as the log of the run in {self.last_checkpoint}: move one '
+                             'of them to another folder, or --overwrite to begin the logs anew')
+        self._open_logs({ending: size for ending, size in sizes.items() if ending not in lost})
         if lost:
-            self.say(f'{", ".join(lost)} not found beside the checkpoint: begun anew')
+            self.say(f'{", ".join(map(self.path, lost))}: not that of this run, begun anew')
         self._reload()
 
-    def _check_log(self, ending, size):
-        """Raise ValueError for a log that does not begin as that of this run did, up to the checkpoint."""
+    def _begins_as_then(self, ending, size):
+        """Whether a log is there and begins as it did at the checkpoint, with so many bytes."""
         path = self.path(ending)
+        if not os.path.exists(path):
+            return False
         with named('read', path), open(path, 'rb') as log:
             beginning = log.read(size)
         checksum = self._progress.get('logs', {}).get(ending, [size, zlib.crc32(beginning)])[1]
-        if len(beginning) < size or zlib.crc32(beginning) != checksum:
-            raise ValueError(f'{path} does not begin as the log of the run in {self.last_checkpoint}: move one of them '
-                             'to another folder')
+        return len(beginning) == size and zlib.crc32(beginning) == checksum
 
     def _open_logs(self, sizes):
         """Open all, cut to sizes in bytes by ending, and remove what is left of earlier runs of this name."""
@@ -271,16 +296,19 @@ class Run:
         """A row and a line for the epoch that ended; speed in characters a second."""
         self._epochs.append((now.epoch, cost, valid_cost))
         self._row(EPOCHS, [now.epoch, cost, valid_cost, now.rate, speed])
-        self.say(f'epoch {now.epoch}/{now.options["epochs"]}: cost {cost:.4f}, validation {valid_cost:.4f}, rate '
-                 f'{now.rate:.4g}, {speed:,.0f} characters/s, {duration(seconds)}')
+        if now.shows:
+            self.say(f'epoch {now.epoch}/{now.options["epochs"]}: cost {cost:.4f}, validation {valid_cost:.4f}, rate '
+                     f'{now.rate:.4g}, {speed:,.0f} characters/s, {duration(seconds)}')
 
-    def sample(self, model, epoch):
-        """Print a short text of the model at hand, and keep it; the training's own chance is not touched."""
+    def sample(self, model, now):
+        """Print a short text of the model, and keep it, if one is due; the training's own chance is not touched."""
+        if not now.shows:
+            return
         before = model.random.bit_generator.state
         text = model.generate_text(text_length=SAMPLE_LENGTH)
         model.random.bit_generator.state = before
-        self._write(SAMPLES, f'# epoch {epoch}:\n{text}\n\n')
-        self.say(f'what it writes after epoch {epoch}:\n{text}\n')
+        self._write(SAMPLES, f'# epoch {now.epoch}:\n{text}\n\n')
+        self.say(f'what it writes after epoch {now.epoch}:\n{text}\n')
 
     def draw(self):
         """Draw the picture of all costs so far; where that fails, in whatever way, the run goes on with a warning."""
@@ -298,7 +326,8 @@ class Run:
         logs = {end: [os.fstat(log.fileno()).st_size, self._checksums[end]] for end, log in self._logs.items()}
         progress = now.progress(logs=logs, name=self.name, id=self.id)
         self.last_checkpoint = model.save_params(self.path(ending), progress)
-        self.say('saved ' + self.last_checkpoint)
+        if now.shows or now.batch:
+            self.say('saved ' + self.last_checkpoint)
 
     def catch_up(self, model, now):
         """What the checkpoint that a run goes on from should have beside it, and a stop or a move took away."""
@@ -312,16 +341,13 @@ class Run:
         if at_end and now.due and not os.path.exists(self.path(self.EPOCH.format(now.epoch))):
             self.save(model, now, self.EPOCH.format(now.epoch))
         if now.finished:
+            self.say('there is nothing left to learn in this run')
             self.draw()
 
     def _has_best(self, epoch):
         """Whether the parameters of that epoch of this run are there."""
-        try:
-            with Checkpoint(self.path(self.BEST)) as stored:
-                progress = stored.about['progress']
-            return progress['epoch'] == epoch and progress.get('id', self.id) == self.id
-        except (OSError, KeyError, TypeError, ValueError):
-            return False
+        progress = _progress_in(self.path(self.BEST))
+        return bool(progress) and progress['epoch'] == epoch and progress.get('id', self.id) == self.id
 
     def go_back(self, model, now):
         """Give the model the parameters of the best epoch again."""
@@ -333,6 +359,7 @@ class Run:
         """Print where everything is, and what to do with it; now: the run's Schedule."""
         best = self.path(self.BEST)
         write = best if os.path.exists(best) else self.last_checkpoint
-        print(f'costs: {self.path(STEPS)} and {self.path(EPOCHS)}, drawn in {self.path(PICTURE)}')
+        drawn = f', drawn in {self.path(PICTURE)}' if os.path.exists(self.path(PICTURE)) else ''
+        print(f'costs: {self.path(STEPS)} and {self.path(EPOCHS)}{drawn}')
         print('next: ' + commands.script('produce_text.py', write))
         print('to go on: ' + self._going_on(*now.more()))

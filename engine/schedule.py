@@ -32,13 +32,16 @@ class Schedule:
     best_epoch: int = 0
     stale: int = 0               # epochs since
     trial_cost: float = math.nan # of the last validation batch that was tried
+    batches = SAMPLED            # in an epoch; no field, as the text says it
 
     @classmethod
-    def resumed(cls, options, progress):
-        """Where a checkpoint's progress is, with the options of now."""
+    def resumed(cls, options, progress, batches=SAMPLED):
+        """Where a checkpoint's progress is, with the options of now; batches: in an epoch."""
         names = {field.name for field in dataclasses.fields(cls)}
         known = {name: value for name, value in progress.items() if name in names and value is not None}
-        return cls(**{'rate': options['lrate'], **known, 'options': options})
+        now = cls(**{'rate': options['lrate'], **known, 'options': options})
+        now.batches = batches
+        return now
 
     def progress(self, **more):
         """What a checkpoint keeps; None for what is nan, which JSON does not have."""
@@ -73,12 +76,10 @@ class Schedule:
         """Let the next epoch be the best so far, where the parameters of the best one are lost."""
         self.best_cost, self.best_epoch, self.stale = None, 0, 0
 
-    def shows(self, batches):
-        """Whether a sample is due after the epoch that just ended, of so many batches.
-
-        After the first and then after each, but of short ones after one in SAMPLED steps.
-        """
-        return self.epoch % max(1, SAMPLED // batches) == 0 or self.epoch == 1 or self.due
+    @property
+    def shows(self):
+        """Whether the epoch that just ended is worth a line, a sample and a picture: a short one seldom is."""
+        return self.epoch % max(1, SAMPLED // self.batches) == 0 or self.epoch == 1 or self.due
 
     def begin_epoch(self):
         """Set the rate of the epoch that begins or goes on; that of the plateau rule changes in judge."""

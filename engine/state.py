@@ -43,6 +43,10 @@ class State:
         self._trial, self._trials = None, 0
         self.reset_states()
 
+    def __getstate__(self):
+        """What copy and pickle take: all but the compiled functions, which are compiled again when they are used."""
+        return dict(self.__dict__, _functions={})
+
     # ---- the text
 
     def prepare_input(self, filepath, ratio_valid=0.30, batch_size=50, seq_length=50, verbose=True,
@@ -169,10 +173,14 @@ class State:
         return {name: p.get_value(borrow=True) for name, p in self.p.items()}
 
     def _V(self):
+        if not self.p:
+            raise ValueError('no model yet: call model_setup first')
         return self.p['c'].get_value(borrow=True).shape[0]
 
     def _zero_states(self, B):
         """The states h1, C1, h2, C2 before a text, (B,H1) and (B,H2)."""
+        if not self.p:
+            raise ValueError('no model yet: call model_setup first')
         H1, H2 = units(self._arrays())
         return [np.zeros((B, H), theano.config.floatX) for H in (H1, H1, H2, H2)]
 

@@ -31,6 +31,28 @@ class Visible:
         return getattr(self.terminal, name)
 
 
+class Unheard:
+    """A stream that goes on when nobody reads it any more. terminal: the stream itself."""
+
+    def __init__(self, terminal):
+        self.terminal = terminal
+
+    def _or_nothing(self, do, *arguments):
+        try:
+            return do(*arguments)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.terminal.fileno())
+
+    def write(self, text):
+        return self._or_nothing(self.terminal.write, text)
+
+    def flush(self):
+        self._or_nothing(self.terminal.flush)
+
+    def __getattr__(self, name):
+        return getattr(self.terminal, name)
+
+
 def warn(line):
     """Tell the user something in one line, where it does not mix with a program's output."""
     note(f'charlstm: {line}')
@@ -53,13 +75,23 @@ def _open_streams():
         setattr(sys, name, Visible(stream) if stream.isatty() else stream)
 
 
-def main(parser, program, less):
+def _end(parser, status, line):
+    """End the program, with a line after all that it has printed."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    parser.exit(status, line)
+
+
+def main(parser, program, less, heard=True):
     """Run program(options) as a script: what the user can mend ends it with one line and exit status 2.
 
     program returns the exit status, None for 0. less: which options need less memory, with
-    their verb. A reader of the output that has seen enough, such as `head`, ends it with 0.
+    their verb. A reader of the output that has seen enough, such as `head`, ends it with 0
+    or, where it need not be heard, not at all.
     """
     _open_streams()
+    if not heard and not sys.stdout.isatty():
+        sys.stdout = Unheard(sys.stdout)
     try:
         # Options may stand between names; on a Python too old for that, one line must still say that it is too old.
         options = getattr(parser, 'parse_intermixed_args', parser.parse_args)()
@@ -68,14 +100,14 @@ def main(parser, program, less):
     except BrokenPipeError:
         status = 0
     except MemoryError as error:
-        parser.exit(2, f'{parser.prog}: not enough memory: {error}; {less} less\n')
+        _end(parser, 2, f'{parser.prog}: not enough memory: {error}; {less} less\n')
     except ImportError as error:
         hint = '' if re.search('install|uv run', str(error)) else f': run {commands.install()}'
-        parser.exit(2, f'{parser.prog}: {error}{hint}\n')
+        _end(parser, 2, f'{parser.prog}: {error}{hint}\n')
     except (OSError, ValueError) as error:
-        parser.exit(2, f'{parser.prog}: {error}\n')
+        _end(parser, 2, f'{parser.prog}: {error}\n')
     except KeyboardInterrupt as error:
-        parser.exit(EXIT_INTERRUPTED, f'{parser.prog}: interrupted{error}\n')
+        _end(parser, EXIT_INTERRUPTED, f'{parser.prog}: interrupted{error}\n')
     finally:
         try:
             sys.stdout.flush()
@@ -98,6 +130,8 @@ def say_if_slow(line='compiling, this first time only ...'):
 
 def duration(seconds):
     """Seconds as a person says them."""
+    if seconds < 9.95:
+        return f'{seconds:.1f} s'
     minutes, seconds = divmod(int(round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
@@ -145,8 +179,8 @@ class ProgressBar:
         self.total, self.done, self.first = total, done, done
         self.start = self.last_line = self.epoch_start = time.time()
         self.read = 0                                  # characters since then
-        self.bar = progress_bar(sys.stdout, total=total, initial=done, dynamic_ncols=True, smoothing=0.05,
-                                bar_format='{desc}, {remaining} left |{bar}|')
+        self.bar = progress_bar(sys.stdout, total=total, initial=done, desc='starting', smoothing=0.05,
+                                dynamic_ncols=True, bar_format='{desc}, {remaining} left |{bar}|')
 
     def begin_epoch(self):
         """Measure the speed from here on."""
@@ -157,12 +191,9 @@ class ProgressBar:
         return self.read / max(time.time() - self.epoch_start, 1e-6)
 
     def line(self, text):
-        """Print a line above the bar. A run goes on when nobody reads its lines any more."""
+        """Print a line above the bar."""
         self.bar.clear()
-        try:
-            print(text, flush=True)
-        except BrokenPipeError:
-            sys.stdout = open(os.devnull, 'w', encoding='utf-8')
+        print(text, flush=True)
         self.last_line = time.time()
 
     def step(self, epoch, epochs, cost, valid_cost, characters):

@@ -71,13 +71,15 @@ def renumbered(codes, uchar, new_uchar):
 # ---------------------------------------------------------------- reading
 
 def text_files(path):
-    """The files of a text: path alone or, where it is a folder, those in it in order of name, hidden ones left out.
+    """The files of a text: path alone or, where it is a folder, those in it in order of name.
+
+    Hidden ones, and what Python keeps in __pycache__, are left out.
 
     Raises ValueError for a folder of none, or of anything but files.
     """
     if not os.path.isdir(path):
         return [path]
-    files = [os.path.join(path, name) for name in sorted(os.listdir(path)) if not name.startswith('.')]
+    files = [os.path.join(path, name) for name in sorted(os.listdir(path)) if not name.startswith(('.', '__'))]
     if not files:
         raise ValueError(f'the folder {path} has no files to read')
     for file in files:
@@ -86,8 +88,11 @@ def text_files(path):
     return files
 
 
-def _decoded(path, encoding, progress, digest):
-    """The text of a file in pieces, with line ends as LF and without a byte order mark; its bytes go to digest."""
+def _decoded(path, encoding, progress, digest, advice='name its encoding with the option encoding'):
+    """The text of a file in pieces, with line ends as LF and without a byte order mark; its bytes go to digest.
+
+    advice: what to do where it is not in that encoding.
+    """
     try:
         ''.encode(encoding)                                # also refuses codecs that are not of text
         decoder = codecs.getincrementaldecoder(encoding)()
@@ -106,8 +111,8 @@ def _decoded(path, encoding, progress, digest):
                 text = decoder.decode(chunk, final=not chunk)
             except UnicodeError as error:                  # some codecs do not say where
                 start, reason = getattr(error, 'start', 0), getattr(error, 'reason', error)
-                raise ValueError(f'{path} is not {encoding}: byte {offset - waiting + start} ({reason}); name its '
-                                 'encoding with the option encoding') from None
+                raise ValueError(f'{path} is not {encoding}: byte {offset - waiting + start} ({reason}); {advice}'
+                                 ) from None
             text = line_ends.decode(text, final=not chunk)
             if first and text:
                 text, first = text[text[0] == '\ufeff':], False
@@ -127,7 +132,8 @@ def _joined(path, encoding, progress, digest):
             digest.update(b'\0')
             yield '\n' if end == '\n' else '\n\n'
             end = '\n'                                     # of a file that has nothing in it
-        for text in _decoded(file, encoding, progress, digest):
+        advice = ['take it out of the folder if it is no text, else name its encoding with the option encoding']
+        for text in _decoded(file, encoding, progress, digest, *advice * (file != path)):
             if file != path and '\0' in text:              # such as a picture, in an encoding that takes any byte
                 raise ValueError(f'{file} has NUL characters, so it is no text: take it out of the folder')
             yield text

@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import sysconfig
+import threading
 import traceback
 import warnings
 import zlib
@@ -20,9 +21,9 @@ if not (3, 8) <= sys.version_info[:2] <= (3, 11):
     raise ImportError('this is Python {}.{}, and Theano 1.0.5 runs on Python 3.8 to 3.11; uv finds or fetches one of '
                       'these: {}'.format(*sys.version_info[:2], commands.with_uv()))
 
-threads = os.environ.get('OMP_NUM_THREADS', '')
-if threads and not (threads.isdecimal() and 1 <= int(threads) <= 4096):           # what OpenMP ends the process for
-    raise ValueError(f'OMP_NUM_THREADS is {threads[:20]}: expected a whole number of threads, from 1 to 4096')
+_threads = os.environ.get('OMP_NUM_THREADS', '')
+if _threads and not (_threads.isdecimal() and 1 <= int(_threads) <= 4096):         # what OpenMP ends the process for
+    raise ValueError(f'OMP_NUM_THREADS is {_threads[:20]}: expected a whole number of threads, from 1 to 4096')
 
 DEFAULTS = {
     'floatX': 'float32',     # what GPUs compute in, and twice as fast on CPUs
@@ -38,6 +39,9 @@ HEADER = os.path.join(sysconfig.get_path('include'), 'Python.h')         # what 
 if 'OMP_WAIT_POLICY' not in os.environ:
     os.environ['OMP_WAIT_POLICY'] = 'PASSIVE'
     os.environ.setdefault('GOMP_SPINCOUNT', '1000')
+
+
+_COMPILING = threading.RLock()         # so that one thread at a time redirects what Theano prints
 
 
 class CompilerError(OSError):
@@ -156,7 +160,7 @@ def kernel_runs():
 def compiling():
     """A compiler that fails inside is a CompilerError of one line, and what Theano prints of it is dropped."""
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with _COMPILING, contextlib.redirect_stdout(io.StringIO()):
             yield
     except CompilerError:            # of a function that is compiled inside of another
         raise

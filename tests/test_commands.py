@@ -123,11 +123,18 @@ def test_uv_that_is_there_runs_the_script_at_hand(place, monkeypatch, tmp_path, 
     assert said[:3] == ['run', '--python', '3.11 or so'] and os.path.samefile(said[3], str(place / name))
 
 
+def path_without_python():
+    """PATH without the folder of this Python, which would be named by its name alone."""
+    return os.pathsep.join(folder for folder in os.environ['PATH'].split(os.pathsep)
+                           if not os.path.exists(os.path.join(folder, os.path.basename(sys.executable))))
+
+
 def test_uv_is_installed_in_a_virtual_environment_that_is_there(place, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, 'prefix', str(tmp_path))
     stub(tmp_path / 'stubs', 'pip', "import sys; assert sys.argv[1:] == ['install', 'uv']")
     stub(tmp_path / 'stubs', 'uv', SAY)
     arguments = at_hand(monkeypatch)
+    monkeypatch.setenv('PATH', path_without_python())
     line = commands.with_uv()
     assert line.startswith('{0} -m pip install uv && {0} -m uv run '.format(REAL))
     said = succeeded(paste(line, os.curdir, PYTHONPATH=str(tmp_path / 'stubs')))
@@ -141,6 +148,7 @@ def test_uv_is_installed_in_a_new_virtual_environment(place, monkeypatch, tmp_pa
     pip = '#!/bin/sh\ntest "$*" = "install uv" && cp {} {}\n'.format(shlex.quote(str(uv)), os.path.join(folder, 'uv'))
     stub(tmp_path / 'stubs', 'venv', NEW_VENV.format(folder=folder, pip=pip))
     arguments = at_hand(monkeypatch)
+    monkeypatch.setenv('PATH', path_without_python())
     line = commands.with_uv()
     assert line.startswith('{} -m venv venv && '.format(REAL))
     said = succeeded(paste(line, os.curdir, PYTHONPATH=str(tmp_path / 'stubs')))

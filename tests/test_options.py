@@ -92,7 +92,7 @@ def test_options_that_may_change_or_are_the_same_are_taken(judged, here, capfd):
 # ---------------------------------------------------------------- --help
 
 TRAIN_DEFAULTS = {
-    'num-units1': '256, or those of --init', 'num-units2': 'the same', 'batch-size': 50, 'seq-length': 50,
+    'num-units1': '256, or those of --init', 'num-units2': 'those of layer 1', 'batch-size': 50, 'seq-length': 50,
     'ratio-valid': 0.3, 'lrate': 5e-3, 'drate': 0.95, 'eps': 1e-8, 'bptt-maxdepth': 50, 'l1': 0, 'l2': 0,
     'epochs': '40, and more for a short text', 'patience': '6, and more for a short text', 'lrate-decay': 1,
     'lrate-decay-epoch': 10, 'save-every': '10, and more for a short text', 'random-seed': None, 'encoding': 'utf-8',

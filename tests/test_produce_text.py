@@ -244,7 +244,7 @@ def test_score_leaves_out_what_the_model_never_saw(produce, tmp_path):
     expected = succeeded(produce('--score', tmp_path / 'known'))
     assert rest == expected.replace(str(tmp_path / 'known'), str(tmp_path / 'more')).splitlines()
     assert said.startswith('4 characters ') and 'left out' in said
-    for words in ("'☃' 2 times", "'Z' 1 times", r"'\x1b' 1 times"):
+    for words in ("'☃' (2)", "'Z' (1)", r"'\x1b' (1)"):
         assert words in said
     (tmp_path / 'none').write_text('☃Z', encoding='utf-8')
     result = produce('--score', tmp_path / 'none')
@@ -397,7 +397,8 @@ def test_text_is_appended_whole_or_not_at_all(folder):
 
 @pytest.mark.parametrize('unbuffered', ['', '1'], ids=['buffered', 'unbuffered'])
 @pytest.mark.parametrize('options', [
-    ['--count', 1, '--length', 10 ** 6], ['--count', 2000, '--length', 50, '--lines']], ids=['text', 'lines'])
+    ['--count', 1, '--length', 10 ** 6], ['--count', 2000, '--length', 50, '--lines', '--stop', 'never']],
+                         ids=['text', 'lines'])
 def test_reader_that_closes_the_pipe(folder, options, unbuffered):
     """As `head` does; there are more characters than a pipe holds, 65,536."""
     write_checkpoint('p.npz')
@@ -416,3 +417,22 @@ def test_reader_that_never_reads(folder):
     process.stdout.close()
     result = finish(process)
     assert result.returncode == 0 and 'Errno' not in result.stderr and 'Traceback' not in result.stderr
+
+
+def test_lines_are_lists_by_default(tmp_path):
+    """A prime and a stop of their own are kept."""
+    write_chain(tmp_path / 'p.npz', np.array(list('\nab')))
+    lines = succeeded_text(run(PRODUCE, 'p.npz', 'out', '--lines', '--count', 3, flags=FAST, cwd=tmp_path))
+    assert lines == 'ab\nab\nab\n'
+    options = ['--lines', '--count', 2, '--prime', r'\na', '--stop', 'b']
+    lines = succeeded_text(run(PRODUCE, 'p.npz', 'out', *options, flags=FAST, cwd=tmp_path))
+    assert lines == 'ab\nab\n'
+
+
+def succeeded_text(result):
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_adapting_needs_a_text(produce):
+    assert_refused(produce('--adapt'), '--adapt', '--score')

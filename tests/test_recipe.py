@@ -22,7 +22,7 @@ def test_less_is_left_out_where_there_is_more_to_learn_from(characters, paramete
                                                (10 ** 5, (40, 6, 10))])
 def test_short_text_is_read_more_often(batches, expected):
     o = SimpleNamespace(**dict(train.DEFAULTS, num_units1=5, num_units2=7, batch_size=50, seq_length=50, init='x.npz'))
-    recipe.complete(o, {}, batches, 33)
+    recipe.complete(o, batches, 33)
     assert (o.epochs, o.patience, o.save_every) == expected
 
 

@@ -556,6 +556,25 @@ def test_log_of_another_run_of_that_name_is_not_cut(tmp_path, refused):
     assert snapshot(tmp_path / 'other') == before
 
 
+def test_moved_checkpoint_goes_on_a_second_time(tmp_path, refused, capsys):
+    """Its own logs are another's then; the furthest checkpoint is named, with the command that goes on from it."""
+    learned(tmp_path / 'one', 5, 4)
+    (tmp_path / 'moved').mkdir()
+    checkpoint = str(shutil.copy(str(tmp_path / 'one' / 'r_t.txt_epoch1.npz'), str(tmp_path / 'moved' / 'a.npz')))
+    options = ['--epochs', 3, '--save-every', 1]
+    learn(tmp_path / 'moved', by_number(7, 3), *options, resume=checkpoint)
+    furthest = str(tmp_path / 'moved' / 'r_t.txt_epoch3.npz')
+    with refused(ValueError, f'{furthest} is further than {checkpoint}', f'--resume {furthest}', '--overwrite'):
+        learn(tmp_path / 'moved', by_number(2), *options, resume=checkpoint)
+    learn(tmp_path / 'moved', by_number(8, 2), *options, resume=checkpoint, overwrite=True)
+    assert log_rows(tmp_path / 'moved' / 'r_t.txt_epochs.out')[:, 2].tolist() == [8, 2]
+
+
+def test_names_too_long_for_their_files(folder, here):
+    result = here(TRAIN, 't.txt', 'n' * 230, *SMALL, '--output-dir', 'results')
+    assert_refused(result, 'too long')
+
+
 def test_going_back_behind_newer_checkpoints_needs_overwrite(tmp_path, refused, capsys):
     later = ['r_t.txt_best.npz', 'r_t.txt_epoch3.npz', 'r_t.txt_epoch4.npz']
     assert set(later) < set(learned(tmp_path, 5, 4, 6, 3))

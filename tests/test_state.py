@@ -1,7 +1,11 @@
 """What a CharLSTM is between two steps: its vocabulary, what it saves and loads, and that it resumes to the bit."""
 import codecs
+import copy
 import json
 import os
+import pickle
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -17,7 +21,7 @@ from engine.parameters import read_run, to_store
 from engine.theano_setup import theano
 from models import parameters_of, prepared, spelled, text_of
 from numpy_model import LETTERS, NAMES, V
-from scripts import load
+from scripts import ROOT, load, run, succeeded
 
 POEM = 'Zwölf Boxkämpfer jagen\nEva über den Sylter Deich.\n' * 3
 CHARACTERS = st.characters(blacklist_categories=['Cs'])
@@ -648,6 +652,60 @@ def test_refused_run_leaves_the_model_as_it_was(running, path, tmp_path, refused
     assert all((model.p[name].get_value() == before[name]).all() for name in NAMES)
     assert model.random.bit_generator.state == random and model._carried is None and model._trial is None
     assert model.resume(stored_run(path, running)) == dict(epoch=1)
+
+
+# ---------------------------------------------------------------- copies, threads and processes
+
+@pytest.mark.parametrize('copied', [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))],
+                         ids=['deepcopy', 'pickle'])
+def test_copy_goes_on_as_the_model_does(tmp_path, copied):
+    """And with parameters of its own."""
+    model = averaging_model(tmp_path, seed=3)
+    x, y = model.X['train'][0], model.Y['train'][0]
+    model.theano_train_rmsprop(x, y)
+    other = copied(model)
+    before = parameters_of(model)
+    costs = [other.theano_train_rmsprop(x, y)[0] for _ in range(2)]
+    assert all((model.p[name].get_value() == before[name]).all() for name in NAMES)
+    assert costs == [model.theano_train_rmsprop(x, y)[0] for _ in range(2)]
+    assert other.generate_text('', 9) == model.generate_text('', 9)
+
+
+def test_first_use_in_several_threads(tmp_path):
+    model, out, texts = averaging_model(tmp_path, seed=3), sys.stdout, []
+    threads = [threading.Thread(target=lambda: texts.append(model.generate_text('', 5))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sys.stdout is out and [len(text) for text in texts] == [5, 5, 5]
+
+
+FORK = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from charlstm import CharLSTM
+model = CharLSTM(random_seed=1)
+model.prepare_input(sys.argv[2], 0, 3, 5, verbose=False)
+model.model_setup(num_units1=70, num_units2=40)
+x, y = model.X['train'][0], model.Y['train'][0]
+model.theano_train_rmsprop(x, y)
+child = os.fork()
+if not child:
+    signal.alarm(60)                   # of a hang
+cost = float(model.theano_train_rmsprop(x, y)[0])
+print(cost, flush=True)
+if child:
+    sys.exit(os.waitpid(child, 0)[1])
+"""
+
+
+def test_child_of_a_fork_trains(tmp_path):
+    """With one thread: those of its parent it has not."""
+    (tmp_path / 't.txt').write_text(LETTERS * 30)
+    costs = succeeded(run('-c', FORK, ROOT, tmp_path / 't.txt', env={'OMP_NUM_THREADS': '2'})).split()
+    assert len(costs) == 2
+    np.testing.assert_allclose(float(costs[0]), float(costs[1]), rtol=1e-5)
 
 
 # ---------------------------------------------------------------- starting from what another text taught

@@ -6,6 +6,10 @@ Where the novel cannot be had, `ensure_default_text` goes on with a text that ev
 Python carries: its own language reference. The environment variable CHARLSTM_NOVEL_URL
 replaces the address, for a mirror or a test's own server.
 """
+# /// script
+# requires-python = ">=3.8"
+# dependencies = ["tqdm"]
+# ///
 import os
 import re
 import sys
