@@ -67,11 +67,14 @@ def script(name, *arguments):
 
 
 def _at_hand():
-    """The script that runs now and its arguments; train.py where that is none of ours."""
-    name = os.path.basename(sys.argv[0]) if sys.argv else ''
-    if name not in ('train.py', 'produce_text.py'):
-        return [near(os.path.join(ROOT, 'train.py'))]
-    return [near(os.path.join(ROOT, name)), *sys.argv[1:]]
+    """The words after `uv run` for the script that runs now; train.py where that is none that can be named."""
+    program = sys.argv[0] if sys.argv else ''
+    if os.path.basename(program) in ('train.py', 'produce_text.py'):       # they say themselves what they need
+        return [near(os.path.join(ROOT, os.path.basename(program))), *sys.argv[1:]]
+    if program.endswith('.py') and os.path.isfile(program):
+        return ['--python', '>=3.8,<3.12', '--with-requirements', near(os.path.join(ROOT, 'requirements.txt')),
+                near(program), *sys.argv[1:]]
+    return [near(os.path.join(ROOT, 'train.py'))]
 
 
 def with_uv(*options):

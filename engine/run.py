@@ -77,7 +77,7 @@ def run_name(o, progress):
     return (progress or {}).get('name') or f'{name}_{os.path.basename(os.path.abspath(text))}'
 
 
-REACHED = {'...': None, 'epoch': PROGRESS['epoch'], 'batch': PROGRESS['batch']}       # of progress, whatever else it has
+REACHED = {'...': None, 'epoch': PROGRESS['epoch'], 'batch': PROGRESS['batch']}      # of progress, at least
 
 
 def _progress_in(path):

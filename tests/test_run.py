@@ -563,7 +563,7 @@ def test_moved_checkpoint_goes_on_a_second_time(tmp_path, refused, capsys):
     checkpoint = str(shutil.copy(str(tmp_path / 'one' / 'r_t.txt_epoch1.npz'), str(tmp_path / 'moved' / 'a.npz')))
     options = ['--epochs', 3, '--save-every', 1]
     learn(tmp_path / 'moved', by_number(7, 3), *options, resume=checkpoint)
-    furthest = str(tmp_path / 'moved' / 'r_t.txt_epoch3.npz')
+    furthest = str(tmp_path / 'moved' / 'r_t.txt_best.npz')
     with refused(ValueError, f'{furthest} is further than {checkpoint}', f'--resume {furthest}', '--overwrite'):
         learn(tmp_path / 'moved', by_number(2), *options, resume=checkpoint)
     learn(tmp_path / 'moved', by_number(8, 2), *options, resume=checkpoint, overwrite=True)
