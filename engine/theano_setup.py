@@ -2,7 +2,6 @@
 
 `tt` is Theano's tensor module, so that T can mean steps everywhere.
 """
-import configparser
 import contextlib
 import io
 import logging
@@ -14,7 +13,7 @@ import traceback
 import warnings
 import zlib
 
-from engine import commands
+from engine import cache, commands
 from engine.terminal import warn
 
 if not (3, 8) <= sys.version_info[:2] <= (3, 11):
@@ -50,11 +49,7 @@ class CompilerError(OSError):
 
 def _ours():
     """DEFAULTS without the options that THEANO_FLAGS or a .theanorc sets: what the user set wins."""
-    flags = [flag.split('=')[0].strip() for flag in os.environ.get('THEANO_FLAGS', '').split(',')]
-    rc = configparser.RawConfigParser(strict=False)
-    rc.read([os.path.expanduser(path) for path in os.environ.get('THEANORC', '~/.theanorc').split(os.pathsep)])
-    return {name: value for name, value in DEFAULTS.items() if name not in flags
-            and not rc.has_option(*(name.split('.') if '.' in name else ('global', name)))}
+    return {name: value for name, value in DEFAULTS.items() if cache.setting(name) is None}
 
 
 @contextlib.contextmanager
@@ -125,9 +120,12 @@ def _import_theano():
         ours['cxx'] = ''
     _silence()
     _forget_failed_import()
+    mended = cache.mend()
+    if mended:
+        warn(mended)
     try:
         with warnings.catch_warnings(), _flags(ours), contextlib.redirect_stderr(io.StringIO()), \
-                contextlib.redirect_stdout(io.StringIO()):
+                contextlib.redirect_stdout(io.StringIO()), cache.loading():
             warnings.simplefilter('ignore')
             import theano
             import theano.tensor
@@ -160,7 +158,7 @@ def kernel_runs():
 def compiling():
     """A compiler that fails inside is a CompilerError of one line, and what Theano prints of it is dropped."""
     try:
-        with _COMPILING, contextlib.redirect_stdout(io.StringIO()):
+        with _COMPILING, cache.loading(), contextlib.redirect_stdout(io.StringIO()):
             yield
     except CompilerError:            # of a function that is compiled inside of another
         raise
