@@ -20,7 +20,8 @@ def setting(name):
     return dict(flags).get(name, rc.get(section, option, fallback=None))
 
 
-def _folder():
+def folder():
+    """Theano's folder of compiled code."""
     default = os.path.join(os.environ.get('LOCALAPPDATA', '~'), 'Theano') if os.name == 'nt' else '~/.theano'
     return os.path.expanduser(setting('compiledir') or setting('base_compiledir') or default)
 
@@ -38,10 +39,10 @@ def _runs(process):
     return True
 
 
-def _compiled(folder):
+def _compiled(kept):
     """The files of compiled code in Theano's folder: each is alone in a folder of its own, beside its key."""
     for pattern in ('*', os.path.join('compiledir*', '*')):
-        for path in glob.glob(os.path.join(glob.escape(folder), pattern, '*.so')):
+        for path in glob.glob(os.path.join(glob.escape(kept), pattern, '*.so')):
             place = os.path.dirname(path)
             if place.endswith('_ext') or os.path.exists(os.path.join(place, 'key.pkl')):
                 yield path
@@ -52,17 +53,17 @@ def mend():
 
     Returns a line that says so, or None.
     """
-    folder, said = _folder(), None
+    kept, said = folder(), None
     marks = {path: int(path.rsplit('_', 1)[1].split('.')[0])
-             for path in glob.glob(os.path.join(glob.escape(folder), MARK.format('[0-9]*')))}
+             for path in glob.glob(os.path.join(glob.escape(kept), MARK.format('[0-9]*')))}
     dead = [path for path, process in marks.items() if not _runs(process)]
     all_of_it = dead and len(dead) == len(marks)           # and nobody loads from it now
-    for path in _compiled(folder):
+    for path in _compiled(kept):
         if all_of_it or not os.path.getsize(path):
             shutil.rmtree(os.path.dirname(path), ignore_errors=True)
-            said = f'{folder} held compiled files with nothing in them, as after a power cut: removed'
+            said = f'{kept} held compiled files with nothing in them, as after a power cut: removed'
     if all_of_it:
-        said = f'the last start died while it loaded compiled code from {folder}: cleared, so it compiles again'
+        said = f'the last start died while it loaded compiled code from {kept}: cleared, so it compiles again'
         for path in dead:
             with contextlib.suppress(OSError):
                 os.remove(path)
@@ -72,7 +73,7 @@ def mend():
 @contextlib.contextmanager
 def loading():
     """Leave a mark in the folder for the time in which code is compiled and loaded."""
-    mark = os.path.join(_folder(), MARK.format(os.getpid()))
+    mark = os.path.join(folder(), MARK.format(os.getpid()))
     there = os.path.exists(mark)       # of an outer one
     with contextlib.suppress(OSError):
         os.makedirs(os.path.dirname(mark), exist_ok=True)

@@ -30,6 +30,8 @@ DEFAULTS = {
     'allow_gc': 'False',     # keep intermediate arrays between calls: fresh ones cost page faults
 }
 COMPILER_ADVICE = 'Debian, Ubuntu: apt install g++; macOS: xcode-select --install; conda: conda install gxx'
+# Not the compiler's fault.
+FULL = ('No space left on device', 'Disk quota exceeded', 'Read-only file system', 'File too large')
 HEADER = os.path.join(sysconfig.get_path('include'), 'Python.h')         # what C code for this Python begins with
 
 # Idle threads sleep, after some microseconds in which the next piece of work may come: by default they go on
@@ -99,13 +101,19 @@ def _forget_failed_import():
             del sys.modules[name]
 
 
+def _full(error):
+    """The error to raise where compiled code cannot be written."""
+    why = next((why for why in FULL if why in str(error)), ' '.join(str(error).split())[:200])
+    return OSError(f'cannot keep compiled code in {cache.folder()}: {why}; make room, or name another folder: '
+                   'THEANO_FLAGS=base_compiledir=FOLDER')
+
+
 def _why_not(error):
     """The error to raise where `import theano` raised this one."""
     why = ' '.join(str(error).split())[:200] or type(error).__name__
     files = {os.path.basename(frame.filename) for frame in traceback.extract_tb(error.__traceback__)}
-    if 'compiledir' in why:
-        return OSError(f'Theano cannot keep compiled code in its folder ({why}); name another one: '
-                       'THEANO_FLAGS=base_compiledir=FOLDER')
+    if 'Unable to create the compiledir' in why or any(words in str(error) for words in FULL):
+        return _full(error)
     if files & {'lazylinker_c.py', 'cmodule.py', 'vm.py'}:
         return CompilerError(f'the C++ compiler does not work ({why}); {COMPILER_ADVICE}; or go without one, many '
                              'times slower: THEANO_FLAGS=cxx=')
@@ -163,11 +171,13 @@ def compiling():
     except CompilerError:            # of a function that is compiled inside of another
         raise
     except OSError as error:         # such as a full disk
-        raise OSError(f'cannot keep compiled code in {theano.config.compiledir}: {error.strerror or error}') from None
+        raise _full(error) from None
     except Exception as error:       # what Theano raises then is of no class of its own
         if 'Compilation failed' not in str(error):
             raise
         lock = theano.gof.compilelock
         if getattr(lock.get_lock, 'n_lock', 0):    # kept after a failure, so that others would wait
             lock.release_lock()
+        if any(why in str(error) for why in FULL):
+            raise _full(error) from None
         raise CompilerError('the C++ compiler failed ({})'.format(' '.join(str(error).split())[:200])) from error

@@ -2,6 +2,7 @@
 import ast
 import glob
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from damage import write_checkpoint
 from engine import kernel
 from engine.theano_setup import theano
 from numpy_model import NAMES
+from produce_text import BUNDLED
 from scripts import (FAST, PRODUCE, ROOT, SMALL, TEXT, TRAIN, assert_changes_nothing, assert_refused, contents,
                      environment, load, path_without_uv, program, run, sequences, succeeded, wrote)
 
@@ -213,3 +215,15 @@ def test_without_compiler_theano_scan_is_used():
     assert CharLSTM()._ops is kernel
     with theano.change_flags(cxx=''):
         assert CharLSTM()._ops is Scan
+
+
+def test_no_room_for_compiled_code(tmp_path):
+    """No file may be larger than a kilobyte."""
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    result = run(PRODUCE, BUNDLED, tmp_path / 'out', '--count', 1, flags=f'{FAST},base_compiledir={tmp_path / "kept"}',
+                 preexec_fn=limit)
+    assert (result.returncode, result.stdout) == (2, '')
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith(f'produce_text.py: cannot keep compiled code in {tmp_path / "kept"}: File too large')
