@@ -7,6 +7,7 @@ Theano's optimisations but without C, or in a hurry with neither.
 """
 import contextlib
 import http.server
+import os
 import runpy
 import socket
 import sys
@@ -17,6 +18,9 @@ from types import SimpleNamespace
 import hypothesis
 import numpy as np
 import pytest
+
+# Where `uv run` started the tests, the commands that scripts print would name it instead of this Python.
+os.environ.pop('UV', None)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
