@@ -1,5 +1,6 @@
 """Checkpoints: npz files, safely in and whole out. What the arrays mean is for others to know."""
 import contextlib
+import errno
 import functools
 import io
 import json
@@ -16,6 +17,17 @@ LONGEST_HEADER = 1 << 14    # bytes
 PIECE = 1 << 20            # bytes unfolded at a time
 
 
+@contextlib.contextmanager
+def _offsets_of_liars():
+    """What is read from before a file's beginning is damage in it, and no failure of the system."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            raise ValueError('a forged offset') from None
+        raise
+
+
 class Checkpoint:
     """An npz file that is opened once, to be handed down; its arrays are read, and checked, when they are asked for.
 
@@ -26,7 +38,7 @@ class Checkpoint:
     def __init__(self, path):
         self.path, self._about = path, None
         try:
-            with named('read', path):
+            with named('read', path), _offsets_of_liars():
                 self._zip = zipfile.ZipFile(path)
             self._names = set(self._zip.namelist())
         except OSError:
@@ -64,7 +76,7 @@ class Checkpoint:
         if name not in self:
             raise self.refusal(f'it has no {name}')
         try:
-            with named('read', self.path):
+            with named('read', self.path), _offsets_of_liars():
                 return read(self._zip.getinfo(name + '.npy'))
         except OSError:
             raise

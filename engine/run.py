@@ -198,20 +198,20 @@ class Run:
         """Those of the run that goes on: what came after the checkpoint is cut off, and what is lost begun anew."""
         sizes = {ending: size for ending, (size, _) in self._progress.get('logs', {}).items()}
         sizes = sizes or self._progress.get('log_sizes', {})
-        lost = [ending for ending in LOGS if not self._begins_as_then(ending, sizes.get(ending, 0))]
+        lost = [ending for ending in LOGS if not self._begins_as_then(ending, sizes.get(ending, -1))]
         foreign = [self.path(ending) for ending in lost if os.path.exists(self.path(ending))]
         if foreign and not self._overwrite:
             raise ValueError(f'{foreign[0]} does not begin as the log of the run in {self.last_checkpoint}: move one '
                              'of them to another folder, or --overwrite to begin the logs anew')
         self._open_logs({ending: size for ending, size in sizes.items() if ending not in lost})
         if lost:
-            self.say(f'{", ".join(map(self.path, lost))}: not that of this run, begun anew')
+            self.say(f'{", ".join(map(self.path, lost))}: not there, or not of this run, so begun anew')
         self._reload()
 
     def _begins_as_then(self, ending, size):
-        """Whether a log is there and begins as it did at the checkpoint, with so many bytes."""
+        """Whether a log is there and begins as it did at the checkpoint, with so many bytes, the heading among them."""
         path = self.path(ending)
-        if not os.path.exists(path):
+        if not os.path.exists(path) or size < len(LOGS[ending]):
             return False
         with named('read', path), open(path, 'rb') as log:
             beginning = log.read(size)

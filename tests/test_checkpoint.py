@@ -2,6 +2,7 @@
 import math
 import os
 import pickle
+import random
 import string
 import subprocess
 import sys
@@ -175,3 +176,24 @@ def test_bomb_of_zeros_takes_no_memory(path, refused, kind, says):
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_spliced_files(good, tmp_path):
+    """The beginning of one checkpoint and the end of another: members of one under the directory of the other."""
+    content, parameters, about = good
+    other = CharLSTM(random_seed=3)
+    other.uchar = list('abcdefg')
+    other.model_setup(num_units1=5, num_units2=9)
+    other.save_params(tmp_path / 'other.npz')
+    second, chance, path = (tmp_path / 'other.npz').read_bytes(), random.Random(1), str(tmp_path / 'spliced.npz')
+    for _ in range(150):
+        first, last = chance.sample([content, second], 2)
+        spliced = first[:chance.randrange(len(first))] + last[chance.randrange(len(last)):]
+        (tmp_path / 'spliced.npz').write_bytes(spliced)
+        try:
+            found, _ = read_checkpoint(path)
+        except ValueError as error:
+            assert path in str(error) and '\n' not in str(error)
+        else:                                              # a whole one, with something before it
+            expected = parameters if found['U1'].shape == parameters[0]['U1'].shape else None
+            assert expected is None or all((found[name] == expected[0][name]).all() for name in NAMES)

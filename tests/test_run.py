@@ -575,6 +575,19 @@ def test_names_too_long_for_their_files(folder, here):
     assert_refused(result, 'too long')
 
 
+@pytest.mark.parametrize('logs', [{}, {'.out': [0, 0], '_epochs.out': [0, 0], '_samples.txt': [0, 0]}],
+                         ids=['none', 'empty'])
+def test_forged_sizes_of_logs_cut_nothing(tmp_path, refused, logs):
+    learned(tmp_path, 5, 4)
+    path = str(tmp_path / 'r_t.txt_epoch2.npz')
+    progress = progress_of(path)
+    write(path, {}, dict(progress=dict(progress, logs=logs)))
+    before = snapshot(tmp_path)
+    with refused(ValueError, 'r_t.txt.out does not begin'):
+        learn(tmp_path, by_number(3), '--epochs', 3, resume=path)
+    assert snapshot(tmp_path) == before
+
+
 def test_going_back_behind_newer_checkpoints_needs_overwrite(tmp_path, refused, capsys):
     later = ['r_t.txt_best.npz', 'r_t.txt_epoch3.npz', 'r_t.txt_epoch4.npz']
     assert set(later) < set(learned(tmp_path, 5, 4, 6, 3))
