@@ -28,7 +28,7 @@ OPTIONS = {
                                  'text and the number of units)'),
         ('dropconnect', float, None, 'share of the recurrent weights that each training step leaves out (default: two '
                                      'thirds of that)'),
-        ('reset', float, 0.01, 'probability of each stream to begin a batch with zero states'),
+        ('reset', float, 0.05, 'probability of each stream to begin a batch with zero states'),
         ('average', float, 0.999, 'weight a step of the running average of the parameters, which is what is validated, '
                                   'saved and written with; 0: the parameters themselves'),
         ('random-seed', int, None, 'whole number that makes a run repeatable (default: a new one each time)')],
