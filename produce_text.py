@@ -21,7 +21,7 @@ OPTIONS = {
     'writing': [
         ('length', int, 100, 'characters to write in a sequence, after the prime'),
         ('count', int, 5, 'sequences'),
-        ('prime', 'TEXT', '', r'text to continue; \n is a line end, \t a tab, \\ a backslash (default: a random character)'),
+        ('prime', 'TEXT', '', r'text to continue; \n: line end, \t: tab, \\: backslash (default: a random character)'),
         ('prime-file', 'FILE', None, 'file with the text to continue'),
         ('stop', 'TEXT', '', 'a sequence ends where it has written this, with the escapes of --prime (default: never)'),
         ('lines', bool, False, r'a line for each sequence, as for names: --prime and --stop are "\n" if not given'),
