@@ -10,10 +10,10 @@ import re
 
 from engine import about, commands, options
 from engine.files import append_text
+from engine.recipe import BUNDLED
 from engine.terminal import main, note, say_if_slow
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-BUNDLED = os.path.join(HERE, 'training_results', 'prideandprejudice.npz')
 HEADING = '# sequence {}:'
 SURPRISES, CONTEXT = 10, 30        # least expected places that --score shows, and characters before each
 ESCAPES = {r'\n': '\n', r'\t': '\t', r'\\': '\\'}

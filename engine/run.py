@@ -13,10 +13,10 @@ from engine.checkpoint import Checkpoint
 from engine.files import append_whole, lock, named
 from engine.parameters import NAMES
 from engine.picture import check_matplotlib, draw_costs
-from engine.schema import PROGRESS, matches
+from engine.schema import LOG_ENDINGS, PROGRESS, matches
 from engine.terminal import duration, warn
 
-STEPS, EPOCHS, SAMPLES = '.out', '_epochs.out', '_samples.txt'
+STEPS, EPOCHS, SAMPLES = LOG_ENDINGS
 LOGS = {STEPS: '# epoch cost valid_cost ' + ' '.join('ratio_' + name for name in NAMES) + '\n',
         EPOCHS: '# epoch cost valid_cost lrate characters_per_second\n', SAMPLES: ''}     # by ending, their headings
 PICTURE = '.png'
@@ -223,8 +223,8 @@ class Run:
         self._open_log(STEPS)
         lock(self._logs[STEPS])
         # Again: another process may have begun and ended a run of this name since.
-        self._refuse_to_replace([name for name in self._doomed()
-                                 if os.path.getsize(os.path.join(self.directory, name))])
+        doomed = self._doomed()
+        self._refuse_to_replace([name for name in doomed if os.path.getsize(os.path.join(self.directory, name))])
         for ending in LOGS:
             if ending != STEPS:
                 self._open_log(ending)
@@ -232,7 +232,7 @@ class Run:
                 self._logs[ending].truncate(min(sizes.get(ending, 0), self._logs[ending].tell()))
             with open(self.path(ending), 'rb') as log:
                 self._checksums[ending] = zlib.crc32(log.read())
-        for name in self._doomed() + self._partial():
+        for name in doomed + self._partial():
             if not name.endswith(tuple(LOGS)):
                 os.remove(os.path.join(self.directory, name))
 

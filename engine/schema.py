@@ -73,9 +73,10 @@ ABOUT = {'lp?': LEARNING, 'averaged?': whole, 'trials?': whole, 'random?': GENER
 
 # What train.py keeps there; its options are checked by its table of them.
 COST = (nothing, number)
-LOGS = ('.out', '_epochs.out', '_samples.txt')
+LOG_ENDINGS = ('.out', '_epochs.out', '_samples.txt')              # steps, epochs, samples
 PROGRESS = {'options': lambda value: isinstance(value, dict), 'epoch': whole, 'batch': whole, 'cost_sum': number,
             'characters': whole, 'rate': lambda value: number(value) and value > 0, 'mean_cost': COST,
             'best_cost': COST, 'best_epoch': whole, 'stale': whole, 'trial_cost?': COST,
-            'log_sizes?': {ending: whole for ending in LOGS}, 'logs?': {ending: list_of(whole, 2) for ending in LOGS},
+            'log_sizes?': {ending: whole for ending in LOG_ENDINGS},
+            'logs?': {ending: list_of(whole, 2) for ending in LOG_ENDINGS},
             'name?': file_name, 'id?': file_name}

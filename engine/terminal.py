@@ -15,27 +15,25 @@ EXIT_INTERRUPTED = 130  # exit status of a program that Ctrl-C ended
 CONTROLS = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f]')       # all but tab and line feed
 
 
-class Visible:
-    """A terminal that shows control characters as their escapes: names and texts are data, and may hold any.
-
-    terminal: the stream itself.
-    """
+class _Around:
+    """A stream that does some things otherwise than the one around which it is. terminal: that one."""
 
     def __init__(self, terminal):
         self.terminal = terminal
-
-    def write(self, text):
-        return self.terminal.write(CONTROLS.sub(lambda match: ascii(match.group())[1:-1], text))
 
     def __getattr__(self, name):
         return getattr(self.terminal, name)
 
 
-class Unheard:
-    """A stream that goes on when nobody reads it any more. terminal: the stream itself."""
+class Visible(_Around):
+    """A terminal that shows control characters as their escapes: names and texts are data, and may hold any."""
 
-    def __init__(self, terminal):
-        self.terminal = terminal
+    def write(self, text):
+        return self.terminal.write(CONTROLS.sub(lambda match: ascii(match.group())[1:-1], text))
+
+
+class Unheard(_Around):
+    """A stream that goes on when nobody reads it any more."""
 
     def _or_nothing(self, do, *arguments):
         try:
@@ -48,9 +46,6 @@ class Unheard:
 
     def flush(self):
         self._or_nothing(self.terminal.flush)
-
-    def __getattr__(self, name):
-        return getattr(self.terminal, name)
 
 
 def warn(line):

@@ -129,16 +129,22 @@ def path_without_python():
                            if not os.path.exists(os.path.join(folder, os.path.basename(sys.executable))))
 
 
+def assert_pasted_runs_by_uv(place, monkeypatch, stubs, begins):
+    """with_uv() begins so and, pasted where the stubs are found, runs the script at hand."""
+    arguments = at_hand(monkeypatch)
+    monkeypatch.setenv('PATH', path_without_python())
+    line = commands.with_uv()
+    assert line.startswith(begins)
+    said = succeeded(paste(line, os.curdir, PYTHONPATH=str(stubs)))
+    assert_runs_by_uv(said, place / 'produce_text.py', arguments)
+
+
 def test_uv_is_installed_in_a_virtual_environment_that_is_there(place, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, 'prefix', str(tmp_path))
     stub(tmp_path / 'stubs', 'pip', "import sys; assert sys.argv[1:] == ['install', 'uv']")
     stub(tmp_path / 'stubs', 'uv', SAY)
-    arguments = at_hand(monkeypatch)
-    monkeypatch.setenv('PATH', path_without_python())
-    line = commands.with_uv()
-    assert line.startswith('{0} -m pip install uv && {0} -m uv run '.format(REAL))
-    said = succeeded(paste(line, os.curdir, PYTHONPATH=str(tmp_path / 'stubs')))
-    assert_runs_by_uv(said, place / 'produce_text.py', arguments)
+    assert_pasted_runs_by_uv(place, monkeypatch, tmp_path / 'stubs',
+                             begins='{0} -m pip install uv && {0} -m uv run '.format(REAL))
 
 
 def test_uv_is_installed_in_a_new_virtual_environment(place, monkeypatch, tmp_path):
@@ -147,12 +153,8 @@ def test_uv_is_installed_in_a_new_virtual_environment(place, monkeypatch, tmp_pa
     program(uv, 'exec {} -c {} "$@"'.format(REAL, shlex.quote(SAY)))
     pip = '#!/bin/sh\ntest "$*" = "install uv" && cp {} {}\n'.format(shlex.quote(str(uv)), os.path.join(folder, 'uv'))
     stub(tmp_path / 'stubs', 'venv', NEW_VENV.format(folder=folder, pip=pip))
-    arguments = at_hand(monkeypatch)
-    monkeypatch.setenv('PATH', path_without_python())
-    line = commands.with_uv()
-    assert line.startswith('{} -m venv venv && '.format(REAL))
-    said = succeeded(paste(line, os.curdir, PYTHONPATH=str(tmp_path / 'stubs')))
-    assert_runs_by_uv(said, place / 'produce_text.py', arguments)
+    assert_pasted_runs_by_uv(place, monkeypatch, tmp_path / 'stubs',
+                             begins='{} -m venv venv && '.format(REAL))
 
 
 def test_another_program_than_ours_is_told_of_train(place, monkeypatch):
