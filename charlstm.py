@@ -30,6 +30,7 @@ from engine import checks, kernel as kernel_ops, sampling
 from engine.parameters import NAMES, parameter_shapes, read_about, units
 from engine.schedule import mean_cost
 from engine.state import State, read_checkpoint
+from engine.team import SpreadStep, team_of
 from engine.terminal import warn
 from engine.text import read_text
 
@@ -216,14 +217,17 @@ class CharLSTM(State):
     what they hold: p, _averages of RMSprop, _carried states, the prepared _text.
     """
 
-    def __init__(self, random_seed=None, kernel=True):
+    def __init__(self, random_seed=None, kernel=True, comm=None):
         """random_seed: a whole number, or None for a new one each time, else ValueError.
 
         kernel: whether to use the C kernel, on CPUs with a compiler, or theano.scan always.
+        comm: a communicator of mpi4py, of processes that train one model together. Then X
+        and Y have this process's rows of batches of batch_size; what prepares, trains,
+        validates, loads and saves is called in all processes alike.
         """
         if random_seed is not None:
             checks.whole('random_seed', random_seed, 0, most=float('inf'))
-        super().__init__(random_seed)
+        super().__init__(random_seed, team_of(comm))
         self._kernel = kernel and kernel_runs()
 
     @property
@@ -350,10 +354,16 @@ class CharLSTM(State):
         return update_ratios(steps, parameters, self._ops), updates + list(zip(parameters, new))
 
     def _build_train(self, rule):
-        """Both halves in one: the inputs of the first to what check gives and the ratios. rule: 'rmsprop' or 'sgd'."""
+        """Both halves: the inputs of the first to what check gives and the ratios. rule: 'rmsprop' or 'sgd'."""
         inputs, outputs, gradients, size = self._gradient_graph()
-        ratios, updates = self._update_graph(gradients, size, rule)
-        return theano.function(inputs, outputs + ratios, updates=updates)
+        if self.team.size == 1:                # in one function
+            ratios, updates = self._update_graph(gradients, size, rule)
+            return theano.function(inputs, outputs + ratios, updates=updates)
+        gradient = theano.function(inputs, outputs + [theano.Out(g, borrow=True) for g in gradients] + [size])
+        sums, size = [g.type() for g in gradients], tt.scalar('size')      # of the whole batch
+        ratios, updates = self._update_graph(sums, size, rule)
+        update = theano.function(sums + [size], ratios, updates=updates, on_unused_input='ignore')
+        return SpreadStep(gradient, update, self.team)
 
     def _build_sample(self):
         """given, bits, n, choice and states to texts (m+n,B) and new states, as sampling.continue_texts."""
@@ -404,23 +414,22 @@ class CharLSTM(State):
         n = self.n_batches.get('valid')
         if not n:
             return float('nan')
-        if not self._stateful():
-            i = self.random.integers(n)
-            return float(self.theano_check(self.X['valid'][i], self.Y['valid'][i])[0])
-        i, B = self._trials % n, self.batch_size
-        states = self._trial if i and self._trial and len(self._trial[0]) == B else self._zero_states(B)
-        cost, _, *self._trial = self._function('check')(self.X['valid'][i], self.Y['valid'][i], *states)
-        self._trials = i + 1
-        return float(cost)
+        i = self._trials % n if self._stateful() else self.random.integers(n)
+        x, y = self.X['valid'][i], self.Y['valid'][i]
+        goes_on = self._stateful() and i and self._trial and len(self._trial[0]) == x.shape[1]
+        cost, _, *after = self._function('check')(x, y, *self._trial if goes_on else self._zero_states(x.shape[1]))
+        if self._stateful():
+            self._trial, self._trials = after, i + 1
+        return self.team.mean(float(cost), y.size)[0]
 
     def validation_costs(self):
         """Yield the mean cost and the number of characters of each validation batch in turn."""
-        states = self._zero_states(self.batch_size)
+        states = None
         for x, y in zip(self.X['valid'], self.Y['valid']):
-            outputs = self._function('check')(x, y, *states)
-            yield float(outputs[0]), y.size
+            cost, _, *after = self._function('check')(x, y, *states or self._zero_states(x.shape[1]))
+            yield self.team.mean(float(cost), y.size)
             if self._stateful():
-                states = outputs[2:]
+                states = after
 
     # ---- training
 
@@ -445,23 +454,20 @@ class CharLSTM(State):
         if not self.lp:
             raise ValueError('no learning parameters yet: call model_setup before training')
         function = self._function(name)
-        carry = self._stateful() and self._carried is not None and len(self._carried[0]) == x.shape[1]
-        states = self._with_resets(self._carried) if carry else self._zero_states(x.shape[1])
-        H1, H2 = units(self._arrays())
-        masks = self._masks(self.lp['dropout'], *[x.shape + (H,) for H in (H1, H2)])
-        masks += self._masks(self.lp['dropconnect'], (4, H1, H1), (4, H2, H2))
+        states, weights, masks = self._states_before(x), self._weights(x), self._masks(x)
         if self.lp['average']:
             self._averaged += 1
             # At first an average over about a tenth of the steps, until that is longer than its weight makes it.
             self._average_weight.set_value(min(self.lp['average'], 1 - 10 / (self._averaged + 9)))
-        cost, best, h1, C1, h2, C2, *ratios = function(x, y, *states, self._weights(x.shape), *masks)
+        cost, best, h1, C1, h2, C2, *ratios = function(x, y, *states, weights, *masks)
         if self._stateful():
             self._carried = [h1, C1, h2, C2]
         return [cost, best] + ratios
 
-    def _weights(self, shape):
-        """What each cost of a batch (T,B) counts in what is learned: none before the last bptt_maxdepth steps."""
-        depth, weights = self.lp['bptt_maxdepth'], np.full(shape, 1 / (shape[0] * shape[1]), theano.config.floatX)
+    def _weights(self, x):
+        """What each cost of x (T,B) counts in what is learned: none before the last bptt_maxdepth steps."""
+        _, whole = self._rows(x)
+        depth, weights = self.lp['bptt_maxdepth'], np.full(x.shape, 1 / (len(x) * whole), theano.config.floatX)
         if depth != -1:
             weights[:-depth] = 0
         return weights
@@ -537,7 +543,7 @@ class CharLSTM(State):
             expected = probabilities[np.arange(len(y)), y[:, 0]]
             costs.append(-np.log(np.maximum(expected, np.finfo(expected.dtype).tiny)))
             if adapt:
-                model._function('train_sgd')(x, y, *states, model._weights(x.shape))
+                model._function('train_sgd')(x, y, *states, model._weights(x))
             states = after
         return np.concatenate(costs)
 

@@ -6,9 +6,8 @@
 import argparse
 import os
 import time
-from types import SimpleNamespace
 
-from engine import options
+from engine import options, team
 from engine.terminal import EXIT_INTERRUPTED, ProgressBar, StopRequest, duration, main
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -80,28 +79,26 @@ def build_parser():
     return parser
 
 
-def prepare(given):
+def prepare(given, here):
     """The options by attribute, the model, its Run, and the progress of the run that goes on, or None."""
-    from charlstm import CharLSTM                          # here alone, late: Theano takes a second to import
-    from engine.recipe import advise, complete, set_units
-    from engine.run import Run, check_text, checkpoint_of, find_text, run_name
-    from text_input.fetch_novel import there
-    with checkpoint_of(given.get('resume'), OPTIONS) as (stored, progress):
-        o = SimpleNamespace(**options.join(DEFAULTS, progress, given))
-        options.check(vars(o))
-        set_units(o)
-        o.input = find_text(stored, o.input, given.get('input')) if progress else there(o.input)
-        model = CharLSTM(random_seed=o.random_seed)
+    with here.in_turn():
+        from charlstm import CharLSTM                      # here alone, late: Theano takes a second to import
+    from engine.recipe import advise, complete
+    from engine.run import Run
+    from engine.start import check_text, checkpoint_of, chosen, run_name
+    with checkpoint_of(given.get('resume'), OPTIONS, here) as (stored, progress):
+        o = here.told(chosen, DEFAULTS, given, stored, progress)
+        model = CharLSTM(random_seed=o.random_seed, comm=here)
         model.prepare_input(o.input, o.ratio_valid, o.batch_size, o.seq_length, encoding=o.encoding,
                             stateful=not o.no_stateful)
         complete(o, model.n_batches['train'], len(model.uchar))
         model.model_setup(None, o.num_units1, o.num_units2, o.lrate, o.drate, o.eps, o.bptt_maxdepth, o.l1, o.l2,
                           dropout=o.dropout, grad_clip=o.grad_clip, dropconnect=o.dropconnect, reset=o.reset,
                           average=o.average, initial=o.initial)
-        run = Run(o.output_dir, run_name(o, progress), o.resume, progress)
+        run = Run(o.output_dir, run_name(o, progress), o.resume, progress, here)
         o.input = os.path.abspath(o.input)
         if progress:
-            check_text(o.input, model, stored)
+            here.told(check_text, o.input, model, stored)
             model.resume(stored)
             print(f'going on after epoch {progress["epoch"]}, batch {progress["batch"]}')
         run.check(o.overwrite)
@@ -123,11 +120,11 @@ def learn(model, run, now, bar, stop):
             model.dyn_lrate.set_value(now.rate * now.warmth(now.epoch * n + i))
             x, y = X[i], Y[i]                              # cut out of the text now
             cost, _, *ratios = model.theano_train_rmsprop(x, y)
-            now.learned(float(cost), y.size)
+            now.learned(float(cost), len(y) * model.batch_size)
             if bar.done % now.options['valid_every'] == 0:
                 now.trial_cost = model.validate_batch()
             run.log_step(now.epoch + now.batch / n, cost, now.trial_cost, ratios)
-            bar.step(now.epoch + 1, now.options['epochs'], cost, now.trial_cost, y.size)
+            bar.step(now.epoch + 1, now.options['epochs'], cost, now.trial_cost, len(y) * model.batch_size)
             if stop.asked:
                 return
         speed, valid_cost = bar.speed(), mean_cost(stop.until_asked(model.validation_costs()))
@@ -152,17 +149,18 @@ def learn(model, run, now, bar, stop):
 
 def program(given):
     """The whole program, for the options that were given. Returns the exit status."""
-    o, model, run, progress = prepare(vars(given))
+    here = team.join()
+    o, model, run, progress = prepare(vars(given), here)
     from engine.schedule import Schedule
     print(options.summary(vars(o)), flush=True)
     print('compiling: up to a minute the first time, about a second after that ...', flush=True)
     start = time.time()
-    with run.interruptible('while compiling'):
+    with run.interruptible('while compiling'), here.in_turn():
         model.compile('train_rmsprop', 'sample', *['check'] * bool(model.n_batches['valid']))
     print(f'compiled in {duration(time.time() - start)}', flush=True)
     n = model.n_batches['train']
     now = Schedule.resumed(options.stored(vars(o)), progress or {}, n)
-    with run.open(), run.rescuing(), run.interruptible('at once: what came after is lost'), StopRequest() as stop:
+    with run.open(), run.rescuing(), run.interruptible('at once: what came after is lost'), StopRequest(here) as stop:
         run.catch_up(model, now)
         bar = ProgressBar(now.options['epochs'] * n, now.epoch * n + now.batch)
         run.say = bar.line
@@ -176,4 +174,5 @@ def program(given):
 
 
 if __name__ == '__main__':
-    main(build_parser(), program, less='smaller --num-units1, --num-units2 or --batch-size need', heard=False)
+    main(build_parser(), program, less='smaller --num-units1, --num-units2 or --batch-size need', heard=False,
+         team=team)

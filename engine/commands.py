@@ -92,6 +92,17 @@ def with_uv(*options):
     return f'{quoted([_python()])} -m venv venv && {pip} install uv && {uv} {run}'
 
 
-def install():
-    """The command that installs what this package needs, for the Python of now."""
-    return quoted([_python(), '-m', 'pip', 'install', '-r', near(os.path.join(ROOT, 'requirements.txt'))])
+def install(requirements='requirements.txt'):
+    """The command that installs what this package needs, or what a file in its folder lists, for the Python of now."""
+    return quoted([_python(), '-m', 'pip', 'install', '-r', near(os.path.join(ROOT, requirements))])
+
+
+def with_mpi(processes):
+    """The command that installs what several processes need or, where uv runs this script, runs it in so many."""
+    by_uv = os.environ.get('UV')
+    if not by_uv:
+        return install('requirements-mpi.txt')
+    needs = [word for name in ('requirements.txt', 'requirements-mpi.txt')
+             for word in ('--with-requirements', near(os.path.join(ROOT, name)))]
+    return quoted([_program(by_uv), 'run', '--no-project', '--python', '>=3.8,<3.12', *needs, 'mpiexec', '-n',
+                   str(processes), 'python', near(os.path.join(ROOT, 'train.py')), *sys.argv[1:]])

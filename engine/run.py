@@ -8,12 +8,13 @@ import zlib
 
 import numpy as np
 
-from engine import commands, options
+from engine import commands
 from engine.checkpoint import Checkpoint
 from engine.files import append_whole, lock, named
 from engine.parameters import NAMES
 from engine.picture import check_matplotlib, draw_costs
 from engine.schema import LOG_ENDINGS, PROGRESS, matches
+from engine.team import Alone
 from engine.terminal import duration, warn
 
 STEPS, EPOCHS, SAMPLES = LOG_ENDINGS
@@ -22,59 +23,6 @@ LOGS = {STEPS: '# epoch cost valid_cost ' + ' '.join('ratio_' + name for name in
 PICTURE = '.png'
 SAMPLE_LENGTH = 200
 LONGEST_NAME = 255 - len('_interrupted.npz.4194304.part')       # bytes: what systems allow, less the longest ending
-
-
-# ---------------------------------------------------------------- what a run goes on from
-
-@contextlib.contextmanager
-def checkpoint_of(path, table):
-    """The Checkpoint of a run that goes on, open, and its progress; None and None without a path.
-
-    table: train.py's options, by which those of the run are checked, as data of a stranger.
-    """
-    if path is None:
-        yield None, None
-        return
-    with Checkpoint(path) as stored:
-        progress = stored.about.get('progress')
-        if not (matches(progress, PROGRESS) and options.are_stored(progress['options'], table)):
-            raise ValueError(f'{path} holds no run that can be resumed; --init starts a new one from its parameters')
-        yield stored, progress
-
-
-def find_text(stored, path, given):
-    """Where the text of the run in an open checkpoint is now: the path given or, where it has moved, near by.
-
-    path: where it was. Raises ValueError where it is not found.
-    """
-    if given or os.path.isfile(path) or os.path.isdir(path):       # and not, say, a device that never ends
-        return given or path
-    folder, name = os.path.dirname(os.path.abspath(stored.path)), os.path.basename(path)
-    for place in (folder, os.path.join(folder, os.pardir, 'text_input'), os.path.join(commands.ROOT, 'text_input'), ''):
-        found = os.path.join(place, name)
-        if os.path.isfile(found):
-            print(f'{path} is gone: taking {commands.near(found)}')
-            return found
-    raise ValueError(f'{path}, the text of that run, is gone: name it where it is now, as in '
-                     f'{commands.script("train.py", name, "--resume", str(stored.path))}')
-
-
-def check_text(path, model, stored):
-    """Raise ValueError where the text of a model is another than that of the run in an open checkpoint."""
-    then, progress = stored.about.get('text'), stored.about['progress']
-    if not then or model.fingerprint() != then['sha256']:
-        had = f', which had {then["characters"]:,} characters and SHA-256 {then["sha256"]}' if then else ''
-        raise ValueError(f'{path} is not the text of that run{had}; --init starts a new run on another text')
-    if progress['batch'] > model.n_batches['train']:
-        raise stored.refusal(f'it is at batch {progress["batch"]} of {model.n_batches["train"]}')
-
-
-def run_name(o, progress):
-    """What the names of a run's files begin with: that of the run that goes on, else of these options by attribute."""
-    name, text = o.run, o.input
-    if progress:
-        name, text = progress['options']['run'], progress['options']['input']
-    return (progress or {}).get('name') or f'{name}_{os.path.basename(os.path.abspath(text))}'
 
 
 REACHED = {'...': None, 'epoch': PROGRESS['epoch'], 'batch': PROGRESS['batch']}      # of progress, at least
@@ -97,14 +45,17 @@ def _how_far(progress):
 class Run:
     """A run by the folder of its files and the beginning of their names.
 
+    Of several processes the first alone reads and writes them.
+
     last_checkpoint: the newest that is known to be whole, or None. say: prints a line
     for the user, print itself if no other is set.
     """
     BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # endings of its checkpoints
     say = staticmethod(print)
 
-    def __init__(self, directory, name, resumed=None, progress=None):
-        """resumed: the checkpoint that it goes on from, and what that says of its progress; or None."""
+    def __init__(self, directory, name, resumed=None, progress=None, team=Alone()):
+        """resumed, progress: the checkpoint that it goes on from, and what that says. team: an Alone or a Team."""
+        self._team = team
         self.directory = commands.near(directory)
         self.name = name
         self.last_checkpoint, self._progress = resumed, progress or {}
@@ -133,10 +84,13 @@ class Run:
         Raises ImportError where there is nothing to draw with.
         """
         check_matplotlib()
+        self._overwrite = overwrite
+        self._team.told(self._check)
+
+    def _check(self):
         if len(os.fsencode(self.name)) > LONGEST_NAME:
             raise ValueError(f'{self.name[:40]}...: the names of run and text are too long together for those of its '
                              f'files, by {len(os.fsencode(self.name)) - LONGEST_NAME} bytes')
-        self._overwrite = overwrite
         self._refuse_to_replace(self._doomed())
         for ending in LOGS:
             if os.path.lexists(self.path(ending)) and not os.path.isfile(self.path(ending)):
@@ -181,6 +135,9 @@ class Run:
     @contextlib.contextmanager
     def open(self):
         """Hold the logs: new ones or, where a run goes on, as they were at its checkpoint."""
+        if not self._team.first:
+            yield
+            return
         try:
             if self.last_checkpoint:
                 self._reopen_logs()
@@ -280,6 +237,8 @@ class Run:
     # ---- logs
 
     def _write(self, ending, text):
+        if not self._team.first:
+            return
         data = text.encode('utf-8', 'backslashreplace')
         append_whole(self._logs[ending], data)
         self._checksums[ending] = zlib.crc32(data, self._checksums[ending])
@@ -302,7 +261,7 @@ class Run:
 
     def sample(self, model, now):
         """Print a short text of the model, and keep it, if one is due; the training's own chance is not touched."""
-        if not now.shows:
+        if not (now.shows and self._team.first):
             return
         before = model.random.bit_generator.state
         text = model.generate_text(text_length=SAMPLE_LENGTH)
@@ -312,6 +271,8 @@ class Run:
 
     def draw(self):
         """Draw the picture of all costs so far; where that fails, in whatever way, the run goes on with a warning."""
+        if not self._team.first:
+            return
         try:
             draw_costs(self.path(PICTURE), self.name, self._steps, self._epochs)
         except Exception as error:
@@ -332,13 +293,13 @@ class Run:
     def catch_up(self, model, now):
         """What the checkpoint that a run goes on from should have beside it, and a stop or a move took away."""
         at_end = now.epoch and not now.batch
-        if now.best_epoch and not self._has_best(now.best_epoch):
+        if now.best_epoch and not self._team.told(self._has_best, now.best_epoch):
             if at_end and now.best_epoch == now.epoch:
                 self.save(model, now, self.BEST)
             else:
                 self.say(f'the parameters of its best epoch, {now.best_epoch}, are gone: the next epoch counts as best')
                 now.forget_best()
-        if at_end and now.due and not os.path.exists(self.path(self.EPOCH.format(now.epoch))):
+        if at_end and now.due and not self._team.told(os.path.exists, self.path(self.EPOCH.format(now.epoch))):
             self.save(model, now, self.EPOCH.format(now.epoch))
         if now.finished:
             self.say('there is nothing left to learn in this run')

@@ -1,11 +1,12 @@
 """What a model is between two steps: its text, vocabulary, parameters and states, in memory and in checkpoints."""
 import codecs
 import os
+import secrets
 import sys
 
 import numpy as np
 
-from engine import checkpoint, checks
+from engine import chance, checkpoint, checks
 from engine.parameters import RunState, are_bytes, carry_over, read_parameters, read_run, to_store, units
 from engine.terminal import warn
 from engine.text import Text, encoded, shown
@@ -21,18 +22,29 @@ def read_checkpoint(path):
     return read_parameters(path, theano.config.floatX)
 
 
+def _read_all(path):
+    """Parameters and uchar as read_checkpoint gives them, and RunState and about as read_run does."""
+    with checkpoint.opened(path) as stored:
+        arrays, uchar = read_checkpoint(stored)
+        return arrays, uchar, *read_run(stored, arrays)
+
+
 class State:
     """The state of a CharLSTM, which adds what is computed with it.
 
-    Attributes: those that CharLSTM lists; _text, a Text once prepared; _averages,
-    RMSprop's, as shared variables by name of a parameter; _carried, the states that
-    training goes on from, four arrays (B,H), or None; _trial, those of validate_batch, and
-    _trials, the validation batch that is next there; _raw, where p is a running average
-    of what is trained, that itself by name, and _averaged, over how many steps.
+    Attributes: those that CharLSTM lists; team, an Alone or a Team: the processes that train
+    it together, each of which has its own rows (B) of a batch and of states; _text, a Text
+    once prepared; _averages, RMSprop's, as shared variables by name of a parameter;
+    _carried, the states that training goes on from, four arrays (B,H), or None; _trial, those
+    of validate_batch, and _trials, the validation batch that is next there; _raw, where p is
+    a running average of what is trained, that itself by name, and _averaged, over how many
+    steps.
     """
 
-    def __init__(self, random_seed):
-        self.random = np.random.default_rng(random_seed)
+    def __init__(self, random_seed, team):
+        self.team = team
+        seed = secrets.randbits(128) if random_seed is None else random_seed
+        self.random = np.random.default_rng(team.told(int, seed))          # the same numbers in all processes
         self.uchar = []
         self.batch_size = self.dyn_lrate = None
         self.X, self.Y, self.n_batches = {}, {}, {}
@@ -73,7 +85,7 @@ class State:
         Raises OSError when the file cannot be read; ValueError for arguments
         out of range, a wrong encoding, or a text too short for one batch.
         """
-        text = Text(filepath, ratio_valid, batch_size, seq_length, encoding, stateful, progress=verbose)
+        text = Text(filepath, ratio_valid, batch_size, seq_length, encoding, stateful, verbose, self.team)
         if self.p and not self.uchar and self._V() == len(text.uchar):   # set up by char_dim, for this text
             self.uchar = list(text.uchar)
         if self.p:
@@ -87,7 +99,7 @@ class State:
         self._set_text(text)
         self.reset_states()
         self._warn_if_truncated()
-        if verbose:
+        if verbose and self.team.first:
             print(text.summary())
 
     def in_vocabulary(self, text):
@@ -196,23 +208,36 @@ class State:
 
     # ---- what training draws by chance
 
-    def _with_resets(self, states):
-        """The states, each row of them zero with the probability `reset`, so that a model also sees beginnings."""
+    def _rows(self, x):
+        """The rows that x (T,B) is of the whole batch, a slice, and how many that has. Raises ValueError for others."""
+        if self.team.size == 1:
+            return slice(0, x.shape[1]), x.shape[1]
+        if self.batch_size is None:
+            raise ValueError('no text yet: call prepare_input first')
+        rows = self.team.rows(self.batch_size)
+        if x.shape[1] != rows.stop - rows.start:
+            raise ValueError(f'x has {x.shape[1]} rows: expected {rows.stop - rows.start}, the share that this process '
+                             f'has of batches of {self.batch_size}')
+        return rows, self.batch_size
+
+    def _states_before(self, x):
+        """The states that training on x (T,B) begins with: those carried, if any, but here and there of zeros."""
+        rows, _ = self._rows(x)
+        if not (self._stateful() and self._carried is not None and len(self._carried[0]) == x.shape[1]):
+            return self._zero_states(x.shape[1])
         if not self.lp['reset']:
-            return states
-        goes_on = self.random.random(len(states[0])) >= self.lp['reset']
-        return [state * goes_on[:, None].astype(state.dtype) for state in states]
+            return self._carried
+        goes_on = ~chance.begins_anew(self.random, self.lp['reset'], rows)         # so that it also sees beginnings
+        return [state * goes_on[:, None].astype(state.dtype) for state in self._carried]
 
-    def _masks(self, share, *shapes):
-        """What leaves out a share: arrays of 0, or of more than 1 to keep the mean; none where there is no share.
-
-        The share is met to a 65,536th, which makes the draw three times as fast.
-        """
-        if not share:
-            return []
-        dropped = round(share * 65536)
-        kept = np.asarray(65536 / (65536 - dropped), theano.config.floatX)
-        return [(self.random.integers(65536, size=shape, dtype=np.uint16) >= dropped) * kept for shape in shapes]
+    def _masks(self, x):
+        """What a training step on x (T,B) leaves out: masks of units and of weights, as far as there are any."""
+        H, dtype, masks = units(self._arrays()), theano.config.floatX, []
+        if self.lp['dropout']:
+            masks += chance.unit_masks(self.random, self.lp['dropout'], self._rows(x)[0], len(x), H, dtype)
+        if self.lp['dropconnect']:
+            masks += chance.weight_masks(self.random, self.lp['dropconnect'], H, dtype)
+        return masks
 
     # ---- checkpoints
 
@@ -222,8 +247,9 @@ class State:
         That is the parameters and uchar, which load_params reads, and for
         resume RMSprop's averages, the carried states, the generator, the
         learning parameters and progress, a dict of the caller's that JSON can
-        hold. Returns the file's name. Raises OSError when it cannot be written, and
-        ValueError where there is nothing to save or what there is is not finite.
+        hold. Returns the file's name. Of several processes the first writes, with the
+        states of all. Raises OSError when it cannot be written, and ValueError where
+        there is nothing to save, what there is is not finite, or the processes differ.
         """
         if not self.p or not self.uchar:
             raise ValueError('nothing to save: there are no parameters or no vocabulary yet')
@@ -231,7 +257,13 @@ class State:
         filename += '' if filename.endswith('.npz') else '.npz'
         averages, raw = [{name: variable.get_value(borrow=True) for name, variable in variables.items()}
                          for variables in (self._averages, self._raw)]
-        arrays = dict(self._arrays(), **RunState(averages, raw, self._carried, self._trial).arrays())
+        self.team.check_alike([*self._arrays().values(), *averages.values(), *raw.values()])
+        carried, trial = [self.team.gathered(states) for states in (self._carried, self._trial)]
+        arrays = dict(self._arrays(), **RunState(averages, raw, carried, trial).arrays())
+        self.team.told(self._write, filename, arrays, progress)
+        return filename
+
+    def _write(self, filename, arrays, progress):
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise ValueError(f"{filename} was not written: the parameters or RMSprop's averages are not finite any "
                              'more')
@@ -240,7 +272,6 @@ class State:
         checkpoint.write(filename, dict(arrays, uchar=to_store(self.uchar)), dict(
             lp=self.lp, averaged=self._averaged, trials=self._trials, random=self.random.bit_generator.state,
             text=self._text.about() if self._text else {}, progress=progress, versions=versions))
-        return filename
 
     def load_params(self, filename):
         """Take parameters and uchar from a checkpoint, of this program or of its original, float32 or float64.
@@ -249,7 +280,7 @@ class State:
         OSError when the file cannot be read; ValueError when it is no
         checkpoint, or when the text has characters unknown to it.
         """
-        self._take(filename, *read_checkpoint(filename))
+        self._take(filename, *self.team.told(read_checkpoint, filename))
         if are_bytes(self.uchar):
             warn(f'{filename} learned bytes instead of characters, of a text that was not all ASCII: they are read and '
                  'written as UTF-8')
@@ -270,9 +301,7 @@ class State:
         Returns progress as save_params was given it. Raises what load_params
         raises, and ValueError for a checkpoint without all that is needed.
         """
-        with checkpoint.opened(filename) as stored:
-            arrays, uchar = read_checkpoint(stored)
-            run, about = read_run(stored, arrays)
+        arrays, uchar, run, about = self.team.told(_read_all, filename)
         if bool(run.raw) != bool(self.lp.get('average')):
             raise ValueError(f'{filename} was trained {"with" if run.raw else "without"} an average of the parameters: '
                              'model_setup needs the same average')
@@ -280,7 +309,9 @@ class State:
         self._set_raw(run.raw, about['averaged'] if run.raw else 0)
         for name, m in run.averages.items():
             self._averages[name].set_value(m)
-        self._carried, self._trial, self._trials = run.carried, run.trial, about.get('trials', 0)
+        self._carried, self._trial = [states and [state[self.team.rows(len(state))] for state in states]
+                                      for states in (run.carried, run.trial)]
+        self._trials = about.get('trials', 0)
         self.random.bit_generator.state = about['random']
         return about['progress']
 
@@ -293,7 +324,7 @@ class State:
         """
         if not self.p:
             raise ValueError('no model yet: call model_setup first')
-        arrays, uchar = read_checkpoint(filename)
+        arrays, uchar = self.team.told(read_checkpoint, filename)
         theirs, ours = units(arrays), units(self._arrays())
         if theirs != ours:
             raise ValueError('{} has {} and {} units, this model {} and {}: they must be the same'.format(

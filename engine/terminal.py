@@ -59,32 +59,41 @@ def note(line):
     print(line, file=sys.stderr, flush=True)
 
 
-def _open_streams():
-    """Standard output and errors that are there, take any character, and hand no control characters to a terminal."""
+def _open_streams(place):
+    """Standard output and errors that are there, take any character, and hand no control characters to a terminal.
+
+    Of several processes, those but the first are silent.
+    """
     for name in ('stdout', 'stderr'):
         stream = getattr(sys, name)
         if stream is None:                             # closed: also, no file of ours shall take its number
             stream = open(os.devnull, 'w', encoding='utf-8')
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')
-        setattr(sys, name, Visible(stream) if stream.isatty() else stream)
+        if place[0]:
+            stream = open(os.devnull, 'w', encoding='utf-8')
+        # What started several processes hands all that they print to its own terminal.
+        setattr(sys, name, Visible(stream) if stream.isatty() or place != (0, 1) else stream)
 
 
-def _end(parser, status, line):
+def _end(parser, team, status, line):
     """End the program, with a line after all that it has printed."""
     with contextlib.suppress(OSError):
         sys.stdout.flush()
+    if team:
+        team.end(status, line)
     parser.exit(status, line)
 
 
-def main(parser, program, less, heard=True):
+def main(parser, program, less, heard=True, team=None):
     """Run program(options) as a script: what the user can mend ends it with one line and exit status 2.
 
     program returns the exit status, None for 0. less: which options need less memory, with
     their verb. A reader of the output that has seen enough, such as `head`, ends it with 0
-    or, where it need not be heard, not at all.
+    or, where it need not be heard, not at all. team: the module engine.team, for a program
+    that may run as several processes.
     """
-    _open_streams()
+    _open_streams(team.place() if team else (0, 1))
     if not heard and not sys.stdout.isatty():
         sys.stdout = Unheard(sys.stdout)
     try:
@@ -95,14 +104,14 @@ def main(parser, program, less, heard=True):
     except BrokenPipeError:
         status = 0
     except MemoryError as error:
-        _end(parser, 2, f'{parser.prog}: not enough memory: {error}; {less} less\n')
+        _end(parser, team, 2, f'{parser.prog}: not enough memory: {error}; {less} less\n')
     except ImportError as error:
         hint = '' if re.search('install|uv run', str(error)) else f': run {commands.install()}'
-        _end(parser, 2, f'{parser.prog}: {error}{hint}\n')
+        _end(parser, team, 2, f'{parser.prog}: {error}{hint}\n')
     except (OSError, ValueError) as error:
-        _end(parser, 2, f'{parser.prog}: {error}\n')
+        _end(parser, team, 2, f'{parser.prog}: {error}\n')
     except KeyboardInterrupt as error:
-        _end(parser, EXIT_INTERRUPTED, f'{parser.prog}: interrupted{error}\n')
+        _end(parser, team, EXIT_INTERRUPTED, f'{parser.prog}: interrupted{error}\n')
     finally:
         try:
             sys.stdout.flush()
@@ -135,19 +144,29 @@ def duration(seconds):
 
 
 class StopRequest:
-    """Ctrl-C or SIGTERM asks to stop after the step at hand; a second one stops at once."""
+    """Ctrl-C or SIGTERM asks to stop after the step at hand; a second one stops at once.
 
-    def __init__(self):
-        self.asked = False
+    So does SIGUSR1, which mpiexec hands to all processes, and batch systems send before time is over.
+    """
+    SIGNALS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGUSR1') if hasattr(signal, name)]
+
+    def __init__(self, team):
+        """team: an Alone or a Team, which says whether all of it stops."""
+        self._team = team
 
     def __enter__(self):
-        self.before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        self.before = {number: signal.signal(number, self._ask) for number in self.SIGNALS}
         return self
 
     def _ask(self, number, frame):
-        if self.asked:
+        if self._team.wish:
             raise KeyboardInterrupt
-        self.asked = True
+        self._team.wish = True
+
+    @property
+    def asked(self):
+        """Whether it is time to stop."""
+        return self._team.stops
 
     def until_asked(self, items):
         """The items, up to the one after which it was asked to stop."""

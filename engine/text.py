@@ -1,5 +1,6 @@
 """A text file as numbers of its characters, split for training and validation, and cut into batches."""
 import codecs
+import functools
 import hashlib
 import io
 import math
@@ -11,6 +12,7 @@ import numpy as np
 
 from engine import checks
 from engine.files import named
+from engine.team import Alone
 from engine.terminal import progress_bar
 
 CHUNK = 1 << 20        # bytes decoded at a time: enough to be fast, small beside any text
@@ -140,6 +142,34 @@ def _joined(path, encoding, progress, digest):
             end = text[-1]
 
 
+class _Numbering:
+    """Characters numbered in the order in which they appear, for a text that is read piece by piece."""
+
+    def __init__(self):
+        self._code_of = np.full(sys.maxunicode + 1, sys.maxunicode, np.uint32)     # by code point; maxunicode: none yet
+        self._points = np.empty(0, np.uint32)                                      # code points in order of appearance
+
+    def codes(self, text):
+        """The numbers of a piece, uint32."""
+        piece = np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), np.uint32)
+        new = np.unique(piece[self._code_of[piece] == sys.maxunicode])
+        self._code_of[new] = len(self._points) + np.arange(len(new))
+        self._points = np.append(self._points, new)
+        return self._code_of[piece]
+
+    @property
+    def type(self):
+        """The smallest unsigned integer type for the numbers so far."""
+        return smallest_type(len(self._points))
+
+    def sorted(self):
+        """The sorted characters, uchar (V,), and a table from the numbers to their places in it."""
+        order = np.argsort(self._points)
+        table = np.empty(len(order), self.type)
+        table[order] = np.arange(len(order))
+        return vocabulary(chr(point) for point in self._points[order]), table
+
+
 def read_text(path, encoding='utf-8', progress=False):
     """Read a text file, or the files of a folder in order of name, joined by empty lines, as numbers.
 
@@ -151,26 +181,57 @@ def read_text(path, encoding='utf-8', progress=False):
     in hexadecimal. Raises OSError when the file cannot be read, ValueError when
     it is not in that encoding, or a folder holds something else than texts.
     """
-    digest = hashlib.sha256()
-    code_of = np.full(sys.maxunicode + 1, sys.maxunicode, np.uint32)   # by code point; maxunicode: none yet
-    points = np.empty(0, np.uint32)                                    # code points in order of appearance
+    digest, numbering = hashlib.sha256(), _Numbering()
     with named('read', path):
         size = sum(os.path.getsize(file) + 2 for file in text_files(path))
     codes, n = np.empty(size, np.uint8), 0                             # rarely more characters than bytes
     for text in _joined(path, encoding, progress, digest):
-        piece = np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), np.uint32)
-        new = np.unique(piece[code_of[piece] == sys.maxunicode])
-        code_of[new] = len(points) + np.arange(len(new))
-        points = np.append(points, new)
-        codes = codes.astype(max(codes.dtype, smallest_type(len(points))), copy=False)
+        piece = numbering.codes(text)
+        codes = codes.astype(max(codes.dtype, numbering.type), copy=False)
         if n + len(piece) > len(codes):
             codes = np.concatenate([codes, np.empty(n + len(piece), codes.dtype)])
-        codes[n:n + len(piece)] = code_of[piece]
+        codes[n:n + len(piece)] = piece
         n += len(piece)
-    order = np.argsort(points)
-    table = np.empty(len(points), codes.dtype)
-    table[order] = np.arange(len(points))
-    return recode(codes[:n], table), vocabulary(chr(point) for point in points[order]), digest.hexdigest()
+    uchar, table = numbering.sorted()
+    return recode(codes[:n], table.astype(codes.dtype)), uchar, digest.hexdigest()
+
+
+class _TwiceRead:
+    """A text that nobody holds, and so is read twice: for its length and characters, and then for its numbers."""
+
+    def __init__(self, path, encoding, progress):
+        self._read = functools.partial(_joined, path, encoding, progress)
+        self._path, self._numbering = path, _Numbering()
+
+    def survey(self):
+        """The number of characters, uchar and SHA-256, as read_text gives them."""
+        digest, n = hashlib.sha256(), 0
+        for text in self._read(digest):
+            n += len(self._numbering.codes(text))
+        uchar, self._table = self._numbering.sorted()
+        self._sha256 = digest.hexdigest()
+        return n, uchar, self._sha256
+
+    def pieces(self):
+        """Yield all characters as numbers of uchar, piece by piece. Raises ValueError where the file has changed."""
+        digest = hashlib.sha256()
+        for text in self._read(digest):
+            codes = self._numbering.codes(text)
+            if len(codes) and codes.max() >= len(self._table):
+                break
+            yield self._table[codes]
+        if digest.hexdigest() != self._sha256:
+            raise ValueError(f'{self._path} changed while it was read: start again when it stays as it is')
+
+
+def _take(kept, starts, piece, offset):
+    """Copy what a piece of a text, at an offset in it, has of the spans at starts (n,) to kept (n, length)."""
+    length = kept.shape[1]
+    first, last = np.searchsorted(starts, [offset - length, offset + len(piece)], side='right')
+    for span, start in zip(kept[first:last], starts[first:last]):
+        low, high = max(start, offset), min(start + length, offset + len(piece))
+        if low < high:
+            span[low - start:high - start] = piece[low - offset:high - offset]
 
 
 def read_string(path, encoding='utf-8'):
@@ -236,13 +297,14 @@ class Text:
     sequences one after the other or, if stateful, pieces of batch_size long
     streams that go on from batch to batch.
 
-    Attributes: path, encoding, sha256 of the file; codes (n,), uchar (V,) such that
-    uchar[codes] is the text; ratio_valid, batch_size, seq_length, stateful as given;
-    X, Y, n_batches: inputs, targets and their number, each by 'train' and 'valid'.
+    Attributes: path, encoding, sha256 of the file; characters, their number, and uchar (V,),
+    those that are distinct; ratio_valid, batch_size, seq_length, stateful as given; X, Y,
+    n_batches: inputs, targets and their number, each by 'train' and 'valid'. Of several
+    processes each has its own rows of all batches, and of the text no more than these need.
     """
 
-    def __init__(self, path, ratio_valid, batch_size, seq_length, encoding, stateful, progress):
-        """Raises OSError when the file cannot be read; ValueError as CharLSTM.prepare_input says."""
+    def __init__(self, path, ratio_valid, batch_size, seq_length, encoding, stateful, progress, team=Alone()):
+        """team: an Alone or a Team. Raises OSError and ValueError as CharLSTM.prepare_input says."""
         checks.real('ratio_valid', ratio_valid, 'from 0 to below 1', lambda r: 0 <= r < 1)
         checks.whole('batch_size', batch_size, 1)
         checks.whole('seq_length', seq_length, 2)
@@ -250,18 +312,54 @@ class Text:
         # Python's own numbers, which JSON can hold, also where they were NumPy's.
         self.ratio_valid, self.batch_size, self.seq_length = float(ratio_valid), int(batch_size), int(seq_length)
         self.stateful = bool(stateful)
-        self.codes, self.uchar, self.sha256 = read_text(path, encoding, progress)
-        self._check_length()
+        self._rows = team.rows(self.batch_size)
+        self._kept = {}                # by part: the numbers of the characters in those rows, (spans, length)
+        if team.size == 1:
+            codes, self.uchar, self.sha256 = read_text(path, encoding, progress)
+            self.characters = len(codes)
+            self._check_length()
+            for part, (starts, length) in self._spans().items():     # one after the other, so a view will do
+                start = starts[0] if len(starts) else 0
+                self._kept[part] = codes[start:start + len(starts) * length].reshape(len(starts), length)
+        else:
+            self._read_own(_TwiceRead(path, encoding, progress), team)
         self._cut()
+
+    def _read_own(self, text, team):
+        """Read what this process needs of the text, which the first reads for all."""
+        self.characters, self.uchar, self.sha256 = team.told(text.survey)
+        self._check_length()
+        spans, pieces, offset = self._spans(), text.pieces(), 0
+        for part, (starts, length) in spans.items():
+            self._kept[part] = np.empty((len(starts), length), smallest_type(len(self.uchar)))
+        while True:
+            piece = team.told(next, pieces, None)
+            if piece is None:
+                return
+            for part, (starts, _) in spans.items():
+                _take(self._kept[part], starts, piece, offset)
+            offset += len(piece)
+
+    def _spans(self):
+        """By part: where in the text this process's rows of batches are, as starts (n,) of spans, and their length."""
+        B, length, rows, spans = self.batch_size, self.seq_length, self._rows, {}
+        n_train = nearest((1 - self.ratio_valid) * (self.characters // length)) * length         # characters
+        own = rows.stop - rows.start
+        for part, start, n in (('train', 0, n_train), ('valid', n_train, self.characters - n_train)):
+            if self.stateful:                              # a row is n // B characters long
+                spans[part] = start + np.array([rows.start * (n // B)]), own * (n // B)
+            else:                                          # a batch has B sequences
+                spans[part] = start + (np.arange(n // length // B) * B + rows.start) * length, own * length
+        return spans
 
     def _check_length(self):
         # Sequences, of which batch_size train; one less than the quotient, as rounding decides the last ones.
         needed = max(self.batch_size, int((self.batch_size - 0.5) / (1 - self.ratio_valid)) - 1)
         while nearest((1 - self.ratio_valid) * needed) < self.batch_size:
             needed += 1
-        if len(self.codes) < needed * self.seq_length:
+        if self.characters < needed * self.seq_length:
             raise ValueError(
-                f'{self.path} has {len(self.codes):,} characters: batches of {self.batch_size} sequences of '
+                f'{self.path} has {self.characters:,} characters: batches of {self.batch_size} sequences of '
                 f'{self.seq_length} characters, with {self.ratio_valid:g} of the text for validation, need '
                 f'{needed * self.seq_length:,}; take a longer text or a smaller batch or sequence')
         if len(self.uchar) < 2:
@@ -269,17 +367,16 @@ class Text:
                              'learn')
 
     def _cut(self):
-        """Set X, Y and n_batches to views of the codes."""
-        codes, B, length = self.codes, self.batch_size, self.seq_length
-        n_train = nearest((1 - self.ratio_valid) * (len(codes) // length)) * length         # characters
+        """Set X, Y and n_batches to views of what is kept."""
+        own, length = self._rows.stop - self._rows.start, self.seq_length
         self.X, self.Y = {}, {}
-        for part, piece in (('train', codes[:n_train]), ('valid', codes[n_train:])):
+        for part, kept in self._kept.items():
             if self.stateful:
-                streams = piece[:len(piece) // B * B].reshape(B, -1)
+                streams = kept.reshape(own, -1)
                 self.X[part], self.Y[part] = [_Streams(streams, length, shift) for shift in (0, 1)]
             else:
-                sequences = piece[:len(piece) // length * length].reshape(-1, length)
-                self.X[part], self.Y[part] = [_Sequences(sequences, B, shift) for shift in (0, 1)]
+                sequences = kept.reshape(-1, length)
+                self.X[part], self.Y[part] = [_Sequences(sequences, own, shift) for shift in (0, 1)]
         self.n_batches = {part: len(batches) for part, batches in self.X.items()}
 
     @property
@@ -289,12 +386,13 @@ class Text:
 
     def renumber(self, uchar):
         """Number the text by another vocabulary, which has all its characters."""
-        self.codes, self.uchar = renumbered(self.codes, self.uchar, uchar), uchar
+        self._kept = {part: renumbered(kept.ravel(), self.uchar, uchar) for part, kept in self._kept.items()}
+        self.uchar = uchar
         self._cut()
 
     def about(self):
         """What a checkpoint says of it."""
-        return dict(path=self.path, characters=len(self.codes), sha256=self.sha256, encoding=self.encoding,
+        return dict(path=self.path, characters=self.characters, sha256=self.sha256, encoding=self.encoding,
                     ratio_valid=self.ratio_valid, batch_size=self.batch_size, seq_length=self.seq_length,
                     stateful=self.stateful)
 
@@ -305,6 +403,6 @@ class Text:
         if self.stateful:
             batches += f'{length} steps of {B} streams'
         else:
-            dropped = len(self.codes) - sum(n.values()) * B * length
+            dropped = self.characters - sum(n.values()) * B * length
             batches += f'{B} sequences of {length} characters; {dropped:,} characters that fill no batch are dropped'
-        return f'{self.path}: {len(self.codes):,} characters, {len(self.uchar)} distinct\n' + batches
+        return f'{self.path}: {self.characters:,} characters, {len(self.uchar)} distinct\n' + batches

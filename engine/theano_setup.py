@@ -121,6 +121,19 @@ def _why_not(error):
     return ImportError(f'Theano 1.0.5 cannot be imported ({why}): run {commands.install()}')
 
 
+@contextlib.contextmanager
+def _without_mpi():
+    """Theano imports mpi4py where that is installed, which begins MPI: slow, and not for a process by itself."""
+    if 'mpi4py' in sys.modules:
+        yield
+        return
+    sys.modules['mpi4py'] = None
+    try:
+        yield
+    finally:
+        del sys.modules['mpi4py']
+
+
 def _import_theano():
     ours, imported = _ours(), 'theano' in sys.modules
     headless = not os.path.exists(HEADER)
@@ -133,7 +146,7 @@ def _import_theano():
         warn(mended)
     try:
         with warnings.catch_warnings(), _flags(ours), contextlib.redirect_stderr(io.StringIO()), \
-                contextlib.redirect_stdout(io.StringIO()), cache.loading():
+                contextlib.redirect_stdout(io.StringIO()), cache.loading(), _without_mpi():
             warnings.simplefilter('ignore')
             import theano
             import theano.tensor

@@ -7,6 +7,7 @@ import train
 from engine.checkpoint import Checkpoint, write
 from engine.run import Run
 from engine.schedule import Schedule
+from engine.team import Alone
 from engine.terminal import ProgressBar, StopRequest
 from scripts import log_rows
 
@@ -21,7 +22,7 @@ class Learner:
     """Stands for CharLSTM in the loop: all it learns is the list of its epochs' rates, from which score makes its
     validation cost."""
 
-    n_batches = {'train': 1, 'valid': 1}
+    n_batches, batch_size = {'train': 1, 'valid': 1}, 3
     X = Y = {'train': [np.zeros((2, 3))], 'valid': [np.zeros((2, 3))]}
 
     def __init__(self, score):
@@ -69,7 +70,7 @@ def learn(folder, score, *options, resume=None, stop=None, overwrite=False):
         if resume:
             run.catch_up(model, now)
         bar = ProgressBar(now.options['epochs'], now.epoch)
-        train.learn(model, run, now, bar, stop or StopRequest())
+        train.learn(model, run, now, bar, stop or StopRequest(Alone()))
     return model, now
 
 

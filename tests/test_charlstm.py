@@ -10,6 +10,7 @@ import charlstm
 import numpy_model
 from charlstm import CharLSTM, Scan
 from engine import kernel as kernel_ops
+from engine.chance import begins_anew
 from engine.theano_setup import theano
 from models import CODES, P, PARTS, RATIO, S, TEXT, as_new, default_mode, make_stateful, set_parameters
 from numpy_model import H1, H2, NAMES, V
@@ -244,8 +245,7 @@ def test_step_in_two_pieces_is_the_step_in_one(float64, rule):
         for T, B in ((5, 3), (6, 1)):
             x, y = [side.astype('int32') for side in batch(T, B, seed=T)]
             expected = getattr(whole, 'theano_train_' + rule)(x, y)
-            masks = parted._masks(0.25, (T, B, H1), (T, B, H2))
-            *outputs, size = first(x, y, *parted._zero_states(B), parted._weights(x.shape), *masks)
+            *outputs, size = first(x, y, *parted._zero_states(B), parted._weights(x), *parted._masks(x))
             assert size == T * B and len(outputs) == 2 + 4 + 8
             np.testing.assert_allclose([outputs[0]] + second(*outputs[6:], size), [expected[0]] + expected[2:],
                                        rtol=1e-9)
@@ -387,7 +387,7 @@ def test_trial_without_a_text_to_validate_with(text_file, stateful):
 # ---------------------------------------------------------------- dropout
 
 def test_masks(dropping):
-    masks = dropping._masks(0.3, (301, 53, H1), (301, 53, H2))
+    masks = dropping._masks(np.zeros((301, 53)))
     assert [mask.shape for mask in masks] == [(301, 53, H1), (301, 53, H2)]
     for mask in masks:
         values, counts = np.unique(mask, return_counts=True)
@@ -404,7 +404,7 @@ def test_cost_with_dropout(dropping, monkeypatch):
     x, y = dropping.X['train'][1], dropping.Y['train'][1]
     chance = np.random.default_rng(2)
     masks = [(chance.random(x.shape + (H,)) < 0.6).astype('float32') * 1.7 for H in (H1, H2)]
-    monkeypatch.setattr(dropping, '_masks', lambda share, *shapes: masks if share else [])
+    monkeypatch.setattr(dropping, '_masks', lambda x: masks)
     expected = numpy_model.costs(numpy_model.forward(P, x, masks=masks)[0], y).mean()
     assert abs(expected - numpy_model.costs(numpy_model.forward(P, x)[0], y).mean()) > 1e-3
     np.testing.assert_allclose(float(dropping.theano_train_sgd(x, y)[0]), expected, rtol=1e-5)
@@ -440,7 +440,7 @@ def test_a_seed_repeats_dropout(dropping):
 
 def joint_step(model, rate):
     """The norm of all that one SGD step subtracts, without dropout."""
-    model._masks = lambda share, *shapes: [np.ones(shape, 'float32') for shape in shapes] if share else []
+    model._masks = lambda x: [np.ones(x.shape + (H,), 'float32') for H in (H1, H2) if model.lp['dropout']]
     try:
         model.dyn_lrate.set_value(rate)
         model.theano_train_sgd(model.X['train'][1], model.Y['train'][1])
@@ -722,7 +722,7 @@ def test_dropped_connections_carry_nothing_and_learn_nothing(interpreted, monkey
     p, (x, y) = set_random_parameters(model), batch(5, 3)
     chance = np.random.default_rng(2)
     kept = [(chance.random((4, H, H)) < 0.6) * 1.6 for H in (H1, H2)]
-    monkeypatch.setattr(model, '_masks', lambda share, *shapes: [k.astype('float32') for k in kept] if share else [])
+    monkeypatch.setattr(model, '_masks', lambda x: [k.astype('float32') for k in kept])
     dropped = dict(p, W1=p['W1'] * kept[0], W2=p['W2'] * kept[1])
     before = {name: model.p[name].get_value() for name in NAMES}
     cost = model.theano_train_sgd(x, y)[0]
@@ -747,7 +747,7 @@ def test_rows_that_are_reset_begin_with_zeros(interpreted, text_file):
         model.reset_states()
         model.theano_train_sgd(x0, y0)
         model.random = np.random.default_rng(seed)
-        goes_on = np.random.default_rng(seed).random(7) >= 0.5
+        goes_on = ~begins_anew(np.random.default_rng(seed), 0.5, slice(0, 7))
         states = [state * goes_on for state in after]                              # (H, B)
         expected = numpy_model.costs(numpy_model.forward(p, x1, states)[0], y1).mean()
         np.testing.assert_allclose(model.theano_train_sgd(x1, y1)[0], expected, rtol=1e-5)

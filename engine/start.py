@@ -1,0 +1,76 @@
+"""How a run begins: with which options, and from which checkpoint and text where it goes on."""
+import contextlib
+import os
+from types import SimpleNamespace
+
+from engine import commands, options
+from engine.checkpoint import Checkpoint
+from engine.recipe import set_units
+from engine.schema import PROGRESS, matches
+from text_input.fetch_novel import there
+
+
+@contextlib.contextmanager
+def checkpoint_of(path, table, team):
+    """The Checkpoint of a run that goes on, open in the first process, and its progress; None and None without a path.
+
+    table: train.py's options, by which those of the run are checked, as data of a stranger.
+    """
+    def progress_of(stored):
+        progress = stored.about.get('progress')
+        if not (matches(progress, PROGRESS) and options.are_stored(progress['options'], table)):
+            raise ValueError(f'{path} holds no run that can be resumed; --init starts a new one from its parameters')
+        return progress
+
+    if path is None:
+        yield None, None
+        return
+    with Checkpoint(path) if team.first else contextlib.nullcontext() as stored:
+        yield stored, team.told(progress_of, stored)
+
+
+def chosen(defaults, given, stored, progress):
+    """The options by attribute: those given, those of the run that goes on from an open checkpoint, or the defaults.
+
+    The units are set, and input is where the text is now. Raises ValueError and OSError.
+    """
+    o = SimpleNamespace(**options.join(defaults, progress, given))
+    options.check(vars(o))
+    set_units(o)
+    o.input = find_text(stored, o.input, given.get('input')) if progress else there(o.input)
+    return o
+
+
+def find_text(stored, path, given):
+    """Where the text of the run in an open checkpoint is now: the path given or, where it has moved, near by.
+
+    path: where it was. Raises ValueError where it is not found.
+    """
+    if given or os.path.isfile(path) or os.path.isdir(path):       # and not, say, a device that never ends
+        return given or path
+    folder, name = os.path.dirname(os.path.abspath(stored.path)), os.path.basename(path)
+    for place in (folder, os.path.join(folder, os.pardir, 'text_input'), os.path.join(commands.ROOT, 'text_input'), ''):
+        found = os.path.join(place, name)
+        if os.path.isfile(found):
+            print(f'{path} is gone: taking {commands.near(found)}')
+            return found
+    raise ValueError(f'{path}, the text of that run, is gone: name it where it is now, as in '
+                     f'{commands.script("train.py", name, "--resume", str(stored.path))}')
+
+
+def check_text(path, model, stored):
+    """Raise ValueError where the text of a model is another than that of the run in an open checkpoint."""
+    then, progress = stored.about.get('text'), stored.about['progress']
+    if not then or model.fingerprint() != then['sha256']:
+        had = f', which had {then["characters"]:,} characters and SHA-256 {then["sha256"]}' if then else ''
+        raise ValueError(f'{path} is not the text of that run{had}; --init starts a new run on another text')
+    if progress['batch'] > model.n_batches['train']:
+        raise stored.refusal(f'it is at batch {progress["batch"]} of {model.n_batches["train"]}')
+
+
+def run_name(o, progress):
+    """What the names of a run's files begin with: that of the run that goes on, else of these options by attribute."""
+    name, text = o.run, o.input
+    if progress:
+        name, text = progress['options']['run'], progress['options']['input']
+    return (progress or {}).get('name') or f'{name}_{os.path.basename(os.path.abspath(text))}'

@@ -1,0 +1,240 @@
+"""Processes that train one model together, by MPI: which rows are whose, and what they tell each other.
+
+Nothing here is needed to understand the model: with one process, an Alone, each of its methods
+gives back what it was given.
+"""
+import contextlib
+import hashlib
+import os
+import sys
+import time
+import traceback
+
+from engine import commands
+from engine.terminal import Visible
+
+# What launchers tell each process, in environment variables: its number, and how many there are.
+LAUNCHERS = (('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'), ('PMI_RANK', 'PMI_SIZE'), ('PMIX_RANK', ''))
+GRACE = 2          # seconds in which the first process may end all with its message before another does
+_joined = []       # the Team of this process, if it has joined one
+
+
+class Alone:
+    """One process by itself: all rows are its own, and there is nobody to ask."""
+
+    size, rank = 1, 0
+    wish = False               # whether somebody asked this process to stop
+
+    @property
+    def first(self):
+        """Whether this is the process that prints and writes."""
+        return self.rank == 0
+
+    @property
+    def stops(self):
+        """Whether all processes stop, as they agreed when they last counted something together."""
+        return self.wish
+
+    def rows(self, B):
+        """The rows of a batch of B that are this process's, a slice; shares differ by one at most.
+
+        Raises ValueError where there are fewer rows than processes.
+        """
+        if B < self.size:
+            raise ValueError(f'the batch size is {B}: expected at least {self.size}, a row for each process')
+        share, more = divmod(B, self.size)
+        start = self.rank * share + min(self.rank, more)
+        return slice(start, start + share + (self.rank < more))
+
+    def told(self, find, *arguments):
+        """What find(*arguments) returns, or raises, in the first process: in all of them."""
+        return find(*arguments)
+
+    def mean(self, cost, n):
+        """Of a mean cost of n characters in each process, that of all together, and their number."""
+        return cost, n
+
+    def gathered(self, arrays):
+        """Arrays of all rows, from those of the rows of each process; in the first process alone."""
+        return arrays
+
+    def check_alike(self, arrays):
+        """Raise ValueError where arrays that should be the same in all processes are not."""
+
+    @contextlib.contextmanager
+    def in_turn(self):
+        """What is inside runs in one process of each machine first, and then in the others, which find it compiled."""
+        yield
+
+
+class Team(Alone):
+    """The processes of an mpi4py communicator, of which this is one."""
+
+    def __init__(self, comm):
+        self._comm, self._stops = comm, False
+        self.size, self.rank = comm.Get_size(), comm.Get_rank()
+        sys.excepthook = self._end_by_traceback
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def __reduce__(self):              # a communicator is of this run of this program
+        return Alone, ()
+
+    def _end_by_traceback(self, kind, error, trace):
+        self.end(1, ''.join(traceback.format_exception(kind, error, trace)))
+
+    def end(self, status, why):
+        """End all processes with a status, and say why, if not another of them does so in that moment."""
+        if not self.first:             # the first may be about to say the same
+            time.sleep(GRACE + self.rank / 10)
+        print(why.rstrip(), file=Visible(sys.__stderr__), flush=True)
+        self._comm.Abort(status)
+
+    @property
+    def stops(self):
+        return self._stops
+
+    def told(self, find, *arguments):
+        outcome = None
+        if self.first:
+            try:
+                outcome = find(*arguments), None
+            except Exception as error:
+                outcome = None, error
+        found, error = self._comm.bcast(outcome)
+        if error:
+            raise error
+        return found
+
+    def summed(self, numbers):
+        """Sum an array over all processes, in place. Its last number is theirs to agree to stop with."""
+        from mpi4py import MPI
+        numbers[-1] = self.wish
+        self._comm.Allreduce(MPI.IN_PLACE, numbers)
+        self._stops = self._stops or bool(numbers[-1])
+        return numbers
+
+    def mean(self, cost, n):
+        import numpy as np
+        cost_sum, whole, _ = self.summed(np.array([cost * n, n, 0]))
+        return float(cost_sum / whole), int(whole)
+
+    def gathered(self, arrays):
+        import numpy as np
+        parts = self._comm.gather(arrays)
+        return parts and parts[0] and [np.concatenate(rows) for rows in zip(*parts)]
+
+    def check_alike(self, arrays):
+        digest = hashlib.blake2b()
+        for array in arrays:
+            digest.update(array.tobytes())
+        digests = self._comm.allgather(digest.digest())
+        others = [rank for rank, theirs in enumerate(digests) if theirs != digests[0]]
+        if others:
+            raise ValueError(f'process {others[0]} has other parameters than process 0, which no run should lead to: '
+                             'are all machines of one kind, with the same versions of everything?')
+
+    @contextlib.contextmanager
+    def in_turn(self):
+        from mpi4py import MPI
+        machine = self._comm.Split_type(MPI.COMM_TYPE_SHARED)
+        if machine.Get_rank():
+            machine.Barrier()
+        yield
+        if not machine.Get_rank():
+            machine.Barrier()
+        machine.Free()
+
+
+class SpreadStep:
+    """A training step of several processes: each has the gradient of its own rows, and all make the update of the sum.
+
+    Called as the compiled step of one process, with the same results, of the whole batch
+    but for the most probable characters and the states.
+    """
+
+    def __init__(self, gradient, update, team):
+        """gradient: the inputs of a step to cost, best, four states, n gradients and the number of characters.
+
+        update: n gradients of the whole batch and its number of characters to the ratios.
+        """
+        self._gradient, self._update, self._team, self._sums = gradient, update, team, None
+
+    def __call__(self, *inputs):
+        cost, best, h1, C1, h2, C2, *gradients, size = self._gradient(*inputs)
+        if self._sums is None:
+            self._make_room(gradients)
+        for view, gradient in zip(self._views, gradients):
+            view[...] = gradient
+        self._sums[-3:] = cost * size, size, 0
+        cost, size, _ = self._team.summed(self._sums)[-3:]
+        return [cost / size, best, h1, C1, h2, C2] + self._update(*self._views, size)
+
+    def _make_room(self, gradients):
+        """One array for all that is summed, as one sum of many numbers takes less time than many, and views of it."""
+        import numpy as np
+        self._sums, self._views, start = np.empty(sum(g.size for g in gradients) + 3, gradients[0].dtype), [], 0
+        for g in gradients:
+            self._views.append(self._sums[start:start + g.size].reshape(g.shape))
+            start += g.size
+
+
+# ---------------------------------------------------------------- beginning and ending
+
+def team_of(comm):
+    """The team of an mpi4py communicator, None for none."""
+    if isinstance(comm, Alone):
+        return comm
+    return Alone() if comm is None or comm.Get_size() == 1 else Team(comm)
+
+
+def place():
+    """The number of this process and how many there are (None: not said), by what started it; 0 and 1 by itself."""
+    for rank, size in LAUNCHERS:
+        if os.environ.get(rank, '').isdecimal():
+            return int(os.environ[rank]), int(os.environ[size]) if size in os.environ else None
+    return 0, 1
+
+
+def join():
+    """The team of all processes that were started together.
+
+    Raises ImportError where mpi4py is missing, ValueError where it is of another MPI than what started them.
+    """
+    size = place()[1]
+    if size == 1:
+        return Alone()
+    # Open MPI's processes wait by looking again and again; where others use their cores too, this one line makes a
+    # step ten times as fast, and elsewhere costs nothing.
+    os.environ.setdefault('OMPI_MCA_mpi_yield_when_idle', '1')
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:           # RuntimeError: without the library of an MPI
+        raise ImportError(f'started by mpiexec, but mpi4py cannot be imported ({" ".join(str(error).split())}): '
+                          f'run {commands.with_mpi(size or 2)}') from None
+    if size not in (None, MPI.COMM_WORLD.Get_size()):
+        raise ValueError(f'mpiexec started {size} processes, of which mpi4py knows {MPI.COMM_WORLD.Get_size()}: they '
+                         'are of different MPIs; use the mpiexec of the one that mpi4py was installed with')
+    share_cores(MPI.COMM_WORLD)
+    team = team_of(MPI.COMM_WORLD)
+    _joined[:] = [team] * (team.size > 1)
+    return team
+
+
+def end(status, why):
+    """Where this process has joined others, end all of them with a status, and say why."""
+    for team in _joined:
+        team.end(status, why)
+
+
+def share_cores(comm):
+    """Set the number of threads, where it is not set, to this process's share of the cores that it may run on."""
+    if 'OMP_NUM_THREADS' in os.environ or not hasattr(os, 'sched_getaffinity'):
+        return
+    from mpi4py import MPI
+    cores = os.sched_getaffinity(0)
+    machine = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    sharers = sum(bool(theirs & cores) for theirs in machine.allgather(cores))
+    machine.Free()
+    os.environ['OMP_NUM_THREADS'] = str(max(1, len(cores) // sharers))

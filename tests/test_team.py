@@ -1,0 +1,428 @@
+"""Several processes that train one model: the same numbers as one, and what they do when one of them fails."""
+import os
+import re
+import signal
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import mpi
+import spread
+from engine import chance, team as teams
+from engine.text import Text, _TwiceRead
+from mpi import needs_mpi
+from scripts import ROOT, STATEFUL, TEXT as SENTENCES, TRAIN, arrays_and_about, assert_refused, finish, load, \
+    log_rows, run, succeeded
+
+SPREAD = ROOT / 'tests' / 'spread.py'
+LETTERS = 'abcdefgh'
+TEXT = ''.join(np.random.default_rng(7).choice(list(LETTERS), 823)) + LETTERS
+DOUBLE = mpi.FAST + ',floatX=float64'
+LIMIT = 90         # seconds in which a failure must have ended all, however busy the machine is
+
+
+def member(rank, size):
+    """One of several processes, as far as it knows which rows it has."""
+    one = teams.Alone()
+    one.rank, one.size = rank, size
+    return one
+
+
+# ---------------------------------------------------------------- who has what
+
+@pytest.mark.parametrize('size', [1, 2, 3, 5])
+def test_rows_are_shared_out(size):
+    for B in (5, 7, 11):
+        shares = [member(rank, size).rows(B) for rank in range(size)]
+        assert [row for share in shares for row in range(share.start, share.stop)] == list(range(B))
+        lengths = [share.stop - share.start for share in shares]
+        assert max(lengths) - min(lengths) <= 1
+
+
+def test_more_processes_than_rows(refused):
+    with refused(ValueError, 3, 4):
+        member(0, 4).rows(3)
+
+
+@pytest.mark.parametrize('stateful', [True, False])
+@pytest.mark.parametrize('ratio', [0, 0.3, 0.9])
+def test_a_process_has_its_rows_of_the_text(text_file, stateful, ratio):
+    path = text_file(TEXT * 3 + 'é')
+    whole = Text(path, ratio, 7, 9, 'utf-8', stateful, False)
+    for rank in range(3):
+        share = Text(path, ratio, 7, 9, 'utf-8', stateful, False, member(rank, 3))
+        rows = member(rank, 3).rows(7)
+        assert share.n_batches == whole.n_batches and share.about() == whole.about()
+        for side in ('X', 'Y'):
+            for part in ('train', 'valid'):
+                for own, theirs in zip(getattr(share, side)[part], getattr(whole, side)[part]):
+                    np.testing.assert_array_equal(own, theirs[:, rows])
+        share.renumber(list(reversed(share.uchar)))
+        np.testing.assert_array_equal(share.X['train'][0], len(whole.uchar) - 1 - whole.X['train'][0][:, rows])
+        held = sum(kept.nbytes for kept in share._kept.values())
+        assert held <= len(TEXT * 3) * 3 / 7                                      # of a byte a character
+
+
+def test_pieces_of_a_text_in_any_size(text_file, monkeypatch):
+    """Rows that begin in one piece and end in another."""
+    path = text_file(TEXT)
+    whole = Text(path, 0.3, 7, 9, 'utf-8', False, False, member(1, 2))
+    monkeypatch.setattr('engine.text.CHUNK', 13)
+    pieces = Text(path, 0.3, 7, 9, 'utf-8', False, False, member(1, 2))
+    for part in ('train', 'valid'):
+        np.testing.assert_array_equal(np.stack(pieces.X[part][:]), np.stack(whole.X[part][:]))
+
+
+@pytest.mark.parametrize('later', ['abcx', 'abcab', 'aabc'])
+def test_text_that_changes_between_two_readings(text_file, later, refused):
+    text = _TwiceRead(text_file('abca'), 'utf-8', False)
+    assert text.survey()[0] == 4
+    text_file(later)
+    with refused(ValueError, 'text.txt', 'changed'):
+        list(text.pieces())
+
+
+# ---------------------------------------------------------------- chance
+
+def test_a_row_has_the_same_masks_in_any_process():
+    whole = chance.unit_masks(np.random.default_rng(3), 0.3, slice(0, 11), 5, (7, 4), 'float32')
+    assert [mask.shape for mask in whole] == [(5, 11, 7), (5, 11, 4)]
+    for rows in (slice(0, 4), slice(4, 11), slice(10, 11)):
+        random = np.random.default_rng(3)
+        for mask, all_rows in zip(chance.unit_masks(random, 0.3, rows, 5, (7, 4), 'float32'), whole):
+            np.testing.assert_array_equal(mask, all_rows[:, rows])
+        left = random.integers(2 ** 63)
+    random = np.random.default_rng(3)
+    chance.begins_anew(random, 0.3, slice(0, 2))
+    assert random.integers(2 ** 63) == left          # the generator moves alike, whatever is drawn
+
+
+def test_rows_begin_anew_as_often_as_asked():
+    drawn = np.stack([chance.begins_anew(np.random.default_rng(seed), 0.2, slice(0, 301)) for seed in range(200)])
+    for share in (drawn.mean(), drawn[:, 0].mean()):
+        assert abs(share - 0.2) < 5 * np.sqrt(0.2 * 0.8 / (drawn.size if share == drawn.mean() else 200))
+    part = chance.begins_anew(np.random.default_rng(4), 0.2, slice(100, 301))
+    np.testing.assert_array_equal(part, drawn[4, 100:])
+
+
+# ---------------------------------------------------------------- the numbers of one process
+
+@pytest.fixture(scope='module')
+def spread_runs(tmp_path_factory):
+    """The folder with what spread.py left in 1, 2 and 3 processes, without stops and after them."""
+    folder = tmp_path_factory.mktemp('spread')
+    (folder / 't.txt').write_text(TEXT)
+    for name, n, options in (
+            ('one', 1, []), ('two', 2, []), ('three', 3, []),
+            ('again', 2, ['--resume', 'two_20.npz']), ('to1', 1, ['--resume', 'two_20.npz']),
+            ('to3', 3, ['--resume', 'two_20.npz']),
+            ('batches1', 1, ['--no-stateful', '--valid', 0]), ('batches2', 2, ['--no-stateful', '--valid', 0])):
+        result = mpi.run(n, SPREAD, name, '--text', 't.txt', *options, cwd=str(folder), flags=DOUBLE)
+        assert result.returncode == 0 and result.stderr.count('\n') == n, result.stderr      # a warning of each
+    return lambda name, rank=0: load(folder / f'{name}_rank{rank}.npz')
+
+
+def differences(one, other, names):
+    return max(np.nanmax(abs(one[name] - other[name])) for name in names)
+
+
+PARAMETERS = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')
+
+
+@needs_mpi
+def test_several_processes_learn_what_one_does(spread_runs):
+    """In float64, stateful, with a shorter last batch and all that a step may have: 40 steps, and more than an epoch."""
+    one = spread_runs('one')
+    for name in ('two', 'three'):
+        found = spread_runs(name)
+        assert differences(one, found, PARAMETERS) < 1e-10
+        assert differences(one, found, ['validation']) < 1e-12
+        np.testing.assert_allclose(found['costs'], one['costs'], rtol=1e-9)
+    assert abs(one['costs'][:, 0]).min() > 0 and len(one['validation']) == 4
+
+
+@needs_mpi
+def test_processes_stay_alike_to_the_bit(spread_runs):
+    for name, n in (('two', 2), ('three', 3)):
+        first = spread_runs(name)
+        for rank in range(1, n):
+            other = spread_runs(name, rank)
+            for array in set(first) - {'rows', 'kept'}:
+                np.testing.assert_array_equal(first[array], other[array])
+    assert [int(spread_runs('three', rank)['rows']) for rank in range(3)] == [3, 2, 2]
+    assert sum(int(spread_runs('three', rank)['kept']) for rank in range(3)) <= len(TEXT)
+
+
+@needs_mpi
+def test_run_goes_on_to_the_bit_in_as_many_processes(spread_runs):
+    straight, again = spread_runs('two'), spread_runs('again')
+    for name in set(straight) - {'costs', 'validation'}:
+        np.testing.assert_array_equal(again[name], straight[name])
+    for name, left in (('costs', 20), ('validation', 2)):
+        np.testing.assert_array_equal(again[name], straight[name][-left:])
+
+
+@needs_mpi
+@pytest.mark.parametrize('name', ['to1', 'to3'])
+def test_run_goes_on_in_other_numbers_of_processes(spread_runs, name):
+    straight, changed = spread_runs('two'), spread_runs(name)
+    assert differences(straight, changed, PARAMETERS) < 1e-10
+    np.testing.assert_allclose(changed['validation'], straight['validation'][-2:], rtol=1e-12)
+
+
+@needs_mpi
+def test_batches_from_zero_states_without_validation(spread_runs):
+    one, two = spread_runs('batches1'), spread_runs('batches2')
+    assert differences(one, two, PARAMETERS) < 1e-10
+    assert np.isnan(one['validation']).all() and np.isnan(two['validation']).all()
+
+
+GRADIENT = '''
+import sys, numpy as np
+sys.path[:0] = sys.argv[1:3]
+from mpi4py import MPI
+import numpy_model
+from charlstm import CharLSTM
+model = CharLSTM(random_seed=1, comm=MPI.COMM_WORLD)
+model.prepare_input(sys.argv[3], 0, 5, 4, verbose=False)
+model.model_setup(num_units1=3, num_units2=2, lrate=0.5)
+p = numpy_model.random_parameters(4, V=len(model.uchar), H1=3, H2=2)
+for name, array in p.items():
+    model.p[name].set_value(array)
+whole = CharLSTM()
+whole.prepare_input(sys.argv[3], 0, 5, 4, verbose=False)
+x, y = whole.X['train'][0], whole.Y['train'][0]
+cost, *_ = model.theano_train_sgd(model.X['train'][0], model.Y['train'][0])
+expected = numpy_model.costs(numpy_model.forward(p, x)[0], y).mean()
+np.testing.assert_allclose(cost, expected, rtol=1e-12)
+for name, gradient in numpy_model.gradients(p, x, y).items():
+    np.testing.assert_allclose((p[name] - model.p[name].get_value()) / 0.5, gradient, atol=1e-9)
+try:
+    model.theano_train_sgd(x, y)                                       # of all processes
+except ValueError as error:
+    assert '5' in str(error), error
+    print('done' * (model.team.rank == 1), end='')
+'''
+
+
+@needs_mpi
+def test_gradient_is_the_mean_of_all_rows(text_file):
+    """Against finite differences in NumPy of the whole batch, of which one process has 3 rows and one 2."""
+    assert succeeded(mpi.run(2, '-c', GRADIENT, ROOT, ROOT / 'tests', text_file('abacadabacadabcdaabbccdd'),
+                             flags=DOUBLE)) == 'done'
+
+
+# ---------------------------------------------------------------- train.py
+
+OPTIONS = [*STATEFUL, '--epochs', 2, '--save-every', 1, '--output-dir', 'results']
+PATCHED = '''
+import os, runpy, signal, sys, time
+sys.path.insert(0, sys.argv[1])
+import charlstm
+from engine import checkpoint
+train, saved, steps = charlstm.CharLSTM.theano_train_rmsprop, checkpoint.write, [0]
+rank, home = int(os.environ.get('OMPI_COMM_WORLD_RANK', 0)), sys.argv[3]
+def step(self, x, y):
+    steps[0] += 1
+    self.done = steps[0] / self.n_batches['train']
+    {0}
+    return train(self, x, y)
+charlstm.CharLSTM.theano_train_rmsprop = step
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name='__main__')
+'''
+
+
+@pytest.fixture
+def text(tmp_path):
+    """The folder of a text t.txt."""
+    (tmp_path / 't.txt').write_text(SENTENCES, encoding='utf-8')
+    return tmp_path
+
+
+def broken(text, line, *options, n=2):
+    """What comes of a run in which each process does this before each step, and how long that takes."""
+    start = time.time()
+    result = mpi.run(n, '-c', PATCHED.format(line), ROOT, TRAIN, 't.txt', 'r', *OPTIONS, *options, cwd=str(text))
+    return SimpleNamespace(seconds=time.time() - start, **vars(result))
+
+
+def ours(result):
+    """What the program itself said on standard error: mpiexec's own lines come before, after and between."""
+    return re.findall(r'train\.py: .*|Traceback', result.stderr)
+
+
+@needs_mpi
+def test_train_in_two_processes(text):
+    """Float32, an epoch: costs within 1e-4 of one process's, and nothing twice; then the run goes on in one."""
+    one = succeeded(mpi.run(1, TRAIN, 't.txt', 'a', *OPTIONS, cwd=str(text)))
+    two = succeeded(mpi.run(2, TRAIN, 't.txt', 'b', *OPTIONS, cwd=str(text)))
+    def said(out): return [line.split(',')[0] for line in out.replace('b_t', 'a_t').splitlines() if 'epoch ' in line]
+    assert said(two) == said(one)
+    results = text / 'results'
+    assert {path.name.replace('b_t', 'a_t') for path in results.iterdir()} == {
+        path.name for path in results.iterdir() if path.name.startswith('a')}
+    for ending in ('.out', '_epochs.out'):
+        first, second = [log_rows(results / f'{name}_t.txt{ending}') for name in 'ab']
+        np.testing.assert_allclose(second[:, :3], first[:, :3], atol=1e-4)
+    first, second = [load(results / f'{name}_t.txt_epoch2.npz') for name in 'ab']
+    for name in PARAMETERS:
+        np.testing.assert_allclose(second[name], first[name], atol=1e-3)
+    for name in ('carried_h1', 'trial_C2'):
+        assert (name in first, name in second) in ((True, True), (False, False))
+        if name in first:
+            assert first[name].shape == second[name].shape
+    resumed = succeeded(mpi.run(1, TRAIN, '--resume', 'results/b_t.txt_epoch1.npz', '--overwrite', cwd=str(text)))
+    assert 'going on after epoch 1' in resumed
+    np.testing.assert_allclose(log_rows(results / 'b_t.txt_epochs.out')[:, :3],
+                               log_rows(results / 'a_t.txt_epochs.out')[:, :3], atol=1e-4)
+
+
+@needs_mpi
+@pytest.mark.parametrize('arguments, words', [
+    (['absent.txt', 'r'], ['absent.txt', 'No such file']),
+    (['t.txt', 'r', '--batch-size', '1'], ['1', '2', 'row for each process']),
+    (['t.txt', 'r', '--lrate', 'fast'], ['--lrate', 'fast']),
+    (['--resume', 't.txt'], ['t.txt', 'no npz'])])
+def test_bad_input_is_reported_once(text, arguments, words):
+    result = mpi.run(2, TRAIN, *arguments, '--output-dir', 'results', cwd=str(text), timeout=LIMIT)
+    said = ours(result)
+    assert result.returncode == 2 and len(said) == 1, result.stderr
+    assert all(word in said[0] for word in words)
+    assert result.stdout.count('characters') <= 1 and not (text / 'results').exists()
+
+
+@needs_mpi
+def test_exception_in_one_process_ends_all(text):
+    result = broken(text, "if rank == 1 and self.done > 1: raise ValueError('broken here')")
+    said = ours(result)
+    assert result.returncode == 2 and len(said) == 1 and 'broken here' in said[0], result.stderr
+    assert result.seconds < LIMIT
+    assert load(text / 'results' / 'r_t.txt_epoch1.npz')
+
+
+@needs_mpi
+def test_bug_in_one_process_ends_all_with_its_traceback(text):
+    result = broken(text, 'if rank == 1: raise KeyError("a bug")')
+    assert result.returncode not in (0, 2) and result.stderr.count('Traceback') == 1 and 'a bug' in result.stderr
+    assert result.seconds < LIMIT
+
+
+@needs_mpi
+def test_killed_process_ends_all_and_the_run_goes_on(text):
+    result = broken(text, 'if rank == 1 and self.done > 1.5: os.kill(os.getpid(), signal.SIGKILL)')
+    assert result.returncode != 0 and result.seconds < LIMIT
+    straight = mpi.run(2, TRAIN, text / 't.txt', 's', *OPTIONS, cwd=str(text))
+    again = mpi.run(2, TRAIN, '--resume', 'results/r_t.txt_epoch1.npz', cwd=str(text))
+    assert (straight.returncode, again.returncode) == (0, 0), again.stderr
+    found, expected = [arrays_and_about(text / 'results' / f'{name}_t.txt_epoch2.npz') for name in 'rs']
+    for about in (found['about'], expected['about']):
+        del about['progress']['name'], about['progress']['options']['run']
+    assert found == expected                       # to the bit
+
+
+@needs_mpi
+def test_full_disk_at_the_process_that_writes(text):
+    line = ("checkpoint.write = lambda path, *more: (_ for _ in ()).throw(OSError(28, 'cannot write ' + path)) "
+            "if 'epoch2' in path else saved(path, *more)")
+    result = broken(text, line)
+    said = ours(result)
+    assert result.returncode == 2 and len(said) == 1, result.stderr
+    assert 'epoch2.npz' in said[0] and '--resume' in said[0]
+    assert result.seconds < LIMIT and load(text / 'results' / 'r_t.txt_best.npz')
+
+
+@needs_mpi
+def test_processes_that_differ_stop_the_run(text):
+    result = broken(text, "if rank == 1: self.p['c'].set_value(self.p['c'].get_value() + 1e-6)", '--average', 0)
+    said = ours(result)
+    assert result.returncode == 2 and len(said) == 1 and 'process 1' in said[0], result.stderr
+    assert not list((text / 'results').glob('*.npz'))
+
+
+def signalled(text, number, ready):
+    """What comes of a run of many epochs whose mpiexec gets a signal when a file is there."""
+    process = mpi.start(2, TRAIN, 't.txt', 'r', *OPTIONS, '--epochs', 10 ** 6, '--patience', 0, cwd=str(text))
+    deadline = time.time() + 300
+    while not (text / 'results' / ready).exists():
+        assert process.poll() is None and time.time() < deadline, 'it does not train'
+        time.sleep(0.05)
+    process.send_signal(number)
+    return finish(process, LIMIT)
+
+
+@needs_mpi
+def test_stop_is_agreed_upon(text):
+    """SIGUSR1, which mpiexec hands on: all stop at the border of a step, with a checkpoint of the moment."""
+    result = signalled(text, signal.SIGUSR1, 'r_t.txt_epoch1.npz')
+    assert result.returncode == 130 and 'interrupted in epoch' in result.stdout, result.stderr
+    assert not ours(result)
+    saved = load(text / 'results' / 'r_t.txt_interrupted.npz')
+    assert saved['carried_h1'].shape == (6, 5)
+
+
+@needs_mpi
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_signals_that_end_mpiexec_leave_a_checkpoint(text, number):
+    result = signalled(text, number, 'r_t.txt_epoch1.npz')
+    assert result.returncode != 0
+    newest = max((text / 'results').glob('*.npz'), key=os.path.getmtime)
+    assert 'carried_h1' in load(newest) or 'U1' in load(newest)
+
+
+# ---------------------------------------------------------------- finding the others
+
+def started(rank, size):
+    """What Open MPI tells a process."""
+    return {'OMPI_COMM_WORLD_RANK': str(rank), 'OMPI_COMM_WORLD_SIZE': str(size)}
+
+
+def test_without_mpi4py(text, without):
+    """One line, from one process, and none trains."""
+    changes = without('mpi4py')
+    for rank in (0, 1):
+        result = run(TRAIN, 't.txt', 'r', *OPTIONS, cwd=str(text), env={**changes, **started(rank, 2)})
+        if rank == 0:
+            assert_refused(result, 'mpi4py', 'requirements-mpi.txt')
+        else:
+            assert (result.returncode, result.stdout, result.stderr) == (2, '', '')
+    assert not (text / 'results').exists()
+
+
+@needs_mpi
+def test_mpiexec_of_another_mpi(text):
+    """Each process then finds itself alone: they must not all train a run of one name."""
+    result = run(TRAIN, 't.txt', 'r', *OPTIONS, cwd=str(text), env={'PMI_RANK': '0', 'PMI_SIZE': '3'})
+    assert_refused(result, '3', 'mpiexec', 'different MPIs')
+    assert not (text / 'results').exists()
+
+
+def test_alone_nothing_of_mpi_is_imported(text):
+    code = ('import runpy, sys\nsys.path.insert(0, sys.argv[1])\nsys.argv = sys.argv[2:]\ntry:\n'
+            '    runpy.run_path(sys.argv[0], run_name="__main__")\nfinally:\n    assert "mpi4py" not in sys.modules')
+    succeeded(run('-c', code, ROOT, TRAIN, 't.txt', 'r', *OPTIONS, flags=mpi.FAST, cwd=str(text)))
+
+
+@needs_mpi
+def test_threads_share_the_cores(tmp_path):
+    code = ('import os, sys; sys.path.insert(0, sys.argv[1]); from engine import team; team.join()\n'
+            'print(os.environ["OMP_NUM_THREADS"] + "\\n", end="", flush=True)')
+    clean = {name: value for name, value in os.environ.items() if name != 'OMP_NUM_THREADS'}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, 'environ', clean)
+        out = succeeded(mpi.run(2, '-c', code, ROOT))
+    assert re.findall(r'\d+', out) == [str(max(1, len(os.sched_getaffinity(0)) // 2))] * 2
+
+
+def test_model_copies_without_its_team(lettered):
+    import copy
+    import pickle
+    assert copy.deepcopy(teams.Alone()).size == 1
+    assert pickle.loads(pickle.dumps(lettered)).team.first
+    fake = SimpleNamespace(Get_size=lambda: 2, Get_rank=lambda: 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('sys.excepthook', None)
+        team = teams.Team(fake)
+    assert copy.deepcopy(team) is team and pickle.loads(pickle.dumps(team)).size == 1
