@@ -1,4 +1,4 @@
-"""What test_team.py runs in one process or, by mpiexec, in several: python spread.py OUT [--resume PARAMS] [--parts]."""
+"""What test_team.py runs in one process or, by mpiexec, in several: python spread.py OUT --text TEXT [options]."""
 import argparse
 import sys
 from pathlib import Path

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import mpi
-import spread
 from engine import chance, team as teams
 from engine.text import Text, _TwiceRead
 from mpi import needs_mpi
@@ -133,7 +132,7 @@ PARAMETERS = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')
 
 @needs_mpi
 def test_several_processes_learn_what_one_does(spread_runs):
-    """In float64, stateful, with a shorter last batch and all that a step may have: 40 steps, and more than an epoch."""
+    """In float64, stateful, a last batch that is shorter, all that a step may have: 40 steps, more than an epoch."""
     one = spread_runs('one')
     for name in ('two', 'three'):
         found = spread_runs(name)
