@@ -7,9 +7,10 @@ import sys
 import numpy as np
 
 from engine import chance, checkpoint, checks
+from engine.batches import Text
 from engine.parameters import RunState, are_bytes, carry_over, read_parameters, read_run, to_store, units
 from engine.terminal import warn
-from engine.text import Text, encoded, shown
+from engine.text import encoded, shown
 from engine.theano_setup import theano
 
 

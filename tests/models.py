@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from charlstm import CharLSTM
+from engine.team import Alone
 from engine.theano_setup import theano
 from numpy_model import H1, H2, LETTERS, NAMES, random_parameters
 
@@ -81,3 +82,10 @@ def as_new(model):
     model.dyn_lrate.set_value(1e-30)                        # steps that change nothing, where a test sets no other
     model.random = np.random.default_rng(8)
     return model
+
+
+def member(rank, size):
+    """One of several processes, as far as it knows which rows it has."""
+    one = Alone()
+    one.rank, one.size = rank, size
+    return one

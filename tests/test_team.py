@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import mpi
-from engine import chance, team as teams
-from engine.text import Text, _TwiceRead
+from engine import team as teams
+from models import member
 from mpi import needs_mpi
 from scripts import ROOT, STATEFUL, TEXT as SENTENCES, TRAIN, arrays_and_about, assert_refused, finish, load, \
     log_rows, run, succeeded
@@ -20,13 +20,6 @@ LETTERS = 'abcdefgh'
 TEXT = ''.join(np.random.default_rng(7).choice(list(LETTERS), 823)) + LETTERS
 DOUBLE = mpi.FAST + ',floatX=float64'
 LIMIT = 90         # seconds in which a failure must have ended all, however busy the machine is
-
-
-def member(rank, size):
-    """One of several processes, as far as it knows which rows it has."""
-    one = teams.Alone()
-    one.rank, one.size = rank, size
-    return one
 
 
 # ---------------------------------------------------------------- who has what
@@ -43,67 +36,6 @@ def test_rows_are_shared_out(size):
 def test_more_processes_than_rows(refused):
     with refused(ValueError, 3, 4):
         member(0, 4).rows(3)
-
-
-@pytest.mark.parametrize('stateful', [True, False])
-@pytest.mark.parametrize('ratio', [0, 0.3, 0.9])
-def test_a_process_has_its_rows_of_the_text(text_file, stateful, ratio):
-    path = text_file(TEXT * 3 + 'é')
-    whole = Text(path, ratio, 7, 9, 'utf-8', stateful, False)
-    for rank in range(3):
-        share = Text(path, ratio, 7, 9, 'utf-8', stateful, False, member(rank, 3))
-        rows = member(rank, 3).rows(7)
-        assert share.n_batches == whole.n_batches and share.about() == whole.about()
-        for side in ('X', 'Y'):
-            for part in ('train', 'valid'):
-                for own, theirs in zip(getattr(share, side)[part], getattr(whole, side)[part]):
-                    np.testing.assert_array_equal(own, theirs[:, rows])
-        share.renumber(list(reversed(share.uchar)))
-        np.testing.assert_array_equal(share.X['train'][0], len(whole.uchar) - 1 - whole.X['train'][0][:, rows])
-        held = sum(kept.nbytes for kept in share._kept.values())
-        assert held <= len(TEXT * 3) * 3 / 7                                      # of a byte a character
-
-
-def test_pieces_of_a_text_in_any_size(text_file, monkeypatch):
-    """Rows that begin in one piece and end in another."""
-    path = text_file(TEXT)
-    whole = Text(path, 0.3, 7, 9, 'utf-8', False, False, member(1, 2))
-    monkeypatch.setattr('engine.text.CHUNK', 13)
-    pieces = Text(path, 0.3, 7, 9, 'utf-8', False, False, member(1, 2))
-    for part in ('train', 'valid'):
-        np.testing.assert_array_equal(np.stack(pieces.X[part][:]), np.stack(whole.X[part][:]))
-
-
-@pytest.mark.parametrize('later', ['abcx', 'abcab', 'aabc'])
-def test_text_that_changes_between_two_readings(text_file, later, refused):
-    text = _TwiceRead(text_file('abca'), 'utf-8', False)
-    assert text.survey()[0] == 4
-    text_file(later)
-    with refused(ValueError, 'text.txt', 'changed'):
-        list(text.pieces())
-
-
-# ---------------------------------------------------------------- chance
-
-def test_a_row_has_the_same_masks_in_any_process():
-    whole = chance.unit_masks(np.random.default_rng(3), 0.3, slice(0, 11), 5, (7, 4), 'float32')
-    assert [mask.shape for mask in whole] == [(5, 11, 7), (5, 11, 4)]
-    for rows in (slice(0, 4), slice(4, 11), slice(10, 11)):
-        random = np.random.default_rng(3)
-        for mask, all_rows in zip(chance.unit_masks(random, 0.3, rows, 5, (7, 4), 'float32'), whole):
-            np.testing.assert_array_equal(mask, all_rows[:, rows])
-        left = random.integers(2 ** 63)
-    random = np.random.default_rng(3)
-    chance.begins_anew(random, 0.3, slice(0, 2))
-    assert random.integers(2 ** 63) == left          # the generator moves alike, whatever is drawn
-
-
-def test_rows_begin_anew_as_often_as_asked():
-    drawn = np.stack([chance.begins_anew(np.random.default_rng(seed), 0.2, slice(0, 301)) for seed in range(200)])
-    for share in (drawn.mean(), drawn[:, 0].mean()):
-        assert abs(share - 0.2) < 5 * np.sqrt(0.2 * 0.8 / (drawn.size if share == drawn.mean() else 200))
-    part = chance.begins_anew(np.random.default_rng(4), 0.2, slice(100, 301))
-    np.testing.assert_array_equal(part, drawn[4, 100:])
 
 
 # ---------------------------------------------------------------- the numbers of one process

@@ -20,7 +20,7 @@ from engine.files import write_whole
 from engine.parameters import read_about
 from engine.run import EPOCHS
 from engine.schedule import Schedule
-from engine.text import Text
+from engine.batches import Text
 from text_input.fetch_novel import write_python_reference
 
 # ---------------------------------------------------------------- the table of runs

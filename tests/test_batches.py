@@ -1,0 +1,180 @@
+"""Texts cut into batches, of sequences or of streams, and the rows of them that a process has."""
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charlstm import CharLSTM
+from engine.batches import Text
+from engine.text import nearest
+from models import PARTS, RATIO, TEXT, B, S, halves_up, member, prepared, spelled
+from texts import POEM, TEXTS, as_read, written
+
+
+def slowly_cut(text, ratio, B, S, stateful=False):
+    """Part to the batches, each a list of (characters, targets) rows, by the rule's words."""
+    sequences = [text[k:k + S] for k in range(0, len(text) - S + 1, S)]
+    n_train = halves_up((1 - ratio) * len(sequences))
+    parts = {}
+    for part, piece in (('train', text[:n_train * S]), ('valid', text[n_train * S:])):
+        if stateful:
+            length = len(piece) // B
+            streams = [piece[b * length:(b + 1) * length] for b in range(B)]
+            starts = range(0, max(0, length - 1), S)
+            parts[part] = [[(s[k:k + S][:length - 1 - k], s[k + 1:k + 1 + S]) for s in streams] for k in starts]
+        else:
+            rows = [(s[:-1], s[1:]) for s in (sequences[:n_train] if part == 'train' else sequences[n_train:])]
+            parts[part] = [rows[k:k + B] for k in range(0, len(rows) - B + 1, B)]
+    return parts
+
+
+def batches_of(model, part):
+    """What slowly_cut gives of a part, from a model that prepared the text."""
+    return [[tuple(spelled(model, side[:, b]) for side in pair) for b in range(model.batch_size)]
+            for pair in zip(model.X[part], model.Y[part])]
+
+
+@pytest.mark.parametrize('length, ratio_valid, batch_size, seq_length', [
+    (150, 0.30, 3, 7), (149, 0.30, 4, 5), (61, 0, 5, 3), (60, 0, 5, 3), (120, 0.5, 1, 11), (97, 0.9, 2, 2),
+    (42, 0.5, 3, 7), (98, 0.25, 7, 7), (102, 0.125, 2, 6),
+    (35, 0.5, 1, 7), (98, 0.25, 1, 7), (9, 0.5, 2, 3), (104, 0.875, 1, 26),       # 2.5, 10.5, 1.5, 0.5 sequences
+])
+def test_batches_are_those_of_a_slow_cut(text_file, capsys, length, ratio_valid, batch_size, seq_length):
+    text = POEM[:length]
+    expected = slowly_cut(text, ratio_valid, batch_size, seq_length)
+    model = prepared(text_file(text), ratio_valid=ratio_valid, batch_size=batch_size, seq_length=seq_length,
+                     verbose=True)
+    assert model.uchar == sorted(set(text)) and model.batch_size == batch_size
+    for part in ('train', 'valid'):
+        assert model.n_batches[part] == len(model.X[part]) == len(model.Y[part]) == len(expected[part])
+        assert batches_of(model, part) == expected[part]
+        for side in list(model.X[part]) + list(model.Y[part]):
+            assert side.dtype == np.int32 and side.shape == (seq_length - 1, batch_size)
+    used = sum(len(batches) for batches in expected.values()) * batch_size * seq_length
+    out, err = capsys.readouterr()
+    assert '{} characters that fill no batch are dropped'.format(length - used) in out and err == ''
+    assert '{} characters, {} distinct'.format(length, len(model.uchar)) in out
+
+
+@settings(max_examples=500)
+@given(text=TEXTS, ratio=st.one_of(st.just(0), st.floats(0, 0.95)), B=st.integers(1, 7), S=st.integers(2, 9),
+       stateful=st.booleans())
+def test_batches(shared_folder, text, ratio, B, S, stateful):
+    model = CharLSTM(random_seed=1)
+    read = as_read(text)
+    enough = halves_up((1 - ratio) * (len(read) // S)) >= B and len(set(read)) > 1
+    try:
+        model.prepare_input(written(shared_folder, text), ratio, B, S, verbose=False, stateful=stateful)
+    except ValueError as error:
+        assert not enough and '\n' not in str(error)
+        return
+    assert enough
+    for part, expected in slowly_cut(read, ratio, B, S, stateful).items():
+        assert model.n_batches[part] == len(model.X[part]) == len(model.Y[part]) == len(expected)
+        assert batches_of(model, part) == expected
+
+
+@pytest.mark.parametrize('x, whole', [
+    (0, 0), (0.5, 1), (1.5, 2), (2.5, 3), (3.5, 4), ((1 - 0.9) * 5, 0), (2 ** 51 + 0.5, 2 ** 51 + 1),
+    (2.0 ** 60, 2 ** 60), (0.49999999999999994, 0), (2.4999999999999996, 2),       # in floats, x + 0.5 rounds as well
+])
+def test_halves_are_rounded_up(x, whole):
+    assert nearest(x) == halves_up(x) == whole and nearest(np.float64(x)) == whole
+
+
+@settings(max_examples=1000)
+@given(x=st.one_of(st.floats(0, 1e18), st.integers(0, 2 ** 53).map(lambda n: n / 2),
+                   st.builds(lambda ratio, n: (1 - ratio) * n, st.floats(0, 1, exclude_max=True),
+                             st.integers(0, 10 ** 6))))
+def test_rounding(x):
+    assert nearest(x) == halves_up(x)
+
+
+@pytest.mark.parametrize('part', ['train', 'valid'])
+def test_streams_have_every_character_once_and_in_order(text_file, part):
+    model = prepared(text_file(TEXT), ratio_valid=RATIO, batch_size=B, seq_length=S, stateful=True)
+    streams, X, Y = PARTS[part], model.X[part], model.Y[part]
+    np.testing.assert_array_equal(np.concatenate(list(X)), streams[:, :-1].T)
+    np.testing.assert_array_equal(np.concatenate(list(Y)), streams[:, 1:].T)
+    lengths = [len(x) for x in X]
+    assert lengths[:-1] == [S] * (len(lengths) - 1) and 0 < lengths[-1] < S         # the sizes leave a shorter one
+    assert model.n_batches[part] == len(X) == len(Y) == len(lengths)
+    assert {x.dtype for x in X} == {np.dtype('int32')}
+
+
+def test_quiet_when_not_verbose(text_file, capsys):
+    prepared(text_file(POEM))
+    assert capsys.readouterr() == ('', '')
+
+
+def test_batches_are_indexed_as_a_list(text_file):
+    batches = prepared(text_file('abcdefghij' * 3), batch_size=3, seq_length=2).X['train']
+    everything = [batch.tolist() for batch in batches]
+    assert len(batches) == len(everything) == 5 and everything[0] != everything[1]
+    assert batches[-1].tolist() == everything[-1] and batches[-5].tolist() == everything[0]
+    assert [batch.tolist() for batch in batches[1:4:2]] == everything[1:4:2]
+    assert [batch.tolist() for batch in batches[::-1]] == everything[::-1]
+    assert batches[np.int64(2)].tolist() == everything[2]
+    for outside in (5, -6):
+        with pytest.raises(IndexError):
+            batches[outside]
+
+
+@pytest.mark.parametrize('stateful', [True, False])
+@pytest.mark.parametrize('ratio', [0, 0.3, 0.9])
+def test_a_process_has_its_rows_of_the_text(text_file, stateful, ratio):
+    path = text_file(TEXT * 8 + 'é')
+    whole = Text(path, ratio, 7, 9, 'utf-8', stateful, False)
+    for rank in range(3):
+        share = Text(path, ratio, 7, 9, 'utf-8', stateful, False, member(rank, 3))
+        rows = member(rank, 3).rows(7)
+        assert share.n_batches == whole.n_batches and share.about() == whole.about()
+        for side in ('X', 'Y'):
+            for part in ('train', 'valid'):
+                for own, theirs in zip(getattr(share, side)[part], getattr(whole, side)[part]):
+                    np.testing.assert_array_equal(own, theirs[:, rows])
+        share.renumber(list(reversed(share.uchar)))
+        np.testing.assert_array_equal(share.X['train'][0], len(whole.uchar) - 1 - whole.X['train'][0][:, rows])
+        held = sum(kept.nbytes for kept in share._kept.values())
+        assert held <= len(TEXT * 8) * 3 / 7                                      # of a byte a character
+
+
+def test_pieces_of_a_text_in_any_size(text_file, monkeypatch):
+    """Rows that begin in one piece and end in another."""
+    path = text_file(TEXT)
+    whole = Text(path, 0.3, 7, 9, 'utf-8', False, False, member(1, 2))
+    monkeypatch.setattr('engine.text.CHUNK', 13)
+    pieces = Text(path, 0.3, 7, 9, 'utf-8', False, False, member(1, 2))
+    for part in ('train', 'valid'):
+        np.testing.assert_array_equal(np.stack(pieces.X[part][:]), np.stack(whole.X[part][:]))
+
+
+# ---------------------------------------------------------------- refusals
+
+@pytest.mark.parametrize('ratio_valid, batch_size, seq_length', [
+    (0, 1, 2), (0, 7, 5), (0.3, 50, 3), (0.3, 1, 9), (0.3, 7, 3), (0.5, 1, 4), (0.5, 3, 5), (0.9, 4, 2),
+    (0.25, 2, 7), (0.75, 5, 3), (1 / 3, 11, 2), (0.99, 3, 2), (0.7, 13, 2), (0.5, 2, 3), (0.875, 1, 26),
+])
+def test_text_too_short_names_the_number_of_characters_that_works(text_file, refused, ratio_valid, batch_size,
+                                                                  seq_length):
+    settings = dict(ratio_valid=ratio_valid, batch_size=batch_size, seq_length=seq_length)
+    with pytest.raises(ValueError) as caught:
+        prepared(text_file('a'), **settings)
+    needed = int(re.search(r'need ([\d,]+)', str(caught.value)).group(1).replace(',', ''))
+    assert prepared(text_file(('ab' * needed)[:needed]), **settings).n_batches['train'] == 1
+    path = text_file(('ab' * needed)[:needed - 1])
+    with refused(ValueError, path, '{:,}'.format(needed), '{:,} characters'.format(needed - 1)):
+        prepared(path, **settings)
+
+
+@pytest.mark.parametrize('name, values', [
+    ('ratio_valid', [-0.1, 1, 1.5, float('nan'), float('inf'), '0.3', None]),
+    ('batch_size', [0, -1, 2.5, float('nan'), '3', None]),
+    ('seq_length', [1, 0, -1, 2.5, float('nan'), '3', None]),
+])
+def test_settings_out_of_range(text_file, refused, name, values):
+    for value in values:
+        with refused(ValueError, name, repr(value)):
+            prepared(text_file(POEM), **{name: value})
