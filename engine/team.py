@@ -1,7 +1,8 @@
 """Processes that train one model together, by MPI: which rows are whose, and what they tell each other.
 
 Nothing here is needed to understand the model: with one process, an Alone, each of its methods
-gives back what it was given.
+gives back what it was given. mpi4py is imported where there are others alone, and NumPy where it
+is needed, since the number of threads must be set before that.
 """
 import contextlib
 import hashlib
