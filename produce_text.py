@@ -4,7 +4,6 @@
 # dependencies = ["Theano==1.0.5", "numpy>=1.20,<1.24", "scipy<1.16", "matplotlib<3.11", "tqdm", "setuptools<81"]
 # ///
 import argparse
-import math
 import os
 import re
 
@@ -15,7 +14,6 @@ from engine.terminal import main, note, say_if_slow
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 HEADING = '# sequence {}:'
-SURPRISES, CONTEXT = 10, 30        # least expected places that --score shows, and characters before each
 ESCAPES = {r'\n': '\n', r'\t': '\t', r'\\': '\\'}
 OPTIONS = {
     'writing': [
@@ -94,32 +92,6 @@ def write(model, o):
     note(f'appended to {path}')
 
 
-def print_cost(what, costs):
-    nats = float(costs.mean(dtype='float64'))
-    print(f'{what}: {len(costs) + 1:,} characters, {nats:.4f} nats and {nats / math.log(2):.4f} bits per character, '
-          f'perplexity {math.exp(nats):.3f}')
-
-
-def score(model, o):
-    """Print how well the model expects a text, and where it is most surprised."""
-    from engine.text import read_string, without_unknown
-    text, unknown = without_unknown(model.in_vocabulary(read_string(o.score, o.encoding)), model.uchar)
-    if unknown:
-        print(f'{sum(unknown.values()):,} characters that the model never saw are left out: '
-              + ', '.join(f'{ch!r} ({n:,})' for ch, n in unknown.items()))
-    with say_if_slow():
-        model.compile('predict')
-    costs = model.score_text(text)                                   # of text[1:]
-    print_cost(o.score, costs)
-    if o.adapt:
-        with say_if_slow():
-            print_cost(f'{o.score}, adapting at {o.adapt:g}', model.score_text(text, adapt=o.adapt))
-    print('least expected:')
-    for k in costs.argsort()[::-1][:SURPRISES]:
-        before = text[max(0, k + 1 - CONTEXT):k + 1]
-        print(f'{costs[k]:8.3f} nats at character {k + 1:,}: {text[k + 1]!r} after {before!r}')
-
-
 def program(o):
     """The whole program; o: the options."""
     for wrong, why in ((o.length < 1, f'--length is {o.length}: expected at least 1'),
@@ -132,7 +104,10 @@ def program(o):
     from charlstm import CharLSTM          # here alone, late: Theano takes a second to import
     model = CharLSTM(o.random_seed)
     model.model_setup(o.params)
-    (score if o.score else write)(model, o)
+    if not o.score:
+        return write(model, o)
+    from engine.scoring import print_score
+    print_score(model, o.score, o.encoding, o.adapt)
 
 
 if __name__ == '__main__':
