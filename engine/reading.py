@@ -1,8 +1,9 @@
-"""What a model makes of a text that it reads: how well it expects it."""
+"""What a model makes of a text that it reads: what it expects, what it remembers, and what its units follow."""
 import numpy as np
 
-from engine import checks
-from engine.parameters import units
+from engine import checks, reference
+from engine.features import NAMED, correlation
+from engine.parameters import STATES, units
 from engine.state import State
 
 SCORED, ADAPTED = 2000, 20     # characters scored at a time, to bound memory; and before they are learned from
@@ -13,6 +14,12 @@ def costs_of(probabilities, y):
     expected = probabilities[np.arange(len(y)), y[:, 0]]
     # A probability too small for its type costs as much as the smallest there is.
     return -np.log(np.maximum(expected, np.finfo(expected.dtype).tiny))
+
+
+def _layer(a_x, W, b, h, C):
+    """h and C (n,H) of a layer after each of n steps: reference.layer for one sequence, a_x (n,4H)."""
+    hs, Cs, *_ = reference.layer(a_x[:, None], W, b, h, C, np.empty_like(a_x[:, None]))
+    return hs[:, 0], Cs[:, 0]
 
 
 class Reading(State):
@@ -57,6 +64,42 @@ class Reading(State):
             probabilities, *after = self._function('predict')(x, *states)
             yield x, y, states, probabilities
             states = after
+
+    def alternatives(self, text, k=5):
+        """What the model expects at each character but the first of a text, as for score_text.
+
+        Returns the costs (n-1,) in nats; the k most probable characters as numbers of uchar,
+        int (n-1,k), the most probable first; and their probabilities (n-1,k). Raises as score_text.
+        """
+        checks.whole('k', k, 1, self._V())
+        costs, best, of_best = [], [], []
+        for _, y, _, probabilities in self._read(self._at_least_two(text), SCORED):
+            costs.append(costs_of(probabilities, y))
+            best.append(np.argsort(-probabilities, axis=1, kind='stable')[:, :k])
+            of_best.append(np.take_along_axis(probabilities, best[-1], axis=1))
+        return np.concatenate(costs), np.concatenate(best), np.concatenate(of_best)
+
+    def states(self, text):
+        """What the units hold after each character of a text, as for score_text, read from zero states.
+
+        Returns a dict: h1, C1 (n,H1) and h2, C2 (n,H2).
+        """
+        x, p = checks.characters('text', self._at_least_two(text), self._V())[:, 0], self._arrays()
+        h1, C1, h2, C2 = self._zero_states(1)
+        h1, C1 = _layer(p['U1'].reshape(-1, self._V()).T[x], p['W1'], p['b1'], h1, C1)
+        h2, C2 = _layer(h1.dot(p['U2'].reshape(-1, h1.shape[1]).T), p['W2'], p['b2'], h2, C2)
+        return dict(zip(STATES, (h1, C1, h2, C2)))
+
+    def correlations(self, text, states):
+        """How well each unit follows what can be named in a text: engine/features.py says what that is.
+
+        states: what states(text) gave. Returns for each name that is there, such as 'inside
+        quotes', a dict of Pearson's correlations: h1, C1 (H1,) and h2, C2 (H2,).
+        """
+        string = ''.join([self.uchar[k] for k in self._at_least_two(text)])
+        features = {name: feature(string) for name, feature in NAMED.items()}
+        return {name: {of: correlation(feature, states[of]) for of in STATES}
+                for name, feature in features.items() if np.ptp(feature)}
 
     def _copy(self, **settings):
         """A model with parameters of its own that are these, to train with settings of model_setup."""
