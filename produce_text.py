@@ -8,7 +8,7 @@ import os
 import re
 
 from engine import about, commands, options
-from engine.files import append_text
+from engine.files import append_text, refuse_to_replace
 from engine.recipe import BUNDLED
 from engine.terminal import main, note, say_if_slow
 
@@ -17,7 +17,7 @@ HEADING = '# sequence {}:'
 ESCAPES = {r'\n': '\n', r'\t': '\t', r'\\': '\\'}
 OPTIONS = {
     'writing': [
-        ('length', int, 100, 'characters to write in a sequence, after the prime'),
+        ('length', int, None, 'characters to write in a sequence, after the prime (default: 100; in a page 2000)'),
         ('count', int, 5, 'sequences'),
         ('prime', 'TEXT', '', r'text to continue; \n: line end, \t: tab, \\: backslash (default: a random character)'),
         ('prime-file', 'FILE', None, 'file with the text to continue'),
@@ -33,6 +33,9 @@ OPTIONS = {
         ('score', 'FILE', None, 'print how well the model expects this text'),
         ('adapt', dict(type=float, nargs='?', const=0.1, metavar='RATE'), None,
          'with --score, also let a copy of the model go on learning from what it has just scored (0.1 unless named)'),
+        ('page', 'FILE', None, 'write a page for a browser that shows what it expects and remembers in the text of '
+                               '--score, or in one that it writes, and that has the model itself'),
+        ('overwrite', bool, False, 'with --page, replace the file that is there'),
         ('info', bool, False, 'print what PARAMS was trained on, with what, how far and how well'),
         ('encoding', 'NAME', 'utf-8', 'of the files of --prime-file and --score')]}
 
@@ -92,18 +95,40 @@ def write(model, o):
     note(f'appended to {path}')
 
 
+def show(model, o):
+    """Write the page of the beginning of a file, or of a text that the model writes."""
+    from engine import page, scoring
+    with say_if_slow():
+        model.compile('predict', 'sample')
+    if o.score:
+        text, source = page.beginning(scoring.read_known(model, o.score, o.encoding, note), o.score)
+    else:
+        o.count = 1
+        text = scoring.known(model, ''.join(pieces[0] for pieces in sequences(model, o)), note)
+        source = 'A text that the model wrote itself.'
+    page.write_page(o.page, model, o.params, text, source)
+
+
 def program(o):
     """The whole program; o: the options."""
+    if o.length is None:
+        o.length = 100 if o.page is None else 2000
     for wrong, why in ((o.length < 1, f'--length is {o.length}: expected at least 1'),
                        (o.prime and o.prime_file, '--prime and --prime-file are both given: expected one of them'),
-                       (o.adapt and not o.score, '--adapt is given without --score, the text to adapt to')):
+                       (o.adapt and not o.score, '--adapt is given without --score, the text to adapt to'),
+                       (o.page is not None and (o.info or o.adapt), '--page is given with --info or --adapt: not both'),
+                       (o.overwrite and o.page is None, '--overwrite is given without --page, the file to replace')):
         if wrong:
             raise ValueError(why)
     if o.info:
         return print(about.description(o.params))
+    if o.page is not None:
+        refuse_to_replace(o.page, o.overwrite)
     from charlstm import CharLSTM          # here alone, late: Theano takes a second to import
     model = CharLSTM(o.random_seed)
     model.model_setup(o.params)
+    if o.page is not None:
+        return show(model, o)
     if not o.score:
         return write(model, o)
     from engine.scoring import print_score

@@ -7,16 +7,18 @@ from engine.text import read_string, without_unknown
 SURPRISES, CONTEXT = 10, 30        # least expected places that are shown, and characters before each
 
 
-def known_text(model, path, encoding, say):
-    """The text of a file in the model's characters, without those that it never saw, of which say() gets a line.
-
-    Raises as read_text.
-    """
-    text, unknown = without_unknown(model.in_vocabulary(read_string(path, encoding)), model.uchar)
+def known(model, text, say):
+    """A text in the model's characters, without those that it never saw, of which say() gets a line."""
+    text, unknown = without_unknown(model.in_vocabulary(text), model.uchar)
     if unknown:
         say(f'{sum(unknown.values()):,} characters that the model never saw are left out: '
             + ', '.join(f'{ch!r} ({n:,})' for ch, n in unknown.items()))
     return text
+
+
+def read_known(model, path, encoding, say):
+    """The text of a file, as known(). Raises as read_text."""
+    return known(model, read_string(path, encoding), say)
 
 
 def print_cost(what, costs):
@@ -28,7 +30,7 @@ def print_cost(what, costs):
 
 def print_score(model, path, encoding, adapt):
     """Print how well the model expects a text, and where it is most surprised; adapt: as in score_text, or None."""
-    text = known_text(model, path, encoding, print)
+    text = read_known(model, path, encoding, print)
     with say_if_slow():
         model.compile('predict')
     costs = model.score_text(text)                                   # of text[1:]
