@@ -211,10 +211,10 @@ class CharLSTM(Reading):
     generator that all chance is drawn from: with the same random_seed, text
     and machine the numbers are the same.
 
-    Here is what it computes. Reading, in engine/reading.py, has what it makes of a text
-    (score_text); State, in engine/state.py, its text (prepare_input, reset_states), its
-    checkpoints (save_params, load_params, resume, init_params) and what they hold: p,
-    _averages of RMSprop, _carried states, the prepared _text.
+    Here is what it computes. Reading, in engine/reading.py, has what it makes of a text (score_text,
+    alternatives, states, correlations); State, in engine/state.py, its text (prepare_input,
+    reset_states), its checkpoints (save_params, load_params, resume, init_params) and what they
+    hold: p, _averages of RMSprop, _carried states, the prepared _text.
     """
 
     def __init__(self, random_seed=None, kernel=True):
