@@ -137,10 +137,10 @@ class Random {
   }
 }
 
-/** A text that the network writes, character after character, always the same one for a seed. */
+/** A text that is given and that the network goes on with, always the same one for a seed. */
 class Writer {
   /**
-   * p: as for Network. given: the numbers of the characters to go on from; none: a random one. choice: temperature,
+   * p: as for Network. given: the numbers of its characters; where there are none, a random one is. choice: temperature,
    * topK and seed.
    */
   constructor(p, given, choice) {
@@ -148,14 +148,21 @@ class Writer {
     this.random = new Random(choice.seed);
     this.network = new Network(p);
     this.given = given.length ? given : [Math.floor(this.random.next() * p.c.length)];
-    for (const x of this.given) this.expected = this.network.read(x);
+    this.length = 0;                                       // of the text so far
+  }
+
+  /** Whether the next character is one that was given. */
+  get begins() {
+    return this.length < this.given.length;
   }
 
   /** The number of the next character. */
   next() {
     const {temperature, topK} = this.choice;
-    const x = draw(likely(tempered(this.expected, temperature), topK), this.random.next());
+    const x = this.begins ? this.given[this.length] :
+      draw(likely(tempered(this.expected, temperature), topK), this.random.next());
     this.expected = this.network.read(x);
+    this.length++;
     return x;
   }
 }

@@ -59,7 +59,7 @@ function numbersOf(text) {
   const entries = Array.from(data.bytes ? new TextEncoder().encode(text) : text, data.bytes ? asByte : String);
   const numbers = new Map(data.uchar.map((entry, number) => [entry, number]));
   const unknown = new Set(entries.filter(entry => !numbers.has(entry)));
-  if (unknown.size) throw new Error('the model never saw: ' + Array.from(unknown, visible).join(' '));
+  if (unknown.size) throw new Error(`The model never saw ${Array.from(unknown, visible).join(' ')}: leave that out.`);
   return entries.map(entry => numbers.get(entry));
 }
 
@@ -279,12 +279,11 @@ function settings() {
 }
 
 function begin() {
-  const choice = settings(), prime = byId('prime').value, given = numbersOf(prime);
+  const choice = settings(), given = numbersOf(byId('prime').value);
   parameters = parameters || Object.fromEntries(Object.entries(data.parameters).map(([name, p]) => [name, array(p)]));
   writer = new Writer(parameters, given, choice);
   spell = speller();
-  const start = element('span', 'given', visible(writer.given.map(spell).join('')));
-  byId('written').replaceChildren(start, document.createTextNode(''));
+  byId('written').replaceChildren(element('span', 'given', ''), element('span', '', ''));
   goOn();
 }
 
@@ -299,14 +298,15 @@ function goOn() {
 
 /** Writes for a moment, and then lets the page do what else there is to do before it goes on. */
 function write() {
-  const end = performance.now() + SLICE;
-  let piece = '';
+  const end = performance.now() + SLICE, [given, written] = byId('written').children;
   while (running && left && performance.now() < end) {
-    piece += spell(writer.next());
-    left--;
-    done++;
+    const part = writer.begins ? given : written;
+    part.lastChild.appendData(visible(spell(writer.next())));
+    if (part === written) {
+      left--;
+      done++;
+    }
   }
-  byId('written').lastChild.appendData(visible(piece));
   running = running && left > 0;
   if (running) timer = setTimeout(write);
   showProgress();

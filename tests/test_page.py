@@ -31,7 +31,8 @@ HELPERS = '''
 const arrays = p => Object.fromEntries(Object.entries(p).map(([name, array]) => [name, Float32Array.from(array)]));
 const probabilities = (p, x, network = new Network(arrays(p))) => x.map(k => Array.from(network.read(k)));
 const times = (n, next) => Array.from({length: n}, next);
-const written = (n, p, given, choice, writer = new Writer(arrays(p), given, choice)) => times(n, () => writer.next());
+const written = (n, p, given, choice, writer = new Writer(arrays(p), given, choice)) => (
+  times(given.length + n, () => writer.next()));
 const randoms = (n, seed, random = new Random(seed)) => times(n, () => random.next());
 '''
 
@@ -90,7 +91,7 @@ def test_writing_is_pythons_on_the_same_random_numbers(javascript, model, temper
     bits = np.array([int(number * 2 ** 53) for number in javascript('randoms(200, 5)')])[:, None]
     text, *_ = continue_texts(model._function('predict'), np.array([[3], [1], [4]], np.int32), bits, 200,
                               np.array([temperature, top_k, 1], 'float32'), *model._zero_states(1))
-    assert written == text[3:, 0].tolist()
+    assert written == text[:, 0].tolist()
 
 
 def test_draw_of_all_kinds_of_distributions(javascript):
@@ -434,7 +435,7 @@ def test_writing_writes(browser, written, javascript, judged):
     expected = javascript('written(300, p, given, choice)', given=[codes[ch] for ch in 'the café'],
                           p={name: p[name].astype('float16').astype(float).ravel().tolist() for name in NAMES},
                           choice=dict(temperature=0.8, topK=9, seed=7))
-    assert text == 'the café' + ''.join(p['uchar'][k] for k in expected)
+    assert text == ''.join(p['uchar'][k] for k in expected)
     browser.value("byId('prime').focus()")
     for key in 'jak':                                      # j and k step from unit to unit, but not here
         browser.press(key)
@@ -442,6 +443,19 @@ def test_writing_writes(browser, written, javascript, judged):
     browser.value("byId('prime').value = 'the café'")
     assert write_in(browser, seed='8') != text and write_in(browser, seed='7') == text
     assert 'characters' in browser.value("byId('speed').textContent") and browser.errors == []
+
+
+def test_long_text_to_go_on_from_does_not_stop_the_page(browser, written):
+    """It is read in slices too."""
+    browser.open(written, view='#writing')
+    browser.value("byId('prime').value = 'the '.repeat(20000); byId('length').value = 20")
+    browser.click('#write')
+    assert browser.value('running && writer.begins')
+    browser.click('#stop')
+    assert browser.value("!running && byId('written').textContent.length < 80000")
+    browser.click('#stop')
+    browser.wait('!running')
+    assert browser.value("byId('written').textContent.length") == 80020 and browser.errors == []
 
 
 def test_writing_stops_and_goes_on(browser, written):
