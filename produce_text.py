@@ -136,4 +136,4 @@ def program(o):
 
 
 if __name__ == '__main__':
-    main(build_parser(), program, less='a smaller --count needs')
+    main(build_parser(), program, less='a smaller --count or --length needs')
