@@ -28,8 +28,9 @@ import numpy as np
 
 from engine import checks, kernel as kernel_ops, sampling
 from engine.parameters import NAMES, parameter_shapes, read_about, units
+from engine.reading import Reading
 from engine.schedule import mean_cost
-from engine.state import State, read_checkpoint
+from engine.state import read_checkpoint
 from engine.team import SpreadStep, team_of
 from engine.terminal import warn
 from engine.text import read_text
@@ -192,10 +193,9 @@ def update_ratios(steps, parameters, ops):
 # ---------------------------------------------------------------- CharLSTM
 
 METHODS = ('normal', 'argmax', 'max')      # of generate_text
-SCORED, ADAPTED = 2000, 20     # characters scored at a time, to bound memory; and before they are learned from
 
 
-class CharLSTM(State):
+class CharLSTM(Reading):
     """A two-layer LSTM that learns to write text, character by character.
 
         model = CharLSTM(random_seed=1)
@@ -212,9 +212,10 @@ class CharLSTM(State):
     generator that all chance is drawn from: with the same random_seed, text
     and machine the numbers are the same.
 
-    Here is what it computes. State, in engine/state.py, has its text (prepare_input,
-    reset_states), its checkpoints (save_params, load_params, resume, init_params) and
-    what they hold: p, _averages of RMSprop, _carried states, the prepared _text.
+    Here is what it computes. Reading, in engine/reading.py, has what it makes of a text (score_text,
+    alternatives, states, correlations); State, in engine/state.py, its text (prepare_input,
+    reset_states), its checkpoints (save_params, load_params, resume, init_params) and what they
+    hold: p, _averages of RMSprop, _carried states, the prepared _text.
     """
 
     def __init__(self, random_seed=None, kernel=True, comm=None):
@@ -472,7 +473,7 @@ class CharLSTM(State):
             weights[:-depth] = 0
         return weights
 
-    # ---- writing and scoring
+    # ---- writing
 
     def generate_text(self, seed='', text_length=100, method='normal', count=None, **choice):
         """Continue seed, or a random character when it is empty, to text_length characters in all.
@@ -518,38 +519,3 @@ class CharLSTM(State):
         if seed or not text_length:
             return np.repeat(numbers[:, None], count, axis=1)
         return self.random.integers(len(self.uchar), size=(1, count), dtype=np.int32)
-
-    def score_text(self, text, adapt=0):
-        """How well the model expects a text: the cost of each character but the first, in nats, float (n-1,).
-
-        The text may be a string or numbers of uchar, int (n,), of any length; it
-        is read once with the state carried along. adapt: the rate at which a copy of
-        the model goes on learning from what it has just scored, by gradient descent
-        (dynamic evaluation: Krause et al. 2018); this one stays as it is. 0: none does.
-        Raises ValueError for fewer than two characters, or for some that the model
-        does not have.
-        """
-        numbers = self._numbers(text, 'the text') if isinstance(text, str) else np.asarray(text)
-        if len(numbers) < 2:
-            raise ValueError(f'the text to score has {len(numbers)} characters: at least 2 are needed')
-        checks.real('adapt', adapt, 'of at least 0', lambda v: v >= 0)
-        model, span = (self._copy(lrate=adapt, grad_clip=1), ADAPTED) if adapt else (self, SCORED)
-        costs, states = [], self._zero_states(1)
-        for start in range(0, len(numbers) - 1, span):
-            x, y = [checks.characters('text', numbers[start + shift:min(start + span, len(numbers) - 1) + shift],
-                                      self._V()) for shift in (0, 1)]
-            probabilities, *after = model._function('predict')(x, *states)         # (T, V)
-            # A probability too small for its type costs as much as the smallest there is.
-            expected = probabilities[np.arange(len(y)), y[:, 0]]
-            costs.append(-np.log(np.maximum(expected, np.finfo(expected.dtype).tiny)))
-            if adapt:
-                model._function('train_sgd')(x, y, *states, model._weights(x))
-            states = after
-        return np.concatenate(costs)
-
-    def _copy(self, **settings):
-        """A model with parameters of its own that are these, to train with settings of model_setup."""
-        copy, (H1, H2) = CharLSTM(kernel=self._kernel), units(self._arrays())
-        copy.model_setup(char_dim=self._V(), num_units1=H1, num_units2=H2, **settings)
-        copy._set_parameters(self._arrays(), self.uchar)
-        return copy

@@ -4,22 +4,20 @@
 # dependencies = ["Theano==1.0.5", "numpy>=1.20,<1.24", "scipy<1.16", "matplotlib<3.11", "tqdm", "setuptools<81"]
 # ///
 import argparse
-import math
 import os
 import re
 
 from engine import about, commands, options
-from engine.files import append_text
+from engine.files import append_text, refuse_to_replace
 from engine.recipe import BUNDLED
 from engine.terminal import main, note, say_if_slow
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 HEADING = '# sequence {}:'
-SURPRISES, CONTEXT = 10, 30        # least expected places that --score shows, and characters before each
 ESCAPES = {r'\n': '\n', r'\t': '\t', r'\\': '\\'}
 OPTIONS = {
     'writing': [
-        ('length', int, 100, 'characters to write in a sequence, after the prime'),
+        ('length', int, None, 'characters to write in a sequence, after the prime (default: 100; in a page 2000)'),
         ('count', int, 5, 'sequences'),
         ('prime', 'TEXT', '', r'text to continue; \n: line end, \t: tab, \\: backslash (default: a random character)'),
         ('prime-file', 'FILE', None, 'file with the text to continue'),
@@ -35,6 +33,9 @@ OPTIONS = {
         ('score', 'FILE', None, 'print how well the model expects this text'),
         ('adapt', dict(type=float, nargs='?', const=0.1, metavar='RATE'), None,
          'with --score, also let a copy of the model go on learning from what it has just scored (0.1 unless named)'),
+        ('page', 'FILE', None, 'write a page for a browser that shows what it expects and remembers in the text of '
+                               '--score, or in one that it writes, and that has the model itself'),
+        ('overwrite', bool, False, 'with --page, replace the file that is there'),
         ('info', bool, False, 'print what PARAMS was trained on, with what, how far and how well'),
         ('encoding', 'NAME', 'utf-8', 'of the files of --prime-file and --score')]}
 
@@ -94,46 +95,45 @@ def write(model, o):
     note(f'appended to {path}')
 
 
-def print_cost(what, costs):
-    nats = float(costs.mean(dtype='float64'))
-    print(f'{what}: {len(costs) + 1:,} characters, {nats:.4f} nats and {nats / math.log(2):.4f} bits per character, '
-          f'perplexity {math.exp(nats):.3f}')
-
-
-def score(model, o):
-    """Print how well the model expects a text, and where it is most surprised."""
-    from engine.text import read_string, without_unknown
-    text, unknown = without_unknown(model.in_vocabulary(read_string(o.score, o.encoding)), model.uchar)
-    if unknown:
-        print(f'{sum(unknown.values()):,} characters that the model never saw are left out: '
-              + ', '.join(f'{ch!r} ({n:,})' for ch, n in unknown.items()))
+def show(model, o):
+    """Write the page of the beginning of a file, or of a text that the model writes."""
+    from engine import page, scoring
     with say_if_slow():
-        model.compile('predict')
-    costs = model.score_text(text)                                   # of text[1:]
-    print_cost(o.score, costs)
-    if o.adapt:
-        with say_if_slow():
-            print_cost(f'{o.score}, adapting at {o.adapt:g}', model.score_text(text, adapt=o.adapt))
-    print('least expected:')
-    for k in costs.argsort()[::-1][:SURPRISES]:
-        before = text[max(0, k + 1 - CONTEXT):k + 1]
-        print(f'{costs[k]:8.3f} nats at character {k + 1:,}: {text[k + 1]!r} after {before!r}')
+        model.compile('predict', 'sample')
+    if o.score:
+        text, source = page.beginning(scoring.read_known(model, o.score, o.encoding, note), o.score)
+    else:
+        o.count = 1
+        text = scoring.known(model, ''.join(pieces[0] for pieces in sequences(model, o)), note)
+        source = 'A text that the model wrote itself.'
+    page.write_page(o.page, model, o.params, text, source)
 
 
 def program(o):
     """The whole program; o: the options."""
+    if o.length is None:
+        o.length = 100 if o.page is None else 2000
     for wrong, why in ((o.length < 1, f'--length is {o.length}: expected at least 1'),
                        (o.prime and o.prime_file, '--prime and --prime-file are both given: expected one of them'),
-                       (o.adapt and not o.score, '--adapt is given without --score, the text to adapt to')):
+                       (o.adapt and not o.score, '--adapt is given without --score, the text to adapt to'),
+                       (o.page is not None and (o.info or o.adapt), '--page is given with --info or --adapt: not both'),
+                       (o.overwrite and o.page is None, '--overwrite is given without --page, the file to replace')):
         if wrong:
             raise ValueError(why)
     if o.info:
         return print(about.description(o.params))
+    if o.page is not None:
+        refuse_to_replace(o.page, o.overwrite)
     from charlstm import CharLSTM          # here alone, late: Theano takes a second to import
     model = CharLSTM(o.random_seed)
     model.model_setup(o.params)
-    (score if o.score else write)(model, o)
+    if o.page is not None:
+        return show(model, o)
+    if not o.score:
+        return write(model, o)
+    from engine.scoring import print_score
+    print_score(model, o.score, o.encoding, o.adapt)
 
 
 if __name__ == '__main__':
-    main(build_parser(), program, less='a smaller --count needs')
+    main(build_parser(), program, less='a smaller --count or --length needs')

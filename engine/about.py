@@ -21,9 +21,14 @@ def _sizes(parameters):
 
 
 def credentials(path):
+    """In a line: which file it is, and summary()."""
+    return f'{path}: {summary(path)}'
+
+
+def summary(path):
     """In a line: what model a checkpoint holds, what it learned from, and how good it is."""
     parameters, _, about = _read(path)
-    line, text = f'{path}: {_sizes(parameters)}', about.get('text')
+    line, text = _sizes(parameters), about.get('text')
     if text:
         line += f', learned from {os.path.basename(os.path.abspath(text["path"]))} ({text["characters"]:,} characters)'
     progress = about.get('progress')

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, the lock on a run, and the one line that an OSError becomes."""
+"""Files that are whole or not there, the lock on a run, and the one line that an error of the system becomes."""
 import contextlib
 import os
 
@@ -30,6 +30,14 @@ def write_whole(path):
     finally:
         with contextlib.suppress(OSError):
             os.remove(partial)
+
+
+def refuse_to_replace(path, overwrite):
+    """Raise ValueError where something of that name is there already, unless it is a file and overwrite is wanted."""
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise ValueError(f'{path} exists already and is no file: choose another name')
+    if os.path.isfile(path) and not overwrite:
+        raise ValueError(f'{path} exists already: choose another name, or --overwrite to replace it')
 
 
 def append_whole(f, data):

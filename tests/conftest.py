@@ -24,7 +24,9 @@ os.environ.pop('UV', None)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import produce_text  # noqa: E402
 from charlstm import CharLSTM  # noqa: E402
+from engine import terminal  # noqa: E402
 from engine.theano_setup import theano  # noqa: E402
 from models import as_new, default_mode, make_stateful  # noqa: E402
 from novel import PAGE, Handler  # noqa: E402
@@ -234,6 +236,26 @@ def judged(tmp_path_factory):
                   '--output-dir', folder, '--lrate', 0.03, '--epochs', len(costs), '--save-every', 1,
                   flags=FAST, cwd=folder))
     return SimpleNamespace(folder=folder, costs=costs, best_epoch=4, checkpoint=folder / 'r_t.txt_epoch2.npz')
+
+
+@pytest.fixture
+def produce(monkeypatch, capfd, judged):
+    """produce_text.py's main() in this process, on our checkpoint; returns status, output and errors."""
+    monkeypatch.chdir(judged.folder)
+
+    def call(*arguments, checkpoint='r_t.txt_best.npz'):
+        capfd.readouterr()
+        monkeypatch.setattr(sys, 'argv', ['produce_text.py', checkpoint] + [str(a) for a in arguments])
+        status = 0
+        try:
+            with default_mode(theano.compile.mode.FAST_COMPILE):
+                terminal.main(produce_text.build_parser(), produce_text.program, less='')
+        except SystemExit as end:
+            status = end.code
+        out, err = capfd.readouterr()
+        return SimpleNamespace(returncode=status, stdout=out, stderr=err)
+
+    return call
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from engine.parameters import parameter_shapes
+
 ROOT = Path(__file__).resolve().parents[1]
 TRAIN, PRODUCE = ROOT / 'train.py', ROOT / 'produce_text.py'
 
@@ -185,6 +187,22 @@ def write_chain(path, uchar):
     U, W = np.stack([none, none, none, 9 * same]), np.zeros((4,) + none.shape)
     b = np.repeat([[-99.0], [99.0], [99.0], [0.0]], len(uchar), axis=1)        # nothing kept, all let in and out
     np.savez(str(path), U1=U, W1=W, b1=b, U2=U, W2=W, b2=b, V=99 * np.roll(same, 1, axis=0), c=none[0], uchar=uchar)
+    return str(path)
+
+
+def write_counter(path, text):
+    """A checkpoint whose unit 1 of layer 1 has C = 0.01 times the characters since the last line end. Returns its path.
+
+    Its forget gate is shut at a line end and open else, and each other character adds 0.01. The
+    weights of the other units are random.
+    """
+    uchar, chance = sorted(set(text)), np.random.default_rng(2)
+    p = {name: chance.normal(0, 1, shape) for name, shape in parameter_shapes(len(uchar), 3, 2).items()}
+    end = np.array([character == '\n' for character in uchar])
+    p['W1'][:, 1] = 0
+    p['b1'][:, 1] = [99, 99, 99, 0]
+    p['U1'][:, 1] = [-198 * end, 0 * end, 0 * end, np.arctanh(0.01) * ~end]
+    np.savez(str(path), uchar=np.array(uchar), **p)
     return str(path)
 
 

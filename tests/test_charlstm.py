@@ -9,7 +9,7 @@ from scipy import stats
 import charlstm
 import numpy_model
 from charlstm import CharLSTM, Scan
-from engine import kernel as kernel_ops
+from engine import kernel as kernel_ops, reading
 from engine.chance import begins_anew
 from engine.theano_setup import theano
 from models import CODES, P, PARTS, RATIO, S, TEXT, as_new, default_mode, make_stateful, set_parameters
@@ -562,7 +562,7 @@ def test_same_seed_gives_the_same_numbers(text_file, interpreted):
 
 @pytest.mark.parametrize('n', [2, 7, 8, 9, 15, 40])
 def test_score_of_a_text_of_any_length(stateful, monkeypatch, n):
-    monkeypatch.setattr(charlstm, 'SCORED', 7)
+    monkeypatch.setattr(reading, 'SCORED', 7)
     expected = numpy_model.costs(numpy_model.forward(P, CODES[:n - 1, None])[0], CODES[1:n, None])[:, 0]
     np.testing.assert_allclose(stateful.score_text(TEXT[:n]), expected, rtol=1e-4)
     np.testing.assert_array_equal(stateful.score_text(CODES[:n]), stateful.score_text(TEXT[:n]))
@@ -759,7 +759,7 @@ def test_rows_that_are_reset_begin_with_zeros(interpreted, text_file):
 
 def test_adapting_learns_from_what_was_scored(float64, interpreted, monkeypatch):
     """Three spans by hand: each scored with what was learned from the spans before it, from the states before it."""
-    monkeypatch.setattr(charlstm, 'ADAPTED', 4)
+    monkeypatch.setattr(reading, 'ADAPTED', 4)
     model = new_model(kernel=False)
     model.uchar = list('abcdefghijk')
     p, rate = set_random_parameters(model), 0.7

@@ -4,9 +4,7 @@ import os
 import re
 import resource
 import shutil
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,32 +12,11 @@ import pytest
 import produce_text
 from charlstm import CharLSTM
 from damage import ARRAYS, DAMAGE, write_checkpoint
-from engine import terminal
 from engine.theano_setup import theano
 from models import P, default_mode
 from numpy_model import H1, H2, LETTERS, costs, forward
 from scripts import (FAST, PRODUCE, ROOT, TEXT, Compiling, assert_changes_nothing, assert_refused, contents, finish,
                      load, run, sequences, snapshot, start, succeeded, without_privileges, write_chain, wrote)
-
-
-@pytest.fixture
-def produce(monkeypatch, capfd, judged):
-    """produce_text.py's main() in this process, on our checkpoint; returns status, output and errors."""
-    monkeypatch.chdir(judged.folder)
-
-    def call(*arguments, checkpoint='r_t.txt_best.npz'):
-        capfd.readouterr()
-        monkeypatch.setattr(sys, 'argv', ['produce_text.py', checkpoint] + [str(a) for a in arguments])
-        status = 0
-        try:
-            with default_mode(theano.compile.mode.FAST_COMPILE):
-                terminal.main(produce_text.build_parser(), produce_text.program, less='')
-        except SystemExit as end:
-            status = end.code
-        out, err = capfd.readouterr()
-        return SimpleNamespace(returncode=status, stdout=out, stderr=err)
-
-    return call
 
 
 # ---------------------------------------------------------------- writing

@@ -1,0 +1,52 @@
+"""The page of produce_text.py: seconds to make it, its size, and in Chromium the time to open and the speed of writing.
+
+    python tests/benchmarks/page.py TEXT [--params PARAMS] [--rounds 3]
+
+TEXT is a text file, of which the first 10,000 characters are shown. Opening ends when the page
+is drawn for the first time. Medians of the rounds.
+"""
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from common import ROOT, median, print_head, print_row, timed
+
+sys.path.insert(0, str(ROOT / 'tests'))
+from browser import Browser  # noqa: E402
+
+
+def make(path, params, text):
+    """Write the page, as a user does."""
+    subprocess.run([sys.executable, str(ROOT / 'produce_text.py'), params, '--page', str(path), '--score', text,
+                    '--overwrite'], check=True)
+
+
+def characters_a_second(browser, length=2000):
+    """The speed of writing in a page that is open."""
+    browser.value(f"byId('tab-writing').click(); byId('length').value = {length}; byId('write').click()")
+    browser.wait('!running')
+    return length / browser.value('(performance.now() - begun) / 1000')
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('text', metavar='TEXT')
+    parser.add_argument('--params', default=str(ROOT / 'training_results' / 'prideandprejudice.npz'))
+    parser.add_argument('--rounds', type=int, default=3, help='(default: %(default)s)')
+    options = parser.parse_args()
+    print_head()
+    with tempfile.TemporaryDirectory() as folder:
+        path, browser = Path(folder) / 'page.html', Browser(Path(folder) / 'chromium')
+        made = median(timed(lambda: make(path, options.params, options.text), options.rounds))
+        opened = median([browser.open(path) for _ in range(options.rounds)])
+        speed = median([characters_a_second(browser) for _ in range(options.rounds)])
+        browser.close()
+        widths = (14, 9, 15, 25)
+        print_row(*zip(('to make it, s', 'size, MB', 'to open it, s', 'writing, characters/s'), widths))
+        print_row(*zip((f'{made:.1f}', f'{path.stat().st_size / 1e6:.2f}', f'{opened / 1000:.2f}', f'{speed:.0f}'), widths))
+
+
+if __name__ == '__main__':
+    main()

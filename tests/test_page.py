@@ -1,0 +1,594 @@
+"""The page of --page: its network against the class in a JavaScript engine, its data, and itself in Chromium."""
+import base64
+import colorsys
+import json
+import os
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+import numpy_model
+from browser import CHROMIUM, Browser
+from charlstm import CharLSTM
+from engine import page
+from engine.page import in_half, joined, logged_costs, most_telling, write_page
+from engine.sampling import choose, continue_texts, likely
+from engine.theano_setup import theano
+from models import CODES, default_mode
+from numpy_model import NAMES, V
+from scripts import (FAST, PRODUCE, ROOT, TEXT, assert_changes_nothing, load, run, snapshot, succeeded, write_chain,
+                     write_counter)
+
+HOSTILE = ('</script><script>hacked=1</script><img src=x onerror=hacked=1><!--<script>&lt;\0\x1b]0;\u2028\u2029'
+           '\U0001d11e\u202e\u05d0\u05d1\u0627\ud800"\'\\`${hacked=1}{{data}}')
+
+
+# ---------------------------------------------------------------- the network in JavaScript
+
+HELPERS = '''
+const arrays = p => Object.fromEntries(Object.entries(p).map(([name, array]) => [name, Float32Array.from(array)]));
+const probabilities = (p, x, network = new Network(arrays(p))) => x.map(k => Array.from(network.read(k)));
+const times = (n, next) => Array.from({length: n}, next);
+const written = (n, p, given, choice, writer = new Writer(arrays(p), given, choice)) => (
+  times(given.length + n, () => writer.next()));
+const randoms = (n, seed, random = new Random(seed)) => times(n, () => random.next());
+'''
+
+
+@pytest.fixture(scope='module')
+def javascript():
+    """Runs network.js and then an expression, which must be JSON's; returns its value."""
+    racer = pytest.importorskip('py_mini_racer')
+    context = racer.MiniRacer()
+    context.eval((page.HERE / 'network.js').read_text(encoding='utf-8'))
+    context.eval(HELPERS)
+
+    def value(expression, **data):
+        names = ', '.join(data)
+        call = f'JSON.stringify((({names}) => {expression})({", ".join(map(json.dumps, data.values()))}))'
+        return json.loads(context.eval(call))
+    return value
+
+
+@pytest.fixture
+def model(compiled_models):
+    """A model of the kernel's with the parameters that it was made with, rounded to what a page has."""
+    model, start = compiled_models('float32')
+    for variable, array in start.items():
+        variable.set_value(array)
+    for p in model.p.values():
+        p.set_value(in_half(p.get_value()).astype('float32'))
+    return model
+
+
+def parameters(model):
+    return {name: model.p[name].get_value().ravel().tolist() for name in NAMES}
+
+
+def test_probabilities_are_the_models(javascript, model):
+    expected = model.theano_predict(CODES[:200])[0][:, 0]
+    found = javascript('probabilities(p, x)', p=parameters(model), x=CODES[:200].tolist())
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_probabilities_are_the_models_within_the_rounding_to_half(javascript, compiled_models):
+    model, start = compiled_models('float32')
+    for variable, array in start.items():
+        variable.set_value(array)
+    expected = model.theano_predict(CODES[:200])[0][:, 0]
+    p = {name: in_half(model.p[name].get_value()).astype(float).ravel().tolist() for name in NAMES}
+    found = javascript('probabilities(p, x)', p=p, x=CODES[:200].tolist())
+    assert 0 < abs(found - expected).max() < 2 ** -11                      # the rounding of a number of 1
+
+
+@pytest.mark.parametrize('temperature', [1, 0.5, 3])
+@pytest.mark.parametrize('top_k', [1, 2, 7, 11])
+def test_writing_is_pythons_on_the_same_random_numbers(javascript, model, temperature, top_k):
+    choice = dict(temperature=temperature, topK=top_k, seed=5)
+    written = javascript('written(200, p, given, choice)', p=parameters(model), given=[3, 1, 4], choice=choice)
+    bits = np.array([int(number * 2 ** 53) for number in javascript('randoms(200, 5)')])[:, None]
+    text, *_ = continue_texts(model._function('predict'), np.array([[3], [1], [4]], np.int32), bits, 200,
+                              np.array([temperature, top_k, 1], 'float32'), *model._zero_states(1))
+    assert written == text[:, 0].tolist()
+
+
+def test_draw_of_all_kinds_of_distributions(javascript):
+    """With zeros, ties and sums that are not 1; random numbers at the borders too."""
+    chance = np.random.default_rng(3)
+    for top_k in (1, 3, V):
+        p = (chance.integers(0, 4, (300, V)) * (chance.random((300, V)) < 0.7)).astype('float32')
+        p[:, 4] += 1
+        bits = chance.integers(2 ** 53, size=300)
+        bits[:40], bits[40:80] = 0, 2 ** 53 - 1
+        found = javascript('p.map((p, i) => draw(likely(Float32Array.from(p), k), u[i]))', p=p.tolist(), k=top_k,
+                           u=(bits * 2.0 ** -53).tolist())
+        np.testing.assert_array_equal(found, choose(likely(p, top_k, 1), bits))
+
+
+def test_random_numbers_are_even_and_repeatable(javascript):
+    draws = {seed: javascript('randoms(20000, seed)', seed=seed) for seed in (0, 1, 2 ** 32 - 1)}
+    for seed, numbers in draws.items():
+        counts = np.histogram(numbers, bins=50, range=(0, 1))[0]
+        assert sum(counts) == 20000 and ((counts - 400) ** 2 / 400).sum() < 100          # chi-square: 49 +- 10
+        assert numbers[:5] == javascript('randoms(5, seed)', seed=seed)
+    assert len({numbers[0] for numbers in draws.values()}) == 3
+
+
+def test_writer_begins_with_a_random_character(javascript, model):
+    p, new = parameters(model), 'new Writer(arrays(p), [], {temperature: 1, topK: 11, seed}).given[0]'
+    begun = {javascript(new, p=p, seed=seed) for seed in range(60)}
+    assert begun <= set(range(V)) and len(begun) > 6
+
+
+# ---------------------------------------------------------------- the data
+
+def data_of(path):
+    """What the page at a path has in its data."""
+    return json.loads(re.search(b'<script type="application/json" id="data">(.*?)<', path.read_bytes()).group(1))
+
+
+def array_of(stored):
+    return np.frombuffer(base64.b64decode(stored['base64']), stored['type'])
+
+
+@pytest.fixture(scope='module')
+def hostile(tmp_path_factory):
+    """The path of a page whose text, names and vocabulary are an attack, and its text."""
+    folder = tmp_path_factory.mktemp('hostile')
+    checkpoint = folder / '<img src=x onerror=hacked=1>\u2028.npz'
+    write_chain(checkpoint, np.array(sorted(set(HOSTILE))))
+    model = CharLSTM()
+    model.model_setup(str(checkpoint))
+    with default_mode(theano.compile.mode.FAST_COMPILE):
+        write_page(folder / 'page.html', model, str(checkpoint), HOSTILE, 'a text of ' + HOSTILE)
+    return folder / 'page.html'
+
+
+def test_hostile_text_is_data(hostile):
+    html = hostile.read_bytes()
+    assert html.isascii()
+    assert html.count(b'<script') == html.count(b'</script') == 2 and b'<img' not in html and b'hacked=1>' not in html
+    data = data_of(hostile)
+    assert ''.join(data['uchar'][k] for k in array_of(data['text'])) == HOSTILE
+    assert data['source'] == 'a text of ' + HOSTILE and data['name'] == '<img src=x onerror=hacked=1>\u2028.npz'
+
+
+def test_nothing_is_fetched_and_only_our_script_may_run():
+    template = (page.HERE / 'page.html').read_text(encoding='utf-8')
+    assert "default-src 'none'" in template and not re.search(r'\b(src|href|url)\s*[=(]', template)
+    script = ''.join((page.HERE / name).read_text(encoding='utf-8') for name in ('network.js', 'page.js'))
+    for forbidden in ('innerHTML', 'outerHTML', 'insertAdjacent', 'document.write', 'eval(', 'fetch(', '</script'):
+        assert forbidden not in script
+    html = joined({}).decode()
+    assert '{{' not in html.replace(script, '') and html.count(script) == 1
+
+
+@pytest.fixture(scope='module')
+def written(judged, tmp_path_factory):
+    """The page of a run's checkpoint with the beginning of TEXT, and its data."""
+    path = tmp_path_factory.mktemp('page') / 'page.html'
+    model = CharLSTM()
+    model.model_setup(str(judged.folder / 'r_t.txt_best.npz'))
+    with default_mode(theano.compile.mode.FAST_COMPILE):
+        write_page(path, model, str(judged.folder / 'r_t.txt_best.npz'), TEXT[:700], 'some text')
+    return path
+
+
+def expected_of(p):
+    """Of TEXT[:700] by numpy_model.py: codes (700,), probabilities (699,V) of all but the first, and their costs."""
+    codes = np.array([list(p['uchar']).index(ch) for ch in TEXT[:700]])
+    probabilities = numpy_model.forward(p, codes[:-1, None])[0]
+    return codes, probabilities[:, 0], numpy_model.costs(probabilities, codes[1:, None])[:, 0]
+
+
+def test_data_are_what_the_class_says(written, judged):
+    data, p = data_of(written), load(judged.folder / 'r_t.txt_best.npz')
+    codes, probabilities, costs = expected_of(p)
+    assert data['uchar'] == p['uchar'].tolist() and not data['bytes']
+    np.testing.assert_array_equal(array_of(data['text']), codes)
+    np.testing.assert_allclose(array_of(data['costs']), costs, rtol=1e-3)
+    np.testing.assert_allclose(array_of(data['chances']).reshape(-1, 5), -np.sort(-probabilities)[:, :5], rtol=2e-3)
+    for name in NAMES:
+        np.testing.assert_array_equal(array_of(data['parameters'][name]), p[name].astype('float16').ravel())
+    C = numpy_model.forward(p, codes[:400, None])[1][1::2]
+    for unit, states in zip(data['units'], array_of(data['states']).reshape(-1, 700)):
+        step = (unit['most'] - unit['least']) / 255
+        found = unit['least'] + step * states[399]
+        assert abs(found - C[unit['layer'] - 1][unit['number'], 0]) <= 0.51 * step + 1e-4
+    assert len(data['units']) == 5 + 7 and {len(of) for of in data['correlations'].values()} == {5 + 7}
+    assert np.array(data['epochs'])[:, [0, 2]].tolist() == [[k, cost] for k, cost in enumerate(judged.costs, 1)]
+
+
+def test_units_are_chosen_by_turns():
+    correlations = np.array([[0.1, -0.9, 0.5, 0, 0.2], [0.3, -0.95, 0.1, 0, -0.6]])
+    assert most_telling(correlations, 9).tolist() == [1, 2, 4, 0, 3]
+    assert most_telling(correlations, 2).tolist() == [1, 2]
+
+
+def test_units_fit_into_the_page(written, monkeypatch, judged, tmp_path):
+    monkeypatch.setattr(page, 'STATES_SIZE', 700 * 3)
+    monkeypatch.setattr(page, 'FEWEST', 2)
+    model = CharLSTM()
+    model.model_setup(str(judged.folder / 'r_t.txt_best.npz'))
+    assert len(page.cells(model, TEXT[:700])['units']) == 3
+    assert len(page.cells(model, TEXT[:1400])['units']) == 2
+
+
+def test_counting_unit_is_the_first_of_the_page(tmp_path):
+    text = 'one two\nthree, four and five\n\nsix sevens\n' * 9
+    model = CharLSTM()
+    model.model_setup(write_counter(tmp_path / 'p.npz', text))
+    found = page.cells(model, text)
+    of = found['correlations']['position in the line']
+    first = max(range(len(of)), key=lambda u: abs(of[u]))
+    assert (found['units'][first]['layer'], found['units'][first]['number']) == (1, 1) and of[first] > 0.9999
+
+
+def test_numbers_beyond_half():
+    assert np.isfinite(in_half(np.array([1e9, -1e9, 70000.0]))).all()
+
+
+@pytest.mark.parametrize('name, found', [
+    ('r_t.txt_best.npz', 5), ('r_t.txt_epoch2.npz', 5), ('r_t.txt_interrupted.npz', 5), ('r_t.txt.npz', 0),
+    ('other_best.npz', 0)])
+def test_log_beside_a_checkpoint(judged, name, found):
+    assert len(logged_costs(str(judged.folder / name))) == found
+
+
+def test_log_that_is_none(tmp_path, capfd):
+    (tmp_path / 'x_epochs.out').write_text('# epoch\n1 2 nonsense\n')
+    assert logged_costs(str(tmp_path / 'x_best.npz')) == []
+    assert 'x_epochs.out is no log' in capfd.readouterr().err
+    (tmp_path / 'x_epochs.out').write_text('# epoch\n')
+    assert logged_costs(str(tmp_path / 'x_best.npz')) == []
+    (tmp_path / 'x_epochs.out').write_text('1 2.5 nan 0.1 9\n')
+    assert logged_costs(str(tmp_path / 'x_best.npz')) == [[1, 2.5, None]]
+
+
+# ---------------------------------------------------------------- the command
+
+def test_page_of_a_file(produce, tmp_path):
+    (tmp_path / 'x.txt').write_text('☃' + TEXT * 2, encoding='utf-8')
+    result = produce('--page', tmp_path / 'p.html', '--score', tmp_path / 'x.txt')
+    assert (result.returncode, result.stdout) == (0, '')
+    left_out, wrote = result.stderr.splitlines()
+    assert "'☃' (1)" in left_out and wrote.startswith(f'wrote {tmp_path / "p.html"}, 0.')
+    data = data_of(tmp_path / 'p.html')
+    assert ''.join(data['uchar'][k] for k in array_of(data['text'])) == (TEXT * 2)[:page.LONGEST]
+    assert data['source'] == f'All {len(TEXT) * 2:,} characters of x.txt.'
+    assert '\n'.join(data['info']) + '\n' == succeeded(produce('--info'))
+
+
+def test_page_shows_the_beginning_of_a_long_file(produce, tmp_path):
+    (tmp_path / 'x.txt').write_text(TEXT * 9, encoding='utf-8')
+    assert produce('--page', tmp_path / 'p.html', '--score', tmp_path / 'x.txt').returncode == 0
+    data = data_of(tmp_path / 'p.html')
+    assert len(array_of(data['text'])) == 10000 and data['source'].startswith(f'The first 10,000 of {len(TEXT) * 9:,} ')
+
+
+def test_page_of_a_text_that_the_model_writes(produce, tmp_path):
+    def text(name, *options):
+        assert produce('--page', tmp_path / name, '--prime', 'the ', '--random-seed', 3, *options).returncode == 0
+        data = data_of(tmp_path / name)
+        return ''.join(data['uchar'][k] for k in array_of(data['text']))
+
+    short = text('a', '--length', 50)
+    assert len(short) == 54 and short.startswith('the ')
+    assert len(text('b')) == 2004
+
+
+def test_page_that_is_there_is_replaced_when_asked(produce, tmp_path):
+    path = tmp_path / 'p.html'
+    path.write_text('mine')
+    before = snapshot(tmp_path)
+    result = produce('--page', path)
+    assert (result.returncode, result.stderr.count('\n')) == (2, 1) and '--overwrite' in result.stderr
+    assert snapshot(tmp_path) == before
+    assert produce('--page', path, '--overwrite', '--length', 9).returncode == 0
+    assert data_of(path)['info'] and [name.name for name in tmp_path.iterdir()] == ['p.html']
+
+
+@pytest.mark.parametrize('options, words', [
+    (['--page', 'missing/p.html'], ['cannot write missing/p.html', 'No such file']),
+    (['--page', 'results'], ['results exists already', 'no file']),
+    (['--page', 'results', '--overwrite'], ['results exists already', 'no file']),
+    (['--page', ''], ['cannot write', 'No such file']),
+    (['--page', 'p.html', '--info'], ['--page', '--info']),
+    (['--page', 'p.html', '--score', 't.txt', '--adapt'], ['--page', '--adapt']),
+    (['--overwrite'], ['--overwrite', '--page'])])
+def test_page_that_is_refused(folder, produce, judged, options, words):
+    shutil.copy(str(judged.folder / 'r_t.txt_best.npz'), str(folder))
+    os.chdir(str(folder))
+    assert_changes_nothing(folder, lambda _, *arguments: produce(*arguments[1:]), PRODUCE, 'r_t.txt_best.npz', *options,
+                           words=words)
+
+
+def test_page_in_a_process(folder, trained):
+    """Refused before Theano is imported, and written without a word but where it is."""
+    (folder / 'there').write_text('mine')
+    assert_changes_nothing(folder, run, PRODUCE, trained.checkpoint, '--page', 'there', words=['there exists already'])
+    result = run(PRODUCE, trained.checkpoint, '--page', 'p.html', '--length', 60, flags=FAST, cwd=folder)
+    assert (result.returncode, result.stdout) == (0, '') and result.stderr.startswith('wrote p.html, ')
+
+
+def test_large_page_says_what_to_shorten(produce, monkeypatch, tmp_path):
+    assert page.advice(20_000_000, 19_000_000) is None
+    assert 'fewer units' in page.advice(20_000_001, 10_000_001)
+    monkeypatch.setattr(page, 'LARGE', 90_000)
+    said = produce('--page', tmp_path / 'p.html', '--length', 3000).stderr
+    assert said.count('\n') == 2 and 'a smaller --length' in said
+
+
+# ---------------------------------------------------------------- in a browser
+
+@pytest.fixture(scope='module')
+def browser(tmp_path_factory):
+    if CHROMIUM is None:
+        pytest.skip('there is no Chromium here: apt install chromium')
+    browser = Browser(tmp_path_factory.mktemp('chromium'))
+    yield browser
+    browser.close()
+
+
+def colour(level, dark=False, hue=18, saturation=0.8):
+    """The colour of a level from 1 to 15 as the browser says it: the page's least lightness and what there is more."""
+    lightness = (0.12 + 0.66 * level / 15) if dark else (0.96 - 0.66 * level / 15)
+    return [255 * part for part in colorsys.hls_to_rgb(hue / 360, lightness, saturation)]
+
+
+def colour_in(browser, place):
+    """A colour of the page's as red, green, blue and, unless it is opaque, opacity."""
+    return [float(number) for number in re.findall(r'[\d.]+', browser.value(f'getComputedStyle({place}'))]
+
+
+def shown_colour(browser, k):
+    """What is behind the character k."""
+    return colour_in(browser, f'spans[{k}]).backgroundColor')
+
+
+@pytest.mark.parametrize('scheme', ['light', 'dark'])
+def test_colours_are_those_of_the_costs(browser, written, judged, scheme):
+    _, _, costs = expected_of(load(judged.folder / 'r_t.txt_best.npz'))
+    levels = np.minimum(costs / 6 * 16, 15).astype(int)
+    clear = [k for k in range(699) if abs(costs[k] / 6 * 16 - np.rint(costs[k] / 6 * 16)) > 0.02 and levels[k]]
+    browser.open(written, scheme=scheme)
+    for k in clear[::len(clear) // 10][:10]:
+        np.testing.assert_allclose(shown_colour(browser, k + 1), colour(levels[k], scheme == 'dark'), atol=1.5)
+    assert len(set(levels[clear])) > 4
+    assert f'{costs.mean():.3f} nats' in browser.value("byId('mean').textContent")
+    assert browser.errors == [] and len(browser.requests) == 1
+
+
+def test_pointing_and_keys_show_what_was_expected(browser, written, judged):
+    p = load(judged.folder / 'r_t.txt_best.npz')
+    codes, probabilities, costs = expected_of(p)
+
+    def check(k):
+        rows = browser.value("Array.from(document.querySelectorAll('#where .what')).map(cell => cell.textContent)")
+        best = [p['uchar'][j] for j in np.argsort(-probabilities[k - 1])[:5]]
+        names = {' ': 'space', '\n': 'line end'}
+        assert rows[:5] == [names.get(ch, ch) for ch in best]
+        assert names.get(TEXT[k], TEXT[k]) + ' came' in browser.value("byId('where').textContent")
+        said = browser.value("document.querySelector('#where p b:last-of-type').textContent")
+        assert abs(float(said) - costs[k - 1]) < 0.011
+        assert browser.value('here') == k
+
+    browser.open(written)
+    browser.click('#text span:nth-child(31)')
+    check(30)
+    for key, k in (('ArrowRight', 31), ('ArrowLeft', 30), ('Home', 0), ('ArrowRight', 1), ('End', 699)):
+        browser.press(key)
+        if k:
+            check(k)
+    browser.press('ArrowUp')
+    browser.press('ArrowDown')
+    assert browser.value('here') > 600 and browser.errors == []
+
+
+def test_click_on_a_unit_recolours(browser, written):
+    browser.open(written, view='#cells')
+    data = data_of(written)
+    states = array_of(data['states']).reshape(-1, 700).astype(float)
+
+    def check():
+        chosen = browser.value("document.querySelector('#units [aria-selected=true]').id")
+        u, name = int(chosen[len('unit-'):]), browser.value("byId('feature').value")
+        low, high = np.sort(states[u])[[14, 685]][::-1 if data['correlations'][name][u] < 0 else 1]
+        levels = np.clip((states[u] - low) / (high - low) * 16, 0, 15).astype(int)
+        for k in np.flatnonzero(levels)[:300:30]:
+            np.testing.assert_allclose(shown_colour(browser, k), colour(levels[k], hue=208, saturation=0.68), atol=1.5)
+        return u
+
+    first = check()
+    browser.click('#units li:nth-child(4)')
+    second = check()
+    browser.press('j')
+    third = check()
+    browser.press('k')
+    assert check() == second
+    browser.click('#next')
+    assert check() == third
+    browser.value("byId('units').focus()")
+    browser.press('Home')
+    assert check() == first and len({first, second, third}) == 3
+    order = browser.value("Array.from(byId('units').children).map(item => Number(item.id.slice(5)))")
+    of = np.abs(data['correlations'][browser.value("byId('feature').value")])
+    assert sorted(order) == list(range(12)) and (np.diff(of[order]) <= 0).all() and browser.errors == []
+
+
+def write_in(browser, **fields):
+    """The text that the page writes with some of its fields so."""
+    for name, value in fields.items():
+        browser.value(f'byId({json.dumps(name.replace("_", "-"))}).value = {json.dumps(value)}')
+    browser.click('#write')
+    browser.wait("!running && (byId('written').textContent || !byId('wrong').hidden)")
+    return browser.value("byId('written').textContent")
+
+
+def test_writing_writes(browser, written, javascript, judged):
+    browser.open(written, view='#writing')
+    p = load(judged.folder / 'r_t.txt_best.npz')
+    text = write_in(browser, prime='the café', length='300', seed='7', temperature='0.8', top_k='9')
+    codes = {ch: k for k, ch in enumerate(p['uchar'])}
+    expected = javascript('written(300, p, given, choice)', given=[codes[ch] for ch in 'the café'],
+                          p={name: p[name].astype('float16').astype(float).ravel().tolist() for name in NAMES},
+                          choice=dict(temperature=0.8, topK=9, seed=7))
+    assert text == ''.join(p['uchar'][k] for k in expected)
+    browser.value("byId('prime').focus()")
+    for key in 'jak':                                      # j and k step from unit to unit, but not here
+        browser.press(key)
+    assert browser.value("byId('prime').value") == 'the caféjak'
+    browser.value("byId('prime').value = 'the café'")
+    assert write_in(browser, seed='8') != text and write_in(browser, seed='7') == text
+    assert 'characters' in browser.value("byId('speed').textContent") and browser.errors == []
+
+
+def test_long_text_to_go_on_from_does_not_stop_the_page(browser, written):
+    """It is read in slices too."""
+    browser.open(written, view='#writing')
+    browser.value("byId('prime').value = 'the '.repeat(20000); byId('length').value = 20")
+    browser.click('#write')
+    assert browser.value('running && writer.begins')
+    browser.click('#stop')
+    assert browser.value("!running && byId('written').textContent.length < 80000")
+    browser.click('#stop')
+    browser.wait('!running')
+    assert browser.value("byId('written').textContent.length") == 80020 and browser.errors == []
+
+
+def test_writing_stops_and_goes_on(browser, written):
+    browser.open(written, view='#writing')
+    whole = write_in(browser, prime='the ', length='40000')
+    browser.click('#write')
+    browser.wait("running && byId('written').textContent.length > 100")
+    browser.click('#stop')
+    part = browser.value("byId('written').textContent")
+    assert browser.value("byId('stop').textContent") == 'Go on' and 100 < len(part) < len(whole)
+    assert browser.value("new Promise(then => setTimeout(() => then(byId('written').textContent), 100))") == part
+    browser.click('#stop')
+    browser.wait('!running')
+    assert browser.value("byId('written').textContent") == whole and browser.errors == []
+
+
+@pytest.mark.parametrize('fields, words', [
+    (dict(prime='☃ß'), ['never saw', '☃', 'ß']), (dict(temperature='0'), ['Temperature', '0.01']),
+    (dict(temperature='warm'), ['Temperature']), (dict(top_k='0'), ['top k', '33']),
+    (dict(length='1.5'), ['Characters']), (dict(seed='-1'), ['Seed', '0'])])
+def test_settings_that_are_wrong(browser, written, fields, words):
+    browser.open(written, view='#writing')
+    assert write_in(browser, **fields) == ''
+    said = browser.value("byId('wrong').textContent")
+    for word in words:
+        assert word in said
+    assert browser.errors == []
+
+
+def test_hostile_text_runs_nothing(browser, hostile):
+    names = {'\n': '\u21b5\n', '\0': r'\x00', '\x1b': r'\x1b', '\u2028': r'\u2028', '\u2029': r'\u2029',
+             '\u202e': r'\u202e', '\ud800': r'\ud800'}
+    seen = ''.join(names.get(ch, ch) for ch in HOSTILE)
+    browser.open(hostile)
+    assert browser.value("byId('text').textContent") == seen
+    assert browser.value("byId('source').textContent") == 'a text of ' + seen
+    browser.value("byId('text').focus()")
+    for _ in HOSTILE:
+        browser.press('ArrowRight')
+    assert browser.value("byId('where').textContent")
+    for view in ('cells', 'about', 'writing'):
+        browser.click('#tab-' + view)
+    assert write_in(browser, prime='</script>', length='200').startswith('</script>')
+    assert browser.value("typeof hacked === 'undefined' && !document.querySelector('img')")
+    assert browser.value('document.scripts.length') == 2 and browser.errors == []
+    assert browser.value('document.title') == r'What <img src=x onerror=hacked=1>\u2028.npz learned'
+
+
+def test_policy_lets_nothing_else_run(browser, written):
+    """What a mistake of ours would put into the page as HTML."""
+    browser.open(written)
+    browser.value("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=hacked=1>')")
+    browser.value("document.body.append(Object.assign(document.createElement('script'), {textContent: 'hacked=1'}))")
+    assert browser.value("new Promise(then => setTimeout(() => then(typeof hacked), 100))") == 'undefined'
+    assert browser.errors
+
+
+def test_bytes_are_read_and_written_as_characters(browser, tmp_path):
+    text = 'aé€'
+    checkpoint = write_chain(tmp_path / 'p.npz', np.frombuffer(text.encode(), 'S1'))
+    model = CharLSTM()
+    model.model_setup(checkpoint)
+    with default_mode(theano.compile.mode.FAST_COMPILE):
+        write_page(tmp_path / 'page.html', model, checkpoint, model.in_vocabulary(text * 3), 'bytes')
+    browser.open(tmp_path / 'page.html')
+    assert browser.value("byId('text').textContent") == 'a·é··€' * 3
+    browser.value('lookAt(2)')
+    assert r'\xa9 came' in browser.value("byId('where').textContent")
+    browser.click('#tab-writing')
+    assert write_in(browser, prime='aé', length='9', temperature='1') == 'aé€aé€'
+    assert 'never saw' not in browser.value("byId('wrong').textContent") and browser.errors == []
+
+
+def luminance(rgb):
+    """Relative luminance, as WCAG defines it."""
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in np.array(rgb[:3]) / 255]
+    return np.dot(linear, [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize('scheme', ['light', 'dark'])
+@pytest.mark.parametrize('view', ['surprise', 'cells'])
+def test_text_is_legible_on_every_colour(browser, written, scheme, view):
+    """In contrast of at least 4.5 to 1, and lighter or darker from level to level."""
+    browser.open(written, scheme=scheme, view='#' + view)
+    backgrounds = []
+    for level in range(16):
+        browser.value(f"spans[1].className = 'v{level}'")
+        behind, ink, paper = [colour_in(browser, place) for place in (
+            'spans[1]).backgroundColor', 'spans[1]).color', 'document.documentElement).backgroundColor')]
+        backgrounds.append(luminance(paper if behind[3:] == [0] else behind))
+        lighter, darker = sorted([backgrounds[-1], luminance(ink)])[::-1]
+        assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (level, behind, ink)
+    assert (np.diff(backgrounds) * (1 if scheme == 'dark' else -1) > 0).all()
+
+
+@pytest.mark.parametrize('width', [1280, 390])
+def test_views_fit_and_follow_the_keys(browser, written, width):
+    browser.open(written, width=width)
+    browser.value("byId('tab-surprise').focus()")
+    for view in ('cells', 'writing', 'about', 'surprise'):
+        browser.press('ArrowRight')
+        assert browser.value('[view(), location.hash, document.activeElement.id]') == [view, '#' + view, 'tab-' + view]
+        assert browser.value('document.documentElement.scrollWidth <= innerWidth')
+        panels = browser.value("Array.from(document.querySelectorAll('[role=tabpanel]:not([hidden])'), p => p.id)")
+        assert panels == [('reading' if view in ('surprise', 'cells') else view) + '-panel']
+    assert browser.errors == []
+
+
+def test_about_says_what_info_says_and_draws_the_costs(browser, written, judged):
+    browser.open(written, view='#about')
+    said = browser.value("byId('about-panel').innerText")
+    assert '5 and 7 units' in said and 'sha256' in said
+    assert browser.value("document.querySelectorAll('svg polyline').length") == 2
+    points = browser.value("document.querySelector('svg .validation').getAttribute('points')").split()
+    heights = [-float(point.split(',')[1]) for point in points]
+    np.testing.assert_allclose(np.corrcoef(heights, judged.costs)[0, 1], 1)
+    assert 'validation 3.125' in said
+
+
+def test_halves_are_numpys(browser, written):
+    browser.open(written)
+    finite = np.arange(65536, dtype=np.uint16)
+    finite = finite[np.isfinite(finite.view(np.float16))]
+    found = browser.value(f'{finite.tolist()}.map(half)')
+    np.testing.assert_array_equal(found, finite.view(np.float16).astype(float))
+
+
+def test_bundled_model_opens_at_once(browser, tmp_path):
+    """In half a second where nothing else runs, but here other tests do."""
+    checkpoint = str(ROOT / 'training_results' / 'prideandprejudice.npz')
+    model = CharLSTM(random_seed=1)
+    model.model_setup(checkpoint)
+    text = ''.join(np.random.default_rng(1).choice(model.uchar, 10000))
+    write_page(tmp_path / 'page.html', model, checkpoint, text, 'characters by chance')
+    assert (tmp_path / 'page.html').stat().st_size < 5e6
+    assert min(browser.open(tmp_path / 'page.html') for _ in range(3)) < 2000
