@@ -27,7 +27,7 @@ from engine.theano_setup import CompilerError, compiling, kernel_runs, theano, t
 import numpy as np
 
 from engine import checks, kernel as kernel_ops, sampling
-from engine.parameters import NAMES, parameter_shapes, read_about, units
+from engine.parameters import NAMES, parameter_shapes, read_about
 from engine.reading import Reading
 from engine.schedule import mean_cost
 from engine.state import read_checkpoint

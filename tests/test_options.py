@@ -98,7 +98,8 @@ TRAIN_DEFAULTS = {
     'lrate-decay-epoch': 10, 'save-every': '10, and more for a short text', 'random-seed': None, 'encoding': 'utf-8',
     'overwrite': None, 'output-dir': 'training_results', 'input': 'prideandprejudice.txt', 'run': 'run0'}
 PRODUCE_DEFAULTS = {
-    'length': '100; in a page 2000', 'count': 5, 'prime': 'a random character', 'stop': 'never', 'lines': None, 'method': 'normal',
+    'length': '100; in a page 2000', 'count': 5, 'prime': 'a random character', 'stop': 'never', 'lines': None,
+    'method': 'normal',
     'temperature': 1, 'top-k': 'from all', 'top-p': 1, 'random-seed': 'a new one', 'encoding': 'utf-8',
     'PARAMS': 'the bundled one', 'OUT': 'text_output/<file name of PARAMS>.out'}
 

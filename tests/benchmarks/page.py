@@ -45,7 +45,8 @@ def main():
         browser.close()
         widths = (14, 9, 15, 25)
         print_row(*zip(('to make it, s', 'size, MB', 'to open it, s', 'writing, characters/s'), widths))
-        print_row(*zip((f'{made:.1f}', f'{path.stat().st_size / 1e6:.2f}', f'{opened / 1000:.2f}', f'{speed:.0f}'), widths))
+        cells = f'{made:.1f}', f'{path.stat().st_size / 1e6:.2f}', f'{opened / 1000:.2f}', f'{speed:.0f}'
+        print_row(*zip(cells, widths))
 
 
 if __name__ == '__main__':
