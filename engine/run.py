@@ -10,6 +10,7 @@ import numpy as np
 
 from engine import commands, options
 from engine.checkpoint import Checkpoint
+from engine.commands import spelled
 from engine.files import append_whole, lock, named
 from engine.parameters import NAMES
 from engine.picture import check_matplotlib, draw_costs
@@ -39,6 +40,9 @@ def checkpoint_of(path, table):
         progress = stored.about.get('progress')
         if not (matches(progress, PROGRESS) and options.are_stored(progress['options'], table)):
             raise ValueError(f'{path} holds no run that can be resumed; --init starts a new one from its parameters')
+        for name, array in (('num_units1', 'W1'), ('num_units2', 'W2')):       # before a model of that size is made
+            if progress['options'].get(name) not in (None, *stored.shape(array)[-1:]):
+                raise stored.refusal(f'{spelled(name)} of its run is not the size of its {array}')
         yield stored, progress
 
 
@@ -47,7 +51,8 @@ def find_text(stored, path, given):
 
     path: where it was. Raises ValueError where it is not found.
     """
-    if given or os.path.isfile(path) or os.path.isdir(path):       # and not, say, a device that never ends
+    # No device that never ends, and no file of the system's own, which says that it is empty and may never end too.
+    if given or os.path.isdir(path) or os.path.isfile(path) and os.path.getsize(path):
         return given or path
     folder, name = os.path.dirname(os.path.abspath(stored.path)), os.path.basename(path)
     for place in (folder, os.path.join(folder, os.pardir, 'text_input'), os.path.join(commands.ROOT, 'text_input'), ''):
@@ -198,7 +203,8 @@ class Run:
         """Those of the run that goes on: what came after the checkpoint is cut off, and what is lost begun anew."""
         sizes = {ending: size for ending, (size, _) in self._progress.get('logs', {}).items()}
         sizes = sizes or self._progress.get('log_sizes', {})
-        lost = [ending for ending in LOGS if not self._begins_as_then(ending, sizes.get(ending, -1))]
+        proven = self._proven(sizes)
+        lost = [ending for ending in LOGS if not (proven and self._begins_as_then(ending, sizes.get(ending, -1)))]
         foreign = [self.path(ending) for ending in lost if os.path.exists(self.path(ending))]
         if foreign and not self._overwrite:
             raise ValueError(f'{foreign[0]} does not begin as the log of the run in {self.last_checkpoint}: move one '
@@ -208,10 +214,15 @@ class Run:
             self.say(f'{", ".join(map(self.path, lost))}: not there, or not of this run, so begun anew')
         self._reload()
 
+    def _proven(self, sizes):
+        """Whether the logs are this run's, if they begin as then: their heading alone anybody knows."""
+        known = 'logs' in self._progress and sizes[STEPS] > len(LOGS[STEPS])
+        return known or os.path.basename(self.last_checkpoint).startswith(self.name + '_')
+
     def _begins_as_then(self, ending, size):
         """Whether a log is there and begins as it did at the checkpoint, with so many bytes, the heading among them."""
         path = self.path(ending)
-        if not os.path.exists(path) or size < len(LOGS[ending]):
+        if not os.path.exists(path) or not len(LOGS[ending]) <= size <= os.path.getsize(path):
             return False
         with named('read', path), open(path, 'rb') as log:
             beginning = log.read(size)

@@ -48,9 +48,14 @@ class Unheard(_Around):
         self._or_nothing(self.terminal.flush)
 
 
+def one_line(text):
+    """A text that stays in its line, also where names in it have line ends."""
+    return text.replace('\n', '\\n')
+
+
 def warn(line):
     """Tell the user something in one line, where it does not mix with a program's output."""
-    note(f'charlstm: {line}')
+    note(f'charlstm: {one_line(line)}')
 
 
 def note(line):
@@ -70,11 +75,11 @@ def _open_streams():
         setattr(sys, name, Visible(stream) if stream.isatty() else stream)
 
 
-def _end(parser, status, line):
+def _end(parser, status, what):
     """End the program, with a line after all that it has printed."""
     with contextlib.suppress(OSError):
         sys.stdout.flush()
-    parser.exit(status, line)
+    parser.exit(status, one_line(f'{parser.prog}: {what}') + '\n')
 
 
 def main(parser, program, less, heard=True):
@@ -95,14 +100,14 @@ def main(parser, program, less, heard=True):
     except BrokenPipeError:
         status = 0
     except MemoryError as error:
-        _end(parser, 2, f'{parser.prog}: not enough memory: {error}; {less} less\n')
+        _end(parser, 2, f'not enough memory{": " * bool(str(error))}{error}; {less} less')
     except ImportError as error:
         hint = '' if re.search('install|uv run', str(error)) else f': run {commands.install()}'
-        _end(parser, 2, f'{parser.prog}: {error}{hint}\n')
+        _end(parser, 2, f'{error}{hint}')
     except (OSError, ValueError) as error:
-        _end(parser, 2, f'{parser.prog}: {error}\n')
+        _end(parser, 2, error)
     except KeyboardInterrupt as error:
-        _end(parser, EXIT_INTERRUPTED, f'{parser.prog}: interrupted{error}\n')
+        _end(parser, EXIT_INTERRUPTED, f'interrupted{error}')
     finally:
         try:
             sys.stdout.flush()
