@@ -6,7 +6,6 @@ import io
 import json
 import operator
 import os
-import stat
 import zipfile
 
 import numpy as np
@@ -42,8 +41,8 @@ class Checkpoint:
         self.path, self._about = path, None
         try:
             with named('read', path), _offsets_of_liars():
-                if stat.S_ISFIFO(os.stat(path).st_mode):       # which to open waits for somebody to write
-                    raise ValueError
+                if not (os.path.isfile(path) or os.path.isdir(path)) and os.path.exists(path):
+                    raise ValueError('a FIFO, to open which waits for somebody to write, or a device that never ends')
                 self._zip = zipfile.ZipFile(path)
             self._names = set(self._zip.namelist())
             self._unfolded = sum(member.file_size for member in self._zip.infolist())

@@ -104,8 +104,9 @@ def main(parser, program, less, heard=True):
     except ImportError as error:
         hint = '' if re.search('install|uv run', str(error)) else f': run {commands.install()}'
         _end(parser, 2, f'{error}{hint}')
-    except (OSError, ValueError) as error:
-        _end(parser, 2, error)
+    except (OSError, ValueError) as error:             # those with files are named where they are met
+        nameless = isinstance(error, OSError) and error.strerror and not error.filename
+        _end(parser, 2, f'cannot write standard output: {error.strerror}' if nameless else error)
     except KeyboardInterrupt as error:
         _end(parser, EXIT_INTERRUPTED, f'interrupted{error}')
     finally:
@@ -119,7 +120,7 @@ def main(parser, program, less, heard=True):
 @contextlib.contextmanager
 def say_if_slow(line='compiling, this first time only ...'):
     """Where what is inside lasts more than a moment, say a line to a person at a terminal."""
-    notice = threading.Timer(SLOW, note, [line])
+    notice = threading.Timer(SLOW, print, [line], dict(file=sys.stderr, flush=True))     # which Theano's may go past
     if sys.stderr.isatty():
         notice.start()
     try:

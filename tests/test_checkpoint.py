@@ -72,12 +72,13 @@ def test_missing_file_and_directory(tmp_path, refused):
             call(tmp_path)
 
 
-def test_fifo_is_refused_at_once(tmp_path, refused):
-    """Opened, it would wait for somebody who writes to it."""
-    os.mkfifo(tmp_path / 'p.npz')
+@pytest.mark.parametrize('name', ['fifo', '/dev/zero', '/dev/full'])
+def test_what_may_never_end_is_refused_at_once(tmp_path, refused, name):
+    """A FIFO waits for somebody who writes to it, and a device may go on for ever."""
+    os.mkfifo(tmp_path / 'fifo')
     for read in (read_checkpoint, read_about):
-        with refused(ValueError, tmp_path / 'p.npz', 'no npz file'):
-            read(str(tmp_path / 'p.npz'))
+        with refused(ValueError, name, 'no npz file'):
+            read(str(tmp_path / name))
 
 
 def test_progress_too_long_to_be_read_again_is_not_written(path, refused):
