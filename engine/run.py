@@ -14,7 +14,7 @@ from engine.commands import spelled
 from engine.files import append_whole, lock, named
 from engine.parameters import NAMES
 from engine.picture import check_matplotlib, draw_costs
-from engine.schema import LOG_ENDINGS, PROGRESS, matches
+from engine.schema import LOG_ENDINGS, MOST, PROGRESS, matches
 from engine.terminal import duration, warn
 
 STEPS, EPOCHS, SAMPLES = LOG_ENDINGS
@@ -22,7 +22,7 @@ LOGS = {STEPS: '# epoch cost valid_cost ' + ' '.join('ratio_' + name for name in
         EPOCHS: '# epoch cost valid_cost lrate characters_per_second\n', SAMPLES: ''}     # by ending, their headings
 PICTURE = '.png'
 SAMPLE_LENGTH = 200
-LONGEST_NAME = 255 - len('_interrupted.npz.4194304.part')       # bytes: what systems allow, less the longest ending
+LONGEST_NAME = 255 - len(f'_epoch{MOST}.npz.4194304.part')      # bytes: what systems allow, less the longest ending
 
 
 # ---------------------------------------------------------------- what a run goes on from
@@ -142,11 +142,11 @@ class Run:
             raise ValueError(f'{self.name[:40]}...: the names of run and text are too long together for those of its '
                              f'files, by {len(os.fsencode(self.name)) - LONGEST_NAME} bytes')
         self._overwrite = overwrite
+        for name in self._earlier():
+            path = self.path(name[len(self.name):])
+            if not os.path.isfile(path):                   # a FIFO, which would hang, a folder, or a link to nowhere
+                raise ValueError(f'{path} is no file that can be replaced: remove it, or choose another run name')
         self._refuse_to_replace(self._doomed())
-        for ending in LOGS:
-            if os.path.lexists(self.path(ending)) and not os.path.isfile(self.path(ending)):
-                raise ValueError(f'{self.path(ending)} is no file that a log can be written to: remove it, or choose '
-                                 'another run name')
         with named('make the folder', self.directory):
             os.makedirs(self.directory, exist_ok=True)
         if not os.access(self.directory, os.W_OK):
@@ -161,8 +161,8 @@ class Run:
         first = further or paths[0]
         go_on = f'go on from it with {commands.script("train.py", "--resume", first)}, ' if further else ''
         if self.last_checkpoint:
-            raise ValueError(f'{first} is further than {self.last_checkpoint}, or of another run: {go_on}or '
-                             f'--overwrite to drop {", ".join(doomed)}')
+            raise ValueError(f'{first} is further than {self.last_checkpoint}, or of another run: {go_on}'
+                             f'{"or " * bool(go_on)}--overwrite to drop {", ".join(doomed)}')
         raise ValueError(f'{first} exists already: choose another run name, {go_on}or --overwrite to replace the '
                          'results of that run')
 
