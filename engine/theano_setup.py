@@ -171,6 +171,8 @@ def _failed(error):
     """The error to raise where a function could not be compiled, or None where this one says it: Theano's are of no
     class of their own."""
     said = ' '.join(str(error).split())
+    if cache.damaged(error):
+        return OSError(f'compiled code in {cache.folder()} is damaged; start again, which clears it ({said[:200]})')
     failed = re.search('Compilation failed.*', said)
     if failed and not any(why in said for why in FULL):
         return CompilerError(f'the C++ compiler failed ({failed.group()[:200]})')
