@@ -2,6 +2,7 @@
 import os
 
 from engine.schema import PROGRESS, matches
+from engine.terminal import one_line
 
 # Of train.py's progress what is shown, whatever else there is.
 REACHED = {'...': None, **{name: PROGRESS[name] for name in ('epoch', 'batch', 'rate', 'best_cost', 'best_epoch')}}
@@ -34,7 +35,7 @@ def summary(path):
     progress = about.get('progress')
     if matches(progress, REACHED) and progress['best_cost'] is not None:
         line += f', validation cost {progress["best_cost"]:.3f} nats a character'
-    return line
+    return one_line(line)
 
 
 def description(path):

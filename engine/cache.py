@@ -63,16 +63,21 @@ def mend():
             shutil.rmtree(os.path.dirname(path), ignore_errors=True)
             said = f'{kept} held compiled files with nothing in them, as after a power cut: removed'
     if all_of_it:
-        said = f'the last start died while it loaded compiled code from {kept}: cleared, so it compiles again'
+        said = f'the last start could not load compiled code from {kept}: cleared, so it compiles again'
         for path in dead:
             with contextlib.suppress(OSError):
                 os.remove(path)
     return said
 
 
+def damaged(error):
+    """Whether an error is that of compiled code which cannot be loaded."""
+    return isinstance(error, ImportError) and (error.path or '').startswith(folder())
+
+
 @contextlib.contextmanager
 def loading():
-    """Leave a mark in the folder for the time in which code is compiled and loaded."""
+    """Leave a mark in the folder for the time in which code is compiled and loaded, for ever where some is damaged."""
     mark = os.path.join(folder(), MARK.format(os.getpid()))
     there = os.path.exists(mark)       # of an outer one
     with contextlib.suppress(OSError):
@@ -80,6 +85,9 @@ def loading():
         open(mark, 'w').close()
     try:
         yield
+    except ImportError as error:
+        there = there or damaged(error)
+        raise
     finally:
         if not there:
             with contextlib.suppress(OSError):

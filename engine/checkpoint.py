@@ -5,6 +5,7 @@ import functools
 import io
 import json
 import operator
+import os
 import zipfile
 
 import numpy as np
@@ -12,7 +13,8 @@ import numpy as np
 from engine.files import named, write_whole
 from engine.schema import ABOUT, matches
 
-ROOM, FOLDED = 1 << 26, 100       # bytes that any array may have, and to how many a byte of the file may unfold in more
+ROOM, FOLDED = 1 << 26, 10       # bytes that all arrays may have, and to how many a byte of the file may unfold in more
+LONGEST_ABOUT = 1 << 20    # characters: as JSON, each of them may take up 20 bytes
 LONGEST_HEADER = 1 << 14    # bytes
 PIECE = 1 << 20            # bytes unfolded at a time
 
@@ -39,8 +41,12 @@ class Checkpoint:
         self.path, self._about = path, None
         try:
             with named('read', path), _offsets_of_liars():
+                if not (os.path.isfile(path) or os.path.isdir(path)) and os.path.exists(path):
+                    raise ValueError('a FIFO, to open which waits for somebody to write, or a device that never ends')
                 self._zip = zipfile.ZipFile(path)
             self._names = set(self._zip.namelist())
+            self._unfolded = sum(member.file_size for member in self._zip.infolist())
+            self._room = max(ROOM, FOLDED * os.path.getsize(path))
         except OSError:
             raise
         except Exception:                      # zipfile raises all kinds on damaged bytes
@@ -69,6 +75,8 @@ class Checkpoint:
 
     def __getitem__(self, name):
         """An array. Raises ValueError where it is missing or damaged."""
+        if self._unfolded > self._room:                    # no large arrays of numbers are so alike
+            raise self.refusal('it is small, and would unfold to no end')
         return self._reading(name, self._array)
 
     def _reading(self, name, read):
@@ -100,8 +108,6 @@ class Checkpoint:
     def _array(self, member):
         """The array of a member of the zip file; no more is unfolded than it says that it has."""
         shape, dtype, fortran, start = self._header(member)
-        if member.file_size > max(ROOM, FOLDED * member.compress_size):      # no large array of numbers is so alike
-            raise ValueError('a forged size')
         numbers, done = bytearray(member.file_size - start), 0
         with self._zip.open(member) as packed:
             packed.read(start)
@@ -115,12 +121,18 @@ class Checkpoint:
             raise ValueError('cut short')
         return np.frombuffer(numbers, dtype).reshape(shape, order='F' if fortran else 'C')
 
+    def _said(self):
+        """The about as it is stored, a string. Raises ValueError where that is damaged, or too long."""
+        if self._zip.getinfo('about.npy').file_size > 4 * LONGEST_ABOUT + LONGEST_HEADER:
+            raise ValueError('too long')
+        return str(self['about'])
+
     @property
     def about(self):
         """What it says of itself, as a dict; empty where it says nothing. Raises ValueError where that is damaged."""
         if self._about is None:
             try:
-                about = json.loads(str(self['about'])) if 'about' in self else {}
+                about = json.loads(self._said()) if 'about' in self else {}
             except (TypeError, ValueError, RecursionError):
                 raise self.refusal('its about is damaged') from None
             if not matches(about, ABOUT):
@@ -145,10 +157,14 @@ def opened(checkpoint):
 def write(path, arrays, about):
     """Write arrays by name and about, a dict that JSON can hold, to an npz file, whole or not at all.
 
-    Raises OSError when it cannot be written.
+    Raises OSError when it cannot be written, and ValueError where about is too long.
     """
+    said = json.dumps(dict(about, arrays=sorted(arrays)))
+    if len(said) > LONGEST_ABOUT:
+        raise ValueError(f'{path} was not written: its progress and the like have {len(said):,} characters as JSON, '
+                         f'where {LONGEST_ABOUT:,} are the most')
     # In memory first: on a full disk zipfile would print a traceback when it is cleaned away.
     npz = io.BytesIO()
-    np.savez(npz, about=np.array(json.dumps(dict(about, arrays=sorted(arrays)))), **arrays)
+    np.savez(npz, about=np.array(said), **arrays)
     with write_whole(path) as f:
         f.write(npz.getbuffer())

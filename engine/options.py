@@ -6,10 +6,9 @@ import os
 from engine.checks import learning, shown
 from engine.commands import spelled
 from engine.recipe import ORIGINAL
-from engine.schema import boolean, file_name, matches, nothing, number, string
+from engine.schema import MOST, boolean, file_name, matches, nothing, number, string
 
 CHANGEABLE = ('epochs', 'save_every', 'patience')              # what a resumed run may have otherwise
-MOST = 10 ** 9                                                 # epochs and the like
 NOT_STORED = ('resume', 'overwrite', 'init', 'output_dir')     # of one start of a run, and no part of it
 
 

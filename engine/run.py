@@ -13,7 +13,7 @@ from engine.checkpoint import Checkpoint
 from engine.files import append_whole, lock, named
 from engine.parameters import NAMES
 from engine.picture import check_matplotlib, draw_costs
-from engine.schema import LOG_ENDINGS, PROGRESS, matches
+from engine.schema import LOG_ENDINGS, MOST, PROGRESS, matches
 from engine.team import Alone
 from engine.terminal import duration, warn
 
@@ -22,7 +22,7 @@ LOGS = {STEPS: '# epoch cost valid_cost ' + ' '.join('ratio_' + name for name in
         EPOCHS: '# epoch cost valid_cost lrate characters_per_second\n', SAMPLES: ''}     # by ending, their headings
 PICTURE = '.png'
 SAMPLE_LENGTH = 200
-LONGEST_NAME = 255 - len('_interrupted.npz.4194304.part')       # bytes: what systems allow, less the longest ending
+LONGEST_NAME = 255 - len(f'_epoch{MOST}.npz.4194304.part')      # bytes: what systems allow, less the longest ending
 
 
 REACHED = {'...': None, 'epoch': PROGRESS['epoch'], 'batch': PROGRESS['batch']}      # of progress, at least
@@ -91,11 +91,11 @@ class Run:
         if len(os.fsencode(self.name)) > LONGEST_NAME:
             raise ValueError(f'{self.name[:40]}...: the names of run and text are too long together for those of its '
                              f'files, by {len(os.fsencode(self.name)) - LONGEST_NAME} bytes')
+        for name in self._earlier():
+            path = self.path(name[len(self.name):])
+            if not os.path.isfile(path):                   # a FIFO, which would hang, a folder, or a link to nowhere
+                raise ValueError(f'{path} is no file that can be replaced: remove it, or choose another run name')
         self._refuse_to_replace(self._doomed())
-        for ending in LOGS:
-            if os.path.lexists(self.path(ending)) and not os.path.isfile(self.path(ending)):
-                raise ValueError(f'{self.path(ending)} is no file that a log can be written to: remove it, or choose '
-                                 'another run name')
         with named('make the folder', self.directory):
             os.makedirs(self.directory, exist_ok=True)
         if not os.access(self.directory, os.W_OK):
@@ -110,8 +110,8 @@ class Run:
         first = further or paths[0]
         go_on = f'go on from it with {commands.script("train.py", "--resume", first)}, ' if further else ''
         if self.last_checkpoint:
-            raise ValueError(f'{first} is further than {self.last_checkpoint}, or of another run: {go_on}or '
-                             f'--overwrite to drop {", ".join(doomed)}')
+            raise ValueError(f'{first} is further than {self.last_checkpoint}, or of another run: {go_on}'
+                             f'{"or " * bool(go_on)}--overwrite to drop {", ".join(doomed)}')
         raise ValueError(f'{first} exists already: choose another run name, {go_on}or --overwrite to replace the '
                          'results of that run')
 
@@ -155,7 +155,8 @@ class Run:
         """Those of the run that goes on: what came after the checkpoint is cut off, and what is lost begun anew."""
         sizes = {ending: size for ending, (size, _) in self._progress.get('logs', {}).items()}
         sizes = sizes or self._progress.get('log_sizes', {})
-        lost = [ending for ending in LOGS if not self._begins_as_then(ending, sizes.get(ending, -1))]
+        proven = self._proven(sizes)
+        lost = [ending for ending in LOGS if not (proven and self._begins_as_then(ending, sizes.get(ending, -1)))]
         foreign = [self.path(ending) for ending in lost if os.path.exists(self.path(ending))]
         if foreign and not self._overwrite:
             raise ValueError(f'{foreign[0]} does not begin as the log of the run in {self.last_checkpoint}: move one '
@@ -165,10 +166,15 @@ class Run:
             self.say(f'{", ".join(map(self.path, lost))}: not there, or not of this run, so begun anew')
         self._reload()
 
+    def _proven(self, sizes):
+        """Whether the logs are this run's, if they begin as then: their heading alone anybody knows."""
+        known = 'logs' in self._progress and sizes[STEPS] > len(LOGS[STEPS])
+        return known or os.path.basename(self.last_checkpoint).startswith(self.name + '_')
+
     def _begins_as_then(self, ending, size):
         """Whether a log is there and begins as it did at the checkpoint, with so many bytes, the heading among them."""
         path = self.path(ending)
-        if not os.path.exists(path) or size < len(LOGS[ending]):
+        if not os.path.exists(path) or not len(LOGS[ending]) <= size <= os.path.getsize(path):
             return False
         with named('read', path), open(path, 'rb') as log:
             beginning = log.read(size)

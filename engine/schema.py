@@ -1,7 +1,10 @@
 """What a checkpoint may say of itself: it is data from a stranger, and checked once, when it is read."""
+import os
 import re
 
 LARGEST = 1e300
+MOST = 10 ** 9                         # epochs and the like
+LONGEST = 4096                         # characters: what systems allow in a path, and all that is named is shorter
 
 
 def whole(value, below=2 ** 63):
@@ -12,8 +15,19 @@ def number(value):
     return type(value) in (int, float) and -LARGEST < value < LARGEST      # and so no nan
 
 
+def nats(value):
+    """A cost, or a sum of them: none is below zero."""
+    return number(value) and value >= 0
+
+
 def string(value):
-    return isinstance(value, str) and '\0' not in value
+    if not isinstance(value, str) or len(value) > LONGEST or '\0' in value:
+        return False
+    try:
+        value.encode('utf-8', 'surrogateescape')           # which no system's names go beyond
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def boolean(value):
@@ -29,7 +43,7 @@ def anything(value):
 
 
 def file_name(value):
-    return string(value) and bool(value) and not set(value) & set('/\\')
+    return string(value) and bool(value) and os.path.basename(value) == value      # a backslash is a letter to most
 
 
 def matches(value, pattern):
@@ -72,11 +86,11 @@ ABOUT = {'lp?': LEARNING, 'averaged?': whole, 'trials?': whole, 'random?': GENER
          'progress?': anything}                            # the caller's of save_params
 
 # What train.py keeps there; its options are checked by its table of them.
-COST = (nothing, number)
+COST = (nothing, nats)
 LOG_ENDINGS = ('.out', '_epochs.out', '_samples.txt')              # steps, epochs, samples
-PROGRESS = {'options': lambda value: isinstance(value, dict), 'epoch': whole, 'batch': whole, 'cost_sum': number,
-            'characters': whole, 'rate': lambda value: number(value) and value > 0, 'mean_cost': COST,
-            'best_cost': COST, 'best_epoch': whole, 'stale': whole, 'trial_cost?': COST,
+PROGRESS = {'options': lambda value: isinstance(value, dict), 'epoch': lambda value: whole(value, MOST + 1),
+            'batch': whole, 'cost_sum': nats, 'characters': whole, 'rate': lambda value: number(value) and value > 0,
+            'mean_cost': COST, 'best_cost': COST, 'best_epoch': whole, 'stale': whole, 'trial_cost?': COST,
             'log_sizes?': {ending: whole for ending in LOG_ENDINGS},
             'logs?': {ending: list_of(whole, 2) for ending in LOG_ENDINGS},
             'name?': file_name, 'id?': file_name}

@@ -20,6 +20,9 @@ def checkpoint_of(path, table, team):
         progress = stored.about.get('progress')
         if not (matches(progress, PROGRESS) and options.are_stored(progress['options'], table)):
             raise ValueError(f'{path} holds no run that can be resumed; --init starts a new one from its parameters')
+        for name, array in (('num_units1', 'W1'), ('num_units2', 'W2')):       # before a model of that size is made
+            if progress['options'].get(name) not in (None, *stored.shape(array)[-1:]):
+                raise stored.refusal(f'{commands.spelled(name)} of its run is not the size of its {array}')
         return progress
 
     if path is None:
@@ -46,7 +49,8 @@ def find_text(stored, path, given):
 
     path: where it was. Raises ValueError where it is not found.
     """
-    if given or os.path.isfile(path) or os.path.isdir(path):       # and not, say, a device that never ends
+    # No device that never ends, and no file of the system's own, which says that it is empty and may never end too.
+    if given or os.path.isdir(path) or os.path.isfile(path) and os.path.getsize(path):
         return given or path
     folder, name = os.path.dirname(os.path.abspath(stored.path)), os.path.basename(path)
     for place in (folder, os.path.join(folder, os.pardir, 'text_input'), os.path.join(commands.ROOT, 'text_input'), ''):

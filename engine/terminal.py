@@ -48,9 +48,14 @@ class Unheard(_Around):
         self._or_nothing(self.terminal.flush)
 
 
+def one_line(text):
+    """A text that stays in its line, also where names in it have line ends."""
+    return text.replace('\n', '\\n')
+
+
 def warn(line):
     """Tell the user something in one line, where it does not mix with a program's output."""
-    note(f'charlstm: {line}')
+    note(f'charlstm: {one_line(line)}')
 
 
 def note(line):
@@ -76,13 +81,14 @@ def _open_streams(place):
         setattr(sys, name, Visible(stream) if stream.isatty() or place != (0, 1) else stream)
 
 
-def _end(parser, team, status, line):
-    """End the program, with a line after all that it has printed."""
+def _end(parser, team, status, what):
+    """End the program, and those that it shares its work with, with a line after all that it has printed."""
     with contextlib.suppress(OSError):
         sys.stdout.flush()
+    line = one_line(f'{parser.prog}: {what}')
     if team:
         team.end(status, line)
-    parser.exit(status, line)
+    parser.exit(status, line + '\n')
 
 
 def main(parser, program, less, heard=True, team=None):
@@ -104,14 +110,15 @@ def main(parser, program, less, heard=True, team=None):
     except BrokenPipeError:
         status = 0
     except MemoryError as error:
-        _end(parser, team, 2, f'{parser.prog}: not enough memory: {error}; {less} less\n')
+        _end(parser, team, 2, f'not enough memory{": " * bool(str(error))}{error}; {less} less')
     except ImportError as error:
         hint = '' if re.search('install|uv run', str(error)) else f': run {commands.install()}'
-        _end(parser, team, 2, f'{parser.prog}: {error}{hint}\n')
-    except (OSError, ValueError) as error:
-        _end(parser, team, 2, f'{parser.prog}: {error}\n')
+        _end(parser, team, 2, f'{error}{hint}')
+    except (OSError, ValueError) as error:             # those with files are named where they are met
+        nameless = isinstance(error, OSError) and error.strerror and not error.filename
+        _end(parser, team, 2, f'cannot write standard output: {error.strerror}' if nameless else error)
     except KeyboardInterrupt as error:
-        _end(parser, team, EXIT_INTERRUPTED, f'{parser.prog}: interrupted{error}\n')
+        _end(parser, team, EXIT_INTERRUPTED, f'interrupted{error}')
     finally:
         try:
             sys.stdout.flush()
@@ -123,7 +130,7 @@ def main(parser, program, less, heard=True, team=None):
 @contextlib.contextmanager
 def say_if_slow(line='compiling, this first time only ...'):
     """Where what is inside lasts more than a moment, say a line to a person at a terminal."""
-    notice = threading.Timer(SLOW, note, [line])
+    notice = threading.Timer(SLOW, print, [line], dict(file=sys.stderr, flush=True))     # which Theano's may go past
     if sys.stderr.isatty():
         notice.start()
     try:

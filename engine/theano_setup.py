@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import os
+import re
 import sys
 import sysconfig
 import threading
@@ -101,6 +102,11 @@ def _forget_failed_import():
             del sys.modules[name]
 
 
+def _files(error):
+    """The names of the files whose code an error went through."""
+    return {os.path.basename(frame.filename) for frame in traceback.extract_tb(error.__traceback__)}
+
+
 def _full(error):
     """The error to raise where compiled code cannot be written."""
     why = next((why for why in FULL if why in str(error)), ' '.join(str(error).split())[:200])
@@ -111,10 +117,9 @@ def _full(error):
 def _why_not(error):
     """The error to raise where `import theano` raised this one."""
     why = ' '.join(str(error).split())[:200] or type(error).__name__
-    files = {os.path.basename(frame.filename) for frame in traceback.extract_tb(error.__traceback__)}
     if 'Unable to create the compiledir' in why or any(words in str(error) for words in FULL):
         return _full(error)
-    if files & {'lazylinker_c.py', 'cmodule.py', 'vm.py'}:
+    if _files(error) & {'lazylinker_c.py', 'cmodule.py', 'vm.py'}:
         return CompilerError(f'the C++ compiler does not work ({why}); {COMPILER_ADVICE}; or go without one, many '
                              'times slower: THEANO_FLAGS=cxx=')
     # beside a NumPy or SciPy that it does not know it raises all kinds
@@ -175,22 +180,36 @@ def kernel_runs():
     return bool(theano.config.cxx) and theano.config.device == 'cpu' and theano.config.floatX in ('float32', 'float64')
 
 
+def _failed(error):
+    """The error to raise where a function could not be compiled, or None where this one says it: Theano's are of no
+    class of their own."""
+    said = ' '.join(str(error).split())
+    if cache.damaged(error):
+        return OSError(f'compiled code in {cache.folder()} is damaged; start again, which clears it ({said[:200]})')
+    failed = re.search('Compilation failed.*', said)
+    if failed and not any(why in said for why in FULL):
+        return CompilerError(f'the C++ compiler failed ({failed.group()[:200]})')
+    if isinstance(error, OSError) and error.filename == theano.config.cxx:
+        return CompilerError(f'the C++ compiler {error.filename} cannot be run ({error.strerror})')
+    if isinstance(error, AssertionError) and 'cmodule.py' in _files(error):
+        return CompilerError(f'the C++ compiler {theano.config.cxx} compiles nothing')
+    return _full(error) if failed or isinstance(error, OSError) else None
+
+
 @contextlib.contextmanager
 def compiling():
     """A compiler that fails inside is a CompilerError of one line, and what Theano prints of it is dropped."""
     try:
-        with _COMPILING, cache.loading(), contextlib.redirect_stdout(io.StringIO()):
+        with _COMPILING, cache.loading(), contextlib.redirect_stdout(io.StringIO()), \
+                contextlib.redirect_stderr(io.StringIO()):
             yield
     except CompilerError:            # of a function that is compiled inside of another
         raise
-    except OSError as error:         # such as a full disk
-        raise _full(error) from None
-    except Exception as error:       # what Theano raises then is of no class of its own
-        if 'Compilation failed' not in str(error):
-            raise
+    except Exception as error:
         lock = theano.gof.compilelock
         if getattr(lock.get_lock, 'n_lock', 0):    # kept after a failure, so that others would wait
             lock.release_lock()
-        if any(why in str(error) for why in FULL):
-            raise _full(error) from None
-        raise CompilerError('the C++ compiler failed ({})'.format(' '.join(str(error).split())[:200])) from error
+        failed = _failed(error)
+        if failed is None:
+            raise
+        raise failed from error

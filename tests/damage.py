@@ -1,15 +1,23 @@
 """Checkpoints that are damaged in every way, and the words that their refusals must have: for class and scripts.
 
 DAMAGE has them by name, each with a function of a path that writes the file. A
-good file's arrays are small, in float64 and exact in float32.
+good file's arrays are small, in float64 and exact in float32. RUN_DAMAGE has what
+a run cannot go on from, each with a function that changes the arrays and the about of one
+that can.
 """
+import copy
+import functools
 import io
+import math
 import os
 import pickle
 import zipfile
+import zlib
 from typing import Callable, NamedTuple, Tuple
 
 import numpy as np
+
+from engine.run import LOGS
 
 from numpy_model import NAMES, random_parameters
 
@@ -108,6 +116,25 @@ def forge_size(data):
     data[entry + 24:entry + 28] = (2 ** 32 - 2).to_bytes(4, 'little')
 
 
+@functools.lru_cache(maxsize=None)
+def bomb(kind, H):
+    """The bytes of a small file that unfolds to some hundred MB of zeros: arrays of H units, which fit each other."""
+    V, f = len(CHARACTERS), io.BytesIO()
+    with zipfile.ZipFile(f, 'w', kind) as npz:
+        for name, array in dict(random_parameters(5, V=V, H1=1, H2=1), uchar=ARRAYS['uchar']).items():
+            shape = array.shape if name == 'uchar' else tuple(H if n == 1 else n for n in array.shape)
+            zeros = bytes(4 * math.prod(shape)) if name != 'uchar' else array.tobytes()
+            npz.writestr(name + '.npy', npy(shape, array.dtype.str if name == 'uchar' else '<f4', zeros))
+    return f.getvalue()
+
+
+def with_beginning_of_another(data):
+    """Before the directory of a good checkpoint, the members of another."""
+    f = io.BytesIO()
+    np.savez(f, **{name: array for name, array in ARRAYS.items() if name != 'c'})
+    data[:data.index(b'PK\x01\x02')] = f.getvalue()[:f.getvalue().index(b'PK\x01\x02')]
+
+
 def with_value(name, value):
     array = ARRAYS[name].copy()
     array.flat[-1] = value
@@ -183,6 +210,13 @@ DAMAGE = {
 DAMAGE.update({'cut: to {:g} %'.format(100 * share): Damage(cut(share), NO_NPZ)
                for share in (0.01, 0.02, 0.3, 0.5, 0.6, 0.9, 0.95, 0.999, 1)})
 DAMAGE.update({'missing: ' + name: Damage(arrays(**{name: None}), ('it has no {};'.format(name),)) for name in ARRAYS})
+DAMAGE.update({
+    'bomb: bzip2': Damage(lambda path: content(bomb(zipfile.ZIP_BZIP2, 1300))(path), unreadable('U1')),
+    'bomb: lzma': Damage(lambda path: content(bomb(zipfile.ZIP_LZMA, 1300))(path), unreadable('U1')),
+    'bomb: deflate': Damage(lambda path: content(bomb(zipfile.ZIP_DEFLATED, 1300))(path), ('would unfold to no end',)),
+    'bomb: about of lists': Damage(arrays(about=np.array('{"progress": [' + '[],' * 10 ** 6 + '[]]}')),
+                                   ('its about is damaged',), True),
+    'spliced: the directory of another': Damage(edited(with_beginning_of_another), ())})
 for name in NAMES:
     array, shape = ARRAYS[name], (name + ' has shape',)
     DAMAGE.update({
@@ -210,3 +244,108 @@ DAMAGE.update({'forged: header {} of {}'.format(k, name): Damage(members(**{name
                for name, contents in FORGED.items() for k, data in enumerate(contents)})
 DAMAGE.update({'about: {:.9}'.format(text): Damage(arrays(about=np.array(text)), ('its about is damaged',), True)
                for text in ('', 'null', '5', '[1]', '"abc"', '{"a":', '[' * 10 ** 5)})
+
+
+# ---------------------------------------------------------------- what a run goes on from
+
+NO_RUN, SAYS_WRONG = ('no run that can be resumed',), ('its about is damaged',)
+WRONG = [None, True, -1, 0, 1.5, 10 ** 400, math.inf, math.nan, 'x', '', '/dev/zero', 'a/b', 'x' * 5000, 'a\0b',
+         '\ud800', [], [1], {}, {'x': 1}]
+
+
+class RunDamage(NamedTuple):
+    change: Callable[[dict, dict], None]     # of arrays by name, and of about
+    words: Tuple[str, ...]
+
+
+def leaves(value, path=()):
+    """The paths to all values in nested dicts and lists, also to these."""
+    if path:
+        yield path
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield from leaves(value[key], path + (key,))
+
+
+def put(about, path, value):
+    """Set the value at a path in nested dicts and lists."""
+    *parents, last = path
+    for key in parents:
+        about = about[key]
+    about[last] = value
+
+
+def forged(about, path, wrong):
+    """A copy of about with another value at a path."""
+    about = copy.deepcopy(about)
+    put(about, path, wrong)
+    return about
+
+
+def field(path, value):
+    """A change of one field of about, by keys with slashes between them."""
+    return lambda arrays, about: put(about, path.split('/'), value)
+
+
+def array_of_run(name, edit):
+    """A change of an array; one that is None is left out."""
+    def change(arrays, about):
+        arrays[name] = edit(arrays[name])
+    return change
+
+
+def as_run(name, logs):
+    """A change to a run of another name that says of logs what anybody knows: how they begin; logs: how many bytes."""
+    def change(arrays, about):
+        about['progress'].pop('name', None)
+        about['progress']['options']['run'] = name
+        about['progress'].update(logs)
+    return change
+
+
+HEADINGS = {ending: [len(heading), zlib.crc32(heading.encode())] for ending, heading in LOGS.items()}
+NO_LOGS = dict(logs={ending: [0, 0] for ending in LOGS})
+OTHER_LOG = ('other_t.txt.out does not begin as the log of the run',)
+RUN_DAMAGE = {
+    'option: resume': RunDamage(field('progress/options/resume', '/etc/passwd'), NO_RUN),
+    'option: output_dir': RunDamage(field('progress/options/output_dir', '/tmp'), NO_RUN),
+    'option: overwrite': RunDamage(field('progress/options/overwrite', True), NO_RUN),
+    'option: unknown': RunDamage(field('progress/options/x', 1), NO_RUN),
+    'option: a string for a number': RunDamage(field('progress/options/epochs', '3'), NO_RUN),
+    'option: a list for a string': RunDamage(field('progress/options/encoding', ['utf-8']), NO_RUN),
+    'option: no choice': RunDamage(field('progress/options/initial', 'x'), NO_RUN),
+    'option: nan': RunDamage(field('progress/options/lrate', math.nan), NO_RUN),
+    'option: out of range': RunDamage(field('progress/options/dropout', 1.5), ('dropout is 1.5',)),
+    'option: no end of units': RunDamage(field('progress/options/num_units1', 20000), ('--num-units1',)),
+    'option: a name that is a path': RunDamage(field('progress/options/run', '../r'), NO_RUN),
+    'text: a device': RunDamage(field('progress/options/input', '/dev/zero'), ('/dev/zero', 'is gone')),
+    'text: a file of the system that may never end': RunDamage(field('progress/options/input', '/proc/kmsg'),
+                                                               ('/proc/kmsg', 'is gone')),
+    'text: another': RunDamage(field('text/sha256', '0' * 64), ('is not the text of that run',)),
+    'text: no path': RunDamage(field('text/path', 5), SAYS_WRONG),
+    'name: a path': RunDamage(field('progress/name', '../r_t.txt'), NO_RUN),
+    'name: too long': RunDamage(field('progress/name', 'x' * 250), ('too long',)),
+    'string: too long': RunDamage(field('text/encoding', 'x' * 5000), SAYS_WRONG),
+    'string: NUL': RunDamage(field('versions/numpy', 'a\0b'), SAYS_WRONG),
+    'string: a surrogate that no file name has': RunDamage(field('progress/options/encoding', '\ud800'), NO_RUN),
+    'progress: none': RunDamage(field('progress', None), NO_RUN),
+    'progress: beyond the epoch': RunDamage(field('progress/batch', 10 ** 6), ('it is at batch 1000000 of',)),
+    'progress: epochs without end': RunDamage(field('progress/epoch', 2 ** 62), NO_RUN),
+    'progress: costs below zero': RunDamage(field('progress/mean_cost', -1.0), NO_RUN),
+    'progress: infinite cost': RunDamage(field('progress/best_cost', math.inf), NO_RUN),
+    'logs: no sizes': RunDamage(lambda arrays, about: about['progress'].pop('logs'),
+                                ('r_t.txt.out does not begin as the log of the run',)),
+    'logs: larger than memory': RunDamage(field('progress/logs', {ending: [10 ** 13, 0] for ending in LOGS}),
+                                          ('r_t.txt.out does not begin as the log of the run',)),
+    'logs: empty ones of another run': RunDamage(as_run('other', NO_LOGS), OTHER_LOG),
+    'logs: of another run, its headings': RunDamage(as_run('other', dict(logs=HEADINGS)), OTHER_LOG),
+    'generator: state out of range': RunDamage(field('random/state/state', 2 ** 128), SAYS_WRONG),
+    'generator: increment that is even': RunDamage(field('random/state/inc', 2), SAYS_WRONG),
+    'generator: another': RunDamage(field('random/bit_generator', 'MT19937'), SAYS_WRONG),
+    'states: of another shape': RunDamage(array_of_run('trial_h1', lambda states: states[:, 1:]), NO_RUN),
+    'states: of one row less': RunDamage(array_of_run('trial_C2', lambda states: states[1:]), NO_RUN),
+    'states: nan': RunDamage(array_of_run('trial_C1', lambda states: states * np.nan), ('no finite float32',)),
+    'states: hidden by a byte of the directory': RunDamage(array_of_run('trial_h1', lambda states: None),
+                                                           ('it has lost its trial_h1',)),
+    'averages: below zero': RunDamage(array_of_run('m_W2', lambda m: -1 - m), ('below zero',)),
+    'averages: missing': RunDamage(array_of_run('m_W2', lambda m: None), ('it has lost its m_W2',)),
+    'averages: of another shape': RunDamage(array_of_run('m_c', lambda m: m[1:]), NO_RUN)}

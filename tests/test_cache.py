@@ -7,7 +7,7 @@ import pytest
 
 from engine import cache
 from produce_text import BUNDLED
-from scripts import FAST, PRODUCE, run
+from scripts import FAST, PRODUCE, ROOT, run
 
 
 @pytest.fixture
@@ -75,6 +75,18 @@ def test_mark_is_there_while_code_is_loaded(kept):
         assert mark.exists()
         raise KeyError
     assert not mark.exists()
+
+
+def test_code_that_cannot_be_loaded_is_removed_by_the_next_start(kept):
+    start = """
+from engine import cache
+with cache.loading(), cache.loading():
+    raise ImportError('damaged', path=cache.folder() + '/compiledir_x/tmp1/a.so')
+"""
+    failed = subprocess.run([sys.executable, '-c', start], cwd=str(ROOT), stderr=subprocess.PIPE, encoding='utf-8')
+    assert failed.stderr.endswith('ImportError: damaged\n')
+    assert 'cleared' in cache.mend()
+    assert left(kept) == ['compiledir_x/other/b.so', 'mine.so', 'mine/c.so']
 
 
 def test_folder_that_cannot_be_written_is_no_error_here(monkeypatch):

@@ -683,8 +683,10 @@ def test_second_start_does_not_replace_what_the_first_did_meanwhile(tmp_path, re
     assert snapshot(tmp_path) == before
 
 
-@pytest.mark.parametrize('ending', ['.out', '_epochs.out', '_samples.txt'])
-def test_log_that_is_no_file(folder, here, ending):
-    os.mkfifo('results/r_t.txt' + ending)
+@pytest.mark.parametrize('make', [os.mkfifo, os.mkdir, lambda path: os.symlink('nowhere', path)],
+                         ids=['FIFO', 'folder', 'dead link'])
+@pytest.mark.parametrize('ending', ['.out', '_epochs.out', '_samples.txt', '_epoch3.npz', '_best.npz', '.png'])
+def test_result_that_is_no_file(folder, here, ending, make):
+    make('results/r_t.txt' + ending)
     result = here(TRAIN, 't.txt', 'r', *SMALL, '--output-dir', 'results', '--overwrite')
     assert_refused(result, 'results/r_t.txt' + ending, 'no file')

@@ -4,35 +4,19 @@ import json
 import math
 import os
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from engine.checkpoint import Checkpoint
 from engine.parameters import read_run
-from engine.schema import list_of, matches, number, whole
+from engine.schema import file_name, list_of, matches, number, whole
+from engine.run import Run, checkpoint_of, run_name
 from charlstm import read_checkpoint
-from scripts import PRODUCE, TRAIN, Compiling, load, snapshot
-
-WRONG = [None, True, -1, 0, 1.5, 10 ** 400, math.inf, 'x', '', '/dev/zero', 'a/b', [], [1], {}, {'x': 1}]
-
-
-def leaves(value, path=()):
-    """The paths to all values in nested dicts and lists, also to these."""
-    if path:
-        yield path
-    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
-        yield from leaves(value[key], path + (key,))
-
-
-def forged(about, path, wrong):
-    """A copy of about with another value at a path, or a key more beside it where wrong is a new key."""
-    about = copy.deepcopy(about)
-    parent = about
-    for key in path[:-1]:
-        parent = parent[key]
-    parent[path[-1]] = wrong
-    return about
+from damage import RUN_DAMAGE, WRONG, forged, leaves
+from scripts import PRODUCE, TRAIN, Compiling, assert_refused, load, snapshot
+from train import OPTIONS
 
 
 @pytest.fixture(scope='module')
@@ -41,7 +25,8 @@ def run_file(judged, tmp_path_factory):
     folder = tmp_path_factory.mktemp('forged')
     for name in os.listdir(str(judged.folder)):
         if name.startswith('r_t.txt') and not name.endswith('.npz'):
-            (folder / name).write_bytes((judged.folder / name).read_bytes())
+            for run in ('r_t.txt', 'other_t.txt'):             # of the other there are logs alone
+                (folder / name.replace('r_t.txt', run)).write_bytes((judged.folder / name).read_bytes())
     arrays = load(judged.folder / 'r_t.txt_epoch5.npz')
     return folder, arrays, json.loads(str(arrays.pop('about')))
 
@@ -49,8 +34,26 @@ def run_file(judged, tmp_path_factory):
 def write(run_file, about, **changed):
     folder, arrays, _ = run_file
     path = folder / 'r_t.txt_epoch5.npz'
-    np.savez(str(path), about=np.array(json.dumps(about)), **dict(arrays, **changed))
+    arrays = {name: array for name, array in dict(arrays, **changed).items() if array is not None}
+    np.savez(str(path), about=np.array(json.dumps(about)), **arrays)
     return path
+
+
+@pytest.mark.parametrize('name', RUN_DAMAGE)
+def test_damaged_run_is_refused(run_file, here, refused, name):
+    """In one line, before it compiles or before its logs are opened; and no file is touched."""
+    folder, arrays, about = run_file[0], dict(run_file[1]), copy.deepcopy(run_file[2])
+    RUN_DAMAGE[name].change(arrays, about)
+    checkpoint = write((folder, arrays, None), about)
+    before = snapshot(folder)
+    try:
+        assert_refused(here(TRAIN, '--resume', checkpoint, '--epochs', 9), 'train.py: ', *RUN_DAMAGE[name].words)
+    except Compiling:
+        with refused(ValueError, *RUN_DAMAGE[name].words), checkpoint_of(str(checkpoint), OPTIONS) as (_, progress):
+            name = run_name(SimpleNamespace(**progress['options']), progress)
+            with Run(str(folder), name, str(checkpoint), progress).open():
+                pass
+    assert snapshot(folder) == before
 
 
 def test_forged_fields(run_file, here):
@@ -96,3 +99,10 @@ def test_negative_averages_of_squares(run_file, refused):
     ({'a': 'x'}, {'a?': whole}, False), ('x', {'a?': whole}, False), (None, (whole, lambda v: v is None), True)])
 def test_patterns(value, pattern, expected):
     assert bool(matches(value, pattern)) == expected
+
+
+@pytest.mark.parametrize('value, expected', [
+    (r'$\frac$', True), ('..', True), ('a\udcffb', True), ('x' * 4096, True), ('x' * 4097, False), ('', False),
+    ('a/b', False), ('/', False), ('a\0b', False), ('\ud800', False), (b'x', False)])
+def test_names_of_files(value, expected):
+    assert file_name(value) == expected

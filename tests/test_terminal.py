@@ -266,6 +266,9 @@ def test_interrupted_training_leaves_all_that_it_learned(program, number):
 
 @pytest.mark.parametrize('outcome, status, said', [
     (None, 0, ''), (0, 0, ''), (130, 130, ''), (ValueError('x is 1'), 2, 'p: x is 1\n'),
+    (ValueError('x\ny is no file'), 2, 'p: x\\ny is no file\n'),
+    (MemoryError(), 2, 'p: not enough memory; a smaller --size needs less\n'),
+    (OSError(28, 'it is full'), 2, 'p: cannot write standard output: it is full\n'),
     (FileNotFoundError('cannot read x'), 2, 'p: cannot read x\n'), (KeyboardInterrupt(), 130, 'p: interrupted\n'),
     (KeyboardInterrupt(' while it slept; no dream is kept'), 130, 'p: interrupted while it slept; no dream is kept\n'),
     (MemoryError('of 5 GB'), 2, 'p: not enough memory: of 5 GB; a smaller --size needs less\n'),

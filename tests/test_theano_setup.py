@@ -13,7 +13,7 @@ import pytest
 from charlstm import CharLSTM, Scan
 from damage import write_checkpoint
 from engine import kernel
-from engine.theano_setup import theano
+from engine.theano_setup import CompilerError, compiling, theano
 from numpy_model import NAMES
 from produce_text import BUNDLED
 from scripts import (FAST, PRODUCE, ROOT, SMALL, TEXT, TRAIN, assert_changes_nothing, assert_refused, contents,
@@ -198,6 +198,16 @@ def test_compiler_or_folder_that_does_not_work(folder, tmp_path_factory, flags, 
     write_checkpoint('p.npz')
     cold = 'base_compiledir={},'.format(tmp_path_factory.mktemp('cold')) * flags.startswith('cxx')
     assert_changes_nothing(folder, run, PRODUCE, 'p.npz', 'out', env={'THEANO_FLAGS': cold + flags}, words=words)
+
+
+@pytest.mark.parametrize('program, words', [(None, 'cannot be run'), ('true', 'compiles nothing'),
+                                            ('false', 'Compilation failed')])
+def test_compiler_that_fails_after_the_import(program, words, tmp_path, refused, capfd):
+    """As with a folder of compiled code from when there was another."""
+    cxx = shutil.which(program) if program else str(tmp_path / 'nonexistent')
+    with theano.change_flags(cxx=cxx), refused(CompilerError, words), compiling():
+        theano.gof.cmodule.GCC_compiler.compile_str('m', '', location=str(tmp_path))
+    assert capfd.readouterr() == ('', '')
 
 
 def test_without_a_compiler(tmp_path):
