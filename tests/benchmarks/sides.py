@@ -1,0 +1,182 @@
+"""Sides that a benchmark compares, of one process or of several that train together, which sleep between their turns.
+
+Each process waits for its commands at a socket: in a collective operation of MPI it would look
+again and again, and take the time of the side whose turn it is.
+"""
+import contextlib
+import itertools
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from multiprocessing import connection
+from pathlib import Path
+
+from common import SETTLE, peak_memory, timed
+
+SHARES = dict(dropout=0.3, dropconnect=0.2)        # about what train.py chooses for a novel; the time is that of any
+SEQUENCE = 50                                      # characters in a sequence, as in train.py
+
+
+class Side:
+    """Processes that learn a text: side(method, *arguments) is what Learner.method returns in each, in a list."""
+
+    def __init__(self, folder, launch, text, units, batch, threads=1):
+        """launch: words before Python's, of mpiexec for several processes; folder: for what it needs of files.
+
+        Returns when all processes have compiled. Raises SystemExit with what they said where one fails.
+        """
+        self.units, own = units, Path(tempfile.mkdtemp(dir=str(folder)))
+        self._errors, self._pipes, path = own / 'errors', [], str(own / 'socket')
+        with contextlib.closing(socket.socket(socket.AF_UNIX)) as server:
+            server.settimeout(1)
+            server.bind(path)
+            server.listen()
+            self._start([*launch, sys.executable, __file__, path, text, units, batch, threads], threads)
+            try:
+                self._pipes = self._join(server)
+                self._answers()                         # that they have compiled
+            except BaseException:
+                self.end()
+                raise
+
+    def _start(self, words, threads):
+        environment = dict(os.environ, OMP_NUM_THREADS=str(threads), OMPI_ALLOW_RUN_AS_ROOT='1',
+                           OMPI_ALLOW_RUN_AS_ROOT_CONFIRM='1')               # for containers
+        with open(self._errors, 'w') as errors:         # in a session of its own, so that Ctrl-C is ours to hand on
+            self._process = subprocess.Popen(list(map(str, words)), stdin=subprocess.DEVNULL, stdout=errors,
+                                             stderr=errors, env=environment, start_new_session=True)
+
+    def _join(self, server):
+        """A pipe to each process, in their order; the first to come says how many there are."""
+        found, size = {}, 1
+        while len(found) < size:
+            try:
+                pipe = connection.Connection(server.accept()[0].detach())
+            except socket.timeout:
+                if self._process.poll() is not None:
+                    self._fail()
+            else:
+                rank, size = self._answer(pipe)
+                found[rank] = pipe
+        return [pipe for _, pipe in sorted(found.items())]
+
+    def _answer(self, pipe):
+        try:
+            return pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self._fail()
+
+    def _answers(self):
+        return [self._answer(pipe) for pipe in self._pipes]
+
+    def _fail(self):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(10)                      # so that it has said why
+        raise SystemExit(f'a process of the benchmark ended:\n{self._errors.read_text()[-3000:]}')
+
+    def __call__(self, method, *arguments):
+        for pipe in self._pipes:
+            pipe.send((method, *arguments))
+        answers = self._answers()
+        time.sleep(SETTLE)
+        return answers
+
+    def close(self):
+        """End the processes. Returns the peak memory of each, in bytes."""
+        for pipe in self._pipes:
+            pipe.send(None)
+        peaks = self._answers()
+        self._process.wait()
+        return peaks
+
+    def end(self):
+        """End the processes if they run, whatever they do."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(10)
+            self._process.kill()
+
+
+# ---------------------------------------------------------------- in each of the processes
+
+class Learner:
+    """A model, and a text that it reads again and again, set up and trained as train.py does by default."""
+
+    def __init__(self, here, text, units, batch):
+        from train import DEFAULTS
+        with here.in_turn():
+            from charlstm import CharLSTM
+        self._team, self._text, self._summing = here, text, []
+        if here.size > 1:
+            here.summed = self._timed_sum(here.summed)
+        self._model = CharLSTM(random_seed=1, comm=here)
+        self.read(batch)
+        names = 'lrate', 'drate', 'eps', 'bptt_maxdepth', 'l1', 'l2', 'grad_clip', 'reset', 'average', 'initial'
+        self._model.model_setup(num_units1=units, num_units2=units, **SHARES,
+                                **{name: DEFAULTS[name] for name in names})
+        with here.in_turn():
+            self._model.compile('train_rmsprop')
+
+    def _timed_sum(self, summed):
+        def timed_sum(numbers):
+            self._summing += timed(lambda: summed(numbers))
+            return numbers                              # summed in place
+        return timed_sum
+
+    def read(self, batch):
+        """Go on with batches of so many rows."""
+        self._model.prepare_input(self._text, 0, batch, SEQUENCE, verbose=False, stateful=True)
+        self._model.reset_states()
+        batches = zip(self._model.X['train'], self._model.Y['train'])
+        self._batches = itertools.cycle([(x, y) for x, y in batches if len(x) == SEQUENCE])
+
+    def steps(self, n):
+        """Of n training steps: seconds of each, and the seconds in it that went into Team.summed, 0 in one process."""
+        self._summing = []
+        seconds = timed(lambda: self._model.theano_train_rmsprop(*next(self._batches)), n)
+        return list(zip(seconds, self._summing or [0] * n))
+
+    def sums(self, size, n):
+        """Seconds of each of n sums of so many numbers of float32 and nothing else."""
+        import numpy as np
+        from mpi4py import MPI
+        numbers = np.zeros(size, np.float32)
+        return timed(lambda: MPI.COMM_WORLD.Allreduce(MPI.IN_PLACE, numbers), n)
+
+    def trips(self, n):
+        """Seconds of each of n messages of a byte between processes 0 and 1, there and back."""
+        from mpi4py import MPI
+        comm, other, byte = MPI.COMM_WORLD, 1 - self._team.rank, bytearray(1)
+
+        def trip():
+            for send in (self._team.first, not self._team.first):
+                comm.Send(byte, other) if send else comm.Recv(byte, other)
+        return timed(trip, n)
+
+
+def pin(rank, threads):
+    """Keep this process on cores of its own, one for each thread, where the system can."""
+    if hasattr(os, 'sched_setaffinity'):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, cores[rank * threads:(rank + 1) * threads])
+
+
+def serve(path, text, units, batch, threads):
+    from engine import team
+    here = team.join()
+    pin(here.rank, int(threads))                        # before NumPy's threads start
+    with connection.Client(path) as pipe, contextlib.suppress(EOFError):       # EOFError: the benchmark has ended
+        pipe.send((here.rank, here.size))
+        learner = Learner(here, text, int(units), int(batch))
+        pipe.send(None)
+        for method, *arguments in iter(pipe.recv, None):
+            pipe.send(getattr(learner, method)(*arguments))
+        pipe.send(peak_memory())
+
+
+if __name__ == '__main__':
+    serve(*sys.argv[1:])
