@@ -86,8 +86,9 @@ def prepare(given, here):
     from engine.recipe import advise, complete
     from engine.run import Run
     from engine.start import check_text, checkpoint_of, chosen, run_name
+    from text_input.fetch_novel import there
     with checkpoint_of(given.get('resume'), OPTIONS, here) as (stored, progress):
-        o = here.told(chosen, DEFAULTS, given, stored, progress)
+        o = here.told(chosen, DEFAULTS, there, given, stored, progress)
         model = CharLSTM(random_seed=o.random_seed, comm=here)
         model.prepare_input(o.input, o.ratio_valid, o.batch_size, o.seq_length, encoding=o.encoding,
                             stateful=not o.no_stateful)

@@ -168,7 +168,7 @@ class Run:
 
     def _proven(self, sizes):
         """Whether the logs are this run's, if they begin as then: their heading alone anybody knows."""
-        known = 'logs' in self._progress and sizes[STEPS] > len(LOGS[STEPS])
+        known = 'logs' in self._progress and sizes.get(STEPS, 0) > len(LOGS[STEPS])
         return known or os.path.basename(self.last_checkpoint).startswith(self.name + '_')
 
     def _begins_as_then(self, ending, size):

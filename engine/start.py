@@ -7,7 +7,6 @@ from engine import commands, options
 from engine.checkpoint import Checkpoint
 from engine.recipe import set_units
 from engine.schema import PROGRESS, matches
-from text_input.fetch_novel import there
 
 
 @contextlib.contextmanager
@@ -32,10 +31,10 @@ def checkpoint_of(path, table, team):
         yield stored, team.told(progress_of, stored)
 
 
-def chosen(defaults, given, stored, progress):
+def chosen(defaults, there, given, stored, progress):
     """The options by attribute: those given, those of the run that goes on from an open checkpoint, or the defaults.
 
-    The units are set, and input is where the text is now. Raises ValueError and OSError.
+    The units are set, and input is where the text is now, there(path) for a new run's. Raises ValueError and OSError.
     """
     o = SimpleNamespace(**options.join(defaults, progress, given))
     options.check(vars(o))

@@ -16,6 +16,11 @@ from engine.terminal import Visible
 
 # What launchers tell each process, in environment variables: its number, and how many there are.
 LAUNCHERS = (('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'), ('PMI_RANK', 'PMI_SIZE'), ('PMIX_RANK', ''))
+# What suits Open MPI to this work, where the user has not set it.
+OPEN_MPI = {
+    'OMPI_MCA_mpi_yield_when_idle': '1',       # a step ten times as fast where others use the same cores
+    'OMPI_MCA_btl_tcp_links': '2',             # sums over a network of 1 Gbit/s in two thirds of the time
+}
 GRACE = 2          # seconds in which the first process may end all with its message before another does
 _joined = []       # the Team of this process, if it has joined one
 
@@ -206,9 +211,8 @@ def join():
     size = place()[1]
     if size == 1:
         return Alone()
-    # Open MPI's processes wait by looking again and again; where others use their cores too, this one line makes a
-    # step ten times as fast, and elsewhere costs nothing.
-    os.environ.setdefault('OMPI_MCA_mpi_yield_when_idle', '1')
+    for name, value in OPEN_MPI.items():
+        os.environ.setdefault(name, value)
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:           # RuntimeError: without the library of an MPI

@@ -12,7 +12,9 @@ import pytest
 from engine.checkpoint import Checkpoint
 from engine.parameters import read_run
 from engine.schema import file_name, list_of, matches, number, whole
-from engine.run import Run, checkpoint_of, run_name
+from engine.run import Run
+from engine.start import checkpoint_of, run_name
+from engine.team import Alone
 from charlstm import read_checkpoint
 from damage import RUN_DAMAGE, WRONG, forged, leaves
 from scripts import PRODUCE, TRAIN, Compiling, assert_refused, load, snapshot
@@ -49,7 +51,8 @@ def test_damaged_run_is_refused(run_file, here, refused, name):
     try:
         assert_refused(here(TRAIN, '--resume', checkpoint, '--epochs', 9), 'train.py: ', *RUN_DAMAGE[name].words)
     except Compiling:
-        with refused(ValueError, *RUN_DAMAGE[name].words), checkpoint_of(str(checkpoint), OPTIONS) as (_, progress):
+        with refused(ValueError, *RUN_DAMAGE[name].words), \
+                checkpoint_of(str(checkpoint), OPTIONS, Alone()) as (_, progress):
             name = run_name(SimpleNamespace(**progress['options']), progress)
             with Run(str(folder), name, str(checkpoint), progress).open():
                 pass
