@@ -151,6 +151,8 @@ class Team(Alone):
         if not machine.Get_rank():
             machine.Barrier()
         machine.Free()
+        # So that nobody's failure ends another while it loads compiled code, which would then look damaged.
+        self._comm.Barrier()
 
 
 class SpreadStep:
