@@ -224,7 +224,7 @@ class CharLSTM(Reading):
         kernel: whether to use the C kernel, on CPUs with a compiler, or theano.scan always.
         comm: a communicator of mpi4py, of processes that train one model together. Then X
         and Y have this process's rows of batches of batch_size; what prepares, trains,
-        validates, loads and saves is called in all processes alike.
+        validates, loads, saves or draws random numbers is called in all processes alike.
         """
         if random_seed is not None:
             checks.whole('random_seed', random_seed, 0, most=float('inf'))

@@ -59,11 +59,23 @@ def _python():
     return _program(sys.executable or 'python')
 
 
-def script(name, *arguments):
-    """The command that runs a script of this package, as the one at hand was started: by uv, or by this Python."""
+def script(name, *arguments, processes=1):
+    """The command that runs a script of this package, as the one at hand was started: by uv, or by this Python.
+
+    processes: in how many.
+    """
     by_uv = os.environ.get('UV')                       # its own path, which `uv run` hands down
-    runner = [_program(by_uv), 'run'] if by_uv else [_python()]
-    return quoted([*runner, near(os.path.join(ROOT, name)), *arguments])
+    words = [near(os.path.join(ROOT, name)), *arguments]
+    if processes == 1:
+        return quoted([_program(by_uv), 'run', *words] if by_uv else [_python(), *words])
+    mpiexec = ['--bind-to', 'none', '-n', str(processes)]
+    if not by_uv:
+        beside = os.path.join(os.path.dirname(sys.executable), 'mpiexec')          # where pip puts it
+        return quoted([_program(beside) if os.path.exists(beside) else 'mpiexec', *mpiexec, _python(), *words])
+    needs = [word for name in ('requirements.txt', 'requirements-mpi.txt')
+             for word in ('--with-requirements', near(os.path.join(ROOT, name)))]
+    return quoted([_program(by_uv), 'run', '--no-project', '--python', '>=3.8,<3.12', *needs, 'mpiexec', *mpiexec,
+                   'python', *words])
 
 
 def _at_hand():
@@ -99,10 +111,6 @@ def install(requirements='requirements.txt'):
 
 def with_mpi(processes):
     """The command that installs what several processes need or, where uv runs this script, runs it in so many."""
-    by_uv = os.environ.get('UV')
-    if not by_uv:
+    if not os.environ.get('UV'):
         return install('requirements-mpi.txt')
-    needs = [word for name in ('requirements.txt', 'requirements-mpi.txt')
-             for word in ('--with-requirements', near(os.path.join(ROOT, name)))]
-    return quoted([_program(by_uv), 'run', '--no-project', '--python', '>=3.8,<3.12', *needs, 'mpiexec', '-n',
-                   str(processes), 'python', near(os.path.join(ROOT, 'train.py')), *sys.argv[1:]])
+    return script('train.py', *sys.argv[1:], processes=processes)

@@ -238,7 +238,7 @@ class Run:
         return 'no checkpoint was written yet'
 
     def _going_on(self, *more):
-        return commands.script('train.py', '--resume', self.last_checkpoint, *more)
+        return commands.script('train.py', '--resume', self.last_checkpoint, *more, processes=self._team.size)
 
     # ---- logs
 

@@ -60,6 +60,11 @@ class State:
         """What copy and pickle take: all but the compiled functions, which are compiled again when they are used."""
         return dict(self.__dict__, _functions={})
 
+    def _warn(self, line):
+        """Tell the user something, once however many processes there are."""
+        if self.team.first:
+            warn(line)
+
     # ---- the text
 
     def prepare_input(self, filepath, ratio_valid=0.30, batch_size=50, seq_length=50, verbose=True,
@@ -92,8 +97,8 @@ class State:
         if self.p:
             unknown = set(text.uchar) - set(self.uchar)
             if unknown:
-                warn(f'the parameters do not know {shown(unknown)} of {filepath} and were dropped; model_setup makes '
-                     'new ones')
+                self._warn(f'the parameters do not know {shown(unknown)} of {filepath} and were dropped; model_setup '
+                           'makes new ones')
                 self._set_parameters({}, text.uchar)
             else:
                 text.renumber(self.uchar)
@@ -144,8 +149,9 @@ class State:
         """Say it when sequences are longer than the gradient reaches."""
         depth = self.lp.get('bptt_maxdepth', -1)
         if self._text is not None and 0 < depth < self._text.steps:
-            warn(f'only the last {depth} of the {self._text.steps} steps of a sequence are learned from: bptt_maxdepth '
-                 f'is {depth}, seq_length {self._text.seq_length}; make them meet unless that is meant')
+            self._warn(f'only the last {depth} of the {self._text.steps} steps of a sequence are learned from: '
+                       f'bptt_maxdepth is {depth}, seq_length {self._text.seq_length}; make them meet unless that is '
+                       'meant')
 
     def reset_states(self):
         """Forget the states that training carries from batch to batch, as at the start of the text."""
@@ -258,7 +264,8 @@ class State:
         filename += '' if filename.endswith('.npz') else '.npz'
         averages, raw = [{name: variable.get_value(borrow=True) for name, variable in variables.items()}
                          for variables in (self._averages, self._raw)]
-        self.team.check_alike([*self._arrays().values(), *averages.values(), *raw.values()])
+        self.team.check_alike([*self._arrays().values(), *averages.values(), *raw.values()],
+                              self.random.bit_generator.state)
         carried, trial = [self.team.gathered(states) for states in (self._carried, self._trial)]
         arrays = dict(self._arrays(), **RunState(averages, raw, carried, trial).arrays())
         self.team.told(self._write, filename, arrays, progress)
@@ -283,8 +290,8 @@ class State:
         """
         self._take(filename, *self.team.told(read_checkpoint, filename))
         if are_bytes(self.uchar):
-            warn(f'{filename} learned bytes instead of characters, of a text that was not all ASCII: they are read and '
-                 'written as UTF-8')
+            self._warn(f'{filename} learned bytes instead of characters, of a text that was not all ASCII: they are '
+                       'read and written as UTF-8')
 
     def _take(self, filename, arrays, uchar):
         if self._text is not None:

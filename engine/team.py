@@ -15,7 +15,8 @@ from engine import commands
 from engine.terminal import Visible
 
 # What launchers tell each process, in environment variables: its number, and how many there are.
-LAUNCHERS = (('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'), ('PMI_RANK', 'PMI_SIZE'), ('PMIX_RANK', ''))
+LAUNCHERS = (('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'), ('PMI_RANK', 'PMI_SIZE'),
+             ('PMIX_RANK', 'SLURM_STEP_NUM_TASKS'))
 # What suits Open MPI to this work, where the user has not set it.
 OPEN_MPI = {
     'OMPI_MCA_mpi_yield_when_idle': '1',       # a step ten times as fast where others use the same cores
@@ -64,8 +65,8 @@ class Alone:
         """Arrays of all rows, from those of the rows of each process; in the first process alone."""
         return arrays
 
-    def check_alike(self, arrays):
-        """Raise ValueError where arrays that should be the same in all processes are not."""
+    def check_alike(self, arrays, random):
+        """Raise ValueError where arrays, or the state of a generator, are not the same in all processes."""
 
     @contextlib.contextmanager
     def in_turn(self):
@@ -79,7 +80,6 @@ class Team(Alone):
     def __init__(self, comm):
         self._comm, self._stops = comm, False
         self.size, self.rank = comm.Get_size(), comm.Get_rank()
-        sys.excepthook = self._end_by_traceback
 
     def __deepcopy__(self, memo):
         return self
@@ -87,15 +87,14 @@ class Team(Alone):
     def __reduce__(self):              # a communicator is of this run of this program
         return Alone, ()
 
-    def _end_by_traceback(self, kind, error, trace):
-        self.end(1, ''.join(traceback.format_exception(kind, error, trace)))
-
     def end(self, status, why):
         """End all processes with a status, and say why, if not another of them does so in that moment."""
-        if not self.first:             # the first may be about to say the same
-            time.sleep(GRACE + self.rank / 10)
-        print(why.rstrip(), file=Visible(sys.__stderr__), flush=True)
+        say_in_turn(why, self.rank, self.size)
         self._comm.Abort(status)
+
+    def end_by_traceback(self, kind, error, trace):
+        """sys.excepthook: what nobody expected ends all, too."""
+        self.end(1, ''.join(traceback.format_exception(kind, error, trace)))
 
     @property
     def stops(self):
@@ -108,7 +107,8 @@ class Team(Alone):
                 outcome = find(*arguments), None
             except Exception as error:
                 outcome = None, error
-        found, error = self._comm.bcast(outcome)
+        received = self._comm.bcast(outcome)
+        found, error = outcome or received             # in the first its own, which knows where it was raised
         if error:
             raise error
         return found
@@ -131,15 +131,15 @@ class Team(Alone):
         parts = self._comm.gather(arrays)
         return parts and parts[0] and [np.concatenate(rows) for rows in zip(*parts)]
 
-    def check_alike(self, arrays):
-        digest = hashlib.blake2b()
+    def check_alike(self, arrays, random):
+        digest = hashlib.blake2b(repr(random).encode())
         for array in arrays:
             digest.update(array.tobytes())
         digests = self._comm.allgather(digest.digest())
         others = [rank for rank, theirs in enumerate(digests) if theirs != digests[0]]
         if others:
-            raise ValueError(f'process {others[0]} has other parameters than process 0, which no run should lead to: '
-                             'are all machines of one kind, with the same versions of everything?')
+            raise ValueError(f'process {others[0]} has other parameters, or drew other random numbers, than process 0: '
+                             'are all machines of one kind, with the same versions, and was all called in all alike?')
 
     @contextlib.contextmanager
     def in_turn(self):
@@ -151,7 +151,7 @@ class Team(Alone):
         if not machine.Get_rank():
             machine.Barrier()
         machine.Free()
-        # So that nobody's failure ends another while it loads compiled code, which would then look damaged.
+        # So that no later failure ends a process while it still loads compiled code, which would then look damaged.
         self._comm.Barrier()
 
 
@@ -225,23 +225,33 @@ def join():
                          'are of different MPIs; use the mpiexec of the one that mpi4py was installed with')
     share_cores(MPI.COMM_WORLD)
     team = team_of(MPI.COMM_WORLD)
-    _joined[:] = [team] * (team.size > 1)
+    if team.size > 1:
+        _joined[:], sys.excepthook = [team], team.end_by_traceback
     return team
 
 
 def end(status, why):
-    """Where this process has joined others, end all of them with a status, and say why."""
+    """Before a process of several ends by an error: say why, in one of them, and end all if they have joined."""
     for team in _joined:
         team.end(status, why)
+    rank, size = place()
+    if rank:                           # the first says it itself, and its end is the end of all
+        say_in_turn(why, rank, size or rank + 1)
+
+
+def say_in_turn(why, rank, size):
+    """Print why this process ends; not at once if it is not the first, as that may be about to say the same for all."""
+    if rank:
+        time.sleep(GRACE * (1 + rank / size))
+    if why:
+        print(why.rstrip(), file=Visible(sys.__stderr__), flush=True)
 
 
 def share_cores(comm):
     """Set the number of threads, where it is not set, to this process's share of the cores that it may run on."""
-    if 'OMP_NUM_THREADS' in os.environ or not hasattr(os, 'sched_getaffinity'):
-        return
     from mpi4py import MPI
-    cores = os.sched_getaffinity(0)
+    cores = os.sched_getaffinity(0) if hasattr(os, 'sched_getaffinity') else set(range(os.cpu_count() or 1))
     machine = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    sharers = sum(bool(theirs & cores) for theirs in machine.allgather(cores))
+    sharers = sum(bool(theirs & cores) for theirs in machine.allgather(cores))       # also of those who need it not
     machine.Free()
-    os.environ['OMP_NUM_THREADS'] = str(max(1, len(cores) // sharers))
+    os.environ.setdefault('OMP_NUM_THREADS', str(max(1, len(cores) // sharers)))

@@ -32,6 +32,13 @@ class Visible(_Around):
         return self.terminal.write(CONTROLS.sub(lambda match: ascii(match.group())[1:-1], text))
 
 
+class Passed(Visible):
+    """Standard output or errors of one of several processes: what started them passes it on to whatever it has."""
+
+    def isatty(self):
+        return False               # also where it looks like a terminal, which would be one without a width
+
+
 class Unheard(_Around):
     """A stream that goes on when nobody reads it any more."""
 
@@ -77,8 +84,7 @@ def _open_streams(place):
             stream.reconfigure(errors='backslashreplace')
         if place[0]:
             stream = open(os.devnull, 'w', encoding='utf-8')
-        # What started several processes hands all that they print to its own terminal.
-        setattr(sys, name, Visible(stream) if stream.isatty() or place != (0, 1) else stream)
+        setattr(sys, name, Passed(stream) if place != (0, 1) else Visible(stream) if stream.isatty() else stream)
 
 
 def _end(parser, team, status, what):
@@ -107,6 +113,10 @@ def main(parser, program, less, heard=True, team=None):
         options = getattr(parser, 'parse_intermixed_args', parser.parse_args)()
         status = program(options) or 0
         sys.stdout.flush()
+    except SystemExit as error:                        # the parser's
+        if error.code and team:
+            team.end(error.code, '')
+        raise
     except BrokenPipeError:
         status = 0
     except MemoryError as error:

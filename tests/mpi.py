@@ -15,9 +15,9 @@ LACKING = [what for what, there in (('mpi4py', importlib.util.find_spec('mpi4py'
 needs_mpi = pytest.mark.skipif(bool(LACKING), reason=f"no {' and no '.join(LACKING)}: requirements-mpi.txt has them")
 
 
-def start(processes, *words, flags=FAST, **options):
-    """Python with these words in so many processes, more than the cores if need be."""
-    changes = {'OMPI_ALLOW_RUN_AS_ROOT': '1', 'OMPI_ALLOW_RUN_AS_ROOT_CONFIRM': '1'}       # for containers
+def start(processes, *words, flags=FAST, env=None, **options):
+    """Python with these words in so many processes, more than the cores if need be; env: changes of the environment."""
+    changes = dict(env or {}, OMPI_ALLOW_RUN_AS_ROOT='1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM='1')       # for containers
     return subprocess.Popen(
         [MPIEXEC, '--bind-to', 'none', '--map-by', ':OVERSUBSCRIBE', '-n', str(processes), sys.executable,
          *map(str, words)], encoding='utf-8', env=environment(flags, **changes), stdin=subprocess.DEVNULL,

@@ -118,7 +118,7 @@ class Learner:
         names = 'lrate', 'drate', 'eps', 'bptt_maxdepth', 'l1', 'l2', 'grad_clip', 'reset', 'average', 'initial'
         self._model.model_setup(num_units1=units, num_units2=units, **SHARES,
                                 **{name: DEFAULTS[name] for name in names})
-        # As in train.py's first step: at the whole rate large models go astray here, and compute with subnormal numbers.
+        # As in train.py's first step: at the whole rate large models go astray, and compute with subnormal numbers.
         self._model.dyn_lrate.set_value(DEFAULTS['lrate'] / DEFAULTS['warmup'])
         with here.in_turn():
             self._model.compile('train_rmsprop')
