@@ -41,6 +41,13 @@ def pytest_configure(config):
     # pytest shows warnings whatever charlstm asks for: keep out those that only Theano can mend.
     config.addinivalue_line('filterwarnings', r'ignore:::theano\.')
     config.addinivalue_line('filterwarnings', 'ignore:invalid escape sequence')
+    config.addinivalue_line('markers', 'browser: looks at a page in a browser, which any Python wrote')
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if 'browser' in item.fixturenames:
+            item.add_marker('browser')
 
 
 @pytest.fixture
