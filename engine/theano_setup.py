@@ -32,7 +32,8 @@ DEFAULTS = {
 }
 COMPILER_ADVICE = 'Debian, Ubuntu: apt install g++; macOS: xcode-select --install; conda: conda install gxx'
 # Not the compiler's fault.
-FULL = ('No space left on device', 'Disk quota exceeded', 'Read-only file system', 'File too large')
+FULL = ('No space left on device', 'Disk quota exceeded', 'Read-only file system', 'File too large',
+        "you don't have read, write or listing permissions")
 HEADER = os.path.join(sysconfig.get_path('include'), 'Python.h')         # what C code for this Python begins with
 
 # Idle threads sleep, after some microseconds in which the next piece of work may come: by default they go on

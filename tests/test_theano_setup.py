@@ -17,7 +17,8 @@ from engine.theano_setup import CompilerError, compiling, theano
 from numpy_model import NAMES
 from produce_text import BUNDLED
 from scripts import (FAST, PRODUCE, ROOT, SMALL, TEXT, TRAIN, assert_changes_nothing, assert_refused, contents,
-                     environment, load, path_without_uv, program, run, sequences, succeeded, wrote)
+                     environment, load, path_without_uv, program, run, sequences, succeeded, without_privileges,
+                     wrote)
 
 MODULES = sorted(path for pattern in ('*.py', 'engine/*.py', 'text_input/*.py') for path in ROOT.glob(pattern))
 TWO_STEPS = '''
@@ -228,6 +229,16 @@ def test_without_compiler_theano_scan_is_used():
     assert CharLSTM()._ops is kernel
     with theano.change_flags(cxx=''):
         assert CharLSTM()._ops is Scan
+
+
+def test_folder_of_compiled_code_that_may_not_be_written(tmp_path):
+    """As one that another user made; it is not the compiler's fault."""
+    folder = tmp_path / 'kept' / os.path.basename(theano.config.compiledir)
+    folder.mkdir(0o500, parents=True)
+    result = run(PRODUCE, BUNDLED, tmp_path / 'out', flags=f'base_compiledir={tmp_path / "kept"}',
+                 preexec_fn=without_privileges)
+    assert_refused(result, f'cannot keep compiled code in {tmp_path / "kept"}', 'permissions',
+                   'THEANO_FLAGS=base_compiledir=')
 
 
 def test_no_room_for_compiled_code(tmp_path):
