@@ -59,6 +59,12 @@ def _python():
     return _program(sys.executable or 'python')
 
 
+def _python_with(*requirements):
+    """The options of `uv run` for a Python that Theano runs on, with what files in this package's folder list."""
+    return ['--python', '>=3.8,<3.12', *[word for name in requirements for word in (
+        '--with-requirements', near(os.path.join(ROOT, name)))]]
+
+
 def script(name, *arguments, processes=1):
     """The command that runs a script of this package, as the one at hand was started: by uv, or by this Python.
 
@@ -72,10 +78,8 @@ def script(name, *arguments, processes=1):
     if not by_uv:
         beside = os.path.join(os.path.dirname(sys.executable), 'mpiexec')          # where pip puts it
         return quoted([_program(beside) if os.path.exists(beside) else 'mpiexec', *mpiexec, _python(), *words])
-    needs = [word for name in ('requirements.txt', 'requirements-mpi.txt')
-             for word in ('--with-requirements', near(os.path.join(ROOT, name)))]
-    return quoted([_program(by_uv), 'run', '--no-project', '--python', '>=3.8,<3.12', *needs, 'mpiexec', *mpiexec,
-                   'python', *words])
+    return quoted([_program(by_uv), 'run', '--no-project', *_python_with('requirements.txt', 'requirements-mpi.txt'),
+                   'mpiexec', *mpiexec, 'python', *words])
 
 
 def _at_hand():
@@ -84,8 +88,7 @@ def _at_hand():
     if os.path.basename(program) in ('train.py', 'produce_text.py'):       # they say themselves what they need
         return [near(os.path.join(ROOT, os.path.basename(program))), *sys.argv[1:]]
     if program.endswith('.py') and os.path.isfile(program):
-        return ['--python', '>=3.8,<3.12', '--with-requirements', near(os.path.join(ROOT, 'requirements.txt')),
-                near(program), *sys.argv[1:]]
+        return [*_python_with('requirements.txt'), near(program), *sys.argv[1:]]
     return [near(os.path.join(ROOT, 'train.py'))]
 
 

@@ -4,15 +4,14 @@ import hashlib
 import json
 import os
 import re
-import warnings
 from pathlib import Path
 
 import numpy as np
 
 from engine import about
-from engine.files import named, write_whole
+from engine.files import write_whole
 from engine.parameters import NAMES, are_bytes
-from engine.run import EPOCHS, Run
+from engine.run import EPOCHS, Run, log_rows
 from engine.terminal import note, warn
 from engine.text import encoded, smallest_type
 
@@ -76,9 +75,7 @@ def logged_costs(checkpoint):
     if not os.path.isfile(path):
         return []
     try:
-        with named('read', path), warnings.catch_warnings():
-            warnings.simplefilter('ignore')                # of a log without rows yet
-            rows = np.loadtxt(path, ndmin=2, encoding='utf-8').reshape(-1, 5)[:, :3]
+        rows = log_rows(path).reshape(-1, 5)[:, :3]
     except ValueError:
         warn(f'{path} is no log of costs, so the page has no picture of them')
         return []

@@ -25,6 +25,13 @@ SAMPLE_LENGTH = 200
 LONGEST_NAME = 255 - len(f'_epoch{MOST}.npz.4194304.part')      # bytes: what systems allow, less the longest ending
 
 
+def log_rows(path):
+    """The rows of a log, (n, columns); none of one that has but a heading. Raises ValueError where it is no log."""
+    with named('read', path), warnings.catch_warnings():
+        warnings.simplefilter('ignore')                    # of a log without rows yet
+        return np.loadtxt(path, ndmin=2, encoding='utf-8')
+
+
 REACHED = {'...': None, 'epoch': PROGRESS['epoch'], 'batch': PROGRESS['batch']}      # of progress, at least
 
 
@@ -211,9 +218,7 @@ class Run:
     def _reload(self):
         """Take the costs of a run that goes on from its logs."""
         for rows, ending, columns in ((self._steps, STEPS, 2), (self._epochs, EPOCHS, 3)):
-            with warnings.catch_warnings():
-                warnings.simplefilter('ignore')            # of a log without rows yet
-                rows.extend(np.loadtxt(self.path(ending), ndmin=2)[:, :columns].tolist())
+            rows.extend(log_rows(self.path(ending))[:, :columns].tolist())
 
     @contextlib.contextmanager
     def rescuing(self):

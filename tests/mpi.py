@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import scripts
 from scripts import FAST, environment, finish, subprocess
 
 # Beside the Python of the tests, where pip puts it, or the system's.
@@ -27,7 +28,5 @@ def start(processes, *words, flags=FAST, env=None, **options):
 def run(processes, *words, timeout=300, **options):
     """What comes of Python with these words in so many processes; with 1, in one that knows nothing of MPI."""
     if processes == 1:
-        return subprocess.run([sys.executable, *map(str, words)], encoding='utf-8', timeout=timeout,
-                              env=environment(options.pop('flags', FAST)), stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+        return scripts.run(*words, timeout=timeout, **{'flags': FAST, **options})
     return finish(start(processes, *words, **options), timeout)
