@@ -3,13 +3,15 @@
 The model reads a text one character at a time and predicts the next one.
 With x the character read, h and C the hidden and cell state of a layer:
 
-    a_k = U[k].x + W[k].h_prev + b[k]      k = f, i, o, g (forget, input, output, cell update)
-    C   = sigmoid(a_f) * C_prev + sigmoid(a_i) * tanh(a_g)
-    h   = sigmoid(a_o) * tanh(C)
+    a_k  = U[k].x + W[k].h_prev + b[k]      k = f, i, o, g (forget, input, output, cell update)
+    h, C = lstm_cell(a_f, a_i, a_o, a_g, C_prev)
 
 The second layer reads the h of the first, and softmax(V.h2 + c) is the
 distribution of the next character (Hochreiter & Schmidhuber 1997, with the
 forget gate of Gers et al. 2000).
+
+The functions of symbols below are the model, and all of it: what trains, predicts and writes,
+in C too, is made from them. Edit one, and the numbers change.
 
 Letters used for the sizes throughout, and the shapes of the eight parameters:
 
@@ -19,6 +21,7 @@ Letters used for the sizes throughout, and the shapes of the eight parameters:
     U1 (4,H1,V)    W1 (4,H1,H1)    b1 (4,H1)
     U2 (4,H2,H1)   W2 (4,H2,H2)    b2 (4,H2)      V (V,H2)    c (V,)
 """
+import collections
 import functools
 import math
 
@@ -26,27 +29,32 @@ from engine.theano_setup import CompilerError, compiling, kernel_runs, theano, t
 
 import numpy as np
 
-from engine import checks, kernel as kernel_ops, sampling
-from engine.parameters import NAMES, parameter_shapes, read_about
+from engine import checks, sampling
+from engine.cell import Cell, js_function
+from engine.kernel import Kernel
+from engine.network import is_as_in_c
+from engine.parameters import NAMES, own_of_layer, parameter_shapes, read_about
 from engine.reading import Reading
+from engine.scan import Scan
 from engine.schedule import mean_cost
 from engine.state import read_checkpoint
 from engine.team import SpreadStep, team_of
 from engine.terminal import warn
 from engine.text import read_text
 
-__all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_checkpoint', 'read_text']
+__all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_checkpoint', 'read_text', 'tt']
 
 
 # ---------------------------------------------------------------- the model, as functions of symbols
 
-def initial_parameters(V, H1, H2, random, initial='original'):
+def initial_parameters(V, H1, H2, random, initial='original', own={}):
     """Name to array of a new model's parameters.
 
     'original': weights uniform in +-1/sqrt(inputs), biases zero, but one for the forget
     gates, which lets a new model remember: a forget gate at sigmoid(0) halves the
     cell state at every step (Jozefowicz et al. 2015). 'hidden': all uniform in
-    +-1/sqrt(units of their layer), the output's in +-1/sqrt(H2).
+    +-1/sqrt(units of their layer), the output's in +-1/sqrt(H2). own: the cell's own
+    parameters, name to the number that all units begin with; peep is peep1 (H1,) and peep2 (H2,).
     """
     inputs = dict(U1=V, W1=H1, U2=H1, W2=H2, V=H2)
     layer = dict(U1=H1, W1=H1, b1=H1, U2=H2, W2=H2, b2=H2, V=H2, c=H2)
@@ -57,21 +65,19 @@ def initial_parameters(V, H1, H2, random, initial='original'):
         p[name] = random.uniform(-limit, limit, shape).astype(theano.config.floatX)
     if initial == 'original':
         p['b1'][0] = p['b2'][0] = 1
+    for layer, H in (('1', H1), ('2', H2)):
+        p.update({name + layer: np.full(H, value, theano.config.floatX) for name, value in own.items()})
     return p
 
 
-def lstm_step(a_x, h_prev, C_prev, W_T):
-    """One step of an LSTM layer.
+def lstm_cell(a_f, a_i, a_o, a_g, C_prev):
+    """What the units of a layer do at a step: from pre-activations and C of the step before to h and C.
 
-    a_x (B,4H): the input's share of the pre-activations, bias included;
-    h_prev, C_prev (B,H); W_T (H,4H): recurrent weights, the four gates side
-    by side. Returns h, C (B,H).
+    All are (B,H), and each unit is by itself. Where the lines have other operations than those
+    of one unit, such as a mean over all, theano.scan runs them, many times slower than C.
     """
-    a = a_x + tt.dot(h_prev, W_T)                            # (B, 4H)
-    H = a.shape[1] // 4
-    f, i, o, g = [a[:, k * H:(k + 1) * H] for k in range(4)]
-    C = tt.nnet.sigmoid(f) * C_prev + tt.nnet.sigmoid(i) * tt.tanh(g)
-    h = tt.nnet.sigmoid(o) * tt.tanh(C)
+    C = tt.nnet.sigmoid(a_f) * C_prev + tt.nnet.sigmoid(a_i) * tt.tanh(a_g)
+    h = tt.nnet.sigmoid(a_o) * tt.tanh(C)
     return h, C
 
 
@@ -80,73 +86,33 @@ def stacked(U):
     return U.reshape((-1, U.shape[2])).T
 
 
-class Scan:
-    """The five things that the network is made of, in Theano's own operations: they say what is computed.
-
-    They run everywhere, a GPU included. engine/kernel.py has them again, with the
-    same arguments and numbers, for CPUs alone but faster. Both are given a layer's bias
-    with its input and with the layer, and add it where that is cheaper for them: here
-    to the V rows of the weights, or with the product; there in the layer.
-    """
-
-    @staticmethod
-    def columns(U, b, x):
-        """Pre-activations (N,4H) of a layer with U (4,H,V), b (4,H) that reads characters x (N,).
-
-        A product with one-hot vectors picks rows of the weights, so rows are picked.
-        """
-        return (stacked(U) + b.flatten())[x]
-
-    @staticmethod
-    def product(a, B, b=None):
-        """The matrix product a.B (M,N), with the bias b (4,H) of a layer where it makes its pre-activations."""
-        return tt.dot(a, B) if b is None else tt.dot(a, B) + b.flatten()
-
-    @staticmethod
-    def layer(a_x, W, b, state, truncate):
-        """A layer over whole sequences, from pre-activations a_x (T,B,4H), W (4,H,H), b and state (h, C), each (B,H).
-
-        truncate: the gradient flows through the last so many steps, -1 for all.
-        Returns h (T,B,H) and the state after the last step.
-        """
-        (h, C), _ = theano.scan(lstm_step, sequences=a_x, outputs_info=list(state), non_sequences=[stacked(W)],
-                                truncate_gradient=truncate, strict=True)
-        return h, (h[-1], C[-1])
-
-    @staticmethod
-    def cross_entropy(scores, c, y):
-        """Softmax and its cost, for scores (T*B,V), bias c (V,) and targets y (T,B).
-
-        Returns costs -log p[y] (T,B), in nats; the most probable characters,
-        int (T,B); and the probabilities p = softmax(scores + c) (T*B,V).
-        """
-        costs, p, best = tt.nnet.crossentropy_softmax_argmax_1hot_with_bias(scores, c, y.flatten())
-        return costs.reshape(y.shape), best.reshape(y.shape), p
-
-    @staticmethod
-    def sum_of_squares(v):
-        """The sum of the squares of all numbers in v."""
-        return tt.sqr(v).sum()
+# What network returns: costs -log p[y] (T,B), in nats; the most probable characters, int (T,B); the probabilities
+# (T*B,V); the states h1, C1, h2, C2 after each step, (T,B,H1) and (T,B,H2); and those after the last, (B,H1) and (B,H2).
+Outputs = collections.namedtuple('Outputs', 'costs best probabilities states after')
 
 
 def network(x, y, states, p, ops, truncate=-1, masks=None):
     """The whole model: what it expects after the characters x (T,B), and what the targets y (T,B) cost.
 
-    states: h1, C1 (B,H1) and h2, C2 (B,H2) before the first step. ops: Scan or
-    kernel. masks: what dropout multiplies h1 and h2 with on their way up, (T,B,H1)
-    and (T,B,H2) (not on their way to the next step: Zaremba et al. 2014).
-    Returns what Scan.cross_entropy does and the four states after the last step.
+    states: h1, C1 (B,H1) and h2, C2 (B,H2) before the first step. ops: the operations, with the cell, of
+    engine/kernel.py or engine/scan.py. truncate: the gradient flows through the last so many
+    steps, -1 for all. masks: what dropout multiplies h1 and h2 with on their way up, (T,B,H1)
+    and (T,B,H2) (not on their way to the next step: Zaremba et al. 2014). Returns Outputs.
     """
+    def layer(k, a, states):
+        """Layer k from the input's share (T*B,4H) of its pre-activations; it adds W.h_prev + b and applies the cell."""
+        return ops.layer(a.reshape((T, B, -1)), p[f'W{k}'], p[f'b{k}'], own_of_layer(p, k), states, truncate)
+
     T, B = x.shape[0], x.shape[1]
-    a1 = ops.columns(p['U1'], p['b1'], x.flatten())                                             # (T*B, 4H1)
-    h1, after1 = ops.layer(a1.reshape((T, B, -1)), p['W1'], p['b1'], states[:2], truncate)      # (T, B, H1)
-    h1 = h1 if masks is None else h1 * masks[0]
-    a2 = ops.product(h1.reshape((-1, h1.shape[2])), stacked(p['U2']), p['b2'])                  # (T*B, 4H2)
-    h2, after2 = ops.layer(a2.reshape((T, B, -1)), p['W2'], p['b2'], states[2:], truncate)      # (T, B, H2)
-    h2 = h2 if masks is None else h2 * masks[1]
-    scores = ops.product(h2.reshape((-1, h2.shape[2])), p['V'].T)                               # (T*B, V)
+    a1 = ops.columns(p['U1'], x.flatten())                                    # U1.x, for one-hot x: (T*B, 4H1)
+    h1, C1, after1 = layer(1, a1, states[:2])                                 # (T, B, H1)
+    up = h1 if masks is None else h1 * masks[0]
+    a2 = ops.product(up.reshape((-1, up.shape[2])), stacked(p['U2']))         # (T*B, 4H2)
+    h2, C2, after2 = layer(2, a2, states[2:])                                 # (T, B, H2)
+    up = h2 if masks is None else h2 * masks[1]
+    scores = ops.product(up.reshape((-1, up.shape[2])), p['V'].T)             # (T*B, V)
     costs, best, probabilities = ops.cross_entropy(scores, p['c'], y)
-    return costs, best, probabilities, list(after1 + after2)
+    return Outputs(costs, best, probabilities, [h1, C1, h2, C2], [*after1, *after2])
 
 
 def penalty(parameters, l1, l2):
@@ -212,11 +178,17 @@ class CharLSTM(Reading):
     generator that all chance is drawn from: with the same random_seed, text
     and machine the numbers are the same.
 
+    Two are to be set in a class of one's own, or on an object before model_setup: cell, a
+    function as lstm_cell, by staticmethod in a class; and cell_parameters, for those that have
+    parameters of their own, a dict of names, which the cell takes as arguments, to initial values. There
+    is one number for each unit of a layer, and they are trained, saved and loaded like the others.
+
     Here is what it computes. Reading, in engine/reading.py, has what it makes of a text (score_text,
     alternatives, states, correlations); State, in engine/state.py, its text (prepare_input,
     reset_states), its checkpoints (save_params, load_params, resume, init_params) and what they
     hold: p, _averages of RMSprop, _carried states, the prepared _text.
     """
+    cell, cell_parameters = staticmethod(lstm_cell), {}
 
     def __init__(self, random_seed=None, kernel=True, comm=None):
         """random_seed: a whole number, or None for a new one each time, else ValueError.
@@ -231,9 +203,39 @@ class CharLSTM(Reading):
         super().__init__(random_seed, team_of(comm))
         self._kernel = kernel and kernel_runs()
 
-    @property
+    # ---- the cell, and what runs it
+
+    def _checked_cell(self):
+        """The Cell of the attributes cell and cell_parameters. Functions that were compiled with another are dropped.
+
+        Raises ValueError for a cell that cannot be one.
+        """
+        now = self.cell, dict(self.cell_parameters)
+        if self._cell[0] != now:
+            checks.cell_parameters(self.cell_parameters)
+            self._cell, self._functions = (now, Cell(*now, theano.config.floatX)), {}
+            if self._kernel and not self._cell[1].program:
+                self._warn(f'the cell {self._cell[1].name} uses {self._cell[1].unknown}, which is not in C: theano.scan '
+                           'runs it, many times slower')
+        return self._cell[1]
+
     def _ops(self):
-        return kernel_ops if self._kernel else Scan
+        """What the network is made of: a Kernel, or a Scan where that cannot be."""
+        cell = self._checked_cell()
+        return Kernel(cell) if self._kernel and cell.program else Scan(cell)
+
+    def javascript(self):
+        """Return the cell as a function of JavaScript, for engine/network.js.
+
+        Raises ValueError where JavaScript would compute another model than this one.
+        """
+        cell = self._checked_cell()
+        if not cell.program:
+            raise ValueError(f'a page cannot compute the cell {cell.name}: it uses {cell.unknown}')
+        if not is_as_in_c(network, self.p, self._ops()):
+            raise ValueError('a page cannot compute this model: network in charlstm.py is not that of '
+                             'engine/network.js any more')
+        return js_function(cell.program)
 
     # ---- the model
 
@@ -266,7 +268,8 @@ class CharLSTM(Reading):
             self.load_params(mfile)            # before anything changes, since it may fail
         else:
             V = self._vocabulary_size(char_dim)
-            self._set_parameters(initial_parameters(V, num_units1, num_units2, self.random, initial), self.uchar)
+            own = checks.cell_parameters(self.cell_parameters)
+            self._set_parameters(initial_parameters(V, num_units1, num_units2, self.random, initial, own), self.uchar)
             for m in self._averages.values():
                 m.set_value(np.zeros_like(m.get_value(borrow=True)))
         self._functions, self.lp = {}, lp
@@ -281,7 +284,7 @@ class CharLSTM(Reading):
     def compile(self, *names):
         """Compile theano_<name> for each of names now: 'predict', 'check', 'train_rmsprop', 'train_sgd'; or 'sample'.
 
-        Raises OSError where the compiler fails.
+        Raises OSError where the compiler fails, and ValueError for a cell that cannot be one.
         """
         for name in names:
             self._function(name)
@@ -290,15 +293,17 @@ class CharLSTM(Reading):
         """A compiled function, compiled now if it was not yet. Raises CompilerError, an OSError, where that fails."""
         if not self.p:
             raise ValueError('no model yet: call model_setup first')
+        self._checked_cell()
         if name not in self._functions:
-            build = dict(predict=self._build_predict, check=self._build_check, sample=self._build_sample,
+            build = dict(predict=self._build_predict, check=self._build_check, states=self._build_states,
+                         sample=self._build_sample,
                          train_rmsprop=functools.partial(self._build_train, 'rmsprop'),
                          train_sgd=functools.partial(self._build_train, 'sgd'))[name]
             try:
                 with compiling():
                     self._functions[name] = build()
             except CompilerError as error:
-                if self._ops is Scan:
+                if isinstance(self._ops(), Scan):
                     raise
                 warn(f'the C kernel does not compile here, so the slower theano.scan takes its place: {error}')
                 self._kernel = False
@@ -307,17 +312,23 @@ class CharLSTM(Reading):
 
     def _build_predict(self):
         """Characters (T,B) and states to probabilities (T*B,V) and the new states."""
-        x, states = tt.imatrix('x'), tt.matrices('h1', 'C1', 'h2', 'C2')
-        _, _, probabilities, after = network(x, x, states, self.p, self._ops)      # the targets do not matter here
-        return theano.function([x] + states, [probabilities] + after)
+        x, states, ops = tt.imatrix('x'), tt.matrices('h1', 'C1', 'h2', 'C2'), self._ops()
+        found = network(x, x, states, self.p, ops)                 # the targets do not matter here
+        return theano.function([x] + states, [found.probabilities] + found.after, updates=ops.updates)
+
+    def _build_states(self):
+        """Characters (T,B) and states to h1, C1, h2, C2 after each step, and the new states."""
+        x, states, ops = tt.imatrix('x'), tt.matrices('h1', 'C1', 'h2', 'C2'), self._ops()
+        found = network(x, x, states, self.p, ops)
+        return theano.function([x] + states, found.states + found.after, updates=ops.updates)
 
     def _build_check(self):
         """Characters and targets (T,B) and states to the mean cost, the best characters and the new states."""
-        (x, y), states = tt.imatrices('x', 'y'), tt.matrices('h1', 'C1', 'h2', 'C2')
-        costs, best, _, after = network(x, y, states, self.p, self._ops)
-        return theano.function([x, y] + states, [costs.mean(), best] + after)
+        (x, y), states, ops = tt.imatrices('x', 'y'), tt.matrices('h1', 'C1', 'h2', 'C2'), self._ops()
+        found = network(x, y, states, self.p, ops)
+        return theano.function([x, y] + states, [found.costs.mean(), found.best] + found.after, updates=ops.updates)
 
-    def _gradient_graph(self):
+    def _gradient_graph(self, ops):
         """The first half of a training step: x, y, states, weights and, with dropout, masks to gradients.
 
         Returns the inputs; what check gives; the gradients of the weighted costs, of
@@ -329,51 +340,61 @@ class CharLSTM(Reading):
         connections = tt.tensor3s('connections1', 'connections2') if self.lp['dropconnect'] else []
         if connections:                        # DropConnect: Wan et al. 2013, on recurrent weights Merity et al. 2018
             p.update(W1=p['W1'] * connections[0], W2=p['W2'] * connections[1])
-        costs, best, _, after = network(x, y, states, p, self._ops, self.lp['bptt_maxdepth'], masks or None)
-        gradients = tt.grad((costs * weights).sum(), [self._trained()[name] for name in NAMES])
-        return [x, y] + states + [weights] + masks + connections, [costs.mean(), best] + after, gradients, costs.size
+        found = network(x, y, states, p, ops, self.lp['bptt_maxdepth'], masks or None)
+        gradients = tt.grad((found.costs * weights).sum(), list(self._trained().values()))
+        outputs = [found.costs.mean(), found.best] + found.after
+        return [x, y] + states + [weights] + masks + connections, outputs, gradients, found.costs.size
 
-    def _update_graph(self, gradients, size, rule):
+    def _update_graph(self, gradients, size, rule, ops):
         """The second half: what a gradient of `size` characters does. Returns the update ratios and the updates."""
-        parameters, l1, l2 = [self._trained()[name] for name in NAMES], self.lp['l1'], self.lp['l2']
+        parameters, l1, l2 = list(self._trained().values()), self.lp['l1'], self.lp['l2']
         for weights in [(l1, 0), (0, l2)]:
             if any(weights):
                 share = penalty(parameters, *weights) / tt.cast(size, theano.config.floatX)
                 gradients = [g + dp for g, dp in zip(gradients, tt.grad(share, parameters))]
         if self.lp['grad_clip']:
-            gradients = clip(gradients, self.lp['grad_clip'], self._ops)
+            gradients = clip(gradients, self.lp['grad_clip'], ops)
         if rule == 'sgd':
             steps, updates = sgd(gradients, self.dyn_lrate), []
         else:
-            averages = [self._averages[name] for name in NAMES]
+            averages = list(self._averages.values())
             steps, new = rmsprop(gradients, averages, self.dyn_lrate, self.lp['drate'], self.lp['eps'])
             updates = list(zip(averages, new))
         new = [p - step for p, step in zip(parameters, steps)]
         if self.lp['average']:
-            averages = [self.p[name] for name in NAMES]
+            averages = list(self.p.values())
             updates += list(zip(averages, running_averages(averages, new, self._average_weight)))
-        return update_ratios(steps, parameters, self._ops), updates + list(zip(parameters, new))
+        return update_ratios(steps, parameters, ops), updates + list(zip(parameters, new))
 
     def _build_train(self, rule):
         """Both halves: the inputs of the first to what check gives and the ratios. rule: 'rmsprop' or 'sgd'."""
-        inputs, outputs, gradients, size = self._gradient_graph()
+        ops = self._ops()
+        inputs, outputs, gradients, size = self._gradient_graph(ops)
+        if ops.updates:
+            self._warn('the cell draws random numbers, which no checkpoint keeps: a resumed run draws others')
         if self.team.size == 1:                # in one function
-            ratios, updates = self._update_graph(gradients, size, rule)
-            return theano.function(inputs, outputs + ratios, updates=updates)
-        gradient = theano.function(inputs, outputs + [theano.Out(g, borrow=True) for g in gradients] + [size])
+            ratios, updates = self._update_graph(gradients, size, rule, ops)
+            return theano.function(inputs, outputs + ratios, updates=updates + list(ops.updates.items()))
+        gradient = theano.function(inputs, outputs + [theano.Out(g, borrow=True) for g in gradients] + [size],
+                                   updates=ops.updates)
         sums, size = [g.type() for g in gradients], tt.scalar('size')      # of the whole batch
-        ratios, updates = self._update_graph(sums, size, rule)
+        ratios, updates = self._update_graph(sums, size, rule, ops)
         update = theano.function(sums + [size], ratios, updates=updates, on_unused_input='ignore')
         return SpreadStep(gradient, update, self.team)
 
     def _build_sample(self):
         """given, bits, n, choice and states to texts (m+n,B) and new states, as sampling.continue_texts."""
-        if self._ops is Scan:
+        ops = self._ops()
+        in_c = is_as_in_c(network, self.p, ops)
+        if isinstance(ops, Scan) or not in_c:
+            if not in_c:
+                self._warn('network in charlstm.py is not that of engine/sampling.c any more: texts are written a '
+                           'step at a time, more slowly')
             return functools.partial(sampling.continue_texts, self._function('predict'))
         given, bits, n, choice = tt.imatrix('given'), tt.lmatrix('bits'), tt.lscalar('n'), tt.vector('choice')
         states = tt.matrices('h1', 'C1', 'h2', 'C2')
         return theano.function([given, bits, n, choice] + states,
-                               self._ops.sample(given, bits, n, choice, states, self.p))
+                               ops.sample(given, bits, n, choice, states, self.p))
 
     # ---- predicting
 
@@ -440,7 +461,7 @@ class CharLSTM(Reading):
         With a text prepared as stateful it begins with the states after the
         last such step (reset_states forgets them), else with zeros. Returns
         [cost, the most probable characters, int (T,B)], both from before the
-        step, then the update ratios ||step|| / ||p|| of U1 W1 b1 U2 W2 b2 V c. The
+        step, then the update ratios ||step|| / ||p|| of U1 W1 b1 U2 W2 b2 V c and the cell's own. The
         cost is without penalties, but with dropout where that is used. Raises as
         theano_predict, and where model_setup was not called.
         """

@@ -45,6 +45,8 @@ def description(path):
     for name, title in (('text', 'text'), ('lp', 'learning'), ('versions', 'versions')):
         if about.get(name):
             lines.append(f'{title}: ' + ', '.join('{} {}'.format(*item) for item in about[name].items()))
+    if about.get('cell'):
+        lines.append('cell: ' + one_line(about['cell']['formula']))
     progress = about.get('progress')
     if matches(progress, REACHED):                         # train.py's, not a user's own
         lines.append(f'progress: {progress["epoch"]} epochs and {progress["batch"]} batches, rate '

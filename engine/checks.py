@@ -58,3 +58,19 @@ def learning(lrate, drate, eps, bptt_maxdepth, l1, l2, dropout, grad_clip, dropc
     return dict(lrate=float(lrate), drate=float(drate), eps=float(eps), bptt_maxdepth=int(bptt_maxdepth),
                 l1=float(l1), l2=float(l2), dropout=float(dropout), grad_clip=float(grad_clip),
                 dropconnect=float(dropconnect), reset=float(reset), average=float(average))
+
+
+def cell_parameters(initial):
+    """Return a cell's own parameters, name to initial value. Raises ValueError for what a checkpoint cannot hold."""
+    for name, value in initial.items():
+        if not own_name(name):
+            raise ValueError(f'the cell has a parameter {name!r}: expected a name of letters and digits that is none of U, '
+                             'W, b, m_..., raw_..., carried_... and trial_...')
+        real(f'the initial value of {name}', value, 'for all units', lambda v: True)
+    return dict(initial)
+
+
+def own_name(name):
+    """Whether the parameters of a cell may have this name: its arrays must not be taken for others in a checkpoint."""
+    return (isinstance(name, str) and name.isidentifier() and len(name) < 100 and name not in ('U', 'W', 'b')
+            and not name.startswith(('m_', 'raw_', 'carried_', 'trial_')))

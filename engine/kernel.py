@@ -1,8 +1,7 @@
 """The LSTM on the CPU: Theano Ops around the C kernel in the .c files beside this one.
 
-The five functions at the end, and `sample`, are what charlstm.py composes its
-network from; the five have their namesakes in its class Scan, which give the
-same numbers with theano.scan.
+The class Kernel at the end has what charlstm.py composes its network from. The class Scan, in
+engine/scan.py, has the same with theano.scan.
 
 Sizes: T steps, B sequences, H units, N = T*B characters, V characters in the
 vocabulary; "4H" is the gates f, i, o, g side by side.
@@ -13,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engine import reference
+from engine import cell, reference
+from engine.parameters import own_of_layer
 from engine.sampling import continue_texts
 from engine.theano_setup import theano, tt
 
@@ -22,8 +22,8 @@ DisconnectedType, disconnected_type = theano.gradient.DisconnectedType, theano.g
 
 HERE = Path(__file__).resolve().parent
 SOURCE = Path(__file__).read_text(encoding='utf-8')
-KERNEL = '\n'.join((HERE / (name + '.c')).read_text(encoding='utf-8')
-                   for name in ('products', 'layer', 'characters', 'sampling', 'glue'))
+C_FILES = {name: (HERE / (name + '.c')).read_text(encoding='utf-8')
+           for name in ('products', 'functions', 'characters', 'layer', 'sampling', 'glue')}
 INDICES = ('int32', 1)     # the kind of input or output that numbers characters; see _KernelOp
 
 
@@ -37,10 +37,11 @@ class _KernelOp(gof.Op):
     says `sizes`, declarations from the inputs x[0], x[1], ...; `fits`, whether their
     shapes agree; `shapes`, the outputs' (type, ndim, three dimensions); `call`,
     which fills the outputs, named {0}, {1}, ..., and returns 0, or -1 when out of
-    memory, after statements `before`. In Python it says `compute`, the outputs
-    from the inputs in NumPy, against which the C code is tested.
+    memory, after statements `before`. Its C code is of C_FILES `files`. In Python it
+    says `compute`, the outputs from the inputs in NumPy, against which the C code is tested.
     """
     __props__ = ('dtype',)
+    files = ('products', 'functions', 'characters', 'glue')
     before = ''
     strided = False            # whether the call takes inputs of any strides
     destroy_map = {}           # as Theano has it: by number of an output, a list with the input that it overwrites
@@ -69,7 +70,10 @@ class _KernelOp(gof.Op):
 
     def c_support_code(self):
         real = {'float32': 'float', 'float64': 'double'}[self.dtype]
-        return f'#define REAL {real}\n' + KERNEL
+        return f'#define REAL {real}\n' + '\n'.join(map(self._file, self.files))
+
+    def _file(self, name):
+        return C_FILES[name]
 
     def c_headers(self):
         return ['<omp.h>'] if self._openmp() else []
@@ -83,7 +87,7 @@ class _KernelOp(gof.Op):
         return theano.config.cxx != '' and os.uname().sysname != 'Darwin'    # Apple's clang has no OpenMP
 
     def c_code_cache_version(self):
-        return (zlib.crc32((KERNEL + SOURCE).encode()),)
+        return (zlib.crc32((self.c_support_code() + SOURCE).encode()),)
 
     def c_code(self, node, name, inputs, outputs, sub):
         made = ' || '.join(
@@ -196,98 +200,132 @@ class AddColumns(_KernelOp):
 
 # ---------------------------------------------------------------- the layer
 
-class _LayerOp(_KernelOp):
+class _CellOp(_KernelOp):
+    """What Ops with a cell in them share.
+
+    program: the cell, a cell.Program. Its own parameters, (H,) each, are inputs after those that a subclass `takes`;
+    `layers` says for which layers: how C names an array of them, and their H.
+    """
+    __props__ = ('dtype', 'program')
+    files = ('products', 'functions', 'cell', 'layer', 'glue')
+    layers = (('own', 'H'),)
+
+    def __init__(self, dtype, program):
+        super().__init__(dtype)
+        self.program = program
+        for name, H in self.layers:
+            numbers = range(len(self.takes), len(self.takes) + program.own)
+            self.takes += (1,) * program.own
+            self.fits += ''.join(f' && DIM({k}, 0) == {H}' for k in numbers)
+            self.sizes += f' const REAL *{name}[] = {{{"".join(f"REALS(x[{k}]), " for k in numbers)}NULL}};'
+
+    def _file(self, name):
+        return cell.c_functions(self.program) if name == 'cell' else super()._file(name)
+
+
+class _LayerOp(_CellOp):
     """What LSTM and LSTMGradient share.
 
     truncate: the gradient flows through the last so many steps, -1: all.
     in_place: whether the largest output overwrites the input of its shape;
     Theano sees to it where nothing else needs that input.
     """
-    __props__ = ('dtype', 'truncate', 'in_place')
+    __props__ = ('dtype', 'program', 'truncate', 'in_place')
 
-    def __init__(self, dtype, truncate=-1, in_place=False):
-        super().__init__(dtype)
+    def __init__(self, dtype, program, truncate=-1, in_place=False):
+        super().__init__(dtype, program)
         self.truncate, self.in_place = truncate, in_place
         if in_place:
             self.destroy_map = self.overwrites
 
-    def gates_or_new(self, gates):
-        """Memory for gates in NumPy, as the C code has it."""
-        return gates if self.in_place else np.empty_like(gates)
+    def room_like(self, a_x):
+        """Memory in NumPy for what is kept, as the C code has it."""
+        return a_x if self.in_place else np.empty_like(a_x)
 
 
 class LSTM(_LayerOp):
     """A layer over whole sequences.
 
     Inputs: pre-activations a_x (T,B,4H), without the bias; W (4,H,H); b (4,H);
-    h0, C0 (B,H), the states before the first step. Outputs: h (T,B,H); C
-    (T,B,H); the gates after their sigmoid or tanh (T,B,4H); the states after
+    h0, C0 (B,H), the states before the first step; the cell's own parameters, (H,) each.
+    Outputs: h (T,B,H); C (T,B,H); what is kept for the gradient (T,B,4H); the states after
     the last step (B,H), h and C, in memory of their own: a function gives away
     that of what it returns, and with views of all steps it would be theirs. The
-    gradient goes through the first h to a_x, W and b alone; the states before
-    are constants to it.
+    gradient goes through the first h to a_x, W, b and the cell's own parameters alone; the
+    states before are constants to it.
     """
     takes, gives = (3, 3, 2, 2, 2), (3, 3, 3, 2, 2)
-    overwrites = {2: [0]}                      # a_x by the gates
+    overwrites = {2: [0]}                      # a_x by what is kept
     sizes = 'const long T = DIM(0, 0), B = DIM(0, 1), H = DIM(1, 1);'
     fits = ('DIM(0, 2) == 4 * H && DIM(1, 0) == 4 && DIM(1, 2) == H && DIM(2, 0) == 4 && DIM(2, 1) == H '
             '&& DIM(3, 0) == B && DIM(3, 1) == H && DIM(4, 0) == B && DIM(4, 1) == H')
     shapes = tuple('PyArray_TYPE(x[0]), ' + shape
                    for shape in ('3, T, B, H', '3, T, B, H', '3, T, B, 4 * H', '2, B, H, 0', '2, B, H, 0'))
-    call = ('lstm_forward(T, B, H, REALS(x[0]), REALS(x[1]), REALS(x[2]), REALS(x[3]), REALS(x[4]), '
+    call = ('lstm_forward(T, B, H, REALS(x[0]), REALS(x[1]), REALS(x[2]), own, REALS(x[3]), REALS(x[4]), '
             'REALS({2}), REALS({1}), REALS({0}), REALS({3}), REALS({4}), threads())')
 
-    def compute(self, a_x, W, b, h0, C0):
-        return reference.layer(a_x, W, b, h0, C0, self.gates_or_new(a_x))
+    def compute(self, a_x, W, b, h0, C0, *own):
+        return reference.layer(self.program, a_x, W, b, own, h0, C0, self.room_like(a_x))
 
     def infer_shape(self, node, shapes):
         (steps, batch, H4), (_, H, _) = shapes[:2]
         return [(steps, batch, H), (steps, batch, H), (steps, batch, H4), (batch, H), (batch, H)]
 
     def connection_pattern(self, node):
-        return [[True] * 3 + [False] * 2] * 3 + [[False] * 5] * 2
+        inputs = [True] * 3 + [False] * 2 + [True] * self.program.own
+        return [[connected] * 3 + [False] * 2 for connected in inputs]
 
     def L_op(self, inputs, outputs, gradients):
-        a_x, W, b, h0, C0 = inputs
-        h, C, gates = outputs[:3]
+        a_x, W, b, h0, C0, *own = inputs
+        h, C, kept = outputs[:3]
         if not _no_gradient(gradients[1:]):
-            raise NotImplementedError('the gradient through C or the gates of LSTM: only that through h is there')
+            raise NotImplementedError('the gradient through C or what LSTM keeps: only that through h is there')
         if _no_gradient(gradients):
             return [disconnected_type() for _ in inputs]
-        da, dW, db = LSTMGradient(self.dtype, self.truncate)(gradients[0], W, h, C, gates, h0, C0)
-        return [da, dW, db, disconnected_type(), disconnected_type()]
+        da, dW, db, *d_own = LSTMGradient(self.dtype, self.program, self.truncate)(
+            gradients[0], W, h, C, kept, h0, C0, *own)
+        return [da, dW, db, disconnected_type(), disconnected_type(), *d_own]
 
 
 class LSTMGradient(_LayerOp):
-    """The gradient of LSTM: dh (T,B,H) and what LSTM took and gave to da_x (T,B,4H), dW (4,H,H), db (4,H)."""
+    """The gradient of LSTM: dh (T,B,H) and what LSTM took and gave to da_x (T,B,4H), dW (4,H,H), db (4,H).
+
+    After these, those of the cell's own parameters, (H,) each.
+    """
     takes, gives = (3, 3, 3, 3, 3, 2, 2), (3, 3, 2)
-    overwrites = {0: [4]}                      # the gates by da_x
+    overwrites = {0: [4]}                      # what was kept by da_x
+    sizes = 'const long T = DIM(0, 0), B = DIM(0, 1), H = DIM(0, 2);'
     fits = ('DIM(1, 0) == 4 && DIM(1, 1) == H && DIM(1, 2) == H '
             '&& DIM(2, 0) == T && DIM(2, 1) == B && DIM(2, 2) == H '
             '&& DIM(3, 0) == T && DIM(3, 1) == B && DIM(3, 2) == H '
             '&& DIM(4, 0) == T && DIM(4, 1) == B && DIM(4, 2) == 4 * H '
             '&& DIM(5, 0) == B && DIM(5, 1) == H && DIM(6, 0) == B && DIM(6, 1) == H')
     shapes = ('PyArray_TYPE(x[0]), 3, T, B, 4 * H', 'PyArray_TYPE(x[0]), 3, 4, H, H', 'PyArray_TYPE(x[0]), 2, 4, H, 0')
-    call = ('lstm_backward(T, B, H, first, REALS(x[1]), REALS(x[4]), REALS(x[3]), REALS(x[2]), REALS(x[5]), '
-            'REALS(x[6]), REALS(x[0]), REALS({0}), REALS({1}), REALS({2}), threads())')
+    call = ('lstm_backward(T, B, H, first, REALS(x[1]), own, REALS(x[4]), REALS(x[3]), REALS(x[2]), REALS(x[5]), '
+            'REALS(x[6]), REALS(x[0]), REALS({0}), REALS({1}), REALS({2}), d_own, threads())')
 
-    @property
-    def sizes(self):
-        return ('const long T = DIM(0, 0), B = DIM(0, 1), H = DIM(0, 2), '
-                f'depth = {self.truncate}, first = depth < 0 || depth > T ? 0 : T - depth;')
+    def __init__(self, dtype, program, truncate=-1, in_place=False):
+        super().__init__(dtype, program, truncate, in_place)
+        self.sizes += f' const long depth = {truncate}, first = depth < 0 || depth > T ? 0 : T - depth;'
+        self.gives += (1,) * program.own
+        self.shapes += ('PyArray_TYPE(x[0]), 1, H, 0, 0',) * program.own
+        d_own = ''.join(f'REALS({{{3 + k}}}), ' for k in range(program.own))
+        self.before = f'REAL *d_own[] = {{{{{d_own}NULL}}}};'
 
-    def compute(self, dh, W, h, C, gates, h0, C0):
-        return reference.layer_gradient(dh, W, h, C, gates, h0, C0, self.truncate, self.gates_or_new(gates))
+    def compute(self, dh, W, h, C, kept, h0, C0, *own):
+        return reference.layer_gradient(self.program, dh, W, own, h, C, kept, h0, C0, self.truncate,
+                                        self.room_like(kept))
 
     def infer_shape(self, node, shapes):
-        return [shapes[4], shapes[1], shapes[1][:2]]
+        return [shapes[4], shapes[1], shapes[1][:2]] + [shapes[1][1:2]] * self.program.own
 
 
 @gof.local_optimizer([LSTM, LSTMGradient], inplace=True)
 def _in_place(node):
     """The same node in place, where it is not; Theano takes it back where something else needs the input."""
     if isinstance(node.op, _LayerOp) and not node.op.in_place:
-        return type(node.op)(node.op.dtype, node.op.truncate, in_place=True)(*node.inputs, return_list=True)
+        op = type(node.op)(node.op.dtype, node.op.program, node.op.truncate, in_place=True)
+        return op(*node.inputs, return_list=True)
 
 
 # After all that changes the graph (up to 50), before Theano's own elementwise operations in place (75);
@@ -350,16 +388,18 @@ class SoftmaxCrossEntropyGradient(_KernelOp):
 
 # ---------------------------------------------------------------- sampling
 
-class Sample(_KernelOp):
+class Sample(_CellOp):
     """Continuations of texts, character after character without a return to Python.
 
     Inputs: given, int (m,B), the texts' characters so far, of which none has
     been read; bits (n,B), int64 from 0 to 2^53 - 1, a number for each character
     to draw, or of shape (0,B) to take the most probable; n, a 0-d int64; choice
     (3,): temperature, top_k and top_p; the states h1, C1 (B,H1), h2, C2
-    (B,H2) before given; the eight parameters, U1 as (V,4H1). Outputs: the texts,
-    int (m+n,B), and the states after all characters but the last.
+    (B,H2) before given; the eight parameters, U1 as (V,4H1); the cell's own, of layer 1, then
+    of layer 2. Outputs: the texts, int (m+n,B), and the states after all characters but the last.
     """
+    files = ('products', 'functions', 'cell', 'layer', 'characters', 'sampling', 'glue')
+    layers = (('own1', 'H1'), ('own2', 'H2'))
     takes = (('int32', 2), ('int64', 2), ('int64', 0), 1, 2, 2, 2, 2, 2, 3, 2, 3, 3, 2, 2, 1)
     gives = (('int32', 2), 2, 2, 2, 2)
     sizes = ('const long M = DIM(0, 0), B = DIM(0, 1), N = (long)*(int64_t *)PyArray_DATA(x[2]), '
@@ -383,16 +423,18 @@ class Sample(_KernelOp):
         memcpy(REALS({3}), REALS(x[6]), B * H2 * sizeof(REAL));
         memcpy(REALS({4}), REALS(x[7]), B * H2 * sizeof(REAL));
         sampling p = {{V, H1, H2, B, M, M + N, REALS(x[8]), REALS(x[9]), REALS(x[10]), REALS(x[11]), REALS(x[12]),
-                      REALS(x[13]), REALS(x[14]), REALS(x[15]), DIM(1, 0) ? (int64_t *)PyArray_DATA(x[1]) : NULL,
-                      INTS({0}), choice[0], (long)choice[1], choice[2], REALS({1}), REALS({2}), REALS({3}), REALS({4}),
-                      NULL, NULL, NULL, NULL}};"""
+                      REALS(x[13]), REALS(x[14]), REALS(x[15]), own1, own2,
+                      DIM(1, 0) ? (int64_t *)PyArray_DATA(x[1]) : NULL, INTS({0}), choice[0], (long)choice[1],
+                      choice[2], REALS({1}), REALS({2}), REALS({3}), REALS({4}), NULL, NULL, NULL, NULL}};"""
     call = 'sample(&p, threads())'
 
-    def compute(self, given, bits, n, choice, h1, C1, h2, C2, U1, W1, b1, U2, W2, b2, V, c):
+    def compute(self, given, bits, n, choice, h1, C1, h2, C2, U1, W1, b1, U2, W2, b2, V, c, *own):
+        own1, own2 = own[:self.program.own], own[self.program.own:]
+
         def predict(x, h1, C1, h2, C2):
             for row in x:
-                h1, C1 = reference.step(U1[row], W1, b1, h1, C1)
-                h2, C2 = reference.step(h1.dot(U2.reshape(-1, U2.shape[2]).T), W2, b2, h2, C2)
+                h1, C1, *_ = reference.step(self.program, U1[row], W1, b1, own1, h1, C1)
+                h2, C2, *_ = reference.step(self.program, h1.dot(U2.reshape(-1, U2.shape[2]).T), W2, b2, own2, h2, C2)
             scores = h2.dot(V.T) + c                                              # (B, V)
             p = np.exp(scores - scores.max(axis=1, keepdims=True))
             return p / p.sum(axis=1, keepdims=True), h1, C1, h2, C2
@@ -401,34 +443,43 @@ class Sample(_KernelOp):
 
 # ---------------------------------------------------------------- what charlstm.py composes its network from
 
-def columns(U, b, x):
-    """As Scan.columns, but without the bias b, which layer adds."""
-    return TakeColumns(U.dtype)(U.reshape((-1, U.shape[2])), x)
+class Kernel:
+    """The five things that the network is made of, and how it writes, in C. The bias b of a layer is added in layer."""
+    updates = {}               # of random numbers that a cell draws: none
 
+    def __init__(self, cell):
+        """cell: a cell.Cell with a program."""
+        self._program = cell.program
 
-def product(a, B, b=None):
-    """As Scan.product, but without the bias b."""
-    return Product(a.dtype)(a, B)
+    @staticmethod
+    def columns(U, x):
+        """As Scan.columns."""
+        return TakeColumns(U.dtype)(U.reshape((-1, U.shape[2])), x)
 
+    @staticmethod
+    def product(a, B):
+        """As Scan.product."""
+        return Product(a.dtype)(a, B)
 
-def layer(a_x, W, b, state, truncate):
-    """As Scan.layer, which finds the bias b added already."""
-    h, _, _, h_end, C_end = LSTM(a_x.dtype, truncate)(a_x, W, b, *state)
-    return h, (h_end, C_end)
+    def layer(self, a_x, W, b, own, state, truncate):
+        """As Scan.layer."""
+        h, C, _, h_end, C_end = LSTM(a_x.dtype, self._program, truncate)(a_x, W, b, *state, *own)
+        return h, C, (h_end, C_end)
 
+    @staticmethod
+    def cross_entropy(scores, c, y):
+        """As Scan.cross_entropy."""
+        costs, best, p = SoftmaxCrossEntropy(scores.dtype)(scores, c, y.flatten())
+        return costs.reshape(y.shape), best.reshape(y.shape), p
 
-def cross_entropy(scores, c, y):
-    """As Scan.cross_entropy."""
-    costs, best, p = SoftmaxCrossEntropy(scores.dtype)(scores, c, y.flatten())
-    return costs.reshape(y.shape), best.reshape(y.shape), p
+    @staticmethod
+    def sum_of_squares(v):
+        """As Scan.sum_of_squares."""
+        return SumOfSquares(v.dtype)(v)
 
-
-def sum_of_squares(v):
-    """As Scan.sum_of_squares."""
-    return SumOfSquares(v.dtype)(v)
-
-
-def sample(given, bits, n, choice, states, p):
-    """The outputs of Sample for the parameters p, by name."""
-    U1 = p['U1'].reshape((-1, p['U1'].shape[2])).T                                # (V, 4H1)
-    return Sample(U1.dtype)(given, bits, n, choice, *states, U1, *[p[name] for name in 'W1 b1 U2 W2 b2 V c'.split()])
+    def sample(self, given, bits, n, choice, states, p):
+        """The outputs of Sample for the parameters p by name."""
+        U1 = p['U1'].reshape((-1, p['U1'].shape[2])).T                            # (V, 4H1)
+        return Sample(U1.dtype, self._program)(
+            given, bits, n, choice, *states, U1, *[p[name] for name in 'W1 b1 U2 W2 b2 V c'.split()],
+            *own_of_layer(p, 1), *own_of_layer(p, 2))

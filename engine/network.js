@@ -1,17 +1,24 @@
-// The model of charlstm.py again, in plain JavaScript: it reads a character, and says how probable each one is next.
+// The network of charlstm.py again, in plain JavaScript: it reads a character, and says how probable each one is next.
 //
-//     a_k = U[k].x + W[k].h + b[k]      k = f, i, o, g (forget, input, output, cell update)
-//     C   = sigmoid(a_f) * C + sigmoid(a_i) * tanh(a_g)
-//     h   = sigmoid(a_o) * tanh(C)
+//     a_k  = U[k].x + W[k].h + b[k]      k = f, i, o, g (forget, input, output, cell update)
+//     h, C = cell(a_f, a_i, a_o, a_g, C, own)
 //
 // Two such layers, the second of which reads the h of the first; softmax(V.h2 + c) is the distribution of the next
-// character. Letters for sizes: V characters in the vocabulary, H units of a layer. A matrix is one long array, row
-// after row, and the four gates of a layer lie one below the other: U (4H,n), W (4H,H), b (4H).
+// character. cell is written by engine/cell.py from its formula in charlstm.py; own: its own parameters, if it has any.
+// Letters for sizes: V characters in the vocabulary, H units of a layer. A matrix is one long array, row after row, and
+// the four gates of a layer lie one below the other: U (4H,n), W (4H,H), b (4H).
 'use strict';
 
-function sigmoid(a) {
-  return 1 / (1 + Math.exp(-a));
-}
+/** What a cell is made of: Math, and a little more. Comparisons give 0 or 1. */
+const math = Object.assign(Object.create(Math), {
+  sigmoid: a => 1 / (1 + Math.exp(-a)),
+  softplus: a => Math.max(a, 0) + Math.log1p(Math.exp(-Math.abs(a))),
+  clip: (a, low, high) => a < low ? low : a > high ? high : a,
+  where: (which, yes, no) => which !== 0 ? yes : no,
+  less: (a, b) => Number(a < b), less_equal: (a, b) => Number(a <= b),
+  greater: (a, b) => Number(a > b), greater_equal: (a, b) => Number(a >= b),
+  equal: (a, b) => Number(a === b), not_equal: (a, b) => Number(a !== b),
+});
 
 /** Adds the product of a matrix (rows,columns) and a vector (columns) to sum (rows). */
 function addProduct(sum, matrix, vector) {
@@ -30,35 +37,36 @@ function addColumn(sum, matrix, columns, column) {
 
 /** One layer of the LSTM and what it remembers: h and C (H). */
 class Layer {
-  constructor(W, b) {
-    this.W = W;
-    this.H = b.length / 4;
-    this.b = b;
-    this.a = new Float32Array(b.length);                   // pre-activations of the gates f, i, o, g
-    this.h = new Float32Array(this.H);
-    this.C = new Float32Array(this.H);
+  /** p: the parameters of the network by name; number: 1 or 2. */
+  constructor(p, number) {
+    this.W = p[`W${number}`];
+    this.b = p[`b${number}`];
+    this.a = new Float32Array(this.b.length);              // pre-activations of the gates f, i, o, g
+    this.h = new Float32Array(this.b.length / 4);
+    this.C = new Float32Array(this.b.length / 4);
+    const own = Object.keys(p).filter(name => !EIGHT.includes(name) && name.endsWith(number));
+    this.own = Array.from(this.h, (_, k) => own.map(name => p[name][k]));      // the cell's own parameters, by unit
   }
 
   /** A step; addInput adds the input's share U.x to the pre-activations. Returns h. */
   step(addInput) {
-    const {a, h, C, H} = this;
+    const {a, h, C, own} = this, H = h.length;
     a.set(this.b);
     addInput(a);
     addProduct(a, this.W, h);
-    for (let k = 0; k < H; k++) {
-      C[k] = sigmoid(a[k]) * C[k] + sigmoid(a[H + k]) * Math.tanh(a[3 * H + k]);
-      h[k] = sigmoid(a[2 * H + k]) * Math.tanh(C[k]);
-    }
+    for (let k = 0; k < H; k++) [h[k], C[k]] = cell(a[k], a[H + k], a[2 * H + k], a[3 * H + k], C[k], own[k]);
     return h;
   }
 }
 
+const EIGHT = ['U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c'];
+
 class Network {
-  /** p: the eight parameters U1 W1 b1 U2 W2 b2 V c by name, each a Float32Array. It has read nothing yet. */
+  /** p: the parameters by name, the EIGHT and those of the cell, each a Float32Array. It has read nothing yet. */
   constructor(p) {
     this.p = p;
-    this.layer1 = new Layer(p.W1, p.b1);
-    this.layer2 = new Layer(p.W2, p.b2);
+    this.layer1 = new Layer(p, 1);
+    this.layer2 = new Layer(p, 2);
   }
 
   /** Reads a character, a number below V. Returns the probabilities (V) of what follows it. */

@@ -10,7 +10,7 @@ import numpy as np
 
 from engine import about
 from engine.files import write_whole
-from engine.parameters import NAMES, are_bytes
+from engine.parameters import are_bytes
 from engine.run import EPOCHS, Run, log_rows
 from engine.terminal import note, warn
 from engine.text import encoded, smallest_type
@@ -88,7 +88,7 @@ def contents(model, checkpoint, text, source):
         name=os.path.basename(checkpoint), model=about.summary(checkpoint), source=source,
         info=about.description(checkpoint).split('\n'), epochs=logged_costs(checkpoint),
         uchar=list(model.uchar), bytes=are_bytes(model.uchar), **surprises(model, text), **cells(model, text),
-        parameters={name: stored(in_half(model.p[name].get_value(borrow=True))) for name in NAMES})
+        parameters={name: stored(in_half(p.get_value(borrow=True))) for name, p in model.p.items()})
 
 
 # ---------------------------------------------------------------- the page
@@ -106,9 +106,12 @@ def as_data(value):
     return re.sub('[<>&]', lambda match: f'\\u{ord(match.group()):04x}', json.dumps(value, allow_nan=False))
 
 
-def joined(data):
-    """The template with its script and data. Only this script may run in the page: its policy has the checksum."""
-    script = '\n' + ''.join((HERE / name).read_text(encoding='utf-8') for name in ('network.js', 'page.js'))
+def joined(cell, data):
+    """The template with its script, that of the cell included, and data.
+
+    Only this script may run in the page: its policy has the checksum.
+    """
+    script = '\n' + cell + ''.join((HERE / name).read_text(encoding='utf-8') for name in ('network.js', 'page.js'))
     checksum = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     parts = dict(hash=f'sha256-{checksum}', script=script, data=as_data(data))
     template = (HERE / 'page.html').read_text(encoding='utf-8')
@@ -126,11 +129,13 @@ def advice(size, parameters):
 def write_page(path, model, checkpoint, text, source):
     """Write the page of a model, read from that checkpoint, and of a text; text, source: as in contents().
 
-    Raises OSError where it cannot be written, ValueError for a text of fewer than two characters.
+    Raises OSError where it cannot be written, ValueError for a text of fewer than two characters, or a model that
+    JavaScript would compute otherwise.
     """
+    cell = model.javascript()
     with write_whole(path) as f:                           # before all that is computed, as it may fail
         data = contents(model, checkpoint, text, source)
-        page = joined(data)
+        page = joined(cell, data)
         f.write(page)
     note(f'wrote {path}, {len(page) / 1e6:.1f} MB: open it in a browser')
     shorten = advice(len(page), len(as_data(data['parameters'])))

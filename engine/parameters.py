@@ -1,4 +1,4 @@
-"""The eight parameters of a model and its vocabulary, as arrays of a checkpoint."""
+"""The eight parameters of a model, its cell's own, and its vocabulary, as arrays of a checkpoint."""
 from typing import NamedTuple
 
 import numpy as np
@@ -6,7 +6,7 @@ import numpy as np
 from engine.checkpoint import opened
 from engine.text import vocabulary
 
-NAMES = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')       # the parameters, in the order of all lists of them
+NAMES = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')       # of all models; those of a cell follow in all lists
 
 UTF8_BYTES = frozenset(range(0x80, 0xC0)) | frozenset(range(0xC2, 0xF5))     # that go on, or begin, a character
 
@@ -21,6 +21,16 @@ def parameter_shapes(V, H1, H2):
 def parameter_count(V, H1, H2):
     """How many numbers the eight parameters have together."""
     return sum(int(np.prod(shape)) for shape in parameter_shapes(V, H1, H2).values())
+
+
+def own_names(names):
+    """The names of the parameters that a cell has of its own, each with the number of its layer."""
+    return [name + layer for layer in '12' for name in names]
+
+
+def own_of_layer(p, layer):
+    """The cell's own parameters of layer 1 or 2, from all by name: p_f1 and p_o1, say."""
+    return [value for name, value in p.items() if name not in NAMES and name.endswith(str(layer))]
 
 
 def units(parameters):
@@ -64,16 +74,18 @@ def to_store(uchar):
 def read_parameters(path, dtype):
     """Parameters (name to array of that dtype) and uchar (V,) of a checkpoint, a path or an open one, checked.
 
-    Raises OSError when the file cannot be read, ValueError when it is no checkpoint.
+    The parameters of its cell follow the eight. Raises OSError when the file cannot be read, ValueError when it is no checkpoint.
     """
     with opened(path) as stored:
-        found = {name: stored.shape(name) for name in NAMES}       # before anything large is read
+        own = own_names(cell_of(stored)['parameters'])
+        found = {name: stored.shape(name) for name in (*NAMES, *own)}      # before anything large is read
         uchar = _stored_vocabulary(stored['uchar'])
         if uchar is None:
             raise stored.refusal('its uchar is no list of distinct characters')
         if len(found['U1']) != 3 or len(found['U2']) != 3:
             raise stored.refusal('its U1 or U2 has not three dimensions')
         shapes = parameter_shapes(len(uchar), found['U1'][1], found['U2'][1])
+        shapes.update({name: shapes['b' + name[-1]][1:] for name in own})
         for name, shape in shapes.items():
             if 0 in shape:
                 raise stored.refusal(f'it has no units or no characters, as {name} of shape {shape} says')
@@ -81,7 +93,12 @@ def read_parameters(path, dtype):
             if shape != shapes[name]:
                 raise stored.refusal(f'{name} has shape {shape} where uchar and the other arrays ask for '
                                      f'{shapes[name]}')
-        return {name: _numbers(stored, name, dtype) for name in NAMES}, uchar
+        return {name: _numbers(stored, name, dtype) for name in shapes}, uchar
+
+
+def cell_of(stored):
+    """The cell that an open checkpoint names, a dict: formula, '' for the standard cell, and names of parameters."""
+    return stored.about.get('cell') or dict(formula='', parameters=[])
 
 
 def _numbers(stored, name, dtype):
@@ -163,11 +180,12 @@ def read_run(stored, parameters):
 def carry_over(old, old_uchar, new, new_uchar):
     """Parameters by name for new_uchar: the old ones, with the new ones' values for characters not in old_uchar.
 
-    The arrays of new are written to.
+    The names are those of new, which may have other parameters of a cell. The arrays of new are written to.
     """
     number = {ch: k for k, ch in enumerate(old_uchar)}
     here = [k for k, ch in enumerate(new_uchar) if ch in number]
     there = [number[new_uchar[k]] for k in here]
     new['U1'][:, :, here] = old['U1'][:, :, there]
     new['V'][here], new['c'][here] = old['V'][there], old['c'][there]
-    return dict(old, U1=new['U1'], V=new['V'], c=new['c'])
+    kept = {name: old[name] for name in new if name in old and name not in ('U1', 'V', 'c')}
+    return dict(new, **kept)

@@ -1,6 +1,6 @@
 /* LSTM on the CPU: a layer forward and backward over a whole sequence, matrix products, an embedding, softmax
  * and sampling, in C with GCC/clang vector types (valid as C11 and as C++, no intrinsics).  engine/kernel.py
- * joins products.c, layer.c, characters.c, sampling.c and glue.c in this order to one source.
+ * joins products.c, functions.c, the cell, layer.c, characters.c, sampling.c and glue.c in this order to one source.
  *
  * Names: T steps, B batch rows, H units; gates f, i, o, g (forget, input, output, candidate) are gates
  * 0 to 3, and column k*H + j of an axis "4H" is gate k of unit j.  Arrays are row-major, contiguous.

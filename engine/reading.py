@@ -1,7 +1,7 @@
 """What a model makes of a text that it reads: what it expects, what it remembers, and what its units follow."""
 import numpy as np
 
-from engine import checks, reference
+from engine import checks
 from engine.features import NAMED, correlation
 from engine.parameters import STATES, units
 from engine.state import State
@@ -14,12 +14,6 @@ def costs_of(probabilities, y):
     expected = probabilities[np.arange(len(y)), y[:, 0]]
     # A probability too small for its type costs as much as the smallest there is.
     return -np.log(np.maximum(expected, np.finfo(expected.dtype).tiny))
-
-
-def _layer(a_x, W, b, h, C):
-    """h and C (n,H) of a layer after each of n steps: reference.layer for one sequence, a_x (n,4H)."""
-    hs, Cs, *_ = reference.layer(a_x[:, None], W, b, h, C, np.empty_like(a_x[:, None]))
-    return hs[:, 0], Cs[:, 0]
 
 
 class Reading(State):
@@ -84,11 +78,12 @@ class Reading(State):
 
         Returns a dict: h1, C1 (n,H1) and h2, C2 (n,H2).
         """
-        x, p = checks.characters('text', self._at_least_two(text), self._V())[:, 0], self._arrays()
-        h1, C1, h2, C2 = self._zero_states(1)
-        h1, C1 = _layer(p['U1'].reshape(-1, self._V()).T[x], p['W1'], p['b1'], h1, C1)
-        h2, C2 = _layer(h1.dot(p['U2'].reshape(-1, h1.shape[1]).T), p['W2'], p['b2'], h2, C2)
-        return dict(zip(STATES, (h1, C1, h2, C2)))
+        x, after, found = checks.characters('text', self._at_least_two(text), self._V()), self._zero_states(1), []
+        for start in range(0, len(x), SCORED):
+            *states, h1, C1, h2, C2 = self._function('states')(x[start:start + SCORED], *after)
+            found.append([state[:, 0] for state in states])
+            after = h1, C1, h2, C2
+        return dict(zip(STATES, map(np.concatenate, zip(*found))))
 
     def correlations(self, text, states):
         """How well each unit follows what can be named in a text: engine/features.py says what that is.
@@ -104,6 +99,7 @@ class Reading(State):
     def _copy(self, **settings):
         """A model with parameters of its own that are these, to train with settings of model_setup."""
         copy, (H1, H2) = type(self)(kernel=self._kernel), units(self._arrays())
+        copy.cell, copy.cell_parameters = self.cell, self.cell_parameters
         copy.model_setup(char_dim=self._V(), num_units1=H1, num_units2=H2, **settings)
         copy._set_parameters(self._arrays(), self.uchar)
         return copy

@@ -7,6 +7,7 @@
 typedef struct {
     long V, H1, H2, B, given, length;
     const REAL *U1, *W1, *b1, *U2, *W2, *b2, *Vw, *c; /* (V, 4 H1): U1 by characters; the others as trained */
+    const REAL *const *own1, *const *own2;            /* the cell's own parameters in layer 1 and 2, (H1) and (H2) */
     const int64_t *bits;    /* (length - given, B): 53 random bits for each draw; NULL: take the most probable */
     int32_t *text;          /* (length, B): the first `given` rows are there */
     double temperature;     /* scores are divided by it before the softmax */
@@ -69,13 +70,13 @@ static void sample_rows(const sampling *p, long begin, long end, REAL *memory)
     const long size1 = tiles_size(rows, H1), size2 = tiles_size(rows, H2), scores_row = round_up(V, PANEL);
     const long H = H1 > H2 ? H1 : H2;
     REAL *now1 = memory, *next1 = now1 + size1, *now2 = next1 + size1, *next2 = now2 + size2; /* packed h */
-    REAL *sums = next2 + size2, *pre = sums + 4 * rows * PANEL, *gates = pre + 4 * rows * H;
-    REAL *scores = gates + 4 * rows * H, *probabilities = scores + rows * scores_row, *sorted = probabilities + scores_row;
+    REAL *sums = next2 + size2, *pre = sums + 4 * rows * PANEL, *kept = pre + 4 * rows * H;
+    REAL *scores = kept + 4 * rows * H, *probabilities = scores + rows * scores_row, *sorted = probabilities + scores_row;
     memset(memory, 0, sample_size(p, rows) * sizeof(REAL)); /* past the last unit packed h stays 0 */
     /* A layer's step is a sequence of one, on this thread's rows alone, that overwrites its state. */
-    const forward_pass layer1 = {1, rows, H1, pre, p->b1, NULL, p->C1 + begin * H1, gates,
+    const forward_pass layer1 = {1, rows, H1, pre, p->b1, NULL, p->C1 + begin * H1, p->own1, kept,
                                  p->C1 + begin * H1, p->h1 + begin * H1, p->W1_panels};
-    const forward_pass layer2 = {1, rows, H2, pre, p->b2, NULL, p->C2 + begin * H2, gates,
+    const forward_pass layer2 = {1, rows, H2, pre, p->b2, NULL, p->C2 + begin * H2, p->own2, kept,
                                  p->C2 + begin * H2, p->h2 + begin * H2, p->W2_panels};
     pack_tiles(BY_ROWS, rows, 0, H1, layer1.h, H1, 1, now1);
     pack_tiles(BY_ROWS, rows, 0, H2, layer2.h, H2, 1, now2);

@@ -2,8 +2,11 @@
 import os
 import re
 
+from engine.checks import own_name
+
 LARGEST = 1e300
 MOST = 10 ** 9                         # epochs and the like
+LONGEST_FORMULA = 1 << 16             # characters
 LONGEST = 4096                         # characters: what systems allow in a path, and all that is named is shorter
 
 
@@ -81,7 +84,9 @@ TEXT = {'path': string, 'characters': whole, 'encoding': string,
         'stateful?': boolean}
 LEARNING = {name + '?': number for name in ('lrate', 'drate', 'eps', 'l1', 'l2', 'dropout', 'grad_clip', 'dropconnect',
                                             'reset', 'average', 'bptt_maxdepth')}
-ABOUT = {'lp?': LEARNING, 'averaged?': whole, 'trials?': whole, 'random?': GENERATOR, 'text?': (TEXT, {}),
+CELL = {'formula': lambda value: isinstance(value, str) and len(value) <= LONGEST_FORMULA,
+        'parameters': lambda value: list_of(own_name)(value) and len(set(value)) == len(value)}
+ABOUT = {'lp?': LEARNING, 'averaged?': whole, 'trials?': whole, 'random?': GENERATOR, 'text?': (TEXT, {}), 'cell?': CELL,
          'versions?': {'python?': string, 'numpy?': string, 'theano?': string}, 'arrays?': list_of(string),
          'progress?': anything}                            # the caller's of save_params
 

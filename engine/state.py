@@ -8,7 +8,8 @@ import numpy as np
 
 from engine import chance, checkpoint, checks
 from engine.batches import Text
-from engine.parameters import RunState, are_bytes, carry_over, read_parameters, read_run, to_store, units
+from engine.parameters import (NAMES, RunState, are_bytes, carry_over, cell_of, own_names, read_parameters, read_run, to_store,
+                               units)
 from engine.terminal import warn
 from engine.text import encoded, shown
 from engine.theano_setup import theano
@@ -23,11 +24,17 @@ def read_checkpoint(path):
     return read_parameters(path, theano.config.floatX)
 
 
-def _read_all(path):
-    """Parameters and uchar as read_checkpoint gives them, and RunState and about as read_run does."""
+def _read(path):
+    """Parameters and uchar as read_checkpoint gives them, and the formula of the cell, '' for the standard one."""
     with checkpoint.opened(path) as stored:
-        arrays, uchar = read_checkpoint(stored)
-        return arrays, uchar, *read_run(stored, arrays)
+        return (*read_checkpoint(stored), cell_of(stored)['formula'])
+
+
+def _read_all(path):
+    """Parameters, uchar and formula as _read gives them, and RunState and about as read_run does."""
+    with checkpoint.opened(path) as stored:
+        arrays, uchar, formula = _read(stored)
+        return arrays, uchar, formula, *read_run(stored, arrays)
 
 
 class State:
@@ -51,14 +58,15 @@ class State:
         self.X, self.Y, self.n_batches = {}, {}, {}
         self.p, self.lp, self._averages = {}, {}, {}
         self._raw, self._averaged = {}, 0
-        self._functions = {}           # compiled, by name, for parameters of these shapes
+        self._functions = {}           # compiled, by name, for parameters of these shapes and for _cell
+        self._cell = None, None        # the attributes cell and cell_parameters, and the Cell that they make
         self._text = None
         self._trial, self._trials = None, 0
         self.reset_states()
 
     def __getstate__(self):
         """What copy and pickle take: all but the compiled functions, which are compiled again when they are used."""
-        return dict(self.__dict__, _functions={})
+        return dict(self.__dict__, _functions={}, _cell=(None, None))
 
     def _warn(self, line):
         """Tell the user something, once however many processes there are."""
@@ -275,23 +283,45 @@ class State:
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise ValueError(f"{filename} was not written: the parameters or RMSprop's averages are not finite any "
                              'more')
+        cell = self._checked_cell()
+        named = {} if cell.standard else dict(cell=dict(formula=cell.formula, parameters=list(cell.own)))
         versions = dict(python='.'.join(map(str, sys.version_info[:3])), numpy=np.__version__,
                         theano=theano.__version__)
         checkpoint.write(filename, dict(arrays, uchar=to_store(self.uchar)), dict(
             lp=self.lp, averaged=self._averaged, trials=self._trials, random=self.random.bit_generator.state,
-            text=self._text.about() if self._text else {}, progress=progress, versions=versions))
+            text=self._text.about() if self._text else {}, progress=progress, versions=versions, **named))
 
     def load_params(self, filename):
         """Take parameters and uchar from a checkpoint, of this program or of its original, float32 or float64.
 
         A text that was prepared before stays, its batches renumbered. Raises
         OSError when the file cannot be read; ValueError when it is no
-        checkpoint, or when the text has characters unknown to it.
+        checkpoint, when the text has characters unknown to it, or when it lacks parameters of the cell.
+        Warns of a checkpoint with another cell.
         """
-        self._take(filename, *self.team.told(read_checkpoint, filename))
+        arrays, uchar, formula = self.team.told(_read, filename)
+        self._take(filename, self._of_cell(filename, arrays, formula), uchar)
         if are_bytes(self.uchar):
             self._warn(f'{filename} learned bytes instead of characters, of a text that was not all ASCII: they are '
                        'read and written as UTF-8')
+
+    def _other_cell(self, filename, formula):
+        """What is wrong with a checkpoint whose cell has that formula, in a line; None where nothing is."""
+        cell = self._checked_cell()
+        ours, theirs = ['the standard one' if standard else formula for standard, formula in (
+            (cell.standard, cell.formula), (not formula, formula))]
+        return None if ours == theirs else f'{filename} was trained with another cell ({theirs}) than this model has ({ours})'
+
+    def _of_cell(self, filename, arrays, formula):
+        """The arrays that this model has of a checkpoint; warns where it has another cell, as what it says is then new."""
+        other = self._other_cell(filename, formula)
+        if other:
+            self._warn(f'{other}: it will not predict as it did there')
+        for name in own_names(self.cell_parameters):
+            if name not in arrays:
+                raise ValueError(f'{filename} has no {name}, which the cell of this model needs; init_params or --init '
+                                 'begins with its initial value')
+        return {name: array for name, array in arrays.items() if name in (*NAMES, *own_names(self.cell_parameters))}
 
     def _take(self, filename, arrays, uchar):
         if self._text is not None:
@@ -309,7 +339,10 @@ class State:
         Returns progress as save_params was given it. Raises what load_params
         raises, and ValueError for a checkpoint without all that is needed.
         """
-        arrays, uchar, run, about = self.team.told(_read_all, filename)
+        arrays, uchar, formula, run, about = self.team.told(_read_all, filename)
+        other = self._other_cell(filename, formula)
+        if other:
+            raise ValueError(f'{other}: a run is resumed with its own cell')
         if bool(run.raw) != bool(self.lp.get('average')):
             raise ValueError(f'{filename} was trained {"with" if run.raw else "without"} an average of the parameters: '
                              'model_setup needs the same average')
@@ -332,7 +365,10 @@ class State:
         """
         if not self.p:
             raise ValueError('no model yet: call model_setup first')
-        arrays, uchar = self.team.told(read_checkpoint, filename)
+        arrays, uchar, formula = self.team.told(_read, filename)
+        other = self._other_cell(filename, formula)
+        if other:
+            self._warn(f'{other}: training begins with its parameters all the same')
         theirs, ours = units(arrays), units(self._arrays())
         if theirs != ours:
             raise ValueError('{} has {} and {} units, this model {} and {}: they must be the same'.format(
