@@ -217,6 +217,9 @@ class CharLSTM(Reading):
             if self._kernel and not self._cell[1].program:
                 self._warn(f'the cell {self._cell[1].name} uses {self._cell[1].unknown}, which is not in C: theano.scan '
                            'runs it, many times slower')
+            if self._cell[1].draws:
+                self._warn(f'the cell {self._cell[1].name} draws random numbers, which no checkpoint keeps: a resumed run '
+                           'draws others')
         return self._cell[1]
 
     def _ops(self):
@@ -295,12 +298,15 @@ class CharLSTM(Reading):
             raise ValueError('no model yet: call model_setup first')
         self._checked_cell()
         if name not in self._functions:
+            if name == 'sample' and not self._samples_in_c():
+                self._functions[name] = functools.partial(sampling.continue_texts, self._function('predict'))
+                return self._functions[name]
             build = dict(predict=self._build_predict, check=self._build_check, states=self._build_states,
                          sample=self._build_sample,
                          train_rmsprop=functools.partial(self._build_train, 'rmsprop'),
                          train_sgd=functools.partial(self._build_train, 'sgd'))[name]
             try:
-                with compiling():
+                with compiling():              # where nothing that is printed is seen
                     self._functions[name] = build()
             except CompilerError as error:
                 if isinstance(self._ops(), Scan):
@@ -309,6 +315,17 @@ class CharLSTM(Reading):
                 self._kernel = False
                 return self._function(name)
         return self._functions[name]
+
+    def _samples_in_c(self):
+        """Whether engine/sampling.c writes what this model predicts; warns where that is so no more."""
+        ops = self._ops()
+        if isinstance(ops, Scan):
+            return False
+        same = is_as_in_c(network, self.p, ops)
+        if not same:
+            self._warn('network in charlstm.py is not that of engine/sampling.c any more: texts are written a step at a '
+                       'time, more slowly')
+        return same
 
     def _build_predict(self):
         """Characters (T,B) and states to probabilities (T*B,V) and the new states."""
@@ -370,8 +387,6 @@ class CharLSTM(Reading):
         """Both halves: the inputs of the first to what check gives and the ratios. rule: 'rmsprop' or 'sgd'."""
         ops = self._ops()
         inputs, outputs, gradients, size = self._gradient_graph(ops)
-        if ops.updates:
-            self._warn('the cell draws random numbers, which no checkpoint keeps: a resumed run draws others')
         if self.team.size == 1:                # in one function
             ratios, updates = self._update_graph(gradients, size, rule, ops)
             return theano.function(inputs, outputs + ratios, updates=updates + list(ops.updates.items()))
@@ -384,17 +399,10 @@ class CharLSTM(Reading):
 
     def _build_sample(self):
         """given, bits, n, choice and states to texts (m+n,B) and new states, as sampling.continue_texts."""
-        ops = self._ops()
-        in_c = is_as_in_c(network, self.p, ops)
-        if isinstance(ops, Scan) or not in_c:
-            if not in_c:
-                self._warn('network in charlstm.py is not that of engine/sampling.c any more: texts are written a '
-                           'step at a time, more slowly')
-            return functools.partial(sampling.continue_texts, self._function('predict'))
         given, bits, n, choice = tt.imatrix('given'), tt.lmatrix('bits'), tt.lscalar('n'), tt.vector('choice')
         states = tt.matrices('h1', 'C1', 'h2', 'C2')
         return theano.function([given, bits, n, choice] + states,
-                               ops.sample(given, bits, n, choice, states, self.p))
+                               self._ops().sample(given, bits, n, choice, states, self.p))
 
     # ---- predicting
 

@@ -30,6 +30,7 @@ OPTIONS = {
         ('reset', float, 0.05, 'probability of each stream to begin a batch with zero states'),
         ('average', float, 0.999, 'weight a step of the running average of the parameters, which is what is validated, '
                                   'saved and written with; 0: the parameters themselves'),
+        ('kernel', ('on', 'off'), 'on', 'off: theano.scan instead of the C kernel, to compare, many times slower'),
         ('random-seed', int, None, 'whole number that makes a run repeatable (default: a new one each time)')],
     'learning': [
         ('lrate', float, 5e-3, 'learning rate'),
@@ -89,7 +90,7 @@ def prepare(given, here):
     from text_input.fetch_novel import there
     with checkpoint_of(given.get('resume'), OPTIONS, here) as (stored, progress):
         o = here.told(chosen, DEFAULTS, there, given, stored, progress)
-        model = CharLSTM(random_seed=o.random_seed, comm=here)
+        model = CharLSTM(random_seed=o.random_seed, kernel=o.kernel == 'on', comm=here)
         model.prepare_input(o.input, o.ratio_valid, o.batch_size, o.seq_length, encoding=o.encoding,
                             stateful=not o.no_stateful)
         complete(o, model.n_batches['train'], len(model.uchar))

@@ -114,17 +114,15 @@ class _Trace:
                 self.values[variable] = float(constant.item())
             else:                              # an array, a shared variable: its name, with what tells it from others
                 data = f'_{zlib.crc32(constant.tobytes()):08x}' if isinstance(constant, np.ndarray) else ''
-                self.values[variable] = self._refuse(f'{variable.name or variable.type}{data}')
+                self.values[variable] = f'{variable.name or variable.type}{data}'
+                self._unknown.append(self.values[variable])
         return self.values[variable]
-
-    def _refuse(self, what):
-        self._unknown.append(what)
-        return what
 
     @property
     def unknown(self):
-        """The operation that code cannot have, or None; a shape comes with what is meant, a mean over units say."""
-        meant = [what for what in self._unknown if not what.startswith(('Shape', 'Subtensor'))]
+        """The first operation, or other thing, that code cannot have; None where all is known."""
+        # Shapes and the like come along with what is meant: a mean over units, say.
+        meant = [what for what in self._unknown if re.match(r'(?!Shape|Subtensor|Elemwise{Cast|\w*DimShuffle)\w+{', what)]
         return (meant + self._unknown + [None])[0]
 
     def _apply(self, node, output, index, arguments):
@@ -140,7 +138,8 @@ class _Trace:
                 return arguments[1]
             if name in SPECIAL or name in OPERATIONS:
                 return self._simple(name, *arguments)
-        return self._line(self._refuse(str(op)) + f'.{index}' * (len(node.outputs) > 1), *arguments)
+        self._unknown.append(str(op))
+        return self._line(str(op) + f'.{index}' * (len(node.outputs) > 1), *arguments)
 
     def _simple(self, operation, *arguments):
         """The value of an operation, computed now where that can be."""
@@ -322,6 +321,7 @@ class Cell:
 
     function: what computes that. own: the names of its own parameters. name: its own. formula: its graph as text. program: the
     Program, or None where it has an operation that cannot be code for one unit. unknown: that operation, or None.
+    draws: whether it draws random numbers.
     Raises ValueError for a function that is no cell.
     """
 
@@ -334,6 +334,7 @@ class Cell:
         for variable in variables[4:]:
             if variable not in read:
                 raise ValueError(f'the cell {self.name} does not use {variable.name}')
+        self.draws = any(getattr(variable, 'default_update', None) for variable in read)
         names = INPUTS + tuple(f'own{k}' for k in range(len(self.own)))
         trace = _Trace(dict(zip(variables, names)), dtype)
         values = trace.add([h, C])
@@ -360,7 +361,8 @@ class Cell:
 
     def _formula(self, code, number):
         names = {f'own{k}': name for k, name in enumerate(self.own)}
-        names.update(zip(reversed(code.outputs), ('C', 'h')))
+        lines = {name for name, *_ in code.lines}
+        names.update({value: name for value, name in zip(reversed(code.outputs), ('C', 'h')) if value in lines})
         statements, outputs = written(code, names, '{} = {}', lambda value: re.sub(r'\.0$', '', str(number(value))))
         return '; '.join(statements + [f'{name} = {output}' for name, output in zip('hC', outputs) if name != output])
 

@@ -8,8 +8,11 @@ from scipy import stats
 
 import charlstm
 import numpy_model
-from charlstm import CharLSTM, Scan
-from engine import kernel as kernel_ops, reading
+from charlstm import CharLSTM, lstm_cell
+from engine import reading
+from engine.cell import Cell
+from engine.kernel import Kernel
+from engine.scan import Scan
 from engine.chance import begins_anew
 from engine.theano_setup import theano
 from models import CODES, P, PARTS, RATIO, S, TEXT, as_new, default_mode, make_stateful, set_parameters
@@ -211,7 +214,7 @@ def test_two_steps_of_rmsprop_agree_with_numpy_in_float64_with_scan(float64, int
     assert_rmsprop_agrees_with_numpy(new_model(kernel=False, drate=0.7, eps=1e-3, **settings))
 
 
-@pytest.mark.parametrize('layers, l1, l2', [(kernel_ops, 0, 0), (Scan, 0, 0), (Scan, 0.03, 0.02)])
+@pytest.mark.parametrize('layers, l1, l2', [(Kernel, 0, 0), (Scan, 0, 0), (Scan, 0.03, 0.02)])
 def test_verify_grad_of_all_parameters(float64, request, layers, l1, l2):
     """Theano's own check, a second opinion that does not rest on numpy_model's forward pass.
 
@@ -224,7 +227,7 @@ def test_verify_grad_of_all_parameters(float64, request, layers, l1, l2):
 
     def objective(*arrays):
         p = dict(zip(NAMES, arrays))
-        costs, _, _, _ = charlstm.network(x, y, states, p, layers, truncate=3)
+        costs = charlstm.network(x, y, states, p, layers(Cell(lstm_cell, (), 'float64')), truncate=3).costs
         return costs.mean() + charlstm.penalty(arrays, l1, l2) / costs.size
 
     p = numpy_model.random_parameters(1, V=5, H1=3, H2=2)
@@ -237,10 +240,11 @@ def test_step_in_two_pieces_is_the_step_in_one(float64, rule):
     settings = dict(dropout=0.25, grad_clip=0.5, bptt_maxdepth=4, lrate=0.1, **PENALTIES)
     with default_mode(theano.compile.mode.FAST_COMPILE):
         whole, parted = new_model(**settings), new_model(**settings)
-        inputs, outputs, gradients, size = parted._gradient_graph()
+        ops = parted._ops()
+        inputs, outputs, gradients, size = parted._gradient_graph(ops)
         first = theano.function(inputs, outputs + gradients + [size])
         given, count = [g.type() for g in gradients], theano.tensor.lscalar()
-        ratios, updates = parted._update_graph(given, count, rule)
+        ratios, updates = parted._update_graph(given, count, rule, ops)
         second = theano.function(given + [count], ratios, updates=updates)
         for T, B in ((5, 3), (6, 1)):
             x, y = [side.astype('int32') for side in batch(T, B, seed=T)]
@@ -602,7 +606,7 @@ def test_random_seed_out_of_range(refused, seed):
 def test_kernel_that_does_not_compile_gives_way_to_the_scan(interpreted, monkeypatch, capsys):
     def fail(*arguments):
         raise RuntimeError('Compilation failed: first line\nsecond line')
-    monkeypatch.setattr(kernel_ops, 'columns', fail)
+    monkeypatch.setattr(Kernel, 'columns', fail)
     model = new_model()
     p = set_random_parameters(model)
     x, y = batch(5, 3)

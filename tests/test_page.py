@@ -11,7 +11,8 @@ import pytest
 
 import numpy_model
 from browser import CHROMIUM, Browser
-from charlstm import CharLSTM
+from charlstm import CharLSTM, lstm_cell
+from engine.cell import Cell, js_function
 from engine import page
 from engine.page import in_half, joined, logged_costs, most_telling, write_page
 from engine.sampling import choose, continue_texts, likely
@@ -42,7 +43,7 @@ def javascript():
     """Runs network.js and then an expression, which must be JSON's; returns its value."""
     racer = pytest.importorskip('py_mini_racer')
     context = racer.MiniRacer()
-    context.eval((page.HERE / 'network.js').read_text(encoding='utf-8'))
+    context.eval(js_function(Cell(lstm_cell, (), 'float32').program) + (page.HERE / 'network.js').read_text(encoding='utf-8'))
     context.eval(HELPERS)
 
     def value(expression, **data):
@@ -161,7 +162,7 @@ def test_nothing_is_fetched_and_only_our_script_may_run():
     script = ''.join((page.HERE / name).read_text(encoding='utf-8') for name in ('network.js', 'page.js'))
     for forbidden in ('innerHTML', 'outerHTML', 'insertAdjacent', 'document.write', 'eval(', 'fetch(', '</script'):
         assert forbidden not in script
-    html = joined({}).decode()
+    html = joined('function cell() {}', {}).decode()
     assert '{{' not in html.replace(script, '') and html.count(script) == 1
 
 

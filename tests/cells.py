@@ -1,0 +1,44 @@
+"""Cells that tests train with, beside charlstm.lstm_cell, and the same in NumPy."""
+import numpy as np
+
+from charlstm import tt
+from numpy_model import sigmoid
+
+OWN = ('p_f', 'p_i', 'p_o')            # parameters of the cell with peepholes
+
+
+def coupled_cell(a_f, a_i, a_o, a_g, C_prev):
+    f = tt.nnet.sigmoid(a_f)
+    C = f * C_prev + (1 - f) * tt.tanh(a_g)
+    return tt.nnet.sigmoid(a_o) * tt.tanh(C), C
+
+
+def peephole_cell(a_f, a_i, a_o, a_g, C_prev, p_f, p_i, p_o):
+    f, i = tt.nnet.sigmoid(a_f + p_f * C_prev), tt.nnet.sigmoid(a_i + p_i * C_prev)
+    C = f * C_prev + i * tt.tanh(a_g)
+    return tt.nnet.sigmoid(a_o + p_o * C) * tt.tanh(C), C
+
+
+def odd_cell(a_f, a_i, a_o, a_g, C_prev):
+    """Many of the operations that a cell may have; the backward pass reads more than four numbers of the forward."""
+    C = tt.clip(tt.nnet.relu(a_f) * 0.1, 0, 1) * C_prev + (
+        tt.exp(-a_i ** 2) * tt.log(1 + abs(a_g)) / (1 + tt.sqrt(1.5 + a_f ** 2)))
+    return tt.switch(a_o > 0, (1 + a_o ** 2) ** -0.75, tt.expm1(a_o)) * tt.maximum(C, tt.nnet.softplus(-C)), C
+
+
+def normalised_cell(a_f, a_i, a_o, a_g, C_prev):
+    """Not of single units: layer normalisation of the pre-activations."""
+    def normalised(a):
+        return (a - a.mean(axis=1, keepdims=True)) / tt.sqrt(a.var(axis=1, keepdims=True) + 1e-5)
+    C = tt.nnet.sigmoid(normalised(a_f)) * C_prev + tt.nnet.sigmoid(normalised(a_i)) * tt.tanh(normalised(a_g))
+    return tt.nnet.sigmoid(normalised(a_o)) * tt.tanh(C), C
+
+
+def coupled_in_numpy(a_f, a_i, a_o, a_g, C_prev):
+    C = sigmoid(a_f) * C_prev + (1 - sigmoid(a_f)) * np.tanh(a_g)
+    return sigmoid(a_o) * np.tanh(C), C
+
+
+def peephole_in_numpy(a_f, a_i, a_o, a_g, C_prev, p_f, p_i, p_o):
+    C = sigmoid(a_f + p_f * C_prev) * C_prev + sigmoid(a_i + p_i * C_prev) * np.tanh(a_g)
+    return sigmoid(a_o + p_o * C) * np.tanh(C), C

@@ -1,0 +1,511 @@
+"""Cells: their code in C, JavaScript and NumPy against theano.scan and finite differences; what runs them; checkpoints."""
+import copy
+import ctypes
+import hashlib
+import json
+import pickle
+import re
+import subprocess
+
+import numpy as np
+import pytest
+
+import cells
+import charlstm
+from cells import OWN, coupled_cell, normalised_cell, odd_cell, peephole_cell
+from charlstm import CharLSTM, lstm_cell, tt
+from engine import cell as cells_in_code, page
+from engine.about import description
+from engine.cell import Cell, c_functions, evaluate, js_function
+from engine.kernel import LSTM, Kernel
+from engine.scan import Scan
+from engine.theano_setup import theano
+from models import default_mode
+from numpy_model import NAMES
+from scripts import ROOT, STATEFUL, TEXT as SENTENCES, copy_of_program, load, run, succeeded
+from test_kernel import INTERPRETED, only_kernel_in_c, reals
+
+TEXT = ''.join(np.random.default_rng(1).choice(list('abcdefghijk'), 263)) + 'abcdefghijk'
+PEEPHOLES = dict(p_f=0.3, p_i=-0.2, p_o=0.4)
+WORKED = [(lstm_cell, {}), (coupled_cell, {}), (peephole_cell, PEEPHOLES), (odd_cell, {})]
+by_name = dict(ids=lambda value: getattr(value, '__name__', ''))
+
+
+def model_with(cell, path, own={}, kernel=True, seed=1, **settings):
+    class Model(CharLSTM):
+        pass
+    Model.cell, Model.cell_parameters = staticmethod(cell), own
+    model = Model(random_seed=seed, kernel=kernel)
+    model.prepare_input(path, 0.4, 3, 7, verbose=False, stateful=True)
+    model.model_setup(num_units1=7, num_units2=5, **dict(dict(initial='hidden'), **settings))
+    return model
+
+
+def trained(model, steps=3, rule='rmsprop'):
+    """The costs of some steps, and the parameters after them."""
+    costs = [getattr(model, 'theano_train_' + rule)(model.X['train'][k], model.Y['train'][k])[0] for k in range(steps)]
+    return np.array(costs), {name: p.get_value() for name, p in model.p.items()}
+
+
+@pytest.fixture
+def path(text_file):
+    return text_file(TEXT)
+
+
+@pytest.fixture
+def quick():
+    """Only the kernel is compiled; the rest of a graph runs in Python."""
+    with only_kernel_in_c():
+        yield
+
+
+# ---------------------------------------------------------------- code, from a graph
+
+def test_formula_of_the_standard_cell():
+    """As text, and as what checkpoints mean that name no cell; the same in both types."""
+    for dtype in ('float32', 'float64'):
+        cell = Cell(lstm_cell, (), dtype)
+        assert cell.formula == ('C = sigmoid(a_f) * C_prev + sigmoid(a_i) * tanh(a_g); '
+                                'h = sigmoid(a_o) * tanh(C)')
+        assert hashlib.sha256(cell.formula.encode()).hexdigest().startswith(cells_in_code.STANDARD) and cell.standard
+        assert not Cell(coupled_cell, (), dtype).standard
+
+
+@pytest.mark.parametrize('cell, formula', [
+    (lambda f, i, o, g, C: (C - (f - i) - (o + g), C / (f * i) - -o), 'h = C_prev - (a_f - a_i) - (a_o + a_g); '
+                                                                   'C = C_prev / (a_f * a_i) - -a_o'),
+    (lambda f, i, o, g, C: (C, C), 'C = C_prev; h = C_prev'),
+    (lambda f, i, o, g, C: ((2 * f) ** 2 + 0.1 * C + 0 * f, 1 * C + 0), 't1 = 2 * a_f; h = t1 * t1 + 0.1 * C_prev + 0 * '
+                                                                   'a_f; C = C_prev')])
+def test_formulas(cell, formula):
+    """Brackets where they change something, what is used twice once, and nothing that adds 0 or multiplies by 1."""
+    found = Cell(cell, (), 'float32').formula
+    assert sorted(re.sub(r'\bt\d+', 't1', found).split('; ')) == sorted(formula.split('; '))
+
+
+@pytest.mark.parametrize('cell, own', WORKED, **by_name)
+def test_code_in_numpy(float64, cell, own):
+    """The forward code against the cell in Theano, the backward code against finite differences of that."""
+    program, random = Cell(cell, own, 'float64').program, np.random.default_rng(2)
+    symbols = tt.matrices(len(cells_in_code.INPUTS) + len(own))
+    values = [random.uniform(-1, 1, (3, 5)) for _ in symbols]
+    names = [*cells_in_code.INPUTS, *[f'own{k}' for k in range(len(own))]]
+    function = theano.function(symbols, cell(*symbols), mode=INTERPRETED, on_unused_input='ignore')
+    expected = function(*values)
+    h, C, *kept = evaluate(program.forward, dict(zip(names, values)))
+    np.testing.assert_allclose([h, C], expected, rtol=1e-13)
+    assert len(kept) == program.kept <= 4
+    dh, dC = random.uniform(-1, 1, (2, 3, 5))
+    gradients = evaluate(program.backward, dict(
+        {f'kept{k}': value for k, value in enumerate(kept)}, C_prev=values[4], C=C, dh=dh, dC=dC,
+        **dict(zip(names[5:], values[5:]))))
+    for k, gradient in enumerate(gradients):
+        ends = []
+        for step in (1e-6, -1e-6):
+            h, C = function(*values[:k], values[k] + step, *values[k + 1:])
+            ends.append(dh * h + dC * C)
+        np.testing.assert_allclose(gradient, (ends[0] - ends[1]) / 2e-6, atol=1e-8)
+
+
+def test_what_is_kept_for_the_backward_pass():
+    """Results of functions, not what is cheap; the pre-activations where those would be more than four."""
+    def kept(cell, own=()):
+        statements = c_functions(Cell(cell, own, 'float32').program).split('cell_backward')[0]
+        names = dict(re.findall(r'const vector (t\d+) = (.*);', statements))
+        return [names.get(value, value) for value in re.findall(r'kept\[\d\] = (.*);', statements)]
+    assert kept(lstm_cell) == ['vector_sigmoid(a_f)', 'vector_sigmoid(a_i)', 'vector_sigmoid(a_o)', 'vector_tanh(a_g)']
+    assert kept(coupled_cell) == ['vector_sigmoid(a_f)', 'vector_sigmoid(a_o)', 'vector_tanh(a_g)']
+    assert kept(odd_cell) == ['a_f', 'a_i', 'a_o', 'a_g']
+    assert kept(lambda f, i, o, g, C: (f * i, C * o)) == ['a_f', 'a_i', 'a_o']
+
+
+def unary(dtype):
+    x = np.concatenate([np.linspace(-9, 9, 73), [0.0, -0.0, 1, 1e-30, 87, -87, 1e30, -1e30, np.inf, -np.inf, np.nan]])
+    return [np.concatenate([x, 10 * np.random.default_rng(4).normal(size=6)]).astype(dtype)]
+
+
+def several(dtype, n):
+    x = [-1.5, -1, -0.0, 0, 0.5, 2, np.inf, -np.inf, np.nan]
+    return [side.ravel().astype(dtype) for side in np.meshgrid(*[x] * n)]
+
+
+FUNCTIONS = {'exp': tt.exp, 'expm1': tt.expm1, 'log': tt.log, 'log1p': tt.log1p, 'sqrt': tt.sqrt, 'tanh': tt.tanh,
+             'sigmoid': tt.nnet.sigmoid, 'softplus': tt.nnet.softplus, 'abs': abs, 'sign': tt.sgn, 'pow': tt.pow,
+             'min': tt.minimum, 'max': tt.maximum, 'clip': tt.clip, 'less': tt.lt, 'greater': tt.gt,
+             'less_equal': tt.le, 'greater_equal': tt.ge, 'equal': tt.eq, 'not_equal': tt.neq, 'where': tt.switch}
+ARGUMENTS = dict(dict.fromkeys('pow min max less greater less_equal greater_equal equal not_equal'.split(), 2),
+                 clip=3, where=3)
+
+
+def cases(dtype):
+    """Of each function its name, inputs (n,) and outputs as Theano has them; nan where Theano's own are of one kind."""
+    for name, function in FUNCTIONS.items():
+        n = ARGUMENTS.get(name, 1)
+        values = unary(dtype) if n == 1 else several(dtype, n)
+        if name == 'where':
+            values[0] = (values[0] > 0).astype(dtype)              # of what comparisons give
+        if name == 'clip':                                         # of bounds in their order
+            values = [side[values[1] <= values[2]] for side in values]
+        if name == 'pow':                                          # to finite powers
+            values = [side[np.isfinite(values[1])] for side in values]
+        if name == 'sign':
+            values = [values[0][~np.isnan(values[0])]]
+        symbols = [tt.vector(dtype=dtype) for _ in values]
+        with np.errstate(all='ignore'):
+            result = theano.function(symbols, function(*symbols), mode=INTERPRETED)(*values)
+        yield name, values, np.asarray(result, dtype)
+
+
+def test_every_function_that_a_cell_may_have_is_tested():
+    written = {text.split('(')[0] for text, _ in cells_in_code.OPERATIONS.values() if '(' in text}
+    assert written == set(FUNCTIONS)
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'float64'])
+def test_functions_in_c_and_numpy_are_theanos(dtype, tmp_path):
+    real, tolerance = {'float32': ('float', 3e-6), 'float64': ('double', 1e-13)}[dtype]
+    wrappers = ''.join('''
+        extern "C" void of_{0}(long n, const REAL *x, const REAL *y, const REAL *z, REAL *to) {{
+            for (long i = 0; i < n; i += LANES)
+                store(to + i, vector_{0}({1}), n - i);
+        }}'''.format(name, ', '.join(f'load({side} + i, n - i)' for side in 'xyz'[:ARGUMENTS.get(name, 1)]))
+        for name in FUNCTIONS)
+    source = f'#define REAL {real}\n#include "products.c"\n#include "functions.c"\n{wrappers}'
+    subprocess.run(['g++', '-x', 'c++', '-O2', '-march=native', '-shared', '-fPIC', '-w', f'-I{ROOT / "engine"}', '-o',
+                    'x.so', '-'], input=source.encode(), cwd=str(tmp_path), check=True)
+    library = ctypes.CDLL(str(tmp_path / 'x.so'))
+    in_numpy = {text.split('(')[0]: function for text, function in cells_in_code.OPERATIONS.values()}
+    for name, values, expected in cases(dtype):
+        found = np.empty_like(expected)
+        pointers = [np.ascontiguousarray(side) for side in (values * 3)[:3]]
+        getattr(library, 'of_' + name)(ctypes.c_long(len(found)), *[side.ctypes.data_as(ctypes.c_void_p) for side in
+                                                                    pointers + [found]])
+        with np.errstate(all='ignore'):
+            computed = in_numpy[name](*values)
+        for result in (found, computed):
+            np.testing.assert_allclose(result, expected, rtol=tolerance, atol=1e-37, err_msg=name)
+
+
+def test_functions_in_javascript_are_theanos():
+    racer = pytest.importorskip('py_mini_racer')
+    context = racer.MiniRacer()
+    context.eval((page.HERE / 'network.js').read_text(encoding='utf-8'))
+    texts = {repr(np.nan): 'NaN', repr(np.inf): 'Infinity', repr(-np.inf): '-Infinity'}
+    for name, values, expected in cases('float64'):
+        rows = ','.join('[' + ','.join(texts.get(repr(value), repr(value)) for value in row) + ']'
+                        for row in zip(*[side.tolist() for side in values]))
+        found = json.loads(context.eval(f'JSON.stringify([{rows}].map(row => String(math.{name}(...row))))'))
+        np.testing.assert_allclose([float(text.replace('Infinity', 'inf')) for text in found], expected, rtol=1e-13,
+                                   atol=1e-37, err_msg=name)
+
+
+# ---------------------------------------------------------------- layers and models
+
+@pytest.mark.parametrize('in_numpy, own', [(cells.coupled_in_numpy, ()), (cells.peephole_in_numpy, OWN)])
+@pytest.mark.parametrize('dtype', ['float32', 'float64'])
+def test_layer_in_c_is_a_loop_in_numpy(in_numpy, own, dtype):
+    """Of more units than a vector has, and of no whole vectors; with NaN and infinity in its inputs too."""
+    cell = coupled_cell if not own else peephole_cell
+    random = np.random.default_rng(5)
+    T, B, H = 3, 15, 19
+    values = [reals(random, dtype, *shape) for shape in [(T, B, 4 * H), (4, H, H), (4, H), (B, H), (B, H)]]
+    values += [reals(random, dtype, H) for _ in own]
+    op = LSTM(dtype, Cell(cell, own, dtype).program)
+    with only_kernel_in_c():
+        symbols = [tt.TensorType(dtype, [False] * value.ndim)() for value in values]
+        function = theano.function(symbols, op(*symbols)[:2], mode=INTERPRETED)
+    for special in (None, np.nan, np.inf):
+        if special:
+            values[4][2, 3] = values[0][1, 0, 5] = special
+        a_x, W, b, h, C, *parameters = [value.astype('float64') for value in values]
+        expected = [[], []]
+        with np.errstate(all='ignore'):
+            for a in a_x:
+                a = a.reshape(B, 4, H) + b + np.einsum('kij,nj->nki', W, h)
+                h, C = in_numpy(*[a[:, k] for k in range(4)], C, *parameters)
+                expected[0].append(h)
+                expected[1].append(C)
+        for found, wanted in zip(function(*values), expected):
+            np.testing.assert_allclose(found, wanted, **dict(rtol=1e-4, atol=1e-5) if dtype == 'float32' else
+                                       dict(rtol=1e-11))
+
+
+@pytest.mark.parametrize('cell, own', WORKED, **by_name)
+def test_kernel_and_scan_learn_the_same(float64, quick, path, cell, own):
+    """All gradients, by a step of SGD at rate 1, of a model with dropout; and truncated."""
+    settings = dict(own=own, lrate=1, dropout=0.3, dropconnect=0.2, bptt_maxdepth=4, l1=0.01)
+    results = []
+    for kernel in (True, False):
+        model = model_with(cell, path, kernel=kernel, **settings)
+        assert isinstance(model._ops(), Kernel if kernel else Scan)
+        results.append((*trained(model, 2, 'sgd'), model.validate(), model.score_text('abcabca'),
+                        model.states('abcd')['C2'], model.generate_text('ab', 30)))
+    ours, theirs = results
+    assert set(ours[1]) == {*NAMES, *[name + layer for name in own for layer in '12']}
+    for name in ours[1]:
+        np.testing.assert_allclose(ours[1][name], theirs[1][name], rtol=1e-9, atol=1e-9, err_msg=name)
+    for a, b in zip(ours, theirs):
+        if not isinstance(a, (dict, str)):
+            np.testing.assert_allclose(a, b, rtol=1e-9)
+    assert ours[-1] == theirs[-1]
+
+
+@pytest.mark.parametrize('cell, own', WORKED[1:] + [(normalised_cell, {})], **by_name)
+def test_gradients_are_finite_differences(float64, path, cell, own):
+    """By costs of theano_check alone, one number of each parameter moved to and fro."""
+    with default_mode(theano.compile.mode.FAST_COMPILE) if cell is normalised_cell else only_kernel_in_c():
+        model = model_with(cell, path, own, lrate=1)
+        x, y = model.X['train'][0], model.Y['train'][0]
+        before = {name: p.get_value() for name, p in model.p.items()}
+        model.theano_train_sgd(x, y)
+        gradients = {name: before[name] - p.get_value() for name, p in model.p.items()}
+        for name, value in before.items():
+            index, ends = tuple(n // 2 for n in value.shape), []
+            for step in (1e-5, -1e-5):
+                for each, p in model.p.items():
+                    p.set_value(before[each])
+                moved = value.copy()
+                moved[index] += step
+                model.p[name].set_value(moved)
+                ends.append(model.theano_check(x, y)[0])
+            assert abs((ends[0] - ends[1]) / 2e-5 - gradients[name][index]) < 1e-8, name
+
+
+def test_cells_that_are_not_of_single_units_run_by_scan_and_say_so(interpreted, path, capsys):
+    model = model_with(normalised_cell, path)
+    costs, p = trained(model)
+    model.generate_text('ab', 20)
+    out, err = capsys.readouterr()
+    assert err.count('\n') == 1 and 'normalised_cell' in err and 'Sum{axis=[1]' in err and 'theano.scan' in err
+    assert isinstance(model._ops(), Scan) and np.isfinite(costs).all()
+    standard = trained(model_with(lstm_cell, path, kernel=False))
+    assert abs(costs - standard[0]).max() > 1e-4
+    assert 'not in C' not in capsys.readouterr().err               # nothing was asked for that is not done
+
+
+def test_cell_that_draws_random_numbers(interpreted, path, capsys):
+    """New ones at every step and in every call; no checkpoint has them, and that is said."""
+    noise = tt.shared_randomstreams.RandomStreams(3)
+
+    def noisy(a_f, a_i, a_o, a_g, C_prev):
+        h, C = lstm_cell(a_f, a_i, a_o, a_g, C_prev)
+        return h + noise.normal(h.shape, std=0.1, dtype=h.dtype), C
+    model = model_with(noisy, path)
+    costs = [model.theano_check(model.X['valid'][0], model.Y['valid'][0])[0] for _ in range(2)]
+    assert costs[0] != costs[1]
+    assert np.isfinite(trained(model)[0]).all()
+    assert 'no checkpoint keeps' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('cell, own, words', [
+    (lambda f, i, o, g: (f, i), {}, ['arguments', 'C_prev']),
+    (lambda f, i, o, g, C: C * f, {}, ['returns one thing', 'h and C']),
+    (lambda f, i, o, g, C: (C, C, f), {}, ['returns 3 things']),
+    (lambda f, i, o, g, C: (C * f, 0.5), {}, ['0.5', 'for C']),
+    (lambda f, i, o, g, C: (f * np.float64(0.1) * C.astype('float64'), C), {}, ['float64', 'for h', 'float32']),
+    (lambda f, i, o, g, C: (C.sum(), C), {}, ['scalar', 'for h']),
+    (lambda f, i, o, g, C: (f, tt.tanh(g)), {}, ['does not use C_prev']),
+    (lambda f, i, o, g, C, q: (f, C), {'q': 1}, ['does not use q']),
+    (lambda f, i, o, g, C, q: (f, C * q), {}, ['arguments', "'q'"]),
+    (lambda f, i, o, g, C, q: (f, C * q), {'q': np.inf}, ['initial value of q', 'inf']),
+    (lambda f, i, o, g, C, W: (f, C * W), {'W': 1}, ["'W'", 'name']),
+    (lambda f, i, o, g, C, m_x: (f, C * m_x), {'m_x': 1}, ["'m_x'", 'name'])])
+def test_functions_that_are_no_cells(refused, path, cell, own, words):
+    with refused(ValueError, *words):
+        model_with(cell, path, own).compile('check')
+
+
+def test_cell_that_is_set_on_an_object(quick, path):
+    """Before and after functions were compiled: they follow."""
+    model, other = model_with(lstm_cell, path), model_with(coupled_cell, path)
+    x, y = model.X['train'][0], model.Y['train'][0]
+    standard = model.theano_check(x, y)[0]
+    model.cell = coupled_cell
+    assert model.theano_check(x, y)[0] == other.theano_check(x, y)[0] != standard
+    model.cell = lstm_cell
+    assert model.theano_check(x, y)[0] == standard
+
+
+class Peepholes(CharLSTM):
+    cell, cell_parameters = staticmethod(peephole_cell), PEEPHOLES
+
+
+def test_copies_and_pickles_have_the_cell(quick, path, tmp_path):
+    model = Peepholes(random_seed=2)
+    model.prepare_input(path, 0.4, 3, 7, verbose=False)
+    model.model_setup(num_units1=7, num_units2=5)
+    x, y = model.X['train'][0], model.Y['train'][0]
+    expected = model.theano_check(x, y)[0]
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), model._copy(lrate=0.1)):
+        assert other.theano_check(x, y)[0] == expected
+    scored, adapted = [model.score_text('abcdefghijk' * 4, adapt=rate) for rate in (0, 0.5)]
+    assert (scored[:20] == adapted[:20]).all() and abs(scored - adapted)[20:].min() > 0
+    standard = CharLSTM()
+    standard.load_params(model.save_params(tmp_path / 'params'))
+    assert abs(standard.score_text('abcdefghijk' * 4, adapt=0.5) - adapted).max() > 1e-4
+    assert model.theano_check(x, y)[0] == expected
+
+
+# ---------------------------------------------------------------- what is read is what runs
+
+def edit_initial(*arguments, **more):
+    return {name: 0.9 * array for name, array in original.initial_parameters(*arguments, **more).items()}
+
+
+def edit_network(x, y, states, p, ops, truncate=-1, masks=None):
+    return original.network(x, y, states, dict(p, c=p['c'] + 0.3 * p['V'].sum(axis=1)), ops, truncate, masks)
+
+
+def edit_clip(gradients, limit, ops):
+    return [g / 2 for g in original.clip(gradients, limit, ops)]
+
+
+original = type('original', (), {name: staticmethod(getattr(charlstm, name)) for name in (
+    'initial_parameters', 'lstm_cell', 'stacked', 'network', 'penalty', 'clip', 'sgd', 'rmsprop', 'running_averages',
+    'update_ratios')})
+EDITS = {
+    'initial_parameters': edit_initial, 'network': edit_network, 'clip': edit_clip,
+    'stacked': lambda U: 0.9 * original.stacked(U),
+    'penalty': lambda parameters, l1, l2: 3 * original.penalty(parameters, l1, l2),
+    'sgd': lambda gradients, lrate: [2 * step for step in original.sgd(gradients, lrate)],
+    'rmsprop': lambda *arguments: ([2 * step for step in original.rmsprop(*arguments)[0]],
+                                   original.rmsprop(*arguments)[1]),
+    'running_averages': lambda averages, parameters, weight: parameters}
+
+
+def numbers(path, rule):
+    model = model_with(CharLSTM.cell, path, lrate=0.01, l1=0.01, l2=0.02, grad_clip=0.3, average=0.9)
+    costs, p = trained(model, 3, rule)
+    return [*costs, *[array.sum() for array in p.values()]]
+
+
+@pytest.mark.parametrize('name', EDITS)
+def test_every_function_of_the_model_counts(quick, path, monkeypatch, name):
+    """With the kernel: what is trained is other numbers once a function of charlstm.py is another."""
+    rule = 'sgd' if name == 'sgd' else 'rmsprop'
+    before = numbers(path, rule)
+    monkeypatch.setattr(charlstm, name, EDITS[name])
+    after = numbers(path, rule)
+    assert np.isfinite(after).all() and max(abs(np.subtract(after, before))) > 1e-4
+
+
+def test_every_function_of_the_model_is_among_these():
+    source = (ROOT / 'charlstm.py').read_text(encoding='utf-8').split('# ----------------')[1]
+    assert set(re.findall(r'^def (\w+)', source, re.MULTILINE)) == {*EDITS, 'lstm_cell', 'update_ratios'}
+
+
+def test_update_ratios_count(quick, path, monkeypatch):
+    monkeypatch.setattr(charlstm, 'update_ratios', lambda steps, parameters, ops: [s.sum() * 0 + 7 for s in steps])
+    model = model_with(lstm_cell, path)
+    assert model.theano_train_rmsprop(model.X['train'][0], model.Y['train'][0])[2:] == [7] * 8
+
+
+def test_network_that_was_edited_writes_and_remembers_as_it_predicts(quick, path, monkeypatch, capsys, refused, tmp_path):
+    """Though sampling.c and network.js have the network once more: they are not used any more, and that is said."""
+    monkeypatch.setattr(charlstm, 'network', edit_network)
+    model = model_with(lstm_cell, path)
+    text = model.generate_text('abc', 40, method='argmax')
+    assert 'sampling.c' in capsys.readouterr().err
+    x = np.array([model.uchar.index(ch) for ch in text])
+    assert (model.theano_predict(x)[1][2:-1, 0] == x[3:]).all()
+    with refused(ValueError, 'network'):
+        page.write_page(tmp_path / 'page.html', model, 'params.npz', TEXT, 'a text')
+    assert not (tmp_path / 'page.html').exists()
+
+
+def test_edit_of_the_program_counts(tmp_path):
+    """As a researcher makes it: in charlstm.py, then train.py. --kernel off gives the same numbers."""
+    (tmp_path / 't.txt').write_text(SENTENCES, encoding='utf-8')
+    program = copy_of_program(tmp_path / 'program')
+    options = ['r', *STATEFUL, '--epochs', 1, '--random-seed', 3, '--overwrite']
+
+    def cost(*more):
+        succeeded(run(program / 'train.py', tmp_path / 't.txt', *options, *more, cwd=tmp_path))
+        return np.loadtxt(str(program / 'training_results' / 'r_t.txt.out'))[:, 1]
+    costs = [cost(), cost('--kernel', 'off')]
+    source = (program / 'charlstm.py').read_text(encoding='utf-8')
+    edited = source.replace('C = tt.nnet.sigmoid(a_f) * C_prev + tt.nnet.sigmoid(a_i)',
+                            'C = tt.nnet.sigmoid(a_f) * C_prev + (1 - tt.nnet.sigmoid(a_f))')
+    assert edited != source
+    (program / 'charlstm.py').write_text(edited, encoding='utf-8')
+    costs.append(cost())
+    np.testing.assert_allclose(costs[0], costs[1], rtol=1e-4)
+    assert abs(costs[2] - costs[0])[1:].min() > 1e-5
+    info = succeeded(run(program / 'produce_text.py', program / 'training_results' / 'r_t.txt_epoch1.npz', '--info'))
+    assert 'cell: ' in info and '(1 - ' in info
+
+
+# ---------------------------------------------------------------- checkpoints
+
+def test_checkpoint_says_its_cell_where_it_is_not_the_standard_one(quick, path, tmp_path):
+    names = {}
+    for cell, own in WORKED[:3]:
+        saved = model_with(cell, path, own).save_params(tmp_path / cell.__name__)
+        about = json.loads(str(load(saved)['about']))
+        names[cell] = set(load(saved)) - {'uchar', 'about'}
+        if cell is lstm_cell:
+            assert 'cell' not in about and 'cell: ' not in description(saved)
+        else:
+            formula = Cell(cell, own, 'float32').formula
+            assert about['cell'] == dict(formula=formula, parameters=list(own))
+            assert 'cell: ' + formula in description(saved)
+    added = {prefix + name + layer for prefix in ('', 'm_') for name in PEEPHOLES for layer in '12'}
+    assert names[peephole_cell] - names[lstm_cell] == added and names[coupled_cell] == names[lstm_cell]
+
+
+def test_run_with_a_cell_of_its_own_resumes_bit_for_bit(quick, path, tmp_path):
+    settings = dict(own=PEEPHOLES, dropout=0.2, average=0.9, reset=0.1)
+    model = model_with(peephole_cell, path, **settings)
+    trained(model, 2)
+    saved = model.save_params(tmp_path / 'params', dict(at=2))
+    x, y = model.X['train'][2], model.Y['train'][2]
+    model.theano_train_rmsprop(x, y)
+    other = model_with(peephole_cell, path, seed=9, **settings)
+    assert other.resume(saved) == dict(at=2)
+    other.theano_train_rmsprop(x, y)
+    for name, p in model.p.items():
+        assert p.get_value().tobytes() == other.p[name].get_value().tobytes()
+        assert name in NAMES or abs(p.get_value() - PEEPHOLES[name[:-1]]).max() > 0
+
+
+def test_checkpoint_of_another_cell(quick, path, tmp_path, refused, capsys):
+    """Is not resumed; loaded to predict, with a warning; and something to begin with."""
+    saved = {cell: model_with(cell, path, own).save_params(tmp_path / cell.__name__) for cell, own in WORKED[:3]}
+    capsys.readouterr()
+    model = model_with(coupled_cell, path)
+    before = {name: p.get_value() for name, p in model.p.items()}
+    with refused(ValueError, 'another cell', 'the standard one', '1 - '):
+        model.resume(saved[lstm_cell])
+    assert all((p.get_value() == before[name]).all() for name, p in model.p.items())
+    model.load_params(saved[peephole_cell])                        # its peepholes are left out
+    assert 'another cell' in capsys.readouterr().err and set(model.p) == set(NAMES)
+    peepholes = model_with(peephole_cell, path, PEEPHOLES, seed=5)
+    with refused(ValueError, 'p_f1', '--init'):
+        peepholes.load_params(saved[lstm_cell])
+    peepholes.init_params(saved[lstm_cell])
+    assert 'another cell' in capsys.readouterr().err
+    assert (peepholes.p['W1'].get_value() == load(saved[lstm_cell])['W1']).all()
+    assert (peepholes.p['p_o2'].get_value() == np.float32(0.4)).all()
+    peepholes.load_params(saved[peephole_cell])
+    assert capsys.readouterr().err == ''
+
+
+def test_page_of_a_cell_computes_it(quick, path, tmp_path):
+    racer = pytest.importorskip('py_mini_racer')
+    for cell, own in WORKED[1:]:
+        model = model_with(cell, path, own)
+        saved = model.save_params(tmp_path / 'params')
+        for p in model.p.values():
+            p.set_value(page.in_half(p.get_value()).astype('float32'))
+        page.write_page(tmp_path / 'page.html', model, saved, TEXT, 'a text')
+        html = (tmp_path / 'page.html').read_text(encoding='utf-8')
+        context = racer.MiniRacer()
+        context.eval(js_function(Cell(cell, own, 'float32').program)
+                     + (page.HERE / 'network.js').read_text(encoding='utf-8'))
+        assert js_function(model._checked_cell().program) in html
+        p = {name: value.get_value().ravel().tolist() for name, value in model.p.items()}
+        x = [model.uchar.index(ch) for ch in TEXT[:50]]
+        found = json.loads(context.eval(
+            f'const p = {json.dumps(p)}; for (const name in p) p[name] = Float32Array.from(p[name]);'
+            f'const network = new Network(p); JSON.stringify({x}.map(k => Array.from(network.read(k))))'))
+        np.testing.assert_allclose(found, model.theano_predict(x)[0][:, 0], rtol=2e-5, atol=1e-7)
