@@ -20,6 +20,7 @@ def main():
     parser.add_argument('--text', required=True)
     parser.add_argument('--resume')
     parser.add_argument('--no-stateful', action='store_true')
+    parser.add_argument('--peepholes', action='store_true')
     parser.add_argument('--valid', type=float, default=0.4)
     o = parser.parse_args()
     comm = None
@@ -28,6 +29,9 @@ def main():
         comm = MPI.COMM_WORLD
     from charlstm import CharLSTM
     model = CharLSTM(random_seed=5, comm=comm)
+    if o.peepholes:
+        import cells
+        model.cell, model.cell_parameters = cells.peephole_cell, dict.fromkeys(cells.OWN, 0.2)
     model.prepare_input(o.text, o.valid, B, T, verbose=False, stateful=not o.no_stateful)
     model.model_setup(**SETTINGS)
     done = model.resume(o.resume)['done'] if o.resume else 0
@@ -44,8 +48,7 @@ def main():
             model.save_params(f'{o.out}_{step + 1}', dict(done=step + 1))
     arrays = {name: p.get_value() for name, p in model.p.items()}
     arrays.update({'m_' + name: m.get_value() for name, m in model._averages.items()})
-    shape = (len(range(done, STEPS)), 9)
-    np.savez(f'{o.out}_rank{model.team.rank}.npz', costs=np.reshape(costs, shape), validation=validation,
+    np.savez(f'{o.out}_rank{model.team.rank}.npz', costs=np.reshape(costs, (-1, 1 + len(model.p))), validation=validation,
              rows=model.X['train'][0].shape[1], kept=sum(kept.nbytes for kept in model._text._kept.values()), **arrays)
 
 

@@ -509,3 +509,48 @@ def test_page_of_a_cell_computes_it(quick, path, tmp_path):
             f'const p = {json.dumps(p)}; for (const name in p) p[name] = Float32Array.from(p[name]);'
             f'const network = new Network(p); JSON.stringify({x}.map(k => Array.from(network.read(k))))'))
         np.testing.assert_allclose(found, model.theano_predict(x)[0][:, 0], rtol=2e-5, atol=1e-7)
+
+
+# ---------------------------------------------------------------- README.md, "Changing the model"
+
+README = (ROOT / 'README.md').read_text(encoding='utf-8').split('## Changing the model')[1].split('\n## ')[0]
+BLOCKS = re.findall(r'```python\n(.*?)```', README, re.DOTALL)
+
+
+def test_worked_cells_of_the_readme(float64, interpreted, path, capsys):
+    """As they stand there: what they compute, which of them say that they are slow, and that they learn and write."""
+    names = {}
+    exec(BLOCKS[0], names)
+    costs, slow = {}, {}
+    for name in ('Coupled', 'Peepholes', 'Normalised'):
+        model = names[name](random_seed=1)
+        model.prepare_input(path, 0.4, 3, 7, verbose=False)
+        model.model_setup(num_units1=7, num_units2=5, lrate=0.03)
+        costs[name] = [float(trained(model, 1)[0]) for _ in range(25)]
+        slow[name] = capsys.readouterr().err.count('many times slower')
+        assert costs[name][-1] < costs[name][0] - 0.05 and len(model.generate_text('ab', 20)) == 20
+    assert slow == dict(Coupled=0, Peepholes=0, Normalised=1)
+    assert len({costs[name][0] for name in costs}) == 3
+    for cell, own, in_numpy in ((names['Coupled'].cell, (), cells.coupled_in_numpy),
+                                (names['Peepholes'].cell, OWN, cells.peephole_in_numpy)):
+        symbols = tt.dmatrices(5 + len(own))
+        values = np.random.default_rng(3).normal(size=(len(symbols), 2, 3))
+        function = theano.function(symbols, cell(*symbols), on_unused_input='ignore')
+        np.testing.assert_allclose(function(*values), in_numpy(*values), rtol=1e-12)
+
+
+def test_optimiser_and_penalty_of_the_readme(float64, quick, path, monkeypatch):
+    """The steps are those of momentum with the gradient of the third penalty."""
+    monkeypatch.setattr(charlstm, 'rmsprop', charlstm.rmsprop)             # put back at the end
+    monkeypatch.setattr(charlstm, 'penalty', charlstm.penalty)
+    settings = dict(lrate=0.5, drate=0.75, l2=0.3)
+    plain = model_with(lstm_cell, path, **dict(settings, l2=0, lrate=1))
+    exec(BLOCKS[1], {})
+    model = model_with(lstm_cell, path, **settings)
+    x, y = model.X['train'][0], model.Y['train'][0]
+    before = {name: p.get_value() for name, p in model.p.items()}
+    plain.theano_train_sgd(x, y)
+    model.theano_train_rmsprop(x, y)
+    for name, p in model.p.items():
+        gradient = before[name] - plain.p[name].get_value() + 0.3 * 4 * before[name] ** 3 / x.size
+        np.testing.assert_allclose(p.get_value(), before[name] - 0.5 * 0.25 * gradient, rtol=1e-9, atol=1e-12)

@@ -843,7 +843,7 @@ def test_versions_follow_all_code(old, tmp_path):
     spec = importlib.util.spec_from_file_location('changed', str(tmp_path / 'kernel.py'))
     changed = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(changed)
-    assert changed.LSTM('float32').c_code_cache_version() != kernel.LSTM('float32', STANDARD).c_code_cache_version()
+    assert changed.LSTM('float32', STANDARD).c_code_cache_version() != kernel.LSTM('float32', STANDARD).c_code_cache_version()
 
 
 def compile_model():

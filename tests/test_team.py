@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import mpi
+from cells import OWN
 from engine import team as teams
 from models import member
 from mpi import needs_mpi
@@ -51,6 +52,7 @@ def differences(one, other, names):
     return max(np.nanmax(abs(one[name] - other[name])) for name in names)
 
 
+PEEPHOLES = tuple(name + layer for name in OWN for layer in '12')
 PARAMETERS = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')
 
 
@@ -83,10 +85,12 @@ def test_several_processes_learn_what_one_does(tmp_path):
 
 
 @needs_mpi
-def test_batches_from_zero_states_without_validation(tmp_path):
+def test_batches_from_zero_states_without_validation_by_a_cell_with_peepholes(tmp_path):
     (tmp_path / 't.txt').write_text(TEXT)
-    one, two = [spread_over(tmp_path, n, str(n), '--no-stateful', '--valid', 0)() for n in (1, 2)]
-    assert differences(one, two, PARAMETERS) < 1e-10
+    one, two = [spread_over(tmp_path, n, str(n), '--no-stateful', '--valid', 0, '--peepholes')()
+                for n in (1, 2)]
+    assert differences(one, two, PARAMETERS + PEEPHOLES) < 1e-10
+    assert all(abs(one[name] - 0.2).max() > 1e-3 for name in PEEPHOLES)
     assert np.isnan(one['validation']).all() and np.isnan(two['validation']).all()
 
 

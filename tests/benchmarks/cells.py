@@ -1,0 +1,134 @@
+"""Training with cells of one's own, beside the standard cell and beside PyTorch loops over the same cells.
+
+    python tests/benchmarks/cells.py [--units 256] [--steps 15] [--no-compile]
+
+All sides take turns, each in a process of its own. PyTorch runs a loop over the steps of each layer, eager, and with
+torch.compile of a step: the product with h, and the cell. Every number is from the median step.
+"""
+import argparse
+import itertools
+import sys
+
+from common import ALPHABET, ROOT, Worker, median, print_head, print_row
+from training import STEPS, make_batches, turn
+
+sys.path.insert(0, str(ROOT / 'tests'))
+
+BATCH = 50
+CELLS = ('standard', 'coupled', 'peepholes')
+
+
+def make_ours(name, units):
+    import cells
+    import charlstm
+    import numpy as np
+    V, batches = make_batches(BATCH, None)
+    model = charlstm.CharLSTM(random_seed=1)
+    model.cell = dict(standard=charlstm.lstm_cell, coupled=cells.coupled_cell, peepholes=cells.peephole_cell)[name]
+    model.cell_parameters = dict.fromkeys(cells.OWN, 0) if name == 'peepholes' else {}
+    model.model_setup(char_dim=V, num_units1=units, num_units2=units)
+    if not model._checked_cell().program:
+        raise SystemExit(f'the cell {name} does not run in C')
+    batches = itertools.cycle([(x.astype(np.int32), y.astype(np.int32)) for x, y in batches])
+    model.theano_train_rmsprop(*next(batches))                                     # compiles
+    return lambda: turn(lambda: model.theano_train_rmsprop(*next(batches)))
+
+
+def torch_cell(name):
+    """The cell in PyTorch: pre-activations a (B,4H), C (B,H) and its own parameters to h and C."""
+    import torch
+
+    def standard(a, C):
+        f, i, o, g = a.chunk(4, 1)
+        C = torch.sigmoid(f) * C + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(C), C
+
+    def coupled(a, C):
+        f, _, o, g = a.chunk(4, 1)
+        f = torch.sigmoid(f)
+        C = f * C + (1 - f) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(C), C
+
+    def peepholes(a, C, p_f, p_i, p_o):
+        f, i, o, g = a.chunk(4, 1)
+        C = torch.sigmoid(f + p_f * C) * C + torch.sigmoid(i + p_i * C) * torch.tanh(g)
+        return torch.sigmoid(o + p_o * C) * torch.tanh(C), C
+    return locals()[name]
+
+
+def make_pytorch(name, units, compiled):
+    import torch
+    from torch import nn
+    V, batches = make_batches(BATCH, None)
+    batches = itertools.cycle([(torch.from_numpy(x), torch.from_numpy(y)) for x, y in batches])
+    cell = torch_cell(name)
+
+    def step(a_x, h, C, W, *own):
+        return cell(torch.addmm(a_x, h, W), C, *own)
+    step = torch.compile(step) if compiled else step
+
+    class Layer(nn.Module):
+        def __init__(self, inputs):
+            super().__init__()
+            limit = units ** -0.5
+            self.U, self.W, self.b = [nn.Parameter(torch.empty(shape).uniform_(-limit, limit)) for shape in (
+                (inputs, 4 * units), (units, 4 * units), (4 * units,))]
+            self.own = nn.ParameterList([nn.Parameter(torch.zeros(units)) for _ in range(3 * (name == 'peepholes'))])
+
+        def forward(self, x):
+            a = (self.U[x] if x.dtype == torch.int64 else x.matmul(self.U)) + self.b                # (T, B, 4H)
+            h = C = torch.zeros(x.shape[1], units)
+            found = []
+            for a_x in a.unbind():
+                h, C = step(a_x, h, C, self.W, *self.own)
+                found.append(h)
+            return torch.stack(found)
+
+    model = nn.Sequential(Layer(V), Layer(units), nn.Linear(units, V))
+    rule = torch.optim.RMSprop(model.parameters(), lr=2e-3, alpha=0.95, eps=1e-8)
+
+    def learn():
+        x, y = next(batches)
+        rule.zero_grad()
+        cost = nn.functional.cross_entropy(model(x.long()).flatten(0, 1), y.flatten().long())
+        cost.backward()
+        rule.step()
+        return cost.item()
+    learn()                                                                        # compiles
+    return lambda: turn(learn)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--units', type=int, default=256)
+    parser.add_argument('--steps', type=int, default=15, help='least number of timed steps (default: %(default)s)')
+    parser.add_argument('--no-compile', dest='compile', action='store_false', help='leave out torch.compile')
+    options = parser.parse_args()
+    print_head('torch')
+    sides = ['ours', 'eager'] + ['compiled'] * options.compile
+    workers = {}
+    for name in CELLS:
+        workers[name, 'ours'] = Worker(make_ours, name, options.units)
+        for side in sides[1:]:
+            workers[name, side] = Worker(make_pytorch, name, options.units, side == 'compiled')
+    seconds = {key: [] for key in workers}
+    for worker in workers.values():
+        worker.ready()
+        worker()                                                                   # warms
+    while min(map(len, seconds.values())) < options.steps:
+        for key, worker in workers.items():
+            seconds[key] += worker()
+    for worker in workers.values():
+        worker.close()
+    print(f'2x{options.units}, batch {BATCH} x {STEPS} characters, V = {len(ALPHABET)}')
+    print_row(*[(title, width) for title, width in zip(
+        ['cell', 'characters/s', 'of standard', *[f'over {side}' for side in sides[1:]]], (10, 12, 11, 13, 13))])
+    for name in CELLS:
+        ours = median(seconds[name, 'ours'])
+        print_row((name, 10), (f'{STEPS * BATCH / ours:,.0f}', 12),
+                  (f'{median(seconds["standard", "ours"]) / ours:.2f}', 11),
+                  *[(f'{median(seconds[name, side]) / ours:.2f}', 13) for side in sides[1:]])
+
+
+if __name__ == '__main__':
+    main()
