@@ -87,7 +87,7 @@ def stacked(U):
 
 
 # What network returns: costs -log p[y] (T,B), in nats; the most probable characters, int (T,B); the probabilities
-# (T*B,V); the states h1, C1, h2, C2 after each step, (T,B,H1) and (T,B,H2); and those after the last, (B,H1) and (B,H2).
+# (T*B,V); the states h1, C1, h2, C2 after each step, (T,B,H1) and (T,B,H2), and after the last, (B,H1) and (B,H2).
 Outputs = collections.namedtuple('Outputs', 'costs best probabilities states after')
 
 
@@ -213,13 +213,14 @@ class CharLSTM(Reading):
         now = self.cell, dict(self.cell_parameters)
         if self._cell[0] != now:
             checks.cell_parameters(self.cell_parameters)
-            self._cell, self._functions = (now, Cell(*now, theano.config.floatX)), {}
-            if self._kernel and not self._cell[1].program:
-                self._warn(f'the cell {self._cell[1].name} uses {self._cell[1].unknown}, which is not in C: theano.scan '
-                           'runs it, many times slower')
-            if self._cell[1].draws:
-                self._warn(f'the cell {self._cell[1].name} draws random numbers, which no checkpoint keeps: a resumed run '
-                           'draws others')
+            cell = Cell(*now, theano.config.floatX)
+            self._cell, self._functions = (now, cell), {}
+            if self._kernel and not cell.program:
+                self._warn(f'the cell {cell.name} uses {cell.unknown}, which is not in C: theano.scan runs it, many times '
+                           'slower')
+            if cell.draws:
+                self._warn(f'the cell {cell.name} draws random numbers, which no checkpoint keeps: a resumed run draws '
+                           'others')
         return self._cell[1]
 
     def _ops(self):
@@ -323,8 +324,8 @@ class CharLSTM(Reading):
             return False
         same = is_as_in_c(network, self.p, ops)
         if not same:
-            self._warn('network in charlstm.py is not that of engine/sampling.c any more: texts are written a step at a '
-                       'time, more slowly')
+            self._warn('network in charlstm.py is not that of engine/sampling.c any more: texts are written a step at '
+                       'a time, more slowly')
         return same
 
     def _build_predict(self):

@@ -34,8 +34,8 @@ def number(compare):
     return lambda x, y: compare(x, y) * 1.0
 
 
-# By the name of Theano's scalar operation: how it is written, and the same in NumPy. The functions are called vector_exp
-# and so on in C (functions.c), and math.exp in JavaScript (network.js).
+# By the name of Theano's scalar operation: how it is written, and the same in NumPy. The functions are vector_exp and
+# so on in C (functions.c), and math.exp in JavaScript (network.js).
 OPERATIONS = {
     'Add': ('{} + {}', np.add), 'Sub': ('{} - {}', np.subtract), 'Mul': ('{} * {}', np.multiply),
     'TrueDiv': ('{} / {}', np.divide), 'Neg': ('-{}', np.negative), 'Pow': ('pow({}, {})', np.power),
@@ -122,7 +122,8 @@ class _Trace:
     def unknown(self):
         """The first operation, or other thing, that code cannot have; None where all is known."""
         # Shapes and the like come along with what is meant: a mean over units, say.
-        meant = [what for what in self._unknown if re.match(r'(?!Shape|Subtensor|Elemwise{Cast|\w*DimShuffle)\w+{', what)]
+        minor = re.compile(r'Shape|Subtensor|Elemwise{Cast|\w*DimShuffle|[^{]*$')
+        meant = [what for what in self._unknown if not minor.match(what)]
         return (meant + self._unknown + [None])[0]
 
     def _apply(self, node, output, index, arguments):
@@ -136,15 +137,17 @@ class _Trace:
                 return arguments[0]
             if name == 'Second':               # the second, in the shape of the first
                 return arguments[1]
-            if name in SPECIAL or name in OPERATIONS:
+            if name in OPERATIONS or name in ('Sqr', 'Inv'):
                 return self._simple(name, *arguments)
         self._unknown.append(str(op))
         return self._line(str(op) + f'.{index}' * (len(node.outputs) > 1), *arguments)
 
     def _simple(self, operation, *arguments):
         """The value of an operation, computed now where that can be."""
-        if operation in SPECIAL:
-            return self._simple(*SPECIAL[operation](*arguments))
+        if operation == 'Sqr':
+            return self._simple('Mul', *arguments, *arguments)
+        if operation == 'Inv':
+            return self._simple('TrueDiv', 1.0, *arguments)
         if len(arguments) > 2 and operation in ('Add', 'Mul'):         # they take any number
             return self._simple(operation, self._simple(operation, *arguments[:-1]), arguments[-1])
         if all(isinstance(value, float) for value in arguments):
@@ -163,9 +166,6 @@ class _Trace:
             self._names[line] = f't{len(self._names)}'
             self.lines[self._names[line]] = line
         return self._names[line]
-
-
-SPECIAL = {'Sqr': lambda x: ('Mul', x, x), 'Inv': lambda x: ('TrueDiv', 1.0, x)}
 
 
 def _code(lines, outputs, known={}):
@@ -226,7 +226,8 @@ def _program(trace, variables, h, C):
     names = {value: f'kept{k}' for k, value in enumerate(kept)}
     if C in trace.lines:
         names[C] = 'C'
-    return Program(len(variables) - len(INPUTS), _code(trace.lines, [h, C, *kept]), _code(trace.lines, gradients, names))
+    return Program(own=len(variables) - len(INPUTS), forward=_code(trace.lines, [h, C, *kept]),
+                   backward=_code(trace.lines, gradients, names))
 
 
 # ---------------------------------------------------------------- from lines to text and numbers
@@ -234,8 +235,8 @@ def _program(trace, variables, h, C):
 def written(code, names, line, constant, prefix=''):
     """Return code as text: a list of statements, and the expressions of its outputs.
 
-    names: what values are called there, where it is not by their own names. line: a format of a statement, for a name and
-    an expression. constant: float to text. prefix: begins the names of functions.
+    names: what values are called there, where not by their own names. line: a format of a statement, for a name and an
+    expression. constant: float to text. prefix: begins the names of functions.
     """
     uses = collections.Counter([value for line in code.lines for value in line[2]] + 2 * list(code.outputs))
     known, statements = {}, []                 # value to text and precedence
@@ -278,7 +279,7 @@ def c_functions(program):
     return f'''
 /* ---- The cell: written by engine/cell.py ---------------------------------------------------- */
 
-enum {{ OWN = {program.own}, KEPT = {program.kept} }}; /* parameters of the cell's own; numbers kept for the backward pass */
+enum {{ OWN = {program.own}, KEPT = {program.kept} }}; /* its own parameters; numbers kept for the backward pass */
 
 INLINE void cell_forward(vector a_f, vector a_i, vector a_o, vector a_g, vector C_prev, const vector *own,
                          vector *kept, vector *h, vector *C)
@@ -297,11 +298,10 @@ INLINE void cell_backward(const vector *kept, vector C_prev, vector C, const vec
 def js_function(program):
     """Return the cell as a function of numbers in JavaScript, which network.js calls."""
     names = {f'own{k}': f'own[{k}]' for k in range(program.own)}
-    code = _code({name: (operation, *arguments) for name, operation, arguments in program.forward.lines},
-                 program.forward.outputs[:2])
-    statements, outputs = written(code, names, 'const {} = {};',
-                                  lambda value: repr(value).replace('inf', 'Infinity').replace('nan', 'NaN'), 'math.')
-    body = '\n  '.join(statements + [f'return [{", ".join(outputs)}];'])
+    statements, (h, C, *_) = written(
+        program.forward, names, 'const {} = {};',
+        lambda value: repr(value).replace('inf', 'Infinity').replace('nan', 'NaN'), 'math.')
+    body = '\n  '.join(statements + [f'return [{h}, {C}];'])
     return f'function cell({", ".join(INPUTS)}, own) {{\n  {body}\n}}\n'
 
 
@@ -319,10 +319,9 @@ def evaluate(code, inputs):
 class Cell:
     """The cell of a model. Called with five symbols (B,H) and those of its own parameters, it returns h and C (B,H).
 
-    function: what computes that. own: the names of its own parameters. name: its own. formula: its graph as text. program: the
-    Program, or None where it has an operation that cannot be code for one unit. unknown: that operation, or None.
-    draws: whether it draws random numbers.
-    Raises ValueError for a function that is no cell.
+    function: what computes that. own: the names of its own parameters. formula: its graph as text. program: the
+    Program, or None where it has an operation that cannot be code for one unit. unknown: that operation, or
+    None. draws: whether it draws random numbers. Raises ValueError for a function that is no cell.
     """
 
     def __init__(self, function, own, dtype):
@@ -334,7 +333,7 @@ class Cell:
         for variable in variables[4:]:
             if variable not in read:
                 raise ValueError(f'the cell {self.name} does not use {variable.name}')
-        self.draws = any(getattr(variable, 'default_update', None) for variable in read)
+        self.draws = any(getattr(variable, 'default_update', None) is not None for variable in read)
         names = INPUTS + tuple(f'own{k}' for k in range(len(self.own)))
         trace = _Trace(dict(zip(variables, names)), dtype)
         values = trace.add([h, C])

@@ -24,7 +24,6 @@ HERE = Path(__file__).resolve().parent
 SOURCE = Path(__file__).read_text(encoding='utf-8')
 C_FILES = {name: (HERE / (name + '.c')).read_text(encoding='utf-8')
            for name in ('products', 'functions', 'characters', 'layer', 'sampling', 'glue')}
-INDICES = ('int32', 1)     # the kind of input or output that numbers characters; see _KernelOp
 
 
 # ---------------------------------------------------------------- what all Ops share
@@ -32,37 +31,44 @@ INDICES = ('int32', 1)     # the kind of input or output that numbers characters
 class _KernelOp(gof.Op):
     """An Op that calls the kernel for one dtype, 'float32' or 'float64'.
 
-    A subclass says which kinds of inputs it `takes` and of outputs it `gives`: a
-    number of dimensions (None: any), of its own dtype, or (dtype, number). In C it
-    says `sizes`, declarations from the inputs x[0], x[1], ...; `fits`, whether their
-    shapes agree; `shapes`, the outputs' (type, ndim, three dimensions); `call`,
-    which fills the outputs, named {0}, {1}, ..., and returns 0, or -1 when out of
-    memory, after statements `before`. Its C code is of C_FILES `files`. In Python it
+    A subclass says the shapes of the inputs that it `takes` and of the outputs that it `gives`, such as
+    'T,B,4*H int32:N': letters are sizes, which C code has by these names, `*` is any shape, and of
+    another type than dtype are those with a name before them. In C it says `call`, which fills the outputs,
+    named {0}, {1}, ..., and returns 0, or -1 when out of memory; statements `before` it; `sizes`, more of them, from
+    the inputs x[0], x[1], ...; `fits`, more conditions; and `files`, of C_FILES. In Python it
     says `compute`, the outputs from the inputs in NumPy, against which the C code is tested.
     """
     __props__ = ('dtype',)
     files = ('products', 'functions', 'characters', 'glue')
-    before = ''
+    sizes = before = ''
+    fits = '1'
     strided = False            # whether the call takes inputs of any strides
     destroy_map = {}           # as Theano has it: by number of an output, a list with the input that it overwrites
 
     def __init__(self, dtype):
         self.dtype = dtype
 
-    def _kind(self, kind):
-        """(dtype, number of dimensions) of an entry of takes or gives."""
-        return kind if isinstance(kind, tuple) else (self.dtype, kind)
+    def _kinds(self, specification):
+        """The dtype and the shape, a list, or None for any, of all entries of takes or gives."""
+        for entry in specification.split():
+            dtype, _, shape = entry.rpartition(':')
+            yield dtype or self.dtype, None if shape == '*' else shape.split(',') if shape else []
 
     def make_node(self, *inputs):
         """Raises TypeError where an input's dtype or number of dimensions is another than it takes."""
         inputs = [tt.as_tensor_variable(v) for v in inputs]
-        for k, (v, kind) in enumerate(zip(inputs, self.takes)):
-            dtype, ndim = self._kind(kind)
-            if v.dtype != dtype or ndim not in (None, v.ndim):
+        for k, (v, (dtype, shape)) in enumerate(zip(inputs, self._kinds(self.takes))):
+            if v.dtype != dtype or shape is not None and len(shape) != v.ndim:
                 raise TypeError(f'{type(self).__name__}: input {k} is {v.dtype} with {v.ndim} dimensions; '
-                                f'expected {dtype} with {ndim}')
-        outputs = [tt.TensorType(dtype, [False] * ndim)() for dtype, ndim in map(self._kind, self.gives)]
+                                f'expected {dtype} with {shape}')
+        outputs = [tt.TensorType(dtype, [False] * len(shape))() for dtype, shape in self._kinds(self.gives)]
         return gof.Apply(self, inputs, outputs)
+
+    def infer_shape(self, node, shapes):
+        sizes = {}
+        for (_, names), values in zip(self._kinds(self.takes), shapes):
+            sizes.update(zip(names or [], values))         # '4*H' among the names does no harm
+        return [tuple(eval(size, {}, sizes) for size in shape) for _, shape in self._kinds(self.gives)]
 
     def perform(self, node, inputs, outputs):
         for output, value, variable in zip(outputs, self.compute(*inputs), node.outputs):
@@ -90,9 +96,17 @@ class _KernelOp(gof.Op):
         return (zlib.crc32((self.c_support_code() + SOURCE).encode()),)
 
     def c_code(self, node, name, inputs, outputs, sub):
+        declared, fits = {}, []
+        for k, (_, shape) in enumerate(self._kinds(self.takes)):
+            for axis, size in enumerate(shape or []):
+                if size.isidentifier() and size not in declared:
+                    declared[size] = f'const long {size} = DIM({k}, {axis});'
+                else:
+                    fits.append(f'DIM({k}, {axis}) == {size}')
         made = ' || '.join(
             'overwrite(&{}, x[{}])'.format(out, *self.destroy_map[k]) if k in self.destroy_map
-            else f'output(&{out}, {shape})' for k, (out, shape) in enumerate(zip(outputs, self.shapes)))
+            else f'output(&{out}, NPY_{dtype.upper()}, {len(shape)}, {", ".join((shape + ["0"] * 3)[:3])})'
+            for k, (out, (dtype, shape)) in enumerate(zip(outputs, self._kinds(self.gives))))
         return '''{{
             PyArrayObject *given[] = {{{inputs}}}, *x[{n}] = {{NULL}};
             int failed = 1;
@@ -110,7 +124,8 @@ class _KernelOp(gof.Op):
             if (failed) {fail}
         }}'''.format(
             inputs=', '.join(inputs), n=len(inputs), op=type(self).__name__, fail=sub['fail'], made=made,
-            take='as_they_are' if self.strided else 'in_c_order', sizes=self.sizes, fits=self.fits,
+            take='as_they_are' if self.strided else 'in_c_order', sizes=' '.join([*declared.values(), self.sizes]),
+            fits=' && '.join(fits + [self.fits]),
             before=self.before.format(*outputs), call=self.call.format(*outputs))
 
 
@@ -123,19 +138,13 @@ def _no_gradient(output_gradients):
 
 class Product(_KernelOp):
     """The matrix product of a (M,K) and b (K,N), each of any strides: (M,N)."""
-    takes, gives = (2, 2), (2,)
+    takes, gives = 'M,K K,N', 'M,N'
     strided = True
-    sizes = 'const long M = DIM(0, 0), K = DIM(0, 1), N = DIM(1, 1);'
-    fits = 'DIM(1, 0) == K'
-    shapes = ('PyArray_TYPE(x[0]), 2, M, N, 0',)
     call = ('matmul(M, N, K, REALS(x[0]), STEP(0, 0), STEP(0, 1), REALS(x[1]), STEP(1, 0), STEP(1, 1), '
             'REALS({0}), N, 0, threads())')
 
     def compute(self, a, b):
         return [np.dot(a, b)]
-
-    def infer_shape(self, node, shapes):
-        return [(shapes[0][0], shapes[1][1])]
 
     def L_op(self, inputs, outputs, gradients):
         (a, b), (d,) = inputs, gradients
@@ -146,32 +155,21 @@ class Product(_KernelOp):
 
 class SumOfSquares(_KernelOp):
     """The sum of the squares of all numbers in an array: 0-d."""
-    takes, gives = (None,), (0,)
-    sizes = 'const long N = (long)PyArray_SIZE(x[0]);'
-    fits = '1'
-    shapes = ('PyArray_TYPE(x[0]), 0, 0, 0, 0',)
-    call = 'sum_of_squares(N, REALS(x[0]), REALS({0}))'
+    takes, gives = '*', ':'
+    call = 'sum_of_squares((long)PyArray_SIZE(x[0]), REALS(x[0]), REALS({0}))'
 
     def compute(self, v):
         return [np.square(v, dtype=np.float64).sum()]
 
-    def infer_shape(self, node, shapes):
-        return [()]
-
 
 class TakeColumns(_KernelOp):
     """The columns `index` int (N,) of U (D,V), one a row: (N,D)."""
-    takes, gives = (2, INDICES), (2,)
-    sizes = 'const long D = DIM(0, 0), V = DIM(0, 1), N = DIM(1, 0);'
+    takes, gives = 'D,V int32:N', 'N,D'
     fits = 'all_below(V, N, INTS(x[1]))'
-    shapes = ('PyArray_TYPE(x[0]), 2, N, D, 0',)
     call = 'take_columns(N, V, D, REALS(x[0]), INTS(x[1]), REALS({0}), threads())'
 
     def compute(self, U, index):
         return [U.T[index]]
-
-    def infer_shape(self, node, shapes):
-        return [(shapes[1][0], shapes[0][0])]
 
     def L_op(self, inputs, outputs, gradients):
         (U, index), (d,) = inputs, gradients
@@ -183,19 +181,14 @@ class TakeColumns(_KernelOp):
 
 class AddColumns(_KernelOp):
     """The gradient of TakeColumns: rows d (N,D) added into zeros like U (D,V), each into column index[n]."""
-    takes, gives = (2, INDICES, 2), (2,)
-    sizes = 'const long D = DIM(0, 0), V = DIM(0, 1), N = DIM(1, 0);'
-    fits = 'DIM(2, 0) == N && DIM(2, 1) == D && all_below(V, N, INTS(x[1]))'
-    shapes = ('PyArray_TYPE(x[0]), 2, D, V, 0',)
+    takes, gives = 'D,V int32:N N,D', 'D,V'
+    fits = 'all_below(V, N, INTS(x[1]))'
     call = 'add_columns(N, V, D, INTS(x[1]), REALS(x[2]), REALS({0}), threads())'
 
     def compute(self, U, index, d):
         dU = np.zeros(U.shape, self.dtype)
         np.add.at(dU.T, index, d)
         return [dU]
-
-    def infer_shape(self, node, shapes):
-        return [shapes[0]]
 
 
 # ---------------------------------------------------------------- the layer
@@ -214,9 +207,9 @@ class _CellOp(_KernelOp):
         super().__init__(dtype)
         self.program = program
         for name, H in self.layers:
-            numbers = range(len(self.takes), len(self.takes) + program.own)
-            self.takes += (1,) * program.own
-            self.fits += ''.join(f' && DIM({k}, 0) == {H}' for k in numbers)
+            first = len(self.takes.split())
+            numbers = range(first, first + program.own)
+            self.takes += f' {H}' * program.own
             self.sizes += f' const REAL *{name}[] = {{{"".join(f"REALS(x[{k}]), " for k in numbers)}NULL}};'
 
     def _file(self, name):
@@ -254,22 +247,13 @@ class LSTM(_LayerOp):
     gradient goes through the first h to a_x, W, b and the cell's own parameters alone; the
     states before are constants to it.
     """
-    takes, gives = (3, 3, 2, 2, 2), (3, 3, 3, 2, 2)
+    takes, gives = 'T,B,4*H 4,H,H 4,H B,H B,H', 'T,B,H T,B,H T,B,4*H B,H B,H'
     overwrites = {2: [0]}                      # a_x by what is kept
-    sizes = 'const long T = DIM(0, 0), B = DIM(0, 1), H = DIM(1, 1);'
-    fits = ('DIM(0, 2) == 4 * H && DIM(1, 0) == 4 && DIM(1, 2) == H && DIM(2, 0) == 4 && DIM(2, 1) == H '
-            '&& DIM(3, 0) == B && DIM(3, 1) == H && DIM(4, 0) == B && DIM(4, 1) == H')
-    shapes = tuple('PyArray_TYPE(x[0]), ' + shape
-                   for shape in ('3, T, B, H', '3, T, B, H', '3, T, B, 4 * H', '2, B, H, 0', '2, B, H, 0'))
     call = ('lstm_forward(T, B, H, REALS(x[0]), REALS(x[1]), REALS(x[2]), own, REALS(x[3]), REALS(x[4]), '
             'REALS({2}), REALS({1}), REALS({0}), REALS({3}), REALS({4}), threads())')
 
     def compute(self, a_x, W, b, h0, C0, *own):
         return reference.layer(self.program, a_x, W, b, own, h0, C0, self.room_like(a_x))
-
-    def infer_shape(self, node, shapes):
-        (steps, batch, H4), (_, H, _) = shapes[:2]
-        return [(steps, batch, H), (steps, batch, H), (steps, batch, H4), (batch, H), (batch, H)]
 
     def connection_pattern(self, node):
         inputs = [True] * 3 + [False] * 2 + [True] * self.program.own
@@ -292,32 +276,21 @@ class LSTMGradient(_LayerOp):
 
     After these, those of the cell's own parameters, (H,) each.
     """
-    takes, gives = (3, 3, 3, 3, 3, 2, 2), (3, 3, 2)
+    takes, gives = 'T,B,H 4,H,H T,B,H T,B,H T,B,4*H B,H B,H', 'T,B,4*H 4,H,H 4,H'
     overwrites = {0: [4]}                      # what was kept by da_x
-    sizes = 'const long T = DIM(0, 0), B = DIM(0, 1), H = DIM(0, 2);'
-    fits = ('DIM(1, 0) == 4 && DIM(1, 1) == H && DIM(1, 2) == H '
-            '&& DIM(2, 0) == T && DIM(2, 1) == B && DIM(2, 2) == H '
-            '&& DIM(3, 0) == T && DIM(3, 1) == B && DIM(3, 2) == H '
-            '&& DIM(4, 0) == T && DIM(4, 1) == B && DIM(4, 2) == 4 * H '
-            '&& DIM(5, 0) == B && DIM(5, 1) == H && DIM(6, 0) == B && DIM(6, 1) == H')
-    shapes = ('PyArray_TYPE(x[0]), 3, T, B, 4 * H', 'PyArray_TYPE(x[0]), 3, 4, H, H', 'PyArray_TYPE(x[0]), 2, 4, H, 0')
     call = ('lstm_backward(T, B, H, first, REALS(x[1]), own, REALS(x[4]), REALS(x[3]), REALS(x[2]), REALS(x[5]), '
             'REALS(x[6]), REALS(x[0]), REALS({0}), REALS({1}), REALS({2}), d_own, threads())')
 
     def __init__(self, dtype, program, truncate=-1, in_place=False):
         super().__init__(dtype, program, truncate, in_place)
         self.sizes += f' const long depth = {truncate}, first = depth < 0 || depth > T ? 0 : T - depth;'
-        self.gives += (1,) * program.own
-        self.shapes += ('PyArray_TYPE(x[0]), 1, H, 0, 0',) * program.own
+        self.gives += ' H' * program.own
         d_own = ''.join(f'REALS({{{3 + k}}}), ' for k in range(program.own))
         self.before = f'REAL *d_own[] = {{{{{d_own}NULL}}}};'
 
     def compute(self, dh, W, h, C, kept, h0, C0, *own):
         return reference.layer_gradient(self.program, dh, W, own, h, C, kept, h0, C0, self.truncate,
                                         self.room_like(kept))
-
-    def infer_shape(self, node, shapes):
-        return [shapes[4], shapes[1], shapes[1][:2]] + [shapes[1][1:2]] * self.program.own
 
 
 @gof.local_optimizer([LSTM, LSTMGradient], inplace=True)
@@ -342,10 +315,8 @@ class SoftmaxCrossEntropy(_KernelOp):
 
     Outputs: costs (N,); the most probable characters, int (N,); probabilities (N,V).
     """
-    takes, gives = (2, 1, INDICES), (1, INDICES, 2)
-    sizes = 'const long N = DIM(0, 0), V = DIM(0, 1);'
-    fits = 'DIM(1, 0) == V && DIM(2, 0) == N && all_below(V, N, INTS(x[2]))'
-    shapes = ('PyArray_TYPE(x[0]), 1, N, 0, 0', 'NPY_INT32, 1, N, 0, 0', 'PyArray_TYPE(x[0]), 2, N, V, 0')
+    takes, gives = 'N,V V int32:N', 'N int32:N N,V'
+    fits = 'all_below(V, N, INTS(x[2]))'
     call = ('cross_entropy(N, V, REALS(x[0]), REALS(x[1]), INTS(x[2]), REALS({0}), INTS({1}), REALS({2}), '
             'threads())')
 
@@ -354,9 +325,6 @@ class SoftmaxCrossEntropy(_KernelOp):
         a = a - a.max(axis=1, keepdims=True)
         total = np.exp(a).sum(axis=1, keepdims=True)
         return [np.log(total[:, 0]) - a[np.arange(len(y)), y], a.argmax(axis=1), np.exp(a) / total]
-
-    def infer_shape(self, node, shapes):
-        return [shapes[2], shapes[2], shapes[0]]
 
     def connection_pattern(self, node):
         return [[True, False, True], [True, False, True], [False] * 3]
@@ -370,10 +338,8 @@ class SoftmaxCrossEntropy(_KernelOp):
 
 class SoftmaxCrossEntropyGradient(_KernelOp):
     """The gradient of SoftmaxCrossEntropy: dcosts (N,), probabilities (N,V), y int (N,) to dscores (N,V), dc (V,)."""
-    takes, gives = (1, 2, INDICES), (2, 1)
-    sizes = 'const long N = DIM(1, 0), V = DIM(1, 1);'
-    fits = 'DIM(0, 0) == N && DIM(2, 0) == N && all_below(V, N, INTS(x[2]))'
-    shapes = ('PyArray_TYPE(x[1]), 2, N, V, 0', 'PyArray_TYPE(x[1]), 1, V, 0, 0')
+    takes, gives = 'N N,V int32:N', 'N,V V'
+    fits = 'all_below(V, N, INTS(x[2]))'
     call = 'cross_entropy_gradient(N, V, REALS(x[0]), REALS(x[1]), INTS(x[2]), REALS({0}), REALS({1}))'
 
     def compute(self, dcosts, probabilities, y):
@@ -381,9 +347,6 @@ class SoftmaxCrossEntropyGradient(_KernelOp):
         dscores[np.arange(len(y)), y] -= 1
         dscores *= dcosts[:, None]
         return [dscores, dscores.sum(axis=0)]
-
-    def infer_shape(self, node, shapes):
-        return [shapes[1], (shapes[1][1],)]
 
 
 # ---------------------------------------------------------------- sampling
@@ -400,21 +363,10 @@ class Sample(_CellOp):
     """
     files = ('products', 'functions', 'cell', 'layer', 'characters', 'sampling', 'glue')
     layers = (('own1', 'H1'), ('own2', 'H2'))
-    takes = (('int32', 2), ('int64', 2), ('int64', 0), 1, 2, 2, 2, 2, 2, 3, 2, 3, 3, 2, 2, 1)
-    gives = (('int32', 2), 2, 2, 2, 2)
-    sizes = ('const long M = DIM(0, 0), B = DIM(0, 1), N = (long)*(int64_t *)PyArray_DATA(x[2]), '
-             'H1 = DIM(4, 1), H2 = DIM(6, 1), V = DIM(15, 0);')
-    fits = ('M > 0 && N >= 0 && DIM(1, 1) == B && (DIM(1, 0) == N || DIM(1, 0) == 0) '
-            '&& all_below(V, M * B, INTS(x[0])) '
-            '&& DIM(3, 0) == 3 '
-            '&& DIM(4, 0) == B && DIM(5, 0) == B && DIM(6, 0) == B && DIM(7, 0) == B '
-            '&& DIM(5, 1) == H1 && DIM(7, 1) == H2 '
-            '&& DIM(8, 0) == V && DIM(8, 1) == 4 * H1 && DIM(9, 0) == 4 && DIM(9, 1) == H1 && DIM(9, 2) == H1 '
-            '&& DIM(10, 0) == 4 && DIM(10, 1) == H1 && DIM(11, 0) == 4 && DIM(11, 1) == H2 && DIM(11, 2) == H1 '
-            '&& DIM(12, 0) == 4 && DIM(12, 1) == H2 && DIM(12, 2) == H2 && DIM(13, 0) == 4 && DIM(13, 1) == H2 '
-            '&& DIM(14, 0) == V && DIM(14, 1) == H2')
-    shapes = ('NPY_INT32, 2, M + N, B, 0',) + tuple(
-        f'PyArray_TYPE(x[{k}]), 2, B, {H}, 0' for k, H in ((4, 'H1'), (5, 'H1'), (6, 'H2'), (7, 'H2')))
+    takes = ('int32:M,B int64:drawn,B int64: 3 B,H1 B,H1 B,H2 B,H2 V,4*H1 4,H1,H1 4,H1 4,H2,H1 4,H2,H2 4,H2 V,H2 V')
+    gives = 'int32:M+N,B B,H1 B,H1 B,H2 B,H2'
+    sizes = 'const long N = (long)*(int64_t *)PyArray_DATA(x[2]);'
+    fits = 'M > 0 && N >= 0 && (drawn == N || drawn == 0) && all_below(V, M * B, INTS(x[0]))'
     before = """
         const REAL *choice = REALS(x[3]);
         memcpy(INTS({0}), INTS(x[0]), M * B * sizeof(int32_t));
@@ -424,7 +376,7 @@ class Sample(_CellOp):
         memcpy(REALS({4}), REALS(x[7]), B * H2 * sizeof(REAL));
         sampling p = {{V, H1, H2, B, M, M + N, REALS(x[8]), REALS(x[9]), REALS(x[10]), REALS(x[11]), REALS(x[12]),
                       REALS(x[13]), REALS(x[14]), REALS(x[15]), own1, own2,
-                      DIM(1, 0) ? (int64_t *)PyArray_DATA(x[1]) : NULL, INTS({0}), choice[0], (long)choice[1],
+                      drawn ? (int64_t *)PyArray_DATA(x[1]) : NULL, INTS({0}), choice[0], (long)choice[1],
                       choice[2], REALS({1}), REALS({2}), REALS({3}), REALS({4}), NULL, NULL, NULL, NULL}};"""
     call = 'sample(&p, threads())'
 
@@ -439,6 +391,9 @@ class Sample(_CellOp):
             p = np.exp(scores - scores.max(axis=1, keepdims=True))
             return p / p.sum(axis=1, keepdims=True), h1, C1, h2, C2
         return continue_texts(predict, given, bits, int(n), choice, h1, C1, h2, C2)
+
+    def infer_shape(self, node, shapes):
+        raise NotImplementedError              # n is no shape
 
 
 # ---------------------------------------------------------------- what charlstm.py composes its network from

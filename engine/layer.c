@@ -240,8 +240,8 @@ static int backward_weights(long T, long B, long H, long first, const REAL *dpre
                   h + (start - 1) * B * H, H, 1, dW, H, with_h0, n_threads);
 }
 
-/* The gradients dpre (T, B, 4H), dW (4, H, H), db (4, H) and d_own (OWN of (H)), from the gradient dh (T, B, H) on every
- * h[t] and what lstm_forward took and gave.  They flow through steps t >= first alone (truncated
+/* The gradients dpre (T, B, 4H), dW (4, H, H), db (4, H) and d_own (OWN of (H)), from the gradient dh (T, B, H) on
+ * every h[t] and what lstm_forward took and gave.  They flow through steps t >= first alone (truncated
  * backpropagation): dpre is 0 before.  dpre may be the same memory as kept.
  * Returns 0, or -1 when out of memory. */
 static int lstm_backward(long T, long B, long H, long first, const REAL *W, const REAL *const *own, const REAL *kept,

@@ -74,7 +74,8 @@ def to_store(uchar):
 def read_parameters(path, dtype):
     """Parameters (name to array of that dtype) and uchar (V,) of a checkpoint, a path or an open one, checked.
 
-    The parameters of its cell follow the eight. Raises OSError when the file cannot be read, ValueError when it is no checkpoint.
+    The parameters of its cell follow the eight. Raises OSError when the file cannot be read, ValueError when it is no
+    checkpoint.
     """
     with opened(path) as stored:
         own = own_names(cell_of(stored)['parameters'])

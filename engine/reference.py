@@ -13,7 +13,7 @@ def _named(own):
 
 
 def step(program, a_x, W, b, own, h, C):
-    """h and C (B,H) after one step from a_x (B,4H), W (4,H,H), b (4,H), and what is kept for the gradient, (B,H) each."""
+    """h and C (B,H) after a step from a_x (B,4H), W (4,H,H), b (4,H), and what is kept for the gradient, (B,H) each."""
     H = W.shape[2]
     a = a_x + b.ravel() + h.dot(W.reshape(4 * H, H).T)               # (B, 4H)
     return evaluate(program.forward, dict(zip(GATES, np.split(a, 4, axis=1)), C_prev=C, **_named(own)))

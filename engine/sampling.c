@@ -71,7 +71,8 @@ static void sample_rows(const sampling *p, long begin, long end, REAL *memory)
     const long H = H1 > H2 ? H1 : H2;
     REAL *now1 = memory, *next1 = now1 + size1, *now2 = next1 + size1, *next2 = now2 + size2; /* packed h */
     REAL *sums = next2 + size2, *pre = sums + 4 * rows * PANEL, *kept = pre + 4 * rows * H;
-    REAL *scores = kept + 4 * rows * H, *probabilities = scores + rows * scores_row, *sorted = probabilities + scores_row;
+    REAL *scores = kept + 4 * rows * H, *probabilities = scores + rows * scores_row;
+    REAL *sorted = probabilities + scores_row;
     memset(memory, 0, sample_size(p, rows) * sizeof(REAL)); /* past the last unit packed h stays 0 */
     /* A layer's step is a sequence of one, on this thread's rows alone, that overwrites its state. */
     const forward_pass layer1 = {1, rows, H1, pre, p->b1, NULL, p->C1 + begin * H1, p->own1, kept,

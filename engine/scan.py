@@ -1,4 +1,4 @@
-"""The kernel's parts once more, by theano.scan: for a GPU, without a compiler, and for cells that the kernel cannot run.
+"""The kernel's parts once more, by theano.scan: for GPUs, without a compiler, and for cells that the kernel cannot run.
 
 The class Scan has the same methods as Kernel in kernel.py, with the same arguments and numbers, in Theano's own
 operations. To change the model, edit charlstm.py: Kernel and Scan follow it.

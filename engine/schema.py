@@ -86,7 +86,8 @@ LEARNING = {name + '?': number for name in ('lrate', 'drate', 'eps', 'l1', 'l2',
                                             'reset', 'average', 'bptt_maxdepth')}
 CELL = {'formula': lambda value: isinstance(value, str) and len(value) <= LONGEST_FORMULA,
         'parameters': lambda value: list_of(own_name)(value) and len(set(value)) == len(value)}
-ABOUT = {'lp?': LEARNING, 'averaged?': whole, 'trials?': whole, 'random?': GENERATOR, 'text?': (TEXT, {}), 'cell?': CELL,
+ABOUT = {'lp?': LEARNING, 'averaged?': whole, 'trials?': whole, 'random?': GENERATOR, 'text?': (TEXT, {}),
+         'cell?': CELL,
          'versions?': {'python?': string, 'numpy?': string, 'theano?': string}, 'arrays?': list_of(string),
          'progress?': anything}                            # the caller's of save_params
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from engine import chance, checkpoint, checks
 from engine.batches import Text
-from engine.parameters import (NAMES, RunState, are_bytes, carry_over, cell_of, own_names, read_parameters, read_run, to_store,
-                               units)
+from engine.parameters import (NAMES, RunState, are_bytes, carry_over, cell_of, own_names, read_parameters, read_run,
+                               to_store, units)
 from engine.terminal import warn
 from engine.text import encoded, shown
 from engine.theano_setup import theano
@@ -310,10 +310,15 @@ class State:
         cell = self._checked_cell()
         ours, theirs = ['the standard one' if standard else formula for standard, formula in (
             (cell.standard, cell.formula), (not formula, formula))]
-        return None if ours == theirs else f'{filename} was trained with another cell ({theirs}) than this model has ({ours})'
+        if ours == theirs:
+            return None
+        return f'{filename} was trained with another cell ({theirs}) than this model has ({ours})'
 
     def _of_cell(self, filename, arrays, formula):
-        """The arrays that this model has of a checkpoint; warns where it has another cell, as what it says is then new."""
+        """The arrays of a checkpoint that this model has; warns where the checkpoint has another cell.
+
+        Raises ValueError where one is missing.
+        """
         other = self._other_cell(filename, formula)
         if other:
             self._warn(f'{other}: it will not predict as it did there')

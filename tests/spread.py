@@ -48,7 +48,8 @@ def main():
             model.save_params(f'{o.out}_{step + 1}', dict(done=step + 1))
     arrays = {name: p.get_value() for name, p in model.p.items()}
     arrays.update({'m_' + name: m.get_value() for name, m in model._averages.items()})
-    np.savez(f'{o.out}_rank{model.team.rank}.npz', costs=np.reshape(costs, (-1, 1 + len(model.p))), validation=validation,
+    costs = np.reshape(costs, (-1, 1 + len(model.p)))
+    np.savez(f'{o.out}_rank{model.team.rank}.npz', costs=costs, validation=validation,
              rows=model.X['train'][0].shape[1], kept=sum(kept.nbytes for kept in model._text._kept.values()), **arrays)
 
 

@@ -1,4 +1,4 @@
-"""Cells: their code in C, JavaScript and NumPy against theano.scan and finite differences; what runs them; checkpoints."""
+"""Cells: their code in C, JavaScript and NumPy against theano.scan and finite differences; checkpoints of them."""
 import copy
 import ctypes
 import hashlib
@@ -75,8 +75,8 @@ def test_formula_of_the_standard_cell():
     (lambda f, i, o, g, C: (C - (f - i) - (o + g), C / (f * i) - -o), 'h = C_prev - (a_f - a_i) - (a_o + a_g); '
                                                                    'C = C_prev / (a_f * a_i) - -a_o'),
     (lambda f, i, o, g, C: (C, C), 'C = C_prev; h = C_prev'),
-    (lambda f, i, o, g, C: ((2 * f) ** 2 + 0.1 * C + 0 * f, 1 * C + 0), 't1 = 2 * a_f; h = t1 * t1 + 0.1 * C_prev + 0 * '
-                                                                   'a_f; C = C_prev')])
+    (lambda f, i, o, g, C: ((2 * f) ** 2 + 0.1 * C + 0 * f, 1 * C + 0),
+     't1 = 2 * a_f; h = t1 * t1 + 0.1 * C_prev + 0 * a_f; C = C_prev')])
 def test_formulas(cell, formula):
     """Brackets where they change something, what is used twice once, and nothing that adds 0 or multiplies by 1."""
     found = Cell(cell, (), 'float32').formula
@@ -400,7 +400,7 @@ def test_update_ratios_count(quick, path, monkeypatch):
     assert model.theano_train_rmsprop(model.X['train'][0], model.Y['train'][0])[2:] == [7] * 8
 
 
-def test_network_that_was_edited_writes_and_remembers_as_it_predicts(quick, path, monkeypatch, capsys, refused, tmp_path):
+def test_network_that_was_edited_writes_as_it_predicts(quick, path, monkeypatch, capsys, refused, tmp_path):
     """Though sampling.c and network.js have the network once more: they are not used any more, and that is said."""
     monkeypatch.setattr(charlstm, 'network', edit_network)
     model = model_with(lstm_cell, path)

@@ -116,7 +116,7 @@ def test_forged_headers_allocate_nothing(tmp_path):
     said = result.stdout.splitlines()
     assert len(said) == 2 * len(forged) >= 2 * 13
     for (damage, path), checkpoint, about in zip(forged, said[::2], said[1::2]):
-        refused = [checkpoint, about] if damage.of_about else [checkpoint]         # it says which cell the parameters are of
+        refused = [checkpoint, about] if damage.of_about else [checkpoint]         # it says whose parameters they are
         assert all(said.startswith('ValueError ' + path) and damage.words[0] in said for said in refused), refused
         assert damage.of_about or about == 'read'
 

@@ -92,7 +92,7 @@ def assert_computes(op, values, expected, **tolerance):
             assert output.shape == value.shape
             assert output.dtype == ('int32' if value.dtype.kind == 'i' else op.dtype)
             np.testing.assert_allclose(output, value, **tolerance or TOLERANCE[op.dtype])
-    if hasattr(op, 'infer_shape'):
+    if not isinstance(op, kernel.Sample):
         assert op.infer_shape(None, [np.shape(v) for v in values]) == [value.shape for value in expected]
 
 
@@ -830,8 +830,8 @@ def test_any_number_of_threads_gives_the_same_numbers_and_the_same_bits_each_tim
             np.testing.assert_allclose(other, one, **LONG_SUMS['float32' if one.dtype == 'float32' else 'float64'])
 
 
-@pytest.mark.parametrize('old', ['cell_forward(a[0]', 'omp_get_max_threads()', 'DIM(0, 2) == 4 * H', 'lstm_forward(T, B',
-                                 'int failed = 1;'])
+@pytest.mark.parametrize('old', ['cell_forward(a[0]', 'omp_get_max_threads()', 'overwrites = {2: [0]}',
+                                 'lstm_forward(T, B', 'int failed = 1;'])
 def test_versions_follow_all_code(old, tmp_path):
     """Else a compiled module of before would run after a change: of the C file, of the Op, of what is between them."""
     assert all(isinstance(v, tuple) and v and all(type(n) is int for n in v) for v in versions())
@@ -843,7 +843,8 @@ def test_versions_follow_all_code(old, tmp_path):
     spec = importlib.util.spec_from_file_location('changed', str(tmp_path / 'kernel.py'))
     changed = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(changed)
-    assert changed.LSTM('float32', STANDARD).c_code_cache_version() != kernel.LSTM('float32', STANDARD).c_code_cache_version()
+    before, after = [module.LSTM('float32', STANDARD).c_code_cache_version() for module in (kernel, changed)]
+    assert before != after
 
 
 def compile_model():

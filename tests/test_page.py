@@ -43,7 +43,8 @@ def javascript():
     """Runs network.js and then an expression, which must be JSON's; returns its value."""
     racer = pytest.importorskip('py_mini_racer')
     context = racer.MiniRacer()
-    context.eval(js_function(Cell(lstm_cell, (), 'float32').program) + (page.HERE / 'network.js').read_text(encoding='utf-8'))
+    context.eval(js_function(Cell(lstm_cell, (), 'float32').program))
+    context.eval((page.HERE / 'network.js').read_text(encoding='utf-8'))
     context.eval(HELPERS)
 
     def value(expression, **data):
