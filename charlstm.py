@@ -33,7 +33,7 @@ from engine import checks, sampling
 from engine.cell import Cell, js_function
 from engine.kernel import Kernel
 from engine.network import is_as_in_c
-from engine.parameters import NAMES, own_of_layer, parameter_shapes, read_about
+from engine.parameters import NAMES, own_names, own_of_layer, parameter_shapes, read_about
 from engine.reading import Reading
 from engine.scan import Scan
 from engine.schedule import mean_cost
@@ -178,17 +178,16 @@ class CharLSTM(Reading):
     generator that all chance is drawn from: with the same random_seed, text
     and machine the numbers are the same.
 
-    Two are to be set in a class of one's own, or on an object before model_setup: cell, a
-    function as lstm_cell, by staticmethod in a class; and cell_parameters, for those that have
-    parameters of their own, a dict of names, which the cell takes as arguments, to initial values. There
-    is one number for each unit of a layer, and they are trained, saved and loaded like the others.
+    A class of one's own, or an object before model_setup, may have another cell, a function as lstm_cell;
+    and cell_parameters, names of parameters that this cell takes as arguments too, to initial values: one
+    number for each unit of a layer, trained, saved and loaded like the others.
 
     Here is what it computes. Reading, in engine/reading.py, has what it makes of a text (score_text,
     alternatives, states, correlations); State, in engine/state.py, its text (prepare_input,
     reset_states), its checkpoints (save_params, load_params, resume, init_params) and what they
     hold: p, _averages of RMSprop, _carried states, the prepared _text.
     """
-    cell, cell_parameters = staticmethod(lstm_cell), {}
+    cell_parameters = {}
 
     def __init__(self, random_seed=None, kernel=True, comm=None):
         """random_seed: a whole number, or None for a new one each time, else ValueError.
@@ -204,6 +203,11 @@ class CharLSTM(Reading):
         self._kernel = kernel and kernel_runs()
 
     # ---- the cell, and what runs it
+
+    @staticmethod
+    def cell(a_f, a_i, a_o, a_g, C_prev):
+        """What the units do at a step; in a class of one's own, any function as lstm_cell."""
+        return lstm_cell(a_f, a_i, a_o, a_g, C_prev)
 
     def _checked_cell(self):
         """The Cell of the attributes cell and cell_parameters. Functions that were compiled with another are dropped.
@@ -223,9 +227,17 @@ class CharLSTM(Reading):
                            'others')
         return self._cell[1]
 
+    def _model_cell(self):
+        """The Cell, after a check that the model has its parameters. Raises ValueError where it has not."""
+        cell = self._checked_cell()
+        if list(self.p)[len(NAMES):] != own_names(cell.own):
+            raise ValueError(f'the cell {cell.name} has other parameters than the model: call model_setup after a change '
+                             'of cell_parameters')
+        return cell
+
     def _ops(self):
         """What the network is made of: a Kernel, or a Scan where that cannot be."""
-        cell = self._checked_cell()
+        cell = self._model_cell()
         return Kernel(cell) if self._kernel and cell.program else Scan(cell)
 
     def javascript(self):
@@ -233,7 +245,7 @@ class CharLSTM(Reading):
 
         Raises ValueError where JavaScript would compute another model than this one.
         """
-        cell = self._checked_cell()
+        cell = self._model_cell()
         if not cell.program:
             raise ValueError(f'a page cannot compute the cell {cell.name}: it uses {cell.unknown}')
         if not is_as_in_c(network, self.p, self._ops()):

@@ -326,7 +326,7 @@ class Cell:
 
     def __init__(self, function, own, dtype):
         self._function, self.own = function, tuple(own)
-        self.name = getattr(function, '__name__', str(function))
+        self.name = getattr(function, '__qualname__', str(function)).split('<locals>.')[-1]
         variables = [tt.matrix(name, dtype) for name in INPUTS + self.own]
         h, C = self(variables[:5], variables[5:])
         read = theano.gof.graph.ancestors([h, C])

@@ -57,6 +57,8 @@ class _KernelOp(gof.Op):
     def make_node(self, *inputs):
         """Raises TypeError where an input's dtype or number of dimensions is another than it takes."""
         inputs = [tt.as_tensor_variable(v) for v in inputs]
+        if len(inputs) != len(self.takes.split()):
+            raise TypeError(f'{type(self).__name__}: {len(inputs)} inputs; expected {len(self.takes.split())}')
         for k, (v, (dtype, shape)) in enumerate(zip(inputs, self._kinds(self.takes))):
             if v.dtype != dtype or shape is not None and len(shape) != v.ndim:
                 raise TypeError(f'{type(self).__name__}: input {k} is {v.dtype} with {v.ndim} dimensions; '

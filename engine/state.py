@@ -283,7 +283,7 @@ class State:
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise ValueError(f"{filename} was not written: the parameters or RMSprop's averages are not finite any "
                              'more')
-        cell = self._checked_cell()
+        cell = self._model_cell()
         named = {} if cell.standard else dict(cell=dict(formula=cell.formula, parameters=list(cell.own)))
         versions = dict(python='.'.join(map(str, sys.version_info[:3])), numpy=np.__version__,
                         theano=theano.__version__)

@@ -22,7 +22,7 @@ from engine.scan import Scan
 from engine.theano_setup import theano
 from models import default_mode
 from numpy_model import NAMES
-from scripts import ROOT, STATEFUL, TEXT as SENTENCES, copy_of_program, load, run, succeeded
+from scripts import FAST, ROOT, STATEFUL, TEXT as SENTENCES, copy_of_program, load, run, succeeded
 from test_kernel import INTERPRETED, only_kernel_in_c, reals
 
 TEXT = ''.join(np.random.default_rng(1).choice(list('abcdefghijk'), 263)) + 'abcdefghijk'
@@ -326,6 +326,16 @@ def test_cell_that_is_set_on_an_object(quick, path):
     assert model.theano_check(x, y)[0] == standard
 
 
+def test_parameters_that_the_model_has_not(refused, path, tmp_path):
+    model = model_with(lstm_cell, path)
+    model.cell, model.cell_parameters = peephole_cell, PEEPHOLES
+    for use in (lambda: model.generate_text('ab', 9), lambda: model.save_params(tmp_path / 'params'), model.validate):
+        with refused(ValueError, 'peephole_cell', 'model_setup'):
+            use()
+    model.model_setup(num_units1=7, num_units2=5)
+    assert len(model.p) == 8 + 6
+
+
 class Peepholes(CharLSTM):
     cell, cell_parameters = staticmethod(peephole_cell), PEEPHOLES
 
@@ -370,7 +380,8 @@ EDITS = {
     'sgd': lambda gradients, lrate: [2 * step for step in original.sgd(gradients, lrate)],
     'rmsprop': lambda *arguments: ([2 * step for step in original.rmsprop(*arguments)[0]],
                                    original.rmsprop(*arguments)[1]),
-    'running_averages': lambda averages, parameters, weight: parameters}
+    'running_averages': lambda averages, parameters, weight: parameters,
+    'lstm_cell': lambda *inputs: coupled_cell(*inputs)}
 
 
 def numbers(path, rule):
@@ -391,7 +402,7 @@ def test_every_function_of_the_model_counts(quick, path, monkeypatch, name):
 
 def test_every_function_of_the_model_is_among_these():
     source = (ROOT / 'charlstm.py').read_text(encoding='utf-8').split('# ----------------')[1]
-    assert set(re.findall(r'^def (\w+)', source, re.MULTILINE)) == {*EDITS, 'lstm_cell', 'update_ratios'}
+    assert set(re.findall(r'^def (\w+)', source, re.MULTILINE)) == {*EDITS, 'update_ratios'}
 
 
 def test_update_ratios_count(quick, path, monkeypatch):
@@ -420,7 +431,7 @@ def test_edit_of_the_program_counts(tmp_path):
     options = ['r', *STATEFUL, '--epochs', 1, '--random-seed', 3, '--overwrite']
 
     def cost(*more):
-        succeeded(run(program / 'train.py', tmp_path / 't.txt', *options, *more, cwd=tmp_path))
+        succeeded(run(program / 'train.py', tmp_path / 't.txt', *options, *more, cwd=tmp_path, flags=FAST))
         return np.loadtxt(str(program / 'training_results' / 'r_t.txt.out'))[:, 1]
     costs = [cost(), cost('--kernel', 'off')]
     source = (program / 'charlstm.py').read_text(encoding='utf-8')
