@@ -58,7 +58,8 @@ OPTIONS = {
         ('overwrite', bool, False, 'replace the results of an earlier run of this name'),
         ('init', 'PARAMS', None, 'start from the parameters of this checkpoint, of any text'),
         ('resume', 'PARAMS', None, 'go on from this checkpoint as if its run had never stopped; its options hold, '
-                                   'but for ' + ', '.join(map(options.spelled, options.CHANGEABLE)))]}
+                                   'but for ' + ', '.join(map(options.spelled, options.CHANGEABLE)) +
+                                   ', and a smaller --lrate')]}
 DEFAULTS = {name.replace('-', '_'): default for rows in OPTIONS.values() for name, _, default, _ in rows}
 DEFAULTS.update(input=None, run='run0',                   # and what the help says in words of its own:
                 output_dir=os.path.join(HERE, 'training_results'))
@@ -112,40 +113,52 @@ def prepare(given, here):
 
 def learn(model, run, now, bar, stop):
     """Read the training text, epoch after epoch, until the schedule or the user says that it is enough."""
-    from engine.schedule import mean_cost
-    X, Y, n = model.X['train'], model.Y['train'], model.n_batches['train']
+    from engine.schedule import Diverged
     while not (now.finished or stop.asked):
-        now.begin_epoch()
-        bar.begin_epoch()
-        for i in range(now.batch, n):                      # from the middle, where a run goes on
-            model.dyn_lrate.set_value(now.rate * now.warmth(now.epoch * n + i))
-            x, y = X[i], Y[i]                              # cut out of the text now
-            cost, _, *ratios = model.theano_train_rmsprop(x, y)
-            now.learned(float(cost), len(y) * model.batch_size)
-            if bar.done % now.options['valid_every'] == 0:
-                now.trial_cost = model.validate_batch()
-            run.log_step(now.epoch + now.batch / n, cost, now.trial_cost, ratios)
-            bar.step(now.epoch + 1, now.options['epochs'], cost, now.trial_cost, len(y) * model.batch_size)
-            if stop.asked:
-                return
-        speed, valid_cost = bar.speed(), mean_cost(stop.until_asked(model.validation_costs()))
-        if stop.asked:
-            return
-        cost = now.end_epoch()
-        model.reset_states()
-        run.log_epoch(now, cost, valid_cost, speed, time.time() - bar.epoch_start)
-        if now.judge(valid_cost):
-            run.go_back(model, now)
-        run.sample(model, now)
-        if now.best_epoch == now.epoch:                    # after the epoch's rows and sample, to go on from there
-            run.save(model, now, run.BEST)
-        if now.due:
-            run.save(model, now, run.EPOCH.format(now.epoch))
-        if now.shows:
-            run.draw()
+        try:
+            read(model, run, now, bar, stop)
+        except Diverged as error:
+            run.fall_back(model, now, error)
+            bar.go_back(now.step)
     if now.out_of_patience:
         bar.line(f'no better validation cost in {now.stale} epochs; the best, {now.best_cost:.4f}, is from epoch '
                  f'{now.best_epoch}')
+
+
+def read(model, run, now, bar, stop):
+    """Read the training text once, or the rest of it where a run goes on. Raises Diverged."""
+    from engine.schedule import Diverged, mean_cost
+    X, Y, n = model.X['train'], model.Y['train'], model.n_batches['train']
+    now.begin_epoch()
+    bar.begin_epoch()
+    for i in range(now.batch, n):
+        model.dyn_lrate.set_value(now.rate * now.warmth(now.step))
+        x, y = X[i], Y[i]                                  # cut out of the text now
+        if now.step % now.options['valid_every'] == 0:     # before the step, as the cost of what is learned is
+            now.trial_cost = model.validate_batch()
+        cost, _, *ratios = model.theano_train_rmsprop(x, y)
+        now.learned(float(cost), len(y) * model.batch_size)
+        run.log_step(now.epoch + now.batch / n, cost, now.trial_cost, ratios)
+        bar.step(now.epoch + 1, now.options['epochs'], cost, now.trial_cost, len(y) * model.batch_size)
+        if stop.asked:
+            return
+    if not model.finite():
+        raise Diverged(f'the parameters are no finite numbers any more after epoch {now.epoch + 1}')
+    speed, valid_cost = bar.speed(), mean_cost(stop.until_asked(model.validation_costs()))
+    if stop.asked:
+        return
+    cost = now.end_epoch()
+    model.reset_states()
+    run.log_epoch(now, cost, valid_cost, speed, time.time() - bar.epoch_start)
+    if now.judge(valid_cost):
+        run.go_back(model, now)
+    run.sample(model, now)
+    if now.best_epoch == now.epoch:                        # after the epoch's rows and sample, to go on from there
+        run.save(model, now, run.BEST)
+    if now.due:
+        run.save(model, now, run.EPOCH.format(now.epoch))
+    if now.shows:
+        run.draw()
 
 
 def program(given):

@@ -8,7 +8,7 @@ from engine.commands import spelled
 from engine.recipe import ORIGINAL
 from engine.schema import MOST, boolean, file_name, matches, nothing, number, string
 
-CHANGEABLE = ('epochs', 'save_every', 'patience')              # what a resumed run may have otherwise
+CHANGEABLE = ('epochs', 'save_every', 'patience')              # what a resumed run may have otherwise; lrate only less
 NOT_STORED = ('resume', 'overwrite', 'init', 'output_dir')     # of one start of a run, and no part of it
 
 
@@ -66,10 +66,11 @@ def join(defaults, progress, given):
     if os.path.realpath(given.get('output_dir', folder)) != os.path.realpath(folder):
         raise ValueError(f'--output-dir is {given["output_dir"]}, but a run goes on in the folder of {path}')
     for name, value in stored(given).items():
-        if name not in CHANGEABLE + ('input',) and value != before.get(name):
+        smaller = name == 'lrate' and value < before['lrate']
+        if name not in CHANGEABLE + ('input',) and value != before.get(name) and not smaller:
             raise ValueError(
                 f'{spelled(name)} is {value}, but the run in {path} had {before.get(name)}; only '
-                f'{", ".join(map(spelled, CHANGEABLE))} may change when a run goes on')
+                f'{", ".join(map(spelled, CHANGEABLE))} may change when a run goes on, and --lrate become smaller')
     if 'input' in given:
         given = {**given, 'input': os.path.abspath(given['input'])}
     return {**before, **given, 'output_dir': folder}

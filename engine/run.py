@@ -13,6 +13,7 @@ from engine.checkpoint import Checkpoint
 from engine.files import append_whole, lock, named
 from engine.parameters import NAMES
 from engine.picture import check_matplotlib, draw_costs
+from engine.schedule import CALM, FALLS
 from engine.schema import LOG_ENDINGS, MOST, PROGRESS, matches
 from engine.team import Alone
 from engine.terminal import duration, warn
@@ -57,7 +58,8 @@ class Run:
     last_checkpoint: the newest that is known to be whole, or None. say: prints a line
     for the user, print itself if no other is set.
     """
-    BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # endings of its checkpoints
+    BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # endings of its checkpoints,
+    START = '_start.npz'                   # of which this one is there until there is one of an epoch
     say = staticmethod(print)
 
     def __init__(self, directory, name, resumed=None, progress=None, team=Alone()):
@@ -66,6 +68,8 @@ class Run:
         self.directory = commands.near(directory)
         self.name = name
         self.last_checkpoint, self._progress = resumed, progress or {}
+        self._good = None                      # the newest checkpoint of the end of an epoch
+        self._needed = ()                      # options without which the run would stop again
         self.id = self._progress.get('id', secrets.token_hex(8))       # tells it from others of its name
         self._overwrite, self._undrawn = False, False
         self._logs, self._checksums = {}, {}
@@ -79,7 +83,7 @@ class Run:
 
     def _earlier(self):
         """The names of all files that a run of this name may have left."""
-        endings = [re.escape(ending) for ending in (*LOGS, PICTURE, self.BEST, self.INTERRUPTED)]
+        endings = [re.escape(ending) for ending in (*LOGS, PICTURE, self.BEST, self.INTERRUPTED, self.START)]
         endings.append(re.escape(self.EPOCH.format(0)).replace('0', r'\d+'))
         ours = re.compile('{}({})'.format(re.escape(self.name), '|'.join(endings)))
         there = os.listdir(self.directory) if os.path.isdir(self.directory) else []
@@ -243,7 +247,8 @@ class Run:
         return 'no checkpoint was written yet'
 
     def _going_on(self, *more):
-        return commands.script('train.py', '--resume', self.last_checkpoint, *more, processes=self._team.size)
+        return commands.script('train.py', '--resume', self.last_checkpoint, *self._needed, *more,
+                               processes=self._team.size)
 
     # ---- logs
 
@@ -298,11 +303,22 @@ class Run:
         logs = {end: [os.fstat(log.fileno()).st_size, self._checksums[end]] for end, log in self._logs.items()}
         progress = now.progress(logs=logs, name=self.name, id=self.id)
         self.last_checkpoint = model.save_params(self.path(ending), progress)
-        if now.shows or now.batch:
+        if ending != self.INTERRUPTED and now.calm:
+            self._good = self.last_checkpoint
+            if ending != self.START:
+                self._team.told(self._remove_start)
+        if (now.shows or now.batch) and ending != self.START:
             self.say('saved ' + self.last_checkpoint)
 
+    def _remove_start(self):
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(self.path(self.START))
+
     def catch_up(self, model, now):
-        """What the checkpoint that a run goes on from should have beside it, and a stop or a move took away."""
+        """Save what a run should have beside it: at its start, or where it goes on and a stop or a move took it away."""
+        if not self.last_checkpoint:
+            return self.save(model, now, self.START)
+        self._good = self._team.told(self._newest_good)
         at_end = now.epoch and not now.batch
         if now.best_epoch and not self._team.told(self._has_best, now.best_epoch):
             if at_end and now.best_epoch == now.epoch:
@@ -320,6 +336,30 @@ class Run:
         """Whether the parameters of that epoch of this run are there."""
         progress = _progress_in(self.path(self.BEST))
         return bool(progress) and progress['epoch'] == epoch and progress.get('id', self.id) == self.id
+
+    def _newest_good(self):
+        """The newest good checkpoint of the end of an epoch of this run, else the one that it goes on from.
+
+        So it goes back to the same one whether it was interrupted or not.
+        """
+        paths = [self.path(name[len(self.name):]) for name in self._earlier() if name.endswith('.npz')]
+        found = {path: _progress_in(path) for path in paths if not path.endswith(self.INTERRUPTED)}
+        ours = [path for path, progress in found.items() if progress and progress.get('id') == self.id
+                and _how_far(progress) <= _how_far(self._progress) and progress.get('high', 0) < CALM]
+        return max(ours, key=lambda path: _how_far(found[path]), default=self.last_checkpoint)
+
+    def fall_back(self, model, now, error):
+        """Return to the last good checkpoint, at half the rate, after a Diverged error.
+
+        Raises ValueError where that has failed too often.
+        """
+        failed = now.rate
+        if not now.fall_back(model.resume(self._good)):
+            self._needed = '--lrate', f'{now.smaller_rate:g}'
+            raise ValueError(f'{error}, as after each of the {FALLS} times that the run went back to {self._good} and '
+                             f'halved the rate, to {failed:.4g} at last: stopped')
+        now.begin_epoch()
+        self.say(f'{error}: back to epoch {now.epoch} in {self._good}, at half the rate, {now.rate:.4g}')
 
     def go_back(self, model, now):
         """Give the model the parameters of the best epoch again."""

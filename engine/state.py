@@ -271,6 +271,11 @@ class State:
         self.team.told(self._write, filename, arrays, progress)
         return filename
 
+    def finite(self):
+        """Whether all parameters and RMSprop's averages are finite numbers."""
+        return all(np.isfinite(variable.get_value(borrow=True)).all()
+                   for variables in (self.p, self._averages, self._raw) for variable in variables.values())
+
     def _write(self, filename, arrays, progress):
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise ValueError(f"{filename} was not written: the parameters or RMSprop's averages are not finite any "

@@ -213,6 +213,11 @@ class ProgressBar:
         self.bar = progress_bar(sys.stdout, total=total, initial=done, desc='starting', smoothing=0.05,
                                 dynamic_ncols=True, bar_format='{desc}, {remaining} left |{bar}|')
 
+    def go_back(self, done):
+        """Go on from a step of the run."""
+        self.done = self.first = self.bar.n = done
+        self.start = time.time()
+
     def begin_epoch(self):
         """Measure the speed from here on."""
         self.epoch_start, self.read = time.time(), 0

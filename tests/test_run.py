@@ -28,7 +28,7 @@ from scripts import (B, FAST, N_TRAIN, N_VALID, ROOT, S, SMALL, STATEFUL, TEXT, 
                      start, succeeded, without_privileges)
 
 RESULTS = ['r_t.txt' + end for end in ('.out', '_epochs.out', '.png', '_epoch7.npz', '_interrupted.npz')]
-VALID_EVERY = 5                                         # steps, in the fixture `trained`; the last one is among them
+VALID_EVERY = 6                               # steps, in the fixture `trained`; the first one of epoch 3 is among them
 
 
 # ---------------------------------------------------------------- names of the results
@@ -181,8 +181,10 @@ def test_validation_cost_of_an_epoch_is_that_of_its_checkpoint(trained, epoch):
 
 
 def test_validation_cost_of_a_step_is_that_of_one_batch(trained):
-    drawn = np.loadtxt(str(trained.steps))[-1, 2]
-    assert np.isclose(drawn, validation_costs(trained.checkpoint), rtol=2e-5, atol=0).any()
+    """By the parameters before the step, as the training cost is."""
+    drawn = np.loadtxt(str(trained.steps))[2 * N_TRAIN, 2]
+    expected = validation_costs(trained.results / 'r1_sentences.txt_epoch2.npz')
+    assert 2 * N_TRAIN % VALID_EVERY == 0 and np.isclose(drawn, expected, rtol=2e-5, atol=0).any()
 
 
 def test_log_that_lost_rows_since_the_checkpoint(tmp_path, refused):
@@ -348,9 +350,9 @@ def stopping(shared, tmp_path):
 
 # ---------------------------------------------------------------- kill -9
 
-# The checkpoints of epoch 2 are the 4th and 5th file that a new run writes, after three in epoch 1; a run that
-# goes on after epoch 1 writes the first of them as its 1st, and one that goes on from that the other.
-WRITING = [(SYNC, 4, 'torn'), (RENAME, 1, 'before'), (RENAME, 1, 'after'),
+# The checkpoints of epoch 2 are the 5th and 6th file that a new run writes, after that of the start and three in
+# epoch 1; a run that goes on after epoch 1 writes the first of them as its 1st, and one that goes on from that the other.
+WRITING = [(SYNC, 5, 'torn'), (RENAME, 1, 'before'), (RENAME, 1, 'after'),
            (SYNC, 1, 'torn'), (RENAME, 1, 'before'), (RENAME, 1, 'after')]
 
 
@@ -402,7 +404,7 @@ def test_killed_and_resumed_is_the_straight_run(straight, killed, way):
 
 def test_resumed_from_the_best_that_was_written_just_before(straight, stopping):
     """It is the newest checkpoint then, newer than that of the epoch."""
-    assert stopping.run(*stopping.new(), at=(RENAME, 4, 'after')).returncode == -signal.SIGKILL
+    assert stopping.run(*stopping.new(), at=(RENAME, 5, 'after')).returncode == -signal.SIGKILL
     assert progress_of(stopping.file('_best.npz'))['epoch'] == 2
     succeeded(stopping.run('--resume', stopping.file('_best.npz')))
     assert_same(stopping.end(), straight.end)
@@ -426,7 +428,7 @@ def test_killed_after_the_plateau_went_back_to_the_best(stopping, tmp_path):
 # ---------------------------------------------------------------- Ctrl-C
 
 @pytest.mark.parametrize('at, batch', [((STEP, BATCHES + 9, 'before'), 9), ((STEP, 2 * BATCHES, 'before'), BATCHES),
-                                       ((RENAME, 4, 'before'), 0)],
+                                       ((RENAME, 5, 'before'), 0)],
                          ids=['middle of an epoch', 'its last step', 'its end'])
 def test_interrupted_and_resumed_is_the_straight_run(straight, stopping, at, batch):
     """With fewer epochs at first, as that option may change."""
@@ -440,7 +442,7 @@ def test_interrupted_and_resumed_is_the_straight_run(straight, stopping, at, bat
 
 def test_interrupted_at_the_very_end_keeps_the_last_epoch(stopping):
     """A signal while the best parameters are written, with no step left to stop before."""
-    result = stopping.run(*stopping.new(), '--epochs', 1, at=(RENAME, 1, 'before'), do=('signal', int(signal.SIGINT)))
+    result = stopping.run(*stopping.new(), '--epochs', 1, at=(RENAME, 2, 'before'), do=('signal', int(signal.SIGINT)))
     assert 'Traceback' not in result.stderr
     assert stopping.file('_epoch1.npz').exists() or stopping.file('_interrupted.npz').exists()
 
@@ -489,9 +491,9 @@ def test_log_is_whole_on_a_full_disk(full_log):
 def test_checkpoint_on_a_full_disk(folder):
     units = ['--num-units1', 70, '--num-units2', 70]                      # for a checkpoint larger than picture and log
     result = train_on_full_disk(folder, 1, 200000, '--save-every', 2, *units)
-    assert_refused(result, 'cannot write results/r_t.txt_best.npz: File too large', 'no checkpoint')
+    assert_refused(result, 'cannot write results/r_t.txt_best.npz: File too large', 'results/r_t.txt_start.npz')
     assert sorted(os.listdir('results')) == ['other_t.txt.out', 'r_t.txt.out', 'r_t.txt_epochs.out',
-                                             'r_t.txt_samples.txt']
+                                             'r_t.txt_samples.txt', 'r_t.txt_start.npz']
 
 
 def test_picture_on_a_full_disk(folder):
