@@ -30,7 +30,8 @@ OPTIONS = {
         ('reset', float, 0.05, 'probability of each stream to begin a batch with zero states'),
         ('average', float, 0.999, 'weight a step of the running average of the parameters, which is what is validated, '
                                   'saved and written with; 0: the parameters themselves'),
-        ('random-seed', int, None, 'whole number that makes a run repeatable (default: a new one each time)')],
+        ('random-seed', int, None, 'whole number that makes a run repeatable (default: a new one each time, which is '
+                                   'printed and stored)')],
     'learning': [
         ('lrate', float, 5e-3, 'learning rate'),
         ('warmup', int, 100, 'steps in which the rate rises to that'),
@@ -51,7 +52,7 @@ OPTIONS = {
                                 'and more for a short text)'),
         ('valid-every', int, 10, 'training steps between costs of a validation batch, each of which takes a third of '
                                  'the time of a step'),
-        ('save-every', int, None, 'epochs between checkpoints (default: 10, and more for a short text)'),
+        ('save-every', int, 10, 'epochs between checkpoints'),
         ('original', bool, False, 'the recipe of 2016: 75 epochs of batches from zero states, at a rate of 0.002 that '
                                   'decays by 0.97 from epoch 10 on, and none of what came later'),
         ('output-dir', 'DIR', None, 'folder for the results (default: training_results beside this script)'),
@@ -138,7 +139,7 @@ def read(model, run, now, bar, stop):
             now.trial_cost = model.validate_batch()
         cost, _, *ratios = model.theano_train_rmsprop(x, y)
         now.learned(float(cost), len(y) * model.batch_size)
-        run.log_step(now.epoch + now.batch / n, cost, now.trial_cost, ratios)
+        run.log_step(cost, now, ratios)
         bar.step(now.epoch + 1, now.options['epochs'], cost, now.trial_cost, len(y) * model.batch_size)
         if stop.asked:
             return

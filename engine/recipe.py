@@ -4,9 +4,10 @@ import os
 
 from engine import commands
 
-# The program of 2016: batches from zero states, nothing left out, a rate that decays from epoch 10 on.
+# The program of 2016: batches from zero states, nothing left out, a rate that decays from epoch 10 on, and another
+# validation batch at each step; Schedule.row says how it wrote them.
 ORIGINAL = dict(no_stateful=True, dropout=0.0, dropconnect=0.0, reset=0.0, average=0.0, initial='original',
-                grad_clip=0.0, lrate=2e-3, warmup=0, lrate_decay=0.97, lrate_decay_epoch=10, plateau=0,
+                grad_clip=0.0, valid_every=1, lrate=2e-3, warmup=0, lrate_decay=0.97, lrate_decay_epoch=10, plateau=0,
                 epochs=75, patience=0)
 
 UNITS = 256
@@ -16,7 +17,6 @@ BUNDLED = os.path.join(commands.ROOT, 'training_results', 'prideandprejudice.npz
 # In epochs but at least in so many steps, since the epochs of a short text are short.
 EPOCHS, STEPS = 40, 7500
 PATIENCE, PATIENT_STEPS = 6, 1150
-SAVE_EVERY, SAVED_STEPS = 10, 1000
 
 
 def dropout(characters, parameters):
@@ -51,8 +51,7 @@ def complete(o, batches, vocabulary_size):
     parameters = parameter_count(vocabulary_size, o.num_units1, o.num_units2)
     share = dropout(characters, parameters)
     chosen = dict(dropout=share, dropconnect=round(share * 2 / 3, 2))
-    for name, least, steps in (('epochs', EPOCHS, STEPS), ('patience', PATIENCE, PATIENT_STEPS),
-                               ('save_every', SAVE_EVERY, SAVED_STEPS)):
+    for name, least, steps in (('epochs', EPOCHS, STEPS), ('patience', PATIENCE, PATIENT_STEPS)):
         chosen[name] = max(least, math.ceil(steps / batches))
     chosen = {name: value for name, value in chosen.items() if getattr(o, name) is None}
     vars(o).update(chosen)

@@ -262,8 +262,9 @@ class Run:
     def _row(self, ending, numbers):
         self._write(ending, ' '.join(f'{float(number):.6g}' for number in numbers) + '\n')
 
-    def log_step(self, epoch, cost, valid_cost, ratios):
-        """A row for a training step; epoch: how much was read, with its fraction."""
+    def log_step(self, cost, now, ratios):
+        """Log a training step; now: the run's Schedule."""
+        epoch, valid_cost = now.row()
         self._steps.append((epoch, float(cost)))
         self._row(STEPS, [epoch, cost, valid_cost, *ratios])
 

@@ -30,7 +30,7 @@ class Diverged(Exception):
 class Schedule:
     """All that a run must know to go on, beside the model; a checkpoint holds it as its progress.
 
-    options: the run's, by name, of which it heeds epochs, save_every, patience, lrate,
+    options: the run's, by name, of which it heeds epochs, save_every, patience, original, lrate,
     warmup, lrate_decay, lrate_decay_epoch, plateau and plateau_factor.
     """
     options: dict
@@ -87,6 +87,15 @@ class Schedule:
         """An --lrate that has not failed yet, for a run that diverged too often."""
         return min(self.options['lrate'] / 2 ** (FALLS + 1), 1e-3)
 
+    def row(self):
+        """Return what the log has for a step beside its cost: how many epochs were read, and the validation cost.
+
+        With --original they are as the program of 2016 wrote them: counted from 0, and -1 where there is no validation.
+        """
+        if self.options['original']:
+            return self.epoch + (self.batch - 1) / self.batches, -1 if math.isnan(self.trial_cost) else self.trial_cost
+        return self.epoch + self.batch / self.batches, self.trial_cost
+
     @property
     def calm(self):
         """Whether the model is as good as it seems: no long rise of the cost has begun."""
@@ -104,7 +113,7 @@ class Schedule:
 
     @property
     def due(self):
-        """Whether the epoch that just ended gets a checkpoint and a sample."""
+        """Whether the epoch that just ended gets a checkpoint."""
         return self.epoch % self.options['save_every'] == 0 or self.finished
 
     def more(self):
@@ -123,7 +132,7 @@ class Schedule:
     @property
     def shows(self):
         """Whether the epoch that just ended is worth a line, a sample and a picture: a short one seldom is."""
-        return self.epoch % max(1, SAMPLED // self.batches) == 0 or self.epoch == 1 or self.due
+        return self.epoch % max(1, SAMPLED // self.batches) == 0 or self.epoch == 1 or self.finished
 
     def begin_epoch(self):
         """Set the rate of the epoch that begins or goes on; that of the plateau rule changes in judge."""

@@ -1,6 +1,7 @@
 """How a run begins: with which options, and from which checkpoint and text where it goes on."""
 import contextlib
 import os
+import secrets
 from types import SimpleNamespace
 
 from engine import commands, options
@@ -34,11 +35,13 @@ def checkpoint_of(path, table, team):
 def chosen(defaults, there, given, stored, progress):
     """The options by attribute: those given, those of the run that goes on from an open checkpoint, or the defaults.
 
-    The units are set, and input is where the text is now, there(path) for a new run's. Raises ValueError and OSError.
+    The units and the random seed are set, and input is where the text is now, there(path) for a new run's. Raises ValueError and OSError.
     """
     o = SimpleNamespace(**options.join(defaults, progress, given))
     options.check(vars(o))
     set_units(o)
+    if not progress and o.random_seed is None:
+        o.random_seed = secrets.randbelow(10 ** 9)
     o.input = find_text(stored, o.input, given.get('input')) if progress else there(o.input)
     return o
 

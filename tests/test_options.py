@@ -95,7 +95,7 @@ TRAIN_DEFAULTS = {
     'num-units1': '256, or those of --init', 'num-units2': 'those of layer 1', 'batch-size': 50, 'seq-length': 50,
     'ratio-valid': 0.3, 'lrate': 5e-3, 'drate': 0.95, 'eps': 1e-8, 'bptt-maxdepth': 50, 'l1': 0, 'l2': 0,
     'epochs': '40, and more for a short text', 'patience': '6, and more for a short text', 'lrate-decay': 1,
-    'lrate-decay-epoch': 10, 'save-every': '10, and more for a short text', 'random-seed': None, 'encoding': 'utf-8',
+    'lrate-decay-epoch': 10, 'save-every': 10, 'random-seed': None, 'encoding': 'utf-8',
     'overwrite': None, 'output-dir': 'training_results', 'input': 'prideandprejudice.txt', 'run': 'run0'}
 PRODUCE_DEFAULTS = {
     'length': '100; in a page 2000', 'count': 5, 'prime': 'a random character', 'stop': 'never', 'lines': None,
@@ -120,5 +120,5 @@ def test_help_needs_no_package_and_names_the_defaults(script, defaults, without)
 
 def test_default_that_is_said_in_words_is_none_until_the_text_is_known():
     assert {name for name, default in train.DEFAULTS.items() if default is None} > {
-        'num_units1', 'num_units2', 'epochs', 'patience', 'save_every'}
+        'num_units1', 'num_units2', 'epochs', 'patience'}
     assert vars(train.build_parser().parse_args([])) == {}
