@@ -58,7 +58,8 @@ OPTIONS = {
         ('output-dir', 'DIR', None, 'folder for the results (default: training_results beside this script)'),
         ('overwrite', bool, False, 'replace the results of an earlier run of this name'),
         ('init', 'PARAMS', None, 'start from the parameters of this checkpoint, of any text'),
-        ('resume', 'PARAMS', None, 'go on from this checkpoint as if its run had never stopped; its options hold, '
+        ('resume', 'PARAMS', None, 'go on from this checkpoint, or for "last" from the newest of this run, if there is '
+                                   'one, as if its run had never stopped; its options hold, '
                                    'but for ' + ', '.join(map(options.spelled, options.CHANGEABLE)) +
                                    ', and a smaller --lrate')]}
 DEFAULTS = {name.replace('-', '_'): default for rows in OPTIONS.values() for name, _, default, _ in rows}
@@ -87,8 +88,10 @@ def prepare(given, here):
         from charlstm import CharLSTM                      # here alone, late: Theano takes a second to import
     from engine.recipe import advise, complete
     from engine.run import Run
-    from engine.start import check_text, checkpoint_of, chosen, run_name
+    from engine.start import LAST, check_text, checkpoint_of, chosen, resolve_last, run_name
     from text_input.fetch_novel import there
+    if given.get('resume') == LAST:
+        given = here.told(resolve_last, given, DEFAULTS, there)
     with checkpoint_of(given.get('resume'), OPTIONS, here) as (stored, progress):
         o = here.told(chosen, DEFAULTS, there, given, stored, progress)
         model = CharLSTM(random_seed=o.random_seed, comm=here)

@@ -50,6 +50,15 @@ def _how_far(progress):
     return progress['epoch'], progress['batch']
 
 
+def _furthest(paths, counts=bool):
+    """The path, of some files, of the checkpoint of a run that is furthest, or None.
+
+    counts: says by its progress, None for other files, whether one counts.
+    """
+    found = {path: _progress_in(path) for path in paths if path.endswith('.npz')}
+    return max([path for path in found if counts(found[path])], key=lambda path: _how_far(found[path]), default=None)
+
+
 class Run:
     """A run by the folder of its files and the beginning of their names.
 
@@ -116,8 +125,7 @@ class Run:
         if not doomed or self._overwrite:
             return
         paths = [self.path(name[len(self.name):]) for name in doomed]
-        there = {path: _progress_in(path) for path in paths if path.endswith('.npz')}
-        further = max((path for path in there if there[path]), key=lambda path: _how_far(there[path]), default=None)
+        further = _furthest(paths)
         first = further or paths[0]
         go_on = f'go on from it with {commands.script("train.py", "--resume", first)}, ' if further else ''
         if self.last_checkpoint:
@@ -343,11 +351,15 @@ class Run:
 
         So it goes back to the same one whether it was interrupted or not.
         """
-        paths = [self.path(name[len(self.name):]) for name in self._earlier() if name.endswith('.npz')]
-        found = {path: _progress_in(path) for path in paths if not path.endswith(self.INTERRUPTED)}
-        ours = [path for path, progress in found.items() if progress and progress.get('id') == self.id
-                and _how_far(progress) <= _how_far(self._progress) and progress.get('high', 0) < CALM]
-        return max(ours, key=lambda path: _how_far(found[path]), default=self.last_checkpoint)
+        def counts(progress):
+            return (progress and progress.get('id') == self.id and _how_far(progress) <= _how_far(self._progress)
+                    and progress.get('high', 0) < CALM)
+        paths = [self.path(name[len(self.name):]) for name in self._earlier() if not name.endswith(self.INTERRUPTED)]
+        return _furthest(paths, counts) or self.last_checkpoint
+
+    def newest(self):
+        """The furthest checkpoint of a run of this name, or None."""
+        return _furthest([self.path(name[len(self.name):]) for name in self._earlier()])
 
     def fall_back(self, model, now, error):
         """Return to the last good checkpoint, at half the rate, after a Diverged error.

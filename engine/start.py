@@ -7,7 +7,11 @@ from types import SimpleNamespace
 from engine import commands, options
 from engine.checkpoint import Checkpoint
 from engine.recipe import set_units
+from engine.run import Run
 from engine.schema import PROGRESS, matches
+
+
+LAST = 'last'          # for --resume: the newest checkpoint of the run
 
 
 @contextlib.contextmanager
@@ -30,6 +34,20 @@ def checkpoint_of(path, table, team):
         return
     with Checkpoint(path) if team.first else contextlib.nullcontext() as stored:
         yield stored, team.told(progress_of, stored)
+
+
+def resolve_last(given, defaults, there):
+    """Return the options given with the newest checkpoint of their run for `--resume last` or, if none, without it."""
+    name = run_name(SimpleNamespace(**{**defaults, **given, 'input': given.get('input') or there(None)}), None)
+    run, others = Run(given.get('output_dir', defaults['output_dir']), name), dict(given)
+    newest = run.newest()
+    if newest is None:
+        print(f'{run.path("")} has no checkpoint yet: a new run')
+        del others['resume']
+        return others
+    init = others.pop('init', None)
+    print(f'going on from {newest}' + f', which began from {init}' * bool(init))
+    return {**others, 'resume': newest}
 
 
 def chosen(defaults, there, given, stored, progress):
