@@ -74,7 +74,7 @@ def build_parser():
         description='Learn to write text by reading one, character by character. Writes checkpoints, logs, samples and '
                     'a picture of the costs, under names that begin <run>_<input file name>.')
     parser.add_argument('input', nargs='?', help='text file to learn, or folder of some, which are joined in order of '
-                                                 'name (default: text_input/prideandprejudice.txt, which is fetched '
+                                                 'path (default: text_input/prideandprejudice.txt, which is fetched '
                                                  'where it is missing)')
     parser.add_argument('run', nargs='?', help='name of this run (default: run0)')
     for title, rows in OPTIONS.items():

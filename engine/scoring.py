@@ -1,8 +1,9 @@
 """How well a model expects the text of a file, said to a person."""
 import math
+import os
 
 from engine.terminal import say_if_slow
-from engine.text import read_string, without_unknown
+from engine.text import folder_summary, read_string, without_unknown
 
 SURPRISES, CONTEXT = 10, 30        # least expected places that are shown, and characters before each
 
@@ -17,7 +18,9 @@ def known(model, text, say):
 
 
 def read_known(model, path, encoding, say):
-    """The text of a file, as known(). Raises as read_text."""
+    """The text of a file, or of a folder of some, as known(). Raises as read_text."""
+    if os.path.isdir(path):
+        say(folder_summary(path, encoding))
     return known(model, read_string(path, encoding), say)
 
 
