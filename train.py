@@ -111,7 +111,7 @@ def prepare(given, here):
         if o.init:
             model.init_params(o.init)
         elif not progress:
-            advise(o, given, model.n_batches['train'], model.uchar)
+            advise(o, given, model)
     return o, model, run, progress
 
 

@@ -11,7 +11,8 @@ ORIGINAL = dict(no_stateful=True, dropout=0.0, dropconnect=0.0, reset=0.0, avera
                 epochs=75, patience=0)
 
 UNITS = 256
-SHORT = 350_000                # characters to learn from, of a text of 500,000, below which another's model helps
+SHORT = 350_000                # characters to learn from, of a text of 500,000, below which another's model helps,
+KNOWN = 0.98                   # if it knows such a share of them: measured with 0.99; with a Thai text, 0.2, it did harm
 BUNDLED = os.path.join(commands.ROOT, 'training_results', 'prideandprejudice.npz')
 
 # In epochs but at least in so many steps, since the epochs of a short text are short.
@@ -61,13 +62,23 @@ def complete(o, batches, vocabulary_size):
               f'{batches:,} steps an epoch')
 
 
-def advise(o, given, batches, uchar):
+def known_share(model, uchar):
+    """Return the share of the training text of a model whose characters are in uchar."""
+    import numpy as np                 # late, as above
+    counts = sum(np.bincount(x.ravel(), minlength=len(model.uchar)) for x in model.X['train'])
+    return counts[np.isin(model.uchar, uchar)].sum() / counts.sum()
+
+
+def advise(o, given, model):
     """For a short text, print the command that starts from what the bundled model learned, if it knows such characters.
 
-    o: options by attribute; given: those that the user gave, by name; batches: training steps in an epoch.
+    o: options by attribute; given: those that the user gave, by name; model: with the text.
     """
-    short, alike = batches * o.batch_size * o.seq_length < SHORT, sum(ch < '\x7f' for ch in uchar) > len(uchar) / 2
-    if o.init or o.original or not (short and alike and os.path.exists(BUNDLED)):
+    short = model.n_batches['train'] * o.batch_size * o.seq_length < SHORT
+    if o.init or o.original or not (short and os.path.exists(BUNDLED)):
+        return
+    from engine.parameters import read_parameters
+    if known_share(model, read_parameters(BUNDLED, 'float32')[1]) < KNOWN:
         return
     others = {name: value for name, value in given.items() if not name.startswith('num_units')}         # the bundled's
     words = commands.typed({**others, 'input': commands.near(o.input), 'run': f'{o.run}_init',

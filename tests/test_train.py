@@ -4,6 +4,7 @@ import math
 import os
 import re
 import shlex
+import string
 import subprocess
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from scripts import (FAST, H1, H2, N_TRAIN, PRODUCE, ROOT, S, SMALL, TEXT, TRAIN
                      environment, interrupted, load, refuse_training, run, settings, size_of_png, snapshot, start,
                      succeeded, without_privileges)
 
+ENGLISH = 'It is a truth universally acknowledged that the old cat sat by the hill and sang. ' * 60
 MEBIBYTE = 2 ** 20            # pieces in which a text is read
 
 
@@ -126,6 +128,7 @@ def test_init_through_train(judged, here, capfd, tmp_path):
 
 def test_short_text_is_told_to_start_from_the_bundled_model(folder, here, capfd):
     """The command that is printed does so, with the options that were given."""
+    (folder / 't.txt').write_text(ENGLISH)
     with pytest.raises(Compiling):
         here(TRAIN, 't.txt', '--batch-size', 6, '--seq-length', 11, '--output-dir', 'results', '--num-units1', 5)
     advice = [line for line in capfd.readouterr().out.splitlines() if line.startswith('a text this short')]
@@ -134,6 +137,18 @@ def test_short_text_is_told_to_start_from_the_bundled_model(folder, here, capfd)
     with pytest.raises(Compiling):
         here(*words)
     assert '2 layers of 256 and 256 units, from the parameters of' in capfd.readouterr().out
+
+
+@pytest.mark.parametrize('text, advised', [
+    (ENGLISH, True), (ENGLISH * 3 + ''.join(map(chr, range(0x400, 0x490))), True),
+    (string.printable + 'กขคฆงจฉ' * 200, False), (ENGLISH.replace('the ', 'thé '), False)],
+    ids=['English', 'with many rare characters', 'Thai with all of ASCII', 'French'])
+def test_advice_to_start_from_the_bundled_model_is_by_the_share_of_the_text_that_it_knows(folder, here, capfd, text,
+                                                                                          advised):
+    (folder / 't.txt').write_text(text, encoding='utf-8')
+    with pytest.raises(Compiling):
+        here(TRAIN, 't.txt', 'r', *SMALL, '--output-dir', 'results')
+    assert ('a text this short gains' in capfd.readouterr().out) == advised
 
 
 def test_folder_of_texts(folder, here, capfd):
