@@ -86,6 +86,7 @@ def prepare(given, here):
     """The options by attribute, the model, its Run, and the progress of the run that goes on, or None."""
     with here.in_turn():
         from charlstm import CharLSTM                      # here alone, late: Theano takes a second to import
+    from engine.parameters import parameter_count
     from engine.recipe import advise, complete
     from engine.run import Run
     from engine.start import LAST, check_text, checkpoint_of, chosen, resolve_last, run_name
@@ -97,7 +98,8 @@ def prepare(given, here):
         model = CharLSTM(random_seed=o.random_seed, comm=here)
         model.prepare_input(o.input, o.ratio_valid, o.batch_size, o.seq_length, encoding=o.encoding,
                             stateful=not o.no_stateful)
-        complete(o, model.n_batches['train'], len(model.uchar))
+        parameters = parameter_count(len(model.uchar), o.num_units1, o.num_units2)
+        complete(o, model.n_batches['train'], parameters)
         model.model_setup(None, o.num_units1, o.num_units2, o.lrate, o.drate, o.eps, o.bptt_maxdepth, o.l1, o.l2,
                           dropout=o.dropout, grad_clip=o.grad_clip, dropconnect=o.dropconnect, reset=o.reset,
                           average=o.average, initial=o.initial)
@@ -112,6 +114,7 @@ def prepare(given, here):
             model.init_params(o.init)
         elif not progress:
             advise(o, given, model)
+        print(options.summary(vars(o), parameters), flush=True)
     return o, model, run, progress
 
 
@@ -170,7 +173,6 @@ def program(given):
     here = team.join()
     o, model, run, progress = prepare(vars(given), here)
     from engine.schedule import Schedule
-    print(options.summary(vars(o)), flush=True)
     print('compiling: up to a minute the first time, about a second after that ...', flush=True)
     start = time.time()
     with run.interruptible('while compiling'), here.in_turn():

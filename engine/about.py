@@ -46,6 +46,9 @@ def description(path):
         if about.get(name):
             lines.append(f'{title}: ' + ', '.join('{} {}'.format(*item) for item in about[name].items()))
     progress = about.get('progress')
+    if matches(progress, {**REACHED, 'options': PROGRESS['options']}):
+        lines.append(one_line('options: ' + ', '.join(f'{name.replace("_", "-")} {value}'
+                                                      for name, value in progress['options'].items())))
     if matches(progress, REACHED):                         # train.py's, not a user's own
         lines.append(f'progress: {progress["epoch"]} epochs and {progress["batch"]} batches, rate '
                      f'{progress["rate"]:g}')

@@ -94,13 +94,14 @@ def check(options):
         raise ValueError(f'the run name {run!r} is part of file names: expected no path separators in it')
 
 
-def summary(options):
-    """A few lines for a person: what the run learns with; options by name."""
-    schedule = ('lrate', 'warmup') + (('plateau', 'plateau_factor') if options['plateau'] else
-                                      ('lrate_decay', 'lrate_decay_epoch'))
-    rows = (schedule, ('drate', 'eps', 'grad_clip', 'initial', 'average', 'reset'),
-            ('dropout', 'dropconnect', 'l1', 'l2', 'bptt_maxdepth', 'random_seed'))
-    lines = [', '.join(f'{name.replace("_", "-")} {options[name]}' for name in names) for names in rows]
+def summary(options, parameters):
+    """Return a line for a person: what learns, how often, and how to repeat it; options by name.
+
+    parameters: how many there are. What else it learns with --info says.
+    """
     begins = f', from the parameters of {options["init"]}' if options.get('init') else ''
-    return '2 layers of {num_units1} and {num_units2} units{}; {epochs} epochs\n'.format(begins, **options) + '\n'.join(
-        lines)
+    most = 'up to ' * bool(options['patience'])
+    seed = '' if options['random_seed'] is None else f'; random seed {options["random_seed"]}'       # of older runs
+    return ('2 layers of {num_units1} and {num_units2} units, {parameters:,} parameters{begins}; {most}{epochs} epochs{seed}'
+            ).format(begins=begins, most=most, seed=seed, parameters=parameters, **{
+                name: options[name] for name in ('num_units1', 'num_units2', 'epochs')})

@@ -45,21 +45,13 @@ def set_units(o):
             setattr(o, name, number)
 
 
-def complete(o, batches, vocabulary_size):
-    """Set what is None of o, options by attribute, and print it and why; batches: training steps in an epoch."""
-    from engine.parameters import parameter_count
-    characters = batches * o.batch_size * o.seq_length
-    parameters = parameter_count(vocabulary_size, o.num_units1, o.num_units2)
-    share = dropout(characters, parameters)
+def complete(o, batches, parameters):
+    """Set what is None of o, options by attribute; batches: training steps in an epoch, parameters: how many."""
+    share = dropout(batches * o.batch_size * o.seq_length, parameters)
     chosen = dict(dropout=share, dropconnect=round(share * 2 / 3, 2))
     for name, least, steps in (('epochs', EPOCHS, STEPS), ('patience', PATIENCE, PATIENT_STEPS)):
         chosen[name] = max(least, math.ceil(steps / batches))
-    chosen = {name: value for name, value in chosen.items() if getattr(o, name) is None}
-    vars(o).update(chosen)
-    if chosen:
-        settings = ', '.join(f'{name.replace("_", "-")} {value}' for name, value in chosen.items())
-        print(f'{settings}: for {parameters:,} parameters and about {characters:,} characters to learn from, '
-              f'{batches:,} steps an epoch')
+    vars(o).update({name: value for name, value in chosen.items() if getattr(o, name) is None})
 
 
 def known_share(model, uchar):

@@ -116,10 +116,14 @@ class Run:
             if not os.path.isfile(path):                   # a FIFO, which would hang, a folder, or a link to nowhere
                 raise ValueError(f'{path} is no file that can be replaced: remove it, or choose another run name')
         self._refuse_to_replace(self._doomed())
-        with named('make the folder', self.directory):
-            os.makedirs(self.directory, exist_ok=True)
+        try:
+            with named('make the folder', self.directory):
+                os.makedirs(self.directory, exist_ok=True)
+        except OSError as error:
+            raise type(error)(f'{error}; --output-dir names another folder for the results') from None
         if not os.access(self.directory, os.W_OK):
-            raise PermissionError(f'cannot write {self.path(STEPS)}: Permission denied')
+            raise PermissionError(f'cannot write {self.path(STEPS)}: Permission denied; --output-dir names another '
+                                  'folder for the results')
 
     def _refuse_to_replace(self, doomed):
         if not doomed or self._overwrite:

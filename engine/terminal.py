@@ -10,6 +10,7 @@ import time
 from engine import commands
 
 QUIET = 30         # seconds between lines of progress where there is no terminal
+FORECAST = 10      # seconds of training, or a whole epoch, after which it is said how long all of it takes
 SLOW = 2           # seconds of silence after which there is a line
 EXIT_INTERRUPTED = 130  # exit status of a program that Ctrl-C ended
 CONTROLS = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f]')       # all but tab and line feed
@@ -210,6 +211,7 @@ class ProgressBar:
         self.total, self.done, self.first = total, done, done
         self.start = self.last_line = self.epoch_start = time.time()
         self.read = 0                                  # characters since then
+        self.forecast = False                          # whether it was said how long it takes
         self.bar = progress_bar(sys.stdout, total=total, initial=done, desc='starting', smoothing=0.05,
                                 dynamic_ncols=True, bar_format='{desc}, {remaining} left |{bar}|')
 
@@ -239,6 +241,11 @@ class ProgressBar:
         state = f'epoch {epoch}/{epochs}, cost {cost:.3f}, valid {valid_cost:.3f}, {self.speed():,.0f} chars/s'
         self.bar.set_description_str(state, refresh=False)
         self.bar.update()
+        steps, took = self.total // epochs, time.time() - self.start
+        if not self.forecast and (took > FORECAST or self.done % steps == 0):
+            one = took / (self.done - self.first)
+            self.line(f'an epoch takes about {duration(one * steps)}, {epochs} epochs {duration(one * self.total)}')
+            self.forecast = True
         if self.bar.disable and time.time() - self.last_line > QUIET:
             left = (time.time() - self.start) / (self.done - self.first) * (self.total - self.done)
             self.line(f'{state}, {duration(left)} left')

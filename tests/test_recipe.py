@@ -9,7 +9,7 @@ import train
 from engine import recipe
 from engine.options import join
 from numpy_model import NAMES
-from scripts import FAST, N_TRAIN, SMALL, TEXT, TRAIN, load, log_rows, run, succeeded
+from scripts import FAST, N_TRAIN, PRODUCE, SMALL, TEXT, TRAIN, load, log_rows, run, succeeded
 
 
 @pytest.mark.parametrize('characters, parameters, expected', [
@@ -88,11 +88,14 @@ def test_short_text_is_saved_every_ten_epochs(tmp_path):
     assert re.findall('^epoch ([0-9]+)/', out, re.MULTILINE) == ['1', '50', '60']
 
 
-def test_default_says_what_it_chose_and_is_resumed_with_it(tmp_path):
+def test_info_says_what_was_chosen_and_a_run_is_resumed_with_it(tmp_path):
     (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
     sizes = [option for option in SMALL if option != '--no-stateful']
-    out = succeeded(run(TRAIN, tmp_path / 't.txt', 'r', *sizes, '--epochs', 1, '--output-dir', tmp_path, flags=FAST))
-    assert re.search(r'dropout 0\.\d+, dropconnect 0\.\d+, patience \d+: for [\d,]+ parameters '
-                     r'and about [\d,]+ characters', out)
+    succeeded(run(TRAIN, tmp_path / 't.txt', 'r', *sizes, '--epochs', 1, '--output-dir', tmp_path, flags=FAST))
+    said = succeeded(run(PRODUCE, tmp_path / 'r_t.txt_epoch1.npz', '--info'))
+    options = re.search('^options: (.*)', said, re.MULTILINE).group(1)
+    assert {name.split(' ')[0] for name in options.split(', ')} == {
+        name.replace('_', '-') for name in train.DEFAULTS} - {'resume', 'overwrite', 'init', 'output-dir'}
+    assert re.search(r'dropout 0\.\d+, dropconnect 0\.\d+, .*warmup 100, .*patience \d+', options)
     again = succeeded(run(TRAIN, '--resume', tmp_path / 'r_t.txt_epoch1.npz', '--epochs', 2, flags=FAST))
     assert 'epoch 2/2' in again and np.isfinite(load(tmp_path / 'r_t.txt_epoch2.npz')['raw_W1']).all()

@@ -70,7 +70,9 @@ def test_output_folder_that_cannot_be(folder, here, output):
 
 def test_output_folder_without_permission(folder):
     (folder / 'results').chmod(0o555)
-    refuse_training(folder, run, 'r_t.txt.out', 'Permission denied', preexec_fn=without_privileges)
+    refuse_training(folder, run, 'r_t.txt.out', 'Permission denied', '--output-dir', preexec_fn=without_privileges)
+    refuse_training(folder, run, 'results/new', 'Permission denied', '--output-dir names another',
+                    options=['--output-dir', 'results/new'], preexec_fn=without_privileges)
 
 
 def test_error_of_any_kind_says_which_checkpoint_there_is(refused):

@@ -103,7 +103,7 @@ def test_control_c_on_a_terminal(shown):
 
 
 def test_progress_without_a_terminal(monkeypatch, capsys):
-    """A line where there was none for a while, with the time that is left."""
+    """A line where there was none for a while, with the time that is left, and once how long all of it takes."""
     now = [100.0]
     monkeypatch.setattr(terminal.time, 'time', lambda: now[0])
     bar = terminal.ProgressBar(total=10, done=4)
@@ -113,8 +113,8 @@ def test_progress_without_a_terminal(monkeypatch, capsys):
         bar.step(2, 5, 1.5, 2.5, 62)
     bar.close()
     assert capsys.readouterr().out.splitlines() == [
-        'epoch 2/5, cost 1.500, valid 2.500, 4 chars/s, 1 min 2 s left',
-        'epoch 2/5, cost 1.500, valid 2.500, 4 chars/s, 31 s left']
+        'an epoch takes about 1 min 0 s, 5 epochs 5 min 0 s',
+        'epoch 2/5, cost 1.500, valid 2.500, 3 chars/s, 1 min 1 s left']
 
 
 @pytest.mark.parametrize('seconds, said', [
