@@ -37,7 +37,8 @@ OPTIONS = {
                                '--score, or in one that it writes, and that has the model itself'),
         ('overwrite', bool, False, 'with --page, replace the file that is there'),
         ('info', bool, False, 'print what PARAMS was trained on, with what, how far and how well'),
-        ('encoding', 'NAME', 'utf-8', 'of the files of --prime-file and --score')]}
+        ('encoding', 'NAME', 'utf-8', 'of the files of --prime-file and --score, and of the bytes that a checkpoint of the '
+                                       'original of this program learned')]}
 
 
 def build_parser():
@@ -121,12 +122,12 @@ def program(o):
         if wrong:
             raise ValueError(why)
     if o.info:
-        return print(about.description(o.params))
+        return print(about.description(o.params, o.encoding))
     if o.page is not None:
         refuse_to_replace(o.page, o.overwrite)
     from charlstm import CharLSTM          # here alone, late: Theano takes a second to import
     model = CharLSTM(o.random_seed)
-    model.model_setup(o.params)
+    model.model_setup(o.params, encoding=o.encoding)
     if o.page is not None:
         return show(model, o)
     if not o.score:

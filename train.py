@@ -111,7 +111,7 @@ def prepare(given, here):
             print(f'going on after epoch {progress["epoch"]}, batch {progress["batch"]}')
         run.check(o.overwrite)
         if o.init:
-            model.init_params(o.init)
+            model.init_params(o.init, o.encoding)
         elif not progress:
             advise(o, given, model)
         print(options.summary(vars(o), parameters), flush=True)

@@ -77,9 +77,7 @@ def _is_binary(path, encoding):
     with named('read', path), open(path, 'rb') as f:
         start = f.read(LOOK)
     try:
-        return '\0' in codecs.getincrementaldecoder(encoding)().decode(start)
-    except LookupError:
-        return False                   # to be refused when it is read
+        return '\0' in codec(encoding).incrementaldecoder().decode(start)
     except UnicodeError:
         return not start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and bool(CONTROLS.search(start))
 
@@ -142,16 +140,21 @@ def folder_summary(path, encoding='utf-8'):
     return f'{len(files):,} files read{_left_out(others)}' if os.path.isdir(path) else ''
 
 
+def codec(encoding):
+    """Return the codec of a text encoding. Raises ValueError where there is none."""
+    try:
+        ''.encode(encoding)                                # also refuses codecs that are not of text
+        return codecs.lookup(encoding)
+    except LookupError:
+        raise ValueError(f'unknown text encoding {encoding!r}: try utf-8, latin-1 or cp1252') from None
+
+
 def _decoded(path, encoding, progress, digest, advice='name its encoding with the option encoding'):
     """The text of a file in pieces, with line ends as LF and without a byte order mark; its bytes go to digest.
 
     advice: what to do where it is not in that encoding.
     """
-    try:
-        ''.encode(encoding)                                # also refuses codecs that are not of text
-        decoder = codecs.getincrementaldecoder(encoding)()
-    except LookupError:
-        raise ValueError(f'unknown text encoding {encoding!r}: try utf-8, latin-1 or cp1252') from None
+    decoder = codec(encoding).incrementaldecoder()
     line_ends = io.IncrementalNewlineDecoder(None, translate=True)
     offset, first = 0, True
     with named('read', path), open(path, 'rb') as f, progress_bar(

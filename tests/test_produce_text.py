@@ -283,6 +283,29 @@ def test_bytes_of_the_original_are_read_and_written_as_what_they_are(produce, tm
     assert ': {} characters, 0.0000 nats'.format(3 * len(uchar)) in scored.stdout
 
 
+@pytest.mark.parametrize('text, encoding', [('aé’b', 'cp1252'), ('aжщ', 'koi8-r'), ('aあ', 'shift_jis')])
+def test_encoding_says_what_the_bytes_of_the_original_are(produce, tmp_path, text, encoding):
+    """Bytes that could be parts of UTF-8, too. The text is read as those, and written in UTF-8 as all texts are."""
+    data = text.encode(encoding)
+    path, out, cut = write_chain(tmp_path / 'p.npz', np.frombuffer(data, 'S1')), tmp_path / 'out', len(data) > len(text)
+
+    def result(*options):
+        return produce(out, '--count', 1, '--length', 9 * len(data), *options, '--encoding', encoding, checkpoint=path)
+
+    assert wrote(result('--prime', text), out, headings=0, warned=cut) == text * 10 + '\n'
+    assert wrote(result('--prime', 'a', '--stop', text[-1]), out, headings=0, warned=cut) == text + '\n'
+    (tmp_path / 'x.txt').write_text(text * 3, encoding=encoding)
+    assert f': {3 * len(data)} characters, 0.0000 nats' in result('--score', tmp_path / 'x.txt').stdout
+    said = result('--info').stdout
+    assert cut or repr(text) in said
+    assert_refused(produce(out, '--encoding', 'klingon', checkpoint=path), "'klingon'")
+
+
+def test_bytes_that_are_read_as_utf8_by_mistake_say_how_to_mend_that(produce, tmp_path):
+    path = write_chain(tmp_path / 'p.npz', np.frombuffer('aé’b'.encode('cp1252'), 'S1'))
+    assert 'option encoding' in produce(tmp_path / 'out', '--count', 1, checkpoint=path).stderr.splitlines()[0]
+
+
 # ---------------------------------------------------------------- checkpoints that are refused
 
 def refuse_checkpoint(folder, call, *words, path='p.npz', arguments=('out.txt',)):
