@@ -32,7 +32,7 @@ from engine.reading import Reading
 from engine.schedule import mean_cost
 from engine.state import read_checkpoint
 from engine.team import SpreadStep, team_of
-from engine.terminal import warn
+from engine.terminal import say_if_slow, warn
 from engine.text import read_text
 
 __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_checkpoint', 'read_text']
@@ -295,7 +295,7 @@ class CharLSTM(Reading):
                          train_rmsprop=functools.partial(self._build_train, 'rmsprop'),
                          train_sgd=functools.partial(self._build_train, 'sgd'))[name]
             try:
-                with compiling():
+                with compiling(), say_if_slow(f'compiling {name}, this first time only'):
                     self._functions[name] = build()
             except CompilerError as error:
                 if self._ops is Scan:

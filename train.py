@@ -5,10 +5,11 @@
 # ///
 import argparse
 import os
+import sys
 import time
 
 from engine import options, team
-from engine.terminal import EXIT_INTERRUPTED, ProgressBar, StopRequest, duration, main
+from engine.terminal import EXIT_INTERRUPTED, ProgressBar, StopRequest, duration, main, say_if_slow
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OPTIONS = {
@@ -175,8 +176,11 @@ def program(given):
     from engine.schedule import Schedule
     print('compiling: up to a minute the first time, about a second after that ...', flush=True)
     start = time.time()
-    with run.interruptible('while compiling'), here.in_turn():
-        model.compile('train_rmsprop', 'sample', *['check'] * bool(model.n_batches['valid']))
+    names = ['train_rmsprop', 'sample'] + ['check'] * bool(model.n_batches['valid'])
+    with run.interruptible('while compiling; what is compiled is kept'), here.in_turn():
+        for k, name in enumerate(names, 1):
+            with say_if_slow(f'compiling function {k} of {len(names)}', sys.stdout, not sys.stdout.isatty()):
+                model.compile(name)
     print(f'compiled in {duration(time.time() - start)}', flush=True)
     n = model.n_batches['train']
     now = Schedule.resumed(options.stored(vars(o)), progress or {}, n)

@@ -102,6 +102,5 @@ def summary(options, parameters):
     begins = f', from the parameters of {options["init"]}' if options.get('init') else ''
     most = 'up to ' * bool(options['patience'])
     seed = '' if options['random_seed'] is None else f'; random seed {options["random_seed"]}'       # of older runs
-    return ('2 layers of {num_units1} and {num_units2} units, {parameters:,} parameters{begins}; {most}{epochs} epochs{seed}'
-            ).format(begins=begins, most=most, seed=seed, parameters=parameters, **{
-                name: options[name] for name in ('num_units1', 'num_units2', 'epochs')})
+    units = f'{options["num_units1"]} and {options["num_units2"]} units'
+    return f'2 layers of {units}, {parameters:,} parameters{begins}; {most}{options["epochs"]} epochs{seed}'

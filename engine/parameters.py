@@ -76,7 +76,8 @@ def to_store(uchar):
 def read_parameters(path, dtype, encoding='utf-8'):
     """Parameters (name to array of that dtype) and uchar (V,) of a checkpoint, a path or an open one, checked.
 
-    encoding: of the text, where the vocabulary is one of bytes, as the original of this program stored it. Raises OSError when the file cannot be read, ValueError when it is no checkpoint.
+    encoding: of the text, where the vocabulary is one of bytes, as the original of this
+    program stored it. Raises OSError when the file cannot be read, ValueError when it is no checkpoint.
     """
     with opened(path) as stored:
         found = {name: stored.shape(name) for name in NAMES}       # before anything large is read

@@ -12,7 +12,7 @@ ORIGINAL = dict(no_stateful=True, dropout=0.0, dropconnect=0.0, reset=0.0, avera
 
 UNITS = 256
 SHORT = 350_000                # characters to learn from, of a text of 500,000, below which another's model helps,
-KNOWN = 0.98                   # if it knows such a share of them: measured with 0.99; with a Thai text, 0.2, it did harm
+KNOWN = 0.98                   # if it knows this share of them: measured with 0.99, while in a Thai text it did harm
 BUNDLED = os.path.join(commands.ROOT, 'training_results', 'prideandprejudice.npz')
 
 # In epochs but at least in so many steps, since the epochs of a short text are short.

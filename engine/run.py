@@ -328,7 +328,7 @@ class Run:
             os.remove(self.path(self.START))
 
     def catch_up(self, model, now):
-        """Save what a run should have beside it: at its start, or where it goes on and a stop or a move took it away."""
+        """Save what a run should have beside it: at its start, or where a stop or a move took it away."""
         if not self.last_checkpoint:
             return self.save(model, now, self.START)
         self._good = self._team.told(self._newest_good)

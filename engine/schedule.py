@@ -9,8 +9,8 @@ SAMPLED = 100      # steps between samples, at least
 JUMP, WORSE = 3, 1.5   # a step's cost is high above so many times the running mean, and the cost of the first step
 LONG = 100             # steps of high cost, less the others since, until the run goes back,
 CALM = 10              # and so few that a checkpoint is good to go back to
-UNLEARNED = 0.4        # share of what was learned since the first step; with it lost at an epoch's end it goes back, too,
-RISE = 1.25            # where the cost is above so many times the lowest
+UNLEARNED = 0.4        # it also goes back where, at an epoch's end, this share of what was learned is lost
+RISE = 1.25            # and the cost is above so many times the lowest
 FALLS = 5              # times that it goes back to one checkpoint, each time at half the rate, before it ends
 
 
@@ -56,7 +56,8 @@ class Schedule:
         names = {field.name for field in dataclasses.fields(cls)}
         known = {name: value for name, value in progress.items() if name in names and value is not None}
         now = cls(**{'rate': options['lrate'], **known, 'options': options})
-        now.rate *= options['lrate'] / progress.get('options', options).get('lrate', options['lrate'])    # if smaller now
+        before = progress.get('options', {}).get('lrate', options['lrate'])
+        now.rate *= options['lrate'] / before              # which may have become smaller
         now.batches = batches
         return now
 

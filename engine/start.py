@@ -53,7 +53,8 @@ def resolve_last(given, defaults, there):
 def chosen(defaults, there, given, stored, progress):
     """The options by attribute: those given, those of the run that goes on from an open checkpoint, or the defaults.
 
-    The units and the random seed are set, and input is where the text is now, there(path) for a new run's. Raises ValueError and OSError.
+    The units and the random seed are set, and input is where the text is now, there(path)
+    for a new run's. Raises ValueError and OSError.
     """
     o = SimpleNamespace(**options.join(defaults, progress, given))
     options.check(vars(o))

@@ -289,9 +289,10 @@ class State:
     def load_params(self, filename, encoding='utf-8'):
         """Take parameters and uchar from a checkpoint, of this program or of its original, float32 or float64.
 
-        encoding: of the text, where the vocabulary is one of bytes, as in the original. A text that was prepared before stays, its batches renumbered. Raises
-        OSError when the file cannot be read; ValueError when it is no
-        checkpoint, or when the text has characters unknown to it.
+        encoding: of the text, where the vocabulary is one of bytes, as in the original. A
+        text that was prepared before stays, its batches renumbered. Raises OSError when the
+        file cannot be read; ValueError when it is no checkpoint, or when the text has
+        characters unknown to it.
         """
         self._take(filename, *self.team.told(read_checkpoint, filename, encoding))
         self._encoding = encoding

@@ -139,15 +139,26 @@ def main(parser, program, less, heard=True, team=None):
 
 
 @contextlib.contextmanager
-def say_if_slow(line='compiling, this first time only ...'):
-    """Where what is inside lasts more than a moment, say a line to a person at a terminal."""
-    notice = threading.Timer(SLOW, print, [line], dict(file=sys.stderr, flush=True))     # which Theano's may go past
-    if sys.stderr.isatty():
-        notice.start()
+def say_if_slow(line, file=None, shown=None):
+    """Say a line after SLOW seconds, and again every QUIET seconds, with the time so far, until what is inside is done.
+
+    file: standard errors, if no other is given; shown: whether to say it, True only for a terminal if not given.
+    """
+    file, over, start = file or sys.stderr, threading.Event(), time.time()
+
+    def speak():
+        pause = SLOW
+        while not over.wait(pause):
+            print(f'{line}, {duration(time.time() - start)} so far ...', file=file, flush=True)
+            pause = QUIET
+
+    speaker = threading.Thread(target=speak, daemon=True)
+    if file.isatty() if shown is None else shown:
+        speaker.start()
     try:
         yield
     finally:
-        notice.cancel()
+        over.set()
 
 
 def duration(seconds):
@@ -202,6 +213,29 @@ def progress_bar(file, shown=True, **settings):
     """A bar of tqdm's on a terminal, past Visible, as it moves by control characters; nothing on another stream."""
     from tqdm import tqdm                              # late, so that --help needs nothing installed
     return tqdm(file=getattr(file, 'terminal', file), disable=not (shown and file.isatty()), **settings)
+
+
+class Countdown:
+    """How much of some work is done and left: a bar on a terminal, else a line every QUIET seconds."""
+
+    def __init__(self, what, total, unit):
+        self.what, self.total, self.unit, self.done = what, total, unit, 0
+        self.start = self.last_line = time.time()
+        self.bar = progress_bar(sys.stderr, total=total, unit=' ' + unit, unit_scale=True, leave=False, desc=what,
+                                delay=1)
+
+    def add(self, n):
+        """Count so much more as done."""
+        self.done += n
+        self.bar.update(n)
+        now = time.time()
+        if self.bar.disable and now - self.last_line > QUIET:
+            left = (now - self.start) / self.done * (self.total - self.done)
+            note(f'{self.what}: {self.done:,} of {self.total:,} {self.unit}, {duration(left)} left')
+            self.last_line = now
+
+    def close(self):
+        self.bar.close()
 
 
 class ProgressBar:

@@ -73,7 +73,7 @@ def renumbered(codes, uchar, new_uchar):
 # ---------------------------------------------------------------- reading
 
 def _is_binary(path, encoding):
-    """Whether a file is no text, by its beginning: it has NUL characters, or control characters and another encoding."""
+    """Whether a file begins as no text does: with NULs, or with control characters and not in that encoding."""
     with named('read', path), open(path, 'rb') as f:
         start = f.read(LOOK)
     try:

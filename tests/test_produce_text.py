@@ -12,6 +12,7 @@ import pytest
 import produce_text
 from charlstm import CharLSTM
 from damage import ARRAYS, DAMAGE, write_checkpoint
+from engine import reading
 from engine.theano_setup import theano
 from models import P, default_mode
 from numpy_model import H1, H2, LETTERS, costs, forward
@@ -237,6 +238,30 @@ def test_score_with_adapting_says_both(produce, tmp_path):
     assert 'adapting at 0.1' in out[1] and adapted < static - 0.1 and Path('r_t.txt_best.npz').read_bytes() == before
     slower = succeeded(produce('--score', tmp_path / 'x.txt', '--adapt', 0.001)).splitlines()[1]
     assert adapted < float(re.search(r'([\d.]+) nats', slower).group(1)) < static
+
+
+@pytest.mark.parametrize('adapt', [[], ['--adapt']], ids=['static', 'adapting'])
+def test_control_c_says_what_was_scored_so_far(produce, tmp_path, monkeypatch, adapt):
+    """In the third piece of 7 characters, of the static scores or of those that adapt; the costs of two are printed."""
+    monkeypatch.setattr(reading, 'SCORED', 7)
+    monkeypatch.setattr(reading, 'ADAPTED', 7)
+    (tmp_path / 'x.txt').write_text('the dog sang. ' * 3)
+    whole = produce('--score', tmp_path / 'x.txt', *adapt).stdout.splitlines()
+    pieces, original, stop = [], reading.costs_of, 3 + 6 * len(adapt)
+
+    def costs_of(probabilities, y):
+        pieces.append(original(probabilities, y))
+        if len(pieces) == stop:
+            raise KeyboardInterrupt
+        return pieces[-1]
+    monkeypatch.setattr(reading, 'costs_of', costs_of)
+    result = produce('--score', tmp_path / 'x.txt', *adapt)
+    assert (result.returncode, result.stderr) == (
+        130, 'produce_text.py: interrupted after 14 of 41 characters were scored\n')
+    lines = result.stdout.splitlines()
+    assert lines[:-1] == whole[:len(adapt)] and 'as far as it was scored: 15 characters' in lines[-1]
+    nats = float(re.search(r'([\d.]+) nats', lines[-1]).group(1))
+    np.testing.assert_allclose(nats, np.concatenate(pieces[stop - 3:-1]).mean(), atol=6e-5)
 
 
 def test_info(produce, judged):

@@ -353,7 +353,8 @@ def stopping(shared, tmp_path):
 # ---------------------------------------------------------------- kill -9
 
 # The checkpoints of epoch 2 are the 5th and 6th file that a new run writes, after that of the start and three in
-# epoch 1; a run that goes on after epoch 1 writes the first of them as its 1st, and one that goes on from that the other.
+# epoch 1; a run that goes on after epoch 1 writes the first of them as its 1st, and one that goes on from that the
+# other.
 WRITING = [(SYNC, 5, 'torn'), (RENAME, 1, 'before'), (RENAME, 1, 'after'),
            (SYNC, 1, 'torn'), (RENAME, 1, 'before'), (RENAME, 1, 'after')]
 
@@ -609,7 +610,7 @@ def test_going_back_behind_newer_checkpoints_needs_overwrite(tmp_path, refused, 
 
 
 def test_resume_last(shared, straight, stopping, here, capfd):
-    """A new run where there is none; then from the newest checkpoint, whatever it is; with the same command each time."""
+    """A new run where there is none; then from the newest checkpoint, whatever that is; by one command."""
     command = [*stopping.new(), '--resume', 'last']
     first = stopping.run(*command, at=(STEP, BATCHES + 9, 'before'), do=('signal', int(signal.SIGINT)))
     assert first.returncode == 130 and 'no checkpoint yet: a new run' in first.stdout, first.stderr

@@ -10,6 +10,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -117,6 +118,32 @@ def test_progress_without_a_terminal(monkeypatch, capsys):
         'epoch 2/5, cost 1.500, valid 2.500, 3 chars/s, 1 min 1 s left']
 
 
+def test_work_without_a_terminal_says_what_is_left(monkeypatch, capsys):
+    now = [100.0]
+    monkeypatch.setattr(terminal.time, 'time', lambda: now[0])
+    countdown = terminal.Countdown('scoring x', 5000, 'characters')
+    for seconds in (1, terminal.QUIET, terminal.QUIET, 1):
+        now[0] += seconds
+        countdown.add(1000)
+    countdown.close()
+    assert capsys.readouterr().err.splitlines() == ['scoring x: 2,000 of 5,000 characters, 46 s left',
+                                                    'scoring x: 4,000 of 5,000 characters, 16 s left']
+
+
+def test_what_lasts_is_said_again_and_again_until_it_is_done(monkeypatch):
+    """To a stream that other output may be kept from meanwhile, as while Theano compiles; and nothing if not shown."""
+    monkeypatch.setattr(terminal, 'SLOW', 0.01)
+    monkeypatch.setattr(terminal, 'QUIET', 0.01)
+    stream, hidden = io.StringIO(), io.StringIO()
+    with terminal.say_if_slow('compiling x', stream, True), terminal.say_if_slow('no', hidden):
+        deadline = time.time() + 60
+        while stream.getvalue().count('\n') < 3:
+            assert time.time() < deadline
+            time.sleep(0.01)
+    assert all(re.fullmatch(r'compiling x, [\d.]+ s so far \.\.\.', line) for line in stream.getvalue().splitlines())
+    assert hidden.getvalue() == ''
+
+
 @pytest.mark.parametrize('seconds, said', [
     (0, '0.0 s'), (1.26, '1.3 s'), (9.94, '9.9 s'), (9.96, '10 s'),
     (59.4, '59 s'), (59.6, '1 min 0 s'), (3599, '59 min 59 s'), (3600, '1 h 0 min'), (90061, '25 h 1 min')])
@@ -137,7 +164,7 @@ def test_text_and_what_is_said_of_it_come_in_their_order(trained, tmp_path, wher
     assert len(sequences(text, 3, 100)) == 3
     said = shown[:-len(text[:-1] + 'appended to out\n')]
     assert status == 0 and shown == said + text[:-1] + 'appended to out\n'
-    assert re.fullmatch(r'{}: 2 layers of .*\n(compiling.*\n)?\n'.format(re.escape(str(trained.checkpoint))), said)
+    assert re.fullmatch(r'{}: 2 layers of .*\n(compiling.*\n)*\n'.format(re.escape(str(trained.checkpoint))), said)
 
 
 # ---------------------------------------------------------------- characters that control a terminal

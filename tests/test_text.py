@@ -213,7 +213,8 @@ PNG = b'\x89PNG\r\n\x1a\n\0\0\0\rIHDR'
 
 def test_folder_with_subfolders_in_order_of_path(tmp_path, capsys):
     """As sorted by the names on the way; Python's packages have texts of names that begin with __."""
-    texts = {'a/z': 'one', 'a/b/c': 'zero', 'a.txt': 'two', 'b': 'three', 'c/__init__.py': 'four', 'c/d/__main__.py': 'five'}
+    texts = {'a/z': 'one', 'a/b/c': 'zero', 'a.txt': 'two', 'b': 'three', 'c/__init__.py': 'four',
+             'c/d/__main__.py': 'five'}
     for name, text in texts.items():
         (tmp_path / 'texts' / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / 'texts' / name).write_text(text)
@@ -224,7 +225,8 @@ def test_folder_with_subfolders_in_order_of_path(tmp_path, capsys):
 
 def test_what_is_no_text_is_left_out_with_a_line(tmp_path, capsys):
     folder = folder_of(tmp_path / 'texts', {
-        'a': 'first', 'b.png': PNG, 'c.png': PNG, 'd.gz': b'\x1f\x8b\x08\xff\x01\x02', 'e': b'abc\0', '.hidden': b'text', 'z': 'last'})
+        'a': 'first', 'b.png': PNG, 'c.png': PNG, 'd.gz': b'\x1f\x8b\x08\xff\x01\x02', 'e': b'abc\0',
+        '.hidden': b'text', 'z': 'last'})
     for name in ('.git', '__pycache__', 'sub/__pycache__', 'sub/.git'):
         os.makedirs(os.path.join(folder, name))
         (tmp_path / 'texts' / name / 'text').write_text('no')
@@ -232,8 +234,8 @@ def test_what_is_no_text_is_left_out_with_a_line(tmp_path, capsys):
     os.symlink('nowhere', os.path.join(folder, 'dead'))
     os.mkfifo(os.path.join(folder, 'fifo'))
     assert read_string(folder) == 'first\n\nlast'
-    left_out = ('2 files read; left out: 1 x binary file, 1 x binary file .gz, 2 x binary file .png, 2 x cache, 1 x dead '
-                'link, 1 x device, 1 x hidden file, 2 x hidden folder, 1 x link to a folder')
+    left_out = ('2 files read; left out: 1 x binary file, 1 x binary file .gz, 2 x binary file .png, 2 x cache, 1 x '
+                'dead link, 1 x device, 1 x hidden file, 2 x hidden folder, 1 x link to a folder')
     prepared(folder, verbose=True)
     assert capsys.readouterr().out.splitlines()[1] == left_out
     said = []

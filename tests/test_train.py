@@ -174,7 +174,7 @@ def test_control_c_while_compiling_says_what_is_kept(folder):
             'CharLSTM.compile = interrupt; sys.argv = sys.argv[2:]; runpy.run_path(sys.argv[0], run_name="__main__")')
     result = run('-c', code, ROOT, TRAIN, 't.txt', 'r', *SMALL, '--output-dir', 'results')
     assert (result.returncode, result.stderr) == (
-        130, 'train.py: interrupted while compiling; no checkpoint was written yet\n')
+        130, 'train.py: interrupted while compiling; what is compiled is kept; no checkpoint was written yet\n')
     assert os.listdir('results') == ['other_t.txt.out']
 
 
