@@ -33,7 +33,7 @@ def log_rows(path):
         return np.loadtxt(path, ndmin=2, encoding='utf-8')
 
 
-REACHED = {'...': None, 'epoch': PROGRESS['epoch'], 'batch': PROGRESS['batch']}      # of progress, at least
+REACHED = {'...': None, **{name: PROGRESS[name] for name in ('epoch', 'batch', 'rate_factor?', 'high?')}}    # at least
 
 
 def _progress_in(path):
@@ -47,7 +47,8 @@ def _progress_in(path):
 
 
 def _how_far(progress):
-    return progress['epoch'], progress['batch']
+    """A key to compare how far checkpoints are: what a run gave up when it diverged is behind all that came later."""
+    return -progress.get('rate_factor', 1), progress['epoch'], progress['batch']
 
 
 def _furthest(paths, counts=bool):

@@ -11,6 +11,7 @@ LONG = 100             # steps of high cost, less the others since, until the ru
 CALM = 10              # and so few that a checkpoint is good to go back to
 UNLEARNED = 0.4        # it also goes back where, at an epoch's end, this share of what was learned is lost
 RISE = 1.25            # and the cost is above so many times the lowest
+FIRST = 4.0            # nats, about the cost of the first step of a run that did not store it
 FALLS = 5              # times that it goes back to one checkpoint, each time at half the rate, before it ends
 
 
@@ -59,6 +60,8 @@ class Schedule:
         before = progress.get('options', {}).get('lrate', options['lrate'])
         now.rate *= options['lrate'] / before              # which may have become smaller
         now.batches = batches
+        if now.first_cost is None and now.mean_cost is not None:
+            now.first_cost = FIRST
         return now
 
     def progress(self, **more):

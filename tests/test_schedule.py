@@ -6,6 +6,8 @@ import pytest
 
 import train
 from engine import schedule, terminal
+from engine.checkpoint import write
+from engine.run import Run
 from engine.schedule import Schedule
 from engine.team import Alone
 from engine.terminal import StopRequest
@@ -198,6 +200,40 @@ def test_resumed_where_the_run_went_back(tmp_path, monkeypatch, stop_after):
     for ending in ('.out', '_epochs.out'):
         rows = [log_rows(folder / ('r_t.txt' + ending))[:, :4] for folder in (tmp_path, tmp_path / 'straight')]
         np.testing.assert_array_equal(*rows)
+
+
+def test_what_was_given_up_is_behind_what_came_later(tmp_path, monkeypatch):
+    """A checkpoint of an interruption further on, before the run went back, is in the way of no command."""
+    def cost(n, rate):
+        return float('nan') if n == 6 and rate == 8 else 2.0
+    costing(monkeypatch, cost)
+    options = ['--lrate', 8, '--save-every', 100]
+    score = by_number(5, 6, 6, 6, 6, 6, 4)
+    stop = StopRequest(Alone())
+    costing(monkeypatch, lambda n, rate: setattr(stop._team, 'wish', n == 5) or 2.0)
+    learn(tmp_path, score, *options, '--epochs', 9, stop=stop, interrupted=True)
+    costing(monkeypatch, cost)
+    interrupted = str(tmp_path / 'r_t.txt_interrupted.npz')
+    with pytest.raises(IndexError):                        # killed after epoch 2, at half the rate
+        learn(tmp_path, by_number(6, 4), *options, '--epochs', 9, resume=interrupted)
+    assert progress_in(tmp_path, '_best.npz')['rate_factor'] == 0.5
+    run = Run(str(tmp_path), 'r_t.txt')
+    assert run.newest() == run.path('_best.npz')
+    again, _ = learn(tmp_path, by_number(3), *options, '--epochs', 3, resume=run.newest())
+    assert again.rates == [8, 4, 4]
+
+
+def test_run_of_an_earlier_version_is_resumed(tmp_path, monkeypatch):
+    """Its costs, which are far below that of its first step, may vary."""
+    learn(tmp_path, falling, '--epochs', 2, '--lrate', 8)
+    path = tmp_path / 'r_t.txt_epoch2.npz'
+    progress = progress_in(tmp_path, '_epoch2.npz')
+    for name in ('rate_factor', 'first_cost', 'lowest_cost', 'high'):
+        del progress[name]
+    write(str(path), {}, dict(progress=dict(progress, mean_cost=0.01)))
+    costing(monkeypatch, lambda n, rate: 0.01 if n < 100 else 0.9)
+    model, now = learn(tmp_path, falling, '--epochs', 300, '--lrate', 8, resume=str(path))
+    assert model.rates == [8] * 300 and now.rate_factor == 1
 
 
 def test_resumed_with_a_smaller_rate(tmp_path):
