@@ -9,6 +9,8 @@ from engine.recipe import ORIGINAL
 from engine.schema import MOST, boolean, file_name, matches, nothing, number, string
 
 CHANGEABLE = ('epochs', 'save_every', 'patience')              # what a resumed run may have otherwise; lrate only less
+BYTES = 12                     # of each parameter in a checkpoint: itself, its average and that of its squares
+MUCH = 1e9                     # bytes of all checkpoints of a run that a person is told of
 NOT_STORED = ('resume', 'overwrite', 'init', 'output_dir')     # of one start of a run, and no part of it
 
 
@@ -95,12 +97,15 @@ def check(options):
 
 
 def summary(options, parameters):
-    """Return a line for a person: what learns, how often, and how to repeat it; options by name.
+    """Return a line for a person: what learns, how often, and how to repeat it; and one on the disk, if that matters.
 
-    parameters: how many there are. What else it learns with --info says.
+    options: by name; parameters: how many there are. What else it learns with --info says.
     """
     begins = f', from the parameters of {options["init"]}' if options.get('init') else ''
     most = 'up to ' * bool(options['patience'])
     seed = '' if options['random_seed'] is None else f'; random seed {options["random_seed"]}'       # of older runs
     units = f'{options["num_units1"]} and {options["num_units2"]} units'
-    return f'2 layers of {units}, {parameters:,} parameters{begins}; {most}{options["epochs"]} epochs{seed}'
+    files, size = options['epochs'] // options['save_every'], BYTES * parameters
+    disk = (f'\nup to {files:,} checkpoints of {size / 1e6:.1f} MB, one every {options["save_every"]} epochs: a larger '
+            '--save-every takes less of the disk') * (files * size > MUCH)
+    return f'2 layers of {units}, {parameters:,} parameters{begins}; {most}{options["epochs"]} epochs{seed}{disk}'

@@ -32,7 +32,8 @@ class Reading(State):
         is read once with the state carried along. adapt: the rate at which a copy of
         the model goes on learning from what it has just scored, by gradient descent
         (dynamic evaluation: Krause et al. 2018); this one stays as it is. 0: none does.
-        progress: a function that is called with the costs of each piece as they come. Raises ValueError for fewer than two characters, or for some that the model
+        progress: a function that is called with the costs of each piece as they come.
+        Raises ValueError for fewer than two characters, or for some that the model
         does not have.
         """
         numbers, costs = self._at_least_two(text), []

@@ -34,7 +34,7 @@ def print_cost(what, costs):
 
 
 def scored(model, text, what, adapt=0):
-    """The costs of score_text, with a bar or lines of what is left; Ctrl-C prints the cost of what was scored so far."""
+    """The costs of score_text, with a bar or lines of what is left; Ctrl-C prints the cost of what was scored."""
     costs, countdown = [], Countdown('scoring ' + what, len(text) - 1, 'characters')
 
     def count(piece):

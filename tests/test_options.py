@@ -89,6 +89,17 @@ def test_options_that_may_change_or_are_the_same_are_taken(judged, here, capfd):
     assert '; up to 91 epochs' in capfd.readouterr().out
 
 
+def test_many_large_checkpoints_are_announced(folder, here, capfd):
+    """What a list of names takes of the disk: 7,500 epochs of a step, and a checkpoint every ten."""
+    (folder / 'names.txt').write_text('Anna\nBob\n' * 400)
+    for options, said in (([], True), (['--save-every', 1000], False), (['--num-units1', 9], False)):
+        with pytest.raises(Compiling):
+            here(TRAIN, 'names.txt', 'r', '--output-dir', 'results', *options)
+        lines = [line for line in capfd.readouterr().out.splitlines() if 'checkpoints of' in line]
+        assert bool(lines) == said
+        assert not said or re.fullmatch(r'up to 750 checkpoints of 9\.\d MB, .* a larger --save-every .*', lines[0])
+
+
 # ---------------------------------------------------------------- --help
 
 TRAIN_DEFAULTS = {
