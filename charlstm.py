@@ -39,7 +39,7 @@ from engine.scan import Scan
 from engine.schedule import mean_cost
 from engine.state import read_checkpoint
 from engine.team import SpreadStep, team_of
-from engine.terminal import warn
+from engine.terminal import say_if_slow, warn
 from engine.text import read_text
 
 __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_checkpoint', 'read_text', 'tt']
@@ -257,7 +257,7 @@ class CharLSTM(Reading):
 
     def model_setup(self, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, drate=0.95, eps=1e-8,
                     bptt_maxdepth=50, l1=0, l2=0, char_dim=None, dropout=0, grad_clip=0, dropconnect=0, reset=0,
-                    average=0, initial='original'):
+                    average=0, initial='original', encoding='utf-8'):
         """Make a model with new parameters or, with mfile, with those of a checkpoint.
 
         num_units1, num_units2: H1 and H2. lrate, drate, eps: rate, decay of the
@@ -270,7 +270,7 @@ class CharLSTM(Reading):
         training step leaves out. reset: probability of each row of a stateful batch to
         begin with zero states. average: what predicts and is saved is a running average
         of the parameters with this weight a step; 0: the parameters themselves. initial: as in
-        initial_parameters. Functions are compiled when they are first used.
+        initial_parameters. encoding: as for load_params. Functions are compiled when they are first used.
 
         Sets p, lp and dyn_lrate. Raises ValueError for arguments out of range,
         and as load_params for mfile.
@@ -281,7 +281,7 @@ class CharLSTM(Reading):
         if initial not in ('original', 'hidden'):
             raise ValueError(f"initial is {initial!r}: expected 'original' or 'hidden'")
         if mfile is not None:
-            self.load_params(mfile)            # before anything changes, since it may fail
+            self.load_params(mfile, encoding)  # before anything changes, since it may fail
         else:
             V = self._vocabulary_size(char_dim)
             own = checks.cell_parameters(self.cell_parameters)
@@ -319,7 +319,8 @@ class CharLSTM(Reading):
                          train_rmsprop=functools.partial(self._build_train, 'rmsprop'),
                          train_sgd=functools.partial(self._build_train, 'sgd'))[name]
             try:
-                with compiling():              # where nothing that is printed is seen
+                # Nothing is seen of what is printed inside.
+                with compiling(), say_if_slow(f'compiling {name}, this first time only'):
                     self._functions[name] = build()
             except CompilerError as error:
                 if isinstance(self._ops(), Scan):

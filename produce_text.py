@@ -10,7 +10,7 @@ import re
 from engine import about, commands, options
 from engine.files import append_text, refuse_to_replace
 from engine.recipe import BUNDLED
-from engine.terminal import main, note, say_if_slow
+from engine.terminal import main, note
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 HEADING = '# sequence {}:'
@@ -37,7 +37,8 @@ OPTIONS = {
                                '--score, or in one that it writes, and that has the model itself'),
         ('overwrite', bool, False, 'with --page, replace the file that is there'),
         ('info', bool, False, 'print what PARAMS was trained on, with what, how far and how well'),
-        ('encoding', 'NAME', 'utf-8', 'of the files of --prime-file and --score')]}
+        ('encoding', 'NAME', 'utf-8', 'of the files of --prime-file and --score, and of the bytes that a checkpoint of '
+                                      'the original of this program learned')]}
 
 
 def build_parser():
@@ -74,8 +75,7 @@ def write(model, o):
     for pieces in sequences(model, o):
         if texts is None:                              # the prime: nothing is wrong with what was asked for
             note(about.credentials(o.params))
-            with say_if_slow():
-                model.compile('sample')
+            model.compile('sample')
             note(f'\n{HEADING.format(1)}' if headed else '')
         if not o.lines:
             print(pieces[0], end='', flush=True)
@@ -98,8 +98,7 @@ def write(model, o):
 def show(model, o):
     """Write the page of the beginning of a file, or of a text that the model writes."""
     from engine import page, scoring
-    with say_if_slow():
-        model.compile('predict', 'sample')
+    model.compile('predict', 'sample')
     if o.score:
         text, source = page.beginning(scoring.read_known(model, o.score, o.encoding, note), o.score)
     else:
@@ -121,12 +120,12 @@ def program(o):
         if wrong:
             raise ValueError(why)
     if o.info:
-        return print(about.description(o.params))
+        return print(about.description(o.params, o.encoding))
     if o.page is not None:
         refuse_to_replace(o.page, o.overwrite)
     from charlstm import CharLSTM          # here alone, late: Theano takes a second to import
     model = CharLSTM(o.random_seed)
-    model.model_setup(o.params)
+    model.model_setup(o.params, encoding=o.encoding)
     if o.page is not None:
         return show(model, o)
     if not o.score:

@@ -5,10 +5,11 @@
 # ///
 import argparse
 import os
+import sys
 import time
 
 from engine import options, team
-from engine.terminal import EXIT_INTERRUPTED, ProgressBar, StopRequest, duration, main
+from engine.terminal import EXIT_INTERRUPTED, ProgressBar, StopRequest, duration, main, say_if_slow
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OPTIONS = {
@@ -31,7 +32,8 @@ OPTIONS = {
         ('average', float, 0.999, 'weight a step of the running average of the parameters, which is what is validated, '
                                   'saved and written with; 0: the parameters themselves'),
         ('kernel', ('on', 'off'), 'on', 'off: theano.scan instead of the C kernel, to compare, many times slower'),
-        ('random-seed', int, None, 'whole number that makes a run repeatable (default: a new one each time)')],
+        ('random-seed', int, None, 'whole number that makes a run repeatable (default: a new one each time, which is '
+                                   'printed and stored)')],
     'learning': [
         ('lrate', float, 5e-3, 'learning rate'),
         ('warmup', int, 100, 'steps in which the rate rises to that'),
@@ -52,14 +54,16 @@ OPTIONS = {
                                 'and more for a short text)'),
         ('valid-every', int, 10, 'training steps between costs of a validation batch, each of which takes a third of '
                                  'the time of a step'),
-        ('save-every', int, None, 'epochs between checkpoints (default: 10, and more for a short text)'),
+        ('save-every', int, 10, 'epochs between checkpoints'),
         ('original', bool, False, 'the recipe of 2016: 75 epochs of batches from zero states, at a rate of 0.002 that '
                                   'decays by 0.97 from epoch 10 on, and none of what came later'),
         ('output-dir', 'DIR', None, 'folder for the results (default: training_results beside this script)'),
         ('overwrite', bool, False, 'replace the results of an earlier run of this name'),
         ('init', 'PARAMS', None, 'start from the parameters of this checkpoint, of any text'),
-        ('resume', 'PARAMS', None, 'go on from this checkpoint as if its run had never stopped; its options hold, '
-                                   'but for ' + ', '.join(map(options.spelled, options.CHANGEABLE)))]}
+        ('resume', 'PARAMS', None, 'go on from this checkpoint, or for "last" from the newest of this run, if there is '
+                                   'one, as if its run had never stopped; its options hold, '
+                                   'but for ' + ', '.join(map(options.spelled, options.CHANGEABLE)) +
+                                   ', and a smaller --lrate')]}
 DEFAULTS = {name.replace('-', '_'): default for rows in OPTIONS.values() for name, _, default, _ in rows}
 DEFAULTS.update(input=None, run='run0',                   # and what the help says in words of its own:
                 output_dir=os.path.join(HERE, 'training_results'))
@@ -72,7 +76,7 @@ def build_parser():
         description='Learn to write text by reading one, character by character. Writes checkpoints, logs, samples and '
                     'a picture of the costs, under names that begin <run>_<input file name>.')
     parser.add_argument('input', nargs='?', help='text file to learn, or folder of some, which are joined in order of '
-                                                 'name (default: text_input/prideandprejudice.txt, which is fetched '
+                                                 'path (default: text_input/prideandprejudice.txt, which is fetched '
                                                  'where it is missing)')
     parser.add_argument('run', nargs='?', help='name of this run (default: run0)')
     for title, rows in OPTIONS.items():
@@ -84,16 +88,20 @@ def prepare(given, here):
     """The options by attribute, the model, its Run, and the progress of the run that goes on, or None."""
     with here.in_turn():
         from charlstm import CharLSTM                      # here alone, late: Theano takes a second to import
+    from engine.parameters import parameter_count
     from engine.recipe import advise, complete
     from engine.run import Run
-    from engine.start import check_text, checkpoint_of, chosen, run_name
+    from engine.start import LAST, check_text, checkpoint_of, chosen, resolve_last, run_name
     from text_input.fetch_novel import there
+    if given.get('resume') == LAST:
+        given = here.told(resolve_last, given, DEFAULTS, there)
     with checkpoint_of(given.get('resume'), OPTIONS, here) as (stored, progress):
         o = here.told(chosen, DEFAULTS, there, given, stored, progress)
         model = CharLSTM(random_seed=o.random_seed, kernel=o.kernel == 'on', comm=here)
         model.prepare_input(o.input, o.ratio_valid, o.batch_size, o.seq_length, encoding=o.encoding,
                             stateful=not o.no_stateful)
-        complete(o, model.n_batches['train'], len(model.uchar))
+        parameters = parameter_count(len(model.uchar), o.num_units1, o.num_units2)
+        complete(o, model.n_batches['train'], parameters)
         model.model_setup(None, o.num_units1, o.num_units2, o.lrate, o.drate, o.eps, o.bptt_maxdepth, o.l1, o.l2,
                           dropout=o.dropout, grad_clip=o.grad_clip, dropconnect=o.dropconnect, reset=o.reset,
                           average=o.average, initial=o.initial)
@@ -105,48 +113,61 @@ def prepare(given, here):
             print(f'going on after epoch {progress["epoch"]}, batch {progress["batch"]}')
         run.check(o.overwrite)
         if o.init:
-            model.init_params(o.init)
+            model.init_params(o.init, o.encoding)
         elif not progress:
-            advise(o, given, model.n_batches['train'], model.uchar)
+            advise(o, given, model)
+        print(options.summary(vars(o), parameters), flush=True)
     return o, model, run, progress
 
 
 def learn(model, run, now, bar, stop):
     """Read the training text, epoch after epoch, until the schedule or the user says that it is enough."""
-    from engine.schedule import mean_cost
-    X, Y, n = model.X['train'], model.Y['train'], model.n_batches['train']
+    from engine.schedule import Diverged
     while not (now.finished or stop.asked):
-        now.begin_epoch()
-        bar.begin_epoch()
-        for i in range(now.batch, n):                      # from the middle, where a run goes on
-            model.dyn_lrate.set_value(now.rate * now.warmth(now.epoch * n + i))
-            x, y = X[i], Y[i]                              # cut out of the text now
-            cost, _, *ratios = model.theano_train_rmsprop(x, y)
-            now.learned(float(cost), len(y) * model.batch_size)
-            if bar.done % now.options['valid_every'] == 0:
-                now.trial_cost = model.validate_batch()
-            run.log_step(now.epoch + now.batch / n, cost, now.trial_cost, ratios)
-            bar.step(now.epoch + 1, now.options['epochs'], cost, now.trial_cost, len(y) * model.batch_size)
-            if stop.asked:
-                return
-        speed, valid_cost = bar.speed(), mean_cost(stop.until_asked(model.validation_costs()))
-        if stop.asked:
-            return
-        cost = now.end_epoch()
-        model.reset_states()
-        run.log_epoch(now, cost, valid_cost, speed, time.time() - bar.epoch_start)
-        if now.judge(valid_cost):
-            run.go_back(model, now)
-        run.sample(model, now)
-        if now.best_epoch == now.epoch:                    # after the epoch's rows and sample, to go on from there
-            run.save(model, now, run.BEST)
-        if now.due:
-            run.save(model, now, run.EPOCH.format(now.epoch))
-        if now.shows:
-            run.draw()
+        try:
+            read(model, run, now, bar, stop)
+        except Diverged as error:
+            run.fall_back(model, now, error)
+            bar.go_back(now.step)
     if now.out_of_patience:
         bar.line(f'no better validation cost in {now.stale} epochs; the best, {now.best_cost:.4f}, is from epoch '
                  f'{now.best_epoch}')
+
+
+def read(model, run, now, bar, stop):
+    """Read the training text once, or the rest of it where a run goes on. Raises Diverged."""
+    from engine.schedule import Diverged, mean_cost
+    X, Y, n = model.X['train'], model.Y['train'], model.n_batches['train']
+    now.begin_epoch()
+    bar.begin_epoch()
+    for i in range(now.batch, n):
+        model.dyn_lrate.set_value(now.rate * now.warmth(now.step))
+        x, y = X[i], Y[i]                                  # cut out of the text now
+        if now.step % now.options['valid_every'] == 0:     # before the step, as the cost of what is learned is
+            now.trial_cost = model.validate_batch()
+        cost, _, *ratios = model.theano_train_rmsprop(x, y)
+        now.learned(float(cost), len(y) * model.batch_size)
+        run.log_step(cost, now, ratios)
+        bar.step(now.epoch + 1, now.options['epochs'], cost, now.trial_cost, len(y) * model.batch_size)
+        if stop.asked:
+            return
+    if not model.finite():
+        raise Diverged(f'the parameters are no finite numbers any more after epoch {now.epoch + 1}')
+    speed, valid_cost = bar.speed(), mean_cost(stop.until_asked(model.validation_costs()))
+    if stop.asked:
+        return
+    cost = now.end_epoch()
+    model.reset_states()
+    run.log_epoch(now, cost, valid_cost, speed, time.time() - bar.epoch_start)
+    if now.judge(valid_cost):
+        run.go_back(model, now)
+    run.sample(model, now)
+    if now.best_epoch == now.epoch:                        # after the epoch's rows and sample, to go on from there
+        run.save(model, now, run.BEST)
+    if now.due:
+        run.save(model, now, run.EPOCH.format(now.epoch))
+    if now.shows:
+        run.draw()
 
 
 def program(given):
@@ -154,11 +175,13 @@ def program(given):
     here = team.join()
     o, model, run, progress = prepare(vars(given), here)
     from engine.schedule import Schedule
-    print(options.summary(vars(o)), flush=True)
     print('compiling: up to a minute the first time, about a second after that ...', flush=True)
     start = time.time()
-    with run.interruptible('while compiling'), here.in_turn():
-        model.compile('train_rmsprop', 'sample', *['check'] * bool(model.n_batches['valid']))
+    names = ['train_rmsprop', 'sample'] + ['check'] * bool(model.n_batches['valid'])
+    with run.interruptible('while compiling; what is compiled is kept'), here.in_turn():
+        for k, name in enumerate(names, 1):
+            with say_if_slow(f'compiling function {k} of {len(names)}', sys.stdout, not sys.stdout.isatty()):
+                model.compile(name)
     print(f'compiled in {duration(time.time() - start)}', flush=True)
     n = model.n_batches['train']
     now = Schedule.resumed(options.stored(vars(o)), progress or {}, n)

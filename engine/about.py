@@ -7,12 +7,12 @@ from engine.terminal import one_line
 # Of train.py's progress what is shown, whatever else there is.
 REACHED = {'...': None, **{name: PROGRESS[name] for name in ('epoch', 'batch', 'rate', 'best_cost', 'best_epoch')}}
 
-def _read(path):
-    """Parameters by name, vocabulary and about of a checkpoint. Raises as read_parameters."""
+def _read(path, encoding='utf-8'):
+    """Parameters by name, vocabulary and about of a checkpoint. encoding, and what it raises: as read_parameters."""
     from engine.checkpoint import Checkpoint           # late, so that --help does not wait for NumPy
     from engine.parameters import read_parameters
     with Checkpoint(path) as stored:
-        return (*read_parameters(stored, 'float64'), stored.about)
+        return (*read_parameters(stored, 'float64', encoding), stored.about)
 
 
 def _sizes(parameters):
@@ -38,9 +38,9 @@ def summary(path):
     return one_line(line)
 
 
-def description(path):
-    """In several lines, all that a checkpoint says of itself."""
-    parameters, uchar, about = _read(path)
+def description(path, encoding='utf-8'):
+    """In several lines, all that a checkpoint says of itself. encoding: as for read_parameters."""
+    parameters, uchar, about = _read(path, encoding)
     lines = [f'{path}: {_sizes(parameters)}, {len(uchar)} characters: {"".join(uchar)!r}']
     for name, title in (('text', 'text'), ('lp', 'learning'), ('versions', 'versions')):
         if about.get(name):
@@ -48,6 +48,9 @@ def description(path):
     if about.get('cell'):
         lines.append('cell: ' + one_line(about['cell']['formula']))
     progress = about.get('progress')
+    if matches(progress, {**REACHED, 'options': PROGRESS['options']}):
+        lines.append(one_line('options: ' + ', '.join(f'{name.replace("_", "-")} {value}'
+                                                      for name, value in progress['options'].items())))
     if matches(progress, REACHED):                         # train.py's, not a user's own
         lines.append(f'progress: {progress["epoch"]} epochs and {progress["batch"]} batches, rate '
                      f'{progress["rate"]:g}')

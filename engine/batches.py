@@ -6,7 +6,7 @@ import numpy as np
 
 from engine import checks
 from engine.team import Alone
-from engine.text import TwiceRead, nearest, read_text, renumbered, shown, smallest_type
+from engine.text import TwiceRead, folder_summary, nearest, read_text, renumbered, shown, smallest_type
 
 
 class _Batches(Sequence):
@@ -174,12 +174,14 @@ class Text:
                     stateful=self.stateful)
 
     def summary(self):
-        """Two lines for a person: how long it is, and what became of it."""
+        """A few lines for a person: how long it is, of how many files, and what became of it."""
         B, length, n = self.batch_size, self.seq_length, self.n_batches
+        files = folder_summary(self.path, self.encoding)
         batches = f'{n["train"]} batches to train and {n["valid"]} to validate, each of '
         if self.stateful:
             batches += f'{length} steps of {B} streams'
         else:
             dropped = self.characters - sum(n.values()) * B * length
             batches += f'{B} sequences of {length} characters; {dropped:,} characters that fill no batch are dropped'
-        return f'{self.path}: {self.characters:,} characters, {len(self.uchar)} distinct\n' + batches
+        return f'{self.path}: {self.characters:,} characters, {len(self.uchar)} distinct\n' + (
+            files + '\n') * bool(files) + batches

@@ -8,7 +8,9 @@ from engine.commands import spelled
 from engine.recipe import ORIGINAL
 from engine.schema import MOST, boolean, file_name, matches, nothing, number, string
 
-CHANGEABLE = ('epochs', 'save_every', 'patience')              # what a resumed run may have otherwise
+CHANGEABLE = ('epochs', 'save_every', 'patience')              # what a resumed run may have otherwise; lrate only less
+BYTES = 12                     # of each parameter in a checkpoint: itself, its average and that of its squares
+MUCH = 1e9                     # bytes of all checkpoints of a run that a person is told of
 NOT_STORED = ('resume', 'overwrite', 'init', 'output_dir')     # of one start of a run, and no part of it
 
 
@@ -66,10 +68,11 @@ def join(defaults, progress, given):
     if os.path.realpath(given.get('output_dir', folder)) != os.path.realpath(folder):
         raise ValueError(f'--output-dir is {given["output_dir"]}, but a run goes on in the folder of {path}')
     for name, value in stored(given).items():
-        if name not in CHANGEABLE + ('input',) and value != before.get(name):
+        smaller = name == 'lrate' and value < before['lrate']
+        if name not in CHANGEABLE + ('input',) and value != before.get(name) and not smaller:
             raise ValueError(
                 f'{spelled(name)} is {value}, but the run in {path} had {before.get(name)}; only '
-                f'{", ".join(map(spelled, CHANGEABLE))} may change when a run goes on')
+                f'{", ".join(map(spelled, CHANGEABLE))} may change when a run goes on, and --lrate become smaller')
     if 'input' in given:
         given = {**given, 'input': os.path.abspath(given['input'])}
     return {**before, **given, 'output_dir': folder}
@@ -93,13 +96,16 @@ def check(options):
         raise ValueError(f'the run name {run!r} is part of file names: expected no path separators in it')
 
 
-def summary(options):
-    """A few lines for a person: what the run learns with; options by name."""
-    schedule = ('lrate', 'warmup') + (('plateau', 'plateau_factor') if options['plateau'] else
-                                      ('lrate_decay', 'lrate_decay_epoch'))
-    rows = (schedule, ('drate', 'eps', 'grad_clip', 'initial', 'average', 'reset'),
-            ('dropout', 'dropconnect', 'l1', 'l2', 'bptt_maxdepth', 'random_seed'))
-    lines = [', '.join(f'{name.replace("_", "-")} {options[name]}' for name in names) for names in rows]
+def summary(options, parameters):
+    """Return a line for a person: what learns, how often, and how to repeat it; and one on the disk, if that matters.
+
+    options: by name; parameters: how many there are. What else it learns with --info says.
+    """
     begins = f', from the parameters of {options["init"]}' if options.get('init') else ''
-    return '2 layers of {num_units1} and {num_units2} units{}; {epochs} epochs\n'.format(begins, **options) + '\n'.join(
-        lines)
+    most = 'up to ' * bool(options['patience'])
+    seed = '' if options['random_seed'] is None else f'; random seed {options["random_seed"]}'       # of older runs
+    units = f'{options["num_units1"]} and {options["num_units2"]} units'
+    files, size = options['epochs'] // options['save_every'], BYTES * parameters
+    disk = (f'\nup to {files:,} checkpoints of {size / 1e6:.1f} MB, one every {options["save_every"]} epochs: a larger '
+            '--save-every takes less of the disk') * (files * size > MUCH)
+    return f'2 layers of {units}, {parameters:,} parameters{begins}; {most}{options["epochs"]} epochs{seed}{disk}'

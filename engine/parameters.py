@@ -4,7 +4,7 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.checkpoint import opened
-from engine.text import vocabulary
+from engine.text import codec, vocabulary
 
 NAMES = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')       # of all models; those of a cell follow in all lists
 
@@ -38,13 +38,27 @@ def units(parameters):
     return parameters['W1'].shape[-1], parameters['W2'].shape[-1]
 
 
-def _stored_vocabulary(array):
+def _characters(strings, encoding):
+    """The characters that bytes, each alone in a string of them, stand for.
+
+    Where they are parts of characters, as of UTF-8, they stand for themselves, as the
+    surrogates by which Python escapes them (PEP 383). Those that cannot be of UTF-8 are of latin-1.
+    """
+    if codec(encoding).name == 'utf-8':
+        high = {s[0] for s in strings if s[0] > 127}
+        utf8 = high <= UTF8_BYTES and {byte < 0xC0 for byte in high} == {True, False}     # some begin, some go on
+        return [s.decode('ascii', 'surrogateescape') if utf8 else s.decode('latin-1') for s in strings]
+    try:
+        return [s.decode(encoding) for s in strings]
+    except UnicodeError:
+        return [s.decode('ascii', 'surrogateescape') for s in strings]
+
+
+def _stored_vocabulary(array, encoding='utf-8'):
     """The characters of a stored uchar, or None where it is none.
 
-    The original of this program stored bytes ('S1'). Where those above 127 can be parts of
-    UTF-8 they stand for themselves, as the surrogates by which Python escapes them (PEP
-    383), else for characters of latin-1. NumPy strips a NUL from a string, so that an
-    empty one can only have been a NUL.
+    The original of this program stored bytes ('S1'), of a text in that encoding. NumPy
+    strips a NUL from a string, so that an empty one can only have been a NUL.
     """
     if array.ndim != 1 or array.dtype.kind not in 'SU':
         return None
@@ -54,9 +68,7 @@ def _stored_vocabulary(array):
     except (SystemError, ValueError):          # numbers that no character has
         return None
     if array.dtype.kind == 'S':
-        high = {s[0] for s in strings if s[0] > 127}
-        utf8 = high <= UTF8_BYTES and {byte < 0xC0 for byte in high} == {True, False}     # some begin, some go on
-        strings = [s.decode('ascii', 'surrogateescape') if utf8 else s.decode('latin-1') for s in strings]
+        strings = _characters(strings, encoding)
     distinct_characters = all(len(s) == 1 for s in strings) and len(set(strings)) == len(strings)
     return vocabulary(strings) if distinct_characters else None
 
@@ -71,16 +83,17 @@ def to_store(uchar):
     return np.array([ch.encode('ascii', 'surrogateescape') for ch in uchar] if are_bytes(uchar) else list(uchar))
 
 
-def read_parameters(path, dtype):
+def read_parameters(path, dtype, encoding='utf-8'):
     """Parameters (name to array of that dtype) and uchar (V,) of a checkpoint, a path or an open one, checked.
 
-    The parameters of its cell follow the eight. Raises OSError when the file cannot be read, ValueError when it is no
-    checkpoint.
+    encoding: of the text, where the vocabulary is one of bytes, as the original of this program
+    stored it. The parameters of its cell follow the eight. Raises OSError when the file cannot be
+    read, ValueError when it is no checkpoint.
     """
     with opened(path) as stored:
         own = own_names(cell_of(stored)['parameters'])
         found = {name: stored.shape(name) for name in (*NAMES, *own)}      # before anything large is read
-        uchar = _stored_vocabulary(stored['uchar'])
+        uchar = _stored_vocabulary(stored['uchar'], encoding)
         if uchar is None:
             raise stored.refusal('its uchar is no list of distinct characters')
         if len(found['U1']) != 3 or len(found['U2']) != 3:

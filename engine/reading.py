@@ -19,13 +19,14 @@ def costs_of(probabilities, y):
 class Reading(State):
     """What a CharLSTM, which has the functions that are compiled, makes of a text that it reads."""
 
-    def score_text(self, text, adapt=0):
+    def score_text(self, text, adapt=0, progress=None):
         """How well the model expects a text: the cost of each character but the first, in nats, float (n-1,).
 
         The text may be a string or numbers of uchar, int (n,), of any length; it
         is read once with the state carried along. adapt: the rate at which a copy of
         the model goes on learning from what it has just scored, by gradient descent
         (dynamic evaluation: Krause et al. 2018); this one stays as it is. 0: none does.
+        progress: a function that is called with the costs of each piece as they come.
         Raises ValueError for fewer than two characters, or for some that the model
         does not have.
         """
@@ -34,6 +35,8 @@ class Reading(State):
         model, span = (self._copy(lrate=adapt, grad_clip=1), ADAPTED) if adapt else (self, SCORED)
         for x, y, states, probabilities in model._read(numbers, span):
             costs.append(costs_of(probabilities, y))
+            if progress:
+                progress(costs[-1])
             if adapt:
                 model._function('train_sgd')(x, y, *states, model._weights(x))
         return np.concatenate(costs)

@@ -13,6 +13,7 @@ from engine.checkpoint import Checkpoint
 from engine.files import append_whole, lock, named
 from engine.parameters import NAMES
 from engine.picture import check_matplotlib, draw_costs
+from engine.schedule import CALM, FALLS
 from engine.schema import LOG_ENDINGS, MOST, PROGRESS, matches
 from engine.team import Alone
 from engine.terminal import duration, warn
@@ -32,7 +33,7 @@ def log_rows(path):
         return np.loadtxt(path, ndmin=2, encoding='utf-8')
 
 
-REACHED = {'...': None, 'epoch': PROGRESS['epoch'], 'batch': PROGRESS['batch']}      # of progress, at least
+REACHED = {'...': None, **{name: PROGRESS[name] for name in ('epoch', 'batch', 'rate_factor?', 'high?')}}    # at least
 
 
 def _progress_in(path):
@@ -46,7 +47,17 @@ def _progress_in(path):
 
 
 def _how_far(progress):
-    return progress['epoch'], progress['batch']
+    """A key to compare how far checkpoints are: what a run gave up when it diverged is behind all that came later."""
+    return -progress.get('rate_factor', 1), progress['epoch'], progress['batch']
+
+
+def _furthest(paths, counts=bool):
+    """The path, of some files, of the checkpoint of a run that is furthest, or None.
+
+    counts: says by its progress, None for other files, whether one counts.
+    """
+    found = {path: _progress_in(path) for path in paths if path.endswith('.npz')}
+    return max([path for path in found if counts(found[path])], key=lambda path: _how_far(found[path]), default=None)
 
 
 class Run:
@@ -57,7 +68,8 @@ class Run:
     last_checkpoint: the newest that is known to be whole, or None. say: prints a line
     for the user, print itself if no other is set.
     """
-    BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # endings of its checkpoints
+    BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # endings of its checkpoints,
+    START = '_start.npz'                   # of which this one is there until there is one of an epoch
     say = staticmethod(print)
 
     def __init__(self, directory, name, resumed=None, progress=None, team=Alone()):
@@ -66,6 +78,8 @@ class Run:
         self.directory = commands.near(directory)
         self.name = name
         self.last_checkpoint, self._progress = resumed, progress or {}
+        self._good = None                      # the newest checkpoint of the end of an epoch
+        self._needed = ()                      # options without which the run would stop again
         self.id = self._progress.get('id', secrets.token_hex(8))       # tells it from others of its name
         self._overwrite, self._undrawn = False, False
         self._logs, self._checksums = {}, {}
@@ -79,7 +93,7 @@ class Run:
 
     def _earlier(self):
         """The names of all files that a run of this name may have left."""
-        endings = [re.escape(ending) for ending in (*LOGS, PICTURE, self.BEST, self.INTERRUPTED)]
+        endings = [re.escape(ending) for ending in (*LOGS, PICTURE, self.BEST, self.INTERRUPTED, self.START)]
         endings.append(re.escape(self.EPOCH.format(0)).replace('0', r'\d+'))
         ours = re.compile('{}({})'.format(re.escape(self.name), '|'.join(endings)))
         there = os.listdir(self.directory) if os.path.isdir(self.directory) else []
@@ -103,17 +117,20 @@ class Run:
             if not os.path.isfile(path):                   # a FIFO, which would hang, a folder, or a link to nowhere
                 raise ValueError(f'{path} is no file that can be replaced: remove it, or choose another run name')
         self._refuse_to_replace(self._doomed())
-        with named('make the folder', self.directory):
-            os.makedirs(self.directory, exist_ok=True)
+        try:
+            with named('make the folder', self.directory):
+                os.makedirs(self.directory, exist_ok=True)
+        except OSError as error:
+            raise type(error)(f'{error}; --output-dir names another folder for the results') from None
         if not os.access(self.directory, os.W_OK):
-            raise PermissionError(f'cannot write {self.path(STEPS)}: Permission denied')
+            raise PermissionError(f'cannot write {self.path(STEPS)}: Permission denied; --output-dir names another '
+                                  'folder for the results')
 
     def _refuse_to_replace(self, doomed):
         if not doomed or self._overwrite:
             return
         paths = [self.path(name[len(self.name):]) for name in doomed]
-        there = {path: _progress_in(path) for path in paths if path.endswith('.npz')}
-        further = max((path for path in there if there[path]), key=lambda path: _how_far(there[path]), default=None)
+        further = _furthest(paths)
         first = further or paths[0]
         go_on = f'go on from it with {commands.script("train.py", "--resume", first)}, ' if further else ''
         if self.last_checkpoint:
@@ -243,7 +260,8 @@ class Run:
         return 'no checkpoint was written yet'
 
     def _going_on(self, *more):
-        return commands.script('train.py', '--resume', self.last_checkpoint, *more, processes=self._team.size)
+        return commands.script('train.py', '--resume', self.last_checkpoint, *self._needed, *more,
+                               processes=self._team.size)
 
     # ---- logs
 
@@ -257,8 +275,9 @@ class Run:
     def _row(self, ending, numbers):
         self._write(ending, ' '.join(f'{float(number):.6g}' for number in numbers) + '\n')
 
-    def log_step(self, epoch, cost, valid_cost, ratios):
-        """A row for a training step; epoch: how much was read, with its fraction."""
+    def log_step(self, cost, now, ratios):
+        """Log a training step; now: the run's Schedule."""
+        epoch, valid_cost = now.row()
         self._steps.append((epoch, float(cost)))
         self._row(STEPS, [epoch, cost, valid_cost, *ratios])
 
@@ -298,11 +317,22 @@ class Run:
         logs = {end: [os.fstat(log.fileno()).st_size, self._checksums[end]] for end, log in self._logs.items()}
         progress = now.progress(logs=logs, name=self.name, id=self.id)
         self.last_checkpoint = model.save_params(self.path(ending), progress)
-        if now.shows or now.batch:
+        if ending != self.INTERRUPTED and now.calm:
+            self._good = self.last_checkpoint
+            if ending != self.START:
+                self._team.told(self._remove_start)
+        if (now.shows or now.batch) and ending != self.START:
             self.say('saved ' + self.last_checkpoint)
 
+    def _remove_start(self):
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(self.path(self.START))
+
     def catch_up(self, model, now):
-        """What the checkpoint that a run goes on from should have beside it, and a stop or a move took away."""
+        """Save what a run should have beside it: at its start, or where a stop or a move took it away."""
+        if not self.last_checkpoint:
+            return self.save(model, now, self.START)
+        self._good = self._team.told(self._newest_good)
         at_end = now.epoch and not now.batch
         if now.best_epoch and not self._team.told(self._has_best, now.best_epoch):
             if at_end and now.best_epoch == now.epoch:
@@ -320,6 +350,34 @@ class Run:
         """Whether the parameters of that epoch of this run are there."""
         progress = _progress_in(self.path(self.BEST))
         return bool(progress) and progress['epoch'] == epoch and progress.get('id', self.id) == self.id
+
+    def _newest_good(self):
+        """The newest good checkpoint of the end of an epoch of this run, else the one that it goes on from.
+
+        So it goes back to the same one whether it was interrupted or not.
+        """
+        def counts(progress):
+            return (progress and progress.get('id') == self.id and _how_far(progress) <= _how_far(self._progress)
+                    and progress.get('high', 0) < CALM)
+        paths = [self.path(name[len(self.name):]) for name in self._earlier() if not name.endswith(self.INTERRUPTED)]
+        return _furthest(paths, counts) or self.last_checkpoint
+
+    def newest(self):
+        """The furthest checkpoint of a run of this name, or None."""
+        return _furthest([self.path(name[len(self.name):]) for name in self._earlier()])
+
+    def fall_back(self, model, now, error):
+        """Return to the last good checkpoint, at half the rate, after a Diverged error.
+
+        Raises ValueError where that has failed too often.
+        """
+        failed = now.rate
+        if not now.fall_back(model.resume(self._good)):
+            self._needed = '--lrate', f'{now.smaller_rate:g}'
+            raise ValueError(f'{error}, as after each of the {FALLS} times that the run went back to {self._good} and '
+                             f'halved the rate, to {failed:.4g} at last: stopped')
+        now.begin_epoch()
+        self.say(f'{error}: back to epoch {now.epoch} in {self._good}, at half the rate, {now.rate:.4g}')
 
     def go_back(self, model, now):
         """Give the model the parameters of the best epoch again."""

@@ -97,6 +97,7 @@ LOG_ENDINGS = ('.out', '_epochs.out', '_samples.txt')              # steps, epoc
 PROGRESS = {'options': lambda value: isinstance(value, dict), 'epoch': lambda value: whole(value, MOST + 1),
             'batch': whole, 'cost_sum': nats, 'characters': whole, 'rate': lambda value: number(value) and value > 0,
             'mean_cost': COST, 'best_cost': COST, 'best_epoch': whole, 'stale': whole, 'trial_cost?': COST,
-            'log_sizes?': {ending: whole for ending in LOG_ENDINGS},
+            'rate_factor?': lambda value: number(value) and value > 0, 'first_cost?': COST, 'lowest_cost?': COST,
+            'high?': whole, 'log_sizes?': {ending: whole for ending in LOG_ENDINGS},
             'logs?': {ending: list_of(whole, 2) for ending in LOG_ENDINGS},
             'name?': file_name, 'id?': file_name}

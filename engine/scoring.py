@@ -1,8 +1,11 @@
 """How well a model expects the text of a file, said to a person."""
 import math
+import os
 
-from engine.terminal import say_if_slow
-from engine.text import read_string, without_unknown
+import numpy as np
+
+from engine.terminal import Countdown
+from engine.text import folder_summary, read_string, without_unknown
 
 SURPRISES, CONTEXT = 10, 30        # least expected places that are shown, and characters before each
 
@@ -17,7 +20,9 @@ def known(model, text, say):
 
 
 def read_known(model, path, encoding, say):
-    """The text of a file, as known(). Raises as read_text."""
+    """The text of a file, or of a folder of some, as known(). Raises as read_text."""
+    if os.path.isdir(path):
+        say(folder_summary(path, encoding))
     return known(model, read_string(path, encoding), say)
 
 
@@ -28,16 +33,33 @@ def print_cost(what, costs):
           f'perplexity {math.exp(nats):.3f}')
 
 
+def scored(model, text, what, adapt=0):
+    """The costs of score_text, with a bar or lines of what is left; Ctrl-C prints the cost of what was scored."""
+    costs, countdown = [], Countdown('scoring ' + what, len(text) - 1, 'characters')
+
+    def count(piece):
+        costs.append(piece)
+        countdown.add(len(piece))
+
+    try:
+        return model.score_text(text, adapt, count)
+    except KeyboardInterrupt:
+        countdown.close()
+        if costs:
+            print_cost(f'{what}, as far as it was scored', np.concatenate(costs))
+        raise KeyboardInterrupt(f' after {countdown.done:,} of {len(text) - 1:,} characters were scored') from None
+    finally:
+        countdown.close()
+
+
 def print_score(model, path, encoding, adapt):
     """Print how well the model expects a text, and where it is most surprised; adapt: as in score_text, or None."""
     text = read_known(model, path, encoding, print)
-    with say_if_slow():
-        model.compile('predict')
-    costs = model.score_text(text)                                   # of text[1:]
+    costs = scored(model, text, path)                                # of text[1:]
     print_cost(path, costs)
     if adapt:
-        with say_if_slow():
-            print_cost(f'{path}, adapting at {adapt:g}', model.score_text(text, adapt=adapt))
+        what = f'{path}, adapting at {adapt:g}'
+        print_cost(what, scored(model, text, what, adapt))
     print('least expected:')
     for k in costs.argsort()[::-1][:SURPRISES]:
         before = text[max(0, k + 1 - CONTEXT):k + 1]

@@ -1,12 +1,17 @@
 """How a run begins: with which options, and from which checkpoint and text where it goes on."""
 import contextlib
 import os
+import secrets
 from types import SimpleNamespace
 
 from engine import commands, options
 from engine.checkpoint import Checkpoint
 from engine.recipe import set_units
+from engine.run import Run
 from engine.schema import PROGRESS, matches
+
+
+LAST = 'last'          # for --resume: the newest checkpoint of the run
 
 
 @contextlib.contextmanager
@@ -31,14 +36,31 @@ def checkpoint_of(path, table, team):
         yield stored, team.told(progress_of, stored)
 
 
+def resolve_last(given, defaults, there):
+    """Return the options given with the newest checkpoint of their run for `--resume last` or, if none, without it."""
+    name = run_name(SimpleNamespace(**{**defaults, **given, 'input': given.get('input') or there(None)}), None)
+    run, others = Run(given.get('output_dir', defaults['output_dir']), name), dict(given)
+    newest = run.newest()
+    if newest is None:
+        print(f'{run.path("")} has no checkpoint yet: a new run')
+        del others['resume']
+        return others
+    init = others.pop('init', None)
+    print(f'going on from {newest}' + f', which began from {init}' * bool(init))
+    return {**others, 'resume': newest}
+
+
 def chosen(defaults, there, given, stored, progress):
     """The options by attribute: those given, those of the run that goes on from an open checkpoint, or the defaults.
 
-    The units are set, and input is where the text is now, there(path) for a new run's. Raises ValueError and OSError.
+    The units and the random seed are set, and input is where the text is now, there(path)
+    for a new run's. Raises ValueError and OSError.
     """
     o = SimpleNamespace(**options.join(defaults, progress, given))
     options.check(vars(o))
     set_units(o)
+    if not progress and o.random_seed is None:
+        o.random_seed = secrets.randbelow(10 ** 9)
     o.input = find_text(stored, o.input, given.get('input')) if progress else there(o.input)
     return o
 

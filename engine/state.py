@@ -15,19 +15,19 @@ from engine.text import encoded, shown
 from engine.theano_setup import theano
 
 
-def read_checkpoint(path):
-    """Read and check a checkpoint.
+def read_checkpoint(path, encoding='utf-8'):
+    """Read and check a checkpoint; encoding: as for read_parameters.
 
     Returns parameters (name to array, in floatX) and uchar (V,). Raises
     OSError when the file cannot be read, ValueError when it is no checkpoint.
     """
-    return read_parameters(path, theano.config.floatX)
+    return read_parameters(path, theano.config.floatX, encoding)
 
 
-def _read(path):
+def _read(path, encoding='utf-8'):
     """Parameters and uchar as read_checkpoint gives them, and the formula of the cell, '' for the standard one."""
     with checkpoint.opened(path) as stored:
-        return (*read_checkpoint(stored), cell_of(stored)['formula'])
+        return (*read_checkpoint(stored, encoding), cell_of(stored)['formula'])
 
 
 def _read_all(path):
@@ -53,7 +53,7 @@ class State:
         self.team = team
         seed = secrets.randbits(128) if random_seed is None else random_seed
         self.random = np.random.default_rng(team.told(int, seed))          # the same numbers in all processes
-        self.uchar = []
+        self.uchar, self._encoding = [], 'utf-8'           # of bytes, where the vocabulary is one of bytes
         self.batch_size = self.dyn_lrate = None
         self.X, self.Y, self.n_batches = {}, {}, {}
         self.p, self.lp, self._averages = {}, {}, {}
@@ -117,10 +117,10 @@ class State:
             print(text.summary())
 
     def in_vocabulary(self, text):
-        """A string in the characters of uchar: itself, but its UTF-8 bytes as escapes where the model learned bytes."""
+        """A string in the characters of uchar: itself, but its bytes as escapes where the model learned bytes."""
         if not are_bytes(self.uchar):
             return text
-        return text.encode('utf-8', 'surrogateescape').decode('ascii', 'surrogateescape')
+        return text.encode(self._encoding, 'surrogateescape').decode('ascii', 'surrogateescape')
 
     def _numbers(self, text, what):
         """A string as numbers, int (n,). Raises ValueError that names what, where it has unknown characters."""
@@ -136,7 +136,7 @@ class State:
                 return raw
             return [decoder.decode(text.encode('ascii', 'surrogateescape')) for decoder, text in zip(decoders, raw)]
 
-        decoders = [codecs.getincrementaldecoder('utf-8')('replace') for _ in range(count)]
+        decoders = [codecs.getincrementaldecoder(self._encoding)('replace') for _ in range(count)]
         return strings
 
     def _set_text(self, text):
@@ -279,6 +279,11 @@ class State:
         self.team.told(self._write, filename, arrays, progress)
         return filename
 
+    def finite(self):
+        """Whether all parameters and RMSprop's averages are finite numbers."""
+        return all(np.isfinite(variable.get_value(borrow=True)).all()
+                   for variables in (self.p, self._averages, self._raw) for variable in variables.values())
+
     def _write(self, filename, arrays, progress):
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise ValueError(f"{filename} was not written: the parameters or RMSprop's averages are not finite any "
@@ -291,19 +296,20 @@ class State:
             lp=self.lp, averaged=self._averaged, trials=self._trials, random=self.random.bit_generator.state,
             text=self._text.about() if self._text else {}, progress=progress, versions=versions, **named))
 
-    def load_params(self, filename):
+    def load_params(self, filename, encoding='utf-8'):
         """Take parameters and uchar from a checkpoint, of this program or of its original, float32 or float64.
 
-        A text that was prepared before stays, its batches renumbered. Raises
-        OSError when the file cannot be read; ValueError when it is no
-        checkpoint, when the text has characters unknown to it, or when it lacks parameters of the cell.
-        Warns of a checkpoint with another cell.
+        encoding: of the text, where the vocabulary is one of bytes, as in the original. A text
+        that was prepared before stays, its batches renumbered. Raises OSError when the file
+        cannot be read; ValueError when it is no checkpoint, when the text has characters unknown
+        to it, or when it lacks parameters of the cell. Warns of a checkpoint with another cell.
         """
-        arrays, uchar, formula = self.team.told(_read, filename)
+        arrays, uchar, formula = self.team.told(_read, filename, encoding)
         self._take(filename, self._of_cell(filename, arrays, formula), uchar)
+        self._encoding = encoding
         if are_bytes(self.uchar):
             self._warn(f'{filename} learned bytes instead of characters, of a text that was not all ASCII: they are '
-                       'read and written as UTF-8')
+                       f'read and written as {encoding.upper()}; if they are others, say so with the option encoding')
 
     def _other_cell(self, filename, formula):
         """What is wrong with a checkpoint whose cell has that formula, in a line; None where nothing is."""
@@ -361,16 +367,16 @@ class State:
         self.random.bit_generator.state = about['random']
         return about['progress']
 
-    def init_params(self, filename):
+    def init_params(self, filename, encoding='utf-8'):
         """Start from the parameters of a checkpoint of another text, after prepare_input and model_setup.
 
         Characters that both texts have keep their rows and columns; the others
-        stay as they are in a new model. Raises what load_params raises, and
+        stay as they are in a new model. encoding: as for load_params. Raises what load_params raises, and
         ValueError when the units differ.
         """
         if not self.p:
             raise ValueError('no model yet: call model_setup first')
-        arrays, uchar, formula = self.team.told(_read, filename)
+        arrays, uchar, formula = self.team.told(_read, filename, encoding)
         other = self._other_cell(filename, formula)
         if other:
             self._warn(f'{other}: training begins with its parameters all the same')

@@ -10,6 +10,7 @@ import time
 from engine import commands
 
 QUIET = 30         # seconds between lines of progress where there is no terminal
+FORECAST = 10      # seconds of training, or a whole epoch, after which it is said how long all of it takes
 SLOW = 2           # seconds of silence after which there is a line
 EXIT_INTERRUPTED = 130  # exit status of a program that Ctrl-C ended
 CONTROLS = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f]')       # all but tab and line feed
@@ -138,15 +139,26 @@ def main(parser, program, less, heard=True, team=None):
 
 
 @contextlib.contextmanager
-def say_if_slow(line='compiling, this first time only ...'):
-    """Where what is inside lasts more than a moment, say a line to a person at a terminal."""
-    notice = threading.Timer(SLOW, print, [line], dict(file=sys.stderr, flush=True))     # which Theano's may go past
-    if sys.stderr.isatty():
-        notice.start()
+def say_if_slow(line, file=None, shown=None):
+    """Say a line after SLOW seconds, and again every QUIET seconds, with the time so far, until what is inside is done.
+
+    file: standard errors, if no other is given; shown: whether to say it, True only for a terminal if not given.
+    """
+    file, over, start = file or sys.stderr, threading.Event(), time.time()
+
+    def speak():
+        pause = SLOW
+        while not over.wait(pause):
+            print(f'{line}, {duration(time.time() - start)} so far ...', file=file, flush=True)
+            pause = QUIET
+
+    speaker = threading.Thread(target=speak, daemon=True)
+    if file.isatty() if shown is None else shown:
+        speaker.start()
     try:
         yield
     finally:
-        notice.cancel()
+        over.set()
 
 
 def duration(seconds):
@@ -203,6 +215,29 @@ def progress_bar(file, shown=True, **settings):
     return tqdm(file=getattr(file, 'terminal', file), disable=not (shown and file.isatty()), **settings)
 
 
+class Countdown:
+    """How much of some work is done and left: a bar on a terminal, else a line every QUIET seconds."""
+
+    def __init__(self, what, total, unit):
+        self.what, self.total, self.unit, self.done = what, total, unit, 0
+        self.start = self.last_line = time.time()
+        self.bar = progress_bar(sys.stderr, total=total, unit=' ' + unit, unit_scale=True, leave=False, desc=what,
+                                delay=1)
+
+    def add(self, n):
+        """Count so much more as done."""
+        self.done += n
+        self.bar.update(n)
+        now = time.time()
+        if self.bar.disable and now - self.last_line > QUIET:
+            left = (now - self.start) / self.done * (self.total - self.done)
+            note(f'{self.what}: {self.done:,} of {self.total:,} {self.unit}, {duration(left)} left')
+            self.last_line = now
+
+    def close(self):
+        self.bar.close()
+
+
 class ProgressBar:
     """A progress bar on a terminal, plain lines elsewhere. total, done: steps of the whole run."""
 
@@ -210,8 +245,14 @@ class ProgressBar:
         self.total, self.done, self.first = total, done, done
         self.start = self.last_line = self.epoch_start = time.time()
         self.read = 0                                  # characters since then
+        self.forecast = False                          # whether it was said how long it takes
         self.bar = progress_bar(sys.stdout, total=total, initial=done, desc='starting', smoothing=0.05,
                                 dynamic_ncols=True, bar_format='{desc}, {remaining} left |{bar}|')
+
+    def go_back(self, done):
+        """Go on from a step of the run."""
+        self.done = self.first = self.bar.n = done
+        self.start = time.time()
 
     def begin_epoch(self):
         """Measure the speed from here on."""
@@ -234,6 +275,11 @@ class ProgressBar:
         state = f'epoch {epoch}/{epochs}, cost {cost:.3f}, valid {valid_cost:.3f}, {self.speed():,.0f} chars/s'
         self.bar.set_description_str(state, refresh=False)
         self.bar.update()
+        steps, took = self.total // epochs, time.time() - self.start
+        if not self.forecast and (took > FORECAST or self.done % steps == 0):
+            one = took / (self.done - self.first)
+            self.line(f'an epoch takes about {duration(one * steps)}, {epochs} epochs {duration(one * self.total)}')
+            self.forecast = True
         if self.bar.disable and time.time() - self.last_line > QUIET:
             left = (time.time() - self.start) / (self.done - self.first) * (self.total - self.done)
             self.line(f'{state}, {duration(left)} left')

@@ -1,10 +1,11 @@
 """Text files as numbers of their characters."""
 import codecs
-import functools
+import collections
 import hashlib
 import io
 import math
 import os
+import re
 import sys
 
 import numpy as np
@@ -13,6 +14,8 @@ from engine.files import named
 from engine.terminal import progress_bar
 
 CHUNK = 1 << 20        # bytes decoded at a time: enough to be fast, small beside any text
+LOOK = 1 << 20         # bytes at the beginning of a file that say whether it is a text
+CONTROLS = re.compile(b'[\0-\x06\x0e-\x19\x1c-\x1f]')             # bytes that texts do not have
 
 
 # ---------------------------------------------------------------- characters and their numbers
@@ -69,22 +72,81 @@ def renumbered(codes, uchar, new_uchar):
 
 # ---------------------------------------------------------------- reading
 
-def text_files(path):
-    """The files of a text: path alone or, where it is a folder, those in it in order of name.
+def _is_binary(path, encoding):
+    """Whether a file begins as no text does: with NULs, or with control characters and not in that encoding."""
+    with named('read', path), open(path, 'rb') as f:
+        start = f.read(LOOK)
+    try:
+        return '\0' in codec(encoding).incrementaldecoder().decode(start)
+    except UnicodeError:
+        return not start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and bool(CONTROLS.search(start))
 
-    Hidden ones, and what Python keeps in __pycache__, are left out.
 
-    Raises ValueError for a folder of none, or of anything but files.
+def _found(folder):
+    """Yield all files of a folder and its subfolders, and what is no folder to be read there, each with its kind.
+
+    The kind is None for a file that may be a text.
+    """
+    def refuse(error):
+        raise error
+
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        for name in names + folders:
+            path = os.path.join(place, name)
+            is_folder = name in folders
+            kind = None
+            if name.startswith('.'):
+                kind = 'hidden folder' if is_folder else 'hidden file'
+            elif is_folder and name == '__pycache__':
+                kind = 'cache'
+            elif is_folder and os.path.islink(path):
+                kind = 'link to a folder'
+            elif not is_folder and not os.path.isfile(path):
+                kind = 'dead link' if os.path.islink(path) else 'device'
+            if kind or not is_folder:
+                yield path, kind
+        folders[:] = [name for name in folders if not name.startswith('.') and name != '__pycache__']
+
+
+def text_files(path, encoding='utf-8'):
+    """Return the files of a text, and how many others were left out, by kind.
+
+    The files are path alone or, where it is a folder, the texts in it and in its subfolders, in
+    order of path. Hidden files and folders, caches, binary files, links to folders and what is
+    no file are left out. Raises ValueError for a folder without texts.
     """
     if not os.path.isdir(path):
-        return [path]
-    files = [os.path.join(path, name) for name in sorted(os.listdir(path)) if not name.startswith(('.', '__'))]
+        return [path], {}
+    files, others = [], collections.Counter()
+    for file, kind in _found(path):
+        if not kind and _is_binary(file, encoding):
+            kind = f'binary file {os.path.splitext(file)[1]}'.strip()
+        if kind:
+            others[kind] += 1
+        else:
+            files.append(file)
     if not files:
-        raise ValueError(f'the folder {path} has no files to read')
-    for file in files:
-        if not os.path.isfile(file):
-            raise ValueError(f'{file} is no text file: a folder to read must hold nothing but texts')
-    return files
+        raise ValueError(f'the folder {path} has no files to read{_left_out(others)}')
+    return sorted(files, key=lambda file: file.split(os.sep)), others
+
+
+def _left_out(others):
+    return '; left out: ' * bool(others) + ', '.join(f'{n:,} x {kind}' for kind, n in sorted(others.items()))
+
+
+def folder_summary(path, encoding='utf-8'):
+    """Return a line on the files of a folder, how many are read and what is left out; '' for a file."""
+    files, others = text_files(path, encoding)
+    return f'{len(files):,} files read{_left_out(others)}' if os.path.isdir(path) else ''
+
+
+def codec(encoding):
+    """Return the codec of a text encoding. Raises ValueError where there is none."""
+    try:
+        ''.encode(encoding)                                # also refuses codecs that are not of text
+        return codecs.lookup(encoding)
+    except LookupError:
+        raise ValueError(f'unknown text encoding {encoding!r}: try utf-8, latin-1 or cp1252') from None
 
 
 def _decoded(path, encoding, progress, digest, advice='name its encoding with the option encoding'):
@@ -92,11 +154,7 @@ def _decoded(path, encoding, progress, digest, advice='name its encoding with th
 
     advice: what to do where it is not in that encoding.
     """
-    try:
-        ''.encode(encoding)                                # also refuses codecs that are not of text
-        decoder = codecs.getincrementaldecoder(encoding)()
-    except LookupError:
-        raise ValueError(f'unknown text encoding {encoding!r}: try utf-8, latin-1 or cp1252') from None
+    decoder = codec(encoding).incrementaldecoder()
     line_ends = io.IncrementalNewlineDecoder(None, translate=True)
     offset, first = 0, True
     with named('read', path), open(path, 'rb') as f, progress_bar(
@@ -123,9 +181,9 @@ def _decoded(path, encoding, progress, digest, advice='name its encoding with th
             bar.update(len(chunk))
 
 
-def _joined(path, encoding, progress, digest):
+def _joined(path, files, encoding, progress, digest):
     """The text of a file or, joined by empty lines, of the files of a folder, in pieces as _decoded yields them."""
-    files, end = text_files(path), '\n'
+    end = '\n'
     for file in files:
         if file != files[0]:
             digest.update(b'\0')
@@ -168,7 +226,7 @@ class _Numbering:
 
 
 def read_text(path, encoding='utf-8', progress=False):
-    """Read a text file, or the files of a folder in order of name, joined by empty lines, as numbers.
+    """Read a text file, or the text files of a folder in order of path, joined by empty lines, as numbers.
 
     CRLF and bare CR are read as LF, and a byte order mark is dropped. The
     text is held once, in the smallest integer type that its vocabulary allows.
@@ -176,13 +234,14 @@ def read_text(path, encoding='utf-8', progress=False):
     Returns codes (number of characters,); uchar (V,), the sorted distinct
     characters, such that uchar[codes] is the text; and the SHA-256 of the file
     in hexadecimal. Raises OSError when the file cannot be read, ValueError when
-    it is not in that encoding, or a folder holds something else than texts.
+    it is not in that encoding, or a folder holds no texts.
     """
     digest, numbering = hashlib.sha256(), _Numbering()
     with named('read', path):
-        size = sum(os.path.getsize(file) + 2 for file in text_files(path))
+        files, _ = text_files(path, encoding)
+        size = sum(os.path.getsize(file) + 2 for file in files)
     codes, n = np.empty(size, np.uint8), 0                             # rarely more characters than bytes
-    for text in _joined(path, encoding, progress, digest):
+    for text in _joined(path, files, encoding, progress, digest):
         piece = numbering.codes(text)
         codes = codes.astype(max(codes.dtype, numbering.type), copy=False)
         if n + len(piece) > len(codes):
@@ -197,17 +256,22 @@ class TwiceRead:
     """A text that nobody holds, and so is read twice: for its length and characters, and then for its numbers."""
 
     def __init__(self, path, encoding, progress):
-        self._read = functools.partial(_joined, path, encoding, progress)
-        self._path, self._numbering = path, _Numbering()
+        self._path, self._encoding, self._progress = path, encoding, progress
+        self._numbering = _Numbering()
 
     def survey(self):
         """The number of characters, uchar and SHA-256, as read_text gives them."""
+        with named('read', self._path):
+            self._files, _ = text_files(self._path, self._encoding)
         digest, n = hashlib.sha256(), 0
         for text in self._read(digest):
             n += len(self._numbering.codes(text))
         uchar, self._table = self._numbering.sorted()
         self._sha256 = digest.hexdigest()
         return n, uchar, self._sha256
+
+    def _read(self, digest):
+        return _joined(self._path, self._files, self._encoding, self._progress, digest)
 
     def pieces(self):
         """Yield all characters as numbers of uchar, piece by piece. Raises ValueError where the file has changed."""

@@ -42,6 +42,9 @@ class Learner:
     def reset_states(self):
         pass
 
+    def finite(self):
+        return True
+
     def generate_text(self, text_length):
         return 'sample'
 
@@ -55,8 +58,11 @@ class Learner:
         return progress
 
 
-def learn(folder, score, *options, resume=None, stop=None, overwrite=False):
-    """Run train.py's loop with a Learner, as run r of t.txt. Returns it and where the schedule then is."""
+def learn(folder, score, *options, resume=None, stop=None, overwrite=False, interrupted=False):
+    """Run train.py's loop with a Learner, as run r of t.txt. Returns it and where the schedule then is.
+
+    interrupted: save a checkpoint as train.py does where it is stopped.
+    """
     options = ['--warmup', 0, *options]                    # else no rate is what a test says before step 100
     given = vars(train.build_parser().parse_args(['t.txt', 'r', '--output-dir', str(folder), *map(str, options)]))
     model, progress = Learner(score), None
@@ -65,12 +71,14 @@ def learn(folder, score, *options, resume=None, stop=None, overwrite=False):
     run = Run(str(folder), 'r_t.txt', resume, progress)
     run.draw = lambda: None
     run.check(overwrite=overwrite)
-    now = Schedule.resumed({**train.DEFAULTS, 'epochs': 40, 'patience': 6, 'save_every': 10, **given}, progress or {})
+    now = Schedule.resumed({**train.DEFAULTS, 'epochs': 40, 'patience': 6, 'save_every': 10, **given}, progress or {},
+                           model.n_batches['train'])
     with run.open(), run.rescuing():
-        if resume:
-            run.catch_up(model, now)
+        run.catch_up(model, now)
         bar = ProgressBar(now.options['epochs'], now.epoch)
         train.learn(model, run, now, bar, stop or StopRequest(Alone()))
+        if interrupted:
+            run.save(model, now, run.INTERRUPTED)
     return model, now
 
 

@@ -86,7 +86,18 @@ def test_options_that_may_change_or_are_the_same_are_taken(judged, here, capfd):
     last = judged.folder / 'r_t.txt_epoch5.npz'
     with pytest.raises(Compiling):
         here(TRAIN, '--resume', last, '--epochs', 91, '--save-every', 2, '--lrate', 0.03)
-    assert '; 91 epochs' in capfd.readouterr().out
+    assert '; up to 91 epochs' in capfd.readouterr().out
+
+
+def test_many_large_checkpoints_are_announced(folder, here, capfd):
+    """What a list of names takes of the disk: 7,500 epochs of a step, and a checkpoint every ten."""
+    (folder / 'names.txt').write_text('Anna\nBob\n' * 400)
+    for options, said in (([], True), (['--save-every', 1000], False), (['--num-units1', 9], False)):
+        with pytest.raises(Compiling):
+            here(TRAIN, 'names.txt', 'r', '--output-dir', 'results', *options)
+        lines = [line for line in capfd.readouterr().out.splitlines() if 'checkpoints of' in line]
+        assert bool(lines) == said
+        assert not said or re.fullmatch(r'up to 750 checkpoints of 9\.\d MB, .* a larger --save-every .*', lines[0])
 
 
 # ---------------------------------------------------------------- --help
@@ -95,7 +106,7 @@ TRAIN_DEFAULTS = {
     'num-units1': '256, or those of --init', 'num-units2': 'those of layer 1', 'batch-size': 50, 'seq-length': 50,
     'ratio-valid': 0.3, 'lrate': 5e-3, 'drate': 0.95, 'eps': 1e-8, 'bptt-maxdepth': 50, 'l1': 0, 'l2': 0,
     'epochs': '40, and more for a short text', 'patience': '6, and more for a short text', 'lrate-decay': 1,
-    'lrate-decay-epoch': 10, 'save-every': '10, and more for a short text', 'random-seed': None, 'encoding': 'utf-8',
+    'lrate-decay-epoch': 10, 'save-every': 10, 'random-seed': None, 'encoding': 'utf-8',
     'overwrite': None, 'output-dir': 'training_results', 'input': 'prideandprejudice.txt', 'run': 'run0'}
 PRODUCE_DEFAULTS = {
     'length': '100; in a page 2000', 'count': 5, 'prime': 'a random character', 'stop': 'never', 'lines': None,
@@ -120,5 +131,5 @@ def test_help_needs_no_package_and_names_the_defaults(script, defaults, without)
 
 def test_default_that_is_said_in_words_is_none_until_the_text_is_known():
     assert {name for name, default in train.DEFAULTS.items() if default is None} > {
-        'num_units1', 'num_units2', 'epochs', 'patience', 'save_every'}
+        'num_units1', 'num_units2', 'epochs', 'patience'}
     assert vars(train.build_parser().parse_args([])) == {}

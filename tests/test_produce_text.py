@@ -12,6 +12,7 @@ import pytest
 import produce_text
 from charlstm import CharLSTM
 from damage import ARRAYS, DAMAGE, write_checkpoint
+from engine import reading
 from engine.theano_setup import theano
 from models import P, default_mode
 from numpy_model import H1, H2, LETTERS, costs, forward
@@ -239,6 +240,30 @@ def test_score_with_adapting_says_both(produce, tmp_path):
     assert adapted < float(re.search(r'([\d.]+) nats', slower).group(1)) < static
 
 
+@pytest.mark.parametrize('adapt', [[], ['--adapt']], ids=['static', 'adapting'])
+def test_control_c_says_what_was_scored_so_far(produce, tmp_path, monkeypatch, adapt):
+    """In the third piece of 7 characters, of the static scores or of those that adapt; the costs of two are printed."""
+    monkeypatch.setattr(reading, 'SCORED', 7)
+    monkeypatch.setattr(reading, 'ADAPTED', 7)
+    (tmp_path / 'x.txt').write_text('the dog sang. ' * 3)
+    whole = produce('--score', tmp_path / 'x.txt', *adapt).stdout.splitlines()
+    pieces, original, stop = [], reading.costs_of, 3 + 6 * len(adapt)
+
+    def costs_of(probabilities, y):
+        pieces.append(original(probabilities, y))
+        if len(pieces) == stop:
+            raise KeyboardInterrupt
+        return pieces[-1]
+    monkeypatch.setattr(reading, 'costs_of', costs_of)
+    result = produce('--score', tmp_path / 'x.txt', *adapt)
+    assert (result.returncode, result.stderr) == (
+        130, 'produce_text.py: interrupted after 14 of 41 characters were scored\n')
+    lines = result.stdout.splitlines()
+    assert lines[:-1] == whole[:len(adapt)] and 'as far as it was scored: 15 characters' in lines[-1]
+    nats = float(re.search(r'([\d.]+) nats', lines[-1]).group(1))
+    np.testing.assert_allclose(nats, np.concatenate(pieces[stop - 3:-1]).mean(), atol=6e-5)
+
+
 def test_info(produce, judged):
     out = succeeded(produce('--info'))
     for words in ('5 and 7 units', '33 characters', 't.txt', 'stateful True', 'lrate 0.03', 'theano 1.0.5', 'sha256 ',
@@ -281,6 +306,29 @@ def test_bytes_of_the_original_are_read_and_written_as_what_they_are(produce, tm
     scored = produce('--score', tmp_path / 'x.txt', checkpoint=path)
     assert scored.returncode == 0 and scored.stderr.count('\n') == warned
     assert ': {} characters, 0.0000 nats'.format(3 * len(uchar)) in scored.stdout
+
+
+@pytest.mark.parametrize('text, encoding', [('aé’b', 'cp1252'), ('aжщ', 'koi8-r'), ('aあ', 'shift_jis')])
+def test_encoding_says_what_the_bytes_of_the_original_are(produce, tmp_path, text, encoding):
+    """Bytes that could be parts of UTF-8, too. The text is read as those, and written in UTF-8 as all texts are."""
+    data = text.encode(encoding)
+    path, out, cut = write_chain(tmp_path / 'p.npz', np.frombuffer(data, 'S1')), tmp_path / 'out', len(data) > len(text)
+
+    def result(*options):
+        return produce(out, '--count', 1, '--length', 9 * len(data), *options, '--encoding', encoding, checkpoint=path)
+
+    assert wrote(result('--prime', text), out, headings=0, warned=cut) == text * 10 + '\n'
+    assert wrote(result('--prime', 'a', '--stop', text[-1]), out, headings=0, warned=cut) == text + '\n'
+    (tmp_path / 'x.txt').write_text(text * 3, encoding=encoding)
+    assert f': {3 * len(data)} characters, 0.0000 nats' in result('--score', tmp_path / 'x.txt').stdout
+    said = result('--info').stdout
+    assert cut or repr(text) in said
+    assert_refused(produce(out, '--encoding', 'klingon', checkpoint=path), "'klingon'")
+
+
+def test_bytes_that_are_read_as_utf8_by_mistake_say_how_to_mend_that(produce, tmp_path):
+    path = write_chain(tmp_path / 'p.npz', np.frombuffer('aé’b'.encode('cp1252'), 'S1'))
+    assert 'option encoding' in produce(tmp_path / 'out', '--count', 1, checkpoint=path).stderr.splitlines()[0]
 
 
 # ---------------------------------------------------------------- checkpoints that are refused

@@ -28,7 +28,7 @@ from scripts import (B, FAST, N_TRAIN, N_VALID, ROOT, S, SMALL, STATEFUL, TEXT, 
                      start, succeeded, without_privileges)
 
 RESULTS = ['r_t.txt' + end for end in ('.out', '_epochs.out', '.png', '_epoch7.npz', '_interrupted.npz')]
-VALID_EVERY = 5                                         # steps, in the fixture `trained`; the last one is among them
+VALID_EVERY = 6                               # steps, in the fixture `trained`; the first one of epoch 3 is among them
 
 
 # ---------------------------------------------------------------- names of the results
@@ -70,7 +70,9 @@ def test_output_folder_that_cannot_be(folder, here, output):
 
 def test_output_folder_without_permission(folder):
     (folder / 'results').chmod(0o555)
-    refuse_training(folder, run, 'r_t.txt.out', 'Permission denied', preexec_fn=without_privileges)
+    refuse_training(folder, run, 'r_t.txt.out', 'Permission denied', '--output-dir', preexec_fn=without_privileges)
+    refuse_training(folder, run, 'results/new', 'Permission denied', '--output-dir names another',
+                    options=['--output-dir', 'results/new'], preexec_fn=without_privileges)
 
 
 def test_error_of_any_kind_says_which_checkpoint_there_is(refused):
@@ -181,8 +183,10 @@ def test_validation_cost_of_an_epoch_is_that_of_its_checkpoint(trained, epoch):
 
 
 def test_validation_cost_of_a_step_is_that_of_one_batch(trained):
-    drawn = np.loadtxt(str(trained.steps))[-1, 2]
-    assert np.isclose(drawn, validation_costs(trained.checkpoint), rtol=2e-5, atol=0).any()
+    """By the parameters before the step, as the training cost is."""
+    drawn = np.loadtxt(str(trained.steps))[2 * N_TRAIN, 2]
+    expected = validation_costs(trained.results / 'r1_sentences.txt_epoch2.npz')
+    assert 2 * N_TRAIN % VALID_EVERY == 0 and np.isclose(drawn, expected, rtol=2e-5, atol=0).any()
 
 
 def test_log_that_lost_rows_since_the_checkpoint(tmp_path, refused):
@@ -348,9 +352,10 @@ def stopping(shared, tmp_path):
 
 # ---------------------------------------------------------------- kill -9
 
-# The checkpoints of epoch 2 are the 4th and 5th file that a new run writes, after three in epoch 1; a run that
-# goes on after epoch 1 writes the first of them as its 1st, and one that goes on from that the other.
-WRITING = [(SYNC, 4, 'torn'), (RENAME, 1, 'before'), (RENAME, 1, 'after'),
+# The checkpoints of epoch 2 are the 5th and 6th file that a new run writes, after that of the start and three in
+# epoch 1; a run that goes on after epoch 1 writes the first of them as its 1st, and one that goes on from that the
+# other.
+WRITING = [(SYNC, 5, 'torn'), (RENAME, 1, 'before'), (RENAME, 1, 'after'),
            (SYNC, 1, 'torn'), (RENAME, 1, 'before'), (RENAME, 1, 'after')]
 
 
@@ -402,7 +407,7 @@ def test_killed_and_resumed_is_the_straight_run(straight, killed, way):
 
 def test_resumed_from_the_best_that_was_written_just_before(straight, stopping):
     """It is the newest checkpoint then, newer than that of the epoch."""
-    assert stopping.run(*stopping.new(), at=(RENAME, 4, 'after')).returncode == -signal.SIGKILL
+    assert stopping.run(*stopping.new(), at=(RENAME, 5, 'after')).returncode == -signal.SIGKILL
     assert progress_of(stopping.file('_best.npz'))['epoch'] == 2
     succeeded(stopping.run('--resume', stopping.file('_best.npz')))
     assert_same(stopping.end(), straight.end)
@@ -416,7 +421,7 @@ def test_killed_after_the_plateau_went_back_to_the_best(stopping, tmp_path):
     whole = Trial(tmp_path / 'straight', SimpleNamespace(text=tmp_path / 't.txt', stubs=stopping.shared.stubs))
     stopping.shared = whole.shared
     out = succeeded(whole.run(*whole.new(), *options))
-    assert re.search(r'epoch 2/6:[^\n]*\nno better[^\n]*back to epoch 1,', out)
+    assert re.search(r'no better[^\n]*back to epoch 1,', out)
     steps = whole.rows() // 6
     assert stopping.run(*stopping.new(), *options, at=(STEP, 2 * steps + 2, 'after')).returncode == -signal.SIGKILL
     succeeded(stopping.run(*stopping.arguments()))
@@ -426,7 +431,7 @@ def test_killed_after_the_plateau_went_back_to_the_best(stopping, tmp_path):
 # ---------------------------------------------------------------- Ctrl-C
 
 @pytest.mark.parametrize('at, batch', [((STEP, BATCHES + 9, 'before'), 9), ((STEP, 2 * BATCHES, 'before'), BATCHES),
-                                       ((RENAME, 4, 'before'), 0)],
+                                       ((RENAME, 5, 'before'), 0)],
                          ids=['middle of an epoch', 'its last step', 'its end'])
 def test_interrupted_and_resumed_is_the_straight_run(straight, stopping, at, batch):
     """With fewer epochs at first, as that option may change."""
@@ -440,7 +445,7 @@ def test_interrupted_and_resumed_is_the_straight_run(straight, stopping, at, bat
 
 def test_interrupted_at_the_very_end_keeps_the_last_epoch(stopping):
     """A signal while the best parameters are written, with no step left to stop before."""
-    result = stopping.run(*stopping.new(), '--epochs', 1, at=(RENAME, 1, 'before'), do=('signal', int(signal.SIGINT)))
+    result = stopping.run(*stopping.new(), '--epochs', 1, at=(RENAME, 2, 'before'), do=('signal', int(signal.SIGINT)))
     assert 'Traceback' not in result.stderr
     assert stopping.file('_epoch1.npz').exists() or stopping.file('_interrupted.npz').exists()
 
@@ -489,9 +494,9 @@ def test_log_is_whole_on_a_full_disk(full_log):
 def test_checkpoint_on_a_full_disk(folder):
     units = ['--num-units1', 70, '--num-units2', 70]                      # for a checkpoint larger than picture and log
     result = train_on_full_disk(folder, 1, 200000, '--save-every', 2, *units)
-    assert_refused(result, 'cannot write results/r_t.txt_best.npz: File too large', 'no checkpoint')
+    assert_refused(result, 'cannot write results/r_t.txt_best.npz: File too large', 'results/r_t.txt_start.npz')
     assert sorted(os.listdir('results')) == ['other_t.txt.out', 'r_t.txt.out', 'r_t.txt_epochs.out',
-                                             'r_t.txt_samples.txt']
+                                             'r_t.txt_samples.txt', 'r_t.txt_start.npz']
 
 
 def test_picture_on_a_full_disk(folder):
@@ -602,6 +607,31 @@ def test_going_back_behind_newer_checkpoints_needs_overwrite(tmp_path, refused, 
     assert (now.epoch, now.best_cost, now.best_epoch) == (3, 4, 2)      # the one that it went back to was the best
     assert progress_of(tmp_path / 'r_t.txt_best.npz')['epoch'] == 2
     assert log_rows(tmp_path / 'r_t.txt_epochs.out')[:, 2].tolist() == [5, 4, 7]
+
+
+def test_resume_last(shared, straight, stopping, here, capfd):
+    """A new run where there is none; then from the newest checkpoint, whatever that is; by one command."""
+    command = [*stopping.new(), '--resume', 'last']
+    first = stopping.run(*command, at=(STEP, BATCHES + 9, 'before'), do=('signal', int(signal.SIGINT)))
+    assert first.returncode == 130 and 'no checkpoint yet: a new run' in first.stdout, first.stderr
+    second = stopping.run(*command, at=(STEP, 2 * BATCHES, 'before'))
+    assert second.returncode == -signal.SIGKILL and 'going on from r_t.txt_interrupted.npz' in second.stdout
+    third = succeeded(stopping.run(*command))
+    assert re.search(r'going on from r_t\.txt_(best|epoch\d)\.npz', third)
+    assert_same(stopping.end(), straight.end)
+    assert 'nothing left to learn' in succeeded(stopping.run(*command))
+    assert_same(stopping.end(), straight.end)
+    with pytest.raises(Compiling):                         # what a new run started from is said, and not taken again
+        here(TRAIN, *command, '--init', 'gone.npz')
+    assert 'which began from gone.npz' in capfd.readouterr().out
+    assert_refused(here(TRAIN, *command, '--dropout', 0.5), '--dropout is 0.5')
+
+
+def test_resume_last_of_a_run_that_was_killed_in_its_first_epoch(straight, stopping):
+    command = [*stopping.new(), '--resume', 'last']
+    assert stopping.run(*command, at=(STEP, 9, 'before')).returncode == -signal.SIGKILL
+    assert 'going on from ' in succeeded(stopping.run(*command))
+    assert_same(stopping.end(), straight.end)
 
 
 def test_going_back_to_where_the_best_is_lost(tmp_path, capsys):

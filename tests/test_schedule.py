@@ -5,10 +5,14 @@ import numpy as np
 import pytest
 
 import train
-from engine import terminal
+from engine import schedule, terminal
+from engine.checkpoint import write
+from engine.run import Run
 from engine.schedule import Schedule
+from engine.team import Alone
+from engine.terminal import StopRequest
 from learner import Learner, by_number, epochs_of, learn, progress_in, rising
-from scripts import FAST, STATEFUL, TEXT, TRAIN, assert_refused, run
+from scripts import FAST, STATEFUL, TEXT, TRAIN, assert_refused, log_rows, paste, run, succeeded
 
 
 # ---------------------------------------------------------------- the learning rate
@@ -83,21 +87,191 @@ def test_clock_that_stands_still(tmp_path, monkeypatch):
     assert epochs_of(tmp_path)[:, 2].tolist() == [5, 4]
 
 
-@pytest.mark.parametrize('cost', [float('nan'), float('inf'), 6.2])
-def test_explosion(tmp_path, monkeypatch, cost):
-    """Three times the running mean, now 2.039, or no number: stopped, the last checkpoint named, nothing saved."""
-    given = iter([2.0, 5.9, 2.0, cost])
-    monkeypatch.setattr(Learner, 'theano_train_rmsprop', lambda self, x, y: [next(given), None] + [0.5] * 8)
+# ---------------------------------------------------------------- costs that explode
+
+def costing(monkeypatch, cost):
+    """Let a Learner's steps cost what cost(how many rates it had, the rate) says."""
+    def step(self, x, y):
+        self.rates.append(self.rate)
+        return [cost(len(self.rates), self.rate), None] + [0.5] * 8
+    monkeypatch.setattr(Learner, 'theano_train_rmsprop', step)
+
+
+def falling(rates):
+    """A validation cost that each epoch lowers."""
+    return 9 - 0.01 * len(rates)
+
+
+@pytest.mark.parametrize('high', [50.0, 1e30])
+def test_strange_batches_stop_nothing(tmp_path, monkeypatch, capsys, high):
+    """However high their costs are, as long as most are not."""
+    costing(monkeypatch, lambda n, rate: high if n > 3 and n % 3 == 0 else 2.0)
+    model, now = learn(tmp_path, falling, '--epochs', 400, '--lrate', 8)
+    assert model.rates == [8] * 400 and now.rate_factor == 1 and 'back to' not in capsys.readouterr().out
+    assert max(epochs_of(tmp_path)[:, 1]) == high
+
+
+def test_strange_passages_of_the_validation_text_stop_nothing(tmp_path, monkeypatch):
+    costs = [5.0, float('inf'), float('nan'), 900.0, 3.0]
+    monkeypatch.setattr(Learner, 'validate_batch', lambda self: float('inf'))
+    model, now = learn(tmp_path, by_number(*costs), '--epochs', 5, '--lrate', 8, '--save-every', 1)
+    assert (now.best_cost, now.best_epoch, model.rates) == (3, 5, [8] * 5)
+    np.testing.assert_array_equal(epochs_of(tmp_path)[:, 2], costs)
+    again, _ = learn(tmp_path, by_number(2.0), '--epochs', 6, '--lrate', 8, resume=str(tmp_path / 'r_t.txt_epoch5.npz'))
+    assert len(again.rates) == 6
+
+
+@pytest.mark.parametrize('bad', [float('nan'), float('inf')])
+def test_cost_that_is_not_finite_goes_back_at_half_the_rate(tmp_path, monkeypatch, capsys, bad):
+    """To the newest checkpoint, or to the start where there is none yet."""
+    costing(monkeypatch, lambda n, rate: bad if rate > {2: 4, 5: 1}.get(n, 9) else 2.0)
+    model, now = learn(tmp_path, falling, '--epochs', 7, '--lrate', 8, '--save-every', 3)
+    assert model.rates == [8] + [4] * 3 + [1] * 3 and now.rate_factor == 1 / 8
+    said = [line for line in capsys.readouterr().out.splitlines() if 'back to' in line]
+    assert [re.search('epoch ([0-9]) in .*rate, (.*)', line).groups() for line in said] == [
+        ('1', '4'), ('4', '2'), ('4', '1')]
+    assert all(str(bad) in line for line in said) and not (tmp_path / 'r_t.txt_start.npz').exists()
+
+
+def test_first_steps_go_back_to_the_start(tmp_path, monkeypatch):
+    costing(monkeypatch, lambda n, rate: float('nan') if rate > 3 else 2.0)
+    model, _ = learn(tmp_path, falling, '--epochs', 3, '--lrate', 8)
+    assert model.rates == [2, 2, 2]
+
+
+def test_parameters_that_are_not_finite_go_back(tmp_path, monkeypatch):
+    """Also where no cost shows it, after the last step of an epoch."""
+    monkeypatch.setattr(Learner, 'finite', lambda self: self.rates[-1] < 8 or len(self.rates) < 3)
+    model, _ = learn(tmp_path, falling, '--epochs', 4, '--lrate', 8)
+    assert model.rates == [8, 8, 4, 4]
+
+
+def test_cost_that_stays_high_goes_back(tmp_path, monkeypatch):
+    """One step in three is low; a learner of one step an epoch."""
+    costing(monkeypatch, lambda n, rate: 7.0 if n > 20 and n % 3 and rate > 3 else 2.0)
+    monkeypatch.setattr(schedule, 'RISE', 99)
+    model, _ = learn(tmp_path, lambda rates: 9 - min(len(rates), 10), '--epochs', 600, '--lrate', 8, '--patience', 0,
+                     '--save-every', 1000)
+    assert model.rates == [8] * 10 + [2] * 590
+
+
+def test_collapse_to_what_single_characters_cost_goes_back(tmp_path, monkeypatch):
+    """From 1 to 3.2 where the first step cost 4.3, as a network of large rates does; a small rise does not."""
+    costing(monkeypatch, lambda n, rate: 4.3 if n == 1 else 3.2 if n > 400 and rate == 8 else 1.3 if n > 500 else 1.0)
+    model, _ = learn(tmp_path, lambda rates: 9 - min(len(rates), 300), '--epochs', 900, '--lrate', 8, '--patience', 0,
+                     '--save-every', 1000)
+    assert model.rates == [8] * 300 + [4] * 600
+
+
+def test_going_back_in_vain_ends_the_run_with_one_line(tmp_path, monkeypatch):
+    costing(monkeypatch, lambda n, rate: float('nan') if n == 4 else 2.0)
     with pytest.raises(ValueError) as caught:
-        learn(tmp_path, by_number(5, 4, 3, 2), '--epochs', 4, '--save-every', 2)
-    for word in ('r_t.txt_best.npz', '--grad-clip', '--lrate', 'epoch 4'):
+        learn(tmp_path, falling, '--epochs', 5, '--lrate', 8, '--save-every', 2)
+    for word in ('nan in epoch 4', '5 times', 'r_t.txt_best.npz', '0.25', '--lrate 0.001'):
         assert word in str(caught.value)
-    assert '\n' not in str(caught.value) and len(epochs_of(tmp_path)) == 3
+    assert '\n' not in str(caught.value) and '--grad-clip' not in str(caught.value)
     assert progress_in(tmp_path, '_best.npz')['epoch'] == 3
 
 
+@pytest.mark.parametrize('stop_after', [1, 3, 4, 5, 8])
+def test_resumed_where_the_run_went_back(tmp_path, monkeypatch, stop_after):
+    """Interrupted at a step before, in and after that, and resumed from there: the straight run."""
+    def cost(n, rate):
+        return float('nan') if n == 5 and rate > 2 else 2.0
+    (tmp_path / 'straight').mkdir()
+    options = ['--epochs', 7, '--lrate', 8, '--save-every', 4]
+    monkeypatch.setattr(Learner, 'n_batches', {'train': 2, 'valid': 1})
+    monkeypatch.setattr(Learner, 'X', {part: list(x) * 2 for part, x in Learner.X.items()})
+    monkeypatch.setattr(Learner, 'Y', Learner.X)
+    costing(monkeypatch, cost)
+    straight, _ = learn(tmp_path / 'straight', falling, *options)
+    assert straight.rates == [8] * 4 + [2] * 10
+    stop, steps = StopRequest(Alone()), []
+
+    def stopping(n, rate):
+        steps.append(n)
+        stop._team.wish = len(steps) >= stop_after
+        return cost(n, rate)
+    costing(monkeypatch, stopping)
+    learn(tmp_path, falling, *options, stop=stop, interrupted=True)
+    costing(monkeypatch, cost)
+    again, _ = learn(tmp_path, falling, *options, resume=str(tmp_path / 'r_t.txt_interrupted.npz'))
+    assert again.rates == straight.rates
+    for ending in ('.out', '_epochs.out'):
+        rows = [log_rows(folder / ('r_t.txt' + ending))[:, :4] for folder in (tmp_path, tmp_path / 'straight')]
+        np.testing.assert_array_equal(*rows)
+
+
+def test_what_was_given_up_is_behind_what_came_later(tmp_path, monkeypatch):
+    """A checkpoint of an interruption further on, before the run went back, is in the way of no command."""
+    def cost(n, rate):
+        return float('nan') if n == 6 and rate == 8 else 2.0
+    costing(monkeypatch, cost)
+    options = ['--lrate', 8, '--save-every', 100]
+    score = by_number(5, 6, 6, 6, 6, 6, 4)
+    stop = StopRequest(Alone())
+    costing(monkeypatch, lambda n, rate: setattr(stop._team, 'wish', n == 5) or 2.0)
+    learn(tmp_path, score, *options, '--epochs', 9, stop=stop, interrupted=True)
+    costing(monkeypatch, cost)
+    interrupted = str(tmp_path / 'r_t.txt_interrupted.npz')
+    with pytest.raises(IndexError):                        # killed after epoch 2, at half the rate
+        learn(tmp_path, by_number(6, 4), *options, '--epochs', 9, resume=interrupted)
+    assert progress_in(tmp_path, '_best.npz')['rate_factor'] == 0.5
+    run = Run(str(tmp_path), 'r_t.txt')
+    assert run.newest() == run.path('_best.npz')
+    again, _ = learn(tmp_path, by_number(3), *options, '--epochs', 3, resume=run.newest())
+    assert again.rates == [8, 4, 4]
+
+
+def test_run_of_an_earlier_version_is_resumed(tmp_path, monkeypatch):
+    """Its costs, which are far below that of its first step, may vary."""
+    learn(tmp_path, falling, '--epochs', 2, '--lrate', 8)
+    path = tmp_path / 'r_t.txt_epoch2.npz'
+    progress = progress_in(tmp_path, '_epoch2.npz')
+    for name in ('rate_factor', 'first_cost', 'lowest_cost', 'high'):
+        del progress[name]
+    write(str(path), {}, dict(progress=dict(progress, mean_cost=0.01)))
+    costing(monkeypatch, lambda n, rate: 0.01 if n < 100 else 0.9)
+    model, now = learn(tmp_path, falling, '--epochs', 300, '--lrate', 8, resume=str(path))
+    assert model.rates == [8] * 300 and now.rate_factor == 1
+
+
+def test_resumed_with_a_smaller_rate(tmp_path):
+    for name, options, rates in (('decay', ['--lrate-decay', 0.5, '--lrate-decay-epoch', 2], [8, 4, 0.5, 0.25]),
+                                 ('plateau', ['--plateau', 1], [8, 8, 1, 0.5])):
+        (tmp_path / name).mkdir()
+        score = (lambda rates: 9 - len(rates)) if name == 'decay' else (lambda rates: len(rates))
+        first, _ = learn(tmp_path / name, score, *options, '--lrate', 8, '--epochs', 2, '--save-every', 1)
+        learn(tmp_path / name, score, *options, '--lrate', 2, '--epochs', 4, '--save-every', 1,
+              resume=str(tmp_path / name / 'r_t.txt_epoch2.npz'))
+        assert epochs_of(tmp_path / name)[:, 3].tolist() == rates
+
+
+def test_text_with_a_strange_passage_is_learned(tmp_path):
+    """By the default recipe: a batch of one stream of ten costs more than three times as much as those before."""
+    passages = ['z' + ''.join(np.random.default_rng(n).permutation(list('qxjkvwy'))) for n in range(8)]
+    (tmp_path / 't.txt').write_text('the cat sat. ' * 800 + '\n'.join(passages) + 'the cat sat. ' * 1200)
+    out = succeeded(run(TRAIN, tmp_path / 't.txt', 'r', '--num-units1', 16, '--num-units2', 16, '--batch-size', 10,
+                        '--epochs', 20, '--output-dir', tmp_path, '--random-seed', 1, flags=FAST))
+    costs = log_rows(tmp_path / 'r_t.txt.out')[:, 1]
+    assert (costs[100:] > 3 * np.convolve(costs, np.full(50, 0.02))[99:len(costs) - 1]).any()
+    assert len(epochs_of(tmp_path)) == 20 and 'back to' not in out
+
+
 def test_explosion_in_a_process(tmp_path):
+    """It ends in one line, whose command runs as pasted."""
     (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
-    result = run(TRAIN, tmp_path / 't.txt', 'r', *STATEFUL, '--output-dir', tmp_path, '--lrate', 1e20, flags=FAST)
-    assert_refused(result, 'epoch 1', 'no checkpoint was written yet', '--grad-clip', '--lrate')
-    assert not list(tmp_path.glob('*.npz'))
+    result = run(TRAIN, tmp_path / 't.txt', 'r', *STATEFUL, '--output-dir', tmp_path, '--lrate', 1e20, '--epochs', 9,
+                 flags=FAST, cwd=tmp_path)
+    assert_refused(result, 'epoch ', 'r_t.txt_start.npz', '--lrate 0.001')
+    assert len(re.findall('back to epoch 0', result.stdout)) == 5
+    assert [path.name for path in tmp_path.glob('*.npz')] == ['r_t.txt_start.npz']
+    again = paste(result.stderr.split('go on with: ')[1], tmp_path)
+    assert again.returncode == 0 and 'epoch 9/9' in again.stdout
+
+
+def test_rate_that_is_too_large_becomes_smaller_by_itself(tmp_path):
+    (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
+    out = succeeded(run(TRAIN, tmp_path / 't.txt', 'r', *STATEFUL, '--output-dir', tmp_path, '--lrate', 16,
+                        '--epochs', 40, '--patience', 0, flags=FAST))
+    assert 'back to epoch' in out and 'epoch 40/40' in out

@@ -176,7 +176,7 @@ def test_train_in_two_processes(text):
     assert (one.returncode, two.returncode, ours(two)) == (0, 0, []), two.stderr
 
     def said(out):
-        return [line.split(',')[0] for line in out.replace('b_t', 'a_t').splitlines() if 'epoch ' in line]
+        return [line.split(',')[0] for line in out.replace('b_t', 'a_t').splitlines() if re.search('epoch \\d', line)]
     assert said(two.stdout) == said(one.stdout)
     assert re.search('^to go on: .*mpiexec .*-n 2 .*train.py --resume', two.stdout, re.MULTILINE)
     results = text / 'results'
@@ -254,7 +254,26 @@ def test_processes_that_differ_stop_the_run(text):
     result = broken(text, "if rank == 1: self.p['c'].set_value(self.p['c'].get_value() + 1e-6)", '--average', 0)
     said = ours(result)
     assert result.returncode == 2 and len(said) == 1 and 'process 1' in said[0], result.stderr
-    assert not list((text / 'results').glob('*.npz'))
+    assert [path.name for path in (text / 'results').glob('*.npz')] == ['r_t.txt_start.npz']
+
+
+@needs_mpi
+def test_all_processes_go_back_together(text):
+    """Where the numbers of one are no numbers any more: all then have half the rate, and the run comes to its end."""
+    line = ("if rank == 1 and self.done > 1.4 and self.dyn_lrate.get_value() == np.float32(0.004): "
+            "self._trained()['c'].set_value(self._trained()['c'].get_value() * np.nan)")
+    result = broken(text, 'import numpy as np\n    ' + line, '--lrate', 0.004, '--warmup', 0, '--epochs', 3)
+    assert result.returncode == 0 and not ours(result), result.stderr
+    assert len(re.findall('the cost is nan in epoch 2: back to epoch 1 .*, 0.002', result.stdout)) == 1
+    assert log_rows(text / 'results' / 'r_t.txt_epochs.out')[:, 3].tolist() == [0.004, 0.002, 0.002]
+
+
+@needs_mpi
+def test_run_that_diverges_in_two_processes_ends_with_one_line(text):
+    result = mpi.run(2, TRAIN, 't.txt', 'r', *OPTIONS, '--lrate', 1e20, '--epochs', 9, cwd=str(text))
+    said = ours(result)
+    assert result.returncode == 2 and len(said) == 1 and '--lrate 0.001' in said[0], result.stderr
+    assert 'mpiexec' in said[0] and result.stdout.count('back to epoch 0') == 5
 
 
 def signalled(text, number, ready):

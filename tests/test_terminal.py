@@ -10,6 +10,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -103,7 +104,7 @@ def test_control_c_on_a_terminal(shown):
 
 
 def test_progress_without_a_terminal(monkeypatch, capsys):
-    """A line where there was none for a while, with the time that is left."""
+    """A line where there was none for a while, with the time that is left, and once how long all of it takes."""
     now = [100.0]
     monkeypatch.setattr(terminal.time, 'time', lambda: now[0])
     bar = terminal.ProgressBar(total=10, done=4)
@@ -113,8 +114,34 @@ def test_progress_without_a_terminal(monkeypatch, capsys):
         bar.step(2, 5, 1.5, 2.5, 62)
     bar.close()
     assert capsys.readouterr().out.splitlines() == [
-        'epoch 2/5, cost 1.500, valid 2.500, 4 chars/s, 1 min 2 s left',
-        'epoch 2/5, cost 1.500, valid 2.500, 4 chars/s, 31 s left']
+        'an epoch takes about 1 min 0 s, 5 epochs 5 min 0 s',
+        'epoch 2/5, cost 1.500, valid 2.500, 3 chars/s, 1 min 1 s left']
+
+
+def test_work_without_a_terminal_says_what_is_left(monkeypatch, capsys):
+    now = [100.0]
+    monkeypatch.setattr(terminal.time, 'time', lambda: now[0])
+    countdown = terminal.Countdown('scoring x', 5000, 'characters')
+    for seconds in (1, terminal.QUIET, terminal.QUIET, 1):
+        now[0] += seconds
+        countdown.add(1000)
+    countdown.close()
+    assert capsys.readouterr().err.splitlines() == ['scoring x: 2,000 of 5,000 characters, 46 s left',
+                                                    'scoring x: 4,000 of 5,000 characters, 16 s left']
+
+
+def test_what_lasts_is_said_again_and_again_until_it_is_done(monkeypatch):
+    """To a stream that other output may be kept from meanwhile, as while Theano compiles; and nothing if not shown."""
+    monkeypatch.setattr(terminal, 'SLOW', 0.01)
+    monkeypatch.setattr(terminal, 'QUIET', 0.01)
+    stream, hidden = io.StringIO(), io.StringIO()
+    with terminal.say_if_slow('compiling x', stream, True), terminal.say_if_slow('no', hidden):
+        deadline = time.time() + 60
+        while stream.getvalue().count('\n') < 3:
+            assert time.time() < deadline
+            time.sleep(0.01)
+    assert all(re.fullmatch(r'compiling x, [\d.]+ s so far \.\.\.', line) for line in stream.getvalue().splitlines())
+    assert hidden.getvalue() == ''
 
 
 @pytest.mark.parametrize('seconds, said', [
@@ -137,7 +164,7 @@ def test_text_and_what_is_said_of_it_come_in_their_order(trained, tmp_path, wher
     assert len(sequences(text, 3, 100)) == 3
     said = shown[:-len(text[:-1] + 'appended to out\n')]
     assert status == 0 and shown == said + text[:-1] + 'appended to out\n'
-    assert re.fullmatch(r'{}: 2 layers of .*\n(compiling.*\n)?\n'.format(re.escape(str(trained.checkpoint))), said)
+    assert re.fullmatch(r'{}: 2 layers of .*\n(compiling.*\n)*\n'.format(re.escape(str(trained.checkpoint))), said)
 
 
 # ---------------------------------------------------------------- characters that control a terminal
@@ -250,7 +277,7 @@ def test_interrupted_training_leaves_all_that_it_learned(program, number):
     assert (result.returncode, result.stderr) == (130, '')
 
     path = 'training_results/r_t.txt_interrupted.npz'
-    assert [p.name for p in log.parent.glob('*.npz')] == ['r_t.txt_interrupted.npz']
+    assert sorted(p.name for p in log.parent.glob('*.npz')) == ['r_t.txt_interrupted.npz', 'r_t.txt_start.npz']
     assert not list(log.parent.glob('*.part'))
     assert log.read_text().endswith('\n') and np.loadtxt(str(log)).shape[1] == 11
     saying, following, going_on = [line for line in result.stdout.splitlines() if path in line]

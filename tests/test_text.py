@@ -2,6 +2,7 @@
 import hashlib
 import io
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from charlstm import read_text
 from engine import text as text_module
+from engine.scoring import read_known
 from engine.text import TwiceRead, read_string, renumbered, shown, smallest_type, vocabulary, without_unknown
 from models import prepared, text_of
 from texts import CHARACTERS, POEM, TEXTS, as_read, written
@@ -206,16 +208,46 @@ def test_folder_without_files(tmp_path, refused, hidden):
             read(folder)
 
 
-@pytest.mark.parametrize('make', [os.mkdir, os.mkfifo, lambda path: os.symlink('nowhere', path),
-                                  lambda path: os.symlink(os.path.dirname(path), path)],
-                         ids=['folder', 'fifo', 'link to nothing', 'link to a folder'])
-def test_folder_with_something_else_than_files(tmp_path, refused, make):
-    folder = folder_of(tmp_path / 'texts', dict(a='text', z='text'))
-    odd = os.path.join(folder, 'odd')
-    make(odd)
-    for read in (prepared, read_text, read_string):
-        with refused(ValueError, odd, 'no text file'):
-            read(folder)
+PNG = b'\x89PNG\r\n\x1a\n\0\0\0\rIHDR'
+
+
+def test_folder_with_subfolders_in_order_of_path(tmp_path, capsys):
+    """As sorted by the names on the way; Python's packages have texts of names that begin with __."""
+    texts = {'a/z': 'one', 'a/b/c': 'zero', 'a.txt': 'two', 'b': 'three', 'c/__init__.py': 'four',
+             'c/d/__main__.py': 'five'}
+    for name, text in texts.items():
+        (tmp_path / 'texts' / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'texts' / name).write_text(text)
+    assert read_string(tmp_path / 'texts') == '\n\n'.join(['zero', 'one', 'two', 'three', 'four', 'five'])
+    prepared(str(tmp_path / 'texts'), verbose=True)
+    assert capsys.readouterr().out.splitlines()[1] == '6 files read'
+
+
+def test_what_is_no_text_is_left_out_with_a_line(tmp_path, capsys):
+    folder = folder_of(tmp_path / 'texts', {
+        'a': 'first', 'b.png': PNG, 'c.png': PNG, 'd.gz': b'\x1f\x8b\x08\xff\x01\x02', 'e': b'abc\0',
+        '.hidden': b'text', 'z': 'last'})
+    for name in ('.git', '__pycache__', 'sub/__pycache__', 'sub/.git'):
+        os.makedirs(os.path.join(folder, name))
+        (tmp_path / 'texts' / name / 'text').write_text('no')
+    os.symlink(str(tmp_path), os.path.join(folder, 'round'))
+    os.symlink('nowhere', os.path.join(folder, 'dead'))
+    os.mkfifo(os.path.join(folder, 'fifo'))
+    assert read_string(folder) == 'first\n\nlast'
+    left_out = ('2 files read; left out: 1 x binary file, 1 x binary file .gz, 2 x binary file .png, 2 x cache, 1 x '
+                'dead link, 1 x device, 1 x hidden file, 2 x hidden folder, 1 x link to a folder')
+    prepared(folder, verbose=True)
+    assert capsys.readouterr().out.splitlines()[1] == left_out
+    said = []
+    read_known(SimpleNamespace(in_vocabulary=str, uchar=list('first\nla')), folder, 'utf-8', said.append)
+    assert said == [left_out]
+
+
+@pytest.mark.parametrize('data', ['text'.encode('utf-16'), 'déjà vu'.encode('cp1252')], ids=['utf-16', 'cp1252'])
+def test_text_of_another_encoding_is_not_left_out(tmp_path, refused, data):
+    folder = folder_of(tmp_path / 'texts', dict(a='text', b=data))
+    with refused(ValueError, os.path.join(folder, 'b'), 'not utf-8', 'option encoding'):
+        read_text(folder)
 
 
 def test_link_to_a_file_is_read(tmp_path):
@@ -233,11 +265,12 @@ def test_file_of_a_folder_that_does_not_decode(tmp_path, monkeypatch, refused, c
         prepared(folder)
 
 
-@pytest.mark.parametrize('data', [b'\0', b'abcdefg\0h', b'\x89PNG\r\n\x1a\n\0\0\0\rIHDR'])
 @pytest.mark.parametrize('chunk', [3, 1 << 20])
-def test_file_of_a_folder_that_has_nul_characters(tmp_path, monkeypatch, refused, chunk, data):
+def test_file_of_a_folder_that_has_nul_characters_far_from_its_beginning(tmp_path, monkeypatch, refused, chunk):
     """A single file may: whoever names it means it."""
     monkeypatch.setattr(text_module, 'CHUNK', chunk)
+    monkeypatch.setattr(text_module, 'LOOK', 7)
+    data = b'abcdefg\0h'
     folder = folder_of(tmp_path / 'texts', dict(a='text', b=data, c='text'))
     with refused(ValueError, os.path.join(folder, 'b'), 'NUL'):
         read_text(folder, 'latin-1')
@@ -247,7 +280,7 @@ def test_file_of_a_folder_that_has_nul_characters(tmp_path, monkeypatch, refused
 def test_refused_folder_leaves_what_was_prepared(tmp_path):
     model = prepared(folder_of(tmp_path / 'texts', dict(a='abcd', b='dcba')))
     before = text_of(model), model.fingerprint()
-    (tmp_path / 'texts' / 'c').write_bytes(b'\0')
+    (tmp_path / 'texts' / 'c').write_bytes(b'\xff')
     with pytest.raises(ValueError):
         model.prepare_input(str(tmp_path / 'texts'), 0, 1, 2, verbose=False)
     assert (text_of(model), model.fingerprint()) == before

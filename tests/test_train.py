@@ -2,7 +2,9 @@
 import itertools
 import math
 import os
+import re
 import shlex
+import string
 import subprocess
 from types import SimpleNamespace
 
@@ -15,6 +17,7 @@ from scripts import (FAST, H1, H2, N_TRAIN, PRODUCE, ROOT, S, SMALL, TEXT, TRAIN
                      environment, interrupted, load, refuse_training, run, settings, size_of_png, snapshot, start,
                      succeeded, without_privileges)
 
+ENGLISH = 'It is a truth universally acknowledged that the old cat sat by the hill and sang. ' * 60
 MEBIBYTE = 2 ** 20            # pieces in which a text is read
 
 
@@ -23,13 +26,16 @@ MEBIBYTE = 2 ** 20            # pieces in which a text is read
 def test_training_says_what_it_does_and_nothing_on_stderr(trained):
     out = succeeded(trained.result)
     assert '\r' not in out
-    for words in ('{:,} characters'.format(len(TEXT)), '{} batches'.format(N_TRAIN), '0.002', '0.95', '1e-08'):
+    count = sum(load(trained.checkpoint)[name].size for name in NAMES)
+    for words in ('{:,} characters'.format(len(TEXT)), '{} batches'.format(N_TRAIN),
+                  f'2 layers of 5 and 7 units, {count:,} parameters; up to 3 epochs; random seed 3\n'):
         assert words in out
     lines = out.splitlines()
-    assert [line[:9] for line in lines if line.startswith('epoch')] == ['epoch 1/3', 'epoch 2/3', 'epoch 3/3']
+    assert len([line for line in lines if re.match('an epoch takes about .* s, 3 epochs .* s$', line)]) == 1
+    assert not [word for word in ('0.95', '1e-08', 'dropconnect') if word in out]       # all that --info says
+    assert [line[:9] for line in lines if line.startswith('epoch')] == ['epoch 1/3', 'epoch 3/3']
     saved = [line.split()[-1] for line in lines if line.startswith('saved')]
-    assert [name for name in saved if not name.endswith('_best.npz')] == [
-        'results/r1_sentences.txt_epoch2.npz', 'results/r1_sentences.txt_epoch3.npz']
+    assert [name for name in saved if not name.endswith('_best.npz')] == ['results/r1_sentences.txt_epoch3.npz']
     assert 'what it writes after epoch 1:' in lines and 'what it writes after epoch 3:' in lines
     following, going_on = [shlex.split(line.split(': ', 1)[1]) for line in lines[-2:]]
     assert lines[-2].startswith('next: ') and lines[-1].startswith('to go on: ')
@@ -94,6 +100,21 @@ def test_warns_where_the_gradient_reaches_no_whole_sequence(tmp_path):
     assert 'bptt_maxdepth is {}'.format(S - 2) in result.stderr and 'seq_length' in result.stderr
 
 
+def test_drawn_random_seed_repeats_the_run(tmp_path):
+    """It is printed and stored; and another start draws another."""
+    (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
+    sizes = SMALL[:SMALL.index('--random-seed')] + ['--epochs', 1, '--output-dir', tmp_path]
+    first, other = [succeeded(run(TRAIN, tmp_path / 't.txt', name, *sizes, flags=FAST)) for name in 'ab']
+    seed, another = [re.search(r'random[- ]seed (\d+)', out).group(1) for out in (first, other)]
+    assert seed != another
+    succeeded(run(TRAIN, tmp_path / 't.txt', 'c', *sizes, '--random-seed', seed, flags=FAST))
+    logs = [(tmp_path / f'{name}_t.txt.out').read_bytes() for name in 'abc']
+    assert logs[0] == logs[2] != logs[1]
+    resumed = run(TRAIN, '--resume', tmp_path / 'a_t.txt_epoch1.npz', '--epochs', 2, '--random-seed', seed, flags=FAST)
+    assert resumed.returncode == 0, resumed.stderr
+    assert_refused(run(TRAIN, '--resume', tmp_path / 'b_t.txt_epoch1.npz', '--random-seed', seed, flags=FAST), another)
+
+
 def test_init_through_train(judged, here, capfd, tmp_path):
     """Other units are refused in one line; the right ones, or those of the checkpoint, go on to compile."""
     units = ['--num-units1', 5, '--num-units2', 7]
@@ -106,11 +127,13 @@ def test_init_through_train(judged, here, capfd, tmp_path):
         with pytest.raises(Compiling):
             here(*command, *given)
         out = capfd.readouterr().out
-        assert f'2 layers of 5 and 7 units, from the parameters of {judged.checkpoint}' in out and 'gains' not in out
+        assert re.search(f'2 layers of 5 and 7 units, .* parameters, from the parameters of {judged.checkpoint}', out)
+        assert 'gains' not in out
 
 
 def test_short_text_is_told_to_start_from_the_bundled_model(folder, here, capfd):
     """The command that is printed does so, with the options that were given."""
+    (folder / 't.txt').write_text(ENGLISH)
     with pytest.raises(Compiling):
         here(TRAIN, 't.txt', '--batch-size', 6, '--seq-length', 11, '--output-dir', 'results', '--num-units1', 5)
     advice = [line for line in capfd.readouterr().out.splitlines() if line.startswith('a text this short')]
@@ -118,7 +141,19 @@ def test_short_text_is_told_to_start_from_the_bundled_model(folder, here, capfd)
     assert len(advice) == 1 and words[:3] == [str(TRAIN), 't.txt', 'run0_init'] and '--num-units1' not in words
     with pytest.raises(Compiling):
         here(*words)
-    assert '2 layers of 256 and 256 units, from the parameters of' in capfd.readouterr().out
+    assert re.search('2 layers of 256 and 256 units, .* from the parameters of', capfd.readouterr().out)
+
+
+@pytest.mark.parametrize('text, advised', [
+    (ENGLISH, True), (ENGLISH * 3 + ''.join(map(chr, range(0x400, 0x490))), True),
+    (string.printable + 'กขคฆงจฉ' * 200, False), (ENGLISH.replace('the ', 'thé '), False)],
+    ids=['English', 'with many rare characters', 'Thai with all of ASCII', 'French'])
+def test_advice_to_start_from_the_bundled_model_is_by_the_share_of_the_text_that_it_knows(folder, here, capfd, text,
+                                                                                          advised):
+    (folder / 't.txt').write_text(text, encoding='utf-8')
+    with pytest.raises(Compiling):
+        here(TRAIN, 't.txt', 'r', *SMALL, '--output-dir', 'results')
+    assert ('a text this short gains' in capfd.readouterr().out) == advised
 
 
 def test_folder_of_texts(folder, here, capfd):
@@ -139,7 +174,7 @@ def test_control_c_while_compiling_says_what_is_kept(folder):
             'CharLSTM.compile = interrupt; sys.argv = sys.argv[2:]; runpy.run_path(sys.argv[0], run_name="__main__")')
     result = run('-c', code, ROOT, TRAIN, 't.txt', 'r', *SMALL, '--output-dir', 'results')
     assert (result.returncode, result.stderr) == (
-        130, 'train.py: interrupted while compiling; no checkpoint was written yet\n')
+        130, 'train.py: interrupted while compiling; what is compiled is kept; no checkpoint was written yet\n')
     assert os.listdir('results') == ['other_t.txt.out']
 
 
