@@ -28,6 +28,8 @@ if _threads and not (_threads.isdecimal() and 1 <= int(_threads) <= 4096):      
 DEFAULTS = {
     'floatX': 'float32',     # what GPUs compute in, and twice as fast on CPUs
     'blas.ldflags': '',      # NumPy's own BLAS; Theano cannot find one beside NumPy 1.22 or later
+    'base_compiledir': cache.OURS,
+    'compile.timeout': '30',  # seconds until the lock of a process is broken that was killed on another machine
     'allow_gc': 'False',     # keep intermediate arrays between calls: fresh ones cost page faults
 }
 COMPILER_ADVICE = 'Debian, Ubuntu: apt install g++; macOS: xcode-select --install; conda: conda install gxx'
@@ -88,7 +90,18 @@ def _code_version(op):
     return (zlib.crc32(''.join(op.func_codes).encode()), parameters)
 
 
+def _loading(load):
+    """Theano's function that loads a compiled module, which then also keeps its checksum."""
+    def loading(path, *arguments):
+        module = load(path, *arguments)
+        cache.remember(path)
+        return module
+    return loading
+
+
 def _mend(theano):
+    theano.gof.cmodule.dlimport = _loading(theano.gof.cmodule.dlimport)
+    cache.remember_loaded()
     theano.gof.op.COp.c_code_cache_version = _code_version
     if sys.version_info >= (3, 11):
         # The C loop of theano.scan does not compile here, and trying raises.
@@ -108,6 +121,18 @@ def _files(error):
     return {os.path.basename(frame.filename) for frame in traceback.extract_tb(error.__traceback__)}
 
 
+def _contradiction(error):
+    """The error to raise where Theano's list of what it compiled contradicts itself, which it asserts; None otherwise.
+
+    In compile_str it asserts that the compiler has made a file.
+    """
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    if not isinstance(error, AssertionError) or frame.name == 'compile_str':
+        return None
+    return OSError(f"Theano's list of the compiled code in {cache.folder()} contradicts itself ({frame.line}): start "
+                   'again; where that does not help, remove that folder, and all is compiled again')
+
+
 def _full(error):
     """The error to raise where compiled code cannot be written."""
     why = next((why for why in FULL if why in str(error)), ' '.join(str(error).split())[:200])
@@ -121,8 +146,9 @@ def _why_not(error):
     if 'Unable to create the compiledir' in why or any(words in str(error) for words in FULL):
         return _full(error)
     if _files(error) & {'lazylinker_c.py', 'cmodule.py', 'vm.py'}:
-        return CompilerError(f'the C++ compiler does not work ({why}); {COMPILER_ADVICE}; or go without one, many '
-                             'times slower: THEANO_FLAGS=cxx=')
+        return _contradiction(error) or CompilerError(
+            f'the C++ compiler does not work ({why}); {COMPILER_ADVICE}; or go without one, many times slower: '
+            'THEANO_FLAGS=cxx=')
     # beside a NumPy or SciPy that it does not know it raises all kinds
     return ImportError(f'Theano 1.0.5 cannot be imported ({why}): run {commands.install()}')
 
@@ -147,12 +173,12 @@ def _import_theano():
         ours['cxx'] = ''
     _silence()
     _forget_failed_import()
-    mended = cache.mend()
-    if mended:
-        warn(mended)
+    removed = cache.remove_damaged()
+    if removed:
+        warn(removed)
     try:
         with warnings.catch_warnings(), _flags(ours), contextlib.redirect_stderr(io.StringIO()), \
-                contextlib.redirect_stdout(io.StringIO()), cache.loading(), _without_mpi():
+                contextlib.redirect_stdout(io.StringIO()), _without_mpi():
             warnings.simplefilter('ignore')
             import theano
             import theano.tensor
@@ -185,15 +211,15 @@ def _failed(error):
     """The error to raise where a function could not be compiled, or None where this one says it: Theano's are of no
     class of their own."""
     said = ' '.join(str(error).split())
-    if cache.damaged(error):
-        return OSError(f'compiled code in {cache.folder()} is damaged; start again, which clears it ({said[:200]})')
+    if isinstance(error, ImportError) and (error.path or '').startswith(theano.config.compiledir):
+        return OSError(f'{cache.discard(error.path)} ({said[:200]})')
     failed = re.search('Compilation failed.*', said)
     if failed and not any(why in said for why in FULL):
         return CompilerError(f'the C++ compiler failed ({failed.group()[:200]})')
     if isinstance(error, OSError) and error.filename == theano.config.cxx:
         return CompilerError(f'the C++ compiler {error.filename} cannot be run ({error.strerror})')
     if isinstance(error, AssertionError) and 'cmodule.py' in _files(error):
-        return CompilerError(f'the C++ compiler {theano.config.cxx} compiles nothing')
+        return _contradiction(error) or CompilerError(f'the C++ compiler {theano.config.cxx} compiles nothing')
     return _full(error) if failed or isinstance(error, OSError) else None
 
 
@@ -201,8 +227,7 @@ def _failed(error):
 def compiling():
     """A compiler that fails inside is a CompilerError of one line, and what Theano prints of it is dropped."""
     try:
-        with _COMPILING, cache.loading(), contextlib.redirect_stdout(io.StringIO()), \
-                contextlib.redirect_stderr(io.StringIO()):
+        with _COMPILING, contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             yield
     except CompilerError:            # of a function that is compiled inside of another
         raise

@@ -118,6 +118,19 @@ def test_flags_of_the_environment_are_as_before():
     assert out.strip().endswith(FAST) and 'blas' not in out
 
 
+@pytest.mark.parametrize('flags, expected', [
+    (FAST, ['{home}/.theano/charlstm/', '30', '']),
+    (FAST + ',base_compiledir={home}/mine,compile.timeout=7,blas.ldflags=-lm', ['{home}/mine/', '7', '-lm']),
+    (FAST + ',compiledir={home}/this', ['{home}/this', '30', ''])], ids=['none', 'some', 'compiledir'])
+def test_settings_where_the_user_has_none(tmp_path, flags, expected):
+    """Where compiled code is kept, how long a dead process on another machine is waited for, and the BLAS."""
+    out, _ = python('from engine.theano_setup import theano\nc = theano.config\nprint(c.compiledir, '
+                    'c.compile.timeout, c.blas.ldflags, sep="|")',
+                    HOME=str(tmp_path), THEANO_FLAGS=flags.format(home=tmp_path))
+    folder, timeout, blas = out.rstrip('\n').split('|')
+    assert folder.startswith(expected[0].format(home=tmp_path)) and [timeout, blas] == expected[1:]
+
+
 @pytest.mark.parametrize('way', ['THEANO_FLAGS', 'THEANORC', '.theanorc'])
 def test_the_users_theano_settings_win(trained, tmp_path, way):
     (tmp_path / 't.txt').write_text(TEXT[:100])
