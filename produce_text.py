@@ -8,7 +8,7 @@ import os
 import re
 
 from engine import about, commands, options
-from engine.files import append_text, refuse_to_replace
+from engine.files import append_text, is_archive, refuse_to_replace
 from engine.recipe import BUNDLED
 from engine.terminal import main, note, say_if_slow
 
@@ -117,6 +117,8 @@ def program(o):
                        (o.prime and o.prime_file, '--prime and --prime-file are both given: expected one of them'),
                        (o.adapt and not o.score, '--adapt is given without --score, the text to adapt to'),
                        (o.page is not None and (o.info or o.adapt), '--page is given with --info or --adapt: not both'),
+                       (o.out is not None and is_archive(o.out), f'{o.out} is a checkpoint or a zip file, to which no '
+                        'text is appended: give one PARAMS, and a text file as OUT'),
                        (o.overwrite and o.page is None, '--overwrite is given without --page, the file to replace')):
         if wrong:
             raise ValueError(why)

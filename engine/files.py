@@ -1,6 +1,7 @@
 """Files that are whole or not there, the lock on a run, and the one line that an error of the system becomes."""
 import contextlib
 import os
+import zipfile
 
 
 @contextlib.contextmanager
@@ -63,6 +64,17 @@ def refuse_to_replace(path, overwrite):
         raise ValueError(f'{path} exists already and is no file: choose another name')
     if os.path.isfile(path) and not overwrite:
         raise ValueError(f'{path} exists already: choose another name, or --overwrite to replace it')
+
+
+def is_archive(path):
+    """Return whether a path is that of an npz or zip file, by its ending or by what the file holds."""
+    if path.lower().endswith(('.npz', '.zip')):
+        return True
+    with contextlib.suppress(OSError):
+        if os.path.isfile(path):
+            with open(path, 'rb') as f:
+                return f.read(4) in (b'PK\3\4', b'PK\5\6') or zipfile.is_zipfile(f)      # the first also of a cut one
+    return False
 
 
 def append_whole(f, data):
