@@ -153,7 +153,9 @@ def program(given):
     here = team.join()
     o, model, run, progress = prepare(vars(given), here)
     from engine.schedule import Schedule
+    from engine.theano_setup import computes_on
     print(options.summary(vars(o)), flush=True)
+    print(f'computes on {computes_on()}', flush=True)
     print('compiling: up to a minute the first time, about a second after that ...', flush=True)
     start = time.time()
     with run.interruptible('while compiling'), here.in_turn():

@@ -2,7 +2,9 @@
 
 `tt` is Theano's tensor module, so that T can mean steps everywhere.
 """
+import configparser
 import contextlib
+import importlib.util
 import io
 import logging
 import os
@@ -140,17 +142,50 @@ def _full(error):
                    'THEANO_FLAGS=base_compiledir=FOLDER')
 
 
+def _where_set(error):
+    """Return where the user set what Theano's reader of settings does not understand, which raised this error."""
+    rc = os.environ.get('THEANORC', '~/.theanorc')
+    if 'shlex.py' in _files(error):
+        return 'THEANO_FLAGS'
+    return rc if isinstance(error, (configparser.Error, UnicodeDecodeError)) else f'THEANO_FLAGS or {rc}'
+
+
+def _unknown_flags(theano):
+    """Return those of THEANO_FLAGS that Theano does not know, which it ignores."""
+    without_value = [flag for flag in os.environ.get('THEANO_FLAGS', '').split(',') if flag.strip() and '=' not in flag]
+    return without_value + list(theano.configparser.THEANO_FLAGS_DICT)     # of which it has removed all that it knows
+
+
 def _why_not(error):
     """The error to raise where `import theano` raised this one."""
     why = ' '.join(str(error).split())[:200] or type(error).__name__
     if 'Unable to create the compiledir' in why or any(words in str(error) for words in FULL):
         return _full(error)
+    if isinstance(error, (ValueError, configparser.Error)) and _files(error) & {'configparser.py', 'configdefaults.py'}:
+        return ValueError(f'{_where_set(error)} cannot be used as settings of Theano: {why}')
     if _files(error) & {'lazylinker_c.py', 'cmodule.py', 'vm.py'}:
         return _contradiction(error) or CompilerError(
             f'the C++ compiler does not work ({why}); {COMPILER_ADVICE}; or go without one, many times slower: '
             'THEANO_FLAGS=cxx=')
     # beside a NumPy or SciPy that it does not know it raises all kinds
     return ImportError(f'Theano 1.0.5 cannot be imported ({why}): run {commands.install()}')
+
+
+def _check_device(theano, said):
+    """Raise ValueError where a device was asked for and cannot be had; said: what Theano printed about it.
+
+    Theano goes on without it, on the CPU.
+    """
+    asked = {name: getattr(theano.config, name) for name in ('device', 'init_gpu_device', 'contexts')}
+    asked = {name: value for name, value in asked.items() if value not in ('', 'cpu')}
+    if asked and not getattr(sys.modules.get('theano.gpuarray'), 'pygpu_activated', False):
+        name, value = next(iter(asked.items()))
+        why = [line.strip() for line in said.splitlines() if line.strip() and line != 'NoneType: None']
+        if importlib.util.find_spec('pygpu') is None:
+            why = ['pygpu is not installed']
+        raise ValueError(f'THEANO_FLAGS or .theanorc asks for {name}={value}, which cannot be had '
+                         f'({why[-1][:200] if why else "Theano does not say why"}): set THEANO_FLAGS={name}='
+                         f'{"cpu" if name == "device" else ""}')
 
 
 @contextlib.contextmanager
@@ -177,13 +212,17 @@ def _import_theano():
     if removed:
         warn(removed)
     try:
-        with warnings.catch_warnings(), _flags(ours), contextlib.redirect_stderr(io.StringIO()), \
+        with warnings.catch_warnings(), _flags(ours), contextlib.redirect_stderr(io.StringIO()) as said, \
                 contextlib.redirect_stdout(io.StringIO()), _without_mpi():
             warnings.simplefilter('ignore')
             import theano
             import theano.tensor
     except Exception as error:
         raise _why_not(error) from None
+    unknown = [] if imported else _unknown_flags(theano)
+    if unknown:
+        warn(f'THEANO_FLAGS has {", ".join(unknown)}: Theano does not know that, and ignores it')
+    _check_device(theano, said.getvalue())
     _mend(theano)
     if imported and 'floatX' in ours and theano.config.floatX == 'float64':
         warn('theano was imported before charlstm and computes in float64; float32 is twice as fast: import charlstm '
@@ -205,6 +244,16 @@ tt = theano.tensor
 def kernel_runs():
     """Whether the kernel can be tried: on a CPU, with a compiler, in a type it has."""
     return bool(theano.config.cxx) and theano.config.device == 'cpu' and theano.config.floatX in ('float32', 'float64')
+
+
+def computes_on():
+    """Return what the network is computed on, for a person."""
+    if theano.config.device != 'cpu':
+        return f'{theano.config.device}, by theano.scan, in {theano.config.floatX}'
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    threads = int(os.environ.get('OMP_NUM_THREADS') or cores)
+    by = 'by the C kernel' if kernel_runs() else 'by theano.scan, many times slower than the C kernel'
+    return f'the CPU, {threads} thread{"s" * (threads > 1)}, {by}, in {theano.config.floatX}'
 
 
 def _failed(error):
