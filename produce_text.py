@@ -3,14 +3,18 @@
 # requires-python = ">=3.8,<3.12"
 # dependencies = ["Theano==1.0.5", "numpy>=1.20,<1.24", "scipy<1.16", "matplotlib<3.11", "tqdm", "setuptools<81"]
 # ///
-import argparse
+from engine import interrupts
+
+if __name__ == '__main__':
+    interrupts.end_at_once()           # before imports that take a while
+
 import os
 import re
 
 from engine import about, commands, options
 from engine.files import append_text, is_archive, refuse_to_replace
 from engine.recipe import BUNDLED
-from engine.terminal import main, note, say_if_slow
+from engine.terminal import Parser, main, note, say_if_slow
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 HEADING = '# sequence {}:'
@@ -41,7 +45,7 @@ OPTIONS = {
 
 
 def build_parser():
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description='Write text with parameters that train.py has learned, or judge with them a text that is there. '
                     'Standard output gets the text alone, standard error what is said about it.')
     parser.add_argument('params', metavar='PARAMS', nargs='?', default=commands.near(BUNDLED),
@@ -127,6 +131,7 @@ def program(o):
     if o.page is not None:
         refuse_to_replace(o.page, o.overwrite)
     from charlstm import CharLSTM          # here alone, late: Theano takes a second to import
+    interrupts.raise_again()
     model = CharLSTM(o.random_seed)
     model.model_setup(o.params)
     if o.page is not None:

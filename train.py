@@ -3,12 +3,17 @@
 # requires-python = ">=3.8,<3.12"
 # dependencies = ["Theano==1.0.5", "numpy>=1.20,<1.24", "scipy<1.16", "matplotlib<3.11", "tqdm", "setuptools<81"]
 # ///
+from engine import interrupts
+
+if __name__ == '__main__':
+    interrupts.end_at_once()           # before imports that take a while
+
 import argparse
 import os
 import time
 
 from engine import options, team
-from engine.terminal import EXIT_INTERRUPTED, ProgressBar, StopRequest, duration, main
+from engine.terminal import EXIT_INTERRUPTED, Parser, ProgressBar, StopRequest, duration, main
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OPTIONS = {
@@ -66,7 +71,7 @@ DEFAULTS.update(input=None, run='run0',                   # and what the help sa
 
 def build_parser():
     """The command line; options that are not given are left out of what it parses."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         argument_default=argparse.SUPPRESS,
         description='Learn to write text by reading one, character by character. Writes checkpoints, logs, samples and '
                     'a picture of the costs, under names that begin <run>_<input file name>.')
@@ -83,6 +88,7 @@ def prepare(given, here):
     """The options by attribute, the model, its Run, and the progress of the run that goes on, or None."""
     with here.in_turn():
         from charlstm import CharLSTM                      # here alone, late: Theano takes a second to import
+    interrupts.raise_again()
     from engine.recipe import advise, complete
     from engine.run import Run
     from engine.start import check_text, checkpoint_of, chosen, run_name

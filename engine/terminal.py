@@ -1,4 +1,5 @@
 """What is said to a person: warnings, a progress bar, and how both scripts begin and end."""
+import argparse
 import contextlib
 import os
 import re
@@ -7,11 +8,11 @@ import sys
 import threading
 import time
 
-from engine import commands
+from engine import commands, interrupts
+from engine.interrupts import EXIT_INTERRUPTED
 
 QUIET = 30         # seconds between lines of progress where there is no terminal
 SLOW = 2           # seconds of silence after which there is a line
-EXIT_INTERRUPTED = 130  # exit status of a program that Ctrl-C ended
 CONTROLS = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f]')       # all but tab and line feed
 
 
@@ -71,6 +72,20 @@ def note(line):
     print(line, file=sys.stderr, flush=True)
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser of options that takes no abbreviations of them, and in which --option=-- has the value --."""
+
+    def __init__(self, **settings):
+        super().__init__(allow_abbrev=False, **settings)
+
+    def _get_values(self, action, strings):
+        if action.option_strings and strings == ['--']:    # argparse would drop that, and fail for want of a value
+            value = self._get_value(action, '--')
+            self._check_value(action, value)
+            return value
+        return super()._get_values(action, strings)
+
+
 def _open_streams(place):
     """Standard output and errors that are there, take any character, and hand no control characters to a terminal.
 
@@ -97,6 +112,15 @@ def _end(parser, team, status, what):
     parser.exit(status, line + '\n')
 
 
+def _why(error):
+    """Return what an OSError or ValueError says. Errors of files are named where they are met: others have no name."""
+    if not (isinstance(error, OSError) and error.strerror and not error.filename):
+        return error
+    if isinstance(error, FileNotFoundError):
+        return 'the current folder was removed: go to another one, with cd'
+    return f'cannot write standard output: {error.strerror}'
+
+
 def main(parser, program, less, heard=True, team=None):
     """Run program(options) as a script: what the user can mend ends it with one line and exit status 2.
 
@@ -111,6 +135,7 @@ def main(parser, program, less, heard=True, team=None):
     try:
         # Options may stand between names; on a Python too old for that, one line must still say that it is too old.
         options = getattr(parser, 'parse_intermixed_args', parser.parse_args)()
+        os.getcwd()                                    # raises where the folder was removed
         status = program(options) or 0
         sys.stdout.flush()
     except SystemExit as error:                        # the parser's
@@ -124,12 +149,12 @@ def main(parser, program, less, heard=True, team=None):
     except ImportError as error:
         hint = '' if re.search('install|uv run', str(error)) else f': run {commands.install()}'
         _end(parser, team, 2, f'{error}{hint}')
-    except (OSError, ValueError) as error:             # those with files are named where they are met
-        nameless = isinstance(error, OSError) and error.strerror and not error.filename
-        _end(parser, team, 2, f'cannot write standard output: {error.strerror}' if nameless else error)
+    except (OSError, ValueError) as error:
+        _end(parser, team, 2, _why(error))
     except KeyboardInterrupt as error:
         _end(parser, team, EXIT_INTERRUPTED, f'interrupted{error}')
     finally:
+        interrupts.raise_again()
         try:
             sys.stdout.flush()
         except OSError:                                # nobody reads it, or its disk is full: not again at the very end

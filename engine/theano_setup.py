@@ -16,7 +16,7 @@ import traceback
 import warnings
 import zlib
 
-from engine import cache, commands
+from engine import cache, commands, interrupts
 from engine.terminal import warn
 
 if not (3, 8) <= sys.version_info[:2] <= (3, 11):
@@ -213,7 +213,7 @@ def _import_theano():
         warn(removed)
     try:
         with warnings.catch_warnings(), _flags(ours), contextlib.redirect_stderr(io.StringIO()) as said, \
-                contextlib.redirect_stdout(io.StringIO()), _without_mpi():
+                contextlib.redirect_stdout(io.StringIO()), _without_mpi(), interrupts.held():
             warnings.simplefilter('ignore')
             import theano
             import theano.tensor

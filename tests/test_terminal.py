@@ -15,6 +15,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import produce_text
+import train
 from damage import write_checkpoint
 from engine import commands, terminal
 from numpy_model import NAMES
@@ -289,6 +291,104 @@ def test_mistake_of_our_own_is_not_hidden(monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['p'])
     with pytest.raises(ZeroDivisionError):
         terminal.main(argparse.ArgumentParser(prog='p'), lambda options: 1 / 0, less='')
+
+
+# ---------------------------------------------------------------- options
+
+PARSERS = {'train': train.build_parser, 'produce_text': produce_text.build_parser}
+
+
+def options_of(script):
+    """The argparse actions of a script's options but for --help, by name."""
+    return {action.option_strings[0]: action for action in PARSERS[script]()._actions
+            if action.option_strings and action.dest != 'help'}
+
+
+@pytest.mark.parametrize('script, name', [(script, name) for script in PARSERS for name in options_of(script)])
+def test_option_whose_value_is_two_dashes(script, name, capsys):
+    """It is what the option gets, or a refusal of argparse's."""
+    action, parser = options_of(script)[name], PARSERS[script]()
+    if action.type is str and not action.choices:
+        assert getattr(parser.parse_intermixed_args([name + '=--']), action.dest) == '--'
+    else:
+        with pytest.raises(SystemExit) as end:
+            parser.parse_intermixed_args([name + '=--'])
+        assert end.value.code == 2 and name in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize('script, name', [(script, name) for script in PARSERS for name in options_of(script)])
+def test_no_abbreviation_of_an_option_is_taken(script, name, capsys):
+    known = options_of(script)
+    for end in range(len('--') + 1, len(name)):
+        if name[:end] not in known:
+            with pytest.raises(SystemExit) as refused:
+                PARSERS[script]().parse_intermixed_args([name[:end] + '=1'])
+            assert refused.value.code == 2 and name[:end] in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_two_dashes_in_a_process(folder):
+    write_checkpoint('p.npz')
+    assert_refused(run(PRODUCE, 'p.npz', 'out', '--prime=--', flags=FAST), "the prime has characters", "'-'")
+    result = run(TRAIN, 't.txt', 'r', '--valid', 't.txt')
+    assert result.returncode == 2 and 'unrecognized arguments: --valid' in result.stderr
+
+
+# ---------------------------------------------------------------- where and when it starts
+
+@pytest.mark.parametrize('script', [TRAIN, PRODUCE], ids=['train', 'produce_text'])
+def test_current_folder_that_was_removed(script, tmp_path):
+    (tmp_path / 'gone').mkdir()
+    line = 'rmdir ../gone; ' + commands.quoted([sys.executable, str(script)])
+    assert_refused(paste(line, tmp_path / 'gone'), f'{script.name}: the current folder was removed')
+    (tmp_path / 'gone').mkdir()
+    result = paste(line + ' --help', tmp_path / 'gone')
+    assert result.returncode == 0 and result.stdout.startswith(f'usage: {script.name}')
+
+
+# Runs a script, or imports the class, whose user hits Ctrl-C when the module with a name begins to be imported.
+EARLY = """
+import importlib.abc, os, runpy, signal, sys
+root, module, script = sys.argv[1:4]
+class Interrupt(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == module:
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.SIGINT)
+            sys.stderr.flush()
+sys.meta_path.insert(0, Interrupt())
+sys.path.insert(0, root)
+sys.argv = sys.argv[3:]
+if script == 'charlstm':
+    import charlstm
+else:
+    runpy.run_path(script, run_name='__main__')
+"""
+LATE = ['theano', 'theano.configdefaults', 'theano.gof.lazylinker_c', 'theano.tensor.nlinalg', 'scipy']
+
+
+@pytest.mark.parametrize('module', ['engine.options', 'engine.terminal', 'argparse', 'numpy', 'numpy.random', *LATE])
+@pytest.mark.parametrize('script', [TRAIN, PRODUCE], ids=['train', 'produce_text'])
+def test_control_c_while_a_script_starts(script, module, folder):
+    write_checkpoint('p.npz')
+    arguments = ['t.txt', 'r', *SMALL, '--output-dir', 'results'] if script == TRAIN else ['p.npz', 'out']
+    before = sorted(os.listdir('results'))
+    result = run('-c', EARLY, ROOT, module, script, *arguments, flags=FAST)
+    assert (result.returncode, result.stderr) == (130, f'{script.name}: interrupted\n')
+    assert sorted(os.listdir('results')) == before and not os.path.exists('out')
+
+
+@pytest.mark.parametrize('module', LATE)
+def test_control_c_while_the_class_is_imported(module):
+    result = run('-c', EARLY, ROOT, module, 'charlstm', flags=FAST)
+    assert result.returncode == -signal.SIGINT and result.stderr.splitlines()[-1] == 'KeyboardInterrupt'
+
+
+def test_control_c_that_is_ignored_stays_so(folder):
+    """As in a script's background, or under nohup."""
+    write_checkpoint('p.npz')
+    result = run('-c', EARLY, ROOT, 'numpy', PRODUCE, 'p.npz', 'out', '--count', 1, flags=FAST,
+                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+    assert wrote(result, 'out', headings=0)
 
 
 @pytest.mark.parametrize('package', ['theano', 'numpy', 'tqdm'])
