@@ -13,7 +13,7 @@ from engine.checkpoint import Checkpoint
 from engine.files import append_whole, has_other_names, lock, named, open_log, partial_name
 from engine.options import CHANGEABLE
 from engine.parameters import NAMES
-from engine.picture import check_matplotlib, draw_costs
+from engine.picture import can_draw, draw_costs
 from engine.schema import LOG_ENDINGS, MOST, PROGRESS, matches
 from engine.team import Alone
 from engine.terminal import duration, warn
@@ -80,7 +80,9 @@ class Run:
         self.name = name
         self.last_checkpoint, self._progress = resumed, progress or {}
         self.id = self._progress.get('id', secrets.token_hex(8))       # tells it from others of its name
-        self._overwrite, self._undrawn = False, False
+        self._overwrite = False
+        # Whether there is matplotlib, whether it has drawn this run, and whether it has failed to.
+        self._draws, self._drawn, self._undrawn = True, False, False
         self._logs, self._checksums = {}, {}
         self._steps, self._epochs = [], []     # rows (epoch, training cost), and the same with validation cost
 
@@ -101,9 +103,12 @@ class Run:
     def check(self, overwrite):
         """Refuse what would replace earlier results of this name, unless that is wanted; make the folder.
 
-        Raises ImportError where there is nothing to draw with.
+        A line says where there will be no picture.
         """
-        check_matplotlib()
+        self._draws = can_draw()
+        if not self._draws:
+            warn(f'matplotlib is not installed, so there will be no picture of the costs; to install it: '
+                 f'{commands.install()}')
         self._overwrite = overwrite
         self._team.told(self._check)
 
@@ -295,10 +300,11 @@ class Run:
 
     def draw(self):
         """Draw the picture of all costs so far; where that fails, in whatever way, the run goes on with a warning."""
-        if not self._team.first:
+        if not (self._team.first and self._draws):
             return
         try:
             draw_costs(self.path(PICTURE), self.name, self._steps, self._epochs)
+            self._drawn = True
         except Exception as error:
             if not self._undrawn:
                 warn(f'{self.path(PICTURE)} could not be drawn: {" ".join(str(error).split())}')
@@ -344,7 +350,7 @@ class Run:
         """Print where everything is, and what to do with it; now: the run's Schedule."""
         best = self.path(self.BEST)
         write = best if os.path.exists(best) else self.last_checkpoint
-        drawn = f', drawn in {self.path(PICTURE)}' if os.path.exists(self.path(PICTURE)) else ''
+        drawn = f', drawn in {self.path(PICTURE)}' if self._drawn else ''
         print(f'costs: {self.path(STEPS)} and {self.path(EPOCHS)}{drawn}')
         print('next: ' + commands.script('produce_text.py', write))
         print('to go on: ' + self._going_on(*now.more()))

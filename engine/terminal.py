@@ -1,6 +1,7 @@
 """What is said to a person: warnings, a progress bar, and how both scripts begin and end."""
 import argparse
 import contextlib
+import functools
 import os
 import re
 import signal
@@ -222,9 +223,36 @@ class StopRequest:
             signal.signal(number, handler)
 
 
+class _NoBar:
+    """Stands for a bar of tqdm's where that is not installed: whatever it is told, it shows nothing."""
+    disable = True
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def __getattr__(self, name):
+        return lambda *arguments, **settings: None
+
+
+@functools.lru_cache(maxsize=None)     # once
+def _warn_of_no_bar():
+    warn(f'tqdm cannot be imported, so there will be no progress bar; to install it: {commands.install()}')
+
+
 def progress_bar(file, shown=True, **settings):
-    """A bar of tqdm's on a terminal, past Visible, as it moves by control characters; nothing on another stream."""
-    from tqdm import tqdm                              # late, so that --help needs nothing installed
+    """Return a bar of tqdm's on a terminal, past Visible, as it moves by control characters; elsewhere it is not shown.
+
+    Without tqdm there is none, and a line says so.
+    """
+    try:
+        from tqdm import tqdm                          # late, so that --help needs nothing installed
+    except ImportError:
+        if shown:
+            _warn_of_no_bar()
+        return _NoBar()
     return tqdm(file=getattr(file, 'terminal', file), disable=not (shown and file.isatty()), **settings)
 
 

@@ -391,10 +391,48 @@ def test_control_c_that_is_ignored_stays_so(folder):
     assert wrote(result, 'out', headings=0)
 
 
-@pytest.mark.parametrize('package', ['theano', 'numpy', 'tqdm'])
+@pytest.mark.parametrize('package', ['theano', 'numpy'])
 @pytest.mark.parametrize('script', [TRAIN, PRODUCE], ids=['train', 'produce_text'])
 def test_missing_package(script, package, without, folder):
     arguments = ['t.txt', 'r', '--output-dir', 'results'] if script == TRAIN else [
         write_checkpoint('p.npz'), 'out', '--prime-file', 't.txt']
     changes = without(package)         # which makes a folder here
     assert_changes_nothing(folder, run, script, *arguments, env=changes, words=[package, 'run ' + commands.install()])
+
+
+# Lets Python find neither of two packages, whatever is installed.
+ABSENT = """
+import importlib.abc, sys
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.split('.')[0] in ('matplotlib', 'tqdm'):
+            raise ModuleNotFoundError(f"No module named '{name}'")
+sys.meta_path.insert(0, Absent())
+"""
+
+
+def assert_trains_and_writes_alone(folder, env, why):
+    """All but the picture and the bar is there, and a line each says why these are not."""
+    result = run(TRAIN, 't.txt', 'r', *SMALL, '--epochs', 2, '--output-dir', 'results', flags=FAST, env=env)
+    said = result.stderr.splitlines()
+    assert result.returncode == 0 and len(said) == 2, result.stderr
+    for words in (why, 'tqdm cannot be imported, so there will be no progress bar'):
+        assert len([line for line in said if words in line]) == 1
+    assert 'drawn in' not in result.stdout
+    assert sorted(name for name in os.listdir('results') if name.startswith('r_')) == [
+        'r_t.txt' + ending for ending in ('.out', '_best.npz', '_epoch2.npz', '_epochs.out', '_samples.txt')]
+    written = run(PRODUCE, os.path.join('results', 'r_t.txt_epoch2.npz'), 'out', '--count', 1, flags=FAST, env=env)
+    assert wrote(written, 'out', headings=0)
+    scored = run(PRODUCE, os.path.join('results', 'r_t.txt_epoch2.npz'), '--score', 't.txt', flags=FAST, env=env)
+    assert (scored.returncode, scored.stderr) == (0, '')
+
+
+def test_theano_and_numpy_alone_train_and_write(folder):
+    (folder / 'absent').mkdir()
+    (folder / 'absent' / 'sitecustomize.py').write_text(ABSENT)
+    assert_trains_and_writes_alone(folder, {'PYTHONPATH': str(folder / 'absent')}, 'matplotlib is not installed')
+
+
+def test_packages_that_are_broken_are_as_if_they_were_not_there(folder, without):
+    assert_trains_and_writes_alone(folder, without('matplotlib', 'tqdm'), 'could not be drawn: No module named '
+                                                                          'matplotlib')
