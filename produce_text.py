@@ -142,5 +142,15 @@ def program(o):
     print_score(model, o.score, o.encoding, o.adapt)
 
 
+def needs_less(o):
+    """The options that take less memory where they are smaller, with their verb, or ''. o: the options.
+
+    A text to score is read in pieces of bounded memory, so there it is the model that is too large.
+    """
+    if o.info or o.score:
+        return ''
+    return 'a smaller --length needs' if o.page is not None else 'a smaller --count or --length needs'
+
+
 if __name__ == '__main__':
-    main(build_parser(), program, less='a smaller --count or --length needs')
+    main(build_parser(), program, needs_less)

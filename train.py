@@ -182,6 +182,14 @@ def program(given):
     return EXIT_INTERRUPTED if stop.asked else 0
 
 
+def needs_less(given):
+    """The options that take less memory where they are smaller, of those that may be changed, with their verb."""
+    if 'resume' in given:
+        return ''
+    if 'init' in given:
+        return 'a smaller --batch-size needs'
+    return 'smaller --num-units1, --num-units2 or --batch-size need'
+
+
 if __name__ == '__main__':
-    main(build_parser(), program, less='smaller --num-units1, --num-units2 or --batch-size need', heard=False,
-         team=team)
+    main(build_parser(), program, needs_less, heard=False, team=team)

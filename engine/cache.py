@@ -83,7 +83,9 @@ def remove_damaged():
                     shutil.rmtree(os.path.dirname(path))
                     removed += 1
     if removed:
-        return f'{removed} compiled files in {folder()} were damaged, as after a power cut: removed, to be compiled again'
+        return (f'{removed} compiled files in {folder()} were damaged, as after a power cut: removed, to be compiled '
+                'again')
+    return None
 
 
 def discard(path):

@@ -50,7 +50,7 @@ def _progress_in(path):
 
 
 def _of_one_run(progress, other):
-    """Return whether two checkpoints' progress is of one run: by its id or, of runs older than that, by their options."""
+    """Return whether two checkpoints' progress is of one run: by its id or, where it is older, its options."""
     if progress.get('id') or other.get('id'):
         return progress.get('id') == other.get('id')
     options = [{name: value for name, value in one['options'].items() if name not in CHANGEABLE}
@@ -155,7 +155,8 @@ class Run:
             goes_on = os.path.exists(self.last_checkpoint) and os.path.samefile(path, self.last_checkpoint)
             if name.endswith('.npz') and not goes_on:
                 progress = _progress_in(path)
-                if not (progress and _of_one_run(progress, self._progress)) or _how_far(progress) > _how_far(self._progress):
+                ours = progress and _of_one_run(progress, self._progress)
+                if not ours or _how_far(progress) > _how_far(self._progress):
                     later.append(name)
         return later
 

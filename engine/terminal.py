@@ -1,6 +1,7 @@
 """What is said to a person: warnings, a progress bar, and how both scripts begin and end."""
 import argparse
 import contextlib
+import errno
 import functools
 import os
 import re
@@ -113,22 +114,35 @@ def _end(parser, team, status, what):
     parser.exit(status, line + '\n')
 
 
+def lacks_memory(error):
+    """Return whether an error is for want of memory, also where a library that is loaded says so in its words."""
+    return isinstance(error, MemoryError) or os.strerror(errno.ENOMEM) in str(error)
+
+
+def _not_enough(error, less):
+    """Return what to say where memory is not enough; less: as main's, for the options of now."""
+    advice = f'{less} less' if less else 'end other programs, or take a machine with more'
+    return f'not enough memory{": " * bool(str(error))}{error}; {advice}'
+
+
 def _why(error):
-    """Return what an OSError or ValueError says. Errors of files are named where they are met: others have no name."""
+    """Return what an OSError or ValueError says; those of files are named where they are met."""
     if not (isinstance(error, OSError) and error.strerror and not error.filename):
         return error
     if isinstance(error, FileNotFoundError):
         return 'the current folder was removed: go to another one, with cd'
+    if lacks_memory(error):
+        return _not_enough(error.strerror, '')
     return f'cannot write standard output: {error.strerror}'
 
 
 def main(parser, program, less, heard=True, team=None):
     """Run program(options) as a script: what the user can mend ends it with one line and exit status 2.
 
-    program returns the exit status, None for 0. less: which options need less memory, with
-    their verb. A reader of the output that has seen enough, such as `head`, ends it with 0
-    or, where it need not be heard, not at all. team: the module engine.team, for a program
-    that may run as several processes.
+    program returns the exit status, None for 0. less(options): which of the options take less
+    memory where they are smaller, with their verb, '' for none. A reader of the output that
+    has seen enough, such as `head`, ends it with 0 or, where it need not be heard, not at all.
+    team: the module engine.team, for a program that may run as several processes.
     """
     _open_streams(team.place() if team else (0, 1))
     if not heard and not sys.stdout.isatty():
@@ -146,8 +160,10 @@ def main(parser, program, less, heard=True, team=None):
     except BrokenPipeError:
         status = 0
     except MemoryError as error:
-        _end(parser, team, 2, f'not enough memory{": " * bool(str(error))}{error}; {less} less')
+        _end(parser, team, 2, _not_enough(error, less(options)))
     except ImportError as error:
+        if lacks_memory(error):
+            _end(parser, team, 2, _not_enough(error, ''))
         hint = '' if re.search('install|uv run', str(error)) else f': run {commands.install()}'
         _end(parser, team, 2, f'{error}{hint}')
     except (OSError, ValueError) as error:

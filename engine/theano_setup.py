@@ -4,6 +4,7 @@
 """
 import configparser
 import contextlib
+import errno
 import importlib.util
 import io
 import logging
@@ -17,7 +18,7 @@ import warnings
 import zlib
 
 from engine import cache, commands, interrupts
-from engine.terminal import warn
+from engine.terminal import lacks_memory, warn
 
 if not (3, 8) <= sys.version_info[:2] <= (3, 11):
     raise ImportError('this is Python {}.{}, and Theano 1.0.5 runs on Python 3.8 to 3.11; uv finds or fetches one of '
@@ -38,6 +39,7 @@ COMPILER_ADVICE = 'Debian, Ubuntu: apt install g++; macOS: xcode-select --instal
 # Not the compiler's fault.
 FULL = ('No space left on device', 'Disk quota exceeded', 'Read-only file system', 'File too large',
         "you don't have read, write or listing permissions")
+NO_DAMAGE = (errno.EPERM, errno.EACCES, errno.EMFILE, errno.ENFILE)        # why a good file is not loaded
 HEADER = os.path.join(sysconfig.get_path('include'), 'Python.h')         # what C code for this Python begins with
 
 # Idle threads sleep, after some microseconds in which the next piece of work may come: by default they go on
@@ -159,6 +161,8 @@ def _unknown_flags(theano):
 def _why_not(error):
     """The error to raise where `import theano` raised this one."""
     why = ' '.join(str(error).split())[:200] or type(error).__name__
+    if lacks_memory(error):
+        return MemoryError(f'to import Theano ({why})')
     if 'Unable to create the compiledir' in why or any(words in str(error) for words in FULL):
         return _full(error)
     if isinstance(error, (ValueError, configparser.Error)) and _files(error) & {'configparser.py', 'configdefaults.py'}:
@@ -260,7 +264,12 @@ def _failed(error):
     """The error to raise where a function could not be compiled, or None where this one says it: Theano's are of no
     class of their own."""
     said = ' '.join(str(error).split())
+    if lacks_memory(error):
+        return MemoryError(f'to compile and load ({said[:200]})')
     if isinstance(error, ImportError) and (error.path or '').startswith(theano.config.compiledir):
+        if any(os.strerror(number) in said for number in NO_DAMAGE):
+            return OSError(f'compiled code cannot be loaded ({said[:200]}); name another folder for it: '
+                           'THEANO_FLAGS=base_compiledir=FOLDER')
         return OSError(f'{cache.discard(error.path)} ({said[:200]})')
     failed = re.search('Compilation failed.*', said)
     if failed and not any(why in said for why in FULL):

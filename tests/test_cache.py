@@ -1,4 +1,5 @@
 """The code that Theano keeps: in which folder, what is removed before it is loaded, and what must stay."""
+import errno
 import os
 import shutil
 import time
@@ -93,6 +94,22 @@ def test_module_that_cannot_be_loaded_is_removed_and_no_other(kept, refused, mon
     assert left(kept) == [name for name in before if 'tmp2' not in name]
 
 
+@pytest.mark.parametrize('number, kind', [(errno.ENOMEM, MemoryError), (errno.EPERM, OSError), (errno.EMFILE, OSError)])
+def test_good_module_that_is_not_loaded_is_kept(kept, refused, monkeypatch, number, kind):
+    """For want of memory, or in a folder that programs may not be run from."""
+    monkeypatch.setattr(theano.config.__class__.__dict__['compiledir'], 'val', str(kept / 'compiledir_x'))
+    before = left(kept)
+    why = f'd.so: failed to map segment from shared object: {os.strerror(number)}'
+    with refused(kind, why), compiling():
+        raise ImportError(why, path=str(kept / 'compiledir_x' / 'tmp2' / 'd.so'))
+    assert left(kept) == before
+
+
+def test_want_of_memory_for_the_compiler_is_said_to_be_that(refused):
+    with refused(MemoryError, os.strerror(errno.ENOMEM)), compiling():
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+
 def test_error_of_another_import_is_not_called_damage(kept):
     with pytest.raises(ImportError), compiling():
         raise ImportError('no such module', path='/usr/lib/other.so')
@@ -167,19 +184,18 @@ def finished(home):
 
 
 def test_start_that_is_killed_again_and_again_gets_further_each_time(tmp_path):
-    """Each is killed as soon as it has compiled one more, and what is compiled stays."""
+    """Each is killed when it has compiled two more, of which it may not have finished the last; no other is lost."""
     counts = [0]
     while True:
-        process = start(PRODUCE, BUNDLED, tmp_path / 'out', '--count', 1, '--length', 5,
-                        env={'HOME': str(tmp_path), 'THEANO_FLAGS': ''})
         before = finished(tmp_path)
-        while process.poll() is None and len(finished(tmp_path)) == len(before):
+        process = start(PRODUCE, BUNDLED, '--score', __file__, env={'HOME': str(tmp_path), 'THEANO_FLAGS': ''})
+        while process.poll() is None and len(finished(tmp_path)) < len(before) + 2:
             time.sleep(0.01)
         ended = process.poll() is not None
         process.kill()
         process.communicate()
-        assert before <= finished(tmp_path)
+        assert len(before - finished(tmp_path)) <= 1
+        counts.append(len(finished(tmp_path)))
         if ended:
             break
-        counts.append(len(finished(tmp_path)))
-    assert process.returncode == 0 and len(counts) > 2 and counts == sorted(set(counts))
+    assert process.returncode == 0 and len(counts) > 3 and counts[:-1] == sorted(set(counts[:-1]))

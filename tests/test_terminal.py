@@ -36,7 +36,7 @@ def program(options):
     print({KINDS!r})
     terminal.note({KINDS!r})
     raise ValueError({KINDS!r})
-terminal.main(argparse.ArgumentParser(prog='p'), program, less='')
+terminal.main(argparse.ArgumentParser(prog='p'), program, lambda options: '')
 """
 SHOWN = r'\x1b[31m|\r|\x9b|\x00|\x7f|\x08|' + '\t|é|—|𝄞|' + r'\udce9'            # on a terminal
 PIPED, ASCII = [KINDS.encode(encoding, 'backslashreplace').decode() for encoding in ('utf-8', 'ascii')]
@@ -273,6 +273,12 @@ def test_interrupted_training_leaves_all_that_it_learned(program, number):
     (OSError(28, 'it is full'), 2, 'p: cannot write standard output: it is full\n'),
     (FileNotFoundError('cannot read x'), 2, 'p: cannot read x\n'), (KeyboardInterrupt(), 130, 'p: interrupted\n'),
     (KeyboardInterrupt(' while it slept; no dream is kept'), 130, 'p: interrupted while it slept; no dream is kept\n'),
+    (OSError(12, 'Cannot allocate memory'), 2,
+     'p: not enough memory: Cannot allocate memory; end other programs, or take a machine with more\n'),
+    (ImportError('x.so: failed to map segment: Cannot allocate memory'), 2, 'p: not enough memory: x.so: failed to map '
+     'segment: Cannot allocate memory; end other programs, or take a machine with more\n'),
+    (FileNotFoundError(2, 'No such file or directory'), 2, 'p: the current folder was removed: go to another one, '
+     'with cd\n'),
     (MemoryError('of 5 GB'), 2, 'p: not enough memory: of 5 GB; a smaller --size needs less\n'),
     (ImportError('No module named x'), 2, 'p: No module named x: run {}\n'),
     (ImportError('wrong x: pip install y'), 2, 'p: wrong x: pip install y\n')], ids=repr)
@@ -283,14 +289,25 @@ def test_how_a_script_ends(monkeypatch, capsys, outcome, status, said):
         return outcome
     monkeypatch.setattr(sys, 'argv', ['p'])
     with pytest.raises(SystemExit) as end:
-        terminal.main(argparse.ArgumentParser(prog='p'), program, less='a smaller --size needs')
+        terminal.main(argparse.ArgumentParser(prog='p'), program, lambda options: 'a smaller --size needs')
     assert (end.value.code, capsys.readouterr().err) == (status, said.format(commands.install()))
+
+
+@pytest.mark.parametrize('script, arguments, advice', [
+    (train, '', 'smaller --num-units1, --num-units2 or --batch-size need'),
+    (train, '--init p.npz', 'a smaller --batch-size needs'), (train, '--resume p.npz', ''),
+    (produce_text, '', 'a smaller --count or --length needs'), (produce_text, 'p --info', ''),
+    (produce_text, 'p --score t --adapt', ''),
+    (produce_text, '--page x --score t', ''),
+    (produce_text, '--page x', 'a smaller --length needs')])
+def test_advice_where_memory_is_not_enough_names_what_may_be_changed(script, arguments, advice):
+    assert script.needs_less(script.build_parser().parse_intermixed_args(arguments.split())) == advice
 
 
 def test_mistake_of_our_own_is_not_hidden(monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['p'])
     with pytest.raises(ZeroDivisionError):
-        terminal.main(argparse.ArgumentParser(prog='p'), lambda options: 1 / 0, less='')
+        terminal.main(argparse.ArgumentParser(prog='p'), lambda options: 1 / 0, str)
 
 
 # ---------------------------------------------------------------- options
