@@ -3,14 +3,18 @@
 # requires-python = ">=3.8,<3.12"
 # dependencies = ["Theano==1.0.5", "numpy>=1.20,<1.24", "scipy<1.16", "matplotlib<3.11", "tqdm", "setuptools<81"]
 # ///
-import argparse
+from engine import interrupts
+
+if __name__ == '__main__':
+    interrupts.end_at_once()           # before imports that take a while
+
 import os
 import re
 
 from engine import about, commands, options
-from engine.files import append_text, refuse_to_replace
+from engine.files import append_text, is_archive, refuse_to_replace
 from engine.recipe import BUNDLED
-from engine.terminal import main, note
+from engine.terminal import Parser, main, note
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 HEADING = '# sequence {}:'
@@ -42,7 +46,7 @@ OPTIONS = {
 
 
 def build_parser():
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description='Write text with parameters that train.py has learned, or judge with them a text that is there. '
                     'Standard output gets the text alone, standard error what is said about it.')
     parser.add_argument('params', metavar='PARAMS', nargs='?', default=commands.near(BUNDLED),
@@ -116,6 +120,8 @@ def program(o):
                        (o.prime and o.prime_file, '--prime and --prime-file are both given: expected one of them'),
                        (o.adapt and not o.score, '--adapt is given without --score, the text to adapt to'),
                        (o.page is not None and (o.info or o.adapt), '--page is given with --info or --adapt: not both'),
+                       (o.out is not None and is_archive(o.out), f'{o.out} is a checkpoint or a zip file, to which no '
+                        'text is appended: give one PARAMS, and a text file as OUT'),
                        (o.overwrite and o.page is None, '--overwrite is given without --page, the file to replace')):
         if wrong:
             raise ValueError(why)
@@ -124,6 +130,7 @@ def program(o):
     if o.page is not None:
         refuse_to_replace(o.page, o.overwrite)
     from charlstm import CharLSTM          # here alone, late: Theano takes a second to import
+    interrupts.raise_again()
     model = CharLSTM(o.random_seed)
     model.model_setup(o.params, encoding=o.encoding)
     if o.page is not None:
@@ -134,5 +141,15 @@ def program(o):
     print_score(model, o.score, o.encoding, o.adapt)
 
 
+def needs_less(o):
+    """The options that take less memory where they are smaller, with their verb, or ''. o: the options.
+
+    A text to score is read in pieces of bounded memory, so there it is the model that is too large.
+    """
+    if o.info or o.score:
+        return ''
+    return 'a smaller --length needs' if o.page is not None else 'a smaller --count or --length needs'
+
+
 if __name__ == '__main__':
-    main(build_parser(), program, less='a smaller --count or --length needs')
+    main(build_parser(), program, needs_less)

@@ -3,13 +3,18 @@
 # requires-python = ">=3.8,<3.12"
 # dependencies = ["Theano==1.0.5", "numpy>=1.20,<1.24", "scipy<1.16", "matplotlib<3.11", "tqdm", "setuptools<81"]
 # ///
+from engine import interrupts
+
+if __name__ == '__main__':
+    interrupts.end_at_once()           # before imports that take a while
+
 import argparse
 import os
 import sys
 import time
 
 from engine import options, team
-from engine.terminal import EXIT_INTERRUPTED, ProgressBar, StopRequest, duration, main, say_if_slow
+from engine.terminal import EXIT_INTERRUPTED, Parser, ProgressBar, StopRequest, duration, main, say_if_slow
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OPTIONS = {
@@ -71,7 +76,7 @@ DEFAULTS.update(input=None, run='run0',                   # and what the help sa
 
 def build_parser():
     """The command line; options that are not given are left out of what it parses."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         argument_default=argparse.SUPPRESS,
         description='Learn to write text by reading one, character by character. Writes checkpoints, logs, samples and '
                     'a picture of the costs, under names that begin <run>_<input file name>.')
@@ -88,6 +93,7 @@ def prepare(given, here):
     """The options by attribute, the model, its Run, and the progress of the run that goes on, or None."""
     with here.in_turn():
         from charlstm import CharLSTM                      # here alone, late: Theano takes a second to import
+    interrupts.raise_again()
     from engine.parameters import parameter_count
     from engine.recipe import advise, complete
     from engine.run import Run
@@ -175,6 +181,8 @@ def program(given):
     here = team.join()
     o, model, run, progress = prepare(vars(given), here)
     from engine.schedule import Schedule
+    from engine.theano_setup import computes_on
+    print(f'computes on {computes_on()}', flush=True)
     print('compiling: up to a minute the first time, about a second after that ...', flush=True)
     start = time.time()
     names = ['train_rmsprop', 'sample'] + ['check'] * bool(model.n_batches['valid'])
@@ -198,6 +206,14 @@ def program(given):
     return EXIT_INTERRUPTED if stop.asked else 0
 
 
+def needs_less(given):
+    """The options that take less memory where they are smaller, of those that may be changed, with their verb."""
+    if 'resume' in given:
+        return ''
+    if 'init' in given:
+        return 'a smaller --batch-size needs'
+    return 'smaller --num-units1, --num-units2 or --batch-size need'
+
+
 if __name__ == '__main__':
-    main(build_parser(), program, less='smaller --num-units1, --num-units2 or --batch-size need', heard=False,
-         team=team)
+    main(build_parser(), program, needs_less, heard=False, team=team)

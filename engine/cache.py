@@ -1,13 +1,19 @@
-"""The code that Theano compiled and keeps from start to start; damage in it is found before it is loaded."""
+"""The code that Theano compiled and keeps from start to start: where, and what is damaged in it.
+
+It is kept in a folder of our own, where the user has not set another. In that folder each
+compiled module has its checksum beside it, and what is no longer as it was compiled is removed
+before it is loaded. In a folder of the user's nothing is removed.
+"""
 import configparser
 import contextlib
 import glob
 import os
-import platform
 import shutil
+import sys
+import zlib
 
-# In the folder while a process, by number, loads from there; homes may be shared by machines.
-MARK = f'charlstm_{platform.node()}_{{}}.loading'
+OURS = '~/.theano/charlstm'
+CHECKSUM = '.crc32'        # after the name of a module's file
 
 
 def setting(name):
@@ -20,75 +26,72 @@ def setting(name):
     return dict(flags).get(name, rc.get(section, option, fallback=None))
 
 
+def _set_by_user():
+    return setting('compiledir') or setting('base_compiledir')
+
+
 def folder():
-    """Theano's folder of compiled code."""
-    default = os.path.join(os.environ.get('LOCALAPPDATA', '~'), 'Theano') if os.name == 'nt' else '~/.theano'
-    return os.path.expanduser(setting('compiledir') or setting('base_compiledir') or default)
+    """Return the folder of compiled code."""
+    return os.path.expanduser(_set_by_user() or OURS)
 
 
-def _runs(process):
-    """Whether a process of that number runs."""
-    if os.name == 'nt':
-        return True                    # not to be asked there without harm
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+def _is_ours(path):
+    """Return whether a file is in the folder of our own."""
+    ours = os.path.join(os.path.realpath(os.path.expanduser(OURS)), '')
+    return os.path.realpath(path).startswith(ours) and not _set_by_user()
 
 
-def _compiled(kept):
-    """The files of compiled code in Theano's folder: each is alone in a folder of its own, beside its key."""
-    for pattern in ('*', os.path.join('compiledir*', '*')):
-        for path in glob.glob(os.path.join(glob.escape(kept), pattern, '*.so')):
-            place = os.path.dirname(path)
-            if place.endswith('_ext') or os.path.exists(os.path.join(place, 'key.pkl')):
-                yield path
+def _checksum(path):
+    """Return the checksum of a file, as text."""
+    with open(path, 'rb') as f:
+        return f'{zlib.crc32(f.read()):08x}'
 
 
-def mend():
-    """Remove what a power cut left empty and, where a process died while it loaded code, all of it.
+def remember(path):
+    """Keep the checksum of a module in our folder that was just compiled and loaded, where it has none."""
+    if _is_ours(path) and not os.path.exists(path + CHECKSUM):
+        with contextlib.suppress(OSError), open(path + CHECKSUM, 'w') as f:
+            f.write(_checksum(path))
 
-    Returns a line that says so, or None.
+
+def remember_loaded():
+    """Keep the checksums of those that are loaded: Theano compiles some while it is imported."""
+    for module in list(sys.modules.values()):
+        path = getattr(module, '__file__', None) or ''
+        if path.endswith(('.so', '.pyd')):
+            remember(path)
+
+
+def _damaged(path):
+    """Return whether a module is not as it was compiled, or empty; one that is just being compiled is not yet finished.
+
+    A module without a checksum was finished if it has its key; those without key Theano compiles anew itself.
     """
-    kept, said = folder(), None
-    marks = {path: int(path.rsplit('_', 1)[1].split('.')[0])
-             for path in glob.glob(os.path.join(glob.escape(kept), MARK.format('[0-9]*')))}
-    dead = [path for path, process in marks.items() if not _runs(process)]
-    all_of_it = dead and len(dead) == len(marks)           # and nobody loads from it now
-    for path in _compiled(kept):
-        if all_of_it or not os.path.getsize(path):
-            shutil.rmtree(os.path.dirname(path), ignore_errors=True)
-            said = f'{kept} held compiled files with nothing in them, as after a power cut: removed'
-    if all_of_it:
-        said = f'the last start could not load compiled code from {kept}: cleared, so it compiles again'
-        for path in dead:
-            with contextlib.suppress(OSError):
-                os.remove(path)
-    return said
+    if os.path.exists(path + CHECKSUM):
+        with open(path + CHECKSUM, errors='replace') as f:
+            return f.read() != _checksum(path)
+    return not os.path.getsize(path) and os.path.exists(os.path.join(os.path.dirname(path), 'key.pkl'))
 
 
-def damaged(error):
-    """Whether an error is that of compiled code which cannot be loaded."""
-    return isinstance(error, ImportError) and (error.path or '').startswith(folder())
+def remove_damaged():
+    """Remove those modules in our own folder that are damaged. Returns a line that says so, or None."""
+    removed = 0
+    for ending in () if _set_by_user() else ('*.so', '*.pyd'):
+        for path in glob.glob(os.path.join(glob.escape(folder()), 'compiledir*', '*', ending)):
+            with contextlib.suppress(OSError):         # another process may remove it too
+                if _damaged(path):
+                    shutil.rmtree(os.path.dirname(path))
+                    removed += 1
+    if removed:
+        return (f'{removed} compiled files in {folder()} were damaged, as after a power cut: removed, to be compiled '
+                'again')
+    return None
 
 
-@contextlib.contextmanager
-def loading():
-    """Leave a mark in the folder for the time in which code is compiled and loaded, for ever where some is damaged."""
-    mark = os.path.join(folder(), MARK.format(os.getpid()))
-    there = os.path.exists(mark)       # of an outer one
-    with contextlib.suppress(OSError):
-        os.makedirs(os.path.dirname(mark), exist_ok=True)
-        open(mark, 'w').close()
-    try:
-        yield
-    except ImportError as error:
-        there = there or damaged(error)
-        raise
-    finally:
-        if not there:
-            with contextlib.suppress(OSError):
-                os.remove(mark)
+def discard(path):
+    """Remove a module that cannot be loaded, if it is in our own folder. Returns a line that says what to do."""
+    place = os.path.dirname(path)
+    if not _is_ours(path):
+        return f'compiled code in {path} is damaged: remove {place}, and start again'
+    shutil.rmtree(place, ignore_errors=True)
+    return f'compiled code in {path} was damaged, and is removed: start again'

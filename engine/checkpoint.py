@@ -49,6 +49,8 @@ class Checkpoint:
             self._room = max(ROOM, FOLDED * os.path.getsize(path))
         except OSError:
             raise
+        except MemoryError:
+            raise self._too_large() from None
         except Exception:                      # zipfile raises all kinds on damaged bytes
             raise self.refusal('it is no npz file, or one that was cut short') from None
 
@@ -65,6 +67,9 @@ class Checkpoint:
         """The error that says why this file is of no use."""
         return ValueError(f'{self.path} is not a checkpoint that can be used: {why}; expected an npz file as train.py '
                           'and save_params write it')
+
+    def _too_large(self):
+        return OSError(f'cannot read {self.path}: there is not enough memory for it')
 
     def __contains__(self, name):
         return name + '.npy' in self._names
@@ -88,6 +93,8 @@ class Checkpoint:
                 return read(self._zip.getinfo(name + '.npy'))
         except OSError:
             raise
+        except MemoryError:
+            raise self._too_large() from None
         except Exception:                      # the readers of zip and npy raise all kinds on damaged bytes
             raise self.refusal(f'its {name} is damaged or holds Python objects') from None
 

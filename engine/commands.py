@@ -36,12 +36,18 @@ def typed(given):
 
 
 def near(path):
-    """A path as seen from the current folder where it is below that, else absolute; never like an option."""
-    path = os.path.abspath(path)
-    below = os.path.join(os.path.abspath(os.curdir), '')
-    if os.path.join(path, '') == below:
+    """Return a path as seen from the current folder where it is below that, otherwise absolute; never like an option.
+
+    From the root all paths stay absolute: they are read elsewhere, in the log of a service.
+    """
+    try:
+        path, current = os.path.abspath(path), os.path.abspath(os.curdir)
+    except FileNotFoundError:                          # the current folder was removed
+        return path
+    below = os.path.join(current, '')
+    if path == current:
         return os.curdir
-    if path.startswith(below):
+    if path.startswith(below) and current != os.path.dirname(current):
         path = path[len(below):]
     return os.path.join(os.curdir, path) if path.startswith('-') else path
 

@@ -1,6 +1,7 @@
 """Files that are whole or not there, the lock on a run, and the one line that an error of the system becomes."""
 import contextlib
 import os
+import zipfile
 
 
 @contextlib.contextmanager
@@ -12,6 +13,11 @@ def named(doing, path):
         raise type(error)(f'cannot {doing} {path}: {error.strerror or error}') from None
 
 
+def partial_name(path):
+    """Return the temporary name of a file that is being written: nobody can guess it, to put a link there."""
+    return f'{path}.{os.urandom(6).hex()}.part'
+
+
 @contextlib.contextmanager
 def write_whole(path):
     """Open a binary file for writing that appears under its name only when it is complete.
@@ -19,17 +25,37 @@ def write_whole(path):
     Whatever goes wrong, an earlier file of that name stays as it was and
     nothing half-written is left. Raises OSError.
     """
-    partial = f'{path}.{os.getpid()}.part'
-    try:
-        with named('write', path):
-            with open(partial, 'wb') as f:
+    partial = partial_name(path)
+    with named('write', path):
+        f = open(partial, 'xb')        # never a file that exists, nor through a link
+        try:
+            with f:
                 yield f
                 f.flush()
                 os.fsync(f.fileno())   # the contents reach the disk before the name does
             os.replace(partial, path)
-    finally:
-        with contextlib.suppress(OSError):
-            os.remove(partial)
+        finally:
+            with contextlib.suppress(OSError):
+                os.remove(partial)
+
+
+def has_other_names(path):
+    """Return whether a path is a link, symbolic or hard: what is written there changes a file of another name."""
+    return os.path.islink(path) or (os.path.isfile(path) and os.stat(path).st_nlink > 1)
+
+
+def open_log(path):
+    """Open a file to read and append to, unbuffered; make it where it is missing.
+
+    Raises OSError, also where the path is a link, which is not followed.
+    """
+    no_link = getattr(os, 'O_NOFOLLOW', 0)                 # Windows has none
+    with named('write', path):
+        f = open(path, 'a+b', buffering=0, opener=lambda path, flags: os.open(path, flags | no_link, 0o666))
+    if has_other_names(path):
+        f.close()
+        raise OSError(f'cannot write {path}: it is a link')
+    return f
 
 
 def refuse_to_replace(path, overwrite):
@@ -38,6 +64,17 @@ def refuse_to_replace(path, overwrite):
         raise ValueError(f'{path} exists already and is no file: choose another name')
     if os.path.isfile(path) and not overwrite:
         raise ValueError(f'{path} exists already: choose another name, or --overwrite to replace it')
+
+
+def is_archive(path):
+    """Return whether a path is that of an npz or zip file, by its ending or by what the file holds."""
+    if path.lower().endswith(('.npz', '.zip')):
+        return True
+    with contextlib.suppress(OSError):
+        if os.path.isfile(path):
+            with open(path, 'rb') as f:
+                return f.read(4) in (b'PK\3\4', b'PK\5\6') or zipfile.is_zipfile(f)      # the first also of a cut one
+    return False
 
 
 def append_whole(f, data):

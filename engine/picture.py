@@ -17,10 +17,12 @@ NO_LETTERS = re.compile('Last ?Resort|Emoji')              # fonts of boxes for 
 LONGEST = 80               # characters of a title, which would else be wider than the picture
 
 
-def check_matplotlib():
-    """Raise ImportError where there is nothing to draw with: before the first epoch, not after it."""
-    if importlib.util.find_spec('matplotlib') is None:
-        raise ImportError('No module named matplotlib')
+def can_draw():
+    """Return whether matplotlib is installed; it is not imported, which takes a while."""
+    try:
+        return importlib.util.find_spec('matplotlib') is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def matplotlib_alone():

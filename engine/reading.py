@@ -6,7 +6,8 @@ from engine.features import NAMED, correlation
 from engine.parameters import STATES, units
 from engine.state import State
 
-SCORED, ADAPTED = 2000, 20     # characters scored at a time, to bound memory; and before they are learned from
+SCORED, ADAPTED = 2000, 20     # characters scored at a time, at most; and before they are learned from
+PROBABILITIES = 1 << 20        # that scoring holds at a time, if it can: V for each character
 
 
 def costs_of(probabilities, y):
@@ -32,7 +33,7 @@ class Reading(State):
         """
         numbers, costs = self._at_least_two(text), []
         checks.real('adapt', adapt, 'of at least 0', lambda v: v >= 0)
-        model, span = (self._copy(lrate=adapt, grad_clip=1), ADAPTED) if adapt else (self, SCORED)
+        model, span = (self._copy(lrate=adapt, grad_clip=1), ADAPTED) if adapt else (self, self._scored())
         for x, y, states, probabilities in model._read(numbers, span):
             costs.append(costs_of(probabilities, y))
             if progress:
@@ -47,6 +48,10 @@ class Reading(State):
         if len(numbers) < 2:
             raise ValueError(f'the text to score has {len(numbers)} characters: at least 2 are needed')
         return numbers
+
+    def _scored(self):
+        """Return how many characters to score at a time, so that memory is bounded whatever V is."""
+        return max(1, min(SCORED, PROBABILITIES // self._V()))
 
     def _read(self, numbers, span):
         """Read numbers (n,), so many at a time, with the state carried along.
@@ -70,7 +75,7 @@ class Reading(State):
         """
         checks.whole('k', k, 1, self._V())
         costs, best, of_best = [], [], []
-        for _, y, _, probabilities in self._read(self._at_least_two(text), SCORED):
+        for _, y, _, probabilities in self._read(self._at_least_two(text), self._scored()):
             costs.append(costs_of(probabilities, y))
             best.append(np.argsort(-probabilities, axis=1, kind='stable')[:, :k])
             of_best.append(np.take_along_axis(probabilities, best[-1], axis=1))

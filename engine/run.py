@@ -10,9 +10,10 @@ import numpy as np
 
 from engine import commands
 from engine.checkpoint import Checkpoint
-from engine.files import append_whole, lock, named
+from engine.files import append_whole, has_other_names, lock, named, open_log, partial_name
+from engine.options import CHANGEABLE
 from engine.parameters import NAMES
-from engine.picture import check_matplotlib, draw_costs
+from engine.picture import can_draw, draw_costs
 from engine.schedule import CALM, FALLS
 from engine.schema import LOG_ENDINGS, MOST, PROGRESS, matches
 from engine.team import Alone
@@ -23,7 +24,10 @@ LOGS = {STEPS: '# epoch cost valid_cost ' + ' '.join('ratio_' + name for name in
         EPOCHS: '# epoch cost valid_cost lrate characters_per_second\n', SAMPLES: ''}     # by ending, their headings
 PICTURE = '.png'
 SAMPLE_LENGTH = 200
-LONGEST_NAME = 255 - len(f'_epoch{MOST}.npz.4194304.part')      # bytes: what systems allow, less the longest ending
+LONGEST_NAME = 255 - len(partial_name(f'_epoch{MOST}.npz'))     # bytes: what systems allow, less the longest ending
+PARTIAL = r'\.[0-9a-f]{12}\.part'
+ROWS = re.compile(rb'[-+.\deinfa \n]*')                         # numbers, nan and inf among them
+SAMPLE = '# epoch {}:\n'
 
 
 def log_rows(path):
@@ -33,7 +37,7 @@ def log_rows(path):
         return np.loadtxt(path, ndmin=2, encoding='utf-8')
 
 
-REACHED = {'...': None, **{name: PROGRESS[name] for name in ('epoch', 'batch', 'rate_factor?', 'high?')}}    # at least
+REACHED = {'...': None, **{name: PROGRESS[name] for name in ('options', 'epoch', 'batch', 'rate_factor?', 'high?')}}
 
 
 def _progress_in(path):
@@ -44,6 +48,15 @@ def _progress_in(path):
     except (OSError, ValueError):
         return None
     return progress if matches(progress, REACHED) else None
+
+
+def _of_one_run(progress, other):
+    """Return whether two checkpoints' progress is of one run: by its id or, where it is older, its options."""
+    if progress.get('id') or other.get('id'):
+        return progress.get('id') == other.get('id')
+    options = [{name: value for name, value in one['options'].items() if name not in CHANGEABLE}
+               for one in (progress, other)]
+    return options[0] == options[1]
 
 
 def _how_far(progress):
@@ -81,7 +94,9 @@ class Run:
         self._good = None                      # the newest checkpoint of the end of an epoch
         self._needed = ()                      # options without which the run would stop again
         self.id = self._progress.get('id', secrets.token_hex(8))       # tells it from others of its name
-        self._overwrite, self._undrawn = False, False
+        self._overwrite = False
+        # Whether there is matplotlib, whether it has drawn this run, and whether it has failed to.
+        self._draws, self._drawn, self._undrawn = True, False, False
         self._logs, self._checksums = {}, {}
         self._steps, self._epochs = [], []     # rows (epoch, training cost), and the same with validation cost
 
@@ -102,9 +117,12 @@ class Run:
     def check(self, overwrite):
         """Refuse what would replace earlier results of this name, unless that is wanted; make the folder.
 
-        Raises ImportError where there is nothing to draw with.
+        A line says where there will be no picture.
         """
-        check_matplotlib()
+        self._draws = can_draw()
+        if not self._draws:
+            warn(f'matplotlib is not installed, so there will be no picture of the costs; to install it: '
+                 f'{commands.install()}')
         self._overwrite = overwrite
         self._team.told(self._check)
 
@@ -116,6 +134,9 @@ class Run:
             path = self.path(name[len(self.name):])
             if not os.path.isfile(path):                   # a FIFO, which would hang, a folder, or a link to nowhere
                 raise ValueError(f'{path} is no file that can be replaced: remove it, or choose another run name')
+            if name.endswith(tuple(LOGS)) and has_other_names(path):
+                raise ValueError(f'{path} is a link, through which no log is written: replace it by a copy, or remove '
+                                 'it')
         self._refuse_to_replace(self._doomed())
         try:
             with named('make the folder', self.directory):
@@ -151,7 +172,7 @@ class Run:
             goes_on = os.path.exists(self.last_checkpoint) and os.path.samefile(path, self.last_checkpoint)
             if name.endswith('.npz') and not goes_on:
                 progress = _progress_in(path)
-                ours = progress and progress.get('id') == self._progress.get('id')
+                ours = progress and _of_one_run(progress, self._progress)
                 if not ours or _how_far(progress) > _how_far(self._progress):
                     later.append(name)
         return later
@@ -176,60 +197,58 @@ class Run:
                 log.close()
 
     def _reopen_logs(self):
-        """Those of the run that goes on: what came after the checkpoint is cut off, and what is lost begun anew."""
-        sizes = {ending: size for ending, (size, _) in self._progress.get('logs', {}).items()}
-        sizes = sizes or self._progress.get('log_sizes', {})
-        proven = self._proven(sizes)
-        lost = [ending for ending in LOGS if not (proven and self._begins_as_then(ending, sizes.get(ending, -1)))]
-        foreign = [self.path(ending) for ending in lost if os.path.exists(self.path(ending))]
-        if foreign and not self._overwrite:
-            raise ValueError(f'{foreign[0]} does not begin as the log of the run in {self.last_checkpoint}: move one '
-                             'of them to another folder, or --overwrite to begin the logs anew')
-        self._open_logs({ending: size for ending, size in sizes.items() if ending not in lost})
-        if lost:
-            self.say(f'{", ".join(map(self.path, lost))}: not there, or not of this run, so begun anew')
+        """Open those of a resumed run: what came after the checkpoint is cut off, and what is missing begun anew."""
+        sizes = {ending: size for ending, (size, checksum) in self._progress.get('logs', {}).items()
+                 if self._is_ours(ending, size, checksum)}
+        if STEPS not in sizes:         # the only one of which every checkpoint knows more than anybody
+            sizes = {}
+        missing = [self.path(ending) for ending in LOGS if ending not in sizes]
+        others = [path for path in missing + [self.path(PICTURE)] * (not sizes) if os.path.exists(path)]
+        if others and not self._overwrite:
+            raise ValueError(f'not known to be of the run in {self.last_checkpoint}: {", ".join(others)}; move that '
+                             'checkpoint to another folder, or --overwrite to begin them anew')
+        self._open_logs(sizes)
+        if missing:
+            self.say(f'{", ".join(missing)}: not found, or not of this run, so begun anew')
         self._reload()
 
-    def _proven(self, sizes):
-        """Whether the logs are this run's, if they begin as then: their heading alone anybody knows."""
-        known = 'logs' in self._progress and sizes.get(STEPS, 0) > len(LOGS[STEPS])
-        return known or os.path.basename(self.last_checkpoint).startswith(self.name + '_')
+    def _is_ours(self, ending, size, checksum):
+        """Return whether a log exists, begins with the bytes that the checkpoint knows, and goes on as such a log.
 
-    def _begins_as_then(self, ending, size):
-        """Whether a log is there and begins as it did at the checkpoint, with so many bytes, the heading among them."""
-        path = self.path(ending)
-        if not os.path.exists(path) or not len(LOGS[ending]) <= size <= os.path.getsize(path):
+        The steps must have a row: their heading is known to anybody.
+        """
+        path, heading = self.path(ending), LOGS[ending].encode()
+        if not os.path.exists(path):
             return False
         with named('read', path), open(path, 'rb') as log:
-            beginning = log.read(size)
-        checksum = self._progress.get('logs', {}).get(ending, [size, zlib.crc32(beginning)])[1]
-        return len(beginning) == size and zlib.crc32(beginning) == checksum
+            data = log.read()
+        beginning, rest = data[:size], data[size:].rstrip(b'\0')         # zeros: of a power cut
+        start = SAMPLE.split('{')[0].encode()
+        goes_on = start.startswith(rest[:len(start)]) if ending == SAMPLES else ROWS.fullmatch(rest)
+        return bool(goes_on and len(beginning) == size >= len(heading) + (ending == STEPS)
+                    and beginning.startswith(heading) and zlib.crc32(beginning) == checksum)
 
     def _open_logs(self, sizes):
         """Open all, cut to sizes in bytes by ending, and remove what is left of earlier runs of this name."""
-        self._open_log(STEPS)
+        self._logs[STEPS] = open_log(self.path(STEPS))
         lock(self._logs[STEPS])
         # Again: another process may have begun and ended a run of this name since.
         doomed = self._doomed()
         self._refuse_to_replace([name for name in doomed if os.path.getsize(os.path.join(self.directory, name))])
         for ending in LOGS:
-            if ending != STEPS:
-                self._open_log(ending)
+            log = self._logs[ending] = self._logs.get(ending) or open_log(self.path(ending))
+            with open(self.path(ending), 'rb') as before:
+                kept = before.read(sizes.get(ending, 0))
             with named('write', self.path(ending)):
-                self._logs[ending].truncate(min(sizes.get(ending, 0), self._logs[ending].tell()))
-            with open(self.path(ending), 'rb') as log:
-                self._checksums[ending] = zlib.crc32(log.read())
+                log.truncate(len(kept))
+            self._checksums[ending] = zlib.crc32(kept)
         for name in doomed + self._partial():
             if not name.endswith(tuple(LOGS)):
                 os.remove(os.path.join(self.directory, name))
 
-    def _open_log(self, ending):
-        with named('write', self.path(ending)):
-            self._logs[ending] = open(self.path(ending), 'ab', buffering=0)
-
     def _partial(self):
         """The names of what processes that died while they wrote a file of this run have left."""
-        ours = re.compile(re.escape(self.name) + r'(_[^.]*\.npz|\.png)\.\d+\.part')
+        ours = re.compile(re.escape(self.name) + r'(_[^.]*\.npz|\.png)' + PARTIAL)
         return [name for name in os.listdir(self.directory) if ours.fullmatch(name)]
 
     def _reload(self):
@@ -296,15 +315,16 @@ class Run:
         before = model.random.bit_generator.state
         text = model.generate_text(text_length=SAMPLE_LENGTH)
         model.random.bit_generator.state = before
-        self._write(SAMPLES, f'# epoch {now.epoch}:\n{text}\n\n')
+        self._write(SAMPLES, f'{SAMPLE.format(now.epoch)}{text}\n\n')
         self.say(f'what it writes after epoch {now.epoch}:\n{text}\n')
 
     def draw(self):
         """Draw the picture of all costs so far; where that fails, in whatever way, the run goes on with a warning."""
-        if not self._team.first:
+        if not (self._team.first and self._draws):
             return
         try:
             draw_costs(self.path(PICTURE), self.name, self._steps, self._epochs)
+            self._drawn = True
         except Exception as error:
             if not self._undrawn:
                 warn(f'{self.path(PICTURE)} could not be drawn: {" ".join(str(error).split())}')
@@ -389,7 +409,7 @@ class Run:
         """Print where everything is, and what to do with it; now: the run's Schedule."""
         best = self.path(self.BEST)
         write = best if os.path.exists(best) else self.last_checkpoint
-        drawn = f', drawn in {self.path(PICTURE)}' if os.path.exists(self.path(PICTURE)) else ''
+        drawn = f', drawn in {self.path(PICTURE)}' if self._drawn else ''
         print(f'costs: {self.path(STEPS)} and {self.path(EPOCHS)}{drawn}')
         print('next: ' + commands.script('produce_text.py', write))
         print('to go on: ' + self._going_on(*now.more()))

@@ -151,8 +151,6 @@ class Team(Alone):
         if not machine.Get_rank():
             machine.Barrier()
         machine.Free()
-        # So that no later failure ends a process while it still loads compiled code, which would then look damaged.
-        self._comm.Barrier()
 
 
 class SpreadStep:

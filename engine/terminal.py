@@ -1,5 +1,8 @@
 """What is said to a person: warnings, a progress bar, and how both scripts begin and end."""
+import argparse
 import contextlib
+import errno
+import functools
 import os
 import re
 import signal
@@ -7,12 +10,12 @@ import sys
 import threading
 import time
 
-from engine import commands
+from engine import commands, interrupts
+from engine.interrupts import EXIT_INTERRUPTED
 
 QUIET = 30         # seconds between lines of progress where there is no terminal
 FORECAST = 10      # seconds of training, or a whole epoch, after which it is said how long all of it takes
 SLOW = 2           # seconds of silence after which there is a line
-EXIT_INTERRUPTED = 130  # exit status of a program that Ctrl-C ended
 CONTROLS = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f]')       # all but tab and line feed
 
 
@@ -72,6 +75,20 @@ def note(line):
     print(line, file=sys.stderr, flush=True)
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser of options that takes no abbreviations of them, and in which --option=-- has the value --."""
+
+    def __init__(self, **settings):
+        super().__init__(allow_abbrev=False, **settings)
+
+    def _get_values(self, action, strings):
+        if action.option_strings and strings == ['--']:    # argparse would drop that, and fail for want of a value
+            value = self._get_value(action, '--')
+            self._check_value(action, value)
+            return value
+        return super()._get_values(action, strings)
+
+
 def _open_streams(place):
     """Standard output and errors that are there, take any character, and hand no control characters to a terminal.
 
@@ -98,13 +115,35 @@ def _end(parser, team, status, what):
     parser.exit(status, line + '\n')
 
 
+def lacks_memory(error):
+    """Return whether an error is for want of memory, also where a library that is loaded says so in its words."""
+    return isinstance(error, MemoryError) or os.strerror(errno.ENOMEM) in str(error)
+
+
+def _not_enough(error, less):
+    """Return what to say where memory is not enough; less: as main's, for the options of now."""
+    advice = f'{less} less' if less else 'end other programs, or take a machine with more'
+    return f'not enough memory{": " * bool(str(error))}{error}; {advice}'
+
+
+def _why(error):
+    """Return what an OSError or ValueError says; those of files are named where they are met."""
+    if not (isinstance(error, OSError) and error.strerror and not error.filename):
+        return error
+    if isinstance(error, FileNotFoundError):
+        return 'the current folder was removed: go to another one, with cd'
+    if lacks_memory(error):
+        return _not_enough(error.strerror, '')
+    return f'cannot write standard output: {error.strerror}'
+
+
 def main(parser, program, less, heard=True, team=None):
     """Run program(options) as a script: what the user can mend ends it with one line and exit status 2.
 
-    program returns the exit status, None for 0. less: which options need less memory, with
-    their verb. A reader of the output that has seen enough, such as `head`, ends it with 0
-    or, where it need not be heard, not at all. team: the module engine.team, for a program
-    that may run as several processes.
+    program returns the exit status, None for 0. less(options): which of the options take less
+    memory where they are smaller, with their verb, '' for none. A reader of the output that
+    has seen enough, such as `head`, ends it with 0 or, where it need not be heard, not at all.
+    team: the module engine.team, for a program that may run as several processes.
     """
     _open_streams(team.place() if team else (0, 1))
     if not heard and not sys.stdout.isatty():
@@ -112,6 +151,7 @@ def main(parser, program, less, heard=True, team=None):
     try:
         # Options may stand between names; on a Python too old for that, one line must still say that it is too old.
         options = getattr(parser, 'parse_intermixed_args', parser.parse_args)()
+        os.getcwd()                                    # raises where the folder was removed
         status = program(options) or 0
         sys.stdout.flush()
     except SystemExit as error:                        # the parser's
@@ -121,16 +161,18 @@ def main(parser, program, less, heard=True, team=None):
     except BrokenPipeError:
         status = 0
     except MemoryError as error:
-        _end(parser, team, 2, f'not enough memory{": " * bool(str(error))}{error}; {less} less')
+        _end(parser, team, 2, _not_enough(error, less(options)))
     except ImportError as error:
+        if lacks_memory(error):
+            _end(parser, team, 2, _not_enough(error, ''))
         hint = '' if re.search('install|uv run', str(error)) else f': run {commands.install()}'
         _end(parser, team, 2, f'{error}{hint}')
-    except (OSError, ValueError) as error:             # those with files are named where they are met
-        nameless = isinstance(error, OSError) and error.strerror and not error.filename
-        _end(parser, team, 2, f'cannot write standard output: {error.strerror}' if nameless else error)
+    except (OSError, ValueError) as error:
+        _end(parser, team, 2, _why(error))
     except KeyboardInterrupt as error:
         _end(parser, team, EXIT_INTERRUPTED, f'interrupted{error}')
     finally:
+        interrupts.raise_again()
         try:
             sys.stdout.flush()
         except OSError:                                # nobody reads it, or its disk is full: not again at the very end
@@ -209,9 +251,36 @@ class StopRequest:
             signal.signal(number, handler)
 
 
+class _NoBar:
+    """Stands for a bar of tqdm's where that is not installed: whatever it is told, it shows nothing."""
+    disable = True
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def __getattr__(self, name):
+        return lambda *arguments, **settings: None
+
+
+@functools.lru_cache(maxsize=None)     # once
+def _warn_of_no_bar():
+    warn(f'tqdm cannot be imported, so there will be no progress bar; to install it: {commands.install()}')
+
+
 def progress_bar(file, shown=True, **settings):
-    """A bar of tqdm's on a terminal, past Visible, as it moves by control characters; nothing on another stream."""
-    from tqdm import tqdm                              # late, so that --help needs nothing installed
+    """Return a bar of tqdm's on a terminal, past Visible, as it moves by control characters; elsewhere it is not shown.
+
+    Without tqdm there is none, and a line says so.
+    """
+    try:
+        from tqdm import tqdm                          # late, so that --help needs nothing installed
+    except ImportError:
+        if shown:
+            _warn_of_no_bar()
+        return _NoBar()
     return tqdm(file=getattr(file, 'terminal', file), disable=not (shown and file.isatty()), **settings)
 
 

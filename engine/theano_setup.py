@@ -2,7 +2,10 @@
 
 `tt` is Theano's tensor module, so that T can mean steps everywhere.
 """
+import configparser
 import contextlib
+import errno
+import importlib.util
 import io
 import logging
 import os
@@ -14,8 +17,8 @@ import traceback
 import warnings
 import zlib
 
-from engine import cache, commands
-from engine.terminal import warn
+from engine import cache, commands, interrupts
+from engine.terminal import lacks_memory, warn
 
 if not (3, 8) <= sys.version_info[:2] <= (3, 11):
     raise ImportError('this is Python {}.{}, and Theano 1.0.5 runs on Python 3.8 to 3.11; uv finds or fetches one of '
@@ -28,12 +31,15 @@ if _threads and not (_threads.isdecimal() and 1 <= int(_threads) <= 4096):      
 DEFAULTS = {
     'floatX': 'float32',     # what GPUs compute in, and twice as fast on CPUs
     'blas.ldflags': '',      # NumPy's own BLAS; Theano cannot find one beside NumPy 1.22 or later
+    'base_compiledir': cache.OURS,
+    'compile.timeout': '30',  # seconds until the lock of a process is broken that was killed on another machine
     'allow_gc': 'False',     # keep intermediate arrays between calls: fresh ones cost page faults
 }
 COMPILER_ADVICE = 'Debian, Ubuntu: apt install g++; macOS: xcode-select --install; conda: conda install gxx'
 # Not the compiler's fault.
 FULL = ('No space left on device', 'Disk quota exceeded', 'Read-only file system', 'File too large',
         "you don't have read, write or listing permissions")
+NO_DAMAGE = (errno.EPERM, errno.EACCES, errno.EMFILE, errno.ENFILE)        # why a good file is not loaded
 HEADER = os.path.join(sysconfig.get_path('include'), 'Python.h')         # what C code for this Python begins with
 
 # Idle threads sleep, after some microseconds in which the next piece of work may come: by default they go on
@@ -88,7 +94,18 @@ def _code_version(op):
     return (zlib.crc32(''.join(op.func_codes).encode()), parameters)
 
 
+def _loading(load):
+    """Theano's function that loads a compiled module, which then also keeps its checksum."""
+    def loading(path, *arguments):
+        module = load(path, *arguments)
+        cache.remember(path)
+        return module
+    return loading
+
+
 def _mend(theano):
+    theano.gof.cmodule.dlimport = _loading(theano.gof.cmodule.dlimport)
+    cache.remember_loaded()
     theano.gof.op.COp.c_code_cache_version = _code_version
     if sys.version_info >= (3, 11):
         # The C loop of theano.scan does not compile here, and trying raises.
@@ -108,6 +125,18 @@ def _files(error):
     return {os.path.basename(frame.filename) for frame in traceback.extract_tb(error.__traceback__)}
 
 
+def _contradiction(error):
+    """The error to raise where Theano's list of what it compiled contradicts itself, which it asserts; None otherwise.
+
+    In compile_str it asserts that the compiler has made a file.
+    """
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    if not isinstance(error, AssertionError) or frame.name == 'compile_str':
+        return None
+    return OSError(f"Theano's list of the compiled code in {cache.folder()} contradicts itself ({frame.line}): start "
+                   'again; where that does not help, remove that folder, and all is compiled again')
+
+
 def _full(error):
     """The error to raise where compiled code cannot be written."""
     why = next((why for why in FULL if why in str(error)), ' '.join(str(error).split())[:200])
@@ -115,16 +144,52 @@ def _full(error):
                    'THEANO_FLAGS=base_compiledir=FOLDER')
 
 
+def _where_set(error):
+    """Return where the user set what Theano's reader of settings does not understand, which raised this error."""
+    rc = os.environ.get('THEANORC', '~/.theanorc')
+    if 'shlex.py' in _files(error):
+        return 'THEANO_FLAGS'
+    return rc if isinstance(error, (configparser.Error, UnicodeDecodeError)) else f'THEANO_FLAGS or {rc}'
+
+
+def _unknown_flags(theano):
+    """Return those of THEANO_FLAGS that Theano does not know, which it ignores."""
+    without_value = [flag for flag in os.environ.get('THEANO_FLAGS', '').split(',') if flag.strip() and '=' not in flag]
+    return without_value + list(theano.configparser.THEANO_FLAGS_DICT)     # of which it has removed all that it knows
+
+
 def _why_not(error):
     """The error to raise where `import theano` raised this one."""
     why = ' '.join(str(error).split())[:200] or type(error).__name__
+    if lacks_memory(error):
+        return MemoryError(f'to import Theano ({why})')
     if 'Unable to create the compiledir' in why or any(words in str(error) for words in FULL):
         return _full(error)
+    if isinstance(error, (ValueError, configparser.Error)) and _files(error) & {'configparser.py', 'configdefaults.py'}:
+        return ValueError(f'{_where_set(error)} cannot be used as settings of Theano: {why}')
     if _files(error) & {'lazylinker_c.py', 'cmodule.py', 'vm.py'}:
-        return CompilerError(f'the C++ compiler does not work ({why}); {COMPILER_ADVICE}; or go without one, many '
-                             'times slower: THEANO_FLAGS=cxx=')
+        return _contradiction(error) or CompilerError(
+            f'the C++ compiler does not work ({why}); {COMPILER_ADVICE}; or go without one, many times slower: '
+            'THEANO_FLAGS=cxx=')
     # beside a NumPy or SciPy that it does not know it raises all kinds
     return ImportError(f'Theano 1.0.5 cannot be imported ({why}): run {commands.install()}')
+
+
+def _check_device(theano, said):
+    """Raise ValueError where a device was asked for and cannot be had; said: what Theano printed about it.
+
+    Theano goes on without it, on the CPU.
+    """
+    asked = {name: getattr(theano.config, name) for name in ('device', 'init_gpu_device', 'contexts')}
+    asked = {name: value for name, value in asked.items() if value not in ('', 'cpu')}
+    if asked and not getattr(sys.modules.get('theano.gpuarray'), 'pygpu_activated', False):
+        name, value = next(iter(asked.items()))
+        why = [line.strip() for line in said.splitlines() if line.strip() and line != 'NoneType: None']
+        if importlib.util.find_spec('pygpu') is None:
+            why = ['pygpu is not installed']
+        raise ValueError(f'THEANO_FLAGS or .theanorc asks for {name}={value}, which cannot be had '
+                         f'({why[-1][:200] if why else "Theano does not say why"}): set THEANO_FLAGS={name}='
+                         f'{"cpu" if name == "device" else ""}')
 
 
 @contextlib.contextmanager
@@ -147,17 +212,21 @@ def _import_theano():
         ours['cxx'] = ''
     _silence()
     _forget_failed_import()
-    mended = cache.mend()
-    if mended:
-        warn(mended)
+    removed = cache.remove_damaged()
+    if removed:
+        warn(removed)
     try:
-        with warnings.catch_warnings(), _flags(ours), contextlib.redirect_stderr(io.StringIO()), \
-                contextlib.redirect_stdout(io.StringIO()), cache.loading(), _without_mpi():
+        with warnings.catch_warnings(), _flags(ours), contextlib.redirect_stderr(io.StringIO()) as said, \
+                contextlib.redirect_stdout(io.StringIO()), _without_mpi(), interrupts.held():
             warnings.simplefilter('ignore')
             import theano
             import theano.tensor
     except Exception as error:
         raise _why_not(error) from None
+    unknown = [] if imported else _unknown_flags(theano)
+    if unknown:
+        warn(f'THEANO_FLAGS has {", ".join(unknown)}: Theano does not know that, and ignores it')
+    _check_device(theano, said.getvalue())
     _mend(theano)
     if imported and 'floatX' in ours and theano.config.floatX == 'float64':
         warn('theano was imported before charlstm and computes in float64; float32 is twice as fast: import charlstm '
@@ -181,19 +250,34 @@ def kernel_runs():
     return bool(theano.config.cxx) and theano.config.device == 'cpu' and theano.config.floatX in ('float32', 'float64')
 
 
+def computes_on():
+    """Return what the network is computed on, for a person."""
+    if theano.config.device != 'cpu':
+        return f'{theano.config.device}, by theano.scan, in {theano.config.floatX}'
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    threads = int(os.environ.get('OMP_NUM_THREADS') or cores)
+    by = 'by the C kernel' if kernel_runs() else 'by theano.scan, many times slower than the C kernel'
+    return f'the CPU, {threads} thread{"s" * (threads > 1)}, {by}, in {theano.config.floatX}'
+
+
 def _failed(error):
     """The error to raise where a function could not be compiled, or None where this one says it: Theano's are of no
     class of their own."""
     said = ' '.join(str(error).split())
-    if cache.damaged(error):
-        return OSError(f'compiled code in {cache.folder()} is damaged; start again, which clears it ({said[:200]})')
+    if lacks_memory(error):
+        return MemoryError(f'to compile and load ({said[:200]})')
+    if isinstance(error, ImportError) and (error.path or '').startswith(theano.config.compiledir):
+        if any(os.strerror(number) in said for number in NO_DAMAGE):
+            return OSError(f'compiled code cannot be loaded ({said[:200]}); name another folder for it: '
+                           'THEANO_FLAGS=base_compiledir=FOLDER')
+        return OSError(f'{cache.discard(error.path)} ({said[:200]})')
     failed = re.search('Compilation failed.*', said)
     if failed and not any(why in said for why in FULL):
         return CompilerError(f'the C++ compiler failed ({failed.group()[:200]})')
     if isinstance(error, OSError) and error.filename == theano.config.cxx:
         return CompilerError(f'the C++ compiler {error.filename} cannot be run ({error.strerror})')
     if isinstance(error, AssertionError) and 'cmodule.py' in _files(error):
-        return CompilerError(f'the C++ compiler {theano.config.cxx} compiles nothing')
+        return _contradiction(error) or CompilerError(f'the C++ compiler {theano.config.cxx} compiles nothing')
     return _full(error) if failed or isinstance(error, OSError) else None
 
 
@@ -201,8 +285,7 @@ def _failed(error):
 def compiling():
     """A compiler that fails inside is a CompilerError of one line, and what Theano prints of it is dropped."""
     try:
-        with _COMPILING, cache.loading(), contextlib.redirect_stdout(io.StringIO()), \
-                contextlib.redirect_stderr(io.StringIO()):
+        with _COMPILING, contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             yield
     except CompilerError:            # of a function that is compiled inside of another
         raise

@@ -22,6 +22,11 @@ import pytest
 # Where `uv run` started the tests, the commands that scripts print would name it instead of this Python.
 os.environ.pop('UV', None)
 
+# What the tests compile is kept apart from what the user's programs compile.
+if 'compiledir' not in os.environ.get('THEANO_FLAGS', ''):
+    os.environ['THEANO_FLAGS'] = ','.join(filter(None, [
+        os.environ.get('THEANO_FLAGS'), 'base_compiledir=' + os.path.expanduser('~/.theano/charlstm_tests')]))
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import produce_text  # noqa: E402
@@ -256,7 +261,7 @@ def produce(monkeypatch, capfd, judged):
         status = 0
         try:
             with default_mode(theano.compile.mode.FAST_COMPILE):
-                terminal.main(produce_text.build_parser(), produce_text.program, less='')
+                terminal.main(produce_text.build_parser(), produce_text.program, produce_text.needs_less)
         except SystemExit as end:
             status = end.code
         out, err = capfd.readouterr()

@@ -304,7 +304,7 @@ def as_run(name, logs):
 
 HEADINGS = {ending: [len(heading), zlib.crc32(heading.encode())] for ending, heading in LOGS.items()}
 NO_LOGS = dict(logs={ending: [0, 0] for ending in LOGS})
-OTHER_LOG = ('other_t.txt.out does not begin as the log of the run',)
+OTHER_LOG = ('not known to be of the run', 'other_t.txt.out')
 RUN_DAMAGE = {
     'option: resume': RunDamage(field('progress/options/resume', '/etc/passwd'), NO_RUN),
     'option: output_dir': RunDamage(field('progress/options/output_dir', '/tmp'), NO_RUN),
@@ -333,9 +333,9 @@ RUN_DAMAGE = {
     'progress: costs below zero': RunDamage(field('progress/mean_cost', -1.0), NO_RUN),
     'progress: infinite cost': RunDamage(field('progress/best_cost', math.inf), NO_RUN),
     'logs: no sizes': RunDamage(lambda arrays, about: about['progress'].pop('logs'),
-                                ('r_t.txt.out does not begin as the log of the run',)),
+                                ('not known to be of the run', 'r_t.txt.out')),
     'logs: larger than memory': RunDamage(field('progress/logs', {ending: [10 ** 13, 0] for ending in LOGS}),
-                                          ('r_t.txt.out does not begin as the log of the run',)),
+                                          ('not known to be of the run', 'r_t.txt.out')),
     'logs: empty ones of another run': RunDamage(as_run('other', NO_LOGS), OTHER_LOG),
     'logs: of another run, its headings': RunDamage(as_run('other', dict(logs=HEADINGS)), OTHER_LOG),
     'generator: state out of range': RunDamage(field('random/state/state', 2 ** 128), SAYS_WRONG),

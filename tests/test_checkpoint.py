@@ -87,6 +87,16 @@ def test_progress_too_long_to_be_read_again_is_not_written(path, refused):
     assert not os.path.exists(path)
 
 
+@pytest.mark.parametrize('where', ['zipfile.ZipFile', 'numpy.lib.format.read_array_header_1_0', 'numpy.frombuffer'])
+def test_want_of_memory_is_not_called_damage(path, monkeypatch, refused, where):
+    def too_much(*arguments, **more):
+        raise MemoryError
+    write_checkpoint(path)
+    monkeypatch.setattr(where, too_much)
+    with refused(OSError, f'cannot read {path}: there is not enough memory'):
+        read_checkpoint(path)
+
+
 READ = '''
 import resource, sys
 sys.path.insert(0, sys.argv[1])

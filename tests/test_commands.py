@@ -176,6 +176,13 @@ def test_near(tmp_path, monkeypatch, path, seen):
     assert commands.near(path.format(**places)) == seen.format(**places)
 
 
+@pytest.mark.parametrize('path, seen', [('/a/b', '/a/b'), ('a', '/a'), ('/', '.'), ('-a', '/-a')])
+def test_near_keeps_the_slash_in_the_root(monkeypatch, path, seen):
+    """A service has that as its current folder, and its log is read elsewhere."""
+    monkeypatch.chdir('/')
+    assert commands.near(path) == seen
+
+
 @pytest.mark.parametrize('given', [
     dict(input='t.txt'), dict(input='a b.txt', run="it's"), dict(run='r', lrate=0.5, input='t'),
     dict(input='t', no_stateful=True, bptt_maxdepth=-1, encoding='utf-16', init='/x y/p.npz'),

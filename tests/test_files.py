@@ -44,6 +44,21 @@ def test_error_while_a_file_is_written_leaves_the_earlier_one(tmp_path, error):
     assert (tmp_path / 'x').read_bytes() == b'earlier' and os.listdir(str(tmp_path)) == ['x']
 
 
+def test_temporary_name_is_another_each_time_and_never_a_file_that_exists(tmp_path, monkeypatch, refused):
+    """So that nobody can put a link there, to be written through."""
+    path, names = str(tmp_path / 'x'), set()
+    for _ in range(9):
+        with files.write_whole(path):
+            names |= set(os.listdir(str(tmp_path))) - {'x'}
+    assert len(names) == 9
+    monkeypatch.setattr(os, 'urandom', lambda n: bytes(n))
+    (tmp_path / 'mine').write_bytes(b'mine')
+    os.symlink(str(tmp_path / 'mine'), files.partial_name(path))
+    with refused(OSError, 'cannot write ' + path), files.write_whole(path):
+        pass
+    assert (tmp_path / 'mine').read_bytes() == b'mine' and os.path.islink(files.partial_name(path))
+
+
 @pytest.mark.parametrize('function', ['fsync', 'replace'])
 def test_failing_write_leaves_the_earlier_file(lettered, tmp_path, path, monkeypatch, refused, function):
     lettered.save_params(path)

@@ -389,6 +389,21 @@ def test_output_that_cannot_be_written(folder, produce, out, why):
     assert snapshot(folder) == before
 
 
+@pytest.mark.parametrize('out, content', [
+    ('b.npz', None), ('new.NPZ', b''), ('texts.zip', b''), ('b', b'PK\3\4 cut short'), ('b.txt', b'PK\5\6' + bytes(18)),
+    ('b.exe', b'a program that unpacks itself' + b'PK\5\6' + bytes(18))], ids=str)
+def test_text_is_not_appended_to_an_archive(folder, produce, out, content):
+    """As where a shell's *.npz means two files."""
+    if content is None:
+        write_checkpoint(out)
+    elif content:
+        (folder / out).write_bytes(content)
+    before = snapshot(folder)
+    result = produce(str(folder / out), '--count', 1)
+    assert_refused(result, str(folder / out), 'checkpoint or a zip file', 'OUT')
+    assert snapshot(folder) == before and result.stdout == ''
+
+
 def test_output_without_permission(folder):
     write_checkpoint('p.npz')
     (folder / 'out.txt').write_bytes(b'earlier')

@@ -25,6 +25,23 @@ def test_alternatives_are_the_most_probable(stateful, monkeypatch, k):
         np.testing.assert_array_equal(same, other)
 
 
+@pytest.mark.parametrize('room, most', [(1, 1), (len(PROBABILITIES[0]) * 4 - 1, 3), (10 ** 9, 40)])
+def test_memory_of_scoring_is_bounded_whatever_the_vocabulary(stateful, monkeypatch, room, most):
+    """In pieces of so many characters that the probabilities have room, and with the same costs."""
+    monkeypatch.setattr(reading, 'PROBABILITIES', room)
+    predict, read = stateful._function('predict'), []
+
+    def counted(x, *states):
+        read.append(len(x))
+        return predict(x, *states)
+    monkeypatch.setitem(stateful._functions, 'predict', counted)
+    expected = -np.log(PROBABILITIES[np.arange(40), CODES[1:41]])
+    np.testing.assert_allclose(stateful.score_text(TEXT[:41]), expected, rtol=1e-4)
+    assert max(read) == most and sum(read) == 40
+    np.testing.assert_allclose(stateful.alternatives(TEXT[:41])[0], expected, rtol=1e-4)
+    assert max(read) == most and sum(read) == 80
+
+
 @pytest.mark.parametrize('k', [0, 12, 2.5, None])
 def test_number_of_alternatives_out_of_range(stateful, refused, k):
     with refused(ValueError, 'k is', repr(k)):

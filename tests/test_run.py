@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -20,8 +21,10 @@ import numpy as np
 import pytest
 
 from engine.checkpoint import write
-from engine.run import Run
-from learner import by_number, learn
+from damage import HEADINGS
+from engine.files import partial_name
+from engine.run import LOGS, Run
+from learner import by_number, learn, progress_in
 from numpy_model import NAMES, costs, forward, random_parameters
 from scripts import (B, FAST, N_TRAIN, N_VALID, ROOT, S, SMALL, STATEFUL, TEXT, TRAIN, Compiling, arrays_and_about,
                      assert_refused, finish, load, log_rows, refuse_training, run, settings, size_of_png, snapshot,
@@ -580,17 +583,135 @@ def test_names_too_long_for_their_files(folder, here):
     assert_refused(result, 'too long')
 
 
-@pytest.mark.parametrize('logs', [{}, {'.out': [0, 0], '_epochs.out': [0, 0], '_samples.txt': [0, 0]}],
-                         ids=['none', 'empty'])
-def test_forged_sizes_of_logs_cut_nothing(tmp_path, refused, logs):
+MINE = b'what somebody wrote\n' * 99
+FORGED = {                                              # what a record may say of logs that its writer never saw
+    'nothing': {}, 'sizes without checksums': dict(log_sizes={ending: 94 for ending in LOGS}),
+    'nothing in them': dict(logs={ending: [0, 0] for ending in LOGS}),
+    'their headings': dict(logs=HEADINGS),
+    'how they begin': dict(logs={ending: [94, zlib.crc32(MINE[:94])] for ending in LOGS})}
+
+
+def forge(checkpoint, **changes):
+    """Let a checkpoint's progress say something else of its logs. Returns its path."""
+    progress = {name: value for name, value in progress_of(checkpoint).items() if name not in ('logs', 'log_sizes')}
+    write(str(checkpoint), {}, dict(progress=dict(progress, **changes)))
+    return str(checkpoint)
+
+
+def assert_resumed_is_refused(folder, refused, checkpoint, *words):
+    """The run does not go on from a checkpoint, and no file changes."""
+    before = snapshot(folder)
+    with refused(ValueError, *words):
+        learn(folder, by_number(3), '--epochs', 3, resume=checkpoint)
+    assert snapshot(folder) == before
+
+
+@pytest.mark.parametrize('ending', [*LOGS, '.png'])
+@pytest.mark.parametrize('record', FORGED)
+def test_forged_record_of_logs_changes_no_file(tmp_path, refused, record, ending):
+    """A checkpoint by itself beside a file of the user's that is called as one of its run."""
+    learned(tmp_path / 'elsewhere', 5, 4)
+    (tmp_path / 'here').mkdir()
+    shutil.copy(str(tmp_path / 'elsewhere' / 'r_t.txt_epoch2.npz'), str(tmp_path / 'here'))
+    (tmp_path / 'here' / f'r_t.txt{ending}').write_bytes(MINE)
+    checkpoint = forge(tmp_path / 'here' / 'r_t.txt_epoch2.npz', **FORGED[record])
+    assert_resumed_is_refused(tmp_path / 'here', refused, checkpoint, 'not known', f'r_t.txt{ending};')
+
+
+@pytest.mark.parametrize('record', FORGED)
+def test_forged_record_beside_the_logs_cuts_nothing(tmp_path, refused, record):
     learned(tmp_path, 5, 4)
-    path = str(tmp_path / 'r_t.txt_epoch2.npz')
-    progress = progress_of(path)
-    write(path, {}, dict(progress=dict(progress, logs=logs)))
-    before = snapshot(tmp_path)
-    with refused(ValueError, 'r_t.txt.out does not begin'):
-        learn(tmp_path, by_number(3), '--epochs', 3, resume=path)
-    assert snapshot(tmp_path) == before
+    checkpoint = forge(tmp_path / 'r_t.txt_epoch2.npz', **FORGED[record])
+    assert_resumed_is_refused(tmp_path, refused, checkpoint, 'not known', 'r_t.txt.out, ')
+
+
+@pytest.mark.parametrize('begins', [True, False], ids=['after the log', 'instead of it'])
+@pytest.mark.parametrize('ending', LOGS)
+def test_log_with_something_else_in_it_is_not_cut(tmp_path, refused, ending, begins):
+    """All but that log is as the checkpoint knows; of the samples it knows that there were none."""
+    learned(tmp_path, 5, 4)
+    checkpoint, path = tmp_path / 'r_t.txt_epoch2.npz', tmp_path / f'r_t.txt{ending}'
+    logs = dict(progress_of(checkpoint)['logs'])
+    if not begins and ending != '.out':
+        heading = b'' if ending == '_samples.txt' else path.read_bytes().splitlines(keepends=True)[0]
+        logs[ending] = [len(heading), zlib.crc32(heading)]
+    path.write_bytes(path.read_bytes() + MINE if begins else MINE)
+    assert_resumed_is_refused(tmp_path, refused, forge(checkpoint, logs=logs), 'not known', f'r_t.txt{ending}')
+
+
+@pytest.mark.parametrize('rest', [b'3 2.5', b'3 2.5 inf nan 1e-05\n', b'\0\0\0'], ids=repr)
+def test_log_goes_on_after_rows_that_a_stop_left(tmp_path, rest):
+    learned(tmp_path, 5, 4)
+    for ending in ('.out', '_epochs.out'):
+        with open(str(tmp_path / f'r_t.txt{ending}'), 'ab') as log:
+            log.write(rest)
+    learn(tmp_path, by_number(3), '--epochs', 3, resume=str(tmp_path / 'r_t.txt_epoch2.npz'))
+    assert log_rows(tmp_path / 'r_t.txt_epochs.out')[:, 2].tolist() == [5, 4, 3]
+
+
+@pytest.mark.parametrize('same', [True, False], ids=['that run', 'another'])
+def test_checkpoint_older_than_ids_replaces_only_those_of_its_run(tmp_path, refused, same):
+    """They are of one run if all options are the same but those that may change."""
+    learned(tmp_path, 5, 4)
+    for name in ('r_t.txt_best.npz', 'r_t.txt_epoch1.npz', 'r_t.txt_epoch2.npz'):
+        progress = progress_of(tmp_path / name)
+        del progress['id']
+        if name == 'r_t.txt_epoch1.npz':
+            progress['options'].update({'save_every': 7} if same else {'lrate': 0.25})
+        write(str(tmp_path / name), {}, dict(progress=progress))
+    resume = dict(resume=str(tmp_path / 'r_t.txt_epoch2.npz'))
+    if same:
+        learn(tmp_path, by_number(3), '--epochs', 3, **resume)
+    else:
+        with refused(ValueError, 'r_t.txt_epoch1.npz is further than'):
+            learn(tmp_path, by_number(3), '--epochs', 3, **resume)
+
+
+# ---------------------------------------------------------------- links
+
+def symbolic(target, path):
+    os.symlink(str(target), str(path))
+
+
+def hard(target, path):
+    os.link(str(target), str(path))
+
+
+@pytest.mark.parametrize('link', [symbolic, hard])
+@pytest.mark.parametrize('ending', LOGS)
+def test_no_log_is_written_through_a_link(folder, here, refused, ending, link):
+    """Of a new run that replaces an earlier one, and of one that goes on."""
+    learned(folder / 'results', 5, 4)
+    path = folder / 'results' / f'r_t.txt{ending}'
+    path.rename(folder / 'moved')
+    link(folder / 'moved', path)
+    words = f'results/r_t.txt{ending} is a link'
+    refuse_training(folder, here, words, options=['--overwrite'])
+    assert_resumed_is_refused(folder, refused, str(folder / 'results' / 'r_t.txt_epoch2.npz'), words) \
+        if False else None
+    with refused(ValueError, f'r_t.txt{ending} is a link'):
+        learn(folder / 'results', by_number(3), '--epochs', 3, resume=str(folder / 'results' / 'r_t.txt_epoch2.npz'))
+
+
+@pytest.mark.parametrize('link', [symbolic, hard])
+@pytest.mark.parametrize('ending', LOGS)
+def test_no_log_is_written_through_a_link_that_was_made_since(tmp_path, refused, ending, link):
+    (tmp_path / 'mine').write_bytes(b'')                   # as a log looks that another process has just begun
+    run = Run(str(tmp_path), 'r_t.txt')
+    run.check(overwrite=True)
+    link(tmp_path / 'mine', tmp_path / f'r_t.txt{ending}')
+    with refused(OSError, f'cannot write {run.path(ending)}'), run.open():
+        pass
+    assert (tmp_path / 'mine').read_bytes() == b''
+
+
+@pytest.mark.parametrize('ending', ['_best.npz', '_epoch1.npz'])
+def test_checkpoint_replaces_a_link_and_not_what_it_leads_to(tmp_path, ending):
+    (tmp_path / 'mine').write_bytes(MINE)
+    symbolic(tmp_path / 'mine', tmp_path / f'r_t.txt{ending}')
+    learn(tmp_path, by_number(5), '--epochs', 1, '--save-every', 1, overwrite=True)
+    assert (tmp_path / 'mine').read_bytes() == MINE and not (tmp_path / f'r_t.txt{ending}').is_symlink()
+    assert progress_in(tmp_path, ending)['epoch'] == 1
 
 
 def test_going_back_behind_newer_checkpoints_needs_overwrite(tmp_path, refused, capsys):
@@ -658,12 +779,13 @@ def test_run_that_is_finished_trains_nothing_and_draws(tmp_path, monkeypatch):
 
 def test_parts_of_dead_processes_are_removed(tmp_path):
     """But no other file, however much its name is like theirs."""
-    for name in ('r_t.txt_epoch1.npz.77.part', 'r_t.txt.png.8.part', 'r_t.txt2_epoch1.npz.77.part', 'r_t.txt.part',
-                 'other_t.txt_best.npz.9.part'):
+    ours = [os.path.basename(partial_name(f'r_t.txt{ending}')) for ending in ('_epoch1.npz', '_best.npz', '.png')]
+    kept = ['other_t.txt_best.npz.0123456789ab.part', 'r_t.txt.part', 'r_t.txt2_epoch1.npz.0123456789ab.part',
+            'r_t.txt_best.npz.mine.part']
+    for name in ours + kept:
         (tmp_path / name).write_bytes(b'part')
     learned(tmp_path, 5)
-    assert sorted(path.name for path in tmp_path.glob('*.part')) == [
-        'other_t.txt_best.npz.9.part', 'r_t.txt.part', 'r_t.txt2_epoch1.npz.77.part']
+    assert sorted(path.name for path in tmp_path.glob('*.part')) == sorted(kept)
 
 
 # ---------------------------------------------------------------- what is no run, and no text of a run

@@ -16,6 +16,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import produce_text
+import train
 from damage import write_checkpoint
 from engine import commands, terminal
 from numpy_model import NAMES
@@ -35,7 +37,7 @@ def program(options):
     print({KINDS!r})
     terminal.note({KINDS!r})
     raise ValueError({KINDS!r})
-terminal.main(argparse.ArgumentParser(prog='p'), program, less='')
+terminal.main(argparse.ArgumentParser(prog='p'), program, lambda options: '')
 """
 SHOWN = r'\x1b[31m|\r|\x9b|\x00|\x7f|\x08|' + '\t|é|—|𝄞|' + r'\udce9'            # on a terminal
 PIPED, ASCII = [KINDS.encode(encoding, 'backslashreplace').decode() for encoding in ('utf-8', 'ascii')]
@@ -298,6 +300,12 @@ def test_interrupted_training_leaves_all_that_it_learned(program, number):
     (OSError(28, 'it is full'), 2, 'p: cannot write standard output: it is full\n'),
     (FileNotFoundError('cannot read x'), 2, 'p: cannot read x\n'), (KeyboardInterrupt(), 130, 'p: interrupted\n'),
     (KeyboardInterrupt(' while it slept; no dream is kept'), 130, 'p: interrupted while it slept; no dream is kept\n'),
+    (OSError(12, 'Cannot allocate memory'), 2,
+     'p: not enough memory: Cannot allocate memory; end other programs, or take a machine with more\n'),
+    (ImportError('x.so: failed to map segment: Cannot allocate memory'), 2, 'p: not enough memory: x.so: failed to map '
+     'segment: Cannot allocate memory; end other programs, or take a machine with more\n'),
+    (FileNotFoundError(2, 'No such file or directory'), 2, 'p: the current folder was removed: go to another one, '
+     'with cd\n'),
     (MemoryError('of 5 GB'), 2, 'p: not enough memory: of 5 GB; a smaller --size needs less\n'),
     (ImportError('No module named x'), 2, 'p: No module named x: run {}\n'),
     (ImportError('wrong x: pip install y'), 2, 'p: wrong x: pip install y\n')], ids=repr)
@@ -308,20 +316,167 @@ def test_how_a_script_ends(monkeypatch, capsys, outcome, status, said):
         return outcome
     monkeypatch.setattr(sys, 'argv', ['p'])
     with pytest.raises(SystemExit) as end:
-        terminal.main(argparse.ArgumentParser(prog='p'), program, less='a smaller --size needs')
+        terminal.main(argparse.ArgumentParser(prog='p'), program, lambda options: 'a smaller --size needs')
     assert (end.value.code, capsys.readouterr().err) == (status, said.format(commands.install()))
+
+
+@pytest.mark.parametrize('script, arguments, advice', [
+    (train, '', 'smaller --num-units1, --num-units2 or --batch-size need'),
+    (train, '--init p.npz', 'a smaller --batch-size needs'), (train, '--resume p.npz', ''),
+    (produce_text, '', 'a smaller --count or --length needs'), (produce_text, 'p --info', ''),
+    (produce_text, 'p --score t --adapt', ''),
+    (produce_text, '--page x --score t', ''),
+    (produce_text, '--page x', 'a smaller --length needs')])
+def test_advice_where_memory_is_not_enough_names_what_may_be_changed(script, arguments, advice):
+    assert script.needs_less(script.build_parser().parse_intermixed_args(arguments.split())) == advice
 
 
 def test_mistake_of_our_own_is_not_hidden(monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['p'])
     with pytest.raises(ZeroDivisionError):
-        terminal.main(argparse.ArgumentParser(prog='p'), lambda options: 1 / 0, less='')
+        terminal.main(argparse.ArgumentParser(prog='p'), lambda options: 1 / 0, str)
 
 
-@pytest.mark.parametrize('package', ['theano', 'numpy', 'tqdm'])
+# ---------------------------------------------------------------- options
+
+PARSERS = {'train': train.build_parser, 'produce_text': produce_text.build_parser}
+
+
+def options_of(script):
+    """The argparse actions of a script's options but for --help, by name."""
+    return {action.option_strings[0]: action for action in PARSERS[script]()._actions
+            if action.option_strings and action.dest != 'help'}
+
+
+@pytest.mark.parametrize('script, name', [(script, name) for script in PARSERS for name in options_of(script)])
+def test_option_whose_value_is_two_dashes(script, name, capsys):
+    """It is what the option gets, or a refusal of argparse's."""
+    action, parser = options_of(script)[name], PARSERS[script]()
+    if action.type is str and not action.choices:
+        assert getattr(parser.parse_intermixed_args([name + '=--']), action.dest) == '--'
+    else:
+        with pytest.raises(SystemExit) as end:
+            parser.parse_intermixed_args([name + '=--'])
+        assert end.value.code == 2 and name in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize('script, name', [(script, name) for script in PARSERS for name in options_of(script)])
+def test_no_abbreviation_of_an_option_is_taken(script, name, capsys):
+    known = options_of(script)
+    for end in range(len('--') + 1, len(name)):
+        if name[:end] not in known:
+            with pytest.raises(SystemExit) as refused:
+                PARSERS[script]().parse_intermixed_args([name[:end] + '=1'])
+            assert refused.value.code == 2 and name[:end] in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_two_dashes_in_a_process(folder):
+    write_checkpoint('p.npz')
+    assert_refused(run(PRODUCE, 'p.npz', 'out', '--prime=--', flags=FAST), "the prime has characters", "'-'")
+    result = run(TRAIN, 't.txt', 'r', '--valid', 't.txt')
+    assert result.returncode == 2 and 'unrecognized arguments: --valid' in result.stderr
+
+
+# ---------------------------------------------------------------- where and when it starts
+
+@pytest.mark.parametrize('script', [TRAIN, PRODUCE], ids=['train', 'produce_text'])
+def test_current_folder_that_was_removed(script, tmp_path):
+    (tmp_path / 'gone').mkdir()
+    line = 'rmdir ../gone; ' + commands.quoted([sys.executable, str(script)])
+    assert_refused(paste(line, tmp_path / 'gone'), f'{script.name}: the current folder was removed')
+    (tmp_path / 'gone').mkdir()
+    result = paste(line + ' --help', tmp_path / 'gone')
+    assert result.returncode == 0 and result.stdout.startswith(f'usage: {script.name}')
+
+
+# Runs a script, or imports the class, whose user hits Ctrl-C when the module with a name begins to be imported.
+EARLY = """
+import importlib.abc, os, runpy, signal, sys
+root, module, script = sys.argv[1:4]
+class Interrupt(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == module:
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.SIGINT)
+            sys.stderr.flush()
+sys.meta_path.insert(0, Interrupt())
+sys.path.insert(0, root)
+sys.argv = sys.argv[3:]
+if script == 'charlstm':
+    import charlstm
+else:
+    runpy.run_path(script, run_name='__main__')
+"""
+LATE = ['theano', 'theano.configdefaults', 'theano.gof.lazylinker_c', 'theano.tensor.nlinalg', 'scipy']
+
+
+@pytest.mark.parametrize('module', ['engine.options', 'engine.terminal', 'argparse', 'numpy', 'numpy.random', *LATE])
+@pytest.mark.parametrize('script', [TRAIN, PRODUCE], ids=['train', 'produce_text'])
+def test_control_c_while_a_script_starts(script, module, folder):
+    write_checkpoint('p.npz')
+    arguments = ['t.txt', 'r', *SMALL, '--output-dir', 'results'] if script == TRAIN else ['p.npz', 'out']
+    before = sorted(os.listdir('results'))
+    result = run('-c', EARLY, ROOT, module, script, *arguments, flags=FAST)
+    assert (result.returncode, result.stderr) == (130, f'{script.name}: interrupted\n')
+    assert sorted(os.listdir('results')) == before and not os.path.exists('out')
+
+
+@pytest.mark.parametrize('module', LATE)
+def test_control_c_while_the_class_is_imported(module):
+    result = run('-c', EARLY, ROOT, module, 'charlstm', flags=FAST)
+    assert result.returncode == -signal.SIGINT and result.stderr.splitlines()[-1] == 'KeyboardInterrupt'
+
+
+def test_control_c_that_is_ignored_stays_so(folder):
+    """As in a script's background, or under nohup."""
+    write_checkpoint('p.npz')
+    result = run('-c', EARLY, ROOT, 'numpy', PRODUCE, 'p.npz', 'out', '--count', 1, flags=FAST,
+                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+    assert wrote(result, 'out', headings=0)
+
+
+@pytest.mark.parametrize('package', ['theano', 'numpy'])
 @pytest.mark.parametrize('script', [TRAIN, PRODUCE], ids=['train', 'produce_text'])
 def test_missing_package(script, package, without, folder):
     arguments = ['t.txt', 'r', '--output-dir', 'results'] if script == TRAIN else [
         write_checkpoint('p.npz'), 'out', '--prime-file', 't.txt']
     changes = without(package)         # which makes a folder here
     assert_changes_nothing(folder, run, script, *arguments, env=changes, words=[package, 'run ' + commands.install()])
+
+
+# Lets Python find neither of two packages, whatever is installed.
+ABSENT = """
+import importlib.abc, sys
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.split('.')[0] in ('matplotlib', 'tqdm'):
+            raise ModuleNotFoundError(f"No module named '{name}'")
+sys.meta_path.insert(0, Absent())
+"""
+
+
+def assert_trains_and_writes_alone(folder, env, why):
+    """All but the picture and the bar is there, and a line each says why these are not."""
+    result = run(TRAIN, 't.txt', 'r', *SMALL, '--epochs', 2, '--output-dir', 'results', flags=FAST, env=env)
+    said = result.stderr.splitlines()
+    assert result.returncode == 0 and len(said) == 2, result.stderr
+    for words in (why, 'tqdm cannot be imported, so there will be no progress bar'):
+        assert len([line for line in said if words in line]) == 1
+    assert 'drawn in' not in result.stdout
+    assert sorted(name for name in os.listdir('results') if name.startswith('r_')) == [
+        'r_t.txt' + ending for ending in ('.out', '_best.npz', '_epoch2.npz', '_epochs.out', '_samples.txt')]
+    written = run(PRODUCE, os.path.join('results', 'r_t.txt_epoch2.npz'), 'out', '--count', 1, flags=FAST, env=env)
+    assert wrote(written, 'out', headings=0)
+    scored = run(PRODUCE, os.path.join('results', 'r_t.txt_epoch2.npz'), '--score', 't.txt', flags=FAST, env=env)
+    assert (scored.returncode, scored.stderr) == (0, '')
+
+
+def test_theano_and_numpy_alone_train_and_write(folder):
+    (folder / 'absent').mkdir()
+    (folder / 'absent' / 'sitecustomize.py').write_text(ABSENT)
+    assert_trains_and_writes_alone(folder, {'PYTHONPATH': str(folder / 'absent')}, 'matplotlib is not installed')
+
+
+def test_packages_that_are_broken_are_as_if_they_were_not_there(folder, without):
+    assert_trains_and_writes_alone(folder, without('matplotlib', 'tqdm'), 'could not be drawn: No module named '
+                                                                          'matplotlib')

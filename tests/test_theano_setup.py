@@ -119,6 +119,19 @@ def test_flags_of_the_environment_are_as_before():
     assert out.strip().endswith(FAST) and 'blas' not in out
 
 
+@pytest.mark.parametrize('flags, expected', [
+    (FAST, ['{home}/.theano/charlstm/', '30', '']),
+    (FAST + ',base_compiledir={home}/mine,compile.timeout=7,blas.ldflags=-lm', ['{home}/mine/', '7', '-lm']),
+    (FAST + ',compiledir={home}/this', ['{home}/this', '30', ''])], ids=['none', 'some', 'compiledir'])
+def test_settings_where_the_user_has_none(tmp_path, flags, expected):
+    """Where compiled code is kept, how long a dead process on another machine is waited for, and the BLAS."""
+    out, _ = python('from engine.theano_setup import theano\nc = theano.config\nprint(c.compiledir, '
+                    'c.compile.timeout, c.blas.ldflags, sep="|")',
+                    HOME=str(tmp_path), THEANO_FLAGS=flags.format(home=tmp_path))
+    folder, timeout, blas = out.rstrip('\n').split('|')
+    assert folder.startswith(expected[0].format(home=tmp_path)) and [timeout, blas] == expected[1:]
+
+
 @pytest.mark.parametrize('way', ['THEANO_FLAGS', 'THEANORC', '.theanorc'])
 def test_the_users_theano_settings_win(trained, tmp_path, way):
     (tmp_path / 't.txt').write_text(TEXT[:100])
@@ -130,6 +143,75 @@ def test_the_users_theano_settings_win(trained, tmp_path, way):
                   env=env))
     stored = load(tmp_path / 'r_t.txt_epoch1.npz')
     assert {stored[name].dtype for name in NAMES} == {np.dtype('float64')}
+
+
+# ---------------------------------------------------------------- settings that cannot be met
+
+@pytest.mark.parametrize('script', [TRAIN, PRODUCE], ids=['train', 'produce_text'])
+@pytest.mark.parametrize('name, value', [('device', 'cuda'), ('device', 'opencl0:0'), ('init_gpu_device', 'cuda1'),
+                                         ('contexts', 'dev0->cuda0')])
+def test_device_that_cannot_be_had(folder, script, name, value):
+    """Theano would go on without it, on the CPU."""
+    arguments = ['t.txt', 'r', *SMALL, '--output-dir', 'results'] if script == TRAIN else [
+        write_checkpoint('p.npz'), 'out']
+    assert_changes_nothing(folder, run, script, *arguments, flags=f'{FAST},{name}={value}',
+                           words=[f'{name}={value}', 'cannot be had', 'pygpu is not installed', 'THEANO_FLAGS='])
+
+
+def test_device_set_in_a_file_that_its_library_does_not_find(tmp_path):
+    """With a stub of pygpu, as Theano calls it."""
+    (tmp_path / 'pygpu').mkdir()
+    (tmp_path / 'pygpu' / '__init__.py').write_text(PYGPU)
+    (tmp_path / 'pygpu' / 'gpuarray.py').write_text('')
+    (tmp_path / 'rc').write_text('[global]\ndevice = cuda3\n')
+    result = run('-c', 'import charlstm', cwd=ROOT, flags=FAST,
+                 env={'THEANORC': str(tmp_path / 'rc'), 'PYTHONPATH': str(tmp_path)})
+    assert result.stderr.splitlines()[-1].startswith(
+        'ValueError: THEANO_FLAGS or .theanorc asks for device=cuda3, which cannot be had (')
+    assert 'pygpu is not installed' not in result.stderr
+
+
+PYGPU = """
+__version__ = '0.7.6'
+raise ImportError('libgpuarray.so.3: cannot open shared object file')
+"""
+
+
+@pytest.mark.parametrize('flags, rc, words', [
+    ('floatX=float31', '', ['THEANO_FLAGS or ', 'float31', 'floatX']), ('device=gpu', '', ['device=cuda']),
+    ("cxx='g++", '', ['THEANO_FLAGS cannot', 'No closing quotation']),
+    ('', 'floatX = float64\n', ['/rc cannot', 'no section headers']),
+    ('', '[global]\nmode = slow\n', ['/rc cannot', 'FAST_RUN']),
+    ('', '[global]\nallow_gc = perhaps\n', ['/rc cannot', 'allow_gc']),
+    ('', '[global]\nfloatX = float32\nfloatX = float64\n', ['/rc cannot', 'already exists']),
+    ('', b'[global]\nmode = \xff\n', ['/rc cannot', '0xff'])], ids=repr)
+def test_junk_in_the_settings_is_said_to_be_that(folder, tmp_path_factory, flags, rc, words):
+    path = tmp_path_factory.mktemp('rc') / 'rc'
+    path.write_bytes(rc if isinstance(rc, bytes) else rc.encode())
+    write_checkpoint('p.npz')
+    assert_changes_nothing(folder, run, PRODUCE, 'p.npz', 'out', flags=flags, env={'THEANORC': str(path)},
+                           words=[*words, 'settings of Theano'])
+
+
+def test_flags_that_theano_does_not_know_are_named():
+    out, err = python(TWO_STEPS, FAST + ',devcie=cuda,fast_run')
+    assert out == 'True float32\n'
+    assert err == ('charlstm: THEANO_FLAGS has fast_run, devcie: Theano does not know that, and ignores it\n')
+
+
+@pytest.mark.parametrize('flags, expected', [
+    ('', 'the CPU, 3 threads, by the C kernel, in float32'),
+    (',floatX=float64', 'the CPU, 3 threads, by the C kernel, in float64'),
+    (',cxx=', 'the CPU, 3 threads, by theano.scan, many times slower than the C kernel, in float32')])
+def test_start_says_what_it_computes_on(flags, expected):
+    out, _ = python('from engine.theano_setup import computes_on; print(computes_on())', FAST + flags,
+                    OMP_NUM_THREADS='3')
+    assert out == expected + '\n'
+
+
+def test_training_says_what_it_computes_on(trained):
+    said = [line for line in trained.result.stdout.splitlines() if line.startswith('computes on the CPU, ')]
+    assert len(said) == 1 and said[0].endswith(' by the C kernel, in float32')
 
 
 # ---------------------------------------------------------------- Pythons
