@@ -220,8 +220,8 @@ class CharLSTM(Reading):
             cell = Cell(*now, theano.config.floatX)
             self._cell, self._functions = (now, cell), {}
             if self._kernel and not cell.program:
-                self._warn(f'the cell {cell.name} uses {cell.unknown}, which is not in C: theano.scan runs it, many times '
-                           'slower')
+                self._warn(f'the cell {cell.name} uses {cell.unknown}, which is not in C: theano.scan runs it, many '
+                           'times slower')
             if cell.draws:
                 self._warn(f'the cell {cell.name} draws random numbers, which no checkpoint keeps: a resumed run draws '
                            'others')
@@ -231,14 +231,18 @@ class CharLSTM(Reading):
         """The Cell, after a check that the model has its parameters. Raises ValueError where it has not."""
         cell = self._checked_cell()
         if list(self.p)[len(NAMES):] != own_names(cell.own):
-            raise ValueError(f'the cell {cell.name} has other parameters than the model: call model_setup after a change '
-                             'of cell_parameters')
+            raise ValueError(f'the cell {cell.name} has other parameters than the model: call model_setup after a '
+                             'change of cell_parameters')
         return cell
 
     def _ops(self):
         """What the network is made of: a Kernel, or a Scan where that cannot be."""
         cell = self._model_cell()
         return Kernel(cell) if self._kernel and cell.program else Scan(cell)
+
+    def runs_in_c(self):
+        """Return whether the C kernel computes this model; else theano.scan does."""
+        return isinstance(self._ops(), Kernel)
 
     def javascript(self):
         """Return the cell as a function of JavaScript, for engine/network.js.
@@ -319,8 +323,8 @@ class CharLSTM(Reading):
                          train_rmsprop=functools.partial(self._build_train, 'rmsprop'),
                          train_sgd=functools.partial(self._build_train, 'sgd'))[name]
             try:
-                # Nothing is seen of what is printed inside.
-                with compiling(), say_if_slow(f'compiling {name}, this first time only'):
+                # In this order, since nothing that is printed inside of compiling is seen.
+                with say_if_slow(f'compiling {name}, this first time only'), compiling():
                     self._functions[name] = build()
             except CompilerError as error:
                 if isinstance(self._ops(), Scan):

@@ -111,7 +111,7 @@ def prepare(given, here):
         model.model_setup(None, o.num_units1, o.num_units2, o.lrate, o.drate, o.eps, o.bptt_maxdepth, o.l1, o.l2,
                           dropout=o.dropout, grad_clip=o.grad_clip, dropconnect=o.dropconnect, reset=o.reset,
                           average=o.average, initial=o.initial)
-        run = Run(o.output_dir, run_name(o, progress), o.resume, progress, here)
+        run = Run(o.output_dir, run_name(o, progress), o.resume, progress, here, list(model.p))
         o.input = os.path.abspath(o.input)
         if progress:
             here.told(check_text, o.input, model, stored)
@@ -182,7 +182,7 @@ def program(given):
     o, model, run, progress = prepare(vars(given), here)
     from engine.schedule import Schedule
     from engine.theano_setup import computes_on
-    print(f'computes on {computes_on()}', flush=True)
+    print(f'computes on {computes_on(model.runs_in_c())}', flush=True)
     print('compiling: up to a minute the first time, about a second after that ...', flush=True)
     start = time.time()
     names = ['train_rmsprop', 'sample'] + ['check'] * bool(model.n_batches['valid'])

@@ -20,8 +20,14 @@ from engine.team import Alone
 from engine.terminal import duration, warn
 
 STEPS, EPOCHS, SAMPLES = LOG_ENDINGS
-LOGS = {STEPS: '# epoch cost valid_cost ' + ' '.join('ratio_' + name for name in NAMES) + '\n',
-        EPOCHS: '# epoch cost valid_cost lrate characters_per_second\n', SAMPLES: ''}     # by ending, their headings
+
+def headings(names):
+    """Return the first lines of the logs by their endings; names: of the parameters."""
+    return {STEPS: '# epoch cost valid_cost ' + ' '.join('ratio_' + name for name in names) + '\n',
+            EPOCHS: '# epoch cost valid_cost lrate characters_per_second\n', SAMPLES: ''}
+
+
+LOGS = headings(NAMES)                 # of a model without parameters of its cell's own
 PICTURE = '.png'
 SAMPLE_LENGTH = 200
 LONGEST_NAME = 255 - len(partial_name(f'_epoch{MOST}.npz'))     # bytes: what systems allow, less the longest ending
@@ -85,9 +91,12 @@ class Run:
     START = '_start.npz'                   # of which this one is there until there is one of an epoch
     say = staticmethod(print)
 
-    def __init__(self, directory, name, resumed=None, progress=None, team=Alone()):
-        """resumed, progress: the checkpoint that it goes on from, and what that says. team: an Alone or a Team."""
-        self._team = team
+    def __init__(self, directory, name, resumed=None, progress=None, team=Alone(), names=NAMES):
+        """resumed, progress: the checkpoint that it resumes from, and what that says. team: an Alone or a Team.
+
+        names: of the model's parameters.
+        """
+        self._team, self._headings = team, headings(names)
         self.directory = commands.near(directory)
         self.name = name
         self.last_checkpoint, self._progress = resumed, progress or {}
@@ -188,7 +197,7 @@ class Run:
                 self._reopen_logs()
             else:
                 self._open_logs({})
-            for ending, heading in LOGS.items():
+            for ending, heading in self._headings.items():
                 if not os.fstat(self._logs[ending].fileno()).st_size:
                     self._write(ending, heading)
             yield
@@ -217,7 +226,7 @@ class Run:
 
         The steps must have a row: their heading is known to anybody.
         """
-        path, heading = self.path(ending), LOGS[ending].encode()
+        path, heading = self.path(ending), self._headings[ending].encode()
         if not os.path.exists(path):
             return False
         with named('read', path), open(path, 'rb') as log:

@@ -15,6 +15,9 @@ from engine.text import encoded, shown
 from engine.theano_setup import theano
 
 
+LONGEST_SHOWN = 200        # characters of a formula in a message
+
+
 def read_checkpoint(path, encoding='utf-8'):
     """Read and check a checkpoint; encoding: as for read_parameters.
 
@@ -318,6 +321,7 @@ class State:
             (cell.standard, cell.formula), (not formula, formula))]
         if ours == theirs:
             return None
+        theirs, ours = [text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + ' ...' for text in (theirs, ours)]
         return f'{filename} was trained with another cell ({theirs}) than this model has ({ours})'
 
     def _of_cell(self, filename, arrays, formula):

@@ -250,13 +250,13 @@ def kernel_runs():
     return bool(theano.config.cxx) and theano.config.device == 'cpu' and theano.config.floatX in ('float32', 'float64')
 
 
-def computes_on():
-    """Return what the network is computed on, for a person."""
+def computes_on(in_c):
+    """Return what the network is computed on, for a person. in_c: whether by the C kernel."""
     if theano.config.device != 'cpu':
         return f'{theano.config.device}, by theano.scan, in {theano.config.floatX}'
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     threads = int(os.environ.get('OMP_NUM_THREADS') or cores)
-    by = 'by the C kernel' if kernel_runs() else 'by theano.scan, many times slower than the C kernel'
+    by = 'by the C kernel' if in_c else 'by theano.scan, many times slower than the C kernel'
     return f'the CPU, {threads} thread{"s" * (threads > 1)}, {by}, in {theano.config.floatX}'
 
 
