@@ -224,17 +224,19 @@ class Run:
     def _is_ours(self, ending, size, checksum):
         """Return whether a log exists, begins with the bytes that the checkpoint knows, and goes on as such a log.
 
-        The steps must have a row: their heading is known to anybody.
+        The steps must have a row, since their heading is known to anybody. A checkpoint from before the first row
+        knows which file it was instead.
         """
         path, heading = self.path(ending), self._headings[ending].encode()
         if not os.path.exists(path):
             return False
         with named('read', path), open(path, 'rb') as log:
-            data = log.read()
+            data, inode = log.read(), os.fstat(log.fileno()).st_ino
+        least = len(heading) + (ending == STEPS and inode != self._progress.get('inode'))
         beginning, rest = data[:size], data[size:].rstrip(b'\0')         # zeros: of a power cut
         start = SAMPLE.split('{')[0].encode()
         goes_on = start.startswith(rest[:len(start)]) if ending == SAMPLES else ROWS.fullmatch(rest)
-        return bool(goes_on and len(beginning) == size >= len(heading) + (ending == STEPS)
+        return bool(goes_on and len(beginning) == size >= least
                     and beginning.startswith(heading) and zlib.crc32(beginning) == checksum)
 
     def _open_logs(self, sizes):
@@ -344,7 +346,8 @@ class Run:
     def save(self, model, now, ending):
         """Write a checkpoint of the model and of now, a Schedule."""
         logs = {end: [os.fstat(log.fileno()).st_size, self._checksums[end]] for end, log in self._logs.items()}
-        progress = now.progress(logs=logs, name=self.name, id=self.id)
+        inode = {'inode': os.fstat(self._logs[STEPS].fileno()).st_ino} if self._logs and ending == self.START else {}
+        progress = now.progress(logs=logs, name=self.name, id=self.id, **inode)
         self.last_checkpoint = model.save_params(self.path(ending), progress)
         if ending != self.INTERRUPTED and now.calm:
             self._good = self.last_checkpoint

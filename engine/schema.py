@@ -99,5 +99,5 @@ PROGRESS = {'options': lambda value: isinstance(value, dict), 'epoch': lambda va
             'mean_cost': COST, 'best_cost': COST, 'best_epoch': whole, 'stale': whole, 'trial_cost?': COST,
             'rate_factor?': lambda value: number(value) and value > 0, 'first_cost?': COST, 'lowest_cost?': COST,
             'high?': whole, 'log_sizes?': {ending: whole for ending in LOG_ENDINGS},
-            'logs?': {ending: list_of(whole, 2) for ending in LOG_ENDINGS},
+            'logs?': {ending: list_of(whole, 2) for ending in LOG_ENDINGS}, 'inode?': whole,
             'name?': file_name, 'id?': file_name}

@@ -89,7 +89,7 @@ def run(script, *arguments, timeout=600, **options):
 
 def succeeded(result):
     """The standard output of a run that ended well and had nothing to say on stderr."""
-    assert (result.returncode, result.stderr) == (0, '')
+    assert (result.returncode, result.stderr) == (0, ''), (result.returncode, result.stderr)
     return result.stdout
 
 
