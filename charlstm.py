@@ -37,7 +37,7 @@ from engine.parameters import NAMES, own_names, own_of_layer, parameter_shapes, 
 from engine.reading import Reading
 from engine.scan import Scan
 from engine.schedule import mean_cost
-from engine.state import read_checkpoint
+from engine.state import locked, read_checkpoint
 from engine.team import SpreadStep, team_of
 from engine.terminal import say_if_slow, warn
 from engine.text import read_text
@@ -182,6 +182,8 @@ class CharLSTM(Reading):
     and cell_parameters, names of parameters that this cell takes as arguments too, to initial values: one
     number for each unit of a layer, trained, saved and loaded like the others.
 
+    Several threads may share an object: their calls take turns.
+
     Here is what it computes. Reading, in engine/reading.py, has what it makes of a text (score_text,
     alternatives, states, correlations); State, in engine/state.py, its text (prepare_input,
     reset_states), its checkpoints (save_params, load_params, resume, init_params) and what they
@@ -259,6 +261,7 @@ class CharLSTM(Reading):
 
     # ---- the model
 
+    @locked
     def model_setup(self, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, drate=0.95, eps=1e-8,
                     bptt_maxdepth=50, l1=0, l2=0, char_dim=None, dropout=0, grad_clip=0, dropconnect=0, reset=0,
                     average=0, initial='original', encoding='utf-8'):
@@ -301,6 +304,7 @@ class CharLSTM(Reading):
 
     # ---- its functions, compiled when they are first used
 
+    @locked
     def compile(self, *names):
         """Compile theano_<name> for each of names now: 'predict', 'check', 'train_rmsprop', 'train_sgd'; or 'sample'.
 
@@ -424,6 +428,7 @@ class CharLSTM(Reading):
 
     # ---- predicting
 
+    @locked
     def theano_predict(self, x):
         """Predict the character after each of x, int (T,B) or (T,).
 
@@ -435,13 +440,19 @@ class CharLSTM(Reading):
         probabilities = predict(x, *self._zero_states(x.shape[1]))[0]              # (T*B, V)
         return [probabilities.reshape(x.shape + (-1,)), probabilities.argmax(axis=1).reshape(x.shape)]
 
+    @locked
     def theano_check(self, x, y):
         """The mean cost, in nats a character, of predicting y from x, int (T,B) or (T,), from zero states.
 
         Returns [cost, the most probable characters, int (T,B)]. Raises as theano_predict.
         """
         x, y = self._batch(x, y)
-        return self._function('check')(x, y, *self._zero_states(x.shape[1]))[:2]
+        return self._check(x, y)[:2]
+
+    @locked
+    def _check(self, x, y, states=None):
+        """The mean cost of y after x, the best characters and the new states; states: those before, None for zeros."""
+        return self._function('check')(x, y, *states or self._zero_states(x.shape[1]))
 
     def _batch(self, x, y):
         """Checked inputs and targets, int32 (T,B)."""
@@ -454,6 +465,7 @@ class CharLSTM(Reading):
         """The mean cost, in nats a character, over the whole validation text; nan where there is none."""
         return mean_cost(self.validation_costs())
 
+    @locked
     def validate_batch(self):
         """The mean cost of one validation batch; nan where there is none.
 
@@ -465,7 +477,7 @@ class CharLSTM(Reading):
         i = self._trials % n if self._stateful() else self.random.integers(n)
         x, y = self.X['valid'][i], self.Y['valid'][i]
         goes_on = self._stateful() and i and self._trial and len(self._trial[0]) == x.shape[1]
-        cost, _, *after = self._function('check')(x, y, *self._trial if goes_on else self._zero_states(x.shape[1]))
+        cost, _, *after = self._check(x, y, self._trial if goes_on else None)
         if self._stateful():
             self._trial, self._trials = after, i + 1
         return self.team.mean(float(cost), y.size)[0]
@@ -474,7 +486,7 @@ class CharLSTM(Reading):
         """Yield the mean cost and the number of characters of each validation batch in turn."""
         states = None
         for x, y in zip(self.X['valid'], self.Y['valid']):
-            cost, _, *after = self._function('check')(x, y, *states or self._zero_states(x.shape[1]))
+            cost, _, *after = self._check(x, y, states)
             yield self.team.mean(float(cost), y.size)
             if self._stateful():
                 states = after
@@ -497,6 +509,7 @@ class CharLSTM(Reading):
         """One step of plain gradient descent; takes and returns what theano_train_rmsprop does."""
         return self._train('train_sgd', x, y)
 
+    @locked
     def _train(self, name, x, y):
         x, y = self._batch(x, y)
         if not self.lp:
@@ -522,6 +535,7 @@ class CharLSTM(Reading):
 
     # ---- writing
 
+    @locked
     def generate_text(self, seed='', text_length=100, method='normal', count=None, **choice):
         """Continue seed, or a random character when it is empty, to text_length characters in all.
 
@@ -550,9 +564,14 @@ class CharLSTM(Reading):
         yield strings(given)
         drawn = method == 'normal'
         texts = sampling.stream(
-            self._function('sample'), given, text_length, choice, self._zero_states(count), strings, stop,
+            self._sample, given, text_length, choice, self._zero_states(count), strings, stop,
             lambda n: self.random.integers(2 ** 53, size=(n if drawn else 0, count)))
         yield from texts
+
+    @locked
+    def _sample(self, *inputs):
+        """What sampling.continue_texts returns, for the arguments after predict."""
+        return self._function('sample')(*inputs)
 
     def _given(self, seed, text_length, method, count):
         """The seed as numbers (m,count), after a check of the arguments."""

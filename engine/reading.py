@@ -4,7 +4,7 @@ import numpy as np
 from engine import checks
 from engine.features import NAMED, correlation
 from engine.parameters import STATES, units
-from engine.state import State
+from engine.state import State, locked
 
 SCORED, ADAPTED = 2000, 20     # characters scored at a time, at most; and before they are learned from
 PROBABILITIES = 1 << 20        # that scoring holds at a time, if it can: V for each character
@@ -20,6 +20,7 @@ def costs_of(probabilities, y):
 class Reading(State):
     """What a CharLSTM, which has the functions that are compiled, makes of a text that it reads."""
 
+    @locked
     def score_text(self, text, adapt=0, progress=None):
         """How well the model expects a text: the cost of each character but the first, in nats, float (n-1,).
 
@@ -67,6 +68,7 @@ class Reading(State):
             yield x, y, states, probabilities
             states = after
 
+    @locked
     def alternatives(self, text, k=5):
         """What the model expects at each character but the first of a text, as for score_text.
 
@@ -81,6 +83,7 @@ class Reading(State):
             of_best.append(np.take_along_axis(probabilities, best[-1], axis=1))
         return np.concatenate(costs), np.concatenate(best), np.concatenate(of_best)
 
+    @locked
     def states(self, text):
         """What the units hold after each character of a text, as for score_text, read from zero states.
 

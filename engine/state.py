@@ -1,8 +1,10 @@
 """What a model is between two steps: its text, vocabulary, parameters and states, in memory and in checkpoints."""
 import codecs
+import functools
 import os
 import secrets
 import sys
+import threading
 
 import numpy as np
 
@@ -13,6 +15,15 @@ from engine.parameters import (NAMES, RunState, are_bytes, carry_over, cell_of, 
 from engine.terminal import warn
 from engine.text import encoded, shown
 from engine.theano_setup import theano
+
+
+def locked(method):
+    """Let calls of the decorated methods of an object take turns, where several threads make them."""
+    @functools.wraps(method)
+    def call(self, *arguments, **settings):
+        with self._lock:
+            return method(self, *arguments, **settings)
+    return call
 
 
 LONGEST_SHOWN = 200        # characters of a formula in a message
@@ -53,7 +64,7 @@ class State:
     """
 
     def __init__(self, random_seed, team):
-        self.team = team
+        self.team, self._lock = team, threading.RLock()
         seed = secrets.randbits(128) if random_seed is None else random_seed
         self.random = np.random.default_rng(team.told(int, seed))          # the same numbers in all processes
         self.uchar, self._encoding = [], 'utf-8'           # of bytes, where the vocabulary is one of bytes
@@ -68,8 +79,11 @@ class State:
         self.reset_states()
 
     def __getstate__(self):
-        """What copy and pickle take: all but the compiled functions, which are compiled again when they are used."""
-        return dict(self.__dict__, _functions={}, _cell=(None, None))
+        """Return what copy and pickle take: all but compiled functions, which are compiled again, and the lock."""
+        return dict(self.__dict__, _functions={}, _cell=(None, None), _lock=None)
+
+    def __setstate__(self, state):
+        self.__dict__.update(state, _lock=threading.RLock())
 
     def _warn(self, line):
         """Tell the user something, once however many processes there are."""
@@ -78,6 +92,7 @@ class State:
 
     # ---- the text
 
+    @locked
     def prepare_input(self, filepath, ratio_valid=0.30, batch_size=50, seq_length=50, verbose=True,
                       encoding='utf-8', stateful=False):
         """Read a text and cut it into batches.
@@ -259,6 +274,7 @@ class State:
 
     # ---- checkpoints
 
+    @locked
     def save_params(self, filename, progress=None):
         """Write all that this object is to an npz file, whole or not at all; '.npz' is added where it lacks.
 
@@ -299,6 +315,7 @@ class State:
             lp=self.lp, averaged=self._averaged, trials=self._trials, random=self.random.bit_generator.state,
             text=self._text.about() if self._text else {}, progress=progress, versions=versions, **named))
 
+    @locked
     def load_params(self, filename, encoding='utf-8'):
         """Take parameters and uchar from a checkpoint, of this program or of its original, float32 or float64.
 
@@ -347,6 +364,7 @@ class State:
             self._set_text(self._text)
         self._set_parameters(arrays, uchar)
 
+    @locked
     def resume(self, filename):
         """Become what save_params wrote, after prepare_input and model_setup with the same arguments as then.
 
@@ -371,6 +389,7 @@ class State:
         self.random.bit_generator.state = about['random']
         return about['progress']
 
+    @locked
     def init_params(self, filename, encoding='utf-8'):
         """Start from the parameters of a checkpoint of another text, after prepare_input and model_setup.
 

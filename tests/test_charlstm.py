@@ -1,6 +1,8 @@
 """CharLSTM against numpy_model.py: prediction, cost, gradients, steps, dropout, scores; and training as a whole."""
 import inspect
 import math
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -796,3 +798,24 @@ def test_adapting_leaves_the_model_as_it_was(interpreted):
 def test_rate_of_adapting_out_of_range(refused, rate):
     with refused(ValueError, 'adapt', repr(rate)):
         new_model().score_text([1, 2], adapt=rate)
+
+
+def test_several_threads_take_turns(model):
+    """With one model, whose functions each have one place for their inputs: all get the numbers of one thread."""
+    texts = [batch(T, B, seed=T) for T, B in ((5, 3), (6, 1), (1, 4), (7, 2))]
+    model.dyn_lrate.set_value(0)                                   # steps that change nothing
+
+    def results(k):
+        x, y = texts[k]
+        return [*model.theano_predict(x), *model.theano_check(x, y), model.theano_train_sgd(x, y)[0]]
+    expected = [results(k) for k in range(len(texts))]
+    switch = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            found = list(threads.map(results, [k % len(texts) for k in range(200)]))
+    finally:
+        sys.setswitchinterval(switch)
+    for k, result in enumerate(found):
+        for array, wanted in zip(result, expected[k % len(texts)]):
+            np.testing.assert_array_equal(array, wanted)
