@@ -64,7 +64,7 @@ def cell_parameters(initial):
     """Return a cell's own parameters, name to initial value. Raises ValueError for what a checkpoint cannot hold."""
     for name, value in initial.items():
         if not own_name(name):
-            raise ValueError(f'the cell has a parameter {name!r}: expected a name of letters and digits that is none of '
+            raise ValueError(f'the cell has a parameter {name!r}: expected a name of letters and digits, none of '
                              'U, W, b, m_..., raw_..., carried_... and trial_...')
         real(f'the initial value of {name}', value, 'for all units', lambda v: True)
     return dict(initial)

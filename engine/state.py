@@ -323,13 +323,16 @@ class State:
         that was prepared before stays, its batches renumbered. Raises OSError when the file
         cannot be read; ValueError when it is no checkpoint, when the text has characters unknown
         to it, or when it lacks parameters of the cell. Warns of a checkpoint with another cell.
+        Returns the parameters, name to array, as the original did.
         """
         arrays, uchar, formula = self.team.told(_read, filename, encoding)
-        self._take(filename, self._of_cell(filename, arrays, formula), uchar)
+        arrays = self._of_cell(filename, arrays, formula)
+        self._take(filename, arrays, uchar)
         self._encoding = encoding
         if are_bytes(self.uchar):
             self._warn(f'{filename} learned bytes instead of characters, of a text that was not all ASCII: they are '
                        f'read and written as {encoding.upper()}; if they are others, say so with the option encoding')
+        return arrays
 
     def _other_cell(self, filename, formula):
         """What is wrong with a checkpoint whose cell has that formula, in a line; None where nothing is."""
@@ -338,7 +341,7 @@ class State:
             (cell.standard, cell.formula), (not formula, formula))]
         if ours == theirs:
             return None
-        theirs, ours = [text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + ' ...' for text in (theirs, ours)]
+        theirs, ours = [text[:LONGEST_SHOWN] + ' ...' * (len(text) > LONGEST_SHOWN) for text in (theirs, ours)]
         return f'{filename} was trained with another cell ({theirs}) than this model has ({ours})'
 
     def _of_cell(self, filename, arrays, formula):

@@ -375,6 +375,17 @@ def test_nothing_that_is_not_finite_is_saved(lettered, tmp_path, refused, what, 
     assert (tmp_path / 'p.npz').read_bytes() == before
 
 
+def test_load_params_returns_the_parameters_as_the_original_did(path):
+    model = CharLSTM()
+    returned = model.load_params(checkpoint(path))
+    assert list(returned) == list(NAMES)
+    for name, array in load(path).items():
+        if name in NAMES:
+            np.testing.assert_array_equal(returned[name], array.astype('float32'))
+            returned[name][:] = 7                                  # it is the caller's own
+            np.testing.assert_array_equal(model.p[name].get_value(), array.astype('float32'))
+
+
 def test_training_needs_model_setup_after_load_params(path, refused):
     """load_params brings no learning parameters."""
     model = CharLSTM()
