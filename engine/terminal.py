@@ -290,7 +290,7 @@ class Countdown:
     def __init__(self, what, total, unit):
         self.what, self.total, self.unit, self.done = what, total, unit, 0
         self.start = self.last_line = time.time()
-        self.bar = progress_bar(sys.stderr, total=total, unit=' ' + unit, unit_scale=True, leave=False, desc=what,
+        self.bar = progress_bar(sys.stderr, sys.stderr.isatty(), total=total, unit=' ' + unit, unit_scale=True, leave=False, desc=what,
                                 delay=1)
 
     def add(self, n):

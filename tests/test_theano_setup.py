@@ -204,8 +204,8 @@ def test_flags_that_theano_does_not_know_are_named():
     (',floatX=float64', 'the CPU, 3 threads, by the C kernel, in float64'),
     (',cxx=', 'the CPU, 3 threads, by theano.scan, many times slower than the C kernel, in float32')])
 def test_start_says_what_it_computes_on(flags, expected):
-    out, _ = python('from engine.theano_setup import computes_on; print(computes_on())', FAST + flags,
-                    OMP_NUM_THREADS='3')
+    out, _ = python('from charlstm import CharLSTM; from engine.theano_setup import computes_on; '
+                    'print(computes_on(CharLSTM().runs_in_c()))', FAST + flags, OMP_NUM_THREADS='3')
     assert out == expected + '\n'
 
 
