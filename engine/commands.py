@@ -82,9 +82,8 @@ def script(name, *arguments, processes=1):
     words = [near(os.path.join(ROOT, name)), *arguments]
     if processes == 1:
         return quoted([_program(by_uv), 'run', *words] if by_uv else [_python(), *words])
-    mpiexec, as_root = ['--bind-to', 'none', '-n', str(processes)], []
-    if hasattr(os, 'geteuid') and os.geteuid() == 0:
-        as_root = AS_ROOT
+    mpiexec = ['--bind-to', 'none', '-n', str(processes)]
+    as_root = AS_ROOT if hasattr(os, 'geteuid') and os.geteuid() == 0 else []
     if not by_uv:
         beside = os.path.join(os.path.dirname(sys.executable), 'mpiexec')          # where pip puts it
         return quoted([*as_root, _program(beside) if os.path.exists(beside) else 'mpiexec', *mpiexec, _python(),
