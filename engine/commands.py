@@ -7,6 +7,8 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))         # where the scripts are
 BIN = 'Scripts' if os.name == 'nt' else 'bin'
+# Without these Open MPI's mpiexec refuses to run as root, before anything of ours runs.
+AS_ROOT = ['OMPI_ALLOW_RUN_AS_ROOT=1', 'OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1']
 
 
 def _word(word):
@@ -81,11 +83,13 @@ def script(name, *arguments, processes=1):
     if processes == 1:
         return quoted([_program(by_uv), 'run', *words] if by_uv else [_python(), *words])
     mpiexec = ['--bind-to', 'none', '-n', str(processes)]
+    as_root = AS_ROOT if hasattr(os, 'geteuid') and os.geteuid() == 0 else []
     if not by_uv:
         beside = os.path.join(os.path.dirname(sys.executable), 'mpiexec')          # where pip puts it
-        return quoted([_program(beside) if os.path.exists(beside) else 'mpiexec', *mpiexec, _python(), *words])
-    return quoted([_program(by_uv), 'run', '--no-project', *_python_with('requirements.txt', 'requirements-mpi.txt'),
-                   'mpiexec', *mpiexec, 'python', *words])
+        return quoted([*as_root, _program(beside) if os.path.exists(beside) else 'mpiexec', *mpiexec, _python(),
+                       *words])
+    return quoted([*as_root, _program(by_uv), 'run', '--no-project',
+                   *_python_with('requirements.txt', 'requirements-mpi.txt'), 'mpiexec', *mpiexec, 'python', *words])
 
 
 def _at_hand():

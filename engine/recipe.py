@@ -45,12 +45,20 @@ def set_units(o):
             setattr(o, name, number)
 
 
+def by_size(batches, batch_size, seq_length, parameters):
+    """Return what is best for a text of so many batches: a dict of dropout and dropconnect, epochs, and patience.
+
+    batches: training steps in an epoch; parameters: how many.
+    """
+    share = dropout(batches * batch_size * seq_length, parameters)
+    epochs, patience = max(EPOCHS, math.ceil(STEPS / batches)), max(PATIENCE, math.ceil(PATIENT_STEPS / batches))
+    return dict(dropout=share, dropconnect=round(share * 2 / 3, 2)), epochs, patience
+
+
 def complete(o, batches, parameters):
     """Set what is None of o, options by attribute; batches: training steps in an epoch, parameters: how many."""
-    share = dropout(batches * o.batch_size * o.seq_length, parameters)
-    chosen = dict(dropout=share, dropconnect=round(share * 2 / 3, 2))
-    for name, least, steps in (('epochs', EPOCHS, STEPS), ('patience', PATIENCE, PATIENT_STEPS)):
-        chosen[name] = max(least, math.ceil(steps / batches))
+    shares, epochs, patience = by_size(batches, o.batch_size, o.seq_length, parameters)
+    chosen = dict(shares, epochs=epochs, patience=patience)
     vars(o).update({name: value for name, value in chosen.items() if getattr(o, name) is None})
 
 

@@ -189,21 +189,21 @@ class Run:
     @contextlib.contextmanager
     def open(self):
         """Hold the logs: new ones or, where a run goes on, as they were at its checkpoint."""
-        if not self._team.first:
-            yield
-            return
         try:
-            if self.last_checkpoint:
-                self._reopen_logs()
-            else:
-                self._open_logs({})
-            for ending, heading in self._headings.items():
-                if not os.fstat(self._logs[ending].fileno()).st_size:
-                    self._write(ending, heading)
+            self._team.told(self._open)
             yield
         finally:
             for log in self._logs.values():
                 log.close()
+
+    def _open(self):
+        if self.last_checkpoint:
+            self._reopen_logs()
+        else:
+            self._open_logs({})
+        for ending, heading in self._headings.items():
+            if not os.fstat(self._logs[ending].fileno()).st_size:
+                self._write(ending, heading)
 
     def _reopen_logs(self):
         """Open those of a resumed run: what came after the checkpoint is cut off, and what is missing begun anew."""

@@ -20,7 +20,9 @@ def checkpoint_of(path, table, team):
 
     table: train.py's options, by which those of the run are checked, as data of a stranger.
     """
-    def progress_of(stored):
+    def progress_of():
+        nonlocal stored
+        stored = opened.enter_context(Checkpoint(path))
         progress = stored.about.get('progress')
         if not (matches(progress, PROGRESS) and options.are_stored(progress['options'], table)):
             raise ValueError(f'{path} holds no run that can be resumed; --init starts a new one from its parameters')
@@ -29,11 +31,13 @@ def checkpoint_of(path, table, team):
                 raise stored.refusal(f'{commands.spelled(name)} of its run is not the size of its {array}')
         return progress
 
+    stored = None
     if path is None:
         yield None, None
         return
-    with Checkpoint(path) if team.first else contextlib.nullcontext() as stored:
-        yield stored, team.told(progress_of, stored)
+    with contextlib.ExitStack() as opened:
+        progress = team.told(progress_of)
+        yield stored, progress
 
 
 def resolve_last(given, defaults, there):

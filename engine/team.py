@@ -22,8 +22,9 @@ OPEN_MPI = {
     'OMPI_MCA_mpi_yield_when_idle': '1',       # a step ten times as fast where others use the same cores
     'OMPI_MCA_btl_tcp_links': '2',             # sums over a network of 1 Gbit/s in two thirds of the time
 }
-GRACE = 2          # seconds in which the first process may end all with its message before another does
-_joined = []       # the Team of this process, if it has joined one
+GRACE = 5          # seconds that a process which ends waits for the others to do so too, before it aborts them
+LAST = 0.5         # seconds that the first process stays longer than the others, where all leave together
+_leaving = []      # once this process has joined the others: a communicator of all, for nothing but to leave together
 
 
 class Alone:
@@ -86,15 +87,6 @@ class Team(Alone):
 
     def __reduce__(self):              # a communicator is of this run of this program
         return Alone, ()
-
-    def end(self, status, why):
-        """End all processes with a status, and say why, if not another of them does so in that moment."""
-        say_in_turn(why, self.rank, self.size)
-        self._comm.Abort(status)
-
-    def end_by_traceback(self, kind, error, trace):
-        """sys.excepthook: what nobody expected ends all, too."""
-        self.end(1, ''.join(traceback.format_exception(kind, error, trace)))
 
     @property
     def stops(self):
@@ -224,25 +216,66 @@ def join():
     share_cores(MPI.COMM_WORLD)
     team = team_of(MPI.COMM_WORLD)
     if team.size > 1:
-        _joined[:], sys.excepthook = [team], team.end_by_traceback
+        _leaving[:], sys.excepthook = [MPI.COMM_WORLD.Dup()], end_by_traceback
     return team
 
 
 def end(status, why):
-    """Before a process of several ends by an error: say why, in one of them, and end all if they have joined."""
-    for team in _joined:
-        team.end(status, why)
+    """End all processes with a status other than 0, and say why in one of them. Return at once where there is one.
+
+    Where all processes come here, they leave together, and Open MPI's mpiexec adds nothing. Where others
+    have not come after GRACE seconds, all are aborted.
+    """
     rank, size = place()
-    if rank:                           # the first says it itself, and its end is the end of all
-        say_in_turn(why, rank, size or rank + 1)
+    if (rank, size) == (0, 1):
+        return
+    if not _leaving:
+        with contextlib.suppress(ImportError, ValueError):
+            join()
+    if rank == 0:
+        _say(why)
+    seconds = GRACE * (1 + rank / (size or rank + 1))      # one after another, so that one alone says why
+    if _leaving:
+        together = _all_arrive(_leaving[0], seconds)
+        if rank and not together:
+            _say(why)
+        _leave(rank) if together else _leaving[0].Abort(status)
+    elif rank:                         # the end of the first ends all
+        time.sleep(seconds)
+        _say(why)
+    sys.exit(status)
 
 
-def say_in_turn(why, rank, size):
-    """Print why this process ends; not at once if it is not the first, as that may be about to say the same for all."""
-    if rank:
-        time.sleep(GRACE * (1 + rank / size))
+def end_by_traceback(kind, error, trace):
+    """End all processes where one has met a bug. It is sys.excepthook."""
+    end(1, ''.join(traceback.format_exception(kind, error, trace)))
+
+
+def _say(why):
     if why:
         print(why.rstrip(), file=Visible(sys.__stderr__), flush=True)
+
+
+def _all_arrive(comm, seconds):
+    """Return whether all processes of a communicator come here in so many seconds."""
+    request, deadline = comm.Ibarrier(), time.time() + seconds
+    while not request.Test():
+        if time.time() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def _leave(rank):
+    """End this process, unless it is the first, which is left to end last and with another status than 0.
+
+    Open MPI's mpiexec tells at length of such a status where it has other processes to end.
+    """
+    from mpi4py import MPI
+    MPI.Finalize()
+    if rank:
+        os._exit(0)                    # at once: files and terminal are the first's
+    time.sleep(LAST)
 
 
 def share_cores(comm):

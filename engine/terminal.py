@@ -177,6 +177,8 @@ def main(parser, program, less, heard=True, team=None):
             sys.stdout.flush()
         except OSError:                                # nobody reads it, or its disk is full: not again at the very end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if status and team:
+        team.end(status, '')
     sys.exit(status)
 
 

@@ -88,6 +88,20 @@ def test_runner_is_named_by_its_name_where_that_finds_it(place, monkeypatch, tmp
         assert succeeded(paste(line, folder)).startswith('usage: train.py ')
 
 
+@pytest.mark.parametrize('uid, variables', [(0, '11'), (1000, '')])
+def test_several_processes_as_root(place, monkeypatch, tmp_path, uid, variables):
+    """Open MPI's mpiexec wants two variables then, which the command sets."""
+    programs = tmp_path / 'programs'
+    program(programs / 'mpiexec', 'echo "$OMPI_ALLOW_RUN_AS_ROOT$OMPI_ALLOW_RUN_AS_ROOT_CONFIRM:$*"')
+    monkeypatch.setattr(sys, 'executable', str(programs / 'python'))
+    monkeypatch.setattr(os, 'geteuid', lambda: uid)
+    for name in ('OMPI_ALLOW_RUN_AS_ROOT', 'OMPI_ALLOW_RUN_AS_ROOT_CONFIRM'):
+        monkeypatch.delenv(name, raising=False)
+    line = commands.script('train.py', '--resume', 'a b', processes=2)
+    said = succeeded(paste(line, os.curdir))
+    assert said.startswith(variables + ':--bind-to none -n 2 ') and said.endswith('train.py --resume a b\n')
+
+
 # ---------------------------------------------------------------- what installs
 
 def test_install_names_the_requirements_from_anywhere(place, monkeypatch, tmp_path):

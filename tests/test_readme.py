@@ -1,0 +1,71 @@
+"""README.md's examples of the class: they run as pasted, and its loop computes what train.py does."""
+import re
+
+import numpy as np
+import pytest
+
+from engine import commands
+from scripts import FAST, ROOT, TRAIN, load, run, sentences, succeeded
+
+README = (ROOT / 'README.md').read_text(encoding='utf-8')
+EXAMPLES = re.findall(r'```python\n(.*?)```', README.split('## As a class')[1].split('\n## ')[0], re.DOTALL)
+LOOP = next(example for example in EXAMPLES if 'by_size' in example)
+
+
+@pytest.fixture
+def book(tmp_path):
+    """A folder with a text book.txt that has a byte order mark, CRLF, and 3 batches of 50 x 50 to learn from."""
+    (tmp_path / 'book.txt').write_text(sentences(160).replace('\n', '\r\n'), encoding='utf-8-sig', newline='')
+    return tmp_path
+
+
+def pasted(folder, code):
+    """What a program of one's own says."""
+    return run('-c', code, cwd=str(folder), flags=FAST, env={'PYTHONPATH': str(ROOT)})
+
+
+def test_examples_of_the_class_run_as_pasted(book):
+    """One after the other, without a change."""
+    examples = [example for example in EXAMPLES if example != LOOP]
+    result = pasted(book, '\n'.join(examples))
+    assert result.returncode == 0 and 'Traceback' not in result.stderr, result.stderr
+    assert re.search(r'\n[0-9.e-]+ (.|\n) [0-9.e-]+ [0-9]+\n$', result.stdout), result.stdout
+    assert load(book / 'params.npz')['W1'].shape == (4, 128, 128)
+
+
+NOTING = """
+from engine import recipe
+import charlstm
+recipe.EPOCHS, recipe.STEPS = 3, 1     # of the more that a short text gets
+train, costs = charlstm.CharLSTM.theano_train_rmsprop, []
+def noting(self, x, y):
+    found = train(self, x, y)
+    costs.append(float(found[0]))
+    return found
+charlstm.CharLSTM.theano_train_rmsprop = noting
+{}
+for cost in costs:
+    print('cost %.6g' % cost)
+"""
+
+
+def test_loop_of_the_readme_is_the_default_recipe(book):
+    """The costs of all steps and epochs are those in train.py's logs, in all digits of these."""
+    out = succeeded(pasted(book, NOTING.format(LOOP)))
+    succeeded(run(TRAIN, 'book.txt', 'r', '--random-seed', 1, '--epochs', 3, '--output-dir', 'results', cwd=str(book),
+                  flags=FAST))
+
+    def column(ending, number):
+        lines = (book / 'results' / f'r_book.txt{ending}').read_text().splitlines()
+        return [line.split()[number] for line in lines if line[0] != '#']
+    steps = column('.out', 1)
+    assert re.findall('^cost (.*)$', out, re.MULTILINE) == steps and len(steps) == 9
+    validation = re.findall('validation ([0-9.]+)$', out, re.MULTILINE)
+    np.testing.assert_allclose(np.array(validation, float), np.array(column('_epochs.out', 2), float), atol=6e-5)
+    assert len(set(validation)) == 3
+    best, theirs = load(book / 'best.npz'), load(book / 'results' / 'r_book.txt_best.npz')
+    assert all(best[name].tobytes() == theirs[name].tobytes() for name in ('U1', 'W2', 'V', 'raw_W1'))
+
+
+def test_variables_for_root_are_those_of_the_commands():
+    assert '    export ' + ' '.join(commands.AS_ROOT) + '\n' in README
