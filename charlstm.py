@@ -116,8 +116,8 @@ def network(x, y, states, p, ops, truncate=-1, masks=None):
 
 
 def penalty(parameters, l1, l2):
-    """The penalties l1 * sum |p| + l2 * sum p^2 over all parameters."""
-    return sum(l1 * abs(p).sum() + l2 * tt.sqr(p).sum() for p in parameters)
+    """The penalties l1 * sum |p| + l2 * sum p^2 over all parameters, those of weight 0 left out; 0 for none."""
+    return sum([l1 * abs(p).sum() for p in parameters if l1] + [l2 * tt.sqr(p).sum() for p in parameters if l2])
 
 
 def clip(gradients, limit, ops):
@@ -216,9 +216,8 @@ class CharLSTM(Reading):
 
         Raises ValueError for a cell that cannot be one.
         """
-        now = self.cell, dict(self.cell_parameters)
+        now = self.cell, checks.cell_parameters(self.cell_parameters)
         if self._cell[0] != now:
-            checks.cell_parameters(self.cell_parameters)
             cell = Cell(*now, theano.config.floatX)
             self._cell, self._functions = (now, cell), {}
             if self._kernel and not cell.program:
@@ -330,10 +329,12 @@ class CharLSTM(Reading):
                 # In this order, since nothing that is printed inside of compiling is seen.
                 with say_if_slow(f'compiling {name}, this first time only'), compiling():
                     self._functions[name] = build()
-            except CompilerError as error:
-                if isinstance(self._ops(), Scan):
+            except (CompilerError, NotImplementedError) as error:      # the latter: a gradient that is not in C
+                if not self.runs_in_c():
                     raise
-                warn(f'the C kernel does not compile here, so the slower theano.scan takes its place: {error}')
+                cell = self._model_cell()
+                whose = '' if cell.standard else f' with the cell {cell.name}'
+                warn(f'the C kernel{whose} does not compile here, so the slower theano.scan takes its place: {error}')
                 self._kernel = False
                 return self._function(name)
         return self._functions[name]
@@ -386,11 +387,12 @@ class CharLSTM(Reading):
 
     def _update_graph(self, gradients, size, rule, ops):
         """The second half: what a gradient of `size` characters does. Returns the update ratios and the updates."""
-        parameters, l1, l2 = list(self._trained().values()), self.lp['l1'], self.lp['l2']
-        for weights in [(l1, 0), (0, l2)]:
-            if any(weights):
-                share = penalty(parameters, *weights) / tt.cast(size, theano.config.floatX)
-                gradients = [g + dp for g, dp in zip(gradients, tt.grad(share, parameters))]
+        parameters = list(self._trained().values())
+        penalties = penalty(parameters, self.lp['l1'], self.lp['l2'])
+        if isinstance(penalties, theano.Variable):
+            share = penalties / tt.cast(size, theano.config.floatX)
+            more = tt.grad(share, parameters, disconnected_inputs='ignore')
+            gradients = [g + dp for g, dp in zip(gradients, more)]
         if self.lp['grad_clip']:
             gradients = clip(gradients, self.lp['grad_clip'], ops)
         if rule == 'sgd':

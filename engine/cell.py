@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from engine.schema import LONGEST_FORMULA
 from engine.theano_setup import theano, tt
 
 GATES = ('a_f', 'a_i', 'a_o', 'a_g')           # pre-activations: forget, input, output gate and cell update
@@ -54,6 +55,8 @@ PRECEDENCE = {'{} + {}': 1, '{} - {}': 1, '{} * {}': 2, '{} / {}': 2, '-{}': 3} 
 # Cheap enough to compute again in the backward pass; the results of the others are kept for it.
 CHEAP = ('Add', 'Sub', 'Mul', 'TrueDiv', 'Neg', 'Abs', 'Sgn', 'Minimum', 'Maximum', 'Clip', 'LT', 'GT', 'LE', 'GE',
          'EQ', 'NEQ', 'AND', 'OR', 'Switch')
+
+KNOWN = {*OPERATIONS, 'Identity', 'Cast', 'Second', 'Invert', 'Sqr', 'Inv'}         # the latter become these
 
 
 class Code(NamedTuple):
@@ -110,7 +113,7 @@ class _Trace:
     def _value(self, variable):
         if variable not in self.values:
             constant = isinstance(variable, theano.Constant) and getattr(variable, 'data', None)
-            if isinstance(constant, np.ndarray) and constant.size == 1:
+            if isinstance(constant, np.ndarray) and constant.size == 1 and constant.dtype.kind in 'biuf':
                 self.values[variable] = float(constant.item())
             else:                              # an array, a shared variable: its name, with what tells it from others
                 data = f'_{zlib.crc32(constant.tobytes()):08x}' if isinstance(constant, np.ndarray) else ''
@@ -122,9 +125,8 @@ class _Trace:
     def unknown(self):
         """The first operation, or other thing, that code cannot have; None where all is known."""
         # Shapes and the like come along with what is meant: a mean over units, say.
-        minor = re.compile(r'Shape|Subtensor|Elemwise{Cast|\w*DimShuffle|[^{]*$')
-        meant = [what for what in self._unknown if not minor.match(what)]
-        return (meant + self._unknown + [None])[0]
+        ranks = [re.compile(pattern) for pattern in (r'[^{]*$', r'Shape|Subtensor|\w*DimShuffle', 'Elemwise')]
+        return min(self._unknown, key=lambda what: [bool(rank.match(what)) for rank in ranks], default=None)
 
     def _apply(self, node, output, index, arguments):
         """The value of an output of a node."""
@@ -132,18 +134,31 @@ class _Trace:
         if isinstance(op, tt.elemwise.DimShuffle) and constant:
             return arguments[0]                # a number for every unit
         name = type(getattr(op, 'scalar_op', None)).__name__
-        if isinstance(op, tt.Elemwise) and (constant or output.dtype in (self._dtype, 'bool')):
-            if name == 'Identity' or name == 'Cast' and (constant or node.inputs[0].dtype in (self._dtype, 'bool')):
-                return arguments[0]
-            if name == 'Second':               # the second, in the shape of the first
-                return arguments[1]
-            if name in OPERATIONS or name in ('Sqr', 'Inv'):
-                return self._simple(name, *arguments)
-        self._unknown.append(str(op))
+        types = {getattr(variable, 'dtype', None) for variable, value in zip([output, *node.inputs], ['', *arguments])
+                 if not isinstance(value, float)}          # constants may have any
+        # float32 in a model in float64: of comparisons, times constants that Theano keeps so.
+        fits = constant or types <= {self._dtype, 'bool', 'float32'}
+        if isinstance(op, tt.Elemwise) and name in KNOWN and fits and (
+                output.dtype == 'bool' or name not in ('AND', 'OR', 'Invert')):
+            if output.dtype == 'bool':         # of bools, Add is or; a cast of numbers asks whether they are not 0
+                name, arguments = dict(Add='OR', Cast='NEQ').get(name, name), arguments + [0.0] * (name == 'Cast')
+            value = self._simple(name, *arguments)
+            # Whole numbers of a type that is too small for them are other numbers in Theano.
+            if not isinstance(value, float) or np.array(value).astype(output.dtype) == value or 'float' in output.dtype:
+                return value
+        dtype = getattr(output, 'dtype', self._dtype)
+        kind = '' if dtype == self._dtype else f' of type {dtype}'
+        self._unknown.append(f'{op}{kind}')
         return self._line(str(op) + f'.{index}' * (len(node.outputs) > 1), *arguments)
 
     def _simple(self, operation, *arguments):
         """The value of an operation, computed now where that can be."""
+        if operation in ('Identity', 'Cast'):
+            return arguments[0]
+        if operation == 'Second':              # the second, in the shape of the first
+            return arguments[1]
+        if operation == 'Invert':
+            return self._simple('Sub', 1.0, *arguments)
         if operation == 'Sqr':
             return self._simple('Mul', *arguments, *arguments)
         if operation == 'Inv':
@@ -159,6 +174,11 @@ class _Trace:
         if operation == 'Pow' and arguments[1] in (1.0, 2.0, 0.5):
             x, power = arguments
             return x if power == 1 else self._line('Sqrt', x) if power == 0.5 else self._line('Mul', x, x)
+        if operation == 'EQ' and self.lines.get(arguments[0], ' ')[0] in ('Maximum', 'Minimum'):
+            # As Theano asks in gradients which of two numbers it was: that must not hang on how each was rounded.
+            which, x, y = self.lines[arguments[0]]
+            if arguments[1] == x:
+                return self._line('GE' if which == 'Maximum' else 'LE', x, y)
         return self._line(operation, *arguments)
 
     def _line(self, *line):
@@ -250,7 +270,9 @@ def written(code, names, line, constant, prefix=''):
     for name, operation, arguments in code.lines:
         template = OPERATIONS[operation][0] if operation in OPERATIONS else None
         precedence = PRECEDENCE.get(template, 4)
-        if precedence < 4:                     # the right operand in brackets also where they bind alike: a - (b - c)
+        if template == '-{}':                  # of a name or a function, as --x is a decrement
+            expression = template.format(text(arguments[0], 4))
+        elif precedence < 4:                   # the right operand in brackets also where they bind alike: a - (b - c)
             expression = template.format(*[text(value, precedence + k) for k, value in enumerate(arguments)])
         else:
             function = template.split('(')[0] if template else operation
@@ -325,11 +347,16 @@ class Cell:
     """
 
     def __init__(self, function, own, dtype):
+        if not callable(function):
+            raise ValueError(f'the cell is {function!r}: expected a function')
         self._function, self.own = function, tuple(own)
         self.name = getattr(function, '__qualname__', str(function)).split('<locals>.')[-1]
         variables = [tt.matrix(name, dtype) for name in INPUTS + self.own]
+        self(variables[:5], [tt.row(name, dtype) for name in self.own])            # as theano.scan calls it
         h, C = self(variables[:5], variables[5:])
         read = theano.gof.graph.ancestors([h, C])
+        if not set(variables[:4]) & set(read):
+            raise ValueError(f'the cell {self.name} uses none of {", ".join(GATES)}')
         for variable in variables[4:]:
             if variable not in read:
                 raise ValueError(f'the cell {self.name} does not use {variable.name}')
@@ -337,7 +364,10 @@ class Cell:
         names = INPUTS + tuple(f'own{k}' for k in range(len(self.own)))
         trace = _Trace(dict(zip(variables, names)), dtype)
         values = trace.add([h, C])
-        self.formula = self._formula(_code(trace.lines, values), np.dtype(dtype).type)
+        self.formula = self._formula(_code(trace.lines, values))
+        if len(self.formula) > LONGEST_FORMULA:
+            raise ValueError(f'the formula of the cell {self.name} has {len(self.formula):,} characters: expected at '
+                             f'most {LONGEST_FORMULA:,}')
         self.program = None if trace.unknown else _program(trace, variables, h, C)
         self.unknown = trace.unknown
 
@@ -358,11 +388,12 @@ class Cell:
                                  f'{inputs[4].type}; Python numbers leave types as they are, NumPy arrays may not')
         return result
 
-    def _formula(self, code, number):
+    def _formula(self, code):
         names = {f'own{k}': name for k, name in enumerate(self.own)}
         lines = {name for name, *_ in code.lines}
         names.update({value: name for value, name in zip(reversed(code.outputs), ('C', 'h')) if value in lines})
-        statements, outputs = written(code, names, '{} = {}', lambda value: re.sub(r'\.0$', '', str(number(value))))
+        # As short as float32 has them, so that both types have the same formula.
+        statements, outputs = written(code, names, '{} = {}', lambda value: re.sub(r'\.0$', '', str(np.float32(value))))
         return '; '.join(statements + [f'{name} = {output}' for name, output in zip('hC', outputs) if name != output])
 
     @property

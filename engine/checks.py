@@ -1,5 +1,6 @@
 """Arguments that are out of range, refused in one line."""
 import numbers
+import re
 import sys
 
 LARGEST = 2 ** 31 - 1                  # that C's and Theano's int can hold
@@ -62,15 +63,17 @@ def learning(lrate, drate, eps, bptt_maxdepth, l1, l2, dropout, grad_clip, dropc
 
 def cell_parameters(initial):
     """Return a cell's own parameters, name to initial value. Raises ValueError for what a checkpoint cannot hold."""
+    if not isinstance(initial, dict):
+        raise ValueError(f'cell_parameters is {initial!r}: expected a dict of names to initial values')
     for name, value in initial.items():
         if not own_name(name):
             raise ValueError(f'the cell has a parameter {name!r}: expected a name of letters and digits, none of '
-                             'U, W, b, m_..., raw_..., carried_... and trial_...')
+                             'U, W, b, h, C, t0, t1 ..., m_..., raw_..., carried_... and trial_...')
         real(f'the initial value of {name}', value, 'for all units', lambda v: True)
     return dict(initial)
 
 
 def own_name(name):
-    """Whether the parameters of a cell may have this name: its arrays must not be taken for others in a checkpoint."""
-    return (isinstance(name, str) and name.isidentifier() and len(name) < 100 and name not in ('U', 'W', 'b')
-            and not name.startswith(('m_', 'raw_', 'carried_', 'trial_')))
+    """Whether the parameters of a cell may have this name, which nothing else has in a checkpoint or its formula."""
+    return (isinstance(name, str) and name.isidentifier() and len(name) < 100
+            and not re.fullmatch(r'U|W|b|h|C|t\d+|(m|raw|carried|trial)_.*', name))

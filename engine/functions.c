@@ -21,11 +21,10 @@ INLINE vector number(REAL x)
     return v;
 }
 
-/* NaN is neither less nor greater, so it stays. */
+/* NaN is neither less nor greater, so it stays.  Where low is above high, low for what is below low. */
 INLINE vector vector_clip(vector x, vector low, vector high)
 {
-    x = choose(x < low, low, x);
-    return choose(x > high, high, x);
+    return choose(x < low, low, choose(x > high, high, x));
 }
 
 INLINE vector clamp(vector x, REAL low, REAL high) { return vector_clip(x, number(low), number(high)); }

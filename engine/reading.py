@@ -110,7 +110,8 @@ class Reading(State):
     def _copy(self, **settings):
         """A model with parameters of its own that are these, to train with settings of model_setup."""
         copy, (H1, H2) = type(self)(kernel=self._kernel), units(self._arrays())
-        copy.cell, copy.cell_parameters, copy._cell = self.cell, self.cell_parameters, self._cell
+        vars(copy).update({name: vars(self)[name] for name in ('cell', 'cell_parameters') if name in vars(self)})
+        copy._cell = self._cell                # so that nothing is said of it twice
         copy.model_setup(char_dim=self._V(), num_units1=H1, num_units2=H2, **settings)
         copy._set_parameters(self._arrays(), self.uchar)
         return copy

@@ -356,7 +356,7 @@ class State:
             if name not in arrays:
                 raise ValueError(f'{filename} has no {name}, which the cell of this model needs; init_params or --init '
                                  'begins with its initial value')
-        return {name: array for name, array in arrays.items() if name in (*NAMES, *own_names(self.cell_parameters))}
+        return {name: arrays[name] for name in (*NAMES, *own_names(self.cell_parameters))}
 
     def _take(self, filename, arrays, uchar):
         if self._text is not None:

@@ -292,8 +292,8 @@ class Countdown:
     def __init__(self, what, total, unit):
         self.what, self.total, self.unit, self.done = what, total, unit, 0
         self.start = self.last_line = time.time()
-        self.bar = progress_bar(sys.stderr, sys.stderr.isatty(), total=total, unit=' ' + unit, unit_scale=True, leave=False, desc=what,
-                                delay=1)
+        self.bar = progress_bar(sys.stderr, sys.stderr.isatty(), total=total, unit=' ' + unit, unit_scale=True,
+                                leave=False, desc=what, delay=1)
 
     def add(self, n):
         """Count so much more as done."""

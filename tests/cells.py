@@ -26,6 +26,16 @@ def odd_cell(a_f, a_i, a_o, a_g, C_prev):
     return tt.switch(a_o > 0, (1 + a_o ** 2) ** -0.75, tt.expm1(a_o)) * tt.maximum(C, tt.nnet.softplus(-C)), C
 
 
+def logical_cell(a_f, a_i, a_o, a_g, C_prev):
+    """Comparisons in arithmetic, brackets that count, a maximum of a sum, bounds in the wrong order."""
+    f, i = tt.nnet.sigmoid(a_f), tt.nnet.sigmoid(a_i)
+    kept = f * C_prev - (1 - i) * tt.tanh(a_g)
+    C = tt.maximum(kept + i * tt.tanh(a_g), -0.3) + ((a_i > 0) | (a_g > 0.1)) * 0.125 - (-(-kept)) * 0.25
+    bounded = tt.clip(C, tt.tanh(a_f), -0.2) * ~(a_g < -0.5)
+    both = ((a_o > 0) + (a_f > 0)).astype(C.dtype)                 # of bools: or
+    return tt.switch(a_o > -0.5, bounded - (kept - (C - f)), tt.tanh(C) * both), C
+
+
 def normalised_cell(a_f, a_i, a_o, a_g, C_prev):
     """Not of single units: layer normalisation of the pre-activations."""
     def normalised(a):

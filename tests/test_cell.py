@@ -12,7 +12,7 @@ import pytest
 
 import cells
 import charlstm
-from cells import OWN, coupled_cell, normalised_cell, odd_cell, peephole_cell
+from cells import OWN, coupled_cell, logical_cell, normalised_cell, odd_cell, peephole_cell
 from charlstm import CharLSTM, lstm_cell, tt
 from engine import cell as cells_in_code, page
 from engine.about import description
@@ -27,7 +27,7 @@ from test_kernel import INTERPRETED, only_kernel_in_c, reals
 
 TEXT = ''.join(np.random.default_rng(1).choice(list('abcdefghijk'), 263)) + 'abcdefghijk'
 PEEPHOLES = dict(p_f=0.3, p_i=-0.2, p_o=0.4)
-WORKED = [(lstm_cell, {}), (coupled_cell, {}), (peephole_cell, PEEPHOLES), (odd_cell, {})]
+WORKED = [(lstm_cell, {}), (coupled_cell, {}), (peephole_cell, PEEPHOLES), (odd_cell, {}), (logical_cell, {})]
 by_name = dict(ids=lambda value: getattr(value, '__name__', ''))
 
 
@@ -74,7 +74,7 @@ def test_formula_of_the_standard_cell():
 @pytest.mark.parametrize('cell, formula', [
     (lambda f, i, o, g, C: (C - (f - i) - (o + g), C / (f * i) - -o), 'h = C_prev - (a_f - a_i) - (a_o + a_g); '
                                                                    'C = C_prev / (a_f * a_i) - -a_o'),
-    (lambda f, i, o, g, C: (C, C), 'C = C_prev; h = C_prev'),
+    (lambda f, i, o, g, C: (f, C), 'C = C_prev; h = a_f'),
     (lambda f, i, o, g, C: ((2 * f) ** 2 + 0.1 * C + 0 * f, 1 * C + 0),
      't1 = 2 * a_f; h = t1 * t1 + 0.1 * C_prev + 0 * a_f; C = C_prev')])
 def test_formulas(cell, formula):
@@ -144,8 +144,6 @@ def cases(dtype):
         values = unary(dtype) if n == 1 else several(dtype, n)
         if name == 'where':
             values[0] = (values[0] > 0).astype(dtype)              # of what comparisons give
-        if name == 'clip':                                         # of bounds in their order
-            values = [side[values[1] <= values[2]] for side in values]
         if name == 'pow':                                          # to finite powers
             values = [side[np.isfinite(values[1])] for side in values]
         if name == 'sign':
@@ -306,6 +304,12 @@ def test_cell_that_draws_random_numbers(interpreted, path, capsys):
     (lambda f, i, o, g, C: (C.sum(), C), {}, ['scalar', 'for h']),
     (lambda f, i, o, g, C: (f, tt.tanh(g)), {}, ['does not use C_prev']),
     (lambda f, i, o, g, C, q: (f, C), {'q': 1}, ['does not use q']),
+    (lambda f, i, o, g, C: (tt.tanh(C), C), {}, ['none of a_f']),
+    (lambda f, i, o, g, C, q: (tt.tanh(q), C * f), {'q': 1}, ['row', 'for h']),
+    (lambda f, i, o, g, C, t0: (f, C * t0), {'t0': 1}, ["'t0'", 'name']),
+    (lambda f, i, o, g, C, q: (f, C * q), ['q'], ['cell_parameters', "['q']"]),
+    (None, {}, ['None', 'function']),
+    (lambda f, i, o, g, C: (sum([f] * 30000, C), C), {}, ['characters']),
     (lambda f, i, o, g, C, q: (f, C * q), {}, ['arguments', "'q'"]),
     (lambda f, i, o, g, C, q: (f, C * q), {'q': np.inf}, ['initial value of q', 'inf']),
     (lambda f, i, o, g, C, W: (f, C * W), {'W': 1}, ["'W'", 'name']),
@@ -313,6 +317,41 @@ def test_cell_that_draws_random_numbers(interpreted, path, capsys):
 def test_functions_that_are_no_cells(refused, path, cell, own, words):
     with refused(ValueError, *words):
         model_with(cell, path, own).compile('check')
+
+
+@pytest.mark.parametrize('cell, what', [
+    (lambda f, i, o, g, C: (f * (1 - (i > 0)), C), 'of type int8'),
+    (lambda f, i, o, g, C: (f * (tt.constant(100) * tt.constant(2)), C), 'of type int8'),
+    (lambda f, i, o, g, C: (f * tt.cast(2.7, 'int16'), C), 'of type int16'),
+    (lambda f, i, o, g, C: (f * (tt.constant(6) & tt.constant(3)), C), 'of type int8'),
+    (lambda f, i, o, g, C: (f * tt.cast(i, 'int16'), C), 'int16'),
+    (lambda f, i, o, g, C: (tt.sin(f), C), 'sin'), (lambda f, i, o, g, C: (f[:, ::-1] * 1, C), 'Subtensor')])
+def test_what_code_would_compute_otherwise_is_left_to_theano(cell, what):
+    found = Cell(cell, (), 'float32')
+    assert found.program is None and what in found.unknown
+
+
+def test_formula_is_the_same_in_both_types():
+    def cell(a_f, a_i, a_o, a_g, C_prev):
+        return a_f / 3 * np.pi, 1e-9 * C_prev
+    assert Cell(cell, (), 'float32').formula == Cell(cell, (), 'float64').formula
+
+
+def test_gradient_that_is_not_in_c_is_scans(quick, path, monkeypatch, capsys):
+    """Of a cost that reads C, in a network that was edited."""
+    def network(*arguments):
+        found = original.network(*arguments)
+        return found._replace(costs=found.costs + 0.1 * found.states[1].mean())
+    monkeypatch.setattr(charlstm, 'network', network)
+    costs = [trained(model_with(lstm_cell, path, kernel=kernel))[0] for kernel in (True, False)]
+    assert 'theano.scan takes its place' in capsys.readouterr().err
+    np.testing.assert_allclose(*costs, rtol=1e-5)
+
+
+def test_penalty_that_needs_no_weights(quick, path, monkeypatch):
+    plain = trained(model_with(lstm_cell, path))[1]['W1']
+    monkeypatch.setattr(charlstm, 'penalty', lambda parameters, l1, l2: 10 * sum(tt.sqr(p).sum() for p in parameters))
+    assert abs(trained(model_with(lstm_cell, path))[1]['W1'] - plain).max() > 1e-4
 
 
 def test_cell_that_is_set_on_an_object(quick, path):
@@ -499,6 +538,10 @@ def test_checkpoint_of_another_cell(quick, path, tmp_path, refused, capsys):
     assert (peepholes.p['p_o2'].get_value() == np.float32(0.4)).all()
     peepholes.load_params(saved[peephole_cell])
     assert capsys.readouterr().err == ''
+    turned = Peepholes()
+    turned.cell_parameters = dict(reversed(list(PEEPHOLES.items())))           # in another order
+    turned.model_setup(saved[peephole_cell])
+    assert np.isfinite(turned.score_text('abcabc')).all()
 
 
 def test_page_of_a_cell_computes_it(quick, path, tmp_path):
