@@ -207,7 +207,7 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 
 
 def refused_in_one_line(folder, *arguments):
-    """The line that three processes end with, after a check that Open MPI's mpiexec adds nothing, but what it mumbles."""
+    """The line that three processes end with. mpiexec adds nothing to it but, at times, a warning of its library."""
     result = mpi.run(3, '-c', PATIENT, ROOT, TRAIN, *arguments, '--output-dir', 'results', cwd=str(folder))
     lines = [line for line in result.stderr.splitlines() if line.strip() and not line.startswith('[warn] Epoll')]
     if lines[0].startswith('usage: '):
