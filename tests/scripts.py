@@ -102,9 +102,9 @@ def assert_refused(result, *words):
 
 
 def snapshot(folder):
-    """All that a folder holds: relative path to bytes, None for a folder."""
+    """All that a folder holds but Python's own caches: relative path to bytes, None for a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
-            for path in Path(folder).rglob('*')}
+            for path in Path(folder).rglob('*') if '__pycache__' not in path.parts}
 
 
 def assert_changes_nothing(folder, call, script, *arguments, words, **options):
