@@ -122,6 +122,8 @@ def program(o):
                        (o.page is not None and (o.info or o.adapt), '--page is given with --info or --adapt: not both'),
                        (o.out is not None and is_archive(o.out), f'{o.out} is a checkpoint or a zip file, to which no '
                         'text is appended: give one PARAMS, and a text file as OUT'),
+                       (o.out is not None and (o.score or o.info or o.page is not None),
+                        f'OUT is {o.out}, but --score, --info and --page write no text to it: leave it out'),
                        (o.overwrite and o.page is None, '--overwrite is given without --page, the file to replace')):
         if wrong:
             raise ValueError(why)

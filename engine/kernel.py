@@ -395,7 +395,7 @@ class Sample(_CellOp):
         return continue_texts(predict, given, bits, int(n), choice, h1, C1, h2, C2)
 
     def infer_shape(self, node, shapes):
-        raise NotImplementedError              # n is no shape
+        raise tt.basic.ShapeError('n is no shape')
 
 
 # ---------------------------------------------------------------- what charlstm.py composes its network from

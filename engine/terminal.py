@@ -349,7 +349,8 @@ class ProgressBar:
         steps, took = self.total // epochs, time.time() - self.start
         if not self.forecast and (took > FORECAST or self.done % steps == 0):
             one = took / (self.done - self.first)
-            self.line(f'an epoch takes about {duration(one * steps)}, {epochs} epochs {duration(one * self.total)}')
+            whole = f', {epochs} epochs {duration(one * self.total)}' if epochs > 1 else ''
+            self.line(f'an epoch takes about {duration(one * steps)}{whole}')
             self.forecast = True
         if self.bar.disable and time.time() - self.last_line > QUIET:
             left = (time.time() - self.start) / (self.done - self.first) * (self.total - self.done)

@@ -299,6 +299,9 @@ def test_page_that_is_there_is_replaced_when_asked(produce, tmp_path):
     (['--page', ''], ['cannot write', 'No such file']),
     (['--page', 'p.html', '--info'], ['--page', '--info']),
     (['--page', 'p.html', '--score', 't.txt', '--adapt'], ['--page', '--adapt']),
+    (['out.txt', '--page', 'p.html'], ['OUT is out.txt', '--page']),
+    (['out.txt', '--score', 't.txt'], ['OUT is out.txt', '--score']),
+    (['out.txt', '--info'], ['OUT is out.txt', '--info']),
     (['--overwrite'], ['--overwrite', '--page'])])
 def test_page_that_is_refused(folder, produce, judged, options, words):
     shutil.copy(str(judged.folder / 'r_t.txt_best.npz'), str(folder))

@@ -315,10 +315,10 @@ def test_encoding_says_what_the_bytes_of_the_original_are(produce, tmp_path, tex
     path, out, cut = write_chain(tmp_path / 'p.npz', np.frombuffer(data, 'S1')), tmp_path / 'out', len(data) > len(text)
 
     def result(*options):
-        return produce(out, '--count', 1, '--length', 9 * len(data), *options, '--encoding', encoding, checkpoint=path)
+        return produce(*options, '--count', 1, '--length', 9 * len(data), '--encoding', encoding, checkpoint=path)
 
-    assert wrote(result('--prime', text), out, headings=0, warned=cut) == text * 10 + '\n'
-    assert wrote(result('--prime', 'a', '--stop', text[-1]), out, headings=0, warned=cut) == text + '\n'
+    assert wrote(result(out, '--prime', text), out, headings=0, warned=cut) == text * 10 + '\n'
+    assert wrote(result(out, '--prime', 'a', '--stop', text[-1]), out, headings=0, warned=cut) == text + '\n'
     (tmp_path / 'x.txt').write_text(text * 3, encoding=encoding)
     assert f': {3 * len(data)} characters, 0.0000 nats' in result('--score', tmp_path / 'x.txt').stdout
     said = result('--info').stdout
