@@ -755,6 +755,18 @@ def test_resume_last_of_a_run_that_was_killed_in_its_first_epoch(straight, stopp
     assert_same(stopping.end(), straight.end)
 
 
+def test_log_that_another_wrote_beside_a_checkpoint_from_before_the_first_row(stopping):
+    """It looks like the run's own, heading and all, and is another file: it is not cut."""
+    assert stopping.run(*stopping.new(), at=(STEP, 9, 'before')).returncode == -signal.SIGKILL
+    log, start = stopping.file('.out'), stopping.file('_start.npz')
+    other = log.read_bytes()
+    log.rename(log.with_suffix('.moved'))
+    log.write_bytes(other)
+    result = stopping.run('--resume', start)
+    assert (result.returncode, result.stderr.count('\n')) == (2, 1) and 'r_t.txt.out' in result.stderr
+    assert log.read_bytes() == other
+
+
 def test_going_back_to_where_the_best_is_lost(tmp_path, capsys):
     learned(tmp_path, 5, 6, 3)
     _, now = learn(tmp_path, by_number(7), '--epochs', 3, '--save-every', 1, overwrite=True,
