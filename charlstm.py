@@ -216,8 +216,8 @@ class CharLSTM(Reading):
 
         Raises ValueError for a cell that cannot be one.
         """
-        now = self.cell, checks.cell_parameters(self.cell_parameters)
-        if self._cell[0] != now:
+        if self._cell[0] != (self.cell, self.cell_parameters):
+            now = self.cell, checks.cell_parameters(self.cell_parameters)
             cell = Cell(*now, theano.config.floatX)
             self._cell, self._functions = (now, cell), {}
             if self._kernel and not cell.program:

@@ -68,8 +68,13 @@ class Code(NamedTuple):
     outputs: tuple
 
 
+def own_inputs(n):
+    """The names in code of the n parameters that a cell has of its own."""
+    return tuple(f'own{k}' for k in range(n))
+
+
 class Program(NamedTuple):
-    """A cell as code for one unit; own: how many parameters of its own it has, inputs 'own0' and so on.
+    """A cell as code for one unit; own: how many parameters of its own it has, its own_inputs.
 
     forward: the INPUTS to h, C and what is kept for backward. backward: what is kept, 'kept0' and so on, C_prev, C, and
     the gradients dh and dC to the gradients of the GATES, of C_prev and of the cell's own parameters.
@@ -285,13 +290,18 @@ def written(code, names, line, constant, prefix=''):
     return statements, [text(value) for value in code.outputs]
 
 
+def _elements(program):
+    """How C and JavaScript call a cell's own parameters: elements of an array."""
+    return {name: f'own[{k}]' for k, name in enumerate(own_inputs(program.own))}
+
+
 def c_functions(program):
     """Return the cell as two functions of vectors in C, which layer.c calls."""
     def constant(value):
         return f'number({repr(value).replace("inf", "INFINITY").replace("nan", "NAN")})'
 
     def body(code, names, places):
-        names = dict({f'own{k}': f'own[{k}]' for k in range(program.own)}, **names)
+        names = dict(_elements(program), **names)
         statements, outputs = written(code, names, 'const vector {} = {};', constant, 'vector_')
         return '\n    '.join(statements + [f'{place} = {output};' for place, output in zip(places, outputs)])
 
@@ -319,9 +329,8 @@ INLINE void cell_backward(const vector *kept, vector C_prev, vector C, const vec
 
 def js_function(program):
     """Return the cell as a function of numbers in JavaScript, which network.js calls."""
-    names = {f'own{k}': f'own[{k}]' for k in range(program.own)}
     statements, (h, C, *_) = written(
-        program.forward, names, 'const {} = {};',
+        program.forward, _elements(program), 'const {} = {};',
         lambda value: repr(value).replace('inf', 'Infinity').replace('nan', 'NaN'), 'math.')
     body = '\n  '.join(statements + [f'return [{h}, {C}];'])
     return f'function cell({", ".join(INPUTS)}, own) {{\n  {body}\n}}\n'
@@ -361,8 +370,7 @@ class Cell:
             if variable not in read:
                 raise ValueError(f'the cell {self.name} does not use {variable.name}')
         self.draws = any(getattr(variable, 'default_update', None) is not None for variable in read)
-        names = INPUTS + tuple(f'own{k}' for k in range(len(self.own)))
-        trace = _Trace(dict(zip(variables, names)), dtype)
+        trace = _Trace(dict(zip(variables, INPUTS + own_inputs(len(self.own)))), dtype)
         values = trace.add([h, C])
         self.formula = self._formula(_code(trace.lines, values))
         if len(self.formula) > LONGEST_FORMULA:
@@ -389,7 +397,7 @@ class Cell:
         return result
 
     def _formula(self, code):
-        names = {f'own{k}': name for k, name in enumerate(self.own)}
+        names = dict(zip(own_inputs(len(self.own)), self.own))
         lines = {name for name, *_ in code.lines}
         names.update({value: name for value, name in zip(reversed(code.outputs), ('C', 'h')) if value in lines})
         # As short as float32 has them, so that both types have the same formula.

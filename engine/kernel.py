@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from engine import cell, reference
-from engine.parameters import own_of_layer
+from engine.parameters import own_of_layer, stacked
 from engine.sampling import continue_texts
 from engine.theano_setup import theano, tt
 
@@ -388,7 +388,7 @@ class Sample(_CellOp):
         def predict(x, h1, C1, h2, C2):
             for row in x:
                 h1, C1, *_ = reference.step(self.program, U1[row], W1, b1, own1, h1, C1)
-                h2, C2, *_ = reference.step(self.program, h1.dot(U2.reshape(-1, U2.shape[2]).T), W2, b2, own2, h2, C2)
+                h2, C2, *_ = reference.step(self.program, h1.dot(stacked(U2)), W2, b2, own2, h2, C2)
             scores = h2.dot(V.T) + c                                              # (B, V)
             p = np.exp(scores - scores.max(axis=1, keepdims=True))
             return p / p.sum(axis=1, keepdims=True), h1, C1, h2, C2
@@ -436,7 +436,7 @@ class Kernel:
 
     def sample(self, given, bits, n, choice, states, p):
         """The outputs of Sample for the parameters p by name."""
-        U1 = p['U1'].reshape((-1, p['U1'].shape[2])).T                            # (V, 4H1)
+        U1 = stacked(p['U1'])                                                     # (V, 4H1)
         return Sample(U1.dtype, self._program)(
             given, bits, n, choice, *states, U1, *[p[name] for name in 'W1 b1 U2 W2 b2 V c'.split()],
             *own_of_layer(p, 1), *own_of_layer(p, 2))

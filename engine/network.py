@@ -1,5 +1,5 @@
 """The network as sampling.c and network.js have it, to tell whether that of charlstm.py is still the same."""
-from engine.parameters import own_of_layer
+from engine.parameters import own_of_layer, stacked
 from engine.theano_setup import theano, tt
 
 
@@ -8,7 +8,7 @@ def _two_layers(x, states, p, ops):
     T, B = x.shape[0], x.shape[1]
     a1 = ops.columns(p['U1'], x.flatten())
     h1, _, after1 = ops.layer(a1.reshape((T, B, -1)), p['W1'], p['b1'], own_of_layer(p, 1), states[:2], -1)
-    a2 = ops.product(h1.reshape((-1, h1.shape[2])), p['U2'].reshape((-1, p['U2'].shape[2])).T)
+    a2 = ops.product(h1.reshape((-1, h1.shape[2])), stacked(p['U2']))
     h2, _, after2 = ops.layer(a2.reshape((T, B, -1)), p['W2'], p['b2'], own_of_layer(p, 2), states[2:], -1)
     scores = ops.product(h2.reshape((-1, h2.shape[2])), p['V'].T)
     return [ops.cross_entropy(scores, p['c'], x)[2], *after1, *after2]

@@ -10,7 +10,7 @@ from engine.schema import MOST, boolean, file_name, matches, nothing, number, st
 
 CHANGEABLE = ('epochs', 'save_every', 'patience')              # what a resumed run may have otherwise; lrate only less
 BYTES = 12                     # of each parameter in a checkpoint: itself, its average and that of its squares
-MUCH = 1e9                     # bytes of all checkpoints of a run that a person is told of
+MUCH = 1e9                     # bytes of all checkpoints of a run that the start announces
 NOT_STORED = ('resume', 'overwrite', 'init', 'output_dir')     # of one start of a run, and no part of it
 
 

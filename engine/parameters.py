@@ -33,6 +33,11 @@ def own_of_layer(p, layer):
     return [value for name, value in p.items() if name not in NAMES and name.endswith(str(layer))]
 
 
+def stacked(U):
+    """The weights U (4,H,n), an array or a symbol, of the four gates side by side for one product: (n,4H)."""
+    return U.reshape((-1, U.shape[2])).T
+
+
 def units(parameters):
     """H1 and H2 of parameters by name."""
     return parameters['W1'].shape[-1], parameters['W2'].shape[-1]

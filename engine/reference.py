@@ -5,11 +5,11 @@ own: the values of its own parameters, (H,) each.
 """
 import numpy as np
 
-from engine.cell import GATES, evaluate
+from engine.cell import GATES, evaluate, own_inputs
 
 
 def _named(own):
-    return {f'own{k}': value for k, value in enumerate(own)}
+    return dict(zip(own_inputs(len(own)), own))
 
 
 def step(program, a_x, W, b, own, h, C):

@@ -21,6 +21,7 @@ from engine.terminal import duration, warn
 
 STEPS, EPOCHS, SAMPLES = LOG_ENDINGS
 
+
 def headings(names):
     """Return the first lines of the logs by their endings; names: of the parameters."""
     return {STEPS: '# epoch cost valid_cost ' + ' '.join('ratio_' + name for name in names) + '\n',
@@ -384,7 +385,7 @@ class Run:
         return bool(progress) and progress['epoch'] == epoch and progress.get('id', self.id) == self.id
 
     def _newest_good(self):
-        """The newest good checkpoint of the end of an epoch of this run, else the one that it goes on from.
+        """The newest good checkpoint of the end of an epoch of this run, otherwise the one that it resumes from.
 
         So it goes back to the same one whether it was interrupted or not.
         """

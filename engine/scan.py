@@ -5,12 +5,8 @@ operations. To change the model, edit charlstm.py: Kernel and Scan follow it.
 """
 import collections
 
+from engine.parameters import stacked
 from engine.theano_setup import theano, tt
-
-
-def _stacked(U):
-    """The weights U (4,H,n) of the four gates side by side for one product: (n,4H)."""
-    return U.reshape((-1, U.shape[2])).T
 
 
 class Scan:
@@ -24,7 +20,7 @@ class Scan:
     @staticmethod
     def columns(U, x):
         """The products (N,4H) of weights U (4,H,V) with one-hot vectors of characters x (N,): the columns of U."""
-        return _stacked(U)[x]
+        return stacked(U)[x]
 
     @staticmethod
     def product(a, B):
@@ -46,7 +42,7 @@ class Scan:
             return self._cell(gates + [C_prev], [value.dimshuffle('x', 0) for value in own])
 
         (h, C), updates = theano.scan(step, sequences=a_x + b.flatten(), outputs_info=list(state),
-                                      non_sequences=[_stacked(W), *own], truncate_gradient=truncate)
+                                      non_sequences=[stacked(W), *own], truncate_gradient=truncate)
         self.updates.update(updates)
         return h, C, (h[-1], C[-1])
 

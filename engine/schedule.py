@@ -31,7 +31,7 @@ class Diverged(Exception):
 class Schedule:
     """All that a run must know to go on, beside the model; a checkpoint holds it as its progress.
 
-    options: the run's, by name, of which it heeds epochs, save_every, patience, original, lrate,
+    options: the run's, by name, of which it uses epochs, save_every, patience, original, lrate,
     warmup, lrate_decay, lrate_decay_epoch, plateau and plateau_factor.
     """
     options: dict

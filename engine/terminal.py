@@ -254,7 +254,7 @@ class StopRequest:
 
 
 class _NoBar:
-    """Stands for a bar of tqdm's where that is not installed: whatever it is told, it shows nothing."""
+    """Stand for a bar of tqdm's where that is not installed: it shows nothing."""
     disable = True
 
     def __enter__(self):
