@@ -1,4 +1,5 @@
-"""The one door to Theano: configured, imported and mended here; every module takes `theano` and `tt` from here.
+"""The only importer of Theano: its settings, its import and what can fail there; every module takes `theano` and `tt`
+from here.
 
 `tt` is Theano's tensor module, so that T can mean steps everywhere.
 """
@@ -93,7 +94,7 @@ def _silence():
     # No compiler, an odd one, NumPy's BLAS: we say it better.
     for name in ('theano.configdefaults', 'theano.tensor.blas', 'theano.gof.cmodule'):
         logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings('ignore', module=r'theano\.')            # deprecations that only Theano can mend
+    warnings.filterwarnings('ignore', module=r'theano\.')            # deprecations that only Theano can act on
 
 
 def _loading(load):
