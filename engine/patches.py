@@ -20,6 +20,7 @@ import numpy as np
 PYTHON = sys.version_info[:2]
 NUMPY = tuple(int(number) for number in np.__version__.split('.')[:2])
 
+
 # ---------------------------------------------------------------- names and modules that are gone
 
 class _Cast(dict):
@@ -89,7 +90,7 @@ def _stand_ins():
     if _gone('numpy.distutils'):                   # gof/cmodule.py, tensor/blas.py; from Python 3.12 on
         include = _module('numpy.distutils.misc_util', get_numpy_include_dirs=lambda: [np.get_include()])
         modules['numpy.distutils'] = modules['numpy'].distutils = _module('numpy.distutils', misc_util=include)
-    if _gone('numpy.linalg.linalg'):               # gpuarray/linalg.py; from NumPy 2.3 on
+    if _gone('numpy.linalg.linalg'):               # gpuarray/linalg.py; from NumPy 2.4 on
         modules['numpy.linalg.linalg'] = np.linalg
     if _gone('pkg_resources'):                     # gpuarray/linalg.py; setuptools brought it up to version 80
         modules['pkg_resources'] = _module('pkg_resources', DistributionNotFound=ImportError)
