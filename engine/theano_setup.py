@@ -17,7 +17,7 @@ import traceback
 import warnings
 import zlib
 
-from engine import cache, commands, interrupts
+from engine import cache, commands, interrupts, opencl
 from engine.terminal import lacks_memory, warn
 
 if not (3, 8) <= sys.version_info[:2] <= (3, 11):
@@ -111,6 +111,8 @@ def _mend(theano):
         # The C loop of theano.scan does not compile here, and trying raises.
         # Where it cannot be imported, Theano takes its Python loop instead.
         sys.modules['theano.scan_module.scan_perform_ext'] = None
+    if theano.config.device.startswith('opencl'):
+        opencl.patch(theano)
 
 
 def _forget_failed_import():
