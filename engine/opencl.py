@@ -12,37 +12,47 @@ import textwrap
 def patch(theano):
     """Change what does not run on OpenCL, or too slowly."""
     from theano.gpuarray import elemwise, nnet, opt
-    # scan looks by the address whether an output is where it was, and `gpudata` exists on CUDA only.
-    _rewrite(theano.scan_module.scan_op.Scan, 'execute', r'(\w+)\.gpudata', r'(\1.base_data, \1.offset)')
+    # scan sees by the address whether an output is where it was, and `gpudata` exists on CUDA only.
+    _rewrite(theano.scan_module.scan_op.Scan, 'execute', {r'(\w+)\.gpudata': r'(\1.base_data, \1.offset)'})
     sys.modules['theano.scan_module.scan_perform_ext'] = None      # the same loop in C, which reads gpudata too
     softmax = nnet.GpuCrossentropySoftmaxArgmax1HotWithBias
     softmax.gpu_kernels = _cross_entropy_kernels(softmax.gpu_kernels)
-    # OpenCL has no nan(""). T.maximum and T.minimum have it, and 'return support_code, kop' is the code of them all.
-    _rewrite(elemwise.GpuElemwise, '_generate_op_string', 'return support_code, kop',
-             '''return support_code, kop.replace('nan("")', 'NAN')''')
-    # Kernels for arrays of more than 4 GB: half of all that are compiled at each start.
-    _rewrite(elemwise.GpuElemwise, 'c_init_code_struct', 'GE_CONVERT_F16', 'GE_CONVERT_F16 | GE_NOADDR64')
-    # To set memory to zero libgpuarray compiles a kernel each time, which takes 30 ms; to copy a zero it does not.
+    # OpenCL has no nan(""), which T.maximum and T.minimum write into the code `kop`.
+    _rewrite(elemwise.GpuElemwise, '_generate_op_string',
+             {'return support_code, kop': '''return support_code, kop.replace('nan("")', 'NAN')'''})
+    # The compiler of OpenCL takes most of a start: a kernel is shared by all nodes that have the same one, and is
+    # not compiled a second time for arrays of more than 4 GB.
+    _rewrite(elemwise.GpuElemwise, 'c_init_code_struct', {
+        r'ge = (GpuElemwise_new\(.*?GE_CONVERT_F16)\);':
+            r'static GpuElemwise *shared = NULL; if (!shared) shared = \1 | GE_NOADDR64); ge = shared;'})
+    _rewrite(elemwise.GpuElemwise, 'c_cleanup_code_struct', {r'GpuElemwise_free\(ge\);': ''})
+    # To set memory to zero libgpuarray compiles a kernel each time, which takes 30 ms. To copy a zero there is one.
     opt.gpu_optimizer.remove_tags('local_gpualloc_memset_0', 'fast_run', 'gpuarray')
-    # Theano means to keep the compiled code of an op without properties, but takes () for 'no version'.
-    _rewrite(theano.gof.cc.CLinker, 'cmodule_key_', r'node\.op\.__props__\)', "node.op.__props__ or ('none',))")
+    _rewrite(theano.gof.cc.CLinker, 'cmodule_key_', {
+        # An op without properties has (), which Theano takes for "no version": it compiles it anew at each start.
+        r'node\.op\.__props__\)': "node.op.__props__ or ('none',))",
+        # What was compiled without these changes is not used.
+        r'version = \[\]': "version = ['OpenCL']"})
 
 
-def _rewrite(owner, name, old, new):
-    """Replace the regular expression old by new in the source of a method."""
-    module, source = sys.modules[owner.__module__], textwrap.dedent(inspect.getsource(getattr(owner, name)))
-    source, count = re.subn(old, new, source)
-    assert count, f'{owner.__name__}.{name} is not that of Theano 1.0.5'
+def _rewrite(owner, name, changes):
+    """Replace in the source of a method regular expressions by what they are mapped to."""
+    lines, first = inspect.getsourcelines(getattr(owner, name))
+    source = textwrap.dedent(''.join(lines))
+    for old, new in changes.items():
+        source, count = re.subn(old, new, source, flags=re.DOTALL)
+        assert count, f'{owner.__name__}.{name} is not that of Theano 1.0.5'
     names = {}
-    exec(compile(source, inspect.getsourcefile(owner), 'exec'), vars(module), names)
+    code = compile('\n' * (first - 1) + source, inspect.getsourcefile(owner), 'exec')       # for the lines of tracebacks
+    exec(code, vars(sys.modules[owner.__module__]), names)
     setattr(owner, name, names[name])
 
 
 def _cross_entropy_kernels(kernels):
     """Return gpu_kernels of the softmax with its cost with kernels that OpenCL compiles.
 
-    Memory that threads share is declared at the head of a kernel, not inside of a loop. And a thread begins
-    with the first number that it looks at as its largest, not with number 0: with one number for each thread,
+    Memory that threads share is declared at the head of a kernel, not inside a loop. And a thread begins
+    with the first number that it reads as its largest, not with number 0: with one number for each thread,
     0 would always be the most probable character.
     """
     @functools.wraps(kernels)
