@@ -7,6 +7,7 @@ import inspect
 import re
 import sys
 import textwrap
+import zlib
 
 
 def patch(theano):
@@ -20,19 +21,19 @@ def patch(theano):
     # OpenCL has no nan(""), which T.maximum and T.minimum write into the code `kop`.
     _rewrite(elemwise.GpuElemwise, '_generate_op_string',
              {'return support_code, kop': '''return support_code, kop.replace('nan("")', 'NAN')'''})
-    # The compiler of OpenCL takes most of a start: a kernel is shared by all nodes that have the same one, and is
-    # not compiled a second time for arrays of more than 4 GB.
+    # The compiler of OpenCL takes most of a start: a kernel is shared by all nodes that have the same one, and the
+    # variants of a kernel for arrays with gaps, `nd` of each kind, are compiled when they are first used.
     _rewrite(elemwise.GpuElemwise, 'c_init_code_struct', {
-        r'ge = (GpuElemwise_new\(.*?GE_CONVERT_F16)\);':
-            r'static GpuElemwise *shared = NULL; if (!shared) shared = \1 | GE_NOADDR64); ge = shared;'})
+        r'ge = (GpuElemwise_new\(.*?)%\(nd\)s, GE_CONVERT_F16\);':
+            r'static GpuElemwise *shared = NULL; if (!shared) shared = \1 0, GE_CONVERT_F16); ge = shared;'})
     _rewrite(elemwise.GpuElemwise, 'c_cleanup_code_struct', {r'GpuElemwise_free\(ge\);': ''})
     # To set memory to zero libgpuarray compiles a kernel each time, which takes 30 ms. To copy a zero there is one.
     opt.gpu_optimizer.remove_tags('local_gpualloc_memset_0', 'fast_run', 'gpuarray')
     _rewrite(theano.gof.cc.CLinker, 'cmodule_key_', {
         # An op without properties has (), which Theano takes for "no version": it compiles it anew at each start.
         r'node\.op\.__props__\)': "node.op.__props__ or ('none',))",
-        # What was compiled without these changes is not used.
-        r'version = \[\]': "version = ['OpenCL']"})
+        # What was compiled with other changes is not used.
+        r'version = \[\]': f'version = [{zlib.crc32(inspect.getsource(sys.modules[__name__]).encode())}]'})
 
 
 def _rewrite(owner, name, changes):
