@@ -13,8 +13,11 @@ import zlib
 def patch(theano):
     """Change what does not run on OpenCL, or too slowly."""
     from theano.gpuarray import elemwise, nnet, opt
-    # scan sees by the address whether an output is where it was, and `gpudata` exists on CUDA only.
-    _rewrite(theano.scan_module.scan_op.Scan, 'execute', {r'(\w+)\.gpudata': r'(\1.base_data, \1.offset)'})
+    _rewrite(theano.scan_module.scan_op.Scan, 'execute', {
+        # It sees by the address whether an output is where it was, and `gpudata` exists on CUDA only.
+        r'(\w+)\.gpudata': r'(\1.base_data, \1.offset)',
+        # It moves the rows of an output, and of an odd number of rows copies some onto rows that it still has to read.
+        r'store_steps\[idx\] // 2': 'store_steps[idx] / 2'})
     sys.modules['theano.scan_module.scan_perform_ext'] = None      # the same loop in C, which reads gpudata too
     softmax = nnet.GpuCrossentropySoftmaxArgmax1HotWithBias
     softmax.gpu_kernels = _cross_entropy_kernels(softmax.gpu_kernels)

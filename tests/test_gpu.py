@@ -47,8 +47,10 @@ for k in range(20):
 for kind, arrays in (('', model.p), ('raw_', model._raw), ('m_', model._averages)):
     found.update({kind + name: p.get_value() for name, p in arrays.items()})
 found.update({f'carried{k}': state for k, state in enumerate(model._carried)})
+written = [ord(ch) for prime in ('the', 'rain') for ch in model.generate_text(prime, 20)]      # odd and even steps
 probabilities, most_probable = model.theano_predict(model.X['valid'][0])
-np.savez(result, best=most_probable, largest=probabilities.argmax(axis=2), validation=model.validate(), **found)
+np.savez(result, best=most_probable, largest=probabilities.argmax(axis=2), validation=model.validate(), written=written,
+         **found)
 '''
 
 # What a training step and its scans compute on the host in real numbers, or fetch from the device to go on with.
