@@ -47,7 +47,8 @@ def _rewrite(owner, name, changes):
         source, count = re.subn(old, new, source, flags=re.DOTALL)
         assert count, f'{owner.__name__}.{name} is not that of Theano 1.0.5'
     names = {}
-    code = compile('\n' * (first - 1) + source, inspect.getsourcefile(owner), 'exec')       # for the lines of tracebacks
+    # At the line where it was, for tracebacks.
+    code = compile('\n' * (first - 1) + source, inspect.getsourcefile(owner), 'exec')
     exec(code, vars(sys.modules[owner.__module__]), names)
     setattr(owner, name, names[name])
 

@@ -21,7 +21,8 @@ def device():
     if importlib.util.find_spec('pygpu') is None:
         return None, 'pygpu is not installed'
     for name in DEVICES:
-        if not subprocess.run([sys.executable, '-c', f'import pygpu; pygpu.init("{name}")'], capture_output=True).returncode:
+        tried = subprocess.run([sys.executable, '-c', f'import pygpu; pygpu.init("{name}")'], capture_output=True)
+        if tried.returncode == 0:
             return name, ''
     return None, f'pygpu finds none of {", ".join(DEVICES)}'
 
