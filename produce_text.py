@@ -1,7 +1,9 @@
 """Write text with a learned model: python produce_text.py [PARAMS] [OUT]"""
 # /// script
-# requires-python = ">=3.8,<3.12"
-# dependencies = ["Theano==1.0.5", "numpy>=1.20,<1.24", "scipy<1.16", "matplotlib<3.11", "tqdm", "setuptools<81"]
+# requires-python = ">=3.8"
+# dependencies = ["Theano==1.0.5", "numpy>=1.20", "scipy", "matplotlib", "tqdm"]
+# [tool.uv.sources]
+# Theano = { path = "engine/theano_wheel", marker = "python_version >= '3.12'" }
 # ///
 from engine import interrupts
 

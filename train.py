@@ -1,7 +1,9 @@
 """Learn a text: python train.py [input] [run], or go on: python train.py --resume PARAMS"""
 # /// script
-# requires-python = ">=3.8,<3.12"
-# dependencies = ["Theano==1.0.5", "numpy>=1.20,<1.24", "scipy<1.16", "matplotlib<3.11", "tqdm", "setuptools<81"]
+# requires-python = ">=3.8"
+# dependencies = ["Theano==1.0.5", "numpy>=1.20", "scipy", "matplotlib", "tqdm"]
+# [tool.uv.sources]
+# Theano = { path = "engine/theano_wheel", marker = "python_version >= '3.12'" }
 # ///
 from engine import interrupts
 

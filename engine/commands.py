@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))         # where the scripts are
-BIN = 'Scripts' if os.name == 'nt' else 'bin'
 # Without these Open MPI's mpiexec refuses to run as root, before anything of ours runs.
 AS_ROOT = ['OMPI_ALLOW_RUN_AS_ROOT=1', 'OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1']
 
@@ -67,12 +66,6 @@ def _python():
     return _program(sys.executable or 'python')
 
 
-def _python_with(*requirements):
-    """The options of `uv run` for a Python that Theano runs on, with what files in this package's folder list."""
-    return ['--python', '>=3.8,<3.12', *[word for name in requirements for word in (
-        '--with-requirements', near(os.path.join(ROOT, name)))]]
-
-
 def script(name, *arguments, processes=1):
     """The command that runs a script of this package, as the one at hand was started: by uv, or by this Python.
 
@@ -88,38 +81,21 @@ def script(name, *arguments, processes=1):
         beside = os.path.join(os.path.dirname(sys.executable), 'mpiexec')          # where pip puts it
         return quoted([*as_root, _program(beside) if os.path.exists(beside) else 'mpiexec', *mpiexec, _python(),
                        *words])
-    return quoted([*as_root, _program(by_uv), 'run', '--no-project',
-                   *_python_with('requirements.txt', 'requirements-mpi.txt'), 'mpiexec', *mpiexec, 'python', *words])
-
-
-def _at_hand():
-    """The words after `uv run` for the script that runs now; train.py where that is none that can be named."""
-    program = sys.argv[0] if sys.argv else ''
-    if os.path.basename(program) in ('train.py', 'produce_text.py'):       # they say themselves what they need
-        return [near(os.path.join(ROOT, os.path.basename(program))), *sys.argv[1:]]
-    if program.endswith('.py') and os.path.isfile(program):
-        return [*_python_with('requirements.txt'), near(program), *sys.argv[1:]]
-    return [near(os.path.join(ROOT, 'train.py'))]
-
-
-def with_uv(*options):
-    """The command that runs the script at hand on a Python that Theano runs on, which uv finds or fetches.
-
-    options: more for `uv run`.
-    """
-    run = quoted(['run', *options, *_at_hand()])
-    if shutil.which('uv'):
-        return f'uv {run}'
-    if sys.prefix != sys.base_prefix:                  # in a virtual environment, which can take uv
-        python = quoted([_python()])
-        return f'{python} -m pip install uv && {python} -m uv {run}'
-    pip, uv = [os.path.join('venv', BIN, name) for name in ('pip', 'uv')]
-    return f'{quoted([_python()])} -m venv venv && {pip} install uv && {uv} {run}'
+    wheel, mpi = [near(os.path.join(ROOT, *path)) for path in (('engine', 'theano_wheel'), ('requirements-mpi.txt',))]
+    return quoted([*as_root, _program(by_uv), 'run', '--no-project', '--with', wheel, '--with', 'matplotlib,tqdm',
+                   '--with-requirements', mpi, 'mpiexec', *mpiexec, 'python', *words])
 
 
 def install(requirements='requirements.txt'):
-    """The command that installs what this package needs, or what a file in its folder lists, for the Python of now."""
-    return quoted([_python(), '-m', 'pip', 'install', '-r', near(os.path.join(ROOT, requirements))])
+    """Return the command that installs what this package needs, or what a file in its folder lists, for this Python.
+
+    pip takes paths in such a file from the current folder.
+    """
+    pip = ['-m', 'pip', 'install', '-r', requirements]
+    if near(ROOT) == os.curdir:
+        return quoted([_python(), *pip])
+    change = 'cd /d' if os.name == 'nt' else 'cd'
+    return f'({change} {quoted([ROOT])} && {quoted([os.path.abspath(sys.executable), *pip])})'
 
 
 def with_mpi(processes):

@@ -1,18 +1,12 @@
 """The picture of a run's costs."""
-import functools
 import importlib.util
 import logging
 import os
-import re
 import unicodedata
 
 import numpy as np
 
 from engine.files import write_whole
-
-# Letters, with their vowel signs, that are read from right to left: digits are not.
-LEFTWARD = '[\u0590-\u065f\u066e-\u06ef\u06fa-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]'
-NO_LETTERS = re.compile('Last ?Resort|Emoji')              # fonts of boxes for all there is, or of coloured bitmaps
 
 LONGEST = 80               # characters of a title, which would else be wider than the picture
 
@@ -42,39 +36,18 @@ def matplotlib_alone():
     return matplotlib
 
 
-def lacking(path, characters):
-    """The set of those characters that a font file lacks: all, where it cannot be read."""
-    from matplotlib.font_manager import get_font
-    try:
-        font = get_font(path)
-    except (OSError, RuntimeError):
-        return set(characters)
+def lacking(characters):
+    """Return the set of those characters that matplotlib's default font lacks."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+    font = get_font(findfont(FontProperties()))
     return {character for character in characters if not font.get_char_index(ord(character))}
 
 
-@functools.lru_cache(maxsize=None)         # a run draws one title again and again, and there may be thousands of fonts
-def families(characters):
-    """Families of fonts that together draw these characters, the default one first; the set of those that none has."""
-    import matplotlib
-    from matplotlib.font_manager import FontProperties, findfont, fontManager
-    found, missing = list(matplotlib.rcParams['font.family']), lacking(findfont(FontProperties()), characters)
-    # Before 3.6 matplotlib draws all characters with the first family.
-    several = getattr(matplotlib, '__version_info__', (0,)) >= (3, 6)
-    for font in fontManager.ttflist if several else []:
-        if missing and not NO_LETTERS.search(font.name) and lacking(font.fname, missing) < missing:
-            left = lacking(findfont(FontProperties(family=font.name)), missing)    # what that family is drawn with
-            found += [font.name] * (left < missing)
-            missing = left
-    return found, missing
-
-
 def legible(title, missing):
-    """A title as it is drawn, from left to right, with escapes for what cannot be seen or is among the missing."""
+    """Return a title with escapes for what cannot be seen or is among the missing characters."""
     shown = ''.join(character if character.isprintable() and character not in missing
                     else character.encode('unicode_escape').decode() for character in title)
-    if len(shown) > LONGEST:
-        shown = f'{shown[:LONGEST // 2]} ... {shown[-LONGEST // 2:]}'
-    return re.sub(rf'{LEFTWARD}+(?:[\W_]+{LEFTWARD}+)*', lambda words: words.group()[::-1], shown)
+    return f'{shown[:LONGEST // 2]} ... {shown[-LONGEST // 2:]}' if len(shown) > LONGEST else shown
 
 
 def plot(axes, steps, epochs):
@@ -104,10 +77,9 @@ def draw_costs(path, title, steps, epochs):
     title = unicodedata.normalize('NFC', title)                  # Apple's file systems take accents apart
     defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != 'backend'}
     with matplotlib.rc_context(defaults):                        # a user's settings may ask for LaTeX
-        names, missing = families(frozenset(filter(str.isprintable, title)))
         figure = Figure(figsize=(8, 5))
         axes = figure.subplots()
         plot(axes, steps, epochs)
-        axes.set_title(legible(title, missing).replace('$', r'\$'), family=names)     # a bare $ begins a formula
+        axes.set_title(legible(title, lacking(title)).replace('$', r'\$'))             # a bare $ begins a formula
         with write_whole(path) as f:
             figure.savefig(f, format='png', dpi=110, bbox_inches='tight')

@@ -165,7 +165,7 @@ def main(parser, program, less, heard=True, team=None):
     except ImportError as error:
         if lacks_memory(error):
             _end(parser, team, 2, _not_enough(error, ''))
-        hint = '' if re.search('install|uv run', str(error)) else f': run {commands.install()}'
+        hint = '' if re.search('install|uv run|runs on Python', str(error)) else f': run {commands.install()}'
         _end(parser, team, 2, f'{error}{hint}')
     except (OSError, ValueError) as error:
         _end(parser, team, 2, _why(error))

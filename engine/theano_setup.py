@@ -1,4 +1,5 @@
-"""The one door to Theano: configured, imported and mended here; every module takes `theano` and `tt` from here.
+"""The only importer of Theano: its settings, its import and what can fail there; every module takes `theano` and `tt`
+from here.
 
 `tt` is Theano's tensor module, so that T can mean steps everywhere.
 """
@@ -15,14 +16,16 @@ import sysconfig
 import threading
 import traceback
 import warnings
-import zlib
 
-from engine import cache, commands, interrupts, opencl
+from engine import cache, commands, interrupts
 from engine.terminal import lacks_memory, warn
 
-if not (3, 8) <= sys.version_info[:2] <= (3, 11):
-    raise ImportError('this is Python {}.{}, and Theano 1.0.5 runs on Python 3.8 to 3.11; uv finds or fetches one of '
-                      'these: {}'.format(*sys.version_info[:2], commands.with_uv()))
+PYTHON = '{}.{}'.format(*sys.version_info)
+if sys.version_info < (3, 8):
+    raise ImportError(f'this is Python {PYTHON}, and CharLSTM runs on Python 3.8 and later: start it with one of these')
+from engine import gpu, patches            # which need a NumPy of a later Python
+
+UNTRIED = (3, 14)          # the first Python on which this was not tried
 
 _threads = os.environ.get('OMP_NUM_THREADS', '')
 if _threads and not (_threads.isdecimal() and 1 <= int(_threads) <= 4096):         # what OpenMP ends the process for
@@ -32,6 +35,7 @@ DEFAULTS = {
     'floatX': 'float32',     # what GPUs compute in, and twice as fast on CPUs
     'blas.ldflags': '',      # NumPy's own BLAS; Theano cannot find one beside NumPy 1.22 or later
     'base_compiledir': cache.OURS,
+    'compiledir_format': f'compiledir_%(short_platform)s-%(processor)s-{patches.compiled_for()}',
     'compile.timeout': '30',  # seconds until the lock of a process is broken that was killed on another machine
     'allow_gc': 'False',     # keep intermediate arrays between calls: fresh ones cost page faults
 }
@@ -62,12 +66,21 @@ def _ours():
     return {name: value for name, value in DEFAULTS.items() if cache.setting(name) is None}
 
 
+def _separate():
+    """Return the compiledir that the user set, if any, as a flag with a folder in it for this Python and NumPy.
+
+    Theano keys what it compiles by neither, and would load code that was compiled for others.
+    """
+    folder = cache.setting('compiledir')
+    return [f'compiledir={os.path.join(folder, patches.compiled_for())}'] if folder else []
+
+
 @contextlib.contextmanager
 def _flags(ours):
     """THEANO_FLAGS with these options before the user's own."""
     before = os.environ.get('THEANO_FLAGS')
     flags = [f'{name}={value}' for name, value in ours.items()]
-    os.environ['THEANO_FLAGS'] = ','.join(flags + [before] * bool(before))
+    os.environ['THEANO_FLAGS'] = ','.join(flags + [before] * bool(before) + _separate())
     try:
         yield
     finally:
@@ -81,17 +94,7 @@ def _silence():
     # No compiler, an odd one, NumPy's BLAS: we say it better.
     for name in ('theano.configdefaults', 'theano.tensor.blas', 'theano.gof.cmodule'):
         logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings('ignore', module=r'theano\.')            # deprecations that only Theano can mend
-
-
-def _code_version(op):
-    """A version of the C code of one of Theano's COps.
-
-    Their own is a hash(), which differs from process to process, so that each
-    process would compile them again.
-    """
-    parameters = op.params_type.c_code_cache_version() if hasattr(op, 'params_type') else ()
-    return (zlib.crc32(''.join(op.func_codes).encode()), parameters)
+    warnings.filterwarnings('ignore', module=r'theano\.')            # deprecations that only Theano can act on
 
 
 def _loading(load):
@@ -101,18 +104,6 @@ def _loading(load):
         cache.remember(path)
         return module
     return loading
-
-
-def _mend(theano):
-    theano.gof.cmodule.dlimport = _loading(theano.gof.cmodule.dlimport)
-    cache.remember_loaded()
-    theano.gof.op.COp.c_code_cache_version = _code_version
-    if sys.version_info >= (3, 11):
-        # The C loop of theano.scan does not compile here, and trying raises.
-        # Where it cannot be imported, Theano takes its Python loop instead.
-        sys.modules['theano.scan_module.scan_perform_ext'] = None
-    if theano.config.device.startswith('opencl'):
-        opencl.patch(theano)
 
 
 def _forget_failed_import():
@@ -208,12 +199,15 @@ def _without_mpi():
 
 
 def _import_theano():
+    if sys.version_info >= UNTRIED:
+        warn(f'this is Python {PYTHON}: nobody has tried CharLSTM on it yet, and it goes on')
     ours, imported = _ours(), 'theano' in sys.modules
     headless = not os.path.exists(HEADER)
     if headless:
         ours['cxx'] = ''
     _silence()
     _forget_failed_import()
+    patches.before_import()
     removed = cache.remove_damaged()
     if removed:
         warn(removed)
@@ -229,15 +223,17 @@ def _import_theano():
     if unknown:
         warn(f'THEANO_FLAGS has {", ".join(unknown)}: Theano does not know that, and ignores it')
     _check_device(theano, said.getvalue())
-    _mend(theano)
+    patches.after_import(theano)
+    if theano.config.device != 'cpu':
+        gpu.patch(theano)
+    theano.gof.cmodule.dlimport = _loading(theano.gof.cmodule.dlimport)
+    cache.remember_loaded()
     if imported and 'floatX' in ours and theano.config.floatX == 'float64':
         warn('theano was imported before charlstm and computes in float64; float32 is twice as fast: import charlstm '
              "first, or set theano.config.floatX = 'float32'")
     if not theano.config.cxx and headless:
-        version = '{}.{}'.format(*sys.version_info)
         warn(f'{HEADER} is missing, so nothing can be compiled and everything runs many times slower; Debian, Ubuntu: '
-             f'apt install python{version}-dev; Fedora: dnf install python3-devel; or with a Python that has it: '
-             f'{commands.with_uv("--managed-python")}')
+             f'apt install python{PYTHON}-dev; Fedora: dnf install python3-devel; conda and uv bring Pythons that have it')
     elif not theano.config.cxx:
         warn(f'no C++ compiler found, so everything runs many times slower; install g++ ({COMPILER_ADVICE})')
     return theano

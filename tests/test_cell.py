@@ -580,7 +580,7 @@ def test_worked_cells_of_the_readme(float64, interpreted, path, capsys):
         model = names[name](random_seed=1)
         model.prepare_input(path, 0.4, 3, 7, verbose=False)
         model.model_setup(num_units1=7, num_units2=5, lrate=0.03)
-        costs[name] = [float(trained(model, 1)[0]) for _ in range(25)]
+        costs[name] = [float(trained(model, 1)[0][0]) for _ in range(25)]
         slow[name] = capsys.readouterr().err.count('many times slower')
         assert costs[name][-1] < costs[name][0] - 0.05 and len(model.generate_text('ab', 20)) == 20
     assert slow == dict(Coupled=0, Peepholes=0, Normalised=1)

@@ -15,13 +15,6 @@ from scripts import PRODUCE, ROOT, TRAIN, assert_refused, copy_of_program, path_
 
 REAL = shlex.quote(sys.executable)
 SAY = 'import json, sys; print(json.dumps(sys.argv[1:]))'          # a program that prints its arguments
-NEW_VENV = '''
-import os, sys
-assert sys.argv[1:] == ['venv']
-os.makedirs({folder!r})
-with open(os.open(os.path.join({folder!r}, 'pip'), os.O_WRONLY | os.O_CREAT, 0o700), 'w') as f:
-    f.write({pip!r})
-'''
 
 
 @pytest.fixture
@@ -104,78 +97,23 @@ def test_several_processes_as_root(place, monkeypatch, tmp_path, uid, variables)
 
 # ---------------------------------------------------------------- what installs
 
-def test_install_names_the_requirements_from_anywhere(place, monkeypatch, tmp_path):
-    stub(tmp_path / 'stubs', 'pip', SAY)
+def test_install_finds_the_requirements_from_anywhere(place, monkeypatch, tmp_path):
+    """pip runs in the folder that paths in requirements.txt begin at, and the shell stays where it is."""
+    stub(tmp_path / 'stubs', 'pip', 'import os; print(os.path.realpath(os.curdir))\n' + SAY)
     for folder in (Path.cwd(), place, place.parent):
         monkeypatch.chdir(folder)
-        said = json.loads(succeeded(paste(commands.install(), folder, PYTHONPATH=str(tmp_path / 'stubs'))))
-        assert said[:2] == ['install', '-r'] and len(said) == 3
-        assert os.path.samefile(os.path.join(str(folder), said[2]), str(place / 'requirements.txt'))
+        said = succeeded(paste(f'{commands.install()} && pwd', folder, PYTHONPATH=str(tmp_path / 'stubs'))).splitlines()
+        assert said == [str(place), '["install", "-r", "requirements.txt"]', str(folder)]
 
 
-def at_hand(monkeypatch, name='produce_text.py'):
-    """Let a script be the one that runs. Returns its arguments."""
-    arguments = ["it's.npz", '--prime', 'a  b\\n', '']
-    monkeypatch.setattr(sys, 'argv', [os.path.join('..', name)] + arguments)
-    return arguments
-
-
-def assert_runs_by_uv(said, script, arguments):
-    """What a stub of uv said that it was given: `run`, the script and its arguments."""
-    run, path, *more = json.loads(said)
-    assert run == 'run' and os.path.samefile(path, str(script)) and more == arguments
-
-
-@pytest.mark.parametrize('name', ['train.py', 'produce_text.py'])
-def test_uv_that_is_there_runs_the_script_at_hand(place, monkeypatch, tmp_path, name):
+def test_several_processes_by_uv(place, monkeypatch, tmp_path):
+    """All that they need is named with its place."""
     folder = program(tmp_path / 'my bin' / 'uv', 'exec {} -c {} "$@"'.format(REAL, shlex.quote(SAY)))
-    monkeypatch.setenv('PATH', os.pathsep.join([folder, os.environ['PATH']]))
-    arguments = at_hand(monkeypatch, name)
-    assert commands.with_uv().startswith('uv run ')
-    assert_runs_by_uv(succeeded(paste(commands.with_uv(), os.curdir)), place / name, arguments)
-    said = json.loads(succeeded(paste(commands.with_uv('--python', '3.11 or so'), os.curdir)))
-    assert said[:3] == ['run', '--python', '3.11 or so'] and os.path.samefile(said[3], str(place / name))
-
-
-def path_without_python():
-    """PATH without the folder of this Python, which would be named by its name alone."""
-    return os.pathsep.join(folder for folder in os.environ['PATH'].split(os.pathsep)
-                           if not os.path.exists(os.path.join(folder, os.path.basename(sys.executable))))
-
-
-def assert_pasted_runs_by_uv(place, monkeypatch, stubs, begins):
-    """with_uv() begins so and, pasted where the stubs are found, runs the script at hand."""
-    arguments = at_hand(monkeypatch)
-    monkeypatch.setenv('PATH', path_without_python())
-    line = commands.with_uv()
-    assert line.startswith(begins)
-    said = succeeded(paste(line, os.curdir, PYTHONPATH=str(stubs)))
-    assert_runs_by_uv(said, place / 'produce_text.py', arguments)
-
-
-def test_uv_is_installed_in_a_virtual_environment_that_is_there(place, monkeypatch, tmp_path):
-    monkeypatch.setattr(sys, 'prefix', str(tmp_path))
-    stub(tmp_path / 'stubs', 'pip', "import sys; assert sys.argv[1:] == ['install', 'uv']")
-    stub(tmp_path / 'stubs', 'uv', SAY)
-    assert_pasted_runs_by_uv(place, monkeypatch, tmp_path / 'stubs',
-                             begins='{0} -m pip install uv && {0} -m uv run '.format(REAL))
-
-
-def test_uv_is_installed_in_a_new_virtual_environment(place, monkeypatch, tmp_path):
-    monkeypatch.setattr(sys, 'prefix', sys.base_prefix)
-    uv, folder = tmp_path / 'uv', os.path.join('venv', commands.BIN)
-    program(uv, 'exec {} -c {} "$@"'.format(REAL, shlex.quote(SAY)))
-    pip = '#!/bin/sh\ntest "$*" = "install uv" && cp {} {}\n'.format(shlex.quote(str(uv)), os.path.join(folder, 'uv'))
-    stub(tmp_path / 'stubs', 'venv', NEW_VENV.format(folder=folder, pip=pip))
-    assert_pasted_runs_by_uv(place, monkeypatch, tmp_path / 'stubs',
-                             begins='{} -m venv venv && '.format(REAL))
-
-
-def test_another_program_than_ours_is_told_of_train(place, monkeypatch):
-    monkeypatch.setattr(sys, 'prefix', sys.base_prefix)
-    for argv in (['/usr/bin/pytest', 'x y'], ['-c', 'x'], [''], []):
-        monkeypatch.setattr(sys, 'argv', argv)
-        assert shlex.split(commands.with_uv())[-2:] == ['run', str(place / 'train.py')]
+    monkeypatch.setenv('UV', os.path.join(folder, 'uv'))
+    said = json.loads(succeeded(paste(commands.script('train.py', 'a b', processes=3), os.curdir)))
+    needs = [word for option, word in zip(said, said[1:]) if option.startswith('--with') and os.path.isabs(word)]
+    assert needs == [str(place / 'engine' / 'theano_wheel'), str(place / 'requirements-mpi.txt')]
+    assert said[:2] == ['run', '--no-project'] and said[-5:] == ['-n', '3', 'python', str(place / 'train.py'), 'a b']
 
 
 # ---------------------------------------------------------------- words
@@ -208,20 +146,18 @@ def test_typed_options_are_parsed_as_they_were_given(given):
 
 # ---------------------------------------------------------------- what is installed
 
-def block(path):
-    """requires-python and dependencies of the block of a script that uv reads (PEP 723), which is TOML."""
-    text = path.read_text(encoding='utf-8')
-    lines = re.search(r'^# /// script\n((?:#(?: .*)?\n)+?)# ///$', text, re.MULTILINE).group(1)
-    toml = re.sub(r'^# ?', '', lines, flags=re.MULTILINE)
-    requires, dependencies = re.fullmatch(r'requires-python = (".*")\ndependencies = (\[[^\]]*\])\n', toml).groups()
-    return ast.literal_eval(requires), ast.literal_eval(dependencies)
+WHEEL = './engine/theano_wheel ; python_version >= "3.12"'
 
 
 def test_uv_and_pip_install_the_same():
+    """uv reads the block at the head of a script (PEP 723)."""
     lines = (ROOT / 'requirements.txt').read_text(encoding='utf-8').splitlines()
-    marked = [line.split('; ') for line in lines if line and not line.startswith('#')]
-    assert {marker for _, marker in marked} == {'python_version < "3.12"'}
-    requirements = sorted(requirement for requirement, _ in marked)
+    required = [line for line in lines if line and not line.startswith('#')]
+    assert required[:2] == ['Theano==1.0.5; python_version < "3.12"', WHEEL] and (ROOT / WHEEL.split()[0]).is_dir()
     for script in (TRAIN, PRODUCE):
-        requires, dependencies = block(script)
-        assert requires == '>=3.8,<3.12' and sorted(dependencies) == requirements
+        text = script.read_text(encoding='utf-8')
+        block = re.search(r'^# /// script\n((?:# .*\n)+)# ///$', text, re.MULTILINE).group(1).splitlines()
+        assert block[0] == '# requires-python = ">=3.8"'
+        assert ast.literal_eval(block[1].split('# dependencies = ')[1]) == ['Theano==1.0.5', *required[2:]]
+        assert block[2:] == ['# [tool.uv.sources]', '# Theano = {{ path = "{}", marker = "{}" }}'.format(
+            WHEEL.split()[0][2:], WHEEL.split(' ; ')[1].replace('"', "'"))]

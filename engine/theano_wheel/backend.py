@@ -1,0 +1,18 @@
+"""A build backend (PEP 517) that makes Theano's own wheel, where Theano's setup.py fails without the names that
+sitecustomize.py brings back."""
+import glob
+import os
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+    """Let pip build the wheel in a folder. Return its file name."""
+    paths = [HERE, os.environ.get('PYTHONPATH')]
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, paths)))
+    pip = [sys.executable, '-m', 'pip', 'wheel', '--no-build-isolation', '--no-deps', '--no-binary', 'Theano']
+    if subprocess.call([*pip, '--wheel-dir', wheel_directory, 'Theano==1.0.5'], env=environment):
+        raise SystemExit('pip could not build Theano 1.0.5: it says above why')
+    return os.path.basename(glob.glob(os.path.join(glob.escape(wheel_directory), '*.whl'))[0])

@@ -1,0 +1,15 @@
+"""Give back what Python 3.12 dropped and Theano's setup.py uses. Python imports this at its start."""
+import configparser
+import os
+import sys
+
+configparser.SafeConfigParser = configparser.ConfigParser
+configparser.RawConfigParser.readfp = configparser.RawConfigParser.read_file
+
+# Then the module of this name that this one hides: pip's build environment has one.
+sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
+this = sys.modules.pop(__name__)
+try:
+    import sitecustomize
+except ImportError:
+    sys.modules[__name__] = this
