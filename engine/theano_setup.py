@@ -248,10 +248,17 @@ def kernel_runs():
     return bool(theano.config.cxx) and theano.config.device == 'cpu' and theano.config.floatX in ('float32', 'float64')
 
 
+def device():
+    """Return Theano's device, with its own name where it is not the CPU."""
+    if theano.config.device == 'cpu':
+        return 'cpu'
+    return f'{theano.config.device} ({theano.gpuarray.type.get_context(None).devname.strip()})'
+
+
 def computes_on(in_c):
     """Return what the network is computed on, for a person. in_c: whether by the C kernel."""
     if theano.config.device != 'cpu':
-        return f'{theano.config.device}, by theano.scan, in {theano.config.floatX}'
+        return f'{device()}, by theano.scan, in {theano.config.floatX}'
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     threads = int(os.environ.get('OMP_NUM_THREADS') or cores)
     by = 'by the C kernel' if in_c else 'by theano.scan, many times slower than the C kernel'
