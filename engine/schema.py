@@ -88,7 +88,8 @@ CELL = {'formula': lambda value: isinstance(value, str) and len(value) <= LONGES
         'parameters': lambda value: list_of(own_name)(value) and len(set(value)) == len(value)}
 ABOUT = {'lp?': LEARNING, 'averaged?': whole, 'trials?': whole, 'random?': GENERATOR, 'text?': (TEXT, {}),
          'cell?': CELL,
-         'versions?': {'python?': string, 'numpy?': string, 'theano?': string}, 'arrays?': list_of(string),
+         'versions?': {'python?': string, 'numpy?': string, 'theano?': string, 'device?': string},
+         'arrays?': list_of(string),
          'progress?': anything}                            # the caller's of save_params
 
 # What train.py keeps there; its options are checked by its table of them.

@@ -14,7 +14,7 @@ from engine.parameters import (NAMES, RunState, are_bytes, carry_over, cell_of, 
                                to_store, units)
 from engine.terminal import warn
 from engine.text import encoded, shown
-from engine.theano_setup import theano
+from engine.theano_setup import device, theano
 
 
 def locked(method):
@@ -310,7 +310,7 @@ class State:
         cell = self._model_cell()
         named = {} if cell.standard else dict(cell=dict(formula=cell.formula, parameters=list(cell.own)))
         versions = dict(python='.'.join(map(str, sys.version_info[:3])), numpy=np.__version__,
-                        theano=theano.__version__)
+                        theano=theano.__version__, device=device())
         checkpoint.write(filename, dict(arrays, uchar=to_store(self.uchar)), dict(
             lp=self.lp, averaged=self._averaged, trials=self._trials, random=self.random.bit_generator.state,
             text=self._text.about() if self._text else {}, progress=progress, versions=versions, **named))

@@ -115,15 +115,23 @@ def _end(parser, team, status, what):
     parser.exit(status, line + '\n')
 
 
+# What libraries and the drivers of devices say for want of memory.
+NO_MEMORY = re.compile(f'{os.strerror(errno.ENOMEM)}|out of (host |device )?memory|invalid buffer size|allocation failure'
+                       '|out of resources', re.IGNORECASE)
+
+
 def lacks_memory(error):
-    """Return whether an error is for want of memory, also where a library that is loaded says so in its words."""
-    return isinstance(error, MemoryError) or os.strerror(errno.ENOMEM) in str(error)
+    """Return whether an error is for want of memory, also where only its words say so."""
+    return isinstance(error, MemoryError) or bool(NO_MEMORY.search(str(error)))
 
 
 def _not_enough(error, less):
     """Return what to say where memory is not enough; less: as main's, for the options of now."""
     advice = f'{less} less' if less else 'end other programs, or take a machine with more'
-    return f'not enough memory{": " * bool(str(error))}{error}; {advice}'
+    said = getattr(error, 'args', None) and error.args[0]      # pygpu's is bytes
+    said = said.decode() if isinstance(said, bytes) else str(error)
+    said = ''.join(said.splitlines()[:1])[:200]                # Theano adds much to it
+    return f'not enough memory{": " * bool(said)}{said}; {advice}'
 
 
 def _why(error):
@@ -160,8 +168,6 @@ def main(parser, program, less, heard=True, team=None):
         raise
     except BrokenPipeError:
         status = 0
-    except MemoryError as error:
-        _end(parser, team, 2, _not_enough(error, less(options)))
     except ImportError as error:
         if lacks_memory(error):
             _end(parser, team, 2, _not_enough(error, ''))
@@ -171,6 +177,10 @@ def main(parser, program, less, heard=True, team=None):
         _end(parser, team, 2, _why(error))
     except KeyboardInterrupt as error:
         _end(parser, team, EXIT_INTERRUPTED, f'interrupted{error}')
+    except Exception as error:
+        if not lacks_memory(error):
+            raise
+        _end(parser, team, 2, _not_enough(error, less(options)))
     finally:
         interrupts.raise_again()
         try:

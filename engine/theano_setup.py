@@ -23,7 +23,7 @@ from engine.terminal import lacks_memory, warn
 PYTHON = '{}.{}'.format(*sys.version_info)
 if sys.version_info < (3, 8):
     raise ImportError(f'this is Python {PYTHON}, and CharLSTM runs on Python 3.8 and later: start it with one of these')
-from engine import patches                 # which needs a NumPy of a later Python
+from engine import gpu, patches            # which need a NumPy of a later Python
 
 UNTRIED = (3, 14)          # the first Python on which this was not tried
 
@@ -224,6 +224,8 @@ def _import_theano():
         warn(f'THEANO_FLAGS has {", ".join(unknown)}: Theano does not know that, and ignores it')
     _check_device(theano, said.getvalue())
     patches.after_import(theano)
+    if theano.config.device != 'cpu':
+        gpu.patch(theano)
     theano.gof.cmodule.dlimport = _loading(theano.gof.cmodule.dlimport)
     cache.remember_loaded()
     if imported and 'floatX' in ours and theano.config.floatX == 'float64':
@@ -246,10 +248,17 @@ def kernel_runs():
     return bool(theano.config.cxx) and theano.config.device == 'cpu' and theano.config.floatX in ('float32', 'float64')
 
 
+def device():
+    """Return Theano's device, with its own name where it is not the CPU."""
+    if theano.config.device == 'cpu':
+        return 'cpu'
+    return f'{theano.config.device} ({theano.gpuarray.type.get_context(None).devname.strip()})'
+
+
 def computes_on(in_c):
     """Return what the network is computed on, for a person. in_c: whether by the C kernel."""
     if theano.config.device != 'cpu':
-        return f'{theano.config.device}, by theano.scan, in {theano.config.floatX}'
+        return f'{device()}, by theano.scan, in {theano.config.floatX}'
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     threads = int(os.environ.get('OMP_NUM_THREADS') or cores)
     by = 'by the C kernel' if in_c else 'by theano.scan, many times slower than the C kernel'

@@ -1,0 +1,142 @@
+"""The model on Theano's GPU backend: on CUDA, on OpenCL, or on OpenCL without a GPU (pocl).
+
+Skipped where pygpu is not installed or finds no device. A process computes on one device, which is
+chosen when Theano is imported: each part runs in a process of its own.
+"""
+import importlib.util
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from scripts import PRODUCE, ROOT, TEXT, TRAIN, environment, run
+
+DEVICES = ('cuda', 'opencl0:0')
+
+
+def device():
+    """The first device that pygpu can use and, where there is none, why not."""
+    if importlib.util.find_spec('pygpu') is None:
+        return None, 'pygpu is not installed'
+    for name in DEVICES:
+        tried = subprocess.run([sys.executable, '-c', f'import pygpu; pygpu.init("{name}")'], capture_output=True)
+        if tried.returncode == 0:
+            return name, ''
+    return None, f'pygpu finds none of {", ".join(DEVICES)}'
+
+
+DEVICE, WHY_NOT = device()
+pytestmark = pytest.mark.skipif(DEVICE is None, reason=WHY_NOT)
+
+# Twenty steps with all that a step can have: dropout, DropConnect, penalties, clipped gradients, averaged parameters.
+STEPS = '''
+import sys
+import numpy as np
+from charlstm import CharLSTM
+text, result = sys.argv[1:]
+model = CharLSTM(random_seed=7)
+model.prepare_input(text, batch_size=7, seq_length=11, verbose=False, stateful=True)
+model.model_setup(num_units1=5, num_units2=3, dropout=0.2, dropconnect=0.1, grad_clip=0.3, average=0.9, l1=1e-3,
+                  l2=1e-3, reset=0.1)
+found = {}
+for k in range(20):
+    i = k % (model.n_batches['train'] - 1)
+    cost, best, *ratios = model.theano_train_rmsprop(model.X['train'][i], model.Y['train'][i])
+    found[f'cost{k}'] = cost
+for kind, arrays in (('', model.p), ('raw_', model._raw), ('m_', model._averages)):
+    found.update({kind + name: p.get_value() for name, p in arrays.items()})
+found.update({f'carried{k}': state for k, state in enumerate(model._carried)})
+written = [ord(ch) for prime in ('the', 'rain') for ch in model.generate_text(prime, 20)]      # odd and even steps
+probabilities, most_probable = model.theano_predict(model.X['valid'][0])
+np.savez(result, best=most_probable, largest=probabilities.argmax(axis=2), validation=model.validate(), written=written,
+         **found)
+'''
+
+# What a training step and its scans compute on the host in real numbers, or fetch from the device to go on with.
+ON_HOST = '''
+import json, sys
+from charlstm import CharLSTM
+from engine.theano_setup import theano
+
+def on_host(fgraph):
+    for node in fgraph.toposort():
+        if hasattr(node.op, 'fn'):
+            yield from on_host(node.op.fn.maker.fgraph)
+        readers = {reader for v in node.outputs for reader, _ in v.clients}
+        if type(node.op).__name__ == 'HostFromGpu':                # of what the function returns
+            yield from [str(node)] * (readers != {'output'})
+        elif any(isinstance(v.type, theano.tensor.TensorType) and 'float' in v.dtype for v in node.outputs):
+            yield str(node)
+
+model = CharLSTM(random_seed=1)
+model.model_setup(char_dim=9, num_units1=5, num_units2=3, dropout=0.2, dropconnect=0.1, grad_clip=0.3, average=0.9,
+                  l1=1e-3, l2=1e-3)
+model.compile('train_rmsprop')
+print(json.dumps(list(on_host(model._functions['train_rmsprop'].maker.fgraph))))
+'''
+
+# A cell with operations that OpenCL writes in another way.
+CELL = '''
+import sys
+import numpy as np
+from charlstm import CharLSTM, tt
+
+class Model(CharLSTM):
+    @staticmethod
+    def cell(a_f, a_i, a_o, a_g, C_prev):
+        C = tt.maximum(tt.minimum(tt.nnet.sigmoid(a_f) * C_prev + tt.nnet.sigmoid(a_i) * tt.tanh(a_g), 0.5), -0.5)
+        return tt.nnet.sigmoid(a_o) * C, C
+
+model = Model(random_seed=1)
+model.model_setup(char_dim=9, num_units1=5, num_units2=3)
+x = np.arange(12).reshape(4, 3) % 9
+costs = [model.theano_train_sgd(x, x[::-1])[0] for _ in range(3)]
+np.savez(sys.argv[1], costs=costs, **{name: p.get_value() for name, p in model.p.items()})
+'''
+
+
+def on(device, code, *arguments):
+    """The standard output of a program that computes on a device."""
+    result = subprocess.run([sys.executable, '-c', code, *map(str, arguments)], cwd=ROOT, encoding='utf-8',
+                            env=environment(f'device={device}'), capture_output=True)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def both(code, folder, *arguments):
+    """The arrays that a program saves, by name, from the CPU and from the device."""
+    for name in ('cpu', DEVICE):
+        on(name, code, *arguments, folder / f'{name[:3]}.npz')
+        yield dict(np.load(folder / f'{name[:3]}.npz'))
+
+
+def test_twenty_steps_are_those_of_the_cpu(tmp_path, text_file):
+    cpu, device = both(STEPS, tmp_path, text_file(TEXT))
+    for name, value in cpu.items():
+        np.testing.assert_allclose(device[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
+    assert (device['best'] == device['largest']).all()
+
+
+def test_a_step_leaves_no_real_number_on_the_host():
+    assert json.loads(on(DEVICE, ON_HOST)) == []
+
+
+def test_a_cell_with_maximum_and_minimum(tmp_path):
+    cpu, device = both(CELL, tmp_path)
+    for name, value in cpu.items():
+        np.testing.assert_allclose(device[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_the_scripts(tmp_path, text_file):
+    options = '--epochs 1 --num-units1 5 --num-units2 3 --batch-size 6 --seq-length 11 --random-seed 3'.split()
+    flags = f'device={DEVICE}'
+    trained = run(TRAIN, text_file(TEXT), 'r', *options, '--output-dir', tmp_path, flags=flags, cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    assert f'{DEVICE}, by theano.scan, in float32' in trained.stdout
+    checkpoint = tmp_path / 'r_text.txt_best.npz'
+    texts = [run(PRODUCE, checkpoint, tmp_path / f'{name[:3]}.out', '--random-seed', 1, '--length', 30, cwd=tmp_path,
+                 flags=f'device={name}') for name in (DEVICE, 'cpu')]
+    assert [result.returncode for result in texts] == [0, 0]
+    assert texts[0].stdout == texts[1].stdout
