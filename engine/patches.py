@@ -1,10 +1,11 @@
-"""Patches of Theano 1.0.5 for later Pythons and NumPys than it knows. They are made in memory: its files stay as they are.
+"""Patches of Theano 1.0.5, in memory, for later Pythons and NumPys than it knows: its files stay as they are.
 
 Where something is missing, a loader of ours loads Theano's modules. It gives them, and nobody else, the names that
 NumPy had and stand-ins for modules that are gone, and patches a module as soon as it is loaded. Beside each patch stand
 the place in Theano that needs it and the first version of Python or NumPy without what it asks for.
 """
 import builtins
+import copy
 import importlib.machinery
 import importlib.util
 import re
@@ -37,7 +38,7 @@ def _module(name, **names):
 
 # Name to what it was, given where NumPy lacks it: the first such NumPy, and where Theano uses it.
 NAMES = {
-    'bool': lambda: bool,                         # 1.24, before 2.0; tensor/type.py and scalar/basic.py, getattr(np, dtype)
+    'bool': lambda: bool,                         # 1.24, before 2.0; scalar/basic.py and others, getattr(np, dtype)
     'complex': lambda: complex,                   # 1.24; scalar/basic.py, modulo and complex numbers
     'product': lambda: np.prod,                   # 2.0; scalar/basic.py, Mul in Python
     'cast': _Cast,                                # 2.0; scalar/basic.py, gradients of exp2, arcsin and others
@@ -65,7 +66,7 @@ def _gone(name):
 
 
 def _distutils():
-    """Return what gof/cmodule.py and configdefaults.py use of distutils, gone from Python 3.12 on, by its full names."""
+    """Return what gof/cmodule.py and configdefaults.py use of distutils, which Python 3.12 dropped, by full names."""
     def get_python_inc(plat_specific=False):
         return sysconfig.get_path('platinclude' if plat_specific else 'include')
 
@@ -97,16 +98,73 @@ def _stand_ins():
     return modules
 
 
-# ---------------------------------------------------------------- patches of a module
+# ---------------------------------------------------------------- patches of a module, by versions of NumPy
 
 def _whole_numbers(safe_asarray):
-    """Let a whole number be converted to a type that cannot hold it, as autocasting tries: an error from NumPy 2.0 on."""
+    """Let whole numbers be converted to a type that cannot hold them, as autocasting tries: an error from 2.0 on."""
     asarray = safe_asarray._asarray
 
     def converted(a, dtype, order=None):
-        return asarray(np.asarray(a) if isinstance(a, int) else a, dtype, order)
+        return asarray(np.asarray(a) if isinstance(a, (int, list, tuple)) else a, dtype, order)
 
     safe_asarray._asarray = converted
+
+
+class _Float(float):
+    """A float to which an array is compared in float64, not in its own type."""
+    __hash__ = float.__hash__
+
+    def __eq__(self, other):
+        return np.float64(self) == other
+
+
+def _autocasting(basic):
+    """Let a float become float32 only where float32 holds it, with floatX=float64.
+
+    scalar/basic.py, NumpyAutocaster, tries by ==, and from 2.0 on np.float32(0.1) == 0.1: x * 0.1 would take the 0.1
+    of float32.
+    """
+    call = basic.NumpyAutocaster.__call__
+    basic.NumpyAutocaster.__call__ = lambda self, x: call(self, _Float(x) if type(x) is float else x)
+
+
+def _inverse(basic):
+    """Let Inv in Python divide as precisely as its argument is: scalar/basic.py divides np.float32(1) by a float, which
+    from 2.0 on is float32."""
+    impl = basic.Inv.impl
+    basic.Inv.impl = lambda self, x: impl(self, np.asarray(x))
+
+
+def _upcast(basic):
+    """Let scalar.upcast take variables, as tensor/basic.py (ceil_intdiv) and sparse/opt.py do.
+
+    From 2.3 on, an object whose attribute dtype is text is no dtype.
+    """
+    upcast = basic.upcast
+
+    def upcast_all(*dtypes):
+        return upcast(*(dtype.dtype if isinstance(dtype, basic.gof.Variable) else dtype for dtype in dtypes))
+
+    basic.upcast = upcast_all
+
+
+def _zeros_like(gradient):
+    """Let consider_constant and zero_grad have gradients: gradient.py gives zeros_like a variable as dtype."""
+    def zeros(self, inputs, gradients):
+        return [g.zeros_like() for g in gradients]
+
+    gradient.ConsiderConstant.grad = gradient.ZeroGrad.grad = zeros
+
+
+def _generators(raw_random):
+    """Let RandomFunction draw from a copy of a generator that is to stay as it is: from 1.24 on copy.copy shares it."""
+    raw_random.copy = copy.deepcopy
+
+
+def _mrg(rng_mrg):
+    """Let MRG_RandomStreams run in NumPy: sandbox/rng_mrg.py has an int32 and 0xffffffff, an error from 2.0 on."""
+    next_value = rng_mrg.mrg_next_value
+    rng_mrg.mrg_next_value = lambda *arguments, mask, **more: next_value(*arguments, mask=np.int64(mask), **more)
 
 
 # What NumPy's C API lacks from 2.0 on, in generated code, and what stands for it.
@@ -158,8 +216,12 @@ def _scatter_add(subtensor):
 
 # Module of Theano to its patches, each with the first NumPy that needs it.
 PATCHES = {
-    'theano.misc.safe_asarray': [((2, 0), _whole_numbers)],
     'theano.gof.cmodule': [((2, 0), _generated_code), ((2, 1), _lazylinker)],
+    'theano.gradient': [((2, 3), _zeros_like)],
+    'theano.misc.safe_asarray': [((2, 0), _whole_numbers)],
+    'theano.sandbox.rng_mrg': [((2, 0), _mrg)],
+    'theano.scalar.basic': [((2, 0), _autocasting), ((2, 0), _inverse), ((2, 3), _upcast)],
+    'theano.tensor.raw_random': [((1, 24), _generators)],
     'theano.tensor.subtensor': [((2, 0), _scatter_add)],
 }
 
@@ -212,7 +274,8 @@ def needed():
 def before_import():
     """Let Theano be imported with the patches that this Python and this NumPy need, if any."""
     if needed() and _Finder not in sys.meta_path:
-        sys.meta_path.insert(sys.meta_path.index(importlib.machinery.PathFinder), _Finder)     # others go first as before
+        first = sys.meta_path.index(importlib.machinery.PathFinder)           # others still go before that
+        sys.meta_path.insert(first, _Finder)
 
 
 # ---------------------------------------------------------------- patches on every Python

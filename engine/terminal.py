@@ -116,8 +116,8 @@ def _end(parser, team, status, what):
 
 
 # What libraries and the drivers of devices say for want of memory.
-NO_MEMORY = re.compile(f'{os.strerror(errno.ENOMEM)}|out of (host |device )?memory|invalid buffer size|allocation failure'
-                       '|out of resources', re.IGNORECASE)
+NO_MEMORY = re.compile(f'{os.strerror(errno.ENOMEM)}|out of (host |device )?memory|out of resources|'
+                       'invalid buffer size|allocation failure', re.IGNORECASE)
 
 
 def lacks_memory(error):

@@ -233,7 +233,8 @@ def _import_theano():
              "first, or set theano.config.floatX = 'float32'")
     if not theano.config.cxx and headless:
         warn(f'{HEADER} is missing, so nothing can be compiled and everything runs many times slower; Debian, Ubuntu: '
-             f'apt install python{PYTHON}-dev; Fedora: dnf install python3-devel; conda and uv bring Pythons that have it')
+             f'apt install python{PYTHON}-dev; Fedora: dnf install python3-devel; conda and uv bring Pythons '
+             'that have it')
     elif not theano.config.cxx:
         warn(f'no C++ compiler found, so everything runs many times slower; install g++ ({COMPILER_ADVICE})')
     return theano

@@ -504,6 +504,7 @@ def test_no_graph_of_scans_has_float64(model, name, scans):
 
 
 @only_float32
+@pytest.mark.skipif(theano.config.device != 'cpu', reason='the kernel is for CPUs')
 @pytest.mark.parametrize('name', ['predict', 'check', 'train_rmsprop', 'train_sgd', 'sample'])
 def test_no_graph_of_the_kernel_has_float64(model, name):
     model.compile(name)

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from scripts import PRODUCE, ROOT, TEXT, TRAIN, environment, run
+from scripts import PRODUCE, ROOT, TEXT, TRAIN, assert_refused, environment, run
 
 DEVICES = ('cuda', 'opencl0:0')
 
@@ -129,14 +129,40 @@ def test_a_cell_with_maximum_and_minimum(tmp_path):
         np.testing.assert_allclose(device[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
+def learned_on(name, folder, text, *more):
+    """Output of train.py on a device."""
+    options = '--num-units1 5 --num-units2 3 --batch-size 6 --seq-length 11 --random-seed 3'.split()
+    arguments = [text, 'r', *options, '--output-dir', folder] if text else []
+    result = run(TRAIN, *arguments, *more, flags=f'device={name}', cwd=folder)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
 def test_the_scripts(tmp_path, text_file):
-    options = '--epochs 1 --num-units1 5 --num-units2 3 --batch-size 6 --seq-length 11 --random-seed 3'.split()
-    flags = f'device={DEVICE}'
-    trained = run(TRAIN, text_file(TEXT), 'r', *options, '--output-dir', tmp_path, flags=flags, cwd=tmp_path)
-    assert trained.returncode == 0, trained.stderr
-    assert f'{DEVICE}, by theano.scan, in float32' in trained.stdout
-    checkpoint = tmp_path / 'r_text.txt_best.npz'
-    texts = [run(PRODUCE, checkpoint, tmp_path / f'{name[:3]}.out', '--random-seed', 1, '--length', 30, cwd=tmp_path,
+    """A run that goes on on the other device, and its texts."""
+    text = text_file(TEXT)
+    (tmp_path / 'mixed').mkdir()
+    (tmp_path / 'cpu').mkdir()
+    said = learned_on(DEVICE, tmp_path / 'mixed', text, '--epochs', 1)
+    assert f'computes on {DEVICE} (' in said and 'by theano.scan, in float32' in said
+    half = tmp_path / 'mixed' / 'r_text.txt_epoch1.npz'
+    assert f', device {DEVICE} (' in run(PRODUCE, half, '--info', cwd=tmp_path).stdout
+    learned_on('cpu', tmp_path / 'mixed', None, '--resume', half, '--epochs', 2)
+    learned_on('cpu', tmp_path / 'cpu', text, '--epochs', 2)
+    mixed, cpu = [np.load(tmp_path / name / 'r_text.txt_epoch2.npz') for name in ('mixed', 'cpu')]
+    for name in cpu.files:
+        if cpu[name].dtype.kind == 'f':
+            np.testing.assert_allclose(mixed[name], cpu[name], rtol=1e-5, atol=1e-5, err_msg=name)
+    texts = [run(PRODUCE, half, tmp_path / f'{name[:3]}.out', '--random-seed', 1, '--length', 30, cwd=tmp_path,
                  flags=f'device={name}') for name in (DEVICE, 'cpu')]
     assert [result.returncode for result in texts] == [0, 0]
     assert texts[0].stdout == texts[1].stdout
+
+
+def test_device_without_enough_memory(tmp_path, text_file):
+    """One line, also where a driver says it in its own words. pocl limits its memory on request, in GB."""
+    result = run(TRAIN, text_file(TEXT), 'r', '--num-units1', 12000, '--batch-size', 5, '--output-dir', tmp_path,
+                 flags=f'device={DEVICE}', cwd=tmp_path, env={'POCL_MEMORY_LIMIT': '1'})
+    if DEVICE == 'cuda' and result.returncode == 0:
+        pytest.skip('this device has that much memory')
+    assert_refused(result, 'not enough memory')

@@ -307,6 +307,10 @@ def test_interrupted_training_leaves_all_that_it_learned(program, number):
     (FileNotFoundError(2, 'No such file or directory'), 2, 'p: the current folder was removed: go to another one, '
      'with cd\n'),
     (MemoryError('of 5 GB'), 2, 'p: not enough memory: of 5 GB; a smaller --size needs less\n'),
+    (Exception(b'clCreateBuffer: Invalid buffer size', 'Container'), 2,                    # as pygpu has it
+     'p: not enough memory: clCreateBuffer: Invalid buffer size; a smaller --size needs less\n'),
+    (RuntimeError('cuMemAlloc: CUDA_ERROR_OUT_OF_MEMORY: out of memory\nApply node that caused it'), 2, 'p: not enough '
+     'memory: cuMemAlloc: CUDA_ERROR_OUT_OF_MEMORY: out of memory; a smaller --size needs less\n'),
     (ImportError('No module named x'), 2, 'p: No module named x: run {}\n'),
     (ImportError('wrong x: pip install y'), 2, 'p: wrong x: pip install y\n')], ids=repr)
 def test_how_a_script_ends(monkeypatch, capsys, outcome, status, said):

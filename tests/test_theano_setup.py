@@ -92,10 +92,10 @@ def test_help_imports_neither_numpy_nor_theano(script):
 
 # ---------------------------------------------------------------- the user's own import
 
-needs_patches = pytest.mark.skipif(patches.needed(), reason='Theano cannot be imported by itself on this Python and NumPy')
+by_itself = pytest.mark.skipif(patches.needed(), reason='Theano cannot be imported by itself here')
 
 
-@needs_patches
+@by_itself
 def test_theano_imported_before(without):
     """With the one flag that it needs beside NumPy 1.22 and later; its settings stay, and what to do is said.
 
@@ -107,7 +107,7 @@ def test_theano_imported_before(without):
     assert 'import charlstm first' in ours[0] and "theano.config.floatX = 'float32'" in ours[0]
 
 
-@needs_patches
+@by_itself
 def test_theano_imported_before_with_the_users_own_type(without):
     out, err = python('import theano\n' + TWO_STEPS, FAST + ',blas.ldflags=,floatX=float64', **without('mpi4py'))
     assert out == 'True float64\n' and 'charlstm: ' not in err
@@ -252,7 +252,8 @@ def test_python_that_is_too_old(script, tmp_path):
     """A line says so, and does not advise to install for it what does not run on it."""
     here = tmp_path / 'here'
     here.mkdir()
-    for command in [[sys.executable, *pretended((3, 7, 0), script)], *([path, str(script)] for path in other_pythons())]:
+    others = [[path, str(script)] for path in other_pythons()]
+    for command in [[sys.executable, *pretended((3, 7, 0), script)], *others]:
         result = subprocess.run([*command, 'x y'], cwd=str(here), env=environment(PYTHONDONTWRITEBYTECODE='1'),
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding='utf-8')
         assert_refused(result, ': this is Python 3.', 'CharLSTM runs on Python 3.8 and later')
