@@ -12,7 +12,7 @@ import zlib
 
 def patch(theano):
     """Patch what is wrong on every device and, on OpenCL, what does not run or is too slow."""
-    from theano.gpuarray import elemwise, nnet, opt
+    gpuarray = theano.gpuarray
     _rewrite(theano.scan_module.scan_op.Scan, 'execute', {
         # Outputs of which only some rows are kept go round in their memory. At the end scan moves the rows to their
         # places, and of an odd number of rows it copies some onto rows that it has not read yet.
@@ -20,7 +20,7 @@ def patch(theano):
         # It compares addresses of outputs by `gpudata`, which exists on CUDA only.
         r'(\w+)\.gpudata': r'(\1.base_data, \1.offset)'})
     sys.modules['theano.scan_module.scan_perform_ext'] = None      # the same loop in C
-    softmax = nnet.GpuCrossentropySoftmaxArgmax1HotWithBias
+    softmax = gpuarray.nnet.GpuCrossentropySoftmaxArgmax1HotWithBias
     softmax.gpu_kernels = _cross_entropy_kernels(softmax.gpu_kernels)
     _rewrite(theano.gof.cc.CLinker, 'cmodule_key_', {
         # The () of an Op without properties counts as "no version", and it is compiled at each start.
@@ -28,7 +28,7 @@ def patch(theano):
         # What was compiled with other patches is not used.
         r'version = \[\]': f'version = [{zlib.crc32(inspect.getsource(sys.modules[__name__]).encode())}]'})
     if theano.config.device.startswith('opencl'):
-        _opencl(elemwise.GpuElemwise, opt.gpu_optimizer)
+        _opencl(gpuarray.elemwise.GpuElemwise, gpuarray.opt.gpu_optimizer)
 
 
 def _cross_entropy_kernels(kernels):
