@@ -94,7 +94,7 @@ def _silence():
     # No compiler, an odd one, NumPy's BLAS: we say it better.
     for name in ('theano.configdefaults', 'theano.tensor.blas', 'theano.gof.cmodule'):
         logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings('ignore', module=r'theano\.')            # deprecations that only Theano can act on
+    warnings.filterwarnings('ignore', module=r'theano\.|engine\.patches$')        # what only Theano could change
 
 
 def _loading(load):

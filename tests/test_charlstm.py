@@ -25,6 +25,7 @@ PENALTIES = dict(l1=0.03, l2=0.02)
 TOLERANCE = {'float32': dict(rtol=3e-4, atol=3e-6), 'float64': dict(rtol=1e-6, atol=1e-9)}
 # RMSprop divides a small gradient by about eps, 1e-3 here, and so magnifies its rounding
 RMSPROP_TOLERANCE = {'float32': dict(rtol=3e-3, atol=3e-4), 'float64': dict(rtol=1e-6, atol=1e-6)}
+kernel_only = pytest.mark.skipif(theano.config.device != 'cpu', reason='the kernel is for CPUs')
 only_float32 = pytest.mark.parametrize('model', ['float32'], indirect=True)
 both_trainings = pytest.mark.parametrize('train', ['theano_train_sgd', 'theano_train_rmsprop'])
 
@@ -504,7 +505,7 @@ def test_no_graph_of_scans_has_float64(model, name, scans):
 
 
 @only_float32
-@pytest.mark.skipif(theano.config.device != 'cpu', reason='the kernel is for CPUs')
+@kernel_only
 @pytest.mark.parametrize('name', ['predict', 'check', 'train_rmsprop', 'train_sgd', 'sample'])
 def test_no_graph_of_the_kernel_has_float64(model, name):
     model.compile(name)
@@ -606,6 +607,7 @@ def test_random_seed_out_of_range(refused, seed):
         CharLSTM(random_seed=seed)
 
 
+@kernel_only
 def test_kernel_that_does_not_compile_gives_way_to_the_scan(interpreted, monkeypatch, capsys):
     def fail(*arguments):
         raise RuntimeError('Compilation failed: first line\nsecond line')

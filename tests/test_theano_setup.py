@@ -118,7 +118,7 @@ def test_import_of_theano_failed_before():
     """As it does beside NumPy 1.22 or later without a flag; what is left of it does not get in the way."""
     failing = 'try:\n    import theano\nexcept Exception as error:\n    print("failed")\n'
     out, err = python(failing + TWO_STEPS)
-    assert out == 'failed\nTrue float32\n' and 'charlstm: ' not in err
+    assert out.endswith('failed\nTrue float32\n') and 'charlstm: ' not in err
 
 
 def test_theano_imported_after():
@@ -261,6 +261,7 @@ def test_python_that_is_too_old(script, tmp_path):
     assert list(here.iterdir()) == []
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason='six, of that Python, cannot be imported as on another')
 def test_python_that_was_not_tried(tmp_path):
     """It goes on, and says once that nobody has tried it."""
     result = run(*pretended((3, 14, 0, 'final', 0), PRODUCE), BUNDLED, tmp_path / 'out', '--count', 1, flags='cxx=')
