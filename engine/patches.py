@@ -157,7 +157,7 @@ def _zeros_like(gradient):
 
 
 def _generators(raw_random):
-    """Let RandomFunction draw from a copy of a generator that is to stay as it is: from 1.24 on copy.copy shares it."""
+    """Let RandomFunction draw from a copy of a generator that is to stay as it is: from 2.0 on copy.copy shares it."""
     raw_random.copy = copy.deepcopy
 
 
@@ -221,7 +221,7 @@ PATCHES = {
     'theano.misc.safe_asarray': [((2, 0), _whole_numbers)],
     'theano.sandbox.rng_mrg': [((2, 0), _mrg)],
     'theano.scalar.basic': [((2, 0), _autocasting), ((2, 0), _inverse), ((2, 3), _upcast)],
-    'theano.tensor.raw_random': [((1, 24), _generators)],
+    'theano.tensor.raw_random': [((2, 0), _generators)],
     'theano.tensor.subtensor': [((2, 0), _scatter_add)],
 }
 
