@@ -17,9 +17,10 @@ import warnings
 import zlib
 
 import numpy as np
+import scipy
 
 PYTHON = sys.version_info[:2]
-NUMPY = tuple(int(number) for number in np.__version__.split('.')[:2])
+NUMPY, SCIPY = [tuple(int(number) for number in module.__version__.split('.')[:2]) for module in (np, scipy)]
 
 
 # ---------------------------------------------------------------- names and modules that are gone
@@ -82,6 +83,13 @@ def _distutils():
             'distutils.spawn': spawn}
 
 
+def _later(module, *names):
+    """Return functions of a module by name, which import it when they are called."""
+    def later(name):
+        return lambda *arguments: getattr(importlib.import_module(module), name)(*arguments)
+    return {name: later(name) for name in names}
+
+
 def _stand_ins():
     """Return modules by their full names: the old NumPy, and those that are gone."""
     modules = {'numpy': _old_numpy()}
@@ -93,6 +101,10 @@ def _stand_ins():
         modules['numpy.distutils'] = modules['numpy'].distutils = _module('numpy.distutils', misc_util=include)
     if _gone('numpy.linalg.linalg'):               # gpuarray/linalg.py; from NumPy 2.4 on
         modules['numpy.linalg.linalg'] = np.linalg
+    if SCIPY >= (1, 8):                            # tensor/nnet/conv.py and abstract_conv.py; gone, or slow to import
+        modules['scipy.signal.sigtools'] = _module('sigtools', **_later('scipy.signal._sigtools', '_convolve2d'))
+        modules['scipy.signal.signaltools'] = _module('signaltools', **_later(
+            'scipy.signal._signaltools', '_valfrommode', '_bvalfromboundary', 'convolve'))
     if _gone('pkg_resources'):                     # gpuarray/linalg.py; setuptools brought it up to version 80
         modules['pkg_resources'] = _module('pkg_resources', DistributionNotFound=ImportError)
     return modules
@@ -256,9 +268,15 @@ _MODULES = _stand_ins()
 
 
 def _import(name, globals=None, locals=None, fromlist=(), level=0):
-    """__import__, with the stand-ins."""
+    """__import__, with the stand-ins.
+
+    SciPy imports its parts when they are used, from 1.9 on: scipy.stats, which Theano hardly uses, takes half a second.
+    """
+    top = name.partition('.')[0]
     if level == 0 and name in _MODULES:
-        return _MODULES[name if fromlist else name.partition('.')[0]]
+        return _MODULES[name if fromlist else top]
+    if level == 0 and top == 'scipy' and not fromlist and SCIPY >= (1, 9):
+        return scipy
     module = __import__(name, globals, locals, fromlist, level)
     return _MODULES['numpy'] if module is np else module
 
@@ -268,7 +286,7 @@ _BUILTINS = dict(vars(builtins), __import__=_import)
 
 def needed():
     """Return whether Theano needs patches to be imported."""
-    return NUMPY >= (1, 24) or len(_MODULES) > 1
+    return NUMPY >= (1, 24) or any(not name.startswith(('numpy', 'scipy')) for name in _MODULES)
 
 
 def before_import():
