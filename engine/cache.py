@@ -8,6 +8,7 @@ import configparser
 import contextlib
 import glob
 import os
+import shlex
 import shutil
 import sys
 import zlib
@@ -16,9 +17,20 @@ OURS = '~/.theano/charlstm'
 CHECKSUM = '.crc32'        # after the name of a module's file
 
 
+def _flags():
+    """Return what THEANO_FLAGS has between its commas, read as Theano does: it may have quotes."""
+    flags = os.environ.get('THEANO_FLAGS', '')
+    words = shlex.shlex(flags, posix=True)
+    words.whitespace, words.whitespace_split, words.commenters = ',', True, ''
+    try:
+        return list(words)
+    except ValueError:                             # which the import of Theano reports
+        return flags.split(',')
+
+
 def setting(name):
-    """What THEANO_FLAGS or a .theanorc sets an option of Theano's to, or None."""
-    flags = [flag.strip().split('=', 1) for flag in os.environ.get('THEANO_FLAGS', '').split(',') if '=' in flag]
+    """Return what THEANO_FLAGS or a .theanorc sets an option of Theano's to, or None."""
+    flags = [flag.strip().split('=', 1) for flag in _flags() if '=' in flag]
     rc = configparser.RawConfigParser(strict=False)
     with contextlib.suppress(configparser.Error, UnicodeDecodeError):
         rc.read([os.path.expanduser(path) for path in os.environ.get('THEANORC', '~/.theanorc').split(os.pathsep)])

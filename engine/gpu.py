@@ -71,7 +71,8 @@ def _rewrite(owner, name, changes):
     source = textwrap.dedent(''.join(lines))
     for old, new in changes.items():
         source, count = re.subn(old, new, source, flags=re.DOTALL)
-        assert count, f'{owner.__name__}.{name} is not that of Theano 1.0.5'
+        if not count:
+            raise ImportError(f'{owner.__name__}.{name} is not that of Theano 1.0.5: install that version')
     names = {}
     # At the line where it was, for tracebacks.
     code = compile('\n' * (first - 1) + source, inspect.getsourcefile(owner), 'exec')

@@ -86,7 +86,7 @@ def _distutils():
 def _later(module, *names):
     """Return functions of a module by name, which import it when they are called."""
     def later(name):
-        return lambda *arguments: getattr(importlib.import_module(module), name)(*arguments)
+        return lambda *arguments, **more: getattr(importlib.import_module(module), name)(*arguments, **more)
     return {name: later(name) for name in names}
 
 
@@ -287,6 +287,13 @@ _BUILTINS = dict(vars(builtins), __import__=_import)
 def needed():
     """Return whether Theano needs patches to be imported."""
     return NUMPY >= (1, 24) or any(not name.startswith(('numpy', 'scipy')) for name in _MODULES)
+
+
+def refuse_unpatched():
+    """Raise ImportError where Theano was imported without the patches that this NumPy needs."""
+    if 'theano' in sys.modules and NUMPY >= (1, 24) and _Finder not in sys.meta_path:
+        raise ImportError('theano was imported before charlstm, without the patches that NumPy '
+                          f'{np.__version__} needs: import charlstm first')
 
 
 def before_import():

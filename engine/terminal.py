@@ -129,7 +129,7 @@ def _not_enough(error, less):
     """Return what to say where memory is not enough; less: as main's, for the options of now."""
     advice = f'{less} less' if less else 'end other programs, or take a machine with more'
     said = getattr(error, 'args', None) and error.args[0]      # pygpu's is bytes
-    said = said.decode() if isinstance(said, bytes) else str(error)
+    said = said.decode(errors='replace') if isinstance(said, bytes) else str(error)
     said = ''.join(said.splitlines()[:1])[:200]                # Theano adds much to it
     return f'not enough memory{": " * bool(said)}{said}; {advice}'
 

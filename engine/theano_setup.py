@@ -69,10 +69,13 @@ def _ours():
 def _separate():
     """Return the compiledir that the user set, if any, as a flag with a folder in it for this Python and NumPy.
 
-    Theano keys what it compiles by neither, and would load code that was compiled for others.
+    In one folder Theano tells compiled code apart by NumPy's ABI, but neither by Python nor by these patches.
     """
     folder = cache.setting('compiledir')
-    return [f'compiledir={os.path.join(folder, patches.compiled_for())}'] if folder else []
+    if not folder:
+        return []
+    own = os.path.join(folder, patches.compiled_for()).replace('\\', r'\\').replace('"', r'\"')
+    return [f'compiledir="{own}"']                 # as Theano reads it, with a comma in it too
 
 
 @contextlib.contextmanager
@@ -207,6 +210,7 @@ def _import_theano():
         ours['cxx'] = ''
     _silence()
     _forget_failed_import()
+    patches.refuse_unpatched()
     patches.before_import()
     removed = cache.remove_damaged()
     if removed:

@@ -152,12 +152,13 @@ def test_old_numpy_has_what_comes_later():
         patches._MODULES['numpy'].no_such_name
 
 
+@pytest.mark.parametrize('place', ['', 'a b', 'c,d', 'é"'])
 @pytest.mark.parametrize('option', ['base_compiledir', 'compiledir'])
-def test_compiled_code_is_kept_apart(tmp_path, option):
-    """By Python, NumPy and patches, wherever the user wants it: Theano alone would load that of others."""
+def test_compiled_code_is_kept_apart(tmp_path, option, place):
+    """By Python, NumPy and patches, in whichever folder: Theano alone would load that of others."""
     code = 'from engine.theano_setup import theano; print(theano.config.compiledir)'
-    folder = run('-c', code, cwd=ROOT, flags=f'{PLAIN},{option}={tmp_path}').stdout.strip()
-    assert folder.startswith(f'{tmp_path}{os.sep}') and folder.endswith(patches.compiled_for())
+    folder = run('-c', code, cwd=ROOT, flags=f"{PLAIN},{option}='{tmp_path / place}'").stdout.strip()
+    assert folder.startswith(f'{tmp_path / place}{os.sep}') and folder.endswith(patches.compiled_for())
     assert 'python{}.{}-numpy{}-'.format(*sys.version_info[:2], np.__version__) in folder
 
 

@@ -1,4 +1,4 @@
-"""The one door to Theano: what is set before its import, what a user may have done before, and who goes through it."""
+"""The only importer of Theano: what is set before, what a user may have done before, and which module imports what."""
 import ast
 import glob
 import os
@@ -92,7 +92,7 @@ def test_help_imports_neither_numpy_nor_theano(script):
 
 # ---------------------------------------------------------------- the user's own import
 
-by_itself = pytest.mark.skipif(patches.needed(), reason='Theano cannot be imported by itself here')
+by_itself = pytest.mark.skipif(patches.needed(), reason='Theano needs patches here to be imported')
 
 
 @by_itself
@@ -119,6 +119,15 @@ def test_import_of_theano_failed_before():
     failing = 'try:\n    import theano\nexcept Exception as error:\n    print("failed")\n'
     out, err = python(failing + TWO_STEPS)
     assert out.endswith('failed\nTrue float32\n') and 'charlstm: ' not in err
+
+
+@pytest.mark.skipif(patches.NUMPY < (1, 24), reason='beside this NumPy Theano needs no patches')
+def test_theano_imported_without_the_patches_is_refused():
+    """As it can be without a compiler: its numbers would be others."""
+    out, _ = python('import sys\nsys.modules["theano"] = sys\ntry:\n    import charlstm\n'
+                    'except ImportError as error:\n    print(error)')
+    assert out == ('theano was imported before charlstm, without the patches that NumPy '
+                   f'{np.__version__} needs: import charlstm first\n')
 
 
 def test_theano_imported_after():
