@@ -17,25 +17,25 @@ OURS = '~/.theano/charlstm'
 CHECKSUM = '.crc32'        # after the name of a module's file
 
 
-def _flags():
+def flags():
     """Return what THEANO_FLAGS has between its commas, read as Theano does: it may have quotes."""
-    flags = os.environ.get('THEANO_FLAGS', '')
-    words = shlex.shlex(flags, posix=True)
+    text = os.environ.get('THEANO_FLAGS', '')
+    words = shlex.shlex(text, posix=True)
     words.whitespace, words.whitespace_split, words.commenters = ',', True, ''
     try:
         return list(words)
     except ValueError:                             # which the import of Theano reports
-        return flags.split(',')
+        return text.split(',')
 
 
 def setting(name):
     """Return what THEANO_FLAGS or a .theanorc sets an option of Theano's to, or None."""
-    flags = [flag.strip().split('=', 1) for flag in _flags() if '=' in flag]
+    pairs = [flag.strip().split('=', 1) for flag in flags() if '=' in flag]
     rc = configparser.RawConfigParser(strict=False)
     with contextlib.suppress(configparser.Error, UnicodeDecodeError):
         rc.read([os.path.expanduser(path) for path in os.environ.get('THEANORC', '~/.theanorc').split(os.pathsep)])
     section, option = name.split('.') if '.' in name else ('global', name)
-    return dict(flags).get(name, rc.get(section, option, fallback=None))
+    return dict(pairs).get(name, rc.get(section, option, fallback=None))
 
 
 def _set_by_user():

@@ -150,7 +150,7 @@ def _where_set(error):
 
 def _unknown_flags(theano):
     """Return those of THEANO_FLAGS that Theano does not know, which it ignores."""
-    without_value = [flag for flag in os.environ.get('THEANO_FLAGS', '').split(',') if flag.strip() and '=' not in flag]
+    without_value = [flag for flag in cache.flags() if flag.strip() and '=' not in flag]
     return without_value + list(theano.configparser.THEANO_FLAGS_DICT)     # of which it has removed all that it knows
 
 

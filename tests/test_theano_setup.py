@@ -215,6 +215,11 @@ def test_junk_in_the_settings_is_said_to_be_that(folder, tmp_path_factory, flags
                            words=[*words, 'settings of Theano'])
 
 
+def test_flag_with_a_comma_in_quotes_is_one(tmp_path):
+    out, err = python(TWO_STEPS, f"{FAST},cxx=,base_compiledir='{tmp_path}/c,d'")
+    assert out == 'True float32\n' and err.count('\n') == 1 and 'no C++ compiler' in err
+
+
 def test_flags_that_theano_does_not_know_are_named():
     out, err = python(TWO_STEPS, FAST + ',devcie=cuda,fast_run')
     assert out == 'True float32\n'
@@ -284,6 +289,13 @@ def test_theano_that_cannot_be_imported(tmp_path):
     (tmp_path / 'theano' / '__init__.py').write_text('import numpy\nnumpy.gone_tomorrow\n')
     result = run(PRODUCE, BUNDLED, tmp_path / 'out', env={'PYTHONPATH': str(tmp_path)})
     assert_refused(result, 'Theano 1.0.5 cannot be imported', 'gone_tomorrow', 'install -r')
+
+
+# ---------------------------------------------------------------- no compiler
+
+def test_no_compiler_is_said_in_one_line():
+    out, err = python(TWO_STEPS, FAST + ',cxx=')
+    assert out == 'True float32\n' and err.count('\n') == 1 and 'no C++ compiler' in err
 
 
 def test_no_header_of_python_is_said_in_one_line():
