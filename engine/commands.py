@@ -81,7 +81,7 @@ def script(name, *arguments, processes=1):
         beside = os.path.join(os.path.dirname(sys.executable), 'mpiexec')          # where pip puts it
         return quoted([*as_root, _program(beside) if os.path.exists(beside) else 'mpiexec', *mpiexec, _python(),
                        *words])
-    wheel, mpi = [near(os.path.join(ROOT, *path)) for path in (('engine', 'theano_wheel'), ('requirements-mpi.txt',))]
+    wheel, mpi = [near(os.path.join(ROOT, 'engine', name)) for name in ('theano_wheel', 'requirements-mpi.txt')]
     return quoted([*as_root, _program(by_uv), 'run', '--no-project', '--with', wheel, '--with', 'matplotlib,tqdm',
                    '--with-requirements', mpi, 'mpiexec', *mpiexec, 'python', *words])
 
@@ -101,5 +101,5 @@ def install(requirements='requirements.txt'):
 def with_mpi(processes):
     """The command that installs what several processes need or, where uv runs this script, runs it in so many."""
     if not os.environ.get('UV'):
-        return install('requirements-mpi.txt')
+        return install('engine/requirements-mpi.txt')
     return script('train.py', *sys.argv[1:], processes=processes)

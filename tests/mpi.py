@@ -13,7 +13,8 @@ from scripts import FAST, environment, finish, subprocess
 # Beside the Python of the tests, where pip puts it, or the system's.
 MPIEXEC = shutil.which('mpiexec', path=os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']]))
 LACKING = [what for what, there in (('mpi4py', importlib.util.find_spec('mpi4py')), ('mpiexec', MPIEXEC)) if not there]
-needs_mpi = pytest.mark.skipif(bool(LACKING), reason=f"no {' and no '.join(LACKING)}: requirements-mpi.txt has them")
+WHY = f"no {' and no '.join(LACKING)}: engine/requirements-mpi.txt has them"
+needs_mpi = pytest.mark.skipif(bool(LACKING), reason=WHY)
 
 
 def start(processes, *words, flags=FAST, env=None, **options):

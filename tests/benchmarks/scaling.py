@@ -8,7 +8,7 @@ network     2 processes of 1 thread in two network namespaces (needs root), at s
 predicted   steps of 1 thread with the rows that each of up to 64 machines would have, plus what a sum over so many
             would take by the latency and bandwidth that `network` measured
 
-Needs Open MPI and mpi4py (requirements-mpi.txt) and two cores that are otherwise idle. Times are medians.
+Needs Open MPI and mpi4py (engine/requirements-mpi.txt) and two cores that are otherwise idle. Times are medians.
 """
 import argparse
 import contextlib
@@ -313,7 +313,7 @@ def main():
     o = build_parser().parse_args()
     o.sizes = sorted((units, batch) for units in o.units for batch in o.batches)
     if not MPIEXEC or not importlib.util.find_spec('mpi4py') or cores() < 2:
-        raise SystemExit('scaling.py needs two cores and what requirements-mpi.txt names')
+        raise SystemExit('scaling.py needs two cores and what engine/requirements-mpi.txt names')
     for name in ('SIGTERM', 'SIGHUP'):                 # end as by Ctrl-C, and leave neither processes nor namespaces
         signal.signal(getattr(signal, name), lambda number, _: sys.exit(128 + number))
     print_head('mpi4py')
