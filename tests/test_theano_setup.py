@@ -114,9 +114,14 @@ def test_theano_imported_before_with_the_users_own_type(without):
 
 
 @pytest.mark.skipif(patches.NUMPY < (1, 22), reason='Theano can be imported by itself beside this NumPy')
-def test_import_of_theano_failed_before():
-    """As it does beside NumPy 1.22 or later without a flag; what is left of it does not get in the way."""
-    failing = 'try:\n    import theano\nexcept Exception as error:\n    print("failed")\n'
+def test_import_of_theano_failed_before(tmp_path):
+    """As it does beside NumPy 1.22 or later without a flag; what is left of it does not get in the way.
+
+    In an empty folder of compiled code: what an older NumPy compiled there could let the import succeed.
+    """
+    failing = (f'import os\nflags = os.environ["THEANO_FLAGS"]\nos.environ["THEANO_FLAGS"] = "base_compiledir={tmp_path}"\n'
+               'try:\n    import theano\nexcept Exception as error:\n    print("failed")\n'
+               'os.environ["THEANO_FLAGS"] = flags\n')
     out, err = python(failing + TWO_STEPS)
     assert out.endswith('failed\nTrue float32\n') and 'charlstm: ' not in err
 
