@@ -13,6 +13,13 @@ forget gate of Gers et al. 2000).
 The functions of symbols below are the model, and all of it: what trains, predicts and writes,
 in C too, is made from them. Edit one, and the numbers change.
 
+The class CharLSTM trains it and writes with it. Its methods are
+
+    in this file            model_setup, theano_predict, theano_check, theano_train_rmsprop,
+                            theano_train_sgd, validate, generate_text, stream_text
+    engine/state/state.py   prepare_input, reset_states, save_params, load_params, resume, init_params
+    engine/analysis.py      score_text, alternatives, states, correlations
+
 Letters used for the sizes throughout, and the shapes of the eight parameters:
 
     T  steps in a sequence         V       characters in the vocabulary
@@ -25,22 +32,21 @@ import collections
 import functools
 import math
 
-from engine.theano_setup import CompilerError, compiling, kernel_runs, theano, tt    # refuses a wrong Python first
+from engine.backend.theano_setup import CompilerError, compiling, kernel_runs, theano, tt    # refuses a wrong Python first
 
 import numpy as np
 
-from engine import checks, sampling
-from engine.cell import Cell, js_function
-from engine.kernel import Kernel
-from engine.network import is_as_in_c
-from engine.parameters import NAMES, own_names, own_of_layer, parameter_shapes, read_about
-from engine.reading import Reading
-from engine.scan import Scan
-from engine.schedule import mean_cost
-from engine.state import locked, read_checkpoint
-from engine.team import SpreadStep, team_of
+from engine import analysis, checks, sampling
+from engine.kernel.cell import Cell, js_function
+from engine.kernel.data_parallel import DataParallelStep
+from engine.kernel.network import is_as_in_c
+from engine.kernel.ops import Kernel
+from engine.kernel.scan import Scan
+from engine.process_group import group_of
+from engine.state.parameters import NAMES, own_names, own_of_layer, parameter_shapes, read_about
+from engine.state.state import State, locked, read_checkpoint
+from engine.state.text import read_text
 from engine.terminal import say_if_slow, warn
-from engine.text import read_text
 
 __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_checkpoint', 'read_text', 'tt']
 
@@ -95,7 +101,7 @@ def network(x, y, states, p, ops, truncate=-1, masks=None):
     """The whole model: what it expects after the characters x (T,B), and what the targets y (T,B) cost.
 
     states: h1, C1 (B,H1) and h2, C2 (B,H2) before the first step. ops: the operations, with the cell, of
-    engine/kernel.py or engine/scan.py. truncate: the gradient flows through the last so many
+    engine/kernel/ops.py or engine/kernel/scan.py. truncate: the gradient flows through the last so many
     steps, -1 for all. masks: what dropout multiplies h1 and h2 with on their way up, (T,B,H1)
     and (T,B,H2) (not on their way to the next step: Zaremba et al. 2014). Returns Outputs.
     """
@@ -158,10 +164,17 @@ def update_ratios(steps, parameters, ops):
 
 # ---------------------------------------------------------------- CharLSTM
 
+def mean_cost(costs):
+    """Return the mean of (cost, number of characters) pairs over all characters; nan where there are none."""
+    total = characters = 0
+    for cost, n in costs:
+        total, characters = total + cost * n, characters + n
+    return total / characters if characters else float('nan')
+
 METHODS = ('normal', 'argmax', 'max')      # of generate_text
 
 
-class CharLSTM(Reading):
+class CharLSTM(State):
     """A two-layer LSTM that learns to write text, character by character.
 
         model = CharLSTM(random_seed=1)
@@ -184,10 +197,7 @@ class CharLSTM(Reading):
 
     Several threads may share an object: their calls take turns.
 
-    Here is what it computes. Reading, in engine/reading.py, has what it makes of a text (score_text,
-    alternatives, states, correlations); State, in engine/state.py, its text (prepare_input,
-    reset_states), its checkpoints (save_params, load_params, resume, init_params) and what they
-    hold: p, _averages of RMSprop, _carried states, the prepared _text.
+    State, its base class, has what it holds between two steps.
     """
     cell_parameters = {}
 
@@ -201,7 +211,7 @@ class CharLSTM(Reading):
         """
         if random_seed is not None:
             checks.whole('random_seed', random_seed, 0, most=float('inf'))
-        super().__init__(random_seed, team_of(comm))
+        super().__init__(random_seed, group_of(comm))
         self._kernel = kernel and kernel_runs()
 
     # ---- the cell, and what runs it
@@ -246,7 +256,7 @@ class CharLSTM(Reading):
         return isinstance(self._ops(), Kernel)
 
     def javascript(self):
-        """Return the cell as a function of JavaScript, for engine/network.js.
+        """Return the cell as a function of JavaScript, for engine/page/network.js.
 
         Raises ValueError where JavaScript would compute another model than this one.
         """
@@ -255,7 +265,7 @@ class CharLSTM(Reading):
             raise ValueError(f'a page cannot compute the cell {cell.name}: it uses {cell.unknown}')
         if not is_as_in_c(network, self.p, self._ops()):
             raise ValueError('a page cannot compute this model: network in charlstm.py is not that of '
-                             'engine/network.js any more')
+                             'engine/page/network.js any more')
         return js_function(cell.program)
 
     # ---- the model
@@ -292,10 +302,10 @@ class CharLSTM(Reading):
             V = self._vocabulary_size(char_dim)
             own = checks.cell_parameters(self.cell_parameters)
             self._set_parameters(initial_parameters(V, num_units1, num_units2, self.random, initial, own), self.uchar)
-            for m in self._averages.values():
+            for m in self._mean_squares.values():
                 m.set_value(np.zeros_like(m.get_value(borrow=True)))
         self._functions, self.lp = {}, lp
-        self._set_raw(self._arrays() if average else {})
+        self._set_weights(self._arrays() if average else {})
         self._average_weight = theano.shared(np.zeros((), theano.config.floatX), 'average_weight', allow_downcast=True)
         self.dyn_lrate = theano.shared(np.asarray(lrate, theano.config.floatX), 'lrate', allow_downcast=True)
         if mfile is None:
@@ -340,13 +350,13 @@ class CharLSTM(Reading):
         return self._functions[name]
 
     def _samples_in_c(self):
-        """Whether engine/sampling.c writes what this model predicts; warns where that is so no more."""
+        """Whether engine/kernel/sampling.c writes what this model predicts; warns where that is so no more."""
         ops = self._ops()
         if isinstance(ops, Scan):
             return False
         same = is_as_in_c(network, self.p, ops)
         if not same:
-            self._warn('network in charlstm.py is not that of engine/sampling.c any more: texts are written a step at '
+            self._warn('network in charlstm.py is not that of engine/kernel/sampling.c any more: texts are written a step at '
                        'a time, more slowly')
         return same
 
@@ -398,7 +408,7 @@ class CharLSTM(Reading):
         if rule == 'sgd':
             steps, updates = sgd(gradients, self.dyn_lrate), []
         else:
-            averages = list(self._averages.values())
+            averages = list(self._mean_squares.values())
             steps, new = rmsprop(gradients, averages, self.dyn_lrate, self.lp['drate'], self.lp['eps'])
             updates = list(zip(averages, new))
         new = [p - step for p, step in zip(parameters, steps)]
@@ -411,7 +421,7 @@ class CharLSTM(Reading):
         """Both halves: the inputs of the first to what check gives and the ratios. rule: 'rmsprop' or 'sgd'."""
         ops = self._ops()
         inputs, outputs, gradients, size = self._gradient_graph(ops)
-        if self.team.size == 1:                # in one function
+        if self.group.size == 1:                # in one function
             ratios, updates = self._update_graph(gradients, size, rule, ops)
             return theano.function(inputs, outputs + ratios, updates=updates + list(ops.updates.items()))
         gradient = theano.function(inputs, outputs + [theano.Out(g, borrow=True) for g in gradients] + [size],
@@ -419,7 +429,7 @@ class CharLSTM(Reading):
         sums, size = [g.type() for g in gradients], tt.scalar('size')      # of the whole batch
         ratios, updates = self._update_graph(sums, size, rule, ops)
         update = theano.function(sums + [size], ratios, updates=updates, on_unused_input='ignore')
-        return SpreadStep(gradient, update, self.team)
+        return DataParallelStep(gradient, update, self.group)
 
     def _build_sample(self):
         """given, bits, n, choice and states to texts (m+n,B) and new states, as sampling.continue_texts."""
@@ -476,20 +486,20 @@ class CharLSTM(Reading):
         n = self.n_batches.get('valid')
         if not n:
             return float('nan')
-        i = self._trials % n if self._stateful() else self.random.integers(n)
+        i = self._validation_index % n if self._stateful() else self.random.integers(n)
         x, y = self.X['valid'][i], self.Y['valid'][i]
-        goes_on = self._stateful() and i and self._trial and len(self._trial[0]) == x.shape[1]
-        cost, _, *after = self._check(x, y, self._trial if goes_on else None)
+        goes_on = self._stateful() and i and self._validation_states and len(self._validation_states[0]) == x.shape[1]
+        cost, _, *after = self._check(x, y, self._validation_states if goes_on else None)
         if self._stateful():
-            self._trial, self._trials = after, i + 1
-        return self.team.mean(float(cost), y.size)[0]
+            self._validation_states, self._validation_index = after, i + 1
+        return self.group.mean(float(cost), y.size)[0]
 
     def validation_costs(self):
         """Yield the mean cost and the number of characters of each validation batch in turn."""
         states = None
         for x, y in zip(self.X['valid'], self.Y['valid']):
             cost, _, *after = self._check(x, y, states)
-            yield self.team.mean(float(cost), y.size)
+            yield self.group.mean(float(cost), y.size)
             if self._stateful():
                 states = after
 
@@ -517,23 +527,15 @@ class CharLSTM(Reading):
         if not self.lp:
             raise ValueError('no learning parameters yet: call model_setup before training')
         function = self._function(name)
-        states, weights, masks = self._states_before(x), self._weights(x), self._masks(x)
+        inputs = self._step_inputs(x)
         if self.lp['average']:
-            self._averaged += 1
+            self._averaged_steps += 1
             # At first an average over about a tenth of the steps, until that is longer than its weight makes it.
-            self._average_weight.set_value(min(self.lp['average'], 1 - 10 / (self._averaged + 9)))
-        cost, best, h1, C1, h2, C2, *ratios = function(x, y, *states, weights, *masks)
+            self._average_weight.set_value(min(self.lp['average'], 1 - 10 / (self._averaged_steps + 9)))
+        cost, best, h1, C1, h2, C2, *ratios = function(x, y, *inputs)
         if self._stateful():
             self._carried = [h1, C1, h2, C2]
         return [cost, best] + ratios
-
-    def _weights(self, x):
-        """What each cost of x (T,B) counts in what is learned: none before the last bptt_maxdepth steps."""
-        _, whole = self._rows(x)
-        depth, weights = self.lp['bptt_maxdepth'], np.full(x.shape, 1 / (len(x) * whole), theano.config.floatX)
-        if depth != -1:
-            weights[:-depth] = 0
-        return weights
 
     # ---- writing
 
@@ -587,3 +589,10 @@ class CharLSTM(Reading):
         if seed or not text_length:
             return np.repeat(numbers[:, None], count, axis=1)
         return self.random.integers(len(self.uchar), size=(1, count), dtype=np.int32)
+
+    # ---- reading a text
+
+    score_text = analysis.score_text
+    alternatives = analysis.alternatives
+    states = analysis.states
+    correlations = analysis.correlations

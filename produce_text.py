@@ -3,7 +3,7 @@
 # requires-python = ">=3.8"
 # dependencies = ["Theano==1.0.5", "numpy>=1.20", "scipy", "matplotlib", "tqdm"]
 # [tool.uv.sources]
-# Theano = { path = "engine/theano_wheel", marker = "python_version >= '3.12'" }
+# Theano = { path = "engine/backend/theano_wheel", marker = "python_version >= '3.12'" }
 # ///
 from engine import interrupts
 
@@ -13,9 +13,10 @@ if __name__ == '__main__':
 import os
 import re
 
-from engine import about, commands, options
+from engine import commands, report
+from engine.run import options
 from engine.files import append_text, is_archive, refuse_to_replace
-from engine.recipe import BUNDLED
+from engine.run.recipe import BUNDLED
 from engine.terminal import Parser, main, note
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -67,7 +68,7 @@ def unescaped(text):
 
 def sequences(model, o):
     """Yield the sequences piece by piece, each a list of o.count strings, the prime first; o: the options."""
-    from engine.text import encoded, read_string
+    from engine.state.text import encoded, read_string
     line_end = '\n' if o.lines else ''
     prime = read_string(o.prime_file, o.encoding) if o.prime_file else unescaped(o.prime) or line_end
     given = len(encoded(model.in_vocabulary(prime), model.uchar, 'the prime'))
@@ -80,7 +81,7 @@ def write(model, o):
     texts, headed = None, o.count > 1 and not o.lines
     for pieces in sequences(model, o):
         if texts is None:                              # the prime: nothing is wrong with what was asked for
-            note(about.credentials(o.params))
+            note(report.credentials(o.params))
             model.compile('sample')
             note(f'\n{HEADING.format(1)}' if headed else '')
         if not o.lines:
@@ -103,13 +104,13 @@ def write(model, o):
 
 def show(model, o):
     """Write the page of the beginning of a file, or of a text that the model writes."""
-    from engine import page, scoring
+    from engine.page import page
     model.compile('predict', 'sample')
     if o.score:
-        text, source = page.beginning(scoring.read_known(model, o.score, o.encoding, note), o.score)
+        text, source = page.beginning(report.read_known(model, o.score, o.encoding, note), o.score)
     else:
         o.count = 1
-        text = scoring.known(model, ''.join(pieces[0] for pieces in sequences(model, o)), note)
+        text = report.known(model, ''.join(pieces[0] for pieces in sequences(model, o)), note)
         source = 'A text that the model wrote itself.'
     page.write_page(o.page, model, o.params, text, source)
 
@@ -130,7 +131,7 @@ def program(o):
         if wrong:
             raise ValueError(why)
     if o.info:
-        return print(about.description(o.params, o.encoding))
+        return print(report.description(o.params, o.encoding))
     if o.page is not None:
         refuse_to_replace(o.page, o.overwrite)
     from charlstm import CharLSTM          # here alone, late: Theano takes a second to import
@@ -141,8 +142,7 @@ def program(o):
         return show(model, o)
     if not o.score:
         return write(model, o)
-    from engine.scoring import print_score
-    print_score(model, o.score, o.encoding, o.adapt)
+    report.print_score(model, o.score, o.encoding, o.adapt)
 
 
 def needs_less(o):

@@ -3,7 +3,7 @@
 # requires-python = ">=3.8"
 # dependencies = ["Theano==1.0.5", "numpy>=1.20", "scipy", "matplotlib", "tqdm"]
 # [tool.uv.sources]
-# Theano = { path = "engine/theano_wheel", marker = "python_version >= '3.12'" }
+# Theano = { path = "engine/backend/theano_wheel", marker = "python_version >= '3.12'" }
 # ///
 from engine import interrupts
 
@@ -15,7 +15,8 @@ import os
 import sys
 import time
 
-from engine import options, team
+from engine import process_group
+from engine.run import options
 from engine.terminal import EXIT_INTERRUPTED, Parser, ProgressBar, StopRequest, duration, main, say_if_slow
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -91,21 +92,21 @@ def build_parser():
     return parser
 
 
-def prepare(given, here):
+def prepare(given, group):
     """The options by attribute, the model, its Run, and the progress of the run that goes on, or None."""
-    with here.in_turn():
+    with group.one_per_node_first():
         from charlstm import CharLSTM                      # here alone, late: Theano takes a second to import
     interrupts.raise_again()
-    from engine.parameters import parameter_count
-    from engine.recipe import advise, complete
-    from engine.run import Run
-    from engine.start import LAST, check_text, checkpoint_of, chosen, resolve_last, run_name
+    from engine.state.parameters import parameter_count
+    from engine.run.recipe import advise, complete
+    from engine.run.run import Run
+    from engine.run.start import LAST, check_text, checkpoint_of, chosen, resolve_last, run_name
     from text_input.fetch_novel import there
     if given.get('resume') == LAST:
-        given = here.told(resolve_last, given, DEFAULTS, there)
-    with checkpoint_of(given.get('resume'), OPTIONS, here) as (stored, progress):
-        o = here.told(chosen, DEFAULTS, there, given, stored, progress)
-        model = CharLSTM(random_seed=o.random_seed, kernel=o.kernel == 'on', comm=here)
+        given = group.broadcast(resolve_last, given, DEFAULTS, there)
+    with checkpoint_of(given.get('resume'), OPTIONS, group) as (stored, progress):
+        o = group.broadcast(chosen, DEFAULTS, there, given, stored, progress)
+        model = CharLSTM(random_seed=o.random_seed, kernel=o.kernel == 'on', comm=group)
         model.prepare_input(o.input, o.ratio_valid, o.batch_size, o.seq_length, encoding=o.encoding,
                             stateful=not o.no_stateful)
         parameters = parameter_count(len(model.uchar), o.num_units1, o.num_units2)
@@ -113,10 +114,10 @@ def prepare(given, here):
         model.model_setup(None, o.num_units1, o.num_units2, o.lrate, o.drate, o.eps, o.bptt_maxdepth, o.l1, o.l2,
                           dropout=o.dropout, grad_clip=o.grad_clip, dropconnect=o.dropconnect, reset=o.reset,
                           average=o.average, initial=o.initial)
-        run = Run(o.output_dir, run_name(o, progress), o.resume, progress, here, list(model.p))
+        run = Run(o.output_dir, run_name(o, progress), o.resume, progress, group, list(model.p))
         o.input = os.path.abspath(o.input)
         if progress:
-            here.told(check_text, o.input, model, stored)
+            group.broadcast(check_text, o.input, model, stored)
             model.resume(stored)
             print(f'going on after epoch {progress["epoch"]}, batch {progress["batch"]}')
         run.check(o.overwrite)
@@ -130,7 +131,7 @@ def prepare(given, here):
 
 def learn(model, run, now, bar, stop):
     """Read the training text, epoch after epoch, until the schedule or the user says that it is enough."""
-    from engine.schedule import Diverged
+    from engine.run.schedule import Diverged
     while not (now.finished or stop.asked):
         try:
             read(model, run, now, bar, stop)
@@ -144,17 +145,18 @@ def learn(model, run, now, bar, stop):
 
 def read(model, run, now, bar, stop):
     """Read the training text once, or the rest of it where a run goes on. Raises Diverged."""
-    from engine.schedule import Diverged, mean_cost
+    from charlstm import mean_cost
+    from engine.run.schedule import Diverged
     X, Y, n = model.X['train'], model.Y['train'], model.n_batches['train']
     now.begin_epoch()
     bar.begin_epoch()
     for i in range(now.batch, n):
-        model.dyn_lrate.set_value(now.rate * now.warmth(now.step))
+        model.dyn_lrate.set_value(now.rate * now.warmup_factor(now.step))
         x, y = X[i], Y[i]                                  # cut out of the text now
         if now.step % now.options['valid_every'] == 0:     # before the step, as the cost of what is learned is
             now.trial_cost = model.validate_batch()
         cost, _, *ratios = model.theano_train_rmsprop(x, y)
-        now.learned(float(cost), len(y) * model.batch_size)
+        now.record_step(float(cost), len(y) * model.batch_size)
         run.log_step(cost, now, ratios)
         bar.step(now.epoch + 1, now.options['epochs'], cost, now.trial_cost, len(y) * model.batch_size)
         if stop.asked:
@@ -167,35 +169,35 @@ def read(model, run, now, bar, stop):
     cost = now.end_epoch()
     model.reset_states()
     run.log_epoch(now, cost, valid_cost, speed, time.time() - bar.epoch_start)
-    if now.judge(valid_cost):
+    if now.update_best(valid_cost):
         run.go_back(model, now)
     run.sample(model, now)
     if now.best_epoch == now.epoch:                        # after the epoch's rows and sample, to go on from there
         run.save(model, now, run.BEST)
-    if now.due:
+    if now.should_save:
         run.save(model, now, run.EPOCH.format(now.epoch))
-    if now.shows:
+    if now.should_report:
         run.draw()
 
 
 def program(given):
     """The whole program, for the options that were given. Returns the exit status."""
-    here = team.join()
-    o, model, run, progress = prepare(vars(given), here)
-    from engine.schedule import Schedule
-    from engine.theano_setup import computes_on
+    group = process_group.join()
+    o, model, run, progress = prepare(vars(given), group)
+    from engine.run.schedule import Schedule
+    from engine.backend.theano_setup import computes_on
     print(f'computes on {computes_on(model.runs_in_c())}', flush=True)
     print('compiling: up to a minute the first time, about a second after that ...', flush=True)
     start = time.time()
     names = ['train_rmsprop', 'sample'] + ['check'] * bool(model.n_batches['valid'])
-    with run.interruptible('while compiling; what is compiled is kept'), here.in_turn():
+    with run.interruptible('while compiling; what is compiled is kept'), group.one_per_node_first():
         for k, name in enumerate(names, 1):
             with say_if_slow(f'compiling function {k} of {len(names)}', sys.stdout, not sys.stdout.isatty()):
                 model.compile(name)
     print(f'compiled in {duration(time.time() - start)}', flush=True)
     n = model.n_batches['train']
     now = Schedule.resumed(options.stored(vars(o)), progress or {}, n)
-    with run.open(), run.rescuing(), run.interruptible('at once: what came after is lost'), StopRequest(here) as stop:
+    with run.open(), run.rescuing(), run.interruptible('at once: what came after is lost'), StopRequest(group) as stop:
         run.catch_up(model, now)
         bar = ProgressBar(now.options['epochs'] * n, now.epoch * n + now.batch)
         run.say = bar.line
@@ -218,4 +220,4 @@ def needs_less(given):
 
 
 if __name__ == '__main__':
-    main(build_parser(), program, needs_less, heard=False, team=team)
+    main(build_parser(), program, needs_less, heard=False, process_group=process_group)

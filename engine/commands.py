@@ -81,7 +81,7 @@ def script(name, *arguments, processes=1):
         beside = os.path.join(os.path.dirname(sys.executable), 'mpiexec')          # where pip puts it
         return quoted([*as_root, _program(beside) if os.path.exists(beside) else 'mpiexec', *mpiexec, _python(),
                        *words])
-    wheel, mpi = [near(os.path.join(ROOT, 'engine', name)) for name in ('theano_wheel', 'requirements-mpi.txt')]
+    wheel, mpi = [near(os.path.join(ROOT, 'engine', name)) for name in ('backend/theano_wheel', 'requirements-mpi.txt')]
     return quoted([*as_root, _program(by_uv), 'run', '--no-project', '--with', wheel, '--with', 'matplotlib,tqdm',
                    '--with-requirements', mpi, 'mpiexec', *mpiexec, 'python', *words])
 

@@ -105,13 +105,13 @@ def _open_streams(place):
         setattr(sys, name, Passed(stream) if place != (0, 1) else Visible(stream) if stream.isatty() else stream)
 
 
-def _end(parser, team, status, what):
+def _end(parser, process_group, status, what):
     """End the program, and those that it shares its work with, with a line after all that it has printed."""
     with contextlib.suppress(OSError):
         sys.stdout.flush()
     line = one_line(f'{parser.prog}: {what}')
-    if team:
-        team.end(status, line)
+    if process_group:
+        process_group.end(status, line)
     parser.exit(status, line + '\n')
 
 
@@ -145,15 +145,15 @@ def _why(error):
     return f'cannot write standard output: {error.strerror}'
 
 
-def main(parser, program, less, heard=True, team=None):
+def main(parser, program, less, heard=True, process_group=None):
     """Run program(options) as a script: what the user can mend ends it with one line and exit status 2.
 
     program returns the exit status, None for 0. less(options): which of the options take less
     memory where they are smaller, with their verb, '' for none. A reader of the output that
     has seen enough, such as `head`, ends it with 0 or, where it need not be heard, not at all.
-    team: the module engine.team, for a program that may run as several processes.
+    process_group: the module engine.process_group, for a program that may run as several processes.
     """
-    _open_streams(team.place() if team else (0, 1))
+    _open_streams(process_group.rank_and_size() if process_group else (0, 1))
     if not heard and not sys.stdout.isatty():
         sys.stdout = Unheard(sys.stdout)
     try:
@@ -163,32 +163,32 @@ def main(parser, program, less, heard=True, team=None):
         status = program(options) or 0
         sys.stdout.flush()
     except SystemExit as error:                        # the parser's
-        if error.code and team:
-            team.end(error.code, '')
+        if error.code and process_group:
+            process_group.end(error.code, '')
         raise
     except BrokenPipeError:
         status = 0
     except ImportError as error:
         if lacks_memory(error):
-            _end(parser, team, 2, _not_enough(error, ''))
+            _end(parser, process_group, 2, _not_enough(error, ''))
         hint = '' if re.search('install|uv run|runs on Python', str(error)) else f': run {commands.install()}'
-        _end(parser, team, 2, f'{error}{hint}')
+        _end(parser, process_group, 2, f'{error}{hint}')
     except (OSError, ValueError) as error:
-        _end(parser, team, 2, _why(error))
+        _end(parser, process_group, 2, _why(error))
     except KeyboardInterrupt as error:
-        _end(parser, team, EXIT_INTERRUPTED, f'interrupted{error}')
+        _end(parser, process_group, EXIT_INTERRUPTED, f'interrupted{error}')
     except Exception as error:
         if not lacks_memory(error):
             raise
-        _end(parser, team, 2, _not_enough(error, less(options)))
+        _end(parser, process_group, 2, _not_enough(error, less(options)))
     finally:
         interrupts.raise_again()
         try:
             sys.stdout.flush()
         except OSError:                                # nobody reads it, or its disk is full: not again at the very end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if status and team:
-        team.end(status, '')
+    if status and process_group:
+        process_group.end(status, '')
     sys.exit(status)
 
 
@@ -233,23 +233,23 @@ class StopRequest:
     """
     SIGNALS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGUSR1') if hasattr(signal, name)]
 
-    def __init__(self, team):
-        """team: an Alone or a Team, which says whether all of it stops."""
-        self._team = team
+    def __init__(self, group):
+        """group: a SingleProcess or a ProcessGroup, which says whether all of it stops."""
+        self._group = group
 
     def __enter__(self):
         self.before = {number: signal.signal(number, self._ask) for number in self.SIGNALS}
         return self
 
     def _ask(self, number, frame):
-        if self._team.wish:
+        if self._group.stop_requested:
             raise KeyboardInterrupt
-        self._team.wish = True
+        self._group.stop_requested = True
 
     @property
     def asked(self):
         """Whether it is time to stop."""
-        return self._team.stops
+        return self._group.stop_agreed
 
     def until_asked(self, items):
         """The items, up to the one after which it was asked to stop."""

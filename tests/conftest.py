@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import produce_text  # noqa: E402
 from charlstm import CharLSTM  # noqa: E402
 from engine import terminal  # noqa: E402
-from engine.theano_setup import theano  # noqa: E402
+from engine.backend.theano_setup import theano  # noqa: E402
 from models import as_new, default_mode, make_stateful  # noqa: E402
 from novel import PAGE, Handler  # noqa: E402
 from numpy_model import H1, H2, LETTERS, V  # noqa: E402

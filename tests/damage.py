@@ -17,7 +17,7 @@ from typing import Callable, NamedTuple, Tuple
 
 import numpy as np
 
-from engine.run import LOGS
+from engine.run.run import LOGS
 
 from numpy_model import NAMES, random_parameters
 
@@ -157,7 +157,7 @@ def flat(name):
 
 
 def unreadable(name):
-    return ('its {} is damaged'.format(name),) + ('or holds Python objects',) * (name != 'about')
+    return ('its {} is damaged'.format('metadata' if name == 'about' else name),) + ('or holds Python objects',) * (name != 'about')
 
 
 def infinite(name):
@@ -215,7 +215,7 @@ DAMAGE.update({
     'bomb: lzma': Damage(lambda path: content(bomb(zipfile.ZIP_LZMA, 1300))(path), unreadable('U1')),
     'bomb: deflate': Damage(lambda path: content(bomb(zipfile.ZIP_DEFLATED, 1300))(path), ('would unfold to no end',)),
     'bomb: about of lists': Damage(arrays(about=np.array('{"progress": [' + '[],' * 10 ** 6 + '[]]}')),
-                                   ('its about is damaged',), True),
+                                   ('its metadata is damaged',), True),
     'spliced: the directory of another': Damage(edited(with_beginning_of_another), ())})
 for name in NAMES:
     array, shape = ARRAYS[name], (name + ' has shape',)
@@ -242,13 +242,13 @@ FORGED = {
 DAMAGE.update({'forged: header {} of {}'.format(k, name): Damage(members(**{name: data}), unreadable(name),
                                                                  name == 'about')
                for name, contents in FORGED.items() for k, data in enumerate(contents)})
-DAMAGE.update({'about: {:.9}'.format(text): Damage(arrays(about=np.array(text)), ('its about is damaged',), True)
+DAMAGE.update({'about: {:.9}'.format(text): Damage(arrays(about=np.array(text)), ('its metadata is damaged',), True)
                for text in ('', 'null', '5', '[1]', '"abc"', '{"a":', '[' * 10 ** 5)})
 
 
 # ---------------------------------------------------------------- what a run goes on from
 
-NO_RUN, SAYS_WRONG = ('no run that can be resumed',), ('its about is damaged',)
+NO_RUN, SAYS_WRONG = ('no run that can be resumed',), ('its metadata is damaged',)
 WRONG = [None, True, -1, 0, 1.5, 10 ** 400, math.inf, math.nan, 'x', '', '/dev/zero', 'a/b', 'x' * 5000, 'a\0b',
          '\ud800', [], [1], {}, {'x': 1}]
 

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 import numpy as np
 
 import train
-from engine.checkpoint import Checkpoint, write
-from engine.run import Run
-from engine.schedule import Schedule
-from engine.team import Alone
+from engine.state.checkpoint import Checkpoint, write
+from engine.run.run import Run
+from engine.run.schedule import Schedule
+from engine.process_group import SingleProcess
 from engine.terminal import ProgressBar, StopRequest
 from scripts import log_rows
 
@@ -15,7 +15,7 @@ from scripts import log_rows
 def about_of(path):
     """What a checkpoint says of itself."""
     with Checkpoint(path) as stored:
-        return stored.about
+        return stored.metadata
 
 
 class Learner:
@@ -76,7 +76,7 @@ def learn(folder, score, *options, resume=None, stop=None, overwrite=False, inte
     with run.open(), run.rescuing():
         run.catch_up(model, now)
         bar = ProgressBar(now.options['epochs'], now.epoch)
-        train.learn(model, run, now, bar, stop or StopRequest(Alone()))
+        train.learn(model, run, now, bar, stop or StopRequest(SingleProcess()))
         if interrupted:
             run.save(model, now, run.INTERRUPTED)
     return model, now

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from charlstm import CharLSTM
-from engine.team import Alone
-from engine.theano_setup import theano
+from engine.process_group import SingleProcess
+from engine.backend.theano_setup import theano
 from numpy_model import H1, H2, LETTERS, NAMES, random_parameters
 
 
@@ -80,7 +80,7 @@ def as_new(model):
     """A model of make_stateful with the parameters P, and nothing of what other tests did to it."""
     set_parameters(model)
     model.reset_states()
-    model._trial, model._trials = None, 0
+    model._validation_states, model._validation_index = None, 0
     model.dyn_lrate.set_value(1e-30)                        # steps that change nothing, where a test sets no other
     model.random = np.random.default_rng(8)
     return model
@@ -88,6 +88,6 @@ def as_new(model):
 
 def member(rank, size):
     """One of several processes, as far as it knows which rows it has."""
-    one = Alone()
+    one = SingleProcess()
     one.rank, one.size = rank, size
     return one

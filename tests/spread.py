@@ -7,7 +7,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from engine import team  # noqa: E402
+from engine import process_group  # noqa: E402
 
 B, T, STEPS = 7, 6, 40                 # of which neither 2 nor 3 divides the first
 SETTINGS = dict(num_units1=5, num_units2=3, lrate=0.02, bptt_maxdepth=4, l1=0.03, l2=0.02, dropout=0.3, grad_clip=0.5,
@@ -24,7 +24,7 @@ def main():
     parser.add_argument('--valid', type=float, default=0.4)
     o = parser.parse_args()
     comm = None
-    if team.place()[1] != 1:
+    if process_group.rank_and_size()[1] != 1:
         from mpi4py import MPI
         comm = MPI.COMM_WORLD
     from charlstm import CharLSTM
@@ -47,9 +47,9 @@ def main():
             validation.append([model.validate_batch(), model.validate()])
             model.save_params(f'{o.out}_{step + 1}', dict(done=step + 1))
     arrays = {name: p.get_value() for name, p in model.p.items()}
-    arrays.update({'m_' + name: m.get_value() for name, m in model._averages.items()})
+    arrays.update({'m_' + name: m.get_value() for name, m in model._mean_squares.items()})
     costs = np.reshape(costs, (-1, 1 + len(model.p)))
-    np.savez(f'{o.out}_rank{model.team.rank}.npz', costs=costs, validation=validation,
+    np.savez(f'{o.out}_rank{model.group.rank}.npz', costs=costs, validation=validation,
              rows=model.X['train'][0].shape[1], kept=sum(kept.nbytes for kept in model._text._kept.values()), **arrays)
 
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlstm import CharLSTM
-from engine.batches import Text
-from engine.text import nearest
+from engine.state.batches import Text
+from engine.state.text import nearest
 from models import PARTS, RATIO, TEXT, B, S, halves_up, member, prepared, spelled
 from texts import POEM, TEXTS, as_read, written
 
@@ -130,7 +130,7 @@ def test_a_process_has_its_rows_of_the_text(text_file, stateful, ratio):
     for rank in range(3):
         share = Text(path, ratio, 7, 9, 'utf-8', stateful, False, member(rank, 3))
         rows = member(rank, 3).rows(7)
-        assert share.n_batches == whole.n_batches and share.about() == whole.about()
+        assert share.n_batches == whole.n_batches and share.metadata() == whole.metadata()
         for side in ('X', 'Y'):
             for part in ('train', 'valid'):
                 for own, theirs in zip(getattr(share, side)[part], getattr(whole, side)[part]):
@@ -145,7 +145,7 @@ def test_pieces_of_a_text_in_any_size(text_file, monkeypatch):
     """Rows that begin in one piece and end in another."""
     path = text_file(TEXT)
     whole = Text(path, 0.3, 7, 9, 'utf-8', False, False, member(1, 2))
-    monkeypatch.setattr('engine.text.CHUNK', 13)
+    monkeypatch.setattr('engine.state.text.CHUNK', 13)
     pieces = Text(path, 0.3, 7, 9, 'utf-8', False, False, member(1, 2))
     for part in ('train', 'valid'):
         np.testing.assert_array_equal(np.stack(pieces.X[part][:]), np.stack(whole.X[part][:]))

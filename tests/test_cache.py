@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from engine import cache
-from engine.theano_setup import CompilerError, compiling, theano
+from engine.backend import cache
+from engine.backend.theano_setup import CompilerError, compiling, theano
 from produce_text import BUNDLED
 from scripts import FAST, PRODUCE, run, start
 

@@ -14,12 +14,14 @@ import cells
 import charlstm
 from cells import OWN, coupled_cell, logical_cell, normalised_cell, odd_cell, peephole_cell
 from charlstm import CharLSTM, lstm_cell, tt
-from engine import cell as cells_in_code, page
-from engine.about import description
-from engine.cell import Cell, c_functions, evaluate, js_function
-from engine.kernel import LSTM, Kernel
-from engine.scan import Scan
-from engine.theano_setup import theano
+from engine import analysis
+from engine.kernel import cell as cells_in_code
+from engine.page import page
+from engine.report import description
+from engine.kernel.cell import Cell, c_functions, evaluate, js_function
+from engine.kernel.ops import LSTM, Kernel
+from engine.kernel.scan import Scan
+from engine.backend.theano_setup import theano
 from models import default_mode
 from numpy_model import NAMES
 from scripts import FAST, ROOT, STATEFUL, TEXT as SENTENCES, copy_of_program, load, run, succeeded
@@ -169,7 +171,7 @@ def test_functions_in_c_and_numpy_are_theanos(dtype, tmp_path):
         }}'''.format(name, ', '.join(f'load({side} + i, n - i)' for side in 'xyz'[:ARGUMENTS.get(name, 1)]))
         for name in FUNCTIONS)
     source = f'#define REAL {real}\n#include "products.c"\n#include "functions.c"\n{wrappers}'
-    subprocess.run(['g++', '-x', 'c++', '-O2', '-march=native', '-shared', '-fPIC', '-w', f'-I{ROOT / "engine"}', '-o',
+    subprocess.run(['g++', '-x', 'c++', '-O2', '-march=native', '-shared', '-fPIC', '-w', f'-I{ROOT / "engine" / "kernel"}', '-o',
                     'x.so', '-'], input=source.encode(), cwd=str(tmp_path), check=True)
     library = ctypes.CDLL(str(tmp_path / 'x.so'))
     in_numpy = {text.split('(')[0]: function for text, function in cells_in_code.OPERATIONS.values()}
@@ -385,7 +387,7 @@ def test_copies_and_pickles_have_the_cell(quick, path, tmp_path):
     model.model_setup(num_units1=7, num_units2=5)
     x, y = model.X['train'][0], model.Y['train'][0]
     expected = model.theano_check(x, y)[0]
-    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), model._copy(lrate=0.1)):
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), analysis._copy(model, lrate=0.1)):
         assert other.theano_check(x, y)[0] == expected
     scored, adapted = [model.score_text('abcdefghijk' * 4, adapt=rate) for rate in (0, 0.5)]
     assert (scored[:20] == adapted[:20]).all() and abs(scored - adapted)[20:].min() > 0

@@ -11,12 +11,12 @@ from scipy import stats
 import charlstm
 import numpy_model
 from charlstm import CharLSTM, lstm_cell
-from engine import reading
-from engine.cell import Cell
-from engine.kernel import Kernel
-from engine.scan import Scan
-from engine.chance import begins_anew
-from engine.theano_setup import theano
+from engine import analysis
+from engine.kernel.cell import Cell
+from engine.kernel.ops import Kernel
+from engine.kernel.scan import Scan
+from engine.state.dropout import begins_anew
+from engine.backend.theano_setup import theano
 from models import CODES, P, PARTS, RATIO, S, TEXT, as_new, default_mode, make_stateful, set_parameters
 from numpy_model import H1, H2, NAMES, V
 
@@ -252,7 +252,7 @@ def test_step_in_two_pieces_is_the_step_in_one(float64, rule):
         for T, B in ((5, 3), (6, 1)):
             x, y = [side.astype('int32') for side in batch(T, B, seed=T)]
             expected = getattr(whole, 'theano_train_' + rule)(x, y)
-            *outputs, size = first(x, y, *parted._zero_states(B), parted._weights(x), *parted._masks(x))
+            *outputs, size = first(x, y, *parted._step_inputs(x))
             assert size == T * B and len(outputs) == 2 + 4 + 8
             np.testing.assert_allclose([outputs[0]] + second(*outputs[6:], size), [expected[0]] + expected[2:],
                                        rtol=1e-9)
@@ -378,7 +378,7 @@ def test_trial_without_streams_is_of_a_batch_drawn_by_chance_from_zero_states(te
     model.random = np.random.default_rng(8)
     again = [model.validate_batch() for _ in range(9)]
     model.random = np.random.default_rng(8)
-    assert [model.validate_batch() for _ in range(9)] == again and model._trial is None
+    assert [model.validate_batch() for _ in range(9)] == again and model._validation_states is None
 
 
 @pytest.mark.parametrize('stateful', [True, False], ids=['streams', 'sequences'])
@@ -394,7 +394,7 @@ def test_trial_without_a_text_to_validate_with(text_file, stateful):
 # ---------------------------------------------------------------- dropout
 
 def test_masks(dropping):
-    masks = dropping._masks(np.zeros((301, 53)))
+    masks = dropping._masks(np.zeros((301, 53)), slice(0, 53))
     assert [mask.shape for mask in masks] == [(301, 53, H1), (301, 53, H2)]
     for mask in masks:
         values, counts = np.unique(mask, return_counts=True)
@@ -411,7 +411,7 @@ def test_cost_with_dropout(dropping, monkeypatch):
     x, y = dropping.X['train'][1], dropping.Y['train'][1]
     chance = np.random.default_rng(2)
     masks = [(chance.random(x.shape + (H,)) < 0.6).astype('float32') * 1.7 for H in (H1, H2)]
-    monkeypatch.setattr(dropping, '_masks', lambda x: masks)
+    monkeypatch.setattr(dropping, '_masks', lambda x, rows: masks)
     expected = numpy_model.costs(numpy_model.forward(P, x, masks=masks)[0], y).mean()
     assert abs(expected - numpy_model.costs(numpy_model.forward(P, x)[0], y).mean()) > 1e-3
     np.testing.assert_allclose(float(dropping.theano_train_sgd(x, y)[0]), expected, rtol=1e-5)
@@ -447,7 +447,7 @@ def test_a_seed_repeats_dropout(dropping):
 
 def joint_step(model, rate):
     """The norm of all that one SGD step subtracts, without dropout."""
-    model._masks = lambda x: [np.ones(x.shape + (H,), 'float32') for H in (H1, H2) if model.lp['dropout']]
+    model._masks = lambda x, rows: [np.ones(x.shape + (H,), 'float32') for H in (H1, H2) if model.lp['dropout']]
     try:
         model.dyn_lrate.set_value(rate)
         model.theano_train_sgd(model.X['train'][1], model.Y['train'][1])
@@ -570,7 +570,7 @@ def test_same_seed_gives_the_same_numbers(text_file, interpreted):
 
 @pytest.mark.parametrize('n', [2, 7, 8, 9, 15, 40])
 def test_score_of_a_text_of_any_length(stateful, monkeypatch, n):
-    monkeypatch.setattr(reading, 'SCORED', 7)
+    monkeypatch.setattr(analysis, 'SCORED', 7)
     expected = numpy_model.costs(numpy_model.forward(P, CODES[:n - 1, None])[0], CODES[1:n, None])[:, 0]
     np.testing.assert_allclose(stateful.score_text(TEXT[:n]), expected, rtol=1e-4)
     np.testing.assert_array_equal(stateful.score_text(CODES[:n]), stateful.score_text(TEXT[:n]))
@@ -731,7 +731,7 @@ def test_dropped_connections_carry_nothing_and_learn_nothing(interpreted, monkey
     p, (x, y) = set_random_parameters(model), batch(5, 3)
     chance = np.random.default_rng(2)
     kept = [(chance.random((4, H, H)) < 0.6) * 1.6 for H in (H1, H2)]
-    monkeypatch.setattr(model, '_masks', lambda x: [k.astype('float32') for k in kept])
+    monkeypatch.setattr(model, '_masks', lambda x, rows: [k.astype('float32') for k in kept])
     dropped = dict(p, W1=p['W1'] * kept[0], W2=p['W2'] * kept[1])
     before = {name: model.p[name].get_value() for name in NAMES}
     cost = model.theano_train_sgd(x, y)[0]
@@ -768,7 +768,7 @@ def test_rows_that_are_reset_begin_with_zeros(interpreted, text_file):
 
 def test_adapting_learns_from_what_was_scored(float64, interpreted, monkeypatch):
     """Three spans by hand: each scored with what was learned from the spans before it, from the states before it."""
-    monkeypatch.setattr(reading, 'ADAPTED', 4)
+    monkeypatch.setattr(analysis, 'ADAPTED', 4)
     model = new_model(kernel=False)
     model.uchar = list('abcdefghijk')
     p, rate = set_random_parameters(model), 0.7

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from charlstm import CharLSTM, read_about, read_checkpoint
 from damage import ARRAYS, DAMAGE, TRACE, Payload, arrays, npy, saved, write_checkpoint
-from engine.checkpoint import write
+from engine.state.checkpoint import write
 from numpy_model import NAMES
 from scripts import ROOT, environment
 

@@ -112,7 +112,7 @@ def test_several_processes_by_uv(place, monkeypatch, tmp_path):
     monkeypatch.setenv('UV', os.path.join(folder, 'uv'))
     said = json.loads(succeeded(paste(commands.script('train.py', 'a b', processes=3), os.curdir)))
     needs = [word for option, word in zip(said, said[1:]) if option.startswith('--with') and os.path.isabs(word)]
-    assert needs == [str(place / 'engine' / 'theano_wheel'), str(place / 'engine' / 'requirements-mpi.txt')]
+    assert needs == [str(place / 'engine' / 'backend' / 'theano_wheel'), str(place / 'engine' / 'requirements-mpi.txt')]
     assert said[:2] == ['run', '--no-project'] and said[-5:] == ['-n', '3', 'python', str(place / 'train.py'), 'a b']
 
 
@@ -146,7 +146,7 @@ def test_typed_options_are_parsed_as_they_were_given(given):
 
 # ---------------------------------------------------------------- what is installed
 
-WHEEL = './engine/theano_wheel ; python_version >= "3.12"'
+WHEEL = './engine/backend/theano_wheel ; python_version >= "3.12"'
 
 
 def test_uv_and_pip_install_the_same():

@@ -45,7 +45,7 @@ for k in range(20):
     i = k % (model.n_batches['train'] - 1)
     cost, best, *ratios = model.theano_train_rmsprop(model.X['train'][i], model.Y['train'][i])
     found[f'cost{k}'] = cost
-for kind, arrays in (('', model.p), ('raw_', model._raw), ('m_', model._averages)):
+for kind, arrays in (('', model.p), ('raw_', model._weights), ('m_', model._mean_squares)):
     found.update({kind + name: p.get_value() for name, p in arrays.items()})
 found.update({f'carried{k}': state for k, state in enumerate(model._carried)})
 written = [ord(ch) for prime in ('the', 'rain') for ch in model.generate_text(prime, 20)]      # odd and even steps
@@ -58,7 +58,7 @@ np.savez(result, best=most_probable, largest=probabilities.argmax(axis=2), valid
 ON_HOST = '''
 import json, sys
 from charlstm import CharLSTM
-from engine.theano_setup import theano
+from engine.backend.theano_setup import theano
 
 def on_host(fgraph):
     for node in fgraph.toposort():

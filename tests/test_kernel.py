@@ -1,4 +1,4 @@
-"""The kernel: each Op of engine/kernel.py, compiled and in NumPy, against computations that share no code with them."""
+"""The kernel: each Op of engine/kernel/ops.py, compiled and in NumPy, against computations that share no code with them."""
 import ast
 import contextlib
 import importlib.util
@@ -16,11 +16,11 @@ from scipy import stats
 
 import numpy_model
 from charlstm import CharLSTM, lstm_cell
-from engine import kernel
-from engine.cell import Cell, c_functions
-from engine.kernel import Kernel
-from engine.scan import Scan
-from engine.theano_setup import theano
+from engine.kernel import ops
+from engine.kernel.cell import Cell, c_functions
+from engine.kernel.ops import Kernel
+from engine.kernel.scan import Scan
+from engine.backend.theano_setup import theano
 from cells import OWN, peephole_cell
 from numpy_model import LETTERS, NAMES, chosen, sigmoid
 from scripts import ROOT
@@ -44,7 +44,7 @@ def only_kernel_in_c():
     """Compile the Ops of kernel alone: Theano's own, each of which takes the compiler a second, run in Python."""
     def make_thunk(op, *arguments, impl=None):
         return theano.gof.Op.make_thunk(op, *arguments, impl='c')
-    with mock.patch.object(kernel._KernelOp, 'make_thunk', make_thunk), \
+    with mock.patch.object(ops._KernelOp, 'make_thunk', make_thunk), \
             mock.patch.object(theano.compile.mode, 'instantiated_default_mode', INTERPRETED):
         yield
 
@@ -92,7 +92,7 @@ def assert_computes(op, values, expected, **tolerance):
             assert output.shape == value.shape
             assert output.dtype == ('int32' if value.dtype.kind == 'i' else op.dtype)
             np.testing.assert_allclose(output, value, **tolerance or TOLERANCE[op.dtype])
-    if not isinstance(op, kernel.Sample):
+    if not isinstance(op, ops.Sample):
         assert op.infer_shape(None, [np.shape(v) for v in values]) == [value.shape for value in expected]
 
 
@@ -165,15 +165,15 @@ def examples(dtype):
         [reals(random, dtype, 7), softmax(reals(random, dtype, 7, 5)), index],
     ]
     own, sampled = [reals(random, dtype, 17) for _ in OWN], sample_inputs(random, dtype, 2, 6, 5, 11, 7, 4)
-    outputs = run(kernel.LSTM(dtype, PEEPHOLES), layer_values + own, in_c=False)
+    outputs = run(ops.LSTM(dtype, PEEPHOLES), layer_values + own, in_c=False)
     values += [layer_values + own,
                [layer_gradient[0], layer_values[1], *outputs[:3], *layer_values[3:], *own],
                sampled + [reals(random, dtype, H) for H in (7, 4) for _ in OWN], sampled]
-    ops = []
+    made = []
     for name in OPS:
         cell = [PEEPHOLES if 'peepholes' in name else STANDARD] * name.startswith(('LSTM', 'Sample'))
-        ops.append(getattr(kernel, name.split()[0])(dtype, *cell, **dict(in_place=True) if 'place' in name else {}))
-    return {name: (op, inputs) for name, op, inputs in zip(OPS, ops, values)}
+        made.append(getattr(ops, name.split()[0])(dtype, *cell, **dict(in_place=True) if 'place' in name else {}))
+    return {name: (op, inputs) for name, op, inputs in zip(OPS, made, values)}
 
 
 # ---------------------------------------------------------------- the same in NumPy
@@ -232,7 +232,7 @@ def test_product_is_exact_on_whole_numbers_however_its_inputs_lie(dtype, random,
     a, b = wholes(random, dtype, M, K), wholes(random, dtype, K, N)
     expected = a.astype('int64') @ b.astype('int64')
     for left, right in itertools.product([a, a.T.copy().T], [b, b.T.copy().T]):
-        assert_computes(kernel.Product(dtype), [left, right], [expected.astype(dtype)], rtol=0)
+        assert_computes(ops.Product(dtype), [left, right], [expected.astype(dtype)], rtol=0)
 
 
 def test_product_takes_all_strides(dtype, random):
@@ -242,19 +242,19 @@ def test_product_takes_all_strides(dtype, random):
              np.broadcast_to(big[3, 3], (5, 9))]
     for a in views:
         expected = a.astype('int64') @ b.astype('int64')
-        assert_computes(kernel.Product(dtype), [a, b], [expected.astype(dtype)], rtol=0)
-        assert_computes(kernel.Product(dtype), [b.T, a.T], [expected.T.astype(dtype)], rtol=0)
+        assert_computes(ops.Product(dtype), [a, b], [expected.astype(dtype)], rtol=0)
+        assert_computes(ops.Product(dtype), [b.T, a.T], [expected.T.astype(dtype)], rtol=0)
 
 
 def test_product_of_reals(dtype, random):
     a, b = reals(random, dtype, 31, 70), reals(random, dtype, 70, 9)
     expected = (a[:, :, None].astype('float64') * b).sum(axis=1)
-    assert_computes(kernel.Product(dtype), [a, b], [expected])
+    assert_computes(ops.Product(dtype), [a, b], [expected])
 
 
 @pytest.mark.parametrize('M, K, N', [(0, 3, 5), (3, 0, 5), (3, 5, 0), (0, 0, 0)])
 def test_product_of_nothing_is_zeros(dtype, M, K, N):
-    assert_computes(kernel.Product(dtype), [np.ones((M, K), dtype), np.ones((K, N), dtype)],
+    assert_computes(ops.Product(dtype), [np.ones((M, K), dtype), np.ones((K, N), dtype)],
                     [np.zeros((M, N), dtype)])
 
 
@@ -265,8 +265,8 @@ def test_columns_are_taken_and_added(dtype, random, V, D, N):
     for n in range(N):
         taken[n] = U[:, index[n]]
         added[:, index[n]] += d[n]
-    assert_computes(kernel.TakeColumns(dtype), [U, index], [taken], rtol=0)
-    assert_computes(kernel.AddColumns(dtype), [U, index, d], [added], rtol=0)
+    assert_computes(ops.TakeColumns(dtype), [U, index], [taken], rtol=0)
+    assert_computes(ops.AddColumns(dtype), [U, index, d], [added], rtol=0)
 
 
 @pytest.mark.parametrize('shape', [(), (0,), (1,), (17, 3), (3, 5, 7), (3, 50001)])
@@ -274,7 +274,7 @@ def test_sum_of_squares(dtype, random, shape):
     """Of whole numbers exactly, and of many reals as well as of few."""
     for v, tolerance in ((wholes(random, dtype, *shape), 0), (reals(random, dtype, *shape), 1e-6)):
         expected = np.asarray(sum((float(x) ** 2 for x in v.flat), 0.0))
-        assert_computes(kernel.SumOfSquares(dtype), [v], [expected], rtol=tolerance)
+        assert_computes(ops.SumOfSquares(dtype), [v], [expected], rtol=tolerance)
 
 
 # ---------------------------------------------------------------- the layer
@@ -283,7 +283,7 @@ def test_sum_of_squares(dtype, random, shape):
 def test_layer(dtype, random, T, B, H):
     values = layer_inputs(random, dtype, T, B, H)
     for in_place in (False, True):
-        assert_computes(kernel.LSTM(dtype, STANDARD, in_place=in_place), values, layer(*values))
+        assert_computes(ops.LSTM(dtype, STANDARD, in_place=in_place), values, layer(*values))
 
 
 @pytest.mark.parametrize('T, B, H', LAYERS)
@@ -292,19 +292,19 @@ def test_gradient_of_layer(dtype, random, T, B, H, truncate):
     a_x, W, b, h0, C0 = layer_inputs(random, dtype, T, B, H)
     dh = reals(random, dtype, T, B, H)
     inputs = gradient_inputs(dh, a_x, W, b, h0, C0)
-    outputs = run(kernel.LSTMGradient(dtype, STANDARD, truncate), inputs)
+    outputs = run(ops.LSTMGradient(dtype, STANDARD, truncate), inputs)
     assert_is_gradient(outputs, layer_objective(dh, h0, C0, truncate), [a_x, W, b], random, dtype)
     for in_place in (False, True):
-        assert_computes(kernel.LSTMGradient(dtype, STANDARD, truncate, in_place), inputs, outputs, **LONG_SUMS[dtype])
+        assert_computes(ops.LSTMGradient(dtype, STANDARD, truncate, in_place), inputs, outputs, **LONG_SUMS[dtype])
 
 
 @pytest.mark.parametrize('T, B, H', [(0, 3, 5), (3, 0, 5), (3, 5, 0)])
 def test_layer_of_nothing(dtype, T, B, H):
     values = [np.full(shape, k, dtype) for k, shape in enumerate(((T, B, 4 * H), (4, H, H), (4, H), (B, H), (B, H)))]
-    h, C, gates, h_end, C_end = run(kernel.LSTM(dtype, STANDARD), values)
+    h, C, gates, h_end, C_end = run(ops.LSTM(dtype, STANDARD), values)
     assert (h.shape, C.shape, gates.shape) == ((T, B, H), (T, B, H), (T, B, 4 * H))
     assert h_end.shape == C_end.shape == (B, H) and (h_end == 3).all() and (C_end == 4).all()
-    gradients = run(kernel.LSTMGradient(dtype, STANDARD, -1), [h, values[1], h, C, gates] + values[3:])
+    gradients = run(ops.LSTMGradient(dtype, STANDARD, -1), [h, values[1], h, C, gates] + values[3:])
     assert [g.shape for g in gradients] == [v.shape for v in values[:3]]
     assert not any(g.any() for g in gradients)
 
@@ -317,7 +317,7 @@ def test_activations_are_as_exact_as_the_kernel_states():
     x = x[:len(x) // 17 * 17].reshape(-1, 1, 17)
     H, zeros = 17, np.zeros((1, 17), np.float32)
     inputs = [np.tile(x, 4), np.zeros((4, H, H), np.float32), np.zeros((4, H), np.float32), zeros, zeros]
-    gates = run(kernel.LSTM('float32', STANDARD), inputs)[2].reshape(-1, 4, 17)
+    gates = run(ops.LSTM('float32', STANDARD), inputs)[2].reshape(-1, 4, 17)
     x = x.astype('float64')
     with np.errstate(over='ignore'):
         sigmoids = 1 / (1 + np.exp(-x))
@@ -337,13 +337,13 @@ def test_cross_entropy_and_its_gradient(dtype, random, N, V):
     dcosts = reals(random, dtype, N)
     p = softmax(scores.astype('float64') + c)
     costs = np.array([-np.log(p[n, y[n]]) for n in range(N)])
-    assert_computes(kernel.SoftmaxCrossEntropy(dtype), [scores, c, y], [costs, (scores + c).argmax(axis=1), p])
+    assert_computes(ops.SoftmaxCrossEntropy(dtype), [scores, c, y], [costs, (scores + c).argmax(axis=1), p])
 
     def objective(scores, c):
         e = np.exp(scores + c)
         return sum(dcosts[n] * -np.log(e[n, y[n]] / e[n].sum()) for n in range(N))
 
-    op, inputs = kernel.SoftmaxCrossEntropyGradient(dtype), [dcosts, p.astype(dtype), y]
+    op, inputs = ops.SoftmaxCrossEntropyGradient(dtype), [dcosts, p.astype(dtype), y]
     outputs = run(op, inputs)
     assert_is_gradient(outputs, objective, [scores, c], random, dtype)
     assert_computes(op, inputs, outputs)
@@ -353,16 +353,16 @@ def test_cross_entropy_of_extreme_scores(dtype):
     """No exponential overflows, a hopeless target costs what it should, and of equal scores the first is the best."""
     scores = np.array([[1e4, 0, -1e4], [-1e30, -1e30, -1e30], [0, 100, 100]], dtype)
     values = [scores, np.zeros(3, dtype), np.array([2, 1, 0], np.int32)]
-    assert_computes(kernel.SoftmaxCrossEntropy(dtype), values, [
+    assert_computes(ops.SoftmaxCrossEntropy(dtype), values, [
         np.array([2e4, np.log(3), 100 + np.log(2)]), np.array([0, 0, 1]),
         np.array([[1, 0, 0], [1 / 3, 1 / 3, 1 / 3], [0, 0.5, 0.5]])])
 
 
 def test_cross_entropy_of_nothing(dtype):
     empty, none = np.zeros((0, 5), dtype), np.zeros(0, np.int32)
-    assert_computes(kernel.SoftmaxCrossEntropy(dtype), [empty, np.ones(5, dtype), none],
+    assert_computes(ops.SoftmaxCrossEntropy(dtype), [empty, np.ones(5, dtype), none],
                     [np.zeros(0, dtype), none, empty])
-    assert_computes(kernel.SoftmaxCrossEntropyGradient(dtype), [np.zeros(0, dtype), empty, none],
+    assert_computes(ops.SoftmaxCrossEntropyGradient(dtype), [np.zeros(0, dtype), empty, none],
                     [empty, np.zeros(5, dtype)])
 
 
@@ -409,7 +409,7 @@ def assert_continues(values, outputs, dtype):
 def test_text_is_drawn_from_the_models_distribution(dtype, random, m, n, B, V, H1, H2, choice):
     values = sample_inputs(random, dtype, m, n, B, V, H1, H2, **choice)
     for in_c in (True, False):
-        assert_continues(values, run(kernel.Sample(dtype, STANDARD), values, in_c), dtype)
+        assert_continues(values, run(ops.Sample(dtype, STANDARD), values, in_c), dtype)
 
 
 def test_frequencies_of_drawn_characters(random):
@@ -418,7 +418,7 @@ def test_frequencies_of_drawn_characters(random):
     values[0][:] = 3
     for state in values[4:8]:
         state[:] = state[0]
-    text = run(kernel.Sample('float32', STANDARD), values)[0]
+    text = run(ops.Sample('float32', STANDARD), values)[0]
     expected = distributions(values, text)[0][0, 0]
     assert expected.max() > 1.5 * expected.min()                                   # far from uniform
     assert stats.chisquare(np.bincount(text[1], minlength=V), B * expected).pvalue > 1e-3
@@ -428,15 +428,15 @@ def test_frequencies_of_drawn_characters(random):
 def test_characters_of_no_probability_are_never_drawn(dtype, random, impossible):
     values = sample_inputs(random, dtype, 2, 60, 13, 6, 5, 4)
     values[-1][[0, 3, 5]] = impossible
-    text = run(kernel.Sample(dtype, STANDARD), values)[0]
+    text = run(ops.Sample(dtype, STANDARD), values)[0]
     assert set(text[2:].ravel()) == {1, 2, 4}
     for bits, expected in ((0, 1), (2 ** 53 - 1, 4)):
         values[1][:] = bits
-        assert (run(kernel.Sample(dtype, STANDARD), values)[0][2:] == expected).all()
+        assert (run(ops.Sample(dtype, STANDARD), values)[0][2:] == expected).all()
 
 
 def test_text_in_two_pieces_or_with_more_given_is_the_same(dtype, random):
-    op, (given, bits, _, *rest) = kernel.Sample(dtype, STANDARD), sample_inputs(random, dtype, 3, 14, 5, 11, 7, 4)
+    op, (given, bits, _, *rest) = ops.Sample(dtype, STANDARD), sample_inputs(random, dtype, 3, 14, 5, 11, 7, 4)
     whole = run(op, [given, bits, np.int64(14)] + rest)
     first = run(op, [given, bits[:7], np.int64(7)] + rest)
     second = run(op, [first[0][-1:], bits[7:], np.int64(7)] + rest[:1] + first[1:] + rest[5:])
@@ -451,7 +451,7 @@ def test_text_of_parameters_that_are_not_numbers_has_characters_that_exist(dtype
     values = sample_inputs(random, dtype, 2, 9, 3, 11, 7, 4)
     values[8][:] = np.nan
     for bits in (values[1], values[1][:0]):
-        text = run(kernel.Sample(dtype, STANDARD), values[:1] + [bits] + values[2:])[0]
+        text = run(ops.Sample(dtype, STANDARD), values[:1] + [bits] + values[2:])[0]
         assert text.min() >= 0 and text.max() < 11
 
 
@@ -510,7 +510,7 @@ def test_types_that_do_not_fit(name, dtype):
 
 
 def test_gradients_that_are_not_there_are_refused(dtype):
-    h, C, gates, *_ = kernel.LSTM(dtype, STANDARD)(*symbols(examples(dtype)['LSTM'][1]))
+    h, C, gates, *_ = ops.LSTM(dtype, STANDARD)(*symbols(examples(dtype)['LSTM'][1]))
     a_x, h0, C0 = [h.owner.inputs[k] for k in (0, 3, 4)]
     for cost in (C.sum(), gates.sum(), h.sum() + C.sum()):
         with pytest.raises(NotImplementedError):
@@ -518,7 +518,7 @@ def test_gradients_that_are_not_there_are_refused(dtype):
     for state in (h0, C0):
         with pytest.raises(theano.gradient.DisconnectedInputError):
             theano.grad(h.sum(), state)
-    costs, _, p = kernel.SoftmaxCrossEntropy(dtype)(*symbols(examples(dtype)['SoftmaxCrossEntropy'][1]))
+    costs, _, p = ops.SoftmaxCrossEntropy(dtype)(*symbols(examples(dtype)['SoftmaxCrossEntropy'][1]))
     with pytest.raises(NotImplementedError):
         theano.grad(costs.sum() + p.sum(), costs.owner.inputs[0])
 
@@ -570,7 +570,7 @@ def test_nan_and_infinity_pass_through_the_layer(dtype, random, value):
             values = layer_inputs(random, dtype, 4, 5, H)
             values[k].flat[1] = value
             with np.errstate(all='ignore'):
-                assert_computes(kernel.LSTM(dtype, STANDARD), values, layer(*values))
+                assert_computes(ops.LSTM(dtype, STANDARD), values, layer(*values))
 
 
 @pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
@@ -593,8 +593,8 @@ def test_nan_and_infinity_pass_through_the_cost(dtype, random, value):
     with np.errstate(all='ignore'):
         p = softmax(scores.astype('float64') + c)
         expected = [-np.log(p[np.arange(4), y]), p, p - np.eye(4, 5)]
-    costs, _, probabilities = run(kernel.SoftmaxCrossEntropy(dtype), [scores, c, y])
-    dscores, _ = run(kernel.SoftmaxCrossEntropyGradient(dtype), [np.ones(4, dtype), probabilities, y])
+    costs, _, probabilities = run(ops.SoftmaxCrossEntropy(dtype), [scores, c, y])
+    dscores, _ = run(ops.SoftmaxCrossEntropyGradient(dtype), [np.ones(4, dtype), probabilities, y])
     for output, wanted in zip([costs, probabilities, dscores], expected):
         np.testing.assert_allclose(output, wanted, **TOLERANCE[dtype])
 
@@ -608,19 +608,19 @@ def verify_grad(function, *values):
 
 def test_gradients_of_graphs(random):
     a_x, W, b, h0, C0 = layer_inputs(random, 'float64', 3, 5, 2)
-    verify_grad(lambda *v: kernel.LSTM('float64', STANDARD)(*v + (h0, C0))[0], a_x, W, b)
+    verify_grad(lambda *v: ops.LSTM('float64', STANDARD)(*v + (h0, C0))[0], a_x, W, b)
     verify_grad(Kernel.product, reals(random, 'float64', 3, 5), reals(random, 'float64', 5, 2))
     verify_grad(lambda a, b: Kernel.product(a.T, b.T), reals(random, 'float64', 3, 5), reals(random, 'float64', 2, 3))
     index = np.array([1, 3, 3, 0, 1, 1], np.int32)
-    verify_grad(lambda U: kernel.TakeColumns('float64')(U, index), reals(random, 'float64', 3, 5))
-    verify_grad(lambda scores, c: kernel.SoftmaxCrossEntropy('float64')(scores, c, index)[0],
+    verify_grad(lambda U: ops.TakeColumns('float64')(U, index), reals(random, 'float64', 3, 5))
+    verify_grad(lambda scores, c: ops.SoftmaxCrossEntropy('float64')(scores, c, index)[0],
                 reals(random, 'float64', 6, 4), reals(random, 'float64', 4))
 
 
 def test_gradient_of_graph_stops_where_it_is_truncated(random):
     a_x, W, b, h0, C0 = layer_inputs(random, 'float64', 5, 3, 2)
     dh, variables = reals(random, 'float64', 5, 3, 2), symbols([a_x, W, b])
-    h = kernel.LSTM('float64', STANDARD, truncate=2)(*variables + [h0, C0])[0]
+    h = ops.LSTM('float64', STANDARD, truncate=2)(*variables + [h0, C0])[0]
     with only_kernel_in_c():
         symbolic = theano.grad(None, variables, known_grads={h: theano.tensor.as_tensor_variable(dh)})
         gradients = theano.function(variables, symbolic, mode=INTERPRETED)(a_x, W, b)
@@ -633,7 +633,7 @@ def test_gradient_of_graph_stops_where_it_is_truncated(random):
 def test_layers_overwrite_what_is_not_needed_any_more(compiled_models):
     for dtype in DTYPES:
         nodes = compiled_models(dtype)[0]._functions['train_rmsprop'].maker.fgraph.toposort()
-        layers = [node.op for node in nodes if isinstance(node.op, (kernel.LSTM, kernel.LSTMGradient))]
+        layers = [node.op for node in nodes if isinstance(node.op, (ops.LSTM, ops.LSTMGradient))]
         assert len(layers) == 4 and all(op.in_place for op in layers)
 
 
@@ -642,12 +642,12 @@ def test_states_that_are_returned_hold_no_memory_of_all_steps(compiled_models):
     for dtype in DTYPES:
         outputs = compiled_models(dtype)[0]._functions['train_rmsprop'].maker.fgraph.outputs
         states = [v.owner for v in outputs if v.ndim == 2 and v.dtype == dtype]
-        assert [node.op.__class__ for node in states[:4]] == [kernel.LSTM] * 4
+        assert [node.op.__class__ for node in states[:4]] == [ops.LSTM] * 4
 
 
 def test_layers_overwrite_nothing_that_is_needed(random):
     """Neither the input of a function, nor its output, nor what another node reads."""
-    op, values = kernel.LSTM('float64', STANDARD), layer_inputs(random, 'float64', 3, 5, 2)
+    op, values = ops.LSTM('float64', STANDARD), layer_inputs(random, 'float64', 3, 5, 2)
     kept, (a_x, *rest) = [v.copy() for v in values], symbols(values)
     twice, thrice = 2 * a_x, 3 * a_x
     layers = [op(a, *rest) for a in (a_x, twice, thrice)]
@@ -732,7 +732,7 @@ def test_branches_learn_the_same(branches, random, rule, dtype, settings):
 @pytest.fixture
 def broken_kernel(monkeypatch):
     """A kernel that no compiler takes, and no lock that Theano's own failure left behind afterwards."""
-    monkeypatch.setitem(kernel.C_FILES, 'products', kernel.C_FILES['products'] + '\n#error "not here"\n')
+    monkeypatch.setitem(ops.C_FILES, 'products', ops.C_FILES['products'] + '\n#error "not here"\n')
     yield
     while theano.gof.compilelock.get_lock.n_lock:
         theano.gof.compilelock.release_lock()
@@ -766,15 +766,15 @@ USED = ('take_columns add_columns all_below sum_of_squares matmul lstm_forward l
 def test_kernel_compiles_without_warnings(compiler, real, tmp_path):
     """Also as Apple's clang compiles it, without OpenMP, and for processors of less width than this one's."""
     (tmp_path / 'cell.c').write_text(c_functions(PEEPHOLES))
-    files = ''.join('#include "{}.c"\n'.format(name) for name in kernel.Sample.files if name != 'glue')
+    files = ''.join('#include "{}.c"\n'.format(name) for name in ops.Sample.files if name != 'glue')
     source = files + 'void (*used[])(void) = {{{}}};\n'.format(
         ', '.join('(void (*)(void)){}'.format(name) for name in USED.split()))
     processors = ['-march=native']
     if platform.machine() == 'x86_64':
-        processors += [flags + ' -fopenmp' * kernel._KernelOp._openmp() for flags in ('-mavx2 -mfma', '-msse2')]
+        processors += [flags + ' -fopenmp' * ops._KernelOp._openmp() for flags in ('-mavx2 -mfma', '-msse2')]
     for processor in processors:
         command = '{} -O1 -DREAL={} {} -Wall -Wextra -Wno-unused-function -Wno-psabi -I{} -I. -c -o x.o -'.format(
-            compiler, real, processor, ROOT / 'engine')
+            compiler, real, processor, ROOT / 'engine' / 'kernel')
         result = subprocess.run(command.split(), input=source, encoding='utf-8', cwd=str(tmp_path),
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert (result.returncode, result.stdout) == (0, ''), command
@@ -835,15 +835,15 @@ def test_any_number_of_threads_gives_the_same_numbers_and_the_same_bits_each_tim
 def test_versions_follow_all_code(old, tmp_path):
     """Else a compiled module of before would run after a change: of the C file, of the Op, of what is between them."""
     assert all(isinstance(v, tuple) and v and all(type(n) is int for n in v) for v in versions())
-    sources = {path.name: path.read_text() for path in (ROOT / 'engine').glob('*.c')}
-    sources['kernel.py'] = (ROOT / 'engine' / 'kernel.py').read_text()
+    sources = {path.name: path.read_text() for path in (ROOT / 'engine' / 'kernel').glob('*.c')}
+    sources['ops.py'] = (ROOT / 'engine' / 'kernel' / 'ops.py').read_text()
     assert any(old in source for source in sources.values())
     for name, source in sources.items():
         (tmp_path / name).write_text(source.replace(old, old.replace('(', '( ').replace('=', '= ')))
-    spec = importlib.util.spec_from_file_location('changed', str(tmp_path / 'kernel.py'))
+    spec = importlib.util.spec_from_file_location('changed', str(tmp_path / 'ops.py'))
     changed = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(changed)
-    before, after = [module.LSTM('float32', STANDARD).c_code_cache_version() for module in (kernel, changed)]
+    before, after = [module.LSTM('float32', STANDARD).c_code_cache_version() for module in (ops, changed)]
     assert before != after
 
 
@@ -865,7 +865,7 @@ def test_a_second_process_compiles_nothing():
 
 def sample_nothing():
     values = sample_inputs(np.random.default_rng(1), 'float32', 2, 3, 0, 11, 7, 4)
-    print(isinstance(failure(kernel.Sample('float32', STANDARD), values), (type(None), ValueError)))
+    print(isinstance(failure(ops.Sample('float32', STANDARD), values), (type(None), ValueError)))
 
 
 def test_sampling_no_text_does_not_crash():

@@ -17,12 +17,12 @@ READ = '''
 import hashlib, json, resource, sys
 sys.path.insert(0, sys.argv[1])
 import charlstm, train
-from engine.parameters import read_run
-from engine.start import checkpoint_of
-from engine.team import Alone
+from engine.state.parameters import read_run
+from engine.run.start import checkpoint_of
+from engine.process_group import SingleProcess
 
 def run(path):
-    with checkpoint_of(path, train.OPTIONS, Alone()) as (stored, progress):
+    with checkpoint_of(path, train.OPTIONS, SingleProcess()) as (stored, progress):
         return read_run(stored, charlstm.read_checkpoint(stored)[0])
 
 def digest(value):

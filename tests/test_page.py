@@ -12,11 +12,11 @@ import pytest
 import numpy_model
 from browser import CHROMIUM, Browser
 from charlstm import CharLSTM, lstm_cell
-from engine.cell import Cell, js_function
-from engine import page
-from engine.page import in_half, joined, logged_costs, most_telling, write_page
+from engine.kernel.cell import Cell, js_function
+from engine.page import page
+from engine.page.page import in_half, joined, logged_costs, most_telling, write_page
 from engine.sampling import choose, continue_texts, likely
-from engine.theano_setup import theano
+from engine.backend.theano_setup import theano
 from models import CODES, default_mode
 from numpy_model import NAMES, V
 from scripts import (FAST, PRODUCE, ROOT, TEXT, assert_changes_nothing, load, run, snapshot, succeeded, write_chain,

@@ -5,10 +5,10 @@ import sys
 import numpy as np
 import pytest
 
-from engine import patches
+from engine.backend import patches
 from scripts import FAST, ROOT, run, succeeded
 
-WHEEL = ROOT / 'engine' / 'theano_wheel'
+WHEEL = ROOT / 'engine' / 'backend' / 'theano_wheel'
 PLAIN = 'cxx='                          # nothing is compiled
 # What computes with Theano, by the patch that it needs; each ends in an error, or in another number, without it.
 NAMES = {
@@ -44,7 +44,7 @@ C_CODE = {
     'elsize': MRG + '\nassert random() != random()',
     'MAXDIMS': 'assert f(tt.cumsum(tt.outer(x, x)))([1, 2]).tolist() == [1, 3, 5, 9]'}
 PROGRAM = '''
-from engine import patches
+from engine.backend import patches
 {}
 from charlstm import theano, tt
 import numpy as np
@@ -114,7 +114,7 @@ def test_every_patch_has_its_test():
 
 def test_nothing_is_patched_where_all_is_there():
     """As beside Python 3.11 and NumPy 1.23 with setuptools."""
-    code = ('import sys; from engine import patches; patches.NUMPY, patches._MODULES = (1, 23), {"numpy": patches.np}\n'
+    code = ('import sys; from engine.backend import patches; patches.NUMPY, patches._MODULES = (1, 23), {"numpy": patches.np}\n'
             'patches.before_import(); print(patches._Finder in sys.meta_path)')
     assert succeeded(run('-c', code, cwd=ROOT)) == 'False\n'
 
@@ -156,7 +156,7 @@ def test_old_numpy_has_what_comes_later():
 @pytest.mark.parametrize('option', ['base_compiledir', 'compiledir'])
 def test_compiled_code_is_kept_apart(tmp_path, option, place):
     """By Python, NumPy and patches, in whichever folder: Theano alone would load that of others."""
-    code = 'from engine.theano_setup import theano; print(theano.config.compiledir)'
+    code = 'from engine.backend.theano_setup import theano; print(theano.config.compiledir)'
     folder = run('-c', code, cwd=ROOT, flags=f"{PLAIN},{option}='{tmp_path / place}'").stdout.strip()
     assert folder.startswith(f'{tmp_path / place}{os.sep}') and folder.endswith(patches.compiled_for())
     assert 'python{}.{}-numpy{}-'.format(*sys.version_info[:2], np.__version__) in folder

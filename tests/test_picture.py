@@ -10,8 +10,8 @@ import warnings
 import numpy as np
 import pytest
 
-from engine import picture
-from engine.picture import draw_costs, legible
+from engine.run import picture
+from engine.run.picture import draw_costs, legible
 from scripts import ROOT
 
 matplotlib = picture.matplotlib_alone()
@@ -109,7 +109,7 @@ def test_lines_are_drawn(draw):
 DRAW = f'''
 import sys
 sys.path.insert(0, sys.argv[1])
-from engine.picture import draw_costs
+from engine.run.picture import draw_costs
 draw_costs('p.png', 'a_%$.txt', {STEPS}, [(1, 2, 3)])
 '''
 

@@ -12,8 +12,8 @@ import pytest
 import produce_text
 from charlstm import CharLSTM
 from damage import ARRAYS, DAMAGE, write_checkpoint
-from engine import reading
-from engine.theano_setup import theano
+from engine import analysis
+from engine.backend.theano_setup import theano
 from models import P, default_mode
 from numpy_model import H1, H2, LETTERS, costs, forward
 from scripts import (FAST, PRODUCE, ROOT, TEXT, Compiling, assert_changes_nothing, assert_refused, contents, finish,
@@ -243,18 +243,18 @@ def test_score_with_adapting_says_both(produce, tmp_path):
 @pytest.mark.parametrize('adapt', [[], ['--adapt']], ids=['static', 'adapting'])
 def test_control_c_says_what_was_scored_so_far(produce, tmp_path, monkeypatch, adapt):
     """In the third piece of 7 characters, of the static scores or of those that adapt; the costs of two are printed."""
-    monkeypatch.setattr(reading, 'SCORED', 7)
-    monkeypatch.setattr(reading, 'ADAPTED', 7)
+    monkeypatch.setattr(analysis, 'SCORED', 7)
+    monkeypatch.setattr(analysis, 'ADAPTED', 7)
     (tmp_path / 'x.txt').write_text('the dog sang. ' * 3)
     whole = produce('--score', tmp_path / 'x.txt', *adapt).stdout.splitlines()
-    pieces, original, stop = [], reading.costs_of, 3 + 6 * len(adapt)
+    pieces, original, stop = [], analysis.costs_of, 3 + 6 * len(adapt)
 
     def costs_of(probabilities, y):
         pieces.append(original(probabilities, y))
         if len(pieces) == stop:
             raise KeyboardInterrupt
         return pieces[-1]
-    monkeypatch.setattr(reading, 'costs_of', costs_of)
+    monkeypatch.setattr(analysis, 'costs_of', costs_of)
     result = produce('--score', tmp_path / 'x.txt', *adapt)
     assert (result.returncode, result.stderr) == (
         130, 'produce_text.py: interrupted after 14 of 41 characters were scored\n')

@@ -34,7 +34,7 @@ def test_examples_of_the_class_run_as_pasted(book):
 
 
 NOTING = """
-from engine import recipe
+from engine.run import recipe
 import charlstm
 recipe.EPOCHS, recipe.STEPS = 3, 1     # of the more that a short text gets
 train, costs = charlstm.CharLSTM.theano_train_rmsprop, []

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import train
-from engine import recipe
-from engine.options import join
+from engine.run import recipe
+from engine.run.options import join
 from numpy_model import NAMES
 from scripts import FAST, N_TRAIN, PRODUCE, SMALL, TEXT, TRAIN, load, log_rows, run, succeeded
 

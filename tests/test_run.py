@@ -20,10 +20,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from engine.checkpoint import write
+from engine.state.checkpoint import write
 from damage import HEADINGS
 from engine.files import partial_name
-from engine.run import LOGS, Run
+from engine.run.run import LOGS, Run
 from learner import by_number, learn, progress_in
 from numpy_model import NAMES, costs, forward, random_parameters
 from scripts import (B, FAST, N_TRAIN, N_VALID, ROOT, S, SMALL, STATEFUL, TEXT, TRAIN, Compiling, arrays_and_about,
@@ -778,12 +778,12 @@ def test_going_back_to_where_the_best_is_lost(tmp_path, capsys):
 def test_run_that_is_finished_trains_nothing_and_draws(tmp_path, monkeypatch):
     learned(tmp_path, 5, 4)
     drawn = []
-    monkeypatch.setattr('engine.run.draw_costs', lambda path, *rows: drawn.append(path))
+    monkeypatch.setattr('engine.run.run.draw_costs', lambda path, *rows: drawn.append(path))
     run = Run(str(tmp_path), 'r_t.txt', str(tmp_path / 'r_t.txt_epoch2.npz'),
               progress_of(tmp_path / 'r_t.txt_epoch2.npz'))
     run.check(overwrite=False)
     with run.open():
-        run.catch_up(None, SimpleNamespace(epoch=2, batch=0, best_epoch=2, due=True, finished=True))
+        run.catch_up(None, SimpleNamespace(epoch=2, batch=0, best_epoch=2, should_save=True, finished=True))
     assert drawn == [run.path('.png')]
     assert sorted(path.name for path in tmp_path.glob('*.npz')) == ['r_t.txt_best.npz', 'r_t.txt_epoch1.npz',
                                                                     'r_t.txt_epoch2.npz']

@@ -9,7 +9,7 @@ from scipy import stats
 import numpy_model
 from charlstm import CharLSTM
 from engine import sampling
-from engine.kernel import Kernel
+from engine.kernel.ops import Kernel
 from models import P, set_parameters, spelled
 from numpy_model import H1, H2, LETTERS, V, chosen, forward
 

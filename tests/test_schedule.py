@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 import train
-from engine import schedule, terminal
-from engine.checkpoint import write
-from engine.run import Run
-from engine.schedule import Schedule
-from engine.team import Alone
+from engine import terminal
+from engine.run import schedule
+from engine.state.checkpoint import write
+from engine.run.run import Run
+from engine.run.schedule import Schedule
+from engine.process_group import SingleProcess
 from engine.terminal import StopRequest
 from learner import Learner, by_number, epochs_of, learn, progress_in, rising
 from scripts import FAST, STATEFUL, TEXT, TRAIN, assert_refused, log_rows, paste, run, succeeded
@@ -66,7 +67,7 @@ def test_what_goes_on_after_the_end(tmp_path):
                                              (30, [1, 3, 6, 9])])
 def test_samples_come_after_the_first_epoch_and_then_every_hundred_steps_at_most(batches, epochs):
     options = {**train.DEFAULTS, 'epochs': 99, 'patience': 0, 'save_every': 50}
-    shown = [n for n in range(1, 10) if Schedule.resumed(options, dict(epoch=n), batches).shows]
+    shown = [n for n in range(1, 10) if Schedule.resumed(options, dict(epoch=n), batches).should_report]
     assert shown[:4] == epochs
 
 
@@ -186,11 +187,11 @@ def test_resumed_where_the_run_went_back(tmp_path, monkeypatch, stop_after):
     costing(monkeypatch, cost)
     straight, _ = learn(tmp_path / 'straight', falling, *options)
     assert straight.rates == [8] * 4 + [2] * 10
-    stop, steps = StopRequest(Alone()), []
+    stop, steps = StopRequest(SingleProcess()), []
 
     def stopping(n, rate):
         steps.append(n)
-        stop._team.wish = len(steps) >= stop_after
+        stop._group.stop_requested = len(steps) >= stop_after
         return cost(n, rate)
     costing(monkeypatch, stopping)
     learn(tmp_path, falling, *options, stop=stop, interrupted=True)
@@ -209,8 +210,8 @@ def test_what_was_given_up_is_behind_what_came_later(tmp_path, monkeypatch):
     costing(monkeypatch, cost)
     options = ['--lrate', 8, '--save-every', 100]
     score = by_number(5, 6, 6, 6, 6, 6, 4)
-    stop = StopRequest(Alone())
-    costing(monkeypatch, lambda n, rate: setattr(stop._team, 'wish', n == 5) or 2.0)
+    stop = StopRequest(SingleProcess())
+    costing(monkeypatch, lambda n, rate: setattr(stop._group, 'stop_requested', n == 5) or 2.0)
     learn(tmp_path, score, *options, '--epochs', 9, stop=stop, interrupted=True)
     costing(monkeypatch, cost)
     interrupted = str(tmp_path / 'r_t.txt_interrupted.npz')

@@ -16,9 +16,9 @@ import numpy_model
 from charlstm import CharLSTM, read_about, read_checkpoint
 from damage import DAMAGE, write_checkpoint
 from engine import sampling
-from engine.checkpoint import Checkpoint
-from engine.parameters import read_run, to_store
-from engine.theano_setup import theano
+from engine.state.checkpoint import Checkpoint
+from engine.state.parameters import read_run, to_store
+from engine.backend.theano_setup import theano
 from models import parameters_of, prepared, spelled, text_of
 from numpy_model import LETTERS, NAMES, V
 from scripts import ROOT, load, run, succeeded
@@ -362,7 +362,7 @@ def test_nothing_that_is_not_finite_is_saved(lettered, tmp_path, refused, what, 
     """Nor over what is there."""
     path = lettered.save_params(tmp_path / 'p')
     before = (tmp_path / 'p.npz').read_bytes()
-    variable = lettered.p['c'] if what == 'parameters' else lettered._averages['c']
+    variable = lettered.p['c'] if what == 'parameters' else lettered._mean_squares['c']
     good = variable.get_value()
     bad = good.copy()
     bad[3] = value
@@ -583,20 +583,20 @@ def test_run_is_read_as_it_was_written(running, path):
     arrays = running[0]
     run, about = run_of(stored_run(path, running))
     assert about == running[1] and about['trials'] == about['averaged'] == 1
-    found = {'m_': run.averages, 'raw_': run.raw, 'carried_': dict(zip(STATES, run.carried)),
-             'trial_': dict(zip(STATES, run.trial))}
+    found = {'m_': run.averages, 'raw_': run.weights, 'carried_': dict(zip(STATES, run.carried)),
+             'trial_': dict(zip(STATES, run.validation))}
     again = run.arrays()
     assert set(again) == {prefix + name for prefix, name in GROUPED}
     for prefix, name in GROUPED:
         for array in (found[prefix][name], again[prefix + name]):
             assert array.tobytes() == arrays[prefix + name].tobytes() and array.any()
-    assert [state.shape for state in run.trial] == [(3, 7), (3, 7), (3, 4), (3, 4)]
+    assert [state.shape for state in run.validation] == [(3, 7), (3, 7), (3, 4), (3, 4)]
 
 
 @pytest.mark.parametrize('prefix', ['raw_', 'carried_', 'trial_'])
 def test_whole_group_may_be_missing(running, path, prefix):
     run, _ = run_of(stored_run(path, running, {prefix + name: None for name in GROUPS[prefix]}))
-    assert not {'raw_': run.raw, 'carried_': run.carried, 'trial_': run.trial}[prefix]
+    assert not {'raw_': run.weights, 'carried_': run.carried, 'trial_': run.validation}[prefix]
     assert set(run.arrays()) == {other + name for other, name in GROUPED if other != prefix}
 
 
@@ -661,7 +661,7 @@ def test_refused_run_leaves_the_model_as_it_was(running, path, tmp_path, refused
         with refused(ValueError, path, 'that can be '):
             model.resume(stored_run(path, running, {prefix + name: None}))
     assert all((model.p[name].get_value() == before[name]).all() for name in NAMES)
-    assert model.random.bit_generator.state == random and model._carried is None and model._trial is None
+    assert model.random.bit_generator.state == random and model._carried is None and model._validation_states is None
     assert model.resume(stored_run(path, running)) == dict(epoch=1)
 
 

@@ -414,7 +414,7 @@ else:
 LATE = ['theano', 'theano.configdefaults', 'theano.gof.lazylinker_c', 'theano.tensor.nlinalg', 'scipy']
 
 
-@pytest.mark.parametrize('module', ['engine.options', 'engine.terminal', 'argparse', 'numpy', 'numpy.random', *LATE])
+@pytest.mark.parametrize('module', ['engine.run.options', 'engine.terminal', 'argparse', 'numpy', 'numpy.random', *LATE])
 @pytest.mark.parametrize('script', [TRAIN, PRODUCE], ids=['train', 'produce_text'])
 def test_control_c_while_a_script_starts(script, module, folder):
     write_checkpoint('p.npz')

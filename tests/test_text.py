@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlstm import read_text
-from engine import text as text_module
-from engine.scoring import read_known
-from engine.text import TwiceRead, read_string, renumbered, shown, smallest_type, vocabulary, without_unknown
+from engine.state import text as text_module
+from engine.report import read_known
+from engine.state.text import TwiceRead, read_string, renumbered, shown, smallest_type, vocabulary, without_unknown
 from models import prepared, text_of
 from texts import CHARACTERS, POEM, TEXTS, as_read, written
 

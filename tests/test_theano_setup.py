@@ -12,17 +12,17 @@ import pytest
 
 from charlstm import CharLSTM
 from damage import write_checkpoint
-from engine import patches
-from engine.kernel import Kernel
-from engine.scan import Scan
-from engine.theano_setup import CompilerError, compiling, theano
+from engine.backend import patches
+from engine.kernel.ops import Kernel
+from engine.kernel.scan import Scan
+from engine.backend.theano_setup import CompilerError, compiling, theano
 from numpy_model import NAMES
 from produce_text import BUNDLED
 from scripts import (FAST, PRODUCE, ROOT, SMALL, TEXT, TRAIN, assert_changes_nothing, assert_refused, contents,
                      environment, load, run, sequences, succeeded, without_privileges,
                      wrote)
 
-MODULES = sorted(path for pattern in ('*.py', 'engine/*.py', 'text_input/*.py') for path in ROOT.glob(pattern))
+MODULES = sorted(path for pattern in ('*.py', 'engine/*.py', 'engine/*/*.py', 'text_input/*.py') for path in ROOT.glob(pattern))
 TWO_STEPS = '''
 import charlstm
 model = charlstm.CharLSTM(random_seed=1, kernel=False)
@@ -72,8 +72,8 @@ def test_imports_go_downwards_without_a_circle():
         reached(name)
 
 
-@pytest.mark.parametrize('module', ['text', 'checkpoint', 'parameters', 'files', 'schedule', 'run', 'options', 'about',
-                                    'commands', 'recipe', 'terminal'])
+@pytest.mark.parametrize('module', ['state.text', 'state.checkpoint', 'state.parameters', 'files', 'run.schedule', 'run.run',
+                                    'run.options', 'report', 'commands', 'run.recipe', 'terminal'])
 def test_module_that_needs_no_theano(module):
     out, _ = python('import sys, engine.{}; print("theano" in sys.modules)'.format(module))
     assert out == 'False\n'
@@ -152,7 +152,7 @@ def test_flags_of_the_environment_are_as_before():
     (FAST + ',compiledir={home}/this', ['{home}/this', '30', ''])], ids=['none', 'some', 'compiledir'])
 def test_settings_where_the_user_has_none(tmp_path, flags, expected):
     """Where compiled code is kept, how long a dead process on another machine is waited for, and the BLAS."""
-    out, _ = python('from engine.theano_setup import theano\nc = theano.config\nprint(c.compiledir, '
+    out, _ = python('from engine.backend.theano_setup import theano\nc = theano.config\nprint(c.compiledir, '
                     'c.compile.timeout, c.blas.ldflags, sep="|")',
                     HOME=str(tmp_path), THEANO_FLAGS=flags.format(home=tmp_path))
     folder, timeout, blas = out.rstrip('\n').split('|')
@@ -236,7 +236,7 @@ def test_flags_that_theano_does_not_know_are_named():
     (',floatX=float64', 'the CPU, 3 threads, by the C kernel, in float64'),
     (',cxx=', 'the CPU, 3 threads, by theano.scan, many times slower than the C kernel, in float32')])
 def test_start_says_what_it_computes_on(flags, expected):
-    out, _ = python('from charlstm import CharLSTM; from engine.theano_setup import computes_on; '
+    out, _ = python('from charlstm import CharLSTM; from engine.backend.theano_setup import computes_on; '
                     'print(computes_on(CharLSTM().runs_in_c()))', FAST + flags, OMP_NUM_THREADS='3')
     assert out == expected + '\n'
 

@@ -24,7 +24,7 @@ from common import print_head
 from recipes import recipes
 
 from charlstm import CharLSTM
-from engine.schedule import mean_cost
+from charlstm import mean_cost
 
 import numpy as np
 

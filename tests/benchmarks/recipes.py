@@ -17,10 +17,10 @@ from typing import NamedTuple, Optional
 from common import ROOT, median, print_head, print_row
 
 from engine.files import write_whole
-from engine.parameters import read_about
-from engine.run import EPOCHS
-from engine.schedule import Schedule
-from engine.batches import Text
+from engine.state.parameters import read_about
+from engine.run.run import EPOCHS
+from engine.run.schedule import Schedule
+from engine.state.batches import Text
 from text_input.fetch_novel import write_python_reference
 
 # ---------------------------------------------------------------- the table of runs

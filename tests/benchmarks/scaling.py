@@ -25,7 +25,7 @@ from pathlib import Path
 
 import machines
 from common import ALPHABET, cores, median, print_head
-from engine.parameters import parameter_count
+from engine.state.parameters import parameter_count
 from sides import SEQUENCE, Side
 
 PARTS = 'machine', 'network', 'predicted'

@@ -108,11 +108,11 @@ class Learner:
 
     def __init__(self, here, text, units, batch):
         from train import DEFAULTS
-        with here.in_turn():
+        with here.one_per_node_first():
             from charlstm import CharLSTM
-        self._team, self._text, self._summing = here, text, []
+        self._group, self._text, self._summing = here, text, []
         if here.size > 1:
-            here.summed = self._timed_sum(here.summed)
+            here.all_reduce = self._timed_sum(here.all_reduce)
         self._model = CharLSTM(random_seed=1, comm=here)
         self.read(batch)
         names = 'lrate', 'drate', 'eps', 'bptt_maxdepth', 'l1', 'l2', 'grad_clip', 'reset', 'average', 'initial'
@@ -120,7 +120,7 @@ class Learner:
                                 **{name: DEFAULTS[name] for name in names})
         # As in train.py's first step: at the whole rate large models go astray, and compute with subnormal numbers.
         self._model.dyn_lrate.set_value(DEFAULTS['lrate'] / DEFAULTS['warmup'])
-        with here.in_turn():
+        with here.one_per_node_first():
             self._model.compile('train_rmsprop')
 
     def _timed_sum(self, summed):
@@ -137,7 +137,7 @@ class Learner:
         self._batches = itertools.cycle([(x, y) for x, y in batches if len(x) == SEQUENCE])
 
     def steps(self, n):
-        """Of n training steps: seconds of each, and the seconds in it that went into Team.summed, 0 in one process."""
+        """Of n training steps: seconds of each, and the seconds in it that went into ProcessGroup.all_reduce, 0 in one process."""
         self._summing = []
         seconds = timed(lambda: self._model.theano_train_rmsprop(*next(self._batches)), n)
         return list(zip(seconds, self._summing or [0] * n))
@@ -152,10 +152,10 @@ class Learner:
     def trips(self, n):
         """Seconds of each of n messages of a byte between processes 0 and 1, there and back."""
         from mpi4py import MPI
-        comm, other, byte = MPI.COMM_WORLD, 1 - self._team.rank, bytearray(1)
+        comm, other, byte = MPI.COMM_WORLD, 1 - self._group.rank, bytearray(1)
 
         def trip():
-            for send in (self._team.first, not self._team.first):
+            for send in (self._group.first, not self._group.first):
                 comm.Send(byte, other) if send else comm.Recv(byte, other)
         return timed(trip, n)
 
@@ -168,8 +168,8 @@ def pin(rank, threads):
 
 
 def serve(path, text, units, batch, threads):
-    from engine import team
-    here = team.join()
+    from engine import process_group
+    here = process_group.join()
     pin(here.rank, int(threads))                        # before NumPy's threads start
     with connection.Client(path) as pipe, contextlib.suppress(EOFError):       # EOFError: the benchmark has ended
         pipe.send((here.rank, here.size))

@@ -1,0 +1,176 @@
+"""What a model makes of a text that it reads: what it expects, what it remembers, and what its units follow.
+
+The functions of a model are methods of CharLSTM, by the same names.
+"""
+import numpy as np
+
+from engine import checks
+from engine.state.parameters import STATES, units
+from engine.state.state import locked
+
+SCORED, ADAPTED = 2000, 20     # characters scored at a time, at most; and before they are learned from
+PROBABILITIES = 1 << 20        # that scoring holds at a time, if it can: V for each character
+
+
+def costs_of(probabilities, y):
+    """Return the costs -log p[y] (T,), in nats, of characters y (T,1) by the probabilities (T,V) of all."""
+    expected = probabilities[np.arange(len(y)), y[:, 0]]
+    # A probability too small for its type costs as much as the smallest that the type has.
+    return -np.log(np.maximum(expected, np.finfo(expected.dtype).tiny))
+
+
+# ---------------------------------------------------------------- reading
+
+def _at_least_two(model, text):
+    """Return a text, a string or numbers, as numbers (n,). Raises ValueError where there is nothing to predict."""
+    numbers = model._numbers(text, 'the text') if isinstance(text, str) else np.asarray(text)
+    if len(numbers) < 2:
+        raise ValueError(f'the text to score has {len(numbers)} characters: at least 2 are needed')
+    return numbers
+
+
+def _piece_length(model):
+    """Return how many characters to score at a time, so that memory is bounded whatever V is."""
+    return max(1, min(SCORED, PROBABILITIES // model._V()))
+
+
+def _read(model, numbers, length):
+    """Read numbers (n,) in pieces of that length, with the state carried along.
+
+    Yields characters x (T,1), those that follow them, y (T,1), the states before x, and the
+    probabilities (T,V) of what follows each of x.
+    """
+    states = model._zero_states(1)
+    for start in range(0, len(numbers) - 1, length):
+        x, y = [checks.characters('text', numbers[start + shift:min(start + length, len(numbers) - 1) + shift],
+                                  model._V()) for shift in (0, 1)]
+        probabilities, *after = model._function('predict')(x, *states)
+        yield x, y, states, probabilities
+        states = after
+
+
+def _copy(model, **settings):
+    """Return a model with a copy of the parameters, to train with settings of model_setup."""
+    copy, (H1, H2) = type(model)(kernel=model._kernel), units(model._arrays())
+    vars(copy).update({name: vars(model)[name] for name in ('cell', 'cell_parameters') if name in vars(model)})
+    copy._cell = model._cell               # so that no warning about it is repeated
+    copy.model_setup(char_dim=model._V(), num_units1=H1, num_units2=H2, **settings)
+    copy._set_parameters(model._arrays(), model.uchar)
+    return copy
+
+
+@locked
+def score_text(model, text, adapt=0, progress=None):
+    """Return how well the model expects a text: the cost of each character but the first, in nats, float (n-1,).
+
+    The text may be a string or numbers of uchar, int (n,), of any length; it
+    is read once with the state carried along. adapt: the rate at which a copy of
+    the model keeps learning from what it has just scored, by gradient descent
+    (dynamic evaluation: Krause et al. 2018); the model itself does not change. 0: no learning.
+    progress: a function that is called with the costs of each piece as they come.
+    Raises ValueError for fewer than two characters, or for some that the model
+    does not have.
+    """
+    numbers, costs = _at_least_two(model, text), []
+    checks.real('adapt', adapt, 'of at least 0', lambda v: v >= 0)
+    reader, length = (_copy(model, lrate=adapt, grad_clip=1), ADAPTED) if adapt else (model, _piece_length(model))
+    for x, y, states, probabilities in _read(reader, numbers, length):
+        costs.append(costs_of(probabilities, y))
+        if progress:
+            progress(costs[-1])
+        if adapt:
+            reader._function('train_sgd')(x, y, *states, reader._cost_weights(x, 1))
+    return np.concatenate(costs)
+
+
+@locked
+def alternatives(model, text, k=5):
+    """Return what the model expects at each character but the first of a text, as for score_text.
+
+    That is the costs (n-1,) in nats; the k most probable characters as numbers of uchar,
+    int (n-1,k), the most probable first; and their probabilities (n-1,k). Raises as score_text.
+    """
+    checks.whole('k', k, 1, model._V())
+    costs, best, of_best = [], [], []
+    for _, y, _, probabilities in _read(model, _at_least_two(model, text), _piece_length(model)):
+        costs.append(costs_of(probabilities, y))
+        best.append(np.argsort(-probabilities, axis=1, kind='stable')[:, :k])
+        of_best.append(np.take_along_axis(probabilities, best[-1], axis=1))
+    return np.concatenate(costs), np.concatenate(best), np.concatenate(of_best)
+
+
+@locked
+def states(model, text):
+    """Return the states after each character of a text, as for score_text, read from zero states.
+
+    They are in a dict: h1, C1 (n,H1) and h2, C2 (n,H2).
+    """
+    x, after, pieces = checks.characters('text', _at_least_two(model, text), model._V()), model._zero_states(1), []
+    for start in range(0, len(x), SCORED):
+        *of_steps, h1, C1, h2, C2 = model._function('states')(x[start:start + SCORED], *after)
+        pieces.append([state[:, 0] for state in of_steps])
+        after = h1, C1, h2, C2
+    return dict(zip(STATES, map(np.concatenate, zip(*pieces))))
+
+
+def correlations(model, text, states):
+    """Return how well each unit follows the FEATURES of a text.
+
+    states: what states(text) returned. The result has for each feature that varies in the text, such as
+    'inside quotes', a dict of Pearson's correlations: h1, C1 (H1,) and h2, C2 (H2,).
+    """
+    string = ''.join([model.uchar[k] for k in _at_least_two(model, text)])
+    features = {name: feature(string) for name, feature in FEATURES.items()}
+    return {name: {of: correlation(feature, states[of]) for of in STATES}
+            for name, feature in features.items() if np.ptp(feature)}
+
+
+# ---------------------------------------------------------------- features: a number at each character of a text
+
+QUOTES = '"\u201c\u201d\u201e\xab\xbb'          # all but single ones, which are apostrophes too
+BRACKETS = {**dict.fromkeys('([{', 1), **dict.fromkeys(')]}', -1)}
+
+
+def depths(text, step):
+    """How deep each character is inside something, 0 for outside. step: a depth and a character to the depth after it.
+
+    An empty line ends all: speech that goes on after it is opened again there, and one
+    mark that was forgotten would else turn the rest of the text inside out.
+    """
+    depth, found = 0, []
+    for before, character in zip(' ' + text, text):
+        depth = 0 if before == character == '\n' else step(depth, character)
+        found.append(depth)
+    return np.array(found)
+
+
+def in_quotes(text):
+    """1 from an opening quotation mark to before the closing one, else 0."""
+    return depths(text, lambda depth, character: 1 - depth if character in QUOTES else depth)
+
+
+def in_brackets(text):
+    """1 from an opening bracket to before the one that closes it, else 0."""
+    return np.minimum(depths(text, lambda depth, character: max(0, depth + BRACKETS.get(character, 0))), 1)
+
+
+def since(text, begins):
+    """Characters since the last one for which begins() holds, which has 0, or since before the text."""
+    at = np.arange(len(text))
+    return at - np.maximum.accumulate(np.where([begins(character) for character in text], at, -1))
+
+
+FEATURES = {
+    'inside quotes': in_quotes,
+    'inside brackets': in_brackets,
+    'position in the line': lambda text: since(text, lambda character: character == '\n'),
+    'position in the word': lambda text: since(text, lambda character: not character.isalnum()),
+    'capital letters': lambda text: np.array([character.isupper() for character in text], int),
+    'distance to the last full stop': lambda text: since(text, lambda character: character in '.\u3002')}
+
+
+def correlation(feature, states):
+    """Pearson's correlation (H,) of a feature (n,) with the states (n,H) of units; 0 with one that never changes."""
+    feature, states = feature - feature.mean(), states - states.mean(axis=0, dtype=np.float64)
+    spread = np.sqrt((feature ** 2).sum() * (states ** 2).sum(axis=0))
+    return np.divide(feature.dot(states), spread, out=np.zeros_like(spread), where=spread > 0)

@@ -1,0 +1,1 @@
+"""Theano itself: how it is built, imported, patched, and where it keeps compiled code."""

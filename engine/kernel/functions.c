@@ -1,0 +1,121 @@
+/* Functions of vectors for cells: engine/kernel/cell.py writes calls of them, and its table says what each is in NumPy. */
+
+/* ---- Sigmoid and tanh ---------------------------------------------------------------------- */
+
+/* Float: own polynomials.  Largest error for 2^-40 < |x| < 128, in units in the last place: sigmoid
+ * 2.5, tanh 2.7.  Where sigmoid is under 1.2e-38 (not a normal float any more) it may come out as 0.
+ * Double: the C library, one lane after the other.  NaN gives NaN. */
+
+/* A comparison of vectors: all bits of a lane 1 or 0. */
+typedef __typeof__((vector){0} < (vector){0}) mask;
+
+INLINE vector choose(mask which, vector yes, vector no)
+{
+    return (vector)((which & (mask)yes) | (~which & (mask)no));
+}
+
+INLINE vector number(REAL x)
+{
+    vector v;
+    for (long l = 0; l < LANES; l++) v[l] = x;
+    return v;
+}
+
+/* NaN is neither less nor greater, so it stays.  Where low is above high, low for what is below low. */
+INLINE vector vector_clip(vector x, vector low, vector high)
+{
+    return choose(x < low, low, choose(x > high, high, x));
+}
+
+INLINE vector clamp(vector x, REAL low, REAL high) { return vector_clip(x, number(low), number(high)); }
+
+/* e^t = 2^n e^r with a whole n and |r| <= ln(2)/2: returns e^r - 1 and sets *power to 2^n, for
+ * -87 <= t < 88.8 (2^128 is infinity) and NaN.  For float only. */
+INLINE vector exp_parts(vector t, vector *power)
+{
+    typedef uint32_t bit_vector __attribute__((vector_size(VECTOR_BYTES)));
+    const REAL magic = 12582912; /* 1.5 * 2^23: adding it rounds to a whole number */
+    const vector shifted = t * (REAL)1.44269504 + magic; /* t / ln(2); n in its lowest bits */
+    const vector n = shifted - magic;
+    /* ln(2) in two parts, the first of so few bits that n times it is exact. */
+    const vector r = t - n * (REAL)0.693359375 + n * (REAL)2.12194440e-4;
+    /* e^r - 1 = r + r^2 q(r); q was fitted for the smallest relative error, 1.7e-8. */
+    const vector q = (REAL)4.999999815e-01 + r * ((REAL)1.666654362e-01
+                   + r * ((REAL)4.166719986e-02 + r * ((REAL)8.366520581e-03
+                   + r * (REAL)1.388252144e-03)));
+    bit_vector bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits << 23) + (127u << 23); /* n to the exponent, whose bias is 127; magic's bits fall out */
+    memcpy(power, &bits, sizeof bits);
+    return r + r * r * q;
+}
+
+INLINE vector vector_sigmoid(vector x)
+{
+    vector y = x;
+    if (sizeof(REAL) == sizeof(float)) {
+        vector power;
+        const vector e = exp_parts(clamp(-x, -87, (REAL)88.75), &power);
+        return 1 / (1 + power * (1 + e));
+    }
+    for (long l = 0; l < LANES; l++) y[l] = 1 / (1 + exp(-x[l]));
+    return y;
+}
+
+/* From 9.02 on tanh is 1 in float.  y = e^2x - 1 as  2^n (e^r - 1) + (2^n - 1)  keeps its digits
+ * near 0, where n = 0. */
+INLINE vector vector_tanh(vector x)
+{
+    vector y = x;
+    if (sizeof(REAL) == sizeof(float)) {
+        vector power;
+        const vector e = exp_parts(clamp(2 * x, (REAL)-18.1, (REAL)18.1), &power);
+        y = power * e + (power - 1);
+        return y / (y + 2);
+    }
+    for (long l = 0; l < LANES; l++) y[l] = tanh(x[l]);
+    return y;
+}
+
+/* ---- The other functions that a cell may have ---------------------------------------------- */
+
+/* The C library, one lane after the other. */
+#define BY_LANES(name, of_x) \
+    INLINE vector vector_##name(vector v) \
+    { \
+        for (long l = 0; l < LANES; l++) { \
+            const REAL x = v[l]; \
+            v[l] = (REAL)(of_x); \
+        } \
+        return v; \
+    }
+BY_LANES(exp, exp(x))
+BY_LANES(expm1, expm1(x))
+BY_LANES(log, log(x))
+BY_LANES(log1p, log1p(x))
+BY_LANES(sqrt, sqrt(x))
+BY_LANES(abs, fabs(x))
+BY_LANES(sign, x > 0 ? 1 : x < 0 ? -1 : x)
+BY_LANES(softplus, x > 0 ? x + log1p(exp(-x)) : log1p(exp(x)))
+
+INLINE vector vector_pow(vector x, vector power)
+{
+    for (long l = 0; l < LANES; l++) x[l] = (REAL)pow(x[l], power[l]);
+    return x;
+}
+
+/* Comparisons give 1 or 0, and NaN compares as nothing but unequal. */
+#define COMPARISON(name, operator) \
+    INLINE vector vector_##name(vector x, vector y) { return choose(x operator y, number(1), number(0)); }
+COMPARISON(less, <)
+COMPARISON(greater, >)
+COMPARISON(less_equal, <=)
+COMPARISON(greater_equal, >=)
+COMPARISON(equal, ==)
+COMPARISON(not_equal, !=)
+
+INLINE vector vector_where(vector which, vector yes, vector no) { return choose(which != number(0), yes, no); }
+
+/* Of a NaN and a number, NaN. */
+INLINE vector vector_min(vector x, vector y) { return choose((x < y) | (x != x), x, y); }
+INLINE vector vector_max(vector x, vector y) { return choose((x > y) | (x != x), x, y); }

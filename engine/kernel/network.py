@@ -1,0 +1,22 @@
+"""The network as sampling.c and network.js have it, to tell whether that of charlstm.py is still the same."""
+from engine.state.parameters import own_of_layer, stacked
+from engine.backend.theano_setup import theano, tt
+
+
+def _two_layers(x, states, p, ops):
+    """The probabilities (T*B,V) and the states after x (T,B), from parameters p by name."""
+    T, B = x.shape[0], x.shape[1]
+    a1 = ops.columns(p['U1'], x.flatten())
+    h1, _, after1 = ops.layer(a1.reshape((T, B, -1)), p['W1'], p['b1'], own_of_layer(p, 1), states[:2], -1)
+    a2 = ops.product(h1.reshape((-1, h1.shape[2])), stacked(p['U2']))
+    h2, _, after2 = ops.layer(a2.reshape((T, B, -1)), p['W2'], p['b2'], own_of_layer(p, 2), states[2:], -1)
+    scores = ops.product(h2.reshape((-1, h2.shape[2])), p['V'].T)
+    return [ops.cross_entropy(scores, p['c'], x)[2], *after1, *after2]
+
+
+def is_as_in_c(network, p, ops):
+    """Whether network, charlstm.network or another, has the graph of what sampling.c and network.js compute."""
+    x, states = tt.imatrix('x'), tt.matrices('h1', 'C1', 'h2', 'C2')
+    found = network(x, x, states, p, ops)
+    return theano.scan_module.scan_utils.equal_computations([found.probabilities] + found.after,
+                                                            _two_layers(x, states, p, ops))

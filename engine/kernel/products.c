@@ -1,0 +1,374 @@
+/* LSTM on the CPU: a layer forward and backward over a whole sequence, matrix products, an embedding, softmax
+ * and sampling, in C with GCC/clang vector types (valid as C11 and as C++, no intrinsics).  engine/kernel/ops.py
+ * joins products.c, functions.c, the cell, layer.c, characters.c, sampling.c and glue.c in this order to one source.
+ *
+ * Names: T steps, B batch rows, H units; gates f, i, o, g (forget, input, output, candidate) are gates
+ * 0 to 3, and column k*H + j of an axis "4H" is gate k of unit j.  Arrays are row-major, contiguous.
+ *
+ * Why it is fast.  Nearly all the time goes into products  C = A . B,  and a core can do two vector
+ * multiply-adds a cycle if only their numbers are at hand:
+ *
+ *   tile     The microkernel computes a tile of C, at most MAX_ROWS rows by PANEL = 2 vectors of
+ *            columns, entirely in registers.  For each k it loads two vectors of B and multiplies
+ *            them by A[r, k] of each row: 26 multiply-adds for 15 loads where there are 32 registers.
+ *
+ *                         B[k, 0:PANEL]
+ *              A[0, k]    C[0, 0:PANEL]
+ *              A[1, k]    C[1, 0:PANEL]        C[r, :] += A[r, k] * B[k, :]
+ *                ...           ...
+ *
+ *   packing  A and B are first copied into the order in which tiles read them, so that a tile only
+ *            walks forward through memory.  B becomes panels: PANEL columns with all their k, then the
+ *            next PANEL columns.  A becomes tiles, cut into chunks of LANES k.  Missing columns and
+ *            missing k become zeros, so a tile knows no edges.
+ *   LSTM     The recurrent weights are packed once a sequence.  A strip of PANEL units gets its gates as
+ *            soon as its sums are there, while they are in the nearest cache, and h goes straight into
+ *            the packed form that the next step's tiles read.
+ *   threads  Batch rows do not depend on each other: a thread takes its share of them through all
+ *            T steps and never waits for another.  Shares follow from the number of threads alone, so
+ *            the same number of threads gives the same bits.
+ *
+ * Not reentrant: scratch memory is kept between calls (Theano calls hold Python's GIL). */
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifndef REAL
+#define REAL float
+#endif
+
+/* The width of a vector register, and how many rows of two sums fit into the registers beside two
+ * vectors of B and one number of A: 13*2 + 3 of 32 registers, 6*2 + 3 of 16. */
+#if defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#define MAX_ROWS 13
+#elif defined(__AVX__)
+#define VECTOR_BYTES 32
+#define MAX_ROWS 6
+#elif defined(__aarch64__)
+#define VECTOR_BYTES 16
+#define MAX_ROWS 13
+#else
+#define VECTOR_BYTES 16
+#define MAX_ROWS 6
+#endif
+
+#define LANES ((long)(VECTOR_BYTES / sizeof(REAL))) /* numbers in a vector */
+#define PANEL (2 * LANES)                           /* columns of a tile */
+
+typedef REAL vector __attribute__((vector_size(VECTOR_BYTES)));
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* Before a loop over thread numbers: its iterations run at the same time. */
+#ifdef _OPENMP
+#define FOR_EACH_THREAD _Pragma("omp parallel for num_threads(n_threads) schedule(static, 1)")
+#else
+#define FOR_EACH_THREAD
+#endif
+
+/* ---- Small helpers ------------------------------------------------------------------------- */
+
+INLINE long at_most(long n, long limit) { return n < limit ? n : limit; }
+
+INLINE long round_up(long n, long multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+/* Where part number `part` of `parts` nearly equal parts of n begins (part == parts: n). */
+INLINE long split(long n, long parts, long part) { return n * part / parts; }
+
+/* n numbers as a vector (LANES if n is more); the other lanes are 0. */
+INLINE vector load(const REAL *from, long n)
+{
+    vector v = {0};
+    if (n >= LANES) memcpy(&v, from, sizeof v);
+    else memcpy(&v, from, n * sizeof(REAL));
+    return v;
+}
+
+/* The first n lanes of v (all if n is more than LANES) to memory. */
+INLINE void store(REAL *to, vector v, long n)
+{
+    if (n >= LANES) memcpy(to, &v, sizeof v);
+    else memcpy(to, &v, n * sizeof(REAL));
+}
+
+enum { CACHE_LINE = 64 }; /* bytes */
+
+/* Where a cache line begins in memory, which has CACHE_LINE bytes more than are needed: vectors that lie across two
+ * lines, each load and store of them two, made the LSTM layers up to a tenth slower. */
+INLINE char *aligned(char *memory) { return memory + CACHE_LINE - (uintptr_t)memory % CACHE_LINE; }
+
+/* Scratch for n numbers, aligned; NULL when out of memory.  The memory stays for the next call, which gets
+ * the same again: fresh megabytes would cost a page fault every 4 KiB. */
+static REAL *scratch(long n)
+{
+    static char *memory = NULL;
+    static long size = 0;
+    const long bytes = n * (long)sizeof(REAL) + CACHE_LINE;
+    if (bytes > size) {
+        free(memory);
+        memory = (char *)malloc(bytes);
+        size = memory ? bytes : 0;
+    }
+    return memory ? (REAL *)aligned(memory) : NULL;
+}
+
+/* ---- Packing ------------------------------------------------------------------------------- */
+
+/* One panel of B, (K, columns) with any strides, to (round_up(K, LANES), PANEL). */
+static void pack_panel(long K, long columns, const REAL *b, long k_stride, long column_stride,
+                       REAL *panel)
+{
+    if (columns < PANEL || K % LANES) memset(panel, 0, round_up(K, LANES) * PANEL * sizeof(REAL));
+    if (column_stride == 1 && columns == PANEL)
+        for (long k = 0; k < K; k++) memcpy(panel + k * PANEL, b + k * k_stride, PANEL * sizeof(REAL));
+    else
+        for (long c = 0; c < columns; c++)
+            for (long k = 0; k < K; k++)
+                panel[k * PANEL + c] = b[k * k_stride + c * column_stride];
+}
+
+/* A tile of A is packed in chunks of LANES k.  In a chunk either a row's numbers stay together or a
+ * column's, whichever needs no transposition: A[r, k] is number r*LANES + k of its chunk (BY_ROWS) or
+ * number k*COLUMN + r (BY_COLUMNS).  COLUMN is MAX_ROWS rounded up to whole vectors. */
+typedef enum { BY_ROWS, BY_COLUMNS } order;
+
+#define COLUMN ((MAX_ROWS + LANES - 1) / LANES * LANES)
+#define CHUNK (COLUMN * LANES)
+
+/* The rows of A are cut into as few and as equal tiles as possible. */
+typedef struct { long first, count; } tile_rows;
+
+INLINE long tile_count(long rows) { return (rows + MAX_ROWS - 1) / MAX_ROWS; }
+
+INLINE tile_rows rows_of_tile(long rows, long i)
+{
+    const long first = split(rows, tile_count(rows), i);
+    const tile_rows tile = {first, split(rows, tile_count(rows), i + 1) - first};
+    return tile;
+}
+
+/* The size of one packed tile, K deep, and of all the tiles of `rows` rows. */
+INLINE long tile_size(long K) { return round_up(K, LANES) * COLUMN; }
+INLINE long tiles_size(long rows, long K) { return tile_count(rows) * tile_size(K); }
+
+/* A chunk of a tile of A, (rows, depth) with any strides and depth at most LANES, BY_ROWS ... */
+INLINE void pack_rows(long rows, long depth, const REAL *a, long row_stride, long k_stride, REAL *chunk)
+{
+    for (long r = 0; r < rows; r++, a += row_stride, chunk += LANES)
+        if (k_stride == 1) store(chunk, load(a, depth), LANES);
+        else
+            for (long k = 0; k < LANES; k++) chunk[k] = k < depth ? a[k * k_stride] : 0;
+}
+
+/* ... and BY_COLUMNS, for a row stride of 1. */
+INLINE void pack_columns(long rows, long depth, const REAL *a, long k_stride, REAL *chunk)
+{
+    if (depth < LANES) memset(chunk, 0, CHUNK * sizeof(REAL));
+    for (long k = 0; k < depth; k++, a += k_stride, chunk += COLUMN)
+        for (long r = 0; r < rows; r += LANES) store(chunk + r, load(a + r, rows - r), LANES);
+}
+
+/* All tiles of A, (rows, K) with any strides.  For BY_COLUMNS row_stride is 1, and in memory `rows_after`
+ * more rows follow; chunks are outermost there, as the tiles of one share cache lines. */
+static void pack_tiles(order by, long rows, long rows_after, long K, const REAL *a, long row_stride,
+                       long k_stride, REAL *tiles)
+{
+    if (by == BY_ROWS)
+        for (long i = 0; i < tile_count(rows); i++) {
+            const tile_rows tile = rows_of_tile(rows, i);
+            for (long k0 = 0; k0 < K; k0 += LANES)
+                pack_rows(tile.count, at_most(K - k0, LANES), a + tile.first * row_stride + k0 * k_stride,
+                          row_stride, k_stride, tiles + i * tile_size(K) + k0 * COLUMN);
+        }
+    else
+        for (long k0 = 0; k0 < K; k0 += LANES)
+            for (long i = 0; i < tile_count(rows); i++) {
+                const long first = rows_of_tile(rows, i).first;
+                pack_columns(at_most(rows - first + rows_after, COLUMN), at_most(K - k0, LANES),
+                             a + first + k0 * k_stride, k_stride, tiles + i * tile_size(K) + k0 * COLUMN);
+            }
+}
+
+/* ---- The microkernel ----------------------------------------------------------------------- */
+
+/* c (rows, PANEL) = packed tile a (rows, K) . packed panel b (K, PANEL), or c += with `accumulate`.
+ * `rows` and `by` are constants wherever this is inlined, so that the sums live in registers. */
+INLINE void tile_of_rows(const long rows, const order by, long K, const REAL *a, const REAL *b,
+                         REAL *c, long c_stride, int accumulate)
+{
+    const long row_step = by == BY_ROWS ? LANES : 1, k_step = by == BY_ROWS ? 1 : COLUMN;
+    vector sum[MAX_ROWS][2] = {{{0}}};
+    for (long r = 0; r < rows; r++) /* where the sums go in the end is fetched meanwhile, to be written */
+        for (long v = 0; v < 2; v++) __builtin_prefetch(c + r * c_stride + v * LANES, 1);
+    for (long k0 = 0; k0 < K; k0 += LANES, a += CHUNK)
+        for (long k = 0; k < LANES; k++, b += PANEL) {
+            const vector left = load(b, LANES), right = load(b + LANES, LANES);
+            for (long r = 0; r < rows; r++) {
+                const REAL factor = a[r * row_step + k * k_step];
+                sum[r][0] += factor * left;
+                sum[r][1] += factor * right;
+            }
+        }
+    for (long r = 0; r < rows; r++, c += c_stride)
+        for (long v = 0; v < 2; v++) {
+            if (accumulate) sum[r][v] += load(c + v * LANES, LANES);
+            store(c + v * LANES, sum[r][v], LANES);
+        }
+}
+
+/* The same with 1 to MAX_ROWS rows, known only when it runs. */
+static void multiply_tile(long rows, order by, long K, const REAL *a, const REAL *b,
+                          REAL *c, long c_stride, int accumulate)
+{
+#define WITH_ROWS(n) \
+    case n: \
+        if (by == BY_ROWS) tile_of_rows(n, BY_ROWS, K, a, b, c, c_stride, accumulate); \
+        else tile_of_rows(n, BY_COLUMNS, K, a, b, c, c_stride, accumulate); \
+        break;
+    switch (rows) {
+        WITH_ROWS(1) WITH_ROWS(2) WITH_ROWS(3) WITH_ROWS(4) WITH_ROWS(5) WITH_ROWS(6)
+#if MAX_ROWS > 6
+        WITH_ROWS(7) WITH_ROWS(8) WITH_ROWS(9) WITH_ROWS(10) WITH_ROWS(11) WITH_ROWS(12) WITH_ROWS(13)
+#endif
+    }
+#undef WITH_ROWS
+}
+
+/* c (rows, PANEL) = or += packed tiles of A, tile_step numbers apart, . one packed panel of B */
+static void multiply_panel(long rows, order by, long K, const REAL *tiles, long tile_step,
+                           const REAL *panel, REAL *c, long c_stride, int accumulate)
+{
+    for (long i = 0; i < tile_count(rows); i++) {
+        const tile_rows tile = rows_of_tile(rows, i);
+        multiply_tile(tile.count, by, K, tiles + i * tile_step, panel, c + tile.first * c_stride, c_stride,
+                      accumulate);
+    }
+}
+
+/* ---- Matrix product ------------------------------------------------------------------------ */
+
+/* C = A . B goes in slices of at most DEPTH k and blocks of BLOCK rows: a slice of a block's tiles stays in the
+ * second-level cache while the panels pass by, each of them read by all tiles in turn.  Fewer, deeper slices spare
+ * reading and writing C again. */
+#define DEPTH 1024L
+#define BLOCK (8L * MAX_ROWS)
+
+/* With fewer multiply-adds than this, waking another thread costs more than it saves. */
+#define WORTH_THREADS 1e5
+
+/* A (M, K) and B (K, N), with the strides of their axes in numbers, and C (M, N). */
+typedef struct {
+    long M, N, K;
+    const REAL *a;
+    long a_row, a_column;
+    const REAL *b;
+    long b_row, b_column;
+    REAL *c;
+    long c_row;
+    int accumulate;  /* C += A . B */
+    long depth;      /* of a slice */
+    REAL *packed_b;  /* slice after slice, panel after panel */
+} product;
+
+INLINE long slice_depth(const product *p, long k0) { return at_most(p->K - k0, p->depth); }
+
+/* The packed panel with column n of B, of the slice that begins at k0. */
+INLINE REAL *panel_at(const product *p, long k0, long n)
+{
+    return p->packed_b + k0 * round_up(p->N, PANEL) + n * round_up(slice_depth(p, k0), LANES);
+}
+
+static void pack_b(const product *p, long part, long parts)
+{
+    const long panels = round_up(p->N, PANEL) / PANEL;
+    for (long k0 = 0; k0 < p->K; k0 += p->depth)
+        for (long i = split(panels, parts, part); i < split(panels, parts, part + 1); i++)
+            pack_panel(slice_depth(p, k0), at_most(p->N - i * PANEL, PANEL),
+                       p->b + k0 * p->b_row + i * PANEL * p->b_column, p->b_row, p->b_column,
+                       panel_at(p, k0, i * PANEL));
+}
+
+/* c (rows, columns) = or += sums (rows, PANEL) */
+static void copy_columns(long rows, long columns, const REAL *sums, REAL *c, long c_row, int accumulate)
+{
+    for (long r = 0; r < rows; r++)
+        for (long n = 0; n < columns; n++)
+            c[r * c_row + n] = accumulate ? c[r * c_row + n] + sums[r * PANEL + n] : sums[r * PANEL + n];
+}
+
+/* `rows` (at most BLOCK) rows of C from row m on: the part of A . B that slice k0 gives. */
+static void multiply_block(const product *p, long m, long rows, long k0, REAL *tiles)
+{
+    const order by = p->a_row == 1 ? BY_COLUMNS : BY_ROWS;
+    const long depth = slice_depth(p, k0);
+    const int accumulate = p->accumulate || k0 > 0;
+    REAL sums[BLOCK * PANEL];
+    pack_tiles(by, rows, p->M - (m + rows), depth, p->a + m * p->a_row + k0 * p->a_column, p->a_row,
+               p->a_column, tiles);
+    for (long n = 0; n < p->N; n += PANEL) {
+        const REAL *panel = panel_at(p, k0, n);
+        REAL *c = p->c + m * p->c_row + n;
+        if (n + PANEL <= p->N) {
+            multiply_panel(rows, by, depth, tiles, tile_size(depth), panel, c, p->c_row, accumulate);
+        } else {
+            multiply_panel(rows, by, depth, tiles, tile_size(depth), panel, sums, PANEL, 0);
+            copy_columns(rows, p->N - n, sums, c, p->c_row, accumulate);
+        }
+    }
+}
+
+/* Rows begin to end of C, block by block. */
+static void multiply_rows(const product *p, long begin, long end, REAL *tiles)
+{
+    const long rows = end - begin, blocks = (rows + BLOCK - 1) / BLOCK;
+    for (long k0 = 0; k0 < p->K || k0 == 0; k0 += p->depth)
+        for (long i = 0; i < blocks; i++) {
+            const long first = split(rows, blocks, i);
+            multiply_block(p, begin + first, split(rows, blocks, i + 1) - first, k0, tiles);
+        }
+}
+
+/* C (M, N) = A (M, K) . B (K, N), or C += with `accumulate`.  Strides are in numbers: a_row from row to
+ * row of A, a_column from column to column; exchange them for the transpose.  C's columns are adjacent.
+ * Returns 0, or -1 when out of memory. */
+static int matmul(long M, long N, long K, const REAL *a, long a_row, long a_column,
+                  const REAL *b, long b_row, long b_column, REAL *c, long c_row,
+                  int accumulate, int n_threads)
+{
+    const long slices = (K + DEPTH - 1) / DEPTH, depth = slices ? round_up((K + slices - 1) / slices, LANES) : LANES;
+    product p = {M, N, K, a, a_row, a_column, b, b_row, b_column, c, c_row, accumulate, depth, NULL};
+    const long a_size = tiles_size(BLOCK, depth);
+    if ((double)M * N * K < WORTH_THREADS) n_threads = 1;
+    p.packed_b = scratch(round_up(K, LANES) * round_up(N, PANEL) + n_threads * a_size);
+    if (!p.packed_b) return -1;
+    REAL *tiles = p.packed_b + round_up(K, LANES) * round_up(N, PANEL);
+    FOR_EACH_THREAD
+    for (int i = 0; i < n_threads; i++) pack_b(&p, i, n_threads);
+    FOR_EACH_THREAD
+    for (int i = 0; i < n_threads; i++)
+        multiply_rows(&p, split(M, n_threads, i), split(M, n_threads, i + 1), tiles + i * a_size);
+    return 0;
+}
+
+/* ---- Sum of squares ------------------------------------------------------------------------ */
+
+/* *sum = the sum of the squares of N numbers.  Each LANES-th of a thousand or so are added up in float, those sums
+ * in double.  Returns 0. */
+static int sum_of_squares(long N, const REAL *v, REAL *sum)
+{
+    double total = 0;
+    for (long begin = 0; begin < N; begin += 1024 * LANES) {
+        const long end = at_most(begin + 1024 * LANES, N);
+        vector part = {0};
+        for (long n = begin; n < end; n += LANES) {
+            const vector x = load(v + n, end - n);
+            part += x * x;
+        }
+        for (long l = 0; l < LANES; l++) total += part[l];
+    }
+    *sum = (REAL)total;
+    return 0;
+}

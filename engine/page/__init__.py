@@ -1,0 +1,1 @@
+"""The page of produce_text.py --page, and what its browser runs."""

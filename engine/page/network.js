@@ -1,0 +1,176 @@
+// The network of charlstm.py again, in plain JavaScript: it reads a character, and says how probable each one is next.
+//
+//     a_k  = U[k].x + W[k].h + b[k]      k = f, i, o, g (forget, input, output, cell update)
+//     h, C = cell(a_f, a_i, a_o, a_g, C, own)
+//
+// Two such layers, the second of which reads the h of the first; softmax(V.h2 + c) is the distribution of the next
+// character. cell is written by engine/kernel/cell.py from its formula in charlstm.py; own: its own parameters, if it has any.
+// Letters for sizes: V characters in the vocabulary, H units of a layer. A matrix is one long array, row after row, and
+// the four gates of a layer lie one below the other: U (4H,n), W (4H,H), b (4H).
+'use strict';
+
+/** What a cell is made of: Math, and a little more. Comparisons give 0 or 1. */
+const math = Object.assign(Object.create(Math), {
+  sigmoid: a => 1 / (1 + Math.exp(-a)),
+  softplus: a => Math.max(a, 0) + Math.log1p(Math.exp(-Math.abs(a))),
+  clip: (a, low, high) => a < low ? low : a > high ? high : a,
+  where: (which, yes, no) => which !== 0 ? yes : no,
+  less: (a, b) => Number(a < b), less_equal: (a, b) => Number(a <= b),
+  greater: (a, b) => Number(a > b), greater_equal: (a, b) => Number(a >= b),
+  equal: (a, b) => Number(a === b), not_equal: (a, b) => Number(a !== b),
+});
+
+/** Adds the product of a matrix (rows,columns) and a vector (columns) to sum (rows). */
+function addProduct(sum, matrix, vector) {
+  const columns = vector.length;
+  for (let row = 0, at = 0; row < sum.length; row++, at += columns) {
+    let total = 0;
+    for (let k = 0; k < columns; k++) total += matrix[at + k] * vector[k];
+    sum[row] += total;
+  }
+}
+
+/** Adds one column of a matrix (rows,columns) to sum (rows): its product with a one-hot vector. */
+function addColumn(sum, matrix, columns, column) {
+  for (let row = 0; row < sum.length; row++) sum[row] += matrix[row * columns + column];
+}
+
+/** One layer of the LSTM and what it remembers: h and C (H). */
+class Layer {
+  /** p: the parameters of the network by name; number: 1 or 2. */
+  constructor(p, number) {
+    this.W = p[`W${number}`];
+    this.b = p[`b${number}`];
+    this.a = new Float32Array(this.b.length);              // pre-activations of the gates f, i, o, g
+    this.h = new Float32Array(this.b.length / 4);
+    this.C = new Float32Array(this.b.length / 4);
+    const own = Object.keys(p).filter(name => !EIGHT.includes(name) && name.endsWith(number));
+    this.own = Array.from(this.h, (_, k) => own.map(name => p[name][k]));      // the cell's own parameters, by unit
+  }
+
+  /** A step; addInput adds the input's share U.x to the pre-activations. Returns h. */
+  step(addInput) {
+    const {a, h, C, own} = this, H = h.length;
+    a.set(this.b);
+    addInput(a);
+    addProduct(a, this.W, h);
+    for (let k = 0; k < H; k++) [h[k], C[k]] = cell(a[k], a[H + k], a[2 * H + k], a[3 * H + k], C[k], own[k]);
+    return h;
+  }
+}
+
+const EIGHT = ['U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c'];
+
+class Network {
+  /** p: the parameters by name, the EIGHT and those of the cell, each a Float32Array. It has read nothing yet. */
+  constructor(p) {
+    this.p = p;
+    this.layer1 = new Layer(p, 1);
+    this.layer2 = new Layer(p, 2);
+  }
+
+  /** Reads a character, a number below V. Returns the probabilities (V) of what follows it. */
+  read(x) {
+    const {p} = this, V = p.c.length;
+    const h1 = this.layer1.step(a => addColumn(a, p.U1, V, x));
+    const h2 = this.layer2.step(a => addProduct(a, p.U2, h1));
+    const scores = new Float32Array(p.c);
+    addProduct(scores, p.V, h2);
+    return softmax(scores);
+  }
+}
+
+/** exp(s) / sum exp(s) of scores (V); less the largest, which changes nothing, so that exp cannot overflow. */
+function softmax(scores) {
+  const largest = scores.reduce((a, b) => Math.max(a, b));
+  const powers = scores.map(score => Math.exp(score - largest));
+  const sum = powers.reduce((a, b) => a + b);
+  return powers.map(power => power / sum);
+}
+
+/** Probabilities (V) to the power 1 / temperature: below 1 the probable becomes more so, above 1 less. */
+function tempered(p, temperature) {
+  if (temperature === 1) return p;
+  const largest = p.reduce((a, b) => Math.max(a, b));
+  return p.map(value => Math.pow(value / largest, 1 / temperature));
+}
+
+/** Probabilities (V) of which all but the topK most probable, and those as probable as the last of them, are zero. */
+function likely(p, topK) {
+  if (topK >= p.length) return p;
+  const least = Float32Array.from(p).sort()[p.length - topK];
+  return p.map(value => value < least ? 0 : value);
+}
+
+/** The number of a character drawn from p (V), which need not add up to 1, by a random number from 0 to below 1. */
+function draw(p, random) {
+  const total = p.reduce((a, b) => a + b, 0);
+  let sum = 0, last = 0;
+  for (let k = 0; k < p.length; k++) {
+    if (!p[k]) continue;                                   // never a character of probability 0
+    sum += p[k];
+    last = k;
+    if (sum > random * total) break;
+  }
+  return last;
+}
+
+/** Random numbers from 0 to below 1 by steps of 2^-53, the same ones for a seed: xoshiro128** (Blackman 2018). */
+class Random {
+  /** seed: a whole number from 0 to below 2^32. */
+  constructor(seed) {
+    this.state = [1, 2, 3, 4].map(k => {                   // spread over 128 bits by murmur3's last steps
+      let s = Math.imul(seed + k * 0x9e3779b9, 1) >>> 0;
+      s = Math.imul(s ^ s >>> 16, 0x85ebca6b);
+      s = Math.imul(s ^ s >>> 13, 0xc2b2ae35);
+      return (s ^ s >>> 16) >>> 0;
+    });
+  }
+
+  /** 32 random bits. */
+  bits() {
+    const s = this.state, rotated = (x, k) => x << k | x >>> 32 - k;
+    const result = Math.imul(rotated(Math.imul(s[1], 5), 7), 9), t = s[1] << 9;
+    s[2] ^= s[0];
+    s[3] ^= s[1];
+    s[1] ^= s[2];
+    s[0] ^= s[3];
+    s[2] ^= t;
+    s[3] = rotated(s[3], 11);
+    return result >>> 0;
+  }
+
+  next() {
+    return ((this.bits() >>> 5) * 2 ** 26 + (this.bits() >>> 6)) * 2 ** -53;
+  }
+}
+
+/** A text that is given and that the network goes on with, always the same one for a seed. */
+class Writer {
+  /**
+   * p: as for Network. given: the numbers of its characters; where there are none, a random one is. choice: temperature,
+   * topK and seed.
+   */
+  constructor(p, given, choice) {
+    this.choice = choice;
+    this.random = new Random(choice.seed);
+    this.network = new Network(p);
+    this.given = given.length ? given : [Math.floor(this.random.next() * p.c.length)];
+    this.length = 0;                                       // of the text so far
+  }
+
+  /** Whether the next character is one that was given. */
+  get begins() {
+    return this.length < this.given.length;
+  }
+
+  /** The number of the next character. */
+  next() {
+    const {temperature, topK} = this.choice;
+    const x = this.begins ? this.given[this.length] :
+      draw(likely(tempered(this.expected, temperature), topK), this.random.next());
+    this.expected = this.network.read(x);
+    this.length++;
+    return x;
+  }
+}

@@ -1,0 +1,1 @@
+"""A run of train.py: its options, recipe, schedule, files and picture."""

@@ -1,0 +1,429 @@
+"""What a model is between two steps: its text, vocabulary, parameters and states, in memory and in checkpoints."""
+import codecs
+import functools
+import os
+import secrets
+import sys
+import threading
+
+import numpy as np
+
+from engine import checks
+from engine.state import checkpoint, dropout
+from engine.state.batches import Text
+from engine.state.parameters import (NAMES, RunState, are_bytes, carry_over, cell_of, own_names, read_parameters, read_run,
+                               to_store, units)
+from engine.terminal import warn
+from engine.state.text import encoded, shown
+from engine.backend.theano_setup import device, theano
+
+
+def locked(method):
+    """Let calls of the decorated methods of an object take turns, where several threads make them."""
+    @functools.wraps(method)
+    def call(self, *arguments, **settings):
+        with self._lock:
+            return method(self, *arguments, **settings)
+    return call
+
+
+LONGEST_SHOWN = 200        # characters of a formula in a message
+
+
+def read_checkpoint(path, encoding='utf-8'):
+    """Read and check a checkpoint; encoding: as for read_parameters.
+
+    Returns parameters (name to array, in floatX) and uchar (V,). Raises
+    OSError when the file cannot be read, ValueError when it is no checkpoint.
+    """
+    return read_parameters(path, theano.config.floatX, encoding)
+
+
+def _read(path, encoding='utf-8'):
+    """Parameters and uchar as read_checkpoint gives them, and the formula of the cell, '' for the standard one."""
+    with checkpoint.opened(path) as stored:
+        return (*read_checkpoint(stored, encoding), cell_of(stored)['formula'])
+
+
+def _read_all(path):
+    """Parameters, uchar and formula as _read gives them, and RunState and about as read_run does."""
+    with checkpoint.opened(path) as stored:
+        arrays, uchar, formula = _read(stored)
+        return arrays, uchar, formula, *read_run(stored, arrays)
+
+
+class State:
+    """The state of a CharLSTM, which adds what is computed with it.
+
+    Attributes: those that CharLSTM lists; group, a SingleProcess or a ProcessGroup: the processes that train
+    it together, each of which has its own rows (B) of a batch and of states; _text, a Text
+    once prepared; _mean_squares, RMSprop's, as shared variables by name of a parameter;
+    _carried, the states that training goes on from, four arrays (B,H), or None; _validation_states, those
+    of validate_batch, and _validation_index, the validation batch that is next there; _weights, where p is
+    a running average of what is trained, that itself by name, and _averaged_steps, over how many
+    steps.
+    """
+
+    def __init__(self, random_seed, group):
+        self.group, self._lock = group, threading.RLock()
+        seed = secrets.randbits(128) if random_seed is None else random_seed
+        self.random = np.random.default_rng(group.broadcast(int, seed))          # the same numbers in all processes
+        self.uchar, self._encoding = [], 'utf-8'           # of bytes, where the vocabulary is one of bytes
+        self.batch_size = self.dyn_lrate = None
+        self.X, self.Y, self.n_batches = {}, {}, {}
+        self.p, self.lp, self._mean_squares = {}, {}, {}
+        self._weights, self._averaged_steps = {}, 0
+        self._functions = {}           # compiled, by name, for parameters of these shapes and for _cell
+        self._cell = None, None        # the attributes cell and cell_parameters, and the Cell that they make
+        self._text = None
+        self._validation_states, self._validation_index = None, 0
+        self.reset_states()
+
+    def __getstate__(self):
+        """Return what copy and pickle take: all but compiled functions, which are compiled again, and the lock."""
+        return dict(self.__dict__, _functions={}, _cell=(None, None), _lock=None)
+
+    def __setstate__(self, state):
+        self.__dict__.update(state, _lock=threading.RLock())
+
+    def _warn(self, line):
+        """Tell the user something, once however many processes there are."""
+        if self.group.first:
+            warn(line)
+
+    # ---- the text
+
+    @locked
+    def prepare_input(self, filepath, ratio_valid=0.30, batch_size=50, seq_length=50, verbose=True,
+                      encoding='utf-8', stateful=False):
+        """Read a text and cut it into batches.
+
+        The text is cut into consecutive sequences of seq_length characters (a
+        last partial one is dropped), which give seq_length - 1 inputs and as
+        many targets. Of n sequences the first (1 - ratio_valid) n, rounded, are
+        for training, the others for validation; consecutive ones fill the
+        batches, and those that fill none are dropped.
+
+        With stateful, the rows of a batch are batch_size long pieces of the
+        training text (or of the validation text) that go on from batch to batch:
+        T = seq_length, the last batch may be shorter, and every character is
+        predicted. Training and validate then carry the states along.
+
+        Sets uchar, batch_size, X, Y and n_batches: X['train'][i] are the inputs
+        and Y['train'][i] the targets of the i-th batch, int32 (T,B) with T =
+        seq_length - 1. Where the object has parameters that know all
+        characters of the text, uchar stays theirs; where one is unknown to
+        them they are dropped, with a warning.
+
+        Raises OSError when the file cannot be read; ValueError for arguments
+        out of range, a wrong encoding, or a text too short for one batch.
+        """
+        text = Text(filepath, ratio_valid, batch_size, seq_length, encoding, stateful, verbose, self.group)
+        if self.p and not self.uchar and self._V() == len(text.uchar):   # set up by char_dim, for this text
+            self.uchar = list(text.uchar)
+        if self.p:
+            unknown = set(text.uchar) - set(self.uchar)
+            if unknown:
+                self._warn(f'the parameters do not know {shown(unknown)} of {filepath} and were dropped; model_setup '
+                           'makes new ones')
+                self._set_parameters({}, text.uchar)
+            else:
+                text.renumber(self.uchar)
+        self._set_text(text)
+        self.reset_states()
+        self._warn_if_truncated()
+        if verbose and self.group.first:
+            print(text.summary())
+
+    def in_vocabulary(self, text):
+        """A string in the characters of uchar: itself, but its bytes as escapes where the model learned bytes."""
+        if not are_bytes(self.uchar):
+            return text
+        return text.encode(self._encoding, 'surrogateescape').decode('ascii', 'surrogateescape')
+
+    def _numbers(self, text, what):
+        """A string as numbers, int (n,). Raises ValueError that names what, where it has unknown characters."""
+        if not self.uchar:
+            raise ValueError('no vocabulary: call prepare_input or load a checkpoint first')
+        return encoded(self.in_vocabulary(text), self.uchar, what)
+
+    def _strings(self, count):
+        """A function from numbers (n,count) of texts that go on from call to call to what they add, count strings."""
+        def strings(numbers):
+            raw = [''.join([self.uchar[k] for k in column]) for column in numbers.T.tolist()]
+            if not are_bytes(self.uchar):
+                return raw
+            return [decoder.decode(text.encode('ascii', 'surrogateescape')) for decoder, text in zip(decoders, raw)]
+
+        decoders = [codecs.getincrementaldecoder(self._encoding)('replace') for _ in range(count)]
+        return strings
+
+    def _set_text(self, text):
+        self._text, self.uchar, self.batch_size = text, list(text.uchar), text.batch_size
+        self.X, self.Y, self.n_batches = text.X, text.Y, text.n_batches
+        self._validation_states, self._validation_index = None, 0
+
+    def _stateful(self):
+        return self._text is not None and self._text.stateful
+
+    def fingerprint(self):
+        """The SHA-256, in hexadecimal, of the file that was prepared. Raises ValueError where none was."""
+        if self._text is None:
+            raise ValueError('no text yet: call prepare_input first')
+        return self._text.sha256
+
+    def _warn_if_truncated(self):
+        """Say it when sequences are longer than the gradient reaches."""
+        depth = self.lp.get('bptt_maxdepth', -1)
+        if self._text is not None and 0 < depth < self._text.steps:
+            self._warn(f'only the last {depth} of the {self._text.steps} steps of a sequence are learned from: '
+                       f'bptt_maxdepth is {depth}, seq_length {self._text.seq_length}; make them meet unless that is '
+                       'meant')
+
+    def reset_states(self):
+        """Forget the states that training carries from batch to batch, as at the start of the text."""
+        self._carried = None
+
+    # ---- the parameters
+
+    def _set_parameters(self, arrays, uchar):
+        """Take over parameters and the vocabulary they speak; compiled functions stay where all shapes do."""
+        self.uchar = list(uchar)
+        kinds = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+        if arrays and kinds == {name: (p.shape, p.dtype) for name, p in self._arrays().items()}:
+            for name, array in arrays.items():
+                self.p[name].set_value(array)
+        else:
+            self._functions = {}
+            self.p = {name: theano.shared(array, name) for name, array in arrays.items()}
+            self._mean_squares = {name: theano.shared(np.zeros_like(array), 'm_' + name) for name, array in arrays.items()}
+        self._set_weights(arrays if self.lp.get('average') else {})
+        self._validation_states, self._validation_index = None, 0
+        self.reset_states()
+
+    def _set_weights(self, arrays, averaged=0):
+        """Take over what is trained, where p is its average over so many steps; arrays {}: p itself is trained."""
+        self._averaged_steps = averaged
+        if arrays and self._weights:
+            for name, array in arrays.items():
+                self._weights[name].set_value(array)
+        else:
+            self._weights = {name: theano.shared(array, 'raw_' + name) for name, array in arrays.items()}
+
+    def _trained(self):
+        """What training changes, as shared variables by name."""
+        return self._weights or self.p
+
+    def _arrays(self):
+        """Name to array of the parameters; not to be written to."""
+        return {name: p.get_value(borrow=True) for name, p in self.p.items()}
+
+    def _V(self):
+        if not self.p:
+            raise ValueError('no model yet: call model_setup first')
+        return self.p['c'].get_value(borrow=True).shape[0]
+
+    def _zero_states(self, B):
+        """The states h1, C1, h2, C2 before a text, (B,H1) and (B,H2)."""
+        if not self.p:
+            raise ValueError('no model yet: call model_setup first')
+        H1, H2 = units(self._arrays())
+        return [np.zeros((B, H), theano.config.floatX) for H in (H1, H1, H2, H2)]
+
+    def _vocabulary_size(self, char_dim):
+        if char_dim is None and not self.uchar:
+            raise ValueError('no text yet: call prepare_input first, or give char_dim')
+        if char_dim is None:
+            return len(self.uchar)
+        checks.whole('char_dim', char_dim, 1)
+        if self.uchar and char_dim != len(self.uchar):
+            raise ValueError(f'char_dim is {char_dim}: the text has {len(self.uchar)} distinct characters')
+        return char_dim
+
+    # ---- what a training step needs
+
+    def _step_inputs(self, x):
+        """Return what a training step on x (T,B) takes beside x and y: states, weights of the costs, then masks.
+
+        Raises ValueError where x has not the rows of this process.
+        """
+        rows, B = self._rows(x)
+        return [*self._states_before(x, rows), self._cost_weights(x, B), *self._masks(x, rows)]
+
+    def _rows(self, x):
+        """Return which rows x (T,B) is of the whole batch, a slice, and how many that has."""
+        if self.group.size == 1:
+            return slice(0, x.shape[1]), x.shape[1]
+        if self.batch_size is None:
+            raise ValueError('no text yet: call prepare_input first')
+        rows = self.group.rows(self.batch_size)
+        if x.shape[1] != rows.stop - rows.start:
+            raise ValueError(f'x has {x.shape[1]} rows: expected {rows.stop - rows.start}, the share that this process '
+                             f'has of batches of {self.batch_size}')
+        return rows, self.batch_size
+
+    def _states_before(self, x, rows):
+        """Return the states before x: those carried, if any, with some rows reset to zeros."""
+        if not (self._stateful() and self._carried is not None and len(self._carried[0]) == x.shape[1]):
+            return self._zero_states(x.shape[1])
+        if not self.lp['reset']:
+            return self._carried
+        kept = ~dropout.begins_anew(self.random, self.lp['reset'], rows)       # so that the model also sees beginnings
+        return [state * kept[:, None].astype(state.dtype) for state in self._carried]
+
+    def _cost_weights(self, x, B):
+        """Return the weight of each cost of x in the gradient: zero before the last bptt_maxdepth steps. (T,B)"""
+        depth, weights = self.lp['bptt_maxdepth'], np.full(x.shape, 1 / (len(x) * B), theano.config.floatX)
+        if depth != -1:
+            weights[:-depth] = 0
+        return weights
+
+    def _masks(self, x, rows):
+        """Return the masks of a step on x: of units for dropout, then of weights for DropConnect, if any."""
+        H, dtype, masks = units(self._arrays()), theano.config.floatX, []
+        if self.lp['dropout']:
+            masks += dropout.unit_masks(self.random, self.lp['dropout'], rows, len(x), H, dtype)
+        if self.lp['dropconnect']:
+            masks += dropout.weight_masks(self.random, self.lp['dropconnect'], H, dtype)
+        return masks
+
+    # ---- checkpoints
+
+    @locked
+    def save_params(self, filename, progress=None):
+        """Write all that this object is to an npz file, whole or not at all; '.npz' is added where it lacks.
+
+        That is the parameters and uchar, which load_params reads, and for
+        resume RMSprop's averages, the carried states, the generator, the
+        learning parameters and progress, a dict of the caller's that JSON can
+        hold. Returns the file's name. Of several processes the first writes, with the
+        states of all. Raises OSError when it cannot be written, and ValueError where
+        there is nothing to save, what there is is not finite, or the processes differ.
+        """
+        if not self.p or not self.uchar:
+            raise ValueError('nothing to save: there are no parameters or no vocabulary yet')
+        filename = os.fspath(filename)
+        filename += '' if filename.endswith('.npz') else '.npz'
+        averages, raw = [{name: variable.get_value(borrow=True) for name, variable in variables.items()}
+                         for variables in (self._mean_squares, self._weights)]
+        self.group.check_in_sync([*self._arrays().values(), *averages.values(), *raw.values()],
+                              self.random.bit_generator.state)
+        carried, trial = [self.group.gather(states) for states in (self._carried, self._validation_states)]
+        arrays = dict(self._arrays(), **RunState(averages, raw, carried, trial).arrays())
+        self.group.broadcast(self._write, filename, arrays, progress)
+        return filename
+
+    def finite(self):
+        """Whether all parameters and RMSprop's averages are finite numbers."""
+        return all(np.isfinite(variable.get_value(borrow=True)).all()
+                   for variables in (self.p, self._mean_squares, self._weights) for variable in variables.values())
+
+    def _write(self, filename, arrays, progress):
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise ValueError(f"{filename} was not written: the parameters or RMSprop's averages are not finite any "
+                             'more')
+        cell = self._model_cell()
+        named = {} if cell.standard else dict(cell=dict(formula=cell.formula, parameters=list(cell.own)))
+        versions = dict(python='.'.join(map(str, sys.version_info[:3])), numpy=np.__version__,
+                        theano=theano.__version__, device=device())
+        checkpoint.write(filename, dict(arrays, uchar=to_store(self.uchar)), dict(
+            lp=self.lp, averaged=self._averaged_steps, trials=self._validation_index, random=self.random.bit_generator.state,
+            text=self._text.metadata() if self._text else {}, progress=progress, versions=versions, **named))
+
+    @locked
+    def load_params(self, filename, encoding='utf-8'):
+        """Take parameters and uchar from a checkpoint, of this program or of its original, float32 or float64.
+
+        encoding: of the text, where the vocabulary is one of bytes, as in the original. A text
+        that was prepared before stays, its batches renumbered. Raises OSError when the file
+        cannot be read; ValueError when it is no checkpoint, when the text has characters unknown
+        to it, or when it lacks parameters of the cell. Warns of a checkpoint with another cell.
+        Returns the parameters, name to array, as the original did.
+        """
+        arrays, uchar, formula = self.group.broadcast(_read, filename, encoding)
+        arrays = self._of_cell(filename, arrays, formula)
+        self._take(filename, arrays, uchar)
+        self._encoding = encoding
+        if are_bytes(self.uchar):
+            self._warn(f'{filename} learned bytes instead of characters, of a text that was not all ASCII: they are '
+                       f'read and written as {encoding.upper()}; if they are others, say so with the option encoding')
+        return arrays
+
+    def _other_cell(self, filename, formula):
+        """What is wrong with a checkpoint whose cell has that formula, in a line; None where nothing is."""
+        cell = self._checked_cell()
+        ours, theirs = ['the standard one' if standard else formula for standard, formula in (
+            (cell.standard, cell.formula), (not formula, formula))]
+        if ours == theirs:
+            return None
+        theirs, ours = [text[:LONGEST_SHOWN] + ' ...' * (len(text) > LONGEST_SHOWN) for text in (theirs, ours)]
+        return f'{filename} was trained with another cell ({theirs}) than this model has ({ours})'
+
+    def _of_cell(self, filename, arrays, formula):
+        """The arrays of a checkpoint that this model has; warns where the checkpoint has another cell.
+
+        Raises ValueError where one is missing.
+        """
+        other = self._other_cell(filename, formula)
+        if other:
+            self._warn(f'{other}: it will not predict as it did there')
+        for name in own_names(self.cell_parameters):
+            if name not in arrays:
+                raise ValueError(f'{filename} has no {name}, which the cell of this model needs; init_params or --init '
+                                 'begins with its initial value')
+        return {name: arrays[name] for name in (*NAMES, *own_names(self.cell_parameters))}
+
+    def _take(self, filename, arrays, uchar):
+        if self._text is not None:
+            unknown = set(self.uchar) - set(uchar)
+            if unknown:
+                raise ValueError(f'{filename} does not know {shown(unknown)} of the text that was prepared')
+            self._text.renumber(uchar)
+            self._set_text(self._text)
+        self._set_parameters(arrays, uchar)
+
+    @locked
+    def resume(self, filename):
+        """Become what save_params wrote, after prepare_input and model_setup with the same arguments as then.
+
+        Training goes on from there as if it had never stopped, bit for bit.
+        Returns progress as save_params was given it. Raises what load_params
+        raises, and ValueError for a checkpoint without all that is needed.
+        """
+        arrays, uchar, formula, run, metadata = self.group.broadcast(_read_all, filename)
+        other = self._other_cell(filename, formula)
+        if other:
+            raise ValueError(f'{other}: a run is resumed with its own cell')
+        if bool(run.weights) != bool(self.lp.get('average')):
+            raise ValueError(f'{filename} was trained {"with" if run.weights else "without"} an average of the parameters: '
+                             'model_setup needs the same average')
+        self._take(filename, arrays, uchar)
+        self._set_weights(run.weights, metadata['averaged'] if run.weights else 0)
+        for name, m in run.averages.items():
+            self._mean_squares[name].set_value(m)
+        self._carried, self._validation_states = [states and [state[self.group.rows(len(state))] for state in states]
+                                      for states in (run.carried, run.validation)]
+        self._validation_index = metadata.get('trials', 0)
+        self.random.bit_generator.state = metadata['random']
+        return metadata['progress']
+
+    @locked
+    def init_params(self, filename, encoding='utf-8'):
+        """Start from the parameters of a checkpoint of another text, after prepare_input and model_setup.
+
+        Characters that both texts have keep their rows and columns; the others
+        stay as they are in a new model. encoding: as for load_params. Raises what load_params raises, and
+        ValueError when the units differ.
+        """
+        if not self.p:
+            raise ValueError('no model yet: call model_setup first')
+        arrays, uchar, formula = self.group.broadcast(_read, filename, encoding)
+        other = self._other_cell(filename, formula)
+        if other:
+            self._warn(f'{other}: training begins with its parameters all the same')
+        theirs, ours = units(arrays), units(self._arrays())
+        if theirs != ours:
+            raise ValueError('{} has {} and {} units, this model {} and {}: they must be the same'.format(
+                filename, *theirs, *ours))
+        new = {name: p.get_value() for name, p in self.p.items()}
+        self._set_parameters(carry_over(arrays, uchar, new, self.uchar), self.uchar)
