@@ -10,8 +10,8 @@ The second layer reads the h of the first, and softmax(V.h2 + c) is the
 distribution of the next character (Hochreiter & Schmidhuber 1997, with the
 forget gate of Gers et al. 2000).
 
-The functions of symbols below are the model, and all of it: what trains, predicts and writes,
-in C too, is made from them. Edit one, and the numbers change.
+The functions of symbols below are the whole model. All code that trains, predicts and writes,
+the C code too, is made from them. Edit one, and the numbers change.
 
 The class CharLSTM trains it and writes with it. Its methods are
 
@@ -32,7 +32,7 @@ import collections
 import functools
 import math
 
-from engine.backend.theano_setup import CompilerError, compiling, kernel_runs, theano, tt    # refuses a wrong Python first
+from engine.backend.theano_setup import CompilerError, compiling, kernel_runs, theano, tt  # refuses a wrong Python first
 
 import numpy as np
 
@@ -54,13 +54,13 @@ __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_checkpoint', 'read_text', 't
 # ---------------------------------------------------------------- the model, as functions of symbols
 
 def initial_parameters(V, H1, H2, random, initial='original', own={}):
-    """Name to array of a new model's parameters.
+    """Return the parameters of a new model, name to array.
 
     'original': weights uniform in +-1/sqrt(inputs), biases zero, but one for the forget
     gates, which lets a new model remember: a forget gate at sigmoid(0) halves the
     cell state at every step (Jozefowicz et al. 2015). 'hidden': all uniform in
     +-1/sqrt(units of their layer), the output's in +-1/sqrt(H2). own: the cell's own
-    parameters, name to the number that all units begin with; peep is peep1 (H1,) and peep2 (H2,).
+    parameters, name to initial value; a name such as peep stands for peep1 (H1,) and peep2 (H2,).
     """
     inputs = dict(U1=V, W1=H1, U2=H1, W2=H2, V=H2)
     layer = dict(U1=H1, W1=H1, b1=H1, U2=H2, W2=H2, b2=H2, V=H2, c=H2)
@@ -77,10 +77,10 @@ def initial_parameters(V, H1, H2, random, initial='original', own={}):
 
 
 def lstm_cell(a_f, a_i, a_o, a_g, C_prev):
-    """What the units of a layer do at a step: from pre-activations and C of the step before to h and C.
+    """Return h and C of a layer after a step, from its pre-activations and the C before; all are (B,H).
 
-    All are (B,H), and each unit is by itself. Where the lines have other operations than those
-    of one unit, such as a mean over all, theano.scan runs them, many times slower than C.
+    A unit may use its own numbers only. Where the lines mix units, as a mean over all
+    does, theano.scan runs them instead of C, many times slower.
     """
     C = tt.nnet.sigmoid(a_f) * C_prev + tt.nnet.sigmoid(a_i) * tt.tanh(a_g)
     h = tt.nnet.sigmoid(a_o) * tt.tanh(C)
@@ -88,7 +88,7 @@ def lstm_cell(a_f, a_i, a_o, a_g, C_prev):
 
 
 def stacked(U):
-    """The weights U (4,H,n) of the four gates side by side for one product: (n,4H)."""
+    """Return weights U (4,H,n) with the four gates side by side, for one product: (n,4H)."""
     return U.reshape((-1, U.shape[2])).T
 
 
@@ -98,15 +98,16 @@ Outputs = collections.namedtuple('Outputs', 'costs best probabilities states aft
 
 
 def network(x, y, states, p, ops, truncate=-1, masks=None):
-    """The whole model: what it expects after the characters x (T,B), and what the targets y (T,B) cost.
+    """Return the Outputs of the whole model for characters x (T,B) and targets y (T,B).
 
-    states: h1, C1 (B,H1) and h2, C2 (B,H2) before the first step. ops: the operations, with the cell, of
-    engine/kernel/ops.py or engine/kernel/scan.py. truncate: the gradient flows through the last so many
-    steps, -1 for all. masks: what dropout multiplies h1 and h2 with on their way up, (T,B,H1)
-    and (T,B,H2) (not on their way to the next step: Zaremba et al. 2014). Returns Outputs.
+    states: h1, C1 (B,H1) and h2, C2 (B,H2) before the first step. p: the parameters by name.
+    ops: the operations and the cell, a Kernel (engine/kernel/ops.py) or a Scan (engine/kernel/scan.py).
+    truncate: how many steps, counted from the last, the gradient flows through; -1 for all.
+    masks: of dropout, (T,B,H1) and (T,B,H2); they multiply h1 and h2 on their way up, not
+    on their way to the next step (Zaremba et al. 2014).
     """
     def layer(k, a, states):
-        """Layer k from the input's share (T*B,4H) of its pre-activations; it adds W.h_prev + b and applies the cell."""
+        """Return h, C and the last states of layer k, from the input's share a (T*B,4H) of its pre-activations."""
         return ops.layer(a.reshape((T, B, -1)), p[f'W{k}'], p[f'b{k}'], own_of_layer(p, k), states, truncate)
 
     T, B = x.shape[0], x.shape[1]
@@ -122,50 +123,51 @@ def network(x, y, states, p, ops, truncate=-1, masks=None):
 
 
 def penalty(parameters, l1, l2):
-    """The penalties l1 * sum |p| + l2 * sum p^2 over all parameters, those of weight 0 left out; 0 for none."""
+    """Return l1 * sum |p| + l2 * sum p^2 over all parameters; a term of weight 0 is left out."""
     return sum([l1 * abs(p).sum() for p in parameters if l1] + [l2 * tt.sqr(p).sum() for p in parameters if l2])
 
 
 def clip(gradients, limit, ops):
-    """Gradients scaled down together so that their norm, all taken as one vector, is at most limit (Pascanu 2013)."""
+    """Return gradients scaled so that their joint norm is at most limit (Pascanu et al. 2013)."""
     norm = tt.sqrt(sum(ops.sum_of_squares(g) for g in gradients))
     scale = tt.switch(norm > limit, limit / norm, 1)
     return [g * scale for g in gradients]
 
 
 def sgd(gradients, lrate):
-    """Steps of plain gradient descent, one array to subtract from each parameter."""
+    """Return the steps of gradient descent, one array to subtract from each parameter."""
     return [lrate * g for g in gradients]
 
 
-def rmsprop(gradients, averages, lrate, drate, eps):
-    """Steps of RMSprop (Tieleman & Hinton 2012) and the new running averages m of the squared gradients.
+def rmsprop(gradients, mean_squares, lrate, drate, eps):
+    """Return the steps of RMSprop (Tieleman & Hinton 2012) and the new averages m of squared gradients.
 
         m <- drate m + (1 - drate) g^2        step = lrate g / (sqrt(m) + eps)
     """
-    new = [drate * m + (1 - drate) * tt.sqr(g) for m, g in zip(averages, gradients)]
-    # The rate multiplies the finished quotient: beside g, Theano would move it into
+    new = [drate * m + (1 - drate) * tt.sqr(g) for m, g in zip(mean_squares, gradients)]
+    # The rate multiplies the quotient. If it multiplied g, Theano would move it into
     # the product that makes g, and compute that product twice.
     return [lrate * (g / (tt.sqrt(m) + eps)) for m, g in zip(new, gradients)], new
 
 
 def running_averages(averages, parameters, weight):
-    """Running averages of parameters, moved towards them: averages + (1 - weight) (parameters - averages).
+    """Return running averages moved towards the parameters: averages + (1 - weight) (parameters - averages).
 
-    They predict better than the parameters, which the last steps moved to and fro (Polyak & Juditsky 1992).
+    The averages predict better than the parameters, in which the noise of the last steps remains
+    (Polyak & Juditsky 1992).
     """
     return [average + (1 - weight) * (p - average) for average, p in zip(averages, parameters)]
 
 
 def update_ratios(steps, parameters, ops):
-    """||step|| / ||p|| of each parameter, p before the step; inf for a first step away from zero."""
+    """Return ||step|| / ||p|| for each parameter, p before the step; inf where p was zero."""
     return [tt.sqrt(ops.sum_of_squares(s)) / tt.sqrt(ops.sum_of_squares(p)) for s, p in zip(steps, parameters)]
 
 
 # ---------------------------------------------------------------- CharLSTM
 
 def mean_cost(costs):
-    """Return the mean of (cost, number of characters) pairs over all characters; nan where there are none."""
+    """Return the mean over all characters of (cost, number of characters) pairs; nan for no characters."""
     total = characters = 0
     for cost, n in costs:
         total, characters = total + cost * n, characters + n
@@ -185,29 +187,31 @@ class CharLSTM(State):
         print(model.generate_text('It is ', 200))
 
     Attributes: uchar, a list of the V characters by number; batch_size; X, Y, n_batches,
-    each a dict by 'train' and 'valid'; p, the parameters as Theano shared
+    each a dict with the keys 'train' and 'valid'; p, the parameters as Theano shared
     variables by name; lp, the learning parameters; dyn_lrate, the learning
     rate as a shared scalar that may be set between steps; random, the NumPy
-    generator that all chance is drawn from: with the same random_seed, text
-    and machine the numbers are the same.
+    generator of all random numbers: the same random_seed, text and machine give
+    the same numbers.
 
-    A class of one's own, or an object before model_setup, may have another cell, a function as lstm_cell;
-    and cell_parameters, names of parameters that this cell takes as arguments too, to initial values: one
-    number for each unit of a layer, trained, saved and loaded like the others.
+    A subclass, or an object before model_setup, may set another cell, a function like lstm_cell.
+    It may also set cell_parameters, a dict of names to initial values. The cell takes these
+    parameters as further arguments; each has one number a unit of a layer, and is
+    trained, saved and loaded like the other parameters.
 
     Several threads may share an object: their calls take turns.
 
-    State, its base class, has what it holds between two steps.
+    The base class State holds what the model keeps between two steps.
     """
     cell_parameters = {}
 
     def __init__(self, random_seed=None, kernel=True, comm=None):
-        """random_seed: a whole number, or None for a new one each time, else ValueError.
+        """Make a model without a text and without parameters.
 
-        kernel: whether to use the C kernel, on CPUs with a compiler, or theano.scan always.
-        comm: a communicator of mpi4py, of processes that train one model together. Then X
-        and Y have this process's rows of batches of batch_size; what prepares, trains,
-        validates, loads, saves or draws random numbers is called in all processes alike.
+        random_seed: a whole number, or None for a new one each time. kernel: whether to use the
+        C kernel where there is a CPU and a compiler; False: theano.scan. comm: an mpi4py
+        communicator whose processes train one model together. X and Y then have the rows of this
+        process, of batches of batch_size. All processes must make the same calls to prepare,
+        train, validate, load, save and draw random numbers. Raises ValueError for another random_seed.
         """
         if random_seed is not None:
             checks.whole('random_seed', random_seed, 0, most=float('inf'))
@@ -218,13 +222,13 @@ class CharLSTM(State):
 
     @staticmethod
     def cell(a_f, a_i, a_o, a_g, C_prev):
-        """What the units do at a step; in a class of one's own, any function as lstm_cell."""
+        """Return lstm_cell's h and C; a subclass may compute others."""
         return lstm_cell(a_f, a_i, a_o, a_g, C_prev)
 
     def _checked_cell(self):
-        """The Cell of the attributes cell and cell_parameters. Functions that were compiled with another are dropped.
+        """Return the Cell of the attributes cell and cell_parameters; drop functions compiled with another one.
 
-        Raises ValueError for a cell that cannot be one.
+        Raises ValueError for a function that cannot be a cell.
         """
         if self._cell[0] != (self.cell, self.cell_parameters):
             now = self.cell, checks.cell_parameters(self.cell_parameters)
@@ -239,7 +243,7 @@ class CharLSTM(State):
         return self._cell[1]
 
     def _model_cell(self):
-        """The Cell, after a check that the model has its parameters. Raises ValueError where it has not."""
+        """Return the Cell. Raises ValueError where the model does not have its parameters."""
         cell = self._checked_cell()
         if list(self.p)[len(NAMES):] != own_names(cell.own):
             raise ValueError(f'the cell {cell.name} has other parameters than the model: call model_setup after a '
@@ -247,12 +251,12 @@ class CharLSTM(State):
         return cell
 
     def _ops(self):
-        """What the network is made of: a Kernel, or a Scan where that cannot be."""
+        """Return the operations of the network: a Kernel where possible, otherwise a Scan."""
         cell = self._model_cell()
         return Kernel(cell) if self._kernel and cell.program else Scan(cell)
 
     def runs_in_c(self):
-        """Return whether the C kernel computes this model; else theano.scan does."""
+        """Return whether the C kernel computes this model; otherwise theano.scan does."""
         return isinstance(self._ops(), Kernel)
 
     def javascript(self):
@@ -264,8 +268,8 @@ class CharLSTM(State):
         if not cell.program:
             raise ValueError(f'a page cannot compute the cell {cell.name}: it uses {cell.unknown}')
         if not is_as_in_c(network, self.p, self._ops()):
-            raise ValueError('a page cannot compute this model: network in charlstm.py is not that of '
-                             'engine/page/network.js any more')
+            raise ValueError('a page cannot compute this model: network in charlstm.py was edited, and '
+                             'engine/page/network.js was not')
         return js_function(cell.program)
 
     # ---- the model
@@ -276,20 +280,18 @@ class CharLSTM(State):
                     average=0, initial='original', encoding='utf-8'):
         """Make a model with new parameters or, with mfile, with those of a checkpoint.
 
-        num_units1, num_units2: H1 and H2. lrate, drate, eps: rate, decay of the
-        averages and smallest divisor of RMSprop. bptt_maxdepth: the gradient
-        comes from the last so many steps of a batch, and the earlier ones give
-        none (-1: from all). l1, l2: weights of the penalties. char_dim: V, where
-        no text was prepared. dropout: share of h1 and h2 that each training step
-        leaves out on its way up. grad_clip: largest norm of the whole gradient, 0
-        for any. dropconnect: share of the recurrent weights W1 and W2 that each
-        training step leaves out. reset: probability of each row of a stateful batch to
-        begin with zero states. average: what predicts and is saved is a running average
-        of the parameters with this weight a step; 0: the parameters themselves. initial: as in
-        initial_parameters. encoding: as for load_params. Functions are compiled when they are first used.
+        num_units1, num_units2: H1 and H2. lrate, drate, eps: rate of RMSprop, decay of its
+        averages, and what is added to its divisor. bptt_maxdepth: how many steps, counted from
+        the end of a batch, are learned from; -1: all. l1, l2: weights of the penalties.
+        char_dim: V, where no text was prepared. dropout: share of h1 and h2 that each training
+        step leaves out on their way up. grad_clip: largest norm of the whole gradient; 0: no
+        limit. dropconnect: share of the recurrent weights W1 and W2 that each training step
+        leaves out. reset: probability that a row of a stateful batch begins with zero states.
+        average: weight a step of a running average of the parameters, which then predicts and is
+        saved; 0: no average. initial: as in initial_parameters. encoding: as for load_params.
 
-        Sets p, lp and dyn_lrate. Raises ValueError for arguments out of range,
-        and as load_params for mfile.
+        Sets p, lp and dyn_lrate. Functions are compiled when they are first used. Raises ValueError
+        for arguments out of range, and what load_params raises for mfile.
         """
         checks.whole('num_units1', num_units1, 1)
         checks.whole('num_units2', num_units2, 1)
@@ -315,15 +317,15 @@ class CharLSTM(State):
 
     @locked
     def compile(self, *names):
-        """Compile theano_<name> for each of names now: 'predict', 'check', 'train_rmsprop', 'train_sgd'; or 'sample'.
+        """Compile functions now: 'predict', 'check', 'train_rmsprop', 'train_sgd', 'sample', 'states'.
 
-        Raises OSError where the compiler fails, and ValueError for a cell that cannot be one.
+        Raises OSError where the compiler fails, and ValueError for a function that cannot be a cell.
         """
         for name in names:
             self._function(name)
 
     def _function(self, name):
-        """A compiled function, compiled now if it was not yet. Raises CompilerError, an OSError, where that fails."""
+        """Return a compiled function; compile it first where needed. Raises CompilerError where that fails."""
         if not self.p:
             raise ValueError('no model yet: call model_setup first')
         self._checked_cell()
@@ -336,10 +338,10 @@ class CharLSTM(State):
                          train_rmsprop=functools.partial(self._build_train, 'rmsprop'),
                          train_sgd=functools.partial(self._build_train, 'sgd'))[name]
             try:
-                # In this order, since nothing that is printed inside of compiling is seen.
+                # In this order, since compiling() drops what is printed inside.
                 with say_if_slow(f'compiling {name}, this first time only'), compiling():
                     self._functions[name] = build()
-            except (CompilerError, NotImplementedError) as error:      # the latter: a gradient that is not in C
+            except (CompilerError, NotImplementedError) as error:      # the latter: of a gradient that C lacks
                 if not self.runs_in_c():
                     raise
                 cell = self._model_cell()
@@ -350,39 +352,39 @@ class CharLSTM(State):
         return self._functions[name]
 
     def _samples_in_c(self):
-        """Whether engine/kernel/sampling.c writes what this model predicts; warns where that is so no more."""
+        """Return whether engine/kernel/sampling.c computes this network; warn where an edit made it another one."""
         ops = self._ops()
         if isinstance(ops, Scan):
             return False
         same = is_as_in_c(network, self.p, ops)
         if not same:
-            self._warn('network in charlstm.py is not that of engine/kernel/sampling.c any more: texts are written a step at '
-                       'a time, more slowly')
+            self._warn('network in charlstm.py was edited, and engine/kernel/sampling.c was not: texts are written a '
+                       'step at a time, more slowly')
         return same
 
     def _build_predict(self):
-        """Characters (T,B) and states to probabilities (T*B,V) and the new states."""
+        """Compile the function from characters (T,B) and states to probabilities (T*B,V) and new states."""
         x, states, ops = tt.imatrix('x'), tt.matrices('h1', 'C1', 'h2', 'C2'), self._ops()
-        found = network(x, x, states, self.p, ops)                 # the targets do not matter here
+        found = network(x, x, states, self.p, ops)                 # the targets do not matter
         return theano.function([x] + states, [found.probabilities] + found.after, updates=ops.updates)
 
     def _build_states(self):
-        """Characters (T,B) and states to h1, C1, h2, C2 after each step, and the new states."""
+        """Compile the function from characters (T,B) and states to h1, C1, h2, C2 after each step, and new states."""
         x, states, ops = tt.imatrix('x'), tt.matrices('h1', 'C1', 'h2', 'C2'), self._ops()
         found = network(x, x, states, self.p, ops)
         return theano.function([x] + states, found.states + found.after, updates=ops.updates)
 
     def _build_check(self):
-        """Characters and targets (T,B) and states to the mean cost, the best characters and the new states."""
+        """Compile the function from x, y (T,B) and states to the mean cost, the best characters and new states."""
         (x, y), states, ops = tt.imatrices('x', 'y'), tt.matrices('h1', 'C1', 'h2', 'C2'), self._ops()
         found = network(x, y, states, self.p, ops)
         return theano.function([x, y] + states, [found.costs.mean(), found.best] + found.after, updates=ops.updates)
 
     def _gradient_graph(self, ops):
-        """The first half of a training step: x, y, states, weights and, with dropout, masks to gradients.
+        """Return the first half of a training step: its inputs, outputs, gradients, and number of characters.
 
-        Returns the inputs; what check gives; the gradients of the weighted costs, of
-        nothing else; and the number of characters.
+        The inputs are x, y, states, weights of the costs and, if any, masks; the outputs those of
+        check; the gradients those of the weighted costs, without penalties.
         """
         (x, y), states = tt.imatrices('x', 'y'), tt.matrices('h1', 'C1', 'h2', 'C2')
         weights, p = tt.matrix('weights'), dict(self._trained())
@@ -396,7 +398,7 @@ class CharLSTM(State):
         return [x, y] + states + [weights] + masks + connections, outputs, gradients, found.costs.size
 
     def _update_graph(self, gradients, size, rule, ops):
-        """The second half: what a gradient of `size` characters does. Returns the update ratios and the updates."""
+        """Return the second half of a training step, for gradients of `size` characters: update ratios and updates."""
         parameters = list(self._trained().values())
         penalties = penalty(parameters, self.lp['l1'], self.lp['l2'])
         if isinstance(penalties, theano.Variable):
@@ -408,9 +410,9 @@ class CharLSTM(State):
         if rule == 'sgd':
             steps, updates = sgd(gradients, self.dyn_lrate), []
         else:
-            averages = list(self._mean_squares.values())
-            steps, new = rmsprop(gradients, averages, self.dyn_lrate, self.lp['drate'], self.lp['eps'])
-            updates = list(zip(averages, new))
+            mean_squares = list(self._mean_squares.values())
+            steps, new = rmsprop(gradients, mean_squares, self.dyn_lrate, self.lp['drate'], self.lp['eps'])
+            updates = list(zip(mean_squares, new))
         new = [p - step for p, step in zip(parameters, steps)]
         if self.lp['average']:
             averages = list(self.p.values())
@@ -418,10 +420,10 @@ class CharLSTM(State):
         return update_ratios(steps, parameters, ops), updates + list(zip(parameters, new))
 
     def _build_train(self, rule):
-        """Both halves: the inputs of the first to what check gives and the ratios. rule: 'rmsprop' or 'sgd'."""
+        """Compile both halves: inputs to the outputs of check and the update ratios. rule: 'rmsprop' or 'sgd'."""
         ops = self._ops()
         inputs, outputs, gradients, size = self._gradient_graph(ops)
-        if self.group.size == 1:                # in one function
+        if self.group.size == 1:               # one function does both
             ratios, updates = self._update_graph(gradients, size, rule, ops)
             return theano.function(inputs, outputs + ratios, updates=updates + list(ops.updates.items()))
         gradient = theano.function(inputs, outputs + [theano.Out(g, borrow=True) for g in gradients] + [size],
@@ -432,11 +434,11 @@ class CharLSTM(State):
         return DataParallelStep(gradient, update, self.group)
 
     def _build_sample(self):
-        """given, bits, n, choice and states to texts (m+n,B) and new states, as sampling.continue_texts."""
-        given, bits, n, choice = tt.imatrix('given'), tt.lmatrix('bits'), tt.lscalar('n'), tt.vector('choice')
+        """Compile the function from prime, bits, n, choice and states to texts (m+n,B) and new states."""
+        prime, bits, n, choice = tt.imatrix('prime'), tt.lmatrix('bits'), tt.lscalar('n'), tt.vector('choice')
         states = tt.matrices('h1', 'C1', 'h2', 'C2')
-        return theano.function([given, bits, n, choice] + states,
-                               self._ops().sample(given, bits, n, choice, states, self.p))
+        return theano.function([prime, bits, n, choice] + states,
+                               self._ops().sample(prime, bits, n, choice, states, self.p))
 
     # ---- predicting
 
@@ -454,42 +456,45 @@ class CharLSTM(State):
 
     @locked
     def theano_check(self, x, y):
-        """The mean cost, in nats a character, of predicting y from x, int (T,B) or (T,), from zero states.
+        """Return the mean cost, in nats a character, of predicting y from x, int (T,B) or (T,), from zero states.
 
-        Returns [cost, the most probable characters, int (T,B)]. Raises as theano_predict.
+        The result is [cost, the most probable characters, int (T,B)]. Raises as theano_predict.
         """
         x, y = self._batch(x, y)
         return self._check(x, y)[:2]
 
     @locked
     def _check(self, x, y, states=None):
-        """The mean cost of y after x, the best characters and the new states; states: those before, None for zeros."""
+        """Return the mean cost of y after x, the best characters and new states; states: None for zeros."""
         return self._function('check')(x, y, *states or self._zero_states(x.shape[1]))
 
     def _batch(self, x, y):
-        """Checked inputs and targets, int32 (T,B)."""
+        """Return inputs and targets as int32 (T,B), after a check."""
         x, y = checks.characters('x', x, self._V()), checks.characters('y', y, self._V())
         if x.shape != y.shape:
             raise ValueError(f'x has shape {x.shape} and y {y.shape}: expected the same')
         return x, y
 
     def validate(self):
-        """The mean cost, in nats a character, over the whole validation text; nan where there is none."""
+        """Return the mean cost, in nats a character, over the whole validation text; nan without one."""
         return mean_cost(self.validation_costs())
 
     @locked
     def validate_batch(self):
-        """The mean cost of one validation batch; nan where there is none.
+        """Return the mean cost of one validation batch; nan without a validation text.
 
-        Of a stateful text it is the next one, read on from the last; else any one, from zero states.
+        In a stateful text it is the next batch, with the states after the last; otherwise a random
+        batch, from zero states.
         """
         n = self.n_batches.get('valid')
         if not n:
             return float('nan')
         i = self._validation_index % n if self._stateful() else self.random.integers(n)
         x, y = self.X['valid'][i], self.Y['valid'][i]
-        goes_on = self._stateful() and i and self._validation_states and len(self._validation_states[0]) == x.shape[1]
-        cost, _, *after = self._check(x, y, self._validation_states if goes_on else None)
+        before = self._validation_states if self._stateful() and i else None
+        if before and len(before[0]) != x.shape[1]:
+            before = None
+        cost, _, *after = self._check(x, y, before)
         if self._stateful():
             self._validation_states, self._validation_index = after, i + 1
         return self.group.mean(float(cost), y.size)[0]
@@ -506,19 +511,18 @@ class CharLSTM(State):
     # ---- training
 
     def theano_train_rmsprop(self, x, y):
-        """One step of RMSprop on a batch, x and y int (T,B) or (T,).
+        """Do one step of RMSprop on a batch, x and y int (T,B) or (T,).
 
-        With a text prepared as stateful it begins with the states after the
-        last such step (reset_states forgets them), else with zeros. Returns
-        [cost, the most probable characters, int (T,B)], both from before the
-        step, then the update ratios ||step|| / ||p|| of U1 W1 b1 U2 W2 b2 V c and the cell's own. The
-        cost is without penalties, but with dropout where that is used. Raises as
-        theano_predict, and where model_setup was not called.
+        In a stateful text the states are those after the last step (reset_states sets them to
+        zero); otherwise they are zero. Returns [cost, the most probable characters, int (T,B)], both
+        from before the step, then the update ratios ||step|| / ||p|| of U1 W1 b1 U2 W2 b2 V c and of the
+        cell's own parameters. The cost is without penalties, and with dropout where it is used.
+        Raises as theano_predict, and ValueError where model_setup was not called.
         """
         return self._train('train_rmsprop', x, y)
 
     def theano_train_sgd(self, x, y):
-        """One step of plain gradient descent; takes and returns what theano_train_rmsprop does."""
+        """Do one step of gradient descent, with the arguments and results of theano_train_rmsprop."""
         return self._train('train_sgd', x, y)
 
     @locked
@@ -530,7 +534,7 @@ class CharLSTM(State):
         inputs = self._step_inputs(x)
         if self.lp['average']:
             self._averaged_steps += 1
-            # At first an average over about a tenth of the steps, until that is longer than its weight makes it.
+            # At first the average is over about a tenth of the steps, so that it forgets the initial values.
             self._average_weight.set_value(min(self.lp['average'], 1 - 10 / (self._averaged_steps + 9)))
         cost, best, h1, C1, h2, C2, *ratios = function(x, y, *inputs)
         if self._stateful():
@@ -543,11 +547,11 @@ class CharLSTM(State):
     def generate_text(self, seed='', text_length=100, method='normal', count=None, **choice):
         """Continue seed, or a random character when it is empty, to text_length characters in all.
 
-        method 'normal' draws each character from the distribution that the
-        model predicts, 'argmax' or 'max' takes the most probable. A seed that is long
-        enough already comes back as it is. With count, returns a list of so
-        many texts, made together. temperature, top_k, top_p, stop: as in stream_text. Raises
-        ValueError for arguments out of range, or characters that the model does not know.
+        method 'normal' draws each character from the predicted distribution, 'argmax' or 'max'
+        takes the most probable one. A seed that is long enough is returned as it is. With count, the
+        result is a list of that many texts, made together. temperature, top_k, top_p, stop: as in
+        stream_text. Raises ValueError for arguments out of range, or characters that the model
+        does not know.
         """
         pieces = self.stream_text(seed, text_length, method, 1 if count is None else count, **choice)
         texts = [''.join(parts) for parts in zip(*pieces)]
@@ -557,28 +561,28 @@ class CharLSTM(State):
                     stop=''):
         """Yield what generate_text returns piece by piece, each a list of count strings, the seed first.
 
-        temperature: below 1 the probable becomes more so, above 1 less. top_k:
-        draw from the so many most probable characters alone; top_p: from the
-        fewest that have this probability together. stop: a text ends with the
-        first occurrence of this string after the seed.
+        temperature: below 1 probable characters become more probable, above 1 less. top_k: draw
+        from only the k most probable characters. top_p: draw from the smallest set of characters
+        whose probabilities sum to top_p. stop: a text ends with the first occurrence of
+        this string after the seed.
         """
-        given = self._given(seed, text_length, method, count)
+        prime = self._prime(seed, text_length, method, count)
         choice = sampling.checked_choice(temperature, top_k, top_p, len(self.uchar), theano.config.floatX)
         strings = self._strings(count)
-        yield strings(given)
+        yield strings(prime)
         drawn = method == 'normal'
         texts = sampling.stream(
-            self._sample, given, text_length, choice, self._zero_states(count), strings, stop,
+            self._sample, prime, text_length, choice, self._zero_states(count), strings, stop,
             lambda n: self.random.integers(2 ** 53, size=(n if drawn else 0, count)))
         yield from texts
 
     @locked
     def _sample(self, *inputs):
-        """What sampling.continue_texts returns, for the arguments after predict."""
+        """Return texts and new states, from the inputs of _build_sample."""
         return self._function('sample')(*inputs)
 
-    def _given(self, seed, text_length, method, count):
-        """The seed as numbers (m,count), after a check of the arguments."""
+    def _prime(self, seed, text_length, method, count):
+        """Return the seed, or a random character, as numbers (m,count), after a check of the arguments."""
         if method not in METHODS:
             raise ValueError(f'method is {method!r}: expected one of {", ".join(map(repr, METHODS))}')
         checks.whole('text_length', text_length, 0)

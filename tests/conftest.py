@@ -1,9 +1,9 @@
 """What the tests of several modules share: the repository's root on sys.path, models compiled once, and runs run once.
 
-A compiled model is there twice, with the kernel and with theano.scan. The
-kernel is tested in Theano's default mode, as a user runs it. A scan takes more
-than a minute to compile so, and its C code is Theano's own: it is tested with
-Theano's optimisations but without C, or in a hurry with neither.
+A model is compiled twice, with the kernel and with theano.scan. The kernel is
+tested in Theano's default mode, as a user runs it. A scan takes more than a
+minute to compile in that mode, and its C code is Theano's own: it is tested
+with Theano's optimisations but without C, or without both.
 """
 import contextlib
 import http.server
@@ -43,7 +43,7 @@ hypothesis.settings.load_profile('several')
 
 
 def pytest_configure(config):
-    # pytest shows warnings whatever charlstm asks for: keep out those that only Theano can mend.
+    # pytest shows warnings whatever charlstm asks for: keep out those that only Theano could change.
     config.addinivalue_line('filterwarnings', r'ignore:::theano\.')
     config.addinivalue_line('filterwarnings', 'ignore:invalid escape sequence')
     config.addinivalue_line('markers', 'browser: looks at a page in a browser, which any Python wrote')
@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def refused():
-    """`with refused(ValueError, 'word', path):` asserts such an error whose one line has these words."""
+    """Return a context manager: refused(ValueError, 'word', path) asserts such an error whose one line has these words."""
     @contextlib.contextmanager
     def refused(error, *words):
         with pytest.raises(error) as caught:
@@ -87,12 +87,14 @@ def float64():
 # ---------------------------------------------------------------- models
 
 def compiled(floatX, kernel, **settings):
-    """A model with all functions compiled, and the values now of the shared variables that these may change."""
+    """Return a model with compiled functions, and the present values of the shared variables that these change."""
     model = CharLSTM(random_seed=3, kernel=kernel)
     with theano.change_flags(floatX=floatX):
         model.model_setup(char_dim=V, num_units1=H1, num_units2=H2, drate=0.7, eps=1e-3, l1=0.03, l2=0.02, **settings)
         with theano.change_flags(warn_float64='raise' if floatX == 'float32' else 'ignore'):
-            model.compile('predict', 'check', 'train_rmsprop', 'train_sgd')
+            model.compile('predict', 'train_rmsprop')
+            with contextlib.nullcontext() if kernel else default_mode(theano.compile.mode.FAST_COMPILE):
+                model.compile('check', 'train_sgd')
         model.compile('sample')
     shared = {variable for name in ('train_rmsprop', 'train_sgd') for variable in model._functions[name].get_shared()}
     return model, {variable: variable.get_value() for variable in shared}
@@ -100,7 +102,7 @@ def compiled(floatX, kernel, **settings):
 
 @pytest.fixture(scope='session')
 def compiled_models():
-    """Makes each model when it is first asked for: the kernel's by type, in float64 truncated, or 'scan' in float32."""
+    """Return a function that makes each model once: 'float32' or 'float64' (truncated) with the kernel, or 'scan'."""
     made = {}
 
     def get(name):
@@ -123,13 +125,13 @@ def stateful_model(tmp_path_factory):
 
 @pytest.fixture
 def stateful(stateful_model):
-    """A model with the kernel that reads models.TEXT as streams."""
+    """Return a model with the kernel that reads models.TEXT as streams."""
     return as_new(stateful_model)
 
 
 @pytest.fixture
 def lettered(text_file):
-    """A small model with a vocabulary, and parameters unlike those of other seeds."""
+    """Return a small model with a vocabulary and parameters of its own seed."""
     model = CharLSTM(random_seed=6)
     model.prepare_input(text_file(LETTERS * 2), ratio_valid=0, batch_size=2, seq_length=3, verbose=False)
     model.model_setup(num_units1=7, num_units2=4)
@@ -138,7 +140,7 @@ def lettered(text_file):
 
 @pytest.fixture
 def make_model(text_file):
-    """Makes models of their own seeds with one text."""
+    """Return a function that makes models of different seeds with one text."""
     def make(seed, text=TEXT, **settings):
         model = CharLSTM(random_seed=seed)
         model.prepare_input(text_file(text), batch_size=3, seq_length=5, verbose=False, stateful=True)
@@ -151,7 +153,7 @@ def make_model(text_file):
 
 @pytest.fixture
 def text_file(tmp_path):
-    """Writes a text, or bytes, to a file and returns its path."""
+    """Return a function that writes a text, or bytes, to a file and returns its path."""
     def write(text, encoding='utf-8', name='text.txt'):
         path = tmp_path / name
         path.write_bytes(text if isinstance(text, bytes) else text.encode(encoding))
@@ -161,19 +163,19 @@ def text_file(tmp_path):
 
 @pytest.fixture
 def path(tmp_path):
-    """Where a checkpoint may be written."""
+    """Return a path for a checkpoint."""
     return str(tmp_path / 'params.npz')
 
 
 @pytest.fixture(scope='module')
 def shared_folder(tmp_path_factory):
-    """One for all examples of a property, as hypothesis wants it."""
+    """Return one folder for all examples of a property, which hypothesis asks for."""
     return tmp_path_factory.mktemp('properties')
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The current folder, with a text t.txt and the results of an earlier run, other."""
+    """Return the current folder, with a text t.txt and the results of an earlier run named other."""
     (tmp_path / 't.txt').write_bytes(TEXT.encode('utf-8'))
     (tmp_path / 'results').mkdir()
     (tmp_path / 'results' / 'other_t.txt.out').write_bytes(b'earlier')
@@ -183,7 +185,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def program(tmp_path):
-    """A copy of the program."""
+    """Return the folder of a copy of the program."""
     return copy_of_program(tmp_path / 'program')
 
 
@@ -191,10 +193,9 @@ def program(tmp_path):
 
 @pytest.fixture
 def here(monkeypatch, capfd):
-    """Runs a script's main() in this process, up to where it would compile.
+    """Run a script's main() in this process, up to where it would compile.
 
-    For cases that are much alike, since a process of its own costs each of them a
-    second for Theano's import; of each kind some have one nevertheless.
+    A process of its own would take a second to import Theano.
     """
     def compiling(*args, **kwargs):
         raise Compiling
@@ -213,7 +214,7 @@ def here(monkeypatch, capfd):
 
 @pytest.fixture(scope='session')
 def trained(tmp_path_factory):
-    """A finished run, on a machine where matplotlib never ran."""
+    """Run a training to its end, on a machine where matplotlib never ran."""
     folder = tmp_path_factory.mktemp('trained')
     text = folder / 'sentences.txt'
     text.write_bytes(TEXT.encode('utf-8'))
@@ -227,7 +228,7 @@ def trained(tmp_path_factory):
                            steps=results / 'r1_sentences.txt.out', epochs=results / 'r1_sentences.txt_epochs.out')
 
 
-# Runs train.py with validation costs that are given.
+# Runs train.py with the validation costs of an argument.
 WITH_COSTS = '''
 import runpy, sys
 sys.path.insert(0, sys.argv[1])
@@ -241,7 +242,7 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 
 @pytest.fixture(scope='session')
 def judged(tmp_path_factory):
-    """A short run whose validation cost goes down and up as it is told to, with a checkpoint of each epoch."""
+    """Run a short training with these validation costs, and a checkpoint of each epoch."""
     folder, costs = tmp_path_factory.mktemp('judged'), np.array([3.5, 3.25, 3.375, 3.0, 3.125])
     (folder / 't.txt').write_text(TEXT, encoding='utf-8')
     succeeded(run('-c', WITH_COSTS, ROOT, ','.join(map(str, costs)), TRAIN, 't.txt', 'r', *STATEFUL,
@@ -252,7 +253,7 @@ def judged(tmp_path_factory):
 
 @pytest.fixture
 def produce(monkeypatch, capfd, judged):
-    """produce_text.py's main() in this process, on our checkpoint; returns status, output and errors."""
+    """Return a function that runs produce_text.py's main() in this process, with the checkpoint of `judged`."""
     monkeypatch.chdir(judged.folder)
 
     def call(*arguments, checkpoint='r_t.txt_best.npz'):
@@ -272,7 +273,7 @@ def produce(monkeypatch, capfd, judged):
 
 @pytest.fixture
 def without(tmp_path):
-    """Environments in which some packages cannot be imported."""
+    """Return a function from packages to an environment in which they cannot be imported."""
     def changes(*packages):
         (tmp_path / 'stubs').mkdir()
         for package in packages:
@@ -285,7 +286,7 @@ def without(tmp_path):
 
 @pytest.fixture
 def server():
-    """Serves `body` with `status`; `promised` is the Content-Length, None for none."""
+    """Serve `body` with `status`; `promised` is the Content-Length, None for none."""
     server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
     server.status, server.body, server.promised = 200, PAGE, len(PAGE)
     server.trickles, server.over, server.requests = False, threading.Event(), []
@@ -299,7 +300,7 @@ def server():
 
 @pytest.fixture
 def closed_url():
-    """An address that refuses connections: its port is taken, and nobody listens."""
+    """Yield an address that refuses connections: its port is taken, and nobody listens."""
     with socket.socket() as taken:
         taken.bind(('127.0.0.1', 0))
         yield 'http://127.0.0.1:%d/novel' % taken.getsockname()[1]

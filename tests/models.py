@@ -13,7 +13,7 @@ from numpy_model import H1, H2, LETTERS, NAMES, random_parameters
 
 
 def halves_up(x):
-    """The nearest whole number to the exact value of x, at least 0; of two as near the greater."""
+    """Return the nearest whole number to the exact value of x, at least 0; halves go up."""
     return math.floor(Fraction(x) + Fraction(1, 2))
 
 
@@ -32,32 +32,32 @@ def default_mode(mode):
     """Compile in another mode than Theano's default."""
     if theano.config.device != 'cpu':                  # what runs on a device has no Python code
         mode = theano.compile.mode.FAST_RUN
-    # Theano's own switch, config.mode, is not looked at once a function was compiled.
+    # Theano does not read config.mode again after it has compiled a function.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(theano.compile.mode, 'instantiated_default_mode', mode)
         yield
 
 
 def prepared(path, **settings):
-    """A model with a text and no parameters: settings of prepare_input, or batches of one pair of characters."""
+    """Return a model with a text and no parameters; without settings, a batch is one pair of characters."""
     model = CharLSTM(random_seed=1)
     model.prepare_input(path, **dict(dict(ratio_valid=0, batch_size=1, seq_length=2, verbose=False), **settings))
     return model
 
 
 def spelled(model, codes):
-    """Numbers of characters as a string."""
+    """Return numbers of characters as a string."""
     return ''.join([model.uchar[k] for k in np.ravel(codes).tolist()])
 
 
 def text_of(model):
-    """The text that a model prepared, put together from its batches (a last partial sequence is not in them)."""
+    """Return the text of a model, put together from its batches (without a last partial sequence)."""
     return ''.join(spelled(model, np.vstack([x, y[-1:]]).T) for part in ('train', 'valid')
                    for x, y in zip(model.X[part], model.Y[part]))
 
 
 def parameters_of(model):
-    """Name to array."""
+    """Return the parameters, name to array."""
     return {name: model.p[name].get_value() for name in NAMES}
 
 
@@ -67,7 +67,7 @@ def set_parameters(model, p=P):
 
 
 def make_stateful(folder, **settings):
-    """A model that reads TEXT as streams."""
+    """Return a model that reads TEXT as streams."""
     path = folder / 't.txt'
     path.write_text(TEXT)
     model = CharLSTM(random_seed=8)
@@ -77,7 +77,7 @@ def make_stateful(folder, **settings):
 
 
 def as_new(model):
-    """A model of make_stateful with the parameters P, and nothing of what other tests did to it."""
+    """Return a model of make_stateful with the parameters P, reset to its first state."""
     set_parameters(model)
     model.reset_states()
     model._validation_states, model._validation_index = None, 0
@@ -87,7 +87,7 @@ def as_new(model):
 
 
 def member(rank, size):
-    """One of several processes, as far as it knows which rows it has."""
+    """Return a stand-in for one of several processes that only knows its rows."""
     one = SingleProcess()
     one.rank, one.size = rank, size
     return one

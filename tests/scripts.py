@@ -29,7 +29,7 @@ SMALL = STATEFUL + ['--no-stateful']
 
 
 def sentences(count=40):
-    """Different sentences, with characters of two, three and four bytes in UTF-8."""
+    """Return different sentences, with characters of two, three and four bytes in UTF-8."""
     chance = random.Random(1)
     words = 'the old cat sat café by a hill — while 𝄞 sang and rain fell on dogs'.split()
     return ''.join('{}. {}.\n'.format(i, ' '.join(chance.choices(words, k=15))) for i in range(count))
@@ -41,11 +41,11 @@ N_VALID = (len(TEXT) // S - round(0.7 * (len(TEXT) // S))) // B
 
 
 class Compiling(BaseException):       # so that no script catches it
-    """What the fixture `here` raises where a script took its input, and began to compile."""
+    """Raised by the fixture `in_process` where a script accepted its input and began to compile."""
 
 
 def settings(ratio, B, S):
-    """How train.py is to cut its text."""
+    """Return options for how train.py cuts its text."""
     return ['--ratio-valid', ratio, '--batch-size', B, '--seq-length', S]
 
 
@@ -58,7 +58,7 @@ def without_privileges():
 
 
 def environment(flags='', **changes):
-    """This environment with other Theano flags; only where compiled code is kept stays the user's."""
+    """Return this environment with other Theano flags, but the same folder of compiled code."""
     kept = [flag for flag in os.environ.get('THEANO_FLAGS', '').split(',') if 'compiledir' in flag]
     env = dict(os.environ, THEANO_FLAGS=','.join(kept + [flags] * bool(flags)), THEANORC=os.devnull,
                PYTHONIOENCODING='utf-8', no_proxy='127.0.0.1')
@@ -67,14 +67,14 @@ def environment(flags='', **changes):
 
 
 def start(script, *arguments, flags='', env=None, **options):
-    """A script as a process of its own."""
+    """Start a script in a process of its own."""
     return subprocess.Popen([sys.executable, str(script)] + [str(a) for a in arguments], encoding='utf-8',
                             env=environment(flags, **env or {}), stdin=subprocess.DEVNULL,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 
 def finish(process, timeout=600):
-    """The CompletedProcess of what start() began; timeout only keeps a hang from stopping the tests."""
+    """Return the CompletedProcess of a started process; after the timeout it is killed."""
     try:
         out, err = process.communicate(timeout=timeout)
     finally:
@@ -88,13 +88,13 @@ def run(script, *arguments, timeout=600, **options):
 
 
 def succeeded(result):
-    """The standard output of a run that ended well and had nothing to say on stderr."""
+    """Return the standard output of a run, after asserting that it succeeded and that stderr is empty."""
     assert (result.returncode, result.stderr) == (0, ''), (result.returncode, result.stderr)
     return result.stdout
 
 
 def assert_refused(result, *words):
-    """Exit status 2 and one line on stderr, which has the words."""
+    """Assert exit status 2 and one line on stderr, which has the words."""
     assert 'Traceback' not in result.stderr, result.stderr
     assert (result.returncode, result.stderr.count('\n')) == (2, 1), (result.returncode, result.stderr)
     missing = [word for word in words if word not in result.stderr]
@@ -102,26 +102,26 @@ def assert_refused(result, *words):
 
 
 def snapshot(folder):
-    """All that a folder holds but Python's own caches: relative path to bytes, None for a folder."""
+    """Return a folder's contents without Python's caches: relative path to bytes, None for a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
             for path in Path(folder).rglob('*') if '__pycache__' not in path.parts}
 
 
 def assert_changes_nothing(folder, call, script, *arguments, words, **options):
-    """The script refuses, with these words, and leaves the folder as it was. call: run, or the fixture `here`."""
+    """Assert that a script refuses with these words and changes nothing. call: run, or the fixture `in_process`."""
     before = snapshot(folder)
     assert_refused(call(script, *arguments, **options), *words)
     assert snapshot(folder) == before
 
 
 def refuse_training(folder, call, *words, text='t.txt', name='r', options=(), **more):
-    """train.py refuses a text, a name or options in the fixture `folder`, with these words, and changes nothing."""
+    """Assert that train.py refuses a text, a name or options in the fixture `folder`, and changes nothing."""
     assert_changes_nothing(folder, call, TRAIN, text, name, *SMALL, '--output-dir', 'results', *options,
                            words=['train.py: '] + list(words), **more)
 
 
 def interrupted(process, log, number=signal.SIGINT, rows=1):
-    """What comes of a running train.py that is sent a signal when it has logged some steps."""
+    """Send a signal to a running train.py when it has logged some steps; return its CompletedProcess."""
     deadline = time.time() + 300
     while not (log.exists() and log.read_text().count('\n') > rows):
         assert process.poll() is None and time.time() < deadline, 'it does not train'
@@ -131,7 +131,7 @@ def interrupted(process, log, number=signal.SIGINT, rows=1):
 
 
 def copy_of_program(folder):
-    """The program without texts and results, in a folder where it may write."""
+    """Copy the program, without texts and results, to a folder; return that."""
     folder.mkdir()
     for path in ROOT.iterdir():
         if path.is_file():
@@ -144,18 +144,18 @@ def copy_of_program(folder):
 
 
 def load(checkpoint):
-    """The arrays of a checkpoint by name."""
+    """Return the arrays of a checkpoint by name."""
     with np.load(str(checkpoint)) as npz:
         return {name: npz[name] for name in npz.files}
 
 
 def log_rows(path):
-    """The rows of a log, also of one alone."""
+    """Return the rows of a log, (n, columns)."""
     return np.loadtxt(str(path), ndmin=2)
 
 
 def sequences(text, count, length=None):
-    """The texts in a file that produce_text.py wrote, each of that length; fails where it has another form."""
+    """Return the texts in a file of produce_text.py, after asserting its form and their length."""
     one = '.*?' if length is None else '.{{{}}}'.format(length)
     form = ''.join('# sequence {}:\n({})\n\n'.format(i, one) for i in range(1, count + 1))
     match = re.fullmatch(form, text, re.DOTALL)
@@ -164,7 +164,7 @@ def sequences(text, count, length=None):
 
 
 def wrote(result, path, headings=5, warned=0):
-    """What a produce_text.py that ended well wrote to stdout.
+    """Return what produce_text.py wrote to stdout, after asserting that it succeeded.
 
     On stderr it said, after so many warnings, which model that is, so many headings, where the
     text was appended to, and nothing else.
@@ -179,7 +179,7 @@ def wrote(result, path, headings=5, warned=0):
 
 
 def write_chain(path, uchar):
-    """A checkpoint as of the original that expects after each of uchar, an array, the next one. Returns its path.
+    """Write a checkpoint as of the original that predicts after each of uchar, an array, the next one. Return its path.
 
     Its two layers let the character at hand through and remember nothing.
     """
@@ -191,7 +191,7 @@ def write_chain(path, uchar):
 
 
 def write_counter(path, text):
-    """A checkpoint whose unit 1 of layer 1 has C = 0.01 times the characters since the last line end. Returns its path.
+    """Write a checkpoint whose unit 1 of layer 1 has C = 0.01 times the characters since the last line end.
 
     Its forget gate is shut at a line end and open else, and each other character adds 0.01. The
     weights of the other units are random.
@@ -207,7 +207,7 @@ def write_counter(path, text):
 
 
 def paste(line, folder, flags=FAST, **changes):
-    """What comes of a command line that a user pastes into the shell in a folder."""
+    """Run a command line in a folder, as a user pastes it into the shell; return its CompletedProcess."""
     return subprocess.run(line, shell=True, cwd=str(folder), env=environment(flags, **changes), encoding='utf-8',
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=600)
 
@@ -221,7 +221,7 @@ def program(path, line):
 
 
 def path_without_uv():
-    """PATH without the folders that have a uv."""
+    """Return PATH without the folders that have a uv."""
     return os.pathsep.join(folder for folder in os.environ['PATH'].split(os.pathsep)
                            if not os.path.exists(os.path.join(folder, 'uv')))
 
@@ -231,7 +231,7 @@ def contents(path):
 
 
 def arrays_and_about(checkpoint):
-    """Name to bytes of a checkpoint's arrays, and what it says without the lengths of logs, which have speeds."""
+    """Return the bytes of a checkpoint's arrays by name, and its metadata without the sizes of logs, which hold speeds."""
     arrays = load(checkpoint)
     about = json.loads(str(arrays.pop('about')))
     del about['progress']['logs'], about['progress']['id']           # the id tells runs of one name apart
@@ -239,7 +239,7 @@ def arrays_and_about(checkpoint):
 
 
 def size_of_png(path):
-    """(width, height), and fails where the file is no PNG."""
+    """Return (width, height) of a PNG file, after asserting that it is one."""
     start = path.read_bytes()[:24]
     assert start[:8] == b'\x89PNG\r\n\x1a\n' and start[12:16] == b'IHDR'
     return struct.unpack('>II', start[16:])
