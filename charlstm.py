@@ -32,7 +32,7 @@ import collections
 import functools
 import math
 
-from engine.backend.theano_setup import CompilerError, compiling, kernel_runs, theano, tt  # refuses a wrong Python first
+from engine.backend.theano_setup import CompilerError, compiling, kernel_runs, theano, tt  # refuses old Pythons first
 
 import numpy as np
 

@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def refused():
-    """Return a context manager: refused(ValueError, 'word', path) asserts such an error whose one line has these words."""
+    """Return a context manager that asserts an error whose one line has these words: refused(ValueError, 'word')."""
     @contextlib.contextmanager
     def refused(error, *words):
         with pytest.raises(error) as caught:

@@ -231,7 +231,7 @@ def contents(path):
 
 
 def arrays_and_about(checkpoint):
-    """Return the bytes of a checkpoint's arrays by name, and its metadata without the sizes of logs, which hold speeds."""
+    """Return a checkpoint's arrays as bytes by name, and its metadata without the sizes of logs, which hold speeds."""
     arrays = load(checkpoint)
     about = json.loads(str(arrays.pop('about')))
     del about['progress']['logs'], about['progress']['id']           # the id tells runs of one name apart

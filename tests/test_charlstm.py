@@ -560,7 +560,8 @@ def test_text_that_has_no_score(stateful, refused, text, word):
 
 @pytest.mark.parametrize('name, values', [
     ('num_units1', [0, 2.5, math.nan, '7', None]), ('num_units2', [0, -3, None]), ('lrate', [0, math.inf, '0.1', None]),
-    ('drate', [-0.1, 1, math.nan]), ('eps', [0, -1e-8]), ('bptt_maxdepth', [0, -2, 2.5, '3']), ('l1', [-1e-9, math.nan]),
+    ('drate', [-0.1, 1, math.nan]), ('eps', [0, -1e-8]), ('bptt_maxdepth', [0, -2, 2.5, '3']),
+    ('l1', [-1e-9, math.nan]),
     ('l2', [-1e-9]), ('char_dim', [0, 2.5, '11']),
 ])
 def test_settings_out_of_range(refused, name, values):
