@@ -1,4 +1,5 @@
-"""Examples of the class in README.md run as pasted, and the loop in engine/README.md computes what train.py does."""
+"""Examples of the class in README.md run as pasted, the loop in engine/README.md computes what train.py does, and what
+the READMEs refer to exists."""
 import re
 
 import numpy as np
@@ -72,3 +73,25 @@ def test_loop_is_the_default_recipe(book):
 
 def test_variables_for_root_are_those_of_the_commands():
     assert all('    export ' + ' '.join(commands.AS_ROOT) + '\n' in text for text in (README, ENGINE))
+
+
+def test_map_has_the_files_of_the_engine():
+    section = ENGINE.split('\n## The map\n')[1].split('\n## ')[0]
+    found = {path.name for path in (ROOT / 'engine').rglob('*.*') if path.suffix in ('.py', '.js', '.html')}
+    wheel = {path.name for path in (ROOT / 'engine' / 'backend' / 'theano_wheel').iterdir()} | {'__init__.py'}
+    named = set(re.findall(r'`(\w+\.(?:py|js|html))`', section))
+    assert named - {'train.py', 'produce_text.py', 'setup.py'} == found - wheel
+
+
+def anchors(path):
+    """Return the anchors of the headings of a Markdown file, as GitHub makes them."""
+    titles = re.findall('^#+ (.*)$', path.read_text(encoding='utf-8'), re.MULTILINE)
+    return [re.sub(r'[^\w -]', '', title.lower()).replace(' ', '-') for title in titles]
+
+
+@pytest.mark.parametrize('name', ['', 'engine', 'tests/benchmarks', 'text_input', 'text_output', 'training_results'])
+def test_links_lead_somewhere(name):
+    readme = ROOT / name / 'README.md'
+    for path, anchor in re.findall(r'\]\((?!http)([^)#]*)#?([^)]*)\)', readme.read_text(encoding='utf-8')):
+        target = readme.parent / path if path else readme
+        assert target.exists() and (not anchor or anchor in anchors(target)), (path, anchor)
