@@ -55,9 +55,9 @@ for cost in costs:
 def test_loop_is_the_default_recipe(book):
     """Compare the costs of all steps and epochs with train.py's logs, in all digits of the logs."""
     loop, = examples(ENGINE, 'The default recipe as a loop')
-    out = succeeded(run_code(book, RECORDING.format(loop)))
-    succeeded(run(TRAIN, 'book.txt', 'r', '--random-seed', 1, '--epochs', 3, '--output-dir', 'results', cwd=str(book),
-                  flags=FAST))
+    out = succeeded(run_code(book, RECORDING.format(loop.replace('256', '16'))))          # small, to be fast
+    succeeded(run(TRAIN, 'book.txt', 'r', '--random-seed', 1, '--epochs', 3, '--num-units1', 16, '--output-dir',
+                  'results', cwd=str(book), flags=FAST))
 
     def column(ending, number):
         lines = (book / 'results' / f'r_book.txt{ending}').read_text().splitlines()
