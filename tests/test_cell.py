@@ -569,14 +569,15 @@ def test_page_of_a_cell_computes_it(quick, path, tmp_path):
 
 # ---------------------------------------------------------------- README.md, "Changing the model"
 
-README = (ROOT / 'README.md').read_text(encoding='utf-8').split('## Changing the model')[1].split('\n## ')[0]
-BLOCKS = re.findall(r'```python\n(.*?)```', README, re.DOTALL)
+READMES = [(ROOT / folder / 'README.md').read_text(encoding='utf-8') for folder in ('', 'engine')]
+SECTIONS = [text.split('\n## Changing the model\n')[1].split('\n## ')[0] for text in READMES]
+BLOCKS = re.findall(r'```python\n(.*?)```', ''.join(SECTIONS), re.DOTALL)           # a cell, two more, an optimiser
 
 
 def test_worked_cells_of_the_readme(float64, interpreted, path, capsys):
     """As they stand there: what they compute, which of them say that they are slow, and that they learn and write."""
     names = {}
-    exec(BLOCKS[0], names)
+    exec(BLOCKS[0] + BLOCKS[1], names)
     costs, slow = {}, {}
     for name in ('Coupled', 'Peepholes', 'Normalised'):
         model = names[name](random_seed=1)
@@ -601,7 +602,7 @@ def test_optimiser_and_penalty_of_the_readme(float64, quick, path, monkeypatch):
     monkeypatch.setattr(charlstm, 'penalty', charlstm.penalty)
     settings = dict(lrate=0.5, drate=0.75, l2=0.3)
     plain = model_with(lstm_cell, path, **dict(settings, l2=0, lrate=1))
-    exec(BLOCKS[1], {})
+    exec(BLOCKS[2], {})
     model = model_with(lstm_cell, path, **settings)
     x, y = model.X['train'][0], model.Y['train'][0]
     before = {name: p.get_value() for name, p in model.p.items()}

@@ -1,4 +1,5 @@
-"""README.md's examples of the class: they run as pasted, and its loop computes what train.py does."""
+"""Examples of the class in README.md run as pasted, the loop in engine/README.md computes what train.py does, and what
+the READMEs refer to exists."""
 import re
 
 import numpy as np
@@ -7,9 +8,12 @@ import pytest
 from engine import commands
 from scripts import FAST, ROOT, TRAIN, load, run, sentences, succeeded
 
-README = (ROOT / 'README.md').read_text(encoding='utf-8')
-EXAMPLES = re.findall(r'```python\n(.*?)```', README.split('## As a class')[1].split('\n## ')[0], re.DOTALL)
-LOOP = next(example for example in EXAMPLES if 'by_size' in example)
+README, ENGINE = [(ROOT / folder / 'README.md').read_text(encoding='utf-8') for folder in ('', 'engine')]
+
+
+def examples(text, title):
+    """Return the Python code in the section of this title."""
+    return re.findall(r'```python\n(.*?)```', text.split(f'\n## {title}\n')[1].split('\n## ')[0], re.DOTALL)
 
 
 @pytest.fixture
@@ -19,41 +23,41 @@ def book(tmp_path):
     return tmp_path
 
 
-def pasted(folder, code):
-    """What a program of one's own says."""
+def run_code(folder, code):
+    """Run a program that imports charlstm, in a folder."""
     return run('-c', code, cwd=str(folder), flags=FAST, env={'PYTHONPATH': str(ROOT)})
 
 
 def test_examples_of_the_class_run_as_pasted(book):
-    """One after the other, without a change."""
-    examples = [example for example in EXAMPLES if example != LOOP]
-    result = pasted(book, '\n'.join(examples))
+    """Run one after the other, without a change."""
+    result = run_code(book, '\n'.join(examples(README, 'As a class')))
     assert result.returncode == 0 and 'Traceback' not in result.stderr, result.stderr
     assert re.search(r'\n[0-9.e-]+ (.|\n) [0-9.e-]+ [0-9]+\n$', result.stdout), result.stdout
     assert load(book / 'params.npz')['W1'].shape == (4, 128, 128)
 
 
-NOTING = """
+RECORDING = """
 from engine.run import recipe
 import charlstm
-recipe.EPOCHS, recipe.STEPS = 3, 1     # of the more that a short text gets
+recipe.EPOCHS, recipe.STEPS = 3, 1     # a short text would get more
 train, costs = charlstm.CharLSTM.theano_train_rmsprop, []
-def noting(self, x, y):
-    found = train(self, x, y)
-    costs.append(float(found[0]))
-    return found
-charlstm.CharLSTM.theano_train_rmsprop = noting
+def recording(self, x, y):
+    result = train(self, x, y)
+    costs.append(float(result[0]))
+    return result
+charlstm.CharLSTM.theano_train_rmsprop = recording
 {}
 for cost in costs:
     print('cost %.6g' % cost)
 """
 
 
-def test_loop_of_the_readme_is_the_default_recipe(book):
-    """The costs of all steps and epochs are those in train.py's logs, in all digits of these."""
-    out = succeeded(pasted(book, NOTING.format(LOOP)))
-    succeeded(run(TRAIN, 'book.txt', 'r', '--random-seed', 1, '--epochs', 3, '--output-dir', 'results', cwd=str(book),
-                  flags=FAST))
+def test_loop_is_the_default_recipe(book):
+    """Compare the costs of all steps and epochs with train.py's logs, in all digits of the logs."""
+    loop, = examples(ENGINE, 'The default recipe as a loop')
+    out = succeeded(run_code(book, RECORDING.format(loop.replace('256', '16'))))          # small, to be fast
+    succeeded(run(TRAIN, 'book.txt', 'r', '--random-seed', 1, '--epochs', 3, '--num-units1', 16, '--output-dir',
+                  'results', cwd=str(book), flags=FAST))
 
     def column(ending, number):
         lines = (book / 'results' / f'r_book.txt{ending}').read_text().splitlines()
@@ -63,9 +67,31 @@ def test_loop_of_the_readme_is_the_default_recipe(book):
     validation = re.findall('validation ([0-9.]+)$', out, re.MULTILINE)
     np.testing.assert_allclose(np.array(validation, float), np.array(column('_epochs.out', 2), float), atol=6e-5)
     assert len(set(validation)) == 3
-    best, theirs = load(book / 'best.npz'), load(book / 'results' / 'r_book.txt_best.npz')
-    assert all(best[name].tobytes() == theirs[name].tobytes() for name in ('U1', 'W2', 'V', 'raw_W1'))
+    best, expected = load(book / 'best.npz'), load(book / 'results' / 'r_book.txt_best.npz')
+    assert all(best[name].tobytes() == expected[name].tobytes() for name in ('U1', 'W2', 'V', 'raw_W1'))
 
 
 def test_variables_for_root_are_those_of_the_commands():
-    assert '    export ' + ' '.join(commands.AS_ROOT) + '\n' in README
+    assert all('    export ' + ' '.join(commands.AS_ROOT) + '\n' in text for text in (README, ENGINE))
+
+
+def test_map_has_the_files_of_the_engine():
+    section = ENGINE.split('\n## The map\n')[1].split('\n## ')[0]
+    found = {path.name for path in (ROOT / 'engine').rglob('*.*') if path.suffix in ('.py', '.js', '.html')}
+    wheel = {path.name for path in (ROOT / 'engine' / 'backend' / 'theano_wheel').iterdir()} | {'__init__.py'}
+    named = set(re.findall(r'`(\w+\.(?:py|js|html))`', section))
+    assert named - {'train.py', 'produce_text.py', 'setup.py'} == found - wheel
+
+
+def anchors(path):
+    """Return the anchors of the headings of a Markdown file, as GitHub makes them."""
+    titles = re.findall('^#+ (.*)$', path.read_text(encoding='utf-8'), re.MULTILINE)
+    return [re.sub(r'[^\w -]', '', title.lower()).replace(' ', '-') for title in titles]
+
+
+@pytest.mark.parametrize('name', ['', 'engine', 'tests/benchmarks', 'text_input', 'text_output', 'training_results'])
+def test_links_lead_somewhere(name):
+    readme = ROOT / name / 'README.md'
+    for path, anchor in re.findall(r'\]\((?!http)([^)#]*)#?([^)]*)\)', readme.read_text(encoding='utf-8')):
+        target = readme.parent / path if path else readme
+        assert target.exists() and (not anchor or anchor in anchors(target)), (path, anchor)

@@ -1,4 +1,4 @@
-"""Training with cells of one's own, beside the standard cell and beside PyTorch loops over the same cells.
+"""Measure training with your own cells, beside the standard cell and beside PyTorch loops over the same cells.
 
     python tests/benchmarks/cells.py [--units 256] [--steps 15] [--no-compile]
 
@@ -35,7 +35,7 @@ def make_ours(name, units):
 
 
 def torch_cell(name):
-    """The cell in PyTorch: pre-activations a (B,4H), C (B,H) and its own parameters to h and C."""
+    """Return the cell in PyTorch: from pre-activations a (B,4H), C (B,H) and its own parameters to h and C."""
     import torch
 
     def standard(a, C):
@@ -78,11 +78,11 @@ def make_pytorch(name, units, compiled):
         def forward(self, x):
             a = (self.U[x] if x.dtype == torch.int64 else x.matmul(self.U)) + self.b                # (T, B, 4H)
             h = C = torch.zeros(x.shape[1], units)
-            found = []
+            outputs = []
             for a_x in a.unbind():
                 h, C = step(a_x, h, C, self.W, *self.own)
-                found.append(h)
-            return torch.stack(found)
+                outputs.append(h)
+            return torch.stack(outputs)
 
     model = nn.Sequential(Layer(V), Layer(units), nn.Linear(units, V))
     rule = torch.optim.RMSprop(model.parameters(), lr=2e-3, alpha=0.95, eps=1e-8)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the head of their tables, and workers that take turns."""
+"""Provide what the benchmarks share: the head of their tables, and workers that take turns."""
 import contextlib
 import datetime
 import multiprocessing
@@ -19,7 +19,7 @@ ALPHABET = ' \n' + ''.join(chr(k) for k in range(33, 111))     # 80 characters, 
 
 
 def processor():
-    """The processor's name."""
+    """Return the processor's name."""
     with contextlib.suppress(OSError), open('/proc/cpuinfo') as f:
         for line in f:
             if line.startswith('model name'):
@@ -32,7 +32,7 @@ def cores():
 
 
 def print_head(*libraries):
-    """Date, machine and versions, on the lines above a table."""
+    """Print date, machine and versions, the lines above a table."""
     versions = ['Python ' + platform.python_version()] + [
         '{} {}'.format(name, metadata.version(name)) for name in ('Theano', 'numpy', 'scipy') + libraries]
     print('{}; {}, {} cores, load average {:.1f} at the start; {}'.format(
@@ -41,17 +41,17 @@ def print_head(*libraries):
 
 
 def print_row(*cells):
-    """A line of a table: cells (text, width), flush right."""
+    """Print a line of a table: cells (text, width), flush right."""
     print('  '.join('{:>{}}'.format(text, width) for text, width in cells), flush=True)
 
 
 def peak_memory():
-    """The most memory this process ever held, in bytes."""
+    """Return the most memory that this process ever held, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
 
 
 def timed(function, times=1):
-    """Seconds of each of so many calls in a row."""
+    """Return the seconds of each of several calls in a row."""
     seconds = []
     for _ in range(times):
         start = time.perf_counter()
@@ -62,7 +62,7 @@ def timed(function, times=1):
 
 @contextlib.contextmanager
 def environment_without(names):
-    """Processes started inside do not see these environment variables."""
+    """Hide these environment variables from processes that are started inside."""
     kept = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
         yield
@@ -70,15 +70,15 @@ def environment_without(names):
         os.environ.update(kept)
 
 
-class Worker(object):
+class Worker:
     """A function in a process of its own, which sleeps while it is not called.
 
-    Thread pools of different libraries in one process get in each other's way;
-    in processes that take turns each has the machine to itself.
+    Thread pools of different libraries in one process slow each other down.
+    In processes that take turns, each has the machine to itself.
     """
 
     def __init__(self, make, *arguments, without=()):
-        """make(*arguments) runs in the process and returns the function; without: environment variables to drop."""
+        """Start the process, which calls make(*arguments) for the function. without: environment variables to drop."""
         context = multiprocessing.get_context('spawn')
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, make, arguments), daemon=True)
@@ -98,7 +98,7 @@ class Worker(object):
         return result
 
     def close(self):
-        """End the process. Returns its peak memory in bytes."""
+        """End the process and return its peak memory in bytes."""
         self._pipe.send(None)
         peak = self._pipe.recv()
         self._process.join()
@@ -120,7 +120,7 @@ FORCED = ('OPENBLAS_CORETYPE', 'OPENBLAS_L2_SIZE')           # set, these can un
 
 
 def make_product(library):
-    """A function that gives the seconds of the fastest of three products of N x N matrices in float32."""
+    """Return a function that returns the seconds of the fastest of three products of N x N matrices in float32."""
     import numpy as np
     random = np.random.default_rng(1)
     a, b = random.standard_normal((2, N, N), dtype=np.float32)
@@ -144,8 +144,8 @@ def make_product(library):
     return lambda: min(timed(product, 4)[1:])
 
 
-class Peak(object):
-    """The sgemm peak: the best of all measurements in a run, over the libraries at hand."""
+class Peak:
+    """The sgemm peak: the best of all measurements in a run, over NumPy, SciPy and PyTorch."""
 
     def __init__(self):
         environments = [()] + [FORCED] * any(name in os.environ for name in FORCED)
@@ -160,16 +160,16 @@ class Peak(object):
             self._seconds[key].append(worker())
 
     def of(self, library, without):
-        """Flops a second of a library in an environment."""
+        """Return the flops a second of a library in an environment."""
         return 2 * N ** 3 / min(self._seconds[library, without])
 
     def numpys_environment(self):
-        """The variables to drop so that NumPy's own product, which the scan graph uses, is fastest."""
+        """Return the variables to drop so that NumPy's own product, which the scan graph uses, is fastest."""
         return max([without for library, without in self._workers if library == 'numpy'],
                    key=lambda without: self.of('numpy', without))
 
     def close(self):
-        """Flops a second of the fastest library, and a line that names it and the others."""
+        """Return the flops a second of the fastest library, and a line that names it and the others."""
         count = min(len(seconds) for seconds in self._seconds.values())
         best = {}
         for (library, without), worker in self._workers.items():

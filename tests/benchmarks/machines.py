@@ -1,4 +1,4 @@
-"""Two "machines" on one: network namespaces with a link between them of a set speed. Needs Linux and root."""
+"""Simulate two machines on one: network namespaces with a link of a set speed between them. Needs Linux and root."""
 import contextlib
 import json
 import os
@@ -8,12 +8,12 @@ import subprocess
 import sys
 
 DELAY = 0.1e-3                                     # seconds, one way
-ADDRESSES = '192.0.2.1', '192.0.2.2'               # of a network for examples (RFC 5737); none outside these two
+ADDRESSES = '192.0.2.1', '192.0.2.2'               # of a network that is only for examples (RFC 5737)
 NETWORK, LINK = '192.0.2.0/24', 'link0'
 BURST = '128kb'                                    # what may pass at once: two packets as large as the kernel makes
-QUEUE = '50ms'                                     # more than a connection ever has on its way, so that none is lost
+QUEUE = '50ms'                                     # more than a connection has in flight, so that no packet is lost
 
-# Called by Open MPI as ssh would be: with an address and words for a shell there.
+# Called by Open MPI as ssh would be: with an address and words for a shell on that machine.
 AGENT = '''#!/bin/sh
 address=$1; shift
 exec ip netns exec {prefix}$address unshare --uts sh -c \\
@@ -22,27 +22,27 @@ exec ip netns exec {prefix}$address unshare --uts sh -c \\
 
 
 def run(*words):
-    """The output of a command. Raises CalledProcessError, with what it said in stderr."""
+    """Return the output of a command. Raises CalledProcessError, with the command's stderr."""
     return subprocess.run(list(map(str, words)), check=True, encoding='utf-8', stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE).stdout
 
 
 def lacking():
-    """Why there can be no such machines here, or None."""
+    """Return why this computer cannot simulate machines, or None."""
     if not sys.platform.startswith('linux') or os.geteuid():
         return 'it needs root on Linux, to make network namespaces'
     missing = [name for name in ('ip', 'tc', 'unshare') if not shutil.which(name)]
     if missing:
-        return f"there is no {' and no '.join(missing)}"
+        return f"{' and '.join(missing)} not found"
     try:
         with Machines():
             return None
     except subprocess.CalledProcessError as error:
-        return f"no network namespaces here: {' '.join(error.stderr.split())}"
+        return f"network namespaces do not work on this computer: {' '.join(error.stderr.split())}"
 
 
 class Machines:
-    """The two, made on entering and removed on leaving. Attribute delayed: whether the link has DELAY."""
+    """The two machines, made on entering and removed on leaving. Attribute delayed: whether the link has DELAY."""
 
     def __enter__(self):
         self._prefix = f'charlstm{os.getpid()}-'
@@ -77,7 +77,7 @@ class Machines:
         run('tc', '-n', name, 'qdisc', *words[:1], 'dev', LINK, *words[1:])
 
     def _delays(self):
-        """Whether this kernel can delay packets."""
+        """Return whether this kernel can delay packets."""
         try:
             self._queue(self._names[0], 'add', 'root', 'netem', 'delay', '1us')
         except subprocess.CalledProcessError:
@@ -86,9 +86,9 @@ class Machines:
         return True
 
     def shape(self, gigabits):
-        """Let so many Gbit/s through, each way, 0: what it can."""
+        """Limit the link to this many Gbit/s each way; 0: no limit."""
         for name in self._names:
-            with contextlib.suppress(subprocess.CalledProcessError):           # there is none yet
+            with contextlib.suppress(subprocess.CalledProcessError):           # no queue exists yet
                 self._queue(name, 'delete', 'root')
             place = ['root']
             if self.delayed:
@@ -99,14 +99,14 @@ class Machines:
                 self._queue(name, 'add', *place, 'tbf', 'rate', f'{gigabits}gbit', 'burst', BURST, 'latency', QUEUE)
 
     def sent(self):
-        """Bytes that each machine has sent over the link."""
+        """Return the bytes that each machine has sent over the link."""
         shown = [run('ip', '-n', name, '-s', '-j', 'link', 'show', 'dev', LINK) for name in self._names]
         return [json.loads(text)[0]['stats64']['tx']['bytes'] for text in shown]
 
     def launch(self, mpiexec, folder):
-        """The words that start a process on each, by Open MPI, in front of its own; folder: for a script that it needs.
+        """Return the words of mpiexec that start a process on each machine. folder: for a script that they need.
 
-        They leave it no way between the two but TCP over the link.
+        The processes can reach each other only by TCP over the link.
         """
         agent = folder / 'agent'
         agent.write_text(AGENT.format(prefix=self._prefix))

@@ -1,4 +1,4 @@
-"""The page of produce_text.py: seconds to make it, its size, and in Chromium the time to open and the speed of writing.
+"""Measure the page of produce_text.py: seconds to make it, its size, and seconds to open and speed in Chromium.
 
     python tests/benchmarks/page.py TEXT [--params PARAMS] [--rounds 3]
 
@@ -24,7 +24,7 @@ def make(path, params, text):
 
 
 def characters_a_second(browser, length=2000):
-    """The speed of writing in a page that is open."""
+    """Return the speed of writing in an open page, in characters a second."""
     browser.value(f"byId('tab-writing').click(); byId('length').value = {length}; byId('write').click()")
     browser.wait('!running')
     return length / browser.value('(performance.now() - begun) / 1000')

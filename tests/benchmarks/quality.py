@@ -1,4 +1,4 @@
-"""How good the models get. All costs are nats a character; NOVEL is the text, text_input/prideandprejudice.txt.
+"""Measure how good the models get. Costs are nats a character; NOVEL is text_input/prideandprejudice.txt.
 
     python tests/benchmarks/quality.py peers NOVEL --epochs 10 --seeds 3
     python tests/benchmarks/quality.py recipes NOVEL --results DIR
@@ -8,13 +8,13 @@ peers      CharLSTM and PyTorch, trained the same way on the same batches: the f
            3, 10 and the best, of each seed and the means. PyTorch begins with the same initial values, and has one
            bias a gate as CharLSTM has.
 recipes    runs of train.py, by the table ROWS in recipes.py: the best full-validation cost (mean over the seeds,
-           and each), its epoch, when some costs were reached on the novel, and how long an epoch trained and how
-           long it was to the best one, without validation. DIR gets texts, logs and checkpoints; a run that it
-           has whole is only read, and one that it has in part goes on, so Ctrl-C loses nothing. All rows
-           together take about half a day on two cores, by the README's speeds.
-beginnings of checkpoints: the cost of the first 20 characters after the first of a text, from zero states. In DIR,
-           novel-256-seed1_*_best.npz saw beginnings of text by resets, novel-256-no-stateful-seed1_*_best.npz
-           nothing else.
+           and each), its epoch, the epochs that reached some costs on the novel, and the training time of an epoch
+           and up to the best epoch, without validation. DIR gets texts, logs and checkpoints. A finished run in
+           DIR is only read, and an unfinished one is resumed, so Ctrl-C loses nothing. All rows together take
+           about half a day on two cores.
+beginnings the cost of the 20 characters after the first of a text, from zero states, for each checkpoint. Of those
+           in DIR, novel-256-seed1_*_best.npz was trained with some beginnings, by resets, and
+           novel-256-no-stateful-seed1_*_best.npz only with beginnings.
 """
 import argparse
 import sys
@@ -23,8 +23,7 @@ from pathlib import Path
 from common import print_head
 from recipes import recipes
 
-from charlstm import CharLSTM
-from charlstm import mean_cost
+from charlstm import CharLSTM, mean_cost
 
 import numpy as np
 
@@ -46,14 +45,14 @@ def ours(options, seed):
 
 
 def copy_initial_values(model, lstm, out):
-    """Give nn.LSTM and the output layer the parameters of a CharLSTM; its gates stand in the order i, f, g, o."""
+    """Give nn.LSTM and the output layer the parameters of a CharLSTM; nn.LSTM orders its gates i, f, g, o."""
     import torch
     p = {name: torch.from_numpy(value.get_value()) for name, value in model.p.items()}
     with torch.no_grad():
         for layer in (1, 2):
-            for theirs, ours in (('weight_ih', 'U'), ('weight_hh', 'W'), ('bias_ih', 'b')):
-                gates = p[f'{ours}{layer}'][[1, 0, 3, 2]]
-                getattr(lstm, f'{theirs}_l{layer - 1}').copy_(gates.flatten(0, 1))
+            for in_torch, in_ours in (('weight_ih', 'U'), ('weight_hh', 'W'), ('bias_ih', 'b')):
+                gates = p[f'{in_ours}{layer}'][[1, 0, 3, 2]]
+                getattr(lstm, f'{in_torch}_l{layer - 1}').copy_(gates.flatten(0, 1))
             second_bias = getattr(lstm, f'bias_hh_l{layer - 1}')
             second_bias.zero_()
             second_bias.requires_grad = False
@@ -97,7 +96,8 @@ def pytorch(options, seed):
         yield total / characters
 
 
-def row(name, costs):
+def print_costs(name, costs):
+    """Print a line: the costs after the epochs of SHOWN, and the best."""
     shown = [f'{costs[n - 1]:8.4f}' if n <= len(costs) else 8 * ' ' for n in SHOWN]
     best = min(costs)
     print('{:24} {} {:8.4f} (epoch {})'.format(name, ' '.join(shown), best, costs.index(best) + 1), flush=True)
@@ -113,8 +113,8 @@ def peers(options):
         runs = []
         for seed in range(1, options.seeds + 1):
             runs.append(list(train(options, seed)))
-            row(f'{name}, seed {seed}', runs[-1])
-        row(f'{name}, mean', [sum(costs) / len(costs) for costs in zip(*runs)])
+            print_costs(f'{name}, seed {seed}', runs[-1])
+        print_costs(f'{name}, mean', [sum(costs) / len(costs) for costs in zip(*runs)])
 
 
 # ---------------------------------------------------------------- beginnings
@@ -123,17 +123,17 @@ PREDICTED, BATCH = 20, 500      # characters of a beginning; beginnings at a tim
 
 
 def beginnings(options):
-    """Print the cost of beginnings, over all pieces of 21 characters in the novel's last 30 %, for each checkpoint."""
+    """Print for each checkpoint the cost of beginnings: of all pieces of 21 characters in the novel's last 30 %."""
     model = CharLSTM()
     model.prepare_input(options.novel, 0.3, batch_size=1, seq_length=PREDICTED + 1, verbose=False)
     for path in options.params:
-        model.model_setup(path)                # which numbers the characters anew, as that model does
+        model.model_setup(path)                # numbers the characters anew, as that model does
         x, y = [np.concatenate(side['valid'], axis=1) for side in (model.X, model.Y)]        # (20, pieces)
         print(f'{mean_cost(piece_costs(model, x, y)):.4f}  {path}', flush=True)
 
 
 def piece_costs(model, x, y):
-    """Yield the mean cost and the number of characters of one batch of pieces after the other; x, y: (T, pieces)."""
+    """Yield the mean cost and the number of characters of each batch of pieces; x, y: (T, pieces)."""
     for start in range(0, x.shape[1], BATCH):
         batch = np.s_[:, start:start + BATCH]
         yield float(model.theano_check(x[batch], y[batch])[0]), y[batch].size
@@ -142,7 +142,7 @@ def piece_costs(model, x, y):
 # ---------------------------------------------------------------- the command line
 
 def build_parser():
-    """A subcommand for each of the three functions."""
+    """Return the parser, with a subcommand for each of the three functions."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(metavar='COMMAND', required=True)
     add = commands.add_parser('peers', help='CharLSTM and PyTorch on the same batches')
@@ -158,9 +158,9 @@ def build_parser():
     add.set_defaults(function=recipes)
     add.add_argument('novel', metavar='NOVEL', type=Path, help='the novel')
     add.add_argument('--results', metavar='DIR', type=Path, required=True, help='folder of the runs')
-    add.add_argument('--only', metavar='PATTERN', default='*', help='rows with such names alone, as "novel-*"')
-    add.add_argument('--epochs', type=int, help='at most so many, for a quick look with a DIR of its own')
-    add.add_argument('--list', action='store_true', help='print the rows and the commands that lack, and run none')
+    add.add_argument('--only', metavar='PATTERN', default='*', help='only rows with such names, as "novel-*"')
+    add.add_argument('--epochs', type=int, help='at most this many, for a quick look with a separate DIR')
+    add.add_argument('--list', action='store_true', help='only print the rows and the commands that are still to run')
     add = commands.add_parser('beginnings', help='costs of the first 20 characters from zero states')
     add.set_defaults(function=beginnings)
     add.add_argument('novel', metavar='NOVEL', help='the novel, whose last 30 %% are read')

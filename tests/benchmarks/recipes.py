@@ -1,7 +1,7 @@
-"""Runs of the real train.py: which ones there are (ROWS), training what lacks of them, and a table from their logs.
+"""Run train.py for the recipes in ROWS, finish what is unfinished, and print a table from the logs.
 
-`python tests/benchmarks/quality.py recipes` is the command. A run is known by its name alone: after a change of
-what train.py does by default, take a new folder.
+The command is `python tests/benchmarks/quality.py recipes`. A run is recognised only by its name: after a change of
+train.py's defaults, use a new folder.
 """
 import glob
 import os
@@ -27,8 +27,8 @@ from text_input.fetch_novel import write_python_reference
 
 
 class Row(NamedTuple):
-    """A recipe: its name; the name of its text; the most epochs, None for those of train.py; its other options; seeds,
-    a run for each."""
+    """A recipe: its name; the name of its text; the most epochs, None for train.py's default; its other options; its
+    seeds, with a run for each."""
     name: str
     text: str
     epochs: Optional[int]
@@ -37,25 +37,22 @@ class Row(NamedTuple):
 
 
 def units(n):
-    """The options for n units in both layers."""
+    """Return the options for n units in both layers."""
     return ('--num-units1', str(n), '--num-units2', str(n))
 
 
-# (c) of the README, the best before there was a default recipe
-PLATEAU = tuple('--initial original --dropout 0.25 --dropconnect 0 --average 0 --reset 0 --warmup 0 --lrate 2e-3 '
-                '--plateau 2 --patience 8'.split())
 BUNDLED = ('--init', os.path.relpath(str(ROOT / 'training_results' / 'prideandprejudice.npz')))      # 2x256
 
 NOVEL, BEGINNING, REFERENCE, LIBRARY = 'novel', 'reference60k', 'reference', 'library'
 ROWS = [Row('novel-256', NOVEL, 30, units(256), (1, 2, 3)),
         Row('novel-512', NOVEL, 36, units(512)),
-        Row('novel-256-plateau', NOVEL, 75, units(256) + PLATEAU),
         Row('novel-256-original', NOVEL, 75, units(256) + ('--original',)),
         Row('novel-256-no-stateful', NOVEL, 30, units(256) + ('--no-stateful',)),
         *[Row(f'{text}-{n}', text, None, units(n))
           for text in (BEGINNING, REFERENCE, LIBRARY) for n in (128, 256, 512)],
         *[Row(f'{text}-256-init', text, None, units(256) + BUNDLED) for text in (BEGINNING, REFERENCE)]]
-LEVELS = (1.192, 1.170)            # costs of the novel: the best of (c), and about half way from there to the default's
+# Costs on the novel: the best before there was a default recipe, and about half way from it to the default's.
+LEVELS = (1.192, 1.170)
 
 
 # ---------------------------------------------------------------- texts
@@ -67,12 +64,12 @@ def write(path, text):
 
 
 def write_beginning(path):
-    """Write the first 60,000 characters of Python's language reference, which it writes beside that."""
+    """Write the first 60,000 characters of Python's language reference, and the whole reference beside them."""
     write(path, made(REFERENCE, path.parent).read_text(encoding='utf-8')[:60000])
 
 
 def write_library(path):
-    """Write the sources of the standard library's modules, no packages, an empty line between them: up to 5 MB."""
+    """Write the sources of the standard library's modules, without packages, joined by empty lines: up to 5 MB."""
     sources = sorted(Path(sysconfig.get_path('stdlib')).glob('*.py'))
     write(path, '\n'.join(source.read_text(encoding='utf-8') for source in sources)[:5_000_000])
 
@@ -81,9 +78,9 @@ WRITERS = {BEGINNING: write_beginning, REFERENCE: write_python_reference, LIBRAR
 
 
 def made(name, folder):
-    """The path of one of these texts in a folder, written now where it was not there."""
+    """Return the path of one of these texts in a folder, and write it if it does not exist."""
     path = folder / (name + '.txt')
-    if not path.exists():                      # another Python's differs, and a run goes on with its own text alone
+    if not path.exists():                      # another Python's differs, and a run can only resume with its own text
         WRITERS[name](path)
     return path
 
@@ -91,9 +88,9 @@ def made(name, folder):
 # ---------------------------------------------------------------- a run
 
 class Run:
-    """One seed of a row, with its files in a folder; it says there how far it is, so nothing is kept here.
+    """One seed of a row, with its files in a folder. Its state is read from these files and kept nowhere else.
 
-    text: the path of its text. name: what train.py calls it.
+    text: the path of its text. name: the name of the run.
     """
 
     def __init__(self, row, seed, novel, folder):
@@ -102,20 +99,20 @@ class Run:
         self.name = f'{row.name}-seed{seed}'
 
     def _files(self, ending):
-        """Those of this run with such an ending, which may have a *."""
+        """Return the files of this run with this ending, which may have a *."""
         return list(self.folder.glob(glob.escape(f'{self.name}_{self.text.name}') + ending))
 
     def newest(self):
-        """The checkpoint of this run that is furthest on, and what it says of itself; None and {} where there is none.
+        """Return the furthest checkpoint of this run and its metadata; None and {} if it has no checkpoint.
 
-        By epoch and batch: a file's time would change with a copy of the folder.
+        Progress decides, by epoch and batch: a file's time changes when the folder is copied.
         """
         checkpoints = [(path, read_about(path)) for path in self._files('_*.npz')]
         return max(checkpoints, default=(None, {}),
                    key=lambda checkpoint: [checkpoint[1]['progress'][count] for count in ('epoch', 'batch')])
 
     def finished(self):
-        """Whether it has its epochs, or ran out of patience before."""
+        """Return whether it has all its epochs, or ran out of patience before."""
         progress = self.newest()[1].get('progress')
         if not progress:
             return False
@@ -123,17 +120,17 @@ class Run:
         return Schedule.resumed(dict(options, epochs=self.row.epochs or options['epochs']), progress).finished
 
     def command(self):
-        """The words of the command that begins it or goes on with it."""
+        """Return the words of the command that begins or resumes it."""
         checkpoint, epochs = self.newest()[0], ['--epochs', self.row.epochs] if self.row.epochs else []
         if checkpoint:
             words = ['--resume', checkpoint, *epochs]
-        else:                                  # logs without a checkpoint are of a run that was killed in epoch 1
+        else:                                  # logs without a checkpoint: a run that was killed in epoch 1
             words = [self.text, self.name, '--output-dir', self.folder, '--random-seed', self.seed, *epochs,
                      *self.row.options, *['--overwrite'] * bool(self._files('.out'))]
         return [sys.executable, os.path.relpath(str(ROOT / 'train.py')), *map(str, words)]
 
     def train(self):
-        """Write its text and run it to its end. Raises KeyboardInterrupt where it was asked to stop before."""
+        """Write its text and run it to its end. Raises KeyboardInterrupt if a signal stopped it."""
         if self.row.text != NOVEL:
             made(self.row.text, self.folder)
         print('\n' + shlex.join(self.command()), file=sys.stderr, flush=True)
@@ -142,40 +139,40 @@ class Run:
             print(f'{self.name}: train.py ended with status {status}', file=sys.stderr)
 
     def log(self):
-        """Validation costs (nats a character) and training speeds (characters a second), by epoch from 1 on."""
+        """Return validation costs (nats a character) and training speeds (characters a second), by epoch from 1 on."""
         lines = [line for path in self._files(EPOCHS) for line in path.read_text().splitlines()]
         rows = [[float(number) for number in line.split()] for line in lines if not line.startswith('#')]
         return [row[2] for row in rows], [row[4] for row in rows]
 
     def characters(self):
-        """How many characters an epoch learns from."""
-        about = self.newest()[1]['text']
-        text = Text(self.text, *[about[name] for name in ('ratio_valid', 'batch_size', 'seq_length', 'encoding',
+        """Return how many characters an epoch learns from."""
+        metadata = self.newest()[1]['text']
+        text = Text(self.text, *[metadata[name] for name in ('ratio_valid', 'batch_size', 'seq_length', 'encoding',
                                                           'stateful')], progress=False)
         return sum(y.size for y in text.Y['train'])
 
 
 def call(command):
-    """Run a command, its output on stderr beside what only is progress, and hand Ctrl-C and SIGTERM on to it.
+    """Run a command with its output on stderr, pass Ctrl-C and SIGTERM on to it, and return its exit status.
 
-    Returns its exit status; raises KeyboardInterrupt, once it ended, where there was such a signal.
+    Raises KeyboardInterrupt, once the command has ended, if such a signal came.
     """
-    asked = []
+    signals = []
 
-    def hand_on(number, frame):
-        asked.append(number)
+    def pass_on(number, frame):
+        signals.append(number)
         process.send_signal(number)
 
-    # In a process group of its own: a terminal's Ctrl-C would reach it beside ours, and train.py takes a second
-    # signal as a wish to stop without a checkpoint.
+    # In a separate process group: otherwise a terminal's Ctrl-C would reach the command twice, and at a second signal
+    # train.py stops without a checkpoint.
     process = subprocess.Popen(command, stdout=sys.stderr, preexec_fn=os.setpgrp)
-    before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         status = process.wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if asked:
+    if signals:
         raise KeyboardInterrupt
     return status
 
@@ -187,7 +184,7 @@ COLUMNS = (('row', 22), ('seeds', 8), ('best', 7), ('of each', 22), ('epoch', 8)
 
 
 def first_epoch(costs, level):
-    """The first epoch whose cost is at most the level, or '-'."""
+    """Return the first epoch whose cost is at most the level, or '-'."""
     return next((epoch for epoch, cost in enumerate(costs, 1) if cost <= level), '-')
 
 
@@ -196,7 +193,7 @@ def joined(values, form='{}'):
 
 
 def cells(row, runs):
-    """The texts of a row's line, from the logs of its runs that have an epoch and its checkpoint."""
+    """Return the cells of a row, from the logs of its runs that have an epoch and a checkpoint."""
     runs = [run for run in runs if run.row is row and run.newest()[0] and run.log()[0]]
     if not runs:
         return [row.name] + ['-'] * (len(COLUMNS) - 1)
@@ -213,14 +210,14 @@ def cells(row, runs):
 
 
 def print_table(rows, runs):
-    """A line for each row; * marks a seed whose run is not at its end."""
+    """Print a line for each row; * marks a seed whose run is not finished."""
     print_row(*COLUMNS)
     for row in rows:
         print_row(*zip(cells(row, runs), (width for _, width in COLUMNS)))
 
 
 def print_commands(row, runs):
-    """A row, and for each of its runs the command that train would run now."""
+    """Print a row, and for each of its runs the command that Run.train would run now."""
     print(f'{row.name}: {row.text}, seeds {joined(row.seeds)}')
     for run in runs:
         if run.row is row:
@@ -228,10 +225,10 @@ def print_commands(row, runs):
 
 
 def recipes(options):
-    """Train, finish or read the runs whose rows' names match; returns 1 where one is not at its end, else 0."""
+    """Train, finish or read the runs of the rows whose names match. Returns 1 if one is not finished, otherwise 0."""
     rows = [row._replace(epochs=options.epochs or row.epochs) for row in ROWS if fnmatchcase(row.name, options.only)]
     if not rows:
-        raise SystemExit(f'no row matches {options.only!r}; there are {joined(row.name for row in ROWS)}')
+        raise SystemExit(f'no row matches {options.only!r}: expected one of {joined(row.name for row in ROWS)}')
     runs = [Run(row, seed, options.novel, options.results) for row in rows for seed in row.seeds]
     if options.list:
         for row in rows:
@@ -244,6 +241,6 @@ def recipes(options):
             if not run.finished():
                 run.train()
     except KeyboardInterrupt:
-        print('interrupted; the same command goes on', file=sys.stderr)
+        print('interrupted; the same command continues', file=sys.stderr)
     print_table(rows, runs)
     return 0 if all(run.finished() for run in runs) else 1

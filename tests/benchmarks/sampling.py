@@ -1,12 +1,12 @@
-"""Writing text with CharLSTM beside PyTorch's fastest loop.
+"""Measure writing text, CharLSTM beside PyTorch's fastest loop.
 
     python tests/benchmarks/sampling.py [--units 128 256] [--streams 1 32] [--length 2000] [--rounds 9]
 
-The two take turns, each in a process of its own, and every number is from the
+The two take turns, each in a separate process, and every number is from the
 median turn. PyTorch's loop reads a character, and draws the next with softmax
-and multinomial; of several ways to write it the fastest on this machine is
-taken, and named. The last column is the cost of a character in a text of
-10,000 over that in a text of 200, of ours; compilation is in none.
+and multinomial. Of several ways to write this loop, the fastest on this machine
+is used and named. The last column is CharLSTM's time for a character in a text
+of 10,000 over that in a text of 200. No time includes compilation.
 """
 import argparse
 
@@ -30,7 +30,7 @@ def make_ours(units, streams):
 
 
 def pytorch_ways(units, streams):
-    """Ways to write the loop, by name: each a function that returns `length` characters, int (length, B)."""
+    """Return ways to write the loop, by name: functions of length that return that many characters, int (length, B)."""
     import torch
     from torch import nn
     V = len(ALPHABET)
@@ -104,7 +104,7 @@ def make_pytorch(units, streams):
 
 
 def measure(units, streams, options):
-    """Seconds of ours and of PyTorch, how PyTorch's loop is written, and the ratio of long to short texts."""
+    """Return the seconds of ours and of PyTorch, the name of PyTorch's loop, and the ratio of long to short texts."""
     ours, pytorch = Worker(make_ours, units, streams), Worker(make_pytorch, units, streams)
     ours.ready()
     pytorch.ready()

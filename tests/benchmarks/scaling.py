@@ -1,12 +1,12 @@
-"""Training in several processes: on one machine, on two "machines" with a link of a set speed, and a prediction for 64.
+"""Measure training in several processes: on one machine, and on two simulated ones; and predict it for 64.
 
     python tests/benchmarks/scaling.py [--only machine network predicted] [--turns 5] [--steps 3] [--units 256 512]
 
-machine     2 processes of 1 thread, 1 process of 2 threads and 1 of 1 take turns; every thread has a core to itself
+machine     2 processes of 1 thread, 1 process of 2 threads and 1 of 1 take turns; every thread has its own core
 network     2 processes of 1 thread in two network namespaces (needs root), at several speeds of the link in turn, and
             the share of the step that the sum over the processes takes
-predicted   steps of 1 thread with the rows that each of up to 64 machines would have, plus what a sum over so many
-            would take by the latency and bandwidth that `network` measured
+predicted   steps of 1 thread with the rows that each of up to 64 machines would have, plus the time of a sum over that
+            many machines, from the latency and bandwidth that `network` measured
 
 Needs Open MPI and mpi4py (engine/requirements-mpi.txt) and two cores that are otherwise idle. Times are medians.
 """
@@ -34,7 +34,7 @@ TWO = [MPIEXEC, '--bind-to', 'none', '--map-by', ':OVERSUBSCRIBE', '-n', '2']   
 TURN = 0.5                                         # seconds that a turn takes at least
 SPEEDS = (1, 10, 0)                                # Gbit/s of the link, 0: unshaped
 SMALL = 3                                          # numbers in a sum that takes as long as its latency
-GAIN = 1.1                                         # twice as many machines that gain less than this do not pay
+GAIN = 1.1                                         # twice as many machines must gain this to pay
 COUNTS = [2 ** k for k in range(7)]                # machines that are predicted
 CORES = (1, 16)                                    # of each of them
 
@@ -42,7 +42,7 @@ Link = namedtuple('Link', 'latency bandwidth')     # seconds of a message, bytes
 
 
 def print_table(titles, rows):
-    """A table in Markdown."""
+    """Print a table in Markdown."""
     for cells in [titles, ['---'] * len(titles)] + rows:
         print('| ' + ' | '.join(cells) + ' |')
     print(flush=True)
@@ -57,20 +57,20 @@ def note(line):
 
 
 def write_text(path, rows):
-    """A text of which batches of so many rows can be made, four of them."""
+    """Write a text that is long enough for four batches of this many rows."""
     random.seed(1)
     path.write_text(''.join(random.choices(ALPHABET, k=4 * (rows + 1) * SEQUENCE)), encoding='utf-8')
 
 
 def warm_up(side, steps):
-    """Wake a side. Returns how many steps it takes in a turn: so many, or more where they are short."""
+    """Wake a side. Returns how many steps it should take in a turn: at least `steps`, and more if they are short."""
     side('steps', 2)
     seconds, _ = side('steps', 1)[0][0]
     return max(steps, math.ceil(TURN / seconds))
 
 
 def bytes_summed(units):
-    """What goes into the sum of a step, in bytes: the gradients and three more numbers of float32."""
+    """Return the size of the sum of a step, in bytes: the gradients and three more numbers of float32."""
     return 4 * (parameter_count(len(ALPHABET), units, units) + 3)
 
 
@@ -80,7 +80,7 @@ SIDES = {'1 process of 1 thread': (1, 1), '1 process of 2 threads': (1, 2), '2 p
 
 
 def measure_machine(start, units, batch, o):
-    """Median seconds of a step and the peak memory of each process, in bytes, by side."""
+    """Return the median seconds of a step and the peak memory of each process, in bytes, by side."""
     with contextlib.ExitStack() as stack:
         sides = {name: start(stack, TWO if processes == 2 else [], units, batch, threads)
                  for name, (processes, threads) in SIDES.items()}
@@ -109,7 +109,7 @@ def machine(start, o):
 # ---------------------------------------------------------------- two machines
 
 class Turns:
-    """What a side over two machines gave, at one speed of the link."""
+    """The measurements of a side over two machines, at one speed of the link."""
 
     def __init__(self):
         self.steps, self.sums, self.small_sums, self.trips, self.sent, self.count = [], [], [], [], 0, 0
@@ -124,18 +124,18 @@ class Turns:
         self.trips += side('trips', 50)[0][1:]
 
     def step(self):
-        """Seconds of a step, of the sum in it as a mean of the processes, and of that less what one waited."""
+        """Return the seconds of a step, of the sum in it (mean of the processes), and of the sum without waiting."""
         return [median(values) for values in zip(*(
             (steps[0][0], sum(summing for _, summing in steps) / len(steps), min(summing for _, summing in steps))
             for steps in self.steps))]
 
     def link(self, units, delay):
-        """delay: of a message, in seconds, that the link should have had and had not."""
+        """Return the Link. delay: seconds to add to its latency, if the link could not be delayed."""
         latency = median(self.small_sums)
         return Link(latency + delay, bytes_summed(units) / (median(self.sums) - latency))
 
     def check(self, units):
-        """Raise SystemExit where what was summed did not go over the link."""
+        """Return the bytes that a machine sent in a step. Raises SystemExit if the sum did not go over the link."""
         sent = self.sent / self.count / 2                            # by one machine in a step
         if sent < 0.95 * bytes_summed(units):
             raise SystemExit(f'{sent:,.0f} bytes went over the link in a step: expected {bytes_summed(units):,}')
@@ -143,7 +143,7 @@ class Turns:
 
 
 def measure_network(start, pair, folder, units, batch, o):
-    """What came of the turns at each speed, by the speed."""
+    """Return the Turns of each speed, by the speed."""
     results = {speed: Turns() for speed in SPEEDS}
     with contextlib.ExitStack() as stack:
         pair.shape(0)
@@ -158,7 +158,7 @@ def measure_network(start, pair, folder, units, batch, o):
 
 
 def network(start, pair, folder, o):
-    """Print the table. Returns the Link and the seconds of a step by speed, of the largest size."""
+    """Print the table. Returns the Link and the seconds of a step, of the largest size, by speed."""
     rows, trips = [], {speed: [] for speed in SPEEDS}
     for units, batch in o.sizes:
         note(f'two machines: units {units}, batch {batch}')
@@ -184,7 +184,7 @@ def spelled(speed):
 
 
 def delays(pair, trips):
-    """The line about the delay of the link. trips: seconds, by speed."""
+    """Return the line about the delay of the link. trips: seconds, by speed."""
     measured = ', '.join(f'{milliseconds(median(seconds))} ms ({spelled(speed)})' for speed, seconds in trips.items())
     added = 'was added to each way' if pair.delayed else 'was not added: this kernel has no netem'
     return f'A delay of {milliseconds(machines.DELAY)} ms {added}.\nA message there and back took {measured}.'
@@ -193,7 +193,7 @@ def delays(pair, trips):
 # ---------------------------------------------------------------- many machines
 
 def measure_rows(start, units, batch, o):
-    """Median seconds of a step of one thread by its number of rows: those of a machine of COUNTS."""
+    """Return the median seconds of a step of one thread by its number of rows, for all machine counts in COUNTS."""
     seconds = {}
     with contextlib.ExitStack() as stack:
         side = start(stack, [], units, batch, 1)
@@ -206,18 +206,18 @@ def measure_rows(start, units, batch, o):
 
 
 def sum_time(size, count, link):
-    """Seconds of a sum of so many bytes over so many machines in a ring: 2 (N-1) messages of an N-th, one by one."""
+    """Return the seconds of a sum of `size` bytes over `count` machines in a ring: 2 (N-1) messages of an N-th."""
     return 2 * (count - 1) * (link.latency + size / count / link.bandwidth)
 
 
 def predict(seconds, batch, units, link, core_count):
-    """Seconds of a step by the number of machines, each as fast as so many cores. seconds: of measure_rows."""
+    """Return the seconds of a step by the number of machines of core_count cores. seconds: of measure_rows."""
     return {count: seconds[math.ceil(batch / count)] / core_count + sum_time(bytes_summed(units), count, link)
             for count in COUNTS if count <= batch}
 
 
 def paying(steps):
-    """The number of machines up to which each doubling pays."""
+    """Return the number of machines up to which each doubling pays."""
     counts = list(steps)
     for count, doubled in zip(counts, counts[1:]):
         if steps[count] / steps[doubled] < GAIN:
@@ -226,47 +226,47 @@ def paying(steps):
 
 
 def nominal():
-    """Links as they are sold, for where none was measured."""
+    """Return nominal links, used if none was measured."""
     return {speed: (Link(machines.DELAY, speed * 1e9 / 8), None) for speed in SPEEDS if speed}
 
 
 def predicted(start, links, o):
-    """links: by speed, as network returned them; empty where it did not run."""
-    batch, given, rows, checks = max(o.batches), links or nominal(), [], []
+    """Print the prediction. links: by speed, as network returned them; empty if it did not run."""
+    batch, used, rows, checks = max(o.batches), links or nominal(), [], []
     for units in o.predicted_units:
         note(f'predicted: units {units}')
         seconds = measure_rows(start, units, batch, o)
-        for speed, core_count in [(speed, n) for speed in given if speed for n in CORES]:
-            steps = predict(seconds, batch, units, given[speed][0], core_count)
+        for speed, core_count in [(speed, n) for speed in used if speed for n in CORES]:
+            steps = predict(seconds, batch, units, used[speed][0], core_count)
             rows.append([f'2x{units}', spelled(speed), str(core_count), milliseconds(steps[1]),
                          *[f'{steps[1] / step:.1f}' for count, step in steps.items() if count > 1],
                          str(paying(steps))])
         if links and units == o.sizes[-1][0]:
             checks = [check(seconds, batch, units, speed, *links[speed]) for speed in links if speed]
-    explain(batch, given, bool(links))
+    explain(batch, used, bool(links))
     print_table(['units', 'link', 'cores', 'step of 1, ms'] + [str(count) for count in COUNTS[1:] if count <= batch] +
                 ['pays up to'], rows)
     print('\n'.join(checks))
 
 
 def check(seconds, batch, units, speed, link, measured):
-    """A line that holds the prediction of two machines, from the seconds of measure_rows, against what was measured."""
+    """Return a line that compares the prediction for two machines with the measurement. seconds: of measure_rows."""
     step = predict(seconds, batch, units, link, 1)[2]
     return (f'A step of 2 machines of 1 core at 2x{units}, {spelled(speed)}: {milliseconds(step)} ms predicted, '
             f'{milliseconds(measured)} measured.')
 
 
-def explain(batch, given, measured):
-    """Print what the prediction is made of."""
+def explain(batch, links, measured):
+    """Print how the prediction is made."""
     print('PREDICTED, not measured: how many times as fast as one machine, by the number of machines N, at batch '
-          f'{batch}.\nA step is one measured here, of one thread and the rows of one machine, and after it 2 (N-1) '
+          f'{batch}.\nA step is a measured one, of one thread and the rows of one machine, and after it 2 (N-1) '
           'messages of an\nN-th of the gradient. Their latency and bandwidth are '
           f"{'those measured between two' if measured else 'nominal'}, the delay included:\n")
-    for speed, (link, _) in given.items():
+    for speed, (link, _) in links.items():
         if speed:
             print(f'- {spelled(speed)}: {milliseconds(link.latency)} ms, {link.bandwidth / 1e6:,.0f} MB/s')
-    print(f'\nMachines of {CORES[1]} cores are taken to compute {CORES[1]} times as fast, over the same link. It pays '
-          f'up to the N that twice\nas many machines would make less than {GAIN - 1:.0%} faster.\n')
+    print(f'\nMachines of {CORES[1]} cores are assumed to compute {CORES[1]} times as fast, over the same link. It '
+          f'pays up to the first N\nwhose doubling gains less than {GAIN - 1:.0%}.\n')
 
 
 # ---------------------------------------------------------------- all of it
@@ -283,7 +283,7 @@ def build_parser():
 
 
 def starter(folder, o):
-    """A function that starts a Side, which ends with an ExitStack at the latest."""
+    """Return a function that starts a Side, which an ExitStack ends at the latest."""
     text = folder / 'text.txt'
     write_text(text, max(o.batches))
 
@@ -314,7 +314,7 @@ def main():
     o.sizes = sorted((units, batch) for units in o.units for batch in o.batches)
     if not MPIEXEC or not importlib.util.find_spec('mpi4py') or cores() < 2:
         raise SystemExit('scaling.py needs two cores and what engine/requirements-mpi.txt names')
-    for name in ('SIGTERM', 'SIGHUP'):                 # end as by Ctrl-C, and leave neither processes nor namespaces
+    for name in ('SIGTERM', 'SIGHUP'):                 # end as by Ctrl-C, and leave no processes or namespaces
         signal.signal(getattr(signal, name), lambda number, _: sys.exit(128 + number))
     print_head('mpi4py')
     print(machines.run(MPIEXEC, '--version').splitlines()[0] + '\n', flush=True)

@@ -1,7 +1,7 @@
-"""Sides that a benchmark compares, of one process or of several that train together, which sleep between their turns.
+"""Provide the sides that a benchmark compares: one process, or several that train together, asleep between turns.
 
-Each process waits for its commands at a socket: in a collective operation of MPI it would look
-again and again, and take the time of the side whose turn it is.
+Each process waits for its commands at a socket. In a collective operation of MPI it would poll, and take time from
+the side whose turn it is.
 """
 import contextlib
 import itertools
@@ -16,20 +16,21 @@ from pathlib import Path
 
 from common import SETTLE, peak_memory, timed
 
-SHARES = dict(dropout=0.3, dropconnect=0.2)        # about what train.py chooses for a novel; the time is that of any
+SHARES = dict(dropout=0.3, dropconnect=0.2)        # about train.py's choice for a novel; does not affect the time
 SEQUENCE = 50                                      # characters in a sequence, as in train.py
 
 
 class Side:
-    """Processes that learn a text: side(method, *arguments) is what Learner.method returns in each, in a list."""
+    """Processes that learn a text: side(method, *arguments) calls Learner.method in each and returns a list."""
 
     def __init__(self, folder, launch, text, units, batch, threads=1):
-        """launch: words before Python's, of mpiexec for several processes; folder: for what it needs of files.
+        """Start the processes and wait until all have compiled.
 
-        Returns when all processes have compiled. Raises SystemExit with what they said where one fails.
+        launch: the words of mpiexec before Python's, [] for one process. folder: for temporary files.
+        Raises SystemExit with the output of the processes if one fails.
         """
-        self.units, own = units, Path(tempfile.mkdtemp(dir=str(folder)))
-        self._errors, self._pipes, path = own / 'errors', [], str(own / 'socket')
+        self.units, folder = units, Path(tempfile.mkdtemp(dir=str(folder)))
+        self._errors, self._pipes, path = folder / 'errors', [], str(folder / 'socket')
         with contextlib.closing(socket.socket(socket.AF_UNIX)) as server:
             server.settimeout(1)
             server.bind(path)
@@ -45,12 +46,12 @@ class Side:
     def _start(self, words, threads):
         environment = dict(os.environ, OMP_NUM_THREADS=str(threads), OMPI_ALLOW_RUN_AS_ROOT='1',
                            OMPI_ALLOW_RUN_AS_ROOT_CONFIRM='1')               # for containers
-        with open(self._errors, 'w') as errors:         # in a session of its own, so that Ctrl-C is ours to hand on
+        with open(self._errors, 'w') as errors:         # in a separate session, which Ctrl-C does not reach
             self._process = subprocess.Popen(list(map(str, words)), stdin=subprocess.DEVNULL, stdout=errors,
                                              stderr=errors, env=environment, start_new_session=True)
 
     def _join(self, server):
-        """A pipe to each process, in their order; the first to come says how many there are."""
+        """Return a pipe to each process, by rank; the first process that connects says how many there are."""
         found, size = {}, 1
         while len(found) < size:
             try:
@@ -74,7 +75,7 @@ class Side:
 
     def _fail(self):
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(10)                      # so that it has said why
+            self._process.wait(10)                      # so that its message is complete
         raise SystemExit(f'a process of the benchmark ended:\n{self._errors.read_text()[-3000:]}')
 
     def __call__(self, method, *arguments):
@@ -85,7 +86,7 @@ class Side:
         return answers
 
     def close(self):
-        """End the processes. Returns the peak memory of each, in bytes."""
+        """End the processes and return the peak memory of each, in bytes."""
         for pipe in self._pipes:
             pipe.send(None)
         peaks = self._answers()
@@ -93,7 +94,7 @@ class Side:
         return peaks
 
     def end(self):
-        """End the processes if they run, whatever they do."""
+        """End the processes if they still run."""
         if self._process.poll() is None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -104,53 +105,54 @@ class Side:
 # ---------------------------------------------------------------- in each of the processes
 
 class Learner:
-    """A model, and a text that it reads again and again, set up and trained as train.py does by default."""
+    """A model that reads a text again and again, set up and trained as train.py does by default."""
 
-    def __init__(self, here, text, units, batch):
+    def __init__(self, group, text, units, batch):
         from train import DEFAULTS
-        with here.one_per_node_first():
+        with group.one_per_node_first():
             from charlstm import CharLSTM
-        self._group, self._text, self._summing = here, text, []
-        if here.size > 1:
-            here.all_reduce = self._timed_sum(here.all_reduce)
-        self._model = CharLSTM(random_seed=1, comm=here)
+        self._group, self._text, self._summing = group, text, []
+        if group.size > 1:
+            group.all_reduce = self._timed(group.all_reduce)
+        self._model = CharLSTM(random_seed=1, comm=group)
         self.read(batch)
         names = 'lrate', 'drate', 'eps', 'bptt_maxdepth', 'l1', 'l2', 'grad_clip', 'reset', 'average', 'initial'
         self._model.model_setup(num_units1=units, num_units2=units, **SHARES,
                                 **{name: DEFAULTS[name] for name in names})
-        # As in train.py's first step: at the whole rate large models go astray, and compute with subnormal numbers.
+        # The rate of train.py's first step: at the whole rate large models diverge, and compute with subnormal numbers.
         self._model.dyn_lrate.set_value(DEFAULTS['lrate'] / DEFAULTS['warmup'])
-        with here.one_per_node_first():
+        with group.one_per_node_first():
             self._model.compile('train_rmsprop')
 
-    def _timed_sum(self, summed):
-        def timed_sum(numbers):
-            self._summing += timed(lambda: summed(numbers))
-            return numbers                              # summed in place
-        return timed_sum
+    def _timed(self, all_reduce):
+        """Return all_reduce, which sums in place, with its seconds recorded."""
+        def timed_all_reduce(numbers):
+            self._summing += timed(lambda: all_reduce(numbers))
+            return numbers
+        return timed_all_reduce
 
     def read(self, batch):
-        """Go on with batches of so many rows."""
+        """Continue with batches of this many rows."""
         self._model.prepare_input(self._text, 0, batch, SEQUENCE, verbose=False, stateful=True)
         self._model.reset_states()
         batches = zip(self._model.X['train'], self._model.Y['train'])
         self._batches = itertools.cycle([(x, y) for x, y in batches if len(x) == SEQUENCE])
 
     def steps(self, n):
-        """Of n training steps: seconds of each, and the seconds in it that went into ProcessGroup.all_reduce, 0 in one process."""
+        """Return (seconds, of which in ProcessGroup.all_reduce, 0 in one process) of each of n training steps."""
         self._summing = []
         seconds = timed(lambda: self._model.theano_train_rmsprop(*next(self._batches)), n)
         return list(zip(seconds, self._summing or [0] * n))
 
     def sums(self, size, n):
-        """Seconds of each of n sums of so many numbers of float32 and nothing else."""
+        """Return the seconds of each of n sums of `size` numbers of float32, without training."""
         import numpy as np
         from mpi4py import MPI
         numbers = np.zeros(size, np.float32)
         return timed(lambda: MPI.COMM_WORLD.Allreduce(MPI.IN_PLACE, numbers), n)
 
     def trips(self, n):
-        """Seconds of each of n messages of a byte between processes 0 and 1, there and back."""
+        """Return the seconds of each of n round trips of a byte between processes 0 and 1."""
         from mpi4py import MPI
         comm, other, byte = MPI.COMM_WORLD, 1 - self._group.rank, bytearray(1)
 
@@ -161,7 +163,7 @@ class Learner:
 
 
 def pin(rank, threads):
-    """Keep this process on cores of its own, one for each thread, where the system can."""
+    """Bind this process to its own cores, one for each thread, if the system can."""
     if hasattr(os, 'sched_setaffinity'):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, cores[rank * threads:(rank + 1) * threads])
@@ -169,11 +171,11 @@ def pin(rank, threads):
 
 def serve(path, text, units, batch, threads):
     from engine import process_group
-    here = process_group.join()
-    pin(here.rank, int(threads))                        # before NumPy's threads start
+    group = process_group.join()
+    pin(group.rank, int(threads))                       # before NumPy's threads start
     with connection.Client(path) as pipe, contextlib.suppress(EOFError):       # EOFError: the benchmark has ended
-        pipe.send((here.rank, here.size))
-        learner = Learner(here, text, int(units), int(batch))
+        pipe.send((group.rank, group.size))
+        learner = Learner(group, text, int(units), int(batch))
         pipe.send(None)
         for method, *arguments in iter(pipe.recv, None):
             pipe.send(getattr(learner, method)(*arguments))

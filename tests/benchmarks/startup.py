@@ -1,8 +1,8 @@
-"""Seconds from the start of a process, warm (all compiled code is there) and cold (none is).
+"""Measure seconds from the start of a process, warm (all code is compiled) and cold (none is).
 
     python tests/benchmarks/startup.py [--rounds 5] [--cold-rounds 5]
 
-    import theano              `python -c "import theano"`, whole process
+    import theano              only the import, with the patches that this Python and NumPy need, whole process
     produce_text.py, first     to the first character that the model drew, on standard output
     produce_text.py, whole     whole process, one text of 500 characters
     train.py, first step       to the first row in the log of the costs
@@ -24,7 +24,7 @@ IMPORT, FIRST, WHOLE, STEP = 'import theano', 'produce_text.py, first', 'produce
 
 
 def write_texts(folder):
-    """A text as long as a novel, and one of a few batches."""
+    """Write a text as long as a novel, and one of a few batches."""
     import random
     random.seed(1)
     characters = random.choices(ALPHABET, k=700000)
@@ -45,7 +45,7 @@ def succeeded(process):
 
 def import_theano(folder, compiledir):
     begin = time.perf_counter()
-    succeeded(start(compiledir, '-c', 'import theano'))
+    succeeded(start(compiledir, '-c', 'from engine.backend.theano_setup import theano', cwd=str(ROOT)))
     return {IMPORT: time.perf_counter() - begin}
 
 
@@ -81,7 +81,7 @@ PROGRAMS = (import_theano, produce_text, first_step)
 
 
 def measure(folder, rounds, cold):
-    """Median seconds by name."""
+    """Return the median seconds by name."""
     seconds = {name: [] for name in (IMPORT, FIRST, WHOLE, STEP)}
     for _ in range(rounds):
         for program in PROGRAMS:

@@ -1,8 +1,8 @@
-"""Reading texts: seconds and memory of prepare_input.
+"""Measure the reading of texts: seconds and memory of prepare_input.
 
     python tests/benchmarks/text.py [--megabytes 1 10 100 1000] [--rounds 3]
 
-Each reading is in a process of its own; the text, of one byte a character, was
+Each reading is in a separate process. The text has one byte a character, was
 just written and is in the system's cache. Memory is the process's peak beyond
 what it held after importing charlstm. Medians of the rounds.
 """
@@ -17,7 +17,7 @@ MEGABYTE = 1000000
 
 
 def write_text(path, megabytes):
-    """Random characters, the same megabyte again and again."""
+    """Write random characters, the same megabyte again and again."""
     random.seed(1)
     block = ''.join(random.choices(ALPHABET, k=MEGABYTE)).encode()
     with open(path, 'wb') as f:
@@ -37,7 +37,7 @@ def make_reader(path):
 
 
 def measure(path, rounds):
-    """Median seconds and bytes of memory."""
+    """Return the median seconds and bytes of memory."""
     results = []
     for _ in range(rounds):
         worker = Worker(make_reader, str(path)).ready()

@@ -1,11 +1,11 @@
-"""Training steps of CharLSTM, with the kernel and as a scan graph, beside PyTorch's nn.LSTM and RMSprop.
+"""Measure training steps of CharLSTM, with the kernel and as a scan graph, beside PyTorch's nn.LSTM and RMSprop.
 
     python tests/benchmarks/training.py [--units 128 256] [--batches 50] [--steps 15] [--no-scan] [--text FILE]
 
-The three take turns, each in a process of its own and several steps long, as
-the first ones wake threads and caches. Every number is from the median step.
-The share of the peak is 6 x the multiply-adds of one forward step, over time,
-over the fastest 2048-cubed product of the same run.
+The three take turns, each in a separate process. A turn has several steps, since
+the first ones wake threads and caches. Every number is from the median step. The
+share of the peak is 6 x the multiply-adds of one forward step, divided by the time
+and by the speed of the fastest 2048-cubed product of the same run.
 """
 import argparse
 import itertools
@@ -19,7 +19,7 @@ STEPS = 49                 # T: characters read in a sequence of 50
 
 
 def make_batches(batch, path):
-    """V, and batches (x, y), each int (T,B), of a text or of random characters."""
+    """Return V, and batches (x, y), each int (T,B), of a text or of random characters."""
     import numpy as np
     if path:
         with open(path, encoding='utf-8') as f:
@@ -34,7 +34,7 @@ def make_batches(batch, path):
 
 
 def turn(step):
-    """Seconds of each step in a turn."""
+    """Return the seconds of each step in a turn."""
     seconds = []
     while sum(seconds) < TURN or len(seconds) < TURN_STEPS:
         seconds += timed(step)
@@ -73,7 +73,7 @@ def make_pytorch(units, batch, path):
 
 
 def measure(units, batch, options, without):
-    """Median seconds and peak memory of each, by name."""
+    """Return the median seconds and the peak memory of each, by name."""
     workers = {'ours': Worker(make_ours, True, units, batch, options.text, without=without),
                'PyTorch': Worker(make_pytorch, units, batch, options.text, without=without)}
     if options.scan:
@@ -91,12 +91,12 @@ def measure(units, batch, options, without):
 
 
 def multiply_adds(V, H):
-    """Of one character forward: W1, U2, W2 and the output; looking up a column of U1 costs none."""
+    """Return the multiply-adds of one character forward: W1, U2, W2, the output; U1 is only looked up."""
     return 3 * 4 * H * H + V * H
 
 
 def print_table(results, V, peak):
-    """results: (units, batch) to what measure returned."""
+    """Print the table. results: (units, batch) to what measure returned."""
     names = list(next(iter(results.values())))
     others = names[1:]
     groups = [('', ['units', 'batch']), ('characters/s', names), ('ours over', others),
