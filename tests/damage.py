@@ -213,7 +213,7 @@ DAMAGE.update({'missing: ' + name: Damage(arrays(**{name: None}), ('it has no {}
 DAMAGE.update({
     'bomb: bzip2': Damage(lambda path: content(bomb(zipfile.ZIP_BZIP2, 1300))(path), unreadable('U1')),
     'bomb: lzma': Damage(lambda path: content(bomb(zipfile.ZIP_LZMA, 1300))(path), unreadable('U1')),
-    'bomb: deflate': Damage(lambda path: content(bomb(zipfile.ZIP_DEFLATED, 1300))(path), ('would unfold to no end',)),
+    'bomb: deflate': Damage(lambda path: content(bomb(zipfile.ZIP_DEFLATED, 1300))(path), ('decompression bomb',)),
     'bomb: about of lists': Damage(arrays(about=np.array('{"progress": [' + '[],' * 10 ** 6 + '[]]}')),
                                    ('its metadata is damaged',), True),
     'spliced: the directory of another': Damage(edited(with_beginning_of_another), ())})
@@ -345,7 +345,7 @@ RUN_DAMAGE = {
     'states: of one row less': RunDamage(array_of_run('trial_C2', lambda states: states[1:]), NO_RUN),
     'states: nan': RunDamage(array_of_run('trial_C1', lambda states: states * np.nan), ('no finite float32',)),
     'states: hidden by a byte of the directory': RunDamage(array_of_run('trial_h1', lambda states: None),
-                                                           ('it has lost its trial_h1',)),
+                                                           ('it has no trial_h1',)),
     'averages: below zero': RunDamage(array_of_run('m_W2', lambda m: -1 - m), ('below zero',)),
-    'averages: missing': RunDamage(array_of_run('m_W2', lambda m: None), ('it has lost its m_W2',)),
+    'averages: missing': RunDamage(array_of_run('m_W2', lambda m: None), ('it has no m_W2',)),
     'averages: of another shape': RunDamage(array_of_run('m_c', lambda m: m[1:]), NO_RUN)}

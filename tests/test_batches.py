@@ -141,14 +141,6 @@ def test_a_process_has_its_rows_of_the_text(text_file, stateful, ratio):
         assert held <= len(TEXT * 8) * 3 / 7                                      # of a byte a character
 
 
-def test_pieces_of_a_text_in_any_size(text_file, monkeypatch):
-    """Rows that begin in one piece and end in another."""
-    path = text_file(TEXT)
-    whole = Text(path, 0.3, 7, 9, 'utf-8', False, False, member(1, 2))
-    monkeypatch.setattr('engine.state.text.CHUNK', 13)
-    pieces = Text(path, 0.3, 7, 9, 'utf-8', False, False, member(1, 2))
-    for part in ('train', 'valid'):
-        np.testing.assert_array_equal(np.stack(pieces.X[part][:]), np.stack(whole.X[part][:]))
 
 
 # ---------------------------------------------------------------- refusals

@@ -17,7 +17,7 @@ READ = '''
 import hashlib, json, resource, sys
 sys.path.insert(0, sys.argv[1])
 import charlstm, train
-from engine.state.parameters import read_run
+from engine.state.run_state import read_run
 from engine.run.start import checkpoint_of
 from engine.process_group import SingleProcess
 

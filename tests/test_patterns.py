@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engine.state.checkpoint import Checkpoint
-from engine.state.parameters import read_run
+from engine.state.run_state import read_run
 from engine.state.patterns import file_name, list_of, matches, number, whole
 from engine.run.run import Run
 from engine.run.start import checkpoint_of, run_name

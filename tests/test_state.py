@@ -17,7 +17,8 @@ from charlstm import CharLSTM, read_about, read_checkpoint
 from damage import DAMAGE, write_checkpoint
 from engine import sampling
 from engine.state.checkpoint import Checkpoint
-from engine.state.parameters import read_run, to_store
+from engine.state.parameters import to_store
+from engine.state.run_state import read_run
 from engine.backend.theano_setup import theano
 from models import parameters_of, prepared, spelled, text_of
 from numpy_model import LETTERS, NAMES, V
@@ -262,9 +263,9 @@ def test_any_text_in_utf8_is_understood_by_a_model_of_its_bytes(shared_folder, t
     uchar = stored_bytes(dict.fromkeys(text.encode('utf-8')))
     model = CharLSTM()
     model.load_params(speaking(shared_folder / 'bytes.npz', uchar))
-    numbers = model._numbers(text, 'the text')
+    numbers = model._encode(text, 'the text')
     assert b''.join(byte or b'\0' for byte in uchar[numbers].tolist()).decode('utf-8') == text      # NumPy strips a NUL
-    assert model._strings(1)(numbers[:, None]) == [text]
+    assert model._text_decoder(1)(numbers[:, None]) == [text]
     assert (to_store(model.uchar) == uchar).all()
 
 
@@ -301,12 +302,12 @@ def test_cut_characters_of_several_texts_are_put_together_each_by_itself(path):
     """Byte after byte, two texts at a time, which are cut at different places."""
     model, texts = byte_model(path), ['é—𝄞—', '𝄞“ïvuv']
     codes = np.array([[MIXED_BYTES.index(byte) for byte in text.encode('utf-8')] for text in texts]).T       # (12, 2)
-    strings = model._strings(2)
+    strings = model._text_decoder(2)
     written = [strings(codes[k:k + 1]) for k in range(12)]
     assert [''.join(parts) for parts in zip(*written)] == texts
     assert (written[0], written[1], written[3]) == (['', ''], ['é', ''], ['', '𝄞'])
     assert strings(codes[:0]) == ['', ''] and strings(codes[:1]) == ['', '']
-    assert model._strings(2)(codes) == texts                      # another function begins anew
+    assert model._text_decoder(2)(codes) == texts                      # another function begins anew
 
 
 @pytest.mark.parametrize('longest', [1, 1024])
@@ -333,7 +334,7 @@ def test_seed_with_bytes_that_the_model_does_not_know(path, refused):
 
 def test_characters_stay_characters_where_the_model_learned_such(lettered):
     assert lettered.in_vocabulary('vé—') == 'vé—'
-    assert lettered._strings(2)(np.array([[0, 3], [10, 4]])) == ['ak', 'de']
+    assert lettered._text_decoder(2)(np.array([[0, 3], [10, 4]])) == ['ak', 'de']
 
 
 def test_text_that_is_in_the_vocabulary_stays_as_it_is(path):
@@ -605,7 +606,7 @@ def test_group_that_was_lost_is_missed(running, path, refused, prefix):
     """A changed byte in the directory of a zip file hides what is there."""
     arrays, about = running
     lost = {prefix + name: None for name in GROUPS[prefix]}
-    with refused(ValueError, path, 'lost its ' + prefix):
+    with refused(ValueError, path, 'it has no ' + prefix):
         run_of(stored_run(path, (arrays, dict(about, arrays=sorted(arrays))), lost))
 
 

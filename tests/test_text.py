@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from charlstm import read_text
 from engine.state import text as text_module
 from engine.report import read_known
-from engine.state.text import TwiceRead, read_string, renumbered, shown, smallest_type, vocabulary, without_unknown
+from engine.state.text import read_string, renumbered, shown, smallest_type, vocabulary, without_unknown
 from models import prepared, text_of
 from texts import CHARACTERS, POEM, TEXTS, as_read, written
 
@@ -305,12 +305,3 @@ def test_file_that_cannot_be_read(tmp_path, refused):
     for read in (prepared, read_text, read_string):
         with refused(FileNotFoundError, tmp_path / 'missing.txt'):
             read(tmp_path / 'missing.txt')
-
-
-@pytest.mark.parametrize('later', ['abcx', 'abcab', 'aabc'])
-def test_text_that_changes_between_two_readings(text_file, later, refused):
-    text = TwiceRead(text_file('abca'), 'utf-8', False)
-    assert text.survey()[0] == 4
-    text_file(later)
-    with refused(ValueError, 'text.txt', 'changed'):
-        list(text.pieces())
