@@ -29,11 +29,6 @@ def _reached(metadata):
     return progress if matches(progress, {'...': None, **pattern}) else {}
 
 
-def credentials(path):
-    """Return a line that names a checkpoint, and its summary()."""
-    return f'{path}: {summary(path)}'
-
-
 def summary(path):
     """Return a line on a checkpoint: the sizes of its model, the text that it learned from, and its validation cost."""
     line, _, metadata = _read(path)

@@ -51,17 +51,6 @@ METADATA = {'lp?': LEARNING, 'averaged?': whole, 'trials?': whole, 'random?': GE
 
 # ---------------------------------------------------------------- reading
 
-@contextlib.contextmanager
-def _forged_offsets():
-    """Make a seek to before the beginning of a file a ValueError: the file is damaged, and the system did not fail."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.EINVAL:
-            raise ValueError('a forged offset') from None
-        raise
-
-
 class Checkpoint:
     """An open npz file. Its arrays are checked and read when they are asked for.
 
@@ -97,13 +86,14 @@ class Checkpoint:
     def _refusing(self, why):
         """Make any error inside an OSError where the system failed, and a refusal otherwise."""
         try:
-            with named('read', self.path), _forged_offsets():
-                yield
-        except OSError:
-            raise
+            yield
         except MemoryError:
             raise OSError(f'cannot read {self.path}: there is not enough memory for it') from None
-        except Exception:                      # zipfile and NumPy raise all kinds on damaged bytes
+        except Exception as error:             # zipfile and NumPy raise all kinds on damaged bytes
+            # Not all of the system's: a forged offset, to before the beginning of the file, is an invalid argument.
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:
+                with named('read', self.path):
+                    raise
             raise self.refusal(why) from None
 
     def __contains__(self, name):

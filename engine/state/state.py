@@ -93,8 +93,7 @@ class State:
         self._functions = {}           # compiled, by name, for parameters of these shapes and for _cell
         self._cell = None, None        # the attributes cell and cell_parameters, and the Cell that they make
         self._text = None
-        self._validation_states, self._validation_index = None, 0
-        self.reset_states()
+        self._carried, self._validation_states, self._validation_index = None, None, 0
 
     def __getstate__(self):
         """Return what copy and pickle take: all but the lock and compiled functions, which are compiled again."""
@@ -420,8 +419,7 @@ class State:
                              'parameters: model_setup needs the same average')
         self._set_model(filename, arrays, uchar)
         self._set_weights(run.weights, metadata['averaged'] if run.weights else 0)
-        for name, m in run.averages.items():
-            self._mean_squares[name].set_value(m)
+        self._mean_squares = _updated(self._mean_squares, run.averages, 'm_')
         self._carried, self._validation_states = [states and [state[self.group.rows(len(state))] for state in states]
                                                   for states in (run.carried, run.validation)]
         self._validation_index = metadata.get('trials', 0)

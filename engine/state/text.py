@@ -187,50 +187,30 @@ def _joined(path, files, encoding, progress, digest):
             end = text[-1]
 
 
-class _Numbering:
-    """Characters numbered in the order in which they appear, for a text that is read piece by piece."""
-
-    def __init__(self):
-        self._code_of = np.full(sys.maxunicode + 1, sys.maxunicode, np.uint32)     # by code point; maxunicode: none yet
-        self._points = np.empty(0, np.uint32)                                      # code points in order of appearance
-
-    def codes(self, text):
-        """Return the numbers of a piece, uint32."""
-        piece = np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), np.uint32)
-        new = np.unique(piece[self._code_of[piece] == sys.maxunicode])
-        self._code_of[new] = len(self._points) + np.arange(len(new))
-        self._points = np.append(self._points, new)
-        return self._code_of[piece]
-
-    @property
-    def type(self):
-        """The smallest unsigned integer type for the numbers so far."""
-        return smallest_type(len(self._points))
-
-    def sorted(self):
-        """Return the sorted characters, uchar (V,), and a table from the numbers to their places in it."""
-        order = np.argsort(self._points)
-        table = np.empty(len(order), self.type)
-        table[order] = np.arange(len(order))
-        return vocabulary(chr(point) for point in self._points[order]), table
-
-
 def read_files(path, encoding='utf-8', progress=False):
     """Read a text as read_text does. Also return a line on the files that were read, '' where path is no folder."""
-    digest, numbering = hashlib.sha256(), _Numbering()
+    digest = hashlib.sha256()
     with named('read', path):
         files, line = _text_files(path, encoding)
         size = sum(os.path.getsize(file) + 2 for file in files)
     codes, n = np.empty(size, np.uint8), 0                             # rarely more characters than bytes
+    # Characters are numbered in the order in which they appear, and in sorted order when all are known.
+    unseen, points = sys.maxunicode, np.empty(0, np.uint32)            # the code points of the characters
+    code_of = np.full(sys.maxunicode + 1, unseen, np.uint32)           # by code point
     for text in _joined(path, files, encoding, progress, digest):
-        piece = numbering.codes(text)
-        codes = codes.astype(max(codes.dtype, numbering.type), copy=False)
+        piece = np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), np.uint32)
+        new = np.unique(piece[code_of[piece] == unseen])
+        code_of[new] = len(points) + np.arange(len(new))
+        points = np.append(points, new)
+        codes = codes.astype(max(codes.dtype, smallest_type(len(points))), copy=False)
         if n + len(piece) > len(codes):
             codes = np.concatenate([codes, np.empty(n + len(piece), codes.dtype)])
-        codes[n:n + len(piece)] = piece
+        codes[n:n + len(piece)] = code_of[piece]
         n += len(piece)
-    uchar, table = numbering.sorted()
-    return recode(codes[:n], table.astype(codes.dtype)), uchar, digest.hexdigest(), line
+    order = np.argsort(points)
+    table = np.empty(len(order), codes.dtype)
+    table[order] = np.arange(len(order))
+    return recode(codes[:n], table), vocabulary(map(chr, points[order])), digest.hexdigest(), line
 
 
 def read_text(path, encoding='utf-8', progress=False):
