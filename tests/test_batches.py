@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlstm import CharLSTM
+from engine.process_group import SingleProcess
 from engine.state.batches import Text
 from engine.state.text import nearest
 from models import PARTS, RATIO, TEXT, B, S, halves_up, member, prepared, spelled
@@ -14,7 +15,7 @@ from texts import POEM, TEXTS, as_read, written
 
 
 def slowly_cut(text, ratio, B, S, stateful=False):
-    """Part to the batches, each a list of (characters, targets) rows, by the rule's words."""
+    """Return the batches by part, each a list of (characters, targets) rows, cut slowly."""
     sequences = [text[k:k + S] for k in range(0, len(text) - S + 1, S)]
     n_train = halves_up((1 - ratio) * len(sequences))
     parts = {}
@@ -31,15 +32,14 @@ def slowly_cut(text, ratio, B, S, stateful=False):
 
 
 def batches_of(model, part):
-    """What slowly_cut gives of a part, from a model that prepared the text."""
+    """Return what slowly_cut returns for a part, from a model that prepared the text."""
     return [[tuple(spelled(model, side[:, b]) for side in pair) for b in range(model.batch_size)]
             for pair in zip(model.X[part], model.Y[part])]
 
 
 @pytest.mark.parametrize('length, ratio_valid, batch_size, seq_length', [
-    (150, 0.30, 3, 7), (149, 0.30, 4, 5), (61, 0, 5, 3), (60, 0, 5, 3), (120, 0.5, 1, 11), (97, 0.9, 2, 2),
-    (42, 0.5, 3, 7), (98, 0.25, 7, 7), (102, 0.125, 2, 6),
-    (35, 0.5, 1, 7), (98, 0.25, 1, 7), (9, 0.5, 2, 3), (104, 0.875, 1, 26),       # 2.5, 10.5, 1.5, 0.5 sequences
+    (150, 0.30, 3, 7), (61, 0, 5, 3), (60, 0, 5, 3), (97, 0.9, 2, 2),
+    (35, 0.5, 1, 7), (104, 0.875, 1, 26),                                         # 2.5 and 0.5 sequences
 ])
 def test_batches_are_those_of_a_slow_cut(text_file, capsys, length, ratio_valid, batch_size, seq_length):
     text = POEM[:length]
@@ -58,7 +58,7 @@ def test_batches_are_those_of_a_slow_cut(text_file, capsys, length, ratio_valid,
     assert '{} characters, {} distinct'.format(length, len(model.uchar)) in out
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(text=TEXTS, ratio=st.one_of(st.just(0), st.floats(0, 0.95)), B=st.integers(1, 7), S=st.integers(2, 9),
        stateful=st.booleans())
 def test_batches(shared_folder, text, ratio, B, S, stateful):
@@ -84,7 +84,7 @@ def test_halves_are_rounded_up(x, whole):
     assert nearest(x) == halves_up(x) == whole and nearest(np.float64(x)) == whole
 
 
-@settings(max_examples=1000)
+@settings(max_examples=300)
 @given(x=st.one_of(st.floats(0, 1e18), st.integers(0, 2 ** 53).map(lambda n: n / 2),
                    st.builds(lambda ratio, n: (1 - ratio) * n, st.floats(0, 1, exclude_max=True),
                              st.integers(0, 10 ** 6))))
@@ -124,30 +124,38 @@ def test_batches_are_indexed_as_a_list(text_file):
 
 @pytest.mark.parametrize('stateful', [True, False])
 @pytest.mark.parametrize('ratio', [0, 0.3, 0.9])
-def test_a_process_has_its_rows_of_the_text(text_file, stateful, ratio):
-    path = text_file(TEXT * 8 + 'é')
-    whole = Text(path, ratio, 7, 9, 'utf-8', stateful, False)
+def test_processes_have_their_rows_of_a_text_that_the_first_reads(text_file, tmp_path, stateful, ratio):
+    path, broadcasts, texts = text_file(TEXT * 8 + 'é'), [], []
+
+    def send(find, *arguments):
+        broadcasts.append(find(*arguments))
+        return broadcasts[-1]
+
+    def text(group=SingleProcess()):
+        return Text(path, ratio, 7, 9, 'utf-8', stateful, False, group)
+
+    whole = text()
     for rank in range(3):
-        share = Text(path, ratio, 7, 9, 'utf-8', stateful, False, member(rank, 3))
+        group, received = member(rank, 3), iter(list(broadcasts))
+        group.broadcast = send if rank == 0 else lambda find, *arguments: next(received)
+        texts.append(text(group))
+        (tmp_path / 'text.txt').write_text('another')      # which nobody reads
+    assert max(array.nbytes for array in broadcasts[1:]) <= len(TEXT * 8) / 7             # a byte a character
+    for rank, share in enumerate(texts):
         rows = member(rank, 3).rows(7)
         assert share.n_batches == whole.n_batches and share.metadata() == whole.metadata()
-        for side in ('X', 'Y'):
-            for part in ('train', 'valid'):
-                for own, theirs in zip(getattr(share, side)[part], getattr(whole, side)[part]):
-                    np.testing.assert_array_equal(own, theirs[:, rows])
+        for part in ('train', 'valid'):
+            for own, of_all in [*zip(share.X[part], whole.X[part]), *zip(share.Y[part], whole.Y[part])]:
+                np.testing.assert_array_equal(own, of_all[:, rows])
         share.renumber(list(reversed(share.uchar)))
         np.testing.assert_array_equal(share.X['train'][0], len(whole.uchar) - 1 - whole.X['train'][0][:, rows])
-        held = sum(kept.nbytes for kept in share._kept.values())
-        assert held <= len(TEXT * 8) * 3 / 7                                      # of a byte a character
-
-
+        assert sum(kept.nbytes for kept in share._kept.values()) <= len(TEXT * 8) * 3 / 7
 
 
 # ---------------------------------------------------------------- refusals
 
 @pytest.mark.parametrize('ratio_valid, batch_size, seq_length', [
-    (0, 1, 2), (0, 7, 5), (0.3, 50, 3), (0.3, 1, 9), (0.3, 7, 3), (0.5, 1, 4), (0.5, 3, 5), (0.9, 4, 2),
-    (0.25, 2, 7), (0.75, 5, 3), (1 / 3, 11, 2), (0.99, 3, 2), (0.7, 13, 2), (0.5, 2, 3), (0.875, 1, 26),
+    (0, 1, 2), (0.3, 50, 3), (0.5, 1, 4), (0.9, 4, 2), (1 / 3, 11, 2), (0.99, 3, 2), (0.875, 1, 26),
 ])
 def test_text_too_short_names_the_number_of_characters_that_works(text_file, refused, ratio_valid, batch_size,
                                                                   seq_length):

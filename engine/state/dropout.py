@@ -43,5 +43,5 @@ def weight_masks(random, share, units, dtype):
 
 
 def begins_anew(random, share, rows):
-    """Return which of some rows (a slice) of a batch begin with zero states, each with that probability: bool (rows,)."""
+    """Return which rows (a slice) of a batch begin with zero states, each with that probability: bool (rows,)."""
     return (row_numbers(random, rows, 1)[:, 0] >> np.uint64(11)) * 2.0 ** -53 < share
