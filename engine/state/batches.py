@@ -90,6 +90,7 @@ class Text:
         return rows
 
     def _check_length(self):
+        """Raise ValueError where the text is too short for a batch to train on, or has nothing to learn."""
         # Sequences, of which batch_size train; one less than the quotient, as rounding decides the last ones.
         needed = max(self.batch_size, int((self.batch_size - 0.5) / (1 - self.ratio_valid)) - 1)
         while nearest((1 - self.ratio_valid) * needed) < self.batch_size:
@@ -111,7 +112,7 @@ class Text:
 
     @property
     def steps(self):
-        """T of a whole batch."""
+        """Return T of a whole batch."""
         return self.seq_length if self.stateful else self.seq_length - 1
 
     def renumber(self, uchar):

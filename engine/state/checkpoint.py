@@ -90,7 +90,7 @@ class Checkpoint:
         except MemoryError:
             raise OSError(f'cannot read {self.path}: there is not enough memory for it') from None
         except Exception as error:             # zipfile and NumPy raise all kinds on damaged bytes
-            # Not all of the system's: a forged offset, to before the beginning of the file, is an invalid argument.
+            # A forged offset before the beginning of the file is an OSError, too, but no failure of the system.
             if isinstance(error, OSError) and error.errno != errno.EINVAL:
                 with named('read', self.path):
                     raise
@@ -113,7 +113,7 @@ class Checkpoint:
 
     @contextlib.contextmanager
     def _member(self, name):
-        """Give the member of the zip file that holds an array. An error inside is one of that array."""
+        """Yield the member of the zip file that holds an array. Any error inside becomes one about that array."""
         if name not in self:
             raise self.refusal(f'it has no {name}')
         with self._refusing(f'its {name} is damaged or holds Python objects'):
@@ -151,7 +151,7 @@ class Checkpoint:
 
     @functools.cached_property
     def metadata(self):
-        """The metadata, a dict; empty where the file has none.
+        """Return the metadata, a dict; empty where the file has none.
 
         Raises ValueError where it is damaged, or where an array that it lists is missing.
         """
@@ -173,7 +173,7 @@ class Checkpoint:
 
 @contextlib.contextmanager
 def opened(checkpoint):
-    """Open a path and close it in the end, or give back an open Checkpoint and leave it open."""
+    """Open a path as a Checkpoint, and close it afterwards; or yield an open Checkpoint, which stays open."""
     if isinstance(checkpoint, Checkpoint):
         yield checkpoint
     else:

@@ -59,7 +59,7 @@ def _values(variables):
 
 
 def _updated(variables, arrays, prefix=''):
-    """Return shared variables by name that have these values: the same variables, if no shape or type changes."""
+    """Return shared variables by name with these values: the same variables, unless a shape or a type changes."""
     old, new = [{name: (array.shape, array.dtype) for name, array in of.items()}
                 for of in (_values(variables), arrays)]
     if old != new:
@@ -70,7 +70,7 @@ def _updated(variables, arrays, prefix=''):
 
 
 class State:
-    """The state of a CharLSTM, which adds what is computed with it.
+    """The state of a CharLSTM between two steps; the class CharLSTM adds the computations.
 
     Attributes: those that CharLSTM lists; group, a SingleProcess or a ProcessGroup: the processes that train
     the model together, each of which has its own rows (B) of a batch and of states; _text, the Text
@@ -85,7 +85,7 @@ class State:
         self.group, self._lock = group, threading.RLock()
         seed = secrets.randbits(128) if random_seed is None else random_seed
         self.random = np.random.default_rng(group.broadcast(int, seed))          # the same numbers in all processes
-        self.uchar, self._encoding = [], 'utf-8'           # the latter of bytes, where the vocabulary is one of bytes
+        self.uchar, self._encoding = [], 'utf-8'           # of the text, where the vocabulary is one of bytes
         self.batch_size = self.dyn_lrate = None
         self.X, self.Y, self.n_batches = {}, {}, {}
         self.p, self.lp, self._mean_squares = {}, {}, {}
@@ -151,7 +151,7 @@ class State:
             print(text.summary())
 
     def in_vocabulary(self, text):
-        """Return a string in the characters of uchar: its bytes as escapes where the model learned bytes."""
+        """Return a string in the characters of uchar: where the model learned bytes, its bytes as escapes."""
         if not are_bytes(self.uchar):
             return text
         return text.encode(self._encoding, 'surrogateescape').decode('ascii', 'surrogateescape')
@@ -379,7 +379,7 @@ class State:
         return arrays
 
     def _cell_difference(self, filename, formula):
-        """Return a line on how the formula of a checkpoint's cell differs from this model's; None where it does not."""
+        """Return a line on a checkpoint's cell of another formula than this model's; None where they are equal."""
         cell = self._checked_cell()
         formulas = formula, '' if cell.standard else cell.formula
         if formulas[0] == formulas[1]:
