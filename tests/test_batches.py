@@ -10,7 +10,7 @@ from charlstm import CharLSTM
 from engine.process_group import SingleProcess
 from engine.state.batches import Text
 from engine.state.text import nearest
-from models import PARTS, RATIO, TEXT, B, S, halves_up, member, prepared, spelled
+from models import TEXT, halves_up, member, prepared, spelled
 from texts import POEM, TEXTS, as_read, written
 
 
@@ -37,25 +37,16 @@ def batches_of(model, part):
             for pair in zip(model.X[part], model.Y[part])]
 
 
-@pytest.mark.parametrize('length, ratio_valid, batch_size, seq_length', [
-    (150, 0.30, 3, 7), (61, 0, 5, 3), (60, 0, 5, 3), (97, 0.9, 2, 2),
-    (35, 0.5, 1, 7), (104, 0.875, 1, 26),                                         # 2.5 and 0.5 sequences
-])
-def test_batches_are_those_of_a_slow_cut(text_file, capsys, length, ratio_valid, batch_size, seq_length):
-    text = POEM[:length]
-    expected = slowly_cut(text, ratio_valid, batch_size, seq_length)
-    model = prepared(text_file(text), ratio_valid=ratio_valid, batch_size=batch_size, seq_length=seq_length,
-                     verbose=True)
-    assert model.uchar == sorted(set(text)) and model.batch_size == batch_size
-    for part in ('train', 'valid'):
-        assert model.n_batches[part] == len(model.X[part]) == len(model.Y[part]) == len(expected[part])
-        assert batches_of(model, part) == expected[part]
-        for side in list(model.X[part]) + list(model.Y[part]):
-            assert side.dtype == np.int32 and side.shape == (seq_length - 1, batch_size)
-    used = sum(len(batches) for batches in expected.values()) * batch_size * seq_length
-    out, err = capsys.readouterr()
-    assert '{} characters that fill no batch are dropped'.format(length - used) in out and err == ''
-    assert '{} characters, {} distinct'.format(length, len(model.uchar)) in out
+def test_summary_of_a_text(text_file, capsys):
+    """Two lines, or none with verbose=False."""
+    settings = dict(ratio_valid=0.3, batch_size=3, seq_length=7)
+    model = prepared(text_file(POEM[:149]), verbose=True, **settings)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith(f'text.txt: 149 characters, {len(model.uchar)} distinct') and model.batch_size == 3
+    assert second == ('5 batches to train and 2 to validate, each of 3 sequences of 7 characters; 2 characters that fill '
+                      'no batch are dropped')
+    prepared(text_file(POEM), **settings)
+    assert capsys.readouterr() == ('', '')
 
 
 @settings(max_examples=200)
@@ -74,6 +65,7 @@ def test_batches(shared_folder, text, ratio, B, S, stateful):
     for part, expected in slowly_cut(read, ratio, B, S, stateful).items():
         assert model.n_batches[part] == len(model.X[part]) == len(model.Y[part]) == len(expected)
         assert batches_of(model, part) == expected
+        assert {side.dtype for side in [*model.X[part], *model.Y[part]]} <= {np.dtype('int32')}
 
 
 @pytest.mark.parametrize('x, whole', [
@@ -90,23 +82,6 @@ def test_halves_are_rounded_up(x, whole):
                              st.integers(0, 10 ** 6))))
 def test_rounding(x):
     assert nearest(x) == halves_up(x)
-
-
-@pytest.mark.parametrize('part', ['train', 'valid'])
-def test_streams_have_every_character_once_and_in_order(text_file, part):
-    model = prepared(text_file(TEXT), ratio_valid=RATIO, batch_size=B, seq_length=S, stateful=True)
-    streams, X, Y = PARTS[part], model.X[part], model.Y[part]
-    np.testing.assert_array_equal(np.concatenate(list(X)), streams[:, :-1].T)
-    np.testing.assert_array_equal(np.concatenate(list(Y)), streams[:, 1:].T)
-    lengths = [len(x) for x in X]
-    assert lengths[:-1] == [S] * (len(lengths) - 1) and 0 < lengths[-1] < S         # the sizes leave a shorter one
-    assert model.n_batches[part] == len(X) == len(Y) == len(lengths)
-    assert {x.dtype for x in X} == {np.dtype('int32')}
-
-
-def test_quiet_when_not_verbose(text_file, capsys):
-    prepared(text_file(POEM))
-    assert capsys.readouterr() == ('', '')
 
 
 def test_batches_are_indexed_as_a_list(text_file):

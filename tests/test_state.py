@@ -532,20 +532,6 @@ def run_of(path):
         return read_run(stored, read_checkpoint(stored)[0])
 
 
-def test_run_is_read_as_it_was_written(running, path):
-    arrays = running[0]
-    run, metadata = run_of(stored_run(path, running))
-    assert metadata == running[1] and metadata['trials'] == metadata['averaged'] == 1
-    found = {'m_': run.averages, 'raw_': run.weights, 'carried_': dict(zip(STATES, run.carried)),
-             'trial_': dict(zip(STATES, run.validation))}
-    again = run.arrays()
-    assert set(again) == {prefix + name for prefix, name in GROUPED}
-    for prefix, name in GROUPED:
-        for array in (found[prefix][name], again[prefix + name]):
-            assert array.tobytes() == arrays[prefix + name].tobytes() and array.any()
-    assert [state.shape for state in run.validation] == [(3, 7), (3, 7), (3, 4), (3, 4)]
-
-
 def test_all_but_rmsprops_averages_may_be_missing(running, path):
     missing = {prefix + name: None for prefix, name in GROUPED if prefix != 'm_'}
     run, _ = run_of(stored_run(path, running, missing))

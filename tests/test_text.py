@@ -47,12 +47,6 @@ def test_characters_are_numbered_in_sorted_order(text_file):
     assert text_of(model) == 'b\U0001d11ea\0é\0B\n'
 
 
-def test_more_than_256_distinct_characters(text_file):
-    text = ''.join(chr(0x400 + k * 37 % 300) for k in range(600))
-    model = prepared(text_file(text))
-    assert len(model.uchar) == 300 and text_of(model) == text
-
-
 @pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16-be', 'latin-1', 'shift_jis'])
 def test_line_ends_and_characters_across_chunks(text_file, monkeypatch, encoding):
     """Against Python's own text files, which have universal line ends."""
@@ -66,15 +60,6 @@ def test_line_ends_and_characters_across_chunks(text_file, monkeypatch, encoding
         monkeypatch.setattr(text_module, 'CHUNK', chunk)
         model = prepared(path, encoding=encoding)
         assert text_of(model) == expected and model.uchar == sorted(set(expected))
-
-
-def test_line_end_across_the_border_of_real_chunks(text_file):
-    model = prepared(text_file('a' * (2 ** 20 - 1) + '\r\nbc'), seq_length=2 ** 19 + 1)
-    assert text_of(model) == 'a' * (2 ** 20 - 1) + '\nbc'
-
-
-def test_bare_cr_at_the_end_of_the_file_is_a_line_end(text_file):
-    assert text_of(prepared(text_file('abc\r'))) == 'abc\n'
 
 
 @pytest.mark.parametrize('encoding', ['utf-8', 'utf-16'])
@@ -268,15 +253,6 @@ def test_file_of_a_folder_that_has_nul_characters_far_from_its_beginning(tmp_pat
     with refused(ValueError, os.path.join(folder, 'b'), 'NUL'):
         read_text(folder, 'latin-1')
     assert read_string(os.path.join(folder, 'b'), 'latin-1') == as_read(data.decode('latin-1'))
-
-
-def test_refused_folder_leaves_what_was_prepared(tmp_path):
-    model = prepared(folder_of(tmp_path / 'texts', dict(a='abcd', b='dcba')))
-    before = text_of(model), model.fingerprint()
-    (tmp_path / 'texts' / 'c').write_bytes(b'\xff')
-    with pytest.raises(ValueError):
-        model.prepare_input(str(tmp_path / 'texts'), 0, 1, 2, verbose=False)
-    assert (text_of(model), model.fingerprint()) == before
 
 
 # ---------------------------------------------------------------- refusals
