@@ -45,7 +45,7 @@ for path in sys.stdin.read().splitlines():
 
 
 def bits(whole, other, chance):
-    """One or two bits, every second time among the last bytes, where zip has its directory."""
+    """Flip one or two bits, half of them among the last bytes, where zip has its directory."""
     directory, data = whole.index(b'PK\x01\x02'), bytearray(whole)
     for _ in range(chance.choice([1, 2])):
         data[chance.randrange(chance.choice([0, directory]), len(data))] ^= 1 << chance.randrange(8)
@@ -53,13 +53,13 @@ def bits(whole, other, chance):
 
 
 def cuts(whole, other, chance):
-    """The end is missing, the beginning, or something in the middle."""
+    """Cut off the end or the beginning, or cut something out of the middle."""
     first, last = sorted(chance.sample(range(len(whole) + 1), 2))
     return chance.choice([whole[:last], whole[first + 1:], whole[:first] + whole[last:]])
 
 
 def spliced(whole, other, chance):
-    """The beginning of one and the end of another: members of one under the directory of the other."""
+    """Join the beginning of one and the end of the other, as members of one with the directory of the other."""
     first, last = chance.sample([whole, other], 2)
     if chance.random() < 0.5:                              # exactly so
         return first[:first.index(b'PK\x01\x02')] + last[last.index(b'PK\x01\x02'):]
@@ -67,7 +67,7 @@ def spliced(whole, other, chance):
 
 
 def inserted(whole, other, chance):
-    """Some random bytes, in the place of none or of others."""
+    """Insert random bytes, in addition to those before or instead of some."""
     start = chance.randrange(len(whole))
     return whole[:start] + bytes(chance.choices(range(256), k=30)) + whole[start + chance.choice([0, 30]):]
 
@@ -77,7 +77,7 @@ MUTATIONS = {bits: 80, cuts: 40, spliced: 40, inserted: 40}              # and h
 
 @pytest.fixture(scope='module')
 def two_runs(judged):
-    """Two checkpoints of a run that can be resumed."""
+    """Return two checkpoints of a run that can be resumed."""
     return [(judged.folder / f'r_t.txt_epoch{n}.npz') for n in (5, 2)]
 
 

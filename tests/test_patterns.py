@@ -20,7 +20,7 @@ from train import OPTIONS
 
 @pytest.fixture(scope='module')
 def run_file(judged, tmp_path_factory):
-    """A folder with a run that can be resumed, and the arrays and metadata of its checkpoint."""
+    """Return a folder with a run that can be resumed, and the arrays and metadata of its checkpoint."""
     folder = tmp_path_factory.mktemp('forged')
     for name in os.listdir(str(judged.folder)):
         if name.startswith('r_t.txt') and not name.endswith('.npz'):

@@ -507,7 +507,7 @@ def averaging_model(folder, seed):
 
 @pytest.fixture(scope='module')
 def running(tmp_path_factory):
-    """The arrays and the metadata of a checkpoint in the middle of a run."""
+    """Return the arrays and the metadata of a checkpoint in the middle of a run."""
     folder = tmp_path_factory.mktemp('running')
     model = averaging_model(folder, seed=1)
     model.validate_batch()

@@ -19,9 +19,9 @@ from engine.checks import own_name
 from engine.files import named, write_whole
 from engine.state.patterns import LONGEST_FORMULA, boolean, list_of, matches, number, string, whole
 
-# A file is a decompression bomb where its arrays are larger than ROOM and than FOLDED times the file, both in bytes:
+# A file is a decompression bomb where its arrays are larger than ROOM and than RATIO times the file, both in bytes:
 # no large arrays of real parameters compress so well.
-ROOM, FOLDED = 1 << 26, 10
+ROOM, RATIO = 1 << 26, 10
 LONGEST_METADATA = 1 << 20    # characters of JSON
 LONGEST_HEADER = 1 << 14    # bytes
 PIECE = 1 << 20            # bytes that are decompressed at a time
@@ -66,7 +66,7 @@ class Checkpoint:
             self._zip = zipfile.ZipFile(path)
             self._names = set(self._zip.namelist())
             self._is_bomb = (sum(member.file_size for member in self._zip.infolist())
-                             > max(ROOM, FOLDED * os.path.getsize(path)))
+                             > max(ROOM, RATIO * os.path.getsize(path)))
 
     def __str__(self):
         return str(self.path)
