@@ -568,7 +568,7 @@ class CharLSTM(State):
         """
         prime = self._prime(seed, text_length, method, count)
         choice = sampling.checked_choice(temperature, top_k, top_p, len(self.uchar), theano.config.floatX)
-        strings = self._strings(count)
+        strings = self._text_decoder(count)
         yield strings(prime)
         drawn = method == 'normal'
         texts = sampling.stream(
@@ -587,7 +587,7 @@ class CharLSTM(State):
             raise ValueError(f'method is {method!r}: expected one of {", ".join(map(repr, METHODS))}')
         checks.whole('text_length', text_length, 0)
         checks.whole('count', count, 1)
-        numbers = self._numbers(seed, 'the seed')
+        numbers = self._encode(seed, 'the seed')
         if not self.p:
             raise ValueError('no model yet: call model_setup first')
         if seed or not text_length:

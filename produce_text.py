@@ -81,7 +81,7 @@ def write(model, o):
     texts, headed = None, o.count > 1 and not o.lines
     for pieces in sequences(model, o):
         if texts is None:                              # the prime: nothing is wrong with what was asked for
-            note(report.credentials(o.params))
+            note(f'{o.params}: {report.summary(o.params)}')
             model.compile('sample')
             note(f'\n{HEADING.format(1)}' if headed else '')
         if not o.lines:

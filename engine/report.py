@@ -1,21 +1,24 @@
-"""What produce_text.py prints of a checkpoint, and of how well its model expects a text."""
+"""What produce_text.py prints about a checkpoint, and about how well its model expects a text."""
 import math
 import os
 
 from engine.state.patterns import matches
 from engine.terminal import Countdown, one_line
 
-SURPRISES, CONTEXT = 10, 30        # least expected places that are shown, and characters before each
+SURPRISES, CONTEXT = 10, 30        # least expected characters that are printed, and characters before each
 
 
 # ---------------------------------------------------------------- a checkpoint
 
 def _read(path, encoding='utf-8'):
-    """Parameters by name, vocabulary and about of a checkpoint. encoding, and what it raises: as read_parameters."""
+    """Return a line on the sizes of a checkpoint's model, its uchar and its metadata. Raises as read_shapes."""
     from engine.state.checkpoint import Checkpoint           # late, so that --help does not wait for NumPy
-    from engine.state.parameters import read_parameters
+    from engine.state.parameters import read_shapes, units
     with Checkpoint(path) as stored:
-        return (*read_parameters(stored, 'float64', encoding), stored.metadata)
+        shapes, uchar = read_shapes(stored, encoding)
+        H1, H2 = units(shapes)
+        count = sum(map(math.prod, shapes.values()))
+        return f'2 layers of {H1} and {H2} units, {count:,} parameters', uchar, stored.metadata
 
 
 def _reached(metadata):
@@ -26,33 +29,21 @@ def _reached(metadata):
     return progress if matches(progress, {'...': None, **pattern}) else {}
 
 
-def _sizes(parameters):
-    from engine.state.parameters import units
-    return '2 layers of {} and {} units, {:,} parameters'.format(
-        *units(parameters), sum(p.size for p in parameters.values()))
-
-
-def credentials(path):
-    """In a line: which file it is, and summary()."""
-    return f'{path}: {summary(path)}'
-
-
 def summary(path):
-    """In a line: what model a checkpoint holds, what it learned from, and how good it is."""
-    parameters, _, metadata = _read(path)
-    line, text = _sizes(parameters), metadata.get('text')
+    """Return a line on a checkpoint: the sizes of its model, the text that it learned from, and its validation cost."""
+    line, _, metadata = _read(path)
+    text, cost = metadata.get('text'), _reached(metadata).get('best_cost')
     if text:
         line += f', learned from {os.path.basename(os.path.abspath(text["path"]))} ({text["characters"]:,} characters)'
-    progress = _reached(metadata)
-    if progress.get('best_cost') is not None:
-        line += f', validation cost {progress["best_cost"]:.3f} nats a character'
+    if cost is not None:
+        line += f', validation cost {cost:.3f} nats a character'
     return one_line(line)
 
 
 def description(path, encoding='utf-8'):
-    """In several lines, all that a checkpoint says of itself. encoding: as for read_parameters."""
-    parameters, uchar, metadata = _read(path, encoding)
-    lines = [f'{path}: {_sizes(parameters)}, {len(uchar)} characters: {"".join(uchar)!r}']
+    """Return several lines on a checkpoint: all of its metadata that people read. encoding: as for read_shapes."""
+    sizes, uchar, metadata = _read(path, encoding)
+    lines = [f'{path}: {sizes}, {len(uchar)} characters: {"".join(uchar)!r}']
     for name, title in (('text', 'text'), ('lp', 'learning'), ('versions', 'versions')):
         if metadata.get(name):
             lines.append(f'{title}: ' + ', '.join('{} {}'.format(*item) for item in metadata[name].items()))
@@ -69,14 +60,14 @@ def description(path, encoding='utf-8'):
             lines.append(f'best validation cost: {progress["best_cost"]:.4f} nats a character, after epoch '
                          f'{progress["best_epoch"]}')
     if not metadata:
-        lines.append('it holds parameters and characters alone, as the original of this program wrote them')
+        lines.append('it holds only parameters and characters, as the original of this program wrote them')
     return '\n'.join(lines)
 
 
 # ---------------------------------------------------------------- how well a model expects a text
 
 def known(model, text, say):
-    """A text in the model's characters, without those that it never saw, of which say() gets a line."""
+    """Return a text in the model's characters, without those that it never saw; say() gets a line on these."""
     from engine.state.text import without_unknown
     text, unknown = without_unknown(model.in_vocabulary(text), model.uchar)
     if unknown:
@@ -86,24 +77,25 @@ def known(model, text, say):
 
 
 def read_known(model, path, encoding, say):
-    """The text of a file, or of a folder of some, as known(). Raises as read_text."""
-    from engine.state.text import folder_summary, read_string
-    if os.path.isdir(path):
-        say(folder_summary(path, encoding))
-    return known(model, read_string(path, encoding), say)
+    """Return the text of a file or folder as known() does; say() gets a line on a folder, too. Raises as read_text."""
+    from engine.state.text import read_files
+    codes, uchar, _, files = read_files(path, encoding)
+    if files:
+        say(files)
+    return known(model, ''.join(uchar[codes]), say)
 
 
-def print_cost(what, costs):
-    """A line on the mean of costs in nats, those of all characters of a text but the first."""
+def print_cost(name, costs):
+    """Print a line on the mean of costs in nats, those of all characters of a text but the first."""
     nats = float(costs.mean(dtype='float64'))
-    print(f'{what}: {len(costs) + 1:,} characters, {nats:.4f} nats and {nats / math.log(2):.4f} bits per character, '
+    print(f'{name}: {len(costs) + 1:,} characters, {nats:.4f} nats and {nats / math.log(2):.4f} bits per character, '
           f'perplexity {math.exp(nats):.3f}')
 
 
-def scored(model, text, what, adapt=0):
-    """The costs of score_text, with a bar or lines of what is left; Ctrl-C prints the cost of what was scored."""
+def scored(model, text, name, adapt=0):
+    """Return the costs of score_text, and show how much is left. Ctrl-C prints the cost of what was scored."""
     import numpy as np                                 # late, as above
-    costs, countdown = [], Countdown('scoring ' + what, len(text) - 1, 'characters')
+    costs, countdown = [], Countdown('scoring ' + name, len(text) - 1, 'characters')
 
     def count(piece):
         costs.append(piece)
@@ -114,20 +106,20 @@ def scored(model, text, what, adapt=0):
     except KeyboardInterrupt:
         countdown.close()
         if costs:
-            print_cost(f'{what}, as far as it was scored', np.concatenate(costs))
+            print_cost(f'{name}, as far as it was scored', np.concatenate(costs))
         raise KeyboardInterrupt(f' after {countdown.done:,} of {len(text) - 1:,} characters were scored') from None
     finally:
         countdown.close()
 
 
 def print_score(model, path, encoding, adapt):
-    """Print how well the model expects a text, and where it is most surprised; adapt: as in score_text, or None."""
+    """Print how well the model expects a text, and its least expected characters; adapt: as in score_text, or None."""
     text = read_known(model, path, encoding, print)
     costs = scored(model, text, path)                                # of text[1:]
     print_cost(path, costs)
     if adapt:
-        what = f'{path}, adapting at {adapt:g}'
-        print_cost(what, scored(model, text, what, adapt))
+        name = f'{path}, adapting at {adapt:g}'
+        print_cost(name, scored(model, text, name, adapt))
     print('least expected:')
     for k in costs.argsort()[::-1][:SURPRISES]:
         before = text[max(0, k + 1 - CONTEXT):k + 1]

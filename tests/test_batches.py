@@ -7,14 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlstm import CharLSTM
+from engine.process_group import SingleProcess
 from engine.state.batches import Text
 from engine.state.text import nearest
-from models import PARTS, RATIO, TEXT, B, S, halves_up, member, prepared, spelled
+from models import TEXT, halves_up, member, prepared, spelled
 from texts import POEM, TEXTS, as_read, written
 
 
 def slowly_cut(text, ratio, B, S, stateful=False):
-    """Part to the batches, each a list of (characters, targets) rows, by the rule's words."""
+    """Return the batches by part, each a list of (characters, targets) rows, cut slowly."""
     sequences = [text[k:k + S] for k in range(0, len(text) - S + 1, S)]
     n_train = halves_up((1 - ratio) * len(sequences))
     parts = {}
@@ -31,34 +32,24 @@ def slowly_cut(text, ratio, B, S, stateful=False):
 
 
 def batches_of(model, part):
-    """What slowly_cut gives of a part, from a model that prepared the text."""
+    """Return what slowly_cut returns for a part, from a model that prepared the text."""
     return [[tuple(spelled(model, side[:, b]) for side in pair) for b in range(model.batch_size)]
             for pair in zip(model.X[part], model.Y[part])]
 
 
-@pytest.mark.parametrize('length, ratio_valid, batch_size, seq_length', [
-    (150, 0.30, 3, 7), (149, 0.30, 4, 5), (61, 0, 5, 3), (60, 0, 5, 3), (120, 0.5, 1, 11), (97, 0.9, 2, 2),
-    (42, 0.5, 3, 7), (98, 0.25, 7, 7), (102, 0.125, 2, 6),
-    (35, 0.5, 1, 7), (98, 0.25, 1, 7), (9, 0.5, 2, 3), (104, 0.875, 1, 26),       # 2.5, 10.5, 1.5, 0.5 sequences
-])
-def test_batches_are_those_of_a_slow_cut(text_file, capsys, length, ratio_valid, batch_size, seq_length):
-    text = POEM[:length]
-    expected = slowly_cut(text, ratio_valid, batch_size, seq_length)
-    model = prepared(text_file(text), ratio_valid=ratio_valid, batch_size=batch_size, seq_length=seq_length,
-                     verbose=True)
-    assert model.uchar == sorted(set(text)) and model.batch_size == batch_size
-    for part in ('train', 'valid'):
-        assert model.n_batches[part] == len(model.X[part]) == len(model.Y[part]) == len(expected[part])
-        assert batches_of(model, part) == expected[part]
-        for side in list(model.X[part]) + list(model.Y[part]):
-            assert side.dtype == np.int32 and side.shape == (seq_length - 1, batch_size)
-    used = sum(len(batches) for batches in expected.values()) * batch_size * seq_length
-    out, err = capsys.readouterr()
-    assert '{} characters that fill no batch are dropped'.format(length - used) in out and err == ''
-    assert '{} characters, {} distinct'.format(length, len(model.uchar)) in out
+def test_summary_of_a_text(text_file, capsys):
+    """Two lines, or none with verbose=False."""
+    settings = dict(ratio_valid=0.3, batch_size=3, seq_length=7)
+    model = prepared(text_file(POEM[:149]), verbose=True, **settings)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith(f'text.txt: 149 characters, {len(model.uchar)} distinct') and model.batch_size == 3
+    assert second == ('5 batches to train and 2 to validate, each of 3 sequences of 7 characters; 2 characters that fill '
+                      'no batch are dropped')
+    prepared(text_file(POEM), **settings)
+    assert capsys.readouterr() == ('', '')
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(text=TEXTS, ratio=st.one_of(st.just(0), st.floats(0, 0.95)), B=st.integers(1, 7), S=st.integers(2, 9),
        stateful=st.booleans())
 def test_batches(shared_folder, text, ratio, B, S, stateful):
@@ -74,6 +65,7 @@ def test_batches(shared_folder, text, ratio, B, S, stateful):
     for part, expected in slowly_cut(read, ratio, B, S, stateful).items():
         assert model.n_batches[part] == len(model.X[part]) == len(model.Y[part]) == len(expected)
         assert batches_of(model, part) == expected
+        assert {side.dtype for side in [*model.X[part], *model.Y[part]]} <= {np.dtype('int32')}
 
 
 @pytest.mark.parametrize('x, whole', [
@@ -84,29 +76,12 @@ def test_halves_are_rounded_up(x, whole):
     assert nearest(x) == halves_up(x) == whole and nearest(np.float64(x)) == whole
 
 
-@settings(max_examples=1000)
+@settings(max_examples=300)
 @given(x=st.one_of(st.floats(0, 1e18), st.integers(0, 2 ** 53).map(lambda n: n / 2),
                    st.builds(lambda ratio, n: (1 - ratio) * n, st.floats(0, 1, exclude_max=True),
                              st.integers(0, 10 ** 6))))
 def test_rounding(x):
     assert nearest(x) == halves_up(x)
-
-
-@pytest.mark.parametrize('part', ['train', 'valid'])
-def test_streams_have_every_character_once_and_in_order(text_file, part):
-    model = prepared(text_file(TEXT), ratio_valid=RATIO, batch_size=B, seq_length=S, stateful=True)
-    streams, X, Y = PARTS[part], model.X[part], model.Y[part]
-    np.testing.assert_array_equal(np.concatenate(list(X)), streams[:, :-1].T)
-    np.testing.assert_array_equal(np.concatenate(list(Y)), streams[:, 1:].T)
-    lengths = [len(x) for x in X]
-    assert lengths[:-1] == [S] * (len(lengths) - 1) and 0 < lengths[-1] < S         # the sizes leave a shorter one
-    assert model.n_batches[part] == len(X) == len(Y) == len(lengths)
-    assert {x.dtype for x in X} == {np.dtype('int32')}
-
-
-def test_quiet_when_not_verbose(text_file, capsys):
-    prepared(text_file(POEM))
-    assert capsys.readouterr() == ('', '')
 
 
 def test_batches_are_indexed_as_a_list(text_file):
@@ -124,38 +99,38 @@ def test_batches_are_indexed_as_a_list(text_file):
 
 @pytest.mark.parametrize('stateful', [True, False])
 @pytest.mark.parametrize('ratio', [0, 0.3, 0.9])
-def test_a_process_has_its_rows_of_the_text(text_file, stateful, ratio):
-    path = text_file(TEXT * 8 + 'é')
-    whole = Text(path, ratio, 7, 9, 'utf-8', stateful, False)
+def test_processes_have_their_rows_of_a_text_that_the_first_reads(text_file, tmp_path, stateful, ratio):
+    path, broadcasts, texts = text_file(TEXT * 8 + 'é'), [], []
+
+    def send(find, *arguments):
+        broadcasts.append(find(*arguments))
+        return broadcasts[-1]
+
+    def text(group=SingleProcess()):
+        return Text(path, ratio, 7, 9, 'utf-8', stateful, False, group)
+
+    whole = text()
     for rank in range(3):
-        share = Text(path, ratio, 7, 9, 'utf-8', stateful, False, member(rank, 3))
+        group, received = member(rank, 3), iter(list(broadcasts))
+        group.broadcast = send if rank == 0 else lambda find, *arguments: next(received)
+        texts.append(text(group))
+        (tmp_path / 'text.txt').write_text('another')      # which nobody reads
+    assert max(array.nbytes for array in broadcasts[1:]) <= len(TEXT * 8) / 7             # a byte a character
+    for rank, share in enumerate(texts):
         rows = member(rank, 3).rows(7)
         assert share.n_batches == whole.n_batches and share.metadata() == whole.metadata()
-        for side in ('X', 'Y'):
-            for part in ('train', 'valid'):
-                for own, theirs in zip(getattr(share, side)[part], getattr(whole, side)[part]):
-                    np.testing.assert_array_equal(own, theirs[:, rows])
+        for part in ('train', 'valid'):
+            for own, of_all in [*zip(share.X[part], whole.X[part]), *zip(share.Y[part], whole.Y[part])]:
+                np.testing.assert_array_equal(own, of_all[:, rows])
         share.renumber(list(reversed(share.uchar)))
         np.testing.assert_array_equal(share.X['train'][0], len(whole.uchar) - 1 - whole.X['train'][0][:, rows])
-        held = sum(kept.nbytes for kept in share._kept.values())
-        assert held <= len(TEXT * 8) * 3 / 7                                      # of a byte a character
-
-
-def test_pieces_of_a_text_in_any_size(text_file, monkeypatch):
-    """Rows that begin in one piece and end in another."""
-    path = text_file(TEXT)
-    whole = Text(path, 0.3, 7, 9, 'utf-8', False, False, member(1, 2))
-    monkeypatch.setattr('engine.state.text.CHUNK', 13)
-    pieces = Text(path, 0.3, 7, 9, 'utf-8', False, False, member(1, 2))
-    for part in ('train', 'valid'):
-        np.testing.assert_array_equal(np.stack(pieces.X[part][:]), np.stack(whole.X[part][:]))
+        assert sum(kept.nbytes for kept in share._kept.values()) <= len(TEXT * 8) * 3 / 7
 
 
 # ---------------------------------------------------------------- refusals
 
 @pytest.mark.parametrize('ratio_valid, batch_size, seq_length', [
-    (0, 1, 2), (0, 7, 5), (0.3, 50, 3), (0.3, 1, 9), (0.3, 7, 3), (0.5, 1, 4), (0.5, 3, 5), (0.9, 4, 2),
-    (0.25, 2, 7), (0.75, 5, 3), (1 / 3, 11, 2), (0.99, 3, 2), (0.7, 13, 2), (0.5, 2, 3), (0.875, 1, 26),
+    (0, 1, 2), (0.3, 50, 3), (0.5, 1, 4), (0.9, 4, 2), (1 / 3, 11, 2), (0.99, 3, 2), (0.875, 1, 26),
 ])
 def test_text_too_short_names_the_number_of_characters_that_works(text_file, refused, ratio_valid, batch_size,
                                                                   seq_length):

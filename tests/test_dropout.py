@@ -1,4 +1,4 @@
-"""What is drawn for a row of a batch: the same in any process, and with the probability asked for."""
+"""Random masks and resets of the rows of a batch: the same in any process, and with the right probability."""
 import numpy as np
 
 from engine.state import dropout
@@ -14,10 +14,10 @@ def test_a_row_has_the_same_masks_in_any_process():
         left = random.integers(2 ** 63)
     random = np.random.default_rng(3)
     dropout.begins_anew(random, 0.3, slice(0, 2))
-    assert random.integers(2 ** 63) == left          # the generator moves alike, whatever is drawn
+    assert random.integers(2 ** 63) == left          # the generator moves the same, whatever is drawn
 
 
-def test_rows_begin_anew_as_often_as_asked():
+def test_rows_begin_anew_with_the_right_probability():
     drawn = np.stack([dropout.begins_anew(np.random.default_rng(seed), 0.2, slice(0, 301)) for seed in range(200)])
     for share in (drawn.mean(), drawn[:, 0].mean()):
         assert abs(share - 0.2) < 5 * np.sqrt(0.2 * 0.8 / (drawn.size if share == drawn.mean() else 200))

@@ -1,6 +1,5 @@
-"""What a CharLSTM is between two steps: its vocabulary, what it saves and loads, and that it resumes to the bit."""
+"""The state of a CharLSTM between two steps: its vocabulary, and saving, loading and resuming bit for bit."""
 import codecs
-import copy
 import json
 import os
 import pickle
@@ -17,14 +16,12 @@ from charlstm import CharLSTM, read_about, read_checkpoint
 from damage import DAMAGE, write_checkpoint
 from engine import sampling
 from engine.state.checkpoint import Checkpoint
-from engine.state.parameters import read_run, to_store
-from engine.backend.theano_setup import theano
+from engine.state.parameters import to_store
+from engine.state.run_state import read_run
 from models import parameters_of, prepared, spelled, text_of
-from numpy_model import LETTERS, NAMES, V
+from numpy_model import LETTERS, NAMES
 from scripts import ROOT, load, run, succeeded
-
-POEM = 'Zwölf Boxkämpfer jagen\nEva über den Sylter Deich.\n' * 3
-CHARACTERS = st.characters(blacklist_categories=['Cs'])
+from texts import CHARACTERS, POEM
 
 
 def checkpoint(path, **changed):
@@ -89,16 +86,16 @@ def test_text_after_a_model_that_was_set_up_by_char_dim(text_file):
     assert ''.join(model.uchar) == 'abc' and text_of(model) == 'abcabc'
 
 
-def test_refusal_leaves_what_was_prepared(text_file):
+def test_refused_text_leaves_the_one_before(text_file):
     model = prepared(text_file(POEM), seq_length=3)
     before = text_of(model)
-    for settings in (dict(encoding='ascii'), dict(batch_size=10 ** 6), dict(seq_length=1)):
+    for changed in (dict(encoding='ascii'), dict(batch_size=10 ** 6), dict(seq_length=1)):
         with pytest.raises(ValueError):
-            model.prepare_input(text_file(POEM * 2, name='other.txt'), **settings)
+            model.prepare_input(text_file(POEM * 2, name='other.txt'), **changed)
     assert text_of(model) == before and model.batch_size == 1 and model.n_batches == dict(train=50, valid=0)
 
 
-@pytest.mark.parametrize('depth, warns', [(3, True), (9, True), (10, False), (50, False), (-1, False)])
+@pytest.mark.parametrize('depth, warns', [(9, True), (10, False), (-1, False)])
 def test_one_line_warns_of_sequences_longer_than_the_gradient_reaches(text_file, capsys, depth, warns):
     model = CharLSTM()
     path = text_file('abc' * 30)
@@ -114,22 +111,19 @@ def test_one_line_warns_of_sequences_longer_than_the_gradient_reaches(text_file,
 
 # ---------------------------------------------------------------- what is written can be read
 
-@pytest.mark.parametrize('floatX', ['float32', 'float64'])
-def test_round_trip_is_exact_to_the_bit(text_file, path, floatX):
+def test_round_trip_in_float64_is_exact_to_the_bit(text_file, path, float64):
     text = 'b\U0001d11ea\0é\n\ufffd€'                            # NUL and characters beyond 16 bits too
-    with theano.change_flags(floatX=floatX):
-        model, other = CharLSTM(random_seed=1), CharLSTM(random_seed=2)
-        model.prepare_input(text_file(text), ratio_valid=0, batch_size=1, seq_length=2, verbose=False)
-        model.model_setup(num_units1=7, num_units2=4)
-        assert model.save_params(path) == path
-        other.model_setup(mfile=path)
+    model, other = prepared(text_file(text)), CharLSTM(random_seed=2)
+    model.model_setup(num_units1=7, num_units2=4)
+    assert model.save_params(path) == path
+    other.model_setup(mfile=path)
     assert ''.join(other.uchar) == ''.join(sorted(text))
     for name, array in parameters_of(model).items():
         loaded = other.p[name].get_value()
-        assert loaded.dtype == floatX and loaded.shape == array.shape and loaded.tobytes() == array.tobytes()
+        assert loaded.dtype == 'float64' and loaded.shape == array.shape and loaded.tobytes() == array.tobytes()
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(characters=st.sets(CHARACTERS, min_size=1, max_size=40), H1=st.integers(1, 5), H2=st.integers(1, 5),
        seed=st.integers(0, 99), progress=st.dictionaries(st.text(CHARACTERS), st.one_of(
            st.none(), st.floats(allow_nan=False), st.integers(), st.text(CHARACTERS)), max_size=3))
@@ -169,22 +163,21 @@ def test_loading_replaces_parameters_of_any_size(lettered, tmp_path):
         np.testing.assert_allclose(lettered.theano_predict([0, 1])[0], expected, rtol=1e-4)
 
 
-def test_ending_npz_is_added_where_it_lacks(lettered, tmp_path):
+def test_ending_npz_is_added_where_it_is_missing(lettered, tmp_path):
     assert lettered.save_params(str(tmp_path / 'a')) == str(tmp_path / 'a.npz')
     assert lettered.save_params(tmp_path / 'b.npz') == str(tmp_path / 'b.npz')
     assert sorted(os.listdir(str(tmp_path))) == ['a.npz', 'b.npz', 'text.txt']
 
 
 def test_reader_of_the_original_finds_its_nine_arrays(lettered, path):
-    lettered.save_params(path)
-    with np.load(path, allow_pickle=False) as npz:
-        for name in NAMES:
-            np.testing.assert_array_equal(npz[name], lettered.p[name].get_value())
-        assert npz['uchar'].dtype == '<U1' and ''.join(npz['uchar']) == LETTERS
+    arrays = load(lettered.save_params(path))
+    for name in NAMES:
+        np.testing.assert_array_equal(arrays[name], lettered.p[name].get_value())
+    assert arrays['uchar'].dtype == '<U1' and ''.join(arrays['uchar']) == LETTERS
 
 
 def test_file_of_the_original_loads(path):
-    """Bytes in any order, float64, and arrays that are not ours."""
+    """Bytes in any order, float64, and other arrays beside the nine."""
     shuffled = [ch.encode('latin-1') for ch in 'k\0bcéefgdia']
     arrays = numpy_model.random_parameters(1)
     checkpoint(path, uchar=np.array(shuffled, 'S1'), epoch=np.array(7), note=np.array(['x', 'yz']))
@@ -205,19 +198,19 @@ MIXED_BYTES = sorted(set(MIXED.encode('utf-8')))
 
 
 def stored_bytes(values):
-    """A vocabulary as the original stored it."""
+    """Return a vocabulary of bytes as the original stored it."""
     return np.array([bytes([byte]) for byte in values])
 
 
-def speaking(path, uchar):
-    """Write a checkpoint with this vocabulary, of a model that is not sure of any character; returns its path."""
+def with_vocabulary(path, uchar):
+    """Write a checkpoint with this vocabulary and random parameters; returns its path."""
     return write_checkpoint(path, **numpy_model.random_parameters(1, V=len(uchar)), uchar=uchar)
 
 
 def byte_model(path, seed=1):
-    """A model that learned the bytes of MIXED."""
+    """Return a model of the bytes of MIXED."""
     model = CharLSTM(random_seed=seed)
-    model.model_setup(mfile=speaking(path, stored_bytes(MIXED_BYTES)))
+    model.model_setup(mfile=with_vocabulary(path, stored_bytes(MIXED_BYTES)))
     return model
 
 
@@ -238,7 +231,7 @@ def test_bytes_of_utf8_are_read_and_written_as_characters(path, tmp_path, capsys
     assert other.uchar == model.uchar and other.generate_text(MIXED, 0) == MIXED
 
 
-def test_nothing_is_said_of_a_model_that_learned_ascii_or_characters(path, capsys):
+def test_model_of_ascii_or_of_characters_loads_without_a_warning(path, capsys):
     for uchar in (np.array(list(LETTERS), 'S1'), stored_bytes('abcdefghijé'.encode('latin-1')),
                   np.array(list('abcdefghéÃ©'))):
         CharLSTM().load_params(checkpoint(path, uchar=uchar))
@@ -246,48 +239,47 @@ def test_nothing_is_said_of_a_model_that_learned_ascii_or_characters(path, capsy
 
 
 @pytest.mark.parametrize('characters', [
-    'é', 'äöüß', '°õ', '«»éù', '°À', '°Á', 'ÃÂ', '£', '§°',       # UTF-8 has what begins a character and what goes on
+    'é', '°õ', '°À', '§°',                                        # UTF-8 has bytes of both kinds, that begin and continue
 ])
 def test_bytes_that_cannot_be_utf8_are_characters_of_latin1(path, tmp_path, characters):
     model = CharLSTM()
-    model.load_params(speaking(path, stored_bytes(('ab' + characters).encode('latin-1'))))
+    model.load_params(with_vocabulary(path, stored_bytes(('ab' + characters).encode('latin-1'))))
     assert model.uchar == list('ab' + characters)
     assert model.generate_text('a' + characters, 1) == 'a' + characters
     assert load(model.save_params(tmp_path / 'again'))['uchar'].tolist() == list('ab' + characters)
 
 
+@settings(max_examples=40)
 @given(text=st.text(CHARACTERS, min_size=1).filter(lambda text: not text.isascii()))
-def test_any_text_in_utf8_is_understood_by_a_model_of_its_bytes(shared_folder, text):
+def test_model_of_its_bytes_reads_any_text_in_utf8(shared_folder, text):
     """Whatever the order of the vocabulary, which stays."""
     uchar = stored_bytes(dict.fromkeys(text.encode('utf-8')))
     model = CharLSTM()
-    model.load_params(speaking(shared_folder / 'bytes.npz', uchar))
-    numbers = model._numbers(text, 'the text')
-    assert b''.join(byte or b'\0' for byte in uchar[numbers].tolist()).decode('utf-8') == text      # NumPy strips a NUL
-    assert model._strings(1)(numbers[:, None]) == [text]
-    assert (to_store(model.uchar) == uchar).all()
+    model.load_params(with_vocabulary(shared_folder / 'bytes.npz', uchar))
+    assert model.generate_text(text, 0) == text and (to_store(model.uchar) == uchar).all()
 
 
+@settings(max_examples=40)
 @given(values=st.sets(st.integers(0, 255), min_size=1))
-def test_any_bytes_are_a_vocabulary_and_stay_it(shared_folder, values):
-    path = speaking(shared_folder / 'any.npz', stored_bytes(values))
+def test_any_bytes_are_a_vocabulary_and_stay_one(shared_folder, values):
+    path = with_vocabulary(shared_folder / 'any.npz', stored_bytes(values))
     _, uchar = read_checkpoint(path)
     data = bytes(values)
     assert ''.join(uchar) in (data.decode('latin-1'), data.decode('ascii', 'surrogateescape'))
-    _, again = read_checkpoint(speaking(path, to_store(uchar)))
+    _, again = read_checkpoint(with_vocabulary(path, to_store(uchar)))
     assert again.tolist() == uchar.tolist()
 
 
-@pytest.mark.parametrize('first, longest', [(1, 1), (1, 2), (3, 3), (32, 1024)])
+@pytest.mark.parametrize('first, longest', [(1, 2), (32, 1024)])
 def test_character_that_is_cut_between_two_pieces_is_written_whole(path, monkeypatch, first, longest):
-    """What is no UTF-8, as of a model that is not sure, becomes U+FFFD; half a character at the end is left out."""
+    """Bytes that are no UTF-8 become U+FFFD; half a character at the end is left out."""
     monkeypatch.setattr(sampling, 'FIRST_PIECE', first)
     monkeypatch.setattr(sampling, 'LONGEST_PIECE', longest)
     seed, n = 'vu — 𝄞', 150
     pieces = list(byte_model(path, seed=5).stream_text(seed, n, count=5))
     assert pieces[0] == [seed] * 5 and len(pieces) > 2
-    twin = CharLSTM(random_seed=5)                                # speaks the characters that have these numbers
-    twin.load_params(speaking(path, np.array([chr(byte) for byte in MIXED_BYTES])))
+    twin = CharLSTM(random_seed=5)                                # writes the characters that have these numbers
+    twin.load_params(with_vocabulary(path, np.array([chr(byte) for byte in MIXED_BYTES])))
     raw = [text.encode('latin-1') for text in twin.generate_text(seed.encode('utf-8').decode('latin-1'), n, count=5)]
     texts = [''.join(parts) for parts in zip(*pieces)]
     for text, data in zip(texts, raw):
@@ -297,22 +289,9 @@ def test_character_that_is_cut_between_two_pieces_is_written_whole(path, monkeyp
     assert len(set(texts)) == 5 and {ch for ch in ''.join(texts) if ord(ch) > 127} > {'\ufffd', '—', '𝄞'}
 
 
-def test_cut_characters_of_several_texts_are_put_together_each_by_itself(path):
-    """Byte after byte, two texts at a time, which are cut at different places."""
-    model, texts = byte_model(path), ['é—𝄞—', '𝄞“ïvuv']
-    codes = np.array([[MIXED_BYTES.index(byte) for byte in text.encode('utf-8')] for text in texts]).T       # (12, 2)
-    strings = model._strings(2)
-    written = [strings(codes[k:k + 1]) for k in range(12)]
-    assert [''.join(parts) for parts in zip(*written)] == texts
-    assert (written[0], written[1], written[3]) == (['', ''], ['é', ''], ['', '𝄞'])
-    assert strings(codes[:0]) == ['', ''] and strings(codes[:1]) == ['', '']
-    assert model._strings(2)(codes) == texts                      # another function begins anew
-
-
-@pytest.mark.parametrize('longest', [1, 1024])
-def test_stop_of_several_bytes(path, monkeypatch, longest):
+def test_stop_of_several_bytes(path, monkeypatch):
     monkeypatch.setattr(sampling, 'FIRST_PIECE', 1)
-    monkeypatch.setattr(sampling, 'LONGEST_PIECE', longest)
+    monkeypatch.setattr(sampling, 'LONGEST_PIECE', 1)
     model = byte_model(path)
 
     def text(**stop):
@@ -331,13 +310,8 @@ def test_seed_with_bytes_that_the_model_does_not_know(path, refused):
         model.generate_text('vß q')                               # of ß, C3 9F, it knows the first
 
 
-def test_characters_stay_characters_where_the_model_learned_such(lettered):
-    assert lettered.in_vocabulary('vé—') == 'vé—'
-    assert lettered._strings(2)(np.array([[0, 3], [10, 4]])) == ['ak', 'de']
-
-
 def test_text_that_is_in_the_vocabulary_stays_as_it_is(path):
-    """produce_text.py brings a text into the vocabulary, to leave out what is unknown, and then has it scored."""
+    """As where produce_text.py has left out unknown characters before it scores a text."""
     model = byte_model(path)
     text = model.in_vocabulary(MIXED)
     assert model.in_vocabulary(text) == text
@@ -356,22 +330,17 @@ def test_nothing_to_save_yet(path, refused, text_file):
     assert not os.path.exists(path)
 
 
-@pytest.mark.parametrize('what', ['parameters', 'averages'])
-@pytest.mark.parametrize('value', [np.nan, np.inf])
-def test_nothing_that_is_not_finite_is_saved(lettered, tmp_path, refused, what, value):
-    """Nor over what is there."""
+@pytest.mark.parametrize('changed, value', [('parameters', np.nan), ('averages', np.inf)])
+def test_numbers_that_are_not_finite_are_not_saved(lettered, tmp_path, refused, changed, value):
+    """An earlier file of that name stays as it was."""
     path = lettered.save_params(tmp_path / 'p')
     before = (tmp_path / 'p.npz').read_bytes()
-    variable = lettered.p['c'] if what == 'parameters' else lettered._mean_squares['c']
-    good = variable.get_value()
-    bad = good.copy()
-    bad[3] = value
-    variable.set_value(bad)
-    try:
-        with refused(ValueError, path, 'finite'):
-            lettered.save_params(path)
-    finally:
-        variable.set_value(good)
+    variable = lettered.p['c'] if changed == 'parameters' else lettered._mean_squares['c']
+    array = variable.get_value()
+    array[3] = value
+    variable.set_value(array)
+    with refused(ValueError, path, 'finite'):
+        lettered.save_params(path)
     assert (tmp_path / 'p.npz').read_bytes() == before
 
 
@@ -379,18 +348,16 @@ def test_load_params_returns_the_parameters_as_the_original_did(path):
     model = CharLSTM()
     returned = model.load_params(checkpoint(path))
     assert list(returned) == list(NAMES)
-    for name, array in load(path).items():
-        if name in NAMES:
-            np.testing.assert_array_equal(returned[name], array.astype('float32'))
-            returned[name][:] = 7                                  # it is the caller's own
-            np.testing.assert_array_equal(model.p[name].get_value(), array.astype('float32'))
+    for name, array in numpy_model.random_parameters(1).items():
+        np.testing.assert_array_equal(returned[name], array.astype('float32'))
+        returned[name][:] = 7                                      # it is the caller's own
+        np.testing.assert_array_equal(model.p[name].get_value(), array.astype('float32'))
 
 
 def test_training_needs_model_setup_after_load_params(path, refused):
     """load_params brings no learning parameters."""
     model = CharLSTM()
     model.load_params(checkpoint(path))
-    assert model.theano_predict([0, 1])[0].shape == (2, 1, V)
     with refused(ValueError, 'model_setup'):
         model.theano_train_sgd([0, 1], [1, 2])
 
@@ -401,7 +368,7 @@ def decoded(model):
     return [spelled(model, codes) for x, y in zip(model.X['train'], model.Y['train']) for codes in (x, y)]
 
 
-@pytest.mark.parametrize('uchar', ['kjihgfedcba', 'klmnopabcdefghij', ''.join(map(chr, range(90, 500)))])
+@pytest.mark.parametrize('uchar', ['kjihgfedcba', ''.join(map(chr, range(90, 500)))])
 def test_batches_are_renumbered_for_the_loaded_vocabulary(lettered, path, uchar):
     before = decoded(lettered)
     checkpoint(path, uchar=np.array(list(uchar)), **numpy_model.random_parameters(1, V=len(uchar)))
@@ -421,21 +388,27 @@ def test_loaded_vocabulary_must_know_the_prepared_text(lettered, path, refused):
 
 def test_failed_loading_leaves_the_model_as_it_was(lettered, path, refused):
     before = parameters_of(lettered)
-    for damage in DAMAGE.values():
-        damage.write(path)
-        if not damage.of_about:
-            for load_params in (lettered.load_params, lettered.resume):
-                with refused(ValueError, path, 'not a checkpoint', *damage.words):
-                    load_params(path)
+    for name in ('file: text', 'shape: V a number', 'number: 1e+300 in c'):
+        DAMAGE[name].write(path)
+        for load_params in (lettered.load_params, lettered.resume):
+            with refused(ValueError, path, 'not a checkpoint', *DAMAGE[name].words):
+                load_params(path)
     assert ''.join(lettered.uchar) == LETTERS
     assert all((lettered.p[name].get_value() == before[name]).all() for name in NAMES)
 
 
-# ---------------------------------------------------------------- going on
+# ---------------------------------------------------------------- resuming
 
-def test_class_resumes_to_the_bit(make_model, tmp_path):
-    """With the kernel, in the middle of the text, with dropout and carried states, in an object of another seed."""
-    first, second = make_model(1, dropout=0.3, grad_clip=2), make_model(2, dropout=0.3, grad_clip=2)
+AVERAGING = dict(dropout=0.3, grad_clip=2, dropconnect=0.2, reset=0.3, average=0.9, initial='hidden')
+
+
+@pytest.mark.parametrize('changed', [dict(dropout=0.3, grad_clip=2), AVERAGING], ids=['without an average', 'with one'])
+def test_model_resumes_bit_for_bit(make_model, tmp_path, changed):
+    """With the kernel, in the middle of the text, with dropout and carried states, in an object of another seed.
+
+    An average has not its whole weight yet: that depends on the number of steps, which is saved, too.
+    """
+    first, second = make_model(1, **changed), make_model(2, **changed)
 
     def steps(model, start, end):
         batches = zip(model.X['train'][start:end], model.Y['train'][start:end])
@@ -444,28 +417,10 @@ def test_class_resumes_to_the_bit(make_model, tmp_path):
     steps(first, 0, 3)
     assert second.resume(first.save_params(tmp_path / 'p', dict(mine=[1, None, 'é']))) == dict(mine=[1, None, 'é'])
     assert steps(second, 3, 7) == steps(first, 3, 7)
-    assert second.save_params(tmp_path / 'b') and first.save_params(tmp_path / 'a')
-    a, b = load(tmp_path / 'a.npz'), load(tmp_path / 'b.npz')
-    assert {name: array.tobytes() for name, array in a.items()} == {name: array.tobytes() for name, array in b.items()}
-    assert set(a) >= {'carried_h1', 'm_U1'}
-
-
-AVERAGING = dict(dropout=0.3, grad_clip=2, dropconnect=0.2, reset=0.3, average=0.9, initial='hidden')
-
-
-def test_class_with_an_average_resumes_to_the_bit(make_model, tmp_path):
-    """What is trained is stored beside its average; so is how long that is, which is not its whole weight yet."""
-    first, second = make_model(1, **AVERAGING), make_model(2, **AVERAGING)
-    batches = list(zip(first.X['train'], first.Y['train']))
-    for x, y in batches[:3]:
-        first.theano_train_rmsprop(x, y)
-    second.resume(first.save_params(tmp_path / 'p'))
-    for x, y in batches[3:7]:
-        one, other = [model.theano_train_rmsprop(x, y) for model in (first, second)]
-        assert all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in zip(one, other))
     a, b = [load(model.save_params(tmp_path / 'end')) for model in (first, second)]
     assert {name: array.tobytes() for name, array in a.items()} == {name: array.tobytes() for name, array in b.items()}
-    assert (a['raw_W1'] != a['W1']).any()
+    assert set(a) >= {'carried_h1', 'm_U1'} and ('raw_W1' in a) == ('average' in changed)
+    assert 'raw_W1' not in a or (a['raw_W1'] != a['W1']).any()
 
 
 def test_run_with_an_average_is_not_resumed_without(make_model, tmp_path, refused):
@@ -478,9 +433,9 @@ def test_run_with_an_average_is_not_resumed_without(make_model, tmp_path, refuse
     plain.load_params(path)                                       # to predict it needs nothing else
 
 
-# ---------------------------------------------------------------- trials of validation batches
+# ---------------------------------------------------------------- validation batches
 
-def test_trials_resume_to_the_bit(make_model, tmp_path):
+def test_validation_batches_resume_bit_for_bit(make_model, tmp_path):
     """At the beginning of the validation text, in its middle, at its end and after it."""
     first, second = make_model(1), make_model(2)
     n = first.n_batches['valid']
@@ -492,20 +447,18 @@ def test_trials_resume_to_the_bit(make_model, tmp_path):
         path = first.save_params(tmp_path / 'p')
         assert read_about(path)['trials'] == (done - 1) % n + 1
         assert load(path)['trial_h1'].shape == (3, 4) and load(path)['trial_C2'].shape == (3, 2)
-        second.validate_batch()                                   # of which nothing may be left
+        second.validate_batch()                                   # it may leave nothing
         second.resume(path)
         assert [second.validate_batch() for _ in range(n + 1)] == [whole[(done + k) % n] for k in range(n + 1)]
 
 
-def test_checkpoint_without_trials_resumes_at_the_first_batch(make_model, tmp_path):
-    """Of a run that made none, or from before there were such."""
+def test_checkpoint_without_validation_states_resumes_at_the_first_batch(make_model, tmp_path):
+    """Of a run that validated no batch, or of an older version without such states."""
     model = make_model(1)
-    new = model.save_params(tmp_path / 'new')
-    arrays = load(new)
-    assert not any(name.startswith('trial_') for name in arrays) and read_about(new)['trials'] == 0
-    about = {key: value for key, value in read_about(new).items() if key != 'trials'}
-    old = str(tmp_path / 'old.npz')
-    np.savez(old, **dict(arrays, about=np.array(json.dumps(about))))
+    new, old = model.save_params(tmp_path / 'new'), str(tmp_path / 'old.npz')
+    arrays, metadata = load(new), read_about(new)
+    assert not any(name.startswith('trial_') for name in arrays) and metadata.pop('trials') == 0
+    np.savez(old, **dict(arrays, about=np.array(json.dumps(metadata))))
     cost = model.validate_batch()
     for path in (new, old):
         model.validate_batch()
@@ -513,12 +466,11 @@ def test_checkpoint_without_trials_resumes_at_the_first_batch(make_model, tmp_pa
         assert model.validate_batch() == cost
 
 
-def test_trials_begin_again_with_other_parameters_or_another_text(make_model, tmp_path):
-    """Whose states may have another size, too."""
+def test_validation_begins_again_with_other_parameters_or_another_text(make_model, tmp_path):
+    """Also where their states have another size."""
     model = make_model(1)
     path, read = model.save_params(tmp_path / 'p'), dict(seq_length=5, verbose=False, stateful=True)
     for change in (lambda: model.load_params(path),
-                   lambda: model.prepare_input(tmp_path / 'text.txt', batch_size=3, **read),
                    lambda: model.prepare_input(tmp_path / 'text.txt', batch_size=4, **read),
                    lambda: model.init_params(path),
                    lambda: model.model_setup(num_units1=6, num_units2=5)):
@@ -527,8 +479,8 @@ def test_trials_begin_again_with_other_parameters_or_another_text(make_model, tm
         assert model.validate_batch() == model.theano_check(model.X['valid'][0], model.Y['valid'][0])[0]
 
 
-def test_trials_of_another_batch_size_begin_again(make_model, tmp_path):
-    """As training does with the states it carries: resume wants the same arguments, but takes others."""
+def test_validation_begins_again_with_another_batch_size(make_model, tmp_path):
+    """As training does with the states it carries: resume expects the same arguments, but takes others."""
     first, second = make_model(1), make_model(2)
     first.validate_batch()
     second.prepare_input(tmp_path / 'text.txt', batch_size=4, seq_length=5, verbose=False, stateful=True)
@@ -536,15 +488,16 @@ def test_trials_of_another_batch_size_begin_again(make_model, tmp_path):
     assert np.isfinite(second.validate_batch())
 
 
-# ---------------------------------------------------------------- what is no run that can be resumed
+# ---------------------------------------------------------------- runs that cannot be resumed
 
 STATES = ('h1', 'C1', 'h2', 'C2')
 GROUPS = {'m_': NAMES, 'raw_': NAMES, 'carried_': STATES, 'trial_': STATES}
 GROUPED = [(prefix, name) for prefix, names in GROUPS.items() for name in names]
+ONE_OF_EACH = [('m_', 'c'), ('raw_', 'U1'), ('carried_', 'h1'), ('trial_', 'C2')]
 
 
 def averaging_model(folder, seed):
-    """A model that reads a text as streams, and has an average of its parameters."""
+    """Return a model that reads a text as streams, and has an average of its parameters."""
     (folder / 't.txt').write_text(LETTERS * 30)
     model = CharLSTM(random_seed=seed)
     model.prepare_input(folder / 't.txt', 0.4, 3, 5, verbose=False, stateful=True)
@@ -554,59 +507,44 @@ def averaging_model(folder, seed):
 
 @pytest.fixture(scope='module')
 def running(tmp_path_factory):
-    """The arrays, and what they say of themselves, of a checkpoint in the middle of a run."""
+    """Return the arrays and the metadata of a checkpoint in the middle of a run."""
     folder = tmp_path_factory.mktemp('running')
     model = averaging_model(folder, seed=1)
     model.validate_batch()
     model.theano_train_rmsprop(model.X['train'][0], model.Y['train'][0])
     arrays = load(model.save_params(folder / 'p', dict(epoch=1)))
-    about = json.loads(str(arrays.pop('about')))
-    assert about.pop('arrays') == sorted(arrays)
-    return arrays, about
+    metadata = json.loads(str(arrays.pop('about')))
+    assert metadata.pop('arrays') == sorted(arrays)
+    return arrays, metadata
 
 
-def stored_run(path, running, arrays=None, **about):
-    """Write that checkpoint with some arrays or entries of about changed, or left out where they are None."""
-    arrays, about = [{key: value for key, value in dict(old, **new).items() if value is not None}
-                     for old, new in zip(running, (arrays or {}, about))]
-    np.savez(path, about=np.array(json.dumps(about)), **arrays)
+def stored_run(path, running, arrays=None, **metadata):
+    """Write that checkpoint with some arrays or metadata changed, or left out where they are None."""
+    arrays, metadata = [{key: value for key, value in dict(old, **new).items() if value is not None}
+                        for old, new in zip(running, (arrays or {}, metadata))]
+    np.savez(path, about=np.array(json.dumps(metadata)), **arrays)
     return path
 
 
 def run_of(path):
-    """What read_run returns."""
+    """Return what read_run returns."""
     with Checkpoint(path) as stored:
         return read_run(stored, read_checkpoint(stored)[0])
 
 
-def test_run_is_read_as_it_was_written(running, path):
-    arrays = running[0]
-    run, about = run_of(stored_run(path, running))
-    assert about == running[1] and about['trials'] == about['averaged'] == 1
-    found = {'m_': run.averages, 'raw_': run.weights, 'carried_': dict(zip(STATES, run.carried)),
-             'trial_': dict(zip(STATES, run.validation))}
-    again = run.arrays()
-    assert set(again) == {prefix + name for prefix, name in GROUPED}
-    for prefix, name in GROUPED:
-        for array in (found[prefix][name], again[prefix + name]):
-            assert array.tobytes() == arrays[prefix + name].tobytes() and array.any()
-    assert [state.shape for state in run.validation] == [(3, 7), (3, 7), (3, 4), (3, 4)]
+def test_all_but_rmsprops_averages_may_be_missing(running, path):
+    missing = {prefix + name: None for prefix, name in GROUPED if prefix != 'm_'}
+    run, _ = run_of(stored_run(path, running, missing))
+    assert not run.weights and run.carried is None and run.validation is None
+    assert set(run.arrays()) == {'m_' + name for name in NAMES}
 
 
-@pytest.mark.parametrize('prefix', ['raw_', 'carried_', 'trial_'])
-def test_whole_group_may_be_missing(running, path, prefix):
-    run, _ = run_of(stored_run(path, running, {prefix + name: None for name in GROUPS[prefix]}))
-    assert not {'raw_': run.weights, 'carried_': run.carried, 'trial_': run.validation}[prefix]
-    assert set(run.arrays()) == {other + name for other, name in GROUPED if other != prefix}
-
-
-@pytest.mark.parametrize('prefix', GROUPS)
-def test_group_that_was_lost_is_missed(running, path, refused, prefix):
-    """A changed byte in the directory of a zip file hides what is there."""
-    arrays, about = running
-    lost = {prefix + name: None for name in GROUPS[prefix]}
-    with refused(ValueError, path, 'lost its ' + prefix):
-        run_of(stored_run(path, (arrays, dict(about, arrays=sorted(arrays))), lost))
+def test_arrays_that_the_metadata_lists_may_not_be_missing(running, path, refused):
+    """A changed byte in the directory of a zip file hides a member."""
+    arrays, metadata = running
+    missing = {'carried_' + name: None for name in STATES}
+    with refused(ValueError, path, 'it has no carried_'):
+        run_of(stored_run(path, (arrays, dict(metadata, arrays=sorted(arrays))), missing))
 
 
 def test_run_in_float64_is_read_in_the_type_of_the_parameters(running, path):
@@ -615,49 +553,32 @@ def test_run_in_float64_is_read_in_the_type_of_the_parameters(running, path):
     assert {array.dtype for array in run.arrays().values()} == {np.dtype('float32')}
 
 
-def with_last(value):
-    def change(array):
-        array = array.astype('float64')
-        array.flat[-1] = value
-        return array
-    return change
-
-
-NO_RUN = {'missing': lambda a: None, 'a dimension more': lambda a: a[None], 'no dimension': lambda a: a.flat[0],
-          'longer': lambda a: np.concatenate([a, a[..., :1]], axis=-1), 'shorter': lambda a: a[..., :-1],
-          'flat': lambda a: a.ravel()[:1], 'strings': lambda a: np.full(a.shape, 'x')}
-NO_RUN.update({'with {}'.format(value): with_last(value) for value in (np.nan, np.inf, -np.inf, 1e300)})
-
-
-@pytest.mark.parametrize('damage', NO_RUN)
-@pytest.mark.parametrize('prefix, name', GROUPED, ids=''.join)
-def test_run_of_which_an_array_is_missing_or_wrong(running, path, refused, prefix, name, damage):
-    changed = NO_RUN[damage](running[0][prefix + name])
+@pytest.mark.parametrize('change', [
+    lambda a: None, lambda a: a.flat[0], lambda a: a[..., :-1], lambda a: np.full(a.shape, 'x'),
+    lambda a: np.full(a.shape, 1e300)], ids=['missing', 'no dimension', 'shorter', 'strings', 'infinite in float32'])
+@pytest.mark.parametrize('prefix, name', ONE_OF_EACH, ids=''.join)
+def test_run_with_a_missing_or_wrong_array(running, path, refused, prefix, name, change):
     with refused(ValueError, path, 'that can be '):
-        run_of(stored_run(path, running, {prefix + name: changed}))
+        run_of(stored_run(path, running, {prefix + name: change(running[0][prefix + name])}))
 
 
-@pytest.mark.parametrize('prefix', ['carried_', 'trial_'])
-@pytest.mark.parametrize('name', STATES)
-def test_states_of_different_batch_sizes(running, path, refused, prefix, name):
+@pytest.mark.parametrize('name', ['h1', 'C2'])
+def test_states_of_different_batch_sizes(running, path, refused, name):
     with refused(ValueError, path, 'that can be '):
-        run_of(stored_run(path, running, {prefix + name: running[0][prefix + name][:2]}))
+        run_of(stored_run(path, running, {'carried_' + name: running[0]['carried_' + name][:2]}))
 
 
-@pytest.mark.parametrize('about', [
-    dict(random=None), dict(random={}), dict(random='x'), dict(random=dict(bit_generator='MT19937')),
-    dict(progress=None), dict(averaged=None), dict(averaged=-1), dict(averaged='x'),
-    dict(trials=-1), dict(trials='x'), dict(trials=1.5), dict(trials=[1]),
-], ids=str)
-def test_run_that_does_not_say_where_it_is(running, path, refused, about):
+@pytest.mark.parametrize('metadata', [dict(random=None), dict(progress=None), dict(averaged=None), dict(trials=-1)],
+                         ids=str)
+def test_run_without_all_metadata(running, path, refused, metadata):
     with refused(ValueError, path, 'that can be '):
-        run_of(stored_run(path, running, **about))
+        run_of(stored_run(path, running, **metadata))
 
 
 def test_refused_run_leaves_the_model_as_it_was(running, path, tmp_path, refused):
     model = averaging_model(tmp_path, seed=2)
     before, random = parameters_of(model), model.random.bit_generator.state
-    for prefix, name in (('m_', 'c'), ('raw_', 'U1'), ('carried_', 'h1'), ('trial_', 'C2')):
+    for prefix, name in ONE_OF_EACH:
         with refused(ValueError, path, 'that can be '):
             model.resume(stored_run(path, running, {prefix + name: None}))
     assert all((model.p[name].get_value() == before[name]).all() for name in NAMES)
@@ -667,14 +588,12 @@ def test_refused_run_leaves_the_model_as_it_was(running, path, tmp_path, refused
 
 # ---------------------------------------------------------------- copies, threads and processes
 
-@pytest.mark.parametrize('copied', [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))],
-                         ids=['deepcopy', 'pickle'])
-def test_copy_goes_on_as_the_model_does(tmp_path, copied):
-    """And with parameters of its own."""
+def test_pickled_copy_trains_as_the_model_does(tmp_path):
+    """It has parameters of its own."""
     model = averaging_model(tmp_path, seed=3)
     x, y = model.X['train'][0], model.Y['train'][0]
     model.theano_train_rmsprop(x, y)
-    other = copied(model)
+    other = pickle.loads(pickle.dumps(model))
     before = parameters_of(model)
     costs = [other.theano_train_rmsprop(x, y)[0] for _ in range(2)]
     assert all((model.p[name].get_value() == before[name]).all() for name in NAMES)
@@ -712,14 +631,14 @@ if child:
 
 
 def test_child_of_a_fork_trains(tmp_path):
-    """With one thread: those of its parent it has not. Of that, Python 3.12 and later warn."""
+    """With one thread, as the threads of its parent are not copied. Python 3.12 and later warn of them."""
     (tmp_path / 't.txt').write_text(LETTERS * 30)
     costs = succeeded(run('-W', 'ignore', '-c', FORK, ROOT, tmp_path / 't.txt', env={'OMP_NUM_THREADS': '2'})).split()
     assert len(costs) == 2
     np.testing.assert_allclose(float(costs[0]), float(costs[1]), rtol=1e-5)
 
 
-# ---------------------------------------------------------------- starting from what another text taught
+# ---------------------------------------------------------------- starting from the parameters of another text
 
 def test_init_on_another_text(make_model, tmp_path, text_file):
     old, new_text = make_model(1, 'abcdefgh é' * 9), 'ca—feé 𝄞' * 11

@@ -1,4 +1,4 @@
-"""How a file, or a folder of files, becomes characters and their numbers."""
+"""Reading a file, or a folder of files, as characters and their numbers."""
 import hashlib
 import io
 import os
@@ -6,19 +6,20 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlstm import read_text
 from engine.state import text as text_module
 from engine.report import read_known
-from engine.state.text import TwiceRead, read_string, renumbered, shown, smallest_type, vocabulary, without_unknown
+from engine.state.text import read_string, renumbered, shown, smallest_type, vocabulary, without_unknown
 from models import prepared, text_of
 from texts import CHARACTERS, POEM, TEXTS, as_read, written
 
 
 # ---------------------------------------------------------------- characters
 
+@settings(max_examples=80)
 @given(text=TEXTS, chunk=st.sampled_from([1, 2, 3, 7, 1 << 20]))
 def test_vocabulary_round_trip(shared_folder, text, chunk):
     with pytest.MonkeyPatch.context() as patch:
@@ -30,6 +31,7 @@ def test_vocabulary_round_trip(shared_folder, text, chunk):
     assert codes.dtype == 'uint8' or len(uchar) > 256
 
 
+@settings(max_examples=80)
 @given(text=TEXTS, more=st.text(CHARACTERS, max_size=300), data=st.data())
 def test_recoding(text, more, data):
     old = sorted(set(text))
@@ -45,15 +47,9 @@ def test_characters_are_numbered_in_sorted_order(text_file):
     assert text_of(model) == 'b\U0001d11ea\0é\0B\n'
 
 
-def test_more_than_256_distinct_characters(text_file):
-    text = ''.join(chr(0x400 + k * 37 % 300) for k in range(600))
-    model = prepared(text_file(text))
-    assert len(model.uchar) == 300 and text_of(model) == text
-
-
-@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16', 'utf-16-be', 'utf-32', 'latin-1', 'shift_jis'])
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16-be', 'latin-1', 'shift_jis'])
 def test_line_ends_and_characters_across_chunks(text_file, monkeypatch, encoding):
-    """Python's own text files, which know universal line ends, are what to agree with."""
+    """Against Python's own text files, which have universal line ends."""
     letters = {'latin-1': 'é', 'shift_jis': 'あ'}.get(encoding, 'é€\U0001d11e')
     text = 'ab\r\nb{0}\r\r\n{0}\n\r\r{0}{0}\r\n\r\n'.format(letters)
     path = text_file(text * 2, encoding)
@@ -66,33 +62,19 @@ def test_line_ends_and_characters_across_chunks(text_file, monkeypatch, encoding
         assert text_of(model) == expected and model.uchar == sorted(set(expected))
 
 
-def test_line_end_across_the_border_of_real_chunks(text_file):
-    model = prepared(text_file('a' * (2 ** 20 - 1) + '\r\nbc'), seq_length=2 ** 19 + 1)
-    assert text_of(model) == 'a' * (2 ** 20 - 1) + '\nbc'
-
-
-def test_bare_cr_at_the_end_of_the_file_is_a_line_end(text_file):
-    assert text_of(prepared(text_file('abc\r'))) == 'abc\n'
-
-
-@pytest.mark.parametrize('encoding', ['utf-8', 'utf-16', 'utf-16-le', 'utf-32'])
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-16'])
 def test_byte_order_mark_is_dropped_at_the_start_only(text_file, encoding):
-    mark = '' if encoding in ('utf-16', 'utf-32') else '\ufeff'              # these two write one themselves
+    mark = '' if encoding == 'utf-16' else '\ufeff'              # UTF-16 writes one itself
     model = prepared(text_file(mark + 'abc\ufeff', encoding), encoding=encoding)
     assert text_of(model) == 'abc\ufeff'
 
 
 @pytest.mark.parametrize('chunk', [3, 1 << 20])
 @pytest.mark.parametrize('encoding, data', [
-    ('utf-8', b'ab\xffcd'),
     ('utf-8', b'abcdefg\xe2\x82x'),
     ('utf-8', b'abcdefgh\xe2\x82'),                              # cut off at the end of the file
-    ('utf-8', 'grün'.encode('latin-1')),
-    ('ascii', 'abcdefgü'.encode('utf-8')),
     ('cp1252', b'abcdefg\x81'),
-    ('utf-16', 'abcd'.encode('utf-16') + b'\x00'),
     ('utf-16-le', 'abcd'.encode('utf-16-le') + b'\x00\xd8a\x00'),
-    ('shift_jis', 'abcあ'.encode('shift_jis') + b'\x82'),
     ('shift_jis', 'abcdあ'.encode('shift_jis') + b'\xff\xff'),
 ])
 def test_wrong_encoding_names_the_byte(text_file, monkeypatch, refused, encoding, data, chunk):
@@ -104,21 +86,21 @@ def test_wrong_encoding_names_the_byte(text_file, monkeypatch, refused, encoding
         prepared(path, encoding=encoding)
 
 
-@pytest.mark.parametrize('encoding', ['klingon', 'hex', 'zlib', ''])
+@pytest.mark.parametrize('encoding', ['klingon', 'hex'])
 def test_unknown_encoding(text_file, refused, encoding):
     with refused(ValueError, 'encoding', repr(encoding)):
         prepared(text_file(POEM), encoding=encoding)
 
 
 @pytest.mark.parametrize('characters, most, line', [
-    ('é', 10, "'é'"), ('—𝄞ß', 10, "'ß', '—', '𝄞'"), ("'", 10, '"\'"'), ('\\', 10, r"'\\'"),
-    ('\0\n\x85\u200b\u202e\ufeff', 10, r"'\x00', '\n', '\x85', '\u200b', '\u202e', '\ufeff'"),
-    ('\udcc3\U000e0001', 10, r"'\udcc3', '\U000e0001'"), ('dcba', 3, "'a', 'b', 'c', ..."), ('cba', 3, "'a', 'b', 'c'"),
+    ('—𝄞ß', 10, "'ß', '—', '𝄞'"), ('\n\u202e\udcc3', 10, r"'\n', '\u202e', '\udcc3'"),
+    ('dcba', 3, "'a', 'b', 'c', ..."), ('cba', 3, "'a', 'b', 'c'"),
 ])
 def test_characters_are_shown_as_themselves_where_they_print(characters, most, line):
     assert shown(set(characters), most) == line
 
 
+@settings(max_examples=80)
 @given(text=TEXTS, uchar=st.sets(CHARACTERS))
 def test_text_without_unknown_characters(text, uchar):
     uchar |= set(text[::2])
@@ -130,7 +112,7 @@ def test_text_without_unknown_characters(text, uchar):
 # ---------------------------------------------------------------- folders
 
 def folder_of(path, texts):
-    """A folder, new where there is none, with files of these texts, or bytes, by name; returns its path."""
+    """Make a folder with files of these texts, or bytes, by name, and no others; returns its path."""
     path.mkdir(exist_ok=True)
     for old in path.iterdir():
         old.unlink()
@@ -140,7 +122,7 @@ def folder_of(path, texts):
 
 
 def joined(texts):
-    """Texts joined by empty lines, by the rule's words."""
+    """Join texts by empty lines, slowly."""
     whole = ''
     for k, text in enumerate(texts):
         whole += text
@@ -150,20 +132,19 @@ def joined(texts):
 
 
 def test_folder_is_read_in_order_of_name(tmp_path, capsys):
-    """Of code points, and all that is not hidden, whatever its ending."""
+    """In order of code points. All files that are not hidden are read, whatever their ending."""
     folder = folder_of(tmp_path / 'texts', {
         'b.txt': 'second\r\n', 'é': 'last', 'E': '\ufefffirst', 'c.log': '', 'd': 'fourth\n\n', '.hidden': b'\xff\0'})
     expected = 'first\n\nsecond\n\n\nfourth\n\n\nlast'
     assert joined(['first', 'second\n', '', 'fourth\n\n', 'last']) == expected
     assert read_string(folder) == read_string(folder + os.sep) == read_string(tmp_path / 'texts') == expected
-    codes, uchar, _ = read_text(folder)
-    assert ''.join(uchar[codes]) == expected and list(uchar) == sorted(set(expected))
     model = prepared(folder, verbose=True)
     assert text_of(model) == expected[:len(expected) // 2 * 2] and model.uchar == sorted(set(expected))
     out, err = capsys.readouterr()
     assert out.startswith(f'{folder}: {len(expected)} characters, {len(set(expected))} distinct\n') and err == ''
 
 
+@settings(max_examples=50)
 @given(texts=st.lists(st.one_of(st.just(''), st.text(CHARACTERS.filter(lambda ch: ch != '\0'), max_size=30),
                                 st.text('a\n\ré', max_size=5)), min_size=1, max_size=5),
        chunk=st.sampled_from([1, 2, 7, 1 << 20]))
@@ -174,16 +155,16 @@ def test_folders(shared_folder, texts, chunk):
         assert read_string(folder) == joined([as_read(text) for text in texts])
 
 
-@pytest.mark.parametrize('encoding', ['utf-16', 'utf-16-be', 'latin-1', 'shift_jis'])
+@pytest.mark.parametrize('encoding', ['utf-16', 'shift_jis'])
 def test_all_files_of_a_folder_have_one_encoding(tmp_path, encoding):
-    """Those of UTF-16 each their own byte order mark; their bytes that are zero are no NUL characters."""
-    letter = {'latin-1': 'é', 'shift_jis': 'あ'}.get(encoding, '𝄞')
+    """In UTF-16 each has its own byte order mark, and zero bytes that are no NUL characters."""
+    letter = {'shift_jis': 'あ'}.get(encoding, '𝄞')
     folder = folder_of(tmp_path / 'texts', {name: (name + letter).encode(encoding) for name in 'abc'})
     assert read_string(folder, encoding) == 'a{0}\n\nb{0}\n\nc{0}'.format(letter)
 
 
 def test_folder_of_more_than_256_distinct_characters(tmp_path):
-    """They come together: no file has so many; and the joints count, too, in what is made room for."""
+    """None of the files has so many; and the empty lines between them need memory, too."""
     texts = {'{:03}'.format(k): chr(0x400 + k) for k in range(300)}
     folder = folder_of(tmp_path / 'texts', texts)
     assert read_string(folder) == '\n\n'.join(texts.values()) and read_text(folder)[0].dtype == 'uint16'
@@ -200,11 +181,10 @@ def test_sha256_is_of_the_bytes_and_of_where_files_end(tmp_path):
     assert read_text(tmp_path / 't.txt')[2] == hashlib.sha256(b'ab\r\ncd').hexdigest()
 
 
-@pytest.mark.parametrize('hidden', [[], ['.gitignore']])
-def test_folder_without_files(tmp_path, refused, hidden):
-    folder = folder_of(tmp_path / 'texts', dict.fromkeys(hidden, 'text'))
+def test_folder_without_files(tmp_path, refused):
+    folder = folder_of(tmp_path / 'texts', {'.gitignore': 'text'})
     for read in (prepared, read_text, read_string):
-        with refused(ValueError, folder, 'no files'):
+        with refused(ValueError, folder, 'no files', '1 x hidden file'):
             read(folder)
 
 
@@ -223,7 +203,7 @@ def test_folder_with_subfolders_in_order_of_path(tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[1] == '6 files read'
 
 
-def test_what_is_no_text_is_left_out_with_a_line(tmp_path, capsys):
+def test_files_that_are_no_texts_are_left_out_with_a_line(tmp_path, capsys):
     folder = folder_of(tmp_path / 'texts', {
         'a': 'first', 'b.png': PNG, 'c.png': PNG, 'd.gz': b'\x1f\x8b\x08\xff\x01\x02', 'e': b'abc\0',
         '.hidden': b'text', 'z': 'last'})
@@ -238,9 +218,9 @@ def test_what_is_no_text_is_left_out_with_a_line(tmp_path, capsys):
                 'dead link, 1 x device, 1 x hidden file, 2 x hidden folder, 1 x link to a folder')
     prepared(folder, verbose=True)
     assert capsys.readouterr().out.splitlines()[1] == left_out
-    said = []
-    read_known(SimpleNamespace(in_vocabulary=str, uchar=list('first\nla')), folder, 'utf-8', said.append)
-    assert said == [left_out]
+    lines = []
+    read_known(SimpleNamespace(in_vocabulary=str, uchar=list('first\nla')), folder, 'utf-8', lines.append)
+    assert lines == [left_out]
 
 
 @pytest.mark.parametrize('data', ['text'.encode('utf-16'), 'déjà vu'.encode('cp1252')], ids=['utf-16', 'cp1252'])
@@ -256,34 +236,23 @@ def test_link_to_a_file_is_read(tmp_path):
     assert read_string(folder) == 'text\n\nmore'
 
 
-@pytest.mark.parametrize('chunk', [3, 1 << 20])
-def test_file_of_a_folder_that_does_not_decode(tmp_path, monkeypatch, refused, chunk):
+def test_file_of_a_folder_that_does_not_decode(tmp_path, monkeypatch, refused):
     """The byte is counted from the beginning of that file."""
-    monkeypatch.setattr(text_module, 'CHUNK', chunk)
+    monkeypatch.setattr(text_module, 'CHUNK', 3)
     folder = folder_of(tmp_path / 'texts', dict(a='text ' * 9, b=b'abcdefg\xe2\x82x', c='text'))
     with refused(ValueError, os.path.join(folder, 'b'), 'not utf-8', 'byte 7 ', 'option encoding'):
         prepared(folder)
 
 
-@pytest.mark.parametrize('chunk', [3, 1 << 20])
-def test_file_of_a_folder_that_has_nul_characters_far_from_its_beginning(tmp_path, monkeypatch, refused, chunk):
-    """A single file may: whoever names it means it."""
-    monkeypatch.setattr(text_module, 'CHUNK', chunk)
+def test_file_of_a_folder_that_has_nul_characters_far_from_its_beginning(tmp_path, monkeypatch, refused):
+    """A single file may have them, as the user named it."""
+    monkeypatch.setattr(text_module, 'CHUNK', 3)
     monkeypatch.setattr(text_module, 'LOOK', 7)
     data = b'abcdefg\0h'
     folder = folder_of(tmp_path / 'texts', dict(a='text', b=data, c='text'))
     with refused(ValueError, os.path.join(folder, 'b'), 'NUL'):
         read_text(folder, 'latin-1')
     assert read_string(os.path.join(folder, 'b'), 'latin-1') == as_read(data.decode('latin-1'))
-
-
-def test_refused_folder_leaves_what_was_prepared(tmp_path):
-    model = prepared(folder_of(tmp_path / 'texts', dict(a='abcd', b='dcba')))
-    before = text_of(model), model.fingerprint()
-    (tmp_path / 'texts' / 'c').write_bytes(b'\xff')
-    with pytest.raises(ValueError):
-        model.prepare_input(str(tmp_path / 'texts'), 0, 1, 2, verbose=False)
-    assert (text_of(model), model.fingerprint()) == before
 
 
 # ---------------------------------------------------------------- refusals
@@ -305,12 +274,3 @@ def test_file_that_cannot_be_read(tmp_path, refused):
     for read in (prepared, read_text, read_string):
         with refused(FileNotFoundError, tmp_path / 'missing.txt'):
             read(tmp_path / 'missing.txt')
-
-
-@pytest.mark.parametrize('later', ['abcx', 'abcab', 'aabc'])
-def test_text_that_changes_between_two_readings(text_file, later, refused):
-    text = TwiceRead(text_file('abca'), 'utf-8', False)
-    assert text.survey()[0] == 4
-    text_file(later)
-    with refused(ValueError, 'text.txt', 'changed'):
-        list(text.pieces())

@@ -1,4 +1,4 @@
-"""Texts that the tests of reading and of cutting them share."""
+"""Texts for the tests of reading texts and cutting them into batches."""
 from hypothesis import strategies as st
 
 POEM = 'Zwölf Boxkämpfer jagen\nEva über den Sylter Deich.\n' * 3
@@ -7,7 +7,7 @@ TEXTS = st.one_of(st.text(CHARACTERS, min_size=2, max_size=90), st.text('ab\n\r\
 
 
 def as_read(text):
-    """A text as it should be read: without byte order mark, and with line ends as LF."""
+    """Return a text as it should be read: without byte order mark, and with line ends as LF."""
     if text.startswith('\ufeff'):
         text = text[1:]
     return text.replace('\r\n', '\n').replace('\r', '\n')

@@ -34,12 +34,12 @@ def set_units(o):
 
     Without such a checkpoint the second layer has as many as the first.
 
-    Raises as read_parameters for that checkpoint.
+    Raises as read_shapes for that checkpoint.
     """
     theirs = UNITS, o.num_units1 or UNITS
     if o.init:
-        from engine.state.parameters import read_parameters, units         # late, so that --help does not wait for NumPy
-        theirs = units(read_parameters(o.init, 'float32')[0])
+        from engine.state.parameters import read_shapes, units             # late, so that --help does not wait for NumPy
+        theirs = units(read_shapes(o.init)[0])
     for name, number in zip(('num_units1', 'num_units2'), theirs):
         if getattr(o, name) is None:
             setattr(o, name, number)
@@ -77,8 +77,8 @@ def advise(o, given, model):
     short = model.n_batches['train'] * o.batch_size * o.seq_length < SHORT
     if o.init or o.original or not (short and os.path.exists(BUNDLED)):
         return
-    from engine.state.parameters import read_parameters
-    if known_share(model, read_parameters(BUNDLED, 'float32')[1]) < KNOWN:
+    from engine.state.parameters import read_shapes
+    if known_share(model, read_shapes(BUNDLED)[1]) < KNOWN:
         return
     others = {name: value for name, value in given.items() if not name.startswith('num_units')}         # the bundled's
     words = commands.typed({**others, 'input': commands.near(o.input), 'run': f'{o.run}_init',

@@ -1,4 +1,8 @@
-"""Checkpoints: npz files, safely in and whole out. What the arrays mean is for others to know."""
+"""Checkpoints: npz files, read as untrusted input, and written whole or not at all.
+
+A checkpoint holds arrays by name, and metadata as JSON in the entry `about`. What the arrays mean
+is in parameters.py and run_state.py.
+"""
 import contextlib
 import errno
 import functools
@@ -6,53 +10,63 @@ import io
 import json
 import operator
 import os
+import re
 import zipfile
 
 import numpy as np
 
+from engine.checks import own_name
 from engine.files import named, write_whole
-from engine.state.patterns import METADATA, matches
+from engine.state.patterns import LONGEST_FORMULA, boolean, list_of, matches, number, string, whole
 
-ROOM, FOLDED = 1 << 26, 10       # bytes that all arrays may have, and to how many a byte of the file may unfold in more
-LONGEST_METADATA = 1 << 20    # characters: as JSON, each of them may take up 20 bytes
+# A file is a decompression bomb where its arrays are larger than ROOM and than RATIO times the file, both in bytes:
+# no large arrays of real parameters compress so well.
+ROOM, RATIO = 1 << 26, 10
+LONGEST_METADATA = 1 << 20    # characters of JSON
 LONGEST_HEADER = 1 << 14    # bytes
-PIECE = 1 << 20            # bytes unfolded at a time
+PIECE = 1 << 20            # bytes that are decompressed at a time
 
 
-@contextlib.contextmanager
-def _offsets_of_liars():
-    """What is read from before a file's beginning is damage in it, and no failure of the system."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.EINVAL:
-            raise ValueError('a forged offset') from None
-        raise
+# ---------------------------------------------------------------- what metadata may hold
 
+GENERATOR = {                                              # NumPy's default one: PCG64
+    'bit_generator': lambda value: value == 'PCG64',
+    'state': {'state': lambda value: whole(value, 2 ** 128),
+              'inc': lambda value: whole(value, 2 ** 128) and value % 2 == 1},
+    'has_uint32': lambda value: whole(value, 2), 'uinteger': lambda value: whole(value, 2 ** 32)}
+TEXT = {'path': string, 'characters': whole, 'encoding': string,
+        'sha256': lambda value: string(value) and bool(re.fullmatch('[0-9a-f]{64}', value)),
+        'ratio_valid': lambda value: number(value) and 0 <= value < 1,
+        'batch_size': lambda value: whole(value) and value > 0, 'seq_length': lambda value: whole(value) and value > 1,
+        'stateful?': boolean}
+LEARNING = {name + '?': number for name in ('lrate', 'drate', 'eps', 'l1', 'l2', 'dropout', 'grad_clip', 'dropconnect',
+                                            'reset', 'average', 'bptt_maxdepth')}
+CELL = {'formula': lambda value: isinstance(value, str) and len(value) <= LONGEST_FORMULA,
+        'parameters': lambda value: list_of(own_name)(value) and len(set(value)) == len(value)}
+METADATA = {'lp?': LEARNING, 'averaged?': whole, 'trials?': whole, 'random?': GENERATOR, 'text?': (TEXT, {}),
+            'cell?': CELL, 'arrays?': list_of(string),
+            'versions?': {'python?': string, 'numpy?': string, 'theano?': string, 'device?': string},
+            'progress?': lambda value: True}               # any value that the caller of save_params passed
+
+
+# ---------------------------------------------------------------- reading
 
 class Checkpoint:
-    """An npz file that is opened once, to be handed down; its arrays are read, and checked, when they are asked for.
+    """An open npz file. Its arrays are checked and read when they are asked for.
 
-    Nothing is unpickled, so nothing in it can run. Raises OSError when the
+    Nothing is unpickled, so nothing in the file can run. Raises OSError when the
     file cannot be read, and ValueError when it is no npz file.
     """
 
     def __init__(self, path):
-        self.path, self._metadata = path, None
-        try:
-            with named('read', path), _offsets_of_liars():
-                if not (os.path.isfile(path) or os.path.isdir(path)) and os.path.exists(path):
-                    raise ValueError('a FIFO, to open which waits for somebody to write, or a device that never ends')
-                self._zip = zipfile.ZipFile(path)
+        self.path = path
+        with self._refusing('it is no npz file, or one that was cut short'):
+            if not (os.path.isfile(path) or os.path.isdir(path)) and os.path.exists(path):
+                raise ValueError('a FIFO, which waits for a writer, or a device, which may never end')
+            self._zip = zipfile.ZipFile(path)
             self._names = set(self._zip.namelist())
-            self._unfolded = sum(member.file_size for member in self._zip.infolist())
-            self._room = max(ROOM, FOLDED * os.path.getsize(path))
-        except OSError:
-            raise
-        except MemoryError:
-            raise self._too_large() from None
-        except Exception:                      # zipfile raises all kinds on damaged bytes
-            raise self.refusal('it is no npz file, or one that was cut short') from None
+            self._is_bomb = (sum(member.file_size for member in self._zip.infolist())
+                             > max(ROOM, RATIO * os.path.getsize(path)))
 
     def __str__(self):
         return str(self.path)
@@ -64,56 +78,63 @@ class Checkpoint:
         self._zip.close()
 
     def refusal(self, why):
-        """The error that says why this file is of no use."""
+        """Return the ValueError that says why this file cannot be used."""
         return ValueError(f'{self.path} is not a checkpoint that can be used: {why}; expected an npz file as train.py '
                           'and save_params write it')
 
-    def _too_large(self):
-        return OSError(f'cannot read {self.path}: there is not enough memory for it')
+    @contextlib.contextmanager
+    def _refusing(self, why):
+        """Make any error inside an OSError where the system failed, and a refusal otherwise."""
+        try:
+            yield
+        except MemoryError:
+            raise OSError(f'cannot read {self.path}: there is not enough memory for it') from None
+        except Exception as error:             # zipfile and NumPy raise all kinds on damaged bytes
+            # A forged offset before the beginning of the file is an OSError, too, but no failure of the system.
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:
+                with named('read', self.path):
+                    raise
+            raise self.refusal(why) from None
 
     def __contains__(self, name):
         return name + '.npy' in self._names
 
     def shape(self, name):
-        """The shape of an array, of which no more than the header is read. Raises as for the array itself."""
-        return self._reading(name, self._header)[0]
+        """Return the shape of an array. Only its header is read. Raises as for the array."""
+        with self._member(name) as member:
+            return self._header(member)[0]
 
     def __getitem__(self, name):
-        """An array. Raises ValueError where it is missing or damaged."""
-        if self._unfolded > self._room:                    # no large arrays of numbers are so alike
-            raise self.refusal('it is small, and would unfold to no end')
-        return self._reading(name, self._array)
+        """Return an array. Raises ValueError where it is missing or damaged."""
+        if self._is_bomb:
+            raise self.refusal('it is a decompression bomb, a small file of huge arrays')
+        with self._member(name) as member:
+            return self._array(member)
 
-    def _reading(self, name, read):
-        """What a method reads of an array, with the errors of both."""
+    @contextlib.contextmanager
+    def _member(self, name):
+        """Yield the member of the zip file that holds an array. Any error inside becomes one about that array."""
         if name not in self:
             raise self.refusal(f'it has no {name}')
-        try:
-            with named('read', self.path), _offsets_of_liars():
-                return read(self._zip.getinfo(name + '.npy'))
-        except OSError:
-            raise
-        except MemoryError:
-            raise self._too_large() from None
-        except Exception:                      # the readers of zip and npy raise all kinds on damaged bytes
-            raise self.refusal(f'its {name} is damaged or holds Python objects') from None
+        with self._refusing(f'its {name} is damaged or holds Python objects'):
+            yield self._zip.getinfo(name + '.npy')
 
     def _header(self, member):
-        """Shape, type, whether it is in Fortran's order, and the length of what comes before the numbers."""
+        """Return the shape, the type, whether it is in Fortran's order, and the number of bytes before the numbers."""
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ValueError('of other kinds a little unfolds to any amount at once')
+            raise ValueError('zipfile decompresses other kinds in one piece, however large that is')
         with self._zip.open(member) as packed:
             f = io.BytesIO(packed.read(LONGEST_HEADER))
         read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         shape, fortran, dtype = read_header[np.lib.format.read_magic(f)](f)
         size = functools.reduce(operator.mul, shape, dtype.itemsize)           # in Python's numbers, of any length
-        # Of a type without size there could be any number, and NumPy makes room for all.
+        # Items without size would fit into no bytes in any number, and NumPy would allocate for each.
         if dtype.hasobject or not dtype.itemsize or min(shape, default=0) < 0 or size != member.file_size - f.tell():
             raise ValueError('Python objects, or a forged shape')
         return shape, dtype, fortran, f.tell()
 
     def _array(self, member):
-        """The array of a member of the zip file; no more is unfolded than it says that it has."""
+        """Return the array of a member. No more bytes are decompressed than the directory says that it has."""
         shape, dtype, fortran, start = self._header(member)
         numbers, done = bytearray(member.file_size - start), 0
         with self._zip.open(member) as packed:
@@ -128,32 +149,31 @@ class Checkpoint:
             raise ValueError('cut short')
         return np.frombuffer(numbers, dtype).reshape(shape, order='F' if fortran else 'C')
 
-    def _said(self):
-        """The about as it is stored, a string. Raises ValueError where that is damaged, or too long."""
-        if self._zip.getinfo('about.npy').file_size > 4 * LONGEST_METADATA + LONGEST_HEADER:
-            raise ValueError('too long')
-        return str(self['about'])
-
-    @property
+    @functools.cached_property
     def metadata(self):
-        """What it says of itself, as a dict; empty where it says nothing. Raises ValueError where that is damaged."""
-        if self._metadata is None:
-            try:
-                metadata = json.loads(self._said()) if 'about' in self else {}
-            except (TypeError, ValueError, RecursionError):
-                raise self.refusal('its metadata is damaged') from None
-            if not matches(metadata, METADATA):
-                raise self.refusal('its metadata is damaged, or of a later version')
-            lost = [name for name in metadata.get('arrays', []) if name not in self]
-            if lost:
-                raise self.refusal(f'it has lost its {lost[0]}')
-            self._metadata = metadata
-        return self._metadata
+        """Return the metadata, a dict; empty where the file has none.
+
+        Raises ValueError where it is damaged, or where an array that it lists is missing.
+        """
+        if 'about' not in self:
+            return {}
+        try:
+            if self._zip.getinfo('about.npy').file_size > 4 * LONGEST_METADATA + LONGEST_HEADER:
+                raise ValueError('too long')
+            metadata = json.loads(str(self['about']))
+        except (TypeError, ValueError, RecursionError):
+            raise self.refusal('its metadata is damaged') from None
+        if not matches(metadata, METADATA):
+            raise self.refusal('its metadata is damaged, or of a later version')
+        for name in metadata.get('arrays', []):
+            if name not in self:
+                raise self.refusal(f'it has no {name}, which it was written with')
+        return metadata
 
 
 @contextlib.contextmanager
 def opened(checkpoint):
-    """`with opened(...)` takes a path, which it opens and closes, or a Checkpoint, which it leaves open."""
+    """Open a path as a Checkpoint, and close it afterwards; or yield an open Checkpoint, which stays open."""
     if isinstance(checkpoint, Checkpoint):
         yield checkpoint
     else:
@@ -161,17 +181,19 @@ def opened(checkpoint):
             yield stored
 
 
-def write(path, arrays, metadata):
-    """Write arrays by name and about, a dict that JSON can hold, to an npz file, whole or not at all.
+# ---------------------------------------------------------------- writing
 
-    Raises OSError when it cannot be written, and ValueError where about is too long.
+def write(path, arrays, metadata):
+    """Write arrays by name and metadata, a dict that JSON can hold, to an npz file, whole or not at all.
+
+    Raises OSError when it cannot be written, and ValueError where the metadata is too long.
     """
-    said = json.dumps(dict(metadata, arrays=sorted(arrays)))
-    if len(said) > LONGEST_METADATA:
-        raise ValueError(f'{path} was not written: its progress and the like have {len(said):,} characters as JSON, '
-                         f'where {LONGEST_METADATA:,} are the most')
+    about = json.dumps(dict(metadata, arrays=sorted(arrays)))
+    if len(about) > LONGEST_METADATA:
+        raise ValueError(f'{path} was not written: its metadata, with the progress, has {len(about):,} characters as '
+                         f'JSON; expected at most {LONGEST_METADATA:,}')
     # In memory first: on a full disk zipfile would print a traceback when it is cleaned away.
     npz = io.BytesIO()
-    np.savez(npz, about=np.array(said), **arrays)
+    np.savez(npz, about=np.array(about), **arrays)
     with write_whole(path) as f:
         f.write(npz.getbuffer())

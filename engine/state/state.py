@@ -1,4 +1,4 @@
-"""What a model is between two steps: its text, vocabulary, parameters and states, in memory and in checkpoints."""
+"""The state of a model between two steps: its text, vocabulary, parameters and states, in memory and in checkpoints."""
 import codecs
 import functools
 import os
@@ -9,17 +9,17 @@ import threading
 import numpy as np
 
 from engine import checks
+from engine.backend.theano_setup import device, theano
 from engine.state import checkpoint, dropout
 from engine.state.batches import Text
-from engine.state.parameters import (NAMES, RunState, are_bytes, carry_over, cell_of, own_names, read_parameters, read_run,
-                               to_store, units)
-from engine.terminal import warn
+from engine.state.parameters import NAMES, are_bytes, carry_over, cell_of, own_names, read_parameters, to_store, units
+from engine.state.run_state import RunState, read_run
 from engine.state.text import encoded, shown
-from engine.backend.theano_setup import device, theano
+from engine.terminal import warn
 
 
 def locked(method):
-    """Let calls of the decorated methods of an object take turns, where several threads make them."""
+    """Let only one thread at a time run the decorated methods of an object."""
     @functools.wraps(method)
     def call(self, *arguments, **settings):
         with self._lock:
@@ -31,44 +31,61 @@ LONGEST_SHOWN = 200        # characters of a formula in a message
 
 
 def read_checkpoint(path, encoding='utf-8'):
-    """Read and check a checkpoint; encoding: as for read_parameters.
+    """Read and check a checkpoint.
 
-    Returns parameters (name to array, in floatX) and uchar (V,). Raises
+    encoding: of the text, where the vocabulary is one of bytes, as the original of this program
+    stored it. Returns parameters (name to array, in floatX) and uchar (V,). Raises
     OSError when the file cannot be read, ValueError when it is no checkpoint.
     """
     return read_parameters(path, theano.config.floatX, encoding)
 
 
-def _read(path, encoding='utf-8'):
-    """Parameters and uchar as read_checkpoint gives them, and the formula of the cell, '' for the standard one."""
+def _read_model(path, encoding='utf-8'):
+    """Return what read_checkpoint returns, and the formula of the cell, '' for the standard one."""
     with checkpoint.opened(path) as stored:
         return (*read_checkpoint(stored, encoding), cell_of(stored)['formula'])
 
 
-def _read_all(path):
-    """Parameters, uchar and formula as _read gives them, and RunState and about as read_run does."""
+def _read_model_and_run(path):
+    """Return what _read_model returns, and then what read_run returns."""
     with checkpoint.opened(path) as stored:
-        arrays, uchar, formula = _read(stored)
+        arrays, uchar, formula = _read_model(stored)
         return arrays, uchar, formula, *read_run(stored, arrays)
 
 
+def _values(variables):
+    """Return the arrays of shared variables, both by name; not to be written to."""
+    return {name: variable.get_value(borrow=True) for name, variable in variables.items()}
+
+
+def _updated(variables, arrays, prefix=''):
+    """Return shared variables by name with these values: the same variables, unless a shape or a type changes."""
+    old, new = [{name: (array.shape, array.dtype) for name, array in of.items()}
+                for of in (_values(variables), arrays)]
+    if old != new:
+        return {name: theano.shared(array, prefix + name) for name, array in arrays.items()}
+    for name, array in arrays.items():
+        variables[name].set_value(array)
+    return variables
+
+
 class State:
-    """The state of a CharLSTM, which adds what is computed with it.
+    """The state of a CharLSTM between two steps; the class CharLSTM adds the computations.
 
     Attributes: those that CharLSTM lists; group, a SingleProcess or a ProcessGroup: the processes that train
-    it together, each of which has its own rows (B) of a batch and of states; _text, a Text
-    once prepared; _mean_squares, RMSprop's, as shared variables by name of a parameter;
-    _carried, the states that training goes on from, four arrays (B,H), or None; _validation_states, those
-    of validate_batch, and _validation_index, the validation batch that is next there; _weights, where p is
-    a running average of what is trained, that itself by name, and _averaged_steps, over how many
-    steps.
+    the model together, each of which has its own rows (B) of a batch and of states; _text, the Text
+    that was prepared, or None; _mean_squares, RMSprop's averages, as shared variables by the name of a parameter;
+    _weights, the weights that are trained, by name, where p is their running average, {} where p itself
+    is trained; _averaged_steps, the steps in that average; _carried, the states before the next training
+    batch, four arrays (B,H), or None; _validation_states, those before the next validation batch,
+    and _validation_index, its index.
     """
 
     def __init__(self, random_seed, group):
         self.group, self._lock = group, threading.RLock()
         seed = secrets.randbits(128) if random_seed is None else random_seed
         self.random = np.random.default_rng(group.broadcast(int, seed))          # the same numbers in all processes
-        self.uchar, self._encoding = [], 'utf-8'           # of bytes, where the vocabulary is one of bytes
+        self.uchar, self._encoding = [], 'utf-8'           # of the text, where the vocabulary is one of bytes
         self.batch_size = self.dyn_lrate = None
         self.X, self.Y, self.n_batches = {}, {}, {}
         self.p, self.lp, self._mean_squares = {}, {}, {}
@@ -76,18 +93,17 @@ class State:
         self._functions = {}           # compiled, by name, for parameters of these shapes and for _cell
         self._cell = None, None        # the attributes cell and cell_parameters, and the Cell that they make
         self._text = None
-        self._validation_states, self._validation_index = None, 0
-        self.reset_states()
+        self._carried, self._validation_states, self._validation_index = None, None, 0
 
     def __getstate__(self):
-        """Return what copy and pickle take: all but compiled functions, which are compiled again, and the lock."""
+        """Return what copy and pickle take: all but the lock and compiled functions, which are compiled again."""
         return dict(self.__dict__, _functions={}, _cell=(None, None), _lock=None)
 
     def __setstate__(self, state):
         self.__dict__.update(state, _lock=threading.RLock())
 
     def _warn(self, line):
-        """Tell the user something, once however many processes there are."""
+        """Tell the user something, in the first process only."""
         if self.group.first:
             warn(line)
 
@@ -105,7 +121,7 @@ class State:
         batches, and those that fill none are dropped.
 
         With stateful, the rows of a batch are batch_size long pieces of the
-        training text (or of the validation text) that go on from batch to batch:
+        training text (or of the validation text) that continue from batch to batch:
         T = seq_length, the last batch may be shorter, and every character is
         predicted. Training and validate then carry the states along.
 
@@ -121,14 +137,13 @@ class State:
         text = Text(filepath, ratio_valid, batch_size, seq_length, encoding, stateful, verbose, self.group)
         if self.p and not self.uchar and self._V() == len(text.uchar):   # set up by char_dim, for this text
             self.uchar = list(text.uchar)
-        if self.p:
-            unknown = set(text.uchar) - set(self.uchar)
-            if unknown:
-                self._warn(f'the parameters do not know {shown(unknown)} of {filepath} and were dropped; model_setup '
-                           'makes new ones')
-                self._set_parameters({}, text.uchar)
-            else:
-                text.renumber(self.uchar)
+        unknown = set(text.uchar) - set(self.uchar)
+        if self.p and unknown:
+            self._warn(f'the parameters do not know {shown(unknown)} of {filepath} and were dropped; model_setup '
+                       'makes new ones')
+            self._set_parameters({}, text.uchar)
+        elif self.p:
+            text.renumber(self.uchar)
         self._set_text(text)
         self.reset_states()
         self._warn_if_truncated()
@@ -136,27 +151,35 @@ class State:
             print(text.summary())
 
     def in_vocabulary(self, text):
-        """A string in the characters of uchar: itself, but its bytes as escapes where the model learned bytes."""
+        """Return a string in the characters of uchar: where the model learned bytes, its bytes as escapes."""
         if not are_bytes(self.uchar):
             return text
         return text.encode(self._encoding, 'surrogateescape').decode('ascii', 'surrogateescape')
 
-    def _numbers(self, text, what):
-        """A string as numbers, int (n,). Raises ValueError that names what, where it has unknown characters."""
+    def _encode(self, text, name):
+        """Return a string as numbers of uchar, int32 (n,).
+
+        Raises ValueError where it has unknown characters; name: what the message calls the string.
+        """
         if not self.uchar:
             raise ValueError('no vocabulary: call prepare_input or load a checkpoint first')
-        return encoded(self.in_vocabulary(text), self.uchar, what)
+        return encoded(self.in_vocabulary(text), self.uchar, name)
 
-    def _strings(self, count):
-        """A function from numbers (n,count) of texts that go on from call to call to what they add, count strings."""
-        def strings(numbers):
-            raw = [''.join([self.uchar[k] for k in column]) for column in numbers.T.tolist()]
+    def _text_decoder(self, count):
+        """Return a function that decodes `count` texts piece by piece.
+
+        It takes the next numbers (n,count) of the texts and returns a list of count strings. Where the model
+        learned bytes, a character that is cut between two pieces is in the string of the second.
+        """
+        def decode(numbers):
+            strings = [''.join([self.uchar[k] for k in column]) for column in numbers.T.tolist()]
             if not are_bytes(self.uchar):
-                return raw
-            return [decoder.decode(text.encode('ascii', 'surrogateescape')) for decoder, text in zip(decoders, raw)]
+                return strings
+            return [decoder.decode(string.encode('ascii', 'surrogateescape'))
+                    for decoder, string in zip(decoders, strings)]
 
         decoders = [codecs.getincrementaldecoder(self._encoding)('replace') for _ in range(count)]
-        return strings
+        return decode
 
     def _set_text(self, text):
         self._text, self.uchar, self.batch_size = text, list(text.uchar), text.batch_size
@@ -167,13 +190,13 @@ class State:
         return self._text is not None and self._text.stateful
 
     def fingerprint(self):
-        """The SHA-256, in hexadecimal, of the file that was prepared. Raises ValueError where none was."""
+        """Return the SHA-256, in hexadecimal, of the text that was prepared. Raises ValueError where none was."""
         if self._text is None:
             raise ValueError('no text yet: call prepare_input first')
         return self._text.sha256
 
     def _warn_if_truncated(self):
-        """Say it when sequences are longer than the gradient reaches."""
+        """Warn where sequences are longer than the gradient reaches."""
         depth = self.lp.get('bptt_maxdepth', -1)
         if self._text is not None and 0 < depth < self._text.steps:
             self._warn(f'only the last {depth} of the {self._text.steps} steps of a sequence are learned from: '
@@ -187,50 +210,47 @@ class State:
     # ---- the parameters
 
     def _set_parameters(self, arrays, uchar):
-        """Take over parameters and the vocabulary they speak; compiled functions stay where all shapes do."""
-        self.uchar = list(uchar)
-        kinds = {name: (array.shape, array.dtype) for name, array in arrays.items()}
-        if arrays and kinds == {name: (p.shape, p.dtype) for name, p in self._arrays().items()}:
-            for name, array in arrays.items():
-                self.p[name].set_value(array)
-        else:
+        """Replace parameters and vocabulary. Compiled functions stay where all shapes and types stay."""
+        self.uchar, before = list(uchar), self.p
+        self.p = _updated(self.p, arrays)
+        if self.p is not before:
             self._functions = {}
-            self.p = {name: theano.shared(array, name) for name, array in arrays.items()}
-            self._mean_squares = {name: theano.shared(np.zeros_like(array), 'm_' + name) for name, array in arrays.items()}
+            self._mean_squares = _updated({}, {name: np.zeros_like(array) for name, array in arrays.items()}, 'm_')
         self._set_weights(arrays if self.lp.get('average') else {})
         self._validation_states, self._validation_index = None, 0
         self.reset_states()
 
-    def _set_weights(self, arrays, averaged=0):
-        """Take over what is trained, where p is its average over so many steps; arrays {}: p itself is trained."""
-        self._averaged_steps = averaged
-        if arrays and self._weights:
-            for name, array in arrays.items():
-                self._weights[name].set_value(array)
-        else:
-            self._weights = {name: theano.shared(array, 'raw_' + name) for name, array in arrays.items()}
+    def _set_weights(self, arrays, averaged_steps=0):
+        """Replace the weights whose average over so many steps p is; arrays {}: p itself is trained."""
+        self._weights, self._averaged_steps = _updated(self._weights, arrays, 'raw_'), averaged_steps
 
     def _trained(self):
-        """What training changes, as shared variables by name."""
+        """Return what training changes, as shared variables by name."""
         return self._weights or self.p
 
     def _arrays(self):
-        """Name to array of the parameters; not to be written to."""
-        return {name: p.get_value(borrow=True) for name, p in self.p.items()}
+        return _values(self.p)
+
+    def _shape(self, name):
+        """Return the shape of a parameter. Raises ValueError where there are none."""
+        if not self.p:
+            raise ValueError('no model yet: call model_setup first')
+        return self.p[name].get_value(borrow=True, return_internal_type=True).shape
 
     def _V(self):
-        if not self.p:
-            raise ValueError('no model yet: call model_setup first')
-        return self.p['c'].get_value(borrow=True).shape[0]
+        return self._shape('c')[0]
+
+    def _units(self):
+        """Return H1 and H2. Raises ValueError where there are no parameters."""
+        return units({name: self._shape(name) for name in ('W1', 'W2')})
 
     def _zero_states(self, B):
-        """The states h1, C1, h2, C2 before a text, (B,H1) and (B,H2)."""
-        if not self.p:
-            raise ValueError('no model yet: call model_setup first')
-        H1, H2 = units(self._arrays())
+        """Return the states h1, C1, h2, C2 before a text, (B,H1) and (B,H2)."""
+        H1, H2 = self._units()
         return [np.zeros((B, H), theano.config.floatX) for H in (H1, H1, H2, H2)]
 
     def _vocabulary_size(self, char_dim):
+        """Return V of a new model: char_dim, or that of the text for None. Raises ValueError where they differ."""
         if char_dim is None and not self.uchar:
             raise ValueError('no text yet: call prepare_input first, or give char_dim')
         if char_dim is None:
@@ -240,10 +260,10 @@ class State:
             raise ValueError(f'char_dim is {char_dim}: the text has {len(self.uchar)} distinct characters')
         return char_dim
 
-    # ---- what a training step needs
+    # ---- the inputs of a training step
 
     def _step_inputs(self, x):
-        """Return what a training step on x (T,B) takes beside x and y: states, weights of the costs, then masks.
+        """Return the inputs of a training step on x (T,B) after x and y: states, weights of the costs, then masks.
 
         Raises ValueError where x has not the rows of this process.
         """
@@ -251,7 +271,7 @@ class State:
         return [*self._states_before(x, rows), self._cost_weights(x, B), *self._masks(x, rows)]
 
     def _rows(self, x):
-        """Return which rows x (T,B) is of the whole batch, a slice, and how many that has."""
+        """Return which rows of the whole batch x (T,B) has, a slice, and how many rows the whole batch has."""
         if self.group.size == 1:
             return slice(0, x.shape[1]), x.shape[1]
         if self.batch_size is None:
@@ -272,7 +292,7 @@ class State:
         return [state * kept[:, None].astype(state.dtype) for state in self._carried]
 
     def _cost_weights(self, x, B):
-        """Return the weight of each cost of x in the gradient: zero before the last bptt_maxdepth steps. (T,B)"""
+        """Return the weight of each cost of x in the gradient, (T,B): zero before the last bptt_maxdepth steps."""
         depth, weights = self.lp['bptt_maxdepth'], np.full(x.shape, 1 / (len(x) * B), theano.config.floatX)
         if depth != -1:
             weights[:-depth] = 0
@@ -280,7 +300,7 @@ class State:
 
     def _masks(self, x, rows):
         """Return the masks of a step on x: of units for dropout, then of weights for DropConnect, if any."""
-        H, dtype, masks = units(self._arrays()), theano.config.floatX, []
+        H, dtype, masks = self._units(), theano.config.floatX, []
         if self.lp['dropout']:
             masks += dropout.unit_masks(self.random, self.lp['dropout'], rows, len(x), H, dtype)
         if self.lp['dropconnect']:
@@ -291,89 +311,88 @@ class State:
 
     @locked
     def save_params(self, filename, progress=None):
-        """Write all that this object is to an npz file, whole or not at all; '.npz' is added where it lacks.
+        """Write the state of this object to an npz file, whole or not at all; '.npz' is added where it is missing.
 
         That is the parameters and uchar, which load_params reads, and for
         resume RMSprop's averages, the carried states, the generator, the
         learning parameters and progress, a dict of the caller's that JSON can
         hold. Returns the file's name. Of several processes the first writes, with the
         states of all. Raises OSError when it cannot be written, and ValueError where
-        there is nothing to save, what there is is not finite, or the processes differ.
+        there is nothing to save, a number is not finite, or the processes differ.
         """
         if not self.p or not self.uchar:
             raise ValueError('nothing to save: there are no parameters or no vocabulary yet')
         filename = os.fspath(filename)
         filename += '' if filename.endswith('.npz') else '.npz'
-        averages, raw = [{name: variable.get_value(borrow=True) for name, variable in variables.items()}
-                         for variables in (self._mean_squares, self._weights)]
-        self.group.check_in_sync([*self._arrays().values(), *averages.values(), *raw.values()],
-                              self.random.bit_generator.state)
-        carried, trial = [self.group.gather(states) for states in (self._carried, self._validation_states)]
-        arrays = dict(self._arrays(), **RunState(averages, raw, carried, trial).arrays())
+        p, averages, weights = self._arrays(), _values(self._mean_squares), _values(self._weights)
+        self.group.check_in_sync([*p.values(), *averages.values(), *weights.values()],
+                                 self.random.bit_generator.state)
+        carried, validation = [self.group.gather(states) for states in (self._carried, self._validation_states)]
+        arrays = dict(p, **RunState(averages, weights, carried, validation).arrays())
         self.group.broadcast(self._write, filename, arrays, progress)
         return filename
 
     def finite(self):
-        """Whether all parameters and RMSprop's averages are finite numbers."""
-        return all(np.isfinite(variable.get_value(borrow=True)).all()
-                   for variables in (self.p, self._mean_squares, self._weights) for variable in variables.values())
+        """Return whether all parameters and RMSprop's averages are finite numbers."""
+        return all(np.isfinite(array).all() for variables in (self.p, self._mean_squares, self._weights)
+                   for array in _values(variables).values())
 
     def _write(self, filename, arrays, progress):
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise ValueError(f"{filename} was not written: the parameters or RMSprop's averages are not finite any "
                              'more')
         cell = self._model_cell()
-        named = {} if cell.standard else dict(cell=dict(formula=cell.formula, parameters=list(cell.own)))
-        versions = dict(python='.'.join(map(str, sys.version_info[:3])), numpy=np.__version__,
-                        theano=theano.__version__, device=device())
-        checkpoint.write(filename, dict(arrays, uchar=to_store(self.uchar)), dict(
-            lp=self.lp, averaged=self._averaged_steps, trials=self._validation_index, random=self.random.bit_generator.state,
-            text=self._text.metadata() if self._text else {}, progress=progress, versions=versions, **named))
+        metadata = dict(
+            lp=self.lp, averaged=self._averaged_steps, trials=self._validation_index,
+            random=self.random.bit_generator.state, text=self._text.metadata() if self._text else {}, progress=progress,
+            versions=dict(python='.'.join(map(str, sys.version_info[:3])), numpy=np.__version__,
+                          theano=theano.__version__, device=device()))
+        if not cell.standard:
+            metadata['cell'] = dict(formula=cell.formula, parameters=list(cell.own))
+        checkpoint.write(filename, dict(arrays, uchar=to_store(self.uchar)), metadata)
 
     @locked
     def load_params(self, filename, encoding='utf-8'):
-        """Take parameters and uchar from a checkpoint, of this program or of its original, float32 or float64.
+        """Replace parameters and uchar by those of a checkpoint, of this program or of its original.
 
         encoding: of the text, where the vocabulary is one of bytes, as in the original. A text
         that was prepared before stays, its batches renumbered. Raises OSError when the file
         cannot be read; ValueError when it is no checkpoint, when the text has characters unknown
-        to it, or when it lacks parameters of the cell. Warns of a checkpoint with another cell.
-        Returns the parameters, name to array, as the original did.
+        to it, or when it has not all parameters of the cell. Warns of a checkpoint with another cell.
+        Returns the parameters, name to array, in floatX, as the original did.
         """
-        arrays, uchar, formula = self.group.broadcast(_read, filename, encoding)
-        arrays = self._of_cell(filename, arrays, formula)
-        self._take(filename, arrays, uchar)
+        arrays, uchar, formula = self.group.broadcast(_read_model, filename, encoding)
+        difference = self._cell_difference(filename, formula)
+        if difference:
+            self._warn(f'{difference}: with this one it predicts differently')
+        names = *NAMES, *own_names(self.cell_parameters)
+        for name in names:
+            if name not in arrays:
+                raise ValueError(f'{filename} has no {name}, a parameter of the cell of this model; init_params or '
+                                 '--init begins with its initial value')
+        arrays = {name: arrays[name] for name in names}
+        self._set_model(filename, arrays, uchar)
         self._encoding = encoding
         if are_bytes(self.uchar):
             self._warn(f'{filename} learned bytes instead of characters, of a text that was not all ASCII: they are '
                        f'read and written as {encoding.upper()}; if they are others, say so with the option encoding')
         return arrays
 
-    def _other_cell(self, filename, formula):
-        """What is wrong with a checkpoint whose cell has that formula, in a line; None where nothing is."""
+    def _cell_difference(self, filename, formula):
+        """Return a line on a checkpoint's cell of another formula than this model's; None where they are equal."""
         cell = self._checked_cell()
-        ours, theirs = ['the standard one' if standard else formula for standard, formula in (
-            (cell.standard, cell.formula), (not formula, formula))]
-        if ours == theirs:
+        formulas = formula, '' if cell.standard else cell.formula
+        if formulas[0] == formulas[1]:
             return None
-        theirs, ours = [text[:LONGEST_SHOWN] + ' ...' * (len(text) > LONGEST_SHOWN) for text in (theirs, ours)]
+        theirs, ours = [(text or 'the standard one')[:LONGEST_SHOWN] + ' ...' * (len(text) > LONGEST_SHOWN)
+                        for text in formulas]
         return f'{filename} was trained with another cell ({theirs}) than this model has ({ours})'
 
-    def _of_cell(self, filename, arrays, formula):
-        """The arrays of a checkpoint that this model has; warns where the checkpoint has another cell.
+    def _set_model(self, filename, arrays, uchar):
+        """Replace parameters and vocabulary by a checkpoint's, and renumber the text.
 
-        Raises ValueError where one is missing.
+        Raises ValueError where the text has other characters.
         """
-        other = self._other_cell(filename, formula)
-        if other:
-            self._warn(f'{other}: it will not predict as it did there')
-        for name in own_names(self.cell_parameters):
-            if name not in arrays:
-                raise ValueError(f'{filename} has no {name}, which the cell of this model needs; init_params or --init '
-                                 'begins with its initial value')
-        return {name: arrays[name] for name in (*NAMES, *own_names(self.cell_parameters))}
-
-    def _take(self, filename, arrays, uchar):
         if self._text is not None:
             unknown = set(self.uchar) - set(uchar)
             if unknown:
@@ -384,25 +403,25 @@ class State:
 
     @locked
     def resume(self, filename):
-        """Become what save_params wrote, after prepare_input and model_setup with the same arguments as then.
+        """Restore what save_params wrote, after prepare_input and model_setup with the same arguments as then.
 
-        Training goes on from there as if it had never stopped, bit for bit.
-        Returns progress as save_params was given it. Raises what load_params
-        raises, and ValueError for a checkpoint without all that is needed.
+        Training then continues as if it had never stopped, bit for bit.
+        Returns progress as save_params got it. Raises what load_params
+        raises, and ValueError for a checkpoint without all that a run needs, of another cell,
+        or with an average where model_setup had none, or the reverse.
         """
-        arrays, uchar, formula, run, metadata = self.group.broadcast(_read_all, filename)
-        other = self._other_cell(filename, formula)
-        if other:
-            raise ValueError(f'{other}: a run is resumed with its own cell')
+        arrays, uchar, formula, run, metadata = self.group.broadcast(_read_model_and_run, filename)
+        difference = self._cell_difference(filename, formula)
+        if difference:
+            raise ValueError(f'{difference}: a run is resumed with its own cell')
         if bool(run.weights) != bool(self.lp.get('average')):
-            raise ValueError(f'{filename} was trained {"with" if run.weights else "without"} an average of the parameters: '
-                             'model_setup needs the same average')
-        self._take(filename, arrays, uchar)
+            raise ValueError(f'{filename} was trained {"with" if run.weights else "without"} an average of the '
+                             'parameters: model_setup needs the same average')
+        self._set_model(filename, arrays, uchar)
         self._set_weights(run.weights, metadata['averaged'] if run.weights else 0)
-        for name, m in run.averages.items():
-            self._mean_squares[name].set_value(m)
+        self._mean_squares = _updated(self._mean_squares, run.averages, 'm_')
         self._carried, self._validation_states = [states and [state[self.group.rows(len(state))] for state in states]
-                                      for states in (run.carried, run.validation)]
+                                                  for states in (run.carried, run.validation)]
         self._validation_index = metadata.get('trials', 0)
         self.random.bit_generator.state = metadata['random']
         return metadata['progress']
@@ -412,16 +431,16 @@ class State:
         """Start from the parameters of a checkpoint of another text, after prepare_input and model_setup.
 
         Characters that both texts have keep their rows and columns; the others
-        stay as they are in a new model. encoding: as for load_params. Raises what load_params raises, and
-        ValueError when the units differ.
+        stay as they are in a new model. encoding: as for load_params. Raises OSError when the file
+        cannot be read, and ValueError when it is no checkpoint, or when the units differ. Warns of
+        a checkpoint with another cell.
         """
-        if not self.p:
-            raise ValueError('no model yet: call model_setup first')
-        arrays, uchar, formula = self.group.broadcast(_read, filename, encoding)
-        other = self._other_cell(filename, formula)
-        if other:
-            self._warn(f'{other}: training begins with its parameters all the same')
-        theirs, ours = units(arrays), units(self._arrays())
+        ours = self._units()
+        arrays, uchar, formula = self.group.broadcast(_read_model, filename, encoding)
+        difference = self._cell_difference(filename, formula)
+        if difference:
+            self._warn(f'{difference}: training begins with its parameters all the same')
+        theirs = units({name: array.shape for name, array in arrays.items()})
         if theirs != ours:
             raise ValueError('{} has {} and {} units, this model {} and {}: they must be the same'.format(
                 filename, *theirs, *ours))
