@@ -82,7 +82,7 @@ def test_several_processes_learn_what_one_does(tmp_path):
         np.testing.assert_array_equal(resumed[name], three[name])
     for name, left in (('costs', 20), ('validation', 2)):
         np.testing.assert_array_equal(resumed[name], three[name][-left:])
-    changed = arrays(1, 'resumed')                         # and in another number of processes the same but for rounding
+    changed = arrays(1, 'resumed')                         # in another number of processes only rounding differs
     assert differences(three, changed, PARAMETERS) < 1e-10
     np.testing.assert_allclose(changed['validation'], three['validation'][-2:], rtol=1e-12)
 
