@@ -273,7 +273,7 @@ def test_terminated_training_can_be_resumed(program):
     (MemoryError(), 2, 'p: not enough memory; a smaller --size needs less\n'),
     (OSError(28, 'it is full'), 2, 'p: cannot write standard output: it is full\n'),
     (FileNotFoundError('cannot read x'), 2, 'p: cannot read x\n'), (KeyboardInterrupt(), 130, 'p: interrupted\n'),
-    (KeyboardInterrupt(' while it slept; no dream is kept'), 130, 'p: interrupted while it slept; no dream is kept\n'),
+    (KeyboardInterrupt(' while compiling; no checkpoint is kept'), 130, 'p: interrupted while compiling; no checkpoint is kept\n'),
     (OSError(12, 'Cannot allocate memory'), 2,
      'p: not enough memory: Cannot allocate memory; end other programs, or use a machine with more memory\n'),
     (ImportError('x.so: failed to map segment: Cannot allocate memory'), 2, 'p: not enough memory: x.so: failed to map '
@@ -321,7 +321,7 @@ PARSERS = {'train': train.build_parser, 'produce_text': produce_text.build_parse
 
 
 def options_of(script):
-    """The argparse actions of a script's options but for --help, by name."""
+    """Return the argparse actions of a script's options by name, except --help."""
     return {action.option_strings[0]: action for action in PARSERS[script]()._actions
             if action.option_strings and action.dest != 'help'}
 
