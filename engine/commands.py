@@ -37,20 +37,14 @@ def typed(options):
 
 
 def near(path):
-    """Return a path relative to the current folder if it is inside it, otherwise absolute; it never begins with '-'.
-
-    In the root folder all paths stay absolute: there a service runs, and its log is read elsewhere.
-    """
+    """Return a path relative to the current folder if it is inside it, otherwise absolute; it never begins with '-'."""
     try:
-        path, current = os.path.abspath(path), os.path.abspath(os.curdir)
-    except FileNotFoundError:                          # the current folder was removed
+        path, relative = os.path.abspath(path), os.path.relpath(path)
+    except (FileNotFoundError, ValueError):            # the current folder was removed; another drive of Windows
         return path
-    below = os.path.join(current, '')
-    if path == current:
-        return os.curdir
-    if path.startswith(below) and current != os.path.dirname(current):
-        path = path[len(below):]
-    return os.path.join(os.curdir, path) if path.startswith('-') else path
+    if relative.split(os.sep)[0] == os.pardir:
+        return path
+    return os.path.join(os.curdir, relative) if relative.startswith('-') else relative
 
 
 def _program(path):

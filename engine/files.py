@@ -90,19 +90,14 @@ def append_whole(f, data):
 
 
 def append_text(path, text):
-    """Append text to a file in UTF-8, all of it or none; create no empty file. Raises OSError.
+    """Append text to a file in UTF-8: all of it, or none and raise OSError.
 
     Lone surrogates, which UTF-8 cannot encode, are escaped.
     """
-    new = not os.path.exists(path)
-    try:
-        with named('write', path):
-            f = open(path, 'ab', buffering=0)
-        with f:
-            append_whole(f, text.encode('utf-8', 'backslashreplace'))
-    finally:
-        if new and os.path.exists(path) and os.path.getsize(path) == 0:
-            os.remove(path)
+    with named('write', path):
+        f = open(path, 'ab', buffering=0)
+    with f:
+        append_whole(f, text.encode('utf-8', 'backslashreplace'))
 
 
 def lock(f):

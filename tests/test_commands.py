@@ -113,12 +113,6 @@ def test_near(tmp_path, monkeypatch, path, shown):
     assert commands.near(path.format(**places)) == shown.format(**places)
 
 
-def test_near_stays_absolute_in_the_root_folder(monkeypatch):
-    monkeypatch.chdir('/')
-    for path, shown in (('/a/b', '/a/b'), ('a', '/a'), ('/', '.'), ('-a', '/-a')):
-        assert commands.near(path) == shown
-
-
 @pytest.mark.parametrize('options', [
     dict(input='a b.txt', run="it's"), dict(run='r', lrate=0.5, input='t'),
     dict(input='t', no_stateful=True, bptt_maxdepth=-1, encoding='utf-16', init='/x y/p.npz'),
