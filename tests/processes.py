@@ -1,4 +1,4 @@
-"""What test_process_group.py runs in one process and, by mpiexec, in several: python processes.py OUT.
+"""The program that test_process_group.py runs in one process and, by mpiexec, in several: python processes.py OUT.
 
 It reads t.txt, few.txt and a checkpoint of the run of three processes. Each process writes
 OUT_<model>_rank<rank>.npz of each model that it trained.

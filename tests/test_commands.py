@@ -22,9 +22,8 @@ def place(tmp_path, monkeypatch):
     root = tmp_path / "its author's" / 'char lstm'
     root.parent.mkdir()
     copy_of_program(root)
-    here = tmp_path / 'some where $HOME'
-    here.mkdir()
-    monkeypatch.chdir(here)
+    (tmp_path / 'some where $HOME').mkdir()
+    monkeypatch.chdir(tmp_path / 'some where $HOME')
     monkeypatch.setattr(commands, 'ROOT', str(root))
     monkeypatch.setenv('PATH', path_without_uv())
     monkeypatch.delenv('UV', raising=False)
@@ -104,12 +103,12 @@ def test_install_runs_in_the_folder_of_the_requirements(place, monkeypatch, tmp_
 # ---------------------------------------------------------------- words
 
 @pytest.mark.parametrize('path, shown', [
-    ('a b/c', 'a b/c'), ('./a', 'a'), ('x/../a', 'a'), ('..', '{above}'), ('../herebeside', '{above}/herebeside'),
-    ('/', '/'), ('{here}/a', 'a'), ('{here}/a/', 'a'), ('{above}/b', '{above}/b'), ('-a', './-a')])
+    ('a b/c', 'a b/c'), ('./a', 'a'), ('x/../a', 'a'), ('..', '{above}'), ('../currentbeside', '{above}/currentbeside'),
+    ('/', '/'), ('{current}/a', 'a'), ('{current}/a/', 'a'), ('{above}/b', '{above}/b'), ('-a', './-a')])
 def test_near(tmp_path, monkeypatch, path, shown):
-    (tmp_path / 'here').mkdir()
-    monkeypatch.chdir(tmp_path / 'here')
-    places = dict(here=tmp_path / 'here', above=tmp_path)
+    (tmp_path / 'current').mkdir()
+    monkeypatch.chdir(tmp_path / 'current')
+    places = dict(current=tmp_path / 'current', above=tmp_path)
     assert commands.near(path.format(**places)) == shown.format(**places)
 
 

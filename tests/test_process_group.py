@@ -262,15 +262,15 @@ def test_signal_to_mpiexec_leaves_a_checkpoint(text, number):
 # ---------------------------------------------------------------- the start
 
 def test_without_mpi4py(text, without):
-    """One process prints one line, and none trains; also a process that no mpiexec started, as far as it can tell."""
+    """One process prints one line, and none trains. A process that only has mpiexec's variables also ends."""
     missing = without('mpi4py')
     if mpi.MPIEXEC:
         result = mpi.run(2, TRAIN, 't.txt', 'r', *OPTIONS, cwd=str(text), env=missing)
         lines = own_lines(result)
         assert result.returncode == 2 and len(lines) == 1, result.stderr
         assert 'mpi4py' in lines[0] and 'requirements-mpi.txt' in lines[0]
-    alone = {**missing, 'OMPI_COMM_WORLD_RANK': '0', 'OMPI_COMM_WORLD_SIZE': '2'}
-    assert_refused(run(TRAIN, 't.txt', 'r', *OPTIONS, cwd=str(text), env=alone), 'mpi4py', 'requirements-mpi.txt')
+    env = {**missing, 'OMPI_COMM_WORLD_RANK': '0', 'OMPI_COMM_WORLD_SIZE': '2'}
+    assert_refused(run(TRAIN, 't.txt', 'r', *OPTIONS, cwd=str(text), env=env), 'mpi4py', 'requirements-mpi.txt')
     assert not (text / 'results').exists()
 
 
@@ -288,7 +288,7 @@ def test_mpiexec_of_another_mpi(text):
 
 @needs_mpi
 def test_threads_share_the_cores():
-    """The number of threads that the user set stays, here in the last of three processes."""
+    """A number of threads that the user set stays: that of the last of three processes."""
     code = ('import os, sys; sys.path.insert(0, sys.argv[1]); rank = os.environ["OMPI_COMM_WORLD_RANK"]\n'
             'os.environ.pop("OMP_NUM_THREADS", None)\nif rank == "2": os.environ["OMP_NUM_THREADS"] = "71"\n'
             'from engine import process_group; process_group.join()\n'

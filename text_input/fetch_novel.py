@@ -2,7 +2,8 @@
 
     python text_input/fetch_novel.py        # writes text_input/prideandprejudice.txt
 
-If that fails, `locate_text` uses a text that every Python includes: the reference of its language. The environment variable CHARLSTM_NOVEL_URL replaces the address, for a mirror or a test.
+If that fails, `locate_text` uses a text that every Python includes: the reference of its language.
+The environment variable CHARLSTM_NOVEL_URL replaces the address, for a mirror or a test.
 """
 # /// script
 # requires-python = ">=3.8"
