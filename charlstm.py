@@ -46,7 +46,8 @@ from engine.process_group import group_of
 from engine.state.parameters import NAMES, own_names, own_of_layer, parameter_shapes, read_about
 from engine.state.state import State, locked, read_checkpoint
 from engine.state.text import read_text
-from engine.terminal import say_if_slow, warn
+from engine.progress import say_if_slow
+from engine.terminal import warn
 
 __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_checkpoint', 'read_text', 'tt']
 

@@ -17,7 +17,9 @@ import time
 
 from engine import process_group
 from engine.run import options
-from engine.terminal import EXIT_INTERRUPTED, Parser, ProgressBar, StopRequest, duration, main, say_if_slow
+from engine.interrupts import EXIT_INTERRUPTED, StopRequest
+from engine.progress import ProgressBar, duration, say_if_slow
+from engine.terminal import Parser, main
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OPTIONS = {
@@ -101,11 +103,11 @@ def prepare(given, group):
     from engine.run.recipe import advise, complete
     from engine.run.run import Run
     from engine.run.start import LAST, check_text, checkpoint_of, chosen, resolve_last, run_name
-    from text_input.fetch_novel import there
+    from text_input.fetch_novel import locate_text
     if given.get('resume') == LAST:
-        given = group.broadcast(resolve_last, given, DEFAULTS, there)
+        given = group.broadcast(resolve_last, given, DEFAULTS, locate_text)
     with checkpoint_of(given.get('resume'), OPTIONS, group) as (stored, progress):
-        o = group.broadcast(chosen, DEFAULTS, there, given, stored, progress)
+        o = group.broadcast(chosen, DEFAULTS, locate_text, given, stored, progress)
         model = CharLSTM(random_seed=o.random_seed, kernel=o.kernel == 'on', comm=group)
         model.prepare_input(o.input, o.ratio_valid, o.batch_size, o.seq_length, encoding=o.encoding,
                             stateful=not o.no_stateful)
@@ -132,7 +134,7 @@ def prepare(given, group):
 def learn(model, run, now, bar, stop):
     """Read the training text, epoch after epoch, until the schedule or the user says that it is enough."""
     from engine.run.schedule import Diverged
-    while not (now.finished or stop.asked):
+    while not (now.finished or stop.agreed):
         try:
             read(model, run, now, bar, stop)
         except Diverged as error:
@@ -159,12 +161,12 @@ def read(model, run, now, bar, stop):
         now.record_step(float(cost), len(y) * model.batch_size)
         run.log_step(cost, now, ratios)
         bar.step(now.epoch + 1, now.options['epochs'], cost, now.trial_cost, len(y) * model.batch_size)
-        if stop.asked:
+        if stop.agreed:
             return
     if not model.finite():
         raise Diverged(f'the parameters are no finite numbers any more after epoch {now.epoch + 1}')
-    speed, valid_cost = bar.speed(), mean_cost(stop.until_asked(model.validation_costs()))
-    if stop.asked:
+    speed, valid_cost = bar.speed(), mean_cost(stop.until_agreed(model.validation_costs()))
+    if stop.agreed:
         return
     cost = now.end_epoch()
     model.reset_states()
@@ -207,7 +209,7 @@ def program(given):
             run.save(model, now, run.INTERRUPTED)
         bar.close()
     run.say_where(now)
-    return EXIT_INTERRUPTED if stop.asked else 0
+    return EXIT_INTERRUPTED if stop.agreed else 0
 
 
 def needs_less(given):
@@ -220,4 +222,4 @@ def needs_less(given):
 
 
 if __name__ == '__main__':
-    main(build_parser(), program, needs_less, heard=False, process_group=process_group)
+    main(build_parser(), program, needs_less, needs_reader=False, process_group=process_group)

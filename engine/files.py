@@ -1,20 +1,20 @@
-"""Files that are whole or not there, the lock on a run, and the one line that an error of the system becomes."""
+"""Files that are complete or absent, the lock on a run, and system errors as one line."""
 import contextlib
 import os
 import zipfile
 
 
 @contextlib.contextmanager
-def named(doing, path):
-    """An OSError inside becomes one of its kind that says in one line what failed with which file."""
+def named(action, path):
+    """Turn an OSError of the block into one of the same type whose message, one line, names the action and the file."""
     try:
         yield
     except OSError as error:
-        raise type(error)(f'cannot {doing} {path}: {error.strerror or error}') from None
+        raise type(error)(f'cannot {action} {path}: {error.strerror or error}') from None
 
 
 def partial_name(path):
-    """Return the temporary name of a file that is being written: nobody can guess it, to put a link there."""
+    """Return a temporary name for a file that is being written. It is random: nobody can put a link there before."""
     return f'{path}.{os.urandom(6).hex()}.part'
 
 
@@ -22,12 +22,11 @@ def partial_name(path):
 def write_whole(path):
     """Open a binary file for writing that appears under its name only when it is complete.
 
-    Whatever goes wrong, an earlier file of that name stays as it was and
-    nothing half-written is left. Raises OSError.
+    After an error, an earlier file of that name is unchanged, and no partial file is left. Raises OSError.
     """
     partial = partial_name(path)
     with named('write', path):
-        f = open(partial, 'xb')        # never a file that exists, nor through a link
+        f = open(partial, 'xb')        # never a file that exists, and never through a link
         try:
             with f:
                 yield f
@@ -40,14 +39,14 @@ def write_whole(path):
 
 
 def has_other_names(path):
-    """Return whether a path is a link, symbolic or hard: what is written there changes a file of another name."""
+    """Return whether a path is a symbolic or hard link: writing to it would change a file of another name."""
     return os.path.islink(path) or (os.path.isfile(path) and os.stat(path).st_nlink > 1)
 
 
 def open_log(path):
-    """Open a file to read and append to, unbuffered; make it where it is missing.
+    """Open a file for reading and appending, unbuffered; create it if it is missing.
 
-    Raises OSError, also where the path is a link, which is not followed.
+    Raises OSError, also if the path is a link.
     """
     no_link = getattr(os, 'O_NOFOLLOW', 0)                 # Windows has none
     with named('write', path):
@@ -59,58 +58,50 @@ def open_log(path):
 
 
 def refuse_to_replace(path, overwrite):
-    """Raise ValueError where something of that name is there already, unless it is a file and overwrite is wanted."""
-    if os.path.lexists(path) and not os.path.isfile(path):
+    """Raise ValueError if the path exists, unless it is a file and overwrite is true."""
+    if os.path.isfile(path):
+        if not overwrite:
+            raise ValueError(f'{path} exists already: choose another name, or --overwrite to replace it')
+    elif os.path.lexists(path):
         raise ValueError(f'{path} exists already and is no file: choose another name')
-    if os.path.isfile(path) and not overwrite:
-        raise ValueError(f'{path} exists already: choose another name, or --overwrite to replace it')
 
 
 def is_archive(path):
-    """Return whether a path is that of an npz or zip file, by its ending or by what the file holds."""
+    """Return whether a path is that of an npz or zip file, by its ending or its contents."""
     if path.lower().endswith(('.npz', '.zip')):
         return True
-    with contextlib.suppress(OSError):
-        if os.path.isfile(path):
-            with open(path, 'rb') as f:
-                return f.read(4) in (b'PK\3\4', b'PK\5\6') or zipfile.is_zipfile(f)      # the first also of a cut one
+    if os.path.isfile(path):
+        with contextlib.suppress(OSError), open(path, 'rb') as f:
+            return f.read(4) in (b'PK\3\4', b'PK\5\6') or zipfile.is_zipfile(f)      # the first: even if it is cut off
     return False
 
 
 def append_whole(f, data):
-    """Append bytes to a file opened as 'ab' with buffering=0: all of them or, with an OSError, none."""
+    """Append bytes to a file opened as 'ab' with buffering=0: all of them, or none and raise OSError."""
     with named('write', f.name):
         size, rest = os.fstat(f.fileno()).st_size, memoryview(data)
         try:
             while rest:
                 rest = rest[f.write(rest):]
         except OSError:
-            with contextlib.suppress(OSError):         # of what is no file but a device
+            with contextlib.suppress(OSError):         # a device cannot be truncated
                 f.truncate(size)
             raise
 
 
 def append_text(path, text):
-    """Append text to a file in UTF-8, all of it or nothing; a file that stays empty is not made. Raises OSError.
+    """Append text to a file in UTF-8: all of it, or none and raise OSError.
 
-    Lone surrogates, which UTF-8 has not, are escaped.
+    Lone surrogates, which UTF-8 cannot encode, are escaped.
     """
-    new = not os.path.exists(path)
-    try:
-        with named('write', path):
-            f = open(path, 'ab', buffering=0)
-        with f:
-            append_whole(f, text.encode('utf-8', 'backslashreplace'))
-    finally:
-        if new and os.path.exists(path) and os.path.getsize(path) == 0:
-            os.remove(path)
+    with named('write', path):
+        f = open(path, 'ab', buffering=0)
+    with f:
+        append_whole(f, text.encode('utf-8', 'backslashreplace'))
 
 
 def lock(f):
-    """Keep other processes from a file. The system frees the lock when this process ends, however it ends.
-
-    Raises ValueError where another one has it.
-    """
+    """Lock a file against other processes until this one ends, in whatever way. Raises ValueError if another has it."""
     try:
         import fcntl
     except ImportError:                # Windows has no such locks

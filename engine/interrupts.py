@@ -1,4 +1,4 @@
-"""Ctrl-C while modules are imported: half an import could only go on in odd ways, or fail with a false reason."""
+"""Ctrl-C and other signals that stop a program: while a script starts, during an import, and during training."""
 import contextlib
 import os
 import signal
@@ -15,8 +15,8 @@ def _end(number, frame):
 
 
 def end_at_once():
-    """Let Ctrl-C end the program with a line, where it would raise KeyboardInterrupt: while a script starts."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:          # not where it is ignored
+    """Let Ctrl-C end the program with one line instead of a KeyboardInterrupt, which a module could catch."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:          # not if it is ignored
         signal.signal(signal.SIGINT, _end)
 
 
@@ -28,16 +28,54 @@ def raise_again():
 
 @contextlib.contextmanager
 def held():
-    """Raise the KeyboardInterrupt of a Ctrl-C inside at the end, instead of in the midst of an import."""
+    """Delay the KeyboardInterrupt of Ctrl-C to the end of the block: a module that is half imported does not work."""
     if (threading.current_thread() is not threading.main_thread()
             or signal.getsignal(signal.SIGINT) is not signal.default_int_handler):
         yield
         return
-    came = []
-    signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    received = []
+    signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        if came:
+        if received:
             raise KeyboardInterrupt from None
+
+
+class StopRequest:
+    """A context in which a signal requests a stop after the current step; a second signal stops at once.
+
+    The signals are Ctrl-C, SIGTERM, and SIGUSR1, which mpiexec passes to all processes and which
+    batch systems send before the time is over.
+    """
+    SIGNALS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGUSR1') if hasattr(signal, name)]
+
+    def __init__(self, group):
+        """Take a SingleProcess or a ProcessGroup, whose processes agree to stop."""
+        self._group = group
+
+    def __enter__(self):
+        self._handlers = {number: signal.signal(number, self._request) for number in self.SIGNALS}
+        return self
+
+    def _request(self, number, frame):
+        if self._group.stop_requested:
+            raise KeyboardInterrupt
+        self._group.stop_requested = True
+
+    @property
+    def agreed(self):
+        """Return whether all processes stop now."""
+        return self._group.stop_agreed
+
+    def until_agreed(self, items):
+        """Yield the items until a stop is agreed."""
+        for item in items:
+            yield item
+            if self.agreed:
+                return
+
+    def __exit__(self, *error):
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)

@@ -1,8 +1,8 @@
-"""Processes that train one model together, by MPI: which rows are whose, and what they tell each other.
+"""Several processes that train one model together, by MPI: their shares of the rows, and what they exchange.
 
-Nothing here is needed to understand the model: with one process, an SingleProcess, each of its methods
-gives back what it was given. mpi4py is imported where there are others alone, and NumPy where it
-is needed, since the number of threads must be set before that.
+You need none of this to understand the model: with one process, a SingleProcess, each method returns its
+arguments. mpi4py is imported only if there are several processes. NumPy is imported late, because the number of
+threads must be set before.
 """
 import contextlib
 import hashlib
@@ -12,41 +12,41 @@ import time
 import traceback
 
 from engine import commands
-from engine.terminal import Visible
+from engine.terminal import EscapedStream
 
-# What launchers tell each process, in environment variables: its number, and how many there are.
+# The environment variables in which a launcher passes to each process its rank and the number of processes.
 LAUNCHERS = (('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'), ('PMI_RANK', 'PMI_SIZE'),
              ('PMIX_RANK', 'SLURM_STEP_NUM_TASKS'))
-# What suits Open MPI to this work, where the user has not set it.
+# Settings of Open MPI for this work, unless the user has set others.
 OPEN_MPI = {
-    'OMPI_MCA_mpi_yield_when_idle': '1',       # a step ten times as fast where others use the same cores
+    'OMPI_MCA_mpi_yield_when_idle': '1',       # a step ten times as fast where other programs use the same cores
     'OMPI_MCA_btl_tcp_links': '2',             # sums over a network of 1 Gbit/s in two thirds of the time
 }
-GRACE = 5          # seconds that a process which ends waits for the others to do so too, before it aborts them
-LAST = 0.5         # seconds that the first process stays longer than the others, where all leave together
-_leaving = []      # once this process has joined the others: a communicator of all, for nothing but to leave together
+GRACE = 5          # seconds that a process which ends waits for the others to end too, before it aborts them
+LAST = 0.5         # seconds that rank 0 stays longer than the others when all end together
+_world = []        # after join(), if there are several processes: a communicator of all, for the barrier in end()
 
 
 class SingleProcess:
-    """One process by itself: all rows are its own, and there is nobody to ask."""
+    """The null object for a group of processes: one process, which has all rows."""
 
     size, rank = 1, 0
-    stop_requested = False               # whether somebody asked this process to stop
+    stop_requested = False               # whether this process received a request to stop
 
     @property
     def first(self):
-        """Whether this is the process that prints and writes."""
+        """Return whether this is rank 0, the process that prints and writes."""
         return self.rank == 0
 
     @property
     def stop_agreed(self):
-        """Whether all processes stop, as they agreed when they last counted something together."""
+        """Return whether all processes stop, as of their last all_reduce."""
         return self.stop_requested
 
     def rows(self, B):
-        """The rows of a batch of B that are this process's, a slice; shares differ by one at most.
+        """Return the slice of this process's rows in a batch of B rows; the processes' shares differ by at most one.
 
-        Raises ValueError where there are fewer rows than processes.
+        Raises ValueError if there are fewer rows than processes.
         """
         if B < self.size:
             raise ValueError(f'the batch size is {B}: expected at least {self.size}, a row for each process')
@@ -54,29 +54,29 @@ class SingleProcess:
         start = self.rank * share + min(self.rank, more)
         return slice(start, start + share + (self.rank < more))
 
-    def broadcast(self, find, *arguments):
-        """What find(*arguments) returns, or raises, in the first process: in all of them."""
-        return find(*arguments)
+    def broadcast(self, function, *arguments):
+        """Call function(*arguments) in rank 0 only; return its result, or raise its exception, in all processes."""
+        return function(*arguments)
 
     def mean(self, cost, n):
-        """Of a mean cost of n characters in each process, that of all together, and their number."""
+        """Return the mean cost of all processes' characters and their number, from those of this process."""
         return cost, n
 
     def gather(self, arrays):
-        """Arrays of all rows, from those of the rows of each process; in the first process alone."""
+        """Return arrays of all rows, from those of each process's rows, in rank 0; in the others, None."""
         return arrays
 
     def check_in_sync(self, arrays, random):
-        """Raise ValueError where arrays, or the state of a generator, are not the same in all processes."""
+        """Raise ValueError if arrays, or the state of a random generator, differ between processes."""
 
     @contextlib.contextmanager
     def one_per_node_first(self):
-        """What is inside runs in one process of each machine first, and then in the others, which find it compiled."""
+        """Run the block in one process of each machine first, then in the others, which find its compiled code."""
         yield
 
 
 class ProcessGroup(SingleProcess):
-    """The processes of an mpi4py communicator, of which this is one."""
+    """The processes of an mpi4py communicator."""
 
     def __init__(self, comm):
         self._comm, self._stop_agreed = comm, False
@@ -85,28 +85,28 @@ class ProcessGroup(SingleProcess):
     def __deepcopy__(self, memo):
         return self
 
-    def __reduce__(self):              # a communicator is of this run of this program
+    def __reduce__(self):              # a communicator cannot be stored: a pickled model has one process
         return SingleProcess, ()
 
     @property
     def stop_agreed(self):
         return self._stop_agreed
 
-    def broadcast(self, find, *arguments):
+    def broadcast(self, function, *arguments):
         outcome = None
         if self.first:
             try:
-                outcome = find(*arguments), None
+                outcome = function(*arguments), None
             except Exception as error:
                 outcome = None, error
         received = self._comm.bcast(outcome)
-        found, error = outcome or received             # in the first its own, which knows where it was raised
+        result, error = outcome or received            # rank 0 keeps its own exception, with the traceback
         if error:
             raise error
-        return found
+        return result
 
     def all_reduce(self, numbers):
-        """Sum an array over all processes, in place. Its last number is theirs to agree to stop with."""
+        """Sum an array over all processes, in place, and return it. Its last element is for the agreement to stop."""
         from mpi4py import MPI
         numbers[-1] = self.stop_requested
         self._comm.Allreduce(MPI.IN_PLACE, numbers)
@@ -115,8 +115,8 @@ class ProcessGroup(SingleProcess):
 
     def mean(self, cost, n):
         import numpy as np
-        cost_sum, whole, _ = self.all_reduce(np.array([cost * n, n, 0]))
-        return float(cost_sum / whole), int(whole)
+        cost_sum, count, _ = self.all_reduce(np.array([cost * n, n, 0]))
+        return float(cost_sum / count), int(count)
 
     def gather(self, arrays):
         import numpy as np
@@ -131,31 +131,32 @@ class ProcessGroup(SingleProcess):
         others = [rank for rank, theirs in enumerate(digests) if theirs != digests[0]]
         if others:
             raise ValueError(f'process {others[0]} has other parameters, or drew other random numbers, than process 0: '
-                             'are all machines of one kind, with the same versions, and was all called in all alike?')
+                             'do all machines have the same hardware and versions, and did all processes make the '
+                             'same calls?')
 
     @contextlib.contextmanager
     def one_per_node_first(self):
         from mpi4py import MPI
-        machine = self._comm.Split_type(MPI.COMM_TYPE_SHARED)
-        if machine.Get_rank():
-            machine.Barrier()
+        node = self._comm.Split_type(MPI.COMM_TYPE_SHARED)
+        if node.Get_rank():
+            node.Barrier()
         yield
-        if not machine.Get_rank():
-            machine.Barrier()
-        machine.Free()
+        if not node.Get_rank():
+            node.Barrier()
+        node.Free()
 
 
-# ---------------------------------------------------------------- beginning and ending
+# ---------------------------------------------------------------- start and end
 
 def group_of(comm):
-    """The group of an mpi4py communicator, None for none."""
+    """Return the group of processes of an mpi4py communicator, or a SingleProcess for None or for one process."""
     if isinstance(comm, SingleProcess):
         return comm
     return SingleProcess() if comm is None or comm.Get_size() == 1 else ProcessGroup(comm)
 
 
 def rank_and_size():
-    """The number of this process and how many there are (None: not said), by what started it; 0 and 1 by itself."""
+    """Return this process's rank and the number of processes (None if unknown) by its launcher; (0, 1) without one."""
     for rank, size in LAUNCHERS:
         if os.environ.get(rank, '').isdecimal():
             return int(os.environ[rank]), int(os.environ[size]) if size in os.environ else None
@@ -163,9 +164,9 @@ def rank_and_size():
 
 
 def join():
-    """The group of all processes that were started together.
+    """Return the group of all processes that were started together.
 
-    Raises ImportError where mpi4py is missing, ValueError where it is of another MPI than what started them.
+    Raises ImportError if mpi4py is missing, ValueError if it belongs to another MPI than the launcher.
     """
     size = rank_and_size()[1]
     if size == 1:
@@ -174,57 +175,57 @@ def join():
         os.environ.setdefault(name, value)
     try:
         from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:           # RuntimeError: without the library of an MPI
+    except (ImportError, RuntimeError) as error:           # RuntimeError: no MPI library
         raise ImportError(f'started by mpiexec, but mpi4py cannot be imported ({" ".join(str(error).split())}): '
                           f'run {commands.with_mpi(size or 2)}') from None
-    if size not in (None, MPI.COMM_WORLD.Get_size()):
-        raise ValueError(f'mpiexec started {size} processes, of which mpi4py knows {MPI.COMM_WORLD.Get_size()}: they '
-                         'are of different MPIs; use the mpiexec of the one that mpi4py was installed with')
-    share_cores(MPI.COMM_WORLD)
-    group = group_of(MPI.COMM_WORLD)
-    if group.size > 1:
-        _leaving[:], sys.excepthook = [MPI.COMM_WORLD.Dup()], end_by_traceback
-    return group
+    world = MPI.COMM_WORLD
+    if size not in (None, world.Get_size()):
+        raise ValueError(f'mpiexec started {size} processes, but mpi4py finds {world.Get_size()}: they belong to '
+                         'different MPIs; use the mpiexec of the MPI that mpi4py was installed with')
+    _share_cores(world)
+    if world.Get_size() > 1:
+        _world[:], sys.excepthook = [world.Dup()], _end_by_traceback
+    return group_of(world)
 
 
-def end(status, why):
-    """End all processes with a status other than 0, and say why in one of them. Return at once where there is one.
+def end(status, message):
+    """End all processes with a status other than 0; one of them prints the message. With one process, only return.
 
-    Where all processes come here, they leave together, and Open MPI's mpiexec adds nothing. Where others
-    have not come after GRACE seconds, all are aborted.
+    If all processes call this, they end together, and Open MPI's mpiexec prints nothing of its own. If some
+    have not called it after GRACE seconds, all are aborted.
     """
     rank, size = rank_and_size()
     if (rank, size) == (0, 1):
         return
-    if not _leaving:
+    if not _world:
         with contextlib.suppress(ImportError, ValueError):
             join()
     if rank == 0:
-        _say(why)
-    seconds = GRACE * (1 + rank / (size or rank + 1))      # one after another, so that one alone says why
-    if _leaving:
-        together = _all_arrive(_leaving[0], seconds)
+        _print_error(message)
+    seconds = GRACE * (1 + rank / (size or rank + 1))      # different for each process: only one prints the message
+    if _world:
+        together = _wait_for_all(_world[0], seconds)
         if rank and not together:
-            _say(why)
-        _leave(rank) if together else _leaving[0].Abort(status)
-    elif rank:                         # the end of the first ends all
+            _print_error(message)
+        _finish(rank) if together else _world[0].Abort(status)
+    elif rank:                         # without MPI: the end of rank 0 makes mpiexec end the others
         time.sleep(seconds)
-        _say(why)
+        _print_error(message)
     sys.exit(status)
 
 
-def end_by_traceback(kind, error, trace):
-    """End all processes where one has met a bug. It is sys.excepthook."""
+def _end_by_traceback(kind, error, trace):
+    """End all processes after a bug in one of them, as sys.excepthook."""
     end(1, ''.join(traceback.format_exception(kind, error, trace)))
 
 
-def _say(why):
-    if why:
-        print(why.rstrip(), file=Visible(sys.__stderr__), flush=True)
+def _print_error(message):
+    if message:
+        print(message.rstrip(), file=EscapedStream(sys.__stderr__), flush=True)
 
 
-def _all_arrive(comm, seconds):
-    """Return whether all processes of a communicator come here in so many seconds."""
+def _wait_for_all(comm, seconds):
+    """Return whether all processes of a communicator call this within a number of seconds."""
     request, deadline = comm.Ibarrier(), time.time() + seconds
     while not request.Test():
         if time.time() > deadline:
@@ -233,23 +234,23 @@ def _all_arrive(comm, seconds):
     return True
 
 
-def _leave(rank):
-    """End this process, unless it is the first, which is left to end last and with another status than 0.
+def _finish(rank):
+    """End this process with status 0, or return in rank 0, so that it ends last and with its own status.
 
-    Open MPI's mpiexec tells at length of such a status where it has other processes to end.
+    If a process ends with another status than 0 while others run, Open MPI's mpiexec prints many lines about it.
     """
     from mpi4py import MPI
     MPI.Finalize()
     if rank:
-        os._exit(0)                    # at once: files and terminal are the first's
+        os._exit(0)                    # at once: only rank 0 has open files and the terminal
     time.sleep(LAST)
 
 
-def share_cores(comm):
-    """Set the number of threads, where it is not set, to this process's share of the cores that it may run on."""
+def _share_cores(comm):
+    """Set the number of threads, if it is not set, to this process's share of the cores that it may run on."""
     from mpi4py import MPI
     cores = os.sched_getaffinity(0) if hasattr(os, 'sched_getaffinity') else set(range(os.cpu_count() or 1))
-    machine = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    sharers = sum(bool(theirs & cores) for theirs in machine.allgather(cores))       # also of those who need it not
-    machine.Free()
-    os.environ.setdefault('OMP_NUM_THREADS', str(max(1, len(cores) // sharers)))
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    sharing = sum(bool(theirs & cores) for theirs in node.allgather(cores))     # called by all: allgather waits for all
+    node.Free()
+    os.environ.setdefault('OMP_NUM_THREADS', str(max(1, len(cores) // sharing)))

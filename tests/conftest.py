@@ -289,11 +289,10 @@ def server():
     """Serve `body` with `status`; `promised` is the Content-Length, None for none."""
     server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
     server.status, server.body, server.promised = 200, PAGE, len(PAGE)
-    server.trickles, server.over, server.requests = False, threading.Event(), []
+    server.requests = []
     server.url = 'http://127.0.0.1:%d/novel' % server.server_port
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server
-    server.over.set()
     server.shutdown()
     server.server_close()
 

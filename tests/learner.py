@@ -8,7 +8,8 @@ from engine.state.checkpoint import Checkpoint, write
 from engine.run.run import Run
 from engine.run.schedule import Schedule
 from engine.process_group import SingleProcess
-from engine.terminal import ProgressBar, StopRequest
+from engine.interrupts import StopRequest
+from engine.progress import ProgressBar
 from scripts import log_rows
 
 

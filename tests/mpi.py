@@ -1,4 +1,4 @@
-"""Running scripts in several processes, as a user's mpiexec does."""
+"""Functions that run scripts in several processes, by mpiexec as a user does."""
 import importlib.util
 import os
 import shutil
@@ -7,18 +7,16 @@ from pathlib import Path
 
 import pytest
 
-import scripts
 from scripts import FAST, environment, finish, subprocess
 
-# Beside the Python of the tests, where pip puts it, or the system's.
+# mpiexec from the folder of the tests' Python, where pip installs it, or the system's.
 MPIEXEC = shutil.which('mpiexec', path=os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']]))
-LACKING = [what for what, there in (('mpi4py', importlib.util.find_spec('mpi4py')), ('mpiexec', MPIEXEC)) if not there]
-WHY = f"no {' and no '.join(LACKING)}: engine/requirements-mpi.txt has them"
-needs_mpi = pytest.mark.skipif(bool(LACKING), reason=WHY)
+MISSING = [name for name, found in (('mpi4py', importlib.util.find_spec('mpi4py')), ('mpiexec', MPIEXEC)) if not found]
+needs_mpi = pytest.mark.skipif(bool(MISSING), reason=f"no {' and no '.join(MISSING)}: see engine/requirements-mpi.txt")
 
 
 def start(processes, *words, flags=FAST, env=None, **options):
-    """Python with these words in so many processes, more than the cores if need be; env: changes of the environment."""
+    """Start Python with arguments in several processes, even more than cores. env: changes of the environment."""
     changes = dict(env or {}, OMPI_ALLOW_RUN_AS_ROOT='1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM='1')       # for containers
     return subprocess.Popen(
         [MPIEXEC, '--bind-to', 'none', '--map-by', ':OVERSUBSCRIBE', '-n', str(processes), sys.executable,
@@ -27,7 +25,5 @@ def start(processes, *words, flags=FAST, env=None, **options):
 
 
 def run(processes, *words, timeout=300, **options):
-    """What comes of Python with these words in so many processes; with 1, in one that knows nothing of MPI."""
-    if processes == 1:
-        return scripts.run(*words, timeout=timeout, **{'flags': FAST, **options})
+    """Return the CompletedProcess of start()."""
     return finish(start(processes, *words, **options), timeout)

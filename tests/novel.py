@@ -1,4 +1,4 @@
-"""The novel that tests learn instead of the real one, and a server on loopback that has it."""
+"""A text in place of the novel, and a local server that sends it."""
 import http.server
 
 NOVEL = ('PRIDE.\n  and\nPREJUDICE\n\nby Jane Austen\n\nIt is a truth universally\nacknowledged\n'
@@ -9,7 +9,7 @@ FOOTER = '\n\n*** END OF THE PROJECT GUTENBERG EBOOK PRIDE AND PREJUDICE ***\nLI
 
 
 def page_of(text):
-    """The bytes as Project Gutenberg sends them: byte order mark, CRLF."""
+    """Return a text as Project Gutenberg sends it: bytes with a byte order mark and CRLF."""
     return b'\xef\xbb\xbf' + text.replace('\n', '\r\n').encode('utf-8')
 
 
@@ -29,8 +29,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if not moved:
             self.wfile.write(server.body)
-        while server.trickles and not server.over.wait(0.02):
-            self.wfile.write(b'.')
 
     def log_message(self, *args):
         pass
@@ -38,5 +36,5 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def handle(self):
         try:
             super().handle()
-        except OSError:  # the client gave up, as it should in some tests
+        except OSError:  # the client closed the connection
             pass

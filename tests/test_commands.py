@@ -1,6 +1,5 @@
-"""Command lines that a user is told to type: they run when pasted, from a folder of any name; and what they install."""
+"""Commands that are printed for the user: they run when pasted, in a folder of any name. And the requirements."""
 import ast
-import json
 import os
 import re
 import shlex
@@ -14,56 +13,47 @@ from engine import commands
 from scripts import PRODUCE, ROOT, TRAIN, assert_refused, copy_of_program, path_without_uv, paste, program, succeeded
 
 REAL = shlex.quote(sys.executable)
-SAY = 'import json, sys; print(json.dumps(sys.argv[1:]))'          # a program that prints its arguments
+PRINT = 'import json, sys; print(json.dumps(sys.argv[1:]))'        # a program that prints its arguments
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A copy of the program in a folder whose names need quotes, beside the current one; no uv is to be found."""
+    """A copy of the program in a folder whose name needs quotes, outside the current folder; without uv."""
     root = tmp_path / "its author's" / 'char lstm'
     root.parent.mkdir()
     copy_of_program(root)
-    here = tmp_path / 'some where $HOME'
-    here.mkdir()
-    monkeypatch.chdir(here)
+    (tmp_path / 'some where $HOME').mkdir()
+    monkeypatch.chdir(tmp_path / 'some where $HOME')
     monkeypatch.setattr(commands, 'ROOT', str(root))
     monkeypatch.setenv('PATH', path_without_uv())
     monkeypatch.delenv('UV', raising=False)
     return root
 
 
-def stub(folder, name, code):
-    """Make a module that `python -m` runs where PYTHONPATH has the folder."""
-    folder.mkdir(exist_ok=True)
-    (folder / (name + '.py')).write_text(code)
-
-
 # ---------------------------------------------------------------- the scripts
 
-@pytest.mark.parametrize('name', ['train.py', 'produce_text.py'])
-@pytest.mark.parametrize('where', ['.', "its author's", "its author's/char lstm", "its author's/char lstm/engine"])
-def test_script_runs_when_pasted(place, monkeypatch, tmp_path, where, name):
+@pytest.mark.parametrize('where', ['some where $HOME', "its author's", "its author's/char lstm"])
+def test_script_runs_when_pasted(place, monkeypatch, tmp_path, where):
     monkeypatch.chdir(tmp_path / where)
-    assert succeeded(paste(commands.script(name, '--help'), os.curdir)).startswith('usage: {} '.format(name))
+    assert succeeded(paste(commands.script('train.py', '--help'), os.curdir)).startswith('usage: train.py ')
 
 
-def test_arguments_of_a_script_arrive_as_they_are(place):
+def test_arguments_of_a_script_arrive_unchanged(place):
     odd = "it's $HOME \\ *.npz"
     result = paste(commands.script('produce_text.py', odd, '--info'), os.curdir)
     assert_refused(result, 'produce_text.py: cannot read {}: '.format(odd))
 
 
-def test_script_is_named_as_short_as_it_goes(place, monkeypatch):
+def test_script_has_the_shortest_path(place, monkeypatch):
     monkeypatch.chdir(place)
     assert shlex.split(commands.script('train.py', '--resume', 'a b'))[1:] == ['train.py', '--resume', 'a b']
     monkeypatch.chdir(place.parent)
     assert shlex.split(commands.script('train.py'))[1:] == [os.path.join('char lstm', 'train.py')]
 
 
-@pytest.mark.parametrize('found', [True, False], ids=['on PATH', 'elsewhere'])
-@pytest.mark.parametrize('kind', ['python', 'uv'])
-def test_runner_is_named_by_its_name_where_that_finds_it(place, monkeypatch, tmp_path, kind, found):
-    """Else by its path, and where it is in the current folder so that the shell looks there."""
+@pytest.mark.parametrize('kind, found', [('python', True), ('python', False), ('uv', False)])
+def test_runner_is_printed_by_its_name_if_the_shell_finds_it(place, monkeypatch, tmp_path, kind, found):
+    """Otherwise by its path, which begins with ./ in its own folder."""
     runner = tmp_path / 'my programs' / kind
     program(runner, 'shift\nexec {} "$@"'.format(REAL) if kind == 'uv' else 'exec {} "$@"'.format(REAL))
     if kind == 'uv':
@@ -78,79 +68,66 @@ def test_runner_is_named_by_its_name_where_that_finds_it(place, monkeypatch, tmp
         line = commands.script('train.py', '--help')
         words = shlex.split(line)
         assert words[0] == (kind if found else name) and words[1:-2] == ['run'] * (kind == 'uv')
-        assert succeeded(paste(line, folder)).startswith('usage: train.py ')
+    assert succeeded(paste(line, folder)).startswith('usage: train.py ')
 
 
 @pytest.mark.parametrize('uid, variables', [(0, '11'), (1000, '')])
-def test_several_processes_as_root(place, monkeypatch, tmp_path, uid, variables):
-    """Open MPI's mpiexec wants two variables then, which the command sets."""
+@pytest.mark.parametrize('by_uv', [False, True], ids=['python', 'uv'])
+def test_several_processes(place, monkeypatch, tmp_path, uid, variables, by_uv):
+    """Open MPI's mpiexec needs two variables when it runs as root. uv adds mpi4py."""
     programs = tmp_path / 'programs'
     program(programs / 'mpiexec', 'echo "$OMPI_ALLOW_RUN_AS_ROOT$OMPI_ALLOW_RUN_AS_ROOT_CONFIRM:$*"')
     monkeypatch.setattr(sys, 'executable', str(programs / 'python'))
+    monkeypatch.setattr(sys, 'argv', ['train.py', '--resume', 'a b'])
     monkeypatch.setattr(os, 'geteuid', lambda: uid)
     for name in ('OMPI_ALLOW_RUN_AS_ROOT', 'OMPI_ALLOW_RUN_AS_ROOT_CONFIRM'):
         monkeypatch.delenv(name, raising=False)
+    if by_uv:
+        monkeypatch.setenv('UV', str(programs / 'uv'))
     line = commands.script('train.py', '--resume', 'a b', processes=2)
-    said = succeeded(paste(line, os.curdir))
-    assert said.startswith(variables + ':--bind-to none -n 2 ') and said.endswith('train.py --resume a b\n')
+    printed = succeeded(paste(line, os.curdir))
+    runner = f'{programs}/uv run --with mpi4py' if by_uv else f'{programs}/python'
+    assert printed == f'{variables}:--bind-to none -n 2 {runner} {place}/train.py --resume a b\n'
+    assert commands.with_mpi(2) == line if by_uv else commands.with_mpi(2).endswith('-r engine/requirements-mpi.txt)')
 
 
-# ---------------------------------------------------------------- what installs
-
-def test_install_finds_the_requirements_from_anywhere(place, monkeypatch, tmp_path):
-    """pip runs in the folder that paths in requirements.txt begin at, and the shell stays where it is."""
-    stub(tmp_path / 'stubs', 'pip', 'import os; print(os.path.realpath(os.curdir))\n' + SAY)
-    for folder in (Path.cwd(), place, place.parent):
+def test_install_runs_in_the_folder_of_the_requirements(place, monkeypatch, tmp_path):
+    """Paths in requirements.txt are relative to it; the shell stays in its own folder."""
+    (tmp_path / 'pip.py').write_text('import os; print(os.path.realpath(os.curdir))\n' + PRINT)
+    for folder in (Path.cwd(), place):
         monkeypatch.chdir(folder)
-        said = succeeded(paste(f'{commands.install()} && pwd', folder, PYTHONPATH=str(tmp_path / 'stubs'))).splitlines()
-        assert said == [str(place), '["install", "-r", "requirements.txt"]', str(folder)]
-
-
-def test_several_processes_by_uv(place, monkeypatch, tmp_path):
-    """All that they need is named with its place."""
-    folder = program(tmp_path / 'my bin' / 'uv', 'exec {} -c {} "$@"'.format(REAL, shlex.quote(SAY)))
-    monkeypatch.setenv('UV', os.path.join(folder, 'uv'))
-    said = json.loads(succeeded(paste(commands.script('train.py', 'a b', processes=3), os.curdir)))
-    needs = [word for option, word in zip(said, said[1:]) if option.startswith('--with') and os.path.isabs(word)]
-    assert needs == [str(place / 'engine' / 'backend' / 'theano_wheel'), str(place / 'engine' / 'requirements-mpi.txt')]
-    assert said[:2] == ['run', '--no-project'] and said[-5:] == ['-n', '3', 'python', str(place / 'train.py'), 'a b']
+        out = succeeded(paste(f'{commands.install()} && pwd', folder, PYTHONPATH=str(tmp_path))).splitlines()
+        assert out == [str(place), '["install", "-r", "requirements.txt"]', str(folder)]
 
 
 # ---------------------------------------------------------------- words
 
-@pytest.mark.parametrize('path, seen', [
-    ('a b/c', 'a b/c'), ('./a', 'a'), ('x/../a', 'a'), ('..', '{above}'), ('../herebeside', '{above}/herebeside'),
-    ('/', '/'), ('{here}/a', 'a'), ('{here}/a/', 'a'), ('{above}/b', '{above}/b'), ('-a', './-a')])
-def test_near(tmp_path, monkeypatch, path, seen):
-    (tmp_path / 'here').mkdir()
-    monkeypatch.chdir(tmp_path / 'here')
-    places = dict(here=tmp_path / 'here', above=tmp_path)
-    assert commands.near(path.format(**places)) == seen.format(**places)
+@pytest.mark.parametrize('path, shown', [
+    ('a b/c', 'a b/c'), ('./a', 'a'), ('x/../a', 'a'), ('..', '{above}'), ('../currentbeside', '{above}/currentbeside'),
+    ('/', '/'), ('{current}/a', 'a'), ('{current}/a/', 'a'), ('{above}/b', '{above}/b'), ('-a', './-a')])
+def test_near(tmp_path, monkeypatch, path, shown):
+    (tmp_path / 'current').mkdir()
+    monkeypatch.chdir(tmp_path / 'current')
+    places = dict(current=tmp_path / 'current', above=tmp_path)
+    assert commands.near(path.format(**places)) == shown.format(**places)
 
 
-@pytest.mark.parametrize('path, seen', [('/a/b', '/a/b'), ('a', '/a'), ('/', '.'), ('-a', '/-a')])
-def test_near_keeps_the_slash_in_the_root(monkeypatch, path, seen):
-    """A service has that as its current folder, and its log is read elsewhere."""
-    monkeypatch.chdir('/')
-    assert commands.near(path) == seen
-
-
-@pytest.mark.parametrize('given', [
-    dict(input='t.txt'), dict(input='a b.txt', run="it's"), dict(run='r', lrate=0.5, input='t'),
+@pytest.mark.parametrize('options', [
+    dict(input='a b.txt', run="it's"), dict(run='r', lrate=0.5, input='t'),
     dict(input='t', no_stateful=True, bptt_maxdepth=-1, encoding='utf-16', init='/x y/p.npz'),
     dict(resume='p.npz', epochs=7), {}])
-def test_typed_options_are_parsed_as_they_were_given(given):
-    words = shlex.split(commands.quoted(commands.typed(given)))
-    assert vars(train.build_parser().parse_args(words)) == given
+def test_typed_options_are_parsed_as_the_same_options(options):
+    words = shlex.split(commands.quoted(commands.typed(options)))
+    assert vars(train.build_parser().parse_args(words)) == options
 
 
-# ---------------------------------------------------------------- what is installed
+# ---------------------------------------------------------------- requirements
 
 WHEEL = './engine/backend/theano_wheel ; python_version >= "3.12"'
 
 
 def test_uv_and_pip_install_the_same():
-    """uv reads the block at the head of a script (PEP 723)."""
+    """uv reads the block at the beginning of a script (PEP 723)."""
     lines = (ROOT / 'requirements.txt').read_text(encoding='utf-8').splitlines()
     required = [line for line in lines if line and not line.startswith('#')]
     assert required[:2] == ['Theano==1.0.5; python_version < "3.12"', WHEEL] and (ROOT / WHEEL.split()[0]).is_dir()

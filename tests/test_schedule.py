@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 import train
-from engine import terminal
+from engine import progress
 from engine.run import schedule
 from engine.state.checkpoint import write
 from engine.run.run import Run
 from engine.run.schedule import Schedule
 from engine.process_group import SingleProcess
-from engine.terminal import StopRequest
+from engine.interrupts import StopRequest
 from learner import Learner, by_number, epochs_of, learn, progress_in, rising
 from scripts import FAST, STATEFUL, TEXT, TRAIN, assert_refused, log_rows, paste, run, succeeded
 
@@ -83,7 +83,7 @@ def test_patience_stops(tmp_path, capsys):
 
 def test_clock_that_stands_still(tmp_path, monkeypatch):
     """As between two looks at a coarse one, or where an interrupted epoch has no step left."""
-    monkeypatch.setattr(terminal.time, 'time', lambda: 1.0)
+    monkeypatch.setattr(progress.time, 'time', lambda: 1.0)
     learn(tmp_path, by_number(5, 4), '--epochs', 2)
     assert epochs_of(tmp_path)[:, 2].tolist() == [5, 4]
 

@@ -17,7 +17,8 @@ from engine.run.picture import can_draw, draw_costs
 from engine.run.schedule import CALM, FALLS, PROGRESS
 from engine.state.patterns import MOST, file_name, list_of, matches, whole
 from engine.process_group import SingleProcess
-from engine.terminal import duration, warn
+from engine.progress import duration
+from engine.terminal import warn
 
 STEPS, EPOCHS, SAMPLES = '.out', '_epochs.out', '_samples.txt'
 

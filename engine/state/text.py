@@ -11,7 +11,7 @@ import sys
 import numpy as np
 
 from engine.files import named
-from engine.terminal import progress_bar
+from engine.progress import progress_bar
 
 CHUNK = 1 << 20        # bytes decoded at a time: enough to be fast, small beside any text
 LOOK = 1 << 20         # bytes at the beginning of a file that say whether it is a text

@@ -1,0 +1,152 @@
+"""Progress of long work: bars on a terminal, lines elsewhere."""
+import contextlib
+import functools
+import sys
+import threading
+import time
+
+from engine import commands
+from engine.terminal import note, warn
+
+QUIET = 30         # seconds between lines of progress without a terminal
+FORECAST = 10      # seconds of training, if an epoch takes longer, after which its whole time is estimated
+SLOW = 2           # seconds of silence before the first line of say_if_slow
+
+
+def duration(seconds):
+    """Return a number of seconds as text, such as '1 min 5 s'."""
+    if seconds < 9.95:
+        return f'{seconds:.1f} s'
+    minutes, seconds = divmod(int(round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f'{hours} h {minutes} min'
+    return f'{minutes} min {seconds} s' if minutes else f'{seconds} s'
+
+
+@contextlib.contextmanager
+def say_if_slow(line, file=None, shown=None):
+    """Print a line with the time so far, after SLOW seconds and then every QUIET seconds, until the block ends.
+
+    file: standard error by default. shown: whether to print at all; by default only to a terminal.
+    """
+    file, done, start = file or sys.stderr, threading.Event(), time.time()
+
+    def report():
+        pause = SLOW
+        while not done.wait(pause):
+            print(f'{line}, {duration(time.time() - start)} so far ...', file=file, flush=True)
+            pause = QUIET
+
+    if file.isatty() if shown is None else shown:
+        threading.Thread(target=report, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+class _NoBar:
+    """A stand-in for tqdm's progress bar where none is shown: all its methods do nothing."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def __getattr__(self, name):
+        return lambda *arguments, **settings: None
+
+
+@functools.lru_cache(maxsize=None)     # once
+def _warn_of_no_bar():
+    warn(f'tqdm cannot be imported, so there will be no progress bar; to install it: {commands.install()}')
+
+
+def progress_bar(file, shown=True, **settings):
+    """Return tqdm's progress bar if it is to be shown and the file is a terminal, otherwise a _NoBar.
+
+    The bar writes to the terminal itself, not through an EscapedStream, because it moves by control characters.
+    """
+    if not (shown and file.isatty()):
+        return _NoBar()
+    try:
+        from tqdm import tqdm                          # late, so that --help needs nothing installed
+    except ImportError:
+        _warn_of_no_bar()
+        return _NoBar()
+    return tqdm(file=getattr(file, 'stream', file), **settings)
+
+
+class Countdown:
+    """The progress of some work: a bar on a terminal, otherwise a line every QUIET seconds."""
+
+    def __init__(self, name, total, unit):
+        self.name, self.total, self.unit, self.done = name, total, unit, 0
+        self.start = self.last_line = time.time()
+        self.bar = progress_bar(sys.stderr, total=total, unit=' ' + unit, unit_scale=True, leave=False, desc=name,
+                                delay=1)
+
+    def add(self, n):
+        """Count n more units as done."""
+        self.done += n
+        self.bar.update(n)
+        now = time.time()
+        if isinstance(self.bar, _NoBar) and now - self.last_line > QUIET:
+            left = (now - self.start) / self.done * (self.total - self.done)
+            note(f'{self.name}: {self.done:,} of {self.total:,} {self.unit}, {duration(left)} left')
+            self.last_line = now
+
+    def close(self):
+        self.bar.close()
+
+
+class ProgressBar:
+    """The progress of training: a bar on a terminal, otherwise lines. total, done: steps of the whole run."""
+
+    def __init__(self, total, done):
+        self.total, self.done, self.first = total, done, done
+        self.start = self.last_line = self.epoch_start = time.time()
+        self.read = 0                                  # characters since epoch_start
+        self.forecast = False                          # whether the estimate was printed
+        self.bar = progress_bar(sys.stdout, total=total, initial=done, desc='starting', smoothing=0.05,
+                                dynamic_ncols=True, bar_format='{desc}, {remaining} left |{bar}|')
+
+    def go_back(self, done):
+        """Continue from an earlier step of the run."""
+        self.done = self.first = self.bar.n = done
+        self.start = time.time()
+
+    def begin_epoch(self):
+        """Begin to measure the speed of an epoch."""
+        self.epoch_start, self.read = time.time(), 0
+
+    def speed(self):
+        """Return the characters per second of this epoch, a finite number even before the clock moves."""
+        return self.read / max(time.time() - self.epoch_start, 1e-6)
+
+    def line(self, text):
+        """Print a line above the bar."""
+        self.bar.clear()
+        print(text, flush=True)
+        self.last_line = time.time()
+
+    def step(self, epoch, epochs, cost, valid_cost, characters):
+        """Show a step, which read this number of characters."""
+        self.done += 1
+        self.read += characters
+        state = f'epoch {epoch}/{epochs}, cost {cost:.3f}, valid {valid_cost:.3f}, {self.speed():,.0f} chars/s'
+        self.bar.set_description_str(state, refresh=False)
+        self.bar.update()
+        steps, elapsed = self.total // epochs, time.time() - self.start
+        seconds = elapsed / (self.done - self.first)   # of a step
+        if not self.forecast and (elapsed > FORECAST or self.done % steps == 0):
+            whole = f', {epochs} epochs {duration(seconds * self.total)}' if epochs > 1 else ''
+            self.line(f'an epoch takes about {duration(seconds * steps)}{whole}')
+            self.forecast = True
+        if isinstance(self.bar, _NoBar) and time.time() - self.last_line > QUIET:
+            self.line(f'{state}, {duration(seconds * (self.total - self.done))} left')
+
+    def close(self):
+        self.bar.close()
