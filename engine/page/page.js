@@ -2,7 +2,7 @@
 //
 // engine/page/page.py writes the data. Texts and names are set as text, never as HTML.
 
-const LEVELS = 16, DEAREST = 6;                            // shades of a colour; the cost in nats that gets the last one
+const LEVELS = 16, DEAREST = 6;                            // shades of a colour; cost in nats of the last one
 const VIEWS = ['surprise', 'cells', 'writing', 'about'];
 const byId = id => document.getElementById(id);
 const data = JSON.parse(byId('data').textContent);
@@ -259,10 +259,10 @@ function prepareCells() {
 
 // ---- writing
 
-const SLICE = 20;                                          // milliseconds of writing, after which the page reacts to the reader
+const SLICE = 20;                                          // milliseconds of writing between reactions to the reader
 let writer = null, spell = null, parameters = null;        // null until they are needed
 let left = 0, running = false, timer = 0;                  // left: characters that are still to be written
-let begun = 0, done = 0;                                   // when writing started or continued, and characters since then
+let begun = 0, done = 0;                                   // when writing began or continued; characters since then
 
 /** The number in a field, from least to most. Throws an Error that says what was expected. */
 function field(id, least, most, whole) {
