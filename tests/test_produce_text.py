@@ -90,7 +90,7 @@ def test_options_of_sampling(produce, tmp_path):
     assert texts == texts[:1] * 3 and texts[0].startswith(prime)
     codes = np.searchsorted(p['uchar'], list(texts[0]))
     for k, expected in enumerate(forward(p, codes[:-1, None])[0][len(prime) - 1:, 0]):
-        assert expected[codes[len(prime) + k]] > expected.max() * (1 - 1e-4)          # either of two that are as probable
+        assert expected[codes[len(prime) + k]] > expected.max() * (1 - 1e-4)     # either of two as probable ones
 
 
 def test_max_is_argmax(produce, tmp_path):
@@ -102,7 +102,7 @@ def test_max_is_argmax(produce, tmp_path):
 
 @pytest.mark.parametrize('length', [1, 33])
 def test_length_does_not_count_the_prime(produce, tmp_path, length):
-    """Nor the random character that replaces a missing one. One text has no heading, and stdout has nothing else."""
+    """But it counts the random character that replaces a missing prime. One text has no heading."""
     for prime in ('', 'the café\\n'):
         out = tmp_path / f'out{len(prime)}'
         text = wrote(produce(out, '--count', 1, '--length', length, '--prime', prime), out, headings=0)
@@ -132,9 +132,9 @@ def test_prime_file_and_stop(produce, tmp_path):
     (['--prime', 'the ', '--prime-file', 't.txt'], ['--prime', '--prime-file']),
     (['--temperature', 0], ['temperature', '0']), (['--length', 0], ['--length is 0']),
     (['--adapt'], ['--adapt', '--score']), (['--overwrite'], ['--overwrite', '--page']),
-    (['--score', 't.txt', 'out.txt'], ['OUT is out.txt', '--score']), (['--info', 'out.txt'], ['OUT is out.txt', '--info']),
-    (['out.txt', '--prime', 'aZ☃\U0001f600\x1bb'], ['the prime has', "'Z'", "'☃'", "'\U0001f600'", r"'\x1b'"]),
-    (['--encoding', 'klingon', '--info'], ["'klingon'"])], ids=repr)
+    (['--score', 't.txt', 'out.txt'], ['OUT is out.txt', '--score']),
+    (['--info', 'out.txt'], ['OUT is out.txt', '--info']),
+    (['out.txt', '--prime', 'aZ☃\U0001f600\x1bb'], ['the prime has', "'Z'", "'☃'", "'\U0001f600'", r"'\x1b'"])], ids=repr)
 def test_options_that_are_refused(produce, judged, options, words):
     before = snapshot(judged.folder)
     assert_refused(produce(*options), *words)
@@ -191,9 +191,9 @@ def test_score_of_a_file(produce, tmp_path):
     p = load('r_t.txt_best.npz')
     codes = np.array([list(p['uchar']).index(ch) for ch in text])[:, None]
     nats = costs(forward(p, codes[:-1])[0], codes[1:])[:, 0]
-    said = re.search(r'(\d+) characters, ([\d.]+) nats and ([\d.]+) bits per character, perplexity ([\d.]+)', out[0])
-    assert int(said.group(1)) == len(text)
-    np.testing.assert_allclose([float(said.group(k)) for k in (2, 3, 4)],
+    printed = re.search(r'(\d+) characters, ([\d.]+) nats and ([\d.]+) bits per character, perplexity ([\d.]+)', out[0])
+    assert int(printed.group(1)) == len(text)
+    np.testing.assert_allclose([float(printed.group(k)) for k in (2, 3, 4)],
                                [nats.mean(), nats.mean() / math.log(2), math.exp(nats.mean())], atol=6e-4)
     places = [re.match(r' *([\d.]+) nats at character (\d+): (.*) after ', line).groups() for line in out[-10:]]
     shown, at = [float(cost) for cost, _, _ in places], [int(place) for _, place, _ in places]
@@ -207,12 +207,12 @@ def test_score_leaves_out_what_the_model_never_saw(produce, tmp_path):
     known = 'the dog sang — café.\nold cat by a hill'
     (tmp_path / 'known').write_text(known, encoding='utf-8')
     (tmp_path / 'more').write_text('☃' + known[:9] + 'Z\x1b☃' + known[9:], encoding='utf-8')
-    said, *rest = succeeded(produce('--score', tmp_path / 'more')).splitlines()
+    left_out, *rest = succeeded(produce('--score', tmp_path / 'more')).splitlines()
     expected = succeeded(produce('--score', tmp_path / 'known'))
     assert rest == expected.replace(str(tmp_path / 'known'), str(tmp_path / 'more')).splitlines()
-    assert said.startswith('4 characters ') and 'left out' in said
+    assert left_out.startswith('4 characters ') and 'left out' in left_out
     for words in ("'☃' (2)", "'Z' (1)", r"'\x1b' (1)"):
-        assert words in said
+        assert words in left_out
     (tmp_path / 'none').write_text('☃Z', encoding='utf-8')
     result = produce('--score', tmp_path / 'none')
     assert_refused(result, 'at least 2')
@@ -315,6 +315,7 @@ def test_encoding_says_what_the_bytes_of_the_original_are(produce, tmp_path, tex
     (tmp_path / 'x.txt').write_text(text * 3, encoding=encoding)
     assert f': {3 * len(data)} characters, 0.0000 nats' in result('--score', tmp_path / 'x.txt').stdout
     assert cut or repr(text) in result('--info').stdout
+    assert_refused(produce(out, '--encoding', 'klingon', checkpoint=path), "'klingon'")
 
 
 def test_bytes_that_are_read_as_utf8_by_mistake(produce, tmp_path):
