@@ -24,9 +24,8 @@ def own(tmp_path, monkeypatch):
 
     Beside it is compiled code of other programs.
     """
-    monkeypatch.setenv('HOME', str(tmp_path))
-    monkeypatch.setenv('THEANORC', os.devnull)
-    monkeypatch.setenv('THEANO_FLAGS', 'floatX=float64')
+    monkeypatch.setattr(theano_setup, 'USERS_FOLDER', None)
+    monkeypatch.setattr(theano_setup, 'FOLDER', str(tmp_path / HOME))
     for name in OTHERS + [f'{HOME}/{name}' for name in OWN]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b'code' * 99)
@@ -63,12 +62,12 @@ def test_damaged_module_is_removed_and_no_other(own, capfd, name, damage):
     assert capfd.readouterr().err == ''
 
 
-@pytest.mark.parametrize('option', ['base_compiledir={}/.theano', 'compiledir={}/.theano/compiledir_x'])
-def test_nothing_is_removed_from_a_folder_of_the_user_or_written_there(own, monkeypatch, option):
+def test_nothing_is_removed_from_a_folder_of_the_user_or_written_there(own, monkeypatch):
     home = own.parents[1]
     for path in [*own.rglob('*.so'), home / OTHERS[0]]:
         path.write_bytes(b'')
-    monkeypatch.setenv('THEANO_FLAGS', option.format(home))
+    monkeypatch.setattr(theano_setup, 'USERS_FOLDER', str(home / '.theano'))
+    monkeypatch.setattr(theano_setup, 'FOLDER', str(home / '.theano'))
     before = {path: path.read_bytes() for path in home.rglob('*') if path.is_file()}
     remove_damaged()
     theano_setup.store_checksum(str(home / OTHERS[0]))
@@ -105,9 +104,8 @@ def test_error_of_another_import_is_not_called_damage(own):
 
 
 def test_folder_that_cannot_be_written_is_no_error(monkeypatch, capfd):
-    monkeypatch.setenv('THEANO_FLAGS', '')
-    monkeypatch.setenv('THEANORC', os.devnull)
-    monkeypatch.setenv('HOME', '/proc/nowhere')
+    monkeypatch.setattr(theano_setup, 'USERS_FOLDER', None)
+    monkeypatch.setattr(theano_setup, 'FOLDER', '/proc/nowhere/.theano/charlstm')
     theano_setup.store_checksum('/proc/nowhere/.theano/charlstm/compiledir_x/a/a.so')
     remove_damaged()
     assert capfd.readouterr().err == ''

@@ -104,13 +104,12 @@ def _replacements():
 _REPLACEMENTS = _replacements()
 
 
-# ---------------------------------------------------------------- patches of a module, by versions of NumPy
+# ---------------------------------------------------------------- patches of a module
+#
+# "now" is from the version of NumPy on that PATCHES names.
 
 def _integers(safe_asarray):
-    """Let misc/safe_asarray.py convert an integer to a type that cannot hold it: an error from NumPy 2.0 on.
-
-    scalar/basic.py, NumpyAutocaster, tries one type after the other in this way.
-    """
+    """Let misc/safe_asarray.py convert an integer to a type that cannot hold it, as scalar/basic.py tries to do."""
     asarray = safe_asarray._asarray
 
     def converted(a, dtype, order=None):
@@ -130,27 +129,20 @@ class _Float(float):
 def _autocast(basic):
     """Let a float become float32 only where float32 holds it, with floatX=float64.
 
-    scalar/basic.py, NumpyAutocaster, compares by ==. From NumPy 2.0 on np.float32(0.1) == 0.1, and x * 0.1 would
-    multiply by the 0.1 of float32.
+    scalar/basic.py, NumpyAutocaster, tests that by ==, and now np.float32(0.1) == 0.1.
     """
     call = basic.NumpyAutocaster.__call__
     basic.NumpyAutocaster.__call__ = lambda self, x: call(self, _Float(x) if type(x) is float else x)
 
 
 def _inverse(basic):
-    """Let Inv in Python divide in the precision of its argument.
-
-    scalar/basic.py divides np.float32(1) by a float, which gives float32 from NumPy 2.0 on.
-    """
+    """Let Inv in Python divide in float64: scalar/basic.py divides np.float32(1) by a float, which now is float32."""
     impl = basic.Inv.impl
     basic.Inv.impl = lambda self, x: impl(self, np.asarray(x))
 
 
 def _upcast(basic):
-    """Let scalar.upcast take variables, as tensor/basic.py (ceil_intdiv) and sparse/opt.py do.
-
-    From NumPy 2.3 on, an object with a text as attribute dtype is no dtype.
-    """
+    """Let scalar.upcast take variables, which are no dtypes now, from tensor/basic.py (ceil_intdiv), sparse/opt.py."""
     upcast = basic.upcast
 
     def upcast_all(*dtypes):
@@ -160,10 +152,7 @@ def _upcast(basic):
 
 
 def _zeros_like(gradient):
-    """Let consider_constant and zero_grad have gradients: gradient.py passes zeros_like a variable as dtype.
-
-    An error from NumPy 2.3 on, for the reason that _upcast has.
-    """
+    """Let consider_constant and zero_grad have gradients: gradient.py passes zeros_like a variable as dtype."""
     def zeros(self, inputs, gradients):
         return [g.zeros_like() for g in gradients]
 
@@ -171,12 +160,12 @@ def _zeros_like(gradient):
 
 
 def _random_generators(raw_random):
-    """Let RandomFunction draw from a copy of its generator: copy.copy of one shares its state from NumPy 2.0 on."""
+    """Let RandomFunction draw from a copy of its generator: copy.copy of one now shares its state."""
     raw_random.copy = copy.deepcopy
 
 
 def _mrg(rng_mrg):
-    """Let MRG_RandomStreams run in NumPy: sandbox/rng_mrg.py has an int32 and 0xffffffff, an error from 2.0 on."""
+    """Let MRG_RandomStreams run in NumPy: sandbox/rng_mrg.py combines an int32 with 0xffffffff, now an error."""
     next_value = rng_mrg.mrg_next_value
     rng_mrg.mrg_next_value = lambda *arguments, mask, **more: next_value(*arguments, mask=np.int64(mask), **more)
 
@@ -221,14 +210,14 @@ def _lazylinker(cmodule):
 
 
 def _scatter_add(subtensor):
-    """Let AdvancedIncSubtensor1 run in NumPy: NumPy 2.0 removed the iterator that its C++ code uses."""
+    """Let AdvancedIncSubtensor1 run in NumPy: the iterator that its C++ code uses does not exist any more."""
     def c_code(self, *arguments):
         raise subtensor.theano.gof.utils.MethodNotDefined('c_code')
 
     subtensor.AdvancedIncSubtensor1.c_code = c_code
 
 
-# Module of Theano to its patches, each with the first NumPy that needs it.
+# Module of Theano to its patches, each after the first NumPy that needs it.
 PATCHES = {
     'theano.gof.cmodule': [((2, 0), _generated_code), ((2, 1), _lazylinker)],
     'theano.gradient': [((2, 3), _zeros_like)],

@@ -100,20 +100,12 @@ def _all_flags():
 # by a power cut, is removed before Theano loads it. In a folder that the user set nothing is removed or added.
 
 CHECKSUM = '.crc32'        # follows the name of the module's file
-
-
-def _users_folder():
-    return setting('compiledir') or setting('base_compiledir')
-
-
-def compiled_folder():
-    """Return the folder of compiled code."""
-    return os.path.expanduser(_users_folder() or DEFAULT_FOLDER)
+USERS_FOLDER = setting('compiledir') or setting('base_compiledir')
+FOLDER = os.path.expanduser(USERS_FOLDER or DEFAULT_FOLDER)
 
 
 def _in_default_folder(path):
-    folder = os.path.join(os.path.realpath(os.path.expanduser(DEFAULT_FOLDER)), '')
-    return not _users_folder() and os.path.realpath(path).startswith(folder)
+    return not USERS_FOLDER and os.path.realpath(path).startswith(os.path.join(os.path.realpath(FOLDER), ''))
 
 
 def _checksum(path):
@@ -147,8 +139,8 @@ def _store_checksums(theano):
 def remove_damaged():
     """Remove the modules in DEFAULT_FOLDER that have changed since their checksums were stored, and warn of them."""
     removed = 0
-    pattern = os.path.join(glob.escape(compiled_folder()), 'compiledir*', '*', '*' + CHECKSUM)
-    for path in [] if _users_folder() else glob.glob(pattern):
+    pattern = os.path.join(glob.escape(FOLDER), 'compiledir*', '*', '*' + CHECKSUM)
+    for path in [] if USERS_FOLDER else glob.glob(pattern):
         with contextlib.suppress(OSError):                 # another process may remove it too
             with open(path, errors='replace') as f:
                 stored = f.read()
@@ -156,8 +148,8 @@ def remove_damaged():
                 shutil.rmtree(os.path.dirname(path))
                 removed += 1
     if removed:
-        warn(f'removed {removed} damaged files of compiled code in {compiled_folder()}, as a power cut leaves them: '
-             'they are compiled again')
+        warn(f'removed {removed} damaged files of compiled code in {FOLDER}, as a power cut leaves them: they are '
+             'compiled again')
 
 
 def discard(path):
@@ -187,14 +179,14 @@ def _files(error):
 def _write_error(why):
     """Return the error to raise where compiled code cannot be written."""
     why = next((words for words in NOT_WRITTEN if words in why), why[:200])
-    return OSError(f'cannot keep compiled code in {compiled_folder()}: {why}; make room, or name another folder: '
+    return OSError(f'cannot keep compiled code in {FOLDER}: {why}; make room, or name another folder: '
                    'THEANO_FLAGS=base_compiledir=FOLDER')
 
 
 def _assertion_error(error):
-    """Return the error to raise where Theano asserts in vain something about the code that it has compiled."""
+    """Return the error to raise where an assertion of Theano about its compiled code has failed."""
     line = traceback.extract_tb(error.__traceback__)[-1].line
-    return OSError(f'the compiled code in {compiled_folder()} is not as Theano expects it ({line}): start again; if '
+    return OSError(f'the compiled code in {FOLDER} is not as Theano expects it ({line}): start again; if '
                    'that does not help, check that the C++ compiler works, and remove that folder')
 
 
@@ -218,7 +210,7 @@ def _import_error(error):
 
 
 def _silence():
-    """Hide warnings that this project says better, of compilers and BLAS, or that only Theano could avoid."""
+    """Hide warnings about compilers and BLAS, as this project has its own, and those that only Theano could avoid."""
     for name in ('theano.configdefaults', 'theano.tensor.blas', 'theano.gof.cmodule'):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings('ignore', module=r'theano\.|engine\.backend\.patches$')
@@ -233,7 +225,7 @@ def _forget_failed_import():
 
 @contextlib.contextmanager
 def _temporarily(mapping, name, value):
-    """Give a name in a mapping another value, and afterwards its old one, or none."""
+    """Give a name in a mapping another value. Afterwards restore its old value, or remove the name."""
     before = {name: mapping[name]} if name in mapping else {}
     mapping[name] = value
     try:
@@ -301,7 +293,7 @@ def _warn_of_slowness(theano, imported_before):
 
 
 def _import_theano():
-    """Return Theano. Raise what _import_error returns, or ValueError for a device, where it cannot be used."""
+    """Return Theano, imported with these settings and patches. Raise an error of one line where that fails."""
     if sys.version_info >= UNTESTED:
         warn(f'this is Python {PYTHON}, on which nobody has tested CharLSTM yet')
     imported_before = 'theano' in sys.modules
@@ -377,7 +369,7 @@ _COMPILING = threading.RLock()         # only one thread at a time may redirect 
 
 @contextlib.contextmanager
 def compiling():
-    """Drop what Theano prints while it compiles inside, and raise its errors as _compile_error returns them."""
+    """Drop what Theano prints while it compiles inside, and raise an error of one line where that fails."""
     try:
         with _COMPILING, contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             yield
