@@ -19,8 +19,7 @@ from engine.sampling import choose, continue_texts, likely
 from engine.backend.theano_setup import theano
 from models import CODES, default_mode
 from numpy_model import NAMES, V
-from scripts import (FAST, PRODUCE, TEXT, assert_changes_nothing, load, run, snapshot, succeeded, write_chain,
-                     write_counter)
+from scripts import (FAST, PRODUCE, TEXT, assert_changes_nothing, load, run, snapshot, succeeded, write_chain)
 
 HOSTILE = ('</script><script>hacked=1</script><img src=x onerror=hacked=1><!--<script>&lt;\0\x1b]0;\u2028\u2029'
            '\U0001d11e\u202e\u05d0\u05d1\u0627\ud800"\'\\`${hacked=1}{{data}}')
@@ -209,17 +208,6 @@ def test_units_fit_into_the_page(monkeypatch, judged):
     model.model_setup(str(judged.folder / 'r_t.txt_best.npz'))
     with default_mode(theano.compile.mode.FAST_COMPILE):
         assert [len(page.cells(model, TEXT[:n])['units']) for n in (700, 1400)] == [3, 2]
-
-
-def test_counting_unit_is_the_first_of_the_page(tmp_path):
-    text = 'one two\nthree, four and five\n\nsix sevens\n' * 9
-    model = CharLSTM()
-    model.model_setup(write_counter(tmp_path / 'p.npz', text))
-    with default_mode(theano.compile.mode.FAST_COMPILE):
-        found = page.cells(model, text)
-    r = found['correlations']['position in the line']
-    first = max(range(len(r)), key=lambda u: abs(r[u]))
-    assert (found['units'][first]['layer'], found['units'][first]['number']) == (1, 1) and r[first] > 0.9999
 
 
 def test_numbers_beyond_float16():

@@ -82,22 +82,16 @@ def test_bundled_model_knows_english():
     assert costs[0] < 1.6 < 3 < costs[1]
 
 
-def test_options_of_sampling(produce, tmp_path):
+@pytest.mark.parametrize('method', ['argmax', 'max'])
+def test_options_of_sampling(produce, tmp_path, method):
     prime, length = 'the café 𝄞', 33
-    wrote(produce(tmp_path / 'out', '--count', 3, '--length', length, '--prime', prime, '--method', 'argmax'),
+    wrote(produce(tmp_path / 'out', '--count', 3, '--length', length, '--prime', prime, '--method', method),
           tmp_path / 'out', headings=3)
     p, texts = load('r_t.txt_best.npz'), sequences(contents(tmp_path / 'out'), 3, len(prime) + length)
     assert texts == texts[:1] * 3 and texts[0].startswith(prime)
     codes = np.searchsorted(p['uchar'], list(texts[0]))
     for k, expected in enumerate(forward(p, codes[:-1, None])[0][len(prime) - 1:, 0]):
         assert expected[codes[len(prime) + k]] > expected.max() * (1 - 1e-4)     # either of two as probable ones
-
-
-def test_max_is_argmax(produce, tmp_path):
-    most_probable = ['--prime', 'the ', '--count', 1, '--method']
-    texts = [wrote(produce(tmp_path / 'out', *most_probable, method), tmp_path / 'out', headings=0)
-             for method in ('max', 'argmax', 'normal')]
-    assert texts[0] == texts[1] != texts[2]
 
 
 @pytest.mark.parametrize('length', [1, 33])
@@ -267,55 +261,42 @@ def test_info(produce, judged):
 
 
 def test_info_of_other_checkpoints(produce, lettered, tmp_path):
-    """One of the original, and those of the class with a progress of the user's own."""
+    """One of the original, and one of the class with progress of the user's own."""
     np.savez(str(tmp_path / 'old.npz'), uchar=np.array(list(LETTERS), 'S1'), **P)
     out = succeeded(produce('--info', checkpoint=str(tmp_path / 'old.npz')))
     assert '{} and {} units'.format(H1, H2) in out and '11 characters' in out and 'original' in out
-    for progress in (None, dict(note='mine'), dict(epoch=3)):
-        path = lettered.save_params(tmp_path / 'mine', progress)
-        assert '11 characters' in succeeded(produce('--info', checkpoint=path))
+    path = lettered.save_params(tmp_path / 'mine', dict(note='mine'))
+    assert '11 characters' in succeeded(produce('--info', checkpoint=path))
 
 
 # ---------------------------------------------------------------- checkpoints of the original: of bytes
 
-BYTES = {'UTF-8': ('aé€', 'utf-8'), 'latin-1': ('aé', 'latin-1')}
-
-
-@pytest.mark.parametrize('text, encoding', BYTES.values(), ids=BYTES)
-def test_bytes_of_the_original_are_read_and_written_as_what_they_are(produce, tmp_path, text, encoding):
-    uchar = np.frombuffer(text.encode(encoding), 'S1')
-    path, out, warned = write_chain(tmp_path / 'p.npz', uchar), tmp_path / 'out', encoding == 'utf-8'
-
-    def result(*options):
-        return produce(out, '--count', 1, '--length', 99 * len(uchar), *options, checkpoint=path)
-
-    written = result('--prime', text)
-    assert wrote(written, out, headings=0, warned=warned) == text * 100 + '\n'         # pieces cut characters in two
-    assert sequences(contents(out), 1) == [text * 100]
-    if warned:
-        assert path in written.stderr.splitlines()[0] and 'UTF-8' in written.stderr.splitlines()[0]
-    assert wrote(result('--prime', 'a', '--stop', text[-1]), out, headings=0, warned=warned) == text + '\n'
-    (tmp_path / 'x.txt').write_text(text * 3, encoding='utf-8')
-    scored = produce('--score', tmp_path / 'x.txt', checkpoint=path)
-    assert scored.returncode == 0 and scored.stderr.count('\n') == warned
-    assert ': {} characters, 0.0000 nats'.format(3 * len(uchar)) in scored.stdout
-
-
-@pytest.mark.parametrize('text, encoding', [('aé’b', 'cp1252'), ('aあ', 'shift_jis')])
-def test_encoding_says_what_the_bytes_of_the_original_are(produce, tmp_path, text, encoding):
-    """Also bytes that could be parts of UTF-8. The texts of files have this encoding too; written texts are UTF-8."""
+@pytest.mark.parametrize('text, encoding, options', [
+    ('aé€', 'utf-8', []), ('aé', 'latin-1', []), ('aé’b', 'cp1252', ['--encoding', 'cp1252']),
+    ('aあ', 'shift_jis', ['--encoding', 'shift_jis'])])
+def test_bytes_of_the_original(produce, tmp_path, text, encoding, options):
+    """They are UTF-8 or Latin-1, or in the encoding that the option names, as files are. Written texts are UTF-8."""
     data = text.encode(encoding)
-    path, out, cut = write_chain(tmp_path / 'p.npz', np.frombuffer(data, 'S1')), tmp_path / 'out', len(data) > len(text)
+    path, out = write_chain(tmp_path / 'p.npz', np.frombuffer(data, 'S1')), tmp_path / 'out'
+    warned = len(data) > len(text)                     # of characters of several bytes
 
-    def result(*options):
-        return produce(*options, '--count', 1, '--length', 9 * len(data), '--encoding', encoding, checkpoint=path)
+    def result(*more):
+        return produce(*more, '--count', 1, '--length', 9 * len(data), *options, checkpoint=path)
 
-    assert wrote(result(out, '--prime', text), out, headings=0, warned=cut) == text * 10 + '\n'
-    assert wrote(result(out, '--prime', 'a', '--stop', text[-1]), out, headings=0, warned=cut) == text + '\n'
-    (tmp_path / 'x.txt').write_text(text * 3, encoding=encoding)
-    assert f': {3 * len(data)} characters, 0.0000 nats' in result('--score', tmp_path / 'x.txt').stdout
-    assert cut or repr(text) in result('--info').stdout
-    assert_refused(produce(out, '--encoding', 'klingon', checkpoint=path), "'klingon'")
+    written = result(out, '--prime', text)
+    assert wrote(written, out, headings=0, warned=warned) == text * 10 + '\n'          # pieces cut characters in two
+    assert not warned or path in written.stderr.splitlines()[0]
+    assert wrote(result(out, '--prime', 'a', '--stop', text[-1]), out, headings=0, warned=warned) == text + '\n'
+    (tmp_path / 'x.txt').write_text(text * 3, encoding=options[-1] if options else 'utf-8')
+    scored = result('--score', tmp_path / 'x.txt')
+    assert scored.returncode == 0 and scored.stderr.count('\n') == warned
+    assert f': {3 * len(data)} characters, 0.0000 nats' in scored.stdout
+    assert warned or repr(text) in result('--info').stdout
+
+
+def test_encoding_that_does_not_exist(produce, tmp_path):
+    path = write_chain(tmp_path / 'p.npz', np.frombuffer(b'a\xe9', 'S1'))
+    assert_refused(produce('--info', '--encoding', 'klingon', checkpoint=path), "'klingon'")
 
 
 def test_bytes_that_are_read_as_utf8_by_mistake(produce, tmp_path):
