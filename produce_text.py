@@ -15,8 +15,8 @@ import os
 import re
 
 from engine import commands, report
-from engine.run import options
 from engine.files import append_text, is_archive, refuse_to_replace
+from engine.run import options
 from engine.run.recipe import BUNDLED
 from engine.terminal import Parser, main, note
 
@@ -118,7 +118,7 @@ def write_page(model, o):
 
 
 def check(o):
-    """Raise ValueError for options that contradict each other."""
+    """Raise ValueError for options that are wrong or contradict each other."""
     page = o.page is not None
     for wrong, why in ((o.length < 1, f'--length is {o.length}: expected at least 1'),
                        (o.prime and o.prime_file, 'got --prime and --prime-file: expected only one of them'),

@@ -10,10 +10,10 @@ import numpy as np
 
 from engine import report
 from engine.files import write_whole
-from engine.state.parameters import are_bytes
 from engine.run.run import EPOCHS, Run, log_rows
-from engine.terminal import note, warn
+from engine.state.parameters import are_bytes
 from engine.state.text import encoded, smallest_type
+from engine.terminal import note, warn
 
 HERE = Path(__file__).resolve().parent
 MOST_CHARACTERS = 10_000       # of a file, in a page
