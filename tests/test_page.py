@@ -1,4 +1,4 @@
-"""The page of --page: its network against the class in a JavaScript engine, its data, and itself in Chromium."""
+"""The page of --page: its network and the class compared in a JavaScript engine, its data, and the page in Chromium."""
 import base64
 import colorsys
 import json
@@ -14,13 +14,12 @@ from browser import CHROMIUM, Browser
 from charlstm import CharLSTM, lstm_cell
 from engine.kernel.cell import Cell, js_function
 from engine.page import page
-from engine.page.page import in_half, joined, logged_costs, most_telling, write_page
+from engine.page.page import best_units, fill_template, logged_costs, to_float16, write_page
 from engine.sampling import choose, continue_texts, likely
 from engine.backend.theano_setup import theano
 from models import CODES, default_mode
 from numpy_model import NAMES, V
-from scripts import (FAST, PRODUCE, ROOT, TEXT, assert_changes_nothing, load, run, snapshot, succeeded, write_chain,
-                     write_counter)
+from scripts import (FAST, PRODUCE, TEXT, assert_changes_nothing, load, run, snapshot, succeeded, write_chain)
 
 HOSTILE = ('</script><script>hacked=1</script><img src=x onerror=hacked=1><!--<script>&lt;\0\x1b]0;\u2028\u2029'
            '\U0001d11e\u202e\u05d0\u05d1\u0627\ud800"\'\\`${hacked=1}{{data}}')
@@ -32,15 +31,15 @@ HELPERS = '''
 const arrays = p => Object.fromEntries(Object.entries(p).map(([name, array]) => [name, Float32Array.from(array)]));
 const probabilities = (p, x, network = new Network(arrays(p))) => x.map(k => Array.from(network.read(k)));
 const times = (n, next) => Array.from({length: n}, next);
-const written = (n, p, given, choice, writer = new Writer(arrays(p), given, choice)) => (
-  times(given.length + n, () => writer.next()));
+const written = (n, p, prime, choice, writer = new Writer(arrays(p), prime, choice)) => (
+  times(prime.length + n, () => writer.next()));
 const randoms = (n, seed, random = new Random(seed)) => times(n, () => random.next());
 '''
 
 
 @pytest.fixture(scope='module')
 def javascript():
-    """Runs network.js and then an expression, which must be JSON's; returns its value."""
+    """Return a function that evaluates an expression after network.js, and returns its value, which JSON must hold."""
     racer = pytest.importorskip('py_mini_racer')
     context = racer.MiniRacer()
     context.eval(js_function(Cell(lstm_cell, (), 'float32').program))
@@ -56,12 +55,12 @@ def javascript():
 
 @pytest.fixture
 def model(compiled_models):
-    """A model of the kernel's with the parameters that it was made with, rounded to what a page has."""
+    """A model with the kernel, with the parameters that it was made with, rounded to those of a page."""
     model, start = compiled_models('float32')
     for variable, array in start.items():
         variable.set_value(array)
     for p in model.p.values():
-        p.set_value(in_half(p.get_value()).astype('float32'))
+        p.set_value(to_float16(p.get_value()).astype('float32'))
     return model
 
 
@@ -69,27 +68,20 @@ def parameters(model):
     return {name: model.p[name].get_value().ravel().tolist() for name in NAMES}
 
 
-def test_probabilities_are_the_models(javascript, model):
-    expected = model.theano_predict(CODES[:200])[0][:, 0]
+def test_probabilities_are_the_models(javascript, model, compiled_models):
+    """Up to rounding; and those of the unrounded parameters up to the rounding to 16 bits."""
     found = javascript('probabilities(p, x)', p=parameters(model), x=CODES[:200].tolist())
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
-
-
-def test_probabilities_are_the_models_within_the_rounding_to_half(javascript, compiled_models):
-    model, start = compiled_models('float32')
-    for variable, array in start.items():
+    np.testing.assert_allclose(found, model.theano_predict(CODES[:200])[0][:, 0], rtol=1e-5, atol=1e-7)
+    for variable, array in compiled_models('float32')[1].items():
         variable.set_value(array)
-    expected = model.theano_predict(CODES[:200])[0][:, 0]
-    p = {name: in_half(model.p[name].get_value()).astype(float).ravel().tolist() for name in NAMES}
-    found = javascript('probabilities(p, x)', p=p, x=CODES[:200].tolist())
-    assert 0 < abs(found - expected).max() < 2 ** -11                      # the rounding of a number of 1
+    unrounded = model.theano_predict(CODES[:200])[0][:, 0]
+    assert 0 < abs(found - unrounded).max() < 2 ** -11                     # the rounding of a number of 1
 
 
-@pytest.mark.parametrize('temperature', [1, 0.5, 3])
-@pytest.mark.parametrize('top_k', [1, 2, 7, 11])
+@pytest.mark.parametrize('temperature, top_k', [(1, 11), (0.5, 7), (3, 2)])
 def test_writing_is_pythons_on_the_same_random_numbers(javascript, model, temperature, top_k):
     choice = dict(temperature=temperature, topK=top_k, seed=5)
-    written = javascript('written(200, p, given, choice)', p=parameters(model), given=[3, 1, 4], choice=choice)
+    written = javascript('written(200, p, prime, choice)', p=parameters(model), prime=[3, 1, 4], choice=choice)
     bits = np.array([int(number * 2 ** 53) for number in javascript('randoms(200, 5)')])[:, None]
     text, *_ = continue_texts(model._function('predict'), np.array([[3], [1], [4]], np.int32), bits, 200,
                               np.array([temperature, top_k, 1], 'float32'), *model._zero_states(1))
@@ -120,14 +112,14 @@ def test_random_numbers_are_even_and_repeatable(javascript):
 
 def test_writer_begins_with_a_random_character(javascript, model):
     p, new = parameters(model), 'new Writer(arrays(p), [], {temperature: 1, topK: 11, seed}).given[0]'
-    begun = {javascript(new, p=p, seed=seed) for seed in range(60)}
-    assert begun <= set(range(V)) and len(begun) > 6
+    first = {javascript(new, p=p, seed=seed) for seed in range(60)}
+    assert first <= set(range(V)) and len(first) > 6
 
 
 # ---------------------------------------------------------------- the data
 
 def data_of(path):
-    """What the page at a path has in its data."""
+    """Return the data of the page at a path."""
     return json.loads(re.search(b'<script type="application/json" id="data">(.*?)<', path.read_bytes()).group(1))
 
 
@@ -137,7 +129,7 @@ def array_of(stored):
 
 @pytest.fixture(scope='module')
 def hostile(tmp_path_factory):
-    """The path of a page whose text, names and vocabulary are an attack, and its text."""
+    """The path of a page whose text, names and vocabulary are an attack."""
     folder = tmp_path_factory.mktemp('hostile')
     checkpoint = folder / '<img src=x onerror=hacked=1>\u2028.npz'
     write_chain(checkpoint, np.array(sorted(set(HOSTILE))))
@@ -157,19 +149,19 @@ def test_hostile_text_is_data(hostile):
     assert data['source'] == 'a text of ' + HOSTILE and data['name'] == '<img src=x onerror=hacked=1>\u2028.npz'
 
 
-def test_nothing_is_fetched_and_only_our_script_may_run():
+def test_nothing_is_fetched_and_no_other_script_may_run():
     template = (page.HERE / 'page.html').read_text(encoding='utf-8')
     assert "default-src 'none'" in template and not re.search(r'\b(src|href|url)\s*[=(]', template)
     script = ''.join((page.HERE / name).read_text(encoding='utf-8') for name in ('network.js', 'page.js'))
     for forbidden in ('innerHTML', 'outerHTML', 'insertAdjacent', 'document.write', 'eval(', 'fetch(', '</script'):
         assert forbidden not in script
-    html = joined('function cell() {}', {}).decode()
+    html = fill_template('function cell() {}', {}).decode()
     assert '{{' not in html.replace(script, '') and html.count(script) == 1
 
 
 @pytest.fixture(scope='module')
 def written(judged, tmp_path_factory):
-    """The page of a run's checkpoint with the beginning of TEXT, and its data."""
+    """The path of a page of a run's checkpoint with the beginning of TEXT."""
     path = tmp_path_factory.mktemp('page') / 'page.html'
     model = CharLSTM()
     model.model_setup(str(judged.folder / 'r_t.txt_best.npz'))
@@ -179,13 +171,13 @@ def written(judged, tmp_path_factory):
 
 
 def expected_of(p):
-    """Of TEXT[:700] by numpy_model.py: codes (700,), probabilities (699,V) of all but the first, and their costs."""
+    """Return what numpy_model.py computes for TEXT[:700]: codes (700,), probabilities (699,V) and costs (699,)."""
     codes = np.array([list(p['uchar']).index(ch) for ch in TEXT[:700]])
     probabilities = numpy_model.forward(p, codes[:-1, None])[0]
     return codes, probabilities[:, 0], numpy_model.costs(probabilities, codes[1:, None])[:, 0]
 
 
-def test_data_are_what_the_class_says(written, judged):
+def test_data_are_those_of_an_independent_model(written, judged):
     data, p = data_of(written), load(judged.folder / 'r_t.txt_best.npz')
     codes, probabilities, costs = expected_of(p)
     assert data['uchar'] == p['uchar'].tolist() and not data['bytes']
@@ -199,47 +191,36 @@ def test_data_are_what_the_class_says(written, judged):
         step = (unit['most'] - unit['least']) / 255
         found = unit['least'] + step * states[399]
         assert abs(found - C[unit['layer'] - 1][unit['number'], 0]) <= 0.51 * step + 1e-4
-    assert len(data['units']) == 5 + 7 and {len(of) for of in data['correlations'].values()} == {5 + 7}
+    assert len(data['units']) == 5 + 7 and {len(r) for r in data['correlations'].values()} == {5 + 7}
     assert np.array(data['epochs'])[:, [0, 2]].tolist() == [[k, cost] for k, cost in enumerate(judged.costs, 1)]
 
 
 def test_units_are_chosen_by_turns():
     correlations = np.array([[0.1, -0.9, 0.5, 0, 0.2], [0.3, -0.95, 0.1, 0, -0.6]])
-    assert most_telling(correlations, 9).tolist() == [1, 2, 4, 0, 3]
-    assert most_telling(correlations, 2).tolist() == [1, 2]
+    assert best_units(correlations, 9).tolist() == [1, 2, 4, 0, 3]
+    assert best_units(correlations, 2).tolist() == [1, 2]
 
 
-def test_units_fit_into_the_page(written, monkeypatch, judged, tmp_path):
-    monkeypatch.setattr(page, 'STATES_SIZE', 700 * 3)
-    monkeypatch.setattr(page, 'FEWEST', 2)
+def test_units_fit_into_the_page(monkeypatch, judged):
+    monkeypatch.setattr(page, 'MOST_STATES', 700 * 3)
+    monkeypatch.setattr(page, 'LEAST_UNITS', 2)
     model = CharLSTM()
     model.model_setup(str(judged.folder / 'r_t.txt_best.npz'))
-    assert len(page.cells(model, TEXT[:700])['units']) == 3
-    assert len(page.cells(model, TEXT[:1400])['units']) == 2
+    with default_mode(theano.compile.mode.FAST_COMPILE):
+        assert [len(page.cells(model, TEXT[:n])['units']) for n in (700, 1400)] == [3, 2]
 
 
-def test_counting_unit_is_the_first_of_the_page(tmp_path):
-    text = 'one two\nthree, four and five\n\nsix sevens\n' * 9
-    model = CharLSTM()
-    model.model_setup(write_counter(tmp_path / 'p.npz', text))
-    found = page.cells(model, text)
-    of = found['correlations']['position in the line']
-    first = max(range(len(of)), key=lambda u: abs(of[u]))
-    assert (found['units'][first]['layer'], found['units'][first]['number']) == (1, 1) and of[first] > 0.9999
-
-
-def test_numbers_beyond_half():
-    assert np.isfinite(in_half(np.array([1e9, -1e9, 70000.0]))).all()
+def test_numbers_beyond_float16():
+    assert to_float16(np.array([1e9, -1e9, 0.5])).tolist() == [65504, -65504, 0.5]
 
 
 @pytest.mark.parametrize('name, found', [
-    ('r_t.txt_best.npz', 5), ('r_t.txt_epoch2.npz', 5), ('r_t.txt_interrupted.npz', 5), ('r_t.txt.npz', 0),
-    ('other_best.npz', 0)])
+    ('r_t.txt_best.npz', 5), ('r_t.txt_epoch2.npz', 5), ('r_t.txt.npz', 0), ('other_best.npz', 0)])
 def test_log_beside_a_checkpoint(judged, name, found):
     assert len(logged_costs(str(judged.folder / name))) == found
 
 
-def test_log_that_is_none(tmp_path, capfd):
+def test_log_without_costs(tmp_path, capfd):
     (tmp_path / 'x_epochs.out').write_text('# epoch\n1 2 nonsense\n')
     assert logged_costs(str(tmp_path / 'x_best.npz')) == []
     assert 'x_epochs.out is no log' in capfd.readouterr().err
@@ -251,23 +232,23 @@ def test_log_that_is_none(tmp_path, capfd):
 
 # ---------------------------------------------------------------- the command
 
-def test_page_of_a_file(produce, tmp_path):
-    (tmp_path / 'x.txt').write_text('☃' + TEXT * 2, encoding='utf-8')
-    result = produce('--page', tmp_path / 'p.html', '--score', tmp_path / 'x.txt')
-    assert (result.returncode, result.stdout) == (0, '')
-    left_out, wrote = result.stderr.splitlines()
-    assert "'☃' (1)" in left_out and wrote.startswith(f'wrote {tmp_path / "p.html"}, 0.')
-    data = data_of(tmp_path / 'p.html')
-    assert ''.join(data['uchar'][k] for k in array_of(data['text'])) == (TEXT * 2)[:page.LONGEST]
-    assert data['source'] == f'All {len(TEXT) * 2:,} characters of x.txt.'
+def test_page_of_a_file(produce, monkeypatch, tmp_path):
+    (tmp_path / 'x.txt').write_text('☃' + TEXT, encoding='utf-8')
+
+    def page_of(most_characters):
+        monkeypatch.setattr(page, 'MOST_CHARACTERS', most_characters)
+        result = produce('--page', tmp_path / 'p.html', '--score', tmp_path / 'x.txt', '--overwrite')
+        assert (result.returncode, result.stdout) == (0, '')
+        left_out, wrote = result.stderr.splitlines()
+        assert "'☃' (1)" in left_out and wrote.startswith(f'wrote {tmp_path / "p.html"}, 0.')
+        data = data_of(tmp_path / 'p.html')
+        return data, ''.join(data['uchar'][k] for k in array_of(data['text']))
+
+    data, text = page_of(len(TEXT))
+    assert text == TEXT and data['source'] == f'All {len(TEXT):,} characters of x.txt.'
     assert '\n'.join(data['info']) + '\n' == succeeded(produce('--info'))
-
-
-def test_page_shows_the_beginning_of_a_long_file(produce, tmp_path):
-    (tmp_path / 'x.txt').write_text(TEXT * 9, encoding='utf-8')
-    assert produce('--page', tmp_path / 'p.html', '--score', tmp_path / 'x.txt').returncode == 0
-    data = data_of(tmp_path / 'p.html')
-    assert len(array_of(data['text'])) == 10000 and data['source'].startswith(f'The first 10,000 of {len(TEXT) * 9:,} ')
+    data, text = page_of(900)
+    assert text == TEXT[:900] and data['source'] == f'The first 900 of {len(TEXT):,} characters of x.txt.'
 
 
 def test_page_of_a_text_that_the_model_writes(produce, tmp_path):
@@ -281,7 +262,7 @@ def test_page_of_a_text_that_the_model_writes(produce, tmp_path):
     assert len(text('b')) == 2004
 
 
-def test_page_that_is_there_is_replaced_when_asked(produce, tmp_path):
+def test_existing_page_is_replaced_only_by_overwrite(produce, tmp_path):
     path = tmp_path / 'p.html'
     path.write_text('mine')
     before = snapshot(tmp_path)
@@ -294,15 +275,11 @@ def test_page_that_is_there_is_replaced_when_asked(produce, tmp_path):
 
 @pytest.mark.parametrize('options, words', [
     (['--page', 'missing/p.html'], ['cannot write missing/p.html', 'No such file']),
-    (['--page', 'results'], ['results exists already', 'no file']),
     (['--page', 'results', '--overwrite'], ['results exists already', 'no file']),
     (['--page', ''], ['cannot write', 'No such file']),
     (['--page', 'p.html', '--info'], ['--page', '--info']),
     (['--page', 'p.html', '--score', 't.txt', '--adapt'], ['--page', '--adapt']),
-    (['out.txt', '--page', 'p.html'], ['OUT is out.txt', '--page']),
-    (['out.txt', '--score', 't.txt'], ['OUT is out.txt', '--score']),
-    (['out.txt', '--info'], ['OUT is out.txt', '--info']),
-    (['--overwrite'], ['--overwrite', '--page'])])
+    (['out.txt', '--page', 'p.html'], ['OUT is out.txt', '--page'])])
 def test_page_that_is_refused(folder, produce, judged, options, words):
     shutil.copy(str(judged.folder / 'r_t.txt_best.npz'), str(folder))
     os.chdir(str(folder))
@@ -310,20 +287,19 @@ def test_page_that_is_refused(folder, produce, judged, options, words):
                            words=words)
 
 
-def test_page_in_a_process(folder, trained):
-    """Refused before Theano is imported, and written without a word but where it is."""
-    (folder / 'there').write_text('mine')
-    assert_changes_nothing(folder, run, PRODUCE, trained.checkpoint, '--page', 'there', words=['there exists already'])
-    result = run(PRODUCE, trained.checkpoint, '--page', 'p.html', '--length', 60, flags=FAST, cwd=folder)
+def test_page_in_a_process(folder, judged):
+    """Refused before Theano is imported; and written, with no output but a line on where it is."""
+    (folder / 'existing').write_text('mine')
+    assert_changes_nothing(folder, run, PRODUCE, judged.checkpoint, '--page', 'existing', words=['exists already'])
+    result = run(PRODUCE, judged.checkpoint, '--page', 'p.html', '--length', 60, flags=FAST, cwd=folder)
     assert (result.returncode, result.stdout) == (0, '') and result.stderr.startswith('wrote p.html, ')
+    assert result.stderr.count('\n') == 1
 
 
-def test_large_page_says_what_to_shorten(produce, monkeypatch, tmp_path):
-    assert page.advice(20_000_000, 19_000_000) is None
-    assert 'fewer units' in page.advice(20_000_001, 10_000_001)
-    monkeypatch.setattr(page, 'LARGE', 90_000)
-    said = produce('--page', tmp_path / 'p.html', '--length', 3000).stderr
-    assert said.count('\n') == 2 and 'a smaller --length' in said
+def test_large_page_says_how_to_make_it_smaller(produce, monkeypatch, tmp_path):
+    monkeypatch.setattr(page, 'LARGE', 9_000)
+    _, hint = produce('--page', tmp_path / 'p.html', '--length', 9).stderr.splitlines()
+    assert 'a smaller --length' in hint and 'fewer units' in hint
 
 
 # ---------------------------------------------------------------- in a browser
@@ -331,25 +307,25 @@ def test_large_page_says_what_to_shorten(produce, monkeypatch, tmp_path):
 @pytest.fixture(scope='module')
 def browser(tmp_path_factory):
     if CHROMIUM is None:
-        pytest.skip('there is no Chromium here: apt install chromium')
+        pytest.skip('Chromium is missing: apt install chromium')
     browser = Browser(tmp_path_factory.mktemp('chromium'))
     yield browser
     browser.close()
 
 
 def colour(level, dark=False, hue=18, saturation=0.8):
-    """The colour of a level from 1 to 15 as the browser says it: the page's least lightness and what there is more."""
+    """Return the colour of a level from 1 to 15 as red, green and blue. Levels differ in lightness."""
     lightness = (0.12 + 0.66 * level / 15) if dark else (0.96 - 0.66 * level / 15)
     return [255 * part for part in colorsys.hls_to_rgb(hue / 360, lightness, saturation)]
 
 
 def colour_in(browser, place):
-    """A colour of the page's as red, green, blue and, unless it is opaque, opacity."""
+    """Return a colour of the page as red, green, blue and, unless it is opaque, opacity."""
     return [float(number) for number in re.findall(r'[\d.]+', browser.value(f'getComputedStyle({place}'))]
 
 
 def shown_colour(browser, k):
-    """What is behind the character k."""
+    """Return the background of the character k."""
     return colour_in(browser, f'spans[{k}]).backgroundColor')
 
 
@@ -376,8 +352,8 @@ def test_pointing_and_keys_show_what_was_expected(browser, written, judged):
         names = {' ': 'space', '\n': 'line end'}
         assert rows[:5] == [names.get(ch, ch) for ch in best]
         assert names.get(TEXT[k], TEXT[k]) + ' came' in browser.value("byId('where').textContent")
-        said = browser.value("document.querySelector('#where p b:last-of-type').textContent")
-        assert abs(float(said) - costs[k - 1]) < 0.011
+        cost = browser.value("document.querySelector('#where p b:last-of-type').textContent")
+        assert abs(float(cost) - costs[k - 1]) < 0.011
         assert browser.value('here') == k
 
     browser.open(written)
@@ -419,12 +395,12 @@ def test_click_on_a_unit_recolours(browser, written):
     browser.press('Home')
     assert check() == first and len({first, second, third}) == 3
     order = browser.value("Array.from(byId('units').children).map(item => Number(item.id.slice(5)))")
-    of = np.abs(data['correlations'][browser.value("byId('feature').value")])
-    assert sorted(order) == list(range(12)) and (np.diff(of[order]) <= 0).all() and browser.errors == []
+    r = np.abs(data['correlations'][browser.value("byId('feature').value")])
+    assert sorted(order) == list(range(12)) and (np.diff(r[order]) <= 0).all() and browser.errors == []
 
 
 def write_in(browser, **fields):
-    """The text that the page writes with some of its fields so."""
+    """Return the text that the page writes with these values in its fields."""
     for name, value in fields.items():
         browser.value(f'byId({json.dumps(name.replace("_", "-"))}).value = {json.dumps(value)}')
     browser.click('#write')
@@ -437,12 +413,12 @@ def test_writing_writes(browser, written, javascript, judged):
     p = load(judged.folder / 'r_t.txt_best.npz')
     text = write_in(browser, prime='the café', length='300', seed='7', temperature='0.8', top_k='9')
     codes = {ch: k for k, ch in enumerate(p['uchar'])}
-    expected = javascript('written(300, p, given, choice)', given=[codes[ch] for ch in 'the café'],
+    expected = javascript('written(300, p, prime, choice)', prime=[codes[ch] for ch in 'the café'],
                           p={name: p[name].astype('float16').astype(float).ravel().tolist() for name in NAMES},
                           choice=dict(temperature=0.8, topK=9, seed=7))
     assert text == ''.join(p['uchar'][k] for k in expected)
     browser.value("byId('prime').focus()")
-    for key in 'jak':                                      # j and k step from unit to unit, but not here
+    for key in 'jak':                                      # j and k step from unit to unit only in another view
         browser.press(key)
     assert browser.value("byId('prime').value") == 'the caféjak'
     browser.value("byId('prime').value = 'the café'")
@@ -450,8 +426,8 @@ def test_writing_writes(browser, written, javascript, judged):
     assert 'characters' in browser.value("byId('speed').textContent") and browser.errors == []
 
 
-def test_long_text_to_go_on_from_does_not_stop_the_page(browser, written):
-    """It is read in slices too."""
+def test_long_prime_does_not_block_the_page(browser, written):
+    """The page reads it in slices too."""
     browser.open(written, view='#writing')
     browser.value("byId('prime').value = 'the '.repeat(20000); byId('length').value = 20")
     browser.click('#write')
@@ -463,30 +439,30 @@ def test_long_text_to_go_on_from_does_not_stop_the_page(browser, written):
     assert browser.value("byId('written').textContent.length") == 80020 and browser.errors == []
 
 
-def test_writing_stops_and_goes_on(browser, written):
+def test_writing_stops_and_continues(browser, written):
     browser.open(written, view='#writing')
     whole = write_in(browser, prime='the ', length='40000')
     browser.click('#write')
     browser.wait("running && byId('written').textContent.length > 100")
     browser.click('#stop')
     part = browser.value("byId('written').textContent")
-    assert browser.value("byId('stop').textContent") == 'Go on' and 100 < len(part) < len(whole)
+    assert browser.value("byId('stop').textContent") == 'Continue' and 100 < len(part) < len(whole)
     assert browser.value("new Promise(then => setTimeout(() => then(byId('written').textContent), 100))") == part
     browser.click('#stop')
     browser.wait('!running')
     assert browser.value("byId('written').textContent") == whole and browser.errors == []
 
 
-@pytest.mark.parametrize('fields, words', [
-    (dict(prime='☃ß'), ['never saw', '☃', 'ß']), (dict(temperature='0'), ['Temperature', '0.01']),
-    (dict(temperature='warm'), ['Temperature']), (dict(top_k='0'), ['top k', '33']),
-    (dict(length='1.5'), ['Characters']), (dict(seed='-1'), ['Seed', '0'])])
-def test_settings_that_are_wrong(browser, written, fields, words):
+def test_settings_that_are_wrong(browser, written):
     browser.open(written, view='#writing')
-    assert write_in(browser, **fields) == ''
-    said = browser.value("byId('wrong').textContent")
-    for word in words:
-        assert word in said
+    for fields, words in [(dict(prime='☃ß'), ['never saw', '☃', 'ß']),
+                          (dict(prime='', temperature='0'), ['Temperature', '0.01']),
+                          (dict(temperature='1', top_k='0'), ['top k', '33']),
+                          (dict(top_k='3', length='1.5'), ['Characters']),
+                          (dict(length='9', seed='-1'), ['Seed', '0'])]:
+        assert write_in(browser, **fields) == ''
+        shown = browser.value("byId('wrong').textContent")
+        assert [word for word in words if word not in shown] == []
     assert browser.errors == []
 
 
@@ -510,7 +486,7 @@ def test_hostile_text_runs_nothing(browser, hostile):
 
 
 def test_policy_lets_nothing_else_run(browser, written):
-    """What a mistake of ours would put into the page as HTML."""
+    """Such as what a mistake in page.js could add to the page as HTML."""
     browser.open(written)
     browser.value("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=hacked=1>')")
     browser.value("document.body.append(Object.assign(document.createElement('script'), {textContent: 'hacked=1'}))")
@@ -569,31 +545,20 @@ def test_views_fit_and_follow_the_keys(browser, written, width):
     assert browser.errors == []
 
 
-def test_about_says_what_info_says_and_draws_the_costs(browser, written, judged):
+def test_about_shows_the_metadata_and_draws_the_costs(browser, written, judged):
     browser.open(written, view='#about')
-    said = browser.value("byId('about-panel').innerText")
-    assert '5 and 7 units' in said and 'sha256' in said
+    text = browser.value("byId('about-panel').innerText")
+    assert '5 and 7 units' in text and 'sha256' in text
     assert browser.value("document.querySelectorAll('svg polyline').length") == 2
     points = browser.value("document.querySelector('svg .validation').getAttribute('points')").split()
     heights = [-float(point.split(',')[1]) for point in points]
     np.testing.assert_allclose(np.corrcoef(heights, judged.costs)[0, 1], 1)
-    assert 'validation 3.125' in said
+    assert 'validation 3.125' in text
 
 
-def test_halves_are_numpys(browser, written):
+def test_float16_is_read_as_numpy_reads_it(browser, written):
     browser.open(written)
     finite = np.arange(65536, dtype=np.uint16)
     finite = finite[np.isfinite(finite.view(np.float16))]
     found = browser.value(f'{finite.tolist()}.map(half)')
     np.testing.assert_array_equal(found, finite.view(np.float16).astype(float))
-
-
-def test_bundled_model_opens_at_once(browser, tmp_path):
-    """In half a second where nothing else runs, but here other tests do."""
-    checkpoint = str(ROOT / 'training_results' / 'prideandprejudice.npz')
-    model = CharLSTM(random_seed=1)
-    model.model_setup(checkpoint)
-    text = ''.join(np.random.default_rng(1).choice(model.uchar, 10000))
-    write_page(tmp_path / 'page.html', model, checkpoint, text, 'characters by chance')
-    assert (tmp_path / 'page.html').stat().st_size < 5e6
-    assert min(browser.open(tmp_path / 'page.html') for _ in range(3)) < 2000

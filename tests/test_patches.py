@@ -1,4 +1,5 @@
-"""Patches of Theano: each is needed, nobody else sees it, and compiled code is kept apart by Python and NumPy."""
+"""Patches of Theano: each is needed, no other module sees them, and compiled code is separate by Python and NumPy."""
+import json
 import os
 import sys
 
@@ -10,9 +11,14 @@ from scripts import FAST, ROOT, run, succeeded
 
 WHEEL = ROOT / 'engine' / 'backend' / 'theano_wheel'
 PLAIN = 'cxx='                          # nothing is compiled
-# What computes with Theano, by the patch that it needs; each ends in an error, or in another number, without it.
-NAMES = {
-    'bool': '',                                                                            # the import
+
+
+# ---------------------------------------------------------------- each patch is needed
+
+MRG = ('from theano.sandbox.rng_mrg import MRG_RandomStreams\n'
+       'random = theano.function([], MRG_RandomStreams(3).uniform((1,)))\nassert random() != random()')
+# Programs that use Theano, by the patch that they need: without it each raises an error.
+PROGRAMS = {
     'complex': 'n = theano.scalar.int32()\nassert theano.function([n], n % 3)(5) == 2',
     'product': 'assert f(tt.mul(x, x, x))([2, 3]).tolist() == [8, 27]',
     'cast': 'assert abs(f(tt.grad(tt.exp2(x).sum(), x))([0, 1]) - np.log(2) * np.array([1, 2])).max() < 1e-6',
@@ -20,30 +26,30 @@ NAMES = {
     'ComplexWarning': 'from theano.tensor.slinalg import expm\nm = tt.matrix()\n'
                       'g = theano.function([m], tt.grad(expm(m).sum(), m))(np.diag([1, 2]).astype("float32"))\n'
                       'assert abs(np.diag(g) - np.exp([1, 2])).max() < 1e-5',
-    'MAXDIMS': 'assert f(tt.cumsum(x))([0.5, 3]).tolist() == [0.5, 3.5]'}
-MODULES = {
-    'distutils': '', 'numpy.distutils': '', 'imp': 'import theano.gpuarray', 'pkg_resources': 'import theano.gpuarray',
+    'MAXDIMS': 'assert f(tt.cumsum(x))([0.5, 3]).tolist() == [0.5, 3.5]',
+    'imp': 'import theano.gpuarray', 'pkg_resources': 'import theano.gpuarray.linalg',
     'scipy.signal.sigtools': 'a, b = tt.tensor4(), tt.tensor4()\nones = np.ones((1, 1, 3, 3), "float32")\n'
                              'assert theano.function([a, b], tt.nnet.conv2d(a, b))(ones, ones).item() == 9\n',
-    'numpy.linalg.linalg': 'import sys; sys.modules["skcuda"] = None; import theano.gpuarray.linalg'}
-MRG = ('from theano.sandbox.rng_mrg import MRG_RandomStreams\n'
-       'random = theano.function([], MRG_RandomStreams(3).uniform((1,)))')
-CHANGES = {
-    '_autocasting': ('floatX=float64,' + PLAIN, 'assert theano.function([x], x * 0.1)([1])[0] == 0.1'),
-    '_inverse': ('floatX=float64,' + PLAIN, 'assert theano.function([x], tt.inv(x))([3])[0] == 1 / 3'),
-    '_upcast': (PLAIN, 'n = tt.lscalar()\nassert theano.function([n], tt.ceil_intdiv(n, 2))(5) == 3'),
-    '_zeros_like': (PLAIN, 'assert f(tt.grad((x * theano.gradient.zero_grad(x)).sum(), x))([2, 3]).tolist() == [2, 3]'),
-    '_generators': (PLAIN, 'from theano.tensor.shared_randomstreams import RandomStreams\n'
-                           'draw = theano.function([], RandomStreams(3).uniform((1,)), no_default_updates=True)\n'
-                           'assert draw() == draw()'),
-    '_mrg': (PLAIN, MRG + '\nassert random() != random()'),
-    '_whole_numbers': (PLAIN, 'assert tt.constant(300).dtype == "int16"'),
-    '_lazylinker': ('', 'import lazylinker_ext.lazylinker_ext'),
-    '_scatter_add': ('', 'assert f(tt.inc_subtensor(tt.zeros(3)[[1, 1]], x))([2, 3]).tolist() == [0, 5, 0]')}
-C_CODE = {
-    'elsize': MRG + '\nassert random() != random()',
+    'numpy.linalg.linalg': 'import sys; sys.modules["skcuda"] = None; import theano.gpuarray.linalg',
+    '_autocast': 'with theano.change_flags(floatX="float64"):\n'
+                 '    x = tt.vector()\n    assert theano.function([x], x * 0.1)([1])[0] == 0.1',
+    '_inverse': 'x = tt.dvector()\nassert theano.function([x], tt.inv(x))([3])[0] == 1 / 3',
+    '_upcast': 'n = tt.lscalar()\nassert theano.function([n], tt.ceil_intdiv(n, 2))(5) == 3',
+    '_zeros_like': 'assert f(tt.grad((x * theano.gradient.zero_grad(x)).sum(), x))([2, 3]).tolist() == [2, 3]',
+    '_random_generators': 'from theano.tensor.shared_randomstreams import RandomStreams\n'
+                          'draw = theano.function([], RandomStreams(3).uniform((1,)), no_default_updates=True)\n'
+                          'assert draw() == draw()',
+    '_mrg': MRG,
+    '_integers': 'assert tt.constant(300).dtype == "int16"'}
+IN_C = {
+    '_scatter_add': 'assert f(tt.inc_subtensor(tt.zeros(3)[[1, 1]], x))([2, 3]).tolist() == [0, 5, 0]',
+    'elsize': MRG,
     'MAXDIMS': 'assert f(tt.cumsum(tt.outer(x, x)))([1, 2]).tolist() == [1, 3, 5, 9]'}
-PROGRAM = '''
+AT_IMPORT = ['bool', 'distutils', 'numpy.distutils', '_lazylinker']         # without them Theano cannot be imported
+
+# Runs programs after a change of the patches, and prints the names of those that fail.
+RUNNER = """
+import json, sys
 from engine.backend import patches
 {}
 from charlstm import theano, tt
@@ -51,77 +57,83 @@ import numpy as np
 x, i = tt.vector(), tt.bvector()
 def f(y):
     return lambda values: theano.function([x], y)(np.array(values, 'float32'))
-{}
-'''
+failed = []
+for name, program in json.loads(sys.argv[1]).items():
+    try:
+        exec(program, dict(globals()))
+    except Exception:
+        failed.append(name)
+print(json.dumps(failed))
+"""
+REMOVE = """
+modules, changes = patches._REPLACEMENTS, patches.PATCHES
+for name in {!r}:
+    vars(modules['numpy']).pop(name, None)
+    for module in [module for module in modules if module.startswith(name)]:
+        del modules[module]
+    for module in changes:
+        changes[module] = [change for change in changes[module] if change[1].__name__ != name]
+"""
 
 
-def assert_needed(without, code, flags=(PLAIN, PLAIN)):
-    """code runs, and does not where a patch is taken away."""
-    as_it_is, less = [run('-c', PROGRAM.format(change, code), cwd=ROOT, flags=flag)
-                      for change, flag in zip(('', without), flags)]
-    assert as_it_is.returncode == 0, as_it_is.stderr
-    assert less.returncode, 'runs without this patch'
+def is_needed(name):
+    """Return whether this Python and this NumPy need a patch, named as above."""
+    if name == 'scipy.signal.sigtools':
+        return patches.SCIPY >= (1, 15)               # earlier ones still have the old name
+    if name in patches.REMOVED_NAMES:
+        return name in vars(patches._REPLACEMENTS['numpy']) and not hasattr(np, name)
+    since = {patch.__name__: since for changes in patches.PATCHES.values() for since, patch in changes}
+    return name in patches._REPLACEMENTS or patches.NUMPY >= since.get(name, (99,))
 
 
-def only_where(needed):
-    return pytest.mark.skipif(not needed, reason='this Python and this NumPy do not need it')
+def failing(programs, change='', flags=PLAIN):
+    """Return the names of the programs that fail after a change of the patches."""
+    result = run('-c', RUNNER.format(change), json.dumps(programs), cwd=ROOT, flags=flags)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])             # after what Theano prints
 
 
-# ---------------------------------------------------------------- each patch is needed
-
-@pytest.mark.parametrize('name', [
-    pytest.param(name, marks=only_where(name in vars(patches._MODULES['numpy']) and not hasattr(np, name)))
-    for name in patches.NAMES])
-def test_name_of_numpy(name):
-    assert_needed(f'del vars(patches._MODULES["numpy"])["{name}"]', NAMES[name])
+def test_each_patch_is_needed():
+    programs = {name: code for name, code in PROGRAMS.items() if is_needed(name)}
+    assert failing(programs) == []
+    assert failing(programs, REMOVE.format(list(programs))) == list(programs)
 
 
-@pytest.mark.parametrize('name', [pytest.param(name, marks=only_where(name in patches._MODULES)) for name in MODULES])
-def test_module_that_is_gone(name):
-    without = f'for name in list(patches._MODULES):\n    if name.startswith("{name}"): del patches._MODULES[name]'
-    if name == 'scipy.signal.sigtools' and patches.SCIPY < (1, 15):
-        pytest.skip('this SciPy still has the old name')
-    if name == 'numpy.distutils':
-        without += '\ndel patches._MODULES["numpy"].distutils'
-    assert_needed(without, MODULES[name])
+@pytest.mark.skipif(patches.NUMPY < (2, 0), reason='this NumPy needs no patches of C code')
+def test_each_patch_of_c_code_is_needed(tmp_path):
+    """Without the patches, in a folder that has no compiled code yet: otherwise that would be used."""
+    assert failing(IN_C, flags=FAST) == []
+    change = REMOVE.format(['_scatter_add']) + 'patches.C_CODE.clear()'
+    assert failing(IN_C, change, flags=f'base_compiledir={tmp_path}') == list(IN_C)
 
 
-@pytest.mark.parametrize('module, since, name', [
-    pytest.param(module, since, patch.__name__, marks=only_where(patches.NUMPY >= since))
-    for module, changes in patches.PATCHES.items() for since, patch in changes if patch.__name__ in CHANGES])
-def test_change_of_a_module(tmp_path, module, since, name):
-    """Those of C++ code in folders that hold no compiled code yet."""
-    flags, code = CHANGES[name]
-    assert_needed(f'patches.PATCHES["{module}"].remove(({since}, patches.{name}))', code,
-                  [flags or f'base_compiledir={tmp_path / folder}' for folder in 'ab'])
-
-
-@only_where(patches.NUMPY >= (2, 0))
-@pytest.mark.parametrize('name', C_CODE)
-def test_change_of_generated_code(tmp_path, name):
-    assert_needed(f'del patches.C_CODE[[old for old in patches.C_CODE if "{name}" in old][0]]', C_CODE[name],
-                  [f'base_compiledir={tmp_path / folder}' for folder in 'ab'])
+@pytest.mark.parametrize('name', [pytest.param(name, marks=pytest.mark.skipif(
+    not is_needed(name), reason='this Python and this NumPy do not need it')) for name in AT_IMPORT])
+def test_theano_cannot_be_imported_without_a_patch(tmp_path, name):
+    names = [name, 'distutils'] if name == 'numpy.distutils' else [name]      # also an attribute of numpy
+    with pytest.raises(AssertionError, match='Error'):
+        failing({}, REMOVE.format(names), flags=f'base_compiledir={tmp_path}')
 
 
 def test_every_patch_has_its_test():
-    assert set(NAMES) == set(patches.NAMES) and set(MODULES) >= {
-        name for name in patches._MODULES
-        if name != 'numpy' and not name.startswith(('distutils.', 'scipy.signal.signaltools'))}
-    assert set(CHANGES) | {'_generated_code'} == {
-        patch.__name__ for changes in patches.PATCHES.values() for _, patch in changes}
-    assert len(C_CODE) == len(patches.C_CODE)
+    modules = {name for name in patches._REPLACEMENTS
+               if name != 'numpy' and not name.startswith(('distutils.', 'scipy.signal.signaltools'))}
+    changes = {patch.__name__ for changes in patches.PATCHES.values() for _, patch in changes}
+    assert {*PROGRAMS, *IN_C, *AT_IMPORT, '_generated_code'} >= {*patches.REMOVED_NAMES, *modules, *changes}
+    assert len(set(IN_C) - changes) == len(patches.C_CODE)
 
 
-def test_nothing_is_patched_where_all_is_there():
-    """As beside Python 3.11 and NumPy 1.23 with setuptools."""
-    code = ('import sys; from engine.backend import patches; patches.NUMPY, patches._MODULES = (1, 23), {"numpy": patches.np}\n'
+def test_nothing_is_patched_where_nothing_is_missing():
+    """As with Python 3.11, NumPy 1.23 and setuptools."""
+    code = ('import sys; from engine.backend import patches; patches.NUMPY, patches._REPLACEMENTS = (1, 23), {}\n'
             'patches.before_import(); print(patches._Finder in sys.meta_path)')
     assert succeeded(run('-c', code, cwd=ROOT)) == 'False\n'
 
 
-# ---------------------------------------------------------------- nobody else sees them
+# ---------------------------------------------------------------- no other module sees them
 
-def test_numpy_and_other_modules_stay_as_they_are():
+def test_numpy_and_other_modules_stay_unchanged():
+    """And scipy.stats, which takes half a second to import, is imported only when Theano uses it."""
     code = '''
 import sys, warnings
 warnings.simplefilter('ignore')
@@ -133,29 +145,24 @@ print([name for name, value in before.items() if vars(np)[name] is not value])
 print([name for name in ('distutils', 'imp', 'pkg_resources') if type(sys.modules.get(name)) is not type(None)
        and not hasattr(sys.modules[name], '__file__')])
 print(theano.tensor.basic.np.ndarray is np.ndarray, theano.tensor.basic.np.fft.fft is np.fft.fft)
+print("scipy.stats" in sys.modules, "scipy.signal" in sys.modules)
+print(round(float(theano.tensor.chi2sf(2.0, 2.0).eval()), 4))
 '''
-    assert succeeded(run('-c', code, cwd=ROOT, flags=FAST)) == '[]\n[]\n[]\nTrue True\n'
+    *printed, scipy, probability = run('-c', code, cwd=ROOT, flags=PLAIN).stdout.splitlines()
+    assert printed == ['[]', '[]', '[]', 'True True'] and probability == '0.3679'
+    if patches.are_needed() and patches.SCIPY >= (1, 9):
+        assert scipy == 'False False'
 
 
-@only_where(patches.needed() and patches.SCIPY >= (1, 9))
-def test_scipy_is_imported_where_it_is_used():
-    """scipy.stats takes half a second, which every start would wait for."""
-    code = ('import sys, charlstm\nprint("scipy.stats" in sys.modules, "scipy.signal" in sys.modules)\n'
-            'from charlstm import theano\nprint(round(float(theano.tensor.chi2sf(2.0, 2.0).eval()), 4))')
-    assert run('-c', code, cwd=ROOT, flags=PLAIN).stdout == 'False False\n0.3679\n'
-
-
-def test_old_numpy_has_what_comes_later():
-    """Modules of NumPy that are imported after the copy was made."""
-    assert patches._MODULES['numpy'].testing is np.testing
+def test_old_numpy_has_modules_that_are_imported_later():
+    assert patches._REPLACEMENTS['numpy'].testing is np.testing
     with pytest.raises(AttributeError):
-        patches._MODULES['numpy'].no_such_name
+        patches._REPLACEMENTS['numpy'].no_such_name
 
 
-@pytest.mark.parametrize('place', ['', 'a b', 'c,d', 'é"'])
-@pytest.mark.parametrize('option', ['base_compiledir', 'compiledir'])
-def test_compiled_code_is_kept_apart(tmp_path, option, place):
-    """By Python, NumPy and patches, in whichever folder: Theano alone would load that of others."""
+@pytest.mark.parametrize('option, place', [('base_compiledir', 'é"'), ('compiledir', ''), ('compiledir', 'c,d "é')])
+def test_compiled_code_is_separate_by_python_numpy_and_patches(tmp_path, option, place):
+    """In every folder: Theano itself would load the code of others."""
     code = 'from engine.backend.theano_setup import theano; print(theano.config.compiledir)'
     folder = run('-c', code, cwd=ROOT, flags=f"{PLAIN},{option}='{tmp_path / place}'").stdout.strip()
     assert folder.startswith(f'{tmp_path / place}{os.sep}') and folder.endswith(patches.compiled_for())
@@ -165,7 +172,7 @@ def test_compiled_code_is_kept_apart(tmp_path, option, place):
 # ---------------------------------------------------------------- Theano's wheel
 
 def test_names_that_theanos_setup_needs(tmp_path):
-    """They are there, and the module of that name that is hidden runs too."""
+    """They exist, and a sitecustomize.py that this one hides runs too."""
     (tmp_path / 'sitecustomize.py').write_text('print("hidden")')
     code = ('import configparser, io\nparser = configparser.SafeConfigParser()\n'
             'parser.readfp(io.StringIO("[a]\\nb = c"))\nprint(parser.get("a", "b"))')
@@ -184,14 +191,14 @@ sys.exit({status})
 
 @pytest.mark.parametrize('status', [0, 1])
 def test_wheel_is_built_by_pip(tmp_path, status):
-    """From the source of the package index, where pip finds one; where not, its words are the message."""
+    """From the source in the package index. Where pip fails, its own words are the message."""
     folder = tmp_path / 'wheels'
     folder.mkdir()
     (tmp_path / 'pip.py').write_text(PIP.format(folder=str(folder), status=status))
     result = run('-c', BUILD, folder, cwd=WHEEL, env={'PYTHONPATH': str(tmp_path)})
-    said = result.stderr.splitlines()
-    assert said[0] == ('pip: wheel --no-build-isolation --no-deps --no-binary Theano --wheel-dir Theano==1.0.5')
+    printed = result.stderr.splitlines()
+    assert printed[0] == ('pip: wheel --no-build-isolation --no-deps --no-binary Theano --wheel-dir Theano==1.0.5')
     if status:
-        assert result.returncode and said[1:] == ['pip could not build Theano 1.0.5: it says above why']
+        assert result.returncode and printed[1:] == ['pip could not build Theano 1.0.5: it says above why']
     else:
         assert (result.returncode, result.stdout) == (0, 'some-1.whl\n')

@@ -1,9 +1,8 @@
-"""produce_text.py as a user runs it: what it writes and scores, checkpoints that it refuses, disks that are full."""
+"""produce_text.py as a user runs it: what it writes and scores, what it refuses, and disks that are full."""
 import math
 import os
 import re
 import resource
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,50 +16,41 @@ from engine.backend.theano_setup import theano
 from models import P, default_mode
 from numpy_model import H1, H2, LETTERS, costs, forward
 from scripts import (FAST, PRODUCE, ROOT, TEXT, Compiling, assert_changes_nothing, assert_refused, contents, finish,
-                     load, run, sequences, snapshot, start, succeeded, without_privileges, write_chain, wrote)
+                     load, run, sequences, snapshot, start, succeeded, write_chain, wrote)
 
 
 # ---------------------------------------------------------------- writing
 
-def test_text_is_printed_and_appended(trained, tmp_path):
-    def produce(seed):
-        return wrote(run(PRODUCE, trained.checkpoint, 'out.txt', '--random-seed', seed, flags=FAST, cwd=tmp_path),
-                     'out.txt')
-
-    printed = produce(1)
-    first = contents(tmp_path / 'out.txt')
+def test_text_is_printed_and_appended(produce, tmp_path):
+    out = tmp_path / 'out.txt'
+    printed = wrote(produce(out, '--random-seed', 1), out)
+    first = contents(out)
     texts = sequences(first, 5, 100)
     assert printed == '\n\n'.join(texts) + '\n'
     assert len(set(texts)) == 5 and set(''.join(texts)) <= set(TEXT)
-    assert produce(1) == printed and contents(tmp_path / 'out.txt') == first + first
-    produce(2)
-    again = contents(tmp_path / 'out.txt')
+    assert wrote(produce(out, '--random-seed', 1), out) == printed and contents(out) == first + first
+    wrote(produce(out, '--random-seed', 2), out)
+    again = contents(out)
     assert again.startswith(first + first) and sequences(again[2 * len(first):], 5, 100) != texts
 
 
-def test_one_text_is_alone_on_standard_output(produce, tmp_path):
-    printed = wrote(produce(tmp_path / 'out', '--count', 1), tmp_path / 'out', headings=0)
-    assert len(printed) == 101 and printed[100] == '\n'
-    assert sequences(contents(tmp_path / 'out'), 1, 100) == [printed[:-1]]
-
-
 def test_first_line_says_which_model_writes(produce, judged, lettered, tmp_path):
-    """As much of it as the checkpoint says, of train.py or of others."""
-    def said(checkpoint):
+    """As much as the checkpoint has in its metadata, of train.py or of others."""
+    def first_line(checkpoint):
         result = produce(tmp_path / 'out', '--count', 1, checkpoint=checkpoint)
         assert len(wrote(result, tmp_path / 'out', headings=0)) == 101
         return result.stderr.splitlines()[0]
 
     size = '{}: 2 layers of {} and {} units, {:,} parameters'.format
     count = sum(load('r_t.txt_best.npz')[name].size for name in P)
-    assert said('r_t.txt_best.npz') == size('r_t.txt_best.npz', 5, 7, count) + (
+    assert first_line('r_t.txt_best.npz') == size('r_t.txt_best.npz', 5, 7, count) + (
         ', learned from t.txt ({:,} characters), validation cost {:.3f} nats a character'.format(
             len(TEXT), judged.costs.min()))
     old = write_checkpoint(str(tmp_path / 'old.npz'))
-    assert said(old) == size(old, 3, 2, sum(array.size for name, array in ARRAYS.items() if name != 'uchar'))
+    assert first_line(old) == size(old, 3, 2, sum(array.size for name, array in ARRAYS.items() if name != 'uchar'))
     for progress in (None, dict(note='mine'), dict(epoch=3, best_cost=None)):
         path = lettered.save_params(tmp_path / 'mine', progress)
-        assert said(path).endswith(' parameters, learned from text.txt ({} characters)'.format(2 * len(LETTERS)))
+        assert first_line(path).endswith(' parameters, learned from text.txt ({} characters)'.format(2 * len(LETTERS)))
 
 
 def test_first_line_names_a_folder_of_texts(produce, tmp_path):
@@ -73,14 +63,8 @@ def test_first_line_names_a_folder_of_texts(produce, tmp_path):
     assert 'learned from texts (33 characters)' in result.stderr
 
 
-def test_default_output(trained, program, tmp_path):
-    path = os.path.join('program', 'text_output', 'r1_sentences.txt_epoch3.npz.out')
-    printed = wrote(run(program / 'produce_text.py', trained.checkpoint, cwd=tmp_path, flags=FAST), path)
-    assert printed == '\n\n'.join(sequences(contents(tmp_path / path), 5, 100)) + '\n'
-
-
-def test_without_arguments_the_bundled_model_writes(trained, program, tmp_path):
-    shutil.copy(str(trained.checkpoint), str(program / 'training_results' / 'prideandprejudice.npz'))
+def test_without_arguments_the_bundled_model_writes(program, tmp_path):
+    write_checkpoint(program / 'training_results' / 'prideandprejudice.npz')
     path = os.path.join('program', 'text_output', 'prideandprejudice.npz.out')
     result = run(program / 'produce_text.py', cwd=tmp_path, flags=FAST)
     assert wrote(result, path) == '\n\n'.join(sequences(contents(tmp_path / path), 5, 100)) + '\n'
@@ -88,7 +72,7 @@ def test_without_arguments_the_bundled_model_writes(trained, program, tmp_path):
 
 
 def test_bundled_model_knows_english():
-    """What is in the repository loads, in half the precision that it was trained in, and expects what is English."""
+    """The repository's checkpoint, in half the precision of its training, expects English more than its reverse."""
     model = CharLSTM()
     model.model_setup(ROOT / 'training_results' / 'prideandprejudice.npz')
     assert load(ROOT / 'training_results' / 'prideandprejudice.npz')['W1'].dtype == np.float16
@@ -98,31 +82,26 @@ def test_bundled_model_knows_english():
     assert costs[0] < 1.6 < 3 < costs[1]
 
 
-def test_options_of_sampling(trained, tmp_path):
-    prime, length = 'the café 𝄞', 33                         # written after it
-    wrote(run(PRODUCE, trained.checkpoint, tmp_path / 'out', '--count', 3, '--length', length, '--prime', prime,
-              '--method', 'argmax', flags=FAST), tmp_path / 'out', headings=3)
-    p, texts = load(trained.checkpoint), sequences(contents(tmp_path / 'out'), 3, len(prime) + length)
+@pytest.mark.parametrize('method', ['argmax', 'max'])
+def test_options_of_sampling(produce, tmp_path, method):
+    prime, length = 'the café 𝄞', 33
+    wrote(produce(tmp_path / 'out', '--count', 3, '--length', length, '--prime', prime, '--method', method),
+          tmp_path / 'out', headings=3)
+    p, texts = load('r_t.txt_best.npz'), sequences(contents(tmp_path / 'out'), 3, len(prime) + length)
     assert texts == texts[:1] * 3 and texts[0].startswith(prime)
     codes = np.searchsorted(p['uchar'], list(texts[0]))
     for k, expected in enumerate(forward(p, codes[:-1, None])[0][len(prime) - 1:, 0]):
-        assert expected[codes[len(prime) + k]] > expected.max() * (1 - 1e-4)       # of two as probable either will do
-
-
-def test_max_is_argmax(produce, tmp_path):
-    most_probable = ['--prime', 'the ', '--count', 1, '--method']
-    texts = [wrote(produce(tmp_path / 'out', *most_probable, method), tmp_path / 'out', headings=0)
-             for method in ('max', 'argmax', 'normal')]
-    assert texts[0] == texts[1] != texts[2]
+        assert expected[codes[len(prime) + k]] > expected.max() * (1 - 1e-4)     # either of two as probable ones
 
 
 @pytest.mark.parametrize('length', [1, 33])
-def test_length_is_of_what_is_written(produce, tmp_path, length):
-    """The prime is not, the random character that stands for none is."""
+def test_length_does_not_count_the_prime(produce, tmp_path, length):
+    """But it counts the random character that replaces a missing prime. One text has no heading."""
     for prime in ('', 'the café\\n'):
-        texts = wrote(produce(tmp_path / 'out', '--count', 1, '--length', length, '--prime', prime), tmp_path / 'out',
-                      headings=0)
-        assert len(texts) == (9 if prime else 0) + length + 1
+        out = tmp_path / f'out{len(prime)}'
+        text = wrote(produce(out, '--count', 1, '--length', length, '--prime', prime), out, headings=0)
+        assert len(text) == len('the café\n' * bool(prime)) + length + 1
+        assert text[-1] == '\n' and sequences(contents(out), 1) == [text[:-1]]
 
 
 def test_prime_file_and_stop(produce, tmp_path):
@@ -143,27 +122,23 @@ def test_prime_file_and_stop(produce, tmp_path):
     assert all(text.startswith('the café\n') for text in stopped)
 
 
-def test_prime_and_prime_file(produce, tmp_path):
-    (tmp_path / 'prime').write_text('the ')
-    assert_refused(produce(tmp_path / 'out', '--prime', 'the ', '--prime-file', tmp_path / 'prime'), '--prime-file')
-    assert_refused(produce(tmp_path / 'out', '--temperature', 0), 'temperature', '0')
-    assert not (tmp_path / 'out').exists()
-
-
-@pytest.mark.parametrize('earlier', [True, False], ids=['old file', 'new file'])
-def test_prime_with_unknown_characters(folder, earlier):
-    write_checkpoint('p.npz')
-    if earlier:
-        (folder / 'out.txt').write_bytes(b'earlier')
-    assert_changes_nothing(folder, run, PRODUCE, 'p.npz', 'out.txt', '--prime', 'aZ☃\U0001f600\x1bb', flags=FAST,
-                           words=['the prime has', "'Z'", "'☃'", "'\U0001f600'", r"'\x1b'"])
+@pytest.mark.parametrize('options, words', [
+    (['--prime', 'the ', '--prime-file', 't.txt'], ['--prime', '--prime-file']),
+    (['--temperature', 0], ['temperature', '0']), (['--length', 0], ['--length is 0']),
+    (['--adapt'], ['--adapt', '--score']), (['--overwrite'], ['--overwrite', '--page']),
+    (['--score', 't.txt', 'out.txt'], ['OUT is out.txt', '--score']),
+    (['--info', 'out.txt'], ['OUT is out.txt', '--info']),
+    (['out.txt', '--prime', 'aZ☃\U0001f600\x1bb'], ['the prime has', "'Z'", "'☃'", "'\U0001f600'", r"'\x1b'"])], ids=repr)
+def test_options_that_are_refused(produce, judged, options, words):
+    before = snapshot(judged.folder)
+    assert_refused(produce(*options), *words)
+    assert snapshot(judged.folder) == before
 
 
 # ---------------------------------------------------------------- escapes, and a sequence on each line
 
 @pytest.mark.parametrize('typed, meant', [
-    (r'a\nb', 'a\nb'), (r'\t\\', '\t\\'), (r'\\n', r'\n'), (r'\\\n', '\\\n'), (r'\x\r\0\"\N', r'\x\r\0\"\N'),
-    ('\\', '\\'), ('\n\t', '\n\t'), ('', '')])
+    (r'a\nb\t\\', 'a\nb\t\\'), (r'\\n\\\n', '\\n\\\n'), (r'\x\r\0\"\N', r'\x\r\0\"\N'), ('\n\\', '\n\\')])
 def test_escapes(typed, meant):
     assert produce_text.unescaped(typed) == meant
 
@@ -183,7 +158,7 @@ def test_prime_and_stop_have_escapes_and_a_file_has_none(produce, tmp_path):
 
 
 def test_each_sequence_on_a_line(produce, tmp_path):
-    """The same texts as without --lines, but for the line ends that they begin and end with."""
+    """The same texts as without --lines, except for the line ends at their beginnings and ends."""
     common = ['--count', 7, '--length', 30, '--random-seed', 2, '--prime', r'\n', '--stop', r'\n']
     wrote(produce(tmp_path / 'headed', *common), tmp_path / 'headed', headings=7)
     texts = sequences(contents(tmp_path / 'headed'), 7)
@@ -193,7 +168,15 @@ def test_each_sequence_on_a_line(produce, tmp_path):
     assert printed.count('\n') == 7
 
 
-# ---------------------------------------------------------------- scores and what a checkpoint says
+def test_lines_are_lists_by_default(produce, tmp_path):
+    """Other values of --prime and --stop take precedence."""
+    chain, out = write_chain(tmp_path / 'p.npz', np.array(list('\nab'))), tmp_path / 'out'
+    assert wrote(produce(out, '--lines', '--count', 3, checkpoint=chain), out, headings=0) == 'ab\nab\nab\n'
+    options = ['--lines', '--count', 2, '--prime', r'\na', '--stop', 'b']
+    assert wrote(produce(out, *options, checkpoint=chain), out, headings=0) == 'ab\nab\n'
+
+
+# ---------------------------------------------------------------- scores, and the metadata of a checkpoint
 
 def test_score_of_a_file(produce, tmp_path):
     text = '7. the dog sang — café.\nold cat by a hill'
@@ -202,9 +185,9 @@ def test_score_of_a_file(produce, tmp_path):
     p = load('r_t.txt_best.npz')
     codes = np.array([list(p['uchar']).index(ch) for ch in text])[:, None]
     nats = costs(forward(p, codes[:-1])[0], codes[1:])[:, 0]
-    said = re.search(r'(\d+) characters, ([\d.]+) nats and ([\d.]+) bits per character, perplexity ([\d.]+)', out[0])
-    assert int(said.group(1)) == len(text)
-    np.testing.assert_allclose([float(said.group(k)) for k in (2, 3, 4)],
+    printed = re.search(r'(\d+) characters, ([\d.]+) nats and ([\d.]+) bits per character, perplexity ([\d.]+)', out[0])
+    assert int(printed.group(1)) == len(text)
+    np.testing.assert_allclose([float(printed.group(k)) for k in (2, 3, 4)],
                                [nats.mean(), nats.mean() / math.log(2), math.exp(nats.mean())], atol=6e-4)
     places = [re.match(r' *([\d.]+) nats at character (\d+): (.*) after ', line).groups() for line in out[-10:]]
     shown, at = [float(cost) for cost, _, _ in places], [int(place) for _, place, _ in places]
@@ -218,31 +201,35 @@ def test_score_leaves_out_what_the_model_never_saw(produce, tmp_path):
     known = 'the dog sang — café.\nold cat by a hill'
     (tmp_path / 'known').write_text(known, encoding='utf-8')
     (tmp_path / 'more').write_text('☃' + known[:9] + 'Z\x1b☃' + known[9:], encoding='utf-8')
-    said, *rest = succeeded(produce('--score', tmp_path / 'more')).splitlines()
+    left_out, *rest = succeeded(produce('--score', tmp_path / 'more')).splitlines()
     expected = succeeded(produce('--score', tmp_path / 'known'))
     assert rest == expected.replace(str(tmp_path / 'known'), str(tmp_path / 'more')).splitlines()
-    assert said.startswith('4 characters ') and 'left out' in said
+    assert left_out.startswith('4 characters ') and 'left out' in left_out
     for words in ("'☃' (2)", "'Z' (1)", r"'\x1b' (1)"):
-        assert words in said
+        assert words in left_out
     (tmp_path / 'none').write_text('☃Z', encoding='utf-8')
     result = produce('--score', tmp_path / 'none')
     assert_refused(result, 'at least 2')
     assert result.stdout.startswith('2 characters ')
 
 
-def test_score_with_adapting_says_both(produce, tmp_path):
-    (tmp_path / 'x.txt').write_text('the dog sang. ' * 90)
+def test_score_with_adapting(produce, tmp_path):
+    """It prints both scores, and leaves the checkpoint as it is."""
+    (tmp_path / 'x.txt').write_text('the dog sang. ' * 40)
     before = Path('r_t.txt_best.npz').read_bytes()
-    out = succeeded(produce('--score', tmp_path / 'x.txt', '--adapt')).splitlines()
-    static, adapted = [float(re.search(r'([\d.]+) nats', line).group(1)) for line in out[:2]]
-    assert 'adapting at 0.1' in out[1] and adapted < static - 0.1 and Path('r_t.txt_best.npz').read_bytes() == before
-    slower = succeeded(produce('--score', tmp_path / 'x.txt', '--adapt', 0.001)).splitlines()[1]
-    assert adapted < float(re.search(r'([\d.]+) nats', slower).group(1)) < static
+
+    def scores(*rate):
+        lines = succeeded(produce('--score', tmp_path / 'x.txt', '--adapt', *rate)).splitlines()[:2]
+        assert f'adapting at {(*rate, 0.1)[0]}: ' in lines[1]
+        return [float(re.search(r'([\d.]+) nats', line).group(1)) for line in lines]
+
+    (static, adapted), (same, slower) = scores(), scores(0.001)
+    assert adapted < slower < static == same and Path('r_t.txt_best.npz').read_bytes() == before
 
 
 @pytest.mark.parametrize('adapt', [[], ['--adapt']], ids=['static', 'adapting'])
-def test_control_c_says_what_was_scored_so_far(produce, tmp_path, monkeypatch, adapt):
-    """In the third piece of 7 characters, of the static scores or of those that adapt; the costs of two are printed."""
+def test_control_c_prints_the_scores_so_far(produce, tmp_path, monkeypatch, adapt):
+    """In the third piece of 7 characters, with or without adapting; the costs of two pieces are printed."""
     monkeypatch.setattr(analysis, 'SCORED', 7)
     monkeypatch.setattr(analysis, 'ADAPTED', 7)
     (tmp_path / 'x.txt').write_text('the dog sang. ' * 3)
@@ -274,59 +261,45 @@ def test_info(produce, judged):
 
 
 def test_info_of_other_checkpoints(produce, lettered, tmp_path):
-    """One of the original, and those of the class with a progress of the user's own."""
+    """One of the original, and one of the class with progress of the user's own."""
     np.savez(str(tmp_path / 'old.npz'), uchar=np.array(list(LETTERS), 'S1'), **P)
     out = succeeded(produce('--info', checkpoint=str(tmp_path / 'old.npz')))
     assert '{} and {} units'.format(H1, H2) in out and '11 characters' in out and 'original' in out
-    for progress in (None, dict(note='mine'), dict(epoch=3)):
-        path = lettered.save_params(tmp_path / 'mine', progress)
-        assert '11 characters' in succeeded(produce('--info', checkpoint=path))
+    path = lettered.save_params(tmp_path / 'mine', dict(note='mine'))
+    assert '11 characters' in succeeded(produce('--info', checkpoint=path))
 
 
 # ---------------------------------------------------------------- checkpoints of the original: of bytes
 
-BYTES = {'UTF-8': ('aé€', 'utf-8'), 'latin-1': ('aé', 'latin-1'), 'ASCII': ('ab', 'ascii')}
-
-
-@pytest.mark.parametrize('text, encoding', BYTES.values(), ids=BYTES)
-def test_bytes_of_the_original_are_read_and_written_as_what_they_are(produce, tmp_path, text, encoding):
-    uchar = np.frombuffer(text.encode(encoding), 'S1')
-    path, out, warned = write_chain(tmp_path / 'p.npz', uchar), tmp_path / 'out', encoding == 'utf-8'
-
-    def result(*options):
-        return produce(out, '--count', 1, '--length', 99 * len(uchar), *options, checkpoint=path)
-
-    written = result('--prime', text)
-    assert wrote(written, out, headings=0, warned=warned) == text * 100 + '\n'         # pieces cut characters in two
-    assert sequences(contents(out), 1) == [text * 100]
-    if warned:
-        assert path in written.stderr.splitlines()[0] and 'UTF-8' in written.stderr.splitlines()[0]
-    assert wrote(result('--prime', 'a', '--stop', text[-1]), out, headings=0, warned=warned) == text + '\n'
-    (tmp_path / 'x.txt').write_text(text * 3, encoding='utf-8')
-    scored = produce('--score', tmp_path / 'x.txt', checkpoint=path)
-    assert scored.returncode == 0 and scored.stderr.count('\n') == warned
-    assert ': {} characters, 0.0000 nats'.format(3 * len(uchar)) in scored.stdout
-
-
-@pytest.mark.parametrize('text, encoding', [('aé’b', 'cp1252'), ('aжщ', 'koi8-r'), ('aあ', 'shift_jis')])
-def test_encoding_says_what_the_bytes_of_the_original_are(produce, tmp_path, text, encoding):
-    """Bytes that could be parts of UTF-8, too. The text is read as those, and written in UTF-8 as all texts are."""
+@pytest.mark.parametrize('text, encoding, options', [
+    ('aé€', 'utf-8', []), ('aé', 'latin-1', []), ('aé’b', 'cp1252', ['--encoding', 'cp1252']),
+    ('aあ', 'shift_jis', ['--encoding', 'shift_jis'])])
+def test_bytes_of_the_original(produce, tmp_path, text, encoding, options):
+    """They are UTF-8 or Latin-1, or in the encoding that the option names, as files are. Written texts are UTF-8."""
     data = text.encode(encoding)
-    path, out, cut = write_chain(tmp_path / 'p.npz', np.frombuffer(data, 'S1')), tmp_path / 'out', len(data) > len(text)
+    path, out = write_chain(tmp_path / 'p.npz', np.frombuffer(data, 'S1')), tmp_path / 'out'
+    warned = len(data) > len(text)                     # of characters of several bytes
 
-    def result(*options):
-        return produce(*options, '--count', 1, '--length', 9 * len(data), '--encoding', encoding, checkpoint=path)
+    def result(*more):
+        return produce(*more, '--count', 1, '--length', 9 * len(data), *options, checkpoint=path)
 
-    assert wrote(result(out, '--prime', text), out, headings=0, warned=cut) == text * 10 + '\n'
-    assert wrote(result(out, '--prime', 'a', '--stop', text[-1]), out, headings=0, warned=cut) == text + '\n'
-    (tmp_path / 'x.txt').write_text(text * 3, encoding=encoding)
-    assert f': {3 * len(data)} characters, 0.0000 nats' in result('--score', tmp_path / 'x.txt').stdout
-    said = result('--info').stdout
-    assert cut or repr(text) in said
-    assert_refused(produce(out, '--encoding', 'klingon', checkpoint=path), "'klingon'")
+    written = result(out, '--prime', text)
+    assert wrote(written, out, headings=0, warned=warned) == text * 10 + '\n'          # pieces cut characters in two
+    assert not warned or path in written.stderr.splitlines()[0]
+    assert wrote(result(out, '--prime', 'a', '--stop', text[-1]), out, headings=0, warned=warned) == text + '\n'
+    (tmp_path / 'x.txt').write_text(text * 3, encoding=options[-1] if options else 'utf-8')
+    scored = result('--score', tmp_path / 'x.txt')
+    assert scored.returncode == 0 and scored.stderr.count('\n') == warned
+    assert f': {3 * len(data)} characters, 0.0000 nats' in scored.stdout
+    assert warned or repr(text) in result('--info').stdout
 
 
-def test_bytes_that_are_read_as_utf8_by_mistake_say_how_to_mend_that(produce, tmp_path):
+def test_encoding_that_does_not_exist(produce, tmp_path):
+    path = write_chain(tmp_path / 'p.npz', np.frombuffer(b'a\xe9', 'S1'))
+    assert_refused(produce('--info', '--encoding', 'klingon', checkpoint=path), "'klingon'")
+
+
+def test_bytes_that_are_read_as_utf8_by_mistake(produce, tmp_path):
     path = write_chain(tmp_path / 'p.npz', np.frombuffer('aé’b'.encode('cp1252'), 'S1'))
     assert 'option encoding' in produce(tmp_path / 'out', '--count', 1, checkpoint=path).stderr.splitlines()[0]
 
@@ -334,11 +307,11 @@ def test_bytes_that_are_read_as_utf8_by_mistake_say_how_to_mend_that(produce, tm
 # ---------------------------------------------------------------- checkpoints that are refused
 
 def refuse_checkpoint(folder, call, *words, path='p.npz', arguments=('out.txt',)):
-    assert_changes_nothing(folder, call, PRODUCE, path, *arguments, words=['produce_text.py: '] + list(words))
+    assert_changes_nothing(folder, call, PRODUCE, path, *arguments, words=['produce_text.py: ', *words])
 
 
-def test_good_checkpoint_is_taken(folder, here):
-    """What the other tests change one thing of."""
+def test_good_checkpoint_is_accepted(folder, here):
+    """The other tests change one thing in it."""
     write_checkpoint('p.npz')
     with pytest.raises(Compiling):
         here(PRODUCE, 'p.npz', 'out.txt')
@@ -350,28 +323,24 @@ def test_checkpoint_that_cannot_be_read(folder, here, path, why):
     refuse_checkpoint(folder, here, 'cannot read ' + path, why, path=path)
 
 
-def test_missing_checkpoint_in_a_process(folder):
-    refuse_checkpoint(folder, run, 'cannot read missing.npz', path='missing.npz')
-
-
-@pytest.mark.parametrize('name', DAMAGE)
+@pytest.mark.parametrize('name', ['file: text', 'shape: three characters', 'pickle: array V', 'bomb: about of lists',
+                                  'about: null'])
 def test_damaged_checkpoint(folder, here, name):
+    """test_checkpoint.py has many more, for the class."""
     DAMAGE[name].write('p.npz')
     refuse_checkpoint(folder, here, 'p.npz is not a checkpoint', *DAMAGE[name].words,
                       arguments=['--info'] if DAMAGE[name].of_about else ['out.txt'])
 
 
-@pytest.mark.parametrize('name', ['file: text', 'cut: to 100 %', 'shape: three characters', 'pickle: the file',
-                                  'pickle: array V'])
-def test_damaged_checkpoint_in_a_process(folder, name):
-    DAMAGE[name].write('p.npz')
-    refuse_checkpoint(folder, run, 'p.npz is not a checkpoint', *DAMAGE[name].words)
+def test_damaged_checkpoint_in_a_process(folder):
+    DAMAGE['pickle: the file'].write('p.npz')
+    refuse_checkpoint(folder, run, 'p.npz is not a checkpoint', *DAMAGE['pickle: the file'].words)
 
 
 # ---------------------------------------------------------------- places that cannot be written
 
-def assert_told_after_the_text(result, length, *words):
-    """The text of that length is whole on stdout; the last line on stderr, and exit status 2, say what failed."""
+def assert_fails_after_the_text(result, length, *words):
+    """The text of that length is complete on stdout. The last line on stderr and exit status 2 say what failed."""
     assert result.returncode == 2 and 'Traceback' not in result.stderr, result.stderr
     assert len(result.stdout) == length + 1
     first, *_, last = result.stderr.splitlines()
@@ -382,15 +351,15 @@ def assert_told_after_the_text(result, length, *words):
 
 
 @pytest.mark.parametrize('out, why', [('results', 'Is a directory'), ('missing/out.txt', 'No such file'),
-                                      ('t.txt/out', 'Not a directory')])
+                                      ('t.txt/out', 'Not a directory'), ('/dev/full', 'No space left')])
 def test_output_that_cannot_be_written(folder, produce, out, why):
     before, path = snapshot(folder), str(folder / out)
-    assert_told_after_the_text(produce(path, '--count', 1), 100, 'cannot write ' + path, why)
+    assert_fails_after_the_text(produce(path, '--count', 1), 100, 'cannot write ' + path, why)
     assert snapshot(folder) == before
 
 
 @pytest.mark.parametrize('out, content', [
-    ('b.npz', None), ('new.NPZ', b''), ('texts.zip', b''), ('b', b'PK\3\4 cut short'), ('b.txt', b'PK\5\6' + bytes(18)),
+    ('b.npz', None), ('new.NPZ', b''), ('b', b'PK\3\4 cut short'),
     ('b.exe', b'a program that unpacks itself' + b'PK\5\6' + bytes(18))], ids=str)
 def test_text_is_not_appended_to_an_archive(folder, produce, out, content):
     """As where a shell's *.npz means two files."""
@@ -404,41 +373,22 @@ def test_text_is_not_appended_to_an_archive(folder, produce, out, content):
     assert snapshot(folder) == before and result.stdout == ''
 
 
-def test_output_without_permission(folder):
-    write_checkpoint('p.npz')
-    (folder / 'out.txt').write_bytes(b'earlier')
-    (folder / 'out.txt').chmod(0o444)
-    before = snapshot(folder)
-    result = run(PRODUCE, 'p.npz', 'out.txt', '--count', 1, flags=FAST, preexec_fn=without_privileges)
-    assert_told_after_the_text(result, 100, 'cannot write out.txt', 'Permission denied')
-    assert snapshot(folder) == before
-
-
-def test_output_on_a_full_device(folder):
-    write_checkpoint('p.npz')
-    before = snapshot(folder)
-    result = run(PRODUCE, 'p.npz', '/dev/full', '--count', 1, flags=FAST)
-    assert_told_after_the_text(result, 100, 'cannot write /dev/full', 'No space left')
-    assert snapshot(folder) == before
-
-
-def test_text_is_appended_whole_or_not_at_all(folder):
+def test_text_is_appended_completely_or_not_at_all(folder):
     """The disk is full in the middle of a text: a limit on the size of files gives the same error."""
     write_checkpoint('p.npz')
-    produce = [PRODUCE, 'p.npz', 'out.txt', '--count', 1, '--length', 200]
-    assert run(*produce, flags=FAST).returncode == 0
-    limit, before = os.path.getsize('out.txt') + 60, snapshot(folder)
-    result = run(*produce, flags=FAST, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
-    assert_told_after_the_text(result, 200, 'cannot write out.txt', 'File too large')
+    (folder / 'out.txt').write_bytes(b'earlier')
+    before = snapshot(folder)
+    result = run(PRODUCE, 'p.npz', 'out.txt', '--count', 1, '--length', 200, flags=FAST,
+                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (60, 60)))
+    assert_fails_after_the_text(result, 200, 'cannot write out.txt', 'File too large')
     assert snapshot(folder) == before
 
 
 # ---------------------------------------------------------------- a reader that has seen enough
 
-@pytest.mark.parametrize('unbuffered', ['', '1'], ids=['buffered', 'unbuffered'])
-@pytest.mark.parametrize('options', [
-    ['--count', 1, '--length', 10 ** 6], ['--count', 2000, '--length', 50, '--lines', '--stop', 'never']],
-                         ids=['text', 'lines'])
+@pytest.mark.parametrize('unbuffered, options', [
+    ('', ['--count', 1, '--length', 10 ** 6]), ('1', ['--count', 2000, '--length', 50, '--lines', '--stop', 'never'])],
+    ids=['text', 'lines'])
 def test_reader_that_closes_the_pipe(folder, options, unbuffered):
     """As `head` does; there are more characters than a pipe holds, 65,536."""
     write_checkpoint('p.npz')
@@ -446,9 +396,9 @@ def test_reader_that_closes_the_pipe(folder, options, unbuffered):
     assert process.stdout.read(1)
     process.stdout.close()
     result = finish(process)
-    said = [line.split(':')[0] for line in result.stderr.split('\n') if line]
-    # Python itself does not tell where an unbuffered write broke off: then all is as if it had been read.
-    assert result.returncode == 0 and said in (['p.npz'], ['p.npz', 'appended to out.txt'][:1 + bool(unbuffered)])
+    lines = [line.split(':')[0] for line in result.stderr.split('\n') if line]
+    # Python itself does not report where an unbuffered write ended: then everything is as if it had been read.
+    assert result.returncode == 0 and lines in (['p.npz'], ['p.npz', 'appended to out.txt'][:1 + bool(unbuffered)])
 
 
 def test_reader_that_never_reads(folder):
@@ -457,22 +407,3 @@ def test_reader_that_never_reads(folder):
     process.stdout.close()
     result = finish(process)
     assert result.returncode == 0 and 'Errno' not in result.stderr and 'Traceback' not in result.stderr
-
-
-def test_lines_are_lists_by_default(tmp_path):
-    """A prime and a stop of their own are kept."""
-    write_chain(tmp_path / 'p.npz', np.array(list('\nab')))
-    lines = succeeded_text(run(PRODUCE, 'p.npz', 'out', '--lines', '--count', 3, flags=FAST, cwd=tmp_path))
-    assert lines == 'ab\nab\nab\n'
-    options = ['--lines', '--count', 2, '--prime', r'\na', '--stop', 'b']
-    lines = succeeded_text(run(PRODUCE, 'p.npz', 'out', *options, flags=FAST, cwd=tmp_path))
-    assert lines == 'ab\nab\n'
-
-
-def succeeded_text(result):
-    assert result.returncode == 0, result.stderr
-    return result.stdout
-
-
-def test_adapting_needs_a_text(produce):
-    assert_refused(produce('--adapt'), '--adapt', '--score')

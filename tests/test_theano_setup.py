@@ -1,10 +1,8 @@
-"""The only importer of Theano: what is set before, what a user may have done before, and which module imports what."""
+"""The only importer of Theano: settings, what a user may have done before, errors, and which module imports what."""
 import ast
-import glob
 import os
 import resource
 import shutil
-import subprocess
 import sys
 
 import numpy as np
@@ -15,14 +13,13 @@ from damage import write_checkpoint
 from engine.backend import patches
 from engine.kernel.ops import Kernel
 from engine.kernel.scan import Scan
-from engine.backend.theano_setup import CompilerError, compiling, theano
-from numpy_model import NAMES
+from engine.backend.theano_setup import CompilerError, compiling, computes_on, theano
 from produce_text import BUNDLED
 from scripts import (FAST, PRODUCE, ROOT, SMALL, TEXT, TRAIN, assert_changes_nothing, assert_refused, contents,
-                     environment, load, run, sequences, succeeded, without_privileges,
-                     wrote)
+                     run, sequences, without_privileges, wrote)
 
-MODULES = sorted(path for pattern in ('*.py', 'engine/*.py', 'engine/*/*.py', 'text_input/*.py') for path in ROOT.glob(pattern))
+MODULES = sorted(path for folder in ('.', 'engine', 'engine/*', 'text_input') for path in ROOT.glob(folder + '/*.py'))
+PLAIN = FAST + ',cxx='                  # nothing is compiled
 TWO_STEPS = '''
 import charlstm
 model = charlstm.CharLSTM(random_seed=1, kernel=False)
@@ -32,15 +29,16 @@ print(float(model.theano_check([[0, 1], [2, 3]], [[1, 2], [3, 4]])[0]) > 1, mode
 
 
 def python(code, flags=FAST, **changes):
-    """Standard output and error of a process that runs code and ends well."""
-    result = subprocess.run([sys.executable, '-c', code], cwd=str(ROOT), env=environment(flags, **changes),
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding='utf-8')
+    """Return standard output and errors of a process that runs code and ends well."""
+    result = run('-c', code, cwd=ROOT, flags=flags, env=changes)
     assert result.returncode == 0, result.stderr
     return result.stdout, result.stderr
 
 
+# ---------------------------------------------------------------- which module imports what
+
 def imported(path):
-    """The modules that a file imports, with what is taken from each."""
+    """Yield the modules that a file imports, and what it takes from each."""
     for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -49,33 +47,27 @@ def imported(path):
             yield from ('{}.{}'.format(node.module, alias.name) for alias in node.names)
 
 
-# ---------------------------------------------------------------- who imports what
-
 def test_one_module_imports_theano():
     importing = [path.name for path in MODULES if any(name.split('.')[0] == 'theano' for name in imported(path))]
     assert importing == ['theano_setup.py']
 
 
 def test_imports_go_downwards_without_a_circle():
-    """Scripts, class, engine: no module of the engine imports one above it, nor itself by way of others."""
+    """Nothing in engine/ imports the class or a script, and no module imports itself by way of others."""
     names = {path: '.'.join(path.relative_to(ROOT).with_suffix('').parts) for path in MODULES}
-    below = {name: {other for other in names.values() if other in set(imported(path))} for path, name in names.items()}
-    for name, others in below.items():
-        if name.startswith('engine.'):
-            assert all(other.startswith('engine.') for other in others), name
-
-    def reached(name, seen=()):
-        assert name not in seen, seen
-        for other in below[name]:
-            reached(other, seen + (name,))
-    for name in below:
-        reached(name)
+    below = {name: set(names.values()) & set(imported(path)) for path, name in names.items()}
+    assert all(other.startswith('engine.') for name in below if name.startswith('engine.') for other in below[name])
+    while below:                                       # take away the modules that import none of the others
+        lowest = {name for name in below if not below[name]}
+        assert lowest, f'a circle in {sorted(below)}'
+        below = {name: below[name] - lowest for name in below if name not in lowest}
 
 
-@pytest.mark.parametrize('module', ['state.text', 'state.checkpoint', 'state.parameters', 'files', 'run.schedule', 'run.run',
-                                    'run.options', 'report', 'commands', 'run.recipe', 'terminal'])
-def test_module_that_needs_no_theano(module):
-    out, _ = python('import sys, engine.{}; print("theano" in sys.modules)'.format(module))
+def test_modules_that_need_no_theano():
+    modules = ['state.text', 'state.checkpoint', 'state.parameters', 'files', 'run.schedule', 'run.run', 'run.options',
+               'report', 'commands', 'run.recipe', 'terminal']
+    out, _ = python('import sys, {}; print("theano" in sys.modules)'.format(
+        ', '.join('engine.' + module for module in modules)))
     assert out == 'False\n'
 
 
@@ -90,43 +82,37 @@ def test_help_imports_neither_numpy_nor_theano(script):
     assert python(code)[0].splitlines()[-1] == '0 set()'
 
 
-# ---------------------------------------------------------------- the user's own import
+# ---------------------------------------------------------------- an import of Theano before
 
-by_itself = pytest.mark.skipif(patches.needed(), reason='Theano needs patches here to be imported')
-
-
-@by_itself
-def test_theano_imported_before(without):
-    """With the one flag that it needs beside NumPy 1.22 and later; its settings stay, and what to do is said.
+@pytest.mark.skipif(patches.are_needed(), reason='Theano needs patches here to be imported')
+@pytest.mark.parametrize('flags, warnings', [('', 1), (',floatX=float64', 0)])
+def test_theano_imported_before(without, flags, warnings):
+    """With the one flag that it needs with NumPy 1.22. Its settings stay, and a warning says what to do.
 
     It would import mpi4py, which fails outside of mpiexec where uv has installed it.
     """
-    out, err = python('import theano\n' + TWO_STEPS, FAST + ',blas.ldflags=', **without('mpi4py'))
-    ours = [line for line in err.splitlines() if line.startswith('charlstm: ')]
-    assert out == 'True float64\n' and len(ours) == 1 and 'Traceback' not in err
-    assert 'import charlstm first' in ours[0] and "theano.config.floatX = 'float32'" in ours[0]
+    out, err = python('import theano\n' + TWO_STEPS, FAST + ',blas.ldflags=' + flags, **without('mpi4py'))
+    lines = [line for line in err.splitlines() if line.startswith('charlstm: ')]
+    assert out == 'True float64\n' and len(lines) == warnings and 'Traceback' not in err
+    for line in lines:
+        assert 'import charlstm first' in line and "theano.config.floatX = 'float32'" in line
 
 
-@by_itself
-def test_theano_imported_before_with_the_users_own_type(without):
-    out, err = python('import theano\n' + TWO_STEPS, FAST + ',blas.ldflags=,floatX=float64', **without('mpi4py'))
-    assert out == 'True float64\n' and 'charlstm: ' not in err
-
-
-@pytest.mark.skipif(patches.NUMPY < (1, 22), reason='Theano can be imported by itself beside this NumPy')
+@pytest.mark.skipif(patches.NUMPY < (1, 22), reason='Theano can be imported by itself with this NumPy')
 def test_import_of_theano_failed_before(tmp_path):
-    """As it does beside NumPy 1.22 or later without a flag; what is left of it does not get in the way.
+    """As it does with NumPy 1.22 or later without a flag: what is left of it does no harm.
 
-    In an empty folder of compiled code: what an older NumPy compiled there could let the import succeed.
+    It has an empty folder of compiled code: with what an older NumPy compiled, the import could succeed.
     """
-    failing = (f'import os\nflags = os.environ["THEANO_FLAGS"]\nos.environ["THEANO_FLAGS"] = "base_compiledir={tmp_path}"\n'
+    failing = ('import os\nflags = os.environ["THEANO_FLAGS"]\n'
+               f'os.environ["THEANO_FLAGS"] = "base_compiledir={tmp_path}"\n'
                'try:\n    import theano\nexcept Exception as error:\n    print("failed")\n'
                'os.environ["THEANO_FLAGS"] = flags\n')
     out, err = python(failing + TWO_STEPS)
     assert out.endswith('failed\nTrue float32\n') and 'charlstm: ' not in err
 
 
-@pytest.mark.skipif(patches.NUMPY < (1, 24), reason='beside this NumPy Theano needs no patches')
+@pytest.mark.skipif(patches.NUMPY < (1, 24), reason='with this NumPy Theano needs no patches')
 def test_theano_imported_without_the_patches_is_refused():
     """As it can be without a compiler: its numbers would be others."""
     out, _ = python('import sys\nsys.modules["theano"] = sys\ntry:\n    import charlstm\n'
@@ -135,54 +121,55 @@ def test_theano_imported_without_the_patches_is_refused():
                    f'{np.__version__} needs: import charlstm first\n')
 
 
-def test_theano_imported_after():
-    out, _ = python('import charlstm, theano\nx = theano.tensor.vector()\n'
-                    'print(theano is charlstm.theano, theano.function([x], x * 2)([1.5]))')
-    assert out == 'True [3.]\n'
+# ---------------------------------------------------------------- settings
 
-
-def test_flags_of_the_environment_are_as_before():
-    out, _ = python('import os, charlstm; print(os.environ["THEANO_FLAGS"])')
-    assert out.strip().endswith(FAST) and 'blas' not in out
+def test_environment_and_later_imports_of_theano():
+    """THEANO_FLAGS are as before, and those that Theano does not know are named."""
+    flags = FAST + ',devcie=cuda,fast_run'
+    out, err = python('import os, charlstm, theano\nx = theano.tensor.vector()\nprint(os.environ["THEANO_FLAGS"])\n'
+                      'print(theano is charlstm.theano, theano.function([x], x * 2)([1.5]))', flags)
+    first, last = out.splitlines()
+    assert first.endswith(flags) and 'blas' not in first and last == 'True [3.]'
+    assert err == 'charlstm: THEANO_FLAGS has fast_run, devcie: Theano does not know that, and ignores it\n'
 
 
 @pytest.mark.parametrize('flags, expected', [
-    (FAST, ['{home}/.theano/charlstm/', '30', '']),
-    (FAST + ',base_compiledir={home}/mine,compile.timeout=7,blas.ldflags=-lm', ['{home}/mine/', '7', '-lm']),
-    (FAST + ',compiledir={home}/this', ['{home}/this', '30', ''])], ids=['none', 'some', 'compiledir'])
+    ('', '{home}/.theano/charlstm/|30||float32'),
+    (',base_compiledir={home}/mine,compile.timeout=7,blas.ldflags=-lm,floatX=float64', '{home}/mine/|7|-lm|float64')],
+    ids=['none', 'some'])
 def test_settings_where_the_user_has_none(tmp_path, flags, expected):
-    """Where compiled code is kept, how long a dead process on another machine is waited for, and the BLAS."""
+    """Where compiled code is, how long a process waits for a dead one on another machine, the BLAS and the type."""
     out, _ = python('from engine.backend.theano_setup import theano\nc = theano.config\nprint(c.compiledir, '
-                    'c.compile.timeout, c.blas.ldflags, sep="|")',
-                    HOME=str(tmp_path), THEANO_FLAGS=flags.format(home=tmp_path))
-    folder, timeout, blas = out.rstrip('\n').split('|')
-    assert folder.startswith(expected[0].format(home=tmp_path)) and [timeout, blas] == expected[1:]
+                    'c.compile.timeout, c.blas.ldflags, c.floatX, sep="|")',
+                    HOME=str(tmp_path), THEANO_FLAGS=PLAIN + flags.format(home=tmp_path))
+    folder, *settings = expected.format(home=tmp_path).split('|')
+    found, *values = out.rstrip('\n').split('|')
+    assert found.startswith(folder) and values == settings
 
 
-@pytest.mark.parametrize('way', ['THEANO_FLAGS', 'THEANORC', '.theanorc'])
-def test_the_users_theano_settings_win(trained, tmp_path, way):
-    (tmp_path / 't.txt').write_text(TEXT[:100])
-    (tmp_path / '.theanorc').write_text('' if way == 'THEANO_FLAGS' else '[global]\nfloatX = float64\n')
-    env = {'HOME': str(tmp_path), 'MPLCONFIGDIR': str(trained.folder / 'matplotlib'),
-           'THEANORC': str(tmp_path / '.theanorc') if way == 'THEANORC' else '~/.theanorc'}
-    flags = FAST + ',floatX=float64' * (way == 'THEANO_FLAGS')
-    succeeded(run(TRAIN, tmp_path / 't.txt', 'r', *SMALL, '--epochs', 1, '--output-dir', tmp_path, flags=flags,
-                  env=env))
-    stored = load(tmp_path / 'r_t.txt_epoch1.npz')
-    assert {stored[name].dtype for name in NAMES} == {np.dtype('float64')}
+@pytest.mark.parametrize('variable', ['THEANORC', 'HOME'])
+def test_settings_of_a_theanorc_take_precedence(tmp_path, variable):
+    """With a comma in quotes in THEANO_FLAGS, and without a compiler, which is one line."""
+    (tmp_path / '.theanorc').write_text('[global]\nfloatX = float64\n')
+    path = str(tmp_path / '.theanorc') if variable == 'THEANORC' else '~/.theanorc'
+    out, err = python(TWO_STEPS, f"{PLAIN},base_compiledir='{tmp_path}/c,d'", HOME=str(tmp_path), THEANORC=path)
+    assert out == 'True float64\n' and err.count('\n') == 1 and 'no C++ compiler' in err
 
 
-# ---------------------------------------------------------------- settings that cannot be met
-
-@pytest.mark.parametrize('script', [TRAIN, PRODUCE], ids=['train', 'produce_text'])
-@pytest.mark.parametrize('name, value', [('device', 'cuda'), ('device', 'opencl0:0'), ('init_gpu_device', 'cuda1'),
-                                         ('contexts', 'dev0->cuda0')])
-def test_device_that_cannot_be_had(folder, script, name, value):
-    """Theano would go on without it, on the CPU."""
+@pytest.mark.parametrize('script, name, value', [(TRAIN, 'device', 'cuda'), (PRODUCE, 'init_gpu_device', 'cuda1'),
+                                                 (PRODUCE, 'contexts', 'dev0->cuda0')])
+def test_device_that_cannot_be_used(folder, script, name, value):
+    """Theano would continue without it, on the CPU."""
     arguments = ['t.txt', 'r', *SMALL, '--output-dir', 'results'] if script == TRAIN else [
         write_checkpoint('p.npz'), 'out']
     assert_changes_nothing(folder, run, script, *arguments, flags=f'{FAST},{name}={value}',
-                           words=[f'{name}={value}', 'cannot be had', 'pygpu is not installed', 'THEANO_FLAGS='])
+                           words=[f'{name}={value}', 'cannot be used', 'pygpu is not installed', 'THEANO_FLAGS='])
+
+
+PYGPU = """
+__version__ = '0.7.6'
+raise ImportError('libgpuarray.so.3: cannot open shared object file')
+"""
 
 
 def test_device_set_in_a_file_that_its_library_does_not_find(tmp_path):
@@ -194,73 +181,39 @@ def test_device_set_in_a_file_that_its_library_does_not_find(tmp_path):
     result = run('-c', 'import charlstm', cwd=ROOT, flags=FAST,
                  env={'THEANORC': str(tmp_path / 'rc'), 'PYTHONPATH': str(tmp_path)})
     assert result.stderr.splitlines()[-1].startswith(
-        'ValueError: THEANO_FLAGS or .theanorc asks for device=cuda3, which cannot be had (')
+        'ValueError: THEANO_FLAGS or .theanorc sets device=cuda3, which cannot be used (')
     assert 'pygpu is not installed' not in result.stderr
 
 
-PYGPU = """
-__version__ = '0.7.6'
-raise ImportError('libgpuarray.so.3: cannot open shared object file')
-"""
-
-
 @pytest.mark.parametrize('flags, rc, words', [
-    ('floatX=float31', '', ['THEANO_FLAGS or ', 'float31', 'floatX']), ('device=gpu', '', ['device=cuda']),
-    ("cxx='g++", '', ['THEANO_FLAGS cannot', 'No closing quotation']),
-    ('', 'floatX = float64\n', ['/rc cannot', 'no section headers']),
-    ('', '[global]\nmode = slow\n', ['/rc cannot', 'FAST_RUN']),
-    ('', '[global]\nallow_gc = perhaps\n', ['/rc cannot', 'allow_gc']),
-    ('', '[global]\nfloatX = float32\nfloatX = float64\n', ['/rc cannot', 'already exists']),
-    ('', b'[global]\nmode = \xff\n', ['/rc cannot', '0xff'])], ids=repr)
-def test_junk_in_the_settings_is_said_to_be_that(folder, tmp_path_factory, flags, rc, words):
+    ('device=gpu', '', ['device=cuda']), ("cxx='g++", '', ['No closing quotation']),
+    ('', 'floatX = float64\n', ['no section headers']), ('', '[global]\nallow_gc = perhaps\n', ['allow_gc']),
+    ('', b'[global]\nmode = \xff\n', ['0xff'])], ids=repr)
+def test_settings_that_theano_cannot_read(folder, tmp_path_factory, flags, rc, words):
     path = tmp_path_factory.mktemp('rc') / 'rc'
     path.write_bytes(rc if isinstance(rc, bytes) else rc.encode())
     write_checkpoint('p.npz')
     assert_changes_nothing(folder, run, PRODUCE, 'p.npz', 'out', flags=flags, env={'THEANORC': str(path)},
-                           words=[*words, 'settings of Theano'])
-
-
-def test_flag_with_a_comma_in_quotes_is_one(tmp_path):
-    out, err = python(TWO_STEPS, f"{FAST},cxx=,base_compiledir='{tmp_path}/c,d'")
-    assert out == 'True float32\n' and err.count('\n') == 1 and 'no C++ compiler' in err
-
-
-def test_flags_that_theano_does_not_know_are_named():
-    out, err = python(TWO_STEPS, FAST + ',devcie=cuda,fast_run')
-    assert out == 'True float32\n'
-    assert err == ('charlstm: THEANO_FLAGS has fast_run, devcie: Theano does not know that, and ignores it\n')
+                           words=[*words, f'THEANO_FLAGS or {path} cannot be used as settings of Theano'])
 
 
 @pytest.mark.parametrize('flags, expected', [
-    ('', 'the CPU, 3 threads, by the C kernel, in float32'),
-    (',floatX=float64', 'the CPU, 3 threads, by the C kernel, in float64'),
-    (',cxx=', 'the CPU, 3 threads, by theano.scan, many times slower than the C kernel, in float32')])
-def test_start_says_what_it_computes_on(flags, expected):
-    out, _ = python('from charlstm import CharLSTM; from engine.backend.theano_setup import computes_on; '
-                    'print(computes_on(CharLSTM().runs_in_c()))', FAST + flags, OMP_NUM_THREADS='3')
-    assert out == expected + '\n'
+    ({}, 'the CPU, 3 threads, by the C kernel, in float32'),
+    (dict(floatX='float64'), 'the CPU, 3 threads, by the C kernel, in float64'),
+    (dict(cxx=''), 'the CPU, 3 threads, by theano.scan, many times slower than the C kernel, in float32')])
+def test_computes_on(monkeypatch, flags, expected):
+    """Without a compiler theano.scan replaces the kernel."""
+    monkeypatch.setenv('OMP_NUM_THREADS', '3')
+    with theano.change_flags(**flags):
+        model = CharLSTM()
+        assert isinstance(model._ops(), Scan if flags.get('cxx') == '' else Kernel)
+        assert computes_on(model.runs_in_c()) == expected
 
 
-def test_training_says_what_it_computes_on(trained):
-    said = [line for line in trained.result.stdout.splitlines() if line.startswith('computes on the CPU, ')]
-    assert len(said) == 1 and said[0].endswith(' by the C kernel, in float32')
-
-
-# ---------------------------------------------------------------- Pythons
-
-def other_pythons():
-    """The interpreters of this machine that are too old."""
-    more = glob.glob(os.path.expanduser('~/.pyenv/versions/*/bin/python'))
-    for path in [shutil.which(name) for name in ('python3.6', 'python3.7')] + more:
-        asked = path and subprocess.run([path, '-c', 'import sys; print(sys.version_info[:2])'],
-                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding='utf-8')
-        version = ast.literal_eval(asked.stdout) if asked and asked.returncode == 0 else None
-        if version and (3, 6) <= version < (3, 8):
-            yield path
-
+# ---------------------------------------------------------------- Pythons and packages
 
 def pretended(version, script):
-    """Arguments that make this Python run a script as another version of it."""
+    """Return arguments that make this Python run a script as another version of it."""
     older = 'import shlex; del shlex.join; ' * (version < (3, 8))              # which 3.7 does not have
     return ['-c', older + 'import runpy, sys; sys.version_info = {}; sys.path.insert(0, {!r}); '
                           'runpy.run_path({!r}, run_name="__main__")'.format(version, str(ROOT), str(script))]
@@ -268,43 +221,36 @@ def pretended(version, script):
 
 @pytest.mark.parametrize('script', [TRAIN, PRODUCE], ids=['train', 'produce_text'])
 def test_python_that_is_too_old(script, tmp_path):
-    """A line says so, and does not advise to install for it what does not run on it."""
-    here = tmp_path / 'here'
-    here.mkdir()
-    others = [[path, str(script)] for path in other_pythons()]
-    for command in [[sys.executable, *pretended((3, 7, 0), script)], *others]:
-        result = subprocess.run([*command, 'x y'], cwd=str(here), env=environment(PYTHONDONTWRITEBYTECODE='1'),
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding='utf-8')
-        assert_refused(result, ': this is Python 3.', 'CharLSTM runs on Python 3.8 and later')
-        assert 'install' not in result.stderr
-    assert list(here.iterdir()) == []
+    """One line says so. It does not advise to install for it what does not run on it."""
+    result = run(*pretended((3, 7, 0), script), 'x y', cwd=tmp_path, env={'PYTHONDONTWRITEBYTECODE': '1'})
+    assert_refused(result, ': this is Python 3.', 'CharLSTM runs on Python 3.8 and later')
+    assert 'install' not in result.stderr and list(tmp_path.iterdir()) == []
+
+
+def test_what_runs_before_the_version_is_checked_has_no_newer_syntax():
+    for path in [*ROOT.glob('*.py'), *ROOT.glob('engine/*.py'), *ROOT.glob('engine/run/*.py'),
+                 ROOT / 'engine/backend/theano_setup.py']:
+        ast.parse(path.read_text(encoding='utf-8'), feature_version=(3, 6))
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason='six, of that Python, cannot be imported as on another')
-def test_python_that_was_not_tried(tmp_path):
-    """It goes on, and says once that nobody has tried it."""
-    result = run(*pretended((3, 14, 0, 'final', 0), PRODUCE), BUNDLED, tmp_path / 'out', '--count', 1, flags='cxx=')
-    assert result.returncode == 0 and len(contents(tmp_path / 'out')) > 100
-    assert result.stderr.count('this is Python 3.14: nobody has tried CharLSTM on it yet, and it goes on\n') == 1
+def test_python_that_was_not_tested():
+    _, err = python('import sys; sys.version_info = (3, 14, 0, "final", 0)\nimport charlstm')
+    assert err.startswith('charlstm: this is Python 3.14, on which nobody has tested CharLSTM yet\n')
 
 
 def test_theano_that_cannot_be_imported(tmp_path):
-    """As it may be on a Python or beside a NumPy of tomorrow: one line."""
+    """As with a Python or NumPy of the future: one line."""
     (tmp_path / 'theano').mkdir()
     (tmp_path / 'theano' / '__init__.py').write_text('import numpy\nnumpy.gone_tomorrow\n')
     result = run(PRODUCE, BUNDLED, tmp_path / 'out', env={'PYTHONPATH': str(tmp_path)})
     assert_refused(result, 'Theano 1.0.5 cannot be imported', 'gone_tomorrow', 'install -r')
 
 
-# ---------------------------------------------------------------- no compiler
-
-def test_no_compiler_is_said_in_one_line():
-    out, err = python(TWO_STEPS, FAST + ',cxx=')
-    assert out == 'True float32\n' and err.count('\n') == 1 and 'no C++ compiler' in err
-
+# ---------------------------------------------------------------- no compiler, or no place for compiled code
 
 def test_no_header_of_python_is_said_in_one_line():
-    """As on Debian without python3-dev: a compiler alone does not help then."""
+    """As on Debian without python3-dev: a compiler by itself does not help then."""
     out, err = python('import sysconfig; sysconfig.get_path = lambda *names, **more: "/no/such"\n' + TWO_STEPS)
     assert out == 'True float32\n' and err.count('\n') == 1
     package = 'python{}.{}-dev'.format(*sys.version_info)
@@ -312,50 +258,46 @@ def test_no_header_of_python_is_said_in_one_line():
 
 
 @pytest.mark.parametrize('flags, words', [
-    ('cxx=' + str(shutil.which('false')), ['the C++ compiler does not work', 'g++', 'THEANO_FLAGS=cxx=']),
+    (f'cxx={shutil.which("false")}', ['the C++ compiler does not work', 'g++', 'THEANO_FLAGS=cxx=']),
     ('base_compiledir=/dev/null/x', ['cannot keep compiled code', '/dev/null/x', 'THEANO_FLAGS=base_compiledir='])],
     ids=['compiler', 'folder'])
 def test_compiler_or_folder_that_does_not_work(folder, tmp_path_factory, flags, words):
-    """Where Theano's import already needs it; refused with what to do about it."""
+    """Theano's import already needs it. The line says what to do."""
     write_checkpoint('p.npz')
     cold = 'base_compiledir={},'.format(tmp_path_factory.mktemp('cold')) * flags.startswith('cxx')
     assert_changes_nothing(folder, run, PRODUCE, 'p.npz', 'out', env={'THEANO_FLAGS': cold + flags}, words=words)
 
 
-@pytest.mark.parametrize('program, words', [(None, 'cannot be run'), ('true', 'compiles nothing'),
-                                            ('false', 'Compilation failed')])
-def test_compiler_that_fails_after_the_import(program, words, tmp_path, refused, capfd):
-    """As with a folder of compiled code from when there was another."""
+@pytest.mark.parametrize('program, error, words', [
+    (None, CompilerError, 'cannot be run'), ('false', CompilerError, 'Compilation failed'),
+    ('true', OSError, 'check that the C++ compiler works')])
+def test_compiler_that_fails_after_the_import(program, error, words, tmp_path, refused, capfd):
+    """As with a folder of compiled code from when there was another one."""
     cxx = shutil.which(program) if program else str(tmp_path / 'nonexistent')
-    with theano.change_flags(cxx=cxx), refused(CompilerError, words), compiling():
+    with theano.change_flags(cxx=cxx), refused(error, words), compiling():
         theano.gof.cmodule.GCC_compiler.compile_str('m', '', location=str(tmp_path))
     assert capfd.readouterr() == ('', '')
 
 
-def test_without_a_compiler(tmp_path):
+def test_scripts_without_a_compiler(tmp_path):
     (tmp_path / 't.txt').write_text(TEXT[:100])
-    out = tmp_path / 'out'
-    learned = run(TRAIN, tmp_path / 't.txt', 'r', *SMALL, '--epochs', 1, '--output-dir', tmp_path, flags='cxx=,' + FAST)
-    assert learned.returncode == 0 and learned.stderr.count('\n') == 1
-    written = run(PRODUCE, tmp_path / 'r_t.txt_epoch1.npz', out, flags='cxx=')
-    assert wrote(written, out, warned=1) == '\n\n'.join(sequences(contents(out), 5, 100)) + '\n'
-    for warning in (learned.stderr, written.stderr.splitlines()[0]):
+    out, small = tmp_path / 'out', [*SMALL, '--epochs', 1, '--output-dir', tmp_path]
+    trained = run(TRAIN, tmp_path / 't.txt', 'r', *small, flags=PLAIN)
+    assert trained.returncode == 0 and trained.stderr.count('\n') == 1
+    assert '\ncomputes on the CPU, ' in trained.stdout and ' by theano.scan, ' in trained.stdout
+    written = run(PRODUCE, tmp_path / 'r_t.txt_epoch1.npz', out, '--length', 9, flags=PLAIN)
+    assert wrote(written, out, warned=1) == '\n\n'.join(sequences(contents(out), 5, 9)) + '\n'
+    for warning in (trained.stderr, written.stderr.splitlines()[0]):
         assert 'C++ compiler' in warning and 'install' in warning
 
 
-def test_without_compiler_theano_scan_is_used():
-    assert isinstance(CharLSTM()._ops(), Kernel)
-    with theano.change_flags(cxx=''):
-        assert isinstance(CharLSTM()._ops(), Scan)
-
-
 def test_folder_of_compiled_code_that_may_not_be_written(tmp_path):
-    """As one that another user made; it is not the compiler's fault."""
-    folder = tmp_path / 'kept' / os.path.basename(theano.config.compiledir)
+    """As one that another user made. The compiler is not to blame."""
+    folder = tmp_path / 'own' / os.path.basename(theano.config.compiledir)
     folder.mkdir(0o500, parents=True)
-    result = run(PRODUCE, BUNDLED, tmp_path / 'out', flags=f'base_compiledir={tmp_path / "kept"}',
+    result = run(PRODUCE, BUNDLED, tmp_path / 'out', flags=f'base_compiledir={tmp_path / "own"}',
                  preexec_fn=without_privileges)
-    assert_refused(result, f'cannot keep compiled code in {tmp_path / "kept"}', 'permissions',
+    assert_refused(result, f'cannot keep compiled code in {tmp_path / "own"}', 'permissions',
                    'THEANO_FLAGS=base_compiledir=')
 
 
@@ -364,8 +306,8 @@ def test_no_room_for_compiled_code(tmp_path):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 
-    result = run(PRODUCE, BUNDLED, tmp_path / 'out', '--count', 1, flags=f'{FAST},base_compiledir={tmp_path / "kept"}',
+    result = run(PRODUCE, BUNDLED, tmp_path / 'out', '--count', 1, flags=f'{FAST},base_compiledir={tmp_path / "own"}',
                  preexec_fn=limit)
     assert (result.returncode, result.stdout) == (2, '')
     last = result.stderr.splitlines()[-1]
-    assert last.startswith(f'produce_text.py: cannot keep compiled code in {tmp_path / "kept"}: File too large')
+    assert last.startswith(f'produce_text.py: cannot keep compiled code in {tmp_path / "own"}: File too large')

@@ -1,6 +1,7 @@
-"""Patches of Theano's GPU backend, in memory, where Theano computes on a device: errors in it, and what OpenCL lacks.
+"""Patch Theano's GPU backend in memory: errors in it on every device, and what OpenCL lacks.
 
-Each was needed on OpenCL (libgpuarray 0.7.6, pocl 6). Those for every device are errors in code that CUDA runs too.
+Each patch was needed on OpenCL (libgpuarray 0.7.6, pocl 6). The patches for every device correct code that CUDA runs
+too.
 """
 import functools
 import inspect
@@ -11,32 +12,31 @@ import zlib
 
 
 def patch(theano):
-    """Patch what is wrong on every device and, on OpenCL, what does not run or is too slow."""
+    """Correct errors on every device. On OpenCL, also patch what does not run or is too slow."""
     gpuarray = theano.gpuarray
     _rewrite(theano.scan_module.scan_op.Scan, 'execute', {
-        # Outputs of which only some rows are kept go round in their memory. At the end scan moves the rows to their
-        # places, and of an odd number of rows it copies some onto rows that it has not read yet.
+        # An output of which only the last rows are kept is a ring buffer. At the end scan moves its rows to their
+        # places. With an odd number of rows it would overwrite some rows before it has read them.
         r'store_steps\[idx\] // 2': 'store_steps[idx] / 2',
-        # It compares addresses of outputs by `gpudata`, which exists on CUDA only.
+        # scan compares addresses of outputs by `gpudata`, which exists on CUDA only.
         r'(\w+)\.gpudata': r'(\1.base_data, \1.offset)'})
-    sys.modules['theano.scan_module.scan_perform_ext'] = None      # the same loop in C
     softmax = gpuarray.nnet.GpuCrossentropySoftmaxArgmax1HotWithBias
     softmax.gpu_kernels = _cross_entropy_kernels(softmax.gpu_kernels)
     _rewrite(theano.gof.cc.CLinker, 'cmodule_key_', {
-        # The () of an Op without properties counts as "no version", and it is compiled at each start.
+        # An Op with the properties () counts as one without a version, which is compiled at each start.
         r'node\.op\.__props__\)': "node.op.__props__ or ('none',))",
-        # What was compiled with other patches is not used.
+        # Code that was compiled with other patches must not be used.
         r'version = \[\]': f'version = [{zlib.crc32(inspect.getsource(sys.modules[__name__]).encode())}]'})
     if theano.config.device.startswith('opencl'):
         _opencl(gpuarray.elemwise.GpuElemwise, gpuarray.opt.gpu_optimizer)
 
 
 def _cross_entropy_kernels(kernels):
-    """Return gpu_kernels of the softmax with its cost, with kernels that OpenCL compiles and with the right argmax.
+    """Return the method gpu_kernels of the softmax with its cost, with kernels that OpenCL compiles and a right argmax.
 
-    OpenCL has shared memory declared at the head of a kernel, not inside a loop. And a thread begins with
-    the first number that it reads as its largest: in Theano it begins with number 0, so that with one
-    number for each thread 0 would always be the most probable character.
+    OpenCL wants shared memory declared at the head of a kernel, not inside a loop. Argmax: each thread starts
+    from the first number that it reads, at index LID_0. Theano starts from the index 0 in every thread, so
+    with one number per thread, character 0 would always be the most probable one.
     """
     @functools.wraps(kernels)
     def changed(*arguments):
@@ -51,22 +51,25 @@ def _cross_entropy_kernels(kernels):
 
 
 def _opencl(elemwise, optimizer):
-    """Patch Theano's class of elementwise Ops, and its optimizer of graphs, for OpenCL."""
-    # OpenCL has no nan(""), which T.maximum and T.minimum write into their code.
+    """Patch Theano's class of elementwise Ops and its graph optimizer for OpenCL."""
+    # T.maximum and T.minimum write nan("") into their code, which OpenCL does not have.
     _rewrite(elemwise, '_generate_op_string',
              {'return support_code, kop': '''return support_code, kop.replace('nan("")', 'NAN')'''})
-    # OpenCL compiles at each start, and takes most of it: all nodes with the same kernel share it, and its variants
-    # for arrays with gaps, `nd` of them, are compiled when they are first used.
+    # OpenCL compiles at each start, which takes most of the start. So all nodes with the same kernel share it, and
+    # its `nd` variants for arrays with gaps are compiled when they are first used.
     _rewrite(elemwise, 'c_init_code_struct', {
         r'ge = (GpuElemwise_new\(.*?)%\(nd\)s, GE_CONVERT_F16\);':
             r'static GpuElemwise *shared = NULL; if (!shared) shared = \1 0, GE_CONVERT_F16); ge = shared;'})
     _rewrite(elemwise, 'c_cleanup_code_struct', {r'GpuElemwise_free\(ge\);': ''})
-    # To set memory to zero libgpuarray compiles a kernel each time, in 30 ms. A zero is copied instead.
+    # libgpuarray compiles a kernel, in 30 ms, each time that it sets memory to zero. Copy a zero instead.
     optimizer.remove_tags('local_gpualloc_memset_0', 'fast_run', 'gpuarray')
 
 
 def _rewrite(owner, name, changes):
-    """Replace, in the source of a method, regular expressions by what they are mapped to."""
+    """Compile a method again with changes of its source: regular expression to replacement.
+
+    Raises ImportError where one of them is not found.
+    """
     lines, first = inspect.getsourcelines(getattr(owner, name))
     source = textwrap.dedent(''.join(lines))
     for old, new in changes.items():
@@ -74,7 +77,7 @@ def _rewrite(owner, name, changes):
         if not count:
             raise ImportError(f'{owner.__name__}.{name} is not that of Theano 1.0.5: install that version')
     names = {}
-    # At the line where it was, for tracebacks.
+    # Keep the line numbers for tracebacks.
     code = compile('\n' * (first - 1) + source, inspect.getsourcefile(owner), 'exec')
     exec(code, vars(sys.modules[owner.__module__]), names)
     setattr(owner, name, names[name])

@@ -1,247 +1,313 @@
-"""The only importer of Theano: its settings, its import and what can fail there; every module takes `theano` and `tt`
-from here.
+"""Import Theano with this project's settings. No other module imports it: they take `theano` and `tt` from here.
 
-`tt` is Theano's tensor module, so that T can mean steps everywhere.
+Read this file from top to bottom: settings, compiled code that stays from start to start, the import, and what Theano
+computes on and how its compiler fails. `tt` is Theano's tensor module, so that T can mean steps everywhere.
 """
 import configparser
 import contextlib
 import errno
+import glob
 import importlib.util
 import io
 import logging
 import os
 import re
+import shlex
+import shutil
 import sys
 import sysconfig
 import threading
 import traceback
 import warnings
+import zlib
 
 from engine import commands, interrupts
-from engine.backend import cache
 from engine.terminal import lacks_memory, warn
 
 PYTHON = '{}.{}'.format(*sys.version_info)
 if sys.version_info < (3, 8):
     raise ImportError(f'this is Python {PYTHON}, and CharLSTM runs on Python 3.8 and later: start it with one of these')
-from engine.backend import gpu, patches            # which need a NumPy of a later Python
+from engine.backend import patches            # late: it imports NumPy, which may be missing on an older Python
 
-UNTRIED = (3, 14)          # the first Python on which this was not tried
+UNTESTED = (3, 14)                                                       # and later Pythons
+HEADER = os.path.join(sysconfig.get_path('include'), 'Python.h')         # all C code for this Python includes it
+COMPILER_ADVICE = 'Debian, Ubuntu: apt install g++; macOS: xcode-select --install; conda: conda install gxx'
+
+
+# ---------------------------------------------------------------- settings
+
+DEFAULT_FOLDER = '~/.theano/charlstm'
+DEFAULTS = {                 # of Theano's options; what the user sets takes precedence
+    'floatX': 'float32',     # what GPUs compute in, and twice as fast on CPUs
+    'blas.ldflags': '',      # NumPy's own BLAS; with NumPy 1.22 or later Theano finds no other
+    'base_compiledir': DEFAULT_FOLDER,
+    'compiledir_format': f'compiledir_%(short_platform)s-%(processor)s-{patches.compiled_for()}',
+    'compile.timeout': '30',  # seconds until it breaks the lock of a process that was killed on another machine
+    'allow_gc': 'False',     # keep intermediate arrays between calls: new ones cost page faults
+}
 
 _threads = os.environ.get('OMP_NUM_THREADS', '')
-if _threads and not (_threads.isdecimal() and 1 <= int(_threads) <= 4096):         # what OpenMP ends the process for
+if _threads and not (_threads.isdecimal() and 1 <= int(_threads) <= 4096):         # OpenMP would end the process
     raise ValueError(f'OMP_NUM_THREADS is {_threads[:20]}: expected a whole number of threads, from 1 to 4096')
 
-DEFAULTS = {
-    'floatX': 'float32',     # what GPUs compute in, and twice as fast on CPUs
-    'blas.ldflags': '',      # NumPy's own BLAS; Theano cannot find one beside NumPy 1.22 or later
-    'base_compiledir': cache.OURS,
-    'compiledir_format': f'compiledir_%(short_platform)s-%(processor)s-{patches.compiled_for()}',
-    'compile.timeout': '30',  # seconds until the lock of a process is broken that was killed on another machine
-    'allow_gc': 'False',     # keep intermediate arrays between calls: fresh ones cost page faults
-}
-COMPILER_ADVICE = 'Debian, Ubuntu: apt install g++; macOS: xcode-select --install; conda: conda install gxx'
-# Not the compiler's fault.
-FULL = ('No space left on device', 'Disk quota exceeded', 'Read-only file system', 'File too large',
-        "you don't have read, write or listing permissions")
-NO_DAMAGE = (errno.EPERM, errno.EACCES, errno.EMFILE, errno.ENFILE)        # why a good file is not loaded
-HEADER = os.path.join(sysconfig.get_path('include'), 'Python.h')         # what C code for this Python begins with
-
-# Idle threads sleep, after some microseconds in which the next piece of work may come: by default they go on
-# looking for it for a while, and where another program is busy on the same cores they take the time of the very
-# thread that they wait for, which makes a step ten times as long.
+# Idle threads wait some microseconds for new work, and then sleep. By default they wait actively for much longer. Where
+# another program is busy on the same cores, they then take time from the thread that they wait for, and a step takes
+# ten times as long.
 if 'OMP_WAIT_POLICY' not in os.environ:
     os.environ['OMP_WAIT_POLICY'] = 'PASSIVE'
     os.environ.setdefault('GOMP_SPINCOUNT', '1000')
 
 
-_COMPILING = threading.RLock()         # so that one thread at a time redirects what Theano prints
+def flags():
+    """Return the items of THEANO_FLAGS, split at commas that are not in quotes, as Theano does."""
+    text = os.environ.get('THEANO_FLAGS', '')
+    words = shlex.shlex(text, posix=True)
+    words.whitespace, words.whitespace_split, words.commenters = ',', True, ''
+    try:
+        return list(words)
+    except ValueError:                             # the import of Theano reports this
+        return text.split(',')
+
+
+def setting(name):
+    """Return the value that THEANO_FLAGS or a .theanorc gives to an option of Theano, or None."""
+    pairs = [flag.strip().split('=', 1) for flag in flags() if '=' in flag]
+    rc = configparser.RawConfigParser(strict=False)
+    with contextlib.suppress(configparser.Error, UnicodeDecodeError):
+        rc.read([os.path.expanduser(path) for path in os.environ.get('THEANORC', '~/.theanorc').split(os.pathsep)])
+    section, option = name.split('.') if '.' in name else ('global', name)
+    return dict(pairs).get(name, rc.get(section, option, fallback=None))
+
+
+def _all_flags():
+    """Return the THEANO_FLAGS for the import: DEFAULTS and then the user's own.
+
+    A compiledir of the user's gets a subfolder for this Python and NumPy: there Theano distinguishes compiled code by
+    NumPy's ABI, but neither by Python nor by patches.
+    """
+    result = [f'{name}={value}' for name, value in DEFAULTS.items() if setting(name) is None]
+    result += ['cxx='] * (not os.path.exists(HEADER)) + list(filter(None, [os.environ.get('THEANO_FLAGS')]))
+    folder = setting('compiledir')
+    if folder:
+        folder = os.path.join(folder, patches.compiled_for()).replace('\\', r'\\').replace('"', r'\"')
+        result.append(f'compiledir="{folder}"')    # in quotes, as it may have a comma
+    return ','.join(result)
+
+
+# ---------------------------------------------------------------- compiled code
+#
+# In DEFAULT_FOLDER each compiled module has its checksum in a file beside it. A module that was damaged since then, as
+# by a power cut, is removed before Theano loads it. In a folder that the user set nothing is removed or added.
+
+CHECKSUM = '.crc32'        # follows the name of the module's file
+USERS_FOLDER = setting('compiledir') or setting('base_compiledir')
+FOLDER = os.path.expanduser(USERS_FOLDER or DEFAULT_FOLDER)
+
+
+def _in_default_folder(path):
+    return not USERS_FOLDER and os.path.realpath(path).startswith(os.path.join(os.path.realpath(FOLDER), ''))
+
+
+def _checksum(path):
+    with open(path, 'rb') as f:
+        return f'{zlib.crc32(f.read()):08x}'
+
+
+def store_checksum(path):
+    """Store the checksum of a module that was loaded well, if it is in DEFAULT_FOLDER and has none."""
+    if _in_default_folder(path) and not os.path.exists(path + CHECKSUM):
+        with contextlib.suppress(OSError), open(path + CHECKSUM, 'w') as f:
+            f.write(_checksum(path))
+
+
+def _store_checksums(theano):
+    """Store the checksums of the modules that were compiled in the import, and of each that is compiled later."""
+    for module in list(sys.modules.values()):
+        path = getattr(module, '__file__', None) or ''
+        if path.endswith(('.so', '.pyd')):
+            store_checksum(path)
+    load = theano.gof.cmodule.dlimport
+
+    def dlimport(path, *arguments):
+        module = load(path, *arguments)
+        store_checksum(path)
+        return module
+
+    theano.gof.cmodule.dlimport = dlimport
+
+
+def remove_damaged():
+    """Remove the modules in DEFAULT_FOLDER that have changed since their checksums were stored, and warn of them."""
+    removed = 0
+    pattern = os.path.join(glob.escape(FOLDER), 'compiledir*', '*', '*' + CHECKSUM)
+    for path in [] if USERS_FOLDER else glob.glob(pattern):
+        with contextlib.suppress(OSError):                 # another process may remove it too
+            with open(path, errors='replace') as f:
+                stored = f.read()
+            if stored != _checksum(path[:-len(CHECKSUM)]):
+                shutil.rmtree(os.path.dirname(path))
+                removed += 1
+    if removed:
+        warn(f'removed {removed} damaged files of compiled code in {FOLDER}, as a power cut leaves them: they are '
+             'compiled again')
+
+
+def discard(path):
+    """Remove a module that cannot be loaded, if it is in DEFAULT_FOLDER. Return a line that says what to do."""
+    folder = os.path.dirname(path)
+    if not _in_default_folder(path):
+        return f'compiled code in {path} is damaged: remove {folder}, and start again'
+    shutil.rmtree(folder, ignore_errors=True)
+    return f'compiled code in {path} was damaged and has been removed: start again'
+
+
+# ---------------------------------------------------------------- the import
+
+NOT_WRITTEN = ('No space left on device', 'Disk quota exceeded', 'Read-only file system', 'File too large',
+               "you don't have read, write or listing permissions")
 
 
 class CompilerError(OSError):
-    """A C++ compiler that does not compile what it should."""
+    """A C++ compiler fails."""
 
 
-def _ours():
-    """DEFAULTS without the options that THEANO_FLAGS or a .theanorc sets: what the user set wins."""
-    return {name: value for name, value in DEFAULTS.items() if cache.setting(name) is None}
+def _files(error):
+    """Return the names of the files whose code raised an error, or called the code that did."""
+    return {os.path.basename(frame.filename) for frame in traceback.extract_tb(error.__traceback__)}
 
 
-def _separate():
-    """Return the compiledir that the user set, if any, as a flag with a folder in it for this Python and NumPy.
-
-    In one folder Theano tells compiled code apart by NumPy's ABI, but neither by Python nor by these patches.
-    """
-    folder = cache.setting('compiledir')
-    if not folder:
-        return []
-    own = os.path.join(folder, patches.compiled_for()).replace('\\', r'\\').replace('"', r'\"')
-    return [f'compiledir="{own}"']                 # as Theano reads it, with a comma in it too
+def _write_error(why):
+    """Return the error to raise where compiled code cannot be written."""
+    why = next((words for words in NOT_WRITTEN if words in why), why[:200])
+    return OSError(f'cannot keep compiled code in {FOLDER}: {why}; make room, or name another folder: '
+                   'THEANO_FLAGS=base_compiledir=FOLDER')
 
 
-@contextlib.contextmanager
-def _flags(ours):
-    """THEANO_FLAGS with these options before the user's own."""
-    before = os.environ.get('THEANO_FLAGS')
-    flags = [f'{name}={value}' for name, value in ours.items()]
-    os.environ['THEANO_FLAGS'] = ','.join(flags + [before] * bool(before) + _separate())
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ['THEANO_FLAGS']
-        else:
-            os.environ['THEANO_FLAGS'] = before
+def _assertion_error(error):
+    """Return the error to raise where an assertion of Theano about its compiled code has failed."""
+    line = traceback.extract_tb(error.__traceback__)[-1].line
+    return OSError(f'the compiled code in {FOLDER} is not as Theano expects it ({line}): start again; if '
+                   'that does not help, check that the C++ compiler works, and remove that folder')
+
+
+def _import_error(error):
+    """Return the error to raise where `import theano` raised this one."""
+    why = ' '.join(str(error).split()) or type(error).__name__
+    files = _files(error)
+    if lacks_memory(error):
+        return MemoryError(f'to import Theano ({why[:200]})')
+    if 'Unable to create the compiledir' in why or any(words in why for words in NOT_WRITTEN):
+        return _write_error(why)
+    if isinstance(error, (ValueError, configparser.Error)) and files & {'configparser.py', 'configdefaults.py'}:
+        rc = os.environ.get('THEANORC', '~/.theanorc')
+        return ValueError(f'THEANO_FLAGS or {rc} cannot be used as settings of Theano: {why[:200]}')
+    if files & {'lazylinker_c.py', 'cmodule.py', 'vm.py'}:
+        return _assertion_error(error) if isinstance(error, AssertionError) else CompilerError(
+            f'the C++ compiler does not work ({why[:200]}); {COMPILER_ADVICE}; or continue without one, many times '
+            'slower: THEANO_FLAGS=cxx=')
+    # With a NumPy or SciPy that it does not know, Theano raises errors of all kinds.
+    return ImportError(f'Theano 1.0.5 cannot be imported ({why[:200]}): run {commands.install()}')
 
 
 def _silence():
-    # No compiler, an odd one, NumPy's BLAS: we say it better.
+    """Hide warnings about compilers and BLAS, as this project has its own, and those that only Theano could avoid."""
     for name in ('theano.configdefaults', 'theano.tensor.blas', 'theano.gof.cmodule'):
         logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings('ignore', module=r'theano\.|engine\.patches$')        # what only Theano could change
-
-
-def _loading(load):
-    """Theano's function that loads a compiled module, which then also keeps its checksum."""
-    def loading(path, *arguments):
-        module = load(path, *arguments)
-        cache.remember(path)
-        return module
-    return loading
+    warnings.filterwarnings('ignore', module=r'theano\.|engine\.backend\.patches$')
 
 
 def _forget_failed_import():
-    """Drop what is left of an `import theano` of the user's that failed, as it does beside NumPy 1.22 or later."""
+    """Drop what is left of an earlier `import theano` that failed, as it does with NumPy 1.22 or later."""
     if 'theano' not in sys.modules:
         for name in [name for name in sys.modules if name.startswith('theano.')]:
             del sys.modules[name]
 
 
-def _files(error):
-    """The names of the files whose code an error went through."""
-    return {os.path.basename(frame.filename) for frame in traceback.extract_tb(error.__traceback__)}
-
-
-def _contradiction(error):
-    """The error to raise where Theano's list of what it compiled contradicts itself, which it asserts; None otherwise.
-
-    In compile_str it asserts that the compiler has made a file.
-    """
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    if not isinstance(error, AssertionError) or frame.name == 'compile_str':
-        return None
-    return OSError(f"Theano's list of the compiled code in {cache.folder()} contradicts itself ({frame.line}): start "
-                   'again; where that does not help, remove that folder, and all is compiled again')
-
-
-def _full(error):
-    """The error to raise where compiled code cannot be written."""
-    why = next((why for why in FULL if why in str(error)), ' '.join(str(error).split())[:200])
-    return OSError(f'cannot keep compiled code in {cache.folder()}: {why}; make room, or name another folder: '
-                   'THEANO_FLAGS=base_compiledir=FOLDER')
-
-
-def _where_set(error):
-    """Return where the user set what Theano's reader of settings does not understand, which raised this error."""
-    rc = os.environ.get('THEANORC', '~/.theanorc')
-    if 'shlex.py' in _files(error):
-        return 'THEANO_FLAGS'
-    return rc if isinstance(error, (configparser.Error, UnicodeDecodeError)) else f'THEANO_FLAGS or {rc}'
-
-
-def _unknown_flags(theano):
-    """Return those of THEANO_FLAGS that Theano does not know, which it ignores."""
-    without_value = [flag for flag in cache.flags() if flag.strip() and '=' not in flag]
-    return without_value + list(theano.configparser.THEANO_FLAGS_DICT)     # of which it has removed all that it knows
-
-
-def _why_not(error):
-    """The error to raise where `import theano` raised this one."""
-    why = ' '.join(str(error).split())[:200] or type(error).__name__
-    if lacks_memory(error):
-        return MemoryError(f'to import Theano ({why})')
-    if 'Unable to create the compiledir' in why or any(words in str(error) for words in FULL):
-        return _full(error)
-    if isinstance(error, (ValueError, configparser.Error)) and _files(error) & {'configparser.py', 'configdefaults.py'}:
-        return ValueError(f'{_where_set(error)} cannot be used as settings of Theano: {why}')
-    if _files(error) & {'lazylinker_c.py', 'cmodule.py', 'vm.py'}:
-        return _contradiction(error) or CompilerError(
-            f'the C++ compiler does not work ({why}); {COMPILER_ADVICE}; or go without one, many times slower: '
-            'THEANO_FLAGS=cxx=')
-    # beside a NumPy or SciPy that it does not know it raises all kinds
-    return ImportError(f'Theano 1.0.5 cannot be imported ({why}): run {commands.install()}')
-
-
-def _check_device(theano, said):
-    """Raise ValueError where a device was asked for and cannot be had; said: what Theano printed about it.
-
-    Theano goes on without it, on the CPU.
-    """
-    asked = {name: getattr(theano.config, name) for name in ('device', 'init_gpu_device', 'contexts')}
-    asked = {name: value for name, value in asked.items() if value not in ('', 'cpu')}
-    if asked and not getattr(sys.modules.get('theano.gpuarray'), 'pygpu_activated', False):
-        name, value = next(iter(asked.items()))
-        why = [line.strip() for line in said.splitlines() if line.strip() and line != 'NoneType: None']
-        if importlib.util.find_spec('pygpu') is None:
-            why = ['pygpu is not installed']
-        raise ValueError(f'THEANO_FLAGS or .theanorc asks for {name}={value}, which cannot be had '
-                         f'({why[-1][:200] if why else "Theano does not say why"}): set THEANO_FLAGS={name}='
-                         f'{"cpu" if name == "device" else ""}')
-
-
 @contextlib.contextmanager
-def _without_mpi():
-    """Theano imports mpi4py where that is installed, which begins MPI: slow, and not for a process by itself."""
-    if 'mpi4py' in sys.modules:
-        yield
-        return
-    sys.modules['mpi4py'] = None
+def _temporarily(mapping, name, value):
+    """Give a name in a mapping another value. Afterwards restore its old value, or remove the name."""
+    before = {name: mapping[name]} if name in mapping else {}
+    mapping[name] = value
     try:
         yield
     finally:
-        del sys.modules['mpi4py']
+        del mapping[name]
+        mapping.update(before)
 
 
-def _import_theano():
-    if sys.version_info >= UNTRIED:
-        warn(f'this is Python {PYTHON}: nobody has tried CharLSTM on it yet, and it goes on')
-    ours, imported = _ours(), 'theano' in sys.modules
-    headless = not os.path.exists(HEADER)
-    if headless:
-        ours['cxx'] = ''
-    _silence()
-    _forget_failed_import()
-    patches.refuse_unpatched()
-    patches.before_import()
-    removed = cache.remove_damaged()
-    if removed:
-        warn(removed)
+def _import_quietly():
+    """Return Theano and what it printed while it was imported.
+
+    Theano would import mpi4py, which starts MPI: that is slow, and may fail for a single process.
+    """
+    printed = io.StringIO()
     try:
-        with warnings.catch_warnings(), _flags(ours), contextlib.redirect_stderr(io.StringIO()) as said, \
-                contextlib.redirect_stdout(io.StringIO()), _without_mpi(), interrupts.held():
+        with warnings.catch_warnings(), interrupts.held(), \
+                contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(printed), \
+                _temporarily(os.environ, 'THEANO_FLAGS', _all_flags()), \
+                _temporarily(sys.modules, 'mpi4py', sys.modules.get('mpi4py')):
             warnings.simplefilter('ignore')
             import theano
             import theano.tensor
     except Exception as error:
-        raise _why_not(error) from None
-    unknown = [] if imported else _unknown_flags(theano)
+        raise _import_error(error) from None
+    return theano, printed.getvalue()
+
+
+def _warn_of_unknown_flags(theano):
+    """Warn of THEANO_FLAGS that Theano ignores."""
+    unknown = [flag for flag in flags() if flag.strip() and '=' not in flag]
+    unknown += theano.configparser.THEANO_FLAGS_DICT           # Theano has removed the options that it knows
     if unknown:
         warn(f'THEANO_FLAGS has {", ".join(unknown)}: Theano does not know that, and ignores it')
-    _check_device(theano, said.getvalue())
-    patches.after_import(theano)
-    if theano.config.device != 'cpu':
-        gpu.patch(theano)
-    theano.gof.cmodule.dlimport = _loading(theano.gof.cmodule.dlimport)
-    cache.remember_loaded()
-    if imported and 'floatX' in ours and theano.config.floatX == 'float64':
+
+
+def _check_device(theano, printed):
+    """Raise ValueError where the user set a device that cannot be used: Theano would continue on the CPU.
+
+    printed: what Theano printed about it.
+    """
+    activated = getattr(sys.modules.get('theano.gpuarray'), 'pygpu_activated', False)
+    for name in ('device', 'init_gpu_device', 'contexts'):
+        value = getattr(theano.config, name)
+        if value not in ('', 'cpu') and not activated:
+            lines = [line.strip() for line in printed.splitlines() if line.strip() and line != 'NoneType: None']
+            why = lines[-1][:200] if lines else 'Theano gives no reason'
+            if importlib.util.find_spec('pygpu') is None:
+                why = 'pygpu is not installed'
+            raise ValueError(f'THEANO_FLAGS or .theanorc sets {name}={value}, which cannot be used ({why}): set '
+                             f'THEANO_FLAGS={name}={"cpu" if name == "device" else ""}')
+
+
+def _warn_of_slowness(theano, imported_before):
+    """Warn of a type, a missing compiler or a missing header that make everything slower."""
+    if imported_before and setting('floatX') is None and theano.config.floatX == 'float64':
         warn('theano was imported before charlstm and computes in float64; float32 is twice as fast: import charlstm '
              "first, or set theano.config.floatX = 'float32'")
-    if not theano.config.cxx and headless:
+    if not theano.config.cxx and not os.path.exists(HEADER):
         warn(f'{HEADER} is missing, so nothing can be compiled and everything runs many times slower; Debian, Ubuntu: '
              f'apt install python{PYTHON}-dev; Fedora: dnf install python3-devel; conda and uv bring Pythons '
              'that have it')
     elif not theano.config.cxx:
         warn(f'no C++ compiler found, so everything runs many times slower; install g++ ({COMPILER_ADVICE})')
+
+
+def _import_theano():
+    """Return Theano, imported with these settings and patches. Raise an error of one line where that fails."""
+    if sys.version_info >= UNTESTED:
+        warn(f'this is Python {PYTHON}, on which nobody has tested CharLSTM yet')
+    imported_before = 'theano' in sys.modules
+    _silence()
+    _forget_failed_import()
+    patches.before_import()
+    remove_damaged()
+    theano, printed = _import_quietly()
+    if not imported_before:
+        _warn_of_unknown_flags(theano)
+    _check_device(theano, printed)
+    patches.after_import(theano)
+    _store_checksums(theano)
+    _warn_of_slowness(theano, imported_before)
     return theano
 
 
@@ -249,20 +315,22 @@ theano = _import_theano()
 tt = theano.tensor
 
 
+# ---------------------------------------------------------------- what Theano computes on
+
 def kernel_runs():
-    """Whether the kernel can be tried: on a CPU, with a compiler, in a type it has."""
+    """Return whether the C kernel can be tried: on a CPU, with a compiler, in a type that it has."""
     return bool(theano.config.cxx) and theano.config.device == 'cpu' and theano.config.floatX in ('float32', 'float64')
 
 
 def device():
-    """Return Theano's device, with its own name where it is not the CPU."""
+    """Return the name of Theano's device, and for others than the CPU also the name that their driver gives."""
     if theano.config.device == 'cpu':
         return 'cpu'
     return f'{theano.config.device} ({theano.gpuarray.type.get_context(None).devname.strip()})'
 
 
 def computes_on(in_c):
-    """Return what the network is computed on, for a person. in_c: whether by the C kernel."""
+    """Return a text that says what computes the network. in_c: whether the C kernel does."""
     if theano.config.device != 'cpu':
         return f'{device()}, by theano.scan, in {theano.config.floatX}'
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
@@ -271,40 +339,47 @@ def computes_on(in_c):
     return f'the CPU, {threads} thread{"s" * (threads > 1)}, {by}, in {theano.config.floatX}'
 
 
-def _failed(error):
-    """The error to raise where a function could not be compiled, or None where this one says it: Theano's are of no
-    class of their own."""
-    said = ' '.join(str(error).split())
+# ---------------------------------------------------------------- errors of compiling
+
+NOT_LOADED = [os.strerror(number) for number in (errno.EPERM, errno.EACCES, errno.EMFILE, errno.ENFILE)]
+
+
+def _compile_error(error):
+    """Return the error to raise where Theano could not compile a function. None: this one itself is clear enough."""
+    why = ' '.join(str(error).split())
     if lacks_memory(error):
-        return MemoryError(f'to compile and load ({said[:200]})')
+        return MemoryError(f'to compile and load ({why[:200]})')
     if isinstance(error, ImportError) and (error.path or '').startswith(theano.config.compiledir):
-        if any(os.strerror(number) in said for number in NO_DAMAGE):
-            return OSError(f'compiled code cannot be loaded ({said[:200]}); name another folder for it: '
+        if any(words in why for words in NOT_LOADED):          # the file itself is good
+            return OSError(f'compiled code cannot be loaded ({why[:200]}); name another folder for it: '
                            'THEANO_FLAGS=base_compiledir=FOLDER')
-        return OSError(f'{cache.discard(error.path)} ({said[:200]})')
-    failed = re.search('Compilation failed.*', said)
-    if failed and not any(why in said for why in FULL):
+        return OSError(f'{discard(error.path)} ({why[:200]})')
+    failed = re.search('Compilation failed.*', why)
+    if failed and not any(words in why for words in NOT_WRITTEN):
         return CompilerError(f'the C++ compiler failed ({failed.group()[:200]})')
     if isinstance(error, OSError) and error.filename == theano.config.cxx:
         return CompilerError(f'the C++ compiler {error.filename} cannot be run ({error.strerror})')
     if isinstance(error, AssertionError) and 'cmodule.py' in _files(error):
-        return _contradiction(error) or CompilerError(f'the C++ compiler {theano.config.cxx} compiles nothing')
-    return _full(error) if failed or isinstance(error, OSError) else None
+        return _assertion_error(error)
+    return _write_error(why) if failed or isinstance(error, OSError) else None
+
+
+_COMPILING = threading.RLock()         # only one thread at a time may redirect what Theano prints
 
 
 @contextlib.contextmanager
 def compiling():
-    """A compiler that fails inside is a CompilerError of one line, and what Theano prints of it is dropped."""
+    """Drop what Theano prints while it compiles inside, and raise an error of one line where that fails."""
     try:
         with _COMPILING, contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             yield
-    except CompilerError:            # of a function that is compiled inside of another
+    except CompilerError:            # from a function that is compiled inside another
         raise
     except Exception as error:
         lock = theano.gof.compilelock
-        if getattr(lock.get_lock, 'n_lock', 0):    # kept after a failure, so that others would wait
+        if getattr(lock.get_lock, 'n_lock', 0):    # Theano keeps it after a failure, and others would wait
             lock.release_lock()
-        failed = _failed(error)
-        if failed is None:
+        plain = _compile_error(error)
+        if plain is None:
             raise
-        raise failed from error
+        raise plain from error

@@ -1,8 +1,8 @@
 // ---------------------------------------------------------------- what the page shows, in four views
 //
-// engine/page/page.py says what is in the data. Texts and names are set as text, never as HTML.
+// engine/page/page.py writes the data. Texts and names are set as text, never as HTML.
 
-const LEVELS = 16, DEAREST = 6;                            // shades of a colour; nats that get the last of them
+const LEVELS = 16, DEAREST = 6;                            // shades of a colour; cost in nats of the last one
 const VIEWS = ['surprise', 'cells', 'writing', 'about'];
 const byId = id => document.getElementById(id);
 const data = JSON.parse(byId('data').textContent);
@@ -26,7 +26,7 @@ function array(stored) {
   return Float32Array.from(numbers, bits => table[bits]);
 }
 
-/** A text with escapes, as Python's, for what is not seen or turns others around: controls, marks, halves of pairs. */
+/** A text with escapes, as in Python, for controls, halves of pairs, and marks that are invisible or reverse others. */
 function visible(text) {
   const hidden = /[\0-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]|\p{Cs}/gu;
   return text.replace(hidden, character => {
@@ -38,7 +38,7 @@ function visible(text) {
 /** The byte that an entry of the vocabulary stands for, where the model learned bytes. */
 const byteOf = entry => entry.charCodeAt(0) & 255;
 
-/** A character, by its number, as it is called in a list. */
+/** The name of a character in a list; number: of the character. */
 function named(number) {
   const entry = data.uchar[number];
   const names = {' ': 'space', '\n': 'line end', '\t': 'tab', '\xa0': 'no-break space'};
@@ -46,14 +46,14 @@ function named(number) {
   return names[entry] || (/\p{M}/u.test(entry) ? '\u25cc' : '') + visible(entry);
 }
 
-/** A function from numbers of characters, one after the other, to what each adds to a text: bytes are put together. */
+/** A function that takes numbers of characters, one at a time, and returns what each adds to a text. Joins bytes. */
 function speller() {
   if (!data.bytes) return number => data.uchar[number];
   const decoder = new TextDecoder();
   return number => decoder.decode(Uint8Array.of(byteOf(data.uchar[number])), {stream: true});
 }
 
-/** A text as numbers of characters. Throws an Error that names those that the model does not have. */
+/** A text as numbers of characters. Throws an Error that names the characters that the model does not have. */
 function numbersOf(text) {
   const asByte = byte => String.fromCharCode(byte > 127 ? 0xdc00 + byte : byte);
   const entries = Array.from(data.bytes ? new TextEncoder().encode(text) : text, data.bytes ? asByte : String);
@@ -77,7 +77,7 @@ function element(tag, className, ...children) {
   return made;
 }
 
-/** A row of a bar chart: what, a bar of a length from 0 to 1, a number. */
+/** The elements of a row of a bar chart: a name, a bar with a length from 0 to 1, a number. */
 function bar(what, length, number, className) {
   const inner = element('div', '');
   inner.style.width = 100 * length + '%';
@@ -87,9 +87,9 @@ function bar(what, length, number, className) {
 
 // ---- the text, a span a character
 
-const MARKS = {'\n': '\u21b5\n', '\t': '\u2192\t', '': '\xb7'};   // of what is not seen but in its place
+const MARKS = {'\n': '\u21b5\n', '\t': '\u2192\t', '': '\xb7'};   // of characters that are invisible by themselves
 const text = array(data.text), n = text.length, spelled = Array.from(text, speller()), spans = spelled.map(spanOf);
-let here = 0;                                              // the character that is looked at
+let here = 0;                                              // the number of the character that the reader looks at
 
 function spanOf(character) {
   const span = element('span', '', MARKS[character] || visible(character));
@@ -114,7 +114,7 @@ function lookAt(k) {
   showValue();
 }
 
-/** The character on the next line (direction 1) or the last (-1) that is nearest to below or above this one. */
+/** The character on the line below (direction 1) or above (-1) that is nearest to the one that the reader looks at. */
 function lineAway(direction) {
   const {offsetTop: top, offsetLeft: left} = spans[here], away = k => Math.abs(spans[k].offsetLeft - left);
   let k = here;
@@ -142,7 +142,7 @@ function followReader() {
   }
 }
 
-/** On a key of steps, a function by the name of a key: act(what that returns), when() it is time for it. */
+/** Calls act(steps[key]()) on each key that `steps` has, if when() is true. */
 function onKeys(target, steps, act, when = () => true) {
   target.addEventListener('keydown', event => {
     if (!when() || !steps[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -159,7 +159,7 @@ function paintCosts() {
   paint(k => k ? costs[k - 1] / DEAREST : null);
 }
 
-/** Says what was expected where the reader looks, and what came. */
+/** Shows which characters were expected where the reader looks, and which one came. */
 function showAlternatives() {
   const K = best.length / (n - 1), first = (here - 1) * K;
   if (!here) return byId('where').replaceChildren('The first character: nothing came before it to expect it from.');
@@ -186,7 +186,7 @@ let unit = 0;                                              // of data.units, the
 
 const correlation = u => data.correlations[byId('feature').value][u];
 
-/** The units in the order of how well they follow the chosen feature. */
+/** Lists the units: those that follow the chosen feature best come first. */
 function listUnits() {
   const order = data.units.map((_, u) => u).sort((a, b) => Math.abs(correlation(b)) - Math.abs(correlation(a)));
   byId('units').replaceChildren(...order.map(u => {
@@ -212,7 +212,7 @@ function choose(u) {
   if (view() === 'cells') paintUnit();
 }
 
-/** The bytes of the unit that get the palest and the deepest colour: near the ends, lest a few characters rule. */
+/** The bytes that get the palest and the deepest colour: not the extremes, so that a few outliers do not decide. */
 function ends() {
   const sorted = states.slice(unit * n, unit * n + n).sort();
   const low = sorted[Math.floor(0.02 * n)], high = sorted[Math.floor(0.98 * (n - 1))];
@@ -224,7 +224,7 @@ function paintUnit() {
   paint(k => Math.max(0, Math.min(1, (states[unit * n + k] - pale) / (deep - pale || 1))));
 }
 
-/** The C that a byte of the unit's states means, as a text. */
+/** The C that a byte of the unit's states stands for, as a text. */
 function valueOf(byte) {
   const {least, most} = data.units[unit];
   return (least + (most - least) * byte / 255).toFixed(2).replace('-', '\u2212');
@@ -234,7 +234,7 @@ function showValue() {
   byId('value').replaceChildren('at ', element('bdi', '', named(text[here])), ': ' + valueOf(states[unit * n + here]));
 }
 
-/** Chooses the unit so many places further down the list. */
+/** Chooses the unit that is `by` places further down the list. */
 function step(by) {
   const items = Array.from(byId('units').children), at = items.findIndex(item => item.id === 'unit-' + unit);
   choose(Number(items[Math.max(0, Math.min(items.length - 1, at + by))].id.slice('unit-'.length)));
@@ -259,10 +259,10 @@ function prepareCells() {
 
 // ---- writing
 
-const SLICE = 20;                                          // milliseconds of writing between two moments for the reader
-let writer = null, spell = null, parameters = null;        // none until they are needed
-let left = 0, running = false, timer = 0;                  // characters to write
-let begun = 0, done = 0;                                   // when it last began to, and how many since
+const SLICE = 20;                                          // milliseconds of writing between reactions to the reader
+let writer = null, spell = null, parameters = null;        // null until they are needed
+let left = 0, running = false, timer = 0;                  // left: characters that are still to be written
+let begun = 0, done = 0;                                   // when writing began or continued; characters since then
 
 /** The number in a field, from least to most. Throws an Error that says what was expected. */
 function field(id, least, most, whole) {
@@ -290,13 +290,13 @@ function begin() {
 function goOn() {
   left = left || settings().length;
   running = true;
-  clearTimeout(timer);                                     // of a text that was being written
+  clearTimeout(timer);                                     // of an earlier text
   begun = performance.now();
   done = 0;
   write();
 }
 
-/** Writes for a moment, and then lets the page do what else there is to do before it goes on. */
+/** Writes for SLICE milliseconds, and calls itself again after the page has reacted to the reader. */
 function write() {
   const end = performance.now() + SLICE, [given, written] = byId('written').children;
   while (running && left && performance.now() < end) {
@@ -315,11 +315,11 @@ function write() {
 function showProgress() {
   const seconds = (performance.now() - begun) / 1000;
   byId('stop').disabled = !writer;
-  byId('stop').textContent = running ? 'Stop' : 'Go on';
+  byId('stop').textContent = running ? 'Stop' : 'Continue';
   byId('speed').textContent = running ? '' : `${grouped(done)} characters, ${grouped(done / seconds)} a second`;
 }
 
-/** Do what a button asks for; what is wrong with the settings is said below them. */
+/** Calls act(), and shows an error in the settings below them. */
 function attempt(act) {
   byId('wrong').hidden = true;
   try {
@@ -385,7 +385,7 @@ function drawCosts(rows) {
       drawn('text', {class: name, x: x(end[0]) + 8, y: y(end[column]) + 4}, `${name} ${end[column].toFixed(3)}`));
   }
   return [element('h2', '', 'What it cost while it learned'),
-    element('p', 'quiet', 'Nats a character, of the text that it learned from and of the validation text.'), svg];
+    element('p', 'quiet', 'In nats a character, for the training text and for the validation text.'), svg];
 }
 
 function prepareAbout() {

@@ -1,4 +1,4 @@
-"""One page for a browser that shows what a model learned: a text by its costs and its cells, and the model itself."""
+"""Write one page for a browser that shows a text by a model's costs and cells, and that contains the model itself."""
 import base64
 import hashlib
 import json
@@ -10,66 +10,71 @@ import numpy as np
 
 from engine import report
 from engine.files import write_whole
-from engine.state.parameters import are_bytes
 from engine.run.run import EPOCHS, Run, log_rows
-from engine.terminal import note, warn
+from engine.state.parameters import are_bytes
 from engine.state.text import encoded, smallest_type
+from engine.terminal import note, warn
 
 HERE = Path(__file__).resolve().parent
-LONGEST = 10_000               # characters of a file that are shown
-ALTERNATIVES = 5               # most probable characters that are shown
-STATES_SIZE, FEWEST = 1_600_000, 16        # bytes of states in a page, and units however long the text is
+MOST_CHARACTERS = 10_000       # of a file, in a page
+ALTERNATIVES = 5               # most probable characters that a page shows
+MOST_STATES = 1_600_000        # bytes of cell states in a page,
+LEAST_UNITS = 16               # but at least so many units however long the text is
 LARGE = 20_000_000             # bytes of a page that may be too many to open and to mail
 
 
-def stored(array):
-    """An array as JSON holds it, for array() in page.js."""
+# ---------------------------------------------------------------- the data of a page
+
+def array_for_json(array):
+    """Return an array as a dict that array() in page.js reads."""
     return dict(type=array.dtype.name, base64=base64.b64encode(np.ascontiguousarray(array).tobytes()).decode())
 
 
-def in_half(array):
-    """An array in float16; what that cannot hold becomes the largest that it can, for which a gate is as open."""
-    largest = np.finfo(np.float16).max
-    return np.clip(array, -largest, largest).astype(np.float16)
+def to_float16(array):
+    """Return an array in float16. Numbers outside its range become its limits, at which a gate is as open or shut."""
+    limit = np.finfo(np.float16).max
+    return np.clip(array, -limit, limit).astype(np.float16)
 
 
-# ---------------------------------------------------------------- what is in the page
+def best_units(correlations, most):
+    """Return the numbers of at most `most` units: the best of each feature, then the second best of each, and so on.
 
-def most_telling(correlations, most):
-    """The numbers of at most so many units: by turns, the best of each feature. correlations: (features, units)."""
-    turns = np.argsort(-abs(correlations), axis=1, kind='stable').T.ravel()
-    _, first = np.unique(turns, return_index=True)
-    return turns[np.sort(first)][:most]
+    correlations: (features, units).
+    """
+    in_turn = np.argsort(-abs(correlations), axis=1, kind='stable').T.ravel()
+    _, first = np.unique(in_turn, return_index=True)
+    return in_turn[np.sort(first)][:most]
 
 
 def cells(model, text):
-    """C of the units that follow something, after each character: units, states in bytes, correlations by feature.
+    """Return the units that follow a feature of the text best: names, C after each character, correlations by feature.
 
-    A byte of 0 is the least C that the unit has in this text, and 255 the most.
+    C is stored in bytes: 0 is the least C that the unit has in this text, and 255 the most.
     """
     states = model.states(text)
-    correlations = {name: np.concatenate([of['C1'], of['C2']])
-                    for name, of in model.correlations(text, states).items()}
-    chosen = most_telling(np.array(list(correlations.values())), max(FEWEST, STATES_SIZE // len(text)))
-    H1, C = states['C1'].shape[1], np.concatenate([states['C1'], states['C2']], axis=1)[:, chosen].T   # (units, n)
+    correlations = {feature: np.concatenate([by_state['C1'], by_state['C2']])
+                    for feature, by_state in model.correlations(text, states).items()}
+    units = best_units(np.array(list(correlations.values())), max(LEAST_UNITS, MOST_STATES // len(text)))
+    H1, C = states['C1'].shape[1], np.concatenate([states['C1'], states['C2']], axis=1)[:, units].T   # (units, n)
     least, most = C.min(axis=1, keepdims=True), C.max(axis=1, keepdims=True)
     levels = np.rint((C - least) / np.maximum(most - least, 1e-30) * 255).astype(np.uint8)
-    units = [dict(layer=1 if u < H1 else 2, number=u % H1 if u < H1 else u - H1, least=low, most=high)
-             for u, low, high in zip(chosen.tolist(), least[:, 0].tolist(), most[:, 0].tolist())]
-    return dict(units=units, states=stored(levels),
-                correlations={name: of[chosen].round(4).tolist() for name, of in correlations.items()})
+    names = [dict(layer=1 if u < H1 else 2, number=u % H1 if u < H1 else u - H1, least=low, most=high)
+             for u, low, high in zip(units.tolist(), least[:, 0].tolist(), most[:, 0].tolist())]
+    return dict(units=names, states=array_for_json(levels),
+                correlations={feature: r[units].round(4).tolist() for feature, r in correlations.items()})
 
 
-def surprises(model, text):
-    """The costs of all characters of a text but the first, and what was most probable there."""
-    costs, best, chances = model.alternatives(text, min(ALTERNATIVES, len(model.uchar)))
+def costs_and_alternatives(model, text):
+    """Return the text, the costs of all its characters but the first, and the most probable characters at these."""
+    costs, best, probabilities = model.alternatives(text, min(ALTERNATIVES, len(model.uchar)))
     number = smallest_type(len(model.uchar))
-    return dict(text=stored(encoded(text, model.uchar, 'the text').astype(number)), costs=stored(in_half(costs)),
-                best=stored(best.astype(number)), chances=stored(in_half(chances)))
+    return dict(text=array_for_json(encoded(text, model.uchar, 'the text').astype(number)),
+                costs=array_for_json(to_float16(costs)), best=array_for_json(best.astype(number)),
+                chances=array_for_json(to_float16(probabilities)))
 
 
 def logged_costs(checkpoint):
-    """Rows [epoch, mean training cost, validation cost or None] of the log beside a checkpoint of a run; else none."""
+    """Return rows [epoch, mean training cost, validation cost or None] of the log beside a run's checkpoint, or []."""
     endings = [re.escape(Run.BEST), re.escape(Run.INTERRUPTED), re.escape(Run.EPOCH).replace(r'\{\}', r'\d+')]
     path = re.sub(f'({"|".join(endings)})$', '', checkpoint) + EPOCHS
     if not os.path.isfile(path):
@@ -82,62 +87,52 @@ def logged_costs(checkpoint):
     return [[cost if np.isfinite(cost) else None for cost in row] for row in rows.tolist()]
 
 
-def contents(model, checkpoint, text, source):
-    """All data of a page; text is in the model's characters, source says in a line where it is from."""
+def page_data(model, checkpoint, text, source):
+    """Return all data of a page, by the names that page.js uses. Arguments: as for write_page."""
     return dict(
         name=os.path.basename(checkpoint), model=report.summary(checkpoint), source=source,
         info=report.description(checkpoint).split('\n'), epochs=logged_costs(checkpoint),
-        uchar=list(model.uchar), bytes=are_bytes(model.uchar), **surprises(model, text), **cells(model, text),
-        parameters={name: stored(in_half(p.get_value(borrow=True))) for name, p in model.p.items()})
+        uchar=list(model.uchar), bytes=are_bytes(model.uchar),
+        **costs_and_alternatives(model, text), **cells(model, text),
+        parameters={name: array_for_json(to_float16(p.get_value(borrow=True))) for name, p in model.p.items()})
 
 
 # ---------------------------------------------------------------- the page
 
-def beginning(text, path):
-    """As much as a page shows of the text of a file, and a line on what that is."""
+def beginning_of(text, path):
+    """Return as much of a file's text as a page shows, and a line that says how much that is."""
     name = os.path.basename(os.path.abspath(path))
-    if len(text) <= LONGEST:
+    if len(text) <= MOST_CHARACTERS:
         return text, f'All {len(text):,} characters of {name}.'
-    return text[:LONGEST], f'The first {LONGEST:,} of {len(text):,} characters of {name}.'
+    return text[:MOST_CHARACTERS], f'The first {MOST_CHARACTERS:,} of {len(text):,} characters of {name}.'
 
 
-def as_data(value):
-    """A value as JSON that is the same inside an element <script>, whatever texts it has: all ASCII, and no < > &."""
-    return re.sub('[<>&]', lambda match: f'\\u{ord(match.group()):04x}', json.dumps(value, allow_nan=False))
+def fill_template(cell, data):
+    """Return the page in bytes: page.html with the scripts and the data. cell: the cell in JavaScript.
 
-
-def joined(cell, data):
-    """The template with its script, that of the cell included, and data.
-
-    Only this script may run in the page: its policy has the checksum.
+    The page's policy has the checksum of this script, so that no other script may run in it.
     """
     script = '\n' + cell + ''.join((HERE / name).read_text(encoding='utf-8') for name in ('network.js', 'page.js'))
     checksum = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    parts = dict(hash=f'sha256-{checksum}', script=script, data=as_data(data))
+    as_json = json.dumps(data, allow_nan=False)                                 # in ASCII
+    as_json = re.sub('[<>&]', lambda match: f'\\u{ord(match.group()):04x}', as_json)      # cannot end its <script>
+    parts = dict(hash=f'sha256-{checksum}', script=script, data=as_json)
     template = (HERE / 'page.html').read_text(encoding='utf-8')
     return re.sub(r'{{(\w+)}}', lambda match: parts[match.group(1)], template).encode()
 
 
-def advice(size, parameters):
-    """What makes a page of so many bytes shorter, so many of which are the parameters; None where it need not be."""
-    if size <= LARGE:
-        return None
-    what = 'parameters: take a model of fewer units' if parameters > size / 2 else 'text: take a smaller --length'
-    return f'more than {LARGE / 1e6:.0f} MB are slow to open and hard to mail; most of it is {what}'
-
-
 def write_page(path, model, checkpoint, text, source):
-    """Write the page of a model, read from that checkpoint, and of a text; text, source: as in contents().
+    """Write the page of a model and a text.
 
-    Raises OSError where it cannot be written, ValueError for a text of fewer than two characters, or a model that
-    JavaScript would compute otherwise.
+    checkpoint: the path that the model was read from. text: in the model's characters. source: a line on where
+    the text is from. Raises OSError where the page cannot be written, and ValueError for a text of fewer than two
+    characters or a model that JavaScript would compute otherwise.
     """
     cell = model.javascript()
-    with write_whole(path) as f:                           # before all that is computed, as it may fail
-        data = contents(model, checkpoint, text, source)
-        page = joined(cell, data)
+    with write_whole(path) as f:                           # first: it fails at once where the page cannot be written
+        page = fill_template(cell, page_data(model, checkpoint, text, source))
         f.write(page)
     note(f'wrote {path}, {len(page) / 1e6:.1f} MB: open it in a browser')
-    shorten = advice(len(page), len(as_data(data['parameters'])))
-    if shorten:
-        note(shorten)
+    if len(page) > LARGE:
+        note(f'more than {LARGE / 1e6:.0f} MB are slow to open and hard to mail: take a smaller --length, or a model '
+             'of fewer units')

@@ -1,0 +1,175 @@
+"""Compiled code that stays from start to start: where it is, what is removed before it is loaded, and what stays."""
+import errno
+import glob
+import os
+import time
+
+import pytest
+
+from engine.backend import theano_setup
+from engine.backend.theano_setup import CHECKSUM, compiling, discard, remove_damaged, theano
+from produce_text import BUNDLED
+from scripts import FAST, PRODUCE, run, start
+
+HOME = '.theano/charlstm'
+OTHERS = ['.theano/compiledir_x/tmp3/e.so', '.theano/compiledir_x/tmp3/key.pkl', '.theano/compiledir_x/cutils_ext/f.so']
+OWN = ['compiledir_x/tmp1/a.so', 'compiledir_x/tmp1/key.pkl', 'compiledir_x/cutils_ext/cutils_ext.so',
+       'compiledir_x/tmp4/being_compiled.so', 'compiledir_x/other/b.txt', 'mine/c.so', 'mine.so',
+       'compiledir_x/tmp2/d.so', 'compiledir_x/tmp2/key.pkl']
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """The default folder with compiled code as Theano stores it, checksums of finished modules, and other files.
+
+    Beside it is compiled code of other programs.
+    """
+    monkeypatch.setattr(theano_setup, 'USERS_FOLDER', None)
+    monkeypatch.setattr(theano_setup, 'FOLDER', str(tmp_path / HOME))
+    for name in OTHERS + [f'{HOME}/{name}' for name in OWN]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b'code' * 99)
+    folder = tmp_path / HOME
+    for name in ('tmp1/a.so', 'tmp2/d.so', 'cutils_ext/cutils_ext.so'):
+        theano_setup.store_checksum(str(folder / 'compiledir_x' / name))
+    monkeypatch.setattr(theano.config.__class__.__dict__['compiledir'], 'val', str(folder / 'compiledir_x'))
+    return folder
+
+
+def files(folder):
+    """Return the contents of the files below a folder, by path, without checksums."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob('*'))
+            if path.is_file() and path.suffix != CHECKSUM}
+
+
+def test_nothing_is_removed_where_nothing_is_damaged(own, capfd):
+    before = files(own.parents[1])
+    remove_damaged()
+    assert files(own.parents[1]) == before and capfd.readouterr().err == ''
+
+
+@pytest.mark.parametrize('name, damage', [
+    ('tmp1/a.so', lambda code: b''), ('tmp1/a.so', lambda code: code[:100] + bytes(7) + code[107:]),
+    ('cutils_ext/cutils_ext.so', lambda code: code[:-1])], ids=['empty', 'zeros inside', 'cut'])
+def test_damaged_module_is_removed_and_no_other(own, capfd, name, damage):
+    path = own / 'compiledir_x' / name
+    path.write_bytes(damage(path.read_bytes()))
+    before = files(own)
+    remove_damaged()
+    assert capfd.readouterr().err.startswith(f'charlstm: removed 1 damaged files of compiled code in {own}, ')
+    assert files(own) == {name: code for name, code in before.items() if (own / name).parent != path.parent}
+    remove_damaged()
+    assert capfd.readouterr().err == ''
+
+
+def test_nothing_is_removed_from_a_folder_of_the_user_or_written_there(own, monkeypatch):
+    home = own.parents[1]
+    for path in [*own.rglob('*.so'), home / OTHERS[0]]:
+        path.write_bytes(b'')
+    monkeypatch.setattr(theano_setup, 'USERS_FOLDER', str(home / '.theano'))
+    monkeypatch.setattr(theano_setup, 'FOLDER', str(home / '.theano'))
+    before = {path: path.read_bytes() for path in home.rglob('*') if path.is_file()}
+    remove_damaged()
+    theano_setup.store_checksum(str(home / OTHERS[0]))
+    assert discard(str(home / OTHERS[0])).endswith(f'is damaged: remove {(home / OTHERS[0]).parent}, and start again')
+    assert {path: path.read_bytes() for path in home.rglob('*') if path.is_file()} == before
+
+
+def test_module_that_cannot_be_loaded_is_removed_and_no_other(own, refused):
+    path, before = own / 'compiledir_x' / 'tmp2' / 'd.so', files(own)
+    with refused(OSError, f'compiled code in {path} was damaged and has been removed: start again (too short)'), \
+            compiling():
+        raise ImportError('too short', path=str(path))
+    assert files(own) == {name: code for name, code in before.items() if 'tmp2' not in name}
+
+
+@pytest.mark.parametrize('number, kind', [(errno.ENOMEM, MemoryError), (errno.EPERM, OSError)])
+def test_good_module_that_is_not_loaded_stays(own, refused, number, kind):
+    """As without enough memory, or in a folder from which programs may not run."""
+    before = files(own)
+    why = f'd.so: failed to map segment from shared object: {os.strerror(number)}'
+    with refused(kind, why), compiling():
+        raise ImportError(why, path=str(own / 'compiledir_x' / 'tmp2' / 'd.so'))
+    assert files(own) == before
+
+
+def test_compiler_without_enough_memory(refused):
+    with refused(MemoryError, os.strerror(errno.ENOMEM)), compiling():
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+
+def test_error_of_another_import_is_not_called_damage(own):
+    with pytest.raises(ImportError), compiling():
+        raise ImportError('no such module', path='/usr/lib/other.so')
+
+
+def test_folder_that_cannot_be_written_is_no_error(monkeypatch, capfd):
+    monkeypatch.setattr(theano_setup, 'USERS_FOLDER', None)
+    monkeypatch.setattr(theano_setup, 'FOLDER', '/proc/nowhere/.theano/charlstm')
+    theano_setup.store_checksum('/proc/nowhere/.theano/charlstm/compiledir_x/a/a.so')
+    remove_damaged()
+    assert capfd.readouterr().err == ''
+
+
+def test_inconsistent_list_of_compiled_code():
+    """Theano's list lacks a key that a module has, as after a disk was full: the compiler is not to blame."""
+    key_data = theano.gof.cmodule.KeyData(keys={1}, module_hash='', key_pkl='', entry='')
+    with pytest.raises(OSError, match=r'not as Theano expects it \(assert key not in self.keys\)') as error:
+        with compiling():
+            key_data.add_key(1)
+    assert error.type is OSError
+
+
+@pytest.mark.parametrize('flags, expected', [
+    ('', None), ('base_compiledir=/a,base_compiledir=/b', '/b'), ('floatX=float64, base_compiledir=/c', '/c')])
+def test_settings_of_theano(monkeypatch, tmp_path, flags, expected):
+    monkeypatch.setenv('THEANO_FLAGS', flags)
+    monkeypatch.setenv('THEANORC', str(tmp_path / 'rc'))
+    assert theano_setup.setting('base_compiledir') == expected
+    (tmp_path / 'rc').write_text('[global]\nbase_compiledir = /rc\n[blas]\nldflags = -lx\n')
+    assert theano_setup.setting('base_compiledir') == (expected or '/rc')
+    assert theano_setup.setting('blas.ldflags') == '-lx'
+
+
+def test_start_after_a_power_cut(tmp_path):
+    """Some compiled files are empty, some have lost their end or their middle: a warning, and everything works.
+
+    The next start has no warning. What other programs have compiled stays.
+    """
+    for name in OTHERS:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b'')
+    results = []
+    for turn in range(3):
+        results.append(run(PRODUCE, BUNDLED, tmp_path / 'out', '--count', 1, '--length', 5, '--random-seed', 1,
+                           env={'HOME': str(tmp_path), 'THEANO_FLAGS': FAST}))
+        modules = sorted((tmp_path / HOME).rglob('*.so'))
+        for k, path in enumerate(modules if turn == 0 else ()):
+            code = path.read_bytes()
+            path.write_bytes([b'', code[:-5000], code[:4096] + bytes(4096) + code[8192:], code][k % 4])
+    assert [result.returncode for result in results] == [0, 0, 0]
+    assert len({result.stdout for result in results}) == 1
+    removed = len(modules) - len(modules) // 4
+    assert [f'removed {removed} damaged files' in result.stderr for result in results] == [False, True, False]
+    assert ['damaged' in result.stderr for result in results] == [False, True, False]
+    assert [(tmp_path / name).read_bytes() for name in OTHERS] == [b''] * len(OTHERS)
+
+
+def finished(home):
+    """Return the folders of finished modules, also while other folders come and go."""
+    return {os.path.dirname(path) for path in glob.glob(str(home / HOME / '**' / 'key.pkl'), recursive=True)}
+
+
+def test_start_that_is_killed_loses_at_most_one_module(tmp_path):
+    """Each start is killed after it has compiled two modules more, of which it may not have finished the last."""
+    for _ in range(2):
+        before = finished(tmp_path)
+        process = start(PRODUCE, BUNDLED, '--score', __file__, env={'HOME': str(tmp_path), 'THEANO_FLAGS': ''})
+        while len(finished(tmp_path)) < len(before) + 2:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+        assert len(before - finished(tmp_path)) <= 1 and len(finished(tmp_path)) > len(before)
+    last = run(PRODUCE, BUNDLED, tmp_path / 'out', '--length', 1, env={'HOME': str(tmp_path), 'THEANO_FLAGS': FAST})
+    assert last.returncode == 0
