@@ -324,7 +324,7 @@ def test_checkpoint_that_cannot_be_read(folder, here, path, why):
 
 
 @pytest.mark.parametrize('name', ['file: text', 'shape: three characters', 'pickle: array V', 'bomb: about of lists',
-                                  'about: null'])
+                                  'about: [1]'])
 def test_damaged_checkpoint(folder, here, name):
     """test_checkpoint.py has many more, for the class."""
     DAMAGE[name].write('p.npz')
