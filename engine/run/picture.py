@@ -3,12 +3,13 @@ import importlib.util
 import logging
 import os
 import unicodedata
+import warnings
 
 import numpy as np
 
 from engine.files import write_whole
 
-LONGEST = 80               # characters of a title, which would else be wider than the picture
+LONGEST = 80               # characters of a title; more would be wider than the picture
 
 
 def can_draw():
@@ -19,9 +20,9 @@ def can_draw():
         return False
 
 
-def matplotlib_alone():
-    """matplotlib, imported whatever its user's settings are. Raises ValueError where it does not start."""
-    logging.getLogger('matplotlib').setLevel(logging.ERROR)      # it speaks of its font cache
+def import_matplotlib():
+    """Import matplotlib and return it, whatever its user's settings are. Raise ValueError if it does not start."""
+    logging.getLogger('matplotlib').setLevel(logging.ERROR)      # it logs about its font cache
     neutral = {'MPLBACKEND': 'agg', 'MATPLOTLIBRC': os.devnull}  # it reads both, and a wrong one is an error
     before = {name: os.environ[name] for name in neutral if name in os.environ}
     os.environ.update(neutral)
@@ -36,17 +37,10 @@ def matplotlib_alone():
     return matplotlib
 
 
-def lacking(characters):
-    """Return the set of those characters that matplotlib's default font lacks."""
-    from matplotlib.font_manager import FontProperties, findfont, get_font
-    font = get_font(findfont(FontProperties()))
-    return {character for character in characters if not font.get_char_index(ord(character))}
-
-
-def legible(title, missing):
-    """Return a title with escapes for what cannot be seen or is among the missing characters."""
-    shown = ''.join(character if character.isprintable() and character not in missing
-                    else character.encode('unicode_escape').decode() for character in title)
+def legible(title):
+    """Return a title with escapes for what cannot be printed, and without its middle if it is long."""
+    shown = ''.join(character if character.isprintable() else character.encode('unicode_escape').decode()
+                    for character in title)
     return f'{shown[:LONGEST // 2]} ... {shown[-LONGEST // 2:]}' if len(shown) > LONGEST else shown
 
 
@@ -70,16 +64,17 @@ def draw_costs(path, title, steps, epochs):
     """Draw costs in nats a character against epochs, as a PNG.
 
     steps: rows (epoch, training cost); epochs: rows (epoch, mean training cost,
-    validation cost or nan). Raises OSError when it cannot be written.
+    validation cost or nan). Raise OSError when it cannot be written.
     """
-    matplotlib = matplotlib_alone()
+    matplotlib = import_matplotlib()
     from matplotlib.figure import Figure                         # pyplot would look for a backend
     title = unicodedata.normalize('NFC', title)                  # Apple's file systems take accents apart
     defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != 'backend'}
-    with matplotlib.rc_context(defaults):                        # a user's settings may ask for LaTeX
+    with matplotlib.rc_context(defaults), warnings.catch_warnings():             # a user's settings may ask for LaTeX
+        warnings.filterwarnings('ignore', 'Glyph')               # of a character that the font lacks, drawn as a box
         figure = Figure(figsize=(8, 5))
         axes = figure.subplots()
         plot(axes, steps, epochs)
-        axes.set_title(legible(title, lacking(title)).replace('$', r'\$'))             # a bare $ begins a formula
+        axes.set_title(legible(title).replace('$', r'\$'))       # a bare $ begins a formula
         with write_whole(path) as f:
             figure.savefig(f, format='png', dpi=110, bbox_inches='tight')
