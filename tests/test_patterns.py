@@ -4,7 +4,6 @@ import json
 import math
 import os
 import random
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from engine.state.checkpoint import Checkpoint
 from engine.state.parameters import read_run
 from engine.state.patterns import file_name, list_of, matches, number, whole
 from engine.run.run import Run
-from engine.run.start import checkpoint_of, run_name
+from engine.run.options import checkpoint_of, run_name
 from engine.process_group import SingleProcess
 from charlstm import read_checkpoint
 from damage import RUN_DAMAGE, WRONG, forged, leaves
@@ -53,7 +52,7 @@ def test_damaged_run_is_refused(run_file, here, refused, name):
     except Compiling:
         with refused(ValueError, *RUN_DAMAGE[name].words), \
                 checkpoint_of(str(checkpoint), OPTIONS, SingleProcess()) as (_, progress):
-            name = run_name(SimpleNamespace(**progress['options']), progress)
+            name = progress.get('name') or run_name(progress['options']['run'], progress['options']['input'])
             with Run(str(folder), name, str(checkpoint), progress).open():
                 pass
     assert snapshot(folder) == before

@@ -179,7 +179,7 @@ def test_train_in_two_processes(text):
     def said(out):
         return [line.split(',')[0] for line in out.replace('b_t', 'a_t').splitlines() if re.search('epoch \\d', line)]
     assert said(two.stdout) == said(one.stdout)
-    assert re.search('^to go on: .*mpiexec .*-n 2 .*train.py --resume', two.stdout, re.MULTILINE)
+    assert re.search('^to resume: .*mpiexec .*-n 2 .*train.py --resume', two.stdout, re.MULTILINE)
     results = text / 'results'
     assert {path.name.replace('b_t', 'a_t') for path in results.iterdir()} == {
         path.name for path in results.iterdir() if path.name.startswith('a')}
@@ -191,7 +191,7 @@ def test_train_in_two_processes(text):
         np.testing.assert_allclose(second[name], first[name], atol=1e-3)
     assert first['trial_C2'].shape == second['trial_C2'].shape == (6, 7)          # of all rows
     resumed = succeeded(mpi.run(1, TRAIN, '--resume', 'results/b_t.txt_epoch1.npz', '--overwrite', cwd=str(text)))
-    assert 'going on after epoch 1' in resumed
+    assert 'resuming after epoch 1' in resumed
     np.testing.assert_allclose(log_rows(results / 'b_t.txt_epochs.out')[:, :3],
                                log_rows(results / 'a_t.txt_epochs.out')[:, :3], atol=1e-4)
 

@@ -284,10 +284,10 @@ def test_interrupted_training_leaves_all_that_it_learned(program, number):
     assert log.read_text().endswith('\n') and np.loadtxt(str(log)).shape[1] == 11
     saying, following, going_on = [line for line in result.stdout.splitlines() if path in line]
     assert 'interrupted in epoch' in result.stdout and saying == 'saved ' + path
-    assert following.startswith('next: ') and going_on.startswith('to go on: ')
+    assert following.startswith('next: ') and going_on.startswith('to resume: ')
     wrote(paste(following[len('next: '):], program), os.path.join('text_output', 'r_t.txt_interrupted.npz.out'))
     assert shlex.split(going_on)[-3:] == ['train.py', '--resume', path]
-    other = paste(going_on[len('to go on: '):] + ' --lrate 7', program)                # as far as a refusal
+    other = paste(going_on[len('to resume: '):] + ' --lrate 7', program)                # as far as a refusal
     assert_refused(other, 'train.py: --lrate is 7.0', path)
 
 

@@ -12,6 +12,7 @@ import sys
 import sysconfig
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple, Optional
 
 from common import ROOT, median, print_head, print_row
@@ -41,15 +42,11 @@ def units(n):
     return ('--num-units1', str(n), '--num-units2', str(n))
 
 
-# (c) of the README, the best before there was a default recipe
-PLATEAU = tuple('--initial original --dropout 0.25 --dropconnect 0 --average 0 --reset 0 --warmup 0 --lrate 2e-3 '
-                '--plateau 2 --patience 8'.split())
 BUNDLED = ('--init', os.path.relpath(str(ROOT / 'training_results' / 'prideandprejudice.npz')))      # 2x256
 
 NOVEL, BEGINNING, REFERENCE, LIBRARY = 'novel', 'reference60k', 'reference', 'library'
 ROWS = [Row('novel-256', NOVEL, 30, units(256), (1, 2, 3)),
         Row('novel-512', NOVEL, 36, units(512)),
-        Row('novel-256-plateau', NOVEL, 75, units(256) + PLATEAU),
         Row('novel-256-original', NOVEL, 75, units(256) + ('--original',)),
         Row('novel-256-no-stateful', NOVEL, 30, units(256) + ('--no-stateful',)),
         *[Row(f'{text}-{n}', text, None, units(n))
@@ -120,7 +117,8 @@ class Run:
         if not progress:
             return False
         options = progress['options']
-        return Schedule.resumed(dict(options, epochs=self.row.epochs or options['epochs']), progress).finished
+        options = SimpleNamespace(**dict(options, epochs=self.row.epochs or options['epochs']))
+        return Schedule.resumed(options, progress).finished
 
     def command(self):
         """The words of the command that begins it or goes on with it."""
