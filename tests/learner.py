@@ -6,6 +6,7 @@ import numpy as np
 import train
 from engine.state.checkpoint import Checkpoint, write
 from engine.run.options import Options
+from engine.run.recipe import complete
 from engine.run.run import Run
 from engine.run.schedule import Schedule
 from engine.process_group import SingleProcess
@@ -54,11 +55,14 @@ class Learner:
 
 
 def options(*words):
-    """Return the Options of run r of t.txt with these words on the command line, or else train.py's of a long text."""
-    o = Options(train.OPTIONS, train.DEFAULTS, vars(train.build_parser().parse_args(['t.txt', 'r', *map(str, words)])))
-    for name, value in dict(epochs=40, patience=6, save_every=10).items():
-        if getattr(o, name) is None:
-            setattr(o, name, value)
+    """Return the Options of run r of t.txt with these words on the command line."""
+    return Options(train.OPTIONS, train.DEFAULTS, vars(train.build_parser().parse_args(['t.txt', 'r', *map(str, words)])))
+
+
+def settled(*words):
+    """Return these options, and those that are chosen by the length of the text as for a long one."""
+    o = options(*words)
+    complete(o, 200, 10 ** 6)
     return o
 
 
@@ -73,7 +77,7 @@ def learn(folder, score, *words, resume=None, stop=None, overwrite=False, interr
     run = Run(str(folder), 'r_t.txt', resume, progress)
     run.draw = lambda: None
     run.check(overwrite=overwrite)
-    now = Schedule.resumed(options('--warmup', 0, *words), progress or {}, model.n_batches['train'])
+    now = Schedule.resumed(settled('--warmup', 0, *words), progress or {}, model.n_batches['train'])
     with run.open(), run.rescuing():
         run.save_missing(model, now)
         bar = ProgressBar(now.options.epochs, now.epoch)

@@ -11,7 +11,7 @@ from engine.run.run import Run
 from engine.run.schedule import Schedule
 from engine.process_group import SingleProcess
 from engine.terminal import StopRequest
-from learner import Learner, by_number, epochs_of, learn, options, progress_of, quick
+from learner import Learner, by_number, epochs_of, learn, progress_of, quick, settled
 from scripts import STATEFUL, TEXT, TRAIN, assert_refused, log_rows, paste, run, succeeded
 
 
@@ -39,7 +39,7 @@ def test_resumed_with_a_smaller_rate(tmp_path):
 
 @pytest.mark.parametrize('batches, epochs', [(200, [1, 2, 3, 4]), (40, [1, 2, 4, 6]), (30, [1, 3, 6, 9])])
 def test_samples_come_after_the_first_epoch_and_then_every_hundred_steps_at_most(batches, epochs):
-    reported = [n for n in range(1, 10) if Schedule.resumed(options(), dict(epoch=n), batches).should_report]
+    reported = [n for n in range(1, 10) if Schedule.resumed(settled(), dict(epoch=n), batches).should_report]
     assert reported[:4] == epochs
 
 
@@ -48,9 +48,9 @@ def test_samples_come_after_the_first_epoch_and_then_every_hundred_steps_at_most
 def test_finished_run_is_resumed_with_larger_limits():
     """A run that is not finished needs none."""
     for epoch, stale in ((5, 0), (4, 3), (5, 3), (4, 2)):
-        words = Schedule(options('--epochs', 5, '--patience', 3), epoch=epoch, stale=stale).larger_limits()
+        words = Schedule(settled('--epochs', 5, '--patience', 3), epoch=epoch, stale=stale).larger_limits()
         assert bool(words) == ((epoch, stale) != (4, 2))
-        assert not Schedule(options('--epochs', 5, '--patience', 3, *words), epoch=epoch, stale=stale).finished
+        assert not Schedule(settled('--epochs', 5, '--patience', 3, *words), epoch=epoch, stale=stale).finished
 
 
 def test_patience_stops(tmp_path, capsys):
