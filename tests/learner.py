@@ -56,7 +56,8 @@ class Learner:
 
 def options(*words):
     """Return the Options of run r of t.txt with these words on the command line."""
-    return Options(train.OPTIONS, train.DEFAULTS, vars(train.build_parser().parse_args(['t.txt', 'r', *map(str, words)])))
+    typed = train.build_parser().parse_args(['t.txt', 'r', *map(str, words)])
+    return Options(train.OPTIONS, train.DEFAULTS, vars(typed))
 
 
 def settled(*words):
@@ -95,7 +96,7 @@ FAKE_MATPLOTLIB = {
 
 
 def quick(folder):
-    """Return an environment in which train.py takes less time: with one thread, and a fake matplotlib in that folder."""
+    """Return an environment in which train.py takes less time: one thread, and a fake matplotlib in that folder."""
     (folder / 'fakes' / 'matplotlib').mkdir(parents=True)
     for name, code in FAKE_MATPLOTLIB.items():
         (folder / 'fakes' / 'matplotlib' / f'{name}.py').write_text(code)

@@ -146,7 +146,8 @@ TRAIN_DEFAULTS = {
     'ratio-valid': 0.3, 'lrate': 5e-3, 'drate': 0.95, 'eps': 1e-8, 'bptt-maxdepth': 50, 'l1': 0, 'l2': 0,
     'epochs': '40, and more for a short text', 'patience': '6, and more for a short text', 'lrate-decay': 1,
     'lrate-decay-epoch': 10, 'save-every': '10, and more in a run of over 1,000 epochs', 'random-seed': None,
-    'encoding': 'utf-8', 'overwrite': None, 'output-dir': 'training_results', 'input': 'prideandprejudice.txt', 'run': 'run0'}
+    'encoding': 'utf-8', 'overwrite': None, 'output-dir': 'training_results', 'input': 'prideandprejudice.txt',
+    'run': 'run0'}
 PRODUCE_DEFAULTS = {
     'length': '100; in a page 2000', 'count': 5, 'prime': 'a random character', 'stop': 'never', 'lines': None,
     'method': 'normal',
