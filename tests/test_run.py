@@ -538,27 +538,34 @@ def hard(target, path):
 
 @pytest.mark.parametrize('link', [symbolic, hard])
 @pytest.mark.parametrize('ending', LOGS)
-def test_no_log_is_written_through_a_link(folder, here, refused, ending, link):
+def test_no_log_is_written_through_a_link(tmp_path, refused, ending, link):
     """Of a new run that replaces an earlier one, and of one that is resumed."""
-    learned(folder / 'results', 5, 4)
-    path = folder / 'results' / f'r_t.txt{ending}'
-    path.rename(folder / 'moved')
-    link(folder / 'moved', path)
-    refuse_training(folder, here, f'results/r_t.txt{ending} is a link', options=['--overwrite'])
-    with refused(ValueError, f'r_t.txt{ending} is a link'):
-        learn(folder / 'results', by_number(3), '--epochs', 3, resume=str(folder / 'results' / 'r_t.txt_epoch2.npz'))
+    learned(tmp_path, 5, 4)
+    path, checkpoint = tmp_path / f'r_t.txt{ending}', str(tmp_path / 'r_t.txt_epoch2.npz')
+    path.rename(tmp_path / 'moved')
+    link(tmp_path / 'moved', path)
+    before = snapshot(tmp_path)
+    for words in (dict(overwrite=True), dict(resume=checkpoint)):
+        with refused(ValueError, f'r_t.txt{ending} is a link'):
+            learn(tmp_path, by_number(3), '--epochs', 3, **words)
+        assert snapshot(tmp_path) == before
 
 
 @pytest.mark.parametrize('link', [symbolic, hard])
 @pytest.mark.parametrize('ending', LOGS)
 def test_no_log_is_written_through_a_link_that_was_made_since(tmp_path, refused, ending, link):
+    """Nor is another log cut then."""
     (tmp_path / 'mine').write_bytes(b'')                   # as a log looks that another process has just begun
-    run = Run(str(tmp_path), 'r_t.txt')
+    learned(tmp_path, 5, 4)
+    checkpoint = str(tmp_path / 'r_t.txt_epoch2.npz')
+    run = Run(str(tmp_path), 'r_t.txt', checkpoint, progress_of(checkpoint))
     run.check(overwrite=True)
+    (tmp_path / f'r_t.txt{ending}').unlink()
     link(tmp_path / 'mine', tmp_path / f'r_t.txt{ending}')
+    before = snapshot(tmp_path)
     with refused(OSError, f'cannot write {run.path(ending)}'), run.open():
         pass
-    assert (tmp_path / 'mine').read_bytes() == b''
+    assert snapshot(tmp_path) == before
 
 
 @pytest.mark.parametrize('ending', ['_best.npz', '_epoch1.npz'])

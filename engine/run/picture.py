@@ -1,5 +1,4 @@
 """The picture of a run's costs."""
-import importlib.util
 import logging
 import os
 import unicodedata
@@ -7,27 +6,22 @@ import warnings
 
 import numpy as np
 
+from engine import commands
 from engine.files import write_whole
 
 LONGEST = 80               # characters of a title; more would be wider than the picture
 
 
-def can_draw():
-    """Return whether matplotlib is installed; it is not imported, which takes a while."""
-    try:
-        return importlib.util.find_spec('matplotlib') is not None
-    except (ImportError, ValueError):
-        return False
-
-
 def import_matplotlib():
-    """Import matplotlib and return it, whatever its user's settings are. Raise ValueError if it does not start."""
+    """Import matplotlib and return it, whatever its user's settings are. Raise ValueError where that fails."""
     logging.getLogger('matplotlib').setLevel(logging.ERROR)      # it logs about its font cache
     neutral = {'MPLBACKEND': 'agg', 'MATPLOTLIBRC': os.devnull}  # it reads both, and a wrong one is an error
     before = {name: os.environ[name] for name in neutral if name in os.environ}
     os.environ.update(neutral)
     try:
         import matplotlib
+    except ModuleNotFoundError:
+        raise ValueError(f'matplotlib is not installed; to install it: {commands.install()}') from None
     except (OSError, ValueError) as error:
         raise ValueError(f'matplotlib does not start: {error}; is there a damaged file matplotlibrc here?') from None
     finally:

@@ -12,7 +12,7 @@ from engine import commands
 from engine.state.checkpoint import Checkpoint
 from engine.files import append_whole, has_other_names, lock, named, open_log, partial_name
 from engine.state.parameters import NAMES
-from engine.run.picture import can_draw, draw_costs
+from engine.run.picture import draw_costs
 from engine.run.schedule import FALLS, PROGRESS, RISING
 from engine.state.patterns import MOST, file_name, list_of, matches, whole
 from engine.process_group import SingleProcess
@@ -96,7 +96,7 @@ class Run:
         self._needed = ()                      # options without which a resumed run would stop again
         self.id = self._progress.get('id', secrets.token_hex(8))       # distinguishes it from others of its name
         self._overwrite = False
-        self._can_draw, self._drawn, self._failed_to_draw = True, False, False
+        self._drawn = self._failed_to_draw = False
         self._logs, self._checksums = {}, {}   # open files and CRC-32 of their contents, by ending
         self._steps, self._epochs = [], []     # rows (epoch, training cost), and the same with validation cost
 
@@ -115,14 +115,7 @@ class Run:
         return [self.path(name[len(self.name):]) for name in sorted(names) if ours.fullmatch(name)]
 
     def check(self, overwrite):
-        """Make the folder. Raise ValueError if the run would replace earlier results of this name, unless overwrite.
-
-        Warn if there will be no picture.
-        """
-        self._can_draw = can_draw()
-        if not self._can_draw:
-            warn(f'matplotlib is not installed, so there will be no picture of the costs; to install it: '
-                 f'{commands.install()}')
+        """Make the folder. Raise ValueError if the run would replace earlier results of this name, unless overwrite."""
         self._overwrite = overwrite
         self._group.broadcast(self._check)
 
@@ -167,9 +160,11 @@ class Run:
 
     def _is_before(self, path):
         """Return whether a file is the checkpoint that this run resumes from, or an earlier one of the same run."""
-        if os.path.exists(self.last_checkpoint) and os.path.samefile(path, self.last_checkpoint):
-            return True
-        progress = _progress_in(path)
+        same = os.path.exists(self.last_checkpoint) and os.path.samefile(path, self.last_checkpoint)
+        return same or self._has_passed(_progress_in(path))
+
+    def _has_passed(self, progress):
+        """Return whether a checkpoint's progress, or None, is of this run and no further than where it is resumed."""
         return bool(progress) and progress.get('id') == self.id and _how_far(progress) <= _how_far(self._progress)
 
     @contextlib.contextmanager
@@ -224,14 +219,14 @@ class Run:
         # Again: another process may have begun and ended a run of this name since.
         to_replace = self._to_replace()
         self._refuse_to_replace([path for path in to_replace if os.path.getsize(path)])
-        for ending, heading in self._headings.items():
-            log = self._logs[ending] = self._logs.get(ending) or open_log(self.path(ending))
+        self._logs.update({ending: open_log(self.path(ending)) for ending in (EPOCHS, SAMPLES)})
+        for ending, log in self._logs.items():
             with open(self.path(ending), 'rb') as before:
                 kept = before.read((sizes or {}).get(ending, 0))
             with named('write', self.path(ending)):
                 log.truncate(len(kept))
             self._checksums[ending] = zlib.crc32(kept)
-            self._write(ending, '' if kept else heading)
+            self._write(ending, '' if kept else self._headings[ending])
         for path in to_replace + self._partial():
             if not path.endswith(LOGS):
                 os.remove(path)
@@ -315,7 +310,7 @@ class Run:
 
     def draw(self):
         """Draw the picture of all costs so far. If that fails, in whatever way, warn once; the run continues."""
-        if not (self._group.first and self._can_draw):
+        if not self._group.first:
             return
         try:
             draw_costs(self.path(PICTURE), self.name, self._steps, self._epochs)
@@ -374,11 +369,9 @@ class Run:
         If there is none, return the one that the run resumes from. So a run goes back to the same one whether it was
         interrupted or not.
         """
-        def counts(progress):
-            return (progress and progress.get('id') == self.id and _how_far(progress) <= _how_far(self._progress)
-                    and progress.get('high', 0) < RISING)
-        return _furthest([path for path in self._earlier() if not path.endswith(self.INTERRUPTED)],
-                         counts) or self.last_checkpoint
+        paths = [path for path in self._earlier() if not path.endswith(self.INTERRUPTED)]
+        return _furthest(paths, lambda progress: self._has_passed(progress) and progress.get('high', 0) < RISING
+                         ) or self.last_checkpoint
 
     def newest(self):
         """Return the furthest checkpoint of a run of this name, or None."""
@@ -391,7 +384,7 @@ class Run:
         """
         failed = now.rate
         if not now.fall_back(model.resume(self._fallback)):
-            self._needed = '--lrate', f'{now.smaller_rate:g}'
+            self._needed = '--lrate', f'{min(now.options.lrate / 2 ** (FALLS + 1), 1e-3):g}'     # has not failed yet
             raise ValueError(f'{error}, as after each of the {FALLS} times that the run went back to {self._fallback} '
                              f'and halved the rate, to {failed:.4g} at last: stopped')
         now.begin_epoch()

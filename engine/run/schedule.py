@@ -91,11 +91,6 @@ class Schedule:
         vars(self).update(vars(then))
         return True
 
-    @property
-    def smaller_rate(self):
-        """Return an --lrate that has not failed yet, for a run that diverged too often."""
-        return min(self.options.lrate / 2 ** (FALLS + 1), 1e-3)
-
     def row(self):
         """Return what the log has for a step besides its cost: epochs that were read, and the validation batch's cost.
 
