@@ -180,14 +180,14 @@ def program(arguments):
     print('compiling: up to a minute the first time, about a second after that ...', flush=True)
     start = time.time()
     names = ['train_rmsprop', 'sample'] + ['check'] * bool(model.n_batches['valid'])
-    with run.interruptible('while compiling; what is compiled is kept'), group.one_per_node_first():
+    with run.naming_checkpoint('while compiling; what is compiled is kept'), group.one_per_node_first():
         for k, name in enumerate(names, 1):
             with say_if_slow(f'compiling function {k} of {len(names)}', sys.stdout, not sys.stdout.isatty()):
                 model.compile(name)
     print(f'compiled in {duration(time.time() - start)}', flush=True)
     n = model.n_batches['train']
     now = Schedule.resumed(o, progress or {}, n)
-    with run.open(), run.rescuing(), run.interruptible('at once: what came after is lost'), StopRequest(group) as stop:
+    with run.open(), run.naming_checkpoint('at once: what came after is lost'), StopRequest(group) as stop:
         run.save_missing(model, now)
         bar = ProgressBar(o.epochs * n, now.step)
         run.say = bar.line

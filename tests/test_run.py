@@ -68,7 +68,7 @@ def test_error_of_any_kind_says_which_checkpoint_there_is(refused):
     run = Run('results', 'r_t.txt', 'r_t.txt_epoch3.npz')
     unicode_error = UnicodeEncodeError('utf-8', 'a', 0, 1, 'why')
     for error, kind in ((unicode_error, ValueError), (FileNotFoundError(2, 'gone'), OSError)):
-        with refused(kind, str(error), '--resume r_t.txt_epoch3.npz'), run.rescuing():
+        with refused(kind, str(error), '--resume r_t.txt_epoch3.npz'), run.naming_checkpoint('at once'):
             raise error
 
 

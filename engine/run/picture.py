@@ -1,6 +1,5 @@
 """The picture of a run's costs."""
 import logging
-import os
 import unicodedata
 import warnings
 
@@ -10,25 +9,6 @@ from engine import commands
 from engine.files import write_whole
 
 LONGEST = 80               # characters of a title; more would be wider than the picture
-
-
-def import_matplotlib():
-    """Import matplotlib and return it, whatever its user's settings are. Raise ValueError where that fails."""
-    logging.getLogger('matplotlib').setLevel(logging.ERROR)      # it logs about its font cache
-    neutral = {'MPLBACKEND': 'agg', 'MATPLOTLIBRC': os.devnull}  # it reads both, and a wrong one is an error
-    before = {name: os.environ[name] for name in neutral if name in os.environ}
-    os.environ.update(neutral)
-    try:
-        import matplotlib
-    except ModuleNotFoundError:
-        raise ValueError(f'matplotlib is not installed; to install it: {commands.install()}') from None
-    except (OSError, ValueError) as error:
-        raise ValueError(f'matplotlib does not start: {error}; is there a damaged file matplotlibrc here?') from None
-    finally:
-        for name in neutral:
-            del os.environ[name]
-        os.environ.update(before)
-    return matplotlib
 
 
 def legible(title):
@@ -58,10 +38,14 @@ def draw_costs(path, title, steps, epochs):
     """Draw costs in nats a character against epochs, as a PNG.
 
     steps: rows (epoch, training cost); epochs: rows (epoch, mean training cost,
-    validation cost or nan). Raise OSError when it cannot be written.
+    validation cost or nan). Raise OSError when it cannot be written, ValueError without matplotlib.
     """
-    matplotlib = import_matplotlib()
-    from matplotlib.figure import Figure                         # pyplot would look for a backend
+    logging.getLogger('matplotlib').setLevel(logging.ERROR)      # it logs about its font cache
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure                     # pyplot would look for a backend
+    except ModuleNotFoundError:
+        raise ValueError(f'matplotlib is not installed; to install it: {commands.install()}') from None
     title = unicodedata.normalize('NFC', title)                  # Apple's file systems take accents apart
     defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != 'backend'}
     with matplotlib.rc_context(defaults), warnings.catch_warnings():             # a user's settings may ask for LaTeX

@@ -239,23 +239,20 @@ class Run:
     # ---- when it stops
 
     @contextlib.contextmanager
-    def rescuing(self):
-        """Let an error inside also say from which checkpoint the run can be resumed."""
-        try:
-            yield
-        except (OSError, ValueError) as error:
-            kind = OSError if isinstance(error, OSError) else ValueError       # some of these take other arguments
-            raise kind(f'{error}; {self._rescue()}') from None
+    def naming_checkpoint(self, when):
+        """Let an error or a KeyboardInterrupt inside also say from which checkpoint the run can be resumed.
 
-    @contextlib.contextmanager
-    def interruptible(self, when):
-        """Let a KeyboardInterrupt inside say when it came, and from which checkpoint the run can be resumed."""
+        when: what the message of a KeyboardInterrupt says of its time.
+        """
         try:
             yield
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f' {when}; {self._rescue()}') from None
+            raise KeyboardInterrupt(f' {when}; {self._last_checkpoint_line()}') from None
+        except (OSError, ValueError) as error:
+            kind = OSError if isinstance(error, OSError) else ValueError       # some of these take other arguments
+            raise kind(f'{error}; {self._last_checkpoint_line()}') from None
 
-    def _rescue(self):
+    def _last_checkpoint_line(self):
         if self.last_checkpoint:
             return f'the last checkpoint is {self.last_checkpoint}, resume it with: {self._resume_command()}'
         return 'no checkpoint was written yet'
