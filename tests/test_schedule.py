@@ -230,12 +230,13 @@ def test_text_with_a_strange_passage_is_learned(tmp_path):
 def test_explosion_in_a_process(tmp_path):
     """It ends in one line, whose command runs as pasted."""
     (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
+    env = quick(tmp_path)
     result = run(TRAIN, tmp_path / 't.txt', 'r', *STATEFUL, '--output-dir', tmp_path, '--lrate', 1e20, '--epochs', 4,
-                 cwd=tmp_path, env=quick(tmp_path))
+                 cwd=tmp_path, env=env)
     assert_refused(result, 'epoch ', 'r_t.txt_start.npz', '--lrate 0.001')
     assert len(re.findall('back to epoch 0', result.stdout)) == 5
     assert [path.name for path in tmp_path.glob('*.npz')] == ['r_t.txt_start.npz']
-    again = paste(result.stderr.split('resume it with: ')[1], tmp_path)
+    again = paste(result.stderr.split('resume it with: ')[1], tmp_path, '', **env)
     assert again.returncode == 0 and 'epoch 4/4' in again.stdout
 
 

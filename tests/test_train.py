@@ -1,6 +1,4 @@
 """train.py as a user runs it: its text, what it says, and what it leaves of the parameters."""
-import itertools
-import math
 import os
 import re
 import shlex
@@ -18,7 +16,6 @@ from scripts import (FAST, H1, H2, N_TRAIN, PRODUCE, ROOT, S, SMALL, TEXT, TRAIN
                      without_privileges)
 
 ENGLISH = 'It is a truth universally acknowledged that the old cat sat by the hill and sang. ' * 60
-MEBIBYTE = 2 ** 20            # pieces in which a text is read
 
 
 # ---------------------------------------------------------------- a run
@@ -173,11 +170,18 @@ def test_control_c_while_compiling_says_what_is_kept(folder):
 
 # ---------------------------------------------------------------- texts that are refused
 
-@pytest.mark.parametrize('path, why', [
-    ('missing.txt', 'No such file'), ('t.txt/x', 'Not a directory'),
-    ('/proc/self/mem', 'Input/output error')], ids=['missing', 'below a file', 'fails when read'])
-def test_text_that_cannot_be_read(folder, here, path, why):
-    refuse_training(folder, here, 'cannot read ' + path, why, text=path)
+@pytest.mark.parametrize('content, options, words', [
+    (None, [], ['cannot read x.txt', 'No such file']), (b'', [], ['x.txt', '0 characters']),
+    (b'\xef\xbb\xbf' + b'a' * 3000, [], ['x.txt', 'only one distinct character']),
+    (b'abc' * 999 + b'\xc3', [], ['x.txt', 'byte 2997 ', 'option encoding']),
+    (b'abc', ['--encoding', 'hex'], ["'hex'", 'encoding']), (b'abc', ['--encoding', ''], ["''", 'encoding']),
+    (b'ab' * 1000, settings(0.3, 6, 1000), ['x.txt has 2,000 characters', 'need 8,000']),
+    (b'ab' * 1000, settings(0.9999999999, 6, 11), ['x.txt has 2,000 characters', 'need '])], ids=[
+    'missing', 'empty', 'one character', 'cut at the end', 'no text encoding', 'no encoding', 'short', 'hardly any'])
+def test_text_that_is_refused(folder, here, content, options, words):
+    if content is not None:
+        (folder / 'x.txt').write_bytes(content)
+    refuse_training(folder, here, *words, text='x.txt', options=options)
 
 
 def test_text_without_permission(folder):
@@ -187,56 +191,6 @@ def test_text_without_permission(folder):
     result = run(TRAIN, 'secret.txt', 'r', '--output-dir', 'results', preexec_fn=without_privileges)
     assert_refused(result, 'train.py: cannot read secret.txt', 'Permission denied')
     assert (sorted(os.listdir(str(folder))), os.listdir('results')) == before
-
-
-def test_empty_text(folder, here):
-    (folder / 'empty.txt').write_bytes(b'')
-    refuse_training(folder, here, 'empty.txt', '0 characters', text='empty.txt')
-
-
-@pytest.mark.parametrize('content', [b'\r\n' * 3000, b'\xef\xbb\xbf' + b'a' * 3000, '𝄞'.encode('utf-8') * 3000],
-                         ids=['CRLF', 'byte order mark and a', 'astral'])
-def test_text_of_one_character(folder, here, content):
-    (folder / 'same.txt').write_bytes(content)
-    refuse_training(folder, here, 'same.txt', 'only one distinct character', text='same.txt')
-
-
-@pytest.mark.parametrize('content, encoding, offset', [
-    (b'one\xfftwo', 'utf-8', 3),
-    ('déjà vu'.encode('utf-8'), 'ascii', 1),
-    (b'abc' * 999 + b'\xc3', 'utf-8', 2997),
-    (b'a' * (MEBIBYTE - 1) + 'é'.encode() + b'b' * 10 + b'\xff', 'utf-8', MEBIBYTE + 11),
-    (b'a' * (MEBIBYTE - 1) + b'\xc3' + b'b' * 10, 'utf-8', MEBIBYTE - 1),
-    ('ab'.encode('utf-16') + b'\x00\xdcxx', 'utf-16', 6),
-    (b'no byte order mark', 'utf-16', 0),
-], ids=['bad byte', 'ascii', 'cut at the end', 'in the second piece', 'across pieces', 'utf-16', 'no mark'])
-def test_wrong_encoding(folder, here, content, encoding, offset):
-    (folder / 'odd.txt').write_bytes(content)
-    refuse_training(folder, here, 'odd.txt', 'byte {} '.format(offset), 'option encoding', text='odd.txt',
-                    options=['--encoding', encoding])
-
-
-@pytest.mark.parametrize('name', ['utf-99', '', 'hex'])
-def test_encoding_that_is_none(folder, here, name):
-    refuse_training(folder, here, repr(name), 'encoding', options=['--encoding', name])
-
-
-@pytest.mark.parametrize('ratio, B, S', [(0.3, 6, 11), (0, 50, 2), (0.9, 7, 5)])
-def test_text_too_short_for_a_batch(folder, here, ratio, B, S):
-    """The number that is named is the least that will do: by trial, of the rule and of the script."""
-    needed = S * next(n for n in itertools.count(1) if math.floor((1 - ratio) * n + 0.5) >= B)
-    (folder / 'short.txt').write_text(('ab' * needed)[:needed - 1])
-    refuse_training(folder, here, 'has {:,} characters'.format(needed - 1), 'need {:,}'.format(needed),
-                    text='short.txt', options=settings(ratio, B, S))
-    (folder / 'short.txt').write_text(('ab' * needed)[:needed])
-    with pytest.raises(Compiling):
-        here(TRAIN, 'short.txt', 'r', '--output-dir', 'results', *settings(ratio, B, S))
-
-
-@pytest.mark.parametrize('options', [settings(0.3, 6, 1000), settings(0.9999999999, 6, 11)],
-                         ids=['long sequences', 'hardly any training'])
-def test_text_much_too_short(folder, here, options):
-    refuse_training(folder, here, 't.txt has {:,} characters'.format(len(TEXT)), 'need', options=options)
 
 
 # ---------------------------------------------------------------- without a text
