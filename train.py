@@ -20,6 +20,8 @@ from engine.run import options
 from engine.terminal import EXIT_INTERRUPTED, Parser, ProgressBar, StopRequest, duration, main, say_if_slow
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+# Rows of name, kind, default, help. An option that is a parameter of model_setup reaches it by its name: a new learning
+# parameter gets a row here and a range in engine/checks.py.
 OPTIONS = {
     'text': [
         ('batch-size', int, 50, 'sequences in a batch'),
@@ -35,7 +37,7 @@ OPTIONS = {
         ('dropout', float, None, 'share of the units that each training step leaves out (default: by the length of the '
                                  'text and the number of units)'),
         ('dropconnect', float, None, 'share of the recurrent weights that each training step leaves out (default: two '
-                                     'thirds of that)'),
+                                     'thirds of --dropout)'),
         ('reset', float, 0.05, 'probability that a stream starts a batch from zero states'),
         ('average', float, 0.999, 'weight at each step of the running average of the parameters, which is validated, '
                                   'saved and used to write; 0: the parameters themselves'),
