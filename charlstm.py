@@ -296,7 +296,7 @@ class CharLSTM(State):
         """
         checks.whole('num_units1', num_units1, 1)
         checks.whole('num_units2', num_units2, 1)
-        lp = checks.learning(lrate, drate, eps, bptt_maxdepth, l1, l2, dropout, grad_clip, dropconnect, reset, average)
+        lp = checks.learning(locals())         # those of its arguments that are in checks.RANGES
         if initial not in ('original', 'hidden'):
             raise ValueError(f"initial is {initial!r}: expected 'original' or 'hidden'")
         if mfile is not None:

@@ -1,4 +1,4 @@
-"""Learn a text: python train.py [input] [run], or go on: python train.py --resume PARAMS"""
+"""Learn a text: python train.py [input] [run]; resume a run: python train.py --resume PARAMS"""
 # /// script
 # requires-python = ">=3.8"
 # dependencies = ["Theano==1.0.5", "numpy>=1.20", "scipy", "matplotlib", "tqdm"]
@@ -22,6 +22,8 @@ from engine.progress import ProgressBar, duration, say_if_slow
 from engine.terminal import Parser, main
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+# Rows of name, kind, default, help. An option that is a parameter of model_setup reaches it by its name: a new learning
+# parameter gets a row here and a range in engine/checks.py.
 OPTIONS = {
     'text': [
         ('batch-size', int, 50, 'sequences in a batch'),
@@ -29,7 +31,7 @@ OPTIONS = {
         ('ratio-valid', float, 0.3, 'share of the text, at its end, kept for validation'),
         ('encoding', 'NAME', 'utf-8', 'encoding of the text file'),
         ('no-stateful', bool, False, 'start every batch from zero states, as the original does, instead of reading '
-                                     'long pieces of the text on from batch to batch')],
+                                     'each long piece of the text from batch to batch')],
     'model': [
         ('num-units1', int, None, 'units of layer 1 (default: 256, or those of --init)'),
         ('num-units2', int, None, 'units of layer 2 (default: those of layer 1)'),
@@ -37,19 +39,16 @@ OPTIONS = {
         ('dropout', float, None, 'share of the units that each training step leaves out (default: by the length of the '
                                  'text and the number of units)'),
         ('dropconnect', float, None, 'share of the recurrent weights that each training step leaves out (default: two '
-                                     'thirds of that)'),
-        ('reset', float, 0.05, 'probability of each stream to begin a batch with zero states'),
-        ('average', float, 0.999, 'weight a step of the running average of the parameters, which is what is validated, '
-                                  'saved and written with; 0: the parameters themselves'),
+                                     'thirds of --dropout)'),
+        ('reset', float, 0.05, 'probability that a stream starts a batch from zero states'),
+        ('average', float, 0.999, 'weight at each step of the running average of the parameters, which is validated, '
+                                  'saved and used to write; 0: the parameters themselves'),
         ('kernel', ('on', 'off'), 'on', 'off: theano.scan instead of the C kernel, to compare, many times slower'),
         ('random-seed', int, None, 'whole number that makes a run repeatable (default: a new one each time, which is '
                                    'printed and stored)')],
     'learning': [
         ('lrate', float, 5e-3, 'learning rate'),
-        ('warmup', int, 100, 'steps in which the rate rises to that'),
-        ('plateau', int, 0, 'divide the rate by --plateau-factor, and go back to the best parameters, when so many '
-                            'epochs brought no better validation cost; 0: the decay below instead'),
-        ('plateau-factor', float, 2.0, 'what the rate is divided by then'),
+        ('warmup', int, 100, 'steps in which the rate rises to --lrate'),
         ('lrate-decay', float, 1.0, 'factor on the rate at each epoch from --lrate-decay-epoch on'),
         ('lrate-decay-epoch', int, 10, 'first epoch with a smaller rate'),
         ('drate', float, 0.95, 'decay of the running averages of RMSprop'),
@@ -60,79 +59,72 @@ OPTIONS = {
         ('l2', float, 0.0, 'weight of the sum of squared parameters')],
     'run': [
         ('epochs', int, None, 'times to read the training text (default: 40, and more for a short text)'),
-        ('patience', int, None, 'stop when so many epochs brought no better validation cost; 0: never (default: 6, '
-                                'and more for a short text)'),
+        ('patience', int, None, 'stop after N epochs without a better validation cost; 0: never (default: 6, and more '
+                                'for a short text)'),
         ('valid-every', int, 10, 'training steps between costs of a validation batch, each of which takes a third of '
                                  'the time of a step'),
-        ('save-every', int, 10, 'epochs between checkpoints'),
+        ('save-every', int, None, 'epochs between checkpoints (default: 10, and more in a run of over 1,000 epochs)'),
         ('original', bool, False, 'the recipe of 2016: 75 epochs of batches from zero states, at a rate of 0.002 that '
-                                  'decays by 0.97 from epoch 10 on, and none of what came later'),
+                                  'decays by 0.97 from epoch 10 on, and nothing that came later'),
         ('output-dir', 'DIR', None, 'folder for the results (default: training_results beside this script)'),
         ('overwrite', bool, False, 'replace the results of an earlier run of this name'),
         ('init', 'PARAMS', None, 'start from the parameters of this checkpoint, of any text'),
-        ('resume', 'PARAMS', None, 'go on from this checkpoint, or for "last" from the newest of this run, if there is '
-                                   'one, as if its run had never stopped; its options hold, '
-                                   'but for ' + ', '.join(map(options.spelled, options.CHANGEABLE)) +
-                                   ', and a smaller --lrate')]}
+        ('resume', 'PARAMS', None, 'resume the run of this checkpoint as if it had never stopped; "last": of the '
+                                   'newest checkpoint of this run or, if there is none, begin it. Its options stay: '
+                                   'only ' + ', '.join(map(options.spelled, options.CHANGEABLE)) +
+                                   ' may change, and --lrate become smaller')]}
 DEFAULTS = {name.replace('-', '_'): default for rows in OPTIONS.values() for name, _, default, _ in rows}
-DEFAULTS.update(input=None, run='run0',                   # and what the help says in words of its own:
-                output_dir=os.path.join(HERE, 'training_results'))
+DEFAULTS.update(input=None, run='run0', output_dir=os.path.join(HERE, 'training_results'))
 
 
 def build_parser():
-    """The command line; options that are not given are left out of what it parses."""
+    """Return the parser of the command line; its result has only the options that were typed."""
     parser = Parser(
         argument_default=argparse.SUPPRESS,
         description='Learn to write text by reading one, character by character. Writes checkpoints, logs, samples and '
                     'a picture of the costs, under names that begin <run>_<input file name>.')
-    parser.add_argument('input', nargs='?', help='text file to learn, or folder of some, which are joined in order of '
-                                                 'path (default: text_input/prideandprejudice.txt, which is fetched '
-                                                 'where it is missing)')
+    parser.add_argument('input', nargs='?', help='text file to learn, or folder of text files, which are joined in the '
+                                                 'order of their paths (default: text_input/prideandprejudice.txt, '
+                                                 'which is fetched if it is missing)')
     parser.add_argument('run', nargs='?', help='name of this run (default: run0)')
     for title, rows in OPTIONS.items():
         options.add(parser.add_argument_group(title), rows, suppress=True)
     return parser
 
 
-def prepare(given, group):
-    """The options by attribute, the model, its Run, and the progress of the run that goes on, or None."""
+def prepare(o, group):
+    """Choose the options o. Return the model, its Run, and the progress of the run that is resumed, or None."""
     with group.one_per_node_first():
-        from charlstm import CharLSTM                      # here alone, late: Theano takes a second to import
+        from charlstm import CharLSTM                      # late: Theano takes a second to import
     interrupts.raise_again()
     from engine.state.parameters import parameter_count
     from engine.run.recipe import advise, complete
     from engine.run.run import Run
-    from engine.run.start import LAST, check_text, checkpoint_of, chosen, resolve_last, run_name
     from text_input.fetch_novel import locate_text
-    if given.get('resume') == LAST:
-        given = group.broadcast(resolve_last, given, DEFAULTS, locate_text)
-    with checkpoint_of(given.get('resume'), OPTIONS, group) as (stored, progress):
-        o = group.broadcast(chosen, DEFAULTS, locate_text, given, stored, progress)
+    with o.chosen(locate_text, group) as (checkpoint, progress):
         model = CharLSTM(random_seed=o.random_seed, kernel=o.kernel == 'on', comm=group)
         model.prepare_input(o.input, o.ratio_valid, o.batch_size, o.seq_length, encoding=o.encoding,
                             stateful=not o.no_stateful)
+        o.input = os.path.abspath(o.input)
         parameters = parameter_count(len(model.uchar), o.num_units1, o.num_units2)
         complete(o, model.n_batches['train'], parameters)
-        model.model_setup(None, o.num_units1, o.num_units2, o.lrate, o.drate, o.eps, o.bptt_maxdepth, o.l1, o.l2,
-                          dropout=o.dropout, grad_clip=o.grad_clip, dropconnect=o.dropconnect, reset=o.reset,
-                          average=o.average, initial=o.initial)
-        run = Run(o.output_dir, run_name(o, progress), o.resume, progress, group, list(model.p))
-        o.input = os.path.abspath(o.input)
+        model.model_setup(**o.arguments_of(model.model_setup))
+        run = Run(o.output_dir, o.run_name, o.resume, progress, group, list(model.p))
         if progress:
-            group.broadcast(check_text, o.input, model, stored)
-            model.resume(stored)
-            print(f'going on after epoch {progress["epoch"]}, batch {progress["batch"]}')
+            group.broadcast(options.check_text, o.input, model, checkpoint)
+            model.resume(checkpoint)
+            print(f'resuming after epoch {progress["epoch"]}, batch {progress["batch"]}')
         run.check(o.overwrite)
         if o.init:
             model.init_params(o.init, o.encoding)
         elif not progress:
-            advise(o, given, model)
-        print(options.summary(vars(o), parameters), flush=True)
-    return o, model, run, progress
+            advise(o, model)
+        print(o.summary(parameters), flush=True)
+    return model, run, progress
 
 
 def learn(model, run, now, bar, stop):
-    """Read the training text, epoch after epoch, until the schedule or the user says that it is enough."""
+    """Read the training text, epoch after epoch, until the schedule is finished or the user stops it."""
     from engine.run.schedule import Diverged
     while not (now.finished or stop.agreed):
         try:
@@ -146,7 +138,7 @@ def learn(model, run, now, bar, stop):
 
 
 def read(model, run, now, bar, stop):
-    """Read the training text once, or the rest of it where a run goes on. Raises Diverged."""
+    """Read the training text once, or the rest of it in a run that is resumed. Raise Diverged."""
     from charlstm import mean_cost
     from engine.run.schedule import Diverged
     X, Y, n = model.X['train'], model.Y['train'], model.n_batches['train']
@@ -154,13 +146,13 @@ def read(model, run, now, bar, stop):
     bar.begin_epoch()
     for i in range(now.batch, n):
         model.dyn_lrate.set_value(now.rate * now.warmup_factor(now.step))
-        x, y = X[i], Y[i]                                  # cut out of the text now
-        if now.step % now.options['valid_every'] == 0:     # before the step, as the cost of what is learned is
-            now.trial_cost = model.validate_batch()
+        x, y = X[i], Y[i]                                  # a batch is cut out of the text when it is read
+        if now.step % now.options.valid_every == 0:        # before the step, as the training cost is
+            now.valid_batch_cost = model.validate_batch()
         cost, _, *ratios = model.theano_train_rmsprop(x, y)
         now.record_step(float(cost), len(y) * model.batch_size)
         run.log_step(cost, now, ratios)
-        bar.step(now.epoch + 1, now.options['epochs'], cost, now.trial_cost, len(y) * model.batch_size)
+        bar.step(now.epoch + 1, now.options.epochs, cost, now.valid_batch_cost, len(y) * model.batch_size)
         if stop.agreed:
             return
     if not model.finite():
@@ -171,10 +163,9 @@ def read(model, run, now, bar, stop):
     cost = now.end_epoch()
     model.reset_states()
     run.log_epoch(now, cost, valid_cost, speed, time.time() - bar.epoch_start)
-    if now.update_best(valid_cost):
-        run.go_back(model, now)
+    now.update_best(valid_cost)
     run.sample(model, now)
-    if now.best_epoch == now.epoch:                        # after the epoch's rows and sample, to go on from there
+    if now.best_epoch == now.epoch:                        # after the rows and the sample: a resumed run needs them
         run.save(model, now, run.BEST)
     if now.should_save:
         run.save(model, now, run.EPOCH.format(now.epoch))
@@ -182,41 +173,42 @@ def read(model, run, now, bar, stop):
         run.draw()
 
 
-def program(given):
-    """The whole program, for the options that were given. Returns the exit status."""
+def program(arguments):
+    """Run the whole program; arguments: from the command line. Return the exit status."""
     group = process_group.join()
-    o, model, run, progress = prepare(vars(given), group)
+    o = options.Options(OPTIONS, DEFAULTS, vars(arguments))
+    model, run, progress = prepare(o, group)
     from engine.run.schedule import Schedule
     from engine.backend.theano_setup import computes_on
     print(f'computes on {computes_on(model.runs_in_c())}', flush=True)
     print('compiling: up to a minute the first time, about a second after that ...', flush=True)
     start = time.time()
     names = ['train_rmsprop', 'sample'] + ['check'] * bool(model.n_batches['valid'])
-    with run.interruptible('while compiling; what is compiled is kept'), group.one_per_node_first():
+    with run.naming_checkpoint('while compiling; what is compiled is kept'), group.one_per_node_first():
         for k, name in enumerate(names, 1):
             with say_if_slow(f'compiling function {k} of {len(names)}', sys.stdout, not sys.stdout.isatty()):
                 model.compile(name)
     print(f'compiled in {duration(time.time() - start)}', flush=True)
     n = model.n_batches['train']
-    now = Schedule.resumed(options.stored(vars(o)), progress or {}, n)
-    with run.open(), run.rescuing(), run.interruptible('at once: what came after is lost'), StopRequest(group) as stop:
-        run.catch_up(model, now)
-        bar = ProgressBar(now.options['epochs'] * n, now.epoch * n + now.batch)
+    now = Schedule.resumed(o, progress or {}, n)
+    with run.open(), run.naming_checkpoint('at once: what came after is lost'), StopRequest(group) as stop:
+        run.save_missing(model, now)
+        bar = ProgressBar(o.epochs * n, now.step)
         run.say = bar.line
         learn(model, run, now, bar, stop)
         if not now.finished:
             bar.line(f'interrupted in epoch {now.epoch + 1}')
             run.save(model, now, run.INTERRUPTED)
         bar.close()
-    run.say_where(now)
+    run.print_results(now)
     return EXIT_INTERRUPTED if stop.agreed else 0
 
 
-def needs_less(given):
-    """The options that take less memory where they are smaller, of those that may be changed, with their verb."""
-    if 'resume' in given:
+def needs_less(arguments):
+    """Return which options need less memory if they are smaller, with their verb; '' where none of them may change."""
+    if 'resume' in arguments:
         return ''
-    if 'init' in given:
+    if 'init' in arguments:
         return 'a smaller --batch-size needs'
     return 'smaller --num-units1, --num-units2 or --batch-size need'
 

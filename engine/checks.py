@@ -1,4 +1,4 @@
-"""Arguments that are out of range, refused in one line."""
+"""Checks of arguments: what is out of range is refused in one line."""
 import numbers
 import re
 import sys
@@ -7,13 +7,13 @@ LARGEST = 2 ** 31 - 1                  # that C's and Theano's int can hold
 
 
 def shown(value):
-    """A value for a message, in which a whole number may not fill the screen."""
+    """Return a value as a message shows it; a whole number must not fill the screen."""
     long = isinstance(value, numbers.Integral) and abs(value) >= 10 ** 18
     return f'a whole number of {len(hex(value)) - 2} hexadecimal digits' if long else repr(value)
 
 
 def whole(name, value, least, most=LARGEST):
-    """Raises ValueError unless value is a whole number of at least `least`, and at most `most`."""
+    """Raise ValueError unless value is a whole number of at least `least`, and at most `most`."""
     if not isinstance(value, numbers.Integral) or value < least:
         raise ValueError(f'{name} is {shown(value)}: expected a whole number, at least {least}')
     if value > most:
@@ -21,14 +21,15 @@ def whole(name, value, least, most=LARGEST):
 
 
 def real(name, value, expected, fits):
-    """Raises ValueError unless value is a finite number that fits; expected: what that means, in words."""
+    """Return value as a float. Raise ValueError unless it is finite and fits(value); expected: that in words."""
     # Not math.isfinite, which fails for whole numbers of hundreds of digits.
     if not (isinstance(value, numbers.Real) and -sys.float_info.max <= value <= sys.float_info.max and fits(value)):
         raise ValueError(f'{name} is {shown(value)}: expected a number {expected}')
+    return float(value)                # Python's own: Theano takes a np.float64 for a request to compute in that type
 
 
 def characters(name, values, V):
-    """Character numbers as int32 (T,B); shape (T,) counts as B = 1. Raises ValueError unless all are below V."""
+    """Return character numbers as int32 (T,B), from shape (T,B) or (T,). Raise ValueError unless all are below V."""
     import numpy as np                 # late, so that --help does not wait for it
     values = np.asarray(values)
     if values.dtype.kind not in 'iu' or values.ndim not in (1, 2) or values.size == 0:
@@ -40,29 +41,36 @@ def characters(name, values, V):
     return values.astype(np.int32).reshape(len(values), -1)
 
 
-def learning(lrate, drate, eps, bptt_maxdepth, l1, l2, dropout, grad_clip, dropconnect, reset, average):
-    """The learning parameters in a dict. Raises ValueError where one is out of range."""
-    ranges = dict(lrate=(lrate, 'above 0', lambda v: v > 0), drate=(drate, 'from 0 to below 1', lambda v: 0 <= v < 1),
-                  eps=(eps, 'of at least 1e-37', lambda v: v >= 1e-37), l1=(l1, 'of at least 0', lambda v: v >= 0),
-                  l2=(l2, 'of at least 0', lambda v: v >= 0),
-                  grad_clip=(grad_clip, 'of at least 0', lambda v: v >= 0))
-    for name, share in (('reset', reset), ('average', average)):
-        ranges[name] = share, 'from 0 to below 1', lambda v: 0 <= v < 1
-    for name, share in (('dropout', dropout), ('dropconnect', dropconnect)):             # by steps of a 65,536th
-        ranges[name] = share, 'from 0 to at most 0.9999', lambda v: 0 <= v <= 0.9999
-    for name, (value, expected, fits) in ranges.items():
-        real(name, value, expected, fits)
-    if bptt_maxdepth != -1:
-        whole('bptt_maxdepth', bptt_maxdepth, 1, most=float('inf'))
-        bptt_maxdepth = min(bptt_maxdepth, LARGEST)
-    # Python's own numbers: Theano takes a np.float64 for a request to compute in that type.
-    return dict(lrate=float(lrate), drate=float(drate), eps=float(eps), bptt_maxdepth=int(bptt_maxdepth),
-                l1=float(l1), l2=float(l2), dropout=float(dropout), grad_clip=float(grad_clip),
-                dropconnect=float(dropconnect), reset=float(reset), average=float(average))
+def depth(name, value):
+    """Return a number of steps as an int. Raise ValueError unless it is -1, for all, or at least 1."""
+    if value != -1:
+        whole(name, value, 1, most=float('inf'))
+    return min(int(value), LARGEST)
+
+
+AT_LEAST_0 = real, 'of at least 0', lambda v: v >= 0
+BELOW_1 = real, 'from 0 to below 1', lambda v: 0 <= v < 1
+LEFT_OUT = real, 'from 0 to at most 0.9999', lambda v: 0 <= v <= 0.9999        # by steps of a 65,536th
+
+# The learning parameters of model_setup: the function that checks each, and its arguments after name and value. What
+# train.py refuses and what a checkpoint may hold follow from this table.
+RANGES = {'lrate': (real, 'above 0', lambda v: v > 0), 'drate': BELOW_1,
+          'eps': (real, 'of at least 1e-37', lambda v: v >= 1e-37), 'bptt_maxdepth': (depth,),
+          'l1': AT_LEAST_0, 'l2': AT_LEAST_0, 'dropout': LEFT_OUT, 'grad_clip': AT_LEAST_0, 'dropconnect': LEFT_OUT,
+          'reset': BELOW_1, 'average': BELOW_1}
+
+
+def learning(arguments):
+    """Return those of arguments, a dict by name, that are in RANGES, as Python's own numbers.
+
+    Raise ValueError where one is out of range.
+    """
+    return {name: check(name, arguments[name], *limits)
+            for name, (check, *limits) in RANGES.items() if name in arguments}
 
 
 def cell_parameters(initial):
-    """Return a cell's own parameters, name to initial value. Raises ValueError for what a checkpoint cannot hold."""
+    """Return a cell's own parameters, name to initial value. Raise ValueError for what a checkpoint cannot hold."""
     if not isinstance(initial, dict):
         raise ValueError(f'cell_parameters is {initial!r}: expected a dict of names to initial values')
     for name, value in initial.items():
@@ -74,6 +82,6 @@ def cell_parameters(initial):
 
 
 def own_name(name):
-    """Whether the parameters of a cell may have this name, which nothing else has in a checkpoint or its formula."""
+    """Return whether a parameter of a cell may have this name: nothing else has it in a checkpoint or a formula."""
     return (isinstance(name, str) and name.isidentifier() and len(name) < 100
             and not re.fullmatch(r'U|W|b|h|C|t\d+|(m|raw|carried|trial)_.*', name))

@@ -16,7 +16,7 @@ from typing import Callable, NamedTuple, Tuple
 
 import numpy as np
 
-from engine.run.run import LOGS
+from engine.run.run import LOGS, headings
 from engine.state.parameters import parameter_shapes
 
 from numpy_model import random_parameters
@@ -263,7 +263,7 @@ def as_run(name, logs):
     return change
 
 
-HEADINGS = {ending: [len(heading), zlib.crc32(heading.encode())] for ending, heading in LOGS.items()}
+HEADINGS = {ending: [len(heading), zlib.crc32(heading.encode())] for ending, heading in headings().items()}
 NO_LOGS = dict(logs={ending: [0, 0] for ending in LOGS})
 OTHER_LOG = ('not known to be of the run', 'other_t.txt.out')
 RUN_DAMAGE = {

@@ -1,10 +1,12 @@
-"""train.py's loop with a stand-in for the model, whose validation costs a test says."""
+"""train.py's loop with a stand-in for the model, whose validation costs are set by a test."""
 from types import SimpleNamespace
 
 import numpy as np
 
 import train
 from engine.state.checkpoint import Checkpoint, write
+from engine.run.options import Options
+from engine.run.recipe import complete
 from engine.run.run import Run
 from engine.run.schedule import Schedule
 from engine.process_group import SingleProcess
@@ -13,15 +15,9 @@ from engine.progress import ProgressBar
 from scripts import log_rows
 
 
-def about_of(path):
-    """What a checkpoint says of itself."""
-    with Checkpoint(path) as stored:
-        return stored.metadata
-
-
 class Learner:
-    """Stands for CharLSTM in the loop: all it learns is the list of its epochs' rates, from which score makes its
-    validation cost."""
+    """Stand for CharLSTM in the loop. All it learns is the list of the rates of its steps; score makes its validation
+    cost from that list."""
 
     n_batches, batch_size = {'train': 1, 'valid': 1}, 3
     X = Y = {'train': [np.zeros((2, 3))], 'valid': [np.zeros((2, 3))]}
@@ -54,51 +50,72 @@ class Learner:
         return path
 
     def resume(self, path):
-        progress = about_of(path)['progress']
+        progress = progress_of(path)
         self.rates = progress.pop('rates')
         return progress
 
 
-def learn(folder, score, *options, resume=None, stop=None, overwrite=False, interrupted=False):
-    """Run train.py's loop with a Learner, as run r of t.txt. Returns it and where the schedule then is.
+def options(*words):
+    """Return the Options of run r of t.txt with these words on the command line."""
+    typed = train.build_parser().parse_args(['t.txt', 'r', *map(str, words)])
+    return Options(train.OPTIONS, train.DEFAULTS, vars(typed))
+
+
+def settled(*words):
+    """Return these options, and those that are chosen by the length of the text as for a long one."""
+    o = options(*words)
+    complete(o, 200, 10 ** 6)
+    return o
+
+
+def learn(folder, score, *words, resume=None, stop=None, overwrite=False, interrupted=False):
+    """Run train.py's loop with a Learner, as run r of t.txt. Return it and its Schedule.
 
     interrupted: save a checkpoint as train.py does where it is stopped.
     """
-    options = ['--warmup', 0, *options]                    # else no rate is what a test says before step 100
-    given = vars(train.build_parser().parse_args(['t.txt', 'r', '--output-dir', str(folder), *map(str, options)]))
     model, progress = Learner(score), None
     if resume:
         progress = model.resume(resume)
     run = Run(str(folder), 'r_t.txt', resume, progress)
     run.draw = lambda: None
     run.check(overwrite=overwrite)
-    now = Schedule.resumed({**train.DEFAULTS, 'epochs': 40, 'patience': 6, 'save_every': 10, **given}, progress or {},
-                           model.n_batches['train'])
-    with run.open(), run.rescuing():
-        run.catch_up(model, now)
-        bar = ProgressBar(now.options['epochs'], now.epoch)
+    now = Schedule.resumed(settled('--warmup', 0, *words), progress or {}, model.n_batches['train'])
+    with run.open(), run.naming_checkpoint('at once'):
+        run.save_missing(model, now)
+        bar = ProgressBar(now.options.epochs, now.epoch)
         train.learn(model, run, now, bar, stop or StopRequest(SingleProcess()))
         if interrupted:
             run.save(model, now, run.INTERRUPTED)
     return model, now
 
 
+# All that engine/run/picture.py uses of matplotlib, which takes a second to import.
+FAKE_MATPLOTLIB = {
+    '__init__': 'import contextlib\nrcParamsDefault, rc_context = {}, lambda settings: contextlib.nullcontext()\n',
+    'figure': 'from unittest.mock import MagicMock\n'
+              "Figure = lambda **k: MagicMock(savefig=lambda f, **k: f.write(b'picture'))\n"}
+
+
+def quick(folder):
+    """Return an environment in which train.py takes less time: one thread, and a fake matplotlib in that folder."""
+    (folder / 'fakes' / 'matplotlib').mkdir(parents=True)
+    for name, code in FAKE_MATPLOTLIB.items():
+        (folder / 'fakes' / 'matplotlib' / f'{name}.py').write_text(code)
+    return {'PYTHONPATH': str(folder / 'fakes'), 'OMP_NUM_THREADS': '1'}
+
+
 def by_number(*values):
-    """A score by how often it was asked: the n-th epoch of the whole run costs values[n]."""
+    """Return a score by how often it was called: the n-th epoch of the whole run costs values[n]."""
     left = list(values)
     return lambda rates: left.pop(0)
 
 
-def rising(rates):
-    """A cost that each further rate lowers, and each further epoch at one rate raises."""
-    return 10 - len(set(rates)) + 0.1 * rates.count(rates[-1])
-
-
-def progress_in(folder, ending):
-    """The progress in a checkpoint of a Learner's run."""
-    return about_of(folder / ('r_t.txt' + ending))['progress']
+def progress_of(path):
+    """Return the progress in a checkpoint."""
+    with Checkpoint(str(path)) as stored:
+        return stored.metadata['progress']
 
 
 def epochs_of(folder):
-    """The rows of the log of the epochs of a run r of t.txt."""
+    """Return the rows of the log of the epochs of a run r of t.txt."""
     return log_rows(folder / 'r_t.txt_epochs.out')

@@ -18,7 +18,7 @@ import hashlib, json, resource, sys
 sys.path.insert(0, sys.argv[1])
 import charlstm, train
 from engine.state.run_state import read_run
-from engine.run.start import checkpoint_of
+from engine.run.options import checkpoint_of
 from engine.process_group import SingleProcess
 
 def run(path):

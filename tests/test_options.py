@@ -1,23 +1,27 @@
 """The command lines: options out of range or of the wrong kind, --resume that they contradict, and --help."""
+import json
 import re
 
 import numpy as np
 import pytest
 
 import train
+from charlstm import CharLSTM
 from damage import write_checkpoint
-from scripts import PRODUCE, SMALL, TRAIN, Compiling, assert_refused, refuse_training, run, snapshot, succeeded
+from engine.checks import RANGES
+from learner import options
+from scripts import PRODUCE, SMALL, TRAIN, Compiling, assert_refused, load, refuse_training, run, snapshot, succeeded
 
 
 # ---------------------------------------------------------------- ranges and kinds
 
 OUT_OF_RANGE = {
-    'epochs': [0, -1], 'save-every': [0, -3], 'valid-every': [0, -3], 'batch-size': [0, -1], 'seq-length': [1, 0, -1],
-    'num-units1': [0, -1, 10 ** 12], 'num-units2': [0, -1], 'bptt-maxdepth': [0, -2],
-    'lrate-decay-epoch': [0, -1], 'random-seed': [-1], 'ratio-valid': [1.0, -0.1, np.nan, np.inf],
-    'lrate': [0.0, -0.1, np.nan, np.inf], 'lrate-decay': [0.0, -0.5, 1.5, np.nan, np.inf],
-    'drate': [1.0, -0.1, np.nan], 'eps': [0.0, -1e-8, np.nan],
-    'l1': [-0.1, np.nan, np.inf], 'l2': [-0.1, np.nan, np.inf]}
+    'epochs': [0, 10 ** 10], 'save-every': [0], 'valid-every': [0], 'patience': [-1], 'warmup': [-1],
+    'batch-size': [0, -1], 'seq-length': [1, -1], 'num-units1': [0, 10 ** 12], 'num-units2': [0],
+    'bptt-maxdepth': [0, -2], 'lrate-decay-epoch': [0], 'random-seed': [-1], 'ratio-valid': [1.0, -0.1, np.nan],
+    'lrate': [0.0, -0.1, np.nan, np.inf], 'lrate-decay': [0.0, 1.5, np.nan], 'drate': [1.0, -0.1, np.nan],
+    'eps': [0.0, np.nan], 'l1': [-0.1, np.inf], 'l2': [-0.1], 'grad-clip': [-0.1], 'dropout': [1.0],
+    'dropconnect': [1.0], 'reset': [1.0], 'average': [1.0]}
 
 
 @pytest.mark.parametrize('option, value', [
@@ -30,9 +34,8 @@ def test_number_out_of_range(folder, here, option, value):
     assert snapshot(folder) == before
 
 
-@pytest.mark.parametrize('option', ['epochs', 'num-units1', 'seq-length'])
-def test_zero_in_a_process(folder, option):
-    refuse_training(folder, run, ' is 0: expected', options=['--' + option, 0])
+def test_zero_in_a_process(folder):
+    refuse_training(folder, run, ' is 0: expected', options=['--epochs', 0])
 
 
 @pytest.mark.parametrize('option, value', [
@@ -51,7 +54,7 @@ def test_number_out_of_range_for_sampling(folder, here, option, value):
     (TRAIN, ['t.txt', 'r', '--batch-size', '2.5'], '--batch-size'), (TRAIN, ['t.txt', 'r', 'more'], 'more'),
     (PRODUCE, ['p.npz', '--method', 'best'], '--method')])
 def test_argument_of_the_wrong_kind(folder, here, script, arguments, named):
-    """argparse's own refusal, which has its usage before the line."""
+    """argparse refuses it itself, with its usage before the line."""
     before = snapshot(folder)
     result = here(script, *arguments)
     assert result.returncode == 2 and result.stderr.startswith('usage: ')
@@ -78,7 +81,7 @@ def test_contradicting_option_is_refused(judged, here, option, value):
 
 
 @pytest.mark.parametrize('option, value', [('--init', 'other.npz'), ('--output-dir', 'elsewhere')])
-def test_option_that_a_resumed_run_cannot_heed_is_refused(judged, here, option, value, tmp_path):
+def test_option_that_makes_no_sense_for_a_resumed_run_is_refused(judged, here, option, value, tmp_path):
     assert_refused(here(TRAIN, '--resume', judged.checkpoint, option, tmp_path / value), option)
 
 
@@ -89,15 +92,51 @@ def test_options_that_may_change_or_are_the_same_are_taken(judged, here, capfd):
     assert '; up to 91 epochs' in capfd.readouterr().out
 
 
-def test_many_large_checkpoints_are_announced(folder, here, capfd):
-    """What a list of names takes of the disk: 7,500 epochs of a step, and a checkpoint every ten."""
-    (folder / 'names.txt').write_text('Anna\nBob\n' * 400)
-    for options, said in (([], True), (['--save-every', 1000], False), (['--num-units1', 9], False)):
+@pytest.mark.parametrize('plateau', [0, 2])
+def test_run_of_an_earlier_version_with_the_plateau_rule(judged, here, tmp_path, plateau):
+    """Where it did not use that option, it is resumed."""
+    arrays = load(judged.checkpoint)
+    about = json.loads(str(arrays.pop('about')))
+    about['progress']['options'].update(plateau=plateau, plateau_factor=2.0)
+    checkpoint = tmp_path / judged.checkpoint.name
+    np.savez(str(checkpoint), about=np.array(json.dumps(about)), **arrays)
+    resume = TRAIN, judged.folder / 't.txt', '--resume', checkpoint
+    if plateau:
+        assert_refused(here(*resume), str(checkpoint), '--plateau 2', '--init')
+    else:
         with pytest.raises(Compiling):
-            here(TRAIN, 'names.txt', 'r', '--output-dir', 'results', *options)
+            here(*resume)
+
+
+def test_many_large_checkpoints_are_announced(folder, here, capfd):
+    """Of a list of names, 7,500 epochs of a step with a checkpoint every 80 by default."""
+    (folder / 'names.txt').write_text('Anna\nBob\n' * 400)
+    for words, announced in (([], False), (['--save-every', 10], True)):
+        with pytest.raises(Compiling):
+            here(TRAIN, 'names.txt', 'r', '--output-dir', 'results', *words)
         lines = [line for line in capfd.readouterr().out.splitlines() if 'checkpoints of' in line]
-        assert bool(lines) == said
-        assert not said or re.fullmatch(r'up to 750 checkpoints of 9\.\d MB, .* a larger --save-every .*', lines[0])
+        assert bool(lines) == announced
+    assert re.fullmatch(r'up to 750 checkpoints of 9\.\d MB, .* a larger --save-every .*', lines[0])
+
+
+# ---------------------------------------------------------------- options of a new run
+
+def test_typed_options_win_over_every_recipe():
+    for more in ([], ['--original']):
+        o = options('--dropout', 0.1, '--epochs', 3, *more)
+        assert (o.dropout, o.epochs) == (0.1, 3)
+    assert options('--original').dropconnect == 0 and options().dropconnect is None
+
+
+def test_default_that_the_help_has_in_words_is_none_until_the_text_is_known():
+    assert {name for name, default in train.DEFAULTS.items() if default is None} > {
+        'num_units1', 'num_units2', 'epochs', 'patience', 'save_every'}
+    assert vars(train.build_parser().parse_args([])) == {}
+
+
+def test_every_learning_parameter_is_an_option_that_the_model_gets():
+    passed = options('--lrate', 0.25).arguments_of(CharLSTM().model_setup)
+    assert set(RANGES) < set(passed) and passed['lrate'] == 0.25 and 'mfile' not in passed
 
 
 # ---------------------------------------------------------------- --help
@@ -106,8 +145,9 @@ TRAIN_DEFAULTS = {
     'num-units1': '256, or those of --init', 'num-units2': 'those of layer 1', 'batch-size': 50, 'seq-length': 50,
     'ratio-valid': 0.3, 'lrate': 5e-3, 'drate': 0.95, 'eps': 1e-8, 'bptt-maxdepth': 50, 'l1': 0, 'l2': 0,
     'epochs': '40, and more for a short text', 'patience': '6, and more for a short text', 'lrate-decay': 1,
-    'lrate-decay-epoch': 10, 'save-every': 10, 'random-seed': None, 'encoding': 'utf-8',
-    'overwrite': None, 'output-dir': 'training_results', 'input': 'prideandprejudice.txt', 'run': 'run0'}
+    'lrate-decay-epoch': 10, 'save-every': '10, and more in a run of over 1,000 epochs', 'random-seed': None,
+    'encoding': 'utf-8', 'overwrite': None, 'output-dir': 'training_results', 'input': 'prideandprejudice.txt',
+    'run': 'run0'}
 PRODUCE_DEFAULTS = {
     'length': '100; in a page 2000', 'count': 5, 'prime': 'a random character', 'stop': 'never', 'lines': None,
     'method': 'normal',
@@ -127,9 +167,3 @@ def test_help_needs_no_package_and_names_the_defaults(script, defaults, without)
             assert default in said.group(1)
         elif default is not None:
             assert float(said.group(1)) == default, entry.group()
-
-
-def test_default_that_is_said_in_words_is_none_until_the_text_is_known():
-    assert {name for name, default in train.DEFAULTS.items() if default is None} > {
-        'num_units1', 'num_units2', 'epochs', 'patience'}
-    assert vars(train.build_parser().parse_args([])) == {}

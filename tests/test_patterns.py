@@ -4,14 +4,13 @@ import json
 import math
 import os
 import random
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from engine.process_group import SingleProcess
 from engine.run.run import Run
-from engine.run.start import checkpoint_of, run_name
+from engine.run.options import checkpoint_of, run_name
 from engine.state.patterns import file_name, list_of, matches, nothing, number, whole
 from damage import RUN_DAMAGE, WRONG, forged, leaves
 from scripts import PRODUCE, TRAIN, Compiling, assert_refused, load, snapshot
@@ -49,7 +48,7 @@ def test_damaged_run_is_refused(run_file, here, refused, name):
     except Compiling:
         with refused(ValueError, *RUN_DAMAGE[name].words), \
                 checkpoint_of(str(checkpoint), OPTIONS, SingleProcess()) as (_, progress):
-            name = run_name(SimpleNamespace(**progress['options']), progress)
+            name = progress.get('name') or run_name(progress['options']['run'], progress['options']['input'])
             with Run(str(folder), name, str(checkpoint), progress).open():
                 pass
     assert snapshot(folder) == before

@@ -7,15 +7,13 @@ import subprocess
 import sys
 import warnings
 
+import matplotlib
 import numpy as np
 import pytest
+from matplotlib.image import imread
 
-from engine.run import picture
 from engine.run.picture import draw_costs, legible
 from scripts import ROOT
-
-matplotlib = picture.matplotlib_alone()
-from matplotlib.image import imread  # noqa: E402
 
 nan, inf = float('nan'), float('inf')
 STEPS = [(i / 100, 3 - i / 200) for i in range(1, 201)]
@@ -35,35 +33,26 @@ def draw(tmp_path):
 
 
 def title_ink(image):
-    """The part above the frame, as bool: where there is ink."""
+    """Return the part above the frame, as bool: where there is ink."""
     ink = image < 0.5
     top = np.flatnonzero(ink.sum(axis=1) > 500)[-2]               # of the rows with so much ink the last is its bottom
     return ink[:top - 2]
 
 
-def widths(columns):
-    """How wide the pieces are that a row of bools is true in."""
-    ends = np.flatnonzero(np.diff(np.concatenate([[0], columns, [0]])))
-    return ends[1::2] - ends[::2]
-
-
 def glyphs(image):
-    """How many pieces, with white between them, the title has from left to right."""
-    return len(widths(title_ink(image).any(axis=0)))
+    """Return how many pieces, with white between them, the title has from left to right."""
+    columns = title_ink(image).any(axis=0)
+    return np.count_nonzero(np.diff(np.concatenate([[0], columns])) == 1)
 
 
 # ---------------------------------------------------------------- what a title says
 
-@pytest.mark.parametrize('title, missing, shown', [
-    ('r_t.txt', '', 'r_t.txt'), ('$x^$ \\', '', '$x^$ \\'), ('café — naïve', '', 'café — naïve'),
-    ('a\x1b[31m\0\n\t\x7f', '', r'a\x1b[31m\x00\n\t\x7f'),
-    (os.fsdecode(b'caf\xe9.txt'), '', r'caf\udce9.txt'),
-    ('a\u202eb\u2028\ufeff', '', r'a\u202eb\u2028\ufeff'),
-    ('กข𝄞.txt', 'ข𝄞', r'ก\u0e02\U0001d11e.txt'),
-    ('r_שלום.txt', '', 'r_שלום.txt'), ('א\nב', '', r'א\nב'),
-])
-def test_title_shows_every_character(title, missing, shown):
-    assert legible(title, set(missing)) == shown
+@pytest.mark.parametrize('title, shown', [
+    ('café — naïve $x^$ \\', 'café — naïve $x^$ \\'), ('a\x1b[31m\0\n\t\x7f', r'a\x1b[31m\x00\n\t\x7f'),
+    (os.fsdecode(b'caf\xe9.txt'), r'caf\udce9.txt'), ('a\u202eb\u2028\ufeff', r'a\u202eb\u2028\ufeff'),
+    ('r_שלום\n.txt', r'r_שלום\n.txt'), ('I' * 99, 'I' * 40 + ' ... ' + 'I' * 40)])
+def test_title_shows_every_character(title, shown):
+    assert legible(title) == shown
 
 
 def test_title_of_a_decomposed_file_name_is_composed(draw):
@@ -73,9 +62,7 @@ def test_title_of_a_decomposed_file_name_is_composed(draw):
 # ---------------------------------------------------------------- what is drawn
 
 @pytest.mark.parametrize('title, pieces', [
-    ('H', 1), ('$H$', 3), ('H$', 2), ('$$', 2), ('$H^$', 4), (r'$\frac$', 7), (r'\$H', 3), (r'H\\$H$\$', 8),
-    ('H\0', 5), ('H\n', 3), ('H\udce9', 7), (' ', 0), ('', 0),
-])
+    ('H', 1), ('H$', 2), ('$H^$', 4), (r'$\frac$', 7), (r'H\\$H$\$', 8), ('H\0', 5), ('H\udce9', 7), ('', 0)])
 def test_title_is_drawn_as_it_is(draw, title, pieces):
     """Each of these characters is a piece: no formula, no second line. Some touch."""
     assert pieces - title.count('r') - title.count('f') <= glyphs(draw(title)) <= pieces
@@ -87,12 +74,13 @@ def test_title_that_is_long_is_drawn_by_its_two_ends(draw):
     assert not title_ink(image)[:, [0, -1]].any()
 
 
-def test_characters_that_the_default_font_lacks_are_drawn_escaped(draw):
-    assert np.array_equal(draw('aกb\U00012000'), draw(r'a\u0e01b\U00012000'))
+def test_characters_that_the_font_lacks_are_drawn_without_a_warning(draw):
+    assert glyphs(draw('H\U00012000')) == 2
 
 
-@pytest.mark.parametrize('steps', [[], [(0.1, nan)], [(0, 2)], [(0.5, nan), (1, 2)], [(0, 1), (1, inf)], STEPS * 7])
-@pytest.mark.parametrize('epochs', [[], [(1, nan, nan)], [(1, 2, nan)], [(1, 2, 2.1)], [(1, inf, nan), (2, 1, 3)]])
+@pytest.mark.parametrize('steps, epochs', [
+    ([], []), ([(0.1, nan)], [(1, nan, nan)]), ([(0, 2)], [(1, 2, nan)]), ([(0.5, nan), (1, 2)], [(1, 2, 2.1)]),
+    ([(0, 1), (1, inf)], [(1, inf, nan), (2, 1, 3)]), (STEPS * 7, [])])
 def test_all_costs_are_drawn(draw, steps, epochs):
     assert glyphs(draw('H', steps, epochs)) == 1
 
@@ -114,46 +102,23 @@ draw_costs('p.png', 'a_%$.txt', {STEPS}, [(1, 2, 3)])
 '''
 
 
-def drawn_by_a_process(folder, **env):
-    """The CompletedProcess of drawing p.png in a folder, with each warning an error."""
-    env = {**os.environ, 'MPLCONFIGDIR': str(folder), **env}
-    return subprocess.run([sys.executable, '-W', 'error', '-c', DRAW, str(ROOT)], cwd=str(folder), env=env,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
-
-
-@pytest.mark.parametrize('env, rc', [
-    ({'MPLBACKEND': 'garbage'}, None),
-    ({'MPLBACKEND': 'tkagg', 'DISPLAY': ''}, 'text.usetex: True\nbackend: garbage\nfont.family: nothing\nwhat'),
-    ({'MATPLOTLIBRC': 'damaged'}, None),
-])
-def test_settings_do_not_matter(tmp_path, draw, env, rc):
+def test_settings_do_not_matter(tmp_path, draw):
     drawn, folder = draw('a_%$.txt', epochs=[(1, 2, 3)]), tmp_path / 'other'
     folder.mkdir()
-    (folder / 'damaged').write_bytes(b'\xff\xfe')
-    if rc:
-        (folder / 'matplotlibrc').write_text(rc)
-    result = drawn_by_a_process(folder, **env)
+    (folder / 'matplotlibrc').write_text('text.usetex: True\nbackend: garbage\nfont.family: nothing\nwhat')
+    env = {**os.environ, 'MPLCONFIGDIR': str(folder), 'MPLBACKEND': 'tkagg', 'DISPLAY': ''}
+    result = subprocess.run([sys.executable, '-W', 'error', '-c', DRAW, str(ROOT)], cwd=str(folder), env=env,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
     assert (result.returncode, result.stdout, result.stderr) == (0, '', '')
     assert np.array_equal(imread(str(folder / 'p.png'))[:, :, :3].mean(axis=2), drawn)
 
 
-def test_damaged_settings_in_this_folder_are_one_error(tmp_path):
-    (tmp_path / 'matplotlibrc').write_bytes(b'\xff\xfe')
-    result = drawn_by_a_process(tmp_path)
-    assert result.returncode == 1
-    assert result.stderr.splitlines()[-1].startswith('ValueError: matplotlib does not start: ')
-    assert 'matplotlibrc' in result.stderr.splitlines()[-1]
-
-
-def test_settings_stay_as_they_are(draw, monkeypatch):
-    monkeypatch.setenv('MPLBACKEND', 'garbage')
-    monkeypatch.delenv('MATPLOTLIBRC', raising=False)
+def test_settings_stay_as_they_are(draw):
     before = draw()
     with matplotlib.rc_context({'text.usetex': True, 'axes.titlesize': 40, 'savefig.transparent': True}):
         settings = dict(matplotlib.rcParams)
         assert np.array_equal(draw(), before)
         assert dict(matplotlib.rcParams) == settings
-    assert os.environ['MPLBACKEND'] == 'garbage' and 'MATPLOTLIBRC' not in os.environ
 
 
 # ---------------------------------------------------------------- what cannot be written

@@ -158,7 +158,7 @@ def test_train_in_two_processes(text):
     def epochs(out):
         return [line.split(',')[0] for line in out.replace('b_t', 'a_t').splitlines() if re.search('epoch \\d', line)]
     assert epochs(two.stdout) == epochs(one.stdout)
-    assert re.search('^to go on: .*mpiexec .*-n 2 .*train.py --resume', two.stdout, re.MULTILINE)
+    assert re.search('^to resume: .*mpiexec .*-n 2 .*train.py --resume', two.stdout, re.MULTILINE)
     results = text / 'results'
     assert {path.name.replace('b_t', 'a_t') for path in results.iterdir()} == {
         path.name for path in results.iterdir() if path.name.startswith('a')}
@@ -172,7 +172,7 @@ def test_train_in_two_processes(text):
 
     expected = arrays_and_about(results / 'b_t.txt_epoch2.npz')
     resumed = mpi.run(2, TRAIN, '--resume', 'results/b_t.txt_epoch1.npz', '--overwrite', cwd=str(text))
-    assert resumed.returncode == 0 and 'going on after epoch 1' in resumed.stdout, resumed.stderr
+    assert resumed.returncode == 0 and 'resuming after epoch 1' in resumed.stdout, resumed.stderr
     assert arrays_and_about(results / 'b_t.txt_epoch2.npz') == expected
 
 

@@ -259,10 +259,10 @@ def test_terminated_training_can_be_resumed(program):
     assert log.read_text().endswith('\n') and np.loadtxt(str(log)).shape[1] == 11
     saved, following, resuming = [line for line in result.stdout.splitlines() if path in line]
     assert 'interrupted in epoch' in result.stdout and saved == 'saved ' + path
-    assert following.startswith('next: ') and resuming.startswith('to go on: ')
+    assert following.startswith('next: ') and resuming.startswith('to resume: ')
     wrote(paste(following[len('next: '):], program), os.path.join('text_output', 'r_t.txt_interrupted.npz.out'))
     assert shlex.split(resuming)[-3:] == ['train.py', '--resume', path]
-    other = paste(resuming[len('to go on: '):] + ' --lrate 7', program)                # it is refused early
+    other = paste(resuming[len('to resume: '):] + ' --lrate 7', program)                # it is refused early
     assert_refused(other, 'train.py: --lrate is 7.0', path)
 
 

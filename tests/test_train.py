@@ -1,24 +1,21 @@
 """train.py as a user runs it: its text, what it says, and what it leaves of the parameters."""
-import itertools
-import math
 import os
 import re
 import shlex
 import string
-import subprocess
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from learner import quick
 from novel import NOVEL
 from numpy_model import NAMES
 from scripts import (FAST, H1, H2, N_TRAIN, PRODUCE, ROOT, S, SMALL, TEXT, TRAIN, Compiling, assert_refused,
-                     environment, interrupted, load, refuse_training, run, settings, size_of_png, snapshot, start,
-                     succeeded, without_privileges)
+                     interrupted, load, paste, refuse_training, run, settings, size_of_png, snapshot, start, succeeded,
+                     without_privileges)
 
 ENGLISH = 'It is a truth universally acknowledged that the old cat sat by the hill and sang. ' * 60
-MEBIBYTE = 2 ** 20            # pieces in which a text is read
 
 
 # ---------------------------------------------------------------- a run
@@ -32,15 +29,15 @@ def test_training_says_what_it_does_and_nothing_on_stderr(trained):
         assert words in out
     lines = out.splitlines()
     assert len([line for line in lines if re.match('an epoch takes about .* s, 3 epochs .* s$', line)]) == 1
-    assert not [word for word in ('0.95', '1e-08', 'dropconnect') if word in out]       # all that --info says
+    assert not [word for word in ('0.95', '1e-08', 'dropconnect') if word in out]       # --info has all these
     assert [line[:9] for line in lines if line.startswith('epoch')] == ['epoch 1/3', 'epoch 3/3']
     saved = [line.split()[-1] for line in lines if line.startswith('saved')]
     assert [name for name in saved if not name.endswith('_best.npz')] == ['results/r1_sentences.txt_epoch3.npz']
     assert 'what it writes after epoch 1:' in lines and 'what it writes after epoch 3:' in lines
-    following, going_on = [shlex.split(line.split(': ', 1)[1]) for line in lines[-2:]]
-    assert lines[-2].startswith('next: ') and lines[-1].startswith('to go on: ')
+    following, resuming = [shlex.split(line.split(': ', 1)[1]) for line in lines[-2:]]
+    assert lines[-2].startswith('next: ') and lines[-1].startswith('to resume: ')
     assert following[-2:] == [str(PRODUCE), 'results/r1_sentences.txt_best.npz']
-    assert going_on[-5:] == [str(TRAIN), '--resume', saved[-1], '--epochs', '6']
+    assert resuming[-5:] == [str(TRAIN), '--resume', saved[-1], '--epochs', '6']
 
 
 def test_checkpoint_has_the_shapes_and_characters(trained):
@@ -59,7 +56,7 @@ def unvalidated(tmp_path_factory):
     text = TEXT.replace('—', '\xa0').replace('𝄞', 'ÿ')
     (folder / 't.txt').write_bytes(text.encode('latin-1'))
     result = run(TRAIN, folder / 't.txt', 'my run', *SMALL, '--epochs', 2, '--ratio-valid', 0, '--encoding', 'latin-1',
-                 '--output-dir', folder, flags=FAST, cwd=folder)
+                 '--output-dir', folder, cwd=folder, env={'OMP_NUM_THREADS': '1'})
     return SimpleNamespace(folder=folder, text=text, result=result)
 
 
@@ -76,63 +73,56 @@ def test_encoding(unvalidated):
     assert stored['uchar'].tolist() == sorted(set(unvalidated.text))
 
 
-def test_next_command_survives_a_space(unvalidated):
-    """It is run as it stands, by a shell."""
-    command = unvalidated.result.stdout.splitlines()[-2].split(': ', 1)[1]
-    result = subprocess.run(command + ' --count 1 --length 7 out.txt', shell=True, cwd=str(unvalidated.folder),
-                            env=environment(FAST), stdout=subprocess.PIPE, encoding='utf-8')
-    assert result.returncode == 0 and len(result.stdout) == 8
-    assert (unvalidated.folder / 'out.txt').exists()
+def test_printed_commands_run_as_pasted_in_spite_of_a_space(unvalidated):
+    following, resuming = [line.split(': ', 1)[1] for line in unvalidated.result.stdout.splitlines()[-2:]]
+    written = paste(following + ' --count 1 --length 7 out.txt', unvalidated.folder, '', OMP_NUM_THREADS='1')
+    assert written.returncode == 0 and len(written.stdout) == 8 and (unvalidated.folder / 'out.txt').exists()
+    resumed = paste(resuming, unvalidated.folder, '', OMP_NUM_THREADS='1')
+    assert resumed.returncode == 0 and 'epoch 4/4' in resumed.stdout
 
 
-def test_command_that_goes_on_runs_as_it_stands(unvalidated):
-    command = unvalidated.result.stdout.splitlines()[-1].split(': ', 1)[1]
-    result = subprocess.run(command, shell=True, cwd=str(unvalidated.folder), env=environment(FAST),
-                            stdout=subprocess.PIPE, encoding='utf-8')
-    assert result.returncode == 0 and 'epoch 4/4' in result.stdout
+def test_warns_where_the_gradient_reaches_no_whole_sequence(folder, here, capfd):
+    with pytest.raises(Compiling):
+        here(TRAIN, 't.txt', 'r', *SMALL, '--bptt-maxdepth', S - 2, '--output-dir', 'results')
+    warned = capfd.readouterr().err
+    assert warned.count('\n') == 1 and f'bptt_maxdepth is {S - 2}' in warned and 'seq_length' in warned
 
 
-def test_warns_where_the_gradient_reaches_no_whole_sequence(tmp_path):
-    (tmp_path / 't.txt').write_text(TEXT[:100])
-    result = run(TRAIN, tmp_path / 't.txt', 'r', *SMALL, '--epochs', 1, '--bptt-maxdepth', S - 2,
-                 '--output-dir', tmp_path, flags=FAST)
-    assert (result.returncode, result.stderr.count('\n')) == (0, 1)
-    assert 'bptt_maxdepth is {}'.format(S - 2) in result.stderr and 'seq_length' in result.stderr
-
-
-def test_drawn_random_seed_repeats_the_run(tmp_path):
+def test_drawn_random_seed_repeats_the_run(tmp_path, here, capfd):
     """It is printed and stored; and another start draws another."""
     (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
-    sizes = SMALL[:SMALL.index('--random-seed')] + ['--epochs', 1, '--output-dir', tmp_path]
-    first, other = [succeeded(run(TRAIN, tmp_path / 't.txt', name, *sizes, flags=FAST)) for name in 'ab']
-    seed, another = [re.search(r'random[- ]seed (\d+)', out).group(1) for out in (first, other)]
-    assert seed != another
-    succeeded(run(TRAIN, tmp_path / 't.txt', 'c', *sizes, '--random-seed', seed, flags=FAST))
-    logs = [(tmp_path / f'{name}_t.txt.out').read_bytes() for name in 'abc']
-    assert logs[0] == logs[2] != logs[1]
-    resumed = run(TRAIN, '--resume', tmp_path / 'a_t.txt_epoch1.npz', '--epochs', 2, '--random-seed', seed, flags=FAST)
-    assert resumed.returncode == 0, resumed.stderr
-    assert_refused(run(TRAIN, '--resume', tmp_path / 'b_t.txt_epoch1.npz', '--random-seed', seed, flags=FAST), another)
+    words, env = SMALL[:SMALL.index('--random-seed')] + ['--epochs', 1, '--output-dir', tmp_path], quick(tmp_path)
+    seed = re.search(r'random seed (\d+)', succeeded(run(TRAIN, tmp_path / 't.txt', 'a', *words, env=env))).group(1)
+    succeeded(run(TRAIN, tmp_path / 't.txt', 'b', *words, '--random-seed', seed, env=env))
+    assert (tmp_path / 'a_t.txt.out').read_bytes() == (tmp_path / 'b_t.txt.out').read_bytes()
+    with pytest.raises(Compiling):
+        here(TRAIN, tmp_path / 't.txt', 'c', *words)
+    another = re.search(r'random seed (\d+)', capfd.readouterr().out).group(1)
+    assert another != seed
+    resume = TRAIN, '--resume', tmp_path / 'a_t.txt_epoch1.npz', '--epochs', 2, '--random-seed'
+    with pytest.raises(Compiling):
+        here(*resume, seed)
+    assert_refused(here(*resume, another), another, seed)
 
 
 def test_init_through_train(judged, here, capfd, tmp_path):
-    """Other units are refused in one line; the right ones, or those of the checkpoint, go on to compile."""
+    """Other units are refused in one line; with the right ones, or those of the checkpoint, it begins to compile."""
     units = ['--num-units1', 5, '--num-units2', 7]
     (tmp_path / 'new.txt').write_text(TEXT[::-1] + 'ñ', encoding='utf-8')
     command = [TRAIN, tmp_path / 'new.txt', 'x', '--batch-size', 6, '--seq-length', 11, '--output-dir', tmp_path,
                '--init', judged.checkpoint]
     result = here(*command, '--num-units1', 6, '--num-units2', 7)
     assert_refused(result, str(judged.checkpoint), '5 and 7 units', '6 and 7')
-    for given in (units, []):
+    for typed in (units, []):
         with pytest.raises(Compiling):
-            here(*command, *given)
+            here(*command, *typed)
         out = capfd.readouterr().out
         assert re.search(f'2 layers of 5 and 7 units, .* parameters, from the parameters of {judged.checkpoint}', out)
         assert 'gains' not in out
 
 
-def test_short_text_is_told_to_start_from_the_bundled_model(folder, here, capfd):
-    """The command that is printed does so, with the options that were given."""
+def test_short_text_gets_the_advice_to_start_from_the_bundled_model(folder, here, capfd):
+    """The command that is printed does so, with the options that were typed."""
     (folder / 't.txt').write_text(ENGLISH)
     with pytest.raises(Compiling):
         here(TRAIN, 't.txt', '--batch-size', 6, '--seq-length', 11, '--output-dir', 'results', '--num-units1', 5)
@@ -168,7 +158,7 @@ def test_folder_of_texts(folder, here, capfd):
 
 
 def test_control_c_while_compiling_says_what_is_kept(folder):
-    """Nothing of a new run, and the checkpoint of one that goes on."""
+    """Nothing of a new run."""
     code = ('import runpy, sys; sys.path.insert(0, sys.argv[1]); from charlstm import CharLSTM\n'
             'def interrupt(*names): raise KeyboardInterrupt\n'
             'CharLSTM.compile = interrupt; sys.argv = sys.argv[2:]; runpy.run_path(sys.argv[0], run_name="__main__")')
@@ -180,11 +170,18 @@ def test_control_c_while_compiling_says_what_is_kept(folder):
 
 # ---------------------------------------------------------------- texts that are refused
 
-@pytest.mark.parametrize('path, why', [
-    ('missing.txt', 'No such file'), ('t.txt/x', 'Not a directory'),
-    ('/proc/self/mem', 'Input/output error')], ids=['missing', 'below a file', 'fails when read'])
-def test_text_that_cannot_be_read(folder, path, why):
-    refuse_training(folder, run, 'cannot read ' + path, why, text=path)
+@pytest.mark.parametrize('content, options, words', [
+    (None, [], ['cannot read x.txt', 'No such file']), (b'', [], ['x.txt', '0 characters']),
+    (b'\xef\xbb\xbf' + b'a' * 3000, [], ['x.txt', 'only one distinct character']),
+    (b'abc' * 999 + b'\xc3', [], ['x.txt', 'byte 2997 ', 'option encoding']),
+    (b'abc', ['--encoding', 'hex'], ["'hex'", 'encoding']), (b'abc', ['--encoding', ''], ["''", 'encoding']),
+    (b'ab' * 1000, settings(0.3, 6, 1000), ['x.txt has 2,000 characters', 'need 8,000']),
+    (b'ab' * 1000, settings(0.9999999999, 6, 11), ['x.txt has 2,000 characters', 'need '])], ids=[
+    'missing', 'empty', 'one character', 'cut at the end', 'no text encoding', 'no encoding', 'short', 'hardly any'])
+def test_text_that_is_refused(folder, here, content, options, words):
+    if content is not None:
+        (folder / 'x.txt').write_bytes(content)
+    refuse_training(folder, here, *words, text='x.txt', options=options)
 
 
 def test_text_without_permission(folder):
@@ -196,72 +193,10 @@ def test_text_without_permission(folder):
     assert (sorted(os.listdir(str(folder))), os.listdir('results')) == before
 
 
-def test_empty_text(folder):
-    (folder / 'empty.txt').write_bytes(b'')
-    refuse_training(folder, run, 'empty.txt', '0 characters', text='empty.txt')
-
-
-@pytest.mark.parametrize('content', [
-    b'a' * 3000, b'\r\n' * 3000, b'\xef\xbb\xbf' + b'a' * 3000, '𝄞'.encode('utf-8') * 3000],
-    ids=['a', 'CRLF', 'byte order mark and a', 'astral'])
-def test_text_of_one_character(folder, here, content):
-    (folder / 'same.txt').write_bytes(content)
-    refuse_training(folder, here, 'same.txt', 'only one distinct character', text='same.txt')
-
-
-def test_text_of_one_character_in_a_process(folder):
-    (folder / 'same.txt').write_bytes(b'a' * 3000)
-    refuse_training(folder, run, 'same.txt', 'only one distinct character', text='same.txt')
-
-
-@pytest.mark.parametrize('content, encoding, offset', [
-    (b'one\xfftwo', 'utf-8', 3),
-    ('déjà vu'.encode('latin-1'), 'utf-8', 1),
-    ('déjà vu'.encode('utf-8'), 'ascii', 1),
-    (b'abc' * 999 + b'\xc3', 'utf-8', 2997),
-    (b'a' * (MEBIBYTE - 1) + 'é'.encode() + b'b' * 10 + b'\xff', 'utf-8', MEBIBYTE + 11),
-    (b'a' * (MEBIBYTE - 1) + b'\xc3' + b'b' * 10, 'utf-8', MEBIBYTE - 1),
-    ('ab'.encode('utf-16') + b'\x00\xdcxx', 'utf-16', 6),
-    (b'no byte order mark', 'utf-16', 0),
-], ids=['bad byte', 'latin-1', 'ascii', 'cut at the end', 'in the second piece', 'across pieces', 'utf-16', 'no mark'])
-def test_wrong_encoding(folder, here, content, encoding, offset):
-    (folder / 'odd.txt').write_bytes(content)
-    refuse_training(folder, here, 'odd.txt', 'byte {} '.format(offset), 'option encoding', text='odd.txt',
-                    options=['--encoding', encoding])
-
-
-def test_wrong_encoding_in_a_process(folder):
-    (folder / 'odd.txt').write_bytes('déjà vu'.encode('latin-1'))
-    refuse_training(folder, run, 'odd.txt', 'byte 1 ', 'option encoding', text='odd.txt')
-
-
-@pytest.mark.parametrize('name', ['utf-99', '', 'hex'])
-def test_encoding_that_is_none(folder, here, name):
-    refuse_training(folder, here, repr(name), 'encoding', options=['--encoding', name])
-
-
-@pytest.mark.parametrize('ratio, B, S', [(0.3, 6, 11), (0, 50, 2), (0.5, 1, 3), (0.9, 7, 5), (0.99, 3, 4)])
-def test_text_too_short_for_a_batch(folder, here, ratio, B, S):
-    """The number that is named is the least that will do: by trial, of the rule and of the script."""
-    needed = S * next(n for n in itertools.count(1) if math.floor((1 - ratio) * n + 0.5) >= B)
-    (folder / 'short.txt').write_text(('ab' * needed)[:needed - 1])
-    refuse_training(folder, here, 'has {:,} characters'.format(needed - 1), 'need {:,}'.format(needed),
-                    text='short.txt', options=settings(ratio, B, S))
-    (folder / 'short.txt').write_text(('ab' * needed)[:needed])
-    with pytest.raises(Compiling):
-        here(TRAIN, 'short.txt', 'r', '--output-dir', 'results', *settings(ratio, B, S))
-
-
-@pytest.mark.parametrize('options', [settings(0.3, 6, 1000), settings(0.9999999999, 6, 11)],
-                         ids=['long sequences', 'hardly any training'])
-def test_text_too_short_in_a_process(folder, options):
-    refuse_training(folder, run, 't.txt has {:,} characters'.format(len(TEXT)), 'need', options=options, timeout=20)
-
-
 # ---------------------------------------------------------------- without a text
 
 def train_a_little(program, url, text):
-    """Start the copied train.py without input, stop it after a step. Returns its output and the characters it saw."""
+    """Start the copied train.py without input, stop it after a step. Return its output and the characters it read."""
     results = program / 'training_results'
     process = start(program / 'train.py', '--num-units1', 2, '--num-units2', 3, flags=FAST, cwd=program.parent,
                     env={'CHARLSTM_NOVEL_URL': url})
@@ -287,11 +222,10 @@ def test_default_text_without_a_network(program, closed_url):
     assert characters == sorted(set('\n'.join(topics.values())))
 
 
-@pytest.mark.parametrize('path', ['missing.txt', ''])
-def test_a_path_of_the_users_never_falls_back(program, closed_url, path):
+def test_a_path_of_the_users_never_falls_back(program, closed_url):
+    """Not even an empty one."""
     before = snapshot(program)
-    result = run(program / 'train.py', path, '--batch-size', 10 ** 8, cwd=program,
-                 env={'CHARLSTM_NOVEL_URL': closed_url})
+    result = run(program / 'train.py', '', '--batch-size', 10 ** 8, cwd=program, env={'CHARLSTM_NOVEL_URL': closed_url})
     assert_refused(result)
     assert 'reference' not in result.stderr + result.stdout
     assert snapshot(program) == before

@@ -1,111 +1,239 @@
-"""The options of a command line: as rows of a table, checked, and joined with those of a run that goes on."""
+"""The options of train.py: a table of them for argparse, and the Options of one run, be it new or resumed."""
 import argparse
-import math
+import contextlib
 import os
+import secrets
 
+from engine import commands
 from engine.checks import learning, shown
 from engine.commands import spelled
-from engine.run.recipe import ORIGINAL
-from engine.state.patterns import MOST, boolean, file_name, matches, nothing, number, string
+from engine.run import recipe
+from engine.state.patterns import MOST, boolean, file_name, matches, nothing, number, string, whole
 
-CHANGEABLE = ('epochs', 'save_every', 'patience')              # what a resumed run may have otherwise; lrate only less
+LAST = 'last'                                                  # for --resume: the newest checkpoint of the run
+CHANGEABLE = ('epochs', 'save_every', 'patience')              # of a resumed run; its lrate may only become smaller
+NOT_STORED = ('resume', 'overwrite', 'init', 'output_dir')     # they belong to one start, not to the run
+REMOVED = {'plateau?': whole, 'plateau_factor?': number}       # runs of earlier versions have stored these
 BYTES = 12                     # of each parameter in a checkpoint: itself, its average and that of its squares
-MUCH = 1e9                     # bytes of all checkpoints of a run that the start announces
-NOT_STORED = ('resume', 'overwrite', 'init', 'output_dir')     # of one start of a run, and no part of it
+MUCH = 1e9                     # bytes of all checkpoints of a run, above which the start of the run says how many
 
+
+# ---------------------------------------------------------------- the table
 
 def add(group, rows, suppress=False):
     """Add rows (name, kind, default, help) of options to an argparse group.
 
     kind: int, float, bool for a flag, a tuple of choices, how a string is named in the
-    help, or a dict of argparse's own arguments. suppress: what is not given is left
-    out of what is parsed, instead of set to its default.
+    help, or a dict of argparse's own arguments. suppress: leave options that are not typed
+    out of the result, instead of setting them to their defaults.
     """
     for name, kind, default, text in rows:
         value = argparse.SUPPRESS if suppress else default
         text += '' if default is None or default == '' or kind is bool else f' (default: {default})'
         if kind is bool:
-            group.add_argument('--' + name, action='store_true', default=value, help=text)
+            settings = dict(action='store_true')
         elif isinstance(kind, dict):
-            group.add_argument('--' + name, default=value, help=text, **kind)
+            settings = kind
         elif isinstance(kind, tuple):
-            group.add_argument('--' + name, choices=kind, default=value, help=text)
+            settings = dict(choices=kind)
+        elif isinstance(kind, str):
+            settings = dict(type=str, metavar=kind)
         else:
-            kind, metavar = (str, kind) if isinstance(kind, str) else (kind, {int: 'N', float: 'X'}[kind])
-            group.add_argument('--' + name, type=kind, default=value, metavar=metavar, help=text)
+            settings = dict(type=kind, metavar={int: 'N', float: 'X'}[kind])
+        group.add_argument('--' + name, default=value, help=text, **settings)
 
 
-def stored(options):
-    """What a checkpoint keeps of options, a dict."""
-    return {name: value for name, value in options.items() if name not in NOT_STORED}
-
-
-def are_stored(options, table):
-    """Whether options by name may be those that a checkpoint keeps; table: rows of all options by title, as for add."""
-    kinds = {'input': string, 'run': file_name}
+def stored_pattern(table):
+    """Return the pattern of the options in a checkpoint; table: rows of all options by title, as for add."""
+    pattern = {'input': string, 'run': file_name, **REMOVED}
     for name, kind, default, _ in (row for rows in table.values() for row in rows):
         fits = {int: lambda value: type(value) is int, float: number, bool: boolean}.get(kind, string)
         if isinstance(kind, tuple):
             fits = kind.__contains__
-        kinds[name.replace('-', '_')] = (fits, nothing) if default is None else fits
-    for name in NOT_STORED:
-        del kinds[name]
-    return matches(options, {name if name in ('input', 'run') else name + '?': fits for name, fits in kinds.items()})
+        name = name.replace('-', '_')
+        if name not in NOT_STORED:
+            pattern[name + '?'] = (fits, nothing) if default is None else fits
+    return pattern
 
 
-def join(defaults, progress, given):
-    """All options by name: defaults, then those of the run that goes on, then those given; progress: its, or None.
+# ---------------------------------------------------------------- the options of a run
 
-    With --original its recipe replaces the defaults, as for what an older run had no option for.
-    Raises ValueError for an option that contradicts that run.
+class Options:
+    """The options of a run by attribute; None: not chosen yet.
+
+    typed: those on the command line, by name.
     """
-    if progress is None:
-        return {**defaults, **(ORIGINAL if given.get('original') else {}), **given}
-    path, before = given['resume'], {**defaults, **ORIGINAL, **progress['options']}
-    folder = os.path.dirname(os.path.abspath(path))
-    if given.get('init'):
-        raise ValueError('--init and --resume are both given: expected one of them')
-    if os.path.realpath(given.get('output_dir', folder)) != os.path.realpath(folder):
-        raise ValueError(f'--output-dir is {given["output_dir"]}, but a run goes on in the folder of {path}')
-    for name, value in stored(given).items():
-        smaller = name == 'lrate' and value < before['lrate']
-        if name not in CHANGEABLE + ('input',) and value != before.get(name) and not smaller:
-            raise ValueError(
-                f'{spelled(name)} is {value}, but the run in {path} had {before.get(name)}; only '
-                f'{", ".join(map(spelled, CHANGEABLE))} may change when a run goes on, and --lrate become smaller')
-    if 'input' in given:
-        given = {**given, 'input': os.path.abspath(given['input'])}
-    return {**before, **given, 'output_dir': folder}
+
+    def __init__(self, table, defaults, typed):
+        """table: rows of all options by title, as for add; defaults: of all options, by name."""
+        self._table, self._defaults, self.typed = table, defaults, typed
+        vars(self).update({**defaults, **(recipe.ORIGINAL if typed.get('original') else {}), **typed})
+
+    def _of_run(self, values):
+        """Return those of values, a dict by name, that a checkpoint keeps."""
+        return {name: values[name] for name in self._defaults if name in values and name not in NOT_STORED}
+
+    def stored(self):
+        """Return what a checkpoint keeps of these options, a dict by name."""
+        return self._of_run(vars(self))
+
+    def arguments_of(self, function):
+        """Return those options that are parameters of a function, a dict by name."""
+        import inspect                 # late, so that --help does not wait for it
+        return {name: vars(self)[name] for name in inspect.signature(function).parameters if name in self._defaults}
+
+    @contextlib.contextmanager
+    def chosen(self, find_input, group):
+        """Choose all options that do not depend on the length of the text.
+
+        Yield the open Checkpoint (None in all processes but the first) and the progress of the run that is resumed;
+        None and None for a new run. find_input: makes the path of a new run's text from what was typed, or None.
+        Raise ValueError for options that are out of range or contradict the resumed run, and OSError.
+        """
+        if self.resume == LAST:
+            vars(self).update(group.broadcast(self._newest_checkpoint, find_input))
+        with checkpoint_of(self.resume, self._table, group) as (checkpoint, progress):
+            vars(self).update(group.broadcast(self._choose, find_input, checkpoint, progress))
+            yield checkpoint, progress
+
+    def _newest_checkpoint(self, find_input):
+        """Return the options that --resume last stands for."""
+        from engine.run.run import Run         # late, so that --help does not wait for NumPy
+        run = Run(self.output_dir, run_name(self.run, self.input or find_input(None)))
+        newest = run.newest()
+        if newest is None:
+            print(f'{run.path("")} has no checkpoint yet: a new run')
+            return dict(resume=None)
+        print(f'resuming from {newest}' + f', which began from {self.init}' * bool(self.init))
+        return dict(resume=newest, init=None)
+
+    def _choose(self, find_input, checkpoint, progress):
+        """Choose as chosen() does, in the first process. Return all attributes."""
+        if progress:
+            self._take_over(progress)
+        self._check()
+        recipe.set_units(self)
+        if progress:
+            self.input = find_text(checkpoint, self.input, self.typed.get('input'))
+        else:
+            self.input = find_input(self.input)
+            self.run_name = run_name(self.run, self.input)
+            if self.random_seed is None:
+                self.random_seed = secrets.randbelow(10 ** 9)
+        return vars(self)
+
+    def _take_over(self, progress):
+        """Take the options of the run to resume, from progress. Raise ValueError where a typed one contradicts it."""
+        # An option that is newer than the run is as in the original recipe: off.
+        before = self._of_run({**self._defaults, **recipe.ORIGINAL, **progress['options']})
+        folder = os.path.dirname(os.path.abspath(self.resume))
+        if self.init:
+            raise ValueError('--init and --resume are both given: expected one of them')
+        if 'output_dir' in self.typed and os.path.realpath(self.output_dir) != os.path.realpath(folder):
+            raise ValueError(f'--output-dir is {self.output_dir}, but a run is resumed in the folder of {self.resume}')
+        typed = self._of_run(self.typed)
+        for name, value in typed.items():
+            smaller = name == 'lrate' and value < before['lrate']
+            if name not in CHANGEABLE + ('input',) and value != before[name] and not smaller:
+                raise ValueError(
+                    f'{spelled(name)} is {value}, but the run in {self.resume} had {before[name]}; only '
+                    f'{", ".join(map(spelled, CHANGEABLE))} may change when a run is resumed, and --lrate become '
+                    'smaller')
+        self.run_name = progress.get('name') or run_name(before['run'], before['input'])
+        vars(self).update({**before, **typed, 'input': before['input'], 'output_dir': folder})
+
+    def _check(self):
+        """Raise ValueError for options out of range, of those that no function checks before the text is read."""
+        for name, least in (('warmup', 0), ('epochs', 1), ('valid_every', 1), ('save_every', 1),
+                            ('lrate_decay_epoch', 1), ('patience', 0)):
+            value = vars(self)[name]
+            if value is not None and not least <= value <= MOST:
+                raise ValueError(f'{spelled(name)} is {shown(value)}: expected at least {least}, at most {MOST:,}')
+        learning({name: value for name, value in vars(self).items() if value is not None})
+        if not 0 < self.lrate_decay <= 1:
+            raise ValueError(f'--lrate-decay is {self.lrate_decay}: expected a number above 0, at most 1')
+        if not self.run or os.path.basename(self.run) != self.run or '\0' in self.run:
+            raise ValueError(f'the run name {self.run!r} is part of file names: expected no path separators in it')
+
+    def summary(self, parameters):
+        """Return a line on what learns, how often, and how to repeat it; and one on the disk, if it takes much.
+
+        parameters: how many there are.
+        """
+        begins = f', from the parameters of {self.init}' if self.init else ''
+        most = 'up to ' * bool(self.patience)
+        seed = '' if self.random_seed is None else f'; random seed {self.random_seed}'       # None in older runs
+        files, size = self.epochs // self.save_every, BYTES * parameters
+        disk = (f'\nup to {files:,} checkpoints of {size / 1e6:.1f} MB, one every {self.save_every} epochs: a larger '
+                '--save-every takes less of the disk') * (files * size > MUCH)
+        return (f'2 layers of {self.num_units1} and {self.num_units2} units, {parameters:,} parameters{begins}; '
+                f'{most}{self.epochs} epochs{seed}{disk}')
 
 
-def check(options):
-    """Raise ValueError for what the class does not check itself; options by name."""
-    for name, least in (('warmup', 0), ('epochs', 1), ('valid_every', 1), ('save_every', 1), ('lrate_decay_epoch', 1),
-                        ('plateau', 0), ('patience', 0)):
-        if options[name] is not None and not least <= options[name] <= MOST:
-            raise ValueError(f'{spelled(name)} is {shown(options[name])}: expected at least {least}, at most {MOST:,}')
-    learning(*[0 if options[name] is None else options[name] for name in (
-        'lrate', 'drate', 'eps', 'bptt_maxdepth', 'l1', 'l2', 'dropout', 'grad_clip', 'dropconnect', 'reset',
-        'average')])
-    if not 0 < options['lrate_decay'] <= 1:
-        raise ValueError(f'--lrate-decay is {options["lrate_decay"]}: expected a number above 0, at most 1')
-    if not 1 < options['plateau_factor'] < math.inf:
-        raise ValueError(f'--plateau-factor is {options["plateau_factor"]}: expected a number above 1')
-    run = options['run']
-    if not run or os.path.basename(run) != run or '\0' in run:
-        raise ValueError(f'the run name {run!r} is part of file names: expected no path separators in it')
+def run_name(run, text):
+    """Return what the names of a run's files begin with; run: the option, text: the path of the text."""
+    return f'{run}_{os.path.basename(os.path.abspath(text))}'
 
 
-def summary(options, parameters):
-    """Return a line for a person: what learns, how often, and how to repeat it; and one on the disk, if that matters.
+# ---------------------------------------------------------------- the checkpoint and the text of a run that is resumed
 
-    options: by name; parameters: how many there are. What else it learns with --info says.
+@contextlib.contextmanager
+def checkpoint_of(path, table, group):
+    """Open the checkpoint of a run to resume: yield it (None in all processes but the first) and its progress.
+
+    Without a path yield None and None. table: rows of all options, by which the stored ones are checked: a checkpoint
+    is untrusted input. Raise ValueError where no run can be resumed from it, and OSError.
     """
-    begins = f', from the parameters of {options["init"]}' if options.get('init') else ''
-    most = 'up to ' * bool(options['patience'])
-    seed = '' if options['random_seed'] is None else f'; random seed {options["random_seed"]}'       # of older runs
-    units = f'{options["num_units1"]} and {options["num_units2"]} units'
-    files, size = options['epochs'] // options['save_every'], BYTES * parameters
-    disk = (f'\nup to {files:,} checkpoints of {size / 1e6:.1f} MB, one every {options["save_every"]} epochs: a larger '
-            '--save-every takes less of the disk') * (files * size > MUCH)
-    return f'2 layers of {units}, {parameters:,} parameters{begins}; {most}{options["epochs"]} epochs{seed}{disk}'
+    def read_progress():
+        nonlocal checkpoint
+        # Late, so that --help does not wait for NumPy.
+        from engine.run.run import RUN_PROGRESS
+        from engine.state.checkpoint import Checkpoint
+        checkpoint = opened.enter_context(Checkpoint(path))
+        progress = checkpoint.metadata.get('progress')
+        if not matches(progress, {**RUN_PROGRESS, 'options': stored_pattern(table)}):
+            raise ValueError(f'{path} holds no run that can be resumed; --init starts a new one from its parameters')
+        options = progress['options']
+        if options.get('plateau'):
+            raise ValueError(f'the run in {path} had --plateau {options["plateau"]}, which is no option any more; '
+                             '--init starts a new run from its parameters')
+        for name, array in (('num_units1', 'W1'), ('num_units2', 'W2')):       # before a model of that size is made
+            if options.get(name) not in (None, *checkpoint.shape(array)[-1:]):
+                raise checkpoint.refusal(f'{spelled(name)} of its run is not the size of its {array}')
+        return progress
+
+    checkpoint = None
+    if path is None:
+        yield None, None
+        return
+    with contextlib.ExitStack() as opened:
+        progress = group.broadcast(read_progress)
+        yield checkpoint, progress
+
+
+def find_text(checkpoint, path, typed):
+    """Return where the text of the run in an open checkpoint is now: as typed or, where it has moved, near by.
+
+    path: where it was. Raise ValueError where it is not found.
+    """
+    # No device, whose contents never end, nor a file of the system's own: its size is 0, and it may never end either.
+    if typed or os.path.isdir(path) or os.path.isfile(path) and os.path.getsize(path):
+        return typed or path
+    folder, name = os.path.dirname(os.path.abspath(checkpoint.path)), os.path.basename(path)
+    for place in (folder, os.path.join(folder, os.pardir, 'text_input'), os.path.join(commands.ROOT, 'text_input'), ''):
+        found = os.path.join(place, name)
+        if os.path.isfile(found):
+            print(f'{path} is gone: taking {commands.near(found)}')
+            return found
+    raise ValueError(f'{path}, the text of that run, is gone: name it where it is now, as in '
+                     f'{commands.script("train.py", name, "--resume", str(checkpoint.path))}')
+
+
+def check_text(path, model, checkpoint):
+    """Raise ValueError where the text of a model is not that of the run in an open checkpoint."""
+    then, progress = checkpoint.metadata.get('text'), checkpoint.metadata['progress']
+    if not then or model.fingerprint() != then['sha256']:
+        had = f', which had {then["characters"]:,} characters and SHA-256 {then["sha256"]}' if then else ''
+        raise ValueError(f'{path} is not the text of that run{had}; --init starts a new run on another text')
+    if progress['batch'] > model.n_batches['train']:
+        raise checkpoint.refusal(f'it is at batch {progress["batch"]} of {model.n_batches["train"]}')

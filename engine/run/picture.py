@@ -1,52 +1,20 @@
 """The picture of a run's costs."""
-import importlib.util
 import logging
-import os
 import unicodedata
+import warnings
 
 import numpy as np
 
+from engine import commands
 from engine.files import write_whole
 
-LONGEST = 80               # characters of a title, which would else be wider than the picture
+LONGEST = 80               # characters of a title; more would be wider than the picture
 
 
-def can_draw():
-    """Return whether matplotlib is installed; it is not imported, which takes a while."""
-    try:
-        return importlib.util.find_spec('matplotlib') is not None
-    except (ImportError, ValueError):
-        return False
-
-
-def matplotlib_alone():
-    """matplotlib, imported whatever its user's settings are. Raises ValueError where it does not start."""
-    logging.getLogger('matplotlib').setLevel(logging.ERROR)      # it speaks of its font cache
-    neutral = {'MPLBACKEND': 'agg', 'MATPLOTLIBRC': os.devnull}  # it reads both, and a wrong one is an error
-    before = {name: os.environ[name] for name in neutral if name in os.environ}
-    os.environ.update(neutral)
-    try:
-        import matplotlib
-    except (OSError, ValueError) as error:
-        raise ValueError(f'matplotlib does not start: {error}; is there a damaged file matplotlibrc here?') from None
-    finally:
-        for name in neutral:
-            del os.environ[name]
-        os.environ.update(before)
-    return matplotlib
-
-
-def lacking(characters):
-    """Return the set of those characters that matplotlib's default font lacks."""
-    from matplotlib.font_manager import FontProperties, findfont, get_font
-    font = get_font(findfont(FontProperties()))
-    return {character for character in characters if not font.get_char_index(ord(character))}
-
-
-def legible(title, missing):
-    """Return a title with escapes for what cannot be seen or is among the missing characters."""
-    shown = ''.join(character if character.isprintable() and character not in missing
-                    else character.encode('unicode_escape').decode() for character in title)
+def legible(title):
+    """Return a title with escapes for what cannot be printed, and without its middle if it is long."""
+    shown = ''.join(character if character.isprintable() else character.encode('unicode_escape').decode()
+                    for character in title)
     return f'{shown[:LONGEST // 2]} ... {shown[-LONGEST // 2:]}' if len(shown) > LONGEST else shown
 
 
@@ -70,16 +38,21 @@ def draw_costs(path, title, steps, epochs):
     """Draw costs in nats a character against epochs, as a PNG.
 
     steps: rows (epoch, training cost); epochs: rows (epoch, mean training cost,
-    validation cost or nan). Raises OSError when it cannot be written.
+    validation cost or nan). Raise OSError when it cannot be written, ValueError without matplotlib.
     """
-    matplotlib = matplotlib_alone()
-    from matplotlib.figure import Figure                         # pyplot would look for a backend
+    logging.getLogger('matplotlib').setLevel(logging.ERROR)      # it logs about its font cache
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure                     # pyplot would look for a backend
+    except ModuleNotFoundError:
+        raise ValueError(f'matplotlib is not installed; to install it: {commands.install()}') from None
     title = unicodedata.normalize('NFC', title)                  # Apple's file systems take accents apart
     defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != 'backend'}
-    with matplotlib.rc_context(defaults):                        # a user's settings may ask for LaTeX
+    with matplotlib.rc_context(defaults), warnings.catch_warnings():             # a user's settings may ask for LaTeX
+        warnings.filterwarnings('ignore', 'Glyph')               # of a character that the font lacks, drawn as a box
         figure = Figure(figsize=(8, 5))
         axes = figure.subplots()
         plot(axes, steps, epochs)
-        axes.set_title(legible(title, lacking(title)).replace('$', r'\$'))             # a bare $ begins a formula
+        axes.set_title(legible(title).replace('$', r'\$'))       # a bare $ begins a formula
         with write_whole(path) as f:
             figure.savefig(f, format='png', dpi=110, bbox_inches='tight')

@@ -1,54 +1,54 @@
-"""What a run learns with where its user did not say: the best recipe known here, or that of 2016."""
+"""What a run learns with where the user typed nothing: the best recipe known here, or that of 2016."""
 import math
 import os
 
 from engine import commands
 
 # The program of 2016: batches from zero states, nothing left out, a rate that decays from epoch 10 on, and another
-# validation batch at each step; Schedule.row says how it wrote them.
+# validation batch at each step. Schedule.row logs both as that program did.
 ORIGINAL = dict(no_stateful=True, dropout=0.0, dropconnect=0.0, reset=0.0, average=0.0, initial='original',
-                grad_clip=0.0, valid_every=1, lrate=2e-3, warmup=0, lrate_decay=0.97, lrate_decay_epoch=10, plateau=0,
+                grad_clip=0.0, valid_every=1, lrate=2e-3, warmup=0, lrate_decay=0.97, lrate_decay_epoch=10,
                 epochs=75, patience=0)
 
 UNITS = 256
-SHORT = 350_000                # characters to learn from, of a text of 500,000, below which another's model helps,
-KNOWN = 0.98                   # if it knows this share of them: measured with 0.99, while in a Thai text it did harm
+# A text of fewer characters to learn from (500,000 with its validation part) gains from the bundled model, if that
+# knows this share of them. Measured with 0.99; a Thai text became worse.
+SHORT, KNOWN = 350_000, 0.98
 BUNDLED = os.path.join(commands.ROOT, 'training_results', 'prideandprejudice.npz')
 
-# In epochs but at least in so many steps, since the epochs of a short text are short.
+# In epochs, but at least in steps, since the epochs of a short text are short.
 EPOCHS, STEPS = 40, 7500
 PATIENCE, PATIENT_STEPS = 6, 1150
+SAVE_EVERY, CHECKPOINTS = 10, 100          # epochs between checkpoints, but more where there would be more checkpoints
 
 
 def dropout(characters, parameters):
-    """The share to leave out, for so many characters to learn from: more, the more parameters there are to each.
+    """Return the share of units to leave out, from the numbers of characters to learn from and of parameters.
 
-    The novel gave its two ends: 0.3 was best with 0.9 million parameters to half a
-    million characters, and 0.5 was good with 3.4 million.
+    It is larger, the more parameters there are for each character. Two measured points on
+    the novel gave the line: 0.3 was best with 0.9 million parameters for half a million
+    characters, and 0.5 was good with 3.4 million.
     """
     return round(min(max(0.2 + 0.1 * (math.log2(parameters) - math.log2(characters)), 0), 0.6), 2)
 
 
 def set_units(o):
-    """Set the units that are None, of options by attribute: those of the checkpoint to start from, else UNITS.
+    """Set the numbers of units that are None in o, an Options: those of the checkpoint of --init, otherwise UNITS.
 
-    Without such a checkpoint the second layer has as many as the first.
-
-    Raises as read_shapes for that checkpoint.
+    Without such a checkpoint the second layer has as many as the first. Raise as read_shapes for the checkpoint.
     """
-    theirs = UNITS, o.num_units1 or UNITS
+    units1, units2 = UNITS, o.num_units1 or UNITS
     if o.init:
-        from engine.state.parameters import read_shapes, units             # late, so that --help does not wait for NumPy
-        theirs = units(read_shapes(o.init)[0])
-    for name, number in zip(('num_units1', 'num_units2'), theirs):
-        if getattr(o, name) is None:
-            setattr(o, name, number)
+        from engine.state.parameters import read_shapes, units             # late: --help does not wait for NumPy
+        units1, units2 = units(read_shapes(o.init)[0])
+    o.num_units1 = units1 if o.num_units1 is None else o.num_units1
+    o.num_units2 = units2 if o.num_units2 is None else o.num_units2
 
 
 def by_size(batches, batch_size, seq_length, parameters):
-    """Return what is best for a text of so many batches: a dict of dropout and dropconnect, epochs, and patience.
+    """Return what is best for a text by its size: a dict of dropout and dropconnect, epochs, and patience.
 
-    batches: training steps in an epoch; parameters: how many.
+    batches: training steps in an epoch; parameters: how many the model has.
     """
     share = dropout(batches * batch_size * seq_length, parameters)
     epochs, patience = max(EPOCHS, math.ceil(STEPS / batches)), max(PATIENCE, math.ceil(PATIENT_STEPS / batches))
@@ -56,10 +56,13 @@ def by_size(batches, batch_size, seq_length, parameters):
 
 
 def complete(o, batches, parameters):
-    """Set what is None of o, options by attribute; batches: training steps in an epoch, parameters: how many."""
+    """Set what is None in o, an Options, by the size of the text; batches and parameters as for by_size."""
     shares, epochs, patience = by_size(batches, o.batch_size, o.seq_length, parameters)
-    chosen = dict(shares, epochs=epochs, patience=patience)
-    vars(o).update({name: value for name, value in chosen.items() if getattr(o, name) is None})
+    epochs = o.epochs or epochs
+    save_every = SAVE_EVERY * math.ceil(epochs / (SAVE_EVERY * CHECKPOINTS))
+    for name, value in dict(shares, epochs=epochs, patience=patience, save_every=save_every).items():
+        if getattr(o, name) is None:
+            setattr(o, name, value)
 
 
 def known_share(model, uchar):
@@ -69,10 +72,10 @@ def known_share(model, uchar):
     return counts[np.isin(model.uchar, uchar)].sum() / counts.sum()
 
 
-def advise(o, given, model):
-    """For a short text, print the command that starts from what the bundled model learned, if it knows such characters.
+def advise(o, model):
+    """Print the command that starts from the bundled model, if the text is short and that knows its characters.
 
-    o: options by attribute; given: those that the user gave, by name; model: with the text.
+    o: the Options; model: with the text.
     """
     short = model.n_batches['train'] * o.batch_size * o.seq_length < SHORT
     if o.init or o.original or not (short and os.path.exists(BUNDLED)):
@@ -80,7 +83,7 @@ def advise(o, given, model):
     from engine.state.parameters import read_shapes
     if known_share(model, read_shapes(BUNDLED)[1]) < KNOWN:
         return
-    others = {name: value for name, value in given.items() if not name.startswith('num_units')}         # the bundled's
-    words = commands.typed({**others, 'input': commands.near(o.input), 'run': f'{o.run}_init',
+    typed = {name: value for name, value in o.typed.items() if name not in ('num_units1', 'num_units2', 'resume')}
+    words = commands.typed({**typed, 'input': commands.near(o.input), 'run': f'{o.run}_init',
                             'init': commands.near(BUNDLED)})
     print(f'a text this short gains from what a model learned of another: {commands.script("train.py", *words)}')

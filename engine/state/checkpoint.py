@@ -15,7 +15,7 @@ import zipfile
 
 import numpy as np
 
-from engine.checks import own_name
+from engine.checks import RANGES, own_name
 from engine.files import named, write_whole
 from engine.state.patterns import LONGEST_FORMULA, boolean, list_of, matches, number, string, whole
 
@@ -39,8 +39,7 @@ TEXT = {'path': string, 'characters': whole, 'encoding': string,
         'ratio_valid': lambda value: number(value) and 0 <= value < 1,
         'batch_size': lambda value: whole(value) and value > 0, 'seq_length': lambda value: whole(value) and value > 1,
         'stateful?': boolean}
-LEARNING = {name + '?': number for name in ('lrate', 'drate', 'eps', 'l1', 'l2', 'dropout', 'grad_clip', 'dropconnect',
-                                            'reset', 'average', 'bptt_maxdepth')}
+LEARNING = {name + '?': number for name in RANGES}
 CELL = {'formula': lambda value: isinstance(value, str) and len(value) <= LONGEST_FORMULA,
         'parameters': lambda value: list_of(own_name)(value) and len(set(value)) == len(value)}
 METADATA = {'lp?': LEARNING, 'averaged?': whole, 'trials?': whole, 'random?': GENERATOR, 'text?': (TEXT, {}),

@@ -12,6 +12,7 @@ import sys
 import sysconfig
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple, Optional
 
 from common import ROOT, median, print_head, print_row
@@ -117,7 +118,8 @@ class Run:
         if not progress:
             return False
         options = progress['options']
-        return Schedule.resumed(dict(options, epochs=self.row.epochs or options['epochs']), progress).finished
+        options = SimpleNamespace(**dict(options, epochs=self.row.epochs or options['epochs']))
+        return Schedule.resumed(options, progress).finished
 
     def command(self):
         """Return the words of the command that begins or resumes it."""
