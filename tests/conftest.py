@@ -33,6 +33,7 @@ import produce_text  # noqa: E402
 from charlstm import CharLSTM  # noqa: E402
 from engine import terminal  # noqa: E402
 from engine.backend.theano_setup import theano  # noqa: E402
+from learner import quick  # noqa: E402
 from models import as_new, default_mode, make_stateful  # noqa: E402
 from novel import PAGE, Handler  # noqa: E402
 from numpy_model import H1, H2, LETTERS, V  # noqa: E402
@@ -192,7 +193,7 @@ def program(tmp_path):
 # ---------------------------------------------------------------- the scripts
 
 @pytest.fixture
-def here(monkeypatch, capfd):
+def in_process(monkeypatch, capfd):
     """Run a script's main() in this process, up to where it would compile.
 
     A process of its own would take a second to import Theano.
@@ -241,20 +242,20 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 
 
 @pytest.fixture(scope='session')
-def judged(tmp_path_factory):
+def short_run(tmp_path_factory):
     """Run a short training with these validation costs, and a checkpoint of each epoch."""
-    folder, costs = tmp_path_factory.mktemp('judged'), np.array([3.5, 3.25, 3.375, 3.0, 3.125])
+    folder, costs = tmp_path_factory.mktemp('short_run'), np.array([3.5, 3.25, 3.375, 3.0, 3.125])
     (folder / 't.txt').write_text(TEXT, encoding='utf-8')
     succeeded(run('-c', WITH_COSTS, ROOT, ','.join(map(str, costs)), TRAIN, 't.txt', 'r', *STATEFUL,
                   '--output-dir', folder, '--lrate', 0.03, '--epochs', len(costs), '--save-every', 1,
-                  flags=FAST, cwd=folder))
+                  cwd=folder, env=quick(folder)))
     return SimpleNamespace(folder=folder, costs=costs, best_epoch=4, checkpoint=folder / 'r_t.txt_epoch2.npz')
 
 
 @pytest.fixture
-def produce(monkeypatch, capfd, judged):
-    """Return a function that runs produce_text.py's main() in this process, with the checkpoint of `judged`."""
-    monkeypatch.chdir(judged.folder)
+def produce(monkeypatch, capfd, short_run):
+    """Return a function that runs produce_text.py's main() in this process, with the checkpoint of `short_run`."""
+    monkeypatch.chdir(short_run.folder)
 
     def call(*arguments, checkpoint='r_t.txt_best.npz'):
         capfd.readouterr()

@@ -76,9 +76,9 @@ MUTATIONS = {bits: 80, cuts: 40, spliced: 40, inserted: 40}              # and h
 
 
 @pytest.fixture(scope='module')
-def two_runs(judged):
+def two_runs(short_run):
     """Return two checkpoints of a run that can be resumed."""
-    return [(judged.folder / f'r_t.txt_epoch{n}.npz') for n in (5, 2)]
+    return [(short_run.folder / f'r_t.txt_epoch{n}.npz') for n in (5, 2)]
 
 
 def forge(path, checkpoint, chance):

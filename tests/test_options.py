@@ -26,9 +26,9 @@ OUT_OF_RANGE = {
 
 @pytest.mark.parametrize('option, value', [
     (option, value) for option, values in OUT_OF_RANGE.items() for value in values])
-def test_number_out_of_range(folder, here, option, value):
+def test_number_out_of_range(folder, in_process, option, value):
     before = snapshot(folder)
-    result = here(TRAIN, 't.txt', 'r', *SMALL, '--output-dir', 'results', '--{}={}'.format(option, value))
+    result = in_process(TRAIN, 't.txt', 'r', *SMALL, '--output-dir', 'results', '--{}={}'.format(option, value))
     assert_refused(result, 'train.py: ', str(value))
     assert re.search(option.replace('-', '[-_]'), result.stderr)
     assert snapshot(folder) == before
@@ -40,10 +40,10 @@ def test_zero_in_a_process(folder):
 
 @pytest.mark.parametrize('option, value', [
     ('length', 0), ('length', -5), ('count', 0), ('count', -1), ('count', 10 ** 15), ('random-seed', -1)])
-def test_number_out_of_range_for_sampling(folder, here, option, value):
+def test_number_out_of_range_for_sampling(folder, in_process, option, value):
     write_checkpoint('p.npz')
     before = snapshot(folder)
-    result = here(PRODUCE, 'p.npz', 'out.txt', '--{}={}'.format(option, value))
+    result = in_process(PRODUCE, 'p.npz', 'out.txt', '--{}={}'.format(option, value))
     assert_refused(result, 'produce_text.py: ', str(value))
     assert re.search(option.replace('-', '[-_]'), result.stderr)
     assert snapshot(folder) == before
@@ -53,20 +53,20 @@ def test_number_out_of_range_for_sampling(folder, here, option, value):
     (TRAIN, ['t.txt', 'r', '--epochs', 'many'], '--epochs'), (TRAIN, ['t.txt', 'r', '--lrate', 'x'], '--lrate'),
     (TRAIN, ['t.txt', 'r', '--batch-size', '2.5'], '--batch-size'), (TRAIN, ['t.txt', 'r', 'more'], 'more'),
     (PRODUCE, ['p.npz', '--method', 'best'], '--method')])
-def test_argument_of_the_wrong_kind(folder, here, script, arguments, named):
+def test_argument_of_the_wrong_kind(folder, in_process, script, arguments, named):
     """argparse refuses it itself, with its usage before the line."""
     before = snapshot(folder)
-    result = here(script, *arguments)
+    result = in_process(script, *arguments)
     assert result.returncode == 2 and result.stderr.startswith('usage: ')
     assert named in result.stderr.splitlines()[-1] and 'Traceback' not in result.stderr
     assert snapshot(folder) == before
 
 
-def test_options_may_stand_between_the_names(folder, here):
+def test_options_may_stand_between_the_names(folder, in_process):
     write_checkpoint('p.npz')
     before = snapshot(folder)
-    assert_refused(here(TRAIN, 't.txt', '--epochs', 0, 'r', '--output-dir', 'results'), '--epochs is 0')
-    assert_refused(here(PRODUCE, '--count', 2, 'p.npz', '--length', 0, 'out.txt'), '--length is 0')
+    assert_refused(in_process(TRAIN, 't.txt', '--epochs', 0, 'r', '--output-dir', 'results'), '--epochs is 0')
+    assert_refused(in_process(PRODUCE, '--count', 2, 'p.npz', '--length', 0, 'out.txt'), '--length is 0')
     assert snapshot(folder) == before
 
 
@@ -74,46 +74,46 @@ def test_options_may_stand_between_the_names(folder, here):
 
 @pytest.mark.parametrize('option, value', [('--lrate', 0.5), ('--dropout', 0.1), ('--num-units1', 6),
                                            ('--random-seed', 4), ('--valid-every', 7), ('--no-stateful', None)])
-def test_contradicting_option_is_refused(judged, here, option, value):
+def test_contradicting_option_is_refused(short_run, in_process, option, value):
     arguments = [option] + [value] * (value is not None)
-    assert_refused(here(TRAIN, '--resume', judged.checkpoint, *arguments), option, str(judged.checkpoint), '--epochs',
-                   '--save-every')
+    assert_refused(in_process(TRAIN, '--resume', short_run.checkpoint, *arguments), option, str(short_run.checkpoint),
+                   '--epochs', '--save-every')
 
 
 @pytest.mark.parametrize('option, value', [('--init', 'other.npz'), ('--output-dir', 'elsewhere')])
-def test_option_that_makes_no_sense_for_a_resumed_run_is_refused(judged, here, option, value, tmp_path):
-    assert_refused(here(TRAIN, '--resume', judged.checkpoint, option, tmp_path / value), option)
+def test_option_that_makes_no_sense_for_a_resumed_run_is_refused(short_run, in_process, option, value, tmp_path):
+    assert_refused(in_process(TRAIN, '--resume', short_run.checkpoint, option, tmp_path / value), option)
 
 
-def test_options_that_may_change_or_are_the_same_are_taken(judged, here, capfd):
-    last = judged.folder / 'r_t.txt_epoch5.npz'
+def test_options_that_may_change_or_are_the_same_are_taken(short_run, in_process, capfd):
+    last = short_run.folder / 'r_t.txt_epoch5.npz'
     with pytest.raises(Compiling):
-        here(TRAIN, '--resume', last, '--epochs', 91, '--save-every', 2, '--lrate', 0.03)
+        in_process(TRAIN, '--resume', last, '--epochs', 91, '--save-every', 2, '--lrate', 0.03)
     assert '; up to 91 epochs' in capfd.readouterr().out
 
 
 @pytest.mark.parametrize('plateau', [0, 2])
-def test_run_of_an_earlier_version_with_the_plateau_rule(judged, here, tmp_path, plateau):
+def test_run_of_an_earlier_version_with_the_plateau_rule(short_run, in_process, tmp_path, plateau):
     """Where it did not use that option, it is resumed."""
-    arrays = load(judged.checkpoint)
+    arrays = load(short_run.checkpoint)
     about = json.loads(str(arrays.pop('about')))
     about['progress']['options'].update(plateau=plateau, plateau_factor=2.0)
-    checkpoint = tmp_path / judged.checkpoint.name
+    checkpoint = tmp_path / short_run.checkpoint.name
     np.savez(str(checkpoint), about=np.array(json.dumps(about)), **arrays)
-    resume = TRAIN, judged.folder / 't.txt', '--resume', checkpoint
+    resume = TRAIN, short_run.folder / 't.txt', '--resume', checkpoint
     if plateau:
-        assert_refused(here(*resume), str(checkpoint), '--plateau 2', '--init')
+        assert_refused(in_process(*resume), str(checkpoint), '--plateau 2', '--init')
     else:
         with pytest.raises(Compiling):
-            here(*resume)
+            in_process(*resume)
 
 
-def test_many_large_checkpoints_are_announced(folder, here, capfd):
+def test_many_large_checkpoints_are_announced(folder, in_process, capfd):
     """Of a list of names, 7,500 epochs of a step with a checkpoint every 80 by default."""
     (folder / 'names.txt').write_text('Anna\nBob\n' * 400)
     for words, announced in (([], False), (['--save-every', 10], True)):
         with pytest.raises(Compiling):
-            here(TRAIN, 'names.txt', 'r', '--output-dir', 'results', *words)
+            in_process(TRAIN, 'names.txt', 'r', '--output-dir', 'results', *words)
         lines = [line for line in capfd.readouterr().out.splitlines() if 'checkpoints of' in line]
         assert bool(lines) == announced
     assert re.fullmatch(r'up to 750 checkpoints of 9\.\d MB, .* a larger --save-every .*', lines[0])

@@ -160,13 +160,13 @@ def test_nothing_is_fetched_and_no_other_script_may_run():
 
 
 @pytest.fixture(scope='module')
-def written(judged, tmp_path_factory):
+def written(short_run, tmp_path_factory):
     """The path of a page of a run's checkpoint with the beginning of TEXT."""
     path = tmp_path_factory.mktemp('page') / 'page.html'
     model = CharLSTM()
-    model.model_setup(str(judged.folder / 'r_t.txt_best.npz'))
+    model.model_setup(str(short_run.folder / 'r_t.txt_best.npz'))
     with default_mode(theano.compile.mode.FAST_COMPILE):
-        write_page(path, model, str(judged.folder / 'r_t.txt_best.npz'), TEXT[:700], 'some text')
+        write_page(path, model, str(short_run.folder / 'r_t.txt_best.npz'), TEXT[:700], 'some text')
     return path
 
 
@@ -177,8 +177,8 @@ def expected_of(p):
     return codes, probabilities[:, 0], numpy_model.costs(probabilities, codes[1:, None])[:, 0]
 
 
-def test_data_are_those_of_an_independent_model(written, judged):
-    data, p = data_of(written), load(judged.folder / 'r_t.txt_best.npz')
+def test_data_are_those_of_an_independent_model(written, short_run):
+    data, p = data_of(written), load(short_run.folder / 'r_t.txt_best.npz')
     codes, probabilities, costs = expected_of(p)
     assert data['uchar'] == p['uchar'].tolist() and not data['bytes']
     np.testing.assert_array_equal(array_of(data['text']), codes)
@@ -192,7 +192,7 @@ def test_data_are_those_of_an_independent_model(written, judged):
         found = unit['least'] + step * states[399]
         assert abs(found - C[unit['layer'] - 1][unit['number'], 0]) <= 0.51 * step + 1e-4
     assert len(data['units']) == 5 + 7 and {len(r) for r in data['correlations'].values()} == {5 + 7}
-    assert np.array(data['epochs'])[:, [0, 2]].tolist() == [[k, cost] for k, cost in enumerate(judged.costs, 1)]
+    assert np.array(data['epochs'])[:, [0, 2]].tolist() == [[k, cost] for k, cost in enumerate(short_run.costs, 1)]
 
 
 def test_units_are_chosen_by_turns():
@@ -201,11 +201,11 @@ def test_units_are_chosen_by_turns():
     assert best_units(correlations, 2).tolist() == [1, 2]
 
 
-def test_units_fit_into_the_page(monkeypatch, judged):
+def test_units_fit_into_the_page(monkeypatch, short_run):
     monkeypatch.setattr(page, 'MOST_STATES', 700 * 3)
     monkeypatch.setattr(page, 'LEAST_UNITS', 2)
     model = CharLSTM()
-    model.model_setup(str(judged.folder / 'r_t.txt_best.npz'))
+    model.model_setup(str(short_run.folder / 'r_t.txt_best.npz'))
     with default_mode(theano.compile.mode.FAST_COMPILE):
         assert [len(page.cells(model, TEXT[:n])['units']) for n in (700, 1400)] == [3, 2]
 
@@ -216,8 +216,8 @@ def test_numbers_beyond_float16():
 
 @pytest.mark.parametrize('name, found', [
     ('r_t.txt_best.npz', 5), ('r_t.txt_epoch2.npz', 5), ('r_t.txt.npz', 0), ('other_best.npz', 0)])
-def test_log_beside_a_checkpoint(judged, name, found):
-    assert len(logged_costs(str(judged.folder / name))) == found
+def test_log_beside_a_checkpoint(short_run, name, found):
+    assert len(logged_costs(str(short_run.folder / name))) == found
 
 
 def test_log_without_costs(tmp_path, capfd):
@@ -280,18 +280,18 @@ def test_existing_page_is_replaced_only_by_overwrite(produce, tmp_path):
     (['--page', 'p.html', '--info'], ['--page', '--info']),
     (['--page', 'p.html', '--score', 't.txt', '--adapt'], ['--page', '--adapt']),
     (['out.txt', '--page', 'p.html'], ['OUT is out.txt', '--page'])])
-def test_page_that_is_refused(folder, produce, judged, options, words):
-    shutil.copy(str(judged.folder / 'r_t.txt_best.npz'), str(folder))
+def test_page_that_is_refused(folder, produce, short_run, options, words):
+    shutil.copy(str(short_run.folder / 'r_t.txt_best.npz'), str(folder))
     os.chdir(str(folder))
     assert_changes_nothing(folder, lambda _, *arguments: produce(*arguments[1:]), PRODUCE, 'r_t.txt_best.npz', *options,
                            words=words)
 
 
-def test_page_in_a_process(folder, judged):
+def test_page_in_a_process(folder, short_run):
     """Refused before Theano is imported; and written, with no output but a line on where it is."""
     (folder / 'existing').write_text('mine')
-    assert_changes_nothing(folder, run, PRODUCE, judged.checkpoint, '--page', 'existing', words=['exists already'])
-    result = run(PRODUCE, judged.checkpoint, '--page', 'p.html', '--length', 60, flags=FAST, cwd=folder)
+    assert_changes_nothing(folder, run, PRODUCE, short_run.checkpoint, '--page', 'existing', words=['exists already'])
+    result = run(PRODUCE, short_run.checkpoint, '--page', 'p.html', '--length', 60, flags=FAST, cwd=folder)
     assert (result.returncode, result.stdout) == (0, '') and result.stderr.startswith('wrote p.html, ')
     assert result.stderr.count('\n') == 1
 
@@ -330,8 +330,8 @@ def shown_colour(browser, k):
 
 
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
-def test_colours_are_those_of_the_costs(browser, written, judged, scheme):
-    _, _, costs = expected_of(load(judged.folder / 'r_t.txt_best.npz'))
+def test_colours_are_those_of_the_costs(browser, written, short_run, scheme):
+    _, _, costs = expected_of(load(short_run.folder / 'r_t.txt_best.npz'))
     levels = np.minimum(costs / 6 * 16, 15).astype(int)
     clear = [k for k in range(699) if abs(costs[k] / 6 * 16 - np.rint(costs[k] / 6 * 16)) > 0.02 and levels[k]]
     browser.open(written, scheme=scheme)
@@ -342,8 +342,8 @@ def test_colours_are_those_of_the_costs(browser, written, judged, scheme):
     assert browser.errors == [] and len(browser.requests) == 1
 
 
-def test_pointing_and_keys_show_what_was_expected(browser, written, judged):
-    p = load(judged.folder / 'r_t.txt_best.npz')
+def test_pointing_and_keys_show_what_was_expected(browser, written, short_run):
+    p = load(short_run.folder / 'r_t.txt_best.npz')
     codes, probabilities, costs = expected_of(p)
 
     def check(k):
@@ -408,9 +408,9 @@ def write_in(browser, **fields):
     return browser.value("byId('written').textContent")
 
 
-def test_writing_writes(browser, written, javascript, judged):
+def test_writing_writes(browser, written, javascript, short_run):
     browser.open(written, view='#writing')
-    p = load(judged.folder / 'r_t.txt_best.npz')
+    p = load(short_run.folder / 'r_t.txt_best.npz')
     text = write_in(browser, prime='the café', length='300', seed='7', temperature='0.8', top_k='9')
     codes = {ch: k for k, ch in enumerate(p['uchar'])}
     expected = javascript('written(300, p, prime, choice)', prime=[codes[ch] for ch in 'the café'],
@@ -545,14 +545,14 @@ def test_views_fit_and_follow_the_keys(browser, written, width):
     assert browser.errors == []
 
 
-def test_about_shows_the_metadata_and_draws_the_costs(browser, written, judged):
+def test_about_shows_the_metadata_and_draws_the_costs(browser, written, short_run):
     browser.open(written, view='#about')
     text = browser.value("byId('about-panel').innerText")
     assert '5 and 7 units' in text and 'sha256' in text
     assert browser.value("document.querySelectorAll('svg polyline').length") == 2
     points = browser.value("document.querySelector('svg .validation').getAttribute('points')").split()
     heights = [-float(point.split(',')[1]) for point in points]
-    np.testing.assert_allclose(np.corrcoef(heights, judged.costs)[0, 1], 1)
+    np.testing.assert_allclose(np.corrcoef(heights, short_run.costs)[0, 1], 1)
     assert 'validation 3.125' in text
 
 

@@ -18,14 +18,14 @@ from train import OPTIONS
 
 
 @pytest.fixture(scope='module')
-def run_file(judged, tmp_path_factory):
+def run_file(short_run, tmp_path_factory):
     """Return a folder with a run that can be resumed, and the arrays and metadata of its checkpoint."""
     folder = tmp_path_factory.mktemp('forged')
-    for name in os.listdir(str(judged.folder)):
+    for name in os.listdir(str(short_run.folder)):
         if name.startswith('r_t.txt') and not name.endswith('.npz'):
             for run in ('r_t.txt', 'other_t.txt'):             # the other has only logs
-                (folder / name.replace('r_t.txt', run)).write_bytes((judged.folder / name).read_bytes())
-    arrays = load(judged.folder / 'r_t.txt_epoch5.npz')
+                (folder / name.replace('r_t.txt', run)).write_bytes((short_run.folder / name).read_bytes())
+    arrays = load(short_run.folder / 'r_t.txt_epoch5.npz')
     return folder, arrays, json.loads(str(arrays.pop('about')))
 
 
@@ -37,14 +37,14 @@ def write(folder, arrays, metadata):
 
 
 @pytest.mark.parametrize('name', RUN_DAMAGE)
-def test_damaged_run_is_refused(run_file, here, refused, name):
+def test_damaged_run_is_refused(run_file, in_process, refused, name):
     """In one line, before it compiles or before its logs are opened; and no file is changed."""
     folder, arrays, metadata = run_file[0], dict(run_file[1]), copy.deepcopy(run_file[2])
     RUN_DAMAGE[name].change(arrays, metadata)
     checkpoint = write(folder, arrays, metadata)
     before = snapshot(folder)
     try:
-        assert_refused(here(TRAIN, '--resume', checkpoint, '--epochs', 9), 'train.py: ', *RUN_DAMAGE[name].words)
+        assert_refused(in_process(TRAIN, '--resume', checkpoint, '--epochs', 9), 'train.py: ', *RUN_DAMAGE[name].words)
     except Compiling:
         with refused(ValueError, *RUN_DAMAGE[name].words), \
                 checkpoint_of(str(checkpoint), OPTIONS, SingleProcess()) as (_, progress):
@@ -54,7 +54,7 @@ def test_damaged_run_is_refused(run_file, here, refused, name):
     assert snapshot(folder) == before
 
 
-def test_forged_fields(run_file, here):
+def test_forged_fields(run_file, in_process):
     """Each is refused in one line, or is as good as the value before; and no file is changed."""
     folder, arrays, metadata = run_file
     chance, tried, refused = random.Random(4), 0, 0
@@ -66,7 +66,7 @@ def test_forged_fields(run_file, here):
         for script, words in ((TRAIN, ['--resume', checkpoint, '--epochs', 9]), (PRODUCE, [checkpoint, '--info'])):
             tried += 1
             try:
-                result = here(script, *words)
+                result = in_process(script, *words)
             except Compiling:                              # the forged value is as good as the one before
                 continue
             assert (result.returncode, result.stderr.count('\n')) in ((2, 1), (0, 0)), (path, wrong, result.stderr)
@@ -75,11 +75,11 @@ def test_forged_fields(run_file, here):
     assert refused > tried / 3
 
 
-def test_checkpoint_that_is_not_forged_is_taken(run_file, here):
+def test_checkpoint_that_is_not_forged_is_taken(run_file, in_process):
     checkpoint = write(*run_file)
     with pytest.raises(Compiling):
-        here(TRAIN, '--resume', checkpoint, '--epochs', 9)
-    assert here(PRODUCE, checkpoint, '--info').returncode == 0
+        in_process(TRAIN, '--resume', checkpoint, '--epochs', 9)
+    assert in_process(PRODUCE, checkpoint, '--info').returncode == 0
 
 
 @pytest.mark.parametrize('value, pattern, expected', [

@@ -34,7 +34,7 @@ def test_text_is_printed_and_appended(produce, tmp_path):
     assert again.startswith(first + first) and sequences(again[2 * len(first):], 5, 100) != texts
 
 
-def test_first_line_says_which_model_writes(produce, judged, lettered, tmp_path):
+def test_first_line_says_which_model_writes(produce, short_run, lettered, tmp_path):
     """As much as the checkpoint has in its metadata, of train.py or of others."""
     def first_line(checkpoint):
         result = produce(tmp_path / 'out', '--count', 1, checkpoint=checkpoint)
@@ -45,7 +45,7 @@ def test_first_line_says_which_model_writes(produce, judged, lettered, tmp_path)
     count = sum(load('r_t.txt_best.npz')[name].size for name in P)
     assert first_line('r_t.txt_best.npz') == size('r_t.txt_best.npz', 5, 7, count) + (
         ', learned from t.txt ({:,} characters), validation cost {:.3f} nats a character'.format(
-            len(TEXT), judged.costs.min()))
+            len(TEXT), short_run.costs.min()))
     old = write_checkpoint(str(tmp_path / 'old.npz'))
     assert first_line(old) == size(old, 3, 2, sum(array.size for name, array in ARRAYS.items() if name != 'uchar'))
     for progress in (None, dict(note='mine'), dict(epoch=3, best_cost=None)):
@@ -129,10 +129,10 @@ def test_prime_file_and_stop(produce, tmp_path):
     (['--score', 't.txt', 'out.txt'], ['OUT is out.txt', '--score']),
     (['--info', 'out.txt'], ['OUT is out.txt', '--info']),
     (['out.txt', '--prime', 'aZ☃\U0001f600\x1bb'], ['the prime has', "'Z'", "'☃'", "'\U0001f600'", r"'\x1b'"])], ids=repr)
-def test_options_that_are_refused(produce, judged, options, words):
-    before = snapshot(judged.folder)
+def test_options_that_are_refused(produce, short_run, options, words):
+    before = snapshot(short_run.folder)
     assert_refused(produce(*options), *words)
-    assert snapshot(judged.folder) == before
+    assert snapshot(short_run.folder) == before
 
 
 # ---------------------------------------------------------------- escapes, and a sequence on each line
@@ -251,13 +251,13 @@ def test_control_c_prints_the_scores_so_far(produce, tmp_path, monkeypatch, adap
     np.testing.assert_allclose(nats, np.concatenate(pieces[stop - 3:-1]).mean(), atol=6e-5)
 
 
-def test_info(produce, judged):
+def test_info(produce, short_run):
     out = succeeded(produce('--info'))
     for words in ('5 and 7 units', '33 characters', 't.txt', 'stateful True', 'lrate 0.03', 'theano 1.0.5', 'sha256 ',
-                  '{} epochs and 0 batches'.format(judged.best_epoch)):
+                  '{} epochs and 0 batches'.format(short_run.best_epoch)):
         assert words in out
     assert repr(''.join(sorted(set(TEXT)))) in out and '𝄞' in out and r'\n' in out
-    assert float(re.search(r'best validation cost: ([\d.]+) nats', out).group(1)) == judged.costs.min()
+    assert float(re.search(r'best validation cost: ([\d.]+) nats', out).group(1)) == short_run.costs.min()
 
 
 def test_info_of_other_checkpoints(produce, lettered, tmp_path):
@@ -310,25 +310,25 @@ def refuse_checkpoint(folder, call, *words, path='p.npz', arguments=('out.txt',)
     assert_changes_nothing(folder, call, PRODUCE, path, *arguments, words=['produce_text.py: ', *words])
 
 
-def test_good_checkpoint_is_accepted(folder, here):
+def test_good_checkpoint_is_accepted(folder, in_process):
     """The other tests change one thing in it."""
     write_checkpoint('p.npz')
     with pytest.raises(Compiling):
-        here(PRODUCE, 'p.npz', 'out.txt')
+        in_process(PRODUCE, 'p.npz', 'out.txt')
 
 
 @pytest.mark.parametrize('path, why', [('missing.npz', 'No such file'), ('results', 'Is a directory'),
                                        ('t.txt/p.npz', 'Not a directory')])
-def test_checkpoint_that_cannot_be_read(folder, here, path, why):
-    refuse_checkpoint(folder, here, 'cannot read ' + path, why, path=path)
+def test_checkpoint_that_cannot_be_read(folder, in_process, path, why):
+    refuse_checkpoint(folder, in_process, 'cannot read ' + path, why, path=path)
 
 
 @pytest.mark.parametrize('name', ['file: text', 'shape: three characters', 'pickle: array V', 'bomb: about of lists',
                                   'about: [1]'])
-def test_damaged_checkpoint(folder, here, name):
+def test_damaged_checkpoint(folder, in_process, name):
     """test_checkpoint.py has many more, for the class."""
     DAMAGE[name].write('p.npz')
-    refuse_checkpoint(folder, here, 'p.npz is not a checkpoint', *DAMAGE[name].words,
+    refuse_checkpoint(folder, in_process, 'p.npz is not a checkpoint', *DAMAGE[name].words,
                       arguments=['--info'] if DAMAGE[name].of_about else ['out.txt'])
 
 

@@ -40,22 +40,22 @@ def test_names_of_the_results(trained):
 
 
 @pytest.mark.parametrize('name', ['a/b', '../r', 'r/', ''])
-def test_run_name_that_is_a_path(folder, here, name):
-    refuse_training(folder, here, 'run name', repr(name), name=name)
+def test_run_name_that_is_a_path(folder, in_process, name):
+    refuse_training(folder, in_process, 'run name', repr(name), name=name)
 
 
 @pytest.mark.parametrize('name', ['..', 'a b', 'ü%s{}'])
-def test_odd_run_name_stays_in_the_output_folder(folder, here, name):
+def test_odd_run_name_stays_in_the_output_folder(folder, in_process, name):
     before = set(snapshot(folder))
     with pytest.raises(Compiling):
-        here(TRAIN, 't.txt', name, *SMALL, '--output-dir', 'results')
+        in_process(TRAIN, 't.txt', name, *SMALL, '--output-dir', 'results')
     assert set(snapshot(folder)) == before       # it is not refused, and writes nothing before it compiles
     assert os.path.split(Run('results', name + '_t.txt').path('.out')) == ('results', name + '_t.txt.out')
 
 
 @pytest.mark.parametrize('output', ['t.txt', 't.txt/x', '/proc/x'])
-def test_output_folder_that_cannot_be(folder, here, output):
-    refuse_training(folder, here, output, '--output-dir names another', options=['--output-dir', output])
+def test_output_folder_that_cannot_be(folder, in_process, output):
+    refuse_training(folder, in_process, output, '--output-dir names another', options=['--output-dir', output])
 
 
 def test_output_folder_without_permission(folder):
@@ -75,18 +75,18 @@ def test_error_of_any_kind_says_which_checkpoint_there_is(refused):
 # ---------------------------------------------------------------- earlier results
 
 @pytest.mark.parametrize('name', RESULTS)
-def test_earlier_result_is_not_replaced(folder, here, name):
+def test_earlier_result_is_not_replaced(folder, in_process, name):
     (folder / 'results' / name).write_bytes(b'precious')
-    refuse_training(folder, here, os.path.join('results', name), '--overwrite')
+    refuse_training(folder, in_process, os.path.join('results', name), '--overwrite')
 
 
 @pytest.mark.parametrize('text, options, word', [
     ('missing.txt', [], 'missing.txt'), ('t.txt', ['--epochs', 0], 'epochs'), ('t.txt', ['--lrate', 'nan'], 'lrate'),
     ('t.txt', ['--seq-length', 1000], 'need')], ids=['missing text', 'epochs', 'rate', 'too short'])
-def test_overwrite_with_bad_input_loses_nothing(folder, here, text, options, word):
+def test_overwrite_with_bad_input_loses_nothing(folder, in_process, text, options, word):
     for name in RESULTS:
         (folder / 'results' / name.replace('t.txt', text)).write_bytes(b'precious')
-    refuse_training(folder, here, word, text=text, options=['--overwrite'] + options)
+    refuse_training(folder, in_process, word, text=text, options=['--overwrite'] + options)
 
 
 def test_same_seed_gives_the_same_run_and_overwrite_replaces_only_it(trained, tmp_path):
@@ -165,14 +165,15 @@ def test_validation_cost_of_a_step_is_that_of_one_batch(trained):
     assert 2 * N_TRAIN % VALID_EVERY == 0 and np.isclose(drawn, expected, rtol=2e-5, atol=0).any()
 
 
-def test_best_has_the_lowest_validation_cost_of_the_log(judged):
-    assert log_rows(judged.folder / 'r_t.txt_epochs.out')[:, 2].tolist() == judged.costs.tolist()
-    assert judged.costs.argmin() + 1 == judged.best_epoch
-    best = load(judged.folder / 'r_t.txt_best.npz')
-    for epoch in range(1, len(judged.costs) + 1):
-        stored = load(judged.folder / 'r_t.txt_epoch{}.npz'.format(epoch))
-        assert [np.array_equal(best[name], stored[name]) for name in NAMES] == [epoch == judged.best_epoch] * len(NAMES)
-    assert progress_of(judged.folder / 'r_t.txt_best.npz')['best_cost'] == judged.costs.min()
+def test_best_has_the_lowest_validation_cost_of_the_log(short_run):
+    assert log_rows(short_run.folder / 'r_t.txt_epochs.out')[:, 2].tolist() == short_run.costs.tolist()
+    assert short_run.costs.argmin() + 1 == short_run.best_epoch
+    best = load(short_run.folder / 'r_t.txt_best.npz')
+    for epoch in range(1, len(short_run.costs) + 1):
+        stored = load(short_run.folder / 'r_t.txt_epoch{}.npz'.format(epoch))
+        assert [np.array_equal(best[name], stored[name]) for name in NAMES] == [
+            epoch == short_run.best_epoch] * len(NAMES)
+    assert progress_of(short_run.folder / 'r_t.txt_best.npz')['best_cost'] == short_run.costs.min()
 
 
 # ---------------------------------------------------------------- one run, stopped and resumed
@@ -377,18 +378,18 @@ def test_moved_checkpoint_is_resumed_with_logs_of_its_own(straight, shared, tmp_
             name: array for name, array in straight.end[part].items() if name != 'about'}
 
 
-def test_text_that_moved_is_found_beside_the_checkpoint(straight, here, tmp_path, capfd):
+def test_text_that_moved_is_found_beside_the_checkpoint(straight, in_process, tmp_path, capfd):
     shutil.copytree(str(straight.run.folder), str(tmp_path / 'results'))
     checkpoint = tmp_path / 'results' / 'r_t.txt_epoch6.npz'
     arrays = load(checkpoint)
     about = json.loads(str(arrays.pop('about')))
     about['progress']['options']['input'] = str(tmp_path / 'gone' / 't.txt')
     write(str(checkpoint), arrays, about)
-    refused = here(TRAIN, '--resume', checkpoint)
+    refused = in_process(TRAIN, '--resume', checkpoint)
     assert_refused(refused, str(tmp_path / 'gone' / 't.txt'), 'is gone', '--resume')
     shutil.copy(str(straight.run.shared.text), str(tmp_path / 'results' / 't.txt'))
     with pytest.raises(Compiling):
-        here(TRAIN, '--resume', checkpoint)
+        in_process(TRAIN, '--resume', checkpoint)
     assert 'taking ' + str(tmp_path / 'results' / 't.txt') in capfd.readouterr().out
 
 
@@ -419,8 +420,8 @@ def test_moved_checkpoint_is_resumed_a_second_time(tmp_path, refused, capsys):
     assert log_rows(tmp_path / 'moved' / 'r_t.txt_epochs.out')[:, 2].tolist() == [8, 2]
 
 
-def test_names_too_long_for_their_files(folder, here):
-    result = here(TRAIN, 't.txt', 'n' * 230, *SMALL, '--output-dir', 'results')
+def test_names_too_long_for_their_files(folder, in_process):
+    result = in_process(TRAIN, 't.txt', 'n' * 230, *SMALL, '--output-dir', 'results')
     assert_refused(result, 'too long')
 
 
@@ -563,7 +564,7 @@ def test_going_back_behind_newer_checkpoints_needs_overwrite(tmp_path, refused, 
     assert log_rows(tmp_path / 'r_t.txt_epochs.out')[:, 2].tolist() == [5, 4, 7]
 
 
-def test_resume_last(shared, straight, stopping, here, capfd):
+def test_resume_last(shared, straight, stopping, in_process, capfd):
     """A new run where there is none; then from the newest checkpoint, whatever that is; by one command."""
     command = [*stopping.begin(), '--resume', 'last']
     first = stopping.run(*command, at=(STEP, BATCHES + 9, 'before'), do=('signal', int(signal.SIGINT)))
@@ -576,9 +577,9 @@ def test_resume_last(shared, straight, stopping, here, capfd):
     assert 'nothing left to learn' in succeeded(stopping.run(*command))
     assert_same(stopping.end(), straight.end)
     with pytest.raises(Compiling):                         # what a new run started from is said, and not taken again
-        here(TRAIN, *command, '--init', 'gone.npz')
+        in_process(TRAIN, *command, '--init', 'gone.npz')
     assert 'which began from gone.npz' in capfd.readouterr().out
-    assert_refused(here(TRAIN, *command, '--dropout', 0.5), '--dropout is 0.5')
+    assert_refused(in_process(TRAIN, *command, '--dropout', 0.5), '--dropout is 0.5')
 
 
 def test_resume_last_of_a_run_that_was_killed_in_its_first_epoch(straight, stopping, tmp_path, refused):
@@ -630,20 +631,20 @@ def test_parts_of_dead_processes_are_removed(tmp_path):
 
 # ---------------------------------------------------------------- no run, or not its text
 
-def test_changed_text_is_refused(straight, here, tmp_path):
+def test_changed_text_is_refused(straight, in_process, tmp_path):
     (tmp_path / 't.txt').write_text(TEXT.replace('the', 'eht', 1), encoding='utf-8')
     before = straight.run.end()
-    result = here(TRAIN, tmp_path / 't.txt', '--resume', straight.run.file('_epoch2.npz'))
+    result = in_process(TRAIN, tmp_path / 't.txt', '--resume', straight.run.file('_epoch2.npz'))
     assert_refused(result, str(tmp_path / 't.txt'), 'SHA-256')
     assert straight.run.end() == before
 
 
-def test_checkpoint_of_the_class_is_no_run(make_model, here, tmp_path, refused):
+def test_checkpoint_of_the_class_is_no_run(make_model, in_process, tmp_path, refused):
     path = make_model(1).save_params(tmp_path / 'p')
-    assert_refused(here(TRAIN, '--resume', path), path, 'no run', '--init')
+    assert_refused(in_process(TRAIN, '--resume', path), path, 'no run', '--init')
     np.savez(str(tmp_path / 'old.npz'), uchar=np.array(make_model(1).uchar), **{
         name: array.astype('float32') for name, array in random_parameters(2, V=len(set(TEXT)), H1=4, H2=2).items()})
-    assert_refused(here(TRAIN, '--resume', tmp_path / 'old.npz'), 'old.npz', 'no run', '--init')
+    assert_refused(in_process(TRAIN, '--resume', tmp_path / 'old.npz'), 'old.npz', 'no run', '--init')
     with refused(ValueError, 'old.npz', 'resume'):
         make_model(1).resume(tmp_path / 'old.npz')
 
@@ -677,7 +678,7 @@ def test_second_start_does_not_replace_what_the_first_did_meanwhile(tmp_path, re
 @pytest.mark.parametrize('make', [os.mkfifo, os.mkdir, lambda path: os.symlink('nowhere', path)],
                          ids=['FIFO', 'folder', 'dead link'])
 @pytest.mark.parametrize('ending', ['.out', '_epochs.out', '_samples.txt', '_epoch3.npz', '_best.npz', '.png'])
-def test_result_that_is_no_file(folder, here, ending, make):
+def test_result_that_is_no_file(folder, in_process, ending, make):
     make('results/r_t.txt' + ending)
-    result = here(TRAIN, 't.txt', 'r', *SMALL, '--output-dir', 'results', '--overwrite')
+    result = in_process(TRAIN, 't.txt', 'r', *SMALL, '--output-dir', 'results', '--overwrite')
     assert_refused(result, 'results/r_t.txt' + ending, 'no file')

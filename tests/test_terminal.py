@@ -426,7 +426,8 @@ def test_scripts_need_neither_matplotlib_nor_tqdm(folder):
     env = {'PYTHONPATH': str(folder / 'absent')}
     result = run(TRAIN, 't.txt', 'r', *SMALL, '--epochs', 1, '--output-dir', 'results', flags=FAST, env=env)
     assert result.returncode == 0 and 'drawn in' not in result.stdout
-    assert re.fullmatch('charlstm: matplotlib is not installed, so there will be no picture .*\n', result.stderr)
+    assert re.fullmatch('charlstm: .* could not be drawn: matplotlib is not installed; to install it: .*\n',
+                        result.stderr)
     assert sorted(name for name in os.listdir('results') if name.startswith('r_')) == [
         'r_t.txt' + ending for ending in ('.out', '_best.npz', '_epoch1.npz', '_epochs.out', '_samples.txt')]
     status, shown = on_terminal([PRODUCE, 'results/r_t.txt_epoch1.npz', '--score', 't.txt'], folder, **env)

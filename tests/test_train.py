@@ -81,14 +81,14 @@ def test_printed_commands_run_as_pasted_in_spite_of_a_space(unvalidated):
     assert resumed.returncode == 0 and 'epoch 4/4' in resumed.stdout
 
 
-def test_warns_where_the_gradient_reaches_no_whole_sequence(folder, here, capfd):
+def test_warns_where_the_gradient_reaches_no_whole_sequence(folder, in_process, capfd):
     with pytest.raises(Compiling):
-        here(TRAIN, 't.txt', 'r', *SMALL, '--bptt-maxdepth', S - 2, '--output-dir', 'results')
+        in_process(TRAIN, 't.txt', 'r', *SMALL, '--bptt-maxdepth', S - 2, '--output-dir', 'results')
     warned = capfd.readouterr().err
     assert warned.count('\n') == 1 and f'bptt_maxdepth is {S - 2}' in warned and 'seq_length' in warned
 
 
-def test_drawn_random_seed_repeats_the_run(tmp_path, here, capfd):
+def test_drawn_random_seed_repeats_the_run(tmp_path, in_process, capfd):
     """It is printed and stored; and another start draws another."""
     (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
     words, env = SMALL[:SMALL.index('--random-seed')] + ['--epochs', 1, '--output-dir', tmp_path], quick(tmp_path)
@@ -96,41 +96,42 @@ def test_drawn_random_seed_repeats_the_run(tmp_path, here, capfd):
     succeeded(run(TRAIN, tmp_path / 't.txt', 'b', *words, '--random-seed', seed, env=env))
     assert (tmp_path / 'a_t.txt.out').read_bytes() == (tmp_path / 'b_t.txt.out').read_bytes()
     with pytest.raises(Compiling):
-        here(TRAIN, tmp_path / 't.txt', 'c', *words)
+        in_process(TRAIN, tmp_path / 't.txt', 'c', *words)
     another = re.search(r'random seed (\d+)', capfd.readouterr().out).group(1)
     assert another != seed
     resume = TRAIN, '--resume', tmp_path / 'a_t.txt_epoch1.npz', '--epochs', 2, '--random-seed'
     with pytest.raises(Compiling):
-        here(*resume, seed)
-    assert_refused(here(*resume, another), another, seed)
+        in_process(*resume, seed)
+    assert_refused(in_process(*resume, another), another, seed)
 
 
-def test_init_through_train(judged, here, capfd, tmp_path):
+def test_init_through_train(short_run, in_process, capfd, tmp_path):
     """Other units are refused in one line; with the right ones, or those of the checkpoint, it begins to compile."""
     units = ['--num-units1', 5, '--num-units2', 7]
     (tmp_path / 'new.txt').write_text(TEXT[::-1] + 'ñ', encoding='utf-8')
     command = [TRAIN, tmp_path / 'new.txt', 'x', '--batch-size', 6, '--seq-length', 11, '--output-dir', tmp_path,
-               '--init', judged.checkpoint]
-    result = here(*command, '--num-units1', 6, '--num-units2', 7)
-    assert_refused(result, str(judged.checkpoint), '5 and 7 units', '6 and 7')
+               '--init', short_run.checkpoint]
+    result = in_process(*command, '--num-units1', 6, '--num-units2', 7)
+    assert_refused(result, str(short_run.checkpoint), '5 and 7 units', '6 and 7')
     for typed in (units, []):
         with pytest.raises(Compiling):
-            here(*command, *typed)
+            in_process(*command, *typed)
         out = capfd.readouterr().out
-        assert re.search(f'2 layers of 5 and 7 units, .* parameters, from the parameters of {judged.checkpoint}', out)
+        assert re.search('2 layers of 5 and 7 units, .* parameters, from the parameters of '
+                         f'{short_run.checkpoint}', out)
         assert 'gains' not in out
 
 
-def test_short_text_gets_the_advice_to_start_from_the_bundled_model(folder, here, capfd):
+def test_short_text_gets_the_advice_to_start_from_the_bundled_model(folder, in_process, capfd):
     """The command that is printed does so, with the options that were typed."""
     (folder / 't.txt').write_text(ENGLISH)
     with pytest.raises(Compiling):
-        here(TRAIN, 't.txt', '--batch-size', 6, '--seq-length', 11, '--output-dir', 'results', '--num-units1', 5)
+        in_process(TRAIN, 't.txt', '--batch-size', 6, '--seq-length', 11, '--output-dir', 'results', '--num-units1', 5)
     advice = [line for line in capfd.readouterr().out.splitlines() if line.startswith('a text this short')]
     words = shlex.split(advice[0].split(': ', 1)[1])[1:]
     assert len(advice) == 1 and words[:3] == [str(TRAIN), 't.txt', 'run0_init'] and '--num-units1' not in words
     with pytest.raises(Compiling):
-        here(*words)
+        in_process(*words)
     assert re.search('2 layers of 256 and 256 units, .* from the parameters of', capfd.readouterr().out)
 
 
@@ -138,23 +139,22 @@ def test_short_text_gets_the_advice_to_start_from_the_bundled_model(folder, here
     (ENGLISH, True), (ENGLISH * 3 + ''.join(map(chr, range(0x400, 0x490))), True),
     (string.printable + 'กขคฆงจฉ' * 200, False), (ENGLISH.replace('the ', 'thé '), False)],
     ids=['English', 'with many rare characters', 'Thai with all of ASCII', 'French'])
-def test_advice_to_start_from_the_bundled_model_is_by_the_share_of_the_text_that_it_knows(folder, here, capfd, text,
-                                                                                          advised):
+def test_advice_follows_the_share_of_the_text_that_the_bundled_model_knows(folder, in_process, capfd, text, advised):
     (folder / 't.txt').write_text(text, encoding='utf-8')
     with pytest.raises(Compiling):
-        here(TRAIN, 't.txt', 'r', *SMALL, '--output-dir', 'results')
+        in_process(TRAIN, 't.txt', 'r', *SMALL, '--output-dir', 'results')
     assert ('a text this short gains' in capfd.readouterr().out) == advised
 
 
-def test_folder_of_texts(folder, here, capfd):
+def test_folder_of_texts(folder, in_process, capfd):
     os.mkdir('books')
     for name, half in (('1.txt', TEXT[:1300]), ('2.txt', TEXT[1300:])):
         (folder / 'books' / name).write_text(half, encoding='utf-8')
     with pytest.raises(Compiling):
-        here(TRAIN, 'books/', 'r', *SMALL, '--output-dir', 'results')
+        in_process(TRAIN, 'books/', 'r', *SMALL, '--output-dir', 'results')
     assert f'{len(TEXT) + 2:,} characters' in capfd.readouterr().out
     (folder / 'books' / 'cover.jpg').write_bytes(b'\xff\xd8\xff')
-    refuse_training(folder, here, 'books/cover.jpg', text='books/')
+    refuse_training(folder, in_process, 'books/cover.jpg', text='books/')
 
 
 def test_control_c_while_compiling_says_what_is_kept(folder):
@@ -178,10 +178,10 @@ def test_control_c_while_compiling_says_what_is_kept(folder):
     (b'ab' * 1000, settings(0.3, 6, 1000), ['x.txt has 2,000 characters', 'need 8,000']),
     (b'ab' * 1000, settings(0.9999999999, 6, 11), ['x.txt has 2,000 characters', 'need '])], ids=[
     'missing', 'empty', 'one character', 'cut at the end', 'no text encoding', 'no encoding', 'short', 'hardly any'])
-def test_text_that_is_refused(folder, here, content, options, words):
+def test_text_that_is_refused(folder, in_process, content, options, words):
     if content is not None:
         (folder / 'x.txt').write_bytes(content)
-    refuse_training(folder, here, *words, text='x.txt', options=options)
+    refuse_training(folder, in_process, *words, text='x.txt', options=options)
 
 
 def test_text_without_permission(folder):
