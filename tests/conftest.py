@@ -37,7 +37,7 @@ from learner import quick  # noqa: E402
 from models import as_new, default_mode, make_stateful  # noqa: E402
 from novel import PAGE, Handler  # noqa: E402
 from numpy_model import H1, H2, LETTERS, V  # noqa: E402
-from scripts import FAST, ROOT, SMALL, STATEFUL, TEXT, TRAIN, Compiling, copy_of_program, run, succeeded  # noqa: E402
+from scripts import ROOT, SMALL, STATEFUL, TEXT, TRAIN, Compiling, copy_of_program, run, succeeded  # noqa: E402
 
 hypothesis.settings.register_profile('several', max_examples=200, deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile('several')
