@@ -41,6 +41,7 @@ from engine.kernel.cell import Cell, js_function
 from engine.kernel.data_parallel import DataParallelStep
 from engine.kernel.network import is_as_in_c
 from engine.kernel.ops import Kernel
+from engine.kernel.reference import continue_texts
 from engine.kernel.scan import Scan
 from engine.process_group import group_of
 from engine.state.parameters import NAMES, own_names, own_of_layer, parameter_shapes, read_about
@@ -329,7 +330,7 @@ class CharLSTM(State):
         self._checked_cell()
         if name not in self._functions:
             if name == 'sample' and not self._samples_in_c():
-                self._functions[name] = functools.partial(sampling.continue_texts, self._function('predict'))
+                self._functions[name] = functools.partial(continue_texts, self._function('predict'))
                 return self._functions[name]
             build = dict(predict=self._build_predict, check=self._build_check, states=self._build_states,
                          sample=self._build_sample,
@@ -432,7 +433,7 @@ class CharLSTM(State):
         return DataParallelStep(gradient, update, self.group)
 
     def _build_sample(self):
-        """given, bits, n, choice and states to texts (m+n,B) and new states, as sampling.continue_texts."""
+        """given, bits, n, choice and states to texts (m+n,B) and new states, as reference.continue_texts."""
         given, bits, n, choice = tt.imatrix('given'), tt.lmatrix('bits'), tt.lscalar('n'), tt.vector('choice')
         states = tt.matrices('h1', 'C1', 'h2', 'C2')
         return theano.function([given, bits, n, choice] + states,
@@ -574,7 +575,7 @@ class CharLSTM(State):
 
     @locked
     def _sample(self, *inputs):
-        """What sampling.continue_texts returns, for the arguments after predict."""
+        """What reference.continue_texts returns, for the arguments after predict."""
         return self._function('sample')(*inputs)
 
     def _given(self, seed, text_length, method, count):

@@ -1,6 +1,11 @@
-/* Functions of vectors for cells: engine/kernel/cell.py writes calls of them, and its table says what each is in NumPy. */
+/* Functions of vectors.  The code of a cell, written by engine/kernel/cell.py, calls those named vector_...; a table
+ * there says what each is in NumPy. */
+#ifndef FUNCTIONS_C
+#define FUNCTIONS_C
 
-/* ---- Sigmoid and tanh ---------------------------------------------------------------------- */
+#include "vectors.c"
+
+/* ---- Sigmoid, tanh and the exponential of softmax ------------------------------------------ */
 
 /* Float: own polynomials.  Largest error for 2^-40 < |x| < 128, in units in the last place: sigmoid
  * 2.5, tanh 2.7.  Where sigmoid is under 1.2e-38 (not a normal float any more) it may come out as 0.
@@ -77,6 +82,20 @@ INLINE vector vector_tanh(vector x)
     return y;
 }
 
+/* e^x for x <= 0; 0 below -87, where float ends. */
+INLINE vector exponential(vector x)
+{
+    vector y = x;
+    if (sizeof(REAL) == sizeof(float)) {
+        const vector zero = {0}, lowest = zero - 87;
+        vector power;
+        const vector e = exp_parts(clamp(x, -87, 0), &power);
+        return choose(x < lowest, zero, power + power * e);
+    }
+    for (long l = 0; l < LANES; l++) y[l] = exp(x[l]);
+    return y;
+}
+
 /* ---- The other functions that a cell may have ---------------------------------------------- */
 
 /* The C library, one lane after the other. */
@@ -119,3 +138,5 @@ INLINE vector vector_where(vector which, vector yes, vector no) { return choose(
 /* Of a NaN and a number, NaN. */
 INLINE vector vector_min(vector x, vector y) { return choose((x < y) | (x != x), x, y); }
 INLINE vector vector_max(vector x, vector y) { return choose((x > y) | (x != x), x, y); }
+
+#endif
