@@ -1,5 +1,5 @@
-/* A cell, written by engine/kernel/cell.py.  The file cell.c has the standard cell, for readers and editors;
- * a compiled model has its own. */
+/* A cell, written by engine/kernel/cell.py.  The file cell.c has the standard cell, for readers and
+ * editors; a compiled model has its own. */
 #ifndef CELL_C
 #define CELL_C
 

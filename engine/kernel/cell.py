@@ -22,14 +22,6 @@ STANDARD = 'b9d82cea2d1907f4'      # the beginning of the SHA-256 of the standar
 PLACES = len(GATES)    # numbers a unit that the forward pass can keep: they overwrite the pre-activations
 
 
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))                # exp(-x) = inf is right: the quotient is 0
-
-
-def softplus(x):
-    return np.logaddexp(0, x)
-
-
 def number(compare):
     """Return a comparison that gives 0 or 1, as Theano's do in arithmetic."""
     return lambda x, y: compare(x, y) * 1.0
@@ -42,7 +34,8 @@ OPERATIONS = {
     'TrueDiv': ('{} / {}', np.divide), 'Neg': ('-{}', np.negative), 'Pow': ('pow({}, {})', np.power),
     'Exp': ('exp({})', np.exp), 'Expm1': ('expm1({})', np.expm1), 'Log': ('log({})', np.log),
     'Log1p': ('log1p({})', np.log1p), 'Sqrt': ('sqrt({})', np.sqrt), 'Tanh': ('tanh({})', np.tanh),
-    'ScalarSigmoid': ('sigmoid({})', sigmoid), 'ScalarSoftplus': ('softplus({})', softplus),
+    'ScalarSigmoid': ('sigmoid({})', lambda x: 1 / (1 + np.exp(-x))),     # exp(-x) = inf is right: the result is 0
+    'ScalarSoftplus': ('softplus({})', lambda x: np.logaddexp(0, x)),
     'Abs': ('abs({})', np.abs), 'Sgn': ('sign({})', np.sign),
     'Minimum': ('min({}, {})', np.minimum), 'Maximum': ('max({}, {})', np.maximum),
     'Clip': ('clip({}, {}, {})', lambda x, low, high: np.where(x < low, low, np.where(x > high, high, x))),
@@ -99,12 +92,6 @@ class _Trace:
         self.values, self.lines, self._dtype = dict(inputs), {}, dtype
         self._unknown = []
         self._names = {}                       # line to its name: equal lines are one
-
-    def matrix(self, name):
-        """Return a new input of that name."""
-        variable = tt.matrix(name, self._dtype)
-        self.values[variable] = name
-        return variable
 
     def add(self, variables):
         """Add the graphs of variables to the lines; return the variables' values."""
@@ -232,9 +219,8 @@ def _kept(lines, C, gradients):
     return sorted(kept, key=lambda value: (min(map(GATES.index, reads[value] & set(GATES))), order.index(value)))
 
 
-def _program(trace, variables, h, C):
+def _program(trace, variables, h, C, dh, dC):
     """Return the Program of a cell without unknown operations; None where its gradient has some."""
-    dh, dC = trace.matrix('dh'), trace.matrix('dC')
     known = collections.OrderedDict([(tt.tensor_copy(h), dh), (tt.tensor_copy(C), dC)])    # h may be C, or an input
     gradients = trace.add(theano.grad(None, variables, known_grads=known, disconnected_inputs='ignore'))
     if trace.unknown:
@@ -268,10 +254,9 @@ def written(code, names, line, constant, prefix=''):
     for name, operation, arguments in code.lines:
         template = OPERATIONS[operation][0] if operation in OPERATIONS else None
         precedence = PRECEDENCE.get(template, 4)
-        if template == '-{}':                  # of a name or a function, as --x is a decrement
-            expression = template.format(text(arguments[0], 4))
-        elif precedence < 4:                   # a right operand of the same precedence has brackets: a - (b - c)
-            expression = template.format(*[text(value, precedence + k) for k, value in enumerate(arguments)])
+        if precedence < 4:                     # of the same precedence, a last operand has brackets: a - (b - c), -(-a)
+            least = [precedence, precedence + 1][-len(arguments):]
+            expression = template.format(*map(text, arguments, least))
         else:
             function = template.split('(')[0] if template else operation
             expression = f'{prefix}{function}({", ".join(map(text, arguments))})'
@@ -301,8 +286,8 @@ def c_functions(program):
     forward = body(program.forward, {}, ['*h', '*C', *[f'kept[{k}]' for k in range(program.kept)]])
     backward = body(program.backward, {f'kept{k}': f'kept[{k}]' for k in range(program.kept)},
                     [*[f'da[{k}]' for k in range(PLACES)], '*dC_prev', *[f'd_own[{k}]' for k in range(program.own)]])
-    return f'''/* A cell, written by engine/kernel/cell.py.  The file cell.c has the standard cell, for readers and editors;
- * a compiled model has its own. */
+    return f'''/* A cell, written by engine/kernel/cell.py.  The file cell.c has the standard cell, for readers and
+ * editors; a compiled model has its own. */
 #ifndef CELL_C
 #define CELL_C
 
@@ -361,6 +346,7 @@ class Cell:
         self._function, self.own = function, tuple(own)
         self.name = getattr(function, '__qualname__', str(function)).split('<locals>.')[-1]
         variables = [tt.matrix(name, dtype) for name in INPUTS + self.own]
+        dh, dC = [tt.matrix(name, dtype) for name in ('dh', 'dC')]
         self(variables[:5], [tt.row(name, dtype) for name in self.own])            # as theano.scan calls it
         h, C = self(variables[:5], variables[5:])
         read = theano.gof.graph.ancestors([h, C])
@@ -370,13 +356,13 @@ class Cell:
             if variable not in read:
                 raise ValueError(f'the cell {self.name} does not use {variable.name}')
         self.draws = any(getattr(variable, 'default_update', None) is not None for variable in read)
-        trace = _Trace(dict(zip(variables, INPUTS + own_inputs(len(self.own)))), dtype)
+        trace = _Trace(dict(zip([*variables, dh, dC], [*INPUTS, *own_inputs(len(self.own)), 'dh', 'dC'])), dtype)
         values = trace.add([h, C])
         self.formula = self._formula(_code(trace.lines, values))
         if len(self.formula) > LONGEST_FORMULA:
             raise ValueError(f'the formula of the cell {self.name} has {len(self.formula):,} characters: expected at '
                              f'most {LONGEST_FORMULA:,}')
-        self.program = None if trace.unknown else _program(trace, variables, h, C)
+        self.program = None if trace.unknown else _program(trace, variables, h, C, dh, dC)
         self.unknown = trace.unknown
 
     def __call__(self, inputs, own):

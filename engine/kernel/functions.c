@@ -5,11 +5,7 @@
 
 #include "vectors.c"
 
-/* ---- Sigmoid, tanh and the exponential of softmax ------------------------------------------ */
-
-/* Float: own polynomials.  Largest error for 2^-40 < |x| < 128, in units in the last place: sigmoid
- * 2.5, tanh 2.7.  Where sigmoid is under 1.2e-38 (not a normal float any more) it may come out as 0.
- * Double: the C library, one lane after the other.  NaN gives NaN. */
+/* ---- Choices ------------------------------------------------------------------------------- */
 
 /* A comparison of vectors: all bits of a lane 1 or 0. */
 typedef __typeof__((vector){0} < (vector){0}) mask;
@@ -33,6 +29,12 @@ INLINE vector vector_clip(vector x, vector low, vector high)
 }
 
 INLINE vector clamp(vector x, REAL low, REAL high) { return vector_clip(x, number(low), number(high)); }
+
+/* ---- Sigmoid, tanh and the exponential of softmax ------------------------------------------ */
+
+/* Float: own polynomials.  Largest error for 2^-40 < |x| < 128, in units in the last place: sigmoid
+ * 2.5, tanh 2.7.  Where sigmoid is under 1.2e-38 (not a normal float any more) it may come out as 0.
+ * Double: the C library, one lane after the other.  NaN gives NaN. */
 
 /* e^t = 2^n e^r with a whole n and |r| <= ln(2)/2: returns e^r - 1 and sets *power to 2^n, for
  * -87 <= t < 88.8 (2^128 is infinity) and NaN.  For float only. */

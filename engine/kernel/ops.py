@@ -24,6 +24,7 @@ DisconnectedType, disconnected_type = theano.gradient.DisconnectedType, theano.g
 HERE = Path(__file__).resolve().parent
 SOURCE = Path(__file__).read_text(encoding='utf-8')
 C_FILES = {path.name: path.read_text(encoding='utf-8') for path in HERE.glob('*.c')}
+OPENMP = os.uname().sysname != 'Darwin'        # Apple's clang has none
 C_TYPES = dict(float32='float', float64='double', int32='int32_t', int64='int64_t')
 
 
@@ -64,7 +65,7 @@ class _KernelOp(gof.Op):
 
     @property
     def destroy_map(self):
-        """overwrites by numbers, as Theano wants it."""
+        """Return overwrites by numbers, as Theano wants it."""
         inputs, outputs = list(self.inputs), list(self.outputs)
         return {outputs.index(output): [inputs.index(name)] for output, name in self.overwrites.items()}
 
@@ -75,10 +76,8 @@ class _KernelOp(gof.Op):
             yield name, dtype.strip() or self.dtype, None if shape == '...' else shape.split(',') if shape else []
 
     def make_node(self, *inputs):
-        """Raises TypeError for an input of another dtype or number of dimensions than declared."""
+        """Raise TypeError for an input of another dtype or number of dimensions than declared."""
         inputs = [tt.as_tensor_variable(v) for v in inputs]
-        if len(inputs) != len(self.inputs):
-            raise TypeError(f'{type(self).__name__}: {len(inputs)} inputs; expected {len(self.inputs)}')
         for v, (name, dtype, shape) in zip(inputs, self._arrays(self.inputs)):
             if v.dtype != dtype or shape is not None and len(shape) != v.ndim:
                 raise TypeError(f'{type(self).__name__}: {name} is {v.dtype} with {v.ndim} dimensions; '
@@ -104,11 +103,7 @@ class _KernelOp(gof.Op):
 
     def c_compile_args(self):
         # Vector types as arguments of inlined functions: GCC notes that their ABI once changed.
-        return ['-Wno-psabi', '-Wno-unused-function'] + ['-fopenmp'] * self._openmp()
-
-    @staticmethod
-    def _openmp():
-        return theano.config.cxx != '' and os.uname().sysname != 'Darwin'    # Apple's clang has no OpenMP
+        return ['-Wno-psabi', '-Wno-unused-function'] + ['-fopenmp'] * OPENMP
 
     def c_code_cache_version(self):
         return (zlib.crc32((self.c_support_code() + SOURCE).encode()),)
@@ -139,8 +134,8 @@ class _KernelOp(gof.Op):
                 {' '.join(sizes.values())}
                 {self.declares}
                 if (!({' && '.join(fits)}))
-                    PyErr_SetString(PyExc_ValueError, "{type(self).__name__}: shapes or values of its inputs do not fit: "
-                                    "expected {expected}");
+                    PyErr_SetString(PyExc_ValueError, "{type(self).__name__}: shapes or values of its inputs do not "
+                                    "fit: expected {expected}");
                 else if (!({' || '.join(made)})) {{
                     {' '.join(filled)}
                     {self.code}
@@ -285,8 +280,6 @@ class LSTM(_LayerOp):
         h, C, kept = outputs[:3]
         if not _no_gradient(gradients[1:]):
             raise NotImplementedError('the gradient through C or kept of LSTM: only that through h exists')
-        if _no_gradient(gradients):
-            return [disconnected_type() for _ in inputs]
         da, dW, db, *d_own = LSTMGradient(self.dtype, self.program, self.truncate)(
             gradients[0], W, h, C, kept, h0, C0, *own)
         return [da, dW, db, disconnected_type(), disconnected_type(), *d_own]
@@ -421,7 +414,7 @@ class Sample(_CellOp):
 # ---------------------------------------------------------------- what charlstm.py composes its network from
 
 class Kernel:
-    """The five operations of which the network is made, and sampling, in C. layer adds the bias of a layer."""
+    """The five operations of which the network is made, as those of scan.Scan but in C, and sampling."""
     updates = {}               # of random numbers that a cell draws: none
 
     def __init__(self, cell):
@@ -430,28 +423,23 @@ class Kernel:
 
     @staticmethod
     def columns(U, x):
-        """Return what Scan.columns returns."""
         return TakeColumns(U.dtype)(U.reshape((-1, U.shape[2])), x)
 
     @staticmethod
     def product(a, B):
-        """Return what Scan.product returns."""
         return Product(a.dtype)(a, B)
 
     def layer(self, a_x, W, b, own, state, truncate):
-        """Return what Scan.layer returns."""
         h, C, _, h_end, C_end = LSTM(a_x.dtype, self._program, truncate)(a_x, W, b, *state, *own)
         return h, C, (h_end, C_end)
 
     @staticmethod
     def cross_entropy(scores, c, y):
-        """Return what Scan.cross_entropy returns."""
         costs, best, p = SoftmaxCrossEntropy(scores.dtype)(scores, c, y.flatten())
         return costs.reshape(y.shape), best.reshape(y.shape), p
 
     @staticmethod
     def sum_of_squares(v):
-        """Return what Scan.sum_of_squares returns."""
         return SumOfSquares(v.dtype)(v)
 
     def sample(self, prime, bits, n, choice, states, p):
