@@ -4,11 +4,11 @@
 
 #include "vectors.c"
 
-/* A character's vector is a column of the weights U (D, V).  What is read and added to here are the rows of its
- * transpose, which lie together. */
+/* A character's vector is a column of the weights U (D, V).  The functions below read and add to rows of a table, the
+ * transpose of U, as the numbers of a row are adjacent in memory. */
 
-/* Share `part` of `parts` of the D numbers of a row begins here: with whole cache lines, no two threads write to
- * the same one. */
+/* Where share `part` of `parts` of the D numbers of a row begins.  Shares are whole cache lines, so that no two threads
+ * write to the same line. */
 INLINE long share_begin(long D, long parts, long part)
 {
     return at_most(part * round_up((D + parts - 1) / parts, CACHE_LINE / (long)sizeof(REAL)), D);
@@ -37,7 +37,7 @@ static int take_columns(long N, long V, long D, const REAL *U, const int32_t *in
     return 0;
 }
 
-/* Rows begin to end of dU (D, V), by way of those columns of the table (V, D): what add_columns does in a thread. */
+/* The share of a thread in add_columns: rows begin to end of dU (D, V), added up in these columns of table (V, D). */
 static void add_share(long N, long V, long D, long begin, long end, const int32_t *index, const REAL *d, REAL *table,
                       REAL *dU)
 {
@@ -51,8 +51,8 @@ static void add_share(long N, long V, long D, long begin, long end, const int32_
         for (long j = begin; j < end; j++) dU[j * V + v] = table[v * D + j];
 }
 
-/* The gradient of take_columns: dU (D, V) = in each column, the sum of the rows n of d (N, D) whose index[n] is its
- * number.  Returns 0, or -1 when out of memory. */
+/* The gradient of take_columns: column v of dU (D, V) = the sum of those rows n of d (N, D) for which index[n] is v.
+ * Returns 0, or -1 when out of memory. */
 static int add_columns(long N, long V, long D, const int32_t *index, const REAL *d, REAL *dU, int n_threads)
 {
     REAL *table = scratch(V * D);

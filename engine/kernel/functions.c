@@ -1,5 +1,5 @@
-/* Functions of vectors.  The code of a cell, written by engine/kernel/cell.py, calls those named vector_...; a table
- * there says what each is in NumPy. */
+/* Functions of vectors.  Those named vector_... are for the code of a cell, which engine/kernel/cell.py writes; a table
+ * in cell.py has each of them in NumPy. */
 #ifndef FUNCTIONS_C
 #define FUNCTIONS_C
 
@@ -22,7 +22,7 @@ INLINE vector number(REAL x)
     return v;
 }
 
-/* NaN is neither less nor greater, so it stays.  Where low is above high, low for what is below low. */
+/* NaN is neither less nor greater, so it stays.  Where low is above high, numbers below low become low. */
 INLINE vector vector_clip(vector x, vector low, vector high)
 {
     return choose(x < low, low, choose(x > high, high, x));
@@ -32,8 +32,8 @@ INLINE vector clamp(vector x, REAL low, REAL high) { return vector_clip(x, numbe
 
 /* ---- Sigmoid, tanh and the exponential of softmax ------------------------------------------ */
 
-/* Float: own polynomials.  Largest error for 2^-40 < |x| < 128, in units in the last place: sigmoid
- * 2.5, tanh 2.7.  Where sigmoid is under 1.2e-38 (not a normal float any more) it may come out as 0.
+/* Float: polynomials.  Largest error for 2^-40 < |x| < 128, in units in the last place: sigmoid
+ * 2.5, tanh 2.7.  Where sigmoid is under 1.2e-38 (no normal float) it may come out as 0.
  * Double: the C library, one lane after the other.  NaN gives NaN. */
 
 /* e^t = 2^n e^r with a whole n and |r| <= ln(2)/2: returns e^r - 1 and sets *power to 2^n, for
@@ -98,7 +98,7 @@ INLINE vector exponential(vector x)
     return y;
 }
 
-/* ---- The other functions that a cell may have ---------------------------------------------- */
+/* ---- The other functions that a cell may call ---------------------------------------------- */
 
 /* The C library, one lane after the other. */
 #define BY_LANES(name, of_x) \
@@ -125,7 +125,7 @@ INLINE vector vector_pow(vector x, vector power)
     return x;
 }
 
-/* Comparisons give 1 or 0, and NaN compares as nothing but unequal. */
+/* Comparisons give 1 or 0.  NaN is unequal to everything; all other comparisons with it give 0. */
 #define COMPARISON(name, operator) \
     INLINE vector vector_##name(vector x, vector y) { return choose(x operator y, number(1), number(0)); }
 COMPARISON(less, <)
@@ -137,7 +137,7 @@ COMPARISON(not_equal, !=)
 
 INLINE vector vector_where(vector which, vector yes, vector no) { return choose(which != number(0), yes, no); }
 
-/* Of a NaN and a number, NaN. */
+/* NaN where one of the two is NaN. */
 INLINE vector vector_min(vector x, vector y) { return choose((x < y) | (x != x), x, y); }
 INLINE vector vector_max(vector x, vector y) { return choose((x > y) | (x != x), x, y); }
 

@@ -22,7 +22,7 @@ typedef struct {
     REAL *panels;                  /* packed weights (strips of PANEL units, 4 gates, K, PANEL) */
 } forward_pass;
 
-/* The cell's own parameters of n units from j on. */
+/* The cell's own parameters of the n units from j on. */
 INLINE void load_own(const REAL *const *own, long j, long n, vector *to)
 {
     for (long k = 0; k < OWN; k++) to[k] = load(own[k] + j, n);
@@ -41,7 +41,7 @@ static void pack_gates(long H, long K, const REAL *W, long unit_stride, long k_s
     }
 }
 
-/* How many numbers these panels have. */
+/* How many numbers all these panels have. */
 INLINE long weights_size(long H, long K) { return 4 * round_up(H, PANEL) * round_up(K, LANES); }
 
 /* sums (4, rows, PANEL) = or += packed vectors (rows, K) . a strip's panels (4, K, PANEL) */

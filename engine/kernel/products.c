@@ -1,7 +1,7 @@
 /* Matrix products, from a microkernel that computes a small tile of the result in registers.
  *
  * Why it is fast.  Nearly all the time goes into products  C = A . B,  and a core can do two vector
- * multiply-adds a cycle if only their numbers are at hand:
+ * multiply-adds a cycle as long as their numbers are in registers:
  *
  *   tile     The microkernel computes a tile of C, at most MAX_ROWS rows by PANEL = 2 vectors of
  *            columns, entirely in registers.  For each k it loads two vectors of B and multiplies
@@ -20,7 +20,7 @@
  *            soon as its sums are there, while they are in the nearest cache, and h goes straight into
  *            the packed form that the next step's tiles read.
  *   threads  Batch rows do not depend on each other: a thread takes its share of them through all
- *            T steps and never waits for another.  Shares follow from the number of threads alone, so
+ *            T steps and never waits for another.  Shares depend only on the number of threads, so
  *            the same number of threads gives the same bits. */
 #ifndef PRODUCTS_C
 #define PRODUCTS_C
@@ -93,8 +93,8 @@ INLINE void pack_columns(long rows, long depth, const REAL *a, long k_stride, RE
         for (long r = 0; r < rows; r += LANES) store(chunk + r, load(a + r, rows - r), LANES);
 }
 
-/* All tiles of A, (rows, K) with any strides.  For BY_COLUMNS row_stride is 1, and in memory `rows_after`
- * more rows follow; chunks are outermost there, as the tiles of one share cache lines. */
+/* All tiles of A, (rows, K) with any strides.  For BY_COLUMNS row_stride is 1, `rows_after` more rows follow in
+ * memory, and the loop over chunks is the outer one, as the tiles of a chunk share cache lines. */
 static void pack_tiles(order by, long rows, long rows_after, long K, const REAL *a, long row_stride,
                        long k_stride, REAL *tiles)
 {
@@ -123,7 +123,7 @@ INLINE void tile_of_rows(const long rows, const order by, long K, const REAL *a,
 {
     const long row_step = by == BY_ROWS ? LANES : 1, k_step = by == BY_ROWS ? 1 : COLUMN;
     vector sum[MAX_ROWS][2] = {{{0}}};
-    for (long r = 0; r < rows; r++) /* where the sums go in the end is fetched meanwhile, to be written */
+    for (long r = 0; r < rows; r++) /* meanwhile, the cache fetches the memory that is written to at the end */
         for (long v = 0; v < 2; v++) __builtin_prefetch(c + r * c_stride + v * LANES, 1);
     for (long k0 = 0; k0 < K; k0 += LANES, a += CHUNK)
         for (long k = 0; k < LANES; k++, b += PANEL) {
@@ -141,7 +141,7 @@ INLINE void tile_of_rows(const long rows, const order by, long K, const REAL *a,
         }
 }
 
-/* The same with 1 to MAX_ROWS rows, known only when it runs. */
+/* The same with 1 to MAX_ROWS rows, a number that the compiler does not know. */
 static void multiply_tile(long rows, order by, long K, const REAL *a, const REAL *b,
                           REAL *c, long c_stride, int accumulate)
 {
@@ -172,13 +172,13 @@ static void multiply_panel(long rows, order by, long K, const REAL *tiles, long 
 
 /* ---- Matrix product ------------------------------------------------------------------------ */
 
-/* C = A . B goes in slices of at most DEPTH k and blocks of BLOCK rows: a slice of a block's tiles stays in the
- * second-level cache while the panels pass by, each of them read by all tiles in turn.  Fewer, deeper slices spare
- * reading and writing C again. */
+/* C = A . B is computed in slices of at most DEPTH k and blocks of BLOCK rows.  A slice of a block's tiles stays in the
+ * second-level cache while panel after panel is multiplied with all of them.  With fewer, deeper slices, C is read and
+ * written less often. */
 #define DEPTH 1024L
 #define BLOCK (8L * MAX_ROWS)
 
-/* With fewer multiply-adds than this, waking another thread costs more than it saves. */
+/* With fewer multiply-adds, waking another thread takes longer than it saves. */
 #define WORTH_THREADS 1e5
 
 /* A (M, K) and B (K, N), with the strides of their axes in numbers, and C (M, N). */
@@ -221,7 +221,7 @@ static void copy_columns(long rows, long columns, const REAL *sums, REAL *c, lon
             c[r * c_row + n] = accumulate ? c[r * c_row + n] + sums[r * PANEL + n] : sums[r * PANEL + n];
 }
 
-/* `rows` (at most BLOCK) rows of C from row m on: the part of A . B that slice k0 gives. */
+/* Rows m to m + rows of C, at most BLOCK: the part of A . B in slice k0. */
 static void multiply_block(const product *p, long m, long rows, long k0, REAL *tiles)
 {
     const order by = p->a_row == 1 ? BY_COLUMNS : BY_ROWS;

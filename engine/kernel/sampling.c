@@ -95,7 +95,7 @@ static long sample_size(const sampling *p, long rows)
     return 2 * tiles_size(rows, p->H1) + 2 * tiles_size(rows, p->H2) + rows * (4 * PANEL + 8 * H + V) + 2 * V;
 }
 
-/* Texts begin to end, all their characters. */
+/* All characters of texts begin to end. */
 static void sample_rows(const sampling *p, long begin, long end, REAL *memory)
 {
     const long H1 = p->H1, H2 = p->H2, V = p->V, B = p->B, rows = end - begin;
@@ -135,7 +135,7 @@ static void sample_rows(const sampling *p, long begin, long end, REAL *memory)
     }
 }
 
-/* Continues the B texts; the last character is drawn, not read.  Returns 0, or -1 when out of memory. */
+/* Continues the B texts.  Their last character is drawn, but not read.  Returns 0, or -1 when out of memory. */
 static int sample(sampling *p, int n_threads)
 {
     if (n_threads > p->B) n_threads = p->B > 0 ? (int)p->B : 1;

@@ -21,8 +21,8 @@ static long softmax(long V, const REAL *scores, const REAL *bias, REAL scale, RE
     return best;
 }
 
-/* For scores (N, V), bias (V) and targets y (N): p (N, V) = softmax(scores + bias), cost (N) = -log p[y], best
- * (N) the number of the largest score.  Returns 0. */
+/* From scores (N, V), bias (V) and targets y (N): p (N, V) = softmax(scores + bias), cost (N) = -log p[y], and best
+ * (N) = the numbers of the largest scores.  Returns 0. */
 static int cross_entropy(long N, long V, const REAL *scores, const REAL *bias, const int32_t *y,
                          REAL *cost, int32_t *best, REAL *p, int n_threads)
 {
@@ -32,13 +32,13 @@ static int cross_entropy(long N, long V, const REAL *scores, const REAL *bias, c
             const REAL *row = scores + n * V;
             REAL log_total;
             best[n] = (int32_t)softmax(V, row, bias, 1, p + n * V, &log_total);
-            /* The difference of the scores first: it is exact where they are large. */
+            /* The scores are subtracted first: their difference is exact where they are large. */
             cost[n] = row[best[n]] + bias[best[n]] - (row[y[n]] + bias[y[n]]) + log_total;
         }
     return 0;
 }
 
-/* The gradient of the costs, each times dcost (N): dscores (N, V) and dbias (V).  Returns 0. */
+/* dscores (N, V) and dbias (V) = the gradients of the costs times dcost (N).  Returns 0. */
 static int cross_entropy_gradient(long N, long V, const REAL *dcost, const REAL *p, const int32_t *y,
                                   REAL *dscores, REAL *dbias)
 {
