@@ -1,4 +1,4 @@
-"""Cells that tests train with, beside charlstm.lstm_cell, and the same in NumPy."""
+"""Cells that tests train with, and the same in NumPy."""
 import numpy as np
 
 from charlstm import tt
@@ -34,14 +34,6 @@ def logical_cell(a_f, a_i, a_o, a_g, C_prev):
     bounded = tt.clip(C, tt.tanh(a_f), -0.2) * ~(a_g < -0.5)
     both = ((a_o > 0) + (a_f > 0)).astype(C.dtype)                 # of bools: or
     return tt.switch(a_o > -0.5, bounded - (kept - (C - f)), tt.tanh(C) * both), C
-
-
-def normalised_cell(a_f, a_i, a_o, a_g, C_prev):
-    """Not of single units: layer normalisation of the pre-activations."""
-    def normalised(a):
-        return (a - a.mean(axis=1, keepdims=True)) / tt.sqrt(a.var(axis=1, keepdims=True) + 1e-5)
-    C = tt.nnet.sigmoid(normalised(a_f)) * C_prev + tt.nnet.sigmoid(normalised(a_i)) * tt.tanh(normalised(a_g))
-    return tt.nnet.sigmoid(normalised(a_o)) * tt.tanh(C), C
 
 
 def coupled_in_numpy(a_f, a_i, a_o, a_g, C_prev):
