@@ -20,7 +20,7 @@ def peephole_cell(a_f, a_i, a_o, a_g, C_prev, p_f, p_i, p_o):
 
 
 def odd_cell(a_f, a_i, a_o, a_g, C_prev):
-    """Many of the operations that a cell may have; the backward pass reads more than four numbers of the forward pass."""
+    """Many of the operations that a cell may have; the backward pass reads more than four values of the forward one."""
     C = tt.clip(tt.nnet.relu(a_f) * 0.1, 0, 1) * C_prev + (
         tt.exp(-a_i ** 2) * tt.log(1 + abs(a_g)) / (1 + tt.sqrt(1.5 + a_f ** 2)))
     return tt.switch(a_o > 0, (1 + a_o ** 2) ** -0.75, tt.expm1(a_o)) * tt.maximum(C, tt.nnet.softplus(-C)), C

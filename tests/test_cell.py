@@ -19,13 +19,13 @@ from engine.kernel import cell as cells_in_code
 from engine.page import page
 from engine.report import description
 from engine.kernel.cell import Cell, c_functions, evaluate, js_function
-from engine.kernel.ops import LSTM, Kernel, joined
+from engine.kernel.ops import Kernel, joined
 from engine.kernel.scan import Scan
 from engine.backend.theano_setup import theano
 from models import default_mode
 from numpy_model import NAMES
 from scripts import FAST, ROOT, STATEFUL, TEXT as SENTENCES, copy_of_program, load, run, succeeded
-from test_kernel import INTERPRETED, only_kernel_in_c, reals
+from test_kernel import INTERPRETED, only_kernel_in_c
 
 TEXT = ''.join(np.random.default_rng(1).choice(list('abcdefghijk'), 263)) + 'abcdefghijk'
 PEEPHOLES = dict(p_f=0.3, p_i=-0.2, p_o=0.4)
@@ -197,33 +197,6 @@ def test_functions_in_javascript_are_theanos():
 
 # ---------------------------------------------------------------- layers and models
 
-@pytest.mark.parametrize('dtype', ['float32', 'float64'])
-def test_layer_in_c_is_a_loop_in_numpy(dtype):
-    """With more units than a vector has, no whole vectors, and NaN and infinity in the inputs too."""
-    random = np.random.default_rng(5)
-    T, B, H = 3, 15, 19
-    values = [reals(random, dtype, *shape) for shape in [(T, B, 4 * H), (4, H, H), (4, H), (B, H), (B, H)]]
-    values += [reals(random, dtype, H) for _ in OWN]
-    op = LSTM(dtype, Cell(peephole_cell, OWN, dtype).program)
-    with only_kernel_in_c():
-        symbols = [tt.TensorType(dtype, [False] * value.ndim)() for value in values]
-        function = theano.function(symbols, op(*symbols)[:2], mode=INTERPRETED)
-    for special in (None, np.nan, np.inf):
-        if special is not None:
-            values[4][2, 3] = values[0][1, 0, 5] = special
-        a_x, W, b, h, C, *parameters = [value.astype('float64') for value in values]
-        expected = [[], []]
-        with np.errstate(all='ignore'):
-            for a in a_x:
-                a = a.reshape(B, 4, H) + b + np.einsum('kij,nj->nki', W, h)
-                h, C = cells.peephole_in_numpy(*[a[:, k] for k in range(4)], C, *parameters)
-                expected[0].append(h)
-                expected[1].append(C)
-        for found, wanted in zip(function(*values), expected):
-            np.testing.assert_allclose(found, wanted, **dict(rtol=1e-4, atol=1e-5) if dtype == 'float32' else
-                                       dict(rtol=1e-11))
-
-
 @pytest.mark.parametrize('cell, own', CELLS[2:], **by_name)
 def test_kernel_and_scan_learn_the_same(float64, quick, path, cell, own):
     """All gradients, by a step of SGD at rate 1, of a model with dropout; and truncated."""
@@ -349,29 +322,25 @@ def test_copies_and_pickles_have_the_cell(quick, path, tmp_path):
 
 # ---------------------------------------------------------------- an edit of charlstm.py changes what runs
 
-def edit_initial(*arguments, **more):
-    return {name: 0.9 * array for name, array in original.initial_parameters(*arguments, **more).items()}
-
-
 def edit_network(x, y, states, p, ops, truncate=-1, masks=None):
     return original.network(x, y, states, dict(p, c=p['c'] + 0.3 * p['V'].sum(axis=1)), ops, truncate, masks)
-
-
-def edit_clip(gradients, limit, ops):
-    return [g / 2 for g in original.clip(gradients, limit, ops)]
 
 
 original = type('original', (), {name: staticmethod(getattr(charlstm, name)) for name in (
     'initial_parameters', 'lstm_cell', 'stacked', 'network', 'penalty', 'clip', 'sgd', 'rmsprop', 'running_averages',
     'update_ratios')})
 EDITS = {
-    'initial_parameters': edit_initial, 'network': edit_network, 'clip': edit_clip,
+    'initial_parameters': lambda *arguments, **more: {
+        name: 0.9 * array for name, array in original.initial_parameters(*arguments, **more).items()},
+    'network': edit_network,
+    'clip': lambda gradients, limit, ops: [g / 2 for g in original.clip(gradients, limit, ops)],
     'stacked': lambda U: 0.9 * original.stacked(U),
     'penalty': lambda parameters, l1, l2: 3 * original.penalty(parameters, l1, l2),
     'sgd': lambda gradients, lrate: [2 * step for step in original.sgd(gradients, lrate)],
     'rmsprop': lambda *arguments: ([2 * step for step in original.rmsprop(*arguments)[0]],
                                    original.rmsprop(*arguments)[1]),
     'running_averages': lambda averages, parameters, weight: parameters,
+    'update_ratios': lambda *arguments: [2 * ratio for ratio in original.update_ratios(*arguments)],
     'lstm_cell': lambda *inputs: coupled_cell(*inputs)}
 
 
@@ -383,8 +352,10 @@ def unedited():
 
 def numbers(path, rule):
     model = model_with(CharLSTM.cell, path, lrate=0.01, l1=0.01, l2=0.02, grad_clip=0.3, average=0.9)
-    costs, p = trained(model, 3, rule)
-    return [*costs, *[array.sum() for array in p.values()]]
+    train = getattr(model, 'theano_train_' + rule)
+    steps = [train(model.X['train'][k], model.Y['train'][k]) for k in range(3)]
+    return [number for cost, _, *ratios in steps for number in (cost, *ratios)] + [
+        p.get_value().sum() for p in model.p.values()]
 
 
 @pytest.mark.parametrize('name', EDITS)
@@ -400,13 +371,7 @@ def test_every_function_of_the_model_counts(quick, path, monkeypatch, unedited, 
 
 def test_every_function_of_the_model_is_among_these():
     source = (ROOT / 'charlstm.py').read_text(encoding='utf-8').split('# ----------------')[1]
-    assert set(re.findall(r'^def (\w+)', source, re.MULTILINE)) == {*EDITS, 'update_ratios'}
-
-
-def test_update_ratios_count(quick, path, monkeypatch):
-    monkeypatch.setattr(charlstm, 'update_ratios', lambda steps, parameters, ops: [s.sum() * 0 + 7 for s in steps])
-    model = model_with(lstm_cell, path)
-    assert model.theano_train_rmsprop(model.X['train'][0], model.Y['train'][0])[2:] == [7] * 8
+    assert set(re.findall(r'^def (\w+)', source, re.MULTILINE)) == set(EDITS)
 
 
 def test_network_that_was_edited_writes_as_it_predicts(quick, path, monkeypatch, capsys, refused, tmp_path):

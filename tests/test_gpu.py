@@ -30,7 +30,7 @@ def device():
 DEVICE, WHY_NOT = device()
 pytestmark = pytest.mark.skipif(DEVICE is None, reason=WHY_NOT)
 
-# Twenty steps with everything that a step can have: dropout, DropConnect, penalties, clipped gradients, averaged parameters.
+# Twenty steps with dropout, DropConnect, penalties, clipped gradients and averaged parameters.
 STEPS = '''
 import sys
 import numpy as np
@@ -54,7 +54,7 @@ np.savez(result, best=most_probable, largest=probabilities.argmax(axis=2), valid
          **found)
 '''
 
-# What a training step and its scans compute on the host in real numbers, or copy from the device to use on the host.
+# What a training step and its scans compute on the host in real numbers, or copy from the device to use there.
 ON_HOST = '''
 import json, sys
 from charlstm import CharLSTM

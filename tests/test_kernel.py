@@ -347,14 +347,6 @@ def test_cross_entropy_of_extreme_scores(dtype):
         np.array([[1, 0, 0], [1 / 3, 1 / 3, 1 / 3], [0, 0.5, 0.5]])])
 
 
-def test_cross_entropy_of_nothing(dtype):
-    empty, none = np.zeros((0, 5), dtype), np.zeros(0, np.int32)
-    assert_computes(ops.SoftmaxCrossEntropy(dtype), [empty, np.ones(5, dtype), none],
-                    [np.zeros(0, dtype), none, empty])
-    assert_computes(ops.SoftmaxCrossEntropyGradient(dtype), [np.zeros(0, dtype), empty, none],
-                    [empty, np.zeros(5, dtype)])
-
-
 # ---------------------------------------------------------------- sampling
 
 def distributions(values, text):
@@ -400,18 +392,6 @@ def test_text_is_drawn_from_the_models_distribution(dtype, random, m, n, B, V, H
     values = sample_inputs(random, dtype, m, n, B, V, H1, H2, **choice)
     for in_c in (True, False):
         assert_continues(values, run(ops.Sample(dtype, STANDARD), values, in_c), dtype)
-
-
-def test_text_in_two_pieces_or_with_a_longer_prime_is_the_same(dtype, random):
-    op, (prime, bits, _, *rest) = ops.Sample(dtype, STANDARD), sample_inputs(random, dtype, 3, 14, 5, 11, 7, 4)
-    whole = run(op, [prime, bits, np.int64(14)] + rest)
-    first = run(op, [prime, bits[:7], np.int64(7)] + rest)
-    second = run(op, [first[0][-1:], bits[7:], np.int64(7)] + rest[:1] + first[1:] + rest[5:])
-    np.testing.assert_array_equal(np.concatenate([first[0], second[0][1:]]), whole[0])
-    longer = run(op, [whole[0][:9], bits[6:], np.int64(8)] + rest)
-    np.testing.assert_array_equal(longer[0], whole[0])
-    for states in zip(whole[1:], second[1:], longer[1:]):
-        np.testing.assert_allclose(states[1:], [states[0]] * 2, **TOLERANCE[dtype])
 
 
 def test_text_of_parameters_that_are_not_numbers_has_characters_that_exist(dtype, random):
@@ -554,24 +534,6 @@ def test_nan_and_infinity_are_passed_on(dtype, random, value):
     dscores, _ = run(ops.SoftmaxCrossEntropyGradient(dtype), [np.ones(4, dtype), probabilities, y])
     for output, wanted in zip([costs, probabilities, dscores], expected):
         np.testing.assert_allclose(output, wanted, **TOLERANCE[dtype])
-
-
-# ---------------------------------------------------------------- gradients of graphs
-
-def verify_grad(function, *values):
-    with only_kernel_in_c():
-        theano.gradient.verify_grad(function, list(values), rng=np.random.RandomState(1), mode=INTERPRETED)
-
-
-def test_gradients_of_graphs(random):
-    a_x, W, b, h0, C0 = layer_inputs(random, 'float64', 3, 5, 2)
-    verify_grad(lambda *v: ops.LSTM('float64', STANDARD)(*v + (h0, C0))[0], a_x, W, b)
-    verify_grad(Kernel.product, reals(random, 'float64', 3, 5), reals(random, 'float64', 5, 2))
-    verify_grad(lambda a, b: Kernel.product(a.T, b.T), reals(random, 'float64', 3, 5), reals(random, 'float64', 2, 3))
-    index = np.array([1, 3, 3, 0, 1, 1], np.int32)
-    verify_grad(lambda U: ops.TakeColumns('float64')(U, index), reals(random, 'float64', 3, 5))
-    verify_grad(lambda scores, c: ops.SoftmaxCrossEntropy('float64')(scores, c, index)[0],
-                reals(random, 'float64', 6, 4), reals(random, 'float64', 4))
 
 
 # ---------------------------------------------------------------- in place

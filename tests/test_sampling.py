@@ -228,17 +228,15 @@ def test_without_the_kernel_the_same_seed_gives_the_same_text(stateful, interpre
 
 # ---------------------------------------------------------------- any object that has parameters
 
-def test_works_before_and_after_training(text_file):
-    model = CharLSTM(random_seed=1)
-    model.prepare_input(text_file(FIVE * 30), ratio_valid=0, batch_size=7, seq_length=9, verbose=False)
-    model.model_setup(num_units1=7, num_units2=4)
-    before = model.generate_text('ab', 50, method='argmax')
-    for _ in range(30):
-        model.theano_train_rmsprop(model.X['train'][0], model.Y['train'][0])
-    after = model.generate_text('ab', 50, method='argmax')
-    assert after != before                                        # by the new parameters
-    best = model.theano_predict(numbers(model, after))[1][:, 0]
-    assert after[2:] == spelled(model, best[1:-1])
+def test_text_follows_training(stateful):
+    """Each text is by the parameters of that moment."""
+    before = stateful.generate_text('ab', 50, method='argmax')
+    stateful.dyn_lrate.set_value(0.5)
+    for x, y in zip(stateful.X['train'], stateful.Y['train']):
+        stateful.theano_train_sgd(x, y)
+    after = stateful.generate_text('ab', 50, method='argmax')
+    best = stateful.theano_predict(numbers(stateful, after))[1][:, 0]
+    assert after != before and after[2:] == spelled(stateful, best[1:-1])
 
 
 def test_a_loaded_model_compiles_only_sampling(model, tmp_path, text_file, interpreted):
