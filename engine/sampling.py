@@ -8,14 +8,6 @@ from engine import checks
 FIRST_PIECE, LONGEST_PIECE = 32, 1024
 
 
-def pieces(length):
-    """Yield the sizes of the pieces in which `length` characters are written."""
-    piece = FIRST_PIECE
-    while length > 0:
-        yield min(piece, length)
-        length, piece = length - piece, min(2 * piece, LONGEST_PIECE)
-
-
 def checked_choice(temperature, top_k, top_p, V, dtype):
     """Return the three as the array that continue_texts takes; top_k None means V.
 
@@ -47,13 +39,12 @@ def stream(sample, prime, length, choice, states, strings, stop, draw):
     sample: continue_texts without predict; strings: numbers (n,B) to B strings; stop:
     what ends a text, '' for nothing; draw: n to the bits (n,B) of n characters.
     """
-    ends = [''] * prime.shape[1]
-    for n in pieces(length - len(prime)):
-        if all(end is None for end in ends):
-            return
+    ends, piece, left = [''] * prime.shape[1], FIRST_PIECE, length - len(prime)
+    while left > 0 and any(end is not None for end in ends):
+        n = min(piece, left)
         text, *states = sample(prime, draw(n), n, choice, *states)                 # (m+n, B)
         written = strings(text[len(prime):])
         if stop:
             written, ends = zip(*[until(stop, end, string) for end, string in zip(ends, written)])
         yield list(written)
-        prime = text[-1:]
+        prime, left, piece = text[-1:], left - n, min(2 * piece, LONGEST_PIECE)

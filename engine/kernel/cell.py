@@ -88,7 +88,7 @@ class _Trace:
     """The lines of a graph. values: variable to value."""
 
     def __init__(self, inputs, dtype):
-        """inputs: variable to name."""
+        """Take the inputs, variable to name, and the model's type."""
         self.values, self.lines, self._dtype = dict(inputs), {}, dtype
         self._unknown = []
         self._names = {}                       # line to its name: equal lines are one
@@ -115,7 +115,7 @@ class _Trace:
 
     @property
     def unknown(self):
-        """The first operation or variable that code cannot have; None where all are known."""
+        """Return the first operation or variable that code cannot have; None where all are known."""
         # Shapes and the like only accompany what is meant, such as a mean over units.
         ranks = [re.compile(pattern) for pattern in (r'[^{]*$', r'Shape|Subtensor|\w*DimShuffle', 'Elemwise')]
         return min(self._unknown, key=lambda what: [bool(rank.match(what)) for rank in ranks], default=None)

@@ -10,8 +10,9 @@ class DataParallelStep:
     """
 
     def __init__(self, gradient, update, group):
-        """gradient: the inputs of a step to cost, best, four states, n gradients and the number of characters.
+        """Take the two functions and the process group.
 
+        gradient: the inputs of a step to cost, best, four states, n gradients and the number of characters.
         update: n gradients of the whole batch and its number of characters to the ratios.
         """
         self._gradient, self._update, self._group, self._sums = gradient, update, group, None

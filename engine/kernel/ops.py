@@ -6,8 +6,9 @@ engine/kernel/scan.py, does the same with theano.scan.
 Sizes: T steps, B sequences, H units, N = T*B characters, V characters in the
 vocabulary; "4H" is the gates f, i, o, g side by side.
 """
-import os
+import functools
 import re
+import sys
 import zlib
 from pathlib import Path
 
@@ -24,21 +25,15 @@ DisconnectedType, disconnected_type = theano.gradient.DisconnectedType, theano.g
 HERE = Path(__file__).resolve().parent
 SOURCE = Path(__file__).read_text(encoding='utf-8')
 C_FILES = {path.name: path.read_text(encoding='utf-8') for path in HERE.glob('*.c')}
-OPENMP = os.uname().sysname != 'Darwin'        # Apple's clang has none
+OPENMP = sys.platform != 'darwin'              # Apple's clang has none
 C_TYPES = dict(float32='float', float64='double', int32='int32_t', int64='int64_t')
 
 
-def joined(names, cell=''):
-    """Return C files and all that they include as one text, each file once; cell: the text of cell.c."""
-    included = set()
-
-    def text(name):
-        if name in included:
-            return ''
-        included.add(name)
-        source = cell if name == 'cell.c' else C_FILES[name]
-        return re.sub('^#include "(.*)"$', lambda found: text(found.group(1)), source, flags=re.MULTILINE)
-    return '\n'.join(map(text, names))
+@functools.lru_cache(maxsize=None)
+def joined(text, cell=''):
+    """Return C code with the files in place of their #include lines, also in these files; cell: the text of cell.c."""
+    files = dict(C_FILES, **{'cell.c': cell})
+    return re.sub('^#include "(.*)"$', lambda found: joined(files[found.group(1)], cell), text, flags=re.MULTILINE)
 
 
 # ---------------------------------------------------------------- what all Ops share
@@ -49,10 +44,10 @@ class _KernelOp(gof.Op):
     A subclass declares inputs and outputs, each by its name in C: dict(U='(D,V)', index='int32 (N)') are an array of
     dtype and one of int32. The letters are sizes, which C has by these names too; (...) is any shape.
 
-        file        the C file with the function that is called
+        file        the C file that code needs
         code        C statements that fill the outputs and set `failed` to 0, or to -1 when out of memory
-        declares    C declarations that code needs; outputs' shapes may use them too
-        fits        a C condition on the inputs; that they have their shapes is checked anyway
+        declares    C declarations for code and for the shapes of outputs
+        fits        a C condition on the inputs; their shapes are checked anyway
         overwrites  name of an output to the name of the input whose memory it takes
         strided     whether code takes inputs of any strides; otherwise they are made contiguous
         compute     a method that returns the outputs in NumPy; the C code is tested against it
@@ -96,7 +91,7 @@ class _KernelOp(gof.Op):
             output[0] = np.asarray(value, variable.dtype)
 
     def c_support_code(self):
-        return f'#define REAL {C_TYPES[self.dtype]}\n' + joined([self.file, 'glue.c'], self._cell())
+        return joined(f'#define REAL {C_TYPES[self.dtype]}\n#include "{self.file}"\n#include "glue.c"\n', self._cell())
 
     def _cell(self):
         return ''
@@ -166,8 +161,8 @@ class Product(_KernelOp):
 
     def L_op(self, inputs, outputs, gradients):
         (a, b), (d,) = inputs, gradients
-        # b is the transpose of some weights, so its gradient is computed as that of the weights: their
-        # memory is then in order, and the update of the weights walks straight through it.
+        # b is the transpose of weights. Its gradient is the transpose of theirs, which so lies in memory
+        # in the order of the weights, and their update reads it in this order.
         return [self(d, b.T), self(d.T, a).T]
 
 
@@ -213,10 +208,10 @@ class AddColumns(_KernelOp):
 # ---------------------------------------------------------------- the layer
 
 class _CellOp(_KernelOp):
-    """What Ops with a cell in them share.
+    """An Op with a cell: program, a cell.Program.
 
-    program: the cell, a cell.Program. Its own parameters are inputs after those that a subclass declares. own: the
-    name in C of an array of those of a layer, to the H of this layer.
+    The cell's own parameters are inputs after those that a subclass declares. own: for each layer, the
+    name in C of an array of them, to the layer's H.
     """
     __props__ = ('dtype', 'program')
     own = dict(own='H')
@@ -234,7 +229,7 @@ class _CellOp(_KernelOp):
 
 
 class _LayerOp(_CellOp):
-    """What LSTM and LSTMGradient share.
+    """An Op of a layer, forward or backward.
 
     truncate: the gradient flows through the last `truncate` steps, -1: all.
     in_place: whether an output overwrites an input, as may_overwrite says;
@@ -279,7 +274,7 @@ class LSTM(_LayerOp):
         a_x, W, b, h0, C0, *own = inputs
         h, C, kept = outputs[:3]
         if not _no_gradient(gradients[1:]):
-            raise NotImplementedError('the gradient through C or kept of LSTM: only that through h exists')
+            raise NotImplementedError('in C, a layer has a gradient through h, but none through C or the last states')
         da, dW, db, *d_own = LSTMGradient(self.dtype, self.program, self.truncate)(
             gradients[0], W, h, C, kept, h0, C0, *own)
         return [da, dW, db, disconnected_type(), disconnected_type(), *d_own]
@@ -315,8 +310,8 @@ def _in_place(node):
         return op(*node.inputs, return_list=True)
 
 
-# After all that changes the graph (up to 50), before Theano's own elementwise operations in place (75);
-# once, also where this module is loaded again.
+# After everything that changes the graph (up to 50), before Theano's elementwise operations in place (75).
+# Once, also where this module is loaded twice.
 if 'charlstm_in_place' not in theano.compile.optdb.__db__:
     theano.compile.optdb.register('charlstm_in_place', gof.TopoOptimizer(
         _in_place, failure_callback=gof.TopoOptimizer.warn_inplace), 70, 'fast_run', 'inplace')
@@ -342,7 +337,7 @@ class SoftmaxCrossEntropy(_KernelOp):
 
     def L_op(self, inputs, outputs, gradients):
         if not _no_gradient(gradients[1:]):
-            raise NotImplementedError('the gradient through the probabilities: only that through the costs exists')
+            raise NotImplementedError('in C, softmax has a gradient through the costs, but none through probabilities')
         dscores, dc = SoftmaxCrossEntropyGradient(self.dtype)(gradients[0], outputs[2], inputs[2])
         return [dscores, dc, disconnected_type()]
 
@@ -408,7 +403,7 @@ class Sample(_CellOp):
         return reference.continue_texts(predict, prime, bits, int(n), choice, h1, C1, h2, C2)
 
     def infer_shape(self, node, shapes):
-        raise tt.basic.ShapeError('n is no shape')
+        raise tt.basic.ShapeError('the length of the texts is a value, n, and follows from no shape')
 
 
 # ---------------------------------------------------------------- what charlstm.py composes its network from
@@ -418,7 +413,7 @@ class Kernel:
     updates = {}               # of random numbers that a cell draws: none
 
     def __init__(self, cell):
-        """cell: a cell.Cell with a program."""
+        """Take a cell.Cell that has a program."""
         self._program = cell.program
 
     @staticmethod

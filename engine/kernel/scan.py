@@ -13,7 +13,7 @@ class Scan:
     """The five operations of which the network is made."""
 
     def __init__(self, cell):
-        """cell: a cell.Cell."""
+        """Take a cell.Cell."""
         self._cell = cell
         self.updates = collections.OrderedDict()       # of random numbers that a cell draws
 
