@@ -121,27 +121,33 @@ class _Trace:
         return min(self._unknown, key=lambda what: [bool(rank.match(what)) for rank in ranks], default=None)
 
     def _apply(self, node, output, index, arguments):
-        """Return the value of an output of a node."""
-        op, constant = node.op, all(isinstance(value, float) for value in arguments)
+        """Return the value of an output of a node, which is noted as unknown where code cannot have it."""
+        value = self._translated(node.op, output, node.inputs, arguments)
+        if value is None:
+            dtype = getattr(output, 'dtype', self._dtype)
+            self._unknown.append(f'{node.op}' + (f' of type {dtype}' if dtype != self._dtype else ''))
+            value = self._line(str(node.op) + f'.{index}' * (len(node.outputs) > 1), *arguments)
+        return value
+
+    def _translated(self, op, output, inputs, arguments):
+        """Return the value of an operation, or None where code cannot have it."""
+        name, constant = type(getattr(op, 'scalar_op', None)).__name__, all(isinstance(v, float) for v in arguments)
         if isinstance(op, tt.elemwise.DimShuffle) and constant:
             return arguments[0]                # a number for every unit
-        name = type(getattr(op, 'scalar_op', None)).__name__
-        types = {getattr(variable, 'dtype', None) for variable, value in zip([output, *node.inputs], ['', *arguments])
-                 if not isinstance(value, float)}          # constants may have any
-        # In a float64 model, Theano keeps comparisons and products of them with constants in float32.
-        fits = constant or types <= {self._dtype, 'bool', 'float32'}
-        if isinstance(op, tt.Elemwise) and name in KNOWN and fits and (
-                output.dtype == 'bool' or name not in ('AND', 'OR', 'Invert')):
-            if output.dtype == 'bool':         # of bools, Add is or; a cast of numbers to bool compares them with 0
-                name, arguments = dict(Add='OR', Cast='NEQ').get(name, name), arguments + [0.0] * (name == 'Cast')
-            value = self._simple(name, *arguments)
-            # A whole number that is too large for its type is another number in Theano.
-            if not isinstance(value, float) or np.array(value).astype(output.dtype) == value or 'float' in output.dtype:
-                return value
-        dtype = getattr(output, 'dtype', self._dtype)
-        kind = '' if dtype == self._dtype else f' of type {dtype}'
-        self._unknown.append(f'{op}{kind}')
-        return self._line(str(op) + f'.{index}' * (len(node.outputs) > 1), *arguments)
+        if not isinstance(op, tt.Elemwise) or name not in KNOWN:
+            return None
+        if name in ('AND', 'OR', 'Invert') and output.dtype != 'bool':         # of the bits of whole numbers
+            return None
+        # Constants may have any type. In a float64 model, Theano keeps comparisons and their products in float32.
+        types = {v.dtype for v, value in zip(inputs, arguments) if not isinstance(value, float)} | {output.dtype}
+        if not constant and not types <= {self._dtype, 'bool', 'float32'}:
+            return None
+        if output.dtype == 'bool':             # of bools, Add is or; a cast of numbers to bool compares them with 0
+            name, arguments = dict(Add='OR', Cast='NEQ').get(name, name), arguments + [0.0] * (name == 'Cast')
+        value = self._simple(name, *arguments)
+        # A whole number that is too large for its type is another number in Theano.
+        exact = 'float' in output.dtype or not isinstance(value, float) or np.array(value).astype(output.dtype) == value
+        return value if exact else None
 
     def _simple(self, operation, *arguments):
         """Return the value of an operation, computed now where it is constant."""
