@@ -41,6 +41,7 @@ from engine.kernel.cell import Cell, js_function
 from engine.kernel.data_parallel import DataParallelStep
 from engine.kernel.network import is_as_in_c
 from engine.kernel.ops import Kernel
+from engine.kernel.reference import continue_texts
 from engine.kernel.scan import Scan
 from engine.process_group import group_of
 from engine.state.parameters import NAMES, own_names, own_of_layer, parameter_shapes, read_about
@@ -332,7 +333,7 @@ class CharLSTM(State):
         self._checked_cell()
         if name not in self._functions:
             if name == 'sample' and not self._samples_in_c():
-                self._functions[name] = functools.partial(sampling.continue_texts, self._function('predict'))
+                self._functions[name] = functools.partial(continue_texts, self._function('predict'))
                 return self._functions[name]
             build = dict(predict=self._build_predict, check=self._build_check, states=self._build_states,
                          sample=self._build_sample,
@@ -579,7 +580,7 @@ class CharLSTM(State):
 
     @locked
     def _sample(self, *inputs):
-        """Return texts and new states, from the inputs of _build_sample."""
+        """Return texts and new states, as reference.continue_texts for the arguments after predict."""
         return self._function('sample')(*inputs)
 
     def _prime(self, seed, text_length, method, count):

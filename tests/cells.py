@@ -1,4 +1,4 @@
-"""Cells that tests train with, beside charlstm.lstm_cell, and the same in NumPy."""
+"""Cells that tests train with, and the same in NumPy."""
 import numpy as np
 
 from charlstm import tt
@@ -20,28 +20,20 @@ def peephole_cell(a_f, a_i, a_o, a_g, C_prev, p_f, p_i, p_o):
 
 
 def odd_cell(a_f, a_i, a_o, a_g, C_prev):
-    """Many of the operations that a cell may have; the backward pass reads more than four numbers of the forward."""
+    """Many of the operations that a cell may have; the backward pass reads more than four values of the forward one."""
     C = tt.clip(tt.nnet.relu(a_f) * 0.1, 0, 1) * C_prev + (
         tt.exp(-a_i ** 2) * tt.log(1 + abs(a_g)) / (1 + tt.sqrt(1.5 + a_f ** 2)))
     return tt.switch(a_o > 0, (1 + a_o ** 2) ** -0.75, tt.expm1(a_o)) * tt.maximum(C, tt.nnet.softplus(-C)), C
 
 
 def logical_cell(a_f, a_i, a_o, a_g, C_prev):
-    """Comparisons in arithmetic, brackets that count, a maximum of a sum, bounds in the wrong order."""
+    """Comparisons in arithmetic, necessary brackets, a maximum of a sum, bounds in the wrong order."""
     f, i = tt.nnet.sigmoid(a_f), tt.nnet.sigmoid(a_i)
     kept = f * C_prev - (1 - i) * tt.tanh(a_g)
     C = tt.maximum(kept + i * tt.tanh(a_g), -0.3) + ((a_i > 0) | (a_g > 0.1)) * 0.125 - (-(-kept)) * 0.25
     bounded = tt.clip(C, tt.tanh(a_f), -0.2) * ~(a_g < -0.5)
     both = ((a_o > 0) + (a_f > 0)).astype(C.dtype)                 # of bools: or
     return tt.switch(a_o > -0.5, bounded - (kept - (C - f)), tt.tanh(C) * both), C
-
-
-def normalised_cell(a_f, a_i, a_o, a_g, C_prev):
-    """Not of single units: layer normalisation of the pre-activations."""
-    def normalised(a):
-        return (a - a.mean(axis=1, keepdims=True)) / tt.sqrt(a.var(axis=1, keepdims=True) + 1e-5)
-    C = tt.nnet.sigmoid(normalised(a_f)) * C_prev + tt.nnet.sigmoid(normalised(a_i)) * tt.tanh(normalised(a_g))
-    return tt.nnet.sigmoid(normalised(a_o)) * tt.tanh(C), C
 
 
 def coupled_in_numpy(a_f, a_i, a_o, a_g, C_prev):

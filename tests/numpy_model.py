@@ -1,18 +1,18 @@
-"""The model again, in plain NumPy and float64: what the tests compare charlstm.py with.
+"""The model in plain NumPy and float64, with which the tests compare charlstm.py.
 
 It follows the formulas at the head of charlstm.py step by step and shares no
-code with it. Gradients are finite differences of the cost, so that they need
-no derivation that could have the same mistake.
+code with it. Gradients are finite differences of the cost: a derivation could
+have the same mistake as Theano's graph.
 """
 import numpy as np
 
-V, H1, H2 = 11, 7, 4         # the sizes of most tests: small, and different so that no axis passes for another
+V, H1, H2 = 11, 7, 4         # the sizes of most tests: small and different, so that exchanged axes do not fit
 LETTERS = 'abcdefghijk'      # V of them
 NAMES = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')
 
 
 def random_parameters(seed, dtype='float64', V=V, H1=H1, H2=H2):
-    """All eight parameters, biases too, uniform in +-0.8 and exact in dtype."""
+    """Return all eight parameters, biases too, uniform in +-0.8 and exact in dtype."""
     shapes = dict(U1=(4, H1, V), W1=(4, H1, H1), b1=(4, H1), U2=(4, H2, H1), W2=(4, H2, H2), b2=(4, H2),
                   V=(V, H2), c=(V,))
     random = np.random.default_rng(seed)
@@ -24,14 +24,14 @@ def sigmoid(a):
 
 
 def layer_step(x, h, C, U, W, b):
-    """One step of one layer, a column a sequence; x (n,B), h and C (H,B)."""
+    """Return h and C (H,B) after a step of a layer from x (n,B), h and C: a column for each sequence."""
     f, i, o, g = [U[k] @ x + W[k] @ h + b[k][:, None] for k in range(4)]
     C = sigmoid(f) * C + sigmoid(i) * np.tanh(g)
     return sigmoid(o) * np.tanh(C), C
 
 
 def forward(p, x, states=None, masks=None):
-    """Probabilities (T,B,V) of the characters after x (T,B), and the states h1, C1, h2, C2 after the last.
+    """Return the probabilities (T,B,V) of the characters after x (T,B), and the states h1, C1, h2, C2 after the last.
 
     masks: what h1 (T,B,H1) and h2 (T,B,H2) are multiplied with on their way up.
     """
@@ -49,23 +49,23 @@ def forward(p, x, states=None, masks=None):
 
 
 def costs(probabilities, y):
-    """Nats (T,B) that the targets y (T,B) cost."""
+    """Return the costs (T,B) of the targets y (T,B), in nats."""
     T, B = y.shape
     return np.array([[-np.log(probabilities[t, n, y[t, n]]) for n in range(B)] for t in range(T)])
 
 
 def gradients(p, x, y, l1=0, l2=0, bptt_maxdepth=-1, h=1e-5, states=None):
-    """Name to gradient of (cost + l1 sum|p| + l2 sum p^2) / (T B) by central differences.
+    """Return name to gradient of (cost + l1 sum|p| + l2 sum p^2) / (T B), by central differences.
 
-    With bptt_maxdepth k only the last k steps cost something, and the states
-    that enter the first of them are held constant. states: those before x, zeros for None.
+    With bptt_maxdepth k only the last k steps have a cost, and the states
+    before the first of them are constants. states: those before x, None for zeros.
     """
     T, B = x.shape
     k = T if bptt_maxdepth == -1 else min(bptt_maxdepth, T)
-    held = forward(p, x[:T - k], states)[1]
+    constant = forward(p, x[:T - k], states)[1]
 
     def objective():
-        probabilities, _ = forward(p, x[T - k:], held)
+        probabilities, _ = forward(p, x[T - k:], constant)
         penalties = sum(l1 * np.abs(a).sum() + l2 * (a ** 2).sum() for a in p.values())
         return (costs(probabilities, y[T - k:]).sum() + penalties) / (T * B)
 
@@ -87,13 +87,13 @@ def sgd_step(gradient, lrate):
 
 
 def rmsprop_step(gradient, m, lrate, drate, eps):
-    """The step, and m after it."""
+    """Return the step, and m after it."""
     m = drate * m + (1 - drate) * gradient ** 2
     return lrate * gradient / (np.sqrt(m) + eps), m
 
 
 def chosen(p, temperature=1, top_k=None, top_p=1):
-    """Probabilities p (V,) with a temperature, and without those that top_k and top_p leave out."""
+    """Return probabilities p (V,) with a temperature; those that top_k and top_p exclude are zero."""
     p = p ** (1 / temperature) / (p ** (1 / temperature)).sum()
     kept, order = [], list(np.argsort(-p))
     while order and len(kept) < (top_k or len(p)) and p[kept].sum() < top_p:

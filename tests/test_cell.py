@@ -12,24 +12,24 @@ import pytest
 
 import cells
 import charlstm
-from cells import OWN, coupled_cell, logical_cell, normalised_cell, odd_cell, peephole_cell
+from cells import OWN, coupled_cell, logical_cell, odd_cell, peephole_cell
 from charlstm import CharLSTM, lstm_cell, tt
 from engine import analysis
 from engine.kernel import cell as cells_in_code
 from engine.page import page
 from engine.report import description
 from engine.kernel.cell import Cell, c_functions, evaluate, js_function
-from engine.kernel.ops import LSTM, Kernel
+from engine.kernel.ops import Kernel, joined
 from engine.kernel.scan import Scan
 from engine.backend.theano_setup import theano
 from models import default_mode
 from numpy_model import NAMES
 from scripts import FAST, ROOT, STATEFUL, TEXT as SENTENCES, copy_of_program, load, run, succeeded
-from test_kernel import INTERPRETED, only_kernel_in_c, reals
+from test_kernel import INTERPRETED, only_kernel_in_c
 
 TEXT = ''.join(np.random.default_rng(1).choice(list('abcdefghijk'), 263)) + 'abcdefghijk'
 PEEPHOLES = dict(p_f=0.3, p_i=-0.2, p_o=0.4)
-WORKED = [(lstm_cell, {}), (coupled_cell, {}), (peephole_cell, PEEPHOLES), (odd_cell, {}), (logical_cell, {})]
+CELLS = [(lstm_cell, {}), (coupled_cell, {}), (peephole_cell, PEEPHOLES), (odd_cell, {}), (logical_cell, {})]
 by_name = dict(ids=lambda value: getattr(value, '__name__', ''))
 
 
@@ -44,7 +44,7 @@ def model_with(cell, path, own={}, kernel=True, seed=1, **settings):
 
 
 def trained(model, steps=3, rule='rmsprop'):
-    """The costs of some steps, and the parameters after them."""
+    """Return the costs of some steps, and the parameters after them."""
     costs = [getattr(model, 'theano_train_' + rule)(model.X['train'][k], model.Y['train'][k])[0] for k in range(steps)]
     return np.array(costs), {name: p.get_value() for name, p in model.p.items()}
 
@@ -56,7 +56,7 @@ def path(text_file):
 
 @pytest.fixture
 def quick():
-    """Only the kernel is compiled; the rest of a graph runs in Python."""
+    """Compile only the kernel; the rest of a graph runs in Python."""
     with only_kernel_in_c():
         yield
 
@@ -64,30 +64,30 @@ def quick():
 # ---------------------------------------------------------------- code, from a graph
 
 def test_formula_of_the_standard_cell():
-    """As text, and as what checkpoints mean that name no cell; the same in both types."""
-    for dtype in ('float32', 'float64'):
-        cell = Cell(lstm_cell, (), dtype)
-        assert cell.formula == ('C = sigmoid(a_f) * C_prev + sigmoid(a_i) * tanh(a_g); '
-                                'h = sigmoid(a_o) * tanh(C)')
-        assert hashlib.sha256(cell.formula.encode()).hexdigest().startswith(cells_in_code.STANDARD) and cell.standard
-        assert not Cell(coupled_cell, (), dtype).standard
+    """As text, which is that of checkpoints without a cell."""
+    cell = Cell(lstm_cell, (), 'float32')
+    assert cell.formula == 'C = sigmoid(a_f) * C_prev + sigmoid(a_i) * tanh(a_g); h = sigmoid(a_o) * tanh(C)'
+    assert hashlib.sha256(cell.formula.encode()).hexdigest().startswith(cells_in_code.STANDARD) and cell.standard
+    assert not Cell(coupled_cell, (), 'float32').standard
 
 
 @pytest.mark.parametrize('cell, formula', [
     (lambda f, i, o, g, C: (C - (f - i) - (o + g), C / (f * i) - -o), 'h = C_prev - (a_f - a_i) - (a_o + a_g); '
                                                                    'C = C_prev / (a_f * a_i) - -a_o'),
     (lambda f, i, o, g, C: (f, C), 'C = C_prev; h = a_f'),
+    (lambda f, i, o, g, C: (f / 3 * 0.1, np.pi * C), 'h = a_f / 3 * 0.1; C = 3.1415927 * C_prev'),
     (lambda f, i, o, g, C: ((2 * f) ** 2 + 0.1 * C + 0 * f, 1 * C + 0),
      't1 = 2 * a_f; h = t1 * t1 + 0.1 * C_prev + 0 * a_f; C = C_prev')])
 def test_formulas(cell, formula):
-    """Brackets where they change something, what is used twice once, and nothing that adds 0 or multiplies by 1."""
-    found = Cell(cell, (), 'float32').formula
-    assert sorted(re.sub(r'\bt\d+', 't1', found).split('; ')) == sorted(formula.split('; '))
+    """Brackets only where they are needed, a name for what is used twice, no addition of 0 or product with 1."""
+    for dtype in ('float32', 'float64'):
+        found = Cell(cell, (), dtype).formula
+        assert sorted(re.sub(r'\bt\d+', 't1', found).split('; ')) == sorted(formula.split('; '))
 
 
-@pytest.mark.parametrize('cell, own', WORKED, **by_name)
+@pytest.mark.parametrize('cell, own', CELLS, **by_name)
 def test_code_in_numpy(float64, cell, own):
-    """The forward code against the cell in Theano, the backward code against finite differences of that."""
+    """The forward code against the cell in Theano, the backward code against finite differences of the cell."""
     program, random = Cell(cell, own, 'float64').program, np.random.default_rng(2)
     symbols = tt.matrices(len(cells_in_code.INPUTS) + len(own))
     values = [random.uniform(-1, 1, (3, 5)) for _ in symbols]
@@ -110,7 +110,7 @@ def test_code_in_numpy(float64, cell, own):
 
 
 def test_what_is_kept_for_the_backward_pass():
-    """Results of functions, not what is cheap; the pre-activations where those would be more than four."""
+    """Results of costly functions; only pre-activations where these would be more than four."""
     def kept(cell, own=()):
         statements = c_functions(Cell(cell, own, 'float32').program).split('cell_backward')[0]
         names = dict(re.findall(r'const vector (t\d+) = (.*);', statements))
@@ -140,12 +140,12 @@ ARGUMENTS = dict(dict.fromkeys('pow min max less greater less_equal greater_equa
 
 
 def cases(dtype):
-    """Of each function its name, inputs (n,) and outputs as Theano has them; nan where Theano's own are of one kind."""
+    """Yield the name, the inputs (n,) and Theano's outputs of each function."""
     for name, function in FUNCTIONS.items():
         n = ARGUMENTS.get(name, 1)
         values = unary(dtype) if n == 1 else several(dtype, n)
         if name == 'where':
-            values[0] = (values[0] > 0).astype(dtype)              # of what comparisons give
+            values[0] = (values[0] > 0).astype(dtype)              # 0 or 1, as of comparisons
         if name == 'pow':                                          # to finite powers
             values = [side[np.isfinite(values[1])] for side in values]
         if name == 'sign':
@@ -156,13 +156,10 @@ def cases(dtype):
         yield name, values, np.asarray(result, dtype)
 
 
-def test_every_function_that_a_cell_may_have_is_tested():
-    written = {text.split('(')[0] for text, _ in cells_in_code.OPERATIONS.values() if '(' in text}
-    assert written == set(FUNCTIONS)
-
-
 @pytest.mark.parametrize('dtype', ['float32', 'float64'])
 def test_functions_in_c_and_numpy_are_theanos(dtype, tmp_path):
+    in_numpy = {text.split('(')[0]: function for text, function in cells_in_code.OPERATIONS.values() if '(' in text}
+    assert set(in_numpy) == set(FUNCTIONS)
     real, tolerance = {'float32': ('float', 3e-6), 'float64': ('double', 1e-13)}[dtype]
     wrappers = ''.join('''
         extern "C" void of_{0}(long n, const REAL *x, const REAL *y, const REAL *z, REAL *to) {{
@@ -170,11 +167,10 @@ def test_functions_in_c_and_numpy_are_theanos(dtype, tmp_path):
                 store(to + i, vector_{0}({1}), n - i);
         }}'''.format(name, ', '.join(f'load({side} + i, n - i)' for side in 'xyz'[:ARGUMENTS.get(name, 1)]))
         for name in FUNCTIONS)
-    source = f'#define REAL {real}\n#include "products.c"\n#include "functions.c"\n{wrappers}'
-    subprocess.run(['g++', '-x', 'c++', '-O2', '-march=native', '-shared', '-fPIC', '-w', f'-I{ROOT / "engine" / "kernel"}', '-o',
-                    'x.so', '-'], input=source.encode(), cwd=str(tmp_path), check=True)
+    source = joined(f'#define REAL {real}\n#include "functions.c"\n{wrappers}')
+    subprocess.run('g++ -x c++ -O2 -march=native -shared -fPIC -w -o x.so -'.split(), input=source.encode(),
+                   cwd=str(tmp_path), check=True)
     library = ctypes.CDLL(str(tmp_path / 'x.so'))
-    in_numpy = {text.split('(')[0]: function for text, function in cells_in_code.OPERATIONS.values()}
     for name, values, expected in cases(dtype):
         found = np.empty_like(expected)
         pointers = [np.ascontiguousarray(side) for side in (values * 3)[:3]]
@@ -201,36 +197,7 @@ def test_functions_in_javascript_are_theanos():
 
 # ---------------------------------------------------------------- layers and models
 
-@pytest.mark.parametrize('in_numpy, own', [(cells.coupled_in_numpy, ()), (cells.peephole_in_numpy, OWN)])
-@pytest.mark.parametrize('dtype', ['float32', 'float64'])
-def test_layer_in_c_is_a_loop_in_numpy(in_numpy, own, dtype):
-    """Of more units than a vector has, and of no whole vectors; with NaN and infinity in its inputs too."""
-    cell = coupled_cell if not own else peephole_cell
-    random = np.random.default_rng(5)
-    T, B, H = 3, 15, 19
-    values = [reals(random, dtype, *shape) for shape in [(T, B, 4 * H), (4, H, H), (4, H), (B, H), (B, H)]]
-    values += [reals(random, dtype, H) for _ in own]
-    op = LSTM(dtype, Cell(cell, own, dtype).program)
-    with only_kernel_in_c():
-        symbols = [tt.TensorType(dtype, [False] * value.ndim)() for value in values]
-        function = theano.function(symbols, op(*symbols)[:2], mode=INTERPRETED)
-    for special in (None, np.nan, np.inf):
-        if special:
-            values[4][2, 3] = values[0][1, 0, 5] = special
-        a_x, W, b, h, C, *parameters = [value.astype('float64') for value in values]
-        expected = [[], []]
-        with np.errstate(all='ignore'):
-            for a in a_x:
-                a = a.reshape(B, 4, H) + b + np.einsum('kij,nj->nki', W, h)
-                h, C = in_numpy(*[a[:, k] for k in range(4)], C, *parameters)
-                expected[0].append(h)
-                expected[1].append(C)
-        for found, wanted in zip(function(*values), expected):
-            np.testing.assert_allclose(found, wanted, **dict(rtol=1e-4, atol=1e-5) if dtype == 'float32' else
-                                       dict(rtol=1e-11))
-
-
-@pytest.mark.parametrize('cell, own', WORKED, **by_name)
+@pytest.mark.parametrize('cell, own', CELLS[2:], **by_name)
 def test_kernel_and_scan_learn_the_same(float64, quick, path, cell, own):
     """All gradients, by a step of SGD at rate 1, of a model with dropout; and truncated."""
     settings = dict(own=own, lrate=1, dropout=0.3, dropconnect=0.2, bptt_maxdepth=4, l1=0.01)
@@ -238,53 +205,20 @@ def test_kernel_and_scan_learn_the_same(float64, quick, path, cell, own):
     for kernel in (True, False):
         model = model_with(cell, path, kernel=kernel, **settings)
         assert isinstance(model._ops(), Kernel if kernel else Scan)
-        results.append((*trained(model, 2, 'sgd'), model.validate(), model.score_text('abcabca'),
-                        model.states('abcd')['C2'], model.generate_text('ab', 30)))
+        results.append([*trained(model, 2, 'sgd'), model.generate_text('ab', 30)])
+        if own:
+            results[-1] += [model.validate(), model.score_text('abcabca'), model.states('abcd')['C2']]
     ours, theirs = results
     assert set(ours[1]) == {*NAMES, *[name + layer for name in own for layer in '12']}
     for name in ours[1]:
         np.testing.assert_allclose(ours[1][name], theirs[1][name], rtol=1e-9, atol=1e-9, err_msg=name)
-    for a, b in zip(ours, theirs):
-        if not isinstance(a, (dict, str)):
-            np.testing.assert_allclose(a, b, rtol=1e-9)
-    assert ours[-1] == theirs[-1]
-
-
-@pytest.mark.parametrize('cell, own', WORKED[1:] + [(normalised_cell, {})], **by_name)
-def test_gradients_are_finite_differences(float64, path, cell, own):
-    """By costs of theano_check alone, one number of each parameter moved to and fro."""
-    with default_mode(theano.compile.mode.FAST_COMPILE) if cell is normalised_cell else only_kernel_in_c():
-        model = model_with(cell, path, own, lrate=1)
-        x, y = model.X['train'][0], model.Y['train'][0]
-        before = {name: p.get_value() for name, p in model.p.items()}
-        model.theano_train_sgd(x, y)
-        gradients = {name: before[name] - p.get_value() for name, p in model.p.items()}
-        for name, value in before.items():
-            index, ends = tuple(n // 2 for n in value.shape), []
-            for step in (1e-5, -1e-5):
-                for each, p in model.p.items():
-                    p.set_value(before[each])
-                moved = value.copy()
-                moved[index] += step
-                model.p[name].set_value(moved)
-                ends.append(model.theano_check(x, y)[0])
-            assert abs((ends[0] - ends[1]) / 2e-5 - gradients[name][index]) < 1e-8, name
-
-
-def test_cells_that_are_not_of_single_units_run_by_scan_and_say_so(interpreted, path, capsys):
-    model = model_with(normalised_cell, path)
-    costs, p = trained(model)
-    model.generate_text('ab', 20)
-    out, err = capsys.readouterr()
-    assert err.count('\n') == 1 and 'normalised_cell' in err and 'Sum{axis=[1]' in err and 'theano.scan' in err
-    assert isinstance(model._ops(), Scan) and np.isfinite(costs).all()
-    standard = trained(model_with(lstm_cell, path, kernel=False))
-    assert abs(costs - standard[0]).max() > 1e-4
-    assert 'not in C' not in capsys.readouterr().err               # nothing was asked for that is not done
+    assert ours[2] == theirs[2]
+    for a, b in zip([ours[0], *ours[3:]], [theirs[0], *theirs[3:]]):
+        np.testing.assert_allclose(a, b, rtol=1e-9)
 
 
 def test_cell_that_draws_random_numbers(interpreted, path, capsys):
-    """New ones at every step and in every call; no checkpoint has them, and that is said."""
+    """New ones at every step and in every call; a warning says that no checkpoint keeps them."""
     noise = tt.shared_randomstreams.RandomStreams(3)
 
     def noisy(a_f, a_i, a_o, a_g, C_prev):
@@ -311,12 +245,13 @@ def test_cell_that_draws_random_numbers(interpreted, path, capsys):
     (lambda f, i, o, g, C, t0: (f, C * t0), {'t0': 1}, ["'t0'", 'name']),
     (lambda f, i, o, g, C, q: (f, C * q), ['q'], ['cell_parameters', "['q']"]),
     (None, {}, ['None', 'function']),
-    (lambda f, i, o, g, C: (sum([f] * 30000, C), C), {}, ['characters']),
+    (lambda f, i, o, g, C: (sum([f] * 100, C), C), {}, ['characters', '99']),
     (lambda f, i, o, g, C, q: (f, C * q), {}, ['arguments', "'q'"]),
     (lambda f, i, o, g, C, q: (f, C * q), {'q': np.inf}, ['initial value of q', 'inf']),
     (lambda f, i, o, g, C, W: (f, C * W), {'W': 1}, ["'W'", 'name']),
     (lambda f, i, o, g, C, m_x: (f, C * m_x), {'m_x': 1}, ["'m_x'", 'name'])])
-def test_functions_that_are_no_cells(refused, path, cell, own, words):
+def test_functions_that_are_no_cells(refused, path, monkeypatch, cell, own, words):
+    monkeypatch.setattr(cells_in_code, 'LONGEST_FORMULA', 99)
     with refused(ValueError, *words):
         model_with(cell, path, own).compile('check')
 
@@ -328,19 +263,13 @@ def test_functions_that_are_no_cells(refused, path, cell, own, words):
     (lambda f, i, o, g, C: (f * (tt.constant(6) & tt.constant(3)), C), 'of type int8'),
     (lambda f, i, o, g, C: (f * tt.cast(i, 'int16'), C), 'int16'),
     (lambda f, i, o, g, C: (tt.sin(f), C), 'sin'), (lambda f, i, o, g, C: (f[:, ::-1] * 1, C), 'Subtensor')])
-def test_what_code_would_compute_otherwise_is_left_to_theano(cell, what):
+def test_cells_that_are_no_code_for_one_unit(cell, what):
     found = Cell(cell, (), 'float32')
     assert found.program is None and what in found.unknown
 
 
-def test_formula_is_the_same_in_both_types():
-    def cell(a_f, a_i, a_o, a_g, C_prev):
-        return a_f / 3 * np.pi, 1e-9 * C_prev
-    assert Cell(cell, (), 'float32').formula == Cell(cell, (), 'float64').formula
-
-
 def test_gradient_that_is_not_in_c_is_scans(quick, path, monkeypatch, capsys):
-    """Of a cost that reads C, in a network that was edited."""
+    """In an edited network, whose cost reads C."""
     def network(*arguments):
         found = original.network(*arguments)
         return found._replace(costs=found.costs + 0.1 * found.states[1].mean())
@@ -350,14 +279,8 @@ def test_gradient_that_is_not_in_c_is_scans(quick, path, monkeypatch, capsys):
     np.testing.assert_allclose(*costs, rtol=1e-5)
 
 
-def test_penalty_that_needs_no_weights(quick, path, monkeypatch):
-    plain = trained(model_with(lstm_cell, path))[1]['W1']
-    monkeypatch.setattr(charlstm, 'penalty', lambda parameters, l1, l2: 10 * sum(tt.sqr(p).sum() for p in parameters))
-    assert abs(trained(model_with(lstm_cell, path))[1]['W1'] - plain).max() > 1e-4
-
-
 def test_cell_that_is_set_on_an_object(quick, path):
-    """Before and after functions were compiled: they follow."""
+    """Compiled functions are compiled again."""
     model, other = model_with(lstm_cell, path), model_with(coupled_cell, path)
     x, y = model.X['train'][0], model.Y['train'][0]
     standard = model.theano_check(x, y)[0]
@@ -367,7 +290,7 @@ def test_cell_that_is_set_on_an_object(quick, path):
     assert model.theano_check(x, y)[0] == standard
 
 
-def test_parameters_that_the_model_has_not(refused, path, tmp_path):
+def test_parameters_that_the_model_lacks(refused, path, tmp_path):
     model = model_with(lstm_cell, path)
     model.cell, model.cell_parameters = peephole_cell, PEEPHOLES
     for use in (lambda: model.generate_text('ab', 9), lambda: model.save_params(tmp_path / 'params'), model.validate):
@@ -397,63 +320,62 @@ def test_copies_and_pickles_have_the_cell(quick, path, tmp_path):
     assert model.theano_check(x, y)[0] == expected
 
 
-# ---------------------------------------------------------------- what is read is what runs
-
-def edit_initial(*arguments, **more):
-    return {name: 0.9 * array for name, array in original.initial_parameters(*arguments, **more).items()}
-
+# ---------------------------------------------------------------- an edit of charlstm.py changes what runs
 
 def edit_network(x, y, states, p, ops, truncate=-1, masks=None):
     return original.network(x, y, states, dict(p, c=p['c'] + 0.3 * p['V'].sum(axis=1)), ops, truncate, masks)
-
-
-def edit_clip(gradients, limit, ops):
-    return [g / 2 for g in original.clip(gradients, limit, ops)]
 
 
 original = type('original', (), {name: staticmethod(getattr(charlstm, name)) for name in (
     'initial_parameters', 'lstm_cell', 'stacked', 'network', 'penalty', 'clip', 'sgd', 'rmsprop', 'running_averages',
     'update_ratios')})
 EDITS = {
-    'initial_parameters': edit_initial, 'network': edit_network, 'clip': edit_clip,
+    'initial_parameters': lambda *arguments, **more: {
+        name: 0.9 * array for name, array in original.initial_parameters(*arguments, **more).items()},
+    'network': edit_network,
+    'clip': lambda gradients, limit, ops: [g / 2 for g in original.clip(gradients, limit, ops)],
     'stacked': lambda U: 0.9 * original.stacked(U),
     'penalty': lambda parameters, l1, l2: 3 * original.penalty(parameters, l1, l2),
     'sgd': lambda gradients, lrate: [2 * step for step in original.sgd(gradients, lrate)],
     'rmsprop': lambda *arguments: ([2 * step for step in original.rmsprop(*arguments)[0]],
                                    original.rmsprop(*arguments)[1]),
     'running_averages': lambda averages, parameters, weight: parameters,
+    'update_ratios': lambda *arguments: [2 * ratio for ratio in original.update_ratios(*arguments)],
     'lstm_cell': lambda *inputs: coupled_cell(*inputs)}
+
+
+@pytest.fixture(scope='module')
+def unedited():
+    """Keep the numbers of the model as it is, by rule."""
+    return {}
 
 
 def numbers(path, rule):
     model = model_with(CharLSTM.cell, path, lrate=0.01, l1=0.01, l2=0.02, grad_clip=0.3, average=0.9)
-    costs, p = trained(model, 3, rule)
-    return [*costs, *[array.sum() for array in p.values()]]
+    train = getattr(model, 'theano_train_' + rule)
+    steps = [train(model.X['train'][k], model.Y['train'][k]) for k in range(3)]
+    return [number for cost, _, *ratios in steps for number in (cost, *ratios)] + [
+        p.get_value().sum() for p in model.p.values()]
 
 
 @pytest.mark.parametrize('name', EDITS)
-def test_every_function_of_the_model_counts(quick, path, monkeypatch, name):
-    """With the kernel: what is trained is other numbers once a function of charlstm.py is another."""
+def test_every_function_of_the_model_counts(quick, path, monkeypatch, unedited, name):
+    """With the kernel: an edit of any function of charlstm.py changes the numbers of training."""
     rule = 'sgd' if name == 'sgd' else 'rmsprop'
-    before = numbers(path, rule)
+    if rule not in unedited:
+        unedited[rule] = numbers(path, rule)
     monkeypatch.setattr(charlstm, name, EDITS[name])
     after = numbers(path, rule)
-    assert np.isfinite(after).all() and max(abs(np.subtract(after, before))) > 1e-4
+    assert np.isfinite(after).all() and max(abs(np.subtract(after, unedited[rule]))) > 1e-4
 
 
 def test_every_function_of_the_model_is_among_these():
     source = (ROOT / 'charlstm.py').read_text(encoding='utf-8').split('# ----------------')[1]
-    assert set(re.findall(r'^def (\w+)', source, re.MULTILINE)) == {*EDITS, 'update_ratios'}
-
-
-def test_update_ratios_count(quick, path, monkeypatch):
-    monkeypatch.setattr(charlstm, 'update_ratios', lambda steps, parameters, ops: [s.sum() * 0 + 7 for s in steps])
-    model = model_with(lstm_cell, path)
-    assert model.theano_train_rmsprop(model.X['train'][0], model.Y['train'][0])[2:] == [7] * 8
+    assert set(re.findall(r'^def (\w+)', source, re.MULTILINE)) == set(EDITS)
 
 
 def test_network_that_was_edited_writes_as_it_predicts(quick, path, monkeypatch, capsys, refused, tmp_path):
-    """Though sampling.c and network.js have the network once more: they are not used any more, and that is said."""
+    """A warning says that sampling.c, which has the old network, is not used; a page, which has it too, is refused."""
     monkeypatch.setattr(charlstm, 'network', edit_network)
     model = model_with(lstm_cell, path)
     text = model.generate_text('abc', 40, method='argmax')
@@ -466,32 +388,24 @@ def test_network_that_was_edited_writes_as_it_predicts(quick, path, monkeypatch,
 
 
 def test_edit_of_the_program_counts(tmp_path):
-    """As a researcher makes it: in charlstm.py, then train.py. --kernel off gives the same numbers."""
+    """As a researcher makes it: in charlstm.py, then train.py."""
     (tmp_path / 't.txt').write_text(SENTENCES, encoding='utf-8')
     program = copy_of_program(tmp_path / 'program')
-    options = ['r', *STATEFUL, '--epochs', 1, '--random-seed', 3, '--overwrite']
-
-    def cost(*more):
-        succeeded(run(program / 'train.py', tmp_path / 't.txt', *options, *more, cwd=tmp_path, flags=FAST))
-        return np.loadtxt(str(program / 'training_results' / 'r_t.txt.out'))[:, 1]
-    costs = [cost(), cost('--kernel', 'off')]
     source = (program / 'charlstm.py').read_text(encoding='utf-8')
     edited = source.replace('C = tt.nnet.sigmoid(a_f) * C_prev + tt.nnet.sigmoid(a_i)',
                             'C = tt.nnet.sigmoid(a_f) * C_prev + (1 - tt.nnet.sigmoid(a_f))')
     assert edited != source
     (program / 'charlstm.py').write_text(edited, encoding='utf-8')
-    costs.append(cost())
-    np.testing.assert_allclose(costs[0], costs[1], rtol=1e-4)
-    assert abs(costs[2] - costs[0])[1:].min() > 1e-5
-    info = succeeded(run(program / 'produce_text.py', program / 'training_results' / 'r_t.txt_epoch1.npz', '--info'))
+    succeeded(run(program / 'train.py', tmp_path / 't.txt', 'r', *STATEFUL, '--epochs', 1, cwd=tmp_path, flags=FAST))
+    info = description(str(program / 'training_results' / 'r_t.txt_epoch1.npz'))
     assert 'cell: ' in info and '(1 - ' in info
 
 
 # ---------------------------------------------------------------- checkpoints
 
-def test_checkpoint_says_its_cell_where_it_is_not_the_standard_one(quick, path, tmp_path):
+def test_checkpoint_names_a_cell_that_is_not_the_standard_one(quick, path, tmp_path):
     names = {}
-    for cell, own in WORKED[:3]:
+    for cell, own in CELLS[:3]:
         saved = model_with(cell, path, own).save_params(tmp_path / cell.__name__)
         about = json.loads(str(load(saved)['about']))
         names[cell] = set(load(saved)) - {'uchar', 'about'}
@@ -505,7 +419,7 @@ def test_checkpoint_says_its_cell_where_it_is_not_the_standard_one(quick, path, 
     assert names[peephole_cell] - names[lstm_cell] == added and names[coupled_cell] == names[lstm_cell]
 
 
-def test_run_with_a_cell_of_its_own_resumes_bit_for_bit(quick, path, tmp_path):
+def test_run_with_another_cell_resumes_bit_for_bit(quick, path, tmp_path):
     settings = dict(own=PEEPHOLES, dropout=0.2, average=0.9, reset=0.1)
     model = model_with(peephole_cell, path, **settings)
     trained(model, 2)
@@ -521,8 +435,8 @@ def test_run_with_a_cell_of_its_own_resumes_bit_for_bit(quick, path, tmp_path):
 
 
 def test_checkpoint_of_another_cell(quick, path, tmp_path, refused, capsys):
-    """Is not resumed; loaded to predict, with a warning; and something to begin with."""
-    saved = {cell: model_with(cell, path, own).save_params(tmp_path / cell.__name__) for cell, own in WORKED[:3]}
+    """It is not resumed. It is loaded to predict, with a warning, and to begin a run with."""
+    saved = {cell: model_with(cell, path, own).save_params(tmp_path / cell.__name__) for cell, own in CELLS[:3]}
     capsys.readouterr()
     model = model_with(coupled_cell, path)
     before = {name: p.get_value() for name, p in model.p.items()}
@@ -548,11 +462,11 @@ def test_checkpoint_of_another_cell(quick, path, tmp_path, refused, capsys):
 
 def test_page_of_a_cell_computes_it(quick, path, tmp_path):
     racer = pytest.importorskip('py_mini_racer')
-    for cell, own in WORKED[1:]:
+    for cell, own in CELLS[2:]:
         model = model_with(cell, path, own)
         saved = model.save_params(tmp_path / 'params')
         for p in model.p.values():
-            p.set_value(page.in_half(p.get_value()).astype('float32'))
+            p.set_value(page.to_float16(p.get_value()).astype('float32'))
         page.write_page(tmp_path / 'page.html', model, saved, TEXT, 'a text')
         html = (tmp_path / 'page.html').read_text(encoding='utf-8')
         context = racer.MiniRacer()
@@ -574,26 +488,55 @@ SECTIONS = [text.split('\n## Changing the model\n')[1].split('\n## ')[0] for tex
 BLOCKS = re.findall(r'```python\n(.*?)```', ''.join(SECTIONS), re.DOTALL)           # a cell, two more, an optimiser
 
 
-def test_worked_cells_of_the_readme(float64, interpreted, path, capsys):
-    """As they stand there: what they compute, which of them say that they are slow, and that they learn and write."""
+@pytest.fixture
+def readme_cells():
+    """Return the classes of the README, by name."""
     names = {}
     exec(BLOCKS[0] + BLOCKS[1], names)
-    costs, slow = {}, {}
-    for name in ('Coupled', 'Peepholes', 'Normalised'):
-        model = names[name](random_seed=1)
-        model.prepare_input(path, 0.4, 3, 7, verbose=False)
-        model.model_setup(num_units1=7, num_units2=5, lrate=0.03)
-        costs[name] = [float(trained(model, 1)[0][0]) for _ in range(25)]
-        slow[name] = capsys.readouterr().err.count('many times slower')
-        assert costs[name][-1] < costs[name][0] - 0.05 and len(model.generate_text('ab', 20)) == 20
-    assert slow == dict(Coupled=0, Peepholes=0, Normalised=1)
-    assert len({costs[name][0] for name in costs}) == 3
-    for cell, own, in_numpy in ((names['Coupled'].cell, (), cells.coupled_in_numpy),
-                                (names['Peepholes'].cell, OWN, cells.peephole_in_numpy)):
-        symbols = tt.dmatrices(5 + len(own))
-        values = np.random.default_rng(3).normal(size=(len(symbols), 2, 3))
-        function = theano.function(symbols, cell(*symbols), on_unused_input='ignore')
-        np.testing.assert_allclose(function(*values), in_numpy(*values), rtol=1e-12)
+    return names
+
+
+@pytest.mark.parametrize('name, own, in_numpy', [('Coupled', (), cells.coupled_in_numpy),
+                                                 ('Peepholes', OWN, cells.peephole_in_numpy)])
+def test_cells_of_the_readme(quick, path, readme_cells, name, own, in_numpy):
+    """They compute what they should, run in C, and learn."""
+    model = readme_cells[name](random_seed=1)
+    model.prepare_input(path, 0.4, 3, 7, verbose=False)
+    model.model_setup(num_units1=7, num_units2=5, lrate=0.03)
+    costs = [float(trained(model, 1)[0][0]) for _ in range(25)]
+    assert costs[-1] < costs[0] - 0.05 and isinstance(model._ops(), Kernel)
+    symbols = tt.dmatrices(5 + len(own))
+    values = np.random.default_rng(3).normal(size=(len(symbols), 2, 3))
+    function = theano.function(symbols, model.cell(*symbols), on_unused_input='ignore', mode=INTERPRETED)
+    np.testing.assert_allclose(function(*values), in_numpy(*values), rtol=1e-12)
+
+
+@pytest.mark.parametrize('name', ['Peepholes', 'Normalised'])
+def test_gradients_are_finite_differences(float64, path, readme_cells, name, capsys):
+    """By theano_check, one number of each parameter moved up and down. Of the second cell, which is not in C, too."""
+    cell, own = readme_cells[name].cell, readme_cells[name].cell_parameters
+    with default_mode(theano.compile.mode.FAST_COMPILE) if name == 'Normalised' else only_kernel_in_c():
+        model = model_with(cell, path, own, lrate=1)
+        x, y = model.X['train'][0], model.Y['train'][0]
+        before = {name: p.get_value() for name, p in model.p.items()}
+        model.theano_train_sgd(x, y)
+        gradients = {name: before[name] - p.get_value() for name, p in model.p.items()}
+        for name, value in before.items():
+            index, ends = tuple(n // 2 for n in value.shape), []
+            for step in (1e-5, -1e-5):
+                for each, p in model.p.items():
+                    p.set_value(before[each])
+                moved = value.copy()
+                moved[index] += step
+                model.p[name].set_value(moved)
+                ends.append(model.theano_check(x, y)[0])
+            assert abs((ends[0] - ends[1]) / 2e-5 - gradients[name][index]) < 1e-8, name
+    err = capsys.readouterr().err
+    if own:
+        assert isinstance(model._ops(), Kernel) and err == ''
+    else:
+        assert isinstance(model._ops(), Scan)
+        assert err.count('\n') == 1 and 'Normalised.cell' in err and 'Sum{axis=[1]' in err and 'theano.scan' in err
 
 
 def test_optimiser_and_penalty_of_the_readme(float64, quick, path, monkeypatch):

@@ -17,7 +17,7 @@ DEVICES = ('cuda', 'opencl0:0')
 
 
 def device():
-    """The first device that pygpu can use and, where there is none, why not."""
+    """Return the first device that pygpu can use, or None, and why none can be used."""
     if importlib.util.find_spec('pygpu') is None:
         return None, 'pygpu is not installed'
     for name in DEVICES:
@@ -30,7 +30,7 @@ def device():
 DEVICE, WHY_NOT = device()
 pytestmark = pytest.mark.skipif(DEVICE is None, reason=WHY_NOT)
 
-# Twenty steps with all that a step can have: dropout, DropConnect, penalties, clipped gradients, averaged parameters.
+# Twenty steps with dropout, DropConnect, penalties, clipped gradients and averaged parameters.
 STEPS = '''
 import sys
 import numpy as np
@@ -54,7 +54,7 @@ np.savez(result, best=most_probable, largest=probabilities.argmax(axis=2), valid
          **found)
 '''
 
-# What a training step and its scans compute on the host in real numbers, or fetch from the device to go on with.
+# What a training step and its scans compute on the host in real numbers, or copy from the device to use there.
 ON_HOST = '''
 import json, sys
 from charlstm import CharLSTM
@@ -77,7 +77,7 @@ model.compile('train_rmsprop')
 print(json.dumps(list(on_host(model._functions['train_rmsprop'].maker.fgraph))))
 '''
 
-# A cell with operations that OpenCL writes in another way.
+# A cell with operations whose OpenCL code differs.
 CELL = '''
 import sys
 import numpy as np
@@ -98,7 +98,7 @@ np.savez(sys.argv[1], costs=costs, **{name: p.get_value() for name, p in model.p
 
 
 def on(device, code, *arguments):
-    """The standard output of a program that computes on a device."""
+    """Return the standard output of a program that computes on a device."""
     result = subprocess.run([sys.executable, '-c', code, *map(str, arguments)], cwd=ROOT, encoding='utf-8',
                             env=environment(f'device={device}'), capture_output=True)
     assert result.returncode == 0, result.stderr
@@ -106,7 +106,7 @@ def on(device, code, *arguments):
 
 
 def both(code, folder, *arguments):
-    """The arrays that a program saves, by name, from the CPU and from the device."""
+    """Yield the arrays that a program saves, by name, from the CPU and from the device."""
     for name in ('cpu', DEVICE):
         on(name, code, *arguments, folder / f'{name[:3]}.npz')
         yield dict(np.load(folder / f'{name[:3]}.npz'))
@@ -130,7 +130,7 @@ def test_a_cell_with_maximum_and_minimum(tmp_path):
 
 
 def learned_on(name, folder, text, *more):
-    """Output of train.py on a device."""
+    """Return the output of train.py on a device."""
     options = '--num-units1 5 --num-units2 3 --batch-size 6 --seq-length 11 --random-seed 3'.split()
     arguments = [text, 'r', *options, '--output-dir', folder] if text else []
     result = run(TRAIN, *arguments, *more, flags=f'device={name}', cwd=folder)
@@ -139,12 +139,12 @@ def learned_on(name, folder, text, *more):
 
 
 def test_the_scripts(tmp_path, text_file):
-    """A run that goes on on the other device, and its texts."""
+    """A run that is resumed on the other device, and its texts."""
     text = text_file(TEXT)
     (tmp_path / 'mixed').mkdir()
     (tmp_path / 'cpu').mkdir()
-    said = learned_on(DEVICE, tmp_path / 'mixed', text, '--epochs', 1)
-    assert f'computes on {DEVICE} (' in said and 'by theano.scan, in float32' in said
+    output = learned_on(DEVICE, tmp_path / 'mixed', text, '--epochs', 1)
+    assert f'computes on {DEVICE} (' in output and 'by theano.scan, in float32' in output
     half = tmp_path / 'mixed' / 'r_text.txt_epoch1.npz'
     assert f', device {DEVICE} (' in run(PRODUCE, half, '--info', cwd=tmp_path).stdout
     learned_on('cpu', tmp_path / 'mixed', None, '--resume', half, '--epochs', 2)
@@ -160,7 +160,7 @@ def test_the_scripts(tmp_path, text_file):
 
 
 def test_device_without_enough_memory(tmp_path, text_file):
-    """One line, also where a driver says it in its own words. pocl limits its memory on request, in GB."""
+    """One line, whatever the words of the driver are. POCL_MEMORY_LIMIT is in GB."""
     result = run(TRAIN, text_file(TEXT), 'r', '--num-units1', 12000, '--batch-size', 5, '--output-dir', tmp_path,
                  flags=f'device={DEVICE}', cwd=tmp_path, env={'POCL_MEMORY_LIMIT': '1'})
     if result.returncode == 0:

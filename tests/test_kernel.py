@@ -1,18 +1,18 @@
-"""The kernel: each Op of engine/kernel/ops.py, compiled and in NumPy, against computations that share no code with them."""
-import ast
+"""The kernel: each Op of engine/kernel/ops.py, in C and in NumPy, against computations that share no code with it."""
 import contextlib
+import ctypes
 import importlib.util
 import itertools
 import os
 import platform
 import subprocess
 import sys
+import sysconfig
 from functools import lru_cache
 from unittest import mock
 
 import numpy as np
 import pytest
-from scipy import stats
 
 import numpy_model
 from charlstm import CharLSTM, lstm_cell
@@ -31,17 +31,17 @@ LONG_SUMS = {'float32': dict(rtol=1e-4, atol=2e-5), 'float64': dict(rtol=1e-10, 
 INTERPRETED = theano.Mode(theano.gof.vm.VM_Linker(use_cloop=False, c_thunks=False), optimizer=None)
 OPS = ('Product', 'SumOfSquares', 'TakeColumns', 'AddColumns', 'LSTM', 'LSTM in place', 'LSTMGradient',
        'LSTMGradient in place', 'SoftmaxCrossEntropy', 'SoftmaxCrossEntropyGradient', 'LSTM with peepholes',
-       'LSTMGradient with peepholes', 'Sample with peepholes', 'Sample')
+       'LSTMGradient with peepholes', 'Sample', 'Sample with peepholes')
 STANDARD, PEEPHOLES = Cell(lstm_cell, (), 'float64').program, Cell(peephole_cell, OWN, 'float64').program
 
-# Steps, sequences, units: one of each, no whole vectors (of 4, 8 or 16 floats), one unit more than vectors
-# hold, more sequences than two threads have rows of a tile.
-LAYERS = [(1, 1, 1), (4, 3, 2), (3, 1, 5), (1, 5, 3), (5, 29, 17), (2, 3, 33), (3, 27, 70)]
+# Steps, sequences, units: one of each; no whole vectors (of 4, 8 or 16 floats); one unit more than vectors
+# have; more sequences than two threads have rows of a tile.
+LAYERS = [(1, 1, 1), (4, 3, 2), (1, 5, 3), (5, 29, 17), (2, 3, 33), (3, 27, 70)]
 
 
 @contextlib.contextmanager
 def only_kernel_in_c():
-    """Compile the Ops of kernel alone: Theano's own, each of which takes the compiler a second, run in Python."""
+    """Compile only the Ops of the kernel. Theano's, each of which takes a second to compile, run in Python."""
     def make_thunk(op, *arguments, impl=None):
         return theano.gof.Op.make_thunk(op, *arguments, impl='c')
     with mock.patch.object(ops._KernelOp, 'make_thunk', make_thunk), \
@@ -58,12 +58,12 @@ def symbols(values):
 
 
 def overwritten(op):
-    """The numbers of the inputs that an Op in place overwrites."""
+    """Return the numbers of the inputs that an Op in place overwrites."""
     return {k for inputs in op.destroy_map.values() for k in inputs}
 
 
 def function_of(op, variables, mode):
-    """Theano's function of an Op, which may overwrite what it is given."""
+    """Return Theano's function of an Op, which may overwrite its inputs."""
     inputs = [theano.In(v, mutable=k in overwritten(op)) for k, v in enumerate(variables)]
     return theano.function(inputs, op.make_node(*variables).outputs, mode=mode, accept_inplace=True)
 
@@ -75,16 +75,16 @@ def compiled(op, types, in_c):
 
 
 def run(op, values, in_c=True):
-    """The outputs of an Op: of its C code, or of its perform."""
+    """Return the outputs of an Op: of its C code, or of its perform."""
     values = [np.asarray(value) for value in values]
     for k in overwritten(op):
-        if values[k].flags.c_contiguous:                                            # other layouts are of one use
+        if values[k].flags.c_contiguous:                                            # other layouts are copied anyway
             values[k] = values[k].copy()
     return compiled(op, tuple((str(value.dtype), value.ndim) for value in values), in_c)(*values)
 
 
 def assert_computes(op, values, expected, **tolerance):
-    """The C code and perform both give what is expected, also in shape and type, and so does infer_shape."""
+    """Assert that the C code and perform return what is expected, with its shapes and types, and infer_shape too."""
     for in_c in (True, False):
         outputs = run(op, values, in_c)
         assert len(outputs) == len(expected)
@@ -97,7 +97,7 @@ def assert_computes(op, values, expected, **tolerance):
 
 
 def failure(op, values):
-    """The error that the C code raises, or None."""
+    """Return the error that the C code raises, or None."""
     try:
         run(op, values)
     except Exception as error:
@@ -121,7 +121,7 @@ def reals(random, dtype, *shape):
 
 
 def wholes(random, dtype, *shape):
-    """Whole numbers so small that sums of their products are exact."""
+    """Return whole numbers so small that sums of their products are exact."""
     return random.integers(-4, 5, shape).astype(dtype)
 
 
@@ -130,17 +130,17 @@ def rows(random, below, *shape):
 
 
 def layer_inputs(random, dtype, T, B, H):
-    """a_x, W, b, h0, C0."""
+    """Return a_x, W, b, h0, C0."""
     return [reals(random, dtype, *shape) for shape in ((T, B, 4 * H), (4, H, H), (4, H), (B, H), (B, H))]
 
 
 def gradient_inputs(dh, a_x, W, b, h0, C0):
-    """What LSTMGradient takes, from dh and what LSTM takes."""
+    """Return the inputs of LSTMGradient, from dh and the inputs of LSTM."""
     return [dh, W] + [v.astype(W.dtype) for v in layer(a_x, W, b, h0, C0)[:3]] + [h0, C0]
 
 
 def sample_inputs(random, dtype, m, n, B, V, H1, H2, method='normal', temperature=1, top_k=10 ** 6, top_p=1):
-    """given, bits, n, choice, four states and the parameters, U1 as (V,4H1)."""
+    """Return prime, bits, n, choice, four states and the parameters, U1 as (V,4H1)."""
     bits = random.integers(2 ** 53, size=(n if method == 'normal' else 0, B))
     states = [reals(random, dtype, B, H) for H in (H1, H1, H2, H2)]
     p = numpy_model.random_parameters(m + n, dtype, V, H1, H2)
@@ -149,12 +149,15 @@ def sample_inputs(random, dtype, m, n, B, V, H1, H2, method='normal', temperatur
             + [p[name].astype(dtype) for name in NAMES])
 
 
+@lru_cache(maxsize=None)
 def examples(dtype):
-    """By name each Op and inputs for it, whose sizes are all different."""
+    """Return by name each Op and inputs for it, whose sizes are all different."""
     random = np.random.default_rng(3)
     index, layer_values = rows(random, 5, 7), layer_inputs(random, dtype, 3, 29, 17)
     layer_gradient = gradient_inputs(reals(random, dtype, 3, 29, 17), *layer_values)
-    values = [
+    own, sampled = [reals(random, dtype, 17) for _ in OWN], sample_inputs(random, dtype, 2, 6, 5, 11, 7, 4)
+    peephole_outputs = run(ops.LSTM(dtype, PEEPHOLES), layer_values + own, in_c=False)
+    values = dict(zip(OPS, [
         [reals(random, dtype, 67, 71), reals(random, dtype, 71, 43)],
         [reals(random, dtype, 3, 41, 7)],
         [reals(random, dtype, 3, 5), index],
@@ -163,23 +166,22 @@ def examples(dtype):
         layer_gradient, layer_gradient,
         [reals(random, dtype, 7, 5), reals(random, dtype, 5), index],
         [reals(random, dtype, 7), softmax(reals(random, dtype, 7, 5)), index],
-    ]
-    own, sampled = [reals(random, dtype, 17) for _ in OWN], sample_inputs(random, dtype, 2, 6, 5, 11, 7, 4)
-    outputs = run(ops.LSTM(dtype, PEEPHOLES), layer_values + own, in_c=False)
-    values += [layer_values + own,
-               [layer_gradient[0], layer_values[1], *outputs[:3], *layer_values[3:], *own],
-               sampled + [reals(random, dtype, H) for H in (7, 4) for _ in OWN], sampled]
-    made = []
+        layer_values + own,
+        [layer_gradient[0], layer_values[1], *peephole_outputs[:3], *layer_values[3:], *own],
+        sampled,
+        sampled + [reals(random, dtype, H) for H in (7, 4) for _ in OWN]]))
+    made = {}
     for name in OPS:
         cell = [PEEPHOLES if 'peepholes' in name else STANDARD] * name.startswith(('LSTM', 'Sample'))
-        made.append(getattr(ops, name.split()[0])(dtype, *cell, **dict(in_place=True) if 'place' in name else {}))
-    return {name: (op, inputs) for name, op, inputs in zip(OPS, made, values)}
+        op = getattr(ops, name.split()[0])(dtype, *cell, **dict(in_place=True) if 'place' in name else {})
+        made[name] = op, values[name]
+    return made
 
 
 # ---------------------------------------------------------------- the same in NumPy
 
 def layer(a_x, W, b, h, C):
-    """The outputs of LSTM in float64; also of complex numbers, for slopes."""
+    """Return the outputs of LSTM in float64, or of complex numbers, for slopes."""
     hs, Cs, gates = [], [], []
     W = W.astype(np.result_type(W, 'float64'))
     for a in a_x:
@@ -199,22 +201,22 @@ def softmax(scores):
 
 
 def slope(function, values, directions):
-    """That of a real function in a direction: the complex step, exact in every digit."""
+    """Return that of a real function in a direction, by a complex step, which is exact in every digit."""
     return function(*[v + 1e-30j * d for v, d in zip(values, directions)]).imag / 1e-30
 
 
 def assert_is_gradient(gradients, function, values, random, dtype):
-    """The gradients by all values have the right slopes: along every axis of a small value, else six random lines."""
+    """Assert the slopes of gradients: along every axis of a small value, along three random lines of a large one."""
     for k, (gradient, value) in enumerate(zip(gradients, values)):
         assert gradient.shape == value.shape and gradient.dtype == dtype
-        for line in np.eye(value.size) if value.size < 100 else random.normal(size=(6, value.size)):
+        for line in np.eye(value.size) if value.size < 100 else random.normal(size=(3, value.size)):
             line = (line / np.linalg.norm(line)).reshape(value.shape)
             expected = slope(function, values, [line if j == k else np.zeros(1) for j in range(len(values))])
             np.testing.assert_allclose((gradient * line).sum(), expected, **LONG_SUMS[dtype])
 
 
 def layer_objective(dh, h0, C0, truncate):
-    """sum(dh * h) of a layer, where the states before the last `truncate` steps are constants."""
+    """Return sum(dh * h) of a layer, where the states before the last `truncate` steps are constants."""
     def objective(a_x, W, b):
         first = 0 if truncate < 0 else max(0, len(dh) - truncate)
         h, C = h0, C0
@@ -227,8 +229,8 @@ def layer_objective(dh, h0, C0, truncate):
 # ---------------------------------------------------------------- products and rows
 
 @pytest.mark.parametrize('M, K, N', [
-    (1, 1, 1), (3, 5, 2), (1, 17, 33), (29, 1, 7), (13, 16, 64), (27, 70, 1), (131, 300, 37)])
-def test_product_is_exact_on_whole_numbers_however_its_inputs_lie(dtype, random, M, K, N):
+    (1, 1, 1), (3, 5, 2), (29, 1, 7), (13, 16, 64), (27, 70, 1), (131, 300, 37), (0, 3, 5), (3, 0, 5), (3, 5, 0)])
+def test_product_is_exact_on_whole_numbers_in_any_memory_order(dtype, random, M, K, N):
     a, b = wholes(random, dtype, M, K), wholes(random, dtype, K, N)
     expected = a.astype('int64') @ b.astype('int64')
     for left, right in itertools.product([a, a.T.copy().T], [b, b.T.copy().T]):
@@ -246,19 +248,7 @@ def test_product_takes_all_strides(dtype, random):
         assert_computes(ops.Product(dtype), [b.T, a.T], [expected.T.astype(dtype)], rtol=0)
 
 
-def test_product_of_reals(dtype, random):
-    a, b = reals(random, dtype, 31, 70), reals(random, dtype, 70, 9)
-    expected = (a[:, :, None].astype('float64') * b).sum(axis=1)
-    assert_computes(ops.Product(dtype), [a, b], [expected])
-
-
-@pytest.mark.parametrize('M, K, N', [(0, 3, 5), (3, 0, 5), (3, 5, 0), (0, 0, 0)])
-def test_product_of_nothing_is_zeros(dtype, M, K, N):
-    assert_computes(ops.Product(dtype), [np.ones((M, K), dtype), np.ones((K, N), dtype)],
-                    [np.zeros((M, N), dtype)])
-
-
-@pytest.mark.parametrize('V, D, N', [(1, 1, 1), (5, 3, 7), (3, 70, 1), (11, 33, 29), (2, 200, 5), (4, 3, 0), (4, 0, 3)])
+@pytest.mark.parametrize('V, D, N', [(1, 1, 1), (5, 3, 7), (11, 33, 29), (2, 200, 5), (4, 3, 0), (4, 0, 3)])
 def test_columns_are_taken_and_added(dtype, random, V, D, N):
     U, index, d = reals(random, dtype, D, V), rows(random, V, N), wholes(random, dtype, N, D)
     taken, added = np.zeros((N, D), dtype), np.zeros((D, V), dtype)
@@ -269,7 +259,7 @@ def test_columns_are_taken_and_added(dtype, random, V, D, N):
     assert_computes(ops.AddColumns(dtype), [U, index, d], [added], rtol=0)
 
 
-@pytest.mark.parametrize('shape', [(), (0,), (1,), (17, 3), (3, 5, 7), (3, 50001)])
+@pytest.mark.parametrize('shape', [(1, 0, 1), (1, 1, 1), (3, 5, 7), (3, 1, 50001)])
 def test_sum_of_squares(dtype, random, shape):
     """Of whole numbers exactly, and of many reals as well as of few."""
     for v, tolerance in ((wholes(random, dtype, *shape), 0), (reals(random, dtype, *shape), 1e-6)):
@@ -286,15 +276,14 @@ def test_layer(dtype, random, T, B, H):
         assert_computes(ops.LSTM(dtype, STANDARD, in_place=in_place), values, layer(*values))
 
 
-@pytest.mark.parametrize('T, B, H', LAYERS)
-@pytest.mark.parametrize('truncate', [-1, 2])
+@pytest.mark.parametrize('T, B, H, truncate', [(*sizes, -1) for sizes in LAYERS] + [(5, 29, 17, 2), (1, 5, 3, 2)])
 def test_gradient_of_layer(dtype, random, T, B, H, truncate):
     a_x, W, b, h0, C0 = layer_inputs(random, dtype, T, B, H)
     dh = reals(random, dtype, T, B, H)
     inputs = gradient_inputs(dh, a_x, W, b, h0, C0)
     outputs = run(ops.LSTMGradient(dtype, STANDARD, truncate), inputs)
     assert_is_gradient(outputs, layer_objective(dh, h0, C0, truncate), [a_x, W, b], random, dtype)
-    for in_place in (False, True):
+    for in_place in {False, truncate < 0}:
         assert_computes(ops.LSTMGradient(dtype, STANDARD, truncate, in_place), inputs, outputs, **LONG_SUMS[dtype])
 
 
@@ -309,8 +298,8 @@ def test_layer_of_nothing(dtype, T, B, H):
     assert not any(g.any() for g in gradients)
 
 
-def test_activations_are_as_exact_as_the_kernel_states():
-    """Over floats of every exponent and densely where the functions bend, all of them read as pre-activations."""
+def test_activations_are_as_exact_as_functions_c_states():
+    """Test floats of every exponent as pre-activations, and many where the functions bend."""
     x = np.concatenate([np.arange(0, 2 ** 32, 7919, dtype=np.uint32).view(np.float32),
                         np.linspace(-90, 90, 200003, dtype=np.float32)])
     x = x[np.isfinite(x)]
@@ -331,7 +320,7 @@ def test_activations_are_as_exact_as_the_kernel_states():
 
 # ---------------------------------------------------------------- softmax and its cost
 
-@pytest.mark.parametrize('N, V', [(1, 1), (1, 7), (29, 17), (5, 33), (3, 70)])
+@pytest.mark.parametrize('N, V', [(1, 1), (29, 17), (5, 33), (3, 70)])
 def test_cross_entropy_and_its_gradient(dtype, random, N, V):
     scores, c, y = 3 * reals(random, dtype, N, V), reals(random, dtype, V), rows(random, V, N)
     dcosts = reals(random, dtype, N)
@@ -350,7 +339,7 @@ def test_cross_entropy_and_its_gradient(dtype, random, N, V):
 
 
 def test_cross_entropy_of_extreme_scores(dtype):
-    """No exponential overflows, a hopeless target costs what it should, and of equal scores the first is the best."""
+    """No exponential overflows, improbable targets have their exact cost, and of equal scores the first is the best."""
     scores = np.array([[1e4, 0, -1e4], [-1e30, -1e30, -1e30], [0, 100, 100]], dtype)
     values = [scores, np.zeros(3, dtype), np.array([2, 1, 0], np.int32)]
     assert_computes(ops.SoftmaxCrossEntropy(dtype), values, [
@@ -358,18 +347,10 @@ def test_cross_entropy_of_extreme_scores(dtype):
         np.array([[1, 0, 0], [1 / 3, 1 / 3, 1 / 3], [0, 0.5, 0.5]])])
 
 
-def test_cross_entropy_of_nothing(dtype):
-    empty, none = np.zeros((0, 5), dtype), np.zeros(0, np.int32)
-    assert_computes(ops.SoftmaxCrossEntropy(dtype), [empty, np.ones(5, dtype), none],
-                    [np.zeros(0, dtype), none, empty])
-    assert_computes(ops.SoftmaxCrossEntropyGradient(dtype), [np.zeros(0, dtype), empty, none],
-                    [empty, np.zeros(5, dtype)])
-
-
 # ---------------------------------------------------------------- sampling
 
 def distributions(values, text):
-    """Probabilities of each character of text (but the first) in the model of Sample's inputs, and the last states."""
+    """Return the probabilities of all characters of text but the first, from Sample's inputs, and the last states."""
     states = [v.T.astype('float64') for v in values[4:8]]
     p = dict(zip(NAMES, values[8:]))
     p['U1'] = p['U1'].T.reshape(4, -1, len(p['c']))
@@ -377,15 +358,15 @@ def distributions(values, text):
 
 
 def assert_continues(values, outputs, dtype):
-    """Each character of the text was drawn as asked for, from the distribution given the text before it."""
-    given, bits, n, choice = values[:4]
+    """Assert that each character was drawn as choice says, from the distribution after the text before it."""
+    prime, bits, n, choice = values[:4]
     text, *after = outputs
     tolerance = 1e-5 if dtype == 'float32' else 1e-12
-    assert text.dtype == 'int32' and text.shape == (len(given) + n, given.shape[1])
-    np.testing.assert_array_equal(text[:len(given)], given)
+    assert text.dtype == 'int32' and text.shape == (len(prime) + n, prime.shape[1])
+    np.testing.assert_array_equal(text[:len(prime)], prime)
     probabilities, states = distributions(values, text)
-    for s, b in np.ndindex(n, given.shape[1]):
-        p, drawn = probabilities[len(given) - 1 + s, b], text[len(given) + s, b]
+    for s, b in np.ndindex(n, prime.shape[1]):
+        p, drawn = probabilities[len(prime) - 1 + s, b], text[len(prime) + s, b]
         if len(bits):
             # Where top_p is the sum of some of them but for rounding, one more may be among the chosen, or not.
             temperature, top_k, top_p = choice.astype('float64')
@@ -401,50 +382,16 @@ def assert_continues(values, outputs, dtype):
         np.testing.assert_allclose(state, expected.T, **TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize('choice', [
-    dict(), dict(method='argmax'), dict(temperature=0.4), dict(temperature=2.5, top_k=3), dict(top_p=0.7),
-    dict(top_k=1), dict(temperature=0.8, top_k=7, top_p=0.6)], ids=str)
-@pytest.mark.parametrize('m, n, B, V, H1, H2', [
-    (1, 6, 1, 2, 1, 1), (3, 5, 4, 11, 7, 2), (7, 2, 29, 70, 17, 33), (4, 0, 3, 5, 6, 7), (1, 0, 2, 3, 5, 4)])
+@pytest.mark.parametrize('m, n, B, V, H1, H2, choice', [
+    (3, 5, 4, 11, 7, 2, dict()), (7, 2, 29, 70, 17, 33, dict(method='argmax')),
+    (3, 5, 4, 11, 7, 2, dict(method='argmax')),
+    (7, 2, 29, 70, 17, 33, dict(temperature=0.4)), (3, 9, 4, 11, 7, 2, dict(temperature=2.5, top_k=3)),
+    (3, 9, 4, 11, 7, 2, dict(top_p=0.7)), (7, 5, 29, 70, 17, 33, dict(temperature=0.8, top_k=7, top_p=0.6)),
+    (1, 6, 1, 2, 1, 1, dict(top_k=1)), (4, 0, 3, 5, 6, 7, dict()), (1, 0, 2, 3, 5, 4, dict())], ids=str)
 def test_text_is_drawn_from_the_models_distribution(dtype, random, m, n, B, V, H1, H2, choice):
     values = sample_inputs(random, dtype, m, n, B, V, H1, H2, **choice)
     for in_c in (True, False):
         assert_continues(values, run(ops.Sample(dtype, STANDARD), values, in_c), dtype)
-
-
-def test_frequencies_of_drawn_characters(random):
-    B, V = 5000, 7
-    values = sample_inputs(random, 'float32', 1, 1, B, V, 5, 4)
-    values[0][:] = 3
-    for state in values[4:8]:
-        state[:] = state[0]
-    text = run(ops.Sample('float32', STANDARD), values)[0]
-    expected = distributions(values, text)[0][0, 0]
-    assert expected.max() > 1.5 * expected.min()                                   # far from uniform
-    assert stats.chisquare(np.bincount(text[1], minlength=V), B * expected).pvalue > 1e-3
-
-
-@pytest.mark.parametrize('impossible', [-np.inf, -1e4])
-def test_characters_of_no_probability_are_never_drawn(dtype, random, impossible):
-    values = sample_inputs(random, dtype, 2, 60, 13, 6, 5, 4)
-    values[-1][[0, 3, 5]] = impossible
-    text = run(ops.Sample(dtype, STANDARD), values)[0]
-    assert set(text[2:].ravel()) == {1, 2, 4}
-    for bits, expected in ((0, 1), (2 ** 53 - 1, 4)):
-        values[1][:] = bits
-        assert (run(ops.Sample(dtype, STANDARD), values)[0][2:] == expected).all()
-
-
-def test_text_in_two_pieces_or_with_more_given_is_the_same(dtype, random):
-    op, (given, bits, _, *rest) = ops.Sample(dtype, STANDARD), sample_inputs(random, dtype, 3, 14, 5, 11, 7, 4)
-    whole = run(op, [given, bits, np.int64(14)] + rest)
-    first = run(op, [given, bits[:7], np.int64(7)] + rest)
-    second = run(op, [first[0][-1:], bits[7:], np.int64(7)] + rest[:1] + first[1:] + rest[5:])
-    np.testing.assert_array_equal(np.concatenate([first[0], second[0][1:]]), whole[0])
-    more_given = run(op, [whole[0][:9], bits[6:], np.int64(8)] + rest)
-    np.testing.assert_array_equal(more_given[0], whole[0])
-    for states in zip(whole[1:], second[1:], more_given[1:]):
-        np.testing.assert_allclose(states[1:], [states[0]] * 2, **TOLERANCE[dtype])
 
 
 def test_text_of_parameters_that_are_not_numbers_has_characters_that_exist(dtype, random):
@@ -455,9 +402,15 @@ def test_text_of_parameters_that_are_not_numbers_has_characters_that_exist(dtype
         assert text.min() >= 0 and text.max() < 11
 
 
+def test_no_text_at_all(dtype, random):
+    """No division by zero: the shares of threads are parts of B = 0 texts."""
+    text, *states = run(ops.Sample(dtype, STANDARD), sample_inputs(random, dtype, 2, 3, 0, 11, 7, 4))
+    assert text.shape == (5, 0) and [state.shape for state in states] == [(0, 7), (0, 7), (0, 4), (0, 4)]
+
+
 # ---------------------------------------------------------------- inputs that do not fit
 
-# Axes of inputs that may grow alone: they have no counterpart in another input.
+# Axes of inputs whose size no other input has.
 FREE = dict(Product={(0, 0), (1, 1)}, SumOfSquares={(0, 0), (0, 1), (0, 2)}, TakeColumns={(0, 0), (0, 1), (1, 0)},
             AddColumns={(0, 1)}, LSTM={(0, 0)}, SoftmaxCrossEntropyGradient={(1, 1)}, Sample={(0, 0)})
 FREE.update({'LSTM in place': FREE['LSTM'], 'LSTM with peepholes': FREE['LSTM'],
@@ -472,14 +425,15 @@ def test_shapes_that_do_not_fit(name, dtype):
         longer = np.pad(values[k], [(0, axis == a) for a in range(values[k].ndim)], mode='edge')
         error = failure(op, values[:k] + [longer] + values[k + 1:])
         if error:
-            assert isinstance(error, ValueError) and name.split()[0] in str(error) and 'shapes' in str(error)
+            assert isinstance(error, ValueError) and str(error).startswith(name.split()[0] + ': shapes')
+            assert all(f'{each} {shape}' in str(error) for each, shape in op.inputs.items())
             refused.add((k, axis))
     assert refused == {(k, a) for k, v in enumerate(values) for a in range(np.ndim(v))} - FREE.get(name, set())
 
 
 @pytest.mark.parametrize('name, k', [('TakeColumns', 1), ('AddColumns', 1), ('SoftmaxCrossEntropy', 2),
                                      ('SoftmaxCrossEntropyGradient', 2), ('Sample', 0)])
-def test_row_numbers_out_of_range(name, k, dtype):
+def test_numbers_out_of_range(name, k, dtype):
     op, values = examples(dtype)[name]
     V = 11 if name == 'Sample' else 5
     for number in (-1, V, 2 ** 31 - 1, -2 ** 31):
@@ -488,11 +442,8 @@ def test_row_numbers_out_of_range(name, k, dtype):
         assert isinstance(failure(op, values[:k] + [index] + values[k + 1:]), ValueError)
     index.flat[-1] = V - 1
     assert failure(op, values[:k] + [index] + values[k + 1:]) is None
-
-
-def test_number_of_characters_out_of_range(dtype):
     op, values = examples(dtype)['Sample']
-    for n in (-1, 5, 7):                                                            # for 6 there are draws
+    for n in (-1, 5, 7):                                                            # bits has 6 draws
         assert isinstance(failure(op, values[:2] + [np.int64(n)] + values[3:]), ValueError)
 
 
@@ -501,7 +452,7 @@ def test_types_that_do_not_fit(name, dtype):
     op, values = examples(dtype)[name]
     other = dict(float32='float64', float64='float32', int32='int64', int64='int32')
     variables = symbols(values)
-    op.make_node(*variables)                                                        # these do
+    op.make_node(*variables)                                                        # accepted
     for k, v in enumerate(variables):
         wrong_ndim = [symbol(v.dtype, v.ndim + 1)] * (name != 'SumOfSquares')        # which takes any
         for wrong in [symbol(other[v.dtype], v.ndim)] + wrong_ndim:
@@ -509,7 +460,7 @@ def test_types_that_do_not_fit(name, dtype):
                 op.make_node(*variables[:k] + [wrong] + variables[k + 1:])
 
 
-def test_gradients_that_are_not_there_are_refused(dtype):
+def test_gradients_that_do_not_exist_are_refused(dtype):
     h, C, gates, *_ = ops.LSTM(dtype, STANDARD)(*symbols(examples(dtype)['LSTM'][1]))
     a_x, h0, C0 = [h.owner.inputs[k] for k in (0, 3, 4)]
     for cost in (C.sum(), gates.sum(), h.sum() + C.sum()):
@@ -535,8 +486,10 @@ LAYOUTS = dict(
 
 @pytest.mark.parametrize('name', OPS)
 def test_inputs_that_are_not_contiguous(name, dtype):
+    """And outputs that begin at a cache line."""
     op, values = examples(dtype)[name]
     expected = run(op, values)
+    assert all(k in op.destroy_map or output.ctypes.data % 64 == 0 for k, output in enumerate(expected))
     for layout in LAYOUTS.values():
         changed = [layout(v) if np.ndim(v) else v for v in values]
         assert not all(np.asarray(v).flags.c_contiguous for v in changed)
@@ -544,16 +497,9 @@ def test_inputs_that_are_not_contiguous(name, dtype):
             np.testing.assert_allclose(output, value, **TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize('name', OPS)
-def test_outputs_begin_at_a_cache_line(name, dtype):
-    op, values = examples(dtype)[name]
-    for k, output in enumerate(run(op, values)):
-        assert k in op.destroy_map or output.ctypes.data % 64 == 0
-
-
 @pytest.mark.parametrize('name', [name for name in OPS if 'Sample' not in name])
 def test_debug_mode(name, dtype):
-    """C against perform, with outputs allocated before in all shapes and strides that Theano may come with."""
+    """C against perform, with preallocated outputs of all shapes and strides that Theano may use."""
     op, values = examples(dtype)[name]
     mode = theano.compile.DebugMode(optimizer=None, check_c_code=True, check_py_code=True,
                                     check_preallocated_output=['ALL'])
@@ -564,17 +510,12 @@ def test_debug_mode(name, dtype):
 
 
 @pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
-def test_nan_and_infinity_pass_through_the_layer(dtype, random, value):
-    for H in (3, 17):
-        for k in range(5):
-            values = layer_inputs(random, dtype, 4, 5, H)
-            values[k].flat[1] = value
-            with np.errstate(all='ignore'):
-                assert_computes(ops.LSTM(dtype, STANDARD), values, layer(*values))
-
-
-@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
-def test_nan_and_infinity_pass_through_the_other_ops(dtype, value):
+def test_nan_and_infinity_are_passed_on(dtype, random, value):
+    for H, k in itertools.product((3, 17), range(5)):
+        values = layer_inputs(random, dtype, 4, 5, H)
+        values[k].flat[1] = value
+        with np.errstate(all='ignore'):
+            assert_computes(ops.LSTM(dtype, STANDARD), values, layer(*values))
     for name in ('Product', 'SumOfSquares', 'AddColumns', 'TakeColumns', 'LSTMGradient'):
         op, values = examples(dtype)[name]
         for k in range(len(values)):
@@ -584,10 +525,6 @@ def test_nan_and_infinity_pass_through_the_other_ops(dtype, value):
                 with np.errstate(all='ignore'):
                     for output, expected in zip(run(op, changed), run(op, changed, in_c=False)):
                         np.testing.assert_allclose(output, expected, **LONG_SUMS[dtype])
-
-
-@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
-def test_nan_and_infinity_pass_through_the_cost(dtype, random, value):
     scores, c, y = reals(random, dtype, 4, 5), reals(random, dtype, 5), np.array([0, 1, 2, 3], np.int32)
     scores[1, 1] = scores[2, 4] = value
     with np.errstate(all='ignore'):
@@ -599,54 +536,19 @@ def test_nan_and_infinity_pass_through_the_cost(dtype, random, value):
         np.testing.assert_allclose(output, wanted, **TOLERANCE[dtype])
 
 
-# ---------------------------------------------------------------- gradients of graphs
-
-def verify_grad(function, *values):
-    with only_kernel_in_c():
-        theano.gradient.verify_grad(function, list(values), rng=np.random.RandomState(1), mode=INTERPRETED)
-
-
-def test_gradients_of_graphs(random):
-    a_x, W, b, h0, C0 = layer_inputs(random, 'float64', 3, 5, 2)
-    verify_grad(lambda *v: ops.LSTM('float64', STANDARD)(*v + (h0, C0))[0], a_x, W, b)
-    verify_grad(Kernel.product, reals(random, 'float64', 3, 5), reals(random, 'float64', 5, 2))
-    verify_grad(lambda a, b: Kernel.product(a.T, b.T), reals(random, 'float64', 3, 5), reals(random, 'float64', 2, 3))
-    index = np.array([1, 3, 3, 0, 1, 1], np.int32)
-    verify_grad(lambda U: ops.TakeColumns('float64')(U, index), reals(random, 'float64', 3, 5))
-    verify_grad(lambda scores, c: ops.SoftmaxCrossEntropy('float64')(scores, c, index)[0],
-                reals(random, 'float64', 6, 4), reals(random, 'float64', 4))
-
-
-def test_gradient_of_graph_stops_where_it_is_truncated(random):
-    a_x, W, b, h0, C0 = layer_inputs(random, 'float64', 5, 3, 2)
-    dh, variables = reals(random, 'float64', 5, 3, 2), symbols([a_x, W, b])
-    h = ops.LSTM('float64', STANDARD, truncate=2)(*variables + [h0, C0])[0]
-    with only_kernel_in_c():
-        symbolic = theano.grad(None, variables, known_grads={h: theano.tensor.as_tensor_variable(dh)})
-        gradients = theano.function(variables, symbolic, mode=INTERPRETED)(a_x, W, b)
-    assert not gradients[0][:3].any() and gradients[0][3:].all()
-    assert_is_gradient(gradients, layer_objective(dh, h0, C0, 2), [a_x, W, b], random, 'float64')
-
-
 # ---------------------------------------------------------------- in place
 
-def test_layers_overwrite_what_is_not_needed_any_more(compiled_models):
-    for dtype in DTYPES:
-        nodes = compiled_models(dtype)[0]._functions['train_rmsprop'].maker.fgraph.toposort()
-        layers = [node.op for node in nodes if isinstance(node.op, (ops.LSTM, ops.LSTMGradient))]
-        assert len(layers) == 4 and all(op.in_place for op in layers)
-
-
-def test_states_that_are_returned_hold_no_memory_of_all_steps(compiled_models):
-    """With views of h and C a function would give all steps' away, and touch fresh memory in each call."""
-    for dtype in DTYPES:
-        outputs = compiled_models(dtype)[0]._functions['train_rmsprop'].maker.fgraph.outputs
-        states = [v.owner for v in outputs if v.ndim == 2 and v.dtype == dtype]
-        assert [node.op.__class__ for node in states[:4]] == [ops.LSTM] * 4
+def test_layers_of_a_model_work_in_place(compiled_models):
+    """And the states that a function returns are not views: with these it would give away the memory of all steps."""
+    nodes = compiled_models('float32')[0]._functions['train_rmsprop'].maker.fgraph
+    layers = [node.op for node in nodes.toposort() if isinstance(node.op, (ops.LSTM, ops.LSTMGradient))]
+    assert len(layers) == 4 and all(op.in_place for op in layers)
+    states = [v.owner for v in nodes.outputs if v.ndim == 2 and v.dtype == 'float32']
+    assert [type(node.op) for node in states[:4]] == [ops.LSTM] * 4
 
 
 def test_layers_overwrite_nothing_that_is_needed(random):
-    """Neither the input of a function, nor its output, nor what another node reads."""
+    """Not the input of a function, nor its output, nor what another node reads."""
     op, values = ops.LSTM('float64', STANDARD), layer_inputs(random, 'float64', 3, 5, 2)
     kept, (a_x, *rest) = [v.copy() for v in values], symbols(values)
     twice, thrice = 2 * a_x, 3 * a_x
@@ -665,7 +567,7 @@ def test_layers_overwrite_nothing_that_is_needed(random):
 
 @pytest.fixture
 def branches(text_file):
-    """Makes models with the kernel and with theano.scan, of the same parameters."""
+    """Make models with the kernel and with theano.scan, of the same parameters."""
     path = text_file(LETTERS * 9)
     with only_kernel_in_c(), contextlib.ExitStack() as flags:
         def new(dtype, **settings):
@@ -689,7 +591,7 @@ def assert_all_close(ours, theirs, **tolerance):
 
 
 def batches(random):
-    """Characters and targets (T,B): of more steps than are learned from, of one step, of one sequence."""
+    """Return characters and targets (T,B): of more steps than are learned from, of one step, of one sequence."""
     return [rows(random, len(LETTERS), 2, *shape) for shape in ((6, 3), (1, 5), (8, 1))]
 
 
@@ -701,15 +603,6 @@ def test_branches_predict_and_write_the_same(branches, dtype, random):
     for choice, distinct in ((dict(), 9), (dict(method='argmax'), 1), (dict(temperature=0.8, top_k=7, top_p=0.9), 3)):
         texts = [model.generate_text('abba', 60, count=3, **choice) for model in (kernel, scan)]
         assert texts[0] == texts[1] and len(set(texts[0][0])) >= distinct
-
-
-def test_branches_leave_nothing_out_for_any_large_top_k(branches):
-    for model in branches('float32'):
-        texts = []
-        for top_k in (None, 12, 2 ** 31, 10 ** 20):
-            model.random = np.random.default_rng(1)
-            texts.append(model.generate_text('abba', 60, top_k=top_k))
-        assert texts == texts[:1] * 4
 
 
 @pytest.mark.parametrize('rule, dtype, settings', [
@@ -729,20 +622,19 @@ def test_branches_learn_the_same(branches, random, rule, dtype, settings):
 
 # ---------------------------------------------------------------- compilers
 
-@pytest.fixture
-def broken_kernel(monkeypatch):
-    """A kernel that no compiler takes, and no lock that Theano's own failure left behind afterwards."""
-    monkeypatch.setitem(ops.C_FILES, 'products', ops.C_FILES['products'] + '\n#error "not here"\n')
-    yield
-    while theano.gof.compilelock.get_lock.n_lock:
-        theano.gof.compilelock.release_lock()
-
-
-def test_kernel_that_a_compiler_refuses_gives_way_to_the_scan(branches, random, broken_kernel, capfd):
+def test_kernel_that_does_not_compile_is_replaced_by_the_scan(branches, random, monkeypatch, capfd):
+    """And other processes may compile: where a compilation fails, Theano keeps its lock, and they wait two minutes."""
     kernel, scan = branches('float32')
     x, y = batches(random)[0]
     capfd.readouterr()
-    outputs = kernel.theano_check(x, y) + kernel.theano_predict(x)
+    monkeypatch.setitem(ops.C_FILES, 'vectors.c', ops.C_FILES['vectors.c'] + '\n#error "broken"\n')
+    monkeypatch.setattr(ops, 'joined', ops.joined.__wrapped__)                      # without what it keeps
+    try:
+        outputs = kernel.theano_check(x, y) + kernel.theano_predict(x)
+        assert theano.gof.compilelock.get_lock.n_lock == 0
+    finally:
+        while theano.gof.compilelock.get_lock.n_lock:
+            theano.gof.compilelock.release_lock()
     out, err = capfd.readouterr()
     assert out == '' and err.count('\n') == 1 and err.startswith('charlstm: ') and 'theano.scan' in err
     assert_all_close(outputs, scan.theano_check(x, y) + scan.theano_predict(x), rtol=0)
@@ -750,93 +642,71 @@ def test_kernel_that_a_compiler_refuses_gives_way_to_the_scan(branches, random, 
     assert capfd.readouterr() == ('', '')
 
 
-def test_refused_kernel_does_not_keep_other_processes_from_compiling(branches, random, broken_kernel):
-    """Theano keeps its lock when a compilation fails, and other processes would wait two minutes for it."""
-    kernel, _ = branches('float32')
-    kernel.theano_predict(batches(random)[0][0])
-    assert theano.gof.compilelock.get_lock.n_lock == 0
-
-
 USED = ('take_columns add_columns all_below sum_of_squares matmul lstm_forward lstm_backward cross_entropy '
         'cross_entropy_gradient sample')
 
 
-@pytest.mark.parametrize('real', ['float', 'double'])
-@pytest.mark.parametrize('compiler', ['gcc -x c -std=c11', 'gcc -x c -std=gnu11', 'g++ -x c++ -std=c++11'])
-def test_kernel_compiles_without_warnings(compiler, real, tmp_path):
-    """Also as Apple's clang compiles it, without OpenMP, and for processors of less width than this one's."""
-    (tmp_path / 'cell.c').write_text(c_functions(PEEPHOLES))
-    files = ''.join('#include "{}.c"\n'.format(name) for name in ops.Sample.files if name != 'glue')
-    source = files + 'void (*used[])(void) = {{{}}};\n'.format(
-        ', '.join('(void (*)(void)){}'.format(name) for name in USED.split()))
-    processors = ['-march=native']
-    if platform.machine() == 'x86_64':
-        processors += [flags + ' -fopenmp' * ops._KernelOp._openmp() for flags in ('-mavx2 -mfma', '-msse2')]
-    for processor in processors:
-        command = '{} -O1 -DREAL={} {} -Wall -Wextra -Wno-unused-function -Wno-psabi -I{} -I. -c -o x.o -'.format(
-            compiler, real, processor, ROOT / 'engine' / 'kernel')
-        result = subprocess.run(command.split(), input=source, encoding='utf-8', cwd=str(tmp_path),
-                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        assert (result.returncode, result.stdout) == (0, ''), command
+WARNINGS = '-Wall -Wextra -Wno-unused-function -Wno-unused-parameter -Wno-psabi -x c -std=c11'.split()
 
 
-# ---------------------------------------------------------------- other processes
-
-def in_process(call, **environment):
-    """Start a process that calls a function of this file, given as text."""
-    code = 'import sys; sys.path[:0] = {!r}; import test_kernel; test_kernel.{}'.format(
-        [str(ROOT), str(ROOT / 'tests')], call)
-    return subprocess.Popen([sys.executable, '-c', code], encoding='utf-8', env=dict(os.environ, **environment),
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def printed(process):
-    """What a process that ends well printed, as a Python value."""
-    out, err = process.communicate()
-    assert process.returncode == 0, err
-    return ast.literal_eval(out)
-
-
-def versions():
-    return [op.c_code_cache_version() for dtype in DTYPES for op, _ in examples(dtype).values()]
+@pytest.mark.parametrize('compiler, real, processor', [
+    ('gcc -x c -std=c11', 'double', '-march=native'), ('g++ -x c++ -std=c++11', 'float', '-march=native'),
+    ('g++ -x c++ -std=c++11', 'double', '-mavx2 -mfma'), ('gcc -x c -std=c11', 'float', '-msse2')])
+def test_kernel_compiles_without_warnings(compiler, real, processor, tmp_path):
+    """Also without OpenMP, as Apple's clang compiles it, and for processors with shorter vectors than this one's."""
+    if processor != '-march=native':
+        if platform.machine() != 'x86_64':
+            pytest.skip('options of another processor')
+        processor += ' -fopenmp' * ops.OPENMP
+    used = ', '.join('(void (*)(void))' + name for name in USED.split())
+    source = ops.joined('#include "sampling.c"\n#include "embedding.c"\n' f'void (*used[])(void) = {{{used}}};\n',
+                        c_functions(PEEPHOLES))
+    command = f'{compiler} -O1 -DREAL={real} {processor} -Wall -Wextra -Wno-unused-function -Wno-psabi -c -o x.o -'
+    result = subprocess.run(command.split(), input=source, encoding='utf-8', cwd=str(tmp_path),
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert (result.returncode, result.stdout) == (0, '')
 
 
-def write_outputs(path):
-    """Write the outputs of all Ops; print how many threads they took, where that can be seen, and the versions."""
-    tasks = '/proc/self/task'
-    before = len(os.listdir(tasks)) if os.path.isdir(tasks) else None
-    outputs = [output for dtype in DTYPES for op, values in examples(dtype).values() for output in run(op, values)]
-    np.savez(path, *outputs)
-    print((before and len(os.listdir(tasks)) - before + 1, versions()))
+def test_each_file_compiles_alone():
+    """As an editor does it."""
+    options = [f'-I{folder}' for folder in (sysconfig.get_paths()['include'], np.get_include())]
+    options += [*WARNINGS, '-DNPY_NO_DEPRECATED_API=NPY_1_7_API_VERSION']              # as Theano sets it
+    for name in ops.C_FILES:
+        result = subprocess.run(['gcc', *options, '-fsyntax-only', str(ops.HERE / name)],
+                                encoding='utf-8', stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert (result.returncode, result.stdout) == (0, ''), name
 
 
-def test_any_number_of_threads_gives_the_same_numbers_and_the_same_bits_each_time(tmp_path):
-    for dtype in DTYPES:
-        for op, values in examples(dtype).values():
-            run(op, values)                                                         # compiled here, not thrice below
-    results = {}
-    for pair in (((1, 0), (2, 0)), ((2, 1), (3, 0))):
-        processes = [in_process('write_outputs({!r})'.format(str(tmp_path / '{}{}.npz'.format(n, again))),
-                                OMP_NUM_THREADS=str(n), PYTHONHASHSEED=str(7 * n + again)) for n, again in pair]
-        for (n, again), process in zip(pair, processes):
-            used, their_versions = printed(process)
-            assert used in (n, None)
-            assert their_versions == versions()                                     # whatever Python's hash is
-            with np.load(str(tmp_path / '{}{}.npz'.format(n, again))) as npz:
-                results[n, again] = [npz['arr_{}'.format(k)] for k in range(len(npz.files))]
-    for one, two, three, two_again in zip(*[results[key] for key in ((1, 0), (2, 0), (3, 0), (2, 1))]):
+# ---------------------------------------------------------------- threads, processes and versions
+
+def outputs_of_all_ops():
+    return [output for dtype in DTYPES for op, values in examples(dtype).values() for output in run(op, values)]
+
+
+@pytest.mark.skipif(not ops.OPENMP, reason='no OpenMP')
+def test_any_number_of_threads_gives_the_same_numbers_and_the_same_bits_each_time():
+    outputs_of_all_ops()                                                            # the Ops load libgomp
+    gomp = ctypes.CDLL('libgomp.so.1')
+    before, results, counts = gomp.omp_get_max_threads(), [], []
+    try:
+        for n in (1, 2, 3, 2):
+            gomp.omp_set_num_threads(n)
+            results.append(outputs_of_all_ops())
+            counts.append(len(os.listdir('/proc/self/task')))
+    finally:
+        gomp.omp_set_num_threads(before)
+    assert [count - counts[1] for count in counts[1:]] == [0, 1, 0]                 # of 2, 3 and again 2 threads
+    for one, two, three, two_again in zip(*results):
         assert two.tobytes() == two_again.tobytes()
         for other in (two, three):
             np.testing.assert_allclose(other, one, **LONG_SUMS['float32' if one.dtype == 'float32' else 'float64'])
 
 
-@pytest.mark.parametrize('old', ['cell_forward(a[0]', 'omp_get_max_threads()', 'overwrites = {2: [0]}',
+@pytest.mark.parametrize('old', ['cell_forward(a[0]', 'omp_get_max_threads()', "may_overwrite = dict(kept='a_x')",
                                  'lstm_forward(T, B', 'int failed = 1;'])
 def test_versions_follow_all_code(old, tmp_path):
-    """Else a compiled module of before would run after a change: of the C file, of the Op, of what is between them."""
-    assert all(isinstance(v, tuple) and v and all(type(n) is int for n in v) for v in versions())
-    sources = {path.name: path.read_text() for path in (ROOT / 'engine' / 'kernel').glob('*.c')}
-    sources['ops.py'] = (ROOT / 'engine' / 'kernel' / 'ops.py').read_text()
+    """Otherwise an old compiled module would run after a change: of the C files, of an Op, of what joins them."""
+    sources = dict(ops.C_FILES, **{'ops.py': ops.SOURCE})
     assert any(old in source for source in sources.values())
     for name, source in sources.items():
         (tmp_path / name).write_text(source.replace(old, old.replace('(', '( ').replace('=', '= ')))
@@ -844,30 +714,28 @@ def test_versions_follow_all_code(old, tmp_path):
     changed = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(changed)
     before, after = [module.LSTM('float32', STANDARD).c_code_cache_version() for module in (ops, changed)]
-    assert before != after
+    assert before != after and all(type(version[0]) is int for version in (before, after))
 
 
-def compile_model():
-    """Compile as train.py and produce_text.py do, in Theano's default mode, and print how often a compiler ran."""
-    with mock.patch.object(theano.gof.cmodule.GCC_compiler, 'compile_str',
-                           side_effect=theano.gof.cmodule.GCC_compiler.compile_str) as compiler, \
-            theano.change_flags(floatX='float32'):
-        model = CharLSTM()
-        model.model_setup(char_dim=11, num_units1=7, num_units2=4)
-        model.compile('train_rmsprop', 'check', 'sample')
-    print(compiler.call_count)
+COUNTED = '''
+import sys
+from unittest import mock
+sys.path.insert(0, sys.argv[1])
+from charlstm import CharLSTM
+from engine.backend.theano_setup import theano
+compiler = theano.gof.cmodule.GCC_compiler
+with mock.patch.object(compiler, 'compile_str', side_effect=compiler.compile_str) as compile_str:
+    model = CharLSTM()
+    model.model_setup(char_dim=11, num_units1=7, num_units2=4)
+    model.compile('train_rmsprop', 'sample')
+print(compile_str.call_count)
+'''
 
 
 def test_a_second_process_compiles_nothing():
-    printed(in_process('compile_model()'))                                          # compiles what is not there yet
-    assert printed(in_process('compile_model()')) == 0
-
-
-def sample_nothing():
-    values = sample_inputs(np.random.default_rng(1), 'float32', 2, 3, 0, 11, 7, 4)
-    print(isinstance(failure(ops.Sample('float32', STANDARD), values), (type(None), ValueError)))
-
-
-def test_sampling_no_text_does_not_crash():
-    """It does nothing or is refused. In a process of its own, for a division by zero in C ends one."""
-    assert printed(in_process('sample_nothing()'))
+    """Whatever its random seed for hashes is."""
+    for seed in '78':
+        result = subprocess.run([sys.executable, '-c', COUNTED, str(ROOT)], encoding='utf-8', stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, env=dict(os.environ, PYTHONHASHSEED=seed))
+        assert result.returncode == 0, result.stderr
+    assert result.stdout == '0\n'

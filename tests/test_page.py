@@ -15,7 +15,7 @@ from charlstm import CharLSTM, lstm_cell
 from engine.kernel.cell import Cell, js_function
 from engine.page import page
 from engine.page.page import best_units, fill_template, logged_costs, to_float16, write_page
-from engine.sampling import choose, continue_texts, likely
+from engine.kernel.reference import choose, continue_texts, likely
 from engine.backend.theano_setup import theano
 from models import CODES, default_mode
 from numpy_model import NAMES, V

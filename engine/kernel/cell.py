@@ -1,8 +1,8 @@
-"""The cell of an LSTM layer: from its formula in Python to lines of C, JavaScript and NumPy, and its derivative.
+"""The cell of an LSTM layer: its formula in Python becomes code in C, JavaScript and NumPy, with its derivative.
 
-A cell is a function of Theano's symbols, such as charlstm.lstm_cell. Its graph, and the graph of Theano's
-gradient of it, become a Program: lines such as ('t3', 'Mul', ('t0', 'C_prev')), each an operation on one unit.
-Every other form of the cell is written from these lines: layer.c, network.js and reference.py have no formula.
+A cell is a function of Theano's symbols, such as charlstm.lstm_cell. Its graph, and Theano's graph of its gradient,
+become a Program: lines such as ('t3', 'Mul', ('t0', 'C_prev')), each an operation on one unit.
+All other forms of the cell are written from these lines: layer.c, network.js and reference.py have no formula.
 """
 import collections
 import hashlib
@@ -18,31 +18,24 @@ from engine.backend.theano_setup import theano, tt
 
 GATES = ('a_f', 'a_i', 'a_o', 'a_g')           # pre-activations: forget, input, output gate and cell update
 INPUTS = GATES + ('C_prev',)
-STANDARD = 'b9d82cea2d1907f4'      # how the SHA-256 of the formula begins that a checkpoint means where it has none
-PLACES = len(GATES)    # numbers a unit that the forward pass can keep: it overwrites the pre-activations
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))                # exp(-x) = inf is right: the quotient is 0
-
-
-def softplus(x):
-    return np.logaddexp(0, x)
+STANDARD = 'b9d82cea2d1907f4'      # the beginning of the SHA-256 of the standard formula, which checkpoints leave out
+PLACES = len(GATES)    # numbers a unit that the forward pass can keep: they overwrite the pre-activations
 
 
 def number(compare):
-    """A comparison that gives 0 or 1, as Theano's do in arithmetic."""
+    """Return a comparison that gives 0 or 1, as Theano's do in arithmetic."""
     return lambda x, y: compare(x, y) * 1.0
 
 
-# By the name of Theano's scalar operation: how it is written, and the same in NumPy. The functions are vector_exp and
-# so on in C (functions.c), and math.exp in JavaScript (network.js).
+# Theano's scalar operations by name: how each is written, and the same in NumPy. The functions are vector_exp and
+# so on in C (functions.c), and math.exp and so on in JavaScript (network.js).
 OPERATIONS = {
     'Add': ('{} + {}', np.add), 'Sub': ('{} - {}', np.subtract), 'Mul': ('{} * {}', np.multiply),
     'TrueDiv': ('{} / {}', np.divide), 'Neg': ('-{}', np.negative), 'Pow': ('pow({}, {})', np.power),
     'Exp': ('exp({})', np.exp), 'Expm1': ('expm1({})', np.expm1), 'Log': ('log({})', np.log),
     'Log1p': ('log1p({})', np.log1p), 'Sqrt': ('sqrt({})', np.sqrt), 'Tanh': ('tanh({})', np.tanh),
-    'ScalarSigmoid': ('sigmoid({})', sigmoid), 'ScalarSoftplus': ('softplus({})', softplus),
+    'ScalarSigmoid': ('sigmoid({})', lambda x: 1 / (1 + np.exp(-x))),     # exp(-x) = inf is right: the result is 0
+    'ScalarSoftplus': ('softplus({})', lambda x: np.logaddexp(0, x)),
     'Abs': ('abs({})', np.abs), 'Sgn': ('sign({})', np.sign),
     'Minimum': ('min({}, {})', np.minimum), 'Maximum': ('max({}, {})', np.maximum),
     'Clip': ('clip({}, {}, {})', lambda x, low, high: np.where(x < low, low, np.where(x > high, high, x))),
@@ -52,11 +45,11 @@ OPERATIONS = {
     'AND': ('{} * {}', np.multiply), 'OR': ('max({}, {})', np.maximum),         # of 0 and 1
     'Switch': ('where({}, {}, {})', np.where)}
 PRECEDENCE = {'{} + {}': 1, '{} - {}': 1, '{} * {}': 2, '{} / {}': 2, '-{}': 3}         # of all others: 4
-# Cheap enough to compute again in the backward pass; the results of the others are kept for it.
-CHEAP = ('Add', 'Sub', 'Mul', 'TrueDiv', 'Neg', 'Abs', 'Sgn', 'Minimum', 'Maximum', 'Clip', 'LT', 'GT', 'LE', 'GE',
-         'EQ', 'NEQ', 'AND', 'OR', 'Switch')
-
-KNOWN = {*OPERATIONS, 'Identity', 'Cast', 'Second', 'Invert', 'Sqr', 'Inv'}         # the latter become these
+# Their results are kept for the backward pass; it computes those of all others again.
+COSTLY = ('Pow', 'Exp', 'Expm1', 'Log', 'Log1p', 'Sqrt', 'Tanh', 'ScalarSigmoid', 'ScalarSoftplus')
+# Operations that are written with others.
+REPLACED = {'Sqr': lambda x: ('Mul', x, x), 'Inv': lambda x: ('TrueDiv', 1.0, x), 'Invert': lambda x: ('Sub', 1.0, x)}
+KNOWN = {*OPERATIONS, *REPLACED, 'Identity', 'Cast', 'Second'}
 
 
 class Code(NamedTuple):
@@ -69,15 +62,15 @@ class Code(NamedTuple):
 
 
 def own_inputs(n):
-    """The names in code of the n parameters that a cell has of its own."""
+    """Return the names in code of the n parameters of a cell itself."""
     return tuple(f'own{k}' for k in range(n))
 
 
 class Program(NamedTuple):
-    """A cell as code for one unit; own: how many parameters of its own it has, its own_inputs.
+    """A cell as code for one unit. own: how many parameters the cell itself has.
 
-    forward: the INPUTS to h, C and what is kept for backward. backward: what is kept, 'kept0' and so on, C_prev, C, and
-    the gradients dh and dC to the gradients of the GATES, of C_prev and of the cell's own parameters.
+    forward: from INPUTS and own_inputs to h, C and the values to keep for backward. backward: from these ('kept0' and
+    so on), own_inputs, C_prev, C, and the gradients dh and dC to the gradients of INPUTS and of own_inputs.
     """
     own: int
     forward: Code
@@ -85,7 +78,7 @@ class Program(NamedTuple):
 
     @property
     def kept(self):
-        """How many numbers the forward pass keeps."""
+        """Return how many numbers the forward pass keeps."""
         return len(self.forward.outputs) - 2
 
 
@@ -95,19 +88,13 @@ class _Trace:
     """The lines of a graph. values: variable to value."""
 
     def __init__(self, inputs, dtype):
-        """inputs: variable to name."""
+        """Take the inputs, variable to name, and the model's type."""
         self.values, self.lines, self._dtype = dict(inputs), {}, dtype
         self._unknown = []
-        self._names = {}                       # of lines by operation and arguments: none is there twice
-
-    def matrix(self, name):
-        """A new input of that name."""
-        variable = tt.matrix(name, self._dtype)
-        self.values[variable] = name
-        return variable
+        self._names = {}                       # line to its name: equal lines are one
 
     def add(self, variables):
-        """The values of variables, whose graphs become lines."""
+        """Add the graphs of variables to the lines; return the variables' values."""
         for node in theano.gof.graph.io_toposort(list(self.values), variables):
             arguments = [self._value(variable) for variable in node.inputs]
             for index, output in enumerate(node.outputs):
@@ -120,7 +107,7 @@ class _Trace:
             constant = isinstance(variable, theano.Constant) and getattr(variable, 'data', None)
             if isinstance(constant, np.ndarray) and constant.size == 1 and constant.dtype.kind in 'biuf':
                 self.values[variable] = float(constant.item())
-            else:                              # an array, a shared variable: its name, with what tells it from others
+            else:                              # an array or a shared variable; a checksum tells arrays apart
                 data = f'_{zlib.crc32(constant.tobytes()):08x}' if isinstance(constant, np.ndarray) else ''
                 self.values[variable] = f'{variable.name or variable.type}{data}'
                 self._unknown.append(self.values[variable])
@@ -128,46 +115,46 @@ class _Trace:
 
     @property
     def unknown(self):
-        """The first operation, or other thing, that code cannot have; None where all is known."""
-        # Shapes and the like come along with what is meant: a mean over units, say.
+        """Return the first operation or variable that code cannot have; None where all are known."""
+        # Shapes and the like only accompany what is meant, such as a mean over units.
         ranks = [re.compile(pattern) for pattern in (r'[^{]*$', r'Shape|Subtensor|\w*DimShuffle', 'Elemwise')]
         return min(self._unknown, key=lambda what: [bool(rank.match(what)) for rank in ranks], default=None)
 
     def _apply(self, node, output, index, arguments):
-        """The value of an output of a node."""
-        op, constant = node.op, all(isinstance(value, float) for value in arguments)
+        """Return the value of an output of a node, which is noted as unknown where code cannot have it."""
+        value = self._translated(node.op, output, node.inputs, arguments)
+        if value is None:
+            dtype = getattr(output, 'dtype', self._dtype)
+            self._unknown.append(f'{node.op}' + (f' of type {dtype}' if dtype != self._dtype else ''))
+            value = self._line(str(node.op) + f'.{index}' * (len(node.outputs) > 1), *arguments)
+        return value
+
+    def _translated(self, op, output, inputs, arguments):
+        """Return the value of an operation, or None where code cannot have it."""
+        name, constant = type(getattr(op, 'scalar_op', None)).__name__, all(isinstance(v, float) for v in arguments)
         if isinstance(op, tt.elemwise.DimShuffle) and constant:
             return arguments[0]                # a number for every unit
-        name = type(getattr(op, 'scalar_op', None)).__name__
-        types = {getattr(variable, 'dtype', None) for variable, value in zip([output, *node.inputs], ['', *arguments])
-                 if not isinstance(value, float)}          # constants may have any
-        # float32 in a model in float64: of comparisons, times constants that Theano keeps so.
-        fits = constant or types <= {self._dtype, 'bool', 'float32'}
-        if isinstance(op, tt.Elemwise) and name in KNOWN and fits and (
-                output.dtype == 'bool' or name not in ('AND', 'OR', 'Invert')):
-            if output.dtype == 'bool':         # of bools, Add is or; a cast of numbers asks whether they are not 0
-                name, arguments = dict(Add='OR', Cast='NEQ').get(name, name), arguments + [0.0] * (name == 'Cast')
-            value = self._simple(name, *arguments)
-            # Whole numbers of a type that is too small for them are other numbers in Theano.
-            if not isinstance(value, float) or np.array(value).astype(output.dtype) == value or 'float' in output.dtype:
-                return value
-        dtype = getattr(output, 'dtype', self._dtype)
-        kind = '' if dtype == self._dtype else f' of type {dtype}'
-        self._unknown.append(f'{op}{kind}')
-        return self._line(str(op) + f'.{index}' * (len(node.outputs) > 1), *arguments)
+        if not isinstance(op, tt.Elemwise) or name not in KNOWN:
+            return None
+        if name in ('AND', 'OR', 'Invert') and output.dtype != 'bool':         # of the bits of whole numbers
+            return None
+        # Constants may have any type. In a float64 model, Theano keeps comparisons and their products in float32.
+        types = {v.dtype for v, value in zip(inputs, arguments) if not isinstance(value, float)} | {output.dtype}
+        if not constant and not types <= {self._dtype, 'bool', 'float32'}:
+            return None
+        if output.dtype == 'bool':             # of bools, Add is or; a cast of numbers to bool compares them with 0
+            name, arguments = dict(Add='OR', Cast='NEQ').get(name, name), arguments + [0.0] * (name == 'Cast')
+        value = self._simple(name, *arguments)
+        # A whole number that is too large for its type is another number in Theano.
+        exact = 'float' in output.dtype or not isinstance(value, float) or np.array(value).astype(output.dtype) == value
+        return value if exact else None
 
     def _simple(self, operation, *arguments):
-        """The value of an operation, computed now where that can be."""
-        if operation in ('Identity', 'Cast'):
-            return arguments[0]
-        if operation == 'Second':              # the second, in the shape of the first
-            return arguments[1]
-        if operation == 'Invert':
-            return self._simple('Sub', 1.0, *arguments)
-        if operation == 'Sqr':
-            return self._simple('Mul', *arguments, *arguments)
-        if operation == 'Inv':
-            return self._simple('TrueDiv', 1.0, *arguments)
+        """Return the value of an operation, computed now where it is constant."""
+        if operation in ('Identity', 'Cast', 'Second'):                # Second: the second, in the shape of the first
+            return arguments[-1]
+        if operation in REPLACED:
+            return self._simple(*REPLACED[operation](*arguments))
         if len(arguments) > 2 and operation in ('Add', 'Mul'):         # they take any number
             return self._simple(operation, self._simple(operation, *arguments[:-1]), arguments[-1])
         if all(isinstance(value, float) for value in arguments):
@@ -180,21 +167,20 @@ class _Trace:
             x, power = arguments
             return x if power == 1 else self._line('Sqrt', x) if power == 0.5 else self._line('Mul', x, x)
         if operation == 'EQ' and self.lines.get(arguments[0], ' ')[0] in ('Maximum', 'Minimum'):
-            # As Theano asks in gradients which of two numbers it was: that must not hang on how each was rounded.
+            # Theano's gradients ask so which of two numbers it was. The answer must not depend on their rounding.
             which, x, y = self.lines[arguments[0]]
             if arguments[1] == x:
                 return self._line('GE' if which == 'Maximum' else 'LE', x, y)
         return self._line(operation, *arguments)
 
     def _line(self, *line):
-        if line not in self._names:
-            self._names[line] = f't{len(self._names)}'
-            self.lines[self._names[line]] = line
-        return self._names[line]
+        name = self._names.setdefault(line, f't{len(self._names)}')
+        self.lines[name] = line
+        return name
 
 
 def _code(lines, outputs, known={}):
-    """The Code of the lines that outputs need; known: value to the name of an input that has it."""
+    """Return the Code of the lines that outputs need. known: value to the name of an input that has it."""
     needed, stack = set(), list(outputs)
     while stack:
         value = stack.pop()
@@ -209,39 +195,38 @@ def _code(lines, outputs, known={}):
 
 
 def _kept(lines, C, gradients):
-    """The values that the forward pass keeps for the gradients, in the order of the gates that they come from.
+    """Return the values that the forward pass keeps for the gradients, sorted by the gates that they come from.
 
-    The backward pass has C and C_prev anyway, and computes cheap things again. What it reads beyond
-    that are results of other functions, such as sigmoid(a_f), and pre-activations: these are kept. Where
-    they are more than there are PLACES, the pre-activations are kept, and all is computed again from them.
+    The backward pass has C and C_prev anyway, and computes cheap operations again. What else it reads is kept:
+    results of costly functions, such as sigmoid(a_f), and pre-activations. Where these are more than PLACES,
+    only pre-activations are kept, and all is computed again from them.
     """
-    reads = {name: {name} for name in INPUTS + ('dh', 'dC')}       # which inputs a value depends on, C being one
+    reads = {name: {name} for name in (*INPUTS, 'dh', 'dC')}       # which of these, and C, a value depends on
     for name, (_, *arguments) in lines.items():
         reads[name] = {C} if name == C else set().union(*[reads.get(value, ()) for value in arguments])
 
-    def wanted(all_again):
+    def wanted(only_gates):
         found, seen, stack = set(), set(), list(gradients)
         while stack:
             value = stack.pop()
             if value in seen or not reads.get(value, set()) & set(GATES):
                 continue
             seen.add(value)
-            again = all_again or reads[value] & {'dh', 'dC'} or value in lines and lines[value][0] in CHEAP
-            if value in GATES or not again:
+            costly = not only_gates and value in lines and lines[value][0] in COSTLY
+            if value in GATES or costly and not reads[value] & {'dh', 'dC'}:
                 found.add(value)
             else:
                 stack.extend(lines[value][1:])
         return found
 
-    kept, order = wanted(False), [*GATES, *lines]
-    kept = kept if len(kept) <= PLACES else wanted(True)
-    return sorted(kept, key=lambda value: (min(GATES.index(name) for name in reads[value] if name in GATES),
-                                           order.index(value)))
+    kept, order = wanted(only_gates=False), [*GATES, *lines]
+    if len(kept) > PLACES:
+        kept = wanted(only_gates=True)
+    return sorted(kept, key=lambda value: (min(map(GATES.index, reads[value] & set(GATES))), order.index(value)))
 
 
-def _program(trace, variables, h, C):
-    """The Program of a cell that was traced without unknown operations, or None where its gradient has some."""
-    dh, dC = trace.matrix('dh'), trace.matrix('dC')
+def _program(trace, variables, h, C, dh, dC):
+    """Return the Program of a cell without unknown operations; None where its gradient has some."""
     known = collections.OrderedDict([(tt.tensor_copy(h), dh), (tt.tensor_copy(C), dC)])    # h may be C, or an input
     gradients = trace.add(theano.grad(None, variables, known_grads=known, disconnected_inputs='ignore'))
     if trace.unknown:
@@ -260,8 +245,8 @@ def _program(trace, variables, h, C):
 def written(code, names, line, constant, prefix=''):
     """Return code as text: a list of statements, and the expressions of its outputs.
 
-    names: what values are called there, where not by their own names. line: a format of a statement, for a name and an
-    expression. constant: float to text. prefix: begins the names of functions.
+    names: value to its name in the text, where it is another. line: a format of a statement, for a name and an
+    expression. constant: float to text. prefix: of the names of functions.
     """
     uses = collections.Counter([value for line in code.lines for value in line[2]] + 2 * list(code.outputs))
     known, statements = {}, []                 # value to text and precedence
@@ -275,10 +260,9 @@ def written(code, names, line, constant, prefix=''):
     for name, operation, arguments in code.lines:
         template = OPERATIONS[operation][0] if operation in OPERATIONS else None
         precedence = PRECEDENCE.get(template, 4)
-        if template == '-{}':                  # of a name or a function, as --x is a decrement
-            expression = template.format(text(arguments[0], 4))
-        elif precedence < 4:                   # the right operand in brackets also where they bind alike: a - (b - c)
-            expression = template.format(*[text(value, precedence + k) for k, value in enumerate(arguments)])
+        if precedence < 4:                     # of the same precedence, a last operand has brackets: a - (b - c), -(-a)
+            least = [precedence, precedence + 1][-len(arguments):]
+            expression = template.format(*map(text, arguments, least))
         else:
             function = template.split('(')[0] if template else operation
             expression = f'{prefix}{function}({", ".join(map(text, arguments))})'
@@ -291,12 +275,12 @@ def written(code, names, line, constant, prefix=''):
 
 
 def _elements(program):
-    """How C and JavaScript call a cell's own parameters: elements of an array."""
+    """Return the names in C and JavaScript of the cell's own parameters: elements of an array."""
     return {name: f'own[{k}]' for k, name in enumerate(own_inputs(program.own))}
 
 
 def c_functions(program):
-    """Return the cell as two functions of vectors in C, which layer.c calls."""
+    """Return the cell as two functions of vectors in C, which stand in place of cell.h."""
     def constant(value):
         return f'number({repr(value).replace("inf", "INFINITY").replace("nan", "NAN")})'
 
@@ -308,10 +292,13 @@ def c_functions(program):
     forward = body(program.forward, {}, ['*h', '*C', *[f'kept[{k}]' for k in range(program.kept)]])
     backward = body(program.backward, {f'kept{k}': f'kept[{k}]' for k in range(program.kept)},
                     [*[f'da[{k}]' for k in range(PLACES)], '*dC_prev', *[f'd_own[{k}]' for k in range(program.own)]])
-    return f'''
-/* ---- The cell: written by engine/kernel/cell.py ---------------------------------------------------- */
+    return f'''#ifndef CELL
+#define CELL
 
-enum {{ OWN = {program.own}, KEPT = {program.kept} }}; /* its own parameters; numbers kept for the backward pass */
+#include "functions.c"
+
+enum {{ OWN = {program.own} }};
+enum {{ KEPT = {program.kept} }};
 
 INLINE void cell_forward(vector a_f, vector a_i, vector a_o, vector a_g, vector C_prev, const vector *own,
                          vector *kept, vector *h, vector *C)
@@ -324,6 +311,8 @@ INLINE void cell_backward(const vector *kept, vector C_prev, vector C, const vec
 {{
     {backward}
 }}
+
+#endif
 '''
 
 
@@ -350,9 +339,9 @@ def evaluate(code, inputs):
 class Cell:
     """The cell of a model. Called with five symbols (B,H) and those of its own parameters, it returns h and C (B,H).
 
-    function: what computes that. own: the names of its own parameters. formula: its graph as text. program: the
-    Program, or None where it has an operation that cannot be code for one unit. unknown: that operation, or
-    None. draws: whether it draws random numbers. Raises ValueError for a function that is no cell.
+    own: the names of its own parameters. formula: its graph as text. program: the Program, or None where it has
+    an operation that cannot be code for one unit. unknown: that operation, or None. draws: whether the cell draws
+    random numbers. Raises ValueError for a function that cannot be a cell.
     """
 
     def __init__(self, function, own, dtype):
@@ -361,6 +350,7 @@ class Cell:
         self._function, self.own = function, tuple(own)
         self.name = getattr(function, '__qualname__', str(function)).split('<locals>.')[-1]
         variables = [tt.matrix(name, dtype) for name in INPUTS + self.own]
+        dh, dC = [tt.matrix(name, dtype) for name in ('dh', 'dC')]
         self(variables[:5], [tt.row(name, dtype) for name in self.own])            # as theano.scan calls it
         h, C = self(variables[:5], variables[5:])
         read = theano.gof.graph.ancestors([h, C])
@@ -370,13 +360,13 @@ class Cell:
             if variable not in read:
                 raise ValueError(f'the cell {self.name} does not use {variable.name}')
         self.draws = any(getattr(variable, 'default_update', None) is not None for variable in read)
-        trace = _Trace(dict(zip(variables, INPUTS + own_inputs(len(self.own)))), dtype)
+        trace = _Trace(dict(zip([*variables, dh, dC], [*INPUTS, *own_inputs(len(self.own)), 'dh', 'dC'])), dtype)
         values = trace.add([h, C])
         self.formula = self._formula(_code(trace.lines, values))
         if len(self.formula) > LONGEST_FORMULA:
             raise ValueError(f'the formula of the cell {self.name} has {len(self.formula):,} characters: expected at '
                              f'most {LONGEST_FORMULA:,}')
-        self.program = None if trace.unknown else _program(trace, variables, h, C)
+        self.program = None if trace.unknown else _program(trace, variables, h, C, dh, dC)
         self.unknown = trace.unknown
 
     def __call__(self, inputs, own):
@@ -384,7 +374,7 @@ class Cell:
             inspect.signature(self._function).bind(*inputs, **dict(zip(self.own, own)))
         except TypeError as error:
             raise ValueError(f'the cell {self.name} takes other arguments than {", ".join(INPUTS + self.own)}: {error}'
-                             '; in a class, it is a staticmethod') from None
+                             '; in a class, make it a staticmethod') from None
         result = self._function(*inputs, **dict(zip(self.own, own)))
         if not isinstance(result, (tuple, list)) or len(result) != 2:
             count = f'{len(result)} things' if isinstance(result, (tuple, list)) else 'one thing'
@@ -400,11 +390,11 @@ class Cell:
         names = dict(zip(own_inputs(len(self.own)), self.own))
         lines = {name for name, *_ in code.lines}
         names.update({value: name for value, name in zip(reversed(code.outputs), ('C', 'h')) if value in lines})
-        # As short as float32 has them, so that both types have the same formula.
+        # Constants have the digits of float32, so that both types have the same formula.
         statements, outputs = written(code, names, '{} = {}', lambda value: re.sub(r'\.0$', '', str(np.float32(value))))
         return '; '.join(statements + [f'{name} = {output}' for name, output in zip('hC', outputs) if name != output])
 
     @property
     def standard(self):
-        """Whether it is the one that a checkpoint means where it names none."""
+        """Return whether this is the cell of a checkpoint that names none."""
         return hashlib.sha256(self.formula.encode()).hexdigest().startswith(STANDARD)

@@ -1,10 +1,11 @@
-/* Functions of vectors for cells: engine/kernel/cell.py writes calls of them, and its table says what each is in NumPy. */
+/* Functions of vectors.  Those named vector_... are for the code of a cell, which engine/kernel/cell.py writes; a table
+ * in cell.py has each of them in NumPy. */
+#ifndef FUNCTIONS_C
+#define FUNCTIONS_C
 
-/* ---- Sigmoid and tanh ---------------------------------------------------------------------- */
+#include "vectors.c"
 
-/* Float: own polynomials.  Largest error for 2^-40 < |x| < 128, in units in the last place: sigmoid
- * 2.5, tanh 2.7.  Where sigmoid is under 1.2e-38 (not a normal float any more) it may come out as 0.
- * Double: the C library, one lane after the other.  NaN gives NaN. */
+/* ---- Choices ------------------------------------------------------------------------------- */
 
 /* A comparison of vectors: all bits of a lane 1 or 0. */
 typedef __typeof__((vector){0} < (vector){0}) mask;
@@ -21,13 +22,19 @@ INLINE vector number(REAL x)
     return v;
 }
 
-/* NaN is neither less nor greater, so it stays.  Where low is above high, low for what is below low. */
+/* NaN is neither less nor greater, so it stays.  Where low is above high, numbers below low become low. */
 INLINE vector vector_clip(vector x, vector low, vector high)
 {
     return choose(x < low, low, choose(x > high, high, x));
 }
 
 INLINE vector clamp(vector x, REAL low, REAL high) { return vector_clip(x, number(low), number(high)); }
+
+/* ---- Sigmoid, tanh and the exponential of softmax ------------------------------------------ */
+
+/* Float: polynomials.  Largest error for 2^-40 < |x| < 128, in units in the last place: sigmoid
+ * 2.5, tanh 2.7.  Where sigmoid is under 1.2e-38 (no normal float) it may come out as 0.
+ * Double: the C library, one lane after the other.  NaN gives NaN. */
 
 /* e^t = 2^n e^r with a whole n and |r| <= ln(2)/2: returns e^r - 1 and sets *power to 2^n, for
  * -87 <= t < 88.8 (2^128 is infinity) and NaN.  For float only. */
@@ -77,7 +84,21 @@ INLINE vector vector_tanh(vector x)
     return y;
 }
 
-/* ---- The other functions that a cell may have ---------------------------------------------- */
+/* e^x for x <= 0; 0 below -87, where float ends. */
+INLINE vector exponential(vector x)
+{
+    vector y = x;
+    if (sizeof(REAL) == sizeof(float)) {
+        const vector zero = {0}, lowest = zero - 87;
+        vector power;
+        const vector e = exp_parts(clamp(x, -87, 0), &power);
+        return choose(x < lowest, zero, power + power * e);
+    }
+    for (long l = 0; l < LANES; l++) y[l] = exp(x[l]);
+    return y;
+}
+
+/* ---- The other functions that a cell may call ---------------------------------------------- */
 
 /* The C library, one lane after the other. */
 #define BY_LANES(name, of_x) \
@@ -104,7 +125,7 @@ INLINE vector vector_pow(vector x, vector power)
     return x;
 }
 
-/* Comparisons give 1 or 0, and NaN compares as nothing but unequal. */
+/* Comparisons give 1 or 0.  NaN is unequal to everything; all other comparisons with it give 0. */
 #define COMPARISON(name, operator) \
     INLINE vector vector_##name(vector x, vector y) { return choose(x operator y, number(1), number(0)); }
 COMPARISON(less, <)
@@ -116,6 +137,8 @@ COMPARISON(not_equal, !=)
 
 INLINE vector vector_where(vector which, vector yes, vector no) { return choose(which != number(0), yes, no); }
 
-/* Of a NaN and a number, NaN. */
+/* NaN where one of the two is NaN. */
 INLINE vector vector_min(vector x, vector y) { return choose((x < y) | (x != x), x, y); }
 INLINE vector vector_max(vector x, vector y) { return choose((x > y) | (x != x), x, y); }
+
+#endif

@@ -1,10 +1,10 @@
-"""The network as sampling.c and network.js have it, to tell whether that of charlstm.py is still the same."""
+"""The network as sampling.c and network.js compute it, to find out whether charlstm.network is still the same."""
 from engine.state.parameters import own_of_layer, stacked
 from engine.backend.theano_setup import theano, tt
 
 
 def _two_layers(x, states, p, ops):
-    """The probabilities (T*B,V) and the states after x (T,B), from parameters p by name."""
+    """Return the probabilities (T*B,V) and the states after x (T,B), from parameters p by name."""
     T, B = x.shape[0], x.shape[1]
     a1 = ops.columns(p['U1'], x.flatten())
     h1, _, after1 = ops.layer(a1.reshape((T, B, -1)), p['W1'], p['b1'], own_of_layer(p, 1), states[:2], -1)
@@ -15,7 +15,7 @@ def _two_layers(x, states, p, ops):
 
 
 def is_as_in_c(network, p, ops):
-    """Whether network, charlstm.network or another, has the graph of what sampling.c and network.js compute."""
+    """Return whether network, charlstm.network or another, has the graph of what sampling.c and network.js compute."""
     x, states = tt.imatrix('x'), tt.matrices('h1', 'C1', 'h2', 'C2')
     found = network(x, x, states, p, ops)
     return theano.scan_module.scan_utils.equal_computations([found.probabilities] + found.after,

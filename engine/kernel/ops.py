@@ -1,20 +1,22 @@
-"""The LSTM on the CPU: Theano Ops around the C kernel in the .c files beside this one.
+"""The LSTM on the CPU: Theano Ops that call the C code of this folder.
 
-The class Kernel at the end has what charlstm.py composes its network from. The class Scan, in
-engine/kernel/scan.py, has the same with theano.scan.
+charlstm.py composes its network from the class Kernel, at the end. The class Scan, in
+engine/kernel/scan.py, does the same with theano.scan.
 
 Sizes: T steps, B sequences, H units, N = T*B characters, V characters in the
 vocabulary; "4H" is the gates f, i, o, g side by side.
 """
-import os
+import functools
+import re
+import sys
 import zlib
 from pathlib import Path
 
 import numpy as np
 
-from engine.kernel import cell, reference
+from engine.kernel import reference
+from engine.kernel.cell import c_functions
 from engine.state.parameters import own_of_layer, stacked
-from engine.sampling import continue_texts
 from engine.backend.theano_setup import theano, tt
 
 gof = theano.gof
@@ -22,8 +24,16 @@ DisconnectedType, disconnected_type = theano.gradient.DisconnectedType, theano.g
 
 HERE = Path(__file__).resolve().parent
 SOURCE = Path(__file__).read_text(encoding='utf-8')
-C_FILES = {name: (HERE / (name + '.c')).read_text(encoding='utf-8')
-           for name in ('products', 'functions', 'characters', 'layer', 'sampling', 'glue')}
+C_FILES = {path.name: path.read_text(encoding='utf-8') for path in HERE.glob('*.c')}
+OPENMP = sys.platform != 'darwin'              # Apple's clang has none
+C_TYPES = dict(float32='float', float64='double', int32='int32_t', int64='int64_t')
+
+
+@functools.lru_cache(maxsize=None)
+def joined(text, cell=''):
+    """Return C code with the files in place of their #include lines, also in these files; cell: C code for cell.h."""
+    files = dict(C_FILES, **{'cell.h': cell})
+    return re.sub('^#include "(.*)"$', lambda found: joined(files[found.group(1)], cell), text, flags=re.MULTILINE)
 
 
 # ---------------------------------------------------------------- what all Ops share
@@ -31,144 +41,146 @@ C_FILES = {name: (HERE / (name + '.c')).read_text(encoding='utf-8')
 class _KernelOp(gof.Op):
     """An Op that calls the kernel for one dtype, 'float32' or 'float64'.
 
-    A subclass says the shapes of the inputs that it `takes` and of the outputs that it `gives`, such as
-    'T,B,4*H int32:N': letters are sizes, which C code has by these names, `*` is any shape, and of
-    another type than dtype are those with a name before them. In C it says `call`, which fills the outputs,
-    named {0}, {1}, ..., and returns 0, or -1 when out of memory; statements `before` it; `sizes`, more of them, from
-    the inputs x[0], x[1], ...; `fits`, more conditions; and `files`, of C_FILES. In Python it
-    says `compute`, the outputs from the inputs in NumPy, against which the C code is tested.
+    A subclass declares inputs and outputs, each by its name in C: dict(U='(D,V)', index='int32 (N)') are an array of
+    dtype and one of int32. The letters are sizes, which C has by these names too; (...) is any shape.
+
+        file        the C file that code needs
+        code        C statements that fill the outputs and set `failed` to 0, or to -1 when out of memory
+        declares    C declarations for code and for the shapes of outputs
+        fits        a C condition on the inputs; their shapes are checked anyway
+        overwrites  name of an output to the name of the input whose memory it takes
+        strided     whether code takes inputs of any strides; otherwise they are made contiguous
+        compute     a method that returns the outputs in NumPy; the C code is tested against it
     """
     __props__ = ('dtype',)
-    files = ('products', 'functions', 'characters', 'glue')
-    sizes = before = ''
-    fits = '1'
-    strided = False            # whether the call takes inputs of any strides
-    destroy_map = {}           # as Theano has it: by number of an output, a list with the input that it overwrites
+    declares, fits, overwrites, strided = '', '1', {}, False
 
     def __init__(self, dtype):
         self.dtype = dtype
 
-    def _kinds(self, specification):
-        """The dtype and the shape, a list, or None for any, of all entries of takes or gives."""
-        for entry in specification.split():
-            dtype, _, shape = entry.rpartition(':')
-            yield dtype or self.dtype, None if shape == '*' else shape.split(',') if shape else []
+    @property
+    def destroy_map(self):
+        """Return overwrites by numbers, as Theano wants it."""
+        inputs, outputs = list(self.inputs), list(self.outputs)
+        return {outputs.index(output): [inputs.index(name)] for output, name in self.overwrites.items()}
+
+    def _arrays(self, declared):
+        """Yield name, dtype and shape, a list of sizes or None for any, of the declared inputs or outputs."""
+        for name, text in declared.items():
+            dtype, shape = text.rstrip(')').split('(')
+            yield name, dtype.strip() or self.dtype, None if shape == '...' else shape.split(',') if shape else []
 
     def make_node(self, *inputs):
-        """Raises TypeError where an input's dtype or number of dimensions is another than it takes."""
+        """Raise TypeError for an input of another dtype or number of dimensions than declared."""
         inputs = [tt.as_tensor_variable(v) for v in inputs]
-        if len(inputs) != len(self.takes.split()):
-            raise TypeError(f'{type(self).__name__}: {len(inputs)} inputs; expected {len(self.takes.split())}')
-        for k, (v, (dtype, shape)) in enumerate(zip(inputs, self._kinds(self.takes))):
+        for v, (name, dtype, shape) in zip(inputs, self._arrays(self.inputs)):
             if v.dtype != dtype or shape is not None and len(shape) != v.ndim:
-                raise TypeError(f'{type(self).__name__}: input {k} is {v.dtype} with {v.ndim} dimensions; '
-                                f'expected {dtype} with {shape}')
-        outputs = [tt.TensorType(dtype, [False] * len(shape))() for dtype, shape in self._kinds(self.gives)]
+                raise TypeError(f'{type(self).__name__}: {name} is {v.dtype} with {v.ndim} dimensions; '
+                                f'expected {dtype} {self.inputs[name]}')
+        outputs = [tt.TensorType(dtype, [False] * len(shape))() for _, dtype, shape in self._arrays(self.outputs)]
         return gof.Apply(self, inputs, outputs)
 
     def infer_shape(self, node, shapes):
         sizes = {}
-        for (_, names), values in zip(self._kinds(self.takes), shapes):
-            sizes.update(zip(names or [], values))         # '4*H' among the names does no harm
-        return [tuple(eval(size, {}, sizes) for size in shape) for _, shape in self._kinds(self.gives)]
+        for (_, _, letters), values in zip(self._arrays(self.inputs), shapes):
+            sizes.update(zip(letters or [], values))       # '4*H' among the letters does no harm
+        return [tuple(eval(size, {}, sizes) for size in shape) for _, _, shape in self._arrays(self.outputs)]
 
     def perform(self, node, inputs, outputs):
         for output, value, variable in zip(outputs, self.compute(*inputs), node.outputs):
             output[0] = np.asarray(value, variable.dtype)
 
     def c_support_code(self):
-        real = {'float32': 'float', 'float64': 'double'}[self.dtype]
-        return f'#define REAL {real}\n' + '\n'.join(map(self._file, self.files))
+        return joined(f'#define REAL {C_TYPES[self.dtype]}\n#include "{self.file}"\n#include "glue.c"\n', self._cell())
 
-    def _file(self, name):
-        return C_FILES[name]
-
-    def c_headers(self):
-        return ['<omp.h>'] if self._openmp() else []
+    def _cell(self):
+        return ''
 
     def c_compile_args(self):
         # Vector types as arguments of inlined functions: GCC notes that their ABI once changed.
-        return ['-Wno-psabi', '-Wno-unused-function'] + ['-fopenmp'] * self._openmp()
-
-    @staticmethod
-    def _openmp():
-        return theano.config.cxx != '' and os.uname().sysname != 'Darwin'    # Apple's clang has no OpenMP
+        return ['-Wno-psabi', '-Wno-unused-function'] + ['-fopenmp'] * OPENMP
 
     def c_code_cache_version(self):
         return (zlib.crc32((self.c_support_code() + SOURCE).encode()),)
 
     def c_code(self, node, name, inputs, outputs, sub):
-        declared, fits = {}, []
-        for k, (_, shape) in enumerate(self._kinds(self.takes)):
+        """Return C that checks the inputs, makes the outputs, and runs `code`."""
+        take, sizes, fits = 'unchanged' if self.strided else 'in_c_order', {}, [self.fits]
+        taken, pointers, made, filled = [], [], [], []
+        for source, (name, dtype, shape) in zip(inputs, self._arrays(self.inputs)):
+            taken.append(f'({name}_array = {take}({source}))')
+            pointers.append(f'const {C_TYPES[dtype]} *{name} = (const {C_TYPES[dtype]} *)PyArray_DATA({name}_array);')
             for axis, size in enumerate(shape or []):
-                if size.isidentifier() and size not in declared:
-                    declared[size] = f'const long {size} = DIM({k}, {axis});'
+                found = f'PyArray_DIM({name}_array, {axis})'
+                if size.isidentifier() and size not in sizes:
+                    sizes[size] = f'const long {size} = {found};'
                 else:
-                    fits.append(f'DIM({k}, {axis}) == {size}')
-        made = ' || '.join(
-            'overwrite(&{}, x[{}])'.format(out, *self.destroy_map[k]) if k in self.destroy_map
-            else f'output(&{out}, NPY_{dtype.upper()}, {len(shape)}, {", ".join((shape + ["0"] * 3)[:3])})'
-            for k, (out, (dtype, shape)) in enumerate(zip(outputs, self._kinds(self.gives))))
-        return '''{{
-            PyArrayObject *given[] = {{{inputs}}}, *x[{n}] = {{NULL}};
+                    fits.append(f'{found} == {size}')
+        for target, (name, dtype, shape) in zip(outputs, self._arrays(self.outputs)):
+            made.append(f'overwrite(&{target}, {self.overwrites[name]}_array)' if name in self.overwrites else
+                        f'output(&{target}, NPY_{dtype.upper()}, {len(shape)}, {", ".join((shape + ["0"] * 3)[:3])})')
+            filled.append(f'{C_TYPES[dtype]} *{name} = ({C_TYPES[dtype]} *)PyArray_DATA({target});')
+        expected = ', '.join(f'{name} {text}' for name, text in self.inputs.items())
+        return f'''{{
+            PyArrayObject {", ".join(f"*{name}_array = NULL" for name in self.inputs)};
             int failed = 1;
-            if ({take}({n}, given, x)) {{}}
-            else {{
-                {sizes}
-                if (!({fits})) PyErr_SetString(PyExc_ValueError, "{op}: the shapes of its inputs do not fit");
-                else if (!({made})) {{
-                    {before}
-                    failed = {call};
+            if ({' && '.join(taken)}) {{
+                {' '.join(pointers)}
+                {' '.join(sizes.values())}
+                {self.declares}
+                if (!({' && '.join(fits)}))
+                    PyErr_SetString(PyExc_ValueError, "{type(self).__name__}: shapes or values of its inputs do not "
+                                    "fit: expected {expected}");
+                else if (!({' || '.join(made)})) {{
+                    {' '.join(filled)}
+                    {self.code}
                     if (failed) PyErr_NoMemory();
                 }}
             }}
-            for (int i = 0; i < {n}; i++) Py_XDECREF(x[i]);
-            if (failed) {fail}
-        }}'''.format(
-            inputs=', '.join(inputs), n=len(inputs), op=type(self).__name__, fail=sub['fail'], made=made,
-            take='as_they_are' if self.strided else 'in_c_order', sizes=' '.join([*declared.values(), self.sizes]),
-            fits=' && '.join(fits + [self.fits]),
-            before=self.before.format(*outputs), call=self.call.format(*outputs))
+            {' '.join(f'Py_XDECREF({name}_array);' for name in self.inputs)}
+            if (failed) {sub['fail']}
+        }}'''
 
 
 def _no_gradient(output_gradients):
-    """A Disconnected gradient stands for zeros; True where all are."""
+    """Return whether all are Disconnected, which stands for zeros."""
     return all(isinstance(g.type, DisconnectedType) for g in output_gradients)
 
 
 # ---------------------------------------------------------------- products and the embedding
 
 class Product(_KernelOp):
-    """The matrix product of a (M,K) and b (K,N), each of any strides: (M,N)."""
-    takes, gives = 'M,K K,N', 'M,N'
-    strided = True
-    call = ('matmul(M, N, K, REALS(x[0]), STEP(0, 0), STEP(0, 1), REALS(x[1]), STEP(1, 0), STEP(1, 1), '
-            'REALS({0}), N, 0, threads())')
+    """The matrix product of a and b, each of any strides."""
+    inputs, outputs = dict(a='(M,K)', b='(K,N)'), dict(ab='(M,N)')
+    file, strided = 'products.c', True
+    code = '''failed = matmul(M, N, K, a, stride(a_array, 0), stride(a_array, 1), b, stride(b_array, 0),
+                             stride(b_array, 1), ab, N, 0, threads());'''
 
     def compute(self, a, b):
         return [np.dot(a, b)]
 
     def L_op(self, inputs, outputs, gradients):
         (a, b), (d,) = inputs, gradients
-        # b is the transpose of some weights, so its gradient is computed as that of the weights: their
-        # memory is then in order, and the update of the weights walks straight through it.
+        # b is the transpose of weights. Its gradient is the transpose of theirs, which so lies in memory
+        # in the order of the weights, and their update reads it in this order.
         return [self(d, b.T), self(d.T, a).T]
 
 
 class SumOfSquares(_KernelOp):
-    """The sum of the squares of all numbers in an array: 0-d."""
-    takes, gives = '*', ':'
-    call = 'sum_of_squares((long)PyArray_SIZE(x[0]), REALS(x[0]), REALS({0}))'
+    """The sum of the squares of all numbers in v."""
+    inputs, outputs = dict(v='(...)'), dict(total='()')
+    file = 'vectors.c'
+    code = 'failed = sum_of_squares((long)PyArray_SIZE(v_array), v, total);'
 
     def compute(self, v):
         return [np.square(v, dtype=np.float64).sum()]
 
 
 class TakeColumns(_KernelOp):
-    """The columns `index` int (N,) of U (D,V), one a row: (N,D)."""
-    takes, gives = 'D,V int32:N', 'N,D'
-    fits = 'all_below(V, N, INTS(x[1]))'
-    call = 'take_columns(N, V, D, REALS(x[0]), INTS(x[1]), REALS({0}), threads())'
+    """The columns `index` of U, one a row."""
+    inputs, outputs = dict(U='(D,V)', index='int32 (N)'), dict(columns='(N,D)')
+    file, fits = 'embedding.c', 'all_below(V, N, index)'
+    code = 'failed = take_columns(N, V, D, U, index, columns, threads());'
 
     def compute(self, U, index):
         return [U.T[index]]
@@ -182,10 +194,10 @@ class TakeColumns(_KernelOp):
 
 
 class AddColumns(_KernelOp):
-    """The gradient of TakeColumns: rows d (N,D) added into zeros like U (D,V), each into column index[n]."""
-    takes, gives = 'D,V int32:N N,D', 'D,V'
-    fits = 'all_below(V, N, INTS(x[1]))'
-    call = 'add_columns(N, V, D, INTS(x[1]), REALS(x[2]), REALS({0}), threads())'
+    """The gradient of TakeColumns: row n of d added to column index[n] of zeros like U."""
+    inputs, outputs = dict(U='(D,V)', index='int32 (N)', d='(N,D)'), dict(dU='(D,V)')
+    file, fits = 'embedding.c', 'all_below(V, N, index)'
+    code = 'failed = add_columns(N, V, D, index, d, dU, threads());'
 
     def compute(self, U, index, d):
         dU = np.zeros(U.shape, self.dtype)
@@ -196,66 +208,63 @@ class AddColumns(_KernelOp):
 # ---------------------------------------------------------------- the layer
 
 class _CellOp(_KernelOp):
-    """What Ops with a cell in them share.
+    """An Op with a cell: program, a cell.Program.
 
-    program: the cell, a cell.Program. Its own parameters, (H,) each, are inputs after those that a subclass `takes`;
-    `layers` says for which layers: how C names an array of them, and their H.
+    The cell's own parameters are inputs after those that a subclass declares. own: for each layer, the
+    name in C of an array of them, to the layer's H.
     """
     __props__ = ('dtype', 'program')
-    files = ('products', 'functions', 'cell', 'layer', 'glue')
-    layers = (('own', 'H'),)
+    own = dict(own='H')
 
     def __init__(self, dtype, program):
         super().__init__(dtype)
         self.program = program
-        for name, H in self.layers:
-            first = len(self.takes.split())
-            numbers = range(first, first + program.own)
-            self.takes += f' {H}' * program.own
-            self.sizes += f' const REAL *{name}[] = {{{"".join(f"REALS(x[{k}]), " for k in numbers)}NULL}};'
+        for array, H in self.own.items():
+            names = [f'{array}_{k}' for k in range(program.own)]
+            self.inputs = dict(self.inputs, **dict.fromkeys(names, f'({H})'))
+            self.declares += f' const REAL *{array}[] = {{{", ".join(names + ["NULL"])}}};'
 
-    def _file(self, name):
-        return cell.c_functions(self.program) if name == 'cell' else super()._file(name)
+    def _cell(self):
+        return c_functions(self.program)
 
 
 class _LayerOp(_CellOp):
-    """What LSTM and LSTMGradient share.
+    """An Op of a layer, forward or backward.
 
-    truncate: the gradient flows through the last so many steps, -1: all.
-    in_place: whether the largest output overwrites the input of its shape;
-    Theano sees to it where nothing else needs that input.
+    truncate: the gradient flows through the last `truncate` steps, -1: all.
+    in_place: whether an output overwrites an input, as may_overwrite says;
+    Theano uses this only where nothing else needs that input.
     """
     __props__ = ('dtype', 'program', 'truncate', 'in_place')
+    file = 'layer.c'
 
     def __init__(self, dtype, program, truncate=-1, in_place=False):
         super().__init__(dtype, program)
-        self.truncate, self.in_place = truncate, in_place
-        if in_place:
-            self.destroy_map = self.overwrites
+        self.truncate, self.in_place, self.overwrites = truncate, in_place, self.may_overwrite if in_place else {}
 
-    def room_like(self, a_x):
-        """Memory in NumPy for what is kept, as the C code has it."""
-        return a_x if self.in_place else np.empty_like(a_x)
+    def memory(self, array):
+        """Return in NumPy what C overwrites: array itself or, not in place, another one of its shape."""
+        return array if self.in_place else np.empty_like(array)
 
 
 class LSTM(_LayerOp):
     """A layer over whole sequences.
 
-    Inputs: pre-activations a_x (T,B,4H), without the bias; W (4,H,H); b (4,H);
-    h0, C0 (B,H), the states before the first step; the cell's own parameters, (H,) each.
-    Outputs: h (T,B,H); C (T,B,H); what is kept for the gradient (T,B,4H); the states after
-    the last step (B,H), h and C, in memory of their own: a function gives away
-    that of what it returns, and with views of all steps it would be theirs. The
-    gradient goes through the first h to a_x, W, b and the cell's own parameters alone; the
+    Inputs: the input's share a_x of the pre-activations; weights W and bias b; the states
+    h0, C0 before the first step; the cell's own parameters, (H,) each.
+    Outputs: the states h, C after each step; what the gradient needs of the forward pass, kept; the states after
+    the last step, in memory of their own: a compiled function gives away
+    the memory of what it returns, and views would give away that of all steps. The
+    gradient goes through the first h to a_x, W, b and the cell's own parameters only; the
     states before are constants to it.
     """
-    takes, gives = 'T,B,4*H 4,H,H 4,H B,H B,H', 'T,B,H T,B,H T,B,4*H B,H B,H'
-    overwrites = {2: [0]}                      # a_x by what is kept
-    call = ('lstm_forward(T, B, H, REALS(x[0]), REALS(x[1]), REALS(x[2]), own, REALS(x[3]), REALS(x[4]), '
-            'REALS({2}), REALS({1}), REALS({0}), REALS({3}), REALS({4}), threads())')
+    inputs = dict(a_x='(T,B,4*H)', W='(4,H,H)', b='(4,H)', h0='(B,H)', C0='(B,H)')
+    outputs = dict(h='(T,B,H)', C='(T,B,H)', kept='(T,B,4*H)', h_end='(B,H)', C_end='(B,H)')
+    may_overwrite = dict(kept='a_x')
+    code = 'failed = lstm_forward(T, B, H, a_x, W, b, h0, C0, own, h, C, kept, h_end, C_end, threads());'
 
     def compute(self, a_x, W, b, h0, C0, *own):
-        return reference.layer(self.program, a_x, W, b, own, h0, C0, self.room_like(a_x))
+        return reference.layer(self.program, a_x, W, b, own, h0, C0, self.memory(a_x))
 
     def connection_pattern(self, node):
         inputs = [True] * 3 + [False] * 2 + [True] * self.program.own
@@ -265,46 +274,44 @@ class LSTM(_LayerOp):
         a_x, W, b, h0, C0, *own = inputs
         h, C, kept = outputs[:3]
         if not _no_gradient(gradients[1:]):
-            raise NotImplementedError('the gradient through C or what LSTM keeps: only that through h is there')
-        if _no_gradient(gradients):
-            return [disconnected_type() for _ in inputs]
+            raise NotImplementedError('in C, a layer has a gradient through h, but none through C or the last states')
         da, dW, db, *d_own = LSTMGradient(self.dtype, self.program, self.truncate)(
             gradients[0], W, h, C, kept, h0, C0, *own)
         return [da, dW, db, disconnected_type(), disconnected_type(), *d_own]
 
 
 class LSTMGradient(_LayerOp):
-    """The gradient of LSTM: dh (T,B,H) and what LSTM took and gave to da_x (T,B,4H), dW (4,H,H), db (4,H).
+    """The gradient of LSTM, from that on h and the inputs and outputs of LSTM.
 
-    After these, those of the cell's own parameters, (H,) each.
+    After its outputs follow the gradients of the cell's own parameters, (H,) each.
     """
-    takes, gives = 'T,B,H 4,H,H T,B,H T,B,H T,B,4*H B,H B,H', 'T,B,4*H 4,H,H 4,H'
-    overwrites = {0: [4]}                      # what was kept by da_x
-    call = ('lstm_backward(T, B, H, first, REALS(x[1]), own, REALS(x[4]), REALS(x[3]), REALS(x[2]), REALS(x[5]), '
-            'REALS(x[6]), REALS(x[0]), REALS({0}), REALS({1}), REALS({2}), d_own, threads())')
+    inputs = dict(dh='(T,B,H)', W='(4,H,H)', h='(T,B,H)', C='(T,B,H)', kept='(T,B,4*H)', h0='(B,H)', C0='(B,H)')
+    outputs = dict(da_x='(T,B,4*H)', dW='(4,H,H)', db='(4,H)')
+    may_overwrite = dict(da_x='kept')
 
     def __init__(self, dtype, program, truncate=-1, in_place=False):
         super().__init__(dtype, program, truncate, in_place)
-        self.sizes += f' const long depth = {truncate}, first = depth < 0 || depth > T ? 0 : T - depth;'
-        self.gives += ' H' * program.own
-        d_own = ''.join(f'REALS({{{3 + k}}}), ' for k in range(program.own))
-        self.before = f'REAL *d_own[] = {{{{{d_own}NULL}}}};'
+        names = [f'd_own_{k}' for k in range(program.own)]
+        self.outputs = dict(self.outputs, **dict.fromkeys(names, '(H)'))
+        self.code = f'''
+            REAL *d_own[] = {{{", ".join(names + ["NULL"])}}};
+            failed = lstm_backward(T, B, H, {truncate}, dh, W, h, C, kept, h0, C0, own, da_x, dW, db, d_own,
+                                   threads());'''
 
     def compute(self, dh, W, h, C, kept, h0, C0, *own):
-        return reference.layer_gradient(self.program, dh, W, own, h, C, kept, h0, C0, self.truncate,
-                                        self.room_like(kept))
+        return reference.layer_gradient(self.program, dh, W, own, h, C, kept, h0, C0, self.truncate, self.memory(kept))
 
 
 @gof.local_optimizer([LSTM, LSTMGradient], inplace=True)
 def _in_place(node):
-    """The same node in place, where it is not; Theano takes it back where something else needs the input."""
+    """Return the same node in place; Theano undoes this where something else needs the input."""
     if isinstance(node.op, _LayerOp) and not node.op.in_place:
         op = type(node.op)(node.op.dtype, node.op.program, node.op.truncate, in_place=True)
         return op(*node.inputs, return_list=True)
 
 
-# After all that changes the graph (up to 50), before Theano's own elementwise operations in place (75);
-# once, also where this module is loaded again.
+# After everything that changes the graph (up to 50), before Theano's elementwise operations in place (75).
+# Once, also where this module is loaded twice.
 if 'charlstm_in_place' not in theano.compile.optdb.__db__:
     theano.compile.optdb.register('charlstm_in_place', gof.TopoOptimizer(
         _in_place, failure_callback=gof.TopoOptimizer.warn_inplace), 70, 'fast_run', 'inplace')
@@ -313,14 +320,11 @@ if 'charlstm_in_place' not in theano.compile.optdb.__db__:
 # ---------------------------------------------------------------- softmax with its cost
 
 class SoftmaxCrossEntropy(_KernelOp):
-    """Costs -log softmax(scores + c)[y], in nats, of scores (N,V), bias c (V,), targets y int (N,).
-
-    Outputs: costs (N,); the most probable characters, int (N,); probabilities (N,V).
-    """
-    takes, gives = 'N,V V int32:N', 'N int32:N N,V'
-    fits = 'all_below(V, N, INTS(x[2]))'
-    call = ('cross_entropy(N, V, REALS(x[0]), REALS(x[1]), INTS(x[2]), REALS({0}), INTS({1}), REALS({2}), '
-            'threads())')
+    """Costs -log softmax(scores + c)[y], in nats; the most probable characters; and the probabilities."""
+    inputs = dict(scores='(N,V)', c='(V)', y='int32 (N)')
+    outputs = dict(costs='(N)', best='int32 (N)', probabilities='(N,V)')
+    file, fits = 'softmax.c', 'all_below(V, N, y)'
+    code = 'failed = cross_entropy(N, V, scores, c, y, costs, best, probabilities, threads());'
 
     def compute(self, scores, c, y):
         a = scores + c
@@ -333,16 +337,17 @@ class SoftmaxCrossEntropy(_KernelOp):
 
     def L_op(self, inputs, outputs, gradients):
         if not _no_gradient(gradients[1:]):
-            raise NotImplementedError('the gradient through the probabilities: only that through the costs is there')
+            raise NotImplementedError('in C, softmax has a gradient through the costs, but none through probabilities')
         dscores, dc = SoftmaxCrossEntropyGradient(self.dtype)(gradients[0], outputs[2], inputs[2])
         return [dscores, dc, disconnected_type()]
 
 
 class SoftmaxCrossEntropyGradient(_KernelOp):
-    """The gradient of SoftmaxCrossEntropy: dcosts (N,), probabilities (N,V), y int (N,) to dscores (N,V), dc (V,)."""
-    takes, gives = 'N N,V int32:N', 'N,V V'
-    fits = 'all_below(V, N, INTS(x[2]))'
-    call = 'cross_entropy_gradient(N, V, REALS(x[0]), REALS(x[1]), INTS(x[2]), REALS({0}), REALS({1}))'
+    """The gradient of SoftmaxCrossEntropy, from that on the costs."""
+    inputs = dict(dcosts='(N)', probabilities='(N,V)', y='int32 (N)')
+    outputs = dict(dscores='(N,V)', dc='(V)')
+    file, fits = 'softmax.c', 'all_below(V, N, y)'
+    code = 'failed = cross_entropy_gradient(N, V, dcosts, probabilities, y, dscores, dc);'
 
     def compute(self, dcosts, probabilities, y):
         dscores = probabilities.copy()
@@ -356,33 +361,36 @@ class SoftmaxCrossEntropyGradient(_KernelOp):
 class Sample(_CellOp):
     """Continuations of texts, character after character without a return to Python.
 
-    Inputs: given, int (m,B), the texts' characters so far, of which none has
-    been read; bits (n,B), int64 from 0 to 2^53 - 1, a number for each character
-    to draw, or of shape (0,B) to take the most probable; n, a 0-d int64; choice
-    (3,): temperature, top_k and top_p; the states h1, C1 (B,H1), h2, C2
-    (B,H2) before given; the eight parameters, U1 as (V,4H1); the cell's own, of layer 1, then
-    of layer 2. Outputs: the texts, int (m+n,B), and the states after all characters but the last.
+    Inputs: the first characters of the texts, prime, none of which has been read; bits,
+    from 0 to 2^53 - 1, a number for each character to draw, or of shape (0,B) to take the most probable;
+    n, how many characters follow; choice, which is temperature, top_k and top_p; the states before prime; the eight
+    parameters, U1 as (V,4H1); the cell's own, of layer 1, then of layer 2.
+    Outputs: the texts, and the states after all characters but the last.
     """
-    files = ('products', 'functions', 'cell', 'layer', 'characters', 'sampling', 'glue')
-    layers = (('own1', 'H1'), ('own2', 'H2'))
-    takes = ('int32:M,B int64:drawn,B int64: 3 B,H1 B,H1 B,H2 B,H2 V,4*H1 4,H1,H1 4,H1 4,H2,H1 4,H2,H2 4,H2 V,H2 V')
-    gives = 'int32:M+N,B B,H1 B,H1 B,H2 B,H2'
-    sizes = 'const long N = (long)*(int64_t *)PyArray_DATA(x[2]);'
-    fits = 'M > 0 && N >= 0 && (drawn == N || drawn == 0) && all_below(V, M * B, INTS(x[0]))'
-    before = """
-        const REAL *choice = REALS(x[3]);
-        memcpy(INTS({0}), INTS(x[0]), M * B * sizeof(int32_t));
-        memcpy(REALS({1}), REALS(x[4]), B * H1 * sizeof(REAL));
-        memcpy(REALS({2}), REALS(x[5]), B * H1 * sizeof(REAL));
-        memcpy(REALS({3}), REALS(x[6]), B * H2 * sizeof(REAL));
-        memcpy(REALS({4}), REALS(x[7]), B * H2 * sizeof(REAL));
-        sampling p = {{V, H1, H2, B, M, M + N, REALS(x[8]), REALS(x[9]), REALS(x[10]), REALS(x[11]), REALS(x[12]),
-                      REALS(x[13]), REALS(x[14]), REALS(x[15]), own1, own2,
-                      drawn ? (int64_t *)PyArray_DATA(x[1]) : NULL, INTS({0}), choice[0], (long)choice[1],
-                      choice[2], REALS({1}), REALS({2}), REALS({3}), REALS({4}), NULL, NULL, NULL, NULL}};"""
-    call = 'sample(&p, threads())'
+    own = dict(own1='H1', own2='H2')
+    inputs = dict(prime='int32 (M,B)', bits='int64 (drawn,B)', n='int64 ()', choice='(3)',
+                  h1='(B,H1)', C1='(B,H1)', h2='(B,H2)', C2='(B,H2)', U1='(V,4*H1)', W1='(4,H1,H1)', b1='(4,H1)',
+                  U2='(4,H2,H1)', W2='(4,H2,H2)', b2='(4,H2)', Vw='(V,H2)', c='(V)')
+    outputs = dict(text='int32 (M+N,B)', h1_end='(B,H1)', C1_end='(B,H1)', h2_end='(B,H2)', C2_end='(B,H2)')
+    file, declares = 'sampling.c', 'const long N = (long)*n;'
+    fits = 'M > 0 && N >= 0 && (drawn == N || drawn == 0) && all_below(V, M * B, prime)'
+    code = '''
+        memcpy(text, prime, M * B * sizeof *text);
+        memcpy(h1_end, h1, B * H1 * sizeof *h1);
+        memcpy(C1_end, C1, B * H1 * sizeof *C1);
+        memcpy(h2_end, h2, B * H2 * sizeof *h2);
+        memcpy(C2_end, C2, B * H2 * sizeof *C2);
+        sampling p;
+        p.V = V, p.H1 = H1, p.H2 = H2, p.B = B, p.prime = M, p.length = M + N;
+        p.U1 = U1, p.W1 = W1, p.b1 = b1, p.own1 = own1;
+        p.U2 = U2, p.W2 = W2, p.b2 = b2, p.own2 = own2;
+        p.Vw = Vw, p.c = c;
+        p.bits = drawn ? bits : NULL, p.text = text;
+        p.temperature = choice[0], p.top_k = (long)choice[1], p.top_p = choice[2];
+        p.h1 = h1_end, p.C1 = C1_end, p.h2 = h2_end, p.C2 = C2_end;
+        failed = sample(&p, threads());'''
 
-    def compute(self, given, bits, n, choice, h1, C1, h2, C2, U1, W1, b1, U2, W2, b2, V, c, *own):
+    def compute(self, prime, bits, n, choice, h1, C1, h2, C2, U1, W1, b1, U2, W2, b2, V, c, *own):
         own1, own2 = own[:self.program.own], own[self.program.own:]
 
         def predict(x, h1, C1, h2, C2):
@@ -392,51 +400,46 @@ class Sample(_CellOp):
             scores = h2.dot(V.T) + c                                              # (B, V)
             p = np.exp(scores - scores.max(axis=1, keepdims=True))
             return p / p.sum(axis=1, keepdims=True), h1, C1, h2, C2
-        return continue_texts(predict, given, bits, int(n), choice, h1, C1, h2, C2)
+        return reference.continue_texts(predict, prime, bits, int(n), choice, h1, C1, h2, C2)
 
     def infer_shape(self, node, shapes):
-        raise tt.basic.ShapeError('n is no shape')
+        raise tt.basic.ShapeError('the length of the texts is a value, n, and follows from no shape')
 
 
 # ---------------------------------------------------------------- what charlstm.py composes its network from
 
 class Kernel:
-    """The five things that the network is made of, and how it writes, in C. The bias b of a layer is added in layer."""
+    """The five operations of which the network is made, as those of scan.Scan but in C, and sampling."""
     updates = {}               # of random numbers that a cell draws: none
 
     def __init__(self, cell):
-        """cell: a cell.Cell with a program."""
+        """Take a cell.Cell that has a program."""
         self._program = cell.program
 
     @staticmethod
     def columns(U, x):
-        """As Scan.columns."""
         return TakeColumns(U.dtype)(U.reshape((-1, U.shape[2])), x)
 
     @staticmethod
     def product(a, B):
-        """As Scan.product."""
         return Product(a.dtype)(a, B)
 
     def layer(self, a_x, W, b, own, state, truncate):
-        """As Scan.layer."""
         h, C, _, h_end, C_end = LSTM(a_x.dtype, self._program, truncate)(a_x, W, b, *state, *own)
         return h, C, (h_end, C_end)
 
     @staticmethod
     def cross_entropy(scores, c, y):
-        """As Scan.cross_entropy."""
         costs, best, p = SoftmaxCrossEntropy(scores.dtype)(scores, c, y.flatten())
         return costs.reshape(y.shape), best.reshape(y.shape), p
 
     @staticmethod
     def sum_of_squares(v):
-        """As Scan.sum_of_squares."""
         return SumOfSquares(v.dtype)(v)
 
-    def sample(self, given, bits, n, choice, states, p):
-        """The outputs of Sample for the parameters p by name."""
+    def sample(self, prime, bits, n, choice, states, p):
+        """Return the outputs of Sample for the parameters p by name."""
         U1 = stacked(p['U1'])                                                     # (V, 4H1)
         return Sample(U1.dtype, self._program)(
-            given, bits, n, choice, *states, U1, *[p[name] for name in 'W1 b1 U2 W2 b2 V c'.split()],
+            prime, bits, n, choice, *states, U1, *[p[name] for name in 'W1 b1 U2 W2 b2 V c'.split()],
             *own_of_layer(p, 1), *own_of_layer(p, 2))

@@ -1,12 +1,7 @@
-/* LSTM on the CPU: a layer forward and backward over a whole sequence, matrix products, an embedding, softmax
- * and sampling, in C with GCC/clang vector types (valid as C11 and as C++, no intrinsics).  engine/kernel/ops.py
- * joins products.c, functions.c, the cell, layer.c, characters.c, sampling.c and glue.c in this order to one source.
- *
- * Names: T steps, B batch rows, H units; gates f, i, o, g (forget, input, output, candidate) are gates
- * 0 to 3, and column k*H + j of an axis "4H" is gate k of unit j.  Arrays are row-major, contiguous.
+/* Matrix products, from a microkernel that computes a small tile of the result in registers.
  *
  * Why it is fast.  Nearly all the time goes into products  C = A . B,  and a core can do two vector
- * multiply-adds a cycle if only their numbers are at hand:
+ * multiply-adds a cycle as long as their numbers are in registers:
  *
  *   tile     The microkernel computes a tile of C, at most MAX_ROWS rows by PANEL = 2 vectors of
  *            columns, entirely in registers.  For each k it loads two vectors of B and multiplies
@@ -25,95 +20,22 @@
  *            soon as its sums are there, while they are in the nearest cache, and h goes straight into
  *            the packed form that the next step's tiles read.
  *   threads  Batch rows do not depend on each other: a thread takes its share of them through all
- *            T steps and never waits for another.  Shares follow from the number of threads alone, so
- *            the same number of threads gives the same bits.
- *
- * Not reentrant: scratch memory is kept between calls (Theano calls hold Python's GIL). */
+ *            T steps and never waits for another.  Shares depend only on the number of threads, so
+ *            the same number of threads gives the same bits. */
+#ifndef PRODUCTS_C
+#define PRODUCTS_C
 
-#include <math.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "vectors.c"
 
-#ifndef REAL
-#define REAL float
-#endif
+#define PANEL (2 * LANES) /* columns of a tile */
 
-/* The width of a vector register, and how many rows of two sums fit into the registers beside two
- * vectors of B and one number of A: 13*2 + 3 of 32 registers, 6*2 + 3 of 16. */
-#if defined(__AVX512F__)
-#define VECTOR_BYTES 64
-#define MAX_ROWS 13
-#elif defined(__AVX__)
-#define VECTOR_BYTES 32
-#define MAX_ROWS 6
-#elif defined(__aarch64__)
-#define VECTOR_BYTES 16
+/* Rows of a tile: with 13, two sums a row, two vectors of B and a number of A take 13*2 + 3 of 32 registers; with 6,
+ * 6*2 + 3 of 16. */
+#if defined(__AVX512F__) || defined(__aarch64__)
 #define MAX_ROWS 13
 #else
-#define VECTOR_BYTES 16
 #define MAX_ROWS 6
 #endif
-
-#define LANES ((long)(VECTOR_BYTES / sizeof(REAL))) /* numbers in a vector */
-#define PANEL (2 * LANES)                           /* columns of a tile */
-
-typedef REAL vector __attribute__((vector_size(VECTOR_BYTES)));
-
-#define INLINE static inline __attribute__((always_inline))
-
-/* Before a loop over thread numbers: its iterations run at the same time. */
-#ifdef _OPENMP
-#define FOR_EACH_THREAD _Pragma("omp parallel for num_threads(n_threads) schedule(static, 1)")
-#else
-#define FOR_EACH_THREAD
-#endif
-
-/* ---- Small helpers ------------------------------------------------------------------------- */
-
-INLINE long at_most(long n, long limit) { return n < limit ? n : limit; }
-
-INLINE long round_up(long n, long multiple) { return (n + multiple - 1) / multiple * multiple; }
-
-/* Where part number `part` of `parts` nearly equal parts of n begins (part == parts: n). */
-INLINE long split(long n, long parts, long part) { return n * part / parts; }
-
-/* n numbers as a vector (LANES if n is more); the other lanes are 0. */
-INLINE vector load(const REAL *from, long n)
-{
-    vector v = {0};
-    if (n >= LANES) memcpy(&v, from, sizeof v);
-    else memcpy(&v, from, n * sizeof(REAL));
-    return v;
-}
-
-/* The first n lanes of v (all if n is more than LANES) to memory. */
-INLINE void store(REAL *to, vector v, long n)
-{
-    if (n >= LANES) memcpy(to, &v, sizeof v);
-    else memcpy(to, &v, n * sizeof(REAL));
-}
-
-enum { CACHE_LINE = 64 }; /* bytes */
-
-/* Where a cache line begins in memory, which has CACHE_LINE bytes more than are needed: vectors that lie across two
- * lines, each load and store of them two, made the LSTM layers up to a tenth slower. */
-INLINE char *aligned(char *memory) { return memory + CACHE_LINE - (uintptr_t)memory % CACHE_LINE; }
-
-/* Scratch for n numbers, aligned; NULL when out of memory.  The memory stays for the next call, which gets
- * the same again: fresh megabytes would cost a page fault every 4 KiB. */
-static REAL *scratch(long n)
-{
-    static char *memory = NULL;
-    static long size = 0;
-    const long bytes = n * (long)sizeof(REAL) + CACHE_LINE;
-    if (bytes > size) {
-        free(memory);
-        memory = (char *)malloc(bytes);
-        size = memory ? bytes : 0;
-    }
-    return memory ? (REAL *)aligned(memory) : NULL;
-}
 
 /* ---- Packing ------------------------------------------------------------------------------- */
 
@@ -171,8 +93,8 @@ INLINE void pack_columns(long rows, long depth, const REAL *a, long k_stride, RE
         for (long r = 0; r < rows; r += LANES) store(chunk + r, load(a + r, rows - r), LANES);
 }
 
-/* All tiles of A, (rows, K) with any strides.  For BY_COLUMNS row_stride is 1, and in memory `rows_after`
- * more rows follow; chunks are outermost there, as the tiles of one share cache lines. */
+/* All tiles of A, (rows, K) with any strides.  For BY_COLUMNS row_stride is 1, `rows_after` more rows follow in
+ * memory, and the loop over chunks is the outer one, as the tiles of a chunk share cache lines. */
 static void pack_tiles(order by, long rows, long rows_after, long K, const REAL *a, long row_stride,
                        long k_stride, REAL *tiles)
 {
@@ -201,7 +123,7 @@ INLINE void tile_of_rows(const long rows, const order by, long K, const REAL *a,
 {
     const long row_step = by == BY_ROWS ? LANES : 1, k_step = by == BY_ROWS ? 1 : COLUMN;
     vector sum[MAX_ROWS][2] = {{{0}}};
-    for (long r = 0; r < rows; r++) /* where the sums go in the end is fetched meanwhile, to be written */
+    for (long r = 0; r < rows; r++) /* meanwhile, the cache fetches the memory that is written to at the end */
         for (long v = 0; v < 2; v++) __builtin_prefetch(c + r * c_stride + v * LANES, 1);
     for (long k0 = 0; k0 < K; k0 += LANES, a += CHUNK)
         for (long k = 0; k < LANES; k++, b += PANEL) {
@@ -219,7 +141,7 @@ INLINE void tile_of_rows(const long rows, const order by, long K, const REAL *a,
         }
 }
 
-/* The same with 1 to MAX_ROWS rows, known only when it runs. */
+/* The same with 1 to MAX_ROWS rows, a number that the compiler does not know. */
 static void multiply_tile(long rows, order by, long K, const REAL *a, const REAL *b,
                           REAL *c, long c_stride, int accumulate)
 {
@@ -250,13 +172,13 @@ static void multiply_panel(long rows, order by, long K, const REAL *tiles, long 
 
 /* ---- Matrix product ------------------------------------------------------------------------ */
 
-/* C = A . B goes in slices of at most DEPTH k and blocks of BLOCK rows: a slice of a block's tiles stays in the
- * second-level cache while the panels pass by, each of them read by all tiles in turn.  Fewer, deeper slices spare
- * reading and writing C again. */
+/* C = A . B is computed in slices of at most DEPTH k and blocks of BLOCK rows.  A slice of a block's tiles stays in the
+ * second-level cache while panel after panel is multiplied with all of them.  With fewer, deeper slices, C is read and
+ * written less often. */
 #define DEPTH 1024L
 #define BLOCK (8L * MAX_ROWS)
 
-/* With fewer multiply-adds than this, waking another thread costs more than it saves. */
+/* With fewer multiply-adds, waking another thread takes longer than it saves. */
 #define WORTH_THREADS 1e5
 
 /* A (M, K) and B (K, N), with the strides of their axes in numbers, and C (M, N). */
@@ -299,7 +221,7 @@ static void copy_columns(long rows, long columns, const REAL *sums, REAL *c, lon
             c[r * c_row + n] = accumulate ? c[r * c_row + n] + sums[r * PANEL + n] : sums[r * PANEL + n];
 }
 
-/* `rows` (at most BLOCK) rows of C from row m on: the part of A . B that slice k0 gives. */
+/* Rows m to m + rows of C, at most BLOCK: the part of A . B in slice k0. */
 static void multiply_block(const product *p, long m, long rows, long k0, REAL *tiles)
 {
     const order by = p->a_row == 1 ? BY_COLUMNS : BY_ROWS;
@@ -339,9 +261,14 @@ static int matmul(long M, long N, long K, const REAL *a, long a_row, long a_colu
                   int accumulate, int n_threads)
 {
     const long slices = (K + DEPTH - 1) / DEPTH, depth = slices ? round_up((K + slices - 1) / slices, LANES) : LANES;
-    product p = {M, N, K, a, a_row, a_column, b, b_row, b_column, c, c_row, accumulate, depth, NULL};
     const long a_size = tiles_size(BLOCK, depth);
     if ((double)M * N * K < WORTH_THREADS) n_threads = 1;
+    product p;
+    p.M = M, p.N = N, p.K = K;
+    p.a = a, p.a_row = a_row, p.a_column = a_column;
+    p.b = b, p.b_row = b_row, p.b_column = b_column;
+    p.c = c, p.c_row = c_row, p.accumulate = accumulate;
+    p.depth = depth;
     p.packed_b = scratch(round_up(K, LANES) * round_up(N, PANEL) + n_threads * a_size);
     if (!p.packed_b) return -1;
     REAL *tiles = p.packed_b + round_up(K, LANES) * round_up(N, PANEL);
@@ -353,22 +280,4 @@ static int matmul(long M, long N, long K, const REAL *a, long a_row, long a_colu
     return 0;
 }
 
-/* ---- Sum of squares ------------------------------------------------------------------------ */
-
-/* *sum = the sum of the squares of N numbers.  Each LANES-th of a thousand or so are added up in float, those sums
- * in double.  Returns 0. */
-static int sum_of_squares(long N, const REAL *v, REAL *sum)
-{
-    double total = 0;
-    for (long begin = 0; begin < N; begin += 1024 * LANES) {
-        const long end = at_most(begin + 1024 * LANES, N);
-        vector part = {0};
-        for (long n = begin; n < end; n += LANES) {
-            const vector x = load(v + n, end - n);
-            part += x * x;
-        }
-        for (long l = 0; l < LANES; l++) total += part[l];
-    }
-    *sum = (REAL)total;
-    return 0;
-}
+#endif

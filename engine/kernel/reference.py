@@ -1,28 +1,35 @@
-"""An LSTM layer forward and backward in plain NumPy: what the Ops of kernel.py are held against.
+"""The kernel's layer and its drawing of characters in plain NumPy: what the C code is tested against.
 
-Sizes: T steps, B sequences, H units; "4H" is the gates f, i, o, g side by side. program: the cell, a cell.Program;
-own: the values of its own parameters, (H,) each.
+Where no C writes texts, continue_texts does.
+
+Sizes: T steps, B sequences, H units, V characters; "4H" is the gates f, i, o, g side by side. program: the cell, a
+cell.Program; own: the values of its own parameters, (H,) each.
 """
 import numpy as np
 
 from engine.kernel.cell import GATES, evaluate, own_inputs
 
 
+# ---------------------------------------------------------------- a layer
+
 def _named(own):
     return dict(zip(own_inputs(len(own)), own))
 
 
 def step(program, a_x, W, b, own, h, C):
-    """h and C (B,H) after a step from a_x (B,4H), W (4,H,H), b (4,H), and what is kept for the gradient, (B,H) each."""
+    """Return h and C (B,H) after a step, and what is kept for the gradient, (B,H) each.
+
+    a_x (B,4H), W (4,H,H), b (4,H); h and C (B,H) before the step.
+    """
     H = W.shape[2]
     a = a_x + b.ravel() + h.dot(W.reshape(4 * H, H).T)               # (B, 4H)
     return evaluate(program.forward, dict(zip(GATES, np.split(a, 4, axis=1)), C_prev=C, **_named(own)))
 
 
 def layer(program, a_x, W, b, own, h, C, kept):
-    """All steps from a_x (T,B,4H): h (T,B,H), C (T,B,H), kept (T,B,4H), which may be a_x, and the last h and C.
+    """Return h and C (T,B,H) of all steps from a_x (T,B,4H), kept, and the last h and C (B,H).
 
-    What is kept of a step lies side by side, and after it zeros.
+    kept (T,B,4H), which may be a_x, is filled with what is kept of each step side by side, then zeros.
     """
     hs, Cs = [np.empty(a_x.shape[:2] + W.shape[2:], a_x.dtype) for _ in range(2)]
     for t in range(len(a_x)):
@@ -34,10 +41,10 @@ def layer(program, a_x, W, b, own, h, C, kept):
 
 
 def layer_gradient(program, dh, W, own, h, C, kept, h0, C0, truncate, da):
-    """Gradients of what layer took, from dh (T,B,H) on each h and what layer gave.
+    """Return the gradients da (T,B,4H), dW (4,H,H), db (4,H) and those of own, (H,) each, from dh (T,B,H) on each h.
 
-    They flow through the last `truncate` steps, -1: all. Returns da (T,B,4H), which
-    may be the memory of kept, dW (4,H,H), db (4,H) and those of own, (H,) each.
+    h, C and kept are outputs of layer. The gradients flow through the last `truncate` steps, -1: all.
+    da is filled; it may be the memory of kept.
     """
     steps, H = len(dh), W.shape[2]
     W4 = W.reshape(4 * H, H)
@@ -56,3 +63,49 @@ def layer_gradient(program, dh, W, own, h, C, kept, h0, C0, truncate, da):
         dW += da[t].T.dot(h[t - 1] if t else h0)
         dh_later = da[t].dot(W4)
     return [da, dW.reshape(W.shape), da.sum(axis=(0, 1)).reshape(4, H), *d_own]
+
+
+# ---------------------------------------------------------------- characters, drawn
+
+def likely(p, top_k, top_p):
+    """Return probabilities p (B,V), zero where top_k or top_p excludes a character.
+
+    Only the top_k most probable remain, and of these only the fewest whose probabilities sum to top_p
+    (Holtzman et al. 2020).
+    """
+    largest_first = -np.sort(-p, axis=1)
+    sums_before = np.cumsum(largest_first, axis=1, dtype=np.float64) - largest_first
+    kept = np.minimum((sums_before < top_p * p.sum(axis=1, keepdims=True, dtype=np.float64)).sum(axis=1), top_k)
+    return np.where(p < largest_first[np.arange(len(p)), np.maximum(kept, 1) - 1][:, None], 0, p)
+
+
+def choose(p, bits):
+    """Return a character for each row of p (B,V), drawn with 53 random bits (B,); bits None: the most probable."""
+    if bits is None:
+        return p.argmax(axis=1).astype(np.int32)
+    cumulative = np.cumsum(p, axis=1, dtype=np.float64)
+    # The first above the draw: exactly the distribution, and never a character of probability 0.
+    return (cumulative > bits[:, None] * 2.0 ** -53 * cumulative[:, -1:]).argmax(axis=1).astype(np.int32)
+
+
+def continue_texts(predict, prime, bits, n, choice, *states):
+    """Return what ops.Sample computes: texts, int (m+n,B), and the states after all characters but the last.
+
+    predict: characters (T,B) and states to [probabilities (T*B,V) of what follows
+    each, or (B,V) of what follows the last, and the new states]. prime: int (m,B), the first characters,
+    none of which has been read; bits: int (n,B) from 0 to 2^53 - 1, or (0,B) to take
+    the most probable; choice: temperature, top_k and top_p.
+    """
+    temperature, top_k, top_p = choice
+    text, unread = prime, prime
+    if not n and len(prime) > 1:
+        _, *states = predict(prime[:-1], *states)
+    for k in range(n):
+        p, *states = predict(unread, *states)
+        p = p[-prime.shape[1]:]                                                    # (B, V) after the last step
+        if temperature != 1:
+            p = (p / p.max(axis=1, keepdims=True)) ** np.asarray(1 / temperature, p.dtype)
+        p = likely(p, int(top_k), top_p)
+        unread = choose(p, bits[k] if len(bits) else None)[None]
+        text = np.concatenate([text, unread])
+    return [text] + list(states)

@@ -1,18 +1,22 @@
 /* Writing texts: a whole two-layer model that reads and draws character after character. */
+#ifndef SAMPLING_C
+#define SAMPLING_C
 
-#define TWO_TO_53 9007199254740992.0 /* a double holds as many whole numbers, so the quotient is exact */
+#include "layer.c"
+#include "softmax.c"
 
-/* A two-layer model with V characters, and B texts of which `given` characters are known and as many
- * more are drawn as `length` asks for. */
+#define TWO_TO_53 9007199254740992.0 /* a double holds all whole numbers up to it, so the quotient is exact */
+
+/* A two-layer model with V characters, and B texts.  Their first `prime` characters are known; the others are drawn. */
 typedef struct {
-    long V, H1, H2, B, given, length;
+    long V, H1, H2, B, prime, length;
     const REAL *U1, *W1, *b1, *U2, *W2, *b2, *Vw, *c; /* (V, 4 H1): U1 by characters; the others as trained */
     const REAL *const *own1, *const *own2;            /* the cell's own parameters in layer 1 and 2, (H1) and (H2) */
-    const int64_t *bits;    /* (length - given, B): 53 random bits for each draw; NULL: take the most probable */
-    int32_t *text;          /* (length, B): the first `given` rows are there */
-    double temperature;     /* scores are divided by it before the softmax */
-    long top_k;             /* only the so many most probable characters are drawn, */
-    double top_p;           /* and only the fewest that have this probability together */
+    const int64_t *bits;     /* (length - prime, B): 53 random bits for each draw; NULL: take the most probable */
+    int32_t *text;           /* (length, B): the first `prime` rows are known */
+    double temperature;      /* scores are divided by it before the softmax */
+    long top_k;              /* only the k most probable characters are drawn, */
+    double top_p;            /* and only the fewest that have this probability together */
     REAL *h1, *C1, *h2, *C2; /* (B, H1), (B, H2): the states; those before the text become those after it */
     REAL *W1_panels, *U2_panels, *W2_panels, *V_panels;
 } sampling;
@@ -56,6 +60,34 @@ static void pack_outputs(const sampling *p)
                    p->V_panels + v * round_up(p->H2, LANES));
 }
 
+/* A step of a layer is a sequence of one, of this thread's rows only, that overwrites its states C and h (rows, H). */
+static forward_pass one_step(long rows, long H, const REAL *a_x, const REAL *b, const REAL *const *own, REAL *C,
+                             REAL *h, REAL *kept, REAL *panels)
+{
+    forward_pass p;
+    p.T = 1, p.B = rows, p.H = H;
+    p.a_x = a_x, p.b = b, p.own = own, p.h0 = h, p.C0 = C;
+    p.kept = kept, p.C = C, p.h = h;
+    p.panels = panels;
+    return p;
+}
+
+/* The character after step s in each of the texts begin to begin + rows, from scores (rows, scores_row).
+ * probabilities and sorted (scores_row) are scratch. */
+static void draw_characters(const sampling *p, long s, long begin, long rows, const REAL *scores, long scores_row,
+                            REAL *probabilities, REAL *sorted)
+{
+    for (long r = 0; r < rows; r++) {
+        REAL log_total;
+        const long at = (s + 1) * p->B + begin + r;
+        const long best = softmax(p->V, scores + r * scores_row, p->c, (REAL)(1 / p->temperature), probabilities,
+                                  &log_total);
+        keep_likely(p, probabilities, sorted);
+        p->text[at] = p->bits ? draw(p->V, probabilities, (double)p->bits[at - p->prime * p->B] / TWO_TO_53)
+                              : (int32_t)best;
+    }
+}
+
 /* How much scratch a thread with `rows` texts needs in sample_rows. */
 static long sample_size(const sampling *p, long rows)
 {
@@ -63,59 +95,47 @@ static long sample_size(const sampling *p, long rows)
     return 2 * tiles_size(rows, p->H1) + 2 * tiles_size(rows, p->H2) + rows * (4 * PANEL + 8 * H + V) + 2 * V;
 }
 
-/* Texts begin to end, all their characters. */
+/* All characters of texts begin to end. */
 static void sample_rows(const sampling *p, long begin, long end, REAL *memory)
 {
     const long H1 = p->H1, H2 = p->H2, V = p->V, B = p->B, rows = end - begin;
     const long size1 = tiles_size(rows, H1), size2 = tiles_size(rows, H2), scores_row = round_up(V, PANEL);
     const long H = H1 > H2 ? H1 : H2;
     REAL *now1 = memory, *next1 = now1 + size1, *now2 = next1 + size1, *next2 = now2 + size2; /* packed h */
-    REAL *sums = next2 + size2, *pre = sums + 4 * rows * PANEL, *kept = pre + 4 * rows * H;
+    REAL *sums = next2 + size2, *a_x = sums + 4 * rows * PANEL, *kept = a_x + 4 * rows * H;
     REAL *scores = kept + 4 * rows * H, *probabilities = scores + rows * scores_row;
     REAL *sorted = probabilities + scores_row;
     memset(memory, 0, sample_size(p, rows) * sizeof(REAL)); /* past the last unit packed h stays 0 */
-    /* A layer's step is a sequence of one, on this thread's rows alone, that overwrites its state. */
-    const forward_pass layer1 = {1, rows, H1, pre, p->b1, NULL, p->C1 + begin * H1, p->own1, kept,
-                                 p->C1 + begin * H1, p->h1 + begin * H1, p->W1_panels};
-    const forward_pass layer2 = {1, rows, H2, pre, p->b2, NULL, p->C2 + begin * H2, p->own2, kept,
-                                 p->C2 + begin * H2, p->h2 + begin * H2, p->W2_panels};
+    const forward_pass layer1 = one_step(rows, H1, a_x, p->b1, p->own1, p->C1 + begin * H1, p->h1 + begin * H1, kept,
+                                         p->W1_panels);
+    const forward_pass layer2 = one_step(rows, H2, a_x, p->b2, p->own2, p->C2 + begin * H2, p->h2 + begin * H2, kept,
+                                         p->W2_panels);
     pack_tiles(BY_ROWS, rows, 0, H1, layer1.h, H1, 1, now1);
     pack_tiles(BY_ROWS, rows, 0, H2, layer2.h, H2, 1, now2);
     for (long s = 0; s + 1 < p->length; s++) {
         for (long r = 0; r < rows; r++)
-            memcpy(pre + r * 4 * H1, p->U1 + p->text[s * B + begin + r] * 4 * H1, 4 * H1 * sizeof(REAL));
+            memcpy(a_x + r * 4 * H1, p->U1 + p->text[s * B + begin + r] * 4 * H1, 4 * H1 * sizeof(REAL));
         for (long strip = 0; strip < H1; strip += PANEL) {
-            strip_sums(rows, H1, now1, p->W1_panels, strip, sums, 0);
+            strip_sums(rows, H1, now1, layer1.panels, strip, sums, 0);
             forward_tiles(&layer1, 0, 0, rows, strip, sums, next1);
         }
-        memset(pre, 0, 4 * rows * H2 * sizeof(REAL)); /* layer 2 gets all from the two products */
+        memset(a_x, 0, 4 * rows * H2 * sizeof(REAL)); /* layer 2 gets all from the two products */
         for (long strip = 0; strip < H2; strip += PANEL) {
             strip_sums(rows, H1, next1, p->U2_panels, strip, sums, 0);
-            strip_sums(rows, H2, now2, p->W2_panels, strip, sums, 1);
+            strip_sums(rows, H2, now2, layer2.panels, strip, sums, 1);
             forward_tiles(&layer2, 0, 0, rows, strip, sums, next2);
         }
-        REAL *swap1 = now1, *swap2 = now2;
-        now1 = next1;
-        next1 = swap1;
-        now2 = next2;
-        next2 = swap2;
-        if (s + 1 < p->given) continue;
+        swap(&now1, &next1);
+        swap(&now2, &next2);
+        if (s + 1 < p->prime) continue;
         for (long v = 0; v < V; v += PANEL)
             multiply_panel(rows, BY_ROWS, H2, now2, tile_size(H2), p->V_panels + v * round_up(H2, LANES),
                            scores + v, scores_row, 0);
-        for (long r = 0; r < rows; r++) {
-            REAL log_total;
-            const long at = (s + 1) * B + begin + r;
-            const long best = softmax(V, scores + r * scores_row, p->c, (REAL)(1 / p->temperature), probabilities,
-                                      &log_total);
-            keep_likely(p, probabilities, sorted);
-            p->text[at] = p->bits ? draw(V, probabilities, (double)p->bits[at - p->given * B] / TWO_TO_53)
-                                  : (int32_t)best;
-        }
+        draw_characters(p, s, begin, rows, scores, scores_row, probabilities, sorted);
     }
 }
 
-/* Continues the B texts; the last character is drawn, not read.  Returns 0, or -1 when out of memory. */
+/* Continues the B texts.  Their last character is drawn, but not read.  Returns 0, or -1 when out of memory. */
 static int sample(sampling *p, int n_threads)
 {
     if (n_threads > p->B) n_threads = p->B > 0 ? (int)p->B : 1;
@@ -128,12 +148,14 @@ static int sample(sampling *p, int n_threads)
     p->W2_panels = p->U2_panels + U2;
     p->V_panels = p->W2_panels + W2;
     REAL *memory = p->V_panels + outputs;
-    pack_forward(p->H1, p->H1, p->W1, p->W1_panels, 0, 1);
-    pack_forward(p->H2, p->H1, p->U2, p->U2_panels, 0, 1);
-    pack_forward(p->H2, p->H2, p->W2, p->W2_panels, 0, 1);
+    pack_gates(p->H1, p->H1, p->W1, p->H1, 1, p->W1_panels, 0, 1);
+    pack_gates(p->H2, p->H1, p->U2, p->H1, 1, p->U2_panels, 0, 1);
+    pack_gates(p->H2, p->H2, p->W2, p->H2, 1, p->W2_panels, 0, 1);
     pack_outputs(p);
     FOR_EACH_THREAD
     for (int i = 0; i < n_threads; i++)
         sample_rows(p, split(p->B, n_threads, i), split(p->B, n_threads, i + 1), memory + i * own);
     return 0;
 }
+
+#endif

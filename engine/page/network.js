@@ -1,15 +1,16 @@
-// The network of charlstm.py again, in plain JavaScript: it reads a character, and says how probable each one is next.
+// The network of charlstm.py in plain JavaScript: it reads a character and returns the probabilities of the next one.
 //
 //     a_k  = U[k].x + W[k].h + b[k]      k = f, i, o, g (forget, input, output, cell update)
 //     h, C = cell(a_f, a_i, a_o, a_g, C, own)
 //
-// Two such layers, the second of which reads the h of the first; softmax(V.h2 + c) is the distribution of the next
-// character. cell is written by engine/kernel/cell.py from its formula in charlstm.py; own: its own parameters, if it has any.
+// There are two such layers, and the second reads the h of the first; softmax(V.h2 + c) is the distribution of the next
+// character. engine/kernel/cell.py writes the function cell from its formula in charlstm.py; own: the parameters of the
+// cell itself, if it has any.
 // Letters for sizes: V characters in the vocabulary, H units of a layer. A matrix is one long array, row after row, and
 // the four gates of a layer lie one below the other: U (4H,n), W (4H,H), b (4H).
 'use strict';
 
-/** What a cell is made of: Math, and a little more. Comparisons give 0 or 1. */
+/** The functions that a cell may call: Math, and a few more. Comparisons give 0 or 1. */
 const math = Object.assign(Object.create(Math), {
   sigmoid: a => 1 / (1 + Math.exp(-a)),
   softplus: a => Math.max(a, 0) + Math.log1p(Math.exp(-Math.abs(a))),
@@ -35,7 +36,7 @@ function addColumn(sum, matrix, columns, column) {
   for (let row = 0; row < sum.length; row++) sum[row] += matrix[row * columns + column];
 }
 
-/** One layer of the LSTM and what it remembers: h and C (H). */
+/** One layer of the LSTM and its states h and C (H). */
 class Layer {
   /** p: the parameters of the network by name; number: 1 or 2. */
   constructor(p, number) {
@@ -62,14 +63,14 @@ class Layer {
 const EIGHT = ['U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c'];
 
 class Network {
-  /** p: the parameters by name, the EIGHT and those of the cell, each a Float32Array. It has read nothing yet. */
+  /** p: the parameters by name, the EIGHT and those of the cell, each a Float32Array. The states are zero. */
   constructor(p) {
     this.p = p;
     this.layer1 = new Layer(p, 1);
     this.layer2 = new Layer(p, 2);
   }
 
-  /** Reads a character, a number below V. Returns the probabilities (V) of what follows it. */
+  /** Reads a character, a number below V. Returns the probabilities (V) of the next one. */
   read(x) {
     const {p} = this, V = p.c.length;
     const h1 = this.layer1.step(a => addColumn(a, p.U1, V, x));
@@ -80,7 +81,7 @@ class Network {
   }
 }
 
-/** exp(s) / sum exp(s) of scores (V); less the largest, which changes nothing, so that exp cannot overflow. */
+/** exp(s) / sum exp(s) of scores (V). The largest is subtracted first, so that exp cannot overflow. */
 function softmax(scores) {
   const largest = scores.reduce((a, b) => Math.max(a, b));
   const powers = scores.map(score => Math.exp(score - largest));
@@ -88,21 +89,21 @@ function softmax(scores) {
   return powers.map(power => power / sum);
 }
 
-/** Probabilities (V) to the power 1 / temperature: below 1 the probable becomes more so, above 1 less. */
+/** Probabilities (V) to the power 1 / temperature. Below 1, probable characters become more probable, above 1 less. */
 function tempered(p, temperature) {
   if (temperature === 1) return p;
   const largest = p.reduce((a, b) => Math.max(a, b));
   return p.map(value => Math.pow(value / largest, 1 / temperature));
 }
 
-/** Probabilities (V) of which all but the topK most probable, and those as probable as the last of them, are zero. */
+/** Probabilities (V), zero where they are below the topK-th largest. */
 function likely(p, topK) {
   if (topK >= p.length) return p;
   const least = Float32Array.from(p).sort()[p.length - topK];
   return p.map(value => value < least ? 0 : value);
 }
 
-/** The number of a character drawn from p (V), which need not add up to 1, by a random number from 0 to below 1. */
+/** The number of a character, drawn from p (V) with a random number from 0 to below 1. p need not add up to 1. */
 function draw(p, random) {
   const total = p.reduce((a, b) => a + b, 0);
   let sum = 0, last = 0;
@@ -115,11 +116,11 @@ function draw(p, random) {
   return last;
 }
 
-/** Random numbers from 0 to below 1 by steps of 2^-53, the same ones for a seed: xoshiro128** (Blackman 2018). */
+/** Random numbers from 0 to below 1 in steps of 2^-53, always the same for a seed: xoshiro128** (Blackman 2018). */
 class Random {
   /** seed: a whole number from 0 to below 2^32. */
   constructor(seed) {
-    this.state = [1, 2, 3, 4].map(k => {                   // spread over 128 bits by murmur3's last steps
+    this.state = [1, 2, 3, 4].map(k => {                   // spread over 128 bits by the last steps of murmur3
       let s = Math.imul(seed + k * 0x9e3779b9, 1) >>> 0;
       s = Math.imul(s ^ s >>> 16, 0x85ebca6b);
       s = Math.imul(s ^ s >>> 13, 0xc2b2ae35);
@@ -145,11 +146,11 @@ class Random {
   }
 }
 
-/** A text that is given and that the network goes on with, always the same one for a seed. */
+/** A text that the network continues from some first characters, always the same for a seed. */
 class Writer {
   /**
-   * p: as for Network. given: the numbers of its characters; where there are none, a random one is. choice: temperature,
-   * topK and seed.
+   * p: as for Network. given: the numbers of the first characters; where it is empty, one is drawn at random.
+   * choice: temperature, topK and seed.
    */
   constructor(p, given, choice) {
     this.choice = choice;
@@ -159,7 +160,7 @@ class Writer {
     this.length = 0;                                       // of the text so far
   }
 
-  /** Whether the next character is one that was given. */
+  /** Whether the next character is one of the first ones. */
   get begins() {
     return this.length < this.given.length;
   }

@@ -1,0 +1,54 @@
+/* Softmax with its cost, the cross-entropy, and the gradient. */
+#ifndef SOFTMAX_C
+#define SOFTMAX_C
+
+#include "functions.c"
+
+/* p (V) = softmax of a = scale * (scores + bias).  Returns the number of the largest;
+ * *log_total is minus the logarithm of its probability. */
+static long softmax(long V, const REAL *scores, const REAL *bias, REAL scale, REAL *p, REAL *log_total)
+{
+    long best = 0;
+    REAL total = 0;
+    for (long v = 0; v < V; v++) p[v] = scale * (scores[v] + bias[v]);
+    for (long v = 1; v < V; v++)
+        if (p[v] > p[best]) best = v;
+    const REAL highest = p[best]; /* subtracted, so that no exponential overflows */
+    for (long v = 0; v < V; v += LANES) store(p + v, exponential(load(p + v, V - v) - highest), V - v);
+    for (long v = 0; v < V; v++) total += p[v];
+    for (long v = 0; v < V; v++) p[v] /= total;
+    *log_total = (REAL)log(total);
+    return best;
+}
+
+/* From scores (N, V), bias (V) and targets y (N): p (N, V) = softmax(scores + bias), cost (N) = -log p[y], and best
+ * (N) = the numbers of the largest scores.  Returns 0. */
+static int cross_entropy(long N, long V, const REAL *scores, const REAL *bias, const int32_t *y,
+                         REAL *cost, int32_t *best, REAL *p, int n_threads)
+{
+    FOR_EACH_THREAD
+    for (int i = 0; i < n_threads; i++)
+        for (long n = split(N, n_threads, i); n < split(N, n_threads, i + 1); n++) {
+            const REAL *row = scores + n * V;
+            REAL log_total;
+            best[n] = (int32_t)softmax(V, row, bias, 1, p + n * V, &log_total);
+            /* The scores are subtracted first: their difference is exact where they are large. */
+            cost[n] = row[best[n]] + bias[best[n]] - (row[y[n]] + bias[y[n]]) + log_total;
+        }
+    return 0;
+}
+
+/* dscores (N, V) and dbias (V) = the gradients of the costs times dcost (N).  Returns 0. */
+static int cross_entropy_gradient(long N, long V, const REAL *dcost, const REAL *p, const int32_t *y,
+                                  REAL *dscores, REAL *dbias)
+{
+    memset(dbias, 0, V * sizeof(REAL));
+    for (long n = 0; n < N; n++, p += V, dscores += V) {
+        for (long v = 0; v < V; v++) dscores[v] = p[v] * dcost[n];
+        dscores[y[n]] -= dcost[n];
+        for (long v = 0; v < V; v++) dbias[v] += dscores[v];
+    }
+    return 0;
+}
+
+#endif
