@@ -369,6 +369,19 @@ def test_every_function_of_the_model_counts(quick, path, monkeypatch, unedited, 
     assert np.isfinite(after).all() and max(abs(np.subtract(after, unedited[rule]))) > 1e-4
 
 
+def test_edited_penalty_counts_without_weights(quick, path, monkeypatch):
+    """Its gradient joins that of the costs; all weights are 0, which is the default."""
+    steps = []
+    for penalty in (original.penalty, lambda parameters, l1, l2: 3 * tt.sqr(parameters[-1] + 0.5).sum()):
+        monkeypatch.setattr(charlstm, 'penalty', penalty)
+        model = model_with(CharLSTM.cell, path, lrate=1)
+        before = model.p['c'].get_value()
+        x, y = model.X['train'][0], model.Y['train'][0]
+        model.theano_train_sgd(x, y)
+        steps.append(before - model.p['c'].get_value())
+    np.testing.assert_allclose(steps[1] - steps[0], 6 * (before + 0.5) / x.size, rtol=1e-4)
+
+
 def test_every_function_of_the_model_is_among_these():
     source = (ROOT / 'charlstm.py').read_text(encoding='utf-8').split('# ----------------')[1]
     assert set(re.findall(r'^def (\w+)', source, re.MULTILINE)) == set(EDITS)
