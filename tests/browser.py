@@ -16,7 +16,7 @@ class Browser:
     """A page in Chromium. errors: those of its console, its script and its policy. requests: what it fetched."""
 
     def __init__(self, folder):
-        """folder: for files of Chromium."""
+        """Start Chromium, which keeps its files in folder."""
         commands, answers = os.pipe(), os.pipe()
         # It reads commands from its file 3 and writes answers to its file 4.
         self._process = subprocess.Popen(

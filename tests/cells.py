@@ -20,14 +20,14 @@ def peephole_cell(a_f, a_i, a_o, a_g, C_prev, p_f, p_i, p_o):
 
 
 def odd_cell(a_f, a_i, a_o, a_g, C_prev):
-    """Many of the operations that a cell may have; the backward pass reads more than four values of the forward one."""
+    """Return h and C by many operations; the backward pass reads more than four values of the forward pass."""
     C = tt.clip(tt.nnet.relu(a_f) * 0.1, 0, 1) * C_prev + (
         tt.exp(-a_i ** 2) * tt.log(1 + abs(a_g)) / (1 + tt.sqrt(1.5 + a_f ** 2)))
     return tt.switch(a_o > 0, (1 + a_o ** 2) ** -0.75, tt.expm1(a_o)) * tt.maximum(C, tt.nnet.softplus(-C)), C
 
 
 def logical_cell(a_f, a_i, a_o, a_g, C_prev):
-    """Comparisons in arithmetic, necessary brackets, a maximum of a sum, bounds in the wrong order."""
+    """Return h and C by comparisons in arithmetic, necessary brackets, a maximum of a sum, bounds in the wrong order."""
     f, i = tt.nnet.sigmoid(a_f), tt.nnet.sigmoid(a_i)
     kept = f * C_prev - (1 - i) * tt.tanh(a_g)
     C = tt.maximum(kept + i * tt.tanh(a_g), -0.3) + ((a_i > 0) | (a_g > 0.1)) * 0.125 - (-(-kept)) * 0.25

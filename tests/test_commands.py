@@ -18,7 +18,7 @@ PRINT = 'import json, sys; print(json.dumps(sys.argv[1:]))'        # a program t
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A copy of the program in a folder whose name needs quotes, outside the current folder; without uv."""
+    """Return a copy of the program in a folder whose name needs quotes, outside the current folder; without uv."""
     root = tmp_path / "its author's" / 'char lstm'
     root.parent.mkdir()
     copy_of_program(root)

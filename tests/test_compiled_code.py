@@ -20,7 +20,7 @@ OWN = ['compiledir_x/tmp1/a.so', 'compiledir_x/tmp1/key.pkl', 'compiledir_x/cuti
 
 @pytest.fixture
 def own(tmp_path, monkeypatch):
-    """The default folder with compiled code as Theano stores it, checksums of finished modules, and other files.
+    """Return the default folder with compiled code as Theano stores it, checksums of finished modules, and other files.
 
     Beside it is compiled code of other programs.
     """

@@ -23,7 +23,7 @@ def no_proxy(monkeypatch):
 
 
 def assert_fails(folder, url, error, words, timeout=10):
-    """fetch_novel raises `error` with one line that has `words`, and leaves no file."""
+    """Assert that fetch_novel raises `error` with one line that has `words`, and leaves no file."""
     with pytest.raises(error, match=words) as caught:
         fetcher.fetch_novel(folder / "novel.txt", url, timeout)
     assert "\n" not in str(caught.value) and url in str(caught.value)
@@ -104,7 +104,7 @@ def test_existing_file_is_not_overwritten(server, tmp_path):
 
 @pytest.fixture
 def texts(server, tmp_path, monkeypatch):
-    """A folder text_input in the current one, without the novel, which the server has."""
+    """Return a folder text_input in the current one, without the novel, which the server has."""
     monkeypatch.setenv("CHARLSTM_NOVEL_URL", server.url)
     (tmp_path / "text_input").mkdir()
     monkeypatch.chdir(tmp_path)

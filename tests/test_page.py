@@ -55,7 +55,7 @@ def javascript():
 
 @pytest.fixture
 def model(compiled_models):
-    """A model with the kernel, with the parameters that it was made with, rounded to those of a page."""
+    """Return a model with the kernel, with the parameters that it was made with, rounded to those of a page."""
     model, start = compiled_models('float32')
     for variable, array in start.items():
         variable.set_value(array)
@@ -111,7 +111,7 @@ def test_random_numbers_are_even_and_repeatable(javascript):
 
 
 def test_writer_begins_with_a_random_character(javascript, model):
-    p, new = parameters(model), 'new Writer(arrays(p), [], {temperature: 1, topK: 11, seed}).given[0]'
+    p, new = parameters(model), 'new Writer(arrays(p), [], {temperature: 1, topK: 11, seed}).prime[0]'
     first = {javascript(new, p=p, seed=seed) for seed in range(60)}
     assert first <= set(range(V)) and len(first) > 6
 
@@ -129,7 +129,7 @@ def array_of(stored):
 
 @pytest.fixture(scope='module')
 def hostile(tmp_path_factory):
-    """The path of a page whose text, names and vocabulary are an attack."""
+    """Return the path of a page whose text, names and vocabulary are an attack."""
     folder = tmp_path_factory.mktemp('hostile')
     checkpoint = folder / '<img src=x onerror=hacked=1>\u2028.npz'
     write_chain(checkpoint, np.array(sorted(set(HOSTILE))))
@@ -161,7 +161,7 @@ def test_nothing_is_fetched_and_no_other_script_may_run():
 
 @pytest.fixture(scope='module')
 def written(short_run, tmp_path_factory):
-    """The path of a page of a run's checkpoint with the beginning of TEXT."""
+    """Return the path of a page of a run's checkpoint with the beginning of TEXT."""
     path = tmp_path_factory.mktemp('page') / 'page.html'
     model = CharLSTM()
     model.model_setup(str(short_run.folder / 'r_t.txt_best.npz'))
@@ -511,7 +511,7 @@ def test_bytes_are_read_and_written_as_characters(browser, tmp_path):
 
 
 def luminance(rgb):
-    """Relative luminance, as WCAG defines it."""
+    """Return the relative luminance, as WCAG defines it."""
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in np.array(rgb[:3]) / 255]
     return np.dot(linear, [0.2126, 0.7152, 0.0722])
 

@@ -128,7 +128,7 @@ finally:
 
 @pytest.fixture
 def text(tmp_path):
-    """The folder of a text t.txt."""
+    """Return the folder of a text t.txt."""
     (tmp_path / 't.txt').write_text(SENTENCES, encoding='utf-8')
     return tmp_path
 

@@ -340,7 +340,7 @@ def test_damaged_checkpoint_in_a_process(folder):
 # ---------------------------------------------------------------- places that cannot be written
 
 def assert_fails_after_the_text(result, length, *words):
-    """The text of that length is complete on stdout. The last line on stderr and exit status 2 say what failed."""
+    """Assert that the whole text is on stdout, and that exit status 2 and the last line on stderr say what failed."""
     assert result.returncode == 2 and 'Traceback' not in result.stderr, result.stderr
     assert len(result.stdout) == length + 1
     first, *_, last = result.stderr.splitlines()

@@ -18,7 +18,7 @@ def examples(text, title):
 
 @pytest.fixture
 def book(tmp_path):
-    """A folder with a text book.txt that has a byte order mark, CRLF, and 3 batches of 50 x 50 to learn from."""
+    """Return a folder with a text book.txt that has a byte order mark, CRLF, and 3 batches of 50 x 50 to learn from."""
     (tmp_path / 'book.txt').write_bytes(sentences(160).replace('\n', '\r\n').encode('utf-8-sig'))
     return tmp_path
 

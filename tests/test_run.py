@@ -257,7 +257,7 @@ def assert_same(end, straight):
 
 @pytest.fixture(scope='module')
 def shared(tmp_path_factory):
-    """The text and the environment of all runs."""
+    """Return the text and the environment of all runs."""
     folder = tmp_path_factory.mktemp('shared')
     (folder / 't.txt').write_text(TEXT, encoding='utf-8')
     return SimpleNamespace(text=folder / 't.txt', env=quick(folder))
@@ -265,7 +265,7 @@ def shared(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def straight(shared, tmp_path_factory):
-    """A run that never stopped."""
+    """Return a run that never stopped."""
     whole = Results(tmp_path_factory.mktemp('straight'), shared)
     succeeded(whole.run(*whole.begin()))
     assert len(log_rows(whole.log)) == 6 * BATCHES
@@ -441,7 +441,7 @@ def forge(checkpoint, **changes):
 
 
 def assert_resumed_is_refused(folder, refused, checkpoint, *words):
-    """The run is not resumed from a checkpoint, and no file changes."""
+    """Assert that the run is not resumed from a checkpoint, and no file changes."""
     before = snapshot(folder)
     with refused(ValueError, *words):
         learn(folder, by_number(3), '--epochs', 3, resume=checkpoint)

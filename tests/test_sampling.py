@@ -30,7 +30,7 @@ def compiled_model(request):
 
 @pytest.fixture
 def model(compiled_model):
-    """A model of five letters whose predictions differ much and depend on the text before."""
+    """Return a model of five letters whose predictions differ much and depend on the text before."""
     for name, array in numpy_model.random_parameters(2, 'float32', V=5).items():
         compiled_model.p[name].set_value((3 * array).astype('float32'))
     compiled_model.random = np.random.default_rng(11)

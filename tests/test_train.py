@@ -51,7 +51,7 @@ def test_checkpoint_has_the_shapes_and_characters(trained):
 
 @pytest.fixture(scope='module')
 def unvalidated(tmp_path_factory):
-    """A run without validation, on a text in latin-1, under a name with a space."""
+    """Return a run without validation, on a text in latin-1, under a name with a space."""
     folder = tmp_path_factory.mktemp('unvalidated')
     text = TEXT.replace('—', '\xa0').replace('𝄞', 'ÿ')
     (folder / 't.txt').write_bytes(text.encode('latin-1'))

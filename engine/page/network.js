@@ -149,26 +149,26 @@ class Random {
 /** A text that the network continues from some first characters, always the same for a seed. */
 class Writer {
   /**
-   * p: as for Network. given: the numbers of the first characters; where it is empty, one is drawn at random.
+   * p: as for Network. prime: the numbers of the first characters; where it is empty, one is drawn at random.
    * choice: temperature, topK and seed.
    */
-  constructor(p, given, choice) {
+  constructor(p, prime, choice) {
     this.choice = choice;
     this.random = new Random(choice.seed);
     this.network = new Network(p);
-    this.given = given.length ? given : [Math.floor(this.random.next() * p.c.length)];
+    this.prime = prime.length ? prime : [Math.floor(this.random.next() * p.c.length)];
     this.length = 0;                                       // of the text so far
   }
 
   /** Whether the next character is one of the first ones. */
   get begins() {
-    return this.length < this.given.length;
+    return this.length < this.prime.length;
   }
 
   /** The number of the next character. */
   next() {
     const {temperature, topK} = this.choice;
-    const x = this.begins ? this.given[this.length] :
+    const x = this.begins ? this.prime[this.length] :
       draw(likely(tempered(this.expected, temperature), topK), this.random.next());
     this.expected = this.network.read(x);
     this.length++;

@@ -279,11 +279,11 @@ function settings() {
 }
 
 function begin() {
-  const choice = settings(), given = numbersOf(byId('prime').value);
+  const choice = settings(), prime = numbersOf(byId('prime').value);
   parameters = parameters || Object.fromEntries(Object.entries(data.parameters).map(([name, p]) => [name, array(p)]));
-  writer = new Writer(parameters, given, choice);
+  writer = new Writer(parameters, prime, choice);
   spell = speller();
-  byId('written').replaceChildren(element('span', 'given', ''), element('span', '', ''));
+  byId('written').replaceChildren(element('span', 'prime', ''), element('span', '', ''));
   goOn();
 }
 
@@ -298,9 +298,9 @@ function goOn() {
 
 /** Writes for SLICE milliseconds, and calls itself again after the page has reacted to the reader. */
 function write() {
-  const end = performance.now() + SLICE, [given, written] = byId('written').children;
+  const end = performance.now() + SLICE, [prime, written] = byId('written').children;
   while (running && left && performance.now() < end) {
-    const part = writer.begins ? given : written;
+    const part = writer.begins ? prime : written;
     part.lastChild.appendData(visible(spell(writer.next())));
     if (part === written) {
       left--;
