@@ -27,7 +27,7 @@ def odd_cell(a_f, a_i, a_o, a_g, C_prev):
 
 
 def logical_cell(a_f, a_i, a_o, a_g, C_prev):
-    """Return h and C by comparisons in arithmetic, necessary brackets, a maximum of a sum, bounds in the wrong order."""
+    """Return h and C by comparisons in arithmetic, necessary brackets, a maximum of a sum, bounds in wrong order."""
     f, i = tt.nnet.sigmoid(a_f), tt.nnet.sigmoid(a_i)
     kept = f * C_prev - (1 - i) * tt.tanh(a_g)
     C = tt.maximum(kept + i * tt.tanh(a_g), -0.3) + ((a_i > 0) | (a_g > 0.1)) * 0.125 - (-(-kept)) * 0.25

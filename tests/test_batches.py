@@ -43,8 +43,8 @@ def test_summary_of_a_text(text_file, capsys):
     model = prepared(text_file(POEM[:149]), verbose=True, **settings)
     first, second = capsys.readouterr().out.splitlines()
     assert first.endswith(f'text.txt: 149 characters, {len(model.uchar)} distinct') and model.batch_size == 3
-    assert second == ('5 batches to train and 2 to validate, each of 3 sequences of 7 characters; 2 characters that fill '
-                      'no batch are dropped')
+    assert second == ('5 batches to train and 2 to validate, each of 3 sequences of 7 characters; 2 characters '
+                      'that fill no batch are dropped')
     prepared(text_file(POEM), **settings)
     assert capsys.readouterr() == ('', '')
 

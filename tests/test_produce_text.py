@@ -128,7 +128,8 @@ def test_prime_file_and_stop(produce, tmp_path):
     (['--adapt'], ['--adapt', '--score']), (['--overwrite'], ['--overwrite', '--page']),
     (['--score', 't.txt', 'out.txt'], ['OUT is out.txt', '--score']),
     (['--info', 'out.txt'], ['OUT is out.txt', '--info']),
-    (['out.txt', '--prime', 'aZ☃\U0001f600\x1bb'], ['the prime has', "'Z'", "'☃'", "'\U0001f600'", r"'\x1b'"])], ids=repr)
+    (['out.txt', '--prime', 'aZ☃\U0001f600\x1bb'], ['the prime has', "'Z'", "'☃'", "'\U0001f600'", r"'\x1b'"])],
+    ids=repr)
 def test_options_that_are_refused(produce, short_run, options, words):
     before = snapshot(short_run.folder)
     assert_refused(produce(*options), *words)

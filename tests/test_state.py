@@ -239,7 +239,7 @@ def test_model_of_ascii_or_of_characters_loads_without_a_warning(path, capsys):
 
 
 @pytest.mark.parametrize('characters', [
-    'é', '°õ', '°À', '§°',                                        # UTF-8 has bytes of both kinds, that begin and continue
+    'é', '°õ', '°À', '§°',                                        # UTF-8 has both kinds: that begin and continue
 ])
 def test_bytes_that_cannot_be_utf8_are_characters_of_latin1(path, tmp_path, characters):
     model = CharLSTM()
