@@ -44,10 +44,10 @@ from engine.kernel.ops import Kernel
 from engine.kernel.reference import continue_texts
 from engine.kernel.scan import Scan
 from engine.process_group import group_of
+from engine.progress import say_if_slow
 from engine.state.parameters import NAMES, own_names, own_of_layer, parameter_shapes, read_about
 from engine.state.state import State, locked, read_checkpoint
 from engine.state.text import read_text
-from engine.progress import say_if_slow
 from engine.terminal import warn
 
 __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_checkpoint', 'read_text', 'tt']

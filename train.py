@@ -16,9 +16,9 @@ import sys
 import time
 
 from engine import process_group
-from engine.run import options
 from engine.interrupts import EXIT_INTERRUPTED, StopRequest
 from engine.progress import ProgressBar, duration, say_if_slow
+from engine.run import options
 from engine.terminal import Parser, main
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -178,8 +178,8 @@ def program(arguments):
     group = process_group.join()
     o = options.Options(OPTIONS, DEFAULTS, vars(arguments))
     model, run, progress = prepare(o, group)
-    from engine.run.schedule import Schedule
     from engine.backend.theano_setup import computes_on
+    from engine.run.schedule import Schedule
     print(f'computes on {computes_on(model.runs_in_c())}', flush=True)
     print('compiling: up to a minute the first time, about a second after that ...', flush=True)
     start = time.time()

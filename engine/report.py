@@ -2,8 +2,8 @@
 import math
 import os
 
-from engine.state.patterns import matches
 from engine.progress import Countdown
+from engine.state.patterns import matches
 from engine.terminal import one_line
 
 SURPRISES, CONTEXT = 10, 30        # least expected characters that are printed, and characters before each

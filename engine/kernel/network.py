@@ -1,6 +1,6 @@
 """The network as sampling.c and network.js compute it, to find out whether charlstm.network is still the same."""
-from engine.state.parameters import own_of_layer, stacked
 from engine.backend.theano_setup import theano, tt
+from engine.state.parameters import own_of_layer, stacked
 
 
 def _two_layers(x, states, p, ops):

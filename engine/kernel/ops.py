@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+from engine.backend.theano_setup import theano, tt
 from engine.kernel import reference
 from engine.kernel.cell import c_functions
 from engine.state.parameters import own_of_layer, stacked
-from engine.backend.theano_setup import theano, tt
 
 gof = theano.gof
 DisconnectedType, disconnected_type = theano.gradient.DisconnectedType, theano.gradient.disconnected_type

@@ -5,8 +5,8 @@ operations. To change the model, edit charlstm.py: Kernel and Scan follow it.
 """
 import collections
 
-from engine.state.parameters import stacked
 from engine.backend.theano_setup import theano, tt
+from engine.state.parameters import stacked
 
 
 class Scan:

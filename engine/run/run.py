@@ -9,14 +9,14 @@ import zlib
 import numpy as np
 
 from engine import commands
-from engine.state.checkpoint import Checkpoint
 from engine.files import append_whole, has_other_names, lock, named, open_log, partial_name
-from engine.state.parameters import NAMES
-from engine.run.picture import draw_costs
-from engine.run.schedule import FALLS, PROGRESS, RISING
-from engine.state.patterns import MOST, file_name, list_of, matches, whole
 from engine.process_group import SingleProcess
 from engine.progress import duration
+from engine.run.picture import draw_costs
+from engine.run.schedule import FALLS, PROGRESS, RISING
+from engine.state.checkpoint import Checkpoint
+from engine.state.parameters import NAMES
+from engine.state.patterns import MOST, file_name, list_of, matches, whole
 from engine.terminal import warn
 
 STEPS, EPOCHS, SAMPLES = LOGS = '.out', '_epochs.out', '_samples.txt'          # endings of the logs

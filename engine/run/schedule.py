@@ -4,7 +4,6 @@ import math
 
 from engine.state.patterns import MOST, nats, nothing, number, whole
 
-
 SAMPLED = 100      # steps between samples, at least
 
 # When a run has diverged. One strange batch, or a stream in it, is no reason: it is over after a few steps.
