@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 MOST_CHARACTERS = 10_000       # of a file, in a page
 ALTERNATIVES = 5               # most probable characters that a page shows
 MOST_STATES = 1_600_000        # bytes of cell states in a page,
-LEAST_UNITS = 16               # but at least so many units however long the text is
+LEAST_UNITS = 16               # but at least this many units, however long the text is
 LARGE = 20_000_000             # bytes of a page that may be too many to open and to mail
 
 
