@@ -95,7 +95,7 @@ def print_cost(name, costs):
 
 def scored(model, text, name, adapt=0):
     """Return the costs of score_text, and show how much is left. Ctrl-C prints the cost of what was scored."""
-    import numpy as np                                 # late, as above
+    import numpy as np                                 # late, as in _read
     costs, countdown = [], Countdown('scoring ' + name, len(text) - 1, 'characters')
 
     def count(piece):

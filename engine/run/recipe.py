@@ -68,7 +68,7 @@ def complete(o, batches, parameters):
 
 def known_share(model, uchar):
     """Return the share of the training text of a model whose characters are in uchar."""
-    import numpy as np                 # late, as above
+    import numpy as np                 # late, as in set_units
     counts = sum(np.bincount(x.ravel(), minlength=len(model.uchar)) for x in model.X['train'])
     return counts[np.isin(model.uchar, uchar)].sum() / counts.sum()
 
