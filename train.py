@@ -186,6 +186,7 @@ def program(arguments):
     names = ['train_rmsprop', 'sample'] + ['check'] * bool(model.n_batches['valid'])
     with run.naming_checkpoint('while compiling; what is compiled is kept'), group.one_per_node_first():
         for k, name in enumerate(names, 1):
+            # On a terminal, compile() itself says so.
             with say_if_slow(f'compiling function {k} of {len(names)}', sys.stdout, not sys.stdout.isatty()):
                 model.compile(name)
     print(f'compiled in {duration(time.time() - start)}', flush=True)

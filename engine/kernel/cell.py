@@ -190,8 +190,9 @@ def _code(lines, outputs, known={}):
 
     def renamed(values):
         return tuple(known.get(value, value) for value in values)
-    return Code(tuple((name, operation, renamed(arguments)) for name, (operation, *arguments) in lines.items()
-                      if name in needed), renamed(outputs))
+
+    kept = [(name, *lines[name]) for name in lines if name in needed]
+    return Code(tuple((name, operation, renamed(arguments)) for name, operation, *arguments in kept), renamed(outputs))
 
 
 def _kept(lines, C, gradients):

@@ -41,9 +41,9 @@ def best_units(correlations, most):
 
     correlations: (features, units).
     """
-    in_turn = np.argsort(-abs(correlations), axis=1, kind='stable').T.ravel()
-    _, first = np.unique(in_turn, return_index=True)
-    return in_turn[np.sort(first)][:most]
+    best_first = np.argsort(-abs(correlations), axis=1, kind='stable').T.ravel()           # each unit once a feature
+    _, first = np.unique(best_first, return_index=True)
+    return best_first[np.sort(first)][:most]
 
 
 def cells(model, text):

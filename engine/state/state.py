@@ -59,9 +59,10 @@ def _values(variables):
 
 def _updated(variables, arrays, prefix=''):
     """Return shared variables by name with these values: the same variables, unless a shape or a type changes."""
-    old, new = [{name: (array.shape, array.dtype) for name, array in of.items()}
-                for of in (_values(variables), arrays)]
-    if old != new:
+    def kinds(arrays):
+        return {name: (array.shape, array.dtype) for name, array in arrays.items()}
+
+    if kinds(_values(variables)) != kinds(arrays):
         return {name: theano.shared(array, prefix + name) for name, array in arrays.items()}
     for name, array in arrays.items():
         variables[name].set_value(array)
