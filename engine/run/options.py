@@ -125,7 +125,7 @@ class Options:
         before = self._of_run({**self._defaults, **recipe.ORIGINAL, **progress['options']})
         folder = os.path.dirname(os.path.abspath(self.resume))
         if self.init:
-            raise ValueError('--init and --resume are both given: expected one of them')
+            raise ValueError('got --init and --resume: expected only one of them')
         if 'output_dir' in self.typed and os.path.realpath(self.output_dir) != os.path.realpath(folder):
             raise ValueError(f'--output-dir is {self.output_dir}, but a run is resumed in the folder of {self.resume}')
         typed = self._of_run(self.typed)

@@ -214,8 +214,8 @@ class Run:
         return bool(ends_well and len(beginning) == size >= least
                     and beginning.startswith(heading) and zlib.crc32(beginning) == checksum)
 
-    def _open_logs(self, sizes=None):
-        """Open all logs, cut to sizes in bytes by ending (None: 0), and remove other files that this run replaces."""
+    def _open_logs(self, sizes={}):
+        """Open all logs, cut to sizes in bytes by ending (or to 0), and remove other files that this run replaces."""
         self._logs[STEPS] = open_log(self.path(STEPS))
         lock(self._logs[STEPS])
         # Again: another process may have begun and ended a run of this name since.
@@ -224,7 +224,7 @@ class Run:
         self._logs.update({ending: open_log(self.path(ending)) for ending in (EPOCHS, SAMPLES)})
         for ending, log in self._logs.items():
             with open(self.path(ending), 'rb') as before:
-                kept = before.read((sizes or {}).get(ending, 0))
+                kept = before.read(sizes.get(ending, 0))
             with named('write', self.path(ending)):
                 log.truncate(len(kept))
             self._checksums[ending] = zlib.crc32(kept)
