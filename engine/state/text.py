@@ -25,9 +25,9 @@ def vocabulary(characters):
     return np.array(list(characters), dtype=object)
 
 
-def shown(characters):
-    """Return at most 10 characters for an error message, by their escapes where they do not print."""
-    return ', '.join(map(repr, sorted(characters)[:10])) + ', ...' * (len(characters) > 10)
+def shown(characters, most=10):
+    """Return at most `most` characters for an error message, by their escapes where they do not print."""
+    return ', '.join(map(repr, sorted(characters)[:most])) + (', ...' if len(characters) > most else '')
 
 
 def encoded(text, uchar, name):
