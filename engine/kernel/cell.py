@@ -1,4 +1,4 @@
-"""The cell of an LSTM layer: its formula in Python becomes code in C, JavaScript and NumPy, with its derivative.
+"""The cell of an LSTM layer. Its formula in Python, and its derivative, become code in C, JavaScript and NumPy.
 
 A cell is a function of Theano's symbols, such as charlstm.lstm_cell. Its graph, and Theano's graph of its gradient,
 become a Program: lines such as ('t3', 'Mul', ('t0', 'C_prev')), each an operation on one unit.
@@ -27,8 +27,8 @@ def as_float(compare):
     return lambda x, y: compare(x, y) * 1.0
 
 
-# Theano's scalar operations by name: how each is written, and the same in NumPy. The functions are vector_exp and
-# so on in C (functions.c), and math.exp and so on in JavaScript (network.js).
+# Theano's scalar operations by name: how each is written as text, and its function in NumPy. In the text, exp and so on
+# become vector_exp and so on in C (functions.c), and math.exp and so on in JavaScript (network.js).
 OPERATIONS = {
     'Add': ('{} + {}', np.add), 'Sub': ('{} - {}', np.subtract), 'Mul': ('{} * {}', np.multiply),
     'TrueDiv': ('{} / {}', np.divide), 'Neg': ('-{}', np.negative), 'Pow': ('pow({}, {})', np.power),
