@@ -10,8 +10,8 @@ The second layer reads the h of the first, and softmax(V.h2 + c) is the
 distribution of the next character (Hochreiter & Schmidhuber 1997, with the
 forget gate of Gers et al. 2000).
 
-The functions of symbols below are the whole model. All code that trains, predicts and writes,
-the C code too, is made from them. Edit one, and the numbers change.
+The functions of symbols below are the whole model. Training, prediction and writing are made
+from them, and so is the cell in C. Edit one, and the numbers change.
 
 The class CharLSTM trains it and writes with it. Its methods are
 
@@ -44,10 +44,10 @@ from engine.kernel.ops import Kernel
 from engine.kernel.reference import continue_texts
 from engine.kernel.scan import Scan
 from engine.process_group import group_of
+from engine.progress import say_if_slow
 from engine.state.parameters import NAMES, own_names, own_of_layer, parameter_shapes, read_about
 from engine.state.state import State, locked, read_checkpoint
 from engine.state.text import read_text
-from engine.progress import say_if_slow
 from engine.terminal import warn
 
 __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_checkpoint', 'read_text', 'tt']
@@ -58,17 +58,18 @@ __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_checkpoint', 'read_text', 't
 def initial_parameters(V, H1, H2, random, initial='original', own={}):
     """Return the parameters of a new model, name to array.
 
-    'original': weights uniform in +-1/sqrt(inputs), biases zero, but one for the forget
-    gates, which lets a new model remember: a forget gate at sigmoid(0) halves the
-    cell state at every step (Jozefowicz et al. 2015). 'hidden': all uniform in
-    +-1/sqrt(units of their layer), the output's in +-1/sqrt(H2). own: the cell's own
-    parameters, name to initial value; a name such as peep stands for peep1 (H1,) and peep2 (H2,).
+    'original': weights uniform in +-1/sqrt(inputs), biases 0, and 1 for the forget gates, so
+    that a new model remembers: a forget gate at sigmoid(0) halves the cell state at every
+    step (Jozefowicz et al. 2015). 'hidden': all uniform in +-1/sqrt(units of their layer),
+    those of the output in +-1/sqrt(H2). own: the cell's own parameters, name to initial
+    value; a name such as peep stands for peep1 (H1,) and peep2 (H2,).
     """
-    inputs = dict(U1=V, W1=H1, U2=H1, W2=H2, V=H2)
-    layer = dict(U1=H1, W1=H1, b1=H1, U2=H2, W2=H2, b2=H2, V=H2, c=H2)
+    if initial == 'original':
+        sizes = dict(U1=V, W1=H1, U2=H1, W2=H2, V=H2)                                  # inputs
+    else:
+        sizes = dict(U1=H1, W1=H1, b1=H1, U2=H2, W2=H2, b2=H2, V=H2, c=H2)             # units
     p = {}
     for name, shape in parameter_shapes(V, H1, H2).items():
-        sizes = inputs if initial == 'original' else layer
         limit = 1 / math.sqrt(sizes[name]) if name in sizes else 0
         p[name] = random.uniform(-limit, limit, shape).astype(theano.config.floatX)
     if initial == 'original':
@@ -81,7 +82,7 @@ def initial_parameters(V, H1, H2, random, initial='original', own={}):
 def lstm_cell(a_f, a_i, a_o, a_g, C_prev):
     """Return h and C of a layer after a step, from its pre-activations and the C before; all are (B,H).
 
-    A unit may use its own numbers only. Where the lines mix units, as a mean over all
+    A unit may use only its own numbers. If the lines mix units, as a mean over all units
     does, theano.scan runs them instead of C, many times slower.
     """
     C = tt.nnet.sigmoid(a_f) * C_prev + tt.nnet.sigmoid(a_i) * tt.tanh(a_g)
@@ -109,7 +110,7 @@ def network(x, y, states, p, ops, truncate=-1, masks=None):
     on their way to the next step (Zaremba et al. 2014).
     """
     def layer(k, a, states):
-        """Return h, C and the last states of layer k, from the input's share a (T*B,4H) of its pre-activations."""
+        """Return h, C and the last states of layer k. a (T*B,4H): the input's share of the pre-activations."""
         return ops.layer(a.reshape((T, B, -1)), p[f'W{k}'], p[f'b{k}'], own_of_layer(p, k), states, truncate)
 
     T, B = x.shape[0], x.shape[1]
@@ -168,14 +169,15 @@ def update_ratios(steps, parameters, ops):
 
 # ---------------------------------------------------------------- CharLSTM
 
+METHODS = ('normal', 'argmax', 'max')      # of generate_text
+
+
 def mean_cost(costs):
     """Return the mean over all characters of (cost, number of characters) pairs; nan for no characters."""
     total = characters = 0
     for cost, n in costs:
         total, characters = total + cost * n, characters + n
     return total / characters if characters else float('nan')
-
-METHODS = ('normal', 'argmax', 'max')      # of generate_text
 
 
 class CharLSTM(State):
@@ -210,7 +212,7 @@ class CharLSTM(State):
         """Make a model without a text and without parameters.
 
         random_seed: a whole number, or None for a new one each time. kernel: whether to use the
-        C kernel where there is a CPU and a compiler; False: theano.scan. comm: an mpi4py
+        C kernel where a CPU and a compiler are present; False: theano.scan. comm: an mpi4py
         communicator whose processes train one model together. X and Y then have the rows of this
         process, of batches of batch_size. All processes must make the same calls to prepare,
         train, validate, load, save and draw random numbers. Raises ValueError for another random_seed.
@@ -343,12 +345,12 @@ class CharLSTM(State):
                 # In this order, since compiling() drops what is printed inside.
                 with say_if_slow(f'compiling {name}, this first time only'), compiling():
                     self._functions[name] = build()
-            except (CompilerError, NotImplementedError) as error:      # the latter: of a gradient that C lacks
+            except (CompilerError, NotImplementedError) as error:      # the latter: C lacks a gradient
                 if not self.runs_in_c():
                     raise
                 cell = self._model_cell()
                 whose = '' if cell.standard else f' with the cell {cell.name}'
-                warn(f'the C kernel{whose} does not compile here, so the slower theano.scan takes its place: {error}')
+                warn(f'the C kernel{whose} does not compile, so the slower theano.scan takes its place: {error}')
                 self._kernel = False
                 return self._function(name)
         return self._functions[name]
@@ -385,8 +387,8 @@ class CharLSTM(State):
     def _gradient_graph(self, ops):
         """Return the first half of a training step: its inputs, outputs, gradients, and number of characters.
 
-        The inputs are x, y, states, weights of the costs and, if any, masks; the outputs those of
-        check; the gradients those of the weighted costs, without penalties.
+        The inputs are x, y, states, weights of the costs and, if any, masks. The outputs are those
+        of check. The gradients are those of the weighted costs, without penalties.
         """
         (x, y), states = tt.imatrices('x', 'y'), tt.matrices('h1', 'C1', 'h2', 'C2')
         weights, p = tt.matrix('weights'), dict(self._trained())
@@ -485,8 +487,8 @@ class CharLSTM(State):
     def validate_batch(self):
         """Return the mean cost of one validation batch; nan without a validation text.
 
-        In a stateful text it is the next batch, with the states after the last; otherwise a random
-        batch, from zero states.
+        In a stateful text it is the next batch, from the states after the one before; otherwise a
+        random batch, from zero states.
         """
         n = self.n_batches.get('valid')
         if not n:
@@ -580,7 +582,7 @@ class CharLSTM(State):
 
     @locked
     def _sample(self, *inputs):
-        """Return texts and new states, as reference.continue_texts for the arguments after predict."""
+        """Return texts and new states; arguments: those of reference.continue_texts after predict."""
         return self._function('sample')(*inputs)
 
     def _prime(self, seed, text_length, method, count):

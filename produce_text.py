@@ -49,6 +49,7 @@ OPTIONS = {
 
 
 def build_parser():
+    """Return the parser of the command line."""
     parser = Parser(
         description='Write text with a model that train.py has trained, or score an existing text with it. '
                     'The text goes to standard output; everything else goes to standard error.')
@@ -142,7 +143,7 @@ def program(o):
         return print(report.description(o.params, o.encoding))
     if o.page is not None:
         refuse_to_replace(o.page, o.overwrite)
-    from charlstm import CharLSTM          # only here: the import of Theano takes a second
+    from charlstm import CharLSTM          # late: Theano takes a second to import
     interrupts.raise_again()
     model = CharLSTM(o.random_seed)
     model.model_setup(o.params, encoding=o.encoding)

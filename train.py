@@ -16,14 +16,14 @@ import sys
 import time
 
 from engine import process_group
-from engine.run import options
 from engine.interrupts import EXIT_INTERRUPTED, StopRequest
 from engine.progress import ProgressBar, duration, say_if_slow
+from engine.run import options
 from engine.terminal import Parser, main
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-# Rows of name, kind, default, help. An option that is a parameter of model_setup reaches it by its name: a new learning
-# parameter gets a row here and a range in engine/checks.py.
+# Rows of name, kind, default, help. model_setup gets the options that have the names of its parameters: for a new
+# learning parameter, add a row here and a range in engine/checks.py.
 OPTIONS = {
     'text': [
         ('batch-size', int, 50, 'sequences in a batch'),
@@ -93,7 +93,7 @@ def build_parser():
 
 
 def prepare(o, group):
-    """Choose the options o. Return the model, its Run, and the progress of the run that is resumed, or None."""
+    """Complete the options o. Return the model, its Run, and the progress of the run that is resumed, or None."""
     with group.one_per_node_first():
         from charlstm import CharLSTM                      # late: Theano takes a second to import
     interrupts.raise_again()
@@ -138,7 +138,7 @@ def learn(model, run, now, bar, stop):
 
 
 def read(model, run, now, bar, stop):
-    """Read the training text once, or the rest of it in a run that is resumed. Raise Diverged."""
+    """Read the training text once, or the rest of it in a run that is resumed. Raise Diverged where training fails."""
     from charlstm import mean_cost
     from engine.run.schedule import Diverged
     X, Y, n = model.X['train'], model.Y['train'], model.n_batches['train']
@@ -165,7 +165,7 @@ def read(model, run, now, bar, stop):
     run.log_epoch(now, cost, valid_cost, speed, time.time() - bar.epoch_start)
     now.update_best(valid_cost)
     run.sample(model, now)
-    if now.best_epoch == now.epoch:                        # after the rows and the sample: a resumed run needs them
+    if now.best_epoch == now.epoch:                        # after the logs were written, whose lengths it keeps
         run.save(model, now, run.BEST)
     if now.should_save:
         run.save(model, now, run.EPOCH.format(now.epoch))
@@ -178,14 +178,15 @@ def program(arguments):
     group = process_group.join()
     o = options.Options(OPTIONS, DEFAULTS, vars(arguments))
     model, run, progress = prepare(o, group)
-    from engine.run.schedule import Schedule
     from engine.backend.theano_setup import computes_on
+    from engine.run.schedule import Schedule
     print(f'computes on {computes_on(model.runs_in_c())}', flush=True)
     print('compiling: up to a minute the first time, about a second after that ...', flush=True)
     start = time.time()
     names = ['train_rmsprop', 'sample'] + ['check'] * bool(model.n_batches['valid'])
     with run.naming_checkpoint('while compiling; what is compiled is kept'), group.one_per_node_first():
         for k, name in enumerate(names, 1):
+            # On a terminal, compile() itself says so.
             with say_if_slow(f'compiling function {k} of {len(names)}', sys.stdout, not sys.stdout.isatty()):
                 model.compile(name)
     print(f'compiled in {duration(time.time() - start)}', flush=True)

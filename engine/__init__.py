@@ -1,5 +1,5 @@
 """The machinery: how texts are read, files are kept, runs resume and the model gets fast.
 
-Nobody must read it to understand the model, which is in charlstm.py. What is in
-which file: README.md in this folder.
+You need none of it to understand the model, which is in charlstm.py. README.md in this folder
+says what is in which file.
 """

@@ -42,8 +42,8 @@ def _read(model, numbers, length):
     """
     states = model._zero_states(1)
     for start in range(0, len(numbers) - 1, length):
-        x, y = [checks.characters('text', numbers[start + shift:min(start + length, len(numbers) - 1) + shift],
-                                  model._V()) for shift in (0, 1)]
+        piece = checks.characters('text', numbers[start:start + length + 1], model._V())             # (T+1, 1)
+        x, y = piece[:-1], piece[1:]
         probabilities, *after = model._function('predict')(x, *states)
         yield x, y, states, probabilities
         states = after

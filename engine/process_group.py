@@ -1,7 +1,7 @@
 """Several processes that train one model together, by MPI: their shares of the rows, and what they exchange.
 
-You need none of this to understand the model: with one process, a SingleProcess, each method returns its
-arguments. mpi4py is imported only if there are several processes. NumPy is imported late, because the number of
+You need none of this to understand the model. A SingleProcess has the same methods for one process, where they have
+next to nothing to do. mpi4py is imported only for several processes. NumPy is imported late, because the number of
 threads must be set before.
 """
 import contextlib
@@ -251,6 +251,7 @@ def _share_cores(comm):
     from mpi4py import MPI
     cores = os.sched_getaffinity(0) if hasattr(os, 'sched_getaffinity') else set(range(os.cpu_count() or 1))
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    sharing = sum(bool(theirs & cores) for theirs in node.allgather(cores))     # called by all: allgather waits for all
+    # Also where the number is set: allgather waits for all processes.
+    sharing = sum(bool(theirs & cores) for theirs in node.allgather(cores))
     node.Free()
     os.environ.setdefault('OMP_NUM_THREADS', str(max(1, len(cores) // sharing)))

@@ -2,8 +2,8 @@
 import math
 import os
 
-from engine.state.patterns import matches
 from engine.progress import Countdown
+from engine.state.patterns import matches
 from engine.terminal import one_line
 
 SURPRISES, CONTEXT = 10, 30        # least expected characters that are printed, and characters before each
@@ -95,7 +95,7 @@ def print_cost(name, costs):
 
 def scored(model, text, name, adapt=0):
     """Return the costs of score_text, and show how much is left. Ctrl-C prints the cost of what was scored."""
-    import numpy as np                                 # late, as above
+    import numpy as np                                 # late, as in _read
     costs, countdown = [], Countdown('scoring ' + name, len(text) - 1, 'characters')
 
     def count(piece):

@@ -63,7 +63,7 @@ def _set_up_streams(rank, size):
     """
     for name in ('stdout', 'stderr'):
         stream = getattr(sys, name)
-        if stream is None or rank:                     # None: closed; an open file must not take its number
+        if stream is None or rank:                     # None: closed; no other file should get its number
             stream = open(os.devnull, 'w', encoding='utf-8')
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')

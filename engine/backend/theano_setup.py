@@ -1,7 +1,7 @@
 """Import Theano with this project's settings. No other module imports it: they take `theano` and `tt` from here.
 
-Read this file from top to bottom: settings, compiled code that stays from start to start, the import, and what Theano
-computes on and how its compiler fails. `tt` is Theano's tensor module, so that T can mean steps everywhere.
+Read this file from top to bottom: settings, the folder of compiled code, the import, what Theano computes on, and how
+its compiler fails. `tt` is Theano's tensor module, so that T can mean steps everywhere.
 """
 import configparser
 import contextlib
@@ -114,7 +114,7 @@ def _checksum(path):
 
 
 def store_checksum(path):
-    """Store the checksum of a module that was loaded well, if it is in DEFAULT_FOLDER and has none."""
+    """Store the checksum of a module that was loaded without an error, if it is in DEFAULT_FOLDER and has none."""
     if _in_default_folder(path) and not os.path.exists(path + CHECKSUM):
         with contextlib.suppress(OSError), open(path + CHECKSUM, 'w') as f:
             f.write(_checksum(path))
@@ -168,7 +168,7 @@ NOT_WRITTEN = ('No space left on device', 'Disk quota exceeded', 'Read-only file
 
 
 class CompilerError(OSError):
-    """A C++ compiler fails."""
+    """The C++ compiler has failed."""
 
 
 def _files(error):

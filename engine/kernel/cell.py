@@ -1,4 +1,4 @@
-"""The cell of an LSTM layer: its formula in Python becomes code in C, JavaScript and NumPy, with its derivative.
+"""The cell of an LSTM layer. Its formula in Python, and its derivative, become code in C, JavaScript and NumPy.
 
 A cell is a function of Theano's symbols, such as charlstm.lstm_cell. Its graph, and Theano's graph of its gradient,
 become a Program: lines such as ('t3', 'Mul', ('t0', 'C_prev')), each an operation on one unit.
@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engine.state.patterns import LONGEST_FORMULA
 from engine.backend.theano_setup import theano, tt
+from engine.state.patterns import LONGEST_FORMULA
 
 GATES = ('a_f', 'a_i', 'a_o', 'a_g')           # pre-activations: forget, input, output gate and cell update
 INPUTS = GATES + ('C_prev',)
@@ -22,13 +22,13 @@ STANDARD = 'b9d82cea2d1907f4'      # the beginning of the SHA-256 of the standar
 PLACES = len(GATES)    # numbers a unit that the forward pass can keep: they overwrite the pre-activations
 
 
-def number(compare):
-    """Return a comparison that gives 0 or 1, as Theano's do in arithmetic."""
+def as_float(compare):
+    """Return a comparison of NumPy's that gives 0.0 or 1.0 instead of a truth value, as Theano's give in arithmetic."""
     return lambda x, y: compare(x, y) * 1.0
 
 
-# Theano's scalar operations by name: how each is written, and the same in NumPy. The functions are vector_exp and
-# so on in C (functions.c), and math.exp and so on in JavaScript (network.js).
+# Theano's scalar operations by name: how each is written as text, and its function in NumPy. In the text, exp and so on
+# become vector_exp and so on in C (functions.c), and math.exp and so on in JavaScript (network.js).
 OPERATIONS = {
     'Add': ('{} + {}', np.add), 'Sub': ('{} - {}', np.subtract), 'Mul': ('{} * {}', np.multiply),
     'TrueDiv': ('{} / {}', np.divide), 'Neg': ('-{}', np.negative), 'Pow': ('pow({}, {})', np.power),
@@ -39,9 +39,9 @@ OPERATIONS = {
     'Abs': ('abs({})', np.abs), 'Sgn': ('sign({})', np.sign),
     'Minimum': ('min({}, {})', np.minimum), 'Maximum': ('max({}, {})', np.maximum),
     'Clip': ('clip({}, {}, {})', lambda x, low, high: np.where(x < low, low, np.where(x > high, high, x))),
-    'LT': ('less({}, {})', number(np.less)), 'GT': ('greater({}, {})', number(np.greater)),
-    'LE': ('less_equal({}, {})', number(np.less_equal)), 'GE': ('greater_equal({}, {})', number(np.greater_equal)),
-    'EQ': ('equal({}, {})', number(np.equal)), 'NEQ': ('not_equal({}, {})', number(np.not_equal)),
+    'LT': ('less({}, {})', as_float(np.less)), 'GT': ('greater({}, {})', as_float(np.greater)),
+    'LE': ('less_equal({}, {})', as_float(np.less_equal)), 'GE': ('greater_equal({}, {})', as_float(np.greater_equal)),
+    'EQ': ('equal({}, {})', as_float(np.equal)), 'NEQ': ('not_equal({}, {})', as_float(np.not_equal)),
     'AND': ('{} * {}', np.multiply), 'OR': ('max({}, {})', np.maximum),         # of 0 and 1
     'Switch': ('where({}, {}, {})', np.where)}
 PRECEDENCE = {'{} + {}': 1, '{} - {}': 1, '{} * {}': 2, '{} / {}': 2, '-{}': 3}         # of all others: 4
@@ -116,7 +116,7 @@ class _Trace:
     @property
     def unknown(self):
         """Return the first operation or variable that code cannot have; None where all are known."""
-        # Shapes and the like only accompany what is meant, such as a mean over units.
+        # A user knows a mean over units, but not the shapes and the like that come with it: name these last.
         ranks = [re.compile(pattern) for pattern in (r'[^{]*$', r'Shape|Subtensor|\w*DimShuffle', 'Elemwise')]
         return min(self._unknown, key=lambda what: [bool(rank.match(what)) for rank in ranks], default=None)
 
@@ -142,7 +142,7 @@ class _Trace:
         types = {v.dtype for v, value in zip(inputs, arguments) if not isinstance(value, float)} | {output.dtype}
         if not constant and not types <= {self._dtype, 'bool', 'float32'}:
             return None
-        if output.dtype == 'bool':             # of bools, Add is or; a cast of numbers to bool compares them with 0
+        if output.dtype == 'bool':             # Add of bools is OR; a cast of numbers to bool compares them with 0
             name, arguments = dict(Add='OR', Cast='NEQ').get(name, name), arguments + [0.0] * (name == 'Cast')
         value = self._simple(name, *arguments)
         # A whole number that is too large for its type is another number in Theano.
@@ -167,7 +167,7 @@ class _Trace:
             x, power = arguments
             return x if power == 1 else self._line('Sqrt', x) if power == 0.5 else self._line('Mul', x, x)
         if operation == 'EQ' and self.lines.get(arguments[0], ' ')[0] in ('Maximum', 'Minimum'):
-            # Theano's gradients ask so which of two numbers it was. The answer must not depend on their rounding.
+            # In this way Theano's gradients ask which of two numbers was taken. Rounding must not change the answer.
             which, x, y = self.lines[arguments[0]]
             if arguments[1] == x:
                 return self._line('GE' if which == 'Maximum' else 'LE', x, y)
@@ -190,8 +190,9 @@ def _code(lines, outputs, known={}):
 
     def renamed(values):
         return tuple(known.get(value, value) for value in values)
-    return Code(tuple((name, operation, renamed(arguments)) for name, (operation, *arguments) in lines.items()
-                      if name in needed), renamed(outputs))
+
+    kept = [(name, *lines[name]) for name in lines if name in needed]
+    return Code(tuple((name, operation, renamed(arguments)) for name, operation, *arguments in kept), renamed(outputs))
 
 
 def _kept(lines, C, gradients):

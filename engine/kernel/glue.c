@@ -26,7 +26,7 @@ static long stride(PyArrayObject *array, int axis)
 /* A new array in C order that begins at a cache line, as NumPy's do not. */
 static PyArrayObject *aligned_array(int type, int ndim, npy_intp *shape)
 {
-    npy_intp n = PyArray_MultiplyList(shape, ndim) + CACHE_LINE; /* CACHE_LINE more numbers have bytes enough */
+    npy_intp n = PyArray_MultiplyList(shape, ndim) + CACHE_LINE; /* more numbers than CACHE_LINE bytes hold */
     PyObject *array = NULL, *memory = PyArray_EMPTY(1, &n, type, 0);
     if (memory)
         array = PyArray_New(&PyArray_Type, ndim, shape, type, NULL, aligned(PyArray_BYTES((PyArrayObject *)memory)),

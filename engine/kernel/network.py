@@ -1,6 +1,6 @@
 """The network as sampling.c and network.js compute it, to find out whether charlstm.network is still the same."""
-from engine.state.parameters import own_of_layer, stacked
 from engine.backend.theano_setup import theano, tt
+from engine.state.parameters import own_of_layer, stacked
 
 
 def _two_layers(x, states, p, ops):
@@ -15,7 +15,7 @@ def _two_layers(x, states, p, ops):
 
 
 def is_as_in_c(network, p, ops):
-    """Return whether network, charlstm.network or another, has the graph of what sampling.c and network.js compute."""
+    """Return whether a network, charlstm.network as it is now, has the graph that sampling.c and network.js compute."""
     x, states = tt.imatrix('x'), tt.matrices('h1', 'C1', 'h2', 'C2')
     found = network(x, x, states, p, ops)
     return theano.scan_module.scan_utils.equal_computations([found.probabilities] + found.after,

@@ -1,10 +1,10 @@
 """The LSTM on the CPU: Theano Ops that call the C code of this folder.
 
-charlstm.py composes its network from the class Kernel, at the end. The class Scan, in
-engine/kernel/scan.py, does the same with theano.scan.
+charlstm.py composes its network from the class Kernel, at the end of this file. The class Scan, in
+engine/kernel/scan.py, has the same methods with theano.scan.
 
-Sizes: T steps, B sequences, H units, N = T*B characters, V characters in the
-vocabulary; "4H" is the gates f, i, o, g side by side.
+Sizes: T steps, B sequences, H units, N = T*B characters, V characters in the vocabulary; "4H" is the gates f, i, o, g
+side by side.
 """
 import functools
 import re
@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+from engine.backend.theano_setup import theano, tt
 from engine.kernel import reference
 from engine.kernel.cell import c_functions
 from engine.state.parameters import own_of_layer, stacked
-from engine.backend.theano_setup import theano, tt
 
 gof = theano.gof
 DisconnectedType, disconnected_type = theano.gradient.DisconnectedType, theano.gradient.disconnected_type
@@ -97,7 +97,7 @@ class _KernelOp(gof.Op):
         return ''
 
     def c_compile_args(self):
-        # Vector types as arguments of inlined functions: GCC notes that their ABI once changed.
+        # -Wno-psabi: GCC notes that the ABI of vectors as arguments once changed, but these functions are inlined.
         return ['-Wno-psabi', '-Wno-unused-function'] + ['-fopenmp'] * OPENMP
 
     def c_code_cache_version(self):
@@ -143,7 +143,7 @@ class _KernelOp(gof.Op):
 
 
 def _no_gradient(output_gradients):
-    """Return whether all are Disconnected, which stands for zeros."""
+    """Return whether all gradients are of DisconnectedType, which stands for zeros."""
     return all(isinstance(g.type, DisconnectedType) for g in output_gradients)
 
 
@@ -161,8 +161,8 @@ class Product(_KernelOp):
 
     def L_op(self, inputs, outputs, gradients):
         (a, b), (d,) = inputs, gradients
-        # b is the transpose of weights. Its gradient is the transpose of theirs, which so lies in memory
-        # in the order of the weights, and their update reads it in this order.
+        # b is the transpose of weights, so its gradient is computed as a transpose, too: it then lies in memory in the
+        # order of the weights, in which their update reads it.
         return [self(d, b.T), self(d.T, a).T]
 
 
@@ -231,9 +231,8 @@ class _CellOp(_KernelOp):
 class _LayerOp(_CellOp):
     """An Op of a layer, forward or backward.
 
-    truncate: the gradient flows through the last `truncate` steps, -1: all.
-    in_place: whether an output overwrites an input, as may_overwrite says;
-    Theano uses this only where nothing else needs that input.
+    truncate: the gradient flows through the last `truncate` steps, -1: all. in_place: whether an output overwrites an
+    input, as may_overwrite says. Theano does this only where nothing else needs that input.
     """
     __props__ = ('dtype', 'program', 'truncate', 'in_place')
     file = 'layer.c'
@@ -250,13 +249,12 @@ class _LayerOp(_CellOp):
 class LSTM(_LayerOp):
     """A layer over whole sequences.
 
-    Inputs: the input's share a_x of the pre-activations; weights W and bias b; the states
-    h0, C0 before the first step; the cell's own parameters, (H,) each.
-    Outputs: the states h, C after each step; what the gradient needs of the forward pass, kept; the states after
-    the last step, in memory of their own: a compiled function gives away
-    the memory of what it returns, and views would give away that of all steps. The
-    gradient goes through the first h to a_x, W, b and the cell's own parameters only; the
-    states before are constants to it.
+    Inputs: the input's share a_x of the pre-activations; weights W and bias b; the states h0, C0 before the first step;
+    the cell's own parameters, (H,) each.
+    Outputs: the states h, C after each step; what the gradient needs of the forward pass, kept; the states h_end, C_end
+    after the last step. These are copies: a compiled function hands the memory of its results to the caller, and with
+    views that would be the memory of all steps.
+    The gradient flows from h to a_x, W, b and the cell's own parameters only; h0 and C0 are constants.
     """
     inputs = dict(a_x='(T,B,4*H)', W='(4,H,H)', b='(4,H)', h0='(B,H)', C0='(B,H)')
     outputs = dict(h='(T,B,H)', C='(T,B,H)', kept='(T,B,4*H)', h_end='(B,H)', C_end='(B,H)')
@@ -281,7 +279,7 @@ class LSTM(_LayerOp):
 
 
 class LSTMGradient(_LayerOp):
-    """The gradient of LSTM, from that on h and the inputs and outputs of LSTM.
+    """The gradient of LSTM, from the gradient dh on h and from inputs and outputs of LSTM.
 
     After its outputs follow the gradients of the cell's own parameters, (H,) each.
     """
@@ -304,14 +302,14 @@ class LSTMGradient(_LayerOp):
 
 @gof.local_optimizer([LSTM, LSTMGradient], inplace=True)
 def _in_place(node):
-    """Return the same node in place; Theano undoes this where something else needs the input."""
+    """Return the outputs of the same Op in place; Theano undoes this where something else needs the input."""
     if isinstance(node.op, _LayerOp) and not node.op.in_place:
         op = type(node.op)(node.op.dtype, node.op.program, node.op.truncate, in_place=True)
         return op(*node.inputs, return_list=True)
 
 
 # After everything that changes the graph (up to 50), before Theano's elementwise operations in place (75).
-# Once, also where this module is loaded twice.
+# Registered only once, even if this module is loaded twice.
 if 'charlstm_in_place' not in theano.compile.optdb.__db__:
     theano.compile.optdb.register('charlstm_in_place', gof.TopoOptimizer(
         _in_place, failure_callback=gof.TopoOptimizer.warn_inplace), 70, 'fast_run', 'inplace')
@@ -343,7 +341,7 @@ class SoftmaxCrossEntropy(_KernelOp):
 
 
 class SoftmaxCrossEntropyGradient(_KernelOp):
-    """The gradient of SoftmaxCrossEntropy, from that on the costs."""
+    """The gradient of SoftmaxCrossEntropy, from the gradient on the costs."""
     inputs = dict(dcosts='(N)', probabilities='(N,V)', y='int32 (N)')
     outputs = dict(dscores='(N,V)', dc='(V)')
     file, fits = 'softmax.c', 'all_below(V, N, y)'
@@ -361,10 +359,10 @@ class SoftmaxCrossEntropyGradient(_KernelOp):
 class Sample(_CellOp):
     """Continuations of texts, character after character without a return to Python.
 
-    Inputs: the first characters of the texts, prime, none of which has been read; bits,
-    from 0 to 2^53 - 1, a number for each character to draw, or of shape (0,B) to take the most probable;
-    n, how many characters follow; choice, which is temperature, top_k and top_p; the states before prime; the eight
-    parameters, U1 as (V,4H1); the cell's own, of layer 1, then of layer 2.
+    Inputs: prime, the first characters of the texts, none of which has been read; bits, a number from 0 to 2^53 - 1
+    for each character to draw, or of shape (0,B) to take the most probable ones; n, how many characters follow; choice,
+    which is temperature, top_k and top_p; the states before prime; the eight parameters, U1 as (V,4H1); the cell's
+    own, of layer 1, then of layer 2.
     Outputs: the texts, and the states after all characters but the last.
     """
     own = dict(own1='H1', own2='H2')
@@ -409,7 +407,7 @@ class Sample(_CellOp):
 # ---------------------------------------------------------------- what charlstm.py composes its network from
 
 class Kernel:
-    """The five operations of which the network is made, as those of scan.Scan but in C, and sampling."""
+    """The five operations of which the network is made, with the methods of scan.Scan but in C, and sampling."""
     updates = {}               # of random numbers that a cell draws: none
 
     def __init__(self, cell):

@@ -1,6 +1,6 @@
-"""The kernel's layer and its drawing of characters in plain NumPy: what the C code is tested against.
+"""The kernel's layer and its drawing of characters in plain NumPy, which the C code is tested against.
 
-Where no C writes texts, continue_texts does.
+continue_texts also writes the texts where the C code cannot.
 
 Sizes: T steps, B sequences, H units, V characters; "4H" is the gates f, i, o, g side by side. program: the cell, a
 cell.Program; own: the values of its own parameters, (H,) each.
@@ -37,7 +37,7 @@ def layer(program, a_x, W, b, own, h, C, kept):
         hs[t], Cs[t], kept[t] = h, C, 0
         for k, value in enumerate(values):
             kept[t, :, k * W.shape[2]:(k + 1) * W.shape[2]] = value
-    return hs, Cs, kept, h.copy(), C.copy()                          # copies: with no steps, of the inputs
+    return hs, Cs, kept, h.copy(), C.copy()                          # copies, since without steps these are inputs
 
 
 def layer_gradient(program, dh, W, own, h, C, kept, h0, C0, truncate, da):
@@ -91,10 +91,10 @@ def choose(p, bits):
 def continue_texts(predict, prime, bits, n, choice, *states):
     """Return what ops.Sample computes: texts, int (m+n,B), and the states after all characters but the last.
 
-    predict: characters (T,B) and states to [probabilities (T*B,V) of what follows
-    each, or (B,V) of what follows the last, and the new states]. prime: int (m,B), the first characters,
-    none of which has been read; bits: int (n,B) from 0 to 2^53 - 1, or (0,B) to take
-    the most probable; choice: temperature, top_k and top_p.
+    predict: a function from characters (T,B) and states to [probabilities (T*B,V) of what follows each character, or
+    (B,V) of what follows the last ones, and the new states]. prime: int (m,B), the first characters, none of which has
+    been read; bits: int (n,B) from 0 to 2^53 - 1, or (0,B) to take the most probable characters; choice: temperature,
+    top_k and top_p.
     """
     temperature, top_k, top_p = choice
     text, unread = prime, prime

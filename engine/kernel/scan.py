@@ -1,12 +1,12 @@
 """The network's operations by theano.scan: for GPUs, without a compiler, and for cells that the kernel cannot run.
 
-The class Scan has the same methods as Kernel in engine/kernel/ops.py, with the same arguments and numbers, in Theano's
-operations. To change the model, edit charlstm.py: Kernel and Scan follow it.
+The class Scan has the methods of Kernel in engine/kernel/ops.py, with the same arguments and results. To change the
+model, edit charlstm.py: Kernel and Scan follow it.
 """
 import collections
 
-from engine.state.parameters import stacked
 from engine.backend.theano_setup import theano, tt
+from engine.state.parameters import stacked
 
 
 class Scan:

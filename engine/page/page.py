@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 MOST_CHARACTERS = 10_000       # of a file, in a page
 ALTERNATIVES = 5               # most probable characters that a page shows
 MOST_STATES = 1_600_000        # bytes of cell states in a page,
-LEAST_UNITS = 16               # but at least so many units however long the text is
+LEAST_UNITS = 16               # but at least this many units, however long the text is
 LARGE = 20_000_000             # bytes of a page that may be too many to open and to mail
 
 
@@ -41,9 +41,9 @@ def best_units(correlations, most):
 
     correlations: (features, units).
     """
-    in_turn = np.argsort(-abs(correlations), axis=1, kind='stable').T.ravel()
-    _, first = np.unique(in_turn, return_index=True)
-    return in_turn[np.sort(first)][:most]
+    best_first = np.argsort(-abs(correlations), axis=1, kind='stable').T.ravel()           # each unit once a feature
+    _, first = np.unique(best_first, return_index=True)
+    return best_first[np.sort(first)][:most]
 
 
 def cells(model, text):

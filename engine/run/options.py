@@ -59,13 +59,10 @@ def stored_pattern(table):
 # ---------------------------------------------------------------- the options of a run
 
 class Options:
-    """The options of a run by attribute; None: not chosen yet.
-
-    typed: those on the command line, by name.
-    """
+    """The options of a run by attribute; None: not chosen yet."""
 
     def __init__(self, table, defaults, typed):
-        """table: rows of all options by title, as for add; defaults: of all options, by name."""
+        """Take the rows of all options by title, as for add; all defaults by name; the options that were typed."""
         self._table, self._defaults, self.typed = table, defaults, typed
         vars(self).update({**defaults, **(recipe.ORIGINAL if typed.get('original') else {}), **typed})
 
@@ -128,7 +125,7 @@ class Options:
         before = self._of_run({**self._defaults, **recipe.ORIGINAL, **progress['options']})
         folder = os.path.dirname(os.path.abspath(self.resume))
         if self.init:
-            raise ValueError('--init and --resume are both given: expected one of them')
+            raise ValueError('got --init and --resume: expected only one of them')
         if 'output_dir' in self.typed and os.path.realpath(self.output_dir) != os.path.realpath(folder):
             raise ValueError(f'--output-dir is {self.output_dir}, but a run is resumed in the folder of {self.resume}')
         typed = self._of_run(self.typed)
@@ -216,7 +213,7 @@ def find_text(checkpoint, path, typed):
 
     path: where it was. Raise ValueError where it is not found.
     """
-    # No device, whose contents never end, nor a file of the system's own: its size is 0, and it may never end either.
+    # Not a device, which may never end. Not a file of /proc either, which may never end, and whose size is 0.
     if typed or os.path.isdir(path) or os.path.isfile(path) and os.path.getsize(path):
         return typed or path
     folder, name = os.path.dirname(os.path.abspath(checkpoint.path)), os.path.basename(path)

@@ -1,11 +1,11 @@
-"""What a run learns with where the user typed nothing: the best recipe known here, or that of 2016."""
+"""The options of a run that the user did not set: the best recipe known, or that of 2016."""
 import math
 import os
 
 from engine import commands
 
 # The program of 2016: batches from zero states, nothing left out, a rate that decays from epoch 10 on, and another
-# validation batch at each step. Schedule.row logs both as that program did.
+# validation batch at each step. Schedule.row then logs epochs and validation costs as that program did.
 ORIGINAL = dict(no_stateful=True, dropout=0.0, dropconnect=0.0, reset=0.0, average=0.0, initial='original',
                 grad_clip=0.0, valid_every=1, lrate=2e-3, warmup=0, lrate_decay=0.97, lrate_decay_epoch=10,
                 epochs=75, patience=0)
@@ -16,7 +16,7 @@ UNITS = 256
 SHORT, KNOWN = 350_000, 0.98
 BUNDLED = os.path.join(commands.ROOT, 'training_results', 'prideandprejudice.npz')
 
-# In epochs, but at least in steps, since the epochs of a short text are short.
+# The epochs of a short text are short, so it gets more: at least so many that they have this number of steps.
 EPOCHS, STEPS = 40, 7500
 PATIENCE, PATIENT_STEPS = 6, 1150
 SAVE_EVERY, CHECKPOINTS = 10, 100          # epochs between checkpoints, but more where there would be more checkpoints
@@ -33,9 +33,10 @@ def dropout(characters, parameters):
 
 
 def set_units(o):
-    """Set the numbers of units that are None in o, an Options: those of the checkpoint of --init, otherwise UNITS.
+    """Set the numbers of units that are None in o, an Options.
 
-    Without such a checkpoint the second layer has as many as the first. Raise as read_shapes for the checkpoint.
+    They become those of the checkpoint of --init. Without one, the first layer gets UNITS, and the second as many as
+    the first. Raise what read_shapes raises for the checkpoint.
     """
     units1, units2 = UNITS, o.num_units1 or UNITS
     if o.init:
@@ -67,13 +68,13 @@ def complete(o, batches, parameters):
 
 def known_share(model, uchar):
     """Return the share of the training text of a model whose characters are in uchar."""
-    import numpy as np                 # late, as above
+    import numpy as np                 # late, as in set_units
     counts = sum(np.bincount(x.ravel(), minlength=len(model.uchar)) for x in model.X['train'])
     return counts[np.isin(model.uchar, uchar)].sum() / counts.sum()
 
 
 def advise(o, model):
-    """Print the command that starts from the bundled model, if the text is short and that knows its characters.
+    """Print the command that starts from the bundled model, if the text is short and the model knows its characters.
 
     o: the Options; model: with the text.
     """

@@ -9,14 +9,14 @@ import zlib
 import numpy as np
 
 from engine import commands
-from engine.state.checkpoint import Checkpoint
 from engine.files import append_whole, has_other_names, lock, named, open_log, partial_name
-from engine.state.parameters import NAMES
-from engine.run.picture import draw_costs
-from engine.run.schedule import FALLS, PROGRESS, RISING
-from engine.state.patterns import MOST, file_name, list_of, matches, whole
 from engine.process_group import SingleProcess
 from engine.progress import duration
+from engine.run.picture import draw_costs
+from engine.run.schedule import FALLS, PROGRESS, RISING
+from engine.state.checkpoint import Checkpoint
+from engine.state.parameters import NAMES
+from engine.state.patterns import MOST, file_name, list_of, matches, whole
 from engine.terminal import warn
 
 STEPS, EPOCHS, SAMPLES = LOGS = '.out', '_epochs.out', '_samples.txt'          # endings of the logs
@@ -45,6 +45,7 @@ def log_rows(path):
 RUN_PROGRESS = {**PROGRESS, 'name?': file_name, 'id?': file_name, 'inode?': whole,
                 'log_sizes?': {ending: whole for ending in LOGS},
                 'logs?': {ending: list_of(whole, 2) for ending in LOGS}}
+# What _how_far needs of it, in a file that may be of any version.
 REACHED = {'...': None, **{name: PROGRESS[name] for name in ('options', 'epoch', 'batch', 'rate_factor?', 'high?')}}
 
 
@@ -64,9 +65,9 @@ def _how_far(progress):
 
 
 def _furthest(paths, counts=bool):
-    """Return the path, among those of files, of the checkpoint of a run that is furthest, or None.
+    """Return which of the paths is that of the checkpoint of a run that is furthest, or None.
 
-    counts: whether a file counts, by its progress (None for one that is no checkpoint of a run).
+    counts: a function that says by its progress (None for a file that is no checkpoint of a run) whether a file counts.
     """
     found = {path: _progress_in(path) for path in paths if path.endswith('.npz')}
     return max([path for path in found if counts(found[path])], key=lambda path: _how_far(found[path]), default=None)
@@ -77,15 +78,15 @@ class Run:
 
     Of several processes only the first reads and writes them.
 
-    last_checkpoint: the newest that is known to be whole, or None. say: prints a line
-    for the user, print itself if no other is set.
+    last_checkpoint: the newest that is known to be whole, or None. say: a function that prints a line for the user;
+    train.py sets it to one that respects the progress bar.
     """
-    BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # endings of checkpoints;
-    START = '_start.npz'                   # this one exists until there is one of an epoch
+    BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # endings of checkpoints
+    START = '_start.npz'                   # another ending; the file is removed when an epoch has its checkpoint
     say = staticmethod(print)
 
     def __init__(self, directory, name, resumed=None, progress=None, group=SingleProcess(), names=NAMES):
-        """resumed, progress: the checkpoint that it resumes from, and the progress in it.
+        """Take the folder and the run's name; of a resumed run, the path of its checkpoint and the progress in it.
 
         group: a SingleProcess or a ProcessGroup. names: of the model's parameters.
         """
@@ -165,7 +166,7 @@ class Run:
         return same or self._has_passed(_progress_in(path))
 
     def _has_passed(self, progress):
-        """Return whether a checkpoint's progress, or None, is of this run and no further than where it is resumed."""
+        """Return whether progress, of a checkpoint or None, is of this run and no further than where it is resumed."""
         return bool(progress) and progress.get('id') == self.id and _how_far(progress) <= _how_far(self._progress)
 
     @contextlib.contextmanager
@@ -182,7 +183,7 @@ class Run:
         """Open the logs of a resumed run: cut off what came after the checkpoint, and begin anew what is missing."""
         sizes = {ending: size for ending, (size, checksum) in self._progress.get('logs', {}).items()
                  if self._is_ours(ending, size, checksum)}
-        if STEPS not in sizes:         # the headings of the others are known to anybody
+        if STEPS not in sizes:         # without it the others prove nothing: they may have only the heading of any run
             sizes = {}
         missing = [self.path(ending) for ending in LOGS if ending not in sizes]
         others = [path for path in missing + [self.path(PICTURE)] * (not sizes) if os.path.exists(path)]
@@ -198,8 +199,8 @@ class Run:
     def _is_ours(self, ending, size, checksum):
         """Return whether a log exists, begins with the bytes that the checkpoint knows, and ends as such a log.
 
-        The log of the steps must have a row, since its heading is known to anybody. A checkpoint from before the
-        first row knows the number of the file (inode) instead.
+        The log of the steps must have a row, since all runs have its heading. A checkpoint from before the first row
+        has the number of the file (inode) instead.
         """
         path, heading = self.path(ending), self._headings[ending].encode()
         if not os.path.exists(path):
@@ -207,14 +208,14 @@ class Run:
         with named('read', path), open(path, 'rb') as log:
             data, inode = log.read(), os.fstat(log.fileno()).st_ino
         least = len(heading) + (ending == STEPS and inode != self._progress.get('inode'))
-        beginning, rest = data[:size], data[size:].rstrip(b'\0')         # zeros: of a power cut
+        beginning, rest = data[:size], data[size:].rstrip(b'\0')         # a power cut may leave zeros
         sample = SAMPLE.split('{')[0].encode()
         ends_well = sample.startswith(rest[:len(sample)]) if ending == SAMPLES else ROWS.fullmatch(rest)
         return bool(ends_well and len(beginning) == size >= least
                     and beginning.startswith(heading) and zlib.crc32(beginning) == checksum)
 
-    def _open_logs(self, sizes=None):
-        """Open all logs, cut to sizes in bytes by ending (None: 0), and remove other files that this run replaces."""
+    def _open_logs(self, sizes={}):
+        """Open all logs, cut to sizes in bytes by ending (or to 0), and remove other files that this run replaces."""
         self._logs[STEPS] = open_log(self.path(STEPS))
         lock(self._logs[STEPS])
         # Again: another process may have begun and ended a run of this name since.
@@ -223,7 +224,7 @@ class Run:
         self._logs.update({ending: open_log(self.path(ending)) for ending in (EPOCHS, SAMPLES)})
         for ending, log in self._logs.items():
             with open(self.path(ending), 'rb') as before:
-                kept = before.read((sizes or {}).get(ending, 0))
+                kept = before.read(sizes.get(ending, 0))
             with named('write', self.path(ending)):
                 log.truncate(len(kept))
             self._checksums[ending] = zlib.crc32(kept)
@@ -362,10 +363,10 @@ class Run:
         return bool(progress) and progress['epoch'] == epoch and progress.get('id', self.id) == self.id
 
     def _newest_fallback(self):
-        """Return the newest checkpoint of an epoch's end of this run that is not worse than it seems.
+        """Return the newest checkpoint of this run, of the end of an epoch, that was not written while the cost rose.
 
-        If there is none, return the one that the run resumes from. So a run goes back to the same one whether it was
-        interrupted or not.
+        If there is none, return the one that the run resumes from. So a run goes back to the same checkpoint whether it
+        was interrupted or not.
         """
         paths = [path for path in self._earlier() if not path.endswith(self.INTERRUPTED)]
         return _furthest(paths, lambda progress: self._has_passed(progress) and progress.get('high', 0) < RISING
@@ -382,7 +383,8 @@ class Run:
         """
         failed = now.rate
         if not now.fall_back(model.resume(self._fallback)):
-            self._needed = '--lrate', f'{min(now.options.lrate / 2 ** (FALLS + 1), 1e-3):g}'     # has not failed yet
+            not_tried = min(now.options.lrate / 2 ** (FALLS + 1), 1e-3)
+            self._needed = '--lrate', f'{not_tried:g}'
             raise ValueError(f'{error}, as after each of the {FALLS} times that the run went back to {self._fallback} '
                              f'and halved the rate, to {failed:.4g} at last: stopped')
         now.begin_epoch()

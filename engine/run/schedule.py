@@ -4,14 +4,13 @@ import math
 
 from engine.state.patterns import MOST, nats, nothing, number, whole
 
-
 SAMPLED = 100      # steps between samples, at least
 
 # When a run has diverged. One strange batch, or a stream in it, is no reason: it is over after a few steps.
 JUMP, WORSE = 3, 1.5   # a step's cost is high above both JUMP times the running mean and WORSE times the first cost
 LONG = 100             # high steps, less the others since, after which the run goes back to a checkpoint
-RISING = 10            # high steps, less the others since, from which on no checkpoint is one to go back to
-UNLEARNED = 0.4        # it also goes back if, at an epoch's end, this share of what was learned is lost
+RISING = 10            # high steps, less the others since, from which on no new checkpoint is one to return to
+UNLEARNED = 0.4        # it also goes back if, at an epoch's end, this share of what was learned is lost,
 RISE = 1.25            # and the cost is above RISE times the lowest
 FIRST = 4.0            # nats, about the cost of the first step of a run that did not store it
 FALLS = 5              # times that it goes back to one checkpoint, each time at half the rate, before it ends
@@ -28,7 +27,7 @@ STORED_AS = {'valid_batch_cost': 'trial_cost', 'high_steps': 'high'}        # fi
 
 
 class Diverged(Exception):
-    """The parameters are lost: the run has to go back to a checkpoint."""
+    """Training has failed, so that the run has to go back to a checkpoint."""
 
 
 @dataclasses.dataclass
@@ -39,12 +38,12 @@ class Schedule:
     warmup, lrate_decay and lrate_decay_epoch.
     """
     options: object
-    epoch: int = 0               # whole epochs that were read,
-    batch: int = 0               # and batches of the next one,
-    cost_sum: float = 0.0        # with the sum of their characters' costs
-    characters: int = 0          # and the number of these
-    rate: float = 0.0            # of the epoch at hand, without warm-up
-    rate_factor: float = 1.0     # of the rate, halved each time that the run diverged
+    epoch: int = 0               # whole epochs that were read
+    batch: int = 0               # batches of the next epoch that were read
+    cost_sum: float = 0.0        # of the characters of these batches
+    characters: int = 0          # in these batches
+    rate: float = 0.0            # learning rate of this epoch, without warm-up
+    rate_factor: float = 1.0     # on the rate; halved each time that the run diverged
     first_cost: float = None     # of the first step of the run
     mean_cost: float = None      # running mean over about 100 steps, without those of high cost
     lowest_cost: float = None    # the lowest mean_cost at the end of an epoch
@@ -103,7 +102,7 @@ class Schedule:
 
     @property
     def rising(self):
-        """Return whether a long rise of the cost may have begun, so that the model may be worse than it seems."""
+        """Return whether a long rise of the cost may have begun, which the running mean does not show."""
         return self.high_steps >= RISING
 
     @property
@@ -123,11 +122,11 @@ class Schedule:
 
     @property
     def should_report(self):
-        """Return whether the epoch that just ended gets a line, a sample and a picture: a short one seldom does."""
+        """Return whether the epoch that just ended gets a line, a sample and a picture. Few of the short epochs do."""
         return self.epoch % max(1, SAMPLED // self.batches) == 0 or self.epoch == 1 or self.finished
 
     def larger_limits(self):
-        """Return the options that a finished run needs to be resumed, as typed words; none for one that is not."""
+        """Return the options that a finished run needs to be resumed, as typed words; [] for a run that is not."""
         words = []
         if self.epoch >= self.options.epochs:
             words += ['--epochs', str(2 * self.options.epochs)]
@@ -165,7 +164,7 @@ class Schedule:
     def end_epoch(self):
         """Count an epoch. Return its mean training cost. Raise Diverged if much of what was learned is lost."""
         mean, lowest = self.mean_cost, self.lowest_cost
-        if lowest is not None:         # both of the last steps of an epoch, which read the same characters each time
+        if lowest is not None:         # both are of the last steps of an epoch, which read the same text in each epoch
             if mean > max(lowest + UNLEARNED * (self.first_cost - lowest), RISE * lowest):
                 raise Diverged(f'the cost rose from about {lowest:.4g} to {mean:.4g} in epoch {self.epoch + 1}')
         self.lowest_cost = mean if lowest is None else min(mean, lowest)

@@ -1,4 +1,4 @@
-"""A text cut into batches, for training and for validation. Each of several processes has its own rows of them."""
+"""A text cut into batches, for training and for validation. Of several processes, each has its own rows of them."""
 import os
 from collections.abc import Sequence
 
@@ -10,10 +10,10 @@ from engine.state.text import nearest, read_files, renumbered, shown
 
 
 class Batches(Sequence):
-    """One side of the batches of a part of a text, inputs (shift 0) or targets (shift 1), each int32 (T,B).
+    """The inputs (shift 0) or the targets (shift 1) of the batches of a part of a text, each int32 (T,B).
 
-    They are cut out of codes (B,L) when they are asked for. Item i begins at column i * step and has T columns,
-    or what is left of them.
+    A batch is cut out of codes (B,L) when it is read. Batch i begins at column i * step and has T columns, or as many
+    as are left.
     """
 
     def __init__(self, codes, step, T, shift):
@@ -41,7 +41,7 @@ class Text:
     Attributes: path, encoding, sha256 of the file; characters, their number, and uchar (V,),
     those that are distinct; the arguments ratio_valid, batch_size, seq_length, stateful; X, Y,
     n_batches: inputs, targets and their number, each by 'train' and 'valid'. Of several
-    processes each has its own rows of all batches, and keeps only these.
+    processes, each keeps only its own rows of all batches.
     """
 
     def __init__(self, path, ratio_valid, batch_size, seq_length, encoding, stateful, progress, group=SingleProcess()):

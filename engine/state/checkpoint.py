@@ -83,7 +83,10 @@ class Checkpoint:
 
     @contextlib.contextmanager
     def _refusing(self, why):
-        """Make any error inside an OSError where the system failed, and a refusal otherwise."""
+        """Turn any error inside into an OSError where the system failed, otherwise into a refusal.
+
+        Nobody sees the message of a ValueError that is raised inside: it is a comment.
+        """
         try:
             yield
         except MemoryError:

@@ -33,7 +33,11 @@ def own_of_layer(p, layer):
 
 
 def stacked(U):
-    """Stack the weights U (4,H,n), an array or a symbol, of the four gates side by side for one product: (n,4H)."""
+    """Return the weights U (4,H,n), an array or a symbol, with the four gates side by side: (n,4H).
+
+    The C code is written for this order. charlstm.py has the same function for its readers to edit, which
+    kernel/network.py would notice.
+    """
     return U.reshape((-1, U.shape[2])).T
 
 
@@ -144,7 +148,7 @@ def read_finite(stored, name, dtype):
 def read_about(path):
     """Read the metadata of a checkpoint, a dict; empty where it has none.
 
-    Keys: 'lp', the learning parameters; 'random', the state of the generator; 'text', with path,
+    Its keys are 'lp', the learning parameters; 'random', the state of the generator; 'text', with path,
     characters, sha256, encoding, ratio_valid, batch_size, seq_length, stateful;
     'versions'; and 'progress', as save_params got it. Raises OSError when the file
     cannot be read, ValueError when it is no checkpoint.

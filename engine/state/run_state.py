@@ -1,4 +1,4 @@
-"""What a run resumes from beside its parameters: RMSprop's averages, the weights, and states of the network."""
+"""What a run resumes from besides its parameters: RMSprop's averages, the weights, and states of the network."""
 from typing import NamedTuple
 
 from engine.state.parameters import read_finite, units
@@ -41,7 +41,7 @@ def read_run(stored, parameters):
         return {name: read_finite(stored, prefix + name, dtype) for name in found}
 
     def read_states(prefix):
-        B = (stored.shape(prefix + 'h1') + (0,))[0] if prefix + 'h1' in stored else 0
+        B = (stored.shape(prefix + 'h1') + (0,))[0] if prefix + 'h1' in stored else 0          # () has no rows
         return list(read(prefix, dict(h1=(B, H1), C1=(B, H1), h2=(B, H2), C2=(B, H2))).values()) or None
 
     no_run = ValueError(f'{stored} holds no run that can be resumed; init starts a new one from its parameters')

@@ -17,6 +17,8 @@ from engine.state.run_state import RunState, read_run
 from engine.state.text import encoded, shown
 from engine.terminal import warn
 
+LONGEST_SHOWN = 200        # characters of a formula in a message
+
 
 def locked(method):
     """Let only one thread at a time run the decorated methods of an object."""
@@ -25,9 +27,6 @@ def locked(method):
         with self._lock:
             return method(self, *arguments, **settings)
     return call
-
-
-LONGEST_SHOWN = 200        # characters of a formula in a message
 
 
 def read_checkpoint(path, encoding='utf-8'):
@@ -60,9 +59,10 @@ def _values(variables):
 
 def _updated(variables, arrays, prefix=''):
     """Return shared variables by name with these values: the same variables, unless a shape or a type changes."""
-    old, new = [{name: (array.shape, array.dtype) for name, array in of.items()}
-                for of in (_values(variables), arrays)]
-    if old != new:
+    def kinds(arrays):
+        return {name: (array.shape, array.dtype) for name, array in arrays.items()}
+
+    if kinds(_values(variables)) != kinds(arrays):
         return {name: theano.shared(array, prefix + name) for name, array in arrays.items()}
     for name, array in arrays.items():
         variables[name].set_value(array)
@@ -114,25 +114,20 @@ class State:
                       encoding='utf-8', stateful=False):
         """Read a text and cut it into batches.
 
-        The text is cut into consecutive sequences of seq_length characters (a
-        last partial one is dropped), which give seq_length - 1 inputs and as
-        many targets. Of n sequences the first (1 - ratio_valid) n, rounded, are
-        for training, the others for validation; consecutive ones fill the
-        batches, and those that fill none are dropped.
+        The text is cut into consecutive sequences of seq_length characters (a last partial one is dropped), which give
+        seq_length - 1 inputs and as many targets. Of n sequences the first (1 - ratio_valid) n, rounded, are for
+        training, the others for validation. Consecutive ones fill the batches, and those that fill none are dropped.
 
-        With stateful, the rows of a batch are batch_size long pieces of the
-        training text (or of the validation text) that continue from batch to batch:
-        T = seq_length, the last batch may be shorter, and every character is
+        With stateful, the rows of a batch are batch_size long pieces of the training text (or of the validation text)
+        that continue from batch to batch: T = seq_length, the last batch may be shorter, and every character is
         predicted. Training and validate then carry the states along.
 
-        Sets uchar, batch_size, X, Y and n_batches: X['train'][i] are the inputs
-        and Y['train'][i] the targets of the i-th batch, int32 (T,B) with T =
-        seq_length - 1. Where the object has parameters that know all
-        characters of the text, uchar stays theirs; where one is unknown to
-        them they are dropped, with a warning.
+        Sets uchar, batch_size, X, Y and n_batches: X['train'][i] are the inputs and Y['train'][i] the targets of the
+        i-th batch, int32 (T,B) with T = seq_length - 1. If the object has parameters that know all characters of the
+        text, uchar stays as it is. If they do not know one, they are dropped, with a warning.
 
-        Raises OSError when the file cannot be read; ValueError for arguments
-        out of range, a wrong encoding, or a text too short for one batch.
+        Raises OSError when the file cannot be read, and ValueError for arguments out of range, a wrong encoding, or a
+        text too short for one batch.
         """
         text = Text(filepath, ratio_valid, batch_size, seq_length, encoding, stateful, verbose, self.group)
         if self.p and not self.uchar and self._V() == len(text.uchar):   # set up by char_dim, for this text
@@ -221,7 +216,7 @@ class State:
         self.reset_states()
 
     def _set_weights(self, arrays, averaged_steps=0):
-        """Replace the weights whose average over so many steps p is; arrays {}: p itself is trained."""
+        """Replace the weights, whose average over averaged_steps steps is p; arrays {}: p itself is trained."""
         self._weights, self._averaged_steps = _updated(self._weights, arrays, 'raw_'), averaged_steps
 
     def _trained(self):
@@ -313,12 +308,11 @@ class State:
     def save_params(self, filename, progress=None):
         """Write the state of this object to an npz file, whole or not at all; '.npz' is added where it is missing.
 
-        That is the parameters and uchar, which load_params reads, and for
-        resume RMSprop's averages, the carried states, the generator, the
-        learning parameters and progress, a dict of the caller's that JSON can
-        hold. Returns the file's name. Of several processes the first writes, with the
-        states of all. Raises OSError when it cannot be written, and ValueError where
-        there is nothing to save, a number is not finite, or the processes differ.
+        The file has the parameters and uchar, which load_params reads. For resume it also has RMSprop's averages, the
+        carried states, the generator, the learning parameters, and progress, a dict of the caller's that JSON can hold.
+        Of several processes the first writes, with the states of all. Returns the file's name. Raises OSError when it
+        cannot be written, and ValueError where there is nothing to save, a number is not finite, or the processes
+        differ.
         """
         if not self.p or not self.uchar:
             raise ValueError('nothing to save: there are no parameters or no vocabulary yet')
@@ -355,11 +349,10 @@ class State:
     def load_params(self, filename, encoding='utf-8'):
         """Replace parameters and uchar by those of a checkpoint, of this program or of its original.
 
-        encoding: of the text, where the vocabulary is one of bytes, as in the original. A text
-        that was prepared before stays, its batches renumbered. Raises OSError when the file
-        cannot be read; ValueError when it is no checkpoint, when the text has characters unknown
-        to it, or when it has not all parameters of the cell. Warns of a checkpoint with another cell.
-        Returns the parameters, name to array, in floatX, as the original did.
+        encoding: of the text, where the vocabulary is one of bytes, as in the original. A text that was prepared before
+        stays, and its batches are renumbered. Raises OSError when the file cannot be read, and ValueError when it is no
+        checkpoint, does not know a character of the text, or lacks a parameter of the cell. Warns of a checkpoint with
+        another cell. Returns the parameters, name to array, in floatX, as the original did.
         """
         arrays, uchar, formula = self.group.broadcast(_read_model, filename, encoding)
         difference = self._cell_difference(filename, formula)
@@ -405,10 +398,9 @@ class State:
     def resume(self, filename):
         """Restore what save_params wrote, after prepare_input and model_setup with the same arguments as then.
 
-        Training then continues as if it had never stopped, bit for bit.
-        Returns progress as save_params got it. Raises what load_params
-        raises, and ValueError for a checkpoint without all that a run needs, of another cell,
-        or with an average where model_setup had none, or the reverse.
+        Training then continues as if it had never stopped, bit for bit. Returns progress as save_params got it. Raises
+        what load_params raises, and ValueError for a checkpoint that lacks something that a run needs, that is of
+        another cell, or that has an average where model_setup had none, or the reverse.
         """
         arrays, uchar, formula, run, metadata = self.group.broadcast(_read_model_and_run, filename)
         difference = self._cell_difference(filename, formula)

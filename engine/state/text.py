@@ -13,7 +13,7 @@ import numpy as np
 from engine.files import named
 from engine.progress import progress_bar
 
-CHUNK = 1 << 20        # bytes decoded at a time: enough to be fast, small beside any text
+CHUNK = 1 << 20        # bytes that are decoded at a time: enough to be fast, and little memory
 LOOK = 1 << 20         # bytes at the beginning of a file that say whether it is a text
 CONTROLS = re.compile(b'[\0-\x06\x0e-\x19\x1c-\x1f]')             # bytes that texts do not have
 
@@ -111,10 +111,9 @@ def _reason_to_skip(path, is_folder, encoding):
 def _text_files(path, encoding):
     """Return the files of a text, and a line on them.
 
-    The files are path alone, with the line '', or where path is a folder the texts in it and in its
-    subfolders, in order of path. The line then says how many these are, and what is left out:
-    hidden files and folders, caches, binary files, links to folders and what is no file.
-    Raises ValueError for a folder without texts.
+    Where path is a folder, the files are the texts in it and in its subfolders, in order of path. The line says how
+    many these are, and what is left out: hidden files and folders, caches, binary files, links to folders and what is
+    no file. Otherwise the file is path itself, and the line is ''. Raises ValueError for a folder without texts.
     """
     def refuse(error):
         raise error
@@ -139,10 +138,10 @@ def _text_files(path, encoding):
 
 # ---------------------------------------------------------------- reading
 
-def _decoded(path, encoding, progress, digest, advice='name its encoding with the option encoding'):
+def _decoded(path, encoding, progress, digest, advice):
     """Yield the text of a file in pieces, with line ends as LF and without a byte order mark; digest gets its bytes.
 
-    advice: what the error says to do where the file is not in that encoding.
+    advice: the end of the error's message where the file is not in that encoding.
     """
     decoder = codec(encoding).incrementaldecoder()
     line_ends = io.IncrementalNewlineDecoder(None, translate=True)
@@ -173,14 +172,15 @@ def _decoded(path, encoding, progress, digest, advice='name its encoding with th
 
 def _joined(path, files, encoding, progress, digest):
     """Yield the text of a file or, joined by empty lines, of the files of a folder, in pieces as _decoded does."""
-    end = '\n'
+    advice, end = 'name its encoding with the option encoding', '\n'
+    if files != [path]:
+        advice = f'take it out of the folder if it is no text, or {advice}'
     for file in files:
         if file != files[0]:
             digest.update(b'\0')
             yield '\n' if end == '\n' else '\n\n'
-            end = '\n'                                     # of a file that has nothing in it
-        advice = ['take it out of the folder if it is no text, or name its encoding with the option encoding']
-        for text in _decoded(file, encoding, progress, digest, *advice * (file != path)):
+            end = '\n'                                     # stays, where the next file is empty
+        for text in _decoded(file, encoding, progress, digest, advice):
             if file != path and '\0' in text:              # such as a picture, in an encoding that takes any byte
                 raise ValueError(f'{file} has NUL characters, so it is no text: take it out of the folder')
             yield text

@@ -1,5 +1,7 @@
-"""A build backend (PEP 517) that makes Theano's own wheel, where Theano's setup.py fails without the names that
-sitecustomize.py brings back."""
+"""A build backend (PEP 517) that builds the wheel of the unchanged Theano.
+
+Theano's setup.py needs names that Python 3.12 has dropped. sitecustomize.py brings them back.
+"""
 import glob
 import os
 import subprocess

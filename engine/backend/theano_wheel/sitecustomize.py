@@ -6,7 +6,7 @@ import sys
 configparser.SafeConfigParser = configparser.ConfigParser
 configparser.RawConfigParser.readfp = configparser.RawConfigParser.read_file
 
-# Then the module of this name that this one hides: pip's build environment has one.
+# This module hides another one of the same name, which pip's build environment has. Import that one, too.
 sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
 this = sys.modules.pop(__name__)
 try:
