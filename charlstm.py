@@ -351,7 +351,7 @@ class CharLSTM(State):
                 cell = self._model_cell()
                 whose = '' if cell.standard else f' with the cell {cell.name}'
                 warn(f'the C kernel{whose} does not compile, so the slower theano.scan takes its place: {error}')
-                self._kernel = False
+                self._kernel, self._functions = False, {}      # not some in C and some not
                 return self._function(name)
         return self._functions[name]
 
