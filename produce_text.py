@@ -25,7 +25,7 @@ ESCAPES = {r'\n': '\n', r'\t': '\t', r'\\': '\\'}
 OPTIONS = {
     'writing': [
         ('length', int, None, 'characters in each sequence, without the prime (default: 100; in a page 2000)'),
-        ('count', int, 5, 'number of sequences'),
+        ('count', int, None, 'number of sequences; a page has one (default: 5)'),
         ('prime', 'TEXT', '', r'text to continue; \n: line end, \t: tab, \\: backslash (default: a random character)'),
         ('prime-file', 'FILE', None, 'file with the text to continue'),
         ('stop', 'TEXT', '', 'end a sequence after this text; escapes as in --prime (default: never)'),
@@ -124,6 +124,9 @@ def check(o):
     for wrong, why in ((o.length < 1, f'--length is {o.length}: expected at least 1'),
                        (o.prime and o.prime_file, 'got --prime and --prime-file: expected only one of them'),
                        (o.adapt and not o.score, '--adapt needs --score, the text to adapt to'),
+                       (o.adapt is not None and not o.adapt >= 0, f'--adapt is {o.adapt}: expected at least 0'),
+                       (o.info and o.score, 'got --info and --score: expected only one of them'),
+                       (page and o.count is not None, '--page shows one text: leave out --count'),
                        (page and (o.info or o.adapt), 'got --page with --info or --adapt: expected only one of them'),
                        (o.out is not None and is_archive(o.out), f'{o.out} is a checkpoint or a zip file, to which no '
                         'text is appended: expected one PARAMS, and a text file as OUT'),
@@ -139,6 +142,7 @@ def program(o):
     if o.length is None:
         o.length = 100 if o.page is None else 2000
     check(o)
+    o.count = 5 if o.count is None else o.count
     if o.info:
         return print(report.description(o.params, o.encoding))
     if o.page is not None:

@@ -104,8 +104,9 @@ def _message(error, needs_less, options):
     if isinstance(error, (OSError, ValueError)) and not unnamed:
         return str(error)
     if lacks_memory(error):
-        text = error.strerror if unnamed else error.args[0] if error.args else ''
-        text = text.decode(errors='replace') if isinstance(text, bytes) else str(text)         # bytes: pygpu's
+        text = error.strerror if unnamed else str(error)
+        if error.args and isinstance(error.args[0], bytes):            # pygpu's
+            text = error.args[0].decode(errors='replace')
         text = ''.join(text.splitlines()[:1])[:200]                    # Theano adds many lines
         less = needs_less(options) if options and not isinstance(error, (OSError, ImportError)) else ''
         advice = f'{less} less' if less else 'end other programs, or use a machine with more memory'

@@ -125,7 +125,8 @@ def test_prime_file_and_stop(produce, tmp_path):
 @pytest.mark.parametrize('options, words', [
     (['--prime', 'the ', '--prime-file', 't.txt'], ['--prime', '--prime-file']),
     (['--temperature', 0], ['temperature', '0']), (['--length', 0], ['--length is 0']),
-    (['--adapt'], ['--adapt', '--score']), (['--overwrite'], ['--overwrite', '--page']),
+    (['--adapt'], ['--adapt', '--score']), (['--score', 't.txt', '--adapt', -1], ['--adapt is -1.0', 'at least 0']),
+    (['--info', '--score', 't.txt'], ['--info', '--score']), (['--page', 'x.html', '--count', 2], ['--page', '--count']), (['--overwrite'], ['--overwrite', '--page']),
     (['--score', 't.txt', 'out.txt'], ['OUT is out.txt', '--score']),
     (['--info', 'out.txt'], ['OUT is out.txt', '--info']),
     (['out.txt', '--prime', 'aZ☃\U0001f600\x1bb'], ['the prime has', "'Z'", "'☃'", "'\U0001f600'", r"'\x1b'"])],

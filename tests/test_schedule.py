@@ -47,7 +47,7 @@ def test_samples_come_after_the_first_epoch_and_then_every_hundred_steps_at_most
 
 def test_finished_run_is_resumed_with_larger_limits():
     """A run that is not finished needs none."""
-    for epoch, stale in ((5, 0), (4, 3), (5, 3), (4, 2)):
+    for epoch, stale in ((5, 0), (4, 3), (5, 3), (4, 2), (20, 0)):             # 20: resumed with fewer epochs
         words = Schedule(settled('--epochs', 5, '--patience', 3), epoch=epoch, stale=stale).larger_limits()
         assert bool(words) == ((epoch, stale) != (4, 2))
         assert not Schedule(settled('--epochs', 5, '--patience', 3, *words), epoch=epoch, stale=stale).finished

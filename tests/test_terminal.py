@@ -268,6 +268,12 @@ def test_terminated_training_can_be_resumed(program):
 
 # ---------------------------------------------------------------- exit statuses
 
+class ArrayMemoryError(MemoryError):
+    """An error like NumPy's, whose argument is a shape."""
+    def __str__(self):
+        return f'1 GB for {self.args[0]}'
+
+
 @pytest.mark.parametrize('outcome, status, errors', [
     (None, 0, ''), (130, 130, ''), (ValueError('x\ny is no file'), 2, 'p: x\\ny is no file\n'),
     (MemoryError(), 2, 'p: not enough memory; a smaller --size needs less\n'),
@@ -281,6 +287,7 @@ def test_terminated_training_can_be_resumed(program):
     (FileNotFoundError(2, 'No such file or directory'), 2, 'p: the current folder was removed: go to another one, '
      'with cd\n'),
     (MemoryError('of 5 GB'), 2, 'p: not enough memory: of 5 GB; a smaller --size needs less\n'),
+    (ArrayMemoryError((4, 5)), 2, 'p: not enough memory: 1 GB for (4, 5); a smaller --size needs less\n'),
     (Exception(b'clCreateBuffer: Invalid buffer size', 'Container'), 2,                    # as pygpu has it
      'p: not enough memory: clCreateBuffer: Invalid buffer size; a smaller --size needs less\n'),
     (RuntimeError('cuMemAlloc: CUDA_ERROR_OUT_OF_MEMORY: out of memory\nApply node that caused it'), 2, 'p: not enough '

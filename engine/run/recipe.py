@@ -87,4 +87,4 @@ def advise(o, model):
     typed = {name: value for name, value in o.typed.items() if name not in ('num_units1', 'num_units2', 'resume')}
     words = commands.typed({**typed, 'input': commands.near(o.input), 'run': f'{o.run}_init',
                             'init': commands.near(BUNDLED)})
-    print(f'a text this short gains from what a model learned of another: {commands.script("train.py", *words)}')
+    print(f'a text this short gains from a model that has learned another one: {commands.script("train.py", *words)}')

@@ -316,7 +316,7 @@ class Run:
             self._drawn = True
         except Exception as error:
             if not self._failed_to_draw:
-                warn(f'{self.path(PICTURE)} could not be drawn: {" ".join(str(error).split())}')
+                warn(f'{self.path(PICTURE)} could not be drawn: {" ".join(str(error).split())[:200]}')
             self._failed_to_draw = True
 
     # ---- checkpoints

@@ -129,7 +129,7 @@ class Schedule:
         """Return the options that a finished run needs to be resumed, as typed words; [] for a run that is not."""
         words = []
         if self.epoch >= self.options.epochs:
-            words += ['--epochs', str(2 * self.options.epochs)]
+            words += ['--epochs', str(2 * self.epoch)]
         if self.out_of_patience:
             words += ['--patience', str(self.stale + self.options.patience)]
         return words

@@ -99,7 +99,7 @@ class Text:
             raise ValueError(
                 f'{self.path} has {self.characters:,} characters: batches of {self.batch_size} sequences of '
                 f'{self.seq_length} characters, with {self.ratio_valid:g} of the text for validation, need '
-                f'{needed * self.seq_length:,}; take a longer text or a smaller batch or sequence')
+                f'{needed * self.seq_length:,}; take a longer text, or a smaller batch_size or seq_length')
         if len(self.uchar) < 2:
             raise ValueError(f'{self.path} has only one distinct character, {shown(self.uchar)}: there is nothing to '
                              'learn')

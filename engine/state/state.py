@@ -195,7 +195,7 @@ class State:
         depth = self.lp.get('bptt_maxdepth', -1)
         if self._text is not None and 0 < depth < self._text.steps:
             self._warn(f'only the last {depth} of the {self._text.steps} steps of a sequence are learned from: '
-                       f'bptt_maxdepth is {depth}, seq_length {self._text.seq_length}; make them meet unless that is '
+                       f'bptt_maxdepth is {depth}, seq_length {self._text.seq_length}; set them to one number unless that is '
                        'meant')
 
     def reset_states(self):
