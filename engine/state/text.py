@@ -122,14 +122,17 @@ def _text_files(path, encoding):
         return [path], ''
     files, skipped = [], collections.Counter()
     for folder, subfolders, names in os.walk(path, onerror=refuse):
+        to_read = []
         for name in names + subfolders:
             found, is_folder = os.path.join(folder, name), name in subfolders
             reason = _reason_to_skip(found, is_folder, encoding)
             if reason:
                 skipped[reason] += 1
-            elif not is_folder:
+            elif is_folder:
+                to_read.append(name)
+            else:
                 files.append(found)
-        subfolders[:] = [name for name in subfolders if not name.startswith('.') and name != '__pycache__']
+        subfolders[:] = to_read
     left_out = '; left out: ' * bool(skipped) + ', '.join(f'{n:,} x {reason}' for reason, n in sorted(skipped.items()))
     if not files:
         raise ValueError(f'the folder {path} has no files to read{left_out}')
