@@ -12,10 +12,10 @@ SURPRISES, CONTEXT = 10, 30        # least expected characters that are printed,
 # ---------------------------------------------------------------- a checkpoint
 
 def _read(path, encoding='utf-8'):
-    """Return a line on the sizes of a checkpoint's model, its uchar and its metadata. Raises as read_shapes."""
-    from engine.state.checkpoint import Checkpoint           # late, so that --help does not wait for NumPy
+    """Return a line on the sizes of a checkpoint's model, its uchar and its metadata. Arguments: as for read_shapes."""
+    from engine.state.checkpoint import opened               # late, so that --help does not wait for NumPy
     from engine.state.parameters import read_shapes, units
-    with Checkpoint(path) as stored:
+    with opened(path) as stored:
         shapes, uchar = read_shapes(stored, encoding)
         H1, H2 = units(shapes)
         count = sum(map(math.prod, shapes.values()))

@@ -11,6 +11,7 @@ import numpy as np
 from engine import report
 from engine.files import write_whole
 from engine.run.run import EPOCHS, Run, log_rows
+from engine.state.checkpoint import Checkpoint
 from engine.state.parameters import are_bytes
 from engine.state.text import encoded, smallest_type
 from engine.terminal import note, warn
@@ -89,9 +90,11 @@ def logged_costs(checkpoint):
 
 def page_data(model, checkpoint, text, source):
     """Return all data of a page, by the names that page.js uses. Arguments: as for write_page."""
+    with Checkpoint(checkpoint) as stored:
+        summary, description = report.summary(stored), report.description(stored)
     return dict(
-        name=os.path.basename(checkpoint), model=report.summary(checkpoint), source=source,
-        info=report.description(checkpoint).split('\n'), epochs=logged_costs(checkpoint),
+        name=os.path.basename(checkpoint), model=summary, source=source, info=description.split('\n'),
+        epochs=logged_costs(checkpoint),
         uchar=list(model.uchar), bytes=are_bytes(model.uchar),
         **costs_and_alternatives(model, text), **cells(model, text),
         parameters={name: array_for_json(to_float16(p.get_value(borrow=True))) for name, p in model.p.items()})
