@@ -195,8 +195,8 @@ class State:
         depth = self.lp.get('bptt_maxdepth', -1)
         if self._text is not None and 0 < depth < self._text.steps:
             self._warn(f'only the last {depth} of the {self._text.steps} steps of a sequence are learned from: '
-                       f'bptt_maxdepth is {depth}, seq_length {self._text.seq_length}; set them to one number unless that is '
-                       'meant')
+                       f'bptt_maxdepth is {depth}, seq_length {self._text.seq_length}; set them to one number unless '
+                       'this is meant')
 
     def reset_states(self):
         """Forget the states that training carries from batch to batch, as at the start of the text."""
