@@ -2,6 +2,7 @@
 import errno
 import glob
 import os
+import pickle
 import time
 
 import pytest
@@ -118,6 +119,29 @@ def test_inconsistent_list_of_compiled_code():
         with compiling():
             key_data.add_key(1)
     assert error.type is OSError
+
+
+class Read:
+    """A key of a module that, while it is written, lets another process's list of compiled code be read."""
+    def __init__(self, folder):
+        self.folder = str(folder)
+
+    def __reduce__(self):
+        theano.gof.cmodule.ModuleCache(self.folder)
+        return Read, (self.folder,)
+
+
+def test_module_stays_while_another_process_reads_what_it_was_compiled_for(tmp_path):
+    """Theano reads without a lock, and removes a module whose key.pkl has no end."""
+    folder = tmp_path / 'tmp1'
+    folder.mkdir()
+    (folder / 'm.so').touch()
+    key_data = theano.gof.cmodule.KeyData(set(), '', str(folder / 'key.pkl'), str(folder / 'm.so'))
+    for key in (((1,), 'first'), ((1,), Read(tmp_path))):
+        key_data.add_key(key)
+    assert sorted(os.listdir(folder)) == ['key.pkl', 'm.so']
+    with open(folder / 'key.pkl', 'rb') as f:
+        assert len(pickle.load(f).keys) == 2
 
 
 @pytest.mark.parametrize('flags, expected', [

@@ -5,9 +5,12 @@ removed, and modules that no longer exist have replacements. A module with an en
 is loaded. Each entry below names the place in Theano that needs it and the first version of Python or NumPy that does.
 """
 import builtins
+import contextlib
 import copy
 import importlib.machinery
 import importlib.util
+import os
+import pickle
 import re
 import shutil
 import sys
@@ -19,6 +22,7 @@ import zlib
 import numpy as np
 import scipy
 
+from engine import files
 from engine.backend import gpu
 
 PYTHON = sys.version_info[:2]
@@ -303,9 +307,26 @@ def _code_version(op):
     return (zlib.crc32(''.join(op.func_codes).encode()), parameters)
 
 
+def _save_keys(key_data):
+    """Write the key.pkl of a compiled module, the list of what it was compiled for, so that it is complete or absent.
+
+    Theano writes into the file. Another process that starts meanwhile reads a part of it and removes the module as
+    broken, although this process still uses it.
+    """
+    partial = files.partial_name(key_data.key_pkl)
+    try:
+        with open(partial, 'wb') as f:
+            pickle.dump(key_data, f, protocol=pickle.HIGHEST_PROTOCOL)
+        os.replace(partial, key_data.key_pkl)
+    finally:
+        with contextlib.suppress(OSError):
+            os.remove(partial)
+
+
 def after_import(theano):
     """Apply the patches that need no import hook, those for devices included."""
     theano.gof.op.COp.c_code_cache_version = _code_version
+    theano.gof.cmodule.KeyData.save_pkl = _save_keys
     on_device = theano.config.device != 'cpu'
     if PYTHON >= (3, 11) or NUMPY >= (2, 0) or on_device:
         # theano.scan's loop in C. It does not compile with these (longintrepr.h, PyArray_Descr), and on devices it has
