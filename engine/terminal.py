@@ -2,6 +2,7 @@
 import argparse
 import contextlib
 import errno
+import math
 import os
 import re
 import sys
@@ -79,6 +80,11 @@ def _set_up_streams(rank, size):
 def one_line(text):
     """Return a text with its line ends escaped: names of files may contain some."""
     return text.replace('\n', '\\n')
+
+
+def nats_and_bits(cost):
+    """Return a cost per character, in nats, as text in both units."""
+    return f'{cost:.4f} nats ({cost / math.log(2):.4f} bits)'
 
 
 def warn(line):
