@@ -152,11 +152,22 @@ def test_hostile_text_is_data(hostile):
 def test_nothing_is_fetched_and_no_other_script_may_run():
     template = (page.HERE / 'page.html').read_text(encoding='utf-8')
     assert "default-src 'none'" in template and not re.search(r'\b(src|href|url)\s*[=(]', template)
-    script = ''.join((page.HERE / name).read_text(encoding='utf-8') for name in ('network.js', 'page.js'))
+    scripts = [path.read_text(encoding='utf-8') for path in page.HERE.glob('*.js')]
+    script = ''.join(scripts)
     for forbidden in ('innerHTML', 'outerHTML', 'insertAdjacent', 'document.write', 'eval(', 'fetch(', '</script'):
         assert forbidden not in script
     html = fill_template('function cell() {}', {}).decode()
-    assert '{{' not in html.replace(script, '') and html.count(script) == 1
+    assert [html.count(script) for script in scripts] == [1] * len(scripts)
+    for script in scripts:
+        html = html.replace(script, '')
+    assert '{{' not in html
+
+
+def test_scripts_declare_different_functions():
+    """They become one script, in which a second function of a name would silently replace the first."""
+    names = [name for path in page.HERE.glob('*.js')
+             for name in re.findall(r'^function (\w+)', path.read_text(encoding='utf-8'), re.MULTILINE)]
+    assert {'paint', 'addView', 'softmax'} <= set(names) and len(names) == len(set(names))
 
 
 @pytest.fixture(scope='module')
@@ -486,7 +497,7 @@ def test_hostile_text_runs_nothing(browser, hostile):
 
 
 def test_policy_lets_nothing_else_run(browser, written):
-    """Such as what a mistake in page.js could add to the page as HTML."""
+    """Such as what a mistake in a script could add to the page as HTML."""
     browser.open(written)
     browser.value("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=hacked=1>')")
     browser.value("document.body.append(Object.assign(document.createElement('script'), {textContent: 'hacked=1'}))")

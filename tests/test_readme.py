@@ -77,9 +77,9 @@ def test_variables_for_root_are_those_of_the_commands():
 
 def test_map_has_the_files_of_the_engine():
     section = ENGINE.split('\n## The map\n')[1].split('\n## ')[0]
-    found = {path.name for path in (ROOT / 'engine').rglob('*.*') if path.suffix in ('.py', '.js', '.html')}
+    found = {path.name for path in (ROOT / 'engine').rglob('*.*') if path.suffix in ('.py', '.js', '.html', '.css')}
     wheel = {path.name for path in (ROOT / 'engine' / 'backend' / 'theano_wheel').iterdir()} | {'__init__.py'}
-    named = set(re.findall(r'`(\w+\.(?:py|js|html))`', section))
+    named = set(re.findall(r'`(\w+\.(?:py|js|html|css))`', section))
     assert named - {'train.py', 'produce_text.py', 'setup.py'} == found - wheel
 
 

@@ -17,6 +17,8 @@ from engine.state.text import encoded, smallest_type
 from engine.terminal import note, warn
 
 HERE = Path(__file__).resolve().parent
+SHARED = 'network', 'data', 'elements', 'curve', 'views', 'text'       # scripts that the views use
+VIEWS = 'surprise', 'cells', 'writing', 'about'                        # scripts, one a view, in the order of the tabs
 MOST_CHARACTERS = 10_000       # of a file, in a page
 ALTERNATIVES = 5               # most probable characters that a page shows
 MOST_STATES = 1_600_000        # bytes of cell states in a page,
@@ -27,7 +29,7 @@ LARGE = 20_000_000             # bytes of a page that may be too many to open an
 # ---------------------------------------------------------------- the data of a page
 
 def array_for_json(array):
-    """Return an array as a dict that array() in page.js reads."""
+    """Return an array as a dict that array() in data.js reads."""
     return dict(type=array.dtype.name, base64=base64.b64encode(np.ascontiguousarray(array).tobytes()).decode())
 
 
@@ -89,7 +91,7 @@ def logged_costs(checkpoint):
 
 
 def page_data(model, checkpoint, text, source):
-    """Return all data of a page, by the names that page.js uses. Arguments: as for write_page."""
+    """Return all data of a page, by the names that the scripts use. Arguments: as for write_page."""
     with Checkpoint(checkpoint) as stored:
         summary, description = report.summary(stored), report.description(stored)
     return dict(
@@ -110,18 +112,23 @@ def beginning_of(text, path):
     return text[:MOST_CHARACTERS], f'The first {MOST_CHARACTERS:,} of {len(text):,} characters of {name}.'
 
 
-def fill_template(cell, data):
-    """Return the page in bytes: page.html with the scripts and the data. cell: the cell in JavaScript.
+def file_of_page(name):
+    """Return the text of a file of this folder."""
+    return (HERE / name).read_text(encoding='utf-8')
 
-    The page's policy has the checksum of this script, so that no other script may run in it.
+
+def fill_template(cell, data):
+    """Return the page in bytes: page.html with the looks, the scripts and the data. cell: the cell in JavaScript.
+
+    The scripts become one, which begins with 'use strict' of network.js. The page's policy has its checksum, so that
+    no other script may run in it.
     """
-    script = '\n' + cell + ''.join((HERE / name).read_text(encoding='utf-8') for name in ('network.js', 'page.js'))
+    script = '\n' + '\n'.join([file_of_page(f'{name}.js') for name in SHARED + VIEWS] + [cell])
     checksum = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     as_json = json.dumps(data, allow_nan=False)                                 # in ASCII
     as_json = re.sub('[<>&]', lambda match: f'\\u{ord(match.group()):04x}', as_json)      # cannot end its <script>
-    parts = dict(hash=f'sha256-{checksum}', script=script, data=as_json)
-    template = (HERE / 'page.html').read_text(encoding='utf-8')
-    return re.sub(r'{{(\w+)}}', lambda match: parts[match.group(1)], template).encode()
+    parts = dict(hash=f'sha256-{checksum}', style=file_of_page('page.css'), script=script, data=as_json)
+    return re.sub(r'{{(\w+)}}', lambda match: parts[match.group(1)], file_of_page('page.html')).encode()
 
 
 def write_page(path, model, checkpoint, text, source):

@@ -1,0 +1,70 @@
+// The data of the page, which engine/page/page.py writes: its arrays, its characters and numbers as text.
+
+const byId = id => document.getElementById(id);
+const data = JSON.parse(byId('data').textContent);
+
+/** The number that 16 bits of a float16 mean: a sign, 5 bits of exponent, 10 bits of fraction. */
+function half(bits) {
+  const sign = bits >> 15 ? -1 : 1, exponent = bits >> 10 & 31, fraction = (bits & 1023) / 1024;
+  return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction) : 2 ** -14 * fraction);
+}
+
+/** The typed array that engine/page/page.py stored in base64; of float16, a Float32Array. */
+function array(stored) {
+  const characters = atob(stored.base64), bytes = new Uint8Array(characters.length);
+  for (let k = 0; k < bytes.length; k++) bytes[k] = characters.charCodeAt(k);
+  const kinds = {uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, float16: Uint16Array};
+  const numbers = new kinds[stored.type](bytes.buffer);
+  if (stored.type !== 'float16') return numbers;
+  const table = Float32Array.from({length: 65536}, (_, bits) => half(bits));
+  return Float32Array.from(numbers, bits => table[bits]);
+}
+
+let decoded = null;
+
+/** The parameters of the model by name, each a Float32Array: decoded when they are needed for the first time. */
+function parameters() {
+  decoded = decoded || Object.fromEntries(Object.entries(data.parameters).map(([name, p]) => [name, array(p)]));
+  return decoded;
+}
+
+/** A text with escapes, as in Python, for controls, halves of pairs, and marks that are invisible or reverse others. */
+function visible(text) {
+  const hidden = /[\0-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]|\p{Cs}/gu;
+  return text.replace(hidden, character => {
+    const code = character.codePointAt(0).toString(16);
+    return code.length < 3 ? '\\x' + code.padStart(2, '0') : '\\u' + code.padStart(4, '0');
+  });
+}
+
+/** The byte that an entry of the vocabulary stands for, where the model learned bytes. */
+const byteOf = entry => entry.charCodeAt(0) & 255;
+
+/** The name of a character in a list; number: of the character. */
+function named(number) {
+  const entry = data.uchar[number];
+  const names = {' ': 'space', '\n': 'line end', '\t': 'tab', '\xa0': 'no-break space'};
+  if (data.bytes && entry > '\x7f') return '\\x' + byteOf(entry).toString(16);
+  return names[entry] || (/\p{M}/u.test(entry) ? '\u25cc' : '') + visible(entry);
+}
+
+/** A function that takes numbers of characters, one at a time, and returns what each adds to a text. Joins bytes. */
+function speller() {
+  if (!data.bytes) return number => data.uchar[number];
+  const decoder = new TextDecoder();
+  return number => decoder.decode(Uint8Array.of(byteOf(data.uchar[number])), {stream: true});
+}
+
+/** A text as numbers of characters. Throws an Error that names the characters that the model does not have. */
+function numbersOf(text) {
+  const asByte = byte => String.fromCharCode(byte > 127 ? 0xdc00 + byte : byte);
+  const entries = Array.from(data.bytes ? new TextEncoder().encode(text) : text, data.bytes ? asByte : String);
+  const numbers = new Map(data.uchar.map((entry, number) => [entry, number]));
+  const unknown = new Set(entries.filter(entry => !numbers.has(entry)));
+  if (unknown.size) throw new Error(`The model never saw ${Array.from(unknown, visible).join(' ')}: leave that out.`);
+  return entries.map(entry => numbers.get(entry));
+}
+
+const signed = r => (r < 0 ? '\u2212' : '+') + Math.abs(r).toFixed(2);
+const grouped = n => Math.round(n).toLocaleString('en');
+const percent = p => (100 * p).toFixed(p < 0.001 ? 3 : p < 0.1 ? 1 : 0) + ' %';

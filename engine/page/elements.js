@@ -1,0 +1,54 @@
+// Elements that several views use. Texts and names are set as text, never as HTML.
+
+/** A new element of a class, with children: elements or texts. */
+function element(tag, className, ...children) {
+  const made = document.createElement(tag);
+  made.className = className;
+  made.append(...children);
+  return made;
+}
+
+/** The elements of a row of a bar chart: a name, a bar with a length from 0 to 1, a number. */
+function bar(what, length, number, className) {
+  const inner = element('div', '');
+  inner.style.width = 100 * length + '%';
+  return [element('span', 'what ' + className, element('bdi', '', what)), element('div', 'bar ' + className, inner),
+    element('span', 'number ' + className, number)];
+}
+
+/** Calls act(steps[key]()) on each key that `steps` has, if when() is true. */
+function onKeys(target, steps, act, when = () => true) {
+  target.addEventListener('keydown', event => {
+    if (!when() || !steps[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    act(steps[event.key]());
+  });
+}
+
+/** A new element of SVG with attributes and a text. */
+function drawn(tag, attributes, content = '') {
+  const made = document.createElementNS('http://www.w3.org/2000/svg', tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.textContent = content;
+  return made;
+}
+
+/** The number in a field, from least to most. Throws an Error that says what was expected. */
+function field(id, least, most, whole) {
+  const value = Number(byId(id).value.trim() || NaN), name = byId(id).parentElement.firstChild.textContent;
+  const wrong = !(value >= least && value <= most) || whole && !Number.isInteger(value);
+  byId(id).setAttribute('aria-invalid', wrong);
+  if (wrong) throw new Error(`${name}: expected a ${whole ? 'whole ' : ''}number from ${least} to ${grouped(most)}`);
+  return value;
+}
+
+/** Calls act(), and shows its error in an element, which is hidden if there is none. */
+function attempt(act, place) {
+  place.hidden = true;
+  try {
+    act();
+  } catch (error) {
+    place.textContent = error.message;
+    place.hidden = false;
+  }
+}

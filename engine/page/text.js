@@ -1,0 +1,61 @@
+// The text, a span a character: its colours, and the character that the reader looks at.
+
+const LEVELS = 16;                                         // shades of a colour
+const MARKS = {'\n': '\u21b5\n', '\t': '\u2192\t', '': '\xb7'};   // of characters that are invisible by themselves
+const text = array(data.text), n = text.length, spelled = Array.from(text, speller()), spans = spelled.map(spanOf);
+let here = Math.min(1, n - 1);                             // the number of the character that the reader looks at
+
+function spanOf(character) {
+  const span = element('span', '', MARKS[character] || visible(character));
+  if (visible(character) !== character) span.dir = 'ltr';  // an escape, also in a line from right to left
+  return span;
+}
+
+/** Colours the text by level(k), from -1 to 1 for each character, null for none. Below 0 it is another colour. */
+function paint(level) {
+  spans.forEach((span, k) => {
+    const value = level(k), shade = Math.min(LEVELS - 1, Math.floor(Math.abs(value) * LEVELS));
+    span.className = value === null ? '' : 'v' + shade;
+    span.classList.toggle('negative', value < 0);
+    span.classList.toggle('faint', spelled[k] in MARKS);
+  });
+  spans[here].classList.add('here');
+}
+
+function lookAt(k) {
+  spans[here].classList.remove('here');
+  here = Math.max(0, Math.min(n - 1, k));
+  spans[here].classList.add('here');
+  call(view(), 'follow');
+}
+
+/** The character on the line below (direction 1) or above (-1) that is nearest to the one that the reader looks at. */
+function lineAway(direction) {
+  const {offsetTop: top, offsetLeft: left} = spans[here], away = k => Math.abs(spans[k].offsetLeft - left);
+  let k = here;
+  while (spans[k + direction] && spans[k].offsetTop === top) k += direction;
+  let nearest = k;
+  for (const line = spans[k].offsetTop; spans[k] && spans[k].offsetTop === line; k += direction) {
+    if (away(k) < away(nearest)) nearest = k;
+  }
+  return nearest;
+}
+
+function prepareText() {
+  const steps = {ArrowRight: () => here + 1, ArrowLeft: () => here - 1, ArrowDown: () => lineAway(1),
+    ArrowUp: () => lineAway(-1), Home: () => 0, End: () => n - 1};
+  byId('text').append(...spans);
+  for (const scale of document.querySelectorAll('.scale')) {
+    scale.append(...Array.from({length: LEVELS}, (_, level) => element('span', 'v' + level)));
+  }
+  onKeys(byId('text'), steps, k => {
+    lookAt(k);
+    spans[here].scrollIntoView({block: 'nearest'});
+  });
+  for (const kind of ['pointerover', 'click']) {
+    byId('text').addEventListener(kind, event => {
+      const k = spans.indexOf(event.target);
+      if (k >= 0) lookAt(k);
+    });
+  }
+}
