@@ -1,6 +1,6 @@
 // The views: one tab each. A view is a file that calls addView, its name in VIEWS of page.py, and in page.html an
-// element: NAME-side beside the text, with a status on the character that the reader looks at, or a panel NAME-panel without the
-// text. Its looks are in page.css.
+// element: NAME-side beside the text, with a status on the character that the reader looks at, or NAME-panel, a panel
+// without the text. Its looks are in page.css.
 //
 // All files are one script, so a name is declared in only one of them. They are joined in the order of page.py.
 
