@@ -127,7 +127,9 @@ def check(o):
                        (o.adapt is not None and not o.adapt >= 0, f'--adapt is {o.adapt}: expected at least 0'),
                        (o.info and o.score, 'got --info and --score: expected only one of them'),
                        (page and o.count is not None, '--page shows one text: leave out --count'),
-                       (page and (o.info or o.adapt), 'got --page with --info or --adapt: expected only one of them'),
+                       (page and o.info, 'got --page and --info: expected only one of them'),
+                       (page and o.adapt, '--adapt prints the cost of a model that learns as it reads, and --page '
+                        'shows the model as it was saved: leave out one of them'),
                        (o.out is not None and is_archive(o.out), f'{o.out} is a checkpoint or a zip file, to which no '
                         'text is appended: expected one PARAMS, and a text file as OUT'),
                        (o.out is not None and (o.score or o.info or page),

@@ -41,9 +41,21 @@ def summary(path):
     return one_line(line)
 
 
-def description(path, encoding='utf-8'):
-    """Return several lines on a checkpoint: all of its metadata that people read. encoding: as for read_shapes."""
+def _without_folders(value):
+    """Return metadata with the names of files in place of their absolute paths."""
+    if isinstance(value, dict):
+        return {name: _without_folders(item) for name, item in value.items()}
+    return os.path.basename(os.path.normpath(value)) if isinstance(value, str) and os.path.isabs(value) else value
+
+
+def description(path, encoding='utf-8', folders=True):
+    """Return several lines on a checkpoint: all of its metadata that people read.
+
+    encoding: as for read_shapes. folders: whether to name the folders that files are in.
+    """
     sizes, uchar, metadata = _read(path, encoding)
+    if not folders:
+        path, metadata = os.path.basename(str(path)), _without_folders(metadata)
     lines = [f'{path}: {sizes}, {len(uchar)} characters: {"".join(uchar)!r}']
     for name, title in (('text', 'text'), ('lp', 'learning'), ('versions', 'versions')):
         if metadata.get(name):

@@ -6,7 +6,12 @@ function prepareAbout() {
     if (colon) byId('info').append(element('dt', '', visible(line.slice(0, colon - 1))));
     byId('info').append(element('dd', '', visible(line.slice(colon).trim())));
   }
-  if (data.epochs.length) byId('costs').append(...drawCosts(data.epochs));
+  byId('costs').hidden = !data.epochs.length;
 }
 
-addView('about', {title: 'About', prepare: prepareAbout});
+function showCosts() {
+  const width = Math.min(680, byId('about-panel').clientWidth);
+  if (data.epochs.length) byId('curve').replaceChildren(drawCosts(data.epochs, width));
+}
+
+addView('about', {title: 'About', prepare: prepareAbout, show: showCosts});

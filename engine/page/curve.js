@@ -8,28 +8,41 @@ function ticks(least, most) {
   return found;
 }
 
-/** The costs of a run against its epochs. rows: [epoch, mean training cost, validation cost or null]. */
-function drawCosts(rows) {
-  const W = Math.min(680, document.body.clientWidth - 32), H = 300, edge = {left: 44, right: 120, top: 12, bottom: 40};
-  const all = rows.flatMap(row => row.slice(1)).filter(cost => cost !== null), last = rows[rows.length - 1][0];
-  const least = Math.min(...all), most = Math.max(...all), first = rows[0][0];
-  const x = epoch => edge.left + (epoch - first) / (last - first || 1) * (W - edge.left - edge.right);
-  const y = cost => H - edge.bottom - (cost - least) / (most - least || 1) * (H - edge.top - edge.bottom);
-  const svg = drawn('svg', {width: W, height: H, role: 'img', 'aria-label': 'Costs of its epochs'});
+/** Where the costs of a run are in a drawing of W x H pixels: functions x(epoch) and y(cost), and their ranges. */
+function placesOf(rows, W, H) {
+  const edge = {left: 44, right: 12, top: 12, bottom: 40}, costs = rows.flatMap(row => row.slice(1));
+  const numbers = costs.filter(cost => cost !== null), least = Math.min(...numbers), most = Math.max(...numbers);
+  const first = rows[0][0], last = rows[rows.length - 1][0];
+  return {least, most, first, last, left: edge.left, right: W - edge.right, bottom: H - edge.bottom,
+    x: epoch => edge.left + (epoch - first) / (last - first || 1) * (W - edge.left - edge.right),
+    y: cost => H - edge.bottom - (cost - least) / (most - least || 1) * (H - edge.top - edge.bottom)};
+}
+
+function drawAxes(svg, {x, y, least, most, first, last, left, right, bottom}) {
   for (const cost of ticks(least, most)) {
-    svg.append(drawn('line', {class: 'grid', x1: edge.left, x2: W - edge.right, y1: y(cost), y2: y(cost)}),
-      drawn('text', {x: edge.left - 8, y: y(cost) + 4, 'text-anchor': 'end'}, cost));
+    svg.append(drawn('line', {class: 'grid', x1: left, x2: right, y1: y(cost), y2: y(cost)}),
+      drawn('text', {x: left - 8, y: y(cost) + 4, 'text-anchor': 'end'}, cost));
   }
   for (const epoch of ticks(first, last).filter(Number.isInteger)) {
-    svg.append(drawn('text', {x: x(epoch), y: H - edge.bottom + 18, 'text-anchor': 'middle'}, epoch));
+    svg.append(drawn('text', {x: x(epoch), y: bottom + 18, 'text-anchor': 'middle'}, epoch));
   }
-  svg.append(drawn('text', {x: (edge.left + W - edge.right) / 2, y: H - 4, 'text-anchor': 'middle'}, 'epoch'));
+  svg.append(drawn('text', {x: (left + right) / 2, y: bottom + 36, 'text-anchor': 'middle'}, 'epoch'));
+}
+
+/**
+ * The costs of a run against its epochs, with the last ones below.
+ * rows: [epoch, mean training cost, validation cost or null]. W: width in pixels.
+ */
+function drawCosts(rows, W) {
+  const H = 300, places = placesOf(rows, W, H), names = element('figcaption', '');
+  const svg = drawn('svg', {viewBox: `0 0 ${W} ${H}`, width: W, role: 'img', 'aria-label': 'Costs of its epochs'});
+  drawAxes(svg, places);
   for (const [column, name] of [[1, 'training'], [2, 'validation']]) {
-    const points = rows.filter(row => row[column] !== null), end = points[points.length - 1];
+    const known = rows.filter(row => row[column] !== null), end = known[known.length - 1];
     if (!end) continue;
-    svg.append(drawn('polyline', {class: name, points: points.map(row => `${x(row[0])},${y(row[column])}`).join(' ')}),
-      drawn('text', {class: name, x: x(end[0]) + 8, y: y(end[column]) + 4}, `${name} ${end[column].toFixed(3)}`));
+    const points = known.map(row => `${places.x(row[0])},${places.y(row[column])}`).join(' ');
+    svg.append(drawn('polyline', {class: name, points}));
+    names.append(element('span', name, `${name} ${natsAndBits(end[column])}`));
   }
-  return [element('h2', '', 'What it cost while it learned'),
-    element('p', 'quiet', 'In nats a character, for the training text and for the validation text.'), svg];
+  return element('figure', '', svg, names);
 }

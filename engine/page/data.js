@@ -65,6 +65,7 @@ function numbersOf(text) {
   return entries.map(entry => numbers.get(entry));
 }
 
+const natsAndBits = cost => `${cost.toFixed(3)} nats (${(cost / Math.LN2).toFixed(3)} bits)`;
 const signed = r => (r < 0 ? '\u2212' : '+') + Math.abs(r).toFixed(2);
 const grouped = n => Math.round(n).toLocaleString('en');
 const percent = p => (100 * p).toFixed(p < 0.001 ? 3 : p < 0.1 ? 1 : 0) + ' %';

@@ -93,7 +93,7 @@ def logged_costs(checkpoint):
 def page_data(model, checkpoint, text, source):
     """Return all data of a page, by the names that the scripts use. Arguments: as for write_page."""
     with Checkpoint(checkpoint) as stored:
-        summary, description = report.summary(stored), report.description(stored)
+        summary, description = report.summary(stored), report.description(stored, folders=False)
     return dict(
         name=os.path.basename(checkpoint), model=summary, source=source, info=description.split('\n'),
         epochs=logged_costs(checkpoint),

@@ -15,16 +15,16 @@ function showAlternatives() {
   if (!rows.some(([number]) => number === text[here])) rows.push([text[here], Math.exp(-costs[here - 1])]);
   const before = visible(spelled.slice(Math.max(0, here - 24), here).join('')).replace(/\n/g, '\u21b5');
   byId('where').replaceChildren(
-    element('div', 'context', element('bdi', '', '\u2026' + before), '\u25af'),
+    element('div', 'context', element('bdi', '', '\u2026' + before), element('span', 'asked', '?')),
     element('div', 'bars', ...rows.flatMap(([number, p]) => (
       bar(named(number), p, percent(p), number === text[here] ? 'came' : '')))),
     element('p', 'number', element('b', '', element('bdi', '', named(text[here]))), ' came, for ',
-      element('b', '', costs[here - 1].toFixed(2)), ' nats'));
+      element('b', '', costs[here - 1].toFixed(2)), ` nats (${(costs[here - 1] / Math.LN2).toFixed(2)} bits)`));
 }
 
 function prepareSurprise() {
   const mean = costs.reduce((sum, cost) => sum + cost, 0) / costs.length;
-  byId('mean').textContent = `mean: ${mean.toFixed(3)} nats a character, ${(mean / Math.LN2).toFixed(3)} bits`;
+  byId('mean').textContent = `mean: ${natsAndBits(mean)} a character`;
 }
 
 addView('surprise', {title: 'Surprise', prepare: prepareSurprise, show: paintCosts, follow: showAlternatives});

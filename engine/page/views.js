@@ -33,6 +33,7 @@ function show(name) {
   }
   for (const panel of document.querySelectorAll('[role=tabpanel]')) panel.hidden = panel !== panelOf(name);
   panelOf(name).setAttribute('aria-labelledby', 'tab-' + name);
+  byId('tab-' + name).scrollIntoView({block: 'nearest', inline: 'nearest'});        // in a narrow window, tabs scroll
   call(name, 'show');
   call(name, 'follow');
 }
@@ -58,7 +59,8 @@ function tabOf(name) {
 }
 
 function prepareTabs() {
-  const names = Array.from(views.keys()), turn = by => names[(names.indexOf(view()) + by + names.length) % names.length];
+  const names = Array.from(views.keys());
+  const turn = by => names[(names.indexOf(view()) + by + names.length) % names.length];
   byId('tabs').append(...names.map(tabOf));
   onKeys(byId('tabs'), {ArrowRight: () => turn(1), ArrowLeft: () => turn(-1)}, name => {
     go(name);
@@ -74,6 +76,8 @@ function prepare() {
   byId('name').textContent = visible(data.name);
   byId('model').textContent = visible(data.model);
   byId('source').textContent = visible(data.source);
+  const wide = !matchMedia('(max-width: 56rem)').matches;  // elsewhere an explanation would cover half of the text
+  for (const details of document.querySelectorAll('aside details')) details.open = wide;
   prepareText();
   for (const name of views.keys()) call(name, 'prepare');
   prepareTabs();
