@@ -14,7 +14,7 @@ import itertools
 import os
 import re
 
-from engine import commands, report, scoring
+from engine import commands, copies, report, scoring
 from engine.files import append_text, is_archive, refuse_to_replace
 from engine.run import options
 from engine.run.recipe import BUNDLED
@@ -38,6 +38,9 @@ OPTIONS = {
         ('temperature', float, 1.0, 'below 1: probable characters become more probable; above 1: less'),
         ('top-k', int, None, 'draw from only the N most probable characters (default: from all)'),
         ('top-p', float, 1.0, 'draw from the fewest characters that together have this probability')],
+    'is it copying?': [
+        ('copies', 'TEXT', None, 'say how much of what is written, or of the text of --score, stands in this text (a '
+                                 'file or folder), and the longest such passage; in a page, underline the passages')],
     'instead of writing': [
         ('score', 'FILE', None, 'print how well the model predicts this text'),
         ('adapt', dict(type=float, nargs='?', const=True, metavar='RATE'), None,
@@ -54,7 +57,7 @@ OPTIONS = {
 
 NEEDS = {'adapt': ['score'], 'tune-temperature': ['score'], 'json': ['score', 'info'], 'overwrite': ['page']}
 ALONE = [('prime', 'prime-file'), ('info', 'score'), ('page', 'info'), ('page', 'adapt'), ('page', 'tune-temperature'),
-         ('page', 'json'), ('page', 'count'), ('lines', 'adapt'), ('lines', 'tune-temperature')]
+         ('page', 'json'), ('page', 'count'), ('copies', 'info'), ('lines', 'adapt'), ('lines', 'tune-temperature')]
 
 
 def build_parser():
@@ -76,26 +79,36 @@ def unescaped(text):
     return re.sub(r'\\[nt\\]', lambda escape: ESCAPES[escape.group()], text)
 
 
-def sequences(model, o):
+def prime_of(o):
+    """Return the text to continue, '' for a random character. o: the options."""
+    from engine.state.text import read_string
+    if o.prime_file:
+        return read_string(o.prime_file, o.encoding)
+    return unescaped(o.prime) or '\n' * o.lines
+
+
+def sequences(model, o, prime):
     """Yield the sequences piece by piece, each piece a list of o.count strings, first the prime. o: the options."""
-    from engine.state.text import encoded, read_string
-    line_end = '\n' if o.lines else ''
-    prime = read_string(o.prime_file, o.encoding) if o.prime_file else unescaped(o.prime) or line_end
+    from engine.state.text import encoded
     prime_length = len(encoded(model.in_vocabulary(prime), model.uchar, 'the prime'))
     yield from model.stream_text(prime, prime_length + o.length, o.method, o.count, o.temperature, o.top_k, o.top_p,
-                                 unescaped(o.stop) or line_end)
+                                 unescaped(o.stop) or '\n' * o.lines)
 
 
 def write(model, o):
     """Print the sequences, the first one while it is written, and append all to the file when they are complete."""
-    pieces = sequences(model, o)
-    prime = next(pieces)                               # raises ValueError where an option is wrong
+    prime, original = prime_of(o), None
+    if o.copies is not None:
+        copies.refuse_many(o.count * o.length)
+        original = copies.read(o.copies, o.encoding, note)
+    pieces = sequences(model, o, prime)
+    first = next(pieces)                               # raises ValueError where an option is wrong
     note(f'{o.params}: {report.summary(o.params)}')
     model.compile('sample')
     headings = [f'# sequence {i}:' for i in range(1, o.count + 1)]
     note('\n' + headings[0] if o.count > 1 and not o.lines else '')
     texts = [''] * o.count
-    for piece in itertools.chain([prime], pieces):
+    for piece in itertools.chain([first], pieces):
         texts = [text + more for text, more in zip(texts, piece)]
         if not o.lines:
             print(piece[0], end='', flush=True)
@@ -112,19 +125,29 @@ def write(model, o):
     path = o.out or commands.near(os.path.join(HERE, 'text_output', os.path.basename(o.params) + '.out'))
     append_text(path, written)
     note(f'appended to {path}')
+    if original:
+        note('\n'.join(original.compare([text[len(prime):] for text in texts]).lines()))
 
 
 def write_page(model, o):
     """Write the page of a file's beginning, or of a text that the model writes."""
     from engine.page import page
+    original = copies.read(o.copies, o.encoding, note) if o.copies is not None else None
     model.compile('predict', 'sample')
+    prime = ''
     if o.score is not None:
         text, source = page.beginning_of(scoring.read(model, o.score, o.encoding, note).known, o.score)
     else:
-        o.count = 1
-        text, _ = scoring.known(model, ''.join(piece[0] for piece in sequences(model, o)), note)
+        o.count, prime = 1, prime_of(o)
+        text, _ = scoring.known(model, ''.join(piece[0] for piece in sequences(model, o, prime)), note)
         source = 'A text that the model wrote itself.'
-    page.write_page(o.page, model, o.params, text, source)
+    found = None
+    if original:                                       # both in the model's characters, which may be bytes
+        original = original._replace(text=model.in_vocabulary(original.text))
+        found = original.compare([text[len(model.in_vocabulary(prime)):]])
+    page.write_page(o.page, model, o.params, text, source, found)
+    if found:
+        note('\n'.join(found.lines()))
 
 
 def check(o):
@@ -143,6 +166,8 @@ def check(o):
             raise ValueError(f'--{name} is for writing, but {reading[0]} writes no text: leave it out')
     for wrong, why in ((o.length is not None and o.length < 1, f'--length is {o.length}: expected at least 1'),
                        (o.adapt is not None and not o.adapt > 0, f'--adapt is {o.adapt}: expected a rate above 0'),
+                       ({'copies', 'lines', 'score'} <= typed, '--copies is of a text, and --score --lines prints the '
+                        'cost of each line: leave out --copies or --lines'),
                        (o.out is not None and is_archive(o.out), f'{o.out} is a checkpoint or a zip file, to which no '
                         'text is appended: expected one PARAMS, and a text file as OUT'),
                        (o.out is not None and typed & {'score', 'info', 'page'},
@@ -171,7 +196,7 @@ def program(o):
     elif o.lines:
         scoring.print_lines(model, o.params, o.score, o.encoding, o.json)
     else:
-        scoring.print_score(model, o.params, o.score, o.encoding, o.adapt, o.tune_temperature, o.json)
+        scoring.print_score(model, o.params, o.score, o.encoding, o.adapt, o.tune_temperature, o.json, o.copies)
 
 
 def needs_less(o):

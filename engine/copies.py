@@ -1,9 +1,10 @@
 """Is it copying? Which passages of a text, such as one that a model wrote, stand in another text."""
+import os
 import sys
 from typing import NamedTuple
 
 LEAST = 31                 # characters of a passage that counts as copied
-MOST_WRITTEN = 1_000_000   # characters that are compared at a time, at most: the automaton takes some 500 bytes for each
+MOST_WRITTEN = 1_000_000   # characters that are compared, at most: the automaton takes some 500 bytes for each
 AROUND = 40                # characters before and after a passage that are shown
 SHOWN = 300                # characters of a passage that are shown, at most
 
@@ -136,10 +137,15 @@ def longest_passage(written, text):
 # ---------------------------------------------------------------- telling
 
 class Copies(NamedTuple):
-    """What of a text stands in another one, of a name: its passages of at least LEAST characters, and the longest."""
+    """What of written characters stands in an original text.
+
+    written: these characters, a string; if it is of several texts, they are joined by a character that the original
+    does not have. characters: their number without that. passages: those of at least LEAST characters. longest: the
+    longest passage, also a shorter one; None if no character stands in the original.
+    """
+    original: 'Original'
     written: str
-    text: str
-    name: str
+    characters: int
     passages: list
     longest: Passage
 
@@ -152,49 +158,69 @@ class Copies(NamedTuple):
             end = passage.start + passage.length
         return count
 
-    def lines_of(self, passages):
-        """Return the numbers of the lines of the text in which passages begin, by `at`."""
-        numbers, number, before = {}, 1, 0
+    @property
+    def whole(self):
+        """Whether all is one passage."""
+        return bool(self.passages) and self.passages[0].length == self.characters
+
+    def places(self, passages):
+        """Return passages as a list of dicts that JSON can hold: with the line, from 1, and the characters around."""
+        text, lines, line, last = self.original.text, {}, 1, 0
         for at in sorted({passage.at for passage in passages}):
-            number += self.text.count('\n', before, at)
-            numbers[at], before = number, at
-        return numbers
+            line += text.count('\n', last, at)
+            lines[at], last = line, at
+        found = []
+        for passage in passages:
+            at, end = passage.at, passage.at + passage.length
+            found.append(dict(passage._asdict(), line=lines[at], before=text[max(0, at - AROUND):at],
+                              after=text[end:end + AROUND]))
+        return found
 
-    def fields(self, passage, number):
-        """Return a passage as a dict that JSON can hold. number: of its line in the text."""
-        end = passage.at + passage.length
-        return dict(start=passage.start, length=passage.length, at=passage.at, line=number,
-                    before=self.text[max(0, passage.at - AROUND):passage.at], after=self.text[end:end + AROUND])
+    def fields(self):
+        """Return what JSON says of the copies."""
+        return dict(file=self.original.name, characters=self.characters, copied_characters=self.copied,
+                    longest=self.places([self.longest])[0] if self.longest else None,
+                    passages=self.places(self.passages))
 
-    def as_json(self):
-        """Return all as a dict that JSON can hold."""
-        numbers = self.lines_of([*self.passages, *filter(None, [self.longest])])
-        passages, longest = [[self.fields(one, numbers[one.at]) for one in some if one]
-                             for some in (self.passages, [self.longest])]
-        return dict(file=self.name, of_characters=len(self.written), copied_characters=self.copied,
-                    longest=longest[0] if longest else None, passages=passages)
+    def share(self):
+        """Return a line on how much stands in the original."""
+        return (f'{100 * self.copied / max(1, self.characters):.1f} % of {self.characters:,} characters stand in '
+                f'{self.original.name} in passages of over {LEAST - 1} characters')
 
-    def summary(self):
-        """Return lines in words: how much was copied, the longest passage, and where that stands."""
-        share = f'{100 * self.copied / max(1, len(self.written)):.1f} % of {len(self.written):,} characters'
-        lines = [f'{share} stand in {self.name} in passages of over {LEAST - 1} characters']
-        if self.longest:
-            one = self.fields(self.longest, self.lines_of([self.longest])[self.longest.at])
-            passage = self.written[one['start']:one['start'] + one['length']]
-            shown = repr(passage[:SHOWN]) + ' ...' * (len(passage) > SHOWN)
-            lines += [f'the longest passage has {one["length"]:,} characters: {shown}',
-                      f'it stands there at character {one["at"]:,}, in line {one["line"]:,}, after {one["before"]!r}, '
-                      f'before {one["after"]!r}']
-        return lines
-
-
-def compare(written, text, name):
-    """Return the Copies of a text in another one. Raises what copied_passages raises."""
-    passages = copied_passages(written, text)
-    longest = max(passages, key=lambda passage: passage.length) if passages else longest_passage(written, text)
-    return Copies(written, text, name, passages, longest)
+    def lines(self):
+        """Return lines on how much stands in the original, on the longest passage, and where that stands."""
+        if not self.longest:
+            return [self.share(), f'no character stands in {self.original.name}']
+        place, = self.places([self.longest])
+        passage = self.written[self.longest.start:][:self.longest.length]
+        shown = repr(passage) if len(passage) <= SHOWN else f'{passage[:SHOWN]!r} ...'
+        return [self.share(), f'the longest passage has {len(passage):,} characters: {shown}',
+                'it stands there at character {at:,}, line {line:,}, between {before!r} and {after!r}'.format(**place)]
 
 
-def joined(texts, text):
-    """Return texts as one, between which stands a character that `text` does not have: no passage is of two."""
-    return next(chr(code) for code in range(sys.maxunicode, 0, -1) if chr(code) not in text).join(texts)
+class Original(NamedTuple):
+    """A text that another one may have copies of. name: of its file or folder."""
+    text: str
+    name: str
+
+    def compare(self, texts):
+        """Return the Copies in texts, a list of strings. Raises what copied_passages raises."""
+        absent = next(chr(code) for code in range(sys.maxunicode, 0, -1) if chr(code) not in self.text)
+        written = absent.join(texts)
+        passages = copied_passages(written, self.text)
+        longest = max(passages, key=lambda passage: passage.length) if passages else longest_passage(written, self.text)
+        return Copies(self, written, sum(map(len, texts)), passages, longest)
+
+
+def read(path, encoding, say):
+    """Return the Original in a file or folder; say() gets a line on a folder.
+
+    Raises what read_text raises, and ValueError for an empty text.
+    """
+    from engine.state.text import read_files, string_of      # late, so that --help does not wait for NumPy
+    codes, uchar, _, files = read_files(path, encoding)
+    if files:
+        say(files)
+    if not len(codes):
+        raise ValueError(f'{path} is empty: expected a text in which to look for copies')
+    return Original(string_of(codes, uchar), os.path.basename(os.path.abspath(path)))

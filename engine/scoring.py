@@ -3,6 +3,7 @@ import math
 import os
 from typing import NamedTuple
 
+from engine import copies
 from engine.progress import Countdown
 from engine.report import print_json
 from engine.terminal import nats_and_bits, note
@@ -131,26 +132,32 @@ def least_expected(text, costs):
                  after=text[max(0, k + 1 - CONTEXT):k + 1]) for k in costs.argsort()[::-1][:SURPRISES]]
 
 
-def print_score(model, checkpoint, path, encoding, adapt=None, valid=None, as_json=False):
+def print_score(model, checkpoint, path, encoding, adapt=None, valid=None, as_json=False, original=None):
     """Print how well the model expects a text, and its least expected characters.
 
     adapt: the rate, True for the default one, or None. valid: the path of a text that tunes the
-    temperature, or None. as_json: whether to print an object of JSON instead of lines.
+    temperature, or None. as_json: whether to print an object of JSON instead of lines. original: the path of a
+    text in which to look for what stands in this one, too, or None.
     """
     say = note if as_json else print
     source = read(model, path, encoding, say)
     tuning = read(model, valid, encoding, say) if valid is not None else None
     adapting = {} if adapt is None else how_to_adapt(checkpoint, adapt)
+    copied = copies.read(original, encoding, say).compare([source.text]) if original is not None else None
     costs, found = scores(model, source, tuning, {}, say)
     if adapting:
         _, adapted = scores(model, source, tuning, adapting, say)
         found['adapted'] = dict(rate=adapting['adapt'], averages=bool(adapting['averages']), **adapted)
     surprises = least_expected(source.known, costs)
+    if copied:
+        found['copies'] = copied.fields()
     if as_json:
         return print_json(dict(source.fields(checkpoint), **found, least_expected=surprises))
     print('least expected:')
     for one in surprises:
         print(f'{one["nats"]:8.3f} nats at character {one["at"]:,}: {one["character"]!r} after {one["after"]!r}')
+    if copied:
+        print('\n'.join(copied.lines()))
 
 
 def how_to_adapt(checkpoint, rate):

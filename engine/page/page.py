@@ -17,7 +17,7 @@ from engine.state.text import encoded, smallest_type
 from engine.terminal import note, warn
 
 HERE = Path(__file__).resolve().parent
-SHARED = 'network', 'data', 'elements', 'curve', 'views', 'text'       # scripts that the views use
+SHARED = 'network', 'data', 'elements', 'curve', 'views', 'text', 'copies'     # scripts that the views use
 VIEWS = 'surprise', 'cells', 'writing', 'about'                        # scripts, one a view, in the order of the tabs
 MOST_CHARACTERS = 10_000       # of a file, in a page
 ALTERNATIVES = 5               # most probable characters that a page shows
@@ -90,13 +90,36 @@ def logged_costs(checkpoint):
     return [[cost if np.isfinite(cost) else None for cost in row] for row in rows.tolist()]
 
 
-def page_data(model, checkpoint, text, source):
+def readable(model, text):
+    """Return a string of the model's characters as it is read; the page takes bytes for UTF-8."""
+    return text.encode('ascii', 'surrogateescape').decode('utf-8', 'replace') if are_bytes(model.uchar) else text
+
+
+def marks(model, text, copies):
+    """Return which passages of a text a page underlines, and a line on them. copies: what of its end was copied."""
+    if copies is None:
+        return None
+    passages, line = copies.passages, copies.share() + '.'
+    if copies.whole:
+        passages, line = [], f'{line} All is one passage, so nothing is underlined.'
+    elif passages:
+        line += f' These are underlined; the longest has {copies.longest.length:,}. Look at one to see where it stands.'
+    elif copies.longest:
+        passages = [copies.longest]
+        line += f' The longest passage, of {copies.longest.length:,}, is underlined. Look at it to see where it stands.'
+    begins = len(text) - len(copies.written)
+    return dict(name=copies.original.name, line=line, passages=[
+        dict(start=begins + place['start'], length=place['length'], line=place['line'],
+             before=readable(model, place['before']), after=readable(model, place['after'])) for place in copies.places(passages)])
+
+
+def page_data(model, checkpoint, text, source, copies):
     """Return all data of a page, by the names that the scripts use. Arguments: as for write_page."""
     with Checkpoint(checkpoint) as stored:
         summary, description = report.summary(stored), report.description(stored, folders=False)
     return dict(
         name=os.path.basename(checkpoint), model=summary, source=source, info=description.split('\n'),
-        epochs=logged_costs(checkpoint),
+        epochs=logged_costs(checkpoint), copies=marks(model, text, copies),
         uchar=list(model.uchar), bytes=are_bytes(model.uchar),
         **costs_and_alternatives(model, text), **cells(model, text),
         parameters={name: array_for_json(to_float16(p.get_value(borrow=True))) for name, p in model.p.items()})
@@ -131,16 +154,17 @@ def fill_template(cell, data):
     return re.sub(r'{{(\w+)}}', lambda match: parts[match.group(1)], file_of_page('page.html')).encode()
 
 
-def write_page(path, model, checkpoint, text, source):
+def write_page(path, model, checkpoint, text, source, copies=None):
     """Write the page of a model and a text.
 
     checkpoint: the path that the model was read from. text: in the model's characters. source: a line on where
-    the text is from. Raises OSError where the page cannot be written, and ValueError for a text of fewer than two
-    characters or a model that JavaScript would compute otherwise.
+    the text is from. copies: what of the text, or of its end, stands in another text, as an engine.copies.Copies; None
+    if it was not asked for. Raises OSError where the page cannot be written, and ValueError for a text of fewer than
+    two characters or a model that JavaScript would compute otherwise.
     """
     cell = model.javascript()
     with write_whole(path) as f:                           # first: it fails at once where the page cannot be written
-        page = fill_template(cell, page_data(model, checkpoint, text, source))
+        page = fill_template(cell, page_data(model, checkpoint, text, source, copies))
         f.write(page)
     note(f'wrote {path}, {len(page) / 1e6:.1f} MB: open it in a browser')
     if len(page) > LARGE:

@@ -27,6 +27,7 @@ function lookAt(k) {
   here = Math.max(0, Math.min(n - 1, k));
   spans[here].classList.add('here');
   call(view(), 'follow');
+  showPassage();
 }
 
 /** The character on the line below (direction 1) or above (-1) that is nearest to the one that the reader looks at. */

@@ -79,6 +79,7 @@ function prepare() {
   const wide = !matchMedia('(max-width: 56rem)').matches;  // elsewhere an explanation would cover half of the text
   for (const details of document.querySelectorAll('aside details')) details.open = wide;
   prepareText();
+  prepareCopies();
   for (const name of views.keys()) call(name, 'prepare');
   prepareTabs();
 }
