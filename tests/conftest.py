@@ -283,6 +283,18 @@ def without(tmp_path):
     return changes
 
 
+# ---------------------------------------------------------------- the page
+
+@pytest.fixture(scope='module')
+def browser(tmp_path_factory):
+    """Start one browser for the tests of a file."""
+    if CHROMIUM is None:
+        pytest.skip('Chromium is missing: apt install chromium')
+    browser = Browser(tmp_path_factory.mktemp('chromium'))
+    yield browser
+    browser.close()
+
+
 # ---------------------------------------------------------------- the novel
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import numpy_model
-from browser import CHROMIUM, Browser
 from cells import OWN, peephole_cell
 from charlstm import CharLSTM, lstm_cell
 from engine.kernel.cell import Cell, js_function
@@ -319,15 +318,6 @@ def test_large_page_says_how_to_make_it_smaller(produce, monkeypatch, tmp_path):
 
 
 # ---------------------------------------------------------------- in a browser
-
-@pytest.fixture(scope='module')
-def browser(tmp_path_factory):
-    if CHROMIUM is None:
-        pytest.skip('Chromium is missing: apt install chromium')
-    browser = Browser(tmp_path_factory.mktemp('chromium'))
-    yield browser
-    browser.close()
-
 
 def colour(level, dark=False, hue=18, saturation=0.8):
     """Return the colour of a level from 1 to 15 as red, green and blue. Levels differ in lightness."""
