@@ -30,6 +30,7 @@ if 'compiledir' not in os.environ.get('THEANO_FLAGS', ''):
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import produce_text  # noqa: E402
+from browser import CHROMIUM, Browser  # noqa: E402
 from charlstm import CharLSTM  # noqa: E402
 from engine import terminal  # noqa: E402
 from engine.backend.theano_setup import theano  # noqa: E402
