@@ -114,6 +114,7 @@ def test_temperature_out_of_range(stateful, refused, temperature):
 def test_adapting_with_averages(float64, interpreted, monkeypatch):
     """Three pieces by hand: gradients are divided by the roots of the averages, plus a tenth of the roots' mean."""
     monkeypatch.setattr(analysis, 'ADAPTED', 4)
+    monkeypatch.setattr(analysis, 'CLIPS', (None, 1))              # which these gradients exceed
     model, random, rate, p = CharLSTM(), np.random.default_rng(5), 0.007, P
     model.model_setup(char_dim=V, num_units1=H1, num_units2=H2)
     set_parameters(model)
