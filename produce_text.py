@@ -56,7 +56,7 @@ OPTIONS = {
                                       'vocabulary of bytes, which the original of this program wrote')]}
 
 NEEDS = {'adapt': ['score'], 'tune-temperature': ['score'], 'json': ['score', 'info'], 'overwrite': ['page']}
-ALONE = [('prime', 'prime-file'), ('info', 'score'), ('page', 'info'), ('page', 'adapt'), ('page', 'tune-temperature'),
+ALONE = [('prime', 'prime-file'), ('info', 'score'), ('page', 'info'), ('page', 'tune-temperature'),
          ('page', 'json'), ('page', 'count'), ('copies', 'info'), ('lines', 'adapt'), ('lines', 'tune-temperature')]
 
 
@@ -166,6 +166,8 @@ def check(o):
             raise ValueError(f'--{name} is for writing, but {reading[0]} writes no text: leave it out')
     for wrong, why in ((o.length is not None and o.length < 1, f'--length is {o.length}: expected at least 1'),
                        (o.adapt is not None and not o.adapt > 0, f'--adapt is {o.adapt}: expected a rate above 0'),
+                       ({'page', 'adapt'} <= typed, '--adapt prints the cost of a model that learns as it reads, and '
+                        '--page shows the model as it was saved: leave out one of them'),
                        ({'copies', 'lines', 'score'} <= typed, '--copies is of a text, and --score --lines prints the '
                         'cost of each line: leave out --copies or --lines'),
                        (o.out is not None and is_archive(o.out), f'{o.out} is a checkpoint or a zip file, to which no '

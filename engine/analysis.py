@@ -13,8 +13,9 @@ from engine.state.state import locked
 
 SCORED, ADAPTED = 2000, 20     # characters scored at a time, at most, and with adapt
 PROBABILITIES = 1 << 20        # that scoring holds at a time, at most: V for each character, and one character at least
-RATES = 0.1, 1e-4              # at which a model adapts that has no averages of RMSprop, and one that has
-HIGH = 0.01                    # from which on the latter diverges at once: it was meant for the former
+# How a model adapts without averages of RMSprop, and with them: the default rate, and the largest norm of a gradient.
+RATES, CLIPS = (0.1, 1e-4), (1, 5)
+HIGH = 0.01                    # largest rate with averages: a higher one was meant for adapting without them
 STEADY = 1 - 2 ** -40          # decay of averages that stay as they are
 LINES = 64                     # lines scored at a time, at most
 TEMPERATURES = np.geomspace(1 / 4, 4, 25)      # among which tune_temperature searches
@@ -91,11 +92,11 @@ def _learner(model, adapt, averages):
     this an element that the training text hardly used would move without limit.
     """
     if not averages:
-        learner = _copy(model, lrate=adapt, grad_clip=1)
+        learner = _copy(model, lrate=adapt, grad_clip=CLIPS[0])
         return learner, learner._function('train_sgd')
     if any(np.shape(averages.get(name)) != array.shape for name, array in model._arrays().items()):
         raise ValueError('the averages are those of another model: expected an array for each parameter, of its shape')
-    learner = _copy(model, lrate=adapt, grad_clip=1, drate=STEADY, eps=1e-37)
+    learner = _copy(model, lrate=adapt, grad_clip=CLIPS[1], drate=STEADY, eps=1e-37)
     for name, m in learner._mean_squares.items():
         r = np.sqrt(averages[name])
         m.set_value(np.square(r + r.mean() / 10).astype(m.dtype))

@@ -107,10 +107,10 @@ def marks(model, text, copies):
     elif copies.longest:
         passages = [copies.longest]
         line += f' The longest passage, of {copies.longest.length:,}, is underlined. Look at it to see where it stands.'
-    begins = len(text) - len(copies.written)
+    places, begins = copies.places(passages), len(text) - len(copies.written)
     return dict(name=copies.original.name, line=line, passages=[
         dict(start=begins + place['start'], length=place['length'], line=place['line'],
-             before=readable(model, place['before']), after=readable(model, place['after'])) for place in copies.places(passages)])
+             before=readable(model, place['before']), after=readable(model, place['after'])) for place in places])
 
 
 def page_data(model, checkpoint, text, source, copies):
