@@ -6,9 +6,8 @@ import pytest
 import scipy.optimize
 
 import numpy_model
-from charlstm import CharLSTM
+from charlstm import CharLSTM, read_averages
 from engine import analysis
-from engine.state.run_state import read_averages
 from models import CODES, P, TEXT, set_parameters
 from numpy_model import H1, H2, LETTERS, NAMES, V
 from scripts import write_chain, write_counter
