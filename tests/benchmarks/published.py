@@ -309,7 +309,7 @@ def print_ours(rows, runs, scales):
 def print_about(split):
     """Print what a split is."""
     for text in (f'{split.title}: {split.parts}', f'expected: {expected(split)}', split.notes):
-        print(textwrap.fill(text, 120))
+        print(textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False))
 
 
 # ---------------------------------------------------------------- the command
