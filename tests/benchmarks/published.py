@@ -13,8 +13,9 @@ from typing import Callable, NamedTuple
 from common import print_head
 from recipes import Row, Run, chosen, finish, print_commands, units, write
 
-# ---------------------------------------------------------------- what is published
+from engine.files import named
 
+# ---------------------------------------------------------------- what is published
 
 VALIDATION, TEST, ADAPTED = 'validation', 'test', 'test, adapted'      # adapted: to the test text as it is read
 
@@ -137,11 +138,13 @@ class Part(NamedTuple):
 
 
 def read(path):
-    """Return the text of a file in UTF-8, with line ends as LF and without a byte order mark. Raises ValueError."""
+    """Return the text of a file in UTF-8, with line ends as LF and without a byte order mark.
+
+    Raises OSError when it cannot be read, ValueError when it is not in UTF-8.
+    """
     try:
-        return path.read_text(encoding='utf-8-sig')
-    except OSError as error:
-        raise ValueError(f'cannot read {path}: {error.strerror}') from None
+        with named('read', path):
+            return path.read_text(encoding='utf-8-sig')
     except UnicodeError as error:
         raise ValueError(f'{path} is not in UTF-8 ({error}): unpack it if it is an archive') from None
 
@@ -177,9 +180,9 @@ def part(piece):
     return Part(text, len(piece))
 
 
-def length(split, expected):
-    """Return how long a file is, as published: 5,017 thousand, or 65."""
-    return f'{expected:,}' + ' thousand' * (split.unit == 1000)
+def length(split, n):
+    """Return the length n of a file as it is published: 5,017 thousand, or 1,115,394."""
+    return f'{n:,}' + ' thousand' * (split.unit == 1000)
 
 
 def expected(split):
@@ -190,9 +193,9 @@ def expected(split):
 
 def differences(split, texts):
     """Yield a line for each length of these texts, and for their alphabet, that is not as published."""
-    for name, symbols, expected in zip(split.files, texts, split.lengths):
-        if len(symbols) // split.unit != expected:
-            yield f'{name} has {len(symbols):,} {split.symbols}, expected {length(split, expected)}'
+    for name, symbols, n in zip(split.files, texts, split.lengths):
+        if len(symbols) // split.unit != n:
+            yield f'{name} has {len(symbols):,} {split.symbols}, expected {length(split, n)}'
     distinct = len(set().union(*map(set, texts)))
     if distinct != split.distinct:
         yield f'the text has {distinct:,} distinct {split.symbols}, expected {split.distinct:,}'
@@ -201,7 +204,7 @@ def differences(split, texts):
 def cut(split, paths):
     """Return the Parts of a split from its files, and a list of lines on what is not as published.
 
-    Raises ValueError for another number of files, a file that cannot be read, and an empty part.
+    Raises ValueError for another number of files and a text too short for all parts, and what read raises.
     """
     if len(paths) != len(split.files):
         raise ValueError(f'got {len(paths)} files, expected {len(split.files)}: {expected(split)}')
@@ -365,12 +368,12 @@ def published(options):
         if options.list:
             return print_list([options.name] if options.name else SPLITS, options)
         if not options.name:
-            raise ValueError(f'name a split, {', '.join(SPLITS)}; --list describes them')
+            raise ValueError(f'name a split, {", ".join(SPLITS)}; --list describes them')
         if options.seeds < 1:
             raise ValueError(f'got --seeds {options.seeds}, expected at least 1')
         if not options.results:
             raise ValueError('name a folder for the parts and the runs with --results')
         return compare(options.name, options)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f'quality.py published: {error}', file=sys.stderr)
         return 2
