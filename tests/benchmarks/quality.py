@@ -2,6 +2,7 @@
 
     python tests/benchmarks/quality.py peers NOVEL --epochs 10 --seeds 3
     python tests/benchmarks/quality.py recipes NOVEL --results DIR
+    python tests/benchmarks/quality.py published NAME FILE [FILE ...] --results DIR
     python tests/benchmarks/quality.py beginnings NOVEL PARAMS [PARAMS ...]
 
 peers      CharLSTM and PyTorch, trained the same way on the same batches: the full-validation cost after epochs 1,
@@ -12,6 +13,9 @@ recipes    runs of train.py, by the table ROWS in recipes.py: the best full-vali
            and up to the best epoch, without validation. DIR gets texts, logs and checkpoints. A finished run in
            DIR is only read, and an unfinished one is resumed, so Ctrl-C loses nothing. All rows together take
            about half a day on two cores.
+published  runs of train.py on a published split, by the table SPLITS in published.py: their costs beside the published
+           ones. FILE is the text, which the command does not fetch: --list says where it is from. DIR is as for
+           recipes and gets the parts as well.
 beginnings the cost of the 20 characters after the first of a text, from zero states, for each checkpoint. Of those
            in DIR, novel-256-seed1_*_best.npz was trained with some beginnings, by resets, and
            novel-256-no-stateful-seed1_*_best.npz only with beginnings.
@@ -21,6 +25,7 @@ import sys
 from pathlib import Path
 
 from common import print_head
+from published import SPLITS, published
 from recipes import recipes
 
 from charlstm import CharLSTM, mean_cost
@@ -142,7 +147,7 @@ def piece_costs(model, x, y):
 # ---------------------------------------------------------------- the command line
 
 def build_parser():
-    """Return the parser, with a subcommand for each of the three functions."""
+    """Return the parser, with a subcommand for each of the four functions."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(metavar='COMMAND', required=True)
     add = commands.add_parser('peers', help='CharLSTM and PyTorch on the same batches')
@@ -161,6 +166,16 @@ def build_parser():
     add.add_argument('--only', metavar='PATTERN', default='*', help='only rows with such names, as "novel-*"')
     add.add_argument('--epochs', type=int, help='at most this many, for a quick look with a separate DIR')
     add.add_argument('--list', action='store_true', help='only print the rows and the commands that are still to run')
+    add = commands.add_parser('published', help='runs of train.py on published splits')
+    add.set_defaults(function=published)
+    add.add_argument('name', metavar='NAME', nargs='?', choices=SPLITS, help=f'one of {", ".join(SPLITS)}')
+    add.add_argument('files', metavar='FILE', nargs='*', type=Path, help='the text, or its parts, as published')
+    add.add_argument('--results', metavar='DIR', type=Path, help='folder of the parts and the runs')
+    add.add_argument('--only', metavar='PATTERN', default='*', help='only rows with such names, as "*-256"')
+    add.add_argument('--epochs', type=int, help='at most this many')
+    add.add_argument('--seeds', type=int, default=1, help='runs of each row (default: %(default)s)')
+    add.add_argument('--list', action='store_true', help='only print what is published, where the text is from, and '
+                                                         'the commands')
     add = commands.add_parser('beginnings', help='costs of the first 20 characters from zero states')
     add.set_defaults(function=beginnings)
     add.add_argument('novel', metavar='NOVEL', help='the novel, whose last 30 %% are read')

@@ -1,7 +1,7 @@
 """Run train.py for the recipes in ROWS, finish what is unfinished, and print a table from the logs.
 
-The command is `python tests/benchmarks/quality.py recipes`. A run is recognised only by its name: after a change of
-train.py's defaults, use a new folder.
+The command is `python tests/benchmarks/quality.py recipes`; published.py uses Run and what follows it for its own rows.
+A run is recognised only by its name: after a change of train.py's defaults, use a new folder.
 """
 import glob
 import os
@@ -78,9 +78,14 @@ def write_library(path):
 WRITERS = {BEGINNING: write_beginning, REFERENCE: write_python_reference, LIBRARY: write_library}
 
 
+def path_of(name, folder):
+    """Return the path of one of these texts in a folder, whether or not it exists."""
+    return folder / (name + '.txt')
+
+
 def made(name, folder):
     """Return the path of one of these texts in a folder, and write it if it does not exist."""
-    path = folder / (name + '.txt')
+    path = path_of(name, folder)
     if not path.exists():                      # another Python's differs, and a run can only resume with its own text
         WRITERS[name](path)
     return path
@@ -91,12 +96,11 @@ def made(name, folder):
 class Run:
     """One seed of a row, with its files in a folder. Its state is read from these files and kept nowhere else.
 
-    text: the path of its text. name: the name of the run.
+    text: the path of the text that it learns. name: the name of the run.
     """
 
-    def __init__(self, row, seed, novel, folder):
-        self.row, self.seed, self.folder = row, seed, folder
-        self.text = novel if row.text == NOVEL else folder / (row.text + '.txt')
+    def __init__(self, row, seed, text, folder):
+        self.row, self.seed, self.text, self.folder = row, seed, text, folder
         self.name = f'{row.name}-seed{seed}'
 
     def _files(self, ending):
@@ -132,9 +136,7 @@ class Run:
         return [sys.executable, os.path.relpath(str(ROOT / 'train.py')), *map(str, words)]
 
     def train(self):
-        """Write its text and run it to its end. Raises KeyboardInterrupt if a signal stopped it."""
-        if self.row.text != NOVEL:
-            made(self.row.text, self.folder)
+        """Run it to its end. Raises KeyboardInterrupt if a signal stopped it."""
         print('\n' + shlex.join(self.command()), file=sys.stderr, flush=True)
         status = call(self.command())
         if status:
@@ -177,6 +179,27 @@ def call(command):
     if signals:
         raise KeyboardInterrupt
     return status
+
+
+# ---------------------------------------------------------------- several runs
+
+def chosen(rows, options):
+    """Return the rows whose names match --only, with the epochs of --epochs. Raises SystemExit if none matches."""
+    matching = [row._replace(epochs=options.epochs or row.epochs) for row in rows
+                if fnmatchcase(row.name, options.only)]
+    if not matching:
+        raise SystemExit(f'no row matches {options.only!r}: expected one of {joined(row.name for row in rows)}')
+    return matching
+
+
+def finish(runs):
+    """Train the runs that are not finished, one after the other, until a signal stops one."""
+    try:
+        for run in runs:
+            if not run.finished():
+                run.train()
+    except KeyboardInterrupt:
+        print('interrupted; the same command continues', file=sys.stderr)
 
 
 # ---------------------------------------------------------------- the table of results
@@ -228,21 +251,18 @@ def print_commands(row, runs):
 
 def recipes(options):
     """Train, finish or read the runs of the rows whose names match. Returns 1 if one is not finished, otherwise 0."""
-    rows = [row._replace(epochs=options.epochs or row.epochs) for row in ROWS if fnmatchcase(row.name, options.only)]
-    if not rows:
-        raise SystemExit(f'no row matches {options.only!r}: expected one of {joined(row.name for row in ROWS)}')
-    runs = [Run(row, seed, options.novel, options.results) for row in rows for seed in row.seeds]
+    rows = chosen(ROWS, options)
+    texts = {row.text: options.novel if row.text == NOVEL else path_of(row.text, options.results) for row in rows}
+    runs = [Run(row, seed, texts[row.text], options.results) for row in rows for seed in row.seeds]
     if options.list:
         for row in rows:
             print_commands(row, runs)
         return 0
     print_head()
     options.results.mkdir(parents=True, exist_ok=True)
-    try:
-        for run in runs:
-            if not run.finished():
-                run.train()
-    except KeyboardInterrupt:
-        print('interrupted; the same command continues', file=sys.stderr)
+    for name in texts:
+        if name != NOVEL:
+            made(name, options.results)
+    finish(runs)
     print_table(rows, runs)
     return 0 if all(run.finished() for run in runs) else 1
