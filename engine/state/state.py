@@ -122,13 +122,13 @@ class State:
         that continue from batch to batch: T = seq_length, the last batch may be shorter, and every character is
         predicted. Training and validate then carry the states along.
 
-        valid: a text to validate with. All of the first text is then for training, and ratio_valid is not used. Of a
-        short one a batch has fewer rows. test: a text to test with. Only its characters are used: uchar has those of
-        all texts. Both are kept in texts, as numbers that score_text takes.
+        valid: a text to validate with. All of the first text is then for training, and ratio_valid is not used. The
+        batches of a short one have fewer rows. test: a text to test with, of which only the vocabulary is used. uchar
+        has the characters of all texts. Both are kept in the attribute texts, as numbers that score_text takes.
 
-        Sets uchar, batch_size, texts, X, Y and n_batches: X['train'][i] are the inputs and Y['train'][i] the targets of the
-        i-th batch, int32 (T,B) with T = seq_length - 1. If the object has parameters that know all characters of the
-        text, uchar stays as it is. If they do not know one, they are dropped, with a warning.
+        Sets uchar, batch_size, texts, X, Y and n_batches: X['train'][i] are the inputs and Y['train'][i] the targets of
+        the i-th batch, int32 (T,B) with T = seq_length - 1. If the object has parameters that know all characters of
+        the texts, uchar stays as it is. If they do not know one, they are dropped, with a warning.
 
         Raises OSError when the file cannot be read, and ValueError for arguments out of range, a wrong encoding, or a
         text too short for one batch.
@@ -197,12 +197,14 @@ class State:
         return self.source(role)['sha256']
 
     def source(self, role='train'):
-        """Return the path of a text, its number of characters and its sha256, a dict. role: as for fingerprint."""
-        if self._text is None:
-            raise ValueError('no text yet: call prepare_input first')
-        if role not in self._text.sources:
-            raise ValueError(f'no {role} text: name one to prepare_input')
+        """Return the path of a text, its number of characters and its sha256, a dict. Argument as for fingerprint."""
+        if not self.has_text(role):
+            raise ValueError(f'no text to {role} with yet: call prepare_input with one first')
         return self._text.sources[role]
+
+    def has_text(self, role):
+        """Return whether there is a text for that role. Argument as for fingerprint."""
+        return self._text is not None and role in self._text.sources
 
     def _warn_if_truncated(self):
         """Warn where sequences are longer than the gradient reaches."""
@@ -340,6 +342,12 @@ class State:
         self.group.broadcast(self._write, filename, arrays, progress)
         return filename
 
+    @staticmethod
+    def versions():
+        """Return the versions of what computes, and the device, as strings by name."""
+        return dict(python='.'.join(map(str, sys.version_info[:3])), numpy=np.__version__, theano=theano.__version__,
+                    device=device())
+
     def finite(self):
         """Return whether all parameters and RMSprop's averages are finite numbers."""
         return all(np.isfinite(array).all() for variables in (self.p, self._mean_squares, self._weights)
@@ -353,8 +361,7 @@ class State:
         metadata = dict(
             lp=self.lp, averaged=self._averaged_steps, trials=self._validation_index,
             random=self.random.bit_generator.state, text=self._text.metadata() if self._text else {}, progress=progress,
-            versions=dict(python='.'.join(map(str, sys.version_info[:3])), numpy=np.__version__,
-                          theano=theano.__version__, device=device()))
+            versions=self.versions())
         if not cell.standard:
             metadata['cell'] = dict(formula=cell.formula, parameters=list(cell.own))
         checkpoint.write(filename, dict(arrays, uchar=to_store(self.uchar)), metadata)
