@@ -298,7 +298,7 @@ class Run:
         """Return the scores of the fixed texts by name, {} if a stop is requested. before: the result until now."""
         again = ''
         if any(before.get(f'{name}_nats') is not None for name in result.to_score(now.options)):
-            again = f' again, since the best model is not that of epoch {before["checkpoint_epoch"]} any more'
+            again = f' again: the scores until now are of the model of epoch {before["checkpoint_epoch"]}'
         self.say(f'scoring with {checkpoint}, of epoch {result.epoch_of_best(now)}{again}')
         model.load_params(checkpoint)
         scores = self._group.broadcast(result.score, model, now.options)
