@@ -74,6 +74,18 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 '''
 
 
+# Runs train.py with the validation costs of an argument.
+WITH_COSTS = '''
+import runpy, sys
+sys.path.insert(0, sys.argv[1])
+from charlstm import CharLSTM
+costs = iter([float(cost) for cost in sys.argv[2].split(',')])
+CharLSTM.validation_costs = lambda self: [(next(costs), 1)]
+sys.argv = sys.argv[3:]
+runpy.run_path(sys.argv[0], run_name='__main__')
+'''
+
+
 class Compiling(BaseException):       # so that no script catches it
     """Raised by the fixture `in_process` where a script accepted its input and began to compile."""
 

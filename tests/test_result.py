@@ -13,8 +13,8 @@ from charlstm import CharLSTM
 from engine.run.result import read
 from learner import progress_of, quick
 from numpy_model import NAMES, costs, forward
-from scripts import (DRIVER, PRODUCE, ROOT, STATEFUL, TEXT, TRAIN, Compiling, arrays_and_about, assert_refused, load,
-                     log_rows, refuse_training, run, snapshot, succeeded)
+from scripts import (DRIVER, ROOT, STATEFUL, TEXT, TRAIN, WITH_COSTS, Compiling, arrays_and_about, assert_refused,
+                     load, log_rows, refuse_training, run, snapshot, succeeded)
 
 TEXTS = {'t': TEXT, 'valid': TEXT[::-1][:407] + 'ß', 'test': TEXT[300:805] + 'ñ'}
 OPTIONS = [*STATEFUL, *'--dropout 0.2 --epochs 3 --save-every 1 --valid-every 5 --lrate 0.03'.split()]
@@ -190,9 +190,10 @@ def test_finished_run_says_its_scores_and_does_not_score_again(fixed, copied):
 
 
 def test_new_best_model_is_scored_again_with_a_line(fixed, copied):
-    out = succeeded(resume(copied, fixed, '--epochs', 5, '--lrate', 0.003))
+    out = succeeded(run('-c', WITH_COSTS, ROOT, '0.5,0.25', TRAIN, '--resume', 'results/r_t.txt_epoch3.npz',
+                        '--epochs', 5, cwd=copied, env=fixed.env))
     found = result_of(copied)
-    assert found['best_epoch'] > 3 > fixed.result['best_epoch']
+    assert (found['best_epoch'], found['best_valid_nats']) == (5, 0.25)
     assert f'again: the scores until now are of the model of epoch {fixed.result["best_epoch"]}' in out
     best = cost_by_numpy(copied / 'results' / 'r_t.txt_best.npz', TEXTS['test'])
     assert found['test_nats'] == pytest.approx(best, rel=2e-5) != fixed.result['test_nats']
@@ -247,6 +248,17 @@ def test_run_without_fixed_texts_gets_none_when_it_is_resumed(short_run, in_proc
     for option in ('--valid', '--test'):
         assert_refused(in_process(TRAIN, '--resume', short_run.checkpoint, option, short_run.folder / 't.txt'),
                        option, 'had None')
+
+
+def test_run_of_an_earlier_version_is_resumed(short_run, in_process, tmp_path):
+    """Its options have none of those of fixed splits."""
+    arrays = load(short_run.checkpoint)
+    about = json.loads(str(arrays.pop('about')))
+    for name in ('valid', 'test', 'test_adapt'):
+        assert about['progress']['options'].pop(name) is None
+    np.savez(str(tmp_path / short_run.checkpoint.name), about=np.array(json.dumps(about)), **arrays)
+    with pytest.raises(Compiling):
+        in_process(TRAIN, short_run.folder / 't.txt', '--resume', tmp_path / short_run.checkpoint.name)
 
 
 @pytest.mark.parametrize('words, said', [

@@ -23,8 +23,8 @@ from engine.files import partial_name
 from engine.run.run import LOGS, Run
 from learner import by_number, learn, progress_of, quick
 from numpy_model import NAMES, costs, forward, random_parameters
-from scripts import (B, DRIVER, FAST, N_TRAIN, N_VALID, ROOT, S, SMALL, STATEFUL, TEXT, TRAIN, Compiling, arrays_and_about,
-                     assert_refused, load, log_rows, refuse_training, run, snapshot, succeeded,
+from scripts import (B, DRIVER, FAST, N_TRAIN, N_VALID, ROOT, S, SMALL, STATEFUL, TEXT, TRAIN, Compiling,
+                     arrays_and_about, assert_refused, load, log_rows, refuse_training, run, snapshot, succeeded,
                      without_privileges)
 
 RESULTS = ['r_t.txt' + end for end in ('.out', '_epochs.out', '.png', '_epoch7.npz', '_interrupted.npz',
@@ -589,7 +589,8 @@ def test_run_that_is_finished_trains_nothing_and_draws(tmp_path, monkeypatch):
 
 def test_parts_of_dead_processes_are_removed(tmp_path):
     """But no other file, even if its name is almost like theirs."""
-    ours = [os.path.basename(partial_name(f'r_t.txt{ending}')) for ending in ('_epoch1.npz', '_best.npz', '.png', '_result.json')]
+    ours = [os.path.basename(partial_name(f'r_t.txt{ending}'))
+            for ending in ('_epoch1.npz', '_best.npz', '.png', '_result.json')]
     kept = ['other_t.txt_best.npz.0123456789ab.part', 'r_t.txt.part', 'r_t.txt2_epoch1.npz.0123456789ab.part',
             'r_t.txt_best.npz.mine.part']
     for name in ours + kept:
