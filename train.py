@@ -34,8 +34,8 @@ OPTIONS = {
         ('test', 'FILE', None, 'text to test with, a file or a folder: it is scored once, as one stream, with the best '
                                'model of the finished run; before that, only its vocabulary is used: a model has the '
                                'characters of all its texts'),
-        ('test-adapt', dict(type=float, nargs='?', const=0.1, metavar='RATE'), None,
-         'score the test text also with a copy of the model that learns from it as it reads (RATE: 0.1)'),
+        ('test-adapt', bool, False, 'score the test text also with a copy of the model that learns from it as it reads, '
+                                    'as --adapt of produce_text.py does'),
         ('encoding', 'NAME', 'utf-8', 'encoding of the text files'),
         ('no-stateful', bool, False, 'start every batch from zero states, as the original does, instead of reading '
                                      'each long piece of the text from batch to batch')],

@@ -163,7 +163,7 @@ def print_score(model, checkpoint, path, encoding, adapt=None, valid=None, as_js
         print('\n'.join(copied.lines()))
 
 
-def how_to_adapt(checkpoint, rate):
+def how_to_adapt(checkpoint, rate=True):
     """Return what score_text needs to adapt: RMSprop's averages, {} if the checkpoint has none, and the rate.
 
     rate: True for the default one. Raises ValueError for a rate out of range.

@@ -5,7 +5,7 @@ import os
 import secrets
 
 from engine import commands
-from engine.checks import learning, real, shown
+from engine.checks import learning, shown
 from engine.commands import spelled
 from engine.run import recipe
 from engine.state.patterns import MOST, boolean, file_name, matches, nothing, number, string, whole
@@ -49,7 +49,6 @@ def stored_pattern(table):
     """Return the pattern of the options in a checkpoint; table: rows of all options by title, as for add."""
     pattern = {'input': string, 'run': file_name, **REMOVED}
     for name, kind, default, _ in (row for rows in table.values() for row in rows):
-        kind = kind['type'] if isinstance(kind, dict) else kind
         fits = {int: lambda value: type(value) is int, float: number, bool: boolean}.get(kind, string)
         if isinstance(kind, tuple):
             fits = kind.__contains__
@@ -163,10 +162,8 @@ class Options:
         if self.valid is not None and 'ratio_valid' in self.typed:
             raise ValueError('got --valid and --ratio-valid: expected only one of them, as --valid is all of the '
                              'validation text')
-        if self.test_adapt is not None:
-            real('--test-adapt', self.test_adapt, 'above 0', lambda rate: rate > 0)
-            if self.test is None:
-                raise ValueError('--test-adapt needs --test, the text to adapt to')
+        if self.test_adapt and self.test is None:
+            raise ValueError('--test-adapt needs --test, the text to adapt to')
         if not 0 < self.lrate_decay <= 1:
             raise ValueError(f'--lrate-decay is {self.lrate_decay}: expected a number above 0, at most 1')
         if not self.run or os.path.basename(self.run) != self.run or '\0' in self.run:

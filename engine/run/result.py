@@ -9,6 +9,7 @@ import os
 
 from engine.files import named, write_whole
 from engine.progress import Countdown
+from engine.scoring import how_to_adapt
 from engine.state.patterns import file_name, matches, nats, nothing, whole
 from engine.terminal import nats_and_bits
 
@@ -28,10 +29,10 @@ class _Stopped(Exception):
 
 
 def to_score(options):
-    """Return what is scored at the end of a run, a dict by name of the role of a text and the rate of adapting."""
-    found = {role: (role, 0) for role in ('valid', 'test') if getattr(options, role) is not None}
-    if options.test_adapt is not None:
-        found['test_adapted'] = 'test', options.test_adapt
+    """Return what is scored at the end of a run, a dict by name of the role of a text and whether the model adapts."""
+    found = {role: (role, False) for role in ('valid', 'test') if getattr(options, role) is not None}
+    if options.test_adapt:
+        found['test_adapted'] = 'test', True
     return found
 
 
@@ -60,12 +61,15 @@ def epoch_of_best(now):
     return now.best_epoch or now.epoch
 
 
-def score(model, options):
-    """Return the mean cost of each of to_score(options), in nats, by name; {} if a stop is requested meanwhile."""
+def score(model, options, checkpoint):
+    """Return the mean cost of each of to_score(options), in nats, by name; {} if a stop is requested meanwhile.
+
+    checkpoint: the path of the one that the model was read from.
+    """
     scores = {}
-    for name, (role, rate) in to_score(options).items():
-        text = model.texts[role]
-        countdown = Countdown(f'scoring the {title(model, role, rate)}', len(text) - 1, 'characters')
+    for name, (role, adapts) in to_score(options).items():
+        text, adapting = model.texts[role], how_to_adapt(checkpoint) if adapts else {}
+        countdown = Countdown(f'scoring the {title(model, role, adapts)}', len(text) - 1, 'characters')
 
         def count(costs):
             countdown.add(len(costs))
@@ -74,7 +78,7 @@ def score(model, options):
 
         try:
             count([])                                      # also before the first characters
-            scores[name] = float(model.score_text(text, rate, count).mean(dtype='float64'))
+            scores[name] = float(model.score_text(text, progress=count, **adapting).mean(dtype='float64'))
         except _Stopped:
             return {}
         finally:
@@ -82,16 +86,16 @@ def score(model, options):
     return scores
 
 
-def title(model, role, rate):
+def title(model, role, adapts):
     """Return how a text is called in a line."""
-    adapting = f', adapting at {rate:g}' if rate else ''
+    adapting = ', adapting' * adapts
     return f'{dict(valid="validation text", test="test text")[role]} {_base_name(model.source(role))}{adapting}'
 
 
 def lines(model, options, scores):
     """Yield a line for each score, in nats by name."""
-    for name, (role, rate) in to_score(options).items():
-        yield (f'{title(model, role, rate)}, {model.source(role)["characters"]:,} characters in one stream: '
+    for name, (role, adapts) in to_score(options).items():
+        yield (f'{title(model, role, adapts)}, {model.source(role)["characters"]:,} characters in one stream: '
                f'{nats_and_bits(scores[name])} a character')
 
 

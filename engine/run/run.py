@@ -301,7 +301,7 @@ class Run:
             again = f' again: the scores until now are of the model of epoch {before["checkpoint_epoch"]}'
         self.say(f'scoring with {checkpoint}, of epoch {result.epoch_of_best(now)}{again}')
         model.load_params(checkpoint)
-        scores = self._group.broadcast(result.score, model, now.options)
+        scores = self._group.broadcast(result.score, model, now.options, checkpoint)
         if not scores:
             self.say('interrupted before all was scored: the run scores when it is resumed')
         return scores
