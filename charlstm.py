@@ -18,7 +18,7 @@ The class CharLSTM trains it and writes with it. Its methods are
     in this file            model_setup, theano_predict, theano_check, theano_train_rmsprop,
                             theano_train_sgd, validate, generate_text, stream_text
     engine/state/state.py   prepare_input, reset_states, save_params, load_params, resume, init_params
-    engine/analysis.py      score_text, alternatives, states, correlations
+    engine/analysis.py      score_text, score_lines, tune_temperature, alternatives, states, correlations
 
 Letters used for the sizes throughout, and the shapes of the eight parameters:
 
@@ -601,6 +601,8 @@ class CharLSTM(State):
     # ---- reading a text
 
     score_text = analysis.score_text
+    score_lines = analysis.score_lines
+    tune_temperature = analysis.tune_temperature
     alternatives = analysis.alternatives
     states = analysis.states
     correlations = analysis.correlations

@@ -14,7 +14,7 @@ import itertools
 import os
 import re
 
-from engine import commands, report
+from engine import commands, report, scoring
 from engine.files import append_text, is_archive, refuse_to_replace
 from engine.run import options
 from engine.run.recipe import BUNDLED
@@ -29,7 +29,9 @@ OPTIONS = {
         ('prime', 'TEXT', '', r'text to continue; \n: line end, \t: tab, \\: backslash (default: a random character)'),
         ('prime-file', 'FILE', None, 'file with the text to continue'),
         ('stop', 'TEXT', '', 'end a sequence after this text; escapes as in --prime (default: never)'),
-        ('lines', bool, False, r'write one sequence per line, such as names; --prime and --stop default to "\n"'),
+        ('lines', bool, False, r'write one sequence per line, such as names; --prime and --stop default to "\n". With '
+         '--score, print the cost of each line, read by itself after a line end: nats<TAB>characters<TAB>line, of its '
+         'characters and of the line end after them'),
         ('random-seed', int, None, 'whole number that makes the text repeatable (default: a new one each time)')],
     'choice of each character': [
         ('method', ('normal', 'argmax', 'max'), 'normal', 'draw from the distribution, or take the most probable'),
@@ -38,14 +40,21 @@ OPTIONS = {
         ('top-p', float, 1.0, 'draw from the fewest characters that together have this probability')],
     'instead of writing': [
         ('score', 'FILE', None, 'print how well the model predicts this text'),
-        ('adapt', dict(type=float, nargs='?', const=0.1, metavar='RATE'), None,
-         'with --score, score also with a copy of the model that learns from the text as it reads it (RATE: 0.1)'),
+        ('adapt', dict(type=float, nargs='?', const=True, metavar='RATE'), None,
+         'with --score, score also with a copy of the model that learns from the text as it reads it (RATE: 0.0001 if '
+         'PARAMS has the averages of RMSprop, as the checkpoints of train.py have, otherwise 0.1)'),
+        ('tune-temperature', 'VALID', None, 'with --score, score also at the temperature that suits the text VALID'),
+        ('json', bool, False, 'with --score or --info, print one object of JSON'),
         ('page', 'FILE', None, 'write a page for a browser: what the model expects and remembers in the text of '
                                '--score, or in one that it writes, and the model itself'),
         ('overwrite', bool, False, 'with --page, replace an existing file'),
         ('info', bool, False, 'print what is known of PARAMS: training text, options, progress and cost'),
-        ('encoding', 'NAME', 'utf-8', 'encoding of the files of --prime-file and --score, and of checkpoints with a '
+        ('encoding', 'NAME', 'utf-8', 'encoding of all texts that are read, and of checkpoints with a '
                                       'vocabulary of bytes, which the original of this program wrote')]}
+
+NEEDS = {'adapt': ['score'], 'tune-temperature': ['score'], 'json': ['score', 'info'], 'overwrite': ['page']}
+ALONE = [('prime', 'prime-file'), ('info', 'score'), ('page', 'info'), ('page', 'tune-temperature'), ('page', 'json'),
+        , ('page', 'count'), ('lines', 'adapt'), ('lines', 'tune-temperature')]
 
 
 def build_parser():
@@ -109,56 +118,62 @@ def write_page(model, o):
     """Write the page of a file's beginning, or of a text that the model writes."""
     from engine.page import page
     model.compile('predict', 'sample')
-    if o.score:
-        text, source = page.beginning_of(report.read_known(model, o.score, o.encoding, note), o.score)
+    if o.score is not None:
+        text, source = page.beginning_of(scoring.read(model, o.score, o.encoding, note).known, o.score)
     else:
         o.count = 1
-        text = report.known(model, ''.join(piece[0] for piece in sequences(model, o)), note)
+        text, _ = scoring.known(model, ''.join(piece[0] for piece in sequences(model, o)), note)
         source = 'A text that the model wrote itself.'
     page.write_page(o.page, model, o.params, text, source)
 
 
 def check(o):
     """Raise ValueError for options that are wrong or contradict each other."""
-    page = o.page is not None
-    for wrong, why in ((o.length < 1, f'--length is {o.length}: expected at least 1'),
-                       (o.prime and o.prime_file, 'got --prime and --prime-file: expected only one of them'),
-                       (o.adapt and not o.score, '--adapt needs --score, the text to adapt to'),
-                       (o.adapt is not None and not o.adapt >= 0, f'--adapt is {o.adapt}: expected at least 0'),
-                       (o.info and o.score, 'got --info and --score: expected only one of them'),
-                       (page and o.count is not None, '--page shows one text: leave out --count'),
-                       (page and o.info, 'got --page and --info: expected only one of them'),
-                       (page and o.adapt, '--adapt prints the cost of a model that learns as it reads, and --page '
-                        'shows the model as it was saved: leave out one of them'),
+    typed = {name for rows in OPTIONS.values() for name, _, default, _ in rows
+             if vars(o)[name.replace('-', '_')] != default}
+    for name, needed in NEEDS.items():
+        if name in typed and not typed & set(needed):
+            raise ValueError(f'--{name} needs --{" or --".join(needed)}')
+    for one, other in ALONE:
+        if {one, other} <= typed:
+            raise ValueError(f'got --{one} and --{other}: expected only one of them')
+    reading = [f'--{name}' for name in ('info', 'score') if name in typed]
+    for name, _, _, _ in OPTIONS['writing'] + OPTIONS['choice of each character']:
+        if reading and name in typed and not (name == 'lines' and 'score' in typed and 'page' not in typed):
+            raise ValueError(f'--{name} is for writing, but {reading[0]} writes no text: leave it out')
+    for wrong, why in ((o.length is not None and o.length < 1, f'--length is {o.length}: expected at least 1'),
+                       (o.adapt is not None and not o.adapt > 0, f'--adapt is {o.adapt}: expected a rate above 0'),
+                       ({'page', 'adapt'} <= typed, '--adapt prints the cost of a model that learns as it reads, and '
+                        '--page shows the model as it was saved: leave out one of them'),
                        (o.out is not None and is_archive(o.out), f'{o.out} is a checkpoint or a zip file, to which no '
                         'text is appended: expected one PARAMS, and a text file as OUT'),
-                       (o.out is not None and (o.score or o.info or page),
-                        f'OUT is {o.out}, but --score, --info and --page write no text to it: leave it out'),
-                       (o.overwrite and not page, '--overwrite needs --page, the file to replace')):
+                       (o.out is not None and typed & {'score', 'info', 'page'},
+                        f'OUT is {o.out}, but --score, --info and --page write no text to it: leave it out')):
         if wrong:
             raise ValueError(why)
 
 
 def program(o):
     """Run the whole program. o: the options."""
-    if o.length is None:
-        o.length = 100 if o.page is None else 2000
     check(o)
-    o.count = 5 if o.count is None else o.count
     if o.info:
-        return print(report.description(o.params, o.encoding))
+        return report.print_info(o.params, o.encoding, o.json)
     if o.page is not None:
         refuse_to_replace(o.page, o.overwrite)
+    o.length = o.length or (100 if o.page is None else 2000)
+    o.count = 5 if o.count is None else o.count
     from charlstm import CharLSTM          # late: Theano takes a second to import
     interrupts.raise_again()
     model = CharLSTM(o.random_seed)
     model.model_setup(o.params, encoding=o.encoding)
     if o.page is not None:
         write_page(model, o)
-    elif o.score:
-        report.print_score(model, o.score, o.encoding, o.adapt)
-    else:
+    elif o.score is None:
         write(model, o)
+    elif o.lines:
+        scoring.print_lines(model, o.params, o.score, o.encoding, o.json)
+    else:
+        scoring.print_score(model, o.params, o.score, o.encoding, o.adapt, o.tune_temperature, o.json)
 
 
 def needs_less(o):
@@ -166,7 +181,7 @@ def needs_less(o):
 
     --score reads its text in pieces of bounded memory, so there only a smaller model would help.
     """
-    if o.info or o.score:
+    if o.info or o.score is not None:
         return ''
     return 'a smaller --length needs' if o.page is not None else 'a smaller --count or --length needs'
 

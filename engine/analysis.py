@@ -2,14 +2,21 @@
 
 The public functions of a model are methods of CharLSTM, by the same names.
 """
+import copy
+
 import numpy as np
 
 from engine import checks
+from engine.process_group import SingleProcess
 from engine.state.run_state import STATES
 from engine.state.state import locked
 
 SCORED, ADAPTED = 2000, 20     # characters scored at a time, at most, and with adapt
 PROBABILITIES = 1 << 20        # that scoring holds at a time, at most: V for each character, and one character at least
+RATES = 0.1, 1e-4              # at which a model adapts that has no averages of RMSprop, and one that has
+STEADY = 1 - 2 ** -40          # decay of averages that stay as they are
+LINES = 64                     # lines scored at a time, at most
+TEMPERATURES = np.geomspace(1 / 4, 4, 25)      # among which tune_temperature searches
 
 
 def costs_of(probabilities, y):
@@ -17,6 +24,14 @@ def costs_of(probabilities, y):
     expected = probabilities[np.arange(len(y)), y[:, 0]]
     # A probability too small for its type costs as much as the smallest that the type has.
     return -np.log(np.maximum(expected, np.finfo(expected.dtype).tiny))
+
+
+def costs_at(temperatures, probabilities, y):
+    """Return the costs (n,T) at n temperatures t of the softmax, by the probabilities p^(1/t) / sum p^(1/t)."""
+    logs = np.log(np.maximum(probabilities, np.finfo(probabilities.dtype).tiny))
+    logs -= logs.max(axis=1, keepdims=True)                # so that no sum is 0
+    expected = logs[np.arange(len(y)), y[:, 0]]
+    return np.array([np.log(np.exp(logs / t).sum(axis=1)) - expected / t for t in temperatures])
 
 
 # ---------------------------------------------------------------- reading
@@ -50,17 +65,49 @@ def _read(model, numbers, length):
 
 
 def _copy(model, **settings):
-    """Return a model with a copy of the parameters, to train with settings of model_setup."""
-    copy, (H1, H2) = type(model)(kernel=model._kernel), model._units()
-    vars(copy).update({name: vars(model)[name] for name in ('cell', 'cell_parameters') if name in vars(model)})
-    copy._cell = model._cell               # so that no warning about it is repeated
-    copy.model_setup(char_dim=model._V(), num_units1=H1, num_units2=H2, **settings)
-    copy._set_parameters(model._arrays(), model.uchar)
-    return copy
+    """Return a model of one process with a copy of the parameters, to train with settings of model_setup."""
+    new, (H1, H2) = copy.copy(model), model._units()
+    new.group, new.random = SingleProcess(), np.random.default_rng(0)              # no draws from the model's
+    new._cell = model._cell                # so that no warning about it is repeated
+    new.p, new._weights, new._mean_squares, new._text = {}, {}, {}, None               # the model's are shared
+    new.model_setup(char_dim=model._V(), num_units1=H1, num_units2=H2, **settings)
+    new._set_parameters(model._arrays(), model.uchar)
+    return new
+
+
+def _learner(model, adapt, averages):
+    """Return a copy of the model that learns at rate adapt, and its training step. averages: as in score_text.
+
+    With averages m the step is adapt g / (r + mean(r) / 10), where r = sqrt(m), and mean(r) is over the array: without
+    this an element that the training text hardly used would move without limit.
+    """
+    if not averages:
+        learner = _copy(model, lrate=adapt, grad_clip=1)
+        return learner, learner._function('train_sgd')
+    learner = _copy(model, lrate=adapt, grad_clip=1, drate=STEADY, eps=1e-37)
+    for name, m in learner._mean_squares.items():
+        r = np.sqrt(averages[name])
+        m.set_value(np.square(r + r.mean() / 10).astype(m.dtype))
+    return learner, learner._function('train_rmsprop')
+
+
+def _predictions(model, numbers, adapt, averages):
+    """Yield the characters y (T,1) of a text but the first, in pieces, and the probabilities (T,V) of all before each.
+
+    adapt, averages: as in score_text; the copy of the model learns from a piece when the next one is asked for.
+    """
+    checks.real('adapt', adapt, 'of at least 0', lambda v: v >= 0)
+    reader, length = model, _piece_length(model)
+    if adapt:
+        (reader, learn), length = _learner(model, adapt, averages), ADAPTED
+    for x, y, states, probabilities in _read(reader, numbers, length):
+        yield y, probabilities
+        if adapt:
+            learn(x, y, *states, reader._cost_weights(x, 1))
 
 
 @locked
-def score_text(model, text, adapt=0, progress=None):
+def score_text(model, text, adapt=0, progress=None, temperature=1, averages=None):
     """Return the cost of each character of a text but the first, in nats, float (n-1,).
 
     The text may be a string or numbers of uchar, int (n,), of any length; it
@@ -68,19 +115,95 @@ def score_text(model, text, adapt=0, progress=None):
     the model keeps learning from what it has just scored, by gradient descent
     (dynamic evaluation: Krause et al. 2018); the model itself does not change. 0: no learning.
     progress: a function that is called with the costs of each piece as they come.
-    Raises ValueError for fewer than two characters, for unknown ones, or for a negative rate.
+    temperature: of the softmax that predicts, as tune_temperature finds it; the copy learns at 1.
+    averages: those of RMSprop, as read_averages returns them: the copy divides its gradients by their roots, which
+    suits a rate of 1e-4, and without them one of 0.1.
+    Raises ValueError for fewer than two characters, for unknown ones, for a negative rate, or for a temperature
+    that is not above 0.
     """
     numbers, costs = _encode(model, text), []
-    checks.real('adapt', adapt, 'of at least 0', lambda v: v >= 0)
-    reader, length = (_copy(model, lrate=adapt, grad_clip=1), ADAPTED) if adapt else (model, _piece_length(model))
-    for x, y, states, probabilities in _read(reader, numbers, length):
-        costs.append(costs_of(probabilities, y))
+    checks.real('temperature', temperature, 'above 0', lambda v: v > 0)
+    for y, probabilities in _predictions(model, numbers, adapt, averages):
+        costs.append(costs_of(probabilities, y) if temperature == 1 else costs_at([temperature], probabilities, y)[0])
         if progress:
             progress(costs[-1])
-        if adapt:
-            reader._function('train_sgd')(x, y, *states, reader._cost_weights(x, 1))
     return np.concatenate(costs)
 
+
+@locked
+def tune_temperature(model, text, adapt=0, progress=None, averages=None):
+    """Return the temperature of the softmax, from 1/4 to 4, at which score_text(text) costs least.
+
+    The text should be one of validation: the temperature then holds for others like it. It is read once.
+    Arguments and what is raised: as for score_text; progress gets the costs at temperature 1.
+    """
+    numbers, sums, half = _encode(model, text), np.zeros(len(TEMPERATURES)), len(TEMPERATURES) // 2
+    for y, probabilities in _predictions(model, numbers, adapt, averages):
+        costs = costs_at(TEMPERATURES, probabilities, y)
+        sums += costs.sum(axis=1, dtype=np.float64)
+        if progress:
+            progress(costs[half])
+    best = sums.argmin()
+    if best in (0, len(sums) - 1):
+        return float(TEMPERATURES[best])
+    # The cost is convex in 1/t: its least value is close to that of the parabola through the three around the least.
+    near = slice(best - 1, best + 2)
+    square, linear, _ = np.polyfit(1 / TEMPERATURES[near], sums[near] / len(numbers), 2)
+    return float(-2 * square / linear)
+
+
+# ---------------------------------------------------------------- lines, each by itself
+
+def _score_batch(model, numbers, at, progress):
+    """Return the costs (B,) of B lines in numbers (n,), that begin after and end with the line ends at (B+1,)."""
+    lengths, costs, states, start = np.diff(at), np.zeros(len(at) - 1), model._zero_states(len(at) - 1), 0
+    left = np.arange(len(costs))                           # lines that were not read to their ends
+    while len(left):
+        T = max(1, min(lengths[left].max() - start, _piece_length(model) // len(left)))
+        steps = np.arange(start, start + T)[:, None]
+        index = at[left] + np.minimum(steps, lengths[left] - 1)            # (T, B); a line's last one fills its column
+        probabilities, *states = model._function('predict')(numbers[index], *states)
+        of_steps = costs_of(probabilities, numbers[index + 1].reshape(-1, 1)).reshape(index.shape)
+        read = steps < lengths[left]
+        costs[left] += np.where(read, of_steps, 0).sum(axis=0, dtype=np.float64)
+        if progress:
+            progress(int(read.sum()))
+        start += T
+        longer = lengths[left] > start
+        left, states = left[longer], [state[longer] for state in states]
+    return costs
+
+
+@locked
+def score_lines(model, lines, progress=None):
+    """Return the cost of each of n lines in nats, float64 (n,): of its characters and of the line end after them.
+
+    lines: strings without a line end. Each is read by itself, from zero states and after a line end: as a line that
+    begins a text would be after "\n". Lines of similar length are read together. progress: a function that is
+    called with the number of characters that were just scored. Raises ValueError for characters that
+    the model never saw, such as a line end, or a line end in a line.
+    """
+    if isinstance(lines, str):
+        raise ValueError('lines is a string: expected a list of strings, one a line')
+    if model.uchar and '\n' not in model.uchar:
+        raise ValueError('the model never saw a line end, which each line begins after and ends with: it can score '
+                         'texts, but no lines')
+    lines = list(lines)
+    costs, end = np.zeros(len(lines)), model._encode('\n', 'a line')[0]
+    by_length = sorted(range(len(lines)), key=lambda k: len(lines[k]), reverse=True)
+    size = min(LINES, _piece_length(model))
+    for start in range(0, len(lines), size):
+        batch = by_length[start:start + size]
+        numbers = model._encode('\n'.join(['', *[lines[k] for k in batch], '']), 'a line')
+        at = np.flatnonzero(numbers == end)
+        if len(at) != len(batch) + 1:
+            line, = [lines[k] for k in batch if '\n' in lines[k]][:1]
+            raise ValueError(f'a line has a line end in it, {line[:30]!r}: expected one line in each string')
+        costs[batch] = _score_batch(model, numbers, at, progress)
+    return costs
+
+
+# ---------------------------------------------------------------- what it expects and remembers
 
 @locked
 def alternatives(model, text, k=5):

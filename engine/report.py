@@ -1,15 +1,11 @@
-"""What produce_text.py prints about a checkpoint, and about how well its model expects a text."""
+"""What produce_text.py prints about a checkpoint."""
+import json
 import math
 import os
 
-from engine.progress import Countdown
 from engine.state.patterns import matches
 from engine.terminal import one_line
 
-SURPRISES, CONTEXT = 10, 30        # least expected characters that are printed, and characters before each
-
-
-# ---------------------------------------------------------------- a checkpoint
 
 def _read(path, encoding='utf-8'):
     """Return a line on the sizes of a checkpoint's model, its uchar and its metadata. Arguments: as for read_shapes."""
@@ -77,63 +73,29 @@ def description(path, encoding='utf-8', folders=True):
     return '\n'.join(lines)
 
 
-# ---------------------------------------------------------------- how well a model expects a text
-
-def known(model, text, say):
-    """Return a text in the model's characters, without those that it never saw; say() gets a line on these."""
-    from engine.state.text import without_unknown
-    text, unknown = without_unknown(model.in_vocabulary(text), model.uchar)
-    if unknown:
-        say(f'{sum(unknown.values()):,} characters that the model never saw are left out: '
-            + ', '.join(f'{ch!r} ({n:,})' for ch, n in unknown.items()))
-    return text
-
-
-def read_known(model, path, encoding, say):
-    """Return the text of a file or folder as known() does; say() gets a line on a folder, too. Raises as read_text."""
-    from engine.state.text import read_files
-    codes, uchar, _, files = read_files(path, encoding)
-    if files:
-        say(files)
-    return known(model, ''.join(uchar[codes]), say)
+def facts(path, encoding='utf-8'):
+    """Return what description() says as a dict that JSON can hold; what the checkpoint lacks is not in it."""
+    from engine.state.parameters import read_shapes, units   # late, as in _read
+    from engine.state.checkpoint import opened
+    with opened(path) as stored:
+        (shapes, uchar), metadata = read_shapes(stored, encoding), stored.metadata
+    progress = _reached(metadata)
+    cost = progress.get('best_cost')
+    found = dict(
+        model=os.path.basename(os.path.abspath(path)), units=units(shapes), characters=''.join(uchar),
+        parameters=sum(map(math.prod, shapes.values())), text=metadata.get('text'), learning=metadata.get('lp'),
+        versions=metadata.get('versions'), cell=metadata.get('cell'), options=progress.get('options'),
+        progress={name: progress[name] for name in ('epoch', 'batch', 'rate') if progress},
+        best_validation_cost=None if cost is None else dict(nats_per_character=cost, epoch=progress['best_epoch'],
+                                                            bits_per_character=cost / math.log(2)))
+    return {name: value for name, value in found.items() if value}
 
 
-def print_cost(name, costs):
-    """Print a line on the mean of costs in nats, those of all characters of a text but the first."""
-    nats = float(costs.mean(dtype='float64'))
-    print(f'{name}: {len(costs) + 1:,} characters, {nats:.4f} nats and {nats / math.log(2):.4f} bits per character, '
-          f'perplexity {math.exp(nats):.3f}')
+def print_json(found):
+    """Print a dict as an object of JSON on one line, in ASCII."""
+    print(json.dumps(found, allow_nan=False))
 
 
-def scored(model, text, name, adapt=0):
-    """Return the costs of score_text, and show how much is left. Ctrl-C prints the cost of what was scored."""
-    import numpy as np                                 # late, as in _read
-    costs, countdown = [], Countdown('scoring ' + name, len(text) - 1, 'characters')
-
-    def count(piece):
-        costs.append(piece)
-        countdown.add(len(piece))
-
-    try:
-        return model.score_text(text, adapt, count)
-    except KeyboardInterrupt:
-        countdown.close()
-        if costs:
-            print_cost(f'{name}, as far as it was scored', np.concatenate(costs))
-        raise KeyboardInterrupt(f' after {countdown.done:,} of {len(text) - 1:,} characters were scored') from None
-    finally:
-        countdown.close()
-
-
-def print_score(model, path, encoding, adapt):
-    """Print how well the model expects a text, and its least expected characters; adapt: as in score_text, or None."""
-    text = read_known(model, path, encoding, print)
-    costs = scored(model, text, path)                                # of text[1:]
-    print_cost(path, costs)
-    if adapt:
-        name = f'{path}, adapting at {adapt:g}'
-        print_cost(name, scored(model, text, name, adapt))
-    print('least expected:')
-    for k in costs.argsort()[::-1][:SURPRISES]:
-        before = text[max(0, k + 1 - CONTEXT):k + 1]
-        print(f'{costs[k]:8.3f} nats at character {k + 1:,}: {text[k + 1]!r} after {before!r}')
+def print_info(path, encoding, as_json):
+    """Print what is known of a checkpoint, as lines or as an object of JSON. encoding: as for read_shapes."""
+    print_json(facts(path, encoding)) if as_json else print(description(path, encoding))

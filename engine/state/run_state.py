@@ -1,7 +1,8 @@
 """What a run resumes from besides its parameters: RMSprop's averages, the weights, and states of the network."""
 from typing import NamedTuple
 
-from engine.state.parameters import read_finite, units
+from engine.state.checkpoint import opened
+from engine.state.parameters import read_finite, read_shapes, units
 
 STATES = ('h1', 'C1', 'h2', 'C2')
 
@@ -27,6 +28,20 @@ class RunState(NamedTuple):
         return named
 
 
+def _read(stored, prefix, shapes, dtype):
+    """Return arrays by name, {} where the checkpoint has none of them, and None where some lack or have other shapes."""
+    found = {name: stored.shape(prefix + name) for name in shapes if prefix + name in stored}
+    if found and found != shapes:
+        return None
+    return {name: read_finite(stored, prefix + name, dtype) for name in found}
+
+
+def _check_squares(stored, averages):
+    """Raise ValueError where averages of squares are below zero."""
+    if any(m.min() < 0 for m in averages.values()):
+        raise stored.refusal('it has averages of squares below zero')
+
+
 def read_run(stored, parameters):
     """Read what a run resumes from. Returns a RunState, in the type of the parameters, and the metadata.
 
@@ -34,11 +49,10 @@ def read_run(stored, parameters):
     'progress' and, where there are weights, 'averaged'. Raises ValueError where something is missing or wrong.
     """
     def read(prefix, shapes):
-        """Return the arrays of these names and shapes by name; {} where the checkpoint has none of them."""
-        found = {name: stored.shape(prefix + name) for name in shapes if prefix + name in stored}
-        if found and found != shapes:
+        found = _read(stored, prefix, shapes, dtype)
+        if found is None:
             raise no_run
-        return {name: read_finite(stored, prefix + name, dtype) for name in found}
+        return found
 
     def read_states(prefix):
         B = (stored.shape(prefix + 'h1') + (0,))[0] if prefix + 'h1' in stored else 0          # () has no rows
@@ -51,6 +65,17 @@ def read_run(stored, parameters):
     run = RunState(read('m_', shapes), read('raw_', shapes), read_states('carried_'), read_states('trial_'))
     if not run.averages or not {'random', 'progress'} <= set(metadata) or run.weights and 'averaged' not in metadata:
         raise no_run
-    if any(m.min() < 0 for m in run.averages.values()):
-        raise stored.refusal('it has averages of squares below zero')
+    _check_squares(stored, run.averages)
     return run, metadata
+
+
+def read_averages(path, dtype='float32'):
+    """Return RMSprop's averages of the squared gradients from a checkpoint, by the name of a parameter.
+
+    {} where it has none, or only zeros for a parameter, which RMSprop then never trained. Raises what
+    read_shapes raises, and ValueError for averages that are damaged.
+    """
+    with opened(path) as stored:
+        averages = _read(stored, 'm_', read_shapes(stored)[0], dtype) or {}
+        _check_squares(stored, averages)
+        return averages if all(m.any() for m in averages.values()) else {}

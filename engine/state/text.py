@@ -48,6 +48,11 @@ def without_unknown(text, uchar):
     return text.translate({ord(ch): None for ch in unknown}), unknown
 
 
+def string_of(codes, uchar):
+    """Return numbers of uchar as a string, in pieces, since an array of characters takes much more memory."""
+    return ''.join(''.join(uchar[codes[start:start + CHUNK]]) for start in range(0, len(codes), CHUNK))
+
+
 def nearest(x):
     """Return the nearest whole number, halves rounded up as in Python 2, which the original ran on."""
     whole = math.floor(x)
@@ -233,4 +238,4 @@ def read_text(path, encoding='utf-8', progress=False):
 def read_string(path, encoding='utf-8'):
     """Read a text as a string. Arguments and errors: as for read_text."""
     codes, uchar, _ = read_text(path, encoding)
-    return ''.join(uchar[codes])
+    return string_of(codes, uchar)

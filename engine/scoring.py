@@ -1,0 +1,216 @@
+"""What produce_text.py prints about how well a model expects a text: its cost, and that of each of its lines."""
+import math
+import os
+from typing import NamedTuple
+
+from engine.progress import Countdown
+from engine.report import print_json
+from engine.terminal import nats_and_bits, note
+
+SURPRISES, CONTEXT = 10, 30        # least expected characters that are printed, and characters before each
+WINDOW = 1000                      # lines that are scored before their costs are printed
+
+
+# ---------------------------------------------------------------- the text
+
+class Source(NamedTuple):
+    """A text that was read to be scored.
+
+    path; text: as it is; known: in the model's characters, without those that it never saw; unknown: how often
+    each of those was in it; sha256: of the file.
+    """
+    path: str
+    text: str
+    known: str
+    unknown: dict
+    sha256: str
+
+    @property
+    def name(self):
+        return os.path.basename(os.path.abspath(self.path))
+
+    def fields(self, checkpoint):
+        """Return what JSON says of the text, and of the model's checkpoint, a path."""
+        return dict(model=os.path.basename(checkpoint), file=self.name, sha256=self.sha256,
+                    characters=len(self.known), unknown_characters=self.unknown)
+
+
+def known(model, text, say):
+    """Return a text in the model's characters, without those that it never saw, and how often each of those was in it.
+
+    say() gets a line on these.
+    """
+    from engine.state.text import without_unknown            # late, so that --help does not wait for NumPy
+    text, unknown = without_unknown(model.in_vocabulary(text), model.uchar)
+    if unknown:
+        say(f'{sum(unknown.values()):,} characters that the model never saw are left out: '
+            + ', '.join(f'{ch!r} ({n:,})' for ch, n in unknown.items()))
+    return text, unknown
+
+
+def read(model, path, encoding, say):
+    """Return the Source of a file or folder; say() gets a line on a folder, and on what is left out.
+
+    Raises what read_text raises.
+    """
+    from engine.state.text import read_files, string_of
+    codes, uchar, sha256, files = read_files(path, encoding)
+    if files:
+        say(files)
+    text = string_of(codes, uchar)
+    return Source(path, text, *known(model, text, say), sha256)
+
+
+# ---------------------------------------------------------------- the cost of a text
+
+def cost_fields(nats, characters):
+    """Return a cost per character as a dict that JSON can hold; nats: the sum over these characters."""
+    mean = float(nats) / characters
+    return dict(nats_per_character=mean, bits_per_character=mean / math.log(2), perplexity=math.exp(mean))
+
+
+def cost_line(name, costs):
+    """Return a line on the mean of costs in nats, those of all characters of a text but the first."""
+    nats = float(costs.mean(dtype='float64'))
+    return (f'{name}: {len(costs) + 1:,} characters, {nats:.4f} nats and {nats / math.log(2):.4f} bits per character, '
+            f'perplexity {math.exp(nats):.3f}')
+
+
+def counted(work, title, total, interrupted=None):
+    """Return work(progress), and show how many of `total` characters are left; progress takes the costs of a piece.
+
+    interrupted: a function that Ctrl-C calls with the costs so far, where there are some.
+    """
+    import numpy as np                                 # late, as in known
+    costs, countdown = [], Countdown(title, total, 'characters')
+
+    def count(piece):
+        costs.append(piece)
+        countdown.add(len(piece))
+
+    try:
+        return work(count)
+    except KeyboardInterrupt:
+        countdown.close()
+        if costs and interrupted:
+            interrupted(np.concatenate(costs))
+        raise KeyboardInterrupt(f' after {countdown.done:,} of {total:,} characters were scored') from None
+    finally:
+        countdown.close()
+
+
+def scores(model, source, tuning, adapting, say):
+    """Return the costs of a Source, and a dict of what they are in all; say() gets a line.
+
+    tuning: the Source that tunes the temperature, or None; then the dict has the cost at that temperature, too.
+    adapting: what score_text needs to adapt, by name, or {}.
+    """
+    def costs(name, **settings):
+        found = counted(lambda count: model.score_text(source.known, progress=count, **adapting, **settings),
+                        f'scoring {name}', len(source.known) - 1,
+                        lambda costs: say(cost_line(f'{name}, as far as it was scored', costs)))
+        say(cost_line(name, found))
+        return found, cost_fields(found.sum(dtype='float64'), len(found))
+
+    name = source.path
+    if adapting:
+        name += f', adapting at {adapting["adapt"]:g}' + ' by the averages of RMSprop' * bool(adapting['averages'])
+    plain, fields = costs(name)
+    if tuning:
+        temperature = counted(lambda count: model.tune_temperature(tuning.known, progress=count, **adapting),
+                              f'tuning the temperature on {tuning.path}', len(tuning.known) - 1)
+        _, tuned = costs(f'{name}, at temperature {temperature:.3f}', temperature=temperature)
+        fields['tuned'] = dict(temperature=temperature, valid=tuning.name, **tuned)
+    return plain, fields
+
+
+def least_expected(text, costs):
+    """Return the least expected characters of a text, a list of dicts; costs: of all characters but the first."""
+    return [dict(nats=float(costs[k]), at=int(k) + 1, character=text[k + 1],
+                 after=text[max(0, k + 1 - CONTEXT):k + 1]) for k in costs.argsort()[::-1][:SURPRISES]]
+
+
+def print_score(model, checkpoint, path, encoding, adapt=None, valid=None, as_json=False):
+    """Print how well the model expects a text, and its least expected characters.
+
+    adapt: the rate, True for the default one, or None. valid: the path of a text that tunes the
+    temperature, or None. as_json: whether to print an object of JSON instead of lines.
+    """
+    say = note if as_json else print
+    source = read(model, path, encoding, say)
+    tuning = read(model, valid, encoding, say) if valid is not None else None
+    costs, found = scores(model, source, tuning, {}, say)
+    if adapt is not None:
+        adapting = how_to_adapt(checkpoint, adapt)
+        _, adapted = scores(model, source, tuning, adapting, say)
+        found['adapted'] = dict(rate=adapting['adapt'], averages=bool(adapting['averages']), **adapted)
+    surprises = least_expected(source.known, costs)
+    if as_json:
+        return print_json(dict(source.fields(checkpoint), **found, least_expected=surprises))
+    print('least expected:')
+    for one in surprises:
+        print(f'{one["nats"]:8.3f} nats at character {one["at"]:,}: {one["character"]!r} after {one["after"]!r}')
+
+
+def how_to_adapt(checkpoint, rate):
+    """Return what score_text needs to adapt: RMSprop's averages, where the checkpoint has them, and the rate.
+
+    rate: True for the default one.
+    """
+    from engine.analysis import RATES                  # late, as in known
+    from engine.state.run_state import read_averages
+    averages = read_averages(checkpoint)
+    return dict(adapt=RATES[bool(averages)] if rate is True else rate, averages=averages)
+
+
+# ---------------------------------------------------------------- the cost of each line
+
+def lines_of(text):
+    """Return the lines of a text without their ends, also a last one that has no end."""
+    lines = text.split('\n')
+    return lines if lines[-1] else lines[:-1]
+
+
+def line_costs(model, name, lines):
+    """Yield the costs of lines, in their order, WINDOW lines at a time, and show how many characters are left."""
+    countdown = Countdown(f'scoring {name}', sum(map(len, lines)) + len(lines), 'characters')
+    start = 0
+    try:
+        for start in range(0, len(lines), WINDOW):
+            costs = model.score_lines(lines[start:start + WINDOW], countdown.add)
+            countdown.bar.clear()                      # what is printed now begins where the bar stands
+            yield costs.tolist()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f' after {start:,} of {len(lines):,} lines were scored') from None
+    finally:
+        countdown.close()
+
+
+def print_lines(model, checkpoint, path, encoding, as_json=False):
+    """Print the cost of each line of a text as 'nats<TAB>characters<TAB>line', or all as one object of JSON.
+
+    The cost is that of the characters that the model knows and of the line end, and so is their number. What is
+    said besides is on standard error. Raises ValueError for a model without line ends, or a text without lines.
+    """
+    model.score_lines([])                              # raises ValueError for a model without line ends
+    source = read(model, path, encoding, note)
+    lines, found, total, characters = lines_of(source.text), [], 0.0, 0
+    if not lines:
+        raise ValueError(f'{path} is empty: expected at least one line')
+    known_lines = source.known.split('\n')[:len(lines)]
+    if source.unknown:
+        lacking = sum(model.in_vocabulary(line) != known for line, known in zip(lines, known_lines))
+        note(f'{lacking:,} lines had such characters: these cost less than they should')
+    rows = zip(lines, known_lines)
+    for costs in line_costs(model, path, known_lines):
+        window = [dict(nats=nats, characters=len(known) + 1, line=line) for nats, (line, known) in zip(costs, rows)]
+        total, characters = total + sum(costs), characters + sum(row['characters'] for row in window)
+        if as_json:
+            found += window
+        else:
+            print(''.join('{nats:.5f}\t{characters}\t{line}\n'.format(**row) for row in window), end='', flush=True)
+    fields = cost_fields(total, characters)
+    if as_json:
+        return print_json(dict(source.fields(checkpoint), scored_characters=characters, **fields, lines=found))
+    note(f'{path}: {len(lines):,} lines, {characters:,} characters with line ends, '
+         f'{nats_and_bits(fields["nats_per_character"])} per character, {total / len(lines):.3f} nats per line')
