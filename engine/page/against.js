@@ -32,11 +32,10 @@ const better = difference => difference > 0 ? 'B' : 'A';
 /** A line on both models: how much less surprised the better one was, on average. */
 function verdict() {
   const average = mean(differences), error = standardError(differences), size = Math.abs(average);
-  const bits = (size / Math.LN2).toFixed(3);
   if (!size) return 'Both were surprised alike.';
-  if (error === null) return `${better(average)} was less surprised, by ${natsAndBits(size)} a character.`;
-  return `${better(average)} was less surprised, by ${size.toFixed(3)} \xb1 ${error.toFixed(3)} nats (${bits} bits) ` +
-    'a character, with the standard error of the mean.';
+  const inBoth = error === null ? natsAndBits(size) :
+    `${size.toFixed(3)} \xb1 ${error.toFixed(3)} nats (${(size / Math.LN2).toFixed(3)} bits)`;
+  return `${better(average)} was less surprised, by ${inBoth} a character.`;
 }
 
 /** Colours the text: those that A expected better by levels above 0, those that B expected better by others. */
@@ -53,7 +52,8 @@ function listDifferences() {
   byId('differences').replaceChildren(...listed.map(k => {
     const size = Math.abs(differences[k - 1]), winner = better(differences[k - 1]);
     const item = element('li', '', element('div', 'place', element('bdi', '', before(k)),
-      element('b', '', element('bdi', '', named(text[k])))), element('span', 'number', `${winner} by ${size.toFixed(2)}`));
+      element('b', '', element('bdi', '', named(text[k])))),
+    element('span', 'number', `${winner} by ${size.toFixed(2)}`));
     item.id = 'difference-' + k;
     item.setAttribute('role', 'option');
     item.addEventListener('click', () => chooseDifference(k));
@@ -96,8 +96,8 @@ function prepareAgainst() {
   }
   byId('verdict').textContent = verdict();
   byId('model-b').textContent = visible(data.against.model);
-  byId('b-end').textContent = `B by ${greatest.toFixed(2)} nats`;
-  byId('a-end').textContent = `A by ${greatest.toFixed(2)} or more`;
+  byId('b-end').textContent = `B by \u2265 ${greatest.toFixed(2)} nats`;
+  byId('a-end').textContent = `A by \u2265 ${greatest.toFixed(2)} nats`;
   byId('better').addEventListener('change', () => {
     listDifferences();
     showBoth();

@@ -34,8 +34,8 @@ function canBeTyped(number) {
 
 /** The places of a seed, in the order of the text, so that none is shown before it is guessed. */
 function placesOf(seed) {
-  const random = new Random(seed), found = [];
-  for (let k = Math.max(1, Math.min(LEAST_BEFORE, Math.floor(n / 2))); k < n; k++) if (canBeTyped(text[k])) found.push(k);
+  const random = new Random(seed), first = Math.max(1, Math.min(LEAST_BEFORE, Math.floor(n / 2))), found = [];
+  for (let k = first; k < n; k++) if (canBeTyped(text[k])) found.push(k);
   if (!found.length) throw new Error('No character of this text can be typed.');
   for (let j = 0; j < Math.min(PLACES, found.length); j++) {
     const other = j + Math.floor(random.next() * (found.length - j));
@@ -50,12 +50,15 @@ const tried = () => guesses[place];
 const solved = () => tried().includes(text[places[place]]);
 const finished = () => solved() || tried().length === TRIES;
 
+function showPart(...names) {
+  for (const part of ['guess-round', 'guess-result', 'guess-start']) byId(part).hidden = !names.includes(part);
+}
+
 function beginRound() {
   places = placesOf(field('guess-seed', 0, 2 ** 32 - 1, true));
   guesses = places.map(() => []);
   place = 0;
-  byId('guess-round').hidden = false;
-  byId('guess-result').hidden = true;
+  showPart('guess-round');
   showPlace();
 }
 
@@ -129,9 +132,10 @@ const guessCount = count => count > TRIES ? 'not found' : count > 1 ? `${count} 
 function answerOf(k, tries) {
   const reader = tries.includes(text[k]) ? tries.length : TRIES + 1;
   return element('li', 'card', contextOf(k),
-    element('p', 'number', element('b', '', element('bdi', '', named(text[k]))), `: you ${guessCount(reader)} (`,
+    element('p', 'number', element('b', '', element('bdi', '', named(text[k]))), `. You: ${guessCount(reader)} (`,
       element('bdi', '', tries.map(number => named(number)).join(' ')),
-      `), the model ${guessCount(guessesOfModel(k))}, ${(costs[k - 1] / Math.LN2).toFixed(2)} bits`),
+      `). The model: ${guessCount(guessesOfModel(k))}; ${(costs[k - 1] / Math.LN2).toFixed(2)} bits by its `,
+      'probabilities.'),
     expectedBars(thisModel, k));
 }
 
@@ -141,9 +145,8 @@ function showScore() {
     bar(who, bits / (most || 1), `${bits.toFixed(2)} bits`, j ? '' : 'came'))));
   byId('guess-answers').replaceChildren(...places.map((k, j) => answerOf(k, guesses[j])));
   byId('guess-seed').value = (Number(byId('guess-seed').value) + 1) % 2 ** 32;
-  byId('guess-round').hidden = true;
-  byId('guess-result').hidden = false;
-  byId('guess-result').focus();
+  showPart('guess-result', 'guess-start');
+  byId('guess-heading').focus();
 }
 
 // ---- the controls

@@ -94,14 +94,16 @@ def logged_costs(checkpoint):
 def comparable(model, checkpoint, encoding='utf-8'):
     """Return the model of another checkpoint, whose costs of a text can be compared with the model's.
 
-    encoding: as for model_setup. Raises what model_setup raises, and ValueError where only one of them learned bytes.
+    encoding: as for model_setup. Raises what model_setup raises, and ValueError where one of them learned bytes, and
+    the other characters beyond ASCII.
     """
     other = type(model)()
     other.model_setup(checkpoint, encoding=encoding)
-    kinds = ['bytes' if are_bytes(uchar) else 'characters' for uchar in (model.uchar, other.uchar)]
-    if kinds[0] != kinds[1]:
-        raise ValueError(f'{checkpoint} learned {kinds[1]}, and the model to compare with {kinds[0]}: costs can be '
-                         'compared only of the same pieces of a text')
+    of_bytes = [are_bytes(uchar) for uchar in (model.uchar, other.uchar) if not ''.join(uchar).isascii()]
+    if len(set(of_bytes)) == 2:
+        raise ValueError(f'{checkpoint} learned {"bytes" if of_bytes[1] else "characters"}, and the model that it is '
+                         f'compared with {"bytes" if of_bytes[0] else "characters"}: costs can be compared only of '
+                         'the same pieces of a text')
     return other
 
 
@@ -116,8 +118,8 @@ def page_data(model, checkpoint, text, source, against=None):
     with Checkpoint(checkpoint) as stored:
         summary, description = report.summary(stored), report.description(stored, folders=False)
     return dict(
-        name=os.path.basename(checkpoint), model=summary, source=source or OWN, own=source is None, info=description.split('\n'),
-        epochs=logged_costs(checkpoint),
+        name=os.path.basename(checkpoint), model=summary, source=source or OWN, own=source is None,
+        info=description.split('\n'), epochs=logged_costs(checkpoint),
         uchar=list(model.uchar), bytes=are_bytes(model.uchar),
         **costs_and_alternatives(model, text), **cells(model, text),
         against=another_model(*against, text) if against else None,
