@@ -64,10 +64,10 @@ function beginRound() {
 
 /** Shows the text before the place, and waits for a guess. */
 function showPlace() {
-  const k = places[place], shown = spelled.slice(Math.max(0, k - SHOWN_BEFORE), k).map(ch => MARKS[ch] || visible(ch));
-  const [earlier, last] = [shown.slice(0, -40), shown.slice(-40)].map(part => part.join('').replace(/\xb7/g, ''));
-  byId('guess-earlier').textContent = (k > SHOWN_BEFORE ? '\u2026' : '') + earlier;
-  byId('guess-last').textContent = last;
+  const k = places[place], shown = spelled.slice(Math.max(0, k - SHOWN_BEFORE), k);
+  const marked = shown.map(character => character && (MARKS[character] || visible(character)));
+  byId('guess-earlier').textContent = (k > SHOWN_BEFORE ? '\u2026' : '') + marked.slice(0, -40).join('');
+  byId('guess-last').textContent = marked.slice(-40).join('');
   byId('guess-asked').textContent = '?';
   sayGuesses('');
   byId('guess-typed').focus();
