@@ -14,6 +14,7 @@ from engine.state.state import locked
 SCORED, ADAPTED = 2000, 20     # characters scored at a time, at most, and with adapt
 PROBABILITIES = 1 << 20        # that scoring holds at a time, at most: V for each character, and one character at least
 RATES = 0.1, 1e-4              # at which a model adapts that has no averages of RMSprop, and one that has
+HIGH = 0.01                    # from which on the latter diverges at once: it was meant for the former
 STEADY = 1 - 2 ** -40          # decay of averages that stay as they are
 LINES = 64                     # lines scored at a time, at most
 TEMPERATURES = np.geomspace(1 / 4, 4, 25)      # among which tune_temperature searches
@@ -75,6 +76,14 @@ def _copy(model, **settings):
     return new
 
 
+def check_rate(adapt, averages):
+    """Raise ValueError for a rate to adapt at that is out of range. averages: as in score_text."""
+    checks.real('adapt', adapt, 'of at least 0', lambda v: v >= 0)
+    if averages:
+        checks.real('adapt', adapt, f'of at most {HIGH} with the averages of RMSprop; the default is {RATES[1]}',
+                    lambda v: v <= HIGH)
+
+
 def _learner(model, adapt, averages):
     """Return a copy of the model that learns at rate adapt, and its training step. averages: as in score_text.
 
@@ -84,6 +93,8 @@ def _learner(model, adapt, averages):
     if not averages:
         learner = _copy(model, lrate=adapt, grad_clip=1)
         return learner, learner._function('train_sgd')
+    if any(np.shape(averages.get(name)) != array.shape for name, array in model._arrays().items()):
+        raise ValueError('the averages are those of another model: expected an array for each parameter, of its shape')
     learner = _copy(model, lrate=adapt, grad_clip=1, drate=STEADY, eps=1e-37)
     for name, m in learner._mean_squares.items():
         r = np.sqrt(averages[name])
@@ -96,7 +107,7 @@ def _predictions(model, numbers, adapt, averages):
 
     adapt, averages: as in score_text; the copy of the model learns from a piece when the next one is asked for.
     """
-    checks.real('adapt', adapt, 'of at least 0', lambda v: v >= 0)
+    check_rate(adapt, averages)
     reader, length = model, _piece_length(model)
     if adapt:
         (reader, learn), length = _learner(model, adapt, averages), ADAPTED

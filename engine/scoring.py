@@ -114,7 +114,8 @@ def scores(model, source, tuning, adapting, say):
 
     name = source.path
     if adapting:
-        name += f', adapting at {adapting["adapt"]:g}' + ' by the averages of RMSprop' * bool(adapting['averages'])
+        how = 'with the averages of RMSprop' if adapting['averages'] else 'by gradient descent'
+        name += f', adapting at {adapting["adapt"]:g} {how}'
     plain, fields = costs(name)
     if tuning:
         temperature = counted(lambda count: model.tune_temperature(tuning.known, progress=count, **adapting),
@@ -139,9 +140,9 @@ def print_score(model, checkpoint, path, encoding, adapt=None, valid=None, as_js
     say = note if as_json else print
     source = read(model, path, encoding, say)
     tuning = read(model, valid, encoding, say) if valid is not None else None
+    adapting = {} if adapt is None else how_to_adapt(checkpoint, adapt)
     costs, found = scores(model, source, tuning, {}, say)
-    if adapt is not None:
-        adapting = how_to_adapt(checkpoint, adapt)
+    if adapting:
         _, adapted = scores(model, source, tuning, adapting, say)
         found['adapted'] = dict(rate=adapting['adapt'], averages=bool(adapting['averages']), **adapted)
     surprises = least_expected(source.known, costs)
@@ -153,14 +154,16 @@ def print_score(model, checkpoint, path, encoding, adapt=None, valid=None, as_js
 
 
 def how_to_adapt(checkpoint, rate):
-    """Return what score_text needs to adapt: RMSprop's averages, where the checkpoint has them, and the rate.
+    """Return what score_text needs to adapt: RMSprop's averages, {} if the checkpoint has none, and the rate.
 
-    rate: True for the default one.
+    rate: True for the default one. Raises ValueError for a rate out of range.
     """
-    from engine.analysis import RATES                  # late, as in known
+    from engine.analysis import RATES, check_rate      # late, as in known
     from engine.state.run_state import read_averages
     averages = read_averages(checkpoint)
-    return dict(adapt=RATES[bool(averages)] if rate is True else rate, averages=averages)
+    rate = RATES[bool(averages)] if rate is True else rate
+    check_rate(rate, averages)
+    return dict(adapt=rate, averages=averages)
 
 
 # ---------------------------------------------------------------- the cost of each line
@@ -200,7 +203,7 @@ def print_lines(model, checkpoint, path, encoding, as_json=False):
     known_lines = source.known.split('\n')[:len(lines)]
     if source.unknown:
         lacking = sum(model.in_vocabulary(line) != known for line, known in zip(lines, known_lines))
-        note(f'{lacking:,} lines had such characters: these cost less than they should')
+        note(f'lines that lack some, and so cost less than they should: {lacking:,}')
     rows = zip(lines, known_lines)
     for costs in line_costs(model, path, known_lines):
         window = [dict(nats=nats, characters=len(known) + 1, line=line) for nats, (line, known) in zip(costs, rows)]

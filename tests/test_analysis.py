@@ -1,15 +1,185 @@
-"""Alternatives, states and correlations, against numpy_model.py and by hand."""
+"""Costs of lines and at temperatures, adapting, alternatives, states and correlations, against numpy_model.py."""
+import math
+
 import numpy as np
 import pytest
+import scipy.optimize
 
 import numpy_model
 from charlstm import CharLSTM
 from engine import analysis
-from models import CODES, P, TEXT
-from numpy_model import H1, H2
-from scripts import write_counter
+from engine.backend.theano_setup import theano
+from engine.state.run_state import read_averages
+from models import CODES, P, TEXT, set_parameters
+from numpy_model import H1, H2, LETTERS, NAMES, V
+from scripts import write_chain, write_counter
 
 PROBABILITIES = numpy_model.forward(P, CODES[:40, None])[0][:, 0]          # (40, V)
+
+
+# ---------------------------------------------------------------- lines
+
+@pytest.fixture
+def lined(stateful, monkeypatch):
+    """Return a model that knows a line end instead of a."""
+    monkeypatch.setattr(stateful, 'uchar', ['\n', *LETTERS[1:]])
+    return stateful
+
+
+def cost_of_line(line):
+    """Return the cost of a line and of the line end after it, by itself, after a line end."""
+    codes = np.array([0, *[LETTERS.index(ch) for ch in line], 0])[:, None]
+    return numpy_model.costs(numpy_model.forward(P, codes[:-1])[0], codes[1:]).sum()
+
+
+@pytest.mark.parametrize('rows, room, most', [(3, 7, 7), (64, 2000, 13 * 48), (5, 3, 3)])
+def test_costs_of_lines_are_those_of_each_by_itself(lined, monkeypatch, rows, room, most):
+    """Lines of similar length are read together, in pieces: at most `room` characters, and one of each line."""
+    monkeypatch.setattr(analysis, 'LINES', rows)
+    monkeypatch.setattr(analysis, 'SCORED', room)
+    random = np.random.default_rng(7)
+    lines = [''.join(random.choice(list(LETTERS[1:]), n)) for n in (5, 0, 47, 1, 2, 2, 11, 0, 3, 30, 7, 1, 4)]
+    predict, read, done = lined._function('predict'), [], []
+
+    def counted(x, *states):
+        read.append(x.size)
+        return predict(x, *states)
+    monkeypatch.setitem(lined._functions, 'predict', counted)
+    found = lined.score_lines(lines, done.append)
+    np.testing.assert_allclose(found, [cost_of_line(line) for line in lines], rtol=1e-5)
+    assert found.dtype == np.float64 and max(read) <= most
+    assert sum(done) == sum(map(len, lines)) + len(lines)
+    np.testing.assert_allclose(lined.score_lines(iter(lines[::-1])), found[::-1], rtol=1e-5)
+    assert lined.score_lines([]).shape == (0,)
+
+
+@pytest.mark.parametrize('lines, words', [
+    ('bcd', ['string', 'list']), (['b', 'c\nd'], ['line end in it', r"'c\nd'"]), (['b', 'cé'], ["'é'"])])
+def test_lines_that_cannot_be_scored(lined, refused, lines, words):
+    with refused(ValueError, *words):
+        lined.score_lines(lines)
+
+
+def test_model_without_line_ends_scores_no_lines(stateful, refused):
+    with refused(ValueError, 'never saw a line end'):
+        stateful.score_lines([])
+
+
+# ---------------------------------------------------------------- the temperature
+
+def mean_cost_at(temperature, n=41):
+    """Return the mean cost of TEXT[:n] at a temperature."""
+    powers = numpy_model.forward(P, CODES[:n - 1, None])[0][:, 0] ** (1 / temperature)
+    return -np.log(powers[np.arange(n - 1), CODES[1:n]] / powers.sum(axis=1)).mean()
+
+
+@pytest.mark.parametrize('temperature', [0.05, 0.7, 3])
+def test_costs_at_a_temperature(stateful, monkeypatch, temperature):
+    monkeypatch.setattr(analysis, 'SCORED', 7)
+    powers = PROBABILITIES ** (1 / temperature)
+    expected = -np.log(powers[np.arange(40), CODES[1:41]] / powers.sum(axis=1))
+    np.testing.assert_allclose(stateful.score_text(TEXT[:41], temperature=temperature), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_tuned_temperature_costs_least(lined, monkeypatch):
+    """On a text that the model wrote at a temperature of 0.8, read in several pieces."""
+    monkeypatch.setattr(analysis, 'SCORED', 70)
+    text = lined.generate_text('b', 1500, temperature=0.8)
+    codes = np.array([lined.uchar.index(ch) for ch in text])
+    logs = np.log(numpy_model.forward(P, codes[:-1, None])[0][:, 0])
+
+    def mean(inverse):
+        return (np.log(np.exp(logs * inverse).sum(axis=1)) - inverse * logs[np.arange(len(logs)), codes[1:]]).mean()
+    done = []
+    found = lined.tune_temperature(text, progress=lambda costs: done.append(len(costs)))
+    best = scipy.optimize.minimize_scalar(mean, (0.5, 2))
+    assert mean(1 / found) - best.fun < 1e-6 and abs(found * best.x - 1) < 0.01 and 0.5 < found < 0.99
+    assert sum(done) == 1499 and len(done) == 22
+
+
+def test_temperature_stays_in_its_range(tmp_path, interpreted):
+    """The model is always right, so the lower, the better."""
+    model = CharLSTM()
+    model.model_setup(write_chain(tmp_path / 'p.npz', np.array(list('abc'))))
+    assert model.tune_temperature('abcabcab') == 1 / 4
+
+
+@pytest.mark.parametrize('temperature', [0, -1, math.nan, math.inf, '1'])
+def test_temperature_out_of_range(stateful, refused, temperature):
+    with refused(ValueError, 'temperature', repr(temperature)):
+        stateful.score_text('ab', temperature=temperature)
+
+
+# ---------------------------------------------------------------- adapting with RMSprop's averages
+
+def test_adapting_with_averages(float64, interpreted, monkeypatch):
+    """Three pieces by hand: gradients are divided by the roots of the averages, plus a tenth of the roots' mean."""
+    monkeypatch.setattr(analysis, 'ADAPTED', 4)
+    model, random, rate, p = CharLSTM(), np.random.default_rng(5), 0.007, P
+    model.model_setup(char_dim=V, num_units1=H1, num_units2=H2)
+    set_parameters(model)
+    averages = {name: random.uniform(0, 2, p[name].shape) for name in NAMES}
+    averages['b1'][0, 0] = 0
+    numbers = random.integers(V, size=12)
+    found, expected, states = model.score_text(numbers, adapt=rate, averages=averages), [], None
+    for start in (0, 4, 8):
+        x, y = numbers[start:start + 4][:11 - start, None], numbers[start + 1:start + 5][:, None]
+        probabilities, after = numpy_model.forward(p, x, states)
+        expected += list(numpy_model.costs(probabilities, y)[:, 0])
+        gradients = numpy_model.gradients(p, x, y, states=states)
+        shrunk = min(1, 1 / math.sqrt(sum((g ** 2).sum() for g in gradients.values())))
+        roots = {name: np.sqrt(m) for name, m in averages.items()}
+        p = {name: p[name] - rate * shrunk * gradients[name] / (roots[name] + roots[name].mean() / 10)
+             for name in NAMES}
+        states = after
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert abs(found - model.score_text(numbers))[4:].max() > 1e-4
+    costs = [model.score_text(numbers, adapt=rate, averages=averages, temperature=t).mean() for t in (0.9, 1.1)]
+    better = model.tune_temperature(numbers, adapt=rate, averages=averages) < 1
+    assert (costs[0] < costs[1]) == better
+
+
+@pytest.mark.parametrize('rate, change, words', [
+    (0.1, {}, ['adapt is 0.1', 'at most 0.01']), (0.001, dict(c=np.ones(V + 1)), ['another model'])])
+def test_adapting_that_is_refused(stateful, refused, rate, change, words):
+    with refused(ValueError, *words):
+        stateful.score_text('ab', adapt=rate, averages={**P, **change})
+
+
+def test_copy_of_a_class_with_other_arguments(interpreted):
+    """Which learns without a change of the model: also its generator stays as it was."""
+    class Named(CharLSTM):
+        def __init__(self, name):
+            super().__init__(random_seed=1)
+            self.name = name
+
+    model = Named('one')
+    model.model_setup(char_dim=V, num_units1=3, num_units2=2)
+    before, generator = model._arrays()['W1'].copy(), model.random.bit_generator.state
+    costs = [model.score_text(np.tile([1, 2, 3], 30), adapt=rate).mean() for rate in (0, 0.5)]
+    assert costs[1] < costs[0] - 0.1 and analysis._copy(model).name == 'one'
+    np.testing.assert_array_equal(model._arrays()['W1'], before)
+    assert model.random.bit_generator.state == generator
+
+
+def test_averages_of_checkpoints(stateful, path, refused):
+    """Of one that was trained, of one that was not, of the original, and damaged ones."""
+    stateful.theano_train_rmsprop(stateful.X['train'][0], stateful.Y['train'][0])
+    path = stateful.save_params(path)
+    with np.load(path) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    for name, m in read_averages(path).items():
+        np.testing.assert_array_equal(m, arrays['m_' + name])
+    assert set(read_averages(path)) == set(NAMES)
+
+    def averages(**changed):
+        np.savez(path, **{name: array for name, array in {**arrays, **changed}.items() if array is not None})
+        return read_averages(path)
+    assert averages(m_b2=0 * arrays['m_b2']) == {}
+    with refused(ValueError, 'below zero'):
+        averages(m_b2=-arrays['m_b2'])
+    arrays.pop('about')
+    assert averages(m_c=None) == {} and averages(m_c=np.ones(V + 1)) == {}
 
 
 # ---------------------------------------------------------------- what it expects

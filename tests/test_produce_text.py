@@ -1,4 +1,6 @@
 """produce_text.py as a user runs it: what it writes and scores, what it refuses, and disks that are full."""
+import hashlib
+import json
 import math
 import os
 import re
@@ -11,7 +13,7 @@ import pytest
 import produce_text
 from charlstm import CharLSTM
 from damage import ARRAYS, DAMAGE, write_checkpoint
-from engine import analysis
+from engine import analysis, scoring
 from engine.backend.theano_setup import theano
 from models import P, default_mode
 from numpy_model import H1, H2, LETTERS, costs, forward
@@ -125,8 +127,21 @@ def test_prime_file_and_stop(produce, tmp_path):
 @pytest.mark.parametrize('options, words', [
     (['--prime', 'the ', '--prime-file', 't.txt'], ['--prime', '--prime-file']),
     (['--temperature', 0], ['temperature', '0']), (['--length', 0], ['--length is 0']),
-    (['--adapt'], ['--adapt', '--score']), (['--score', 't.txt', '--adapt', -1], ['--adapt is -1.0', 'at least 0']),
-    (['--info', '--score', 't.txt'], ['--info', '--score']), (['--page', 'x.html', '--count', 2], ['--page', '--count']), (['--overwrite'], ['--overwrite', '--page']),
+    (['--adapt'], ['--adapt', '--score']), (['--score', 't.txt', '--adapt', 0], ['--adapt is 0.0', 'above 0']),
+    (['--adapt', 0], ['--adapt', '--score']), (['--score', 't.txt', '--adapt', 0.1], ['adapt is 0.1', '0.0001']),
+    (['--info', '--score', 't.txt'], ['--info', '--score']),
+    (['--page', 'x.html', '--count', 2], ['--page', '--count']), (['--overwrite'], ['--overwrite', '--page']),
+    (['--page', 'x.html', '--score', 't.txt', '--json'], ['--page', '--json']),
+    (['--json'], ['--json needs --score or --info']), (['--tune-temperature', 't.txt'], ['--tune-temperature needs']),
+    (['--score', 't.txt', '--lines', '--adapt'], ['--lines', '--adapt']),
+    (['--score', 't.txt', '--lines', '--tune-temperature', 't.txt'], ['--lines', '--tune-temperature']),
+    (['--score', ''], ['cannot read']),
+    *[(['--score', 't.txt', *option], [f'{option[0]} is for writing', '--score', 'leave it out']) for option in (
+        ['--length', 5], ['--count', 2], ['--prime', 'a'], ['--prime-file', 't.txt'], ['--stop', 'a'],
+        ['--random-seed', 1], ['--method', 'max'], ['--temperature', 2], ['--top-k', 3], ['--top-p', 0.5])],
+    (['--info', '--lines'], ['--lines is for writing', '--info']),
+    (['--page', 'x.html', '--score', 't.txt', '--lines'], ['--lines is for writing', '--score']),
+    (['--page', 'x.html', '--score', 't.txt', '--length', 9], ['--length is for writing', '--score']),
     (['--score', 't.txt', 'out.txt'], ['OUT is out.txt', '--score']),
     (['--info', 'out.txt'], ['OUT is out.txt', '--info']),
     (['out.txt', '--prime', 'aZ☃\U0001f600\x1bb'], ['the prime has', "'Z'", "'☃'", "'\U0001f600'", r"'\x1b'"])],
@@ -178,7 +193,7 @@ def test_lines_are_lists_by_default(produce, tmp_path):
     assert wrote(produce(out, *options, checkpoint=chain), out, headings=0) == 'ab\nab\n'
 
 
-# ---------------------------------------------------------------- scores, and the metadata of a checkpoint
+# ---------------------------------------------------------------- scores
 
 def test_score_of_a_file(produce, tmp_path):
     text = '7. the dog sang — café.\nold cat by a hill'
@@ -220,13 +235,21 @@ def test_score_with_adapting(produce, tmp_path):
     (tmp_path / 'x.txt').write_text('the dog sang. ' * 40)
     before = Path('r_t.txt_best.npz').read_bytes()
 
-    def scores(*rate):
-        lines = succeeded(produce('--score', tmp_path / 'x.txt', '--adapt', *rate)).splitlines()[:2]
-        assert f'adapting at {(*rate, 0.1)[0]}: ' in lines[1]
+    with np.load('r_t.txt_best.npz') as stored:            # without the averages of RMSprop
+        np.savez(str(tmp_path / 'bare.npz'), **{name: stored[name] for name in (*P, 'uchar')})
+
+    def scores(*rate, how, checkpoint='r_t.txt_best.npz'):
+        result = produce('--score', tmp_path / 'x.txt', '--adapt', *rate, checkpoint=checkpoint)
+        lines = succeeded(result).splitlines()[:2]
+        assert f'x.txt, adapting at {how}: ' in lines[1]
         return [float(re.search(r'([\d.]+) nats', line).group(1)) for line in lines]
 
-    (static, adapted), (same, slower) = scores(), scores(0.001)
+    bare, averages = str(tmp_path / 'bare.npz'), 'with the averages of RMSprop'
+    (static, adapted), (same, slower) = scores(how=f'0.0001 {averages}'), scores(0.00001, how=f'1e-05 {averages}')
     assert adapted < slower < static == same and Path('r_t.txt_best.npz').read_bytes() == before
+    (static, adapted), (same, slower) = [scores(*rate, how=f'{(*rate, 0.1)[0]} by gradient descent', checkpoint=bare)
+                                         for rate in ([], [0.001])]
+    assert adapted < slower < static == same
 
 
 @pytest.mark.parametrize('adapt', [[], ['--adapt']], ids=['static', 'adapting'])
@@ -252,6 +275,128 @@ def test_control_c_prints_the_scores_so_far(produce, tmp_path, monkeypatch, adap
     nats = float(re.search(r'([\d.]+) nats', lines[-1]).group(1))
     np.testing.assert_allclose(nats, np.concatenate(pieces[stop - 3:-1]).mean(), atol=6e-5)
 
+
+def test_score_at_a_tuned_temperature(produce, tmp_path):
+    """Which suits the text that tunes it; without other characters in that one, and also when adapting."""
+    (tmp_path / 'x.txt').write_text('the dog sang. ' * 9)
+    (tmp_path / 'valid.txt').write_text('☃old cats sat by hills. ' * 9, encoding='utf-8')
+    model = CharLSTM()
+    model.model_setup('r_t.txt_best.npz')
+    with default_mode(theano.compile.mode.FAST_COMPILE):
+        temperature = model.tune_temperature('old cats sat by hills. ' * 9)
+        mean = model.score_text('the dog sang. ' * 9, temperature=temperature).mean()
+    out = succeeded(produce('--score', tmp_path / 'x.txt', '--tune-temperature', tmp_path / 'valid.txt', '--adapt'))
+    left_out, plain, tuned, adapted, both, *_ = out.splitlines()
+    assert left_out.startswith('9 characters ') and abs(temperature - 1) > 0.01
+    assert tuned.startswith(f'{tmp_path / "x.txt"}, at temperature {temperature:.3f}: 126 characters, {mean:.4f} nats')
+    assert 'adapting' in adapted and 'temperature' not in plain + adapted
+    assert 'adapting at 0.0001 with the averages of RMSprop, at temperature ' in both
+    assert len({line.split(': ')[1] for line in (plain, tuned, adapted, both)}) == 4
+
+
+# ---------------------------------------------------------------- the cost of each line
+
+def lines_of_scores(text):
+    """Return the rows of --score --lines: nats, characters and line."""
+    return [(float(nats), int(n), line) for nats, n, line in (row.split('\t', 2) for row in text[:-1].split('\n'))]
+
+
+def test_score_of_each_line(produce, tmp_path, monkeypatch):
+    """In the file's order, several windows; the last line has no end. What is left out is said, and the line stays."""
+    lines = ['old cat', '', 'a ☃dog\tby\u2028rain', '', *['sat by a hill'[:n] for n in range(1, 14)], 'the end']
+    (tmp_path / 'x.txt').write_bytes('\r\n'.join(lines).encode('utf-8'))
+    monkeypatch.setattr(scoring, 'WINDOW', 5)
+    result = produce('--score', tmp_path / 'x.txt', '--lines')
+    assert result.returncode == 0
+    rows = lines_of_scores(result.stdout)
+    assert [line for _, _, line in rows] == lines
+    p, known = load('r_t.txt_best.npz'), [''.join(ch for ch in line if ch not in '☃\t\u2028') for line in lines]
+    assert [n for _, n, _ in rows] == [len(line) + 1 for line in known]
+    expected = []
+    for line in known:
+        codes = np.array([list(p['uchar']).index(ch) for ch in f'\n{line}\n'])[:, None]
+        expected.append(costs(forward(p, codes[:-1])[0], codes[1:]).sum())
+    np.testing.assert_allclose([nats for nats, _, _ in rows], expected, rtol=1e-5, atol=1e-5)
+    left_out, lacking, total = result.stderr.splitlines()
+    characters = sum(map(len, known)) + len(lines)
+    assert left_out.startswith('3 characters ') and lacking.endswith(': 1')
+    assert f'18 lines, {characters} characters' in total and f'{sum(expected) / characters:.4f} nats (' in total
+    found = json.loads(produce('--score', tmp_path / 'x.txt', '--lines', '--json').stdout)
+    assert [(one['characters'], one['line']) for one in found['lines']] == [row[1:] for row in rows]
+    np.testing.assert_allclose([one['nats'] for one in found['lines']], expected, rtol=1e-5)
+    np.testing.assert_allclose(found['bits_per_character'], sum(expected) / characters / math.log(2), rtol=1e-5)
+    assert found['scored_characters'] == characters
+
+
+def test_lines_that_cannot_be_scored(produce, tmp_path):
+    (tmp_path / 'x.txt').write_text('')
+    assert_refused(produce('--score', tmp_path / 'x.txt', '--lines'), 'x.txt is empty', 'one line')
+    chain = write_chain(tmp_path / 'p.npz', np.array(list('ab')))
+    (tmp_path / 'x.txt').write_text('ab\nab\n')
+    assert_refused(produce('--score', tmp_path / 'x.txt', '--lines', checkpoint=chain), 'never saw a line end')
+
+
+def test_control_c_while_lines_are_scored(produce, tmp_path, monkeypatch):
+    """What was printed before is whole."""
+    (tmp_path / 'x.txt').write_text('the dog\nold cat\n' * 7)
+    original, left = analysis.costs_of, iter(range(2))
+    monkeypatch.setattr(scoring, 'WINDOW', 4)
+
+    def costs_of(probabilities, y):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return original(probabilities, y)
+    whole = produce('--score', tmp_path / 'x.txt', '--lines').stdout
+    monkeypatch.setattr(analysis, 'costs_of', costs_of)
+    result = produce('--score', tmp_path / 'x.txt', '--lines')
+    assert (result.returncode, result.stderr) == (
+        130, 'produce_text.py: interrupted after 8 of 14 lines were scored\n')
+    assert result.stdout == ''.join(whole.splitlines(True)[:8])
+
+
+# ---------------------------------------------------------------- JSON
+
+def test_score_as_json(produce, tmp_path):
+    """The numbers of the lines for people, in one line of ASCII; all else is on standard error."""
+    (tmp_path / 'é.txt').write_text('the dog sang ☃ café. ' * 9, encoding='utf-8')
+    (tmp_path / 'valid.txt').write_text('old cats sat by hills. ' * 9)
+    options = '--score', tmp_path / 'é.txt', '--tune-temperature', tmp_path / 'valid.txt', '--adapt'
+    left_out, *lines = succeeded(produce(*options)).splitlines()
+    result = produce(*options, '--json')
+    assert result.returncode == 0 and result.stdout.isascii() and result.stdout.count('\n') == 1
+    assert result.stderr.splitlines() == [left_out, *lines[:4]]
+    found = json.loads(result.stdout)
+    for line, one in zip(lines, (found, found['tuned'], found['adapted'], found['adapted']['tuned'])):
+        assert '{nats_per_character:.4f} nats and {bits_per_character:.4f} bits per character, perplexity {perplexity:.3f}'.format(
+            **one) in line
+        assert 'temperature' not in one or f'temperature {one["temperature"]:.3f}: ' in line
+    assert found['tuned']['valid'] == 'valid.txt' and found['adapted']['rate'] == 1e-4
+    assert found['adapted']['averages'] is True
+    assert (found['model'], found['file']) == ('r_t.txt_best.npz', 'é.txt')
+    assert (found['characters'], found['unknown_characters']) == (9 * 20, {'☃': 9})
+    assert found['sha256'] == hashlib.sha256((tmp_path / 'é.txt').read_bytes()).hexdigest()
+    first, line = found['least_expected'][0], lines[5]
+    assert line == f'{first["nats"]:8.3f} nats at character {first["at"]:,}: {first["character"]!r} after {first["after"]!r}'
+    assert len(found['least_expected']) == 10
+
+
+def test_info_as_json(produce, short_run, tmp_path):
+    result = produce('--info', '--json')
+    found, p = json.loads(succeeded(result)), load('r_t.txt_best.npz')
+    assert result.stdout.isascii() and list(found['characters']) == list(p['uchar'])
+    assert (found['model'], found['units']) == ('r_t.txt_best.npz', [5, 7])
+    assert found['parameters'] == sum(p[name].size for name in P)
+    assert found['text']['characters'] == len(TEXT) and found['learning']['lrate'] == 0.03
+    assert found['options']['seq_length'] == 11 and found['versions']['theano'] == '1.0.5'
+    assert found['progress'] == dict(epoch=short_run.best_epoch, batch=0, rate=0.03) and 'cell' not in found
+    assert found['best_validation_cost'] == dict(
+        nats_per_character=short_run.costs.min(), bits_per_character=short_run.costs.min() / math.log(2), epoch=4)
+    old = write_checkpoint(str(tmp_path / 'old.npz'))
+    found = json.loads(succeeded(produce('--info', '--json', checkpoint=old)))
+    assert set(found) == {'model', 'units', 'parameters', 'characters'} and found['units'] == [3, 2]
+
+
+# ---------------------------------------------------------------- the metadata of a checkpoint
 
 def test_info(produce, short_run):
     out = succeeded(produce('--info'))
@@ -283,12 +428,15 @@ def test_bytes_of_the_original(produce, tmp_path, text, encoding, options):
     warned = len(data) > len(text)                     # of characters of several bytes
 
     def result(*more):
-        return produce(*more, '--count', 1, '--length', 9 * len(data), *options, checkpoint=path)
+        return produce(*more, *options, checkpoint=path)
 
-    written = result(out, '--prime', text)
+    def writing(*more):
+        return result(out, '--count', 1, '--length', 9 * len(data), *more)
+
+    written = writing('--prime', text)
     assert wrote(written, out, headings=0, warned=warned) == text * 10 + '\n'          # pieces cut characters in two
     assert not warned or path in written.stderr.splitlines()[0]
-    assert wrote(result(out, '--prime', 'a', '--stop', text[-1]), out, headings=0, warned=warned) == text + '\n'
+    assert wrote(writing('--prime', 'a', '--stop', text[-1]), out, headings=0, warned=warned) == text + '\n'
     (tmp_path / 'x.txt').write_text(text * 3, encoding=options[-1] if options else 'utf-8')
     scored = result('--score', tmp_path / 'x.txt')
     assert scored.returncode == 0 and scored.stderr.count('\n') == warned
