@@ -6,7 +6,7 @@ const thisModel = {uchar: data.uchar, bytes: data.bytes, text, costs, best, chan
 const NOTHING_BEFORE = 'The first character: nothing came before it to expect it from.';
 
 function paintCosts() {
-  paint(k => k ? costs[k - 1] / DEAREST : null);
+  paint(k => k ? costs[k - 1] / DEAREST : 0);
 }
 
 /** The text before a character, on a line. */
