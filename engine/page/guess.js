@@ -33,7 +33,7 @@ function canBeTyped(number) {
 }
 
 /** The places of a seed, in the order of the text, so that none is shown before it is guessed. */
-function placesOf(seed) {
+function choosePlaces(seed) {
   const random = new Random(seed), first = Math.max(1, Math.min(LEAST_BEFORE, Math.floor(n / 2))), found = [];
   for (let k = first; k < n; k++) if (canBeTyped(text[k])) found.push(k);
   if (!found.length) throw new Error('No character of this text can be typed.');
@@ -55,7 +55,7 @@ function showPart(...names) {
 }
 
 function beginRound() {
-  places = placesOf(field('guess-seed', 0, 2 ** 32 - 1, true));
+  places = choosePlaces(field('guess-seed', 0, 2 ** 32 - 1, true));
   guesses = places.map(() => []);
   place = 0;
   showPart('guess-round');
