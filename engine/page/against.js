@@ -9,13 +9,10 @@ let listed = [];                                           // the characters in 
 function decodeB() {
   const {text, costs, best, chances, ...names} = data.against;
   modelB = {...names, text: array(text), costs: array(costs), best: array(best), chances: array(chances)};
-  differences = costsDifference(thisModel.costs, modelB.costs);
+  differences = thisModel.costs.map((cost, k) => cost - modelB.costs[k]);
   const sizes = differences.map(Math.abs).sort();
   greatest = sizes[Math.floor(0.98 * (sizes.length - 1))] || 1;        // so that a few outliers do not decide
 }
-
-/** Costs minus other costs, (n-1) each. */
-const costsDifference = (some, others) => some.map((cost, k) => cost - others[k]);
 
 /** The standard error of the mean of numbers; null if they are too few. Neighbours depend on each other: by blocks. */
 function standardError(numbers) {
