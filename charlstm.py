@@ -46,11 +46,12 @@ from engine.kernel.scan import Scan
 from engine.process_group import group_of
 from engine.progress import say_if_slow
 from engine.state.parameters import NAMES, own_names, own_of_layer, parameter_shapes, read_about
+from engine.state.run_state import read_averages
 from engine.state.state import State, locked, read_checkpoint
 from engine.state.text import read_text
 from engine.terminal import warn
 
-__all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_checkpoint', 'read_text', 'tt']
+__all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_averages', 'read_checkpoint', 'read_text', 'tt']
 
 
 # ---------------------------------------------------------------- the model, as functions of symbols

@@ -13,8 +13,9 @@ from engine.state.state import locked
 
 SCORED, ADAPTED = 2000, 20     # characters scored at a time, at most, and with adapt
 PROBABILITIES = 1 << 20        # that scoring holds at a time, at most: V for each character, and one character at least
-RATES = 0.1, 1e-4              # at which a model adapts that has no averages of RMSprop, and one that has
-HIGH = 0.01                    # from which on the latter diverges at once: it was meant for the former
+# How a model adapts without averages of RMSprop, and with them: the default rate, and the largest norm of a gradient.
+RATES, CLIPS = (0.1, 1e-4), (1, 5)
+HIGH = 0.01                    # largest rate with averages: a higher one was meant for adapting without them
 STEADY = 1 - 2 ** -40          # decay of averages that stay as they are
 LINES = 64                     # lines scored at a time, at most
 TEMPERATURES = np.geomspace(1 / 4, 4, 25)      # among which tune_temperature searches
@@ -32,7 +33,7 @@ def costs_at(temperatures, probabilities, y):
     logs = np.log(np.maximum(probabilities, np.finfo(probabilities.dtype).tiny))
     logs -= logs.max(axis=1, keepdims=True)                # so that no sum is 0
     expected = logs[np.arange(len(y)), y[:, 0]]
-    return np.array([np.log(np.exp(logs / t).sum(axis=1)) - expected / t for t in temperatures])
+    return np.array([np.log(np.exp(logs / t).sum(axis=1)) - expected / t for t in map(float, temperatures)])
 
 
 # ---------------------------------------------------------------- reading
@@ -91,11 +92,11 @@ def _learner(model, adapt, averages):
     this an element that the training text hardly used would move without limit.
     """
     if not averages:
-        learner = _copy(model, lrate=adapt, grad_clip=1)
+        learner = _copy(model, lrate=adapt, grad_clip=CLIPS[0])
         return learner, learner._function('train_sgd')
     if any(np.shape(averages.get(name)) != array.shape for name, array in model._arrays().items()):
         raise ValueError('the averages are those of another model: expected an array for each parameter, of its shape')
-    learner = _copy(model, lrate=adapt, grad_clip=1, drate=STEADY, eps=1e-37)
+    learner = _copy(model, lrate=adapt, grad_clip=CLIPS[1], drate=STEADY, eps=1e-37)
     for name, m in learner._mean_squares.items():
         r = np.sqrt(averages[name])
         m.set_value(np.square(r + r.mean() / 10).astype(m.dtype))
@@ -127,13 +128,13 @@ def score_text(model, text, adapt=0, progress=None, temperature=1, averages=None
     (dynamic evaluation: Krause et al. 2018); the model itself does not change. 0: no learning.
     progress: a function that is called with the costs of each piece as they come.
     temperature: of the softmax that predicts, as tune_temperature finds it; the copy learns at 1.
-    averages: those of RMSprop, as read_averages returns them: the copy divides its gradients by their roots, which
-    suits a rate of 1e-4, and without them one of 0.1.
+    averages: RMSprop's of the squared gradients of the training text, as read_averages(checkpoint) returns them, by
+    whose roots the copy then divides its gradients; 1e-4 is a good rate with them, and 0.1 without.
     Raises ValueError for fewer than two characters, for unknown ones, for a negative rate, or for a temperature
     that is not above 0.
     """
     numbers, costs = _encode(model, text), []
-    checks.real('temperature', temperature, 'above 0', lambda v: v > 0)
+    temperature = checks.real('temperature', temperature, 'above 0', lambda v: v > 0)
     for y, probabilities in _predictions(model, numbers, adapt, averages):
         costs.append(costs_of(probabilities, y) if temperature == 1 else costs_at([temperature], probabilities, y)[0])
         if progress:
@@ -166,7 +167,7 @@ def tune_temperature(model, text, adapt=0, progress=None, averages=None):
 # ---------------------------------------------------------------- lines, each by itself
 
 def _score_batch(model, numbers, at, progress):
-    """Return the costs (B,) of B lines in numbers (n,), that begin after and end with the line ends at (B+1,)."""
+    """Return the costs (B,) of B lines that stand in numbers (n,) between line ends, whose places are at (B+1,)."""
     lengths, costs, states, start = np.diff(at), np.zeros(len(at) - 1), model._zero_states(len(at) - 1), 0
     left = np.arange(len(costs))                           # lines that were not read to their ends
     while len(left):
@@ -189,10 +190,10 @@ def _score_batch(model, numbers, at, progress):
 def score_lines(model, lines, progress=None):
     """Return the cost of each of n lines in nats, float64 (n,): of its characters and of the line end after them.
 
-    lines: strings without a line end. Each is read by itself, from zero states and after a line end: as a line that
-    begins a text would be after "\n". Lines of similar length are read together. progress: a function that is
-    called with the number of characters that were just scored. Raises ValueError for characters that
-    the model never saw, such as a line end, or a line end in a line.
+    lines: strings without a line end. Each is read by itself, from zero states, after a line end, as lines are
+    written by stream_text('\\n', stop='\\n'). Lines of similar length are read together. progress: a function that is
+    called with the number of characters that were just scored. Raises ValueError for characters that the model
+    never saw, line ends among them, and for a line end in a line.
     """
     if isinstance(lines, str):
         raise ValueError('lines is a string: expected a list of strings, one a line')
@@ -200,17 +201,16 @@ def score_lines(model, lines, progress=None):
         raise ValueError('the model never saw a line end, which each line begins after and ends with: it can score '
                          'texts, but no lines')
     lines = list(lines)
+    for line in lines:
+        if '\n' in line:
+            raise ValueError(f'a line has a line end in it, {line[:30]!r}: expected one line in each string')
     costs, end = np.zeros(len(lines)), model._encode('\n', 'a line')[0]
     by_length = sorted(range(len(lines)), key=lambda k: len(lines[k]), reverse=True)
     size = min(LINES, _piece_length(model))
     for start in range(0, len(lines), size):
         batch = by_length[start:start + size]
         numbers = model._encode('\n'.join(['', *[lines[k] for k in batch], '']), 'a line')
-        at = np.flatnonzero(numbers == end)
-        if len(at) != len(batch) + 1:
-            line, = [lines[k] for k in batch if '\n' in lines[k]][:1]
-            raise ValueError(f'a line has a line end in it, {line[:30]!r}: expected one line in each string')
-        costs[batch] = _score_batch(model, numbers, at, progress)
+        costs[batch] = _score_batch(model, numbers, np.flatnonzero(numbers == end), progress)
     return costs
 
 

@@ -70,10 +70,10 @@ def cost_fields(nats, characters):
 
 
 def cost_line(name, costs):
-    """Return a line on the mean of costs in nats, those of all characters of a text but the first."""
-    nats = float(costs.mean(dtype='float64'))
-    return (f'{name}: {len(costs) + 1:,} characters, {nats:.4f} nats and {nats / math.log(2):.4f} bits per character, '
-            f'perplexity {math.exp(nats):.3f}')
+    """Return a line on the costs of all characters of a text but the first."""
+    fields = cost_fields(costs.sum(dtype='float64'), len(costs))
+    return ('{}: {:,} characters, {nats_per_character:.4f} nats and {bits_per_character:.4f} bits per character, '
+            'perplexity {perplexity:.3f}').format(name, len(costs) + 1, **fields)
 
 
 def counted(work, title, total, interrupted=None):
@@ -105,6 +105,8 @@ def scores(model, source, tuning, adapting, say):
     tuning: the Source that tunes the temperature, or None; then the dict has the cost at that temperature, too.
     adapting: what score_text needs to adapt, by name, or {}.
     """
+    from engine.analysis import TEMPERATURES           # late, as in known
+
     def costs(name, **settings):
         found = counted(lambda count: model.score_text(source.known, progress=count, **adapting, **settings),
                         f'scoring {name}', len(source.known) - 1,
@@ -120,7 +122,8 @@ def scores(model, source, tuning, adapting, say):
     if tuning:
         temperature = counted(lambda count: model.tune_temperature(tuning.known, progress=count, **adapting),
                               f'tuning the temperature on {tuning.path}', len(tuning.known) - 1)
-        _, tuned = costs(f'{name}, at temperature {temperature:.3f}', temperature=temperature)
+        limit = ', the limit of those tried' * (temperature in TEMPERATURES[[0, -1]])
+        _, tuned = costs(f'{name}, at temperature {temperature:.3f}{limit}', temperature=temperature)
         fields['tuned'] = dict(temperature=temperature, valid=tuning.name, **tuned)
     return plain, fields
 
@@ -174,21 +177,6 @@ def lines_of(text):
     return lines if lines[-1] else lines[:-1]
 
 
-def line_costs(model, name, lines):
-    """Yield the costs of lines, in their order, WINDOW lines at a time, and show how many characters are left."""
-    countdown = Countdown(f'scoring {name}', sum(map(len, lines)) + len(lines), 'characters')
-    start = 0
-    try:
-        for start in range(0, len(lines), WINDOW):
-            costs = model.score_lines(lines[start:start + WINDOW], countdown.add)
-            countdown.bar.clear()                      # what is printed now begins where the bar stands
-            yield costs.tolist()
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f' after {start:,} of {len(lines):,} lines were scored') from None
-    finally:
-        countdown.close()
-
-
 def print_lines(model, checkpoint, path, encoding, as_json=False):
     """Print the cost of each line of a text as 'nats<TAB>characters<TAB>line', or all as one object of JSON.
 
@@ -197,23 +185,33 @@ def print_lines(model, checkpoint, path, encoding, as_json=False):
     """
     model.score_lines([])                              # raises ValueError for a model without line ends
     source = read(model, path, encoding, note)
-    lines, found, total, characters = lines_of(source.text), [], 0.0, 0
+    lines = lines_of(source.text)
     if not lines:
         raise ValueError(f'{path} is empty: expected at least one line')
     known_lines = source.known.split('\n')[:len(lines)]
     if source.unknown:
         lacking = sum(model.in_vocabulary(line) != known for line, known in zip(lines, known_lines))
         note(f'lines that lack some, and so cost less than they should: {lacking:,}')
-    rows = zip(lines, known_lines)
-    for costs in line_costs(model, path, known_lines):
-        window = [dict(nats=nats, characters=len(known) + 1, line=line) for nats, (line, known) in zip(costs, rows)]
-        total, characters = total + sum(costs), characters + sum(row['characters'] for row in window)
-        if as_json:
-            found += window
-        else:
-            print(''.join('{nats:.5f}\t{characters}\t{line}\n'.format(**row) for row in window), end='', flush=True)
-    fields = cost_fields(total, characters)
+    characters = [len(known) + 1 for known in known_lines]             # with the line end
+    total, found, start = 0.0, [], 0
+    countdown = Countdown(f'scoring {path}', sum(characters), 'characters')
+    try:
+        for start in range(0, len(lines), WINDOW):
+            window = slice(start, start + WINDOW)
+            costs = model.score_lines(known_lines[window], countdown.add).tolist()
+            rows = list(zip(costs, characters[window], lines[window]))
+            total += sum(costs)
+            if as_json:
+                found += [dict(nats=nats, characters=n, line=line) for nats, n, line in rows]
+            else:
+                countdown.bar.clear()                  # so that no line begins where the bar ends
+                print(''.join(f'{nats:.5f}\t{n}\t{line}\n' for nats, n, line in rows), end='', flush=True)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f' after {start:,} of {len(lines):,} lines were scored') from None
+    finally:
+        countdown.close()
+    fields = cost_fields(total, sum(characters))
     if as_json:
-        return print_json(dict(source.fields(checkpoint), scored_characters=characters, **fields, lines=found))
-    note(f'{path}: {len(lines):,} lines, {characters:,} characters with line ends, '
-         f'{nats_and_bits(fields["nats_per_character"])} per character, {total / len(lines):.3f} nats per line')
+        return print_json(dict(source.fields(checkpoint), scored_characters=sum(characters), **fields, lines=found))
+    note(f'{path}: {len(lines):,} lines, {sum(characters):,} characters with line ends, '
+         f'{nats_and_bits(fields["nats_per_character"])} per character, {nats_and_bits(total / len(lines))} per line')

@@ -367,8 +367,8 @@ def test_score_as_json(produce, tmp_path):
     assert result.stderr.splitlines() == [left_out, *lines[:4]]
     found = json.loads(result.stdout)
     for line, one in zip(lines, (found, found['tuned'], found['adapted'], found['adapted']['tuned'])):
-        assert '{nats_per_character:.4f} nats and {bits_per_character:.4f} bits per character, perplexity {perplexity:.3f}'.format(
-            **one) in line
+        assert ('{nats_per_character:.4f} nats and {bits_per_character:.4f} bits per character, perplexity '
+                '{perplexity:.3f}').format(**one) in line
         assert 'temperature' not in one or f'temperature {one["temperature"]:.3f}: ' in line
     assert found['tuned']['valid'] == 'valid.txt' and found['adapted']['rate'] == 1e-4
     assert found['adapted']['averages'] is True
@@ -376,7 +376,7 @@ def test_score_as_json(produce, tmp_path):
     assert (found['characters'], found['unknown_characters']) == (9 * 20, {'☃': 9})
     assert found['sha256'] == hashlib.sha256((tmp_path / 'é.txt').read_bytes()).hexdigest()
     first, line = found['least_expected'][0], lines[5]
-    assert line == f'{first["nats"]:8.3f} nats at character {first["at"]:,}: {first["character"]!r} after {first["after"]!r}'
+    assert line == '{nats:8.3f} nats at character {at:,}: {character!r} after {after!r}'.format(**first)
     assert len(found['least_expected']) == 10
 
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlstm import read_text
+from engine import scoring
 from engine.state import text as text_module
-from engine.report import read_known
 from engine.state.text import read_string, renumbered, shown, smallest_type, vocabulary, without_unknown
 from models import prepared, text_of
 from texts import CHARACTERS, POEM, TEXTS, as_read, written
@@ -219,7 +219,7 @@ def test_files_that_are_no_texts_are_left_out_with_a_line(tmp_path, capsys):
     prepared(folder, verbose=True)
     assert capsys.readouterr().out.splitlines()[1] == left_out
     lines = []
-    read_known(SimpleNamespace(in_vocabulary=str, uchar=list('first\nla')), folder, 'utf-8', lines.append)
+    scoring.read(SimpleNamespace(in_vocabulary=str, uchar=list('first\nla')), folder, 'utf-8', lines.append)
     assert lines == [left_out]
 
 

@@ -29,17 +29,11 @@ class RunState(NamedTuple):
 
 
 def _read(stored, prefix, shapes, dtype):
-    """Return arrays by name, {} where the checkpoint has none of them, and None where some lack or have other shapes."""
+    """Return arrays by name: {} where the checkpoint has none of them, None where some lack or have other shapes."""
     found = {name: stored.shape(prefix + name) for name in shapes if prefix + name in stored}
     if found and found != shapes:
         return None
     return {name: read_finite(stored, prefix + name, dtype) for name in found}
-
-
-def _check_squares(stored, averages):
-    """Raise ValueError where averages of squares are below zero."""
-    if any(m.min() < 0 for m in averages.values()):
-        raise stored.refusal('it has averages of squares below zero')
 
 
 def read_run(stored, parameters):
@@ -65,17 +59,17 @@ def read_run(stored, parameters):
     run = RunState(read('m_', shapes), read('raw_', shapes), read_states('carried_'), read_states('trial_'))
     if not run.averages or not {'random', 'progress'} <= set(metadata) or run.weights and 'averaged' not in metadata:
         raise no_run
-    _check_squares(stored, run.averages)
+    if any(m.min() < 0 for m in run.averages.values()):
+        raise stored.refusal('it has averages of squares below zero')
     return run, metadata
 
 
 def read_averages(path, dtype='float32'):
-    """Return RMSprop's averages of the squared gradients from a checkpoint, by the name of a parameter.
+    """Return RMSprop's averages of squared gradients from a checkpoint, by the name of a parameter.
 
-    {} where it has none, or only zeros for a parameter, which RMSprop then never trained. Raises what
-    read_shapes raises, and ValueError for averages that are damaged.
+    {} where it has none: only zeros for a parameter are those of a model that RMSprop never trained, and what is
+    below zero is no square. Raises what read_shapes raises, and ValueError where an average is damaged.
     """
     with opened(path) as stored:
         averages = _read(stored, 'm_', read_shapes(stored)[0], dtype) or {}
-        _check_squares(stored, averages)
-        return averages if all(m.any() for m in averages.values()) else {}
+    return averages if all(m.min() >= 0 and m.any() for m in averages.values()) else {}
