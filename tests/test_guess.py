@@ -133,7 +133,7 @@ def test_score_is_that_of_independent_ranks(browser, written, short_run):
 def test_round_by_keys(browser, written):
     places = begin(browser, written)
     k = places[0]
-    assert focus(browser) == 'guess-typed' and status(browser).startswith('Place 1 of 10.')
+    assert focus(browser) == 'guess-typed' and status(browser) == 'Place 1 of 10. Guess 1 of 5.'
     shown = browser.value("byId('guess-before').textContent")
     assert shown == ('…' if k > 500 else '') + TEXT[max(0, k - 500):k].replace('\n', '↵\n') + '?'
     wrong = [ch for ch in 'abcdefgh' if ch != TEXT[k]]

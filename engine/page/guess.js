@@ -80,8 +80,10 @@ function sayGuesses(answer) {
   for (const control of byId('guess-keys').querySelectorAll('input, button')) control.disabled = done;
   byId('guess-next').hidden = !done;
   byId('guess-next').textContent = place + 1 < places.length ? 'Next place' : 'Show the score';
-  byId('guess-status').textContent = `Place ${place + 1} of ${places.length}. ${answer} ` +
-    (done ? '' : `Guess ${tried().length + 1} of ${TRIES}.`);
+  const sentences = [`Place ${place + 1} of ${places.length}.`, answer];
+  if (!done) sentences.push(`Guess ${tried().length + 1} of ${TRIES}.`);
+  byId('guess-status').textContent = sentences.filter(String).join(' ');
+  byId('guess-wrong').hidden = true;
   byId('guess-tried').textContent = tried().length ? 'Tried: ' + tried().map(number => named(number)).join(' ') : '';
 }
 
