@@ -50,14 +50,17 @@ OPTIONS = {
         ('json', bool, False, 'with --score or --info, print one object of JSON'),
         ('page', 'FILE', None, 'write a page for a browser: what the model expects and remembers in the text of '
                                '--score, or in one that it writes, and the model itself'),
+        ('against', 'PARAMS2', None, 'with --page, compare the model with that of another checkpoint: which of the two '
+                                     'was less surprised by each character of the text'),
         ('overwrite', bool, False, 'with --page, replace an existing file'),
         ('info', bool, False, 'print what is known of PARAMS: training text, options, progress and cost'),
         ('encoding', 'NAME', 'utf-8', 'encoding of all texts that are read, and of checkpoints with a '
                                       'vocabulary of bytes, which the original of this program wrote')]}
 
-NEEDS = {'adapt': ['score'], 'tune-temperature': ['score'], 'json': ['score', 'info'], 'overwrite': ['page']}
-ALONE = [('prime', 'prime-file'), ('info', 'score'), ('page', 'info'), ('page', 'tune-temperature'),
-         ('page', 'json'), ('page', 'count'), ('copies', 'info'), ('lines', 'adapt'), ('lines', 'tune-temperature')]
+NEEDS = {'adapt': ['score'], 'tune-temperature': ['score'], 'json': ['score', 'info'], 'against': ['page'],
+         'overwrite': ['page']}
+ALONE = [('prime', 'prime-file'), ('info', 'score'), ('page', 'info'), ('page', 'tune-temperature'), ('page', 'json'),
+         ('page', 'count'), ('copies', 'info'), ('lines', 'adapt'), ('lines', 'tune-temperature')]
 
 
 def build_parser():
@@ -133,19 +136,23 @@ def write_page(model, o):
     """Write the page of a file's beginning, or of a text that the model writes."""
     from engine.page import page
     original = copies.read(o.copies, o.encoding, note) if o.copies is not None else None
+    other = page.comparable(model, o.against, o.encoding) if o.against is not None else None
     model.compile('predict', 'sample')
     prime = ''
     if o.score is not None:
-        text, source = page.beginning_of(scoring.read(model, o.score, o.encoding, note).known, o.score)
+        text = scoring.read(model, o.score, o.encoding, note).known
     else:
         o.count, prime = 1, prime_of(o)
         text, _ = scoring.known(model, ''.join(piece[0] for piece in sequences(model, o, prime)), note)
-        source = 'A text that the model wrote itself.'
+    if other:
+        text, _ = scoring.known(other, text, note, o.against)
+        prime, _ = scoring.known(other, prime, lambda line: None)
+    text, source = page.beginning_of(text, o.score) if o.score is not None else (text, None)
     found = None
     if original:                                       # both in the model's characters, which may be bytes
         original = original._replace(text=model.in_vocabulary(original.text))
         found = original.compare([text[len(model.in_vocabulary(prime)):]])
-    page.write_page(o.page, model, o.params, text, source, found)
+    page.write_page(o.page, model, o.params, text, source, (other, o.against) if other else None, found)
     if found:
         note('\n'.join(found.lines()))
 

@@ -36,15 +36,15 @@ class Source(NamedTuple):
                     characters=len(self.known), unknown_characters=self.unknown)
 
 
-def known(model, text, say):
+def known(model, text, say, name='the model'):
     """Return a text in the model's characters, without those that it never saw, and how often each of those was in it.
 
-    say() gets a line on these.
+    say() gets a line on these. name: what the line calls the model.
     """
     from engine.state.text import without_unknown            # late, so that --help does not wait for NumPy
     text, unknown = without_unknown(model.in_vocabulary(text), model.uchar)
     if unknown:
-        say(f'{sum(unknown.values()):,} characters that the model never saw are left out: '
+        say(f'{sum(unknown.values()):,} characters that {name} never saw are left out: '
             + ', '.join(f'{ch!r} ({n:,})' for ch, n in unknown.items()))
     return text, unknown
 

@@ -1,6 +1,4 @@
 """The page of --page: its network and the class compared in a JavaScript engine, its data, and the page in Chromium."""
-import base64
-import colorsys
 import json
 import os
 import re
@@ -11,47 +9,18 @@ import pytest
 
 import numpy_model
 from cells import OWN, peephole_cell
-from charlstm import CharLSTM, lstm_cell
-from engine.kernel.cell import Cell, js_function
+from charlstm import CharLSTM
 from engine.page import page
 from engine.page.page import best_units, fill_template, logged_costs, to_float16, write_page
 from engine.kernel.reference import choose, continue_texts, likely
 from engine.backend.theano_setup import theano
 from models import CODES, default_mode
 from numpy_model import NAMES, V
+from pages import HOSTILE, array_of, colour, colour_in, data_of, expected_of, shown_colour
 from scripts import (FAST, PRODUCE, TEXT, assert_changes_nothing, load, run, snapshot, succeeded, write_chain)
-
-HOSTILE = ('</script><script>hacked=1</script><img src=x onerror=hacked=1><!--<script>&lt;\0\x1b]0;\u2028\u2029'
-           '\U0001d11e\u202e\u05d0\u05d1\u0627\ud800"\'\\`${hacked=1}{{data}}')
 
 
 # ---------------------------------------------------------------- the network in JavaScript
-
-HELPERS = '''
-const arrays = p => Object.fromEntries(Object.entries(p).map(([name, array]) => [name, Float32Array.from(array)]));
-const probabilities = (p, x, network = new Network(arrays(p))) => x.map(k => Array.from(network.read(k)));
-const times = (n, next) => Array.from({length: n}, next);
-const written = (n, p, prime, choice, writer = new Writer(arrays(p), prime, choice)) => (
-  times(prime.length + n, () => writer.next()));
-const randoms = (n, seed, random = new Random(seed)) => times(n, () => random.next());
-'''
-
-
-@pytest.fixture(scope='module')
-def javascript():
-    """Return a function that evaluates an expression after network.js, and returns its value, which JSON must hold."""
-    racer = pytest.importorskip('py_mini_racer')
-    context = racer.MiniRacer()
-    context.eval(js_function(Cell(lstm_cell, (), 'float32').program))
-    context.eval((page.HERE / 'network.js').read_text(encoding='utf-8'))
-    context.eval(HELPERS)
-
-    def value(expression, **data):
-        names = ', '.join(data)
-        call = f'JSON.stringify((({names}) => {expression})({", ".join(map(json.dumps, data.values()))}))'
-        return json.loads(context.eval(call))
-    return value
-
 
 @pytest.fixture
 def model(compiled_models):
@@ -118,15 +87,6 @@ def test_writer_begins_with_a_random_character(javascript, model):
 
 # ---------------------------------------------------------------- the data
 
-def data_of(path):
-    """Return the data of the page at a path."""
-    return json.loads(re.search(b'<script type="application/json" id="data">(.*?)<', path.read_bytes()).group(1))
-
-
-def array_of(stored):
-    return np.frombuffer(base64.b64decode(stored['base64']), stored['type'])
-
-
 @pytest.fixture(scope='module')
 def hostile(tmp_path_factory):
     """Return the path of a page whose text, names and vocabulary are an attack."""
@@ -168,24 +128,6 @@ def test_scripts_declare_different_functions():
     names = [name for path in page.HERE.glob('*.js')
              for name in re.findall(r'^function (\w+)', path.read_text(encoding='utf-8'), re.MULTILINE)]
     assert {'paint', 'addView', 'softmax'} <= set(names) and len(names) == len(set(names))
-
-
-@pytest.fixture(scope='module')
-def written(short_run, tmp_path_factory):
-    """Return the path of a page of a run's checkpoint with the beginning of TEXT."""
-    path = tmp_path_factory.mktemp('page') / 'page.html'
-    model = CharLSTM()
-    model.model_setup(str(short_run.folder / 'r_t.txt_best.npz'))
-    with default_mode(theano.compile.mode.FAST_COMPILE):
-        write_page(path, model, str(short_run.folder / 'r_t.txt_best.npz'), TEXT[:700], 'some text')
-    return path
-
-
-def expected_of(p):
-    """Return what numpy_model.py computes for TEXT[:700]: codes (700,), probabilities (699,V) and costs (699,)."""
-    codes = np.array([list(p['uchar']).index(ch) for ch in TEXT[:700]])
-    probabilities = numpy_model.forward(p, codes[:-1, None])[0]
-    return codes, probabilities[:, 0], numpy_model.costs(probabilities, codes[1:, None])[:, 0]
 
 
 def test_data_are_those_of_an_independent_model(written, short_run):
@@ -318,22 +260,6 @@ def test_large_page_says_how_to_make_it_smaller(produce, monkeypatch, tmp_path):
 
 
 # ---------------------------------------------------------------- in a browser
-
-def colour(level, dark=False, hue=18, saturation=0.8):
-    """Return the colour of a level from 1 to 15 as red, green and blue. Levels differ in lightness."""
-    lightness = (0.12 + 0.66 * level / 15) if dark else (0.96 - 0.66 * level / 15)
-    return [255 * part for part in colorsys.hls_to_rgb(hue / 360, lightness, saturation)]
-
-
-def colour_in(browser, place):
-    """Return a colour of the page as red, green, blue and, unless it is opaque, opacity."""
-    return [float(number) for number in re.findall(r'[\d.]+', browser.value(f'getComputedStyle({place}'))]
-
-
-def shown_colour(browser, k):
-    """Return the background of the character k."""
-    return colour_in(browser, f'spans[{k}]).backgroundColor')
-
 
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 def test_colours_are_those_of_the_costs(browser, written, short_run, scheme):
@@ -558,7 +484,7 @@ def test_views_fit_and_follow_the_keys(browser, written, width):
     browser.open(written, width=width)
     browser.value("document.querySelectorAll('#units .what').forEach(what => what.textContent = 'layer 2, unit 1023')")
     browser.value("byId('tab-surprise').focus()")
-    for view in ('cells', 'writing', 'about', 'surprise'):
+    for view in ('cells', 'writing', 'guess', 'about', 'surprise'):
         browser.press('ArrowRight')
         assert browser.value('[view(), location.hash, document.activeElement.id]') == [view, '#' + view, 'tab-' + view]
         assert browser.value('Math.max(document.documentElement.scrollWidth, innerWidth)') == width

@@ -22,10 +22,7 @@ function listUnits() {
 /** Colours the text by a unit of data.units. */
 function chooseUnit(u) {
   unit = u;
-  for (const item of byId('units').children) item.setAttribute('aria-selected', item.id === 'unit-' + u);
-  byId('units').setAttribute('aria-activedescendant', 'unit-' + u);
-  const list = byId('units'), top = byId('unit-' + u).offsetTop, height = byId('unit-' + u).offsetHeight;
-  list.scrollTop = Math.max(top + height - list.clientHeight, Math.min(top, list.scrollTop));
+  selectItem(byId('units'), byId('unit-' + u));
   [byId('pale').textContent, byId('deep').textContent] = ends().map(byte => 'C ' + valueOf(byte));
   showValue();
   if (view() === 'cells') paintUnit();

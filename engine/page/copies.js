@@ -19,7 +19,7 @@ function showPassage() {
   byId('passage').replaceChildren(element('div', 'card',
     element('b', '', `${grouped(passage.length)} characters`), ` stand in line ${grouped(passage.line)} of `,
     element('bdi', '', visible(data.copies.name)), ':',
-    element('div', 'place', element('bdi', '', shownAround(passage.before), element('b', '', shownPassage()),
+    element('div', 'quoted', element('bdi', '', shownAround(passage.before), element('b', '', shownPassage()),
       shownAround(passage.after)))));
 }
 

@@ -40,11 +40,11 @@ function visible(text) {
 /** The byte that an entry of the vocabulary stands for, where the model learned bytes. */
 const byteOf = entry => entry.charCodeAt(0) & 255;
 
-/** The name of a character in a list; number: of the character. */
-function named(number) {
-  const entry = data.uchar[number];
+/** The name of a character in a list; number: of the character in the vocabulary of a model, this page's or another. */
+function named(number, model = data) {
+  const entry = model.uchar[number];
   const names = {' ': 'space', '\n': 'line end', '\t': 'tab', '\xa0': 'no-break space'};
-  if (data.bytes && entry > '\x7f') return '\\x' + byteOf(entry).toString(16);
+  if (model.bytes && entry > '\x7f') return '\\x' + byteOf(entry).toString(16);
   return names[entry] || (/\p{M}/u.test(entry) ? '\u25cc' : '') + visible(entry);
 }
 
@@ -65,6 +65,7 @@ function numbersOf(text) {
   return entries.map(entry => numbers.get(entry));
 }
 
+const mean = numbers => numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
 const natsAndBits = cost => `${cost.toFixed(3)} nats (${(cost / Math.LN2).toFixed(3)} bits)`;
 const signed = r => (r < 0 ? '\u2212' : '+') + Math.abs(r).toFixed(2);
 const grouped = n => Math.round(n).toLocaleString('en');

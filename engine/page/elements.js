@@ -16,6 +16,14 @@ function bar(what, length, number, className) {
     element('span', 'number ' + className, number)];
 }
 
+/** Marks an item of a listbox as the one that is selected, and scrolls the list to it. */
+function selectItem(list, item) {
+  for (const other of list.children) other.setAttribute('aria-selected', other === item);
+  list.setAttribute('aria-activedescendant', item.id);
+  const top = item.offsetTop;
+  list.scrollTop = Math.max(top + item.offsetHeight - list.clientHeight, Math.min(top, list.scrollTop));
+}
+
 /** Calls act(steps[key]()) on each key that `steps` has, if when() is true. */
 function onKeys(target, steps, act, when = () => true) {
   target.addEventListener('keydown', event => {

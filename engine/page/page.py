@@ -18,7 +18,8 @@ from engine.terminal import note, warn
 
 HERE = Path(__file__).resolve().parent
 SHARED = 'network', 'data', 'elements', 'curve', 'views', 'text', 'copies'     # scripts that the views use
-VIEWS = 'surprise', 'cells', 'writing', 'about'                        # scripts, one a view, in the order of the tabs
+VIEWS = 'surprise', 'against', 'cells', 'writing', 'guess', 'about'    # scripts, one a view, in the order of the tabs
+OWN = 'A text that the model wrote itself.'
 MOST_CHARACTERS = 10_000       # of a file, in a page
 ALTERNATIVES = 5               # most probable characters that a page shows
 MOST_STATES = 1_600_000        # bytes of cell states in a page,
@@ -113,15 +114,39 @@ def marks(model, text, copies):
              before=readable(model, place['before']), after=readable(model, place['after'])) for place in places])
 
 
-def page_data(model, checkpoint, text, source, copies):
+def comparable(model, checkpoint, encoding='utf-8'):
+    """Return the model of another checkpoint, whose costs of a text can be compared with the model's.
+
+    encoding: as for model_setup. Raises what model_setup raises, and ValueError where one of them learned bytes, and
+    the other characters beyond ASCII.
+    """
+    other = type(model)()
+    other.model_setup(checkpoint, encoding=encoding)
+    of_bytes = [are_bytes(uchar) for uchar in (model.uchar, other.uchar) if not ''.join(uchar).isascii()]
+    if len(set(of_bytes)) == 2:
+        raise ValueError(f'{checkpoint} learned {"bytes" if of_bytes[1] else "characters"}, and the model that it is '
+                         f'compared with {"bytes" if of_bytes[0] else "characters"}: costs can be compared only of '
+                         'the same pieces of a text')
+    return other
+
+
+def another_model(model, checkpoint, text):
+    """Return what another model expects in the text of a page. checkpoint: the path that it was read from."""
+    return dict(name=os.path.basename(checkpoint), model=report.summary(checkpoint), uchar=list(model.uchar),
+                bytes=are_bytes(model.uchar), **costs_and_alternatives(model, text))
+
+
+def page_data(model, checkpoint, text, source, against=None, copies=None):
     """Return all data of a page, by the names that the scripts use. Arguments: as for write_page."""
     with Checkpoint(checkpoint) as stored:
         summary, description = report.summary(stored), report.description(stored, folders=False)
     return dict(
-        name=os.path.basename(checkpoint), model=summary, source=source, info=description.split('\n'),
-        epochs=logged_costs(checkpoint), copies=marks(model, text, copies),
+        name=os.path.basename(checkpoint), model=summary, source=source or OWN, own=source is None,
+        info=description.split('\n'), epochs=logged_costs(checkpoint),
+        copies=marks(model, text, copies),
         uchar=list(model.uchar), bytes=are_bytes(model.uchar),
         **costs_and_alternatives(model, text), **cells(model, text),
+        against=another_model(*against, text) if against else None,
         parameters={name: array_for_json(to_float16(p.get_value(borrow=True))) for name, p in model.p.items()})
 
 
@@ -154,17 +179,19 @@ def fill_template(cell, data):
     return re.sub(r'{{(\w+)}}', lambda match: parts[match.group(1)], file_of_page('page.html')).encode()
 
 
-def write_page(path, model, checkpoint, text, source, copies=None):
+def write_page(path, model, checkpoint, text, source=None, against=None, copies=None):
     """Write the page of a model and a text.
 
     checkpoint: the path that the model was read from. text: in the model's characters. source: a line on where
-    the text is from. copies: what of the text, or of its end, stands in another text, as an engine.copies.Copies; None
-    if it was not asked for. Raises OSError where the page cannot be written, and ValueError for a text of fewer than
-    two characters or a model that JavaScript would compute otherwise.
+    the text is from; None: the model wrote it. against: another model that knows these characters and the path of
+    its checkpoint, to compare; it may have other sizes, another vocabulary, and another cell. copies: what of the text,
+    or of its end, stands in another text, as an engine.copies.Copies; None if it was not asked for. Raises OSError
+    where the page cannot be written, and ValueError for a text of fewer than two characters or of characters
+    that a model does not know, or a model that JavaScript would compute otherwise.
     """
     cell = model.javascript()
     with write_whole(path) as f:                           # first: it fails at once where the page cannot be written
-        page = fill_template(cell, page_data(model, checkpoint, text, source, copies))
+        page = fill_template(cell, page_data(model, checkpoint, text, source, against, copies))
         f.write(page)
     note(f'wrote {path}, {len(page) / 1e6:.1f} MB: open it in a browser')
     if len(page) > LARGE:

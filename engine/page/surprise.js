@@ -2,29 +2,45 @@
 
 const DEAREST = 6;                                         // cost in nats of the deepest colour
 const costs = array(data.costs), best = array(data.best), chances = array(data.chances);
+const thisModel = {uchar: data.uchar, bytes: data.bytes, text, costs, best, chances};
+const NOTHING_BEFORE = 'The first character: nothing came before it to expect it from.';
 
 function paintCosts() {
   paint(k => k ? costs[k - 1] / DEAREST : 0);
 }
 
+/** The text before a character, on a line. */
+function before(k) {
+  return '\u2026' + visible(spelled.slice(Math.max(0, k - 24), k).join('')).replace(/\n/g, '\u21b5');
+}
+
+/** The text before a character, and a mark for the character. */
+function contextOf(k) {
+  return element('div', 'context', element('bdi', '', before(k)), element('span', 'asked', '?'));
+}
+
+/**
+ * Bars of the characters that a model expected in the place of the character k, and of the one that came.
+ * model: its vocabulary uchar, whether that has bytes, and the arrays text, costs, best and chances.
+ */
+function expectedBars(model, k) {
+  const K = model.best.length / (n - 1), first = (k - 1) * K, came = model.text[k];
+  const rows = Array.from(model.best.subarray(first, first + K), (number, j) => [number, model.chances[first + j]]);
+  if (!rows.some(([number]) => number === came)) rows.push([came, Math.exp(-model.costs[k - 1])]);
+  return element('div', 'bars', ...rows.flatMap(([number, p]) => (
+    bar(named(number, model), p, percent(p), number === came ? 'came' : ''))));
+}
+
 /** Shows which characters were expected where the reader looks, and which one came. */
 function showAlternatives() {
-  const K = best.length / (n - 1), first = (here - 1) * K;
-  if (!here) return byId('where').replaceChildren('The first character: nothing came before it to expect it from.');
-  const rows = Array.from(best.subarray(first, first + K), (number, j) => [number, chances[first + j]]);
-  if (!rows.some(([number]) => number === text[here])) rows.push([text[here], Math.exp(-costs[here - 1])]);
-  const before = visible(spelled.slice(Math.max(0, here - 24), here).join('')).replace(/\n/g, '\u21b5');
-  byId('where').replaceChildren(
-    element('div', 'context', element('bdi', '', '\u2026' + before), element('span', 'asked', '?')),
-    element('div', 'bars', ...rows.flatMap(([number, p]) => (
-      bar(named(number), p, percent(p), number === text[here] ? 'came' : '')))),
+  if (!here) return byId('where').replaceChildren(NOTHING_BEFORE);
+  byId('where').replaceChildren(contextOf(here), expectedBars(thisModel, here),
     element('p', 'number', element('b', '', element('bdi', '', named(text[here]))), ' came, for ',
       element('b', '', costs[here - 1].toFixed(2)), ` nats (${(costs[here - 1] / Math.LN2).toFixed(2)} bits)`));
 }
 
 function prepareSurprise() {
-  const mean = costs.reduce((sum, cost) => sum + cost, 0) / costs.length;
-  byId('mean').textContent = `mean: ${natsAndBits(mean)} a character`;
+  byId('mean').textContent = `mean: ${natsAndBits(mean(costs))} a character`;
 }
 
 addView('surprise', {title: 'Surprise', prepare: prepareSurprise, show: paintCosts, follow: showAlternatives});
