@@ -13,9 +13,8 @@ function showAlternatives() {
   if (!here) return byId('where').replaceChildren('The first character: nothing came before it to expect it from.');
   const rows = Array.from(best.subarray(first, first + K), (number, j) => [number, chances[first + j]]);
   if (!rows.some(([number]) => number === text[here])) rows.push([text[here], Math.exp(-costs[here - 1])]);
-  const before = visible(spelled.slice(Math.max(0, here - 24), here).join('')).replace(/\n/g, '\u21b5');
   byId('where').replaceChildren(
-    element('div', 'context', element('bdi', '', '\u2026' + before), element('span', 'asked', '?')),
+    contextOf(here),
     element('div', 'bars', ...rows.flatMap(([number, p]) => (
       bar(named(number), p, percent(p), number === text[here] ? 'came' : '')))),
     element('p', 'number', element('b', '', element('bdi', '', named(text[here]))), ' came, for ',

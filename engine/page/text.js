@@ -6,20 +6,28 @@ const text = array(data.text), n = text.length, spelled = Array.from(text, spell
 let here = Math.min(1, n - 1);                             // the number of the character that the reader looks at
 
 function spanOf(character) {
-  const span = element('span', '', MARKS[character] || visible(character));
+  const span = element('span', character in MARKS ? 'faint' : '', MARKS[character] || visible(character));
   if (visible(character) !== character) span.dir = 'ltr';  // an escape, also in a line from right to left
   return span;
 }
 
-/** Colours the text by level(k), from -1 to 1 for each character, null for none. Below 0 it is another colour. */
+/** Colours a character by a level from -1 to 1, null for no colour. Below 0 it is another colour. */
+function tint(span, level) {
+  const shade = Math.min(LEVELS - 1, Math.floor(Math.abs(level) * LEVELS));
+  const kept = ['faint', 'here', 'unknown'].filter(name => span.classList.contains(name));
+  span.className = [...kept, level === null ? '' : 'v' + shade, level < 0 ? 'negative' : ''].join(' ');
+}
+
+/** Colours the text by level(k) for each character. */
 function paint(level) {
-  spans.forEach((span, k) => {
-    const value = level(k), shade = Math.min(LEVELS - 1, Math.floor(Math.abs(value) * LEVELS));
-    span.className = value === null ? '' : 'v' + shade;
-    span.classList.toggle('negative', value < 0);
-    span.classList.toggle('faint', spelled[k] in MARKS);
-  });
+  spans.forEach((span, k) => tint(span, level(k)));
   spans[here].classList.add('here');
+}
+
+/** The characters before k, with a question mark in the place of k. */
+function contextOf(k) {
+  const before = visible(spelled.slice(Math.max(0, k - 24), k).join('')).replace(/\n/g, '\u21b5');
+  return element('div', 'context', element('bdi', '', '\u2026' + before), element('span', 'asked', '?'));
 }
 
 function lookAt(k) {
@@ -55,7 +63,7 @@ function prepareText() {
   for (const kind of ['pointerover', 'click']) {
     byId('text').addEventListener(kind, event => {
       const k = spans.indexOf(event.target);
-      if (k >= 0) lookAt(k);
+      if (k >= 0 && !(kind === 'pointerover' && views.get(view()).clicks)) lookAt(k);
     });
   }
 }
