@@ -7,6 +7,7 @@ with Theano's optimisations but without C, or without both.
 """
 import contextlib
 import http.server
+import json
 import os
 import runpy
 import socket
@@ -30,13 +31,17 @@ if 'compiledir' not in os.environ.get('THEANO_FLAGS', ''):
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import produce_text  # noqa: E402
-from charlstm import CharLSTM  # noqa: E402
+from browser import CHROMIUM, Browser  # noqa: E402
+from charlstm import CharLSTM, lstm_cell  # noqa: E402
 from engine import terminal  # noqa: E402
 from engine.backend.theano_setup import theano  # noqa: E402
+from engine.kernel.cell import Cell, js_function  # noqa: E402
+from engine.page.page import HERE, write_page  # noqa: E402
 from learner import quick  # noqa: E402
 from models import as_new, default_mode, make_stateful  # noqa: E402
 from novel import PAGE, Handler  # noqa: E402
 from numpy_model import H1, H2, LETTERS, V  # noqa: E402
+from pages import HELPERS  # noqa: E402
 from scripts import ROOT, SMALL, STATEFUL, TEXT, TRAIN, Compiling, copy_of_program, run, succeeded  # noqa: E402
 
 hypothesis.settings.register_profile('several', max_examples=200, deadline=None, derandomize=True, database=None)
@@ -281,6 +286,45 @@ def without(tmp_path):
             (tmp_path / 'stubs' / (package + '.py')).write_text('raise ImportError("No module named %s")' % package)
         return {'PYTHONPATH': str(tmp_path / 'stubs')}
     return changes
+
+
+# ---------------------------------------------------------------- the page
+
+@pytest.fixture(scope='session')
+def javascript():
+    """Return a function that evaluates an expression after network.js, and returns its value, which JSON must hold."""
+    racer = pytest.importorskip('py_mini_racer')
+    context = racer.MiniRacer()
+    context.eval(js_function(Cell(lstm_cell, (), 'float32').program))
+    context.eval((HERE / 'network.js').read_text(encoding='utf-8'))
+    context.eval(HELPERS)
+
+    def value(expression, **data):
+        names = ', '.join(data)
+        call = f'JSON.stringify((({names}) => {expression})({", ".join(map(json.dumps, data.values()))}))'
+        return json.loads(context.eval(call))
+    return value
+
+
+@pytest.fixture(scope='session')
+def written(short_run, tmp_path_factory):
+    """Return the path of a page of a run's checkpoint with the beginning of TEXT."""
+    path = tmp_path_factory.mktemp('page') / 'page.html'
+    model = CharLSTM()
+    model.model_setup(str(short_run.folder / 'r_t.txt_best.npz'))
+    with default_mode(theano.compile.mode.FAST_COMPILE):
+        write_page(path, model, str(short_run.folder / 'r_t.txt_best.npz'), TEXT[:700], 'some text')
+    return path
+
+
+@pytest.fixture(scope='session')
+def browser(tmp_path_factory):
+    """Return a Browser, in which a test opens the page that it looks at."""
+    if CHROMIUM is None:
+        pytest.skip('Chromium is missing: apt install chromium')
+    browser = Browser(tmp_path_factory.mktemp('chromium'))
+    yield browser
+    browser.close()
 
 
 # ---------------------------------------------------------------- the novel

@@ -11,11 +11,11 @@ function spanOf(character) {
   return span;
 }
 
-/** Colours a character by a level from -1 to 1, null for no colour. Below 0 it is another colour. */
+/** Colours a character by a level from -1 to 1. 0 has no colour, and those below 0 another one. */
 function tint(span, level) {
-  const shade = Math.min(LEVELS - 1, Math.floor(Math.abs(level) * LEVELS));
   const kept = ['faint', 'here', 'unknown'].filter(name => span.classList.contains(name));
-  span.className = [...kept, level === null ? '' : 'v' + shade, level < 0 ? 'negative' : ''].join(' ');
+  span.className = [...kept, 'v' + Math.min(LEVELS - 1, Math.floor(Math.abs(level) * LEVELS))].join(' ');
+  span.classList.toggle('negative', level < 0);
 }
 
 /** Colours the text by level(k) for each character. */

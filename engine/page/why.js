@@ -62,7 +62,7 @@ function showEffects() {
     element('p', '', element('b', '', element('bdi', '', named(chosen))), ` gets ${percent(Math.exp(whole[chosen]))}. `,
       'What mattered most:'),
     element('div', 'bars', ...largest.flatMap(j => (
-      bar(`${named(text[first + j])}, ${effects.length - j} before`, Math.abs(effects[j]) / deepest, signed(effects[j]),
+      bar(`${effects.length - j} before: ${named(text[first + j])}`, Math.abs(effects[j]) / deepest, signed(effects[j]),
         effects[j] < 0 ? 'negative' : '')))));
 }
 
@@ -73,7 +73,7 @@ function forget() {
   stopWhy();
   if (explained) {
     for (const span of spans.slice(explained.first, explained.first + explained.without.length)) {
-      tint(span, null);
+      tint(span, 0);
       span.removeAttribute('title');
     }
   }
@@ -83,7 +83,7 @@ function forget() {
 /** Begins anew at the character that the reader looks at. */
 function followWhy() {
   forget();
-  byId('why-choice').replaceChildren();
+  for (const name of ['choice', 'less', 'more']) byId('why-' + name).replaceChildren();
   byId('why-choice').disabled = !here;
   if (!here) return byId('why-effects').replaceChildren('The first character: nothing came before it.');
   readingOfText = readingOfText || new Reading(Array.from(text));
@@ -98,5 +98,5 @@ function prepareWhy() {
   byId('why-choice').addEventListener('change', showEffects);
 }
 
-addView('why', {title: 'Why', clicks: true, prepare: prepareWhy, show: () => paint(() => null), follow: followWhy,
+addView('why', {title: 'Why', clicks: true, prepare: prepareWhy, show: () => paint(() => 0), follow: followWhy,
   leave: forget});

@@ -25,7 +25,7 @@ function takeWords() {
   while (same < shorter && is(same, same)) same++;
   while (sameAtEnd < shorter - same && is(now.length - 1 - sameAtEnd, before.length - 1 - sameAtEnd)) sameAtEnd++;
   const made = now.slice(same, now.length - sameAtEnd).map(({character, numbers}) => (
-    element('span', numbers ? '' : 'unknown', character)));
+    element('span', numbers ? 'v0' : 'v0 unknown', character)));
   for (const gone of typedSpans.slice(same, before.length - sameAtEnd)) gone.remove();
   const rest = sameAtEnd ? typedSpans.slice(-sameAtEnd) : [];
   (rest[0] || byId('typed').lastChild).before(...made);
@@ -58,7 +58,7 @@ function* colourWords() {
   const {numbers, streams} = readingOfWords, unit = unitOfWords();
   for (let k = valid; k < numbers.length; k++) {
     yield* readingOfWords.to(k);
-    costsOfWords[k] = k ? -streams.logs(0)[numbers[k]] : null;                       // nothing came before the first
+    costsOfWords[k] = k ? -streams.logs(0)[numbers[k]] : 0;     // nothing came before the first to expect it from
     yield k / numbers.length;
     yield* readingOfWords.to(k + 1);
     cellsOfWords[k] = unit ? streams.state(0)[2 * unit.layer - 1][unit.number] : null;
@@ -73,7 +73,7 @@ function* colourWords() {
 /** How deep a character is coloured by its cost; k: its last number. A character of several bytes costs their sum. */
 function levelOfCost(k) {
   const first = k - typed[lastOf[k]].numbers.length + 1;
-  if (!first) return null;
+  if (!first) return 0;
   return costsOfWords.slice(first, k + 1).reduce((a, b) => a + b) / DEAREST;
 }
 
@@ -115,7 +115,7 @@ function chooseColour() {
   if (unit && followedBy(data.units.indexOf(unit))[1] < 0) ends.reverse();
   [byId('words-pale').textContent, byId('words-deep').textContent] = ends;
   valid = 0;
-  for (const span of typedSpans) tint(span, null);
+  for (const span of typedSpans) tint(span, 0);
   readWords();
 }
 
