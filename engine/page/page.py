@@ -17,8 +17,8 @@ from engine.state.text import encoded, smallest_type
 from engine.terminal import note, warn
 
 HERE = Path(__file__).resolve().parent
-SHARED = 'network', 'products', 'streams', 'data', 'elements', 'curve', 'views', 'text'       # scripts that the views use
-VIEWS = 'surprise', 'why', 'cells', 'words', 'writing', 'about'                        # scripts, one a view, in the order of the tabs
+SHARED = 'network', 'products', 'streams', 'data', 'elements', 'curve', 'views', 'text'     # scripts that the views use
+VIEWS = 'surprise', 'why', 'cells', 'words', 'writing', 'about'        # scripts, one a view, in the order of the tabs
 MOST_CHARACTERS = 10_000       # of a file, in a page
 ALTERNATIVES = 5               # most probable characters that a page shows
 MOST_STATES = 1_600_000        # bytes of cell states in a page,

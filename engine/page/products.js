@@ -36,16 +36,17 @@ function addProducts(sums, matrix, x, n, fours) {
 }
 
 /**
- * A WebAssembly module, in bytes, with addProducts as its function f. Its arguments: the addresses of sums, matrix and x
- * in the memory, the fours of rows, n, the fours of vectors, and the bytes of a four of sums.
+ * A WebAssembly module, in bytes, with addProducts as its function f. Its arguments: the addresses of sums, matrix and
+ * x in the memory, the fours of rows, n, the fours of vectors, and the bytes of a four of sums.
  * Instructions and their numbers are those of https://webassembly.github.io/spec/core/binary/instructions.html
  */
 function productsModule() {
   const I32 = 0x7f, V128 = 0x7b, LANES = [0, 1, 2, 3];
-  const [SUMS, MATRIX, X, ROWS, N, FOURS, BYTES, TO, FROM, WEIGHTS, K, Q, VECTOR, SUM] = Array(14).keys();     // variables
+  const [SUMS, MATRIX, X, ROWS, N, FOURS, BYTES, TO, FROM, WEIGHTS, K, Q, VECTOR, SUM] = Array(14).keys();
   const whole = value => [value & 127 | 128, value >> 7];                           // below 2^13
   const get = variable => [0x20, variable], set = (variable, value) => [...value, 0x21, variable];
-  const constant = value => [0x41, ...whole(value)], increase = (variable, by) => set(variable, [...get(variable), ...by, 0x6a]);
+  const constant = value => [0x41, ...whole(value)];
+  const increase = (variable, by) => set(variable, [...get(variable), ...by, 0x6a]);
   const load = (address, offset) => [...address, 0xfd, 0x00, 0, offset];             // four numbers
   const spread = (address, offset) => [...address, 0xfd, 0x09, 0, offset];           // one number, four times
   const store = (address, offset, value) => [...address, ...value, 0xfd, 0x0b, 0, offset];

@@ -47,7 +47,7 @@ class Streams {
     this.states = this.layers.flatMap(layer => [layer.h, layer.C]);
   }
 
-  /** Reads a character in the first `count` streams. Up to three streams after these change too: set them before use. */
+  /** Reads a character in the first `count` streams. Up to three streams after these change too: set them later. */
   read(x, count) {
     const {p} = this, [one, two] = this.layers, V = p.c.length, fours = Math.ceil(count / 4);
     one.begin(fours, row => p.b1[row] + p.U1[row * V + x]);

@@ -4,7 +4,7 @@
 // latter after the whole text before it, minus the logarithm after the same text without the former character.
 
 const WINDOW = MOST_STREAMS - 1;                           // characters before the place that are left out, one by one
-const PALEST = 0.5;                                        // nats of the deepest colour, at least: less is little
+const DEEPEST = 3;                                         // nats of the deepest colour: 20 times as probable
 const LISTED = 5;                                          // of the characters that matter most
 const SLOW = ' This browser runs no WebAssembly, without which that takes many times as long.';
 let readingOfText = null, stopWhy = () => {};
@@ -49,20 +49,19 @@ function listChoices(k) {
 /** Colours the characters by their effects on the chosen one, and lists the largest effects. */
 function showEffects() {
   const {first, whole, without} = explained, chosen = Number(byId('why-choice').value);
-  const effects = without.map(logs => whole[chosen] - logs[chosen]), deepest = Math.max(PALEST, ...effects.map(Math.abs));
+  const effects = without.map(logs => whole[chosen] - logs[chosen]);
   effects.forEach((effect, j) => {
-    tint(spans[first + j], effect / deepest);
+    tint(spans[first + j], effect / DEEPEST);
     spans[first + j].title = inNats(effect);
   });
-  byId('why-less').textContent = `${inNats(-deepest)}, less probable`;
-  byId('why-more').textContent = `${inNats(deepest)}, more`;
   const largest = effects.map((_, j) => j).sort((a, b) => Math.abs(effects[b]) - Math.abs(effects[a])).slice(0, LISTED);
+  const length = j => Math.abs(effects[j] / (effects[largest[0]] || 1));
   byId('why-effects').replaceChildren(
     contextOf(here),
     element('p', '', element('b', '', element('bdi', '', named(chosen))), ` gets ${percent(Math.exp(whole[chosen]))}. `,
       'What mattered most:'),
     element('div', 'bars', ...largest.flatMap(j => (
-      bar(`${effects.length - j} before: ${named(text[first + j])}`, Math.abs(effects[j]) / deepest, signed(effects[j]),
+      bar(`${effects.length - j} before: ${named(text[first + j])}`, length(j), signed(effects[j]),
         effects[j] < 0 ? 'negative' : '')))));
 }
 
@@ -83,13 +82,13 @@ function forget() {
 /** Begins anew at the character that the reader looks at. */
 function followWhy() {
   forget();
-  for (const name of ['choice', 'less', 'more']) byId('why-' + name).replaceChildren();
+  byId('why-choice').replaceChildren();
   byId('why-choice').disabled = !here;
   if (!here) return byId('why-effects').replaceChildren('The first character: nothing came before it.');
   readingOfText = readingOfText || new Reading(Array.from(text));
   stopWhy = inSlices(explain(here), share => {
     byId('why-effects').replaceChildren(contextOf(here), element('p', '', share < 1 ?
-      `Reading the text up to here: ${percent(share)}.` : 'Reading it without each of the characters.',
+      `Reading the text up to here: ${Math.round(100 * share)} %.` : 'Reading it without each of the characters.',
       products.run ? '' : SLOW));
   });
 }

@@ -6,15 +6,20 @@ let typed = [];                                            // the characters: {c
 let typedSpans = [], readingOfWords = null, stopWords = () => {};
 let lastOf = [], costsOfWords = [], cellsOfWords = [];     // by number: which character it ends; its cost; C after it
 let valid = 0;                                             // how many of the numbers have a cost and C
+let shownUnit = null;                                      // {layer, number, pale, deep}, or null for surprise
 let next = {p: [], order: []};                             // probabilities of the next character, and the best numbers
-
-/** The unit of data.units by which to colour, or null for the cost. */
-const unitOfWords = () => byId('words-colour').value === '' ? null : data.units[byId('words-colour').value];
 
 /** The feature that a unit of data.units follows best, and Pearson's correlation with it. */
 function followedBy(u) {
   return Object.entries(data.correlations).map(([feature, r]) => [feature, r[u]])
     .reduce((a, b) => Math.abs(b[1]) > Math.abs(a[1]) ? b : a, ['', 0]);
+}
+
+/** A unit of data.units, and the C that get the palest and the deepest colour, as in Cells for that feature. */
+function unitAndEnds(u) {
+  const {layer, number, least, most} = data.units[u];
+  const [pale, deep] = ends(u, followedBy(u)[1]).map(byte => least + (most - least) * byte / 255);
+  return {layer, number, pale, deep};
 }
 
 /** Takes the text of the box in place of the last one. Elements of the characters that stay are kept. */
@@ -50,12 +55,12 @@ function readWords() {
   valid = Math.min(valid, readingOfWords.replace(typed.flatMap(({numbers}) => numbers || [])));
   stopWords();
   stopWords = inSlices(colourWords(), share => {
-    byId('words-status').textContent = `Reading: ${percent(share)}.` + (products.run ? '' : SLOW);
+    byId('words-status').textContent = `Reading: ${Math.round(100 * share)} %.` + (products.run ? '' : SLOW);
   });
 }
 
 function* colourWords() {
-  const {numbers, streams} = readingOfWords, unit = unitOfWords();
+  const {numbers, streams} = readingOfWords, unit = shownUnit;
   for (let k = valid; k < numbers.length; k++) {
     yield* readingOfWords.to(k);
     costsOfWords[k] = k ? -streams.logs(0)[numbers[k]] : 0;     // nothing came before the first to expect it from
@@ -63,7 +68,7 @@ function* colourWords() {
     yield* readingOfWords.to(k + 1);
     cellsOfWords[k] = unit ? streams.state(0)[2 * unit.layer - 1][unit.number] : null;
     valid = k + 1;
-    if (lastOf[k] !== null) tint(typedSpans[lastOf[k]], unit ? levelOfUnit(unit, cellsOfWords[k]) : levelOfCost(k));
+    if (lastOf[k] !== null) tint(typedSpans[lastOf[k]], unit ? levelOfCell(k) : levelOfCost(k));
   }
   yield* readingOfWords.to(numbers.length);
   next = numbers.length ? streams.logs(0) : null;
@@ -77,10 +82,10 @@ function levelOfCost(k) {
   return costsOfWords.slice(first, k + 1).reduce((a, b) => a + b) / DEAREST;
 }
 
-/** How deep a C is coloured, as in Cells: deep where the unit indicates more of the feature that it follows. */
-function levelOfUnit(unit, C) {
-  const level = Math.max(0, Math.min(1, (C - unit.least) / (unit.most - unit.least || 1)));
-  return followedBy(data.units.indexOf(unit))[1] < 0 ? 1 - level : level;
+/** How deep a character is coloured by the C of the unit after it, after the number k. */
+function levelOfCell(k) {
+  const {pale, deep} = shownUnit;
+  return Math.max(0, Math.min(1, (cellsOfWords[k] - pale) / (deep - pale || 1)));
 }
 
 /** Shows the mean cost, and a bar for each of the most probable next characters. */
@@ -108,12 +113,11 @@ function showTemperature() {
 
 /** Colours by the cost or by the chosen unit, from the beginning of the text. */
 function chooseColour() {
-  const unit = unitOfWords();
-  byId('words-panel').classList.toggle('by-cell', unit !== null);
-  const ends = unit ? [unit.least, unit.most].map(C => 'C ' + C.toFixed(2).replace('-', '\u2212')) :
-    ['0 nats, certain', `${DEAREST} nats or more`];
-  if (unit && followedBy(data.units.indexOf(unit))[1] < 0) ends.reverse();
-  [byId('words-pale').textContent, byId('words-deep').textContent] = ends;
+  const chosen = byId('words-colour').value, asText = C => 'C ' + C.toFixed(2).replace('-', '\u2212');
+  shownUnit = chosen === '' ? null : unitAndEnds(Number(chosen));
+  byId('words-panel').classList.toggle('by-cell', shownUnit !== null);
+  [byId('words-pale').textContent, byId('words-deep').textContent] = shownUnit ?
+    [asText(shownUnit.pale), asText(shownUnit.deep)] : ['0 nats, certain', `${DEAREST} nats or more`];
   valid = 0;
   for (const span of typedSpans) tint(span, 0);
   readWords();
@@ -128,7 +132,7 @@ function prepareWords() {
     option.value = value;
     return option;
   }));
-  byId('typed').append(element('span', '', ' '));          // so that a line end at the end makes a line
+  byId('typed').append(element('span', 'v0', ' '));        // so that a line end at the end makes a line
   byId('words').addEventListener('input', takeWords);
   byId('words-colour').addEventListener('change', chooseColour);
   byId('words-temperature').addEventListener('input', showTemperature);
