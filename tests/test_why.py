@@ -201,3 +201,11 @@ def test_hostile_text(browser, tmp_path):
     shown = browser.value("byId('why-effects').textContent")
     assert re.match(r'….*\?\} gets .* %\. What mattered most:(\d+ before: .*[+−]\d\.\d\d){5}$', shown)
     assert browser.value("typeof hacked === 'undefined' && !document.querySelector('img')") and browser.errors == []
+
+
+def test_policy_allows_webassembly_but_no_text_as_script(browser, written):
+    browser.open(written, view='#why')
+    assert browser.value('products.run !== null')
+    browser.value("void setTimeout('hacked = 1')")
+    assert browser.value('new Promise(then => setTimeout(() => then(typeof hacked), 100))') == 'undefined'
+    assert browser.errors
