@@ -484,20 +484,20 @@ def test_views_fit_and_follow_the_keys(browser, written, width):
     browser.open(written, width=width)
     browser.value("document.querySelectorAll('#units .what').forEach(what => what.textContent = 'layer 2, unit 1023')")
     browser.value("byId('tab-surprise').focus()")
-    for view in ('cells', 'writing', 'guess', 'about', 'surprise'):
+    for view in ('why', 'cells', 'words', 'writing', 'guess', 'about', 'surprise'):
         browser.press('ArrowRight')
         assert browser.value('[view(), location.hash, document.activeElement.id]') == [view, '#' + view, 'tab-' + view]
         assert browser.value('Math.max(document.documentElement.scrollWidth, innerWidth)') == width
         assert browser.value(CUT) == []
         panels = browser.value("Array.from(document.querySelectorAll('[role=tabpanel]:not([hidden])'), p => p.id)")
-        assert panels == [('reading' if view in ('surprise', 'cells') else view) + '-panel']
+        assert panels == [('reading' if view in ('surprise', 'why', 'cells') else view) + '-panel']
     assert browser.errors == []
 
 
 def test_explanations_are_a_tap_away_on_a_phone(browser, written):
     for width, open_at_first in ((1280, True), (390, False)):
         browser.open(written, width=width)
-        for view in ('surprise', 'cells'):
+        for view in ('surprise', 'why', 'cells'):
             browser.click('#tab-' + view)
             explained = f"document.querySelector('#{view}-side details p').checkVisibility()"
             assert browser.value(explained) == open_at_first

@@ -29,10 +29,10 @@ function chooseUnit(u) {
 }
 
 /** The bytes that get the palest and the deepest colour: not the extremes, so that a few outliers do not decide. */
-function ends() {
-  const sorted = states.slice(unit * n, unit * n + n).sort();
+function ends(u = unit, r = correlation(u)) {
+  const sorted = states.slice(u * n, u * n + n).sort();
   const low = sorted[Math.floor(0.02 * n)], high = sorted[Math.floor(0.98 * (n - 1))];
-  return correlation(unit) < 0 ? [high, low] : [low, high];
+  return r < 0 ? [high, low] : [low, high];
 }
 
 function paintUnit() {

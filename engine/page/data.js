@@ -55,14 +55,26 @@ function speller() {
   return number => decoder.decode(Uint8Array.of(byteOf(data.uchar[number])), {stream: true});
 }
 
+/**
+ * The characters of a text, each {character, numbers}: one number, or several where the model learned bytes, or null
+ * where the model does not have the character.
+ */
+function charactersOf(text) {
+  const ofEntry = new Map(data.uchar.map((entry, number) => [entry, number]));
+  const asByte = byte => String.fromCharCode(byte > 127 ? 0xdc00 + byte : byte), encoder = new TextEncoder();
+  return Array.from(text, character => {
+    const entries = data.bytes ? Array.from(encoder.encode(character), asByte) : [character];
+    const numbers = entries.map(entry => ofEntry.get(entry));
+    return {character, numbers: numbers.includes(undefined) ? null : numbers};
+  });
+}
+
 /** A text as numbers of characters. Throws an Error that names the characters that the model does not have. */
 function numbersOf(text) {
-  const asByte = byte => String.fromCharCode(byte > 127 ? 0xdc00 + byte : byte);
-  const entries = Array.from(data.bytes ? new TextEncoder().encode(text) : text, data.bytes ? asByte : String);
-  const numbers = new Map(data.uchar.map((entry, number) => [entry, number]));
-  const unknown = new Set(entries.filter(entry => !numbers.has(entry)));
-  if (unknown.size) throw new Error(`The model never saw ${Array.from(unknown, visible).join(' ')}: leave that out.`);
-  return entries.map(entry => numbers.get(entry));
+  const characters = charactersOf(text), unknown = characters.filter(({numbers}) => !numbers);
+  const names = Array.from(new Set(unknown.map(({character}) => visible(character))));
+  if (names.length) throw new Error(`The model never saw ${names.join(' ')}: leave that out.`);
+  return characters.flatMap(({numbers}) => numbers);
 }
 
 const mean = numbers => numbers.reduce((sum, number) => sum + number, 0) / numbers.length;

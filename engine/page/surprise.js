@@ -9,16 +9,6 @@ function paintCosts() {
   paint(k => k ? costs[k - 1] / DEAREST : 0);
 }
 
-/** The text before a character, on a line. */
-function before(k) {
-  return '\u2026' + visible(spelled.slice(Math.max(0, k - 24), k).join('')).replace(/\n/g, '\u21b5');
-}
-
-/** The text before a character, and a mark for the character. */
-function contextOf(k) {
-  return element('div', 'context', element('bdi', '', before(k)), element('span', 'asked', '?'));
-}
-
 /**
  * Bars of the characters that a model expected in the place of the character k, and of the one that came.
  * model: its vocabulary uchar, whether that has bytes, and the arrays text, costs, best and chances.

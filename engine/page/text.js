@@ -6,20 +6,32 @@ const text = array(data.text), n = text.length, spelled = Array.from(text, spell
 let here = Math.min(1, n - 1);                             // the number of the character that the reader looks at
 
 function spanOf(character) {
-  const span = element('span', '', MARKS[character] || visible(character));
+  const span = element('span', character in MARKS ? 'faint' : '', MARKS[character] || visible(character));
   if (visible(character) !== character) span.dir = 'ltr';  // an escape, also in a line from right to left
   return span;
 }
 
-/** Colours the text by level(k), from -1 to 1 for each character. 0 has no colour, and those below 0 another one. */
+/** Colours a character by a level from -1 to 1. 0 has no colour, and those below 0 another one. */
+function tint(span, level) {
+  const kept = ['faint', 'here', 'unknown'].filter(name => span.classList.contains(name));
+  span.className = [...kept, 'v' + Math.min(LEVELS - 1, Math.floor(Math.abs(level) * LEVELS))].join(' ');
+  span.classList.toggle('negative', level < 0);
+}
+
+/** Colours the text by level(k) for each character. */
 function paint(level) {
-  spans.forEach((span, k) => {
-    const value = level(k);
-    span.className = 'v' + Math.min(LEVELS - 1, Math.floor(Math.abs(value) * LEVELS));
-    span.classList.toggle('negative', value < 0);
-    span.classList.toggle('faint', spelled[k] in MARKS);
-  });
+  spans.forEach((span, k) => tint(span, level(k)));
   spans[here].classList.add('here');
+}
+
+/** The text before a character, on a line. */
+function before(k) {
+  return '\u2026' + visible(spelled.slice(Math.max(0, k - 24), k).join('')).replace(/\n/g, '\u21b5');
+}
+
+/** The text before a character, and a mark for the character. */
+function contextOf(k) {
+  return element('div', 'context', element('bdi', '', before(k)), element('span', 'asked', '?'));
 }
 
 function lookAt(k) {
@@ -56,7 +68,7 @@ function prepareText() {
   for (const kind of ['pointerover', 'click']) {
     byId('text').addEventListener(kind, event => {
       const k = spans.indexOf(event.target);
-      if (k >= 0) lookAt(k);
+      if (k >= 0 && !(kind === 'pointerover' && views.get(view()).clicks)) lookAt(k);
     });
   }
 }

@@ -7,11 +7,13 @@
 const views = new Map();                                   // by name, in the order of their tabs
 
 /**
- * Adds a view. Its parts are functions, and all but the title may be missing.
+ * Adds a view. Its parts are functions but for the title and clicks; all but the title may be missing.
  *   title    of the tab
  *   prepare  called once, before any view is shown
  *   show     called when the view is chosen; of a view beside the text, it colours the text by paint()
  *   follow   called after show, and when the reader looks at another character of the text
+ *   leave    called before another view is shown
+ *   clicks   true where only a click chooses the character that the reader looks at, and pointing does not
  */
 function addView(name, parts) {
   views.set(name, parts);
@@ -23,6 +25,7 @@ const view = () => document.body.dataset.view;
 const panelOf = name => byId(name + '-panel') || byId('reading-panel');
 
 function show(name) {
+  if (view()) call(view(), 'leave');
   document.body.dataset.view = name;
   for (const other of views.keys()) {
     const chosen = other === name, side = byId(other + '-side');

@@ -1,9 +1,10 @@
-"""Measure the page of produce_text.py: seconds to make it, its size, and seconds to open and speed in Chromium.
+"""Measure the page of produce_text.py: seconds to make it, its size, and seconds to open and speeds in Chromium.
 
     python tests/benchmarks/page.py TEXT [--params PARAMS] [--rounds 3]
 
 TEXT is a text file, of which the first 10,000 characters are shown. Opening ends when the page
-is drawn for the first time. Medians of the rounds.
+is drawn for the first time. Why leaves out each of 100 characters once; the text before these was read earlier.
+Medians of the rounds.
 """
 import argparse
 import subprocess
@@ -30,6 +31,18 @@ def characters_a_second(browser, length=2000):
     return length / browser.value('(performance.now() - begun) / 1000')
 
 
+def seconds_of_why(browser, k):
+    """Return how long the view Why takes for the character k, with its pauses for the reader."""
+    browser.value("go('why')")
+    browser.value(f'lookAt({k})')                          # reads the text up to there
+    browser.wait('explained')
+    return browser.value(f"""new Promise(then => {{
+        const begun = performance.now(), wait = () => explained ? then(performance.now() - begun) : setTimeout(wait);
+        lookAt({k});
+        wait();
+    }})""") / 1000
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('text', metavar='TEXT')
@@ -42,10 +55,11 @@ def main():
         made = median(timed(lambda: make(path, options.params, options.text), options.rounds))
         opened = median([browser.open(path) for _ in range(options.rounds)])
         speed = median([characters_a_second(browser) for _ in range(options.rounds)])
+        why = median([seconds_of_why(browser, k) for k in range(500, 500 + options.rounds)])
         browser.close()
-        widths = (14, 9, 15, 25)
-        print_row(*zip(('to make it, s', 'size, MB', 'to open it, s', 'writing, characters/s'), widths))
-        cells = f'{made:.1f}', f'{path.stat().st_size / 1e6:.2f}', f'{opened / 1000:.2f}', f'{speed:.0f}'
+        widths = (14, 9, 15, 25, 8)
+        print_row(*zip(('to make it, s', 'size, MB', 'to open it, s', 'writing, characters/s', 'Why, s'), widths))
+        cells = f'{made:.1f}', f'{path.stat().st_size / 1e6:.2f}', f'{opened / 1000:.2f}', f'{speed:.0f}', f'{why:.2f}'
         print_row(*zip(cells, widths))
 
 

@@ -1,0 +1,147 @@
+// The view Your words: what you type, coloured as you type it, and what the model expects after it.
+
+const MOST_TYPED = 20_000;                                 // characters that are read and coloured
+const NEXT = 8;                                            // most probable next characters that are shown
+let typed = [];                                            // the characters: {character, numbers}, as of charactersOf
+let typedSpans = [], readingOfWords = null, stopWords = () => {};
+let lastOf = [], costsOfWords = [], cellsOfWords = [];     // by number: which character it ends; its cost; C after it
+let valid = 0;                                             // how many of the numbers have a cost and C
+let shownUnit = null;                                      // {layer, number, pale, deep}, or null for surprise
+let next = {p: [], order: []};                             // probabilities of the next character, and the best numbers
+
+/** The feature that a unit of data.units follows best, and Pearson's correlation with it. */
+function followedBy(u) {
+  return Object.entries(data.correlations).map(([feature, r]) => [feature, r[u]])
+    .reduce((a, b) => Math.abs(b[1]) > Math.abs(a[1]) ? b : a, ['', 0]);
+}
+
+/** A unit of data.units, and the C that get the palest and the deepest colour, as in Cells for that feature. */
+function unitAndEnds(u) {
+  const {layer, number, least, most} = data.units[u];
+  const [pale, deep] = ends(u, followedBy(u)[1]).map(byte => least + (most - least) * byte / 255);
+  return {layer, number, pale, deep};
+}
+
+/** Takes the text of the box in place of the last one. Elements of the characters that stay are kept. */
+function takeWords() {
+  const all = charactersOf(byId('words').value), now = all.slice(0, MOST_TYPED), before = typed;
+  const shorter = Math.min(now.length, before.length), is = (a, b) => now[a].character === before[b].character;
+  let same = 0, sameAtEnd = 0;
+  while (same < shorter && is(same, same)) same++;
+  while (sameAtEnd < shorter - same && is(now.length - 1 - sameAtEnd, before.length - 1 - sameAtEnd)) sameAtEnd++;
+  const made = now.slice(same, now.length - sameAtEnd).map(({character, numbers}) => (
+    element('span', numbers ? 'v0' : 'v0 unknown', character)));
+  for (const gone of typedSpans.slice(same, before.length - sameAtEnd)) gone.remove();
+  const rest = sameAtEnd ? typedSpans.slice(-sameAtEnd) : [];
+  (rest[0] || byId('typed').lastChild).before(...made);
+  typedSpans = [...typedSpans.slice(0, same), ...made, ...rest];
+  typed = now;
+  nameUnknown(all);
+  readWords();
+}
+
+function nameUnknown(all) {
+  const unknown = new Set(all.filter(({numbers}) => !numbers).map(({character}) => visible(character)));
+  const lines = [unknown.size ? `The model never saw ${Array.from(unknown).join(' ')}: it reads the text without.` : '',
+    all.length > MOST_TYPED ? `Only the first ${grouped(MOST_TYPED)} characters are read.` : ''];
+  byId('words-unknown').textContent = lines.join(' ').trim();
+  byId('words-unknown').hidden = !lines.join('');
+}
+
+/** Reads the text where it is new, in slices. */
+function readWords() {
+  readingOfWords = readingOfWords || new Reading();
+  lastOf = typed.flatMap(({numbers}, k) => numbers ? numbers.map((_, j) => j === numbers.length - 1 ? k : null) : []);
+  valid = Math.min(valid, readingOfWords.replace(typed.flatMap(({numbers}) => numbers || [])));
+  stopWords();
+  stopWords = inSlices(colourWords(), share => {
+    byId('words-status').textContent = `Reading: ${Math.round(100 * share)} %.` + (products.run ? '' : SLOW);
+  });
+}
+
+function* colourWords() {
+  const {numbers, streams} = readingOfWords, unit = shownUnit;
+  for (let k = valid; k < numbers.length; k++) {
+    yield* readingOfWords.to(k);
+    costsOfWords[k] = k ? -streams.logs(0)[numbers[k]] : 0;     // nothing came before the first to expect it from
+    yield k / numbers.length;
+    yield* readingOfWords.to(k + 1);
+    cellsOfWords[k] = unit ? streams.state(0)[2 * unit.layer - 1][unit.number] : null;
+    valid = k + 1;
+    if (lastOf[k] !== null) tint(typedSpans[lastOf[k]], unit ? levelOfCell(k) : levelOfCost(k));
+  }
+  yield* readingOfWords.to(numbers.length);
+  next = numbers.length ? streams.logs(0) : null;
+  showNext();
+}
+
+/** How deep a character is coloured by its cost; k: its last number. A character of several bytes costs their sum. */
+function levelOfCost(k) {
+  const first = k - typed[lastOf[k]].numbers.length + 1;
+  if (!first) return 0;
+  return costsOfWords.slice(first, k + 1).reduce((a, b) => a + b) / DEAREST;
+}
+
+/** How deep a character is coloured by the C of the unit after it, after the number k. */
+function levelOfCell(k) {
+  const {pale, deep} = shownUnit;
+  return Math.max(0, Math.min(1, (cellsOfWords[k] - pale) / (deep - pale || 1)));
+}
+
+/** Shows the mean cost, and a bar for each of the most probable next characters. */
+function showNext() {
+  const {numbers, streams} = readingOfWords, known = costsOfWords.slice(1, numbers.length);
+  const mean = known.reduce((sum, cost) => sum + cost, 0) / known.length;
+  byId('words-status').textContent = known.length ? `Mean: ${natsAndBits(mean)} a character.` : '';
+  const p = numbers.length ? Array.from(streams.logs(0), Math.exp) : [];
+  next = {p, order: Array.from(p.keys()).sort((a, b) => p[b] - p[a]).slice(0, NEXT)};
+  byId('words-next').replaceChildren(...next.order.flatMap(number => bar(named(number), 0, '', '')));
+  showTemperature();
+}
+
+/** Sets the bars to the probabilities at the temperature of the slider. */
+function showTemperature() {
+  const temperature = Number(byId('words-temperature').value), p = tempered(next.p, temperature);
+  const sum = p.reduce((a, b) => a + b, 0), lengths = byId('words-next').querySelectorAll('.bar div');
+  const shown = byId('words-next').querySelectorAll('.number');
+  byId('words-at').textContent = temperature.toFixed(2);
+  next.order.forEach((number, j) => {
+    lengths[j].style.width = 100 * p[number] / sum + '%';
+    shown[j].textContent = percent(p[number] / sum);
+  });
+}
+
+/** Colours by the cost or by the chosen unit, from the beginning of the text. */
+function chooseColour() {
+  const chosen = byId('words-colour').value, asText = C => 'C ' + C.toFixed(2).replace('-', '\u2212');
+  shownUnit = chosen === '' ? null : unitAndEnds(Number(chosen));
+  byId('words-panel').classList.toggle('by-cell', shownUnit !== null);
+  [byId('words-pale').textContent, byId('words-deep').textContent] = shownUnit ?
+    [asText(shownUnit.pale), asText(shownUnit.deep)] : ['0 nats, certain', `${DEAREST} nats or more`];
+  valid = 0;
+  for (const span of typedSpans) tint(span, 0);
+  readWords();
+}
+
+function prepareWords() {
+  byId('words-colour').append(...[['', 'surprise'], ...data.units.map(({layer, number}, u) => {
+    const [feature, r] = followedBy(u);
+    return [u, `layer ${layer}, unit ${number}` + (feature && `: ${feature} ${signed(r)}`)];
+  })].map(([value, name]) => {
+    const option = element('option', '', name);
+    option.value = value;
+    return option;
+  }));
+  byId('typed').append(element('span', 'v0', ' '));        // so that a line end at the end makes a line
+  byId('words').addEventListener('input', takeWords);
+  byId('words-colour').addEventListener('change', chooseColour);
+  byId('words-temperature').addEventListener('input', showTemperature);
+}
+
+/** Prepares what takes time only when the view is shown; a browser may have kept a text in the box. */
+function showWords() {
+  if (!readingOfWords) chooseColour();
+  takeWords();
+}
+
+addView('words', {title: 'Your words', prepare: prepareWords, show: showWords});
