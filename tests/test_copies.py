@@ -158,7 +158,8 @@ def page_of(short_run, tmp_path_factory):
 
     def write(text, original, name='book.txt', prime=0):
         with default_mode(theano.compile.mode.FAST_COMPILE):
-            write_page(path, model, checkpoint, text, 'a text', Original(original, name).compare([text[prime:]]))
+            write_page(path, model, checkpoint, text, 'a text',
+                   copies=Original(original, name).compare([text[prime:]]))
         return path
     return write
 

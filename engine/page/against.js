@@ -1,7 +1,7 @@
 // The view of two models on one text: A, the model of the page, and B, of which the page has only what it expected.
 // The text is coloured by which of them was less surprised.
 
-const LISTED = 100;                                        // biggest differences in the list
+const MOST_LISTED = 100;                                   // biggest differences in the list
 const BLOCK = 100, FEWEST_BLOCKS = 5;                      // characters in a block, and blocks for a standard error
 let modelB = null, differences = null, greatest = 0;       // differences: cost of A minus cost of B, in nats
 let listed = [];                                           // the characters in the list
@@ -45,7 +45,7 @@ function listDifferences() {
   const which = byId('better').value, all = Array.from(differences, (_, j) => j + 1);
   const kept = all.filter(k => differences[k - 1] && (!which || better(differences[k - 1]) === which));
   kept.sort((j, k) => Math.abs(differences[k - 1]) - Math.abs(differences[j - 1]));
-  listed = kept.slice(0, LISTED);
+  listed = kept.slice(0, MOST_LISTED);
   byId('differences').replaceChildren(...listed.map(k => {
     const size = Math.abs(differences[k - 1]), winner = better(differences[k - 1]);
     const item = element('li', '', element('div', 'place', element('bdi', '', before(k)),
@@ -100,7 +100,7 @@ function prepareAgainst() {
     showBoth();
   });
   onKeys(byId('differences'), {ArrowDown: () => 1, ArrowUp: () => -1, PageDown: () => 8, PageUp: () => -8,
-    Home: () => -LISTED, End: () => LISTED}, stepDifferences);
+    Home: () => -MOST_LISTED, End: () => MOST_LISTED}, stepDifferences);
   listDifferences();
 }
 

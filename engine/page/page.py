@@ -17,8 +17,9 @@ from engine.state.text import encoded, smallest_type
 from engine.terminal import note, warn
 
 HERE = Path(__file__).resolve().parent
-SHARED = 'network', 'products', 'streams', 'data', 'elements', 'curve', 'views', 'text', 'copies'       # used by views
-VIEWS = 'surprise', 'why', 'against', 'cells', 'words', 'writing', 'guess', 'about'     # a script and a tab each, in order
+# Scripts: those that the views share, and the views.
+SHARED = 'network', 'products', 'streams', 'data', 'elements', 'curve', 'views', 'text', 'copies'
+VIEWS = 'surprise', 'why', 'against', 'cells', 'words', 'writing', 'guess', 'about'   # in the order of the tabs
 OWN = 'A text that the model wrote itself.'
 MOST_CHARACTERS = 10_000       # of a file, in a page
 ALTERNATIVES = 5               # most probable characters that a page shows
