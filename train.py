@@ -54,11 +54,12 @@ OPTIONS = {
         ('random-seed', int, None, 'whole number that makes a run repeatable (default: a new one each time, which is '
                                    'printed and stored)')],
     'learning': [
-        ('lrate', float, 5e-3, 'learning rate'),
+        ('lrate', float, 8e-3, 'learning rate'),
         ('warmup', int, 100, 'steps in which the rate rises to --lrate'),
+        ('anneal', float, 0.5, 'share of all epochs, the last ones, in which the rate falls to a twentieth of --lrate'),
         ('lrate-decay', float, 1.0, 'factor on the rate at each epoch from --lrate-decay-epoch on'),
         ('lrate-decay-epoch', int, 10, 'first epoch with a smaller rate'),
-        ('drate', float, 0.95, 'decay of the running averages of RMSprop'),
+        ('drate', float, 0.99, 'decay of the running averages of RMSprop'),
         ('eps', float, 1e-8, 'added to the divisor of RMSprop'),
         ('grad-clip', float, 5.0, 'largest norm of the gradient; 0: any'),
         ('bptt-maxdepth', int, 50, 'steps at the end of each sequence that are learned from; -1: all'),
@@ -152,7 +153,7 @@ def read(model, run, now, bar, stop):
     now.begin_epoch()
     bar.begin_epoch()
     for i in range(now.batch, n):
-        model.dyn_lrate.set_value(now.rate * now.warmup_factor(now.step))
+        model.dyn_lrate.set_value(now.rate_at(now.step))
         x, y = X[i], Y[i]                                  # a batch is cut out of the text when it is read
         if now.step % now.options.valid_every == 0:        # before the step, as the training cost is
             now.valid_batch_cost = model.validate_batch()

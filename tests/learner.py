@@ -79,7 +79,7 @@ def learn(folder, score, *words, resume=None, stop=None, overwrite=False, interr
     run = Run(str(folder), 'r_t.txt', resume, progress)
     run.draw = lambda: None
     run.check(overwrite=overwrite)
-    now = Schedule.resumed(settled('--warmup', 0, *words), progress or {}, model.n_batches['train'])
+    now = Schedule.resumed(settled('--warmup', 0, '--anneal', 0, *words), progress or {}, model.n_batches['train'])
     with run.open(), run.naming_checkpoint('at once'):
         run.save_missing(model, now)
         bar = ProgressBar(now.options.epochs, now.epoch)

@@ -30,6 +30,16 @@ def test_rate_rises_while_warming_up(tmp_path):
     assert model.rates == [2, 4, 6, 8, 8, 8, 8]
 
 
+def test_rate_falls_at_the_end(tmp_path):
+    """In a line, to a twentieth, over the last two fifths of the whole run; a run that gets more epochs begins later."""
+    words = '--lrate 8 --anneal 0.4 --save-every 1 --patience 0'.split()
+    model, _ = learn(tmp_path, lambda rates: 3, *words, '--epochs', 10)
+    np.testing.assert_allclose(model.rates, np.interp(range(10), [6, 10], [8, 0.4]))
+    assert epochs_of(tmp_path)[:, 3] == pytest.approx(model.rates, rel=1e-5)
+    model, _ = learn(tmp_path, lambda rates: 3, *words, '--epochs', 20, resume=str(tmp_path / 'r_t.txt_epoch10.npz'))
+    np.testing.assert_allclose(model.rates[10:], np.interp(range(10, 20), [12, 20], [8, 0.4]))
+
+
 def test_resumed_with_a_smaller_rate(tmp_path):
     words = '--lrate-decay 0.5 --lrate-decay-epoch 2 --save-every 1'.split()
     learn(tmp_path, by_number(5, 4), *words, '--lrate', 8, '--epochs', 2)

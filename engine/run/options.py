@@ -1,11 +1,12 @@
 """The options of train.py: a table of them for argparse, and the Options of one run, be it new or resumed."""
 import argparse
 import contextlib
+import math
 import os
 import secrets
 
 from engine import commands
-from engine.checks import learning, shown
+from engine.checks import learning, real, shown
 from engine.commands import spelled
 from engine.run import recipe
 from engine.state.patterns import MOST, boolean, file_name, matches, nothing, number, string, whole
@@ -164,13 +165,14 @@ class Options:
                              'validation text')
         if self.test_adapt and self.test is None:
             raise ValueError('--test-adapt needs --test, the text to adapt to')
+        real('--anneal', self.anneal, 'from 0 to 1', lambda share: 0 <= share <= 1)
         if not 0 < self.lrate_decay <= 1:
             raise ValueError(f'--lrate-decay is {self.lrate_decay}: expected a number above 0, at most 1')
         if not self.run or os.path.basename(self.run) != self.run or '\0' in self.run:
             raise ValueError(f'the run name {self.run!r} is part of file names: expected no path separators in it')
 
     def summary(self, parameters):
-        """Return a line on what learns, how often, and how to repeat it; and one on the disk, if it takes much.
+        """Return lines on what learns, how often, how to repeat it, and by which rates; and on the disk, if it takes much.
 
         parameters: how many there are.
         """
@@ -180,8 +182,12 @@ class Options:
         files, size = self.epochs // self.save_every, BYTES * parameters
         disk = (f'\nup to {files:,} checkpoints of {size / 1e6:.1f} MB, one every {self.save_every} epochs: a larger '
                 '--save-every takes less of the disk') * (files * size > MUCH)
+        first = math.ceil((1 - self.anneal) * self.epochs) + 1         # epoch that begins with a smaller rate
+        falls = f', falling from epoch {first} on' * (self.anneal > 0 and first <= self.epochs)
+        stops = f'; stops after {self.patience} epochs without a better validation cost' * bool(self.patience)
         return (f'2 layers of {self.num_units1} and {self.num_units2} units, {parameters:,} parameters{begins}; '
-                f'{most}{self.epochs} epochs{seed}{disk}')
+                f'{most}{self.epochs} epochs{seed}\nlearning rate {self.lrate:g}{falls}; dropout {self.dropout:g}, '
+                f'dropconnect {self.dropconnect:g}{stops}{disk}')
 
 
 def run_name(run, text):

@@ -348,12 +348,13 @@ class Run:
 
     def log_epoch(self, now, cost, valid_cost, speed, seconds):
         """Log the epoch that ended and, if it should be reported, print a line; speed: in characters a second."""
-        self._epochs.append((now.epoch, cost, valid_cost, now.rate, speed))
+        rate = now.rate_at(now.step - 1)                   # of the last step
+        self._epochs.append((now.epoch, cost, valid_cost, rate, speed))
         self._row(EPOCHS, self._epochs[-1])
         if now.should_report:
             validation = 'no validation' if math.isnan(valid_cost) else f'validation {nats_and_bits(valid_cost)}'
             self.say(f'epoch {now.epoch}/{now.options.epochs}: cost {nats_and_bits(cost)}, {validation}, rate '
-                     f'{now.rate:.4g}, {speed:,.0f} characters/s, {duration(seconds)}')
+                     f'{rate:.4g}, {speed:,.0f} characters/s, {duration(seconds)}')
 
     def sample(self, model, now):
         """Print and log a short text of the model, if the epoch should be reported. The model's generator stays."""

@@ -6,6 +6,8 @@ from engine.state.patterns import MOST, nats, nothing, number, whole
 
 SAMPLED = 100      # steps between samples, at least
 
+ANNEALED = 0.05    # factor on the rate at the end of a run that anneals it
+
 # When a run has diverged. One strange batch, or a stream in it, is no reason: it is over after a few steps.
 JUMP, WORSE = 3, 1.5   # a step's cost is high above both JUMP times the running mean and WORSE times the first cost
 LONG = 100             # high steps, less the others since, after which the run goes back to a checkpoint
@@ -26,6 +28,17 @@ PROGRESS = {'options': lambda value: isinstance(value, dict), 'epoch': lambda va
 STORED_AS = {'valid_batch_cost': 'trial_cost', 'high_steps': 'high'}        # fields with another name in checkpoints
 
 
+def rate_factor(step, steps, warmup, anneal):
+    """Return the factor on the rate at a step, counted from 0, of a run of that many steps.
+
+    It rises to 1 in the first `warmup` steps, and falls in a line to ANNEALED in the last ones, whose share of all steps
+    is `anneal`.
+    """
+    rising = min(1, (step + 1) / max(warmup, 1))
+    left = (steps - step) / (anneal * steps) if anneal else 1          # of the steps that anneal
+    return rising * (ANNEALED + (1 - ANNEALED) * max(left, 0) if left < 1 else 1)
+
+
 class Diverged(Exception):
     """Training has failed, so that the run has to go back to a checkpoint."""
 
@@ -35,14 +48,14 @@ class Schedule:
     """All that a run needs to be resumed, besides the model; a checkpoint holds it as its progress.
 
     options: the Options of the run, of which it uses epochs, save_every, patience, original, lrate,
-    warmup, lrate_decay and lrate_decay_epoch.
+    warmup, anneal, lrate_decay and lrate_decay_epoch.
     """
     options: object
     epoch: int = 0               # whole epochs that were read
     batch: int = 0               # batches of the next epoch that were read
     cost_sum: float = 0.0        # of the characters of these batches
     characters: int = 0          # in these batches
-    rate: float = 0.0            # learning rate of this epoch, without warm-up
+    rate: float = 0.0            # learning rate of this epoch, without warm-up and annealing
     rate_factor: float = 1.0     # on the rate; halved each time that the run diverged
     first_cost: float = None     # of the first step of the run
     mean_cost: float = None      # running mean over about 100 steps, without those of high cost
@@ -139,9 +152,10 @@ class Schedule:
         decays = max(0, self.epoch + 1 - self.options.lrate_decay_epoch + 1)
         self.rate = self.options.lrate * self.options.lrate_decay ** decays * self.rate_factor
 
-    def warmup_factor(self, step):
-        """Return the factor on the rate at a step of the whole run, counted from 0: it rises to 1 in the warm-up."""
-        return min(1, (step + 1) / max(self.options.warmup, 1))
+    def rate_at(self, step):
+        """Return the rate at a step of this epoch, counted from the first step of the run."""
+        return self.rate * rate_factor(step, self.options.epochs * self.batches, self.options.warmup,
+                                       self.options.anneal)
 
     def record_step(self, cost, characters):
         """Count a step. Raise Diverged for a cost that is not finite, or the last of many that were high."""
