@@ -442,7 +442,7 @@ def test_long_prime_does_not_block_the_page(browser, written):
     browser.open(written, view='#writing')
     browser.value("byId('prime').value = 'the '.repeat(20000); byId('length').value = 20")
     browser.click('#write')
-    assert browser.value('running && writer.begins')
+    assert browser.value('running && panes[0].writer.begins')
     browser.click('#stop')
     assert browser.value("!running && byId('written').textContent.length < 80000")
     browser.click('#stop')
