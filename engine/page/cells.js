@@ -83,6 +83,7 @@ function holdUnit(on) {
 /** Shows whether the unit is held and where; the slider of another one is where the colour is deepest. */
 function showHold() {
   byId('hold').checked = heldBytes.has(unit);
+  byId('hold-at').dir = correlation(unit) < 0 ? 'rtl' : 'ltr';         // as the scale of the colours
   byId('hold-at').value = heldBytes.has(unit) ? heldBytes.get(unit) : ends()[1];
   byId('hold-value').value = valueOf(Number(byId('hold-at').value));
   byId('hold-at').setAttribute('aria-valuetext', byId('hold-value').value);
