@@ -11,6 +11,7 @@ import pytest
 
 import numpy_model
 from browser import CHROMIUM, Browser
+from cells import OWN, peephole_cell
 from charlstm import CharLSTM, lstm_cell
 from engine.kernel.cell import Cell, held_cell, js_function
 from engine.page import page
@@ -253,7 +254,7 @@ def test_log_without_costs(tmp_path, capfd):
 
 # ---------------------------------------------------------------- the command
 
-def test_page_of_a_file(produce, monkeypatch, tmp_path):
+def test_page_of_a_file(produce, short_run, monkeypatch, tmp_path):
     (tmp_path / 'x.txt').write_text('☃' + TEXT, encoding='utf-8')
 
     def page_of(most_characters):
@@ -267,7 +268,11 @@ def test_page_of_a_file(produce, monkeypatch, tmp_path):
 
     data, text = page_of(len(TEXT))
     assert text == TEXT and data['source'] == f'All {len(TEXT):,} characters of x.txt.'
-    assert '\n'.join(data['info']) + '\n' == succeeded(produce('--info'))
+    told = succeeded(produce('--info'))
+    for path in re.findall(r'(?m)(?<=^)/[^:]+|(?<=path )/[^,]+|(?<=input )/[^,]+', told):
+        told = told.replace(path, os.path.basename(path))
+    assert '\n'.join(data['info']) + '\n' == told and 'path t.txt' in told and 'input t.txt' in told
+    assert str(short_run.folder).encode() not in (tmp_path / 'p.html').read_bytes()
     data, text = page_of(900)
     assert text == TEXT[:900] and data['source'] == f'The first 900 of {len(TEXT):,} characters of x.txt.'
 
@@ -299,7 +304,7 @@ def test_existing_page_is_replaced_only_by_overwrite(produce, tmp_path):
     (['--page', 'results', '--overwrite'], ['results exists already', 'no file']),
     (['--page', ''], ['cannot write', 'No such file']),
     (['--page', 'p.html', '--info'], ['--page', '--info']),
-    (['--page', 'p.html', '--score', 't.txt', '--adapt'], ['--page', '--adapt']),
+    (['--page', 'p.html', '--score', 't.txt', '--adapt'], ['--adapt prints', '--page shows', 'leave out one']),
     (['out.txt', '--page', 'p.html'], ['OUT is out.txt', '--page'])])
 def test_page_that_is_refused(folder, produce, short_run, options, words):
     shutil.copy(str(short_run.folder / 'r_t.txt_best.npz'), str(folder))
@@ -359,7 +364,9 @@ def test_colours_are_those_of_the_costs(browser, written, short_run, scheme):
     for k in clear[::len(clear) // 10][:10]:
         np.testing.assert_allclose(shown_colour(browser, k + 1), colour(levels[k], scheme == 'dark'), atol=1.5)
     assert len(set(levels[clear])) > 4
-    assert f'{costs.mean():.3f} nats' in browser.value("byId('mean').textContent")
+    nats, bits = re.fullmatch(r'mean: (.*) nats \((.*) bits\) a character',
+                              browser.value("byId('mean').textContent")).groups()
+    np.testing.assert_allclose([float(nats), float(bits)], costs.mean() / [1, np.log(2)], atol=6e-4)
     assert browser.errors == [] and len(browser.requests) == 1
 
 
@@ -372,7 +379,11 @@ def test_pointing_and_keys_show_what_was_expected(browser, written, short_run):
         best = [p['uchar'][j] for j in np.argsort(-probabilities[k - 1])[:5]]
         names = {' ': 'space', '\n': 'line end'}
         assert rows[:5] == [names.get(ch, ch) for ch in best]
-        assert names.get(TEXT[k], TEXT[k]) + ' came' in browser.value("byId('where').textContent")
+        shown = browser.value("byId('where').textContent")
+        assert names.get(TEXT[k], TEXT[k]) + ' came' in shown
+        assert shown.startswith('…' + TEXT[max(0, k - 24):k].replace('\n', '↵') + '?')
+        bits = re.search(r'\((.*) bits\)$', shown).group(1)
+        assert abs(float(bits) - costs[k - 1] / np.log(2)) < 0.016
         cost = browser.value("document.querySelector('#where p b:last-of-type').textContent")
         assert abs(float(cost) - costs[k - 1]) < 0.011
         assert browser.value('here') == k
@@ -553,16 +564,67 @@ def test_text_is_legible_on_every_colour(browser, written, scheme, view):
     assert (np.diff(backgrounds) * (1 if scheme == 'dark' else -1) > 0).all()
 
 
+# What reaches beyond the sides of the window or of a drawing, and names of units that have two lines or are too long.
+CUT = '''Array.from(document.querySelectorAll('main *')).filter(element => {
+  const box = element.getBoundingClientRect(), frame = element.closest('svg') || document.documentElement;
+  const around = frame.getBoundingClientRect(), name = element.matches('#units .what');
+  return box.left < around.left || box.right > around.right
+    || name && (box.height > 30 || element.scrollWidth > element.clientWidth);
+}).map(element => element.outerHTML)'''
+
+
 @pytest.mark.parametrize('width', [1280, 390])
 def test_views_fit_and_follow_the_keys(browser, written, width):
     browser.open(written, width=width)
+    browser.value("document.querySelectorAll('#units .what').forEach(what => what.textContent = 'layer 2, unit 1023')")
     browser.value("byId('tab-surprise').focus()")
     for view in ('cells', 'writing', 'about', 'surprise'):
         browser.press('ArrowRight')
         assert browser.value('[view(), location.hash, document.activeElement.id]') == [view, '#' + view, 'tab-' + view]
-        assert browser.value('document.documentElement.scrollWidth <= innerWidth')
+        assert browser.value('Math.max(document.documentElement.scrollWidth, innerWidth)') == width
+        assert browser.value(CUT) == []
         panels = browser.value("Array.from(document.querySelectorAll('[role=tabpanel]:not([hidden])'), p => p.id)")
         assert panels == [('reading' if view in ('surprise', 'cells') else view) + '-panel']
+    assert browser.errors == []
+
+
+def test_explanations_are_a_tap_away_on_a_phone(browser, written):
+    for width, open_at_first in ((1280, True), (390, False)):
+        browser.open(written, width=width)
+        for view in ('surprise', 'cells'):
+            browser.click('#tab-' + view)
+            explained = f"document.querySelector('#{view}-side details p').checkVisibility()"
+            assert browser.value(explained) == open_at_first
+            # Not by the mouse: on its way it points at characters, whose rows change the height of what is clicked.
+            browser.value(f"document.querySelector('#{view}-side summary').click()")
+            assert browser.value(explained) != open_at_first
+    assert browser.errors == []
+
+
+def test_negative_levels_have_the_other_colour(browser, written):
+    browser.open(written)
+    browser.value('paint(k => [0, 0.5, -0.5][k % 3])')
+    assert colour_in(browser, 'spans[3]).backgroundColor')[3:] == [0]
+    np.testing.assert_allclose(shown_colour(browser, 4), colour(8), atol=1.5)
+    np.testing.assert_allclose(shown_colour(browser, 5), colour(8, hue=208, saturation=0.68), atol=1.5)
+
+
+def test_page_of_a_cell_of_ones_own_computes_it(browser, text_file, tmp_path):
+    """With the parameters of the cell, as the page stores them."""
+    model = CharLSTM(random_seed=2)
+    model.cell, model.cell_parameters = peephole_cell, dict(p_f=0.3, p_i=-0.2, p_o=0.4)
+    model.prepare_input(text_file(TEXT), 0.4, 3, 7, verbose=False)
+    with default_mode(theano.compile.mode.FAST_COMPILE):
+        model.model_setup(num_units1=7, num_units2=5, initial='hidden')
+        for name in OWN:
+            model.p[name + '2'].set_value(np.linspace(-1, 1, 5).astype('float32'))
+        for p in model.p.values():
+            p.set_value(to_float16(p.get_value()).astype('float32'))
+        write_page(tmp_path / 'page.html', model, model.save_params(tmp_path / 'p.npz'), TEXT[:300], 'a text')
+        expected = model.theano_predict([model.uchar.index(ch) for ch in TEXT[:300]])[0][:, 0]
+    browser.open(tmp_path / 'page.html')
+    found = browser.value('(network => Array.from(text, x => Array.from(network.read(x))))(new Network(parameters()))')
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-7)
     assert browser.errors == []
 
 
@@ -574,7 +636,8 @@ def test_about_shows_the_metadata_and_draws_the_costs(browser, written, short_ru
     points = browser.value("document.querySelector('svg .validation').getAttribute('points')").split()
     heights = [-float(point.split(',')[1]) for point in points]
     np.testing.assert_allclose(np.corrcoef(heights, short_run.costs)[0, 1], 1)
-    assert 'validation 3.125' in text
+    costs = short_run.costs[-1], short_run.costs[-1] / np.log(2)
+    assert 'validation {:.3f} nats ({:.3f} bits)'.format(*costs) in text
 
 
 def test_float16_is_read_as_numpy_reads_it(browser, written):

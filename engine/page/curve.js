@@ -10,7 +10,7 @@ function ticks(least, most) {
 
 /** Where the costs of a run are in a drawing of W x H pixels: functions x(epoch) and y(cost), and their ranges. */
 function placesOf(rows, W, H) {
-  const edge = {left: 44, right: 12, top: 12, bottom: 40}, costs = rows.flatMap(row => row.slice(1));
+  const edge = {left: 44, right: 20, top: 12, bottom: 40}, costs = rows.flatMap(row => row.slice(1));
   const numbers = costs.filter(cost => cost !== null), least = Math.min(...numbers), most = Math.max(...numbers);
   const first = rows[0][0], last = rows[rows.length - 1][0];
   return {least, most, first, last, left: edge.left, right: W - edge.right, bottom: H - edge.bottom,

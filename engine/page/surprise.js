@@ -4,7 +4,7 @@ const DEAREST = 6;                                         // cost in nats of th
 const costs = array(data.costs), best = array(data.best), chances = array(data.chances);
 
 function paintCosts() {
-  paint(k => k ? costs[k - 1] / DEAREST : null);
+  paint(k => k ? costs[k - 1] / DEAREST : 0);
 }
 
 /** Shows which characters were expected where the reader looks, and which one came. */

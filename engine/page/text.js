@@ -11,11 +11,11 @@ function spanOf(character) {
   return span;
 }
 
-/** Colours the text by level(k), from -1 to 1 for each character, null for none. Below 0 it is another colour. */
+/** Colours the text by level(k), from -1 to 1 for each character. 0 has no colour, and those below 0 another one. */
 function paint(level) {
   spans.forEach((span, k) => {
-    const value = level(k), shade = Math.min(LEVELS - 1, Math.floor(Math.abs(value) * LEVELS));
-    span.className = value === null ? '' : 'v' + shade;
+    const value = level(k);
+    span.className = 'v' + Math.min(LEVELS - 1, Math.floor(Math.abs(value) * LEVELS));
     span.classList.toggle('negative', value < 0);
     span.classList.toggle('faint', spelled[k] in MARKS);
   });

@@ -33,9 +33,15 @@ function show(name) {
   }
   for (const panel of document.querySelectorAll('[role=tabpanel]')) panel.hidden = panel !== panelOf(name);
   panelOf(name).setAttribute('aria-labelledby', 'tab-' + name);
-  byId('tab-' + name).scrollIntoView({block: 'nearest', inline: 'nearest'});        // in a narrow window, tabs scroll
+  centreTab(name);
   call(name, 'show');
   call(name, 'follow');
+}
+
+/** In a window that is too narrow for all tabs, scrolls them. */
+function centreTab(name) {
+  const tabs = byId('tabs'), tab = byId('tab-' + name);
+  tabs.scrollLeft = tab.offsetLeft - (tabs.clientWidth - tab.offsetWidth) / 2;
 }
 
 /** Calls a function of a view, if the view has it. */
