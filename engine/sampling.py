@@ -70,7 +70,7 @@ def hold_parameters(hold, units, dtype):
         if state not in ('C1', 'C2'):
             raise ValueError(f"hold has {state!r}: expected 'C1' or 'C2', the cell state of a layer")
         if not isinstance(values, dict):
-            raise ValueError(f'hold has {values!r} for {state}: expected a dict of units to values, such as {{44: 5.0}}')
+            raise ValueError(f'hold has {values!r} for {state}: expected a dict such as {{44: 5.0}}, units to values')
         is_held, held_at = [arrays[name + state[1]] for name in HOLD]
         for unit, value in values.items():
             checks.whole(f'a unit of {state} to hold', unit, 0, len(is_held) - 1)

@@ -2,7 +2,7 @@
 // held while the view Writing writes.
 
 const states = array(data.states), features = Object.keys(data.correlations);
-const heldBytes = new Map();                               // from a unit of data.units that is held to the byte of its C
+const heldBytes = new Map();                               // from units of data.units that are held to bytes of C
 let unit = 0;                                              // of data.units, the one that colours the text
 
 const correlation = u => data.correlations[byId('feature').value][u];
@@ -77,15 +77,15 @@ function holdUnit(on) {
   if (on) heldBytes.set(unit, Number(byId('hold-at').value));
   else heldBytes.delete(unit);
   byId('unit-' + unit).classList.toggle('held', on);
-  showHold();
+  showHold(Number(byId('hold-at').value));
 }
 
-/** Shows whether the unit is held and where; the slider of another one is where the colour is deepest. */
-function showHold() {
+/** Shows whether the unit is held, and the byte of the slider: at first where the colour is deepest. */
+function showHold(byte = heldBytes.has(unit) ? heldBytes.get(unit) : ends()[1]) {
   byId('hold').checked = heldBytes.has(unit);
   byId('hold-at').dir = correlation(unit) < 0 ? 'rtl' : 'ltr';         // as the scale of the colours
-  byId('hold-at').value = heldBytes.has(unit) ? heldBytes.get(unit) : ends()[1];
-  byId('hold-value').value = valueOf(Number(byId('hold-at').value));
+  byId('hold-at').value = byte;
+  byId('hold-value').value = valueOf(byte);
   byId('hold-at').setAttribute('aria-valuetext', byId('hold-value').value);
 }
 

@@ -2,7 +2,7 @@
 // with them, of the same random numbers.
 
 const SLICE = 20;                                          // milliseconds of writing between reactions to the reader
-let panes = [];                                            // the texts: the free one and, if units are held, the held one
+let panes = [];                                            // the free text and, if units are held, the held one
 let left = 0, running = false, timer = 0;                  // left: characters that are still to be written
 let begun = 0, done = 0;                                   // when writing began or continued; characters since then
 let same = 0, parted = false;                              // characters before the texts part; whether they did
@@ -74,7 +74,7 @@ function showProgress() {
 /** Says which units the next text is written with. */
 function showHolds() {
   const held = heldUnits().map(unit => unit.description).join('; ');
-  byId('holds').textContent = held ? `A second text is written with ${held}.` :
+  byId('holds').textContent = held ? `A second text holds ${held}.` :
     'To see what a unit does, hold it in Cells: a second text is then written with it.';
   byId('hold-none').hidden = !held;
 }
