@@ -37,7 +37,7 @@ from engine.backend.theano_setup import CompilerError, compiling, kernel_runs, t
 import numpy as np
 
 from engine import analysis, checks, sampling
-from engine.kernel.cell import Cell, js_function
+from engine.kernel.cell import Cell, held_cell, js_function
 from engine.kernel.data_parallel import DataParallelStep
 from engine.kernel.network import is_as_in_c
 from engine.kernel.ops import Kernel
@@ -266,7 +266,7 @@ class CharLSTM(State):
         return isinstance(self._ops(), Kernel)
 
     def javascript(self):
-        """Return the cell as a function of JavaScript, for engine/page/network.js.
+        """Return the cell, whose units may be held, as a function of JavaScript, for engine/page/network.js.
 
         Raises ValueError where JavaScript would compute another model than this one.
         """
@@ -276,7 +276,7 @@ class CharLSTM(State):
         if not is_as_in_c(network, self.p, self._ops()):
             raise ValueError('a page cannot compute this model: network in charlstm.py was edited, and '
                              'engine/page/network.js was not')
-        return js_function(cell.program)
+        return js_function(held_cell(cell).program)
 
     # ---- the model
 
@@ -555,8 +555,8 @@ class CharLSTM(State):
 
         method 'normal' draws each character from the predicted distribution, 'argmax' or 'max'
         takes the most probable one. A seed that is long enough is returned as it is. With count, the
-        result is a list of that many texts, made together. temperature, top_k, top_p, stop: as in
-        stream_text. Raises ValueError for arguments out of range, or characters that the model
+        result is a list of that many texts, made together. temperature, top_k, top_p, stop, hold: as
+        in stream_text. Raises ValueError for arguments out of range, or characters that the model
         does not know.
         """
         pieces = self.stream_text(seed, text_length, method, 1 if count is None else count, **choice)
@@ -564,21 +564,23 @@ class CharLSTM(State):
         return texts[0] if count is None else texts
 
     def stream_text(self, seed='', text_length=100, method='normal', count=1, temperature=1, top_k=None, top_p=1,
-                    stop=''):
+                    stop='', hold=None):
         """Yield what generate_text returns piece by piece, each a list of count strings, the seed first.
 
         temperature: below 1 probable characters become more probable, above 1 less. top_k: draw
         from only the k most probable characters. top_p: draw from the smallest set of characters
         whose probabilities sum to top_p. stop: a text ends with the first occurrence of
-        this string after the seed.
+        this string after the seed. hold: cell states that stay at a value while the text is read and
+        written, such as {'C2': {44: 5.0}} for unit 44 of layer 2; h follows from them.
         """
         prime = self._prime(seed, text_length, method, count)
         choice = sampling.checked_choice(temperature, top_k, top_p, len(self.uchar), theano.config.floatX)
+        sample = self._sample if hold is None else sampling.holding(self, hold)
         strings = self._text_decoder(count)
         yield strings(prime)
         drawn = method == 'normal'
         texts = sampling.stream(
-            self._sample, prime, text_length, choice, self._zero_states(count), strings, stop,
+            sample, prime, text_length, choice, self._zero_states(count), strings, stop,
             lambda n: self.random.integers(2 ** 53, size=(n if drawn else 0, count)))
         yield from texts
 

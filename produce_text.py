@@ -32,6 +32,8 @@ OPTIONS = {
         ('lines', bool, False, r'write one sequence per line, such as names; --prime and --stop default to "\n". With '
          '--score, print the cost of each line, read by itself after a line end: nats<TAB>characters<TAB>line, of its '
          'characters and of the line end after them'),
+        ('hold', dict(action='append', metavar='STATE:UNIT=VALUE'), None,
+         'hold the cell state of a unit at a value, such as C2:44=5.0 for unit 44 of layer 2; may be repeated'),
         ('random-seed', int, None, 'whole number that makes the text repeatable (default: a new one each time)')],
     'choice of each character': [
         ('method', ('normal', 'argmax', 'max'), 'normal', 'draw from the distribution, or take the most probable'),
@@ -82,6 +84,20 @@ def unescaped(text):
     return re.sub(r'\\[nt\\]', lambda escape: ESCAPES[escape.group()], text)
 
 
+def held(words):
+    """Return what --hold asks for, as generate_text takes it; words: such as C2:44=5.0, or None."""
+    if words is None:
+        return None
+    hold = {}
+    for word in words:
+        try:
+            state, unit, value = re.fullmatch(r'(\w+):(\d+)=(\S+)', word).groups()
+            hold.setdefault(state, {})[int(unit)] = float(value)
+        except (AttributeError, ValueError):
+            raise ValueError(f'--hold is {word}: expected STATE:UNIT=VALUE, such as C2:44=5.0') from None
+    return hold
+
+
 def prime_of(o):
     """Return the text to continue, '' for a random character. o: the options."""
     from engine.state.text import read_string
@@ -95,7 +111,7 @@ def sequences(model, o, prime):
     from engine.state.text import encoded
     prime_length = len(encoded(model.in_vocabulary(prime), model.uchar, 'the prime'))
     yield from model.stream_text(prime, prime_length + o.length, o.method, o.count, o.temperature, o.top_k, o.top_p,
-                                 unescaped(o.stop) or '\n' * o.lines)
+                                 unescaped(o.stop) or '\n' * o.lines, held(o.hold))
 
 
 def write(model, o):

@@ -1,7 +1,12 @@
-"""Writing texts piece by piece, and the choices of how their characters are drawn."""
+"""Writing texts piece by piece, the choices of how their characters are drawn, and units that are held meanwhile."""
+import copy
+
 import numpy as np
 
 from engine import checks
+from engine.backend.theano_setup import theano
+from engine.kernel.cell import HOLD, held_cell
+from engine.state.parameters import NAMES, own_names
 
 # Characters that are drawn before they are shown: few at first, to show something soon, then
 # more, since the kernel packs the weights again for each piece.
@@ -48,3 +53,55 @@ def stream(sample, prime, length, choice, states, strings, stop, draw):
             written, ends = zip(*[until(stop, end, string) for end, string in zip(ends, written)])
         yield list(written)
         prime, left, piece = text[-1:], left - n, min(2 * piece, LONGEST_PIECE)
+
+
+# ---------------------------------------------------------------- units that are held
+
+def hold_parameters(hold, units, dtype):
+    """Return the parameters HOLD of both layers, name to array (H1,) or (H2,), for a hold such as {'C2': {44: 5.0}}.
+
+    units: H1 and H2. Raises ValueError for a hold of another form, for units out of range, and for values that are no
+    finite numbers in dtype.
+    """
+    if not isinstance(hold, dict):
+        raise ValueError(f"hold is {hold!r}: expected a dict such as {{'C2': {{44: 5.0}}}}")
+    arrays = {name: np.zeros(units[int(name[-1]) - 1], dtype) for name in own_names(HOLD)}
+    for state, values in hold.items():
+        if state not in ('C1', 'C2'):
+            raise ValueError(f"hold has {state!r}: expected 'C1' or 'C2', the cell state of a layer")
+        if not isinstance(values, dict):
+            raise ValueError(f'hold has {values!r} for {state}: expected a dict such as {{44: 5.0}}, units to values')
+        is_held, held_at = [arrays[name + state[1]] for name in HOLD]
+        for unit, value in values.items():
+            checks.whole(f'a unit of {state} to hold', unit, 0, len(is_held) - 1)
+            is_held[unit] = 1
+            held_at[unit] = checks.real(f'the value of {state} in unit {unit}', value, f'that is finite in {dtype}',
+                                        lambda v: abs(v) <= np.finfo(dtype).max)
+    return arrays
+
+
+def _held_copy(model):
+    """Return a copy of a model with a held cell. It shares the model's parameters, also while they are trained."""
+    cell, units = held_cell(model._model_cell()), dict(zip('12', model._units()))
+    held = copy.copy(model)
+    held.cell, held.cell_parameters = cell, dict.fromkeys(cell.own, 0)
+    held._cell = (held.cell, held.cell_parameters), cell           # so that no warning about it is repeated
+    held.p = {name: model.p[name] if name in model.p else theano.shared(np.zeros(units[name[-1]], cell.dtype), name)
+              for name in (*NAMES, *own_names(cell.own))}
+    return held
+
+
+def holding(model, hold):
+    """Return a function like model._sample that writes with units held. hold: as for hold_parameters."""
+    arrays = hold_parameters(hold, model._units(), theano.config.floatX)
+
+    def sample(*inputs):
+        with model._lock:
+            model._checked_cell()                                  # drops what was compiled with another cell
+            if 'held' not in model._functions:
+                model._functions['held'] = _held_copy(model)
+            held = model._functions['held']
+            for name, array in arrays.items():                     # each time: another text may be written meanwhile
+                held.p[name].set_value(array)
+            return held._sample(*inputs)
+    return sample

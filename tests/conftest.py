@@ -35,7 +35,7 @@ from browser import CHROMIUM, Browser  # noqa: E402
 from charlstm import CharLSTM, lstm_cell  # noqa: E402
 from engine import terminal  # noqa: E402
 from engine.backend.theano_setup import theano  # noqa: E402
-from engine.kernel.cell import Cell, js_function  # noqa: E402
+from engine.kernel.cell import Cell, held_cell, js_function  # noqa: E402
 from engine.page.page import HERE, write_page  # noqa: E402
 from learner import quick  # noqa: E402
 from models import as_new, default_mode, make_stateful  # noqa: E402
@@ -284,7 +284,7 @@ def javascript():
     """Return a function that evaluates an expression after network.js, and returns its value, which JSON must hold."""
     racer = pytest.importorskip('py_mini_racer')
     context = racer.MiniRacer()
-    context.eval(js_function(Cell(lstm_cell, (), 'float32').program))
+    context.eval(js_function(held_cell(Cell(lstm_cell, (), 'float32')).program))
     context.eval((HERE / 'network.js').read_text(encoding='utf-8'))
     context.eval(HELPERS)
 

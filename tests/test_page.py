@@ -57,6 +57,16 @@ def test_writing_is_pythons_on_the_same_random_numbers(javascript, model, temper
     assert written == text[:, 0].tolist()
 
 
+def test_held_text_draws_the_random_numbers_of_the_free_one(javascript, model):
+    new = 'times(300, (writer => () => writer.next())(new Writer(arrays(p), prime, choice, held)))'
+    settings = dict(p=parameters(model), prime=[], choice=dict(temperature=1, topK=V, seed=5))
+    free = javascript(new.replace(', held', ''), **settings)
+    none, held, hardly = [javascript(new, held=held, **settings) for held in (
+        [], [dict(layer=2, number=1, value=-3)], [dict(layer=1, number=6, value=1e-3)])]
+    assert free == none and free[0] == held[0] and free != held
+    assert 30 < sum(a == b for a, b in zip(free, hardly)) < 300           # of 11 characters, equal by chance: 27
+
+
 def test_draw_of_all_kinds_of_distributions(javascript):
     """With zeros, ties and sums that are not 1; random numbers at the borders too."""
     chance = np.random.default_rng(3)
@@ -369,7 +379,7 @@ def test_long_prime_does_not_block_the_page(browser, written):
     browser.open(written, view='#writing')
     browser.value("byId('prime').value = 'the '.repeat(20000); byId('length').value = 20")
     browser.click('#write')
-    assert browser.value('running && writer.begins')
+    assert browser.value('running && panes[0].writer.begins')
     browser.click('#stop')
     assert browser.value("!running && byId('written').textContent.length < 80000")
     browser.click('#stop')
@@ -552,3 +562,120 @@ def test_float16_is_read_as_numpy_reads_it(browser, written):
     finite = finite[np.isfinite(finite.view(np.float16))]
     found = browser.value(f'{finite.tolist()}.map(half)')
     np.testing.assert_array_equal(found, finite.view(np.float16).astype(float))
+
+
+# ---------------------------------------------------------------- units that are held, in a browser
+
+KEYS = dict(ArrowLeft=37, ArrowRight=39, Home=36, End=35, Space=32)
+
+
+def press_in_control(browser, key):
+    """Press a key to which the browser itself reacts."""
+    named = dict(key=' ' if key == 'Space' else key, code=key, windowsVirtualKeyCode=KEYS[key])
+    browser.call('Input.dispatchKeyEvent', type='rawKeyDown', **named)
+    if key == 'Space':
+        browser.call('Input.dispatchKeyEvent', type='char', text=' ', **named)
+    browser.call('Input.dispatchKeyEvent', type='keyUp', **named)
+
+
+def held_in(browser):
+    """Return the units that are held, (layer, number) to value."""
+    return {(unit['layer'], unit['number']): unit['value'] for unit in browser.value('heldUnits()')}
+
+
+def test_units_are_held_by_mouse_and_by_keys(browser, written):
+    browser.open(written, view='#cells')
+    data = data_of(written)
+
+    def chosen():
+        return data['units'][browser.value('unit')]
+
+    def shown():
+        return browser.value("[byId('hold').checked, byId('hold-value').value]")
+
+    def of(unit):
+        return unit['layer'], unit['number']
+
+    first = chosen()
+    assert held_in(browser) == {} and not shown()[0]
+    browser.click('#hold-at')                                          # in the middle
+    assert held_in(browser)[of(first)] == pytest.approx((first['least'] + first['most']) / 2, rel=0.02)
+    assert browser.value("document.activeElement.id") == 'hold-at'
+    for key in ('Home', 'End'):
+        press_in_control(browser, key)
+        value = held_in(browser)[of(first)]
+        assert value == pytest.approx(first['least' if key == 'Home' else 'most'])
+        text = f'{value:.2f}'.replace('-', '\u2212')
+        assert shown() == [True, text] and browser.value("byId('hold-at').getAttribute('aria-valuetext')") == text
+    browser.press('j')                                                 # another unit, which is free
+    second = chosen()
+    assert not shown()[0] and of(second) != of(first) and list(held_in(browser)) == [of(first)]
+    browser.value("byId('hold').focus()")
+    press_in_control(browser, 'Space')
+    assert shown()[0] and set(held_in(browser)) == {of(first), of(second)}
+    assert second['least'] <= held_in(browser)[of(second)] <= second['most']
+    browser.press('k')
+    assert shown()[0]
+    browser.value("byId('hold').focus()")
+    press_in_control(browser, 'Space')
+    assert shown() == [False, text] and list(held_in(browser)) == [of(second)]             # the slider stays
+    assert browser.value("document.querySelectorAll('#units .held').length") == 1
+    labels = browser.value("['hold', 'hold-at'].map(id => byId(id).labels[0]?.textContent || byId(id).ariaLabel)")
+    assert labels == ['hold C at', 'the value to hold C at'] and browser.errors == []
+
+
+def texts_in(browser):
+    """Return the prime, what is the same, and what is coloured of both texts that the page wrote."""
+    return [browser.value(f"Array.from(byId('{id}').children, span => span.textContent)")
+            for id in ('written', 'written-held')]
+
+
+@pytest.mark.parametrize('width', [1280, 390])
+def test_free_and_held_texts(browser, written, javascript, short_run, width):
+    """Both are those of network.js, and coloured from the first character on in which they differ."""
+    browser.open(written, width=width, view='#cells')
+    browser.click('#hold-at')
+    press_in_control(browser, 'End')
+    held = browser.value('heldUnits()')
+    browser.click('#tab-writing')
+    assert held[0]['description'] in browser.value("byId('holds').textContent")
+    text = write_in(browser, prime='the ', length='300', seed='7', temperature='0.8', top_k='33')
+    p = load(short_run.folder / 'r_t.txt_best.npz')
+    expected = [''.join(p['uchar'][k] for k in javascript(
+        'times(304, (writer => () => writer.next())(new Writer(arrays(p), prime, choice, held)))', held=units,
+        p={name: p[name].astype('float16').astype(float).ravel().tolist() for name in NAMES},
+        prime=[p['uchar'].tolist().index(ch) for ch in 'the '], choice=dict(temperature=0.8, topK=33, seed=7)))
+        for units in ([], held)]
+    same = len(os.path.commonprefix(expected))
+    assert text == expected[0] and expected[0] != expected[1]
+    assert texts_in(browser) == [['the ', text[4:same], text[same:]] for text in expected]
+    assert f'part after {same - 4}.' in browser.value("byId('speed').textContent")
+    colours = [colour_in(browser, f"document.querySelector('#{id} .changed')).backgroundColor")
+               for id in ('written', 'written-held')]
+    np.testing.assert_allclose(colours, [colour(2), colour(2, hue=208, saturation=0.68)], atol=1.5)
+    assert held[0]['description'] in browser.value("byId('held-title').textContent")
+    assert browser.value("byId(byId('written-held').getAttribute('aria-labelledby')).checkVisibility()")
+    sides = browser.value("['written', 'written-held'].map(id => byId(id).getBoundingClientRect().top)")
+    assert (sides[0] == sides[1]) == (width == 1280)
+    assert browser.value('document.documentElement.scrollWidth <= innerWidth')
+    browser.click('#hold-none')
+    assert browser.value("document.activeElement.id") == 'write' and held_in(browser) == {}
+    assert write_in(browser) == expected[0]
+    assert browser.value("byId('held-pane').hidden && byId('free-title').hidden && byId('hold-none').hidden")
+    assert 'part' not in browser.value("byId('speed').textContent") and browser.errors == []
+
+
+def test_stop_and_continue_both_texts(browser, written):
+    browser.open(written, view='#cells')
+    browser.click('#hold')
+    browser.click('#tab-writing')
+    write_in(browser, prime='the ', length='6000')
+    whole = texts_in(browser)
+    browser.click('#write')
+    browser.wait("running && byId('written').textContent.length > 100")
+    browser.click('#stop')
+    lengths = [len(''.join(spans)) for spans in texts_in(browser)]
+    assert 100 < lengths[0] == lengths[1] < 6004
+    browser.click('#stop')
+    browser.wait('!running')
+    assert texts_in(browser) == whole and browser.errors == []

@@ -342,13 +342,13 @@ class Cell:
 
     own: the names of its own parameters. formula: its graph as text. program: the Program, or None where it has
     an operation that cannot be code for one unit. unknown: that operation, or None. draws: whether the cell draws
-    random numbers. Raises ValueError for a function that cannot be a cell.
+    random numbers. dtype: the type of all numbers. Raises ValueError for a function that cannot be a cell.
     """
 
     def __init__(self, function, own, dtype):
         if not callable(function):
             raise ValueError(f'the cell is {function!r}: expected a function')
-        self._function, self.own = function, tuple(own)
+        self._function, self.own, self.dtype = function, tuple(own), dtype
         self.name = getattr(function, '__qualname__', str(function)).split('<locals>.')[-1]
         variables = [tt.matrix(name, dtype) for name in INPUTS + self.own]
         dh, dC = [tt.matrix(name, dtype) for name in ('dh', 'dC')]
@@ -399,3 +399,21 @@ class Cell:
     def standard(self):
         """Return whether this is the cell of a checkpoint that names none."""
         return hashlib.sha256(self.formula.encode()).hexdigest().startswith(STANDARD)
+
+
+HOLD = 'is held', 'held at'    # parameters of a held cell: no cell of a user has one of these names
+
+
+def held_cell(cell):
+    """Return a Cell like `cell`, whose units may be held: C is `held at` in units where `is held` is 1, not 0.
+
+    These parameters come after the cell's own. h follows from the C that is held, so far as cell computes h from the
+    C that it returns.
+    """
+    def held(*inputs, **own):
+        is_held, held_at = [own.pop(name) for name in HOLD]
+        h, C = cell(inputs, list(own.values()))
+        C_held = tt.switch(is_held, held_at, C)
+        return theano.clone(h, replace={C: C_held}), C_held
+    held.__qualname__ = cell.name
+    return Cell(held, cell.own + HOLD, cell.dtype)

@@ -1,17 +1,21 @@
-// The view Cells: the text coloured by the cell state of one unit, and the units that follow a feature.
+// The view Cells: the text coloured by the cell state of one unit, the units that follow a feature, and those that are
+// held while the view Writing writes.
 
 const states = array(data.states), features = Object.keys(data.correlations);
+const heldBytes = new Map();                               // from units of data.units that are held to bytes of C
 let unit = 0;                                              // of data.units, the one that colours the text
 
 const correlation = u => data.correlations[byId('feature').value][u];
+
+const nameOf = u => `layer ${data.units[u].layer}, unit ${data.units[u].number}`;
 
 /** Lists the units: those that follow the chosen feature best come first. */
 function listUnits() {
   const order = data.units.map((_, u) => u).sort((a, b) => Math.abs(correlation(b)) - Math.abs(correlation(a)));
   byId('units').replaceChildren(...order.map(u => {
-    const {layer, number} = data.units[u], r = correlation(u);
-    const item = element('li', '', ...bar(`layer ${layer}, unit ${number}`, Math.abs(r), signed(r), ''));
+    const r = correlation(u), item = element('li', '', ...bar(nameOf(u), Math.abs(r), signed(r), ''));
     item.id = 'unit-' + u;
+    item.classList.toggle('held', heldBytes.has(u));
     item.setAttribute('role', 'option');
     item.addEventListener('click', () => chooseUnit(u));
     return item;
@@ -25,6 +29,7 @@ function chooseUnit(u) {
   selectItem(byId('units'), byId('unit-' + u));
   [byId('pale').textContent, byId('deep').textContent] = ends().map(byte => 'C ' + valueOf(byte));
   showValue();
+  showHold();
   if (view() === 'cells') paintUnit();
 }
 
@@ -40,11 +45,13 @@ function paintUnit() {
   paint(k => Math.max(0, Math.min(1, (states[unit * n + k] - pale) / (deep - pale || 1))));
 }
 
-/** The C that a byte of the unit's states stands for, as a text. */
-function valueOf(byte) {
-  const {least, most} = data.units[unit];
-  return (least + (most - least) * byte / 255).toFixed(2).replace('-', '\u2212');
+/** The C that a byte of a unit's states stands for. */
+function cellState(u, byte) {
+  const {least, most} = data.units[u];
+  return least + (most - least) * byte / 255;
 }
+
+const valueOf = (byte, u = unit) => cellState(u, byte).toFixed(2).replace('-', '\u2212');
 
 function showValue() {
   byId('value').replaceChildren('at ', element('bdi', '', named(text[here])), ': ' + valueOf(states[unit * n + here]));
@@ -56,6 +63,34 @@ function stepUnits(by) {
   chooseUnit(Number(items[Math.max(0, Math.min(items.length - 1, at + by))].id.slice('unit-'.length)));
 }
 
+/** The units that are held, as Network.hold takes them, each with a text that says so. */
+function heldUnits() {
+  return Array.from(heldBytes, ([u, byte]) => ({layer: data.units[u].layer, number: data.units[u].number,
+    value: cellState(u, byte), description: `${nameOf(u)} at ${valueOf(byte, u)}`}));
+}
+
+/** Holds the unit at the slider's value, or not. */
+function holdUnit(on) {
+  if (on) heldBytes.set(unit, Number(byId('hold-at').value));
+  else heldBytes.delete(unit);
+  byId('unit-' + unit).classList.toggle('held', on);
+  showHold(Number(byId('hold-at').value));
+}
+
+/** Shows whether the unit is held, and the byte of the slider: at first where the colour is deepest. */
+function showHold(byte = heldBytes.has(unit) ? heldBytes.get(unit) : ends()[1]) {
+  byId('hold').checked = heldBytes.has(unit);
+  byId('hold-at').dir = correlation(unit) < 0 ? 'rtl' : 'ltr';         // as the scale of the colours
+  byId('hold-at').value = byte;
+  byId('hold-value').value = valueOf(byte);
+  byId('hold-at').setAttribute('aria-valuetext', byId('hold-value').value);
+}
+
+function holdNone() {
+  heldBytes.clear();
+  listUnits();
+}
+
 function prepareCells() {
   const strongest = name => Math.max(...data.correlations[name].map(Math.abs));
   features.sort((a, b) => strongest(b) - strongest(a));
@@ -65,6 +100,8 @@ function prepareCells() {
     byId('feature').append(option);
   }
   byId('feature').addEventListener('change', listUnits);
+  byId('hold').addEventListener('change', event => holdUnit(event.target.checked));
+  byId('hold-at').addEventListener('input', () => holdUnit(true));
   byId('previous').addEventListener('click', () => stepUnits(-1));
   byId('next').addEventListener('click', () => stepUnits(1));
   onKeys(byId('units'), {ArrowDown: () => 1, ArrowUp: () => -1, PageDown: () => 8, PageUp: () => -8,

@@ -5,7 +5,7 @@
 //
 // There are two such layers, and the second reads the h of the first; softmax(V.h2 + c) is the distribution of the next
 // character. engine/kernel/cell.py writes the function cell from its formula in charlstm.py; own: the parameters of the
-// cell itself, if it has any.
+// cell itself, if it has any, and then two numbers, whether C of this unit is held (1 or 0) and at which value.
 // Letters for sizes: V characters in the vocabulary, H units of a layer. A matrix is one long array, row after row, and
 // the four gates of a layer lie one below the other: U (4H,n), W (4H,H), b (4H).
 'use strict';
@@ -21,12 +21,29 @@ const math = Object.assign(Object.create(Math), {
   equal: (a, b) => Number(a === b), not_equal: (a, b) => Number(a !== b),
 });
 
-/** Adds the product of a matrix (rows,columns) and a vector (columns) to sum (rows). */
+/**
+ * Adds the product of a matrix (rows,columns) and a vector (columns) to sum (rows). It does four rows at a time, since
+ * their sums do not wait for each other and each number of the vector is fetched only once for them.
+ */
 function addProduct(sum, matrix, vector) {
-  const columns = vector.length;
-  for (let row = 0, at = 0; row < sum.length; row++, at += columns) {
+  const rows = sum.length, columns = vector.length, fours = rows - rows % 4;
+  for (let row = 0; row < fours; row += 4) {
+    const A = row * columns, B = A + columns, C = B + columns, D = C + columns;         // where the rows begin
+    let a = 0, b = 0, c = 0, d = 0;
+    for (let k = 0; k < columns; k++) {
+      a += matrix[A + k] * vector[k];
+      b += matrix[B + k] * vector[k];
+      c += matrix[C + k] * vector[k];
+      d += matrix[D + k] * vector[k];
+    }
+    sum[row] += a;
+    sum[row + 1] += b;
+    sum[row + 2] += c;
+    sum[row + 3] += d;
+  }
+  for (let row = fours; row < rows; row++) {
     let total = 0;
-    for (let k = 0; k < columns; k++) total += matrix[at + k] * vector[k];
+    for (let k = 0; k < columns; k++) total += matrix[row * columns + k] * vector[k];
     sum[row] += total;
   }
 }
@@ -46,7 +63,13 @@ class Layer {
     this.h = new Float32Array(this.b.length / 4);
     this.C = new Float32Array(this.b.length / 4);
     const own = Object.keys(p).filter(name => !EIGHT.includes(name) && name.endsWith(number));
-    this.own = Array.from(this.h, (_, k) => own.map(name => p[name][k]));      // the cell's own parameters, by unit
+    this.own = Array.from(this.h, (_, k) => Float32Array.of(...own.map(name => p[name][k]), 0, 0));    // by unit
+  }
+
+  /** Holds C of a unit at a value from the next step on. */
+  hold(unit, value) {
+    const own = this.own[unit];
+    own.set([1, value], own.length - 2);
   }
 
   /** A step; addInput adds the input's share U.x to the pre-activations. Returns h. */
@@ -68,6 +91,11 @@ class Network {
     this.p = p;
     this.layer1 = new Layer(p, 1);
     this.layer2 = new Layer(p, 2);
+  }
+
+  /** Holds C of units at values from the next step on. held: a list of {layer, number, value}; number: of the unit. */
+  hold(held) {
+    for (const {layer, number, value} of held) this[`layer${layer}`].hold(number, value);
   }
 
   /** Reads a character, a number below V. Returns the probabilities (V) of the next one. */
@@ -150,12 +178,13 @@ class Random {
 class Writer {
   /**
    * p: as for Network. prime: the numbers of the first characters; where it is empty, one is drawn at random.
-   * choice: temperature, topK and seed.
+   * choice: temperature, topK and seed. held: as for Network.hold.
    */
-  constructor(p, prime, choice) {
+  constructor(p, prime, choice, held = []) {
     this.choice = choice;
     this.random = new Random(choice.seed);
     this.network = new Network(p);
+    this.network.hold(held);
     this.prime = prime.length ? prime : [Math.floor(this.random.next() * p.c.length)];
     this.length = 0;                                       // of the text so far
   }
