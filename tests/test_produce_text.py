@@ -96,6 +96,15 @@ def test_options_of_sampling(produce, tmp_path, method):
         assert expected[codes[len(prime) + k]] > expected.max() * (1 - 1e-4)     # either of two as probable ones
 
 
+def test_units_are_held(produce, tmp_path):
+    words = ['--random-seed', 3, '--count', 1, '--length', 40, '--prime', 'the ']
+    printed = wrote(produce(tmp_path / 'out', *words, '--hold', 'C2:6=-4.5', '--hold', 'C1:0=2'), tmp_path / 'out')
+    model = CharLSTM(random_seed=3)
+    model.model_setup('r_t.txt_best.npz')
+    assert printed == model.generate_text('the ', 44, hold={'C1': {0: 2}, 'C2': {6: -4.5}}) + '\n'
+    assert printed != wrote(produce(tmp_path / 'free', *words), tmp_path / 'free')
+
+
 @pytest.mark.parametrize('length', [1, 33])
 def test_length_does_not_count_the_prime(produce, tmp_path, length):
     """But it counts the random character that replaces a missing prime. One text has no heading."""
@@ -136,6 +145,8 @@ def test_prime_file_and_stop(produce, tmp_path):
     (['--score', 't.txt', '--lines', '--adapt'], ['--lines', '--adapt']),
     (['--score', 't.txt', '--lines', '--tune-temperature', 't.txt'], ['--lines', '--tune-temperature']),
     (['--score', ''], ['cannot read']),
+    (['--hold', 'C2:4'], ['--hold is C2:4', 'STATE:UNIT=VALUE']), (['--hold', 'C2:4=x'], ['--hold is C2:4=x']),
+    (['--hold', 'C2:7=1'], ['a unit of C2 to hold is 7']), (['--hold', 'h1:0=1'], ["'h1'"]),
     *[(['--score', 't.txt', *option], [f'{option[0]} is for writing', '--score', 'leave it out']) for option in (
         ['--length', 5], ['--count', 2], ['--prime', 'a'], ['--prime-file', 't.txt'], ['--stop', 'a'],
         ['--random-seed', 1], ['--method', 'max'], ['--temperature', 2], ['--top-k', 3], ['--top-p', 0.5])],
