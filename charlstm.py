@@ -191,7 +191,8 @@ class CharLSTM(State):
         print(model.generate_text('It is ', 200))
 
     Attributes: uchar, a list of the V characters by number; batch_size; X, Y, n_batches,
-    each a dict with the keys 'train' and 'valid'; p, the parameters as Theano shared
+    each a dict with the keys 'train' and 'valid'; texts, the whole texts of their own to validate and to
+    test with, as numbers by 'valid' and 'test'; p, the parameters as Theano shared
     variables by name; lp, the learning parameters; dyn_lrate, the learning
     rate as a shared scalar that may be set between steps; random, the NumPy
     generator of all random numbers: the same random_seed, text and machine give

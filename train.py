@@ -19,7 +19,7 @@ from engine import process_group
 from engine.interrupts import EXIT_INTERRUPTED, StopRequest
 from engine.progress import ProgressBar, duration, say_if_slow
 from engine.run import options
-from engine.terminal import Parser, main
+from engine.terminal import Parser, main, nats_and_bits
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Rows of name, kind, default, help. model_setup gets the options that have the names of its parameters: for a new
@@ -29,7 +29,14 @@ OPTIONS = {
         ('batch-size', int, 50, 'sequences in a batch'),
         ('seq-length', int, 50, 'characters in a sequence'),
         ('ratio-valid', float, 0.3, 'share of the text, at its end, kept for validation'),
-        ('encoding', 'NAME', 'utf-8', 'encoding of the text file'),
+        ('valid', 'FILE', None, 'text to validate with, a file or a folder: all of the input is then learned from; it '
+                                'is also scored at the end as with --test (default: the end of the input)'),
+        ('test', 'FILE', None, 'text to test with, a file or a folder: it is scored once, as one stream, with the best '
+                               'model of the finished run; before that, only its vocabulary is used: a model has the '
+                               'characters of all its texts'),
+        ('test-adapt', dict(type=float, nargs='?', const=0.1, metavar='RATE'), None,
+         'score the test text also with a copy of the model that learns from it as it reads (RATE: 0.1)'),
+        ('encoding', 'NAME', 'utf-8', 'encoding of the text files'),
         ('no-stateful', bool, False, 'start every batch from zero states, as the original does, instead of reading '
                                      'each long piece of the text from batch to batch')],
     'model': [
@@ -104,14 +111,14 @@ def prepare(o, group):
     with o.chosen(locate_text, group) as (checkpoint, progress):
         model = CharLSTM(random_seed=o.random_seed, kernel=o.kernel == 'on', comm=group)
         model.prepare_input(o.input, o.ratio_valid, o.batch_size, o.seq_length, encoding=o.encoding,
-                            stateful=not o.no_stateful)
-        o.input = os.path.abspath(o.input)
+                            stateful=not o.no_stateful, valid=o.valid, test=o.test)
+        o.make_paths_absolute()
         parameters = parameter_count(len(model.uchar), o.num_units1, o.num_units2)
         complete(o, model.n_batches['train'], parameters)
         model.model_setup(**o.arguments_of(model.model_setup))
         run = Run(o.output_dir, o.run_name, o.resume, progress, group, list(model.p))
         if progress:
-            group.broadcast(options.check_text, o.input, model, checkpoint)
+            group.broadcast(options.check_texts, o, model, checkpoint)
             model.resume(checkpoint)
             print(f'resuming after epoch {progress["epoch"]}, batch {progress["batch"]}')
         run.check(o.overwrite)
@@ -133,8 +140,8 @@ def learn(model, run, now, bar, stop):
             run.fall_back(model, now, error)
             bar.go_back(now.step)
     if now.out_of_patience:
-        bar.line(f'no better validation cost in {now.stale} epochs; the best, {now.best_cost:.4f}, is from epoch '
-                 f'{now.best_epoch}')
+        bar.line(f'no better validation cost in {now.stale} epochs; the best, {nats_and_bits(now.best_cost)}, is '
+                 f'from epoch {now.best_epoch}')
 
 
 def read(model, run, now, bar, stop):
@@ -179,11 +186,13 @@ def program(arguments):
     o = options.Options(OPTIONS, DEFAULTS, vars(arguments))
     model, run, progress = prepare(o, group)
     from engine.backend.theano_setup import computes_on
+    from engine.run.result import to_score
     from engine.run.schedule import Schedule
     print(f'computes on {computes_on(model.runs_in_c())}', flush=True)
     print('compiling: up to a minute the first time, about a second after that ...', flush=True)
     start = time.time()
     names = ['train_rmsprop', 'sample'] + ['check'] * bool(model.n_batches['valid'])
+    names += ['predict'] * bool(to_score(o))
     with run.naming_checkpoint('while compiling; what is compiled is kept'), group.one_per_node_first():
         for k, name in enumerate(names, 1):
             # On a terminal, compile() itself says so.
@@ -201,8 +210,9 @@ def program(arguments):
             bar.line(f'interrupted in epoch {now.epoch + 1}')
             run.save(model, now, run.INTERRUPTED)
         bar.close()
-    run.print_results(now)
-    return EXIT_INTERRUPTED if stop.agreed else 0
+        complete = run.conclude(model, now)
+    run.print_results(now, complete)
+    return EXIT_INTERRUPTED if stop.agreed or not complete else 0
 
 
 def needs_less(arguments):

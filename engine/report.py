@@ -4,7 +4,7 @@ import os
 
 from engine.progress import Countdown
 from engine.state.patterns import matches
-from engine.terminal import one_line
+from engine.terminal import nats_and_bits, one_line
 
 SURPRISES, CONTEXT = 10, 30        # least expected characters that are printed, and characters before each
 
@@ -37,7 +37,7 @@ def summary(path):
     if text:
         line += f', learned from {os.path.basename(os.path.abspath(text["path"]))} ({text["characters"]:,} characters)'
     if cost is not None:
-        line += f', validation cost {cost:.3f} nats a character'
+        line += f', validation cost {nats_and_bits(cost)} a character'
     return one_line(line)
 
 
@@ -57,9 +57,12 @@ def description(path, encoding='utf-8', folders=True):
     if not folders:
         path, metadata = os.path.basename(str(path)), _without_folders(metadata)
     lines = [f'{path}: {sizes}, {len(uchar)} characters: {"".join(uchar)!r}']
-    for name, title in (('text', 'text'), ('lp', 'learning'), ('versions', 'versions')):
-        if metadata.get(name):
-            lines.append(f'{title}: ' + ', '.join('{} {}'.format(*item) for item in metadata[name].items()))
+    text = dict(metadata.get('text', {}))
+    valid, test = text.pop('valid', {}), text.pop('test', {})
+    for title, found in (('text', text), ('validation text', valid), ('test text', test),
+                         ('learning', metadata.get('lp')), ('versions', metadata.get('versions'))):
+        if found:
+            lines.append(f'{title}: ' + ', '.join('{} {}'.format(*item) for item in found.items()))
     if metadata.get('cell'):
         lines.append('cell: ' + one_line(metadata['cell']['formula']))
     progress = _reached(metadata)
@@ -70,7 +73,7 @@ def description(path, encoding='utf-8', folders=True):
         lines.append(f'progress: {progress["epoch"]} epochs and {progress["batch"]} batches, rate '
                      f'{progress["rate"]:g}')
         if progress['best_cost'] is not None:
-            lines.append(f'best validation cost: {progress["best_cost"]:.4f} nats a character, after epoch '
+            lines.append(f'best validation cost: {nats_and_bits(progress["best_cost"])} a character, after epoch '
                          f'{progress["best_epoch"]}')
     if not metadata:
         lines.append('it holds only parameters and characters, as the original of this program wrote them')

@@ -37,7 +37,8 @@ from learner import quick  # noqa: E402
 from models import as_new, default_mode, make_stateful  # noqa: E402
 from novel import PAGE, Handler  # noqa: E402
 from numpy_model import H1, H2, LETTERS, V  # noqa: E402
-from scripts import ROOT, SMALL, STATEFUL, TEXT, TRAIN, Compiling, copy_of_program, run, succeeded  # noqa: E402
+from scripts import (ROOT, SMALL, STATEFUL, TEXT, TRAIN, WITH_COSTS, Compiling, copy_of_program, run,  # noqa: E402
+                     succeeded)
 
 hypothesis.settings.register_profile('several', max_examples=200, deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile('several')
@@ -227,18 +228,6 @@ def trained(tmp_path_factory):
     return SimpleNamespace(folder=folder, text=text, options=options, result=result, results=results,
                            checkpoint=results / 'r1_sentences.txt_epoch3.npz',
                            steps=results / 'r1_sentences.txt.out', epochs=results / 'r1_sentences.txt_epochs.out')
-
-
-# Runs train.py with the validation costs of an argument.
-WITH_COSTS = '''
-import runpy, sys
-sys.path.insert(0, sys.argv[1])
-from charlstm import CharLSTM
-costs = iter([float(cost) for cost in sys.argv[2].split(',')])
-CharLSTM.validation_costs = lambda self: [(next(costs), 1)]
-sys.argv = sys.argv[3:]
-runpy.run_path(sys.argv[0], run_name='__main__')
-'''
 
 
 @pytest.fixture(scope='session')

@@ -40,6 +40,52 @@ N_TRAIN = round(0.7 * (len(TEXT) // S)) // B            # batches, by the rule
 N_VALID = (len(TEXT) // S - round(0.7 * (len(TEXT) // S))) // B
 
 
+# Runs train.py and, before, in or after the n-th call of a function, does something: it sends a signal, now or after
+# some seconds, or fills the disk.
+DRIVER = '''
+import importlib, os, resource, runpy, signal, sys, threading
+root, module, path, n, when, what, amount = sys.argv[1:8]
+sys.path.insert(0, root)
+sys.argv = [os.path.join(root, 'train.py')] + sys.argv[8:]
+owner, (*parents, name) = importlib.import_module(module), path.split('.')
+for parent in parents:
+    owner = getattr(owner, parent)
+function, calls = getattr(owner, name), 0
+def act(first):
+    if when == 'torn':
+        os.ftruncate(first, os.fstat(first).st_size // 2)
+    if what == 'signal':
+        os.kill(os.getpid(), int(amount))
+    elif what == 'timer':
+        threading.Timer(float(amount), os.kill, (os.getpid(), signal.SIGKILL)).start()
+    else:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(amount), int(amount)))
+def counted(*args, **kwargs):
+    global calls
+    calls += 1
+    if calls == int(n) and when != 'after':
+        act(args[0])
+    result = function(*args, **kwargs)
+    if calls == int(n) and when == 'after':
+        act(args[0])
+    return result
+setattr(owner, name, counted)
+runpy.run_path(sys.argv[0], run_name='__main__')
+'''
+
+
+# Runs train.py with the validation costs of an argument.
+WITH_COSTS = '''
+import runpy, sys
+sys.path.insert(0, sys.argv[1])
+from charlstm import CharLSTM
+costs = iter([float(cost) for cost in sys.argv[2].split(',')])
+CharLSTM.validation_costs = lambda self: [(next(costs), 1)]
+sys.argv = sys.argv[3:]
+runpy.run_path(sys.argv[0], run_name='__main__')
+'''
+
+
 class Compiling(BaseException):       # so that no script catches it
     """Raised by the fixture `in_process` where a script accepted its input and began to compile."""
 

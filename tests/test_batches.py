@@ -1,4 +1,5 @@
 """Texts cut into batches, of sequences or of streams, and the rows of them that a process has."""
+import hashlib
 import re
 
 import numpy as np
@@ -125,6 +126,110 @@ def test_processes_have_their_rows_of_a_text_that_the_first_reads(text_file, tmp
         share.renumber(list(reversed(share.uchar)))
         np.testing.assert_array_equal(share.X['train'][0], len(whole.uchar) - 1 - whole.X['train'][0][:, rows])
         assert sum(kept.nbytes for kept in share._kept.values()) <= len(TEXT * 8) * 3 / 7
+
+
+# ---------------------------------------------------------------- texts to validate and to test with
+
+OTHERS = dict(valid='Über allen Gipfeln ist Ruh. ', test='a𝄞')
+
+
+@settings(max_examples=100)
+@given(text=TEXTS, valid=TEXTS, test=TEXTS, B=st.integers(1, 7), S=st.integers(2, 9), stateful=st.booleans())
+def test_fixed_split(shared_folder, text, valid, test, B, S, stateful):
+    """All of the first text is for training, and a short validation text has fewer rows, of at least S characters."""
+    paths = {}
+    for role, content in (('train', text), ('valid', valid), ('test', test)):
+        (shared_folder / role).mkdir(exist_ok=True)
+        paths[role] = written(shared_folder / role, content)
+    texts = {'train': as_read(text), 'valid': as_read(valid), 'test': as_read(test)}
+    vocabulary = sorted(set(''.join(texts.values())))
+    enough = (len(texts['train']) >= B * S and len(texts['valid']) >= S and len(texts['test']) > 1
+              and len(vocabulary) > 1)
+    model = CharLSTM(random_seed=1)
+    try:
+        model.prepare_input(paths['train'], batch_size=B, seq_length=S, verbose=False, stateful=stateful,
+                            valid=paths['valid'], test=paths['test'])
+    except ValueError as error:
+        assert not enough and '\n' not in str(error)
+        return
+    assert enough and model.uchar == vocabulary
+    rows = {'train': B, 'valid': min(B, len(texts['valid']) // S)}
+    for part, R in rows.items():
+        # In streams, what is left of fewer characters than rows.
+        learned = texts[part] if not stateful else texts[part][:len(texts[part]) // R * R]
+        expected = slowly_cut(texts[part], 0, R, S)['train'] if not stateful else streams(learned, R, S)
+        assert [[tuple(spelled(model, side[:, b]) for side in pair) for b in range(R)]
+                for pair in zip(model.X[part], model.Y[part])] == expected
+    assert {role: spelled(model, codes) for role, codes in model.texts.items()} == {
+        role: texts[role] for role in ('valid', 'test')}
+
+
+def streams(text, R, S):
+    """Return the batches of R streams of a text, whose length R divides, as slowly_cut does."""
+    length = len(text) // R
+    rows = [text[b * length:(b + 1) * length] for b in range(R)]
+    return [[(row[k:k + S][:length - 1 - k], row[k + 1:k + 1 + S]) for row in rows] for k in range(0, length - 1, S)]
+
+
+@pytest.mark.parametrize('stateful', [True, False])
+def test_processes_have_their_rows_of_a_fixed_split(text_file, stateful):
+    """Of a validation text of fewer rows than the batch, too; only the first has the whole texts."""
+    paths = {role: text_file(content, name=f'{role}.txt')
+             for role, content in dict(train=TEXT * 8, valid=TEXT[:50], test='xyé').items()}
+    broadcasts, shares = [], []
+
+    def send(find, *arguments):
+        broadcasts.append(find(*arguments))
+        return broadcasts[-1]
+
+    def text(group=SingleProcess()):
+        return Text(paths['train'], 0.3, 7, 9, 'utf-8', stateful, False, group, paths['valid'], paths['test'])
+
+    whole = text()
+    for rank in range(3):
+        group, received = member(rank, 3), iter(list(broadcasts))
+        group.broadcast = send if rank == 0 else lambda find, *arguments: next(received)
+        shares.append(text(group))
+    assert [sorted(share.texts) for share in shares] == [['test', 'valid'], [], []]
+    for rank, share in enumerate(shares):
+        assert share.metadata() == whole.metadata() and share.n_batches == whole.n_batches
+        for part, R in (('train', 7), ('valid', 5)):
+            for own, of_all in zip(share.X[part], whole.X[part]):
+                np.testing.assert_array_equal(own, of_all[:, member(rank, 3).rows(R)])
+
+
+def test_texts_are_renumbered_with_the_batches(text_file):
+    paths = {role: text_file(content, name=role) for role, content in OTHERS.items()}
+    text = Text(text_file(POEM), 0.3, 3, 5, 'utf-8', True, False, **paths)
+    before, uchar = {role: codes.copy() for role, codes in text.texts.items()}, list(text.uchar)
+    x = text.X['valid'][0]
+    text.renumber(['-', *reversed(uchar)])
+    for role, codes in text.texts.items():
+        np.testing.assert_array_equal(codes, len(uchar) - before[role])
+    np.testing.assert_array_equal(text.X['valid'][0], len(uchar) - x)
+
+
+def test_summary_and_metadata_of_a_fixed_split(text_file, capsys):
+    paths = {role: text_file(content, name=role) for role, content in OTHERS.items()}
+    model = prepared(text_file(POEM), verbose=True, batch_size=3, seq_length=7, **paths)
+    first, valid, test, _ = capsys.readouterr().out.splitlines()
+    distinct = len(set(POEM + ''.join(OTHERS.values())))
+    assert first.endswith(f'{len(POEM)} characters, {distinct} distinct in all texts')
+    assert 'valid: 28 characters to validate with, in sequences' in valid and 'test: 2 characters' in test
+    metadata = model._text.metadata()
+    for role, content in OTHERS.items():
+        digest = hashlib.sha256(content.encode('utf-8')).hexdigest()
+        assert metadata[role] == dict(path=paths[role], characters=len(content), sha256=digest)
+        assert model.fingerprint(role) == digest
+    assert metadata['ratio_valid'] == 0 and model.fingerprint() == metadata['sha256']
+
+
+@pytest.mark.parametrize('role, content, words', [
+    ('valid', 'abcd', ['4 characters', 'needs 5']), ('test', 'a', ['1 characters', 'needs 2']),
+    ('valid', '', ['0 characters'])])
+def test_fixed_text_that_is_too_short(text_file, refused, role, content, words):
+    with refused(ValueError, text_file(content, name=role), *words):
+        prepared(text_file(POEM), seq_length=5, **{role: text_file(content, name=role)})
 
 
 # ---------------------------------------------------------------- refusals

@@ -1,5 +1,6 @@
 """Several processes that train one model: the same numbers as with one process, and what happens when one fails."""
 import copy
+import json
 import os
 import pickle
 import re
@@ -129,7 +130,8 @@ finally:
 @pytest.fixture
 def text(tmp_path):
     """Return the folder of a text t.txt."""
-    (tmp_path / 't.txt').write_text(SENTENCES, encoding='utf-8')
+    for name, content in (('t', SENTENCES), ('valid', SENTENCES[1000:1500]), ('test', SENTENCES[::-1][:700] + 'ñ')):
+        (tmp_path / f'{name}.txt').write_text(content, encoding='utf-8')
     return tmp_path
 
 
@@ -149,10 +151,12 @@ def own_lines(result):
 def test_train_in_two_processes(text):
     """In float32 the costs of two epochs are within 1e-4 of those with one process, and nothing is printed twice.
 
+    The first process scores the texts that were named to validate and to test with.
     Resumed after the first epoch, the run ends with the same bits.
     """
-    one = run('-c', WITHOUT_MPI, ROOT, TRAIN, 't.txt', 'a', *OPTIONS, flags=mpi.FAST, cwd=str(text))
-    two = mpi.run(2, TRAIN, text / 't.txt', 'b', *OPTIONS, cwd=str(text))
+    fixed = '--valid', 'valid.txt', '--test', 'test.txt'
+    one = run('-c', WITHOUT_MPI, ROOT, TRAIN, 't.txt', 'a', *OPTIONS, *fixed, flags=mpi.FAST, cwd=str(text))
+    two = mpi.run(2, TRAIN, text / 't.txt', 'b', *OPTIONS, *fixed, cwd=str(text))
     assert (one.returncode, two.returncode, own_lines(two)) == (0, 0, []), one.stderr + two.stderr
 
     def epochs(out):
@@ -165,6 +169,10 @@ def test_train_in_two_processes(text):
     for ending in ('.out', '_epochs.out'):
         first, second = [log_rows(results / f'{name}_t.txt{ending}') for name in 'ab']
         np.testing.assert_allclose(second[:, :3], first[:, :3], atol=1e-4)
+    scores = [json.loads((results / f'{name}_t.txt_result.json').read_text()) for name in 'ab']
+    for name in ('valid_nats', 'test_nats'):
+        np.testing.assert_allclose(*[found[name] for found in scores], atol=1e-4)
+    assert two.stdout.count('test text test.txt') == 1
     first, second = [load(results / f'{name}_t.txt_epoch2.npz') for name in 'ab']
     for name in PARAMETERS:
         np.testing.assert_allclose(second[name], first[name], atol=1e-3)

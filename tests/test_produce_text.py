@@ -44,8 +44,8 @@ def test_first_line_says_which_model_writes(produce, short_run, lettered, tmp_pa
     size = '{}: 2 layers of {} and {} units, {:,} parameters'.format
     count = sum(load('r_t.txt_best.npz')[name].size for name in P)
     assert first_line('r_t.txt_best.npz') == size('r_t.txt_best.npz', 5, 7, count) + (
-        ', learned from t.txt ({:,} characters), validation cost {:.3f} nats a character'.format(
-            len(TEXT), short_run.costs.min()))
+        ', learned from t.txt ({:,} characters), validation cost {:.4f} nats ({:.4f} bits) a character'.format(
+            len(TEXT), short_run.costs.min(), short_run.costs.min() / np.log(2)))
     old = write_checkpoint(str(tmp_path / 'old.npz'))
     assert first_line(old) == size(old, 3, 2, sum(array.size for name, array in ARRAYS.items() if name != 'uchar'))
     for progress in (None, dict(note='mine'), dict(epoch=3, best_cost=None)):

@@ -23,11 +23,12 @@ from engine.files import partial_name
 from engine.run.run import LOGS, Run
 from learner import by_number, learn, progress_of, quick
 from numpy_model import NAMES, costs, forward, random_parameters
-from scripts import (B, FAST, N_TRAIN, N_VALID, ROOT, S, SMALL, STATEFUL, TEXT, TRAIN, Compiling, arrays_and_about,
-                     assert_refused, load, log_rows, refuse_training, run, snapshot, succeeded,
+from scripts import (B, DRIVER, FAST, N_TRAIN, N_VALID, ROOT, S, SMALL, STATEFUL, TEXT, TRAIN, Compiling,
+                     arrays_and_about, assert_refused, load, log_rows, refuse_training, run, snapshot, succeeded,
                      without_privileges)
 
-RESULTS = ['r_t.txt' + end for end in ('.out', '_epochs.out', '.png', '_epoch7.npz', '_interrupted.npz')]
+RESULTS = ['r_t.txt' + end for end in ('.out', '_epochs.out', '.png', '_epoch7.npz', '_interrupted.npz',
+                                     '_result.json')]
 VALID_EVERY = 6                               # steps, in the fixture `trained`; the first one of epoch 3 is among them
 
 
@@ -35,8 +36,8 @@ VALID_EVERY = 6                               # steps, in the fixture `trained`;
 
 def test_names_of_the_results(trained):
     assert sorted(os.listdir(str(trained.results))) == [
-        'r1_sentences.txt' + end for end in ('.out', '.png', '_best.npz', '_epoch2.npz', '_epoch3.npz', '_epochs.out',
-                                             '_samples.txt')]
+        'r1_sentences.txt' + end for end in (
+            '.out', '.png', '_best.npz', '_epoch2.npz', '_epoch3.npz', '_epochs.out', '_result.json', '_samples.txt')]
 
 
 @pytest.mark.parametrize('name', ['a/b', '../r', 'r/', ''])
@@ -181,38 +182,6 @@ def test_best_has_the_lowest_validation_cost_of_the_log(short_run):
 OPTIONS = STATEFUL + '--dropout 0.2 --grad-clip 5 --epochs 6 --save-every 1 --valid-every 5'.split()
 BATCHES = -(-(round(0.7 * (len(TEXT) // S)) * S // B - 1) // S)      # per epoch, of 6 streams and 11 steps
 
-# Runs train.py and, before, in or after the n-th call of a function, does something: it sends a signal, now or after
-# some seconds, or fills the disk.
-DRIVER = '''
-import importlib, os, resource, runpy, signal, sys, threading
-root, module, path, n, when, what, amount = sys.argv[1:8]
-sys.path.insert(0, root)
-sys.argv = [os.path.join(root, 'train.py')] + sys.argv[8:]
-owner, (*parents, name) = importlib.import_module(module), path.split('.')
-for parent in parents:
-    owner = getattr(owner, parent)
-function, calls = getattr(owner, name), 0
-def act(first):
-    if when == 'torn':
-        os.ftruncate(first, os.fstat(first).st_size // 2)
-    if what == 'signal':
-        os.kill(os.getpid(), int(amount))
-    elif what == 'timer':
-        threading.Timer(float(amount), os.kill, (os.getpid(), signal.SIGKILL)).start()
-    else:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (int(amount), int(amount)))
-def counted(*args, **kwargs):
-    global calls
-    calls += 1
-    if calls == int(n) and when != 'after':
-        act(args[0])
-    result = function(*args, **kwargs)
-    if calls == int(n) and when == 'after':
-        act(args[0])
-    return result
-setattr(owner, name, counted)
-runpy.run_path(sys.argv[0], run_name='__main__')
-'''
 STEP, RENAME, SYNC = ('charlstm', 'CharLSTM.theano_train_rmsprop'), ('os', 'replace'), ('os', 'fsync')
 
 
@@ -349,7 +318,7 @@ def test_picture_on_a_full_disk(folder):
     assert (result.returncode, result.stderr.count('\n')) == (0, 1)
     assert 'results/r_t.txt.png could not be drawn: cannot write results/r_t.txt.png: File too large' in result.stderr
     assert sorted(os.listdir('results')) == ['other_t.txt.out', 'r_t.txt.out', 'r_t.txt_best.npz', 'r_t.txt_epoch2.npz',
-                                             'r_t.txt_epochs.out', 'r_t.txt_samples.txt']
+                                             'r_t.txt_epochs.out', 'r_t.txt_result.json', 'r_t.txt_samples.txt']
 
 
 # ---------------------------------------------------------------- resumed elsewhere, and from earlier
@@ -448,7 +417,7 @@ def assert_resumed_is_refused(folder, refused, checkpoint, *words):
     assert snapshot(folder) == before
 
 
-@pytest.mark.parametrize('ending', [*LOGS, '.png'])
+@pytest.mark.parametrize('ending', [*LOGS, '.png', '_result.json'])
 @pytest.mark.parametrize('record', FORGED)
 def test_forged_record_of_logs_changes_no_file(tmp_path, refused, record, ending):
     """A checkpoint by itself beside a file of the user's that has the name of one of its run."""
@@ -620,7 +589,8 @@ def test_run_that_is_finished_trains_nothing_and_draws(tmp_path, monkeypatch):
 
 def test_parts_of_dead_processes_are_removed(tmp_path):
     """But no other file, even if its name is almost like theirs."""
-    ours = [os.path.basename(partial_name(f'r_t.txt{ending}')) for ending in ('_epoch1.npz', '_best.npz', '.png')]
+    ours = [os.path.basename(partial_name(f'r_t.txt{ending}'))
+            for ending in ('_epoch1.npz', '_best.npz', '.png', '_result.json')]
     kept = ['other_t.txt_best.npz.0123456789ab.part', 'r_t.txt.part', 'r_t.txt2_epoch1.npz.0123456789ab.part',
             'r_t.txt_best.npz.mine.part']
     for name in ours + kept:
@@ -677,7 +647,8 @@ def test_second_start_does_not_replace_what_the_first_did_meanwhile(tmp_path, re
 
 @pytest.mark.parametrize('make', [os.mkfifo, os.mkdir, lambda path: os.symlink('nowhere', path)],
                          ids=['FIFO', 'folder', 'dead link'])
-@pytest.mark.parametrize('ending', ['.out', '_epochs.out', '_samples.txt', '_epoch3.npz', '_best.npz', '.png'])
+@pytest.mark.parametrize('ending', ['.out', '_epochs.out', '_samples.txt', '_epoch3.npz', '_best.npz', '.png',
+                                    '_result.json'])
 def test_result_that_is_no_file(folder, in_process, ending, make):
     make('results/r_t.txt' + ending)
     result = in_process(TRAIN, 't.txt', 'r', *SMALL, '--output-dir', 'results', '--overwrite')

@@ -5,13 +5,15 @@ import os
 import secrets
 
 from engine import commands
-from engine.checks import learning, shown
+from engine.checks import learning, real, shown
 from engine.commands import spelled
 from engine.run import recipe
 from engine.state.patterns import MOST, boolean, file_name, matches, nothing, number, string, whole
 
 LAST = 'last'                                                  # for --resume: the newest checkpoint of the run
 CHANGEABLE = ('epochs', 'save_every', 'patience')              # of a resumed run; its lrate may only become smaller
+# Options that name texts: what each is to the model, and how a message calls it.
+TEXTS = {'input': ('train', 'text'), 'valid': ('valid', 'validation text'), 'test': ('test', 'test text')}
 NOT_STORED = ('resume', 'overwrite', 'init', 'output_dir')     # they belong to one start, not to the run
 REMOVED = {'plateau?': whole, 'plateau_factor?': number}       # runs of earlier versions have stored these
 BYTES = 12                     # of each parameter in a checkpoint: itself, its average and that of its squares
@@ -47,6 +49,7 @@ def stored_pattern(table):
     """Return the pattern of the options in a checkpoint; table: rows of all options by title, as for add."""
     pattern = {'input': string, 'run': file_name, **REMOVED}
     for name, kind, default, _ in (row for rows in table.values() for row in rows):
+        kind = kind['type'] if isinstance(kind, dict) else kind
         fits = {int: lambda value: type(value) is int, float: number, bool: boolean}.get(kind, string)
         if isinstance(kind, tuple):
             fits = kind.__contains__
@@ -110,8 +113,11 @@ class Options:
             self._take_over(progress)
         self._check()
         recipe.set_units(self)
+        if self.valid is not None:
+            self.ratio_valid = 0.0                         # all of the input is learned from
         if progress:
-            self.input = find_text(checkpoint, self.input, self.typed.get('input'))
+            for name in TEXTS:
+                setattr(self, name, find_text(checkpoint, name, vars(self)[name], self.typed.get(name)))
         else:
             self.input = find_input(self.input)
             self.run_name = run_name(self.run, self.input)
@@ -131,13 +137,20 @@ class Options:
         typed = self._of_run(self.typed)
         for name, value in typed.items():
             smaller = name == 'lrate' and value < before['lrate']
-            if name not in CHANGEABLE + ('input',) and value != before[name] and not smaller:
+            moved = name in TEXTS and before[name] is not None
+            if name not in CHANGEABLE and value != before[name] and not (smaller or moved):
                 raise ValueError(
                     f'{spelled(name)} is {value}, but the run in {self.resume} had {before[name]}; only '
                     f'{", ".join(map(spelled, CHANGEABLE))} may change when a run is resumed, and --lrate become '
                     'smaller')
         self.run_name = progress.get('name') or run_name(before['run'], before['input'])
-        vars(self).update({**before, **typed, 'input': before['input'], 'output_dir': folder})
+        vars(self).update({**before, **typed, **{name: before[name] for name in TEXTS}, 'output_dir': folder})
+
+    def make_paths_absolute(self):
+        """Name the texts as a checkpoint keeps them: a run may be resumed from another folder."""
+        for name in TEXTS:
+            if vars(self)[name] is not None:
+                setattr(self, name, os.path.abspath(vars(self)[name]))
 
     def _check(self):
         """Raise ValueError for options out of range, of those that no function checks before the text is read."""
@@ -147,6 +160,13 @@ class Options:
             if value is not None and not least <= value <= MOST:
                 raise ValueError(f'{spelled(name)} is {shown(value)}: expected at least {least}, at most {MOST:,}')
         learning({name: value for name, value in vars(self).items() if value is not None})
+        if self.valid is not None and 'ratio_valid' in self.typed:
+            raise ValueError('got --valid and --ratio-valid: expected only one of them, as --valid is all of the '
+                             'validation text')
+        if self.test_adapt is not None:
+            real('--test-adapt', self.test_adapt, 'above 0', lambda rate: rate > 0)
+            if self.test is None:
+                raise ValueError('--test-adapt needs --test, the text to adapt to')
         if not 0 < self.lrate_decay <= 1:
             raise ValueError(f'--lrate-decay is {self.lrate_decay}: expected a number above 0, at most 1')
         if not self.run or os.path.basename(self.run) != self.run or '\0' in self.run:
@@ -172,7 +192,7 @@ def run_name(run, text):
     return f'{run}_{os.path.basename(os.path.abspath(text))}'
 
 
-# ---------------------------------------------------------------- the checkpoint and the text of a run that is resumed
+# ---------------------------------------------------------------- the checkpoint and the texts of a run that is resumed
 
 @contextlib.contextmanager
 def checkpoint_of(path, table, group):
@@ -208,11 +228,13 @@ def checkpoint_of(path, table, group):
         yield checkpoint, progress
 
 
-def find_text(checkpoint, path, typed):
-    """Return where the text of the run in an open checkpoint is now: as typed or, where it has moved, near by.
+def find_text(checkpoint, option, path, typed):
+    """Return where a text of the run in an open checkpoint is now: as typed or, where it has moved, near by.
 
-    path: where it was. Raise ValueError where it is not found.
+    option: of TEXTS. path: where it was; None for a run without it. Raise ValueError where it is not found.
     """
+    if path is None:
+        return None
     # Not a device, which may never end. Not a file of /proc either, which may never end, and whose size is 0.
     if typed or os.path.isdir(path) or os.path.isfile(path) and os.path.getsize(path):
         return typed or path
@@ -222,15 +244,19 @@ def find_text(checkpoint, path, typed):
         if os.path.isfile(found):
             print(f'{path} is gone: taking {commands.near(found)}')
             return found
-    raise ValueError(f'{path}, the text of that run, is gone: name it where it is now, as in '
-                     f'{commands.script("train.py", name, "--resume", str(checkpoint.path))}')
+    words = [name] if option == 'input' else [spelled(option), name]
+    raise ValueError(f'{path}, the {TEXTS[option][1]} of that run, is gone: name it where it is now, as in '
+                     f'{commands.script("train.py", *words, "--resume", str(checkpoint.path))}')
 
 
-def check_text(path, model, checkpoint):
-    """Raise ValueError where the text of a model is not that of the run in an open checkpoint."""
-    then, progress = checkpoint.metadata.get('text'), checkpoint.metadata['progress']
-    if not then or model.fingerprint() != then['sha256']:
-        had = f', which had {then["characters"]:,} characters and SHA-256 {then["sha256"]}' if then else ''
-        raise ValueError(f'{path} is not the text of that run{had}; --init starts a new run on another text')
+def check_texts(options, model, checkpoint):
+    """Raise ValueError where a text of a model is not that of the run in an open checkpoint; options: of the run."""
+    text, progress = checkpoint.metadata.get('text') or {}, checkpoint.metadata['progress']
+    stored = {'train': text, **{role: text.get(role) for role in ('valid', 'test')}}
+    for name, (role, title) in TEXTS.items():
+        path, then = vars(options)[name], stored[role]
+        if path is not None and (not then or model.fingerprint(role) != then['sha256']):
+            had = f', which had {then["characters"]:,} characters and SHA-256 {then["sha256"]}' if then else ''
+            raise ValueError(f'{path} is not the {title} of that run{had}; --init starts a new run on another text')
     if progress['batch'] > model.n_batches['train']:
         raise checkpoint.refusal(f'it is at batch {progress["batch"]} of {model.n_batches["train"]}')

@@ -1,5 +1,6 @@
 """The files of one run: names, logs, checkpoints and picture. While a Run is open no other process can have it."""
 import contextlib
+import math
 import os
 import re
 import secrets
@@ -12,12 +13,14 @@ from engine import commands
 from engine.files import append_whole, has_other_names, lock, named, open_log, partial_name
 from engine.process_group import SingleProcess
 from engine.progress import duration
+from engine.run import result
 from engine.run.picture import draw_costs
+from engine.run.result import RESULT
 from engine.run.schedule import FALLS, PROGRESS, RISING
 from engine.state.checkpoint import Checkpoint
 from engine.state.parameters import NAMES
 from engine.state.patterns import MOST, file_name, list_of, matches, whole
-from engine.terminal import warn
+from engine.terminal import nats_and_bits, warn
 
 STEPS, EPOCHS, SAMPLES = LOGS = '.out', '_epochs.out', '_samples.txt'          # endings of the logs
 PICTURE = '.png'
@@ -100,7 +103,7 @@ class Run:
         self._overwrite = False
         self._drawn = self._failed_to_draw = False
         self._logs, self._checksums = {}, {}   # open files and CRC-32 of their contents, by ending
-        self._steps, self._epochs = [], []     # rows (epoch, training cost), and the same with validation cost
+        self._steps, self._epochs = [], []     # rows (epoch, training cost), and those of the log of the epochs
 
     def path(self, ending):
         """Return the path of this run's file with that ending."""
@@ -110,7 +113,7 @@ class Run:
 
     def _earlier(self):
         """Return the paths of all files that a run of this name may have left."""
-        endings = [re.escape(ending) for ending in (*LOGS, PICTURE, self.BEST, self.INTERRUPTED, self.START)]
+        endings = [re.escape(ending) for ending in (*LOGS, PICTURE, RESULT, self.BEST, self.INTERRUPTED, self.START)]
         endings.append(re.escape(self.EPOCH.format(0)).replace('0', r'\d+'))
         ours = re.compile('{}({})'.format(re.escape(self.name), '|'.join(endings)))
         names = os.listdir(self.directory) if os.path.isdir(self.directory) else []
@@ -186,14 +189,16 @@ class Run:
         if STEPS not in sizes:         # without it the others prove nothing: they may have only the heading of any run
             sizes = {}
         missing = [self.path(ending) for ending in LOGS if ending not in sizes]
-        others = [path for path in missing + [self.path(PICTURE)] * (not sizes) if os.path.exists(path)]
+        not_ours = missing + [self.path(PICTURE)] * (not sizes)
+        not_ours += [self.path(RESULT)] * (not result.read(self.path(RESULT), self.id))
+        others = [path for path in not_ours if os.path.exists(path)]
         if others and not self._overwrite:
             raise ValueError(f'not known to be of the run in {self.last_checkpoint}: {", ".join(others)}; move that '
                              'checkpoint to another folder, or --overwrite to begin them anew')
         self._open_logs(sizes)
         if missing:
             self.say(f'{", ".join(missing)}: not found, or not of this run, so begun anew')
-        for rows, ending, columns in ((self._steps, STEPS, 2), (self._epochs, EPOCHS, 3)):
+        for rows, ending, columns in ((self._steps, STEPS, 2), (self._epochs, EPOCHS, 5)):
             rows.extend(log_rows(self.path(ending))[:, :columns].tolist())
 
     def _is_ours(self, ending, size, checksum):
@@ -235,7 +240,7 @@ class Run:
 
     def _partial(self):
         """Return the paths of half-written files of this run that were left by processes which died."""
-        ours = re.compile(re.escape(self.name) + r'(_[^.]*\.npz|\.png)' + PARTIAL)
+        ours = re.compile(re.escape(self.name) + rf'(_[^.]*\.npz|\.png|{re.escape(RESULT)})' + PARTIAL)
         return [os.path.join(self.directory, name) for name in os.listdir(self.directory) if ours.fullmatch(name)]
 
     # ---- when it stops
@@ -263,13 +268,65 @@ class Run:
         return commands.script('train.py', '--resume', self.last_checkpoint, *self._needed, *more,
                                processes=self._group.size)
 
-    def print_results(self, now):
-        """Print where everything is, and the commands to write with it and to resume; now: the run's Schedule."""
-        best = self.path(self.BEST)
+    def conclude(self, model, now):
+        """Score the fixed texts if the run is finished, say the result, and write it. Return whether nothing is left.
+
+        The model then has the parameters that were scored. now: the run's Schedule.
+        """
+        if now.best_epoch:
+            self.say(f'best validation cost: {nats_and_bits(now.best_cost)} a character, after epoch {now.best_epoch}')
+        names, best, path = result.to_score(now.options), self._best_checkpoint(now), self.path(RESULT)
+        before = self._group.broadcast(result.read, path, self.id)
+        scores = result.stored_scores(before, names, now)
+        if scores:
+            self.say(f'scored already, as {path} says:')
+        elif names and now.finished:
+            scores = self._scores(model, now, best, before)
+        for line in result.lines(model, now.options, scores) if scores else ():
+            self.say(line)
+        complete = now.finished and bool(scores or not names)
+        found = result.fields(model, now, scores, id=self.id, finished=complete,
+                              checkpoint=os.path.basename(best), training_seconds=self._training_seconds(model, now))
+        self._group.broadcast(result.write, path, found)
+        return complete
+
+    def _best_checkpoint(self, now):
+        """Return the path of the best checkpoint or, without validation, of the last one."""
+        return self.path(self.BEST) if now.best_epoch else self.last_checkpoint
+
+    def _scores(self, model, now, checkpoint, before):
+        """Return the scores of the fixed texts by name, {} if a stop is requested. before: the result until now."""
+        again = ''
+        if any(before.get(f'{name}_nats') is not None for name in result.to_score(now.options)):
+            again = f' again: the scores until now are of the model of epoch {before["checkpoint_epoch"]}'
+        self.say(f'scoring with {checkpoint}, of epoch {result.epoch_of_best(now)}{again}')
+        model.load_params(checkpoint)
+        scores = self._group.broadcast(result.score, model, now.options)
+        if not scores:
+            self.say('interrupted before all was scored: the run scores when it is resumed')
+        return scores
+
+    def _training_seconds(self, model, now):
+        """Return how long training took by the log of the epochs, without validation; None if the log is no whole one.
+        """
+        x, n = model.X['train'], model.n_batches['train']
+        characters = model.batch_size * ((n - 1) * len(x[0]) + len(x[-1]))
+        speeds = [row[4] for row in self._epochs]
+        if {row[0] for row in self._epochs} != set(range(1, now.epoch + 1)) or not all(speeds):
+            return None
+        return round(sum(characters / speed for speed in speeds), 3)
+
+    def print_results(self, now, complete):
+        """Print where everything is, and the commands to write with it and to resume.
+
+        now: the run's Schedule; complete: what conclude() returned.
+        """
+        best, more = self.path(self.BEST), now.larger_limits() if complete else []
         drawn = f', drawn in {self.path(PICTURE)}' if self._drawn else ''
         print(f'costs: {self.path(STEPS)} and {self.path(EPOCHS)}{drawn}')
+        print(f'result: {self.path(RESULT)}')
         print('next: ' + commands.script('produce_text.py', best if os.path.exists(best) else self.last_checkpoint))
-        print('to resume: ' + self._resume_command(*now.larger_limits()))
+        print('to resume: ' + self._resume_command(*more))
 
     # ---- logs
 
@@ -291,10 +348,11 @@ class Run:
 
     def log_epoch(self, now, cost, valid_cost, speed, seconds):
         """Log the epoch that ended and, if it should be reported, print a line; speed: in characters a second."""
-        self._epochs.append((now.epoch, cost, valid_cost))
-        self._row(EPOCHS, [now.epoch, cost, valid_cost, now.rate, speed])
+        self._epochs.append((now.epoch, cost, valid_cost, now.rate, speed))
+        self._row(EPOCHS, self._epochs[-1])
         if now.should_report:
-            self.say(f'epoch {now.epoch}/{now.options.epochs}: cost {cost:.4f}, validation {valid_cost:.4f}, rate '
+            validation = 'no validation' if math.isnan(valid_cost) else f'validation {nats_and_bits(valid_cost)}'
+            self.say(f'epoch {now.epoch}/{now.options.epochs}: cost {nats_and_bits(cost)}, {validation}, rate '
                      f'{now.rate:.4g}, {speed:,.0f} characters/s, {duration(seconds)}')
 
     def sample(self, model, now):
@@ -312,7 +370,7 @@ class Run:
         if not self._group.first:
             return
         try:
-            draw_costs(self.path(PICTURE), self.name, self._steps, self._epochs)
+            draw_costs(self.path(PICTURE), self.name, self._steps, [row[:3] for row in self._epochs])
             self._drawn = True
         except Exception as error:
             if not self._failed_to_draw:

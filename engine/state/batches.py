@@ -6,7 +6,9 @@ import numpy as np
 
 from engine import checks
 from engine.process_group import SingleProcess
-from engine.state.text import nearest, read_files, renumbered, shown
+from engine.state.text import nearest, read_together, renumbered, shown
+
+PARTS = ('train', 'valid')     # of which there are batches
 
 
 class Batches(Sequence):
@@ -31,78 +33,111 @@ class Batches(Sequence):
 
 
 class Text:
-    """A text file as numbers, the first part of it to train on and the rest to validate with, each cut into batches.
+    """A text file as numbers, to train on and to validate with, each part cut into batches; and a text to test with.
 
     Of n sequences of seq_length characters (a last partial one is dropped) the first
-    (1 - ratio_valid) n, rounded, are for training. The batches of a part are
+    (1 - ratio_valid) n, rounded, are for training, the others for validation. If a text of its own is named for
+    validation, the whole text file is for training. The batches of a part are
     sequences one after the other or, if stateful, pieces of batch_size long
-    streams that continue from batch to batch.
+    streams that continue from batch to batch. Of a short validation text there are fewer sequences or streams in a
+    batch, each of at least seq_length characters.
 
-    Attributes: path, encoding, sha256 of the file; characters, their number, and uchar (V,),
-    those that are distinct; the arguments ratio_valid, batch_size, seq_length, stateful; X, Y,
-    n_batches: inputs, targets and their number, each by 'train' and 'valid'. Of several
+    Attributes: sources, by 'train' and, where they were named, by 'valid' and 'test': the path of a text, its number of
+    characters, and the sha256 of its file; texts, by 'valid' and 'test': these as numbers (n,), in the first process
+    only; uchar (V,), the distinct characters of all of them; the arguments encoding, ratio_valid, batch_size,
+    seq_length, stateful; X, Y, n_batches: inputs, targets and their number, each by 'train' and 'valid'. Of several
     processes, each keeps only its own rows of all batches.
     """
 
-    def __init__(self, path, ratio_valid, batch_size, seq_length, encoding, stateful, progress, group=SingleProcess()):
+    def __init__(self, path, ratio_valid, batch_size, seq_length, encoding, stateful, progress, group=SingleProcess(),
+                 valid=None, test=None):
         """Read a text. group: a SingleProcess or a ProcessGroup. Raises what CharLSTM.prepare_input raises."""
         checks.real('ratio_valid', ratio_valid, 'from 0 to below 1', lambda r: 0 <= r < 1)
         checks.whole('batch_size', batch_size, 1)
         checks.whole('seq_length', seq_length, 2)
-        self.path, self.encoding = os.fspath(path), encoding
+        self.encoding = encoding
         # Python's own numbers, which JSON can hold, also where they were NumPy's.
-        self.ratio_valid, self.batch_size, self.seq_length = float(ratio_valid), int(batch_size), int(seq_length)
+        self.ratio_valid = float(ratio_valid if valid is None else 0)
+        self.batch_size, self.seq_length = int(batch_size), int(seq_length)
         self.stateful = bool(stateful)
-        self._read(group, progress)
+        paths = {'train': path, 'valid': valid, 'test': test}
+        self._read({role: os.fspath(path) for role, path in paths.items() if path is not None}, group, progress)
         self._cut()
 
-    def _read(self, group, progress):
-        """Read the text in the first process, and keep this process's rows of all batches: by part, codes (B,L)."""
+    def _read(self, paths, group, progress):
+        """Read the texts in the first process, and keep this process's rows of all batches: by part, codes (R,L)."""
         def read():
             nonlocal codes
-            codes, *others = read_files(self.path, self.encoding, progress)
-            return (len(codes), *others)
+            read, *others = read_together(paths.values(), self.encoding, progress)
+            codes = dict(zip(paths, read))
+            return [len(text) for text in read], *others
 
         def row(part, b):
             return self._rows(codes)[part][b].ravel()
 
-        codes, own = None, group.rows(self.batch_size)
-        self.characters, self.uchar, self.sha256, self._files = group.broadcast(read)
-        self._check_length()
+        codes = {}
+        characters, self.uchar, sha256, self._files = group.broadcast(read)
+        self.sources = {role: dict(path=paths[role], characters=characters[k], sha256=sha256[k])
+                        for k, role in enumerate(paths)}
+        self._check_lengths(group.size)
+        self.texts = {role: text for role, text in codes.items() if role != 'train'}
         if group.size == 1:
-            self._kept = {part: rows.reshape(self.batch_size, -1) for part, rows in self._rows(codes).items()}
+            self._kept = {part: rows.reshape(len(rows), -1) for part, rows in self._rows(codes).items()}
             return
         self._kept = {}
-        for part in ('train', 'valid'):                    # row by row, as no other process holds the whole text
-            rows = enumerate(group.broadcast(row, part, b) for b in range(self.batch_size))
+        for part in PARTS:                                 # row by row, as no other process holds the whole text
+            R = self._row_count(part)
+            rows, own = enumerate(group.broadcast(row, part, b) for b in range(R)), group.rows(R)
             self._kept[part] = np.stack([kept for b, kept in rows if own.start <= b < own.stop])
 
-    def _rows(self, codes):
-        """Return the rows of all batches by part, views (B,n,length) of codes: n pieces that follow each other."""
-        B, length, rows = self.batch_size, self.seq_length, {}
-        n_train = nearest((1 - self.ratio_valid) * (len(codes) // length)) * length              # characters
-        for part, of_part in (('train', codes[:n_train]), ('valid', codes[n_train:])):
+    def _row_count(self, part):
+        """Return R, the number of rows of a part's batches: batch_size, or fewer of a short validation text."""
+        if part == 'train' or part not in self.sources:
+            return self.batch_size
+        return min(self.batch_size, self.sources[part]['characters'] // self.seq_length)
+
+    def _rows(self, texts):
+        """Return the rows of all batches by part, views (R,n,length) of codes: n pieces that follow each other.
+
+        texts: the codes of each, by role.
+        """
+        length, rows, text = self.seq_length, {}, texts['train']
+        n_train = nearest((1 - self.ratio_valid) * (len(text) // length)) * length              # characters
+        cut = {'train': text[:n_train], 'valid': text[n_train:]}
+        for part, of_part in (texts if 'valid' in texts else cut).items():
+            if part not in PARTS:
+                continue
+            R = self._row_count(part)
             if self.stateful:
-                rows[part] = of_part[:len(of_part) // B * B].reshape(B, 1, -1)
+                rows[part] = of_part[:len(of_part) // R * R].reshape(R, 1, -1)
             else:                                          # a sequence of each batch
-                n = len(of_part) // length // B
-                rows[part] = of_part[:n * B * length].reshape(n, B, length).swapaxes(0, 1)
+                n = len(of_part) // length // R
+                rows[part] = of_part[:n * R * length].reshape(n, R, length).swapaxes(0, 1)
         return rows
 
-    def _check_length(self):
-        """Raise ValueError where the text is too short for a batch to train on, or has nothing to learn."""
+    def _check_lengths(self, processes):
+        """Raise ValueError where a text is too short, or where there is nothing to learn."""
+        def refuse(role, why):
+            source = self.sources[role]
+            raise ValueError(f'{source["path"]} has {source["characters"]:,} characters: {why}')
+
         # Sequences, of which batch_size train; one less than the quotient, as rounding decides the last ones.
         needed = max(self.batch_size, int((self.batch_size - 0.5) / (1 - self.ratio_valid)) - 1)
         while nearest((1 - self.ratio_valid) * needed) < self.batch_size:
             needed += 1
-        if self.characters < needed * self.seq_length:
-            raise ValueError(
-                f'{self.path} has {self.characters:,} characters: batches of {self.batch_size} sequences of '
-                f'{self.seq_length} characters, with {self.ratio_valid:g} of the text for validation, need '
-                f'{needed * self.seq_length:,}; take a longer text, or a smaller batch_size or seq_length')
+        if self.sources['train']['characters'] < needed * self.seq_length:
+            share = '' if 'valid' in self.sources else f' with {self.ratio_valid:g} of the text for validation,'
+            refuse('train', f'batches of {self.batch_size} sequences of {self.seq_length} characters,{share} need '
+                            f'{needed * self.seq_length:,}; take a longer text, or a smaller batch_size or seq_length')
+        if 'valid' in self.sources and self._row_count('valid') < processes:
+            each = ', a sequence for each process' * (processes > 1)
+            refuse('valid', f'a text to validate with needs {processes * self.seq_length:,}{each}; take a longer one, '
+                            'or a smaller seq_length')
+        if 'test' in self.sources and self.sources['test']['characters'] < 2:
+            refuse('test', 'a text to test with needs 2')
         if len(self.uchar) < 2:
-            raise ValueError(f'{self.path} has only one distinct character, {shown(self.uchar)}: there is nothing to '
-                             'learn')
+            raise ValueError(f'{self.sources["train"]["path"]} has only one distinct character, {shown(self.uchar)}: '
+                             'there is nothing to learn')
 
     def _cut(self):
         """Set X, Y and n_batches from what is kept."""
@@ -117,6 +152,8 @@ class Text:
 
     def renumber(self, uchar):
         """Number the text by another vocabulary, which has all its characters."""
+        # The whole texts may share their memory with the rows, which are renumbered in place.
+        self.texts = {role: renumbered(codes.copy(), self.uchar, uchar) for role, codes in self.texts.items()}
         self._kept = {part: renumbered(codes.ravel(), self.uchar, uchar).reshape(codes.shape)
                       for part, codes in self._kept.items()}
         self.uchar = uchar
@@ -124,17 +161,25 @@ class Text:
 
     def metadata(self):
         """Return what a checkpoint keeps of the text, a dict."""
-        names = 'path', 'characters', 'sha256', 'encoding', 'ratio_valid', 'batch_size', 'seq_length', 'stateful'
-        return {name: getattr(self, name) for name in names}
+        names = 'encoding', 'ratio_valid', 'batch_size', 'seq_length', 'stateful'
+        others = {role: source for role, source in self.sources.items() if role != 'train'}
+        return {**self.sources['train'], **{name: getattr(self, name) for name in names}, **others}
 
     def summary(self):
-        """Return a few lines for a person: how long the text is, of how many files, and how it is cut."""
+        """Return a few lines for a person: how long the texts are, of how many files, and how they are cut."""
         B, length, n = self.batch_size, self.seq_length, self.n_batches
         batches = f'{n["train"]} batches to train and {n["valid"]} to validate, each of '
         if self.stateful:
             batches += f'{length} steps of {B} streams'
         else:
-            dropped = self.characters - sum(n.values()) * B * length
+            of_first = n['train'] if 'valid' in self.sources else sum(n.values())
+            dropped = self.sources['train']['characters'] - of_first * B * length
             batches += f'{B} sequences of {length} characters; {dropped:,} characters that fill no batch are dropped'
-        lines = [f'{self.path}: {self.characters:,} characters, {len(self.uchar)} distinct', self._files, batches]
-        return '\n'.join(filter(None, lines))
+        rows = f'in {self._row_count("valid")} streams' if self.stateful else 'in sequences'
+        ends = {'train': f', {len(self.uchar)} distinct' + ' in all texts' * (len(self.sources) > 1),
+                'valid': f' to validate with, {rows} while the model trains, and as one stream at the end',
+                'test': ' to test with at the end; before that, only their vocabulary is used'}
+        lines = []
+        for (role, source), files in zip(self.sources.items(), self._files):
+            lines += [f'{source["path"]}: {source["characters"]:,} characters{ends[role]}', files]
+        return '\n'.join(filter(None, [*lines, batches]))

@@ -34,8 +34,9 @@ GENERATOR = {                                              # NumPy's default one
     'state': {'state': lambda value: whole(value, 2 ** 128),
               'inc': lambda value: whole(value, 2 ** 128) and value % 2 == 1},
     'has_uint32': lambda value: whole(value, 2), 'uinteger': lambda value: whole(value, 2 ** 32)}
-TEXT = {'path': string, 'characters': whole, 'encoding': string,
-        'sha256': lambda value: string(value) and bool(re.fullmatch('[0-9a-f]{64}', value)),
+SOURCE = {'path': string, 'characters': whole,
+          'sha256': lambda value: string(value) and bool(re.fullmatch('[0-9a-f]{64}', value))}
+TEXT = {**SOURCE, 'valid?': SOURCE, 'test?': SOURCE, 'encoding': string,
         'ratio_valid': lambda value: number(value) and 0 <= value < 1,
         'batch_size': lambda value: whole(value) and value > 0, 'seq_length': lambda value: whole(value) and value > 1,
         'stateful?': boolean}

@@ -87,7 +87,7 @@ class State:
         self.random = np.random.default_rng(group.broadcast(int, seed))          # the same numbers in all processes
         self.uchar, self._encoding = [], 'utf-8'           # of the text, where the vocabulary is one of bytes
         self.batch_size = self.dyn_lrate = None
-        self.X, self.Y, self.n_batches = {}, {}, {}
+        self.X, self.Y, self.n_batches, self.texts = {}, {}, {}, {}
         self.p, self.lp, self._mean_squares = {}, {}, {}
         self._weights, self._averaged_steps = {}, 0
         self._functions = {}           # compiled, by name, for parameters of these shapes and for _cell
@@ -111,8 +111,8 @@ class State:
 
     @locked
     def prepare_input(self, filepath, ratio_valid=0.30, batch_size=50, seq_length=50, verbose=True,
-                      encoding='utf-8', stateful=False):
-        """Read a text and cut it into batches.
+                      encoding='utf-8', stateful=False, valid=None, test=None):
+        """Read a text and cut it into batches. A text is a file, or a folder of text files.
 
         The text is cut into consecutive sequences of seq_length characters (a last partial one is dropped), which give
         seq_length - 1 inputs and as many targets. Of n sequences the first (1 - ratio_valid) n, rounded, are for
@@ -122,20 +122,25 @@ class State:
         that continue from batch to batch: T = seq_length, the last batch may be shorter, and every character is
         predicted. Training and validate then carry the states along.
 
-        Sets uchar, batch_size, X, Y and n_batches: X['train'][i] are the inputs and Y['train'][i] the targets of the
-        i-th batch, int32 (T,B) with T = seq_length - 1. If the object has parameters that know all characters of the
-        text, uchar stays as it is. If they do not know one, they are dropped, with a warning.
+        valid: a text to validate with. All of the first text is then for training, and ratio_valid is not used. The
+        batches of a short one have fewer rows. test: a text to test with, of which only the vocabulary is used. uchar
+        has the characters of all texts. Both are kept in the attribute texts, as numbers that score_text takes.
+
+        Sets uchar, batch_size, texts, X, Y and n_batches: X['train'][i] are the inputs and Y['train'][i] the targets of
+        the i-th batch, int32 (T,B) with T = seq_length - 1. If the object has parameters that know all characters of
+        the texts, uchar stays as it is. If they do not know one, they are dropped, with a warning.
 
         Raises OSError when the file cannot be read, and ValueError for arguments out of range, a wrong encoding, or a
         text too short for one batch.
         """
-        text = Text(filepath, ratio_valid, batch_size, seq_length, encoding, stateful, verbose, self.group)
+        text = Text(filepath, ratio_valid, batch_size, seq_length, encoding, stateful, verbose, self.group, valid, test)
         if self.p and not self.uchar and self._V() == len(text.uchar):   # set up by char_dim, for this text
             self.uchar = list(text.uchar)
         unknown = set(text.uchar) - set(self.uchar)
         if self.p and unknown:
-            self._warn(f'the parameters do not know {shown(unknown)} of {filepath} and were dropped; model_setup '
-                       'makes new ones')
+            paths = ', '.join(str(path) for path in (filepath, valid, test) if path is not None)
+            self._warn(f'the parameters do not know {shown(unknown)} of {paths} and were dropped; model_setup makes '
+                       'new ones')
             self._set_parameters({}, text.uchar)
         elif self.p:
             text.renumber(self.uchar)
@@ -178,17 +183,28 @@ class State:
 
     def _set_text(self, text):
         self._text, self.uchar, self.batch_size = text, list(text.uchar), text.batch_size
-        self.X, self.Y, self.n_batches = text.X, text.Y, text.n_batches
+        self.X, self.Y, self.n_batches, self.texts = text.X, text.Y, text.n_batches, text.texts
         self._validation_states, self._validation_index = None, 0
 
     def _stateful(self):
         return self._text is not None and self._text.stateful
 
-    def fingerprint(self):
-        """Return the SHA-256, in hexadecimal, of the text that was prepared. Raises ValueError where none was."""
-        if self._text is None:
-            raise ValueError('no text yet: call prepare_input first')
-        return self._text.sha256
+    def fingerprint(self, role='train'):
+        """Return the SHA-256, in hexadecimal, of the text that was prepared.
+
+        role: 'valid' or 'test' for the text to validate or to test with. Raises ValueError where there is none.
+        """
+        return self.source(role)['sha256']
+
+    def source(self, role='train'):
+        """Return the path of a text, its number of characters and its sha256, a dict. Argument as for fingerprint."""
+        if not self.has_text(role):
+            raise ValueError(f'no text to {role} with yet: call prepare_input with one first')
+        return self._text.sources[role]
+
+    def has_text(self, role):
+        """Return whether there is a text for that role. Argument as for fingerprint."""
+        return self._text is not None and role in self._text.sources
 
     def _warn_if_truncated(self):
         """Warn where sequences are longer than the gradient reaches."""
@@ -326,6 +342,12 @@ class State:
         self.group.broadcast(self._write, filename, arrays, progress)
         return filename
 
+    @staticmethod
+    def versions():
+        """Return the versions of what computes, and the device, as strings by name."""
+        return dict(python='.'.join(map(str, sys.version_info[:3])), numpy=np.__version__, theano=theano.__version__,
+                    device=device())
+
     def finite(self):
         """Return whether all parameters and RMSprop's averages are finite numbers."""
         return all(np.isfinite(array).all() for variables in (self.p, self._mean_squares, self._weights)
@@ -339,8 +361,7 @@ class State:
         metadata = dict(
             lp=self.lp, averaged=self._averaged_steps, trials=self._validation_index,
             random=self.random.bit_generator.state, text=self._text.metadata() if self._text else {}, progress=progress,
-            versions=dict(python='.'.join(map(str, sys.version_info[:3])), numpy=np.__version__,
-                          theano=theano.__version__, device=device()))
+            versions=self.versions())
         if not cell.standard:
             metadata['cell'] = dict(formula=cell.formula, parameters=list(cell.own))
         checkpoint.write(filename, dict(arrays, uchar=to_store(self.uchar)), metadata)

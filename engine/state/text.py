@@ -230,6 +230,18 @@ def read_text(path, encoding='utf-8', progress=False):
     return read_files(path, encoding, progress)[:3]
 
 
+def read_together(paths, encoding='utf-8', progress=False):
+    """Read several texts as numbers of one vocabulary, that of all of them. Arguments and errors: as for read_text.
+
+    Returns four: a list of the codes of each text; uchar (V,); and lists of the SHA-256 of each text and of the line on
+    its files, as read_files returns them.
+    """
+    texts = [read_files(path, encoding, progress) for path in paths]
+    uchar = vocabulary(sorted(set().union(*(own for _, own, *_ in texts))))
+    codes = [codes if len(own) == len(uchar) else renumbered(codes, own, uchar) for codes, own, *_ in texts]
+    return codes, uchar, [sha256 for *_, sha256, _ in texts], [line for *_, line in texts]
+
+
 def read_string(path, encoding='utf-8'):
     """Read a text as a string. Arguments and errors: as for read_text."""
     codes, uchar, _ = read_text(path, encoding)

@@ -1,0 +1,131 @@
+"""The result of a run: a file for programs, and the scores of the texts that were named to validate and to test with.
+
+Such a text is scored once, when the run is finished, with the best model. It is read as one stream from zero states,
+and the cost is the mean over all of its characters but the first.
+"""
+import json
+import math
+import os
+
+from engine.files import named, write_whole
+from engine.progress import Countdown
+from engine.state.patterns import file_name, matches, nats, nothing, whole
+from engine.terminal import nats_and_bits
+
+RESULT = '_result.json'                # ending of the file
+LONGEST = 1 << 20                      # characters of the file, at most
+COST = nothing, nats
+# What is used of a result that is read: other fields may be those of any version.
+STORED = {'...': None, 'id': file_name, 'checkpoint_epoch': whole, 'best_valid_nats': COST,
+          'valid_nats?': COST, 'test_nats?': COST, 'test_adapted_nats?': COST}
+
+
+LEFT_OUT = 'input', 'valid', 'test', 'run', 'random_seed'      # options: paths on this computer, and other fields
+
+
+class _Stopped(Exception):
+    """A stop was requested while a text is scored."""
+
+
+def to_score(options):
+    """Return what is scored at the end of a run, a dict by name of the role of a text and the rate of adapting."""
+    found = {role: (role, 0) for role in ('valid', 'test') if getattr(options, role) is not None}
+    if options.test_adapt is not None:
+        found['test_adapted'] = 'test', options.test_adapt
+    return found
+
+
+def read(path, run_id):
+    """Return the result of the run with that id from a file, a dict; {} where the file holds none."""
+    try:
+        with named('read', path), open(path, encoding='utf-8') as f:
+            found = json.loads(f.read(LONGEST))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if matches(found, STORED) and found['id'] == run_id else {}
+
+
+def stored_scores(found, names, now):
+    """Return the scores in a result by name, of the model that is the best of the Schedule now; {} unless it has all.
+
+    found: what read returned. names: those of to_score.
+    """
+    same = (found.get('checkpoint_epoch'), found.get('best_valid_nats')) == (epoch_of_best(now), now.best_cost)
+    scores = {name: found.get(f'{name}_nats') for name in names} if same else {}
+    return {} if None in scores.values() else scores
+
+
+def epoch_of_best(now):
+    """Return the epoch of the best model; without validation, the last one. now: the run's Schedule."""
+    return now.best_epoch or now.epoch
+
+
+def score(model, options):
+    """Return the mean cost of each of to_score(options), in nats, by name; {} if a stop is requested meanwhile."""
+    scores = {}
+    for name, (role, rate) in to_score(options).items():
+        text = model.texts[role]
+        countdown = Countdown(f'scoring the {title(model, role, rate)}', len(text) - 1, 'characters')
+
+        def count(costs):
+            countdown.add(len(costs))
+            if model.group.stop_requested:
+                raise _Stopped
+
+        try:
+            count([])                                      # also before the first characters
+            scores[name] = float(model.score_text(text, rate, count).mean(dtype='float64'))
+        except _Stopped:
+            return {}
+        finally:
+            countdown.close()
+    return scores
+
+
+def title(model, role, rate):
+    """Return how a text is called in a line."""
+    adapting = f', adapting at {rate:g}' if rate else ''
+    return f'{dict(valid="validation text", test="test text")[role]} {_base_name(model.source(role))}{adapting}'
+
+
+def lines(model, options, scores):
+    """Yield a line for each score, in nats by name."""
+    for name, (role, rate) in to_score(options).items():
+        yield (f'{title(model, role, rate)}, {model.source(role)["characters"]:,} characters in one stream: '
+               f'{nats_and_bits(scores[name])} a character')
+
+
+def _base_name(source):
+    return os.path.basename(os.path.abspath(source['path']))
+
+
+def _costs(name, cost):
+    """Return a cost in nats, or None, in both units by name."""
+    return {f'{name}_nats': cost, f'{name}_bits': cost if cost is None else cost / math.log(2)}
+
+
+def fields(model, now, scores, **more):
+    """Return what the file holds, a flat dict. now: the run's Schedule; scores: in nats by name; more: other fields.
+
+    What does not exist or is not known is None.
+    """
+    found = dict(more, run=now.options.run, random_seed=now.options.random_seed,
+                 parameters=sum(p.get_value(borrow=True).size for p in model.p.values()))
+    for role in ('train', 'valid', 'test'):
+        source = model.source(role) if model.has_text(role) else {}
+        found.update({f'{role}_text': _base_name(source) if source else None,
+                      f'{role}_characters': source.get('characters'), f'{role}_sha256': source.get('sha256')})
+    found.update(epochs=now.epoch, best_epoch=now.best_epoch or None, **_costs('best_valid', now.best_cost))
+    found['checkpoint_epoch'] = epoch_of_best(now)
+    for name in ('valid', 'test', 'test_adapted'):
+        found.update(_costs(name, scores.get(name)))
+    found.update({f'version_{name}': version for name, version in model.versions().items()})
+    found.update({f'option_{name}': value for name, value in now.options.stored().items()
+                  if name not in LEFT_OUT})
+    return found
+
+
+def write(path, found):
+    """Write a result, whole or not at all. Raises OSError when it cannot be written."""
+    with write_whole(path) as f:
+        f.write((json.dumps(found, indent=1) + '\n').encode('ascii'))
