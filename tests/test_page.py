@@ -568,7 +568,7 @@ def test_views_fit_and_follow_the_keys(browser, written, width):
     browser.open(written, width=width)
     browser.value("document.querySelectorAll('#units .what').forEach(what => what.textContent = 'layer 2, unit 1023')")
     browser.value("byId('tab-surprise').focus()")
-    for view in ('cells', 'writing', 'about', 'surprise'):
+    for view in ('cells', 'writing', 'learning', 'about', 'surprise'):
         browser.press('ArrowRight')
         assert browser.value('[view(), location.hash, document.activeElement.id]') == [view, '#' + view, 'tab-' + view]
         assert browser.value('Math.max(document.documentElement.scrollWidth, innerWidth)') == width

@@ -6,19 +6,22 @@ const text = array(data.text), n = text.length, spelled = Array.from(text, spell
 let here = Math.min(1, n - 1);                             // the number of the character that the reader looks at
 
 function spanOf(character) {
-  const span = element('span', '', MARKS[character] || visible(character));
+  const span = element('span', character in MARKS ? 'faint' : '', MARKS[character] || visible(character));
   if (visible(character) !== character) span.dir = 'ltr';  // an escape, also in a line from right to left
   return span;
 }
 
-/** Colours the text by level(k), from -1 to 1 for each character. 0 has no colour, and those below 0 another one. */
+/** Colours a character by a level from -1 to 1. 0 has no colour, and those below 0 another one. */
+function tint(span, level) {
+  const faint = span.classList.contains('faint');
+  span.className = 'v' + Math.min(LEVELS - 1, Math.floor(Math.abs(level) * LEVELS));
+  span.classList.toggle('negative', level < 0);
+  span.classList.toggle('faint', faint);
+}
+
+/** Colours the text by level(k) for each character. */
 function paint(level) {
-  spans.forEach((span, k) => {
-    const value = level(k);
-    span.className = 'v' + Math.min(LEVELS - 1, Math.floor(Math.abs(value) * LEVELS));
-    span.classList.toggle('negative', value < 0);
-    span.classList.toggle('faint', spelled[k] in MARKS);
-  });
+  spans.forEach((span, k) => tint(span, level(k)));
   spans[here].classList.add('here');
 }
 
