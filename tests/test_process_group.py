@@ -154,7 +154,7 @@ def test_train_in_two_processes(text):
     The first process scores the texts that were named to validate and to test with.
     Resumed after the first epoch, the run ends with the same bits.
     """
-    fixed = '--valid', 'valid.txt', '--test', 'test.txt'
+    fixed = '--valid', text / 'valid.txt', '--test', text / 'test.txt'
     one = run('-c', WITHOUT_MPI, ROOT, TRAIN, 't.txt', 'a', *OPTIONS, *fixed, flags=mpi.FAST, cwd=str(text))
     two = mpi.run(2, TRAIN, text / 't.txt', 'b', *OPTIONS, *fixed, cwd=str(text))
     assert (one.returncode, two.returncode, own_lines(two)) == (0, 0, []), one.stderr + two.stderr
