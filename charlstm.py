@@ -16,7 +16,7 @@ from them, and so is the cell in C. Edit one, and the numbers change.
 The class CharLSTM trains it and writes with it. Its methods are
 
     in this file            model_setup, theano_predict, theano_check, theano_train_rmsprop,
-                            theano_train_sgd, validate, generate_text, stream_text
+                            theano_train_sgd, validate, passage_costs, generate_text, stream_text
     engine/state/state.py   prepare_input, reset_states, save_params, load_params, resume, init_params
     engine/analysis.py      score_text, score_lines, tune_temperature, alternatives, states, correlations
 
@@ -381,16 +381,17 @@ class CharLSTM(State):
         return theano.function([x] + states, found.states + found.after, updates=ops.updates)
 
     def _build_check(self):
-        """Compile the function from x, y (T,B) and states to the mean cost, the best characters and new states."""
+        """Compile the function from x, y (T,B) and states to mean cost, best characters, new states, costs (T,B)."""
         (x, y), states, ops = tt.imatrices('x', 'y'), tt.matrices('h1', 'C1', 'h2', 'C2'), self._ops()
         found = network(x, y, states, self.p, ops)
-        return theano.function([x, y] + states, [found.costs.mean(), found.best] + found.after, updates=ops.updates)
+        outputs = [found.costs.mean(), found.best] + found.after + [found.costs]
+        return theano.function([x, y] + states, outputs, updates=ops.updates)
 
     def _gradient_graph(self, ops):
         """Return the first half of a training step: its inputs, outputs, gradients, and number of characters.
 
         The inputs are x, y, states, weights of the costs and, if any, masks. The outputs are those
-        of check. The gradients are those of the weighted costs, without penalties.
+        of check but the last. The gradients are those of the weighted costs, without penalties.
         """
         (x, y), states = tt.imatrices('x', 'y'), tt.matrices('h1', 'C1', 'h2', 'C2')
         weights, p = tt.matrix('weights'), dict(self._trained())
@@ -472,7 +473,7 @@ class CharLSTM(State):
     @locked
     def _check(self, x, y, states=None):
         """Return the mean cost of y after x, the best characters and new states; states: None for zeros."""
-        return self._function('check')(x, y, *states or self._zero_states(x.shape[1]))
+        return self._function('check')(x, y, *states or self._zero_states(x.shape[1]))[:-1]
 
     def _batch(self, x, y):
         """Return inputs and targets as int32 (T,B), after a check."""
@@ -513,6 +514,16 @@ class CharLSTM(State):
             yield self.group.mean(float(cost), y.size)
             if self._stateful():
                 states = after
+
+    @locked
+    def passage_costs(self):
+        """Return the cost of each character of passage() but the first, in nats, float (n-1,), read from zero states.
+
+        Raises ValueError where no text was prepared.
+        """
+        numbers = self._encode(self.passage()[1], 'the passage')
+        x, y = self._batch(numbers[:-1], numbers[1:])
+        return self._function('check')(x, y, *self._zero_states(1))[-1][:, 0]
 
     # ---- training
 

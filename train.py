@@ -34,8 +34,8 @@ OPTIONS = {
         ('test', 'FILE', None, 'text to test with, a file or a folder: it is scored once, as one stream, with the best '
                                'model of the finished run; before that, only its vocabulary is used: a model has the '
                                'characters of all its texts'),
-        ('test-adapt', bool, False, 'score the test text also with a copy of the model that learns from it as it reads, '
-                                    'as --adapt of produce_text.py does'),
+        ('test-adapt', bool, False, 'score the test text also with a copy of the model that learns from it as it '
+                                    'reads, as --adapt of produce_text.py does'),
         ('encoding', 'NAME', 'utf-8', 'encoding of the text files'),
         ('no-stateful', bool, False, 'start every batch from zero states, as the original does, instead of reading '
                                      'each long piece of the text from batch to batch')],
@@ -117,7 +117,8 @@ def prepare(o, group):
         parameters = parameter_count(len(model.uchar), o.num_units1, o.num_units2)
         complete(o, model.n_batches['train'], parameters)
         model.model_setup(**o.arguments_of(model.model_setup))
-        run = Run(o.output_dir, o.run_name, o.resume, progress, group, list(model.p))
+        run = Run(o.output_dir, o.run_name, o.resume, progress, group, names=list(model.p),
+                  passage=group.broadcast(model.passage))
         if progress:
             group.broadcast(options.check_texts, o, model, checkpoint)
             model.resume(checkpoint)
@@ -192,8 +193,7 @@ def program(arguments):
     print(f'computes on {computes_on(model.runs_in_c())}', flush=True)
     print('compiling: up to a minute the first time, about a second after that ...', flush=True)
     start = time.time()
-    names = ['train_rmsprop', 'sample'] + ['check'] * bool(model.n_batches['valid'])
-    names += ['predict'] * bool(to_score(o))
+    names = ['train_rmsprop', 'sample', 'check'] + ['predict'] * bool(to_score(o))
     with run.naming_checkpoint('while compiling; what is compiled is kept'), group.one_per_node_first():
         for k, name in enumerate(names, 1):
             # On a terminal, compile() itself says so.

@@ -45,6 +45,9 @@ class Learner:
     def generate_text(self, text_length):
         return 'sample'
 
+    def passage_costs(self):
+        return [2.5, 0.125]
+
     def save_params(self, path, progress):
         write(path, {}, dict(progress=dict(progress, rates=list(self.rates))))
         return path

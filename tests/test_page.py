@@ -494,7 +494,7 @@ def test_views_fit_and_follow_the_keys(browser, written, width):
     browser.open(written, width=width)
     browser.value("document.querySelectorAll('#units .what').forEach(what => what.textContent = 'layer 2, unit 1023')")
     browser.value("byId('tab-surprise').focus()")
-    for view in ('why', 'cells', 'words', 'writing', 'guess', 'about', 'surprise'):
+    for view in ('why', 'cells', 'words', 'writing', 'guess', 'learning', 'about', 'surprise'):
         browser.press('ArrowRight')
         assert browser.value('[view(), location.hash, document.activeElement.id]') == [view, '#' + view, 'tab-' + view]
         assert browser.value('Math.max(document.documentElement.scrollWidth, innerWidth)') == width
@@ -599,7 +599,8 @@ def test_units_are_held_by_mouse_and_by_keys(browser, written):
     first = chosen()
     assert held_in(browser) == {} and not shown()[0]
     browser.click('#hold-at')                                          # in the middle
-    assert held_in(browser)[of(first)] == pytest.approx((first['least'] + first['most']) / 2, rel=0.02)
+    middle, width = (first['least'] + first['most']) / 2, first['most'] - first['least']
+    assert held_in(browser)[of(first)] == pytest.approx(middle, abs=0.02 * width)
     assert browser.value("document.activeElement.id") == 'hold-at'
     for key in ('Home', 'End'):
         press_in_control(browser, key)

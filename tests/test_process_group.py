@@ -166,7 +166,7 @@ def test_train_in_two_processes(text):
     results = text / 'results'
     assert {path.name.replace('b_t', 'a_t') for path in results.iterdir()} == {
         path.name for path in results.iterdir() if path.name.startswith('a')}
-    for ending in ('.out', '_epochs.out'):
+    for ending in ('.out', '_epochs.out', '_passage.out'):
         first, second = [log_rows(results / f'{name}_t.txt{ending}') for name in 'ab']
         np.testing.assert_allclose(second[:, :3], first[:, :3], atol=1e-4)
     scores = [json.loads((results / f'{name}_t.txt_result.json').read_text()) for name in 'ab']

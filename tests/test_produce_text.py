@@ -98,11 +98,12 @@ def test_options_of_sampling(produce, tmp_path, method):
 
 def test_units_are_held(produce, tmp_path):
     words = ['--random-seed', 3, '--count', 1, '--length', 40, '--prime', 'the ']
-    printed = wrote(produce(tmp_path / 'out', *words, '--hold', 'C2:6=-4.5', '--hold', 'C1:0=2'), tmp_path / 'out')
+    held = produce(tmp_path / 'out', *words, '--hold', 'C2:6=-4.5', '--hold', 'C1:0=2')
+    printed = wrote(held, tmp_path / 'out', headings=0)
     model = CharLSTM(random_seed=3)
     model.model_setup('r_t.txt_best.npz')
     assert printed == model.generate_text('the ', 44, hold={'C1': {0: 2}, 'C2': {6: -4.5}}) + '\n'
-    assert printed != wrote(produce(tmp_path / 'free', *words), tmp_path / 'free')
+    assert printed != wrote(produce(tmp_path / 'free', *words), tmp_path / 'free', headings=0)
 
 
 @pytest.mark.parametrize('length', [1, 33])

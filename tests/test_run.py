@@ -37,7 +37,8 @@ VALID_EVERY = 6                               # steps, in the fixture `trained`;
 def test_names_of_the_results(trained):
     assert sorted(os.listdir(str(trained.results))) == [
         'r1_sentences.txt' + end for end in (
-            '.out', '.png', '_best.npz', '_epoch2.npz', '_epoch3.npz', '_epochs.out', '_result.json', '_samples.txt')]
+            '.out', '.png', '_best.npz', '_epoch2.npz', '_epoch3.npz', '_epochs.out', '_passage.out', '_result.json',
+            '_samples.txt')]
 
 
 @pytest.mark.parametrize('name', ['a/b', '../r', 'r/', ''])
@@ -213,7 +214,7 @@ class Results:
 
     def end(self):
         """Return all that the finished run holds: logs without speeds, arrays and progress of its checkpoints."""
-        logs = [self.file(end).read_bytes() for end in ('.out', '_samples.txt')]
+        logs = [self.file(end).read_bytes() for end in ('.out', '_samples.txt', '_passage.out')]
         epochs = [line.split()[:4] for line in self.file('_epochs.out').read_text().splitlines()[1:]]
         return dict(logs=logs, epochs=epochs, last=arrays_and_about(self.file('_epoch6.npz')),
                     best=arrays_and_about(self.file('_best.npz')))
@@ -318,7 +319,8 @@ def test_picture_on_a_full_disk(folder):
     assert (result.returncode, result.stderr.count('\n')) == (0, 1)
     assert 'results/r_t.txt.png could not be drawn: cannot write results/r_t.txt.png: File too large' in result.stderr
     assert sorted(os.listdir('results')) == ['other_t.txt.out', 'r_t.txt.out', 'r_t.txt_best.npz', 'r_t.txt_epoch2.npz',
-                                             'r_t.txt_epochs.out', 'r_t.txt_result.json', 'r_t.txt_samples.txt']
+                                             'r_t.txt_epochs.out', 'r_t.txt_passage.out', 'r_t.txt_result.json',
+                                             'r_t.txt_samples.txt']
 
 
 # ---------------------------------------------------------------- resumed elsewhere, and from earlier
@@ -437,7 +439,8 @@ def test_log_with_something_else_in_it_is_not_cut(tmp_path, refused, ending, beg
     checkpoint, path = tmp_path / 'r_t.txt_epoch2.npz', tmp_path / f'r_t.txt{ending}'
     logs = dict(progress_of(checkpoint)['logs'])
     if not begins and ending != '.out':
-        heading = b'' if ending == '_samples.txt' else path.read_bytes().splitlines(keepends=True)[0]
+        heading = b''.join(line for line in path.read_bytes().splitlines(keepends=True) if line.startswith(b'# ')
+                           and ending != '_samples.txt')
         logs[ending] = [len(heading), zlib.crc32(heading)]
     path.write_bytes(path.read_bytes() + MINE if begins else MINE)
     assert_resumed_is_refused(tmp_path, refused, forge(checkpoint, logs=logs), 'not known', f'r_t.txt{ending}')
@@ -647,8 +650,7 @@ def test_second_start_does_not_replace_what_the_first_did_meanwhile(tmp_path, re
 
 @pytest.mark.parametrize('make', [os.mkfifo, os.mkdir, lambda path: os.symlink('nowhere', path)],
                          ids=['FIFO', 'folder', 'dead link'])
-@pytest.mark.parametrize('ending', ['.out', '_epochs.out', '_samples.txt', '_epoch3.npz', '_best.npz', '.png',
-                                    '_result.json'])
+@pytest.mark.parametrize('ending', [*LOGS, '_epoch3.npz', '_best.npz', '.png', '_result.json'])
 def test_result_that_is_no_file(folder, in_process, ending, make):
     make('results/r_t.txt' + ending)
     result = in_process(TRAIN, 't.txt', 'r', *SMALL, '--output-dir', 'results', '--overwrite')

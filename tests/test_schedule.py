@@ -31,7 +31,7 @@ def test_rate_rises_while_warming_up(tmp_path):
 
 
 def test_rate_falls_at_the_end(tmp_path):
-    """In a line, to a twentieth, over the last two fifths of the whole run; a run that gets more epochs begins later."""
+    """In a line, to a twentieth, over the last two fifths of the run. With more epochs, the fall begins later."""
     words = '--lrate 8 --anneal 0.4 --save-every 1 --patience 0'.split()
     model, _ = learn(tmp_path, lambda rates: 3, *words, '--epochs', 10)
     np.testing.assert_allclose(model.rates, np.interp(range(10), [6, 10], [8, 0.4]))

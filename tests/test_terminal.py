@@ -436,6 +436,7 @@ def test_scripts_need_neither_matplotlib_nor_tqdm(folder):
     assert re.fullmatch('charlstm: .* could not be drawn: matplotlib is not installed; to install it: .*\n',
                         result.stderr)
     assert sorted(name for name in os.listdir('results') if name.startswith('r_')) == [
-        'r_t.txt' + ending for ending in ('.out', '_best.npz', '_epoch1.npz', '_epochs.out', '_samples.txt')]
+        'r_t.txt' + ending for ending in ('.out', '_best.npz', '_epoch1.npz', '_epochs.out', '_passage.out',
+                                          '_result.json', '_samples.txt')]
     status, shown = on_terminal([PRODUCE, 'results/r_t.txt_epoch1.npz', '--score', 't.txt'], folder, **env)
     assert status == 0 and shown.count('tqdm cannot be imported, so there will be no progress bar') == 1

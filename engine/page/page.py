@@ -10,16 +10,16 @@ import numpy as np
 
 from engine import report
 from engine.files import write_whole
-from engine.run.run import EPOCHS, Run, log_rows
+from engine.page.logs import learning, logged_costs
 from engine.state.checkpoint import Checkpoint
 from engine.state.parameters import are_bytes
 from engine.state.text import encoded, smallest_type
-from engine.terminal import note, warn
+from engine.terminal import note
 
 HERE = Path(__file__).resolve().parent
 # Scripts: those that the views share, and the views.
 SHARED = 'network', 'products', 'streams', 'data', 'elements', 'curve', 'views', 'text', 'copies'
-VIEWS = 'surprise', 'why', 'against', 'cells', 'words', 'writing', 'guess', 'about'   # in the order of the tabs
+VIEWS = 'surprise', 'why', 'against', 'cells', 'words', 'writing', 'guess', 'learning', 'about'        # tabs, in order
 OWN = 'A text that the model wrote itself.'
 MOST_CHARACTERS = 10_000       # of a file, in a page
 ALTERNATIVES = 5               # most probable characters that a page shows
@@ -78,18 +78,9 @@ def costs_and_alternatives(model, text):
                 chances=array_for_json(to_float16(probabilities)))
 
 
-def logged_costs(checkpoint):
-    """Return rows [epoch, mean training cost, validation cost or None] of the log beside a run's checkpoint, or []."""
-    endings = [re.escape(Run.BEST), re.escape(Run.INTERRUPTED), re.escape(Run.EPOCH).replace(r'\{\}', r'\d+')]
-    path = re.sub(f'({"|".join(endings)})$', '', checkpoint) + EPOCHS
-    if not os.path.isfile(path):
-        return []
-    try:
-        rows = log_rows(path).reshape(-1, 5)[:, :3]
-    except ValueError:
-        warn(f'{path} is no log of costs, so the page has no picture of them')
-        return []
-    return [[cost if np.isfinite(cost) else None for cost in row] for row in rows.tolist()]
+def learning_for_json(learned):
+    """Return what logs.learning returned as JSON holds it."""
+    return learned and dict(learned, costs=array_for_json(to_float16(learned['costs'])))
 
 
 def readable(model, text):
@@ -141,10 +132,11 @@ def page_data(model, checkpoint, text, source, against=None, copies=None):
     """Return all data of a page, by the names that the scripts use. Arguments: as for write_page."""
     with Checkpoint(checkpoint) as stored:
         summary, description = report.summary(stored), report.description(stored, folders=False)
+    epochs = logged_costs(checkpoint)
     return dict(
         name=os.path.basename(checkpoint), model=summary, source=source or OWN, own=source is None,
-        info=description.split('\n'), epochs=logged_costs(checkpoint),
-        copies=marks(model, text, copies),
+        info=description.split('\n'), epochs=epochs,
+        learning=learning_for_json(learning(checkpoint, epochs)), copies=marks(model, text, copies),
         uchar=list(model.uchar), bytes=are_bytes(model.uchar),
         **costs_and_alternatives(model, text), **cells(model, text),
         against=another_model(*against, text) if against else None,

@@ -172,7 +172,7 @@ class Options:
             raise ValueError(f'the run name {self.run!r} is part of file names: expected no path separators in it')
 
     def summary(self, parameters):
-        """Return lines on what learns, how often, how to repeat it, and by which rates; and on the disk, if it takes much.
+        """Return lines on what learns, how often, how to repeat it, and what was chosen; and on the disk, if it takes much.
 
         parameters: how many there are.
         """

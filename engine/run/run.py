@@ -1,5 +1,6 @@
 """The files of one run: names, logs, checkpoints and picture. While a Run is open no other process can have it."""
 import contextlib
+import json
 import math
 import os
 import re
@@ -22,19 +23,23 @@ from engine.state.parameters import NAMES
 from engine.state.patterns import MOST, file_name, list_of, matches, whole
 from engine.terminal import nats_and_bits, warn
 
-STEPS, EPOCHS, SAMPLES = LOGS = '.out', '_epochs.out', '_samples.txt'          # endings of the logs
+STEPS, EPOCHS, SAMPLES, PASSAGE = LOGS = '.out', '_epochs.out', '_samples.txt', '_passage.out'    # endings of the logs
 PICTURE = '.png'
 SAMPLE_LENGTH = 200
 LONGEST_NAME = 255 - len(partial_name(f'_epoch{MOST}.npz'))     # bytes: what systems allow, less the longest ending
 PARTIAL = r'\.[0-9a-f]{12}\.part'
 ROWS = re.compile(rb'[-+.\deinfa \n]*')                         # numbers, nan and inf among them
 SAMPLE = '# epoch {}:\n'
+PASSAGE_HEADING = ('# the beginning of the {} text: {}\n'
+                   '# epoch, and the cost of each of these characters but the first, in nats\n')
 
 
-def headings(names=NAMES):
-    """Return the first lines of the logs by their endings; names: of the model's parameters."""
+def headings(names=NAMES, passage=('validation', '')):
+    """Return the first lines of the logs by their endings. names: of the model's parameters; passage: of its text."""
+    of_text, text = passage
     return {STEPS: '# epoch cost valid_cost ' + ' '.join('ratio_' + name for name in names) + '\n',
-            EPOCHS: '# epoch cost valid_cost lrate characters_per_second\n', SAMPLES: ''}
+            EPOCHS: '# epoch cost valid_cost lrate characters_per_second\n', SAMPLES: '',
+            PASSAGE: PASSAGE_HEADING.format(of_text, json.dumps(text))}
 
 
 def log_rows(path):
@@ -44,10 +49,11 @@ def log_rows(path):
         return np.loadtxt(path, ndmin=2, encoding='utf-8')
 
 
-# What a checkpoint keeps of a run: its Schedule, and what it knows of its files; log_sizes: of earlier versions.
+# What a checkpoint keeps of a run: its Schedule, and what it knows of its files. Earlier versions had log_sizes, and
+# fewer logs.
 RUN_PROGRESS = {**PROGRESS, 'name?': file_name, 'id?': file_name, 'inode?': whole,
-                'log_sizes?': {ending: whole for ending in LOGS},
-                'logs?': {ending: list_of(whole, 2) for ending in LOGS}}
+                'log_sizes?': {ending + '?': whole for ending in LOGS},
+                'logs?': {ending + '?': list_of(whole, 2) for ending in LOGS}}
 # What _how_far needs of it, in a file that may be of any version.
 REACHED = {'...': None, **{name: PROGRESS[name] for name in ('options', 'epoch', 'batch', 'rate_factor?', 'high?')}}
 
@@ -88,12 +94,12 @@ class Run:
     START = '_start.npz'                   # another ending; the file is removed when an epoch has its checkpoint
     say = staticmethod(print)
 
-    def __init__(self, directory, name, resumed=None, progress=None, group=SingleProcess(), names=NAMES):
+    def __init__(self, directory, name, resumed=None, progress=None, group=SingleProcess(), **of_model):
         """Take the folder and the run's name; of a resumed run, the path of its checkpoint and the progress in it.
 
-        group: a SingleProcess or a ProcessGroup. names: of the model's parameters.
+        group: a SingleProcess or a ProcessGroup. of_model: the arguments of headings.
         """
-        self._group, self._headings = group, headings(names)
+        self._group, self._headings = group, headings(**of_model)
         self.directory = commands.near(directory)
         self.name = name
         self.last_checkpoint, self._progress = resumed, progress or {}
@@ -226,7 +232,7 @@ class Run:
         # Again: another process may have begun and ended a run of this name since.
         to_replace = self._to_replace()
         self._refuse_to_replace([path for path in to_replace if os.path.getsize(path)])
-        self._logs.update({ending: open_log(self.path(ending)) for ending in (EPOCHS, SAMPLES)})
+        self._logs.update({ending: open_log(self.path(ending)) for ending in LOGS if ending != STEPS})
         for ending, log in self._logs.items():
             with open(self.path(ending), 'rb') as before:
                 kept = before.read(sizes.get(ending, 0))
@@ -357,7 +363,10 @@ class Run:
                      f'{rate:.4g}, {speed:,.0f} characters/s, {duration(seconds)}')
 
     def sample(self, model, now):
-        """Print and log a short text of the model, if the epoch should be reported. The model's generator stays."""
+        """If the epoch should be reported, print and log a short text of the model, and log the costs of the passage.
+
+        The model's generator stays.
+        """
         if not (now.should_report and self._group.first):
             return
         before = model.random.bit_generator.state
@@ -365,6 +374,7 @@ class Run:
         model.random.bit_generator.state = before
         self._write(SAMPLES, f'{SAMPLE.format(now.epoch)}{text}\n\n')
         self.say(f'what it writes after epoch {now.epoch}:\n{text}\n')
+        self._row(PASSAGE, [now.epoch, *model.passage_costs()])
 
     def draw(self):
         """Draw the picture of all costs so far. If that fails, in whatever way, warn once; the run continues."""

@@ -31,8 +31,8 @@ STORED_AS = {'valid_batch_cost': 'trial_cost', 'high_steps': 'high'}        # fi
 def rate_factor(step, steps, warmup, anneal):
     """Return the factor on the rate at a step, counted from 0, of a run of that many steps.
 
-    It rises to 1 in the first `warmup` steps, and falls in a line to ANNEALED in the last ones, whose share of all steps
-    is `anneal`.
+    It rises to 1 in the first `warmup` steps, and falls in a line to ANNEALED in the last ones. These are a share
+    `anneal` of all steps.
     """
     rising = min(1, (step + 1) / max(warmup, 1))
     left = (steps - step) / (anneal * steps) if anneal else 1          # of the steps that anneal

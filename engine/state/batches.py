@@ -9,6 +9,7 @@ from engine.process_group import SingleProcess
 from engine.state.text import nearest, read_together, renumbered, shown
 
 PARTS = ('train', 'valid')     # of which there are batches
+PASSAGE = 300                  # characters in a passage
 
 
 class Batches(Sequence):
@@ -44,9 +45,10 @@ class Text:
 
     Attributes: sources, by 'train' and, where they were named, by 'valid' and 'test': the path of a text, its number of
     characters, and the sha256 of its file; texts, by 'valid' and 'test': these as numbers (n,), in the first process
-    only; uchar (V,), the distinct characters of all of them; the arguments encoding, ratio_valid, batch_size,
-    seq_length, stateful; X, Y, n_batches: inputs, targets and their number, each by 'train' and 'valid'. Of several
-    processes, each keeps only its own rows of all batches.
+    only; passage, the beginning of the part to validate with, or to train with if there is no other, as numbers by
+    'validation' or 'training', also in the first process only; uchar (V,), the distinct characters of all of them; the
+    arguments encoding, ratio_valid, batch_size, seq_length, stateful; X, Y, n_batches: inputs, targets and their
+    number, each by 'train' and 'valid'. Of several processes, each keeps only its own rows of all batches.
     """
 
     def __init__(self, path, ratio_valid, batch_size, seq_length, encoding, stateful, progress, group=SingleProcess(),
@@ -80,6 +82,7 @@ class Text:
         self.sources = {role: dict(path=paths[role], characters=characters[k], sha256=sha256[k])
                         for k, role in enumerate(paths)}
         self._check_lengths(group.size)
+        self.passage = self._beginning(codes) if group.first else {}
         self.texts = {role: text for role, text in codes.items() if role != 'train'}
         if group.size == 1:
             self._kept = {part: rows.reshape(len(rows), -1) for part, rows in self._rows(codes).items()}
@@ -96,17 +99,27 @@ class Text:
             return self.batch_size
         return min(self.batch_size, self.sources[part]['characters'] // self.seq_length)
 
+    def _parts(self, texts):
+        """Return the codes (n,) of each of PARTS, a dict. texts: the codes of each text, by role."""
+        if 'valid' in texts:
+            return {part: texts[part] for part in PARTS}
+        text, length = texts['train'], self.seq_length
+        n_train = nearest((1 - self.ratio_valid) * (len(text) // length)) * length              # characters
+        return {'train': text[:n_train], 'valid': text[n_train:]}
+
+    def _beginning(self, texts):
+        """Return the passage by its name, a dict. texts: the codes of each text, by role."""
+        parts = self._parts(texts)
+        name, part = ('validation', 'valid') if len(parts['valid']) >= self.seq_length else ('training', 'train')
+        return {name: parts[part][:PASSAGE].copy()}
+
     def _rows(self, texts):
         """Return the rows of all batches by part, views (R,n,length) of codes: n pieces that follow each other.
 
         texts: the codes of each, by role.
         """
-        length, rows, text = self.seq_length, {}, texts['train']
-        n_train = nearest((1 - self.ratio_valid) * (len(text) // length)) * length              # characters
-        cut = {'train': text[:n_train], 'valid': text[n_train:]}
-        for part, of_part in (texts if 'valid' in texts else cut).items():
-            if part not in PARTS:
-                continue
+        length, rows = self.seq_length, {}
+        for part, of_part in self._parts(texts).items():
             R = self._row_count(part)
             if self.stateful:
                 rows[part] = of_part[:len(of_part) // R * R].reshape(R, 1, -1)
@@ -156,6 +169,7 @@ class Text:
         self.texts = {role: renumbered(codes.copy(), self.uchar, uchar) for role, codes in self.texts.items()}
         self._kept = {part: renumbered(codes.ravel(), self.uchar, uchar).reshape(codes.shape)
                       for part, codes in self._kept.items()}
+        self.passage = {name: renumbered(codes, self.uchar, uchar) for name, codes in self.passage.items()}
         self.uchar = uchar
         self._cut()
 

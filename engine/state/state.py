@@ -206,6 +206,17 @@ class State:
         """Return whether there is a text for that role. Argument as for fingerprint."""
         return self._text is not None and role in self._text.sources
 
+    def passage(self):
+        """Return the beginning of the validation text, by which a run shows what it learns: 'validation' and a string.
+
+        Where there is none, it is 'training' and the beginning of that. Of several processes only the first has it.
+        Raises ValueError where no text was prepared.
+        """
+        if self._text is None:
+            raise ValueError('no text yet: call prepare_input first')
+        (name, codes), = self._text.passage.items()
+        return name, ''.join([self._text.uchar[k] for k in codes])
+
     def _warn_if_truncated(self):
         """Warn where sequences are longer than the gradient reaches."""
         depth = self.lp.get('bptt_maxdepth', -1)
