@@ -32,7 +32,7 @@ OPTIONS = {
         ('lines', bool, False, r'write one sequence per line, such as names; --prime and --stop default to "\n". With '
          '--score, print the cost of each line, read by itself after a line end: nats<TAB>characters<TAB>line, of its '
          'characters and of the line end after them'),
-        ('hold', dict(action='append', metavar='STATE:UNIT=VALUE'), None,
+        ('hold', dict(action='append', type=str, metavar='STATE:UNIT=VALUE'), None,
          'hold the cell state of a unit at a value, such as C2:44=5.0 for unit 44 of layer 2; may be repeated'),
         ('random-seed', int, None, 'whole number that makes the text repeatable (default: a new one each time)')],
     'choice of each character': [

@@ -225,7 +225,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp('trained')
     text = folder / 'sentences.txt'
     text.write_bytes(TEXT.encode('utf-8'))
-    options = SMALL + ('--initial original --lrate 0.002 --warmup 0 --epochs 3 --save-every 2 '
+    options = SMALL + ('--initial original --lrate 0.002 --warmup 0 --anneal 0 --epochs 3 --save-every 2 '
                        '--lrate-decay 0.5 --lrate-decay-epoch 2 --valid-every 6 '
                        '--output-dir results').split()
     result = run(TRAIN, text, 'r1', *options, cwd=folder, env={'MPLCONFIGDIR': str(folder / 'matplotlib')})

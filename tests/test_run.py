@@ -279,12 +279,11 @@ def test_killed_by_chance_and_resumed_is_the_straight_run(straight, stopping):
 @pytest.mark.parametrize('at, batch', [((STEP, 2 * BATCHES, 'before'), BATCHES), ((RENAME, 5, 'before'), 0)],
                          ids=['last step of an epoch', 'its end'])
 def test_interrupted_and_resumed_is_the_straight_run(straight, stopping, at, batch):
-    """With fewer epochs at first, as that option may change."""
-    result = stopping.run(*stopping.begin(), '--epochs', 3, at=at, do=('signal', int(signal.SIGINT)))
+    result = stopping.run(*stopping.begin(), at=at, do=('signal', int(signal.SIGINT)))
     assert (result.returncode, result.stderr) == (130, '')
     assert progress_of(stopping.file('_interrupted.npz'))['batch'] == batch
     assert ('carried_C2' in load(stopping.file('_interrupted.npz'))) == (batch > 0)
-    succeeded(stopping.run('--resume', stopping.file('_interrupted.npz'), '--epochs', 6))
+    succeeded(stopping.run('--resume', stopping.file('_interrupted.npz')))
     assert_same(stopping.end(), straight.end)
 
 
