@@ -13,7 +13,7 @@ from numpy_model import NAMES
 from pages import HOSTILE, colour, colour_in
 from scripts import TEXT, load, write_chain
 
-READY = 'valid === readingOfWords.numbers.length && !byId("words-status").textContent.startsWith("Reading")'
+READY = 'coloured === readingOfWords.numbers.length && !byId("words-status").textContent.startsWith("Reading")'
 
 
 def type_in(browser, words):
@@ -156,12 +156,12 @@ def test_long_paste_does_not_block_the_page(browser, written, reader):
     """It is read in slices, and a newer one takes its place."""
     browser.open(written, view='#words')
     browser.value("byId('words').value = 'the cat '.repeat(1250); byId('words').dispatchEvent(new Event('input'))")
-    assert browser.value('valid < 10000') and browser.value("byId('words-status').textContent").startswith('Reading: ')
+    assert browser.value('coloured < 10000') and browser.value("byId('words-status').textContent").startswith('Reading: ')
     type_in(browser, 'a newer one')
     check(browser, reader, 'a newer one')
     type_in(browser, 'ab' * 10_001)
     assert 'first 20,000' in browser.value("byId('words-unknown').textContent")
-    assert browser.value('[valid, typedSpans.length]') == [20_000, 20_000] and browser.errors == []
+    assert browser.value('[coloured, typedSpans.length]') == [20_000, 20_000] and browser.errors == []
 
 
 def test_box_is_as_high_as_its_text(browser, written):

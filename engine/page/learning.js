@@ -29,7 +29,7 @@ function moveDots(row) {
 function showEpoch() {
   const k = Number(byId('epoch').value), epoch = learned.epochs[k], each = learned.spans.length - 1;
   const row = data.epochs.filter(([number]) => number === epoch).pop(), [, training, validation] = row;
-  const then = learned.costs.subarray(k * each, k * each + each), sum = then.reduce((total, cost) => total + cost, 0);
+  const then = learned.costs.subarray(k * each, k * each + each);
   const costs = [['training', training], ['validation', validation]].filter(([, cost]) => cost !== null);
   const told = costs.map(([name, cost]) => `${name} ${natsAndBits(cost)}`).join(', ');
   const last = costs[costs.length - 1];
@@ -38,7 +38,7 @@ function showEpoch() {
   byId('epoch-costs').replaceChildren(element('b', '', `Epoch ${epoch}`), told && `: ${told}`);
   learned.spans.forEach((span, place) => tint(span, place ? Math.max(0, then[place - 1]) / DEAREST : 0));
   byId('scored-costs').textContent = `The beginning of the ${learned.text} text, each character coloured by its cost `
-    + `after this epoch. Mean: ${natsAndBits(sum / each)} a character.`;
+    + `after this epoch. Mean: ${natsAndBits(mean(then))} a character.`;
   byId('sample').textContent = visible(learned.samples[k]);
   moveDots(row);
 }
