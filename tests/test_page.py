@@ -675,6 +675,7 @@ def test_stop_and_continue_both_texts(browser, written):
     browser.click('#write')
     browser.wait("running && byId('written').textContent.length > 100")
     browser.click('#stop')
+    browser.wait('!running')
     lengths = [len(''.join(spans)) for spans in texts_in(browser)]
     assert 100 < lengths[0] == lengths[1] < 6004
     browser.click('#stop')
