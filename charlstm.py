@@ -15,9 +15,11 @@ from them, and so is the cell in C. Edit one, and the numbers change.
 
 The class CharLSTM trains it and writes with it. Its methods are
 
-    in this file            model_setup, theano_predict, theano_check, theano_train_rmsprop,
-                            theano_train_sgd, validate, passage_costs, generate_text, stream_text
-    engine/state/state.py   prepare_input, reset_states, save_params, load_params, resume, init_params
+    in this file            model_setup, compile, theano_predict, theano_check, theano_train_rmsprop,
+                            theano_train_sgd, validate, validate_batch, validation_costs, passage_costs,
+                            generate_text, stream_text, cell, runs_in_c, javascript
+    engine/state/state.py   prepare_input, reset_states, save_params, load_params, resume, init_params,
+                            in_vocabulary, source, has_text, fingerprint, passage, versions, finite
     engine/analysis.py      score_text, score_lines, tune_temperature, alternatives, states, correlations
 
 Letters used for the sizes throughout, and the shapes of the eight parameters:
@@ -192,12 +194,12 @@ class CharLSTM(State):
         print(model.generate_text('It is ', 200))
 
     Attributes: uchar, a list of the V characters by number; batch_size; X, Y, n_batches,
-    each a dict with the keys 'train' and 'valid'; texts, the whole texts of their own to validate and to
-    test with, as numbers by 'valid' and 'test'; p, the parameters as Theano shared
-    variables by name; lp, the learning parameters; dyn_lrate, the learning
-    rate as a shared scalar that may be set between steps; random, the NumPy
-    generator of all random numbers: the same random_seed, text and machine give
-    the same numbers.
+    each a dict with the keys 'train' and 'valid'; texts, a dict that has the texts
+    which prepare_input read for valid and test, as numbers (n,), by 'valid' and 'test';
+    p, the parameters as Theano shared variables by name; lp, the learning
+    parameters; dyn_lrate, the learning rate as a shared scalar that may be set between
+    steps; random, the NumPy generator of all random numbers: the same random_seed,
+    text and machine give the same numbers.
 
     A subclass, or an object before model_setup, may set another cell, a function like lstm_cell.
     It may also set cell_parameters, a dict of names to initial values. The cell takes these

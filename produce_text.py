@@ -114,33 +114,46 @@ def sequences(model, o, prime):
                                  unescaped(o.stop) or '\n' * o.lines, held(o.hold))
 
 
+def original_of(o):
+    """Return the Original of --copies, or None. o: the options."""
+    return copies.read(o.copies, o.encoding, note) if o.copies is not None else None
+
+
+def print_lines(pieces):
+    """Print sequences, one a line, when they are complete. Return them, and what the file gets."""
+    note('')
+    texts = [''.join(parts) for parts in zip(*pieces)]
+    written = ''.join(text.strip('\n') + '\n' for text in texts)
+    print(written, end='', flush=True)
+    return texts, written
+
+
+def print_texts(pieces, count):
+    """Print sequences, the first one while it is written. Return them, and what the file gets."""
+    headings, texts = [f'# sequence {i}:' for i in range(1, count + 1)], [''] * count
+    note('\n' + headings[0] if count > 1 else '')
+    for piece in pieces:
+        texts = [text + more for text, more in zip(texts, piece)]
+        print(piece[0], end='', flush=True)
+    for heading, text in zip(headings[1:], texts[1:]):
+        print('\n')
+        note(heading)
+        print(text, end='')
+    print()
+    return texts, ''.join(f'{heading}\n{text}\n\n' for heading, text in zip(headings, texts))
+
+
 def write(model, o):
-    """Print the sequences, the first one while it is written, and append all to the file when they are complete."""
-    prime, original = prime_of(o), None
+    """Print the sequences, and append them to the file when they are complete. o: the options."""
     if o.copies is not None:
         copies.refuse_many(o.count * o.length)
-        original = copies.read(o.copies, o.encoding, note)
+    prime, original = prime_of(o), original_of(o)
     pieces = sequences(model, o, prime)
     first = next(pieces)                               # raises ValueError where an option is wrong
     note(f'{o.params}: {report.summary(o.params)}')
     model.compile('sample')
-    headings = [f'# sequence {i}:' for i in range(1, o.count + 1)]
-    note('\n' + headings[0] if o.count > 1 and not o.lines else '')
-    texts = [''] * o.count
-    for piece in itertools.chain([first], pieces):
-        texts = [text + more for text, more in zip(texts, piece)]
-        if not o.lines:
-            print(piece[0], end='', flush=True)
-    if o.lines:
-        written = ''.join(text.strip('\n') + '\n' for text in texts)
-        print(written, end='', flush=True)
-    else:
-        written = ''.join(f'{heading}\n{text}\n\n' for heading, text in zip(headings, texts))
-        for heading, text in zip(headings[1:], texts[1:]):
-            print('\n')
-            note(heading)
-            print(text, end='')
-        print()
+    pieces = itertools.chain([first], pieces)
+    texts, written = print_lines(pieces) if o.lines else print_texts(pieces, o.count)
     path = o.out or commands.near(os.path.join(HERE, 'text_output', os.path.basename(o.params) + '.out'))
     append_text(path, written)
     note(f'appended to {path}')
@@ -151,7 +164,7 @@ def write(model, o):
 def write_page(model, o):
     """Write the page of a file's beginning, or of a text that the model writes."""
     from engine.page import page
-    original = copies.read(o.copies, o.encoding, note) if o.copies is not None else None
+    original = original_of(o)
     other = page.comparable(model, o.against, o.encoding) if o.against is not None else None
     model.compile('predict', 'sample')
     prime = ''

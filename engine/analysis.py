@@ -291,7 +291,7 @@ def in_brackets(text):
 
 
 def since(text, begins):
-    """Return how many characters ago begins() last held, or since before the text, int (n,)."""
+    """Return how many characters ago begins(character) was last true, counted from before the text on, int (n,)."""
     at = np.arange(len(text))
     return at - np.maximum.accumulate(np.where([begins(character) for character in text], at, -1))
 

@@ -1,7 +1,8 @@
-"""Is it copying? Which passages of a text, such as one that a model wrote, stand in another text."""
-import os
+"""Find which passages of a text, such as one that a model wrote, stand in another text."""
 import sys
 from typing import NamedTuple
+
+from engine.files import base_name
 
 LEAST = 31                 # characters of a passage that counts as copied
 MOST_WRITTEN = 1_000_000   # characters that are compared, at most: the automaton takes some 500 bytes for each
@@ -38,8 +39,8 @@ def _suffix_automaton(text):
     """Return the suffix automaton of a text (Blumer et al. 1985), which recognises all its passages in linear time.
 
     A state stands for the passages that end at the same places of the text; each but the longest is a suffix of the
-    longest. Returns, by state, the states after one more character; the state of the longest shorter suffix; and the
-    length of the longest passage; and the states of the beginnings text[:1], text[:2] ... State 0 is the empty passage.
+    longest. State 0 is the empty passage. Returns, by state, the states after one more character, the state of the
+    longest shorter suffix, and the length of the longest passage; then the states of text[:1], text[:2] ...
     """
     moves, links, lengths, beginnings, last = [{}], [-1], [0], [], 0
     for character in text:
@@ -151,7 +152,7 @@ class Copies(NamedTuple):
 
     @property
     def copied(self):
-        """The number of characters that are in the passages."""
+        """Return the number of characters that are in the passages, each counted once."""
         count = end = 0
         for passage in self.passages:
             count += passage.start + passage.length - max(passage.start, end)
@@ -160,7 +161,7 @@ class Copies(NamedTuple):
 
     @property
     def whole(self):
-        """Whether all is one passage."""
+        """Return whether all is one passage."""
         return bool(self.passages) and self.passages[0].length == self.characters
 
     def places(self, passages):
@@ -223,4 +224,4 @@ def read(path, encoding, say):
         say(files)
     if not len(codes):
         raise ValueError(f'{path} is empty: expected a text in which to look for copies')
-    return Original(string_of(codes, uchar), os.path.basename(os.path.abspath(path)))
+    return Original(string_of(codes, uchar), base_name(path))

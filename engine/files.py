@@ -13,6 +13,11 @@ def named(action, path):
         raise type(error)(f'cannot {action} {path}: {error.strerror or error}') from None
 
 
+def base_name(path):
+    """Return the name of a file or folder without the folders that it is in; '.' and 'folder/' have one, too."""
+    return os.path.basename(os.path.abspath(path))
+
+
 def partial_name(path):
     """Return a temporary name for a file that is being written. It is random: nobody can put a link there before."""
     return f'{path}.{os.urandom(6).hex()}.part'

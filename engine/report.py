@@ -3,6 +3,7 @@ import json
 import math
 import os
 
+from engine.files import base_name
 from engine.state.patterns import matches
 from engine.terminal import nats_and_bits, one_line
 
@@ -31,7 +32,7 @@ def summary(path):
     line, _, metadata = _read(path)
     text, cost = metadata.get('text'), _reached(metadata).get('best_cost')
     if text:
-        line += f', learned from {os.path.basename(os.path.abspath(text["path"]))} ({text["characters"]:,} characters)'
+        line += f', learned from {base_name(text["path"])} ({text["characters"]:,} characters)'
     if cost is not None:
         line += f', validation cost {nats_and_bits(cost)} a character'
     return one_line(line)
@@ -85,7 +86,7 @@ def facts(path, encoding='utf-8'):
     progress = _reached(metadata)
     cost = progress.get('best_cost')
     found = dict(
-        model=os.path.basename(os.path.abspath(path)), units=units(shapes), characters=''.join(uchar),
+        model=base_name(path), units=units(shapes), characters=''.join(uchar),
         parameters=sum(map(math.prod, shapes.values())), text=metadata.get('text'), learning=metadata.get('lp'),
         versions=metadata.get('versions'), cell=metadata.get('cell'), options=progress.get('options'),
         progress={name: progress[name] for name in ('epoch', 'batch', 'rate') if progress},

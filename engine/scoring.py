@@ -4,6 +4,7 @@ import os
 from typing import NamedTuple
 
 from engine import copies
+from engine.files import base_name
 from engine.progress import Countdown
 from engine.report import print_json
 from engine.terminal import nats_and_bits, note
@@ -28,7 +29,8 @@ class Source(NamedTuple):
 
     @property
     def name(self):
-        return os.path.basename(os.path.abspath(self.path))
+        """Return the name of the file or folder, without the folders that it is in."""
+        return base_name(self.path)
 
     def fields(self, checkpoint):
         """Return what JSON says of the text, and of the model's checkpoint, a path."""

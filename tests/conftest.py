@@ -36,12 +36,12 @@ from charlstm import CharLSTM, lstm_cell  # noqa: E402
 from engine import terminal  # noqa: E402
 from engine.backend.theano_setup import theano  # noqa: E402
 from engine.kernel.cell import Cell, held_cell, js_function  # noqa: E402
-from engine.page.page import HERE, write_page  # noqa: E402
+from engine.page.page import HERE  # noqa: E402
 from learner import quick  # noqa: E402
 from models import as_new, default_mode, make_stateful  # noqa: E402
 from novel import PAGE, Handler  # noqa: E402
 from numpy_model import H1, H2, LETTERS, V  # noqa: E402
-from pages import HELPERS  # noqa: E402
+from pages import HELPERS, write_page_of  # noqa: E402
 from scripts import (ROOT, SMALL, STATEFUL, TEXT, TRAIN, WITH_COSTS, Compiling, copy_of_program, run,  # noqa: E402
                      succeeded)
 
@@ -299,11 +299,7 @@ def javascript():
 def written(short_run, tmp_path_factory):
     """Return the path of a page of a run's checkpoint with the beginning of TEXT."""
     path = tmp_path_factory.mktemp('page') / 'page.html'
-    model = CharLSTM()
-    model.model_setup(str(short_run.folder / 'r_t.txt_best.npz'))
-    with default_mode(theano.compile.mode.FAST_COMPILE):
-        write_page(path, model, str(short_run.folder / 'r_t.txt_best.npz'), TEXT[:700], 'some text')
-    return path
+    return write_page_of(short_run.folder / 'r_t.txt_best.npz', path, TEXT[:700], 'some text')
 
 
 @pytest.fixture(scope='session')

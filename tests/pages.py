@@ -7,11 +7,19 @@ import re
 import numpy as np
 
 import numpy_model
+from cells import OWN, peephole_cell
+from charlstm import CharLSTM
+from engine.backend.theano_setup import theano
+from engine.page.page import to_float16, write_page
+from models import default_mode
 from scripts import TEXT
 
 HOSTILE = ('</script><script>hacked=1</script><img src=x onerror=hacked=1><!--<script>&lt;\0\x1b]0;\u2028\u2029'
            '\U0001d11e\u202e\u05d0\u05d1\u0627\ud800"\'\\`${hacked=1}{{data}}')
+# In the browser: whether no text was taken for HTML.
+NOT_HACKED = "typeof hacked === 'undefined' && !document.querySelector('img')"
 
+SHOWN_AS = {' ': 'space', '\n': 'line end'}               # names of characters in a page
 
 # After network.js in a JavaScript engine.
 HELPERS = '''
@@ -24,6 +32,39 @@ const randoms = (n, seed, random = new Random(seed)) => times(n, () => random.ne
 '''
 
 
+def write_page_of(checkpoint, path, text, source='a text', **more):
+    """Write the page of a checkpoint and a text. Return its path. more: as for write_page."""
+    model = CharLSTM()
+    model.model_setup(str(checkpoint))
+    with default_mode(theano.compile.mode.FAST_COMPILE):
+        write_page(path, model, str(checkpoint), model.in_vocabulary(text), source, **more)
+    return path
+
+
+def model_of_own_cell(text):
+    """Return a model with peepholes that learns a text file. Call model_setup in a default_mode."""
+    model = CharLSTM(random_seed=2)
+    model.cell, model.cell_parameters = peephole_cell, dict(p_f=0.3, p_i=-0.2, p_o=0.4)
+    model.prepare_input(text, 0.4, 3, 7, verbose=False)
+    return model
+
+
+def page_of_own_cell(folder, text, scale=1):
+    """Write the page of TEXT[:300] and a model with peepholes of a text file, with the parameters as the page has them.
+
+    scale: factor on the parameters. Return the path of the page, and the model, which is compiled to predict.
+    """
+    model, path = model_of_own_cell(text), folder / 'page.html'
+    with default_mode(theano.compile.mode.FAST_COMPILE):
+        model.model_setup(num_units1=7, num_units2=5, initial='hidden')
+        for name in OWN:
+            model.p[name + '2'].set_value(np.linspace(-1, 1, 5).astype('float32'))
+        for p in model.p.values():
+            p.set_value(to_float16(scale * p.get_value()).astype('float32'))
+        write_page(path, model, model.save_params(folder / 'p.npz'), TEXT[:300], 'a text')
+    return path, model
+
+
 def data_of(path):
     """Return the data of the page at a path."""
     return json.loads(re.search(b'<script type="application/json" id="data">(.*?)<', path.read_bytes()).group(1))
@@ -33,9 +74,9 @@ def array_of(stored):
     return np.frombuffer(base64.b64decode(stored['base64']), stored['type'])
 
 
-def expected_of(p):
-    """Return what numpy_model.py computes for TEXT[:700]: codes (700,), probabilities (699,V) and costs (699,)."""
-    codes = np.array([list(p['uchar']).index(ch) for ch in TEXT[:700]])
+def expected_of(p, text=TEXT[:700]):
+    """Return what numpy_model.py computes for a text: codes (n,), probabilities (n-1,V) and costs (n-1,)."""
+    codes = np.array([list(p['uchar']).index(ch) for ch in text])
     probabilities = numpy_model.forward(p, codes[:-1, None])[0]
     return codes, probabilities[:, 0], numpy_model.costs(probabilities, codes[1:, None])[:, 0]
 

@@ -5,15 +5,13 @@ import numpy as np
 import pytest
 
 import numpy_model
-from cells import peephole_cell
 from charlstm import CharLSTM
 from engine.backend.theano_setup import theano
-from engine.page.page import comparable, write_page
 from models import default_mode
-from pages import HOSTILE, array_of, colour, data_of, shown_colour
+from pages import (HOSTILE, NOT_HACKED, SHOWN_AS, array_of, colour, data_of, expected_of, model_of_own_cell,
+                   shown_colour, write_page_of)
 from scripts import TEXT, load, write_chain
 
-NAMES = {' ': 'space', '\n': 'line end'}
 SHOWN = TEXT[:760].replace('—', '')[:700]         # without the character that B does not know
 
 
@@ -26,40 +24,36 @@ def other(tmp_path_factory):
     return path
 
 
-def expected_of(path, text=SHOWN):
-    """Return the vocabulary of a checkpoint, and by numpy_model.py its probabilities and its costs of a text."""
-    p = load(path)
-    codes = np.array([list(p['uchar']).index(ch) for ch in text])
-    probabilities = numpy_model.forward(p, codes[:-1, None])[0]
-    return p['uchar'], probabilities[:, 0], numpy_model.costs(probabilities, codes[1:, None])[:, 0]
+def against(checkpoint):
+    """Return a checkpoint's model and path, as write_page takes them to compare."""
+    model = CharLSTM()
+    model.model_setup(str(checkpoint))
+    return model, str(checkpoint)
 
 
 @pytest.fixture(scope='module')
 def compared(short_run, other, tmp_path_factory):
     """Return the path of a page of a run's checkpoint against the other one."""
-    path, checkpoint = tmp_path_factory.mktemp('against') / 'page.html', str(short_run.folder / 'r_t.txt_best.npz')
-    model = CharLSTM()
-    model.model_setup(checkpoint)
-    with default_mode(theano.compile.mode.FAST_COMPILE):
-        write_page(path, model, checkpoint, SHOWN, 'some text', (comparable(model, str(other)), str(other)))
-    return path
+    return write_page_of(short_run.folder / 'r_t.txt_best.npz', tmp_path_factory.mktemp('against') / 'page.html',
+                         SHOWN, against=against(other))
 
 
 @pytest.fixture(scope='module')
 def costs(short_run, other):
     """Return the costs of A and of B."""
-    return expected_of(short_run.folder / 'r_t.txt_best.npz')[2], expected_of(other)[2]
+    return [expected_of(load(path), SHOWN)[2] for path in (short_run.folder / 'r_t.txt_best.npz', other)]
 
 
 # ---------------------------------------------------------------- the data
 
 def test_data_are_those_of_an_independent_model(compared, other, costs):
-    data, (uchar, probabilities, _) = data_of(compared), expected_of(other)
+    data, p = data_of(compared), load(other)
+    _, probabilities, _ = expected_of(p, SHOWN)
     assert ''.join(data['uchar'][k] for k in array_of(data['text'])) == SHOWN
     np.testing.assert_allclose(array_of(data['costs']), costs[0], rtol=1e-3)
     data = data['against']
     assert data['name'] == 'other.npz' and 'layers of 6 and 3 units' in data['model']
-    assert data['uchar'] == uchar.tolist() and ''.join(data['uchar'][k] for k in array_of(data['text'])) == SHOWN
+    assert data['uchar'] == p['uchar'].tolist() and ''.join(data['uchar'][k] for k in array_of(data['text'])) == SHOWN
     np.testing.assert_allclose(array_of(data['costs']), costs[1], rtol=1e-3)
     best = np.argsort(-probabilities)[:, :5]
     assert (array_of(data['best']).reshape(-1, 5) == best).mean() > 0.99           # some probabilities are almost equal
@@ -72,15 +66,11 @@ def test_page_has_no_parameters_of_the_other_model(compared):
 
 
 def test_other_model_may_have_another_cell(short_run, text_file, tmp_path):
-    other = CharLSTM(random_seed=2)
-    other.cell, other.cell_parameters = peephole_cell, dict(p_f=0.3, p_i=-0.2, p_o=0.4)
-    other.prepare_input(text_file(TEXT), 0.4, 3, 7, verbose=False)
-    model, checkpoint = CharLSTM(), str(short_run.folder / 'r_t.txt_best.npz')
-    model.model_setup(checkpoint)
+    other = model_of_own_cell(text_file(TEXT))
     with default_mode(theano.compile.mode.FAST_COMPILE):
         other.model_setup(num_units1=4, num_units2=3)
         saved = other.save_params(str(tmp_path / 'own.npz'))
-        write_page(tmp_path / 'page.html', model, checkpoint, TEXT[:90], 'a text', (other, saved))
+        write_page_of(short_run.folder / 'r_t.txt_best.npz', tmp_path / 'page.html', TEXT[:90], against=(other, saved))
         np.testing.assert_allclose(array_of(data_of(tmp_path / 'page.html')['against']['costs']),
                                    other.score_text(TEXT[:90]), rtol=1e-3)
 
@@ -196,12 +186,13 @@ def test_place_shows_what_both_expected(browser, compared, short_run, other, cos
     browser.open(compared, view='#against')
     browser.click('#text span:nth-child(31)')
     for path, column, cost in ((short_run.folder / 'r_t.txt_best.npz', 1, costs[0]), (other, 2, costs[1])):
-        uchar, probabilities, _ = expected_of(path)
+        p = load(path)
+        _, probabilities, _ = expected_of(p, SHOWN)
         rows = browser.value(f"Array.from(document.querySelectorAll('#both .pair > :nth-child({column}) .what'), "
                              "cell => cell.textContent)")
-        best = [uchar[j] for j in np.argsort(-probabilities[29])[:5]]
-        assert rows[:5] == [NAMES.get(ch, ch) for ch in best]
-        assert NAMES.get(SHOWN[30], SHOWN[30]) in rows
+        best = [p['uchar'][j] for j in np.argsort(-probabilities[29])[:5]]
+        assert rows[:5] == [SHOWN_AS.get(ch, ch) for ch in best]
+        assert SHOWN_AS.get(SHOWN[30], SHOWN[30]) in rows
         assert f'{cost[29]:.1f}' in browser.value("byId('both').textContent")
     end = browser.value("document.querySelector('#both b:last-of-type').textContent")
     difference = costs[0][29] - costs[1][29]
@@ -234,14 +225,10 @@ def test_hostile_names_run_nothing(browser, tmp_path):
     names = [tmp_path / f'{name}<img src=x onerror=hacked=1>\u2028.npz' for name in 'ab']
     for path, extra in zip(names, ('', '<>é')):
         write_chain(path, np.array(sorted(set(HOSTILE + extra))))
-    model = CharLSTM()
-    model.model_setup(str(names[0]))
-    with default_mode(theano.compile.mode.FAST_COMPILE):
-        write_page(tmp_path / 'page.html', model, str(names[0]), HOSTILE, HOSTILE,
-                   (comparable(model, str(names[1])), str(names[1])))
+    write_page_of(names[0], tmp_path / 'page.html', HOSTILE, HOSTILE, against=against(names[1]))
     browser.open(tmp_path / 'page.html', view='#against')
     browser.value("byId('text').focus()")
     for _ in HOSTILE:
         browser.press('ArrowRight')
     assert r'b<img src=x onerror=hacked=1>\u2028.npz' in browser.value("byId('models').textContent")
-    assert browser.value("typeof hacked === 'undefined' && !document.querySelector('img')") and browser.errors == []
+    assert browser.value(NOT_HACKED) and browser.errors == []

@@ -14,6 +14,7 @@ from engine.copies import Original, Passage, copied_passages, longest_passage
 from engine.page import page
 from engine.page.page import write_page
 from models import default_mode
+from pages import NOT_HACKED
 from scripts import TEXT, assert_refused, contents, sequences, snapshot, write_chain
 
 
@@ -159,7 +160,7 @@ def page_of(short_run, tmp_path_factory):
     def write(text, original, name='book.txt', prime=0):
         with default_mode(theano.compile.mode.FAST_COMPILE):
             write_page(path, model, checkpoint, text, 'a text',
-                   copies=Original(original, name).compare([text[prime:]]))
+                       copies=Original(original, name).compare([text[prime:]]))
         return path
     return write
 
@@ -197,7 +198,7 @@ def test_page_underlines_passages(browser, page_of, view, width):
     assert browser.value("byId('passage').textContent") == '' and underlined(browser, 'data-looked') == []
     browser.click('#tab-' + ('cells' if view == 'surprise' else 'surprise'))
     assert underlined(browser) == list(range(120, 260)) and browser.errors == []
-    assert browser.value("typeof hacked === 'undefined' && !document.querySelector('img, main b b')")
+    assert browser.value(NOT_HACKED + " && !document.querySelector('main b b')")
 
 
 def test_page_without_long_passages_underlines_the_longest(browser, page_of):

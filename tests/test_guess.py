@@ -2,14 +2,9 @@
 import numpy as np
 import pytest
 
-from charlstm import CharLSTM
-from engine.backend.theano_setup import theano
-from engine.page.page import write_page
-from models import default_mode
-from pages import HOSTILE, data_of, expected_of
+from pages import HOSTILE, NOT_HACKED, SHOWN_AS, data_of, expected_of, write_page_of
 from scripts import TEXT, load, write_chain
 
-NAMES = {' ': 'space', '\n': 'line end'}
 TRIES, ALL_WRONG = 5, 6
 
 
@@ -47,11 +42,7 @@ def guess(browser, characters):
 
 def write_chain_page(folder, text, uchar, source=None):
     """Write a page of a chain of characters with a text. Return its path."""
-    checkpoint, model = write_chain(folder / 'p.npz', uchar), CharLSTM()
-    model.model_setup(checkpoint)
-    with default_mode(theano.compile.mode.FAST_COMPILE):
-        write_page(folder / 'page.html', model, checkpoint, model.in_vocabulary(text), source)
-    return folder / 'page.html'
+    return write_page_of(write_chain(folder / 'p.npz', uchar), folder / 'page.html', text, source)
 
 
 # ---------------------------------------------------------------- the places
@@ -121,11 +112,11 @@ def test_score_is_that_of_independent_ranks(browser, written, short_run):
     answers = browser.value("Array.from(byId('guess-answers').children, item => item.querySelector('p').textContent)")
     for k, reader, answer in zip(places, readers, answers):
         one, two = [{1: '1 guess', ALL_WRONG: 'not found'}.get(r, f'{r} guesses') for r in (reader, ranks[k - 1])]
-        assert answer.startswith(f'{NAMES.get(TEXT[k], TEXT[k])}. You: {one} (') and f'The model: {two};' in answer
+        assert answer.startswith(f'{SHOWN_AS.get(TEXT[k], TEXT[k])}. You: {one} (') and f'The model: {two};' in answer
     rows = browser.value("Array.from(document.querySelectorAll('#guess-answers li:first-child .bars .what'), "
                          "cell => cell.textContent)")
-    assert rows[0] == NAMES.get(p['uchar'][probabilities[places[0] - 1].argmax()], p['uchar'][
-        probabilities[places[0] - 1].argmax()])
+    expected = p['uchar'][probabilities[places[0] - 1].argmax()]
+    assert rows[0] == SHOWN_AS.get(expected, expected)
     assert focus(browser) == 'guess-heading' and browser.value("byId('guess-seed').value") == '4'
     assert browser.errors == [] and len(browser.requests) == 1
 
@@ -148,7 +139,7 @@ def test_round_by_keys(browser, written):
     assert browser.value("byId('guess-tried').textContent") == f'Tried: {wrong[0]} {wrong[1]}'
     for ch in wrong[2:5]:
         browser.press(ch)
-    came = NAMES.get(TEXT[k], TEXT[k])
+    came = SHOWN_AS.get(TEXT[k], TEXT[k])
     assert f'it was {came}.' in status(browser) and browser.value("byId('guess-asked').textContent") == came
     assert focus(browser) == 'guess-next' and browser.value("byId('guess-typed').disabled")
     browser.press('x')                                     # typed ahead: no guess
@@ -158,7 +149,7 @@ def test_round_by_keys(browser, written):
         enter(browser)
     else:
         browser.press(TEXT[places[1]])
-    assert f'Yes, {NAMES.get(TEXT[places[1]], TEXT[places[1]])}: 1 guess.' in status(browser)
+    assert f'Yes, {SHOWN_AS.get(TEXT[places[1]], TEXT[places[1]])}: 1 guess.' in status(browser)
     assert browser.errors == []
 
 
@@ -217,4 +208,4 @@ def test_hostile_text_is_guessed_as_text(browser, tmp_path):
     for k in places:
         guess(browser, ['<', '>', '/', '{', '}'])
     assert browser.value("byId('guess-answers').children.length") == 10
-    assert browser.value("typeof hacked === 'undefined' && !document.querySelector('img')") and browser.errors == []
+    assert browser.value(NOT_HACKED) and browser.errors == []

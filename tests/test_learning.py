@@ -8,16 +8,14 @@ import pytest
 
 import numpy_model
 from charlstm import CharLSTM
-from engine.backend.theano_setup import theano
 from engine.page import logs
 from engine.page.logs import evenly, learning, logged_costs
-from engine.page.page import write_page
 from engine.run.run import PASSAGE, Run
-from learner import by_number, learn, progress_of
-from models import as_new, default_mode, prepared
-from scripts import S, TEXT, TRAIN, Compiling, load, log_rows, write_chain
 from engine.state.checkpoint import Checkpoint, write
-from pages import HOSTILE, array_of, colour, colour_in, data_of
+from learner import by_number, learn, progress_of
+from models import as_new, prepared
+from pages import HOSTILE, NOT_HACKED, array_of, colour, colour_in, data_of, write_page_of
+from scripts import S, TEXT, TRAIN, Compiling, load, log_rows, write_chain
 
 PASSAGE_OF_TEXT = TEXT[round(0.7 * (len(TEXT) // S)) * S:][:300]       # 30 % are for validation
 
@@ -209,15 +207,6 @@ def test_many_epochs_are_evenly_chosen(tmp_path):
 
 # ---------------------------------------------------------------- in a browser
 
-def write_page_of(checkpoint, path, text):
-    """Write the page of a checkpoint and a text. Return its path."""
-    model = CharLSTM()
-    model.model_setup(str(checkpoint))
-    with default_mode(theano.compile.mode.FAST_COMPILE):
-        write_page(path, model, str(checkpoint), text, 'some text')
-    return path
-
-
 @pytest.fixture(scope='module')
 def page_of_run(short_run, tmp_path_factory):
     return write_page_of(short_run.folder / 'r_t.txt_best.npz', tmp_path_factory.mktemp('page') / 'p.html', TEXT[:90])
@@ -251,7 +240,7 @@ def assert_shows(browser, data, k):
         np.testing.assert_allclose(dot, np.array(corner, float), atol=0.01)
 
 
-def test_slider_shows_the_epochs(browser, page_of_run):                        # noqa: F811
+def test_slider_shows_the_epochs(browser, page_of_run):
     data = data_of(page_of_run)
     last = len(data['learning']['epochs']) - 1
     assert last > 0
@@ -266,7 +255,7 @@ def test_slider_shows_the_epochs(browser, page_of_run):                        #
     assert browser.errors == []
 
 
-def test_epochs_play(browser, page_of_run):                                    # noqa: F811
+def test_epochs_play(browser, page_of_run):
     data = data_of(page_of_run)
     last = len(data['learning']['epochs']) - 1
     browser.open(page_of_run, view='#learning')
@@ -283,7 +272,7 @@ def test_epochs_play(browser, page_of_run):                                    #
 
 
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
-def test_view_fits_a_phone(browser, page_of_run, scheme):                      # noqa: F811
+def test_view_fits_a_phone(browser, page_of_run, scheme):
     browser.open(page_of_run, width=390, view='#learning', scheme=scheme)
     assert browser.value('Math.max(document.documentElement.scrollWidth, innerWidth)') == 390
     browser.value("scrollTo(0, 400)")
@@ -292,14 +281,14 @@ def test_view_fits_a_phone(browser, page_of_run, scheme):                      #
     assert browser.value("document.querySelector('nav').getBoundingClientRect().bottom") <= top
 
 
-def test_no_view_without_logs(browser, short_run, tmp_path):                   # noqa: F811
+def test_no_view_without_logs(browser, short_run, tmp_path):
     shutil.copy(str(short_run.checkpoint), str(tmp_path / 'p.npz'))
     browser.open(write_page_of(tmp_path / 'p.npz', tmp_path / 'p.html', TEXT[:90]), view='#learning')
     assert browser.value("view() === 'surprise' && !byId('tab-learning')")
     assert not browser.value("byId('learning-panel').checkVisibility()") and browser.errors == []
 
 
-def test_hostile_logs_are_data(browser, tmp_path):                             # noqa: F811
+def test_hostile_logs_are_data(browser, tmp_path):
     hostile = HOSTILE.replace('\ud800', '')
     heading = HEADING.replace('"aé\\n"', json.dumps(hostile))
     rows = f'1{" -1e300" * (len(hostile) - 1)}\n2{" 1e300" * (len(hostile) - 1)}\n'
@@ -314,10 +303,10 @@ def test_hostile_logs_are_data(browser, tmp_path):                             #
     names = {'\0': r'\x00', '\x1b': r'\x1b', '\u2028': r'\u2028', '\u2029': r'\u2029', '\u202e': r'\u202e'}
     assert browser.value("byId('sample').textContent") == ''.join(names.get(ch, ch) for ch in hostile)
     assert browser.value("byId('scored').children.length") == len(hostile)
-    assert browser.value("typeof hacked === 'undefined' && !document.querySelector('img')") and browser.errors == []
+    assert browser.value(NOT_HACKED) and browser.errors == []
 
 
-def test_page_says_that_it_has_some_of_many_epochs(browser, tmp_path):         # noqa: F811
+def test_page_says_that_it_has_some_of_many_epochs(browser, tmp_path):
     numbers = range(1, 1501)
     checkpoint = write_logs(tmp_path, HEADING + ''.join(f'{n} 1 1\n' for n in numbers), ''.join(
         f'# epoch {n}:\nb\n\n' for n in numbers), ''.join(f'{n} 3 2 1 9\n' for n in numbers))

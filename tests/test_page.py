@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 import numpy_model
-from cells import OWN, peephole_cell
 from charlstm import CharLSTM
 from engine.page import page
-from engine.page.page import best_units, fill_template, logged_costs, to_float16, write_page
+from engine.page.page import best_units, fill_template, logged_costs, to_float16
 from engine.kernel.reference import choose, continue_texts, likely
 from engine.backend.theano_setup import theano
 from models import CODES, default_mode
 from numpy_model import NAMES, V
-from pages import HOSTILE, array_of, colour, colour_in, data_of, expected_of, shown_colour
+from pages import (HOSTILE, NOT_HACKED, array_of, colour, colour_in, data_of, expected_of, page_of_own_cell,
+                   shown_colour, write_page_of)
 from scripts import (FAST, PRODUCE, TEXT, assert_changes_nothing, load, run, snapshot, succeeded, write_chain)
 
 
@@ -103,11 +103,7 @@ def hostile(tmp_path_factory):
     folder = tmp_path_factory.mktemp('hostile')
     checkpoint = folder / '<img src=x onerror=hacked=1>\u2028.npz'
     write_chain(checkpoint, np.array(sorted(set(HOSTILE))))
-    model = CharLSTM()
-    model.model_setup(str(checkpoint))
-    with default_mode(theano.compile.mode.FAST_COMPILE):
-        write_page(folder / 'page.html', model, str(checkpoint), HOSTILE, 'a text of ' + HOSTILE)
-    return folder / 'page.html'
+    return write_page_of(checkpoint, folder / 'page.html', HOSTILE, 'a text of ' + HOSTILE)
 
 
 def test_hostile_text_is_data(hostile):
@@ -428,7 +424,7 @@ def test_hostile_text_runs_nothing(browser, hostile):
     for view in ('cells', 'about', 'writing'):
         browser.click('#tab-' + view)
     assert write_in(browser, prime='</script>', length='200').startswith('</script>')
-    assert browser.value("typeof hacked === 'undefined' && !document.querySelector('img')")
+    assert browser.value(NOT_HACKED)
     assert browser.value('document.scripts.length') == 2 and browser.errors == []
     assert browser.value('document.title') == r'What <img src=x onerror=hacked=1>\u2028.npz learned'
 
@@ -445,11 +441,7 @@ def test_policy_lets_nothing_else_run(browser, written):
 def test_bytes_are_read_and_written_as_characters(browser, tmp_path):
     text = 'aé€'
     checkpoint = write_chain(tmp_path / 'p.npz', np.frombuffer(text.encode(), 'S1'))
-    model = CharLSTM()
-    model.model_setup(checkpoint)
-    with default_mode(theano.compile.mode.FAST_COMPILE):
-        write_page(tmp_path / 'page.html', model, checkpoint, model.in_vocabulary(text * 3), 'bytes')
-    browser.open(tmp_path / 'page.html')
+    browser.open(write_page_of(checkpoint, tmp_path / 'page.html', text * 3))
     assert browser.value("byId('text').textContent") == 'a·é··€' * 3
     browser.value('lookAt(2)')
     assert r'\xa9 came' in browser.value("byId('where').textContent")
@@ -527,18 +519,9 @@ def test_negative_levels_have_the_other_colour(browser, written):
 
 def test_page_of_a_cell_of_ones_own_computes_it(browser, text_file, tmp_path):
     """With the parameters of the cell, as the page stores them."""
-    model = CharLSTM(random_seed=2)
-    model.cell, model.cell_parameters = peephole_cell, dict(p_f=0.3, p_i=-0.2, p_o=0.4)
-    model.prepare_input(text_file(TEXT), 0.4, 3, 7, verbose=False)
-    with default_mode(theano.compile.mode.FAST_COMPILE):
-        model.model_setup(num_units1=7, num_units2=5, initial='hidden')
-        for name in OWN:
-            model.p[name + '2'].set_value(np.linspace(-1, 1, 5).astype('float32'))
-        for p in model.p.values():
-            p.set_value(to_float16(p.get_value()).astype('float32'))
-        write_page(tmp_path / 'page.html', model, model.save_params(tmp_path / 'p.npz'), TEXT[:300], 'a text')
-        expected = model.theano_predict([model.uchar.index(ch) for ch in TEXT[:300]])[0][:, 0]
-    browser.open(tmp_path / 'page.html')
+    path, model = page_of_own_cell(tmp_path, text_file(TEXT))
+    expected = model.theano_predict([model.uchar.index(ch) for ch in TEXT[:300]])[0][:, 0]
+    browser.open(path)
     found = browser.value('(network => Array.from(text, x => Array.from(network.read(x))))(new Network(parameters()))')
     np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-7)
     assert browser.errors == []
@@ -675,6 +658,7 @@ def test_stop_and_continue_both_texts(browser, written):
     browser.click('#write')
     browser.wait("running && byId('written').textContent.length > 100")
     browser.click('#stop')
+    browser.wait('!running')
     lengths = [len(''.join(spans)) for spans in texts_in(browser)]
     assert 100 < lengths[0] == lengths[1] < 6004
     browser.click('#stop')

@@ -5,13 +5,8 @@ import numpy as np
 import pytest
 
 import numpy_model
-from cells import OWN, peephole_cell
-from charlstm import CharLSTM
-from engine.backend.theano_setup import theano
-from engine.page.page import to_float16, write_page
-from models import default_mode
 from numpy_model import NAMES
-from pages import HOSTILE, colour, shown_colour
+from pages import HOSTILE, NOT_HACKED, SHOWN_AS, colour, page_of_own_cell, shown_colour, write_page_of
 from scripts import TEXT, load, write_chain
 
 # Logarithms of the probabilities of the character k: after the text before it, and without each of the last characters.
@@ -91,19 +86,10 @@ def test_browser_without_webassembly_says_so(browser, written):
 
 def test_cell_of_ones_own(browser, text_file, tmp_path):
     """Its effects are those of the class."""
-    model = CharLSTM(random_seed=2)
-    model.cell, model.cell_parameters = peephole_cell, dict(p_f=0.3, p_i=-0.2, p_o=0.4)
-    model.prepare_input(text_file(TEXT), 0.4, 3, 7, verbose=False)
-    with default_mode(theano.compile.mode.FAST_COMPILE):
-        model.model_setup(num_units1=7, num_units2=5, initial='hidden')
-        for name in OWN:
-            model.p[name + '2'].set_value(np.linspace(-1, 1, 5).astype('float32'))
-        for p in model.p.values():
-            p.set_value(to_float16(3 * p.get_value()).astype('float32'))
-        write_page(tmp_path / 'page.html', model, model.save_params(tmp_path / 'p.npz'), TEXT[:300], 'a text')
-        whole, without = without_each(np.array([model.uchar.index(ch) for ch in TEXT[:300]], np.int32), 117)
-        expected = [np.log(model.theano_predict(x)[0][-1]) for x in (whole[:, None], without)]
-    browser.open(tmp_path / 'page.html', view='#why')
+    path, model = page_of_own_cell(tmp_path, text_file(TEXT), 3)
+    whole, without = without_each(np.array([model.uchar.index(ch) for ch in TEXT[:300]], np.int32), 117)
+    expected = [np.log(model.theano_predict(x)[0][-1]) for x in (whole[:, None], without)]
+    browser.open(path, view='#why')
     np.testing.assert_allclose(browser.value(f'{EFFECTS}(117)'), np.concatenate(expected), rtol=0, atol=1e-5)
     assert browser.errors == []
 
@@ -129,9 +115,8 @@ def test_colours_and_list_are_those_of_the_effects(browser, written, rounded, ef
             expected = colour(min(15, int(levels[j])), scheme == 'dark', **hue)
             np.testing.assert_allclose(shown_colour(browser, 50 + j), expected, atol=1.5)
         largest = np.argsort(-abs(effect))[:5]
-        names = {' ': 'space', '\n': 'line end'}
         rows = browser.value("Array.from(document.querySelectorAll('#why-effects .what'), what => what.textContent)")
-        assert rows == [f'{100 - j} before: {names.get(TEXT[50 + j], TEXT[50 + j])}' for j in largest]
+        assert rows == [f'{100 - j} before: {SHOWN_AS.get(TEXT[50 + j], TEXT[50 + j])}' for j in largest]
         shown = browser.value("Array.from(document.querySelectorAll('#why-effects .number'), one => one.textContent)")
         found = [float(number.replace('−', '-')) for number in shown]
         np.testing.assert_allclose(found, effect[largest], atol=0.006)
@@ -192,15 +177,11 @@ def test_newest_place_wins(browser, written):
 
 def test_hostile_text(browser, tmp_path):
     checkpoint = write_chain(tmp_path / 'p.npz', np.array(sorted(set(HOSTILE))))
-    model = CharLSTM()
-    model.model_setup(checkpoint)
-    with default_mode(theano.compile.mode.FAST_COMPILE):
-        write_page(tmp_path / 'page.html', model, checkpoint, HOSTILE, 'a text')
-    browser.open(tmp_path / 'page.html', view='#why')
+    browser.open(write_page_of(checkpoint, tmp_path / 'page.html', HOSTILE), view='#why')
     looked_at(browser, len(HOSTILE) - 1)
     shown = browser.value("byId('why-effects').textContent")
     assert re.match(r'….*\?\} gets .* %\. What mattered most:(\d+ before: .*[+−]\d\.\d\d){5}$', shown)
-    assert browser.value("typeof hacked === 'undefined' && !document.querySelector('img')") and browser.errors == []
+    assert browser.value(NOT_HACKED) and browser.errors == []
 
 
 def test_policy_allows_webassembly_but_no_text_as_script(browser, written):

@@ -48,13 +48,9 @@ function listDifferences() {
   listed = kept.slice(0, MOST_LISTED);
   byId('differences').replaceChildren(...listed.map(k => {
     const size = Math.abs(differences[k - 1]), winner = better(differences[k - 1]);
-    const item = element('li', '', element('div', 'place', element('bdi', '', before(k)),
-      element('b', '', element('bdi', '', named(text[k])))),
-    element('span', 'number', `${winner} by ${size.toFixed(2)}`));
-    item.id = 'difference-' + k;
-    item.setAttribute('role', 'option');
-    item.addEventListener('click', () => chooseDifference(k));
-    return item;
+    return listItem('difference-' + k, () => chooseDifference(k),
+      element('div', 'place', element('bdi', '', before(k)), inBold(text[k])),
+      element('span', 'number', `${winner} by ${size.toFixed(2)}`));
   }));
   byId('differences').removeAttribute('aria-activedescendant');
 }
@@ -80,7 +76,7 @@ function showBoth() {
   byId('both').replaceChildren(contextOf(here),
     element('div', 'pair', ...models.map(([name, model]) => (
       element('div', '', element('h3', '', `${name} expected`), expectedBars(model, here))))),
-    element('p', 'number', element('b', '', element('bdi', '', named(text[here]))), ` came, for ${a} and ${b} nats: `,
+    element('p', 'number', inBold(text[here]), ` came, for ${a} and ${b} nats: `,
       element('b', '', difference ? `${better(difference)} was less surprised by ${Math.abs(difference).toFixed(2)}` :
         'no difference')));
 }
@@ -99,8 +95,7 @@ function prepareAgainst() {
     listDifferences();
     showBoth();
   });
-  onKeys(byId('differences'), {ArrowDown: () => 1, ArrowUp: () => -1, PageDown: () => 8, PageUp: () => -8,
-    Home: () => -MOST_LISTED, End: () => MOST_LISTED}, stepDifferences);
+  onListKeys(byId('differences'), MOST_LISTED, stepDifferences);
   listDifferences();
 }
 

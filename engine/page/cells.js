@@ -13,11 +13,9 @@ const nameOf = u => `layer ${data.units[u].layer}, unit ${data.units[u].number}`
 function listUnits() {
   const order = data.units.map((_, u) => u).sort((a, b) => Math.abs(correlation(b)) - Math.abs(correlation(a)));
   byId('units').replaceChildren(...order.map(u => {
-    const r = correlation(u), item = element('li', '', ...bar(nameOf(u), Math.abs(r), signed(r), ''));
-    item.id = 'unit-' + u;
+    const r = correlation(u);
+    const item = listItem('unit-' + u, () => chooseUnit(u), ...bar(nameOf(u), Math.abs(r), signed(r), ''));
     item.classList.toggle('held', heldBytes.has(u));
-    item.setAttribute('role', 'option');
-    item.addEventListener('click', () => chooseUnit(u));
     return item;
   }));
   chooseUnit(order[0]);
@@ -42,7 +40,12 @@ function ends(u = unit, r = correlation(u)) {
 
 function paintUnit() {
   const [pale, deep] = ends();
-  paint(k => Math.max(0, Math.min(1, (states[unit * n + k] - pale) / (deep - pale || 1))));
+  paint(k => levelBetween(states[unit * n + k], pale, deep));
+}
+
+/** How deep a value is coloured, from 0 to 1, if `pale` gets the palest colour and `deep` the deepest. */
+function levelBetween(value, pale, deep) {
+  return Math.max(0, Math.min(1, (value - pale) / (deep - pale || 1)));
 }
 
 /** The C that a byte of a unit's states stands for. */
@@ -51,7 +54,7 @@ function cellState(u, byte) {
   return least + (most - least) * byte / 255;
 }
 
-const valueOf = (byte, u = unit) => cellState(u, byte).toFixed(2).replace('-', '\u2212');
+const valueOf = (byte, u = unit) => twoDigits(cellState(u, byte));
 
 function showValue() {
   byId('value').replaceChildren('at ', element('bdi', '', named(text[here])), ': ' + valueOf(states[unit * n + here]));
@@ -95,17 +98,14 @@ function prepareCells() {
   const strongest = name => Math.max(...data.correlations[name].map(Math.abs));
   features.sort((a, b) => strongest(b) - strongest(a));
   for (const name of features) {
-    const option = element('option', '', `${name} (best ${strongest(name).toFixed(2)})`);
-    option.value = name;
-    byId('feature').append(option);
+    byId('feature').append(selectOption(name, `${name} (best ${strongest(name).toFixed(2)})`));
   }
   byId('feature').addEventListener('change', listUnits);
   byId('hold').addEventListener('change', event => holdUnit(event.target.checked));
   byId('hold-at').addEventListener('input', () => holdUnit(true));
   byId('previous').addEventListener('click', () => stepUnits(-1));
   byId('next').addEventListener('click', () => stepUnits(1));
-  onKeys(byId('units'), {ArrowDown: () => 1, ArrowUp: () => -1, PageDown: () => 8, PageUp: () => -8,
-    Home: () => -data.units.length, End: () => data.units.length}, stepUnits);
+  onListKeys(byId('units'), data.units.length, stepUnits);
   onKeys(document.body, {j: () => 1, k: () => -1}, stepUnits, () => view() === 'cells');
   listUnits();
 }

@@ -19,18 +19,16 @@ function showPassage() {
   byId('passage').replaceChildren(element('div', 'card',
     element('b', '', `${grouped(passage.length)} characters`), ` stand in line ${grouped(passage.line)} of `,
     element('bdi', '', visible(data.copies.name)), ':',
-    element('div', 'quoted', element('bdi', '', shownAround(passage.before), element('b', '', shownPassage()),
-      shownAround(passage.after)))));
+    element('div', 'quoted', element('bdi', '', onOneLine(passage.before), element('b', '', shownPassage()),
+      onOneLine(passage.after)))));
 }
-
-const shownAround = text => visible(text).replace(/\n/g, '\u21b5');
 
 /** The passage as a text, or its beginning and its end. */
 function shownPassage() {
   const all = spelled.slice(passage.start, passage.start + passage.length);
   const some = all.length <= 2 * SHOWN_OF_PASSAGE ? all
     : [...all.slice(0, SHOWN_OF_PASSAGE), ' \u2026 ', ...all.slice(-SHOWN_OF_PASSAGE)];
-  return shownAround(some.join(''));
+  return onOneLine(some.join(''));
 }
 
 function prepareCopies() {

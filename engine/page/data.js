@@ -37,6 +37,9 @@ function visible(text) {
   });
 }
 
+/** A text on one line, with a mark for each line end. */
+const onOneLine = text => visible(text).replace(/\n/g, '\u21b5');
+
 /** The byte that an entry of the vocabulary stands for, where the model learned bytes. */
 const byteOf = entry => entry.charCodeAt(0) & 255;
 
@@ -79,6 +82,7 @@ function numbersOf(text) {
 
 const mean = numbers => numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
 const natsAndBits = cost => `${cost.toFixed(3)} nats (${(cost / Math.LN2).toFixed(3)} bits)`;
-const signed = r => (r < 0 ? '\u2212' : '+') + Math.abs(r).toFixed(2);
+const twoDigits = number => number.toFixed(2).replace('-', '\u2212');
+const signed = number => (number < 0 ? '' : '+') + twoDigits(number);
 const grouped = n => Math.round(n).toLocaleString('en');
 const percent = p => (100 * p).toFixed(p < 0.001 ? 3 : p < 0.1 ? 1 : 0) + ' %';

@@ -16,6 +16,22 @@ function bar(what, length, number, className) {
     element('span', 'number ' + className, number)];
 }
 
+/** A new item of a listbox, with children: elements or texts. Calls choose() when it is clicked. */
+function listItem(id, choose, ...children) {
+  const item = element('li', '', ...children);
+  item.id = id;
+  item.setAttribute('role', 'option');
+  item.addEventListener('click', choose);
+  return item;
+}
+
+/** A new option of a select, with the value that it stands for. */
+function selectOption(value, name) {
+  const option = element('option', '', name);
+  option.value = value;
+  return option;
+}
+
 /** Marks an item of a listbox as the one that is selected, and scrolls the list to it. */
 function selectItem(list, item) {
   for (const other of list.children) other.setAttribute('aria-selected', other === item);
@@ -31,6 +47,12 @@ function onKeys(target, steps, act, when = () => true) {
     event.preventDefault();
     act(steps[event.key]());
   });
+}
+
+/** Calls step(by) on the keys that move in a list of at most `most` items: by so many places down, or up if below 0. */
+function onListKeys(list, most, step) {
+  onKeys(list, {ArrowDown: () => 1, ArrowUp: () => -1, PageDown: () => 8, PageUp: () => -8,
+    Home: () => -most, End: () => most}, step);
 }
 
 /** A new element of SVG with attributes and a text. */

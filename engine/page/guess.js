@@ -134,7 +134,7 @@ const guessCount = count => count > TRIES ? 'not found' : count > 1 ? `${count} 
 function answerOf(k, tries) {
   const reader = tries.includes(text[k]) ? tries.length : TRIES + 1;
   return element('li', 'card', contextOf(k),
-    element('p', 'number', element('b', '', element('bdi', '', named(text[k]))), `. You: ${guessCount(reader)} (`,
+    element('p', 'number', inBold(text[k]), `. You: ${guessCount(reader)} (`,
       element('bdi', '', tries.map(number => named(number)).join(' ')),
       `). The model: ${guessCount(guessesOfModel(k))}; ${(costs[k - 1] / Math.LN2).toFixed(2)} bits by its `,
       'probabilities.'),

@@ -29,16 +29,16 @@ function moveDots(row) {
 function showEpoch() {
   const k = Number(byId('epoch').value), epoch = learned.epochs[k], each = learned.spans.length - 1;
   const row = data.epochs.filter(([number]) => number === epoch).pop(), [, training, validation] = row;
-  const then = learned.costs.subarray(k * each, k * each + each), sum = then.reduce((total, cost) => total + cost, 0);
+  const then = learned.costs.subarray(k * each, k * each + each);
   const costs = [['training', training], ['validation', validation]].filter(([, cost]) => cost !== null);
-  const told = costs.map(([name, cost]) => `${name} ${natsAndBits(cost)}`).join(', ');
+  const line = costs.map(([name, cost]) => `${name} ${natsAndBits(cost)}`).join(', ');
   const last = costs[costs.length - 1];
   byId('epoch').setAttribute('aria-valuetext',
     `epoch ${epoch}` + (last ? `, ${last[0]} cost ${last[1].toFixed(2)} nats` : ''));
-  byId('epoch-costs').replaceChildren(element('b', '', `Epoch ${epoch}`), told && `: ${told}`);
+  byId('epoch-costs').replaceChildren(element('b', '', `Epoch ${epoch}`), line && `: ${line}`);
   learned.spans.forEach((span, place) => tint(span, place ? Math.max(0, then[place - 1]) / DEAREST : 0));
   byId('scored-costs').textContent = `The beginning of the ${learned.text} text, each character coloured by its cost `
-    + `after this epoch. Mean: ${natsAndBits(sum / each)} a character.`;
+    + `after this epoch. Mean: ${natsAndBits(mean(then))} a character.`;
   byId('sample').textContent = visible(learned.samples[k]);
   moveDots(row);
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from engine import report
-from engine.files import write_whole
+from engine.files import base_name, write_whole
 from engine.page.logs import learning, logged_costs
 from engine.state.checkpoint import Checkpoint
 from engine.state.parameters import are_bytes
@@ -79,7 +79,7 @@ def costs_and_alternatives(model, text):
 
 
 def learning_for_json(learned):
-    """Return what logs.learning returned as JSON holds it."""
+    """Return what logs.learning returned in a form that JSON can hold; None for None."""
     return learned and dict(learned, costs=array_for_json(to_float16(learned['costs'])))
 
 
@@ -89,7 +89,7 @@ def readable(model, text):
 
 
 def marks(model, text, copies):
-    """Return which passages of a text a page underlines, and a line on them. copies: what of its end was copied."""
+    """Return which passages of a text a page underlines, a dict with a line on them. copies: as for write_page."""
     if copies is None:
         return None
     passages, line = copies.passages, copies.share() + '.'
@@ -147,10 +147,9 @@ def page_data(model, checkpoint, text, source, against=None, copies=None):
 
 def beginning_of(text, path):
     """Return as much of a file's text as a page shows, and a line that says how much that is."""
-    name = os.path.basename(os.path.abspath(path))
     if len(text) <= MOST_CHARACTERS:
-        return text, f'All {len(text):,} characters of {name}.'
-    return text[:MOST_CHARACTERS], f'The first {MOST_CHARACTERS:,} of {len(text):,} characters of {name}.'
+        return text, f'All {len(text):,} characters of {base_name(path)}.'
+    return text[:MOST_CHARACTERS], f'The first {MOST_CHARACTERS:,} of {len(text):,} characters of {base_name(path)}.'
 
 
 def file_of_page(name):
@@ -176,7 +175,7 @@ def write_page(path, model, checkpoint, text, source=None, against=None, copies=
     """Write the page of a model and a text.
 
     checkpoint: the path that the model was read from. text: in the model's characters. source: a line on where
-    the text is from; None: the model wrote it. against: another model that knows these characters and the path of
+    the text is from, or None if the model wrote it. against: another model that knows these characters and the path of
     its checkpoint, to compare; it may have other sizes, another vocabulary, and another cell. copies: what of the text,
     or of its end, stands in another text, as an engine.copies.Copies; None if it was not asked for. Raises OSError
     where the page cannot be written, and ValueError for a text of fewer than two characters or of characters

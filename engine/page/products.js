@@ -1,4 +1,4 @@
-// Products of a matrix with many vectors at once, for the views Why and Words: in WebAssembly, with which a browser
+// Products of a matrix with many vectors at once, for Why and Your words: in WebAssembly, with which a browser
 // multiplies four numbers at a time, or in JavaScript, many times slower, where the browser refuses WebAssembly.
 //
 // Vectors are stored in fours. In x (fours,n,4), the element k of the vector 4 q + s is x[(q n + k) 4 + s]. A matrix

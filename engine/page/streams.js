@@ -94,6 +94,10 @@ function newStreams(count) {
   return new Streams(p, count);
 }
 
+/** What to say of the time that streams take: nothing, or why it is long. */
+const slowness = () => products.run ? '' :
+  ' This browser runs no WebAssembly, without which that takes many times as long.';
+
 /** A text, numbers of characters, that one stream reads from its beginning. States are kept every EVERY characters. */
 class Reading {
   constructor(numbers = []) {

@@ -25,7 +25,7 @@ function expectedBars(model, k) {
 function showAlternatives() {
   if (!here) return byId('where').replaceChildren(NOTHING_BEFORE);
   byId('where').replaceChildren(contextOf(here), expectedBars(thisModel, here),
-    element('p', 'number', element('b', '', element('bdi', '', named(text[here]))), ' came, for ',
+    element('p', 'number', inBold(text[here]), ' came, for ',
       element('b', '', costs[here - 1].toFixed(2)), ` nats (${(costs[here - 1] / Math.LN2).toFixed(2)} bits)`));
 }
 

@@ -26,13 +26,16 @@ function paint(level) {
 
 /** The text before a character, on a line. */
 function before(k) {
-  return '\u2026' + visible(spelled.slice(Math.max(0, k - 24), k).join('')).replace(/\n/g, '\u21b5');
+  return '\u2026' + onOneLine(spelled.slice(Math.max(0, k - 24), k).join(''));
 }
 
 /** The text before a character, and a mark for the character. */
 function contextOf(k) {
   return element('div', 'context', element('bdi', '', before(k)), element('span', 'asked', '?'));
 }
+
+/** The name of a character, in bold; number: as for named. */
+const inBold = number => element('b', '', element('bdi', '', named(number)));
 
 function lookAt(k) {
   spans[here].classList.remove('here');

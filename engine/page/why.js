@@ -6,7 +6,6 @@
 const WINDOW = MOST_STREAMS - 1;                           // characters before the place that are left out, one by one
 const DEEPEST = 3;                                         // nats of the deepest colour: 20 times as probable
 const LISTED = 5;                                          // of the characters that matter most
-const SLOW = ' This browser runs no WebAssembly, without which that takes many times as long.';
 let readingOfText = null, stopWhy = () => {};
 let explained = null;                                      // what was found: {first, whole, without}, see effectsAt
 
@@ -39,11 +38,8 @@ function* explain(k) {
 function listChoices(k) {
   const p = Array.from(explained.whole, Math.exp), order = p.map((_, number) => number).sort((a, b) => p[b] - p[a]);
   const others = order.filter(number => number !== text[k]);
-  byId('why-choice').replaceChildren(...[text[k], ...others].map((number, j) => {
-    const option = element('option', '', `${named(number)}, ${percent(p[number])}${j ? '' : ', which came'}`);
-    option.value = number;
-    return option;
-  }));
+  byId('why-choice').replaceChildren(...[text[k], ...others].map((number, j) => (
+    selectOption(number, `${named(number)}, ${percent(p[number])}${j ? '' : ', which came'}`))));
 }
 
 /** Colours the characters by their effects on the chosen one, and lists the largest effects. */
@@ -58,8 +54,7 @@ function showEffects() {
   const length = j => Math.abs(effects[j] / (effects[largest[0]] || 1));
   byId('why-effects').replaceChildren(
     contextOf(here),
-    element('p', '', element('b', '', element('bdi', '', named(chosen))), ` gets ${percent(Math.exp(whole[chosen]))}. `,
-      'What mattered most:'),
+    element('p', '', inBold(chosen), ` gets ${percent(Math.exp(whole[chosen]))}. What mattered most:`),
     element('div', 'bars', ...largest.flatMap(j => (
       bar(`${effects.length - j} before: ${named(text[first + j])}`, length(j), signed(effects[j]),
         effects[j] < 0 ? 'negative' : '')))));
@@ -89,7 +84,7 @@ function followWhy() {
   stopWhy = inSlices(explain(here), share => {
     byId('why-effects').replaceChildren(contextOf(here), element('p', '', share < 1 ?
       `Reading the text up to here: ${Math.round(100 * share)} %.` : 'Reading it without each of the characters.',
-      products.run ? '' : SLOW));
+      slowness()));
   });
 }
 

@@ -5,7 +5,7 @@ const NEXT = 8;                                            // most probable next
 let typed = [];                                            // the characters: {character, numbers}, as of charactersOf
 let typedSpans = [], readingOfWords = null, stopWords = () => {};
 let lastOf = [], costsOfWords = [], cellsOfWords = [];     // by number: which character it ends; its cost; C after it
-let valid = 0;                                             // how many of the numbers have a cost and C
+let coloured = 0;                                          // how many of the numbers have a cost and C
 let shownUnit = null;                                      // {layer, number, pale, deep}, or null for surprise
 let next = {p: [], order: []};                             // probabilities of the next character, and the best numbers
 
@@ -17,8 +17,7 @@ function followedBy(u) {
 
 /** A unit of data.units, and the C that get the palest and the deepest colour, as in Cells for that feature. */
 function unitAndEnds(u) {
-  const {layer, number, least, most} = data.units[u];
-  const [pale, deep] = ends(u, followedBy(u)[1]).map(byte => least + (most - least) * byte / 255);
+  const {layer, number} = data.units[u], [pale, deep] = ends(u, followedBy(u)[1]).map(byte => cellState(u, byte));
   return {layer, number, pale, deep};
 }
 
@@ -52,26 +51,25 @@ function nameUnknown(all) {
 function readWords() {
   readingOfWords = readingOfWords || new Reading();
   lastOf = typed.flatMap(({numbers}, k) => numbers ? numbers.map((_, j) => j === numbers.length - 1 ? k : null) : []);
-  valid = Math.min(valid, readingOfWords.replace(typed.flatMap(({numbers}) => numbers || [])));
+  coloured = Math.min(coloured, readingOfWords.replace(typed.flatMap(({numbers}) => numbers || [])));
   stopWords();
   stopWords = inSlices(colourWords(), share => {
-    byId('words-status').textContent = `Reading: ${Math.round(100 * share)} %.` + (products.run ? '' : SLOW);
+    byId('words-status').textContent = `Reading: ${Math.round(100 * share)} %.` + slowness();
   });
 }
 
 function* colourWords() {
   const {numbers, streams} = readingOfWords, unit = shownUnit;
-  for (let k = valid; k < numbers.length; k++) {
+  for (let k = coloured; k < numbers.length; k++) {
     yield* readingOfWords.to(k);
     costsOfWords[k] = k ? -streams.logs(0)[numbers[k]] : 0;     // nothing came before the first to expect it from
     yield k / numbers.length;
     yield* readingOfWords.to(k + 1);
     cellsOfWords[k] = unit ? streams.state(0)[2 * unit.layer - 1][unit.number] : null;
-    valid = k + 1;
+    coloured = k + 1;
     if (lastOf[k] !== null) tint(typedSpans[lastOf[k]], unit ? levelOfCell(k) : levelOfCost(k));
   }
   yield* readingOfWords.to(numbers.length);
-  next = numbers.length ? streams.logs(0) : null;
   showNext();
 }
 
@@ -85,14 +83,13 @@ function levelOfCost(k) {
 /** How deep a character is coloured by the C of the unit after it, after the number k. */
 function levelOfCell(k) {
   const {pale, deep} = shownUnit;
-  return Math.max(0, Math.min(1, (cellsOfWords[k] - pale) / (deep - pale || 1)));
+  return levelBetween(cellsOfWords[k], pale, deep);
 }
 
 /** Shows the mean cost, and a bar for each of the most probable next characters. */
 function showNext() {
   const {numbers, streams} = readingOfWords, known = costsOfWords.slice(1, numbers.length);
-  const mean = known.reduce((sum, cost) => sum + cost, 0) / known.length;
-  byId('words-status').textContent = known.length ? `Mean: ${natsAndBits(mean)} a character.` : '';
+  byId('words-status').textContent = known.length ? `Mean: ${natsAndBits(mean(known))} a character.` : '';
   const p = numbers.length ? Array.from(streams.logs(0), Math.exp) : [];
   next = {p, order: Array.from(p.keys()).sort((a, b) => p[b] - p[a]).slice(0, NEXT)};
   byId('words-next').replaceChildren(...next.order.flatMap(number => bar(named(number), 0, '', '')));
@@ -113,12 +110,12 @@ function showTemperature() {
 
 /** Colours by the cost or by the chosen unit, from the beginning of the text. */
 function chooseColour() {
-  const chosen = byId('words-colour').value, asText = C => 'C ' + C.toFixed(2).replace('-', '\u2212');
+  const chosen = byId('words-colour').value;
   shownUnit = chosen === '' ? null : unitAndEnds(Number(chosen));
   byId('words-panel').classList.toggle('by-cell', shownUnit !== null);
   [byId('words-pale').textContent, byId('words-deep').textContent] = shownUnit ?
-    [asText(shownUnit.pale), asText(shownUnit.deep)] : ['0 nats, certain', `${DEAREST} nats or more`];
-  valid = 0;
+    [shownUnit.pale, shownUnit.deep].map(C => 'C ' + twoDigits(C)) : ['0 nats, certain', `${DEAREST} nats or more`];
+  coloured = 0;
   for (const span of typedSpans) tint(span, 0);
   readWords();
 }
@@ -127,11 +124,7 @@ function prepareWords() {
   byId('words-colour').append(...[['', 'surprise'], ...data.units.map(({layer, number}, u) => {
     const [feature, r] = followedBy(u);
     return [u, `layer ${layer}, unit ${number}` + (feature && `: ${feature} ${signed(r)}`)];
-  })].map(([value, name]) => {
-    const option = element('option', '', name);
-    option.value = value;
-    return option;
-  }));
+  })].map(([value, name]) => selectOption(value, name)));
   byId('typed').append(element('span', 'v0', ' '));        // so that a line end at the end makes a line
   byId('words').addEventListener('input', takeWords);
   byId('words-colour').addEventListener('change', chooseColour);

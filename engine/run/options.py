@@ -8,6 +8,7 @@ import secrets
 from engine import commands
 from engine.checks import learning, real, shown
 from engine.commands import spelled
+from engine.files import base_name
 from engine.run import recipe
 from engine.state.patterns import MOST, boolean, file_name, matches, nothing, number, string, whole
 
@@ -172,9 +173,9 @@ class Options:
             raise ValueError(f'the run name {self.run!r} is part of file names: expected no path separators in it')
 
     def summary(self, parameters):
-        """Return lines on what learns, how often, how to repeat it, and what was chosen; and on the disk, if it takes much.
+        """Return lines on what learns, how often, how to repeat it, and what was chosen.
 
-        parameters: how many there are.
+        Another one is on the disk, if the checkpoints take much of it. parameters: how many there are.
         """
         begins = f', from the parameters of {self.init}' if self.init else ''
         most = 'up to ' * bool(self.patience)
@@ -192,7 +193,7 @@ class Options:
 
 def run_name(run, text):
     """Return what the names of a run's files begin with; run: the option, text: the path of the text."""
-    return f'{run}_{os.path.basename(os.path.abspath(text))}'
+    return f'{run}_{base_name(text)}'
 
 
 # ---------------------------------------------------------------- the checkpoint and the texts of a run that is resumed

@@ -5,10 +5,10 @@ and the cost is the mean over all of its characters but the first.
 """
 import json
 import math
-import os
 
-from engine.files import named, write_whole
+from engine.files import base_name, named, write_whole
 from engine.progress import Countdown
+from engine.run.options import TEXTS
 from engine.scoring import how_to_adapt
 from engine.state.patterns import file_name, matches, nats, nothing, whole
 from engine.terminal import nats_and_bits
@@ -19,8 +19,6 @@ COST = nothing, nats
 # What is used of a result that is read: other fields may be those of any version.
 STORED = {'...': None, 'id': file_name, 'checkpoint_epoch': whole, 'best_valid_nats': COST,
           'valid_nats?': COST, 'test_nats?': COST, 'test_adapted_nats?': COST}
-
-
 LEFT_OUT = 'input', 'valid', 'test', 'run', 'random_seed'      # options: paths on this computer, and other fields
 
 
@@ -29,7 +27,7 @@ class _Stopped(Exception):
 
 
 def to_score(options):
-    """Return what is scored at the end of a run, a dict by name of the role of a text and whether the model adapts."""
+    """Return what is scored at the end of a run, a dict: by name, the role of a text, and whether the model adapts."""
     found = {role: (role, False) for role in ('valid', 'test') if getattr(options, role) is not None}
     if options.test_adapt:
         found['test_adapted'] = 'test', True
@@ -87,9 +85,9 @@ def score(model, options, checkpoint):
 
 
 def title(model, role, adapts):
-    """Return how a text is called in a line."""
+    """Return what a line calls a text. role: of a text of the model; adapts: whether the model adapts to it."""
     adapting = ', adapting' * adapts
-    return f'{dict(valid="validation text", test="test text")[role]} {_base_name(model.source(role))}{adapting}'
+    return f'{TEXTS[role][1]} {base_name(model.source(role)["path"])}{adapting}'
 
 
 def lines(model, options, scores):
@@ -97,10 +95,6 @@ def lines(model, options, scores):
     for name, (role, adapts) in to_score(options).items():
         yield (f'{title(model, role, adapts)}, {model.source(role)["characters"]:,} characters in one stream: '
                f'{nats_and_bits(scores[name])} a character')
-
-
-def _base_name(source):
-    return os.path.basename(os.path.abspath(source['path']))
 
 
 def _costs(name, cost):
@@ -117,7 +111,7 @@ def fields(model, now, scores, **more):
                  parameters=sum(p.get_value(borrow=True).size for p in model.p.values()))
     for role in ('train', 'valid', 'test'):
         source = model.source(role) if model.has_text(role) else {}
-        found.update({f'{role}_text': _base_name(source) if source else None,
+        found.update({f'{role}_text': base_name(source['path']) if source else None,
                       f'{role}_characters': source.get('characters'), f'{role}_sha256': source.get('sha256')})
     found.update(epochs=now.epoch, best_epoch=now.best_epoch or None, **_costs('best_valid', now.best_cost))
     found['checkpoint_epoch'] = epoch_of_best(now)

@@ -313,8 +313,7 @@ class Run:
         return scores
 
     def _training_seconds(self, model, now):
-        """Return how long training took by the log of the epochs, without validation; None if the log is no whole one.
-        """
+        """Return how long training took, without validation, by the log of the epochs; None if that lacks any."""
         x, n = model.X['train'], model.n_batches['train']
         characters = model.batch_size * ((n - 1) * len(x[0]) + len(x[-1]))
         speeds = [row[4] for row in self._epochs]

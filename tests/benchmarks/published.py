@@ -14,6 +14,7 @@ from common import print_head
 from recipes import Row, Run, chosen, finish, print_commands, units, write
 
 from engine.files import named
+from engine.run.result import RESULT
 
 # ---------------------------------------------------------------- what is published
 
@@ -220,8 +221,8 @@ def cut(split, paths):
 
 # ---------------------------------------------------------------- our runs
 
-RESULT = '_result.json'                # ending of the file that train.py writes at the end of a run
-COSTS = (('valid', VALIDATION), ('test', TEST), ('test_adapted', ADAPTED))         # fields of it, without _nats
+# Fields of the result that train.py writes at the end of a run, without _nats.
+COSTS = (('valid', VALIDATION), ('test', TEST), ('test_adapted', ADAPTED))
 
 
 class PublishedRun(Run):
