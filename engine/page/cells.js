@@ -51,7 +51,8 @@ function cellState(u, byte) {
   return least + (most - least) * byte / 255;
 }
 
-const valueOf = (byte, u = unit) => cellState(u, byte).toFixed(2).replace('-', '\u2212');
+const twoDigits = C => C.toFixed(2).replace('-', '\u2212');
+const valueOf = (byte, u = unit) => twoDigits(cellState(u, byte));
 
 function showValue() {
   byId('value').replaceChildren('at ', element('bdi', '', named(text[here])), ': ' + valueOf(states[unit * n + here]));
@@ -88,7 +89,8 @@ function showHold(byte = heldBytes.has(unit) ? heldBytes.get(unit) : ends()[1]) 
 
 function holdNone() {
   heldBytes.clear();
-  listUnits();
+  for (const item of byId('units').children) item.classList.remove('held');
+  showHold();
 }
 
 function prepareCells() {
