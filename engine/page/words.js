@@ -17,8 +17,7 @@ function followedBy(u) {
 
 /** A unit of data.units, and the C that get the palest and the deepest colour, as in Cells for that feature. */
 function unitAndEnds(u) {
-  const {layer, number, least, most} = data.units[u];
-  const [pale, deep] = ends(u, followedBy(u)[1]).map(byte => least + (most - least) * byte / 255);
+  const {layer, number} = data.units[u], [pale, deep] = ends(u, followedBy(u)[1]).map(byte => cellState(u, byte));
   return {layer, number, pale, deep};
 }
 
@@ -41,8 +40,8 @@ function takeWords() {
 }
 
 function nameUnknown(all) {
-  const unknown = new Set(all.filter(({numbers}) => !numbers).map(({character}) => visible(character)));
-  const lines = [unknown.size ? `The model never saw ${Array.from(unknown).join(' ')}: it reads the text without.` : '',
+  const unknown = unknownOf(all);
+  const lines = [unknown ? `The model never saw ${unknown}: it reads the text without.` : '',
     all.length > MOST_TYPED ? `Only the first ${grouped(MOST_TYPED)} characters are read.` : ''];
   byId('words-unknown').textContent = lines.join(' ').trim();
   byId('words-unknown').hidden = !lines.join('');
@@ -113,7 +112,7 @@ function showTemperature() {
 
 /** Colours by the cost or by the chosen unit, from the beginning of the text. */
 function chooseColour() {
-  const chosen = byId('words-colour').value, asText = C => 'C ' + C.toFixed(2).replace('-', '\u2212');
+  const chosen = byId('words-colour').value, asText = C => 'C ' + twoDigits(C);
   shownUnit = chosen === '' ? null : unitAndEnds(Number(chosen));
   byId('words-panel').classList.toggle('by-cell', shownUnit !== null);
   [byId('words-pale').textContent, byId('words-deep').textContent] = shownUnit ?
@@ -124,9 +123,9 @@ function chooseColour() {
 }
 
 function prepareWords() {
-  byId('words-colour').append(...[['', 'surprise'], ...data.units.map(({layer, number}, u) => {
+  byId('words-colour').append(...[['', 'surprise'], ...data.units.map((_, u) => {
     const [feature, r] = followedBy(u);
-    return [u, `layer ${layer}, unit ${number}` + (feature && `: ${feature} ${signed(r)}`)];
+    return [u, nameOf(u) + (feature && `: ${feature} ${signed(r)}`)];
   })].map(([value, name]) => {
     const option = element('option', '', name);
     option.value = value;
