@@ -140,7 +140,8 @@ def test_colours_say_which_model_was_less_surprised(browser, compared, costs, sc
 def test_costs_and_their_difference(browser, compared, costs):
     browser.open(compared, view='#against')
     shown = browser.value("Array.from(document.querySelectorAll('#models p'), p => p.textContent)")
-    assert colour_in(browser, "document.querySelector('#models b')).color") == colour_in(browser, 'document.body).color')
+    letters = colour_in(browser, "document.querySelector('#models b')).color")
+    assert letters == colour_in(browser, 'document.body).color')
     for line, name, cost in zip(shown, ['A r_t.txt_best.npz', 'B other.npz'], costs):
         found = re.fullmatch(f'{name}: (.*) nats \\((.*) bits\\) a character', line).groups()
         np.testing.assert_allclose([float(number) for number in found], cost.mean() / [1, np.log(2)], atol=1e-3)
