@@ -92,9 +92,12 @@ def held(words):
     for word in words:
         try:
             state, unit, value = re.fullmatch(r'(\w+):(\d+)=(\S+)', word).groups()
-            hold.setdefault(state, {})[int(unit)] = float(value)
+            unit, value = int(unit), float(value)
         except (AttributeError, ValueError):
             raise ValueError(f'--hold is {word}: expected STATE:UNIT=VALUE, such as C2:44=5.0') from None
+        if unit in hold.setdefault(state, {}):
+            raise ValueError(f'--hold has {state}:{unit} twice: expected one value for each unit')
+        hold[state][unit] = value
     return hold
 
 
@@ -145,8 +148,6 @@ def print_texts(pieces, count):
 
 def write(model, o):
     """Print the sequences, and append them to the file when they are complete. o: the options."""
-    if o.copies is not None:
-        copies.refuse_many(o.count * o.length)
     prime, original = prime_of(o), original_of(o)
     pieces = sequences(model, o, prime)
     first = next(pieces)                               # raises ValueError where an option is wrong
@@ -167,16 +168,19 @@ def write_page(model, o):
     original = original_of(o)
     other = page.comparable(model, o.against, o.encoding) if o.against is not None else None
     model.compile('predict', 'sample')
-    prime = ''
+    prime, source = '', None
     if o.score is not None:
         text = scoring.read(model, o.score, o.encoding, note).known
     else:
-        o.count, prime = 1, prime_of(o)
+        prime = prime_of(o)
+        if o.hold:
+            source = f'A text that the model wrote while units were held: {", ".join(o.hold)}.'
         text, _ = scoring.known(model, ''.join(piece[0] for piece in sequences(model, o, prime)), note)
     if other:
         text, _ = scoring.known(other, text, note, o.against)
         prime, _ = scoring.known(other, prime, lambda line: None)
-    text, source = page.beginning_of(text, o.score) if o.score is not None else (text, None)
+    if o.score is not None:
+        text, source = page.beginning_of(text, o.score)
     found = None
     if original:                                       # both in the model's characters, which may be bytes
         original = original._replace(text=model.in_vocabulary(original.text))
@@ -184,6 +188,15 @@ def write_page(model, o):
     page.write_page(o.page, model, o.params, text, source, (other, o.against) if other else None, found)
     if found:
         note('\n'.join(found.lines()))
+
+
+def refuse_input(o):
+    """Raise ValueError if --page would replace a checkpoint, or a text that is read."""
+    if is_archive(o.page):
+        raise ValueError(f'--page is {o.page}, a checkpoint or a zip file: expected the name of a page, such as x.html')
+    for path in filter(None, (o.params, o.score, o.copies, o.against, o.prime_file)):
+        if os.path.exists(path) and os.path.exists(o.page) and os.path.samefile(path, o.page):
+            raise ValueError(f'--page is {o.page}, which is also read: expected another name')
 
 
 def check(o):
@@ -220,9 +233,13 @@ def program(o):
     if o.info:
         return report.print_info(o.params, o.encoding, o.json)
     if o.page is not None:
+        refuse_input(o)
         refuse_to_replace(o.page, o.overwrite)
     o.length = o.length or (100 if o.page is None else 2000)
-    o.count = 5 if o.count is None else o.count
+    if o.count is None:
+        o.count = 5 if o.page is None else 1
+    if o.copies is not None and o.score is None:
+        copies.refuse_many(o.count * o.length)
     from charlstm import CharLSTM          # late: Theano takes a second to import
     interrupts.raise_again()
     model = CharLSTM(o.random_seed)

@@ -8,7 +8,7 @@ import numpy_model
 from charlstm import CharLSTM
 from engine.backend.theano_setup import theano
 from models import default_mode
-from pages import (HOSTILE, NOT_HACKED, SHOWN_AS, array_of, colour, data_of, expected_of, model_of_own_cell,
+from pages import (HOSTILE, NOT_HACKED, SHOWN_AS, array_of, colour, colour_in, data_of, expected_of, model_of_own_cell,
                    shown_colour, write_page_of)
 from scripts import TEXT, load, write_chain
 
@@ -130,6 +130,8 @@ def test_colours_say_which_model_was_less_surprised(browser, compared, costs, sc
 def test_costs_and_their_difference(browser, compared, costs):
     browser.open(compared, view='#against')
     shown = browser.value("Array.from(document.querySelectorAll('#models p'), p => p.textContent)")
+    letters = colour_in(browser, "document.querySelector('#models b')).color")
+    assert letters == colour_in(browser, 'document.body).color')
     for line, name, cost in zip(shown, ['A r_t.txt_best.npz', 'B other.npz'], costs):
         found = re.fullmatch(f'{name}: (.*) nats \\((.*) bits\\) a character', line).groups()
         np.testing.assert_allclose([float(number) for number in found], cost.mean() / [1, np.log(2)], atol=1e-3)

@@ -208,6 +208,15 @@ def test_page_without_long_passages_underlines_the_longest(browser, page_of):
     assert line.startswith('0.0 % of 90') and 'The longest passage, of 25' in line and browser.errors == []
 
 
+@pytest.mark.parametrize('size', [(1280, 600), (390, 780)])
+def test_passage_is_in_sight_beside_a_long_panel(browser, page_of, size):
+    browser.open(page_of(TEXT[:90], '☃' + TEXT[20:70] + '☃'), *size, view='#cells')
+    browser.value('scrollTo(0, document.body.scrollHeight)')
+    browser.value('lookAt(30)')
+    top, bottom = browser.value("(box => [box.top, box.bottom])(byId('passage').getBoundingClientRect())")
+    assert 0 < top < bottom <= size[1] and browser.errors == []
+
+
 @pytest.mark.parametrize('original, words', [(TEXT, 'All is one passage'), ('☃', '0.0 % of 90 characters')])
 def test_page_on_which_nothing_is_underlined(browser, page_of, original, words):
     browser.open(page_of(TEXT[:90], original))

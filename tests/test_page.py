@@ -225,6 +225,14 @@ def test_page_of_a_text_that_the_model_writes(produce, tmp_path):
     assert len(text('b')) == 2004
 
 
+def test_page_of_a_text_with_held_units_says_so(produce, tmp_path):
+    result = produce('--page', tmp_path / 'p.html', '--length', 30, '--hold', 'C2:4=-3', '--hold', 'C1:0=2')
+    assert result.returncode == 0
+    data = data_of(tmp_path / 'p.html')
+    assert 'units were held: C2:4=-3, C1:0=2' in data['source']
+    assert not data['own']                      # the model with free units would have drawn other characters
+
+
 def test_existing_page_is_replaced_only_by_overwrite(produce, tmp_path):
     path = tmp_path / 'p.html'
     path.write_text('mine')
@@ -276,7 +284,7 @@ def test_colours_are_those_of_the_costs(browser, written, short_run, scheme):
     for k in clear[::len(clear) // 10][:10]:
         np.testing.assert_allclose(shown_colour(browser, k + 1), colour(levels[k], scheme == 'dark'), atol=1.5)
     assert len(set(levels[clear])) > 4
-    nats, bits = re.fullmatch(r'mean: (.*) nats \((.*) bits\) a character',
+    nats, bits = re.fullmatch(r'Mean: (.*) nats \((.*) bits\) a character\.',
                               browser.value("byId('mean').textContent")).groups()
     np.testing.assert_allclose([float(nats), float(bits)], costs.mean() / [1, np.log(2)], atol=6e-4)
     assert browser.errors == [] and len(browser.requests) == 1
@@ -621,6 +629,8 @@ def test_free_and_held_texts(browser, written, javascript, short_run, width):
     browser.click('#hold-at')
     press_in_control(browser, 'End')
     held = browser.value('heldUnits()')
+    browser.value('scrollTo(0, 0)')
+    assert browser.value("byId('hold').getBoundingClientRect().bottom < innerHeight")
     browser.click('#tab-writing')
     assert held[0]['description'] in browser.value("byId('holds').textContent")
     text = write_in(browser, prime='the ', length='300', seed='7', temperature='0.8', top_k='33')
@@ -642,8 +652,10 @@ def test_free_and_held_texts(browser, written, javascript, short_run, width):
     sides = browser.value("['written', 'written-held'].map(id => byId(id).getBoundingClientRect().top)")
     assert (sides[0] == sides[1]) == (width == 1280)
     assert browser.value('document.documentElement.scrollWidth <= innerWidth')
+    browser.value('chooseUnit(3)')
     browser.click('#hold-none')
     assert browser.value("document.activeElement.id") == 'write' and held_in(browser) == {}
+    assert browser.value("unit === 3 && !document.querySelector('#units .held') && !byId('hold').checked")
     assert write_in(browser) == expected[0]
     assert browser.value("byId('held-pane').hidden && byId('free-title').hidden && byId('hold-none').hidden")
     assert 'part' not in browser.value("byId('speed').textContent") and browser.errors == []

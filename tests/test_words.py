@@ -138,12 +138,12 @@ def test_temperature_changes_the_bars(browser, written, reader):
 
 def test_unknown_characters_are_named_and_left_out(browser, written, reader):
     browser.open(written, view='#words')
-    type_in(browser, 'th☃e cßat☃')
+    type_in(browser, 'th☃e cßat☃\t')
     shown = browser.value("byId('words-unknown').textContent")
-    assert 'never saw ☃ ß:' in shown and browser.value("byId('words-unknown').hidden") is False
+    assert 'never saw ☃ ß tab:' in shown and browser.value("byId('words-unknown').hidden") is False
     np.testing.assert_allclose(browser.value('costsOfWords.slice(1, 7)'), reader('the cat')[0], rtol=0, atol=1e-5)
     unknown = browser.value("typedSpans.map((span, k) => span.matches('.unknown.v0') ? k : -1).filter(k => k >= 0)")
-    assert unknown == [2, 6, 9]
+    assert unknown == [2, 6, 9, 10]
     type_in(browser, 'the cat')
     assert browser.value("byId('words-unknown').hidden") and browser.errors == []
 

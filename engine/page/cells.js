@@ -91,7 +91,8 @@ function showHold(byte = heldBytes.has(unit) ? heldBytes.get(unit) : ends()[1]) 
 
 function holdNone() {
   heldBytes.clear();
-  listUnits();
+  for (const item of byId('units').children) item.classList.remove('held');
+  showHold();
 }
 
 function prepareCells() {

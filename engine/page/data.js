@@ -46,9 +46,12 @@ const byteOf = entry => entry.charCodeAt(0) & 255;
 /** The name of a character in a list; number: of the character in the vocabulary of a model, this page's or another. */
 function named(number, model = data) {
   const entry = model.uchar[number];
+  return model.bytes && entry > '\x7f' ? '\\x' + byteOf(entry).toString(16) : nameOfCharacter(entry);
+}
+
+function nameOfCharacter(character) {
   const names = {' ': 'space', '\n': 'line end', '\t': 'tab', '\xa0': 'no-break space'};
-  if (model.bytes && entry > '\x7f') return '\\x' + byteOf(entry).toString(16);
-  return names[entry] || (/\p{M}/u.test(entry) ? '\u25cc' : '') + visible(entry);
+  return names[character] || (/\p{M}/u.test(character) ? '\u25cc' : '') + visible(character);
 }
 
 /** A function that takes numbers of characters, one at a time, and returns what each adds to a text. Joins bytes. */
@@ -72,11 +75,16 @@ function charactersOf(text) {
   });
 }
 
+/** The names of the characters that the model does not have, '' if it has all. characters: as of charactersOf. */
+function unknownOf(characters) {
+  const unknown = characters.filter(({numbers}) => !numbers).map(({character}) => nameOfCharacter(character));
+  return Array.from(new Set(unknown)).join(' ');
+}
+
 /** A text as numbers of characters. Throws an Error that names the characters that the model does not have. */
 function numbersOf(text) {
-  const characters = charactersOf(text), unknown = characters.filter(({numbers}) => !numbers);
-  const names = Array.from(new Set(unknown.map(({character}) => visible(character))));
-  if (names.length) throw new Error(`The model never saw ${names.join(' ')}: leave that out.`);
+  const characters = charactersOf(text), unknown = unknownOf(characters);
+  if (unknown) throw new Error(`The model never saw ${unknown}: leave that out.`);
   return characters.flatMap(({numbers}) => numbers);
 }
 

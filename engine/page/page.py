@@ -23,7 +23,7 @@ VIEWS = 'surprise', 'why', 'against', 'cells', 'words', 'writing', 'guess', 'lea
 OWN = 'A text that the model wrote itself.'
 MOST_CHARACTERS = 10_000       # of a file, in a page
 ALTERNATIVES = 5               # most probable characters that a page shows
-MOST_STATES = 1_600_000        # bytes of cell states in a page,
+MOST_STATES = 1_200_000        # bytes of cell states in a page,
 LEAST_UNITS = 16               # but at least this many units, however long the text is
 LARGE = 20_000_000             # bytes of a page that may be too many to open and to mail
 

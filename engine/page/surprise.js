@@ -30,7 +30,7 @@ function showAlternatives() {
 }
 
 function prepareSurprise() {
-  byId('mean').textContent = `mean: ${natsAndBits(mean(costs))} a character`;
+  byId('mean').textContent = `Mean: ${natsAndBits(mean(costs))} a character.`;
 }
 
 addView('surprise', {title: 'Surprise', prepare: prepareSurprise, show: paintCosts, follow: showAlternatives});

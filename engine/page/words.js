@@ -40,8 +40,8 @@ function takeWords() {
 }
 
 function nameUnknown(all) {
-  const unknown = new Set(all.filter(({numbers}) => !numbers).map(({character}) => visible(character)));
-  const lines = [unknown.size ? `The model never saw ${Array.from(unknown).join(' ')}: it reads the text without.` : '',
+  const unknown = unknownOf(all);
+  const lines = [unknown ? `The model never saw ${unknown}: it reads the text without.` : '',
     all.length > MOST_TYPED ? `Only the first ${grouped(MOST_TYPED)} characters are read.` : ''];
   byId('words-unknown').textContent = lines.join(' ').trim();
   byId('words-unknown').hidden = !lines.join('');
@@ -121,9 +121,9 @@ function chooseColour() {
 }
 
 function prepareWords() {
-  byId('words-colour').append(...[['', 'surprise'], ...data.units.map(({layer, number}, u) => {
+  byId('words-colour').append(...[['', 'surprise'], ...data.units.map((_, u) => {
     const [feature, r] = followedBy(u);
-    return [u, `layer ${layer}, unit ${number}` + (feature && `: ${feature} ${signed(r)}`)];
+    return [u, nameOf(u) + (feature && `: ${feature} ${signed(r)}`)];
   })].map(([value, name]) => selectOption(value, name)));
   byId('typed').append(element('span', 'v0', ' '));        // so that a line end at the end makes a line
   byId('words').addEventListener('input', takeWords);
