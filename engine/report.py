@@ -68,7 +68,7 @@ def description(path, encoding='utf-8', folders=True):
                                                       for name, value in progress['options'].items())))
     if progress:
         lines.append(f'progress: {progress["epoch"]} epochs and {progress["batch"]} batches, rate '
-                     f'{progress["rate"]:g}')
+                     f'{progress["rate"]:g} before warm-up and annealing')
         if progress['best_cost'] is not None:
             lines.append(f'best validation cost: {nats_and_bits(progress["best_cost"])} a character, after epoch '
                          f'{progress["best_epoch"]}')

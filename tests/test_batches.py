@@ -19,6 +19,8 @@ def slowly_cut(text, ratio, B, S, stateful=False):
     """Return the batches by part, each a list of (characters, targets) rows, cut slowly."""
     sequences = [text[k:k + S] for k in range(0, len(text) - S + 1, S)]
     n_train = halves_up((1 - ratio) * len(sequences))
+    if n_train == len(sequences):                    # no sequence to validate with
+        text = text[:n_train * S]
     parts = {}
     for part, piece in (('train', text[:n_train * S]), ('valid', text[n_train * S:])):
         if stateful:

@@ -418,7 +418,7 @@ def test_info_as_json(produce, short_run, tmp_path):
 def test_info(produce, short_run):
     out = succeeded(produce('--info'))
     for words in ('5 and 7 units', '33 characters', 't.txt', 'stateful True', 'lrate 0.03', 'theano 1.0.5', 'sha256 ',
-                  '{} epochs and 0 batches'.format(short_run.best_epoch)):
+                  '{} epochs and 0 batches, rate 0.03 before warm-up and annealing'.format(short_run.best_epoch)):
         assert words in out
     assert repr(''.join(sorted(set(TEXT)))) in out and '𝄞' in out and r'\n' in out
     assert float(re.search(r'best validation cost: ([\d.]+) nats', out).group(1)) == short_run.costs.min()

@@ -200,6 +200,14 @@ def test_new_best_model_is_scored_again_with_a_line(fixed, copied):
     assert found['test_nats'] == pytest.approx(best, rel=2e-5) != fixed.result['test_nats']
 
 
+def test_result_of_later_epochs_goes_when_a_run_begins_again_at_an_earlier_one(fixed, copied):
+    """Its scores could be taken for those of the model to come, whose epoch may be the same."""
+    killed = resume(copied, fixed, '--lrate', 0.01, '--overwrite', at=(*STEP, 1, 'before'),
+                    checkpoint='r_t.txt_epoch1.npz')
+    assert killed.returncode == -signal.SIGKILL
+    assert not (copied / 'results' / 'r_t.txt_result.json').exists()
+
+
 def test_result_on_a_full_disk(fixed, copied):
     """The scores are printed, and one line says what could not be written, and how to resume."""
     (copied / 'results' / 'r_t.txt_result.json').unlink()
@@ -248,7 +256,7 @@ def test_resumed_with_another_text(fixed, copied, in_process, monkeypatch, capfd
 def test_run_without_fixed_texts_gets_none_when_it_is_resumed(short_run, in_process):
     for option in ('--valid', '--test'):
         assert_refused(in_process(TRAIN, '--resume', short_run.checkpoint, option, short_run.folder / 't.txt'),
-                       option, 'had None')
+                       option, 'had none')
 
 
 def test_run_of_an_earlier_version_is_resumed(short_run, in_process, tmp_path):

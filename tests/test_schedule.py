@@ -40,6 +40,20 @@ def test_rate_falls_at_the_end(tmp_path):
     np.testing.assert_allclose(model.rates[10:], np.interp(range(10, 20), [12, 20], [8, 0.4]))
 
 
+@pytest.mark.parametrize('anneal, epochs', [(0.5, 3), (0.5, 4), (0.9, 10), (0.3, 7), (0.02, 40), (1, 5), (0, 6)])
+def test_start_names_the_epoch_in_which_the_rate_begins_to_fall(anneal, epochs):
+    """The first whose last step has a smaller rate, of epochs of 99 steps."""
+    o = settled('--anneal', anneal, '--epochs', epochs, '--warmup', 0, '--num-units1', 5, '--num-units2', 7)
+    now = Schedule.resumed(o, {}, 99)
+    smaller = [epoch for epoch in range(1, epochs + 1) if now.rate_at(epoch * 99 - 1) < o.lrate]
+    assert re.findall('falling from epoch (.*) on', o.summary(11)) == [str(epoch) for epoch in smaller[:1]]
+
+
+def test_start_speaks_of_patience_only_where_there_is_validation():
+    for words, said in (([], True), (['--ratio-valid', 0], False), (['--patience', 0], False)):
+        assert ('without a better validation' in settled('--num-units1', 5, *words).summary(11)) == said
+
+
 def test_resumed_with_a_smaller_rate(tmp_path):
     words = '--lrate-decay 0.5 --lrate-decay-epoch 2 --save-every 1'.split()
     learn(tmp_path, by_number(5, 4), *words, '--lrate', 8, '--epochs', 2)
@@ -231,10 +245,10 @@ def test_text_with_a_strange_passage_is_learned(tmp_path):
     passages = ['z' + ''.join(np.random.default_rng(n).permutation(list('qxjkvwy'))) for n in range(8)]
     (tmp_path / 't.txt').write_text('the cat sat. ' * 800 + '\n'.join(passages) + 'the cat sat. ' * 1200)
     out = succeeded(run(TRAIN, tmp_path / 't.txt', 'r', '--num-units1', 16, '--num-units2', 16, '--batch-size', 10,
-                        '--epochs', 12, '--output-dir', tmp_path, '--random-seed', 1, env=quick(tmp_path)))
+                        '--epochs', 20, '--output-dir', tmp_path, '--random-seed', 1, env=quick(tmp_path)))
     costs = log_rows(tmp_path / 'r_t.txt.out')[:, 1]
     assert (costs[100:] > 3 * np.convolve(costs, np.full(50, 0.02))[99:len(costs) - 1]).any()
-    assert len(epochs_of(tmp_path)) == 12 and 'back to' not in out
+    assert len(epochs_of(tmp_path)) == 20 and 'back to' not in out
 
 
 def test_explosion_in_a_process(tmp_path):

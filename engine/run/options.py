@@ -141,7 +141,8 @@ class Options:
             moved = name in TEXTS and before[name] is not None
             if name not in CHANGEABLE and value != before[name] and not (smaller or moved):
                 raise ValueError(
-                    f'{spelled(name)} is {value}, but the run in {self.resume} had {before[name]}; only '
+                    f'{spelled(name)} is {value}, but the run in {self.resume} had '
+                    f'{"none" if before[name] is None else before[name]}; only '
                     f'{", ".join(map(spelled, CHANGEABLE))} may change when a run is resumed, and --lrate become '
                     'smaller')
         self.run_name = progress.get('name') or run_name(before['run'], before['input'])
@@ -183,9 +184,10 @@ class Options:
         files, size = self.epochs // self.save_every, BYTES * parameters
         disk = (f'\nup to {files:,} checkpoints of {size / 1e6:.1f} MB, one every {self.save_every} epochs: a larger '
                 '--save-every takes less of the disk') * (files * size > MUCH)
-        first = math.ceil((1 - self.anneal) * self.epochs) + 1         # epoch that begins with a smaller rate
+        first = math.floor(round((1 - self.anneal) * self.epochs, 6)) + 1      # epoch in which the rate begins to fall
         falls = f', falling from epoch {first} on' * (self.anneal > 0 and first <= self.epochs)
-        stops = f'; stops after {self.patience} epochs without a better validation cost' * bool(self.patience)
+        stops = (f'; stops after {self.patience} epochs without a better validation cost'
+                 * bool(self.patience and (self.valid or self.ratio_valid)))
         return (f'2 layers of {self.num_units1} and {self.num_units2} units, {parameters:,} parameters{begins}; '
                 f'{most}{self.epochs} epochs{seed}\nlearning rate {self.lrate:g}{falls}; dropout {self.dropout:g}, '
                 f'dropconnect {self.dropconnect:g}{stops}{disk}')

@@ -17,7 +17,7 @@ RESULT = '_result.json'                # ending of the file
 LONGEST = 1 << 20                      # characters of the file, at most
 COST = nothing, nats
 # What is used of a result that is read: other fields may be those of any version.
-STORED = {'...': None, 'id': file_name, 'checkpoint_epoch': whole, 'best_valid_nats': COST,
+STORED = {'...': None, 'id': file_name, 'epochs': whole, 'checkpoint_epoch': whole, 'best_valid_nats': COST,
           'valid_nats?': COST, 'test_nats?': COST, 'test_adapted_nats?': COST}
 LEFT_OUT = 'input', 'valid', 'test', 'run', 'random_seed'      # options: paths on this computer, and other fields
 

@@ -196,12 +196,15 @@ class Run:
             sizes = {}
         missing = [self.path(ending) for ending in LOGS if ending not in sizes]
         not_ours = missing + [self.path(PICTURE)] * (not sizes)
-        not_ours += [self.path(RESULT)] * (not result.read(self.path(RESULT), self.id))
+        found = result.read(self.path(RESULT), self.id)
+        not_ours += [self.path(RESULT)] * (not found)
         others = [path for path in not_ours if os.path.exists(path)]
         if others and not self._overwrite:
             raise ValueError(f'not known to be of the run in {self.last_checkpoint}: {", ".join(others)}; move that '
                              'checkpoint to another folder, or --overwrite to begin them anew')
         self._open_logs(sizes)
+        if found and found['epochs'] > self._progress['epoch']:        # of epochs that are read again
+            os.remove(self.path(RESULT))
         if missing:
             self.say(f'{", ".join(missing)}: not found, or not of this run, so begun anew')
         for rows, ending, columns in ((self._steps, STEPS, 2), (self._epochs, EPOCHS, 5)):

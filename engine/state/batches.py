@@ -105,12 +105,13 @@ class Text:
             return {part: texts[part] for part in PARTS}
         text, length = texts['train'], self.seq_length
         n_train = nearest((1 - self.ratio_valid) * (len(text) // length)) * length              # characters
-        return {'train': text[:n_train], 'valid': text[n_train:]}
+        # Less than a sequence is only what a ratio_valid of about 0 leaves.
+        return {'train': text[:n_train], 'valid': text[n_train:] if len(text) - n_train >= length else text[:0]}
 
     def _beginning(self, texts):
         """Return the passage by its name, a dict. texts: the codes of each text, by role."""
         parts = self._parts(texts)
-        name, part = ('validation', 'valid') if len(parts['valid']) >= self.seq_length else ('training', 'train')
+        name, part = ('validation', 'valid') if len(parts['valid']) else ('training', 'train')
         return {name: parts[part][:PASSAGE].copy()}
 
     def _rows(self, texts):
