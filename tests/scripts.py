@@ -62,6 +62,8 @@ def act(first):
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(amount), int(amount)))
 def counted(*args, **kwargs):
     global calls
+    if isinstance(args[0], str) and 'compiledir' in args[0]:       # Theano's compiled code
+        return function(*args, **kwargs)
     calls += 1
     if calls == int(n) and when != 'after':
         act(args[0])

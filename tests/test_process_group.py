@@ -240,7 +240,7 @@ def test_all_processes_go_back_together(text):
     """If the parameters of one process are no longer finite, all continue at half the rate to the end of the run."""
     result = run_with(text, "if rank == 1 and epochs > 1.4 and self.dyn_lrate.get_value() == np.float32(0.004): "
                       "self._trained()['c'].set_value(self._trained()['c'].get_value() * np.nan)",
-                      '--lrate', 0.004, '--warmup', 0, '--epochs', 3)
+                      '--lrate', 0.004, '--warmup', 0, '--anneal', 0, '--epochs', 3)
     assert result.returncode == 0 and not own_lines(result), result.stderr
     assert len(re.findall('the cost is nan in epoch 2: back to epoch 1 .*, 0.002', result.stdout)) == 1
     assert log_rows(text / 'results' / 'r_t.txt_epochs.out')[:, 3].tolist() == [0.004, 0.002, 0.002]

@@ -10,12 +10,12 @@ from engine.checks import learning, real, shown
 from engine.commands import spelled
 from engine.files import base_name
 from engine.run import recipe
+from engine.run.result import TITLES
 from engine.state.patterns import MOST, boolean, file_name, matches, nothing, number, string, whole
 
 LAST = 'last'                                                  # for --resume: the newest checkpoint of the run
 CHANGEABLE = ('epochs', 'save_every', 'patience')              # of a resumed run; its lrate may only become smaller
-# Options that name texts: what each is to the model, and how a message calls it.
-TEXTS = {'input': ('train', 'text'), 'valid': ('valid', 'validation text'), 'test': ('test', 'test text')}
+TEXTS = {'input': 'train', 'valid': 'valid', 'test': 'test'}   # options that name texts, and the roles of these
 NOT_STORED = ('resume', 'overwrite', 'init', 'output_dir')     # they belong to one start, not to the run
 REMOVED = {'plateau?': whole, 'plateau_factor?': number}       # runs of earlier versions have stored these
 BYTES = 12                     # of each parameter in a checkpoint: itself, its average and that of its squares
@@ -251,7 +251,7 @@ def find_text(checkpoint, option, path, typed):
             print(f'{path} is gone: taking {commands.near(found)}')
             return found
     words = [name] if option == 'input' else [spelled(option), name]
-    raise ValueError(f'{path}, the {TEXTS[option][1]} of that run, is gone: name it where it is now, as in '
+    raise ValueError(f'{path}, the {TITLES[TEXTS[option]]} of that run, is gone: name it where it is now, as in '
                      f'{commands.script("train.py", *words, "--resume", str(checkpoint.path))}')
 
 
@@ -259,10 +259,10 @@ def check_texts(options, model, checkpoint):
     """Raise ValueError where a text of a model is not that of the run in an open checkpoint; options: of the run."""
     text, progress = checkpoint.metadata.get('text') or {}, checkpoint.metadata['progress']
     stored = {'train': text, **{role: text.get(role) for role in ('valid', 'test')}}
-    for name, (role, title) in TEXTS.items():
+    for name, role in TEXTS.items():
         path, then = vars(options)[name], stored[role]
         if path is not None and (not then or model.fingerprint(role) != then['sha256']):
             had = f', which had {then["characters"]:,} characters and SHA-256 {then["sha256"]}' if then else ''
-            raise ValueError(f'{path} is not the {title} of that run{had}; --init starts a new run on another text')
+            raise ValueError(f'{path} is not the {TITLES[role]} of that run{had}; --init starts a new run on another text')
     if progress['batch'] > model.n_batches['train']:
         raise checkpoint.refusal(f'it is at batch {progress["batch"]} of {model.n_batches["train"]}')

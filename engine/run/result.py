@@ -8,12 +8,12 @@ import math
 
 from engine.files import base_name, named, write_whole
 from engine.progress import Countdown
-from engine.run.options import TEXTS
 from engine.scoring import how_to_adapt
 from engine.state.patterns import file_name, matches, nats, nothing, whole
 from engine.terminal import nats_and_bits
 
 RESULT = '_result.json'                # ending of the file
+TITLES = {'train': 'text', 'valid': 'validation text', 'test': 'test text'}        # of a run's texts, by their role
 LONGEST = 1 << 20                      # characters of the file, at most
 COST = nothing, nats
 # What is used of a result that is read: other fields may be those of any version.
@@ -87,7 +87,7 @@ def score(model, options, checkpoint):
 def title(model, role, adapts):
     """Return what a line calls a text. role: of a text of the model; adapts: whether the model adapts to it."""
     adapting = ', adapting' * adapts
-    return f'{TEXTS[role][1]} {base_name(model.source(role)["path"])}{adapting}'
+    return f'{TITLES[role]} {base_name(model.source(role)["path"])}{adapting}'
 
 
 def lines(model, options, scores):
