@@ -5,18 +5,24 @@ import os
 
 from engine.files import base_name
 from engine.state.patterns import matches
-from engine.terminal import nats_and_bits, one_line
+from engine.terminal import bits, nats_and_bits, one_line
 
 
 def _read(path, encoding='utf-8'):
-    """Return a line on the sizes of a checkpoint's model, its uchar and its metadata. Arguments: as for read_shapes."""
+    """Return H1 and H2 of a checkpoint's model, its number of parameters, uchar, and metadata.
+
+    Arguments: as for read_shapes.
+    """
     from engine.state.checkpoint import opened               # late, so that --help does not wait for NumPy
     from engine.state.parameters import read_shapes, units
     with opened(path) as stored:
         shapes, uchar = read_shapes(stored, encoding)
-        H1, H2 = units(shapes)
-        count = sum(map(math.prod, shapes.values()))
-        return f'2 layers of {H1} and {H2} units, {count:,} parameters', uchar, stored.metadata
+        return units(shapes), sum(map(math.prod, shapes.values())), uchar, stored.metadata
+
+
+def _sizes(units, parameters):
+    """Return what a line says of the sizes of a model."""
+    return '2 layers of {} and {} units, {:,} parameters'.format(*units, parameters)
 
 
 def _reached(metadata):
@@ -29,8 +35,8 @@ def _reached(metadata):
 
 def summary(path):
     """Return a line on a checkpoint: the sizes of its model, the text that it learned from, and its validation cost."""
-    line, _, metadata = _read(path)
-    text, cost = metadata.get('text'), _reached(metadata).get('best_cost')
+    *sizes, _, metadata = _read(path)
+    line, text, cost = _sizes(*sizes), metadata.get('text'), _reached(metadata).get('best_cost')
     if text:
         line += f', learned from {base_name(text["path"])} ({text["characters"]:,} characters)'
     if cost is not None:
@@ -50,10 +56,10 @@ def description(path, encoding='utf-8', folders=True):
 
     encoding: as for read_shapes. folders: whether to name the folders that files are in.
     """
-    sizes, uchar, metadata = _read(path, encoding)
+    *sizes, uchar, metadata = _read(path, encoding)
     if not folders:
         path, metadata = os.path.basename(str(path)), _without_folders(metadata)
-    lines = [f'{path}: {sizes}, {len(uchar)} characters: {"".join(uchar)!r}']
+    lines = [f'{path}: {_sizes(*sizes)}, {len(uchar)} characters: {"".join(uchar)!r}']
     text = dict(metadata.get('text', {}))
     valid, test = text.pop('valid', {}), text.pop('test', {})
     for title, found in (('text', text), ('validation text', valid), ('test text', test),
@@ -79,19 +85,16 @@ def description(path, encoding='utf-8', folders=True):
 
 def facts(path, encoding='utf-8'):
     """Return what description() says as a dict that JSON can hold; what the checkpoint lacks is not in it."""
-    from engine.state.parameters import read_shapes, units   # late, as in _read
-    from engine.state.checkpoint import opened
-    with opened(path) as stored:
-        (shapes, uchar), metadata = read_shapes(stored, encoding), stored.metadata
+    units, parameters, uchar, metadata = _read(path, encoding)
     progress = _reached(metadata)
     cost = progress.get('best_cost')
     found = dict(
-        model=base_name(path), units=units(shapes), characters=''.join(uchar),
-        parameters=sum(map(math.prod, shapes.values())), text=metadata.get('text'), learning=metadata.get('lp'),
+        model=base_name(path), units=units, characters=''.join(uchar), parameters=parameters,
+        text=metadata.get('text'), learning=metadata.get('lp'),
         versions=metadata.get('versions'), cell=metadata.get('cell'), options=progress.get('options'),
         progress={name: progress[name] for name in ('epoch', 'batch', 'rate') if progress},
         best_validation_cost=None if cost is None else dict(nats_per_character=cost, epoch=progress['best_epoch'],
-                                                            bits_per_character=cost / math.log(2)))
+                                                            bits_per_character=bits(cost)))
     return {name: value for name, value in found.items() if value}
 
 

@@ -7,7 +7,7 @@ from engine import copies
 from engine.files import base_name
 from engine.progress import Countdown
 from engine.report import print_json
-from engine.terminal import nats_and_bits, note
+from engine.terminal import bits, nats_and_bits, note
 
 SURPRISES, CONTEXT = 10, 30        # least expected characters that are printed, and characters before each
 WINDOW = 1000                      # lines that are scored before their costs are printed
@@ -69,7 +69,7 @@ def read(model, path, encoding, say):
 def cost_fields(nats, characters):
     """Return a cost per character as a dict that JSON can hold; nats: the sum over these characters."""
     mean = float(nats) / characters
-    return dict(nats_per_character=mean, bits_per_character=mean / math.log(2), perplexity=math.exp(mean))
+    return dict(nats_per_character=mean, bits_per_character=bits(mean), perplexity=math.exp(mean))
 
 
 def cost_line(name, costs):

@@ -82,9 +82,14 @@ def one_line(text):
     return text.replace('\n', '\\n')
 
 
+def bits(nats):
+    """Return a cost in nats in bits."""
+    return nats / math.log(2)
+
+
 def nats_and_bits(cost):
     """Return a cost per character, in nats, as text in both units."""
-    return f'{cost:.4f} nats ({cost / math.log(2):.4f} bits)'
+    return f'{cost:.4f} nats ({bits(cost):.4f} bits)'
 
 
 def warn(line):

@@ -4,13 +4,12 @@ Such a text is scored once, when the run is finished, with the best model. It is
 and the cost is the mean over all of its characters but the first.
 """
 import json
-import math
 
 from engine.files import base_name, named, write_whole
 from engine.progress import Countdown
 from engine.scoring import how_to_adapt
 from engine.state.patterns import file_name, matches, nats, nothing, whole
-from engine.terminal import nats_and_bits
+from engine.terminal import bits, nats_and_bits
 
 RESULT = '_result.json'                # ending of the file
 TITLES = {'train': 'text', 'valid': 'validation text', 'test': 'test text'}        # of a run's texts, by their role
@@ -99,7 +98,7 @@ def lines(model, options, scores):
 
 def _costs(name, cost):
     """Return a cost in nats, or None, in both units by name."""
-    return {f'{name}_nats': cost, f'{name}_bits': cost if cost is None else cost / math.log(2)}
+    return {f'{name}_nats': cost, f'{name}_bits': cost if cost is None else bits(cost)}
 
 
 def fields(model, now, scores, **more):

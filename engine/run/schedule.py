@@ -35,8 +35,8 @@ def rate_factor(step, steps, warmup, anneal):
     `anneal` of all steps.
     """
     rising = min(1, (step + 1) / max(warmup, 1))
-    left = (steps - step) / (anneal * steps) if anneal else 1          # of the steps that anneal
-    return rising * (ANNEALED + (1 - ANNEALED) * max(left, 0) if left < 1 else 1)
+    left = (steps - step) / (anneal * steps) if anneal else 1          # of the steps that anneal; 1 and more: all
+    return rising * (ANNEALED + (1 - ANNEALED) * min(max(left, 0), 1))
 
 
 class Diverged(Exception):
