@@ -39,6 +39,7 @@ from engine.backend.theano_setup import CompilerError, compiling, kernel_runs, t
 import numpy as np
 
 from engine import analysis, checks, sampling
+from engine.backend import bfloat16
 from engine.kernel.cell import Cell, held_cell, js_function
 from engine.kernel.data_parallel import DataParallelStep
 from engine.kernel.network import is_as_in_c
@@ -212,19 +213,23 @@ class CharLSTM(State):
     """
     cell_parameters = {}
 
-    def __init__(self, random_seed=None, kernel=True, comm=None):
+    def __init__(self, random_seed=None, kernel=True, comm=None, precision='float32'):
         """Make a model without a text and without parameters.
 
         random_seed: a whole number, or None for a new one each time. kernel: whether to use the
         C kernel where a CPU and a compiler are present; False: theano.scan. comm: an mpi4py
         communicator whose processes train one model together. X and Y then have the rows of this
         process, of batches of batch_size. All processes must make the same calls to prepare,
-        train, validate, load, save and draw random numbers. Raises ValueError for another random_seed.
+        train, validate, load, save and draw random numbers. precision: 'bfloat16' to round what
+        products multiply to it; they are summed in float32, which all other numbers stay in
+        (Kalamkar et al. 2019). Raises ValueError for another random_seed or precision, and for
+        bfloat16 where this processor does not multiply it faster.
         """
         if random_seed is not None:
             checks.whole('random_seed', random_seed, 0, most=float('inf'))
+        bfloat16.instructions(precision, kernel)               # refuse before a text is read
         super().__init__(random_seed, group_of(comm))
-        self._kernel = kernel and kernel_runs()
+        self._kernel, self.precision = kernel and kernel_runs(), precision
 
     # ---- the cell, and what runs it
 
@@ -242,6 +247,9 @@ class CharLSTM(State):
             now = self.cell, checks.cell_parameters(self.cell_parameters)
             cell = Cell(*now, theano.config.floatX)
             self._cell, self._functions = (now, cell), {}
+            if self.precision == 'bfloat16' and not cell.program:
+                raise ValueError(f'precision bfloat16 needs the C kernel, but the cell {cell.name} uses {cell.unknown}, '
+                                 'which is not in C')
             if self._kernel and not cell.program:
                 self._warn(f'the cell {cell.name} uses {cell.unknown}, which is not in C: theano.scan runs it, many '
                            'times slower')
@@ -261,7 +269,9 @@ class CharLSTM(State):
     def _ops(self):
         """Return the operations of the network: a Kernel where possible, otherwise a Scan."""
         cell = self._model_cell()
-        return Kernel(cell) if self._kernel and cell.program else Scan(cell)
+        if not (self._kernel and cell.program):
+            return Scan(cell)
+        return Kernel(cell, bfloat16.instructions(self.precision))
 
     def runs_in_c(self):
         """Return whether the C kernel computes this model; otherwise theano.scan does."""
@@ -350,7 +360,7 @@ class CharLSTM(State):
                 with say_if_slow(f'compiling {name}, this first time only'), compiling():
                     self._functions[name] = build()
             except (CompilerError, NotImplementedError) as error:      # the latter: C lacks a gradient
-                if not self.runs_in_c():
+                if not self.runs_in_c() or self.precision == 'bfloat16':
                     raise
                 cell = self._model_cell()
                 whose = '' if cell.standard else f' with the cell {cell.name}'

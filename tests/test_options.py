@@ -73,7 +73,8 @@ def test_options_may_stand_between_the_names(folder, in_process):
 # ---------------------------------------------------------------- --resume
 
 @pytest.mark.parametrize('option, value', [('--lrate', 0.5), ('--dropout', 0.1), ('--num-units1', 6),
-                                           ('--random-seed', 4), ('--valid-every', 7), ('--no-stateful', None)])
+                                           ('--random-seed', 4), ('--valid-every', 7), ('--no-stateful', None),
+                                           ('--precision', 'bfloat16')])
 def test_contradicting_option_is_refused(short_run, in_process, option, value):
     arguments = [option] + [value] * (value is not None)
     assert_refused(in_process(TRAIN, '--resume', short_run.checkpoint, *arguments), option, str(short_run.checkpoint),

@@ -329,14 +329,15 @@ def device():
     return f'{theano.config.device} ({theano.gpuarray.type.get_context(None).devname.strip()})'
 
 
-def computes_on(in_c):
-    """Return a text that says what computes the network. in_c: whether the C kernel does."""
+def computes_on(in_c, precision='float32'):
+    """Return a text that says what computes the network. in_c: whether the C kernel does; precision: of products."""
     if theano.config.device != 'cpu':
         return f'{device()}, by theano.scan, in {theano.config.floatX}'
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     threads = int(os.environ.get('OMP_NUM_THREADS') or cores)
     by = 'by the C kernel' if in_c else 'by theano.scan, many times slower than the C kernel'
-    return f'the CPU, {threads} thread{"s" * (threads > 1)}, {by}, in {theano.config.floatX}'
+    products = ', products in bfloat16' * (precision == 'bfloat16')
+    return f'the CPU, {threads} thread{"s" * (threads > 1)}, {by}, in {theano.config.floatX}{products}'
 
 
 # ---------------------------------------------------------------- errors of compiling

@@ -37,20 +37,19 @@ static void pack_gates(long H, long K, const REAL *W, long unit_stride, long k_s
     for (long i = split(panels, parts, part); i < split(panels, parts, part + 1); i++) {
         const long unit = i / 4 * PANEL, gate = i % 4;
         pack_panel(K, at_most(H - unit, PANEL), W + gate * H * K + unit * unit_stride, k_stride, unit_stride,
-                   packed + i * round_up(K, LANES) * PANEL);
+                   packed + i * words(K) * PANEL);
     }
 }
 
 /* How many numbers all these panels have. */
-INLINE long weights_size(long H, long K) { return 4 * round_up(H, PANEL) * round_up(K, LANES); }
+INLINE long weights_size(long H, long K) { return 4 * round_up(H, PANEL) * words(K); }
 
 /* sums (4, rows, PANEL) = or += packed vectors (rows, K) . a strip's panels (4, K, PANEL) */
 static void strip_sums(long rows, long K, const REAL *vectors, const REAL *packed, long strip, REAL *sums,
                        int accumulate)
 {
-    const long depth = round_up(K, LANES);
     for (long k = 0; k < 4; k++)
-        multiply_panel(rows, BY_ROWS, K, vectors, tile_size(K), packed + (4 * strip + k * PANEL) * depth,
+        multiply_panel(rows, BY_ROWS, K, vectors, tile_size(K), packed + (4 * strip + k * PANEL) * words(K),
                        sums + k * rows * PANEL, PANEL, accumulate);
 }
 
@@ -76,7 +75,7 @@ static void forward_strip(const forward_pass *p, long t, long row, long rows, lo
             for (long k = 0; k < 4; k++) store(p->kept + gate_at(H, at, k, j), kept[k], n);
             store(p->C + at * H + j, C, n);
             store(p->h + at * H + j, h, n);
-            store(packed_h + j / LANES * CHUNK + r * LANES, h, n);
+            store_words(packed_h + chunk_at(j) + r * LANES, j % DEEP, h, n);
         }
     }
 }
@@ -146,7 +145,7 @@ typedef struct {
     const REAL *kept, *C, *C0, *dh;     /* (T, B, 4H), (T, B, H), (B, H), (T, B, H) */
     REAL *da;                           /* (T, B, 4H) */
     REAL *dC;                           /* (B, H), the gradient on C[t] that comes back from step t+1 */
-    REAL *panels;                       /* packed weights (strips of PANEL units, 4 gates, round_up(H, LANES), PANEL) */
+    REAL *panels;                       /* packed weights (strips of PANEL units, 4 gates, words(H), PANEL) */
 } backward_pass;
 
 /* The gradient of the cell of a tile and strip at step t, from the sums da[t+1].W, rows of PANEL: da of step t, also
@@ -173,7 +172,7 @@ static void backward_strip(const backward_pass *p, long t, long row, long rows, 
             for (long k = 0; k < 4; k++) {
                 total[k] += d[k];
                 store(p->da + gate_at(H, at, k, j), d[k], n);
-                store(packed_da + (k * depth + j) / LANES * CHUNK + r * LANES, d[k], n);
+                store_words(packed_da + k * tile_size(H) + chunk_at(j) + r * LANES, j % DEEP, d[k], n);
             }
         }
         for (long k = 0; k < 4 + OWN; k++)
@@ -184,23 +183,23 @@ static void backward_strip(const backward_pass *p, long t, long row, long rows, 
 /* How much scratch a thread with `rows` batch rows needs in backward_rows. */
 static long backward_size(long rows, long H)
 {
-    return 2 * tiles_size(rows, 4 * round_up(H, LANES)) + rows * PANEL;
+    return 8 * tiles_size(rows, H) + rows * PANEL;
 }
 
 /* sums (rows, PANEL) = packed da (rows, 4H) . strip's panel of W4 (4H, PANEL), gate after gate: one
  * gate's panel fits into the first-level cache. */
 static void backward_sums(const backward_pass *p, long rows, const REAL *packed_da, long strip, REAL *sums)
 {
-    const long depth = round_up(p->H, LANES);
+    const long H = p->H;
     for (long k = 0; k < 4; k++)
-        multiply_panel(rows, BY_ROWS, depth, packed_da + k * tile_size(depth), tile_size(4 * depth),
-                       p->panels + (4 * strip + k * PANEL) * depth, sums, PANEL, k > 0);
+        multiply_panel(rows, BY_ROWS, H, packed_da + k * tile_size(H), 4 * tile_size(H),
+                       p->panels + (4 * strip + k * PANEL) * words(H), sums, PANEL, k > 0);
 }
 
 /* Steps T-1 to `first` of batch rows begin to end. */
 static void backward_rows(const backward_pass *p, long begin, long end, REAL *db, REAL *memory)
 {
-    const long B = p->B, H = p->H, rows = end - begin, size = tiles_size(rows, 4 * round_up(H, LANES));
+    const long B = p->B, H = p->H, rows = end - begin, size = 4 * tiles_size(rows, H);
     REAL *now = memory, *next = now + size, *sums = next + size; /* packed da of steps t+1 and t */
     memset(memory, 0, backward_size(rows, H) * sizeof(REAL));    /* no da[T]; past unit H it stays 0 */
     memset(db, 0, (4 + OWN) * round_up(H, LANES) * sizeof(REAL));
@@ -211,7 +210,7 @@ static void backward_rows(const backward_pass *p, long begin, long end, REAL *db
             for (long i = 0; i < tile_count(rows); i++) {
                 const tile_rows tile = rows_of_tile(rows, i);
                 backward_strip(p, t, begin + tile.first, tile.count, strip, sums + tile.first * PANEL,
-                               next + i * tile_size(4 * round_up(H, LANES)), db);
+                               next + i * 4 * tile_size(H), db);
             }
         }
         swap(&now, &next);

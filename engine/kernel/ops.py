@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from engine.backend.bfloat16 import MACROS
 from engine.backend.theano_setup import theano, tt
 from engine.kernel import reference
 from engine.kernel.cell import c_functions
@@ -91,7 +92,12 @@ class _KernelOp(gof.Op):
             output[0] = np.asarray(value, variable.dtype)
 
     def c_support_code(self):
-        return joined(f'#define REAL {C_TYPES[self.dtype]}\n#include "{self.file}"\n#include "glue.c"\n', self._cell())
+        macros = [f'REAL {C_TYPES[self.dtype]}', *self._macros()]
+        defined = ''.join(f'#define {macro}\n' for macro in macros)
+        return joined(f'{defined}#include "{self.file}"\n#include "glue.c"\n', self._cell())
+
+    def _macros(self):
+        return []
 
     def _cell(self):
         return ''
@@ -149,7 +155,23 @@ def _no_gradient(output_gradients):
 
 # ---------------------------------------------------------------- products and the embedding
 
-class Product(_KernelOp):
+class _ProductOp(_KernelOp):
+    """An Op with products. bfloat16: None, or a key of MACROS: what multiplies operands that are rounded to it."""
+    __props__ = ('dtype', 'bfloat16')
+
+    def __init__(self, dtype, bfloat16=None):
+        super().__init__(dtype)
+        self.bfloat16 = bfloat16
+
+    def _macros(self):
+        return ['BFLOAT16', *MACROS[self.bfloat16]] if self.bfloat16 else []
+
+    def dot(self, a, b):
+        """Return the product in NumPy."""
+        return np.dot(*map(reference.to_bfloat16, (a, b))) if self.bfloat16 else np.dot(a, b)
+
+
+class Product(_ProductOp):
     """The matrix product of a and b, each of any strides."""
     inputs, outputs = dict(a='(M,K)', b='(K,N)'), dict(ab='(M,N)')
     file, strided = 'products.c', True
@@ -157,7 +179,7 @@ class Product(_KernelOp):
                              stride(b_array, 1), ab, N, 0, threads());'''
 
     def compute(self, a, b):
-        return [np.dot(a, b)]
+        return [self.dot(a, b)]
 
     def L_op(self, inputs, outputs, gradients):
         (a, b), (d,) = inputs, gradients
@@ -207,17 +229,17 @@ class AddColumns(_KernelOp):
 
 # ---------------------------------------------------------------- the layer
 
-class _CellOp(_KernelOp):
+class _CellOp(_ProductOp):
     """An Op with a cell: program, a cell.Program.
 
     The cell's own parameters are inputs after those that a subclass declares. own: for each layer, the
     name in C of an array of them, to the layer's H.
     """
-    __props__ = ('dtype', 'program')
+    __props__ = ('dtype', 'program', 'bfloat16')
     own = dict(own='H')
 
-    def __init__(self, dtype, program):
-        super().__init__(dtype)
+    def __init__(self, dtype, program, bfloat16=None):
+        super().__init__(dtype, bfloat16)
         self.program = program
         for array, H in self.own.items():
             names = [f'{array}_{k}' for k in range(program.own)]
@@ -234,11 +256,11 @@ class _LayerOp(_CellOp):
     truncate: the gradient flows through the last `truncate` steps, -1: all. in_place: whether an output overwrites an
     input, as may_overwrite says. Theano does this only where nothing else needs that input.
     """
-    __props__ = ('dtype', 'program', 'truncate', 'in_place')
+    __props__ = ('dtype', 'program', 'truncate', 'in_place', 'bfloat16')
     file = 'layer.c'
 
-    def __init__(self, dtype, program, truncate=-1, in_place=False):
-        super().__init__(dtype, program)
+    def __init__(self, dtype, program, truncate=-1, in_place=False, bfloat16=None):
+        super().__init__(dtype, program, bfloat16)
         self.truncate, self.in_place, self.overwrites = truncate, in_place, self.may_overwrite if in_place else {}
 
     def memory(self, array):
@@ -262,7 +284,7 @@ class LSTM(_LayerOp):
     code = 'failed = lstm_forward(T, B, H, a_x, W, b, h0, C0, own, h, C, kept, h_end, C_end, threads());'
 
     def compute(self, a_x, W, b, h0, C0, *own):
-        return reference.layer(self.program, a_x, W, b, own, h0, C0, self.memory(a_x))
+        return reference.layer(self.program, a_x, W, b, own, h0, C0, self.memory(a_x), self.dot)
 
     def connection_pattern(self, node):
         inputs = [True] * 3 + [False] * 2 + [True] * self.program.own
@@ -273,7 +295,7 @@ class LSTM(_LayerOp):
         h, C, kept = outputs[:3]
         if not _no_gradient(gradients[1:]):
             raise NotImplementedError('in C, a layer has a gradient through h, but none through C or the last states')
-        da, dW, db, *d_own = LSTMGradient(self.dtype, self.program, self.truncate)(
+        da, dW, db, *d_own = LSTMGradient(self.dtype, self.program, self.truncate, bfloat16=self.bfloat16)(
             gradients[0], W, h, C, kept, h0, C0, *own)
         return [da, dW, db, disconnected_type(), disconnected_type(), *d_own]
 
@@ -287,8 +309,8 @@ class LSTMGradient(_LayerOp):
     outputs = dict(da_x='(T,B,4*H)', dW='(4,H,H)', db='(4,H)')
     may_overwrite = dict(da_x='kept')
 
-    def __init__(self, dtype, program, truncate=-1, in_place=False):
-        super().__init__(dtype, program, truncate, in_place)
+    def __init__(self, dtype, program, truncate=-1, in_place=False, bfloat16=None):
+        super().__init__(dtype, program, truncate, in_place, bfloat16)
         names = [f'd_own_{k}' for k in range(program.own)]
         self.outputs = dict(self.outputs, **dict.fromkeys(names, '(H)'))
         self.code = f'''
@@ -297,14 +319,15 @@ class LSTMGradient(_LayerOp):
                                    threads());'''
 
     def compute(self, dh, W, h, C, kept, h0, C0, *own):
-        return reference.layer_gradient(self.program, dh, W, own, h, C, kept, h0, C0, self.truncate, self.memory(kept))
+        return reference.layer_gradient(self.program, dh, W, own, h, C, kept, h0, C0, self.truncate,
+                                        self.memory(kept), self.dot)
 
 
 @gof.local_optimizer([LSTM, LSTMGradient], inplace=True)
 def _in_place(node):
     """Return the outputs of the same Op in place; Theano undoes this where something else needs the input."""
     if isinstance(node.op, _LayerOp) and not node.op.in_place:
-        op = type(node.op)(node.op.dtype, node.op.program, node.op.truncate, in_place=True)
+        op = type(node.op)(node.op.dtype, node.op.program, node.op.truncate, True, node.op.bfloat16)
         return op(*node.inputs, return_list=True)
 
 
@@ -393,9 +416,10 @@ class Sample(_CellOp):
 
         def predict(x, h1, C1, h2, C2):
             for row in x:
-                h1, C1, *_ = reference.step(self.program, U1[row], W1, b1, own1, h1, C1)
-                h2, C2, *_ = reference.step(self.program, h1.dot(stacked(U2)), W2, b2, own2, h2, C2)
-            scores = h2.dot(V.T) + c                                              # (B, V)
+                h1, C1, *_ = reference.step(self.program, U1[row], W1, b1, own1, h1, C1, self.dot)
+                a2 = self.dot(h1, stacked(U2))
+                h2, C2, *_ = reference.step(self.program, a2, W2, b2, own2, h2, C2, self.dot)
+            scores = self.dot(h2, V.T) + c                                        # (B, V)
             p = np.exp(scores - scores.max(axis=1, keepdims=True))
             return p / p.sum(axis=1, keepdims=True), h1, C1, h2, C2
         return reference.continue_texts(predict, prime, bits, int(n), choice, h1, C1, h2, C2)
@@ -410,20 +434,20 @@ class Kernel:
     """The five operations of which the network is made, with the methods of scan.Scan but in C, and sampling."""
     updates = {}               # of random numbers that a cell draws: none
 
-    def __init__(self, cell):
-        """Take a cell.Cell that has a program."""
-        self._program = cell.program
+    def __init__(self, cell, bfloat16=None):
+        """Take a cell.Cell that has a program. bfloat16: as for _ProductOp."""
+        self._program, self._bfloat16 = cell.program, bfloat16
 
     @staticmethod
     def columns(U, x):
         return TakeColumns(U.dtype)(U.reshape((-1, U.shape[2])), x)
 
-    @staticmethod
-    def product(a, B):
-        return Product(a.dtype)(a, B)
+    def product(self, a, B):
+        return Product(a.dtype, self._bfloat16)(a, B)
 
     def layer(self, a_x, W, b, own, state, truncate):
-        h, C, _, h_end, C_end = LSTM(a_x.dtype, self._program, truncate)(a_x, W, b, *state, *own)
+        h, C, _, h_end, C_end = LSTM(a_x.dtype, self._program, truncate, bfloat16=self._bfloat16)(
+            a_x, W, b, *state, *own)
         return h, C, (h_end, C_end)
 
     @staticmethod
@@ -438,6 +462,6 @@ class Kernel:
     def sample(self, prime, bits, n, choice, states, p):
         """Return the outputs of Sample for the parameters p by name."""
         U1 = stacked(p['U1'])                                                     # (V, 4H1)
-        return Sample(U1.dtype, self._program)(
+        return Sample(U1.dtype, self._program, self._bfloat16)(
             prime, bits, n, choice, *states, U1, *[p[name] for name in 'W1 b1 U2 W2 b2 V c'.split()],
             *own_of_layer(p, 1), *own_of_layer(p, 2))

@@ -25,7 +25,7 @@
 #ifndef PRODUCTS_C
 #define PRODUCTS_C
 
-#include "vectors.c"
+#include "operands.c"
 
 #define PANEL (2 * LANES) /* columns of a tile */
 
@@ -39,22 +39,26 @@
 
 /* ---- Packing ------------------------------------------------------------------------------- */
 
-/* One panel of B, (K, columns) with any strides, to (round_up(K, LANES), PANEL). */
+/* One panel of B, (K, columns) with any strides, to (words(K), PANEL). */
 static void pack_panel(long K, long columns, const REAL *b, long k_stride, long column_stride,
                        REAL *panel)
 {
-    if (columns < PANEL || K % LANES) memset(panel, 0, round_up(K, LANES) * PANEL * sizeof(REAL));
+    if (columns < PANEL) memset(panel, 0, words(K) * PANEL * sizeof(REAL));
     if (column_stride == 1 && columns == PANEL)
-        for (long k = 0; k < K; k++) memcpy(panel + k * PANEL, b + k * k_stride, PANEL * sizeof(REAL));
+        for (long k = 0; k < PER_WORD * words(K); k += PER_WORD, panel += PANEL)
+            for (long c = 0; c < PANEL; c += LANES)
+                store(panel + c, words_across(b + k * k_stride + c, LANES, k_stride, K - k), LANES);
     else
         for (long c = 0; c < columns; c++)
-            for (long k = 0; k < K; k++)
-                panel[k * PANEL + c] = b[k * k_stride + c * column_stride];
+            for (long k = 0; k < K; k += DEEP) {
+                const vector w = words_along(b + c * column_stride + k * k_stride, k_stride, K - k);
+                for (long l = 0; l < LANES; l++) panel[(k / PER_WORD + l) * PANEL + c] = w[l];
+            }
 }
 
-/* A tile of A is packed in chunks of LANES k.  In a chunk either a row's numbers stay together or a
- * column's, whichever needs no transposition: A[r, k] is number r*LANES + k of its chunk (BY_ROWS) or
- * number k*COLUMN + r (BY_COLUMNS).  COLUMN is MAX_ROWS rounded up to whole vectors. */
+/* A tile of A is packed in chunks of LANES words.  In a chunk either a row's words stay together or a
+ * column's, whichever needs no transposition: word k of row r is number r*LANES + k of its chunk (BY_ROWS) or
+ * number k*COLUMN + r (BY_COLUMNS; AMX reads only rows).  COLUMN is MAX_ROWS rounded up to whole vectors. */
 typedef enum { BY_ROWS, BY_COLUMNS } order;
 
 #define COLUMN ((MAX_ROWS + LANES - 1) / LANES * LANES)
@@ -73,24 +77,31 @@ INLINE tile_rows rows_of_tile(long rows, long i)
 }
 
 /* The size of one packed tile, K deep, and of all the tiles of `rows` rows. */
-INLINE long tile_size(long K) { return round_up(K, LANES) * COLUMN; }
+INLINE long tile_size(long K) { return words(K) * COLUMN; }
 INLINE long tiles_size(long rows, long K) { return tile_count(rows) * tile_size(K); }
 
-/* A chunk of a tile of A, (rows, depth) with any strides and depth at most LANES, BY_ROWS ... */
+/* Where the chunk that begins with number k of each row is in a tile. */
+INLINE long chunk_at(long k) { return k / DEEP * CHUNK; }
+
+/* A chunk of a tile of A, (rows, at most DEEP of depth) with any strides, BY_ROWS ... */
 INLINE void pack_rows(long rows, long depth, const REAL *a, long row_stride, long k_stride, REAL *chunk)
 {
     for (long r = 0; r < rows; r++, a += row_stride, chunk += LANES)
-        if (k_stride == 1) store(chunk, load(a, depth), LANES);
-        else
-            for (long k = 0; k < LANES; k++) chunk[k] = k < depth ? a[k * k_stride] : 0;
+        store(chunk, words_along(a, k_stride, depth), LANES);
 }
 
 /* ... and BY_COLUMNS, for a row stride of 1. */
 INLINE void pack_columns(long rows, long depth, const REAL *a, long k_stride, REAL *chunk)
 {
-    if (depth < LANES) memset(chunk, 0, CHUNK * sizeof(REAL));
-    for (long k = 0; k < depth; k++, a += k_stride, chunk += COLUMN)
-        for (long r = 0; r < rows; r += LANES) store(chunk + r, load(a + r, rows - r), LANES);
+    for (long k = 0; k < LANES; k++)
+        for (long r = 0; r < rows; r += LANES) {
+            const vector w = words_across(a + k * PER_WORD * k_stride + r, rows - r, k_stride, depth - k * PER_WORD);
+#ifdef AMX_BF16
+            for (long l = 0; l < LANES; l++) chunk[(r + l) * LANES + k] = w[l];
+#else
+            store(chunk + k * COLUMN + r, w, LANES);
+#endif
+        }
 }
 
 /* All tiles of A, (rows, K) with any strides.  For BY_COLUMNS row_stride is 1, `rows_after` more rows follow in
@@ -101,20 +112,28 @@ static void pack_tiles(order by, long rows, long rows_after, long K, const REAL 
     if (by == BY_ROWS)
         for (long i = 0; i < tile_count(rows); i++) {
             const tile_rows tile = rows_of_tile(rows, i);
-            for (long k0 = 0; k0 < K; k0 += LANES)
-                pack_rows(tile.count, at_most(K - k0, LANES), a + tile.first * row_stride + k0 * k_stride,
-                          row_stride, k_stride, tiles + i * tile_size(K) + k0 * COLUMN);
+            for (long k0 = 0; k0 < K; k0 += DEEP)
+                pack_rows(tile.count, K - k0, a + tile.first * row_stride + k0 * k_stride, row_stride, k_stride,
+                          tiles + i * tile_size(K) + chunk_at(k0));
         }
     else
-        for (long k0 = 0; k0 < K; k0 += LANES)
+        for (long k0 = 0; k0 < K; k0 += DEEP)
             for (long i = 0; i < tile_count(rows); i++) {
                 const long first = rows_of_tile(rows, i).first;
-                pack_columns(at_most(rows - first + rows_after, COLUMN), at_most(K - k0, LANES),
-                             a + first + k0 * k_stride, k_stride, tiles + i * tile_size(K) + k0 * COLUMN);
+                pack_columns(at_most(rows - first + rows_after, COLUMN), K - k0, a + first + k0 * k_stride, k_stride,
+                             tiles + i * tile_size(K) + chunk_at(k0));
             }
 }
 
 /* ---- The microkernel ----------------------------------------------------------------------- */
+
+/* c (rows, columns) = or += sums (rows, PANEL) */
+static void copy_columns(long rows, long columns, const REAL *sums, REAL *c, long c_row, int accumulate)
+{
+    for (long r = 0; r < rows; r++)
+        for (long n = 0; n < columns; n++)
+            c[r * c_row + n] = accumulate ? c[r * c_row + n] + sums[r * PANEL + n] : sums[r * PANEL + n];
+}
 
 /* c (rows, PANEL) = packed tile a (rows, K) . packed panel b (K, PANEL), or c += with `accumulate`.
  * `rows` and `by` are constants wherever this is inlined, so that the sums live in registers. */
@@ -125,13 +144,13 @@ INLINE void tile_of_rows(const long rows, const order by, long K, const REAL *a,
     vector sum[MAX_ROWS][2] = {{{0}}};
     for (long r = 0; r < rows; r++) /* meanwhile, the cache fetches the memory that is written to at the end */
         for (long v = 0; v < 2; v++) __builtin_prefetch(c + r * c_stride + v * LANES, 1);
-    for (long k0 = 0; k0 < K; k0 += LANES, a += CHUNK)
+    for (long k0 = 0; k0 < K; k0 += DEEP, a += CHUNK)
         for (long k = 0; k < LANES; k++, b += PANEL) {
             const vector left = load(b, LANES), right = load(b + LANES, LANES);
             for (long r = 0; r < rows; r++) {
-                const REAL factor = a[r * row_step + k * k_step];
-                sum[r][0] += factor * left;
-                sum[r][1] += factor * right;
+                const REAL *factor = a + r * row_step + k * k_step;
+                sum[r][0] = multiply_add(sum[r][0], factor, left);
+                sum[r][1] = multiply_add(sum[r][1], factor, right);
             }
         }
     for (long r = 0; r < rows; r++, c += c_stride)
@@ -145,6 +164,12 @@ INLINE void tile_of_rows(const long rows, const order by, long K, const REAL *a,
 static void multiply_tile(long rows, order by, long K, const REAL *a, const REAL *b,
                           REAL *c, long c_stride, int accumulate)
 {
+#ifdef AMX_BF16
+    REAL sums[AMX_ROWS * PANEL];
+    tile_sums(K, a, b, sums);
+    copy_columns(rows, PANEL, sums, c, c_stride, accumulate);
+    return;
+#endif
 #define WITH_ROWS(n) \
     case n: \
         if (by == BY_ROWS) tile_of_rows(n, BY_ROWS, K, a, b, c, c_stride, accumulate); \
@@ -163,6 +188,9 @@ static void multiply_tile(long rows, order by, long K, const REAL *a, const REAL
 static void multiply_panel(long rows, order by, long K, const REAL *tiles, long tile_step,
                            const REAL *panel, REAL *c, long c_stride, int accumulate)
 {
+#ifdef AMX_BF16
+    set_tiles();
+#endif
     for (long i = 0; i < tile_count(rows); i++) {
         const tile_rows tile = rows_of_tile(rows, i);
         multiply_tile(tile.count, by, K, tiles + i * tile_step, panel, c + tile.first * c_stride, c_stride,
@@ -200,7 +228,7 @@ INLINE long slice_depth(const product *p, long k0) { return at_most(p->K - k0, p
 /* The packed panel with column n of B, of the slice that begins at k0. */
 INLINE REAL *panel_at(const product *p, long k0, long n)
 {
-    return p->packed_b + k0 * round_up(p->N, PANEL) + n * round_up(slice_depth(p, k0), LANES);
+    return p->packed_b + words(k0) * round_up(p->N, PANEL) + n * words(slice_depth(p, k0));
 }
 
 static void pack_b(const product *p, long part, long parts)
@@ -211,14 +239,6 @@ static void pack_b(const product *p, long part, long parts)
             pack_panel(slice_depth(p, k0), at_most(p->N - i * PANEL, PANEL),
                        p->b + k0 * p->b_row + i * PANEL * p->b_column, p->b_row, p->b_column,
                        panel_at(p, k0, i * PANEL));
-}
-
-/* c (rows, columns) = or += sums (rows, PANEL) */
-static void copy_columns(long rows, long columns, const REAL *sums, REAL *c, long c_row, int accumulate)
-{
-    for (long r = 0; r < rows; r++)
-        for (long n = 0; n < columns; n++)
-            c[r * c_row + n] = accumulate ? c[r * c_row + n] + sums[r * PANEL + n] : sums[r * PANEL + n];
 }
 
 /* Rows m to m + rows of C, at most BLOCK: the part of A . B in slice k0. */
@@ -260,7 +280,7 @@ static int matmul(long M, long N, long K, const REAL *a, long a_row, long a_colu
                   const REAL *b, long b_row, long b_column, REAL *c, long c_row,
                   int accumulate, int n_threads)
 {
-    const long slices = (K + DEPTH - 1) / DEPTH, depth = slices ? round_up((K + slices - 1) / slices, LANES) : LANES;
+    const long slices = (K + DEPTH - 1) / DEPTH, depth = slices ? round_up((K + slices - 1) / slices, DEEP) : DEEP;
     const long a_size = tiles_size(BLOCK, depth);
     if ((double)M * N * K < WORTH_THREADS) n_threads = 1;
     product p;
@@ -269,9 +289,9 @@ static int matmul(long M, long N, long K, const REAL *a, long a_row, long a_colu
     p.b = b, p.b_row = b_row, p.b_column = b_column;
     p.c = c, p.c_row = c_row, p.accumulate = accumulate;
     p.depth = depth;
-    p.packed_b = scratch(round_up(K, LANES) * round_up(N, PANEL) + n_threads * a_size);
+    p.packed_b = scratch(words(K) * round_up(N, PANEL) + n_threads * a_size);
     if (!p.packed_b) return -1;
-    REAL *tiles = p.packed_b + round_up(K, LANES) * round_up(N, PANEL);
+    REAL *tiles = p.packed_b + words(K) * round_up(N, PANEL);
     FOR_EACH_THREAD
     for (int i = 0; i < n_threads; i++) pack_b(&p, i, n_threads);
     FOR_EACH_THREAD

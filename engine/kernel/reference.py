@@ -3,11 +3,18 @@
 continue_texts also writes the texts where the C code cannot.
 
 Sizes: T steps, B sequences, H units, V characters; "4H" is the gates f, i, o, g side by side. program: the cell, a
-cell.Program; own: the values of its own parameters, (H,) each.
+cell.Program; own: the values of its own parameters, (H,) each; dot: the matrix product.
 """
 import numpy as np
 
 from engine.kernel.cell import GATES, evaluate, own_inputs
+
+
+def to_bfloat16(a):
+    """Return float32 numbers rounded to the nearest of 8 significant bits, of two as near to the even one."""
+    with np.errstate(invalid='ignore'):
+        upper = (a.view(np.uint32).astype(np.uint64) + 0x7fff + (a.view(np.uint32) >> 16 & 1) >> 16).astype(np.uint32)
+    return np.where(np.isnan(a), a, (upper << 16).view(np.float32))
 
 
 # ---------------------------------------------------------------- a layer
@@ -16,31 +23,31 @@ def _named(own):
     return dict(zip(own_inputs(len(own)), own))
 
 
-def step(program, a_x, W, b, own, h, C):
+def step(program, a_x, W, b, own, h, C, dot=np.dot):
     """Return h and C (B,H) after a step, and what is kept for the gradient, (B,H) each.
 
     a_x (B,4H), W (4,H,H), b (4,H); h and C (B,H) before the step.
     """
     H = W.shape[2]
-    a = a_x + b.ravel() + h.dot(W.reshape(4 * H, H).T)               # (B, 4H)
+    a = a_x + b.ravel() + dot(h, W.reshape(4 * H, H).T)              # (B, 4H)
     return evaluate(program.forward, dict(zip(GATES, np.split(a, 4, axis=1)), C_prev=C, **_named(own)))
 
 
-def layer(program, a_x, W, b, own, h, C, kept):
+def layer(program, a_x, W, b, own, h, C, kept, dot=np.dot):
     """Return h and C (T,B,H) of all steps from a_x (T,B,4H), kept, and the last h and C (B,H).
 
     kept (T,B,4H), which may be a_x, is filled with what is kept of each step side by side, then zeros.
     """
     hs, Cs = [np.empty(a_x.shape[:2] + W.shape[2:], a_x.dtype) for _ in range(2)]
     for t in range(len(a_x)):
-        h, C, *values = step(program, a_x[t], W, b, own, h, C)
+        h, C, *values = step(program, a_x[t], W, b, own, h, C, dot)
         hs[t], Cs[t], kept[t] = h, C, 0
         for k, value in enumerate(values):
             kept[t, :, k * W.shape[2]:(k + 1) * W.shape[2]] = value
     return hs, Cs, kept, h.copy(), C.copy()                          # copies, since without steps these are inputs
 
 
-def layer_gradient(program, dh, W, own, h, C, kept, h0, C0, truncate, da):
+def layer_gradient(program, dh, W, own, h, C, kept, h0, C0, truncate, da, dot=np.dot):
     """Return the gradients da (T,B,4H), dW (4,H,H), db (4,H) and those of own, (H,) each, from dh (T,B,H) on each h.
 
     h, C and kept are outputs of layer. The gradients flow through the last `truncate` steps, -1: all.
@@ -60,8 +67,8 @@ def layer_gradient(program, dh, W, own, h, C, kept, h0, C0, truncate, da):
         da[t], dC = np.concatenate(gradients[:4], axis=1), gradients[4]
         for total, part in zip(d_own, gradients[5:]):
             total += part.sum(axis=0)
-        dW += da[t].T.dot(h[t - 1] if t else h0)
-        dh_later = da[t].dot(W4)
+        dW += dot(da[t].T, h[t - 1] if t else h0)
+        dh_later = dot(da[t], W4)
     return [da, dW.reshape(W.shape), da.sum(axis=(0, 1)).reshape(4, H), *d_own]
 
 

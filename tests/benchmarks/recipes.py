@@ -46,6 +46,7 @@ BUNDLED = ('--init', os.path.relpath(str(ROOT / 'training_results' / 'prideandpr
 
 NOVEL, BEGINNING, REFERENCE, LIBRARY = 'novel', 'reference60k', 'reference', 'library'
 ROWS = [Row('novel-256', NOVEL, 30, units(256), (1, 2, 3)),
+        Row('novel-256-bfloat16', NOVEL, 30, units(256) + ('--precision', 'bfloat16'), (1, 2, 3)),
         Row('novel-512', NOVEL, 36, units(512)),
         Row('novel-256-original', NOVEL, 75, units(256) + ('--original',)),
         Row('novel-256-no-stateful', NOVEL, 30, units(256) + ('--no-stateful',)),

@@ -1,8 +1,10 @@
 """Measure training steps of CharLSTM, with the kernel and as a scan graph, beside PyTorch's nn.LSTM and RMSprop.
 
-    python tests/benchmarks/training.py [--units 128 256] [--batches 50] [--steps 15] [--no-scan] [--text FILE]
+    python tests/benchmarks/training.py [--units 128 256] [--batches 50] [--steps 15] [--no-scan] [--bfloat16]
+                                        [--text FILE]
 
-The three take turns, each in a separate process. A turn has several steps, since
+All take turns, each in a separate process. --bfloat16 adds CharLSTM with that precision, and PyTorch with its
+autocast to it. A turn has several steps, since
 the first ones wake threads and caches. Every number is from the median step. The
 share of the peak is 6 x the multiply-adds of one forward step, divided by the time
 and by the speed of the fastest 2048-cubed product of the same run.
@@ -41,18 +43,18 @@ def turn(step):
     return seconds
 
 
-def make_ours(kernel, units, batch, path):
+def make_ours(kernel, units, batch, path, precision='float32'):
     import charlstm
     import numpy as np
     V, batches = make_batches(batch, path)
-    model = charlstm.CharLSTM(random_seed=1, kernel=kernel)
+    model = charlstm.CharLSTM(random_seed=1, kernel=kernel, precision=precision)
     model.model_setup(char_dim=V, num_units1=units, num_units2=units)
     batches = itertools.cycle([(x.astype(np.int32), y.astype(np.int32)) for x, y in batches])
     model.theano_train_rmsprop(*next(batches))                                     # compiles
     return lambda: turn(lambda: model.theano_train_rmsprop(*next(batches)))
 
 
-def make_pytorch(units, batch, path):
+def make_pytorch(units, batch, path, autocast=False):
     import torch
     from torch import nn
     V, batches = make_batches(batch, path)
@@ -64,8 +66,10 @@ def make_pytorch(units, batch, path):
     def step():
         x, y = next(batches)
         rule.zero_grad()
-        h, _ = lstm(one_hot(x))                                                    # (T, B, H)
-        cost = nn.functional.cross_entropy(output(h.flatten(0, 1)), y.flatten())
+        with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
+            h, _ = lstm(one_hot(x))                                                # (T, B, H)
+            scores = output(h.flatten(0, 1))
+        cost = nn.functional.cross_entropy(scores.float(), y.flatten())
         cost.backward()
         rule.step()
         return cost.item()
@@ -76,6 +80,9 @@ def measure(units, batch, options, without):
     """Return the median seconds and the peak memory of each, by name."""
     workers = {'ours': Worker(make_ours, True, units, batch, options.text, without=without),
                'PyTorch': Worker(make_pytorch, units, batch, options.text, without=without)}
+    if options.bfloat16:
+        workers['bfloat16'] = Worker(make_ours, True, units, batch, options.text, 'bfloat16', without=without)
+        workers['PT bf16'] = Worker(make_pytorch, units, batch, options.text, True, without=without)
     if options.scan:
         workers['scan'] = Worker(make_ours, False, units, batch, options.text, without=without)
     for worker in workers.values():
@@ -120,6 +127,7 @@ def main():
     parser.add_argument('--batches', type=int, nargs='+', default=[1, 50, 200])
     parser.add_argument('--steps', type=int, default=15, help='least number of timed steps (default: %(default)s)')
     parser.add_argument('--no-scan', dest='scan', action='store_false', help='leave out the scan graph')
+    parser.add_argument('--bfloat16', action='store_true', help='add both sides with products in bfloat16')
     parser.add_argument('--text', metavar='FILE', help='text to learn (default: random characters)')
     options = parser.parse_args()
     print_head('torch')

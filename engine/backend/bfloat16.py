@@ -1,0 +1,61 @@
+"""Which instructions of this processor multiply bfloat16, the upper half of a float32."""
+import ctypes
+import functools
+import os
+import platform
+import subprocess
+
+from engine.backend.theano_setup import kernel_runs, theano
+
+# The C macros that choose the instructions in engine/kernel/operands.c.
+MACROS = {'AMX': ['AMX_BF16'], 'AVX-512': ['AVX512_BF16'], 'emulated': []}
+VARIABLE = 'CHARLSTM_BFLOAT16'                             # environment variable that chooses among them, for tests
+
+ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA = 158, 0x1023, 18      # of Linux on x86-64
+
+
+@functools.lru_cache(maxsize=None)
+def _compiler_macros():
+    """Return the names of the macros that the compiler defines for this processor, with Theano's options."""
+    options = theano.gof.cmodule.GCC_compiler.compile_args()
+    found = subprocess.run([theano.config.cxx, *options, '-dM', '-E', '-x', 'c++', os.devnull],
+                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+    return {line.split()[1] for line in found.stdout.decode('ascii', 'replace').splitlines() if line.count(' ')}
+
+
+def _may_use_amx():
+    """Ask Linux for AMX's registers, which a process has to do once. Return whether it gives them."""
+    if platform.system() != 'Linux' or platform.machine() != 'x86_64':
+        return False
+    return ctypes.CDLL(None).syscall(ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0
+
+
+def instructions(precision, kernel=True):
+    """Return what multiplies with this precision: None for 'float32', a key of MACROS for 'bfloat16'.
+
+    kernel: whether the C kernel may be used. Raise ValueError for another precision, and for bfloat16 where this
+    process cannot multiply it faster than float32. Intel's processors with AVX-512 alone are slower at it.
+    """
+    if precision == 'float32':
+        return None
+    if precision != 'bfloat16':
+        raise ValueError(f"precision is {precision!r}: expected 'float32' or 'bfloat16'")
+    if not (kernel and kernel_runs() and theano.config.floatX == 'float32'):
+        raise ValueError('precision bfloat16 needs the C kernel, which runs on a CPU and with a C++ compiler, and '
+                         f'floatX=float32: got kernel={bool(kernel)}, device={theano.config.device}, '
+                         f'cxx={theano.config.cxx}, floatX={theano.config.floatX}')
+    macros = _compiler_macros()
+    usable = {'AMX': '__AMX_BF16__' in macros and _may_use_amx(), 'AVX-512': '__AVX512BF16__' in macros,
+              'emulated': True}
+    wanted = os.environ.get(VARIABLE)
+    if wanted and not usable.get(wanted):
+        raise ValueError(f'{VARIABLE} is {wanted[:20]}: expected one of {", ".join(k for k in usable if usable[k])}')
+    if wanted:
+        return wanted
+    if usable['AMX']:
+        return 'AMX'
+    if usable['AVX-512'] and any(name.startswith('__znver') for name in macros):
+        return 'AVX-512'
+    raise ValueError('precision bfloat16 needs a processor that multiplies it faster than float32, which are Intel\'s '
+                     'with AMX and AMD\'s from Zen 4 on, and a compiler that knows it: take float32 here (to test, '
+                     f'{VARIABLE}=emulated computes the same, more slowly)')

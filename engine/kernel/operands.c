@@ -1,0 +1,113 @@
+/* What products multiply, as it is packed: words of one number each or, with BFLOAT16, of two.
+ *
+ * A bfloat16 is the upper half of a float.  With BFLOAT16, numbers k and k + 1 of a row of A, or of a column of B, are
+ * rounded to it and share a word.  Products of two words are added in float (Kalamkar et al. 2019).
+ *
+ * Intrinsics are in this file only: AVX512_BF16 and AMX_BF16 choose instructions of the processor. */
+#ifndef OPERANDS_C
+#define OPERANDS_C
+
+#include "vectors.c"
+#if defined(AVX512_BF16) || defined(AMX_BF16)
+#include <immintrin.h>
+#endif
+
+#ifdef BFLOAT16
+#define PER_WORD 2L /* numbers in a word */
+#else
+#define PER_WORD 1L
+#endif
+#define DEEP (PER_WORD * LANES) /* numbers in a vector of words */
+
+typedef uint32_t bits __attribute__((vector_size(VECTOR_BYTES)));
+typedef uint16_t halves __attribute__((vector_size(VECTOR_BYTES / 2)));
+
+/* How many words K numbers become: whole vectors of them. */
+INLINE long words(long K) { return round_up(K, DEEP) / PER_WORD; }
+
+/* Rounded in the upper half of each lane: to the nearest, and in the middle of two to the even one.  NaN remains. */
+INLINE bits rounded(vector v)
+{
+    const bits b = (bits)v, is_nan = (bits)(v != v);
+    return ((b + 0x7fff + (b >> 16 & 1)) & ~is_nan) | ((b | 0x400000) & is_nan);
+}
+
+INLINE halves to_halves(vector v) { return __builtin_convertvector(rounded(v) >> 16, halves); }
+
+/* A word of each of n columns, of the first of K rows that are k_stride apart; 0 without a row. */
+INLINE vector words_across(const REAL *from, long n, long k_stride, long K)
+{
+    const vector none = {0}, first = K > 0 ? load(from, n) : none;
+    if (PER_WORD == 1) return first;
+    return (vector)(rounded(first) >> 16 | (rounded(K > 1 ? load(from + k_stride, n) : none) & 0xffff0000));
+}
+
+/* LANES words of the first of K numbers that are k_stride apart. */
+INLINE vector words_along(const REAL *from, long k_stride, long K)
+{
+    REAL numbers[DEEP] = {0};
+    for (long k = 0; k_stride != 1 && k < at_most(K, DEEP); k++) numbers[k] = from[k * k_stride];
+    if (k_stride != 1) from = numbers, K = DEEP;
+    vector v = load(from, K);
+    if (PER_WORD == 1) return v;
+    const halves both[2] = {to_halves(v), to_halves(load(from + LANES, K > LANES ? K - LANES : 0))};
+    memcpy(&v, both, sizeof v);
+    return v;
+}
+
+/* The first n lanes of v to the words of a row, as its numbers from k on. */
+INLINE void store_words(REAL *row, long k, vector v, long n)
+{
+    const halves half = to_halves(v);
+    if (PER_WORD == 1) store(row + k, v, n);
+    else memcpy((uint16_t *)row + k, &half, at_most(n, LANES) * sizeof half[0]);
+}
+
+/* sum + word * v */
+INLINE vector multiply_add(vector sum, const REAL *word, vector v)
+{
+#if defined(BFLOAT16)
+    uint32_t pair;
+    memcpy(&pair, word, sizeof pair);
+    const bits none = {0}, w = none + pair, b = (bits)v;
+#if defined(AVX512_BF16)
+    return (vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)w, (__m512bh)b);
+#else
+    sum += (vector)(w << 16) * (vector)(b << 16);
+    return sum + (vector)(w & 0xffff0000) * (vector)(b & 0xffff0000);
+#endif
+#else
+    return sum + *word * v;
+#endif
+}
+
+#ifdef AMX_BF16
+
+enum { AMX_ROWS = 16 };
+
+/* Lets registers 0 to 4 have AMX_ROWS rows of a vector each, in this thread. */
+INLINE void set_tiles(void)
+{
+    struct { uint8_t palette, start, none[14]; uint16_t bytes[16]; uint8_t rows[16]; } tiles = {1, 0, {0}, {0}, {0}};
+    for (int i = 0; i < 5; i++) tiles.bytes[i] = VECTOR_BYTES, tiles.rows[i] = AMX_ROWS;
+    _tile_loadconfig(&tiles);
+}
+
+/* sums (AMX_ROWS, 2 * LANES) = chunks of words a, (AMX_ROWS, LANES) each, . words b (words(K), 2 * LANES) */
+INLINE void tile_sums(long K, const REAL *a, const REAL *b, REAL *sums)
+{
+    _tile_zero(0);
+    _tile_zero(1);
+    for (long k = 0; k < K; k += DEEP, a += AMX_ROWS * LANES, b += 2 * LANES * LANES) {
+        _tile_loadd(2, a, VECTOR_BYTES);
+        _tile_loadd(3, b, 2 * VECTOR_BYTES);
+        _tile_loadd(4, b + LANES, 2 * VECTOR_BYTES);
+        _tile_dpbf16ps(0, 2, 3);
+        _tile_dpbf16ps(1, 2, 4);
+    }
+    _tile_stored(0, sums, 2 * VECTOR_BYTES);
+    _tile_stored(1, sums + LANES, 2 * VECTOR_BYTES);
+}
+
+#endif
+#endif

@@ -1,0 +1,235 @@
+"""precision='bfloat16': what is rounded, by each of the instructions that this processor has, and who may ask for it."""
+import contextlib
+import ctypes
+import json
+import math
+import os
+import pickle
+from fractions import Fraction
+from unittest import mock
+
+import numpy as np
+import pytest
+
+import numpy_model
+from charlstm import CharLSTM
+from engine.backend import bfloat16
+from engine.backend.theano_setup import theano
+from engine.kernel import ops
+from damage import write_checkpoint
+from learner import progress_of, quick
+from scripts import PRODUCE, STATEFUL, TEXT, TRAIN, assert_refused, succeeded
+from scripts import run as run_script
+from test_kernel import LAYERS, STANDARD, gradient_inputs, layer_inputs, reals, run
+
+# The bound of a rounding is 2^-9; those of many operands partly cancel. An operand that lies near the middle of
+# two bfloat16 may be rounded the other way than in NumPy, since sums differ in their last digits.
+ROUNDED = dict(rtol=2e-2, atol=2e-2)
+
+
+def usable(name):
+    with mock.patch.dict(os.environ, {bfloat16.VARIABLE: name}):
+        with contextlib.suppress(ValueError):
+            return bfloat16.instructions('bfloat16') == name
+
+
+INSTRUCTIONS = [name for name in bfloat16.MACROS if usable(name)]
+
+
+@pytest.fixture(params=INSTRUCTIONS)
+def by(request, monkeypatch):
+    """Multiply with the instructions of this processor, one after the other, and return their name."""
+    monkeypatch.setenv(bfloat16.VARIABLE, request.param)
+    return request.param
+
+
+def nearest(x):
+    """Return the float whose lower 16 bits are 0 that is nearest to x, of two as near the even one, with fractions."""
+    x = float(x)
+    if not math.isfinite(x) or x == 0:
+        return x
+    down = np.array(x, 'float32').view('uint32') & 0xffff0000                  # towards 0
+    ends = [Fraction(float(np.uint32(bits).view('float32'))) for bits in (down, down + 0x10000)
+            if math.isfinite(np.uint32(bits).view('float32'))]
+    distances = [abs(Fraction(x) - end) for end in ends]
+    if len(ends) == 2 and distances[0] == distances[1]:
+        return float(ends[int(down >> 16 & 1)])
+    return float(ends[distances.index(min(distances))])
+
+
+rounded = np.vectorize(nearest, otypes=['float64'])
+
+NUMBERS = [1, -1, 0.1, 1 / 3, 1 + 2 ** -8, 1 + 3 * 2 ** -8, 1 + 2 ** -8 + 2 ** -20, -1 - 2 ** -8, 3.3e38, 1e-30, 255.5,
+           np.inf, -np.inf, np.nan]
+
+
+def test_operands_are_rounded_to_the_nearest_and_then_to_the_even(by):
+    random = np.random.default_rng(3)
+    x = np.array(NUMBERS + list(random.uniform(-9, 9, 300)), 'float32')
+    for a, b in ((x[:, None], np.ones((1, 1), 'float32')), (np.ones((1, 1), 'float32'), x[None])):
+        product, = run(ops.Product('float32', by), [a, b])
+        np.testing.assert_array_equal(product.ravel(), [nearest(value) for value in x])
+
+
+@pytest.mark.parametrize('M, K, N', [(1, 1, 1), (3, 5, 2), (17, 31, 33), (14, 33, 65), (29, 70, 81), (107, 1100, 35)])
+def test_product_is_that_of_rounded_operands(by, M, K, N):
+    random = np.random.default_rng(M)
+    for a, b in ((reals(random, 'float32', M, K), reals(random, 'float32', K, N)),
+                 (reals(random, 'float32', K, M).T, reals(random, 'float32', N, K).T),
+                 (reals(random, 'float32', M, 2 * K)[:, ::2], reals(random, 'float32', 2 * K, 2 * N)[::2, ::2])):
+        expected = rounded(a) @ rounded(b)                                        # in float64
+        for in_c in (True, False):
+            product, = run(ops.Product('float32', by), [a, b], in_c)
+            np.testing.assert_allclose(product, expected, rtol=1e-4, atol=1e-5 * math.sqrt(K))
+        assert np.abs(product - a.astype('float64') @ b).max() > 1e-5 * (K > 1)       # not float32's
+
+
+@pytest.mark.parametrize('T, B, H', LAYERS)
+def test_layer_and_its_gradient_are_near_those_of_float64(by, T, B, H):
+    random = np.random.default_rng(H)
+    inputs = layer_inputs(random, 'float32', T, B, H)
+    inputs[1] /= np.float32(np.sqrt(H))
+    for op, values in ((ops.LSTM, inputs),
+                       (ops.LSTMGradient, gradient_inputs(reals(random, 'float32', T, B, H), *inputs))):
+        exact = run(op('float64', STANDARD), [np.asarray(value, 'float64') for value in values])
+        in_numpy = run(op('float32', STANDARD, bfloat16=by), values, in_c=False)
+        for output, close, expected in zip(run(op('float32', STANDARD, bfloat16=by), values), in_numpy, exact):
+            scale = max(1, np.abs(expected).max())
+            np.testing.assert_allclose(output / scale, expected / scale, **ROUNDED)
+            np.testing.assert_allclose(output / scale, close / scale, rtol=4e-3, atol=4e-3)
+
+
+def test_numbers_that_are_not_finite_go_through_a_layer(by):
+    a_x, W, b, h0, C0 = layer_inputs(np.random.default_rng(1), 'float32', 2, 5, 3)
+    h0[1, 2] = np.nan
+    h, *_ = run(ops.LSTM('float32', STANDARD, bfloat16=by), [a_x, W, b, h0, C0])
+    assert np.isnan(h[:, 1]).all() and np.isfinite(np.delete(h, 1, axis=1)).all()
+
+
+def test_same_bits_with_the_same_threads(by):
+    inputs = layer_inputs(np.random.default_rng(2), 'float32', 5, 29, 37)
+    openmp = ctypes.CDLL('libgomp.so.1')
+    for n in (1, 2, 3):
+        openmp.omp_set_num_threads(n)
+        first, second = [run(ops.LSTM('float32', STANDARD, bfloat16=by), inputs) for _ in range(2)]
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(first, second))
+
+
+# ---------------------------------------------------------------- the model
+
+def trained(precision, tmp_path, steps=6, **settings):
+    model = CharLSTM(random_seed=4, precision=precision)
+    path = tmp_path / 'text.txt'
+    path.write_text(TEXT * 3)
+    model.prepare_input(path, 0.3, 5, 11, verbose=False, stateful=True)
+    model.model_setup(num_units1=37, num_units2=33, grad_clip=5, initial='hidden', lrate=0.01, **settings)
+    costs = [float(model.theano_train_rmsprop(model.X['train'][i], model.Y['train'][i])[0]) for i in range(steps)]
+    return model, costs
+
+
+def test_training_is_that_of_float32_to_a_thousandth_but_not_to_the_bit(by, tmp_path):
+    (rounded, costs), (plain, expected) = [trained(precision, tmp_path) for precision in ('bfloat16', 'float32')]
+    np.testing.assert_allclose(costs, expected, rtol=5e-3)
+    assert costs != expected
+    assert all(value.get_value().dtype == 'float32' for value in rounded.p.values())
+    np.testing.assert_allclose(rounded.validate(), plain.validate(), rtol=5e-3)
+
+
+def test_texts_are_drawn_from_the_distribution_that_is_predicted(by, tmp_path):
+    model, _ = trained('bfloat16', tmp_path)
+    text = model.generate_text(TEXT[:3], 40, method='argmax')
+    predicted = [model.theano_predict(model._encode(text[:k], 'text'))[0][-1, 0] for k in range(3, len(text))]
+    chosen = [p[model.uchar.index(character)] for p, character in zip(predicted, text[3:])]
+    assert np.subtract([p.max() for p in predicted], chosen).max() < 1e-3 and len(set(text)) > 2
+
+
+def test_checkpoint_is_of_float32_and_resumes_to_the_bit(by, tmp_path):
+    whole, _ = trained('bfloat16', tmp_path, 9)
+    half, _ = trained('bfloat16', tmp_path, 4)
+    half.save_params(tmp_path / 'half.npz', progress={})
+    rest, _ = trained('bfloat16', tmp_path, 0)
+    rest.resume(str(tmp_path / 'half.npz'))
+    for i in range(4, 9):
+        rest.theano_train_rmsprop(rest.X['train'][i], rest.Y['train'][i])
+    for name, value in whole.p.items():
+        assert value.get_value().tobytes() == rest.p[name].get_value().tobytes()
+    with np.load(tmp_path / 'half.npz', allow_pickle=False) as stored:
+        assert {stored[name].dtype for name in numpy_model.NAMES} == {np.dtype('float32')}
+
+
+def test_copied_model_computes_as_the_first(by, tmp_path):
+    model, _ = trained('bfloat16', tmp_path)
+    copy = pickle.loads(pickle.dumps(model))
+    assert copy.precision == 'bfloat16' and copy.validate() == model.validate()
+
+
+# ---------------------------------------------------------------- the scripts
+
+def test_run_says_its_precision_and_keeps_it(folder):
+    env = dict(quick(folder), **{bfloat16.VARIABLE: 'emulated'})
+    said = succeeded(run_script(TRAIN, 't.txt', 'r', '--output-dir', 'results', *STATEFUL, '--epochs', 1,
+                                '--precision', 'bfloat16', env=env))
+    assert 'computes on the CPU, 1 thread, by the C kernel, in float32, products in bfloat16\n' in said
+    result = json.loads((folder / 'results' / 'r_t.txt_result.json').read_text(encoding='utf-8'))
+    assert result['option_precision'] == 'bfloat16'
+    checkpoint = folder / 'results' / 'r_t.txt_epoch1.npz'
+    assert progress_of(checkpoint)['options']['precision'] == 'bfloat16'
+    assert_refused(run_script(TRAIN, '--resume', checkpoint, '--epochs', 2, '--precision', 'float32', env=env),
+                   '--precision is float32, but the run in', 'had bfloat16')
+    assert 'products in bfloat16' in succeeded(run_script(TRAIN, '--resume', checkpoint, '--epochs', 2, env=env))
+    produced = run_script(PRODUCE, checkpoint, 'out.txt', '--length', 9, '--count', 7, '--precision', 'bfloat16', env=env)
+    assert produced.returncode == 0
+    assert (folder / 'out.txt').read_text(encoding='utf-8').count('# sequence') == 7
+
+
+@pytest.mark.parametrize('options', [['--page', 'x.html'], ['--score', 't.txt'], ['--info']])
+def test_page_and_scores_are_of_float32(folder, in_process, options):
+    write_checkpoint('p.npz')
+    assert_refused(in_process(PRODUCE, 'p.npz', *options, '--precision', 'bfloat16'), '--precision')
+
+
+# ---------------------------------------------------------------- refusals
+
+@pytest.mark.parametrize('settings, words', [
+    (dict(precision='half'), ["precision is 'half'", "'float32' or 'bfloat16'"]),
+    (dict(precision='bfloat16', kernel=False), ['needs the C kernel', 'kernel=False'])])
+def test_arguments_that_are_refused(settings, words, refused):
+    with refused(ValueError, *words):
+        CharLSTM(**settings)
+
+
+def test_float64_is_refused(float64, refused):
+    with refused(ValueError, 'needs the C kernel', 'floatX=float64'):
+        CharLSTM(precision='bfloat16')
+
+
+@pytest.mark.parametrize('macros, expected', [
+    ({'__AVX512F__'}, None), ({'__AVX512BF16__', '__AVX512F__'}, None), ({'__AVX512BF16__', '__znver4__'}, 'AVX-512'),
+    ({'__AVX512BF16__', '__AMX_BF16__'}, 'AMX'), (set(), None)])
+@pytest.mark.parametrize('linux_gives_amx', [True, False])
+def test_instructions_are_those_that_are_faster_than_float32(macros, expected, linux_gives_amx, monkeypatch, refused):
+    monkeypatch.delenv(bfloat16.VARIABLE, raising=False)
+    monkeypatch.setattr(bfloat16, '_compiler_macros', lambda: macros)
+    monkeypatch.setattr(bfloat16, '_may_use_amx', lambda: linux_gives_amx)
+    if expected is None or expected == 'AMX' and not linux_gives_amx:
+        with refused(ValueError, 'AMX', 'Zen 4', 'float32', bfloat16.VARIABLE):
+            CharLSTM(precision='bfloat16')
+    else:
+        assert bfloat16.instructions('bfloat16') == expected
+
+
+def test_instructions_that_are_missing_cannot_be_chosen(monkeypatch, refused):
+    monkeypatch.setattr(bfloat16, '_compiler_macros', set)
+    for name in ('AMX', 'magic'):
+        monkeypatch.setenv(bfloat16.VARIABLE, name)
+        with refused(ValueError, f'{bfloat16.VARIABLE} is {name}', 'expected one of emulated'):
+            CharLSTM(precision='bfloat16')
+
+
+def test_cell_that_is_not_in_c_is_refused(monkeypatch, refused):
+    monkeypatch.setenv(bfloat16.VARIABLE, 'emulated')
+    model = CharLSTM(precision='bfloat16')
+    model.cell = lambda a_f, a_i, a_o, a_g, C: (theano.tensor.tanh(a_o) * C.mean(), C)
+    with refused(ValueError, 'precision bfloat16 needs the C kernel', 'not in C'):
+        model.model_setup(char_dim=7)
+        model.compile('predict')
