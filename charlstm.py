@@ -99,9 +99,10 @@ def stacked(U):
     return U.reshape((-1, U.shape[2])).T
 
 
-# What network returns: costs -log p[y] (T,B), in nats; the most probable characters, int (T,B); the probabilities
-# (T*B,V); the states h1, C1, h2, C2 after each step, (T,B,H1) and (T,B,H2), and after the last, (B,H1) and (B,H2).
-Outputs = collections.namedtuple('Outputs', 'costs best probabilities states after')
+# What network returns: costs -log p[y] (T,B), in nats; the most probable characters, int (T,B); the probabilities p
+# (T*B,V); the mean over all characters of -log p (T,B); the states h1, C1, h2, C2 after each step, (T,B,H1) and
+# (T,B,H2), and after the last, (B,H1) and (B,H2).
+Outputs = collections.namedtuple('Outputs', 'costs best probabilities spread states after')
 
 
 def network(x, y, states, p, ops, truncate=-1, masks=None):
@@ -125,8 +126,16 @@ def network(x, y, states, p, ops, truncate=-1, masks=None):
     h2, C2, after2 = layer(2, a2, states[2:])                                 # (T, B, H2)
     up = h2 if masks is None else h2 * masks[1]
     scores = ops.product(up.reshape((-1, up.shape[2])), p['V'].T)             # (T*B, V)
-    costs, best, probabilities = ops.cross_entropy(scores, p['c'], y)
-    return Outputs(costs, best, probabilities, [h1, C1, h2, C2], [*after1, *after2])
+    costs, best, probabilities, spread = ops.cross_entropy(scores, p['c'], y)
+    return Outputs(costs, best, probabilities, spread, [h1, C1, h2, C2], [*after1, *after2])
+
+
+def smoothed(costs, spread, share):
+    """Return the costs of targets of which a share is spread evenly over all characters (Szegedy et al. 2016).
+
+    They keep a model from being too sure: it gives the target at most about 1 - share.
+    """
+    return (1 - share) * costs + share * spread
 
 
 def penalty(parameters, l1, l2):
@@ -155,6 +164,14 @@ def rmsprop(gradients, mean_squares, lrate, drate, eps):
     # The rate multiplies the quotient. If it multiplied g, Theano would move it into
     # the product that makes g, and compute that product twice.
     return [lrate * (g / (tt.sqrt(m) + eps)) for m, g in zip(new, gradients)], new
+
+
+def limited(steps, limit):
+    """Return steps in which no number is above limit or below -limit.
+
+    RMSprop's step is lrate / sqrt(1 - drate) where a gradient comes after many near 0, however small it is.
+    """
+    return [tt.clip(step, -limit, limit) for step in steps]
 
 
 def running_averages(averages, parameters, weight):
@@ -294,8 +311,8 @@ class CharLSTM(State):
 
     @locked
     def model_setup(self, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, drate=0.95, eps=1e-8,
-                    bptt_maxdepth=50, l1=0, l2=0, char_dim=None, dropout=0, grad_clip=0, dropconnect=0, reset=0,
-                    average=0, initial='original', encoding='utf-8'):
+                    bptt_maxdepth=50, l1=0, l2=0, char_dim=None, dropout=0, grad_clip=0, step_clip=0, dropconnect=0,
+                    smoothing=0, reset=0, average=0, initial='original', encoding='utf-8'):
         """Make a model with new parameters or, with mfile, with those of a checkpoint.
 
         num_units1, num_units2: H1 and H2. lrate, drate, eps: rate of RMSprop, decay of its
@@ -303,10 +320,12 @@ class CharLSTM(State):
         the end of a batch, are learned from; -1: all. l1, l2: weights of the penalties.
         char_dim: V, where no text was prepared. dropout: share of h1 and h2 that each training
         step leaves out on their way up. grad_clip: largest norm of the whole gradient; 0: no
-        limit. dropconnect: share of the recurrent weights W1 and W2 that each training step
-        leaves out. reset: probability that a row of a stateful batch begins with zero states.
-        average: weight a step of a running average of the parameters, which then predicts and is
-        saved; 0: no average. initial: as in initial_parameters. encoding: as for load_params.
+        limit. step_clip: largest step of RMSprop for a number, in multiples of lrate; 0: no limit.
+        dropconnect: share of the recurrent weights W1 and W2 that each training step leaves out.
+        smoothing: share of each target that training spreads over all characters. reset:
+        probability that a row of a stateful batch begins with zero states. average: weight a step of
+        a running average of the parameters, which then predicts and is saved; 0: no average.
+        initial: as in initial_parameters. encoding: as for load_params.
 
         Sets p, lp and dyn_lrate. Functions are compiled when they are first used. Raises ValueError
         for arguments out of range, and what load_params raises for mfile.
@@ -403,7 +422,7 @@ class CharLSTM(State):
         """Return the first half of a training step: its inputs, outputs, gradients, and number of characters.
 
         The inputs are x, y, states, weights of the costs and, if any, masks. The outputs are those
-        of check but the last. The gradients are those of the weighted costs, without penalties.
+        of check but the last. The gradients are those of the weighted costs, smoothed, without penalties.
         """
         (x, y), states = tt.imatrices('x', 'y'), tt.matrices('h1', 'C1', 'h2', 'C2')
         weights, p = tt.matrix('weights'), dict(self._trained())
@@ -412,7 +431,8 @@ class CharLSTM(State):
         if connections:                        # DropConnect: Wan et al. 2013, on recurrent weights Merity et al. 2018
             p.update(W1=p['W1'] * connections[0], W2=p['W2'] * connections[1])
         found = network(x, y, states, p, ops, self.lp['bptt_maxdepth'], masks or None)
-        gradients = tt.grad((found.costs * weights).sum(), list(self._trained().values()))
+        costs = smoothed(found.costs, found.spread, self.lp['smoothing']) if self.lp['smoothing'] else found.costs
+        gradients = tt.grad((costs * weights).sum(), list(self._trained().values()))
         outputs = [found.costs.mean(), found.best] + found.after
         return [x, y] + states + [weights] + masks + connections, outputs, gradients, found.costs.size
 
@@ -431,6 +451,8 @@ class CharLSTM(State):
         else:
             mean_squares = list(self._mean_squares.values())
             steps, new = rmsprop(gradients, mean_squares, self.dyn_lrate, self.lp['drate'], self.lp['eps'])
+            if self.lp['step_clip']:
+                steps = limited(steps, self.lp['step_clip'] * self.dyn_lrate)
             updates = list(zip(mean_squares, new))
         new = [p - step for p, step in zip(parameters, steps)]
         if self.lp['average']:

@@ -47,6 +47,8 @@ OPTIONS = {
                                  'text and the number of units)'),
         ('dropconnect', float, None, 'share of the recurrent weights that each training step leaves out (default: two '
                                      'thirds of --dropout)'),
+        ('smoothing', float, 0.001, 'share of each target that is spread over all characters while training, so that the '
+                                   'model is not too sure; costs are printed without it'),
         ('reset', float, 0.05, 'probability that a stream starts a batch from zero states'),
         ('average', float, 0.999, 'weight at each step of the running average of the parameters, which is validated, '
                                   'saved and used to write; 0: the parameters themselves'),
@@ -57,7 +59,8 @@ OPTIONS = {
         ('random-seed', int, None, 'whole number that makes a run repeatable (default: a new one each time, which is '
                                    'printed and stored)')],
     'learning': [
-        ('lrate', float, 8e-3, 'learning rate'),
+        ('lrate', float, None, 'learning rate (default: 3 divided by the number of units, so 0.012 for 256, and at most '
+                              '0.024)'),
         ('warmup', int, 100, 'steps in which the rate rises to --lrate'),
         ('anneal', float, 0.5, 'share of all epochs, the last ones, in which the rate falls to a twentieth of --lrate'),
         ('lrate-decay', float, 1.0, 'factor on the rate at each epoch from --lrate-decay-epoch on'),
@@ -65,6 +68,7 @@ OPTIONS = {
         ('drate', float, 0.99, 'decay of the running averages of RMSprop'),
         ('eps', float, 1e-8, 'added to the divisor of RMSprop'),
         ('grad-clip', float, 5.0, 'largest norm of the gradient; 0: any'),
+        ('step-clip', float, 2.0, 'largest step of RMSprop for a number, as a multiple of the learning rate; 0: any'),
         ('bptt-maxdepth', int, 50, 'steps at the end of each sequence that are learned from; -1: all'),
         ('l1', float, 0.0, 'weight of the sum of absolute parameters'),
         ('l2', float, 0.0, 'weight of the sum of squared parameters')],

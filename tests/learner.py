@@ -6,7 +6,7 @@ import numpy as np
 import train
 from engine.state.checkpoint import Checkpoint, write
 from engine.run.options import Options
-from engine.run.recipe import complete
+from engine.run.recipe import complete, set_units
 from engine.run.run import Run
 from engine.run.schedule import Schedule
 from engine.process_group import SingleProcess
@@ -67,6 +67,7 @@ def options(*words):
 def settled(*words):
     """Return these options, and those that are chosen by the length of the text as for a long one."""
     o = options(*words)
+    set_units(o)
     complete(o, 200, 10 ** 6)
     return o
 

@@ -94,7 +94,8 @@ def test_parameters_have_the_names_and_shapes_of_the_rule():
         U1=(4, H1, V), W1=(4, H1, H1), b1=(4, H1), U2=(4, H2, H1), W2=(4, H2, H2), b2=(4, H2), V=(V, H2), c=(V,))
     assert model.dyn_lrate.get_value() == 0.25
     assert model.lp == dict(lrate=0.25, drate=0.95, eps=1e-8, bptt_maxdepth=50, l1=0.5, l2=0,
-                            dropout=0, grad_clip=0, dropconnect=0, reset=0, average=0)
+                            dropout=0, grad_clip=0, step_clip=0, dropconnect=0, smoothing=0, reset=0,
+                            average=0)
 
 
 def test_initial_biases_are_zero_but_one_for_the_forget_gates():
@@ -204,8 +205,8 @@ def test_two_steps_of_rmsprop_agree_with_numpy_in_float64_with_scan(float64, int
     assert_rmsprop_agrees_with_numpy(new_model(kernel=False, drate=0.7, eps=1e-3, bptt_maxdepth=3, **PENALTIES))
 
 
-@pytest.mark.parametrize('layers, l1, l2', [(Kernel, 0, 0), (Scan, 0.03, 0.02)])
-def test_verify_grad_of_all_parameters(float64, request, layers, l1, l2):
+@pytest.mark.parametrize('layers, l1, l2, smoothing', [(Kernel, 0, 0, 0.2), (Scan, 0.03, 0.02, 0.3)])
+def test_verify_grad_of_all_parameters(float64, request, layers, l1, l2, smoothing):
     """Theano's own check, a second opinion that does not rest on numpy_model's forward pass.
 
     The last 3 steps are all that there are: so the kernel is one that conftest.py compiled.
@@ -217,7 +218,8 @@ def test_verify_grad_of_all_parameters(float64, request, layers, l1, l2):
 
     def objective(*arrays):
         p = dict(zip(NAMES, arrays))
-        costs = charlstm.network(x, y, states, p, layers(Cell(lstm_cell, (), 'float64')), truncate=3).costs
+        found = charlstm.network(x, y, states, p, layers(Cell(lstm_cell, (), 'float64')), truncate=3)
+        costs = charlstm.smoothed(found.costs, found.spread, smoothing)
         return costs.mean() + charlstm.penalty(arrays, l1, l2) / costs.size
 
     p = numpy_model.random_parameters(1, V=5, H1=3, H2=2)
@@ -461,6 +463,48 @@ def test_a_short_gradient_is_not_touched(interpreted):
         clipped = [np.asarray(g.eval()) for g in charlstm.clip(gradients, limit, Scan)]
         np.testing.assert_allclose(np.concatenate([g.ravel() for g in clipped]), np.array([0.3, -0.4, 1.2]) * factor,
                                    rtol=1e-6)
+
+
+# ---------------------------------------------------------------- smoothing
+
+def test_smoothing_changes_what_is_learned_but_not_the_costs_that_are_reported(interpreted):
+    """With all weight on even targets, the gradient of the bias c is p - 1/V, its mean over the characters."""
+    x, y = [side.astype('int32') for side in batch(5, 3)]
+    plain, smooth = [new_model(lrate=1, smoothing=share) for share in (0, 0.25)]
+    cost, p = plain.theano_check(x, y)[0], plain.theano_predict(x)[0]
+    onto_targets, after = p.mean(axis=(0, 1)) - np.bincount(y.ravel(), minlength=V) / y.size, []
+    for model in (plain, smooth):
+        assert model.theano_train_sgd(x, y)[0] == cost
+        after.append(-model.p['c'].get_value())                                    # c is 0 before
+    np.testing.assert_allclose(after[0], onto_targets, atol=1e-6)
+    np.testing.assert_allclose(after[1], 0.75 * onto_targets + 0.25 * (p.mean(axis=(0, 1)) - 1 / V), atol=1e-6)
+
+
+# ---------------------------------------------------------------- step_clip
+
+def test_no_number_takes_a_step_above_the_limit(interpreted):
+    """A gradient that has long been near 0 takes the largest; RMSprop's averages do not depend on the limit."""
+    random, m = np.random.default_rng(4), np.array([1e-20, 1.0, 4.0, 1e-20, 0.25], 'float32')
+    g = np.array([1e-4, 0.3, -7.0, -2.0, 1e-3], 'float32') + random.uniform(0, 1e-6, 5).astype('float32')
+    expected, new_m = numpy_model.rmsprop_step(g, m, 1.0, 0.99, 1e-8)
+    assert (np.abs(expected) > 2).sum() == 3                          # up to 1 / sqrt(1 - drate), which is 10
+    steps, (average,) = charlstm.rmsprop([theano.shared(g)], [theano.shared(m)], 0.5, 0.99, 1e-8)
+    np.testing.assert_allclose(average.eval(), new_m, rtol=1e-5)
+    for limit in (2, 3.5):
+        step, = charlstm.limited(steps, limit * 0.5)
+        np.testing.assert_allclose(step.eval(), 0.5 * np.clip(expected, -limit, limit), rtol=1e-4)
+
+
+def test_training_limits_its_steps_to_multiples_of_the_rate(interpreted):
+    plain, limited = [new_model(lrate=0.5, drate=0.9, eps=1e-8, step_clip=limit) for limit in (0, 1.5)]
+    start, changes = {name: value.get_value() for name, value in plain.p.items()}, []
+    for model in (plain, limited):
+        model.dyn_lrate.set_value(0.25)
+        model.theano_train_rmsprop(*[side.astype('int32') for side in batch(5, 3)])
+        changes.append({name: start[name] - value.get_value() for name, value in model.p.items()})
+    for name, change in changes[0].items():
+        np.testing.assert_allclose(changes[1][name], np.clip(change, -1.5 * 0.25, 1.5 * 0.25), rtol=1e-5, atol=1e-6)
+    assert max(np.abs(change).max() for change in changes[0].values()) > 0.7
 
 
 # ---------------------------------------------------------------- what a GPU needs

@@ -323,19 +323,23 @@ def test_activations_are_as_exact_as_functions_c_states():
 @pytest.mark.parametrize('N, V', [(1, 1), (29, 17), (5, 33), (3, 70)])
 def test_cross_entropy_and_its_gradient(dtype, random, N, V):
     scores, c, y = 3 * reals(random, dtype, N, V), reals(random, dtype, V), rows(random, V, N)
-    dcosts = reals(random, dtype, N)
+    dcosts, dspread = reals(random, dtype, N), reals(random, dtype, N)
     p = softmax(scores.astype('float64') + c)
-    costs = np.array([-np.log(p[n, y[n]]) for n in range(N)])
-    assert_computes(ops.SoftmaxCrossEntropy(dtype), [scores, c, y], [costs, (scores + c).argmax(axis=1), p])
+    costs, spread = np.array([-np.log(p[n, y[n]]) for n in range(N)]), -np.log(p).mean(axis=1)
+    assert_computes(ops.SoftmaxCrossEntropy(dtype), [scores, c, y], [costs, (scores + c).argmax(axis=1), p, spread])
 
     def objective(scores, c):
         e = np.exp(scores + c)
-        return sum(dcosts[n] * -np.log(e[n, y[n]] / e[n].sum()) for n in range(N))
+        minus_log_p = -np.log(e / e.sum(axis=1, keepdims=True))
+        return sum(dcosts[n] * minus_log_p[n, y[n]] + dspread[n] * minus_log_p[n].mean() for n in range(N))
 
-    op, inputs = ops.SoftmaxCrossEntropyGradient(dtype), [dcosts, p.astype(dtype), y]
-    outputs = run(op, inputs)
-    assert_is_gradient(outputs, objective, [scores, c], random, dtype)
-    assert_computes(op, inputs, outputs)
+    for smoothing in (True, False):
+        dspread *= smoothing
+        op = ops.SoftmaxCrossEntropyGradient(dtype, smoothing)
+        inputs = [dcosts, p.astype(dtype), y] + [dspread] * smoothing
+        outputs = run(op, inputs)
+        assert_is_gradient(outputs, objective, [scores, c], random, dtype)
+        assert_computes(op, inputs, outputs)
 
 
 def test_cross_entropy_of_extreme_scores(dtype):
@@ -344,7 +348,8 @@ def test_cross_entropy_of_extreme_scores(dtype):
     values = [scores, np.zeros(3, dtype), np.array([2, 1, 0], np.int32)]
     assert_computes(ops.SoftmaxCrossEntropy(dtype), values, [
         np.array([2e4, np.log(3), 100 + np.log(2)]), np.array([0, 0, 1]),
-        np.array([[1, 0, 0], [1 / 3, 1 / 3, 1 / 3], [0, 0.5, 0.5]])])
+        np.array([[1, 0, 0], [1 / 3, 1 / 3, 1 / 3], [0, 0.5, 0.5]]),
+        np.array([1e4, np.log(3), 100 / 3 + np.log(2)])])
 
 
 # ---------------------------------------------------------------- sampling
@@ -469,7 +474,7 @@ def test_gradients_that_do_not_exist_are_refused(dtype):
     for state in (h0, C0):
         with pytest.raises(theano.gradient.DisconnectedInputError):
             theano.grad(h.sum(), state)
-    costs, _, p = ops.SoftmaxCrossEntropy(dtype)(*symbols(examples(dtype)['SoftmaxCrossEntropy'][1]))
+    costs, _, p, _ = ops.SoftmaxCrossEntropy(dtype)(*symbols(examples(dtype)['SoftmaxCrossEntropy'][1]))
     with pytest.raises(NotImplementedError):
         theano.grad(costs.sum() + p.sum(), costs.owner.inputs[0])
 
@@ -530,7 +535,7 @@ def test_nan_and_infinity_are_passed_on(dtype, random, value):
     with np.errstate(all='ignore'):
         p = softmax(scores.astype('float64') + c)
         expected = [-np.log(p[np.arange(4), y]), p, p - np.eye(4, 5)]
-    costs, _, probabilities = run(ops.SoftmaxCrossEntropy(dtype), [scores, c, y])
+    costs, _, probabilities, _ = run(ops.SoftmaxCrossEntropy(dtype), [scores, c, y])
     dscores, _ = run(ops.SoftmaxCrossEntropyGradient(dtype), [np.ones(4, dtype), probabilities, y])
     for output, wanted in zip([costs, probabilities, dscores], expected):
         np.testing.assert_allclose(output, wanted, **TOLERANCE[dtype])
@@ -651,10 +656,11 @@ WARNINGS = '-Wall -Wextra -Wno-unused-function -Wno-unused-parameter -Wno-psabi 
 
 @pytest.mark.parametrize('compiler, real, processor', [
     ('gcc -x c -std=c11', 'double', '-march=native'), ('g++ -x c++ -std=c++11', 'float', '-march=native'),
-    ('g++ -x c++ -std=c++11', 'double', '-mavx2 -mfma'), ('gcc -x c -std=c11', 'float', '-msse2')])
+    ('g++ -x c++ -std=c++11', 'double', '-mavx2 -mfma'), ('gcc -x c -std=c11', 'float', '-msse2'),
+    ('g++ -x c++ -std=c++11', 'float', '-march=native -DBFLOAT16'), ('gcc -x c -std=c11', 'float', '-mavx2 -DBFLOAT16')])
 def test_kernel_compiles_without_warnings(compiler, real, processor, tmp_path):
     """Also without OpenMP, as Apple's clang compiles it, and for processors with shorter vectors than this one's."""
-    if processor != '-march=native':
+    if not processor.startswith('-march=native'):
         if platform.machine() != 'x86_64':
             pytest.skip('options of another processor')
         processor += ' -fopenmp' * ops.OPENMP

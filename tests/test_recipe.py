@@ -27,6 +27,17 @@ def test_short_text_is_read_more_often(batches, expected):
     assert (o.epochs, o.patience, o.save_every) == expected
 
 
+@pytest.mark.parametrize('units, expected', [((256, 256), 0.012), ((512, 512), 0.006), ((300, 1024), 0.003),
+                                             ((128, 64), 0.024), ((7, 5), 0.024)])
+def test_large_layers_learn_at_a_smaller_rate(units, expected):
+    o = options('--num-units1', units[0], '--num-units2', units[1])
+    recipe.set_units(o)
+    assert o.lrate == expected
+    o = options('--num-units1', units[0], '--lrate', 0.5)
+    recipe.set_units(o)
+    assert o.lrate == 0.5
+
+
 def test_original_is_a_plain_loop_over_the_class(tmp_path):
     """The numbers are the same to the last bit with the class's defaults, at the rates of 2016."""
     (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')

@@ -11,7 +11,8 @@ def _two_layers(x, states, p, ops):
     a2 = ops.product(h1.reshape((-1, h1.shape[2])), stacked(p['U2']))
     h2, _, after2 = ops.layer(a2.reshape((T, B, -1)), p['W2'], p['b2'], own_of_layer(p, 2), states[2:], -1)
     scores = ops.product(h2.reshape((-1, h2.shape[2])), p['V'].T)
-    return [ops.cross_entropy(scores, p['c'], x)[2], *after1, *after2]
+    _, _, probabilities, _ = ops.cross_entropy(scores, p['c'], x)
+    return [probabilities, *after1, *after2]
 
 
 def is_as_in_c(network, p, ops):

@@ -341,39 +341,48 @@ if 'charlstm_in_place' not in theano.compile.optdb.__db__:
 # ---------------------------------------------------------------- softmax with its cost
 
 class SoftmaxCrossEntropy(_KernelOp):
-    """Costs -log softmax(scores + c)[y], in nats; the most probable characters; and the probabilities."""
+    """Costs -log p[y], in nats, with p = softmax(scores + c); the most probable characters; p; the means of -log p."""
     inputs = dict(scores='(N,V)', c='(V)', y='int32 (N)')
-    outputs = dict(costs='(N)', best='int32 (N)', probabilities='(N,V)')
+    outputs = dict(costs='(N)', best='int32 (N)', probabilities='(N,V)', spread='(N)')
     file, fits = 'softmax.c', 'all_below(V, N, y)'
-    code = 'failed = cross_entropy(N, V, scores, c, y, costs, best, probabilities, threads());'
+    code = 'failed = cross_entropy(N, V, scores, c, y, costs, best, probabilities, spread, threads());'
 
     def compute(self, scores, c, y):
         a = scores + c
         a = a - a.max(axis=1, keepdims=True)
         total = np.exp(a).sum(axis=1, keepdims=True)
-        return [np.log(total[:, 0]) - a[np.arange(len(y)), y], a.argmax(axis=1), np.exp(a) / total]
+        log_total = np.log(total[:, 0])
+        return [log_total - a[np.arange(len(y)), y], a.argmax(axis=1), np.exp(a) / total, log_total - a.mean(axis=1)]
 
     def connection_pattern(self, node):
-        return [[True, False, True], [True, False, True], [False] * 3]
+        return [[True, False, True, True], [True, False, True, True], [False] * 4]
 
     def L_op(self, inputs, outputs, gradients):
-        if not _no_gradient(gradients[1:]):
+        if not _no_gradient(gradients[1:3]):
             raise NotImplementedError('in C, softmax has a gradient through the costs, but none through probabilities')
-        dscores, dc = SoftmaxCrossEntropyGradient(self.dtype)(gradients[0], outputs[2], inputs[2])
+        dcosts = tt.zeros_like(outputs[0]) if _no_gradient(gradients[:1]) else gradients[0]
+        more = [g for g in gradients[3:] if not _no_gradient([g])]
+        dscores, dc = SoftmaxCrossEntropyGradient(self.dtype, bool(more))(dcosts, outputs[2], inputs[2], *more)
         return [dscores, dc, disconnected_type()]
 
 
 class SoftmaxCrossEntropyGradient(_KernelOp):
-    """The gradient of SoftmaxCrossEntropy, from the gradient on the costs."""
+    """The gradient of SoftmaxCrossEntropy, from the gradient on the costs and, with smoothing, on spread."""
+    __props__ = ('dtype', 'smoothing')
     inputs = dict(dcosts='(N)', probabilities='(N,V)', y='int32 (N)')
     outputs = dict(dscores='(N,V)', dc='(V)')
     file, fits = 'softmax.c', 'all_below(V, N, y)'
-    code = 'failed = cross_entropy_gradient(N, V, dcosts, probabilities, y, dscores, dc);'
 
-    def compute(self, dcosts, probabilities, y):
-        dscores = probabilities.copy()
-        dscores[np.arange(len(y)), y] -= 1
-        dscores *= dcosts[:, None]
+    def __init__(self, dtype, smoothing=False):
+        super().__init__(dtype)
+        self.smoothing, dspread = smoothing, 'dspread' if smoothing else 'NULL'
+        self.inputs = dict(self.inputs, **dict(dspread='(N)') if smoothing else {})
+        self.code = f'failed = cross_entropy_gradient(N, V, dcosts, {dspread}, probabilities, y, dscores, dc);'
+
+    def compute(self, dcosts, probabilities, y, dspread=0):
+        V, dspread = probabilities.shape[1], dspread + 0 * dcosts
+        dscores = probabilities * (dcosts + dspread)[:, None] - dspread[:, None] / V
+        dscores[np.arange(len(y)), y] -= dcosts
         return [dscores, dscores.sum(axis=0)]
 
 
@@ -452,8 +461,8 @@ class Kernel:
 
     @staticmethod
     def cross_entropy(scores, c, y):
-        costs, best, p = SoftmaxCrossEntropy(scores.dtype)(scores, c, y.flatten())
-        return costs.reshape(y.shape), best.reshape(y.shape), p
+        costs, best, p, spread = SoftmaxCrossEntropy(scores.dtype)(scores, c, y.flatten())
+        return costs.reshape(y.shape), best.reshape(y.shape), p, spread.reshape(y.shape)
 
     @staticmethod
     def sum_of_squares(v):

@@ -47,12 +47,16 @@ class Scan:
 
     @staticmethod
     def cross_entropy(scores, c, y):
-        """Return costs -log p[y] (T,B), in nats, the most probable characters, int (T,B), and p (T*B,V).
+        """Return costs -log p[y] (T,B), in nats; the most probable characters, int (T,B); p (T*B,V); spread (T,B).
 
         p: the probabilities softmax(scores + c), of scores (T*B,V) and bias c (V,). y: the targets, int (T,B).
+        spread: the means of -log p over all characters.
         """
         costs, p, best = tt.nnet.crossentropy_softmax_argmax_1hot_with_bias(scores, c, y.flatten())
-        return costs.reshape(y.shape), best.reshape(y.shape), p
+        a = scores + c
+        a_y = tt.switch(tt.eq(tt.arange(a.shape[1]), y.flatten().dimshuffle(0, 'x')), a, 0).sum(axis=1)
+        spread = costs + a_y - a.mean(axis=1)                          # since -log p[v] = costs + a_y - a[v]
+        return costs.reshape(y.shape), best.reshape(y.shape), p, spread.reshape(y.shape)
 
     @staticmethod
     def sum_of_squares(v):

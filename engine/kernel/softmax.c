@@ -21,30 +21,34 @@ static long softmax(long V, const REAL *scores, const REAL *bias, REAL scale, RE
     return best;
 }
 
-/* From scores (N, V), bias (V) and targets y (N): p (N, V) = softmax(scores + bias), cost (N) = -log p[y], and best
- * (N) = the numbers of the largest scores.  Returns 0. */
+/* From scores (N, V), bias (V) and targets y (N): p (N, V) = softmax(scores + bias), cost (N) = -log p[y], best (N) =
+ * the numbers of the largest scores, and spread (N) = the mean of -log p over all characters.  Returns 0. */
 static int cross_entropy(long N, long V, const REAL *scores, const REAL *bias, const int32_t *y,
-                         REAL *cost, int32_t *best, REAL *p, int n_threads)
+                         REAL *cost, int32_t *best, REAL *p, REAL *spread, int n_threads)
 {
     FOR_EACH_THREAD
     for (int i = 0; i < n_threads; i++)
         for (long n = split(N, n_threads, i); n < split(N, n_threads, i + 1); n++) {
             const REAL *row = scores + n * V;
-            REAL log_total;
+            REAL log_total, sum = 0;
             best[n] = (int32_t)softmax(V, row, bias, 1, p + n * V, &log_total);
             /* The scores are subtracted first: their difference is exact where they are large. */
             cost[n] = row[best[n]] + bias[best[n]] - (row[y[n]] + bias[y[n]]) + log_total;
+            for (long v = 0; v < V; v++) sum += row[best[n]] + bias[best[n]] - (row[v] + bias[v]);
+            spread[n] = sum / V + log_total;
         }
     return 0;
 }
 
-/* dscores (N, V) and dbias (V) = the gradients of the costs times dcost (N).  Returns 0. */
-static int cross_entropy_gradient(long N, long V, const REAL *dcost, const REAL *p, const int32_t *y,
-                                  REAL *dscores, REAL *dbias)
+/* dscores (N, V) and dbias (V) = the gradients of cost times dcost (N) plus spread times dspread (N), NULL for zeros.
+ * Returns 0. */
+static int cross_entropy_gradient(long N, long V, const REAL *dcost, const REAL *dspread, const REAL *p,
+                                  const int32_t *y, REAL *dscores, REAL *dbias)
 {
     memset(dbias, 0, V * sizeof(REAL));
     for (long n = 0; n < N; n++, p += V, dscores += V) {
-        for (long v = 0; v < V; v++) dscores[v] = p[v] * dcost[n];
+        const REAL more = dspread ? dspread[n] : 0;
+        for (long v = 0; v < V; v++) dscores[v] = p[v] * (dcost[n] + more) - more / V;
         dscores[y[n]] -= dcost[n];
         for (long v = 0; v < V; v++) dbias[v] += dscores[v];
     }

@@ -6,11 +6,15 @@ from engine import commands
 
 # The program of 2016: batches from zero states, nothing left out, a rate that decays from epoch 10 on, and another
 # validation batch at each step. Schedule.row then logs epochs and validation costs as that program did.
-ORIGINAL = dict(no_stateful=True, dropout=0.0, dropconnect=0.0, reset=0.0, average=0.0, initial='original',
-                grad_clip=0.0, valid_every=1, lrate=2e-3, warmup=0, anneal=0.0, lrate_decay=0.97, lrate_decay_epoch=10,
-                drate=0.95, epochs=75, patience=0)
+ORIGINAL = dict(no_stateful=True, dropout=0.0, dropconnect=0.0, smoothing=0.0, reset=0.0, average=0.0,
+                initial='original', grad_clip=0.0, step_clip=0.0, valid_every=1, lrate=2e-3, warmup=0, anneal=0.0,
+                lrate_decay=0.97, lrate_decay_epoch=10, drate=0.95, epochs=75, patience=0)
 
 UNITS = 256
+# The rate times the number of units. In steps whose size does not depend on that of the gradient, the change of a
+# unit's input grows with the number of units that it reads (Yang et al. 2022).
+LRATE, HIGHEST = 0.012 * 256, 0.024
+
 # A text of fewer characters to learn from (500,000 with its validation part) gains from the bundled model, if that
 # knows this share of them. Measured with 0.99; a Thai text became worse.
 SHORT, KNOWN = 350_000, 0.98
@@ -34,10 +38,10 @@ def dropout(characters, parameters):
 
 
 def set_units(o):
-    """Set the numbers of units that are None in o, an Options.
+    """Set the numbers of units and the rate that are None in o, an Options.
 
-    They become those of the checkpoint of --init. Without one, the first layer gets UNITS, and the second as many as
-    the first. Raise what read_shapes raises for the checkpoint.
+    The units become those of the checkpoint of --init. Without one, the first layer gets UNITS, and the second as many
+    as the first. Raise what read_shapes raises for the checkpoint.
     """
     units1, units2 = UNITS, o.num_units1 or UNITS
     if o.init:
@@ -45,6 +49,12 @@ def set_units(o):
         units1, units2 = units(read_shapes(o.init)[0])
     o.num_units1 = units1 if o.num_units1 is None else o.num_units1
     o.num_units2 = units2 if o.num_units2 is None else o.num_units2
+    o.lrate = lrate(o.num_units1, o.num_units2) if o.lrate is None else o.lrate
+
+
+def lrate(num_units1, num_units2):
+    """Return the learning rate for layers of these sizes."""
+    return min(HIGHEST, float(f'{LRATE / max(num_units1, num_units2):.2g}'))
 
 
 def by_size(batches, batch_size, seq_length, parameters):

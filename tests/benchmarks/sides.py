@@ -108,6 +108,7 @@ class Learner:
     """A model that reads a text again and again, set up and trained as train.py does by default."""
 
     def __init__(self, group, text, units, batch):
+        from engine.run.recipe import lrate
         from train import DEFAULTS
         with group.one_per_node_first():
             from charlstm import CharLSTM
@@ -116,11 +117,12 @@ class Learner:
             group.all_reduce = self._timed(group.all_reduce)
         self._model = CharLSTM(random_seed=1, comm=group)
         self.read(batch)
-        names = 'lrate', 'drate', 'eps', 'bptt_maxdepth', 'l1', 'l2', 'grad_clip', 'reset', 'average', 'initial'
+        names = 'drate', 'eps', 'bptt_maxdepth', 'l1', 'l2', 'grad_clip', 'step_clip', 'smoothing', 'reset', 'average',\
+            'initial'
         self._model.model_setup(num_units1=units, num_units2=units, **SHARES,
                                 **{name: DEFAULTS[name] for name in names})
         # The rate of train.py's first step: at the whole rate large models diverge, and compute with subnormal numbers.
-        self._model.dyn_lrate.set_value(DEFAULTS['lrate'] / DEFAULTS['warmup'])
+        self._model.dyn_lrate.set_value(lrate(units, units) / DEFAULTS['warmup'])
         with group.one_per_node_first():
             self._model.compile('train_rmsprop')
 
