@@ -1,8 +1,8 @@
 """Measure writing text, CharLSTM beside PyTorch's fastest loop.
 
-    python tests/benchmarks/sampling.py [--units 128 256] [--streams 1 32] [--length 2000] [--rounds 9]
+    python tests/benchmarks/sampling.py [--units 128 256] [--streams 1 32] [--length 2000] [--rounds 9] [--bfloat16]
 
-The two take turns, each in a separate process, and every number is from the
+They take turns, each in a separate process, and every number is from the
 median turn. PyTorch's loop reads a character, and draws the next with softmax
 and multinomial. Of several ways to write this loop, the fastest on this machine
 is used and named. The last column is CharLSTM's time for a character in a text
@@ -16,9 +16,9 @@ LONG, SHORT = 10000, 200
 SHORT_TEXTS = 20           # in a turn
 
 
-def make_ours(units, streams):
+def make_ours(units, streams, precision='float32'):
     import charlstm
-    model = charlstm.CharLSTM(random_seed=1)
+    model = charlstm.CharLSTM(random_seed=1, precision=precision)
     model.uchar = list(ALPHABET)
     model.model_setup(num_units1=units, num_units2=units)
 
@@ -104,20 +104,23 @@ def make_pytorch(units, streams):
 
 
 def measure(units, streams, options):
-    """Return the seconds of ours and of PyTorch, the name of PyTorch's loop, and the ratio of long to short texts."""
+    """Return the seconds of ours, of PyTorch and, if asked for, of ours in bfloat16 (otherwise nan), the name of
+    PyTorch's loop, and the ratio of long to short texts."""
     ours, pytorch = Worker(make_ours, units, streams), Worker(make_pytorch, units, streams)
-    ours.ready()
-    pytorch.ready()
-    seconds, others, ratios = [], [], []
+    rounded = Worker(make_ours, units, streams, 'bfloat16') if options.bfloat16 else None
+    for worker in filter(None, (ours, pytorch, rounded)):
+        worker.ready()
+    seconds, others, in_bfloat16, ratios = [], [], [], []
     for _ in range(options.rounds):
         seconds.append(ours(options.length, 1))
+        in_bfloat16.append(rounded(options.length, 1) if rounded else float('nan'))
         other, how = pytorch(options.length)
         others.append(other)
         short = ours(SHORT, SHORT_TEXTS)
         ratios.append(ours(LONG, 1) / LONG / (short / SHORT))
-    ours.close()
-    pytorch.close()
-    return median(seconds), median(others), how, median(ratios)
+    for worker in filter(None, (ours, pytorch, rounded)):
+        worker.close()
+    return median(seconds), median(others), median(in_bfloat16), how, median(ratios)
 
 
 def main():
@@ -126,17 +129,18 @@ def main():
     parser.add_argument('--streams', type=int, nargs='+', default=[1, 32])
     parser.add_argument('--length', type=int, default=2000, help='characters in a text (default: %(default)s)')
     parser.add_argument('--rounds', type=int, default=9, help='turns of each (default: %(default)s)')
+    parser.add_argument('--bfloat16', action='store_true', help='add CharLSTM with that precision')
     options = parser.parse_args()
     print_head('torch')
-    widths = (5, 7, 12, 12, 12, 14)
+    widths = (5, 7, 12, 12, 12, 14, 12)
     print('{:>14}  {:^26}'.format('', 'characters/s'))
-    print_row(*zip(('units', 'streams', 'ours', 'PyTorch', 'ours over', '10,000 over'), widths))
-    print_row(*zip(('', '', '', '', 'PyTorch', '200 characters'), widths))
+    print_row(*zip(('units', 'streams', 'ours', 'PyTorch', 'ours over', '10,000 over', 'bfloat16'), widths))
+    print_row(*zip(('', '', '', '', 'PyTorch', '200 characters', 'over ours'), widths))
     for units in options.units:
         for streams in options.streams:
-            seconds, other, how, ratio = measure(units, streams, options)
+            seconds, other, rounded, how, ratio = measure(units, streams, options)
             speeds = ['{:,.0f}'.format(options.length * streams / s) for s in (seconds, other)]
-            cells = [units, streams] + speeds + ['{:.2f}'.format(other / seconds), '{:.2f}'.format(ratio)]
+            cells = [units, streams] + speeds + ['{:.2f}'.format(x) for x in (other / seconds, ratio, seconds / rounded)]
             print_row(*zip(cells, widths), ('  PyTorch: ' + how, 0))
 
 
