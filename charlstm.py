@@ -245,8 +245,8 @@ class CharLSTM(State):
         if random_seed is not None:
             checks.whole('random_seed', random_seed, 0, most=float('inf'))
         bfloat16.instructions(precision, kernel)               # refuse before a text is read
-        super().__init__(random_seed, group_of(comm))
-        self._kernel, self.precision = kernel and kernel_runs(), precision
+        super().__init__(random_seed, group_of(comm), precision)
+        self._kernel = kernel and kernel_runs()
 
     # ---- the cell, and what runs it
 

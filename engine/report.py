@@ -66,6 +66,8 @@ def description(path, encoding='utf-8', folders=True):
                          ('learning', metadata.get('lp')), ('versions', metadata.get('versions'))):
         if found:
             lines.append(f'{title}: ' + ', '.join('{} {}'.format(*item) for item in found.items()))
+    if metadata.get('precision'):
+        lines.append(f'precision: {metadata["precision"]}')
     if metadata.get('cell'):
         lines.append('cell: ' + one_line(metadata['cell']['formula']))
     progress = _reached(metadata)
@@ -91,7 +93,8 @@ def facts(path, encoding='utf-8'):
     found = dict(
         model=base_name(path), units=units, characters=''.join(uchar), parameters=parameters,
         text=metadata.get('text'), learning=metadata.get('lp'),
-        versions=metadata.get('versions'), cell=metadata.get('cell'), options=progress.get('options'),
+        versions=metadata.get('versions'), precision=metadata.get('precision'),
+        cell=metadata.get('cell'), options=progress.get('options'),
         progress={name: progress[name] for name in ('epoch', 'batch', 'rate') if progress},
         best_validation_cost=None if cost is None else dict(nats_per_character=cost, epoch=progress['best_epoch'],
                                                             bits_per_character=bits(cost)))

@@ -16,6 +16,7 @@ from charlstm import CharLSTM
 from engine.backend import bfloat16
 from engine.backend.theano_setup import theano
 from engine.kernel import ops
+from engine.report import description, facts
 from damage import write_checkpoint
 from learner import progress_of, quick
 from scripts import PRODUCE, STATEFUL, TEXT, TRAIN, assert_refused, succeeded
@@ -143,7 +144,7 @@ def test_texts_are_drawn_from_the_distribution_that_is_predicted(by, tmp_path):
     assert np.subtract([p.max() for p in predicted], chosen).max() < 1e-3 and len(set(text)) > 2
 
 
-def test_checkpoint_is_of_float32_and_resumes_to_the_bit(by, tmp_path):
+def test_checkpoint_is_of_float32_and_resumes_to_the_bit(by, tmp_path, refused):
     whole, _ = trained('bfloat16', tmp_path, 9)
     half, _ = trained('bfloat16', tmp_path, 4)
     half.save_params(tmp_path / 'half.npz', progress={})
@@ -155,6 +156,12 @@ def test_checkpoint_is_of_float32_and_resumes_to_the_bit(by, tmp_path):
         assert value.get_value().tobytes() == rest.p[name].get_value().tobytes()
     with np.load(tmp_path / 'half.npz', allow_pickle=False) as stored:
         assert {stored[name].dtype for name in numpy_model.NAMES} == {np.dtype('float32')}
+    assert 'precision: bfloat16' in description(tmp_path / 'half.npz')
+    assert facts(tmp_path / 'half.npz')['precision'] == 'bfloat16'
+    plain, _ = trained('float32', tmp_path, 0)
+    with refused(ValueError, 'half.npz was trained with precision bfloat16', 'this model has float32'):
+        plain.resume(str(tmp_path / 'half.npz'))
+    plain.load_params(str(tmp_path / 'half.npz'))                  # to write and to score with it
 
 
 def test_copied_model_computes_as_the_first(by, tmp_path):

@@ -44,7 +44,7 @@ LEARNING = {name + '?': number for name in RANGES}
 CELL = {'formula': lambda value: isinstance(value, str) and len(value) <= LONGEST_FORMULA,
         'parameters': lambda value: list_of(own_name)(value) and len(set(value)) == len(value)}
 METADATA = {'lp?': LEARNING, 'averaged?': whole, 'trials?': whole, 'random?': GENERATOR, 'text?': (TEXT, {}),
-            'cell?': CELL, 'arrays?': list_of(string),
+            'cell?': CELL, 'precision?': 'bfloat16'.__eq__, 'arrays?': list_of(string),
             'versions?': {'python?': string, 'numpy?': string, 'theano?': string, 'device?': string},
             'progress?': lambda value: True}               # any value that the caller of save_params passed
 

@@ -73,7 +73,8 @@ class State:
     """The state of a CharLSTM between two steps; the class CharLSTM adds the computations.
 
     Attributes: those that CharLSTM lists; group, a SingleProcess or a ProcessGroup: the processes that train
-    the model together, each of which has its own rows (B) of a batch and of states; _text, the Text
+    the model together, each of which has its own rows (B) of a batch and of states; precision, of the operands of
+    products; _text, the Text
     that was prepared, or None; _mean_squares, RMSprop's averages, as shared variables by the name of a parameter;
     _weights, the weights that are trained, by name, where p is their running average, {} where p itself
     is trained; _averaged_steps, the steps in that average; _carried, the states before the next training
@@ -81,8 +82,8 @@ class State:
     and _validation_index, its index.
     """
 
-    def __init__(self, random_seed, group):
-        self.group, self._lock = group, threading.RLock()
+    def __init__(self, random_seed, group, precision):
+        self.group, self.precision, self._lock = group, precision, threading.RLock()
         seed = secrets.randbits(128) if random_seed is None else random_seed
         self.random = np.random.default_rng(group.broadcast(int, seed))          # the same numbers in all processes
         self.uchar, self._encoding = [], 'utf-8'           # of the text, where the vocabulary is one of bytes
@@ -373,6 +374,8 @@ class State:
             lp=self.lp, averaged=self._averaged_steps, trials=self._validation_index,
             random=self.random.bit_generator.state, text=self._text.metadata() if self._text else {}, progress=progress,
             versions=self.versions())
+        if self.precision != 'float32':
+            metadata['precision'] = self.precision
         if not cell.standard:
             metadata['cell'] = dict(formula=cell.formula, parameters=list(cell.own))
         checkpoint.write(filename, dict(arrays, uchar=to_store(self.uchar)), metadata)
@@ -432,12 +435,16 @@ class State:
 
         Training then continues as if it had never stopped, bit for bit. Returns progress as save_params got it. Raises
         what load_params raises, and ValueError for a checkpoint that lacks something that a run needs, that is of
-        another cell, or that has an average where model_setup had none, or the reverse.
+        another cell or precision, or that has an average where model_setup had none, or the reverse.
         """
         arrays, uchar, formula, run, metadata = self.group.broadcast(_read_model_and_run, filename)
         difference = self._cell_difference(filename, formula)
         if difference:
             raise ValueError(f'{difference}: a run is resumed with its own cell')
+        theirs = metadata.get('precision', 'float32')
+        if theirs != self.precision:
+            raise ValueError(f'{filename} was trained with precision {theirs}, and this model has {self.precision}: a '
+                             'run is resumed with its own')
         if bool(run.weights) != bool(self.lp.get('average')):
             raise ValueError(f'{filename} was trained {"with" if run.weights else "without"} an average of the '
                              'parameters: model_setup needs the same average')
