@@ -263,10 +263,10 @@ class CharLSTM(State):
         if self._cell[0] != (self.cell, self.cell_parameters):
             now = self.cell, checks.cell_parameters(self.cell_parameters)
             cell = Cell(*now, theano.config.floatX)
-            self._cell, self._functions = (now, cell), {}
             if self.precision == 'bfloat16' and not cell.program:
-                raise ValueError(f'precision bfloat16 needs the C kernel, but the cell {cell.name} uses {cell.unknown}, '
-                                 'which is not in C')
+                raise ValueError(f'precision bfloat16 needs the C kernel, but the cell {cell.name} uses '
+                                 f'{cell.unknown}, which is not in C: take float32')
+            self._cell, self._functions = (now, cell), {}
             if self._kernel and not cell.program:
                 self._warn(f'the cell {cell.name} uses {cell.unknown}, which is not in C: theano.scan runs it, many '
                            'times slower')
@@ -379,7 +379,9 @@ class CharLSTM(State):
                 with say_if_slow(f'compiling {name}, this first time only'), compiling():
                     self._functions[name] = build()
             except (CompilerError, NotImplementedError) as error:      # the latter: C lacks a gradient
-                if not self.runs_in_c() or self.precision == 'bfloat16':
+                if self.precision == 'bfloat16':
+                    raise ValueError(f'precision bfloat16 needs the C kernel, which does not compile: {error}')
+                if not self.runs_in_c():
                     raise
                 cell = self._model_cell()
                 whose = '' if cell.standard else f' with the cell {cell.name}'

@@ -34,8 +34,8 @@ OPTIONS = {
          'characters and of the line end after them'),
         ('hold', dict(action='append', type=str, metavar='STATE:UNIT=VALUE'), None,
          'hold the cell state of a unit at a value, such as C2:44=5.0 for unit 44 of layer 2; may be repeated'),
-        ('precision', ('float32', 'bfloat16'), 'float32', 'bfloat16: products of rounded numbers, which some processors '
-                                                          'compute faster, most of all for many sequences'),
+        ('precision', ('float32', 'bfloat16'), 'float32',
+         'bfloat16: products of rounded numbers, which some processors compute faster, most of all for many sequences'),
         ('random-seed', int, None, 'whole number that makes the text repeatable (default: a new one each time)')],
     'choice of each character': [
         ('method', ('normal', 'argmax', 'max'), 'normal', 'draw from the distribution, or take the most probable'),
@@ -64,7 +64,8 @@ OPTIONS = {
 NEEDS = {'adapt': ['score'], 'tune-temperature': ['score'], 'json': ['score', 'info'], 'against': ['page'],
          'overwrite': ['page']}
 ALONE = [('prime', 'prime-file'), ('info', 'score'), ('page', 'info'), ('page', 'tune-temperature'), ('page', 'json'),
-         ('page', 'count'), ('page', 'precision'), ('copies', 'info'), ('lines', 'adapt'), ('lines', 'tune-temperature')]
+         ('page', 'count'), ('page', 'precision'), ('copies', 'info'), ('lines', 'adapt'),
+         ('lines', 'tune-temperature')]
 
 
 def build_parser():

@@ -47,20 +47,20 @@ OPTIONS = {
                                  'text and the number of units)'),
         ('dropconnect', float, None, 'share of the recurrent weights that each training step leaves out (default: two '
                                      'thirds of --dropout)'),
-        ('smoothing', float, 0.001, 'share of each target that is spread over all characters while training, so that the '
-                                   'model is not too sure; costs are printed without it'),
+        ('smoothing', float, 0.001, 'share of each target that is spread over all characters while training, so that '
+                                    'the model is not too sure; costs are printed without it'),
         ('reset', float, 0.05, 'probability that a stream starts a batch from zero states'),
         ('average', float, 0.999, 'weight at each step of the running average of the parameters, which is validated, '
                                   'saved and used to write; 0: the parameters themselves'),
         ('kernel', ('on', 'off'), 'on', 'off: theano.scan instead of the C kernel, to compare, many times slower'),
-        ('precision', ('float32', 'bfloat16'), 'float32', 'bfloat16: products of rounded numbers, summed in float32; '
-                                                          'some processors have instructions for it, and train '
-                                                          'large models in less than half of the time'),
+        ('precision', ('float32', 'bfloat16'), 'float32',
+         'bfloat16: products of rounded numbers, summed in float32, which is faster on some processors: on one with '
+         'AMX, large models train in less than half of the time'),
         ('random-seed', int, None, 'whole number that makes a run repeatable (default: a new one each time, which is '
                                    'printed and stored)')],
     'learning': [
-        ('lrate', float, None, 'learning rate (default: 3 divided by the number of units, so 0.012 for 256, and at most '
-                              '0.024)'),
+        ('lrate', float, None, 'learning rate (default: 3 divided by the units of the larger layer, so 0.012 for 256, '
+                               'and at most 0.024)'),
         ('warmup', int, 100, 'steps in which the rate rises to --lrate'),
         ('anneal', float, 0.5, 'share of all epochs, the last ones, in which the rate falls to a twentieth of --lrate'),
         ('lrate-decay', float, 1.0, 'factor on the rate at each epoch from --lrate-decay-epoch on'),
@@ -194,10 +194,11 @@ def program(arguments):
     group = process_group.join()
     o = options.Options(OPTIONS, DEFAULTS, vars(arguments))
     model, run, progress = prepare(o, group)
+    from engine.backend import bfloat16
     from engine.backend.theano_setup import computes_on
     from engine.run.result import to_score
     from engine.run.schedule import Schedule
-    print(f'computes on {computes_on(model.runs_in_c(), o.precision)}', flush=True)
+    print(f'computes on {computes_on(model.runs_in_c(), bfloat16.instructions(o.precision))}', flush=True)
     print('compiling: up to a minute the first time, about a second after that ...', flush=True)
     start = time.time()
     names = ['train_rmsprop', 'sample', 'check'] + ['predict'] * bool(to_score(o))

@@ -353,7 +353,8 @@ def unedited():
 
 
 def numbers(path, rule):
-    model = model_with(CharLSTM.cell, path, lrate=0.01, l1=0.01, l2=0.02, grad_clip=0.3, step_clip=1000, smoothing=0.1, average=0.9)
+    model = model_with(CharLSTM.cell, path, lrate=0.01, l1=0.01, l2=0.02, grad_clip=0.3, step_clip=1000,
+                       smoothing=0.1, average=0.9)
     train = getattr(model, 'theano_train_' + rule)
     steps = [train(model.X['train'][k], model.Y['train'][k]) for k in range(3)]
     return [number for cost, _, *ratios in steps for number in (cost, *ratios)] + [

@@ -468,7 +468,7 @@ def test_a_short_gradient_is_not_touched(interpreted):
 # ---------------------------------------------------------------- smoothing
 
 def test_smoothing_changes_what_is_learned_but_not_the_costs_that_are_reported(interpreted):
-    """With all weight on even targets, the gradient of the bias c is p - 1/V, its mean over the characters."""
+    """A step of gradient descent changes the bias c by the mean of p less the targets, which smoothing spreads."""
     x, y = [side.astype('int32') for side in batch(5, 3)]
     plain, smooth = [new_model(lrate=1, smoothing=share) for share in (0, 0.25)]
     cost, p = plain.theano_check(x, y)[0], plain.theano_predict(x)[0]

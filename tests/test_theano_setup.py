@@ -208,7 +208,7 @@ def test_computes_on(monkeypatch, flags, expected):
         model = CharLSTM()
         assert isinstance(model._ops(), Scan if flags.get('cxx') == '' else Kernel)
         assert computes_on(model.runs_in_c()) == expected
-        assert computes_on(model.runs_in_c(), 'bfloat16') == expected + ', products in bfloat16'
+        assert computes_on(model.runs_in_c(), 'AMX') == expected + ', products in bfloat16 (AMX)'
 
 
 # ---------------------------------------------------------------- Pythons and packages

@@ -57,5 +57,5 @@ def instructions(precision, kernel=True):
     if usable['AVX-512'] and any(name.startswith('__znver') for name in macros):
         return 'AVX-512'
     raise ValueError('precision bfloat16 needs a processor that multiplies it faster than float32, which are Intel\'s '
-                     'with AMX and AMD\'s from Zen 4 on, and a compiler that knows it: take float32 here (to test, '
-                     f'{VARIABLE}=emulated computes the same, more slowly)')
+                     'with AMX and AMD\'s from Zen 4 on, and a compiler that knows it: take float32 here ('
+                     f'{VARIABLE}=emulated computes the same on any processor, more slowly, as to resume a run)')

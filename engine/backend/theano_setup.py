@@ -329,14 +329,17 @@ def device():
     return f'{theano.config.device} ({theano.gpuarray.type.get_context(None).devname.strip()})'
 
 
-def computes_on(in_c, precision='float32'):
-    """Return a text that says what computes the network. in_c: whether the C kernel does; precision: of products."""
+def computes_on(in_c, bfloat16=None):
+    """Return a text that says what computes the network.
+
+    in_c: whether the C kernel does. bfloat16: what multiplies it, None for float32.
+    """
     if theano.config.device != 'cpu':
         return f'{device()}, by theano.scan, in {theano.config.floatX}'
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     threads = int(os.environ.get('OMP_NUM_THREADS') or cores)
     by = 'by the C kernel' if in_c else 'by theano.scan, many times slower than the C kernel'
-    products = ', products in bfloat16' * (precision == 'bfloat16')
+    products = f', products in bfloat16 ({bfloat16})' if bfloat16 else ''
     return f'the CPU, {threads} thread{"s" * (threads > 1)}, {by}, in {theano.config.floatX}{products}'
 
 

@@ -14,8 +14,9 @@
  *
  *   packing  A and B are first copied into the order in which tiles read them, so that a tile only
  *            walks forward through memory.  B becomes panels: PANEL columns with all their k, then the
- *            next PANEL columns.  A becomes tiles, cut into chunks of LANES k.  Missing columns and
- *            missing k become zeros, so a tile knows no edges.
+ *            next PANEL columns.  A becomes tiles, cut into chunks of LANES words; a word has one k or,
+ *            in bfloat16, two (operands.c).  Missing columns and missing k become zeros, so a tile knows
+ *            no edges.
  *   LSTM     The recurrent weights are packed once a sequence.  A strip of PANEL units gets its gates as
  *            soon as its sums are there, while they are in the nearest cache, and h goes straight into
  *            the packed form that the next step's tiles read.
@@ -30,8 +31,10 @@
 #define PANEL (2 * LANES) /* columns of a tile */
 
 /* Rows of a tile: with 13, two sums a row, two vectors of B and a number of A take 13*2 + 3 of 32 registers; with 6,
- * 6*2 + 3 of 16. */
-#if defined(__AVX512F__) || defined(__aarch64__)
+ * 6*2 + 3 of 16.  AMX has registers of whole tiles. */
+#if defined(AMX_BF16)
+#define MAX_ROWS AMX_ROWS
+#elif defined(__AVX512F__) || defined(__aarch64__)
 #define MAX_ROWS 13
 #else
 #define MAX_ROWS 6
@@ -168,8 +171,8 @@ static void multiply_tile(long rows, order by, long K, const REAL *a, const REAL
     REAL sums[AMX_ROWS * PANEL];
     tile_sums(K, a, b, sums);
     copy_columns(rows, PANEL, sums, c, c_stride, accumulate);
-    return;
-#endif
+    (void)by;
+#else
 #define WITH_ROWS(n) \
     case n: \
         if (by == BY_ROWS) tile_of_rows(n, BY_ROWS, K, a, b, c, c_stride, accumulate); \
@@ -182,6 +185,7 @@ static void multiply_tile(long rows, order by, long K, const REAL *a, const REAL
 #endif
     }
 #undef WITH_ROWS
+#endif
 }
 
 /* c (rows, PANEL) = or += packed tiles of A, tile_step numbers apart, . one packed panel of B */

@@ -21,6 +21,18 @@ static long softmax(long V, const REAL *scores, const REAL *bias, REAL scale, RE
     return best;
 }
 
+/* The sum of the differences of all scores + bias from the highest. */
+static REAL sum_below(long V, const REAL *scores, const REAL *bias, REAL highest)
+{
+    vector part = {0};
+    REAL sum = 0;
+    long v = 0;
+    for (; v + LANES <= V; v += LANES) part += highest - (load(scores + v, LANES) + load(bias + v, LANES));
+    for (; v < V; v++) sum += highest - (scores[v] + bias[v]);
+    for (long l = 0; l < LANES; l++) sum += part[l];
+    return sum;
+}
+
 /* From scores (N, V), bias (V) and targets y (N): p (N, V) = softmax(scores + bias), cost (N) = -log p[y], best (N) =
  * the numbers of the largest scores, and spread (N) = the mean of -log p over all characters.  Returns 0. */
 static int cross_entropy(long N, long V, const REAL *scores, const REAL *bias, const int32_t *y,
@@ -30,12 +42,11 @@ static int cross_entropy(long N, long V, const REAL *scores, const REAL *bias, c
     for (int i = 0; i < n_threads; i++)
         for (long n = split(N, n_threads, i); n < split(N, n_threads, i + 1); n++) {
             const REAL *row = scores + n * V;
-            REAL log_total, sum = 0;
+            REAL log_total;
             best[n] = (int32_t)softmax(V, row, bias, 1, p + n * V, &log_total);
             /* The scores are subtracted first: their difference is exact where they are large. */
             cost[n] = row[best[n]] + bias[best[n]] - (row[y[n]] + bias[y[n]]) + log_total;
-            for (long v = 0; v < V; v++) sum += row[best[n]] + bias[best[n]] - (row[v] + bias[v]);
-            spread[n] = sum / V + log_total;
+            spread[n] = sum_below(V, row, bias, row[best[n]] + bias[best[n]]) / V + log_total;
         }
     return 0;
 }

@@ -1,8 +1,8 @@
 /* What all files of the kernel use: vectors of numbers, threads, and scratch memory.
  *
  * The kernel runs the LSTM on the CPU.  It is C with the vector types of GCC and clang, valid as C11 and as C++11,
- * without intrinsics.  REAL is float or double.  Each file includes what it uses, and engine/kernel/ops.py joins the
- * files that an Op needs to one text.
+ * without intrinsics except in operands.c.  REAL is float or double.  Each file includes what it uses, and
+ * engine/kernel/ops.py joins the files that an Op needs to one text.
  *
  * Names: T steps, B sequences, H units, V characters.  The gates f, i, o, g (forget, input, output, cell update) are
  * gates 0 to 3, and column k*H + j of an axis "4H" is gate k of unit j.  Arrays are row-major and contiguous.

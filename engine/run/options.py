@@ -56,7 +56,7 @@ def stored_pattern(table):
             fits = kind.__contains__
         name = name.replace('-', '_')
         if name not in NOT_STORED:
-            pattern[name + '?'] = (fits, nothing) if default is None else fits
+            pattern[name + '?'] = (fits, nothing) if default is None and name != 'lrate' else fits
     return pattern
 
 
@@ -156,8 +156,8 @@ class Options:
 
     def _check(self):
         """Raise ValueError for options out of range, of those that no function checks before the text is read."""
-        for name, least in (('warmup', 0), ('epochs', 1), ('valid_every', 1), ('save_every', 1),
-                            ('lrate_decay_epoch', 1), ('patience', 0)):
+        for name, least in (('num_units1', 1), ('num_units2', 1), ('warmup', 0), ('epochs', 1), ('valid_every', 1),
+                            ('save_every', 1), ('lrate_decay_epoch', 1), ('patience', 0)):
             value = vars(self)[name]
             if value is not None and not least <= value <= MOST:
                 raise ValueError(f'{spelled(name)} is {shown(value)}: expected at least {least}, at most {MOST:,}')

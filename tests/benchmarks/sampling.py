@@ -140,7 +140,8 @@ def main():
         for streams in options.streams:
             seconds, other, rounded, how, ratio = measure(units, streams, options)
             speeds = ['{:,.0f}'.format(options.length * streams / s) for s in (seconds, other)]
-            cells = [units, streams] + speeds + ['{:.2f}'.format(x) for x in (other / seconds, ratio, seconds / rounded)]
+            ratios = other / seconds, ratio, seconds / rounded
+            cells = [units, streams] + speeds + ['{:.2f}'.format(x) for x in ratios]
             print_row(*zip(cells, widths), ('  PyTorch: ' + how, 0))
 
 
