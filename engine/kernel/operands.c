@@ -1,9 +1,6 @@
-/* What products multiply, as it is packed: words of one number each or, with BFLOAT16, of two.
- *
- * A bfloat16 is the upper half of a float.  With BFLOAT16, numbers k and k + 1 of a row of A, or of a column of B, are
- * rounded to it and share a word.  Products of two words are added in float (Kalamkar et al. 2019).
- *
- * Intrinsics are in this file only: AVX512_BF16 and AMX_BF16 choose instructions of the processor. */
+/* What products multiply, as it is packed: words of PER_WORD numbers.  One is a REAL.  Two are bfloat16, the upper halves
+ * of floats: numbers k and k + 1 of a row of A, or of a column of B.  Products of words are summed in float (Kalamkar et
+ * al. 2019).  Only this file has intrinsics: AVX512_BF16 and AMX_BF16 choose instructions of the processor. */
 #ifndef OPERANDS_C
 #define OPERANDS_C
 
@@ -12,10 +9,8 @@
 #include <immintrin.h>
 #endif
 
-#ifdef BFLOAT16
-#define PER_WORD 2L /* numbers in a word */
-#else
-#define PER_WORD 1L
+#ifndef PER_WORD
+#define PER_WORD 1
 #endif
 #define DEEP (PER_WORD * LANES) /* numbers in a vector of words */
 
@@ -66,19 +61,15 @@ INLINE void store_words(REAL *row, long k, vector v, long n)
 /* sum + word * v */
 INLINE vector multiply_add(vector sum, const REAL *word, vector v)
 {
-#if defined(BFLOAT16)
     uint32_t pair;
     memcpy(&pair, word, sizeof pair);
     const bits none = {0}, w = none + pair, b = (bits)v;
-#if defined(AVX512_BF16)
+    if (PER_WORD == 1) return sum + *word * v;
+#ifdef AVX512_BF16
     return (vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)w, (__m512bh)b);
-#else
+#endif
     sum += (vector)(w << 16) * (vector)(b << 16);
     return sum + (vector)(w & 0xffff0000) * (vector)(b & 0xffff0000);
-#endif
-#else
-    return sum + *word * v;
-#endif
 }
 
 #ifdef AMX_BF16
@@ -96,17 +87,14 @@ INLINE void set_tiles(void)
 /* sums (AMX_ROWS, 2 * LANES) = chunks of words a, (AMX_ROWS, LANES) each, . words b (words(K), 2 * LANES) */
 INLINE void tile_sums(long K, const REAL *a, const REAL *b, REAL *sums)
 {
-    _tile_zero(0);
-    _tile_zero(1);
+    _tile_zero(0); _tile_zero(1);
     for (long k = 0; k < K; k += DEEP, a += AMX_ROWS * LANES, b += 2 * LANES * LANES) {
         _tile_loadd(2, a, VECTOR_BYTES);
         _tile_loadd(3, b, 2 * VECTOR_BYTES);
         _tile_loadd(4, b + LANES, 2 * VECTOR_BYTES);
-        _tile_dpbf16ps(0, 2, 3);
-        _tile_dpbf16ps(1, 2, 4);
+        _tile_dpbf16ps(0, 2, 3); _tile_dpbf16ps(1, 2, 4);
     }
-    _tile_stored(0, sums, 2 * VECTOR_BYTES);
-    _tile_stored(1, sums + LANES, 2 * VECTOR_BYTES);
+    _tile_stored(0, sums, 2 * VECTOR_BYTES); _tile_stored(1, sums + LANES, 2 * VECTOR_BYTES);
 }
 
 #endif

@@ -164,7 +164,7 @@ class _ProductOp(_KernelOp):
         self.bfloat16 = bfloat16
 
     def _macros(self):
-        return ['BFLOAT16', *MACROS[self.bfloat16]] if self.bfloat16 else []
+        return ['PER_WORD 2', *MACROS[self.bfloat16]] if self.bfloat16 else []
 
     def dot(self, a, b):
         """Return the product in NumPy."""

@@ -14,9 +14,8 @@
  *
  *   packing  A and B are first copied into the order in which tiles read them, so that a tile only
  *            walks forward through memory.  B becomes panels: PANEL columns with all their k, then the
- *            next PANEL columns.  A becomes tiles, cut into chunks of LANES words; a word has one k or,
- *            in bfloat16, two (operands.c).  Missing columns and missing k become zeros, so a tile knows
- *            no edges.
+ *            next PANEL columns.  A becomes tiles, cut into chunks of LANES words (operands.c).  Missing
+ *            columns and missing k become zeros, so a tile knows no edges.
  *   LSTM     The recurrent weights are packed once a sequence.  A strip of PANEL units gets its gates as
  *            soon as its sums are there, while they are in the nearest cache, and h goes straight into
  *            the packed form that the next step's tiles read.
