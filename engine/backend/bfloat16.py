@@ -9,7 +9,7 @@ from engine.backend.theano_setup import kernel_runs, theano
 
 # The C macros that choose the instructions in engine/kernel/operands.c.
 MACROS = {'AMX': ['AMX_BF16'], 'AVX-512': ['AVX512_BF16'], 'emulated': []}
-VARIABLE = 'CHARLSTM_BFLOAT16'                             # environment variable that chooses among them, for tests
+VARIABLE = 'CHARLSTM_BFLOAT16'                             # environment variable that chooses among them
 
 ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA = 158, 0x1023, 18      # of Linux on x86-64
 

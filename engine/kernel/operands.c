@@ -41,8 +41,10 @@ INLINE vector words_across(const REAL *from, long n, long k_stride, long K)
 INLINE vector words_along(const REAL *from, long k_stride, long K)
 {
     REAL numbers[DEEP] = {0};
-    for (long k = 0; k_stride != 1 && k < at_most(K, DEEP); k++) numbers[k] = from[k * k_stride];
-    if (k_stride != 1) from = numbers, K = DEEP;
+    if (k_stride != 1) {
+        for (long k = 0; k < at_most(K, DEEP); k++) numbers[k] = from[k * k_stride];
+        from = numbers, K = DEEP;
+    }
     vector v = load(from, K);
     if (PER_WORD == 1) return v;
     const halves both[2] = {to_halves(v), to_halves(load(from + LANES, K > LANES ? K - LANES : 0))};

@@ -56,7 +56,8 @@ def stored_pattern(table):
             fits = kind.__contains__
         name = name.replace('-', '_')
         if name not in NOT_STORED:
-            pattern[name + '?'] = (fits, nothing) if default is None and name != 'lrate' else fits
+            optional = default is None and name != 'lrate'                 # every run has stored its rate
+            pattern[name + '?'] = (fits, nothing) if optional else fits
     return pattern
 
 
