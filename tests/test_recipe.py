@@ -6,7 +6,7 @@ import pytest
 
 import train
 from engine.run import recipe
-from learner import Learner, learn, options, quick
+from learner import Learner, learn, options, quick, settled
 from numpy_model import NAMES
 from scripts import B, FAST, N_TRAIN, PRODUCE, TEXT, TRAIN, Compiling, load, log_rows, run, succeeded
 
@@ -23,6 +23,7 @@ def test_less_is_left_out_where_there_is_more_to_learn_from(characters, paramete
 def test_short_text_is_read_more_often(batches, expected):
     """And saved less often, if it has more than 1,000 epochs."""
     o = options()
+    recipe.set_units(o)
     recipe.complete(o, batches, 33)
     assert (o.epochs, o.patience, o.save_every) == expected
 
@@ -30,12 +31,8 @@ def test_short_text_is_read_more_often(batches, expected):
 @pytest.mark.parametrize('units, expected', [((256, 256), 0.012), ((512, 512), 0.006), ((300, 1024), 0.003),
                                              ((128, 64), 0.024), ((7, 5), 0.024)])
 def test_large_layers_learn_at_a_smaller_rate(units, expected):
-    o = options('--num-units1', units[0], '--num-units2', units[1])
-    recipe.set_units(o)
-    assert o.lrate == expected
-    o = options('--num-units1', units[0], '--lrate', 0.5)
-    recipe.set_units(o)
-    assert o.lrate == 0.5
+    assert settled('--num-units1', units[0], '--num-units2', units[1]).lrate == expected
+    assert settled('--num-units1', units[0], '--lrate', 0.5).lrate == 0.5
 
 
 def test_original_is_a_plain_loop_over_the_class(tmp_path):

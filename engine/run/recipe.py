@@ -38,10 +38,10 @@ def dropout(characters, parameters):
 
 
 def set_units(o):
-    """Set the numbers of units and the rate that are None in o, an Options.
+    """Set the numbers of units that are None in o, an Options.
 
-    The units become those of the checkpoint of --init. Without one, the first layer gets UNITS, and the second as many
-    as the first. Raise what read_shapes raises for the checkpoint.
+    They become those of the checkpoint of --init. Without one, the first layer gets UNITS, and the second as many as
+    the first. Raise what read_shapes raises for the checkpoint.
     """
     units1, units2 = UNITS, o.num_units1 or UNITS
     if o.init:
@@ -49,7 +49,6 @@ def set_units(o):
         units1, units2 = units(read_shapes(o.init)[0])
     o.num_units1 = units1 if o.num_units1 is None else o.num_units1
     o.num_units2 = units2 if o.num_units2 is None else o.num_units2
-    o.lrate = lrate(o.num_units1, o.num_units2) if o.lrate is None else o.lrate
 
 
 def lrate(num_units1, num_units2):
@@ -68,11 +67,15 @@ def by_size(batches, batch_size, seq_length, parameters):
 
 
 def complete(o, batches, parameters):
-    """Set what is None in o, an Options, by the size of the text; batches and parameters as for by_size."""
+    """Set what is None in o, an Options, by the sizes of the model and of the text.
+
+    o has its numbers of units. batches and parameters: as for by_size.
+    """
     shares, epochs, patience = by_size(batches, o.batch_size, o.seq_length, parameters)
     epochs = o.epochs or epochs
     save_every = SAVE_EVERY * math.ceil(epochs / (SAVE_EVERY * CHECKPOINTS))
-    for name, value in dict(shares, epochs=epochs, patience=patience, save_every=save_every).items():
+    rate = lrate(o.num_units1, o.num_units2)
+    for name, value in dict(shares, epochs=epochs, patience=patience, save_every=save_every, lrate=rate).items():
         if getattr(o, name) is None:
             setattr(o, name, value)
 

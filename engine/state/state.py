@@ -75,8 +75,8 @@ class State:
     Attributes: those that CharLSTM lists; group, a SingleProcess or a ProcessGroup: the processes that train
     the model together, each of which has its own rows (B) of a batch and of states; precision, of the operands of
     products; _text, the Text that was prepared, or None; _mean_squares, RMSprop's averages, as shared variables by the
-    name of a parameter; _weights, the weights that are trained, by name, where p is their running average, {} where p itself
-    is trained; _averaged_steps, the steps in that average; _carried, the states before the next training
+    name of a parameter; _weights, the weights that are trained, by name, where p is their running average, {} where p
+    itself is trained; _averaged_steps, the steps in that average; _carried, the states before the next training
     batch, four arrays (B,H), or None; _validation_states, those before the next validation batch,
     and _validation_index, its index.
     """
