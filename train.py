@@ -74,8 +74,8 @@ OPTIONS = {
         ('l2', float, 0.0, 'weight of the sum of squared parameters')],
     'run': [
         ('epochs', int, None, 'times to read the training text (default: 40, and more for a short text)'),
-        ('patience', int, None, 'stop after N epochs without a better validation cost; 0: never (default: 6, and more '
-                                'for a short text)'),
+        ('patience', int, None, 'after N epochs without a better validation cost let the rate fall early or, where it '
+                                'falls already, end the run; 0: never (default: 6, and more for a short text)'),
         ('valid-every', int, 10, 'training steps between costs of a validation batch, each of which takes a third of '
                                  'the time of a step'),
         ('save-every', int, None, 'epochs between checkpoints (default: 10, and more in a run of over 1,000 epochs)'),
@@ -142,6 +142,8 @@ def prepare(o, group):
 def learn(model, run, now, bar, stop):
     """Read the training text, epoch after epoch, until the schedule is finished or the user stops it."""
     from engine.run.schedule import Diverged
+    if now.epochs < now.options.epochs and not now.finished:
+        bar.line(f'the rate falls early in this run, which ends after epoch {now.epochs}')
     while not (now.finished or stop.agreed):
         try:
             read(model, run, now, bar, stop)
@@ -168,7 +170,7 @@ def read(model, run, now, bar, stop):
         cost, _, *ratios = model.theano_train_rmsprop(x, y)
         now.record_step(float(cost), len(y) * model.batch_size)
         run.log_step(cost, now, ratios)
-        bar.step(now.epoch + 1, now.options.epochs, cost, now.valid_batch_cost, len(y) * model.batch_size)
+        bar.step(now.epoch + 1, now.epochs, cost, now.valid_batch_cost, len(y) * model.batch_size)
         if stop.agreed:
             return
     if not model.finite():
@@ -180,6 +182,9 @@ def read(model, run, now, bar, stop):
     model.reset_states()
     run.log_epoch(now, cost, valid_cost, speed, time.time() - bar.epoch_start)
     now.update_best(valid_cost)
+    if now.begin_fall():
+        bar.line(f'no better validation cost in {now.options.patience} epochs: the rate falls from here on, and the run '
+                 f'ends after epoch {now.epochs}')
     run.sample(model, now)
     if now.best_epoch == now.epoch:                        # after the logs were written, whose lengths it keeps
         run.save(model, now, run.BEST)
@@ -212,7 +217,7 @@ def program(arguments):
     now = Schedule.resumed(o, progress or {}, n)
     with run.open(), run.naming_checkpoint('at once: what came after is lost'), StopRequest(group) as stop:
         run.save_missing(model, now)
-        bar = ProgressBar(o.epochs * n, now.step)
+        bar = ProgressBar(n, now.step)
         run.say = bar.line
         learn(model, run, now, bar, stop)
         if not now.finished:

@@ -103,14 +103,17 @@ class Countdown:
 
 
 class ProgressBar:
-    """The progress of training: a bar on a terminal, otherwise lines. total, done: steps of the whole run."""
+    """The progress of training: a bar on a terminal, otherwise lines.
 
-    def __init__(self, total, done):
-        self.total, self.done, self.first = total, done, done
+    steps: how many an epoch has; done: how many the run has made.
+    """
+
+    def __init__(self, steps, done):
+        self.steps, self.done, self.first = steps, done, done
         self.start = self.last_line = self.epoch_start = time.time()
         self.read = 0                                  # characters since epoch_start
         self.forecast = False                          # whether the estimate was printed
-        self.bar = progress_bar(sys.stdout, total=total, initial=done, desc='starting', smoothing=0.05,
+        self.bar = progress_bar(sys.stdout, total=None, initial=done, desc='starting', smoothing=0.05,
                                 dynamic_ncols=True, bar_format='{desc}, {remaining} left |{bar}|')
 
     def go_back(self, done):
@@ -133,20 +136,21 @@ class ProgressBar:
         self.last_line = time.time()
 
     def step(self, epoch, epochs, cost, valid_cost, characters):
-        """Show a step, which read this number of characters."""
+        """Show a step, which read this number of characters. epochs: those of the whole run, which may become fewer."""
         self.done += 1
         self.read += characters
         state = f'epoch {epoch}/{epochs}, cost {cost:.3f}, valid {valid_cost:.3f}, {self.speed():,.0f} chars/s'
+        self.bar.total = total = epochs * self.steps
         self.bar.set_description_str(state, refresh=False)
         self.bar.update()
-        steps, elapsed = self.total // epochs, time.time() - self.start
+        elapsed = time.time() - self.start
         seconds = elapsed / (self.done - self.first)   # of a step
-        if not self.forecast and (elapsed > FORECAST or self.done % steps == 0):
-            whole = f', {epochs} epochs {duration(seconds * self.total)}' if epochs > 1 else ''
-            self.line(f'an epoch takes about {duration(seconds * steps)}{whole}')
+        if not self.forecast and (elapsed > FORECAST or self.done % self.steps == 0):
+            whole = f', {epochs} epochs {duration(seconds * total)}' if epochs > 1 else ''
+            self.line(f'an epoch takes about {duration(seconds * self.steps)}{whole}')
             self.forecast = True
         if isinstance(self.bar, _NoBar) and time.time() - self.last_line > QUIET:
-            self.line(f'{state}, {duration(seconds * (self.total - self.done))} left')
+            self.line(f'{state}, {duration(seconds * (total - self.done))} left')
 
     def close(self):
         self.bar.close()

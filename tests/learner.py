@@ -86,7 +86,7 @@ def learn(folder, score, *words, resume=None, stop=None, overwrite=False, interr
     now = Schedule.resumed(settled('--warmup', 0, '--anneal', 0, *words), progress or {}, model.n_batches['train'])
     with run.open(), run.naming_checkpoint('at once'):
         run.save_missing(model, now)
-        bar = ProgressBar(now.options.epochs, now.epoch)
+        bar = ProgressBar(model.n_batches['train'], now.step)
         train.learn(model, run, now, bar, stop or StopRequest(SingleProcess()))
         if interrupted:
             run.save(model, now, run.INTERRUPTED)

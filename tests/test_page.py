@@ -174,7 +174,7 @@ def test_numbers_beyond_float16():
 
 
 @pytest.mark.parametrize('name, found', [
-    ('r_t.txt_best.npz', 5), ('r_t.txt_epoch2.npz', 5), ('r_t.txt.npz', 0), ('other_best.npz', 0)])
+    ('r_t.txt_best.npz', 5), ('r_t.txt_epoch2.npz', 5), ('r_t.txt.npz', 5), ('other_best.npz', 0)])
 def test_log_beside_a_checkpoint(short_run, name, found):
     assert len(logged_costs(str(short_run.folder / name))) == found
 

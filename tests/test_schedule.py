@@ -50,8 +50,10 @@ def test_start_names_the_epoch_in_which_the_rate_begins_to_fall(anneal, epochs):
 
 
 def test_start_speaks_of_patience_only_where_there_is_validation():
-    for words, said in (([], True), (['--ratio-valid', 0], False), (['--patience', 0], False)):
-        assert ('without a better validation' in settled('--num-units1', 5, *words).summary(11)) == said
+    for words, said in (([], True), (['--anneal', 0], True), (['--ratio-valid', 0], False), (['--patience', 0], False)):
+        summary = settled('--num-units1', 5, *words).summary(11)
+        assert ('without a better validation' in summary) == said
+        assert ('let the rate fall early' in summary) == (not words)
 
 
 def test_resumed_with_a_smaller_rate(tmp_path):
@@ -83,6 +85,60 @@ def test_patience_stops(tmp_path, capsys):
     assert (tmp_path / 'r_t.txt_epoch7.npz').exists()
     assert re.search(r'3 epochs.*3\.0.*epoch 4\b', capsys.readouterr().out)
     assert progress_of(tmp_path / 'r_t.txt_best.npz')['epoch'] == 4
+
+
+FALLING = '--lrate 8 --anneal 0.4 --save-every 1'.split()
+
+
+def early(epochs, *more):
+    """Return the words and the costs of a run of FALLING in which two epochs bring nothing better before the fall."""
+    return [*FALLING, '--patience', 2, '--epochs', epochs], [9, 8, 7, 6, 6, 7, *more]
+
+
+def test_rate_falls_early_where_patience_ends(tmp_path, capsys):
+    """As in a run of so few epochs that the rate falls from there on. Then patience counts anew."""
+    words, costs = early(30, 5, 5, 4, 4)
+    model, now = learn(tmp_path, by_number(*costs), *words)
+    np.testing.assert_allclose(model.rates, np.interp(range(10), [6, 10], [8, 0.4]))
+    assert (now.best_cost, now.best_epoch) == (4, 9) and now.finished and not now.out_of_patience
+    out = capsys.readouterr().out
+    assert re.findall('2 epochs: the rate falls.*after epoch (.*)', out) == ['10']
+    assert 'epoch 1/30:' in out and 'epoch 10/10:' in out
+    words, costs = early(30, 6, 6)
+    model, now = learn(tmp_path, by_number(*costs), *words, overwrite=True)
+    assert len(model.rates) == 8 and now.out_of_patience
+
+
+def test_patience_counts_anew_where_the_rate_falls(tmp_path):
+    """Also where that is not early: one epoch brings nothing better before the fall, and two in it."""
+    model, now = learn(tmp_path, by_number(9, 8, 7, 6, 5, 6, 6, 6), *FALLING, '--patience', 2, '--epochs', 10)
+    assert (len(model.rates), now.best_epoch) == (8, 5) and now.out_of_patience
+
+
+@pytest.mark.parametrize('epoch', [5, 6, 7, 9])
+def test_run_whose_rate_falls_early_is_resumed(tmp_path, capsys, epoch):
+    """After it was killed in the epoch that follows."""
+    words, costs = early(30, 5, 5, 4, 4)
+    straight, _ = learn(tmp_path, by_number(*costs), *words)
+    with pytest.raises(IndexError):
+        learn(tmp_path, by_number(*costs[:epoch]), *words, overwrite=True)
+    capsys.readouterr()
+    again, now = learn(tmp_path, by_number(*costs[epoch:]), *words, resume=str(tmp_path / f'r_t.txt_epoch{epoch}.npz'))
+    assert again.rates == straight.rates and now.finished
+    assert ('falls early in this run, which ends after epoch 10\n' in capsys.readouterr().out) == (epoch > 5)
+
+
+@pytest.mark.parametrize('epochs', [11, 20, 30])
+def test_finished_run_whose_rate_fell_early_goes_on_with_more_epochs(tmp_path, epochs):
+    """Those of the command that it prints. The rate begins to fall again where it does in a run of so many."""
+    words, costs = early(epochs, 5, 5, 4, 4)
+    _, now = learn(tmp_path, by_number(*costs), *words)
+    more = now.larger_limits()
+    assert now.finished and more == ['--epochs', str(max(20, epochs + 1))]
+    again, _ = learn(tmp_path, lambda rates: 4 - len(rates) / 99, *words, *more,
+                     resume=str(tmp_path / 'r_t.txt_epoch10.npz'))
+    n = int(more[1])
+    np.testing.assert_allclose(again.rates[10:], np.interp(range(10, n), [0.6 * n, n], [8, 0.4]))
 
 
 def test_clock_that_stands_still(tmp_path, monkeypatch):

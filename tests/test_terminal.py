@@ -97,7 +97,7 @@ def test_progress_without_a_terminal(monkeypatch, capsys):
     """A line after QUIET seconds without one, with the time left, and one estimate of the whole time."""
     now = [100.0]
     monkeypatch.setattr(progress.time, 'time', lambda: now[0])
-    bar = progress.ProgressBar(total=10, done=4)
+    bar = progress.ProgressBar(steps=2, done=4)
     bar.begin_epoch()
     for seconds in (progress.QUIET, 1, progress.QUIET, 1):
         now[0] += seconds
@@ -209,7 +209,7 @@ def test_lines_without_a_reader_raise_nothing(monkeypatch):
     reading, writing = os.pipe()
     pipe = open(writing, 'w')
     monkeypatch.setattr(sys, 'stdout', terminal.UnreadStream(pipe))
-    bar = progress.ProgressBar(total=10, done=4)
+    bar = progress.ProgressBar(steps=2, done=4)
     bar.line('one')
     assert os.read(reading, 99) == b'one\n'
     os.close(reading)

@@ -18,7 +18,7 @@ LONGEST_SAMPLE = 6 * SAMPLE_LENGTH     # characters: a log has an escape of 6 fo
 def path_beside(checkpoint, ending):
     """Return the path of the log with that ending beside a run's checkpoint."""
     endings = [re.escape(Run.BEST), re.escape(Run.INTERRUPTED), re.escape(Run.EPOCH).replace(r'\{\}', r'\d+')]
-    return re.sub(f'({"|".join(endings)})$', '', checkpoint) + ending
+    return re.sub(f'({"|".join(endings)}|[.]npz)$', '', checkpoint) + ending
 
 
 def logged_costs(checkpoint):

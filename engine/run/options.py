@@ -11,6 +11,7 @@ from engine.commands import spelled
 from engine.files import base_name
 from engine.run import recipe
 from engine.run.result import TITLES
+from engine.run.schedule import epochs_before_fall
 from engine.state.patterns import MOST, boolean, file_name, matches, nothing, number, string, whole
 
 LAST = 'last'                                                  # for --resume: the newest checkpoint of the run
@@ -185,9 +186,10 @@ class Options:
         files, size = self.epochs // self.save_every, BYTES * parameters
         disk = (f'\nup to {files:,} checkpoints of {size / 1e6:.1f} MB, one every {self.save_every} epochs: a larger '
                 '--save-every takes less of the disk') * (files * size > MUCH)
-        first = math.floor(round((1 - self.anneal) * self.epochs, 6)) + 1      # epoch in which the rate begins to fall
+        first = math.floor(epochs_before_fall(self.epochs, self.anneal)) + 1
         falls = f', falling from epoch {first} on' * (self.anneal > 0 and first <= self.epochs)
-        stops = (f'; stops after {self.patience} epochs without a better validation cost'
+        ends = 'let the rate fall early or, where it falls already, end the run' if falls else 'end the run'
+        stops = (f'\n{self.patience} epochs without a better validation cost {ends}'
                  * bool(self.patience and (self.valid or self.ratio_valid)))
         return (f'2 layers of {self.num_units1} and {self.num_units2} units, {parameters:,} parameters{begins}; '
                 f'{most}{self.epochs} epochs{seed}\nlearning rate {self.lrate:g}{falls}; dropout {self.dropout:g}, '

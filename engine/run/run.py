@@ -361,7 +361,7 @@ class Run:
         self._row(EPOCHS, self._epochs[-1])
         if now.should_report:
             validation = 'no validation' if math.isnan(valid_cost) else f'validation {nats_and_bits(valid_cost)}'
-            self.say(f'epoch {now.epoch}/{now.options.epochs}: cost {nats_and_bits(cost)}, {validation}, rate '
+            self.say(f'epoch {now.epoch}/{now.epochs}: cost {nats_and_bits(cost)}, {validation}, rate '
                      f'{rate:.4g}, {speed:,.0f} characters/s, {duration(seconds)}')
 
     def sample(self, model, now):

@@ -24,7 +24,7 @@ PROGRESS = {'options': lambda value: isinstance(value, dict), 'epoch': lambda va
             'batch': whole, 'cost_sum': nats, 'characters': whole, 'rate': lambda value: number(value) and value > 0,
             'mean_cost': COST, 'best_cost': COST, 'best_epoch': whole, 'stale': whole, 'trial_cost?': COST,
             'rate_factor?': lambda value: number(value) and value > 0, 'first_cost?': COST, 'lowest_cost?': COST,
-            'high?': whole}
+            'high?': whole, 'fewer_epochs?': (nothing, whole)}
 STORED_AS = {'valid_batch_cost': 'trial_cost', 'high_steps': 'high'}        # fields with another name in checkpoints
 
 
@@ -37,6 +37,11 @@ def rate_factor(step, steps, warmup, anneal):
     rising = min(1, (step + 1) / max(warmup, 1))
     left = (steps - step) / (anneal * steps) if anneal else 1          # of the steps that anneal; 1 and more: all
     return rising * (ANNEALED + (1 - ANNEALED) * min(max(left, 0), 1))
+
+
+def epochs_before_fall(epochs, anneal):
+    """Return how many of all epochs, a whole number or not, come before those in which the rate falls."""
+    return round((1 - anneal) * epochs, 6)                 # not 6.999999999999999
 
 
 class Diverged(Exception):
@@ -63,7 +68,8 @@ class Schedule:
     high_steps: int = 0          # steps of high cost, less the others since
     best_cost: float = None      # of validation, after best_epoch
     best_epoch: int = 0
-    stale: int = 0               # epochs since best_epoch
+    stale: int = 0               # epochs since best_epoch, or since the rate began to fall
+    fewer_epochs: int = None     # after which the run ends, if that is before options.epochs
     valid_batch_cost: float = math.nan       # of the last validation batch
     batches = SAMPLED            # in an epoch; not stored, as it follows from the text
 
@@ -78,6 +84,8 @@ class Schedule:
         known = {name: value for name, value in stored.items() if value is not None}
         now = cls(**{'rate': options.lrate, **known, 'options': options})
         now.batches = batches
+        if options.epochs > progress.get('options', {}).get('epochs', math.inf):
+            now.fewer_epochs = None
         if now.first_cost is None and now.mean_cost is not None:
             now.first_cost = FIRST
         return now
@@ -103,6 +111,11 @@ class Schedule:
         vars(self).update(vars(then))
         return True
 
+    @property
+    def epochs(self):
+        """Return after how many epochs the run ends, if patience does not end it."""
+        return min(self.options.epochs, self.fewer_epochs or math.inf)
+
     def row(self):
         """Return what the log has for a step besides its cost: epochs that were read, and the validation batch's cost.
 
@@ -126,7 +139,7 @@ class Schedule:
     @property
     def finished(self):
         """Return whether no epoch is left to read."""
-        return self.epoch >= self.options.epochs or self.out_of_patience
+        return self.epoch >= self.epochs or self.out_of_patience
 
     @property
     def should_save(self):
@@ -141,8 +154,8 @@ class Schedule:
     def larger_limits(self):
         """Return the options that a finished run needs to be resumed, as typed words; [] for a run that is not."""
         words = []
-        if self.epoch >= self.options.epochs:
-            words += ['--epochs', str(2 * self.epoch)]
+        if self.epoch >= self.epochs:
+            words += ['--epochs', str(max(2 * self.epoch, self.options.epochs + 1))]
         if self.out_of_patience:
             words += ['--patience', str(self.stale + self.options.patience)]
         return words
@@ -154,7 +167,7 @@ class Schedule:
 
     def rate_at(self, step):
         """Return the rate at a step of this epoch, counted from the first step of the run."""
-        return self.rate * rate_factor(step, self.options.epochs * self.batches, self.options.warmup,
+        return self.rate * rate_factor(step, self.epochs * self.batches, self.options.warmup,
                                        self.options.anneal)
 
     def record_step(self, cost, characters):
@@ -194,6 +207,21 @@ class Schedule:
             self.best_cost, self.best_epoch, self.stale = valid_cost, self.epoch, 0
         else:
             self.stale += 1
+
+    def begin_fall(self):
+        """Let patience count anew where the rate begins to fall. Return whether it does so early.
+
+        That is where patience ends before: the run gets as many epochs as if its --epochs had been so few that the rate
+        falls from here on.
+        """
+        anneal = self.options.anneal
+        before = epochs_before_fall(self.epochs, anneal)
+        early = anneal > 0 and self.out_of_patience and self.epoch < before
+        if early:
+            self.fewer_epochs = math.ceil(round(self.epoch / (1 - anneal), 6))
+        if early or self.epoch - 1 < before <= self.epoch:
+            self.stale = 0
+        return early
 
     def forget_best(self):
         """Let the next epoch be the best so far, because the parameters of the best one are missing."""
