@@ -492,7 +492,7 @@ CUT = '''Array.from(document.querySelectorAll('main *')).filter(element => {
 @pytest.mark.parametrize('width', [1280, 390])
 def test_views_fit_and_follow_the_keys(browser, written, width):
     browser.open(written, width=width)
-    browser.value("document.querySelectorAll('#units .what').forEach(what => what.textContent = 'layer 2, unit 1023')")
+    browser.value("document.querySelectorAll('#units .what').forEach(what => what.textContent = 'C2:1023')")
     browser.value("byId('tab-surprise').focus()")
     for view in ('why', 'cells', 'words', 'writing', 'guess', 'learning', 'about', 'surprise'):
         browser.press('ArrowRight')

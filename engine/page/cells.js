@@ -7,7 +7,8 @@ let unit = 0;                                              // of data.units, the
 
 const correlation = u => data.correlations[byId('feature').value][u];
 
-const nameOf = u => `layer ${data.units[u].layer}, unit ${data.units[u].number}`;
+/** The name of a unit, as --hold takes it. */
+const nameOf = u => `C${data.units[u].layer}:${data.units[u].number}`;
 
 /** Lists the units: those that follow the chosen feature best come first. */
 function listUnits() {
