@@ -75,7 +75,8 @@ OPTIONS = {
     'run': [
         ('epochs', int, None, 'times to read the training text (default: 40, and more for a short text)'),
         ('patience', int, None, 'after N epochs without a better validation cost let the rate fall early or, where it '
-                                'falls already, end the run; 0: never (default: 6, and more for a short text)'),
+                                'falls already or never, end the run; 0: never (default: 6, and more for a short '
+                                'text)'),
         ('valid-every', int, 10, 'training steps between costs of a validation batch, each of which takes a third of '
                                  'the time of a step'),
         ('save-every', int, None, 'epochs between checkpoints (default: 10, and more in a run of over 1,000 epochs)'),
@@ -142,7 +143,7 @@ def prepare(o, group):
 def learn(model, run, now, bar, stop):
     """Read the training text, epoch after epoch, until the schedule is finished or the user stops it."""
     from engine.run.schedule import Diverged
-    if now.epochs < now.options.epochs and not now.finished:
+    if now.epochs < now.options.epochs:
         bar.line(f'the rate falls early in this run, which ends after epoch {now.epochs}')
     while not (now.finished or stop.agreed):
         try:
@@ -183,8 +184,8 @@ def read(model, run, now, bar, stop):
     run.log_epoch(now, cost, valid_cost, speed, time.time() - bar.epoch_start)
     now.update_best(valid_cost)
     if now.begin_fall():
-        bar.line(f'no better validation cost in {now.options.patience} epochs: the rate falls from here on, and the run '
-                 f'ends after epoch {now.epochs}')
+        bar.line(f'no better validation cost in {now.options.patience} epochs: the rate falls from here on, until '
+                 f'epoch {now.epochs}')
     run.sample(model, now)
     if now.best_epoch == now.epoch:                        # after the logs were written, whose lengths it keeps
         run.save(model, now, run.BEST)

@@ -73,10 +73,11 @@ def test_samples_come_after_the_first_epoch_and_then_every_hundred_steps_at_most
 
 def test_finished_run_is_resumed_with_larger_limits():
     """A run that is not finished needs none."""
+    words = '--anneal', 0, '--epochs', 5, '--patience', 3
     for epoch, stale in ((5, 0), (4, 3), (5, 3), (4, 2), (20, 0)):             # 20: resumed with fewer epochs
-        words = Schedule(settled('--epochs', 5, '--patience', 3), epoch=epoch, stale=stale).larger_limits()
-        assert bool(words) == ((epoch, stale) != (4, 2))
-        assert not Schedule(settled('--epochs', 5, '--patience', 3, *words), epoch=epoch, stale=stale).finished
+        more = Schedule(settled(*words), epoch=epoch, stale=stale).larger_limits()
+        assert bool(more) == ((epoch, stale) != (4, 2))
+        assert not Schedule(settled(*words, *more), epoch=epoch, stale=stale).finished
 
 
 def test_patience_stops(tmp_path, capsys):
@@ -102,7 +103,7 @@ def test_rate_falls_early_where_patience_ends(tmp_path, capsys):
     np.testing.assert_allclose(model.rates, np.interp(range(10), [6, 10], [8, 0.4]))
     assert (now.best_cost, now.best_epoch) == (4, 9) and now.finished and not now.out_of_patience
     out = capsys.readouterr().out
-    assert re.findall('2 epochs: the rate falls.*after epoch (.*)', out) == ['10']
+    assert re.findall('2 epochs: the rate falls.*until epoch (.*)', out) == ['10']
     assert 'epoch 1/30:' in out and 'epoch 10/10:' in out
     words, costs = early(30, 6, 6)
     model, now = learn(tmp_path, by_number(*costs), *words, overwrite=True)
@@ -128,13 +129,38 @@ def test_run_whose_rate_falls_early_is_resumed(tmp_path, capsys, epoch):
     assert ('falls early in this run, which ends after epoch 10\n' in capsys.readouterr().out) == (epoch > 5)
 
 
+def test_smaller_patience_lets_the_rate_fall_where_it_had_in_a_straight_run(tmp_path):
+    words, costs = early(30, 5, 5, 4, 4)
+    straight, _ = learn(tmp_path, by_number(*costs), *words)
+    with pytest.raises(IndexError):
+        learn(tmp_path, by_number(*costs[:6]), *words, '--patience', 3, overwrite=True)
+    again, _ = learn(tmp_path, by_number(*costs[6:]), *words, resume=str(tmp_path / 'r_t.txt_epoch6.npz'))
+    assert again.rates == straight.rates
+
+
+def test_patience_counts_anew_where_the_rate_falls_in_a_run_that_goes_on(tmp_path):
+    """With twice the epochs, so that it begins to fall again where the run ended."""
+    words = '--lrate 8 --anneal 0.5 --patience 3'.split()
+    costs = by_number(*range(19, 11, -1), 13, 13, 14, 14, 14, 14)
+    _, now = learn(tmp_path, costs, *words, '--epochs', 10)
+    more = now.larger_limits()
+    again, now = learn(tmp_path, costs, *words, *more, resume=str(tmp_path / 'r_t.txt_epoch10.npz'))
+    assert more == ['--epochs', '20'] and len(again.rates) == 13 and now.out_of_patience
+
+
+def test_rate_that_never_falls_leaves_patience_alone(tmp_path):
+    """Where patience and the epochs end together."""
+    _, now = learn(tmp_path, by_number(5, 4, 4, 4), '--epochs', 4, '--patience', 2)
+    assert now.out_of_patience and now.larger_limits() == ['--epochs', '8', '--patience', '4']
+
+
 @pytest.mark.parametrize('epochs', [11, 20, 30])
 def test_finished_run_whose_rate_fell_early_goes_on_with_more_epochs(tmp_path, epochs):
     """Those of the command that it prints. The rate begins to fall again where it does in a run of so many."""
     words, costs = early(epochs, 5, 5, 4, 4)
     _, now = learn(tmp_path, by_number(*costs), *words)
     more = now.larger_limits()
-    assert now.finished and more == ['--epochs', str(max(20, epochs + 1))]
+    assert now.finished and more == ['--epochs', str(20 + (epochs == 20))]
     again, _ = learn(tmp_path, lambda rates: 4 - len(rates) / 99, *words, *more,
                      resume=str(tmp_path / 'r_t.txt_epoch10.npz'))
     n = int(more[1])

@@ -68,7 +68,7 @@ class Schedule:
     high_steps: int = 0          # steps of high cost, less the others since
     best_cost: float = None      # of validation, after best_epoch
     best_epoch: int = 0
-    stale: int = 0               # epochs since best_epoch, or since the rate began to fall
+    stale: int = 0               # epochs since best_epoch
     fewer_epochs: int = None     # after which the run ends, if that is before options.epochs
     valid_batch_cost: float = math.nan       # of the last validation batch
     batches = SAMPLED            # in an epoch; not stored, as it follows from the text
@@ -84,10 +84,11 @@ class Schedule:
         known = {name: value for name, value in stored.items() if value is not None}
         now = cls(**{'rate': options.lrate, **known, 'options': options})
         now.batches = batches
-        if options.epochs > progress.get('options', {}).get('epochs', math.inf):
-            now.fewer_epochs = None
         if now.first_cost is None and now.mean_cost is not None:
             now.first_cost = FIRST
+        if options.epochs != progress.get('options', {}).get('epochs'):
+            now.fewer_epochs = None
+        now.begin_fall()                                   # with today's patience
         return now
 
     def progress(self, **more):
@@ -133,8 +134,11 @@ class Schedule:
 
     @property
     def out_of_patience(self):
-        """Return whether too many epochs brought no better validation cost."""
-        return 0 < self.options.patience <= self.stale
+        """Return whether too many epochs brought no better validation cost, where the rate falls if it ever does."""
+        stale, anneal = self.stale, self.options.anneal
+        if anneal:
+            stale = min(stale, self.epoch - math.ceil(epochs_before_fall(self.epochs, anneal)))
+        return 0 < self.options.patience <= stale
 
     @property
     def finished(self):
@@ -155,7 +159,7 @@ class Schedule:
         """Return the options that a finished run needs to be resumed, as typed words; [] for a run that is not."""
         words = []
         if self.epoch >= self.epochs:
-            words += ['--epochs', str(max(2 * self.epoch, self.options.epochs + 1))]
+            words += ['--epochs', str(2 * self.epoch + (2 * self.epoch == self.options.epochs))]
         if self.out_of_patience:
             words += ['--patience', str(self.stale + self.options.patience)]
         return words
@@ -209,18 +213,15 @@ class Schedule:
             self.stale += 1
 
     def begin_fall(self):
-        """Let patience count anew where the rate begins to fall. Return whether it does so early.
+        """Let the rate fall early if patience ends before it falls. Return whether it does.
 
-        That is where patience ends before: the run gets as many epochs as if its --epochs had been so few that the rate
-        falls from here on.
+        The run then gets as many epochs as if its --epochs had been so few that the rate falls from here on.
         """
         anneal = self.options.anneal
-        before = epochs_before_fall(self.epochs, anneal)
-        early = anneal > 0 and self.out_of_patience and self.epoch < before
+        early = anneal > 0 and 0 < self.options.patience <= self.stale and (
+            self.epoch < epochs_before_fall(self.epochs, anneal))
         if early:
             self.fewer_epochs = math.ceil(round(self.epoch / (1 - anneal), 6))
-        if early or self.epoch - 1 < before <= self.epoch:
-            self.stale = 0
         return early
 
     def forget_best(self):

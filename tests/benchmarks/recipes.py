@@ -123,7 +123,8 @@ class Run:
         if not progress:
             return False
         options = progress['options']
-        options = SimpleNamespace(**dict(options, epochs=self.row.epochs or options['epochs']))
+        # Runs of before --anneal have stored none.
+        options = SimpleNamespace(**{'anneal': 0, **options, 'epochs': self.row.epochs or options['epochs']})
         return Schedule.resumed(options, progress).finished
 
     def command(self):
