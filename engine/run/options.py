@@ -189,7 +189,7 @@ class Options:
         first = math.floor(epochs_before_fall(self.epochs, self.anneal)) + 1
         falls = f', falling from epoch {first} on' * (self.anneal > 0 and first <= self.epochs)
         ends = 'let the rate fall early or, where it falls already, end the run' if falls else 'end the run'
-        stops = (f'\n{self.patience} epochs without a better validation cost {ends}'
+        stops = (f'\npatience {self.patience}: so many epochs without a better validation cost {ends}'
                  * bool(self.patience and (self.valid or self.ratio_valid)))
         return (f'2 layers of {self.num_units1} and {self.num_units2} units, {parameters:,} parameters{begins}; '
                 f'{most}{self.epochs} epochs{seed}\nlearning rate {self.lrate:g}{falls}; dropout {self.dropout:g}, '
