@@ -138,6 +138,16 @@ def smoothed(costs, spread, share):
     return (1 - share) * costs + share * spread
 
 
+def activation_penalty(h, h_before, ar, tar):
+    """Return the mean over the units of ar h^2 + tar (h - h_prev)^2, at each step: (T,B).
+
+    It keeps the outputs h (T,B,H) of a layer small and slow (activation regularisation, AR, and temporal
+    activation regularisation, TAR: Merity et al. 2017). h_before: those before the first step, (B,H).
+    """
+    h_prev = tt.concatenate([h_before.dimshuffle('x', 0, 1), h[:-1]])
+    return (ar * tt.sqr(h) + tar * tt.sqr(h - h_prev)).mean(axis=2)
+
+
 def penalty(parameters, l1, l2):
     """Return l1 * sum |p| + l2 * sum p^2 over all parameters; a term of weight 0 is left out."""
     return sum([l1 * abs(p).sum() for p in parameters if l1] + [l2 * tt.sqr(p).sum() for p in parameters if l2])
@@ -312,7 +322,7 @@ class CharLSTM(State):
     @locked
     def model_setup(self, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, drate=0.95, eps=1e-8,
                     bptt_maxdepth=50, l1=0, l2=0, char_dim=None, dropout=0, grad_clip=0, step_clip=0, dropconnect=0,
-                    smoothing=0, reset=0, average=0, initial='original', encoding='utf-8'):
+                    smoothing=0, ar=0, tar=0, reset=0, average=0, initial='original', encoding='utf-8'):
         """Make a model with new parameters or, with mfile, with those of a checkpoint.
 
         num_units1, num_units2: H1 and H2. lrate, drate, eps: rate of RMSprop, decay of its
@@ -322,7 +332,8 @@ class CharLSTM(State):
         step leaves out on their way up. grad_clip: largest norm of the whole gradient; 0: no
         limit. step_clip: largest step of RMSprop for a number, in multiples of lrate; 0: no limit.
         dropconnect: share of the recurrent weights W1 and W2 that each training step leaves out.
-        smoothing: share of each target that training spreads over all characters. reset:
+        smoothing: share of each target that training spreads over all characters. ar, tar: weights
+        of the mean squares of h2, and of its change from step to step, in the cost while training. reset:
         probability that a row of a stateful batch begins with zero states. average: weight a step of
         a running average of the parameters, which then predicts and is saved; 0: no average.
         initial: as in initial_parameters. encoding: as for load_params.
@@ -424,7 +435,8 @@ class CharLSTM(State):
         """Return the first half of a training step: its inputs, outputs, gradients, and number of characters.
 
         The inputs are x, y, states, weights of the costs and, if any, masks. The outputs are those
-        of check but the last. The gradients are those of the weighted costs, smoothed, without penalties.
+        of check but the last. The gradients are those of the weighted costs, smoothed and with the
+        penalty on h2, without the penalties on parameters.
         """
         (x, y), states = tt.imatrices('x', 'y'), tt.matrices('h1', 'C1', 'h2', 'C2')
         weights, p = tt.matrix('weights'), dict(self._trained())
@@ -434,6 +446,8 @@ class CharLSTM(State):
             p.update(W1=p['W1'] * connections[0], W2=p['W2'] * connections[1])
         found = network(x, y, states, p, ops, self.lp['bptt_maxdepth'], masks or None)
         costs = smoothed(found.costs, found.spread, self.lp['smoothing']) if self.lp['smoothing'] else found.costs
+        if self.lp['ar'] or self.lp['tar']:
+            costs = costs + activation_penalty(found.states[2], states[2], self.lp['ar'], self.lp['tar'])
         gradients = tt.grad((costs * weights).sum(), list(self._trained().values()))
         outputs = [found.costs.mean(), found.best] + found.after
         return [x, y] + states + [weights] + masks + connections, outputs, gradients, found.costs.size

@@ -57,7 +57,8 @@ LEFT_OUT = real, 'from 0 to at most 0.9999', lambda v: 0 <= v <= 0.9999        #
 RANGES = {'lrate': (real, 'above 0', lambda v: v > 0), 'drate': BELOW_1,
           'eps': (real, 'of at least 1e-37', lambda v: v >= 1e-37), 'bptt_maxdepth': (depth,),
           'l1': AT_LEAST_0, 'l2': AT_LEAST_0, 'dropout': LEFT_OUT, 'grad_clip': AT_LEAST_0, 'step_clip': AT_LEAST_0,
-          'dropconnect': LEFT_OUT, 'smoothing': BELOW_1, 'reset': BELOW_1, 'average': BELOW_1}
+          'dropconnect': LEFT_OUT, 'smoothing': BELOW_1, 'ar': AT_LEAST_0, 'tar': AT_LEAST_0,
+          'reset': BELOW_1, 'average': BELOW_1}
 
 
 def learning(arguments):

@@ -54,8 +54,10 @@ def costs(probabilities, y):
     return np.array([[-np.log(probabilities[t, n, y[t, n]]) for n in range(B)] for t in range(T)])
 
 
-def gradients(p, x, y, l1=0, l2=0, bptt_maxdepth=-1, h=1e-5, states=None):
+def gradients(p, x, y, l1=0, l2=0, bptt_maxdepth=-1, ar=0, tar=0, h=1e-5, states=None):
     """Return name to gradient of (cost + l1 sum|p| + l2 sum p^2) / (T B), by central differences.
+
+    In the cost of a character are ar times the mean square of h2, and tar times that of its change in this step.
 
     With bptt_maxdepth k only the last k steps have a cost, and the states
     before the first of them are constants. states: those before x, None for zeros.
@@ -65,9 +67,13 @@ def gradients(p, x, y, l1=0, l2=0, bptt_maxdepth=-1, h=1e-5, states=None):
     constant = forward(p, x[:T - k], states)[1]
 
     def objective():
-        probabilities, _ = forward(p, x[T - k:], constant)
-        penalties = sum(l1 * np.abs(a).sum() + l2 * (a ** 2).sum() for a in p.values())
-        return (costs(probabilities, y[T - k:]).sum() + penalties) / (T * B)
+        total, after = sum(l1 * np.abs(a).sum() + l2 * (a ** 2).sum() for a in p.values()), constant
+        for t in range(T - k, T):
+            before = after[2]
+            probabilities, after = forward(p, x[t:t + 1], after)
+            squares = ar * after[2] ** 2 + tar * (after[2] - before) ** 2                            # (H2, B)
+            total += costs(probabilities, y[t:t + 1]).sum() + squares.mean(axis=0).sum()
+        return total / (T * B)
 
     result = {name: np.empty_like(p[name]) for name in NAMES}
     for name in NAMES:

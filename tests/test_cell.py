@@ -327,14 +327,15 @@ def edit_network(x, y, states, p, ops, truncate=-1, masks=None):
 
 
 original = type('original', (), {name: staticmethod(getattr(charlstm, name)) for name in (
-    'initial_parameters', 'lstm_cell', 'stacked', 'network', 'smoothed', 'penalty', 'clip', 'sgd', 'rmsprop', 'limited',
-    'running_averages', 'update_ratios')})
+    'initial_parameters', 'lstm_cell', 'stacked', 'network', 'smoothed', 'activation_penalty', 'penalty', 'clip', 'sgd',
+    'rmsprop', 'limited', 'running_averages', 'update_ratios')})
 EDITS = {
     'initial_parameters': lambda *arguments, **more: {
         name: 0.9 * array for name, array in original.initial_parameters(*arguments, **more).items()},
     'network': edit_network,
     'smoothed': lambda costs, spread, share: spread - costs,
-    'clip': lambda gradients, limit, ops: [g / 2 for g in original.clip(gradients, limit, ops)],
+    'activation_penalty': lambda *arguments: 3 * original.activation_penalty(*arguments),
+    'clip': lambda gradients, limit, ops: [abs(g) for g in original.clip(gradients, limit, ops)],
     'stacked': lambda U: 0.9 * original.stacked(U),
     'penalty': lambda parameters, l1, l2: 3 * original.penalty(parameters, l1, l2),
     'sgd': lambda gradients, lrate: [2 * step for step in original.sgd(gradients, lrate)],
@@ -354,7 +355,7 @@ def unedited():
 
 def numbers(path, rule):
     model = model_with(CharLSTM.cell, path, lrate=0.01, l1=0.01, l2=0.02, grad_clip=0.3, step_clip=1000,
-                       smoothing=0.1, average=0.9)
+                       smoothing=0.1, ar=0.7, tar=1.3, average=0.9)
     train = getattr(model, 'theano_train_' + rule)
     steps = [train(model.X['train'][k], model.Y['train'][k]) for k in range(3)]
     return [number for cost, _, *ratios in steps for number in (cost, *ratios)] + [

@@ -22,6 +22,7 @@ from numpy_model import H1, H2, NAMES, V
 
 SIZES = dict(char_dim=V, num_units1=H1, num_units2=H2)
 PENALTIES = dict(l1=0.03, l2=0.02)
+COSTS = 'l1', 'l2', 'bptt_maxdepth', 'ar', 'tar'         # the learning parameters of numpy_model.gradients
 TOLERANCE = {'float32': dict(rtol=3e-4, atol=3e-6), 'float64': dict(rtol=1e-6, atol=1e-9)}
 # RMSprop divides a small gradient by about eps, 1e-3 here, and so magnifies its rounding
 RMSPROP_TOLERANCE = {'float32': dict(rtol=3e-3, atol=3e-4), 'float64': dict(rtol=1e-6, atol=1e-6)}
@@ -94,8 +95,8 @@ def test_parameters_have_the_names_and_shapes_of_the_rule():
         U1=(4, H1, V), W1=(4, H1, H1), b1=(4, H1), U2=(4, H2, H1), W2=(4, H2, H2), b2=(4, H2), V=(V, H2), c=(V,))
     assert model.dyn_lrate.get_value() == 0.25
     assert model.lp == dict(lrate=0.25, drate=0.95, eps=1e-8, bptt_maxdepth=50, l1=0.5, l2=0,
-                            dropout=0, grad_clip=0, step_clip=0, dropconnect=0, smoothing=0, reset=0,
-                            average=0)
+                            dropout=0, grad_clip=0, step_clip=0, dropconnect=0, smoothing=0, ar=0, tar=0,
+                            reset=0, average=0)
 
 
 def test_initial_biases_are_zero_but_one_for_the_forget_gates():
@@ -165,7 +166,7 @@ def assert_two_steps_agree_with_numpy(model, train, rule, tolerances=TOLERANCE):
         expected, _ = numpy_model.forward(p, x)
         np.testing.assert_allclose(cost, numpy_model.costs(expected, y).mean(), **tolerance)
         np.testing.assert_array_equal(best, expected.argmax(axis=2))
-        gradients = numpy_model.gradients(p, x, y, model.lp['l1'], model.lp['l2'], model.lp['bptt_maxdepth'])
+        gradients = numpy_model.gradients(p, x, y, **{name: model.lp[name] for name in COSTS})
         assert len(ratios) == len(NAMES)
         for name, ratio in zip(NAMES, ratios):
             step, m[name] = rule(gradients[name], rate, m[name])
@@ -195,7 +196,8 @@ def test_two_steps_of_rmsprop_agree_with_numpy(model):
     assert_rmsprop_agrees_with_numpy(model)
 
 
-@pytest.mark.parametrize('settings', [dict(bptt_maxdepth=-1, **PENALTIES), dict(bptt_maxdepth=3)], ids=str)
+@pytest.mark.parametrize('settings', [dict(bptt_maxdepth=-1, **PENALTIES),
+                                      dict(bptt_maxdepth=3, ar=0.7, tar=1.3)], ids=str)
 def test_gradients_of_all_parameters_agree_with_numpy(float64, interpreted, settings):
     """At rate 1 a step of SGD is the gradient; with bptt_maxdepth k V and c too learn from the last k steps only."""
     assert_sgd_agrees_with_numpy(new_model(kernel=False, **settings))
@@ -220,6 +222,7 @@ def test_verify_grad_of_all_parameters(float64, request, layers, l1, l2, smoothi
         p = dict(zip(NAMES, arrays))
         found = charlstm.network(x, y, states, p, layers(Cell(lstm_cell, (), 'float64')), truncate=3)
         costs = charlstm.smoothed(found.costs, found.spread, smoothing)
+        costs += charlstm.activation_penalty(found.states[2], states[2], 0.7, 1.3)
         return costs.mean() + charlstm.penalty(arrays, l1, l2) / costs.size
 
     p = numpy_model.random_parameters(1, V=5, H1=3, H2=2)

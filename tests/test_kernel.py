@@ -611,7 +611,7 @@ def test_branches_predict_and_write_the_same(branches, dtype, random):
 
 
 @pytest.mark.parametrize('rule, dtype, settings', [
-    ('theano_train_sgd', 'float64', dict(bptt_maxdepth=3, lrate=1, l1=0.03, l2=0.02)),
+    ('theano_train_sgd', 'float64', dict(bptt_maxdepth=3, lrate=1, l1=0.03, l2=0.02, ar=0.7, tar=1.3)),
     ('theano_train_rmsprop', 'float32',
      dict(bptt_maxdepth=4, lrate=0.03, drate=0.7, eps=1e-3, dropout=0.2, grad_clip=0.1))])
 def test_branches_learn_the_same(branches, random, rule, dtype, settings):

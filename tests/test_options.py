@@ -21,8 +21,8 @@ OUT_OF_RANGE = {
     'bptt-maxdepth': [0, -2], 'lrate-decay-epoch': [0], 'random-seed': [-1], 'ratio-valid': [1.0, -0.1, np.nan],
     'lrate': [0.0, -0.1, np.nan, np.inf], 'lrate-decay': [0.0, 1.5, np.nan], 'drate': [1.0, -0.1, np.nan],
     'eps': [0.0, np.nan], 'l1': [-0.1, np.inf], 'l2': [-0.1], 'grad-clip': [-0.1], 'step-clip': [-0.1],
-    'dropout': [1.0], 'dropconnect': [1.0], 'smoothing': [1.0, -0.1], 'reset': [1.0], 'average': [1.0],
-    'anneal': [-0.1, 1.5, np.nan]}
+    'dropout': [1.0], 'dropconnect': [1.0], 'smoothing': [1.0, -0.1], 'ar': [-0.1], 'tar': [-0.1, np.inf],
+    'reset': [1.0], 'average': [1.0], 'anneal': [-0.1, 1.5, np.nan]}
 
 
 @pytest.mark.parametrize('option, value', [
@@ -146,9 +146,10 @@ def test_every_learning_parameter_is_an_option_that_the_model_gets():
 TRAIN_DEFAULTS = {
     'num-units1': '256, or those of --init', 'num-units2': 'those of layer 1', 'batch-size': 50, 'seq-length': 50,
     'ratio-valid': 0.3, 'lrate': '3 divided by the units of the larger layer, so 0.012 for 256, and at most 0.024',
-    'drate': 0.99, 'anneal': 0.5, 'step-clip': 2, 'smoothing': 0.001, 'eps': 1e-8, 'bptt-maxdepth': 50,
-    'l1': 0, 'l2': 0, 'epochs': '40, and more for a short text', 'patience': '6, and more for a short text',
-    'lrate-decay': 1, 'lrate-decay-epoch': 10, 'save-every': '10, and more in a run of over 1,000 epochs', 'random-seed': None,
+    'drate': 0.99, 'anneal': 0.5, 'step-clip': 2, 'smoothing': 0.001, 'ar': 2, 'tar': 2, 'eps': 1e-8,
+    'bptt-maxdepth': 50, 'l1': 0, 'l2': 0, 'epochs': '40, and more for a short text',
+    'patience': '6, and more for a short text', 'lrate-decay': 1, 'lrate-decay-epoch': 10,
+    'save-every': '10, and more in a run of over 1,000 epochs', 'random-seed': None,
     'encoding': 'utf-8', 'overwrite': None, 'output-dir': 'training_results', 'input': 'prideandprejudice.txt',
     'run': 'run0'}
 PRODUCE_DEFAULTS = {

@@ -6,9 +6,9 @@ from engine import commands
 
 # The program of 2016: batches from zero states, nothing left out, a rate that decays from epoch 10 on, and another
 # validation batch at each step. Schedule.row then logs epochs and validation costs as that program did.
-ORIGINAL = dict(no_stateful=True, dropout=0.0, dropconnect=0.0, smoothing=0.0, reset=0.0, average=0.0,
-                initial='original', grad_clip=0.0, step_clip=0.0, valid_every=1, lrate=2e-3, warmup=0, anneal=0.0,
-                lrate_decay=0.97, lrate_decay_epoch=10, drate=0.95, epochs=75, patience=0)
+ORIGINAL = dict(no_stateful=True, dropout=0.0, dropconnect=0.0, smoothing=0.0, ar=0.0, tar=0.0, reset=0.0,
+                average=0.0, initial='original', grad_clip=0.0, step_clip=0.0, valid_every=1, lrate=2e-3, warmup=0,
+                anneal=0.0, lrate_decay=0.97, lrate_decay_epoch=10, drate=0.95, epochs=75, patience=0)
 
 UNITS = 256
 # The rate times the number of units. In steps whose size does not depend on that of the gradient, the change of a

@@ -117,8 +117,8 @@ class Learner:
             group.all_reduce = self._timed(group.all_reduce)
         self._model = CharLSTM(random_seed=1, comm=group)
         self.read(batch)
-        names = 'drate', 'eps', 'bptt_maxdepth', 'l1', 'l2', 'grad_clip', 'step_clip', 'smoothing', 'reset', 'average',\
-            'initial'
+        names = 'drate', 'eps', 'bptt_maxdepth', 'l1', 'l2', 'grad_clip', 'step_clip', 'smoothing',\
+            'ar', 'tar', 'reset', 'average', 'initial'
         self._model.model_setup(num_units1=units, num_units2=units, **SHARES,
                                 **{name: DEFAULTS[name] for name in names})
         # The rate of train.py's first step: at the whole rate large models diverge, and compute with subnormal numbers.
