@@ -657,7 +657,8 @@ WARNINGS = '-Wall -Wextra -Wno-unused-function -Wno-unused-parameter -Wno-psabi 
 @pytest.mark.parametrize('compiler, real, processor', [
     ('gcc -x c -std=c11', 'double', '-march=native'), ('g++ -x c++ -std=c++11', 'float', '-march=native'),
     ('g++ -x c++ -std=c++11', 'double', '-mavx2 -mfma'), ('gcc -x c -std=c11', 'float', '-msse2'),
-    ('g++ -x c++ -std=c++11', 'float', '-march=native -DPER_WORD=2'), ('gcc -x c -std=c11', 'float', '-mavx2 -DPER_WORD=2'),
+    ('g++ -x c++ -std=c++11', 'float', '-march=native -DPER_WORD=2'),
+    ('gcc -x c -std=c11', 'float', '-mavx2 -DPER_WORD=2'),
     ('g++ -x c++ -std=c++11', 'float', '-mavx512f -mavx512bf16 -DPER_WORD=2 -DAVX512_BF16'),
     ('gcc -x c -std=c11', 'float', '-mavx512f -mamx-tile -mamx-bf16 -DPER_WORD=2 -DAMX_BF16')])
 def test_kernel_compiles_without_warnings(compiler, real, processor, tmp_path):
