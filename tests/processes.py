@@ -17,7 +17,7 @@ from engine import process_group  # noqa: E402
 
 B, T, STEPS = 7, 6, 40                 # B is divisible by neither 2 nor 3
 SETTINGS = dict(num_units1=5, num_units2=3, lrate=0.02, bptt_maxdepth=4, l1=0.03, l2=0.02, dropout=0.3, grad_clip=0.5,
-                dropconnect=0.2, reset=0.1, average=0.9)
+                dropconnect=0.2, smoothing=0.1, ar=0.7, tar=1.3, reset=0.1, average=0.9)
 
 
 def train(name, comm, ratio_valid=0.4, stateful=True, resume=None, cell=False):
