@@ -141,10 +141,10 @@ def smoothed(costs, spread, share):
 def activation_penalty(h, h_before, ar, tar):
     """Return the mean over the units of ar h^2 + tar (h - h_prev)^2, at each step: (T,B).
 
-    It keeps the outputs h (T,B,H) of a layer small and slow (activation regularisation, AR, and temporal
-    activation regularisation, TAR: Merity et al. 2017). h_before: those before the first step, (B,H).
+    It keeps the outputs h (T,B,H) of a layer, and their changes, small (activation regularisation, AR,
+    and temporal activation regularisation, TAR: Merity et al. 2017). h_before: h before the first step, (B,H).
     """
-    h_prev = tt.concatenate([h_before.dimshuffle('x', 0, 1), h[:-1]])
+    h_prev = tt.concatenate([h_before[None], h[:-1]])
     return (ar * tt.sqr(h) + tar * tt.sqr(h - h_prev)).mean(axis=2)
 
 
