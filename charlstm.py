@@ -144,7 +144,7 @@ def activation_penalty(h, h_before, ar, tar):
     It keeps the outputs h (T,B,H) of a layer, and their changes, small (activation regularisation, AR,
     and temporal activation regularisation, TAR: Merity et al. 2017). h_before: h before the first step, (B,H).
     """
-    h_prev = tt.concatenate([h_before[None], h[:-1]])
+    h_prev = tt.concatenate([h_before[None, :, :], h[:-1]])
     return (ar * tt.sqr(h) + tar * tt.sqr(h - h_prev)).mean(axis=2)
 
 
