@@ -142,7 +142,8 @@ def activation_penalty(h, h_before, ar, tar):
     """Return the mean over the units of ar h^2 + tar (h - h_prev)^2, at each step: (T,B).
 
     It keeps the outputs h (T,B,H) of a layer, and their changes, small (activation regularisation, AR,
-    and temporal activation regularisation, TAR: Merity et al. 2017). h_before: h before the first step, (B,H).
+    and temporal activation regularisation, TAR: Merity et al. 2017, where h is after dropout in AR).
+    h_before: h before the first step, (B,H).
     """
     h_prev = tt.concatenate([h_before[None, :, :], h[:-1]])
     return (ar * tt.sqr(h) + tar * tt.sqr(h - h_prev)).mean(axis=2)

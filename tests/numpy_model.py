@@ -54,23 +54,24 @@ def costs(probabilities, y):
     return np.array([[-np.log(probabilities[t, n, y[t, n]]) for n in range(B)] for t in range(T)])
 
 
-def gradients(p, x, y, l1=0, l2=0, bptt_maxdepth=-1, ar=0, tar=0, h=1e-5, states=None):
-    """Return name to gradient of (cost + l1 sum|p| + l2 sum p^2) / (T B), by central differences.
+def gradients(p, x, y, l1=0, l2=0, bptt_maxdepth=-1, ar=0, tar=0, h=1e-5, states=None, masks=None):
+    """Return name to gradient by central differences, of (total + l1 sum|p| + l2 sum p^2) / (T B).
 
-    In the cost of a character are ar times the mean square of h2, and tar times that of its change in this step.
+    total: the sum over all characters of cost + ar mean h2^2 + tar mean (h2 - h2 before)^2, means over the units.
 
     With bptt_maxdepth k only the last k steps have a cost, and the states
-    before the first of them are constants. states: those before x, None for zeros.
+    before the first of them are constants. states: those before x, None for zeros. masks: as for forward.
     """
     T, B = x.shape
     k = T if bptt_maxdepth == -1 else min(bptt_maxdepth, T)
-    constant = forward(p, x[:T - k], states)[1]
+    masks = masks or [np.ones((T, B, p[b].shape[1])) for b in ('b1', 'b2')]
+    constant = forward(p, x[:T - k], states, [mask[:T - k] for mask in masks])[1]
 
     def objective():
         total, after = sum(l1 * np.abs(a).sum() + l2 * (a ** 2).sum() for a in p.values()), constant
         for t in range(T - k, T):
             before = after[2]
-            probabilities, after = forward(p, x[t:t + 1], after)
+            probabilities, after = forward(p, x[t:t + 1], after, [mask[t:t + 1] for mask in masks])
             squares = ar * after[2] ** 2 + tar * (after[2] - before) ** 2                            # (H2, B)
             total += costs(probabilities, y[t:t + 1]).sum() + squares.mean(axis=0).sum()
         return total / (T * B)

@@ -483,6 +483,22 @@ def test_smoothing_changes_what_is_learned_but_not_the_costs_that_are_reported(i
     np.testing.assert_allclose(after[1], 0.75 * onto_targets + 0.25 * (p.mean(axis=(0, 1)) - 1 / V), atol=1e-6)
 
 
+# ---------------------------------------------------------------- activation regularisation
+
+def test_outputs_are_penalised_before_dropout_and_from_the_states_before(float64, interpreted, monkeypatch):
+    """At rate 1 a step of SGD is the gradient."""
+    model = new_model(kernel=False, dropout=0.4, bptt_maxdepth=-1, ar=0.7, tar=1.3, lrate=1)
+    p, (x, y), random = set_random_parameters(model), batch(5, 3), np.random.default_rng(3)
+    masks = [(random.random(x.shape + (H,)) < 0.6) * 1.7 for H in (H1, H2)]
+    states = [random.uniform(-0.9, 0.9, (H, 3)) for H in (H1, H1, H2, H2)]
+    monkeypatch.setattr(model, '_masks', lambda x, rows: masks)
+    monkeypatch.setattr(model, '_states_before', lambda x, rows: [state.T for state in states])
+    model.theano_train_sgd(x, y)
+    expected = numpy_model.gradients(p, x, y, ar=0.7, tar=1.3, states=states, masks=masks)
+    for name in NAMES:
+        np.testing.assert_allclose(p[name] - model.p[name].get_value(), expected[name], rtol=1e-6, atol=1e-9)
+
+
 # ---------------------------------------------------------------- step_clip
 
 def test_no_number_takes_a_step_above_the_limit(interpreted):

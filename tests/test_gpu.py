@@ -30,7 +30,7 @@ def device():
 DEVICE, WHY_NOT = device()
 pytestmark = pytest.mark.skipif(DEVICE is None, reason=WHY_NOT)
 
-# Twenty steps with dropout, DropConnect, penalties, clipped gradients and averaged parameters.
+# Twenty steps with dropout, DropConnect, penalties, clipped gradients and steps, smoothing and averaged parameters.
 STEPS = '''
 import sys
 import numpy as np
@@ -38,8 +38,8 @@ from charlstm import CharLSTM
 text, result = sys.argv[1:]
 model = CharLSTM(random_seed=7)
 model.prepare_input(text, batch_size=7, seq_length=11, verbose=False, stateful=True)
-model.model_setup(num_units1=5, num_units2=3, dropout=0.2, dropconnect=0.1, grad_clip=0.3, average=0.9, l1=1e-3,
-                  l2=1e-3, reset=0.1)
+model.model_setup(num_units1=5, num_units2=3, dropout=0.2, dropconnect=0.1, grad_clip=0.3, step_clip=2, average=0.9,
+                  l1=1e-3, l2=1e-3, ar=2, tar=2, smoothing=0.001, reset=0.1)
 found = {}
 for k in range(20):
     i = k % (model.n_batches['train'] - 1)
@@ -71,8 +71,8 @@ def on_host(fgraph):
             yield str(node)
 
 model = CharLSTM(random_seed=1)
-model.model_setup(char_dim=9, num_units1=5, num_units2=3, dropout=0.2, dropconnect=0.1, grad_clip=0.3, average=0.9,
-                  l1=1e-3, l2=1e-3)
+model.model_setup(char_dim=9, num_units1=5, num_units2=3, dropout=0.2, dropconnect=0.1, grad_clip=0.3, step_clip=2,
+                  average=0.9, l1=1e-3, l2=1e-3, ar=2, tar=2, smoothing=0.001)
 model.compile('train_rmsprop')
 print(json.dumps(list(on_host(model._functions['train_rmsprop'].maker.fgraph))))
 '''
