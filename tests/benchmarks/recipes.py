@@ -49,6 +49,7 @@ ROWS = [Row('novel-256', NOVEL, 30, units(256), (1, 2, 3)),
         Row('novel-256-bfloat16', NOVEL, 30, units(256) + ('--precision', 'bfloat16'), (1, 2, 3)),
         Row('novel-512', NOVEL, 36, units(512)),
         Row('novel-512-bfloat16', NOVEL, 30, units(512) + ('--precision', 'bfloat16'), (1, 2, 3)),
+        Row('novel-1024-bfloat16', NOVEL, 11, units(1024) + ('--precision', 'bfloat16')),
         Row('novel-256-original', NOVEL, 75, units(256) + ('--original',)),
         Row('novel-256-no-stateful', NOVEL, 30, units(256) + ('--no-stateful',)),
         *[Row(f'{text}-{n}', text, None, units(n))
