@@ -64,14 +64,17 @@ def gradients(p, x, y, l1=0, l2=0, bptt_maxdepth=-1, ar=0, tar=0, h=1e-5, states
     """
     T, B = x.shape
     k = T if bptt_maxdepth == -1 else min(bptt_maxdepth, T)
-    masks = masks or [np.ones((T, B, p[b].shape[1])) for b in ('b1', 'b2')]
-    constant = forward(p, x[:T - k], states, [mask[:T - k] for mask in masks])[1]
+
+    def steps(start, end, states):
+        return forward(p, x[start:end], states, masks and [mask[start:end] for mask in masks])
+
+    constant = steps(0, T - k, states)[1]
 
     def objective():
         total, after = sum(l1 * np.abs(a).sum() + l2 * (a ** 2).sum() for a in p.values()), constant
         for t in range(T - k, T):
             before = after[2]
-            probabilities, after = forward(p, x[t:t + 1], after, [mask[t:t + 1] for mask in masks])
+            probabilities, after = steps(t, t + 1, after)
             squares = ar * after[2] ** 2 + tar * (after[2] - before) ** 2                            # (H2, B)
             total += costs(probabilities, y[t:t + 1]).sum() + squares.mean(axis=0).sum()
         return total / (T * B)

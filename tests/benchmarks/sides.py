@@ -108,6 +108,7 @@ class Learner:
     """A model that reads a text again and again, set up and trained as train.py does by default."""
 
     def __init__(self, group, text, units, batch):
+        from engine.checks import RANGES
         from engine.run.recipe import lrate
         from train import DEFAULTS
         with group.one_per_node_first():
@@ -117,10 +118,9 @@ class Learner:
             group.all_reduce = self._timed(group.all_reduce)
         self._model = CharLSTM(random_seed=1, comm=group)
         self.read(batch)
-        names = 'drate', 'eps', 'bptt_maxdepth', 'l1', 'l2', 'grad_clip', 'step_clip', 'smoothing',\
-            'ar', 'tar', 'reset', 'average', 'initial'
-        self._model.model_setup(num_units1=units, num_units2=units, **SHARES,
-                                **{name: DEFAULTS[name] for name in names})
+        # None: by the length of the text and the number of units.
+        fixed = {name: DEFAULTS[name] for name in (*RANGES, 'initial') if DEFAULTS[name] is not None}
+        self._model.model_setup(num_units1=units, num_units2=units, **SHARES, **fixed)
         # The rate of train.py's first step: at the whole rate large models diverge, and compute with subnormal numbers.
         self._model.dyn_lrate.set_value(lrate(units, units) / DEFAULTS['warmup'])
         with group.one_per_node_first():
