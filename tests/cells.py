@@ -2,7 +2,7 @@
 import numpy as np
 
 from charlstm import tt
-from numpy_model import sigmoid
+from numpy_model import same, sigmoid
 
 OWN = ('p_f', 'p_i', 'p_o')            # parameters of the cell with peepholes
 
@@ -36,11 +36,11 @@ def logical_cell(a_f, a_i, a_o, a_g, C_prev):
     return tt.switch(a_o > -0.5, bounded - (kept - (C - f)), tt.tanh(C) * both), C
 
 
-def coupled_in_numpy(a_f, a_i, a_o, a_g, C_prev):
-    C = sigmoid(a_f) * C_prev + (1 - sigmoid(a_f)) * np.tanh(a_g)
+def coupled_in_numpy(a_f, a_i, a_o, a_g, C_prev, keep=same):
+    C = keep(sigmoid(a_f) * C_prev + (1 - sigmoid(a_f)) * np.tanh(a_g))
     return sigmoid(a_o) * np.tanh(C), C
 
 
-def peephole_in_numpy(a_f, a_i, a_o, a_g, C_prev, p_f, p_i, p_o):
-    C = sigmoid(a_f + p_f * C_prev) * C_prev + sigmoid(a_i + p_i * C_prev) * np.tanh(a_g)
+def peephole_in_numpy(a_f, a_i, a_o, a_g, C_prev, p_f, p_i, p_o, keep=same):
+    C = keep(sigmoid(a_f + p_f * C_prev) * C_prev + sigmoid(a_i + p_i * C_prev) * np.tanh(a_g))
     return sigmoid(a_o + p_o * C) * np.tanh(C), C

@@ -23,27 +23,45 @@ def sigmoid(a):
     return 1 / (1 + np.exp(-a))
 
 
-def layer_step(x, h, C, U, W, b):
-    """Return h and C (H,B) after a step of a layer from x (n,B), h and C: a column for each sequence."""
-    f, i, o, g = [U[k] @ x + W[k] @ h + b[k][:, None] for k in range(4)]
-    C = sigmoid(f) * C + sigmoid(i) * np.tanh(g)
-    return sigmoid(o) * np.tanh(C), C
+def same(value):
+    return value
 
 
-def forward(p, x, states=None, masks=None):
+def lstm(a_f, a_i, a_o, a_g, C_prev, keep=same):
+    """Return h and C of the standard cell; keep: what becomes of C before h is made from it."""
+    C = keep(sigmoid(a_f) * C_prev + sigmoid(a_i) * np.tanh(a_g))
+    return sigmoid(a_o) * np.tanh(C), C
+
+
+def holding(values):
+    """Return a function that sets rows of C (H,B) to values, a dict by unit."""
+    def hold(C):
+        C[list(values)] = np.array(list(values.values()))[:, None]
+        return C
+    return hold
+
+
+def forward(p, x, states=None, masks=None, cell=lstm, own=(), hold={}, rounded=same):
     """Return the probabilities (T,B,V) of the characters after x (T,B), and the states h1, C1, h2, C2 after the last.
 
-    masks: what h1 (T,B,H1) and h2 (T,B,H2) are multiplied with on their way up.
+    States are (H,B), a column for each sequence. masks: what h1 (T,B,H1) and h2 (T,B,H2) are multiplied with on their
+    way up. cell: a function like lstm, with its own parameters, (H,1) each, after C_prev; own: their names. hold: units
+    whose C is held, such as {'C2': {3: 5.0}}. rounded: what products do to the numbers that they multiply.
     """
+    def layer(k, up, h, C):
+        a = [up[gate] + rounded(p[f'W{k}'])[gate] @ rounded(h) + p[f'b{k}'][gate][:, None] for gate in range(4)]
+        return cell(*a, C, *[p[f'{name}{k}'][:, None] for name in own], keep=holding(hold.get(f'C{k}', {})))
+
     V, H1, H2 = len(p['c']), p['b1'].shape[1], p['b2'].shape[1]
     T, B = x.shape
     h1, C1, h2, C2 = states or [np.zeros((H, B)) for H in (H1, H1, H2, H2)]
     one, two = masks or [np.ones((T, B, H)) for H in (H1, H2)]
     probabilities = np.empty((T, B, V))
     for t in range(T):
-        h1, C1 = layer_step(np.eye(V)[:, x[t]], h1, C1, p['U1'], p['W1'], p['b1'])
-        h2, C2 = layer_step(h1 * one[t].T, h2, C2, p['U2'], p['W2'], p['b2'])
-        e = np.exp(p['V'] @ (h2 * two[t].T) + p['c'][:, None])
+        h1, C1 = layer(1, p['U1'] @ np.eye(V)[:, x[t]], h1, C1)
+        h2, C2 = layer(2, rounded(p['U2']) @ rounded(h1 * one[t].T), h2, C2)
+        scores = rounded(p['V']) @ rounded(h2 * two[t].T) + p['c'][:, None]
+        e = np.exp(scores - scores.max(axis=0))
         probabilities[t] = (e / e.sum(axis=0)).T
     return probabilities, (h1, C1, h2, C2)
 
