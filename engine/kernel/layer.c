@@ -28,28 +28,31 @@ INLINE void load_own(const REAL *const *own, long j, long n, vector *to)
     for (long k = 0; k < OWN; k++) to[k] = load(own[k] + j, n);
 }
 
-/* The panels of weights W (4, H, K) that read K numbers: panel 4*s + k has gate k of strip s, the units
- * from s*PANEL on.  For the backward pass, W (4, H, H) with the strides of its axes exchanged. */
+/* Which panel has gate k of the strip that begins with unit `strip`, a multiple of PANEL. */
+INLINE long gate_panel(long strip, long k) { return 4 * (strip / PANEL) + k; }
+
+/* The panels, by gate_panel, of weights W (4, H, K) that read K numbers.  For the backward pass, W (4, H, H) with the
+ * strides of its axes exchanged. */
 static void pack_gates(long H, long K, const REAL *W, long unit_stride, long k_stride, REAL *packed, long part,
                        long parts)
 {
-    const long panels = 4 * (round_up(H, PANEL) / PANEL);
-    for (long i = split(panels, parts, part); i < split(panels, parts, part + 1); i++) {
+    const long count = 4 * panel_count(H);
+    for (long i = split(count, parts, part); i < split(count, parts, part + 1); i++) {
         const long unit = i / 4 * PANEL, gate = i % 4;
         pack_panel(K, at_most(H - unit, PANEL), W + gate * H * K + unit * unit_stride, k_stride, unit_stride,
-                   packed + i * words(K) * PANEL);
+                   packed + panel_at(K, i));
     }
 }
 
 /* How many numbers all these panels have. */
-INLINE long weights_size(long H, long K) { return 4 * round_up(H, PANEL) * words(K); }
+INLINE long weights_size(long H, long K) { return panel_at(K, 4 * panel_count(H)); }
 
 /* sums (4, rows, PANEL) = or += packed vectors (rows, K) . a strip's panels (4, K, PANEL) */
 static void strip_sums(long rows, long K, const REAL *vectors, const REAL *packed, long strip, REAL *sums,
                        int accumulate)
 {
     for (long k = 0; k < 4; k++)
-        multiply_panel(rows, BY_ROWS, K, vectors, tile_size(K), packed + (4 * strip + k * PANEL) * words(K),
+        multiply_panel(rows, BY_ROWS, K, vectors, tile_size(K), packed + panel_at(K, gate_panel(strip, k)),
                        sums + k * rows * PANEL, PANEL, accumulate);
 }
 
@@ -193,7 +196,7 @@ static void backward_sums(const backward_pass *p, long rows, const REAL *packed_
     const long H = p->H;
     for (long k = 0; k < 4; k++)
         multiply_panel(rows, BY_ROWS, H, packed_da + k * tile_size(H), 4 * tile_size(H),
-                       p->panels + (4 * strip + k * PANEL) * words(H), sums, PANEL, k > 0);
+                       p->panels + panel_at(H, gate_panel(strip, k)), sums, PANEL, k > 0);
 }
 
 /* Steps T-1 to `first` of batch rows begin to end. */

@@ -41,6 +41,10 @@
 
 /* ---- Packing ------------------------------------------------------------------------------- */
 
+/* How many panels N columns become, and where panel i of panels that are K deep begins. */
+INLINE long panel_count(long N) { return (N + PANEL - 1) / PANEL; }
+INLINE long panel_at(long K, long i) { return i * words(K) * PANEL; }
+
 /* One panel of B, (K, columns) with any strides, to (words(K), PANEL). */
 static void pack_panel(long K, long columns, const REAL *b, long k_stride, long column_stride,
                        REAL *panel)
@@ -228,20 +232,20 @@ typedef struct {
 
 INLINE long slice_depth(const product *p, long k0) { return at_most(p->K - k0, p->depth); }
 
-/* The packed panel with column n of B, of the slice that begins at k0. */
-INLINE REAL *panel_at(const product *p, long k0, long n)
+/* Packed panel i of B, of the slice that begins at k0. */
+INLINE REAL *panel_of_slice(const product *p, long k0, long i)
 {
-    return p->packed_b + words(k0) * round_up(p->N, PANEL) + n * words(slice_depth(p, k0));
+    return p->packed_b + panel_at(k0, panel_count(p->N)) + panel_at(slice_depth(p, k0), i);
 }
 
 static void pack_b(const product *p, long part, long parts)
 {
-    const long panels = round_up(p->N, PANEL) / PANEL;
+    const long count = panel_count(p->N);
     for (long k0 = 0; k0 < p->K; k0 += p->depth)
-        for (long i = split(panels, parts, part); i < split(panels, parts, part + 1); i++)
+        for (long i = split(count, parts, part); i < split(count, parts, part + 1); i++)
             pack_panel(slice_depth(p, k0), at_most(p->N - i * PANEL, PANEL),
                        p->b + k0 * p->b_row + i * PANEL * p->b_column, p->b_row, p->b_column,
-                       panel_at(p, k0, i * PANEL));
+                       panel_of_slice(p, k0, i));
 }
 
 /* Rows m to m + rows of C, at most BLOCK: the part of A . B in slice k0. */
@@ -254,7 +258,7 @@ static void multiply_block(const product *p, long m, long rows, long k0, REAL *t
     pack_tiles(by, rows, p->M - (m + rows), depth, p->a + m * p->a_row + k0 * p->a_column, p->a_row,
                p->a_column, tiles);
     for (long n = 0; n < p->N; n += PANEL) {
-        const REAL *panel = panel_at(p, k0, n);
+        const REAL *panel = panel_of_slice(p, k0, n / PANEL);
         REAL *c = p->c + m * p->c_row + n;
         if (n + PANEL <= p->N) {
             multiply_panel(rows, by, depth, tiles, tile_size(depth), panel, c, p->c_row, accumulate);
@@ -292,9 +296,9 @@ static int matmul(long M, long N, long K, const REAL *a, long a_row, long a_colu
     p.b = b, p.b_row = b_row, p.b_column = b_column;
     p.c = c, p.c_row = c_row, p.accumulate = accumulate;
     p.depth = depth;
-    p.packed_b = scratch(words(K) * round_up(N, PANEL) + n_threads * a_size);
+    p.packed_b = scratch(panel_at(K, panel_count(N)) + n_threads * a_size);
     if (!p.packed_b) return -1;
-    REAL *tiles = p.packed_b + words(K) * round_up(N, PANEL);
+    REAL *tiles = p.packed_b + panel_at(K, panel_count(N));
     FOR_EACH_THREAD
     for (int i = 0; i < n_threads; i++) pack_b(&p, i, n_threads);
     FOR_EACH_THREAD

@@ -57,7 +57,7 @@ static void pack_outputs(const sampling *p)
 {
     for (long v = 0; v < p->V; v += PANEL)
         pack_panel(p->H2, at_most(p->V - v, PANEL), p->Vw + v * p->H2, 1, p->H2,
-                   p->V_panels + v * words(p->H2));
+                   p->V_panels + panel_at(p->H2, v / PANEL));
 }
 
 /* A step of a layer is a sequence of one, of this thread's rows only, that overwrites its states C and h (rows, H). */
@@ -129,7 +129,7 @@ static void sample_rows(const sampling *p, long begin, long end, REAL *memory)
         swap(&now2, &next2);
         if (s + 1 < p->prime) continue;
         for (long v = 0; v < V; v += PANEL)
-            multiply_panel(rows, BY_ROWS, H2, now2, tile_size(H2), p->V_panels + v * round_up(H2, LANES),
+            multiply_panel(rows, BY_ROWS, H2, now2, tile_size(H2), p->V_panels + panel_at(H2, v / PANEL),
                            scores + v, scores_row, 0);
         draw_characters(p, s, begin, rows, scores, scores_row, probabilities, sorted);
     }
@@ -140,7 +140,7 @@ static int sample(sampling *p, int n_threads)
 {
     if (n_threads > p->B) n_threads = p->B > 0 ? (int)p->B : 1;
     const long W1 = weights_size(p->H1, p->H1), U2 = weights_size(p->H2, p->H1), W2 = weights_size(p->H2, p->H2);
-    const long outputs = round_up(p->V, PANEL) * words(p->H2);
+    const long outputs = panel_at(p->H2, panel_count(p->V));
     const long own = sample_size(p, (p->B + n_threads - 1) / n_threads);
     p->W1_panels = scratch(W1 + U2 + W2 + outputs + n_threads * own);
     if (!p->W1_panels) return -1;

@@ -1,0 +1,290 @@
+"""One table of all ways of computing a model, and whether they agree: a way that is in no row fails here.
+
+A row is a way; its columns are what can be asked of it (tests/ways.py). Each answer is judged by the model in NumPy,
+and what training leaves by finite differences of NumPy's costs. Texts are judged character by character: those of the
+most probable characters by the probabilities in NumPy, drawn ones by a statistic.
+"""
+import contextlib
+import inspect
+import re
+
+import numpy as np
+import pytest
+
+import mpi
+import train
+import ways
+from charlstm import CharLSTM
+from engine.backend import bfloat16
+from engine.backend.theano_setup import theano
+from engine.kernel import ops, scan
+from engine.page.logs import read_samples
+from engine.page.page import HERE
+from engine.state import dropout
+from engine.state.run_state import STATES
+from judges import assert_drawn, assert_most_probable, assert_near
+from models import default_mode
+from numpy_model import same
+from test_bfloat16 import INSTRUCTIONS
+from test_gpu import DEVICE, WHY_NOT, on
+from scripts import ROOT, TRAIN, run, succeeded
+from test_kernel import only_kernel_in_c
+from ways import CASES, SETTINGS, InJavaScript, InNumPy, InStreams, InTheano, Resumed
+
+PREDICTED = {'probabilities', *STATES}
+WRITTEN = {'greedy', 'drawn', 'held'}
+TRAINED = {'reported', 'weights', 'averages', 'squares'}
+EVERYTHING = PREDICTED | WRITTEN | TRAINED | {
+    'best', 'best of check', 'mean', 'costs', 'line', 'line_costs', 'costs of alternatives', 'alternatives', 'chances'}
+
+
+def to_bfloat16(x):
+    """Return numbers rounded to 8 significant bits, of two as near to the even one."""
+    fraction, exponent = np.frexp(x)
+    return np.ldexp(np.rint(fraction * 256) / 256, exponent)
+
+
+@contextlib.contextmanager
+def in_float64():
+    with theano.change_flags(floatX='float64'), only_kernel_in_c():
+        yield
+
+
+@contextlib.contextmanager
+def in_bfloat16(by):
+    with pytest.MonkeyPatch.context() as patch, only_kernel_in_c():
+        patch.setenv(bfloat16.VARIABLE, by)
+        yield
+
+
+def optimised_without_c():
+    # Without fusion: a composite of elementwise operations would run number by number.
+    return default_mode(theano.Mode(linker='py', optimizer='fast_run').excluding('fusion'))
+
+
+def not_optimised():
+    return default_mode(theano.compile.mode.FAST_COMPILE)
+
+
+class Elsewhere:
+    """Answers that other processes wrote. start: a function that starts them, for the beginning of files' names."""
+
+    def __init__(self, folder, start):
+        self.out, self.ranks = folder / 'answers', []
+        start(self.out)
+
+    def answers(self, case):
+        files = sorted(self.out.parent.glob(f'{self.out.name}_{CASES.index(case)}_rank*.npz'))
+        found, *others = [dict(np.load(file)) for file in files]
+        for other in others:                   # all processes have the same
+            assert all((found[name] == other[name]).all() for name in found)
+        return found
+
+
+def in_two_processes(out):
+    result = mpi.run(2, ways.__file__, out, flags='', timeout=600)
+    assert result.returncode == 0, result.stderr
+
+
+def on_gpu(out):
+    on(DEVICE, f'import runpy; runpy.run_path({ways.__file__!r}, run_name="__main__")', out)
+
+
+def racer():
+    return pytest.importorskip('py_mini_racer').MiniRacer
+
+
+# A row: the name of a way, how it is made in a folder, what it answers, and how close its numbers are to those in
+# NumPy: probabilities and states absolutely, what training changes by the largest change.
+FLOAT32, BFLOAT16 = (2e-5, 1e-3), (4e-3, 0.1)
+ROWS = {
+    'C float64': (lambda folder: InTheano(in_float64), EVERYTHING, (1e-9, 1e-6)),
+    'C float32': (lambda folder: InTheano(), EVERYTHING, FLOAT32),
+    **{f'C bfloat16 {by}': (lambda folder, by=by: InTheano(lambda: in_bfloat16(by), precision='bfloat16'), EVERYTHING,
+                            BFLOAT16) for by in bfloat16.MACROS},
+    'kernel in NumPy': (lambda folder: InTheano(not_optimised), EVERYTHING, FLOAT32),
+    'scan': (lambda folder: InTheano(optimised_without_c, kernel=False), EVERYTHING, FLOAT32),
+    'two processes': (lambda folder: Elsewhere(folder, in_two_processes), TRAINED, FLOAT32),
+    'resumed': (lambda folder: Resumed(folder / 'p.npz'), TRAINED, FLOAT32),
+    'JavaScript': (lambda folder: InJavaScript(racer()), PREDICTED | WRITTEN, FLOAT32),
+    'JavaScript, streams': (lambda folder: InStreams(racer(), False), {'streams'}, FLOAT32),
+    'WebAssembly, streams': (lambda folder: InStreams(racer(), True), {'streams'}, FLOAT32),
+    'GPU': (lambda folder: Elsewhere(folder, on_gpu), EVERYTHING, FLOAT32),
+}
+EXACT = 'C float64'                    # what training leaves is compared with this way's, whose gradient is verified
+
+
+@pytest.fixture(scope='module')
+def way(tmp_path_factory):
+    """Return a function from the name of a row to its way, which is made once."""
+    made = {}
+
+    def get(name):
+        if name not in made:
+            made[name] = ROWS[name][0](tmp_path_factory.mktemp('way'))
+        return made[name]
+    return get
+
+
+# ---------------------------------------------------------------- the judges
+
+def judge_predicted(found, case, model, atol):
+    x, y = case.batch
+    probabilities, states = model.read(case, x)
+    given = found['probabilities']             # of all rows of the batch, or of the first
+    assert_near(given, probabilities[:, :given.shape[1]], atol, 'probabilities')
+    for name, state in zip(STATES, states):
+        assert_near(found[name], state[:, 0], 2 * atol, name)
+    if 'costs' not in found:
+        return
+    costs = -np.log(np.take_along_axis(probabilities, y[:, :, None], axis=2)[:, :, 0])
+    scale = max(1, np.exp(costs.max()) * atol)             # of the error of the logarithm of a small probability
+    for name, expected in (('costs', costs), ('line_costs', costs[:, 0]), ('costs of alternatives', costs[:, 0]),
+                           ('mean', costs.mean())):
+        assert_near(found[name], expected, 20 * atol * scale, name)
+    for name in ('best', 'best of check'):
+        assert_most_probable(found[name], probabilities, 2 * atol, name)
+    largest = -np.sort(-probabilities[:, 0], axis=1)[:, :found['chances'].shape[1]]
+    assert_near(found['chances'], largest, atol, 'chances')
+    assert_near(np.take_along_axis(probabilities[:, 0], found['alternatives'], axis=1), largest, 2 * atol, 'alternatives')
+
+
+def judge_written(found, case, model, atol):
+    for name in WRITTEN:
+        text = found[name]
+        probabilities, _ = model.read(case, text[:-1], hold=case.hold if name == 'held' else {})
+        assert text[0].tolist() == [1] * text.shape[1]
+        if name == 'drawn':
+            assert_drawn(text[1:], probabilities, name)
+        else:
+            assert_most_probable(text[1:], probabilities, 2 * atol, name)
+
+
+def judge_trained(found, case, exact, tolerance):
+    """exact: what the way EXACT answers."""
+    assert_near(found['reported'] / exact['reported'], 1, tolerance, 'costs and update ratios')
+    for name, expected in exact.items():
+        kind, *of = name.split()
+        if kind in TRAINED and of:
+            before = 0 if kind == 'squares' else case.parameters[of[0]]
+            scale = abs(expected - before).max()
+            assert_near((found[name] - before) / scale, (expected - before) / scale, tolerance, name)
+
+
+def judge_streams(found, case, model, atol):
+    x, (_, states) = case.batch[0], model.read(case, case.batch[0])
+    count = found['logs of streams'].shape[1]
+    expected, states = model.read(case, np.repeat(x[:, :1], count, axis=1), [state[-1, :count] for state in states])
+    assert_near(np.exp(found['logs of streams']), expected, atol, 'streams')
+    for name, state in zip(STATES, states):
+        assert_near(found[f'{name} of streams'], state, 2 * atol, name)
+
+
+@pytest.mark.parametrize('case', CASES, ids=str)
+@pytest.mark.parametrize('name', ROWS)
+def test_way(way, name, case):
+    _, asked, (atol, of_training) = ROWS[name]
+    if name == 'GPU' and DEVICE is None:
+        pytest.skip(WHY_NOT)
+    if name.startswith('C bfloat16') and name.split()[-1] not in INSTRUCTIONS:
+        pytest.skip('this processor has no such instructions')
+    if name == 'two processes' and case.B < 2:
+        return                                 # a row for each process
+    found, model = way(name).answers(case), InNumPy(to_bfloat16 if 'bfloat16' in name else same)
+    assert {key.split()[0] if key.split()[0] in TRAINED else 'streams' if 'streams' in key else key
+            for key in found} == asked
+    if 'probabilities' in asked:
+        judge_predicted(found, case, model, atol)
+    if 'greedy' in asked:
+        judge_written(found, case, model, atol)
+    if 'weights' in asked:
+        judge_trained(found, case, way(EXACT).answers(case), of_training)
+    if 'streams' in asked:
+        judge_streams(found, case, model, atol)
+
+
+# ---------------------------------------------------------------- the gradient that the others are compared with
+
+def objective(case, p, masks, connections):
+    """Return the cost of training with parameters p in NumPy, by SETTINGS."""
+    x, y = case.batch
+    dropped = dict(p, W1=p['W1'] * connections[0], W2=p['W2'] * connections[1])
+    probabilities, (_, _, h2, _) = InNumPy().read(case, x, p=dropped, masks=masks)
+    logs, changes = np.log(probabilities), np.diff(h2, axis=0, prepend=np.zeros_like(h2[:1]))
+    costs = -np.take_along_axis(logs, y[:, :, None], axis=2)[:, :, 0]
+    total = ((1 - SETTINGS['smoothing']) * costs - SETTINGS['smoothing'] * logs.mean(axis=2)
+             + SETTINGS['ar'] * (h2 ** 2).mean(axis=2) + SETTINGS['tar'] * (changes ** 2).mean(axis=2)).sum()
+    total += sum(SETTINGS['l1'] * abs(a).sum() + SETTINGS['l2'] * (a ** 2).sum() for a in p.values())
+    return total / x.size
+
+
+@pytest.mark.parametrize('case', CASES, ids=str)
+def test_gradient_is_the_slope_of_the_cost(way, case):
+    """In the direction of the gradient of each parameter, and in a random one."""
+    found, random = way(EXACT).answers(case), np.random.default_rng(7)
+    masks = dropout.unit_masks(random, SETTINGS['dropout'], slice(0, case.B), case.T, (case.H1, case.H2), 'float64')
+    connections = dropout.weight_masks(random, SETTINGS['dropconnect'], (case.H1, case.H2), 'float64')
+    p = {name: array.astype('float64') for name, array in case.parameters.items()}
+    for name, before in p.items():
+        step = before - found[f'weights {name} 1']                     # lrate g / (sqrt((1 - drate) g^2) + 1)
+        gradient = step / (SETTINGS['lrate'] - np.sqrt(1 - SETTINGS['drate']) * abs(step))
+        for direction in (gradient / np.linalg.norm(gradient), random.choice([-1, 1], before.shape) / before.size ** 0.5):
+            ends = [objective(case, dict(p, **{name: before + h * direction}), masks, connections)
+                    for h in (1e-5, -1e-5)]
+            np.testing.assert_allclose((ends[0] - ends[1]) / 2e-5, (gradient * direction).sum(), rtol=1e-5, atol=1e-8,
+                                       err_msg=name)
+
+
+# ---------------------------------------------------------------- a run, by what it wrote
+
+@pytest.mark.parametrize('by', INSTRUCTIONS)
+def test_run_in_bfloat16_writes_what_it_learned(by, tmp_path):
+    """The sample in its log costs the model, in float32, what it should."""
+    text = tmp_path / 'readme.txt'
+    text.write_text(''.join((ROOT / folder / 'README.md').read_text(encoding='utf-8') for folder in ('', 'engine')))
+    options = '--epochs 6 --num-units1 65 --num-units2 67 --batch-size 10 --random-seed 2 --precision bfloat16'.split()
+    said = succeeded(run(TRAIN, text, 'r', *options, '--output-dir', tmp_path, env={bfloat16.VARIABLE: by}))
+    assert f'products in bfloat16 ({by})' in said
+    samples = read_samples(tmp_path / 'r_readme.txt_samples.txt')
+    model = CharLSTM()
+    model.model_setup(str(tmp_path / 'r_readme.txt_epoch6.npz'))
+    numbers = np.array([model.uchar.index(ch) for ch in samples[6]])[:, None]
+    assert len(numbers) > 150 and f'what it writes after epoch 6:\n{samples[6]}\n' in said
+    probabilities = model.theano_predict(numbers[:-1])[0].astype(float)
+    assert np.log(len(model.uchar)) - model.score_text(numbers[:, 0]).mean() > 1           # it has learned something
+    assert_drawn(numbers[1:], probabilities, 'sample')
+
+
+# ---------------------------------------------------------------- the table itself
+
+def subclasses(cls):
+    return {cls}.union(*map(subclasses, cls.__subclasses__()))
+
+
+def ops_of(function):
+    """Return the kinds of operations in the graph of a compiled function."""
+    return {type(node.op) for node in function.maker.fgraph.toposort()}
+
+
+def test_every_way_is_in_a_row(way):
+    """Each choice that changes what computes: a new one has to be added here, with its row."""
+    choices = {name: kind for rows in train.OPTIONS.values() for name, kind, *_ in rows}
+    assert choices['kernel'] == ('on', 'off') and choices['precision'] == ('float32', 'bfloat16')
+    assert {f'C bfloat16 {by}' for by in bfloat16.MACROS} == {name for name in ROWS if 'bfloat16' in name}
+    networks = {name for module in (ops, scan) for name, value in vars(module).items()
+                if inspect.isclass(value) and hasattr(value, 'cross_entropy')}
+    assert networks == {'Kernel', 'Scan'}
+    readers = {found.group(1) for path in HERE.glob('*.js')
+               for found in re.finditer(r'^class (\w+) {(?:\n(?: .*)?)*?\n  read\(', path.read_text(encoding='utf-8'), re.M)}
+    assert readers == {'Network', 'Streams'}
+
+
+def test_every_operation_of_the_kernel_is_in_a_row(way):
+    found, model = way('C float32'), None
+    for case in (CASES[0], CASES[-1]):
+        found.answers(case)
+        model = found.model(case)
+        functions = [function for name, function in model._functions.items() if name != 'held']
+        assert set(model._functions) == {'predict', 'check', 'states', 'sample', 'train_rmsprop', 'held'}
+        assert set().union(*map(ops_of, functions)) >= {
+            op for op in subclasses(ops._KernelOp) if not op.__name__.startswith('_')}

@@ -1,0 +1,270 @@
+"""The ways of computing a model, each with the same answers() for a case, which test_every_way.py compares.
+
+As a program it writes the answers of this process, one of several or one on a GPU: python ways.py OUT.
+"""
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from cells import OWN, peephole_cell, peephole_in_numpy  # noqa: E402
+from charlstm import CharLSTM, lstm_cell  # noqa: E402
+from engine import process_group  # noqa: E402
+from engine.kernel.cell import Cell, held_cell, js_function  # noqa: E402
+from engine.page.page import HERE  # noqa: E402
+from engine.state.run_state import STATES  # noqa: E402
+from numpy_model import forward, lstm, random_parameters, same  # noqa: E402
+
+FIRST = 0x3041                         # the code of the first character
+STEPS = 2                              # of training
+WRITTEN = 40                           # characters of each text
+# All terms of the cost; limits that are not reached. A large eps keeps the steps smooth where a gradient is near 0.
+SETTINGS = dict(lrate=0.5, drate=0.5, eps=1, bptt_maxdepth=-1, l1=0.03, l2=0.02, dropout=0.3, dropconnect=0.2,
+                smoothing=0.1, ar=0.7, tar=1.3, grad_clip=1e3, step_clip=1e3, average=0.9)
+
+
+class Case(NamedTuple):
+    """A model of some sizes, with the parameters of a cell of its own or without, and a batch for it."""
+    V: int
+    H1: int
+    H2: int
+    T: int
+    B: int
+    own: bool = False
+
+    @property
+    def parameters(self):
+        """Return parameters by which the predictions differ much, and depend on the text before, but are not chaotic."""
+        p = random_parameters(self.V, V=self.V, H1=self.H1, H2=self.H2)
+        for name, scale in dict(W1=1.5 / self.H1 ** 0.5, U2=2 / self.H1 ** 0.5, W2=1.5 / self.H2 ** 0.5,
+                                V=18 / self.H2 ** 0.5).items():
+            p[name] *= scale
+        random = np.random.default_rng(self.V)
+        p.update({name + layer: random.uniform(-0.5, 0.5, H) for layer, H in (('1', self.H1), ('2', self.H2))
+                  for name in OWN if self.own})
+        return {name: array.astype('float32') for name, array in p.items()}
+
+    @property
+    def batch(self):
+        """Return characters x and those that follow, y, int32 (T,B)."""
+        characters = np.random.default_rng(1).integers(self.V, size=(self.T + 1, self.B), dtype=np.int32)
+        return characters[:-1], characters[1:]
+
+    @property
+    def hold(self):
+        """Return units to hold, the first and the last ones among them."""
+        return {'C1': {self.H1 - 1: 1.5}, 'C2': {0: -2.0, self.H2 - 1: 0.75}}
+
+
+# Below, at and above one and two panels of the kernel, which have 16 columns (AVX2, or AVX-512 in float64) or 32; one
+# row, two, and rows for several tiles; one step and many.
+CASES = [Case(5, 1, 3, T=50, B=2), Case(31, 16, 33, T=1, B=33), Case(32, 31, 17, T=50, B=1), Case(33, 65, 32, T=50, B=33),
+         Case(64, 32, 63, T=1, B=1), Case(65, 64, 97, T=1, B=50), Case(104, 70, 64, T=50, B=50),
+         Case(11, 7, 4, T=50, B=2, own=True), Case(65, 33, 63, T=1, B=50, own=True), Case(34, 64, 31, T=50, B=33, own=True)]
+
+
+class InNumPy:
+    """The model in NumPy, in float64. rounded: as for numpy_model.forward."""
+
+    def __init__(self, rounded=same):
+        self.rounded = rounded
+
+    def read(self, case, x, states=None, p=None, masks=None, hold={}):
+        """Return the probabilities after x (T,B), and the states h1, C1, h2, C2 after each step, (T,B,H) each.
+
+        states: those before x. p, masks, hold: as for numpy_model.forward.
+        """
+        cell = dict(cell=peephole_in_numpy, own=OWN) if case.own else dict(cell=lstm)
+        probabilities, after, states = [], [], states and [state.T for state in states]
+        for t, row in enumerate(x):
+            masks_now = masks and [mask[t:t + 1] for mask in masks]
+            p_now, states = forward(p or case.parameters, row[None], states, masks_now, hold=hold, rounded=self.rounded,
+                                    **cell)
+            probabilities.append(p_now[0])
+            after.append([state.T for state in states])
+        return np.array(probabilities), [np.array(state) for state in zip(*after)]
+
+
+class InTheano:
+    """The model by the class CharLSTM.
+
+    settings: for CharLSTM. mode: a function that returns a context in which to compile. asked: the methods that answer.
+    """
+    asked = 'predicted', 'written', 'trained'
+
+    def __init__(self, mode=contextlib.nullcontext, asked=asked, **settings):
+        self.mode, self.asked, self.settings, self.models = mode, asked, settings, {}
+
+    def model(self, case):
+        """Return the model with the parameters of a case. There is one for each cell, so each is compiled once."""
+        if case.own not in self.models:
+            model = self.models[case.own] = CharLSTM(random_seed=1, **self.settings)
+            if case.own:
+                model.cell, model.cell_parameters = peephole_cell, dict.fromkeys(OWN, 0)
+            model.model_setup(char_dim=2, num_units1=1, num_units2=1, **SETTINGS)
+        model = self.models[case.own]
+        model.uchar = [chr(FIRST + k) for k in range(case.V)]
+        for name, array in case.parameters.items():
+            array = array.astype(model.p[name].dtype)
+            model.p[name].set_value(array)
+            model._weights[name].set_value(array)
+            model._mean_squares[name].set_value(0 * array)
+        model._averaged_steps, model.random, model.batch_size = 0, np.random.default_rng(7), case.B
+        return model
+
+    def answers(self, case):
+        with self.mode():
+            return {name: value for ask in self.asked for name, value in getattr(self, ask)(self.model(case), case).items()}
+
+    @staticmethod
+    def predicted(model, case):
+        """Return what the model expects of the batch, and of its first row, by all methods that say so."""
+        x, y = case.batch
+        line = np.append(x[:, 0], y[-1, 0])
+        found = dict(zip(('probabilities', 'best'), model.theano_predict(x)), line=line, line_costs=model.score_text(line))
+        found['mean'], found['best of check'] = model.theano_check(x, y)
+        found['costs'] = model._function('check')(x, y, *model._zero_states(case.B))[-1]
+        found['costs of alternatives'], found['alternatives'], found['chances'] = model.alternatives(line, min(case.V, 3))
+        return dict(found, **{name: state[:case.T] for name, state in model.states(line).items()})
+
+    @staticmethod
+    def written(model, case):
+        """Return texts, as numbers (n,B)."""
+        hows = dict(greedy=dict(method='argmax'), drawn={}, held=dict(method='argmax', hold=case.hold))
+        texts = {name: model.generate_text(chr(FIRST + 1), 1 + WRITTEN, count=case.B, **how) for name, how in hows.items()}
+        return {name: np.array([[ord(ch) - FIRST for ch in text] for text in of_name]).T
+                for name, of_name in texts.items()}
+
+    def trained(self, model, case):
+        """Return what training steps report and leave."""
+        (x, y), rows, reported, found = case.batch, model.group.rows(case.B), [], {}
+        for step in range(1, 1 + STEPS):
+            cost, _, *ratios = model.theano_train_rmsprop(x[:, rows], y[:, rows])
+            reported.append([model.group.mean(float(cost), y[:, rows].size)[0], *ratios])
+            for kind, arrays in (('weights', model._weights), ('averages', model.p), ('squares', model._mean_squares)):
+                found.update({f'{kind} {name} {step}': value.get_value() for name, value in arrays.items()})
+            self.between_steps(model, case)
+        return dict(found, reported=np.array(reported, float))
+
+    def between_steps(self, model, case):
+        pass
+
+
+class Resumed(InTheano):
+    """Training that is resumed from a checkpoint after each step."""
+
+    def __init__(self, path, **settings):
+        super().__init__(asked=['trained'], **settings)
+        self.path = str(path)
+
+    def between_steps(self, model, case):
+        checkpoint = model.save_params(self.path, progress={})
+        self.model(case)                       # other parameters, averages and random numbers
+        model.resume(checkpoint)
+
+
+IN_JAVASCRIPT = '''
+let p;
+const parameters = () => p;
+const use = arrays => {
+  p = Object.fromEntries(Object.entries(arrays).map(([name, values]) => [name, Float32Array.from(values)]));
+  products = null;
+};
+const lists = arrays => arrays.map(values => Array.from(values));
+const statesOf = ({layer1, layer2}) => [layer1.h, layer1.C, layer2.h, layer2.C];
+const reading = (x, network = new Network(p)) => x.map(k => lists([network.read(k), ...statesOf(network)]));
+const writing = (n, choice, held, writer = new Writer(p, [1], choice, held)) => (
+  Array.from({length: n}, () => writer.next()));
+const streaming = (x, states, webassembly, streams = newStreams(states.length)) => {
+  if (webassembly !== Boolean(products.run)) throw new Error('no WebAssembly');
+  states.forEach((state, k) => streams.set(k, state));
+  return x.map(k => {
+    streams.read(k, states.length);
+    return states.map((_, stream) => lists([streams.logs(stream), ...streams.state(stream)]));
+  });
+};
+'''
+
+
+class InProcesses(InTheano):
+    """Training by this process and others of a communicator of mpi4py."""
+
+    def __init__(self, comm):
+        super().__init__(asked=['trained'], comm=comm)
+
+    def model(self, case):
+        model = super().model(case)
+        for step in model._functions.values():
+            step._sums = None                  # a buffer of the sizes of another case
+        return model
+
+
+class InJavaScript:
+    """The network of a page, in a JavaScript engine. MiniRacer: a class whose objects evaluate JavaScript."""
+
+    def __init__(self, MiniRacer):
+        self.contexts = {}
+        for own, cell in ((False, Cell(lstm_cell, (), 'float32')), (True, Cell(peephole_cell, OWN, 'float32'))):
+            self.contexts[own] = MiniRacer()
+            for code in (js_function(held_cell(cell).program), *[(HERE / f'{name}.js').read_text(encoding='utf-8')
+                                                                 for name in ('network', 'products', 'streams')]):
+                self.contexts[own].eval(code)
+            self.contexts[own].eval(IN_JAVASCRIPT)
+
+    def value(self, case, expression):
+        """Return the value of an expression for the parameters of a case."""
+        arrays = {name: array.ravel().tolist() for name, array in case.parameters.items()}
+        return json.loads(self.contexts[case.own].eval(f'use({json.dumps(arrays)}); JSON.stringify({expression})'))
+
+    def answers(self, case):
+        """Return what is predicted of three rows of the batch, and texts, by network.js."""
+        read = [self.value(case, f'reading({row.tolist()})') for row in case.batch[0].T[:3]]
+        found = dict(probabilities=np.array([[step[0] for step in row] for row in read]).swapaxes(0, 1))
+        found.update({name: np.array([step[k] for step in read[0]]) for k, name in enumerate(STATES, 1)})
+        held = [dict(layer=int(name[1]), number=unit, value=value) for name, values in case.hold.items()
+                for unit, value in values.items()]
+        for name, top_k, seeds, hold in (('greedy', 1, [1], []), ('drawn', case.V, range(30), []), ('held', 1, [1], held)):
+            texts = [self.value(case, f'writing({1 + WRITTEN}, {{temperature: 1, topK: {top_k}, seed: {seed}}}, '
+                                      f'{json.dumps(hold)})') for seed in seeds]
+            found[name] = np.array(texts).T
+        return found
+
+
+class InStreams(InJavaScript):
+    """The network of a page in many streams, by streams.js and products.js. webassembly: False: in JavaScript alone."""
+
+    def __init__(self, MiniRacer, webassembly):
+        super().__init__(MiniRacer)
+        self.webassembly = webassembly
+        if not webassembly:
+            for context in self.contexts.values():
+                context.eval('WebAssembly.Module = null')
+
+    def answers(self, case):
+        """Return what streams expect and remember that read the first row of the batch after all rows of it."""
+        x, (_, states) = case.batch[0], InNumPy().read(case, case.batch[0])
+        before = [state[-1, :7] for state in states]                               # of at most seven streams
+        found = self.value(case, 'streaming({}, {}, {})'.format(
+            x[:, 0].tolist(), [[state[k].tolist() for state in before] for k in range(len(before[0]))],
+            json.dumps(self.webassembly)))
+        names = 'logs of streams', *[f'{name} of streams' for name in STATES]
+        return {name: np.array([[stream[k] for stream in step] for step in found]) for k, name in enumerate(names)}
+
+
+def main():
+    way, rank, size = InTheano(), *process_group.rank_and_size()
+    if size != 1:
+        from mpi4py import MPI
+        way = InProcesses(MPI.COMM_WORLD)
+    for k, case in enumerate(CASES):
+        if case.B >= size:                     # a row for each process
+            np.savez(f'{sys.argv[1]}_{k}_rank{rank}.npz', **way.answers(case))
+
+
+if __name__ == '__main__':
+    main()
