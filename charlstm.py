@@ -34,7 +34,8 @@ import collections
 import functools
 import math
 
-from engine.backend.theano_setup import CompilerError, compiling, kernel_runs, theano, tt  # refuses old Pythons first
+# This import is the first, as it refuses old Pythons.
+from engine.backend.theano_setup import CompilerError, compiling, kernel_runs, theano, tt, without_c
 
 import numpy as np
 
@@ -42,7 +43,8 @@ from engine import analysis, checks, sampling
 from engine.backend import bfloat16
 from engine.kernel.cell import Cell, held_cell, js_function
 from engine.kernel.data_parallel import DataParallelStep
-from engine.kernel.network import is_as_in_c
+from engine.kernel.edits import Reads
+from engine.kernel.network import costs_follow, is_as_in_c
 from engine.kernel.ops import Kernel
 from engine.kernel.reference import continue_texts
 from engine.kernel.scan import Scan
@@ -226,8 +228,8 @@ class CharLSTM(State):
     each a dict with the keys 'train' and 'valid'; texts, a dict that has the texts
     which prepare_input read for valid and test, as numbers (n,), by 'valid' and 'test';
     p, the parameters as Theano shared variables by name; lp, the learning
-    parameters; dyn_lrate, the learning rate as a shared scalar that may be set between
-    steps; random, the NumPy generator of all random numbers: the same random_seed,
+    parameters, which may be changed between steps; dyn_lrate, the learning rate as a shared
+    scalar, which may be set between steps, also to a number; random, the NumPy generator of all random numbers: the same random_seed,
     text and machine give the same numbers.
 
     A subclass, or an object before model_setup, may set another cell, a function like lstm_cell.
@@ -267,24 +269,37 @@ class CharLSTM(State):
         return lstm_cell(a_f, a_i, a_o, a_g, C_prev)
 
     def _checked_cell(self):
-        """Return the Cell of the attributes cell and cell_parameters; drop functions compiled with another one.
+        """Return the Cell of the attributes cell and cell_parameters.
 
-        Raises ValueError for a function that cannot be a cell.
+        Drop what was compiled from another cell, other functions of symbols, other learning parameters or other values
+        that any of these read, than those of now. Raises ValueError for a function that cannot be a cell, and for a
+        change of lp that needs model_setup.
         """
-        if self._cell[0] != (self.cell, self.cell_parameters):
-            now = self.cell, checks.cell_parameters(self.cell_parameters)
-            cell = Cell(*now, theano.config.floatX)
+        now = [self.cell, self.cell_parameters, self.lp, list(map(id, self.p.values()))]
+        if self._made_from != now or self._reads.differ():
+            if self._made_from:
+                self.lp.update(checks.changed_learning(self._made_from[2], self.lp))
+            cell = Cell(self.cell, checks.cell_parameters(self.cell_parameters), theano.config.floatX)
             if self.precision == 'bfloat16' and not cell.program:
                 raise ValueError(f'precision bfloat16 needs the C kernel, but the cell {cell.name} uses '
                                  f'{cell.unknown}, which is not in C: take float32')
-            self._cell, self._functions = (now, cell), {}
-            if self._kernel and not cell.program:
-                self._warn(f'the cell {cell.name} uses {cell.unknown}, which is not in C: theano.scan runs it, many '
-                           'times slower')
-            if cell.draws:
-                self._warn(f'the cell {cell.name} draws random numbers, which no checkpoint keeps: a resumed run draws '
-                           'others')
-        return self._cell[1]
+            if self._cell is None or self._cell.formula != cell.formula:
+                self._warn_of_cell(cell)
+            self._set_cell(cell)
+        return self._cell
+
+    def _set_cell(self, cell):
+        """Let cell be the Cell of the attribute cell, and drop compiled functions."""
+        self._cell, self._functions = cell, {}
+        self._made_from = [self.cell, dict(self.cell_parameters), dict(self.lp), list(map(id, self.p.values()))]
+        self._reads = Reads([type(self)._gradient_graph, type(self)._update_graph, self.cell])
+
+    def _warn_of_cell(self, cell):
+        if self._kernel and not cell.program:
+            self._warn(f'the cell {cell.name} uses {cell.unknown}, which is not in C: theano.scan runs it, many times '
+                       'slower')
+        if cell.draws:
+            self._warn(f'the cell {cell.name} draws random numbers, which no checkpoint keeps: a resumed run draws others')
 
     def _model_cell(self):
         """Return the Cell. Raises ValueError where the model does not have its parameters."""
@@ -302,8 +317,8 @@ class CharLSTM(State):
         return Kernel(cell, bfloat16.instructions(self.precision))
 
     def runs_in_c(self):
-        """Return whether the C kernel computes this model; otherwise theano.scan does."""
-        return isinstance(self._ops(), Kernel)
+        """Return whether the C kernel computes this model; otherwise theano.scan does, or the kernel's NumPy code."""
+        return isinstance(self._ops(), Kernel) and not without_c()
 
     def javascript(self):
         """Return the cell, whose units may be held, as a function of JavaScript, for engine/page/network.js.
@@ -355,10 +370,10 @@ class CharLSTM(State):
             self._set_parameters(initial_parameters(V, num_units1, num_units2, self.random, initial, own), self.uchar)
             for m in self._mean_squares.values():
                 m.set_value(np.zeros_like(m.get_value(borrow=True)))
-        self._functions, self.lp = {}, lp
+        self._functions, self._made_from, self.lp = {}, None, lp
         self._set_weights(self._arrays() if average else {})
         self._average_weight = theano.shared(np.zeros((), theano.config.floatX), 'average_weight', allow_downcast=True)
-        self.dyn_lrate = theano.shared(np.asarray(lrate, theano.config.floatX), 'lrate', allow_downcast=True)
+        self._dyn_lrate = theano.shared(np.asarray(lrate, theano.config.floatX), 'lrate', allow_downcast=True)
         if mfile is None:
             self._warn_if_truncated()
 
@@ -393,13 +408,15 @@ class CharLSTM(State):
             except (CompilerError, NotImplementedError) as error:      # the latter: C lacks a gradient
                 if self.precision == 'bfloat16':
                     raise ValueError(f'precision bfloat16 needs the C kernel, which does not compile: {error}')
-                if not self.runs_in_c():
+                if isinstance(self._ops(), Scan):
                     raise
                 cell = self._model_cell()
                 whose = '' if cell.standard else f' with the cell {cell.name}'
                 warn(f'the C kernel{whose} does not compile, so the slower theano.scan takes its place: {error}')
                 self._kernel, self._functions = False, {}      # not some in C and some not
                 return self._function(name)
+            if name == 'predict':
+                self._warn_of_costs()
         return self._functions[name]
 
     def _samples_in_c(self):
@@ -412,6 +429,13 @@ class CharLSTM(State):
             self._warn('network in charlstm.py was edited, and engine/kernel/sampling.c was not: texts are written a '
                        'step at a time, more slowly')
         return same
+
+    def _warn_of_costs(self):
+        """Warn where an edit of network made its costs other ones than those of the probabilities."""
+        y, states = tt.imatrix('y'), tt.matrices('h1', 'C1', 'h2', 'C2')
+        if not costs_follow(network(y, y, states, self.p, self._ops()), y):
+            self._warn('network in charlstm.py was edited so that its costs are not -log p: training and validation use '
+                       'them, but scores, alternatives and pages show -log p')
 
     def _build_predict(self):
         """Compile the function from characters (T,B) and states to probabilities (T*B,V) and new states."""
@@ -519,7 +543,8 @@ class CharLSTM(State):
         The result is [cost, the most probable characters, int (T,B)]. Raises as theano_predict.
         """
         x, y = self._batch(x, y)
-        return self._check(x, y)[:2]
+        cost, best, *_ = self._check(x, y)
+        return [float(cost), best]
 
     @locked
     def _check(self, x, y, states=None):
@@ -607,7 +632,7 @@ class CharLSTM(State):
         cost, best, h1, C1, h2, C2, *ratios = function(x, y, *inputs)
         if self._stateful():
             self._carried = [h1, C1, h2, C2]
-        return [cost, best] + ratios
+        return [float(cost), best, *map(float, ratios)]
 
     # ---- writing
 

@@ -70,7 +70,7 @@ def _copy(model, **settings):
     """Return a model of one process with a copy of the parameters, to train with settings of model_setup."""
     new, (H1, H2) = copy.copy(model), model._units()
     new.group, new.random = SingleProcess(), np.random.default_rng(0)              # no draws from the model's
-    new._cell = model._cell                # so that no warning about it is repeated
+    new._cell = model._checked_cell()      # so that no warning about it is repeated
     new.p, new._weights, new._mean_squares, new._text = {}, {}, {}, None               # the model's are shared
     new.model_setup(char_dim=model._V(), num_units1=H1, num_units2=H2, **settings)
     new._set_parameters(model._arrays(), model.uchar)

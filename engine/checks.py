@@ -70,6 +70,25 @@ def learning(arguments):
             for name, (check, *limits) in RANGES.items() if name in arguments}
 
 
+def changed_learning(before, after):
+    """Return learning parameters that a user has changed, as Python's own numbers.
+
+    before: those of model_setup. Raise ValueError for other names, for values out of range, and for a change that has
+    no effect after model_setup.
+    """
+    if set(after) != set(before):
+        raise ValueError(f'lp has {", ".join(sorted(map(str, set(before) ^ set(after))))} too much or too little: expected '
+                         f'{", ".join(before) or "nothing before model_setup"}')
+    after = learning(after)
+    if after.get('lrate') != before.get('lrate'):
+        raise ValueError(f"lp['lrate'] is {after['lrate']}, but it was {before['lrate']} and is only the first rate: set "
+                         'dyn_lrate instead')
+    if bool(after.get('average')) != bool(before.get('average')):
+        raise ValueError(f"lp['average'] is {after['average']}, but it was {before['average']}: an average begins and ends "
+                         'only with model_setup')
+    return after
+
+
 def cell_parameters(initial):
     """Return a cell's own parameters, name to initial value. Raise ValueError for what a checkpoint cannot hold."""
     if not isinstance(initial, dict):

@@ -85,9 +85,9 @@ def _held_copy(model):
     cell, units = held_cell(model._model_cell()), dict(zip('12', model._units()))
     held = copy.copy(model)
     held.cell, held.cell_parameters = cell, dict.fromkeys(cell.own, 0)
-    held._cell = (held.cell, held.cell_parameters), cell           # so that no warning about it is repeated
     held.p = {name: model.p[name] if name in model.p else theano.shared(np.zeros(units[name[-1]], cell.dtype), name)
               for name in (*NAMES, *own_names(cell.own))}
+    held._set_cell(cell)
     return held
 
 

@@ -322,6 +322,12 @@ def kernel_runs():
     return bool(theano.config.cxx) and theano.config.device == 'cpu' and theano.config.floatX in ('float32', 'float64')
 
 
+def without_c():
+    """Return whether Theano's mode runs the Python code of all operations, as mode=FAST_COMPILE does."""
+    linker = theano.compile.mode.get_default_mode().linker
+    return isinstance(linker, theano.gof.link.PerformLinker) or getattr(linker, 'c_thunks', None) is False
+
+
 def device():
     """Return the name of Theano's device, and for others than the CPU also the name that their driver gives."""
     if theano.config.device == 'cpu':
@@ -339,6 +345,8 @@ def computes_on(in_c, bfloat16=None):
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     threads = int(os.environ.get('OMP_NUM_THREADS') or cores)
     by = 'by the C kernel' if in_c else 'by theano.scan, many times slower than the C kernel'
+    if without_c() and theano.config.cxx:
+        by = f'in Python, many times slower than in C (Theano has mode={theano.config.mode}, linker={theano.config.linker})'
     products = f', products in bfloat16 ({bfloat16})' if bfloat16 else ''
     return f'the CPU, {threads} thread{"s" * (threads > 1)}, {by}, in {theano.config.floatX}{products}'
 

@@ -1,4 +1,4 @@
-"""The network as sampling.c and network.js compute it, to find out whether charlstm.network is still the same."""
+"""The network as other parts of the program compute it, to find out whether charlstm.network is still the same."""
 from engine.backend.theano_setup import theano, tt
 from engine.state.parameters import own_of_layer, stacked
 
@@ -21,3 +21,10 @@ def is_as_in_c(network, p, ops):
     found = network(x, x, states, p, ops)
     return theano.scan_module.scan_utils.equal_computations([found.probabilities] + found.after,
                                                             _two_layers(x, states, p, ops))
+
+
+def costs_follow(found, y):
+    """Return whether the costs of Outputs that network returned are -log p[y], by their graph."""
+    softmax = found.probabilities.owner        # its first output are the costs, in C and in Theano's own operation
+    return softmax is not None and theano.scan_module.scan_utils.equal_computations(
+        [found.costs], [softmax.outputs[0].reshape(y.shape)])

@@ -86,21 +86,32 @@ class State:
         seed = secrets.randbits(128) if random_seed is None else random_seed
         self.random = np.random.default_rng(group.broadcast(int, seed))          # the same numbers in all processes
         self.uchar, self._encoding = [], 'utf-8'           # of the text, where the vocabulary is one of bytes
-        self.batch_size = self.dyn_lrate = None
+        self.batch_size = self._dyn_lrate = None
         self.X, self.Y, self.n_batches, self.texts = {}, {}, {}, {}
         self.p, self.lp, self._mean_squares = {}, {}, {}
         self._weights, self._averaged_steps = {}, 0
-        self._functions = {}           # compiled, by name, for parameters of these shapes and for _cell
-        self._cell = None, None        # the attributes cell and cell_parameters, and the Cell that they make
+        self._functions = {}           # compiled, by name, from what the next three say
+        self._cell = self._made_from = self._reads = None          # the Cell, attributes, and what functions read
         self._text = None
         self._carried, self._validation_states, self._validation_index = None, None, 0
 
     def __getstate__(self):
         """Return what copy and pickle take: all but the lock and compiled functions, which are compiled again."""
-        return dict(self.__dict__, _functions={}, _cell=(None, None), _lock=None)
+        return dict(self.__dict__, _functions={}, _cell=None, _made_from=None, _reads=None, _lock=None)
 
     def __setstate__(self, state):
         self.__dict__.update(state, _lock=threading.RLock())
+
+    @property
+    def dyn_lrate(self):
+        """The learning rate, a shared scalar; None before model_setup. It may be set to a number above 0."""
+        return self._dyn_lrate
+
+    @dyn_lrate.setter
+    def dyn_lrate(self, rate):
+        if self._dyn_lrate is None:
+            raise ValueError('no model yet: call model_setup first')
+        self._dyn_lrate.set_value(checks.learning(dict(lrate=rate))['lrate'])
 
     def _warn(self, line):
         """Tell the user something, in the first process only."""

@@ -1,0 +1,226 @@
+"""What is edited counts from the next call on: functions of symbols, values that these read, learning parameters."""
+import numpy as np
+import pytest
+
+import charlstm
+from charlstm import CharLSTM, lstm_cell
+from cells import coupled_cell
+from engine.backend.theano_setup import theano
+from engine.kernel.edits import Reads
+from models import default_mode
+from test_cell import edit_network
+
+X = np.arange(60, dtype=np.int32).reshape(12, 5) % 7
+leak = 0.1
+settings = dict(leak=0.1, other=[1, 2])
+
+
+@pytest.fixture(autouse=True)
+def interpreted_all(interpreted):
+    pass
+
+
+def made(cls=CharLSTM, cell=None, **settings):
+    model = cls(random_seed=1)
+    if cell:
+        model.cell = cell
+    model.model_setup(char_dim=7, num_units1=3, num_units2=4, **settings)
+    model.uchar = list('abcdefg')
+    return model
+
+
+def computed(model):
+    """Return what a model computes by functions that are compiled apart, with a training step at a rate near 0."""
+    model.random = np.random.default_rng(1)
+    model.dyn_lrate.set_value(1e-30)
+    return [model.theano_check(X, X[::-1])[0], model.theano_predict(X)[0][-1, 0, 0], model.states('abc')['C2'][-1, 0],
+            model.theano_train_rmsprop(X, X[::-1])[0], model.score_text('abcabc').mean(),
+            model.generate_text('ab', 30, 'argmax'), model.generate_text('ab', 30, 'argmax', hold={'C1': {0: 1.0}})]
+
+
+def leaky(a_f, a_i, a_o, a_g, C_prev, by):
+    h, C = lstm_cell(a_f, a_i, a_o, a_g, C_prev)
+    return h + by * C, C
+
+
+class Leaky(CharLSTM):
+    leak = 0.1
+
+    @staticmethod
+    def cell(a_f, a_i, a_o, a_g, C_prev):
+        return leaky(a_f, a_i, a_o, a_g, C_prev, Leaky.leak)
+
+
+class OfObject(CharLSTM):
+    leak = 0.1
+
+    def cell(self, a_f, a_i, a_o, a_g, C_prev):
+        return leaky(a_f, a_i, a_o, a_g, C_prev, self.leak)
+
+
+def of_closure():
+    leak = 0.1
+
+    def cell(a_f, a_i, a_o, a_g, C_prev):
+        return leaky(a_f, a_i, a_o, a_g, C_prev, leak)
+
+    def change():
+        nonlocal leak
+        leak = 0.4 - leak
+    return cell, change
+
+
+def global_cell(a_f, a_i, a_o, a_g, C_prev):
+    return leaky(a_f, a_i, a_o, a_g, C_prev, leak)
+
+
+def settings_cell(a_f, a_i, a_o, a_g, C_prev):
+    return leaky(a_f, a_i, a_o, a_g, C_prev, settings['leak'])
+
+
+def helped_cell(a_f, a_i, a_o, a_g, C_prev):
+    return (lambda *inputs: global_cell(*inputs))(a_f, a_i, a_o, a_g, C_prev)
+
+
+@pytest.mark.parametrize('cls, cell, change', [
+    (Leaky, None, lambda patch, model: patch.setattr(Leaky, 'leak', 0.3)),
+    (OfObject, None, lambda patch, model: setattr(model, 'leak', 0.3)),
+    (CharLSTM, global_cell, lambda patch, model: patch.setitem(globals(), 'leak', 0.3)),
+    (CharLSTM, helped_cell, lambda patch, model: patch.setitem(globals(), 'leak', 0.3)),
+    (CharLSTM, settings_cell, lambda patch, model: patch.setitem(settings, 'leak', 0.3)),
+    (CharLSTM, settings_cell, lambda patch, model: patch.setitem(globals(), 'settings', dict(leak=0.3))),
+    (CharLSTM, *of_closure()),
+    (CharLSTM, None, lambda patch, model: patch.setattr(charlstm, 'lstm_cell', coupled_cell)),
+    (CharLSTM, None, lambda patch, model: patch.setattr(lstm_cell, '__code__', coupled_cell.__code__)),
+    (CharLSTM, None, lambda patch, model: patch.setattr(charlstm, 'stacked', lambda U: 2 * edited.stacked(U))),
+    (CharLSTM, None, lambda patch, model: patch.setattr(charlstm, 'network', edit_network))])
+@pytest.mark.parametrize('setup', [False, True])
+def test_edit_counts_in_all_functions(monkeypatch, cls, cell, change, setup):
+    """As in an object that was made after it, whether model_setup is called again or not."""
+    monkeypatch.setitem(globals(), 'edited', type('edited', (), dict(stacked=staticmethod(charlstm.stacked))))
+    model = made(cls, cell)
+    before = computed(model)
+    change(monkeypatch, model) if change.__code__.co_argcount else change()
+    if setup:
+        parameters = {name: p.get_value() for name, p in model.p.items()}
+        model.model_setup(char_dim=7, num_units1=3, num_units2=4)
+        for name, array in parameters.items():
+            model.p[name].set_value(array)
+    after, fresh = computed(model), made(cls, cell)
+    fresh.leak = getattr(model, 'leak', None)
+    assert after == computed(fresh) and after[0] != before[0] and after[3] != before[3]
+
+
+def test_nothing_is_compiled_again_without_an_edit():
+    model = made(Leaky)
+    computed(model)
+    functions = dict(model._functions)
+    Leaky.leak = 0.5 / 5                       # an equal number
+    computed(model)
+    assert model._functions == functions and set(functions) > {'predict', 'check', 'train_rmsprop', 'held'}
+
+
+def test_what_a_function_reads():
+    """Items, lengths, defaults, and attributes that come or go; not what the function only could reach."""
+    values, unused = {'a': [1, 2], 'b': {}}, [1]
+
+    def function(x, y=values, *, z=3):
+        return [value for value in y['a']], (lambda: len(values))(), x.attribute
+    for change, undo in ((lambda: values['a'].append(3), values['a'].pop), (lambda: values.pop('b'), None),
+                         (lambda: setattr(function, '__kwdefaults__', dict(z=4)), None)):
+        reads = Reads([function])
+        assert not reads.differ()
+        change()
+        assert reads.differ()
+        if undo:
+            undo()
+            assert not reads.differ()
+    reads = Reads([function])
+    unused.append(2)
+    assert not reads.differ()
+
+
+# ---------------------------------------------------------------- learning parameters
+
+@pytest.mark.parametrize('name, value', [('l2', 0.5), ('dropout', 0.5), ('smoothing', 0.3), ('ar', 9), ('grad_clip', 1e-3),
+                                         ('drate', 0.5), ('bptt_maxdepth', 2), ('dropconnect', np.float64(0.5))])
+def test_learning_parameter_that_is_changed_counts(name, value):
+    """As if model_setup had got it."""
+    arguments = dict(drate=0.9, eps=1e-3, lrate=0.1)
+    model, fresh, unchanged = made(**arguments), made(**dict(arguments, **{name: value})), made(**arguments)
+    model.theano_check(X, X)
+    model.lp[name] = value
+    for each in (model, fresh, unchanged):
+        each.random = np.random.default_rng(2)
+        each.theano_train_rmsprop(X, X[::-1])
+    arrays = [{name: p.get_value().tobytes() for name, p in each.p.items()} for each in (model, fresh, unchanged)]
+    assert arrays[0] == arrays[1] != arrays[2] and model.lp == fresh.lp
+
+
+@pytest.mark.parametrize('changes, words', [
+    (dict(lrate=0.1), ["lp['lrate'] is 0.1", '0.002', 'dyn_lrate']), (dict(average=0.9), ["lp['average']", 'model_setup']),
+    (dict(dropuot=0.1), ['dropuot', 'expected lrate']), (dict(dropout=2), ['dropout is 2']), (dict(l1=-1), ['l1 is -1'])])
+def test_learning_parameter_that_cannot_change(refused, changes, words):
+    model = made()
+    model.theano_train_rmsprop(X, X)
+    before = dict(model.lp)
+    model.lp.update(changes)
+    for use in (lambda: model.theano_train_rmsprop(X, X), lambda: model.theano_check(X, X)):
+        with refused(ValueError, *words):
+            use()
+    model.lp.clear()
+    model.lp.update(before)
+    model.theano_train_rmsprop(X, X)
+
+
+def test_rate_is_set_to_a_number(refused):
+    model, other = made(), made()
+    with refused(ValueError, 'model_setup'):
+        CharLSTM().dyn_lrate = 0.1
+    model.dyn_lrate = 0.25
+    other.dyn_lrate.set_value(0.25)
+    for each in (model, other):
+        each.theano_train_sgd(X, X[::-1])
+    assert (model.p['c'].get_value() == other.p['c'].get_value()).all() and model.dyn_lrate.get_value() == 0.25
+    for wrong in (0, -1, np.nan, 'fast', None):
+        with refused(ValueError, 'lrate is', 'above 0'):
+            model.dyn_lrate = wrong
+
+
+def test_what_training_returns_are_pythons_numbers():
+    for cost, best, *ratios in (made().theano_train_rmsprop(X, X), [*made().theano_check(X, X)]):
+        assert {type(number) for number in (cost, *ratios)} == {float} and best.shape == X.shape
+
+
+# ---------------------------------------------------------------- costs that are not -log p
+
+@pytest.mark.parametrize('kernel', [True, False])
+def test_other_costs_than_minus_log_p_are_named(monkeypatch, capsys, kernel):
+    model, network = CharLSTM(random_seed=1, kernel=kernel), charlstm.network
+    model.model_setup(char_dim=7, num_units1=3, num_units2=4)
+    model.uchar = list('abcdefg')
+    score, cost = model.score_text('abcabc'), model.theano_check(X, X)[0]
+    assert capsys.readouterr().err == ''
+
+    def dearer(*arguments):
+        found = network(*arguments)
+        return found._replace(costs=found.costs * 1.1)
+    monkeypatch.setattr(charlstm, 'network', dearer)
+    assert model.theano_check(X, X)[0] == pytest.approx(1.1 * cost)
+    assert (model.score_text('abcabc') == score).all()
+    line, = capsys.readouterr().err.splitlines()
+    assert 'costs are not -log p' in line and 'scores' in line
+    monkeypatch.setattr(charlstm, 'network', edit_network)             # whose costs are -log p, of other probabilities
+    model.score_text('abcabc')
+    assert 'not -log p' not in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- who computes
+
+def test_mode_that_runs_python_says_so(monkeypatch):
+    from engine.backend.theano_setup import computes_on
+    model = made()
+    with default_mode(theano.compile.mode.FAST_COMPILE):
+        assert not model.runs_in_c() and 'in Python, many times slower' in computes_on(model.runs_in_c())
+    with default_mode(theano.compile.mode.FAST_RUN):
+        assert model.runs_in_c() and 'by the C kernel' in computes_on(model.runs_in_c())
