@@ -85,7 +85,8 @@ OPTIONS = {
                                  'the time of a step'),
         ('save-every', int, None, 'epochs between checkpoints (default: 10, and more in a run of over 1,000 epochs)'),
         ('original', bool, False, 'the recipe of 2016: 75 epochs of batches from zero states, at a rate of 0.002 that '
-                                  'decays by 0.97 from epoch 10 on, and nothing that came later'),
+                                  'decays by 0.97 from epoch 10 on, and nothing that came later; the log of the steps '
+                                  'is as that program wrote it (engine/README.md has what is still different)'),
         ('output-dir', 'DIR', None, 'folder for the results (default: training_results beside this script)'),
         ('overwrite', bool, False, 'replace the results of an earlier run of this name'),
         ('init', 'PARAMS', None, 'start from the parameters of this checkpoint, of any text'),
@@ -130,7 +131,7 @@ def prepare(o, group):
         complete(o, model.n_batches['train'], parameters)
         model.model_setup(**o.arguments_of(model.model_setup))
         run = Run(o.output_dir, o.run_name, o.resume, progress, group, names=list(model.p),
-                  passage=group.broadcast(model.passage))
+                  passage=group.broadcast(model.passage), original=o.original)
         if progress:
             group.broadcast(options.check_texts, o, model, checkpoint)
             model.resume(checkpoint)
@@ -170,7 +171,7 @@ def read(model, run, now, bar, stop):
     for i in range(now.batch, n):
         model.dyn_lrate.set_value(now.rate_at(now.step))
         x, y = X[i], Y[i]                                  # a batch is cut out of the text when it is read
-        if now.step % now.options.valid_every == 0:        # before the step, as the training cost is
+        if now.should_validate(model.n_batches['valid']):  # before the step, as the training cost is
             now.valid_batch_cost = model.validate_batch()
         cost, _, *ratios = model.theano_train_rmsprop(x, y)
         now.record_step(float(cost), len(y) * model.batch_size)

@@ -80,10 +80,11 @@ def learn(folder, score, *words, resume=None, stop=None, overwrite=False, interr
     model, progress = Learner(score), None
     if resume:
         progress = model.resume(resume)
-    run = Run(str(folder), 'r_t.txt', resume, progress)
+    o = settled('--warmup', 0, '--anneal', 0, *words)
+    run = Run(str(folder), 'r_t.txt', resume, progress, original=o.original)
     run.draw = lambda: None
     run.check(overwrite=overwrite)
-    now = Schedule.resumed(settled('--warmup', 0, '--anneal', 0, *words), progress or {}, model.n_batches['train'])
+    now = Schedule.resumed(o, progress or {}, model.n_batches['train'])
     with run.open(), run.naming_checkpoint('at once'):
         run.save_missing(model, now)
         bar = ProgressBar(model.n_batches['train'], now.step)

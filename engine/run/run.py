@@ -34,10 +34,15 @@ PASSAGE_HEADING = ('# the beginning of the {} text: {}\n'
                    '# epoch, and the cost of each of these characters but the first, in nats\n')
 
 
-def headings(names=NAMES, passage=('validation', '')):
-    """Return the first lines of the logs by their endings. names: of the model's parameters; passage: of its text."""
+def headings(names=NAMES, passage=('validation', ''), original=False):
+    """Return the first lines of the logs by their endings.
+
+    names: of the model's parameters; passage: of its text; original: whether the log of the steps is as the program of
+    2016 wrote it, without a heading.
+    """
     of_text, text = passage
-    return {STEPS: '# epoch cost valid_cost ' + ' '.join('ratio_' + name for name in names) + '\n',
+    steps = '' if original else '# epoch cost valid_cost ' + ' '.join('ratio_' + name for name in names) + '\n'
+    return {STEPS: steps,
             EPOCHS: '# epoch cost valid_cost lrate characters_per_second\n', SAMPLES: '',
             PASSAGE: PASSAGE_HEADING.format(of_text, json.dumps(text))}
 
@@ -352,7 +357,12 @@ class Run:
         """Log a training step; now: the run's Schedule."""
         epoch, valid_cost = now.row()
         self._steps.append((epoch, float(cost)))
-        self._row(STEPS, [epoch, cost, valid_cost, *ratios])
+        if not now.options.original:
+            self._row(STEPS, [epoch, cost, valid_cost, *ratios])
+            return
+        if valid_cost != -1:                               # a Python float, with digits that a float32 does not have
+            valid_cost = np.asarray(cost).dtype.type(valid_cost)
+        self._write(STEPS, ' '.join(map(str, [epoch, cost, valid_cost, *ratios])) + '\n')
 
     def log_epoch(self, now, cost, valid_cost, speed, seconds):
         """Log the epoch that ended and, if it should be reported, print a line; speed: in characters a second."""

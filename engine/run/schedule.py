@@ -117,6 +117,14 @@ class Schedule:
         """Return after how many epochs the run ends, if patience does not end it."""
         return min(self.options.epochs, self.fewer_epochs or math.inf)
 
+    def should_validate(self, batches):
+        """Return whether a validation batch is evaluated before the next step. batches: how many there are.
+
+        The program of 2016 evaluated none where there was only one.
+        """
+        fewest = 2 if self.options.original else 1
+        return batches >= fewest and self.step % self.options.valid_every == 0
+
     def row(self):
         """Return what the log has for a step besides its cost: epochs that were read, and the validation batch's cost.
 
