@@ -89,6 +89,17 @@ def test_original_logs_as_in_2016_also_without_validation(tmp_path, monkeypatch,
         f'{epoch} 2.0 {cost}' + 8 * ' 0.5' + '\n' for epoch in (0.0, 0.5, 1.0, 1.5))
 
 
+def test_original_never_goes_back(tmp_path, monkeypatch, refused):
+    """High costs, and an epoch in which all is lost, change nothing; a cost that is not finite ends the run."""
+    costs = [2.0] * 9 + [900.0] * 300 + [float('nan')]
+    monkeypatch.setattr(Learner, 'theano_train_rmsprop',
+                        lambda self, x, y: [costs[len(self.rates)], self.rates.append(self.rate)] + [0.5] * 8)
+    with refused(ValueError, 'the cost is nan in epoch 310: stopped', '--original', '_epoch300.npz --lrate 0.001'):
+        learn(tmp_path, lambda rates: 3, '--original', '--lrate-decay', 1, '--epochs', 400, '--save-every', 300)
+    rows = log_rows(tmp_path / 'r_t.txt_epochs.out')
+    assert rows[:, 1].tolist() == costs[:-1] and set(rows[:, 3]) == {0.002}
+
+
 def test_short_text_is_seldom_reported(tmp_path, capsys, two_steps):
     learn(tmp_path, lambda rates: 3, '--epochs', 60, '--patience', 0)
     assert len(list(tmp_path.glob('*_epoch*.npz'))) == 6

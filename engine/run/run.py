@@ -460,8 +460,12 @@ class Run:
     def fall_back(self, model, now, error):
         """Return to the last good checkpoint, at half the rate, after a Diverged error.
 
-        Raise ValueError if that has failed too often.
+        Raise ValueError if that has failed too often, and with --original.
         """
+        if now.options.original:
+            self._needed = '--lrate', f'{min(now.options.lrate / 2, 1e-3):g}'
+            raise ValueError(f'{error}: stopped, as a run with --original never goes back to a checkpoint; the program '
+                             'of 2016 would continue and write nan')
         failed = now.rate
         if not now.fall_back(model.resume(self._fallback)):
             not_tried = min(now.options.lrate / 2 ** (FALLS + 1), 1e-3)

@@ -183,13 +183,16 @@ class Schedule:
                                        self.options.anneal)
 
     def record_step(self, cost, characters):
-        """Count a step. Raise Diverged for a cost that is not finite, or the last of many that were high."""
+        """Count a step. Raise Diverged for a cost that is not finite, or the last of many that were high.
+
+        With --original, high costs do not count.
+        """
         if not math.isfinite(cost):
             raise Diverged(f'the cost is {cost} in epoch {self.epoch + 1}')
         if self.first_cost is None:
             self.first_cost = cost
         mean = cost if self.mean_cost is None else self.mean_cost
-        if cost > max(JUMP * mean, WORSE * self.first_cost):
+        if cost > max(JUMP * mean, WORSE * self.first_cost) and not self.options.original:
             self.high_steps += 1
             if self.high_steps >= LONG:
                 raise Diverged(f'the cost rose from about {mean:.4g} to {cost:.4g} in epoch {self.epoch + 1}')
@@ -201,9 +204,13 @@ class Schedule:
         self.characters += characters
 
     def end_epoch(self):
-        """Count an epoch. Return its mean training cost. Raise Diverged if much of what was learned is lost."""
+        """Count an epoch. Return its mean training cost.
+
+        Raise Diverged if much of what was learned is lost, but not with --original.
+        """
         mean, lowest = self.mean_cost, self.lowest_cost
-        if lowest is not None:         # both are of the last steps of an epoch, which read the same text in each epoch
+        # Both are of the last steps of an epoch, which read the same text in each epoch.
+        if lowest is not None and not self.options.original:
             if mean > max(lowest + UNLEARNED * (self.first_cost - lowest), RISE * lowest):
                 raise Diverged(f'the cost rose from about {lowest:.4g} to {mean:.4g} in epoch {self.epoch + 1}')
         self.lowest_cost = mean if lowest is None else min(mean, lowest)
