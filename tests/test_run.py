@@ -567,6 +567,32 @@ def test_resume_last_of_a_run_that_was_killed_in_its_first_epoch(straight, stopp
     assert_same(stopping.end(), straight.end)
 
 
+@pytest.mark.parametrize('at', [(SYNC, 1, 'torn'), (('engine.run.run', 'append_whole'), 2, 'before')],
+                         ids=['all logs', 'one log'])
+def test_run_that_was_killed_before_its_first_checkpoint_begins_anew(straight, stopping, at):
+    command = [*stopping.begin(), '--resume', 'last']
+    assert stopping.run(*command, at=at).returncode == -signal.SIGKILL
+    assert stopping.log.read_text().count('\n') == 1 and not list(stopping.folder.glob('*.npz'))
+    assert 'no checkpoint yet: a new run' in succeeded(stopping.run(*command))
+    assert_same(stopping.end(), straight.end)
+
+
+@pytest.mark.parametrize('ending', [*LOGS, '.png', '_best.npz'])
+def test_one_file_that_is_no_heading_is_not_replaced(tmp_path, refused, ending):
+    """A log has more than its heading, or another one's; other files may have anything."""
+    with Run(str(tmp_path), 'r_t.txt').open():
+        pass
+    again = Run(str(tmp_path), 'r_t.txt')
+    again.check(overwrite=False)
+    path, more = tmp_path / f'r_t.txt{ending}', b'1' if ending in LOGS else b''
+    path.write_bytes(path.read_bytes() + more if path.exists() else more)
+    before = snapshot(tmp_path)
+    for begin in (lambda: again.check(overwrite=False), again.open().__enter__):
+        with refused(ValueError, f'r_t.txt{ending} exists already', '--overwrite'):
+            begin()
+        assert snapshot(tmp_path) == before
+
+
 def test_going_back_to_where_the_best_is_lost(tmp_path, capsys):
     learned(tmp_path, 5, 6, 3)
     _, now = learn(tmp_path, by_number(7), '--epochs', 3, '--save-every', 1, overwrite=True,

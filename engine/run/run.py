@@ -169,10 +169,18 @@ class Run:
                          'the results of that run')
 
     def _to_replace(self):
-        """Return the paths of files of this name that are no earlier state of this run."""
+        """Return the paths of files of this name that are no earlier state of this run, without logs that lack rows."""
         if not self.last_checkpoint:
-            return self._earlier()
+            return [path for path in self._earlier() if not self._lacks_rows(path)]
         return [path for path in self._earlier() if path.endswith('.npz') and not self._is_before(path)]
+
+    def _lacks_rows(self, path):
+        """Return whether a file is a log with at most a heading, as a run leaves that was killed when it began."""
+        heading = {self.path(ending): text.encode() for ending, text in self._headings.items()}.get(path)
+        if heading is None:
+            return False
+        with named('read', path), open(path, 'rb') as log:
+            return heading.startswith(log.read(len(heading) + 1))
 
     def _is_before(self, path):
         """Return whether a file is the checkpoint that this run resumes from, or an earlier one of the same run."""
@@ -239,7 +247,7 @@ class Run:
         lock(self._logs[STEPS])
         # Again: another process may have begun and ended a run of this name since.
         to_replace = self._to_replace()
-        self._refuse_to_replace([path for path in to_replace if os.path.getsize(path)])
+        self._refuse_to_replace(to_replace)
         self._logs.update({ending: open_log(self.path(ending)) for ending in LOGS if ending != STEPS})
         for ending, log in self._logs.items():
             with open(self.path(ending), 'rb') as before:
