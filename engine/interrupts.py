@@ -46,21 +46,25 @@ def held():
 class StopRequest:
     """A context in which a signal requests a stop after the current step; a second signal stops at once.
 
-    The signals are Ctrl-C, SIGTERM, and SIGUSR1, which mpiexec passes to all processes and which
-    batch systems send before the time is over.
+    The signals are Ctrl-C, SIGTERM, SIGUSR1, which mpiexec passes to all processes and which
+    batch systems send before the time is over, and SIGHUP, of a terminal that was closed. A
+    second SIGHUP does not stop at once: the shell may send one, and the system another. Under nohup,
+    SIGHUP stays ignored.
     """
-    SIGNALS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGUSR1') if hasattr(signal, name)]
+    HANGUP = getattr(signal, 'SIGHUP', None)
+    SIGNALS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGUSR1', 'SIGHUP') if hasattr(signal, name)]
 
     def __init__(self, group):
         """Take a SingleProcess or a ProcessGroup, whose processes agree to stop."""
         self._group = group
 
     def __enter__(self):
-        self._handlers = {number: signal.signal(number, self._request) for number in self.SIGNALS}
+        self._handlers = {number: signal.signal(number, self._request) for number in self.SIGNALS
+                          if number != self.HANGUP or signal.getsignal(number) != signal.SIG_IGN}
         return self
 
     def _request(self, number, frame):
-        if self._group.stop_requested:
+        if self._group.stop_requested and number != self.HANGUP:
             raise KeyboardInterrupt
         self._group.stop_requested = True
 

@@ -42,12 +42,14 @@ class ForwardedStream(EscapedStream):
 
 
 class UnreadStream(_Wrapper):
-    """A stream that raises no error when its reader is gone: what is written then is lost."""
+    """A stream that raises no error when its reader is gone, or its terminal closed: what is written then is lost."""
 
     def _call(self, method, *arguments):
         try:
             return method(*arguments)
-        except BrokenPipeError:
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):            # EIO: of a terminal
+                raise
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
     def write(self, text):
@@ -57,10 +59,11 @@ class UnreadStream(_Wrapper):
         self._call(self.stream.flush)
 
 
-def _set_up_streams(rank, size):
+def _set_up_streams(rank, size, needs_reader):
     """Wrap standard output and errors so that they exist, accept any character, and escape controls on a terminal.
 
-    All processes but the first are silent. size: None if it is unknown.
+    All processes but the first are silent. size: None if it is unknown. Without needs_reader, they
+    may lose their reader.
     """
     for name in ('stdout', 'stderr'):
         stream = getattr(sys, name)
@@ -68,6 +71,8 @@ def _set_up_streams(rank, size):
             stream = open(os.devnull, 'w', encoding='utf-8')
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')
+        if not needs_reader:
+            stream = UnreadStream(stream)
         if size != 1:
             stream = ForwardedStream(stream)
         elif stream.isatty():
@@ -166,9 +171,8 @@ def main(parser, program, needs_less, needs_reader=True, process_group=None):
     the output ends, as `head` does, the script ends with status 0, or continues if not needs_reader.
     process_group: the module engine.process_group, for a program that may run as several processes.
     """
-    _set_up_streams(*process_group.rank_and_size() if process_group else (0, 1))
-    if not needs_reader and not sys.stdout.isatty():
-        sys.stdout = UnreadStream(sys.stdout)
+    rank, size = process_group.rank_and_size() if process_group else (0, 1)
+    _set_up_streams(rank, size, needs_reader)
     options = None
     try:
         # Options may stand between names; on a Python too old for that, one line must still say that it is too old.

@@ -18,7 +18,8 @@ import pytest
 import produce_text
 import train
 from damage import write_checkpoint
-from engine import commands, progress, terminal
+from engine import commands, interrupts, progress, terminal
+from engine.process_group import SingleProcess
 from numpy_model import NAMES
 from scripts import (FAST, N_TRAIN, PRODUCE, ROOT, SMALL, TEXT, TRAIN, assert_changes_nothing, assert_refused,
                      contents, environment, finish, interrupted, load, paste, run, sequences, start, write_chain,
@@ -44,10 +45,10 @@ PIPED, ASCII = [KINDS.encode(encoding, 'backslashreplace').decode() for encoding
 
 # ---------------------------------------------------------------- a terminal
 
-def on_terminal(arguments, folder, interrupt_at=None, **changes):
+def on_terminal(arguments, folder, interrupt_at=None, close_at=None, **changes):
     """Run Python on a terminal of 80 columns; return its exit status and what the terminal got.
 
-    interrupt_at: the output after which the user presses Ctrl-C.
+    interrupt_at: the output after which the user presses Ctrl-C; close_at: after which the terminal is closed.
     """
     import fcntl
     import termios
@@ -68,6 +69,8 @@ def on_terminal(arguments, folder, interrupt_at=None, **changes):
         if interrupt_at and interrupt_at in shown:
             os.write(screen, b'\x03')
             interrupt_at = None
+        if close_at and close_at in shown:
+            break
     os.close(screen)
     return os.WEXITSTATUS(os.waitpid(pid, 0)[1]), shown.decode('utf-8').replace('\r\n', '\n')
 
@@ -264,6 +267,34 @@ def test_terminated_training_can_be_resumed(program):
     assert shlex.split(resuming)[-3:] == ['train.py', '--resume', path]
     other = paste(resuming[len('to resume: '):] + ' --lrate 7', program)                # it is refused early
     assert_refused(other, 'train.py: --lrate is 7.0', path)
+
+
+def test_closed_terminal_saves_a_checkpoint(tmp_path):
+    """Nothing can be written to it any more, also by the progress bar."""
+    (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
+    arguments = [TRAIN, 't.txt', 'r', *SMALL, '--epochs', 15675 // N_TRAIN, '--output-dir', '.']
+    status, _ = on_terminal(arguments, tmp_path, close_at=b'epoch 2/')
+    assert status == 130 and set(NAMES) < set(load(tmp_path / 'r_t.txt_interrupted.npz'))
+    assert (tmp_path / 'r_t.txt_result.json').exists()
+
+
+def test_training_under_nohup_continues(tmp_path):
+    (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
+    process = start(TRAIN, 't.txt', 'r', *SMALL, '--epochs', 20, '--output-dir', '.', flags=FAST, cwd=tmp_path,
+                    preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    result = interrupted(process, tmp_path / 'r_t.txt.out', signal.SIGHUP)
+    assert (result.returncode, result.stderr) == (0, '') and (tmp_path / 'r_t.txt_epoch20.npz').exists()
+
+
+def test_second_signal_stops_at_once_but_not_a_second_hangup():
+    """The shell sends one when its terminal is closed, and the system another."""
+    with interrupts.StopRequest(SingleProcess()) as stop:
+        for number in (signal.SIGHUP, signal.SIGHUP):
+            signal.raise_signal(number)
+            assert stop.agreed
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(number)
 
 
 # ---------------------------------------------------------------- exit statuses
