@@ -2,6 +2,8 @@
 import hashlib
 import io
 import os
+import sys
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlstm import read_text
-from engine import scoring
+from engine import progress, scoring
 from engine.state import text as text_module
 from engine.state.text import read_string, renumbered, shown, smallest_type, vocabulary, without_unknown
 from models import prepared, text_of
@@ -221,6 +223,28 @@ def test_files_that_are_no_texts_are_left_out_with_a_line(tmp_path, capsys):
     lines = []
     scoring.read(SimpleNamespace(in_vocabulary=str, uchar=list('first\nla')), folder, 'utf-8', lines.append)
     assert lines == [left_out]
+
+
+def test_device_is_refused(refused):
+    with refused(ValueError, '/dev/zero is a device', 'expected a text file'):
+        read_text('/dev/zero')
+
+
+def test_fifo_is_read_when_a_line_has_said_that_it_waits_for_a_writer(tmp_path, monkeypatch):
+    path = tmp_path / 'fifo'
+    os.mkfifo(path)
+
+    class Screen(io.StringIO):
+        def flush(self):                                   # after the line
+            path.write_text(POEM, encoding='utf-8')
+
+    monkeypatch.setattr(progress, 'SLOW', 0)
+    monkeypatch.setattr(sys, 'stderr', Screen())
+    late = threading.Timer(30, path.write_text, ['no line'])
+    late.start()
+    assert read_string(path) == POEM
+    late.cancel()
+    assert f'{path} is a FIFO: waiting for a program that writes to it' in sys.stderr.getvalue()
 
 
 @pytest.mark.parametrize('data', ['text'.encode('utf-16'), 'déjà vu'.encode('cp1252')], ids=['utf-16', 'cp1252'])

@@ -6,12 +6,13 @@ import io
 import math
 import os
 import re
+import stat
 import sys
 
 import numpy as np
 
 from engine.files import named
-from engine.progress import progress_bar
+from engine.progress import progress_bar, say_if_slow
 
 CHUNK = 1 << 20        # bytes that are decoded at a time: enough to be fast, and little memory
 LOOK = 1 << 20         # bytes at the beginning of a file that say whether it is a text
@@ -146,6 +147,15 @@ def _text_files(path, encoding):
 
 # ---------------------------------------------------------------- reading
 
+def _opened(path):
+    """Open a text file. Print a line while a FIFO waits for its writer. Raise ValueError for a device."""
+    mode = os.stat(path).st_mode
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        raise ValueError(f'{path} is a device, which may never end: expected a text file, or a folder of text files')
+    with say_if_slow(f'{path} is a FIFO: waiting for a program that writes to it', shown=stat.S_ISFIFO(mode)):
+        return open(path, 'rb')
+
+
 def _decoded(path, encoding, progress, digest, advice):
     """Yield the text of a file in pieces, with line ends as LF and without a byte order mark; digest gets its bytes.
 
@@ -154,7 +164,7 @@ def _decoded(path, encoding, progress, digest, advice):
     decoder = codec(encoding).incrementaldecoder()
     line_ends = io.IncrementalNewlineDecoder(None, translate=True)
     offset, first = 0, True
-    with named('read', path), open(path, 'rb') as f, progress_bar(
+    with named('read', path), _opened(path) as f, progress_bar(
             sys.stderr, progress, total=os.path.getsize(path), unit='B', unit_scale=True, leave=False, desc='reading',
             delay=1) as bar:
         while True:
@@ -230,7 +240,7 @@ def read_text(path, encoding='utf-8', progress=False):
     Returns codes (number of characters,); uchar (V,), the sorted distinct
     characters, such that uchar[codes] is the text; and the SHA-256 of the file
     in hexadecimal. Raises OSError when the file cannot be read, ValueError when
-    it is not in that encoding, or a folder holds no texts.
+    it is not in that encoding, is a device, or is a folder without texts.
     """
     return read_files(path, encoding, progress)[:3]
 
