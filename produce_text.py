@@ -107,7 +107,7 @@ def held(words):
 def prime_of(o):
     """Return the text to continue, '' for a random character. o: the options."""
     from engine.state.text import read_string
-    if o.prime_file:
+    if o.prime_file is not None:
         return read_string(o.prime_file, o.encoding)
     return unescaped(o.prime) or '\n' * o.lines
 
@@ -216,6 +216,10 @@ def check(o):
     for name, _, _, _ in OPTIONS['writing'] + OPTIONS['choice of each character']:
         if reading and name in typed and not (name == 'lines' and 'score' in typed and 'page' not in typed):
             raise ValueError(f'--{name} is for writing, but {reading[0]} writes no text: leave it out')
+    for name in ('temperature', 'top-k', 'top-p'):
+        if name in typed and o.method != 'normal':
+            raise ValueError(f'--{name} is for drawing characters, but --method {o.method} takes the most probable '
+                             'one: leave out one of them')
     for wrong, why in ((o.length is not None and o.length < 1, f'--length is {o.length}: expected at least 1'),
                        (o.adapt is not None and not o.adapt > 0, f'--adapt is {o.adapt}: expected a rate above 0'),
                        ({'page', 'adapt'} <= typed, '--adapt prints the cost of a model that learns as it reads, and '

@@ -153,6 +153,9 @@ def test_prime_file_and_stop(produce, tmp_path):
     (['--page', 't.txt', '--score', './t.txt', '--overwrite'], ['--page is t.txt', 'also read']),
     (['--page', 't.txt', '--prime-file', 't.txt', '--overwrite'], ['--page is t.txt', 'also read']),
     (['--page', 'x.html', '--copies', 't.txt', '--length', 1_000_001], ['1,000,001 characters']),
+    *[([*option, '--method', 'max'], [f'{option[0]} is for drawing', '--method max']) for option in (
+        ['--temperature', 2], ['--top-k', 3], ['--top-p', 0.5])],
+    (['--prime-file', ''], ['cannot read']),
     *[(['--score', 't.txt', *option], [f'{option[0]} is for writing', '--score', 'leave it out']) for option in (
         ['--length', 5], ['--count', 2], ['--prime', 'a'], ['--prime-file', 't.txt'], ['--stop', 'a'],
         ['--random-seed', 1], ['--method', 'max'], ['--temperature', 2], ['--top-k', 3], ['--top-p', 0.5])],
