@@ -547,9 +547,9 @@ def test_resume_last(shared, straight, stopping, in_process, capfd):
     assert_same(stopping.end(), straight.end)
     assert 'nothing left to learn' in succeeded(stopping.run(*command))
     assert_same(stopping.end(), straight.end)
-    with pytest.raises(Compiling):                         # what a new run started from is said, and not taken again
+    with pytest.raises(Compiling):                         # what a new run starts from is not read
         in_process(TRAIN, *command, '--init', 'gone.npz')
-    assert 'which began from gone.npz' in capfd.readouterr().out
+    assert ', without --init gone.npz, which is for a new run\n' in capfd.readouterr().out
     assert_refused(in_process(TRAIN, *command, '--dropout', 0.5), '--dropout is 0.5')
 
 

@@ -107,7 +107,8 @@ class Options:
         if newest is None:
             print(f'{run.path("")} has no checkpoint yet: a new run')
             return dict(resume=None)
-        print(f'resuming from {newest}' + f', which began from {self.init}' * bool(self.init))
+        print(f'resuming from {newest}' if self.init is None else
+              f'resuming from {newest}, without --init {self.init}, which is for a new run')
         return dict(resume=newest, init=None)
 
     def _choose(self, find_input, checkpoint, progress):
