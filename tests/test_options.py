@@ -10,7 +10,8 @@ from charlstm import CharLSTM
 from damage import write_checkpoint
 from engine.checks import RANGES
 from learner import options
-from scripts import PRODUCE, SMALL, TRAIN, Compiling, assert_refused, load, refuse_training, run, snapshot, succeeded
+from scripts import (PRODUCE, SMALL, STATEFUL, TRAIN, Compiling, assert_changes_nothing, assert_refused, load,
+                     refuse_training, run, snapshot, succeeded)
 
 
 # ---------------------------------------------------------------- ranges and kinds
@@ -121,7 +122,37 @@ def test_many_large_checkpoints_are_announced(folder, in_process, capfd):
     assert re.fullmatch(r'up to 750 checkpoints of 9\.\d MB, .* a larger --save-every .*', lines[0])
 
 
+def test_patience_of_a_resumed_run_without_validation_is_refused(trained, in_process, tmp_path):
+    checkpoint = tmp_path / 'r1_sentences.txt_epoch3.npz'
+    arrays = load(trained.checkpoint)
+    about = json.loads(str(arrays.pop('about')))
+    about['progress']['options']['ratio_valid'] = 0.0
+    np.savez(str(checkpoint), about=np.array(json.dumps(about)), **arrays)
+    assert_refused(in_process(TRAIN, '--resume', checkpoint, '--patience', 3), '--patience is 3', '--ratio-valid 0')
+
+
 # ---------------------------------------------------------------- options of a new run
+
+@pytest.mark.parametrize('options, words', [
+    (['--ratio-valid', 0, '--patience', 3], ['--patience is 3', '--ratio-valid 0']),
+    (['--ratio-valid', 0, '--valid-every', 10], ['--valid-every is 10', '--ratio-valid 0']),
+    (['--lrate-decay-epoch', 10], ['--lrate-decay-epoch is 10', '--lrate-decay 1']),
+    (['--no-stateful', '--reset', 0.1], ['--reset is 0.1', '--no-stateful']),
+    (['--original', '--reset', 0.1], ['--reset is 0.1', '--original']),
+    (['--initial', 'hidden', '--init', 'p.npz'], ['--initial is hidden', '--init p.npz']),
+    (['--init', ''], ['cannot read'])], ids=repr)
+def test_option_that_would_be_ignored_is_refused(folder, in_process, options, words):
+    write_checkpoint('p.npz')
+    assert_changes_nothing(folder, in_process, TRAIN, 't.txt', 'r', '--output-dir', 'results', *options, words=words)
+
+
+@pytest.mark.parametrize('options', [
+    ['--ratio-valid', 0, '--patience', 0], ['--valid', 't.txt', '--patience', 3, '--valid-every', 3],
+    ['--original', '--lrate-decay-epoch', 5], ['--original', '--reset', 0]], ids=repr)
+def test_option_that_is_used_is_accepted(folder, in_process, options):
+    with pytest.raises(Compiling):
+        in_process(TRAIN, 't.txt', 'r', *STATEFUL, '--output-dir', 'results', *options)
+
 
 def test_typed_options_win_over_every_recipe():
     for more in ([], ['--original']):

@@ -175,6 +175,20 @@ class Options:
             raise ValueError(f'--lrate-decay is {self.lrate_decay}: expected a number above 0, at most 1')
         if not self.run or os.path.basename(self.run) != self.run or '\0' in self.run:
             raise ValueError(f'the run name {self.run!r} is part of file names: expected no path separators in it')
+        self._check_used()
+
+    def _check_used(self):
+        """Raise ValueError for an option that was typed, and that other options of the run make useless."""
+        no_validation = self.valid is None and not self.ratio_valid
+        for name, useless, why in (
+                ('patience', no_validation and self.patience, 'a run with --ratio-valid 0 has no validation costs'),
+                ('valid_every', no_validation, 'a run with --ratio-valid 0 has no validation costs'),
+                ('lrate_decay_epoch', self.lrate_decay == 1, 'with --lrate-decay 1 the rate does not decay'),
+                ('reset', self.no_stateful and self.reset, 'with --no-stateful, as in the recipe of --original, every '
+                                                           'batch starts from zero states'),
+                ('initial', self.init is not None, f'the parameters begin as those of --init {self.init}')):
+            if useless and name in self.typed:
+                raise ValueError(f'{spelled(name)} is {vars(self)[name]}, but {why}: leave it out')
 
     def summary(self, parameters):
         """Return lines on what learns, how often, how to repeat it, and what was chosen.

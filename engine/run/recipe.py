@@ -44,7 +44,7 @@ def set_units(o):
     the first. Raise what read_shapes raises for the checkpoint.
     """
     units1, units2 = UNITS, o.num_units1 or UNITS
-    if o.init:
+    if o.init is not None:
         from engine.state.parameters import read_shapes, units             # late: --help does not wait for NumPy
         units1, units2 = units(read_shapes(o.init)[0])
     o.num_units1 = units1 if o.num_units1 is None else o.num_units1
