@@ -105,21 +105,23 @@ class Countdown:
 class ProgressBar:
     """The progress of training: a bar on a terminal, otherwise lines.
 
-    steps: how many an epoch has; done: how many the run has made.
+    steps: how many an epoch has; done: how many the run has made. The time left is estimated without
+    the first step, in which a GPU's driver compiles.
     """
 
     def __init__(self, steps, done):
-        self.steps, self.done, self.first = steps, done, done
-        self.start = self.last_line = self.epoch_start = time.time()
+        self.steps = steps
+        self.last_line = self.epoch_start = time.time()
         self.read = 0                                  # characters since epoch_start
         self.forecast = False                          # whether the estimate was printed
         self.bar = progress_bar(sys.stdout, total=None, initial=done, desc='starting', smoothing=0.05,
                                 dynamic_ncols=True, bar_format='{desc}, {remaining} left |{bar}|')
+        self.go_back(done)
 
     def go_back(self, done):
         """Continue from an earlier step of the run."""
-        self.done = self.first = self.bar.n = done
-        self.start = time.time()
+        self.done = self.bar.n = done
+        self.first = done + 1                          # the step that the estimate leaves out
 
     def begin_epoch(self):
         """Begin to measure the speed of an epoch."""
@@ -142,6 +144,11 @@ class ProgressBar:
         state = f'epoch {epoch}/{epochs}, cost {cost:.3f}, valid {valid_cost:.3f}, {self.speed():,.0f} chars/s'
         self.bar.total = total = epochs * self.steps
         self.bar.set_description_str(state, refresh=False)
+        if self.done == self.first:                    # both estimates of the time left, the bar's too, begin here
+            self.start = time.time()
+            self.bar.n = self.bar.initial = self.bar.last_print_n = self.done
+            self.bar.unpause()
+            return
         self.bar.update()
         elapsed = time.time() - self.start
         seconds = elapsed / (self.done - self.first)   # of a step
