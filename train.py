@@ -209,8 +209,10 @@ def program(arguments):
     from engine.backend.theano_setup import computes_on
     from engine.run.result import to_score
     from engine.run.schedule import Schedule
-    print(f'computes on {computes_on(model.runs_in_c(), bfloat16.instructions(o.precision))}', flush=True)
-    print('compiling: up to a minute the first time, about a second after that ...', flush=True)
+    in_c = model.runs_in_c()
+    print(f'computes on {computes_on(in_c, bfloat16.instructions(o.precision))}', flush=True)
+    print('compiling: up to a minute the first time, about a second after that ...' if in_c else
+          'compiling: this may take minutes the first time, and less after that ...', flush=True)
     start = time.time()
     names = ['train_rmsprop', 'sample', 'check'] + ['predict'] * bool(to_score(o))
     with run.naming_checkpoint('while compiling; what is compiled is kept'), group.one_per_node_first():

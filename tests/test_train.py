@@ -41,6 +41,14 @@ def test_training_says_what_it_does_and_nothing_on_stderr(trained):
     assert resuming[-5:] == [str(TRAIN), '--resume', saved[-1], '--epochs', '6']
 
 
+@pytest.mark.parametrize('kernel, takes', [('on', 'up to a minute'), ('off', 'this may take minutes')])
+def test_how_long_it_compiles_depends_on_the_kernel(folder, in_process, capfd, kernel, takes):
+    """As on a GPU, which has no other than theano.scan."""
+    with pytest.raises(Compiling):
+        in_process(TRAIN, 't.txt', 'r', *SMALL, '--output-dir', 'results', '--kernel', kernel)
+    assert f'\ncompiling: {takes} the first time, ' in capfd.readouterr().out
+
+
 def test_checkpoint_has_the_shapes_and_characters(trained):
     stored = load(trained.checkpoint)
     assert stored['uchar'].tolist() == sorted(set(TEXT))
