@@ -47,6 +47,11 @@ def headings(names=NAMES, passage=('validation', ''), original=False):
             PASSAGE: PASSAGE_HEADING.format(of_text, json.dumps(text))}
 
 
+def with_all_digits(number):
+    """Return a number as text: with as few digits as tell it from other numbers of its type, be that float32 or not."""
+    return str(np.float32(number) if isinstance(number, float) and np.float32(number) == number else number)
+
+
 def log_rows(path):
     """Return the rows of a log, (n, columns); none if it has only a heading. Raise ValueError if it is no log."""
     with named('read', path), warnings.catch_warnings():
@@ -365,12 +370,11 @@ class Run:
         """Log a training step; now: the run's Schedule."""
         epoch, valid_cost = now.row()
         self._steps.append((epoch, float(cost)))
-        if not now.options.original:
-            self._row(STEPS, [epoch, cost, valid_cost, *ratios])
-            return
-        if valid_cost != -1:                               # a Python float, with digits that a float32 does not have
-            valid_cost = np.asarray(cost).dtype.type(valid_cost)
-        self._write(STEPS, ' '.join(map(str, [epoch, cost, valid_cost, *ratios])) + '\n')
+        numbers = [epoch, cost, valid_cost, *ratios]
+        if now.options.original:
+            self._write(STEPS, ' '.join(map(with_all_digits, numbers)) + '\n')
+        else:
+            self._row(STEPS, numbers)
 
     def log_epoch(self, now, cost, valid_cost, speed, seconds):
         """Log the epoch that ended and, if it should be reported, print a line; speed: in characters a second."""
