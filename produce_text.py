@@ -10,6 +10,7 @@ from engine import interrupts
 if __name__ == '__main__':
     interrupts.end_at_once()           # before imports that take time
 
+import contextlib
 import itertools
 import os
 import re
@@ -149,12 +150,15 @@ def print_texts(pieces, count):
     return texts, ''.join(f'{heading}\n{text}\n\n' for heading, text in zip(headings, texts))
 
 
-def write(model, o):
-    """Print the sequences, and append them to the file when they are complete. o: the options."""
+def write(model, o, checkpoint):
+    """Print the sequences, and append them to the file when they are complete.
+
+    o: the options. checkpoint: the open checkpoint of the model.
+    """
     prime, original = prime_of(o), original_of(o)
     pieces = sequences(model, o, prime)
     first = next(pieces)                               # raises ValueError where an option is wrong
-    note(f'{o.params}: {report.summary(o.params)}')
+    note(f'{checkpoint}: {report.summary(checkpoint)}')
     model.compile('sample')
     pieces = itertools.chain([first], pieces)
     texts, written = print_lines(pieces) if o.lines else print_texts(pieces, o.count)
@@ -165,11 +169,14 @@ def write(model, o):
         note('\n'.join(original.compare([text[len(prime):] for text in texts]).lines()))
 
 
-def write_page(model, o):
-    """Write the page of a file's beginning, or of a text that the model writes."""
+def write_page(model, o, checkpoint, against):
+    """Write the page of a file's beginning, or of a text that the model writes.
+
+    o: the options. checkpoint, against: open checkpoints, of the model and of the one to compare, None without one.
+    """
     from engine.page import page
     original = original_of(o)
-    other = page.comparable(model, o.against, o.encoding) if o.against is not None else None
+    other = page.comparable(model, against, o.encoding) if against else None
     model.compile('predict', 'sample')
     prime, source = '', None
     if o.score is not None:
@@ -180,7 +187,7 @@ def write_page(model, o):
             source = f'A text that the model wrote while units were held: {", ".join(o.hold)}.'
         text, _ = scoring.known(model, ''.join(piece[0] for piece in sequences(model, o, prime)), note)
     if other:
-        text, _ = scoring.known(other, text, note, o.against)
+        text, _ = scoring.known(other, text, note, against)
         prime, _ = scoring.known(other, prime, lambda line: None)
     if o.score is not None:
         text, source = page.beginning_of(text, o.score)
@@ -188,7 +195,7 @@ def write_page(model, o):
     if original:                                       # both in the model's characters, which may be bytes
         original = original._replace(text=model.in_vocabulary(original.text))
         found = original.compare([text[len(model.in_vocabulary(prime)):]])
-    page.write_page(o.page, model, o.params, text, source, (other, o.against) if other else None, found)
+    page.write_page(o.page, model, checkpoint, text, source, (other, against) if other else None, found)
     if found:
         note('\n'.join(found.lines()))
 
@@ -248,17 +255,22 @@ def program(o):
     if o.copies is not None and o.score is None:
         copies.refuse_many(o.count * o.length)
     from charlstm import CharLSTM          # late: Theano takes a second to import
+    from engine.state.checkpoint import Checkpoint
     interrupts.raise_again()
     model = CharLSTM(o.random_seed, precision=o.precision)
-    model.model_setup(o.params, encoding=o.encoding)
-    if o.page is not None:
-        write_page(model, o)
-    elif o.score is None:
-        write(model, o)
-    elif o.lines:
-        scoring.print_lines(model, o.params, o.score, o.encoding, o.json)
-    else:
-        scoring.print_score(model, o.params, o.score, o.encoding, o.adapt, o.tune_temperature, o.json, o.copies)
+    with contextlib.ExitStack() as files:
+        # Each is opened once: all that is read is then of one epoch, even while train.py replaces the file.
+        checkpoint, against = [None if path is None else files.enter_context(Checkpoint(path))
+                               for path in (o.params, o.against)]
+        model.model_setup(checkpoint, encoding=o.encoding)
+        if o.page is not None:
+            write_page(model, o, checkpoint, against)
+        elif o.score is None:
+            write(model, o, checkpoint)
+        elif o.lines:
+            scoring.print_lines(model, checkpoint, o.score, o.encoding, o.json)
+        else:
+            scoring.print_score(model, checkpoint, o.score, o.encoding, o.adapt, o.tune_temperature, o.json, o.copies)
 
 
 def needs_less(o):

@@ -33,8 +33,8 @@ class Source(NamedTuple):
         return base_name(self.path)
 
     def fields(self, checkpoint):
-        """Return what JSON says of the text, and of the model's checkpoint, a path."""
-        return dict(model=os.path.basename(checkpoint), file=self.name, sha256=self.sha256,
+        """Return what JSON says of the text, and of the model's checkpoint, a path or an open one."""
+        return dict(model=os.path.basename(str(checkpoint)), file=self.name, sha256=self.sha256,
                     characters=len(self.known), unknown_characters=self.unknown)
 
 

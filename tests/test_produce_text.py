@@ -577,3 +577,33 @@ def test_reader_that_never_reads(folder):
     process.stdout.close()
     result = finish(process)
     assert result.returncode == 0 and 'Errno' not in result.stderr and 'Traceback' not in result.stderr
+
+
+# ---------------------------------------------------------------- a checkpoint that is replaced
+
+@pytest.mark.parametrize('options', [
+    ['--page', 'out', '--length', 20, '--random-seed', 1], ['--page', 'out', '--score', 'x.txt', '--against', 'q.npz'],
+    ['--score', 'x.txt', '--adapt', '--json'], ['out', '--count', 1, '--random-seed', 1]], ids=str)
+def test_all_is_read_from_the_checkpoints_that_were_opened(produce, short_run, monkeypatch, tmp_path, options):
+    """As where train.py saves another epoch as soon as the parameters are read."""
+    monkeypatch.chdir(tmp_path)
+    Path('x.txt').write_text('the dog sang. ' * 9)
+    names, setup = ('p.npz', 'q.npz'), CharLSTM.model_setup
+    epochs = [short_run.folder / f'r_t.txt_epoch{k}.npz' for k in (1, 2, 5)]
+
+    def results():
+        Path('out').unlink(missing_ok=True)
+        for epoch, name in zip(epochs, names):
+            Path(name).write_bytes(epoch.read_bytes())
+        result = produce(*options, checkpoint='p.npz')
+        return result.returncode, result.stdout, result.stderr, Path('out').exists() and Path('out').read_bytes()
+
+    def setup_and_replace(model, *arguments, **settings):
+        setup(model, *arguments, **settings)
+        for name in names:
+            Path('new').write_bytes(epochs[-1].read_bytes())
+            os.replace('new', name)
+
+    undisturbed = results()
+    monkeypatch.setattr(CharLSTM, 'model_setup', setup_and_replace)
+    assert results() == undisturbed and undisturbed[0] == 0

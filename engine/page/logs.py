@@ -16,9 +16,9 @@ LONGEST_SAMPLE = 6 * SAMPLE_LENGTH     # characters: a log has an escape of 6 fo
 
 
 def path_beside(checkpoint, ending):
-    """Return the path of the log with that ending beside a run's checkpoint."""
+    """Return the path of the log with that ending beside a run's checkpoint, a path or an open one."""
     endings = [re.escape(Run.BEST), re.escape(Run.INTERRUPTED), re.escape(Run.EPOCH).replace(r'\{\}', r'\d+')]
-    return re.sub(f'({"|".join(endings)}|[.]npz)$', '', checkpoint) + ending
+    return re.sub(f'({"|".join(endings)}|[.]npz)$', '', str(checkpoint)) + ending
 
 
 def logged_costs(checkpoint):

@@ -11,7 +11,7 @@ import numpy as np
 from engine import report
 from engine.files import base_name, write_whole
 from engine.page.logs import learning, logged_costs
-from engine.state.checkpoint import Checkpoint
+from engine.state.checkpoint import opened
 from engine.state.parameters import are_bytes
 from engine.state.text import encoded, smallest_type
 from engine.terminal import note
@@ -109,8 +109,8 @@ def marks(model, text, copies):
 def comparable(model, checkpoint, encoding='utf-8'):
     """Return the model of another checkpoint, whose costs of a text can be compared with the model's.
 
-    encoding: as for model_setup. Raises what model_setup raises, and ValueError where one of them learned bytes, and
-    the other characters beyond ASCII.
+    checkpoint: a path or an open one. encoding: as for model_setup. Raises what model_setup raises, and ValueError where
+    one of them learned bytes, and the other characters beyond ASCII.
     """
     other = type(model)()
     other.model_setup(checkpoint, encoding=encoding)
@@ -123,18 +123,18 @@ def comparable(model, checkpoint, encoding='utf-8'):
 
 
 def another_model(model, checkpoint, text):
-    """Return what another model expects in the text of a page. checkpoint: the path that it was read from."""
-    return dict(name=os.path.basename(checkpoint), model=report.summary(checkpoint), uchar=list(model.uchar),
+    """Return what another model expects in the text of a page. checkpoint: as for write_page."""
+    return dict(name=os.path.basename(str(checkpoint)), model=report.summary(checkpoint), uchar=list(model.uchar),
                 bytes=are_bytes(model.uchar), **costs_and_alternatives(model, text))
 
 
 def page_data(model, checkpoint, text, source, against=None, copies=None):
     """Return all data of a page, by the names that the scripts use. Arguments: as for write_page."""
-    with Checkpoint(checkpoint) as stored:
+    with opened(checkpoint) as stored:
         summary, description = report.summary(stored), report.description(stored, folders=False)
     epochs = logged_costs(checkpoint)
     return dict(
-        name=os.path.basename(checkpoint), model=summary, source=source or OWN, own=source is None,
+        name=os.path.basename(str(checkpoint)), model=summary, source=source or OWN, own=source is None,
         info=description.split('\n'), epochs=epochs,
         learning=learning_for_json(learning(checkpoint, epochs)), copies=marks(model, text, copies),
         uchar=list(model.uchar), bytes=are_bytes(model.uchar),
@@ -174,12 +174,13 @@ def fill_template(cell, data):
 def write_page(path, model, checkpoint, text, source=None, against=None, copies=None):
     """Write the page of a model and a text.
 
-    checkpoint: the path that the model was read from. text: in the model's characters. source: a line on where
-    the text is from, or None if the model wrote it. against: another model that knows these characters and the path of
-    its checkpoint, to compare; it may have other sizes, another vocabulary, and another cell. copies: what of the text,
-    or of its end, stands in another text, as an engine.copies.Copies; None if it was not asked for. Raises OSError
-    where the page cannot be written, and ValueError for a text of fewer than two characters or of characters
-    that a model does not know, or a model that JavaScript would compute otherwise.
+    checkpoint: the one that the model was read from, a path or, where its file may be replaced meanwhile, an open one.
+    text: in the model's characters. source: a line on where the text is from, or None if the model wrote it. against:
+    another model that knows these characters and its checkpoint, to compare; it may have other sizes, another
+    vocabulary, and another cell. copies: what of the text, or of its end, stands in another text, as an
+    engine.copies.Copies; None if it was not asked for. Raises OSError where the page cannot be written, and ValueError
+    for a text of fewer than two characters or of characters that a model does not know, or a model that JavaScript
+    would compute otherwise.
     """
     cell = model.javascript()
     with write_whole(path) as f:                           # first: it fails at once where the page cannot be written

@@ -394,10 +394,11 @@ class State:
     def load_params(self, filename, encoding='utf-8'):
         """Replace parameters and uchar by those of a checkpoint, of this program or of its original.
 
-        encoding: of the text, where the vocabulary is one of bytes, as in the original. A text that was prepared before
-        stays, and its batches are renumbered. Raises OSError when the file cannot be read, and ValueError when it is no
-        checkpoint, does not know a character of the text, or lacks a parameter of the cell. Warns of a checkpoint with
-        another cell. Returns the parameters, name to array, in floatX, as the original did.
+        filename: a path, or an open Checkpoint. encoding: of the text, where the vocabulary is one of bytes, as in the
+        original. A text that was prepared before stays, and its batches are renumbered. Raises OSError when the file
+        cannot be read, and ValueError when it is no checkpoint, does not know a character of the text, or lacks a
+        parameter of the cell. Warns of a checkpoint with another cell. Returns the parameters, name to array, in
+        floatX, as the original did.
         """
         arrays, uchar, formula = self.group.broadcast(_read_model, filename, encoding)
         difference = self._cell_difference(filename, formula)
