@@ -10,7 +10,7 @@ import pytest
 from engine.backend import theano_setup
 from engine.backend.theano_setup import CHECKSUM, compiling, discard, remove_damaged, theano
 from produce_text import BUNDLED
-from scripts import FAST, PRODUCE, run, start
+from scripts import FAST, PRODUCE, ROOT, run, start
 
 HOME = '.theano/charlstm'
 OTHERS = ['.theano/compiledir_x/tmp3/e.so', '.theano/compiledir_x/tmp3/key.pkl', '.theano/compiledir_x/cutils_ext/f.so']
@@ -50,11 +50,14 @@ def test_nothing_is_removed_where_nothing_is_damaged(own, capfd):
 
 
 @pytest.mark.parametrize('name, damage', [
-    ('tmp1/a.so', lambda code: b''), ('tmp1/a.so', lambda code: code[:100] + bytes(7) + code[107:]),
-    ('cutils_ext/cutils_ext.so', lambda code: code[:-1])], ids=['empty', 'zeros inside', 'cut'])
+    ('tmp2/d.so', None), ('tmp1/a.so', lambda code: b''), ('tmp1/a.so', lambda code: code[:100] + bytes(7) + code[107:]),
+    ('cutils_ext/cutils_ext.so', lambda code: code[:-1])], ids=['missing', 'empty', 'zeros inside', 'cut'])
 def test_damaged_module_is_removed_and_no_other(own, capfd, name, damage):
     path = own / 'compiledir_x' / name
-    path.write_bytes(damage(path.read_bytes()))
+    if damage:
+        path.write_bytes(damage(path.read_bytes()))
+    else:
+        path.unlink()
     before = files(own)
     remove_damaged()
     assert capfd.readouterr().err.startswith(f'charlstm: removed 1 damaged files of compiled code in {own}, ')
@@ -177,6 +180,28 @@ def test_start_after_a_power_cut(tmp_path):
     assert [f'removed {removed} damaged files' in result.stderr for result in results] == [False, True, False]
     assert ['damaged' in result.stderr for result in results] == [False, True, False]
     assert [(tmp_path / name).read_bytes() for name in OTHERS] == [b''] * len(OTHERS)
+
+
+@pytest.mark.parametrize('where', ['default', 'user'])
+def test_missing_module_that_theano_does_not_compile_again(tmp_path, where):
+    """Theano finds that its loop in C was compiled, and continues without it until a function is made.
+
+    In the default folder it is compiled again; where a user set a folder, a line says what to remove.
+    """
+    base = tmp_path / HOME if where == 'default' else tmp_path / 'mine'
+    module = base / os.path.basename(theano.config.compiledir) / 'lazylinker_ext' / 'lazylinker_ext.so'
+    module.parent.mkdir(parents=True)
+    (module.parent / '__init__.py').write_text('_version = 0.211\n')
+    if where == 'default':
+        (module.parent / (module.name + CHECKSUM)).write_text('01234567')
+    result = run('-c', 'import charlstm', cwd=ROOT, env={
+        'HOME': str(tmp_path), 'THEANO_FLAGS': FAST + f',base_compiledir={base}' * (where == 'user')})
+    if where == 'default':
+        assert result.returncode == 0 and 'removed 1 damaged files' in result.stderr and module.exists()
+    else:
+        last = result.stderr.splitlines()[-1]
+        assert last.startswith(f'OSError: compiled code in {module} is damaged: remove {module.parent}, and start again')
+        assert not module.exists()
 
 
 def finished(home):

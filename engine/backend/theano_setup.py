@@ -137,14 +137,15 @@ def _store_checksums(theano):
 
 
 def remove_damaged():
-    """Remove the modules in DEFAULT_FOLDER that have changed since their checksums were stored, and warn of them."""
+    """Remove the modules in DEFAULT_FOLDER that changed or vanished after their checksums were stored, and warn."""
     removed = 0
     pattern = os.path.join(glob.escape(FOLDER), 'compiledir*', '*', '*' + CHECKSUM)
     for path in [] if USERS_FOLDER else glob.glob(pattern):
+        module = path[:-len(CHECKSUM)]
         with contextlib.suppress(OSError):                 # another process may remove it too
             with open(path, errors='replace') as f:
                 stored = f.read()
-            if stored != _checksum(path[:-len(CHECKSUM)]):
+            if not os.path.exists(module) or stored != _checksum(module):
                 shutil.rmtree(os.path.dirname(path))
                 removed += 1
     if removed:
@@ -207,6 +208,17 @@ def _import_error(error):
             'slower: THEANO_FLAGS=cxx=')
     # With a NumPy or SciPy that it does not know, Theano raises errors of all kinds.
     return ImportError(f'Theano 1.0.5 cannot be imported ({why[:200]}): run {commands.install()}')
+
+
+NOT_LOADED = [os.strerror(number) for number in (errno.EPERM, errno.EACCES, errno.EMFILE, errno.ENFILE)]
+
+
+def _load_error(path, why):
+    """Return the error to raise where a module that was compiled cannot be loaded."""
+    if any(words in why for words in NOT_LOADED):          # the file itself is good
+        return OSError(f'compiled code cannot be loaded ({why[:200]}); name another folder for it: '
+                       'THEANO_FLAGS=base_compiledir=FOLDER')
+    return OSError(f'{discard(path)} ({why[:200]})')
 
 
 def _silence():
@@ -279,6 +291,17 @@ def _check_device(theano, printed):
                              f'THEANO_FLAGS={name}={"cpu" if name == "device" else ""}')
 
 
+def _check_virtual_machine(theano):
+    """Raise OSError where Theano could not load its loop over a function's operations in C: it does not say so."""
+    if theano.config.cxx and not hasattr(theano.gof.vm, 'CVM'):
+        module = os.path.join(theano.config.compiledir, 'lazylinker_ext', 'lazylinker_ext.so')
+        try:
+            importlib.import_module('theano.gof.lazylinker_c')
+        except ImportError as error:
+            raise (_import_error(error) if lacks_memory(error) else
+                   _load_error(error.path or module, str(error))) from None
+
+
 def _warn_of_slowness(theano, imported_before):
     """Warn of a type, a missing compiler or a missing header that make everything slower."""
     if imported_before and setting('floatX') is None and theano.config.floatX == 'float64':
@@ -305,6 +328,7 @@ def _import_theano():
     if not imported_before:
         _warn_of_unknown_flags(theano)
     _check_device(theano, printed)
+    _check_virtual_machine(theano)
     patches.after_import(theano)
     _store_checksums(theano)
     _warn_of_slowness(theano, imported_before)
@@ -353,19 +377,13 @@ def computes_on(in_c, bfloat16=None):
 
 # ---------------------------------------------------------------- errors of compiling
 
-NOT_LOADED = [os.strerror(number) for number in (errno.EPERM, errno.EACCES, errno.EMFILE, errno.ENFILE)]
-
-
 def _compile_error(error):
     """Return the error to raise where Theano could not compile a function. None: this one itself is clear enough."""
     why = ' '.join(str(error).split())
     if lacks_memory(error):
         return MemoryError(f'to compile and load ({why[:200]})')
     if isinstance(error, ImportError) and (error.path or '').startswith(theano.config.compiledir):
-        if any(words in why for words in NOT_LOADED):          # the file itself is good
-            return OSError(f'compiled code cannot be loaded ({why[:200]}); name another folder for it: '
-                           'THEANO_FLAGS=base_compiledir=FOLDER')
-        return OSError(f'{discard(error.path)} ({why[:200]})')
+        return _load_error(error.path, why)
     failed = re.search('Compilation failed.*', why)
     if failed and not any(words in why for words in NOT_WRITTEN):
         return CompilerError(f'the C++ compiler failed ({failed.group()[:200]})')
