@@ -249,6 +249,8 @@ def test_cell_that_draws_random_numbers(interpreted, path, capsys):
     (lambda f, i, o, g, C, q: (f, C * q), {}, ['arguments', "'q'"]),
     (lambda f, i, o, g, C, q: (f, C * q), {'q': np.inf}, ['initial value of q', 'inf']),
     (lambda f, i, o, g, C, W: (f, C * W), {'W': 1}, ["'W'", 'name']),
+    (lambda f, i, o, g, C, a_f: (f, C * a_f), {'a_f': 1}, ["'a_f'", 'name']),
+    (lambda f, i, o, g, C, C_prev: (f, C * C_prev), {'C_prev': 1}, ["'C_prev'", 'name']),
     (lambda f, i, o, g, C, m_x: (f, C * m_x), {'m_x': 1}, ["'m_x'", 'name'])])
 def test_functions_that_are_no_cells(refused, path, monkeypatch, cell, own, words):
     monkeypatch.setattr(cells_in_code, 'LONGEST_FORMULA', 99)
