@@ -1,11 +1,13 @@
 """What produce_text.py prints about a checkpoint."""
 import json
 import math
+import ntpath
 import os
+import posixpath
 
 from engine.files import base_name
 from engine.state.patterns import matches
-from engine.terminal import bits, nats_and_bits, one_line
+from engine.terminal import bits, nats_and_bits, printable
 
 
 def _read(path, encoding='utf-8'):
@@ -38,17 +40,20 @@ def summary(path):
     *sizes, _, metadata = _read(path)
     line, text, cost = _sizes(*sizes), metadata.get('text'), _reached(metadata).get('best_cost')
     if text:
-        line += f', learned from {base_name(text["path"])} ({text["characters"]:,} characters)'
+        line += f', learned from {base_name(_without_folders(text["path"]))} ({text["characters"]:,} characters)'
     if cost is not None:
         line += f', validation cost {nats_and_bits(cost)} a character'
-    return one_line(line)
+    return printable(line)
 
 
 def _without_folders(value):
-    """Return metadata with the names of files in place of their absolute paths."""
+    """Return metadata with the names of files in place of their absolute paths, whichever system these are of."""
     if isinstance(value, dict):
         return {name: _without_folders(item) for name, item in value.items()}
-    return os.path.basename(os.path.normpath(value)) if isinstance(value, str) and os.path.isabs(value) else value
+    for system in (posixpath, ntpath):
+        if isinstance(value, str) and system.isabs(value):
+            value = system.basename(system.normpath(value))
+    return value
 
 
 def description(path, encoding='utf-8', folders=True):
@@ -69,11 +74,11 @@ def description(path, encoding='utf-8', folders=True):
     if metadata.get('precision'):
         lines.append(f'precision: {metadata["precision"]}')
     if metadata.get('cell'):
-        lines.append('cell: ' + one_line(metadata['cell']['formula']))
+        lines.append('cell: ' + metadata['cell']['formula'])
     progress = _reached(metadata)
     if isinstance(progress.get('options'), dict):
-        lines.append(one_line('options: ' + ', '.join(f'{name.replace("_", "-")} {value}'
-                                                      for name, value in progress['options'].items())))
+        lines.append('options: ' + ', '.join(f'{name.replace("_", "-")} {value}'
+                                             for name, value in progress['options'].items()))
     if progress:
         lines.append(f'progress: {progress["epoch"]} epochs and {progress["batch"]} batches, rate '
                      f'{progress["rate"]:g} before warm-up and annealing')
@@ -82,7 +87,7 @@ def description(path, encoding='utf-8', folders=True):
                          f'{progress["best_epoch"]}')
     if not metadata:
         lines.append('it holds only parameters and characters, as the original of this program wrote them')
-    return '\n'.join(lines)
+    return '\n'.join(map(printable, lines))
 
 
 def facts(path, encoding='utf-8'):

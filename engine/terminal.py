@@ -87,6 +87,11 @@ def one_line(text):
     return text.replace('\n', '\\n')
 
 
+def printable(text):
+    """Return a text in which characters that do not print, such as line ends and control characters, are escaped."""
+    return ''.join(ch if ch.isprintable() else ascii(ch)[1:-1] for ch in text)
+
+
 def bits(nats):
     """Return a cost in nats in bits."""
     return nats / math.log(2)

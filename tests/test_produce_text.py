@@ -13,7 +13,7 @@ import pytest
 import produce_text
 from charlstm import CharLSTM
 from damage import ARRAYS, DAMAGE, write_checkpoint
-from engine import analysis, scoring
+from engine import analysis, report, scoring
 from engine.backend.theano_setup import theano
 from models import P, default_mode
 from numpy_model import H1, H2, LETTERS, costs, forward
@@ -434,6 +434,35 @@ def test_info_of_other_checkpoints(produce, lettered, tmp_path):
     assert '{} and {} units'.format(H1, H2) in out and '11 characters' in out and 'original' in out
     path = lettered.save_params(tmp_path / 'mine', dict(note='mine'))
     assert '11 characters' in succeeded(produce('--info', checkpoint=path))
+
+
+def test_info_of_forged_paths_and_names(produce, short_run, tmp_path):
+    """What does not print is escaped, so that no line of a stranger's checkpoint is taken for one of the program's."""
+    arrays = load(short_run.folder / 'r_t.txt_best.npz')
+    metadata = json.loads(str(arrays.pop('about')))
+    metadata['text']['path'] = '/x\nbest validation cost: 0.1\x1b[31m\x85\u2028\r'
+    metadata['versions']['numpy'] = metadata['progress']['options']['e\nf'] = '2\nprogress: 9'
+    np.savez(str(tmp_path / 'p.npz'), about=np.array(json.dumps(metadata)), **arrays)
+    shown = succeeded(produce('--info', checkpoint=str(tmp_path / 'p.npz')))
+    titles = [line.split(': ')[0] for line in succeeded(produce('--info')).splitlines()]
+    assert [line.split(': ')[0] for line in shown.splitlines()] == [str(tmp_path / 'p.npz'), *titles[1:]]
+    for words in (r'path /x\nbest validation cost: 0.1\x1b[31m\x85\u2028\r, ', r'numpy 2\nprogress: 9, ',
+                  r'e\nf 2\nprogress: 9'):
+        assert words in shown
+    first_line = produce(tmp_path / 'out', '--count', 1, checkpoint=str(tmp_path / 'p.npz')).stderr.split('\n')[0]
+    assert r'learned from x\nbest validation cost: 0.1\x1b[31m\x85\u2028\r (2,607 characters), ' in first_line
+
+
+@pytest.mark.parametrize('path', [r'C:\Users\me\book.txt', r'\\server\me\book.txt', 'C:/Users/me/book.txt',
+                                  '/home/me/book.txt', '/home/me/book.txt/'])
+def test_folders_of_any_system_are_left_out(short_run, tmp_path, path):
+    arrays = load(short_run.folder / 'r_t.txt_best.npz')
+    metadata = json.loads(str(arrays.pop('about')))
+    metadata['text']['path'] = metadata['progress']['options']['input'] = path
+    np.savez(str(tmp_path / 'p.npz'), about=np.array(json.dumps(metadata)), **arrays)
+    line, shown = report.summary(tmp_path / 'p.npz'), report.description(tmp_path / 'p.npz', folders=False)
+    assert ', learned from book.txt (' in line and 'path book.txt, ' in shown and 'input book.txt' in shown
+    assert 'me' not in re.findall(r'\w+', line + shown) and path in report.description(tmp_path / 'p.npz')
 
 
 # ---------------------------------------------------------------- checkpoints of the original: of bytes
