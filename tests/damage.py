@@ -205,6 +205,11 @@ DAMAGE.update({f'forged: header {k} of {name}': Damage(members(**{name: data}), 
                for name, contents in FORGED.items() for k, data in enumerate(contents)})
 DAMAGE.update({f'about: {text:.9}': Damage(arrays(about=np.array(text)), unreadable('about'), True)
                for text in ('', '[1]', '{"a": 1}', '[' * 10 ** 5)})
+DAMAGE.update({f'about: {name}': Damage(arrays(about=np.array(f'{{{text}}}')), unreadable('about'), True)
+               for name, text in {
+                   'nan': '"progress": {"x": NaN}', 'infinite': '"progress": [-Infinity]', 'too large': '"progress": 1e999',
+                   'deep': '"progress": ' + '[' * 5000 + ']' * 5000,
+                   'cell': '"cell": {"formula": "h = a_f", "parameters": ["a_f"]}'}.items()})
 
 
 # ---------------------------------------------------------------- what a run resumes from

@@ -1,4 +1,5 @@
 """Damaged checkpoints, and npz files that are none: they are refused in one line, and nothing in them is run."""
+import functools
 import math
 import os
 import tracemalloc
@@ -60,6 +61,14 @@ def test_fifo_and_device_are_refused_at_once(tmp_path, refused, name):
 def test_progress_that_is_too_long_is_not_written(path, refused):
     with refused(ValueError, path, 'not written', '1,048,576'):
         write(path, {}, dict(progress='x' * 2 ** 20))
+    assert not os.path.exists(path)
+
+
+@pytest.mark.parametrize('progress, words', [(dict(cost=math.nan), 'nan'), (dict(cost=[-math.inf]), 'inf'),
+                                             (functools.reduce(lambda inner, _: [inner], range(20), {}), '20 levels')])
+def test_progress_that_could_not_be_read_is_not_written(path, refused, progress, words):
+    with refused(ValueError, path, 'not written', words):
+        write(path, {}, dict(progress=progress))
     assert not os.path.exists(path)
 
 

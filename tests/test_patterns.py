@@ -11,7 +11,7 @@ import pytest
 from engine.process_group import SingleProcess
 from engine.run.run import Run
 from engine.run.options import checkpoint_of, run_name
-from engine.state.patterns import file_name, list_of, matches, nothing, number, whole
+from engine.state.patterns import file_name, list_of, matches, nothing, number, shallow, whole
 from damage import RUN_DAMAGE, WRONG, forged, leaves
 from scripts import PRODUCE, TRAIN, Compiling, assert_refused, load, snapshot
 from train import OPTIONS
@@ -90,6 +90,12 @@ def test_checkpoint_that_is_not_forged_is_taken(run_file, in_process):
     ({'a': 'x'}, {'a?': whole}, False), ('x', {'a?': whole}, False), (None, (whole, nothing), True)])
 def test_patterns(value, pattern, expected):
     assert bool(matches(value, pattern)) == expected
+
+
+@pytest.mark.parametrize('value, expected', [
+    (1, True), ([], True), ([1, {'a': [2]}], False), ([1, {'a': []}], False), ([1, {'a': 2}, []], True), ({'a': ({'b': 1},)}, False)])
+def test_values_that_are_nested(value, expected):
+    assert shallow(value, 2) == expected
 
 
 @pytest.mark.parametrize('value, expected', [

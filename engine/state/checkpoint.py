@@ -8,6 +8,7 @@ import errno
 import functools
 import io
 import json
+import math
 import operator
 import os
 import re
@@ -17,7 +18,7 @@ import numpy as np
 
 from engine.checks import RANGES, own_name
 from engine.files import named, write_whole
-from engine.state.patterns import LONGEST_FORMULA, boolean, list_of, matches, number, string, whole
+from engine.state.patterns import DEEPEST, LONGEST_FORMULA, boolean, list_of, matches, number, shallow, string, whole
 
 # A file is a decompression bomb where its arrays are larger than ROOM and than RATIO times the file, both in bytes:
 # no large arrays of real parameters compress so well.
@@ -46,10 +47,18 @@ CELL = {'formula': lambda value: isinstance(value, str) and len(value) <= LONGES
 METADATA = {'lp?': LEARNING, 'averaged?': whole, 'trials?': whole, 'random?': GENERATOR, 'text?': (TEXT, {}),
             'cell?': CELL, 'precision?': 'bfloat16'.__eq__, 'arrays?': list_of(string),
             'versions?': {'python?': string, 'numpy?': string, 'theano?': string, 'device?': string},
-            'progress?': lambda value: True}               # any value that the caller of save_params passed
+            'progress?': shallow}                          # any value that the caller of save_params passed
 
 
 # ---------------------------------------------------------------- reading
+
+def _finite(text):
+    """Return the number that a text is. Raises ValueError for NaN, Infinity, and numbers that become infinite."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError('not finite')
+    return value
+
 
 class Checkpoint:
     """An open npz file. Its arrays are checked and read when they are asked for.
@@ -163,7 +172,7 @@ class Checkpoint:
         try:
             if self._zip.getinfo('about.npy').file_size > 4 * LONGEST_METADATA + LONGEST_HEADER:
                 raise ValueError('too long')
-            metadata = json.loads(str(self['about']))
+            metadata = json.loads(str(self['about']), parse_float=_finite, parse_constant=_finite)
         except (TypeError, ValueError, RecursionError):
             raise self.refusal('its metadata is damaged') from None
         if not matches(metadata, METADATA):
@@ -189,9 +198,15 @@ def opened(checkpoint):
 def write(path, arrays, metadata):
     """Write arrays by name and metadata, a dict that JSON can hold, to an npz file, whole or not at all.
 
-    Raises OSError when it cannot be written, and ValueError where the metadata is too long.
+    Raises OSError when it cannot be written, and ValueError for metadata that could not be read.
     """
-    about = json.dumps(dict(metadata, arrays=sorted(arrays)))
+    if not shallow(metadata.get('progress')):
+        raise ValueError(f'{path} was not written: its progress has lists or dicts of more than {DEEPEST} levels')
+    try:
+        about = json.dumps(dict(metadata, arrays=sorted(arrays)), allow_nan=False)
+    except ValueError as error:
+        raise ValueError(f'{path} was not written: its metadata, with the progress, is not as JSON can hold it: '
+                         f'{error}') from None
     if len(about) > LONGEST_METADATA:
         raise ValueError(f'{path} was not written: its metadata, with the progress, has {len(about):,} characters as '
                          f'JSON; expected at most {LONGEST_METADATA:,}')

@@ -8,6 +8,7 @@ LARGEST = 1e300
 MOST = 10 ** 9                         # epochs and the like
 LONGEST_FORMULA = 1 << 16              # characters
 LONGEST = 4096                         # characters of other strings: systems allow no longer path
+DEEPEST = 20                           # levels of lists and dicts: at some 1,000, Python itself fails
 
 
 def whole(value, below=2 ** 63):
@@ -42,6 +43,14 @@ def boolean(value):
 
 def nothing(value):
     return value is None
+
+
+def shallow(value, levels=DEEPEST):
+    """Return whether lists and dicts in a value of JSON are at most so many levels deep."""
+    if not isinstance(value, (dict, list, tuple)):
+        return True
+    items = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(shallow(item, levels - 1) for item in items)
 
 
 def file_name(value):
