@@ -1,9 +1,11 @@
 """Reading a file, or a folder of files, as characters and their numbers."""
+import gzip
 import hashlib
 import io
 import os
 import sys
 import threading
+import zipfile
 from types import SimpleNamespace
 
 import numpy as np
@@ -207,7 +209,7 @@ def test_folder_with_subfolders_in_order_of_path(tmp_path, capsys):
 
 def test_files_that_are_no_texts_are_left_out_with_a_line(tmp_path, capsys):
     folder = folder_of(tmp_path / 'texts', {
-        'a': 'first', 'b.png': PNG, 'c.png': PNG, 'd.gz': b'\x1f\x8b\x08\xff\x01\x02', 'e': b'abc\0',
+        'a': 'first', 'b.png': PNG, 'c.png': PNG, 'd.bz2': b'BZh9\0', 'e': b'abc\0',
         '.hidden': b'text', 'z': 'last'})
     for name in ('.git', '__pycache__', 'sub/__pycache__', 'sub/.git'):
         os.makedirs(os.path.join(folder, name))
@@ -216,7 +218,7 @@ def test_files_that_are_no_texts_are_left_out_with_a_line(tmp_path, capsys):
     os.symlink('nowhere', os.path.join(folder, 'dead'))
     os.mkfifo(os.path.join(folder, 'fifo'))
     assert read_string(folder) == 'first\n\nlast'
-    left_out = ('2 files read; left out: 1 x binary file, 1 x binary file .gz, 2 x binary file .png, 2 x cache, 1 x '
+    left_out = ('2 files read; left out: 1 x binary file, 1 x binary file .bz2, 2 x binary file .png, 2 x cache, 1 x '
                 'dead link, 1 x device, 1 x hidden file, 2 x hidden folder, 1 x link to a folder')
     prepared(folder, verbose=True)
     assert capsys.readouterr().out.splitlines()[1] == left_out
@@ -247,10 +249,12 @@ def test_fifo_is_read_when_a_line_has_said_that_it_waits_for_a_writer(tmp_path, 
     assert f'{path} is a FIFO: waiting for a program that writes to it' in sys.stderr.getvalue()
 
 
-@pytest.mark.parametrize('data', ['text'.encode('utf-16'), 'déjà vu'.encode('cp1252')], ids=['utf-16', 'cp1252'])
-def test_text_of_another_encoding_is_not_left_out(tmp_path, refused, data):
-    folder = folder_of(tmp_path / 'texts', dict(a='text', b=data))
-    with refused(ValueError, os.path.join(folder, 'b'), 'not utf-8', 'option encoding'):
+@pytest.mark.parametrize('encoding, words', [
+    ('utf-16', ['is UTF-16: save it as utf-8, or add --encoding utf-16 if all']),
+    ('cp1252', ['not utf-8', 'option encoding'])])
+def test_text_of_another_encoding_is_not_left_out(tmp_path, refused, encoding, words):
+    folder = folder_of(tmp_path / 'texts', dict(a='text', b='déjà vu'.encode(encoding)))
+    with refused(ValueError, os.path.join(folder, 'b'), *words):
         read_text(folder)
 
 
@@ -277,6 +281,71 @@ def test_file_of_a_folder_that_has_nul_characters_far_from_its_beginning(tmp_pat
     with refused(ValueError, os.path.join(folder, 'b'), 'NUL'):
         read_text(folder, 'latin-1')
     assert read_string(os.path.join(folder, 'b'), 'latin-1') == as_read(data.decode('latin-1'))
+
+
+# ---------------------------------------------------------------- documents, archives and checkpoints
+
+def zipped(*members):
+    """Return the bytes of a zip file with these members, pairs of a name and contents."""
+    f = io.BytesIO()
+    with zipfile.ZipFile(f, 'w') as archive:
+        for name, content in members:
+            archive.writestr(name, content, zipfile.ZIP_STORED if name == 'mimetype' else zipfile.ZIP_DEFLATED)
+    return f.getvalue()
+
+
+def saved(**arrays):
+    f = io.BytesIO()
+    np.savez(f, **arrays)
+    return f.getvalue()
+
+
+SAVE = 'save it as plain text (UTF-8)'
+XML = '<x>' + 'word ' * 3000
+DOCUMENTS = {
+    'a.docx': (zipped(('[Content_Types].xml', XML), ('_rels/.rels', XML), ('word/document.xml', XML)),
+               'a Word document', f': {SAVE}'),
+    'a.epub': (zipped(('mimetype', 'application/epub+zip'), ('OEBPS/a.xhtml', XML)), 'an EPUB book', f': {SAVE}'),
+    'a.odt': (zipped(('mimetype', 'application/vnd.oasis.opendocument.text'), ('content.xml', XML)),
+              'an OpenDocument file', f': {SAVE}'),
+    'a.zip': (zipped(('password/a.txt', XML), ('b.txt', XML)), 'a zip archive', ': unpack it'),
+    'a.npz': (saved(U1=np.ones(3)), 'a checkpoint', ', not a text'),
+    'a.gz': (gzip.compress(b'text'), 'a gzip archive', ': unpack it'),
+    'a.doc': (b'\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1' + bytes(99), 'a Word or other Office document', f': {SAVE}'),
+    'a.rtf': (b'{\\rtf1\\ansi text}', 'an RTF document', f': {SAVE}'),
+    'a.pdf': (b'%PDF-1.7\ntext', 'a PDF document', f': {SAVE}')}
+
+
+@pytest.mark.parametrize('chunk', [3, 1 << 20])
+@pytest.mark.parametrize('name', DOCUMENTS)
+def test_file_of_another_kind_is_named(text_file, monkeypatch, refused, name, chunk):
+    """Whatever the encoding, which might take any byte."""
+    monkeypatch.setattr(text_module, 'CHUNK', chunk)
+    data, what, ending = DOCUMENTS[name]
+    path = text_file(data, name=name)
+    for encoding in ('utf-8', 'latin-1', 'utf-16'):
+        with pytest.raises(ValueError) as caught:
+            read_text(path, encoding)
+        assert str(caught.value) == f'{path} is {what}{ending}'
+
+
+def test_files_of_other_kinds_in_a_folder_are_left_out(tmp_path, capsys):
+    contents = {name: data for name, (data, _, _) in DOCUMENTS.items()}
+    folder = folder_of(tmp_path / 'texts', {**contents, 'b.rtf': contents['a.rtf'], 'c': 'text', 'd': '{ %PDF PK'})
+    assert read_string(folder) == 'text\n\n{ %PDF PK'
+    prepared(folder, verbose=True)
+    assert capsys.readouterr().out.splitlines()[1] == (
+        '2 files read; left out: 1 x EPUB book, 1 x OpenDocument file, 1 x PDF document, 2 x RTF document, 1 x Word '
+        'document, 1 x Word or other Office document, 1 x checkpoint, 1 x gzip archive, 1 x zip archive')
+
+
+def test_utf_16_is_named(text_file, refused):
+    for encoding in ('utf-16-le', 'utf-16-be'):
+        path = text_file('\ufefftext', encoding)
+        for wrong in ('utf-8', 'latin-1'):
+            with refused(ValueError, f'{path} is UTF-16: add --encoding utf-16'):
+                read_text(path, wrong)
+        assert read_string(path, 'utf-16') == 'text'
 
 
 # ---------------------------------------------------------------- refusals

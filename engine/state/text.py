@@ -15,8 +15,22 @@ from engine.files import named
 from engine.progress import progress_bar, say_if_slow
 
 CHUNK = 1 << 20        # bytes that are decoded at a time: enough to be fast, and little memory
-LOOK = 1 << 20         # bytes at the beginning of a file that say whether it is a text
+LOOK = 1 << 20         # bytes at the beginning of a file in a folder that say whether it is a text
+BEGINNING = 1 << 16    # bytes at the beginning of any file that say whether it is one of NO_TEXTS
 CONTROLS = re.compile(b'[\0-\x06\x0e-\x19\x1c-\x1f]')             # bytes that texts do not have
+# Files that are no texts in any encoding: how they begin, what they are, and how the message on one ends. In a zip file
+# the name of its first member is 30 bytes from the beginning; others and, if they are not compressed, contents follow.
+SAVE, UNPACK = ': save it as plain text (UTF-8)', ': unpack it'
+NO_TEXTS = [(re.compile(beginning, re.DOTALL), what, ending) for beginning, what, ending in (
+    (rb'PK\x03\x04.{26}\w+\.npy', 'a checkpoint', ', not a text'),
+    (rb'PK\x03\x04.{26}mimetype.*?application/epub', 'an EPUB book', SAVE),
+    (rb'PK\x03\x04.{26}mimetype.*?application/vnd\.oasis', 'an OpenDocument file', SAVE),
+    (rb'PK\x03\x04.*?(?<!\w)word/', 'a Word document', SAVE),
+    (rb'PK\x03\x04', 'a zip archive', UNPACK),
+    (rb'\x1f\x8b', 'a gzip archive', UNPACK),
+    (rb'\xd0\xcf\x11\xe0', 'a Word or other Office document', SAVE),         # of before 2007
+    (rb'\{\\rtf', 'an RTF document', SAVE),
+    (rb'%PDF', 'a PDF document', SAVE))]
 
 
 # ---------------------------------------------------------------- characters and their numbers
@@ -90,14 +104,30 @@ def codec(encoding):
         raise ValueError(f'unknown text encoding {encoding!r}: try utf-8, latin-1 or cp1252') from None
 
 
-def _is_binary(path, encoding):
-    """Return whether a file begins as no text does: with NULs, or with control characters and not in that encoding."""
+def _known(start):
+    """Return what a file of NO_TEXTS is, by its beginning, and how a message on it ends; '' and '' for others."""
+    return next(((what, ending) for beginning, what, ending in NO_TEXTS if beginning.match(start)), ('', ''))
+
+
+def _begins_as_utf_16(start):
+    return start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+
+
+def _binary_kind(path, encoding):
+    """Return what a file is that begins as no text does, in some words; '' for a text.
+
+    Unknown ones begin with NULs, or with control characters and not in that encoding.
+    """
     with named('read', path), open(path, 'rb') as f:
         start = f.read(LOOK)
+    what, _ = _known(start)
+    if what:
+        return what.split(' ', 1)[1]                       # without its article
     try:
-        return '\0' in codec(encoding).incrementaldecoder().decode(start)
+        binary = '\0' in codec(encoding).incrementaldecoder().decode(start)
     except UnicodeError:
-        return not start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and bool(CONTROLS.search(start))
+        binary = not _begins_as_utf_16(start) and bool(CONTROLS.search(start))
+    return f'binary file {os.path.splitext(path)[1]}'.strip() if binary else ''
 
 
 def _reason_to_skip(path, is_folder, encoding):
@@ -111,15 +141,16 @@ def _reason_to_skip(path, is_folder, encoding):
         return 'link to a folder' if os.path.islink(path) else ''
     if not os.path.isfile(path):
         return 'dead link' if os.path.islink(path) else 'device'
-    return f'binary file {os.path.splitext(name)[1]}'.strip() if _is_binary(path, encoding) else ''
+    return _binary_kind(path, encoding)
 
 
 def _text_files(path, encoding):
     """Return the files of a text, and a line on them.
 
     Where path is a folder, the files are the texts in it and in its subfolders, in order of path. The line says how
-    many these are, and what is left out: hidden files and folders, caches, binary files, links to folders and what is
-    no file. Otherwise the file is path itself, and the line is ''. Raises ValueError for a folder without texts.
+    many these are, and what is left out: hidden files and folders, caches, NO_TEXTS and other binary files, links to
+    folders and what is no file. Otherwise the file is path itself, and the line is ''. Raises ValueError for a folder
+    without texts.
     """
     def refuse(error):
         raise error
@@ -153,20 +184,36 @@ def _opened(path):
     if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
         raise ValueError(f'{path} is a device, which may never end: expected a text file, or a folder of text files')
     with say_if_slow(f'{path} is a FIFO: waiting for a program that writes to it', shown=stat.S_ISFIFO(mode)):
-        return open(path, 'rb')
+        return open(path, 'rb', buffering=BEGINNING)
 
 
-def _decoded(path, encoding, progress, digest, advice):
+def _check_beginning(path, start, encoding, in_folder):
+    """Raise ValueError for a file that begins as one of NO_TEXTS, or as UTF-16 where that is not the encoding."""
+    what, ending = _known(start)
+    if what:
+        raise ValueError(f'{path} is {what}{ending}')
+    if _begins_as_utf_16(start) and not codec(encoding).name.startswith(('utf-16', 'utf-32')):
+        advice = 'add --encoding utf-16'
+        if in_folder:
+            advice = f'save it as {encoding}, or {advice} if all files of the folder are UTF-16'
+        raise ValueError(f'{path} is UTF-16: {advice}')
+
+
+def _decoded(path, encoding, progress, digest, in_folder):
     """Yield the text of a file in pieces, with line ends as LF and without a byte order mark; digest gets its bytes.
 
-    advice: the end of the error's message where the file is not in that encoding.
+    in_folder: whether it is one of the files of a folder, which have one encoding.
     """
+    advice = 'name its encoding with the option encoding'
+    if in_folder:
+        advice = f'take it out of the folder if it is no text, or {advice}'
     decoder = codec(encoding).incrementaldecoder()
     line_ends = io.IncrementalNewlineDecoder(None, translate=True)
     offset, first = 0, True
     with named('read', path), _opened(path) as f, progress_bar(
             sys.stderr, progress, total=os.path.getsize(path), unit='B', unit_scale=True, leave=False, desc='reading',
             delay=1) as bar:
+        _check_beginning(path, f.peek(), encoding, in_folder)        # what peek() returns is read again
         while True:
             chunk = f.read(CHUNK)
             digest.update(chunk)
@@ -190,15 +237,13 @@ def _decoded(path, encoding, progress, digest, advice):
 
 def _joined(path, files, encoding, progress, digest):
     """Yield the text of a file or, joined by empty lines, of the files of a folder, in pieces as _decoded does."""
-    advice, end = 'name its encoding with the option encoding', '\n'
-    if files != [path]:
-        advice = f'take it out of the folder if it is no text, or {advice}'
+    end = '\n'
     for file in files:
         if file != files[0]:
             digest.update(b'\0')
             yield '\n' if end == '\n' else '\n\n'
             end = '\n'                                     # stays, where the next file is empty
-        for text in _decoded(file, encoding, progress, digest, advice):
+        for text in _decoded(file, encoding, progress, digest, in_folder=file != path):
             if file != path and '\0' in text:              # such as a picture, in an encoding that takes any byte
                 raise ValueError(f'{file} has NUL characters, so it is no text: take it out of the folder')
             yield text
@@ -240,7 +285,7 @@ def read_text(path, encoding='utf-8', progress=False):
     Returns codes (number of characters,); uchar (V,), the sorted distinct
     characters, such that uchar[codes] is the text; and the SHA-256 of the file
     in hexadecimal. Raises OSError when the file cannot be read, ValueError when
-    it is not in that encoding, is a device, or is a folder without texts.
+    it is a device, one of NO_TEXTS, not in that encoding, or a folder without texts.
     """
     return read_files(path, encoding, progress)[:3]
 
