@@ -87,6 +87,19 @@ def install(requirements='requirements.txt'):
     return f'({change} {quoted([ROOT])} && {quoted([os.path.abspath(sys.executable), *pip])})'
 
 
+def find_packages():
+    """Return what a message on a missing package advises: a command, after a reason if there is one.
+
+    It activates the virtual environment of the README, if that exists and this Python is another one, or installs.
+    """
+    folder = os.path.join(ROOT, 'venv')
+    activate = os.path.join(folder, *(['Scripts', 'activate'] if os.name == 'nt' else ['bin', 'activate']))
+    if not os.path.exists(activate) or os.path.realpath(sys.prefix) == os.path.realpath(folder):
+        return f'run {install()}'
+    words = [near(activate)] if os.name == 'nt' else ['source', near(activate)]
+    return f'the virtual environment is not active: run {quoted(words)}'
+
+
 def with_mpi(processes):
     """Return the command that installs mpi4py or, under `uv run`, that runs this script with it."""
     if os.environ.get('UV'):

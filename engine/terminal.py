@@ -137,7 +137,8 @@ def _message(error, needs_less, options):
     if unnamed:
         return f'cannot write standard output: {error.strerror}'
     if isinstance(error, ImportError):
-        hint = '' if re.search('install|uv run|runs on Python', str(error)) else f': run {commands.install()}'
+        has_advice = re.search('install|is not active|uv run|runs on Python', str(error))
+        hint = '' if has_advice else f': {commands.find_packages()}'
         return f'{error}{hint}'
     return None
 

@@ -100,6 +100,18 @@ def test_install_runs_in_the_folder_of_the_requirements(place, monkeypatch, tmp_
         assert out == [str(place), '["install", "-r", "requirements.txt"]', str(folder)]
 
 
+def test_missing_packages_are_in_the_virtual_environment_if_it_is_another_one(place, monkeypatch):
+    assert commands.find_packages() == f'run {commands.install()}'
+    activate = place / 'venv' / 'bin' / 'activate'
+    activate.parent.mkdir(parents=True)
+    activate.touch()
+    assert commands.find_packages() == f'the virtual environment is not active: run source {shlex.quote(str(activate))}'
+    monkeypatch.chdir(place)
+    assert commands.find_packages().endswith(': run source venv/bin/activate')
+    monkeypatch.setattr(sys, 'prefix', str(place / 'venv'))
+    assert commands.find_packages() == f'run {commands.install()}'
+
+
 # ---------------------------------------------------------------- words
 
 @pytest.mark.parametrize('path, shown', [

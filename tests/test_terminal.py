@@ -449,6 +449,14 @@ def test_missing_package(script, package, without, folder):
     assert_changes_nothing(folder, run, script, *arguments, env=changes, words=[package, 'run ' + commands.install()])
 
 
+@pytest.mark.parametrize('package', ['theano', 'numpy'])
+def test_virtual_environment_that_is_not_active(program, package, without, tmp_path):
+    (program / 'venv' / 'bin').mkdir(parents=True)
+    (program / 'venv' / 'bin' / 'activate').touch()
+    result = run(program / 'train.py', 't.txt', 'r', cwd=tmp_path, env=without(package))
+    assert_refused(result, package, ': the virtual environment is not active: run source program/venv/bin/activate\n')
+
+
 # Hides matplotlib and tqdm from Python.
 ABSENT = """
 import importlib.abc, sys

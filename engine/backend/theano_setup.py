@@ -207,7 +207,7 @@ def _import_error(error):
             f'the C++ compiler does not work ({why[:200]}); {COMPILER_ADVICE}; or continue without one, many times '
             'slower: THEANO_FLAGS=cxx=')
     # With a NumPy or SciPy that it does not know, Theano raises errors of all kinds.
-    return ImportError(f'Theano 1.0.5 cannot be imported ({why[:200]}): run {commands.install()}')
+    return ImportError(f'Theano 1.0.5 cannot be imported ({why[:200]}): {commands.find_packages()}')
 
 
 NOT_LOADED = [os.strerror(number) for number in (errno.EPERM, errno.EACCES, errno.EMFILE, errno.ENFILE)]
