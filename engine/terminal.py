@@ -1,6 +1,7 @@
 """What both scripts share: output streams, messages, the parser of options, and how a script ends."""
 import argparse
 import contextlib
+import difflib
 import errno
 import math
 import os
@@ -146,7 +147,10 @@ def _message(error, needs_less, options):
 # ---------------------------------------------------------------- the options and the end of a script
 
 class Parser(argparse.ArgumentParser):
-    """A parser of options that accepts no abbreviations of them, and '--' as a value, as in --stop=--."""
+    """A parser of options that accepts no abbreviations of them, and '--' as a value, as in --stop=--.
+
+    An error is one line, without the usage of all options.
+    """
 
     def __init__(self, **settings):
         super().__init__(allow_abbrev=False, **settings)
@@ -157,6 +161,30 @@ class Parser(argparse.ArgumentParser):
             self._check_value(action, value)
             return value
         return super()._get_values(action, strings)
+
+    def parse_intermixed_args(self, args=None, namespace=None):
+        # Options may stand between names; on a Python too old for that, one line must still say that it is too old.
+        parse = getattr(self, 'parse_known_intermixed_args', self.parse_known_args)
+        options, unknown = parse(args, namespace)
+        if unknown:
+            self._refuse(unknown)
+        return options
+
+    def _refuse(self, words):
+        """Refuse words that are neither options nor arguments."""
+        known = [name[2:] for name in self._option_string_actions if name.startswith('--')]
+        for word in words:
+            if word.startswith('-'):
+                option = word.split('=')[0]
+                name = option.lstrip('-')
+                near = [other for other in known if other.startswith(name)] or difflib.get_close_matches(name, known)
+                if near:
+                    self.error(f'unknown option {option}', f': did you mean --{near[0]}?')
+                self.error(f'unknown option {option}')
+        self.error(f'too many arguments: {" ".join(words)}')
+
+    def error(self, message, advice='; --help lists the options'):
+        self.exit(2, one_line(f'{self.prog}: {message}{advice}') + '\n')
 
 
 def _end(parser, process_group, status, message):
@@ -181,8 +209,7 @@ def main(parser, program, needs_less, needs_reader=True, process_group=None):
     _set_up_streams(rank, size, needs_reader)
     options = None
     try:
-        # Options may stand between names; on a Python too old for that, one line must still say that it is too old.
-        options = getattr(parser, 'parse_intermixed_args', parser.parse_args)()
+        options = parser.parse_intermixed_args()
         os.getcwd()                                    # raises where the folder was removed
         status = program(options) or 0
         sys.stdout.flush()

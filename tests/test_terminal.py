@@ -384,6 +384,25 @@ def test_two_dashes_are_a_value_and_abbreviations_are_refused(script, capsys):
             refused(shorter + '=1', shorter)
 
 
+@pytest.mark.parametrize('script, words, line', [
+    ('train', '--epoch 5', 'unknown option --epoch: did you mean --epochs?'),
+    ('train', 'a b --seq_length=7', 'unknown option --seq_length: did you mean --seq-length?'),
+    ('produce_text', '--temp 0.7', 'unknown option --temp: did you mean --temperature?'),
+    ('train', '-epochs', 'unknown option -epochs: did you mean --epochs?'),
+    ('produce_text', '--klingon=a\nb x', 'unknown option --klingon; --help lists the options'),
+    ('train', 'a b --lrate 3 c d', 'too many arguments: c d; --help lists the options'),
+    ('train', '--epochs x', "argument --epochs: invalid int value: 'x'; --help lists the options"),
+    ('train', '--init', 'argument --init: expected one argument; --help lists the options'),
+    ('produce_text', 'a --method=\n', 'argument --method: invalid choice: ')])
+def test_error_of_the_parser_is_one_line(script, words, line, capsys):
+    with pytest.raises(SystemExit) as end:
+        PARSERS[script]().parse_intermixed_args(words.split(' '))
+    out, err = capsys.readouterr()
+    name = os.path.basename(sys.argv[0])
+    assert (end.value.code, out, err.count('\n')) == (2, '', 1) and err.startswith(f'{name}: {line}')
+    assert err.endswith(('?\n', '; --help lists the options\n'))
+
+
 # ---------------------------------------------------------------- the start
 
 def test_current_folder_that_was_removed(tmp_path):
