@@ -209,6 +209,16 @@ def refuse_input(o):
             raise ValueError(f'--page is {o.page}, which is also read: expected another name')
 
 
+def check_names(o):
+    """Raise ValueError where a file stands in the place of PARAMS that is no checkpoint."""
+    if o.out is not None and is_archive(o.out) and not is_archive(o.params):
+        raise ValueError(f'got {o.params} and then {o.out}: PARAMS, the checkpoint, comes first, as in '
+                         f'{commands.script("produce_text.py", o.out, o.params)}')
+    if os.path.isfile(o.params) and os.access(o.params, os.R_OK) and not is_archive(o.params):
+        raise ValueError(f'{o.params} is no checkpoint: PARAMS comes first, as in '
+                         f'{commands.script("produce_text.py", commands.near(BUNDLED), "--score", o.params)}')
+
+
 def check(o):
     """Raise ValueError for options that are wrong or contradict each other."""
     typed = {name for rows in OPTIONS.values() for name, _, default, _ in rows
@@ -243,6 +253,7 @@ def check(o):
 
 def program(o):
     """Run the whole program. o: the options."""
+    check_names(o)
     check(o)
     if o.info:
         return report.print_info(o.params, o.encoding, o.json)

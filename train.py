@@ -15,7 +15,7 @@ import os
 import sys
 import time
 
-from engine import process_group
+from engine import commands, process_group
 from engine.interrupts import EXIT_INTERRUPTED, StopRequest
 from engine.progress import ProgressBar, duration, say_if_slow
 from engine.run import options
@@ -200,9 +200,21 @@ def read(model, run, now, bar, stop):
         run.draw()
 
 
+def check_names(text=None, run=None):
+    """Raise ValueError where a checkpoint or a run's name was typed in the place of the text, or the reverse."""
+    for name in (text, run):
+        if name is not None and name.lower().endswith('.npz') and os.path.isfile(name):
+            raise ValueError(f'{name} is a checkpoint, not a text or the name of a run: --resume {name} continues its '
+                             f'run, and --init {name} starts a new one from its parameters')
+    if None not in (text, run) and os.path.isfile(run) and not os.path.exists(text):
+        raise ValueError(f'{text} is no file, but {run} is one: the text comes first, and then the name of the run, as '
+                         f'in {commands.script("train.py", run, text)}')
+
+
 def program(arguments):
     """Run the whole program; arguments: from the command line. Return the exit status."""
     group = process_group.join()
+    group.broadcast(check_names, *[getattr(arguments, name, None) for name in ('input', 'run')])
     o = options.Options(OPTIONS, DEFAULTS, vars(arguments))
     model, run, progress = prepare(o, group)
     from engine.backend import bfloat16

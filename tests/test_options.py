@@ -60,6 +60,17 @@ def test_argument_of_the_wrong_kind(folder, in_process, script, arguments, named
     assert_changes_nothing(folder, in_process, script, *arguments, words=[named, '--help lists the options'])
 
 
+@pytest.mark.parametrize('script, arguments, words', [
+    (TRAIN, ['run1', 't.txt'], ['run1 is no file, but t.txt is one: ', 'train.py t.txt run1']),
+    (TRAIN, ['p.npz'], ['p.npz is a checkpoint, not a text', '--resume p.npz', '--init p.npz']),
+    (TRAIN, ['t.txt', 'p.npz'], ['p.npz is a checkpoint, not a text', '--init p.npz']),
+    (PRODUCE, ['out.txt', 'p.npz'], ['PARAMS, the checkpoint, comes first', 'produce_text.py p.npz out.txt']),
+    (PRODUCE, ['t.txt'], ['t.txt is no checkpoint: PARAMS comes first', 'prideandprejudice.npz --score t.txt'])])
+def test_names_in_the_wrong_order(folder, in_process, script, arguments, words):
+    write_checkpoint('p.npz')
+    assert_changes_nothing(folder, in_process, script, *arguments, words=words)
+
+
 def test_options_may_stand_between_the_names(folder, in_process):
     write_checkpoint('p.npz')
     before = snapshot(folder)
