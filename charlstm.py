@@ -583,7 +583,12 @@ class CharLSTM(State):
         return self.group.mean(float(cost), y.size)[0]
 
     def validation_costs(self):
-        """Yield the mean cost and the number of characters of each validation batch in turn."""
+        """Yield the mean cost and the number of characters of each validation batch in turn.
+
+        Raises ValueError where no text was prepared.
+        """
+        if 'valid' not in self.X:
+            raise ValueError('no text yet: call prepare_input first')
         states = None
         for x, y in zip(self.X['valid'], self.Y['valid']):
             cost, _, *after = self._check(x, y, states)
@@ -682,6 +687,9 @@ class CharLSTM(State):
             raise ValueError(f'method is {method!r}: expected one of {", ".join(map(repr, METHODS))}')
         checks.whole('text_length', text_length, 0)
         checks.whole('count', count, 1)
+        if not isinstance(seed, str):
+            raise ValueError(f'the seed is of type {type(seed).__name__}: expected a string; the number of characters '
+                             'is text_length')
         numbers = self._encode(seed, 'the seed')
         if not self.p:
             raise ValueError('no model yet: call model_setup first')

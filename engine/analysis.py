@@ -2,6 +2,7 @@
 
 The public functions of a model are methods of CharLSTM, by the same names.
 """
+import collections.abc
 import copy
 
 import numpy as np
@@ -39,8 +40,12 @@ def costs_at(temperatures, probabilities, y):
 # ---------------------------------------------------------------- reading
 
 def _encode(model, text):
-    """Return a text, a string or numbers, as numbers (n,). Raises ValueError for fewer than two characters."""
+    """Return a text, a string or numbers, as numbers (n,). Raises ValueError for fewer than two, and for anything else.
+    """
     numbers = model._encode(text, 'the text') if isinstance(text, str) else np.asarray(text)
+    if numbers.ndim != 1 or numbers.size and numbers.dtype.kind not in 'iu':
+        raise ValueError(f'the text has type {numbers.dtype} and shape {numbers.shape}: expected a string, or numbers '
+                         'of uchar of shape (n,)')
     if len(numbers) < 2:
         raise ValueError(f'the text to score has {len(numbers)} characters: at least 2 are needed')
     return numbers
@@ -195,13 +200,15 @@ def score_lines(model, lines, progress=None):
     called with the number of characters that were just scored. Raises ValueError for characters that the model
     never saw, line ends among them, and for a line end in a line.
     """
-    if isinstance(lines, str):
-        raise ValueError('lines is a string: expected a list of strings, one a line')
+    if isinstance(lines, str) or not isinstance(lines, collections.abc.Iterable):
+        raise ValueError(f'lines is of type {type(lines).__name__}: expected a list of strings, one a line')
     if model.uchar and '\n' not in model.uchar:
         raise ValueError('the model never saw a line end, which each line begins after and ends with: it can score '
                          'texts, but no lines')
     lines = list(lines)
     for line in lines:
+        if not isinstance(line, str):
+            raise ValueError(f'a line is of type {type(line).__name__}: expected a string')
         if '\n' in line:
             raise ValueError(f'a line has a line end in it, {line[:30]!r}: expected one line in each string')
     costs, end = np.zeros(len(lines)), model._encode('\n', 'a line')[0]

@@ -52,7 +52,8 @@ def test_costs_of_lines_are_those_of_each_by_itself(lined, monkeypatch, rows, ro
 
 
 @pytest.mark.parametrize('lines, words', [
-    ('bcd', ['string', 'list']), (['b', 'c\nd'], ['line end in it', r"'c\nd'"]), (['b', 'cé'], ["'é'"])])
+    ('bcd', ['string', 'list']), (['b', 'c\nd'], ['line end in it', r"'c\nd'"]), (['b', 'cé'], ["'é'"]),
+    (3, ['lines is of type int', 'list of strings']), ([3], ['a line is of type int'])])
 def test_lines_that_cannot_be_scored(lined, refused, lines, words):
     with refused(ValueError, *words):
         lined.score_lines(lines)
@@ -217,8 +218,10 @@ def test_number_of_alternatives_out_of_range(stateful, refused, k):
         stateful.alternatives(TEXT, k)
 
 
-@pytest.mark.parametrize('what', ['alternatives', 'states'])
-@pytest.mark.parametrize('text, word', [('a', '1 characters'), ('aé', "'é'"), ([3, 99], '99')])
+@pytest.mark.parametrize('what', ['score_text', 'tune_temperature', 'alternatives', 'states'])
+@pytest.mark.parametrize('text, word', [
+    ('a', '1 characters'), ('aé', "'é'"), ([3, 99], '99'), ([], '0 characters'), (5, 'int64 and shape ()'),
+    (None, 'expected a string'), (b'abc', 'S3 and shape ()'), ([[1, 2], [3, 4]], 'shape (2, 2)'), ([0.5, 1], 'float64')])
 def test_text_that_cannot_be_read(stateful, refused, what, text, word):
     with refused(ValueError, word):
         getattr(stateful, what)(text)

@@ -676,6 +676,11 @@ def test_functions_need_a_model(refused):
             call(CharLSTM())
 
 
+def test_validation_needs_a_text(refused):
+    with refused(ValueError, 'no text yet', 'prepare_input'):
+        CharLSTM().validate()
+
+
 @only_float32
 @pytest.mark.parametrize('x', [
     [[0.0, 1.0]], [[0, V]], [[-1, 0]], [], [[]], [[[1]]], 3, ['a', 'b'],

@@ -70,6 +70,7 @@ def test_count_texts_are_made_together(model):
     (dict(method='beam'), ('method', "'beam'", "'normal'", "'argmax'", "'max'")),
     (dict(method=None), ('method', 'None')),
     (dict(seed='Ab\n\u20ac\u202e'), ('never saw', r"'\n', 'A', '\u202e', '€'")),      # escaped where not printable
+    (dict(seed=200), ('the seed is of type int', 'text_length')),
     (dict(text_length=-1), ('text_length', '-1')),
     (dict(text_length=2.5), ('text_length', '2.5')),
     (dict(count=0), ('count', '0')),
