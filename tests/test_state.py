@@ -152,6 +152,21 @@ def test_settings_of_a_text_may_be_numpy_numbers(text_file, path):
     assert (text['ratio_valid'], text['batch_size'], text['seq_length'], text['stateful']) == (0.25, 2, 3, True)
 
 
+def test_representation(lettered, text_file, tmp_path):
+    """A line for a notebook; nothing is compiled or loaded for it."""
+    class Mine(CharLSTM):
+        pass
+
+    assert repr(lettered) == 'CharLSTM(7 and 4 units, 11 characters, 779 parameters, text text.txt of 22 characters)'
+    model, path = Mine(), lettered.save_params(tmp_path / 'p')
+    assert repr(model) == 'Mine(no model, no text)'
+    model.model_setup(path)
+    assert repr(model) == 'Mine(7 and 4 units, 11 characters, 779 parameters, no text)'
+    new = CharLSTM()
+    new.prepare_input(text_file(LETTERS * 2, name='a\nb.txt'), 0, 2, 3, verbose=False)
+    assert repr(new) == r'CharLSTM(no model, text a\nb.txt of 22 characters)' and not (model._functions or new._functions)
+
+
 def test_loading_replaces_parameters_of_any_size(lettered, tmp_path):
     wide = numpy_model.random_parameters(2, H1=9, H2=5)
     lettered.theano_predict([0, 1])                                  # compiled for the old parameters

@@ -1,6 +1,7 @@
 """The state of a model between two steps: its text, vocabulary, parameters and states, in memory and in checkpoints."""
 import codecs
 import functools
+import math
 import os
 import secrets
 import sys
@@ -10,12 +11,13 @@ import numpy as np
 
 from engine import checks
 from engine.backend.theano_setup import device, theano
+from engine.files import base_name
 from engine.state import checkpoint, dropout
 from engine.state.batches import Text
 from engine.state.parameters import NAMES, are_bytes, carry_over, cell_of, own_names, read_parameters, to_store, units
 from engine.state.run_state import RunState, read_run
 from engine.state.text import encoded, shown
-from engine.terminal import warn
+from engine.terminal import printable, warn
 
 LONGEST_SHOWN = 200        # characters of a formula in a message
 
@@ -94,6 +96,20 @@ class State:
         self._cell = self._made_from = self._reads = None          # the Cell, attributes, and what functions read
         self._text = None
         self._carried, self._validation_states, self._validation_index = None, None, 0
+
+    def __repr__(self):
+        """Return a line on the sizes of the model and on its text."""
+        parts = ['no model']
+        if self.p:
+            parameters = sum(math.prod(self._shape(name)) for name in self.p)
+            parts = ['{} and {} units'.format(*self._units()), f'{self._V()} characters', f'{parameters:,} parameters']
+            parts += [self.precision] if self.precision != 'float32' else []
+        if self.has_text('train'):
+            source = self.source()
+            parts.append(f'text {base_name(source["path"])} of {source["characters"]:,} characters')
+        else:
+            parts.append('no text')
+        return printable(f'{type(self).__name__}({", ".join(parts)})')
 
     def __getstate__(self):
         """Return what copy and pickle take: all but the lock and compiled functions, which are compiled again."""
