@@ -40,8 +40,7 @@ def costs_at(temperatures, probabilities, y):
 # ---------------------------------------------------------------- reading
 
 def _encode(model, text):
-    """Return a text, a string or numbers, as numbers (n,). Raises ValueError for fewer than two, and for anything else.
-    """
+    """Return a text as numbers (n,). Raises ValueError for what is no string and no numbers, and for fewer than two."""
     numbers = model._encode(text, 'the text') if isinstance(text, str) else np.asarray(text)
     if numbers.ndim != 1 or numbers.size and numbers.dtype.kind not in 'iu':
         raise ValueError(f'the text has type {numbers.dtype} and shape {numbers.shape}: expected a string, or numbers '

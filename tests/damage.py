@@ -207,8 +207,8 @@ DAMAGE.update({f'about: {text:.9}': Damage(arrays(about=np.array(text)), unreada
                for text in ('', '[1]', '{"a": 1}', '[' * 10 ** 5)})
 DAMAGE.update({f'about: {name}': Damage(arrays(about=np.array(f'{{{text}}}')), unreadable('about'), True)
                for name, text in {
-                   'nan': '"progress": {"x": NaN}', 'infinite': '"progress": [-Infinity]', 'too large': '"progress": 1e999',
-                   'deep': '"progress": ' + '[' * 5000 + ']' * 5000,
+                   'nan': '"progress": {"x": NaN}', 'infinite': '"progress": [-Infinity]',
+                   'too large': '"progress": 1e999', 'deep': '"progress": ' + '[' * 5000 + ']' * 5000,
                    'cell': '"cell": {"formula": "h = a_f", "parameters": ["a_f"]}'}.items()})
 
 

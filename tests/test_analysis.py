@@ -221,7 +221,8 @@ def test_number_of_alternatives_out_of_range(stateful, refused, k):
 @pytest.mark.parametrize('what', ['score_text', 'tune_temperature', 'alternatives', 'states'])
 @pytest.mark.parametrize('text, word', [
     ('a', '1 characters'), ('aé', "'é'"), ([3, 99], '99'), ([], '0 characters'), (5, 'int64 and shape ()'),
-    (None, 'expected a string'), (b'abc', 'S3 and shape ()'), ([[1, 2], [3, 4]], 'shape (2, 2)'), ([0.5, 1], 'float64')])
+    (None, 'expected a string'), (b'abc', 'S3 and shape ()'), ([[1, 2], [3, 4]], 'shape (2, 2)'),
+    ([0.5, 1], 'float64')])
 def test_text_that_cannot_be_read(stateful, refused, what, text, word):
     with refused(ValueError, word):
         getattr(stateful, what)(text)

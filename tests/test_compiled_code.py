@@ -50,7 +50,8 @@ def test_nothing_is_removed_where_nothing_is_damaged(own, capfd):
 
 
 @pytest.mark.parametrize('name, damage', [
-    ('tmp2/d.so', None), ('tmp1/a.so', lambda code: b''), ('tmp1/a.so', lambda code: code[:100] + bytes(7) + code[107:]),
+    ('tmp2/d.so', None), ('tmp1/a.so', lambda code: b''),
+    ('tmp1/a.so', lambda code: code[:100] + bytes(7) + code[107:]),
     ('cutils_ext/cutils_ext.so', lambda code: code[:-1])], ids=['missing', 'empty', 'zeros inside', 'cut'])
 def test_damaged_module_is_removed_and_no_other(own, capfd, name, damage):
     path = own / 'compiledir_x' / name
@@ -200,7 +201,7 @@ def test_missing_module_that_theano_does_not_compile_again(tmp_path, where):
         assert result.returncode == 0 and 'removed 1 damaged files' in result.stderr and module.exists()
     else:
         last = result.stderr.splitlines()[-1]
-        assert last.startswith(f'OSError: compiled code in {module} is damaged: remove {module.parent}, and start again')
+        assert last.startswith(f'OSError: compiled code in {module} is damaged: remove {module.parent}, and start')
         assert not module.exists()
 
 

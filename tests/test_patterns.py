@@ -93,7 +93,8 @@ def test_patterns(value, pattern, expected):
 
 
 @pytest.mark.parametrize('value, expected', [
-    (1, True), ([], True), ([1, {'a': [2]}], False), ([1, {'a': []}], False), ([1, {'a': 2}, []], True), ({'a': ({'b': 1},)}, False)])
+    (1, True), ([], True), ([1, {'a': [2]}], False), ([1, {'a': []}], False), ([1, {'a': 2}, []], True),
+    ({'a': ({'b': 1},)}, False)])
 def test_values_that_are_nested(value, expected):
     assert shallow(value, 2) == expected
 

@@ -164,7 +164,8 @@ def test_representation(lettered, text_file, tmp_path):
     assert repr(model) == 'Mine(7 and 4 units, 11 characters, 779 parameters, no text)'
     new = CharLSTM()
     new.prepare_input(text_file(LETTERS * 2, name='a\nb.txt'), 0, 2, 3, verbose=False)
-    assert repr(new) == r'CharLSTM(no model, text a\nb.txt of 22 characters)' and not (model._functions or new._functions)
+    assert repr(new) == r'CharLSTM(no model, text a\nb.txt of 22 characters)'
+    assert not model._functions and not new._functions
 
 
 def test_loading_replaces_parameters_of_any_size(lettered, tmp_path):
