@@ -229,8 +229,8 @@ class CharLSTM(State):
     which prepare_input read for valid and test, as numbers (n,), by 'valid' and 'test';
     p, the parameters as Theano shared variables by name; lp, the learning
     parameters, which may be changed between steps; dyn_lrate, the learning rate as a shared
-    scalar, which may be set between steps, also to a number; random, the NumPy generator of all random numbers: the same random_seed,
-    text and machine give the same numbers.
+    scalar, which may be set between steps, also to a number; random, the NumPy generator of
+    all random numbers: the same random_seed, text and machine give the same numbers.
 
     A subclass, or an object before model_setup, may set another cell, a function like lstm_cell.
     It may also set cell_parameters, a dict of names to initial values. The cell takes these
@@ -299,7 +299,8 @@ class CharLSTM(State):
             self._warn(f'the cell {cell.name} uses {cell.unknown}, which is not in C: theano.scan runs it, many times '
                        'slower')
         if cell.draws:
-            self._warn(f'the cell {cell.name} draws random numbers, which no checkpoint keeps: a resumed run draws others')
+            self._warn(f'the cell {cell.name} draws random numbers, which no checkpoint keeps: a resumed run draws '
+                       'others')
 
     def _model_cell(self):
         """Return the Cell. Raises ValueError where the model does not have its parameters."""
@@ -434,8 +435,8 @@ class CharLSTM(State):
         """Warn where an edit of network made its costs other ones than those of the probabilities."""
         y, states = tt.imatrix('y'), tt.matrices('h1', 'C1', 'h2', 'C2')
         if not costs_follow(network(y, y, states, self.p, self._ops()), y):
-            self._warn('network in charlstm.py was edited so that its costs are not -log p: training and validation use '
-                       'them, but scores, alternatives and pages show -log p')
+            self._warn('network in charlstm.py was edited so that its costs are not -log p: training and validation '
+                       'use them, but scores, alternatives and pages show -log p')
 
     def _build_predict(self):
         """Compile the function from characters (T,B) and states to probabilities (T*B,V) and new states."""

@@ -51,8 +51,8 @@ OPTIONS = {
                                     'the model is not too sure; costs are printed without it'),
         ('ar', float, 2.0, 'weight, in the cost while training, of the mean square of the outputs of layer 2, which '
                            'keeps them small (activation regularisation); costs are printed without it'),
-        ('tar', float, 2.0, 'the weight of the mean square of their change from step to step, in the same way (temporal '
-                            'activation regularisation)'),
+        ('tar', float, 2.0, 'the weight of the mean square of their change from step to step, in the same way '
+                            '(temporal activation regularisation)'),
         ('reset', float, 0.05, 'probability that a stream starts a batch from zero states'),
         ('average', float, 0.999, 'weight at each step of the running average of the parameters, which is validated, '
                                   'saved and used to write; 0: the parameters themselves'),

@@ -77,15 +77,15 @@ def changed_learning(before, after):
     no effect after model_setup.
     """
     if set(after) != set(before):
-        raise ValueError(f'lp has {", ".join(sorted(map(str, set(before) ^ set(after))))} too much or too little: expected '
+        raise ValueError(f'lp has or lacks {", ".join(sorted(map(str, set(before) ^ set(after))))}: expected '
                          f'{", ".join(before) or "nothing before model_setup"}')
     after = learning(after)
     if after.get('lrate') != before.get('lrate'):
-        raise ValueError(f"lp['lrate'] is {after['lrate']}, but it was {before['lrate']} and is only the first rate: set "
-                         'dyn_lrate instead')
+        raise ValueError(f"lp['lrate'] is {after['lrate']}, but it was {before['lrate']} and is only the first rate: "
+                         'set dyn_lrate instead')
     if bool(after.get('average')) != bool(before.get('average')):
-        raise ValueError(f"lp['average'] is {after['average']}, but it was {before['average']}: an average begins and ends "
-                         'only with model_setup')
+        raise ValueError(f"lp['average'] is {after['average']}, but it was {before['average']}: an average begins and "
+                         'ends only with model_setup')
     return after
 
 

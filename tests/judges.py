@@ -13,10 +13,16 @@ def assert_most_probable(chosen, probabilities, atol, what):
 
 
 def assert_drawn(text, probabilities, what):
-    """Assert that the cost of drawn characters (T,B) is the entropy of probabilities (T,B,V), within five deviations."""
+    """Assert that drawn characters (T,B) cost the entropy of probabilities (T,B,V), within five deviations."""
     logs = np.log(np.maximum(probabilities, 1e-300))
     costs = -np.take_along_axis(logs, text[:, :, None], axis=2)[:, :, 0]
     entropies = -(probabilities * logs).sum(axis=2)
     variances = (probabilities * logs ** 2).sum(axis=2) - entropies ** 2
     assert variances.sum() > 1, what           # otherwise nothing is drawn
     assert abs((costs - entropies).sum()) < 5 * np.sqrt(variances.sum()), f'{what}: {costs.mean()}, {entropies.mean()}'
+
+
+def to_bfloat16(x):
+    """Return numbers rounded to 8 significant bits, of two as near to the even one."""
+    fraction, exponent = np.frexp(x)
+    return np.ldexp(np.rint(fraction * 256) / 256, exponent)

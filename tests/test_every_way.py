@@ -22,7 +22,7 @@ from engine.page.logs import read_samples
 from engine.page.page import HERE
 from engine.state import dropout
 from engine.state.run_state import STATES
-from judges import assert_drawn, assert_most_probable, assert_near
+from judges import assert_drawn, assert_most_probable, assert_near, to_bfloat16
 from models import default_mode
 from numpy_model import same
 from test_bfloat16 import INSTRUCTIONS
@@ -36,12 +36,6 @@ WRITTEN = {'greedy', 'drawn', 'held'}
 TRAINED = {'reported', 'weights', 'averages', 'squares'}
 EVERYTHING = PREDICTED | WRITTEN | TRAINED | {
     'best', 'best of check', 'mean', 'costs', 'line', 'line_costs', 'costs of alternatives', 'alternatives', 'chances'}
-
-
-def to_bfloat16(x):
-    """Return numbers rounded to 8 significant bits, of two as near to the even one."""
-    fraction, exponent = np.frexp(x)
-    return np.ldexp(np.rint(fraction * 256) / 256, exponent)
 
 
 @contextlib.contextmanager
@@ -146,7 +140,8 @@ def judge_predicted(found, case, model, atol):
         assert_most_probable(found[name], probabilities, 2 * atol, name)
     largest = -np.sort(-probabilities[:, 0], axis=1)[:, :found['chances'].shape[1]]
     assert_near(found['chances'], largest, atol, 'chances')
-    assert_near(np.take_along_axis(probabilities[:, 0], found['alternatives'], axis=1), largest, 2 * atol, 'alternatives')
+    of_alternatives = np.take_along_axis(probabilities[:, 0], found['alternatives'], axis=1)
+    assert_near(of_alternatives, largest, 2 * atol, 'alternatives')
 
 
 def judge_written(found, case, model, atol):
@@ -228,7 +223,8 @@ def test_gradient_is_the_slope_of_the_cost(way, case):
     for name, before in p.items():
         step = before - found[f'weights {name} 1']                     # lrate g / (sqrt((1 - drate) g^2) + 1)
         gradient = step / (SETTINGS['lrate'] - np.sqrt(1 - SETTINGS['drate']) * abs(step))
-        for direction in (gradient / np.linalg.norm(gradient), random.choice([-1, 1], before.shape) / before.size ** 0.5):
+        signs = random.choice([-1, 1], before.shape)
+        for direction in (gradient / np.linalg.norm(gradient), signs / before.size ** 0.5):
             ends = [objective(case, dict(p, **{name: before + h * direction}), masks, connections)
                     for h in (1e-5, -1e-5)]
             np.testing.assert_allclose((ends[0] - ends[1]) / 2e-5, (gradient * direction).sum(), rtol=1e-5, atol=1e-8,
@@ -274,8 +270,8 @@ def test_every_way_is_in_a_row(way):
     networks = {name for module in (ops, scan) for name, value in vars(module).items()
                 if inspect.isclass(value) and hasattr(value, 'cross_entropy')}
     assert networks == {'Kernel', 'Scan'}
-    readers = {found.group(1) for path in HERE.glob('*.js')
-               for found in re.finditer(r'^class (\w+) {(?:\n(?: .*)?)*?\n  read\(', path.read_text(encoding='utf-8'), re.M)}
+    with_read = re.compile(r'^class (\w+) {(?:\n(?: .*)?)*?\n  read\(', re.MULTILINE)
+    readers = {name for path in HERE.glob('*.js') for name in with_read.findall(path.read_text(encoding='utf-8'))}
     assert readers == {'Network', 'Streams'}
 
 

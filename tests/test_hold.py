@@ -1,18 +1,17 @@
-"""Writing with cell states held, against a loop in NumPy: standard and own cells, in C and by theano.scan."""
+"""Writing with cell states held, against the model in NumPy: standard and own cells, in C and by theano.scan."""
 import contextlib
 import copy
-import json
 import math
 
 import numpy as np
 import pytest
 
 import cells
+import numpy_model
 from cells import OWN, peephole_cell
 from charlstm import CharLSTM, lstm_cell, tt
 from engine import sampling
 from engine.backend.theano_setup import theano
-from engine.page import page
 from engine.kernel.cell import HOLD, INPUTS, Cell, evaluate, held_cell
 from models import default_mode, member, spelled
 from numpy_model import H1, H2, LETTERS, V, random_parameters, sigmoid
@@ -22,44 +21,15 @@ HOLDS = {'C1': {2: -1.5, 0: 0.25}, 'C2': {3: -1}}              # also a whole nu
 PEEPHOLES = dict(p_f=0.3, p_i=-0.2, p_o=0.4)
 
 
-# ---------------------------------------------------------------- the loop in NumPy
-
-def lstm_step(a_f, a_i, a_o, a_g, C_prev, hold):
-    C = sigmoid(a_f) * C_prev + sigmoid(a_i) * np.tanh(a_g)
-    C[list(hold)] = list(hold.values())
-    return sigmoid(a_o) * np.tanh(C), C
-
-
-def peephole_step(a_f, a_i, a_o, a_g, C_prev, hold, p_f, p_i, p_o):
-    C = sigmoid(a_f + p_f * C_prev) * C_prev + sigmoid(a_i + p_i * C_prev) * np.tanh(a_g)
-    C[list(hold)] = list(hold.values())
-    return sigmoid(a_o + p_o * C) * np.tanh(C), C
-
-
-def read(p, x, hold, step):
-    """Return the probabilities (T,V) of what follows each of x (T,), with C of some units held."""
-    h = {layer: np.zeros(p['b' + layer].shape[1]) for layer in '12'}
-    C, probabilities = copy.deepcopy(h), []
-    for character in x:
-        up = np.eye(V)[character]
-        for layer in '12':
-            a = [p['U' + layer][k] @ up + p['W' + layer][k] @ h[layer] + p['b' + layer][k] for k in range(4)]
-            own = [p[name + layer] for name in OWN if name + layer in p]
-            up, C[layer] = step(*a, C[layer], hold.get('C' + layer, {}), *own)
-            h[layer] = up
-        e = np.exp(p['V'] @ up + p['c'])
-        probabilities.append(e / e.sum())
-    return np.array(probabilities)
-
-
 # ---------------------------------------------------------------- models
 
 @pytest.fixture(scope='module', params=['kernel', 'scan', 'own in C', 'own by scan'])
 def made(request):
-    """Return a model with vocabulary LETTERS, and the step of its cell in NumPy."""
-    model, step = CharLSTM(random_seed=2, kernel=request.param in ('kernel', 'own in C')), lstm_step
+    """Return a model with vocabulary LETTERS, and the arguments of numpy_model.forward for its cell."""
+    model, in_numpy = CharLSTM(random_seed=2, kernel=request.param in ('kernel', 'own in C')), {}
     if 'own' in request.param:
-        model.cell, model.cell_parameters, step = peephole_cell, PEEPHOLES, peephole_step
+        model.cell, model.cell_parameters = peephole_cell, PEEPHOLES
+        in_numpy = dict(cell=cells.peephole_in_numpy, own=OWN)
     model.model_setup(char_dim=V, num_units1=H1, num_units2=H2)
     model.uchar = list(LETTERS)
     with contextlib.nullcontext() if model._kernel else default_mode(theano.compile.mode.FAST_COMPILE):
@@ -68,7 +38,7 @@ def made(request):
         model.compile('predict')
         model._functions['held'].compile('predict')
     assert model.runs_in_c() == model._functions['held'].runs_in_c() == (request.param in ('kernel', 'own in C'))
-    return model, step
+    return model, in_numpy
 
 
 @pytest.fixture
@@ -85,14 +55,15 @@ def model(made):
 
 
 def probabilities(model, made, text, hold=HOLDS):
-    """Return what the loop in NumPy computes with the parameters of a model."""
+    """Return the probabilities (T,V) of what follows each character, by the model in NumPy."""
     p = {name: value.get_value().astype('float64') for name, value in model.p.items()}
-    return read(p, [LETTERS.index(ch) for ch in text], hold, made[1])
+    x = np.array([LETTERS.index(ch) for ch in text])[:, None]
+    return numpy_model.forward(p, x, hold=hold, **made[1])[0][:, 0]
 
 
 # ---------------------------------------------------------------- what is computed
 
-def test_probabilities_are_those_of_the_loop(model, made):
+def test_probabilities_are_those_in_numpy(model, made):
     model.generate_text('ab', 3, hold=HOLDS)
     expected = probabilities(model, made, LETTERS * 3)
     found = model._functions['held'].theano_predict([LETTERS.index(ch) for ch in LETTERS * 3])[0][:, 0]
@@ -100,26 +71,7 @@ def test_probabilities_are_those_of_the_loop(model, made):
     assert abs(expected - probabilities(model, made, LETTERS * 3, {})).max() > 0.1             # it matters
 
 
-def test_javascript_is_python(model, made):
-    """Numbers of a page, with units held and without."""
-    racer = pytest.importorskip('py_mini_racer')
-    context, x = racer.MiniRacer(), [LETTERS.index(ch) for ch in LETTERS * 9]
-    context.eval(model.javascript() + (page.HERE / 'network.js').read_text(encoding='utf-8'))
-    context.eval('const p = {}')
-    for name, value in model.p.items():
-        context.eval(f'p.{name} = Float32Array.from({value.get_value().ravel().tolist()})')
-    for hold in (HOLDS, {}):
-        model.generate_text('ab', 3, hold=hold)
-        held = [dict(layer=int(state[1]), number=unit, value=value) for state, values in hold.items()
-                for unit, value in values.items()]
-        found = json.loads(context.eval(f'{{const network = new Network(p); network.hold({json.dumps(held)}); '
-                                        f'JSON.stringify({x}.map(k => Array.from(network.read(k))))}}'))
-        predicted = model._functions['held'].theano_predict(x)[0][:, 0]
-        np.testing.assert_allclose(found, predicted, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(predicted, model.theano_predict(x)[0][:, 0], rtol=1e-5, atol=1e-6)
-
-
-def test_most_probable_text_is_that_of_the_loop(model, made):
+def test_most_probable_text_is_that_in_numpy(model, made):
     """From the seed on, and in a second piece too."""
     text = model.generate_text('cab', 60, method='argmax', hold=HOLDS)
     assert text[3:] == spelled(model, probabilities(model, made, text).argmax(axis=1)[2:-1])

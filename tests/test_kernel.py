@@ -590,7 +590,7 @@ def branches(text_file):
 
 def assert_all_close(ours, theirs, **tolerance):
     assert len(ours) == len(theirs)
-    for a, b in zip(ours, theirs):
+    for a, b in zip(map(np.asarray, ours), map(np.asarray, theirs)):
         assert a.shape == b.shape and a.dtype == b.dtype
         np.testing.assert_allclose(a, b, **tolerance)
 

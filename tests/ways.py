@@ -39,7 +39,7 @@ class Case(NamedTuple):
 
     @property
     def parameters(self):
-        """Return parameters by which the predictions differ much, and depend on the text before, but are not chaotic."""
+        """Return parameters whose predictions differ much and depend on the text before, without being chaotic."""
         p = random_parameters(self.V, V=self.V, H1=self.H1, H2=self.H2)
         for name, scale in dict(W1=1.5 / self.H1 ** 0.5, U2=2 / self.H1 ** 0.5, W2=1.5 / self.H2 ** 0.5,
                                 V=18 / self.H2 ** 0.5).items():
@@ -63,9 +63,10 @@ class Case(NamedTuple):
 
 # Below, at and above one and two panels of the kernel, which have 16 columns (AVX2, or AVX-512 in float64) or 32; one
 # row, two, and rows for several tiles; one step and many.
-CASES = [Case(5, 1, 3, T=50, B=2), Case(31, 16, 33, T=1, B=33), Case(32, 31, 17, T=50, B=1), Case(33, 65, 32, T=50, B=33),
-         Case(64, 32, 63, T=1, B=1), Case(65, 64, 97, T=1, B=50), Case(104, 70, 64, T=50, B=50),
-         Case(11, 7, 4, T=50, B=2, own=True), Case(65, 33, 63, T=1, B=50, own=True), Case(34, 64, 31, T=50, B=33, own=True)]
+CASES = [
+    Case(5, 1, 3, T=50, B=2), Case(31, 16, 33, T=1, B=33), Case(32, 31, 17, T=50, B=1), Case(33, 65, 32, T=50, B=33),
+    Case(64, 32, 63, T=1, B=1), Case(65, 64, 97, T=1, B=50), Case(104, 70, 64, T=50, B=50),
+    Case(11, 7, 4, T=50, B=2, own=True), Case(65, 33, 63, T=1, B=50, own=True), Case(34, 64, 31, T=50, B=33, own=True)]
 
 
 class InNumPy:
@@ -119,24 +120,28 @@ class InTheano:
 
     def answers(self, case):
         with self.mode():
-            return {name: value for ask in self.asked for name, value in getattr(self, ask)(self.model(case), case).items()}
+            return {name: value for ask in self.asked
+                    for name, value in getattr(self, ask)(self.model(case), case).items()}
 
     @staticmethod
     def predicted(model, case):
         """Return what the model expects of the batch, and of its first row, by all methods that say so."""
         x, y = case.batch
         line = np.append(x[:, 0], y[-1, 0])
-        found = dict(zip(('probabilities', 'best'), model.theano_predict(x)), line=line, line_costs=model.score_text(line))
+        found = dict(line=line, line_costs=model.score_text(line))
+        found['probabilities'], found['best'] = model.theano_predict(x)
         found['mean'], found['best of check'] = model.theano_check(x, y)
         found['costs'] = model._function('check')(x, y, *model._zero_states(case.B))[-1]
-        found['costs of alternatives'], found['alternatives'], found['chances'] = model.alternatives(line, min(case.V, 3))
+        alternatives = model.alternatives(line, min(case.V, 3))
+        found.update(zip(('costs of alternatives', 'alternatives', 'chances'), alternatives))
         return dict(found, **{name: state[:case.T] for name, state in model.states(line).items()})
 
     @staticmethod
     def written(model, case):
         """Return texts, as numbers (n,B)."""
         hows = dict(greedy=dict(method='argmax'), drawn={}, held=dict(method='argmax', hold=case.hold))
-        texts = {name: model.generate_text(chr(FIRST + 1), 1 + WRITTEN, count=case.B, **how) for name, how in hows.items()}
+        texts = {name: model.generate_text(chr(FIRST + 1), 1 + WRITTEN, count=case.B, **how)
+                 for name, how in hows.items()}
         return {name: np.array([[ord(ch) - FIRST for ch in text] for text in of_name]).T
                 for name, of_name in texts.items()}
 
@@ -228,7 +233,8 @@ class InJavaScript:
         found.update({name: np.array([step[k] for step in read[0]]) for k, name in enumerate(STATES, 1)})
         held = [dict(layer=int(name[1]), number=unit, value=value) for name, values in case.hold.items()
                 for unit, value in values.items()]
-        for name, top_k, seeds, hold in (('greedy', 1, [1], []), ('drawn', case.V, range(30), []), ('held', 1, [1], held)):
+        for name, top_k, seeds, hold in (('greedy', 1, [1], []), ('drawn', case.V, range(30), []),
+                                         ('held', 1, [1], held)):
             texts = [self.value(case, f'writing({1 + WRITTEN}, {{temperature: 1, topK: {top_k}, seed: {seed}}}, '
                                       f'{json.dumps(hold)})') for seed in seeds]
             found[name] = np.array(texts).T

@@ -3,7 +3,7 @@ import types
 
 import numpy as np
 
-COMPARED = (int, float, complex, str, bytes, type(None), types.MethodType, np.generic)     # by value; others by identity
+COMPARED = int, float, complex, str, bytes, types.MethodType, np.generic       # by value; all others by identity
 LIBRARIES = ('theano', 'numpy', 'scipy', 'builtins')           # whose insides do not change
 MISSING = object()
 

@@ -7,12 +7,9 @@ torch.compile of a step: the product with h, and the cell. Every number is from 
 """
 import argparse
 import itertools
-import sys
 
-from common import ALPHABET, ROOT, Worker, median, print_head, print_row
-from training import STEPS, make_batches, turn
-
-sys.path.insert(0, str(ROOT / 'tests'))
+from common import ALPHABET, Worker, median, print_head, print_row, refuse_other_costs, set_parameters
+from training import STEPS, in_turns, make_batches
 
 BATCH = 50
 CELLS = ('standard', 'coupled', 'peepholes')
@@ -22,6 +19,7 @@ def make_ours(name, units):
     import cells
     import charlstm
     import numpy as np
+    import numpy_model
     V, batches = make_batches(BATCH, None)
     model = charlstm.CharLSTM(random_seed=1)
     model.cell = dict(standard=charlstm.lstm_cell, coupled=cells.coupled_cell, peepholes=cells.peephole_cell)[name]
@@ -29,9 +27,15 @@ def make_ours(name, units):
     model.model_setup(char_dim=V, num_units1=units, num_units2=units)
     if not model._checked_cell().program:
         raise SystemExit(f'the cell {name} does not run in C')
+    p = set_parameters(model)
+    in_numpy = dict(standard=numpy_model.lstm, coupled=cells.coupled_in_numpy, peepholes=cells.peephole_in_numpy)[name]
+    own = cells.OWN if name == 'peepholes' else ()
+    p.update({each + layer: np.zeros(units) for each in own for layer in '12'})
+    x, y = batches[0]
+    expected = numpy_model.costs(numpy_model.forward(p, x, cell=in_numpy, own=own)[0], y).mean()
+    refuse_other_costs({'NumPy': [expected], name: [model.theano_check(x, y)[0]]})
     batches = itertools.cycle([(x.astype(np.int32), y.astype(np.int32)) for x, y in batches])
-    model.theano_train_rmsprop(*next(batches))                                     # compiles
-    return lambda: turn(lambda: model.theano_train_rmsprop(*next(batches)))
+    return in_turns(lambda: model.theano_train_rmsprop(*next(batches))[0])
 
 
 def torch_cell(name):
@@ -94,8 +98,7 @@ def make_pytorch(name, units, compiled):
         cost.backward()
         rule.step()
         return cost.item()
-    learn()                                                                        # compiles
-    return lambda: turn(learn)
+    return in_turns(learn)
 
 
 def main():

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]            # the latter has the model in NumPy, and judges of texts
 
 SETTLE = 0.15              # seconds between turns: idle threads of a pool spin before they sleep, OpenBLAS's for 0.1 s
 ALPHABET = ' \n' + ''.join(chr(k) for k in range(33, 111))     # 80 characters, about what a novel has
@@ -87,9 +87,8 @@ class Worker:
         theirs.close()
 
     def ready(self):
-        """Wait until the function is made."""
-        self._pipe.recv()
-        return self
+        """Wait until the function is made. Return its attribute `found`, what it computed before, or None."""
+        return self._pipe.recv()
 
     def __call__(self, *arguments):
         self._pipe.send(arguments)
@@ -107,10 +106,52 @@ class Worker:
 
 def _serve(pipe, make, arguments):
     function = make(*arguments)
-    pipe.send(None)
+    pipe.send(getattr(function, 'found', None))
     for call in iter(pipe.recv, None):
         pipe.send(function(*call))
     pipe.send(peak_memory())
+
+
+# ---------------------------------------------------------------- what is timed is right
+
+def parameters(V, units):
+    """Return parameters by name, float32, with which all sides of a benchmark begin, and predict differently."""
+    import numpy_model
+    p = numpy_model.random_parameters(1, 'float32', V, units, units)
+    for name, scale in dict(W1=1.5, U2=2, W2=1.5, V=18).items():
+        p[name] *= scale / units ** 0.5
+    return {name: array.astype('float32') for name, array in p.items()}
+
+
+def set_parameters(model):
+    """Give a CharLSTM the parameters that all sides begin with. Return them."""
+    p = parameters(len(model.p['c'].get_value()), len(model.p['b1'].get_value()[0]))
+    for name, array in p.items():
+        model.p[name].set_value(array)
+    return p
+
+
+def copy_to_torch(lstm, output, V, units):
+    """Give two layers of nn.LSTM and a nn.Linear the parameters that all sides begin with."""
+    import torch
+    p = {name: torch.from_numpy(value) for name, value in parameters(V, units).items()}
+    with torch.no_grad():
+        for layer in (1, 2):
+            for in_torch, in_ours in (('weight_ih', 'U'), ('weight_hh', 'W'), ('bias_ih', 'b')):
+                gates = p[f'{in_ours}{layer}'][[1, 0, 3, 2]]                       # PyTorch's order: i, f, g, o
+                getattr(lstm, f'{in_torch}_l{layer - 1}').copy_(gates.flatten(0, 1))
+            getattr(lstm, f'bias_hh_l{layer - 1}').zero_()
+        output.weight.copy_(p['V'])
+        output.bias.copy_(p['c'])
+
+
+def refuse_other_costs(found):
+    """End the benchmark where two sides, by name, computed other costs of the first steps of training."""
+    (one, expected), *others = found.items()
+    for name, costs in others:
+        tolerance = 0.03 if 'bf' in name else 2e-3
+        if max(abs(a - b) for a, b in zip(costs, expected)) > tolerance * max(expected):
+            raise SystemExit(f'nothing is timed: the costs of {name}, {costs}, are not those of {one}, {expected}')
 
 
 # ---------------------------------------------------------------- the peak of the machine

@@ -6,11 +6,12 @@ They take turns, each in a separate process, and every number is from the
 median turn. PyTorch's loop reads a character, and draws the next with softmax
 and multinomial. Of several ways to write this loop, the fastest on this machine
 is used and named. The last column is CharLSTM's time for a character in a text
-of 10,000 over that in a text of 200. No time includes compilation.
+of 10,000 over that in a text of 200. No time includes compilation. CharLSTM's texts are not timed unless
+they cost the model in NumPy what they should.
 """
 import argparse
 
-from common import ALPHABET, Worker, median, print_head, print_row, timed
+from common import ALPHABET, Worker, median, print_head, print_row, set_parameters, timed
 
 LONG, SHORT = 10000, 200
 SHORT_TEXTS = 20           # in a turn
@@ -25,8 +26,20 @@ def make_ours(units, streams, precision='float32'):
     def write(length):
         texts = model.generate_text('', length, count=streams)
         assert [len(text) for text in texts] == [length] * streams
-    write(SHORT)                                                                   # compiles
+        return texts
+    p = set_parameters(model)
+    check_texts(write(SHORT), p, precision)                                        # compiles
     return lambda length, texts: median(timed(lambda: write(length), texts + 1)[1:])
+
+
+def check_texts(texts, p, precision):
+    """Raise AssertionError unless texts are drawn from the probabilities of the model in NumPy with parameters p."""
+    import numpy as np
+    import judges
+    import numpy_model
+    rounded = judges.to_bfloat16 if precision == 'bfloat16' else numpy_model.same
+    text = np.array([[ALPHABET.index(ch) for ch in text] for text in texts]).T                     # (n, B)
+    judges.assert_drawn(text[1:], numpy_model.forward(p, text[:-1], rounded=rounded)[0], 'what is timed')
 
 
 def pytorch_ways(units, streams):

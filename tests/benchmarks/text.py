@@ -40,7 +40,8 @@ def measure(path, rounds):
     """Return the median seconds and bytes of memory."""
     results = []
     for _ in range(rounds):
-        worker = Worker(make_reader, str(path)).ready()
+        worker = Worker(make_reader, str(path))
+        worker.ready()
         results.append(worker())
         worker.close()
     return [median(values) for values in zip(*results)]

@@ -3,7 +3,8 @@
     python tests/benchmarks/training.py [--units 128 256] [--batches 50] [--steps 15] [--no-scan] [--bfloat16]
                                         [--text FILE]
 
-All take turns, each in a separate process. --bfloat16 adds CharLSTM with that precision, and PyTorch with its
+All take turns, each in a separate process. They begin with the same parameters, and unless the
+costs of their first steps agree, nothing is timed. --bfloat16 adds CharLSTM with that precision, and PyTorch with its
 autocast to it. A turn has several steps, since
 the first ones wake threads and caches. Every number is from the median step. The
 share of the peak is 6 x the multiply-adds of one forward step, divided by the time
@@ -13,11 +14,13 @@ import argparse
 import itertools
 import sys
 
-from common import ALPHABET, Peak, Worker, median, print_head, print_row, timed
+from common import (ALPHABET, Peak, Worker, copy_to_torch, median, print_head, print_row, refuse_other_costs,
+                    set_parameters, timed)
 
 TURN, TURN_STEPS = 0.2, 3  # seconds and steps that a turn takes at least
 TURNS = 5                  # of each, at least
 STEPS = 49                 # T: characters read in a sequence of 50
+COMPARED = 4               # steps of each side, whose costs are compared
 
 
 def make_batches(batch, path):
@@ -35,12 +38,18 @@ def make_batches(batch, path):
     return V, [(np.ascontiguousarray(s[:-1]), np.ascontiguousarray(s[1:])) for s in sequences]
 
 
-def turn(step):
-    """Return the seconds of each step in a turn."""
-    seconds = []
-    while sum(seconds) < TURN or len(seconds) < TURN_STEPS:
-        seconds += timed(step)
-    return seconds
+def in_turns(step):
+    """Return a function that returns the seconds of each step in a turn. Its attribute found: the first steps' costs.
+
+    step: a function that returns a cost.
+    """
+    def turn():
+        seconds = []
+        while sum(seconds) < TURN or len(seconds) < TURN_STEPS:
+            seconds += timed(step)
+        return seconds
+    turn.found = [step() for _ in range(COMPARED)]         # the first one also compiles
+    return turn
 
 
 def make_ours(kernel, units, batch, path, precision='float32'):
@@ -49,9 +58,9 @@ def make_ours(kernel, units, batch, path, precision='float32'):
     V, batches = make_batches(batch, path)
     model = charlstm.CharLSTM(random_seed=1, kernel=kernel, precision=precision)
     model.model_setup(char_dim=V, num_units1=units, num_units2=units)
+    set_parameters(model)
     batches = itertools.cycle([(x.astype(np.int32), y.astype(np.int32)) for x, y in batches])
-    model.theano_train_rmsprop(*next(batches))                                     # compiles
-    return lambda: turn(lambda: model.theano_train_rmsprop(*next(batches)))
+    return in_turns(lambda: model.theano_train_rmsprop(*next(batches))[0])
 
 
 def make_pytorch(units, batch, path, autocast=False):
@@ -61,6 +70,7 @@ def make_pytorch(units, batch, path, autocast=False):
     batches = itertools.cycle([(torch.from_numpy(x), torch.from_numpy(y)) for x, y in batches])
     one_hot = nn.Embedding.from_pretrained(torch.eye(V))                           # frozen: only copies rows
     lstm, output = nn.LSTM(V, units, num_layers=2), nn.Linear(units, V)
+    copy_to_torch(lstm, output, V, units)
     rule = torch.optim.RMSprop([*lstm.parameters(), *output.parameters()], lr=2e-3, alpha=0.95, eps=1e-8)
 
     def step():
@@ -73,7 +83,7 @@ def make_pytorch(units, batch, path, autocast=False):
         cost.backward()
         rule.step()
         return cost.item()
-    return lambda: turn(step)
+    return in_turns(step)
 
 
 def measure(units, batch, options, without):
@@ -85,8 +95,7 @@ def measure(units, batch, options, without):
         workers['PT bf16'] = Worker(make_pytorch, units, batch, options.text, True, without=without)
     if options.scan:
         workers['scan'] = Worker(make_ours, False, units, batch, options.text, without=without)
-    for worker in workers.values():
-        worker.ready()
+    refuse_other_costs({name: worker.ready() for name, worker in workers.items()})
     for worker in workers.values():
         worker()                                                                   # warms
     seconds, turns = {name: [] for name in workers}, 0
