@@ -143,6 +143,34 @@ def test_what_a_function_reads():
     assert not reads.differ()
 
 
+class Options:
+    first, second = 1, [2]
+    itself = None
+
+
+Options.itself = Options
+
+
+def first(x):
+    return Options.first, Options.itself
+
+
+def second(x):
+    return Options.second[0]
+
+
+@pytest.mark.parametrize('change', [
+    lambda patch: patch.setattr(Options, 'first', 3), lambda patch: Options.second.append(3),
+    lambda patch: patch.setitem(globals(), 'second', first)])
+def test_two_functions_read_one_object(monkeypatch, change):
+    """Each reads another attribute of it; one attribute is the object itself."""
+    monkeypatch.setattr(Options, 'second', [2])
+    reads = Reads([first, lambda x: second(x)])
+    assert not reads.differ()
+    change(monkeypatch)
+    assert reads.differ()
+
+
 # ---------------------------------------------------------------- learning parameters
 
 @pytest.mark.parametrize('name, value', [

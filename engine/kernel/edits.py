@@ -5,6 +5,7 @@ import numpy as np
 
 COMPARED = int, float, complex, str, bytes, types.MethodType, np.generic       # by value; all others by identity
 LIBRARIES = ('theano', 'numpy', 'scipy', 'builtins')           # whose insides do not change
+FUNCTIONS = types.FunctionType, types.MethodType
 MISSING = object()
 
 
@@ -14,14 +15,19 @@ def _library(value):
     return isinstance(module, str) and module.split('.')[0] in LIBRARIES
 
 
-def _same(a, b):
-    return a is b or type(a) is type(b) and isinstance(a, COMPARED) and a == b
+def _equal(a, b):
+    return type(a) is type(b) and isinstance(a, COMPARED) and a == b
 
 
 def _names(code):
     """Return the names of globals and attributes in code, and in the functions inside of it."""
     inside = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
     return {*code.co_names}.union(*map(_names, inside))
+
+
+def _attributes(value):
+    """Return a function like dict.get of the attributes of a value."""
+    return lambda name, missing: getattr(value, name, missing)
 
 
 class Reads:
@@ -38,38 +44,58 @@ class Reads:
 
     def differ(self):
         """Return whether something has changed. It takes some microseconds."""
-        return not all(_same(read(key, MISSING), value) for read, key, value in self._places)
+        for read, key, value in self._places:
+            found = read(key, MISSING)
+            if found is not value and not _equal(found, value):
+                return True
+        return False
 
-    def _add(self, read, key, names):
+    def _add(self, owner, read, key, names):
+        """Add the place of a key in its owner, if it has it, and what can change inside of the value there."""
         value = read(key, MISSING)
         if value is not MISSING:
-            self._places.append((read, key, value))
+            if (id(owner), key) not in self._seen:
+                self._seen.add((id(owner), key))
+                self._places.append((read, key, value))
             self._follow(value, names)
 
     def _follow(self, value, names):
         """Add what can change inside of a value. names: what the function that reads it calls attributes."""
-        if id(value) in self._seen or isinstance(value, (int, float, str, bytes, type(None))):
-            return
-        self._seen.add(id(value))
-        if isinstance(value, types.MethodType):
-            names = _names(value.__func__.__code__) if isinstance(value.__func__, types.FunctionType) else ()
-            self._follow(value.__func__, ())
-            self._follow(value.__self__, names)
-        elif isinstance(value, types.FunctionType) and not _library(value):
-            self._follow_function(value)
-        elif isinstance(value, (dict, list, tuple)):
-            self._places.append((lambda key, missing: len(value), None, len(value)))
-            for key in value if isinstance(value, dict) else range(len(value)):
-                self._add(value.get if isinstance(value, dict) else lambda k, missing: value[k], key, names)
-        elif isinstance(value, types.ModuleType) or not _library(value):
+        if isinstance(value, types.ModuleType) or not (
+                isinstance(value, (int, float, str, bytes, tuple, list, dict, *FUNCTIONS)) or _library(value)):
             for name in names:
-                self._add(lambda name, missing: getattr(value, name, missing), name, names)
+                if (id(value), name) not in self._seen:
+                    self._add(value, _attributes(value), name, names)
+        elif isinstance(value, tuple):
+            for item in value:
+                self._follow(item, names)
+        elif isinstance(value, (list, dict, *FUNCTIONS)) and id(value) not in self._seen:
+            self._seen.add(id(value))
+            if isinstance(value, types.MethodType):
+                self._follow_method(value)
+            elif isinstance(value, types.FunctionType):
+                self._follow_function(value)
+            else:
+                self._follow_items(value, names)
+
+    def _follow_items(self, values, names):
+        self._places.append((lambda key, missing: len(values), None, len(values)))
+        read = values.get if isinstance(values, dict) else lambda k, missing: values[k]
+        for key in values if isinstance(values, dict) else range(len(values)):
+            self._add(values, read, key, names)
+
+    def _follow_method(self, method):
+        if isinstance(method.__func__, types.FunctionType):
+            self._follow_function(method.__func__)
+            self._follow(method.__self__, _names(method.__func__.__code__))
 
     def _follow_function(self, function):
+        if _library(function):
+            return
         names = _names(function.__code__)
         for name in ('__code__', '__defaults__', '__kwdefaults__'):
-            self._add(lambda name, missing: getattr(function, name), name, ())
+            self._add(function, _attributes(function), name, ())
         for cell in function.__closure__ or ():
-            self._add(lambda cell, missing: cell.cell_contents, cell, names)
+            self._add(cell, _attributes(cell), 'cell_contents', names)
         for name in names:
-            self._add(function.__globals__.get, name, names)
+            self._add(function.__globals__, function.__globals__.get, name, names)
