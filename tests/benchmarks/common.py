@@ -107,9 +107,10 @@ class Worker:
 def _serve(pipe, make, arguments):
     function = make(*arguments)
     pipe.send(getattr(function, 'found', None))
-    for call in iter(pipe.recv, None):
-        pipe.send(function(*call))
-    pipe.send(peak_memory())
+    with contextlib.suppress(EOFError):                    # the benchmark has ended
+        for call in iter(pipe.recv, None):
+            pipe.send(function(*call))
+        pipe.send(peak_memory())
 
 
 # ---------------------------------------------------------------- what is timed is right
@@ -132,7 +133,10 @@ def set_parameters(model):
 
 
 def copy_to_torch(lstm, output, V, units):
-    """Give two layers of nn.LSTM and a nn.Linear the parameters that all sides begin with."""
+    """Give two layers of nn.LSTM and a nn.Linear the parameters that all sides begin with.
+
+    The second bias of each layer, which only PyTorch has, stays 0.
+    """
     import torch
     p = {name: torch.from_numpy(value) for name, value in parameters(V, units).items()}
     with torch.no_grad():
@@ -140,7 +144,7 @@ def copy_to_torch(lstm, output, V, units):
             for in_torch, in_ours in (('weight_ih', 'U'), ('weight_hh', 'W'), ('bias_ih', 'b')):
                 gates = p[f'{in_ours}{layer}'][[1, 0, 3, 2]]                       # PyTorch's order: i, f, g, o
                 getattr(lstm, f'{in_torch}_l{layer - 1}').copy_(gates.flatten(0, 1))
-            getattr(lstm, f'bias_hh_l{layer - 1}').zero_()
+            getattr(lstm, f'bias_hh_l{layer - 1}').zero_().requires_grad_(False)
         output.weight.copy_(p['V'])
         output.bias.copy_(p['c'])
 

@@ -21,6 +21,7 @@ TURN, TURN_STEPS = 0.2, 3  # seconds and steps that a turn takes at least
 TURNS = 5                  # of each, at least
 STEPS = 49                 # T: characters read in a sequence of 50
 COMPARED = 4               # steps of each side, whose costs are compared
+RATE = 2e-4                # so low that rounding does not grow in these steps
 
 
 def make_batches(batch, path):
@@ -57,7 +58,7 @@ def make_ours(kernel, units, batch, path, precision='float32'):
     import numpy as np
     V, batches = make_batches(batch, path)
     model = charlstm.CharLSTM(random_seed=1, kernel=kernel, precision=precision)
-    model.model_setup(char_dim=V, num_units1=units, num_units2=units)
+    model.model_setup(char_dim=V, num_units1=units, num_units2=units, lrate=RATE)
     set_parameters(model)
     batches = itertools.cycle([(x.astype(np.int32), y.astype(np.int32)) for x, y in batches])
     return in_turns(lambda: model.theano_train_rmsprop(*next(batches))[0])
@@ -71,7 +72,8 @@ def make_pytorch(units, batch, path, autocast=False):
     one_hot = nn.Embedding.from_pretrained(torch.eye(V))                           # frozen: only copies rows
     lstm, output = nn.LSTM(V, units, num_layers=2), nn.Linear(units, V)
     copy_to_torch(lstm, output, V, units)
-    rule = torch.optim.RMSprop([*lstm.parameters(), *output.parameters()], lr=2e-3, alpha=0.95, eps=1e-8)
+    trained = [p for p in (*lstm.parameters(), *output.parameters()) if p.requires_grad]
+    rule = torch.optim.RMSprop(trained, lr=RATE, alpha=0.95, eps=1e-8)
 
     def step():
         x, y = next(batches)
