@@ -370,8 +370,9 @@ def computes_on(in_c, bfloat16=None):
     threads = int(os.environ.get('OMP_NUM_THREADS') or cores)
     by = 'by the C kernel' if in_c else 'by theano.scan, many times slower than the C kernel'
     if without_c() and theano.config.cxx:
-        by = ('in Python, many times slower than in C (Theano has '
-              f'mode={theano.config.mode}, linker={theano.config.linker})')
+        mode, linker = theano.config.mode, theano.config.linker
+        why = f'linker={linker}' if mode == 'Mode' else f'mode={mode}'
+        by = f'in Python, many times slower than in C (Theano has {why})'
     products = f', products in bfloat16 ({bfloat16})' if bfloat16 else ''
     return f'the CPU, {threads} thread{"s" * (threads > 1)}, {by}, in {theano.config.floatX}{products}'
 

@@ -49,7 +49,7 @@ def headings(names=NAMES, passage=('validation', ''), original=False):
 
 def with_all_digits(number):
     """Return a number as text: with as few digits as tell it from other numbers of its type, be that float32 or not."""
-    return str(np.float32(number) if isinstance(number, float) and np.float32(number) == number else number)
+    return str(np.float32(number) if isinstance(number, float) and float(np.float32(number)) == number else number)
 
 
 def log_rows(path):
