@@ -10,6 +10,7 @@ import http.server
 import json
 import os
 import runpy
+import signal
 import socket
 import sys
 import threading
@@ -22,6 +23,10 @@ import pytest
 
 # Where `uv run` started the tests, the commands that scripts print would name it instead of this Python.
 os.environ.pop('UV', None)
+
+# Where nohup started the tests, they and the programs that they start would ignore that a terminal was closed.
+if hasattr(signal, 'SIGHUP'):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # What the tests compile is kept apart from what the user's programs compile.
 flags = [os.environ.get('THEANO_FLAGS')]

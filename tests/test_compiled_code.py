@@ -223,3 +223,15 @@ def test_start_that_is_killed_loses_at_most_one_module(tmp_path):
         assert len(before - finished(tmp_path)) <= 1 and len(finished(tmp_path)) > len(before)
     last = run(PRODUCE, BUNDLED, tmp_path / 'out', '--length', 1, env={'HOME': str(tmp_path), 'THEANO_FLAGS': FAST})
     assert last.returncode == 0
+
+
+def test_folder_that_two_processes_clean_at_once(tmp_path, monkeypatch):
+    """Theano removes old folders when a process ends. Another one may have removed them since it looked."""
+    def gone(path):
+        raise FileNotFoundError(path)
+    cmodule = theano.gof.cmodule
+    cache = cmodule.ModuleCache(str(tmp_path))
+    (tmp_path / 'tmpx').mkdir()
+    (tmp_path / 'tmpx' / 'mod.cpp').touch()
+    monkeypatch.setattr(cmodule, 'last_access_time', gone)
+    cache.clear_unversioned()

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path[:0] = map(str, Path(__file__).resolve().parents[:2])
 
 from cells import OWN, peephole_cell, peephole_in_numpy  # noqa: E402
 from charlstm import CharLSTM, lstm_cell  # noqa: E402

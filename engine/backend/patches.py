@@ -323,10 +323,20 @@ def _save_keys(key_data):
             os.remove(partial)
 
 
+def _unless_removed(clear):
+    """Return a method that cleans a folder of compiled code, and stops where another process cleans it as well."""
+    def clear_quietly(self, *arguments, **settings):
+        with contextlib.suppress(FileNotFoundError):
+            clear(self, *arguments, **settings)
+    return clear_quietly
+
+
 def after_import(theano):
     """Apply the patches that need no import hook, those for devices included."""
     theano.gof.op.COp.c_code_cache_version = _code_version
     theano.gof.cmodule.KeyData.save_pkl = _save_keys
+    cache = theano.gof.cmodule.ModuleCache
+    cache.clear_unversioned = _unless_removed(cache.clear_unversioned)         # when the process ends
     on_device = theano.config.device != 'cpu'
     if PYTHON >= (3, 11) or NUMPY >= (2, 0) or on_device:
         # theano.scan's loop in C. It does not compile with these (longintrepr.h, PyArray_Descr), and on devices it has
