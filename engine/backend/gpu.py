@@ -52,9 +52,10 @@ def _cross_entropy_kernels(kernels):
 
 def _opencl(elemwise, optimizer):
     """Patch Theano's class of elementwise Ops and its graph optimizer for OpenCL."""
-    # T.maximum and T.minimum write nan("") into their code, which OpenCL does not have.
-    _rewrite(elemwise, '_generate_op_string',
-             {'return support_code, kop': '''return support_code, kop.replace('nan("")', 'NAN')'''})
+    # OpenCL has no nan(""), as T.maximum and T.minimum write it, and no condition that is a real number, as in T.switch.
+    _rewrite(elemwise, '_generate_op_string', {'return support_code, kop': (
+        """return support_code, __import__('re').sub(
+            '= ([^ ]+) [?]', lambda found: f'= ({found.group(1)} != 0) ?', kop.replace('nan("")', 'NAN'))""")})
     # OpenCL compiles at each start, which takes most of the start. So all nodes with the same kernel share it, and
     # its `nd` variants for arrays with gaps are compiled when they are first used.
     _rewrite(elemwise, 'c_init_code_struct', {
