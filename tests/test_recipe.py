@@ -73,7 +73,8 @@ np.savez(sys.argv[3], **{name: p.get_value() for name, p in model.p.items()})
 
 
 @pytest.mark.parametrize('number, text', [
-    (float(np.float32(0.1)), '0.1'), (0.1, '0.1'), (1 / 3, str(1 / 3)), (2.5, '2.5'), (-1, '-1'), (float('inf'), 'inf')])
+    (float(np.float32(0.1)), '0.1'), (0.1, '0.1'), (1 / 3, str(1 / 3)), (2.5, '2.5'), (-1, '-1'),
+    (float('inf'), 'inf')])
 def test_numbers_of_original_have_the_digits_of_their_type(number, text):
     assert with_all_digits(number) == text
 

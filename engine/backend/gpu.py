@@ -52,7 +52,7 @@ def _cross_entropy_kernels(kernels):
 
 def _opencl(elemwise, optimizer):
     """Patch Theano's class of elementwise Ops and its graph optimizer for OpenCL."""
-    # OpenCL has no nan(""), as T.maximum and T.minimum write it, and no condition that is a real number, as in T.switch.
+    # OpenCL has neither nan(""), as T.maximum and T.minimum write it, nor real numbers as conditions, as in T.switch.
     _rewrite(elemwise, '_generate_op_string', {'return support_code, kop': (
         """return support_code, __import__('re').sub(
             '= ([^ ]+) [?]', lambda found: f'= ({found.group(1)} != 0) ?', kop.replace('nan("")', 'NAN'))""")})
