@@ -126,7 +126,8 @@ def test_round_trip_in_float64_is_exact_to_the_bit(text_file, path, float64):
 @settings(max_examples=25)
 @given(characters=st.sets(CHARACTERS, min_size=1, max_size=40), H1=st.integers(1, 5), H2=st.integers(1, 5),
        seed=st.integers(0, 99), progress=st.dictionaries(st.text(CHARACTERS), st.one_of(
-           st.none(), st.floats(allow_nan=False), st.integers(), st.text(CHARACTERS)), max_size=3))
+           st.none(), st.floats(allow_nan=False, allow_infinity=False), st.integers(), st.text(CHARACTERS)),
+                                                        max_size=3))
 def test_checkpoint_round_trip(shared_folder, characters, H1, H2, seed, progress):
     model, other = CharLSTM(random_seed=seed), CharLSTM(random_seed=seed + 1)
     model.uchar = sorted(characters)
