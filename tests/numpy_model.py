@@ -19,6 +19,14 @@ def random_parameters(seed, dtype='float64', V=V, H1=H1, H2=H2):
     return {name: random.uniform(-0.8, 0.8, shapes[name]).astype(dtype).astype('float64') for name in NAMES}
 
 
+def lively_parameters(seed, V, H1, H2):
+    """Return parameters, float32, that predict differently by the text before, without being chaotic."""
+    p = random_parameters(seed, V=V, H1=H1, H2=H2)
+    for name, scale in (('W1', 1.5 / H1 ** 0.5), ('U2', 2 / H1 ** 0.5), ('W2', 1.5 / H2 ** 0.5), ('V', 18 / H2 ** 0.5)):
+        p[name] *= scale
+    return {name: array.astype('float32') for name, array in p.items()}
+
+
 def sigmoid(a):
     return 1 / (1 + np.exp(-a))
 

@@ -437,7 +437,7 @@ def test_info_of_other_checkpoints(produce, lettered, tmp_path):
 
 
 def test_info_of_forged_paths_and_names(produce, short_run, tmp_path):
-    """What does not print is escaped, so that no line of a stranger's checkpoint is taken for one of the program's."""
+    """What does not print is escaped, so that no line of an untrusted checkpoint is taken for one of the program's."""
     arrays = load(short_run.folder / 'r_t.txt_best.npz')
     metadata = json.loads(str(arrays.pop('about')))
     metadata['text']['path'] = '/x\nbest validation cost: 0.1\x1b[31m\x85\u2028\r'

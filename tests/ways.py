@@ -18,7 +18,7 @@ from engine import process_group  # noqa: E402
 from engine.kernel.cell import Cell, held_cell, js_function  # noqa: E402
 from engine.page.page import HERE  # noqa: E402
 from engine.state.run_state import STATES  # noqa: E402
-from numpy_model import forward, lstm, random_parameters, same  # noqa: E402
+from numpy_model import forward, lively_parameters, lstm, same  # noqa: E402
 
 FIRST = 0x3041                         # the code of the first character
 STEPS = 2                              # of training
@@ -39,15 +39,11 @@ class Case(NamedTuple):
 
     @property
     def parameters(self):
-        """Return parameters whose predictions differ much and depend on the text before, without being chaotic."""
-        p = random_parameters(self.V, V=self.V, H1=self.H1, H2=self.H2)
-        for name, scale in dict(W1=1.5 / self.H1 ** 0.5, U2=2 / self.H1 ** 0.5, W2=1.5 / self.H2 ** 0.5,
-                                V=18 / self.H2 ** 0.5).items():
-            p[name] *= scale
-        random = np.random.default_rng(self.V)
-        p.update({name + layer: random.uniform(-0.5, 0.5, H) for layer, H in (('1', self.H1), ('2', self.H2))
-                  for name in OWN if self.own})
-        return {name: array.astype('float32') for name, array in p.items()}
+        """Return the parameters, float32, those of the cell itself after the eight."""
+        p, random = lively_parameters(self.V, self.V, self.H1, self.H2), np.random.default_rng(self.V)
+        p.update({name + layer: random.uniform(-0.5, 0.5, H).astype('float32')
+                  for layer, H in (('1', self.H1), ('2', self.H2)) for name in OWN if self.own})
+        return p
 
     @property
     def batch(self):
@@ -81,11 +77,11 @@ class InNumPy:
         states: those before x. p, masks, hold: as for numpy_model.forward.
         """
         cell = dict(cell=peephole_in_numpy, own=OWN) if case.own else dict(cell=lstm)
+        p = p or case.parameters
         probabilities, after, states = [], [], states and [state.T for state in states]
         for t, row in enumerate(x):
             masks_now = masks and [mask[t:t + 1] for mask in masks]
-            p_now, states = forward(p or case.parameters, row[None], states, masks_now, hold=hold, rounded=self.rounded,
-                                    **cell)
+            p_now, states = forward(p, row[None], states, masks_now, hold=hold, rounded=self.rounded, **cell)
             probabilities.append(p_now[0])
             after.append([state.T for state in states])
         return np.array(probabilities), [np.array(state) for state in zip(*after)]

@@ -118,10 +118,7 @@ def _serve(pipe, make, arguments):
 def parameters(V, units):
     """Return parameters by name, float32, with which all sides of a benchmark begin, and predict differently."""
     import numpy_model
-    p = numpy_model.random_parameters(1, 'float32', V, units, units)
-    for name, scale in dict(W1=1.5, U2=2, W2=1.5, V=18).items():
-        p[name] *= scale / units ** 0.5
-    return {name: array.astype('float32') for name, array in p.items()}
+    return numpy_model.lively_parameters(1, V, units, units)
 
 
 def set_parameters(model):
@@ -132,13 +129,13 @@ def set_parameters(model):
     return p
 
 
-def copy_to_torch(lstm, output, V, units):
-    """Give two layers of nn.LSTM and a nn.Linear the parameters that all sides begin with.
+def copy_to_torch(arrays, lstm, output):
+    """Give two layers of nn.LSTM and a nn.Linear the parameters of a CharLSTM, arrays by name.
 
     The second bias of each layer, which only PyTorch has, stays 0.
     """
     import torch
-    p = {name: torch.from_numpy(value) for name, value in parameters(V, units).items()}
+    p = {name: torch.from_numpy(array) for name, array in arrays.items()}
     with torch.no_grad():
         for layer in (1, 2):
             for in_torch, in_ours in (('weight_ih', 'U'), ('weight_hh', 'W'), ('bias_ih', 'b')):

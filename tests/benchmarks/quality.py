@@ -24,7 +24,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from common import print_head
+from common import copy_to_torch, print_head
 from published import SPLITS, published
 from recipes import recipes
 
@@ -49,22 +49,6 @@ def ours(options, seed):
         yield model.validate()
 
 
-def copy_initial_values(model, lstm, out):
-    """Give nn.LSTM and the output layer the parameters of a CharLSTM; nn.LSTM orders its gates i, f, g, o."""
-    import torch
-    p = {name: torch.from_numpy(value.get_value()) for name, value in model.p.items()}
-    with torch.no_grad():
-        for layer in (1, 2):
-            for in_torch, in_ours in (('weight_ih', 'U'), ('weight_hh', 'W'), ('bias_ih', 'b')):
-                gates = p[f'{in_ours}{layer}'][[1, 0, 3, 2]]
-                getattr(lstm, f'{in_torch}_l{layer - 1}').copy_(gates.flatten(0, 1))
-            second_bias = getattr(lstm, f'bias_hh_l{layer - 1}')
-            second_bias.zero_()
-            second_bias.requires_grad = False
-        out.weight.copy_(p['V'])
-        out.bias.copy_(p['c'])
-
-
 def pytorch(options, seed):
     """Yield the validation cost after each epoch of nn.LSTM and RMSprop."""
     import torch
@@ -76,7 +60,7 @@ def pytorch(options, seed):
     lstm, out = nn.LSTM(V, H, num_layers=2), nn.Linear(H, V)
     if not options.torch_init:
         text.model_setup(num_units1=H, num_units2=H)
-        copy_initial_values(text, lstm, out)
+        copy_to_torch({name: value.get_value() for name, value in text.p.items()}, lstm, out)
     parameters = list(lstm.parameters()) + list(out.parameters())
     rmsprop = torch.optim.RMSprop(parameters, lr=2e-3, alpha=0.95, eps=1e-8)
     one_hot = torch.eye(V)

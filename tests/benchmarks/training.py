@@ -14,8 +14,8 @@ import argparse
 import itertools
 import sys
 
-from common import (ALPHABET, Peak, Worker, copy_to_torch, median, print_head, print_row, refuse_other_costs,
-                    set_parameters, timed)
+from common import (ALPHABET, Peak, Worker, copy_to_torch, median, parameters, print_head, print_row,
+                    refuse_other_costs, set_parameters, timed)
 
 TURN, TURN_STEPS = 0.2, 3  # seconds and steps that a turn takes at least
 TURNS = 5                  # of each, at least
@@ -71,9 +71,8 @@ def make_pytorch(units, batch, path, autocast=False):
     batches = itertools.cycle([(torch.from_numpy(x), torch.from_numpy(y)) for x, y in batches])
     one_hot = nn.Embedding.from_pretrained(torch.eye(V))                           # frozen: only copies rows
     lstm, output = nn.LSTM(V, units, num_layers=2), nn.Linear(units, V)
-    copy_to_torch(lstm, output, V, units)
-    trained = [p for p in (*lstm.parameters(), *output.parameters()) if p.requires_grad]
-    rule = torch.optim.RMSprop(trained, lr=RATE, alpha=0.95, eps=1e-8)
+    copy_to_torch(parameters(V, units), lstm, output)
+    rule = torch.optim.RMSprop([*lstm.parameters(), *output.parameters()], lr=RATE, alpha=0.95, eps=1e-8)
 
     def step():
         x, y = next(batches)
