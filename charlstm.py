@@ -49,7 +49,7 @@ from engine.kernel.ops import Kernel
 from engine.kernel.reference import continue_texts
 from engine.kernel.scan import Scan
 from engine.process_group import group_of
-from engine.progress import say_if_slow
+from engine.progress import Compilation
 from engine.state.parameters import NAMES, own_names, own_of_layer, parameter_shapes, read_about
 from engine.state.run_state import read_averages
 from engine.state.state import State, locked, read_checkpoint
@@ -381,15 +381,17 @@ class CharLSTM(State):
     # ---- its functions, compiled when they are first used
 
     @locked
-    def compile(self, *names):
+    def compile(self, *names, file=None):
         """Compile functions now: 'predict', 'check', 'train_rmsprop', 'train_sgd', 'sample', 'states'.
 
-        Raises OSError where the compiler fails, and ValueError for a function that cannot be a cell.
+        file: where lines go that say how far it is, if it takes longer than a second; None for standard error, if that
+        is a terminal or a notebook. Raises OSError where the compiler fails, and ValueError for a
+        function that cannot be a cell.
         """
         for name in names:
-            self._function(name)
+            self._function(name, file)
 
-    def _function(self, name):
+    def _function(self, name, file=None):
         """Return a compiled function; compile it first where needed. Raises CompilerError where that fails."""
         if not self.p:
             raise ValueError('no model yet: call model_setup first')
@@ -404,7 +406,7 @@ class CharLSTM(State):
                          train_sgd=functools.partial(self._build_train, 'sgd'))[name]
             try:
                 # In this order, since compiling() drops what is printed inside.
-                with say_if_slow(f'compiling {name}, this first time only'), compiling():
+                with Compilation(name, file) as progress, compiling(progress.report):
                     self._functions[name] = build()
             except (CompilerError, NotImplementedError) as error:      # the latter: C lacks a gradient
                 if self.precision == 'bfloat16':

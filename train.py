@@ -17,7 +17,7 @@ import time
 
 from engine import commands, process_group
 from engine.interrupts import EXIT_INTERRUPTED, StopRequest
-from engine.progress import ProgressBar, duration, say_if_slow
+from engine.progress import ProgressBar, duration
 from engine.run import options
 from engine.terminal import Parser, main, nats_and_bits
 
@@ -223,15 +223,12 @@ def program(arguments):
     from engine.run.schedule import Schedule
     in_c = model.runs_in_c()
     print(f'computes on {computes_on(in_c, bfloat16.instructions(o.precision))}', flush=True)
-    print('compiling: up to a minute the first time, about a second after that ...' if in_c else
+    print('compiling: some seconds the first time, about one after that ...' if in_c else
           'compiling: this may take minutes the first time, and less after that ...', flush=True)
     start = time.time()
     names = ['train_rmsprop', 'sample', 'check'] + ['predict'] * bool(to_score(o))
     with run.naming_checkpoint('while compiling; what is compiled is kept'), group.one_per_node_first():
-        for k, name in enumerate(names, 1):
-            # On a terminal, compile() itself says so.
-            with say_if_slow(f'compiling function {k} of {len(names)}', sys.stdout, not sys.stdout.isatty()):
-                model.compile(name)
+        model.compile(*names, file=sys.stdout)
     print(f'compiled in {duration(time.time() - start)}', flush=True)
     n = model.n_batches['train']
     now = Schedule.resumed(o, progress or {}, n)

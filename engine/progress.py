@@ -8,9 +8,10 @@ import time
 from engine import commands
 from engine.terminal import note, warn
 
-QUIET = 30         # seconds between lines of progress without a terminal
+QUIET = 30         # seconds between lines of progress without a terminal,
+COMPILING = 3      # and while something is compiled
 FORECAST = 10      # seconds of training, if an epoch takes longer, after which its whole time is estimated
-SLOW = 2           # seconds of silence before the first line of say_if_slow
+SLOW = 1           # seconds of silence before the first line of say_if_slow
 
 
 def duration(seconds):
@@ -24,26 +25,55 @@ def duration(seconds):
     return f'{minutes} min {seconds} s' if minutes else f'{seconds} s'
 
 
+def is_watched(file):
+    """Return whether a stream is shown while it is written to, by a terminal or a notebook."""
+    return file.isatty() or type(file).__module__.startswith('ipykernel')
+
+
 @contextlib.contextmanager
-def say_if_slow(line, file=None, shown=None):
+def say_if_slow(line, file=None, shown=True, pause=None):
     """Print a line with the time so far, after SLOW seconds and then every QUIET seconds, until the block ends.
 
-    file: standard error by default. shown: whether to print at all; by default only to a terminal.
+    line: a text, or a function that returns the whole line. file: standard error by default. shown: whether to print
+    at all. pause: seconds between lines, instead of QUIET.
     """
     file, done, start = file or sys.stderr, threading.Event(), time.time()
 
     def report():
-        pause = SLOW
-        while not done.wait(pause):
-            print(f'{line}, {duration(time.time() - start)} so far ...', file=file, flush=True)
-            pause = QUIET
+        wait = SLOW
+        while not done.wait(wait):
+            print(line() if callable(line) else f'{line}, {duration(time.time() - start)} so far ...', file=file,
+                  flush=True)
+            wait = pause or QUIET
 
-    if file.isatty() if shown is None else shown:
+    if shown:
         threading.Thread(target=report, daemon=True).start()
     try:
         yield
     finally:
         done.set()
+
+
+class Compilation:
+    """How far a function is compiled: a line after SLOW seconds, and then every COMPILING seconds.
+
+    file: where it is printed; None for standard error, if that is a terminal or a notebook.
+    """
+    def __init__(self, name, file=None):
+        self._line = f'compiling {name}, this first time only'
+        self._said = say_if_slow(lambda: f'{self._line} ...', file, file or is_watched(sys.stderr), COMPILING)
+
+    def report(self, done, total, seconds):
+        """Take the numbers of compiled files and of all, and the seconds so far."""
+        left = duration(seconds / done * (total - done))
+        self._line = f'{self._line.partition(":")[0]}: {done} of {total} files, about {left} left'
+
+    def __enter__(self):
+        self._said.__enter__()
+        return self
+
+    def __exit__(self, *error):
+        self._said.__exit__(*error)
 
 
 class _NoBar:

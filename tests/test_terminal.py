@@ -131,13 +131,48 @@ def test_line_of_slow_work_is_repeated(monkeypatch):
     monkeypatch.setattr(progress, 'SLOW', 0.01)
     monkeypatch.setattr(progress, 'QUIET', 0.01)
     stream, hidden = io.StringIO(), io.StringIO()
-    with progress.say_if_slow('compiling x', stream, True), progress.say_if_slow('no', hidden):
+    with progress.say_if_slow('compiling x', stream, True), progress.say_if_slow('no', hidden, False):
         deadline = time.time() + 60
         while stream.getvalue().count('\n') < 3:
             assert time.time() < deadline
             time.sleep(0.01)
     assert all(re.fullmatch(r'compiling x, [\d.]+ s so far \.\.\.', line) for line in stream.getvalue().splitlines())
     assert hidden.getvalue() == ''
+
+
+def until_lines(stream, count):
+    deadline = time.time() + 60
+    while stream.getvalue().count('\n') < count:
+        assert time.time() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize('where', ['terminal', 'notebook', 'neither', 'named'])
+def test_how_far_a_function_is_compiled(where, monkeypatch):
+    """A line says it on a terminal, in a notebook, and in a file that is named for it."""
+    class Stream(io.StringIO):
+        def isatty(self):
+            return where == 'terminal'
+    if where == 'notebook':
+        Stream.__module__ = 'ipykernel.iostream'
+    stream = Stream()
+    monkeypatch.setattr(progress, 'SLOW', 0.01)
+    monkeypatch.setattr(progress, 'COMPILING', 0.01)
+    if where != 'named':
+        monkeypatch.setattr(sys, 'stderr', stream)
+    with progress.Compilation('check', stream if where == 'named' else None) as compilation:
+        if where == 'neither':
+            time.sleep(0.1)
+        else:
+            until_lines(stream, 1)
+            compilation.report(2, 8, 5.0)
+            until_lines(stream, stream.getvalue().count('\n') + 2)
+    lines = stream.getvalue().splitlines()
+    if where == 'neither':
+        assert lines == []
+        return
+    assert lines[0] == 'compiling check, this first time only ...'
+    assert lines[-1] == 'compiling check, this first time only: 2 of 8 files, about 15 s left ...'
 
 
 def test_duration():
