@@ -167,7 +167,7 @@ def test_functions_in_c_and_numpy_are_theanos(dtype, tmp_path):
                 store(to + i, vector_{0}({1}), n - i);
         }}'''.format(name, ', '.join(f'load({side} + i, n - i)' for side in 'xyz'[:ARGUMENTS.get(name, 1)]))
         for name in FUNCTIONS)
-    source = joined(f'#define REAL {real}\n#include "functions.c"\n{wrappers}')
+    source = joined(f'#define REAL {real}\n#include "functions.h"\n{wrappers}')
     subprocess.run('g++ -x c++ -O2 -march=native -shared -fPIC -w -o x.so -'.split(), input=source.encode(),
                    cwd=str(tmp_path), check=True)
     library = ctypes.CDLL(str(tmp_path / 'x.so'))

@@ -7,7 +7,7 @@ import subprocess
 
 from engine.backend.theano_setup import kernel_runs, theano
 
-# The C macros that choose the instructions in engine/kernel/operands.c.
+# The C macros that choose the instructions in engine/kernel/operands.h.
 MACROS = {'AMX': ['AMX_BF16'], 'AVX-512': ['AVX512_BF16'], 'emulated': []}
 VARIABLE = 'CHARLSTM_BFLOAT16'                             # environment variable that chooses among them
 

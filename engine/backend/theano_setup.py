@@ -27,7 +27,7 @@ from engine.terminal import lacks_memory, warn
 PYTHON = '{}.{}'.format(*sys.version_info)
 if sys.version_info < (3, 8):
     raise ImportError(f'this is Python {PYTHON}, and CharLSTM runs on Python 3.8 and later: start it with one of these')
-from engine.backend import patches            # late: it imports NumPy, which may be missing on an older Python
+from engine.backend import modules, patches   # late: they import NumPy, which may be missing on an older Python
 
 UNTESTED = (3, 14)                                                       # and later Pythons
 HEADER = os.path.join(sysconfig.get_path('include'), 'Python.h')         # all C code for this Python includes it
@@ -330,6 +330,7 @@ def _import_theano():
     _check_device(theano, printed)
     _check_virtual_machine(theano)
     patches.after_import(theano)
+    modules.install(theano)
     _store_checksums(theano)
     _warn_of_slowness(theano, imported_before)
     return theano
@@ -366,8 +367,7 @@ def computes_on(in_c, bfloat16=None):
     """
     if theano.config.device != 'cpu':
         return f'{device()}, by theano.scan, in {theano.config.floatX}'
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    threads = int(os.environ.get('OMP_NUM_THREADS') or cores)
+    threads = int(os.environ.get('OMP_NUM_THREADS') or modules.cores())
     by = 'by the C kernel' if in_c else 'by theano.scan, many times slower than the C kernel'
     if without_c() and theano.config.cxx:
         mode, linker = theano.config.mode, theano.config.linker
@@ -400,10 +400,15 @@ _COMPILING = threading.RLock()         # only one thread at a time may redirect 
 
 
 @contextlib.contextmanager
-def compiling():
-    """Drop what Theano prints while it compiles inside, and raise an error of one line where that fails."""
+def compiling(report=lambda done, total, seconds: None):
+    """Drop what Theano prints while it compiles inside, and raise an error of one line where that fails.
+
+    report: is called when a file was compiled, with the numbers of those and of all that are compiled together, and
+    with the seconds since the first was begun.
+    """
     try:
-        with _COMPILING, contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        with _COMPILING, contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), \
+                modules.active(report):
             yield
     except CompilerError:            # from a function that is compiled inside another
         raise

@@ -8,7 +8,7 @@
 #ifndef CELL
 #define CELL
 
-#include "functions.c"
+#include "functions.h"
 
 enum { OWN = 0 };
 enum { KEPT = 4 };

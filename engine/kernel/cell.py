@@ -28,7 +28,7 @@ def as_float(compare):
 
 
 # Theano's scalar operations by name: how each is written as text, and its function in NumPy. In the text, exp and so on
-# become vector_exp and so on in C (functions.c), and math.exp and so on in JavaScript (network.js).
+# become vector_exp and so on in C (functions.h), and math.exp and so on in JavaScript (network.js).
 OPERATIONS = {
     'Add': ('{} + {}', np.add), 'Sub': ('{} - {}', np.subtract), 'Mul': ('{} * {}', np.multiply),
     'TrueDiv': ('{} / {}', np.divide), 'Neg': ('-{}', np.negative), 'Pow': ('pow({}, {})', np.power),
@@ -296,7 +296,7 @@ def c_functions(program):
     return f'''#ifndef CELL
 #define CELL
 
-#include "functions.c"
+#include "functions.h"
 
 enum {{ OWN = {program.own} }};
 enum {{ KEPT = {program.kept} }};

@@ -1,8 +1,5 @@
 /* The embedding: from characters to vectors, and its gradient. */
-#ifndef EMBEDDING_C
-#define EMBEDDING_C
-
-#include "vectors.c"
+#include "kernel.h"
 
 /* A character's vector is a column of the weights U (D, V).  The functions below read and add to rows of a table, the
  * transpose of U, as the numbers of a row are adjacent in memory. */
@@ -22,8 +19,7 @@ static void to_table(long V, long D, long begin, long end, const REAL *U, REAL *
             for (long d = d0; d < at_most(d0 + LANES, end); d++) table[v * D + d] = U[d * V + v];
 }
 
-/* out (N, D) = the columns index (N) of U (D, V), one a row.  Returns 0, or -1 when out of memory. */
-static int take_columns(long N, long V, long D, const REAL *U, const int32_t *index, REAL *out, int n_threads)
+int take_columns(long N, long V, long D, const REAL *U, const int32_t *index, REAL *out, int n_threads)
 {
     REAL *table = scratch(V * D);
     if (!table) return -1;
@@ -51,9 +47,7 @@ static void add_share(long N, long V, long D, long begin, long end, const int32_
         for (long j = begin; j < end; j++) dU[j * V + v] = table[v * D + j];
 }
 
-/* The gradient of take_columns: column v of dU (D, V) = the sum of those rows n of d (N, D) for which index[n] is v.
- * Returns 0, or -1 when out of memory. */
-static int add_columns(long N, long V, long D, const int32_t *index, const REAL *d, REAL *dU, int n_threads)
+int add_columns(long N, long V, long D, const int32_t *index, const REAL *d, REAL *dU, int n_threads)
 {
     REAL *table = scratch(V * D);
     if (!table) return -1;
@@ -62,5 +56,3 @@ static int add_columns(long N, long V, long D, const int32_t *index, const REAL 
         add_share(N, V, D, share_begin(D, n_threads, i), share_begin(D, n_threads, i + 1), index, d, table, dU);
     return 0;
 }
-
-#endif

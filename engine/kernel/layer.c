@@ -2,25 +2,13 @@
  *
  * The cell is two functions, cell_forward and cell_backward, which engine/kernel/cell.py writes from the model's
  * formula.  cell.h declares them. */
-#ifndef LAYER_C
-#define LAYER_C
-
-#include "products.c"
-#include "functions.c"
+#include "layer.h"
 #include "cell.h"
 
 /* Where gate k of unit j of row n is in an array (N, 4H).  Row n of an array (T, B, 4H) is t*B + b. */
 INLINE long gate_at(long H, long n, long k, long j) { return (4 * n + k) * H + j; }
 
 /* ---- Forward ------------------------------------------------------------------------------- */
-
-typedef struct {
-    long T, B, H;
-    const REAL *a_x, *b, *h0, *C0; /* (T, B, 4H), (4, H), (B, H), (B, H) */
-    const REAL *const *own;        /* the cell's own parameters, (H) each */
-    REAL *kept, *C, *h;            /* (T, B, 4H), (T, B, H), (T, B, H) */
-    REAL *panels;                  /* packed weights (strips of PANEL units, 4 gates, K, PANEL) */
-} forward_pass;
 
 /* The cell's own parameters of the n units from j on. */
 INLINE void load_own(const REAL *const *own, long j, long n, vector *to)
@@ -31,10 +19,7 @@ INLINE void load_own(const REAL *const *own, long j, long n, vector *to)
 /* Which panel has gate k of the strip that begins with unit `strip`, a multiple of PANEL. */
 INLINE long gate_panel(long strip, long k) { return 4 * (strip / PANEL) + k; }
 
-/* The panels, by gate_panel, of weights W (4, H, K) that read K numbers.  For the backward pass, W (4, H, H) with the
- * strides of its axes exchanged. */
-static void pack_gates(long H, long K, const REAL *W, long unit_stride, long k_stride, REAL *packed, long part,
-                       long parts)
+void pack_gates(long H, long K, const REAL *W, long unit_stride, long k_stride, REAL *packed, long part, long parts)
 {
     const long count = 4 * panel_count(H);
     for (long i = split(count, parts, part); i < split(count, parts, part + 1); i++) {
@@ -44,12 +29,7 @@ static void pack_gates(long H, long K, const REAL *W, long unit_stride, long k_s
     }
 }
 
-/* How many numbers all these panels have. */
-INLINE long weights_size(long H, long K) { return panel_at(K, 4 * panel_count(H)); }
-
-/* sums (4, rows, PANEL) = or += packed vectors (rows, K) . a strip's panels (4, K, PANEL) */
-static void strip_sums(long rows, long K, const REAL *vectors, const REAL *packed, long strip, REAL *sums,
-                       int accumulate)
+void strip_sums(long rows, long K, const REAL *vectors, const REAL *packed, long strip, REAL *sums, int accumulate)
 {
     for (long k = 0; k < 4; k++)
         multiply_panel(rows, BY_ROWS, K, vectors, tile_size(K), packed + panel_at(K, gate_panel(strip, k)),
@@ -83,9 +63,7 @@ static void forward_strip(const forward_pass *p, long t, long row, long rows, lo
     }
 }
 
-/* The same for all tiles of a strip, sums (4, rows, PANEL). */
-static void forward_tiles(const forward_pass *p, long t, long begin, long rows, long strip, const REAL *sums,
-                          REAL *packed_h)
+void forward_tiles(const forward_pass *p, long t, long begin, long rows, long strip, const REAL *sums, REAL *packed_h)
 {
     for (long i = 0; i < tile_count(rows); i++) {
         const tile_rows tile = rows_of_tile(rows, i);
@@ -113,14 +91,8 @@ static void forward_rows(const forward_pass *p, long begin, long end, REAL *memo
     }
 }
 
-/* Fills C (T, B, H) and h (T, B, H) from a_x (T, B, 4H), W (4, H, H), b (4, H), own (OWN of (H)), h0 (B, H) and
- * C0 (B, H):
- *     h[t], C[t] = the cell of the four gates of a_x[t] + b + W . h[t-1], and of C[t-1]
- * h_end and C_end (B, H) are those of the last step, or h0 and C0 when T is 0.  kept (T, B, 4H) gets what the backward
- * pass needs, and 0 past KEPT; it may be the same memory as a_x.  Returns 0, or -1 when out of memory. */
-static int lstm_forward(long T, long B, long H, const REAL *a_x, const REAL *W, const REAL *b, const REAL *h0,
-                        const REAL *C0, const REAL *const *own, REAL *h, REAL *C, REAL *kept, REAL *h_end, REAL *C_end,
-                        int n_threads)
+int lstm_forward(long T, long B, long H, const REAL *a_x, const REAL *W, const REAL *b, const REAL *h0, const REAL *C0,
+                 const REAL *const *own, REAL *h, REAL *C, REAL *kept, REAL *h_end, REAL *C_end, int n_threads)
 {
     forward_pass p;
     p.T = T, p.B = B, p.H = H;
@@ -246,13 +218,9 @@ static int backward_weights(long T, long B, long H, long first, const REAL *da, 
                   h + (start - 1) * B * H, H, 1, dW, H, with_h0, n_threads);
 }
 
-/* The gradients da (T, B, 4H), dW (4, H, H), db (4, H) and d_own (OWN of (H)), from the gradient dh (T, B, H) on
- * every h[t] and the inputs and outputs of lstm_forward.  They flow through the last `truncate` steps, -1: all
- * (truncated backpropagation); da is 0 before.  da may be the same memory as kept.
- * Returns 0, or -1 when out of memory. */
-static int lstm_backward(long T, long B, long H, long truncate, const REAL *dh, const REAL *W, const REAL *h,
-                         const REAL *C, const REAL *kept, const REAL *h0, const REAL *C0, const REAL *const *own,
-                         REAL *da, REAL *dW, REAL *db, REAL *const *d_own, int n_threads)
+int lstm_backward(long T, long B, long H, long truncate, const REAL *dh, const REAL *W, const REAL *h, const REAL *C,
+                  const REAL *kept, const REAL *h0, const REAL *C0, const REAL *const *own, REAL *da, REAL *dW, REAL
+                  *db, REAL *const *d_own, int n_threads)
 {
     backward_pass p;
     p.T = T, p.B = B, p.H = H, p.first = truncate < 0 || truncate > T ? 0 : T - truncate;
@@ -273,5 +241,3 @@ static int lstm_backward(long T, long B, long H, long truncate, const REAL *dh, 
     add_up_db(H, db_parts, n_threads, db, d_own);
     return backward_weights(T, B, H, p.first, da, h, h0, dW, n_threads);
 }
-
-#endif

@@ -6,15 +6,15 @@ engine/kernel/scan.py, has the same methods with theano.scan.
 Sizes: T steps, B sequences, H units, N = T*B characters, V characters in the vocabulary; "4H" is the gates f, i, o, g
 side by side.
 """
+import ctypes
 import functools
 import re
-import sys
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from engine.backend.bfloat16 import MACROS
+from engine.backend.modules import compiled_file, load
 from engine.backend.theano_setup import theano, tt
 from engine.kernel import reference
 from engine.kernel.cell import c_functions
@@ -24,9 +24,7 @@ gof = theano.gof
 DisconnectedType, disconnected_type = theano.gradient.DisconnectedType, theano.gradient.disconnected_type
 
 HERE = Path(__file__).resolve().parent
-SOURCE = Path(__file__).read_text(encoding='utf-8')
-C_FILES = {path.name: path.read_text(encoding='utf-8') for path in HERE.glob('*.c')}
-OPENMP = sys.platform != 'darwin'              # Apple's clang has none
+C_FILES = {path.name: path.read_text(encoding='utf-8') for path in HERE.glob('*.[ch]')}
 C_TYPES = dict(float32='float', float64='double', int32='int32_t', int64='int64_t')
 
 
@@ -45,7 +43,7 @@ class _KernelOp(gof.Op):
     A subclass declares inputs and outputs, each by its name in C: dict(U='(D,V)', index='int32 (N)') are an array of
     dtype and one of int32. The letters are sizes, which C has by these names too; (...) is any shape.
 
-        file        the C file that code needs
+        files       the C files that code needs beside vectors.c
         code        C statements that fill the outputs and set `failed` to 0, or to -1 when out of memory
         declares    C declarations for code and for the shapes of outputs
         fits        a C condition on the inputs; their shapes are checked anyway
@@ -54,7 +52,7 @@ class _KernelOp(gof.Op):
         compute     a method that returns the outputs in NumPy; the C code is tested against it
     """
     __props__ = ('dtype',)
-    declares, fits, overwrites, strided = '', '1', {}, False
+    files, declares, fits, overwrites, strided = (), '', '1', {}, False
 
     def __init__(self, dtype):
         self.dtype = dtype
@@ -91,10 +89,7 @@ class _KernelOp(gof.Op):
         for output, value, variable in zip(outputs, self.compute(*inputs), node.outputs):
             output[0] = np.asarray(value, variable.dtype)
 
-    def c_support_code(self):
-        macros = [f'REAL {C_TYPES[self.dtype]}', *self._macros()]
-        defined = ''.join(f'#define {macro}\n' for macro in macros)
-        return joined(f'{defined}#include "{self.file}"\n#include "glue.c"\n', self._cell())
+    # ---- C
 
     def _macros(self):
         return []
@@ -102,50 +97,76 @@ class _KernelOp(gof.Op):
     def _cell(self):
         return ''
 
-    def c_compile_args(self):
-        # -Wno-psabi: GCC notes that the ABI of vectors as arguments once changed, but these functions are inlined.
-        return ['-Wno-psabi', '-Wno-unused-function'] + ['-fopenmp'] * OPENMP
+    def _source(self, text):
+        """Return C code with what it includes."""
+        macros = [f'REAL {C_TYPES[self.dtype]}', *self._macros()]
+        return joined(''.join(f'#define {macro}\n' for macro in macros) + text, self._cell())
 
-    def c_code_cache_version(self):
-        return (zlib.crc32((self.c_support_code() + SOURCE).encode()),)
+    def library(self):
+        """Return the path of the library with this Op's `op`, of call.h, and the C files that it needs."""
+        objects = [compiled_file(name, self._source(f'#include "{name}"\n')) for name in ('vectors.c', *self.files)]
+        return compiled_file(type(self).__name__, self._source(self._operation()), objects)
 
-    def c_code(self, node, name, inputs, outputs, sub):
-        """Return C that checks the inputs, makes the outputs, and runs `code`."""
-        take, sizes, fits = 'unchanged' if self.strided else 'in_c_order', {}, [self.fits]
-        taken, pointers, made, filled = [], [], [], []
-        for source, (name, dtype, shape) in zip(inputs, self._arrays(self.inputs)):
-            taken.append(f'({name}_array = {take}({source}))')
-            pointers.append(f'const {C_TYPES[dtype]} *{name} = (const {C_TYPES[dtype]} *)PyArray_DATA({name}_array);')
+    def compiled_files(self):
+        """Return the paths of what make_c_thunk loads."""
+        return [self.library(), compiled_file('call', joined(C_FILES['call.c']), (), python=True)]
+
+    def _operation(self):
+        """Return `op`, the function of call.h: C that checks the inputs, gives the outputs shapes, and runs `code`."""
+        sizes, fits, pointers = {}, [self.fits], []
+        for k, (name, dtype, shape) in enumerate(self._arrays(self.inputs)):
+            pointers.append(f'const {C_TYPES[dtype]} *{name} = (const {C_TYPES[dtype]} *)in[{k}].data;')
             for axis, size in enumerate(shape or []):
-                found = f'PyArray_DIM({name}_array, {axis})'
+                found = f'in[{k}].shape[{axis}]'
                 if size.isidentifier() and size not in sizes:
                     sizes[size] = f'const long {size} = {found};'
                 else:
                     fits.append(f'{found} == {size}')
-        for target, (name, dtype, shape) in zip(outputs, self._arrays(self.outputs)):
-            made.append(f'overwrite(&{target}, {self.overwrites[name]}_array)' if name in self.overwrites else
-                        f'output(&{target}, NPY_{dtype.upper()}, {len(shape)}, {", ".join((shape + ["0"] * 3)[:3])})')
-            filled.append(f'{C_TYPES[dtype]} *{name} = ({C_TYPES[dtype]} *)PyArray_DATA({target});')
-        expected = ', '.join(f'{name} {text}' for name, text in self.inputs.items())
-        return f'''{{
-            PyArrayObject {", ".join(f"*{name}_array = NULL" for name in self.inputs)};
-            int failed = 1;
-            if ({' && '.join(taken)}) {{
+        shapes, filled = [], []
+        for k, (name, dtype, shape) in enumerate(self._arrays(self.outputs)):
+            shapes += [f'out[{k}].shape[{axis}] = {size};' for axis, size in enumerate(shape)]
+            filled.append(f'{C_TYPES[dtype]} *{name} = ({C_TYPES[dtype]} *)out[{k}].data;')
+        return f'''
+            #include "call.h"
+            #include "kernel.h"
+            #ifdef __cplusplus
+            extern "C"
+            #endif
+            __attribute__((visibility("default"))) int op(int run, const array *in, array *out)
+            {{
                 {' '.join(pointers)}
                 {' '.join(sizes.values())}
                 {self.declares}
-                if (!({' && '.join(fits)}))
-                    PyErr_SetString(PyExc_ValueError, "{type(self).__name__}: shapes or values of its inputs do not "
-                                    "fit: expected {expected}");
-                else if (!({' || '.join(made)})) {{
-                    {' '.join(filled)}
-                    {self.code}
-                    if (failed) PyErr_NoMemory();
+                int failed;
+                if (!run) {{
+                    if (!({' && '.join(fits)})) return 1;
+                    {' '.join(shapes)}
+                    return 0;
                 }}
-            }}
-            {' '.join(f'Py_XDECREF({name}_array);' for name in self.inputs)}
-            if (failed) {sub['fail']}
-        }}'''
+                {' '.join(filled)}
+                {self.code}
+                return failed;
+            }}'''.replace('\n            ', '\n')
+
+    def make_c_thunk(self, node, storage_map, compute_map, no_recycling):
+        """Return what Theano runs: a function that calls `op` with the arrays in Theano's storage."""
+        library, call = [load(path) for path in self.compiled_files()]
+        inputs = [(storage_map[v], np.dtype(dtype).num, -1 if shape is None else len(shape), self.strided)
+                  for v, (_, dtype, shape) in zip(node.inputs, self._arrays(self.inputs))]
+        outputs = [(storage_map[v], np.dtype(dtype).num, len(shape), self.destroy_map.get(k, [-1])[0])
+                   for k, (v, (_, dtype, shape)) in enumerate(zip(node.outputs, self._arrays(self.outputs)))]
+        expected = ', '.join(f'{name} {text}' for name, text in self.inputs.items())
+        capsule = call.make(ctypes.cast(library.op, ctypes.c_void_p).value, f'{type(self).__name__}: shapes or values '
+                            f'of its inputs do not fit: expected {expected}', [None] * 3, inputs, outputs)
+
+        def thunk():
+            call.run(capsule)
+            for output in node.outputs:
+                compute_map[output][0] = True
+
+        thunk.cthunk, thunk.lazy = capsule, False
+        thunk.inputs, thunk.outputs = [[storage_map[v] for v in variables] for variables in (node.inputs, node.outputs)]
+        return thunk
 
 
 def _no_gradient(output_gradients):
@@ -174,9 +195,9 @@ class _ProductOp(_KernelOp):
 class Product(_ProductOp):
     """The matrix product of a and b, each of any strides."""
     inputs, outputs = dict(a='(M,K)', b='(K,N)'), dict(ab='(M,N)')
-    file, strided = 'products.c', True
-    code = '''failed = matmul(M, N, K, a, stride(a_array, 0), stride(a_array, 1), b, stride(b_array, 0),
-                             stride(b_array, 1), ab, N, 0, threads());'''
+    files, strided = ('products.c',), True
+    code = '''failed = matmul(M, N, K, a, in[0].stride[0], in[0].stride[1], b, in[1].stride[0], in[1].stride[1],
+                             ab, N, 0, threads());'''
 
     def compute(self, a, b):
         return [self.dot(a, b)]
@@ -191,8 +212,7 @@ class Product(_ProductOp):
 class SumOfSquares(_KernelOp):
     """The sum of the squares of all numbers in v."""
     inputs, outputs = dict(v='(...)'), dict(total='()')
-    file = 'vectors.c'
-    code = 'failed = sum_of_squares((long)PyArray_SIZE(v_array), v, total);'
+    code = 'failed = sum_of_squares(in[0].size, v, total);'
 
     def compute(self, v):
         return [np.square(v, dtype=np.float64).sum()]
@@ -201,7 +221,7 @@ class SumOfSquares(_KernelOp):
 class TakeColumns(_KernelOp):
     """The columns `index` of U, one a row."""
     inputs, outputs = dict(U='(D,V)', index='int32 (N)'), dict(columns='(N,D)')
-    file, fits = 'embedding.c', 'all_below(V, N, index)'
+    files, fits = ('embedding.c',), 'all_below(V, N, index)'
     code = 'failed = take_columns(N, V, D, U, index, columns, threads());'
 
     def compute(self, U, index):
@@ -218,7 +238,7 @@ class TakeColumns(_KernelOp):
 class AddColumns(_KernelOp):
     """The gradient of TakeColumns: row n of d added to column index[n] of zeros like U."""
     inputs, outputs = dict(U='(D,V)', index='int32 (N)', d='(N,D)'), dict(dU='(D,V)')
-    file, fits = 'embedding.c', 'all_below(V, N, index)'
+    files, fits = ('embedding.c',), 'all_below(V, N, index)'
     code = 'failed = add_columns(N, V, D, index, d, dU, threads());'
 
     def compute(self, U, index, d):
@@ -257,7 +277,7 @@ class _LayerOp(_CellOp):
     input, as may_overwrite says. Theano does this only where nothing else needs that input.
     """
     __props__ = ('dtype', 'program', 'truncate', 'in_place', 'bfloat16')
-    file = 'layer.c'
+    files = 'layer.c', 'products.c'
 
     def __init__(self, dtype, program, truncate=-1, in_place=False, bfloat16=None):
         super().__init__(dtype, program, bfloat16)
@@ -344,7 +364,7 @@ class SoftmaxCrossEntropy(_KernelOp):
     """Costs -log p[y], in nats, with p = softmax(scores + c); the most probable characters; p; the means of -log p."""
     inputs = dict(scores='(N,V)', c='(V)', y='int32 (N)')
     outputs = dict(costs='(N)', best='int32 (N)', probabilities='(N,V)', spread='(N)')
-    file, fits = 'softmax.c', 'all_below(V, N, y)'
+    files, fits = ('softmax.c',), 'all_below(V, N, y)'
     code = 'failed = cross_entropy(N, V, scores, c, y, costs, best, probabilities, spread, threads());'
 
     def compute(self, scores, c, y):
@@ -371,7 +391,7 @@ class SoftmaxCrossEntropyGradient(_KernelOp):
     __props__ = ('dtype', 'smoothing')
     inputs = dict(dcosts='(N)', probabilities='(N,V)', y='int32 (N)')
     outputs = dict(dscores='(N,V)', dc='(V)')
-    file, fits = 'softmax.c', 'all_below(V, N, y)'
+    files, fits = ('softmax.c',), 'all_below(V, N, y)'
 
     def __init__(self, dtype, smoothing=False):
         super().__init__(dtype)
@@ -402,7 +422,8 @@ class Sample(_CellOp):
                   h1='(B,H1)', C1='(B,H1)', h2='(B,H2)', C2='(B,H2)', U1='(V,4*H1)', W1='(4,H1,H1)', b1='(4,H1)',
                   U2='(4,H2,H1)', W2='(4,H2,H2)', b2='(4,H2)', Vw='(V,H2)', c='(V)')
     outputs = dict(text='int32 (M+N,B)', h1_end='(B,H1)', C1_end='(B,H1)', h2_end='(B,H2)', C2_end='(B,H2)')
-    file, declares = 'sampling.c', 'const long N = (long)*n;'
+    files = 'sampling.c', 'layer.c', 'softmax.c', 'products.c'
+    declares = 'const long N = (long)*n;'
     fits = 'M > 0 && N >= 0 && (drawn == N || drawn == 0) && all_below(V, M * B, prime)'
     code = '''
         memcpy(text, prime, M * B * sizeof *text);

@@ -14,7 +14,7 @@
  *
  *   packing  A and B are first copied into the order in which tiles read them, so that a tile only
  *            walks forward through memory.  B becomes panels: PANEL columns with all their k, then the
- *            next PANEL columns.  A becomes tiles, cut into chunks of LANES words (operands.c).  Missing
+ *            next PANEL columns.  A becomes tiles, cut into chunks of LANES words (operands.h).  Missing
  *            columns and missing k become zeros, so a tile knows no edges.
  *   LSTM     The recurrent weights are packed once a sequence.  A strip of PANEL units gets its gates as
  *            soon as its sums are there, while they are in the nearest cache, and h goes straight into
@@ -22,32 +22,11 @@
  *   threads  Batch rows do not depend on each other: a thread takes its share of them through all
  *            T steps and never waits for another.  Shares depend only on the number of threads, so
  *            the same number of threads gives the same bits. */
-#ifndef PRODUCTS_C
-#define PRODUCTS_C
-
-#include "operands.c"
-
-#define PANEL (2 * LANES) /* columns of a tile */
-
-/* Rows of a tile: with 13, two sums a row, two vectors of B and a number of A take 13*2 + 3 of 32 registers; with 6,
- * 6*2 + 3 of 16.  AMX has registers of whole tiles. */
-#if defined(AMX_BF16)
-#define MAX_ROWS AMX_ROWS
-#elif defined(__AVX512F__) || defined(__aarch64__)
-#define MAX_ROWS 13
-#else
-#define MAX_ROWS 6
-#endif
+#include "products.h"
 
 /* ---- Packing ------------------------------------------------------------------------------- */
 
-/* How many panels N columns become, and where panel i of panels that are K deep begins. */
-INLINE long panel_count(long N) { return (N + PANEL - 1) / PANEL; }
-INLINE long panel_at(long K, long i) { return i * words(K) * PANEL; }
-
-/* One panel of B, (K, columns) with any strides, to (words(K), PANEL). */
-static void pack_panel(long K, long columns, const REAL *b, long k_stride, long column_stride,
-                       REAL *panel)
+void pack_panel(long K, long columns, const REAL *b, long k_stride, long column_stride, REAL *panel)
 {
     if (columns < PANEL) memset(panel, 0, words(K) * PANEL * sizeof(REAL));
     if (column_stride == 1 && columns == PANEL)
@@ -61,33 +40,6 @@ static void pack_panel(long K, long columns, const REAL *b, long k_stride, long 
                 for (long l = 0; l < LANES; l++) panel[(k / PER_WORD + l) * PANEL + c] = w[l];
             }
 }
-
-/* A tile of A is packed in chunks of LANES words.  In a chunk either a row's words stay together or a
- * column's, whichever needs no transposition: word k of row r is number r*LANES + k of its chunk (BY_ROWS) or
- * number k*COLUMN + r (BY_COLUMNS; AMX reads only rows).  COLUMN is MAX_ROWS rounded up to whole vectors. */
-typedef enum { BY_ROWS, BY_COLUMNS } order;
-
-#define COLUMN ((MAX_ROWS + LANES - 1) / LANES * LANES)
-#define CHUNK (COLUMN * LANES)
-
-/* The rows of A are cut into as few and as equal tiles as possible. */
-typedef struct { long first, count; } tile_rows;
-
-INLINE long tile_count(long rows) { return (rows + MAX_ROWS - 1) / MAX_ROWS; }
-
-INLINE tile_rows rows_of_tile(long rows, long i)
-{
-    const long first = split(rows, tile_count(rows), i);
-    const tile_rows tile = {first, split(rows, tile_count(rows), i + 1) - first};
-    return tile;
-}
-
-/* The size of one packed tile, K deep, and of all the tiles of `rows` rows. */
-INLINE long tile_size(long K) { return words(K) * COLUMN; }
-INLINE long tiles_size(long rows, long K) { return tile_count(rows) * tile_size(K); }
-
-/* Where the chunk that begins with number k of each row is in a tile. */
-INLINE long chunk_at(long k) { return k / DEEP * CHUNK; }
 
 /* A chunk of a tile of A, (rows, at most DEEP of depth) with any strides, BY_ROWS ... */
 INLINE void pack_rows(long rows, long depth, const REAL *a, long row_stride, long k_stride, REAL *chunk)
@@ -110,10 +62,9 @@ INLINE void pack_columns(long rows, long depth, const REAL *a, long k_stride, RE
         }
 }
 
-/* All tiles of A, (rows, K) with any strides.  For BY_COLUMNS row_stride is 1, `rows_after` more rows follow in
- * memory, and the loop over chunks is the outer one, as the tiles of a chunk share cache lines. */
-static void pack_tiles(order by, long rows, long rows_after, long K, const REAL *a, long row_stride,
-                       long k_stride, REAL *tiles)
+/* BY_COLUMNS the loop over chunks is the outer one, as the tiles of a chunk share cache lines. */
+void pack_tiles(order by, long rows, long rows_after, long K, const REAL *a, long row_stride, long k_stride,
+                REAL *tiles)
 {
     if (by == BY_ROWS)
         for (long i = 0; i < tile_count(rows); i++) {
@@ -191,9 +142,8 @@ static void multiply_tile(long rows, order by, long K, const REAL *a, const REAL
 #endif
 }
 
-/* c (rows, PANEL) = or += packed tiles of A, tile_step numbers apart, . one packed panel of B */
-static void multiply_panel(long rows, order by, long K, const REAL *tiles, long tile_step,
-                           const REAL *panel, REAL *c, long c_stride, int accumulate)
+void multiply_panel(long rows, order by, long K, const REAL *tiles, long tile_step, const REAL *panel, REAL *c,
+                    long c_stride, int accumulate)
 {
 #ifdef AMX_BF16
     set_tiles();
@@ -280,12 +230,8 @@ static void multiply_rows(const product *p, long begin, long end, REAL *tiles)
         }
 }
 
-/* C (M, N) = A (M, K) . B (K, N), or C += with `accumulate`.  Strides are in numbers: a_row from row to
- * row of A, a_column from column to column; exchange them for the transpose.  C's columns are adjacent.
- * Returns 0, or -1 when out of memory. */
-static int matmul(long M, long N, long K, const REAL *a, long a_row, long a_column,
-                  const REAL *b, long b_row, long b_column, REAL *c, long c_row,
-                  int accumulate, int n_threads)
+int matmul(long M, long N, long K, const REAL *a, long a_row, long a_column, const REAL *b, long b_row, long b_column,
+           REAL *c, long c_row, int accumulate, int n_threads)
 {
     const long slices = (K + DEPTH - 1) / DEPTH, depth = slices ? round_up((K + slices - 1) / slices, DEEP) : DEEP;
     const long a_size = tiles_size(BLOCK, depth);
@@ -306,5 +252,3 @@ static int matmul(long M, long N, long K, const REAL *a, long a_row, long a_colu
         multiply_rows(&p, split(M, n_threads, i), split(M, n_threads, i + 1), tiles + i * a_size);
     return 0;
 }
-
-#endif

@@ -1,25 +1,7 @@
 /* Writing texts: a whole two-layer model that reads and draws character after character. */
-#ifndef SAMPLING_C
-#define SAMPLING_C
-
-#include "layer.c"
-#include "softmax.c"
+#include "layer.h"
 
 #define TWO_TO_53 9007199254740992.0 /* a double holds all whole numbers up to it, so the quotient is exact */
-
-/* A two-layer model with V characters, and B texts.  Their first `prime` characters are known; the others are drawn. */
-typedef struct {
-    long V, H1, H2, B, prime, length;
-    const REAL *U1, *W1, *b1, *U2, *W2, *b2, *Vw, *c; /* (V, 4 H1): U1 by characters; the others as trained */
-    const REAL *const *own1, *const *own2;            /* the cell's own parameters in layer 1 and 2, (H1) and (H2) */
-    const int64_t *bits;     /* (length - prime, B): 53 random bits for each draw; NULL: take the most probable */
-    int32_t *text;           /* (length, B): the first `prime` rows are known */
-    double temperature;      /* scores are divided by it before the softmax */
-    long top_k;              /* only the k most probable characters are drawn, */
-    double top_p;            /* and only the fewest that have this probability together */
-    REAL *h1, *C1, *h2, *C2; /* (B, H1), (B, H2): the states; those before the text become those after it */
-    REAL *W1_panels, *U2_panels, *W2_panels, *V_panels;
-} sampling;
 
 static int larger_first(const void *a, const void *b)
 {
@@ -135,8 +117,7 @@ static void sample_rows(const sampling *p, long begin, long end, REAL *memory)
     }
 }
 
-/* Continues the B texts.  Their last character is drawn, but not read.  Returns 0, or -1 when out of memory. */
-static int sample(sampling *p, int n_threads)
+int sample(sampling *p, int n_threads)
 {
     if (n_threads > p->B) n_threads = p->B > 0 ? (int)p->B : 1;
     const long W1 = weights_size(p->H1, p->H1), U2 = weights_size(p->H2, p->H1), W2 = weights_size(p->H2, p->H2);
@@ -157,5 +138,3 @@ static int sample(sampling *p, int n_threads)
         sample_rows(p, split(p->B, n_threads, i), split(p->B, n_threads, i + 1), memory + i * own);
     return 0;
 }
-
-#endif

@@ -1,12 +1,8 @@
 /* Softmax with its cost, the cross-entropy, and the gradient. */
-#ifndef SOFTMAX_C
-#define SOFTMAX_C
+#include "functions.h"
+#include "kernel.h"
 
-#include "functions.c"
-
-/* p (V) = softmax of a = scale * (scores + bias).  Returns the number of the largest;
- * *log_total is minus the logarithm of its probability. */
-static long softmax(long V, const REAL *scores, const REAL *bias, REAL scale, REAL *p, REAL *log_total)
+long softmax(long V, const REAL *scores, const REAL *bias, REAL scale, REAL *p, REAL *log_total)
 {
     long best = 0;
     REAL total = 0;
@@ -33,10 +29,8 @@ static REAL sum_below(long V, const REAL *scores, const REAL *bias, REAL highest
     return sum;
 }
 
-/* From scores (N, V), bias (V) and targets y (N): p (N, V) = softmax(scores + bias), cost (N) = -log p[y], best (N) =
- * the numbers of the largest scores, and spread (N) = the mean of -log p over all characters.  Returns 0. */
-static int cross_entropy(long N, long V, const REAL *scores, const REAL *bias, const int32_t *y,
-                         REAL *cost, int32_t *best, REAL *p, REAL *spread, int n_threads)
+int cross_entropy(long N, long V, const REAL *scores, const REAL *bias, const int32_t *y, REAL *cost, int32_t *best,
+                  REAL *p, REAL *spread, int n_threads)
 {
     FOR_EACH_THREAD
     for (int i = 0; i < n_threads; i++)
@@ -51,10 +45,8 @@ static int cross_entropy(long N, long V, const REAL *scores, const REAL *bias, c
     return 0;
 }
 
-/* dscores (N, V) and dbias (V) = the gradients of cost times dcost (N) plus spread times dspread (N), NULL for zeros.
- * Returns 0. */
-static int cross_entropy_gradient(long N, long V, const REAL *dcost, const REAL *dspread, const REAL *p,
-                                  const int32_t *y, REAL *dscores, REAL *dbias)
+int cross_entropy_gradient(long N, long V, const REAL *dcost, const REAL *dspread, const REAL *p, const int32_t *y,
+                           REAL *dscores, REAL *dbias)
 {
     memset(dbias, 0, V * sizeof(REAL));
     for (long n = 0; n < N; n++, p += V, dscores += V) {
@@ -65,5 +57,3 @@ static int cross_entropy_gradient(long N, long V, const REAL *dcost, const REAL 
     }
     return 0;
 }
-
-#endif

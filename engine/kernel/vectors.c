@@ -1,98 +1,12 @@
-/* What all files of the kernel use: vectors of numbers, threads, and scratch memory.
- *
- * The kernel runs the LSTM on the CPU.  It is C with the vector types of GCC and clang, valid as C11 and as C++11,
- * without intrinsics except in operands.c.  REAL is float or double.  Each file includes what it uses, and
- * engine/kernel/ops.py joins the files that an Op needs to one text.
- *
- * Names: T steps, B sequences, H units, V characters.  The gates f, i, o, g (forget, input, output, cell update) are
- * gates 0 to 3, and column k*H + j of an axis "4H" is gate k of unit j.  Arrays are row-major and contiguous.
- *
- * Not reentrant: scratch memory is kept between calls (Theano's calls hold Python's GIL). */
-#ifndef VECTORS_C
-#define VECTORS_C
-
-#include <math.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+/* Threads, the check of indices, and the sum of squares. */
+#include "kernel.h"
 #ifdef _OPENMP
 #include <omp.h>
 #include <pthread.h>
-#endif
-
-#ifndef REAL
-#define REAL float
-#endif
-
-/* ---- Vectors ------------------------------------------------------------------------------- */
-
-/* The width of a vector register. */
-#if defined(__AVX512F__)
-#define VECTOR_BYTES 64
-#elif defined(__AVX__)
-#define VECTOR_BYTES 32
-#else
-#define VECTOR_BYTES 16
-#endif
-
-#define LANES ((long)(VECTOR_BYTES / sizeof(REAL))) /* numbers in a vector */
-
-typedef REAL vector __attribute__((vector_size(VECTOR_BYTES)));
-
-#define INLINE static inline __attribute__((always_inline))
-
-/* n numbers as a vector (LANES if n is more); the other lanes are 0. */
-INLINE vector load(const REAL *from, long n)
-{
-    vector v = {0};
-    if (n >= LANES) memcpy(&v, from, sizeof v);
-    else memcpy(&v, from, n * sizeof(REAL));
-    return v;
-}
-
-/* The first n lanes of v (all if n is more than LANES) to memory. */
-INLINE void store(REAL *to, vector v, long n)
-{
-    if (n >= LANES) memcpy(to, &v, sizeof v);
-    else memcpy(to, &v, n * sizeof(REAL));
-}
-
-INLINE void swap(REAL **a, REAL **b)
-{
-    REAL *first = *a;
-    *a = *b;
-    *b = first;
-}
-
-/* ---- Whole numbers ------------------------------------------------------------------------- */
-
-INLINE long at_most(long n, long limit) { return n < limit ? n : limit; }
-
-INLINE long round_up(long n, long multiple) { return (n + multiple - 1) / multiple * multiple; }
-
-/* Where part number `part` of `parts` nearly equal parts of n begins (part == parts: n). */
-INLINE long split(long n, long parts, long part) { return n * part / parts; }
-
-/* Whether all N indices are numbers from 0 to V - 1. */
-static int all_below(long V, long N, const int32_t *index)
-{
-    for (long n = 0; n < N; n++)
-        if (index[n] < 0 || index[n] >= V) return 0;
-    return 1;
-}
-
-/* ---- Threads ------------------------------------------------------------------------------- */
-
-#ifdef _OPENMP
-
-/* Before a loop over thread numbers: its iterations run at the same time. */
-#define FOR_EACH_THREAD _Pragma("omp parallel for num_threads(n_threads) schedule(static, 1)")
 
 static void use_one_thread(void) { omp_set_num_threads(1); }
 
-/* How many threads to use: OMP_NUM_THREADS, otherwise the cores that this process may use.  A forked process uses
- * one: it has none of the threads that libgomp would wait for. */
-static int threads(void)
+int threads(void)
 {
     static int registered = 0;
     if (!registered) registered = !pthread_atfork(NULL, NULL, use_one_thread);
@@ -100,38 +14,17 @@ static int threads(void)
 }
 
 #else
-#define FOR_EACH_THREAD
-static int threads(void) { return 1; }
+int threads(void) { return 1; }
 #endif
 
-/* ---- Scratch memory ------------------------------------------------------------------------ */
-
-enum { CACHE_LINE = 64 }; /* bytes */
-
-/* The first cache line in memory, which has CACHE_LINE bytes more than are needed.  A vector that lies across two
- * lines needs two loads or stores, which made the LSTM layers up to a tenth slower. */
-INLINE char *aligned(char *memory) { return memory + CACHE_LINE - (uintptr_t)memory % CACHE_LINE; }
-
-/* Scratch for n numbers, aligned; NULL when out of memory.  The memory stays for the next call, which gets
- * the same again: fresh megabytes would cost a page fault every 4 KiB. */
-static REAL *scratch(long n)
+int all_below(long V, long N, const int32_t *index)
 {
-    static char *memory = NULL;
-    static long size = 0;
-    const long bytes = n * (long)sizeof(REAL) + CACHE_LINE;
-    if (bytes > size) {
-        free(memory);
-        memory = (char *)malloc(bytes);
-        size = memory ? bytes : 0;
-    }
-    return memory ? (REAL *)aligned(memory) : NULL;
+    for (long n = 0; n < N; n++)
+        if (index[n] < 0 || index[n] >= V) return 0;
+    return 1;
 }
 
-/* ---- Sum of squares ------------------------------------------------------------------------ */
-
-/* *sum = the sum of the squares of N numbers.  LANES sums of 1024 squares each are added up as REAL, these sums in
- * double.  Returns 0. */
-static int sum_of_squares(long N, const REAL *v, REAL *sum)
+int sum_of_squares(long N, const REAL *v, REAL *sum)
 {
     double total = 0;
     for (long begin = 0; begin < N; begin += 1024 * LANES) {
@@ -146,5 +39,3 @@ static int sum_of_squares(long N, const REAL *v, REAL *sum)
     *sum = (REAL)total;
     return 0;
 }
-
-#endif

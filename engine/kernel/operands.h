@@ -1,10 +1,10 @@
 /* What products multiply, as it is packed: words of PER_WORD numbers.  One is a REAL.  Two are bfloat16, the upper halves
  * of floats: numbers k and k + 1 of a row of A, or of a column of B.  Products of words are summed in float (Kalamkar et
  * al. 2019).  Only this file has intrinsics: AVX512_BF16 and AMX_BF16 choose instructions of the processor. */
-#ifndef OPERANDS_C
-#define OPERANDS_C
+#ifndef OPERANDS_H
+#define OPERANDS_H
 
-#include "vectors.c"
+#include "vectors.h"
 #if defined(AVX512_BF16) || defined(AMX_BF16)
 #include <immintrin.h>
 #endif

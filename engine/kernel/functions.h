@@ -1,9 +1,9 @@
 /* Functions of vectors.  Those named vector_... are for the code of a cell, which engine/kernel/cell.py writes; a table
  * in cell.py has each of them in NumPy. */
-#ifndef FUNCTIONS_C
-#define FUNCTIONS_C
+#ifndef FUNCTIONS_H
+#define FUNCTIONS_H
 
-#include "vectors.c"
+#include "vectors.h"
 
 /* ---- Choices ------------------------------------------------------------------------------- */
 

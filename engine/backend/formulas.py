@@ -1,0 +1,98 @@
+"""C code for elementwise formulas that is the same for arrays of any number of dimensions.
+
+Theano writes nested loops for a number of dimensions, so that the formula of an optimiser is compiled three times: for
+vectors, matrices and 3-d arrays. The code below has one loop where all arrays are contiguous, and otherwise NumPy's
+iterator. Its numbers are Theano's, as the formula itself is.
+"""
+import zlib
+from pathlib import Path
+
+VERSION = zlib.crc32(Path(__file__).read_bytes())      # so that a change of the code below is compiled
+
+
+def _has_any_shape(op, node):
+    """Return whether _formula can compute an Elemwise: all arrays have one shape, or are a single number."""
+    kinds = [v.type.broadcastable for v in node.inputs + node.outputs]
+    types_in_c = all(v.type.dtype != 'float16' and not v.type.dtype.startswith('complex')
+                     for v in node.inputs + node.outputs)
+    return types_in_c and not op.openmp and all(all(kind) or not any(kind) for kind in kinds) and not any(
+        any(kind) for kind in kinds[len(node.inputs):])
+
+
+def _loop(count, names, kinds, address, task):
+    """Return C for a loop over the numbers of arrays. address: the address of number i of array k, by name and k."""
+    lines = ' '.join(f'{kind} &{name}_i = *({kind} *)({address.format(k=k, name=name)});'
+                     for k, (name, kind) in enumerate(zip(names, kinds)))
+    return f'for (npy_intp i = 0; i < {count}; i++) {{ {lines} {task} }}'
+
+
+def _formula(op, node, name, inputs, outputs, sub):
+    """Return the C code of an Elemwise, the same text for arrays of any number of dimensions."""
+    if not hasattr(node.tag, 'fake_node'):
+        op.prepare_node(node, None, None, 'c')
+    types = {v: var.type for v, var in zip([*inputs, *outputs], [*node.inputs, *node.outputs])}
+    numbers = [v for v in dict.fromkeys(inputs) if any(types[v].broadcastable)]
+    same = {outputs[o]: inputs[i] for o, i in op.inplace_pattern.items()}      # output to the input that it overwrites
+    own = [v for v in outputs if v not in same]
+    arrays = [v for v in dict.fromkeys(inputs) if v not in numbers] + own
+    first, kinds, fail = arrays[0], [f'npy_{types[v].dtype}' for v in arrays], sub['fail']
+    task = op.scalar_op.c_code(node.tag.fake_node, name + '_scalar_', [v + '_i' for v in inputs],
+                               [v + '_i' for v in outputs], sub)
+    task = ' '.join([f'npy_{types[o].dtype} &{o}_i = {i}_i;' for o, i in same.items()] + [task])
+    fits = ' && '.join(f'PyArray_SAMESHAPE({first}, {v})' for v in arrays[1:] if v not in own) or '1'
+    made = ''.join(f'''
+        if (!{v} || !PyArray_SAMESHAPE({first}, {v})) {{
+            Py_XDECREF({v});
+            {v} = (PyArrayObject *)PyArray_NewLikeArray({first}, NPY_KEEPORDER, PyArray_DescrFromType(
+                NPY_{types[v].dtype.upper()}), 0);
+            if (!{v}) {fail}
+        }}''' for v in own)
+    made += ''.join(f'Py_XDECREF({o}); {o} = {i}; Py_INCREF({o});' for o, i in same.items())
+    constants = ' '.join(f'const npy_{types[v].dtype} {v}_i = *(npy_{types[v].dtype} *)PyArray_DATA({v});'
+                         for v in numbers)
+    adjacent = [' && '.join(f'PyArray_IS_{order}_CONTIGUOUS({v})' for v in arrays) for order in 'CF']
+    access = ', '.join('NPY_ITER_WRITEONLY' if v in own else 'NPY_ITER_READWRITE' if v in same.values() else
+                       'NPY_ITER_READONLY' for v in arrays)
+    pointers = ' '.join(f'{kind} *{v}_at = ({kind} *)PyArray_DATA({v});' for v, kind in zip(arrays, kinds))
+    return f'''
+    if (!({fits})) {{
+        PyErr_SetString(PyExc_ValueError, "Input dimension mis-match: arrays of an elementwise operation differ in shape");
+        {fail}
+    }}
+    {made}
+    {{
+        {constants}
+        if (({adjacent[0]}) || ({adjacent[1]})) {{
+            const npy_intp n = PyArray_SIZE({first});
+            {pointers}
+            {_loop('n', arrays, kinds, '{name}_at + i', task)}
+        }} else {{
+            PyArrayObject *arrays[] = {{{', '.join(arrays)}}};
+            npy_uint32 access[] = {{{access}}};
+            NpyIter *iterator = NpyIter_MultiNew({len(arrays)}, arrays, NPY_ITER_EXTERNAL_LOOP | NPY_ITER_ZEROSIZE_OK,
+                                                 NPY_KEEPORDER, NPY_NO_CASTING, access, NULL);
+            if (!iterator) {fail}
+            if (NpyIter_GetIterSize(iterator)) {{
+                NpyIter_IterNextFunc *next = NpyIter_GetIterNext(iterator, NULL);
+                char **at = NpyIter_GetDataPtrArray(iterator);
+                const npy_intp *stride = NpyIter_GetInnerStrideArray(iterator);
+                const npy_intp *n = NpyIter_GetInnerLoopSizePtr(iterator);
+                do {{ {_loop('*n', arrays, kinds, 'at[{k}] + i * stride[{k}]', task)} }} while (next(iterator));
+            }}
+            NpyIter_Deallocate(iterator);
+        }}
+    }}'''
+
+
+def install(elemwise, is_active):
+    """Let Theano's Elemwise have this code where it can, and a version of its own there, when is_active() says so."""
+    c_code, version = elemwise.c_code, elemwise.c_code_cache_version_apply
+
+    def of_any_shape(self, node, *arguments):
+        return (_formula if is_active() and _has_any_shape(self, node) else c_code)(self, node, *arguments)
+
+    def version_of_any_shape(self, node):
+        found = version(self, node)
+        return (*found, 'any shape', VERSION) if found and is_active() and _has_any_shape(self, node) else found
+
+    elemwise.c_code, elemwise.c_code_cache_version_apply = of_any_shape, version_of_any_shape
