@@ -176,9 +176,12 @@ def read(model, run, now, bar, stop):
         cost, _, *ratios = model.theano_train_rmsprop(x, y)
         now.record_step(float(cost), len(y) * model.batch_size)
         run.log_step(cost, now, ratios)
-        bar.step(now.epoch + 1, now.epochs, cost, now.valid_batch_cost, len(y) * model.batch_size)
+        early = bar.step(now.epoch + 1, now.epochs, cost, now.valid_batch_cost, len(y) * model.batch_size)
         if stop.agreed:
             return
+        if early:
+            with bar.paused():
+                run.first_sample(model, now)
     if not model.finite():
         raise Diverged(f'the parameters are no finite numbers any more after epoch {now.epoch + 1}')
     speed, valid_cost = bar.speed(), mean_cost(stop.until_agreed(model.validation_costs()))

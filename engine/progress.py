@@ -161,6 +161,13 @@ class ProgressBar:
         """Return the characters per second of this epoch, a finite number even before the clock moves."""
         return self.read / max(time.time() - self.epoch_start, 1e-6)
 
+    @contextlib.contextmanager
+    def paused(self):
+        """Do not count the time of the block for the speed."""
+        start = time.time()
+        yield
+        self.epoch_start += time.time() - start
+
     def line(self, text):
         """Print a line above the bar."""
         self.bar.clear()
@@ -168,7 +175,11 @@ class ProgressBar:
         self.last_line = time.time()
 
     def step(self, epoch, epochs, cost, valid_cost, characters):
-        """Show a step, which read this number of characters. epochs: those of the whole run, which may become fewer."""
+        """Show a step, which read this number of characters. epochs: those of the whole run, which may become fewer.
+
+        Return whether this is the time for a text before the end of the epoch: once, with the estimate of the time,
+        where much of the epoch is left.
+        """
         self.done += 1
         self.read += characters
         state = f'epoch {epoch}/{epochs}, cost {cost:.3f}, valid {valid_cost:.3f}, {self.speed():,.0f} chars/s'
@@ -178,16 +189,18 @@ class ProgressBar:
             self.start = time.time()
             self.bar.n = self.bar.initial = self.bar.last_print_n = self.done
             self.bar.unpause()
-            return
+            return False
         self.bar.update()
         elapsed = time.time() - self.start
         seconds = elapsed / (self.done - self.first)   # of a step
-        if not self.forecast and (elapsed > FORECAST or self.done % self.steps == 0):
+        estimates = not self.forecast and (elapsed > FORECAST or self.done % self.steps == 0)
+        if estimates:
             whole = f', {epochs} epochs {duration(seconds * total)}' if epochs > 1 else ''
             self.line(f'an epoch takes about {duration(seconds * self.steps)}{whole}')
             self.forecast = True
         if isinstance(self.bar, _NoBar) and time.time() - self.last_line > QUIET:
             self.line(f'{state}, {duration(seconds * (total - self.done))} left')
+        return estimates and seconds * (-self.done % self.steps) > FORECAST / 2        # seconds left of the epoch
 
     def close(self):
         self.bar.close()

@@ -21,7 +21,8 @@ from engine.state.checkpoint import write
 from damage import HEADINGS
 from engine.files import partial_name
 from engine.run.run import LOGS, Run
-from learner import by_number, learn, progress_of, quick
+from engine.run.schedule import Schedule
+from learner import Learner, by_number, learn, progress_of, quick, settled
 from numpy_model import NAMES, costs, forward, random_parameters
 from scripts import (B, DRIVER, FAST, N_TRAIN, N_VALID, ROOT, S, SMALL, STATEFUL, TEXT, TRAIN, Compiling,
                      arrays_and_about, assert_refused, load, log_rows, refuse_training, run, snapshot, succeeded,
@@ -292,6 +293,36 @@ def test_interrupted_at_the_very_end_keeps_the_last_epoch(stopping):
     result = stopping.run(*stopping.begin(), '--epochs', 1, at=(RENAME, 2, 'before'), do=('signal', int(signal.SIGINT)))
     assert 'Traceback' not in result.stderr
     assert stopping.file('_epoch1.npz').exists() or stopping.file('_interrupted.npz').exists()
+
+
+# ---------------------------------------------------------------- a text in the first epoch
+
+# Lets an epoch count as a long one from its second step on.
+LONG = f'import sys; sys.path.insert(0, {str(ROOT)!r}); from engine import progress; progress.FORECAST = -1\n'
+
+
+def test_run_that_writes_in_its_first_epoch_is_the_straight_run(straight, stopping):
+    """Also where it is stopped in that epoch and resumed; both print a text once, before the end of the epoch."""
+    said = []
+    for words in (stopping.begin, stopping.resume):
+        interrupt = [1 if words == stopping.begin else 99, 'after', 'signal', int(signal.SIGINT)]
+        result = run('-c', LONG + DRIVER, ROOT, 'engine.run.run', 'Run.first_sample', *interrupt, *words(),
+                     cwd=stopping.folder, env=stopping.shared.env)
+        assert result.stderr == ''
+        said.append([line for line in result.stdout.splitlines() if re.match('what it writes|epoch|interrupted', line)])
+    steps = f'of the {BATCHES} steps of epoch 1:'
+    assert said[0] == [f'what it writes after 2 {steps}', 'interrupted in epoch 1']
+    assert said[1][0] == f'what it writes after 5 {steps}' and said[1][1].startswith('epoch 1/6: ')
+    assert not [line for line in said[1][1:] if steps in line]
+    assert_same(stopping.end(), straight.end)
+
+
+def test_no_text_before_the_end_of_a_later_epoch_nor_as_of_2016(tmp_path):
+    for words, epoch, count in (([], 0, 1), ([], 1, 0), (['--original'], 0, 0)):
+        said, of_run = [], Run(str(tmp_path), 'r_t.txt')
+        of_run.say = said.append
+        of_run.first_sample(Learner(None), Schedule(settled(*words), epoch, batch=30))
+        assert said == ['what it writes after 30 of the 100 steps of epoch 1:\nsample\n'] * count
 
 
 # ---------------------------------------------------------------- a full disk

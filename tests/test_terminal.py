@@ -114,6 +114,27 @@ def test_progress_without_a_terminal(monkeypatch, capsys):
         'epoch 2/5, cost 1.500, valid 2.500, 2 chars/s, 41 s left']
 
 
+def test_time_for_a_text_is_once_and_only_where_much_of_the_epoch_is_left(monkeypatch):
+    """And the speed leaves out the time of that text."""
+    now = [100.0]
+    monkeypatch.setattr(progress.time, 'time', lambda: now[0])
+
+    def times(steps, seconds):
+        bar = progress.ProgressBar(steps, done=0)
+        bar.begin_epoch()
+        for step in range(1, 2 * steps + 1):
+            now[0] += seconds
+            if bar.step(1, 2, 1.5, 2.5, 62):
+                yield step
+                before = bar.speed()
+                with bar.paused():
+                    now[0] += 7
+                assert bar.speed() == pytest.approx(before) == pytest.approx(62 / seconds)
+
+    assert list(times(10, seconds=4)) == [4]               # 12 s after the first step, 24 s before the end
+    assert list(times(10, seconds=1.3)) == list(times(2, seconds=11)) == list(times(100, seconds=0.01)) == []
+
+
 def test_countdown_without_a_terminal(monkeypatch, capsys):
     now = [100.0]
     monkeypatch.setattr(progress.time, 'time', lambda: now[0])

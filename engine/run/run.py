@@ -92,6 +92,14 @@ def _furthest(paths, counts=bool):
     return max([path for path in found if counts(found[path])], key=lambda path: _how_far(found[path]), default=None)
 
 
+def _short_text(model):
+    """Return a short text of the model, whose generator stays."""
+    before = model.random.bit_generator.state
+    text = model.generate_text(text_length=SAMPLE_LENGTH)
+    model.random.bit_generator.state = before
+    return text
+
+
 class Run:
     """The files of a run, by their folder and the beginning of their names.
 
@@ -386,6 +394,15 @@ class Run:
             self.say(f'epoch {now.epoch}/{now.epochs}: cost {nats_and_bits(cost)}, {validation}, rate '
                      f'{rate:.4g}, {speed:,.0f} characters/s, {duration(seconds)}')
 
+    def first_sample(self, model, now):
+        """In the first epoch, print a short text of the model. No file has it, as the clock says when it is written.
+
+        With --original, print nothing. The model's generator stays.
+        """
+        if now.epoch == 0 and not now.options.original and self._group.first:
+            self.say(f'what it writes after {now.batch:,} of the {now.batches:,} steps of epoch 1:\n'
+                     f'{_short_text(model)}\n')
+
     def sample(self, model, now):
         """If the epoch should be reported, print and log a short text of the model, and log the costs of the passage.
 
@@ -393,9 +410,7 @@ class Run:
         """
         if not (now.should_report and self._group.first):
             return
-        before = model.random.bit_generator.state
-        text = model.generate_text(text_length=SAMPLE_LENGTH)
-        model.random.bit_generator.state = before
+        text = _short_text(model)
         self._write(SAMPLES, f'{SAMPLE.format(now.epoch)}{text}\n\n')
         self.say(f'what it writes after epoch {now.epoch}:\n{text}\n')
         self._row(PASSAGE, [now.epoch, *model.passage_costs()])
