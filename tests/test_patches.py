@@ -1,6 +1,9 @@
 """Patches of Theano: each is needed, no other module sees them, and compiled code is separate by Python and NumPy."""
+import importlib.util
 import json
 import os
+import runpy
+import subprocess
 import sys
 
 import numpy as np
@@ -184,6 +187,7 @@ BUILD = 'import backend, sys; print(backend.build_wheel(sys.argv[1]))'
 PIP = '''
 import os, sys
 print('pip:', *[argument for argument in sys.argv[1:] if argument != {folder!r}], file=sys.stderr)
+assert not [name for name in os.environ if 'BACKEND_PATH' in name]
 open(os.path.join({folder!r}, 'some-1.whl'), 'w').close()
 sys.exit({status})
 '''
@@ -191,14 +195,30 @@ sys.exit({status})
 
 @pytest.mark.parametrize('status', [0, 1])
 def test_wheel_is_built_by_pip(tmp_path, status):
-    """From the source in the package index. Where pip fails, its own words are the message."""
+    """From the source in the package index. Where pip fails, its own words are the message.
+
+    It gets no variables in which another pip, or an older one, names the path of this backend to it.
+    """
     folder = tmp_path / 'wheels'
     folder.mkdir()
     (tmp_path / 'pip.py').write_text(PIP.format(folder=str(folder), status=status))
-    result = run('-c', BUILD, folder, cwd=WHEEL, env={'PYTHONPATH': str(tmp_path)})
+    paths = dict.fromkeys(['PEP517_BACKEND_PATH', '_PYPROJECT_HOOKS_BACKEND_PATH_JSON'], str(WHEEL))
+    result = run('-c', BUILD, folder, cwd=WHEEL, env={'PYTHONPATH': str(tmp_path), **paths})
     printed = result.stderr.splitlines()
     assert printed[0] == ('pip: wheel --no-build-isolation --no-deps --no-binary Theano --wheel-dir Theano==1.0.5')
     if status:
         assert result.returncode and printed[1:] == ['pip could not build Theano 1.0.5: it says above why']
     else:
         assert (result.returncode, result.stdout) == (0, 'some-1.whl\n')
+
+
+@pytest.mark.parametrize('pip, status, options, needed', [
+    (None, 0, ['-I'], []), (None, 1, ['-I'], ['pip']), ('of the build', 0, [], [])])
+def test_wheel_needs_another_pip_only_where_this_python_has_none(monkeypatch, pip, status, options, needed):
+    """Which saves two seconds. The build's own environment hides that of this Python, but not from -I."""
+    calls = []
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: pip)
+    monkeypatch.setattr(subprocess, 'call', lambda words, **settings: calls.append(words) or status)
+    backend = runpy.run_path(str(WHEEL / 'backend.py'))
+    assert backend['get_requires_for_build_wheel']() == needed
+    assert calls == [[sys.executable, *options, '-m', 'pip', '--version']]
