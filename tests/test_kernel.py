@@ -638,9 +638,9 @@ def test_kernel_that_does_not_compile_is_replaced_by_the_scan(branches, random, 
     monkeypatch.setattr(ops, 'joined', ops.joined.__wrapped__)                      # without what it keeps
     try:
         outputs = kernel.theano_check(x, y) + kernel.theano_predict(x)
-        assert theano.gof.compilelock.get_lock.n_lock == 0
+        assert getattr(theano.gof.compilelock.get_lock, 'n_lock', 0) == 0
     finally:
-        while theano.gof.compilelock.get_lock.n_lock:
+        while getattr(theano.gof.compilelock.get_lock, 'n_lock', 0):
             theano.gof.compilelock.release_lock()
     out, err = capfd.readouterr()
     assert out == '' and err.count('\n') == 1 and err.startswith('charlstm: ') and 'theano.scan' in err

@@ -110,8 +110,7 @@ def compiled_file(name, source, objects=None, python=False):
     objects: None for an object, otherwise the paths of those that a library is linked with. python: whether the
     library is a module of Python. Nothing is compiled yet: load() does that.
     """
-    flags = theano.gof.cmodule.GCC_compiler.compile_args()
-    version = _sum('\n'.join([theano.config.cxx, *flags, *FLAGS, *OPENMP, *(objects or ()), source]).encode())[:16]
+    version = _sum('\n'.join([*_command(), *(objects or ()), source]).encode())[:16]
     suffix = 'o' if objects is None else theano.gof.cmodule.get_lib_extension()
     path = os.path.join(theano.config.compiledir, FOLDER, f'{name}-{version}.{suffix}')
     _recipes[path] = Recipe(source, objects, python)
@@ -127,8 +126,17 @@ def load(path):
             build = _Build()
             build.add(path)
             build.run()
-        _loaded[path] = _module(path) if _recipes[path].python else ctypes.CDLL(path)
+        try:
+            _loaded[path] = _module(path) if _recipes[path].python else ctypes.CDLL(path)
+        except OSError as error:
+            raise ImportError(str(error), path=path) from None         # as of a module of Theano's
     return _loaded[path]
+
+
+def _command():
+    """Return the command that compiles the files of the kernel, without their names."""
+    flags = theano.gof.cmodule.GCC_compiler.compile_args()
+    return [theano.config.cxx, *_optimised(FLAGS), *OPENMP, *flags]
 
 
 def _module(path):
@@ -236,13 +244,9 @@ class _Build:
             source, objects, python = _recipes[path]
             needs = [file for needed in objects or () for file in self.add(needed)]
             cmodule, written = theano.gof.cmodule, self._write('.cpp', source)
-            command = [theano.config.cxx, *_optimised(FLAGS), *OPENMP, *cmodule.GCC_compiler.compile_args()]
-            if python:
-                command += [f'-I{folder}' for folder in cmodule.std_include_dirs()]
-            command += ['-c'] if objects is None else [cmodule.get_gcc_shared_library_arg()]
-            command += [written, *(objects or ()), '-o', written + os.path.splitext(path)[1]]
-            if python:
-                command += [f'-L{folder}' for folder in cmodule.std_lib_dirs()] + [f'-l{n}' for n in cmodule.std_libs()]
+            command = [*_command(), '-c' if objects is None else cmodule.get_gcc_shared_library_arg()]
+            includes, libraries = _of_python() if python else ([], [])
+            command += [*includes, written, *(objects or ()), '-o', written + os.path.splitext(path)[1], *libraries]
 
             def finish():
                 os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -296,7 +300,7 @@ class _Build:
                     self._check(file, running.pop(file))
                     file.finish()
                     end(file)
-                time.sleep(0.002)
+                time.sleep(0.005)
         finally:
             for process in running.values():
                 process.kill()
@@ -323,14 +327,18 @@ def _optimised(flags):
     return [flag for flag in flags if not (theano.config.cmodule.remove_gxx_opt and flag.startswith('-O'))]
 
 
+def _of_python(include_dirs=(), lib_dirs=(), libs=()):
+    """Return the options for headers, and for libraries, of a module of Python that needs these beside Python's own."""
+    cmodule = theano.gof.cmodule
+    includes = [f'-I{path}' for path in [*include_dirs, *cmodule.std_include_dirs()] if path]
+    libraries = [f'-L{path}' for path in [*lib_dirs, *cmodule.std_lib_dirs()] if path]
+    return includes, libraries + [f'-l{name}' for name in [*libs, *cmodule.std_libs()]]
+
+
 def _options(arguments):
     """Return the options of a module of Theano's, the folders of its headers, and its libraries."""
-    cmodule = theano.gof.cmodule
     flags = _optimised(arguments.preargs) + ['-fvisibility=hidden'] * (sys.platform != 'win32')
-    includes = [f'-I{path}' for path in [*arguments.include_dirs, *cmodule.std_include_dirs()] if path]
-    libraries = [f'-L{path}' for path in [*arguments.lib_dirs, *cmodule.std_lib_dirs()] if path]
-    libraries += [f'-l{name}' for name in [*arguments.libs, *cmodule.std_libs()]]
-    return flags, includes, libraries
+    return [flags, *_of_python(arguments.include_dirs, arguments.lib_dirs, arguments.libs)]
 
 
 # ---------------------------------------------------------------- when it is compiled
