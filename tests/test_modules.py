@@ -19,7 +19,9 @@ FAST_RUN = theano.Mode('cvm', 'fast_run')
 def function(inputs, outputs, **settings):
     """Return a function that is compiled as the class compiles its own."""
     with compiling():
-        return theano.function(inputs, outputs, mode=FAST_RUN, **settings)
+        made = theano.function(inputs, outputs, mode=FAST_RUN, **settings)
+    assert getattr(theano.gof.compilelock.get_lock, 'n_lock', 0) == 0          # other processes need not wait
+    return made
 
 
 def modules_of(f, kind):
@@ -82,6 +84,11 @@ def test_one_module_for_all_numbers_of_dimensions():
     f = function([b, row], tt.sqr(b.flatten(2)) * row)
     x, y = np.arange(12, dtype='float32').reshape(3, 2, 2), np.arange(4, dtype='float32')[None]
     np.testing.assert_array_equal(f(x, y), np.square(x.reshape(3, 4)) * y)
+
+
+def test_formula_that_was_never_compiled():
+    a, constant = tt.vector('a', 'float32'), time.time()
+    np.testing.assert_allclose(function([a], tt.sqr(a) - constant)(np.float32([2, 3])), [4 - constant, 9 - constant])
 
 
 def test_shapes_of_a_formula_that_differ(refused):

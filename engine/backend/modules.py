@@ -439,6 +439,20 @@ def _lock(lock):
     return look_often
 
 
+@contextlib.contextmanager
+def _lock_ctx(lock_dir=None, keep_lock=False, **settings):
+    """Hold Theano's lock. Theano's own function of that name keeps it where the block fails, and all others wait."""
+    compilelock = theano.gof.compilelock
+    compilelock.get_lock(lock_dir=lock_dir, **settings)
+    try:
+        yield
+    except BaseException:
+        compilelock.release_lock()
+        raise
+    if not keep_lock:
+        compilelock.release_lock()
+
+
 def install(imported):
     """Patch Theano, which was imported."""
     global theano
@@ -447,5 +461,5 @@ def install(imported):
     gof.Op.make_thunk = _make_thunk(gof.Op.make_thunk)
     gof.vm.VM_Linker.make_all = _make_all(gof.vm.VM_Linker.make_all)
     gof.cmodule.GCC_compiler.compile_str = staticmethod(_compile_str(gof.cmodule.GCC_compiler.compile_str))
-    gof.compilelock.lock = _lock(gof.compilelock.lock)
+    gof.compilelock.lock, gof.compilelock.lock_ctx = _lock(gof.compilelock.lock), _lock_ctx
     formulas.install(theano.tensor.Elemwise, lambda: _now.active)

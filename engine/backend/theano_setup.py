@@ -413,9 +413,6 @@ def compiling(report=lambda done, total, seconds: None):
     except CompilerError:            # from a function that is compiled inside another
         raise
     except Exception as error:
-        lock = theano.gof.compilelock
-        if getattr(lock.get_lock, 'n_lock', 0):    # Theano keeps it after a failure, and others would wait
-            lock.release_lock()
         plain = _compile_error(error)
         if plain is None:
             raise

@@ -189,8 +189,10 @@ static PyMethodDef methods[] = {{"make", make, METH_VARARGS, NULL}, {"run", run,
 
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "call", NULL, -1, methods, NULL, NULL, NULL, NULL};
 
-PyMODINIT_FUNC __attribute__((visibility("default"))) PyInit_call(void)
+#pragma GCC visibility push(default) /* Python 3.8 does not do that by itself */
+PyMODINIT_FUNC PyInit_call(void)
 {
     import_array();
     return PyModule_Create(&definition);
 }
+#pragma GCC visibility pop
