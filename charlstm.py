@@ -15,12 +15,13 @@ from them, and so is the cell in C. Edit one, and the numbers change.
 
 The class CharLSTM trains it and writes with it. Its methods are
 
-    in this file            model_setup, compile, theano_predict, theano_check, theano_train_rmsprop,
-                            theano_train_sgd, validate, validate_batch, validation_costs, passage_costs,
-                            generate_text, stream_text, cell, runs_in_c, javascript
+    in this file            model_setup, cell, theano_predict, theano_check, theano_train_rmsprop,
+                            theano_train_sgd, validate, validate_batch, validation_costs, passage_costs
+    engine/sampling.py      generate_text, stream_text
+    engine/analysis.py      score_text, score_lines, tune_temperature, alternatives, states, correlations
+    engine/compiled.py      compile, runs_in_c, javascript
     engine/state/state.py   prepare_input, reset_states, save_params, load_params, resume, init_params,
                             in_vocabulary, source, has_text, fingerprint, passage, versions, finite
-    engine/analysis.py      score_text, score_lines, tune_temperature, alternatives, states, correlations
 
 Letters used for the sizes throughout, and the shapes of the eight parameters:
 
@@ -31,30 +32,21 @@ Letters used for the sizes throughout, and the shapes of the eight parameters:
     U2 (4,H2,H1)   W2 (4,H2,H2)    b2 (4,H2)      V (V,H2)    c (V,)
 """
 import collections
-import functools
 import math
 
 # This import is the first, as it refuses old Pythons.
-from engine.backend.theano_setup import CompilerError, compiling, kernel_runs, theano, tt, without_c
+from engine.backend.theano_setup import theano, tt
 
 import numpy as np
 
-from engine import analysis, checks, sampling
-from engine.backend import bfloat16
-from engine.kernel.cell import Cell, held_cell, js_function
+from engine import checks
+from engine.analysis import Analysis
 from engine.kernel.data_parallel import DataParallelStep
-from engine.kernel.edits import Reads
-from engine.kernel.network import costs_follow, is_as_in_c
-from engine.kernel.ops import Kernel
-from engine.kernel.reference import continue_texts
-from engine.kernel.scan import Scan
-from engine.process_group import group_of
-from engine.progress import Compilation
-from engine.state.parameters import NAMES, own_names, own_of_layer, parameter_shapes, read_about
+from engine.sampling import Sampling
+from engine.state.parameters import NAMES, own_of_layer, parameter_shapes, read_about
 from engine.state.run_state import read_averages
-from engine.state.state import State, locked, read_checkpoint
+from engine.state.state import locked, read_checkpoint
 from engine.state.text import read_text
-from engine.terminal import warn
 
 __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_averages', 'read_checkpoint', 'read_text', 'tt']
 
@@ -203,9 +195,6 @@ def update_ratios(steps, parameters, ops):
 
 # ---------------------------------------------------------------- CharLSTM
 
-METHODS = ('normal', 'argmax', 'max')      # of generate_text
-
-
 def mean_cost(costs):
     """Return the mean over all characters of (cost, number of characters) pairs; nan for no characters."""
     total = characters = 0
@@ -214,7 +203,7 @@ def mean_cost(costs):
     return total / characters if characters else float('nan')
 
 
-class CharLSTM(State):
+class CharLSTM(Sampling, Analysis):
     """A two-layer LSTM that learns to write text, character by character.
 
         model = CharLSTM(random_seed=1)
@@ -239,7 +228,7 @@ class CharLSTM(State):
 
     Several threads may share an object: their calls take turns.
 
-    The base class State holds what the model keeps between two steps.
+    The base classes write texts, read texts, compile functions, and hold what the model keeps between two steps.
     """
     cell_parameters = {}
 
@@ -255,84 +244,16 @@ class CharLSTM(State):
         (Kalamkar et al. 2019). Raises ValueError for another random_seed or precision, and for
         bfloat16 where this processor does not multiply it faster.
         """
-        if random_seed is not None:
-            checks.whole('random_seed', random_seed, 0, most=float('inf'))
-        bfloat16.instructions(precision, kernel)               # refuse before a text is read
-        super().__init__(random_seed, group_of(comm), precision)
-        self._kernel = kernel and kernel_runs()
-
-    # ---- the cell, and what runs it
+        super().__init__(random_seed, kernel, comm, precision)
 
     @staticmethod
     def cell(a_f, a_i, a_o, a_g, C_prev):
         """Return lstm_cell's h and C; a subclass may compute others."""
         return lstm_cell(a_f, a_i, a_o, a_g, C_prev)
 
-    def _checked_cell(self):
-        """Return the Cell of the attributes cell and cell_parameters.
-
-        Drop what was compiled from another cell, other functions of symbols, other learning parameters or other values
-        that any of these read, than those of now. Raises ValueError for a function that cannot be a cell, and for a
-        change of lp that needs model_setup.
-        """
-        now = [self.cell, self.cell_parameters, self.lp, list(map(id, self.p.values()))]
-        if self._made_from != now or self._reads.differ():
-            if self._made_from:
-                self.lp.update(checks.changed_learning(self._made_from[2], self.lp))
-            cell = Cell(self.cell, checks.cell_parameters(self.cell_parameters), theano.config.floatX)
-            if self.precision == 'bfloat16' and not cell.program:
-                raise ValueError(f'precision bfloat16 needs the C kernel, but the cell {cell.name} uses '
-                                 f'{cell.unknown}, which is not in C: take float32')
-            if self._cell is None or self._cell.formula != cell.formula:
-                self._warn_of_cell(cell)
-            self._set_cell(cell)
-        return self._cell
-
-    def _set_cell(self, cell):
-        """Let cell be the Cell of the attribute cell, and drop compiled functions."""
-        self._cell, self._functions = cell, {}
-        self._made_from = [self.cell, dict(self.cell_parameters), dict(self.lp), list(map(id, self.p.values()))]
-        self._reads = Reads([type(self)._gradient_graph, type(self)._update_graph, self.cell])
-
-    def _warn_of_cell(self, cell):
-        if self._kernel and not cell.program:
-            self._warn(f'the cell {cell.name} uses {cell.unknown}, which is not in C: theano.scan runs it, many times '
-                       'slower')
-        if cell.draws:
-            self._warn(f'the cell {cell.name} draws random numbers, which no checkpoint keeps: a resumed run draws '
-                       'others')
-
-    def _model_cell(self):
-        """Return the Cell. Raises ValueError where the model does not have its parameters."""
-        cell = self._checked_cell()
-        if list(self.p)[len(NAMES):] != own_names(cell.own):
-            raise ValueError(f'the cell {cell.name} has other parameters than the model: call model_setup after a '
-                             'change of cell_parameters')
-        return cell
-
-    def _ops(self):
-        """Return the operations of the network: a Kernel where possible, otherwise a Scan."""
-        cell = self._model_cell()
-        if not (self._kernel and cell.program):
-            return Scan(cell)
-        return Kernel(cell, bfloat16.instructions(self.precision))
-
-    def runs_in_c(self):
-        """Return whether the C kernel computes this model; otherwise theano.scan does, or the kernel's NumPy code."""
-        return isinstance(self._ops(), Kernel) and not without_c()
-
-    def javascript(self):
-        """Return the cell, whose units may be held, as a function of JavaScript, for engine/page/network.js.
-
-        Raises ValueError where JavaScript would compute another model than this one.
-        """
-        cell = self._model_cell()
-        if not cell.program:
-            raise ValueError(f'a page cannot compute the cell {cell.name}: it uses {cell.unknown}')
-        if not is_as_in_c(network, self.p, self._ops()):
-            raise ValueError('a page cannot compute this model: network in charlstm.py was edited, and '
-                             'engine/page/network.js was not')
-        return js_function(held_cell(cell).program)
+    @staticmethod
+    def _network(*arguments):
+        return network(*arguments)
 
     # ---- the model
 
@@ -377,87 +298,6 @@ class CharLSTM(State):
         self._dyn_lrate = theano.shared(np.asarray(lrate, theano.config.floatX), 'lrate', allow_downcast=True)
         if mfile is None:
             self._warn_if_truncated()
-
-    # ---- its functions, compiled when they are first used
-
-    @locked
-    def compile(self, *names, file=None):
-        """Compile functions now: 'predict', 'check', 'train_rmsprop', 'train_sgd', 'sample', 'states'.
-
-        file: where lines go that say how far it is, if it takes longer than a second; None for standard error, if that
-        is a terminal or a notebook. Raises OSError where the compiler fails, and ValueError for a
-        function that cannot be a cell.
-        """
-        for name in names:
-            self._function(name, file)
-
-    def _function(self, name, file=None):
-        """Return a compiled function; compile it first where needed. Raises CompilerError where that fails."""
-        if not self.p:
-            raise ValueError('no model yet: call model_setup first')
-        self._checked_cell()
-        if name not in self._functions:
-            if name == 'sample' and not self._samples_in_c():
-                self._functions[name] = functools.partial(continue_texts, self._function('predict'))
-                return self._functions[name]
-            build = dict(predict=self._build_predict, check=self._build_check, states=self._build_states,
-                         sample=self._build_sample,
-                         train_rmsprop=functools.partial(self._build_train, 'rmsprop'),
-                         train_sgd=functools.partial(self._build_train, 'sgd'))[name]
-            try:
-                # In this order, since compiling() drops what is printed inside.
-                with Compilation(name, file) as progress, compiling(progress.report):
-                    self._functions[name] = build()
-            except (CompilerError, NotImplementedError) as error:      # the latter: C lacks a gradient
-                if self.precision == 'bfloat16':
-                    raise ValueError(f'precision bfloat16 needs the C kernel, which does not compile: {error}')
-                if isinstance(self._ops(), Scan):
-                    raise
-                cell = self._model_cell()
-                whose = '' if cell.standard else f' with the cell {cell.name}'
-                warn(f'the C kernel{whose} does not compile, so the slower theano.scan takes its place: {error}')
-                self._kernel, self._functions = False, {}      # not some in C and some not
-                return self._function(name)
-            if name == 'predict':
-                self._warn_of_costs()
-        return self._functions[name]
-
-    def _samples_in_c(self):
-        """Return whether engine/kernel/sampling.c computes this network; warn where an edit made it another one."""
-        ops = self._ops()
-        if isinstance(ops, Scan):
-            return False
-        same = is_as_in_c(network, self.p, ops)
-        if not same:
-            self._warn('network in charlstm.py was edited, and engine/kernel/sampling.c was not: texts are written a '
-                       'step at a time, more slowly')
-        return same
-
-    def _warn_of_costs(self):
-        """Warn where an edit of network made its costs other ones than those of the probabilities."""
-        y, states = tt.imatrix('y'), tt.matrices('h1', 'C1', 'h2', 'C2')
-        if not costs_follow(network(y, y, states, self.p, self._ops()), y):
-            self._warn('network in charlstm.py was edited so that its costs are not -log p: training and validation '
-                       'use them, but scores, alternatives and pages show -log p')
-
-    def _build_predict(self):
-        """Compile the function from characters (T,B) and states to probabilities (T*B,V) and new states."""
-        x, states, ops = tt.imatrix('x'), tt.matrices('h1', 'C1', 'h2', 'C2'), self._ops()
-        found = network(x, x, states, self.p, ops)                 # the targets do not matter
-        return theano.function([x] + states, [found.probabilities] + found.after, updates=ops.updates)
-
-    def _build_states(self):
-        """Compile the function from characters (T,B) and states to h1, C1, h2, C2 after each step, and new states."""
-        x, states, ops = tt.imatrix('x'), tt.matrices('h1', 'C1', 'h2', 'C2'), self._ops()
-        found = network(x, x, states, self.p, ops)
-        return theano.function([x] + states, found.states + found.after, updates=ops.updates)
-
-    def _build_check(self):
-        """Compile the function from x, y (T,B) and states to mean cost, best characters, new states, costs (T,B)."""
-        (x, y), states, ops = tt.imatrices('x', 'y'), tt.matrices('h1', 'C1', 'h2', 'C2'), self._ops()
-        found = network(x, y, states, self.p, ops)
-        outputs = [found.costs.mean(), found.best] + found.after + [found.costs]
-        return theano.function([x, y] + states, outputs, updates=ops.updates)
 
     def _gradient_graph(self, ops):
         """Return the first half of a training step: its inputs, outputs, gradients, and number of characters.
@@ -517,13 +357,6 @@ class CharLSTM(State):
         ratios, updates = self._update_graph(sums, size, rule, ops)
         update = theano.function(sums + [size], ratios, updates=updates, on_unused_input='ignore')
         return DataParallelStep(gradient, update, self.group)
-
-    def _build_sample(self):
-        """Compile the function from prime, bits, n, choice and states to texts (m+n,B) and new states."""
-        prime, bits, n, choice = tt.imatrix('prime'), tt.lmatrix('bits'), tt.lscalar('n'), tt.vector('choice')
-        states = tt.matrices('h1', 'C1', 'h2', 'C2')
-        return theano.function([prime, bits, n, choice] + states,
-                               self._ops().sample(prime, bits, n, choice, states, self.p))
 
     # ---- predicting
 
@@ -641,70 +474,3 @@ class CharLSTM(State):
         if self._stateful():
             self._carried = [h1, C1, h2, C2]
         return [float(cost), best, *map(float, ratios)]
-
-    # ---- writing
-
-    @locked
-    def generate_text(self, seed='', text_length=100, method='normal', count=None, **choice):
-        """Continue seed, or a random character when it is empty, to text_length characters in all.
-
-        method 'normal' draws each character from the predicted distribution, 'argmax' or 'max'
-        takes the most probable one. A seed that is long enough is returned as it is. With count, the
-        result is a list of that many texts, made together. temperature, top_k, top_p, stop, hold: as
-        in stream_text. Raises ValueError for arguments out of range, or characters that the model
-        does not know.
-        """
-        pieces = self.stream_text(seed, text_length, method, 1 if count is None else count, **choice)
-        texts = [''.join(parts) for parts in zip(*pieces)]
-        return texts[0] if count is None else texts
-
-    def stream_text(self, seed='', text_length=100, method='normal', count=1, temperature=1, top_k=None, top_p=1,
-                    stop='', hold=None):
-        """Yield what generate_text returns piece by piece, each a list of count strings, the seed first.
-
-        temperature: below 1 probable characters become more probable, above 1 less. top_k: draw
-        from only the k most probable characters. top_p: draw from the smallest set of characters
-        whose probabilities sum to top_p. stop: a text ends with the first occurrence of
-        this string after the seed. hold: cell states that stay at a value while the text is read and
-        written, such as {'C2': {44: 5.0}} for unit 44 of layer 2; h follows from them.
-        """
-        prime = self._prime(seed, text_length, method, count)
-        choice = sampling.checked_choice(temperature, top_k, top_p, len(self.uchar), theano.config.floatX)
-        sample = self._sample if hold is None else sampling.holding(self, hold)
-        strings = self._text_decoder(count)
-        yield strings(prime)
-        drawn = method == 'normal'
-        texts = sampling.stream(
-            sample, prime, text_length, choice, self._zero_states(count), strings, stop,
-            lambda n: self.random.integers(2 ** 53, size=(n if drawn else 0, count)))
-        yield from texts
-
-    @locked
-    def _sample(self, *inputs):
-        """Return texts and new states; arguments: those of reference.continue_texts after predict."""
-        return self._function('sample')(*inputs)
-
-    def _prime(self, seed, text_length, method, count):
-        """Return the seed, or a random character, as numbers (m,count), after a check of the arguments."""
-        if method not in METHODS:
-            raise ValueError(f'method is {method!r}: expected one of {", ".join(map(repr, METHODS))}')
-        checks.whole('text_length', text_length, 0)
-        checks.whole('count', count, 1)
-        if not isinstance(seed, str):
-            raise ValueError(f'the seed is of type {type(seed).__name__}: expected a string; the number of characters '
-                             'is text_length')
-        numbers = self._encode(seed, 'the seed')
-        if not self.p:
-            raise ValueError('no model yet: call model_setup first')
-        if seed or not text_length:
-            return np.repeat(numbers[:, None], count, axis=1)
-        return self.random.integers(len(self.uchar), size=(1, count), dtype=np.int32)
-
-    # ---- reading a text
-
-    score_text = analysis.score_text
-    score_lines = analysis.score_lines
-    tune_temperature = analysis.tune_temperature
-    alternatives = analysis.alternatives
-    states = analysis.states
-    correlations = analysis.correlations

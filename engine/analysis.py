@@ -1,13 +1,11 @@
-"""How a model reads a text: what it expects, what it remembers, and what its units follow.
-
-The public functions of a model are methods of CharLSTM, by the same names.
-"""
+"""How a model reads a text: what it expects, what it remembers, and what its units follow."""
 import collections.abc
 import copy
 
 import numpy as np
 
 from engine import checks
+from engine.compiled import Compiled
 from engine.process_group import SingleProcess
 from engine.state.run_state import STATES
 from engine.state.state import locked
@@ -37,50 +35,6 @@ def costs_at(temperatures, probabilities, y):
     return np.array([np.log(np.exp(logs / t).sum(axis=1)) - expected / t for t in map(float, temperatures)])
 
 
-# ---------------------------------------------------------------- reading
-
-def _encode(model, text):
-    """Return a text as numbers (n,). Raises ValueError for what is no string and no numbers, and for fewer than two."""
-    numbers = model._encode(text, 'the text') if isinstance(text, str) else np.asarray(text)
-    if numbers.ndim != 1 or numbers.size and numbers.dtype.kind not in 'iu':
-        raise ValueError(f'the text has type {numbers.dtype} and shape {numbers.shape}: expected a string, or numbers '
-                         'of uchar of shape (n,)')
-    if len(numbers) < 2:
-        raise ValueError(f'the text to score has {len(numbers)} characters: at least 2 are needed')
-    return numbers
-
-
-def _piece_length(model):
-    """Return how many characters to score at a time, so that memory is bounded for any V."""
-    return max(1, min(SCORED, PROBABILITIES // model._V()))
-
-
-def _read(model, numbers, length):
-    """Read numbers (n,) in pieces of that length, with the states carried along.
-
-    Yields characters x (T,1), the characters that follow them, y (T,1), the states before x, and the
-    probabilities (T,V) of what follows each of x.
-    """
-    states = model._zero_states(1)
-    for start in range(0, len(numbers) - 1, length):
-        piece = checks.characters('text', numbers[start:start + length + 1], model._V())             # (T+1, 1)
-        x, y = piece[:-1], piece[1:]
-        probabilities, *after = model._function('predict')(x, *states)
-        yield x, y, states, probabilities
-        states = after
-
-
-def _copy(model, **settings):
-    """Return a model of one process with a copy of the parameters, to train with settings of model_setup."""
-    new, (H1, H2) = copy.copy(model), model._units()
-    new.group, new.random = SingleProcess(), np.random.default_rng(0)              # no draws from the model's
-    new._cell = model._checked_cell()      # so that no warning about it is repeated
-    new.p, new._weights, new._mean_squares, new._text = {}, {}, {}, None               # the model's are shared
-    new.model_setup(char_dim=model._V(), num_units1=H1, num_units2=H2, **settings)
-    new._set_parameters(model._arrays(), model.uchar)
-    return new
-
-
 def check_rate(adapt, averages):
     """Raise ValueError for a rate to adapt at that is out of range. averages: as in score_text."""
     checks.real('adapt', adapt, 'of at least 0', lambda v: v >= 0)
@@ -89,181 +43,219 @@ def check_rate(adapt, averages):
                     lambda v: v <= HIGH)
 
 
-def _learner(model, adapt, averages):
-    """Return a copy of the model that learns at rate adapt, and its training step. averages: as in score_text.
+class Analysis(Compiled):
+    """The methods of a CharLSTM that read a text."""
 
-    With averages m the step is adapt g / (r + mean(r) / 10), where r = sqrt(m), and mean(r) is over the array: without
-    this an element that the training text hardly used would move without limit.
-    """
-    if not averages:
-        learner = _copy(model, lrate=adapt, grad_clip=CLIPS[0])
-        return learner, learner._function('train_sgd')
-    if any(np.shape(averages.get(name)) != array.shape for name, array in model._arrays().items()):
-        raise ValueError('the averages are those of another model: expected an array for each parameter, of its shape')
-    learner = _copy(model, lrate=adapt, grad_clip=CLIPS[1], drate=STEADY, eps=1e-37)
-    for name, m in learner._mean_squares.items():
-        r = np.sqrt(averages[name])
-        m.set_value(np.square(r + r.mean() / 10).astype(m.dtype))
-    return learner, learner._function('train_rmsprop')
+    def _numbers(self, text):
+        """Return a text as numbers (n,).
 
+        Raises ValueError for what is no string and no numbers, and for fewer than two characters.
+        """
+        numbers = self._encode(text, 'the text') if isinstance(text, str) else np.asarray(text)
+        if numbers.ndim != 1 or numbers.size and numbers.dtype.kind not in 'iu':
+            raise ValueError(f'the text has type {numbers.dtype} and shape {numbers.shape}: expected a string, or '
+                             'numbers of uchar of shape (n,)')
+        if len(numbers) < 2:
+            raise ValueError(f'the text to score has {len(numbers)} characters: at least 2 are needed')
+        return numbers
 
-def _predictions(model, numbers, adapt, averages):
-    """Yield the characters y (T,1) of a text but the first, in pieces, and the probabilities (T,V) of all before each.
+    def _piece_length(self):
+        """Return how many characters to score at a time, so that memory is bounded for any V."""
+        return max(1, min(SCORED, PROBABILITIES // self._V()))
 
-    adapt, averages: as in score_text; the copy of the model learns from a piece when the next one is asked for.
-    """
-    check_rate(adapt, averages)
-    reader, length = model, _piece_length(model)
-    if adapt:
-        (reader, learn), length = _learner(model, adapt, averages), ADAPTED
-    for x, y, states, probabilities in _read(reader, numbers, length):
-        yield y, probabilities
+    def _read(self, numbers, length):
+        """Read numbers (n,) in pieces of that length, with the states carried along.
+
+        Yields characters x (T,1), the characters that follow them, y (T,1), the states before x, and the
+        probabilities (T,V) of what follows each of x.
+        """
+        states = self._zero_states(1)
+        for start in range(0, len(numbers) - 1, length):
+            piece = checks.characters('text', numbers[start:start + length + 1], self._V())             # (T+1, 1)
+            x, y = piece[:-1], piece[1:]
+            probabilities, *after = self._function('predict')(x, *states)
+            yield x, y, states, probabilities
+            states = after
+
+    def _copy(self, **settings):
+        """Return a model of one process with a copy of the parameters, to train with settings of model_setup."""
+        new, (H1, H2) = copy.copy(self), self._units()
+        new.group, new.random = SingleProcess(), np.random.default_rng(0)              # no draws from the model's
+        new._cell = self._checked_cell()      # so that no warning about it is repeated
+        new.p, new._weights, new._mean_squares, new._text = {}, {}, {}, None               # the model's are shared
+        new.model_setup(char_dim=self._V(), num_units1=H1, num_units2=H2, **settings)
+        new._set_parameters(self._arrays(), self.uchar)
+        return new
+
+    def _learner(self, adapt, averages):
+        """Return a copy of the model that learns at rate adapt, and its training step. averages: as in score_text.
+
+        With averages m the step is adapt g / (r + mean(r) / 10), where r = sqrt(m), and mean(r) is over the array:
+        without this an element that the training text hardly used would move without limit.
+        """
+        if not averages:
+            learner = self._copy(lrate=adapt, grad_clip=CLIPS[0])
+            return learner, learner._function('train_sgd')
+        if any(np.shape(averages.get(name)) != array.shape for name, array in self._arrays().items()):
+            raise ValueError('the averages are those of another model: expected an array for each parameter, of its '
+                             'shape')
+        learner = self._copy(lrate=adapt, grad_clip=CLIPS[1], drate=STEADY, eps=1e-37)
+        for name, m in learner._mean_squares.items():
+            r = np.sqrt(averages[name])
+            m.set_value(np.square(r + r.mean() / 10).astype(m.dtype))
+        return learner, learner._function('train_rmsprop')
+
+    def _predictions(self, numbers, adapt, averages):
+        """Yield the characters y (T,1) of a text but the first, in pieces, and the probabilities (T,V) of what follows.
+
+        adapt, averages: as in score_text; the copy of the model learns from a piece when the next one is asked for.
+        """
+        check_rate(adapt, averages)
+        reader, length = self, self._piece_length()
         if adapt:
-            learn(x, y, *states, reader._cost_weights(x, 1))
+            (reader, learn), length = self._learner(adapt, averages), ADAPTED
+        for x, y, states, probabilities in reader._read(numbers, length):
+            yield y, probabilities
+            if adapt:
+                learn(x, y, *states, reader._cost_weights(x, 1))
 
+    @locked
+    def score_text(self, text, adapt=0, progress=None, temperature=1, averages=None):
+        """Return the cost of each character of a text but the first, in nats, float (n-1,).
 
-@locked
-def score_text(model, text, adapt=0, progress=None, temperature=1, averages=None):
-    """Return the cost of each character of a text but the first, in nats, float (n-1,).
+        The text may be a string or numbers of uchar, int (n,), of any length; it
+        is read once with the states carried along. adapt: the rate at which a copy of
+        the model keeps learning from what it has just scored, by gradient descent
+        (dynamic evaluation: Krause et al. 2018); the model itself does not change. 0: no learning.
+        progress: a function that is called with the costs of each piece as they come.
+        temperature: of the softmax that predicts, as tune_temperature finds it; the copy learns at 1.
+        averages: RMSprop's of the squared gradients of the training text, as read_averages(checkpoint) returns them, by
+        whose roots the copy then divides its gradients; 1e-4 is a good rate with them, and 0.1 without.
+        Raises ValueError for fewer than two characters, for unknown ones, for a negative rate, or for a temperature
+        that is not above 0.
+        """
+        numbers, costs = self._numbers(text), []
+        temperature = checks.real('temperature', temperature, 'above 0', lambda v: v > 0)
+        for y, probabilities in self._predictions(numbers, adapt, averages):
+            costs.append(costs_of(probabilities, y) if temperature == 1 else
+                         costs_at([temperature], probabilities, y)[0])
+            if progress:
+                progress(costs[-1])
+        return np.concatenate(costs)
 
-    The text may be a string or numbers of uchar, int (n,), of any length; it
-    is read once with the states carried along. adapt: the rate at which a copy of
-    the model keeps learning from what it has just scored, by gradient descent
-    (dynamic evaluation: Krause et al. 2018); the model itself does not change. 0: no learning.
-    progress: a function that is called with the costs of each piece as they come.
-    temperature: of the softmax that predicts, as tune_temperature finds it; the copy learns at 1.
-    averages: RMSprop's of the squared gradients of the training text, as read_averages(checkpoint) returns them, by
-    whose roots the copy then divides its gradients; 1e-4 is a good rate with them, and 0.1 without.
-    Raises ValueError for fewer than two characters, for unknown ones, for a negative rate, or for a temperature
-    that is not above 0.
-    """
-    numbers, costs = _encode(model, text), []
-    temperature = checks.real('temperature', temperature, 'above 0', lambda v: v > 0)
-    for y, probabilities in _predictions(model, numbers, adapt, averages):
-        costs.append(costs_of(probabilities, y) if temperature == 1 else costs_at([temperature], probabilities, y)[0])
-        if progress:
-            progress(costs[-1])
-    return np.concatenate(costs)
+    @locked
+    def tune_temperature(self, text, adapt=0, progress=None, averages=None):
+        """Return the temperature of the softmax, from 1/4 to 4, at which score_text(text) costs least.
 
+        The text should be one of validation: the temperature then holds for others like it. It is read once.
+        Arguments and what is raised: as for score_text; progress gets the costs at temperature 1.
+        """
+        numbers, sums, half = self._numbers(text), np.zeros(len(TEMPERATURES)), len(TEMPERATURES) // 2
+        for y, probabilities in self._predictions(numbers, adapt, averages):
+            costs = costs_at(TEMPERATURES, probabilities, y)
+            sums += costs.sum(axis=1, dtype=np.float64)
+            if progress:
+                progress(costs[half])
+        best = sums.argmin()
+        if best in (0, len(sums) - 1):
+            return float(TEMPERATURES[best])
+        # The cost is convex in 1/t: its least value is close to that of the parabola through the three around it.
+        near = slice(best - 1, best + 2)
+        square, linear, _ = np.polyfit(1 / TEMPERATURES[near], sums[near] / len(numbers), 2)
+        return float(-2 * square / linear)
 
-@locked
-def tune_temperature(model, text, adapt=0, progress=None, averages=None):
-    """Return the temperature of the softmax, from 1/4 to 4, at which score_text(text) costs least.
+    # ---- lines, each by itself
 
-    The text should be one of validation: the temperature then holds for others like it. It is read once.
-    Arguments and what is raised: as for score_text; progress gets the costs at temperature 1.
-    """
-    numbers, sums, half = _encode(model, text), np.zeros(len(TEMPERATURES)), len(TEMPERATURES) // 2
-    for y, probabilities in _predictions(model, numbers, adapt, averages):
-        costs = costs_at(TEMPERATURES, probabilities, y)
-        sums += costs.sum(axis=1, dtype=np.float64)
-        if progress:
-            progress(costs[half])
-    best = sums.argmin()
-    if best in (0, len(sums) - 1):
-        return float(TEMPERATURES[best])
-    # The cost is convex in 1/t: its least value is close to that of the parabola through the three around the least.
-    near = slice(best - 1, best + 2)
-    square, linear, _ = np.polyfit(1 / TEMPERATURES[near], sums[near] / len(numbers), 2)
-    return float(-2 * square / linear)
+    def _score_batch(self, numbers, at, progress):
+        """Return the costs (B,) of B lines that stand in numbers (n,) between line ends, whose places are at (B+1,)."""
+        lengths, costs, states, start = np.diff(at), np.zeros(len(at) - 1), self._zero_states(len(at) - 1), 0
+        left = np.arange(len(costs))                           # lines that were not read to their ends
+        while len(left):
+            T = max(1, min(lengths[left].max() - start, self._piece_length() // len(left)))
+            steps = np.arange(start, start + T)[:, None]
+            index = at[left] + np.minimum(steps, lengths[left] - 1)        # (T, B); a line's last one fills its column
+            probabilities, *states = self._function('predict')(numbers[index], *states)
+            of_steps = costs_of(probabilities, numbers[index + 1].reshape(-1, 1)).reshape(index.shape)
+            read = steps < lengths[left]
+            costs[left] += np.where(read, of_steps, 0).sum(axis=0, dtype=np.float64)
+            if progress:
+                progress(int(read.sum()))
+            start += T
+            longer = lengths[left] > start
+            left, states = left[longer], [state[longer] for state in states]
+        return costs
 
+    @locked
+    def score_lines(self, lines, progress=None):
+        """Return the cost of each of n lines in nats, float64 (n,): of its characters and of the line end after them.
 
-# ---------------------------------------------------------------- lines, each by itself
+        lines: strings without a line end. Each is read by itself, from zero states, after a line end, as lines are
+        written by stream_text('\\n', stop='\\n'). Lines of similar length are read together. progress: a function that
+        is called with the number of characters that were just scored. Raises ValueError for characters that the model
+        never saw, line ends among them, and for a line end in a line.
+        """
+        if isinstance(lines, str) or not isinstance(lines, collections.abc.Iterable):
+            raise ValueError(f'lines is of type {type(lines).__name__}: expected a list of strings, one a line')
+        if self.uchar and '\n' not in self.uchar:
+            raise ValueError('the model never saw a line end, which each line begins after and ends with: it can score '
+                             'texts, but no lines')
+        lines = list(lines)
+        for line in lines:
+            if not isinstance(line, str):
+                raise ValueError(f'a line is of type {type(line).__name__}: expected a string')
+            if '\n' in line:
+                raise ValueError(f'a line has a line end in it, {line[:30]!r}: expected one line in each string')
+        costs, end = np.zeros(len(lines)), self._encode('\n', 'a line')[0]
+        by_length = sorted(range(len(lines)), key=lambda k: len(lines[k]), reverse=True)
+        size = min(LINES, self._piece_length())
+        for start in range(0, len(lines), size):
+            batch = by_length[start:start + size]
+            numbers = self._encode('\n'.join(['', *[lines[k] for k in batch], '']), 'a line')
+            costs[batch] = self._score_batch(numbers, np.flatnonzero(numbers == end), progress)
+        return costs
 
-def _score_batch(model, numbers, at, progress):
-    """Return the costs (B,) of B lines that stand in numbers (n,) between line ends, whose places are at (B+1,)."""
-    lengths, costs, states, start = np.diff(at), np.zeros(len(at) - 1), model._zero_states(len(at) - 1), 0
-    left = np.arange(len(costs))                           # lines that were not read to their ends
-    while len(left):
-        T = max(1, min(lengths[left].max() - start, _piece_length(model) // len(left)))
-        steps = np.arange(start, start + T)[:, None]
-        index = at[left] + np.minimum(steps, lengths[left] - 1)            # (T, B); a line's last one fills its column
-        probabilities, *states = model._function('predict')(numbers[index], *states)
-        of_steps = costs_of(probabilities, numbers[index + 1].reshape(-1, 1)).reshape(index.shape)
-        read = steps < lengths[left]
-        costs[left] += np.where(read, of_steps, 0).sum(axis=0, dtype=np.float64)
-        if progress:
-            progress(int(read.sum()))
-        start += T
-        longer = lengths[left] > start
-        left, states = left[longer], [state[longer] for state in states]
-    return costs
+    # ---- what it expects and remembers
 
+    @locked
+    def alternatives(self, text, k=5):
+        """Return what the model expects at each character of a text but the first.
 
-@locked
-def score_lines(model, lines, progress=None):
-    """Return the cost of each of n lines in nats, float64 (n,): of its characters and of the line end after them.
+        text: as for score_text. Returns the costs (n-1,) in nats; the k most probable characters as numbers
+        of uchar, int (n-1,k), the most probable first; and their probabilities (n-1,k). Raises
+        ValueError as score_text does, and unless k is from 1 to V.
+        """
+        checks.whole('k', k, 1, self._V())
+        costs, best, of_best = [], [], []
+        for _, y, _, probabilities in self._read(self._numbers(text), self._piece_length()):
+            costs.append(costs_of(probabilities, y))
+            best.append(np.argsort(-probabilities, axis=1, kind='stable')[:, :k])
+            of_best.append(np.take_along_axis(probabilities, best[-1], axis=1))
+        return np.concatenate(costs), np.concatenate(best), np.concatenate(of_best)
 
-    lines: strings without a line end. Each is read by itself, from zero states, after a line end, as lines are
-    written by stream_text('\\n', stop='\\n'). Lines of similar length are read together. progress: a function that is
-    called with the number of characters that were just scored. Raises ValueError for characters that the model
-    never saw, line ends among them, and for a line end in a line.
-    """
-    if isinstance(lines, str) or not isinstance(lines, collections.abc.Iterable):
-        raise ValueError(f'lines is of type {type(lines).__name__}: expected a list of strings, one a line')
-    if model.uchar and '\n' not in model.uchar:
-        raise ValueError('the model never saw a line end, which each line begins after and ends with: it can score '
-                         'texts, but no lines')
-    lines = list(lines)
-    for line in lines:
-        if not isinstance(line, str):
-            raise ValueError(f'a line is of type {type(line).__name__}: expected a string')
-        if '\n' in line:
-            raise ValueError(f'a line has a line end in it, {line[:30]!r}: expected one line in each string')
-    costs, end = np.zeros(len(lines)), model._encode('\n', 'a line')[0]
-    by_length = sorted(range(len(lines)), key=lambda k: len(lines[k]), reverse=True)
-    size = min(LINES, _piece_length(model))
-    for start in range(0, len(lines), size):
-        batch = by_length[start:start + size]
-        numbers = model._encode('\n'.join(['', *[lines[k] for k in batch], '']), 'a line')
-        costs[batch] = _score_batch(model, numbers, np.flatnonzero(numbers == end), progress)
-    return costs
+    @locked
+    def states(self, text):
+        """Return the states after each character of a text: a dict of h1, C1 (n,H1) and h2, C2 (n,H2).
 
+        The text, as for score_text, is read from zero states. Raises ValueError as score_text does.
+        """
+        x, after, pieces = checks.characters('text', self._numbers(text), self._V()), self._zero_states(1), []
+        for start in range(0, len(x), SCORED):
+            *of_steps, h1, C1, h2, C2 = self._function('states')(x[start:start + SCORED], *after)
+            pieces.append([state[:, 0] for state in of_steps])
+            after = h1, C1, h2, C2
+        return dict(zip(STATES, map(np.concatenate, zip(*pieces))))
 
-# ---------------------------------------------------------------- what it expects and remembers
+    def correlations(self, text, states):
+        """Return how well each unit follows the FEATURES of a text.
 
-@locked
-def alternatives(model, text, k=5):
-    """Return what the model expects at each character of a text but the first.
-
-    text: as for score_text. Returns the costs (n-1,) in nats; the k most probable characters as numbers
-    of uchar, int (n-1,k), the most probable first; and their probabilities (n-1,k). Raises
-    ValueError as score_text does, and unless k is from 1 to V.
-    """
-    checks.whole('k', k, 1, model._V())
-    costs, best, of_best = [], [], []
-    for _, y, _, probabilities in _read(model, _encode(model, text), _piece_length(model)):
-        costs.append(costs_of(probabilities, y))
-        best.append(np.argsort(-probabilities, axis=1, kind='stable')[:, :k])
-        of_best.append(np.take_along_axis(probabilities, best[-1], axis=1))
-    return np.concatenate(costs), np.concatenate(best), np.concatenate(of_best)
-
-
-@locked
-def states(model, text):
-    """Return the states after each character of a text: a dict of h1, C1 (n,H1) and h2, C2 (n,H2).
-
-    The text, as for score_text, is read from zero states. Raises ValueError as score_text does.
-    """
-    x, after, pieces = checks.characters('text', _encode(model, text), model._V()), model._zero_states(1), []
-    for start in range(0, len(x), SCORED):
-        *of_steps, h1, C1, h2, C2 = model._function('states')(x[start:start + SCORED], *after)
-        pieces.append([state[:, 0] for state in of_steps])
-        after = h1, C1, h2, C2
-    return dict(zip(STATES, map(np.concatenate, zip(*pieces))))
-
-
-def correlations(model, text, states):
-    """Return how well each unit follows the FEATURES of a text.
-
-    text: as for score_text. states: what states(text) returned. The result is a dict. It has for each feature
-    that varies in the text, such as 'inside quotes', a dict of Pearson's correlations: h1, C1 (H1,) and
-    h2, C2 (H2,). Raises ValueError as score_text does.
-    """
-    string = ''.join([model.uchar[k] for k in _encode(model, text)])
-    features = {name: feature(string) for name, feature in FEATURES.items()}
-    return {name: {of: correlation(feature, states[of]) for of in STATES}
-            for name, feature in features.items() if np.ptp(feature)}
+        text: as for score_text. states: what states(text) returned. The result is a dict. It has for each feature
+        that varies in the text, such as 'inside quotes', a dict of Pearson's correlations: h1, C1 (H1,) and
+        h2, C2 (H2,). Raises ValueError as score_text does.
+        """
+        string = ''.join([self.uchar[k] for k in self._numbers(text)])
+        features = {name: feature(string) for name, feature in FEATURES.items()}
+        return {name: {of: correlation(feature, states[of]) for of in STATES}
+                for name, feature in features.items() if np.ptp(feature)}
 
 
 # ---------------------------------------------------------------- features: a number at each character of a text

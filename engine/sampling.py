@@ -5,8 +5,10 @@ import numpy as np
 
 from engine import checks
 from engine.backend.theano_setup import theano
+from engine.compiled import Compiled
 from engine.kernel.cell import HOLD, held_cell
 from engine.state.parameters import NAMES, own_names
+from engine.state.state import locked
 
 # Characters that are drawn before they are shown: few at first, to show something soon, then
 # more, since the kernel packs the weights again for each piece.
@@ -80,28 +82,93 @@ def hold_parameters(hold, units, dtype):
     return arrays
 
 
-def _held_copy(model):
-    """Return a copy of a model with a held cell. It shares the model's parameters, also while they are trained."""
-    cell, units = held_cell(model._model_cell()), dict(zip('12', model._units()))
-    held = copy.copy(model)
-    held.cell, held.cell_parameters = cell, dict.fromkeys(cell.own, 0)
-    held.p = {name: model.p[name] if name in model.p else theano.shared(np.zeros(units[name[-1]], cell.dtype), name)
-              for name in (*NAMES, *own_names(cell.own))}
-    held._set_cell(cell)
-    return held
+# ---------------------------------------------------------------- the methods
+
+METHODS = ('normal', 'argmax', 'max')      # of generate_text
 
 
-def holding(model, hold):
-    """Return a function like model._sample that writes with units held. hold: as for hold_parameters."""
-    arrays = hold_parameters(hold, model._units(), theano.config.floatX)
+class Sampling(Compiled):
+    """The methods of a CharLSTM that write texts."""
 
-    def sample(*inputs):
-        with model._lock:
-            model._checked_cell()                                  # drops what was compiled with another cell
-            if 'held' not in model._functions:
-                model._functions['held'] = _held_copy(model)
-            held = model._functions['held']
-            for name, array in arrays.items():                     # each time: another text may be written meanwhile
-                held.p[name].set_value(array)
-            return held._sample(*inputs)
-    return sample
+    @locked
+    def generate_text(self, seed='', text_length=100, method='normal', count=None, **choice):
+        """Continue seed, or a random character when it is empty, to text_length characters in all.
+
+        method 'normal' draws each character from the predicted distribution, 'argmax' or 'max'
+        takes the most probable one. A seed that is long enough is returned as it is. With count, the
+        result is a list of that many texts, made together. temperature, top_k, top_p, stop, hold: as
+        in stream_text. Raises ValueError for arguments out of range, or characters that the model
+        does not know.
+        """
+        pieces = self.stream_text(seed, text_length, method, 1 if count is None else count, **choice)
+        texts = [''.join(parts) for parts in zip(*pieces)]
+        return texts[0] if count is None else texts
+
+    def stream_text(self, seed='', text_length=100, method='normal', count=1, temperature=1, top_k=None, top_p=1,
+                    stop='', hold=None):
+        """Yield what generate_text returns piece by piece, each a list of count strings, the seed first.
+
+        temperature: below 1 probable characters become more probable, above 1 less. top_k: draw
+        from only the k most probable characters. top_p: draw from the smallest set of characters
+        whose probabilities sum to top_p. stop: a text ends with the first occurrence of
+        this string after the seed. hold: cell states that stay at a value while the text is read and
+        written, such as {'C2': {44: 5.0}} for unit 44 of layer 2; h follows from them.
+        """
+        prime = self._prime(seed, text_length, method, count)
+        choice = checked_choice(temperature, top_k, top_p, len(self.uchar), theano.config.floatX)
+        sample = self._sample if hold is None else self._sample_holding(hold)
+        strings = self._text_decoder(count)
+        yield strings(prime)
+        drawn = method == 'normal'
+        texts = stream(
+            sample, prime, text_length, choice, self._zero_states(count), strings, stop,
+            lambda n: self.random.integers(2 ** 53, size=(n if drawn else 0, count)))
+        yield from texts
+
+    @locked
+    def _sample(self, *inputs):
+        """Return texts and new states; arguments: those of reference.continue_texts after predict."""
+        return self._function('sample')(*inputs)
+
+    def _prime(self, seed, text_length, method, count):
+        """Return the seed, or a random character, as numbers (m,count), after a check of the arguments."""
+        if method not in METHODS:
+            raise ValueError(f'method is {method!r}: expected one of {", ".join(map(repr, METHODS))}')
+        checks.whole('text_length', text_length, 0)
+        checks.whole('count', count, 1)
+        if not isinstance(seed, str):
+            raise ValueError(f'the seed is of type {type(seed).__name__}: expected a string; the number of characters '
+                             'is text_length')
+        numbers = self._encode(seed, 'the seed')
+        if not self.p:
+            raise ValueError('no model yet: call model_setup first')
+        if seed or not text_length:
+            return np.repeat(numbers[:, None], count, axis=1)
+        return self.random.integers(len(self.uchar), size=(1, count), dtype=np.int32)
+
+    # ---- units that are held
+
+    def _held_copy(self):
+        """Return a copy of the model with a held cell. It shares the parameters, also while they are trained."""
+        cell, units = held_cell(self._model_cell()), dict(zip('12', self._units()))
+        held = copy.copy(self)
+        held.cell, held.cell_parameters = cell, dict.fromkeys(cell.own, 0)
+        held.p = {name: self.p[name] if name in self.p else theano.shared(np.zeros(units[name[-1]], cell.dtype), name)
+                  for name in (*NAMES, *own_names(cell.own))}
+        held._set_cell(cell)
+        return held
+
+    def _sample_holding(self, hold):
+        """Return a function like _sample that writes with units held. hold: as for hold_parameters."""
+        arrays = hold_parameters(hold, self._units(), theano.config.floatX)
+
+        def sample(*inputs):
+            with self._lock:
+                self._checked_cell()                               # drops what was compiled with another cell
+                if 'held' not in self._functions:
+                    self._functions['held'] = self._held_copy()
+                held = self._functions['held']
+                for name, array in arrays.items():                 # each time: another text may be written meanwhile
+                    held.p[name].set_value(array)
+                return held._sample(*inputs)
+        return sample

@@ -157,7 +157,7 @@ def test_copy_of_a_class_with_other_arguments(interpreted):
     model.model_setup(char_dim=V, num_units1=3, num_units2=2)
     before, generator = model._arrays()['W1'].copy(), model.random.bit_generator.state
     costs = [model.score_text(np.tile([1, 2, 3], 30), adapt=rate).mean() for rate in (0, 0.5)]
-    assert costs[1] < costs[0] - 0.1 and analysis._copy(model).name == 'one'
+    assert costs[1] < costs[0] - 0.1 and model._copy().name == 'one'
     np.testing.assert_array_equal(model._arrays()['W1'], before)
     assert model.random.bit_generator.state == generator
 

@@ -14,7 +14,6 @@ import cells
 import charlstm
 from cells import OWN, coupled_cell, logical_cell, odd_cell, peephole_cell
 from charlstm import CharLSTM, lstm_cell, tt
-from engine import analysis
 from engine.kernel import cell as cells_in_code
 from engine.page import page
 from engine.report import description
@@ -312,7 +311,7 @@ def test_copies_and_pickles_have_the_cell(quick, path, tmp_path):
     model.model_setup(num_units1=7, num_units2=5)
     x, y = model.X['train'][0], model.Y['train'][0]
     expected = model.theano_check(x, y)[0]
-    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), analysis._copy(model, lrate=0.1)):
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), model._copy(lrate=0.1)):
         assert other.theano_check(x, y)[0] == expected
     scored, adapted = [model.score_text('abcdefghijk' * 4, adapt=rate) for rate in (0, 0.5)]
     assert (scored[:20] == adapted[:20]).all() and abs(scored - adapted)[20:].min() > 0

@@ -10,7 +10,6 @@ import cells
 import numpy_model
 from cells import OWN, peephole_cell
 from charlstm import CharLSTM, lstm_cell, tt
-from engine import sampling
 from engine.backend.theano_setup import theano
 from engine.kernel.cell import HOLD, INPUTS, Cell, evaluate, held_cell
 from models import default_mode, member, spelled
@@ -200,6 +199,6 @@ def test_holds_that_are_refused(stateful, refused, hold, words):
 
 
 def test_without_a_hold_nothing_is_made(stateful, monkeypatch):
-    monkeypatch.setattr(sampling, 'holding', None)
+    monkeypatch.setattr(type(stateful), '_sample_holding', None)
     stateful.generate_text('ab', 5)
     assert 'held' not in stateful._functions

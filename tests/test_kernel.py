@@ -709,8 +709,8 @@ def test_any_number_of_threads_gives_the_same_numbers_and_the_same_bits_each_tim
             np.testing.assert_allclose(other, one, **LONG_SUMS['float32' if one.dtype == 'float32' else 'float64'])
 
 
-@pytest.mark.parametrize('old', ['cell_forward(a[0]', 'omp_get_max_threads()', 'lstm_forward(T, B', 'if (!run)', 'sizeof(call)',
-                                 'PyArray_GETCONTIGUOUS(given'])
+@pytest.mark.parametrize('old', ['cell_forward(a[0]', 'omp_get_max_threads()', 'lstm_forward(T, B', 'if (!run)',
+                                 'sizeof(call)', 'PyArray_GETCONTIGUOUS(given'])
 def test_names_of_compiled_files_follow_all_code(old, tmp_path):
     """Otherwise an old library would run after a change: of the C files, of an Op, of what calls it."""
     sources = dict(ops.C_FILES, **{'ops.py': Path(ops.__file__).read_text(encoding='utf-8')})

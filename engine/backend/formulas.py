@@ -56,7 +56,8 @@ def _formula(op, node, name, inputs, outputs, sub):
     pointers = ' '.join(f'{kind} *{v}_at = ({kind} *)PyArray_DATA({v});' for v, kind in zip(arrays, kinds))
     return f'''
     if (!({fits})) {{
-        PyErr_SetString(PyExc_ValueError, "Input dimension mis-match: arrays of an elementwise operation differ in shape");
+        PyErr_SetString(PyExc_ValueError, "Input dimension mis-match: the arrays of an elementwise operation have "
+                        "different shapes");
         {fail}
     }}
     {made}

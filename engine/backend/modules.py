@@ -270,8 +270,8 @@ class _Build:
         source = self._write('.cpp', arguments.src_code)
         made = f'{source}.{theano.gof.cmodule.get_lib_extension()}'
         header = [word for file in self._header for word in ('-include', file.name)]
-        command = [theano.config.cxx, theano.gof.cmodule.get_gcc_shared_library_arg(), *flags, *header, *includes, source,
-                   '-o', made, *libraries]
+        command = [theano.config.cxx, theano.gof.cmodule.get_gcc_shared_library_arg(), *flags, *header, *includes,
+                   source, '-o', made, *libraries]
         self._modules.append(_File(name, command, len(arguments.src_code), self._header, **more))
         return made
 

@@ -1,0 +1,190 @@
+"""A model whose functions are compiled when they are first used, in C where that is possible."""
+import functools
+
+from engine import checks
+from engine.backend import bfloat16
+from engine.backend.theano_setup import CompilerError, compiling, kernel_runs, theano, tt, without_c
+from engine.kernel.cell import Cell, held_cell, js_function
+from engine.kernel.edits import Reads
+from engine.kernel.network import costs_follow, is_as_in_c
+from engine.kernel.ops import Kernel
+from engine.kernel.reference import continue_texts
+from engine.kernel.scan import Scan
+from engine.process_group import group_of
+from engine.progress import Compilation
+from engine.state.parameters import NAMES, own_names
+from engine.state.state import State, locked
+from engine.terminal import warn
+
+
+class Compiled(State):
+    """The functions of a model, compiled by name, and its cell.
+
+    A subclass has the graphs of symbols: _network, which is that of charlstm.py, and _gradient_graph, _update_graph and
+    _build_train, of a training step; and cell, cell_parameters. What was compiled is dropped where anything that these
+    read has changed.
+    """
+
+    def __init__(self, random_seed, kernel, comm, precision):
+        """Take the arguments of CharLSTM, which says what they are and what is raised."""
+        if random_seed is not None:
+            checks.whole('random_seed', random_seed, 0, most=float('inf'))
+        bfloat16.instructions(precision, kernel)               # refuse before a text is read
+        super().__init__(random_seed, group_of(comm), precision)
+        self._kernel = kernel and kernel_runs()
+
+    # ---- the cell, and what runs it
+
+    def _checked_cell(self):
+        """Return the Cell of the attributes cell and cell_parameters.
+
+        Drop what was compiled from another cell, other functions of symbols, other learning parameters or other values
+        that any of these read, than those of now. Raises ValueError for a function that cannot be a cell, and for a
+        change of lp that needs model_setup.
+        """
+        now = [self.cell, self.cell_parameters, self.lp, list(map(id, self.p.values()))]
+        if self._made_from != now or self._reads.differ():
+            if self._made_from:
+                self.lp.update(checks.changed_learning(self._made_from[2], self.lp))
+            cell = Cell(self.cell, checks.cell_parameters(self.cell_parameters), theano.config.floatX)
+            if self.precision == 'bfloat16' and not cell.program:
+                raise ValueError(f'precision bfloat16 needs the C kernel, but the cell {cell.name} uses '
+                                 f'{cell.unknown}, which is not in C: take float32')
+            if self._cell is None or self._cell.formula != cell.formula:
+                self._warn_of_cell(cell)
+            self._set_cell(cell)
+        return self._cell
+
+    def _set_cell(self, cell):
+        """Let cell be the Cell of the attribute cell, and drop compiled functions."""
+        self._cell, self._functions = cell, {}
+        self._made_from = [self.cell, dict(self.cell_parameters), dict(self.lp), list(map(id, self.p.values()))]
+        self._reads = Reads([type(self)._network, type(self)._gradient_graph, type(self)._update_graph, self.cell])
+
+    def _warn_of_cell(self, cell):
+        if self._kernel and not cell.program:
+            self._warn(f'the cell {cell.name} uses {cell.unknown}, which is not in C: theano.scan runs it, many times '
+                       'slower')
+        if cell.draws:
+            self._warn(f'the cell {cell.name} draws random numbers, which no checkpoint keeps: a resumed run draws '
+                       'others')
+
+    def _model_cell(self):
+        """Return the Cell. Raises ValueError where the model does not have its parameters."""
+        cell = self._checked_cell()
+        if list(self.p)[len(NAMES):] != own_names(cell.own):
+            raise ValueError(f'the cell {cell.name} has other parameters than the model: call model_setup after a '
+                             'change of cell_parameters')
+        return cell
+
+    def _ops(self):
+        """Return the operations of the network: a Kernel where possible, otherwise a Scan."""
+        cell = self._model_cell()
+        if not (self._kernel and cell.program):
+            return Scan(cell)
+        return Kernel(cell, bfloat16.instructions(self.precision))
+
+    def runs_in_c(self):
+        """Return whether the C kernel computes this model; otherwise theano.scan does, or the kernel's NumPy code."""
+        return isinstance(self._ops(), Kernel) and not without_c()
+
+    def javascript(self):
+        """Return the cell, whose units may be held, as a function of JavaScript, for engine/page/network.js.
+
+        Raises ValueError where JavaScript would compute another model than this one.
+        """
+        cell = self._model_cell()
+        if not cell.program:
+            raise ValueError(f'a page cannot compute the cell {cell.name}: it uses {cell.unknown}')
+        if not is_as_in_c(self._network, self.p, self._ops()):
+            raise ValueError('a page cannot compute this model: network in charlstm.py was edited, and '
+                             'engine/page/network.js was not')
+        return js_function(held_cell(cell).program)
+
+    # ---- functions
+
+    @locked
+    def compile(self, *names, file=None):
+        """Compile functions now: 'predict', 'check', 'train_rmsprop', 'train_sgd', 'sample', 'states'.
+
+        file: where lines go that say how far it is, if it takes longer than a second; None for standard error, if that
+        is a terminal or a notebook. Raises OSError where the compiler fails, and ValueError for a
+        function that cannot be a cell.
+        """
+        for name in names:
+            self._function(name, file)
+
+    def _function(self, name, file=None):
+        """Return a compiled function; compile it first where needed. Raises CompilerError where that fails."""
+        if not self.p:
+            raise ValueError('no model yet: call model_setup first')
+        self._checked_cell()
+        if name not in self._functions:
+            if name == 'sample' and not self._samples_in_c():
+                self._functions[name] = functools.partial(continue_texts, self._function('predict'))
+                return self._functions[name]
+            build = dict(predict=self._build_predict, check=self._build_check, states=self._build_states,
+                         sample=self._build_sample,
+                         train_rmsprop=functools.partial(self._build_train, 'rmsprop'),
+                         train_sgd=functools.partial(self._build_train, 'sgd'))[name]
+            try:
+                # In this order, since compiling() drops what is printed inside.
+                with Compilation(name, file) as progress, compiling(progress.report):
+                    self._functions[name] = build()
+            except (CompilerError, NotImplementedError) as error:      # the latter: C lacks a gradient
+                if self.precision == 'bfloat16':
+                    raise ValueError(f'precision bfloat16 needs the C kernel, which does not compile: {error}')
+                if isinstance(self._ops(), Scan):
+                    raise
+                cell = self._model_cell()
+                whose = '' if cell.standard else f' with the cell {cell.name}'
+                warn(f'the C kernel{whose} does not compile, so the slower theano.scan takes its place: {error}')
+                self._kernel, self._functions = False, {}      # not some in C and some not
+                return self._function(name)
+            if name == 'predict':
+                self._warn_of_costs()
+        return self._functions[name]
+
+    def _samples_in_c(self):
+        """Return whether engine/kernel/sampling.c computes this network; warn where an edit made it another one."""
+        ops = self._ops()
+        if isinstance(ops, Scan):
+            return False
+        same = is_as_in_c(self._network, self.p, ops)
+        if not same:
+            self._warn('network in charlstm.py was edited, and engine/kernel/sampling.c was not: texts are written a '
+                       'step at a time, more slowly')
+        return same
+
+    def _warn_of_costs(self):
+        """Warn where an edit of network made its costs other ones than those of the probabilities."""
+        y, states = tt.imatrix('y'), tt.matrices('h1', 'C1', 'h2', 'C2')
+        if not costs_follow(self._network(y, y, states, self.p, self._ops()), y):
+            self._warn('network in charlstm.py was edited so that its costs are not -log p: training and validation '
+                       'use them, but scores, alternatives and pages show -log p')
+
+    def _build_predict(self):
+        """Compile the function from characters (T,B) and states to probabilities (T*B,V) and new states."""
+        x, states, ops = tt.imatrix('x'), tt.matrices('h1', 'C1', 'h2', 'C2'), self._ops()
+        found = self._network(x, x, states, self.p, ops)                 # the targets do not matter
+        return theano.function([x] + states, [found.probabilities] + found.after, updates=ops.updates)
+
+    def _build_states(self):
+        """Compile the function from characters (T,B) and states to h1, C1, h2, C2 after each step, and new states."""
+        x, states, ops = tt.imatrix('x'), tt.matrices('h1', 'C1', 'h2', 'C2'), self._ops()
+        found = self._network(x, x, states, self.p, ops)
+        return theano.function([x] + states, found.states + found.after, updates=ops.updates)
+
+    def _build_check(self):
+        """Compile the function from x, y (T,B) and states to mean cost, best characters, new states, costs (T,B)."""
+        (x, y), states, ops = tt.imatrices('x', 'y'), tt.matrices('h1', 'C1', 'h2', 'C2'), self._ops()
+        found = self._network(x, y, states, self.p, ops)
+        outputs = [found.costs.mean(), found.best] + found.after + [found.costs]
+        return theano.function([x, y] + states, outputs, updates=ops.updates)
+
+    def _build_sample(self):
+        """Compile the function from prime, bits, n, choice and states to texts (m+n,B) and new states."""
+        prime, bits, n, choice = tt.imatrix('prime'), tt.lmatrix('bits'), tt.lscalar('n'), tt.vector('choice')
+        states = tt.matrices('h1', 'C1', 'h2', 'C2')
+        return theano.function([prime, bits, n, choice] + states,
+                               self._ops().sample(prime, bits, n, choice, states, self.p))
