@@ -42,6 +42,8 @@ import numpy as np
 from engine import checks
 from engine.analysis import Analysis
 from engine.kernel.data_parallel import DataParallelStep
+from engine.progress import Watch
+from engine.run.schedule import Diverged
 from engine.sampling import Sampling
 from engine.state.parameters import NAMES, own_of_layer, parameter_shapes, read_about
 from engine.state.run_state import read_averages
@@ -194,6 +196,11 @@ def update_ratios(steps, parameters, ops):
 
 
 # ---------------------------------------------------------------- CharLSTM
+
+# What CharLSTM.epochs yields: the mean cost of an epoch's steps and the validation cost, in nats a character (nan without
+# validation), the learning rate of its last step, and how many characters a second were learned from.
+Epoch = collections.namedtuple('Epoch', 'cost valid_cost rate speed')
+
 
 def mean_cost(costs):
     """Return the mean over all characters of (cost, number of characters) pairs; nan for no characters."""
@@ -443,6 +450,37 @@ class CharLSTM(Sampling, Analysis):
         return self._function('check')(x, y, *self._zero_states(1))[-1][:, 0]
 
     # ---- training
+
+    def epochs(self, schedule, watch=None):
+        """Train on the whole text again and again, and yield an Epoch after each time.
+
+        schedule: a Schedule of engine/run/schedule.py. It says where training begins, in the middle of an epoch where
+        it was stopped there, and what the rate of each step is; it counts steps and epochs, and says when they are
+        enough. watch: a Watch of engine/progress.py, which is told of each step and may stop training before the next.
+        Raises Diverged where costs or parameters are no finite numbers any more, or the cost has risen for long.
+        """
+        watch, n = watch or Watch(), self.n_batches['train']
+        while not (schedule.finished or watch.stopped):
+            schedule.begin_epoch()
+            watch.begin_epoch()
+            for i in range(schedule.batch, n):
+                self.dyn_lrate = schedule.rate_at(schedule.step)
+                x, y = self.X['train'][i], self.Y['train'][i]      # a batch is cut out of the text when it is read
+                if schedule.should_validate(self.n_batches['valid']):      # before the step, as the training cost is
+                    schedule.valid_batch_cost = self.validate_batch()
+                cost, _, *ratios = self.theano_train_rmsprop(x, y)
+                schedule.record_step(cost, len(y) * self.batch_size)
+                watch.step(cost, ratios, len(y) * self.batch_size)
+                if watch.stopped:
+                    return
+            if not self.finite():
+                raise Diverged(f'the parameters are no finite numbers any more after epoch {schedule.epoch + 1}')
+            speed, valid_cost = watch.speed(), mean_cost(watch.until_stopped(self.validation_costs()))
+            if watch.stopped:
+                return
+            cost = schedule.end_epoch()
+            self.reset_states()
+            yield Epoch(cost, valid_cost, schedule.rate_at(schedule.step - 1), speed)
 
     def theano_train_rmsprop(self, x, y):
         """Do one step of RMSprop on a batch, x and y int (T,B) or (T,).

@@ -17,7 +17,7 @@ import time
 
 from engine import commands, process_group
 from engine.interrupts import EXIT_INTERRUPTED, StopRequest
-from engine.progress import ProgressBar, duration
+from engine.progress import ProgressBar, Watch, duration
 from engine.run import options
 from engine.terminal import Parser, main, nats_and_bits
 
@@ -145,6 +145,26 @@ def prepare(o, group):
     return model, run, progress
 
 
+class Steps(Watch):
+    """What happens at each step of a run: a row of its log, the bar, a first text, and a stop that was asked for."""
+
+    def __init__(self, model, run, now, bar, stop):
+        self._model, self._run, self._now, self._bar, self._stop = model, run, now, bar, stop
+        self.begin_epoch, self.speed, self.until_stopped = bar.begin_epoch, bar.speed, stop.until_agreed
+
+    @property
+    def stopped(self):
+        return self._stop.agreed
+
+    def step(self, cost, ratios, characters):
+        now = self._now
+        self._run.log_step(cost, now, ratios)
+        early = self._bar.step(now.epoch + 1, now.epochs, cost, now.valid_batch_cost, characters)
+        if early and not self.stopped:
+            with self._bar.paused():
+                self._run.first_sample(self._model, now)
+
+
 def learn(model, run, now, bar, stop):
     """Read the training text, epoch after epoch, until the schedule is finished or the user stops it."""
     from engine.run.schedule import Diverged
@@ -152,7 +172,8 @@ def learn(model, run, now, bar, stop):
         bar.line(f'the rate falls early in this run, which ends after epoch {now.epochs}')
     while not (now.finished or stop.agreed):
         try:
-            read(model, run, now, bar, stop)
+            for epoch in model.epochs(now, Steps(model, run, now, bar, stop)):
+                end_epoch(model, run, now, epoch, bar)
         except Diverged as error:
             run.fall_back(model, now, error)
             bar.go_back(now.step)
@@ -161,36 +182,10 @@ def learn(model, run, now, bar, stop):
                  f'from epoch {now.best_epoch}')
 
 
-def read(model, run, now, bar, stop):
-    """Read the training text once, or the rest of it in a run that is resumed. Raise Diverged where training fails."""
-    from charlstm import mean_cost
-    from engine.run.schedule import Diverged
-    X, Y, n = model.X['train'], model.Y['train'], model.n_batches['train']
-    now.begin_epoch()
-    bar.begin_epoch()
-    for i in range(now.batch, n):
-        model.dyn_lrate.set_value(now.rate_at(now.step))
-        x, y = X[i], Y[i]                                  # a batch is cut out of the text when it is read
-        if now.should_validate(model.n_batches['valid']):  # before the step, as the training cost is
-            now.valid_batch_cost = model.validate_batch()
-        cost, _, *ratios = model.theano_train_rmsprop(x, y)
-        now.record_step(float(cost), len(y) * model.batch_size)
-        run.log_step(cost, now, ratios)
-        early = bar.step(now.epoch + 1, now.epochs, cost, now.valid_batch_cost, len(y) * model.batch_size)
-        if stop.agreed:
-            return
-        if early:
-            with bar.paused():
-                run.first_sample(model, now)
-    if not model.finite():
-        raise Diverged(f'the parameters are no finite numbers any more after epoch {now.epoch + 1}')
-    speed, valid_cost = bar.speed(), mean_cost(stop.until_agreed(model.validation_costs()))
-    if stop.agreed:
-        return
-    cost = now.end_epoch()
-    model.reset_states()
-    run.log_epoch(now, cost, valid_cost, speed, time.time() - bar.epoch_start)
-    now.update_best(valid_cost)
+def end_epoch(model, run, now, epoch, bar):
+    """Log an Epoch, print what it brought, and save the model where the schedule says so."""
+    run.log_epoch(now, epoch, time.time() - bar.epoch_start)
+    now.update_best(epoch.valid_cost)
     if now.begin_fall():
         bar.line(f'no better validation cost in {now.options.patience} epochs: the rate falls from here on, until '
                  f'epoch {now.epochs}')

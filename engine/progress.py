@@ -132,6 +132,27 @@ class Countdown:
         self.bar.close()
 
 
+class Watch:
+    """What a training loop tells of its steps: this one only measures the speed, and never stops the loop."""
+    stopped = False
+
+    def begin_epoch(self):
+        """Begin to measure the speed of an epoch."""
+        self._start, self._read = time.time(), 0
+
+    def step(self, cost, ratios, characters):
+        """Take the cost and the update ratios of a step, and how many characters it has read."""
+        self._read += characters
+
+    def speed(self):
+        """Return the characters per second of this epoch, a finite number even before the clock moves."""
+        return self._read / max(time.time() - self._start, 1e-6)
+
+    def until_stopped(self, items):
+        """Yield the items until the loop is to stop."""
+        yield from items
+
+
 class ProgressBar:
     """The progress of training: a bar on a terminal, otherwise lines.
 

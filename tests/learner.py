@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import numpy as np
 
 import train
+from charlstm import CharLSTM
 from engine.state.checkpoint import Checkpoint, write
 from engine.run.options import Options
 from engine.run.recipe import complete, set_units
@@ -24,10 +25,11 @@ class Learner:
 
     def __init__(self, score):
         self.rates, self.score, self.random = [], score, SimpleNamespace(bit_generator=SimpleNamespace(state=0))
-        self.dyn_lrate = SimpleNamespace(set_value=lambda rate: setattr(self, 'rate', rate))
+
+    epochs = CharLSTM.epochs
 
     def theano_train_rmsprop(self, x, y):
-        self.rates.append(self.rate)
+        self.rates.append(self.dyn_lrate)
         return [2.0, None] + [0.5] * 8
 
     def validate_batch(self):

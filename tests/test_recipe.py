@@ -101,7 +101,7 @@ def test_original_never_goes_back(tmp_path, monkeypatch, refused):
     """High costs, and an epoch in which all is lost, change nothing; a cost that is not finite ends the run."""
     costs = [2.0] * 9 + [900.0] * 300 + [float('nan')]
     monkeypatch.setattr(Learner, 'theano_train_rmsprop',
-                        lambda self, x, y: [costs[len(self.rates)], self.rates.append(self.rate)] + [0.5] * 8)
+                        lambda self, x, y: [costs[len(self.rates)], self.rates.append(self.dyn_lrate)] + [0.5] * 8)
     with refused(ValueError, 'the cost is nan in epoch 310: stopped', '--original', '_epoch300.npz --lrate 0.001'):
         learn(tmp_path, lambda rates: 3, '--original', '--lrate-decay', 1, '--epochs', 400, '--save-every', 300)
     rows = log_rows(tmp_path / 'r_t.txt_epochs.out')

@@ -179,8 +179,8 @@ def test_clock_that_stands_still(tmp_path, monkeypatch):
 def costing(monkeypatch, cost):
     """Let a Learner's steps cost cost(n, rate); n: how many steps it has made."""
     def step(self, x, y):
-        self.rates.append(self.rate)
-        return [cost(len(self.rates), self.rate), None] + [0.5] * 8
+        self.rates.append(self.dyn_lrate)
+        return [cost(len(self.rates), self.dyn_lrate), None] + [0.5] * 8
     monkeypatch.setattr(Learner, 'theano_train_rmsprop', step)
 
 

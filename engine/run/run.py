@@ -384,9 +384,9 @@ class Run:
         else:
             self._row(STEPS, numbers)
 
-    def log_epoch(self, now, cost, valid_cost, speed, seconds):
-        """Log the epoch that ended and, if it should be reported, print a line; speed: in characters a second."""
-        rate = now.rate_at(now.step - 1)                   # of the last step
+    def log_epoch(self, now, epoch, seconds):
+        """Log an Epoch that ended and, if it should be reported, print a line. seconds: that it took."""
+        cost, valid_cost, rate, speed = epoch
         self._epochs.append((now.epoch, cost, valid_cost, rate, speed))
         self._row(EPOCHS, self._epochs[-1])
         if now.should_report:
