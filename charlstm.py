@@ -43,6 +43,7 @@ from engine import checks
 from engine.analysis import Analysis
 from engine.kernel.data_parallel import DataParallelStep
 from engine.progress import Watch
+from engine.run import fit
 from engine.run.schedule import Diverged
 from engine.sampling import Sampling
 from engine.state.parameters import NAMES, own_of_layer, parameter_shapes, read_about
@@ -197,9 +198,9 @@ def update_ratios(steps, parameters, ops):
 
 # ---------------------------------------------------------------- CharLSTM
 
-# What CharLSTM.epochs yields: the mean cost of an epoch's steps and the validation cost, in nats a character (nan without
-# validation), the learning rate of its last step, and how many characters a second were learned from.
-Epoch = collections.namedtuple('Epoch', 'cost valid_cost rate speed')
+# What CharLSTM.fit yields: the number of an epoch, the mean cost of its steps and the validation cost, in nats a
+# character (nan without validation), the rate of its last step, and how many characters a second were learned from.
+Epoch = collections.namedtuple('Epoch', 'number cost valid_cost rate speed')
 
 
 def mean_cost(costs):
@@ -238,6 +239,7 @@ class CharLSTM(Sampling, Analysis):
     The base classes write texts, read texts, compile functions, and hold what the model keeps between two steps.
     """
     cell_parameters = {}
+    schedule = None
 
     def __init__(self, random_seed=None, kernel=True, comm=None, precision='float32'):
         """Make a model without a text and without parameters.
@@ -451,6 +453,25 @@ class CharLSTM(Sampling, Analysis):
 
     # ---- training
 
+    def fit(self, filepath=None, recipe='default', **options):
+        """Learn a text as train.py does, and yield an Epoch after each time that it was read.
+
+        filepath: as for prepare_input; None to continue what was left before its end. recipe: 'default', or
+        'original' for that of 2016. options: those of train.py by their names, with underscores, such as
+        num_units1=128 or epochs=6; the recipe has the others. The attribute schedule says how far it is. After the
+        last epoch, and after any other, the model predicts and writes with what it has learned so far.
+        Raises ValueError for options out of range, what prepare_input raises for the text, and Diverged as epochs.
+        """
+        if filepath is not None:
+            self.schedule = fit.begin(self, filepath, recipe, options)
+        elif options or recipe != 'default':
+            raise ValueError('fit continues with the options that it had: expected none, or a text to begin with')
+        elif self.schedule is None:
+            raise ValueError('fit has nothing to continue: expected a text')
+        for epoch in self.epochs(self.schedule):
+            self.schedule.judge(epoch.valid_cost)
+            yield epoch
+
     def epochs(self, schedule, watch=None):
         """Train on the whole text again and again, and yield an Epoch after each time.
 
@@ -480,7 +501,7 @@ class CharLSTM(Sampling, Analysis):
                 return
             cost = schedule.end_epoch()
             self.reset_states()
-            yield Epoch(cost, valid_cost, schedule.rate_at(schedule.step - 1), speed)
+            yield Epoch(schedule.epoch, cost, valid_cost, schedule.rate_at(schedule.step - 1), speed)
 
     def theano_train_rmsprop(self, x, y):
         """Do one step of RMSprop on a batch, x and y int (T,B) or (T,).

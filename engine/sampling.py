@@ -104,6 +104,14 @@ class Sampling(Compiled):
         texts = [''.join(parts) for parts in zip(*pieces)]
         return texts[0] if count is None else texts
 
+    def sample(self, text_length=200):
+        """Return a text of the model. Its generator stays, so that what it draws later does not change."""
+        with self._lock:
+            before = self.random.bit_generator.state
+            text = self.generate_text(text_length=text_length)
+            self.random.bit_generator.state = before
+            return text
+
     def stream_text(self, seed='', text_length=100, method='normal', count=1, temperature=1, top_k=None, top_p=1,
                     stop='', hold=None):
         """Yield what generate_text returns piece by piece, each a list of count strings, the seed first.

@@ -10,6 +10,7 @@ from engine.run.options import Options
 from engine.run.recipe import complete, set_units
 from engine.run.run import Run
 from engine.run.schedule import Schedule
+from engine.run.table import OPTIONS
 from engine.process_group import SingleProcess
 from engine.interrupts import StopRequest
 from engine.progress import ProgressBar
@@ -44,7 +45,7 @@ class Learner:
     def finite(self):
         return True
 
-    def generate_text(self, text_length):
+    def sample(self, text_length):
         return 'sample'
 
     def passage_costs(self):
@@ -63,7 +64,7 @@ class Learner:
 def options(*words):
     """Return the Options of run r of t.txt with these words on the command line."""
     typed = train.build_parser().parse_args(['t.txt', 'r', *map(str, words)])
-    return Options(train.OPTIONS, train.DEFAULTS, vars(typed))
+    return Options(OPTIONS, train.DEFAULTS, vars(typed))
 
 
 def settled(*words):

@@ -20,9 +20,10 @@ import charlstm, train
 from engine.state.run_state import read_run
 from engine.run.options import checkpoint_of
 from engine.process_group import SingleProcess
+from engine.run.table import OPTIONS
 
 def run(path):
-    with checkpoint_of(path, train.OPTIONS, SingleProcess()) as (stored, progress):
+    with checkpoint_of(path, OPTIONS, SingleProcess()) as (stored, progress):
         return read_run(stored, charlstm.read_checkpoint(stored)[0])
 
 def digest(value):

@@ -12,10 +12,10 @@ from engine.files import base_name
 from engine.run import recipe
 from engine.run.result import TITLES
 from engine.run.schedule import epochs_before_fall
+from engine.run.table import CHANGEABLE
 from engine.state.patterns import MOST, boolean, file_name, matches, nothing, number, string, whole
 
 LAST = 'last'                                                  # for --resume: the newest checkpoint of the run
-CHANGEABLE = ('epochs', 'save_every', 'patience')              # of a resumed run; its lrate may only become smaller
 TEXTS = {'input': 'train', 'valid': 'valid', 'test': 'test'}   # options that name texts, and the roles of these
 NOT_STORED = ('resume', 'overwrite', 'init', 'output_dir')     # they belong to one start, not to the run
 REMOVED = {'plateau?': whole, 'plateau_factor?': number}       # runs of earlier versions have stored these
@@ -115,10 +115,7 @@ class Options:
         """Choose as chosen() does, in the first process. Return all attributes."""
         if progress:
             self._take_over(progress)
-        self._check()
-        recipe.set_units(self)
-        if self.valid is not None:
-            self.ratio_valid = 0.0                         # all of the input is learned from
+        self.settle()
         if progress:
             for name in TEXTS:
                 setattr(self, name, find_text(checkpoint, name, vars(self)[name], self.typed.get(name)))
@@ -128,6 +125,13 @@ class Options:
             if self.random_seed is None:
                 self.random_seed = secrets.randbelow(10 ** 9)
         return vars(self)
+
+    def settle(self):
+        """Choose what depends on no text. Raise ValueError for options out of range."""
+        self._check()
+        recipe.set_units(self)
+        if self.valid is not None:
+            self.ratio_valid = 0.0                         # all of the input is learned from
 
     def _take_over(self, progress):
         """Take the options of the run to resume, from progress. Raise ValueError where a typed one contradicts it."""

@@ -92,14 +92,6 @@ def _furthest(paths, counts=bool):
     return max([path for path in found if counts(found[path])], key=lambda path: _how_far(found[path]), default=None)
 
 
-def _short_text(model):
-    """Return a short text of the model, whose generator stays."""
-    before = model.random.bit_generator.state
-    text = model.generate_text(text_length=SAMPLE_LENGTH)
-    model.random.bit_generator.state = before
-    return text
-
-
 class Run:
     """The files of a run, by their folder and the beginning of their names.
 
@@ -386,8 +378,8 @@ class Run:
 
     def log_epoch(self, now, epoch, seconds):
         """Log an Epoch that ended and, if it should be reported, print a line. seconds: that it took."""
-        cost, valid_cost, rate, speed = epoch
-        self._epochs.append((now.epoch, cost, valid_cost, rate, speed))
+        _, cost, valid_cost, rate, speed = epoch
+        self._epochs.append(epoch)
         self._row(EPOCHS, self._epochs[-1])
         if now.should_report:
             validation = 'no validation' if math.isnan(valid_cost) else f'validation {nats_and_bits(valid_cost)}'
@@ -401,7 +393,7 @@ class Run:
         """
         if now.epoch == 0 and not now.options.original and self._group.first:
             self.say(f'what it writes after {now.batch:,} of the {now.batches:,} steps of epoch 1:\n'
-                     f'{_short_text(model)}\n')
+                     f'{model.sample(SAMPLE_LENGTH)}\n')
 
     def sample(self, model, now):
         """If the epoch should be reported, print and log a short text of the model, and log the costs of the passage.
@@ -410,7 +402,7 @@ class Run:
         """
         if not (now.should_report and self._group.first):
             return
-        text = _short_text(model)
+        text = model.sample(SAMPLE_LENGTH)
         self._write(SAMPLES, f'{SAMPLE.format(now.epoch)}{text}\n\n')
         self.say(f'what it writes after epoch {now.epoch}:\n{text}\n')
         self._row(PASSAGE, [now.epoch, *model.passage_costs()])

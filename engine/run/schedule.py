@@ -239,6 +239,11 @@ class Schedule:
             self.fewer_epochs = math.ceil(round(self.epoch / (1 - anneal), 6))
         return early
 
+    def judge(self, valid_cost):
+        """Take the validation cost of the epoch that ended. Return whether the rate falls early from here on."""
+        self.update_best(valid_cost)
+        return self.begin_fall()
+
     def forget_best(self):
         """Let the next epoch be the best so far, because the parameters of the best one are missing."""
         self.best_cost, self.best_epoch, self.stale = None, 0, 0

@@ -1,0 +1,65 @@
+"""CharLSTM.fit: what it begins with, what it refuses, and going on. tests/test_readme.py compares it with train.py."""
+import numpy as np
+import pytest
+
+from charlstm import CharLSTM
+from engine.run.schedule import Diverged
+from models import TEXT
+
+SMALL = dict(num_units1=5, num_units2=3, batch_size=2, seq_length=7)
+
+
+@pytest.fixture
+def book(text_file):
+    return text_file(TEXT)
+
+
+def test_original_recipe_has_the_defaults_of_the_class(book, interpreted):
+    model = CharLSTM(random_seed=1)
+    epochs = list(model.fit(book, 'original', epochs=2, **SMALL))
+    other = CharLSTM(random_seed=1)
+    other.prepare_input(book, batch_size=2, seq_length=7)
+    other.model_setup(num_units1=5, num_units2=3)
+    assert model.lp == other.lp and [epoch.number for epoch in epochs] == [1, 2]
+    assert {epoch.rate for epoch in epochs} == {2e-3}
+
+
+def test_best_cost_and_patience_are_counted(book, interpreted, monkeypatch):
+    model, costs = CharLSTM(random_seed=1), iter([3.0, 2.5, 2.75, 2.75, 2.75])
+    monkeypatch.setattr(CharLSTM, 'validation_costs', lambda self: [(next(costs), 1)])
+    epochs = list(model.fit(book, 'original', epochs=9, patience=2, **SMALL))
+    assert [epoch.valid_cost for epoch in epochs] == [3, 2.5, 2.75, 2.75]
+    assert (model.schedule.best_cost, model.schedule.best_epoch) == (2.5, 2)
+
+
+def test_cell_and_parameters_of_ones_own(book, interpreted):
+    class Leaky(CharLSTM):
+        cell_parameters = {'leak': 0.5}
+
+        @staticmethod
+        def cell(a_f, a_i, a_o, a_g, C_prev, leak):
+            C = leak * C_prev + a_i * a_g
+            return a_o * C, C
+
+    model = Leaky(random_seed=1)
+    list(model.fit(book, epochs=1, **SMALL))
+    assert not np.allclose(model.p['leak1'].get_value(), 0.5)
+
+
+@pytest.mark.parametrize('arguments, options, words', [
+    ((), {}, ['nothing to continue', 'a text']), ((), {'epochs': 3}, ['expected none, or a text']),
+    (('t.txt', 'best'), {}, ["recipe is 'best'", "'default', 'original'"]),
+    (('t.txt',), {'units': 3}, ['no option units', 'num_units1']), (('t.txt',), {'init': 'p'}, ['no option init']),
+    (('t.txt',), {'epochs': 0}, ['epochs is 0', 'at least 1']), (('t.txt',), {'dropout': 1.5}, ['dropout is 1.5'])])
+def test_what_is_refused(arguments, options, words, refused):
+    model = CharLSTM(random_seed=1)
+    with refused(ValueError, *words):
+        list(model.fit(*arguments, **options))
+    assert model.p == {} and model.schedule is None
+
+
+def test_costs_that_are_not_finite(book, interpreted, monkeypatch):
+    model = CharLSTM(random_seed=1)
+    monkeypatch.setattr(CharLSTM, 'theano_train_rmsprop', lambda self, x, y: [float('nan'), None])
+    with pytest.raises(Diverged, match='the cost is nan in epoch 1'):
+        list(model.fit(book, epochs=3, **SMALL))
