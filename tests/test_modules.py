@@ -199,6 +199,15 @@ def test_interrupt_kills_the_compilers(compiler, tmp_path):
     assert finish(compiler()).stdout == 'free\n'
 
 
+def test_folder_in_which_is_compiled_stays():
+    """Theano removes empty ones, also those of other processes, when it reads what was compiled."""
+    build = modules._Build()
+    theano.gof.cmodule.ModuleCache(theano.config.compiledir)
+    assert os.path.isdir(build._folder)
+    build.run()
+    assert not os.path.exists(build._folder)
+
+
 @pytest.mark.parametrize('damage', [None, b'', b'ELF'])
 def test_damaged_file_of_the_kernel_is_compiled_again(damage, random):
     """As after a power cut: a library that was cut off, or an object that a later library is linked with."""

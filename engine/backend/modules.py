@@ -227,7 +227,9 @@ class _Build:
     """Files that are compiled together, in a temporary folder in Theano's folder of compiled code."""
 
     def __init__(self):
-        self._folder = tempfile.mkdtemp(dir=theano.config.compiledir)     # where we are killed, Theano removes it later
+        with theano.gof.compilelock.lock_ctx():            # under which other processes remove empty folders
+            self._folder = tempfile.mkdtemp(dir=theano.config.compiledir)      # after a kill, Theano removes it later
+            open(os.path.join(self._folder, 'used'), 'w').close()
         self._files, self._header, self._modules = {}, [], []
 
     def _write(self, suffix, text):
