@@ -29,12 +29,9 @@ if hasattr(signal, 'SIGHUP'):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # What the tests compile is kept apart from what the user's programs compile.
-flags = [os.environ.get('THEANO_FLAGS')]
 if 'compiledir' not in os.environ.get('THEANO_FLAGS', ''):
-    flags.append('base_compiledir=' + os.path.expanduser('~/.theano/charlstm_tests'))
-# Processes that wait for Theano's lock look every 5 to 10 seconds whether it is free: the tests' every 1 to 2. The time
-# after which a lock counts as left behind would become 24 times that, so it is set as well, to what it was.
-os.environ['THEANO_FLAGS'] = ','.join(filter(None, [*flags, 'compile.wait=1', 'compile.timeout=120']))
+    folder = 'base_compiledir=' + os.path.expanduser('~/.theano/charlstm_tests')
+    os.environ['THEANO_FLAGS'] = ','.join(filter(None, [os.environ.get('THEANO_FLAGS'), folder]))
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

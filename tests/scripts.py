@@ -106,9 +106,8 @@ def without_privileges():
 
 
 def environment(flags='', **changes):
-    """Return this environment with other Theano flags, but the same folder of compiled code and waits for its lock."""
-    kept = [flag for flag in os.environ.get('THEANO_FLAGS', '').split(',')
-            if 'compiledir' in flag or flag.startswith('compile.')]
+    """Return this environment with other Theano flags, but the same folder of compiled code."""
+    kept = [flag for flag in os.environ.get('THEANO_FLAGS', '').split(',') if 'compiledir' in flag]
     env = dict(os.environ, THEANO_FLAGS=','.join(kept + [flags] * bool(flags)), THEANORC=os.devnull,
                PYTHONIOENCODING='utf-8', no_proxy='127.0.0.1', OMP_NUM_THREADS='1')    # many tests run at a time
     env.update(changes)

@@ -42,6 +42,7 @@ DEFAULTS = {                 # of Theano's options; what the user sets takes pre
     'blas.ldflags': '',      # NumPy's own BLAS; with NumPy 1.22 or later Theano finds no other
     'base_compiledir': DEFAULT_FOLDER,
     'compiledir_format': f'compiledir_%(short_platform)s-%(processor)s-{patches.compiled_for()}',
+    'compile.wait': '1',     # seconds, and up to 2, from look to look at a lock that another process has in its import
     'compile.timeout': '30',  # seconds until it breaks the lock of a process that was killed on another machine
     'allow_gc': 'False',     # keep intermediate arrays between calls: new ones cost page faults
 }
