@@ -75,10 +75,11 @@ def test_operands_are_rounded_to_the_nearest_and_then_to_the_even(by):
 @pytest.mark.parametrize('M, K, N', [(1, 1, 1), (3, 5, 2), (17, 31, 33), (14, 33, 65), (29, 70, 81), (107, 1100, 35)])
 def test_product_is_that_of_rounded_operands(by, M, K, N):
     random = np.random.default_rng(M)
-    for a, b in ((reals(random, 'float32', M, K), reals(random, 'float32', K, N)),
-                 (reals(random, 'float32', K, M).T, reals(random, 'float32', N, K).T),
-                 (reals(random, 'float32', M, 2 * K)[:, ::2], reals(random, 'float32', 2 * K, 2 * N)[::2, ::2])):
-        expected = rounded(a) @ rounded(b)                                        # in float64
+    first, second = reals(random, 'float32', M, K), reals(random, 'float32', K, N)
+    expected = rounded(first) @ rounded(second)                                   # in float64
+    with_gaps = reals(random, 'float32', M, 2 * K)[:, ::2], reals(random, 'float32', 2 * K, 2 * N)[::2, ::2]
+    with_gaps[0][:], with_gaps[1][:] = first, second
+    for a, b in ((first, second), (np.asfortranarray(first), np.asfortranarray(second)), with_gaps):
         for in_c in (True, False):
             product, = run(ops.Product('float32', by), [a, b], in_c)
             np.testing.assert_allclose(product, expected, rtol=1e-4, atol=1e-5 * math.sqrt(K))

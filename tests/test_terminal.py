@@ -339,10 +339,10 @@ def test_closed_terminal_saves_a_checkpoint(tmp_path):
 
 def test_training_under_nohup_continues(tmp_path):
     (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
-    process = start(TRAIN, 't.txt', 'r', *SMALL, '--epochs', 20, '--output-dir', '.', flags=FAST, cwd=tmp_path,
+    process = start(TRAIN, 't.txt', 'r', *SMALL, '--epochs', 7, '--output-dir', '.', flags=FAST, cwd=tmp_path,
                     preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     result = interrupted(process, tmp_path / 'r_t.txt.out', signal.SIGHUP)
-    assert (result.returncode, result.stderr) == (0, '') and (tmp_path / 'r_t.txt_epoch20.npz').exists()
+    assert (result.returncode, result.stderr) == (0, '') and (tmp_path / 'r_t.txt_epoch7.npz').exists()
 
 
 def test_second_signal_stops_at_once_but_not_a_second_hangup():
