@@ -33,6 +33,9 @@ if 'compiledir' not in os.environ.get('THEANO_FLAGS', ''):
     folder = 'base_compiledir=' + os.path.expanduser('~/.theano/charlstm_tests')
     os.environ['THEANO_FLAGS'] = ','.join(filter(None, [os.environ.get('THEANO_FLAGS'), folder]))
 
+# Several workers share the cores: threads of NumPy's BLAS would wait for each other, which takes longer than they save.
+os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import produce_text  # noqa: E402
@@ -82,6 +85,10 @@ def refused():
 
 
 # ---------------------------------------------------------------- how Theano compiles
+
+# In Python, Theano's sigmoid takes one number after the other. This one takes an array.
+theano.tensor.nnet.sigm.ScalarSigmoid.nfunc_spec = theano.tensor.nnet.sigmoid.nfunc_spec = 'scipy.special.expit', 1, 1
+
 
 @pytest.fixture
 def interpreted():
