@@ -146,17 +146,26 @@ model.model_setup(char_dim=7, num_units1=5, num_units2=3, dropout=0.25, average=
 model.compile('train_rmsprop', 'sample')
 print('held' if getattr(theano.gof.compilelock.get_lock, 'n_lock', 0) else 'free')        # Theano's lock
 """
+FORMULAS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from engine.backend.theano_setup import compiling, theano, tt
+a = tt.vector('a')
+with compiling():
+    f = theano.function([a], [formula(a) for formula in (tt.exp, tt.tan, tt.cosh, tt.sqrt, tt.log1p, tt.sinh)])
+print(*[value.item() for value in f([0])])
+"""
 
 
 @pytest.fixture
 def compiler(tmp_path):
-    """Return a function that starts TINY with an empty folder of compiled code and a compiler that does more."""
-    def begin(then=''):
+    """Return a function that starts a program with an empty folder of compiled code and a compiler that does more."""
+    def begin(then='', code=TINY):
         script = tmp_path / 'cxx'
         script.write_text(COMPILER.format(real=theano.config.cxx, folder=tmp_path / 'code', log=tmp_path / 'log',
                                           then=then))
         script.chmod(0o755)
-        return start('-c', TINY, ROOT, flags=f'cxx={script},base_compiledir={tmp_path / "code"}')
+        return start('-c', code, ROOT, flags=f'cxx={script},base_compiledir={tmp_path / "code"}')
     return begin
 
 
@@ -178,8 +187,9 @@ def test_two_starts_compile_nothing_twice(compiler, tmp_path):
 
 
 def test_compiler_that_cannot_compile_headers_ahead(compiler, tmp_path):
-    result = finish(compiler('case "$*" in *c++-header*) echo none >&2; exit 1;; esac'))
-    assert (result.returncode, result.stdout, result.stderr) == (0, 'free\n', '')
+    result = finish(compiler('case "$*" in *c++-header*) echo none >&2; exit 1;; esac', FORMULAS))
+    assert (result.returncode, result.stdout, result.stderr) == (0, '1.0 0.0 1.0 0.0 0.0 0.0\n', '')
+    assert '.hpp\n' in (tmp_path / 'log').read_text()
 
 
 def test_interrupt_kills_the_compilers(compiler, tmp_path):
