@@ -15,9 +15,10 @@ from them, and so is the cell in C. Edit one, and the numbers change.
 
 The class CharLSTM trains it and writes with it. Its methods are
 
-    in this file            model_setup, cell, theano_predict, theano_check, theano_train_rmsprop,
-                            theano_train_sgd, validate, validate_batch, validation_costs, passage_costs
-    engine/sampling.py      generate_text, stream_text
+    in this file            fit, epochs, model_setup, cell, optimiser, optimiser_state, theano_predict,
+                            theano_check, theano_train_rmsprop, theano_train_sgd, validate,
+                            validate_batch, validation_costs, passage_costs
+    engine/sampling.py      generate_text, stream_text, sample
     engine/analysis.py      score_text, score_lines, tune_temperature, alternatives, states, correlations
     engine/compiled.py      compile, runs_in_c, javascript
     engine/state/state.py   prepare_input, reset_states, save_params, load_params, resume, init_params,
@@ -47,7 +48,7 @@ from engine.run import fit
 from engine.run.schedule import Diverged
 from engine.sampling import Sampling
 from engine.state.parameters import NAMES, own_of_layer, parameter_shapes, read_about
-from engine.state.run_state import read_averages
+from engine.state.run_state import read_averages, state_updates
 from engine.state.state import locked, read_checkpoint
 from engine.state.text import read_text
 
@@ -158,20 +159,21 @@ def clip(gradients, limit, ops):
     return [g * scale for g in gradients]
 
 
-def sgd(gradients, lrate):
-    """Return the steps of gradient descent, one array to subtract from each parameter."""
-    return [lrate * g for g in gradients]
+def sgd(gradients, parameters, state, lrate, lp):
+    """Return the steps of gradient descent, one array to subtract from each parameter, and no state."""
+    return [lrate * g for g in gradients], {}
 
 
-def rmsprop(gradients, mean_squares, lrate, drate, eps):
-    """Return the steps of RMSprop (Tieleman & Hinton 2012) and the new averages m of squared gradients.
+def rmsprop(gradients, parameters, state, lrate, lp):
+    """Return the steps of RMSprop (Tieleman & Hinton 2012) and its new state, the averages m of squared gradients.
 
         m <- drate m + (1 - drate) g^2        step = lrate g / (sqrt(m) + eps)
     """
-    new = [drate * m + (1 - drate) * tt.sqr(g) for m, g in zip(mean_squares, gradients)]
+    drate, eps = lp['drate'], lp['eps']
+    new = [drate * m + (1 - drate) * tt.sqr(g) for m, g in zip(state['mean_squares'], gradients)]
     # The rate multiplies the quotient. If it multiplied g, Theano would move it into
     # the product that makes g, and compute that product twice.
-    return [lrate * (g / (tt.sqrt(m) + eps)) for m, g in zip(new, gradients)], new
+    return [lrate * (g / (tt.sqrt(m) + eps)) for m, g in zip(new, gradients)], dict(mean_squares=new)
 
 
 def limited(steps, limit):
@@ -234,6 +236,9 @@ class CharLSTM(Sampling, Analysis):
     parameters as further arguments; each has one number a unit of a layer, and is
     trained, saved and loaded like the other parameters.
 
+    It may also set another optimiser, a function like rmsprop, and optimiser_state, which returns its
+    state before the first step. The state is saved and resumed with the parameters.
+
     Several threads may share an object: their calls take turns.
 
     The base classes write texts, read texts, compile functions, and hold what the model keeps between two steps.
@@ -261,6 +266,24 @@ class CharLSTM(Sampling, Analysis):
         return lstm_cell(a_f, a_i, a_o, a_g, C_prev)
 
     @staticmethod
+    def optimiser(gradients, parameters, state, lrate, lp):
+        """Return rmsprop's steps and new state; a subclass may compute others.
+
+        gradients, parameters: lists of symbols, one for each parameter. state: that of optimiser_state, of symbols.
+        lrate: dyn_lrate. lp: the learning parameters. The steps are a list of what to subtract from each
+        parameter. The new state has the names, shapes and types of the old one.
+        """
+        return rmsprop(gradients, parameters, state, lrate, lp)
+
+    @staticmethod
+    def optimiser_state(parameters):
+        """Return the optimiser's state before the first step, a dict by name. parameters: a list of arrays.
+
+        Each item is an array or a number, or a list of these, one for each parameter.
+        """
+        return dict(mean_squares=[np.zeros_like(p) for p in parameters])
+
+    @staticmethod
     def _network(*arguments):
         return network(*arguments)
 
@@ -277,7 +300,7 @@ class CharLSTM(Sampling, Analysis):
         the end of a batch, are learned from; -1: all. l1, l2: weights of the penalties.
         char_dim: V, where no text was prepared. dropout: share of h1 and h2 that each training
         step leaves out on their way up. grad_clip: largest norm of the whole gradient; 0: no
-        limit. step_clip: largest step of RMSprop for a number, in multiples of lrate; 0: no limit.
+        limit. step_clip: largest step of the optimiser for a number, in multiples of lrate; 0: no limit.
         dropconnect: share of the recurrent weights W1 and W2 that each training step leaves out.
         smoothing: share of each target that training spreads over all characters. ar, tar: weights
         of the mean squares of h2, and of its change from step to step, in the cost while training. reset:
@@ -299,8 +322,7 @@ class CharLSTM(Sampling, Analysis):
             V = self._vocabulary_size(char_dim)
             own = checks.cell_parameters(self.cell_parameters)
             self._set_parameters(initial_parameters(V, num_units1, num_units2, self.random, initial, own), self.uchar)
-            for m in self._mean_squares.values():
-                m.set_value(np.zeros_like(m.get_value(borrow=True)))
+            self._optimiser_state = {}
         self._functions, self._made_from, self.lp = {}, None, lp
         self._set_weights(self._arrays() if average else {})
         self._average_weight = theano.shared(np.zeros((), theano.config.floatX), 'average_weight', allow_downcast=True)
@@ -339,14 +361,11 @@ class CharLSTM(Sampling, Analysis):
             gradients = [g + dp for g, dp in zip(gradients, more)]
         if self.lp['grad_clip']:
             gradients = clip(gradients, self.lp['grad_clip'], ops)
-        if rule == 'sgd':
-            steps, updates = sgd(gradients, self.dyn_lrate), []
-        else:
-            mean_squares = list(self._mean_squares.values())
-            steps, new = rmsprop(gradients, mean_squares, self.dyn_lrate, self.lp['drate'], self.lp['eps'])
-            if self.lp['step_clip']:
-                steps = limited(steps, self.lp['step_clip'] * self.dyn_lrate)
-            updates = list(zip(mean_squares, new))
+        optimiser, state = (sgd, {}) if rule == 'sgd' else (self.optimiser, self._training_state())
+        steps, new_state = optimiser(gradients, parameters, state, self.dyn_lrate, self.lp)
+        updates = state_updates(parameters, steps, state, new_state)
+        if self.lp['step_clip'] and rule != 'sgd':
+            steps = limited(steps, self.lp['step_clip'] * self.dyn_lrate)
         new = [p - step for p, step in zip(parameters, steps)]
         if self.lp['average']:
             averages = list(self.p.values())
@@ -504,7 +523,7 @@ class CharLSTM(Sampling, Analysis):
             yield Epoch(schedule.epoch, cost, valid_cost, schedule.rate_at(schedule.step - 1), speed)
 
     def theano_train_rmsprop(self, x, y):
-        """Do one step of RMSprop on a batch, x and y int (T,B) or (T,).
+        """Do one step of the optimiser on a batch, x and y int (T,B) or (T,): of RMSprop unless you set another.
 
         In a stateful text the states are those after the last step (reset_states sets them to
         zero); otherwise they are zero. Returns [cost, the most probable characters, int (T,B)], both

@@ -15,7 +15,6 @@ PROBABILITIES = 1 << 20        # that scoring holds at a time, at most: V for ea
 # How a model adapts without averages of RMSprop, and with them: the default rate, and the largest norm of a gradient.
 RATES, CLIPS = (0.1, 1e-4), (1, 5)
 HIGH = 0.01                    # largest rate with averages: a higher one was meant for adapting without them
-STEADY = 1 - 2 ** -40          # decay of averages that stay as they are
 LINES = 64                     # lines scored at a time, at most
 TEMPERATURES = np.geomspace(1 / 4, 4, 25)      # among which tune_temperature searches
 
@@ -41,6 +40,11 @@ def check_rate(adapt, averages):
     if averages:
         checks.real('adapt', adapt, f'of at most {HIGH} with the averages of RMSprop; the default is {RATES[1]}',
                     lambda v: v <= HIGH)
+
+
+def _divided(gradients, parameters, state, lrate, lp):
+    """Return the steps of gradient descent in which each number of a gradient is divided by one that stays."""
+    return [lrate * (g / divisor) for g, divisor in zip(gradients, state['divisors'])], state
 
 
 class Analysis(Compiled):
@@ -82,7 +86,7 @@ class Analysis(Compiled):
         new, (H1, H2) = copy.copy(self), self._units()
         new.group, new.random = SingleProcess(), np.random.default_rng(0)              # no draws from the model's
         new._cell = self._checked_cell()      # so that no warning about it is repeated
-        new.p, new._weights, new._mean_squares, new._text = {}, {}, {}, None               # the model's are shared
+        new.p, new._weights, new._optimiser_state, new._text = {}, {}, {}, None        # the model's are shared
         new.model_setup(char_dim=self._V(), num_units1=H1, num_units2=H2, **settings)
         new._set_parameters(self._arrays(), self.uchar)
         return new
@@ -99,10 +103,10 @@ class Analysis(Compiled):
         if any(np.shape(averages.get(name)) != array.shape for name, array in self._arrays().items()):
             raise ValueError('the averages are those of another model: expected an array for each parameter, of its '
                              'shape')
-        learner = self._copy(lrate=adapt, grad_clip=CLIPS[1], drate=STEADY, eps=1e-37)
-        for name, m in learner._mean_squares.items():
-            r = np.sqrt(averages[name])
-            m.set_value(np.square(r + r.mean() / 10).astype(m.dtype))
+        learner = self._copy(lrate=adapt, grad_clip=CLIPS[1])
+        roots = [np.sqrt(averages[name]) for name in self.p]
+        learner.optimiser = _divided
+        learner.optimiser_state = lambda parameters: dict(divisors=[r + r.mean() / 10 for r in roots])
         return learner, learner._function('train_rmsprop')
 
     def _predictions(self, numbers, adapt, averages):

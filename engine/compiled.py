@@ -42,7 +42,7 @@ class Compiled(State):
         that any of these read, than those of now. Raises ValueError for a function that cannot be a cell, and for a
         change of lp that needs model_setup.
         """
-        now = [self.cell, self.cell_parameters, self.lp, list(map(id, self.p.values()))]
+        now = [self.cell, self.cell_parameters, self.lp, list(map(id, self.p.values())), self.optimiser]
         if self._made_from != now or self._reads.differ():
             if self._made_from:
                 self.lp.update(checks.changed_learning(self._made_from[2], self.lp))
@@ -58,8 +58,10 @@ class Compiled(State):
     def _set_cell(self, cell):
         """Let cell be the Cell of the attribute cell, and drop compiled functions."""
         self._cell, self._functions = cell, {}
-        self._made_from = [self.cell, dict(self.cell_parameters), dict(self.lp), list(map(id, self.p.values()))]
-        self._reads = Reads([type(self)._network, type(self)._gradient_graph, type(self)._update_graph, self.cell])
+        self._made_from = [self.cell, dict(self.cell_parameters), dict(self.lp), list(map(id, self.p.values())),
+                           self.optimiser]
+        self._reads = Reads([type(self)._network, type(self)._gradient_graph, type(self)._update_graph, self.cell,
+                             self.optimiser, self.optimiser_state])
 
     def _warn_of_cell(self, cell):
         if self._kernel and not cell.program:

@@ -1,10 +1,24 @@
-"""Cells that tests train with, and the same in NumPy."""
+"""Cells that tests train with, the same in NumPy, and the code of the READMEs, "Changing the model"."""
+import re
+from pathlib import Path
+
 import numpy as np
 
 from charlstm import tt
 from numpy_model import same, sigmoid
 
 OWN = ('p_f', 'p_i', 'p_o')            # parameters of the cell with peepholes
+READMES = [(Path(__file__).resolve().parents[1] / folder / 'README.md').read_text(encoding='utf-8')
+           for folder in ('', 'engine')]
+SECTIONS = [text.split('\n## Changing the model\n')[1].split('\n## ')[0] for text in READMES]
+README_CODE = re.findall(r'```python\n(.*?)```', ''.join(SECTIONS), re.DOTALL)      # a cell, two more, Adam, a penalty
+
+
+def readme_classes():
+    """Return the classes of the READMEs by name: Coupled, Peepholes, Normalised and Adam."""
+    names = {}
+    exec(''.join(README_CODE[:3]), names)
+    return names
 
 
 def coupled_cell(a_f, a_i, a_o, a_g, C_prev):

@@ -25,6 +25,8 @@ def train(name, comm, ratio_valid=0.4, stateful=True, resume=None, cell=False):
     model = CharLSTM(random_seed=5, comm=comm)
     if cell:
         model.cell, model.cell_parameters = cells.peephole_cell, dict.fromkeys(cells.OWN, 0.2)
+        Adam = cells.readme_classes()['Adam']
+        model.optimiser, model.optimiser_state = Adam.optimiser, Adam.optimiser_state
     model.prepare_input('t.txt', ratio_valid, B, T, verbose=False, stateful=stateful)
     model.model_setup(**SETTINGS)
     done = model.resume(resume)['done'] if resume else 0
@@ -40,7 +42,7 @@ def train(name, comm, ratio_valid=0.4, stateful=True, resume=None, cell=False):
             validation.append([model.validate_batch(), model.validate()])
             model.save_params(f'{name}_{step + 1}', dict(done=step + 1))
     arrays = {name: p.get_value() for name, p in model.p.items()}
-    arrays.update({'m_' + name: m.get_value() for name, m in model._mean_squares.items()})
+    arrays.update({'m_' + name: m.get_value() for name, m in zip(model.p, model._training_state()['mean_squares'])})
     costs = np.reshape(costs, (-1, 1 + len(model.p)))
     np.savez(f'{name}_rank{model.group.rank}.npz', costs=costs, validation=validation,
              rows=model.X['train'][0].shape[1], kept=sum(kept.nbytes for kept in model._text._kept.values()), **arrays)

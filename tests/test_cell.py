@@ -12,7 +12,7 @@ import pytest
 
 import cells
 import charlstm
-from cells import OWN, coupled_cell, logical_cell, odd_cell, peephole_cell
+from cells import OWN, README_CODE, coupled_cell, logical_cell, odd_cell, peephole_cell, readme_classes
 from charlstm import CharLSTM, lstm_cell, tt
 from engine.kernel import cell as cells_in_code
 from engine.page import page
@@ -250,7 +250,8 @@ def test_cell_that_draws_random_numbers(interpreted, path, capsys):
     (lambda f, i, o, g, C, W: (f, C * W), {'W': 1}, ["'W'", 'name']),
     (lambda f, i, o, g, C, a_f: (f, C * a_f), {'a_f': 1}, ["'a_f'", 'name']),
     (lambda f, i, o, g, C, C_prev: (f, C * C_prev), {'C_prev': 1}, ["'C_prev'", 'name']),
-    (lambda f, i, o, g, C, m_x: (f, C * m_x), {'m_x': 1}, ["'m_x'", 'name'])])
+    (lambda f, i, o, g, C, m_x: (f, C * m_x), {'m_x': 1}, ["'m_x'", 'name']),
+    (lambda f, i, o, g, C, state_x: (f, C * state_x), {'state_x': 1}, ["'state_x'", 'name'])])
 def test_functions_that_are_no_cells(refused, path, monkeypatch, cell, own, words):
     monkeypatch.setattr(cells_in_code, 'LONGEST_FORMULA', 99)
     with refused(ValueError, *words):
@@ -339,7 +340,7 @@ EDITS = {
     'clip': lambda gradients, limit, ops: [abs(g) for g in original.clip(gradients, limit, ops)],
     'stacked': lambda U: 0.9 * original.stacked(U),
     'penalty': lambda parameters, l1, l2: 3 * original.penalty(parameters, l1, l2),
-    'sgd': lambda gradients, lrate: [2 * step for step in original.sgd(gradients, lrate)],
+    'sgd': lambda *arguments: ([2 * step for step in original.sgd(*arguments)[0]], {}),
     'rmsprop': lambda *arguments: ([2 * step for step in original.rmsprop(*arguments)[0]],
                                    original.rmsprop(*arguments)[1]),
     'limited': lambda steps, limit: [step / 2 for step in original.limited(steps, limit)],
@@ -501,17 +502,10 @@ def test_page_of_a_cell_computes_it(quick, path, tmp_path):
 
 # ---------------------------------------------------------------- README.md, "Changing the model"
 
-READMES = [(ROOT / folder / 'README.md').read_text(encoding='utf-8') for folder in ('', 'engine')]
-SECTIONS = [text.split('\n## Changing the model\n')[1].split('\n## ')[0] for text in READMES]
-BLOCKS = re.findall(r'```python\n(.*?)```', ''.join(SECTIONS), re.DOTALL)           # a cell, two more, an optimiser
-
-
 @pytest.fixture
 def readme_cells():
-    """Return the classes of the README, by name."""
-    names = {}
-    exec(BLOCKS[0] + BLOCKS[1], names)
-    return names
+    """Return the classes of the READMEs, by name."""
+    return readme_classes()
 
 
 @pytest.mark.parametrize('name, own, in_numpy', [('Coupled', (), cells.coupled_in_numpy),
@@ -557,18 +551,16 @@ def test_gradients_are_finite_differences(float64, path, readme_cells, name, cap
         assert err.count('\n') == 1 and 'Normalised.cell' in err and 'Sum{axis=[1]' in err and 'theano.scan' in err
 
 
-def test_optimiser_and_penalty_of_the_readme(float64, quick, path, monkeypatch):
-    """The steps are those of momentum with the gradient of the third penalty."""
-    monkeypatch.setattr(charlstm, 'rmsprop', charlstm.rmsprop)             # put back at the end
-    monkeypatch.setattr(charlstm, 'penalty', charlstm.penalty)
-    settings = dict(lrate=0.5, drate=0.75, l2=0.3)
-    plain = model_with(lstm_cell, path, **dict(settings, l2=0, lrate=1))
-    exec(BLOCKS[2], {})
-    model = model_with(lstm_cell, path, **settings)
+def test_penalty_of_the_readme(float64, quick, path, monkeypatch):
+    """The step is that of the gradient of the third penalty, too."""
+    monkeypatch.setattr(charlstm, 'penalty', charlstm.penalty)             # put back at the end
+    plain = model_with(lstm_cell, path, lrate=1)
+    exec(README_CODE[3], {})
+    model = model_with(lstm_cell, path, lrate=0.5, l2=0.3)
     x, y = model.X['train'][0], model.Y['train'][0]
     before = {name: p.get_value() for name, p in model.p.items()}
-    plain.theano_train_sgd(x, y)
-    model.theano_train_rmsprop(x, y)
+    for each in (plain, model):
+        each.theano_train_sgd(x, y)
     for name, p in model.p.items():
         gradient = before[name] - plain.p[name].get_value() + 0.3 * 4 * before[name] ** 3 / x.size
-        np.testing.assert_allclose(p.get_value(), before[name] - 0.5 * 0.25 * gradient, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(p.get_value(), before[name] - 0.5 * gradient, rtol=1e-9, atol=1e-12)

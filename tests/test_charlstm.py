@@ -508,7 +508,9 @@ def test_no_number_takes_a_step_above_the_limit(interpreted):
     g = np.array([1e-4, 0.3, -7.0, -2.0, 1e-3], 'float32') + random.uniform(0, 1e-6, 5).astype('float32')
     expected, new_m = numpy_model.rmsprop_step(g, m, 1.0, 0.99, 1e-8)
     assert (np.abs(expected) > 2).sum() == 3                          # up to 1 / sqrt(1 - drate), which is 10
-    steps, (average,) = charlstm.rmsprop([theano.shared(g)], [theano.shared(m)], 0.5, 0.99, 1e-8)
+    steps, state = charlstm.rmsprop([theano.shared(g)], [], dict(mean_squares=[theano.shared(m)]), 0.5,
+                                    dict(drate=0.99, eps=1e-8))
+    average, = state['mean_squares']
     np.testing.assert_allclose(average.eval(), new_m, rtol=1e-5)
     for limit in (2, 3.5):
         step, = charlstm.limited(steps, limit * 0.5)

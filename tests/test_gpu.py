@@ -45,7 +45,8 @@ for k in range(20):
     i = k % (model.n_batches['train'] - 1)
     cost, best, *ratios = model.theano_train_rmsprop(model.X['train'][i], model.Y['train'][i])
     found[f'cost{k}'] = cost
-for kind, arrays in (('', model.p), ('raw_', model._weights), ('m_', model._mean_squares)):
+squares = dict(zip(model.p, model._training_state()['mean_squares']))
+for kind, arrays in (('', model.p), ('raw_', model._weights), ('m_', squares)):
     found.update({kind + name: p.get_value() for name, p in arrays.items()})
 found.update({f'carried{k}': state for k, state in enumerate(model._carried)})
 written = [ord(ch) for prime in ('the', 'rain') for ch in model.generate_text(prime, 20)]      # odd and even steps

@@ -16,7 +16,7 @@ MEMORY = 2 ** 28           # bytes that the process which reads them all may tak
 READ = '''
 import hashlib, json, resource, sys
 sys.path.insert(0, sys.argv[1])
-import charlstm, train
+import charlstm
 from engine.state.run_state import read_run
 from engine.run.options import checkpoint_of
 from engine.process_group import SingleProcess
@@ -24,7 +24,7 @@ from engine.run.table import OPTIONS
 
 def run(path):
     with checkpoint_of(path, OPTIONS, SingleProcess()) as (stored, progress):
-        return read_run(stored, charlstm.read_checkpoint(stored)[0])
+        return read_run(stored, charlstm.read_checkpoint(stored)[0], charlstm.CharLSTM.optimiser_state)
 
 def digest(value):
     if isinstance(value, dict):

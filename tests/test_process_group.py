@@ -87,7 +87,7 @@ def test_several_processes_learn_what_one_does(tmp_path):
     assert differences(three, changed, PARAMETERS) < 1e-10
     np.testing.assert_allclose(changed['validation'], three['validation'][-2:], rtol=1e-12)
 
-    one, three = arrays(1, 'cell'), arrays(3, 'cell')      # peepholes, zero states, no validation
+    one, three = arrays(1, 'cell'), arrays(3, 'cell')      # peepholes, Adam, zero states, no validation
     peepholes = tuple(name + layer for name in OWN for layer in '12')
     assert differences(one, three, PARAMETERS + peepholes) < 1e-10
     assert all(abs(one[name] - 0.2).max() > 1e-3 for name in peepholes)

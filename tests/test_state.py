@@ -347,12 +347,12 @@ def test_nothing_to_save_yet(path, refused, text_file):
     assert not os.path.exists(path)
 
 
-@pytest.mark.parametrize('changed, value', [('parameters', np.nan), ('averages', np.inf)])
+@pytest.mark.parametrize('changed, value', [('parameters', np.nan), ('mean squares', np.inf)])
 def test_numbers_that_are_not_finite_are_not_saved(lettered, tmp_path, refused, changed, value):
     """An earlier file of that name stays as it was."""
     path = lettered.save_params(tmp_path / 'p')
     before = (tmp_path / 'p.npz').read_bytes()
-    variable = lettered.p['c'] if changed == 'parameters' else lettered._mean_squares['c']
+    variable = lettered.p['c'] if changed == 'parameters' else lettered._training_state()['mean_squares'][-1]
     array = variable.get_value()
     array[3] = value
     variable.set_value(array)
@@ -547,7 +547,7 @@ def stored_run(path, running, arrays=None, **metadata):
 def run_of(path):
     """Return what read_run returns."""
     with Checkpoint(path) as stored:
-        return read_run(stored, read_checkpoint(stored)[0])
+        return read_run(stored, read_checkpoint(stored)[0], CharLSTM.optimiser_state)
 
 
 def test_all_but_rmsprops_averages_may_be_missing(running, path):

@@ -106,11 +106,12 @@ class InTheano:
             model.model_setup(char_dim=2, num_units1=1, num_units2=1, **SETTINGS)
         model = self.models[case.own]
         model.uchar = [chr(FIRST + k) for k in range(case.V)]
-        for name, array in case.parameters.items():
+        squares = model._training_state()['mean_squares']              # before the shapes change
+        for (name, array), m in zip(case.parameters.items(), squares):
             array = array.astype(model.p[name].dtype)
             model.p[name].set_value(array)
             model._weights[name].set_value(array)
-            model._mean_squares[name].set_value(0 * array)
+            m.set_value(0 * array)
         model._averaged_steps, model.random, model.batch_size = 0, np.random.default_rng(7), case.B
         return model
 
@@ -147,7 +148,8 @@ class InTheano:
         for step in range(1, 1 + STEPS):
             cost, _, *ratios = model.theano_train_rmsprop(x[:, rows], y[:, rows])
             reported.append([model.group.mean(float(cost), y[:, rows].size)[0], *ratios])
-            for kind, arrays in (('weights', model._weights), ('averages', model.p), ('squares', model._mean_squares)):
+            squares = dict(zip(model.p, model._training_state()['mean_squares']))
+            for kind, arrays in (('weights', model._weights), ('averages', model.p), ('squares', squares)):
                 found.update({f'{kind} {name} {step}': value.get_value() for name, value in arrays.items()})
             self.between_steps(model, case)
         return dict(found, reported=np.array(reported, float))

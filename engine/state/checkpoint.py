@@ -45,7 +45,7 @@ LEARNING = {name + '?': number for name in RANGES}
 CELL = {'formula': lambda value: isinstance(value, str) and len(value) <= LONGEST_FORMULA,
         'parameters': lambda value: list_of(own_name)(value) and len(set(value)) == len(value)}
 METADATA = {'lp?': LEARNING, 'averaged?': whole, 'trials?': whole, 'random?': GENERATOR, 'text?': (TEXT, {}),
-            'cell?': CELL, 'precision?': 'bfloat16'.__eq__, 'arrays?': list_of(string),
+            'cell?': CELL, 'optimiser?': list_of(string), 'precision?': 'bfloat16'.__eq__, 'arrays?': list_of(string),
             'versions?': {'python?': string, 'numpy?': string, 'theano?': string, 'device?': string},
             'progress?': shallow}                          # any value that the caller of save_params passed
 

@@ -1,27 +1,83 @@
-"""What a run resumes from besides its parameters: RMSprop's averages, the weights, and states of the network."""
+"""What a run resumes from besides its parameters: the optimiser's state, the weights, and states of the network."""
 from typing import NamedTuple
+
+import numpy as np
 
 from engine.state.checkpoint import opened
 from engine.state.parameters import read_finite, read_shapes, units
 
 STATES = ('h1', 'C1', 'h2', 'C2')
+MEAN_SQUARES = 'mean_squares'          # the state of RMSprop, by which score_text can adapt
 
+
+# ---------------------------------------------------------------- the state of an optimiser, a dict
+
+def map_state(function, state):
+    """Return a state with a function applied to each of its arrays, or symbols."""
+    return {name: list(map(function, value)) if isinstance(value, (list, tuple)) else function(value)
+            for name, value in state.items()}
+
+
+def shown(state):
+    """Return the names in a state, as a message shows them."""
+    return ', '.join(sorted(state)) or 'of no names'
+
+
+def named_state(state, parameters):
+    """Return the arrays or symbols of a state by their names in a checkpoint.
+
+    parameters: their names. Raises ValueError where a list has not one item for each, or a name cannot be stored.
+    """
+    named = {}
+    for name, value in state.items():
+        if not (isinstance(name, str) and name.isidentifier()):
+            raise ValueError(f"the optimiser's state has the name {name!r}: expected letters and digits")
+        prefix = 'm' if name == MEAN_SQUARES else f'state_{name}'
+        if not isinstance(value, (list, tuple)):
+            named[prefix] = value
+        elif len(value) == len(parameters):
+            named.update({f'{prefix}_{parameter}': item for parameter, item in zip(parameters, value)})
+        else:
+            raise ValueError(f"the list {name} of the optimiser's state has {len(value)} items: expected "
+                             f'{len(parameters)}, one for each parameter')
+    return named
+
+
+def state_updates(parameters, steps, state, new_state):
+    """Return pairs of a shared variable of a state and its new value.
+
+    parameters, steps: lists of symbols. Raises ValueError where an optimiser returned a wrong number of steps, another
+    state than it got, or a symbol of another type.
+    """
+    numbers = range(len(parameters))
+    before, after = named_state(state, numbers), named_state(new_state, numbers)
+    if len(steps) != len(parameters) or set(before) != set(after):
+        raise ValueError(f'the optimiser returned {len(steps)} steps and the state {shown(new_state)}: expected '
+                         f'{len(parameters)} steps and the state {shown(state)}')
+    updates = [(variable, after[name]) for name, variable in before.items()]
+    for variable, new in [*zip(parameters, steps), *updates]:
+        if (new.dtype, new.ndim) != (variable.dtype, variable.ndim):
+            raise ValueError(f'the optimiser returned {new.type} for {variable}: expected {variable.type}')
+    return updates
+
+
+# ---------------------------------------------------------------- what a run resumes from
 
 class RunState(NamedTuple):
     """What a run resumes from, as arrays.
 
-    averages: RMSprop's, by a parameter's name. weights: what is trained, by name, where the
+    optimiser: its state, by the names of named_state. weights: what is trained, by name, where the
     parameters of the checkpoint are an average of it; {} where they are not. carried, validation:
     the states h1, C1, h2, C2 before the next batch of training and of validation, each (B,H), or None.
     """
-    averages: dict
+    optimiser: dict
     weights: dict
     carried: list = None
     validation: list = None
 
     def arrays(self):
         """Return all arrays by their names in a checkpoint."""
-        named = {'m_' + name: m for name, m in self.averages.items()}
+        named = dict(self.optimiser)
         named.update({'raw_' + name: weights for name, weights in self.weights.items()})
         for prefix, states in (('carried_', self.carried), ('trial_', self.validation)):
             named.update({prefix + name: state for name, state in zip(STATES, states or [])})
@@ -36,11 +92,12 @@ def _read(stored, prefix, shapes, dtype):
     return {name: read_finite(stored, prefix + name, dtype) for name in found}
 
 
-def read_run(stored, parameters):
+def read_run(stored, parameters, optimiser_state):
     """Read what a run resumes from. Returns a RunState, in the type of the parameters, and the metadata.
 
-    stored: an open checkpoint. parameters: its parameters by name. The metadata has 'random' and
-    'progress' and, where there are weights, 'averaged'. Raises ValueError where something is missing or wrong.
+    stored: an open checkpoint. parameters: its parameters by name. optimiser_state: as in CharLSTM. The metadata has
+    'random' and 'progress' and, where there are weights, 'averaged'. Raises ValueError where something is missing or
+    wrong, or where the state is that of another optimiser.
     """
     def read(prefix, shapes):
         found = _read(stored, prefix, shapes, dtype)
@@ -55,11 +112,18 @@ def read_run(stored, parameters):
     no_run = ValueError(f'{stored} holds no run that can be resumed; init starts a new one from its parameters')
     metadata, dtype = stored.metadata, parameters['c'].dtype
     shapes = {name: p.shape for name, p in parameters.items()}
-    H1, H2 = units(shapes)
-    run = RunState(read('m_', shapes), read('raw_', shapes), read_states('carried_'), read_states('trial_'))
-    if not run.averages or not {'random', 'progress'} <= set(metadata) or run.weights and 'averaged' not in metadata:
+    if not {'random', 'progress'} <= set(metadata):
         raise no_run
-    if any(m.min() < 0 for m in run.averages.values()):
+    state, theirs = optimiser_state(list(parameters.values())), metadata.get('optimiser', [MEAN_SQUARES])
+    if theirs != sorted(state):
+        raise ValueError(f'{stored} holds the state of another optimiser, {shown(theirs)}, than this model has, '
+                         f'{shown(state)}: a run is resumed with its own; init starts a new one from its parameters')
+    of_optimiser = {name: np.shape(value) for name, value in named_state(state, parameters).items()}
+    H1, H2 = units(shapes)
+    run = RunState(read('', of_optimiser), read('raw_', shapes), read_states('carried_'), read_states('trial_'))
+    if len(run.optimiser) < len(of_optimiser) or run.weights and 'averaged' not in metadata:
+        raise no_run
+    if any(name.startswith('m_') and m.min() < 0 for name, m in run.optimiser.items()):
         raise stored.refusal('it has averages of squares below zero')
     return run, metadata
 

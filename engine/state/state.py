@@ -15,7 +15,7 @@ from engine.files import base_name
 from engine.state import checkpoint, dropout
 from engine.state.batches import Text
 from engine.state.parameters import NAMES, are_bytes, carry_over, cell_of, own_names, read_parameters, to_store, units
-from engine.state.run_state import RunState, read_run
+from engine.state.run_state import MEAN_SQUARES, RunState, map_state, named_state, read_run
 from engine.state.text import encoded, shown
 from engine.terminal import printable, warn
 
@@ -47,11 +47,11 @@ def _read_model(path, encoding='utf-8'):
         return (*read_checkpoint(stored, encoding), cell_of(stored)['formula'])
 
 
-def _read_model_and_run(path):
+def _read_model_and_run(path, optimiser_state):
     """Return what _read_model returns, and then what read_run returns."""
     with checkpoint.opened(path) as stored:
         arrays, uchar, formula = _read_model(stored)
-        return arrays, uchar, formula, *read_run(stored, arrays)
+        return arrays, uchar, formula, *read_run(stored, arrays, optimiser_state)
 
 
 def _values(variables):
@@ -59,12 +59,14 @@ def _values(variables):
     return {name: variable.get_value(borrow=True) for name, variable in variables.items()}
 
 
+def _kinds(arrays):
+    """Return the shapes and types of arrays by name."""
+    return {name: (array.shape, array.dtype) for name, array in arrays.items()}
+
+
 def _updated(variables, arrays, prefix=''):
     """Return shared variables by name with these values: the same variables, unless a shape or a type changes."""
-    def kinds(arrays):
-        return {name: (array.shape, array.dtype) for name, array in arrays.items()}
-
-    if kinds(_values(variables)) != kinds(arrays):
+    if _kinds(_values(variables)) != _kinds(arrays):
         return {name: theano.shared(array, prefix + name) for name, array in arrays.items()}
     for name, array in arrays.items():
         variables[name].set_value(array)
@@ -76,10 +78,10 @@ class State:
 
     Attributes: those that CharLSTM lists; group, a SingleProcess or a ProcessGroup: the processes that train
     the model together, each of which has its own rows (B) of a batch and of states; precision, of the operands of
-    products; _text, the Text that was prepared, or None; _mean_squares, RMSprop's averages, as shared variables by the
-    name of a parameter; _weights, the weights that are trained, by name, where p is their running average, {} where p
-    itself is trained; _averaged_steps, the steps in that average; _carried, the states before the next training
-    batch, four arrays (B,H), or None; _validation_states, those before the next validation batch,
+    products; _text, the Text that was prepared, or None; _optimiser_state, what optimiser_state returns, as shared
+    variables, {} until it is needed; _weights, the weights that are trained, by name, where p is their running average,
+    {} where p itself is trained; _averaged_steps, the steps in that average; _carried, the states before the next
+    training batch, four arrays (B,H), or None; _validation_states, those before the next validation batch,
     and _validation_index, its index.
     """
 
@@ -90,7 +92,7 @@ class State:
         self.uchar, self._encoding = [], 'utf-8'           # of the text, where the vocabulary is one of bytes
         self.batch_size = self._dyn_lrate = None
         self.X, self.Y, self.n_batches, self.texts = {}, {}, {}, {}
-        self.p, self.lp, self._mean_squares = {}, {}, {}
+        self.p, self.lp, self._optimiser_state = {}, {}, {}
         self._weights, self._averaged_steps = {}, 0
         self._functions = {}           # compiled, by name, from what the next three say
         self._cell = self._made_from = self._reads = None          # the Cell, attributes, and what functions read
@@ -263,8 +265,7 @@ class State:
         self.uchar, before = list(uchar), self.p
         self.p = _updated(self.p, arrays)
         if self.p is not before:
-            self._functions = {}
-            self._mean_squares = _updated({}, {name: np.zeros_like(array) for name, array in arrays.items()}, 'm_')
+            self._functions, self._optimiser_state = {}, {}
         self._set_weights(arrays if self.lp.get('average') else {})
         self._validation_states, self._validation_index = None, 0
         self.reset_states()
@@ -276,6 +277,17 @@ class State:
     def _trained(self):
         """Return what training changes, as shared variables by name."""
         return self._weights or self.p
+
+    def _training_state(self):
+        """Return the optimiser's state as shared variables; the initial one if names or shapes are those of another."""
+        initial = map_state(lambda value: np.asarray(value, theano.config.floatX),
+                            self.optimiser_state(list(self._arrays().values())))
+        now = _values(named_state(self._optimiser_state, self.p))
+        if _kinds(now) != _kinds(named_state(initial, self.p)):
+            self._optimiser_state = map_state(theano.shared, initial)
+            for name, variable in named_state(self._optimiser_state, self.p).items():
+                variable.name = name
+        return self._optimiser_state
 
     def _arrays(self):
         return _values(self.p)
@@ -362,21 +374,22 @@ class State:
     def save_params(self, filename, progress=None):
         """Write the state of this object to an npz file, whole or not at all; '.npz' is added where it is missing.
 
-        The file has the parameters and uchar, which load_params reads. For resume it also has RMSprop's averages, the
-        carried states, the generator, the learning parameters, and progress, a dict of the caller's that JSON can hold.
-        Of several processes the first writes, with the states of all. Returns the file's name. Raises OSError when it
-        cannot be written, and ValueError where there is nothing to save, a number is not finite, or the processes
-        differ.
+        The file has the parameters and uchar, which load_params reads. For resume it also has the optimiser's state,
+        the carried states, the generator, the learning parameters, and progress, a dict of the caller's that JSON can
+        hold. Of several processes the first writes, with the states of all. Returns the file's name. Raises OSError
+        when it cannot be written, and ValueError where there is nothing to save, a number is not finite, or the
+        processes differ.
         """
         if not self.p or not self.uchar:
             raise ValueError('nothing to save: there are no parameters or no vocabulary yet')
         filename = os.fspath(filename)
         filename += '' if filename.endswith('.npz') else '.npz'
-        p, averages, weights = self._arrays(), _values(self._mean_squares), _values(self._weights)
-        self.group.check_in_sync([*p.values(), *averages.values(), *weights.values()],
+        p, weights = self._arrays(), _values(self._weights)
+        optimiser = _values(named_state(self._training_state(), p))
+        self.group.check_in_sync([*p.values(), *optimiser.values(), *weights.values()],
                                  self.random.bit_generator.state)
         carried, validation = [self.group.gather(states) for states in (self._carried, self._validation_states)]
-        arrays = dict(p, **RunState(averages, weights, carried, validation).arrays())
+        arrays = dict(p, **RunState(optimiser, weights, carried, validation).arrays())
         self.group.broadcast(self._write, filename, arrays, progress)
         return filename
 
@@ -387,13 +400,14 @@ class State:
                     device=device())
 
     def finite(self):
-        """Return whether all parameters and RMSprop's averages are finite numbers."""
-        return all(np.isfinite(array).all() for variables in (self.p, self._mean_squares, self._weights)
+        """Return whether all parameters and the optimiser's state are finite numbers."""
+        state = named_state(self._optimiser_state, self.p)
+        return all(np.isfinite(array).all() for variables in (self.p, state, self._weights)
                    for array in _values(variables).values())
 
     def _write(self, filename, arrays, progress):
         if not all(np.isfinite(array).all() for array in arrays.values()):
-            raise ValueError(f"{filename} was not written: the parameters or RMSprop's averages are not finite any "
+            raise ValueError(f"{filename} was not written: the parameters or the optimiser's state are not finite any "
                              'more')
         cell = self._model_cell()
         metadata = dict(
@@ -402,6 +416,8 @@ class State:
             versions=self.versions())
         if self.precision != 'float32':
             metadata['precision'] = self.precision
+        if set(self._optimiser_state) != {MEAN_SQUARES}:
+            metadata['optimiser'] = sorted(self._optimiser_state)
         if not cell.standard:
             metadata['cell'] = dict(formula=cell.formula, parameters=list(cell.own))
         checkpoint.write(filename, dict(arrays, uchar=to_store(self.uchar)), metadata)
@@ -462,9 +478,10 @@ class State:
 
         Training then continues as if it had never stopped, bit for bit. Returns progress as save_params got it. Raises
         what load_params raises, and ValueError for a checkpoint that lacks something that a run needs, that is of
-        another cell or precision, or that has an average where model_setup had none, or the reverse.
+        another cell, optimiser or precision, or that has an average where model_setup had none, or the reverse.
         """
-        arrays, uchar, formula, run, metadata = self.group.broadcast(_read_model_and_run, filename)
+        arrays, uchar, formula, run, metadata = self.group.broadcast(
+            _read_model_and_run, filename, self.optimiser_state)
         difference = self._cell_difference(filename, formula)
         if difference:
             raise ValueError(f'{difference}: a run is resumed with its own cell')
@@ -477,7 +494,8 @@ class State:
                              'parameters: model_setup needs the same average')
         self._set_model(filename, arrays, uchar)
         self._set_weights(run.weights, metadata['averaged'] if run.weights else 0)
-        self._mean_squares = _updated(self._mean_squares, run.averages, 'm_')
+        for name, variable in named_state(self._training_state(), self.p).items():
+            variable.set_value(run.optimiser[name])
         self._carried, self._validation_states = [states and [state[self.group.rows(len(state))] for state in states]
                                                   for states in (run.carried, run.validation)]
         self._validation_index = metadata.get('trials', 0)
