@@ -5,7 +5,7 @@ from typing import NamedTuple
 from engine.files import base_name
 
 LEAST = 31                 # characters of a passage that counts as copied
-MOST_WRITTEN = 1_000_000   # characters that are compared, at most: the automaton takes some 500 bytes for each
+MOST_WRITTEN = 1_000_000   # characters that are compared, at most: each takes some 300 bytes
 AROUND = 40                # characters before and after a passage that are shown
 SHOWN = 300                # characters of a passage that are shown, at most
 
@@ -19,109 +19,68 @@ class Passage(NamedTuple):
     at: int
 
 
-def _regions(grams, k, text):
-    """Yield (start, end) of the parts of a text that have all its passages of at least 2k-1 characters in common.
-
-    grams: the passages of k characters of the other text. Of every k positions in a row one is a multiple of k, so a
-    passage of 2k-1 characters has a passage of k characters inside that begins at a multiple of k.
-    """
-    start = end = 0
-    for at in range(0, len(text), k):
-        if text[at:at + k] in grams:
-            if at - k + 1 > end:
-                yield start, end
-                start = at - k + 1
-            end = min(len(text), at + 2 * k - 1)
-    yield start, end
-
-
-def _suffix_automaton(text):
-    """Return the suffix automaton of a text (Blumer et al. 1985), which recognises all its passages in linear time.
-
-    A state stands for the passages that end at the same places of the text; each but the longest is a suffix of the
-    longest. State 0 is the empty passage. Returns, by state, the states after one more character, the state of the
-    longest shorter suffix, and the length of the longest passage; then the states of text[:1], text[:2] ...
-    """
-    moves, links, lengths, beginnings, last = [{}], [-1], [0], [], 0
-    for character in text:
-        new, state = len(moves), last
-        moves.append({})
-        lengths.append(lengths[last] + 1)
-        while state >= 0 and character not in moves[state]:
-            moves[state][character] = new
-            state = links[state]
-        target = moves[state][character] if state >= 0 else 0
-        if state >= 0 and lengths[target] > lengths[state] + 1:        # only its shorter passages end here, too
-            shorter = new + 1
-            moves.append(dict(moves[target]))
-            lengths.append(lengths[state] + 1)
-            while state >= 0 and moves[state].get(character) == target:
-                moves[state][character] = shorter
-                state = links[state]
-            links += [shorter, links[target]]
-            links[target] = shorter
-        else:
-            links.append(target)
-        beginnings.append(new)
-        last = new
-    return moves, links, lengths, beginnings
-
-
-def _longest_in(text, regions, moves, links, lengths):
-    """Return, by state of an automaton, its longest passage in the regions of a text, and where that first ends.
-
-    The length is 0 where there is none. Other arguments: those that _suffix_automaton returns.
-    """
-    longest, ends, first_ends = [0] * len(moves), [0] * len(moves), [len(text) + 1] * len(moves)
-    for start, end in regions:
-        state = length = 0
-        for k, character in enumerate(text[start:end], start + 1):
-            while state and character not in moves[state]:
-                state = links[state]
-                length = lengths[state]
-            state = moves[state].get(character, 0)
-            length = length + 1 if state else 0
-            if length > longest[state]:
-                if not longest[state]:
-                    first_ends[state] = k
-                longest[state], ends[state] = length, k
-    shortest_first = sorted(range(1, len(moves)), key=lengths.__getitem__)
-    for state in reversed(shortest_first):                 # where a passage is, its suffixes are
-        link = links[state]
-        if longest[state]:
-            first_ends[link] = min(first_ends[link], first_ends[state])
-            ends[link] = min(first_ends[state], ends[link] if longest[link] == lengths[link] else len(text))
-            longest[link] = lengths[link]
-    for state in shortest_first:                           # where none of a state is, a shorter suffix may be
-        if not longest[state]:
-            longest[state], ends[state] = longest[links[state]], ends[links[state]]
-    return longest, ends
-
-
 def refuse_many(n):
     """Raise ValueError for more characters than are compared."""
     if n > MOST_WRITTEN:
         raise ValueError(f'{n:,} characters are to be found in another text: expected at most {MOST_WRITTEN:,}')
 
 
+def _windows(text, n):
+    return {text[i:i + n] for i in range(len(text) - n + 1)}
+
+
+def _places(written, text, n):
+    """Return the passages of n characters that both texts have, each with its first and its last place in `text`.
+
+    Of every k positions in a row one is a multiple of k, so a passage of n >= 2k-1 characters has k characters inside
+    that begin at one. Only around those are passages looked up.
+    """
+    k = (n + 1) // 2
+    windows, parts, places, end = _windows(written, n), _windows(written, k), {}, 0
+    for at in range(0, len(text), k):
+        if text[at:at + k] in parts:
+            for i in range(max(end, at + k - n), at + 1):
+                if text[i:i + n] in windows:
+                    places.setdefault(text[i:i + n], [i, i])[1] = i
+            end = at + 1
+    return places
+
+
 def copied_passages(written, text, least=LEAST):
     """Return the passages of `written`, a string, that stand in `text`, another, in their order: a list of Passages.
 
     A passage has at least `least` characters, and is the longest possible: with the character before it or the one
-    after it, it stands nowhere in `text`. Passages may overlap. It takes time in proportion to both lengths, and the
-    less the larger `least` is. Raises ValueError unless least is at least 1, and for more than MOST_WRITTEN characters
-    of `written`.
+    after it, it stands nowhere in `text`. Passages may overlap. Raises ValueError unless least is at least 1, and for
+    more than MOST_WRITTEN characters of `written`.
     """
+    def find(start, end):
+        """Return where written[start:end] first stands in the text, -1: nowhere. Look where its ends do."""
+        offset = end - start - least
+        (first, last), (first_end, last_end) = [places.get(written[i:i + least], (0, -1)) for i in (start, end - least)]
+        return text.find(written[start:end], max(first, first_end - offset), min(last, last_end - offset) + end - start)
+
+    def more(start, end, before, after, most, step):
+        """Return the largest n <= most for which written[start - n * before:end + n * after] stands in the text."""
+        n = 0
+        while step:
+            longer = n + step
+            if longer <= most and find(start - longer * before, end + longer * after) >= 0:
+                n, step = longer, 2 * step
+            else:
+                step //= 2
+        return n
+
     if least < 1:
         raise ValueError(f'least is {least}: expected at least 1')
     refuse_many(len(written))
-    k = (least + 1) // 2
-    regions = list(_regions({written[at:at + k] for at in range(len(written) - k + 1)}, k, text))
-    *automaton, beginnings = _suffix_automaton(written)
-    longest, ends = _longest_in(text, regions, *automaton)
-    lengths = [longest[state] for state in beginnings] + [0]
-    return [Passage(k + 1 - lengths[k], lengths[k], ends[state] - lengths[k]) for k, state in enumerate(beginnings)
-            if lengths[k] >= least and lengths[k + 1] <= lengths[k]]
+    places, passages, start, end = _places(written, text, least), [], -1, 0
+    for i in range(len(written) - least + 1):
+        if i + least > end and written[i:i + least] in places:         # ends after the last passage
+            most = i - start - 1                                       # it begins after the last one, too
+            start, end = i - more(i, i + least, 1, 0, most, most), i + least
+            end += more(start, end, 0, 1, len(written) - end, 1)
+            passages.append(Passage(start, end - start, find(start, end)))
+    return passages
 
 
 def longest_passage(written, text):
@@ -205,7 +164,7 @@ class Original(NamedTuple):
     name: str
 
     def compare(self, texts):
-        """Return the Copies in texts, a list of strings. Raises what copied_passages raises."""
+        """Return the Copies in texts, a list of strings. Raises ValueError for more than MOST_WRITTEN characters."""
         absent = next(chr(code) for code in range(sys.maxunicode, 0, -1) if chr(code) not in self.text)
         written = absent.join(texts)
         passages = copied_passages(written, self.text)
@@ -216,7 +175,7 @@ class Original(NamedTuple):
 def read(path, encoding, say):
     """Return the Original in a file or folder; say() gets a line on a folder.
 
-    Raises what read_text raises, and ValueError for an empty text.
+    Raises OSError when it cannot be read, ValueError when it is no text, not in that encoding, or empty.
     """
     from engine.state.text import read_files, string_of      # late, so that --help does not wait for NumPy
     codes, uchar, _, files = read_files(path, encoding)
