@@ -70,8 +70,8 @@ def string_of(codes, uchar):
 
 def nearest(x):
     """Return the nearest whole number, halves rounded up as in Python 2, which the original ran on."""
-    whole = math.floor(x)
-    return whole + (x - whole >= 0.5)
+    below = math.floor(x)
+    return below + 1 if x - below >= 0.5 else below
 
 
 def smallest_type(vocabulary_size):
@@ -170,7 +170,8 @@ def _text_files(path, encoding):
             else:
                 files.append(found)
         subfolders[:] = to_read
-    left_out = '; left out: ' * bool(skipped) + ', '.join(f'{n:,} x {reason}' for reason, n in sorted(skipped.items()))
+    left_out = '; left out: ' if skipped else ''
+    left_out += ', '.join(f'{n:,} x {reason}' for reason, n in sorted(skipped.items()))
     if not files:
         raise ValueError(f'the folder {path} has no files to read{left_out}')
     return sorted(files, key=lambda file: file.split(os.sep)), f'{len(files):,} files read{left_out}'
@@ -207,32 +208,29 @@ def _decoded(path, encoding, progress, digest, in_folder):
     advice = 'name its encoding with the option encoding'
     if in_folder:
         advice = f'take it out of the folder if it is no text, or {advice}'
-    decoder = codec(encoding).incrementaldecoder()
-    line_ends = io.IncrementalNewlineDecoder(None, translate=True)
-    offset, first = 0, True
+    decoder = io.IncrementalNewlineDecoder(codec(encoding).incrementaldecoder(), translate=True)
+    offset = 0
     with named('read', path), _opened(path) as f, progress_bar(
             sys.stderr, progress, total=os.path.getsize(path), unit='B', unit_scale=True, leave=False, desc='reading',
             delay=1) as bar:
         _check_beginning(path, f.peek(), encoding, in_folder)        # what peek() returns is read again
-        while True:
+        chunk = first = True
+        while chunk:
             chunk = f.read(CHUNK)
             digest.update(chunk)
-            waiting = len(decoder.getstate()[0])           # bytes of a character that the last chunk cut
-            try:
-                text = decoder.decode(chunk, final=not chunk)
-            except UnicodeError as error:                  # some codecs do not say where
-                start, reason = getattr(error, 'start', 0), getattr(error, 'reason', error)
-                raise ValueError(f'{path} is not {encoding}: byte {offset - waiting + start} ({reason}); {advice}'
-                                 ) from None
-            text = line_ends.decode(text, final=not chunk)
-            if first and text:
-                text, first = text[text[0] == '\ufeff':], False
-            if text:
-                yield text
-            if not chunk:
-                return
             offset += len(chunk)
             bar.update(len(chunk))
+            try:
+                text = decoder.decode(chunk, final=not chunk)
+            except UnicodeDecodeError as error:            # of these bytes and of what was left of those before
+                raise ValueError(f'{path} is not {encoding}: byte {offset - len(error.object) + error.start} '
+                                 f'({error.reason}); {advice}') from None
+            except UnicodeError as error:                  # of a codec that does not say where
+                raise ValueError(f'{path} is not {encoding} ({error}); {advice}') from None
+            if first and text:
+                text, first = text[1:] if text[0] == '\ufeff' else text, False
+            if text:
+                yield text
 
 
 def _joined(path, files, encoding, progress, digest):
