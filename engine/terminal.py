@@ -132,15 +132,14 @@ def _message(error, needs_less, options):
         text = ''.join(text.splitlines()[:1])[:200]                    # Theano adds many lines
         less = needs_less(options) if options and not isinstance(error, (OSError, ImportError)) else ''
         advice = f'{less} less' if less else 'end other programs, or use a machine with more memory'
-        return f'not enough memory{": " * bool(text)}{text}; {advice}'
+        return f'not enough memory: {text}; {advice}' if text else f'not enough memory; {advice}'
     if isinstance(error, FileNotFoundError):
         return 'the current folder was removed: go to another one, with cd'
     if unnamed:
         return f'cannot write standard output: {error.strerror}'
     if isinstance(error, ImportError):
-        has_advice = re.search('install|is not active|uv run|runs on Python', str(error))
-        hint = '' if has_advice else f': {commands.find_packages()}'
-        return f'{error}{hint}'
+        # Python names the module that is missing; our own errors say what to do.
+        return f'{error}: {commands.find_packages()}' if error.name else str(error)
     return None
 
 

@@ -291,7 +291,8 @@ def without(tmp_path):
     def changes(*packages):
         (tmp_path / 'stubs').mkdir()
         for package in packages:
-            (tmp_path / 'stubs' / (package + '.py')).write_text('raise ImportError("No module named %s")' % package)
+            (tmp_path / 'stubs' / f'{package}.py').write_text(
+                f'raise ModuleNotFoundError("No module named {package}", name="{package}")')
         return {'PYTHONPATH': str(tmp_path / 'stubs')}
     return changes
 

@@ -8,76 +8,44 @@ import time
 import pytest
 
 from engine.backend import modules, theano_setup
-from engine.backend.theano_setup import CHECKSUM, compiling, discard, remove_damaged, theano
+from engine.backend.theano_setup import compiling, theano
 from produce_text import BUNDLED
 from scripts import FAST, PRODUCE, ROOT, run, start
 
 HOME = '.theano/charlstm'
 OTHERS = ['.theano/compiledir_x/tmp3/e.so', '.theano/compiledir_x/tmp3/key.pkl', '.theano/compiledir_x/cutils_ext/f.so']
 OWN = ['compiledir_x/tmp1/a.so', 'compiledir_x/tmp1/key.pkl', 'compiledir_x/cutils_ext/cutils_ext.so',
-       'compiledir_x/tmp4/being_compiled.so', 'compiledir_x/other/b.txt', 'mine/c.so', 'mine.so',
        'compiledir_x/tmp2/d.so', 'compiledir_x/tmp2/key.pkl']
 
 
 @pytest.fixture
 def own(tmp_path, monkeypatch):
-    """Return the default folder with compiled code as Theano stores it, checksums of finished modules, and other files.
-
-    Beside it is compiled code of other programs.
-    """
+    """Return the default folder with compiled code as Theano stores it. Beside it is that of other programs."""
     monkeypatch.setattr(theano_setup, 'USERS_FOLDER', None)
     monkeypatch.setattr(theano_setup, 'FOLDER', str(tmp_path / HOME))
     for name in OTHERS + [f'{HOME}/{name}' for name in OWN]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b'code' * 99)
     folder = tmp_path / HOME
-    for name in ('tmp1/a.so', 'tmp2/d.so', 'cutils_ext/cutils_ext.so'):
-        theano_setup.store_checksum(str(folder / 'compiledir_x' / name))
     monkeypatch.setattr(theano.config.__class__.__dict__['compiledir'], 'val', str(folder / 'compiledir_x'))
     return folder
 
 
 def files(folder):
-    """Return the contents of the files below a folder, by path, without checksums."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob('*'))
-            if path.is_file() and path.suffix != CHECKSUM}
+    """Return the contents of the files below a folder, by path."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob('*')) if path.is_file()}
 
 
-def test_nothing_is_removed_where_nothing_is_damaged(own, capfd):
-    before = files(own.parents[1])
-    remove_damaged()
-    assert files(own.parents[1]) == before and capfd.readouterr().err == ''
-
-
-@pytest.mark.parametrize('name, damage', [
-    ('tmp2/d.so', None), ('tmp1/a.so', lambda code: b''),
-    ('tmp1/a.so', lambda code: code[:100] + bytes(7) + code[107:]),
-    ('cutils_ext/cutils_ext.so', lambda code: code[:-1])], ids=['missing', 'empty', 'zeros inside', 'cut'])
-def test_damaged_module_is_removed_and_no_other(own, capfd, name, damage):
-    path = own / 'compiledir_x' / name
-    if damage:
-        path.write_bytes(damage(path.read_bytes()))
-    else:
-        path.unlink()
-    before = files(own)
-    remove_damaged()
-    assert capfd.readouterr().err.startswith(f'charlstm: removed 1 damaged files of compiled code in {own}, ')
-    assert files(own) == {name: code for name, code in before.items() if (own / name).parent != path.parent}
-    remove_damaged()
-    assert capfd.readouterr().err == ''
-
-
-def test_nothing_is_removed_from_a_folder_of_the_user_or_written_there(own, monkeypatch):
+@pytest.mark.parametrize('name', [f'{HOME}/{OWN[3]}', OTHERS[0]])
+def test_nothing_is_removed_from_a_folder_of_the_user(own, monkeypatch, refused, name):
     home = own.parents[1]
-    for path in [*own.rglob('*.so'), home / OTHERS[0]]:
-        path.write_bytes(b'')
-    monkeypatch.setattr(theano_setup, 'USERS_FOLDER', str(home / '.theano'))
-    monkeypatch.setattr(theano_setup, 'FOLDER', str(home / '.theano'))
-    before = {path: path.read_bytes() for path in home.rglob('*') if path.is_file()}
-    remove_damaged()
-    theano_setup.store_checksum(str(home / OTHERS[0]))
-    assert discard(str(home / OTHERS[0])).endswith(f'is damaged: remove {(home / OTHERS[0]).parent}, and start again')
-    assert {path: path.read_bytes() for path in home.rglob('*') if path.is_file()} == before
+    if name not in OTHERS:
+        monkeypatch.setattr(theano_setup, 'USERS_FOLDER', str(own))
+    monkeypatch.setattr(theano.config.__class__.__dict__['compiledir'], 'val', str((home / name).parents[1]))
+    before = files(home)
+    with refused(OSError, f'is damaged: remove {(home / name).parent}, and start again (too short)'), compiling():
+        raise ImportError('too short', path=str(home / name))
+    assert files(home) == before
 
 
 def test_module_that_cannot_be_loaded_is_removed_and_no_other(own, refused):
@@ -106,14 +74,6 @@ def test_compiler_without_enough_memory(refused):
 def test_error_of_another_import_is_not_called_damage(own):
     with pytest.raises(ImportError), compiling():
         raise ImportError('no such module', path='/usr/lib/other.so')
-
-
-def test_folder_that_cannot_be_written_is_no_error(monkeypatch, capfd):
-    monkeypatch.setattr(theano_setup, 'USERS_FOLDER', None)
-    monkeypatch.setattr(theano_setup, 'FOLDER', '/proc/nowhere/.theano/charlstm')
-    theano_setup.store_checksum('/proc/nowhere/.theano/charlstm/compiledir_x/a/a.so')
-    remove_damaged()
-    assert capfd.readouterr().err == ''
 
 
 def test_inconsistent_list_of_compiled_code():
@@ -159,50 +119,50 @@ def test_settings_of_theano(monkeypatch, tmp_path, flags, expected):
     assert theano_setup.setting('blas.ldflags') == '-lx'
 
 
-def test_start_after_a_power_cut(tmp_path):
-    """Some compiled files are empty, some have lost their end or their middle: a warning, and everything works.
+TWO_FUNCTIONS = """
+from engine.backend.theano_setup import compiling, theano
+x = theano.tensor.vector()
+with compiling():
+    f = theano.function([x], theano.tensor.tanh(x) + 1)
+print(f([0]), theano.function([x], theano.tensor.exp(x) + 2)([0]))
+"""
 
-    The next start has no warning. What other programs have compiled stays.
+
+def test_start_after_a_power_cut(tmp_path):
+    """Modules that are empty, or have only zeros, are compiled again, also those of a user's own function.
+
+    Of Theano's loop in C a line says that it was removed, and to start again. What other programs have compiled stays.
     """
     for name in OTHERS:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b'')
-    results = []
-    for turn in range(3):
-        results.append(run(PRODUCE, BUNDLED, tmp_path / 'out', '--count', 1, '--length', 5, '--random-seed', 1,
-                           env={'HOME': str(tmp_path), 'THEANO_FLAGS': FAST}))
-        modules = sorted((tmp_path / HOME).rglob('*.so'))
-        for k, path in enumerate(modules if turn == 0 else ()):
-            code = path.read_bytes()
-            path.write_bytes([b'', code[:-5000], code[:4096] + bytes(4096) + code[8192:], code][k % 4])
-    assert [result.returncode for result in results] == [0, 0, 0]
-    assert len({result.stdout for result in results}) == 1
-    removed = len(modules) - len(modules) // 4
-    assert [f'removed {removed} damaged files' in result.stderr for result in results] == [False, True, False]
-    assert ['damaged' in result.stderr for result in results] == [False, True, False]
+
+    def start_one():
+        return run('-c', TWO_FUNCTIONS, cwd=ROOT, env={'HOME': str(tmp_path), 'THEANO_FLAGS': ''})
+
+    first = start_one()
+    loop, *compiled = sorted((tmp_path / HOME).rglob('*.so'), key=lambda path: path.name != 'lazylinker_ext.so')
+    assert first.stdout == '[1.] [3.]\n' and len(compiled) > 2
+    for k, path in enumerate(compiled):
+        path.write_bytes(bytes(path.stat().st_size) if k % 2 else b'')
+    again = start_one()
+    assert (again.returncode, again.stdout, again.stderr) == (0, first.stdout, first.stderr)
+    loop.write_bytes(b'')
+    last = start_one().stderr.splitlines()[-1]
+    assert last.startswith(f'OSError: compiled code in {loop} was damaged and has been removed: start again (')
+    assert start_one().stdout == first.stdout
     assert [(tmp_path / name).read_bytes() for name in OTHERS] == [b''] * len(OTHERS)
 
 
-@pytest.mark.parametrize('where', ['default', 'user'])
-def test_missing_module_that_theano_does_not_compile_again(tmp_path, where):
-    """Theano finds that its loop in C was compiled, and continues without it until a function is made.
-
-    In the default folder it is compiled again; where a user set a folder, a line says what to remove.
-    """
-    base = tmp_path / HOME if where == 'default' else tmp_path / 'mine'
-    module = base / os.path.basename(theano.config.compiledir) / 'lazylinker_ext' / 'lazylinker_ext.so'
+def test_module_that_theano_does_not_compile_again(tmp_path):
+    """Theano finds that its loop in C was compiled, and continues without it until a function is made."""
+    module = tmp_path / os.path.basename(theano.config.compiledir) / 'lazylinker_ext' / 'lazylinker_ext.so'
     module.parent.mkdir(parents=True)
     (module.parent / '__init__.py').write_text('_version = 0.211\n')
-    if where == 'default':
-        (module.parent / (module.name + CHECKSUM)).write_text('01234567')
-    result = run('-c', 'import charlstm', cwd=ROOT, env={
-        'HOME': str(tmp_path), 'THEANO_FLAGS': FAST + f',base_compiledir={base}' * (where == 'user')})
-    if where == 'default':
-        assert result.returncode == 0 and 'removed 1 damaged files' in result.stderr and module.exists()
-    else:
-        last = result.stderr.splitlines()[-1]
-        assert last.startswith(f'OSError: compiled code in {module} is damaged: remove {module.parent}, and start')
-        assert not module.exists()
+    result = run('-c', 'import charlstm', cwd=ROOT, env={'THEANO_FLAGS': FAST + f',base_compiledir={tmp_path}'})
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith(f'OSError: compiled code in {module} is damaged: remove {module.parent}, and start')
+    assert not module.exists()
 
 
 def finished(home):

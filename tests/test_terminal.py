@@ -382,7 +382,7 @@ class ArrayMemoryError(MemoryError):
      'p: not enough memory: clCreateBuffer: Invalid buffer size; a smaller --size needs less\n'),
     (RuntimeError('cuMemAlloc: CUDA_ERROR_OUT_OF_MEMORY: out of memory\nApply node that caused it'), 2, 'p: not enough '
      'memory: cuMemAlloc: CUDA_ERROR_OUT_OF_MEMORY: out of memory; a smaller --size needs less\n'),
-    (ImportError('No module named x'), 2, 'p: No module named x: run {}\n'),
+    (ImportError('No module named x', name='x'), 2, 'p: No module named x: run {}\n'),
     (ImportError('wrong x: pip install y'), 2, 'p: wrong x: pip install y\n')], ids=repr)
 def test_how_a_script_ends(monkeypatch, capsys, outcome, status, errors):
     def program(options):

@@ -14,6 +14,7 @@ Functions that are compiled outside, such as a user's own, are compiled as Thean
 import collections
 import contextlib
 import ctypes
+import errno
 import hashlib
 import importlib.machinery
 import importlib.util
@@ -34,6 +35,10 @@ except ImportError:        # Windows
     fcntl = None
 
 theano = None              # set by install(): this module is imported before Theano is
+
+
+class CompilerError(OSError):
+    """The C++ compiler has failed."""
 
 
 class _Now(threading.local):
@@ -118,7 +123,7 @@ def compiled_file(name, source, objects=None, python=False):
 
 
 def load(path):
-    """Return a library, compiled before where it is missing. Raises what a compiler's failure raises in Theano."""
+    """Return a library, compiled before where it is missing. Raises ImportError where it does not load, or OSError."""
     if path not in _loaded:
         if not _is_whole(path):
             if _now.raises:
@@ -168,6 +173,7 @@ def _is_whole(path):
 
 # ---------------------------------------------------------------- several at once
 
+NOT_WRITTEN = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)]
 MOST_AT_ONCE = 8           # compilers, each of which takes 200 MB
 WORTH_HEADER = 6           # modules: for fewer, compiling the headers ahead takes longer than it saves
 HEADERS = ('Python.h', 'iostream', 'theano_mod_helper.h', 'math.h', 'numpy/arrayobject.h', 'numpy/arrayscalars.h',
@@ -313,15 +319,21 @@ class _Build:
     @staticmethod
     def _start(file):
         with open(file.made + '.txt', 'wb') as f:
-            return subprocess.Popen(file.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=f)
+            try:
+                return subprocess.Popen(file.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=f)
+            except OSError as error:
+                raise CompilerError(f'the C++ compiler {error.filename} cannot be run ({error.strerror})') from error
 
     def _check(self, file, process):
-        """Raise an error, as Theano does, where the compiler has failed."""
+        """Raise OSError where the compiler could not write, CompilerError where it has failed otherwise."""
         if process.returncode == 0 and os.path.exists(file.made) or file in self._header:
             return             # where the headers are not compiled ahead, modules include them as they are
         with open(file.made + '.txt', encoding='utf-8', errors='replace') as f:
-            messages = f.read().replace(self._folder + os.sep, '').replace('\n', '. ')
-        raise Exception(f'Compilation failed (return status={process.returncode}): {messages}')
+            messages = ' '.join(f.read().replace(self._folder + os.sep, '').replace('\n', '. ').split())
+        for why in [*NOT_WRITTEN, os.strerror(errno.ENOMEM)]:          # the compiler has only words for it
+            if why in messages:
+                raise OSError(why)
+        raise CompilerError(f'the C++ compiler failed (status {process.returncode}: {messages[:200]})')
 
 
 def _optimised(flags):

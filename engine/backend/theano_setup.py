@@ -6,12 +6,10 @@ its compiler fails. `tt` is Theano's tensor module, so that T can mean steps eve
 import configparser
 import contextlib
 import errno
-import glob
 import importlib.util
 import io
 import logging
 import os
-import re
 import shlex
 import shutil
 import sys
@@ -19,7 +17,6 @@ import sysconfig
 import threading
 import traceback
 import warnings
-import zlib
 
 from engine import commands, interrupts
 from engine.terminal import lacks_memory, warn
@@ -27,7 +24,9 @@ from engine.terminal import lacks_memory, warn
 PYTHON = '{}.{}'.format(*sys.version_info)
 if sys.version_info < (3, 8):
     raise ImportError(f'this is Python {PYTHON}, and CharLSTM runs on Python 3.8 and later: start it with one of these')
-from engine.backend import modules, patches   # late: they import NumPy, which may be missing on an older Python
+# Late: they import NumPy, which may be missing on an older Python.
+from engine.backend import modules, patches  # noqa: E402
+from engine.backend.modules import CompilerError  # noqa: E402
 
 UNTESTED = (3, 14)                                                       # and later Pythons
 HEADER = os.path.join(sysconfig.get_path('include'), 'Python.h')         # all C code for this Python includes it
@@ -97,80 +96,47 @@ def _all_flags():
 
 # ---------------------------------------------------------------- compiled code
 #
-# In DEFAULT_FOLDER each compiled module has its checksum in a file beside it. A module that was damaged since then, as
-# by a power cut, is removed before Theano loads it. In a folder that the user set nothing is removed or added.
+# A module in DEFAULT_FOLDER that does not load, as one that a power cut left empty, is removed and compiled again. In a
+# folder that the user set nothing is removed.
 
-CHECKSUM = '.crc32'        # follows the name of the module's file
 USERS_FOLDER = setting('compiledir') or setting('base_compiledir')
 FOLDER = os.path.expanduser(USERS_FOLDER or DEFAULT_FOLDER)
+NOT_LOADED = [os.strerror(number) for number in (errno.EPERM, errno.EACCES, errno.EMFILE, errno.ENFILE)]
 
 
-def _in_default_folder(path):
-    return not USERS_FOLDER and os.path.realpath(path).startswith(os.path.join(os.path.realpath(FOLDER), ''))
+def _is_good(error):
+    """Return whether an ImportError is not of the compiled file itself, which the system only did not load."""
+    return lacks_memory(error) or any(words in str(error) for words in NOT_LOADED)
 
 
-def _checksum(path):
-    with open(path, 'rb') as f:
-        return f'{zlib.crc32(f.read()):08x}'
+def _remove(path):
+    """Remove a module that does not load. Return whether it was in DEFAULT_FOLDER; others stay."""
+    inside = not USERS_FOLDER and os.path.realpath(path).startswith(os.path.join(os.path.realpath(FOLDER), ''))
+    if inside:
+        shutil.rmtree(os.path.dirname(path), ignore_errors=True)
+    return inside
 
 
-def store_checksum(path):
-    """Store the checksum of a module that was loaded without an error, if it is in DEFAULT_FOLDER and has none."""
-    if _in_default_folder(path) and not os.path.exists(path + CHECKSUM):
-        with contextlib.suppress(OSError), open(path + CHECKSUM, 'w') as f:
-            f.write(_checksum(path))
+def _compile_damaged(theano):
+    """Let Theano compile a module again that does not load."""
+    cache = theano.gof.cmodule.ModuleCache
+    module_from_key = cache.module_from_key
 
+    def again(self, *arguments, **settings):
+        try:
+            return module_from_key(self, *arguments, **settings)
+        except ImportError as error:
+            if _is_good(error) or not _remove(error.path or ''):
+                raise
+        self.refresh(cleanup=False)                        # forgets what is gone
+        return module_from_key(self, *arguments, **settings)
 
-def _store_checksums(theano):
-    """Store the checksums of the modules that were compiled in the import, and of each that is compiled later."""
-    for module in list(sys.modules.values()):
-        path = getattr(module, '__file__', None) or ''
-        if path.endswith(('.so', '.pyd')):
-            store_checksum(path)
-    load = theano.gof.cmodule.dlimport
-
-    def dlimport(path, *arguments):
-        module = load(path, *arguments)
-        store_checksum(path)
-        return module
-
-    theano.gof.cmodule.dlimport = dlimport
-
-
-def remove_damaged():
-    """Remove the modules in DEFAULT_FOLDER that changed or vanished after their checksums were stored, and warn."""
-    removed = 0
-    pattern = os.path.join(glob.escape(FOLDER), 'compiledir*', '*', '*' + CHECKSUM)
-    for path in [] if USERS_FOLDER else glob.glob(pattern):
-        module = path[:-len(CHECKSUM)]
-        with contextlib.suppress(OSError):                 # another process may remove it too
-            with open(path, errors='replace') as f:
-                stored = f.read()
-            if not os.path.exists(module) or stored != _checksum(module):
-                shutil.rmtree(os.path.dirname(path))
-                removed += 1
-    if removed:
-        warn(f'removed {removed} damaged files of compiled code in {FOLDER}, as a power cut leaves them: they are '
-             'compiled again')
-
-
-def discard(path):
-    """Remove a module that cannot be loaded, if it is in DEFAULT_FOLDER. Return a line that says what to do."""
-    folder = os.path.dirname(path)
-    if not _in_default_folder(path):
-        return f'compiled code in {path} is damaged: remove {folder}, and start again'
-    shutil.rmtree(folder, ignore_errors=True)
-    return f'compiled code in {path} was damaged and has been removed: start again'
+    cache.module_from_key = again
 
 
 # ---------------------------------------------------------------- the import
 
-NOT_WRITTEN = ('No space left on device', 'Disk quota exceeded', 'Read-only file system', 'File too large',
-               "you don't have read, write or listing permissions")
-
-
-class CompilerError(OSError):
-    """The C++ compiler has failed."""
+NOT_WRITTEN = [*modules.NOT_WRITTEN, "you don't have read, write or listing permissions"]
 
 
 def _files(error):
@@ -211,15 +177,17 @@ def _import_error(error):
     return ImportError(f'Theano 1.0.5 cannot be imported ({why[:200]}): {commands.find_packages()}')
 
 
-NOT_LOADED = [os.strerror(number) for number in (errno.EPERM, errno.EACCES, errno.EMFILE, errno.ENFILE)]
-
-
-def _load_error(path, why):
-    """Return the error to raise where a module that was compiled cannot be loaded."""
-    if any(words in why for words in NOT_LOADED):          # the file itself is good
-        return OSError(f'compiled code cannot be loaded ({why[:200]}); name another folder for it: '
+def _load_error(error, path):
+    """Return the error to raise for an ImportError of a module that was compiled."""
+    why = ' '.join(str(error).split())[:200]
+    if lacks_memory(error):
+        return MemoryError(f'to load compiled code ({why})')
+    if _is_good(error):
+        return OSError(f'compiled code cannot be loaded ({why}); name another folder for it: '
                        'THEANO_FLAGS=base_compiledir=FOLDER')
-    return OSError(f'{discard(path)} ({why[:200]})')
+    if _remove(path):
+        return OSError(f'compiled code in {path} was damaged and has been removed: start again ({why})')
+    return OSError(f'compiled code in {path} is damaged: remove {os.path.dirname(path)}, and start again ({why})')
 
 
 def _silence():
@@ -299,8 +267,7 @@ def _check_virtual_machine(theano):
         try:
             importlib.import_module('theano.gof.lazylinker_c')
         except ImportError as error:
-            raise (_import_error(error) if lacks_memory(error) else
-                   _load_error(error.path or module, str(error))) from None
+            raise _load_error(error, error.path or module) from None
 
 
 def _warn_of_slowness(theano, imported_before):
@@ -324,7 +291,6 @@ def _import_theano():
     _silence()
     _forget_failed_import()
     patches.before_import()
-    remove_damaged()
     theano, printed = _import_quietly()
     if not imported_before:
         _warn_of_unknown_flags(theano)
@@ -332,7 +298,7 @@ def _import_theano():
     _check_virtual_machine(theano)
     patches.after_import(theano)
     modules.install(theano)
-    _store_checksums(theano)
+    _compile_damaged(theano)
     _warn_of_slowness(theano, imported_before)
     return theano
 
@@ -383,18 +349,15 @@ def computes_on(in_c, bfloat16=None):
 def _compile_error(error):
     """Return the error to raise where Theano could not compile a function. None: this one itself is clear enough."""
     why = ' '.join(str(error).split())
+    if isinstance(error, ImportError) and (error.path or '').startswith(theano.config.compiledir):
+        return _load_error(error, error.path)
     if lacks_memory(error):
         return MemoryError(f'to compile and load ({why[:200]})')
-    if isinstance(error, ImportError) and (error.path or '').startswith(theano.config.compiledir):
-        return _load_error(error.path, why)
-    failed = re.search('Compilation failed.*', why)
-    if failed and not any(words in why for words in NOT_WRITTEN):
-        return CompilerError(f'the C++ compiler failed ({failed.group()[:200]})')
-    if isinstance(error, OSError) and error.filename == theano.config.cxx:
-        return CompilerError(f'the C++ compiler {error.filename} cannot be run ({error.strerror})')
     if isinstance(error, AssertionError) and 'cmodule.py' in _files(error):
         return _assertion_error(error)
-    return _write_error(why) if failed or isinstance(error, OSError) else None
+    if isinstance(error, OSError) and not isinstance(error, CompilerError):
+        return _write_error(why)
+    return None
 
 
 _COMPILING = threading.RLock()         # only one thread at a time may redirect what Theano prints
@@ -411,8 +374,6 @@ def compiling(report=lambda done, total, seconds: None):
         with _COMPILING, contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), \
                 modules.active(report):
             yield
-    except CompilerError:            # from a function that is compiled inside another
-        raise
     except Exception as error:
         plain = _compile_error(error)
         if plain is None:
