@@ -44,7 +44,7 @@ def logical_cell(a_f, a_i, a_o, a_g, C_prev):
     """Return h and C by comparisons in arithmetic, necessary brackets, a maximum of a sum, bounds in wrong order."""
     f, i = tt.nnet.sigmoid(a_f), tt.nnet.sigmoid(a_i)
     kept = f * C_prev - (1 - i) * tt.tanh(a_g)
-    C = tt.maximum(kept + i * tt.tanh(a_g), -0.3) + ((a_i > 0) | (a_g > 0.1)) * 0.125 - (-(-kept)) * 0.25
+    C = tt.maximum(kept + i * tt.tanh(a_g), -0.3) + ((a_i > 0) | (a_g > 0.1)) * 0.125 - (-(-kept)) * 0.25  # noqa: B002
     bounded = tt.clip(C, tt.tanh(a_f), -0.2) * ~(a_g < -0.5)
     both = ((a_o > 0) + (a_f > 0)).astype(C.dtype)                 # of bools: or
     return tt.switch(a_o > -0.5, bounded - (kept - (C - f)), tt.tanh(C) * both), C

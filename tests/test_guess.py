@@ -205,7 +205,7 @@ def test_view_fits(browser, written, width):
 def test_hostile_text_is_guessed_as_text(browser, tmp_path):
     path = write_chain_page(tmp_path, HOSTILE, np.array(sorted(set(HOSTILE))), 'a text')
     places = begin(browser, path)
-    for k in places:
+    for _ in places:
         guess(browser, ['<', '>', '/', '{', '}'])
     assert browser.value("byId('guess-answers').children.length") == 10
     assert browser.value(NOT_HACKED) and browser.errors == []

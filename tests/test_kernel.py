@@ -378,8 +378,8 @@ def assert_continues(values, outputs, dtype):
             # Where top_p is the sum of some of them but for rounding, one more may be among the chosen, or not.
             temperature, top_k, top_p = choice.astype('float64')
             explained = []
-            for top_p in (top_p - tolerance, top_p + tolerance):
-                q = chosen(p, temperature, top_k, top_p)
+            for bound in (top_p - tolerance, top_p + tolerance):
+                q = chosen(p, temperature, top_k, bound)
                 below, u = q[:drawn].sum(), bits[s, b] / 2 ** 53
                 explained.append(q[drawn] > 0 and below - tolerance < u < below + q[drawn] + tolerance)
             assert any(explained)

@@ -10,6 +10,6 @@ configparser.RawConfigParser.readfp = configparser.RawConfigParser.read_file
 sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
 this = sys.modules.pop(__name__)
 try:
-    import sitecustomize
+    import sitecustomize  # noqa: F401
 except ImportError:
     sys.modules[__name__] = this
