@@ -113,11 +113,10 @@ class Learner:
         from train import DEFAULTS
         with group.one_per_node_first():
             from charlstm import CharLSTM
-        self._group, self._text, self._summing = group, text, []
-        if group.size > 1:
-            group.all_reduce = self._timed(group.all_reduce)
         self._model = CharLSTM(random_seed=1, comm=group)
-        self.read(batch)
+        self._model.prepare_input(text, 0, batch, SEQUENCE, verbose=False, stateful=True)
+        batches = zip(self._model.X['train'], self._model.Y['train'])
+        self._batches = itertools.cycle([(x, y) for x, y in batches if len(x) == SEQUENCE])
         # None: by the length of the text and the number of units.
         fixed = {name: DEFAULTS[name] for name in (*RANGES, 'initial') if DEFAULTS[name] is not None}
         self._model.model_setup(num_units1=units, num_units2=units, **SHARES, **fixed)
@@ -126,42 +125,9 @@ class Learner:
         with group.one_per_node_first():
             self._model.compile('train_rmsprop')
 
-    def _timed(self, all_reduce):
-        """Return all_reduce, which sums in place, with its seconds recorded."""
-        def timed_all_reduce(numbers):
-            self._summing += timed(lambda: all_reduce(numbers))
-            return numbers
-        return timed_all_reduce
-
-    def read(self, batch):
-        """Continue with batches of this many rows."""
-        self._model.prepare_input(self._text, 0, batch, SEQUENCE, verbose=False, stateful=True)
-        self._model.reset_states()
-        batches = zip(self._model.X['train'], self._model.Y['train'])
-        self._batches = itertools.cycle([(x, y) for x, y in batches if len(x) == SEQUENCE])
-
     def steps(self, n):
-        """Return (seconds, of which in ProcessGroup.all_reduce, 0 in one process) of each of n training steps."""
-        self._summing = []
-        seconds = timed(lambda: self._model.theano_train_rmsprop(*next(self._batches)), n)
-        return list(zip(seconds, self._summing or [0] * n))
-
-    def sums(self, size, n):
-        """Return the seconds of each of n sums of `size` numbers of float32, without training."""
-        import numpy as np
-        from mpi4py import MPI
-        numbers = np.zeros(size, np.float32)
-        return timed(lambda: MPI.COMM_WORLD.Allreduce(MPI.IN_PLACE, numbers), n)
-
-    def trips(self, n):
-        """Return the seconds of each of n round trips of a byte between processes 0 and 1."""
-        from mpi4py import MPI
-        comm, other, byte = MPI.COMM_WORLD, 1 - self._group.rank, bytearray(1)
-
-        def trip():
-            for send in (self._group.first, not self._group.first):
-                comm.Send(byte, other) if send else comm.Recv(byte, other)
-        return timed(trip, n)
+        """Return the seconds of each of n training steps."""
+        return timed(lambda: self._model.theano_train_rmsprop(*next(self._batches)), n)
 
 
 def pin(rank, threads):
