@@ -135,7 +135,8 @@ class Compiled(State):
                     self._functions[name] = build()
             except (CompilerError, NotImplementedError) as error:      # the latter: C lacks a gradient
                 if self.precision == 'bfloat16':
-                    raise ValueError(f'precision bfloat16 needs the C kernel, which does not compile: {error}')
+                    raise ValueError(
+                        f'precision bfloat16 needs the C kernel, which does not compile: {error}') from error
                 if isinstance(self._ops(), Scan):
                     raise
                 cell = self._model_cell()

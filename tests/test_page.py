@@ -670,7 +670,8 @@ def test_stop_and_continue_both_texts(browser, written):
     browser.click('#write')
     browser.value("""new Promise(stopped => {          // in the page: a click from here may come after the last character
       const begins = () => !running || byId('written').textContent.length <= 100, end = performance.now() + 60000;
-      const look = () => (begins() && performance.now() < end ? setTimeout(look) : stopped(byId('stop').click()));
+      const look = () =>
+        (begins() && performance.now() < end ? setTimeout(look) : stopped(byId('stop').click()));
       look();
     })""")
     browser.wait('!running')
