@@ -668,7 +668,7 @@ def test_stop_and_continue_both_texts(browser, written):
     write_in(browser, prime='the ', length='6000')
     whole = texts_in(browser)
     browser.click('#write')
-    browser.value("""new Promise(stopped => {          // in the page: a click from here may come after the last character
+    browser.value("""new Promise(stopped => {      // a click from here may come after the last character
       const begins = () => !running || byId('written').textContent.length <= 100, end = performance.now() + 60000;
       const look = () =>
         (begins() && performance.now() < end ? setTimeout(look) : stopped(byId('stop').click()));
