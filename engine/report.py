@@ -66,14 +66,14 @@ def description(path, encoding='utf-8', folders=True):
         path, metadata = os.path.basename(str(path)), _without_folders(metadata)
     lines = [f'{path}: {_sizes(*sizes)}, {len(uchar)} characters: {"".join(uchar)!r}']
     text = dict(metadata.get('text', {}))
-    valid, test = text.pop('valid', {}), text.pop('test', {})
+    valid, test = text.pop('valid', None), text.pop('test', None)
     for title, found in (('text', text), ('validation text', valid), ('test text', test),
                          ('learning', metadata.get('lp')), ('versions', metadata.get('versions'))):
         if found:
             lines.append(f'{title}: ' + ', '.join('{} {}'.format(*item) for item in found.items()))
-    if metadata.get('precision'):
+    if metadata:
         lines.append(f'precision: {metadata["precision"]}')
-    if metadata.get('cell'):
+    if metadata and metadata['cell']['formula']:
         lines.append('cell: ' + metadata['cell']['formula'])
     progress = _reached(metadata)
     if isinstance(progress.get('options'), dict):

@@ -8,21 +8,23 @@ import copy
 import functools
 import io
 import math
+import json
 import os
 import pickle
 import zipfile
-import zlib
 from typing import Callable, NamedTuple, Tuple
 
 import numpy as np
 
-from engine.run.run import LOGS, headings
 from engine.state.parameters import parameter_shapes
 
 from numpy_model import random_parameters
 
 CHARACTERS = 'abé— 𝄞\n'
 ARRAYS = dict(random_parameters(5, 'float32', V=len(CHARACTERS), H1=3, H2=2), uchar=np.array(list(CHARACTERS)))
+METADATA = dict(lp={}, averaged_steps=0, validation_index=0, random=None, text={},
+                cell=dict(formula='', parameters=[]), optimiser=[], precision='float32',
+                versions=dict.fromkeys(('python', 'numpy', 'theano', 'device'), '1'), progress=None)     # for write()
 TRACE = 'unpickled'           # the file that a Payload leaves in the current folder
 
 
@@ -65,12 +67,17 @@ def arrays(**changes):
     return lambda path: write_checkpoint(path, **changes)
 
 
+def about(**changes):
+    """Return a writer of a good checkpoint but for some of its metadata."""
+    return arrays(about=np.array(json.dumps({**METADATA, 'format': 1, 'arrays': [], **changes})))
+
+
 def members(**changes):
     """Return a writer of a good checkpoint but for some members of the zip file, bytes."""
     def write(path):
         with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as npz:
-            for name, array in dict(ARRAYS, about=np.array('{}')).items():
-                npz.writestr(name + '.npy', changes.get(name, saved(array)))
+            for name, data in {**{name: saved(array) for name, array in ARRAYS.items()}, **changes}.items():
+                npz.writestr(name + '.npy', data)
     return write
 
 
@@ -143,6 +150,7 @@ def with_value(name, value):
 NO_NPZ = ('it is no npz file, or one that was cut short',)
 NO_CHARACTERS = ('its uchar is no list of distinct characters',)
 EMPTY = ('no units or no characters',)
+BOMB = ('bytes of arrays', 'a decompression bomb')
 
 
 def unreadable(name):
@@ -170,7 +178,6 @@ DAMAGE = {
     'nothing: V': Damage(arrays(**random_parameters(5, V=0, H1=3, H2=2), uchar=np.array([], str)), EMPTY),
     'type: c of whole numbers': Damage(arrays(c=np.arange(7)), infinite('c')),
     'type: c of complex numbers': Damage(arrays(c=ARRAYS['c'] + 0j), infinite('c')),
-    'type: c of objects': Damage(arrays(c=ARRAYS['c'].astype(object)), unreadable('c')),
     'uchar: numbers': Damage(arrays(uchar=np.arange(7)), NO_CHARACTERS),
     'uchar: no code point': Damage(arrays(uchar=np.array(list(range(97, 103)) + [0x110000], '<u4').view('<U1')),
                                    NO_CHARACTERS),
@@ -181,35 +188,40 @@ DAMAGE = {
     'uchar: two dimensions': Damage(arrays(uchar=np.array([list('abcdefg')])), NO_CHARACTERS),
     'pickle: the file': Damage(content(pickle.dumps(Payload())), NO_NPZ),
     'forged: many numbers that are none': Damage(members(U1=npy((1, 10 ** 10, 0))), ('U1 has shape',)),
-    'forged: size of U1 in the zip file': Damage(edited(forge_size), unreadable('U1')),
-    'bomb: deflate': Damage(lambda path: content(bomb(1300))(path), ('a decompression bomb',)),             # 81 MB
+    'forged: size of U1 in the zip file': Damage(edited(forge_size), BOMB),
+    'bomb: deflate': Damage(lambda path: content(bomb(1300))(path), BOMB),             # 81 MB
     'bomb: about of lists': Damage(arrays(about=np.array('{"progress": [' + '[],' * 10 ** 6 + '[]]}')),
                                    unreadable('about'), True)}
 DAMAGE.update({'missing: ' + name: Damage(arrays(**{name: None}), (f'it has no {name};',)) for name in ('W2', 'uchar')})
 DAMAGE.update({f'number: {value} in {name}': Damage(arrays(**{name: with_value(name, value)}), infinite(name))
-               for name, value in (('U1', np.nan), ('b2', np.inf), ('V', -np.inf), ('c', 1e300))})      # in float32
-for name in ('U1', 'V', 'c', 'uchar', 'about'):
+               for name, value in (('U1', np.nan), ('V', -np.inf), ('c', 1e300))})      # in float32
+for name in ('V', 'uchar', 'about'):
     objects = np.array([Payload()], dtype=object)
     DAMAGE['pickle: array ' + name] = Damage(arrays(**{name: objects}), unreadable(name), name == 'about')
-for name in ('U1', 'about'):
-    DAMAGE.update({
-        'pickle: member ' + name: Damage(members(**{name: pickle.dumps(Payload())}), unreadable(name), name == 'about'),
-        'pickle: header of ' + name: Damage(members(**{name: npy((4, 2, 3), '|O', pickle.dumps(Payload()))}),
-                                            unreadable(name), name == 'about')})
+DAMAGE.update({
+    'pickle: member U1': Damage(members(U1=pickle.dumps(Payload())), unreadable('U1')),
+    'pickle: header of about': Damage(members(about=npy((4, 2, 3), '|O', pickle.dumps(Payload()))), unreadable('about'),
+                                      True)})
 FORGED = {
     'U1': [npy((4, 10 ** 6, 10 ** 6)), npy((2 ** 62, 2 ** 62)), npy((-4, -10 ** 9), content=b'x' * 64),
-           npy((4, 2, 10 ** 9), '<f8', b'x' * 64), npy((10 ** 9,), '|V0')],
-    'uchar': [npy((10 ** 9,), '<U0'), npy((1,), '<U1000000000')],
-    'about': [npy((), '<U1000000000'), npy((10 ** 10,), '<U0')]}
+           npy((10 ** 9,), '|V0')],
+    'uchar': [npy((10 ** 9,), '<U0')],
+    'about': [npy((), '<U1000000000')]}
 DAMAGE.update({f'forged: header {k} of {name}': Damage(members(**{name: data}), unreadable(name), name == 'about')
                for name, contents in FORGED.items() for k, data in enumerate(contents)})
 DAMAGE.update({f'about: {text:.9}': Damage(arrays(about=np.array(text)), unreadable('about'), True)
-               for text in ('', '[1]', '{"a": 1}', '[' * 10 ** 5)})
+               for text in ('', '[1]', '[' * 10 ** 5)})
 DAMAGE.update({f'about: {name}': Damage(arrays(about=np.array(f'{{{text}}}')), unreadable('about'), True)
                for name, text in {
                    'nan': '"progress": {"x": NaN}', 'infinite': '"progress": [-Infinity]',
-                   'too large': '"progress": 1e999', 'deep': '"progress": ' + '[' * 5000 + ']' * 5000,
-                   'cell': '"cell": {"formula": "h = a_f", "parameters": ["a_f"]}'}.items()})
+                   'too large': '"progress": 1e999'}.items()})
+DAMAGE.update({
+    'about: deep': Damage(about(progress=functools.reduce(lambda inner, _: [inner], range(30), 1)), unreadable('about'),
+                          True),
+    'about: a key of its own': Damage(about(a=1), unreadable('about'), True),
+    'about: cell': Damage(about(cell=dict(formula='h = a_f', parameters=['a_f'])), unreadable('about'), True),
+    'format: later': Damage(about(format=2), ('its metadata is of format 2, and this program reads format 1',), True),
+    'format: none': Damage(arrays(about=np.array('{}')), ('its metadata is of format None',), True)})
 
 
 # ---------------------------------------------------------------- what a run resumes from
@@ -259,22 +271,28 @@ def array_of_run(name, edit):
     return change
 
 
-def as_run(name, logs):
-    """Return a change to a run of another name. logs: what the metadata says of its logs."""
+def sizes(size):
+    """Return a change of the size of all logs in the metadata."""
     def change(arrays, metadata):
-        metadata['progress'].pop('name', None)
-        metadata['progress']['options']['run'] = name
-        metadata['progress'].update(logs)
+        for log in metadata['progress']['logs'].values():
+            log['size'] = size
     return change
 
 
-HEADINGS = {ending: [len(heading), zlib.crc32(heading.encode())] for ending, heading in headings().items()}
-NO_LOGS = dict(logs={ending: [0, 0] for ending in LOGS})
-OTHER_LOG = ('not known to be of the run', 'other_t.txt.out')
+def as_run(name, size):
+    """Return a change to a run of another name, whose logs have that size."""
+    def change(arrays, metadata):
+        metadata['progress'].update(name=f'{name}_t.txt')
+        metadata['progress']['options']['run'] = name
+        sizes(size)(arrays, metadata)
+    return change
+
+
 RUN_DAMAGE = {
     'option: unknown': RunDamage(field('progress/options/x', 1), NO_RUN),
     'option: a string for a number': RunDamage(field('progress/options/epochs', '3'), NO_RUN),
     'option: no choice': RunDamage(field('progress/options/initial', 'x'), NO_RUN),
+    'option: missing': RunDamage(lambda arrays, metadata: metadata['progress']['options'].pop('anneal'), NO_RUN),
     'option: out of range': RunDamage(field('progress/options/dropout', 1.5), ('dropout is 1.5',)),
     'option: too many units': RunDamage(field('progress/options/num_units1', 20000), ('--num-units1',)),
     'option: a name that is a path': RunDamage(field('progress/options/run', '../r'), NO_RUN),
@@ -289,12 +307,10 @@ RUN_DAMAGE = {
     'progress: none': RunDamage(field('progress', None), NO_RUN),
     'progress: beyond the epoch': RunDamage(field('progress/batch', 10 ** 6), ('it is at batch 1000000 of',)),
     'progress: epochs without end': RunDamage(field('progress/epoch', 2 ** 62), NO_RUN),
-    'logs: no sizes': RunDamage(lambda arrays, metadata: metadata['progress'].pop('logs'),
-                                ('not known to be of the run', 'r_t.txt.out')),
-    'logs: larger than memory': RunDamage(field('progress/logs', {ending: [10 ** 13, 0] for ending in LOGS}),
-                                          ('not known to be of the run', 'r_t.txt.out')),
-    'logs: empty ones of another run': RunDamage(as_run('other', NO_LOGS), OTHER_LOG),
-    'logs: of another run, its headings': RunDamage(as_run('other', dict(logs=HEADINGS)), OTHER_LOG),
+    'logs: no sizes': RunDamage(lambda arrays, metadata: metadata['progress'].pop('logs'), NO_RUN),
+    'logs: larger than memory': RunDamage(sizes(10 ** 13), ('not known to be of the run', 'r_t.txt.out')),
+    'logs: empty ones of another run': RunDamage(as_run('other', 0), ('not known to be of the run', 'other_t.txt.out')),
+    'id: two lines': RunDamage(field('progress/id', 'a\nb'), NO_RUN),
     'generator: state out of range': RunDamage(field('random/state/state', 2 ** 128), BAD_METADATA),
     'generator: increment that is even': RunDamage(field('random/state/inc', 2), BAD_METADATA),
     'states: nan': RunDamage(array_of_run('trial_C1', lambda states: states * np.nan), ('no finite float32',)),

@@ -5,6 +5,7 @@ import numpy as np
 
 import train
 from charlstm import CharLSTM
+from damage import METADATA
 from engine.state.checkpoint import Checkpoint, write
 from engine.run.options import Options
 from engine.run.recipe import complete, set_units
@@ -52,13 +53,13 @@ class Learner:
         return [2.5, 0.125]
 
     def save_params(self, path, progress):
-        write(path, {}, dict(progress=dict(progress, rates=list(self.rates))))
+        write(path, dict(rates=np.array(self.rates)), dict(METADATA, progress=progress))
         return path
 
     def resume(self, path):
-        progress = progress_of(path)
-        self.rates = progress.pop('rates')
-        return progress
+        with Checkpoint(path) as stored:
+            self.rates = stored['rates'].tolist()
+            return stored.metadata['progress']
 
 
 def options(*words):

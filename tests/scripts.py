@@ -168,10 +168,10 @@ def refuse_training(folder, call, *words, text='t.txt', name='r', options=(), **
                            words=['train.py: '] + list(words), **more)
 
 
-def interrupted(process, log, number=signal.SIGINT, rows=1):
+def interrupted(process, log, number=signal.SIGINT, lines=2):
     """Send a signal to a running train.py when it has logged some steps; return its CompletedProcess."""
     deadline = time.time() + 300
-    while not (log.exists() and log.read_text().count('\n') > rows):
+    while not (log.exists() and log.read_text().count('\n') > lines):
         assert process.poll() is None and time.time() < deadline, 'it does not train'
         time.sleep(0.02)
     process.send_signal(number)
@@ -200,6 +200,11 @@ def load(checkpoint):
 def log_rows(path):
     """Return the rows of a log, (n, columns)."""
     return np.loadtxt(str(path), ndmin=2)
+
+
+def without_id(log):
+    """Return the bytes of a log without the line of its id, which is another in each run."""
+    return re.sub(rb'(?m)^# id [0-9a-f]{16}\n', b'', log.read_bytes())
 
 
 def sequences(text, count, length=None):

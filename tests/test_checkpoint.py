@@ -2,6 +2,7 @@
 import functools
 import math
 import os
+import random
 import tracemalloc
 import zipfile
 
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 
 from charlstm import CharLSTM, read_about, read_checkpoint
-from damage import ARRAYS, DAMAGE, TRACE, arrays, npy, saved, write_checkpoint
-from engine.state.checkpoint import write
+from damage import ARRAYS, DAMAGE, METADATA, TRACE, about, npy, saved, write_checkpoint
+from engine.state.checkpoint import Checkpoint, write
+from engine.state.run_state import read_run
 from numpy_model import NAMES
 
 
@@ -25,7 +27,7 @@ def test_damage_is_refused_and_nothing_run(name, tmp_path, monkeypatch, refused)
     assert os.listdir('.') == ['p.npz']
 
 
-@pytest.mark.parametrize('name', ['U1', 'about'])
+@pytest.mark.parametrize('name', ['V', 'about'])
 def test_pickled_payload_would_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     DAMAGE['pickle: array ' + name].write('p.npz')
@@ -38,8 +40,39 @@ def test_undamaged_checkpoint_is_read(path):
     parameters, uchar = read_checkpoint(write_checkpoint(path))
     assert set(parameters) == set(NAMES) and len(uchar) == len(parameters['c'])
     assert read_about(path) == {}
-    arrays(about=np.array('{"trials": 3}'))(path)
-    assert read_about(path) == {'trials': 3}
+    about(validation_index=3)(path)
+    assert read_about(path) == dict(METADATA, format=1, arrays=[], validation_index=3)
+
+
+def read_all(path):
+    """Return all that is read of a checkpoint of a run: arrays as bytes by name, uchar and metadata."""
+    with Checkpoint(str(path)) as stored:
+        parameters, uchar = read_checkpoint(stored)
+        run, metadata = read_run(stored, parameters)
+        arrays = {name: array.tobytes() for name, array in {**parameters, **run.arrays()}.items()}
+    return arrays, uchar.tolist(), metadata
+
+
+def mutated(whole, chance):
+    """Return the bytes of a file with a bit flipped, some cut out, or some put in; often where its directory is."""
+    start = chance.randrange(chance.choice([0, whole.index(b'PK\x01\x02')]), len(whole))
+    flipped = bytes([whole[start] ^ 1 << chance.randrange(8)])
+    end = chance.choice([start + chance.randrange(40), len(whole)])
+    return chance.choice([whole[:start] + flipped + whole[start + 1:], whole[:start] + whole[end:],
+                          whole[:start] + bytes(chance.choices(range(256), k=30)) + whole[start:]])
+
+
+def test_mutated_bytes_are_refused_or_change_nothing(short_run, tmp_path):
+    chance, whole, refused = random.Random(10), short_run.checkpoint.read_bytes(), 0
+    good, path = read_all(short_run.checkpoint), tmp_path / 'p.npz'
+    for _ in range(120):
+        path.write_bytes(mutated(whole, chance))
+        try:
+            assert read_all(path) == good
+        except (OSError, ValueError) as error:
+            assert str(path) in str(error) and '\n' not in str(error) and 'memory' not in str(error)
+            refused += 1
+    assert 60 < refused < 120
 
 
 def test_missing_file_and_directory(tmp_path, refused):
@@ -60,7 +93,7 @@ def test_fifo_and_device_are_refused_at_once(tmp_path, refused, name):
 
 def test_progress_that_is_too_long_is_not_written(path, refused):
     with refused(ValueError, path, 'not written', '1,048,576'):
-        write(path, {}, dict(progress='x' * 2 ** 20))
+        write(path, {}, dict(METADATA, progress='x' * 2 ** 20))
     assert not os.path.exists(path)
 
 
@@ -68,7 +101,7 @@ def test_progress_that_is_too_long_is_not_written(path, refused):
                                              (functools.reduce(lambda inner, _: [inner], range(20), {}), '20 levels')])
 def test_progress_that_could_not_be_read_is_not_written(path, refused, progress, words):
     with refused(ValueError, path, 'not written', words):
-        write(path, {}, dict(progress=progress))
+        write(path, {}, dict(METADATA, progress=progress))
     assert not os.path.exists(path)
 
 
@@ -85,7 +118,7 @@ def test_lack_of_memory_is_not_called_damage(path, monkeypatch, refused, where):
 @pytest.mark.parametrize('kind, forged', [(zipfile.ZIP_DEFLATED, 'header'), (zipfile.ZIP_DEFLATED, 'header and size'),
                                           (zipfile.ZIP_BZIP2, 'nothing')])
 def test_decompression_bomb_takes_no_memory(path, refused, kind, forged):
-    """A small file with 40 MB of zeros, also where its header, or its directory too, tell of few bytes."""
+    """A small file with 40 MB of zeros, also where its header, or its directory too, tells of few bytes."""
     right, zeros = ARRAYS['U1'].shape, bytes(40_000_000)
     content = npy(right if 'header' in forged else (4, 1_000, 2_500), content=zeros)
     with zipfile.ZipFile(path, 'w', kind) as bomb:
@@ -97,7 +130,7 @@ def test_decompression_bomb_takes_no_memory(path, refused, kind, forged):
     del zeros, content
     tracemalloc.start()
     try:
-        with refused(ValueError, path, 'U1 is damaged'):
+        with refused(ValueError, path, 'U1 is damaged' if kind == zipfile.ZIP_DEFLATED else 'is compressed'):
             read_checkpoint(path)
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:

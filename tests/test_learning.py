@@ -11,11 +11,10 @@ from charlstm import CharLSTM
 from engine.page import logs
 from engine.page.logs import evenly, learning, logged_costs
 from engine.run.run import PASSAGE, Run
-from engine.state.checkpoint import Checkpoint, write
 from learner import by_number, learn, progress_of
 from models import as_new, prepared
 from pages import HOSTILE, NOT_HACKED, array_of, colour, colour_in, data_of, write_page_of
-from scripts import S, TEXT, TRAIN, Compiling, load, log_rows, write_chain
+from scripts import S, TEXT, load, log_rows, write_chain
 
 PASSAGE_OF_TEXT = TEXT[round(0.7 * (len(TEXT) // S)) * S:][:300]       # 30 % are for validation
 
@@ -24,8 +23,8 @@ def passage_log(folder, name='r_t.txt'):
     """Return the name of the text, the passage and the rows of the log in a folder, read by another way."""
     lines = (folder / f'{name}_passage.out').read_text(encoding='ascii').splitlines()
     of_text, passage = re.fullmatch('# the beginning of the (.*) text: (".*")', lines[0]).groups()
-    assert lines[1].startswith('# epoch, ')
-    return of_text, json.loads(passage), np.array([line.split() for line in lines[2:]], float)
+    assert lines[1].startswith('# epoch, ') and re.fullmatch('# id [0-9a-f]{16}', lines[2])
+    return of_text, json.loads(passage), np.array([line.split() for line in lines[3:]], float)
 
 
 # ---------------------------------------------------------------- the log
@@ -91,36 +90,12 @@ def test_passage_of_any_characters_is_one_line(tmp_path):
     assert passage_log(tmp_path)[:2] == ('training', HOSTILE + '\n{}')
 
 
-def without_log(checkpoint):
-    """Change a checkpoint to one of a version without this log. Return its path."""
-    with Checkpoint(str(checkpoint)) as stored:
-        arrays, metadata = {name: stored[name] for name in load(checkpoint) if name != 'about'}, stored.metadata
-    del metadata['progress']['logs'][PASSAGE]
-    write(str(checkpoint), arrays, metadata)
-    return str(checkpoint)
-
-
-def test_run_of_an_earlier_version_begins_the_log_when_it_is_resumed(tmp_path, capsys):
-    learn(tmp_path, by_number(5, 4), '--epochs', 2, '--save-every', 1)
-    (tmp_path / 'r_t.txt_passage.out').unlink()
-    learn(tmp_path, by_number(3), '--epochs', 3, resume=without_log(tmp_path / 'r_t.txt_epoch2.npz'))
-    assert re.search(r'^\S*r_t\.txt_passage\.out: not found.*begun anew', capsys.readouterr().out, re.MULTILINE)
-    assert passage_log(tmp_path)[2].tolist() == [[3, 2.5, 0.125]]
-    assert log_rows(tmp_path / 'r_t.txt_epochs.out')[:, 2].tolist() == [5, 4, 3]
-
-
-def test_train_accepts_a_checkpoint_of_an_earlier_version(short_run, in_process, tmp_path):
-    shutil.copytree(str(short_run.folder), str(tmp_path / 'run'))
-    with pytest.raises(Compiling):
-        in_process(TRAIN, '--resume', without_log(tmp_path / 'run' / 'r_t.txt_epoch2.npz'), '--overwrite')
-
-
 def test_rows_after_the_checkpoint_are_cut(tmp_path):
     learn(tmp_path, by_number(5, 4, 3), '--epochs', 3, '--save-every', 1)
     whole = (tmp_path / 'r_t.txt_passage.out').read_bytes()
     for name in ('best', 'epoch3'):
         (tmp_path / f'r_t.txt_{name}.npz').unlink()
-    size, _ = progress_of(tmp_path / 'r_t.txt_epoch2.npz')['logs'][PASSAGE]
+    size = progress_of(tmp_path / 'r_t.txt_epoch2.npz')['logs'][PASSAGE]['size']
     assert size < len(whole)
     learn(tmp_path, by_number(3), '--epochs', 3, resume=str(tmp_path / 'r_t.txt_epoch2.npz'))
     assert (tmp_path / 'r_t.txt_passage.out').read_bytes() == whole
@@ -130,7 +105,8 @@ def test_rows_after_the_checkpoint_are_cut(tmp_path):
 
 HEADING = ('# the beginning of the validation text: "aé\\n"\n'
            '# epoch, and the cost of each of these characters but the first, in nats\n')
-SAMPLES = '# epoch 1:\nb\n\n\n\n# epoch 2:\n# epoch 9:\n\n\n# epoch 3:\n\\udc80c\n\n'
+ID = '# id 0123456789abcdef\n'
+SAMPLES = ID + '# epoch 1:\nb\n\n\n\n# epoch 2:\n# epoch 9:\n\n\n# epoch 3:\n\\udc80c\n\n'
 
 
 def write_logs(folder, passage=HEADING + '1 0.5 2\n3 0.25 1\n', samples=SAMPLES, epochs='1 3 2.5 1 9\n2 3 2 1 9\n'
@@ -156,7 +132,7 @@ def test_logs_are_read(tmp_path, capfd):
     found = read(again)
     assert (found['epochs'], found['costs'], found['samples']) == (
         [1, 2, 3], [[0.5, 2], [0.125, 4], [7, 7]], ['b', 'd', '\\udc80c'])
-    assert read(write_logs(tmp_path, HEADING)) is None and read(write_logs(tmp_path, samples='')) is None
+    assert read(write_logs(tmp_path, HEADING)) is None and read(write_logs(tmp_path, samples=ID)) is None
     assert capfd.readouterr().err == ''
 
 
@@ -181,8 +157,9 @@ def test_without_a_log_there_is_nothing_to_show(tmp_path, capfd, missing):
     dict(passage=HEADING + '1 x 2\n'), dict(passage=HEADING + '1 0.5 2\n1 0.5\n'), dict(passage=b'\xff\0'),
     dict(passage=HEADING.replace('"aé\\n"', '["a", "b", "c"]') + '1 0.5 2\n'), dict(passage='#' * 30_000),
     dict(passage=HEADING.replace('"aé\\n"', '"' + '[' * 5000) + '1 0.5 2\n'),
-    dict(samples='mine\n' + SAMPLES), dict(samples=b'# epoch 1:\n\xff\n\n'), dict(samples='# epoch 1:\n' + 'x' * 1201),
-    dict(samples='# epoch x:\nb\n\n')], ids=lambda logs: str(*logs.values())[-30:])
+    dict(samples='mine\n' + SAMPLES), dict(samples=SAMPLES[len(ID):]), dict(samples=SAMPLES.encode() + b'\xff\n\n'),
+    dict(samples=ID + '# epoch 1:\n' + 'x' * 1201), dict(samples=ID + '# epoch x:\nb\n\n')],
+    ids=lambda logs: str(*logs.values())[-30:])
 def test_damaged_logs_are_a_warning(tmp_path, capfd, damaged):
     assert read(write_logs(tmp_path, **damaged)) is None
     warning, = capfd.readouterr().err.splitlines()
@@ -197,7 +174,7 @@ def test_logs_that_are_too_large(tmp_path, capfd, monkeypatch):
 
 def test_many_epochs_are_evenly_chosen(tmp_path):
     passage = HEADING + ''.join(f'{n} {n / 8} 1\n' for n in range(1, 1001))
-    samples = ''.join(f'# epoch {n}:\n{n}\n\n' for n in range(1, 1001))
+    samples = ID + ''.join(f'# epoch {n}:\n{n}\n\n' for n in range(1, 1001))
     found = read(write_logs(tmp_path, passage, samples, ''.join(f'{n} 3 2 1 9\n' for n in range(1, 1001))))
     assert (found['logged'], len(found['epochs']), found['epochs'][0], found['epochs'][-1]) == (1000, 100, 1, 1000)
     assert set(np.diff(found['epochs'])) == {10, 11}
@@ -293,7 +270,7 @@ def test_hostile_logs_are_data(browser, tmp_path):
     heading = HEADING.replace('"aé\\n"', json.dumps(hostile))
     rows = f'1{" -1e300" * (len(hostile) - 1)}\n2{" 1e300" * (len(hostile) - 1)}\n'
     checkpoint = write_logs(tmp_path, heading + rows,
-                            f'# epoch 1:\n{hostile}\n\n# epoch 2:\nb\n\n', '1 nan nan 1 9\n2 3 nan 1 9\n')
+                            f'{ID}# epoch 1:\n{hostile}\n\n# epoch 2:\nb\n\n', '1 nan nan 1 9\n2 3 nan 1 9\n')
     write_chain(checkpoint, np.array(['a', 'b']))
     browser.open(write_page_of(checkpoint, tmp_path / 'p.html', 'abab'), view='#learning')
     browser.value("byId('epoch').focus()")
@@ -308,7 +285,7 @@ def test_hostile_logs_are_data(browser, tmp_path):
 
 def test_page_says_that_it_has_some_of_many_epochs(browser, tmp_path):
     numbers = range(1, 1501)
-    checkpoint = write_logs(tmp_path, HEADING + ''.join(f'{n} 1 1\n' for n in numbers), ''.join(
+    checkpoint = write_logs(tmp_path, HEADING + ''.join(f'{n} 1 1\n' for n in numbers), ID + ''.join(
         f'# epoch {n}:\nb\n\n' for n in numbers), ''.join(f'{n} 3 2 1 9\n' for n in numbers))
     write_chain(checkpoint, np.array(['a', 'b']))
     browser.open(write_page_of(checkpoint, tmp_path / 'p.html', 'abab'), view='#learning')

@@ -102,22 +102,6 @@ def test_options_that_may_change_or_are_the_same_are_taken(short_run, in_process
     assert '; up to 91 epochs' in capfd.readouterr().out
 
 
-@pytest.mark.parametrize('plateau', [0, 2])
-def test_run_of_an_earlier_version_with_the_plateau_rule(short_run, in_process, tmp_path, plateau):
-    """Where it did not use that option, it is resumed."""
-    arrays = load(short_run.checkpoint)
-    about = json.loads(str(arrays.pop('about')))
-    about['progress']['options'].update(plateau=plateau, plateau_factor=2.0)
-    checkpoint = tmp_path / short_run.checkpoint.name
-    np.savez(str(checkpoint), about=np.array(json.dumps(about)), **arrays)
-    resume = TRAIN, short_run.folder / 't.txt', '--resume', checkpoint
-    if plateau:
-        assert_refused(in_process(*resume), str(checkpoint), '--plateau 2', '--init')
-    else:
-        with pytest.raises(Compiling):
-            in_process(*resume)
-
-
 def test_many_large_checkpoints_are_announced(folder, in_process, capfd):
     """Of a list of names, 7,500 epochs of a step with a checkpoint every 80 by default."""
     (folder / 'names.txt').write_text('Anna\nBob\n' * 400)

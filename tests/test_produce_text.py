@@ -408,7 +408,7 @@ def test_info_as_json(produce, short_run, tmp_path):
     assert found['parameters'] == sum(p[name].size for name in P)
     assert found['text']['characters'] == len(TEXT) and found['learning']['lrate'] == 0.03
     assert found['options']['seq_length'] == 11 and found['versions']['theano'] == '1.0.5'
-    assert found['progress'] == dict(epoch=short_run.best_epoch, batch=0, rate=0.03) and 'cell' not in found
+    assert found['progress'] == dict(epoch=short_run.best_epoch, batch=0, rate=0.03) and found['cell']['formula'] == ''
     assert found['best_validation_cost'] == dict(
         nats_per_character=short_run.costs.min(), bits_per_character=short_run.costs.min() / math.log(2), epoch=4)
     old = write_checkpoint(str(tmp_path / 'old.npz'))

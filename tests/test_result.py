@@ -1,5 +1,4 @@
 """The result of a run, and the texts that were named to validate and to test with, which are scored at its end."""
-import functools
 import json
 import math
 import re
@@ -258,27 +257,6 @@ def test_run_without_fixed_texts_gets_none_when_it_is_resumed(short_run, in_proc
     for option in ('--valid', '--test'):
         assert_refused(in_process(TRAIN, '--resume', short_run.checkpoint, option, short_run.folder / 't.txt'),
                        option, 'had none')
-
-
-def test_run_of_an_earlier_version_is_resumed(short_run, in_process, tmp_path, monkeypatch):
-    """Its options have none of those of fixed splits, and none that joined the default recipe: these are off."""
-    arrays = load(short_run.checkpoint)
-    about = json.loads(str(arrays.pop('about')))
-    for name in ('valid', 'test', 'test_adapt'):
-        assert not about['progress']['options'].pop(name)
-    joined, set_up, found = ('step_clip', 'smoothing', 'ar', 'tar'), CharLSTM.model_setup, {}
-    assert all([about['progress']['options'].pop(name) for name in joined])
-    np.savez(str(tmp_path / short_run.checkpoint.name), about=np.array(json.dumps(about)), **arrays)
-
-    @functools.wraps(set_up)
-    def recording(self, **settings):
-        found.update(settings)
-        set_up(self, **settings)
-
-    monkeypatch.setattr(CharLSTM, 'model_setup', recording)
-    with pytest.raises(Compiling):
-        in_process(TRAIN, short_run.folder / 't.txt', '--resume', tmp_path / short_run.checkpoint.name)
-    assert not any(found[name] for name in joined)
 
 
 @pytest.mark.parametrize('words, said', [

@@ -7,18 +7,15 @@ of a checkpoint, or at a time after a step that is drawn by chance.
 import json
 import math
 import os
-import random
 import re
 import shutil
 import signal
-import zlib
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from engine.state.checkpoint import write
-from damage import HEADINGS
+from engine.state.checkpoint import Checkpoint, write
 from engine.files import partial_name
 from engine.run.run import LOGS, Run
 from engine.run.schedule import Schedule
@@ -26,7 +23,7 @@ from learner import Learner, by_number, learn, progress_of, quick, settled
 from numpy_model import NAMES, costs, forward, random_parameters
 from scripts import (B, DRIVER, FAST, N_TRAIN, N_VALID, ROOT, S, SMALL, STATEFUL, TEXT, TRAIN, Compiling,
                      arrays_and_about, assert_refused, load, log_rows, refuse_training, run, snapshot, succeeded,
-                     without_privileges)
+                     without_id, without_privileges)
 
 RESULTS = ['r_t.txt' + end for end in ('.out', '_epochs.out', '.png', '_epoch7.npz', '_interrupted.npz',
                                      '_result.json')]
@@ -105,7 +102,7 @@ def test_same_seed_gives_the_same_run_and_overwrite_replaces_only_it(trained, tm
     succeeded(run(TRAIN, trained.text, 'r1', *trained.options, '--overwrite', cwd=tmp_path, env=fake))
     assert not any(path.exists() for path in old)
     assert [path.read_bytes() for path in others] == [b'kept?'] * len(others)
-    assert (results / trained.steps.name).read_bytes() == trained.steps.read_bytes()
+    assert without_id(results / trained.steps.name) == without_id(trained.steps)
     epochs = [np.loadtxt(str(folder / trained.epochs.name)) for folder in (results, trained.results)]
     np.testing.assert_array_equal(epochs[0][:, :4], epochs[1][:, :4])           # all but the speed
     for n in (2, 3):
@@ -198,12 +195,10 @@ class Results:
         return self.folder / ('r_t.txt' + ending)
 
     def resume(self):
-        """Return the words that resume from the newest checkpoint, or begin if there is none."""
+        """Return the words that resume from the newest checkpoint."""
         saved = {path: progress_of(path) for path in self.folder.glob('r_t.txt_*.npz')}
-        if saved:
-            return ['--resume', max(saved, key=lambda path: (saved[path]['epoch'], saved[path]['batch'],
-                                                             '_epoch' in path.name))]
-        return self.begin() + ['--overwrite']
+        return ['--resume', max(saved, key=lambda path: (saved[path]['epoch'], saved[path]['batch'],
+                                                         '_epoch' in path.name))]
 
     def begin(self):
         return [self.shared.text, 'r', *OPTIONS, '--output-dir', self.folder]
@@ -215,8 +210,8 @@ class Results:
 
     def end(self):
         """Return all that the finished run holds: logs without speeds, arrays and progress of its checkpoints."""
-        logs = [self.file(end).read_bytes() for end in ('.out', '_samples.txt', '_passage.out')]
-        epochs = [line.split()[:4] for line in self.file('_epochs.out').read_text().splitlines()[1:]]
+        logs = [without_id(self.file(end)) for end in ('.out', '_samples.txt', '_passage.out')]
+        epochs = log_rows(self.file('_epochs.out'))[:, :4].tolist()
         return dict(logs=logs, epochs=epochs, last=arrays_and_about(self.file('_epoch6.npz')),
                     best=arrays_and_about(self.file('_best.npz')))
 
@@ -252,26 +247,21 @@ def stopping(shared, tmp_path):
 
 # ---------------------------------------------------------------- kill -9
 
-# The checkpoints of epoch 2 are the 5th and 6th file that a new run writes, after that of the start and three in
-# epoch 1. A run that is resumed after epoch 1 writes the first of them as its 1st, and then is resumed from it.
-WRITING = [(SYNC, 5, 'torn'), (RENAME, 1, 'before'), (RENAME, 1, 'after'), (SYNC, 1, 'torn'), (RENAME, 1, 'after')]
+# A run that is resumed from its start writes three files in epoch 1, and then the best checkpoint of epoch 2. One
+# that is resumed after epoch 1 writes that as its 1st, and then is resumed from it.
+WRITING = [(STEP, 9, 'before'), (SYNC, 4, 'torn'), (RENAME, 1, 'before'), (RENAME, 1, 'after'), (SYNC, 1, 'torn')]
 
 
-def test_killed_while_writing_and_resumed_is_the_straight_run(straight, stopping):
-    for at in WRITING:
-        assert stopping.run(*stopping.resume(), at=at).returncode == -signal.SIGKILL
-    assert progress_of(stopping.file('_best.npz'))['epoch'] == progress_of(stopping.file('_epoch2.npz'))['epoch'] == 2
-    succeeded(stopping.run(*stopping.resume()))
+def test_killed_and_resumed_is_the_straight_run(straight, stopping):
+    """By one command: in the first epoch, and at each place of the writing of a checkpoint."""
+    command = [*stopping.begin(), '--resume', 'last']
+    for at, said in zip(WRITING, ['no checkpoint yet: a new run', *['resuming from r_t.txt_'] * 4]):
+        killed = stopping.run(*command, at=at)
+        assert killed.returncode == -signal.SIGKILL and said in killed.stdout
+    assert progress_of(stopping.file('_best.npz'))['epoch'] == 2 and not stopping.file('_epoch2.npz').exists()
+    succeeded(stopping.run(*command))
     assert_same(stopping.end(), straight.end)
-
-
-def test_killed_by_chance_and_resumed_is_the_straight_run(straight, stopping):
-    chance = random.Random(1)
-    for _ in range(3):
-        result = stopping.run(*stopping.resume(), at=(STEP, chance.randrange(1, BATCHES), 'before'),
-                              do=('timer', chance.uniform(0, 0.05)))
-        assert result.returncode == -signal.SIGKILL
-    succeeded(stopping.run(*stopping.resume()))
+    assert 'nothing left to learn' in succeeded(stopping.run(*command))
     assert_same(stopping.end(), straight.end)
 
 
@@ -427,17 +417,14 @@ def test_names_too_long_for_their_files(folder, in_process):
 
 
 MINE = b'what somebody wrote\n' * 99
-FORGED = {                                              # records of logs that their writer never saw
-    'nothing': {}, 'sizes without checksums': dict(log_sizes={ending: 94 for ending in LOGS}),
-    'nothing in them': dict(logs={ending: [0, 0] for ending in LOGS}),
-    'their headings': dict(logs=HEADINGS),
-    'how they begin': dict(logs={ending: [94, zlib.crc32(MINE[:94])] for ending in LOGS})}
 
 
-def forge(checkpoint, **changes):
-    """Change what a checkpoint's progress records of its logs. Return its path."""
-    progress = {name: value for name, value in progress_of(checkpoint).items() if name not in ('logs', 'log_sizes')}
-    write(str(checkpoint), {}, dict(progress=dict(progress, **changes)))
+def with_progress(checkpoint, **changes):
+    """Change the progress in a checkpoint. Return its path."""
+    with Checkpoint(str(checkpoint)) as stored:
+        arrays = {name: stored[name] for name in stored.metadata['arrays']}
+        metadata = dict(stored.metadata, progress=dict(stored.metadata['progress'], **changes))
+    write(str(checkpoint), arrays, metadata)
     return str(checkpoint)
 
 
@@ -450,52 +437,66 @@ def assert_resumed_is_refused(folder, refused, checkpoint, *words):
 
 
 @pytest.mark.parametrize('ending', [*LOGS, '.png', '_result.json'])
-@pytest.mark.parametrize('record', FORGED)
-def test_forged_record_of_logs_changes_no_file(tmp_path, refused, record, ending):
-    """A checkpoint by itself beside a file of the user's that has the name of one of its run."""
+@pytest.mark.parametrize('size', [0, 94])
+def test_forged_sizes_of_logs_change_no_file(tmp_path, refused, size, ending):
+    """Of a checkpoint by itself beside a file of the user's that has the name of one of its run."""
     learned(tmp_path / 'elsewhere', 5, 4)
     (tmp_path / 'here').mkdir()
     shutil.copy(str(tmp_path / 'elsewhere' / 'r_t.txt_epoch2.npz'), str(tmp_path / 'here'))
     (tmp_path / 'here' / f'r_t.txt{ending}').write_bytes(MINE)
-    checkpoint = forge(tmp_path / 'here' / 'r_t.txt_epoch2.npz', **FORGED[record])
+    checkpoint = tmp_path / 'here' / 'r_t.txt_epoch2.npz'
+    logs = {end: dict(log, size=size) for end, log in progress_of(checkpoint)['logs'].items()}
+    checkpoint = with_progress(checkpoint, logs=logs)
     assert_resumed_is_refused(tmp_path / 'here', refused, checkpoint, 'not known', f'r_t.txt{ending};')
 
 
-@pytest.mark.parametrize('begins', [True, False], ids=['after the log', 'instead of it'])
+@pytest.mark.parametrize('damage', [lambda data: MINE, lambda data: data[:-1], lambda data: data[:-9] + bytes(9)],
+                         ids=['of the user', 'cut short', 'zeros of a power cut'])
 @pytest.mark.parametrize('ending', LOGS)
-def test_log_with_something_else_in_it_is_not_cut(tmp_path, refused, ending, begins):
-    """Only that log is not as the checkpoint knows it; of the samples it knows that there were none."""
+def test_log_without_all_that_the_checkpoint_knows_is_not_cut(tmp_path, refused, ending, damage):
     learned(tmp_path, 5, 4)
-    checkpoint, path = tmp_path / 'r_t.txt_epoch2.npz', tmp_path / f'r_t.txt{ending}'
-    logs = dict(progress_of(checkpoint)['logs'])
-    if not begins and ending != '.out':
-        heading = b''.join(line for line in path.read_bytes().splitlines(keepends=True) if line.startswith(b'# ')
-                           and ending != '_samples.txt')
-        logs[ending] = [len(heading), zlib.crc32(heading)]
-    path.write_bytes(path.read_bytes() + MINE if begins else MINE)
-    assert_resumed_is_refused(tmp_path, refused, forge(checkpoint, logs=logs), 'not known', f'r_t.txt{ending}')
+    path = tmp_path / f'r_t.txt{ending}'
+    path.write_bytes(damage(path.read_bytes()))
+    assert_resumed_is_refused(tmp_path, refused, str(tmp_path / 'r_t.txt_epoch2.npz'), 'not known', f'r_t.txt{ending};')
+
+
+def test_log_of_the_steps_of_an_original_run_goes_with_that_of_the_epochs(tmp_path, refused):
+    """It has no heading."""
+    words, steps, epochs = ['--original', '--epochs'], tmp_path / 'r_t.txt.out', tmp_path / 'r_t.txt_epochs.out'
+    learn(tmp_path, by_number(5, 4), *words, 2)
+    checkpoint, first, whole = str(tmp_path / 'r_t.txt_epoch2.npz'), epochs.read_bytes(), steps.read_bytes()
+    steps.write_bytes(whole + b'2.0 ')
+    learn(tmp_path, by_number(3), *words, 3, resume=checkpoint)
+    assert steps.read_bytes().startswith(whole) and len(log_rows(steps)) == 3
+    for name in ('_best.npz', '_epoch3.npz'):
+        (tmp_path / f'r_t.txt{name}').unlink()
+    for kept, missing in ((steps, epochs), (epochs, steps)):
+        before = missing.read_bytes()
+        missing.write_bytes(MINE if missing == epochs else whole[:-1])
+        changed = snapshot(tmp_path)
+        with refused(ValueError, 'not known', f'{steps.name}'):
+            learn(tmp_path, by_number(3), *words, 3, resume=checkpoint)
+        assert snapshot(tmp_path) == changed
+        missing.write_bytes(before)
+    assert epochs.read_bytes().startswith(first)
 
 
 @pytest.mark.parametrize('rest', [b'3 2.5', b'3 2.5 inf nan 1e-05\n', b'\0\0\0'], ids=repr)
 def test_log_loses_rows_that_a_stop_left(tmp_path, rest):
     learned(tmp_path, 5, 4)
-    for ending in ('.out', '_epochs.out'):
+    for ending in LOGS:
         with open(str(tmp_path / f'r_t.txt{ending}'), 'ab') as log:
             log.write(rest)
     learn(tmp_path, by_number(3), '--epochs', 3, resume=str(tmp_path / 'r_t.txt_epoch2.npz'))
     assert log_rows(tmp_path / 'r_t.txt_epochs.out')[:, 2].tolist() == [5, 4, 3]
 
 
-def test_checkpoint_older_than_ids_replaces_no_other(tmp_path, refused):
-    """Nothing shows then whether they are of one run."""
+def test_another_run_replaces_no_checkpoint(tmp_path, refused):
     learned(tmp_path, 5, 4)
-    for name in ('r_t.txt_best.npz', 'r_t.txt_epoch1.npz', 'r_t.txt_epoch2.npz'):
-        progress = progress_of(tmp_path / name)
-        del progress['id']
-        write(str(tmp_path / name), {}, dict(progress=progress))
+    checkpoint = with_progress(tmp_path / 'r_t.txt_epoch2.npz', id='0123456789abcdef')
     with refused(ValueError, 'or of another run', '--overwrite to drop r_t.txt_best.npz, r_t.txt_epoch1.npz'):
-        learn(tmp_path, by_number(3), '--epochs', 3, resume=str(tmp_path / 'r_t.txt_epoch2.npz'))
-    learn(tmp_path, by_number(3), '--epochs', 3, resume=str(tmp_path / 'r_t.txt_epoch2.npz'), overwrite=True)
+        learn(tmp_path, by_number(3), '--epochs', 3, resume=checkpoint)
+    learn(tmp_path, by_number(3), '--epochs', 3, resume=checkpoint, overwrite=True)
     assert log_rows(tmp_path / 'r_t.txt_epochs.out')[:, 2].tolist() == [5, 4, 3]
 
 
@@ -566,46 +567,14 @@ def test_going_back_behind_newer_checkpoints_needs_overwrite(tmp_path, refused, 
     assert log_rows(tmp_path / 'r_t.txt_epochs.out')[:, 2].tolist() == [5, 4, 7]
 
 
-def test_resume_last(shared, straight, stopping, in_process, capfd):
-    """A new run where there is none; then from the newest checkpoint, whatever that is; by one command."""
-    command = [*stopping.begin(), '--resume', 'last']
-    first = stopping.run(*command, at=(STEP, BATCHES + 9, 'before'), do=('signal', int(signal.SIGINT)))
-    assert first.returncode == 130 and 'no checkpoint yet: a new run' in first.stdout, first.stderr
-    second = stopping.run(*command, at=(STEP, 2 * BATCHES, 'before'))
-    assert second.returncode == -signal.SIGKILL and 'resuming from r_t.txt_interrupted.npz' in second.stdout
-    third = succeeded(stopping.run(*command))
-    assert re.search(r'resuming from r_t\.txt_(best|epoch\d)\.npz', third)
-    assert_same(stopping.end(), straight.end)
-    assert 'nothing left to learn' in succeeded(stopping.run(*command))
-    assert_same(stopping.end(), straight.end)
-    with pytest.raises(Compiling):                         # what a new run starts from is not read
+def test_resume_last_without_what_is_for_a_new_run(straight, in_process, tmp_path, capfd):
+    """What a new run starts from is not read. Its options hold."""
+    shutil.copytree(str(straight.run.folder), str(tmp_path / 'results'))
+    command = [*Results(tmp_path / 'results', straight.run.shared).begin(), '--resume', 'last']
+    with pytest.raises(Compiling):
         in_process(TRAIN, *command, '--init', 'gone.npz')
     assert ', without --init gone.npz, which is for a new run\n' in capfd.readouterr().out
     assert_refused(in_process(TRAIN, *command, '--dropout', 0.5), '--dropout is 0.5')
-
-
-def test_resume_last_of_a_run_that_was_killed_in_its_first_epoch(straight, stopping, tmp_path, refused):
-    """A log with the same bytes that is another file, beside its checkpoint from before the first row, is not cut."""
-    command = [*stopping.begin(), '--resume', 'last']
-    assert stopping.run(*command, at=(STEP, 9, 'before')).returncode == -signal.SIGKILL
-    shutil.copytree(str(stopping.folder), str(tmp_path / 'copied'))
-    before, checkpoint = snapshot(tmp_path / 'copied'), str(tmp_path / 'copied' / 'r_t.txt_start.npz')
-    with refused(ValueError, 'not known to be of the run', 'r_t.txt.out'), \
-            Run(str(tmp_path / 'copied'), 'r_t.txt', checkpoint, progress_of(checkpoint)).open():
-        pass
-    assert snapshot(tmp_path / 'copied') == before
-    assert 'resuming from ' in succeeded(stopping.run(*command))
-    assert_same(stopping.end(), straight.end)
-
-
-@pytest.mark.parametrize('at', [(SYNC, 1, 'torn'), (('engine.run.run', 'append_whole'), 2, 'before')],
-                         ids=['all logs', 'one log'])
-def test_run_that_was_killed_before_its_first_checkpoint_begins_anew(straight, stopping, at):
-    command = [*stopping.begin(), '--resume', 'last']
-    assert stopping.run(*command, at=at).returncode == -signal.SIGKILL
-    assert stopping.log.read_text().count('\n') == 1 and not list(stopping.folder.glob('*.npz'))
-    assert 'no checkpoint yet: a new run' in succeeded(stopping.run(*command))
-    assert_same(stopping.end(), straight.end)
 
 
 @pytest.mark.parametrize('ending', [*LOGS, '.png', '_best.npz'])

@@ -6,7 +6,6 @@ import pytest
 
 from engine import progress
 from engine.run import schedule
-from engine.state.checkpoint import write
 from engine.run.run import Run
 from engine.run.schedule import Schedule
 from engine.process_group import SingleProcess
@@ -307,19 +306,6 @@ def test_what_was_given_up_is_behind_what_came_later(tmp_path, monkeypatch):
     assert run.newest() == run.path('_best.npz')
     again, _ = learn(tmp_path, by_number(3), *options, '--epochs', 3, resume=run.newest())
     assert again.rates == [8, 4, 4]
-
-
-def test_run_of_an_earlier_version_is_resumed(tmp_path, monkeypatch):
-    """Its costs, which are far below that of its first step, may vary."""
-    learn(tmp_path, falling, '--epochs', 2, '--lrate', 8)
-    path = tmp_path / 'r_t.txt_epoch2.npz'
-    progress = progress_of(tmp_path / 'r_t.txt_epoch2.npz')
-    for name in ('rate_factor', 'first_cost', 'lowest_cost', 'high'):
-        del progress[name]
-    write(str(path), {}, dict(progress=dict(progress, mean_cost=0.01)))
-    costing(monkeypatch, lambda n, rate: 0.01 if n < 100 else 0.9)
-    model, now = learn(tmp_path, falling, '--epochs', 300, '--lrate', 8, resume=str(path))
-    assert model.rates == [8] * 300 and now.rate_factor == 1
 
 
 def test_text_with_a_strange_passage_is_learned(tmp_path):

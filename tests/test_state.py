@@ -463,7 +463,7 @@ def test_validation_batches_resume_bit_for_bit(make_model, tmp_path):
         while len(whole) < done:
             whole.append(first.validate_batch())
         path = first.save_params(tmp_path / 'p')
-        assert read_about(path)['trials'] == (done - 1) % n + 1
+        assert read_about(path)['validation_index'] == (done - 1) % n + 1
         assert load(path)['trial_h1'].shape == (3, 4) and load(path)['trial_C2'].shape == (3, 2)
         second.validate_batch()                                   # it may leave nothing
         second.resume(path)
@@ -471,17 +471,14 @@ def test_validation_batches_resume_bit_for_bit(make_model, tmp_path):
 
 
 def test_checkpoint_without_validation_states_resumes_at_the_first_batch(make_model, tmp_path):
-    """Of a run that validated no batch, or of an older version without such states."""
+    """Of a run that validated no batch."""
     model = make_model(1)
-    new, old = model.save_params(tmp_path / 'new'), str(tmp_path / 'old.npz')
-    arrays, metadata = load(new), read_about(new)
-    assert not any(name.startswith('trial_') for name in arrays) and metadata.pop('trials') == 0
-    np.savez(old, **dict(arrays, about=np.array(json.dumps(metadata))))
+    path = model.save_params(tmp_path / 'new')
+    assert not any(name.startswith('trial_') for name in load(path)) and read_about(path)['validation_index'] == 0
     cost = model.validate_batch()
-    for path in (new, old):
-        model.validate_batch()
-        model.resume(path)
-        assert model.validate_batch() == cost
+    model.validate_batch()
+    model.resume(path)
+    assert model.validate_batch() == cost
 
 
 def test_validation_begins_again_with_other_parameters_or_another_text(make_model, tmp_path):
@@ -532,15 +529,14 @@ def running(tmp_path_factory):
     model.theano_train_rmsprop(model.X['train'][0], model.Y['train'][0])
     arrays = load(model.save_params(folder / 'p', dict(epoch=1)))
     metadata = json.loads(str(arrays.pop('about')))
-    assert metadata.pop('arrays') == sorted(arrays)
-    return arrays, metadata
+    assert metadata['arrays'] == sorted(arrays)
+    return arrays, dict(metadata, arrays=[])
 
 
 def stored_run(path, running, arrays=None, **metadata):
-    """Write that checkpoint with some arrays or metadata changed, or left out where they are None."""
-    arrays, metadata = [{key: value for key, value in dict(old, **new).items() if value is not None}
-                        for old, new in zip(running, (arrays or {}, metadata))]
-    np.savez(path, about=np.array(json.dumps(metadata)), **arrays)
+    """Write that checkpoint with some metadata or arrays changed; an array that becomes None is left out."""
+    arrays = {name: array for name, array in dict(running[0], **arrays or {}).items() if array is not None}
+    np.savez(path, about=np.array(json.dumps(dict(running[1], **metadata))), **arrays)
     return path
 
 
@@ -586,7 +582,7 @@ def test_states_of_different_batch_sizes(running, path, refused, name):
         run_of(stored_run(path, running, {'carried_' + name: running[0]['carried_' + name][:2]}))
 
 
-@pytest.mark.parametrize('metadata', [dict(random=None), dict(progress=None), dict(averaged=None), dict(trials=-1)],
+@pytest.mark.parametrize('metadata', [dict(random=None), dict(averaged_steps=None), dict(validation_index=-1)],
                          ids=str)
 def test_run_without_all_metadata(running, path, refused, metadata):
     with refused(ValueError, path, 'that can be '):

@@ -312,7 +312,7 @@ def test_ascii_terminal_does_not_change_the_file(tmp_path):
 def test_terminated_training_can_be_resumed(program):
     (program / 't.txt').write_text(TEXT * 50, encoding='utf-8')        # an epoch lasts longer than the signal takes
     log = program / 'training_results' / 'r_t.txt.out'
-    result = interrupted(start('train.py', 't.txt', 'r', *SMALL, flags=FAST, cwd=program), log, signal.SIGTERM, rows=3)
+    result = interrupted(start('train.py', 't.txt', 'r', *SMALL, flags=FAST, cwd=program), log, signal.SIGTERM, lines=4)
     assert (result.returncode, result.stderr) == (130, '')
 
     path = 'training_results/r_t.txt_interrupted.npz'

@@ -13,7 +13,7 @@ from novel import NOVEL
 from numpy_model import NAMES
 from scripts import (FAST, H1, H2, N_TRAIN, PRODUCE, ROOT, S, SMALL, TEXT, TRAIN, Compiling, assert_refused,
                      interrupted, load, paste, refuse_training, run, settings, size_of_png, snapshot, start, succeeded,
-                     without_privileges)
+                     without_id, without_privileges)
 
 ENGLISH = 'It is a truth universally acknowledged that the old cat sat by the hill and sang. ' * 60
 
@@ -103,7 +103,7 @@ def test_drawn_random_seed_repeats_the_run(tmp_path, in_process, capfd):
     words, env = SMALL[:SMALL.index('--random-seed')] + ['--epochs', 1, '--output-dir', tmp_path], quick(tmp_path)
     seed = re.search(r'random seed (\d+)', succeeded(run(TRAIN, tmp_path / 't.txt', 'a', *words, env=env))).group(1)
     succeeded(run(TRAIN, tmp_path / 't.txt', 'b', *words, '--random-seed', seed, env=env))
-    assert (tmp_path / 'a_t.txt.out').read_bytes() == (tmp_path / 'b_t.txt.out').read_bytes()
+    assert without_id(tmp_path / 'a_t.txt.out') == without_id(tmp_path / 'b_t.txt.out')
     with pytest.raises(Compiling):
         in_process(TRAIN, tmp_path / 't.txt', 'c', *words)
     another = re.search(r'random seed (\d+)', capfd.readouterr().out).group(1)

@@ -6,7 +6,7 @@ import re
 import numpy as np
 
 from engine.files import named
-from engine.run.run import EPOCHS, PASSAGE, PASSAGE_HEADING, SAMPLE, SAMPLE_LENGTH, SAMPLES, Run, log_rows
+from engine.run.run import EPOCHS, ID, PASSAGE, PASSAGE_HEADING, SAMPLE, SAMPLE_LENGTH, SAMPLES, Run, log_rows
 from engine.terminal import warn
 
 MOST_EPOCHS = 100              # that a page shows samples and costs of
@@ -46,9 +46,11 @@ def read_samples(path):
     """
     _check_size(path)
     with named('read', path), open(path, encoding='utf-8', newline='') as f:
+        heading = f.readline()
         before, *parts = re.split('(?:^|(?<=\n\n))' + SAMPLE.format('([0-9]{1,9})'), f.read())
     samples = {int(epoch): text.rstrip('\n') for epoch, text in zip(parts[::2], parts[1::2])}
-    if before or any(len(text) > LONGEST_SAMPLE for text in samples.values()):
+    whole = re.fullmatch(ID.format(r'\w+'), heading) and not before
+    if not whole or any(len(text) > LONGEST_SAMPLE for text in samples.values()):
         raise ValueError('it has something other than samples')
     return samples
 

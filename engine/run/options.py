@@ -13,12 +13,11 @@ from engine.run import recipe
 from engine.run.result import TITLES
 from engine.run.schedule import epochs_before_fall
 from engine.run.table import CHANGEABLE
-from engine.state.patterns import MOST, boolean, file_name, matches, nothing, number, string, whole
+from engine.state.patterns import MOST, boolean, file_name, matches, nothing, number, string
 
 LAST = 'last'                                                  # for --resume: the newest checkpoint of the run
 TEXTS = {'input': 'train', 'valid': 'valid', 'test': 'test'}   # options that name texts, and the roles of these
 NOT_STORED = ('resume', 'overwrite', 'init', 'output_dir')     # they belong to one start, not to the run
-REMOVED = {'plateau?': whole, 'plateau_factor?': number}       # runs of earlier versions have stored these
 BYTES = 12                     # of each parameter in a checkpoint: itself, its average and that of its squares
 MUCH = 1e9                     # bytes of all checkpoints of a run, above which the start of the run says how many
 
@@ -50,15 +49,14 @@ def add(group, rows, suppress=False):
 
 def stored_pattern(table):
     """Return the pattern of the options in a checkpoint; table: rows of all options by title, as for add."""
-    pattern = {'input': string, 'run': file_name, **REMOVED}
-    for name, kind, default, _ in (row for rows in table.values() for row in rows):
+    pattern = {'input': string, 'run': file_name}
+    for name, kind, _, _ in (row for rows in table.values() for row in rows):
         fits = {int: lambda value: type(value) is int, float: number, bool: boolean}.get(kind, string)
         if isinstance(kind, tuple):
             fits = kind.__contains__
         name = name.replace('-', '_')
         if name not in NOT_STORED:
-            optional = default is None and name != 'lrate'                 # every run has stored its rate
-            pattern[name + '?'] = (fits, nothing) if optional else fits
+            pattern[name] = (fits, nothing) if name in TEXTS else fits
     return pattern
 
 
@@ -135,8 +133,7 @@ class Options:
 
     def _take_over(self, progress):
         """Take the options of the run to resume, from progress. Raise ValueError where a typed one contradicts it."""
-        # An option that is newer than the run is as in the original recipe: off.
-        before = self._of_run({**self._defaults, **recipe.ORIGINAL, **progress['options']})
+        before = progress['options']
         folder = os.path.dirname(os.path.abspath(self.resume))
         if self.init:
             raise ValueError('got --init and --resume: expected only one of them')
@@ -152,7 +149,7 @@ class Options:
                     f'{"none" if before[name] is None else before[name]}; only '
                     f'{", ".join(map(spelled, CHANGEABLE))} may change when a run is resumed, and --lrate become '
                     'smaller')
-        self.run_name = progress.get('name') or run_name(before['run'], before['input'])
+        self.run_name = progress['name']
         vars(self).update({**before, **typed, **{name: before[name] for name in TEXTS}, 'output_dir': folder})
 
     def make_paths_absolute(self):
@@ -197,22 +194,24 @@ class Options:
     def summary(self, parameters):
         """Return lines on what learns, how often, how to repeat it, and what was chosen.
 
-        Another one is on the disk, if the checkpoints take much of it. parameters: how many there are.
+        The last one is on the disk, if the checkpoints take much of it. parameters: how many there are.
         """
         begins = f', from the parameters of {self.init}' if self.init else ''
-        most = 'up to ' * bool(self.patience)
-        seed = '' if self.random_seed is None else f'; random seed {self.random_seed}'       # None in older runs
-        files, size = self.epochs // self.save_every, BYTES * parameters
-        disk = (f'\nup to {files:,} checkpoints of {size / 1e6:.1f} MB, one every {self.save_every} epochs: a larger '
-                '--save-every takes less of the disk') * (files * size > MUCH)
+        most = 'up to ' if self.patience else ''
         first = math.floor(epochs_before_fall(self.epochs, self.anneal)) + 1
-        falls = f', falling from epoch {first} on' * (self.anneal > 0 and first <= self.epochs)
-        ends = 'let the rate fall early or, where it falls already, end the run' if falls else 'end the run'
-        stops = (f'\npatience {self.patience}: so many epochs without a better validation cost {ends}'
-                 * bool(self.patience and (self.valid or self.ratio_valid)))
-        return (f'2 layers of {self.num_units1} and {self.num_units2} units, {parameters:,} parameters{begins}; '
-                f'{most}{self.epochs} epochs{seed}\nlearning rate {self.lrate:g}{falls}; dropout {self.dropout:g}, '
-                f'dropconnect {self.dropconnect:g}{stops}{disk}')
+        falls = self.anneal > 0 and first <= self.epochs
+        falling = f', falling from epoch {first} on' if falls else ''
+        lines = [f'2 layers of {self.num_units1} and {self.num_units2} units, {parameters:,} parameters{begins}; '
+                 f'{most}{self.epochs} epochs; random seed {self.random_seed}',
+                 f'learning rate {self.lrate:g}{falling}; dropout {self.dropout:g}, dropconnect {self.dropconnect:g}']
+        if self.patience and (self.valid or self.ratio_valid):
+            ends = 'let the rate fall early or, where it falls already, end the run' if falls else 'end the run'
+            lines.append(f'patience {self.patience}: so many epochs without a better validation cost {ends}')
+        files, size = self.epochs // self.save_every, BYTES * parameters
+        if files * size > MUCH:
+            lines.append(f'up to {files:,} checkpoints of {size / 1e6:.1f} MB, one every {self.save_every} epochs: a '
+                         'larger --save-every takes less of the disk')
+        return '\n'.join(lines)
 
 
 def run_name(run, text):
@@ -239,11 +238,8 @@ def checkpoint_of(path, table, group):
         if not matches(progress, {**RUN_PROGRESS, 'options': stored_pattern(table)}):
             raise ValueError(f'{path} holds no run that can be resumed; --init starts a new one from its parameters')
         options = progress['options']
-        if options.get('plateau'):
-            raise ValueError(f'the run in {path} had --plateau {options["plateau"]}, which is no option any more; '
-                             '--init starts a new run from its parameters')
         for name, array in (('num_units1', 'W1'), ('num_units2', 'W2')):       # before a model of that size is made
-            if options.get(name) not in (None, *checkpoint.shape(array)[-1:]):
+            if (options[name],) != checkpoint.shape(array)[-1:]:
                 raise checkpoint.refusal(f'{spelled(name)} of its run is not the size of its {array}')
         return progress
 
@@ -279,8 +275,8 @@ def find_text(checkpoint, option, path, typed):
 
 def check_texts(options, model, checkpoint):
     """Raise ValueError where a text of a model is not that of the run in an open checkpoint; options: of the run."""
-    text, progress = checkpoint.metadata.get('text') or {}, checkpoint.metadata['progress']
-    stored = {'train': text, **{role: text.get(role) for role in ('valid', 'test')}}
+    text, progress = checkpoint.metadata['text'], checkpoint.metadata['progress']
+    stored = {'train': text, 'valid': text.get('valid'), 'test': text.get('test')}
     for name, role in TEXTS.items():
         path, then = vars(options)[name], stored[role]
         if path is not None and (not then or model.fingerprint(role) != then['sha256']):

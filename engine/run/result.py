@@ -8,7 +8,7 @@ import json
 from engine.files import base_name, named, write_whole
 from engine.progress import Countdown
 from engine.scoring import how_to_adapt
-from engine.state.patterns import file_name, matches, nats, nothing, whole
+from engine.state.patterns import matches, nats, nothing, random_id, whole
 from engine.terminal import bits, nats_and_bits
 
 RESULT = '_result.json'                # ending of the file
@@ -16,8 +16,8 @@ TITLES = {'train': 'text', 'valid': 'validation text', 'test': 'test text'}     
 LONGEST = 1 << 20                      # characters of the file, at most
 COST = nothing, nats
 # What is used of a result that is read: other fields may be those of any version.
-STORED = {'...': None, 'id': file_name, 'epochs': whole, 'checkpoint_epoch': whole, 'best_valid_nats': COST,
-          'valid_nats?': COST, 'test_nats?': COST, 'test_adapted_nats?': COST}
+STORED = {'...': None, 'id': random_id, 'epochs': whole, 'checkpoint_epoch': whole, 'best_valid_nats': COST,
+          'valid_nats': COST, 'test_nats': COST, 'test_adapted_nats': COST}
 LEFT_OUT = 'input', 'valid', 'test', 'run', 'random_seed'      # options: paths on this computer, and other fields
 
 

@@ -6,7 +6,6 @@ import os
 import re
 import secrets
 import warnings
-import zlib
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from engine.run.result import RESULT
 from engine.run.schedule import FALLS, PROGRESS, RISING
 from engine.state.checkpoint import Checkpoint
 from engine.state.parameters import NAMES
-from engine.state.patterns import MOST, file_name, list_of, matches, whole
+from engine.state.patterns import MOST, file_name, matches, random_id, whole
 from engine.terminal import nats_and_bits, warn
 
 STEPS, EPOCHS, SAMPLES, PASSAGE = LOGS = '.out', '_epochs.out', '_samples.txt', '_passage.out'    # endings of the logs
@@ -28,21 +27,21 @@ PICTURE = '.png'
 SAMPLE_LENGTH = 200
 LONGEST_NAME = 255 - len(partial_name(f'_epoch{MOST}.npz'))     # bytes: what systems allow, less the longest ending
 PARTIAL = r'\.[0-9a-f]{12}\.part'
-ROWS = re.compile(rb'[-+.\deinfa \n]*')                         # numbers, nan and inf among them
+ID = '# id {}\n'                      # of a log; each log that begins gets a new one
 SAMPLE = '# epoch {}:\n'
 PASSAGE_HEADING = ('# the beginning of the {} text: {}\n'
                    '# epoch, and the cost of each of these characters but the first, in nats\n')
 
 
 def headings(names=NAMES, passage=('validation', ''), original=False):
-    """Return the first lines of the logs by their endings.
+    """Return the first lines of the logs by their endings; an ID comes after them.
 
     names: of the model's parameters; passage: of its text; original: whether the log of the steps is as the program of
-    2016 wrote it, without a heading.
+    2016 wrote it, without a heading: None.
     """
     of_text, text = passage
-    steps = '' if original else '# epoch cost valid_cost ' + ' '.join('ratio_' + name for name in names) + '\n'
-    return {STEPS: steps,
+    steps = '# epoch cost valid_cost ' + ' '.join('ratio_' + name for name in names) + '\n'
+    return {STEPS: None if original else steps,
             EPOCHS: '# epoch cost valid_cost lrate characters_per_second\n', SAMPLES: '',
             PASSAGE: PASSAGE_HEADING.format(of_text, json.dumps(text))}
 
@@ -59,13 +58,9 @@ def log_rows(path):
         return np.loadtxt(path, ndmin=2, encoding='utf-8')
 
 
-# What a checkpoint keeps of a run: its Schedule, and what it knows of its files. Earlier versions had log_sizes, and
-# fewer logs.
-RUN_PROGRESS = {**PROGRESS, 'name?': file_name, 'id?': file_name, 'inode?': whole,
-                'log_sizes?': {ending + '?': whole for ending in LOGS},
-                'logs?': {ending + '?': list_of(whole, 2) for ending in LOGS}}
-# What _how_far needs of it, in a file that may be of any version.
-REACHED = {'...': None, **{name: PROGRESS[name] for name in ('options', 'epoch', 'batch', 'rate_factor?', 'high?')}}
+# What a checkpoint keeps of a run: its Schedule, and what it knows of its files; the sizes of logs are in bytes.
+RUN_PROGRESS = {**PROGRESS, 'name': file_name, 'id': random_id,
+                'logs': dict.fromkeys(LOGS, {'id': random_id, 'size': whole})}
 
 
 def _progress_in(path):
@@ -75,12 +70,12 @@ def _progress_in(path):
             progress = stored.metadata.get('progress')
     except (OSError, ValueError):
         return None
-    return progress if matches(progress, REACHED) else None
+    return progress if matches(progress, RUN_PROGRESS) else None
 
 
 def _how_far(progress):
     """Return a key to compare how far checkpoints are. A smaller rate_factor is further: the run has diverged."""
-    return -progress.get('rate_factor', 1), progress['epoch'], progress['batch']
+    return -progress['rate_factor'], progress['epoch'], progress['batch']
 
 
 def _furthest(paths, counts=bool):
@@ -118,7 +113,8 @@ class Run:
         self.id = self._progress.get('id', secrets.token_hex(8))       # distinguishes it from others of its name
         self._overwrite = False
         self._drawn = self._failed_to_draw = False
-        self._logs, self._checksums = {}, {}   # open files and CRC-32 of their contents, by ending
+        self._logs = {}                        # open files by ending
+        self._log_ids = {ending: secrets.token_hex(8) for ending in LOGS}
         self._steps, self._epochs = [], []     # rows (epoch, training cost), and those of the log of the epochs
 
     def path(self, ending):
@@ -181,11 +177,13 @@ class Run:
 
     def _lacks_rows(self, path):
         """Return whether a file is a log with at most a heading, as a run leaves that was killed when it began."""
-        heading = {self.path(ending): text.encode() for ending, text in self._headings.items()}.get(path)
-        if heading is None:
-            return False
-        with named('read', path), open(path, 'rb') as log:
-            return heading.startswith(log.read(len(heading) + 1))
+        for ending in LOGS:
+            if path == self.path(ending):
+                heading = self._heading(ending, '0' * 16)
+                with named('read', path), open(path, 'rb') as log:
+                    found = log.read(len(heading) + 1)
+                return not found or re.sub(rb'[0-9a-f]{16}\n$', b'0' * 16 + b'\n', found) == heading
+        return False
 
     def _is_before(self, path):
         """Return whether a file is the checkpoint that this run resumes from, or an earlier one of the same run."""
@@ -194,7 +192,7 @@ class Run:
 
     def _has_passed(self, progress):
         """Return whether progress, of a checkpoint or None, is of this run and no further than where it is resumed."""
-        return bool(progress) and progress.get('id') == self.id and _how_far(progress) <= _how_far(self._progress)
+        return bool(progress) and progress['id'] == self.id and _how_far(progress) <= _how_far(self._progress)
 
     @contextlib.contextmanager
     def open(self):
@@ -208,10 +206,12 @@ class Run:
 
     def _reopen_logs(self):
         """Open the logs of a resumed run: cut off what came after the checkpoint, and begin anew what is missing."""
-        sizes = {ending: size for ending, (size, checksum) in self._progress.get('logs', {}).items()
-                 if self._is_ours(ending, size, checksum)}
-        if STEPS not in sizes:         # without it the others prove nothing: they may have only the heading of any run
-            sizes = {}
+        known = self._progress['logs']
+        sizes = {ending: log['size'] for ending, log in known.items() if self._is_ours(ending, **log)}
+        if self._headings[STEPS] is None and not {STEPS, EPOCHS} <= set(sizes):
+            for ending in (STEPS, EPOCHS):                     # they have one id
+                sizes.pop(ending, None)
+        self._log_ids.update({ending: known[ending]['id'] for ending in sizes})
         missing = [self.path(ending) for ending in LOGS if ending not in sizes]
         not_ours = missing + [self.path(PICTURE)] * (not sizes)
         found = result.read(self.path(RESULT), self.id)
@@ -228,23 +228,20 @@ class Run:
         for rows, ending, columns in ((self._steps, STEPS, 2), (self._epochs, EPOCHS, 5)):
             rows.extend(log_rows(self.path(ending))[:, :columns].tolist())
 
-    def _is_ours(self, ending, size, checksum):
-        """Return whether a log exists, begins with the bytes that the checkpoint knows, and ends as such a log.
+    def _heading(self, ending, log_id):
+        """Return the first lines of a log with that id, bytes; none of the log of the steps with --original."""
+        first = self._headings[ending]
+        return b'' if first is None else (first + ID.format(log_id)).encode()
 
-        The log of the steps must have a row, since all runs have its heading. A checkpoint from before the first row
-        has the number of the file (inode) instead.
-        """
-        path, heading = self.path(ending), self._headings[ending].encode()
+    def _is_ours(self, ending, id, size):
+        """Return whether a log exists, has the id that the checkpoint knows, and ends a row where the checkpoint does."""
+        path = self.path(ending)
         if not os.path.exists(path):
             return False
         with named('read', path), open(path, 'rb') as log:
-            data, inode = log.read(), os.fstat(log.fileno()).st_ino
-        least = len(heading) + (ending == STEPS and inode != self._progress.get('inode'))
-        beginning, rest = data[:size], data[size:].rstrip(b'\0')         # a power cut may leave zeros
-        sample = SAMPLE.split('{')[0].encode()
-        ends_well = sample.startswith(rest[:len(sample)]) if ending == SAMPLES else ROWS.fullmatch(rest)
-        return bool(ends_well and len(beginning) == size >= least
-                    and beginning.startswith(heading) and zlib.crc32(beginning) == checksum)
+            known = log.read()[:size]
+        complete = len(known) == size and known[-1:] in (b'', b'\n')         # a power cut may leave zeros
+        return complete and known.startswith(self._heading(ending, id))
 
     def _open_logs(self, sizes={}):
         """Open all logs, cut to sizes in bytes by ending (or to 0), and remove other files that this run replaces."""
@@ -259,8 +256,8 @@ class Run:
                 kept = before.read(sizes.get(ending, 0))
             with named('write', self.path(ending)):
                 log.truncate(len(kept))
-            self._checksums[ending] = zlib.crc32(kept)
-            self._write(ending, '' if kept else self._headings[ending])
+            if not kept:
+                append_whole(log, self._heading(ending, self._log_ids[ending]))
         for path in to_replace + self._partial():
             if not path.endswith(LOGS):
                 os.remove(path)
@@ -359,9 +356,7 @@ class Run:
     def _write(self, ending, text):
         if not self._group.first:
             return
-        data = text.encode('utf-8', 'backslashreplace')
-        append_whole(self._logs[ending], data)
-        self._checksums[ending] = zlib.crc32(data, self._checksums[ending])
+        append_whole(self._logs[ending], text.encode('utf-8', 'backslashreplace'))
 
     def _row(self, ending, numbers):
         self._write(ending, ' '.join(f'{float(number):.6g}' for number in numbers) + '\n')
@@ -423,9 +418,9 @@ class Run:
 
     def save(self, model, now, ending):
         """Write a checkpoint of the model and of now, a Schedule."""
-        logs = {end: [os.fstat(log.fileno()).st_size, self._checksums[end]] for end, log in self._logs.items()}
-        inode = {'inode': os.fstat(self._logs[STEPS].fileno()).st_ino} if self._logs and ending == self.START else {}
-        progress = now.progress(logs=logs, name=self.name, id=self.id, **inode)
+        logs = {end: dict(id=self._log_ids[end], size=os.fstat(log.fileno()).st_size)
+                for end, log in self._logs.items()}
+        progress = now.progress(logs=logs, name=self.name, id=self.id)
         self.last_checkpoint = model.save_params(self.path(ending), progress)
         if ending != self.INTERRUPTED and not now.rising:
             self._fallback = self.last_checkpoint
@@ -460,7 +455,7 @@ class Run:
     def _has_best(self, epoch):
         """Return whether the best checkpoint of this run exists and is of that epoch."""
         progress = _progress_in(self.path(self.BEST))
-        return bool(progress) and progress['epoch'] == epoch and progress.get('id', self.id) == self.id
+        return bool(progress) and progress['epoch'] == epoch and progress['id'] == self.id
 
     def _newest_fallback(self):
         """Return the newest checkpoint of this run, of the end of an epoch, that was not written while the cost rose.
@@ -469,7 +464,7 @@ class Run:
         was interrupted or not.
         """
         paths = [path for path in self._earlier() if not path.endswith(self.INTERRUPTED)]
-        return _furthest(paths, lambda progress: self._has_passed(progress) and progress.get('high', 0) < RISING
+        return _furthest(paths, lambda progress: self._has_passed(progress) and progress['high_steps'] < RISING
                          ) or self.last_checkpoint
 
     def newest(self):

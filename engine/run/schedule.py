@@ -14,7 +14,6 @@ LONG = 100             # high steps, less the others since, after which the run 
 RISING = 10            # high steps, less the others since, from which on no new checkpoint is one to return to
 UNLEARNED = 0.4        # it also goes back if, at an epoch's end, this share of what was learned is lost,
 RISE = 1.25            # and the cost is above RISE times the lowest
-FIRST = 4.0            # nats, about the cost of the first step of a run that did not store it
 FALLS = 5              # times that it goes back to one checkpoint, each time at half the rate, before it ends
 
 
@@ -22,10 +21,9 @@ FALLS = 5              # times that it goes back to one checkpoint, each time at
 COST = (nothing, nats)
 PROGRESS = {'options': lambda value: isinstance(value, dict), 'epoch': lambda value: whole(value, MOST + 1),
             'batch': whole, 'cost_sum': nats, 'characters': whole, 'rate': lambda value: number(value) and value > 0,
-            'mean_cost': COST, 'best_cost': COST, 'best_epoch': whole, 'stale': whole, 'trial_cost?': COST,
-            'rate_factor?': lambda value: number(value) and value > 0, 'first_cost?': COST, 'lowest_cost?': COST,
-            'high?': whole, 'fewer_epochs?': (nothing, whole)}
-STORED_AS = {'valid_batch_cost': 'trial_cost', 'high_steps': 'high'}        # fields with another name in checkpoints
+            'mean_cost': COST, 'best_cost': COST, 'best_epoch': whole, 'stale': whole, 'valid_batch_cost': COST,
+            'rate_factor': lambda value: number(value) and value > 0, 'first_cost': COST, 'lowest_cost': COST,
+            'high_steps': whole, 'fewer_epochs': (nothing, whole)}
 
 
 def rate_factor(step, steps, warmup, anneal):
@@ -80,12 +78,9 @@ class Schedule:
     @classmethod
     def resumed(cls, options, progress, batches=SAMPLED):
         """Return the Schedule of a checkpoint's progress, {} for a new run. batches: how many an epoch has."""
-        stored = {name: progress.get(STORED_AS.get(name, name)) for name in cls._fields()}
-        known = {name: value for name, value in stored.items() if value is not None}
+        known = {name: progress[name] for name in cls._fields() if progress.get(name) is not None}
         now = cls(**{'rate': options.lrate, **known, 'options': options})
         now.batches = batches
-        if now.first_cost is None and now.mean_cost is not None:
-            now.first_cost = FIRST
         if options.epochs != progress.get('options', {}).get('epochs'):
             now.fewer_epochs = None
         now.begin_fall()                                   # with today's patience
@@ -93,7 +88,7 @@ class Schedule:
 
     def progress(self, **more):
         """Return what a checkpoint keeps; None for numbers that are not finite, which JSON does not have."""
-        fields = {STORED_AS.get(name, name): getattr(self, name) for name in self._fields()}
+        fields = {name: getattr(self, name) for name in self._fields()}
         infinite = [name for name, value in fields.items() if isinstance(value, float) and not math.isfinite(value)]
         return {**fields, **dict.fromkeys(infinite), 'options': self.options.stored(), **more}
 

@@ -177,8 +177,8 @@ class Text:
     def metadata(self):
         """Return what a checkpoint keeps of the text, a dict."""
         names = 'encoding', 'ratio_valid', 'batch_size', 'seq_length', 'stateful'
-        others = {role: source for role, source in self.sources.items() if role != 'train'}
-        return {**self.sources['train'], **{name: getattr(self, name) for name in names}, **others}
+        return {**self.sources['train'], **{name: getattr(self, name) for name in names},
+                'valid': self.sources.get('valid'), 'test': self.sources.get('test')}
 
     def summary(self):
         """Return a few lines for a person: how long the texts are, of how many files, and how they are cut."""

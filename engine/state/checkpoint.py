@@ -9,7 +9,6 @@ import functools
 import io
 import json
 import math
-import operator
 import os
 import re
 import zipfile
@@ -18,14 +17,15 @@ import numpy as np
 
 from engine.checks import RANGES, own_name
 from engine.files import named, write_whole
-from engine.state.patterns import DEEPEST, LONGEST_FORMULA, boolean, list_of, matches, number, shallow, string, whole
+from engine.state.patterns import (
+    DEEPEST, LONGEST_FORMULA, boolean, list_of, matches, nothing, number, shallow, string, whole)
 
+FORMAT = 1                     # of the metadata and the names of the arrays
 # A file is a decompression bomb where its arrays are larger than ROOM and than RATIO times the file, both in bytes:
 # no large arrays of real parameters compress so well.
 ROOM, RATIO = 1 << 26, 10
-LONGEST_METADATA = 1 << 20    # characters of JSON
-LONGEST_HEADER = 1 << 14    # bytes
-PIECE = 1 << 20            # bytes that are decompressed at a time
+LONGEST_METADATA = 1 << 20     # characters of JSON
+LONGEST_HEADER = 1 << 14       # bytes
 
 
 # ---------------------------------------------------------------- what metadata may hold
@@ -37,17 +37,17 @@ GENERATOR = {                                              # NumPy's default one
     'has_uint32': lambda value: whole(value, 2), 'uinteger': lambda value: whole(value, 2 ** 32)}
 SOURCE = {'path': string, 'characters': whole,
           'sha256': lambda value: string(value) and bool(re.fullmatch('[0-9a-f]{64}', value))}
-TEXT = {**SOURCE, 'valid?': SOURCE, 'test?': SOURCE, 'encoding': string,
+TEXT = {**SOURCE, 'valid': (SOURCE, nothing), 'test': (SOURCE, nothing), 'encoding': string,
         'ratio_valid': lambda value: number(value) and 0 <= value < 1,
         'batch_size': lambda value: whole(value) and value > 0, 'seq_length': lambda value: whole(value) and value > 1,
-        'stateful?': boolean}
-LEARNING = {name + '?': number for name in RANGES}
+        'stateful': boolean}
 CELL = {'formula': lambda value: isinstance(value, str) and len(value) <= LONGEST_FORMULA,
         'parameters': lambda value: list_of(own_name)(value) and len(set(value)) == len(value)}
-METADATA = {'lp?': LEARNING, 'averaged?': whole, 'trials?': whole, 'random?': GENERATOR, 'text?': (TEXT, {}),
-            'cell?': CELL, 'optimiser?': list_of(string), 'precision?': 'bfloat16'.__eq__, 'arrays?': list_of(string),
-            'versions?': {'python?': string, 'numpy?': string, 'theano?': string, 'device?': string},
-            'progress?': shallow}                          # any value that the caller of save_params passed
+METADATA = {'format': whole, 'arrays': list_of(string), 'lp': (dict.fromkeys(RANGES, number), {}),
+            'averaged_steps': whole, 'validation_index': whole, 'random': (GENERATOR, nothing), 'text': (TEXT, {}),
+            'cell': CELL, 'optimiser': list_of(string), 'precision': ('float32', 'bfloat16').__contains__,
+            'versions': dict.fromkeys(('python', 'numpy', 'theano', 'device'), string),
+            'progress': shallow}                           # any value that the caller of save_params passed
 
 
 # ---------------------------------------------------------------- reading
@@ -63,8 +63,8 @@ def _finite(text):
 class Checkpoint:
     """An open npz file. Its arrays are checked and read when they are asked for.
 
-    Nothing is unpickled, so nothing in the file can run. Raises OSError when the
-    file cannot be read, and ValueError when it is no npz file.
+    Nothing is unpickled, so nothing in the file can run. Raises OSError when the file cannot be read, and ValueError
+    when it is no npz file or a decompression bomb.
     """
 
     def __init__(self, path):
@@ -73,9 +73,15 @@ class Checkpoint:
             if not (os.path.isfile(path) or os.path.isdir(path)) and os.path.exists(path):
                 raise ValueError('a FIFO, which waits for a writer, or a device, which may never end')
             self._zip = zipfile.ZipFile(path)
-            self._names = set(self._zip.namelist())
-            self._is_bomb = (sum(member.file_size for member in self._zip.infolist())
-                             > max(ROOM, RATIO * os.path.getsize(path)))
+        members = self._zip.infolist()
+        size = sum(member.file_size for member in members)
+        # zipfile decompresses other kinds in one piece, however large that is.
+        known = all(member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in members)
+        if not known or size > max(ROOM, RATIO * os.path.getsize(path)):
+            self._zip.close()
+            raise self.refusal(f'its directory tells of {size:,} bytes of arrays, so that it is damaged or a '
+                               'decompression bomb' if known else 'it is compressed in a way that NumPy does not use')
+        self._names = set(self._zip.namelist())
 
     def __str__(self):
         return str(self.path)
@@ -111,61 +117,39 @@ class Checkpoint:
     def __contains__(self, name):
         return name + '.npy' in self._names
 
+    @contextlib.contextmanager
+    def _member(self, name):
+        """Open the bytes of an array in the zip file. Any error inside becomes one about that array."""
+        if name not in self:
+            raise self.refusal(f'it has no {name}')
+        with self._refusing(f'its {name} is damaged or holds Python objects'), self._zip.open(name + '.npy') as member:
+            yield member
+
     def shape(self, name):
         """Return the shape of an array. Only its header is read. Raises as for the array."""
         with self._member(name) as member:
-            return self._header(member)[0]
+            f = io.BytesIO(member.read(LONGEST_HEADER))
+            if np.lib.format.read_magic(f) != (1, 0):
+                raise ValueError('NumPy writes other versions only for headers that no array here needs')
+            shape, _, dtype = np.lib.format.read_array_header_1_0(f)
+            size = math.prod(shape) * dtype.itemsize
+            # Items without size would fit into no bytes in any number, and Python would make an object of each.
+            if not dtype.itemsize or min(shape, default=0) < 0 or (
+                    f.tell() + size != self._zip.getinfo(name + '.npy').file_size):
+                raise ValueError('a forged shape')
+            return shape
 
     def __getitem__(self, name):
         """Return an array. Raises ValueError where it is missing or damaged."""
-        if self._is_bomb:
-            raise self.refusal('it is a decompression bomb, a small file of huge arrays')
+        self.shape(name)               # a check: NumPy makes an array of any shape before it reads the numbers
         with self._member(name) as member:
-            return self._array(member)
-
-    @contextlib.contextmanager
-    def _member(self, name):
-        """Yield the member of the zip file that holds an array. Any error inside becomes one about that array."""
-        if name not in self:
-            raise self.refusal(f'it has no {name}')
-        with self._refusing(f'its {name} is damaged or holds Python objects'):
-            yield self._zip.getinfo(name + '.npy')
-
-    def _header(self, member):
-        """Return the shape, the type, whether it is in Fortran's order, and the number of bytes before the numbers."""
-        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ValueError('zipfile decompresses other kinds in one piece, however large that is')
-        with self._zip.open(member) as packed:
-            f = io.BytesIO(packed.read(LONGEST_HEADER))
-        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        shape, fortran, dtype = read_header[np.lib.format.read_magic(f)](f)
-        size = functools.reduce(operator.mul, shape, dtype.itemsize)           # in Python's numbers, of any length
-        # Items without size would fit into no bytes in any number, and NumPy would allocate for each.
-        if dtype.hasobject or not dtype.itemsize or min(shape, default=0) < 0 or size != member.file_size - f.tell():
-            raise ValueError('Python objects, or a forged shape')
-        return shape, dtype, fortran, f.tell()
-
-    def _array(self, member):
-        """Return the array of a member. No more bytes are decompressed than the directory says that it has."""
-        shape, dtype, fortran, start = self._header(member)
-        numbers, done = bytearray(member.file_size - start), 0
-        with self._zip.open(member) as packed:
-            packed.read(start)
-            while True:
-                piece = packed.read(PIECE)
-                if not piece:
-                    break
-                numbers[done:done + len(piece)] = piece
-                done += len(piece)
-        if done != member.file_size - start:
-            raise ValueError('cut short')
-        return np.frombuffer(numbers, dtype).reshape(shape, order='F' if fortran else 'C')
+            return np.lib.format.read_array(member, allow_pickle=False)
 
     @functools.cached_property
     def metadata(self):
-        """Return the metadata, a dict; empty where the file has none.
+        """Return the metadata, a dict; empty where the file has none, as those of the original of this program.
 
-        Raises ValueError where it is damaged, or where an array that it lists is missing.
+        Raises ValueError where it is damaged or of another format, or where an array that it lists is missing.
         """
         if 'about' not in self:
             return {}
@@ -175,9 +159,12 @@ class Checkpoint:
             metadata = json.loads(str(self['about']), parse_float=_finite, parse_constant=_finite)
         except (TypeError, ValueError, RecursionError):
             raise self.refusal('its metadata is damaged') from None
+        if isinstance(metadata, dict) and metadata.get('format') != FORMAT:
+            raise self.refusal(f'its metadata is of format {str(metadata.get("format")):.20}, and this program reads '
+                               f'format {FORMAT}')
         if not matches(metadata, METADATA):
-            raise self.refusal('its metadata is damaged, or of a later version')
-        for name in metadata.get('arrays', []):
+            raise self.refusal('its metadata is damaged')
+        for name in metadata['arrays']:
             if name not in self:
                 raise self.refusal(f'it has no {name}, which it was written with')
         return metadata
@@ -198,12 +185,13 @@ def opened(checkpoint):
 def write(path, arrays, metadata):
     """Write arrays by name and metadata, a dict that JSON can hold, to an npz file, whole or not at all.
 
-    Raises OSError when it cannot be written, and ValueError for metadata that could not be read.
+    The metadata has the keys of METADATA but format and arrays, which are added. Raises OSError when it cannot be
+    written, and ValueError for metadata that could not be read.
     """
-    if not shallow(metadata.get('progress')):
+    if not shallow(metadata['progress']):
         raise ValueError(f'{path} was not written: its progress has lists or dicts of more than {DEEPEST} levels')
     try:
-        about = json.dumps(dict(metadata, arrays=sorted(arrays)), allow_nan=False)
+        about = json.dumps(dict(metadata, format=FORMAT, arrays=sorted(arrays)), allow_nan=False)
     except ValueError as error:
         raise ValueError(f'{path} was not written: its metadata, with the progress, is not as JSON can hold it: '
                          f'{error}') from None

@@ -97,7 +97,7 @@ def to_store(uchar):
 
 def cell_of(stored):
     """Return the cell of an open checkpoint, a dict: formula, '' for the standard cell, and names of parameters."""
-    return stored.metadata.get('cell') or dict(formula='', parameters=[])
+    return stored.metadata['cell'] if stored.metadata else dict(formula='', parameters=[])
 
 
 def read_shapes(path, encoding='utf-8'):
@@ -148,10 +148,10 @@ def read_finite(stored, name, dtype):
 def read_about(path):
     """Read the metadata of a checkpoint, a dict; empty where it has none.
 
-    Its keys are 'lp', the learning parameters; 'random', the state of the generator; 'text', with path,
-    characters, sha256, encoding, ratio_valid, batch_size, seq_length, stateful;
-    'versions'; and 'progress', as save_params got it. Raises OSError when the file
-    cannot be read, ValueError when it is no checkpoint.
+    Its keys are those of METADATA in engine/state/checkpoint.py. Among them are 'lp', the learning parameters, {}
+    before model_setup; 'text', with path, characters, sha256 and how it was cut, {} without one; 'versions'; and
+    'progress', as save_params got it. Raises OSError when the file cannot be read, and ValueError when it is no
+    checkpoint.
     """
     with opened(path) as stored:
         return stored.metadata

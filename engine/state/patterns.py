@@ -3,6 +3,7 @@
 Nothing here needs NumPy, so that --help does not wait for it.
 """
 import os
+import re
 
 LARGEST = 1e300
 MOST = 10 ** 9                         # epochs and the like
@@ -58,24 +59,26 @@ def file_name(value):
     return string(value) and bool(value) and os.path.basename(value) == value
 
 
+def random_id(value):
+    """Return whether a value is an id of a run or of a log, as secrets.token_hex(8) makes it."""
+    return isinstance(value, str) and bool(re.fullmatch('[0-9a-f]{16}', value))
+
+
 def matches(value, pattern):
     """Return whether a value of JSON matches a pattern.
 
-    A pattern is a function of a value, a tuple of patterns of which one must match, or a dict
-    of patterns by key. In a dict, a key that ends in '?' is optional, and the key '...'
-    allows keys that the pattern does not name.
+    A pattern is a function of a value, a tuple of patterns of which one must match, or a dict of patterns by key,
+    all of which the value must have. The key '...' allows keys that the pattern does not name.
     """
     if isinstance(pattern, tuple):
         return any(matches(value, one) for one in pattern)
     if not isinstance(pattern, dict):
         return pattern(value)
-    known = {key.rstrip('?'): one for key, one in pattern.items()}
-    needed = set(pattern) & set(known) - {'...'}
-    return (isinstance(value, dict) and needed <= set(value) and ('...' in known or set(value) <= set(known))
-            and all(matches(item, known[key]) for key, item in value.items() if key in known))
+    needed = set(pattern) - {'...'}
+    return (isinstance(value, dict) and needed <= set(value) and ('...' in pattern or set(value) == needed)
+            and all(matches(value[key], pattern[key]) for key in needed))
 
 
-def list_of(pattern, length=None):
-    """Return the pattern of a list whose items match another pattern; length: of the list, None for any."""
-    return lambda value: (isinstance(value, list) and length in (None, len(value))
-                          and all(matches(item, pattern) for item in value))
+def list_of(pattern):
+    """Return the pattern of a list whose items match another pattern."""
+    return lambda value: isinstance(value, list) and all(matches(item, pattern) for item in value)

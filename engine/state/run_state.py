@@ -95,9 +95,9 @@ def _read(stored, prefix, shapes, dtype):
 def read_run(stored, parameters, optimiser_state):
     """Read what a run resumes from. Returns a RunState, in the type of the parameters, and the metadata.
 
-    stored: an open checkpoint. parameters: its parameters by name. optimiser_state: as in CharLSTM. The metadata has
-    'random' and 'progress' and, where there are weights, 'averaged'. Raises ValueError where something is missing or
-    wrong, or where the state is that of another optimiser.
+    stored: an open checkpoint. parameters: its parameters by name. optimiser_state: as in CharLSTM. The metadata has the
+    state of the generator. Raises ValueError where something is missing or wrong, or where the state is that of another
+    optimiser.
     """
     def read(prefix, shapes):
         found = _read(stored, prefix, shapes, dtype)
@@ -112,16 +112,16 @@ def read_run(stored, parameters, optimiser_state):
     no_run = ValueError(f'{stored} holds no run that can be resumed; init starts a new one from its parameters')
     metadata, dtype = stored.metadata, parameters['c'].dtype
     shapes = {name: p.shape for name, p in parameters.items()}
-    if not {'random', 'progress'} <= set(metadata):
+    if not metadata or metadata['random'] is None:
         raise no_run
-    state, theirs = optimiser_state(list(parameters.values())), metadata.get('optimiser', [MEAN_SQUARES])
+    state, theirs = optimiser_state(list(parameters.values())), metadata['optimiser']
     if theirs != sorted(state):
         raise ValueError(f'{stored} holds the state of another optimiser, {shown(theirs)}, than this model has, '
                          f'{shown(state)}: a run is resumed with its own; init starts a new one from its parameters')
     of_optimiser = {name: np.shape(value) for name, value in named_state(state, parameters).items()}
     H1, H2 = units(shapes)
     run = RunState(read('', of_optimiser), read('raw_', shapes), read_states('carried_'), read_states('trial_'))
-    if len(run.optimiser) < len(of_optimiser) or run.weights and 'averaged' not in metadata:
+    if len(run.optimiser) < len(of_optimiser):
         raise no_run
     if any(name.startswith('m_') and m.min() < 0 for name, m in run.optimiser.items()):
         raise stored.refusal('it has averages of squares below zero')

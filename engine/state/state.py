@@ -411,15 +411,10 @@ class State:
                              'more')
         cell = self._model_cell()
         metadata = dict(
-            lp=self.lp, averaged=self._averaged_steps, trials=self._validation_index,
+            lp=self.lp, averaged_steps=self._averaged_steps, validation_index=self._validation_index,
             random=self.random.bit_generator.state, text=self._text.metadata() if self._text else {}, progress=progress,
-            versions=self.versions())
-        if self.precision != 'float32':
-            metadata['precision'] = self.precision
-        if set(self._optimiser_state) != {MEAN_SQUARES}:
-            metadata['optimiser'] = sorted(self._optimiser_state)
-        if not cell.standard:
-            metadata['cell'] = dict(formula=cell.formula, parameters=list(cell.own))
+            cell=dict(formula='' if cell.standard else cell.formula, parameters=list(cell.own)),
+            optimiser=sorted(self._optimiser_state), precision=self.precision, versions=self.versions())
         checkpoint.write(filename, dict(arrays, uchar=to_store(self.uchar)), metadata)
 
     @locked
@@ -485,7 +480,7 @@ class State:
         difference = self._cell_difference(filename, formula)
         if difference:
             raise ValueError(f'{difference}: a run is resumed with its own cell')
-        theirs = metadata.get('precision', 'float32')
+        theirs = metadata['precision']
         if theirs != self.precision:
             raise ValueError(f'{filename} was trained with precision {theirs}, and this model has {self.precision}: a '
                              'run is resumed with its own')
@@ -493,12 +488,12 @@ class State:
             raise ValueError(f'{filename} was trained {"with" if run.weights else "without"} an average of the '
                              'parameters: model_setup needs the same average')
         self._set_model(filename, arrays, uchar)
-        self._set_weights(run.weights, metadata['averaged'] if run.weights else 0)
+        self._set_weights(run.weights, metadata['averaged_steps'] if run.weights else 0)
         for name, variable in named_state(self._training_state(), self.p).items():
             variable.set_value(run.optimiser[name])
         self._carried, self._validation_states = [states and [state[self.group.rows(len(state))] for state in states]
                                                   for states in (run.carried, run.validation)]
-        self._validation_index = metadata.get('trials', 0)
+        self._validation_index = metadata['validation_index']
         self.random.bit_generator.state = metadata['random']
         return metadata['progress']
 
