@@ -293,7 +293,7 @@ RUN_DAMAGE = {
     'option: a string for a number': RunDamage(field('progress/options/epochs', '3'), NO_RUN),
     'option: no choice': RunDamage(field('progress/options/initial', 'x'), NO_RUN),
     'option: missing': RunDamage(lambda arrays, metadata: metadata['progress']['options'].pop('anneal'), NO_RUN),
-    'option: out of range': RunDamage(field('progress/options/dropout', 1.5), ('dropout is 1.5',)),
+    'option: out of range': RunDamage(field('lp/dropout', 1.5), ('dropout is 1.5',)),
     'option: too many units': RunDamage(field('progress/options/num_units1', 20000), ('--num-units1',)),
     'option: a name that is a path': RunDamage(field('progress/options/run', '../r'), NO_RUN),
     'text: a device': RunDamage(field('progress/options/input', '/dev/zero'), ('/dev/zero', 'is gone')),

@@ -10,7 +10,7 @@ import pytest
 
 from engine.process_group import SingleProcess
 from engine.run.run import Run
-from engine.run.options import checkpoint_of, run_name
+from engine.run.options import checkpoint_of
 from engine.state.patterns import file_name, list_of, matches, nothing, number, shallow, whole
 from damage import RUN_DAMAGE, WRONG, forged, leaves
 from scripts import PRODUCE, TRAIN, Compiling, assert_refused, load, snapshot
@@ -48,7 +48,7 @@ def test_damaged_run_is_refused(run_file, in_process, refused, name):
     except Compiling:
         with refused(ValueError, *RUN_DAMAGE[name].words), \
                 checkpoint_of(str(checkpoint), OPTIONS, SingleProcess()) as (_, progress):
-            name = progress.get('name') or run_name(progress['options']['run'], progress['options']['input'])
+            name = progress['name']
             with Run(str(folder), name, str(checkpoint), progress).open():
                 pass
     assert snapshot(folder) == before

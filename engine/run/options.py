@@ -6,7 +6,7 @@ import os
 import secrets
 
 from engine import commands
-from engine.checks import learning, real, shown
+from engine.checks import RANGES, learning, real, shown
 from engine.commands import spelled
 from engine.files import base_name
 from engine.run import recipe
@@ -48,14 +48,14 @@ def add(group, rows, suppress=False):
 
 
 def stored_pattern(table):
-    """Return the pattern of the options in a checkpoint; table: rows of all options by title, as for add."""
+    """Return the pattern of what stored() returns; table: rows of all options by title, as for add."""
     pattern = {'input': string, 'run': file_name}
     for name, kind, _, _ in (row for rows in table.values() for row in rows):
         fits = {int: lambda value: type(value) is int, float: number, bool: boolean}.get(kind, string)
         if isinstance(kind, tuple):
             fits = kind.__contains__
         name = name.replace('-', '_')
-        if name not in NOT_STORED:
+        if name not in (*NOT_STORED, *RANGES):
             pattern[name] = (fits, nothing) if name in TEXTS else fits
     return pattern
 
@@ -71,12 +71,16 @@ class Options:
         vars(self).update({**defaults, **(recipe.ORIGINAL if typed.get('original') else {}), **typed})
 
     def _of_run(self, values):
-        """Return those of values, a dict by name, that a checkpoint keeps."""
+        """Return those of values, a dict by name, that belong to the run."""
         return {name: values[name] for name in self._defaults if name in values and name not in NOT_STORED}
 
-    def stored(self):
-        """Return what a checkpoint keeps of these options, a dict by name."""
+    def of_run(self):
+        """Return those of these options that belong to the run, a dict by name."""
         return self._of_run(vars(self))
+
+    def stored(self):
+        """Return what the progress in a checkpoint keeps of these options, a dict by name; the others are in its lp."""
+        return {name: value for name, value in self.of_run().items() if name not in RANGES}
 
     def arguments_of(self, function):
         """Return those options that are parameters of a function, a dict by name."""
@@ -225,8 +229,9 @@ def run_name(run, text):
 def checkpoint_of(path, table, group):
     """Open the checkpoint of a run to resume: yield it (None in all processes but the first) and its progress.
 
-    Without a path yield None and None. table: rows of all options, by which the stored ones are checked: a checkpoint
-    is untrusted input. Raise ValueError where no run can be resumed from it, and OSError.
+    The progress then has all options of the run, also those that the checkpoint keeps as learning parameters. Without a
+    path yield None and None. table: rows of all options, by which the stored ones are checked: a checkpoint is
+    untrusted input. Raise ValueError where no run can be resumed from it, and OSError.
     """
     def read_progress():
         nonlocal checkpoint
@@ -234,14 +239,14 @@ def checkpoint_of(path, table, group):
         from engine.run.run import RUN_PROGRESS
         from engine.state.checkpoint import Checkpoint
         checkpoint = opened.enter_context(Checkpoint(path))
-        progress = checkpoint.metadata.get('progress')
-        if not matches(progress, {**RUN_PROGRESS, 'options': stored_pattern(table)}):
+        progress, lp = map(checkpoint.metadata.get, ('progress', 'lp'))
+        if not lp or not matches(progress, {**RUN_PROGRESS, 'options': stored_pattern(table)}):
             raise ValueError(f'{path} holds no run that can be resumed; --init starts a new one from its parameters')
-        options = progress['options']
+        options = {**progress['options'], **lp}
         for name, array in (('num_units1', 'W1'), ('num_units2', 'W2')):       # before a model of that size is made
             if (options[name],) != checkpoint.shape(array)[-1:]:
                 raise checkpoint.refusal(f'{spelled(name)} of its run is not the size of its {array}')
-        return progress
+        return dict(progress, options=options)
 
     checkpoint = None
     if path is None:

@@ -117,7 +117,7 @@ def fields(model, now, scores, **more):
     for name in ('valid', 'test', 'test_adapted'):
         found.update(_costs(name, scores.get(name)))
     found.update({f'version_{name}': version for name, version in model.versions().items()})
-    found.update({f'option_{name}': value for name, value in now.options.stored().items()
+    found.update({f'option_{name}': value for name, value in now.options.of_run().items()
                   if name not in LEFT_OUT})
     return found
 

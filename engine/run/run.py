@@ -234,7 +234,7 @@ class Run:
         return b'' if first is None else (first + ID.format(log_id)).encode()
 
     def _is_ours(self, ending, id, size):
-        """Return whether a log exists, has the id that the checkpoint knows, and ends a row where the checkpoint does."""
+        """Return whether a log has the id that the checkpoint knows, and a row that ends at that size in bytes."""
         path = self.path(ending)
         if not os.path.exists(path):
             return False

@@ -121,12 +121,12 @@ class Run:
 
     def finished(self):
         """Return whether it has all its epochs, or ran out of patience before."""
-        progress = self.newest()[1].get('progress')
-        if not progress:
+        metadata = self.newest()[1]
+        if not metadata:
             return False
-        options = progress['options']
-        # Runs of before --anneal have stored none.
-        options = SimpleNamespace(**{'anneal': 0, **options, 'epochs': self.row.epochs or options['epochs']})
+        progress = metadata['progress']
+        options = SimpleNamespace(**metadata['lp'], **progress['options'])
+        options.epochs = self.row.epochs or options.epochs
         return Schedule.resumed(options, progress).finished
 
     def command(self):
