@@ -48,7 +48,7 @@ def read_all(path):
     """Return all that is read of a checkpoint of a run: arrays as bytes by name, uchar and metadata."""
     with Checkpoint(str(path)) as stored:
         parameters, uchar = read_checkpoint(stored)
-        run, metadata = read_run(stored, parameters)
+        run, metadata = read_run(stored, parameters, CharLSTM.optimiser_state)
         arrays = {name: array.tobytes() for name, array in {**parameters, **run.arrays()}.items()}
     return arrays, uchar.tolist(), metadata
 

@@ -11,10 +11,11 @@ import pytest
 from engine.process_group import SingleProcess
 from engine.run.run import Run
 from engine.run.options import checkpoint_of
+from engine.run.table import OPTIONS
 from engine.state.patterns import file_name, list_of, matches, nothing, number, shallow, whole
 from damage import RUN_DAMAGE, WRONG, forged, leaves
 from scripts import PRODUCE, TRAIN, Compiling, assert_refused, load, snapshot
-from train import OPTIONS
+
 
 
 @pytest.fixture(scope='module')

@@ -470,7 +470,7 @@ def test_log_of_the_steps_of_an_original_run_goes_with_that_of_the_epochs(tmp_pa
     assert steps.read_bytes().startswith(whole) and len(log_rows(steps)) == 3
     for name in ('_best.npz', '_epoch3.npz'):
         (tmp_path / f'r_t.txt{name}').unlink()
-    for kept, missing in ((steps, epochs), (epochs, steps)):
+    for missing in (epochs, steps):
         before = missing.read_bytes()
         missing.write_bytes(MINE if missing == epochs else whole[:-1])
         changed = snapshot(tmp_path)

@@ -95,9 +95,9 @@ def _read(stored, prefix, shapes, dtype):
 def read_run(stored, parameters, optimiser_state):
     """Read what a run resumes from. Returns a RunState, in the type of the parameters, and the metadata.
 
-    stored: an open checkpoint. parameters: its parameters by name. optimiser_state: as in CharLSTM. The metadata has the
-    state of the generator. Raises ValueError where something is missing or wrong, or where the state is that of another
-    optimiser.
+    stored: an open checkpoint. parameters: its parameters by name. optimiser_state: as in CharLSTM. The metadata has
+    the state of the generator. Raises ValueError where something is missing or wrong, or where the state is that of
+    another optimiser.
     """
     def read(prefix, shapes):
         found = _read(stored, prefix, shapes, dtype)

@@ -15,7 +15,7 @@ from engine.files import base_name
 from engine.state import checkpoint, dropout
 from engine.state.batches import Text
 from engine.state.parameters import NAMES, are_bytes, carry_over, cell_of, own_names, read_parameters, to_store, units
-from engine.state.run_state import MEAN_SQUARES, RunState, map_state, named_state, read_run
+from engine.state.run_state import RunState, map_state, named_state, read_run
 from engine.state.text import encoded, shown
 from engine.terminal import printable, warn
 
