@@ -16,10 +16,10 @@ from them, and so is the cell in C. Edit one, and the numbers change.
 The class CharLSTM trains it and writes with it. Its methods are
 
     in this file            fit, epochs, model_setup, cell, optimiser, optimiser_state, theano_predict,
-                            theano_check, theano_train_rmsprop, theano_train_sgd, validate,
-                            validate_batch, validation_costs, passage_costs
+                            theano_check, theano_train_rmsprop, theano_train_sgd
     engine/sampling.py      generate_text, stream_text, sample
-    engine/analysis.py      score_text, score_lines, tune_temperature, alternatives, states, correlations
+    engine/analysis.py      validate, validate_batch, validation_costs, passage_costs, score_text,
+                            score_lines, tune_temperature, alternatives, states, correlations
     engine/compiled.py      compile, runs_in_c, javascript
     engine/state/state.py   prepare_input, reset_states, save_params, load_params, resume, init_params,
                             in_vocabulary, source, has_text, fingerprint, passage, versions, finite
@@ -41,7 +41,7 @@ from engine.backend.theano_setup import theano, tt
 import numpy as np
 
 from engine import checks
-from engine.analysis import Analysis
+from engine.analysis import Analysis, mean_cost
 from engine.kernel.data_parallel import DataParallelStep
 from engine.progress import Watch
 from engine.run import fit
@@ -203,14 +203,6 @@ def update_ratios(steps, parameters, ops):
 # What CharLSTM.fit yields: the number of an epoch, the mean cost of its steps and the validation cost, in nats a
 # character (nan without validation), the rate of its last step, and how many characters a second were learned from.
 Epoch = collections.namedtuple('Epoch', 'number cost valid_cost rate speed')
-
-
-def mean_cost(costs):
-    """Return the mean over all characters of (cost, number of characters) pairs; nan for no characters."""
-    total = characters = 0
-    for cost, n in costs:
-        total, characters = total + cost * n, characters + n
-    return total / characters if characters else float('nan')
 
 
 class CharLSTM(Sampling, Analysis):
@@ -421,54 +413,6 @@ class CharLSTM(Sampling, Analysis):
         if x.shape != y.shape:
             raise ValueError(f'x has shape {x.shape} and y {y.shape}: expected the same')
         return x, y
-
-    def validate(self):
-        """Return the mean cost, in nats a character, over the whole validation text; nan without one."""
-        return mean_cost(self.validation_costs())
-
-    @locked
-    def validate_batch(self):
-        """Return the mean cost of one validation batch; nan without a validation text.
-
-        In a stateful text it is the next batch, from the states after the one before; otherwise a
-        random batch, from zero states.
-        """
-        n = self.n_batches.get('valid')
-        if not n:
-            return float('nan')
-        i = self._validation_index % n if self._stateful() else self.random.integers(n)
-        x, y = self.X['valid'][i], self.Y['valid'][i]
-        before = self._validation_states if self._stateful() and i else None
-        if before and len(before[0]) != x.shape[1]:
-            before = None
-        cost, _, *after = self._check(x, y, before)
-        if self._stateful():
-            self._validation_states, self._validation_index = after, i + 1
-        return self.group.mean(float(cost), y.size)[0]
-
-    def validation_costs(self):
-        """Yield the mean cost and the number of characters of each validation batch in turn.
-
-        Raises ValueError where no text was prepared.
-        """
-        if 'valid' not in self.X:
-            raise ValueError('no text yet: call prepare_input first')
-        states = None
-        for x, y in zip(self.X['valid'], self.Y['valid']):
-            cost, _, *after = self._check(x, y, states)
-            yield self.group.mean(float(cost), y.size)
-            if self._stateful():
-                states = after
-
-    @locked
-    def passage_costs(self):
-        """Return the cost of each character of passage() but the first, in nats, float (n-1,), read from zero states.
-
-        Raises ValueError where no text was prepared.
-        """
-        numbers = self._encode(self.passage()[1], 'the passage')
-        x, y = self._batch(numbers[:-1], numbers[1:])
-        return self._function('check')(x, y, *self._zero_states(1))[-1][:, 0]
 
     # ---- training
 

@@ -19,6 +19,14 @@ LINES = 64                     # lines scored at a time, at most
 TEMPERATURES = np.geomspace(1 / 4, 4, 25)      # among which tune_temperature searches
 
 
+def mean_cost(costs):
+    """Return the mean over all characters of (cost, number of characters) pairs; nan for no characters."""
+    total = characters = 0
+    for cost, n in costs:
+        total, characters = total + cost * n, characters + n
+    return total / characters if characters else float('nan')
+
+
 def costs_of(probabilities, y):
     """Return the costs -log p[y] (T,), in nats, of characters y (T,1) by the probabilities (T,V) of all."""
     expected = probabilities[np.arange(len(y)), y[:, 0]]
@@ -49,6 +57,58 @@ def _divided(gradients, parameters, state, lrate, lp):
 
 class Analysis(Compiled):
     """The methods of a CharLSTM that read a text."""
+
+    # ---- the validation text
+
+    def validate(self):
+        """Return the mean cost, in nats a character, over the whole validation text; nan without one."""
+        return mean_cost(self.validation_costs())
+
+    @locked
+    def validate_batch(self):
+        """Return the mean cost of one validation batch; nan without a validation text.
+
+        In a stateful text it is the next batch, from the states after the one before; otherwise a
+        random batch, from zero states.
+        """
+        n = self.n_batches.get('valid')
+        if not n:
+            return float('nan')
+        i = self._validation_index % n if self._stateful() else self.random.integers(n)
+        x, y = self.X['valid'][i], self.Y['valid'][i]
+        before = self._validation_states if self._stateful() and i else None
+        if before and len(before[0]) != x.shape[1]:
+            before = None
+        cost, _, *after = self._check(x, y, before)
+        if self._stateful():
+            self._validation_states, self._validation_index = after, i + 1
+        return self.group.mean(float(cost), y.size)[0]
+
+    def validation_costs(self):
+        """Yield the mean cost and the number of characters of each validation batch in turn.
+
+        Raises ValueError where no text was prepared.
+        """
+        if 'valid' not in self.X:
+            raise ValueError('no text yet: call prepare_input first')
+        states = None
+        for x, y in zip(self.X['valid'], self.Y['valid']):
+            cost, _, *after = self._check(x, y, states)
+            yield self.group.mean(float(cost), y.size)
+            if self._stateful():
+                states = after
+
+    @locked
+    def passage_costs(self):
+        """Return the cost of each character of passage() but the first, in nats, float (n-1,), read from zero states.
+
+        Raises ValueError where no text was prepared.
+        """
+        numbers = self._encode(self.passage()[1], 'the passage')
+        x, y = self._batch(numbers[:-1], numbers[1:])
+        return self._function('check')(x, y, *self._zero_states(1))[-1][:, 0]
+
+    # ---- any text, character by character
 
     def _numbers(self, text):
         """Return a text as numbers (n,).
