@@ -3,12 +3,12 @@ import functools
 
 from engine import checks
 from engine.backend import bfloat16
-from engine.backend.theano_setup import CompilerError, compiling, kernel_runs, theano, tt, without_c
+from engine.backend.theano_setup import CompilerError, compiling, kernel_runs, theano, tt
 from engine.kernel.cell import Cell, held_cell, js_function
+from engine.kernel.drawing import continue_texts
 from engine.kernel.edits import Reads
 from engine.kernel.network import costs_follow, is_as_in_c
 from engine.kernel.ops import Kernel
-from engine.kernel.reference import continue_texts
 from engine.kernel.scan import Scan
 from engine.process_group import group_of
 from engine.progress import Compilation
@@ -87,8 +87,8 @@ class Compiled(State):
         return Kernel(cell, bfloat16.instructions(self.precision))
 
     def runs_in_c(self):
-        """Return whether the C kernel computes this model; otherwise theano.scan does, or the kernel's NumPy code."""
-        return isinstance(self._ops(), Kernel) and not without_c()
+        """Return whether the C kernel computes this model; otherwise theano.scan does."""
+        return isinstance(self._ops(), Kernel)
 
     def javascript(self):
         """Return the cell, whose units may be held, as a function of JavaScript, for engine/page/network.js.

@@ -135,7 +135,7 @@ class Sampling(Compiled):
 
     @locked
     def _sample(self, *inputs):
-        """Return texts and new states; arguments: those of reference.continue_texts after predict."""
+        """Return texts and new states; arguments: those of continue_texts after predict."""
         return self._function('sample')(*inputs)
 
     def _prime(self, seed, text_length, method, count):

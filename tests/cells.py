@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from charlstm import tt
+from engine.kernel.cell import OPERATIONS
 from numpy_model import same, sigmoid
 
 OWN = ('p_f', 'p_i', 'p_o')            # parameters of the cell with peepholes
@@ -58,3 +59,12 @@ def coupled_in_numpy(a_f, a_i, a_o, a_g, C_prev, keep=same):
 def peephole_in_numpy(a_f, a_i, a_o, a_g, C_prev, p_f, p_i, p_o, keep=same):
     C = keep(sigmoid(a_f + p_f * C_prev) * C_prev + sigmoid(a_i + p_i * C_prev) * np.tanh(a_g))
     return sigmoid(a_o + p_o * C) * np.tanh(C), C
+
+
+def evaluate(code, inputs):
+    """Return the outputs of code in NumPy. inputs: name to array; all outputs have the shape and type of C_prev."""
+    values, like = dict(inputs), inputs['C_prev']
+    with np.errstate(all='ignore'):
+        for name, operation, arguments in code.lines:
+            values[name] = OPERATIONS[operation][1](*[values.get(value, value) for value in arguments])
+    return [np.broadcast_to(np.asarray(values.get(value, value), like.dtype), like.shape) for value in code.outputs]

@@ -12,12 +12,12 @@ import pytest
 
 import cells
 import charlstm
-from cells import OWN, README_CODE, coupled_cell, logical_cell, odd_cell, peephole_cell, readme_classes
+from cells import OWN, README_CODE, coupled_cell, evaluate, logical_cell, odd_cell, peephole_cell, readme_classes
 from charlstm import CharLSTM, lstm_cell, tt
 from engine.kernel import cell as cells_in_code
 from engine.page import page
 from engine.report import description
-from engine.kernel.cell import Cell, c_functions, evaluate, js_function
+from engine.kernel.cell import Cell, c_functions, js_function
 from engine.kernel.ops import Kernel, joined
 from engine.kernel.scan import Scan
 from engine.backend.theano_setup import theano

@@ -96,7 +96,7 @@ ROWS = {
     'C float32': (lambda folder: InTheano(), EVERYTHING, FLOAT32),
     **{f'C bfloat16 {by}': (lambda folder, by=by: InTheano(lambda: in_bfloat16(by), precision='bfloat16'), EVERYTHING,
                             BFLOAT16) for by in bfloat16.MACROS},
-    'kernel in NumPy': (lambda folder: InTheano(not_optimised), EVERYTHING, FLOAT32),
+    'C, graph not optimised': (lambda folder: InTheano(not_optimised), EVERYTHING, FLOAT32),
     'scan': (lambda folder: InTheano(optimised_without_c, kernel=False), EVERYTHING, FLOAT32),
     'two processes': (lambda folder: Elsewhere(folder, in_two_processes), TRAINED, FLOAT32),
     'resumed': (lambda folder: Resumed(folder / 'p.npz'), TRAINED, FLOAT32),

@@ -8,10 +8,10 @@ import pytest
 
 import cells
 import numpy_model
-from cells import OWN, peephole_cell
+from cells import OWN, evaluate, peephole_cell
 from charlstm import CharLSTM, lstm_cell, tt
 from engine.backend.theano_setup import theano
-from engine.kernel.cell import HOLD, INPUTS, Cell, evaluate, held_cell
+from engine.kernel.cell import HOLD, INPUTS, Cell, held_cell
 from models import default_mode, member, spelled
 from numpy_model import H1, H2, LETTERS, V, random_parameters, sigmoid
 from scripts import write_chain

@@ -11,7 +11,7 @@ import numpy_model
 from charlstm import CharLSTM
 from engine.page import page
 from engine.page.page import best_units, fill_template, logged_costs, to_float16
-from engine.kernel.reference import choose, continue_texts, likely
+from engine.kernel.drawing import choose, continue_texts, likely
 from engine.backend.theano_setup import theano
 from models import CODES, default_mode
 from numpy_model import NAMES, V

@@ -314,7 +314,7 @@ def kernel_runs():
     return bool(theano.config.cxx) and theano.config.device == 'cpu' and theano.config.floatX in ('float32', 'float64')
 
 
-def without_c():
+def _without_c():
     """Return whether Theano's mode runs the Python code of all operations, as mode=FAST_COMPILE does."""
     linker = theano.compile.mode.get_default_mode().linker
     return isinstance(linker, theano.gof.link.PerformLinker) or getattr(linker, 'c_thunks', None) is False
@@ -336,7 +336,7 @@ def computes_on(in_c, bfloat16=None):
         return f'{device()}, by theano.scan, in {theano.config.floatX}'
     threads = int(os.environ.get('OMP_NUM_THREADS') or modules.cores())
     by = 'by the C kernel' if in_c else 'by theano.scan, many times slower than the C kernel'
-    if without_c() and theano.config.cxx:
+    if not in_c and _without_c() and theano.config.cxx:
         mode, linker = theano.config.mode, theano.config.linker
         why = f'linker={linker}' if mode == 'Mode' else f'mode={mode}'
         by = f'in Python, many times slower than in C (Theano has {why})'

@@ -1,8 +1,8 @@
-"""The cell of an LSTM layer. Its formula in Python, and its derivative, become code in C, JavaScript and NumPy.
+"""The cell of an LSTM layer. Its formula in Python, and its derivative, become code in C and JavaScript.
 
 A cell is a function of Theano's symbols, such as charlstm.lstm_cell. Its graph, and Theano's graph of its gradient,
 become a Program: lines such as ('t3', 'Mul', ('t0', 'C_prev')), each an operation on one unit.
-All other forms of the cell are written from these lines: layer.c, network.js and reference.py have no formula.
+All other forms of the cell are written from these lines: layer.c and network.js have no formula.
 """
 import collections
 import hashlib
@@ -324,15 +324,6 @@ def js_function(program):
         lambda value: repr(value).replace('inf', 'Infinity').replace('nan', 'NaN'), 'math.')
     body = '\n  '.join(statements + [f'return [{h}, {C}];'])
     return f'function cell({", ".join(INPUTS)}, own) {{\n  {body}\n}}\n'
-
-
-def evaluate(code, inputs):
-    """Return the outputs of code in NumPy. inputs: name to array; all outputs have the shape and type of C_prev."""
-    values, like = dict(inputs), inputs['C_prev']
-    with np.errstate(all='ignore'):
-        for name, operation, arguments in code.lines:
-            values[name] = OPERATIONS[operation][1](*[values.get(value, value) for value in arguments])
-    return [np.broadcast_to(np.asarray(values.get(value, value), like.dtype), like.shape) for value in code.outputs]
 
 
 # ---------------------------------------------------------------- a cell, checked

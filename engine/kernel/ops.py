@@ -16,7 +16,6 @@ import numpy as np
 from engine.backend.bfloat16 import MACROS
 from engine.backend.modules import compiled_file, load
 from engine.backend.theano_setup import theano, tt
-from engine.kernel import reference
 from engine.kernel.cell import c_functions
 from engine.state.parameters import own_of_layer, stacked
 
@@ -49,7 +48,6 @@ class _KernelOp(gof.Op):
         fits        a C condition on the inputs; their shapes are checked anyway
         overwrites  name of an output to the name of the input whose memory it takes
         strided     whether code takes inputs of any strides; otherwise they are made contiguous
-        compute     a method that returns the outputs in NumPy; the C code is tested against it
     """
     __props__ = ('dtype',)
     files, declares, fits, overwrites, strided = (), '', '1', {}, False
@@ -85,11 +83,11 @@ class _KernelOp(gof.Op):
             sizes.update(zip(letters or [], values))       # '4*H' among the letters does no harm
         return [tuple(eval(size, {}, sizes) for size in shape) for _, _, shape in self._arrays(self.outputs)]
 
-    def perform(self, node, inputs, outputs):
-        for output, value, variable in zip(outputs, self.compute(*inputs), node.outputs):
-            output[0] = np.asarray(value, variable.dtype)
-
     # ---- C
+
+    def make_thunk(self, node, storage_map, compute_map, no_recycling, impl=None):
+        """Return what Theano runs, in all its modes: C, as there is no other code."""
+        return super().make_thunk(node, storage_map, compute_map, no_recycling, 'c')
 
     def _macros(self):
         return []
@@ -187,10 +185,6 @@ class _ProductOp(_KernelOp):
     def _macros(self):
         return ['PER_WORD 2', *MACROS[self.bfloat16]] if self.bfloat16 else []
 
-    def dot(self, a, b):
-        """Return the product in NumPy."""
-        return np.dot(*map(reference.to_bfloat16, (a, b))) if self.bfloat16 else np.dot(a, b)
-
 
 class Product(_ProductOp):
     """The matrix product of a and b, each of any strides."""
@@ -198,9 +192,6 @@ class Product(_ProductOp):
     files, strided = ('products.c',), True
     code = '''failed = matmul(M, N, K, a, in[0].stride[0], in[0].stride[1], b, in[1].stride[0], in[1].stride[1],
                              ab, N, 0, threads());'''
-
-    def compute(self, a, b):
-        return [self.dot(a, b)]
 
     def L_op(self, inputs, outputs, gradients):
         (a, b), (d,) = inputs, gradients
@@ -214,18 +205,12 @@ class SumOfSquares(_KernelOp):
     inputs, outputs = dict(v='(...)'), dict(total='()')
     code = 'failed = sum_of_squares(in[0].size, v, total);'
 
-    def compute(self, v):
-        return [np.square(v, dtype=np.float64).sum()]
-
 
 class TakeColumns(_KernelOp):
     """The columns `index` of U, one a row."""
     inputs, outputs = dict(U='(D,V)', index='int32 (N)'), dict(columns='(N,D)')
     files, fits = ('embedding.c',), 'all_below(V, N, index)'
     code = 'failed = take_columns(N, V, D, U, index, columns, threads());'
-
-    def compute(self, U, index):
-        return [U.T[index]]
 
     def L_op(self, inputs, outputs, gradients):
         (U, index), (d,) = inputs, gradients
@@ -240,11 +225,6 @@ class AddColumns(_KernelOp):
     inputs, outputs = dict(U='(D,V)', index='int32 (N)', d='(N,D)'), dict(dU='(D,V)')
     files, fits = ('embedding.c',), 'all_below(V, N, index)'
     code = 'failed = add_columns(N, V, D, index, d, dU, threads());'
-
-    def compute(self, U, index, d):
-        dU = np.zeros(U.shape, self.dtype)
-        np.add.at(dU.T, index, d)
-        return [dU]
 
 
 # ---------------------------------------------------------------- the layer
@@ -283,10 +263,6 @@ class _LayerOp(_CellOp):
         super().__init__(dtype, program, bfloat16)
         self.truncate, self.in_place, self.overwrites = truncate, in_place, self.may_overwrite if in_place else {}
 
-    def memory(self, array):
-        """Return in NumPy what C overwrites: array itself or, not in place, another one of its shape."""
-        return array if self.in_place else np.empty_like(array)
-
 
 class LSTM(_LayerOp):
     """A layer over whole sequences.
@@ -302,9 +278,6 @@ class LSTM(_LayerOp):
     outputs = dict(h='(T,B,H)', C='(T,B,H)', kept='(T,B,4*H)', h_end='(B,H)', C_end='(B,H)')
     may_overwrite = dict(kept='a_x')
     code = 'failed = lstm_forward(T, B, H, a_x, W, b, h0, C0, own, h, C, kept, h_end, C_end, threads());'
-
-    def compute(self, a_x, W, b, h0, C0, *own):
-        return reference.layer(self.program, a_x, W, b, own, h0, C0, self.memory(a_x), self.dot)
 
     def connection_pattern(self, node):
         inputs = [True] * 3 + [False] * 2 + [True] * self.program.own
@@ -338,10 +311,6 @@ class LSTMGradient(_LayerOp):
             failed = lstm_backward(T, B, H, {truncate}, dh, W, h, C, kept, h0, C0, own, da_x, dW, db, d_own,
                                    threads());'''
 
-    def compute(self, dh, W, h, C, kept, h0, C0, *own):
-        return reference.layer_gradient(self.program, dh, W, own, h, C, kept, h0, C0, self.truncate,
-                                        self.memory(kept), self.dot)
-
 
 @gof.local_optimizer([LSTM, LSTMGradient], inplace=True)
 def _in_place(node):
@@ -367,13 +336,6 @@ class SoftmaxCrossEntropy(_KernelOp):
     files, fits = ('softmax.c',), 'all_below(V, N, y)'
     code = 'failed = cross_entropy(N, V, scores, c, y, costs, best, probabilities, spread, threads());'
 
-    def compute(self, scores, c, y):
-        a = scores + c
-        a = a - a.max(axis=1, keepdims=True)
-        total = np.exp(a).sum(axis=1, keepdims=True)
-        log_total = np.log(total[:, 0])
-        return [log_total - a[np.arange(len(y)), y], a.argmax(axis=1), np.exp(a) / total, log_total - a.mean(axis=1)]
-
     def connection_pattern(self, node):
         return [[True, False, True, True], [True, False, True, True], [False] * 4]
 
@@ -398,12 +360,6 @@ class SoftmaxCrossEntropyGradient(_KernelOp):
         self.smoothing, dspread = smoothing, 'dspread' if smoothing else 'NULL'
         self.inputs = dict(self.inputs, **dict(dspread='(N)') if smoothing else {})
         self.code = f'failed = cross_entropy_gradient(N, V, dcosts, {dspread}, probabilities, y, dscores, dc);'
-
-    def compute(self, dcosts, probabilities, y, dspread=0):
-        V, dspread = probabilities.shape[1], dspread + 0 * dcosts
-        dscores = probabilities * (dcosts + dspread)[:, None] - dspread[:, None] / V
-        dscores[np.arange(len(y)), y] -= dcosts
-        return [dscores, dscores.sum(axis=0)]
 
 
 # ---------------------------------------------------------------- sampling
@@ -440,19 +396,6 @@ class Sample(_CellOp):
         p.temperature = choice[0], p.top_k = (long)choice[1], p.top_p = choice[2];
         p.h1 = h1_end, p.C1 = C1_end, p.h2 = h2_end, p.C2 = C2_end;
         failed = sample(&p, threads());'''
-
-    def compute(self, prime, bits, n, choice, h1, C1, h2, C2, U1, W1, b1, U2, W2, b2, V, c, *own):
-        own1, own2 = own[:self.program.own], own[self.program.own:]
-
-        def predict(x, h1, C1, h2, C2):
-            for row in x:
-                h1, C1, *_ = reference.step(self.program, U1[row], W1, b1, own1, h1, C1, self.dot)
-                a2 = self.dot(h1, stacked(U2))
-                h2, C2, *_ = reference.step(self.program, a2, W2, b2, own2, h2, C2, self.dot)
-            scores = self.dot(h2, V.T) + c                                        # (B, V)
-            p = np.exp(scores - scores.max(axis=1, keepdims=True))
-            return p / p.sum(axis=1, keepdims=True), h1, C1, h2, C2
-        return reference.continue_texts(predict, prime, bits, int(n), choice, h1, C1, h2, C2)
 
     def infer_shape(self, node, shapes):
         raise tt.basic.ShapeError('the length of the texts is a value, n, and follows from no shape')

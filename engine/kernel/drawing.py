@@ -1,0 +1,49 @@
+"""Drawing characters and writing texts in NumPy, where C cannot write them.
+
+Sizes: T steps, B sequences, V characters.
+"""
+import numpy as np
+
+
+def likely(p, top_k, top_p):
+    """Return probabilities p (B,V), zero where top_k or top_p excludes a character.
+
+    Only the top_k most probable remain, and of these only the fewest whose probabilities sum to top_p
+    (Holtzman et al. 2020).
+    """
+    largest_first = -np.sort(-p, axis=1)
+    sums_before = np.cumsum(largest_first, axis=1, dtype=np.float64) - largest_first
+    kept = np.minimum((sums_before < top_p * p.sum(axis=1, keepdims=True, dtype=np.float64)).sum(axis=1), top_k)
+    return np.where(p < largest_first[np.arange(len(p)), np.maximum(kept, 1) - 1][:, None], 0, p)
+
+
+def choose(p, bits):
+    """Return a character for each row of p (B,V), drawn with 53 random bits (B,); bits None: the most probable."""
+    if bits is None:
+        return p.argmax(axis=1).astype(np.int32)
+    cumulative = np.cumsum(p, axis=1, dtype=np.float64)
+    # The first above the draw: exactly the distribution, and never a character of probability 0.
+    return (cumulative > bits[:, None] * 2.0 ** -53 * cumulative[:, -1:]).argmax(axis=1).astype(np.int32)
+
+
+def continue_texts(predict, prime, bits, n, choice, *states):
+    """Return what ops.Sample computes: texts, int (m+n,B), and the states after all characters but the last.
+
+    predict: a function from characters (T,B) and states to [probabilities (T*B,V) of what follows each character, or
+    (B,V) of what follows the last ones, and the new states]. prime: int (m,B), the first characters, none of which has
+    been read; bits: int (n,B) from 0 to 2^53 - 1, or (0,B) to take the most probable characters; choice: temperature,
+    top_k and top_p.
+    """
+    temperature, top_k, top_p = choice
+    text, unread = prime, prime
+    if not n and len(prime) > 1:
+        _, *states = predict(prime[:-1], *states)
+    for k in range(n):
+        p, *states = predict(unread, *states)
+        p = p[-prime.shape[1]:]                                                    # (B, V) after the last step
+        if temperature != 1:
+            p = (p / p.max(axis=1, keepdims=True)) ** np.asarray(1 / temperature, p.dtype)
+        p = likely(p, int(top_k), top_p)
+        unread = choose(p, bits[k] if len(bits) else None)[None]
+        text = np.concatenate([text, unread])
+    return [text] + list(states)
