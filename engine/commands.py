@@ -66,7 +66,9 @@ def script(name, *arguments, processes=1):
     It uses this Python or, if `uv run` started the current script, uv.
     """
     uv = os.environ.get('UV')                          # set by `uv run`: the path of uv
-    runner = [_program(uv), 'run', *['--with', 'mpi4py'] * (processes > 1)] if uv else [_python()]
+    runner = [_program(uv), 'run'] if uv else [_python()]
+    if uv and processes > 1:
+        runner += ['--with', 'mpi4py']
     if processes > 1:
         mpiexec = os.path.join(os.path.dirname(sys.executable), 'mpiexec')         # where pip installs it
         as_root = AS_ROOT if hasattr(os, 'geteuid') and os.geteuid() == 0 else []

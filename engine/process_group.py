@@ -52,7 +52,7 @@ class SingleProcess:
             raise ValueError(f'the batch size is {B}: expected at least {self.size}, a row for each process')
         share, more = divmod(B, self.size)
         start = self.rank * share + min(self.rank, more)
-        return slice(start, start + share + (self.rank < more))
+        return slice(start, start + share + (1 if self.rank < more else 0))
 
     def broadcast(self, function, *arguments):
         """Call function(*arguments) in rank 0 only; return its result, or raise its exception, in all processes."""

@@ -54,7 +54,7 @@ def known(model, text, say, name='the model'):
 def read(model, path, encoding, say):
     """Return the Source of a file or folder; say() gets a line on a folder, and on what is left out.
 
-    Raises what read_text raises.
+    Raises OSError when it cannot be read, ValueError when it is no text or not in that encoding.
     """
     from engine.state.text import read_files, string_of
     codes, uchar, sha256, files = read_files(path, encoding)
@@ -125,7 +125,7 @@ def scores(model, source, tuning, adapting, say):
     if tuning:
         temperature = counted(lambda count: model.tune_temperature(tuning.known, progress=count, **adapting),
                               f'tuning the temperature on {tuning.path}', len(tuning.known) - 1)
-        limit = ', the limit of those tried' * (temperature in TEMPERATURES[[0, -1]])
+        limit = ', the limit of those tried' if temperature in TEMPERATURES[[0, -1]] else ''
         _, tuned = costs(f'{name}, at temperature {temperature:.3f}{limit}', temperature=temperature)
         fields['tuned'] = dict(temperature=temperature, valid=tuning.name, **tuned)
     return plain, fields

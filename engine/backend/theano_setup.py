@@ -86,7 +86,10 @@ def _all_flags():
     NumPy's ABI, but neither by Python nor by patches.
     """
     result = [f'{name}={value}' for name, value in DEFAULTS.items() if setting(name) is None]
-    result += ['cxx='] * (not os.path.exists(HEADER)) + list(filter(None, [os.environ.get('THEANO_FLAGS')]))
+    if not os.path.exists(HEADER):
+        result.append('cxx=')
+    if os.environ.get('THEANO_FLAGS'):
+        result.append(os.environ['THEANO_FLAGS'])
     folder = setting('compiledir')
     if folder:
         folder = os.path.join(folder, patches.compiled_for()).replace('\\', r'\\').replace('"', r'\"')
@@ -341,7 +344,8 @@ def computes_on(in_c, bfloat16=None):
         why = f'linker={linker}' if mode == 'Mode' else f'mode={mode}'
         by = f'in Python, many times slower than in C (Theano has {why})'
     products = f', products in bfloat16 ({bfloat16})' if bfloat16 else ''
-    return f'the CPU, {threads} thread{"s" * (threads > 1)}, {by}, in {theano.config.floatX}{products}'
+    counted = '1 thread' if threads == 1 else f'{threads} threads'
+    return f'the CPU, {counted}, {by}, in {theano.config.floatX}{products}'
 
 
 # ---------------------------------------------------------------- errors of compiling

@@ -126,7 +126,8 @@ class _Trace:
         if value is None:
             dtype = getattr(output, 'dtype', self._dtype)
             self._unknown.append(f'{node.op}' + (f' of type {dtype}' if dtype != self._dtype else ''))
-            value = self._line(str(node.op) + f'.{index}' * (len(node.outputs) > 1), *arguments)
+            name = f'{node.op}.{index}' if len(node.outputs) > 1 else str(node.op)
+            value = self._line(name, *arguments)
         return value
 
     def _translated(self, op, output, inputs, arguments):
@@ -142,8 +143,10 @@ class _Trace:
         types = {v.dtype for v, value in zip(inputs, arguments) if not isinstance(value, float)} | {output.dtype}
         if not constant and not types <= {self._dtype, 'bool', 'float32'}:
             return None
-        if output.dtype == 'bool':             # Add of bools is OR; a cast of numbers to bool compares them with 0
-            name, arguments = dict(Add='OR', Cast='NEQ').get(name, name), arguments + [0.0] * (name == 'Cast')
+        if output.dtype == 'bool' and name == 'Add':
+            name = 'OR'
+        elif output.dtype == 'bool' and name == 'Cast':        # compares numbers with 0
+            name, arguments = 'NEQ', [*arguments, 0.0]
         value = self._simple(name, *arguments)
         # A whole number that is too large for its type is another number in Theano.
         exact = 'float' in output.dtype or not isinstance(value, float) or np.array(value).astype(output.dtype) == value

@@ -109,8 +109,8 @@ def marks(model, text, copies):
 def comparable(model, checkpoint, encoding='utf-8'):
     """Return the model of another checkpoint, whose costs of a text can be compared with the model's.
 
-    checkpoint: a path or an open one. encoding: as for model_setup. Raises what model_setup raises, and ValueError
-    where one of them learned bytes, and the other characters beyond ASCII.
+    checkpoint: a path or an open one. encoding: as for model_setup. Raises OSError when it cannot be read,
+    ValueError when it is no checkpoint, or where one of them learned bytes, and the other characters beyond ASCII.
     """
     other = type(model)()
     other.model_setup(checkpoint, encoding=encoding)

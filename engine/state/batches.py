@@ -53,7 +53,11 @@ class Text:
 
     def __init__(self, path, ratio_valid, batch_size, seq_length, encoding, stateful, progress, group=SingleProcess(),
                  valid=None, test=None):
-        """Read a text. group: a SingleProcess or a ProcessGroup. Raises what CharLSTM.prepare_input raises."""
+        """Read a text. group: a SingleProcess or a ProcessGroup.
+
+        Raises OSError when a file cannot be read, ValueError for arguments out of range, a wrong encoding, or a text
+        too short for one batch.
+        """
         checks.real('ratio_valid', ratio_valid, 'from 0 to below 1', lambda r: 0 <= r < 1)
         checks.whole('batch_size', batch_size, 1)
         checks.whole('seq_length', seq_length, 2)
@@ -69,10 +73,9 @@ class Text:
     def _read(self, paths, group, progress):
         """Read the texts in the first process, and keep this process's rows of all batches: by part, codes (R,L)."""
         def read():
-            nonlocal codes
-            read, *others = read_together(paths.values(), self.encoding, progress)
-            codes = dict(zip(paths, read))
-            return [len(text) for text in read], *others
+            texts, *others = read_together(paths.values(), self.encoding, progress)
+            codes.update(zip(paths, texts))
+            return [len(text) for text in texts], *others
 
         def row(part, b):
             return self._rows(codes)[part][b].ravel()
@@ -144,7 +147,7 @@ class Text:
             refuse('train', f'batches of {self.batch_size} sequences of {self.seq_length} characters,{share} need '
                             f'{needed * self.seq_length:,}; take a longer text, or a smaller batch_size or seq_length')
         if 'valid' in self.sources and self._row_count('valid') < processes:
-            each = ', a sequence for each process' * (processes > 1)
+            each = ', a sequence for each process' if processes > 1 else ''
             refuse('valid', f'a text to validate with needs {processes * self.seq_length:,}{each}; take a longer one, '
                             'or a smaller seq_length')
         if 'test' in self.sources and self.sources['test']['characters'] < 2:
@@ -191,7 +194,8 @@ class Text:
             dropped = self.sources['train']['characters'] - of_first * B * length
             batches += f'{B} sequences of {length} characters; {dropped:,} characters that fill no batch are dropped'
         rows = f'in {self._row_count("valid")} streams' if self.stateful else 'in sequences'
-        ends = {'train': f', {len(self.uchar)} distinct' + ' in all texts' * (len(self.sources) > 1),
+        in_all = ' in all texts' if len(self.sources) > 1 else ''
+        ends = {'train': f', {len(self.uchar)} distinct{in_all}',
                 'valid': f' to validate with, {rows} while the model trains, and as one stream at the end',
                 'test': ' to test with at the end; before that, only their vocabulary is used'}
         lines = []

@@ -132,7 +132,8 @@ def read_averages(path, dtype='float32'):
     """Return RMSprop's averages of squared gradients from a checkpoint, by the name of a parameter.
 
     {} where it has none: only zeros for a parameter are those of a model that RMSprop never trained, and what is
-    below zero is no square. Raises what read_shapes raises, and ValueError where an average is damaged.
+    below zero is no square. Raises OSError when the file cannot be read, ValueError when it is no checkpoint or an
+    average is damaged.
     """
     with opened(path) as stored:
         averages = _read(stored, 'm_', read_shapes(stored)[0], dtype) or {}
