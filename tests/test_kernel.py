@@ -740,7 +740,7 @@ from unittest import mock
 sys.path.insert(0, sys.argv[1])
 from charlstm import CharLSTM
 from engine.backend import modules
-with mock.patch.object(modules._Build, '_start', side_effect=modules._Build._start) as compiler:
+with mock.patch.object(modules._Build, '_start', autospec=True, side_effect=modules._Build._start) as compiler:
     model = CharLSTM()
     model.model_setup(char_dim=11, num_units1=7, num_units2=4)
     model.compile('train_rmsprop', 'sample')

@@ -316,11 +316,11 @@ class _Build:
             claims.close()
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    @staticmethod
-    def _start(file):
+    def _start(self, file):
         with open(file.made + '.txt', 'wb') as f:
             try:
-                return subprocess.Popen(file.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=f)
+                return subprocess.Popen(file.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=f,
+                                        env=dict(os.environ, TMPDIR=self._folder))     # a killed one leaves its files
             except OSError as error:
                 raise CompilerError(f'the C++ compiler {error.filename} cannot be run ({error.strerror})') from error
 
