@@ -575,6 +575,7 @@ def test_text_is_not_appended_to_an_archive(folder, produce, out, content):
 def test_text_is_appended_completely_or_not_at_all(folder):
     """The disk is full in the middle of a text: a limit on the size of files gives the same error."""
     write_checkpoint('p.npz')
+    run(PRODUCE, 'p.npz', 'first.txt', flags=FAST)                 # compiles, without the limit
     (folder / 'out.txt').write_bytes(b'earlier')
     before = snapshot(folder)
     result = run(PRODUCE, 'p.npz', 'out.txt', '--count', 1, '--length', 200, flags=FAST,

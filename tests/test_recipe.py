@@ -116,10 +116,12 @@ def test_short_text_is_seldom_reported(tmp_path, capsys, two_steps):
 
 def test_info_says_what_was_chosen_and_a_run_is_resumed_with_it(short_run, in_process, capfd):
     said = in_process(PRODUCE, short_run.checkpoint, '--info').stdout
-    chosen = re.search('^options: (.*)', said, re.MULTILINE).group(1)
-    assert {name.split(' ')[0] for name in chosen.split(', ')} == {
-        name.replace('_', '-') for name in train.DEFAULTS} - {'resume', 'overwrite', 'init', 'output-dir'}
-    assert re.search(r'dropout 0\.\d+, dropconnect 0\.\d+, .*warmup 100, .*patience \d+', chosen)
+    chosen = dict(line.split(': ', 1) for line in said.splitlines() if re.match('options: |learning: ', line))
+    names = [item.split(' ')[0].replace('_', '-') for line in chosen.values() for item in line.split(', ')]
+    assert sorted(names) == sorted({name.replace('_', '-') for name in train.DEFAULTS} - {
+        'resume', 'overwrite', 'init', 'output-dir'})
+    assert re.search(r'dropout 0\.\d+, .*dropconnect 0\.\d+', chosen['learning'])
+    assert re.search(r'warmup 100, .*patience \d+', chosen['options'])
     with pytest.raises(Compiling):
         in_process(TRAIN, '--resume', short_run.folder / 'r_t.txt_epoch5.npz', '--epochs', 9)
     assert 'resuming after epoch 5' in capfd.readouterr().out

@@ -52,10 +52,6 @@ int lstm_backward(long T, long B, long H, long truncate, const REAL *dh, const R
 
 /* ---- softmax.c */
 
-/* p (V) = softmax of a = scale * (scores + bias).  Returns the number of the largest;
- * *log_total is minus the logarithm of its probability. */
-long softmax(long V, const REAL *scores, const REAL *bias, REAL scale, REAL *p, REAL *log_total);
-
 /* From scores (N, V), bias (V) and targets y (N): p (N, V) = softmax(scores + bias), cost (N) = -log p[y], best (N) =
  * the numbers of the largest scores, and spread (N) = the mean of -log p over all characters. */
 int cross_entropy(long N, long V, const REAL *scores, const REAL *bias, const int32_t *y,

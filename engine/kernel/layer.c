@@ -2,13 +2,24 @@
  *
  * The cell is two functions, cell_forward and cell_backward, which engine/kernel/cell.py writes from the model's
  * formula.  cell.h declares them. */
-#include "layer.h"
+#ifndef LAYER_C
+#define LAYER_C
+
+#include "products.c"
 #include "cell.h"
 
 /* Where gate k of unit j of row n is in an array (N, 4H).  Row n of an array (T, B, 4H) is t*B + b. */
 INLINE long gate_at(long H, long n, long k, long j) { return (4 * n + k) * H + j; }
 
 /* ---- Forward ------------------------------------------------------------------------------- */
+
+typedef struct {
+    long T, B, H;
+    const REAL *a_x, *b, *h0, *C0; /* (T, B, 4H), (4, H), (B, H), (B, H) */
+    const REAL *const *own;        /* the cell's own parameters, (H) each */
+    REAL *kept, *C, *h;            /* (T, B, 4H), (T, B, H), (T, B, H) */
+    REAL *panels;                  /* packed weights (strips of PANEL units, 4 gates, K, PANEL) */
+} forward_pass;
 
 /* The cell's own parameters of the n units from j on. */
 INLINE void load_own(const REAL *const *own, long j, long n, vector *to)
@@ -19,7 +30,10 @@ INLINE void load_own(const REAL *const *own, long j, long n, vector *to)
 /* Which panel has gate k of the strip that begins with unit `strip`, a multiple of PANEL. */
 INLINE long gate_panel(long strip, long k) { return 4 * (strip / PANEL) + k; }
 
-void pack_gates(long H, long K, const REAL *W, long unit_stride, long k_stride, REAL *packed, long part, long parts)
+/* The panels, by gate_panel, of weights W (4, H, K) that read K numbers.  For the backward pass, W (4, H, H) with the
+ * strides of its axes exchanged. */
+static void pack_gates(long H, long K, const REAL *W, long unit_stride, long k_stride, REAL *packed, long part,
+                       long parts)
 {
     const long count = 4 * panel_count(H);
     for (long i = split(count, parts, part); i < split(count, parts, part + 1); i++) {
@@ -29,7 +43,12 @@ void pack_gates(long H, long K, const REAL *W, long unit_stride, long k_stride, 
     }
 }
 
-void strip_sums(long rows, long K, const REAL *vectors, const REAL *packed, long strip, REAL *sums, int accumulate)
+/* How many numbers all these panels have. */
+INLINE long weights_size(long H, long K) { return panel_at(K, 4 * panel_count(H)); }
+
+/* sums (4, rows, PANEL) = or += packed vectors (rows, K) . a strip's panels (4, K, PANEL) */
+static void strip_sums(long rows, long K, const REAL *vectors, const REAL *packed, long strip, REAL *sums,
+                       int accumulate)
 {
     for (long k = 0; k < 4; k++)
         multiply_panel(rows, BY_ROWS, K, vectors, tile_size(K), packed + panel_at(K, gate_panel(strip, k)),
@@ -63,7 +82,9 @@ static void forward_strip(const forward_pass *p, long t, long row, long rows, lo
     }
 }
 
-void forward_tiles(const forward_pass *p, long t, long begin, long rows, long strip, const REAL *sums, REAL *packed_h)
+/* The same for all tiles of a strip, sums (4, rows, PANEL). */
+static void forward_tiles(const forward_pass *p, long t, long begin, long rows, long strip, const REAL *sums,
+                          REAL *packed_h)
 {
     for (long i = 0; i < tile_count(rows); i++) {
         const tile_rows tile = rows_of_tile(rows, i);
@@ -241,3 +262,5 @@ int lstm_backward(long T, long B, long H, long truncate, const REAL *dh, const R
     add_up_db(H, db_parts, n_threads, db, d_own);
     return backward_weights(T, B, H, p.first, da, h, h0, dW, n_threads);
 }
+
+#endif

@@ -257,7 +257,7 @@ class _LayerOp(_CellOp):
     input, as may_overwrite says. Theano does this only where nothing else needs that input.
     """
     __props__ = ('dtype', 'program', 'truncate', 'in_place', 'bfloat16')
-    files = 'layer.c', 'products.c'
+    files = ('sampling.c',)
 
     def __init__(self, dtype, program, truncate=-1, in_place=False, bfloat16=None):
         super().__init__(dtype, program, bfloat16)
@@ -378,7 +378,7 @@ class Sample(_CellOp):
                   h1='(B,H1)', C1='(B,H1)', h2='(B,H2)', C2='(B,H2)', U1='(V,4*H1)', W1='(4,H1,H1)', b1='(4,H1)',
                   U2='(4,H2,H1)', W2='(4,H2,H2)', b2='(4,H2)', Vw='(V,H2)', c='(V)')
     outputs = dict(text='int32 (M+N,B)', h1_end='(B,H1)', C1_end='(B,H1)', h2_end='(B,H2)', C2_end='(B,H2)')
-    files = 'sampling.c', 'layer.c', 'softmax.c', 'products.c'
+    files = ('sampling.c',)
     declares = 'const long N = (long)*n;'
     fits = 'M > 0 && N >= 0 && (drawn == N || drawn == 0) && all_below(V, M * B, prime)'
     code = '''

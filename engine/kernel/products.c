@@ -22,11 +22,33 @@
  *   threads  Batch rows do not depend on each other: a thread takes its share of them through all
  *            T steps and never waits for another.  Shares depend only on the number of threads, so
  *            the same number of threads gives the same bits. */
-#include "products.h"
+#ifndef PRODUCTS_C
+#define PRODUCTS_C
+
+#include "kernel.h"
+#include "operands.h"
+
+#define PANEL (2 * LANES) /* columns of a tile */
+
+/* Rows of a tile: with 13, two sums a row, two vectors of B and a number of A take 13*2 + 3 of 32 registers; with 6,
+ * 6*2 + 3 of 16.  AMX has registers of whole tiles. */
+#if defined(AMX_BF16)
+#define MAX_ROWS AMX_ROWS
+#elif defined(__AVX512F__) || defined(__aarch64__)
+#define MAX_ROWS 13
+#else
+#define MAX_ROWS 6
+#endif
 
 /* ---- Packing ------------------------------------------------------------------------------- */
 
-void pack_panel(long K, long columns, const REAL *b, long k_stride, long column_stride, REAL *panel)
+/* How many panels N columns become, and where panel i of panels that are K deep begins. */
+INLINE long panel_count(long N) { return (N + PANEL - 1) / PANEL; }
+INLINE long panel_at(long K, long i) { return i * words(K) * PANEL; }
+
+/* One panel of B, (K, columns) with any strides, to (words(K), PANEL). */
+static void pack_panel(long K, long columns, const REAL *b, long k_stride, long column_stride,
+                       REAL *panel)
 {
     if (columns < PANEL) memset(panel, 0, words(K) * PANEL * sizeof(REAL));
     if (column_stride == 1 && columns == PANEL)
@@ -40,6 +62,33 @@ void pack_panel(long K, long columns, const REAL *b, long k_stride, long column_
                 for (long l = 0; l < LANES; l++) panel[(k / PER_WORD + l) * PANEL + c] = w[l];
             }
 }
+
+/* A tile of A is packed in chunks of LANES words.  In a chunk either a row's words stay together or a
+ * column's, whichever needs no transposition: word k of row r is number r*LANES + k of its chunk (BY_ROWS) or
+ * number k*COLUMN + r (BY_COLUMNS; AMX reads only rows).  COLUMN is MAX_ROWS rounded up to whole vectors. */
+typedef enum { BY_ROWS, BY_COLUMNS } order;
+
+#define COLUMN ((MAX_ROWS + LANES - 1) / LANES * LANES)
+#define CHUNK (COLUMN * LANES)
+
+/* The rows of A are cut into as few and as equal tiles as possible. */
+typedef struct { long first, count; } tile_rows;
+
+INLINE long tile_count(long rows) { return (rows + MAX_ROWS - 1) / MAX_ROWS; }
+
+INLINE tile_rows rows_of_tile(long rows, long i)
+{
+    const long first = split(rows, tile_count(rows), i);
+    const tile_rows tile = {first, split(rows, tile_count(rows), i + 1) - first};
+    return tile;
+}
+
+/* The size of one packed tile, K deep, and of all the tiles of `rows` rows. */
+INLINE long tile_size(long K) { return words(K) * COLUMN; }
+INLINE long tiles_size(long rows, long K) { return tile_count(rows) * tile_size(K); }
+
+/* Where the chunk that begins with number k of each row is in a tile. */
+INLINE long chunk_at(long k) { return k / DEEP * CHUNK; }
 
 /* A chunk of a tile of A, (rows, at most DEEP of depth) with any strides, BY_ROWS ... */
 INLINE void pack_rows(long rows, long depth, const REAL *a, long row_stride, long k_stride, REAL *chunk)
@@ -62,9 +111,10 @@ INLINE void pack_columns(long rows, long depth, const REAL *a, long k_stride, RE
         }
 }
 
-/* BY_COLUMNS the loop over chunks is the outer one, as the tiles of a chunk share cache lines. */
-void pack_tiles(order by, long rows, long rows_after, long K, const REAL *a, long row_stride, long k_stride,
-                REAL *tiles)
+/* All tiles of A, (rows, K) with any strides.  For BY_COLUMNS row_stride is 1, `rows_after` more rows follow in
+ * memory, and the loop over chunks is the outer one, as the tiles of a chunk share cache lines. */
+static void pack_tiles(order by, long rows, long rows_after, long K, const REAL *a, long row_stride,
+                       long k_stride, REAL *tiles)
 {
     if (by == BY_ROWS)
         for (long i = 0; i < tile_count(rows); i++) {
@@ -142,8 +192,9 @@ static void multiply_tile(long rows, order by, long K, const REAL *a, const REAL
 #endif
 }
 
-void multiply_panel(long rows, order by, long K, const REAL *tiles, long tile_step, const REAL *panel, REAL *c,
-                    long c_stride, int accumulate)
+/* c (rows, PANEL) = or += packed tiles of A, tile_step numbers apart, . one packed panel of B */
+static void multiply_panel(long rows, order by, long K, const REAL *tiles, long tile_step,
+                           const REAL *panel, REAL *c, long c_stride, int accumulate)
 {
 #ifdef AMX_BF16
     set_tiles();
@@ -252,3 +303,5 @@ int matmul(long M, long N, long K, const REAL *a, long a_row, long a_column, con
         multiply_rows(&p, split(M, n_threads, i), split(M, n_threads, i + 1), tiles + i * a_size);
     return 0;
 }
+
+#endif

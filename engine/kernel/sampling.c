@@ -1,5 +1,9 @@
 /* Writing texts: a whole two-layer model that reads and draws character after character. */
-#include "layer.h"
+#ifndef SAMPLING_C
+#define SAMPLING_C
+
+#include "layer.c"
+#include "softmax.c"
 
 #define TWO_TO_53 9007199254740992.0 /* a double holds all whole numbers up to it, so the quotient is exact */
 
@@ -138,3 +142,5 @@ int sample(sampling *p, int n_threads)
         sample_rows(p, split(p->B, n_threads, i), split(p->B, n_threads, i + 1), memory + i * own);
     return 0;
 }
+
+#endif

@@ -1,8 +1,13 @@
 /* Softmax with its cost, the cross-entropy, and the gradient. */
+#ifndef SOFTMAX_C
+#define SOFTMAX_C
+
 #include "functions.h"
 #include "kernel.h"
 
-long softmax(long V, const REAL *scores, const REAL *bias, REAL scale, REAL *p, REAL *log_total)
+/* p (V) = softmax of a = scale * (scores + bias).  Returns the number of the largest;
+ * *log_total is minus the logarithm of its probability. */
+static long softmax(long V, const REAL *scores, const REAL *bias, REAL scale, REAL *p, REAL *log_total)
 {
     long best = 0;
     REAL total = 0;
@@ -57,3 +62,5 @@ int cross_entropy_gradient(long N, long V, const REAL *dcost, const REAL *dsprea
     }
     return 0;
 }
+
+#endif
