@@ -3,7 +3,7 @@
 Theano makes a module of C++ for each kind of operation in a function, and compiles one after the other. Inside
 active(), the graph of a function and its numbers stay the same, but
 
-    Python      operations on shapes and views take microseconds in Python, and are no modules
+    Python      operations on parts of arrays, and on single whole numbers, run in Python, and are no modules
     formulas    an elementwise formula is one module, whatever the number of dimensions of its arrays (formulas.py)
     kernel      the operations of the kernel are libraries of plain C, which share what is compiled
     header      the headers of Python and NumPy are compiled once, where many modules include them
@@ -77,14 +77,17 @@ def active(report):
 # ---------------------------------------------------------------- operations in Python
 
 def _runs_in_python(node):
-    """Return whether an operation is on shapes or views, or on single whole numbers, which are parts of shapes."""
+    """Return whether an operation takes as long in Python: on parts of arrays, or on single whole numbers.
+
+    A function has few of these, each with a module of its own, unlike reshapes and transposes: these are many, of few
+    modules, and a call of Python costs 10 microseconds where the step before has filled the caches.
+    """
     tensor = theano.tensor
-    if type(node.op) in (tensor.DimShuffle, tensor.Reshape, tensor.Join, tensor.Split, tensor.subtensor.Subtensor,
-                         tensor.subtensor.IncSubtensor, tensor.opt.MakeVector, tensor.basic.ScalarFromTensor,
-                         tensor.basic.TensorFromScalar, theano.compile.ops.Shape_i):
+    if type(node.op) in (tensor.Join, tensor.Split, tensor.subtensor.Subtensor, tensor.subtensor.IncSubtensor,
+                         tensor.basic.ScalarFromTensor, tensor.basic.TensorFromScalar):
         return True
-    return type(node.op) is tensor.Elemwise and all(
-        v.type.ndim == 0 and v.type.dtype in tensor.discrete_dtypes for v in node.inputs + node.outputs)
+    return (type(node.op) is tensor.Elemwise and not isinstance(node.op.scalar_op, theano.scalar.Composite) and all(
+        v.type.ndim == 0 and v.type.dtype in tensor.discrete_dtypes for v in node.inputs + node.outputs))
 
 
 def _make_thunk(make_thunk):
