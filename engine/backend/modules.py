@@ -3,7 +3,7 @@
 Theano makes a module of C++ for each kind of operation in a function, and compiles one after the other. Inside
 active(), the graph of a function and its numbers stay the same, but
 
-    Python      operations on parts of arrays, and on single whole numbers, run in Python, and are no modules
+    Python      operations on constants, parts of arrays and single whole numbers run in Python, and are no modules
     formulas    an elementwise formula is one module, whatever the number of dimensions of its arrays (formulas.py)
     kernel      the operations of the kernel are libraries of plain C, which share what is compiled
     header      the headers of Python and NumPy are compiled once, where many modules include them
@@ -77,12 +77,14 @@ def active(report):
 # ---------------------------------------------------------------- operations in Python
 
 def _runs_in_python(node):
-    """Return whether an operation takes as long in Python: on parts of arrays, or on single whole numbers.
+    """Return whether an operation takes as long in Python: on constants, parts of arrays, or single whole numbers.
 
     A function has few of these, each with a module of its own, unlike reshapes and transposes: these are many, of few
     modules, and a call of Python costs 10 microseconds where the step before has filled the caches.
     """
     tensor = theano.tensor
+    if all(isinstance(v, theano.gof.Constant) for v in node.inputs):           # is computed once, for the graph
+        return True
     if type(node.op) in (tensor.Join, tensor.Split, tensor.subtensor.Subtensor, tensor.subtensor.IncSubtensor,
                          tensor.basic.ScalarFromTensor, tensor.basic.TensorFromScalar):
         return True
@@ -245,8 +247,12 @@ class _Build:
         """Write text to a new file, and return its path."""
         number = len(self._files) + len(self._header) + len(self._modules)
         path = os.path.join(self._folder, f'{number}{suffix}')
-        with open(path, 'w', encoding='utf-8') as f:
-            f.write(text + '\n')
+        try:
+            with open(path, 'w', encoding='utf-8') as f:
+                f.write(text + '\n')
+        except OSError:                                    # as on a full disk
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
         return path
 
     def add(self, path):
