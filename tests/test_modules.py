@@ -212,10 +212,10 @@ def test_interrupt_kills_the_compilers(compiler, tmp_path):
 
 def test_folder_in_which_is_compiled_stays():
     """Theano removes empty ones, also those of other processes, when it reads what was compiled."""
-    build = modules._Build()
-    theano.gof.cmodule.ModuleCache(theano.config.compiledir)
-    assert os.path.isdir(build._folder)
-    build.run()
+    with modules._Build() as build:
+        theano.gof.cmodule.ModuleCache(theano.config.compiledir)
+        assert os.path.isdir(build._folder)
+        build.run()
     assert not os.path.exists(build._folder)
 
 

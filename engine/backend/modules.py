@@ -108,7 +108,7 @@ def _make_thunk(make_thunk):
 FOLDER = 'kernel'
 SUM = '.sum'               # follows the name of a file, in the name of the one with its checksum
 FLAGS = ['-O3', '-fno-math-errno', '-Wno-psabi', '-fvisibility=hidden']        # with Theano's for this processor
-OPENMP = ['-fopenmp'] * (sys.platform != 'darwin')                             # Apple's compiler has none
+OPENMP = [] if sys.platform == 'darwin' else ['-fopenmp']                      # Apple's compiler has none
 
 Recipe = collections.namedtuple('Recipe', 'source objects python')
 _recipes, _loaded = {}, {}         # by path
@@ -133,9 +133,9 @@ def load(path):
         if not _is_whole(path):
             if _now.raises:
                 raise _Missing
-            build = _Build()
-            build.add(path)
-            build.run()
+            with _Build() as build:
+                build.add(path)
+                build.run()
         try:
             _loaded[path] = _module(path) if _recipes[path].python else ctypes.CDLL(path)
         except OSError as error:
@@ -235,7 +235,7 @@ class _Claims:
 
 
 class _Build:
-    """Files that are compiled together, in a temporary folder in Theano's folder of compiled code."""
+    """Files that are compiled together: a context in which they have a temporary folder, in that of compiled code."""
 
     def __init__(self):
         with theano.gof.compilelock.lock_ctx():            # under which other processes remove empty folders
@@ -243,16 +243,18 @@ class _Build:
             open(os.path.join(self._folder, 'used'), 'w').close()
         self._files, self._header, self._modules = {}, [], []
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        shutil.rmtree(self._folder, ignore_errors=True)
+
     def _write(self, suffix, text):
         """Write text to a new file, and return its path."""
         number = len(self._files) + len(self._header) + len(self._modules)
         path = os.path.join(self._folder, f'{number}{suffix}')
-        try:
-            with open(path, 'w', encoding='utf-8') as f:
-                f.write(text + '\n')
-        except OSError:                                    # as on a full disk
-            shutil.rmtree(self._folder, ignore_errors=True)
-            raise
+        with open(path, 'w', encoding='utf-8') as f:
+            f.write(text + '\n')
         return path
 
     def add(self, path):
@@ -323,7 +325,6 @@ class _Build:
                 process.kill()
                 process.wait()
             claims.close()
-            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _start(self, file):
         with open(file.made + '.txt', 'wb') as f:
@@ -360,7 +361,9 @@ def _of_python(include_dirs=(), lib_dirs=(), libs=()):
 
 def _options(arguments):
     """Return the options of a module of Theano's, the folders of its headers, and its libraries."""
-    flags = _optimised(arguments.preargs) + ['-fvisibility=hidden'] * (sys.platform != 'win32')
+    flags = _optimised(arguments.preargs)
+    if sys.platform != 'win32':
+        flags.append('-fvisibility=hidden')
     return [flags, *_of_python(arguments.include_dirs, arguments.lib_dirs, arguments.libs)]
 
 
@@ -384,11 +387,10 @@ def _compile_str(compile_str):
         if made:
             os.replace(made, path)
         else:
-            build = _Build()
-            made = build.add_module(module_name, Arguments(module_name, src_code, include_dirs or [], lib_dirs or [],
-                                                           libs or [], preargs or []),
-                                    finish=lambda: os.replace(made, path))
-            build.run()
+            arguments = Arguments(module_name, src_code, include_dirs or [], lib_dirs or [], libs or [], preargs or [])
+            with _Build() as build:
+                made = build.add_module(module_name, arguments, finish=lambda: os.replace(made, path))
+                build.run()
         open(os.path.join(location, '__init__.py'), 'w').close()
         return theano.gof.cmodule.dlimport(path)
     return compile_module
@@ -406,7 +408,9 @@ def _make_all(make_all):
             pass
         finally:
             _now.raises = before
-        _compile_missing(linker.schedule(linker.fgraph))
+        with _Build() as build:
+            _add_missing(build, linker.schedule(linker.fgraph))
+            build.run()
         return make_all(linker, *arguments, **settings)
     return at_once
 
@@ -425,9 +429,9 @@ def _c_linker(node):
         return None
 
 
-def _compile_missing(nodes):
-    """Compile what the operations of a function need and is not there."""
-    cache, missing, build = theano.gof.cc.get_module_cache(), {}, _Build()
+def _add_missing(build, nodes):
+    """Add to a _Build what the operations of a function need and is not there."""
+    cache, missing = theano.gof.cc.get_module_cache(), {}
     distinct = {(node.op, *(v.type for v in node.inputs + node.outputs)): node for node in nodes}
     for node in distinct.values():
         if hasattr(node.op, 'compiled_files'):
@@ -452,7 +456,6 @@ def _compile_missing(nodes):
 
         _now.made[arguments.module_name] = build.add_module(
             name, arguments, found=found, finish=lambda linker=linker, key=key: cache.module_from_key(key, linker))
-    build.run()
 
 
 def _lock(lock):
