@@ -440,7 +440,7 @@ class CharLSTM(Sampling, Analysis):
 
         schedule: a Schedule of engine/run/schedule.py. It says where training begins, in the middle of an epoch where
         it was stopped there, and what the rate of each step is; it counts steps and epochs, and says when they are
-        enough. watch: a Watch of engine/progress.py, which is told of each step and may stop training before the next.
+        enough. watch: a Watch of engine/progress.py, which takes each step and may stop training before the next.
         Raises Diverged where costs or parameters are no finite numbers any more, or the cost has risen for long.
         """
         watch, n = watch or Watch(), self.n_batches['train']

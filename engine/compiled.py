@@ -1,4 +1,5 @@
 """A model whose functions are compiled when they are first used, in C where that is possible."""
+import copy
 import functools
 
 from engine import checks
@@ -42,8 +43,7 @@ class Compiled(State):
         that any of these read, than those of now. Raises ValueError for a function that cannot be a cell, and for a
         change of lp that needs model_setup.
         """
-        now = [self.cell, self.cell_parameters, self.lp, list(map(id, self.p.values())), self.optimiser]
-        if self._made_from != now or self._reads.differ():
+        if self._made_from != self._attributes() or self._reads.differ():
             if self._made_from:
                 self.lp.update(checks.changed_learning(self._made_from[2], self.lp))
             cell = Cell(self.cell, checks.cell_parameters(self.cell_parameters), theano.config.floatX)
@@ -55,11 +55,15 @@ class Compiled(State):
             self._set_cell(cell)
         return self._cell
 
+    def _attributes(self):
+        """Return the attributes that functions are compiled from, as they are now."""
+        return [self.cell, copy.copy(self.cell_parameters), dict(self.lp), list(map(id, self.p.values())),
+                self.optimiser]
+
     def _set_cell(self, cell):
         """Let cell be the Cell of the attribute cell, and drop compiled functions."""
         self._cell, self._functions = cell, {}
-        self._made_from = [self.cell, dict(self.cell_parameters), dict(self.lp), list(map(id, self.p.values())),
-                           self.optimiser]
+        self._made_from = self._attributes()
         self._reads = Reads([type(self)._network, type(self)._gradient_graph, type(self)._update_graph, self.cell,
                              self.optimiser, self.optimiser_state])
 

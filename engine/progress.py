@@ -132,28 +132,32 @@ class Countdown:
         self.bar.close()
 
 
-class Watch:
-    """What a training loop tells of its steps: this one only measures the speed, and never stops the loop."""
-    stopped = False
+class _Speed:
+    """The speed of an epoch. epoch_start: when it began; read: how many characters were read since."""
 
     def begin_epoch(self):
         """Begin to measure the speed of an epoch."""
-        self._start, self._read = time.time(), 0
-
-    def step(self, cost, ratios, characters):
-        """Take the cost and the update ratios of a step, and how many characters it has read."""
-        self._read += characters
+        self.epoch_start, self.read = time.time(), 0
 
     def speed(self):
         """Return the characters per second of this epoch, a finite number even before the clock moves."""
-        return self._read / max(time.time() - self._start, 1e-6)
+        return self.read / max(time.time() - self.epoch_start, 1e-6)
+
+
+class Watch(_Speed):
+    """What follows the steps of a training loop: this one only measures the speed, and never stops the loop."""
+    stopped = False
+
+    def step(self, cost, ratios, characters):
+        """Take the cost and the update ratios of a step, and how many characters it has read."""
+        self.read += characters
 
     def until_stopped(self, items):
         """Yield the items until the loop is to stop."""
         yield from items
 
 
-class ProgressBar:
+class ProgressBar(_Speed):
     """The progress of training: a bar on a terminal, otherwise lines.
 
     steps: how many an epoch has; done: how many the run has made. The time left is estimated without
@@ -162,8 +166,8 @@ class ProgressBar:
 
     def __init__(self, steps, done):
         self.steps = steps
-        self.last_line = self.epoch_start = time.time()
-        self.read = 0                                  # characters since epoch_start
+        self.begin_epoch()
+        self.last_line = self.epoch_start
         self.forecast = False                          # whether the estimate was printed
         self.bar = progress_bar(sys.stdout, total=None, initial=done, desc='starting', smoothing=0.05,
                                 dynamic_ncols=True, bar_format='{desc}, {remaining} left |{bar}|')
@@ -173,14 +177,6 @@ class ProgressBar:
         """Continue from an earlier step of the run."""
         self.done = self.bar.n = done
         self.first = done + 1                          # the step that the estimate leaves out
-
-    def begin_epoch(self):
-        """Begin to measure the speed of an epoch."""
-        self.epoch_start, self.read = time.time(), 0
-
-    def speed(self):
-        """Return the characters per second of this epoch, a finite number even before the clock moves."""
-        return self.read / max(time.time() - self.epoch_start, 1e-6)
 
     @contextlib.contextmanager
     def paused(self):
