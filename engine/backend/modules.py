@@ -239,15 +239,16 @@ class _Build:
 
     def __init__(self):
         with theano.gof.compilelock.lock_ctx():            # under which other processes remove empty folders
-            self._folder = tempfile.mkdtemp(dir=theano.config.compiledir)      # after a kill, Theano removes it later
-            open(os.path.join(self._folder, 'used'), 'w').close()
+            temporary = tempfile.mkdtemp(dir=theano.config.compiledir)         # after a kill, Theano removes it later
+            self._folder = os.path.join(temporary, 'build')        # Theano expects at most one module in `temporary`
+            os.mkdir(self._folder)
         self._files, self._header, self._modules = {}, [], []
 
     def __enter__(self):
         return self
 
     def __exit__(self, *error):
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(os.path.dirname(self._folder), ignore_errors=True)
 
     def _write(self, suffix, text):
         """Write text to a new file, and return its path."""
