@@ -40,7 +40,7 @@ from engine.backend.theano_setup import theano, tt
 
 import numpy as np
 
-from engine import checks
+from engine import checks, table
 from engine.analysis import Analysis, mean_cost
 from engine.kernel.data_parallel import DataParallelStep
 from engine.progress import Watch
@@ -283,29 +283,23 @@ class CharLSTM(Sampling, Analysis):
 
     @locked
     def model_setup(self, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, drate=0.95, eps=1e-8,
-                    bptt_maxdepth=50, l1=0, l2=0, char_dim=None, dropout=0, grad_clip=0, step_clip=0, dropconnect=0,
-                    smoothing=0, ar=0, tar=0, reset=0, average=0, initial='original', encoding='utf-8'):
+                    bptt_maxdepth=50, l1=0, l2=0, char_dim=None, initial='original', encoding='utf-8', **learning):
         """Make a model with new parameters or, with mfile, with those of a checkpoint.
 
-        num_units1, num_units2: H1 and H2. lrate, drate, eps: rate of RMSprop, decay of its
-        averages, and what is added to its divisor. bptt_maxdepth: how many steps, counted from
-        the end of a batch, are learned from; -1: all. l1, l2: weights of the penalties.
-        char_dim: V, where no text was prepared. dropout: share of h1 and h2 that each training
-        step leaves out on their way up. grad_clip: largest norm of the whole gradient; 0: no
-        limit. step_clip: largest step of the optimiser for a number, in multiples of lrate; 0: no limit.
-        dropconnect: share of the recurrent weights W1 and W2 that each training step leaves out.
-        smoothing: share of each target that training spreads over all characters. ar, tar: weights
-        of the mean squares of h2, and of its change from step to step, in the cost while training. reset:
-        probability that a row of a stateful batch begins with zero states. average: weight a step of
-        a running average of the parameters, which then predicts and is saved; 0: no average.
-        initial: as in initial_parameters. encoding: as for load_params.
+        num_units1, num_units2: H1 and H2. lrate, drate, eps: rate of RMSprop, decay of its averages, and what is
+        added to its divisor. bptt_maxdepth: how many steps, counted from the end of a batch, are learned from; -1:
+        all. l1, l2: weights of the penalties. char_dim: V, where no text was prepared. initial: as in
+        initial_parameters. encoding: as for load_params. learning: dropout, dropconnect, smoothing, ar, tar, reset,
+        average, grad_clip and step_clip, which `python train.py --help` explains; 0, as in 2016, where they are not
+        named.
 
-        Sets p, lp and dyn_lrate. Functions are compiled when they are first used. Raises ValueError
-        for arguments out of range, and what load_params raises for mfile.
+        Sets p, lp and dyn_lrate. Functions are compiled when they are first used. Raises ValueError for arguments out
+        of range and, of mfile, for no checkpoint; OSError where it cannot be read.
         """
         checks.whole('num_units1', num_units1, 1)
         checks.whole('num_units2', num_units2, 1)
-        lp = checks.learning(locals())         # those of its arguments that are in checks.RANGES
+        lp = table.learning({**table.INITIAL, **learning, **dict(
+            lrate=lrate, drate=drate, eps=eps, bptt_maxdepth=bptt_maxdepth, l1=l1, l2=l2)})
         if initial not in ('original', 'hidden'):
             raise ValueError(f"initial is {initial!r}: expected 'original' or 'hidden'")
         if mfile is not None:
@@ -316,9 +310,9 @@ class CharLSTM(Sampling, Analysis):
             self._set_parameters(initial_parameters(V, num_units1, num_units2, self.random, initial, own), self.uchar)
             self._optimiser_state = {}
         self._functions, self._made_from, self.lp = {}, None, lp
-        self._set_weights(self._arrays() if average else {})
+        self._set_weights(self._arrays() if lp['average'] else {})
         self._average_weight = theano.shared(np.zeros((), theano.config.floatX), 'average_weight', allow_downcast=True)
-        self._dyn_lrate = theano.shared(np.asarray(lrate, theano.config.floatX), 'lrate', allow_downcast=True)
+        self._dyn_lrate = theano.shared(np.asarray(lp['lrate'], theano.config.floatX), 'lrate', allow_downcast=True)
         if mfile is None:
             self._warn_if_truncated()
 

@@ -15,14 +15,12 @@ import os
 import sys
 import time
 
-from engine import commands, process_group
+from engine import commands, process_group, table
 from engine.interrupts import EXIT_INTERRUPTED, StopRequest
+from engine.own_class import load_class
 from engine.progress import ProgressBar, Watch, duration
-from engine.run import options, table
+from engine.run.options import Options, check_texts
 from engine.terminal import Parser, main, nats_and_bits
-
-HERE = os.path.dirname(os.path.abspath(__file__))
-DEFAULTS = {**table.DEFAULTS, 'output_dir': os.path.join(HERE, 'training_results')}
 
 
 def build_parser():
@@ -35,8 +33,7 @@ def build_parser():
                                                  'order of their paths (default: text_input/prideandprejudice.txt, '
                                                  'which is fetched if it is missing)')
     parser.add_argument('run', nargs='?', help='name of this run (default: run0)')
-    for title, rows in table.OPTIONS.items():
-        options.add(parser.add_argument_group(title), rows, suppress=True)
+    parser.add_options(table.OPTIONS, suppress=True)
     return parser
 
 
@@ -44,19 +41,19 @@ def prepare(o, group):
     """Complete the options o. Return the model, its Run, and the progress of the run that is resumed, or None."""
     with group.one_per_node_first():
         from charlstm import CharLSTM                      # late: Theano takes a second to import
+        model_class = load_class(o.cell, CharLSTM)
     interrupts.raise_again()
     from engine.run.fit import set_up
     from engine.run.recipe import advise
     from engine.run.run import Run
     from text_input.fetch_novel import locate_text
     with o.chosen(locate_text, group) as (checkpoint, progress):
-        model = CharLSTM(o.random_seed, o.kernel == 'on', group, o.precision)
+        model = model_class(o.random_seed, o.kernel == 'on', group, o.precision)
         parameters = set_up(model, o)
-        o.make_paths_absolute()
-        run = Run(o.output_dir, o.run_name, o.resume, progress, group, names=list(model.p),
+        run = Run(o.output_dir, o.run_name, o.resume, progress, group, o.cell, names=list(model.p),
                   passage=group.broadcast(model.passage), original=o.original)
         if progress:
-            group.broadcast(options.check_texts, o, model, checkpoint)
+            group.broadcast(check_texts, o, model, checkpoint)
             model.resume(checkpoint)
             print(f'resuming after epoch {progress["epoch"]}, batch {progress["batch"]}')
         run.check(o.overwrite)
@@ -135,7 +132,7 @@ def program(arguments):
     """Run the whole program; arguments: from the command line. Return the exit status."""
     group = process_group.join()
     group.broadcast(check_names, *[getattr(arguments, name, None) for name in ('input', 'run')])
-    o = options.Options(table.OPTIONS, DEFAULTS, vars(arguments))
+    o = Options(vars(arguments))
     model, run, progress = prepare(o, group)
     from engine.backend import bfloat16
     from engine.backend.theano_setup import computes_on

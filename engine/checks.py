@@ -13,11 +13,12 @@ def shown(value):
 
 
 def whole(name, value, least, most=LARGEST):
-    """Raise ValueError unless value is a whole number of at least `least`, and at most `most`."""
+    """Return value as an int. Raise ValueError unless it is a whole number of at least `least`, and at most `most`."""
     if not isinstance(value, numbers.Integral) or value < least:
         raise ValueError(f'{name} is {shown(value)}: expected a whole number, at least {least}')
     if value > most:
         raise ValueError(f'{name} is {shown(value)}: expected at most {most:,}')
+    return int(value)
 
 
 def real(name, value, expected, fits):
@@ -46,47 +47,6 @@ def depth(name, value):
     if value != -1:
         whole(name, value, 1, most=float('inf'))
     return min(int(value), LARGEST)
-
-
-AT_LEAST_0 = real, 'of at least 0', lambda v: v >= 0
-BELOW_1 = real, 'from 0 to below 1', lambda v: 0 <= v < 1
-LEFT_OUT = real, 'from 0 to at most 0.9999', lambda v: 0 <= v <= 0.9999        # by steps of a 65,536th
-
-# The learning parameters of model_setup: the function that checks each, and its arguments after name and value. What
-# train.py refuses and what a checkpoint may hold follow from this table.
-RANGES = {'lrate': (real, 'above 0', lambda v: v > 0), 'drate': BELOW_1,
-          'eps': (real, 'of at least 1e-37', lambda v: v >= 1e-37), 'bptt_maxdepth': (depth,),
-          'l1': AT_LEAST_0, 'l2': AT_LEAST_0, 'dropout': LEFT_OUT, 'grad_clip': AT_LEAST_0, 'step_clip': AT_LEAST_0,
-          'dropconnect': LEFT_OUT, 'smoothing': BELOW_1, 'ar': AT_LEAST_0, 'tar': AT_LEAST_0,
-          'reset': BELOW_1, 'average': BELOW_1}
-
-
-def learning(arguments):
-    """Return those of arguments, a dict by name, that are in RANGES, as Python's own numbers.
-
-    Raise ValueError where one is out of range.
-    """
-    return {name: check(name, arguments[name], *limits)
-            for name, (check, *limits) in RANGES.items() if name in arguments}
-
-
-def changed_learning(before, after):
-    """Return learning parameters that a user has changed, as Python's own numbers.
-
-    before: those of model_setup. Raise ValueError for other names, for values out of range, and for a change that has
-    no effect after model_setup.
-    """
-    if set(after) != set(before):
-        raise ValueError(f'lp has or lacks {", ".join(sorted(map(str, set(before) ^ set(after))))}: expected '
-                         f'{", ".join(before) or "nothing before model_setup"}')
-    after = learning(after)
-    if after.get('lrate') != before.get('lrate'):
-        raise ValueError(f"lp['lrate'] is {after['lrate']}, but it was {before['lrate']} and is only the first rate: "
-                         'set dyn_lrate instead')
-    if bool(after.get('average')) != bool(before.get('average')):
-        raise ValueError(f"lp['average'] is {after['average']}, but it was {before['average']}: an average begins and "
-                         'ends only with model_setup')
-    return after
 
 
 def cell_parameters(initial):

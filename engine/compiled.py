@@ -15,6 +15,7 @@ from engine.process_group import group_of
 from engine.progress import Compilation
 from engine.state.parameters import NAMES, own_names
 from engine.state.state import State, locked
+from engine.table import changed_learning
 from engine.terminal import warn
 
 
@@ -45,7 +46,7 @@ class Compiled(State):
         """
         if self._made_from != self._attributes() or self._reads.differ():
             if self._made_from:
-                self.lp.update(checks.changed_learning(self._made_from[2], self.lp))
+                self.lp.update(changed_learning(self._made_from[2], self.lp))
             cell = Cell(self.cell, checks.cell_parameters(self.cell_parameters), theano.config.floatX)
             if self.precision == 'bfloat16' and not cell.program:
                 raise ValueError(f'precision bfloat16 needs the C kernel, but the cell {cell.name} uses '

@@ -154,6 +154,29 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **settings):
         super().__init__(allow_abbrev=False, **settings)
 
+    def add_options(self, table, suppress=False):
+        """Add the options of a table, lists of Option (engine/table.py) by the titles of their groups.
+
+        suppress: leave options that are not typed out of the result, instead of setting them to their defaults.
+        """
+        for title, rows in table.items():
+            group = self.add_argument_group(title)
+            for row in rows:
+                kind, value = row.kind, argparse.SUPPRESS if suppress else row.default
+                told = row.default in (None, '') or kind is bool       # in the words of its help, if there is one
+                text = row.help if told else f'{row.help} (default: {row.default})'
+                if kind is bool:
+                    settings = dict(action='store_true')
+                elif isinstance(kind, dict):
+                    settings = kind
+                elif isinstance(kind, tuple):
+                    settings = dict(choices=kind)
+                elif isinstance(kind, str):
+                    settings = dict(type=str, metavar=kind)
+                else:
+                    settings = dict(type=kind, metavar={int: 'N', float: 'X'}[kind])
+                group.add_argument(commands.spelled(row.name), default=value, help=text, **settings)
+
     def _get_values(self, action, strings):
         if action.option_strings and strings == ['--']:    # which older versions of argparse drop
             value = self._get_value(action, '--')

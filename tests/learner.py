@@ -11,7 +11,6 @@ from engine.run.options import Options
 from engine.run.recipe import complete, set_units
 from engine.run.run import Run
 from engine.run.schedule import Schedule
-from engine.run.table import OPTIONS
 from engine.process_group import SingleProcess
 from engine.interrupts import StopRequest
 from engine.progress import ProgressBar
@@ -65,7 +64,7 @@ class Learner:
 def options(*words):
     """Return the Options of run r of t.txt with these words on the command line."""
     typed = train.build_parser().parse_args(['t.txt', 'r', *map(str, words)])
-    return Options(OPTIONS, train.DEFAULTS, vars(typed))
+    return Options(vars(typed))
 
 
 def settled(*words):

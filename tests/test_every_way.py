@@ -14,6 +14,7 @@ import pytest
 import mpi
 import ways
 from charlstm import CharLSTM
+from engine import table
 from engine.backend import bfloat16
 from engine.backend.theano_setup import theano
 from engine.kernel import ops, scan
@@ -21,7 +22,6 @@ from engine.page.logs import read_samples
 from engine.page.page import HERE
 from engine.state import dropout
 from engine.state.run_state import STATES
-from engine.run.table import OPTIONS
 from judges import assert_drawn, assert_most_probable, assert_near, to_bfloat16
 from models import default_mode
 from numpy_model import same
@@ -264,7 +264,7 @@ def ops_of(function):
 
 def test_every_way_is_in_a_row(way):
     """Each choice that changes what computes: a new one has to be added here, with its row."""
-    choices = {name: kind for rows in OPTIONS.values() for name, kind, *_ in rows}
+    choices = {name: row.kind for name, row in table.ROWS.items()}
     assert choices['kernel'] == ('on', 'off') and choices['precision'] == ('float32', 'bfloat16')
     assert {f'C bfloat16 {by}' for by in bfloat16.MACROS} == {name for name in ROWS if 'bfloat16' in name}
     networks = {name for module in (ops, scan) for name, value in vars(module).items()

@@ -8,8 +8,8 @@ import pytest
 import train
 from charlstm import CharLSTM
 from damage import write_checkpoint
-from engine.checks import RANGES
-from learner import options
+from engine import table
+from learner import options, settled
 from scripts import (PRODUCE, SMALL, STATEFUL, TRAIN, Compiling, assert_changes_nothing, assert_refused, load,
                      refuse_training, run, snapshot, succeeded)
 
@@ -117,7 +117,7 @@ def test_patience_of_a_resumed_run_without_validation_is_refused(trained, in_pro
     checkpoint = tmp_path / 'r1_sentences.txt_epoch3.npz'
     arrays = load(trained.checkpoint)
     about = json.loads(str(arrays.pop('about')))
-    about['progress']['options']['ratio_valid'] = 0.0
+    about['text']['ratio_valid'] = 0.0
     np.savez(str(checkpoint), about=np.array(json.dumps(about)), **arrays)
     assert_refused(in_process(TRAIN, '--resume', checkpoint, '--patience', 3), '--patience is 3', '--ratio-valid 0')
 
@@ -153,14 +153,15 @@ def test_typed_options_win_over_every_recipe():
 
 
 def test_default_that_the_help_has_in_words_is_none_until_the_text_is_known():
-    assert {name for name, default in train.DEFAULTS.items() if default is None} > {
+    assert {name for name, default in table.DEFAULTS.items() if default is None} > {
         'num_units1', 'num_units2', 'epochs', 'patience', 'save_every'}
     assert vars(train.build_parser().parse_args([])) == {}
 
 
 def test_every_learning_parameter_is_an_option_that_the_model_gets():
-    passed = options('--lrate', 0.25).arguments_of(CharLSTM().model_setup)
-    assert set(RANGES) < set(passed) and passed['lrate'] == 0.25 and 'mfile' not in passed
+    model, o = CharLSTM(random_seed=1), settled('--lrate', 0.25, '--dropout', 0.5)
+    model.model_setup(num_units1=3, num_units2=2, char_dim=5, **o.learning())
+    assert model.lp == o.learning() and (model.lp['lrate'], model.lp['dropout'], model.lp['ar']) == (0.25, 0.5, 2)
 
 
 # ---------------------------------------------------------------- --help

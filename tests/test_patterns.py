@@ -8,10 +8,9 @@ import random
 import numpy as np
 import pytest
 
-from engine.process_group import SingleProcess
 from engine.run.run import Run
-from engine.run.options import checkpoint_of
-from engine.run.table import OPTIONS
+from engine.run.options import stored_progress
+from engine.state.checkpoint import Checkpoint
 from engine.state.patterns import file_name, list_of, matches, nothing, number, shallow, whole
 from damage import RUN_DAMAGE, WRONG, forged, leaves
 from scripts import PRODUCE, TRAIN, Compiling, assert_refused, load, snapshot
@@ -47,10 +46,9 @@ def test_damaged_run_is_refused(run_file, in_process, refused, name):
     try:
         assert_refused(in_process(TRAIN, '--resume', checkpoint, '--epochs', 9), 'train.py: ', *RUN_DAMAGE[name].words)
     except Compiling:
-        with refused(ValueError, *RUN_DAMAGE[name].words), \
-                checkpoint_of(str(checkpoint), OPTIONS, SingleProcess()) as (_, progress):
-            name = progress['name']
-            with Run(str(folder), name, str(checkpoint), progress).open():
+        with refused(ValueError, *RUN_DAMAGE[name].words), Checkpoint(checkpoint) as stored:
+            progress = stored_progress(stored)
+            with Run(str(folder), progress['name'], str(checkpoint), progress).open():
                 pass
     assert snapshot(folder) == before
 

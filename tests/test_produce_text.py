@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import produce_text
 from charlstm import CharLSTM
 from damage import ARRAYS, DAMAGE, write_checkpoint
-from engine import analysis, report, scoring
+from engine import analysis, report, scoring, writing
 from engine.backend.theano_setup import theano
 from models import P, default_mode
 from numpy_model import H1, H2, LETTERS, costs, forward
@@ -177,7 +176,7 @@ def test_options_that_are_refused(produce, short_run, options, words):
 @pytest.mark.parametrize('typed, meant', [
     (r'a\nb\t\\', 'a\nb\t\\'), (r'\\n\\\n', '\\n\\\n'), (r'\x\r\0\"\N', r'\x\r\0\"\N'), ('\n\\', '\n\\')])
 def test_escapes(typed, meant):
-    assert produce_text.unescaped(typed) == meant
+    assert writing.unescaped(typed) == meant
 
 
 def test_prime_and_stop_have_escapes_and_a_file_has_none(produce, tmp_path):
@@ -407,7 +406,8 @@ def test_info_as_json(produce, short_run, tmp_path):
     assert (found['model'], found['units']) == ('r_t.txt_best.npz', [5, 7])
     assert found['parameters'] == sum(p[name].size for name in P)
     assert found['text']['characters'] == len(TEXT) and found['learning']['lrate'] == 0.03
-    assert found['options']['seq_length'] == 11 and found['versions']['theano'] == '1.0.5'
+    assert found['text']['seq_length'] == 11 and found['options']['valid_every'] == 10
+    assert found['versions']['theano'] == '1.0.5'
     assert found['progress'] == dict(epoch=short_run.best_epoch, batch=0, rate=0.03) and found['cell']['formula'] == ''
     assert found['best_validation_cost'] == dict(
         nats_per_character=short_run.costs.min(), bits_per_character=short_run.costs.min() / math.log(2), epoch=4)

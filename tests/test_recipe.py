@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pytest
 
-import train
+from engine import table
 from engine.run import recipe
 from engine.run.run import with_all_digits
 from learner import Learner, learn, options, quick, settled
@@ -118,8 +118,8 @@ def test_info_says_what_was_chosen_and_a_run_is_resumed_with_it(short_run, in_pr
     said = in_process(PRODUCE, short_run.checkpoint, '--info').stdout
     chosen = dict(line.split(': ', 1) for line in said.splitlines() if re.match('options: |learning: ', line))
     names = [item.split(' ')[0].replace('_', '-') for line in chosen.values() for item in line.split(', ')]
-    assert sorted(names) == sorted({name.replace('_', '-') for name in train.DEFAULTS} - {
-        'resume', 'overwrite', 'init', 'output-dir'})
+    assert sorted(names) == sorted(['run'] + [
+        name.replace('_', '-') for name, row in table.ROWS.items() if row.kept in ('run', 'lp')])
     assert re.search(r'dropout 0\.\d+, .*dropconnect 0\.\d+', chosen['learning'])
     assert re.search(r'warmup 100, .*patience \d+', chosen['options'])
     with pytest.raises(Compiling):

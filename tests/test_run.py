@@ -374,7 +374,7 @@ def test_text_that_moved_is_found_beside_the_checkpoint(straight, in_process, tm
     checkpoint = tmp_path / 'results' / 'r_t.txt_epoch6.npz'
     arrays = load(checkpoint)
     about = json.loads(str(arrays.pop('about')))
-    about['progress']['options']['input'] = str(tmp_path / 'gone' / 't.txt')
+    about['text']['path'] = str(tmp_path / 'gone' / 't.txt')
     write(str(checkpoint), arrays, about)
     refused = in_process(TRAIN, '--resume', checkpoint)
     assert_refused(refused, str(tmp_path / 'gone' / 't.txt'), 'is gone', '--resume')

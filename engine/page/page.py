@@ -12,7 +12,7 @@ from engine import report
 from engine.files import base_name, write_whole
 from engine.page.logs import learning, logged_costs
 from engine.state.checkpoint import opened
-from engine.state.parameters import are_bytes
+from engine.state.parameters import are_bytes, cell_of
 from engine.state.text import encoded, smallest_type
 from engine.terminal import note
 
@@ -106,13 +106,15 @@ def marks(model, text, copies):
              before=readable(model, place['before']), after=readable(model, place['after'])) for place in places])
 
 
-def comparable(model, checkpoint, encoding='utf-8'):
+def comparable(model, base, checkpoint, encoding='utf-8'):
     """Return the model of another checkpoint, whose costs of a text can be compared with the model's.
 
-    checkpoint: a path or an open one. encoding: as for model_setup. Raises OSError when it cannot be read,
-    ValueError when it is no checkpoint, or where one of them learned bytes, and the other characters beyond ASCII.
+    base: CharLSTM, the class of a standard cell. checkpoint: a path or an open one. encoding: as for model_setup.
+    Raises OSError when it cannot be read, ValueError when it is no checkpoint, or where one of them learned bytes, and
+    the other characters beyond ASCII.
     """
-    other = type(model)()
+    with opened(checkpoint) as stored:
+        other = (type(model) if cell_of(stored)['formula'] else base)()
     other.model_setup(checkpoint, encoding=encoding)
     of_bytes = [are_bytes(uchar) for uchar in (model.uchar, other.uchar) if not ''.join(uchar).isascii()]
     if len(set(of_bytes)) == 2:

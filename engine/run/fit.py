@@ -2,14 +2,11 @@
 from engine.run.options import Options
 from engine.run.recipe import complete
 from engine.run.schedule import Schedule
-from engine.run.table import DEFAULTS, OPTIONS
 from engine.state.parameters import parameter_count
+from engine.table import ROWS
 
 RECIPES = 'default', 'original'
-# Options of the files of a run, and those of CharLSTM itself.
-NOT_OF_FIT = ('input', 'run', 'original', 'test', 'test_adapt', 'kernel', 'precision', 'random_seed', 'save_every',
-              'output_dir', 'overwrite', 'init', 'resume')
-OF_FIT = [name for name in DEFAULTS if name not in NOT_OF_FIT]
+OF_FIT = [name for name, row in ROWS.items() if row.of_fit]
 
 
 def set_up(model, o):
@@ -21,7 +18,7 @@ def set_up(model, o):
                         stateful=not o.no_stateful, valid=o.valid, test=o.test)
     parameters = parameter_count(len(model.uchar), o.num_units1, o.num_units2)
     complete(o, model.n_batches['train'], parameters)
-    model.model_setup(**o.arguments_of(model.model_setup))
+    model.model_setup(num_units1=o.num_units1, num_units2=o.num_units2, initial=o.initial, **o.learning())
     return parameters
 
 
@@ -33,7 +30,7 @@ def begin(model, filepath, recipe, chosen):
         if name not in OF_FIT:
             raise ValueError(f'fit has no option {name}: expected one of {", ".join(OF_FIT)}')
     original = {'original': True} if recipe == 'original' else {}
-    o = Options(OPTIONS, DEFAULTS, {**chosen, **original, 'input': filepath})
+    o = Options({**chosen, **original, 'input': filepath})
     o.settle()
     set_up(model, o)
     return Schedule.resumed(o, {}, model.n_batches['train'])

@@ -1,91 +1,47 @@
-"""The options of train.py: a table of them for argparse, and the Options of one run, be it new or resumed."""
-import argparse
+"""The Options of one run, be it new or resumed."""
 import contextlib
 import math
 import os
 import secrets
 
-from engine import commands
-from engine.checks import RANGES, learning, real, shown
+from engine import commands, table
 from engine.commands import spelled
 from engine.files import base_name
 from engine.run import recipe
 from engine.run.result import TITLES
 from engine.run.schedule import epochs_before_fall
-from engine.run.table import CHANGEABLE
-from engine.state.patterns import MOST, boolean, file_name, matches, nothing, number, string
+from engine.state.patterns import boolean, file_name, matches, number
 
 LAST = 'last'                                                  # for --resume: the newest checkpoint of the run
 TEXTS = {'input': 'train', 'valid': 'valid', 'test': 'test'}   # options that name texts, and the roles of these
-NOT_STORED = ('resume', 'overwrite', 'init', 'output_dir')     # they belong to one start, not to the run
 BYTES = 12                     # of each parameter in a checkpoint: itself, its average and that of its squares
 MUCH = 1e9                     # bytes of all checkpoints of a run, above which the start of the run says how many
+OF_TEXT = 'encoding', 'ratio_valid', 'batch_size', 'seq_length'         # kept with a text under the same names
+KINDS = {int: lambda value: type(value) is int, float: number, bool: boolean}
+# What a checkpoint keeps of the options, as part of the progress of a run.
+STORED = {'run': file_name, **{
+    name: row.kind.__contains__ if isinstance(row.kind, tuple) else KINDS[row.kind]
+    for name, row in table.ROWS.items() if row.kept == 'run'}}
 
-
-# ---------------------------------------------------------------- the table
-
-def add(group, rows, suppress=False):
-    """Add rows (name, kind, default, help) of options to an argparse group.
-
-    kind: int, float, bool for a flag, a tuple of choices, how a string is named in the
-    help, or a dict of argparse's own arguments. suppress: leave options that are not typed
-    out of the result, instead of setting them to their defaults.
-    """
-    for name, kind, default, text in rows:
-        value = argparse.SUPPRESS if suppress else default
-        text += '' if default is None or default == '' or kind is bool else f' (default: {default})'
-        if kind is bool:
-            settings = dict(action='store_true')
-        elif isinstance(kind, dict):
-            settings = kind
-        elif isinstance(kind, tuple):
-            settings = dict(choices=kind)
-        elif isinstance(kind, str):
-            settings = dict(type=str, metavar=kind)
-        else:
-            settings = dict(type=kind, metavar={int: 'N', float: 'X'}[kind])
-        group.add_argument('--' + name, default=value, help=text, **settings)
-
-
-def stored_pattern(table):
-    """Return the pattern of what stored() returns; table: rows of all options by title, as for add."""
-    pattern = {'input': string, 'run': file_name}
-    for name, kind, _, _ in (row for rows in table.values() for row in rows):
-        fits = {int: lambda value: type(value) is int, float: number, bool: boolean}.get(kind, string)
-        if isinstance(kind, tuple):
-            fits = kind.__contains__
-        name = name.replace('-', '_')
-        if name not in (*NOT_STORED, *RANGES):
-            pattern[name] = (fits, nothing) if name in TEXTS else fits
-    return pattern
-
-
-# ---------------------------------------------------------------- the options of a run
 
 class Options:
-    """The options of a run by attribute; None: not chosen yet."""
+    """The options of a run by attribute; None: not chosen yet. typed: those that were chosen by the user, by name."""
 
-    def __init__(self, table, defaults, typed):
-        """Take the rows of all options by title, as for add; all defaults by name; the options that were typed."""
-        self._table, self._defaults, self.typed = table, defaults, typed
-        vars(self).update({**defaults, **(recipe.ORIGINAL if typed.get('original') else {}), **typed})
-
-    def _of_run(self, values):
-        """Return those of values, a dict by name, that belong to the run."""
-        return {name: values[name] for name in self._defaults if name in values and name not in NOT_STORED}
+    def __init__(self, typed):
+        self.typed = typed
+        vars(self).update({**table.DEFAULTS, **(table.ORIGINAL if typed.get('original') else {}), **typed})
 
     def of_run(self):
         """Return those of these options that belong to the run, a dict by name."""
-        return self._of_run(vars(self))
+        return {name: vars(self)[name] for name in table.OF_RUN}
 
     def stored(self):
-        """Return what the progress in a checkpoint keeps of these options, a dict by name; the others are in its lp."""
-        return {name: value for name, value in self.of_run().items() if name not in RANGES}
+        """Return what the progress in a checkpoint keeps of these options, a dict by name."""
+        return {name: vars(self)[name] for name in STORED}
 
-    def arguments_of(self, function):
-        """Return those options that are parameters of a function, a dict by name."""
-        import inspect                 # late, so that --help does not wait for it
-        return {name: vars(self)[name] for name in inspect.signature(function).parameters if name in self._defaults}
+    def learning(self):
+        """Return the learning parameters, a dict by name."""
+        return {name: vars(self)[name] for name in table.LEARNING}
 
     @contextlib.contextmanager
     def chosen(self, find_input, group):
@@ -95,9 +51,14 @@ class Options:
         None and None for a new run. find_input: makes the path of a new run's text from what was typed, or None.
         Raise ValueError for options that are out of range or contradict the resumed run, and OSError.
         """
+        checkpoint = None
         if self.resume == LAST:
             vars(self).update(group.broadcast(self._newest_checkpoint, find_input))
-        with checkpoint_of(self.resume, self._table, group) as (checkpoint, progress):
+        if self.resume is not None:
+            from engine.state.checkpoint import Checkpoint         # late, so that --help does not wait for NumPy
+            checkpoint = group.in_first(Checkpoint, self.resume)
+        with checkpoint or contextlib.nullcontext():
+            progress = group.broadcast(stored_progress, checkpoint)
             vars(self).update(group.broadcast(self._choose, find_input, checkpoint, progress))
             yield checkpoint, progress
 
@@ -143,41 +104,29 @@ class Options:
             raise ValueError('got --init and --resume: expected only one of them')
         if 'output_dir' in self.typed and os.path.realpath(self.output_dir) != os.path.realpath(folder):
             raise ValueError(f'--output-dir is {self.output_dir}, but a run is resumed in the folder of {self.resume}')
-        typed = self._of_run(self.typed)
+        typed = {name: value for name, value in self.typed.items() if name in table.OF_RUN}
         for name, value in typed.items():
             smaller = name == 'lrate' and value < before['lrate']
             moved = name in TEXTS and before[name] is not None
-            if name not in CHANGEABLE and value != before[name] and not (smaller or moved):
+            if name not in table.CHANGEABLE and value != before[name] and not (smaller or moved):
                 raise ValueError(
                     f'{spelled(name)} is {value}, but the run in {self.resume} had '
                     f'{"none" if before[name] is None else before[name]}; only '
-                    f'{", ".join(map(spelled, CHANGEABLE))} may change when a run is resumed, and --lrate become '
+                    f'{", ".join(map(spelled, table.CHANGEABLE))} may change when a run is resumed, and --lrate become '
                     'smaller')
         self.run_name = progress['name']
         vars(self).update({**before, **typed, **{name: before[name] for name in TEXTS}, 'output_dir': folder})
 
-    def make_paths_absolute(self):
-        """Name the texts as a checkpoint keeps them: a run may be resumed from another folder."""
-        for name in TEXTS:
-            if vars(self)[name] is not None:
-                setattr(self, name, os.path.abspath(vars(self)[name]))
-
     def _check(self):
         """Raise ValueError for options out of range, of those that no function checks before the text is read."""
-        for name, least in (('num_units1', 1), ('num_units2', 1), ('warmup', 0), ('epochs', 1), ('valid_every', 1),
-                            ('save_every', 1), ('lrate_decay_epoch', 1), ('patience', 0)):
-            value = vars(self)[name]
-            if value is not None and not least <= value <= MOST:
-                raise ValueError(f'{spelled(name)} is {shown(value)}: expected at least {least}, at most {MOST:,}')
-        learning({name: value for name, value in vars(self).items() if value is not None})
+        for name, row in table.ROWS.items():
+            if row.fits and vars(self)[name] is not None:
+                row.fits(spelled(name), vars(self)[name])
         if self.valid is not None and 'ratio_valid' in self.typed:
             raise ValueError('got --valid and --ratio-valid: expected only one of them, as --valid is all of the '
                              'validation text')
         if self.test_adapt and self.test is None:
             raise ValueError('--test-adapt needs --test, the text to adapt to')
-        real('--anneal', self.anneal, 'from 0 to 1', lambda share: 0 <= share <= 1)
-        if not 0 < self.lrate_decay <= 1:
-            raise ValueError(f'--lrate-decay is {self.lrate_decay}: expected a number above 0, at most 1')
         if not self.run or os.path.basename(self.run) != self.run or '\0' in self.run:
             raise ValueError(f'the run name {self.run!r} is part of file names: expected no path separators in it')
         self._check_used()
@@ -225,36 +174,30 @@ def run_name(run, text):
 
 # ---------------------------------------------------------------- the checkpoint and the texts of a run that is resumed
 
-@contextlib.contextmanager
-def checkpoint_of(path, table, group):
-    """Open the checkpoint of a run to resume: yield it (None in all processes but the first) and its progress.
+def stored_progress(checkpoint):
+    """Return the progress of the run in an open checkpoint, with all options of the run; None for no checkpoint.
 
-    The progress then has all options of the run, also those that the checkpoint keeps as learning parameters. Without a
-    path yield None and None. table: rows of all options, by which the stored ones are checked: a checkpoint is
-    untrusted input. Raise ValueError where no run can be resumed from it, and OSError.
+    A checkpoint keeps an option in one place: in the progress, the learning parameters, or the metadata of the text.
+    Raise ValueError where no run can be resumed from it.
     """
-    def read_progress():
-        nonlocal checkpoint
-        # Late, so that --help does not wait for NumPy.
-        from engine.run.run import RUN_PROGRESS
-        from engine.state.checkpoint import Checkpoint
-        checkpoint = opened.enter_context(Checkpoint(path))
-        progress, lp = map(checkpoint.metadata.get, ('progress', 'lp'))
-        if not lp or not matches(progress, {**RUN_PROGRESS, 'options': stored_pattern(table)}):
-            raise ValueError(f'{path} holds no run that can be resumed; --init starts a new one from its parameters')
-        options = {**progress['options'], **lp}
-        for name, array in (('num_units1', 'W1'), ('num_units2', 'W2')):       # before a model of that size is made
-            if (options[name],) != checkpoint.shape(array)[-1:]:
-                raise checkpoint.refusal(f'{spelled(name)} of its run is not the size of its {array}')
-        return dict(progress, options=options)
+    if checkpoint is None:
+        return None
+    from engine.run.run import RUN_PROGRESS                # late, so that --help does not wait for NumPy
+    from engine.state.parameters import read_shapes, units
+    metadata = checkpoint.metadata
+    progress, lp, text = map(metadata.get, ('progress', 'lp', 'text'))
+    if not (lp and text and matches(progress, {**RUN_PROGRESS, 'options': STORED})):
+        raise ValueError(f'{checkpoint} holds no run that can be resumed; --init starts a new one from its parameters')
+    num_units1, num_units2 = units(read_shapes(checkpoint)[0])
+    paths = {name: source['path'] if source else None for name, source in sources(text).items()}
+    return dict(progress, options={
+        **progress['options'], **lp, **paths, **{name: text[name] for name in OF_TEXT}, 'num_units1': num_units1,
+        'num_units2': num_units2, 'no_stateful': not text['stateful'], 'precision': metadata['precision']})
 
-    checkpoint = None
-    if path is None:
-        yield None, None
-        return
-    with contextlib.ExitStack() as opened:
-        progress = group.broadcast(read_progress)
-        yield checkpoint, progress
+
+def sources(text):
+    """Return what a checkpoint's metadata of the text has on each of TEXTS, by the names of these; None for no text."""
+    return {'input': text, 'valid': text.get('valid'), 'test': text.get('test')}
 
 
 def find_text(checkpoint, option, path, typed):
@@ -280,10 +223,9 @@ def find_text(checkpoint, option, path, typed):
 
 def check_texts(options, model, checkpoint):
     """Raise ValueError where a text of a model is not that of the run in an open checkpoint; options: of the run."""
-    text, progress = checkpoint.metadata['text'], checkpoint.metadata['progress']
-    stored = {'train': text, 'valid': text.get('valid'), 'test': text.get('test')}
+    progress, stored = checkpoint.metadata['progress'], sources(checkpoint.metadata['text'])
     for name, role in TEXTS.items():
-        path, then = vars(options)[name], stored[role]
+        path, then = vars(options)[name], stored[name]
         if path is not None and (not then or model.fingerprint(role) != then['sha256']):
             had = f', which had {then["characters"]:,} characters and SHA-256 {then["sha256"]}' if then else ''
             raise ValueError(f'{path} is not the {TITLES[role]} of that run{had}; --init starts a new run on another '

@@ -1,14 +1,8 @@
-"""The options of a run that the user did not set: the best recipe known, or that of 2016."""
+"""The options of a run that the user did not set, by the best recipe known."""
 import math
 import os
 
 from engine import commands
-
-# The program of 2016: batches from zero states, nothing left out, a rate that decays from epoch 10 on, and another
-# validation batch at each step. Schedule.row then logs epochs and validation costs as that program did.
-ORIGINAL = dict(no_stateful=True, dropout=0.0, dropconnect=0.0, smoothing=0.0, ar=0.0, tar=0.0, reset=0.0,
-                average=0.0, initial='original', grad_clip=0.0, step_clip=0.0, valid_every=1, lrate=2e-3, warmup=0,
-                anneal=0.0, lrate_decay=0.97, lrate_decay_epoch=10, drate=0.95, epochs=75, patience=0)
 
 UNITS = 256
 # The rate times the number of units. In steps whose size does not depend on that of the gradient, the change of a
@@ -18,7 +12,6 @@ LRATE, HIGHEST = 0.012 * 256, 0.024
 # A text of fewer characters to learn from (500,000 with its validation part) gains from the bundled model, if that
 # knows this share of them. Measured with 0.99; a Thai text became worse.
 SHORT, KNOWN = 350_000, 0.98
-BUNDLED = os.path.join(commands.ROOT, 'training_results', 'prideandprejudice.npz')
 
 # The epochs of a short text are short, so it gets more: at least so many that they have this number of steps.
 EPOCHS, STEPS = 40, 7500
@@ -93,12 +86,12 @@ def advise(o, model):
     o: the Options; model: with the text.
     """
     short = model.n_batches['train'] * o.batch_size * o.seq_length < SHORT
-    if o.init or o.original or not (short and os.path.exists(BUNDLED)):
+    if o.init or o.original or not (short and os.path.exists(commands.BUNDLED)):
         return
     from engine.state.parameters import read_shapes
-    if known_share(model, read_shapes(BUNDLED)[1]) < KNOWN:
+    if known_share(model, read_shapes(commands.BUNDLED)[1]) < KNOWN:
         return
     typed = {name: value for name, value in o.typed.items() if name not in ('num_units1', 'num_units2', 'resume')}
     words = commands.typed({**typed, 'input': commands.near(o.input), 'run': f'{o.run}_init',
-                            'init': commands.near(BUNDLED)})
+                            'init': commands.near(commands.BUNDLED)})
     print(f'a text this short gains from a model that has learned another one: {commands.script("train.py", *words)}')

@@ -99,16 +99,17 @@ class Run:
     START = '_start.npz'                   # another ending; the file is removed when an epoch has its checkpoint
     say = staticmethod(print)
 
-    def __init__(self, directory, name, resumed=None, progress=None, group=SingleProcess(), **of_model):
+    def __init__(self, directory, name, resumed=None, progress=None, group=SingleProcess(), cell=None, **of_model):
         """Take the folder and the run's name; of a resumed run, the path of its checkpoint and the progress in it.
 
-        group: a SingleProcess or a ProcessGroup. of_model: the arguments of headings.
+        group: a SingleProcess or a ProcessGroup. cell: the option, or None. of_model: the arguments of headings.
         """
         self._group, self._headings = group, headings(**of_model)
         self.directory = commands.near(directory)
         self.name = name
         self.last_checkpoint, self._progress = resumed, progress or {}
         self._fallback = None                  # the newest checkpoint to go back to when the run diverges
+        self._cell = ('--cell', cell) if cell else ()
         self._needed = ()                      # options without which a resumed run would stop again
         self.id = self._progress.get('id', secrets.token_hex(8))       # distinguishes it from others of its name
         self._overwrite = False
@@ -289,8 +290,8 @@ class Run:
         return 'no checkpoint was written yet'
 
     def _resume_command(self, *more):
-        return commands.script('train.py', '--resume', self.last_checkpoint, *self._needed, *more,
-                               processes=self._group.size)
+        return commands.script('train.py', '--resume', self.last_checkpoint, *self._cell, *self._needed,
+                               *more, processes=self._group.size)
 
     def conclude(self, model, now):
         """Score the fixed texts if the run is finished, say the result, and write it. Return whether nothing is left.
@@ -348,7 +349,8 @@ class Run:
         drawn = f', drawn in {self.path(PICTURE)}' if self._drawn else ''
         print(f'costs: {self.path(STEPS)} and {self.path(EPOCHS)}{drawn}')
         print(f'result: {self.path(RESULT)}')
-        print('next: ' + commands.script('produce_text.py', best if os.path.exists(best) else self.last_checkpoint))
+        checkpoint = best if os.path.exists(best) else self.last_checkpoint
+        print('next: ' + commands.script('produce_text.py', checkpoint, *self._cell))
         print('to resume: ' + self._resume_command(*more))
 
     # ---- logs

@@ -178,10 +178,11 @@ class Text:
         self._cut()
 
     def metadata(self):
-        """Return what a checkpoint keeps of the text, a dict."""
+        """Return what a checkpoint keeps of the text, a dict: with absolute paths, as it may be read from elsewhere."""
         names = 'encoding', 'ratio_valid', 'batch_size', 'seq_length', 'stateful'
-        return {**self.sources['train'], **{name: getattr(self, name) for name in names},
-                'valid': self.sources.get('valid'), 'test': self.sources.get('test')}
+        sources = {role: dict(source, path=os.path.abspath(source['path'])) for role, source in self.sources.items()}
+        return {**sources['train'], **{name: getattr(self, name) for name in names},
+                'valid': sources.get('valid'), 'test': sources.get('test')}
 
     def summary(self):
         """Return a few lines for a person: how long the texts are, of how many files, and how they are cut."""

@@ -15,10 +15,11 @@ import zipfile
 
 import numpy as np
 
-from engine.checks import RANGES, own_name
+from engine.checks import own_name
 from engine.files import named, write_whole
 from engine.state.patterns import (
     DEEPEST, LONGEST_FORMULA, boolean, list_of, matches, nothing, number, shallow, string, whole)
+from engine.table import LEARNING
 
 FORMAT = 1                     # of the metadata and the names of the arrays
 # A file is a decompression bomb where its arrays are larger than ROOM and than RATIO times the file, both in bytes:
@@ -43,7 +44,7 @@ TEXT = {**SOURCE, 'valid': (SOURCE, nothing), 'test': (SOURCE, nothing), 'encodi
         'stateful': boolean}
 CELL = {'formula': lambda value: isinstance(value, str) and len(value) <= LONGEST_FORMULA,
         'parameters': lambda value: list_of(own_name)(value) and len(set(value)) == len(value)}
-METADATA = {'format': whole, 'arrays': list_of(string), 'lp': (dict.fromkeys(RANGES, number), {}),
+METADATA = {'format': whole, 'arrays': list_of(string), 'lp': (dict.fromkeys(LEARNING, number), {}),
             'averaged_steps': whole, 'validation_index': whole, 'random': (GENERATOR, nothing), 'text': (TEXT, {}),
             'cell': CELL, 'optimiser': list_of(string), 'precision': ('float32', 'bfloat16').__contains__,
             'versions': dict.fromkeys(('python', 'numpy', 'theano', 'device'), string),

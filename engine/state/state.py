@@ -17,6 +17,7 @@ from engine.state.batches import Text
 from engine.state.parameters import NAMES, are_bytes, carry_over, cell_of, own_names, read_parameters, to_store, units
 from engine.state.run_state import RunState, map_state, named_state, read_run
 from engine.state.text import encoded, shown
+from engine.table import ABOVE_0
 from engine.terminal import printable, warn
 
 LONGEST_SHOWN = 200        # characters of a formula in a message
@@ -129,7 +130,7 @@ class State:
     def dyn_lrate(self, rate):
         if self._dyn_lrate is None:
             raise ValueError('no model yet: call model_setup first')
-        self._dyn_lrate.set_value(checks.learning(dict(lrate=rate))['lrate'])
+        self._dyn_lrate.set_value(ABOVE_0('lrate', rate))
 
     def _warn(self, line):
         """Tell the user something, in the first process only."""
@@ -430,7 +431,7 @@ class State:
         arrays, uchar, formula = self.group.broadcast(_read_model, filename, encoding)
         difference = self._cell_difference(filename, formula)
         if difference:
-            self._warn(f'{difference}: with this one it predicts differently')
+            self._warn(f'{difference}: with this one it predicts differently; --cell names the class of another')
         names = *NAMES, *own_names(self.cell_parameters)
         for name in names:
             if name not in arrays:
@@ -479,7 +480,7 @@ class State:
             _read_model_and_run, filename, self.optimiser_state)
         difference = self._cell_difference(filename, formula)
         if difference:
-            raise ValueError(f'{difference}: a run is resumed with its own cell')
+            raise ValueError(f'{difference}: a run is resumed with its own; --cell names its class')
         theirs = metadata['precision']
         if theirs != self.precision:
             raise ValueError(f'{filename} was trained with precision {theirs}, and this model has {self.precision}: a '

@@ -108,9 +108,8 @@ class Learner:
     """A model that reads a text again and again, set up and trained as train.py does by default."""
 
     def __init__(self, group, text, units, batch):
-        from engine.checks import RANGES
         from engine.run.recipe import lrate
-        from train import DEFAULTS
+        from engine.table import DEFAULTS, LEARNING
         with group.one_per_node_first():
             from charlstm import CharLSTM
         self._model = CharLSTM(random_seed=1, comm=group)
@@ -118,7 +117,7 @@ class Learner:
         batches = zip(self._model.X['train'], self._model.Y['train'])
         self._batches = itertools.cycle([(x, y) for x, y in batches if len(x) == SEQUENCE])
         # None: by the length of the text and the number of units.
-        fixed = {name: DEFAULTS[name] for name in (*RANGES, 'initial') if DEFAULTS[name] is not None}
+        fixed = {name: DEFAULTS[name] for name in (*LEARNING, 'initial') if DEFAULTS[name] is not None}
         self._model.model_setup(num_units1=units, num_units2=units, **SHARES, **fixed)
         # The rate of train.py's first step: at the whole rate large models diverge, and compute with subnormal numbers.
         self._model.dyn_lrate.set_value(lrate(units, units) / DEFAULTS['warmup'])

@@ -1,0 +1,44 @@
+"""The class of one's own that --cell names."""
+import os
+import sys
+import traceback
+import types
+
+from engine.files import named
+
+
+def load_class(words, base):
+    """Return the class that FILE:CLASS names, a subclass of base, which is CharLSTM; base itself for None.
+
+    The file is run as Python imports one. Raise OSError if it cannot be read, and ValueError if it fails, or if it has
+    no such class.
+    """
+    if words is None:
+        return base
+    path, _, name = words.rpartition(':')
+    if not (path and name.isidentifier()):
+        raise ValueError(f'--cell is {words}: expected FILE:CLASS, such as mine.py:Coupled')
+    found = getattr(_module(path), name, None)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ValueError(f'{path} has no class {name} that is a subclass of CharLSTM: expected one such as Coupled in '
+                         'README.md')
+    return found
+
+
+def _module(path):
+    """Run a file of Python, and return its module."""
+    with named('read', path), open(path, 'rb') as f:
+        source = f.read()
+    name = os.path.splitext(os.path.basename(path))[0]
+    module = types.ModuleType(name)
+    module.__file__ = path = os.path.abspath(path)
+    sys.modules.setdefault(name, module)
+    sys.path.append(os.path.dirname(path))                 # it may import files beside it
+    try:
+        exec(compile(source, path, 'exec'), vars(module))
+    except Exception as error:
+        lines = [error.lineno] if isinstance(error, SyntaxError) else [
+            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+        where = f', line {lines[-1]}' if lines and lines[-1] else ''
+        raise ValueError(f'{path}{where}: {type(error).__name__}: {error}') from error
+    return module

@@ -1,0 +1,72 @@
+"""--cell: a class of one's own, trained, resumed and used as CharLSTM is, and files that have none."""
+import re
+
+import pytest
+
+from charlstm import CharLSTM
+from damage import write_checkpoint
+from engine import own_class
+from scripts import (FAST, PRODUCE, ROOT, SMALL, TRAIN, assert_changes_nothing, assert_refused, load, run, succeeded)
+
+COUPLED = re.search('```python\n(.*?class Coupled.*?)```', (ROOT / 'README.md').read_text(encoding='utf-8'), re.DOTALL)
+LEAKY = '''
+import helper
+from charlstm import CharLSTM
+
+class Leaky(CharLSTM):
+    cell_parameters = {'leak': helper.LEAK}
+
+    @staticmethod
+    def cell(a_f, a_i, a_o, a_g, C_prev, leak):
+        C = leak * C_prev + a_i * a_g
+        return a_o * C, C
+'''
+
+
+def test_run_with_a_class_of_ones_own(folder):
+    """A run that is resumed, with the commands that it prints, is the run that never stopped."""
+    (folder / 'mine.py').write_text(COUPLED.group(1))
+    words = [*SMALL, '--cell', 'mine.py:Coupled', '--output-dir', 'results']
+    succeeded(run(TRAIN, 't.txt', 'whole', *words, '--epochs', 3, flags=FAST))
+    out = succeeded(run(TRAIN, 't.txt', 'r', *words, '--epochs', 2, '--save-every', 1, '--anneal', 0, flags=FAST))
+    next_command, resume = [re.search(f'^{name}: (.*)$', out, re.MULTILINE).group(1) for name in ('next', 'to resume')]
+    assert next_command.endswith('r_t.txt_best.npz --cell mine.py:Coupled')
+    assert ' --cell mine.py:Coupled' in resume
+    checkpoint = 'results/r_t.txt_epoch1.npz'
+    assert_refused(run(TRAIN, '--resume', checkpoint, flags=FAST), 'was trained with another cell', '--cell')
+    before = load('results/r_t.txt_epoch2.npz')
+    succeeded(run(TRAIN, '--resume', checkpoint, '--cell', 'mine.py:Coupled', '--overwrite', flags=FAST))
+    after = load('results/r_t.txt_epoch2.npz')
+    assert all(before[name].tobytes() == after[name].tobytes() for name in ('U1', 'W2', 'V', 'm_b1'))
+
+    best = 'results/whole_t.txt_best.npz'
+    scored = run(PRODUCE, best, '--score', 't.txt', '--cell', 'mine.py:Coupled', flags=FAST)
+    assert 'another cell' not in scored.stderr
+    other = run(PRODUCE, best, '--score', 't.txt', flags=FAST)
+    assert 'was trained with another cell' in other.stderr and '--cell' in other.stderr
+    assert scored.returncode == other.returncode == 0 and scored.stdout != other.stdout
+    succeeded(run(PRODUCE, best, '--page', 'p.html', '--length', 50, '--cell', 'mine.py:Coupled', flags=FAST))
+
+
+def test_class_has_parameters_and_imports_what_is_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr('sys.path', list(own_class.sys.path))
+    (tmp_path / 'leaky.py').write_text(LEAKY)
+    (tmp_path / 'helper.py').write_text('LEAK = 0.25')
+    found = own_class.load_class(str(tmp_path / 'leaky.py:Leaky'), CharLSTM)
+    assert issubclass(found, CharLSTM) and found.cell_parameters == {'leak': 0.25}
+    assert own_class.load_class(None, CharLSTM) is CharLSTM
+    assert not list(tmp_path.rglob('leaky*.pyc'))
+
+
+@pytest.mark.parametrize('source, words, expected', [
+    ('', 'mine.py', ['--cell is mine.py', 'FILE:CLASS']), ('', 'mine.py:', ['--cell is mine.py:', 'FILE:CLASS']),
+    ('', 'gone.py:Cell', ['cannot read gone.py', 'No such file']), ('', 'mine.py:Cell', ['mine.py has no class Cell']),
+    ('class Cell:\n    pass\n', 'mine.py:Cell', ['no class Cell that is a subclass of CharLSTM']),
+    ('\nclass Cell(:\n', 'mine.py:Cell', ['mine.py, line 2: SyntaxError']),
+    ('def f():\n    return 1 / 0\n\n\nf()\n', 'mine.py:Cell', ['mine.py, line 2: ZeroDivisionError: division'])])
+@pytest.mark.parametrize('script', [TRAIN, PRODUCE])
+def test_what_is_no_class_is_refused(folder, in_process, monkeypatch, script, source, words, expected):
+    monkeypatch.setattr('sys.path', list(own_class.sys.path))
+    (folder / 'mine.py').write_text(source)
+    names = ['t.txt', 'r', *SMALL, '--output-dir', 'results'] if script == TRAIN else [write_checkpoint('p.npz')]
+    assert_changes_nothing(folder, in_process, script, *names, '--cell', words, words=expected)
