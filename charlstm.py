@@ -10,8 +10,8 @@ The second layer reads the h of the first, and softmax(V.h2 + c) is the
 distribution of the next character (Hochreiter & Schmidhuber 1997, with the
 forget gate of Gers et al. 2000).
 
-The functions of symbols below are the whole model. Training, prediction and writing are made
-from them, and so is the cell in C. Edit one, and the numbers change.
+The functions of symbols below are the whole model. Training, prediction and writing are made from them, and so is
+the cell in C. Edit one, and the numbers change.
 
 The class CharLSTM trains it and writes with it. Its methods are
 
@@ -34,6 +34,7 @@ Letters used for the sizes throughout, and the shapes of the eight parameters:
 """
 import collections
 import math
+from typing import Any, Iterator, List, Optional
 
 # This import is the first, as it refuses old Pythons.
 from engine.backend.theano_setup import theano, tt
@@ -42,14 +43,13 @@ import numpy as np
 
 from engine import checks, table
 from engine.analysis import Analysis, mean_cost
-from engine.kernel.data_parallel import DataParallelStep
 from engine.progress import Watch
 from engine.run import fit
-from engine.run.schedule import Diverged
+from engine.run.schedule import Diverged, Schedule
 from engine.sampling import Sampling
 from engine.state.parameters import NAMES, own_of_layer, parameter_shapes, read_about
 from engine.state.run_state import read_averages, state_updates
-from engine.state.state import locked, read_checkpoint
+from engine.state.state import Path, locked, read_checkpoint
 from engine.state.text import read_text
 
 __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_averages', 'read_checkpoint', 'read_text', 'tt']
@@ -60,11 +60,10 @@ __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_averages', 'read_checkpoint'
 def initial_parameters(V, H1, H2, random, initial='original', own={}):
     """Return the parameters of a new model, name to array.
 
-    'original': weights uniform in +-1/sqrt(inputs), biases 0, and 1 for the forget gates, so
-    that a new model remembers: a forget gate at sigmoid(0) halves the cell state at every
-    step (Jozefowicz et al. 2015). 'hidden': all uniform in +-1/sqrt(units of their layer),
-    those of the output in +-1/sqrt(H2). own: the cell's own parameters, name to initial
-    value; a name such as peep stands for peep1 (H1,) and peep2 (H2,).
+    'original': weights uniform in +-1/sqrt(inputs), biases 0, and 1 for the forget gates, so that a new model
+    remembers: a forget gate at sigmoid(0) halves the cell state at every step (Jozefowicz et al. 2015). 'hidden': all
+    uniform in +-1/sqrt(units of their layer), those of the output in +-1/sqrt(H2). own: the cell's own parameters,
+    name to initial value; a name such as peep stands for peep1 (H1,) and peep2 (H2,).
     """
     if initial == 'original':
         sizes = dict(U1=V, W1=H1, U2=H1, W2=H2, V=H2)                                  # inputs
@@ -106,11 +105,10 @@ Outputs = collections.namedtuple('Outputs', 'costs best probabilities spread sta
 def network(x, y, states, p, ops, truncate=-1, masks=None):
     """Return the Outputs of the whole model for characters x (T,B) and targets y (T,B).
 
-    states: h1, C1 (B,H1) and h2, C2 (B,H2) before the first step. p: the parameters by name.
-    ops: the operations and the cell, a Kernel (engine/kernel/ops.py) or a Scan (engine/kernel/scan.py).
-    truncate: how many steps, counted from the last, the gradient flows through; -1 for all.
-    masks: of dropout, (T,B,H1) and (T,B,H2); they multiply h1 and h2 on their way up, not
-    on their way to the next step (Zaremba et al. 2014).
+    states: h1, C1 (B,H1) and h2, C2 (B,H2) before the first step. p: the parameters by name. ops: the operations and
+    the cell, a Kernel (engine/kernel/ops.py) or a Scan (engine/kernel/scan.py). truncate: how many steps, counted from
+    the last, the gradient flows through; -1 for all. masks: of dropout, (T,B,H1) and (T,B,H2); they multiply h1 and h2
+    on their way up, not on their way to the next step (Zaremba et al. 2014).
     """
     def layer(k, a, states):
         """Return h, C and the last states of layer k. a (T*B,4H): the input's share of the pre-activations."""
@@ -209,27 +207,22 @@ class CharLSTM(Sampling, Analysis):
     """A two-layer LSTM that learns to write text, character by character.
 
         model = CharLSTM(random_seed=1)
-        model.prepare_input('text.txt')
-        model.model_setup(num_units1=128, num_units2=128)
-        for x, y in zip(model.X['train'], model.Y['train']):
-            cost, best, *ratios = model.theano_train_rmsprop(x, y)
+        for epoch in model.fit('text.txt', num_units1=128, epochs=6):
+            print(epoch.cost, epoch.valid_cost)
         print(model.generate_text('It is ', 200))
 
-    Attributes: uchar, a list of the V characters by number; batch_size; X, Y, n_batches,
-    each a dict with the keys 'train' and 'valid'; texts, a dict that has the texts
-    which prepare_input read for valid and test, as numbers (n,), by 'valid' and 'test';
-    p, the parameters as Theano shared variables by name; lp, the learning
-    parameters, which may be changed between steps; dyn_lrate, the learning rate as a shared
-    scalar, which may be set between steps, also to a number; random, the NumPy generator of
-    all random numbers: the same random_seed, text and machine give the same numbers.
+    Attributes: uchar, a list of the V characters by number; batch_size; X, Y, n_batches, each a dict with the keys
+    'train' and 'valid'; texts, a dict of the texts that prepare_input read for valid and test, as numbers (n,), by
+    'valid' and 'test'; p, the parameters as Theano shared variables by name; lp, the learning parameters, which may
+    be changed between steps; dyn_lrate, the learning rate as a shared scalar, which may be set between steps, also to
+    a number; random, the NumPy generator of all random numbers: the same random_seed, text and machine give the same
+    numbers; schedule, how far fit is, None before it.
 
-    A subclass, or an object before model_setup, may set another cell, a function like lstm_cell.
-    It may also set cell_parameters, a dict of names to initial values. The cell takes these
-    parameters as further arguments; each has one number a unit of a layer, and is
-    trained, saved and loaded like the other parameters.
-
-    It may also set another optimiser, a function like rmsprop, and optimiser_state, which returns its
-    state before the first step. The state is saved and resumed with the parameters.
+    A subclass, or an object before model_setup, may set another cell, a function like lstm_cell. It may also set
+    cell_parameters, a dict of names to initial values. The cell takes these parameters as further arguments; each has
+    one number a unit of a layer, and is trained, saved and loaded like the other parameters. It may set another
+    optimiser, too, a function like rmsprop, and optimiser_state, which returns its state before the first step. The
+    state is saved and resumed with the parameters.
 
     Several threads may share an object: their calls take turns.
 
@@ -238,17 +231,17 @@ class CharLSTM(Sampling, Analysis):
     cell_parameters = {}
     schedule = None
 
-    def __init__(self, random_seed=None, kernel=True, comm=None, precision='float32'):
+    def __init__(self, random_seed: Optional[int] = None, kernel: bool = True, comm: Any = None,
+                 precision: str = 'float32'):
         """Make a model without a text and without parameters.
 
-        random_seed: a whole number, or None for a new one each time. kernel: whether to use the
-        C kernel where a CPU and a compiler are present; False: theano.scan. comm: an mpi4py
-        communicator whose processes train one model together. X and Y then have the rows of this
-        process, of batches of batch_size. All processes must make the same calls to prepare,
-        train, validate, load, save and draw random numbers. precision: 'bfloat16' to round what
-        products multiply to it; they are summed in float32, which all other numbers stay in
-        (Kalamkar et al. 2019). Raises ValueError for another random_seed or precision, and for
-        bfloat16 where this processor does not multiply it faster.
+        random_seed: a whole number, or None for a new one each time. kernel: whether to use the C kernel where a CPU
+        and a compiler are present; False: theano.scan. comm: an mpi4py communicator whose processes train one model
+        together. X and Y then have the rows of this process, of batches of batch_size. All processes must make the
+        same calls to prepare, train, validate, load, save and draw random numbers. precision: 'bfloat16' to round what
+        products multiply to it; they are summed in float32, which all other numbers stay in (Kalamkar et al. 2019).
+        Raises ValueError for another random_seed or precision, and for bfloat16 where this processor does not
+        multiply it faster.
         """
         super().__init__(random_seed, kernel, comm, precision)
 
@@ -282,8 +275,10 @@ class CharLSTM(Sampling, Analysis):
     # ---- the model
 
     @locked
-    def model_setup(self, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, drate=0.95, eps=1e-8,
-                    bptt_maxdepth=50, l1=0, l2=0, char_dim=None, initial='original', encoding='utf-8', **learning):
+    def model_setup(self, mfile: Optional[Path] = None, num_units1: int = 128, num_units2: int = 128,
+                    lrate: float = 2e-3, drate: float = 0.95, eps: float = 1e-8, bptt_maxdepth: int = 50,
+                    l1: float = 0, l2: float = 0, char_dim: Optional[int] = None, initial: str = 'original',
+                    encoding: str = 'utf-8', **learning: float) -> None:
         """Make a model with new parameters or, with mfile, with those of a checkpoint.
 
         num_units1, num_units2: H1 and H2. lrate, drate, eps: rate of RMSprop, decay of its averages, and what is
@@ -319,9 +314,9 @@ class CharLSTM(Sampling, Analysis):
     def _gradient_graph(self, ops):
         """Return the first half of a training step: its inputs, outputs, gradients, and number of characters.
 
-        The inputs are x, y, states, weights of the costs and, if any, masks. The outputs are those
-        of check but the last. The gradients are those of the weighted costs, smoothed and with the
-        penalty on h2, without the penalties on parameters.
+        The inputs are x, y, states, weights of the costs and, if any, masks. The outputs are those of check but the
+        last. The gradients are those of the weighted costs, smoothed and with the penalty on h2, without the penalties
+        on parameters.
         """
         (x, y), states = tt.imatrices('x', 'y'), tt.matrices('h1', 'C1', 'h2', 'C2')
         weights, p = tt.matrix('weights'), dict(self._trained())
@@ -358,28 +353,14 @@ class CharLSTM(Sampling, Analysis):
             updates += list(zip(averages, running_averages(averages, new, self._average_weight)))
         return update_ratios(steps, parameters, ops), updates + list(zip(parameters, new))
 
-    def _build_train(self, rule):
-        """Compile both halves: inputs to the outputs of check and the update ratios. rule: 'rmsprop' or 'sgd'."""
-        ops = self._ops()
-        inputs, outputs, gradients, size = self._gradient_graph(ops)
-        if self.group.size == 1:               # one function does both
-            ratios, updates = self._update_graph(gradients, size, rule, ops)
-            return theano.function(inputs, outputs + ratios, updates=updates + list(ops.updates.items()))
-        gradient = theano.function(inputs, outputs + [theano.Out(g, borrow=True) for g in gradients] + [size],
-                                   updates=ops.updates)
-        sums, size = [g.type() for g in gradients], tt.scalar('size')      # of the whole batch
-        ratios, updates = self._update_graph(sums, size, rule, ops)
-        update = theano.function(sums + [size], ratios, updates=updates, on_unused_input='ignore')
-        return DataParallelStep(gradient, update, self.group)
-
     # ---- predicting
 
     @locked
-    def theano_predict(self, x):
+    def theano_predict(self, x: np.ndarray) -> List[np.ndarray]:
         """Predict the character after each of x, int (T,B) or (T,).
 
-        Returns [probabilities (T,B,V), the most probable characters, int (T,B)]. Raises
-        ValueError for characters that the model does not have.
+        Returns [probabilities (T,B,V), the most probable characters, int (T,B)]. Raises ValueError for characters
+        that the model does not have.
         """
         predict = self._function('predict')
         x = checks.characters('x', x, self._V())
@@ -387,37 +368,27 @@ class CharLSTM(Sampling, Analysis):
         return [probabilities.reshape(x.shape + (-1,)), probabilities.argmax(axis=1).reshape(x.shape)]
 
     @locked
-    def theano_check(self, x, y):
+    def theano_check(self, x: np.ndarray, y: np.ndarray) -> list:
         """Return the mean cost, in nats a character, of predicting y from x, int (T,B) or (T,), from zero states.
 
-        The result is [cost, the most probable characters, int (T,B)]. Raises as theano_predict.
+        The result is [cost, the most probable characters, int (T,B)]. Raises ValueError for characters that the model
+        does not have.
         """
         x, y = self._batch(x, y)
         cost, best, *_ = self._check(x, y)
         return [float(cost), best]
 
-    @locked
-    def _check(self, x, y, states=None):
-        """Return the mean cost of y after x, the best characters and new states; states: None for zeros."""
-        return self._function('check')(x, y, *states or self._zero_states(x.shape[1]))[:-1]
-
-    def _batch(self, x, y):
-        """Return inputs and targets as int32 (T,B), after a check."""
-        x, y = checks.characters('x', x, self._V()), checks.characters('y', y, self._V())
-        if x.shape != y.shape:
-            raise ValueError(f'x has shape {x.shape} and y {y.shape}: expected the same')
-        return x, y
-
     # ---- training
 
-    def fit(self, filepath=None, recipe='default', **options):
+    def fit(self, filepath: Optional[Path] = None, recipe: str = 'default', **options: Any) -> Iterator[Epoch]:
         """Learn a text as train.py does, and yield an Epoch after each time that it was read.
 
         filepath: as for prepare_input; None to continue what was left before its end. recipe: 'default', or
         'original' for that of 2016. options: those of train.py by their names, with underscores, such as
         num_units1=128 or epochs=6; the recipe has the others. The attribute schedule says how far it is. After the
         last epoch, and after any other, the model predicts and writes with what it has learned so far.
-        Raises ValueError for options out of range, what prepare_input raises for the text, and Diverged as epochs.
+        Raises ValueError for options out of range and for a text that is too short or not in its encoding, OSError
+        where it cannot be read, and Diverged where costs are no finite numbers any more or rise for long.
         """
         if filepath is not None:
             self.schedule = fit.begin(self, filepath, recipe, options)
@@ -429,7 +400,7 @@ class CharLSTM(Sampling, Analysis):
             self.schedule.judge(epoch.valid_cost)
             yield epoch
 
-    def epochs(self, schedule, watch=None):
+    def epochs(self, schedule: Schedule, watch: Optional[Watch] = None) -> Iterator[Epoch]:
         """Train on the whole text again and again, and yield an Epoch after each time.
 
         schedule: a Schedule of engine/run/schedule.py. It says where training begins, in the middle of an epoch where
@@ -460,33 +431,17 @@ class CharLSTM(Sampling, Analysis):
             self.reset_states()
             yield Epoch(schedule.epoch, cost, valid_cost, schedule.rate_at(schedule.step - 1), speed)
 
-    def theano_train_rmsprop(self, x, y):
+    def theano_train_rmsprop(self, x: np.ndarray, y: np.ndarray) -> list:
         """Do one step of the optimiser on a batch, x and y int (T,B) or (T,): of RMSprop unless you set another.
 
-        In a stateful text the states are those after the last step (reset_states sets them to
-        zero); otherwise they are zero. Returns [cost, the most probable characters, int (T,B)], both
-        from before the step, then the update ratios ||step|| / ||p|| of U1 W1 b1 U2 W2 b2 V c and of the
-        cell's own parameters. The cost is without penalties, and with dropout where it is used.
-        Raises as theano_predict, and ValueError where model_setup was not called.
+        In a stateful text the states are those after the last step (reset_states sets them to zero); otherwise they
+        are zero. Returns [cost, the most probable characters, int (T,B)], both from before the step, then the update
+        ratios ||step|| / ||p|| of U1 W1 b1 U2 W2 b2 V c and of the cell's own parameters. The cost is without
+        penalties, and with dropout where it is used. Raises ValueError for characters that the model does not have,
+        and where model_setup was not called.
         """
         return self._train('train_rmsprop', x, y)
 
-    def theano_train_sgd(self, x, y):
+    def theano_train_sgd(self, x: np.ndarray, y: np.ndarray) -> list:
         """Do one step of gradient descent, with the arguments and results of theano_train_rmsprop."""
         return self._train('train_sgd', x, y)
-
-    @locked
-    def _train(self, name, x, y):
-        x, y = self._batch(x, y)
-        if not self.lp:
-            raise ValueError('no learning parameters yet: call model_setup before training')
-        function = self._function(name)
-        inputs = self._step_inputs(x)
-        if self.lp['average']:
-            self._averaged_steps += 1
-            # At first the average is over about a tenth of the steps, so that it forgets the initial values.
-            self._average_weight.set_value(min(self.lp['average'], 1 - 10 / (self._averaged_steps + 9)))
-        cost, best, h1, C1, h2, C2, *ratios = function(x, y, *inputs)
-        if self._stateful():
-            self._carried = [h1, C1, h2, C2]
-        return [float(cost), best, *map(float, ratios)]

@@ -143,7 +143,9 @@ def program(arguments):
     print('compiling: some seconds the first time, about one after that ...' if in_c else
           'compiling: this may take minutes the first time, and less after that ...', flush=True)
     start = time.time()
-    names = ['train_rmsprop', 'sample', 'check'] + ['predict'] * bool(to_score(o))
+    names = ['train_rmsprop', 'sample', 'check']
+    if to_score(o):
+        names.append('predict')
     with run.naming_checkpoint('while compiling; what is compiled is kept'), group.one_per_node_first():
         model.compile(*names, file=sys.stdout)
     print(f'compiled in {duration(time.time() - start)}', flush=True)

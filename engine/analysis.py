@@ -1,6 +1,7 @@
 """How a model reads a text: what it expects, what it remembers, and what its units follow."""
 import collections.abc
 import copy
+from typing import Any, Callable, Dict, Iterable, Iterator, Optional, Tuple, Union
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from engine.process_group import SingleProcess
 from engine.state.run_state import STATES
 from engine.state.state import locked
 
+Text = Union[str, np.ndarray]  # a string, or numbers of uchar, int (n,)
 SCORED, ADAPTED = 2000, 20     # characters scored at a time, at most, and with adapt
 PROBABILITIES = 1 << 20        # that scoring holds at a time, at most: V for each character, and one character at least
 # How a model adapts without averages of RMSprop, and with them: the default rate, and the largest norm of a gradient.
@@ -60,12 +62,12 @@ class Analysis(Compiled):
 
     # ---- the validation text
 
-    def validate(self):
+    def validate(self) -> float:
         """Return the mean cost, in nats a character, over the whole validation text; nan without one."""
         return mean_cost(self.validation_costs())
 
     @locked
-    def validate_batch(self):
+    def validate_batch(self) -> float:
         """Return the mean cost of one validation batch; nan without a validation text.
 
         In a stateful text it is the next batch, from the states after the one before; otherwise a
@@ -84,7 +86,7 @@ class Analysis(Compiled):
             self._validation_states, self._validation_index = after, i + 1
         return self.group.mean(float(cost), y.size)[0]
 
-    def validation_costs(self):
+    def validation_costs(self) -> Iterator[Tuple[float, int]]:
         """Yield the mean cost and the number of characters of each validation batch in turn.
 
         Raises ValueError where no text was prepared.
@@ -99,7 +101,7 @@ class Analysis(Compiled):
                 states = after
 
     @locked
-    def passage_costs(self):
+    def passage_costs(self) -> np.ndarray:
         """Return the cost of each character of passage() but the first, in nats, float (n-1,), read from zero states.
 
         Raises ValueError where no text was prepared.
@@ -184,7 +186,8 @@ class Analysis(Compiled):
                 learn(x, y, *states, reader._cost_weights(x, 1))
 
     @locked
-    def score_text(self, text, adapt=0, progress=None, temperature=1, averages=None):
+    def score_text(self, text: Text, adapt: float = 0, progress: Optional[Callable[[np.ndarray], Any]] = None,
+                   temperature: float = 1, averages: Optional[Dict[str, np.ndarray]] = None) -> np.ndarray:
         """Return the cost of each character of a text but the first, in nats, float (n-1,).
 
         The text may be a string or numbers of uchar, int (n,), of any length; it
@@ -208,7 +211,8 @@ class Analysis(Compiled):
         return np.concatenate(costs)
 
     @locked
-    def tune_temperature(self, text, adapt=0, progress=None, averages=None):
+    def tune_temperature(self, text: Text, adapt: float = 0, progress: Optional[Callable[[np.ndarray], Any]] = None,
+                         averages: Optional[Dict[str, np.ndarray]] = None) -> float:
         """Return the temperature of the softmax, from 1/4 to 4, at which score_text(text) costs least.
 
         The text should be one of validation: the temperature then holds for others like it. It is read once.
@@ -250,7 +254,7 @@ class Analysis(Compiled):
         return costs
 
     @locked
-    def score_lines(self, lines, progress=None):
+    def score_lines(self, lines: Iterable[str], progress: Optional[Callable[[int], Any]] = None) -> np.ndarray:
         """Return the cost of each of n lines in nats, float64 (n,): of its characters and of the line end after them.
 
         lines: strings without a line end. Each is read by itself, from zero states, after a line end, as lines are
@@ -281,7 +285,7 @@ class Analysis(Compiled):
     # ---- what it expects and remembers
 
     @locked
-    def alternatives(self, text, k=5):
+    def alternatives(self, text: Text, k: int = 5) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return what the model expects at each character of a text but the first.
 
         text: as for score_text. Returns the costs (n-1,) in nats; the k most probable characters as numbers
@@ -297,7 +301,7 @@ class Analysis(Compiled):
         return np.concatenate(costs), np.concatenate(best), np.concatenate(of_best)
 
     @locked
-    def states(self, text):
+    def states(self, text: Text) -> Dict[str, np.ndarray]:
         """Return the states after each character of a text: a dict of h1, C1 (n,H1) and h2, C2 (n,H2).
 
         The text, as for score_text, is read from zero states. Raises ValueError as score_text does.
@@ -309,7 +313,7 @@ class Analysis(Compiled):
             after = h1, C1, h2, C2
         return dict(zip(STATES, map(np.concatenate, zip(*pieces))))
 
-    def correlations(self, text, states):
+    def correlations(self, text: Text, states: Dict[str, np.ndarray]) -> Dict[str, Dict[str, np.ndarray]]:
         """Return how well each unit follows the FEATURES of a text.
 
         text: as for score_text. states: what states(text) returned. The result is a dict. It has for each feature

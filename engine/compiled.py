@@ -1,11 +1,13 @@
 """A model whose functions are compiled when they are first used, in C where that is possible."""
 import copy
 import functools
+from typing import Optional, TextIO
 
 from engine import checks
 from engine.backend import bfloat16
 from engine.backend.theano_setup import CompilerError, compiling, kernel_runs, theano, tt
 from engine.kernel.cell import Cell, held_cell, js_function
+from engine.kernel.data_parallel import DataParallelStep
 from engine.kernel.drawing import continue_texts
 from engine.kernel.edits import Reads
 from engine.kernel.network import costs_follow, is_as_in_c
@@ -22,8 +24,8 @@ from engine.terminal import warn
 class Compiled(State):
     """The functions of a model, compiled by name, and its cell.
 
-    A subclass has the graphs of symbols: _network, which is that of charlstm.py, and _gradient_graph, _update_graph and
-    _build_train, of a training step; and cell, cell_parameters. What was compiled is dropped where anything that these
+    A subclass has the graphs of symbols: _network, which is that of charlstm.py, and _gradient_graph and _update_graph,
+    the halves of a training step; and cell, cell_parameters. What was compiled is dropped where anything that these
     read has changed.
     """
 
@@ -91,11 +93,11 @@ class Compiled(State):
             return Scan(cell)
         return Kernel(cell, bfloat16.instructions(self.precision))
 
-    def runs_in_c(self):
+    def runs_in_c(self) -> bool:
         """Return whether the C kernel computes this model; otherwise theano.scan does."""
         return isinstance(self._ops(), Kernel)
 
-    def javascript(self):
+    def javascript(self) -> str:
         """Return the cell, whose units may be held, as a function of JavaScript, for engine/page/network.js.
 
         Raises ValueError where JavaScript would compute another model than this one.
@@ -111,7 +113,7 @@ class Compiled(State):
     # ---- functions
 
     @locked
-    def compile(self, *names, file=None):
+    def compile(self, *names: str, file: Optional[TextIO] = None) -> None:
         """Compile functions now: 'predict', 'check', 'train_rmsprop', 'train_sgd', 'sample', 'states'.
 
         file: where lines go that say how far it is, if it takes longer than a second; None for standard error, if that
@@ -153,6 +155,35 @@ class Compiled(State):
                 self._warn_of_costs()
         return self._functions[name]
 
+    @locked
+    def _check(self, x, y, states=None):
+        """Return the mean cost of y after x, the best characters and new states; states: None for zeros."""
+        return self._function('check')(x, y, *states or self._zero_states(x.shape[1]))[:-1]
+
+    @locked
+    def _train(self, name, x, y):
+        """Do a training step by a compiled function; arguments and results as for theano_train_rmsprop."""
+        x, y = self._batch(x, y)
+        if not self.lp:
+            raise ValueError('no learning parameters yet: call model_setup before training')
+        function = self._function(name)
+        inputs = self._step_inputs(x)
+        if self.lp['average']:
+            self._averaged_steps += 1
+            # At first the average is over about a tenth of the steps, so that it forgets the initial values.
+            self._average_weight.set_value(min(self.lp['average'], 1 - 10 / (self._averaged_steps + 9)))
+        cost, best, h1, C1, h2, C2, *ratios = function(x, y, *inputs)
+        if self._stateful():
+            self._carried = [h1, C1, h2, C2]
+        return [float(cost), best, *map(float, ratios)]
+
+    def _batch(self, x, y):
+        """Return inputs and targets as int32 (T,B), after a check."""
+        x, y = checks.characters('x', x, self._V()), checks.characters('y', y, self._V())
+        if x.shape != y.shape:
+            raise ValueError(f'x has shape {x.shape} and y {y.shape}: expected the same')
+        return x, y
+
     def _samples_in_c(self):
         """Return whether engine/kernel/sampling.c computes this network; warn where an edit made it another one."""
         ops = self._ops()
@@ -189,6 +220,23 @@ class Compiled(State):
         found = self._network(x, y, states, self.p, ops)
         outputs = [found.costs.mean(), found.best] + found.after + [found.costs]
         return theano.function([x, y] + states, outputs, updates=ops.updates)
+
+    def _build_train(self, rule):
+        """Compile a training step: inputs to the outputs of check and the update ratios. rule: 'rmsprop' or 'sgd'.
+
+        One process has one function for both halves. Several sum their gradients between two.
+        """
+        ops = self._ops()
+        inputs, outputs, gradients, size = self._gradient_graph(ops)
+        if self.group.size == 1:               # one function does both
+            ratios, updates = self._update_graph(gradients, size, rule, ops)
+            return theano.function(inputs, outputs + ratios, updates=updates + list(ops.updates.items()))
+        gradient = theano.function(inputs, outputs + [theano.Out(g, borrow=True) for g in gradients] + [size],
+                                   updates=ops.updates)
+        sums, size = [g.type() for g in gradients], tt.scalar('size')      # of the whole batch
+        ratios, updates = self._update_graph(sums, size, rule, ops)
+        update = theano.function(sums + [size], ratios, updates=updates, on_unused_input='ignore')
+        return DataParallelStep(gradient, update, self.group)
 
     def _build_sample(self):
         """Compile the function from prime, bits, n, choice and states to texts (m+n,B) and new states."""

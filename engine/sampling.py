@@ -1,5 +1,6 @@
 """Writing texts piece by piece, the choices of how their characters are drawn, and units that are held meanwhile."""
 import copy
+from typing import Any, Dict, Iterator, List, Optional, Union
 
 import numpy as np
 
@@ -91,7 +92,8 @@ class Sampling(Compiled):
     """The methods of a CharLSTM that write texts."""
 
     @locked
-    def generate_text(self, seed='', text_length=100, method='normal', count=None, **choice):
+    def generate_text(self, seed: str = '', text_length: int = 100, method: str = 'normal',
+                      count: Optional[int] = None, **choice: Any) -> Union[str, List[str]]:
         """Continue seed, or a random character when it is empty, to text_length characters in all.
 
         method 'normal' draws each character from the predicted distribution, 'argmax' or 'max'
@@ -104,7 +106,7 @@ class Sampling(Compiled):
         texts = [''.join(parts) for parts in zip(*pieces)]
         return texts[0] if count is None else texts
 
-    def sample(self, text_length=200):
+    def sample(self, text_length: int = 200) -> str:
         """Return a text of the model. Its generator stays, so that what it draws later does not change."""
         with self._lock:
             before = self.random.bit_generator.state
@@ -112,8 +114,9 @@ class Sampling(Compiled):
             self.random.bit_generator.state = before
             return text
 
-    def stream_text(self, seed='', text_length=100, method='normal', count=1, temperature=1, top_k=None, top_p=1,
-                    stop='', hold=None):
+    def stream_text(self, seed: str = '', text_length: int = 100, method: str = 'normal', count: int = 1,
+                    temperature: float = 1, top_k: Optional[int] = None, top_p: float = 1, stop: str = '',
+                    hold: Optional[Dict[str, Dict[int, float]]] = None) -> Iterator[List[str]]:
         """Yield what generate_text returns piece by piece, each a list of count strings, the seed first.
 
         temperature: below 1 probable characters become more probable, above 1 less. top_k: draw

@@ -191,7 +191,7 @@ def test_learning_parameter_that_is_changed_counts(name, value):
 
 @pytest.mark.parametrize('changes, words', [
     (dict(lrate=0.1), ["lp['lrate'] is 0.1", '0.002', 'dyn_lrate']),
-    (dict(average=0.9), ["lp['average']", 'model_setup']), (dict(dropuot=0.1), ['dropuot', 'expected lrate']),
+    (dict(average=0.9), ["lp['average']", 'model_setup']), (dict(dropuot=0.1), ['dropuot', 'expected dropout']),
     (dict(dropout=2), ['dropout is 2']), (dict(l1=-1), ['l1 is -1'])])
 def test_learning_parameter_that_cannot_change(refused, changes, words):
     model = made()

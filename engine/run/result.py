@@ -85,8 +85,8 @@ def score(model, options, checkpoint):
 
 def title(model, role, adapts):
     """Return what a line calls a text. role: of a text of the model; adapts: whether the model adapts to it."""
-    adapting = ', adapting' * adapts
-    return f'{TITLES[role]} {base_name(model.source(role)["path"])}{adapting}'
+    found = f'{TITLES[role]} {base_name(model.source(role)["path"])}'
+    return f'{found}, adapting' if adapts else found
 
 
 def lines(model, options, scores):

@@ -214,9 +214,12 @@ class Run:
                 sizes.pop(ending, None)
         self._log_ids.update({ending: known[ending]['id'] for ending in sizes})
         missing = [self.path(ending) for ending in LOGS if ending not in sizes]
-        not_ours = missing + [self.path(PICTURE)] * (not sizes)
+        not_ours = list(missing)
+        if not sizes:
+            not_ours.append(self.path(PICTURE))
         found = result.read(self.path(RESULT), self.id)
-        not_ours += [self.path(RESULT)] * (not found)
+        if not found:
+            not_ours.append(self.path(RESULT))
         others = [path for path in not_ours if os.path.exists(path)]
         if others and not self._overwrite:
             raise ValueError(f'not known to be of the run in {self.last_checkpoint}: {", ".join(others)}; move that '

@@ -162,7 +162,8 @@ class Schedule:
         """Return the options that a finished run needs to be resumed, as typed words; [] for a run that is not."""
         words = []
         if self.epoch >= self.epochs:
-            words += ['--epochs', str(2 * self.epoch + (2 * self.epoch == self.options.epochs))]
+            twice = 2 * self.epoch
+            words += ['--epochs', str(twice + 1 if twice == self.options.epochs else twice)]
         if self.out_of_patience:
             words += ['--patience', str(self.stale + self.options.patience)]
         return words

@@ -6,6 +6,7 @@ import os
 import secrets
 import sys
 import threading
+from typing import Any, Dict, Optional, Tuple, Union
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from engine.state.text import encoded, shown
 from engine.table import ABOVE_0
 from engine.terminal import printable, warn
 
+Path = Union[str, os.PathLike, checkpoint.Checkpoint]      # of a file; of a checkpoint, also an open one
 LONGEST_SHOWN = 200        # characters of a formula in a message
 
 
@@ -140,8 +142,9 @@ class State:
     # ---- the text
 
     @locked
-    def prepare_input(self, filepath, ratio_valid=0.30, batch_size=50, seq_length=50, verbose=True,
-                      encoding='utf-8', stateful=False, valid=None, test=None):
+    def prepare_input(self, filepath: Path, ratio_valid: float = 0.30, batch_size: int = 50, seq_length: int = 50,
+                      verbose: bool = True, encoding: str = 'utf-8', stateful: bool = False,
+                      valid: Optional[Path] = None, test: Optional[Path] = None) -> None:
         """Read a text and cut it into batches. A text is a file, or a folder of text files.
 
         The text is cut into consecutive sequences of seq_length characters (a last partial one is dropped), which give
@@ -180,7 +183,7 @@ class State:
         if verbose and self.group.first:
             print(text.summary())
 
-    def in_vocabulary(self, text):
+    def in_vocabulary(self, text: str) -> str:
         """Return a string in the characters of uchar: where the model learned bytes, its bytes as escapes."""
         if not are_bytes(self.uchar):
             return text
@@ -219,24 +222,24 @@ class State:
     def _stateful(self):
         return self._text is not None and self._text.stateful
 
-    def fingerprint(self, role='train'):
+    def fingerprint(self, role: str = 'train') -> str:
         """Return the SHA-256, in hexadecimal, of the text that was prepared.
 
         role: 'valid' or 'test' for the text to validate or to test with. Raises ValueError where there is none.
         """
         return self.source(role)['sha256']
 
-    def source(self, role='train'):
+    def source(self, role: str = 'train') -> Dict[str, Any]:
         """Return the path of a text, its number of characters and its sha256, a dict. Argument as for fingerprint."""
         if not self.has_text(role):
             raise ValueError(f'no text to {role} with yet: call prepare_input with one first')
         return self._text.sources[role]
 
-    def has_text(self, role):
+    def has_text(self, role: str) -> bool:
         """Return whether there is a text for that role. Argument as for fingerprint."""
         return self._text is not None and role in self._text.sources
 
-    def passage(self):
+    def passage(self) -> Tuple[str, str]:
         """Return the beginning of the validation text, by which a run shows what it learns: 'validation' and a string.
 
         Where there is none, it is 'training' and the beginning of that. Of several processes only the first has it.
@@ -255,7 +258,7 @@ class State:
                        f'bptt_maxdepth is {depth}, seq_length {self._text.seq_length}; set them to one number unless '
                        'this is meant')
 
-    def reset_states(self):
+    def reset_states(self) -> None:
         """Forget the states that training carries from batch to batch, as at the start of the text."""
         self._carried = None
 
@@ -372,7 +375,7 @@ class State:
     # ---- checkpoints
 
     @locked
-    def save_params(self, filename, progress=None):
+    def save_params(self, filename: Path, progress: Any = None) -> str:
         """Write the state of this object to an npz file, whole or not at all; '.npz' is added where it is missing.
 
         The file has the parameters and uchar, which load_params reads. For resume it also has the optimiser's state,
@@ -395,12 +398,12 @@ class State:
         return filename
 
     @staticmethod
-    def versions():
+    def versions() -> Dict[str, str]:
         """Return the versions of what computes, and the device, as strings by name."""
         return dict(python='.'.join(map(str, sys.version_info[:3])), numpy=np.__version__, theano=theano.__version__,
                     device=device())
 
-    def finite(self):
+    def finite(self) -> bool:
         """Return whether all parameters and the optimiser's state are finite numbers."""
         state = named_state(self._optimiser_state, self.p)
         return all(np.isfinite(array).all() for variables in (self.p, state, self._weights)
@@ -419,7 +422,7 @@ class State:
         checkpoint.write(filename, dict(arrays, uchar=to_store(self.uchar)), metadata)
 
     @locked
-    def load_params(self, filename, encoding='utf-8'):
+    def load_params(self, filename: Path, encoding: str = 'utf-8') -> Dict[str, np.ndarray]:
         """Replace parameters and uchar by those of a checkpoint, of this program or of its original.
 
         filename: a path, or an open Checkpoint. encoding: of the text, where the vocabulary is one of bytes, as in the
@@ -451,7 +454,7 @@ class State:
         formulas = formula, '' if cell.standard else cell.formula
         if formulas[0] == formulas[1]:
             return None
-        theirs, ours = [(text or 'the standard one')[:LONGEST_SHOWN] + ' ...' * (len(text) > LONGEST_SHOWN)
+        theirs, ours = [f'{text[:LONGEST_SHOWN]} ...' if len(text) > LONGEST_SHOWN else text or 'the standard one'
                         for text in formulas]
         return f'{filename} was trained with another cell ({theirs}) than this model has ({ours})'
 
@@ -469,12 +472,13 @@ class State:
         self._set_parameters(arrays, uchar)
 
     @locked
-    def resume(self, filename):
+    def resume(self, filename: Path) -> Any:
         """Restore what save_params wrote, after prepare_input and model_setup with the same arguments as then.
 
         Training then continues as if it had never stopped, bit for bit. Returns progress as save_params got it. Raises
-        what load_params raises, and ValueError for a checkpoint that lacks something that a run needs, that is of
-        another cell, optimiser or precision, or that has an average where model_setup had none, or the reverse.
+        OSError when the file cannot be read, and ValueError for one that is no checkpoint, does not know a character
+        of the text, lacks something that a run needs, is of another cell, optimiser or precision, or has an average
+        where model_setup had none, or the reverse.
         """
         arrays, uchar, formula, run, metadata = self.group.broadcast(
             _read_model_and_run, filename, self.optimiser_state)
@@ -499,7 +503,7 @@ class State:
         return metadata['progress']
 
     @locked
-    def init_params(self, filename, encoding='utf-8'):
+    def init_params(self, filename: Path, encoding: str = 'utf-8') -> None:
         """Start from the parameters of a checkpoint of another text, after prepare_input and model_setup.
 
         Characters that both texts have keep their rows and columns; the others
