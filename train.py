@@ -68,8 +68,8 @@ def prepare(o, group):
 class Steps(Watch):
     """What happens at each step of a run: a row of its log, the bar, a first text, and a stop that was asked for."""
 
-    def __init__(self, model, run, now, bar, stop):
-        self._model, self._run, self._now, self._bar, self._stop = model, run, now, bar, stop
+    def __init__(self, run, bar, stop):
+        self._run, self._bar, self._stop = run, bar, stop
         self.begin_epoch, self.speed, self.until_stopped = bar.begin_epoch, bar.speed, stop.until_agreed
 
     @property
@@ -77,43 +77,45 @@ class Steps(Watch):
         return self._stop.agreed
 
     def step(self, cost, ratios, characters):
-        now = self._now
-        self._run.log_step(cost, now, ratios)
-        early = self._bar.step(now.epoch + 1, now.epochs, cost, now.valid_batch_cost, characters)
+        schedule = self._run.schedule
+        self._run.log_step(cost, ratios)
+        early = self._bar.step(schedule.epoch + 1, schedule.epochs, cost, schedule.valid_batch_cost, characters)
         if early and not self.stopped:
             with self._bar.paused():
-                self._run.first_sample(self._model, now)
+                self._run.first_sample()
 
 
-def learn(model, run, now, bar, stop):
+def learn(run, bar, stop):
     """Read the training text, epoch after epoch, until the schedule is finished or the user stops it."""
     from engine.run.schedule import Diverged
-    if now.epochs < now.options.epochs:
-        bar.line(f'the rate falls early in this run, which ends after epoch {now.epochs}')
-    while not (now.finished or stop.agreed):
+    schedule = run.schedule
+    if schedule.epochs < schedule.options.epochs:
+        bar.line(f'the rate falls early in this run, which ends after epoch {schedule.epochs}')
+    while not (schedule.finished or stop.agreed):
         try:
-            for epoch in model.epochs(now, Steps(model, run, now, bar, stop)):
-                end_epoch(model, run, now, epoch, bar)
+            for epoch in run.model.epochs(schedule, Steps(run, bar, stop)):
+                end_epoch(run, epoch, bar)
         except Diverged as error:
-            run.fall_back(model, now, error)
-            bar.go_back(now.step)
-    if now.out_of_patience:
-        bar.line(f'no better validation cost in {now.stale} epochs; the best, {nats_and_bits(now.best_cost)}, is '
-                 f'from epoch {now.best_epoch}')
+            run.fall_back(error)
+            bar.go_back(schedule.step)
+    if schedule.out_of_patience:
+        bar.line(f'no better validation cost in {schedule.stale} epochs; the best, '
+                 f'{nats_and_bits(schedule.best_cost)}, is from epoch {schedule.best_epoch}')
 
 
-def end_epoch(model, run, now, epoch, bar):
+def end_epoch(run, epoch, bar):
     """Log an Epoch, print what it brought, and save the model where the schedule says so."""
-    run.log_epoch(now, epoch, time.time() - bar.epoch_start)
-    if now.judge(epoch.valid_cost):
-        bar.line(f'no better validation cost in {now.options.patience} epochs: the rate falls from here on, until '
-                 f'epoch {now.epochs}')
-    run.sample(model, now)
-    if now.best_epoch == now.epoch:                        # after the logs were written, whose lengths it keeps
-        run.save(model, now, run.BEST)
-    if now.should_save:
-        run.save(model, now, run.EPOCH.format(now.epoch))
-    if now.should_report:
+    schedule = run.schedule
+    run.log_epoch(epoch, time.time() - bar.epoch_start)
+    if schedule.judge(epoch.valid_cost):
+        bar.line(f'no better validation cost in {schedule.options.patience} epochs: the rate falls from here on, until '
+                 f'epoch {schedule.epochs}')
+    run.sample()
+    if schedule.best_epoch == schedule.epoch:              # after the logs were written, whose lengths it keeps
+        run.save(run.BEST)
+    if schedule.should_save:
+        run.save(run.EPOCH.format(schedule.epoch))
+    if schedule.should_report:
         run.draw()
 
 
@@ -150,18 +152,19 @@ def program(arguments):
         model.compile(*names, file=sys.stdout)
     print(f'compiled in {duration(time.time() - start)}', flush=True)
     n = model.n_batches['train']
-    now = Schedule.resumed(o, progress or {}, n)
+    schedule = Schedule.resumed(o, progress or {}, n)
+    run.follow(model, schedule)
     with run.open(), run.naming_checkpoint('at once: what came after is lost'), StopRequest(group) as stop:
-        run.save_missing(model, now)
-        bar = ProgressBar(n, now.step)
+        run.save_missing()
+        bar = ProgressBar(n, schedule.step)
         run.say = bar.line
-        learn(model, run, now, bar, stop)
-        if not now.finished:
-            bar.line(f'interrupted in epoch {now.epoch + 1}')
-            run.save(model, now, run.INTERRUPTED)
+        learn(run, bar, stop)
+        if not schedule.finished:
+            bar.line(f'interrupted in epoch {schedule.epoch + 1}')
+            run.save(run.INTERRUPTED)
         bar.close()
-        complete = run.conclude(model, now)
-    run.print_results(now, complete)
+        complete = run.conclude()
+    run.print_results(complete)
     return EXIT_INTERRUPTED if stop.agreed or not complete else 0
 
 

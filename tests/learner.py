@@ -87,14 +87,14 @@ def learn(folder, score, *words, resume=None, stop=None, overwrite=False, interr
     run = Run(str(folder), 'r_t.txt', resume, progress, original=o.original)
     run.draw = lambda: None
     run.check(overwrite=overwrite)
-    now = Schedule.resumed(o, progress or {}, model.n_batches['train'])
+    schedule = Schedule.resumed(o, progress or {}, model.n_batches['train'])
+    run.follow(model, schedule)
     with run.open(), run.naming_checkpoint('at once'):
-        run.save_missing(model, now)
-        bar = ProgressBar(model.n_batches['train'], now.step)
-        train.learn(model, run, now, bar, stop or StopRequest(SingleProcess()))
+        run.save_missing()
+        train.learn(run, ProgressBar(model.n_batches['train'], schedule.step), stop or StopRequest(SingleProcess()))
         if interrupted:
-            run.save(model, now, run.INTERRUPTED)
-    return model, now
+            run.save(run.INTERRUPTED)
+    return model, schedule
 
 
 # All that engine/run/picture.py uses of matplotlib, which takes a second to import.

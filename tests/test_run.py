@@ -311,7 +311,8 @@ def test_no_text_before_the_end_of_a_later_epoch_nor_as_of_2016(tmp_path):
     for words, epoch, count in (([], 0, 1), ([], 1, 0), (['--original'], 0, 0)):
         said, of_run = [], Run(str(tmp_path), 'r_t.txt')
         of_run.say = said.append
-        of_run.first_sample(Learner(None), Schedule(settled(*words), epoch, batch=30))
+        of_run.follow(Learner(None), Schedule(settled(*words), epoch, batch=30))
+        of_run.first_sample()
         assert said == ['what it writes after 30 of the 100 steps of epoch 1:\nsample\n'] * count
 
 
@@ -609,7 +610,8 @@ def test_run_that_is_finished_trains_nothing_and_draws(tmp_path, monkeypatch):
               progress_of(tmp_path / 'r_t.txt_epoch2.npz'))
     run.check(overwrite=False)
     with run.open():
-        run.save_missing(None, SimpleNamespace(epoch=2, batch=0, best_epoch=2, should_save=True, finished=True))
+        run.follow(None, SimpleNamespace(epoch=2, batch=0, best_epoch=2, should_save=True, finished=True))
+        run.save_missing()
     assert drawn == [run.path('.png')]
     assert sorted(path.name for path in tmp_path.glob('*.npz')) == ['r_t.txt_best.npz', 'r_t.txt_epoch1.npz',
                                                                     'r_t.txt_epoch2.npz']

@@ -43,19 +43,20 @@ def read(path, run_id):
     return found if matches(found, STORED) and found['id'] == run_id else {}
 
 
-def stored_scores(found, names, now):
-    """Return the scores in a result by name, of the model that is the best of the Schedule now; {} unless it has all.
+def stored_scores(found, names, schedule):
+    """Return the scores in a result by name, of the best model of a Schedule; {} unless it has all.
 
     found: what read returned. names: those of to_score.
     """
-    same = (found.get('checkpoint_epoch'), found.get('best_valid_nats')) == (epoch_of_best(now), now.best_cost)
+    best = epoch_of_best(schedule), schedule.best_cost
+    same = (found.get('checkpoint_epoch'), found.get('best_valid_nats')) == best
     scores = {name: found.get(f'{name}_nats') for name in names} if same else {}
     return {} if None in scores.values() else scores
 
 
-def epoch_of_best(now):
-    """Return the epoch of the best model; without validation, the last one. now: the run's Schedule."""
-    return now.best_epoch or now.epoch
+def epoch_of_best(schedule):
+    """Return the epoch of the best model; without validation, the last one."""
+    return schedule.best_epoch or schedule.epoch
 
 
 def score(model, options, checkpoint):
@@ -101,23 +102,24 @@ def _costs(name, cost):
     return {f'{name}_nats': cost, f'{name}_bits': cost if cost is None else bits(cost)}
 
 
-def fields(model, now, scores, **more):
-    """Return what the file holds, a flat dict. now: the run's Schedule; scores: in nats by name; more: other fields.
+def fields(model, schedule, scores, **more):
+    """Return what the file holds, a flat dict. scores: in nats by name; more: other fields.
 
     What does not exist or is not known is None.
     """
-    found = dict(more, run=now.options.run, random_seed=now.options.random_seed,
+    found = dict(more, run=schedule.options.run, random_seed=schedule.options.random_seed,
                  parameters=sum(p.get_value(borrow=True).size for p in model.p.values()))
     for role in ('train', 'valid', 'test'):
         source = model.source(role) if model.has_text(role) else {}
         found.update({f'{role}_text': base_name(source['path']) if source else None,
                       f'{role}_characters': source.get('characters'), f'{role}_sha256': source.get('sha256')})
-    found.update(epochs=now.epoch, best_epoch=now.best_epoch or None, **_costs('best_valid', now.best_cost))
-    found['checkpoint_epoch'] = epoch_of_best(now)
+    found.update(epochs=schedule.epoch, best_epoch=schedule.best_epoch or None,
+                 **_costs('best_valid', schedule.best_cost))
+    found['checkpoint_epoch'] = epoch_of_best(schedule)
     for name in ('valid', 'test', 'test_adapted'):
         found.update(_costs(name, scores.get(name)))
     found.update({f'version_{name}': version for name, version in model.versions().items()})
-    found.update({f'option_{name}': value for name, value in now.options.of_run().items()
+    found.update({f'option_{name}': value for name, value in schedule.options.of_run().items()
                   if name not in LEFT_OUT})
     return found
 

@@ -92,8 +92,8 @@ class Run:
 
     Of several processes only the first reads and writes them.
 
-    last_checkpoint: the newest that is known to be whole, or None. say: a function that prints a line for the user;
-    train.py sets it to one that respects the progress bar.
+    model, schedule: those of follow(). last_checkpoint: the newest that is known to be whole, or None. say: a function
+    that prints a line for the user; train.py sets it to one that respects the progress bar.
     """
     BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # endings of checkpoints
     START = '_start.npz'                   # another ending; the file is removed when an epoch has its checkpoint
@@ -114,9 +114,14 @@ class Run:
         self.id = self._progress.get('id', secrets.token_hex(8))       # distinguishes it from others of its name
         self._overwrite = False
         self._drawn = self._failed_to_draw = False
+        self.model = self.schedule = None
         self._logs = {}                        # open files by ending
         self._log_ids = {ending: secrets.token_hex(8) for ending in LOGS}
         self._steps, self._epochs = [], []     # rows (epoch, training cost), and those of the log of the epochs
+
+    def follow(self, model, schedule):
+        """Take the model and the Schedule that the other methods log, save and report."""
+        self.model, self.schedule = model, schedule
 
     def path(self, ending):
         """Return the path of this run's file with that ending."""
@@ -296,59 +301,61 @@ class Run:
         return commands.script('train.py', '--resume', self.last_checkpoint, *self._cell, *self._needed,
                                *more, processes=self._group.size)
 
-    def conclude(self, model, now):
+    def conclude(self):
         """Score the fixed texts if the run is finished, say the result, and write it. Return whether nothing is left.
 
-        The model then has the parameters that were scored. now: the run's Schedule.
+        The model then has the parameters that were scored.
         """
-        if now.best_epoch:
-            self.say(f'best validation cost: {nats_and_bits(now.best_cost)} a character, after epoch {now.best_epoch}')
-        names, best, path = result.to_score(now.options), self._best_checkpoint(now), self.path(RESULT)
+        schedule = self.schedule
+        if schedule.best_epoch:
+            self.say(f'best validation cost: {nats_and_bits(schedule.best_cost)} a character, after epoch '
+                     f'{schedule.best_epoch}')
+        names, best, path = result.to_score(schedule.options), self._best_checkpoint(), self.path(RESULT)
         before = self._group.broadcast(result.read, path, self.id)
-        scores = result.stored_scores(before, names, now)
+        scores = result.stored_scores(before, names, schedule)
         if scores:
             self.say(f'scored already, as {path} says:')
-        elif names and now.finished:
-            scores = self._scores(model, now, best, before)
-        for line in result.lines(model, now.options, scores) if scores else ():
+        elif names and schedule.finished:
+            scores = self._scores(best, before)
+        for line in result.lines(self.model, schedule.options, scores) if scores else ():
             self.say(line)
-        complete = now.finished and bool(scores or not names)
-        found = result.fields(model, now, scores, id=self.id, finished=complete,
-                              checkpoint=os.path.basename(best), training_seconds=self._training_seconds(model, now))
+        complete = schedule.finished and bool(scores or not names)
+        found = result.fields(self.model, schedule, scores, id=self.id, finished=complete,
+                              checkpoint=os.path.basename(best), training_seconds=self._training_seconds())
         self._group.broadcast(result.write, path, found)
         return complete
 
-    def _best_checkpoint(self, now):
+    def _best_checkpoint(self):
         """Return the path of the best checkpoint or, without validation, of the last one."""
-        return self.path(self.BEST) if now.best_epoch else self.last_checkpoint
+        return self.path(self.BEST) if self.schedule.best_epoch else self.last_checkpoint
 
-    def _scores(self, model, now, checkpoint, before):
+    def _scores(self, checkpoint, before):
         """Return the scores of the fixed texts by name, {} if a stop is requested. before: the result until now."""
         again = ''
-        if any(before.get(f'{name}_nats') is not None for name in result.to_score(now.options)):
+        if any(before.get(f'{name}_nats') is not None for name in result.to_score(self.schedule.options)):
             again = f' again: the scores until now are of the model of epoch {before["checkpoint_epoch"]}'
-        self.say(f'scoring with {checkpoint}, of epoch {result.epoch_of_best(now)}{again}')
-        model.load_params(checkpoint)
-        scores = self._group.broadcast(result.score, model, now.options, checkpoint)
+        self.say(f'scoring with {checkpoint}, of epoch {result.epoch_of_best(self.schedule)}{again}')
+        self.model.load_params(checkpoint)
+        scores = self._group.broadcast(result.score, self.model, self.schedule.options, checkpoint)
         if not scores:
             self.say('interrupted before all was scored: the run scores when it is resumed')
         return scores
 
-    def _training_seconds(self, model, now):
+    def _training_seconds(self):
         """Return how long training took, without validation, by the log of the epochs; None if that lacks any."""
-        x, n = model.X['train'], model.n_batches['train']
-        characters = model.batch_size * ((n - 1) * len(x[0]) + len(x[-1]))
+        x, n = self.model.X['train'], self.model.n_batches['train']
+        characters = self.model.batch_size * ((n - 1) * len(x[0]) + len(x[-1]))
         speeds = [row[4] for row in self._epochs]
-        if {row[0] for row in self._epochs} != set(range(1, now.epoch + 1)) or not all(speeds):
+        if {row[0] for row in self._epochs} != set(range(1, self.schedule.epoch + 1)) or not all(speeds):
             return None
         return round(sum(characters / speed for speed in speeds), 3)
 
-    def print_results(self, now, complete):
+    def print_results(self, complete):
         """Print where everything is, and the commands to write with it and to resume.
 
-        now: the run's Schedule; complete: what conclude() returned.
+        complete: what conclude() returned.
         """
-        best, more = self.path(self.BEST), now.larger_limits() if complete else []
+        best, more = self.path(self.BEST), self.schedule.larger_limits() if complete else []
         drawn = f', drawn in {self.path(PICTURE)}' if self._drawn else ''
         print(f'costs: {self.path(STEPS)} and {self.path(EPOCHS)}{drawn}')
         print(f'result: {self.path(RESULT)}')
@@ -366,46 +373,49 @@ class Run:
     def _row(self, ending, numbers):
         self._write(ending, ' '.join(f'{float(number):.6g}' for number in numbers) + '\n')
 
-    def log_step(self, cost, now, ratios):
-        """Log a training step; now: the run's Schedule."""
-        epoch, valid_cost = now.row()
+    def log_step(self, cost, ratios):
+        """Log a training step."""
+        epoch, valid_cost = self.schedule.row()
         self._steps.append((epoch, float(cost)))
         numbers = [epoch, cost, valid_cost, *ratios]
-        if now.options.original:
+        if self.schedule.options.original:
             self._write(STEPS, ' '.join(map(with_all_digits, numbers)) + '\n')
         else:
             self._row(STEPS, numbers)
 
-    def log_epoch(self, now, epoch, seconds):
+    def log_epoch(self, epoch, seconds):
         """Log an Epoch that ended and, if it should be reported, print a line. seconds: that it took."""
+        schedule = self.schedule
         _, cost, valid_cost, rate, speed = epoch
         self._epochs.append(epoch)
         self._row(EPOCHS, self._epochs[-1])
-        if now.should_report:
+        if schedule.should_report:
             validation = 'no validation' if math.isnan(valid_cost) else f'validation {nats_and_bits(valid_cost)}'
-            self.say(f'epoch {now.epoch}/{now.epochs}: cost {nats_and_bits(cost)}, {validation}, rate '
+            self.say(f'epoch {schedule.epoch}/{schedule.epochs}: cost {nats_and_bits(cost)}, {validation}, rate '
                      f'{rate:.4g}, {speed:,.0f} characters/s, {duration(seconds)}')
 
-    def first_sample(self, model, now):
+    def first_sample(self):
         """In the first epoch, print a short text of the model. No file has it, as the clock says when it is written.
 
         With --original, print nothing. The model's generator stays.
         """
-        if now.epoch == 0 and not now.options.original and self._group.first:
-            self.say(f'what it writes after {now.batch:,} of the {now.batches:,} steps of epoch 1:\n'
-                     f'{model.sample(SAMPLE_LENGTH)}\n')
+        schedule = self.schedule
+        if schedule.epoch == 0 and not schedule.options.original and self._group.first:
+            self.say(f'what it writes after {schedule.batch:,} of the {schedule.batches:,} steps of epoch 1:\n'
+                     f'{self.model.sample(SAMPLE_LENGTH)}\n')
 
-    def sample(self, model, now):
+    def sample(self):
         """If the epoch should be reported, print and log a short text of the model, and log the costs of the passage.
 
         The model's generator stays.
         """
-        if not (now.should_report and self._group.first):
+        schedule = self.schedule
+        if not (schedule.should_report and self._group.first):
             return
-        text = model.sample(SAMPLE_LENGTH)
-        self._write(SAMPLES, f'{SAMPLE.format(now.epoch)}{text}\n\n')
-        self.say(f'what it writes after epoch {now.epoch}:\n{text}\n')
-        self._row(PASSAGE, [now.epoch, *model.passage_costs()])
+        text = self.model.sample(SAMPLE_LENGTH)
+        self._write(SAMPLES, f'{SAMPLE.format(schedule.epoch)}{text}\n\n')
+        self.say(f'what it writes after epoch {schedule.epoch}:\n{text}\n')
+        self._row(PASSAGE, [schedule.epoch, *self.model.passage_costs()])
 
     def draw(self):
         """Draw the picture of all costs so far. If that fails, in whatever way, warn once; the run continues."""
@@ -421,39 +431,41 @@ class Run:
 
     # ---- checkpoints
 
-    def save(self, model, now, ending):
-        """Write a checkpoint of the model and of now, a Schedule."""
+    def save(self, ending):
+        """Write a checkpoint of the model and of the schedule."""
         logs = {end: dict(id=self._log_ids[end], size=os.fstat(log.fileno()).st_size)
                 for end, log in self._logs.items()}
-        progress = now.progress(logs=logs, name=self.name, id=self.id)
-        self.last_checkpoint = model.save_params(self.path(ending), progress)
-        if ending != self.INTERRUPTED and not now.rising:
+        progress = self.schedule.progress(logs=logs, name=self.name, id=self.id)
+        self.last_checkpoint = self.model.save_params(self.path(ending), progress)
+        if ending != self.INTERRUPTED and not self.schedule.rising:
             self._fallback = self.last_checkpoint
             if ending != self.START:
                 self._group.broadcast(self._remove_start)
-        if (now.should_report or now.batch) and ending != self.START:
+        if (self.schedule.should_report or self.schedule.batch) and ending != self.START:
             self.say('saved ' + self.last_checkpoint)
 
     def _remove_start(self):
         with contextlib.suppress(FileNotFoundError):
             os.remove(self.path(self.START))
 
-    def save_missing(self, model, now):
+    def save_missing(self):
         """Write the checkpoints that the run should have: at its start, or where a stop or a move took one away."""
+        schedule = self.schedule
         if not self.last_checkpoint:
-            return self.save(model, now, self.START)
+            return self.save(self.START)
         self._fallback = self._group.broadcast(self._newest_fallback)
-        at_end = now.epoch and not now.batch
-        if now.best_epoch and not self._group.broadcast(self._has_best, now.best_epoch):
-            if at_end and now.best_epoch == now.epoch:
-                self.save(model, now, self.BEST)
+        at_end = schedule.epoch and not schedule.batch
+        if schedule.best_epoch and not self._group.broadcast(self._has_best, schedule.best_epoch):
+            if at_end and schedule.best_epoch == schedule.epoch:
+                self.save(self.BEST)
             else:
-                self.say(f'the parameters of its best epoch, {now.best_epoch}, are gone: the next epoch counts as best')
-                now.forget_best()
-        ending = self.EPOCH.format(now.epoch)
-        if at_end and now.should_save and not self._group.broadcast(os.path.exists, self.path(ending)):
-            self.save(model, now, ending)
-        if now.finished:
+                self.say(f'the parameters of its best epoch, {schedule.best_epoch}, are gone: the next epoch counts as '
+                         'best')
+                schedule.forget_best()
+        ending = self.EPOCH.format(schedule.epoch)
+        if at_end and schedule.should_save and not self._group.broadcast(os.path.exists, self.path(ending)):
+            self.save(ending)
+        if schedule.finished:
             self.say('there is nothing left to learn in this run')
             self.draw()
 
@@ -476,20 +488,21 @@ class Run:
         """Return the furthest checkpoint of a run of this name, or None."""
         return _furthest(self._earlier())
 
-    def fall_back(self, model, now, error):
+    def fall_back(self, error):
         """Return to the last good checkpoint, at half the rate, after a Diverged error.
 
         Raise ValueError if that has failed too often, and with --original.
         """
-        if now.options.original:
-            self._needed = '--lrate', f'{min(now.options.lrate / 2, 1e-3):g}'
+        schedule = self.schedule
+        if schedule.options.original:
+            self._needed = '--lrate', f'{min(schedule.options.lrate / 2, 1e-3):g}'
             raise ValueError(f'{error}: stopped, as a run with --original never goes back to a checkpoint; the program '
                              'of 2016 would continue and write nan')
-        failed = now.rate
-        if not now.fall_back(model.resume(self._fallback)):
-            not_tried = min(now.options.lrate / 2 ** (FALLS + 1), 1e-3)
+        failed = schedule.rate
+        if not schedule.fall_back(self.model.resume(self._fallback)):
+            not_tried = min(schedule.options.lrate / 2 ** (FALLS + 1), 1e-3)
             self._needed = '--lrate', f'{not_tried:g}'
             raise ValueError(f'{error}, as after each of the {FALLS} times that the run went back to {self._fallback} '
                              f'and halved the rate, to {failed:.4g} at last: stopped')
-        now.begin_epoch()
-        self.say(f'{error}: back to epoch {now.epoch} in {self._fallback}, at half the rate, {now.rate:.4g}')
+        schedule.begin_epoch()
+        self.say(f'{error}: back to epoch {schedule.epoch} in {self._fallback}, at half the rate, {schedule.rate:.4g}')

@@ -79,12 +79,12 @@ class Schedule:
     def resumed(cls, options, progress, batches=SAMPLED):
         """Return the Schedule of a checkpoint's progress, {} for a new run. batches: how many an epoch has."""
         known = {name: progress[name] for name in cls._fields() if progress.get(name) is not None}
-        now = cls(**{'rate': options.lrate, **known, 'options': options})
-        now.batches = batches
+        schedule = cls(**{'rate': options.lrate, **known, 'options': options})
+        schedule.batches = batches
         if options.epochs != progress.get('options', {}).get('epochs'):
-            now.fewer_epochs = None
-        now.begin_fall()                                   # with today's patience
-        return now
+            schedule.fewer_epochs = None
+        schedule.begin_fall()                                   # with today's patience
+        return schedule
 
     def progress(self, **more):
         """Return what a checkpoint keeps; None for numbers that are not finite, which JSON does not have."""
