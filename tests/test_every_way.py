@@ -18,7 +18,7 @@ from engine import table
 from engine.backend import bfloat16
 from engine.backend.theano_setup import theano
 from engine.kernel import ops, scan
-from engine.page.logs import read_samples
+from engine.logs import read_samples
 from engine.page.page import HERE
 from engine.state import dropout
 from engine.state.run_state import STATES

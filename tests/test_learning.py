@@ -8,9 +8,10 @@ import pytest
 
 import numpy_model
 from charlstm import CharLSTM
-from engine.page import logs
+from engine import logs
 from engine.page.logs import evenly, learning, logged_costs
-from engine.run.run import PASSAGE, Run
+from engine.logs import PASSAGE
+from engine.run.run import Run
 from learner import by_number, learn, progress_of
 from models import as_new, prepared
 from pages import HOSTILE, NOT_HACKED, array_of, colour, colour_in, data_of, write_page_of

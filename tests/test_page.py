@@ -208,7 +208,7 @@ def test_page_of_a_file(produce, short_run, monkeypatch, tmp_path):
     said = succeeded(produce('--info'))
     for path in re.findall(r'(?m)(?<=^)/[^:]+|(?<=path )/[^,]+|(?<=input )/[^,]+', said):
         said = said.replace(path, os.path.basename(path))
-    assert '\n'.join(data['info']) + '\n' == said and 'path t.txt' in said and 'input t.txt' in said
+    assert '\n'.join(data['info']) + '\n' == said and 'path t.txt' in said
     assert str(short_run.folder).encode() not in (tmp_path / 'p.html').read_bytes()
     data, text = page_of(900)
     assert text == TEXT[:900] and data['source'] == f'The first 900 of {len(TEXT):,} characters of x.txt.'

@@ -6,7 +6,7 @@ import pytest
 
 from engine import table
 from engine.run import recipe
-from engine.run.run import with_all_digits
+from engine.logs import with_all_digits
 from learner import Learner, learn, options, quick, settled
 from numpy_model import NAMES
 from scripts import B, FAST, N_TRAIN, PRODUCE, TEXT, TRAIN, Compiling, load, log_rows, run, succeeded

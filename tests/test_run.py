@@ -17,7 +17,8 @@ import pytest
 
 from engine.state.checkpoint import Checkpoint, write
 from engine.files import partial_name
-from engine.run.run import LOGS, Run
+from engine.logs import LOGS
+from engine.run.run import Run
 from engine.run.schedule import Schedule
 from learner import Learner, by_number, learn, progress_of, quick, settled
 from numpy_model import NAMES, costs, forward, random_parameters

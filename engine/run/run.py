@@ -1,16 +1,13 @@
 """The files of one run: names, logs, checkpoints and picture. While a Run is open no other process can have it."""
 import contextlib
-import json
 import math
 import os
 import re
 import secrets
-import warnings
 
-import numpy as np
-
-from engine import commands
-from engine.files import append_whole, has_other_names, lock, named, open_log, partial_name
+from engine import commands, logs
+from engine.files import named, partial_name
+from engine.logs import EPOCHS, LOGS, SAMPLE_LENGTH, STEPS, Logs
 from engine.process_group import SingleProcess
 from engine.progress import duration
 from engine.run import result
@@ -18,49 +15,16 @@ from engine.run.picture import draw_costs
 from engine.run.result import RESULT
 from engine.run.schedule import FALLS, PROGRESS, RISING
 from engine.state.checkpoint import Checkpoint
-from engine.state.parameters import NAMES
-from engine.state.patterns import MOST, file_name, matches, random_id, whole
+from engine.state.patterns import MOST, file_name, matches, random_id
 from engine.terminal import nats_and_bits, warn
 
-STEPS, EPOCHS, SAMPLES, PASSAGE = LOGS = '.out', '_epochs.out', '_samples.txt', '_passage.out'    # endings of the logs
 PICTURE = '.png'
-SAMPLE_LENGTH = 200
 LONGEST_NAME = 255 - len(partial_name(f'_epoch{MOST}.npz'))     # bytes: what systems allow, less the longest ending
 PARTIAL = r'\.[0-9a-f]{12}\.part'
-ID = '# id {}\n'                      # of a log; each log that begins gets a new one
-SAMPLE = '# epoch {}:\n'
-PASSAGE_HEADING = ('# the beginning of the {} text: {}\n'
-                   '# epoch, and the cost of each of these characters but the first, in nats\n')
 
-
-def headings(names=NAMES, passage=('validation', ''), original=False):
-    """Return the first lines of the logs by their endings; an ID comes after them.
-
-    names: of the model's parameters; passage: of its text; original: whether the log of the steps is as the program of
-    2016 wrote it, without a heading: None.
-    """
-    of_text, text = passage
-    steps = '# epoch cost valid_cost ' + ' '.join('ratio_' + name for name in names) + '\n'
-    return {STEPS: None if original else steps,
-            EPOCHS: '# epoch cost valid_cost lrate characters_per_second\n', SAMPLES: '',
-            PASSAGE: PASSAGE_HEADING.format(of_text, json.dumps(text))}
-
-
-def with_all_digits(number):
-    """Return a number as text: with as few digits as tell it from other numbers of its type, be that float32 or not."""
-    return str(np.float32(number) if isinstance(number, float) and float(np.float32(number)) == number else number)
-
-
-def log_rows(path):
-    """Return the rows of a log, (n, columns); none if it has only a heading. Raise ValueError if it is no log."""
-    with named('read', path), warnings.catch_warnings():
-        warnings.simplefilter('ignore')                    # of a log without rows yet
-        return np.loadtxt(path, ndmin=2, encoding='utf-8')
-
-
-# What a checkpoint keeps of a run: its Schedule, and what it knows of its files; the sizes of logs are in bytes.
+# What a checkpoint keeps of a run: its Schedule, and what it knows of its files.
 RUN_PROGRESS = {**PROGRESS, 'name': file_name, 'id': random_id,
-                'logs': dict.fromkeys(LOGS, {'id': random_id, 'size': whole})}
+                'logs': logs.STORED}
 
 
 def _progress_in(path):
@@ -102,9 +66,9 @@ class Run:
     def __init__(self, directory, name, resumed=None, progress=None, group=SingleProcess(), cell=None, **of_model):
         """Take the folder and the run's name; of a resumed run, the path of its checkpoint and the progress in it.
 
-        group: a SingleProcess or a ProcessGroup. cell: the option, or None. of_model: the arguments of headings.
+        group: a SingleProcess or a ProcessGroup. cell: the option, or None. of_model: further arguments of Logs.
         """
-        self._group, self._headings = group, headings(**of_model)
+        self._group = group
         self.directory = commands.near(directory)
         self.name = name
         self.last_checkpoint, self._progress = resumed, progress or {}
@@ -115,9 +79,7 @@ class Run:
         self._overwrite = False
         self._drawn = self._failed_to_draw = False
         self.model = self.schedule = None
-        self._logs = {}                        # open files by ending
-        self._log_ids = {ending: secrets.token_hex(8) for ending in LOGS}
-        self._steps, self._epochs = [], []     # rows (epoch, training cost), and those of the log of the epochs
+        self._logs = Logs(self.path, **of_model)
 
     def follow(self, model, schedule):
         """Take the model and the Schedule that the other methods log, save and report."""
@@ -150,9 +112,7 @@ class Run:
         for path in self._earlier():
             if not os.path.isfile(path):                   # a FIFO, which would hang, a folder, or a link to nowhere
                 raise ValueError(f'{path} is no file that can be replaced: remove it, or choose another run name')
-            if path.endswith(LOGS) and has_other_names(path):
-                raise ValueError(f'{path} is a link, through which no log is written: replace it by a copy, or remove '
-                                 'it')
+        self._logs.check_names(self._earlier())
         self._refuse_to_replace(self._to_replace())
         try:
             with named('make the folder', self.directory):
@@ -178,18 +138,8 @@ class Run:
     def _to_replace(self):
         """Return the paths of files of this name that are no earlier state of this run, without logs that lack rows."""
         if not self.last_checkpoint:
-            return [path for path in self._earlier() if not self._lacks_rows(path)]
+            return [path for path in self._earlier() if not self._logs.lacks_rows(path)]
         return [path for path in self._earlier() if path.endswith('.npz') and not self._is_before(path)]
-
-    def _lacks_rows(self, path):
-        """Return whether a file is a log with at most a heading, as a run leaves that was killed when it began."""
-        for ending in LOGS:
-            if path == self.path(ending):
-                heading = self._heading(ending, '0' * 16)
-                with named('read', path), open(path, 'rb') as log:
-                    found = log.read(len(heading) + 1)
-                return not found or re.sub(rb'[0-9a-f]{16}\n$', b'0' * 16 + b'\n', found) == heading
-        return False
 
     def _is_before(self, path):
         """Return whether a file is the checkpoint that this run resumes from, or an earlier one of the same run."""
@@ -207,17 +157,11 @@ class Run:
             self._group.broadcast(self._reopen_logs if self.last_checkpoint else self._open_logs)
             yield
         finally:
-            for log in self._logs.values():
-                log.close()
+            self._logs.close()
 
     def _reopen_logs(self):
         """Open the logs of a resumed run: cut off what came after the checkpoint, and begin anew what is missing."""
-        known = self._progress['logs']
-        sizes = {ending: log['size'] for ending, log in known.items() if self._is_ours(ending, **log)}
-        if self._headings[STEPS] is None and not {STEPS, EPOCHS} <= set(sizes):
-            for ending in (STEPS, EPOCHS):                     # they have one id
-                sizes.pop(ending, None)
-        self._log_ids.update({ending: known[ending]['id'] for ending in sizes})
+        sizes = self._logs.sizes_of(self._progress['logs'])
         missing = [self.path(ending) for ending in LOGS if ending not in sizes]
         not_ours = list(missing)
         if not sizes:
@@ -234,39 +178,14 @@ class Run:
             os.remove(self.path(RESULT))
         if missing:
             self.say(f'{", ".join(missing)}: not found, or not of this run, so begun anew')
-        for rows, ending, columns in ((self._steps, STEPS, 2), (self._epochs, EPOCHS, 5)):
-            rows.extend(log_rows(self.path(ending))[:, :columns].tolist())
-
-    def _heading(self, ending, log_id):
-        """Return the first lines of a log with that id, bytes; none of the log of the steps with --original."""
-        first = self._headings[ending]
-        return b'' if first is None else (first + ID.format(log_id)).encode()
-
-    def _is_ours(self, ending, id, size):
-        """Return whether a log has the id that the checkpoint knows, and a row that ends at that size in bytes."""
-        path = self.path(ending)
-        if not os.path.exists(path):
-            return False
-        with named('read', path), open(path, 'rb') as log:
-            known = log.read()[:size]
-        complete = len(known) == size and known[-1:] in (b'', b'\n')         # a power cut may leave zeros
-        return complete and known.startswith(self._heading(ending, id))
 
     def _open_logs(self, sizes={}):
         """Open all logs, cut to sizes in bytes by ending (or to 0), and remove other files that this run replaces."""
-        self._logs[STEPS] = open_log(self.path(STEPS))
-        lock(self._logs[STEPS])
+        self._logs.lock()
         # Again: another process may have begun and ended a run of this name since.
         to_replace = self._to_replace()
         self._refuse_to_replace(to_replace)
-        self._logs.update({ending: open_log(self.path(ending)) for ending in LOGS if ending != STEPS})
-        for ending, log in self._logs.items():
-            with open(self.path(ending), 'rb') as before:
-                kept = before.read(sizes.get(ending, 0))
-            with named('write', self.path(ending)):
-                log.truncate(len(kept))
-            if not kept:
-                append_whole(log, self._heading(ending, self._log_ids[ending]))
+        self._logs.open(sizes)
         for path in to_replace + self._partial():
             if not path.endswith(LOGS):
                 os.remove(path)
@@ -345,8 +264,8 @@ class Run:
         """Return how long training took, without validation, by the log of the epochs; None if that lacks any."""
         x, n = self.model.X['train'], self.model.n_batches['train']
         characters = self.model.batch_size * ((n - 1) * len(x[0]) + len(x[-1]))
-        speeds = [row[4] for row in self._epochs]
-        if {row[0] for row in self._epochs} != set(range(1, self.schedule.epoch + 1)) or not all(speeds):
+        speeds = [row[4] for row in self._logs.epochs]
+        if {row[0] for row in self._logs.epochs} != set(range(1, self.schedule.epoch + 1)) or not all(speeds):
             return None
         return round(sum(characters / speed for speed in speeds), 3)
 
@@ -365,30 +284,16 @@ class Run:
 
     # ---- logs
 
-    def _write(self, ending, text):
-        if not self._group.first:
-            return
-        append_whole(self._logs[ending], text.encode('utf-8', 'backslashreplace'))
-
-    def _row(self, ending, numbers):
-        self._write(ending, ' '.join(f'{float(number):.6g}' for number in numbers) + '\n')
-
     def log_step(self, cost, ratios):
         """Log a training step."""
         epoch, valid_cost = self.schedule.row()
-        self._steps.append((epoch, float(cost)))
-        numbers = [epoch, cost, valid_cost, *ratios]
-        if self.schedule.options.original:
-            self._write(STEPS, ' '.join(map(with_all_digits, numbers)) + '\n')
-        else:
-            self._row(STEPS, numbers)
+        self._logs.step(epoch, cost, valid_cost, ratios)
 
     def log_epoch(self, epoch, seconds):
         """Log an Epoch that ended and, if it should be reported, print a line. seconds: that it took."""
         schedule = self.schedule
         _, cost, valid_cost, rate, speed = epoch
-        self._epochs.append(epoch)
-        self._row(EPOCHS, self._epochs[-1])
+        self._logs.epoch(epoch)
         if schedule.should_report:
             validation = 'no validation' if math.isnan(valid_cost) else f'validation {nats_and_bits(valid_cost)}'
             self.say(f'epoch {schedule.epoch}/{schedule.epochs}: cost {nats_and_bits(cost)}, {validation}, rate '
@@ -413,16 +318,15 @@ class Run:
         if not (schedule.should_report and self._group.first):
             return
         text = self.model.sample(SAMPLE_LENGTH)
-        self._write(SAMPLES, f'{SAMPLE.format(schedule.epoch)}{text}\n\n')
+        self._logs.sample(schedule.epoch, text, self.model.passage_costs())
         self.say(f'what it writes after epoch {schedule.epoch}:\n{text}\n')
-        self._row(PASSAGE, [schedule.epoch, *self.model.passage_costs()])
 
     def draw(self):
         """Draw the picture of all costs so far. If that fails, in whatever way, warn once; the run continues."""
         if not self._group.first:
             return
         try:
-            draw_costs(self.path(PICTURE), self.name, self._steps, [row[:3] for row in self._epochs])
+            draw_costs(self.path(PICTURE), self.name, self._logs.steps, [row[:3] for row in self._logs.epochs])
             self._drawn = True
         except Exception as error:
             if not self._failed_to_draw:
@@ -433,9 +337,7 @@ class Run:
 
     def save(self, ending):
         """Write a checkpoint of the model and of the schedule."""
-        logs = {end: dict(id=self._log_ids[end], size=os.fstat(log.fileno()).st_size)
-                for end, log in self._logs.items()}
-        progress = self.schedule.progress(logs=logs, name=self.name, id=self.id)
+        progress = self.schedule.progress(logs=self._logs.stored(), name=self.name, id=self.id)
         self.last_checkpoint = self.model.save_params(self.path(ending), progress)
         if ending != self.INTERRUPTED and not self.schedule.rising:
             self._fallback = self.last_checkpoint
