@@ -8,7 +8,7 @@ import numpy as np
 from engine import checks
 from engine.compiled import Compiled
 from engine.process_group import SingleProcess
-from engine.state.run_state import STATES
+from engine.state.run_state import STATES, read_averages
 from engine.state.state import locked
 
 Text = Union[str, np.ndarray]  # a string, or numbers of uchar, int (n,)
@@ -50,6 +50,17 @@ def check_rate(adapt, averages):
     if averages:
         checks.real('adapt', adapt, f'of at most {HIGH} with the averages of RMSprop; the default is {RATES[1]}',
                     lambda v: v <= HIGH)
+
+
+def how_to_adapt(checkpoint, rate=True):
+    """Return what score_text needs to adapt, by name: the averages of RMSprop, {} if the checkpoint has none, the rate.
+
+    rate: True for the default one. Raises ValueError for a rate out of range.
+    """
+    averages = read_averages(checkpoint)
+    rate = RATES[bool(averages)] if rate is True else rate
+    check_rate(rate, averages)
+    return dict(adapt=rate, averages=averages)
 
 
 def _divided(gradients, parameters, state, lrate, lp):

@@ -12,6 +12,7 @@ from engine.state.parameters import NAMES
 from engine.state.patterns import random_id, whole
 
 STEPS, EPOCHS, SAMPLES, PASSAGE = LOGS = '.out', '_epochs.out', '_samples.txt', '_passage.out'    # endings of the logs
+BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # endings of checkpoints
 COLUMNS = 'epoch', 'cost', 'valid_cost', 'lrate', 'characters_per_second'      # of EPOCHS, for the fields of an Epoch
 ID = '# id {}\n'                      # of a log; each log that begins gets a new one
 ANY_ID = '0' * 16                     # of the length of an id
@@ -152,6 +153,12 @@ class Logs:
 
 
 # ---------------------------------------------------------------- reading
+
+def path_beside(checkpoint, ending):
+    """Return the path of the log with that ending beside a run's checkpoint, a path or an open one."""
+    endings = [re.escape(BEST), re.escape(INTERRUPTED), re.escape(EPOCH).replace(r'\{\}', r'\d+'), '[.]npz']
+    return re.sub(f'({"|".join(endings)})$', '', str(checkpoint)) + ending
+
 
 def rows(path):
     """Return the rows of a log, (n, columns); none if it has only a heading. Raise ValueError if it is no log."""

@@ -6,8 +6,12 @@ import os
 import posixpath
 
 from engine.files import base_name
-from engine.state.patterns import matches
+from engine.state.patterns import matches, nats, nothing, number, whole
 from engine.terminal import bits, nats_and_bits, printable
+
+# What is read of the progress of a run; a user's own may be anything.
+PROGRESS = {'...': None, 'epoch': whole, 'batch': whole, 'rate': number, 'best_cost': (nothing, nats),
+            'best_epoch': whole}
 
 
 def _read(path, encoding='utf-8'):
@@ -29,10 +33,8 @@ def _sizes(units, parameters):
 
 def _reached(metadata):
     """Return how far a run of train.py was, from metadata; {} where it holds none, or a user's own progress."""
-    from engine.run.schedule import PROGRESS
-    pattern = {name: PROGRESS[name] for name in ('epoch', 'batch', 'rate', 'best_cost', 'best_epoch')}
     progress = metadata.get('progress')
-    return progress if matches(progress, {'...': None, **pattern}) else {}
+    return progress if matches(progress, PROGRESS) else {}
 
 
 def summary(path):

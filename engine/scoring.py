@@ -147,6 +147,7 @@ def print_score(model, checkpoint, path, encoding, adapt=None, valid=None, as_js
     say = note if as_json else print
     source = read(model, path, encoding, say)
     tuning = read(model, valid, encoding, say) if valid is not None else None
+    from engine.analysis import how_to_adapt           # late, as in known
     adapting = {} if adapt is None else how_to_adapt(checkpoint, adapt)
     copied = copies.read(original, encoding, say).compare([source.text]) if original is not None else None
     costs, found = scores(model, source, tuning, {}, say)
@@ -163,19 +164,6 @@ def print_score(model, checkpoint, path, encoding, adapt=None, valid=None, as_js
         print(f'{one["nats"]:8.3f} nats at character {one["at"]:,}: {one["character"]!r} after {one["after"]!r}')
     if copied:
         print('\n'.join(copied.lines()))
-
-
-def how_to_adapt(checkpoint, rate=True):
-    """Return what score_text needs to adapt: RMSprop's averages, {} if the checkpoint has none, and the rate.
-
-    rate: True for the default one. Raises ValueError for a rate out of range.
-    """
-    from engine.analysis import RATES, check_rate      # late, as in known
-    from engine.state.run_state import read_averages
-    averages = read_averages(checkpoint)
-    rate = RATES[bool(averages)] if rate is True else rate
-    check_rate(rate, averages)
-    return dict(adapt=rate, averages=averages)
 
 
 # ---------------------------------------------------------------- the cost of each line

@@ -1,25 +1,17 @@
 """What a page shows of the logs beside the checkpoint of a run."""
 import os
-import re
 
 import numpy as np
 
 from engine import logs
-from engine.run.run import Run
 from engine.terminal import warn
 
 MOST_EPOCHS = 100              # that a page shows samples and costs of
 
 
-def path_beside(checkpoint, ending):
-    """Return the path of the log with that ending beside a run's checkpoint, a path or an open one."""
-    endings = [re.escape(Run.BEST), re.escape(Run.INTERRUPTED), re.escape(Run.EPOCH).replace(r'\{\}', r'\d+')]
-    return re.sub(f'({"|".join(endings)}|[.]npz)$', '', str(checkpoint)) + ending
-
-
 def logged_costs(checkpoint):
     """Return rows [epoch, mean training cost, validation cost or None] of the log beside a run's checkpoint, or []."""
-    path = path_beside(checkpoint, logs.EPOCHS)
+    path = logs.path_beside(checkpoint, logs.EPOCHS)
     if not os.path.isfile(path):
         return []
     try:
@@ -42,7 +34,7 @@ def learning(checkpoint, rows):
     rows: those of logged_costs. The dict has which text the passage is from, the passage as a list of characters, the
     epochs, at most MOST_EPOCHS, the costs (epochs, n-1) and the samples of these, and how many epochs were logged.
     """
-    paths = [path_beside(checkpoint, ending) for ending in (logs.SAMPLES, logs.PASSAGE)]
+    paths = [logs.path_beside(checkpoint, ending) for ending in (logs.SAMPLES, logs.PASSAGE)]
     if not all(map(os.path.isfile, paths)):
         return None
     found = []

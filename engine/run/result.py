@@ -7,7 +7,6 @@ import json
 
 from engine.files import base_name, named, write_whole
 from engine.progress import Countdown
-from engine.scoring import how_to_adapt
 from engine.state.patterns import matches, nats, nothing, random_id, whole
 from engine.terminal import bits, nats_and_bits
 
@@ -64,6 +63,7 @@ def score(model, options, checkpoint):
 
     checkpoint: the path of the one that the model was read from.
     """
+    from engine.analysis import how_to_adapt           # late, so that --help does not wait for NumPy
     scores = {}
     for name, (role, adapts) in to_score(options).items():
         text, adapting = model.texts[role], how_to_adapt(checkpoint) if adapts else {}

@@ -59,7 +59,7 @@ class Run:
     model, schedule: those of follow(). last_checkpoint: the newest that is known to be whole, or None. say: a function
     that prints a line for the user; train.py sets it to one that respects the progress bar.
     """
-    BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # endings of checkpoints
+    BEST, INTERRUPTED, EPOCH = logs.BEST, logs.INTERRUPTED, logs.EPOCH           # endings of checkpoints
     START = '_start.npz'                   # another ending; the file is removed when an epoch has its checkpoint
     say = staticmethod(print)
 
