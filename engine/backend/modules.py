@@ -19,6 +19,7 @@ import hashlib
 import importlib.machinery
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,7 +28,7 @@ import threading
 import time
 import zlib
 
-from engine.backend import formulas
+from engine.backend import compiler, formulas
 
 try:
     import fcntl
@@ -107,8 +108,7 @@ def _make_thunk(make_thunk):
 
 FOLDER = 'kernel'
 SUM = '.sum'               # follows the name of a file, in the name of the one with its checksum
-FLAGS = ['-O3', '-fno-math-errno', '-Wno-psabi', '-fvisibility=hidden']        # with Theano's for this processor
-OPENMP = [] if sys.platform == 'darwin' else ['-fopenmp']                      # Apple's compiler has none
+FLAGS = ['-O3', '-fno-math-errno', '-fvisibility=hidden']          # with Theano's for this processor
 
 Recipe = collections.namedtuple('Recipe', 'source objects python')
 _recipes, _loaded = {}, {}         # by path
@@ -145,8 +145,9 @@ def load(path):
 
 def _command():
     """Return the command that compiles the files of the kernel, without their names."""
-    flags = theano.gof.cmodule.GCC_compiler.compile_args()
-    return [theano.config.cxx, *_optimised(FLAGS), *OPENMP, *flags]
+    flags, cxx = theano.gof.cmodule.GCC_compiler.compile_args(), compiler.of(theano.config.cxx)
+    warnings = [] if cxx.clang else ['-Wno-psabi']                 # of vectors as arguments
+    return [theano.config.cxx, *_optimised(FLAGS), *warnings, *cxx.openmp, *flags]
 
 
 def _module(path):
@@ -484,7 +485,9 @@ def install(imported):
     """Patch Theano, which was imported."""
     global theano
     theano = imported
-    gof = theano.gof
+    gof, target = theano.gof, compiler.of(theano.config.cxx).target
+    if target is not None and not re.search('-m(arch|cpu)=', theano.config.gcc.cxxflags):
+        gof.cmodule.GCC_compiler.march_flags = list(target)
     gof.Op.make_thunk = _make_thunk(gof.Op.make_thunk)
     gof.vm.VM_Linker.make_all = _make_all(gof.vm.VM_Linker.make_all)
     gof.cmodule.GCC_compiler.compile_str = staticmethod(_compile_str(gof.cmodule.GCC_compiler.compile_str))

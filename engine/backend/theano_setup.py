@@ -25,7 +25,7 @@ PYTHON = '{}.{}'.format(*sys.version_info)
 if sys.version_info < (3, 8):
     raise ImportError(f'this is Python {PYTHON}, and CharLSTM runs on Python 3.8 and later: start it with one of these')
 # Late: they import NumPy, which may be missing on an older Python.
-from engine.backend import modules, patches  # noqa: E402
+from engine.backend import compiler, modules, patches  # noqa: E402
 from engine.backend.modules import CompilerError  # noqa: E402
 
 UNTESTED = (3, 14)                                                       # and later Pythons
@@ -40,7 +40,6 @@ DEFAULTS = {                 # of Theano's options; what the user sets takes pre
     'floatX': 'float32',     # what GPUs compute in, and twice as fast on CPUs
     'blas.ldflags': '',      # NumPy's own BLAS; with NumPy 1.22 or later Theano finds no other
     'base_compiledir': DEFAULT_FOLDER,
-    'compiledir_format': f'compiledir_%(short_platform)s-%(processor)s-{patches.compiled_for()}',
     'compile.wait': '1',     # seconds, and up to 2, from look to look at a lock that another process has in its import
     'compile.timeout': '30',  # seconds until it breaks the lock of a process that was killed on another machine
     'allow_gc': 'False',     # keep intermediate arrays between calls: new ones cost page faults
@@ -79,20 +78,35 @@ def setting(name):
     return dict(pairs).get(name, rc.get(section, option, fallback=None))
 
 
+def _compiler():
+    """Return what is known of the compiler that Theano is going to use."""
+    cxx = setting('cxx')
+    return compiler.of(compiler.DEFAULT if cxx is None else cxx)
+
+
+def _compiled_for():
+    """Return the name of a folder: no code is mixed that was compiled for another Python, or by another compiler."""
+    clang = _compiler().clang
+    return f'{patches.compiled_for()}-clang{clang}' if clang else patches.compiled_for()
+
+
 def _all_flags():
     """Return the THEANO_FLAGS for the import: DEFAULTS and then the user's own.
 
     A compiledir of the user's gets a subfolder for this Python and NumPy: there Theano distinguishes compiled code by
     NumPy's ABI, but neither by Python nor by patches.
     """
-    result = [f'{name}={value}' for name, value in DEFAULTS.items() if setting(name) is None]
+    defaults = dict(DEFAULTS, compiledir_format=f'compiledir_%(short_platform)s-%(processor)s-{_compiled_for()}')
+    result = [f'{name}={value}' for name, value in defaults.items() if setting(name) is None]
     if not os.path.exists(HEADER):
         result.append('cxx=')
     if os.environ.get('THEANO_FLAGS'):
         result.append(os.environ['THEANO_FLAGS'])
+    if _compiler().clang:
+        result.append(f'gcc.cxxflags={setting("gcc.cxxflags") or ""} {compiler.ACCEPTED}')
     folder = setting('compiledir')
     if folder:
-        folder = os.path.join(folder, patches.compiled_for()).replace('\\', r'\\').replace('"', r'\"')
+        folder = os.path.join(folder, _compiled_for()).replace('\\', r'\\').replace('"', r'\"')
         result.append(f'compiledir="{folder}"')    # in quotes, as it may have a comma
     return ','.join(result)
 
@@ -282,6 +296,9 @@ def _warn_of_slowness(theano, imported_before):
         warn(f'{HEADER} is missing, so nothing can be compiled and everything runs many times slower; Debian, Ubuntu: '
              f'apt install python{PYTHON}-dev; Fedora: dnf install python3-devel; conda and uv bring Pythons '
              'that have it')
+    elif theano.config.cxx and not compiler.of(theano.config.cxx).openmp and modules.cores() > 1:
+        warn(f'{theano.config.cxx} has no OpenMP, so the kernel uses one of {modules.cores()} cores; to train up to '
+             f'that many times as fast, install its library ({compiler.ADVICE})')
     elif not theano.config.cxx:
         warn(f'no C++ compiler found, so everything runs many times slower; install g++ ({COMPILER_ADVICE})')
 
@@ -338,6 +355,8 @@ def computes_on(in_c, bfloat16=None):
     if theano.config.device != 'cpu':
         return f'{device()}, by theano.scan, in {theano.config.floatX}'
     threads = int(os.environ.get('OMP_NUM_THREADS') or modules.cores())
+    if in_c and not compiler.of(theano.config.cxx).openmp:
+        threads = 1
     by = 'by the C kernel' if in_c else 'by theano.scan, many times slower than the C kernel'
     if not in_c and _without_c() and theano.config.cxx:
         mode, linker = theano.config.mode, theano.config.linker
