@@ -11,7 +11,9 @@ from scripts import TEXT, load, write_chain
 
 # Logarithms of the probabilities of the character k: after the text before it, and without each of the last characters.
 EFFECTS = '''(k => {
-  const work = effectsAt(k, Math.max(0, k - WINDOW));
+  const first = Math.max(0, k - WINDOW);
+  readingOfText = readingOfText || new Reading(newNetwork(1), text);
+  const work = withoutEach(readingOfText, k, first, newNetwork(k - first + 1));
   let found = work.next();
   while (!found.done) found = work.next();
   return [found.value.whole, ...found.value.without].map(logs => Array.from(logs));

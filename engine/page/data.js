@@ -28,6 +28,19 @@ function parameters() {
   return decoded;
 }
 
+const MOST_STREAMS = 101;
+let products = null;                                       // of the model's matrices; made when they are needed
+
+/** A network of the model in so many streams, at most MOST_STREAMS. */
+function newNetwork(count) {
+  products = products || new Products(parameters(), MOST_STREAMS);
+  return new Network(parameters(), count, products);
+}
+
+/** What to say of the time that streams take: nothing, or why it is long. */
+const slowness = () => products.run ? '' :
+  ' This browser runs no WebAssembly, without which that takes many times as long.';
+
 /** A text with escapes, as in Python, for controls, halves of pairs, and marks that are invisible or reverse others. */
 function visible(text) {
   const hidden = /[\0-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]|\p{Cs}/gu;

@@ -18,7 +18,7 @@ from engine.terminal import note
 
 HERE = Path(__file__).resolve().parent
 # Scripts: those that the views share, and the views.
-SHARED = 'network', 'products', 'streams', 'data', 'elements', 'curve', 'views', 'text', 'copies'
+SHARED = 'network', 'products', 'reading', 'data', 'elements', 'curve', 'views', 'text', 'copies'
 VIEWS = 'surprise', 'why', 'against', 'cells', 'words', 'writing', 'guess', 'learning', 'about'        # tabs, in order
 OWN = 'A text that the model wrote itself.'
 MOST_CHARACTERS = 10_000       # of a file, in a page

@@ -7,29 +7,11 @@ const WINDOW = MOST_STREAMS - 1;                           // characters before 
 const DEEPEST = 3;                                         // nats of the deepest colour: 20 times as probable
 const LISTED = 5;                                          // of the characters that matter most
 let readingOfText = null, stopWhy = () => {};
-let explained = null;                                      // what was found: {first, whole, without}, see effectsAt
-
-/**
- * Finds what leaving out each of the characters from `first` to before k changes. Yields as it goes on. Returns
- * logarithms of probabilities (V) of the character k: after the whole text, and without each of these characters.
- *
- * One stream reads everything. Another begins at each character, with what the first one remembered before it.
- */
-function* effectsAt(k, first) {
-  yield* readingOfText.to(first);
-  const streams = newStreams(k - first + 1);
-  streams.set(0, readingOfText.streams.state(0));
-  for (let j = first; j < k; j++) {
-    yield 1;
-    const before = streams.state(0);
-    streams.read(text[j], j - first + 1);
-    streams.set(j - first + 1, before);
-  }
-  return {first, whole: streams.logs(0), without: Array.from({length: k - first}, (_, j) => streams.logs(j + 1))};
-}
+let explained = null;                                      // what was found: {first, whole, without}, see withoutEach
 
 function* explain(k) {
-  explained = yield* effectsAt(k, Math.max(0, k - WINDOW));
+  const first = Math.max(0, k - WINDOW);
+  explained = {first, ...yield* withoutEach(readingOfText, k, first, newNetwork(k - first + 1))};
   listChoices(k);
   showEffects();
 }
@@ -80,7 +62,7 @@ function followWhy() {
   byId('why-choice').replaceChildren();
   byId('why-choice').disabled = !here;
   if (!here) return byId('why-effects').replaceChildren('The first character: nothing came before it.');
-  readingOfText = readingOfText || new Reading(Array.from(text));
+  readingOfText = readingOfText || new Reading(newNetwork(1), text);
   stopWhy = inSlices(explain(here), share => {
     byId('why-effects').replaceChildren(contextOf(here), element('p', '', share < 1 ?
       `Reading the text up to here: ${Math.round(100 * share)} %.` : 'Reading it without each of the characters.',

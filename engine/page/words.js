@@ -49,7 +49,7 @@ function nameUnknown(all) {
 
 /** Reads the text where it is new, in slices. */
 function readWords() {
-  readingOfWords = readingOfWords || new Reading();
+  readingOfWords = readingOfWords || new Reading(newNetwork(1));
   lastOf = typed.flatMap(({numbers}, k) => numbers ? numbers.map((_, j) => j === numbers.length - 1 ? k : null) : []);
   coloured = Math.min(coloured, readingOfWords.replace(typed.flatMap(({numbers}) => numbers || [])));
   stopWords();
@@ -59,13 +59,13 @@ function readWords() {
 }
 
 function* colourWords() {
-  const {numbers, streams} = readingOfWords, unit = shownUnit;
+  const {numbers, network} = readingOfWords, unit = shownUnit;
   for (let k = coloured; k < numbers.length; k++) {
     yield* readingOfWords.to(k);
-    costsOfWords[k] = k ? -streams.logs(0)[numbers[k]] : 0;     // nothing came before the first to expect it from
+    costsOfWords[k] = k ? -network.logs(0)[numbers[k]] : 0;     // nothing came before the first to expect it from
     yield k / numbers.length;
     yield* readingOfWords.to(k + 1);
-    cellsOfWords[k] = unit ? streams.state(0)[2 * unit.layer - 1][unit.number] : null;
+    cellsOfWords[k] = unit ? network.states(0)[2 * unit.layer - 1][unit.number] : null;
     coloured = k + 1;
     if (lastOf[k] !== null) tint(typedSpans[lastOf[k]], unit ? levelOfCell(k) : levelOfCost(k));
   }
@@ -88,9 +88,9 @@ function levelOfCell(k) {
 
 /** Shows the mean cost, and a bar for each of the most probable next characters. */
 function showNext() {
-  const {numbers, streams} = readingOfWords, known = costsOfWords.slice(1, numbers.length);
+  const {numbers, network} = readingOfWords, known = costsOfWords.slice(1, numbers.length);
   byId('words-status').textContent = known.length ? `Mean: ${natsAndBits(mean(known))} a character.` : '';
-  const p = numbers.length ? Array.from(streams.logs(0), Math.exp) : [];
+  const p = numbers.length ? Array.from(network.logs(0), Math.exp) : [];
   next = {p, order: Array.from(p.keys()).sort((a, b) => p[b] - p[a]).slice(0, NEXT)};
   byId('words-next').replaceChildren(...next.order.flatMap(number => bar(named(number), 0, '', '')));
   showTemperature();
