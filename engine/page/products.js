@@ -1,6 +1,5 @@
 // The products of a network in many streams, in WebAssembly, in which a browser multiplies four numbers at a time. This
 // serves speed alone: addProducts of network.js computes the same up to rounding, many times slower.
-'use strict';
 
 /**
  * A WebAssembly module, in bytes, whose function f adds products to sums. Its arguments: the addresses of sums, matrix

@@ -1,5 +1,4 @@
 // Texts that a network reads: in slices, and again where they change or without one of their characters.
-'use strict';
 
 const EVERY = 50;                                          // characters from one kept state of a Reading to the next
 
@@ -58,16 +57,15 @@ function* withoutEach(reading, k, first, network) {
   return {whole: network.logs(0), without: Array.from({length: k - first}, (_, j) => network.logs(j + 1))};
 }
 
-const SLICE_OF_READING = 30;                               // milliseconds between reactions to the reader
-
 /**
  * Runs a generator in slices, between which the page reacts to the reader. Calls show() after each slice with what was
  * yielded last, until the generator ends. Returns a function that stops it.
  */
 function inSlices(work, show) {
+  const SLICE = 30;                                        // milliseconds between reactions to the reader
   let timer = 0;
   const slice = () => {
-    const end = performance.now() + SLICE_OF_READING;
+    const end = performance.now() + SLICE;
     let found = work.next();
     while (!found.done && performance.now() < end) found = work.next();
     if (found.done) return;
