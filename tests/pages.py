@@ -22,7 +22,6 @@ NOT_HACKED = "typeof hacked === 'undefined' && !document.querySelector('img')"
 # After network.js in a JavaScript engine.
 HELPERS = '''
 const arrays = p => Object.fromEntries(Object.entries(p).map(([name, array]) => [name, Float32Array.from(array)]));
-const probabilities = (p, x, network = new Network(arrays(p))) => x.map(k => Array.from(network.read(k)));
 const times = (n, next) => Array.from({length: n}, next);
 const written = (n, p, prime, choice, writer = new Writer(arrays(p), prime, choice)) => (
   times(prime.length + n, () => writer.next()));

@@ -8,8 +8,8 @@ import numpy_model
 from charlstm import CharLSTM
 from engine.backend.theano_setup import theano
 from models import default_mode
-from pages import (HOSTILE, NOT_HACKED, array_of, assert_colours, data_of, expected_of, looked_at, model_of_own_cell,
-                   place, shown, write_page_of)
+from pages import (array_of, assert_colours, data_of, expected_of, looked_at, model_of_own_cell, place, shown,
+                   write_page_of)
 from scripts import TEXT, load, write_chain
 
 SHOWN = TEXT[:760].replace('—', '')[:700]         # without the character that B does not know
@@ -52,6 +52,7 @@ def test_data_are_those_of_an_independent_model(compared, other, costs):
     assert ''.join(data['uchar'][k] for k in array_of(data['text'])) == SHOWN
     np.testing.assert_allclose(array_of(data['costs']), costs[0], rtol=1e-3)
     data = data['against']
+    assert set(data) == {'name', 'model', 'uchar', 'bytes', 'text', 'costs', 'best', 'chances'}        # no parameters
     assert data['name'] == 'other.npz' and 'layers of 6 and 3 units' in data['model']
     assert data['uchar'] == p['uchar'].tolist() and ''.join(data['uchar'][k] for k in array_of(data['text'])) == SHOWN
     np.testing.assert_allclose(array_of(data['costs']), costs[1], rtol=1e-3)
@@ -59,10 +60,6 @@ def test_data_are_those_of_an_independent_model(compared, other, costs):
     assert (array_of(data['best']).reshape(-1, 5) == best).mean() > 0.99           # some probabilities are almost equal
     np.testing.assert_allclose(array_of(data['chances']).reshape(-1, 5), np.take_along_axis(probabilities, best, 1),
                                rtol=2e-3)
-
-
-def test_page_has_no_parameters_of_the_other_model(compared):
-    assert set(data_of(compared)['against']) == {'name', 'model', 'uchar', 'bytes', 'text', 'costs', 'best', 'chances'}
 
 
 def test_other_model_may_have_another_cell(short_run, text_file, tmp_path):
@@ -206,15 +203,3 @@ def test_view_fits(browser, compared, width):
     bottom, = browser.all('#differences', 'innerHeight + 1 - element.getBoundingClientRect().bottom')
     assert bottom >= 0                                     # it can be scrolled into the window
     assert browser.all('#against-side select', 'element.labels.length') == [1]
-
-
-def test_hostile_names_run_nothing(browser, tmp_path):
-    names = [tmp_path / f'{name}<img src=x onerror=hacked=1>\u2028.npz' for name in 'ab']
-    for path, extra in zip(names, ('', '<>é')):
-        write_chain(path, np.array(sorted(set(HOSTILE + extra))))
-    write_page_of(names[0], tmp_path / 'page.html', HOSTILE, HOSTILE, against=against(names[1]))
-    browser.open(tmp_path / 'page.html', view='#against')
-    browser.focus('#text')
-    for _ in HOSTILE:
-        browser.press('ArrowRight')
-    assert r'b<img src=x onerror=hacked=1>\u2028.npz' in browser.text('#models') and browser.value(NOT_HACKED)

@@ -12,10 +12,10 @@ from engine.page import page
 from engine.page.page import best_units, fill_template, logged_costs, to_float16
 from engine.kernel.drawing import choose, continue_texts, likely
 from engine.backend.theano_setup import theano
-from models import CODES, default_mode
+from models import default_mode
 from numpy_model import NAMES, V
 from pages import (HOSTILE, NOT_HACKED, array_of, assert_colours, colour, data_of, expected_of, looked_at,
-                   page_of_own_cell, place, shown, write_page_of)
+                   place, shown, write_page_of)
 from scripts import (FAST, PRODUCE, TEXT, assert_changes_nothing, load, run, snapshot, succeeded, write_chain)
 
 
@@ -34,16 +34,6 @@ def model(compiled_models):
 
 def parameters(model):
     return {name: model.p[name].get_value().ravel().tolist() for name in NAMES}
-
-
-def test_probabilities_are_the_models(javascript, model, compiled_models):
-    """Up to rounding; and those of the unrounded parameters up to the rounding to 16 bits."""
-    found = javascript('probabilities(p, x)', p=parameters(model), x=CODES[:200].tolist())
-    np.testing.assert_allclose(found, model.theano_predict(CODES[:200])[0][:, 0], rtol=1e-5, atol=1e-7)
-    for variable, array in compiled_models('float32')[1].items():
-        variable.set_value(array)
-    unrounded = model.theano_predict(CODES[:200])[0][:, 0]
-    assert 0 < abs(found - unrounded).max() < 2 ** -11                     # the rounding of a number of 1
 
 
 @pytest.mark.parametrize('temperature, top_k', [(1, 11), (0.5, 7), (3, 2)])
@@ -98,11 +88,14 @@ def test_writer_begins_with_a_random_character(javascript, model):
 
 @pytest.fixture(scope='module')
 def hostile(tmp_path_factory):
-    """Return the path of a page whose text, names and vocabulary are an attack."""
+    """Return the path of a page of two models whose text, names and vocabularies are an attack."""
     folder = tmp_path_factory.mktemp('hostile')
-    checkpoint = folder / '<img src=x onerror=hacked=1>\u2028.npz'
-    write_chain(checkpoint, np.array(sorted(set(HOSTILE))))
-    return write_page_of(checkpoint, folder / 'page.html', HOSTILE, 'a text of ' + HOSTILE)
+    names = [str(folder / f'{name}<img src=x onerror=hacked=1>\u2028.npz') for name in 'ab']
+    for name, extra in zip(names, ('', '<>é')):
+        write_chain(name, np.array(sorted(set(HOSTILE + extra))))
+    other = CharLSTM()
+    other.model_setup(names[1])
+    return write_page_of(names[0], folder / 'page.html', HOSTILE, 'a text of ' + HOSTILE, against=(other, names[1]))
 
 
 def test_hostile_text_is_data(hostile):
@@ -111,7 +104,7 @@ def test_hostile_text_is_data(hostile):
     assert html.count(b'<script') == html.count(b'</script') == 2 and b'<img' not in html and b'hacked=1>' not in html
     data = data_of(hostile)
     assert ''.join(data['uchar'][k] for k in array_of(data['text'])) == HOSTILE
-    assert data['source'] == 'a text of ' + HOSTILE and data['name'] == '<img src=x onerror=hacked=1>\u2028.npz'
+    assert data['source'] == 'a text of ' + HOSTILE and data['name'] == 'a<img src=x onerror=hacked=1>\u2028.npz'
 
 
 def test_nothing_is_fetched_and_no_other_script_may_run():
@@ -260,9 +253,7 @@ def test_page_that_is_refused(folder, produce, short_run, options, words):
 
 
 def test_page_in_a_process(folder, short_run):
-    """Refused before Theano is imported; and written, with no output but a line on where it is."""
-    (folder / 'existing').write_text('mine')
-    assert_changes_nothing(folder, run, PRODUCE, short_run.checkpoint, '--page', 'existing', words=['exists already'])
+    """With no output but a line on where it is."""
     result = run(PRODUCE, short_run.checkpoint, '--page', 'p.html', '--length', 60, flags=FAST, cwd=folder)
     assert (result.returncode, result.stdout) == (0, '') and result.stderr.startswith('wrote p.html, ')
     assert result.stderr.count('\n') == 1
@@ -411,20 +402,38 @@ def test_settings_that_are_wrong(browser, written):
 
 
 def test_hostile_text_runs_nothing(browser, hostile):
+    """In no view."""
     names = {'\n': '\u21b5\n', '\0': r'\x00', '\x1b': r'\x1b', '\u2028': r'\u2028', '\u2029': r'\u2029',
              '\u202e': r'\u202e', '\ud800': r'\ud800'}
     seen = ''.join(names.get(ch, ch) for ch in HOSTILE)
     browser.open(hostile)
     assert browser.text('#text') == seen and browser.text('#source') == 'a text of ' + seen
-    browser.focus('#text')
-    for _ in HOSTILE:
-        browser.press('ArrowRight')
-    assert browser.text('#where')
-    for view in ('cells', 'about', 'writing'):
+    for view, panel in (('surprise', 'where'), ('against', 'both'), ('cells', 'value')):
         browser.click('#tab-' + view)
+        browser.focus('#text')
+        browser.press('Home')
+        for _ in HOSTILE:
+            browser.press('ArrowRight')
+        assert browser.text('#' + panel)
+    assert r'b<img src=x onerror=hacked=1>\u2028.npz' in browser.text('#models')
+    browser.click('#tab-why')
+    browser.wait("document.querySelector('#why-effects .bars') !== null")
+    assert re.match(r'….*\?\} gets .* %\. What mattered most:(\d+ before: .*[+−]\d\.\d\d){5}$',
+                    browser.text('#why-effects'))
+    browser.click('#tab-words')
+    browser.set('#words', HOSTILE.replace('\ud800', ''))   # which DevTools cannot send
+    assert browser.text('#typed') == HOSTILE.replace('\ud800', '') + ' '
+    browser.click('#tab-guess')
+    browser.click('#guess-begin')
+    for _ in range(10):
+        for key in ('<', '>', '/', '{', '}', 'Enter'):
+            browser.press(key)
+    assert len(browser.all('#guess-answers > *')) == 10
+    browser.click('#tab-about')
+    browser.click('#tab-writing')
     assert write_in(browser, prime='</script>', length='200').startswith('</script>')
     assert browser.value(NOT_HACKED) and browser.value('document.scripts.length') == 2
-    assert browser.value('document.title') == r'What <img src=x onerror=hacked=1>\u2028.npz learned'
+    assert browser.value('document.title') == r'What a<img src=x onerror=hacked=1>\u2028.npz learned'
 
 
 @pytest.mark.parametrize('attack', [
@@ -506,16 +515,6 @@ def test_explanations_are_a_tap_away_on_a_phone(browser, written):
             # Not by the mouse: on its way it points at characters, whose rows change the height of what is clicked.
             browser.value(f"document.querySelector('#{view}-side summary').click()")
             assert browser.is_visible(explained) != open_at_first
-
-
-def test_page_of_a_cell_of_ones_own_computes_it(browser, text_file, tmp_path):
-    """With the parameters of the cell, as the page stores them."""
-    path, model = page_of_own_cell(tmp_path, text_file(TEXT))
-    expected = model.theano_predict([model.uchar.index(ch) for ch in TEXT[:300]])[0][:, 0]
-    browser.open(path)
-    found = browser.value('(network => Array.from(array(data.text), x => Array.from(network.read(x))))('
-                          'new Network(parameters()))')
-    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-7)
 
 
 def test_about_shows_the_metadata_and_draws_the_costs(browser, written, short_run):

@@ -1,13 +1,11 @@
 """The view Why in Chromium: its effects against an independent model, and what it shows of them."""
-import re
-
 import numpy as np
 import pytest
 
 import numpy_model
 from numpy_model import NAMES
-from pages import HOSTILE, NOT_HACKED, assert_colours, looked_at, page_of_own_cell, place, shown, write_page_of
-from scripts import TEXT, load, write_chain
+from pages import assert_colours, looked_at, page_of_own_cell, place, shown
+from scripts import TEXT, load
 
 # Logarithms of the probabilities of characters: after the text before them, and without each of the last characters.
 LOGS = """(numbers => {
@@ -139,14 +137,3 @@ def test_newest_place_wins(browser, written):
     browser.later('1')
     titled = browser.all('#text > *', 'element.hasAttribute("title")')
     assert looked_at(browser) == 130 and [k for k in range(700) if titled[k]] == list(range(30, 130))
-
-
-def test_hostile_text(browser, tmp_path):
-    checkpoint = write_chain(tmp_path / 'p.npz', np.array(sorted(set(HOSTILE))))
-    browser.open(write_page_of(checkpoint, tmp_path / 'page.html', HOSTILE), view='#why')
-    browser.focus('#text')
-    browser.press('End')
-    browser.wait(READY)
-    assert re.match(r'….*\?\} gets .* %\. What mattered most:(\d+ before: .*[+−]\d\.\d\d){5}$',
-                    browser.text('#why-effects'))
-    assert browser.value(NOT_HACKED)

@@ -4,7 +4,7 @@ import pytest
 
 import numpy_model
 from numpy_model import NAMES
-from pages import HOSTILE, NOT_HACKED, array_of, assert_colours, data_of, shown, write_page_of
+from pages import array_of, assert_colours, data_of, shown, write_page_of
 from scripts import TEXT, load, write_chain
 
 READY = "!byId('words-status').textContent.startsWith('Reading')"
@@ -158,8 +158,7 @@ def test_every_control_has_a_name_and_is_reached_by_tab(browser, written):
         assert named.startswith(label)
 
 
-def test_bytes_and_hostile_text(browser, tmp_path):
-    """A character of several bytes has their cost; a text that is an attack is text."""
+def test_character_of_several_bytes_has_their_cost(browser, tmp_path):
     text = 'aé€'
     checkpoint = write_chain(tmp_path / 'p.npz', np.frombuffer(text.encode(), 'S1'))
     browser.open(write_page_of(checkpoint, tmp_path / 'page.html', text * 3), view='#words')
@@ -167,7 +166,3 @@ def test_bytes_and_hostile_text(browser, tmp_path):
     levels = browser.all('#typed > *', 'element.className')[:-1]
     assert levels == ['v0', 'v0', 'v0', 'v0', 'v15']       # the chain expects all but the second a
     assert browser.text('#words-next .what') == r'\xc3'
-    enter(browser, HOSTILE)
-    # In a text box a half of a pair is one too, but DevTools cannot send it.
-    assert browser.text('#typed').startswith('</script><script>hacked=1</script><img')
-    assert 'never saw < / s' in browser.text('#words-unknown') and browser.value(NOT_HACKED)

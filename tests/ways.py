@@ -16,7 +16,7 @@ from cells import OWN, peephole_cell, peephole_in_numpy  # noqa: E402
 from charlstm import CharLSTM, lstm_cell  # noqa: E402
 from engine import process_group  # noqa: E402
 from engine.kernel.cell import Cell, held_cell, js_function  # noqa: E402
-from engine.page.page import HERE  # noqa: E402
+from engine.page.page import MODEL, file_of_page  # noqa: E402
 from engine.state.run_state import STATES  # noqa: E402
 from numpy_model import forward, lively_parameters, lstm, same  # noqa: E402
 
@@ -212,10 +212,9 @@ class InJavaScript:
         self.contexts = {}
         for own, cell in ((False, Cell(lstm_cell, (), 'float32')), (True, Cell(peephole_cell, OWN, 'float32'))):
             self.contexts[own] = MiniRacer()
-            for code in (js_function(held_cell(cell).program), *[(HERE / f'{name}.js').read_text(encoding='utf-8')
-                                                                 for name in ('network', 'products')]):
+            for code in (js_function(held_cell(cell).program), *[file_of_page(f'{name}.js') for name in MODEL],
+                         IN_JAVASCRIPT):
                 self.contexts[own].eval(code)
-            self.contexts[own].eval(IN_JAVASCRIPT)
 
     def value(self, case, expression):
         """Return the value of an expression for the parameters of a case."""

@@ -17,9 +17,9 @@ from engine.state.text import encoded, smallest_type
 from engine.terminal import note
 
 HERE = Path(__file__).resolve().parent
-# Scripts: the model, which needs no document; what the views share; and the views.
-SCRIPTS = ('network', 'products', 'reading', 'data', 'elements', 'curve', 'text', 'copies',
-           'surprise', 'why', 'against', 'cells', 'words', 'writing', 'guess', 'learning', 'about', 'views')
+MODEL = 'network', 'products', 'reading'           # scripts that need no document: node or a Worker can run them
+SCRIPTS = MODEL + ('data', 'elements', 'curve', 'text', 'copies', 'surprise', 'why', 'against', 'cells', 'words',
+                   'writing', 'guess', 'learning', 'about', 'views')
 OWN = 'A text that the model wrote itself.'
 MOST_CHARACTERS = 10_000       # of a file, in a page
 ALTERNATIVES = 5               # most probable characters that a page shows

@@ -53,13 +53,13 @@ class Products {
   constructor(p, count) {
     const matrices = [[p.W1, p.b1], [p.U2, p.b2], [p.W2, p.b2]];
     const largest = Math.max(...matrices.map(([, bias]) => bias.length)) * (count + 3);          // of sums or vectors
-    this.addresses = new Map();                            // of matrices, sums and vectors, in numbers of four bytes
+    this.addresses = new Map();                            // of the matrices; all addresses count numbers of four bytes
     let size = 0;
     for (const [matrix] of matrices) {
       this.addresses.set(matrix, size);
       size += matrix.length;
     }
-    [this.sums, this.vectors] = [size, size + largest];
+    [this.sums, this.vectors] = [size, size + largest];    // addresses
     try {
       const memory = new WebAssembly.Memory({initial: Math.ceil((size + 2 * largest) * 4 / 65536)});
       this.run = new WebAssembly.Instance(new WebAssembly.Module(productsModule()), {m: {m: memory}}).exports.f;
