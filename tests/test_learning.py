@@ -241,6 +241,10 @@ def test_epochs_play(browser, page_of_run):
     assert browser.text('#play') == 'Play'
     assert browser.later("byId('epoch').value", 700) == '0'
     browser.click('#play')
+    browser.click('#tab-about')                            # which stops it
+    browser.click('#tab-learning')
+    assert browser.text('#play') == 'Play'
+    browser.click('#play')
     browser.wait("byId('play').textContent === 'Play'")
     assert_shows(browser, data, last)
 
