@@ -2,6 +2,7 @@
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -10,10 +11,17 @@ CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 
 # As root there is no sandbox, and in a container little of /dev/shm.
 OPTIONS = ('--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --hide-scrollbars '
            '--disable-extensions --disable-background-networking --remote-debugging-pipe').split()
+# Of keys to which the browser itself reacts: their codes, and what they type.
+KEYS = {'ArrowLeft': (37, ''), 'ArrowRight': (39, ''), 'Home': (36, ''), 'End': (35, ''), 'Tab': (9, ''),
+        ' ': (32, ' '), 'Enter': (13, '\r')}
 
 
 class Browser:
-    """A page in Chromium. errors: those of its console, its script and its policy. requests: what it fetched."""
+    """A page in Chromium. errors: those of its console, its script and its policy. opened, requests: addresses
+    of pages that were opened, and of all that was fetched.
+
+    Elements are named by selectors of CSS.
+    """
 
     def __init__(self, folder):
         """Start Chromium, which keeps its files in folder."""
@@ -26,7 +34,7 @@ class Browser:
         os.close(commands[0])
         os.close(answers[1])
         self._commands, self._answers, self._rest = os.fdopen(commands[1], 'wb', 0), answers[0], b''
-        self._calls, self._session, self.errors, self.requests = 0, {}, [], []
+        self._calls, self._session, self.errors, self.requests, self.opened = 0, {}, [], [], []
         target = next(page for page in self.call('Target.getTargets')['targetInfos'] if page['type'] == 'page')
         attached = self.call('Target.attachToTarget', targetId=target['targetId'], flatten=True)
         self._session = {'sessionId': attached['sessionId']}
@@ -80,28 +88,72 @@ class Browser:
 
     def open(self, path, width=1280, height=800, scheme='light', view=''):
         """Open a page in a window of a size. Return the milliseconds until it was drawn."""
+        self._width = width
         self.call('Emulation.setDeviceMetricsOverride', width=width, height=height, deviceScaleFactor=1,
                   mobile=width < 600)
         self.call('Emulation.setEmulatedMedia', features=[dict(name='prefers-color-scheme', value=scheme)])
-        self.errors, self.requests = [], []
         self.call('Page.navigate', url='about:blank')
+        self.opened.append(path.as_uri())
         self.call('Page.navigate', url=path.as_uri() + view)
         self.wait("document.readyState === 'complete' && location.href !== 'about:blank'")
         return self.value('new Promise(drawn => '
                           'requestAnimationFrame(() => setTimeout(() => drawn(performance.now()))))')
 
+    def all(self, selector, expression='element.textContent'):
+        """Return the value of an expression for each element of a selector; its text unless told otherwise."""
+        return self.value(f'Array.from(document.querySelectorAll({json.dumps(selector)}), element => {expression})')
+
+    def text(self, selector):
+        return self.all(selector)[0]
+
+    def is_visible(self, selector):
+        return self.all(selector, 'element.checkVisibility()')[0]
+
+    def colours(self, selector, of='backgroundColor'):
+        """Return a colour of each element, as red, green, blue and, unless it is opaque, opacity."""
+        return [[float(number) for number in re.findall(r'[\d.]+', colour)]
+                for colour in self.all(selector, f'getComputedStyle(element).{of}')]
+
+    def set(self, selector, value):
+        """Set a control to a value, as a reader does."""
+        self.value(f"""(control => {{ control.value = {json.dumps(value)};
+            for (const kind of ['input', 'change']) control.dispatchEvent(new Event(kind)); }})(
+            document.querySelector({json.dumps(selector)}))""")
+
+    def focus(self, selector):
+        self.value(f'document.querySelector({json.dumps(selector)}).focus()')
+
+    def focused(self):
+        """Return the id of the element that has the focus."""
+        return self.value('document.activeElement.id')
+
+    def later(self, expression, milliseconds=200):
+        """Return the value of an expression after some time."""
+        return self.value(f'new Promise(then => setTimeout(() => then({expression}), {milliseconds}))')
+
+    def fits(self):
+        """Return whether the page is no wider than its window."""
+        return self.value('Math.max(document.documentElement.scrollWidth, innerWidth)') == self._width
+
+    def point(self, selector):
+        """Move the mouse to the middle of an element. Return where that is."""
+        x, y = self.all(selector, """(element.scrollIntoView({block: 'center'}), (box => (
+            [box.x + box.width / 2, box.y + box.height / 2]))(element.getClientRects()[0]))""")[0]
+        self.call('Input.dispatchMouseEvent', type='mouseMoved', x=x, y=y)
+        return x, y
+
     def click(self, selector):
         """Click in the middle of an element."""
-        x, y = self.value(f'''(() => {{ const element = document.querySelector({json.dumps(selector)});
-            element.scrollIntoView({{block: 'center'}}); const box = element.getClientRects()[0];
-            return [box.x + box.width / 2, box.y + box.height / 2]; }})()''')
-        for kind, button in (('mouseMoved', 'none'), ('mousePressed', 'left'), ('mouseReleased', 'left')):
-            self.call('Input.dispatchMouseEvent', type=kind, x=x, y=y, button=button, clickCount=1)
+        x, y = self.point(selector)
+        for kind in ('mousePressed', 'mouseReleased'):
+            self.call('Input.dispatchMouseEvent', type=kind, x=x, y=y, button='left', clickCount=1)
 
     def press(self, key):
-        """Press a key by its name."""
-        self.call('Input.dispatchKeyEvent', type='keyDown', key=key, text=key if len(key) == 1 else '')
-        self.call('Input.dispatchKeyEvent', type='keyUp', key=key)
+        """Press a key by its name, such as 'a', ' ' or 'Enter'."""
+        code, text = KEYS.get(key, (0, key if len(key) == 1 else ''))
+        named = dict(key=key, windowsVirtualKeyCode=code)
+        self.call('Input.dispatchKeyEvent', type='keyDown' if text else 'rawKeyDown', text=text, **named)
+        self.call('Input.dispatchKeyEvent', type='keyUp', **named)
 
     def picture(self, path):
         """Write a picture of the window as a PNG."""

@@ -323,13 +323,21 @@ def written(short_run, tmp_path_factory):
 
 
 @pytest.fixture(scope='session')
-def browser(tmp_path_factory):
-    """Return a Browser, in which a test opens the page that it looks at."""
+def chromium(tmp_path_factory):
     if CHROMIUM is None:
         pytest.skip('Chromium is missing: apt install chromium')
     browser = Browser(tmp_path_factory.mktemp('chromium'))
     yield browser
     browser.close()
+
+
+@pytest.fixture
+def browser(chromium):
+    """Return a Browser, in which a test opens pages. They must be without errors, and fetch nothing."""
+    chromium.errors, chromium.requests, chromium.opened = [], [], []
+    yield chromium
+    chromium.value('0')                                    # what was reported before is read now
+    assert chromium.errors == [] and chromium.requests == chromium.opened
 
 
 # ---------------------------------------------------------------- the novel

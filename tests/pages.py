@@ -19,12 +19,9 @@ HOSTILE = ('</script><script>hacked=1</script><img src=x onerror=hacked=1><!--<s
 # In the browser: whether no text was taken for HTML.
 NOT_HACKED = "typeof hacked === 'undefined' && !document.querySelector('img')"
 
-SHOWN_AS = {' ': 'space', '\n': 'line end'}               # names of characters in a page
-
 # After network.js in a JavaScript engine.
 HELPERS = '''
 const arrays = p => Object.fromEntries(Object.entries(p).map(([name, array]) => [name, Float32Array.from(array)]));
-const probabilities = (p, x, network = new Network(arrays(p))) => x.map(k => Array.from(network.read(k)));
 const times = (n, next) => Array.from({length: n}, next);
 const written = (n, p, prime, choice, writer = new Writer(arrays(p), prime, choice)) => (
   times(prime.length + n, () => writer.next()));
@@ -81,17 +78,44 @@ def expected_of(p, text=TEXT[:700]):
     return codes, probabilities[:, 0], numpy_model.costs(probabilities, codes[1:, None])[:, 0]
 
 
-def colour(level, dark=False, hue=18, saturation=0.8):
-    """Return the colour of a level from 1 to 15 as red, green and blue. Levels differ in lightness."""
-    lightness = (0.12 + 0.66 * level / 15) if dark else (0.96 - 0.66 * level / 15)
+def colour(level, dark=False):
+    """Return the colour of a level from 1 to 15 or from -15 to -1, red, green and blue. Levels differ in lightness."""
+    hue, saturation = (18, 0.8) if level > 0 else (208, 0.68)
+    lightness = (0.12 + 0.66 * abs(level) / 15) if dark else (0.96 - 0.66 * abs(level) / 15)
     return [255 * part for part in colorsys.hls_to_rgb(hue / 360, lightness, saturation)]
 
 
-def colour_in(browser, place):
-    """Return a colour of the page as red, green, blue and, unless it is opaque, opacity."""
-    return [float(number) for number in re.findall(r'[\d.]+', browser.value(f'getComputedStyle({place}'))]
+def assert_colours(browser, selector, levels, dark=False, margin=0.02):
+    """Assert that elements have the colours of levels (n,) from -16 to 16: none below 1, and another hue below 0.
+
+    Levels nearer than margin to a whole number are not looked at, since they may be rounded to either side.
+    """
+    found = browser.colours(selector)
+    here = browser.all(selector, "element.classList.contains('here')")
+    assert len(found) == len(levels)
+    clear = [k for k in range(len(levels)) if abs(levels[k] - np.rint(levels[k])) > margin and not here[k]]
+    assert len({int(levels[k]) for k in clear}) > 2
+    for k in clear:
+        level = int(np.clip(levels[k], -15, 15))
+        expected = colour(level, dark) if level else [0, 0, 0, 0]
+        np.testing.assert_allclose(found[k], expected, atol=1.5, err_msg=str(k))
 
 
-def shown_colour(browser, k):
-    """Return the background of the character k."""
-    return colour_in(browser, f'spans[{k}]).backgroundColor')
+def place(k):
+    """Return the selector of the character k of the text."""
+    return f'#text > :nth-child({k + 1})'
+
+
+def looked_at(browser):
+    """Return the number of the character that the reader looks at."""
+    return browser.all('#text > *', "element.classList.contains('here')").index(True)
+
+
+def shown(character):
+    """Return the name of a character in a page."""
+    return {' ': 'space', '\n': 'line end'}.get(character, character)
+
+
+def random_numbers(browser, n, seed):
+    """Return the first random numbers of the page for a seed."""
+    return browser.value(f'(random => Array.from({{length: {n}}}, () => random.next()))(new Random({seed}))')

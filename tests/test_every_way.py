@@ -272,7 +272,7 @@ def test_every_way_is_in_a_row(way):
     assert networks == {'Kernel', 'Scan'}
     with_read = re.compile(r'^class (\w+) {(?:\n(?: .*)?)*?\n  read\(', re.MULTILINE)
     readers = {name for path in HERE.glob('*.js') for name in with_read.findall(path.read_text(encoding='utf-8'))}
-    assert readers == {'Network', 'Streams'}
+    assert readers == {'Network'}
 
 
 def test_every_operation_of_the_kernel_is_in_a_row(way):

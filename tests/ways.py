@@ -16,7 +16,7 @@ from cells import OWN, peephole_cell, peephole_in_numpy  # noqa: E402
 from charlstm import CharLSTM, lstm_cell  # noqa: E402
 from engine import process_group  # noqa: E402
 from engine.kernel.cell import Cell, held_cell, js_function  # noqa: E402
-from engine.page.page import HERE  # noqa: E402
+from engine.page.page import MODEL, file_of_page  # noqa: E402
 from engine.state.run_state import STATES  # noqa: E402
 from numpy_model import forward, lively_parameters, lstm, same  # noqa: E402
 
@@ -173,22 +173,20 @@ class Resumed(InTheano):
 
 IN_JAVASCRIPT = '''
 let p;
-const parameters = () => p;
 const use = arrays => {
   p = Object.fromEntries(Object.entries(arrays).map(([name, values]) => [name, Float32Array.from(values)]));
-  products = null;
 };
 const lists = arrays => arrays.map(values => Array.from(values));
-const statesOf = ({layer1, layer2}) => [layer1.h, layer1.C, layer2.h, layer2.C];
-const reading = (x, network = new Network(p)) => x.map(k => lists([network.read(k), ...statesOf(network)]));
+const reading = (x, network = new Network(p)) => x.map(k => lists([network.read(k), ...network.states(0)]));
 const writing = (n, choice, held, writer = new Writer(p, [1], choice, held)) => (
   Array.from({length: n}, () => writer.next()));
-const streaming = (x, states, webassembly, streams = newStreams(states.length)) => {
+const streaming = (x, states, webassembly) => {
+  const products = new Products(p, states.length), network = new Network(p, states.length, products);
   if (webassembly !== Boolean(products.run)) throw new Error('no WebAssembly');
-  states.forEach((state, k) => streams.set(k, state));
+  states.forEach((state, k) => network.setStates(k, state));
   return x.map(k => {
-    streams.read(k, states.length);
-    return states.map((_, stream) => lists([streams.logs(stream), ...streams.state(stream)]));
+    network.step(k);
+    return states.map((_, stream) => lists([network.logs(stream), ...network.states(stream)]));
   });
 };
 '''
@@ -214,10 +212,9 @@ class InJavaScript:
         self.contexts = {}
         for own, cell in ((False, Cell(lstm_cell, (), 'float32')), (True, Cell(peephole_cell, OWN, 'float32'))):
             self.contexts[own] = MiniRacer()
-            for code in (js_function(held_cell(cell).program), *[(HERE / f'{name}.js').read_text(encoding='utf-8')
-                                                                 for name in ('network', 'products', 'streams')]):
+            for code in (js_function(held_cell(cell).program), *[file_of_page(f'{name}.js') for name in MODEL],
+                         IN_JAVASCRIPT):
                 self.contexts[own].eval(code)
-            self.contexts[own].eval(IN_JAVASCRIPT)
 
     def value(self, case, expression):
         """Return the value of an expression for the parameters of a case."""
@@ -240,7 +237,7 @@ class InJavaScript:
 
 
 class InStreams(InJavaScript):
-    """The network of a page in many streams, by streams.js and products.js. webassembly: False: in JavaScript alone."""
+    """The network of a page in many streams, by products.js. webassembly: False: in JavaScript alone."""
 
     def __init__(self, MiniRacer, webassembly):
         super().__init__(MiniRacer)

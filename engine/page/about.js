@@ -1,17 +1,17 @@
 // The view About: what --info prints, and the costs of the run.
 
-function prepareAbout() {
+function aboutView() {
   for (const line of data.info) {
     const colon = line.indexOf(': ') + 1;
     if (colon) byId('info').append(element('dt', '', visible(line.slice(0, colon - 1))));
     byId('info').append(element('dd', '', visible(line.slice(colon).trim())));
   }
   byId('costs').hidden = !data.epochs.length;
-}
 
-function showCosts() {
-  const width = Math.min(680, byId('about-panel').clientWidth);
-  if (data.epochs.length) byId('curve').replaceChildren(drawCosts(data.epochs, width));
-}
+  function show() {
+    const width = Math.min(680, byId('about-panel').clientWidth);
+    if (data.epochs.length) byId('curve').replaceChildren(drawCosts(data.epochs, width));
+  }
 
-addView('about', {title: 'About', prepare: prepareAbout, show: showCosts});
+  return {title: 'About', show};
+}

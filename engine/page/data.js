@@ -3,12 +3,6 @@
 const byId = id => document.getElementById(id);
 const data = JSON.parse(byId('data').textContent);
 
-/** The number that 16 bits of a float16 mean: a sign, 5 bits of exponent, 10 bits of fraction. */
-function half(bits) {
-  const sign = bits >> 15 ? -1 : 1, exponent = bits >> 10 & 31, fraction = (bits & 1023) / 1024;
-  return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction) : 2 ** -14 * fraction);
-}
-
 /** The typed array that engine/page/page.py stored in base64; of float16, a Float32Array. */
 function array(stored) {
   const characters = atob(stored.base64), bytes = new Uint8Array(characters.length);
@@ -16,17 +10,38 @@ function array(stored) {
   const kinds = {uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, float16: Uint16Array};
   const numbers = new kinds[stored.type](bytes.buffer);
   if (stored.type !== 'float16') return numbers;
+  const half = bits => {                                   // 1 bit of sign, 5 of exponent, 10 of fraction
+    const sign = bits >> 15 ? -1 : 1, exponent = bits >> 10 & 31, fraction = (bits & 1023) / 1024;
+    return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction) : 2 ** -14 * fraction);
+  };
   const table = Float32Array.from({length: 65536}, (_, bits) => half(bits));
   return Float32Array.from(numbers, bits => table[bits]);
 }
 
-let decoded = null;
-
-/** The parameters of the model by name, each a Float32Array: decoded when they are needed for the first time. */
-function parameters() {
-  decoded = decoded || Object.fromEntries(Object.entries(data.parameters).map(([name, p]) => [name, array(p)]));
-  return decoded;
+/** What a model expected in the text: its vocabulary, the text, and arrays on all characters but the first. */
+function expectationsOf({uchar, bytes, text, costs, best, chances}) {
+  return {uchar, bytes, text: array(text), costs: array(costs), best: array(best), chances: array(chances)};
 }
+
+/** A function that returns what make() returns, and calls that when it is needed for the first time. */
+function once(make) {
+  let made;
+  return () => made = made || make();
+}
+
+/** The parameters of the model by name, each a Float32Array. */
+const parameters = once(() => (
+  Object.fromEntries(Object.entries(data.parameters).map(([name, p]) => [name, array(p)]))));
+
+const MOST_STREAMS = 101;
+const products = once(() => new Products(parameters(), MOST_STREAMS));
+
+/** A network of the model in so many streams, at most MOST_STREAMS. */
+const newNetwork = count => new Network(parameters(), count, products());
+
+/** What to say of the time that a network takes: nothing, or why it is long. */
+const slowness = () => products().run ? '' :
+  ' This browser runs no WebAssembly, without which that takes many times as long.';
 
 /** A text with escapes, as in Python, for controls, halves of pairs, and marks that are invisible or reverse others. */
 function visible(text) {

@@ -1,76 +1,75 @@
 // The view Learning: what the model wrote, and what it expected in one passage, after each epoch of its run.
 
-const PACE = 500;                                          // milliseconds of an epoch while it plays
-const learned = data.learning && {...data.learning, costs: array(data.learning.costs),
-  spans: data.learning.passage.map(spanOf)};
-let playing = 0;                                           // the timer, 0 if it does not play
+function learningView() {
+  const PACE = 500;                                        // milliseconds of an epoch while it plays
+  const learned = data.learning, learnedCosts = array(learned.costs), spans = learned.passage.map(spanOf);
+  let playing = 0;                                         // the timer, 0 if it does not play
 
-/** Draws the costs of the run, with a dot on each curve, which showEpoch() moves. */
-function drawLearning() {
-  const place = byId('learning-curve'), figure = drawCosts(data.epochs, Math.min(680, place.clientWidth));
-  figure.querySelector('svg').append(...['training', 'validation'].map(name => drawn('circle', {class: name, r: 6})));
-  for (const name of figure.querySelectorAll('figcaption span')) name.textContent = name.className;
-  place.replaceChildren(figure);
-  showEpoch();
-}
-
-/** Moves the dots to the costs of an epoch, a row of data.epochs; a cost that is not known has no dot. */
-function moveDots(row) {
-  const svg = byId('learning-curve').querySelector('svg'), {width, height} = svg.viewBox.baseVal;
-  const places = placesOf(data.epochs, width, height);
-  svg.querySelectorAll('circle').forEach((dot, k) => {
-    dot.setAttribute('visibility', row[k + 1] === null ? 'hidden' : 'visible');
-    dot.setAttribute('cx', places.x(row[0]));
-    dot.setAttribute('cy', places.y(row[k + 1]));
-  });
-}
-
-/** Shows the epoch that the slider is at. */
-function showEpoch() {
-  const k = Number(byId('epoch').value), epoch = learned.epochs[k], each = learned.spans.length - 1;
-  const row = data.epochs.filter(([number]) => number === epoch).pop(), [, training, validation] = row;
-  const then = learned.costs.subarray(k * each, k * each + each);
-  const costs = [['training', training], ['validation', validation]].filter(([, cost]) => cost !== null);
-  const line = costs.map(([name, cost]) => `${name} ${natsAndBits(cost)}`).join(', ');
-  const last = costs[costs.length - 1];
-  byId('epoch').setAttribute('aria-valuetext',
-    `epoch ${epoch}` + (last ? `, ${last[0]} cost ${last[1].toFixed(2)} nats` : ''));
-  byId('epoch-costs').replaceChildren(element('b', '', `Epoch ${epoch}`), line && `: ${line}`);
-  learned.spans.forEach((span, place) => tint(span, place ? Math.max(0, then[place - 1]) / DEAREST : 0));
-  byId('scored-costs').textContent = `The beginning of the ${learned.text} text, each character coloured by its cost `
-    + `after this epoch. Mean: ${natsAndBits(mean(then))} a character.`;
-  byId('sample').textContent = visible(learned.samples[k]);
-  moveDots(row);
-}
-
-/** Shows one epoch after the other from the slider's on, or from the first if that is the last; or stops. */
-function play() {
-  const slider = byId('epoch'), most = Number(slider.max), going = playing;
-  stopPlaying();
-  if (going) return;
-  slider.value = Number(slider.value) < most ? slider.value : 0;
-  showEpoch();
-  byId('play').textContent = 'Pause';
-  playing = setInterval(() => {
-    slider.value = Number(slider.value) + 1;
+  /** Draws the costs of the run, with a dot on each curve, which showEpoch() moves. */
+  function show() {
+    const place = byId('learning-curve'), figure = drawCosts(data.epochs, Math.min(680, place.clientWidth));
+    figure.querySelector('svg').append(...['training', 'validation'].map(name => drawn('circle', {class: name, r: 6})));
+    for (const name of figure.querySelectorAll('figcaption span')) name.textContent = name.className;
+    place.replaceChildren(figure);
     showEpoch();
-    if (Number(slider.value) === most || view() !== 'learning') stopPlaying();
-  }, PACE);
-}
+  }
 
-function stopPlaying() {
-  clearInterval(playing);
-  playing = 0;
-  byId('play').textContent = 'Play';
-}
+  /** Moves the dots to the costs of an epoch, a row of data.epochs; a cost that is not known has no dot. */
+  function moveDots(row) {
+    const svg = byId('learning-curve').querySelector('svg'), {width, height} = svg.viewBox.baseVal;
+    const places = placesOf(data.epochs, width, height);
+    svg.querySelectorAll('circle').forEach((dot, k) => {
+      dot.setAttribute('visibility', row[k + 1] === null ? 'hidden' : 'visible');
+      dot.setAttribute('cx', places.x(row[0]));
+      dot.setAttribute('cy', places.y(row[k + 1]));
+    });
+  }
 
-function prepareLearning() {
+  /** Shows the epoch that the slider is at. */
+  function showEpoch() {
+    const k = Number(byId('epoch').value), epoch = learned.epochs[k], each = spans.length - 1;
+    const row = data.epochs.filter(([number]) => number === epoch).pop(), [, training, validation] = row;
+    const then = learnedCosts.subarray(k * each, k * each + each);
+    const costs = [['training', training], ['validation', validation]].filter(([, cost]) => cost !== null);
+    const line = costs.map(([name, cost]) => `${name} ${natsAndBits(cost)}`).join(', ');
+    const last = costs[costs.length - 1];
+    byId('epoch').setAttribute('aria-valuetext',
+      `epoch ${epoch}` + (last ? `, ${last[0]} cost ${last[1].toFixed(2)} nats` : ''));
+    byId('epoch-costs').replaceChildren(element('b', '', `Epoch ${epoch}`), line && `: ${line}`);
+    spans.forEach((span, place) => tint(span, place ? Math.max(0, then[place - 1]) / DEAREST : 0));
+    byId('scored-costs').textContent = `The beginning of the ${learned.text} text, each character coloured by its cost `
+      + `after this epoch. Mean: ${natsAndBits(mean(then))} a character.`;
+    byId('sample').textContent = visible(learned.samples[k]);
+    moveDots(row);
+  }
+
+  /** Shows one epoch after the other from the slider's on, or from the first if that is the last; or stops. */
+  function play() {
+    const slider = byId('epoch'), most = Number(slider.max), going = playing;
+    stopPlaying();
+    if (going) return;
+    slider.value = Number(slider.value) < most ? slider.value : 0;
+    showEpoch();
+    byId('play').textContent = 'Pause';
+    playing = setInterval(() => {
+      slider.value = Number(slider.value) + 1;
+      showEpoch();
+      if (Number(slider.value) === most) stopPlaying();
+    }, PACE);
+  }
+
+  function stopPlaying() {
+    clearInterval(playing);
+    playing = 0;
+    byId('play').textContent = 'Play';
+  }
+
   const many = learned.epochs.length;
   if (learned.logged > many) {
     byId('learning-chosen').textContent = `It has ${many} of the ${grouped(learned.logged)} epochs with a sample, `
       + 'evenly chosen.';
   }
-  byId('scored').append(...learned.spans);
+  byId('scored').append(...spans);
   byId('epoch').max = many - 1;
   byId('epoch').value = many - 1;
   byId('epoch').addEventListener('input', () => {
@@ -78,6 +77,5 @@ function prepareLearning() {
     showEpoch();
   });
   byId('play').addEventListener('click', play);
+  return {title: 'Learning', show, leave: stopPlaying};
 }
-
-if (data.learning) addView('learning', {title: 'Learning', prepare: prepareLearning, show: drawLearning});

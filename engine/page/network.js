@@ -48,22 +48,28 @@ function addProduct(sum, matrix, vector) {
   }
 }
 
+/** Adds the products of a matrix and vectors to sums: lists, with one of each for every stream. */
+function addProducts(sums, matrix, vectors) {
+  sums.forEach((sum, stream) => addProduct(sum, matrix, vectors[stream]));
+}
+
 /** Adds one column of a matrix (rows,columns) to sum (rows): its product with a one-hot vector. */
 function addColumn(sum, matrix, columns, column) {
   for (let row = 0; row < sum.length; row++) sum[row] += matrix[row * columns + column];
 }
 
-/** One layer of the LSTM and its states h and C (H). */
+/** One layer of the LSTM, and in each stream its states h and C (H). */
 class Layer {
-  /** p: the parameters of the network by name; number: 1 or 2. */
-  constructor(p, number) {
+  /** p: the parameters of the network by name; number: 1 or 2; count, products: as for Network. */
+  constructor(p, number, count, products) {
+    const rows = p[`b${number}`].length, zeros = length => Array.from({length: count}, () => new Float32Array(length));
     this.W = p[`W${number}`];
-    this.b = p[`b${number}`];
-    this.a = new Float32Array(this.b.length);              // pre-activations of the gates f, i, o, g
-    this.h = new Float32Array(this.b.length / 4);
-    this.C = new Float32Array(this.b.length / 4);
+    this.products = products;
+    this.a = zeros(rows);                                  // pre-activations of the gates f, i, o, g
+    this.h = zeros(rows / 4);
+    this.C = zeros(rows / 4);
     const own = Object.keys(p).filter(name => !EIGHT.includes(name) && name.endsWith(number));
-    this.own = Array.from(this.h, (_, k) => Float32Array.of(...own.map(name => p[name][k]), 0, 0));    // by unit
+    this.own = Array.from(this.h[0], (_, k) => Float32Array.of(...own.map(name => p[name][k]), 0, 0));   // by unit
   }
 
   /** Holds C of a unit at a value from the next step on. */
@@ -72,25 +78,40 @@ class Layer {
     own.set([1, value], own.length - 2);
   }
 
-  /** A step; addInput adds the input's share U.x to the pre-activations. Returns h. */
-  step(addInput) {
-    const {a, h, C, own} = this, H = h.length;
-    a.set(this.b);
-    addInput(a);
-    addProduct(a, this.W, h);
-    for (let k = 0; k < H; k++) [h[k], C[k]] = cell(a[k], a[H + k], a[2 * H + k], a[3 * H + k], C[k], own[k]);
+  /**
+   * A step of the first `count` streams. Their pre-activations begin with start (4H); addInputs adds to the list of
+   * them. Returns the list of h.
+   */
+  step(count, start, addInputs = () => {}) {
+    const [a, h, C] = [this.a, this.h, this.C].map(streams => streams.slice(0, count));
+    for (const ofStream of a) ofStream.set(start);
+    addInputs(a);
+    this.products.add(a, this.W, h);
+    for (let stream = 0; stream < count; stream++) this.update(a[stream], h[stream], C[stream]);
     return h;
+  }
+
+  /** Sets h and C (H) of a stream from its pre-activations a (4H). */
+  update(a, h, C) {
+    const {own} = this, H = h.length;
+    for (let k = 0; k < H; k++) [h[k], C[k]] = cell(a[k], a[H + k], a[2 * H + k], a[3 * H + k], C[k], own[k]);
   }
 }
 
 const EIGHT = ['U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c'];
 
+/** The network in one stream or in several. All streams read the same characters, from different states. */
 class Network {
-  /** p: the parameters by name, the EIGHT and those of the cell, each a Float32Array. The states are zero. */
-  constructor(p) {
+  /**
+   * p: the parameters by name, the EIGHT and those of the cell, each a Float32Array. count: of the streams. products:
+   * has the function addProducts as add(), or one that is faster. The states are zero.
+   */
+  constructor(p, count = 1, products = {add: addProducts}) {
     this.p = p;
-    this.layer1 = new Layer(p, 1);
-    this.layer2 = new Layer(p, 2);
+    this.count = count;
+    this.products = products;
+    this.layer1 = new Layer(p, 1, count, products);
+    this.layer2 = new Layer(p, 2, count, products);
   }
 
   /** Holds C of units at values from the next step on. held: a list of {layer, number, value}; number: of the unit. */
@@ -98,22 +119,58 @@ class Network {
     for (const {layer, number, value} of held) this[`layer${layer}`].hold(number, value);
   }
 
-  /** Reads a character, a number below V. Returns the probabilities (V) of the next one. */
+  /** Reads a character, a number below V. Returns the probabilities (V) of the next one in the first stream. */
   read(x) {
-    const {p} = this, V = p.c.length;
-    const h1 = this.layer1.step(a => addColumn(a, p.U1, V, x));
-    const h2 = this.layer2.step(a => addProduct(a, p.U2, h1));
-    const scores = new Float32Array(p.c);
-    addProduct(scores, p.V, h2);
-    return softmax(scores);
+    this.step(x);
+    return softmax(this.scores(0));
+  }
+
+  /** Reads a character in the first `count` streams. */
+  step(x, count = this.count) {
+    const {p} = this, start = Float32Array.from(p.b1);
+    addColumn(start, p.U1, p.c.length, x);
+    const h1 = this.layer1.step(count, start);
+    this.layer2.step(count, p.b2, a => this.products.add(a, p.U2, h1));
+  }
+
+  /** V.h2 + c (V) in a stream. */
+  scores(stream) {
+    const scores = Float32Array.from(this.p.c);
+    addProduct(scores, this.p.V, this.layer2.h[stream]);
+    return scores;
+  }
+
+  /** Logarithms (V) of the probabilities of a stream's next character, in float64: finite, however small they are. */
+  logs(stream) {
+    const scores = Float64Array.from(this.scores(stream)), {largest, sum} = powersOf(scores), log = Math.log(sum);
+    return scores.map(score => score - largest - log);
+  }
+
+  /** Copies of the states h1, C1, h2, C2 of a stream, each (H). */
+  states(stream) {
+    return this.allStates().map(states => states[stream].slice());
+  }
+
+  /** Sets the states of a stream. */
+  setStates(stream, values) {
+    this.allStates().forEach((states, k) => states[stream].set(values[k]));
+  }
+
+  allStates() {
+    return [this.layer1, this.layer2].flatMap(({h, C}) => [h, C]);
   }
 }
 
-/** exp(s) / sum exp(s) of scores (V). The largest is subtracted first, so that exp cannot overflow. */
-function softmax(scores) {
+/** The powers exp(s - largest) of scores s (V), which cannot overflow; the largest score; and the sum of the powers. */
+function powersOf(scores) {
   const largest = scores.reduce((a, b) => Math.max(a, b));
   const powers = scores.map(score => Math.exp(score - largest));
-  const sum = powers.reduce((a, b) => a + b);
+  return {powers, largest, sum: powers.reduce((a, b) => a + b)};
+}
+
+/** exp(s) / sum exp(s) of scores s (V). */
+function softmax(scores) {
+  const {powers, sum} = powersOf(scores);
   return powers.map(power => power / sum);
 }
 

@@ -17,9 +17,9 @@ from engine.state.text import encoded, smallest_type
 from engine.terminal import note
 
 HERE = Path(__file__).resolve().parent
-# Scripts: those that the views share, and the views.
-SHARED = 'network', 'products', 'streams', 'data', 'elements', 'curve', 'views', 'text', 'copies'
-VIEWS = 'surprise', 'why', 'against', 'cells', 'words', 'writing', 'guess', 'learning', 'about'        # tabs, in order
+MODEL = 'network', 'products', 'reading'           # scripts that need no document: node or a Worker can run them
+SCRIPTS = MODEL + ('data', 'elements', 'curve', 'text', 'copies', 'surprise', 'why', 'against', 'cells', 'words',
+                   'writing', 'guess', 'learning', 'about', 'views')
 OWN = 'A text that the model wrote itself.'
 MOST_CHARACTERS = 10_000       # of a file, in a page
 ALTERNATIVES = 5               # most probable characters that a page shows
@@ -165,7 +165,7 @@ def fill_template(cell, data):
     The scripts become one, which begins with 'use strict' of network.js. The page's policy has its checksum, so that
     no other script may run in it.
     """
-    script = '\n' + '\n'.join([file_of_page(f'{name}.js') for name in SHARED + VIEWS] + [cell])
+    script = '\n' + '\n'.join([file_of_page(f'{name}.js') for name in SCRIPTS] + [cell])
     checksum = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     as_json = json.dumps(data, allow_nan=False)                                 # in ASCII
     as_json = re.sub('[<>&]', lambda match: f'\\u{ord(match.group()):04x}', as_json)      # cannot end its <script>

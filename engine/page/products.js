@@ -1,43 +1,9 @@
-// Products of a matrix with many vectors at once, for Why and Your words: in WebAssembly, with which a browser
-// multiplies four numbers at a time, or in JavaScript, many times slower, where the browser refuses WebAssembly.
-//
-// Vectors are stored in fours. In x (fours,n,4), the element k of the vector 4 q + s is x[(q n + k) 4 + s]. A matrix
-// (rows,n) is stored in fours of its rows, (rows/4,n,4). Begin with addProducts; the module does the same.
-
-/** A matrix (rows,n) as (rows/4,n,4). rows: a multiple of 4. */
-function inFours(matrix, rows) {
-  const n = matrix.length / rows, packed = new Float32Array(matrix.length);
-  for (let row = 0; row < rows; row++) {
-    for (let k = 0; k < n; k++) packed[((row >> 2) * n + k) * 4 + row % 4] = matrix[row * n + k];
-  }
-  return packed;
-}
-
-/** Adds the products of a matrix (rows/4,n,4) and vectors x (fours,n,4) to sums (fours,rows,4). */
-function addProducts(sums, matrix, x, n, fours) {
-  const rows = matrix.length / n;
-  for (let row = 0; row < rows; row++) {
-    for (let q = 0; q < fours; q++) {
-      const at = (q * rows + row) * 4;
-      let a = sums[at], b = sums[at + 1], c = sums[at + 2], d = sums[at + 3];
-      for (let k = 0, w = (row >> 2) * n * 4 + row % 4, v = q * n * 4; k < n; k++, w += 4, v += 4) {
-        const weight = matrix[w];
-        a += weight * x[v];
-        b += weight * x[v + 1];
-        c += weight * x[v + 2];
-        d += weight * x[v + 3];
-      }
-      sums[at] = a;
-      sums[at + 1] = b;
-      sums[at + 2] = c;
-      sums[at + 3] = d;
-    }
-  }
-}
+// The products of a network in many streams, in WebAssembly, in which a browser multiplies four numbers at a time. This
+// serves speed alone: addProducts of network.js computes the same up to rounding, many times slower.
 
 /**
- * A WebAssembly module, in bytes, with addProducts as its function f. Its arguments: the addresses of sums, matrix and
- * x in the memory, the fours of rows, n, the fours of vectors, and the bytes of a four of sums.
+ * A WebAssembly module, in bytes, whose function f adds products to sums. Its arguments: the addresses of sums, matrix
+ * and vectors in the memory, the fours of rows, n, the fours of vectors, and the bytes of a four of sums.
  * Instructions and their numbers are those of https://webassembly.github.io/spec/core/binary/instructions.html
  */
 function productsModule() {
@@ -77,37 +43,61 @@ function productsModule() {
     ...section(10, 1, ...whole(code.length), ...code)]);
 }
 
-/** Matrices in a memory, and their products with up to so many vectors. */
+/**
+ * The matrices of a network, and their products with the vectors of its streams. In the memory of the module, arrays of
+ * n numbers are stored in fours: the number k of array 4 q + j is at (q n + k) 4 + j. The arrays are vectors, sums, or
+ * the rows of a matrix.
+ */
 class Products {
-  /** matrices: by name, each [matrix (rows,n), rows], rows a multiple of 4. count: how many vectors at most. */
-  constructor(matrices, count) {
-    this.matrices = {};
-    let size = 0, largest = 0;
-    const place = length => (size += length) - length;
-    for (const [name, [matrix, rows]] of Object.entries(matrices)) {
-      const n = matrix.length / rows;
-      this.matrices[name] = {packed: inFours(matrix, rows), rows, n, at: place(matrix.length)};
-      largest = Math.max(largest, rows, n);
+  /** p: as for Network; its matrices are copied as they are now. count: of the streams at most. */
+  constructor(p, count) {
+    const matrices = [[p.W1, p.b1], [p.U2, p.b2], [p.W2, p.b2]];
+    const largest = Math.max(...matrices.map(([, bias]) => bias.length)) * (count + 3);          // of sums or vectors
+    this.addresses = new Map();                            // of the matrices; all addresses count numbers of four bytes
+    let size = 0;
+    for (const [matrix] of matrices) {
+      this.addresses.set(matrix, size);
+      size += matrix.length;
     }
-    this.sums = place(largest * (count + 3));              // addresses of sums and vectors, in numbers of four bytes
-    this.x = place(largest * (count + 3));
+    [this.sums, this.vectors] = [size, size + largest];    // addresses
     try {
-      const memory = new WebAssembly.Memory({initial: Math.ceil(size * 4 / 65536)});
+      const memory = new WebAssembly.Memory({initial: Math.ceil((size + 2 * largest) * 4 / 65536)});
       this.run = new WebAssembly.Instance(new WebAssembly.Module(productsModule()), {m: {m: memory}}).exports.f;
       this.memory = new Float32Array(memory.buffer);
-      for (const {packed, at} of Object.values(this.matrices)) this.memory.set(packed, at);
     } catch (error) {                                      // refused by the browser or its settings, or no memory left
       this.run = null;
     }
+    for (const [matrix, bias] of this.run ? matrices : []) {
+      const rows = bias.length, n = matrix.length / rows;
+      this.store(Array.from(bias, (_, row) => matrix.subarray(row * n, row * n + n)), this.addresses.get(matrix));
+    }
   }
 
-  /** Adds the products of a matrix, by its name, and the first `fours` of x (fours,n,4) to sums (fours,rows,4). */
-  add(sums, name, x, fours) {
-    const {packed, rows, n, at} = this.matrices[name], {memory} = this;
-    if (!this.run) return addProducts(sums, packed, x, n, fours);
-    memory.set(sums.subarray(0, fours * rows * 4), this.sums);
-    memory.set(x.subarray(0, fours * n * 4), this.x);
-    this.run(4 * this.sums, 4 * at, 4 * this.x, rows / 4, n, fours, 16 * rows);
-    sums.set(memory.subarray(this.sums, this.sums + fours * rows * 4));
+  /** Adds the products of a matrix and vectors to sums, as addProducts. */
+  add(sums, matrix, vectors) {
+    if (!this.run) return addProducts(sums, matrix, vectors);
+    const rows = sums[0].length, n = vectors[0].length, fours = Math.ceil(sums.length / 4);
+    this.store(sums, this.sums);
+    this.store(vectors, this.vectors);
+    this.run(4 * this.sums, 4 * this.addresses.get(matrix), 4 * this.vectors, rows / 4, n, fours, 16 * rows);
+    this.load(sums, this.sums);
+  }
+
+  /** Stores arrays of one length in fours at an address. */
+  store(arrays, address) {
+    const {memory} = this;
+    arrays.forEach((array, number) => {
+      const first = address + (number >> 2) * 4 * array.length + number % 4;
+      for (let k = 0; k < array.length; k++) memory[first + 4 * k] = array[k];
+    });
+  }
+
+  /** Sets arrays to what store() has stored at an address, or a product has changed there. */
+  load(arrays, address) {
+    const {memory} = this;
+    arrays.forEach((array, number) => {
+      const first = address + (number >> 2) * 4 * array.length + number % 4;
+      for (let k = 0; k < array.length; k++) array[k] = memory[first + 4 * k];
+    });
   }
 }

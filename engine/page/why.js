@@ -3,94 +3,76 @@
 // The effect of a character on another one, in nats, is the logarithm of the probability that the model gives the
 // latter after the whole text before it, minus the logarithm after the same text without the former character.
 
-const WINDOW = MOST_STREAMS - 1;                           // characters before the place that are left out, one by one
-const DEEPEST = 3;                                         // nats of the deepest colour: 20 times as probable
-const LISTED = 5;                                          // of the characters that matter most
-let readingOfText = null, stopWhy = () => {};
-let explained = null;                                      // what was found: {first, whole, without}, see effectsAt
+function whyView(text) {
+  const WINDOW = MOST_STREAMS - 1;                         // characters before the place that are left out, one by one
+  const DEEPEST = 3;                                       // nats of the deepest colour: 20 times as probable
+  const LISTED = 5;                                        // of the characters that matter most
+  const reading = once(() => new Reading(newNetwork(1), text.numbers));
+  let stop = () => {};
+  let explained = null;                                    // what was found: {first, whole, without}, see withoutEach
 
-/**
- * Finds what leaving out each of the characters from `first` to before k changes. Yields as it goes on. Returns
- * logarithms of probabilities (V) of the character k: after the whole text, and without each of these characters.
- *
- * One stream reads everything. Another begins at each character, with what the first one remembered before it.
- */
-function* effectsAt(k, first) {
-  yield* readingOfText.to(first);
-  const streams = newStreams(k - first + 1);
-  streams.set(0, readingOfText.streams.state(0));
-  for (let j = first; j < k; j++) {
-    yield 1;
-    const before = streams.state(0);
-    streams.read(text[j], j - first + 1);
-    streams.set(j - first + 1, before);
+  function* explain(k) {
+    const first = Math.max(0, k - WINDOW);
+    explained = {first, ...yield* withoutEach(reading(), k, first, newNetwork(k - first + 1))};
+    listChoices(k);
+    showEffects();
   }
-  return {first, whole: streams.logs(0), without: Array.from({length: k - first}, (_, j) => streams.logs(j + 1))};
-}
 
-function* explain(k) {
-  explained = yield* effectsAt(k, Math.max(0, k - WINDOW));
-  listChoices(k);
-  showEffects();
-}
+  /** Lists the characters that may be explained, the one that came first, then the most probable ones. */
+  function listChoices(k) {
+    const p = Array.from(explained.whole, Math.exp), order = p.map((_, number) => number).sort((a, b) => p[b] - p[a]);
+    const others = order.filter(number => number !== text.numbers[k]);
+    byId('why-choice').replaceChildren(...[text.numbers[k], ...others].map((number, j) => (
+      selectOption(number, `${named(number)}, ${percent(p[number])}${j ? '' : ', which came'}`))));
+  }
 
-/** Lists the characters that may be explained, the one that came first, then the most probable ones. */
-function listChoices(k) {
-  const p = Array.from(explained.whole, Math.exp), order = p.map((_, number) => number).sort((a, b) => p[b] - p[a]);
-  const others = order.filter(number => number !== text[k]);
-  byId('why-choice').replaceChildren(...[text[k], ...others].map((number, j) => (
-    selectOption(number, `${named(number)}, ${percent(p[number])}${j ? '' : ', which came'}`))));
-}
+  /** Colours the characters by their effects on the chosen one, and lists the largest effects. */
+  function showEffects() {
+    const {first, whole, without} = explained, chosen = Number(byId('why-choice').value);
+    const effects = without.map(logs => whole[chosen] - logs[chosen]);
+    effects.forEach((effect, j) => {
+      tint(text.spans[first + j], effect / DEEPEST);
+      text.spans[first + j].title = inNats(effect);
+    });
+    const order = effects.map((_, j) => j).sort((a, b) => Math.abs(effects[b]) - Math.abs(effects[a]));
+    const largest = order.slice(0, LISTED);
+    const length = j => Math.abs(effects[j] / (effects[largest[0]] || 1));
+    byId('why-effects').replaceChildren(
+      text.contextOf(text.here),
+      element('p', '', inBold(chosen), ` gets ${percent(Math.exp(whole[chosen]))}. What mattered most:`),
+      element('div', 'bars', ...largest.flatMap(j => (
+        bar(`${effects.length - j} before: ${named(text.numbers[first + j])}`, length(j), signed(effects[j]),
+          effects[j] < 0 ? 'negative' : '')))));
+  }
 
-/** Colours the characters by their effects on the chosen one, and lists the largest effects. */
-function showEffects() {
-  const {first, whole, without} = explained, chosen = Number(byId('why-choice').value);
-  const effects = without.map(logs => whole[chosen] - logs[chosen]);
-  effects.forEach((effect, j) => {
-    tint(spans[first + j], effect / DEEPEST);
-    spans[first + j].title = inNats(effect);
-  });
-  const largest = effects.map((_, j) => j).sort((a, b) => Math.abs(effects[b]) - Math.abs(effects[a])).slice(0, LISTED);
-  const length = j => Math.abs(effects[j] / (effects[largest[0]] || 1));
-  byId('why-effects').replaceChildren(
-    contextOf(here),
-    element('p', '', inBold(chosen), ` gets ${percent(Math.exp(whole[chosen]))}. What mattered most:`),
-    element('div', 'bars', ...largest.flatMap(j => (
-      bar(`${effects.length - j} before: ${named(text[first + j])}`, length(j), signed(effects[j]),
-        effects[j] < 0 ? 'negative' : '')))));
-}
+  const inNats = effect => signed(effect) + ' nats';
 
-const inNats = effect => signed(effect) + ' nats';
-
-/** Stops, and takes colours and effects off the text. */
-function forget() {
-  stopWhy();
-  if (explained) {
-    for (const span of spans.slice(explained.first, explained.first + explained.without.length)) {
-      tint(span, 0);
-      span.removeAttribute('title');
+  /** Stops, and takes colours and effects off the text. */
+  function leave() {
+    stop();
+    if (explained) {
+      for (const span of text.spans.slice(explained.first, explained.first + explained.without.length)) {
+        tint(span, 0);
+        span.removeAttribute('title');
+      }
     }
+    explained = null;
   }
-  explained = null;
-}
 
-/** Begins anew at the character that the reader looks at. */
-function followWhy() {
-  forget();
-  byId('why-choice').replaceChildren();
-  byId('why-choice').disabled = !here;
-  if (!here) return byId('why-effects').replaceChildren('The first character: nothing came before it.');
-  readingOfText = readingOfText || new Reading(Array.from(text));
-  stopWhy = inSlices(explain(here), share => {
-    byId('why-effects').replaceChildren(contextOf(here), element('p', '', share < 1 ?
-      `Reading the text up to here: ${Math.round(100 * share)} %.` : 'Reading it without each of the characters.',
-      slowness()));
-  });
-}
+  /** Begins anew at the character that the reader looks at. */
+  function follow() {
+    const {here} = text;
+    leave();
+    byId('why-choice').replaceChildren();
+    byId('why-choice').disabled = !here;
+    if (!here) return byId('why-effects').replaceChildren('The first character: nothing came before it.');
+    stop = inSlices(explain(here), share => {
+      byId('why-effects').replaceChildren(text.contextOf(here), element('p', '', share < 1 ?
+        `Reading the text up to here: ${Math.round(100 * share)} %.` : 'Reading it without each of the characters.',
+        slowness()));
+    });
+  }
 
-function prepareWhy() {
   byId('why-choice').addEventListener('change', showEffects);
+  return {title: 'Why', clicks: true, show: () => text.paint(() => 0), follow, leave};
 }
-
-addView('why', {title: 'Why', clicks: true, prepare: prepareWhy, show: () => paint(() => 0), follow: followWhy,
-  leave: forget});

@@ -1,85 +1,85 @@
 // The view Writing: the model writes in the browser. Where units are held in the view Cells, it writes a second text
 // with them, of the same random numbers.
 
-const SLICE = 20;                                          // milliseconds of writing between reactions to the reader
-let panes = [];                                            // the free text and, if units are held, the held one
-let left = 0, running = false, timer = 0;                  // left: characters that are still to be written
-let begun = 0, done = 0;                                   // when writing began or continued; characters since then
-let same = 0, parted = false;                              // characters before the texts part; whether they did
+function writingView(cells) {
+  const SLICE = 20;                                        // milliseconds of writing between reactions to the reader
+  let panes = [];                                          // the free text and, if units are held, the held one
+  let left = 0, running = false, timer = 0;                // left: characters that are still to be written
+  let begun = 0, done = 0;                                 // when writing began or continued; characters since then
+  let same = 0, parted = false;                            // characters before the texts part; whether they did
 
-function writingSettings() {
-  return {topK: field('top-k', 1, data.uchar.length, true), temperature: field('temperature', 0.01, 100, false),
-    length: field('length', 1, 1e6, true), seed: field('seed', 0, 2 ** 32 - 1, true)};
-}
+  function settings() {
+    return {topK: field('top-k', 1, data.uchar.length, true), temperature: field('temperature', 0.01, 100, false),
+      length: field('length', 1, 1e6, true), seed: field('seed', 0, 2 ** 32 - 1, true)};
+  }
 
-/** A text that is written into an element: the prime, what is the same in all texts, and what follows. */
-function paneIn(id, writer) {
-  const [prime, common, changed] = ['prime', '', 'changed'].map(className => element('span', className, ''));
-  byId(id).replaceChildren(prime, common, changed);
-  return {writer, spell: speller(), prime, common, changed};
-}
+  /** A text that is written into an element: the prime, what is the same in all texts, and what follows. */
+  function paneIn(id, writer) {
+    const [prime, common, changed] = ['prime', '', 'changed'].map(className => element('span', className, ''));
+    byId(id).replaceChildren(prime, common, changed);
+    return {writer, spell: speller(), prime, common, changed};
+  }
 
-function beginText() {
-  const choice = writingSettings(), prime = numbersOf(byId('prime').value), held = heldUnits();
-  panes = [paneIn('written', new Writer(parameters(), prime, choice))];
-  if (held.length) panes.push(paneIn('written-held', new Writer(parameters(), prime, choice, held)));
-  byId('free-title').hidden = byId('held-pane').hidden = !held.length;
-  byId('held-title').textContent = 'Held: ' + held.map(unit => unit.description).join('; ');
-  same = 0;
-  parted = false;
-  continueText();
-}
+  function beginText() {
+    const choice = settings(), prime = numbersOf(byId('prime').value), held = cells.heldUnits();
+    panes = [paneIn('written', new Writer(parameters(), prime, choice))];
+    if (held.length) panes.push(paneIn('written-held', new Writer(parameters(), prime, choice, held)));
+    byId('free-title').hidden = byId('held-pane').hidden = !held.length;
+    byId('held-title').textContent = 'Held: ' + held.map(unit => unit.description).join('; ');
+    same = 0;
+    parted = false;
+    continueText();
+  }
 
-function continueText() {
-  left = left || writingSettings().length;
-  running = true;
-  clearTimeout(timer);                                     // of an earlier text
-  begun = performance.now();
-  done = 0;
-  writeSlice();
-}
+  function continueText() {
+    left = left || settings().length;
+    running = true;
+    clearTimeout(timer);                                   // of an earlier text
+    begun = performance.now();
+    done = 0;
+    writeSlice();
+  }
 
-/** Writes for SLICE milliseconds, and calls itself again after the page has reacted to the reader. */
-function writeSlice() {
-  const end = performance.now() + SLICE;
-  while (running && left && performance.now() < end) writeCharacter();
-  running = running && left > 0;
-  if (running) timer = setTimeout(writeSlice);
-  showProgress();
-}
+  /** Writes for SLICE milliseconds, and calls itself again after the page has reacted to the reader. */
+  function writeSlice() {
+    const end = performance.now() + SLICE;
+    while (running && left && performance.now() < end) writeCharacter();
+    running = running && left > 0;
+    if (running) timer = setTimeout(writeSlice);
+    showProgress();
+  }
 
-/** Writes the next character of each text. */
-function writeCharacter() {
-  const {begins} = panes[0].writer, numbers = panes.map(({writer}) => writer.next());
-  parted = parted || numbers.some(number => number !== numbers[0]);
-  panes.forEach(({spell, prime, common, changed}, k) => {
-    const span = begins ? prime : parted ? changed : common;
-    span.lastChild.appendData(visible(spell(numbers[k])));
-  });
-  if (begins) return;
-  left--;
-  done++;
-  if (!parted) same++;
-}
+  /** Writes the next character of each text. */
+  function writeCharacter() {
+    const {begins} = panes[0].writer, numbers = panes.map(({writer}) => writer.next());
+    parted = parted || numbers.some(number => number !== numbers[0]);
+    panes.forEach(({spell, prime, common, changed}, k) => {
+      const span = begins ? prime : parted ? changed : common;
+      span.lastChild.appendData(visible(spell(numbers[k])));
+    });
+    if (begins) return;
+    left--;
+    done++;
+    if (!parted) same++;
+  }
 
-function showProgress() {
-  const seconds = (performance.now() - begun) / 1000, two = panes.length > 1;
-  const parting = parted ? `They part after ${grouped(same)}.` : 'They are the same.';
-  byId('stop').disabled = !panes.length;
-  byId('stop').textContent = running ? 'Stop' : 'Continue';
-  byId('speed').textContent = running ? '' : `${grouped(done)} characters${two ? ' of each text' : ''}, ` +
-    grouped(done / seconds) + ' a second' + (two ? `. ${parting}` : '');
-}
+  function showProgress() {
+    const seconds = (performance.now() - begun) / 1000, two = panes.length > 1;
+    const parting = parted ? `They part after ${grouped(same)}.` : 'They are the same.';
+    byId('stop').disabled = !panes.length;
+    byId('stop').textContent = running ? 'Stop' : 'Continue';
+    byId('speed').textContent = running ? '' : `${grouped(done)} characters${two ? ' of each text' : ''}, ` +
+      grouped(done / seconds) + ' a second' + (two ? `. ${parting}` : '');
+  }
 
-/** Says which units the next text is written with. */
-function showHolds() {
-  const held = heldUnits().map(unit => unit.description).join('; ');
-  byId('holds').textContent = held ? `A second text holds ${held}.` :
-    'To see what a unit does, hold it in Cells: a second text is then written with it.';
-  byId('hold-none').hidden = !held;
-}
+  /** Says which units the next text is written with. */
+  function show() {
+    const held = cells.heldUnits().map(unit => unit.description).join('; ');
+    byId('holds').textContent = held ? `A second text holds ${held}.` :
+      'To see what a unit does, hold it in Cells: a second text is then written with it.';
+    byId('hold-none').hidden = !held;
+  }
 
-function prepareWriting() {
   byId('top-k').value = data.uchar.length;
   byId('settings').addEventListener('submit', event => {
     event.preventDefault();
@@ -92,10 +92,9 @@ function prepareWriting() {
     showProgress();
   });
   byId('hold-none').addEventListener('click', () => {
-    holdNone();
-    showHolds();
+    cells.holdNone();
+    show();
     byId('write').focus();                                 // since the button is now hidden
   });
+  return {title: 'Writing', show};
 }
-
-addView('writing', {title: 'Writing', prepare: prepareWriting, show: showHolds});

@@ -7,6 +7,7 @@ is drawn for the first time. Why leaves out each of 100 characters once; the tex
 Medians of the rounds.
 """
 import argparse
+import re
 import subprocess
 import sys
 import tempfile
@@ -26,19 +27,23 @@ def make(path, params, text):
 
 def characters_a_second(browser, length=2000):
     """Return the speed of writing in an open page, in characters a second."""
-    browser.value(f"byId('tab-writing').click(); byId('length').value = {length}; byId('write').click()")
-    browser.wait('!running')
-    return length / browser.value('(performance.now() - begun) / 1000')
+    browser.click('#tab-writing')
+    browser.set('#length', str(length))
+    browser.click('#write')
+    browser.wait("byId('stop').textContent === 'Continue'")
+    return float(re.search(r'([\d,]+) a second', browser.text('#speed')).group(1).replace(',', ''))
 
 
 def seconds_of_why(browser, k):
     """Return how long the view Why takes for the character k, with its pauses for the reader."""
-    browser.value("go('why')")
-    browser.value(f'lookAt({k})')                          # reads the text up to there
-    browser.wait('explained')
+    explained = "document.querySelectorAll('#why-effects .bars').length === 1"
+    browser.click('#tab-why')
+    browser.value(f"byId('text').children[{k}].click()")   # reads the text up to there
+    browser.wait(explained)
     return browser.value(f"""new Promise(then => {{
-        const begun = performance.now(), wait = () => explained ? then(performance.now() - begun) : setTimeout(wait);
-        lookAt({k});
+        const begun = performance.now();
+        const wait = () => {explained} ? then(performance.now() - begun) : setTimeout(wait);
+        byId('text').children[{k}].click();
         wait();
     }})""") / 1000
 

@@ -1,0 +1,77 @@
+// Texts that a network reads: in slices, and again where they change or without one of their characters.
+
+const EVERY = 50;                                          // characters from one kept state of a Reading to the next
+
+/** A text that a network reads from its beginning, in one stream. States are kept every EVERY characters. */
+class Reading {
+  /** network: whose states are zero. numbers: of the characters. */
+  constructor(network, numbers = []) {
+    this.numbers = numbers;
+    this.network = network;
+    this.kept = [network.states(0)];
+    this.at = 0;                                           // how many characters the stream has read
+  }
+
+  /** Takes another text in place of this one. Returns how many characters both begin with: these are not read again. */
+  replace(numbers) {
+    let same = 0;
+    while (same < numbers.length && numbers[same] === this.numbers[same]) same++;
+    this.numbers = numbers;
+    this.kept.length = Math.min(this.kept.length, Math.floor(same / EVERY) + 1);
+    if (this.at > same) this.at = Infinity;                // the stream has read what is gone
+    return same;
+  }
+
+  /** Reads the first k characters. Yields the share that is read, before each character. */
+  *to(k) {
+    const nearest = Math.min(this.kept.length - 1, Math.floor(k / EVERY));
+    if (this.at > k || this.at < nearest * EVERY) {
+      this.network.setStates(0, this.kept[nearest]);
+      this.at = nearest * EVERY;
+    }
+    while (this.at < k) {
+      yield this.at / k;
+      this.network.step(this.numbers[this.at]);
+      this.at++;
+      if (this.at % EVERY === 0) this.kept[this.at / EVERY] = this.network.states(0);
+    }
+  }
+}
+
+/**
+ * Finds what leaving out each of the characters of a Reading from `first` to before k changes. Yields as it goes on.
+ * Returns logarithms of probabilities (V) of the character k: after the whole text, and without each of these.
+ *
+ * Stream 0 of the network reads everything. Another begins at each character, with what stream 0 remembered before it.
+ * So the network needs k - first + 1 streams.
+ */
+function* withoutEach(reading, k, first, network) {
+  yield* reading.to(first);
+  network.setStates(0, reading.network.states(0));
+  for (let j = first; j < k; j++) {
+    yield 1;
+    const before = network.states(0);
+    network.step(reading.numbers[j], j - first + 1);
+    network.setStates(j - first + 1, before);
+  }
+  return {whole: network.logs(0), without: Array.from({length: k - first}, (_, j) => network.logs(j + 1))};
+}
+
+/**
+ * Runs a generator in slices, between which the page reacts to the reader. Calls show() after each slice with what was
+ * yielded last, until the generator ends. Returns a function that stops it.
+ */
+function inSlices(work, show) {
+  const SLICE = 30;                                        // milliseconds between reactions to the reader
+  let timer = 0;
+  const slice = () => {
+    const end = performance.now() + SLICE;
+    let found = work.next();
+    while (!found.done && performance.now() < end) found = work.next();
+    if (found.done) return;
+    timer = setTimeout(slice);
+    show(found.value);
+  };
+  slice();
+  return () => clearTimeout(timer);
+}
