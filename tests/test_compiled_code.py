@@ -9,7 +9,7 @@ import pytest
 
 from engine.backend import modules, theano_setup
 from engine.backend.theano_setup import compiling, theano
-from produce_text import BUNDLED
+from engine.commands import BUNDLED
 from scripts import FAST, PRODUCE, ROOT, run, start
 
 HOME = '.theano/charlstm'

@@ -14,7 +14,7 @@ from engine.backend import patches
 from engine.kernel.ops import Kernel
 from engine.kernel.scan import Scan
 from engine.backend.theano_setup import CompilerError, compiling, computes_on, theano
-from produce_text import BUNDLED
+from engine.commands import BUNDLED
 from scripts import (FAST, PRODUCE, ROOT, SMALL, TEXT, TRAIN, assert_changes_nothing, assert_refused, contents,
                      run, sequences, without_privileges, wrote)
 
@@ -236,8 +236,15 @@ def test_what_runs_before_the_version_is_checked_has_no_newer_syntax():
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason='six, of that Python, cannot be imported as on another')
 def test_python_that_was_not_tested():
-    _, err = python('import sys; sys.version_info = (3, 14, 0, "final", 0)\nimport charlstm')
-    assert err.startswith('charlstm: this is Python 3.14, on which nobody has tested CharLSTM yet\n')
+    _, err = python('import sys; sys.version_info = (3, 15, 0, "final", 0)\nimport charlstm')
+    assert err.startswith('charlstm: this is Python 3.15, on which nobody has tested CharLSTM yet\n')
+
+
+def test_python_without_the_global_lock_is_refused():
+    code = ('import sysconfig\nvalue = sysconfig.get_config_var\n'
+            'sysconfig.get_config_var = lambda name: name == "Py_GIL_DISABLED" or value(name)\nimport charlstm')
+    error = run('-c', code, cwd=ROOT).stderr.splitlines()[-1]
+    assert error.startswith('ImportError: this is Python 3.') and 'without the global interpreter lock' in error
 
 
 def test_theano_that_cannot_be_imported(tmp_path):

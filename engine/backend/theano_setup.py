@@ -24,11 +24,14 @@ from engine.terminal import lacks_memory, warn
 PYTHON = '{}.{}'.format(*sys.version_info)
 if sys.version_info < (3, 8):
     raise ImportError(f'this is Python {PYTHON}, and CharLSTM runs on Python 3.8 and later: start it with one of these')
+if sysconfig.get_config_var('Py_GIL_DISABLED'):
+    raise ImportError(f'this is Python {PYTHON} without the global interpreter lock, on which nobody has tried Theano: '
+                      'start CharLSTM with a Python that has it')
 # Late: they import NumPy, which may be missing on an older Python.
 from engine.backend import compiler, modules, patches  # noqa: E402
 from engine.backend.modules import CompilerError  # noqa: E402
 
-UNTESTED = (3, 14)                                                       # and later Pythons
+UNTESTED = (3, 15)                                                       # and later Pythons
 HEADER = os.path.join(sysconfig.get_path('include'), 'Python.h')         # all C code for this Python includes it
 COMPILER_ADVICE = 'Debian, Ubuntu: apt install g++; macOS: xcode-select --install; conda: conda install gxx'
 
