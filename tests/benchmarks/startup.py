@@ -190,7 +190,7 @@ def main():
     parser.add_argument('--install', action='store_true', help="also the README's first command, which downloads")
     options = parser.parse_args()
     print_head()
-    roots = [ROOT] + [options.against.resolve()] * bool(options.against)
+    roots = [ROOT, options.against.resolve()] if options.against else [ROOT]
     with tempfile.TemporaryDirectory() as folder:
         folders = [Path(folder) / str(k) for k in range(len(roots))]
         for root, place in zip(roots, folders):
