@@ -6,8 +6,6 @@ import itertools
 import os
 import platform
 import subprocess
-import sys
-import sysconfig
 from functools import lru_cache
 from pathlib import Path
 from unittest import mock
@@ -19,13 +17,10 @@ import numpy_model
 from charlstm import CharLSTM, lstm_cell
 from engine.kernel import ops
 from engine.kernel.cell import Cell, c_functions
-from engine.kernel.ops import Kernel
-from engine.kernel.scan import Scan
 from engine.backend import modules
 from engine.backend.theano_setup import theano
 from cells import OWN, peephole_cell
-from numpy_model import LETTERS, NAMES, chosen, sigmoid
-from scripts import ROOT
+from numpy_model import NAMES, chosen, sigmoid
 
 DTYPES = ('float32', 'float64')
 TOLERANCE = {'float32': dict(rtol=2e-5, atol=3e-6), 'float64': dict(rtol=1e-12, atol=1e-13)}
@@ -266,18 +261,13 @@ def test_sum_of_squares(dtype, random, shape):
 
 # ---------------------------------------------------------------- the layer
 
-@pytest.mark.parametrize('T, B, H', LAYERS)
-def test_layer(dtype, random, T, B, H):
-    values = layer_inputs(random, dtype, T, B, H)
+@pytest.mark.parametrize('T, B, H, truncate', [(*sizes, -1) for sizes in LAYERS] + [(5, 29, 17, 2), (1, 5, 3, 2)])
+def test_layer_and_its_gradient(dtype, random, T, B, H, truncate):
+    a_x, W, b, h0, C0 = values = layer_inputs(random, dtype, T, B, H)
     for in_place in (False, True):
         assert_computes(ops.LSTM(dtype, STANDARD, in_place=in_place), values, layer(*values))
-
-
-@pytest.mark.parametrize('T, B, H, truncate', [(*sizes, -1) for sizes in LAYERS] + [(5, 29, 17, 2), (1, 5, 3, 2)])
-def test_gradient_of_layer(dtype, random, T, B, H, truncate):
-    a_x, W, b, h0, C0 = layer_inputs(random, dtype, T, B, H)
     dh = reals(random, dtype, T, B, H)
-    inputs = gradient_inputs(dh, a_x, W, b, h0, C0)
+    inputs = gradient_inputs(dh, *values)
     outputs = run(ops.LSTMGradient(dtype, STANDARD, truncate), inputs)
     assert_is_gradient(outputs, layer_objective(dh, h0, C0, truncate), [a_x, W, b], random, dtype)
     for in_place in {False, truncate < 0}:
@@ -386,7 +376,6 @@ def assert_continues(values, outputs, dtype):
 
 @pytest.mark.parametrize('m, n, B, V, H1, H2, choice', [
     (3, 5, 4, 11, 7, 2, dict()), (7, 2, 29, 70, 17, 33, dict(method='argmax')),
-    (3, 5, 4, 11, 7, 2, dict(method='argmax')),
     (7, 2, 29, 70, 17, 33, dict(temperature=0.4)), (3, 9, 4, 11, 7, 2, dict(temperature=2.5, top_k=3)),
     (3, 9, 4, 11, 7, 2, dict(top_p=0.7)), (7, 5, 29, 70, 17, 33, dict(temperature=0.8, top_k=7, top_p=0.6)),
     (1, 6, 1, 2, 1, 1, dict(top_k=1)), (4, 0, 3, 5, 6, 7, dict()), (1, 0, 2, 3, 5, 4, dict())], ids=str)
@@ -396,15 +385,12 @@ def test_text_is_drawn_from_the_models_distribution(dtype, random, m, n, B, V, H
 
 
 def test_text_of_parameters_that_are_not_numbers_has_characters_that_exist(dtype, random):
+    """And no texts at all are no division by zero: the shares of threads are parts of B texts."""
     values = sample_inputs(random, dtype, 2, 9, 3, 11, 7, 4)
     values[8][:] = np.nan
     for bits in (values[1], values[1][:0]):
         text = run(ops.Sample(dtype, STANDARD), values[:1] + [bits] + values[2:])[0]
         assert text.min() >= 0 and text.max() < 11
-
-
-def test_no_text_at_all(dtype, random):
-    """No division by zero: the shares of threads are parts of B = 0 texts."""
     text, *states = run(ops.Sample(dtype, STANDARD), sample_inputs(random, dtype, 2, 3, 0, 11, 7, 4))
     assert text.shape == (5, 0) and [state.shape for state in states] == [(0, 7), (0, 7), (0, 4), (0, 4)]
 
@@ -576,91 +562,39 @@ def test_layers_overwrite_nothing_that_is_needed(random):
         f = theano.function([a_x] + rest, sum(layers, []) + [twice, thrice.sum(), dW], mode=mode)
         results = f(*values)
     expected = sum([list(layer(n * values[0], *values[1:])) for n in (1, 2, 3)], [])
-    assert_all_close(results[:-1], expected + [2 * values[0], 3 * values[0].sum()], **TOLERANCE['float64'])
-    assert_all_close(values, kept, rtol=0)
-
-
-# ---------------------------------------------------------------- the two branches of CharLSTM
-
-@pytest.fixture
-def branches(text_file):
-    """Make models with the kernel and with theano.scan, of the same parameters."""
-    path = text_file(LETTERS * 9)
-    with only_kernel_in_c(), contextlib.ExitStack() as flags:
-        def new(dtype, **settings):
-            flags.enter_context(theano.change_flags(floatX=dtype))
-            models = [CharLSTM(random_seed=4, kernel=used) for used in (True, False)]
-            for model in models:
-                model.prepare_input(path, batch_size=3, seq_length=7, verbose=False)
-                model.model_setup(num_units1=7, num_units2=4, **settings)
-                for name, value in numpy_model.random_parameters(2, dtype).items():
-                    model.p[name].set_value(value.astype(dtype))
-            assert [type(model._ops()) for model in models] == [Kernel, Scan]
-            return models
-        yield new
-
-
-def assert_all_close(ours, theirs, **tolerance):
-    assert len(ours) == len(theirs)
-    for a, b in zip(map(np.asarray, ours), map(np.asarray, theirs)):
-        assert a.shape == b.shape and a.dtype == b.dtype
-        np.testing.assert_allclose(a, b, **tolerance)
-
-
-def batches(random):
-    """Return characters and targets (T,B): of more steps than are learned from, of one step, of one sequence."""
-    return [rows(random, len(LETTERS), 2, *shape) for shape in ((6, 3), (1, 5), (8, 1))]
-
-
-def test_branches_predict_and_write_the_same(branches, dtype, random):
-    kernel, scan = branches(dtype)
-    for x, y in batches(random):
-        assert_all_close(kernel.theano_predict(x), scan.theano_predict(x), **TOLERANCE[dtype])
-        assert_all_close(kernel.theano_check(x, y), scan.theano_check(x, y), **TOLERANCE[dtype])
-    for choice, distinct in ((dict(), 9), (dict(method='argmax'), 1), (dict(temperature=0.8, top_k=7, top_p=0.9), 3)):
-        texts = [model.generate_text('abba', 60, count=3, **choice) for model in (kernel, scan)]
-        assert texts[0] == texts[1] and len(set(texts[0][0])) >= distinct
-
-
-@pytest.mark.parametrize('rule, dtype, settings', [
-    ('theano_train_sgd', 'float64', dict(bptt_maxdepth=3, lrate=1, l1=0.03, l2=0.02, ar=0.7, tar=1.3)),
-    ('theano_train_rmsprop', 'float32',
-     dict(bptt_maxdepth=4, lrate=0.03, drate=0.7, eps=1e-3, dropout=0.2, grad_clip=0.1))])
-def test_branches_learn_the_same(branches, random, rule, dtype, settings):
-    kernel, scan = branches(dtype, **settings)
-    start = [kernel.p[name].get_value() for name in NAMES]
-    tolerance = dict(rtol=1e-4, atol=1e-5) if dtype == 'float32' else dict(rtol=1e-9, atol=1e-11)
-    for x, y in batches(random):
-        assert_all_close(*[getattr(model, rule)(x, y) for model in (kernel, scan)], **tolerance)
-        assert_all_close(*[[model.p[name].get_value() for name in NAMES] for model in (kernel, scan)], **tolerance)
-    for name, before in zip(NAMES, start):
-        assert np.abs(kernel.p[name].get_value() - before).max() > 1e-3, name
+    for found, wanted in zip(results, expected + [2 * values[0], 3 * values[0].sum()]):
+        np.testing.assert_allclose(found, wanted, **TOLERANCE['float64'])
+    for value, before in zip(values, kept):
+        np.testing.assert_array_equal(value, before)
 
 
 # ---------------------------------------------------------------- compilers
 
-def test_kernel_that_does_not_compile_is_replaced_by_the_scan(branches, random, monkeypatch, capfd):
+def test_kernel_that_does_not_compile_is_replaced_by_the_scan(monkeypatch, capfd):
     """And other processes may compile: where a compilation fails, Theano keeps its lock, and they wait two minutes."""
-    kernel, scan = branches('float32')
-    x, y = batches(random)[0]
+    models = [CharLSTM(random_seed=4, kernel=kernel) for kernel in (True, False)]
+    for model in models:
+        model.model_setup(char_dim=11, num_units1=7, num_units2=4)
+        model.uchar = list('abcdefghijk')
     capfd.readouterr()
     monkeypatch.setitem(ops.C_FILES, 'vectors.c', ops.C_FILES['vectors.c'] + '\n#error "broken"\n')
     monkeypatch.setattr(ops, 'joined', ops.joined.__wrapped__)                      # without what it keeps
-    try:
-        outputs = kernel.theano_check(x, y) + kernel.theano_predict(x)
-        assert getattr(theano.gof.compilelock.get_lock, 'n_lock', 0) == 0
-    finally:
-        while getattr(theano.gof.compilelock.get_lock, 'n_lock', 0):
-            theano.gof.compilelock.release_lock()
-    out, err = capfd.readouterr()
-    assert out == '' and err.count('\n') == 1 and err.startswith('charlstm: ') and 'theano.scan' in err
-    assert_all_close(outputs, scan.theano_check(x, y) + scan.theano_predict(x), rtol=0)
-    assert kernel.generate_text('abba', 40) == scan.generate_text('abba', 40)
+    x = np.arange(12).reshape(4, 3) % 11
+    with only_kernel_in_c():
+        try:
+            predicted = [model.theano_predict(x)[0] for model in models]
+            assert getattr(theano.gof.compilelock.get_lock, 'n_lock', 0) == 0
+        finally:
+            while getattr(theano.gof.compilelock.get_lock, 'n_lock', 0):
+                theano.gof.compilelock.release_lock()
+        out, err = capfd.readouterr()
+        assert out == '' and err.count('\n') == 1 and err.startswith('charlstm: ') and 'theano.scan' in err
+        np.testing.assert_array_equal(*predicted)
+        assert models[0].generate_text('abba', 40) == models[1].generate_text('abba', 40)
     assert capfd.readouterr() == ('', '')
 
 
 FILES_WITHOUT_PYTHON = [name for name in ops.C_FILES if name.endswith('.c') and name != 'call.c']
-WARNINGS = '-Wall -Wextra -Wno-unused-function -Wno-unused-parameter -Wno-psabi -x c -std=c11'.split()
 
 
 @pytest.mark.parametrize('compiler, real, processor', [
@@ -681,16 +615,6 @@ def test_kernel_compiles_without_warnings(compiler, real, processor, tmp_path):
         source = ops.joined(f'#include "{name}"\n', c_functions(PEEPHOLES))
         result = subprocess.run(command.split(), input=source, encoding='utf-8', cwd=str(tmp_path),
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        assert (result.returncode, result.stdout) == (0, ''), name
-
-
-def test_each_file_compiles_alone():
-    """As an editor does it."""
-    options = [f'-I{folder}' for folder in (sysconfig.get_paths()['include'], np.get_include())]
-    options += [*WARNINGS, '-DNPY_NO_DEPRECATED_API=NPY_1_7_API_VERSION']              # as Theano sets it
-    for name in ops.C_FILES:
-        result = subprocess.run(['gcc', *options, '-fsyntax-only', str(ops.HERE / name)],
-                                encoding='utf-8', stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert (result.returncode, result.stdout) == (0, ''), name
 
 
@@ -732,26 +656,3 @@ def test_names_of_compiled_files_follow_all_code(old, tmp_path):
     spec.loader.exec_module(changed)
     before, after = [module.LSTM('float32', STANDARD).compiled_files() for module in (ops, changed)]
     assert before != after and before == ops.LSTM('float32', STANDARD).compiled_files()
-
-
-COUNTED = '''
-import sys
-from unittest import mock
-sys.path.insert(0, sys.argv[1])
-from charlstm import CharLSTM
-from engine.backend import modules
-with mock.patch.object(modules._Build, '_start', autospec=True, side_effect=modules._Build._start) as compiler:
-    model = CharLSTM()
-    model.model_setup(char_dim=11, num_units1=7, num_units2=4)
-    model.compile('train_rmsprop', 'sample')
-print(compiler.call_count)
-'''
-
-
-def test_a_second_process_compiles_nothing():
-    """Whatever its random seed for hashes is."""
-    for seed in '78':
-        result = subprocess.run([sys.executable, '-c', COUNTED, str(ROOT)], encoding='utf-8', stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, env=dict(os.environ, PYTHONHASHSEED=seed))
-        assert result.returncode == 0, result.stderr
-    assert result.stdout == '0\n'
