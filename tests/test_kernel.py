@@ -1,4 +1,8 @@
-"""The kernel: each Op of engine/kernel/ops.py against computations that share no code with it."""
+"""The kernel: each Op of engine/kernel/ops.py by itself, where test_every_way.py does not see it.
+
+That is in any memory order, with NaN and infinity, in place, of nothing, with inputs that do not fit, and by any
+number of threads.
+"""
 import contextlib
 import ctypes
 import importlib.util
@@ -30,11 +34,6 @@ OPS = ('Product', 'SumOfSquares', 'TakeColumns', 'AddColumns', 'LSTM', 'LSTM in 
        'LSTMGradient in place', 'SoftmaxCrossEntropy', 'SoftmaxCrossEntropyGradient', 'LSTM with peepholes',
        'LSTMGradient with peepholes', 'Sample', 'Sample with peepholes')
 STANDARD, PEEPHOLES = Cell(lstm_cell, (), 'float64').program, Cell(peephole_cell, OWN, 'float64').program
-
-# Steps, sequences, units: one of each; no whole vectors (of 4, 8 or 16 floats); one unit more than vectors
-# have; more sequences than two threads have rows of a tile.
-LAYERS = [(1, 1, 1), (4, 3, 2), (1, 5, 3), (5, 29, 17), (2, 3, 33), (3, 27, 70)]
-
 
 @contextlib.contextmanager
 def only_kernel_in_c():
@@ -77,15 +76,13 @@ def run(op, values):
 
 
 def assert_computes(op, values, expected, **tolerance):
-    """Assert that an Op returns what is expected, with its shapes and types, and infer_shape too."""
+    """Assert that an Op returns what is expected, with its shapes and types."""
     outputs = run(op, values)
     assert len(outputs) == len(expected)
     for output, value in zip(outputs, expected):
         assert output.shape == value.shape
         assert output.dtype == ('int32' if value.dtype.kind == 'i' else op.dtype)
         np.testing.assert_allclose(output, value, **tolerance or TOLERANCE[op.dtype])
-    if not isinstance(op, ops.Sample):
-        assert op.infer_shape(None, [np.shape(v) for v in values]) == [value.shape for value in expected]
 
 
 def failure(op, values):
@@ -172,9 +169,9 @@ def examples(dtype):
 # ---------------------------------------------------------------- the same in NumPy
 
 def layer(a_x, W, b, h, C):
-    """Return the outputs of LSTM in float64, or of complex numbers, for slopes."""
+    """Return the outputs of LSTM, in float64."""
     hs, Cs, gates = [], [], []
-    W = W.astype(np.result_type(W, 'float64'))
+    W = W.astype('float64')
     for a in a_x:
         a = a.reshape(len(a), *b.shape) + b + np.einsum('kij,nj->nki', W, h)         # (B, 4, H)
         f, i, o, g = sigmoid(a[:, 0]), sigmoid(a[:, 1]), sigmoid(a[:, 2]), np.tanh(a[:, 3])
@@ -189,32 +186,6 @@ def layer(a_x, W, b, h, C):
 def softmax(scores):
     e = np.exp(scores - scores.max(axis=1, keepdims=True))
     return e / e.sum(axis=1, keepdims=True)
-
-
-def slope(function, values, directions):
-    """Return that of a real function in a direction, by a complex step, which is exact in every digit."""
-    return function(*[v + 1e-30j * d for v, d in zip(values, directions)]).imag / 1e-30
-
-
-def assert_is_gradient(gradients, function, values, random, dtype):
-    """Assert the slopes of gradients: along every axis of a small value, along three random lines of a large one."""
-    for k, (gradient, value) in enumerate(zip(gradients, values)):
-        assert gradient.shape == value.shape and gradient.dtype == dtype
-        for line in np.eye(value.size) if value.size < 100 else random.normal(size=(3, value.size)):
-            line = (line / np.linalg.norm(line)).reshape(value.shape)
-            expected = slope(function, values, [line if j == k else np.zeros(1) for j in range(len(values))])
-            np.testing.assert_allclose((gradient * line).sum(), expected, **LONG_SUMS[dtype])
-
-
-def layer_objective(dh, h0, C0, truncate):
-    """Return sum(dh * h) of a layer, where the states before the last `truncate` steps are constants."""
-    def objective(a_x, W, b):
-        first = 0 if truncate < 0 else max(0, len(dh) - truncate)
-        h, C = h0, C0
-        if first:
-            *_, h, C = layer(a_x[:first].real, W.real, b.real, h0, C0)
-        return (dh[first:] * layer(a_x[first:], W, b, h, C)[0]).sum()
-    return objective
 
 
 # ---------------------------------------------------------------- products and rows
@@ -239,17 +210,6 @@ def test_product_takes_all_strides(dtype, random):
         assert_computes(ops.Product(dtype), [b.T, a.T], [expected.T.astype(dtype)], rtol=0)
 
 
-@pytest.mark.parametrize('V, D, N', [(1, 1, 1), (5, 3, 7), (11, 33, 29), (2, 200, 5), (4, 3, 0), (4, 0, 3)])
-def test_columns_are_taken_and_added(dtype, random, V, D, N):
-    U, index, d = reals(random, dtype, D, V), rows(random, V, N), wholes(random, dtype, N, D)
-    taken, added = np.zeros((N, D), dtype), np.zeros((D, V), dtype)
-    for n in range(N):
-        taken[n] = U[:, index[n]]
-        added[:, index[n]] += d[n]
-    assert_computes(ops.TakeColumns(dtype), [U, index], [taken], rtol=0)
-    assert_computes(ops.AddColumns(dtype), [U, index, d], [added], rtol=0)
-
-
 @pytest.mark.parametrize('shape', [(1, 0, 1), (1, 1, 1), (3, 5, 7), (3, 1, 50001)])
 def test_sum_of_squares(dtype, random, shape):
     """Of whole numbers exactly, and of many reals as well as of few."""
@@ -259,19 +219,6 @@ def test_sum_of_squares(dtype, random, shape):
 
 
 # ---------------------------------------------------------------- the layer
-
-@pytest.mark.parametrize('T, B, H, truncate', [(*sizes, -1) for sizes in LAYERS] + [(5, 29, 17, 2), (1, 5, 3, 2)])
-def test_layer_and_its_gradient(dtype, random, T, B, H, truncate):
-    a_x, W, b, h0, C0 = values = layer_inputs(random, dtype, T, B, H)
-    for in_place in (False, True):
-        assert_computes(ops.LSTM(dtype, STANDARD, in_place=in_place), values, layer(*values))
-    dh = reals(random, dtype, T, B, H)
-    inputs = gradient_inputs(dh, *values)
-    outputs = run(ops.LSTMGradient(dtype, STANDARD, truncate), inputs)
-    assert_is_gradient(outputs, layer_objective(dh, h0, C0, truncate), [a_x, W, b], random, dtype)
-    for in_place in {False, truncate < 0}:
-        assert_computes(ops.LSTMGradient(dtype, STANDARD, truncate, in_place), inputs, outputs, **LONG_SUMS[dtype])
-
 
 @pytest.mark.parametrize('T, B, H', [(0, 3, 5), (3, 0, 5), (3, 5, 0)])
 def test_layer_of_nothing(dtype, T, B, H):
@@ -313,19 +260,11 @@ def test_cross_entropy_and_its_gradient(dtype, random, N, V):
     p = softmax(scores.astype('float64') + c)
     costs, spread = np.array([-np.log(p[n, y[n]]) for n in range(N)]), -np.log(p).mean(axis=1)
     assert_computes(ops.SoftmaxCrossEntropy(dtype), [scores, c, y], [costs, (scores + c).argmax(axis=1), p, spread])
-
-    def objective(scores, c):
-        e = np.exp(scores + c)
-        minus_log_p = -np.log(e / e.sum(axis=1, keepdims=True))
-        return sum(dcosts[n] * minus_log_p[n, y[n]] + dspread[n] * minus_log_p[n].mean() for n in range(N))
-
     for smoothing in (True, False):
         dspread *= smoothing
-        op = ops.SoftmaxCrossEntropyGradient(dtype, smoothing)
+        dscores = dcosts[:, None] * (p - np.eye(V)[y]) + dspread[:, None] * (p - 1 / V)
         inputs = [dcosts, p.astype(dtype), y] + [dspread] * smoothing
-        outputs = run(op, inputs)
-        assert_is_gradient(outputs, objective, [scores, c], random, dtype)
-        assert_computes(op, inputs, outputs)
+        assert_computes(ops.SoftmaxCrossEntropyGradient(dtype, smoothing), inputs, [dscores, dscores.sum(axis=0)])
 
 
 def test_cross_entropy_of_extreme_scores(dtype):
@@ -427,9 +366,11 @@ LAYOUTS = dict(
 
 @pytest.mark.parametrize('name', OPS)
 def test_inputs_that_are_not_contiguous(name, dtype):
-    """And outputs that begin at a cache line."""
+    """And outputs that begin at a cache line, of the shapes that Theano is told."""
     op, values = examples(dtype)[name]
     expected = run(op, values)
+    if not isinstance(op, ops.Sample):
+        assert op.infer_shape(None, [np.shape(v) for v in values]) == [output.shape for output in expected]
     assert all(k in op.destroy_map or output.ctypes.data % 64 == 0 for k, output in enumerate(expected))
     for layout in LAYOUTS.values():
         changed = [layout(v) if np.ndim(v) else v for v in values]
