@@ -79,14 +79,6 @@ def test_halves_are_rounded_up(x, whole):
     assert nearest(x) == halves_up(x) == whole and nearest(np.float64(x)) == whole
 
 
-@settings(max_examples=300)
-@given(x=st.one_of(st.floats(0, 1e18), st.integers(0, 2 ** 53).map(lambda n: n / 2),
-                   st.builds(lambda ratio, n: (1 - ratio) * n, st.floats(0, 1, exclude_max=True),
-                             st.integers(0, 10 ** 6))))
-def test_rounding(x):
-    assert nearest(x) == halves_up(x)
-
-
 def test_batches_are_indexed_as_a_list(text_file):
     batches = prepared(text_file('abcdefghij' * 3), batch_size=3, seq_length=2).X['train']
     everything = [batch.tolist() for batch in batches]
@@ -101,33 +93,38 @@ def test_batches_are_indexed_as_a_list(text_file):
 
 
 @pytest.mark.parametrize('stateful', [True, False])
-@pytest.mark.parametrize('ratio', [0, 0.3, 0.9])
-def test_processes_have_their_rows_of_a_text_that_the_first_reads(text_file, tmp_path, stateful, ratio):
-    path, broadcasts, texts = text_file(TEXT * 8 + 'é'), [], []
+@pytest.mark.parametrize('ratio, fixed', [(0, False), (0.3, False), (0.9, False), (0.3, True)])
+def test_processes_have_their_rows_of_texts_that_the_first_reads(text_file, tmp_path, stateful, ratio, fixed):
+    """Of a fixed validation text of fewer rows than the batch, too; only the first has whole texts."""
+    path, others = text_file(TEXT * 8 + 'é'), {}
+    if fixed:
+        others = dict(valid=text_file(TEXT[:50], name='valid.txt'), test=text_file('xy', name='test.txt'))
+    broadcasts, shares = [], []
 
     def send(find, *arguments):
         broadcasts.append(find(*arguments))
         return broadcasts[-1]
 
     def text(group=SingleProcess()):
-        return Text(path, ratio, 7, 9, 'utf-8', stateful, False, group)
+        return Text(path, ratio, 7, 9, 'utf-8', stateful, False, group, **others)
 
     whole = text()
     for rank in range(3):
         group, received = member(rank, 3), iter(list(broadcasts))
         group.broadcast = send if rank == 0 else lambda find, *arguments: next(received)
-        texts.append(text(group))
+        shares.append(text(group))
         (tmp_path / 'text.txt').write_text('another')      # which nobody reads
     assert max(array.nbytes for array in broadcasts[1:]) <= len(TEXT * 8) / 7             # a byte a character
-    for rank, share in enumerate(texts):
-        rows = member(rank, 3).rows(7)
+    assert [sorted(share.texts) for share in shares] == [sorted(others), [], []]
+    for rank, share in enumerate(shares):
         assert share.n_batches == whole.n_batches and share.metadata() == whole.metadata()
-        for part in ('train', 'valid'):
+        for part, R in (('train', 7), ('valid', 5 if fixed else 7)):
             for own, of_all in [*zip(share.X[part], whole.X[part]), *zip(share.Y[part], whole.Y[part])]:
-                np.testing.assert_array_equal(own, of_all[:, rows])
+                np.testing.assert_array_equal(own, of_all[:, member(rank, 3).rows(R)])
         share.renumber(list(reversed(share.uchar)))
-        np.testing.assert_array_equal(share.X['train'][0], len(whole.uchar) - 1 - whole.X['train'][0][:, rows])
-        assert sum(kept.nbytes for kept in share._kept.values()) <= len(TEXT * 8) * 3 / 7
+        of_all = whole.X['train'][0][:, member(rank, 3).rows(7)]
+        np.testing.assert_array_equal(share.X['train'][0], len(whole.uchar) - 1 - of_all)
+        assert sum(kept.nbytes for kept in share._kept.values()) <= len(TEXT * 8) * 3 / 7 + 50
 
 
 # ---------------------------------------------------------------- texts to validate and to test with
@@ -171,33 +168,6 @@ def streams(text, R, S):
     length = len(text) // R
     rows = [text[b * length:(b + 1) * length] for b in range(R)]
     return [[(row[k:k + S][:length - 1 - k], row[k + 1:k + 1 + S]) for row in rows] for k in range(0, length - 1, S)]
-
-
-@pytest.mark.parametrize('stateful', [True, False])
-def test_processes_have_their_rows_of_a_fixed_split(text_file, stateful):
-    """Of a validation text of fewer rows than the batch, too; only the first has the whole texts."""
-    paths = {role: text_file(content, name=f'{role}.txt')
-             for role, content in dict(train=TEXT * 8, valid=TEXT[:50], test='xyé').items()}
-    broadcasts, shares = [], []
-
-    def send(find, *arguments):
-        broadcasts.append(find(*arguments))
-        return broadcasts[-1]
-
-    def text(group=SingleProcess()):
-        return Text(paths['train'], 0.3, 7, 9, 'utf-8', stateful, False, group, paths['valid'], paths['test'])
-
-    whole = text()
-    for rank in range(3):
-        group, received = member(rank, 3), iter(list(broadcasts))
-        group.broadcast = send if rank == 0 else lambda find, *arguments: next(received)
-        shares.append(text(group))
-    assert [sorted(share.texts) for share in shares] == [['test', 'valid'], [], []]
-    for rank, share in enumerate(shares):
-        assert share.metadata() == whole.metadata() and share.n_batches == whole.n_batches
-        for part, R in (('train', 7), ('valid', 5)):
-            for own, of_all in zip(share.X[part], whole.X[part]):
-                np.testing.assert_array_equal(own, of_all[:, member(rank, 3).rows(R)])
 
 
 def test_texts_are_renumbered_with_the_batches(text_file):

@@ -1,7 +1,6 @@
 """Cells: their code in C, JavaScript and NumPy against theano.scan and finite differences; checkpoints of them."""
 import copy
 import ctypes
-import hashlib
 import json
 import pickle
 import re
@@ -12,7 +11,7 @@ import pytest
 
 import cells
 import charlstm
-from cells import OWN, README_CODE, coupled_cell, evaluate, logical_cell, odd_cell, peephole_cell, readme_classes
+from cells import README_CODE, coupled_cell, logical_cell, odd_cell, peephole_cell, readme_classes
 from charlstm import CharLSTM, lstm_cell, tt
 from engine.kernel import cell as cells_in_code
 from engine.page import page
@@ -21,15 +20,13 @@ from engine.kernel.cell import Cell, c_functions, js_function
 from engine.kernel.ops import Kernel, joined
 from engine.kernel.scan import Scan
 from engine.backend.theano_setup import theano
-from models import default_mode
 from numpy_model import NAMES
 from scripts import FAST, ROOT, STATEFUL, TEXT as SENTENCES, copy_of_program, load, run, succeeded
 from test_kernel import INTERPRETED, only_kernel_in_c
 
 TEXT = ''.join(np.random.default_rng(1).choice(list('abcdefghijk'), 263)) + 'abcdefghijk'
 PEEPHOLES = dict(p_f=0.3, p_i=-0.2, p_o=0.4)
-CELLS = [(lstm_cell, {}), (coupled_cell, {}), (peephole_cell, PEEPHOLES), (odd_cell, {}), (logical_cell, {})]
-by_name = dict(ids=lambda value: getattr(value, '__name__', ''))
+CELLS = [(lstm_cell, {}), (coupled_cell, {}), (peephole_cell, PEEPHOLES)]
 
 
 def model_with(cell, path, own={}, kernel=True, seed=1, **settings):
@@ -62,15 +59,8 @@ def quick():
 
 # ---------------------------------------------------------------- code, from a graph
 
-def test_formula_of_the_standard_cell():
-    """As text, which is that of checkpoints without a cell."""
-    cell = Cell(lstm_cell, (), 'float32')
-    assert cell.formula == 'C = sigmoid(a_f) * C_prev + sigmoid(a_i) * tanh(a_g); h = sigmoid(a_o) * tanh(C)'
-    assert hashlib.sha256(cell.formula.encode()).hexdigest().startswith(cells_in_code.STANDARD) and cell.standard
-    assert not Cell(coupled_cell, (), 'float32').standard
-
-
 @pytest.mark.parametrize('cell, formula', [
+    (lstm_cell, 'C = sigmoid(a_f) * C_prev + sigmoid(a_i) * tanh(a_g); h = sigmoid(a_o) * tanh(C)'),
     (lambda f, i, o, g, C: (C - (f - i) - (o + g), C / (f * i) - -o), 'h = C_prev - (a_f - a_i) - (a_o + a_g); '
                                                                    'C = C_prev / (a_f * a_i) - -a_o'),
     (lambda f, i, o, g, C: (f, C), 'C = C_prev; h = a_f'),
@@ -80,32 +70,9 @@ def test_formula_of_the_standard_cell():
 def test_formulas(cell, formula):
     """Brackets only where they are needed, a name for what is used twice, no addition of 0 or product with 1."""
     for dtype in ('float32', 'float64'):
-        found = Cell(cell, (), dtype).formula
-        assert sorted(re.sub(r'\bt\d+', 't1', found).split('; ')) == sorted(formula.split('; '))
-
-
-@pytest.mark.parametrize('cell, own', CELLS, **by_name)
-def test_code_in_numpy(float64, cell, own):
-    """The forward code against the cell in Theano, the backward code against finite differences of the cell."""
-    program, random = Cell(cell, own, 'float64').program, np.random.default_rng(2)
-    symbols = tt.matrices(len(cells_in_code.INPUTS) + len(own))
-    values = [random.uniform(-1, 1, (3, 5)) for _ in symbols]
-    names = [*cells_in_code.INPUTS, *[f'own{k}' for k in range(len(own))]]
-    function = theano.function(symbols, cell(*symbols), mode=INTERPRETED, on_unused_input='ignore')
-    expected = function(*values)
-    h, C, *kept = evaluate(program.forward, dict(zip(names, values)))
-    np.testing.assert_allclose([h, C], expected, rtol=1e-13)
-    assert len(kept) == program.kept <= 4
-    dh, dC = random.uniform(-1, 1, (2, 3, 5))
-    gradients = evaluate(program.backward, dict(
-        {f'kept{k}': value for k, value in enumerate(kept)}, C_prev=values[4], C=C, dh=dh, dC=dC,
-        **dict(zip(names[5:], values[5:]))))
-    for k, gradient in enumerate(gradients):
-        ends = []
-        for step in (1e-6, -1e-6):
-            h, C = function(*values[:k], values[k] + step, *values[k + 1:])
-            ends.append(dh * h + dC * C)
-        np.testing.assert_allclose(gradient, (ends[0] - ends[1]) / 2e-6, atol=1e-8)
+        found = Cell(cell, (), dtype)
+        assert sorted(re.sub(r'\bt\d+', 't1', found.formula).split('; ')) == sorted(formula.split('; '))
+        assert found.standard == (cell is lstm_cell)               # by the sum of its text
 
 
 def test_what_is_kept_for_the_backward_pass():
@@ -196,24 +163,19 @@ def test_functions_in_javascript_are_theanos():
 
 # ---------------------------------------------------------------- layers and models
 
-@pytest.mark.parametrize('cell, own', CELLS[2:], **by_name)
-def test_kernel_and_scan_learn_the_same(float64, quick, path, cell, own):
-    """All gradients, by a step of SGD at rate 1, of a model with dropout; and truncated."""
-    settings = dict(own=own, lrate=1, dropout=0.3, dropconnect=0.2, bptt_maxdepth=4, l1=0.01)
+@pytest.mark.parametrize('cell', [coupled_cell, odd_cell, logical_cell])
+def test_kernel_and_scan_learn_the_same(float64, quick, path, cell):
+    """All gradients, by a step of SGD at rate 1; and truncated. The table of ways has the other cells."""
     results = []
     for kernel in (True, False):
-        model = model_with(cell, path, kernel=kernel, **settings)
+        model = model_with(cell, path, kernel=kernel, lrate=1, dropout=0.3, bptt_maxdepth=4)
         assert isinstance(model._ops(), Kernel if kernel else Scan)
         results.append([*trained(model, 2, 'sgd'), model.generate_text('ab', 30)])
-        if own:
-            results[-1] += [model.validate(), model.score_text('abcabca'), model.states('abcd')['C2']]
-    ours, theirs = results
-    assert set(ours[1]) == {*NAMES, *[name + layer for name in own for layer in '12']}
-    for name in ours[1]:
-        np.testing.assert_allclose(ours[1][name], theirs[1][name], rtol=1e-9, atol=1e-9, err_msg=name)
-    assert ours[2] == theirs[2]
-    for a, b in zip([ours[0], *ours[3:]], [theirs[0], *theirs[3:]]):
-        np.testing.assert_allclose(a, b, rtol=1e-9)
+    (costs, ours, text), (expected, theirs, same_text) = results
+    np.testing.assert_allclose(costs, expected, rtol=1e-9)
+    for name in NAMES:
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-9, atol=1e-9, err_msg=name)
+    assert text == same_text
 
 
 def test_cell_that_draws_random_numbers(interpreted, path, capsys):
@@ -247,11 +209,8 @@ def test_cell_that_draws_random_numbers(interpreted, path, capsys):
     (lambda f, i, o, g, C: (sum([f] * 100, C), C), {}, ['characters', '99']),
     (lambda f, i, o, g, C, q: (f, C * q), {}, ['arguments', "'q'"]),
     (lambda f, i, o, g, C, q: (f, C * q), {'q': np.inf}, ['initial value of q', 'inf']),
-    (lambda f, i, o, g, C, W: (f, C * W), {'W': 1}, ["'W'", 'name']),
-    (lambda f, i, o, g, C, a_f: (f, C * a_f), {'a_f': 1}, ["'a_f'", 'name']),
-    (lambda f, i, o, g, C, C_prev: (f, C * C_prev), {'C_prev': 1}, ["'C_prev'", 'name']),
-    (lambda f, i, o, g, C, m_x: (f, C * m_x), {'m_x': 1}, ["'m_x'", 'name']),
-    (lambda f, i, o, g, C, state_x: (f, C * state_x), {'state_x': 1}, ["'state_x'", 'name'])])
+    *[(lambda f, i, o, g, C, q: (f, C * q), {name: 1}, [repr(name), 'name'])
+      for name in ('W', 'a_f', 'C_prev', 'm_x', 'state_x')]])
 def test_functions_that_are_no_cells(refused, path, monkeypatch, cell, own, words):
     monkeypatch.setattr(cells_in_code, 'LONGEST_FORMULA', 99)
     with refused(ValueError, *words):
@@ -424,7 +383,7 @@ def test_edit_of_the_program_counts(tmp_path):
 
 def test_checkpoint_names_a_cell_that_is_not_the_standard_one(quick, path, tmp_path):
     names = {}
-    for cell, own in CELLS[:3]:
+    for cell, own in CELLS:
         saved = model_with(cell, path, own).save_params(tmp_path / cell.__name__)
         about = json.loads(str(load(saved)['about']))
         names[cell] = set(load(saved)) - {'uchar', 'about'}
@@ -438,24 +397,9 @@ def test_checkpoint_names_a_cell_that_is_not_the_standard_one(quick, path, tmp_p
     assert names[peephole_cell] - names[lstm_cell] == added and names[coupled_cell] == names[lstm_cell]
 
 
-def test_run_with_another_cell_resumes_bit_for_bit(quick, path, tmp_path):
-    settings = dict(own=PEEPHOLES, dropout=0.2, average=0.9, reset=0.1)
-    model = model_with(peephole_cell, path, **settings)
-    trained(model, 2)
-    saved = model.save_params(tmp_path / 'params', dict(at=2))
-    x, y = model.X['train'][2], model.Y['train'][2]
-    model.theano_train_rmsprop(x, y)
-    other = model_with(peephole_cell, path, seed=9, **settings)
-    assert other.resume(saved) == dict(at=2)
-    other.theano_train_rmsprop(x, y)
-    for name, p in model.p.items():
-        assert p.get_value().tobytes() == other.p[name].get_value().tobytes()
-        assert name in NAMES or abs(p.get_value() - PEEPHOLES[name[:-1]]).max() > 0
-
-
 def test_checkpoint_of_another_cell(quick, path, tmp_path, refused, capsys):
     """It is not resumed. It is loaded to predict, with a warning, and to begin a run with."""
-    saved = {cell: model_with(cell, path, own).save_params(tmp_path / cell.__name__) for cell, own in CELLS[:3]}
+    saved = {cell: model_with(cell, path, own).save_params(tmp_path / cell.__name__) for cell, own in CELLS}
     capsys.readouterr()
     model = model_with(coupled_cell, path)
     before = {name: p.get_value() for name, p in model.p.items()}
@@ -481,15 +425,15 @@ def test_checkpoint_of_another_cell(quick, path, tmp_path, refused, capsys):
 
 def test_page_of_a_cell_computes_it(quick, path, tmp_path):
     racer = pytest.importorskip('py_mini_racer')
-    for cell, own in CELLS[2:]:
-        model = model_with(cell, path, own)
+    for cell in (odd_cell, logical_cell):
+        model = model_with(cell, path)
         saved = model.save_params(tmp_path / 'params')
         for p in model.p.values():
             p.set_value(page.to_float16(p.get_value()).astype('float32'))
         page.write_page(tmp_path / 'page.html', model, saved, TEXT, 'a text')
         html = (tmp_path / 'page.html').read_text(encoding='utf-8')
         context = racer.MiniRacer()
-        context.eval(js_function(Cell(cell, own, 'float32').program)
+        context.eval(js_function(Cell(cell, (), 'float32').program)
                      + (page.HERE / 'network.js').read_text(encoding='utf-8'))
         assert model.javascript() in html
         p = {name: value.get_value().ravel().tolist() for name, value in model.p.items()}
@@ -502,53 +446,42 @@ def test_page_of_a_cell_computes_it(quick, path, tmp_path):
 
 # ---------------------------------------------------------------- README.md, "Changing the model"
 
-@pytest.fixture
-def readme_cells():
-    """Return the classes of the READMEs, by name."""
-    return readme_classes()
-
-
-@pytest.mark.parametrize('name, own, in_numpy', [('Coupled', (), cells.coupled_in_numpy),
-                                                 ('Peepholes', OWN, cells.peephole_in_numpy)])
-def test_cells_of_the_readme(quick, path, readme_cells, name, own, in_numpy):
+@pytest.mark.parametrize('name, in_numpy', [('Coupled', cells.coupled_in_numpy),
+                                            ('Peepholes', cells.peephole_in_numpy)])
+def test_cells_of_the_readme(quick, path, name, in_numpy):
     """They compute what they should, run in C, and learn."""
-    model = readme_cells[name](random_seed=1)
+    model = readme_classes()[name](random_seed=1)
     model.prepare_input(path, 0.4, 3, 7, verbose=False)
     model.model_setup(num_units1=7, num_units2=5, lrate=0.03)
     costs = [float(trained(model, 1)[0][0]) for _ in range(25)]
     assert costs[-1] < costs[0] - 0.05 and isinstance(model._ops(), Kernel)
-    symbols = tt.dmatrices(5 + len(own))
+    symbols = tt.dmatrices(5 + len(model.cell_parameters))
     values = np.random.default_rng(3).normal(size=(len(symbols), 2, 3))
     function = theano.function(symbols, model.cell(*symbols), on_unused_input='ignore', mode=INTERPRETED)
     np.testing.assert_allclose(function(*values), in_numpy(*values), rtol=1e-12)
 
 
-@pytest.mark.parametrize('name', ['Peepholes', 'Normalised'])
-def test_gradients_are_finite_differences(float64, path, readme_cells, name, capsys):
-    """By theano_check, one number of each parameter moved up and down. Of the second cell, which is not in C, too."""
-    cell, own = readme_cells[name].cell, readme_cells[name].cell_parameters
-    with default_mode(theano.compile.mode.FAST_COMPILE) if name == 'Normalised' else only_kernel_in_c():
-        model = model_with(cell, path, own, lrate=1)
-        x, y = model.X['train'][0], model.Y['train'][0]
-        before = {name: p.get_value() for name, p in model.p.items()}
-        model.theano_train_sgd(x, y)
-        gradients = {name: before[name] - p.get_value() for name, p in model.p.items()}
-        for name, value in before.items():
-            index, ends = tuple(n // 2 for n in value.shape), []
-            for step in (1e-5, -1e-5):
-                for each, p in model.p.items():
-                    p.set_value(before[each])
-                moved = value.copy()
-                moved[index] += step
-                model.p[name].set_value(moved)
-                ends.append(model.theano_check(x, y)[0])
-            assert abs((ends[0] - ends[1]) / 2e-5 - gradients[name][index]) < 1e-8, name
+def test_gradients_of_a_cell_that_is_not_in_c_are_finite_differences(float64, interpreted, path, capsys):
+    """By theano_check, one number of each parameter moved up and down."""
+    model = model_with(readme_classes()['Normalised'].cell, path, lrate=1)
+    x, y = model.X['train'][0], model.Y['train'][0]
+    before = {name: p.get_value() for name, p in model.p.items()}
+    model.theano_train_sgd(x, y)
+    gradients = {name: before[name] - p.get_value() for name, p in model.p.items()}
+    for each, p in model.p.items():
+        p.set_value(before[each])
+    for name, value in before.items():
+        index, ends = tuple(n // 2 for n in value.shape), []
+        for step in (1e-5, -1e-5):
+            moved = value.copy()
+            moved[index] += step
+            model.p[name].set_value(moved)
+            ends.append(model.theano_check(x, y)[0])
+        model.p[name].set_value(value)
+        assert abs((ends[0] - ends[1]) / 2e-5 - gradients[name][index]) < 1e-8, name
     err = capsys.readouterr().err
-    if own:
-        assert isinstance(model._ops(), Kernel) and err == ''
-    else:
-        assert isinstance(model._ops(), Scan)
-        assert err.count('\n') == 1 and 'Normalised.cell' in err and 'Sum{axis=[1]' in err and 'theano.scan' in err
+    assert isinstance(model._ops(), Scan) and err.count('\n') == 1
+    assert 'Normalised.cell' in err and 'Sum{axis=[1]' in err and 'theano.scan' in err
 
 
 def test_penalty_of_the_readme(float64, quick, path, monkeypatch):

@@ -36,42 +36,35 @@ def files(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob('*')) if path.is_file()}
 
 
-@pytest.mark.parametrize('name', [f'{HOME}/{OWN[3]}', OTHERS[0]])
-def test_nothing_is_removed_from_a_folder_of_the_user(own, monkeypatch, refused, name):
+NO_MEMORY, NOT_PERMITTED = [OSError(number, os.strerror(number)) for number in (errno.ENOMEM, errno.EPERM)]
+NOT_LOADED = 'd.so: failed to map segment from shared object: {}'
+DAMAGED = f'{HOME}/{OWN[3]}'
+
+
+@pytest.mark.parametrize('users, module, why, kind, words', [
+    (False, DAMAGED, 'too short', OSError, '{} was damaged and has been removed: start again (too short)'),
+    (True, DAMAGED, 'too short', OSError, '{} is damaged: remove '),
+    (False, OTHERS[0], 'too short', OSError, '{} is damaged: remove '),
+    # As without enough memory, or in a folder from which programs may not run.
+    (False, DAMAGED, NOT_LOADED.format(NO_MEMORY.strerror), MemoryError, NO_MEMORY.strerror),
+    (False, DAMAGED, NOT_LOADED.format(NOT_PERMITTED.strerror), OSError, NOT_PERMITTED.strerror)])
+def test_module_that_cannot_be_loaded(own, monkeypatch, refused, users, module, why, kind, words):
+    """It is removed where it is damaged and in the default folder, and no other is."""
     home = own.parents[1]
-    if name not in OTHERS:
+    path, before = home / module, files(home)
+    if users:
         monkeypatch.setattr(theano_setup, 'USERS_FOLDER', str(own))
-    monkeypatch.setattr(theano.config.__class__.__dict__['compiledir'], 'val', str((home / name).parents[1]))
-    before = files(home)
-    with refused(OSError, f'is damaged: remove {(home / name).parent}, and start again (too short)'), compiling():
-        raise ImportError('too short', path=str(home / name))
-    assert files(home) == before
+    monkeypatch.setattr(theano.config.__class__.__dict__['compiledir'], 'val', str(path.parents[1]))
+    with refused(kind, words.format(path)), compiling():
+        raise ImportError(why, path=str(path))
+    removed = 'has been removed' in words
+    assert files(home) == {name: code for name, code in before.items()
+                           if not removed or path.parent not in (home / name).parents}
 
 
-def test_module_that_cannot_be_loaded_is_removed_and_no_other(own, refused):
-    path, before = own / 'compiledir_x' / 'tmp2' / 'd.so', files(own)
-    with refused(OSError, f'compiled code in {path} was damaged and has been removed: start again (too short)'), \
-            compiling():
-        raise ImportError('too short', path=str(path))
-    assert files(own) == {name: code for name, code in before.items() if 'tmp2' not in name}
-
-
-@pytest.mark.parametrize('number, kind', [(errno.ENOMEM, MemoryError), (errno.EPERM, OSError)])
-def test_good_module_that_is_not_loaded_stays(own, refused, number, kind):
-    """As without enough memory, or in a folder from which programs may not run."""
-    before = files(own)
-    why = f'd.so: failed to map segment from shared object: {os.strerror(number)}'
-    with refused(kind, why), compiling():
-        raise ImportError(why, path=str(own / 'compiledir_x' / 'tmp2' / 'd.so'))
-    assert files(own) == before
-
-
-def test_compiler_without_enough_memory(refused):
-    with refused(MemoryError, os.strerror(errno.ENOMEM)), compiling():
-        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
-
-
-def test_error_of_another_import_is_not_called_damage(own):
+def test_errors_that_are_not_of_compiled_code(own, refused):
+    with refused(MemoryError, NO_MEMORY.strerror), compiling():
+        raise NO_MEMORY
     with pytest.raises(ImportError), compiling():
         raise ImportError('no such module', path='/usr/lib/other.so')
 
@@ -106,17 +99,6 @@ def test_module_stays_while_another_process_reads_what_it_was_compiled_for(tmp_p
     assert sorted(os.listdir(folder)) == ['key.pkl', 'm.so']
     with open(folder / 'key.pkl', 'rb') as f:
         assert len(pickle.load(f).keys) == 2
-
-
-@pytest.mark.parametrize('flags, expected', [
-    ('', None), ('base_compiledir=/a,base_compiledir=/b', '/b'), ('floatX=float64, base_compiledir=/c', '/c')])
-def test_settings_of_theano(monkeypatch, tmp_path, flags, expected):
-    monkeypatch.setenv('THEANO_FLAGS', flags)
-    monkeypatch.setenv('THEANORC', str(tmp_path / 'rc'))
-    assert theano_setup.setting('base_compiledir') == expected
-    (tmp_path / 'rc').write_text('[global]\nbase_compiledir = /rc\n[blas]\nldflags = -lx\n')
-    assert theano_setup.setting('base_compiledir') == (expected or '/rc')
-    assert theano_setup.setting('blas.ldflags') == '-lx'
 
 
 TWO_FUNCTIONS = """

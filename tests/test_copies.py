@@ -87,9 +87,6 @@ def test_numbers_of_copies():
     assert (found.characters, found.copied, found.longest.length) == (161, 140, 50) and not found.whole
     assert '87.0 % of 161 characters' in found.share()
     assert Original('x' + LETTERS, 'x').compare([LETTERS]).whole
-
-
-def test_nothing_in_common():
     share, none = Original('abc', 'x.txt').compare(['def']).lines()
     assert share.startswith('0.0 % of 3 characters') and none == 'no character stands in x.txt'
     assert Original('abc', 'x.txt').compare(['']).longest is None
@@ -114,11 +111,13 @@ def test_copies_of_what_is_written(chain, tmp_path):
     assert place == (f'it stands there at character {31 + 60}, line 3, between {LETTERS[20:60]!r} and '
                      + repr('\nand the last.\n'))
     assert result.stdout == '\n\n'.join(sequences(contents(tmp_path / 'out'), 2)) + '\n'
-
-
-def test_random_first_character_counts(chain):
-    said = chain('out', '--length', 9, '--count', 1).stderr
+    said = chain('out', '--length', 9, '--count', 1).stderr                # whose random first character counts
     assert '0.0 % of 9 characters' in said and 'the longest passage has ' in said
+    result = chain('--page', 'p.html', '--prime', LETTERS[20:60], '--length', 70, '--method', 'max')
+    html = (tmp_path / 'p.html').read_text()
+    for said in (result.stderr, html):
+        assert '57.1 % of 70 characters' in said
+    assert '"start": 40, "length": 40, "line": 3' in html
 
 
 def test_copies_of_a_file_in_a_folder(chain, produce, tmp_path):
@@ -201,14 +200,6 @@ def test_page_underlines_passages(browser, page_of, view, width):
     assert browser.value(NOT_HACKED + " && !document.querySelector('main b b')")
 
 
-def test_page_without_long_passages_underlines_the_longest(browser, page_of):
-    browser.open(page_of(TEXT[:90], '☃' + TEXT[:25] + '☃'))
-    assert underlined(browser) == list(range(25))
-    assert browser.text('#passage').startswith('25 characters')        # at once: the reader looks at its beginning
-    line = browser.text('#copies')
-    assert line.startswith('0.0 % of 90') and 'The longest passage, of 25' in line
-
-
 @pytest.mark.parametrize('size', [(1280, 600), (390, 780)])
 def test_passage_is_in_sight_beside_a_long_panel(browser, page_of, size):
     browser.open(page_of(TEXT[:90], '☃' + TEXT[20:70] + '☃'), *size, view='#cells')
@@ -218,20 +209,14 @@ def test_passage_is_in_sight_beside_a_long_panel(browser, page_of, size):
     assert 0 < top < bottom <= size[1]
 
 
-@pytest.mark.parametrize('original, words', [(TEXT, 'All is one passage'), ('☃', '0.0 % of 90 characters')])
-def test_page_on_which_nothing_is_underlined(browser, page_of, original, words):
+@pytest.mark.parametrize('original, lined, words', [
+    (TEXT, range(0), ['All is one passage']), ('☃', range(0), ['0.0 % of 90 characters']),
+    ('☃' + TEXT[20:45] + '☃', range(20, 45), ['0.0 % of 90', 'The longest passage, of 25'])])
+def test_page_of_one_passage_of_none_and_of_a_short_one(browser, page_of, original, lined, words):
     browser.open(page_of(TEXT[:90], original))
-    assert underlined(browser) == [] and words in browser.text('#copies')
-    browser.click('#text span:nth-child(31)')
+    assert underlined(browser) == list(lined) and all(word in browser.text('#copies') for word in words)
+    browser.click('#text span:nth-child(71)')
     assert browser.text('#passage') == ''
-
-
-def test_page_of_the_script(chain, tmp_path):
-    """It says in words what it marks, of a text in which only what follows the prime counts."""
-    result = chain('--page', 'p.html', '--prime', LETTERS[20:60], '--length', 70, '--method', 'max')
-    assert '57.1 % of 70 characters' in result.stderr
-    html = (tmp_path / 'p.html').read_text()
-    assert '57.1 % of 70 characters' in html and '"start": 40, "length": 40, "line": 3' in html
 
 
 def test_page_of_a_model_of_bytes(tmp_path):

@@ -5,9 +5,8 @@ import pytest
 import charlstm
 from charlstm import CharLSTM, lstm_cell
 from cells import coupled_cell
-from engine.backend.theano_setup import theano
+from engine.backend.theano_setup import computes_on
 from engine.kernel.edits import Reads
-from models import default_mode
 from test_cell import edit_network
 
 X = np.arange(60, dtype=np.int32).reshape(12, 5) % 7
@@ -250,8 +249,6 @@ def test_other_costs_than_minus_log_p_are_named(monkeypatch, capsys, kernel):
 
 # ---------------------------------------------------------------- who computes
 
-def test_mode_that_runs_python_says_so(monkeypatch):
-    from engine.backend.theano_setup import computes_on
-    with default_mode(theano.compile.mode.FAST_COMPILE):
-        assert 'by the C kernel' in computes_on(made().runs_in_c())
-        assert 'in Python, many times slower' in computes_on(False)
+def test_mode_that_runs_python_says_so():
+    assert 'by the C kernel' in computes_on(made().runs_in_c())
+    assert 'in Python, many times slower' in computes_on(False)

@@ -1,5 +1,6 @@
 """The model on Theano's GPU backend: on CUDA, on OpenCL, or on OpenCL without a GPU (pocl).
 
+Its numbers are a row of test_every_way.py; here are the scripts, a cell of one's own, and what stays on the device.
 Skipped where pygpu is not installed or finds no device. A process computes on one device, which is
 chosen when Theano is imported: each part runs in a process of its own.
 """
@@ -29,31 +30,6 @@ def device():
 
 DEVICE, WHY_NOT = device()
 pytestmark = pytest.mark.skipif(DEVICE is None, reason=WHY_NOT)
-
-# Twenty steps with dropout, DropConnect, penalties, clipped gradients and steps, smoothing and averaged parameters.
-STEPS = '''
-import sys
-import numpy as np
-from charlstm import CharLSTM
-text, result = sys.argv[1:]
-model = CharLSTM(random_seed=7)
-model.prepare_input(text, batch_size=7, seq_length=11, verbose=False, stateful=True)
-model.model_setup(num_units1=5, num_units2=3, dropout=0.2, dropconnect=0.1, grad_clip=0.3, step_clip=2, average=0.9,
-                  l1=1e-3, l2=1e-3, ar=2, tar=2, smoothing=0.001, reset=0.1)
-found = {}
-for k in range(20):
-    i = k % (model.n_batches['train'] - 1)
-    cost, best, *ratios = model.theano_train_rmsprop(model.X['train'][i], model.Y['train'][i])
-    found[f'cost{k}'] = cost
-squares = dict(zip(model.p, model._training_state()['mean_squares']))
-for kind, arrays in (('', model.p), ('raw_', model._weights), ('m_', squares)):
-    found.update({kind + name: p.get_value() for name, p in arrays.items()})
-found.update({f'carried{k}': state for k, state in enumerate(model._carried)})
-written = [ord(ch) for prime in ('the', 'rain') for ch in model.generate_text(prime, 20)]      # odd and even steps
-probabilities, most_probable = model.theano_predict(model.X['valid'][0])
-np.savez(result, best=most_probable, largest=probabilities.argmax(axis=2), validation=model.validate(), written=written,
-         **found)
-'''
 
 # What a training step and its scans compute on the host in real numbers, or copy from the device to use there.
 ON_HOST = '''
@@ -106,26 +82,14 @@ def on(device, code, *arguments):
     return result.stdout
 
 
-def both(code, folder, *arguments):
-    """Yield the arrays that a program saves, by name, from the CPU and from the device."""
-    for name in ('cpu', DEVICE):
-        on(name, code, *arguments, folder / f'{name[:3]}.npz')
-        yield dict(np.load(folder / f'{name[:3]}.npz'))
-
-
-def test_twenty_steps_are_those_of_the_cpu(tmp_path, text_file):
-    cpu, device = both(STEPS, tmp_path, text_file(TEXT))
-    for name, value in cpu.items():
-        np.testing.assert_allclose(device[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
-    assert (device['best'] == device['largest']).all()
-
-
 def test_a_step_leaves_no_real_number_on_the_host():
     assert json.loads(on(DEVICE, ON_HOST)) == []
 
 
 def test_a_cell_with_maximum_and_minimum(tmp_path):
-    cpu, device = both(CELL, tmp_path)
+    for name in ('cpu', DEVICE):
+        on(name, CELL, tmp_path / f'{name[:3]}.npz')
+    cpu, device = [dict(np.load(tmp_path / f'{name[:3]}.npz')) for name in ('cpu', DEVICE)]
     for name, value in cpu.items():
         np.testing.assert_allclose(device[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
 

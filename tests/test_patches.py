@@ -157,12 +157,6 @@ print(round(float(theano.tensor.chi2sf(2.0, 2.0).eval()), 4))
         assert scipy == 'False False'
 
 
-def test_old_numpy_has_modules_that_are_imported_later():
-    assert patches._REPLACEMENTS['numpy'].testing is np.testing
-    with pytest.raises(AttributeError):
-        patches._REPLACEMENTS['numpy'].no_such_name  # noqa: B018
-
-
 @pytest.mark.parametrize('option, place', [('base_compiledir', 'é"'), ('compiledir', ''), ('compiledir', 'c,d "é')])
 def test_compiled_code_is_separate_by_python_numpy_and_patches(tmp_path, option, place):
     """In every folder: Theano itself would load the code of others."""

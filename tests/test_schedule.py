@@ -16,17 +16,12 @@ from scripts import STATEFUL, TEXT, TRAIN, assert_refused, log_rows, paste, run,
 
 # ---------------------------------------------------------------- the learning rate
 
-def test_decay(tmp_path):
-    model, _ = learn(tmp_path, by_number(5, 6, 7, 8), '--lrate', 8, '--lrate-decay', 0.5, '--lrate-decay-epoch', 3,
-                     '--epochs', 4)
-    assert epochs_of(tmp_path)[:, 3].tolist() == model.rates
-    assert model.rates[0] == 8 and np.allclose(np.divide(model.rates[2:], model.rates[1:-1]), 0.5)
-
-
-def test_rate_rises_while_warming_up(tmp_path):
-    """Over the steps of the whole run, of which an epoch here is one."""
-    model, _ = learn(tmp_path, by_number(*range(9, 2, -1)), '--lrate', 8, '--warmup', 4, '--epochs', 7)
-    assert model.rates == [2, 4, 6, 8, 8, 8, 8]
+@pytest.mark.parametrize('words, rates', [
+    ('--lrate-decay 0.5 --lrate-decay-epoch 3 --epochs 4', [8, 8, 4, 2]),
+    ('--warmup 4 --epochs 7', [2, 4, 6, 8, 8, 8, 8])])                         # steps, of which an epoch here is one
+def test_rates(tmp_path, words, rates):
+    model, _ = learn(tmp_path, by_number(*range(9, 2, -1)), '--lrate', 8, *words.split())
+    assert epochs_of(tmp_path)[:, 3].tolist() == model.rates == rates
 
 
 def test_rate_falls_at_the_end(tmp_path):
@@ -35,7 +30,7 @@ def test_rate_falls_at_the_end(tmp_path):
     model, _ = learn(tmp_path, lambda rates: 3, *words, '--epochs', 10)
     np.testing.assert_allclose(model.rates, np.interp(range(10), [6, 10], [8, 0.4]))
     assert epochs_of(tmp_path)[:, 3] == pytest.approx(model.rates, rel=1e-5)
-    model, _ = learn(tmp_path, lambda rates: 3, *words, '--epochs', 20, resume=str(tmp_path / 'r_t.txt_epoch10.npz'))
+    model, _ = resumed(tmp_path, lambda rates: 3, *words, '--epochs', 20, epoch=10)
     np.testing.assert_allclose(model.rates[10:], np.interp(range(10, 20), [12, 20], [8, 0.4]))
 
 
@@ -55,10 +50,15 @@ def test_start_speaks_of_patience_only_where_there_is_validation():
         assert ('let the rate fall early' in summary) == (not words)
 
 
+def resumed(folder, score, *words, epoch):
+    """Return what learn does from the checkpoint of an epoch."""
+    return learn(folder, score, *words, resume=str(folder / f'r_t.txt_epoch{epoch}.npz'))
+
+
 def test_resumed_with_a_smaller_rate(tmp_path):
     words = '--lrate-decay 0.5 --lrate-decay-epoch 2 --save-every 1'.split()
     learn(tmp_path, by_number(5, 4), *words, '--lrate', 8, '--epochs', 2)
-    learn(tmp_path, by_number(3, 2), *words, '--lrate', 2, '--epochs', 4, resume=str(tmp_path / 'r_t.txt_epoch2.npz'))
+    resumed(tmp_path, by_number(3, 2), *words, '--lrate', 2, '--epochs', 4, epoch=2)
     assert epochs_of(tmp_path)[:, 3].tolist() == [8, 4, 0.5, 0.25]
 
 
@@ -70,8 +70,10 @@ def test_samples_come_after_the_first_epoch_and_then_every_hundred_steps_at_most
 
 # ---------------------------------------------------------------- the end
 
-def test_finished_run_is_resumed_with_larger_limits():
+def test_finished_run_is_resumed_with_larger_limits(tmp_path):
     """A run that is not finished needs none."""
+    _, now = learn(tmp_path, by_number(5, 4, 4, 4), '--epochs', 4, '--patience', 2)        # both end together
+    assert now.out_of_patience and now.larger_limits() == ['--epochs', '8', '--patience', '4']
     words = '--anneal', 0, '--epochs', 5, '--patience', 3
     for epoch, stale in ((5, 0), (4, 3), (5, 3), (4, 2), (20, 0)):             # 20: resumed with fewer epochs
         more = Schedule(settled(*words), epoch=epoch, stale=stale).larger_limits()
@@ -115,26 +117,17 @@ def test_patience_counts_anew_where_the_rate_falls(tmp_path):
     assert (len(model.rates), now.best_epoch) == (8, 5) and now.out_of_patience
 
 
-@pytest.mark.parametrize('epoch', [5, 6, 7, 9])
-def test_run_whose_rate_falls_early_is_resumed(tmp_path, capsys, epoch):
-    """After it was killed in the epoch that follows."""
+@pytest.mark.parametrize('epoch, patience', [(5, 2), (6, 2), (7, 2), (9, 2), (6, 3)])
+def test_run_whose_rate_falls_early_is_resumed(tmp_path, capsys, epoch, patience):
+    """After it was killed in the epoch that follows, also where it had more patience up to there."""
     words, costs = early(30, 5, 5, 4, 4)
     straight, _ = learn(tmp_path, by_number(*costs), *words)
     with pytest.raises(IndexError):
-        learn(tmp_path, by_number(*costs[:epoch]), *words, overwrite=True)
+        learn(tmp_path, by_number(*costs[:epoch]), *words, '--patience', patience, overwrite=True)
     capsys.readouterr()
-    again, now = learn(tmp_path, by_number(*costs[epoch:]), *words, resume=str(tmp_path / f'r_t.txt_epoch{epoch}.npz'))
+    again, now = resumed(tmp_path, by_number(*costs[epoch:]), *words, epoch=epoch)
     assert again.rates == straight.rates and now.finished
     assert ('falls early in this run, which ends after epoch 10\n' in capsys.readouterr().out) == (epoch > 5)
-
-
-def test_smaller_patience_lets_the_rate_fall_where_it_had_in_a_straight_run(tmp_path):
-    words, costs = early(30, 5, 5, 4, 4)
-    straight, _ = learn(tmp_path, by_number(*costs), *words)
-    with pytest.raises(IndexError):
-        learn(tmp_path, by_number(*costs[:6]), *words, '--patience', 3, overwrite=True)
-    again, _ = learn(tmp_path, by_number(*costs[6:]), *words, resume=str(tmp_path / 'r_t.txt_epoch6.npz'))
-    assert again.rates == straight.rates
 
 
 def test_patience_counts_anew_where_the_rate_falls_in_a_run_that_goes_on(tmp_path):
@@ -143,14 +136,8 @@ def test_patience_counts_anew_where_the_rate_falls_in_a_run_that_goes_on(tmp_pat
     costs = by_number(*range(19, 11, -1), 13, 13, 14, 14, 14, 14)
     _, now = learn(tmp_path, costs, *words, '--epochs', 10)
     more = now.larger_limits()
-    again, now = learn(tmp_path, costs, *words, *more, resume=str(tmp_path / 'r_t.txt_epoch10.npz'))
+    again, now = resumed(tmp_path, costs, *words, *more, epoch=10)
     assert more == ['--epochs', '20'] and len(again.rates) == 13 and now.out_of_patience
-
-
-def test_rate_that_never_falls_leaves_patience_alone(tmp_path):
-    """Where patience and the epochs end together."""
-    _, now = learn(tmp_path, by_number(5, 4, 4, 4), '--epochs', 4, '--patience', 2)
-    assert now.out_of_patience and now.larger_limits() == ['--epochs', '8', '--patience', '4']
 
 
 @pytest.mark.parametrize('epochs', [11, 20, 30])
@@ -160,8 +147,7 @@ def test_finished_run_whose_rate_fell_early_goes_on_with_more_epochs(tmp_path, e
     _, now = learn(tmp_path, by_number(*costs), *words)
     more = now.larger_limits()
     assert now.finished and more == ['--epochs', str(20 + (epochs == 20))]
-    again, _ = learn(tmp_path, lambda rates: 4 - len(rates) / 99, *words, *more,
-                     resume=str(tmp_path / 'r_t.txt_epoch10.npz'))
+    again, _ = resumed(tmp_path, lambda rates: 4 - len(rates) / 99, *words, *more, epoch=10)
     n = int(more[1])
     np.testing.assert_allclose(again.rates[10:], np.interp(range(10, n), [0.6 * n, n], [8, 0.4]))
 
@@ -202,7 +188,7 @@ def test_strange_passages_of_the_validation_text_stop_nothing(tmp_path, monkeypa
     model, now = learn(tmp_path, by_number(*costs), '--epochs', 5, '--lrate', 8, '--save-every', 1)
     assert (now.best_cost, now.best_epoch, model.rates) == (3, 5, [8] * 5)
     np.testing.assert_array_equal(epochs_of(tmp_path)[:, 2], costs)
-    again, _ = learn(tmp_path, by_number(2.0), '--epochs', 6, '--lrate', 8, resume=str(tmp_path / 'r_t.txt_epoch5.npz'))
+    again, _ = resumed(tmp_path, by_number(2.0), '--epochs', 6, '--lrate', 8, epoch=5)
     assert len(again.rates) == 6
 
 
@@ -218,12 +204,6 @@ def test_cost_that_is_not_finite_goes_back_at_half_the_rate(tmp_path, monkeypatc
     assert all(str(bad) in line for line in said) and not (tmp_path / 'r_t.txt_start.npz').exists()
 
 
-def test_first_steps_go_back_to_the_start(tmp_path, monkeypatch):
-    costing(monkeypatch, lambda n, rate: float('nan') if rate > 3 else 2.0)
-    model, _ = learn(tmp_path, falling, '--epochs', 3, '--lrate', 8)
-    assert model.rates == [2, 2, 2]
-
-
 def test_parameters_that_are_not_finite_go_back(tmp_path, monkeypatch):
     """Also where no cost shows it, after the last step of an epoch."""
     monkeypatch.setattr(Learner, 'finite', lambda self: self.rates[-1] < 8 or len(self.rates) < 3)
@@ -231,21 +211,23 @@ def test_parameters_that_are_not_finite_go_back(tmp_path, monkeypatch):
     assert model.rates == [8, 8, 4, 4]
 
 
-def test_cost_that_stays_high_goes_back(tmp_path, monkeypatch):
-    """One step in three is low; a learner of one step an epoch."""
-    costing(monkeypatch, lambda n, rate: 7.0 if n > 20 and n % 3 and rate > 3 else 2.0)
-    monkeypatch.setattr(schedule, 'RISE', 99)
-    model, _ = learn(tmp_path, lambda rates: 9 - min(len(rates), 10), '--epochs', 600, '--lrate', 8, '--patience', 0,
-                     '--save-every', 1000)
-    assert model.rates == [8] * 10 + [2] * 590
+NAN = float('nan')
 
 
-def test_collapse_to_what_single_characters_cost_goes_back(tmp_path, monkeypatch):
-    """From 1 to 3.2 where the first step cost 4.3, as a network of large rates does; a small rise does not."""
-    costing(monkeypatch, lambda n, rate: 4.3 if n == 1 else 3.2 if n > 400 and rate == 8 else 1.3 if n > 500 else 1.0)
-    model, _ = learn(tmp_path, lambda rates: 9 - min(len(rates), 300), '--epochs', 900, '--lrate', 8, '--patience', 0,
-                     '--save-every', 1000)
-    assert model.rates == [8] * 300 + [4] * 600
+@pytest.mark.parametrize('cost, rise, best, rates', [
+    (lambda n, rate: NAN if rate > 3 else 2.0, 0, 3, [2] * 3),                 # the first steps: to the start
+    # One step in three is low; a learner of one step an epoch.
+    (lambda n, rate: 7.0 if n > 20 and n % 3 and rate > 3 else 2.0, 99, 10, [8] * 10 + [2] * 590),
+    # To what single characters cost: from 1 to 3.2, where the first step cost 4.3, as a network of large rates does; a
+    # small rise goes nowhere.
+    (lambda n, rate: 4.3 if n == 1 else 3.2 if n > 400 and rate == 8 else 1.3 if n > 500 else 1.0, 0, 300,
+     [8] * 300 + [4] * 600)], ids=['nan', 'high', 'collapse'])
+def test_costs_that_go_back_to_the_best(tmp_path, monkeypatch, cost, rise, best, rates):
+    costing(monkeypatch, cost)
+    monkeypatch.setattr(schedule, 'RISE', rise or schedule.RISE)
+    model, _ = learn(tmp_path, lambda rates: 9 - min(len(rates), best) / 99, '--epochs', len(rates), '--lrate', 8,
+                     '--patience', 0, '--save-every', 1000)
+    assert model.rates == rates
 
 
 def test_going_back_in_vain_ends_the_run_with_one_line(tmp_path, monkeypatch):

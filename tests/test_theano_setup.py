@@ -133,15 +133,17 @@ def test_environment_and_later_imports_of_theano():
     assert err == 'charlstm: THEANO_FLAGS has fast_run, devcie: Theano does not know that, and ignores it\n'
 
 
-@pytest.mark.parametrize('flags, expected', [
-    ('', '{home}/.theano/charlstm/|30||float32'),
-    (',base_compiledir={home}/mine,compile.timeout=7,blas.ldflags=-lm,floatX=float64', '{home}/mine/|7|-lm|float64')],
-    ids=['none', 'some'])
-def test_settings_where_the_user_has_none(tmp_path, flags, expected):
+@pytest.mark.parametrize('flags, rc, expected', [
+    ('', '', '{home}/.theano/charlstm/|30||float32'),
+    (',base_compiledir=/a,base_compiledir={home}/mine,compile.timeout=7,blas.ldflags=-lm,floatX=float64', '',
+     '{home}/mine/|7|-lm|float64'),
+    ('', '[global]\nbase_compiledir = {home}/own\n[blas]\nldflags = -lx\n', '{home}/own/|30|-lx|float32')])
+def test_settings_where_the_user_has_none_and_some(tmp_path, flags, rc, expected):
     """Where compiled code is, how long a process waits for a dead one on another machine, the BLAS and the type."""
+    (tmp_path / 'rc').write_text(rc.format(home=tmp_path))
     out, _ = python('from engine.backend.theano_setup import theano\nc = theano.config\nprint(c.compiledir, '
-                    'c.compile.timeout, c.blas.ldflags, c.floatX, sep="|")',
-                    HOME=str(tmp_path), THEANO_FLAGS=PLAIN + flags.format(home=tmp_path))
+                    'c.compile.timeout, c.blas.ldflags, c.floatX, sep="|")', HOME=str(tmp_path),
+                    THEANORC=str(tmp_path / 'rc'), THEANO_FLAGS=PLAIN + flags.format(home=tmp_path))
     folder, *settings = expected.format(home=tmp_path).split('|')
     found, *values = out.rstrip('\n').split('|')
     assert found.startswith(folder) and values == settings
@@ -311,11 +313,8 @@ def test_folder_of_compiled_code_that_may_not_be_written(tmp_path):
 
 def test_no_room_for_compiled_code(tmp_path):
     """No file may be larger than a kilobyte."""
-    def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-
     result = run(PRODUCE, BUNDLED, tmp_path / 'out', '--count', 1, flags=f'{FAST},base_compiledir={tmp_path / "own"}',
-                 preexec_fn=limit)
+                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)))
     assert (result.returncode, result.stdout) == (2, '')
     last = result.stderr.splitlines()[-1]
     assert last.startswith(f'produce_text.py: cannot keep compiled code in {tmp_path / "own"}: File too large')

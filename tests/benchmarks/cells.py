@@ -6,10 +6,9 @@ All sides take turns, each in a process of its own. PyTorch runs a loop over the
 torch.compile of a step: the product with h, and the cell. Every number is from the median step.
 """
 import argparse
-import itertools
 
-from common import ALPHABET, Worker, median, print_head, print_row, refuse_other_costs, set_parameters
-from training import STEPS, in_turns, make_batches
+from common import Worker, print_head, print_row, refuse_other_costs, set_parameters
+from training import STEPS, V, in_turns, make_batches, take_turns
 
 BATCH = 50
 CELLS = ('standard', 'coupled', 'peepholes')
@@ -20,7 +19,7 @@ def make_ours(name, units):
     import charlstm
     import numpy as np
     import numpy_model
-    V, batches = make_batches(BATCH, None)
+    batches = make_batches(BATCH)
     model = charlstm.CharLSTM(random_seed=1)
     model.cell = dict(standard=charlstm.lstm_cell, coupled=cells.coupled_cell, peepholes=cells.peephole_cell)[name]
     model.cell_parameters = dict.fromkeys(cells.OWN, 0) if name == 'peepholes' else {}
@@ -31,10 +30,9 @@ def make_ours(name, units):
     in_numpy = dict(standard=numpy_model.lstm, coupled=cells.coupled_in_numpy, peepholes=cells.peephole_in_numpy)[name]
     own = cells.OWN if name == 'peepholes' else ()
     p.update({each + layer: np.zeros(units) for each in own for layer in '12'})
-    x, y = batches[0]
+    x, y = next(batches)
     expected = numpy_model.costs(numpy_model.forward(p, x, cell=in_numpy, own=own)[0], y).mean()
     refuse_other_costs({'NumPy': [expected], name: [model.theano_check(x, y)[0]]})
-    batches = itertools.cycle([(x.astype(np.int32), y.astype(np.int32)) for x, y in batches])
     return in_turns(lambda: model.theano_train_rmsprop(*next(batches))[0])
 
 
@@ -63,8 +61,7 @@ def torch_cell(name):
 def make_pytorch(name, units, compiled):
     import torch
     from torch import nn
-    V, batches = make_batches(BATCH, None)
-    batches = itertools.cycle([(torch.from_numpy(x), torch.from_numpy(y)) for x, y in batches])
+    batches = make_batches(BATCH)
     cell = torch_cell(name)
 
     def step(a_x, h, C, W, *own):
@@ -92,9 +89,9 @@ def make_pytorch(name, units, compiled):
     rule = torch.optim.RMSprop(model.parameters(), lr=2e-3, alpha=0.95, eps=1e-8)
 
     def learn():
-        x, y = next(batches)
+        x, y = map(torch.from_numpy, next(batches))
         rule.zero_grad()
-        cost = nn.functional.cross_entropy(model(x.long()).flatten(0, 1), y.flatten().long())
+        cost = nn.functional.cross_entropy(model(x).flatten(0, 1), y.flatten())
         cost.backward()
         rule.step()
         return cost.item()
@@ -114,23 +111,19 @@ def main():
         workers[name, 'ours'] = Worker(make_ours, name, options.units)
         for side in sides[1:]:
             workers[name, side] = Worker(make_pytorch, name, options.units, side == 'compiled')
-    seconds = {key: [] for key in workers}
     for worker in workers.values():
         worker.ready()
-        worker()                                                                   # warms
-    while min(map(len, seconds.values())) < options.steps:
-        for key, worker in workers.items():
-            seconds[key] += worker()
+    seconds = take_turns(workers, 1, options.steps)
     for worker in workers.values():
         worker.close()
-    print(f'2x{options.units}, batch {BATCH} x {STEPS} characters, V = {len(ALPHABET)}')
+    print(f'2x{options.units}, batch {BATCH} x {STEPS} characters, V = {V}')
     print_row(*[(title, width) for title, width in zip(
         ['cell', 'characters/s', 'of standard', *[f'over {side}' for side in sides[1:]]], (10, 12, 11, 13, 13))])
     for name in CELLS:
-        ours = median(seconds[name, 'ours'])
+        ours = seconds[name, 'ours']
         print_row((name, 10), (f'{STEPS * BATCH / ours:,.0f}', 12),
-                  (f'{median(seconds["standard", "ours"]) / ours:.2f}', 11),
-                  *[(f'{median(seconds[name, side]) / ours:.2f}', 13) for side in sides[1:]])
+                  (f'{seconds["standard", "ours"] / ours:.2f}', 11),
+                  *[(f'{seconds[name, side] / ours:.2f}', 13) for side in sides[1:]])
 
 
 if __name__ == '__main__':

@@ -27,12 +27,9 @@ def processor():
     return platform.processor() or platform.machine()
 
 
-def cores():
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-
-
 def print_head(*libraries):
     """Print date, machine and versions, the lines above a table."""
+    from engine.backend.modules import cores               # late: workers need no Theano
     versions = ['Python ' + platform.python_version()] + [
         '{} {}'.format(name, metadata.version(name)) for name in ('Theano', 'numpy', 'scipy') + libraries]
     print('{}; {}, {} cores, load average {:.1f} at the start; {}'.format(
@@ -60,16 +57,6 @@ def timed(function, times=1):
     return seconds
 
 
-@contextlib.contextmanager
-def environment_without(names):
-    """Hide these environment variables from processes that are started inside."""
-    kept = {name: os.environ.pop(name) for name in names if name in os.environ}
-    try:
-        yield
-    finally:
-        os.environ.update(kept)
-
-
 class Worker:
     """A function in a process of its own, which sleeps while it is not called.
 
@@ -77,13 +64,12 @@ class Worker:
     In processes that take turns, each has the machine to itself.
     """
 
-    def __init__(self, make, *arguments, without=()):
-        """Start the process, which calls make(*arguments) for the function. without: environment variables to drop."""
+    def __init__(self, make, *arguments):
+        """Start the process, which calls make(*arguments) for the function."""
         context = multiprocessing.get_context('spawn')
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, make, arguments), daemon=True)
-        with environment_without(without):
-            self._process.start()
+        self._process.start()
         theirs.close()
 
     def ready(self):
@@ -158,68 +144,41 @@ def refuse_other_costs(found):
 # ---------------------------------------------------------------- the peak of the machine
 
 N = 2048                                                     # of the product that gives the sgemm peak
-FORCED = ('OPENBLAS_CORETYPE', 'OPENBLAS_L2_SIZE')           # set, these can understate the peak
 
 
 def make_product(library):
     """Return a function that returns the seconds of the fastest of three products of N x N matrices in float32."""
     import numpy as np
-    random = np.random.default_rng(1)
-    a, b = random.standard_normal((2, N, N), dtype=np.float32)
-    if library == 'numpy':
-        def product():
-            return a.dot(b)
-    elif library == 'scipy':
+    a, b = np.random.default_rng(1).standard_normal((2, N, N), dtype=np.float32)
+    if library == 'scipy':
         from scipy.linalg.blas import sgemm
-
-        def product():
-            return sgemm(1, b.T, a.T).T                      # in BLAS's own order of storage: nothing is copied
-    else:
-        import torch
-        torch_a, torch_b = torch.from_numpy(a), torch.from_numpy(b)
-
-        def product():
-            return torch.mm(torch_a, torch_b).numpy()
-    rows = slice(0, N, 100)
-    if abs(product()[rows] - a[rows].astype(np.float64).dot(b)).max() > 1e-2:
-        raise ArithmeticError('the product of {} is wrong'.format(library))
-    return lambda: min(timed(product, 4)[1:])
+        a, b = b.T, a.T                                      # in BLAS's own order of storage: nothing is copied
+        return lambda: min(timed(lambda: sgemm(1, a, b), 4)[1:])
+    import torch
+    a, b = torch.from_numpy(a), torch.from_numpy(b)
+    return lambda: min(timed(lambda: torch.mm(a, b), 4)[1:])
 
 
 class Peak:
-    """The sgemm peak: the best of all measurements in a run, over NumPy, SciPy and PyTorch."""
+    """The sgemm peak: the best of all measurements in a run, over SciPy and PyTorch."""
 
     def __init__(self):
-        environments = [()] + [FORCED] * any(name in os.environ for name in FORCED)
-        self._workers = {(library, without): Worker(make_product, library, without=without)
-                         for library in ('numpy', 'scipy', 'torch') for without in environments}
-        self._seconds = {key: [] for key in self._workers}
+        self._workers = {library: Worker(make_product, library) for library in ('scipy', 'torch')}
+        self._seconds = {library: [] for library in self._workers}
         for worker in self._workers.values():
             worker.ready()
 
     def measure(self):
-        for key, worker in self._workers.items():
-            self._seconds[key].append(worker())
-
-    def of(self, library, without):
-        """Return the flops a second of a library in an environment."""
-        return 2 * N ** 3 / min(self._seconds[library, without])
-
-    def numpys_environment(self):
-        """Return the variables to drop so that NumPy's own product, which the scan graph uses, is fastest."""
-        return max([without for library, without in self._workers if library == 'numpy'],
-                   key=lambda without: self.of('numpy', without))
+        for library, worker in self._workers.items():
+            self._seconds[library].append(worker())
 
     def close(self):
-        """Return the flops a second of the fastest library, and a line that names it and the others."""
-        count = min(len(seconds) for seconds in self._seconds.values())
-        best = {}
-        for (library, without), worker in self._workers.items():
+        """Return the flops a second of the faster library, and a line that names both."""
+        flops = {library: 2 * N ** 3 / min(seconds) for library, seconds in self._seconds.items()}
+        for worker in self._workers.values():
             worker.close()
-            best[library] = max(best.get(library, 0), self.of(library, without))
-        ranked = sorted(best, key=best.get, reverse=True)
-        return best[ranked[0]], 'sgemm peak in GFLOP/s, the best of {} measurements: {}'.format(
-            count, ', '.join('{} {:.0f}'.format(library, best[library] / 1e9) for library in ranked))
+        return max(flops.values()), 'sgemm peak in GFLOP/s: ' + ', '.join(
+            f'{library} {of_library / 1e9:.0f}' for library, of_library in flops.items())
 
 
 median = statistics.median

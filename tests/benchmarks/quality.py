@@ -9,10 +9,9 @@ peers      CharLSTM and PyTorch, trained the same way on the same batches: the f
            3, 10 and the best, of each seed and the means. PyTorch begins with the same initial values, and has one
            bias a gate as CharLSTM has.
 recipes    runs of train.py, by the table ROWS in recipes.py: the best full-validation cost (mean over the seeds,
-           and each), its epoch, the epochs that reached some costs on the novel, and the training time of an epoch
-           and up to the best epoch, without validation. DIR gets texts, logs and checkpoints. A finished run in
-           DIR is only read, and an unfinished one is resumed, so Ctrl-C loses nothing. All rows together take
-           about half a day on two cores.
+           and each), its epoch, and the median training speed of an epoch. DIR gets texts, logs and checkpoints. A
+           finished run in DIR is only read, and an unfinished one is resumed, so Ctrl-C loses nothing. All rows
+           together take about half a day on two cores.
 published  runs of train.py on a published split, by the table SPLITS in published.py: their costs beside the published
            ones. FILE is the text, which the command does not fetch: --list says where it is from. DIR is as for
            recipes and gets the parts as well.

@@ -6,7 +6,6 @@ A run is recognised only by its name: after a change of train.py's defaults, use
 import glob
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import sysconfig
@@ -17,11 +16,12 @@ from typing import NamedTuple, Optional
 
 from common import ROOT, median, print_head, print_row
 
+import numpy as np
+
 from engine.files import write_whole
 from engine.state.parameters import read_about
 from engine.run.run import EPOCHS
 from engine.run.schedule import Schedule
-from engine.state.batches import Text
 from text_input.fetch_novel import write_python_reference
 
 # ---------------------------------------------------------------- the table of runs
@@ -55,8 +55,6 @@ ROWS = [Row('novel-256', NOVEL, 30, units(256), (1, 2, 3)),
         *[Row(f'{text}-{n}', text, None, units(n))
           for text in (BEGINNING, REFERENCE, LIBRARY) for n in (128, 256, 512)],
         *[Row(f'{text}-256-init', text, None, units(256) + BUNDLED) for text in (BEGINNING, REFERENCE)]]
-# Costs on the novel: the best before there was a default recipe, and about half way from it to the default's.
-LEVELS = (1.192, 1.170)
 
 
 # ---------------------------------------------------------------- texts
@@ -81,14 +79,9 @@ def write_library(path):
 WRITERS = {BEGINNING: write_beginning, REFERENCE: write_python_reference, LIBRARY: write_library}
 
 
-def path_of(name, folder):
-    """Return the path of one of these texts in a folder, whether or not it exists."""
-    return folder / (name + '.txt')
-
-
 def made(name, folder):
     """Return the path of one of these texts in a folder, and write it if it does not exist."""
-    path = path_of(name, folder)
+    path = folder / f'{name}.txt'
     if not path.exists():                      # another Python's differs, and a run can only resume with its own text
         WRITERS[name](path)
     return path
@@ -148,41 +141,19 @@ class Run:
 
     def log(self):
         """Return validation costs (nats a character) and training speeds (characters a second), by epoch from 1 on."""
-        lines = [line for path in self._files(EPOCHS) for line in path.read_text().splitlines()]
-        rows = [[float(number) for number in line.split()] for line in lines if not line.startswith('#')]
+        rows = [row for path in self._files(EPOCHS) for row in np.loadtxt(str(path), ndmin=2).tolist()]
         return [row[2] for row in rows], [row[4] for row in rows]
-
-    def characters(self):
-        """Return how many characters an epoch learns from."""
-        metadata = self.newest()[1]['text']
-        text = Text(self.text, *[metadata[name] for name in ('ratio_valid', 'batch_size', 'seq_length', 'encoding',
-                                                          'stateful')], progress=False)
-        return sum(y.size for y in text.Y['train'])
 
 
 def call(command):
-    """Run a command with its output on stderr, pass Ctrl-C and SIGTERM on to it, and return its exit status.
-
-    Raises KeyboardInterrupt, once the command has ended, if such a signal came.
-    """
-    signals = []
-
-    def pass_on(number, frame):
-        signals.append(number)
-        process.send_signal(number)
-
-    # In a separate process group: otherwise a terminal's Ctrl-C would reach the command twice, and at a second signal
-    # train.py stops without a checkpoint.
-    process = subprocess.Popen(command, stdout=sys.stderr, preexec_fn=os.setpgrp)
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Run a command with its output on stderr, and return its exit status. Ctrl-C, which reaches the command too, is
+    raised when that has ended: train.py saves a checkpoint first."""
+    process = subprocess.Popen(command, stdout=sys.stderr)
     try:
-        status = process.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if signals:
-        raise KeyboardInterrupt
-    return status
+        return process.wait()
+    except KeyboardInterrupt:
+        process.wait()
+        raise
 
 
 # ---------------------------------------------------------------- several runs
@@ -208,13 +179,7 @@ def finish(runs):
 
 # ---------------------------------------------------------------- the table of results
 
-COLUMNS = (('row', 22), ('seeds', 8), ('best', 7), ('of each', 22), ('epoch', 8),
-           *[(f'<= {level:.3f}', 8) for level in LEVELS], ('s/epoch', 8), ('min to best', 11))
-
-
-def first_epoch(costs, level):
-    """Return the first epoch whose cost is at most the level, or '-'."""
-    return next((epoch for epoch, cost in enumerate(costs, 1) if cost <= level), '-')
+COLUMNS = (('row', 22), ('seeds', 8), ('best', 7), ('of each', 22), ('epoch', 8), ('characters/s', 12))
 
 
 def joined(values, form='{}'):
@@ -226,16 +191,12 @@ def cells(row, runs):
     runs = [run for run in runs if run.row is row and run.newest()[0] and run.log()[0]]
     if not runs:
         return [row.name] + ['-'] * (len(COLUMNS) - 1)
-    costs = [run.log()[0] for run in runs]
-    seconds = [[run.characters() / speed for speed in run.log()[1]] for run in runs]
+    costs, speeds = zip(*[run.log() for run in runs])
     best = [min(of_run) for of_run in costs]
-    epochs = [of_run.index(cost) + 1 for of_run, cost in zip(costs, best)]
-    minutes = [sum(of_run[:epoch]) / 60 for of_run, epoch in zip(seconds, epochs)]
-    reached = [joined(first_epoch(of_run, level) for of_run in costs) if row.text == NOVEL else ''
-               for level in LEVELS]
     return [row.name, joined(f'{run.seed}{"" if run.finished() else "*"}' for run in runs),
-            f'{sum(best) / len(best):.4f}', joined(best, '{:.4f}'), joined(epochs), *reached,
-            f'{median(s for of_run in seconds for s in of_run):.1f}', f'{sum(minutes) / len(minutes):.1f}']
+            f'{sum(best) / len(best):.4f}', joined(best, '{:.4f}'),
+            joined(of_run.index(cost) + 1 for of_run, cost in zip(costs, best)),
+            f'{median(speed for of_run in speeds for speed in of_run):,.0f}']
 
 
 def print_table(rows, runs):
@@ -256,7 +217,7 @@ def print_commands(row, runs):
 def recipes(options):
     """Train, finish or read the runs of the rows whose names match. Returns 1 if one is not finished, otherwise 0."""
     rows = chosen(ROWS, options)
-    texts = {row.text: options.novel if row.text == NOVEL else path_of(row.text, options.results) for row in rows}
+    texts = {row.text: options.novel if row.text == NOVEL else options.results / f'{row.text}.txt' for row in rows}
     runs = [Run(row, seed, texts[row.text], options.results) for row in rows for seed in row.seeds]
     if options.list:
         for row in rows:

@@ -117,38 +117,41 @@ def train(root, folder, compiled):
                  '--overwrite') as process:
         compiling = seconds_in(line_with(process, 'compiled in '))
         line_with(process, TEXT)
-        return {'cold, compile train.py': compiling, 'cold, first text': time.perf_counter() - begin}
+        return compiling, time.perf_counter() - begin
 
 
 def produce_text(root, folder, compiled):
-    return {'cold, produce_text.py': whole(compiled, root / 'produce_text.py', folder / 'warm_short.txt_epoch1.npz',
-                                           folder / 'out.txt', '--length', 500, '--count', 1)}
+    return [whole(compiled, root / 'produce_text.py', folder / 'warm_short.txt_epoch1.npz', folder / 'out.txt',
+                  '--length', 500, '--count', 1)]
 
 
 def notebook(root, folder, compiled):
     begin = time.perf_counter()
     with started(compiled, '-c', NOTEBOOK, root, folder / 'short.txt') as process:
         line = process.stdout.readline()               # '' where the process has ended without one
-    return {'cold, notebook': time.perf_counter() - begin if line else float('nan')}
+        return [time.perf_counter() - begin if line else float('nan')]
 
 
 def edit(root, folder, compiled):
     with started(compiled, '-c', EDIT.format(factor=random.random()), root, folder / 'short.txt') as process:
-        return {'lstm_cell edited': float(process.stdout.read())}
+        return [float(process.stdout.read())]
 
 
 def warm_training(root, folder, compiled):
-    return {'warm, train.py': whole(compiled, root / 'train.py', folder / 'short.txt', 'warm', '--output-dir', folder,
-                                    '--overwrite', '--epochs', 1)}
-
-
-def warm_writing(root, folder, compiled):
-    return {'warm, produce_text.py': produce_text(root, folder, compiled)['cold, produce_text.py']}
+    return [whole(compiled, root / 'train.py', folder / 'short.txt', 'warm', '--output-dir', folder, '--overwrite',
+                  '--epochs', 1)]
 
 
 def import_theano(root, folder, compiled):
-    return {'warm, import theano': whole(compiled, '-c', 'import sys; sys.path.insert(0, sys.argv[1]); '
-                                         'from engine.backend.theano_setup import theano', root)}
+    return [whole(compiled, '-c', 'import sys; sys.path.insert(0, sys.argv[1]); '
+                  'from engine.backend.theano_setup import theano', root)]
+
+
+# A function that returns seconds, the names of these, and whether its folder of compiled code is empty.
+PROGRAMS = ((train, ['cold, compile train.py', 'cold, first text'], True),
+            (produce_text, ['cold, produce_text.py'], True), (notebook, ['cold, notebook'], True),
+            (edit, ['lstm_cell edited'], False), (warm_training, ['warm, train.py'], False),
+            (produce_text, ['warm, produce_text.py'], False), (import_theano, ['warm, import theano'], False))
 
 
 def installed(root, folder):
@@ -171,16 +174,12 @@ def installed(root, folder):
         process.wait()
 
 
-COLD, WARM = (train, produce_text, notebook), (edit, warm_training, warm_writing, import_theano)
-
-
 def measure(root, folder, number):
     """Return seconds by name, each program once. number: of the round."""
     seconds = {}
-    for program in COLD:
-        seconds.update(program(root, folder, folder / 'cold-{}-{}'.format(program.__name__, number)))
-    for program in WARM:
-        seconds.update(program(root, folder, folder / 'warm'))
+    for program, names, cold in PROGRAMS:
+        compiled = folder / (f'cold-{program.__name__}-{number}' if cold else 'warm')
+        seconds.update(zip(names, program(root, folder, compiled)))
     return seconds
 
 
@@ -191,13 +190,13 @@ def main():
     parser.add_argument('--install', action='store_true', help="also the README's first command, which downloads")
     options = parser.parse_args()
     print_head()
-    roots = [ROOT] + [options.against.resolve()] * bool(options.against)
+    roots = [ROOT, options.against.resolve()] if options.against else [ROOT]
     with tempfile.TemporaryDirectory() as folder:
         folders = [Path(folder) / str(k) for k in range(len(roots))]
         for root, place in zip(roots, folders):
             place.mkdir()
             write_texts(place)
-            for program in (warm_training, warm_writing, edit):         # these warm, and write the checkpoint
+            for program in (warm_training, produce_text, edit):         # these warm, and write the checkpoint
                 program(root, place, place / 'warm')
         rounds = [[measure(root, place, number) for root, place in zip(roots, folders)]
                   for number in range(options.rounds)]

@@ -1,14 +1,12 @@
 """Measure training steps of CharLSTM, with the kernel and as a scan graph, beside PyTorch's nn.LSTM and RMSprop.
 
     python tests/benchmarks/training.py [--units 128 256] [--batches 50] [--steps 15] [--no-scan] [--bfloat16]
-                                        [--text FILE]
 
-All take turns, each in a separate process. They begin with the same parameters, and unless the
-costs of their first steps agree, nothing is timed. --bfloat16 adds CharLSTM with that precision, and PyTorch with its
-autocast to it. A turn has several steps, since
-the first ones wake threads and caches. Every number is from the median step. The
-share of the peak is 6 x the multiply-adds of one forward step, divided by the time
-and by the speed of the fastest 2048-cubed product of the same run.
+All take turns, each in a separate process. They begin with the same parameters, and unless the costs of their first
+steps agree, nothing is timed. --bfloat16 adds CharLSTM with that precision, and PyTorch with its autocast to it. A turn
+has several steps, since the first ones wake threads and caches. Every number is from the median step. The share of the
+peak is 6 x the multiply-adds of one forward step, divided by the time and by the speed of the fastest product of two
+matrices (2048, 2048) of the same run.
 """
 import argparse
 import itertools
@@ -24,19 +22,14 @@ COMPARED = 4               # steps of each side, whose costs are compared
 RATE = 2e-4                # so low that rounding does not grow in these steps
 
 
-def make_batches(batch, path):
-    """Return V, and batches (x, y), each int (T,B), of a text or of random characters."""
+V = len(ALPHABET)
+
+
+def make_batches(batch):
+    """Return batches (x, y) of random characters, each int64 (T,B), again and again."""
     import numpy as np
-    if path:
-        with open(path, encoding='utf-8') as f:
-            characters, codes = np.unique(np.array(list(f.read(1000000))), return_inverse=True)
-        V = len(characters)
-    else:
-        V = len(ALPHABET)
-        codes = np.random.default_rng(1).integers(V, size=4 * batch * (STEPS + 1))
-    n = min(4, len(codes) // (batch * (STEPS + 1)))
-    sequences = codes[:n * batch * (STEPS + 1)].reshape(n, batch, STEPS + 1).transpose(0, 2, 1)       # (n, T+1, B)
-    return V, [(np.ascontiguousarray(s[:-1]), np.ascontiguousarray(s[1:])) for s in sequences]
+    sequences = np.random.default_rng(1).integers(V, size=(4, STEPS + 1, batch))
+    return itertools.cycle([(s[:-1], s[1:]) for s in sequences])
 
 
 def in_turns(step):
@@ -53,29 +46,26 @@ def in_turns(step):
     return turn
 
 
-def make_ours(kernel, units, batch, path, precision='float32'):
+def make_ours(kernel, units, batch, precision='float32'):
     import charlstm
-    import numpy as np
-    V, batches = make_batches(batch, path)
+    batches = make_batches(batch)
     model = charlstm.CharLSTM(random_seed=1, kernel=kernel, precision=precision)
     model.model_setup(char_dim=V, num_units1=units, num_units2=units, lrate=RATE)
     set_parameters(model)
-    batches = itertools.cycle([(x.astype(np.int32), y.astype(np.int32)) for x, y in batches])
     return in_turns(lambda: model.theano_train_rmsprop(*next(batches))[0])
 
 
-def make_pytorch(units, batch, path, autocast=False):
+def make_pytorch(units, batch, autocast=False):
     import torch
     from torch import nn
-    V, batches = make_batches(batch, path)
-    batches = itertools.cycle([(torch.from_numpy(x), torch.from_numpy(y)) for x, y in batches])
+    batches = make_batches(batch)
     one_hot = nn.Embedding.from_pretrained(torch.eye(V))                           # frozen: only copies rows
     lstm, output = nn.LSTM(V, units, num_layers=2), nn.Linear(units, V)
     copy_to_torch(parameters(V, units), lstm, output)
     rule = torch.optim.RMSprop([*lstm.parameters(), *output.parameters()], lr=RATE, alpha=0.95, eps=1e-8)
 
     def step():
-        x, y = next(batches)
+        x, y = map(torch.from_numpy, next(batches))
         rule.zero_grad()
         with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
             h, _ = lstm(one_hot(x))                                                # (T, B, H)
@@ -87,32 +77,37 @@ def make_pytorch(units, batch, path, autocast=False):
     return in_turns(step)
 
 
-def measure(units, batch, options, without):
+def measure(units, batch, options):
     """Return the median seconds and the peak memory of each, by name."""
-    workers = {'ours': Worker(make_ours, True, units, batch, options.text, without=without),
-               'PyTorch': Worker(make_pytorch, units, batch, options.text, without=without)}
+    workers = {'ours': Worker(make_ours, True, units, batch), 'PyTorch': Worker(make_pytorch, units, batch)}
     if options.bfloat16:
-        workers['bfloat16'] = Worker(make_ours, True, units, batch, options.text, 'bfloat16', without=without)
-        workers['PT bf16'] = Worker(make_pytorch, units, batch, options.text, True, without=without)
+        workers['bfloat16'] = Worker(make_ours, True, units, batch, 'bfloat16')
+        workers['PT bf16'] = Worker(make_pytorch, units, batch, True)
     if options.scan:
-        workers['scan'] = Worker(make_ours, False, units, batch, options.text, without=without)
+        workers['scan'] = Worker(make_ours, False, units, batch)
     refuse_other_costs({name: worker.ready() for name, worker in workers.items()})
+    seconds = take_turns(workers, TURNS, options.steps)
+    return {name: (seconds[name], worker.close()) for name, worker in workers.items()}
+
+
+def take_turns(workers, turns, steps):
+    """Return the median seconds of a step of each worker, by name, of so many turns, and of so many steps, at least."""
     for worker in workers.values():
         worker()                                                                   # warms
-    seconds, turns = {name: [] for name in workers}, 0
-    while turns < TURNS or min(map(len, seconds.values())) < options.steps:
-        turns += 1
+    seconds = {name: [] for name in workers}
+    while turns > 0 or min(map(len, seconds.values())) < steps:
+        turns -= 1
         for name, worker in workers.items():
             seconds[name] += worker()
-    return {name: (median(seconds[name]), worker.close()) for name, worker in workers.items()}
+    return {name: median(of_side) for name, of_side in seconds.items()}
 
 
-def multiply_adds(V, H):
+def multiply_adds(H):
     """Return the multiply-adds of one character forward: W1, U2, W2, the output; U1 is only looked up."""
     return 3 * 4 * H * H + V * H
 
 
-def print_table(results, V, peak):
+def print_table(results, peak):
     """Print the table. results: (units, batch) to what measure returned."""
     names = list(next(iter(results.values())))
     others = names[1:]
@@ -122,7 +117,7 @@ def print_table(results, V, peak):
     print_row(*[(column, 9) for _, columns in groups for column in columns])
     for (units, batch), result in results.items():
         seconds = {name: result[name][0] for name in names}
-        flops = 6 * multiply_adds(V, units) * STEPS * batch
+        flops = 6 * multiply_adds(units) * STEPS * batch
         cells = [str(units), str(batch)]
         cells += ['{:,.0f}'.format(STEPS * batch / seconds[name]) for name in names]
         cells += ['{:.2f}'.format(seconds[name] / seconds['ours']) for name in others]
@@ -138,7 +133,6 @@ def main():
     parser.add_argument('--steps', type=int, default=15, help='least number of timed steps (default: %(default)s)')
     parser.add_argument('--no-scan', dest='scan', action='store_false', help='leave out the scan graph')
     parser.add_argument('--bfloat16', action='store_true', help='add both sides with products in bfloat16')
-    parser.add_argument('--text', metavar='FILE', help='text to learn (default: random characters)')
     options = parser.parse_args()
     print_head('torch')
     peak, results = Peak(), {}
@@ -146,10 +140,10 @@ def main():
         peak.measure()
         for batch in options.batches:
             print('units {}, batch {} ...'.format(units, batch), file=sys.stderr)
-            results[units, batch] = measure(units, batch, options, peak.numpys_environment())
+            results[units, batch] = measure(units, batch, options)
     peak.measure()
     flops, line = peak.close()
-    print_table(results, make_batches(1, options.text)[0], flops)
+    print_table(results, flops)
     print('\n' + line)
 
 
