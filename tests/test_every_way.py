@@ -6,7 +6,9 @@ most probable characters by the probabilities in NumPy, drawn ones by a statisti
 """
 import contextlib
 import inspect
+import platform
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -80,6 +82,18 @@ def in_two_processes(out):
     assert result.returncode == 0, result.stderr
 
 
+def compiled(compiler='', options=''):
+    """Return a function that starts a process whose code another compiler makes, or one with other options."""
+    def start(out):
+        if compiler and not shutil.which(compiler):
+            pytest.skip(f'{compiler} is not installed')
+        if options and platform.machine() != 'x86_64':
+            pytest.skip('options of another processor')
+        flags = [f'cxx={compiler}'] if compiler else [f'gcc.cxxflags={options}']
+        succeeded(run(ways.__file__, out, flags=','.join([*flags, f'base_compiledir={theano.config.base_compiledir}'])))
+    return start
+
+
 def on_gpu(out):
     on(DEVICE, f'import runpy; runpy.run_path({ways.__file__!r}, run_name="__main__")', out)
 
@@ -96,6 +110,11 @@ ROWS = {
     'C float32': (lambda folder: InTheano(), EVERYTHING, FLOAT32),
     **{f'C bfloat16 {by}': (lambda folder, by=by: InTheano(lambda: in_bfloat16(by), precision='bfloat16'), EVERYTHING,
                             BFLOAT16) for by in bfloat16.MACROS},
+    'C by clang': (lambda folder: Elsewhere(folder, compiled('clang++')), EVERYTHING, FLOAT32),
+    'C, vectors of 32 bytes': (lambda folder: Elsewhere(folder, compiled(options='-march=haswell')), EVERYTHING,
+                               FLOAT32),
+    'C, vectors of 16 bytes': (lambda folder: Elsewhere(folder, compiled(options='-march=x86-64')), EVERYTHING,
+                               FLOAT32),
     'C, graph not optimised': (lambda folder: InTheano(not_optimised), EVERYTHING, FLOAT32),
     'scan': (lambda folder: InTheano(optimised_without_c, kernel=False), EVERYTHING, FLOAT32),
     'two processes': (lambda folder: Elsewhere(folder, in_two_processes), TRAINED, FLOAT32),
