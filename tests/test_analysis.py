@@ -30,7 +30,7 @@ def cost_of_line(line):
     return numpy_model.costs(numpy_model.forward(P, codes[:-1])[0], codes[1:]).sum()
 
 
-@pytest.mark.parametrize('rows, room, most', [(3, 7, 7), (64, 2000, 13 * 48), (5, 3, 3)])
+@pytest.mark.parametrize('rows, room, most', [(3, 7, 7), (64, 2000, 13 * 48)])
 def test_costs_of_lines_are_those_of_each_by_itself(lined, monkeypatch, rows, room, most):
     """Lines of similar length are read together, in pieces: at most `room` characters, and one of each line."""
     monkeypatch.setattr(analysis, 'LINES', rows)
@@ -54,14 +54,12 @@ def test_costs_of_lines_are_those_of_each_by_itself(lined, monkeypatch, rows, ro
 @pytest.mark.parametrize('lines, words', [
     ('bcd', ['string', 'list']), (['b', 'c\nd'], ['line end in it', r"'c\nd'"]), (['b', 'cé'], ["'é'"]),
     (3, ['lines is of type int', 'list of strings']), ([3], ['a line is of type int'])])
-def test_lines_that_cannot_be_scored(lined, refused, lines, words):
+def test_lines_that_cannot_be_scored(lined, refused, monkeypatch, lines, words):
     with refused(ValueError, *words):
         lined.score_lines(lines)
-
-
-def test_model_without_line_ends_scores_no_lines(stateful, refused):
+    monkeypatch.setattr(lined, 'uchar', list(LETTERS))
     with refused(ValueError, 'never saw a line end'):
-        stateful.score_lines([])
+        lined.score_lines([])
 
 
 # ---------------------------------------------------------------- the temperature
@@ -103,63 +101,62 @@ def test_temperature_stays_in_its_range(tmp_path, interpreted):
     assert model.tune_temperature('abcabcab') == 1 / 4
 
 
-@pytest.mark.parametrize('temperature', [0, -1, math.nan, math.inf, '1'])
-def test_temperature_out_of_range(stateful, refused, temperature):
-    with refused(ValueError, 'temperature', repr(temperature)):
-        stateful.score_text('ab', temperature=temperature)
+# ---------------------------------------------------------------- adapting
 
+@pytest.mark.parametrize('averaged, rate', [(False, 0.7), (True, 0.007)])
+def test_adapting_learns_from_what_was_scored(float64, interpreted, monkeypatch, averaged, rate):
+    """Three pieces by hand: each scored with what was learned from those before it, from the states before it.
 
-# ---------------------------------------------------------------- adapting with RMSprop's averages
-
-def test_adapting_with_averages(float64, interpreted, monkeypatch):
-    """Three pieces by hand: gradients are divided by the roots of the averages, plus a tenth of the roots' mean."""
+    With RMSprop's averages, gradients are divided by their roots, plus a tenth of the roots' mean.
+    """
     monkeypatch.setattr(analysis, 'ADAPTED', 4)
-    monkeypatch.setattr(analysis, 'CLIPS', (None, 1))              # which these gradients exceed
-    model, random, rate, p = CharLSTM(), np.random.default_rng(5), 0.007, P
+    monkeypatch.setattr(analysis, 'CLIPS', (1, 1))                 # which these gradients exceed
+    model, random, p = CharLSTM(), np.random.default_rng(5), P
     model.model_setup(char_dim=V, num_units1=H1, num_units2=H2)
     set_parameters(model)
     averages = {name: random.uniform(0, 2, p[name].shape) for name in NAMES}
     averages['b1'][0, 0] = 0
+    roots = {name: np.sqrt(m) for name, m in averages.items()}
+    adapting = dict(adapt=rate, **dict(averages=averages) if averaged else {})
     numbers = random.integers(V, size=12)
-    found, expected, states = model.score_text(numbers, adapt=rate, averages=averages), [], None
+    found, expected, states = model.score_text(numbers, **adapting), [], None
     for start in (0, 4, 8):
         x, y = numbers[start:start + 4][:11 - start, None], numbers[start + 1:start + 5][:, None]
         probabilities, after = numpy_model.forward(p, x, states)
         expected += list(numpy_model.costs(probabilities, y)[:, 0])
         gradients = numpy_model.gradients(p, x, y, states=states)
         shrunk = min(1, 1 / math.sqrt(sum((g ** 2).sum() for g in gradients.values())))
-        roots = {name: np.sqrt(m) for name, m in averages.items()}
-        p = {name: p[name] - rate * shrunk * gradients[name] / (roots[name] + roots[name].mean() / 10)
-             for name in NAMES}
+        p = {name: p[name] - rate * shrunk * gradients[name] / (
+            roots[name] + roots[name].mean() / 10 if averaged else 1) for name in NAMES}
         states = after
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert abs(found - model.score_text(numbers))[4:].max() > 1e-4
-    costs = [model.score_text(numbers, adapt=rate, averages=averages, temperature=t).mean() for t in (0.9, 1.1)]
-    better = model.tune_temperature(numbers, adapt=rate, averages=averages) < 1
-    assert (costs[0] < costs[1]) == better
+    costs = [model.score_text(numbers, **adapting, temperature=t).mean() for t in (0.9, 1.1)]
+    assert (costs[0] < costs[1]) == (model.tune_temperature(numbers, **adapting) < 1)
 
 
-@pytest.mark.parametrize('rate, change, words', [
-    (0.1, {}, ['adapt is 0.1', 'at most 0.01']), (0.001, dict(c=np.ones(V + 1)), ['another model'])])
-def test_adapting_that_is_refused(stateful, refused, rate, change, words):
+@pytest.mark.parametrize('rate, averages, words', [
+    (0.1, P, ['adapt is 0.1', 'at most 0.01']), (0.001, {**P, 'c': np.ones(V + 1)}, ['another model']),
+    *[(rate, None, ['adapt', repr(rate)]) for rate in (-0.1, math.nan, math.inf, '0.1')]])
+def test_adapting_that_is_refused(stateful, refused, rate, averages, words):
     with refused(ValueError, *words):
-        stateful.score_text('ab', adapt=rate, averages={**P, **change})
+        stateful.score_text('ab', adapt=rate, averages=averages)
 
 
-def test_copy_of_a_class_with_other_arguments(interpreted):
-    """Which learns without a change of the model: also its generator stays as it was."""
+def test_adapting_leaves_the_model_and_its_generator_as_they_were(interpreted):
+    """Of a class with other arguments, and with an average of its parameters."""
     class Named(CharLSTM):
         def __init__(self, name):
             super().__init__(random_seed=1)
             self.name = name
 
     model = Named('one')
-    model.model_setup(char_dim=V, num_units1=3, num_units2=2)
-    before, generator = model._arrays()['W1'].copy(), model.random.bit_generator.state
+    model.model_setup(char_dim=V, num_units1=3, num_units2=2, average=0.9)
+    before, generator = {name: p.get_value() for name, p in model.p.items()}, model.random.bit_generator.state
     costs = [model.score_text(np.tile([1, 2, 3], 30), adapt=rate).mean() for rate in (0, 0.5)]
-    assert costs[1] < costs[0] - 0.1 and model._copy().name == 'one'
-    np.testing.assert_array_equal(model._arrays()['W1'], before)
-    assert model.random.bit_generator.state == generator
+    assert costs[1] < costs[0] - 0.1 and model.random.bit_generator.state == generator
+    for name, value in before.items():
+        np.testing.assert_array_equal(model.p[name].get_value(), value)
 
 
 def test_averages_of_checkpoints(stateful, path, refused):
@@ -212,10 +209,13 @@ def test_memory_of_scoring_is_bounded_for_any_vocabulary(stateful, monkeypatch, 
     assert max(read) == most and sum(read) == 80
 
 
-@pytest.mark.parametrize('k', [0, 12, 2.5])
-def test_number_of_alternatives_out_of_range(stateful, refused, k):
-    with refused(ValueError, 'k is', repr(k)):
-        stateful.alternatives(TEXT, k)
+def test_arguments_out_of_range(stateful, refused):
+    for k in (0, 12, 2.5):
+        with refused(ValueError, 'k is', repr(k)):
+            stateful.alternatives(TEXT, k)
+    for temperature in (0, -1, math.nan, math.inf, '1'):
+        with refused(ValueError, 'temperature', repr(temperature)):
+            stateful.score_text('ab', temperature=temperature)
 
 
 @pytest.mark.parametrize('what', ['score_text', 'tune_temperature', 'alternatives', 'states'])
@@ -250,11 +250,8 @@ def test_correlations_are_pearsons(stateful):
         feature = analysis.FEATURES[name](TEXT)
         for key, array in states.items():
             np.testing.assert_allclose(of[key], [np.corrcoef(feature, unit)[0, 1] for unit in array.T], atol=1e-6)
-
-
-def test_unit_that_never_changes_follows_nothing():
-    states = np.array([[1, 0.5], [1, -3], [1, 7]], 'float32')
-    assert analysis.correlation(np.array([1, 2, 3]), states)[0] == 0
+    states['C1'][:, 2] = 0.5                                       # a unit that never changes follows nothing
+    assert stateful.correlations(TEXT, states)['position in the word']['C1'][2] == 0
 
 
 def test_counting_unit_is_found(tmp_path):
