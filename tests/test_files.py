@@ -1,19 +1,10 @@
-"""Files that are complete or absent: writes that fail, and locks."""
+"""Files that are complete or absent: writes that fail."""
 import errno
 import os
-import subprocess
-import sys
 
-import numpy as np
 import pytest
 
 from engine import files
-from numpy_model import V
-from scripts import ROOT
-
-
-def fail(*args, **kwargs):
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 # ---------------------------------------------------------------- write_whole
@@ -29,13 +20,18 @@ def test_file_has_its_name_only_when_it_is_complete(tmp_path):
         assert path.read_bytes() == b'abc' and os.listdir(str(tmp_path)) == ['x']
 
 
-@pytest.mark.parametrize('error', [OSError(errno.EIO, 'no luck'), KeyboardInterrupt()], ids=repr)
-def test_error_while_a_file_is_written_leaves_the_earlier_one(tmp_path, error):
+@pytest.mark.parametrize('place', ['in the file', 'fsync', 'replace'])
+@pytest.mark.parametrize('error', [OSError(errno.ENOSPC, 'no luck'), KeyboardInterrupt()], ids=repr)
+def test_error_while_a_file_is_written_leaves_the_earlier_one(tmp_path, monkeypatch, place, error):
+    def fail(*arguments):
+        raise error
     (tmp_path / 'x').write_bytes(b'earlier')
-    with pytest.raises(type(error)) as caught:
-        with files.write_whole(str(tmp_path / 'x')) as f:
-            f.write(b'abc')
-            raise error
+    if place != 'in the file':
+        monkeypatch.setattr(os, place, fail)
+    with pytest.raises(type(error)) as caught, files.write_whole(str(tmp_path / 'x')) as f:
+        f.write(b'abc')
+        if place == 'in the file':
+            fail()
     if isinstance(error, OSError):
         assert str(caught.value) == 'cannot write {}: no luck'.format(tmp_path / 'x')
     assert (tmp_path / 'x').read_bytes() == b'earlier' and os.listdir(str(tmp_path)) == ['x']
@@ -54,21 +50,6 @@ def test_temporary_name_is_random_and_never_that_of_a_file(tmp_path, monkeypatch
     with refused(OSError, 'cannot write ' + path), files.write_whole(path):
         pass
     assert (tmp_path / 'mine').read_bytes() == b'mine' and os.path.islink(files.partial_name(path))
-
-
-@pytest.mark.parametrize('function', ['fsync', 'replace'])
-def test_failing_write_leaves_the_earlier_checkpoint(lettered, tmp_path, path, monkeypatch, refused, function):
-    lettered.save_params(path)
-    with open(path, 'rb') as f:
-        before = f.read()
-    names = sorted(os.listdir(str(tmp_path)))
-    monkeypatch.setattr(os, function, fail)
-    lettered.p['c'].set_value(np.ones(V, 'float32'))
-    with refused(OSError, path, os.strerror(errno.ENOSPC)):
-        lettered.save_params(path)
-    with open(path, 'rb') as f:
-        assert f.read() == before
-    assert sorted(os.listdir(str(tmp_path))) == names             # no partial file is left
 
 
 def test_path_that_cannot_be_written(lettered, tmp_path, refused):
@@ -118,39 +99,3 @@ def test_text_is_appended(tmp_path, refused):
     assert path.read_bytes() == 'é\n\\udce9'.encode('utf-8')
     with refused(IsADirectoryError, 'cannot write ' + str(tmp_path)):
         files.append_text(str(tmp_path), 'a')
-
-
-# ---------------------------------------------------------------- lock
-
-LOCK = '''
-import sys
-sys.path.insert(0, sys.argv[1])
-from engine.files import lock
-f = open(sys.argv[2], 'ab')
-try:
-    lock(f)
-    print('locked', flush=True)
-except ValueError as error:
-    print(error, flush=True)
-sys.stdin.read()
-'''
-
-
-def test_lock_ends_with_its_process(tmp_path):
-    path = str(tmp_path / 'x')
-
-    def start():
-        process = subprocess.Popen([sys.executable, '-c', LOCK, str(ROOT), path], encoding='utf-8',
-                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        return process, process.stdout.readline()
-
-    first, printed = start()
-    assert printed == 'locked\n'
-    second, printed = start()
-    assert path in printed and 'another process' in printed
-    first.kill()
-    first.wait()
-    third, printed = start()
-    assert printed == 'locked\n'
-    for process in (first, second, third):
-        process.communicate('')

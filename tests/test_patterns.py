@@ -1,7 +1,6 @@
 """Metadata of checkpoints, forged field by field: each is refused in one clear line, and no file is changed."""
 import copy
 import json
-import math
 import os
 import random
 
@@ -11,10 +10,8 @@ import pytest
 from engine.run.run import Run
 from engine.run.options import stored_progress
 from engine.state.checkpoint import Checkpoint
-from engine.state.patterns import file_name, list_of, matches, nothing, number, shallow, whole
 from damage import RUN_DAMAGE, WRONG, forged, leaves
 from scripts import PRODUCE, TRAIN, Compiling, assert_refused, load, snapshot
-
 
 
 @pytest.fixture(scope='module')
@@ -79,27 +76,3 @@ def test_checkpoint_that_is_not_forged_is_taken(run_file, in_process):
     with pytest.raises(Compiling):
         in_process(TRAIN, '--resume', checkpoint, '--epochs', 9)
     assert in_process(PRODUCE, checkpoint, '--info').returncode == 0
-
-
-@pytest.mark.parametrize('value, pattern, expected', [
-    (3, whole, True), (-3, whole, False), (True, whole, False), (3.0, whole, False), (math.nan, number, False),
-    ([1, 2], list_of(whole), True), ([1, 'x'], list_of(whole), False),
-    ({'a': 1}, {'a': whole}, True), ({}, {'a': whole}, False),
-    ({'a': 1, 'b': 2}, {'a': whole}, False), ({'a': 1, 'b': 2}, {'a': whole, '...': None}, True),
-    ({'a': 'x'}, {'a': whole}, False), ('x', {'a': whole}, False), (None, (whole, nothing), True)])
-def test_patterns(value, pattern, expected):
-    assert bool(matches(value, pattern)) == expected
-
-
-@pytest.mark.parametrize('value, expected', [
-    (1, True), ([], True), ([1, {'a': [2]}], False), ([1, {'a': []}], False), ([1, {'a': 2}, []], True),
-    ({'a': ({'b': 1},)}, False)])
-def test_values_that_are_nested(value, expected):
-    assert shallow(value, 2) == expected
-
-
-@pytest.mark.parametrize('value, expected', [
-    ('..', True), ('a\udcffb', True), ('x' * 4096, True), ('x' * 4097, False), ('', False), ('a/b', False),
-    ('a\0b', False), ('\ud800', False), (b'x', False)])
-def test_names_of_files(value, expected):
-    assert file_name(value) == expected

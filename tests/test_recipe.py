@@ -6,7 +6,6 @@ import pytest
 
 from engine import table
 from engine.run import recipe
-from engine.logs import with_all_digits
 from learner import Learner, learn, options, quick, settled
 from numpy_model import NAMES
 from scripts import B, FAST, N_TRAIN, PRODUCE, TEXT, TRAIN, Compiling, load, log_rows, run, succeeded
@@ -70,13 +69,6 @@ np.savez(sys.argv[3], **{name: p.get_value() for name, p in model.p.items()})
     assert all(len(row) == 11 and row[1:] == [str(np.float32(number)) for number in row[1:]] for row in rows)
     assert all(len({row[k] for row in rows}) > 0.9 * len(rows) for k in range(1, 11))
     assert sorted(path.name for path in tmp_path.glob('*_epoch*.npz')) == ['r_t.txt_epoch10.npz', 'r_t.txt_epoch12.npz']
-
-
-@pytest.mark.parametrize('number, text', [
-    (float(np.float32(0.1)), '0.1'), (0.1, '0.1'), (1 / 3, str(1 / 3)), (2.5, '2.5'), (-1, '-1'),
-    (float('inf'), 'inf')])
-def test_numbers_of_original_have_the_digits_of_their_type(number, text):
-    assert with_all_digits(number) == text
 
 
 @pytest.fixture

@@ -40,9 +40,12 @@ def test_names_of_the_results(trained):
             '_samples.txt')]
 
 
-@pytest.mark.parametrize('name', ['a/b', '../r', 'r/', ''])
-def test_run_name_that_is_a_path(folder, in_process, name):
-    refuse_training(folder, in_process, 'run name', repr(name), name=name)
+@pytest.mark.parametrize('name, output, words', [
+    *[(name, 'results', ['run name', repr(name)]) for name in ('a/b', '../r', 'r/', '')],
+    ('n' * 230, 'results', ['too long']),
+    *[('r', output, [output, '--output-dir names another']) for output in ('t.txt', 't.txt/x', '/proc/x')]], ids=repr)
+def test_names_that_cannot_be(folder, in_process, name, output, words):
+    refuse_training(folder, in_process, *words, name=name, options=['--output-dir', output])
 
 
 @pytest.mark.parametrize('name', ['..', 'a b', 'ü%s{}'])
@@ -52,11 +55,6 @@ def test_odd_run_name_stays_in_the_output_folder(folder, in_process, name):
         in_process(TRAIN, 't.txt', name, *SMALL, '--output-dir', 'results')
     assert set(snapshot(folder)) == before       # it is not refused, and writes nothing before it compiles
     assert os.path.split(Run('results', name + '_t.txt').path('.out')) == ('results', name + '_t.txt.out')
-
-
-@pytest.mark.parametrize('output', ['t.txt', 't.txt/x', '/proc/x'])
-def test_output_folder_that_cannot_be(folder, in_process, output):
-    refuse_training(folder, in_process, output, '--output-dir names another', options=['--output-dir', output])
 
 
 def test_output_folder_without_permission(folder):
@@ -153,17 +151,12 @@ def validation_costs(checkpoint):
     return [costs(forward(p, batch[:-1])[0], batch[1:]).mean() for batch in valid]
 
 
-@pytest.mark.parametrize('epoch', [2, 3])
-def test_validation_cost_of_an_epoch_is_that_of_its_checkpoint(trained, epoch):
-    expected = validation_costs(trained.results / 'r1_sentences.txt_epoch{}.npz'.format(epoch))
-    np.testing.assert_allclose(np.loadtxt(str(trained.epochs))[epoch - 1, 2], np.mean(expected), rtol=2e-5)
-
-
-def test_validation_cost_of_a_step_is_that_of_one_batch(trained):
-    """By the parameters before the step, as the training cost is."""
+def test_validation_costs_are_those_of_the_checkpoints(trained):
+    """That of a step is of one batch, by the parameters before the step, as the training cost is."""
+    of_batches = [validation_costs(trained.results / f'r1_sentences.txt_epoch{epoch}.npz') for epoch in (2, 3)]
+    np.testing.assert_allclose(np.loadtxt(str(trained.epochs))[1:, 2], np.mean(of_batches, axis=1), rtol=2e-5)
     drawn = np.loadtxt(str(trained.steps))[2 * N_TRAIN, 2]
-    expected = validation_costs(trained.results / 'r1_sentences.txt_epoch2.npz')
-    assert 2 * N_TRAIN % VALID_EVERY == 0 and np.isclose(drawn, expected, rtol=2e-5, atol=0).any()
+    assert 2 * N_TRAIN % VALID_EVERY == 0 and np.isclose(drawn, of_batches[0], rtol=2e-5, atol=0).any()
 
 
 def test_best_has_the_lowest_validation_cost_of_the_log(short_run):
@@ -386,19 +379,6 @@ def test_text_that_moved_is_found_beside_the_checkpoint(straight, in_process, tm
     assert 'taking ' + str(tmp_path / 'results' / 't.txt') in capfd.readouterr().out
 
 
-def test_log_of_another_run_of_that_name_is_not_cut(tmp_path, refused):
-    learned(tmp_path / 'one', 5, 4)
-    learned(tmp_path / 'other', 6, 3)
-    shutil.copy(str(tmp_path / 'one' / 'r_t.txt_epoch2.npz'), str(tmp_path / 'other' / 'copied.npz'))
-    for name in os.listdir(str(tmp_path / 'other')):
-        if name.startswith('r_t.txt_') and name.endswith('.npz'):
-            (tmp_path / 'other' / name).unlink()
-    before = snapshot(tmp_path / 'other')
-    with refused(ValueError, 'r_t.txt_epochs.out', 'copied.npz'):
-        learn(tmp_path / 'other', by_number(3), '--epochs', 3, resume=str(tmp_path / 'other' / 'copied.npz'))
-    assert snapshot(tmp_path / 'other') == before
-
-
 def test_moved_checkpoint_is_resumed_a_second_time(tmp_path, refused, capsys):
     """Its own logs are another's then. The furthest checkpoint is named, with the command that resumes it."""
     learned(tmp_path / 'one', 5, 4)
@@ -411,11 +391,6 @@ def test_moved_checkpoint_is_resumed_a_second_time(tmp_path, refused, capsys):
         learn(tmp_path / 'moved', by_number(2), *options, resume=checkpoint)
     learn(tmp_path / 'moved', by_number(8, 2), *options, resume=checkpoint, overwrite=True)
     assert log_rows(tmp_path / 'moved' / 'r_t.txt_epochs.out')[:, 2].tolist() == [8, 2]
-
-
-def test_names_too_long_for_their_files(folder, in_process):
-    result = in_process(TRAIN, 't.txt', 'n' * 230, *SMALL, '--output-dir', 'results')
-    assert_refused(result, 'too long')
 
 
 MINE = b'what somebody wrote\n' * 99
@@ -438,23 +413,11 @@ def assert_resumed_is_refused(folder, refused, checkpoint, *words):
     assert snapshot(folder) == before
 
 
-@pytest.mark.parametrize('ending', [*LOGS, '.png', '_result.json'])
-@pytest.mark.parametrize('size', [0, 94])
-def test_forged_sizes_of_logs_change_no_file(tmp_path, refused, size, ending):
-    """Of a checkpoint by itself beside a file of the user's that has the name of one of its run."""
-    learned(tmp_path / 'elsewhere', 5, 4)
-    (tmp_path / 'here').mkdir()
-    shutil.copy(str(tmp_path / 'elsewhere' / 'r_t.txt_epoch2.npz'), str(tmp_path / 'here'))
-    (tmp_path / 'here' / f'r_t.txt{ending}').write_bytes(MINE)
-    checkpoint = tmp_path / 'here' / 'r_t.txt_epoch2.npz'
-    logs = {end: dict(log, size=size) for end, log in progress_of(checkpoint)['logs'].items()}
-    checkpoint = with_progress(checkpoint, logs=logs)
-    assert_resumed_is_refused(tmp_path / 'here', refused, checkpoint, 'not known', f'r_t.txt{ending};')
-
-
-@pytest.mark.parametrize('damage', [lambda data: MINE, lambda data: data[:-1], lambda data: data[:-9] + bytes(9)],
-                         ids=['of the user', 'cut short', 'zeros of a power cut'])
-@pytest.mark.parametrize('ending', LOGS)
+@pytest.mark.parametrize('ending, damage', [
+    *[(ending, lambda data: MINE) for ending in LOGS], ('.out', lambda data: data[:-1]),
+    ('_epochs.out', lambda data: data[:-9] + bytes(9)),
+    ('_samples.txt', lambda data: re.sub(rb'(?<=# id )\w+', b'0' * 16, data))],
+    ids=[*LOGS, 'cut short', 'zeros of a power cut', 'of another run'])
 def test_log_without_all_that_the_checkpoint_knows_is_not_cut(tmp_path, refused, ending, damage):
     learned(tmp_path, 5, 4)
     path = tmp_path / f'r_t.txt{ending}'
@@ -504,50 +467,29 @@ def test_another_run_replaces_no_checkpoint(tmp_path, refused):
 
 # ---------------------------------------------------------------- links
 
-def symbolic(target, path):
-    os.symlink(str(target), str(path))
 
-
-def hard(target, path):
-    os.link(str(target), str(path))
-
-
-@pytest.mark.parametrize('link', [symbolic, hard])
-@pytest.mark.parametrize('ending', LOGS)
+@pytest.mark.parametrize('link, ending', [(os.symlink, '.out'), (os.link, '_epochs.out'), (os.link, '_samples.txt'),
+                                          (os.symlink, '_passage.out')])
 def test_no_log_is_written_through_a_link(tmp_path, refused, ending, link):
-    """Of a new run that replaces an earlier one, and of one that is resumed."""
+    """Of a new run that replaces an earlier one, of one that is resumed, and where it was made since they began."""
     learned(tmp_path, 5, 4)
-    path, checkpoint = tmp_path / f'r_t.txt{ending}', str(tmp_path / 'r_t.txt_epoch2.npz')
+    path, checkpoint, before = tmp_path / f'r_t.txt{ending}', str(tmp_path / 'r_t.txt_epoch2.npz'), snapshot(tmp_path)
+    run = Run(str(tmp_path), 'r_t.txt', checkpoint, progress_of(checkpoint))
+    run.check(overwrite=True)
     path.rename(tmp_path / 'moved')
     link(tmp_path / 'moved', path)
-    before = snapshot(tmp_path)
     for words in (dict(overwrite=True), dict(resume=checkpoint)):
         with refused(ValueError, f'r_t.txt{ending} is a link'):
             learn(tmp_path, by_number(3), '--epochs', 3, **words)
-        assert snapshot(tmp_path) == before
-
-
-@pytest.mark.parametrize('link', [symbolic, hard])
-@pytest.mark.parametrize('ending', LOGS)
-def test_no_log_is_written_through_a_link_that_was_made_since(tmp_path, refused, ending, link):
-    """Nor is another log cut then."""
-    (tmp_path / 'mine').write_bytes(b'')                   # as a log looks that another process has just begun
-    learned(tmp_path, 5, 4)
-    checkpoint = str(tmp_path / 'r_t.txt_epoch2.npz')
-    run = Run(str(tmp_path), 'r_t.txt', checkpoint, progress_of(checkpoint))
-    run.check(overwrite=True)
-    (tmp_path / f'r_t.txt{ending}').unlink()
-    link(tmp_path / 'mine', tmp_path / f'r_t.txt{ending}')
-    before = snapshot(tmp_path)
     with refused(OSError, f'cannot write {run.path(ending)}'), run.open():
         pass
-    assert snapshot(tmp_path) == before
+    assert snapshot(tmp_path) == dict(before, moved=before[path.name])
 
 
 @pytest.mark.parametrize('ending', ['_best.npz', '_epoch1.npz'])
 def test_checkpoint_replaces_a_link_and_not_what_it_leads_to(tmp_path, ending):
     (tmp_path / 'mine').write_bytes(MINE)
-    symbolic(tmp_path / 'mine', tmp_path / f'r_t.txt{ending}')
+    os.symlink(tmp_path / 'mine', tmp_path / f'r_t.txt{ending}')
     learn(tmp_path, by_number(5), '--epochs', 1, '--save-every', 1, overwrite=True)
     assert (tmp_path / 'mine').read_bytes() == MINE and not (tmp_path / f'r_t.txt{ending}').is_symlink()
     assert progress_of(tmp_path / f'r_t.txt{ending}')['epoch'] == 1
@@ -601,21 +543,6 @@ def test_going_back_to_where_the_best_is_lost(tmp_path, capsys):
                    resume=str(tmp_path / 'r_t.txt_epoch2.npz'))
     assert 'best epoch, 1, are gone' in capsys.readouterr().out
     assert (now.best_cost, now.best_epoch) == (7, 3)
-
-
-def test_run_that_is_finished_trains_nothing_and_draws(tmp_path, monkeypatch):
-    learned(tmp_path, 5, 4)
-    drawn = []
-    monkeypatch.setattr('engine.run.run.draw_costs', lambda path, *rows: drawn.append(path))
-    run = Run(str(tmp_path), 'r_t.txt', str(tmp_path / 'r_t.txt_epoch2.npz'),
-              progress_of(tmp_path / 'r_t.txt_epoch2.npz'))
-    run.check(overwrite=False)
-    with run.open():
-        run.follow(None, SimpleNamespace(epoch=2, batch=0, best_epoch=2, should_save=True, finished=True))
-        run.save_missing()
-    assert drawn == [run.path('.png')]
-    assert sorted(path.name for path in tmp_path.glob('*.npz')) == ['r_t.txt_best.npz', 'r_t.txt_epoch1.npz',
-                                                                    'r_t.txt_epoch2.npz']
 
 
 def test_parts_of_dead_processes_are_removed(tmp_path):
@@ -676,10 +603,9 @@ def test_second_start_does_not_replace_what_the_first_did_meanwhile(tmp_path, re
     assert snapshot(tmp_path) == before
 
 
-@pytest.mark.parametrize('make', [os.mkfifo, os.mkdir, lambda path: os.symlink('nowhere', path)],
-                         ids=['FIFO', 'folder', 'dead link'])
-@pytest.mark.parametrize('ending', [*LOGS, '_epoch3.npz', '_best.npz', '.png', '_result.json'])
+@pytest.mark.parametrize('make, ending', [
+    (os.mkfifo, '.out'), (os.mkdir, '_epochs.out'), (lambda path: os.symlink('nowhere', path), '_samples.txt'),
+    (os.mkdir, '_epoch3.npz'), (os.mkfifo, '_best.npz'), (os.mkdir, '.png'), (os.mkfifo, '_result.json')])
 def test_result_that_is_no_file(folder, in_process, ending, make):
     make('results/r_t.txt' + ending)
-    result = in_process(TRAIN, 't.txt', 'r', *SMALL, '--output-dir', 'results', '--overwrite')
-    assert_refused(result, 'results/r_t.txt' + ending, 'no file')
+    refuse_training(folder, in_process, 'results/r_t.txt' + ending, 'no file', options=['--overwrite'])
