@@ -75,30 +75,21 @@ def test_mutated_bytes_are_refused_or_change_nothing(short_run, tmp_path):
     assert 60 < refused < 120
 
 
-def test_missing_file_and_directory(tmp_path, refused):
+def test_what_is_no_file(tmp_path, refused):
     for read in (read_checkpoint, read_about, CharLSTM().load_params):
         with refused(FileNotFoundError, tmp_path / 'missing.npz'):
             read(tmp_path / 'missing.npz')
         with refused(IsADirectoryError, tmp_path):
             read(tmp_path)
+    os.mkfifo(tmp_path / 'fifo')                                  # which waits for a writer; a device may never end
+    for name in ('fifo', '/dev/zero'):
+        with refused(ValueError, name, 'no npz file'):
+            read_checkpoint(str(tmp_path / name))
 
 
-@pytest.mark.parametrize('name', ['fifo', '/dev/zero'])
-def test_fifo_and_device_are_refused_at_once(tmp_path, refused, name):
-    """A FIFO waits for a writer, and a device may never end."""
-    os.mkfifo(tmp_path / 'fifo')
-    with refused(ValueError, name, 'no npz file'):
-        read_checkpoint(str(tmp_path / name))
-
-
-def test_progress_that_is_too_long_is_not_written(path, refused):
-    with refused(ValueError, path, 'not written', '1,048,576'):
-        write(path, {}, dict(METADATA, progress='x' * 2 ** 20))
-    assert not os.path.exists(path)
-
-
-@pytest.mark.parametrize('progress, words', [(dict(cost=math.nan), 'nan'), (dict(cost=[-math.inf]), 'inf'),
-                                             (functools.reduce(lambda inner, _: [inner], range(20), {}), '20 levels')])
+@pytest.mark.parametrize('progress, words', [
+    (dict(cost=math.nan), 'nan'), (dict(cost=[-math.inf]), 'inf'), ('x' * 2 ** 20, '1,048,576'),
+    (functools.reduce(lambda inner, _: [inner], range(20), {}), '20 levels')], ids=['nan', 'infinite', 'long', 'deep'])
 def test_progress_that_could_not_be_read_is_not_written(path, refused, progress, words):
     with refused(ValueError, path, 'not written', words):
         write(path, {}, dict(METADATA, progress=progress))

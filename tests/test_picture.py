@@ -7,7 +7,6 @@ import subprocess
 import sys
 import warnings
 
-import matplotlib
 import numpy as np
 import pytest
 from matplotlib.image import imread
@@ -62,20 +61,13 @@ def test_title_of_a_decomposed_file_name_is_composed(draw):
 # ---------------------------------------------------------------- what is drawn
 
 @pytest.mark.parametrize('title, pieces', [
-    ('H', 1), ('H$', 2), ('$H^$', 4), (r'$\frac$', 7), (r'H\\$H$\$', 8), ('H\0', 5), ('H\udce9', 7), ('', 0)])
+    ('H', 1), ('H$', 2), ('$H^$', 4), (r'$\frac$', 7), (r'H\\$H$\$', 8), ('H\0', 5), ('H\udce9', 7), ('', 0),
+    ('H\U00012000', 2), ('I' * 200 + 'H' * 55, 83)])
 def test_title_is_drawn_as_it_is(draw, title, pieces):
-    """Each of these characters is a piece: no formula, no second line. Some touch."""
-    assert pieces - title.count('r') - title.count('f') <= glyphs(draw(title)) <= pieces
-
-
-def test_title_that_is_long_is_drawn_by_its_two_ends(draw):
-    image = draw('I' * 200 + 'H' * 55)
-    assert glyphs(image) == 80 + len('...')
+    """Each of these characters is a piece: no formula, no second line. Some touch. The two ends of a long one fit."""
+    image = draw(title)
+    assert pieces - title.count('r') - title.count('f') <= glyphs(image) <= pieces
     assert not title_ink(image)[:, [0, -1]].any()
-
-
-def test_characters_that_the_font_lacks_are_drawn_without_a_warning(draw):
-    assert glyphs(draw('H\U00012000')) == 2
 
 
 @pytest.mark.parametrize('steps, epochs', [
@@ -111,14 +103,6 @@ def test_settings_do_not_matter(tmp_path, draw):
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
     assert (result.returncode, result.stdout, result.stderr) == (0, '', '')
     assert np.array_equal(imread(str(folder / 'p.png'))[:, :, :3].mean(axis=2), drawn)
-
-
-def test_settings_stay_as_they_are(draw):
-    before = draw()
-    with matplotlib.rc_context({'text.usetex': True, 'axes.titlesize': 40, 'savefig.transparent': True}):
-        settings = dict(matplotlib.rcParams)
-        assert np.array_equal(draw(), before)
-        assert dict(matplotlib.rcParams) == settings
 
 
 # ---------------------------------------------------------------- what cannot be written
