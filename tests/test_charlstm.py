@@ -80,13 +80,6 @@ def test_parameters_have_the_names_and_shapes_of_the_rule():
                             reset=0, average=0)
 
 
-def test_initial_biases_are_zero_but_one_for_the_forget_gates():
-    p = new_model().p
-    for name in ('b1', 'b2'):
-        assert (p[name].get_value()[0] == 1).all() and (p[name].get_value()[1:] == 0).all()
-    assert (p['c'].get_value() == 0).all()
-
-
 # ---------------------------------------------------------------- prediction and cost
 
 def test_predict_and_check_agree_with_numpy_for_two_sizes_of_batch(model):
@@ -484,6 +477,9 @@ def test_initial_values_are_uniform_within_one_over_root_of_inputs_or_units(init
         values = model.p[name].get_value().ravel() * math.sqrt(size)               # should be uniform in +-1
         assert np.abs(values).max() < 1 + 1e-6
         assert stats.kstest(values, 'uniform', args=(-1, 2)).pvalue > 1e-3, name
+    if initial == 'original':
+        for name, biases in (('b1', [1, 0, 0, 0]), ('b2', [1, 0, 0, 0]), ('c', 0)):          # 1 for the forget gates
+            assert (model.p[name].get_value().T == biases).all()
 
 
 # ---------------------------------------------------------------- the running average

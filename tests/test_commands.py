@@ -32,23 +32,15 @@ def place(tmp_path, monkeypatch):
 
 # ---------------------------------------------------------------- the scripts
 
-@pytest.mark.parametrize('where', ['some where $HOME', "its author's", "its author's/char lstm"])
-def test_script_runs_when_pasted(place, monkeypatch, tmp_path, where):
+@pytest.mark.parametrize('where, shown', [('some where $HOME', '{}/train.py'), ("its author's", 'char lstm/train.py'),
+                                          ("its author's/char lstm", 'train.py')])
+def test_script_runs_when_pasted(place, monkeypatch, tmp_path, where, shown):
+    """By its shortest path, and its arguments arrive unchanged."""
     monkeypatch.chdir(tmp_path / where)
-    assert succeeded(paste(commands.script('train.py', '--help'), os.curdir)).startswith('usage: train.py ')
-
-
-def test_arguments_of_a_script_arrive_unchanged(place):
     odd = "it's $HOME \\ *.npz"
-    result = paste(commands.script('produce_text.py', odd, '--info'), os.curdir)
-    assert_refused(result, 'produce_text.py: cannot read {}: '.format(odd))
-
-
-def test_script_has_the_shortest_path(place, monkeypatch):
-    monkeypatch.chdir(place)
-    assert shlex.split(commands.script('train.py', '--resume', 'a b'))[1:] == ['train.py', '--resume', 'a b']
-    monkeypatch.chdir(place.parent)
-    assert shlex.split(commands.script('train.py'))[1:] == [os.path.join('char lstm', 'train.py')]
+    line = commands.script('train.py', '--resume', odd)
+    assert shlex.split(line)[1:] == [shown.format(place), '--resume', odd]
+    assert_refused(paste(line, os.curdir), f'train.py: cannot read {odd}: ')
 
 
 @pytest.mark.parametrize('kind, found', [('python', True), ('python', False), ('uv', False)])

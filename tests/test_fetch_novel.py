@@ -40,28 +40,19 @@ def test_novel_is_written_without_licence_mark_and_crlf(server, tmp_path, capsys
     assert capsys.readouterr() == ("", "")  # no progress bar: stderr is not a terminal
 
 
-def test_missing_page(server, tmp_path):
-    server.status = 404
-    assert_fails(tmp_path, server.url, OSError, "404")
-
-
-def test_truncated_body(server, tmp_path):
-    server.promised = len(PAGE) + 7
-    words = f"got {len(PAGE):,} bytes, expected {len(PAGE) + 7:,}"
-    assert_fails(tmp_path, server.url, OSError, words)
-
-
-@pytest.mark.parametrize("body, words", [
-    (b"<!DOCTYPE html>\n<html><form>Log in</form></html>", "got 48 characters beginning '<!DOC"),
-    (b"", "got 0 characters"),
-    (page_of(HEADER + NOVEL), "START and END"),
-    (page_of(NOVEL + FOOTER), "START and END"),
-    (page_of(HEADER + NOVEL.replace("truth", "falsehood") + FOOTER), "Pride and Prejudice"),
-    (PAGE.decode("utf-8").encode("utf-16"), "utf-8"),
-], ids=["login page", "empty", "no end", "no start", "other book", "utf-16"])
-def test_page_that_is_not_the_novel(server, tmp_path, body, words):
-    server.body, server.promised = body, len(body)
-    assert_fails(tmp_path, server.url, ValueError, words)
+@pytest.mark.parametrize("error, words, settings", [
+    (OSError, "404", dict(status=404)),
+    (OSError, f"got {len(PAGE):,} bytes, expected {len(PAGE) + 7:,}", dict(promised=len(PAGE) + 7)),
+    *[(ValueError, words, dict(body=body, promised=len(body))) for body, words in (
+        (b"<!DOCTYPE html>\n<html><form>Log in</form></html>", "got 48 characters beginning '<!DOC"),
+        (b"", "got 0 characters"), (page_of(HEADER + NOVEL), "START and END"),
+        (page_of(NOVEL + FOOTER), "START and END"),
+        (page_of(HEADER + NOVEL.replace("truth", "falsehood") + FOOTER), "Pride and Prejudice"),
+        (PAGE.decode("utf-8").encode("utf-16"), "utf-8"))],
+], ids=["missing", "cut short", "login page", "empty", "no end", "no start", "other book", "utf-16"])
+def test_answer_that_is_not_the_novel(server, tmp_path, error, words, settings):
+    vars(server).update(settings)
+    assert_fails(tmp_path, server.url, error, words)
 
 
 def test_body_too_large_for_memory(server, tmp_path, monkeypatch):
