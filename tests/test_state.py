@@ -399,8 +399,9 @@ def test_validation_begins_again_with_other_parameters_or_another_text(make_mode
         model.validate_batch()
         change()
         assert model.validate_batch() == model.theano_check(model.X['valid'][0], model.Y['valid'][0])[0]
-    model = make_model(2)                                         # resume expects the batch size of then; it has 4 now
-    model.prepare_input(tmp_path / 'text.txt', batch_size=4, **read)
+    path, model = model.save_params(path), make_model(2)
+    model.prepare_input(tmp_path / 'text.txt', batch_size=2, **read)        # resume takes another batch size than then
+    model.model_setup(num_units1=6, num_units2=5)
     model.resume(path)
     assert np.isfinite([model.validate_batch() for _ in range(3)]).all()
 
