@@ -40,10 +40,10 @@ N_TRAIN = round(0.7 * (len(TEXT) // S)) // B            # batches, by the rule
 N_VALID = (len(TEXT) // S - round(0.7 * (len(TEXT) // S))) // B
 
 
-# Runs train.py and, before, in or after the n-th call of a function, does something: it sends a signal, now or after
-# some seconds, or fills the disk.
+# Runs train.py and, before, in or after the n-th call of a function, does something: it sends a signal, or fills the
+# disk.
 DRIVER = '''
-import importlib, os, resource, runpy, signal, sys, threading
+import importlib, os, resource, runpy, signal, sys
 root, module, path, n, when, what, amount = sys.argv[1:8]
 sys.path.insert(0, root)
 sys.argv = [os.path.join(root, 'train.py')] + sys.argv[8:]
@@ -56,8 +56,6 @@ def act(first):
         os.ftruncate(first, os.fstat(first).st_size // 2)
     if what == 'signal':
         os.kill(os.getpid(), int(amount))
-    elif what == 'timer':
-        threading.Timer(float(amount), os.kill, (os.getpid(), signal.SIGKILL)).start()
     else:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(amount), int(amount)))
 def counted(*args, **kwargs):

@@ -253,17 +253,6 @@ def test_masks():
             assert abs(differ - 2 * 0.3 * 0.7) < 0.02
 
 
-# ---------------------------------------------------------------- grad_clip
-
-
-def test_a_short_gradient_is_not_touched(interpreted):
-    gradients = [theano.shared(np.array(values, 'float32')) for values in ([[0.3, -0.4]], [1.2])]        # norm 1.3
-    for limit, factor in ((1.31, 1), (1.29, 1.29 / 1.3), (0.13, 0.1)):
-        clipped = [np.asarray(g.eval()) for g in charlstm.clip(gradients, limit, Scan)]
-        np.testing.assert_allclose(np.concatenate([g.ravel() for g in clipped]), np.array([0.3, -0.4, 1.2]) * factor,
-                                   rtol=1e-6)
-
-
 # ---------------------------------------------------------------- smoothing
 
 def test_smoothing_changes_what_is_learned_but_not_the_costs_that_are_reported(interpreted):
@@ -296,7 +285,15 @@ def test_outputs_are_penalised_before_dropout_and_from_the_states_before(float64
         np.testing.assert_allclose(p[name] - model.p[name].get_value(), expected[name], rtol=1e-6, atol=1e-9)
 
 
-# ---------------------------------------------------------------- step_clip
+# ---------------------------------------------------------------- limits
+
+def test_a_short_gradient_is_not_touched(interpreted):
+    gradients = [theano.shared(np.array(values, 'float32')) for values in ([[0.3, -0.4]], [1.2])]        # norm 1.3
+    for limit, factor in ((1.31, 1), (1.29, 1.29 / 1.3), (0.13, 0.1)):
+        clipped = [np.asarray(g.eval()) for g in charlstm.clip(gradients, limit, Scan)]
+        np.testing.assert_allclose(np.concatenate([g.ravel() for g in clipped]), np.array([0.3, -0.4, 1.2]) * factor,
+                                   rtol=1e-6)
+
 
 def test_no_number_takes_a_step_above_the_limit(interpreted):
     """A gradient that has long been near 0 takes the largest; RMSprop's averages do not depend on the limit."""
@@ -541,7 +538,7 @@ def test_rows_that_are_reset_begin_with_zeros(interpreted, text_file):
     assert len(seen) > 1
 
 
-# ---------------------------------------------------------------- scores of a model that adapts
+# ---------------------------------------------------------------- threads
 
 
 @only_float32

@@ -1,8 +1,8 @@
 """The files of a run: their names, logs, checkpoints and picture; and runs that are stopped in every way and resumed.
 
 A resumed run must not differ from one that never stopped. A driver runs train.py, counts
-calls, and at one of them sends a signal or fills the disk: at an exact place of the writing
-of a checkpoint, or at a time after a step that is drawn by chance.
+calls, and at one of them sends a signal or fills the disk: at a step, or at an exact place of
+the writing of a checkpoint.
 """
 import json
 import math
