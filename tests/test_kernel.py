@@ -26,7 +26,7 @@ from engine.kernel.cell import Cell, c_functions
 from engine.backend import compiler
 from engine.backend.theano_setup import theano
 from cells import OWN, peephole_cell
-from numpy_model import NAMES, sigmoid
+from numpy_model import NAMES, chosen, sigmoid
 
 DTYPES = ('float32', 'float64')
 TOLERANCE = {'float32': dict(rtol=2e-5, atol=3e-6), 'float64': dict(rtol=1e-12, atol=1e-13)}
@@ -130,13 +130,14 @@ def gradient_inputs(dh, a_x, W, b, h0, C0):
     return [dh, W] + [v.astype(W.dtype) for v in layer(a_x, W, b, h0, C0)[:3]] + [h0, C0]
 
 
-def sample_inputs(random, dtype, m, n, B, V, H1, H2):
-    """Return prime, bits, n, choice (temperature, top_k, top_p), four states and the parameters, U1 as (V,4H1)."""
+def sample_inputs(random, dtype, m, n, B, V, H1, H2, method='normal', temperature=1, top_k=10 ** 6, top_p=1):
+    """Return prime, bits, n, choice, four states and the parameters, U1 as (V,4H1)."""
+    bits = random.integers(2 ** 53, size=(n if method == 'normal' else 0, B))
     states = [reals(random, dtype, B, H) for H in (H1, H1, H2, H2)]
     p = numpy_model.random_parameters(m + n, dtype, V, H1, H2)
     p['U1'] = p['U1'].reshape(4 * H1, V).T.copy()
-    return [rows(random, V, m, B), random.integers(2 ** 53, size=(n, B)), np.int64(n), np.array([1, 10 ** 6, 1], dtype),
-            *states, *[p[name].astype(dtype) for name in NAMES]]
+    return ([rows(random, V, m, B), bits, np.int64(n), np.array([temperature, top_k, top_p], dtype)] + states
+            + [p[name].astype(dtype) for name in NAMES])
 
 
 @lru_cache(maxsize=None)
@@ -277,6 +278,51 @@ def test_cross_entropy_of_extreme_scores(dtype):
         np.array([2e4, np.log(3), 100 + np.log(2)]), np.array([0, 0, 1]),
         np.array([[1, 0, 0], [1 / 3, 1 / 3, 1 / 3], [0, 0.5, 0.5]]),
         np.array([1e4, np.log(3), 100 / 3 + np.log(2)])])
+
+
+# ---------------------------------------------------------------- sampling
+
+def distributions(values, text):
+    """Return the probabilities of all characters of text but the first, from Sample's inputs, and the last states."""
+    states = [v.T.astype('float64') for v in values[4:8]]
+    p = dict(zip(NAMES, values[8:]))
+    p['U1'] = p['U1'].T.reshape(4, -1, len(p['c']))
+    return numpy_model.forward(p, text[:-1], states)
+
+
+def assert_continues(values, outputs, dtype):
+    """Assert that each character was drawn as choice says, from the distribution after the text before it."""
+    prime, bits, n, choice = values[:4]
+    text, *after = outputs
+    tolerance = 1e-5 if dtype == 'float32' else 1e-12
+    assert text.dtype == 'int32' and text.shape == (len(prime) + n, prime.shape[1])
+    np.testing.assert_array_equal(text[:len(prime)], prime)
+    probabilities, states = distributions(values, text)
+    for s, b in np.ndindex(n, prime.shape[1]):
+        p, drawn = probabilities[len(prime) - 1 + s, b], text[len(prime) + s, b]
+        if len(bits):
+            # Where top_p is the sum of some of them but for rounding, one more may be among the chosen, or not.
+            temperature, top_k, top_p = choice.astype('float64')
+            explained = []
+            for bound in (top_p - tolerance, top_p + tolerance):
+                q = chosen(p, temperature, top_k, bound)
+                below, u = q[:drawn].sum(), bits[s, b] / 2 ** 53
+                explained.append(q[drawn] > 0 and below - tolerance < u < below + q[drawn] + tolerance)
+            assert any(explained)
+        else:
+            assert p[drawn] > p.max() - tolerance
+    for state, expected in zip(after, states):
+        np.testing.assert_allclose(state, expected.T, **TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize('m, n, B, V, H1, H2, choice', [
+    (3, 5, 4, 11, 7, 2, dict()), (7, 2, 29, 70, 17, 33, dict(method='argmax')),
+    (7, 2, 29, 70, 17, 33, dict(temperature=0.4)), (3, 9, 4, 11, 7, 2, dict(temperature=2.5, top_k=3)),
+    (3, 9, 4, 11, 7, 2, dict(top_p=0.7)), (7, 5, 29, 70, 17, 33, dict(temperature=0.8, top_k=7, top_p=0.6)),
+    (1, 6, 1, 2, 1, 1, dict(top_k=1)), (4, 0, 3, 5, 6, 7, dict()), (1, 0, 2, 3, 5, 4, dict())], ids=str)
+def test_text_is_drawn_from_the_models_distribution(dtype, random, m, n, B, V, H1, H2, choice):
+    values = sample_inputs(random, dtype, m, n, B, V, H1, H2, **choice)
+    assert_continues(values, run(ops.Sample(dtype, STANDARD), values), dtype)
 
 
 def test_text_of_parameters_that_are_not_numbers_has_characters_that_exist(dtype, random):
