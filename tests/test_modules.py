@@ -207,6 +207,42 @@ def test_interrupt_kills_the_compilers(compiler, tmp_path):
     assert finish(compiler()).stdout == 'free\n'
 
 
+LIBRARIES = 'm', 'dl', 'pthread', 'c'          # that are everywhere
+
+
+class Copied(theano.gof.Op):
+    """A copy of an array by C that needs a library. comment: in its code, so that it was never compiled before."""
+    __props__ = 'library', 'comment'
+
+    def __init__(self, library, comment):
+        self.library, self.comment = library, comment
+
+    def make_node(self, x):
+        return theano.gof.Apply(self, [x], [x.type()])
+
+    def perform(self, node, inputs, outputs):
+        raise NotImplementedError
+
+    def c_libraries(self):
+        return [self.library]
+
+    def c_code_cache_version(self):
+        return (1,)
+
+    def c_code(self, node, name, inputs, outputs, sub):
+        (x,), (out,) = inputs, outputs
+        return (f'Py_XDECREF({out}); {out} = (PyArrayObject *)PyArray_NewCopy({x}, NPY_CORDER); '
+                f'if (!{out}) {sub["fail"]} /* {self.comment} */')
+
+
+def test_two_operations_of_one_code_and_other_libraries(random):
+    """Theano names a module by its code alone, as those of theano.scan's products and sums."""
+    x, comment = tt.vector('x', 'float32'), f'of {os.getpid()} at {time.time()}'
+    f = function([x], [Copied(library, comment)(x) for library in LIBRARIES])
+    assert [found.tolist() for found in f(np.arange(3, dtype='float32'))] == 4 * [[0, 1, 2]]
+    assert len(set(modules_of(f, Copied))) == 4
+
+
 def test_folder_in_which_is_compiled_stays():
     """Theano removes empty ones, also those of other processes, when it reads what was compiled.
 

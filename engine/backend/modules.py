@@ -45,11 +45,11 @@ class CompilerError(OSError):
 class _Now(threading.local):
     """How this thread compiles.
 
-    active: whether faster than Theano. raises: whether it raises _Missing before it compiles. made: name of a module to
-    the path at which it was compiled. report: see active().
+    active: whether faster than Theano. raises: whether it raises _Missing before it compiles. made: the path of a
+    module that is compiled already, where Theano is about to compile it; None otherwise. report: see active().
     """
     def __init__(self):
-        self.active, self.raises, self.made, self.report = False, False, {}, lambda done, total, seconds: None
+        self.active, self.raises, self.made, self.report = False, False, None, lambda done, total, seconds: None
 
 
 _now = _Now()
@@ -68,7 +68,7 @@ def active(report):
     with the seconds since the first was begun.
     """
     before = vars(_now).copy()
-    vars(_now).update(active=True, raises=False, made={}, report=report)
+    vars(_now).update(active=True, raises=False, made=None, report=report)
     try:
         yield
     finally:
@@ -193,9 +193,9 @@ class _File:
 
     name: what it is, the same in all processes. command: what makes it, at the path `made`. size: of its source.
     needs: files that must be there before. found: returns whether another process has made it. finish: is called
-    when it was made.
+    with that path when it was made.
     """
-    def __init__(self, name, command, size, needs=(), found=lambda: False, finish=lambda: None):
+    def __init__(self, name, command, size, needs=(), found=lambda: False, finish=lambda made: None):
         self.name, self.command, self.made = name, command, command[command.index('-o') + 1]
         self.size, self.needs, self.found, self.finish = size, needs, found, finish
         self.done = False
@@ -269,13 +269,13 @@ class _Build:
             includes, libraries = _of_python() if python else ([], [])
             command += [*includes, written, *(objects or ()), '-o', written + os.path.splitext(path)[1], *libraries]
 
-            def finish():
+            def finish(made):
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 with open(path + SUM, 'w') as f:
-                    f.write(_sum_of_file(file.made))
-                os.replace(file.made, path)
+                    f.write(_sum_of_file(made))
+                os.replace(made, path)
 
-            file = self._files[path] = _File(path, command, len(source), needs, lambda: _is_whole(path), finish)
+            self._files[path] = _File(path, command, len(source), needs, lambda: _is_whole(path), finish)
         return [self._files[path]] if path in self._files else []
 
     def add_header(self, arguments):
@@ -286,7 +286,7 @@ class _Build:
         self._header = [_File(path, command, 0)]
 
     def add_module(self, name, arguments, **more):
-        """Add a module of Theano's. Return the path at which it is made. more: for _File."""
+        """Add a module of Theano's. more: for _File."""
         flags, includes, libraries = _options(arguments)
         source = self._write('.cpp', arguments.src_code)
         made = f'{source}.{theano.gof.cmodule.get_lib_extension()}'
@@ -294,7 +294,6 @@ class _Build:
         command = [theano.config.cxx, theano.gof.cmodule.get_gcc_shared_library_arg(), *flags, *header, *includes,
                    source, '-o', made, *libraries]
         self._modules.append(_File(name, command, len(arguments.src_code), self._header, **more))
-        return made
 
     def run(self):
         """Compile all files, the largest of each kind first, and finish each as soon as it is compiled."""
@@ -319,7 +318,7 @@ class _Build:
                             running[file] = self._start(file)
                 for file in [file for file, process in running.items() if process.poll() is not None]:
                     self._check(file, running.pop(file))
-                    file.finish()
+                    file.finish(file.made)
                     end(file)
                 time.sleep(0.005)
         finally:
@@ -385,13 +384,12 @@ def _compile_str(compile_str):
         if _now.raises:
             raise _Missing
         path = os.path.join(location, f'{module_name}.{theano.gof.cmodule.get_lib_extension()}')
-        made = _now.made.pop(module_name, None)
-        if made:
-            os.replace(made, path)
+        if _now.made:
+            os.replace(_now.made, path)
         else:
             arguments = Arguments(module_name, src_code, include_dirs or [], lib_dirs or [], libs or [], preargs or [])
             with _Build() as build:
-                made = build.add_module(module_name, arguments, finish=lambda: os.replace(made, path))
+                build.add_module(module_name, arguments, finish=lambda made: os.replace(made, path))
                 build.run()
         open(os.path.join(location, '__init__.py'), 'w').close()
         return theano.gof.cmodule.dlimport(path)
@@ -456,8 +454,14 @@ def _add_missing(build, nodes):
             cache.refresh(cleanup=False)
             return key in cache.entry_from_key or name in cache.module_hash_to_key_data
 
-        _now.made[arguments.module_name] = build.add_module(
-            name, arguments, found=found, finish=lambda linker=linker, key=key: cache.module_from_key(key, linker))
+        def finish(made, linker=linker, key=key):
+            _now.made = made
+            try:
+                cache.module_from_key(key, linker)
+            finally:
+                _now.made = None
+
+        build.add_module(name, arguments, found=found, finish=finish)
 
 
 def _lock(lock):
