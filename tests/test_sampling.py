@@ -14,6 +14,7 @@ from engine.kernel.ops import Kernel
 from engine.backend.theano_setup import theano
 from models import P, default_mode, set_parameters, spelled
 from numpy_model import H1, H2, LETTERS, V, chosen, forward
+from scripts import ROOT, run, succeeded
 
 FIVE = 'abcde'
 
@@ -216,3 +217,24 @@ def test_a_loaded_model_compiles_only_sampling(model, tmp_path, text_file, inter
     other.prepare_input(text_file('dada' * 9, name='other.txt'), ratio_valid=0, batch_size=3, seq_length=4,
                         verbose=False)
     assert other.generate_text('abc', 40, method='argmax') == text
+
+
+WRITES = '''
+import sys
+import numpy as np
+from charlstm import CharLSTM
+model = CharLSTM(random_seed=3)
+model.model_setup(char_dim=7, num_units1=301, num_units2=290)      # of more than WORTH_HELPER bytes in sampling.c
+model.uchar = list('abcdefg')
+for name, p in model.p.items():
+    p.set_value(5 * p.get_value())
+texts = [model.generate_text('ab', 700, hold=hold) for hold in (None, {'C1': {300: 2.0}, 'C2': {0: -1.0}})]
+print(*texts, model.generate_text('ab', 50, count=3))
+'''
+
+
+def test_two_threads_write_one_text_as_one_does():
+    """Each of them computes some units of a step. Pieces of several lengths, the first of 32 characters."""
+    texts = {succeeded(run('-c', WRITES, cwd=ROOT, env={'OMP_NUM_THREADS': threads})) for threads in '1223'}
+    text, = texts
+    assert len(set(text.split()[0])) == 7 and text.split()[0] != text.split()[1]

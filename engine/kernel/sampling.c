@@ -4,6 +4,9 @@
 
 #include "layer.c"
 #include "softmax.c"
+#ifndef _WIN32
+#include <sched.h>
+#endif
 
 #define TWO_TO_53 9007199254740992.0 /* a double holds all whole numbers up to it, so the quotient is exact */
 
@@ -74,59 +77,169 @@ static void draw_characters(const sampling *p, long s, long begin, long rows, co
     }
 }
 
-/* How much scratch a thread with `rows` texts needs in sample_rows. */
-static long sample_size(const sampling *p, long rows)
+/* ---- A step of some texts, by one thread or two -------------------------------------------- */
+
+/* Texts begin to begin + rows, which are written together. */
+typedef struct {
+    const sampling *p;
+    long begin, rows;
+    forward_pass layer1, layer2;
+    REAL *now1, *next1, *now2, *next2;   /* packed h of the layers, before and after this step */
+    REAL *a_x;                           /* (rows, 4 H1): what layer 1 reads in this step */
+    REAL *sums[2];                       /* scratch of the first thread and of its helper, (4, rows, PANEL) */
+    REAL *scores, *probabilities, *sorted;
+    int helped;                          /* whether a helper may take strips */
+    char apart[CACHE_LINE];              /* what follows changes often */
+    uint64_t left;                       /* which strips of this step no thread has taken */
+    char apart_too[CACHE_LINE];
+    long done;                           /* how many strips of this step the helper has computed */
+} writer;
+
+/* A strip of units of layer 1 or 2.  The strips of a layer do not depend on each other. */
+static void compute_strip(const writer *w, long layer, long strip, REAL *sums)
 {
-    const long H = p->H1 > p->H2 ? p->H1 : p->H2, V = round_up(p->V, PANEL);
-    return 2 * tiles_size(rows, p->H1) + 2 * tiles_size(rows, p->H2) + rows * (4 * PANEL + 8 * H + V) + 2 * V;
+    const long H1 = w->p->H1, H2 = w->p->H2;
+    if (layer == 1) {
+        strip_sums(w->rows, H1, w->now1, w->layer1.panels, strip, sums, 0);
+        forward_tiles(&w->layer1, 0, 0, w->rows, strip, sums, w->next1);
+    } else {
+        strip_sums(w->rows, H1, w->next1, w->p->U2_panels, strip, sums, 0);
+        strip_sums(w->rows, H2, w->now2, w->layer2.panels, strip, sums, 1);
+        forward_tiles(&w->layer2, 0, 0, w->rows, strip, sums, w->next2);
+    }
 }
 
-/* All characters of texts begin to end. */
-static void sample_rows(const sampling *p, long begin, long end, REAL *memory)
+/* One text reads all weights for each character, and the caches of a core do not hold those of a large model.  So two
+ * threads share the strips.  The first takes them from the beginning and its helper from the end, so that each core
+ * finds again the weights that it has read before.  One thread computes a strip, so the numbers do not depend on who.
+ *
+ * The helper spins while it waits.  Where it has waited for long, the first thread does not run, and the helper ends.
+ * Where the helper was stopped within a strip, the first thread waits for it once, and then works alone. */
+
+#define WORTH_HELPER (1L << 20)          /* bytes of weights; the second cache of a core has about as many, or more */
+#define SHORT_WAIT 500                   /* pauses: some microseconds */
+#define LONG_WAIT 20000                  /* about a millisecond */
+#define STOP UINT64_MAX                  /* in `left` */
+
+INLINE uint64_t strips_left(uint64_t layer, uint64_t first, uint64_t end) { return layer << 48 | first << 24 | end; }
+INLINE long layer_of(uint64_t left) { return (long)(left >> 48); }
+INLINE long first_of(uint64_t left) { return (long)(left >> 24 & 0xffffff); }
+INLINE long end_of(uint64_t left) { return (long)(left & 0xffffff); }
+
+/* A moment of waiting.  From time to time it lets another thread run, which may be the one that is waited for. */
+INLINE void pause_thread(long waited)
 {
-    const long H1 = p->H1, H2 = p->H2, V = p->V, B = p->B, rows = end - begin;
-    const long size1 = tiles_size(rows, H1), size2 = tiles_size(rows, H2), scores_row = round_up(V, PANEL);
-    const long H = H1 > H2 ? H1 : H2;
-    REAL *now1 = memory, *next1 = now1 + size1, *now2 = next1 + size1, *next2 = now2 + size2; /* packed h */
-    REAL *sums = next2 + size2, *a_x = sums + 4 * rows * PANEL, *kept = a_x + 4 * rows * H;
-    REAL *scores = kept + 4 * rows * H, *probabilities = scores + rows * scores_row;
-    REAL *sorted = probabilities + scores_row;
-    memset(memory, 0, sample_size(p, rows) * sizeof(REAL)); /* past the last unit packed h stays 0 */
-    const forward_pass layer1 = one_step(rows, H1, a_x, p->b1, p->own1, p->C1 + begin * H1, p->h1 + begin * H1, kept,
-                                         p->W1_panels);
-    const forward_pass layer2 = one_step(rows, H2, a_x, p->b2, p->own2, p->C2 + begin * H2, p->h2 + begin * H2, kept,
-                                         p->W2_panels);
-    pack_tiles(BY_ROWS, rows, 0, H1, layer1.h, H1, 1, now1);
-    pack_tiles(BY_ROWS, rows, 0, H2, layer2.h, H2, 1, now2);
+#ifndef _WIN32
+    if (waited % SHORT_WAIT == SHORT_WAIT - 1) sched_yield();
+#endif
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* Takes a strip, of those that `left` says: `rest` are the others.  0: another thread was faster. */
+INLINE int take(writer *w, uint64_t left, uint64_t rest)
+{
+    return __atomic_compare_exchange_n(&w->left, &left, rest, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+static void help(writer *w)
+{
+    for (long waited = 0; waited < LONG_WAIT; waited++) {
+        const uint64_t left = __atomic_load_n(&w->left, __ATOMIC_ACQUIRE);
+        if (left == STOP) return;
+        if (first_of(left) == end_of(left)) {
+            pause_thread(waited);
+        } else if (take(w, left, left - 1)) {
+            compute_strip(w, layer_of(left), (end_of(left) - 1) * PANEL, w->sums[1]);
+            __atomic_add_fetch(&w->done, 1, __ATOMIC_RELEASE);
+            waited = 0;
+        }
+    }
+}
+
+/* All strips of a layer of H units. */
+static void compute_layer(writer *w, long layer, long H)
+{
+    const long count = panel_count(H);
+    long own = 0, waited = 0;
+    if (!w->helped) {
+        for (long i = 0; i < count; i++) compute_strip(w, layer, i * PANEL, w->sums[0]);
+        return;
+    }
+    w->done = 0;
+    __atomic_store_n(&w->left, strips_left(layer, 0, count), __ATOMIC_RELEASE);
+    for (;;) {
+        const uint64_t left = __atomic_load_n(&w->left, __ATOMIC_ACQUIRE);
+        const long first = first_of(left), end = end_of(left);
+        if (first == end) break;
+        if (!take(w, left, strips_left(layer, first + 1, end))) continue;
+        compute_strip(w, layer, first * PANEL, w->sums[0]);
+        own++;
+    }
+    for (; __atomic_load_n(&w->done, __ATOMIC_ACQUIRE) < count - own; waited++) pause_thread(waited);
+    if (waited > LONG_WAIT) w->helped = 0;
+}
+
+/* ---- Texts --------------------------------------------------------------------------------- */
+
+/* How much scratch a writer of `rows` texts needs. */
+static long writer_size(const sampling *p, long rows)
+{
+    const long H = p->H1 > p->H2 ? p->H1 : p->H2, V = round_up(p->V, PANEL);
+    return 2 * tiles_size(rows, p->H1) + 2 * tiles_size(rows, p->H2) + rows * (8 * PANEL + 4 * p->H1 + 8 * H + V) + 2 * V;
+}
+
+/* The writer of texts begin to end. */
+static writer writer_of(const sampling *p, long begin, long end, REAL *memory)
+{
+    const long H1 = p->H1, H2 = p->H2, H = H1 > H2 ? H1 : H2, rows = end - begin;
+    const long size1 = tiles_size(rows, H1), size2 = tiles_size(rows, H2), V = round_up(p->V, PANEL);
+    writer w;
+    memset(memory, 0, writer_size(p, rows) * sizeof(REAL)); /* past the last unit packed h stays 0 */
+    w.p = p, w.begin = begin, w.rows = rows, w.helped = 0, w.left = strips_left(1, 0, 0), w.done = 0;
+    w.now1 = memory, w.next1 = w.now1 + size1, w.now2 = w.next1 + size1, w.next2 = w.now2 + size2;
+    w.sums[0] = w.next2 + size2, w.sums[1] = w.sums[0] + 4 * rows * PANEL;
+    w.a_x = w.sums[1] + 4 * rows * PANEL;
+    REAL *none = w.a_x + 4 * rows * H1, *kept = none + 4 * rows * H; /* layer 2 gets all from its two products */
+    w.scores = kept + 4 * rows * H, w.probabilities = w.scores + rows * V, w.sorted = w.probabilities + V;
+    w.layer1 = one_step(rows, H1, w.a_x, p->b1, p->own1, p->C1 + begin * H1, p->h1 + begin * H1, kept, p->W1_panels);
+    w.layer2 = one_step(rows, H2, none, p->b2, p->own2, p->C2 + begin * H2, p->h2 + begin * H2, kept, p->W2_panels);
+    pack_tiles(BY_ROWS, rows, 0, H1, w.layer1.h, H1, 1, w.now1);
+    pack_tiles(BY_ROWS, rows, 0, H2, w.layer2.h, H2, 1, w.now2);
+    return w;
+}
+
+/* All characters of a writer's texts. */
+static void write_texts(writer *w)
+{
+    const sampling *p = w->p;
+    const long H1 = p->H1, H2 = p->H2, V = p->V, rows = w->rows, scores_row = round_up(V, PANEL);
     for (long s = 0; s + 1 < p->length; s++) {
         for (long r = 0; r < rows; r++)
-            memcpy(a_x + r * 4 * H1, p->U1 + p->text[s * B + begin + r] * 4 * H1, 4 * H1 * sizeof(REAL));
-        for (long strip = 0; strip < H1; strip += PANEL) {
-            strip_sums(rows, H1, now1, layer1.panels, strip, sums, 0);
-            forward_tiles(&layer1, 0, 0, rows, strip, sums, next1);
-        }
-        memset(a_x, 0, 4 * rows * H2 * sizeof(REAL)); /* layer 2 gets all from the two products */
-        for (long strip = 0; strip < H2; strip += PANEL) {
-            strip_sums(rows, H1, next1, p->U2_panels, strip, sums, 0);
-            strip_sums(rows, H2, now2, layer2.panels, strip, sums, 1);
-            forward_tiles(&layer2, 0, 0, rows, strip, sums, next2);
-        }
-        swap(&now1, &next1);
-        swap(&now2, &next2);
+            memcpy(w->a_x + r * 4 * H1, p->U1 + p->text[s * p->B + w->begin + r] * 4 * H1, 4 * H1 * sizeof(REAL));
+        compute_layer(w, 1, H1);
+        compute_layer(w, 2, H2);
+        swap(&w->now1, &w->next1);
+        swap(&w->now2, &w->next2);
         if (s + 1 < p->prime) continue;
         for (long v = 0; v < V; v += PANEL)
-            multiply_panel(rows, BY_ROWS, H2, now2, tile_size(H2), p->V_panels + panel_at(H2, v / PANEL),
-                           scores + v, scores_row, 0);
-        draw_characters(p, s, begin, rows, scores, scores_row, probabilities, sorted);
+            multiply_panel(rows, BY_ROWS, H2, w->now2, tile_size(H2), p->V_panels + panel_at(H2, v / PANEL),
+                           w->scores + v, scores_row, 0);
+        draw_characters(p, s, w->begin, rows, w->scores, scores_row, w->probabilities, w->sorted);
     }
+    __atomic_store_n(&w->left, STOP, __ATOMIC_RELEASE);
 }
 
 int sample(sampling *p, int n_threads)
 {
+    const int shared = p->B == 1 && n_threads > 1;
     if (n_threads > p->B) n_threads = p->B > 0 ? (int)p->B : 1;
     const long W1 = weights_size(p->H1, p->H1), U2 = weights_size(p->H2, p->H1), W2 = weights_size(p->H2, p->H2);
     const long outputs = panel_at(p->H2, panel_count(p->V));
-    const long own = sample_size(p, (p->B + n_threads - 1) / n_threads);
+    const long own = writer_size(p, (p->B + n_threads - 1) / n_threads);
     p->W1_panels = scratch(W1 + U2 + W2 + outputs + n_threads * own);
     if (!p->W1_panels) return -1;
     p->U2_panels = p->W1_panels + W1;
@@ -137,9 +250,22 @@ int sample(sampling *p, int n_threads)
     pack_gates(p->H2, p->H1, p->U2, p->H1, 1, p->U2_panels, 0, 1);
     pack_gates(p->H2, p->H2, p->W2, p->H2, 1, p->W2_panels, 0, 1);
     pack_outputs(p);
+    if (shared && (W1 + U2 + W2) * (long)sizeof(REAL) > WORTH_HELPER) {
+        writer w = writer_of(p, 0, 1, memory);
+        w.helped = 1;
+        n_threads = 2;
+        FOR_EACH_THREAD
+        for (int i = 0; i < n_threads; i++) {
+            if (i == 0) write_texts(&w);
+            else help(&w);
+        }
+        return 0;
+    }
     FOR_EACH_THREAD
-    for (int i = 0; i < n_threads; i++)
-        sample_rows(p, split(p->B, n_threads, i), split(p->B, n_threads, i + 1), memory + i * own);
+    for (int i = 0; i < n_threads; i++) {
+        writer w = writer_of(p, split(p->B, n_threads, i), split(p->B, n_threads, i + 1), memory + i * own);
+        write_texts(&w);
+    }
     return 0;
 }
 
