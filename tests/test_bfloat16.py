@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 import numpy_model
-from charlstm import CharLSTM
+from charlstm import CharLSTM, read_about
 from engine.backend import bfloat16
 from engine.backend.theano_setup import theano
 from engine.kernel import ops
 from engine.report import description, facts
 from damage import write_checkpoint
 from judges import to_bfloat16
-from learner import progress_of, quick
+from learner import quick
 from scripts import PRODUCE, STATEFUL, TEXT, TRAIN, assert_refused, succeeded
 from scripts import run as run_script
 from test_kernel import STANDARD, layer_inputs, reals, run
@@ -130,7 +130,7 @@ def test_run_says_its_precision_and_keeps_it(folder):
     result = json.loads((folder / 'results' / 'r_t.txt_result.json').read_text(encoding='utf-8'))
     assert result['option_precision'] == 'bfloat16'
     checkpoint = folder / 'results' / 'r_t.txt_epoch1.npz'
-    assert progress_of(checkpoint)['options']['precision'] == 'bfloat16'
+    assert read_about(checkpoint)['precision'] == 'bfloat16'
     assert_refused(run_script(TRAIN, '--resume', checkpoint, '--epochs', 2, '--precision', 'float32', env=env),
                    '--precision is float32, but the run in', 'had bfloat16')
     assert 'products in bfloat16' in succeeded(run_script(TRAIN, '--resume', checkpoint, '--epochs', 2, env=env))
