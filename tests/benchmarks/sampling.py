@@ -1,6 +1,7 @@
 """Measure writing text, CharLSTM beside PyTorch's fastest loop.
 
     python tests/benchmarks/sampling.py [--units 128 256] [--streams 1 32] [--length 2000] [--rounds 9] [--bfloat16]
+                                        [--avx2]
 
 They take turns, each in a separate process, and every number is from the
 median turn. PyTorch's loop reads a character, and draws the next with softmax
@@ -11,7 +12,7 @@ they cost the model in NumPy what they should.
 """
 import argparse
 
-from common import ALPHABET, Worker, median, print_head, print_row, set_parameters, timed
+from common import ALPHABET, Worker, hold_to_avx2, median, print_head, print_row, set_parameters, timed
 
 LONG, SHORT = 10000, 200
 SHORT_TEXTS = 20           # in a turn
@@ -143,8 +144,11 @@ def main():
     parser.add_argument('--length', type=int, default=2000, help='characters in a text (default: %(default)s)')
     parser.add_argument('--rounds', type=int, default=9, help='turns of each (default: %(default)s)')
     parser.add_argument('--bfloat16', action='store_true', help='add CharLSTM with that precision')
+    parser.add_argument('--avx2', action='store_true', help='hold both sides to AVX2')
     options = parser.parse_args()
     print_head('torch')
+    if options.avx2:
+        hold_to_avx2()
     widths = (5, 7, 12, 12, 12, 14, 12)
     print('{:>14}  {:^26}'.format('', 'characters/s'))
     print_row(*zip(('units', 'streams', 'ours', 'PyTorch', 'ours over', '10,000 over', 'bfloat16'), widths))

@@ -1,18 +1,19 @@
 """Measure training steps of CharLSTM, with the kernel and as a scan graph, beside PyTorch's nn.LSTM and RMSprop.
 
     python tests/benchmarks/training.py [--units 128 256] [--batches 50] [--steps 15] [--no-scan] [--bfloat16]
+                                        [--avx2]
 
 All take turns, each in a separate process. They begin with the same parameters, and unless the costs of their first
-steps agree, nothing is timed. --bfloat16 adds CharLSTM with that precision, and PyTorch with its autocast to it. A turn
-has several steps, since the first ones wake threads and caches. Every number is from the median step. The share of the
-peak is 6 x the multiply-adds of one forward step, divided by the time and by the speed of the fastest product of two
-matrices (2048, 2048) of the same run.
+steps agree, nothing is timed. --bfloat16 adds CharLSTM with that precision, and PyTorch with its autocast to it. --avx2
+holds all sides to AVX2. A turn has several steps, since the first ones wake threads and caches. Every number is from
+the median step. The share of the peak is 6 x the multiply-adds of one forward step, divided by the time and by the
+speed of the fastest product of two matrices (2048, 2048) of the same run.
 """
 import argparse
 import itertools
 import sys
 
-from common import (ALPHABET, Peak, Worker, copy_to_torch, median, parameters, print_head, print_row,
+from common import (ALPHABET, Peak, Worker, copy_to_torch, hold_to_avx2, median, parameters, print_head, print_row,
                     refuse_other_costs, set_parameters, timed)
 
 TURN, TURN_STEPS = 0.2, 3  # seconds and steps that a turn takes at least
@@ -133,8 +134,11 @@ def main():
     parser.add_argument('--steps', type=int, default=15, help='least number of timed steps (default: %(default)s)')
     parser.add_argument('--no-scan', dest='scan', action='store_false', help='leave out the scan graph')
     parser.add_argument('--bfloat16', action='store_true', help='add both sides with products in bfloat16')
+    parser.add_argument('--avx2', action='store_true', help='hold all sides to AVX2')
     options = parser.parse_args()
     print_head('torch')
+    if options.avx2:
+        hold_to_avx2()
     peak, results = Peak(), {}
     for units in options.units:
         peak.measure()
