@@ -23,10 +23,17 @@ AVX2 = dict(THEANO_FLAGS='gcc.cxxflags=-march=haswell', ATEN_CPU_CAPABILITY='avx
             MKL_ENABLE_INSTRUCTIONS='AVX2', OPENBLAS_CORETYPE='Haswell')
 
 
+def add_flag(flag):
+    """Add a setting of Theano's to those of this process."""
+    flags = [os.environ['THEANO_FLAGS']] if os.environ.get('THEANO_FLAGS') else []
+    os.environ['THEANO_FLAGS'] = ','.join([*flags, flag])
+
+
 def hold_to_avx2():
     """Let all sides, which are processes that begin later, use AVX2 at most."""
-    flags = [os.environ['THEANO_FLAGS']] if os.environ.get('THEANO_FLAGS') else []
-    os.environ.update(AVX2, THEANO_FLAGS=','.join([*flags, AVX2['THEANO_FLAGS']]))
+    flag, *variables = AVX2.items()
+    add_flag(flag[1])
+    os.environ.update(variables)
     print('held to AVX2: ' + ' '.join(f'{name}={value}' for name, value in AVX2.items()))
 
 

@@ -1,20 +1,21 @@
 """Measure training steps of CharLSTM, with the kernel and as a scan graph, beside PyTorch's nn.LSTM and RMSprop.
 
     python tests/benchmarks/training.py [--units 128 256] [--batches 50] [--steps 15] [--no-scan] [--bfloat16]
-                                        [--avx2]
+                                        [--clang] [--avx2]
 
 All take turns, each in a separate process. They begin with the same parameters, and unless the costs of their first
-steps agree, nothing is timed. --bfloat16 adds CharLSTM with that precision, and PyTorch with its autocast to it. --avx2
-holds all sides to AVX2. A turn has several steps, since the first ones wake threads and caches. Every number is from
-the median step. The share of the peak is 6 x the multiply-adds of one forward step, divided by the time and by the
-speed of the fastest product of two matrices (2048, 2048) of the same run.
+steps agree, nothing is timed. --bfloat16 adds CharLSTM with that precision, and PyTorch with its autocast to it.
+--clang adds CharLSTM, compiled by clang++. --avx2 holds all sides to AVX2. A turn has several steps, since the first
+ones wake threads and caches. Every number is from the median step. The share of the peak is 6 x the multiply-adds of
+one forward step, divided by the time and by the speed of the fastest product of two matrices (2048, 2048) of the same
+run.
 """
 import argparse
 import itertools
 import sys
 
-from common import (ALPHABET, Peak, Worker, copy_to_torch, hold_to_avx2, median, parameters, print_head, print_row,
-                    refuse_other_costs, set_parameters, timed)
+from common import (ALPHABET, Peak, Worker, add_flag, copy_to_torch, hold_to_avx2, median, parameters, print_head,
+                    print_row, refuse_other_costs, set_parameters, timed)
 
 TURN, TURN_STEPS = 0.2, 3  # seconds and steps that a turn takes at least
 TURNS = 5                  # of each, at least
@@ -56,6 +57,11 @@ def make_ours(kernel, units, batch, precision='float32'):
     return in_turns(lambda: model.theano_train_rmsprop(*next(batches))[0])
 
 
+def make_by_clang(units, batch):
+    add_flag('cxx=clang++')
+    return make_ours(True, units, batch)
+
+
 def make_pytorch(units, batch, autocast=False):
     import torch
     from torch import nn
@@ -84,6 +90,8 @@ def measure(units, batch, options):
     if options.bfloat16:
         workers['bfloat16'] = Worker(make_ours, True, units, batch, 'bfloat16')
         workers['PT bf16'] = Worker(make_pytorch, units, batch, True)
+    if options.clang:
+        workers['clang'] = Worker(make_by_clang, units, batch)
     if options.scan:
         workers['scan'] = Worker(make_ours, False, units, batch)
     refuse_other_costs({name: worker.ready() for name, worker in workers.items()})
@@ -134,6 +142,7 @@ def main():
     parser.add_argument('--steps', type=int, default=15, help='least number of timed steps (default: %(default)s)')
     parser.add_argument('--no-scan', dest='scan', action='store_false', help='leave out the scan graph')
     parser.add_argument('--bfloat16', action='store_true', help='add both sides with products in bfloat16')
+    parser.add_argument('--clang', action='store_true', help='add CharLSTM, compiled by clang++')
     parser.add_argument('--avx2', action='store_true', help='hold all sides to AVX2')
     options = parser.parse_args()
     print_head('torch')
