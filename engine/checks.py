@@ -56,8 +56,8 @@ def cell_parameters(initial):
     for name, value in initial.items():
         if not own_name(name):
             raise ValueError(f'the cell has a parameter {name!r}: expected a name of letters and digits, none of '
-                             'U, W, b, h, C, a_f, a_i, a_o, a_g, C_prev, t0, t1 ..., m_..., state_..., raw_..., '
-                             'carried_... and trial_...')
+                             'U, W, b, h, C, a_f, a_i, a_o, a_g, C_prev, t0, t1 ..., m_..., state_..., weights_..., '
+                             'carried_... and validation_...')
         real(f'the initial value of {name}', value, 'for all units', lambda v: True)
     return dict(initial)
 
@@ -65,4 +65,4 @@ def cell_parameters(initial):
 def own_name(name):
     """Return whether a parameter of a cell may have this name: nothing else has it in a checkpoint or a formula."""
     return (isinstance(name, str) and name.isidentifier() and len(name) < 100
-            and not re.fullmatch(r'U|W|b|h|C|a_[fiog]|C_prev|t\d+|(m|state|raw|carried|trial)_.*', name))
+            and not re.fullmatch(r'U|W|b|h|C|a_[fiog]|C_prev|t\d+|(m|state|weights|carried|validation)_.*', name))

@@ -306,5 +306,5 @@ RUN_DAMAGE = {
     'logs: empty ones of another run': RunDamage(as_run('other', 0), ('not known to be of the run', 'other_t.txt.out')),
     'generator: state out of range': RunDamage(field('random/state/state', 2 ** 128), BAD_METADATA),
     'generator: increment that is even': RunDamage(field('random/state/inc', 2), BAD_METADATA),
-    'states: nan': RunDamage(array_of_run('trial_C1', lambda states: states * np.nan), ('no finite float32',)),
+    'states: nan': RunDamage(array_of_run('validation_C1', lambda states: states * np.nan), ('no finite float32',)),
     'averages: below zero': RunDamage(array_of_run('m_W2', lambda m: -1 - m), ('below zero',))}

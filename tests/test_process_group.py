@@ -176,7 +176,7 @@ def test_train_in_two_processes(text):
     first, second = [load(results / f'{name}_t.txt_epoch2.npz') for name in 'ab']
     for name in PARAMETERS:
         np.testing.assert_allclose(second[name], first[name], atol=1e-3)
-    assert first['trial_C2'].shape == second['trial_C2'].shape == (6, 7)          # of all rows
+    assert first['validation_C2'].shape == second['validation_C2'].shape == (6, 7)          # of all rows
 
     expected = arrays_and_about(results / 'b_t.txt_epoch2.npz')
     resumed = mpi.run(2, TRAIN, '--resume', 'results/b_t.txt_epoch1.npz', '--overwrite', cwd=str(text))
@@ -254,7 +254,7 @@ def test_signal_to_mpiexec_leaves_a_checkpoint(text, number):
         assert 'MPI_ABORT' not in result.stderr and not own_lines(result)
         newest = load(text / 'results' / 'r_t.txt_interrupted.npz')
         assert newest['carried_h1'].shape == (6, 5)
-    assert result.returncode != 0 and newest['trial_h1'].shape == (6, 5)
+    assert result.returncode != 0 and newest['validation_h1'].shape == (6, 5)
     assert all(np.isfinite(array).all() for array in newest.values() if array.dtype.kind == 'f')
 
 

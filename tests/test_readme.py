@@ -69,7 +69,7 @@ def test_fit_learns_what_train_does(book):
     epochs = [line.split() for line in re.findall('^epoch (.*)$', out, re.MULTILINE)]
     assert epochs == [row[:4] for row in rows('_epochs.out')] and len(epochs) == 3
     last, expected = load(book / 'last.npz'), load(book / 'results' / 'r_book.txt_epoch3.npz')
-    assert all(last[name].tobytes() == expected[name].tobytes() for name in ('U1', 'W2', 'V', 'raw_W1'))
+    assert all(last[name].tobytes() == expected[name].tobytes() for name in ('U1', 'W2', 'V', 'weights_W1'))
 
 
 def test_variables_for_root_are_those_of_the_commands():

@@ -363,8 +363,8 @@ def test_model_resumes_bit_for_bit(make_model, tmp_path, changed):
     assert steps(second, 3, 7) == steps(first, 3, 7)
     a, b = [load(model.save_params(tmp_path / 'end')) for model in (first, second)]
     assert {name: array.tobytes() for name, array in a.items()} == {name: array.tobytes() for name, array in b.items()}
-    assert set(a) >= {'carried_h1', 'm_U1'} and ('raw_W1' in a) == ('average' in changed)
-    assert 'raw_W1' not in a or (a['raw_W1'] != a['W1']).any()
+    assert set(a) >= {'carried_h1', 'm_U1'} and ('weights_W1' in a) == ('average' in changed)
+    assert 'weights_W1' not in a or (a['weights_W1'] != a['W1']).any()
 
 
 # ---------------------------------------------------------------- validation batches
@@ -380,7 +380,7 @@ def test_validation_batches_resume_bit_for_bit(make_model, tmp_path):
             whole.append(first.validate_batch())
         path = first.save_params(tmp_path / 'p')
         assert read_about(path)['validation_index'] == (done - 1) % n + 1
-        assert load(path)['trial_h1'].shape == (3, 4) and load(path)['trial_C2'].shape == (3, 2)
+        assert load(path)['validation_h1'].shape == (3, 4) and load(path)['validation_C2'].shape == (3, 2)
         second.validate_batch()                                   # it may leave nothing
         second.resume(path)
         assert [second.validate_batch() for _ in range(n + 1)] == [whole[(done + k) % n] for k in range(n + 1)]
@@ -444,7 +444,7 @@ CHANGES = {'missing': lambda a: None, 'no dimension': lambda a: a.flat[0], 'shor
 
 
 @pytest.mark.parametrize('change', CHANGES)
-@pytest.mark.parametrize('name', ['m_c', 'raw_U1', 'carried_h1', 'trial_C2'])
+@pytest.mark.parametrize('name', ['m_c', 'weights_U1', 'carried_h1', 'validation_C2'])
 def test_run_with_a_missing_or_wrong_array(running, path, tmp_path, refused, name, change):
     with refused(ValueError, path, 'that can be '):
         averaging_model(tmp_path, 2).resume(stored_run(path, running, name, CHANGES[change], arrays=[]))

@@ -78,8 +78,8 @@ class RunState(NamedTuple):
     def arrays(self):
         """Return all arrays by their names in a checkpoint."""
         named = dict(self.optimiser)
-        named.update({'raw_' + name: weights for name, weights in self.weights.items()})
-        for prefix, states in (('carried_', self.carried), ('trial_', self.validation)):
+        named.update({'weights_' + name: weights for name, weights in self.weights.items()})
+        for prefix, states in (('carried_', self.carried), ('validation_', self.validation)):
             named.update({prefix + name: state for name, state in zip(STATES, states or [])})
         return named
 
@@ -120,7 +120,8 @@ def read_run(stored, parameters, optimiser_state):
                          f'{shown(state)}: a run is resumed with its own; init starts a new one from its parameters')
     of_optimiser = {name: np.shape(value) for name, value in named_state(state, parameters).items()}
     H1, H2 = units(shapes)
-    run = RunState(read('', of_optimiser), read('raw_', shapes), read_states('carried_'), read_states('trial_'))
+    run = RunState(read('', of_optimiser), read('weights_', shapes), read_states('carried_'),
+                   read_states('validation_'))
     if len(run.optimiser) < len(of_optimiser):
         raise no_run
     if any(name.startswith('m_') and m.min() < 0 for name, m in run.optimiser.items()):

@@ -276,7 +276,7 @@ class State:
 
     def _set_weights(self, arrays, averaged_steps=0):
         """Replace the weights, whose average over averaged_steps steps is p; arrays {}: p itself is trained."""
-        self._weights, self._averaged_steps = _updated(self._weights, arrays, 'raw_'), averaged_steps
+        self._weights, self._averaged_steps = _updated(self._weights, arrays, 'weights_'), averaged_steps
 
     def _trained(self):
         """Return what training changes, as shared variables by name."""
