@@ -29,6 +29,7 @@ def test_run_with_a_class_of_ones_own(folder):
     words = [*SMALL, '--cell', 'mine.py:Coupled', '--output-dir', 'results']
     succeeded(run(TRAIN, 't.txt', 'whole', *words, '--epochs', 3, flags=FAST))
     out = succeeded(run(TRAIN, 't.txt', 'r', *words, '--epochs', 2, '--save-every', 1, '--anneal', 0, flags=FAST))
+    assert '2 layers of 5 and 7 units, of mine.py:Coupled, ' in out
     next_command, resume = [re.search(f'^{name}: (.*)$', out, re.MULTILINE).group(1) for name in ('next', 'to resume')]
     assert next_command.endswith('r_t.txt_best.npz --cell mine.py:Coupled')
     assert ' --cell mine.py:Coupled' in resume

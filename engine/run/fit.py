@@ -16,10 +16,9 @@ def set_up(model, o):
     """
     model.prepare_input(o.input, o.ratio_valid, o.batch_size, o.seq_length, encoding=o.encoding,
                         stateful=not o.no_stateful, valid=o.valid, test=o.test)
-    parameters = parameter_count(len(model.uchar), o.num_units1, o.num_units2)
-    complete(o, model.n_batches['train'], parameters)
+    complete(o, model.n_batches['train'], parameter_count(len(model.uchar), o.num_units1, o.num_units2))
     model.model_setup(num_units1=o.num_units1, num_units2=o.num_units2, initial=o.initial, **o.learning())
-    return parameters
+    return sum(p.get_value(borrow=True).size for p in model.p.values())
 
 
 def begin(model, filepath, recipe, chosen):

@@ -150,11 +150,12 @@ class Options:
         The last one is on the disk, if the checkpoints take much of it. parameters: how many there are.
         """
         begins = f', from the parameters of {self.init}' if self.init else ''
+        cell = f', of {self.cell}' if self.cell else ''
         most = 'up to ' if self.patience else ''
         first = math.floor(epochs_before_fall(self.epochs, self.anneal)) + 1
         falls = self.anneal > 0 and first <= self.epochs
         falling = f', falling from epoch {first} on' if falls else ''
-        lines = [f'2 layers of {self.num_units1} and {self.num_units2} units, {parameters:,} parameters{begins}; '
+        lines = [f'2 layers of {self.num_units1} and {self.num_units2} units{cell}, {parameters:,} parameters{begins}; '
                  f'{most}{self.epochs} epochs; random seed {self.random_seed}',
                  f'learning rate {self.lrate:g}{falling}; dropout {self.dropout:g}, dropconnect {self.dropconnect:g}']
         if self.patience and (self.valid or self.ratio_valid):
