@@ -151,12 +151,11 @@ def program(arguments):
     with run.naming_checkpoint('while compiling; what is compiled is kept'), group.one_per_node_first():
         model.compile(*names, file=sys.stdout)
     print(f'compiled in {duration(time.time() - start)}', flush=True)
-    n = model.n_batches['train']
-    schedule = Schedule.resumed(o, progress or {}, n)
+    schedule = Schedule.resumed(o, progress or {}, model.n_batches['train'])
     run.follow(model, schedule)
     with run.open(), run.naming_checkpoint('at once: what came after is lost'), StopRequest(group) as stop:
         run.save_missing()
-        bar = ProgressBar(n, schedule.step)
+        bar = ProgressBar(schedule.batches, schedule.step)
         run.say = bar.line
         learn(run, bar, stop)
         if not schedule.finished:
