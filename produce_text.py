@@ -16,7 +16,7 @@ import os
 
 from engine import commands, copies, report, scoring, writing
 from engine.files import append_text
-from engine.own_class import load_class
+from engine.own_class import make_model
 from engine.terminal import Parser, main, note
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -139,7 +139,7 @@ def program(o):
     from charlstm import CharLSTM          # late: Theano takes a second to import
     from engine.state.checkpoint import Checkpoint
     interrupts.raise_again()
-    model = load_class(o.cell, CharLSTM)(o.random_seed, precision=o.precision)
+    model = make_model(o.cell, CharLSTM, o.random_seed, precision=o.precision)
     with contextlib.ExitStack() as files:
         # Each is opened once: all that is read is then of one epoch, even while train.py replaces the file.
         checkpoint, against = [None if path is None else files.enter_context(Checkpoint(path))

@@ -17,7 +17,7 @@ import time
 
 from engine import commands, process_group, table
 from engine.interrupts import EXIT_INTERRUPTED, StopRequest
-from engine.own_class import load_class
+from engine.own_class import make_model
 from engine.progress import ProgressBar, Watch, duration
 from engine.run.options import Options, check_texts
 from engine.terminal import Parser, main, nats_and_bits
@@ -41,14 +41,13 @@ def prepare(o, group):
     """Complete the options o. Return the model, its Run, and the progress of the run that is resumed, or None."""
     with group.one_per_node_first():
         from charlstm import CharLSTM                      # late: Theano takes a second to import
-        model_class = load_class(o.cell, CharLSTM)
     interrupts.raise_again()
     from engine.run.fit import set_up
     from engine.run.recipe import advise
     from engine.run.run import Run
     from text_input.fetch_novel import locate_text
     with o.chosen(locate_text, group) as (checkpoint, progress):
-        model = model_class(o.random_seed, o.kernel == 'on', group, o.precision)
+        model = make_model(o.cell, CharLSTM, o.random_seed, o.kernel == 'on', group, o.precision)
         parameters = set_up(model, o)
         run = Run(o.output_dir, o.run_name, o.resume, progress, group, o.cell, names=list(model.p),
                   passage=group.broadcast(model.passage), original=o.original)

@@ -8,13 +8,11 @@ from engine.files import named
 
 
 def load_class(words, base):
-    """Return the class that FILE:CLASS names, a subclass of base, which is CharLSTM; base itself for None.
+    """Return the class that FILE:CLASS names, a subclass of base, which is CharLSTM.
 
     The file is run as Python imports one. Raise OSError if it cannot be read, and ValueError if it fails, or if it has
     no such class.
     """
-    if words is None:
-        return base
     path, _, name = words.rpartition(':')
     if not (path and name.isidentifier()):
         raise ValueError(f'--cell is {words}: expected FILE:CLASS, such as mine.py:Coupled')
@@ -23,6 +21,21 @@ def load_class(words, base):
         raise ValueError(f'{path} has no class {name} that is a subclass of CharLSTM: expected one such as Coupled in '
                          'README.md')
     return found
+
+
+def make_model(words, base, *arguments, **settings):
+    """Return an object of the class that FILE:CLASS names, made as CharLSTM is; of base, which is that, for None.
+
+    Raise OSError if the file cannot be read, and ValueError if it fails or has no such class, or for the arguments.
+    """
+    if words is None:
+        return base(*arguments, **settings)
+    found = load_class(words, base)
+    try:
+        return found(*arguments, **settings)
+    except TypeError as error:
+        raise ValueError(f'{words} cannot be made as CharLSTM is ({error}): expected an __init__ that takes the same '
+                         'arguments') from error
 
 
 def _module(path):
@@ -36,7 +49,7 @@ def _module(path):
     sys.path.append(os.path.dirname(path))                 # it may import files beside it
     try:
         exec(compile(source, path, 'exec'), vars(module))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         lines = [error.lineno] if isinstance(error, SyntaxError) else [
             frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
         where = f', line {lines[-1]}' if lines and lines[-1] else ''

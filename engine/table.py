@@ -75,9 +75,9 @@ OPTIONS = {
     'model': [
         _of_model('num_units1', int, None, 'units of layer 1 (default: 256, or those of --init)', count(1)),
         _of_model('num_units2', int, None, 'units of layer 2 (default: those of layer 1)', count(1)),
-        _of_start('cell', 'FILE:CLASS', None,
-                  'class in a file of Python, a subclass of CharLSTM with a cell or an optimiser of its own; to resume '
-                  'its runs and to use its checkpoints, name it again (default: the model of charlstm.py)'),
+        Option('cell', 'FILE:CLASS', None,
+               'class in a file of Python, a subclass of CharLSTM with a cell or an optimiser of its own; to resume '
+               'its runs and to use its checkpoints, name it again (default: the model of charlstm.py)', of_fit=False),
         Option('initial', ('original', 'hidden'), 'hidden', 'initial values, by the number of inputs or of units',
                original='original'),
         _learning('dropout', float, None,

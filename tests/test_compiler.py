@@ -46,11 +46,10 @@ def test_openmp_beside_clang(clang, tmp_path, monkeypatch, platform, enable):
     (brew / 'include').mkdir(parents=True)
     (brew / 'include' / 'omp.h').write_text('')
     monkeypatch.setattr(sys, 'platform', platform)
-    assert compiler.of(clang('a', **answers, print='include/omp.h')).openmp == ()
-    own = clang('b', **answers, print=str(brew / 'include' / 'omp.h'))
-    assert compiler.of(own).openmp == ('-fopenmp',)
+    assert compiler.of(clang('a', **answers, resource=tmp_path / 'lib')).openmp == ()
+    assert compiler.of(clang('b', **answers, resource=brew)).openmp == ('-fopenmp',)
     monkeypatch.setattr(compiler, 'PREFIXES', [str(tmp_path), str(brew)])
-    found = compiler.of(clang('c', **answers, print='include/omp.h')).openmp
+    found = compiler.of(clang('c', **answers, resource=tmp_path / 'lib')).openmp
     assert found == (*enable, f'-I{brew}/include', f'-L{brew}/lib', f'-Wl,-rpath,{brew}/lib')
 
 
@@ -58,7 +57,7 @@ def test_openmp_beside_clang(clang, tmp_path, monkeypatch, platform, enable):
 def test_clang_without_openmp_uses_one_thread_and_says_so(tmp_path):
     """Its code is in a folder of its own, and the cores that are lost are named in one line."""
     path = tmp_path / 'clang++'
-    path.write_text('#!/bin/sh\ncase "$*" in *print-file-name*) echo omp.h;; '
+    path.write_text('#!/bin/sh\ncase "$*" in *print-resource-dir*) echo /none;; '
                     f'*) exec {shutil.which("clang++")} "$@";; esac')
     path.chmod(0o755)
     code = ('import sys; sys.prefix = "/none"\nfrom engine.backend.theano_setup import computes_on, theano\n'

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.backend import modules
+from engine.backend import modules, theano_setup
 from engine.backend.theano_setup import CompilerError, compiling, theano
 from scripts import ROOT, finish, start
 
@@ -241,6 +241,24 @@ def test_two_operations_of_one_code_and_other_libraries(random):
     f = function([x], [Copied(library, comment)(x) for library in LIBRARIES])
     assert [found.tolist() for found in f(np.arange(3, dtype='float32'))] == 4 * [[0, 1, 2]]
     assert len(set(modules_of(f, Copied))) == 4
+
+
+def test_module_that_does_not_load_at_first_is_compiled_again(monkeypatch):
+    """As where a virus scanner reads it: the second time, the file that was compiled ahead is gone."""
+    load, failed = theano.gof.cmodule.dlimport, []
+
+    def fails_once(path):
+        if path.endswith('.so') and not failed:
+            failed.append(path)
+            raise ImportError('damaged', path=path)
+        return load(path)
+
+    monkeypatch.setattr(theano.gof.cmodule, 'dlimport', fails_once)
+    monkeypatch.setattr(theano_setup, 'USERS_FOLDER', None)
+    monkeypatch.setattr(theano_setup, 'FOLDER', theano.config.base_compiledir)
+    x = tt.vector('x', 'float32')
+    f = function([x], Copied('m', f'that fails, of {os.getpid()} at {time.time()}')(x))
+    assert failed and f(np.arange(3, dtype='float32')).tolist() == [0, 1, 2]
 
 
 def test_folder_in_which_is_compiled_stays():

@@ -27,14 +27,14 @@ def test_run_with_a_class_of_ones_own(folder):
     """A run that is resumed, with the commands that it prints, is the run that never stopped."""
     (folder / 'mine.py').write_text(COUPLED.group(1))
     words = [*SMALL, '--cell', 'mine.py:Coupled', '--output-dir', 'results']
-    succeeded(run(TRAIN, 't.txt', 'whole', *words, '--epochs', 3, flags=FAST))
+    assert 'gains from' not in succeeded(run(TRAIN, 't.txt', 'whole', *words, '--epochs', 3, flags=FAST))
     out = succeeded(run(TRAIN, 't.txt', 'r', *words, '--epochs', 2, '--save-every', 1, '--anneal', 0, flags=FAST))
     assert '2 layers of 5 and 7 units, of mine.py:Coupled, ' in out
     next_command, resume = [re.search(f'^{name}: (.*)$', out, re.MULTILINE).group(1) for name in ('next', 'to resume')]
     assert next_command.endswith('r_t.txt_best.npz --cell mine.py:Coupled')
     assert ' --cell mine.py:Coupled' in resume
     checkpoint = 'results/r_t.txt_epoch1.npz'
-    assert_refused(run(TRAIN, '--resume', checkpoint, flags=FAST), 'was trained with another cell', '--cell')
+    assert_refused(run(TRAIN, '--resume', checkpoint), 'learned the class mine.py:Coupled', '--cell mine.py:Coupled')
     before = load('results/r_t.txt_epoch2.npz')
     succeeded(run(TRAIN, '--resume', checkpoint, '--cell', 'mine.py:Coupled', '--overwrite', flags=FAST))
     after = load('results/r_t.txt_epoch2.npz')
@@ -56,7 +56,7 @@ def test_class_has_parameters_and_imports_what_is_beside_it(tmp_path, monkeypatc
     (tmp_path / 'helper.py').write_text('LEAK = 0.25')
     found = own_class.load_class(str(tmp_path / 'leaky.py:Leaky'), CharLSTM)
     assert issubclass(found, CharLSTM) and found.cell_parameters == {'leak': 0.25}
-    assert own_class.load_class(None, CharLSTM) is CharLSTM
+    assert type(own_class.make_model(None, CharLSTM, 3)) is CharLSTM
     assert not list(tmp_path.rglob('leaky*.pyc'))
 
 
@@ -65,6 +65,9 @@ def test_class_has_parameters_and_imports_what_is_beside_it(tmp_path, monkeypatc
     ('', 'gone.py:Cell', ['cannot read gone.py', 'No such file']), ('', 'mine.py:Cell', ['mine.py has no class Cell']),
     ('class Cell:\n    pass\n', 'mine.py:Cell', ['no class Cell that is a subclass of CharLSTM']),
     ('\nclass Cell(:\n', 'mine.py:Cell', ['mine.py, line 2: SyntaxError']),
+    ('import sys\nsys.exit()\n', 'mine.py:Cell', ['mine.py, line 2: SystemExit']),
+    ('from charlstm import CharLSTM\nclass Cell(CharLSTM):\n    def __init__(self, V):\n        self.V = V\n',
+     'mine.py:Cell', ['mine.py:Cell cannot be made as CharLSTM is', 'the same arguments']),
     ('def f():\n    return 1 / 0\n\n\nf()\n', 'mine.py:Cell', ['mine.py, line 2: ZeroDivisionError: division'])])
 @pytest.mark.parametrize('script', [TRAIN, PRODUCE])
 def test_what_is_no_class_is_refused(folder, in_process, monkeypatch, script, source, words, expected):

@@ -242,6 +242,14 @@ def test_python_that_was_not_tested():
     assert err.startswith('charlstm: this is Python 3.15, on which nobody has tested CharLSTM yet\n')
 
 
+@pytest.mark.skipif(not shutil.which('clang++'), reason='clang++ is not installed')
+def test_options_for_clang_are_added_to_those_of_the_user():
+    """Also to options with commas and quotation marks."""
+    flags = FAST + ',cxx=clang++,gcc.cxxflags="-Wl,-rpath,/x -DA=1"'
+    out, _ = python('from engine.backend.theano_setup import theano\nprint(theano.config.gcc.cxxflags)', flags)
+    assert out == '-Wl,-rpath,/x -DA=1 -Wno-c++11-narrowing\n'
+
+
 def test_python_without_the_global_lock_is_refused():
     code = ('import sysconfig\nvalue = sysconfig.get_config_var\n'
             'sysconfig.get_config_var = lambda name: name == "Py_GIL_DISABLED" or value(name)\nimport charlstm')

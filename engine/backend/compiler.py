@@ -68,8 +68,8 @@ def _target(cxx):
 
 def _openmp(cxx):
     """Return options for OpenMP, whose library clang does not always come with; () where there is none."""
-    own = _output(cxx, '-print-file-name=include/omp.h').strip()           # the name as it is, where there is no file
-    if os.path.isabs(own) and os.path.exists(own):
+    own = _output(cxx, '-print-resource-dir').strip()      # not a file by its name: clang also finds that of g++
+    if os.path.exists(os.path.join(own, 'include', 'omp.h')):
         return ('-fopenmp',)
     for prefix in PREFIXES:
         if os.path.exists(os.path.join(prefix, 'include', 'omp.h')):

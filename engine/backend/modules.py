@@ -384,8 +384,9 @@ def _compile_str(compile_str):
         if _now.raises:
             raise _Missing
         path = os.path.join(location, f'{module_name}.{theano.gof.cmodule.get_lib_extension()}')
-        if _now.made:
-            os.replace(_now.made, path)
+        made, _now.made = _now.made, None
+        if made:
+            os.replace(made, path)
         else:
             arguments = Arguments(module_name, src_code, include_dirs or [], lib_dirs or [], libs or [], preargs or [])
             with _Build() as build:

@@ -93,6 +93,12 @@ def _compiled_for():
     return f'{patches.compiled_for()}-clang{clang}' if clang else patches.compiled_for()
 
 
+def _quoted(name, value):
+    """Return an item of THEANO_FLAGS, in quotes, as its value may have a comma."""
+    value = value.replace('\\', r'\\').replace('"', r'\"')
+    return f'{name}="{value}"'
+
+
 def _all_flags():
     """Return the THEANO_FLAGS for the import: DEFAULTS and then the user's own.
 
@@ -106,11 +112,10 @@ def _all_flags():
     if os.environ.get('THEANO_FLAGS'):
         result.append(os.environ['THEANO_FLAGS'])
     if _compiler().clang:
-        result.append(f'gcc.cxxflags={setting("gcc.cxxflags") or ""} {compiler.ACCEPTED}')
+        result.append(_quoted('gcc.cxxflags', f'{setting("gcc.cxxflags") or ""} {compiler.ACCEPTED}'))
     folder = setting('compiledir')
     if folder:
-        folder = os.path.join(folder, _compiled_for()).replace('\\', r'\\').replace('"', r'\"')
-        result.append(f'compiledir="{folder}"')    # in quotes, as it may have a comma
+        result.append(_quoted('compiledir', os.path.join(folder, _compiled_for())))
     return ','.join(result)
 
 

@@ -113,7 +113,8 @@ static void compute_strip(const writer *w, long layer, long strip, REAL *sums)
  * threads share the strips.  The first takes them from the beginning and its helper from the end, so that each core
  * finds again the weights that it has read before.  One thread computes a strip, so the numbers do not depend on who.
  *
- * The helper spins while it waits.  Where it has waited for long, the first thread does not run, and the helper ends.
+ * The helper spins while it waits.  Where it has waited for long, the first thread does not run, or draws from a huge
+ * vocabulary, and the helper ends.
  * Where the helper was stopped within a strip, the first thread waits for it once, and then works alone. */
 
 #define WORTH_HELPER (1L << 20)          /* bytes of weights; the second cache of a core has about as many, or more */

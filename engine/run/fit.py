@@ -25,7 +25,9 @@ def begin(model, filepath, recipe, chosen):
     """Set a model up as CharLSTM.fit says. Return the Schedule of its training. chosen: options by name."""
     if recipe not in RECIPES:
         raise ValueError(f'recipe is {recipe!r}: expected one of {", ".join(map(repr, RECIPES))}')
-    for name in chosen:
+    for name, value in chosen.items():
+        if value is None and ROWS.get(name) and ROWS[name].default is not None:
+            raise ValueError(f'{name} is None: expected a value, or leave it out')
         if name not in OF_FIT:
             raise ValueError(f'fit has no option {name}: expected one of {", ".join(OF_FIT)}')
     original = {'original': True} if recipe == 'original' else {}

@@ -10,7 +10,7 @@ from engine.files import base_name
 from engine.run import recipe
 from engine.run.result import TITLES
 from engine.run.schedule import epochs_before_fall
-from engine.state.patterns import boolean, file_name, matches, number
+from engine.state.patterns import boolean, file_name, matches, nothing, number, string
 
 LAST = 'last'                                                  # for --resume: the newest checkpoint of the run
 TEXTS = {'input': 'train', 'valid': 'valid', 'test': 'test'}   # options that name texts, and the roles of these
@@ -18,9 +18,10 @@ BYTES = 12                     # of each parameter in a checkpoint: itself, its 
 MUCH = 1e9                     # bytes of all checkpoints of a run, above which the start of the run says how many
 OF_TEXT = 'encoding', 'ratio_valid', 'batch_size', 'seq_length'         # kept with a text under the same names
 KINDS = {int: lambda value: type(value) is int, float: number, bool: boolean}
-# What a checkpoint keeps of the options, as part of the progress of a run.
+# What a checkpoint keeps of the options, as part of the progress of a run. A class that it names is never loaded unless
+# the user names one, too: a checkpoint is untrusted input.
 STORED = {'run': file_name, **{
-    name: row.kind.__contains__ if isinstance(row.kind, tuple) else KINDS[row.kind]
+    name: row.kind.__contains__ if isinstance(row.kind, tuple) else KINDS.get(row.kind, (string, nothing))
     for name, row in table.ROWS.items() if row.kept == 'run'}}
 
 
@@ -81,7 +82,7 @@ class Options:
         self.settle()
         if progress:
             for name in TEXTS:
-                setattr(self, name, find_text(checkpoint, name, vars(self)[name], self.typed.get(name)))
+                setattr(self, name, find_text(checkpoint, name, vars(self)[name], self.typed.get(name), self.cell))
         else:
             self.input = find_input(self.input)
             self.run_name = run_name(self.run, self.input)
@@ -104,11 +105,16 @@ class Options:
             raise ValueError('got --init and --resume: expected only one of them')
         if 'output_dir' in self.typed and os.path.realpath(self.output_dir) != os.path.realpath(folder):
             raise ValueError(f'--output-dir is {self.output_dir}, but a run is resumed in the folder of {self.resume}')
+        if before['cell'] and not self.cell:
+            raise ValueError(f'the run in {self.resume} learned the class {before["cell"]}: name it again, as in '
+                             + commands.script('train.py', '--resume', self.resume, '--cell', before['cell']))
         typed = {name: value for name, value in self.typed.items() if name in table.OF_RUN}
         for name, value in typed.items():
+            fits = table.ROWS[name].fits if name in table.ROWS else None
+            same = before[name] == (fits(spelled(name), value) if fits else value)
             smaller = name == 'lrate' and value < before['lrate']
-            moved = name in TEXTS and before[name] is not None
-            if name not in table.CHANGEABLE and value != before[name] and not (smaller or moved):
+            moved = name in (*TEXTS, 'cell') and before[name] is not None
+            if name not in table.CHANGEABLE and not (same or smaller or moved):
                 raise ValueError(
                     f'{spelled(name)} is {value}, but the run in {self.resume} had '
                     f'{"none" if before[name] is None else before[name]}; only '
@@ -201,10 +207,11 @@ def sources(text):
     return {'input': text, 'valid': text.get('valid'), 'test': text.get('test')}
 
 
-def find_text(checkpoint, option, path, typed):
+def find_text(checkpoint, option, path, typed, cell=None):
     """Return where a text of the run in an open checkpoint is now: as typed or, where it has moved, near by.
 
-    option: of TEXTS. path: where it was; None for a run without it. Raise ValueError where it is not found.
+    option: of TEXTS. path: where it was; None for a run without it. cell: the option. Raise ValueError where it is not
+    found.
     """
     if path is None:
         return None
@@ -218,6 +225,8 @@ def find_text(checkpoint, option, path, typed):
             print(f'{path} is gone: taking {commands.near(found)}')
             return found
     words = [name] if option == 'input' else [spelled(option), name]
+    if cell:
+        words += ['--cell', cell]
     raise ValueError(f'{path}, the {TITLES[TEXTS[option]]} of that run, is gone: name it where it is now, as in '
                      f'{commands.script("train.py", *words, "--resume", str(checkpoint.path))}')
 

@@ -128,7 +128,7 @@ class Run:
             return
         further = _furthest(paths)
         first = further or paths[0]
-        resume = f'resume it with {commands.script("train.py", "--resume", first)}, or ' if further else ''
+        resume = f'resume it with {commands.script("train.py", "--resume", first, *self._cell)}, or ' if further else ''
         if self.last_checkpoint:
             raise ValueError(f'{first} is further than {self.last_checkpoint}, or of another run: {resume}--overwrite '
                              f'to drop {", ".join(map(os.path.basename, paths))}')

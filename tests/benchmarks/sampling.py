@@ -158,7 +158,7 @@ def main():
             seconds, other, rounded, how, ratio = measure(units, streams, options)
             speeds = ['{:,.0f}'.format(options.length * streams / s) for s in (seconds, other)]
             ratios = other / seconds, ratio, seconds / rounded
-            cells = [units, streams] + speeds + ['{:.2f}'.format(x) for x in ratios]
+            cells = [units, streams] + speeds + ['{:.2f}'.format(x) if x == x else '-' for x in ratios]
             print_row(*zip(cells, widths), ('  PyTorch: ' + how, 0))
 
 
