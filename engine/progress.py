@@ -65,8 +65,9 @@ class Compilation:
 
     def report(self, done, total, seconds):
         """Take the numbers of compiled files and of all, and the seconds so far."""
-        left = duration(seconds / done * (total - done))
-        self._line = f'{self._line.partition(":")[0]}: {done} of {total} files, about {left} left'
+        self._line = f'{self._line.partition(":")[0]}: {done} of {total} files'
+        if done < total:
+            self._line += f', about {duration(seconds / done * (total - done))} left'
 
     def __enter__(self):
         self._said.__enter__()
