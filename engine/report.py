@@ -6,13 +6,8 @@ import os
 import posixpath
 
 from engine.files import base_name
-from engine.state.patterns import matches, nats, nothing, number, whole
+from engine.state.patterns import REACHED, matches
 from engine.terminal import bits, nats_and_bits, printable
-
-# What is read of the progress of a run; a user's own may be anything.
-PROGRESS = {'...': None, 'epoch': whole, 'batch': whole, 'rate': number, 'best_cost': (nothing, nats),
-            'best_epoch': whole}
-
 
 def _read(path, encoding='utf-8'):
     """Return H1 and H2 of a checkpoint's model, its number of parameters, uchar, and metadata.
@@ -34,7 +29,7 @@ def _sizes(units, parameters):
 def _reached(metadata):
     """Return how far a run of train.py was, from metadata; {} where it holds none, or a user's own progress."""
     progress = metadata.get('progress')
-    return progress if matches(progress, PROGRESS) else {}
+    return progress if matches(progress, {'...': None, **REACHED}) else {}
 
 
 def summary(path):

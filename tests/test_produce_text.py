@@ -49,7 +49,8 @@ def test_first_line_says_which_model_writes(produce, short_run, lettered, tmp_pa
             len(TEXT), short_run.costs.min(), short_run.costs.min() / np.log(2)))
     old = write_checkpoint(str(tmp_path / 'old.npz'))
     assert first_line(old) == size(old, 3, 2, sum(array.size for name, array in ARRAYS.items() if name != 'uchar'))
-    for progress in (None, dict(note='mine'), dict(epoch=3, best_cost=None)):
+    forged = dict(epoch=3, batch=0, rate=-1.0, best_cost=2.0, best_epoch=1)
+    for progress in (None, dict(note='mine'), dict(epoch=3, best_cost=None), forged):
         path = lettered.save_params(tmp_path / 'mine', progress)
         assert first_line(path).endswith(' parameters, learned from text.txt ({} characters)'.format(2 * len(LETTERS)))
         assert '11 characters' in succeeded(produce('--info', checkpoint=path))

@@ -7,13 +7,12 @@ import json
 
 from engine.files import base_name, named, write_whole
 from engine.progress import Countdown
-from engine.state.patterns import matches, nats, nothing, random_id, whole
+from engine.state.patterns import COST, matches, random_id, whole
 from engine.terminal import bits, nats_and_bits
 
 RESULT = '_result.json'                # ending of the file
 TITLES = {'train': 'text', 'valid': 'validation text', 'test': 'test text'}        # of a run's texts, by their role
 LONGEST = 1 << 20                      # characters of the file, at most
-COST = nothing, nats
 # What is used of a result that is read: other fields may be those of any version.
 STORED = {'...': None, 'id': random_id, 'epochs': whole, 'checkpoint_epoch': whole, 'best_valid_nats': COST,
           'valid_nats': COST, 'test_nats': COST, 'test_adapted_nats': COST}

@@ -2,7 +2,7 @@
 import dataclasses
 import math
 
-from engine.state.patterns import MOST, nats, nothing, number, whole
+from engine.state.patterns import COST, REACHED, nats, nothing, positive, whole
 
 SAMPLED = 100      # steps between samples, at least
 
@@ -18,12 +18,9 @@ FALLS = 5              # times that it goes back to one checkpoint, each time at
 
 
 # What a checkpoint keeps of a Schedule, as its progress; Options knows the pattern of the options.
-COST = (nothing, nats)
-PROGRESS = {'options': lambda value: isinstance(value, dict), 'epoch': lambda value: whole(value, MOST + 1),
-            'batch': whole, 'cost_sum': nats, 'characters': whole, 'rate': lambda value: number(value) and value > 0,
-            'mean_cost': COST, 'best_cost': COST, 'best_epoch': whole, 'stale': whole, 'valid_batch_cost': COST,
-            'rate_factor': lambda value: number(value) and value > 0, 'first_cost': COST, 'lowest_cost': COST,
-            'high_steps': whole, 'fewer_epochs': (nothing, whole)}
+PROGRESS = {**REACHED, 'options': lambda value: isinstance(value, dict), 'cost_sum': nats, 'characters': whole,
+            'mean_cost': COST, 'stale': whole, 'valid_batch_cost': COST, 'rate_factor': positive, 'first_cost': COST,
+            'lowest_cost': COST, 'high_steps': whole, 'fewer_epochs': (nothing, whole)}
 
 
 def rate_factor(step, steps, warmup, anneal):

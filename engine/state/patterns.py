@@ -27,6 +27,11 @@ def nats(value):
     return number(value) and value >= 0
 
 
+def positive(value):
+    """Return whether a value is a finite number above zero."""
+    return number(value) and value > 0
+
+
 def string(value):
     """Return whether a value is a string that an option or a path can be."""
     if not isinstance(value, str) or len(value) > LONGEST or '\0' in value:
@@ -44,6 +49,12 @@ def boolean(value):
 
 def nothing(value):
     return value is None
+
+
+COST = nothing, nats                   # nothing: there is none yet
+# How far a run is: what people read of its progress, which has more.
+REACHED = {'epoch': lambda value: whole(value, MOST + 1), 'batch': whole, 'rate': positive, 'best_cost': COST,
+           'best_epoch': whole}
 
 
 def shallow(value, levels=DEEPEST):
