@@ -9,6 +9,7 @@ from engine.files import base_name
 from engine.state.patterns import REACHED, matches
 from engine.terminal import bits, nats_and_bits, printable
 
+
 def _read(path, encoding='utf-8'):
     """Return H1 and H2 of a checkpoint's model, its number of parameters, uchar, and metadata.
 

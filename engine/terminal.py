@@ -163,8 +163,9 @@ class Parser(argparse.ArgumentParser):
             group = self.add_argument_group(title)
             for row in rows:
                 kind, value = row.kind, argparse.SUPPRESS if suppress else row.default
-                told = row.default in (None, '') or kind is bool       # in the words of its help, if there is one
-                text = row.help if told else f'{row.help} (default: {row.default})'
+                text = row.help                        # which has a default in words
+                if row.default not in (None, '') and kind is not bool:
+                    text += f' (default: {row.default})'
                 if kind is bool:
                     settings = dict(action='store_true')
                 elif isinstance(kind, dict):

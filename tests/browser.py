@@ -100,7 +100,7 @@ class Browser:
                           'requestAnimationFrame(() => setTimeout(() => drawn(performance.now()))))')
 
     def all(self, selector, expression='element.textContent'):
-        """Return the value of an expression for each element of a selector; its text unless told otherwise."""
+        """Return the value of an expression for each element of a selector; by default its text."""
         return self.value(f'Array.from(document.querySelectorAll({json.dumps(selector)}), element => {expression})')
 
     def text(self, selector):

@@ -414,7 +414,7 @@ LAYOUTS = dict(
 
 @pytest.mark.parametrize('name', OPS)
 def test_inputs_that_are_not_contiguous(name, dtype):
-    """And outputs that begin at a cache line, of the shapes that Theano is told."""
+    """And outputs that begin at a cache line, of the shapes that infer_shape gives."""
     op, values = examples(dtype)[name]
     expected = run(op, values)
     if not isinstance(op, ops.Sample):
