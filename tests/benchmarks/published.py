@@ -282,7 +282,7 @@ def prepare(split, files, paths):
 
 # ---------------------------------------------------------------- the table
 
-COLUMNS = (('model', 42), ('parameters', 11), ('part', 14), ('nats', 8), ('bits', 8), ('source, or of each seed: cost, epochs, minutes of training', 0))
+COLUMNS = (('model', 42), ('parameters', 11), ('part', 14), ('nats', 8), ('bits', 8), ('source, or of each seed', 0))
 
 
 def print_cells(cells):
