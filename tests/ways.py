@@ -172,13 +172,15 @@ class Resumed(InTheano):
 
 
 IN_JAVASCRIPT = '''
-let p;
+let p, products;
 const use = arrays => {
   p = Object.fromEntries(Object.entries(arrays).map(([name, values]) => [name, Float32Array.from(values)]));
+  products = productsOf(p);
 };
 const lists = arrays => arrays.map(values => Array.from(values));
-const reading = (x, network = new Network(p)) => x.map(k => lists([network.read(k), ...network.states(0)]));
-const writing = (n, choice, held, writer = new Writer(p, [1], choice, held)) => (
+const reading = (x, network = new Network(p, 1, products)) => (
+  x.map(k => lists([network.read(k), ...network.states(0)])));
+const writing = (n, choice, held, writer = new Writer(p, [1], choice, held, products)) => (
   Array.from({length: n}, () => writer.next()));
 const streaming = (x, states, webassembly) => {
   const products = new Products(p, states.length), network = new Network(p, states.length, products);
@@ -206,14 +208,17 @@ class InProcesses(InTheano):
 
 
 class InJavaScript:
-    """The network of a page, in a JavaScript engine. MiniRacer: a class whose objects evaluate JavaScript."""
+    """The network of a page, in a JavaScript engine. MiniRacer: a class whose objects evaluate JavaScript.
 
-    def __init__(self, MiniRacer):
+    products: what multiplies in one stream, a function of JavaScript of the parameters; undefined: network.js itself.
+    """
+
+    def __init__(self, MiniRacer, products='() => undefined'):
         self.contexts = {}
         for own, cell in ((False, Cell(lstm_cell, (), 'float32')), (True, Cell(peephole_cell, OWN, 'float32'))):
             self.contexts[own] = MiniRacer()
             for code in (js_function(held_cell(cell).program), *[file_of_page(f'{name}.js') for name in MODEL],
-                         IN_JAVASCRIPT):
+                         f'const productsOf = {products}', IN_JAVASCRIPT):
                 self.contexts[own].eval(code)
 
     def value(self, case, expression):
