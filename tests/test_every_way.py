@@ -31,7 +31,8 @@ from test_bfloat16 import INSTRUCTIONS
 from test_gpu import DEVICE, WHY_NOT, on
 from scripts import ROOT, TRAIN, run, succeeded
 from test_kernel import only_kernel_in_c
-from ways import CASES, SETTINGS, InJavaScript, InNumPy, InStreams, InTheano, Resumed
+from ways import (CASES, OF_PAGE, SETTINGS, STEPS_OF_PAGE, InJavaScript, InLearner, InNumPy, InStreams, InTheano,
+                  Resumed)
 
 PREDICTED = {'probabilities', *STATES}
 WRITTEN = {'greedy', 'drawn', 'held'}
@@ -130,9 +131,13 @@ ROWS = {
     'WebAssembly, one stream': (lambda folder: InJavaScript(racer(), IN_WEBASSEMBLY), PREDICTED | WRITTEN, FLOAT32),
     'JavaScript, streams': (lambda folder: InStreams(racer(), False), {'streams'}, FLOAT32),
     'WebAssembly, streams': (lambda folder: InStreams(racer(), True), {'streams'}, FLOAT32),
+    'JavaScript, learning': (lambda folder: InLearner(racer(), False), TRAINED, (None, 1e-4)),
+    'WebAssembly, learning': (lambda folder: InLearner(racer(), True), TRAINED, (None, 1e-4)),
     'GPU': (lambda folder: Elsewhere(folder, on_gpu), EVERYTHING, FLOAT32),
 }
 EXACT = 'C float64'                    # what training leaves is compared with this way's, whose gradient is verified
+# The same way with the settings of a page that learns.
+EXACT_OF_PAGE = {'of page': (lambda folder: InTheano(in_float64, ['trained'], OF_PAGE, STEPS_OF_PAGE),)}
 
 
 @pytest.fixture(scope='module')
@@ -142,7 +147,7 @@ def way(tmp_path_factory):
 
     def get(name):
         if name not in made:
-            made[name] = ROWS[name][0](tmp_path_factory.mktemp('way'))
+            made[name] = {**ROWS, **EXACT_OF_PAGE}[name][0](tmp_path_factory.mktemp('way'))
         return made[name]
     return get
 
@@ -184,7 +189,8 @@ def judge_written(found, case, model, atol):
 
 def judge_trained(found, case, exact, tolerance):
     """exact: what the way EXACT answers."""
-    assert_near(found['reported'] / exact['reported'], 1, tolerance, 'costs and update ratios')
+    columns = found['reported'].shape[1]       # costs and, but for a page, update ratios
+    assert_near(found['reported'] / exact['reported'][:, :columns], 1, tolerance, 'costs and update ratios')
     for name, expected in exact.items():
         kind, *of = name.split()
         if kind in TRAINED and of:
@@ -220,7 +226,7 @@ def test_way(way, name, case):
     if 'greedy' in asked:
         judge_written(found, case, model, atol)
     if 'weights' in asked:
-        judge_trained(found, case, way(EXACT).answers(case), of_training)
+        judge_trained(found, case, way('of page' if 'learning' in name else EXACT).answers(case), of_training)
     if 'streams' in asked:
         judge_streams(found, case, model, atol)
 

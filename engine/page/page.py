@@ -17,7 +17,8 @@ from engine.state.text import encoded, smallest_type
 from engine.terminal import note
 
 HERE = Path(__file__).resolve().parent
-MODEL = 'network', 'products', 'reading'           # scripts that need no document: node or a Worker can run them
+# Scripts that need no document: node or a Worker can run them.
+MODEL = 'network', 'products', 'reading', 'learner'
 SCRIPTS = MODEL + ('data', 'elements', 'curve', 'text', 'copies', 'surprise', 'why', 'against', 'cells', 'words',
                    'writing', 'guess', 'learning', 'about', 'views')
 OWN = 'A text that the model wrote itself.'

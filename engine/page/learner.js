@@ -1,0 +1,281 @@
+// Learning: the gradient of the network by backpropagation through time, RMSprop and running averages, as in charlstm.py.
+//
+// Several streams of a text are read side by side, T characters at a time, and the states go on from one step to the next.
+// engine/kernel/cell.py writes the cell and its gradient, cellForward and cellBackward. The products are those of
+// products.js. What is long is a generator, which yields so that the page can react to the reader.
+// Letters for sizes: T characters, B streams, V characters in the vocabulary, H units of a layer.
+
+/** Initial parameters by name, as of --initial hidden. own: initial values of the cell's own parameters by name. */
+function initialParameters(V, H1, H2, own, random) {
+  const uniform = (length, H) => Float32Array.from({length}, () => (2 * random.next() - 1) / Math.sqrt(H));
+  const p = {U1: uniform(4 * H1 * V, H1), W1: uniform(4 * H1 * H1, H1), b1: uniform(4 * H1, H1),
+    U2: uniform(4 * H2 * H1, H2), W2: uniform(4 * H2 * H2, H2), b2: uniform(4 * H2, H2),
+    V: uniform(V * H2, H2), c: uniform(V, H2)};
+  for (const [layer, H] of [[1, H1], [2, H2]]) {
+    for (const [name, value] of Object.entries(own)) p[name + layer] = new Float32Array(H).fill(value);
+  }
+  return p;
+}
+
+/** A text cut into streams, which are read side by side: in batches of T characters of each of the B streams. */
+class Streams {
+  /** numbers: of the characters. A stream has at least LEAST characters, if the text has. */
+  constructor(numbers) {
+    const MOST = 50, LEAST = 500, LONGEST = 50;
+    this.numbers = numbers;
+    this.B = Math.max(1, Math.min(MOST, Math.floor(numbers.length / LEAST)));
+    this.length = Math.floor((numbers.length - 1) / this.B);
+    this.batches = Math.ceil(this.length / LONGEST);
+    this.T = Math.floor(this.length / this.batches);
+  }
+
+  /** The characters of a batch, and those that follow them: two lists (T,B), stream after stream at each time. */
+  batch(number) {
+    const {B, T, length, numbers} = this;
+    const from = shift => Array.from({length: T * B}, (_, k) => (
+      numbers[k % B * length + number * T + Math.floor(k / B) + shift]));
+    return [from(0), from(1)];
+  }
+}
+
+/**
+ * A model that learns. In the memory a matrix (outputs,inputs) of the network is transposed, (inputs,outputs). A place is
+ * where a matrix begins, its rows and columns, and `width`, how far a row is from the next one; the rest is zero.
+ */
+class Learner {
+  /**
+   * p: as for Network; it is copied. B, T: how many streams and characters a step has at most. recipe: drate, eps,
+   * grad_clip, step_clip and average, as options of train.py.
+   */
+  constructor(p, B, T, recipe) {
+    const V = p.c.length, {rows} = Object.assign(this, {V, B, recipe, rows: Memory.roundedUp(B, 4), averagedSteps: 0});
+    let size = 0;
+    const place = (rowsOfPlace, columns) => {
+      const width = Memory.roundedUp(columns, 8), made = {at: size, rows: rowsOfPlace, columns, width};
+      size += Memory.roundedUp(rowsOfPlace, 4) * width;
+      return made;
+    };
+    const outputs = {U1: p.b1, W1: p.b1, U2: p.b2, W2: p.b2, V: p.c}, names = Object.keys(p);
+    this.places = Object.fromEntries(names.map(name => {
+      const columns = (outputs[name] || p[name]).length;
+      return [name, place(p[name].length / columns, columns)];
+    }));
+    this.size = size;                                      // of all parameters
+    size *= 2;                                             // their gradients follow them
+    this.back = ['W1', 'U2', 'W2', 'V'].map(name => {
+      const {rows: inputs, columns} = this.places[name];
+      return {name, from: this.places[name], to: place(columns, inputs)};
+    });
+    [this.layer1, this.layer2] = [1, 2].map(number => {
+      const H = p['b' + number].length / 4, after = columns => place((T + 1) * rows, columns);
+      return {H, own: names.filter(name => !EIGHT.includes(name) && name.endsWith(number)), b: this.places['b' + number],
+        a: place(T * rows, 4 * H), h: after(H), C: after(H),            // h and C before the first character come first
+        da: place(rows, 4 * H), dh: place(rows, H), dC: place(rows, H)};
+    });
+    this.scores = place(T * rows, V);                      // and then the probabilities, and the gradient of the scores
+    this.memory = new Memory(size);
+    this.numbers = this.memory.numbers;
+    this.weights = this.numbers.subarray(0, this.size);
+    this.gradients = this.numbers.subarray(this.size, 2 * this.size);
+    this.squares = new Float32Array(this.size);
+    for (const [name, {at, rows: inputs, columns, width}] of Object.entries(this.places)) {
+      transpose(p[name], 0, inputs, this.numbers, at, width, columns, inputs);
+    }
+    this.averages = this.weights.slice();
+    this.prepare();
+  }
+
+  /** Makes what is computed from the weights. */
+  prepare() {
+    const {numbers} = this;
+    for (const {from, to} of this.back) {
+      transpose(numbers, from.at, from.width, numbers, to.at, to.width, from.rows, from.columns);
+    }
+    for (const layer of [this.layer1, this.layer2]) {
+      layer.values = Array.from({length: layer.H}, (_, k) => (
+        Float32Array.from(layer.own, name => numbers[this.places[name].at + k])));
+      layer.dValues = layer.values.map(values => new Float64Array(values.length));
+    }
+  }
+
+  /** Copies of numbers by parameter, as p of the constructor; of: weights, averages, squares or gradients. */
+  parameters(of = this.averages) {
+    return Object.fromEntries(Object.entries(this.places).map(([name, {at, rows, columns, width}]) => {
+      const array = new Float32Array(rows * columns);
+      transpose(of, at, width, array, 0, rows, rows, columns);
+      return [name, array];
+    }));
+  }
+
+  /** Sets the states to zero. */
+  reset() {
+    for (const {at, width} of this.statesBefore()) this.numbers.fill(0, at, at + this.rows * width);
+  }
+
+  statesBefore() {
+    return [this.layer1, this.layer2].flatMap(({h, C}) => [h, C]);
+  }
+
+  /** Adds to rows of `to`, from a row on, the product of rows of `from` and a matrix. */
+  addProduct(to, rowTo, from, rowFrom, matrix) {
+    this.memory.multiplyAdd(to.at + rowTo * to.width, from.at + rowFrom * from.width, matrix.at, this.rows, matrix.width,
+      matrix.rows, to.width, from.width, 1, matrix.width);
+  }
+
+  /** Adds to the gradient of a matrix what its inputs, from a row on, and the gradients of its outputs make it. */
+  addGradient(name, inputs, row, outputs, rowOfOutputs) {
+    const {at, rows, width} = this.places[name];
+    this.memory.multiplyAdd(this.size + at, inputs.at + row * inputs.width, outputs.at + rowOfOutputs * outputs.width,
+      Memory.roundedUp(rows, 4), width, this.B, width, 1, inputs.width, outputs.width);
+  }
+
+  /** Sets rows of a place, from a row on, to one row of a matrix, or to its sum with a row of another for each stream. */
+  begin(to, row, b, U, x, t) {
+    const {numbers, B} = this, {width} = to;
+    for (let s = 0; s < B; s++) {
+      const first = to.at + (row + s) * width;
+      numbers.copyWithin(first, b.at, b.at + width);
+      const from = U ? U.at + x[t * B + s] * width : 0;
+      for (let k = 0; U && k < width; k++) numbers[first + k] += numbers[from + k];
+    }
+  }
+
+  forwardCells({H, a, h, C, values}, t) {
+    const {numbers, rows, B} = this;
+    for (let s = 0; s < B; s++) {
+      const gates = a.at + (t * rows + s) * a.width, before = (t * rows + s) * C.width, after = before + rows * C.width;
+      for (let k = 0; k < H; k++) {
+        cellForward(numbers, gates + k, C.at + before + k, h.at + after + k, C.at + after + k, values[k], H);
+      }
+    }
+  }
+
+  /** Sets da, and dC to that of the step before. Adds to the gradients of b and of the cell's own parameters. */
+  backwardCells({H, a, C, b, da, dh, dC, values, dValues}, t) {
+    const {numbers, rows, B} = this, db = this.size + b.at;
+    for (let s = 0; s < B; s++) {
+      const gates = a.at + (t * rows + s) * a.width, before = C.at + (t * rows + s) * C.width;
+      const after = before + rows * C.width, of = s * dh.width, ofGates = da.at + s * da.width;
+      for (let k = 0; k < H; k++) {
+        cellBackward(numbers, gates + k, before + k, after + k, values[k], dh.at + of + k, dC.at + of + k, ofGates + k,
+          dValues[k], H);
+      }
+      for (let k = 0; k < 4 * H; k++) numbers[db + k] += numbers[ofGates + k];
+    }
+  }
+
+  /** Reads x (T,B) and returns the sum of the costs of y, in nats. Yields after each character of the streams. */
+  *forward(x, y) {
+    const {places, rows, layer1: one, layer2: two, B} = this, T = x.length / B;
+    let sum = 0;
+    for (let t = 0; t < T; t++) {
+      const row = t * rows, after = row + rows;
+      this.begin(one.a, row, places.b1, places.U1, x, t);
+      this.addProduct(one.a, row, one.h, row, places.W1);
+      this.forwardCells(one, t);
+      this.begin(two.a, row, places.b2);
+      this.addProduct(two.a, row, one.h, after, places.U2);
+      this.addProduct(two.a, row, two.h, row, places.W2);
+      this.forwardCells(two, t);
+      this.begin(this.scores, row, places.c);
+      this.addProduct(this.scores, row, two.h, after, places.V);
+      for (let s = 0; s < B; s++) sum += this.softmax(row + s, y[t * B + s]);
+      yield;
+    }
+    return sum;
+  }
+
+  /** Makes the states after T characters those before the next ones. */
+  carry(T) {
+    for (const {at, width} of this.statesBefore()) {
+      const size = this.rows * width;
+      this.numbers.copyWithin(at, at + T * size, at + (T + 1) * size);
+    }
+  }
+
+  /** Sets the gradients of the mean cost of y after x (T,B), which forward has read. Yields after each character of the streams. */
+  *backward(x, y) {
+    const {numbers, places, rows, layer1: one, layer2: two, B, V, scores} = this, T = y.length / B;
+    const [W1, U2, W2, ofV] = this.back.map(({to}) => to), fill = ({at, width}) => numbers.fill(0, at, at + rows * width);
+    this.gradients.fill(0);
+    for (const place of [one.dh, one.dC, two.dh, two.dC]) fill(place);
+    for (let t = T - 1; t >= 0; t--) {
+      const row = t * rows, after = row + rows;
+      for (let s = 0; s < B; s++) this.scoresGradient(row + s, y[t * B + s], 1 / y.length);
+      this.addGradient('V', two.h, after, scores, row);
+      this.addProduct(two.dh, 0, scores, row, ofV);
+      this.backwardCells(two, t);
+      this.addGradient('U2', one.h, after, two.da, 0);
+      this.addGradient('W2', two.h, row, two.da, 0);
+      fill(two.dh);
+      this.addProduct(two.dh, 0, two.da, 0, W2);
+      this.addProduct(one.dh, 0, two.da, 0, U2);
+      this.backwardCells(one, t);
+      this.addGradient('W1', one.h, row, one.da, 0);
+      this.addToColumns(x, t);
+      fill(one.dh);
+      this.addProduct(one.dh, 0, one.da, 0, W1);
+      yield;
+    }
+    for (const {own, dValues} of [one, two]) {
+      own.forEach((name, j) => dValues.forEach((d, k) => { numbers[this.size + places[name].at + k] = d[j]; }));
+    }
+  }
+
+  /** Makes probabilities of a row of scores, and returns the cost of a character. */
+  softmax(row, y) {
+    const {numbers, V} = this, first = this.scores.at + row * this.scores.width;
+    let largest = -Infinity, sum = 0;
+    for (let k = first; k < first + V; k++) largest = Math.max(largest, numbers[k]);
+    const cost = largest - numbers[first + y];
+    for (let k = first; k < first + V; k++) sum += numbers[k] = Math.exp(numbers[k] - largest);
+    for (let k = first; k < first + V; k++) numbers[k] /= sum;
+    return cost + Math.log(sum);
+  }
+
+  /** Makes the gradient of a row of scores from its probabilities, and adds it to that of c. weight: of the cost of y. */
+  scoresGradient(row, y, weight) {
+    const {numbers, V, scores, size, places: {c}} = this, first = scores.at + row * scores.width;
+    numbers[first + y]--;
+    for (let k = 0; k < V; k++) {
+      numbers[first + k] *= weight;
+      numbers[size + c.at + k] += numbers[first + k];
+    }
+  }
+
+  /** Adds to the gradient of U1, whose inputs are one-hot. */
+  addToColumns(x, t) {
+    const {numbers, B, size, places: {U1}, layer1: {da}} = this;
+    for (let s = 0; s < B; s++) {
+      const to = size + U1.at + x[t * B + s] * U1.width, from = da.at + s * da.width;
+      for (let k = 0; k < U1.width; k++) numbers[to + k] += numbers[from + k];
+    }
+  }
+
+  /** Changes the weights and their averages by the gradients, as clip, rmsprop, limited and running_averages do. */
+  update(rate) {
+    const {weights, gradients, squares, averages} = this, {drate, eps, grad_clip, step_clip, average} = this.recipe;
+    let sum = 0;
+    for (const g of gradients) sum += g * g;
+    const norm = Math.sqrt(sum), scale = norm > grad_clip ? grad_clip / norm : 1, limit = step_clip * rate;
+    this.averagedSteps++;
+    const kept = Math.min(average, 1 - 10 / (this.averagedSteps + 9));
+    for (let k = 0; k < weights.length; k++) {
+      const g = scale * gradients[k], square = squares[k] = drate * squares[k] + (1 - drate) * g * g;
+      const step = rate * g / (Math.sqrt(square) + eps);
+      weights[k] -= Math.max(-limit, Math.min(limit, step));
+      averages[k] += (1 - kept) * (weights[k] - averages[k]);
+    }
+    this.prepare();
+  }
+
+  /** Learns from x and y (T,B). Returns the mean cost before that, in nats a character. */
+  *step(x, y, rate) {
+    const cost = (yield* this.forward(x, y)) / y.length;
+    if (!Number.isFinite(cost)) throw new Error('The cost is no finite number any more.');
+    yield* this.backward(x, y);
+    this.update(rate);
+    this.carry(x.length / this.B);
+    return cost;
+  }
+}
