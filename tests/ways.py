@@ -241,7 +241,8 @@ class InJavaScript:
         for own, cell in ((False, Cell(lstm_cell, (), 'float32')), (True, Cell(peephole_cell, OWN, 'float32'))):
             self.contexts[own] = MiniRacer()
             for code in (js_function(held_cell(cell).program), js_learning_functions(cell.program),
-                         *[file_of_page(f'{name}.js') for name in MODEL], f'const productsOf = {products}', IN_JAVASCRIPT):
+                         *[file_of_page(f'{name}.js') for name in MODEL], f'const productsOf = {products}',
+                         IN_JAVASCRIPT):
                 self.contexts[own].eval(code)
 
     def value(self, case, expression):

@@ -1,6 +1,6 @@
-// Learning: the gradient of the network by backpropagation through time, RMSprop and running averages, as in charlstm.py.
+// Learning: the gradient of the network by backpropagation through time, RMSprop and running averages, as charlstm.py.
 //
-// Several streams of a text are read side by side, T characters at a time, and the states go on from one step to the next.
+// Several streams of a text are read side by side, T characters in a step, and the states go on to the next step.
 // engine/kernel/cell.py writes the cell and its gradient, cellForward and cellBackward. The products are those of
 // products.js. What is long is a generator, which yields so that the page can react to the reader.
 // Letters for sizes: T characters, B streams, V characters in the vocabulary, H units of a layer.
@@ -19,13 +19,13 @@ function initialParameters(V, H1, H2, own, random) {
 
 /** A text cut into streams, which are read side by side: in batches of T characters of each of the B streams. */
 class Streams {
-  /** numbers: of the characters. A stream has at least LEAST characters, if the text has. */
-  constructor(numbers) {
-    const MOST = 50, LEAST = 500, LONGEST = 50;
+  /** numbers: of the characters. longest: T at most. A stream has at least LEAST characters, if the text has. */
+  constructor(numbers, longest = 50) {
+    const MOST = 50, LEAST = 500;
     this.numbers = numbers;
     this.B = Math.max(1, Math.min(MOST, Math.floor(numbers.length / LEAST)));
     this.length = Math.floor((numbers.length - 1) / this.B);
-    this.batches = Math.ceil(this.length / LONGEST);
+    this.batches = Math.ceil(this.length / longest);
     this.T = Math.floor(this.length / this.batches);
   }
 
@@ -39,8 +39,8 @@ class Streams {
 }
 
 /**
- * A model that learns. In the memory a matrix (outputs,inputs) of the network is transposed, (inputs,outputs). A place is
- * where a matrix begins, its rows and columns, and `width`, how far a row is from the next one; the rest is zero.
+ * A model that learns. In the memory a matrix (outputs,inputs) of the network is transposed, (inputs,outputs). A place
+ * says where a matrix begins, its rows and columns, and `width`, how far a row is from the next one; the rest is zero.
  */
 class Learner {
   /**
@@ -67,8 +67,8 @@ class Learner {
       return {name, from: this.places[name], to: place(columns, inputs)};
     });
     [this.layer1, this.layer2] = [1, 2].map(number => {
-      const H = p['b' + number].length / 4, after = columns => place((T + 1) * rows, columns);
-      return {H, own: names.filter(name => !EIGHT.includes(name) && name.endsWith(number)), b: this.places['b' + number],
+      const b = this.places['b' + number], H = b.columns / 4, after = columns => place((T + 1) * rows, columns);
+      return {H, b, own: names.filter(name => !EIGHT.includes(name) && name.endsWith(number)),
         a: place(T * rows, 4 * H), h: after(H), C: after(H),            // h and C before the first character come first
         da: place(rows, 4 * H), dh: place(rows, H), dC: place(rows, H)};
     });
@@ -98,6 +98,29 @@ class Learner {
     }
   }
 
+  /**
+   * The mean cost of Streams, of no more streams and characters than a step has, by the averaged parameters. Weights
+   * and states are afterwards as before.
+   */
+  *cost(streams) {
+    const {weights, B} = this, trained = weights.slice(), size = ({at, width}) => at + this.rows * width;
+    const states = this.statesBefore().map(place => this.numbers.slice(place.at, size(place)));
+    let sum = 0;
+    weights.set(this.averages);
+    this.prepare();
+    this.B = streams.B;
+    this.reset();
+    for (let k = 0; k < streams.batches; k++) {
+      sum += yield* this.forward(...streams.batch(k));
+      this.carry(streams.T);
+    }
+    this.B = B;
+    weights.set(trained);
+    this.prepare();
+    this.statesBefore().forEach(({at}, k) => this.numbers.set(states[k], at));
+    return sum / (streams.batches * streams.T * streams.B);
+  }
+
   /** Copies of numbers by parameter, as p of the constructor; of: weights, averages, squares or gradients. */
   parameters(of = this.averages) {
     return Object.fromEntries(Object.entries(this.places).map(([name, {at, rows, columns, width}]) => {
@@ -118,8 +141,8 @@ class Learner {
 
   /** Adds to rows of `to`, from a row on, the product of rows of `from` and a matrix. */
   addProduct(to, rowTo, from, rowFrom, matrix) {
-    this.memory.multiplyAdd(to.at + rowTo * to.width, from.at + rowFrom * from.width, matrix.at, this.rows, matrix.width,
-      matrix.rows, to.width, from.width, 1, matrix.width);
+    this.memory.multiplyAdd(to.at + rowTo * to.width, from.at + rowFrom * from.width, matrix.at, this.rows,
+      matrix.width, matrix.rows, to.width, from.width, 1, matrix.width);
   }
 
   /** Adds to the gradient of a matrix what its inputs, from a row on, and the gradients of its outputs make it. */
@@ -129,7 +152,7 @@ class Learner {
       Memory.roundedUp(rows, 4), width, this.B, width, 1, inputs.width, outputs.width);
   }
 
-  /** Sets rows of a place, from a row on, to one row of a matrix, or to its sum with a row of another for each stream. */
+  /** Sets rows of a place, from a row on, to b, or to its sum with the row of U that x names for each stream. */
   begin(to, row, b, U, x, t) {
     const {numbers, B} = this, {width} = to;
     for (let s = 0; s < B; s++) {
@@ -193,10 +216,11 @@ class Learner {
     }
   }
 
-  /** Sets the gradients of the mean cost of y after x (T,B), which forward has read. Yields after each character of the streams. */
+  /** Sets the gradients of the mean cost of y after x (T,B), which forward has read. Yields as forward does. */
   *backward(x, y) {
     const {numbers, places, rows, layer1: one, layer2: two, B, V, scores} = this, T = y.length / B;
-    const [W1, U2, W2, ofV] = this.back.map(({to}) => to), fill = ({at, width}) => numbers.fill(0, at, at + rows * width);
+    const [W1, U2, W2, ofV] = this.back.map(({to}) => to);
+    const fill = ({at, width}) => numbers.fill(0, at, at + rows * width);
     this.gradients.fill(0);
     for (const place of [one.dh, one.dC, two.dh, two.dC]) fill(place);
     for (let t = T - 1; t >= 0; t--) {
@@ -233,7 +257,7 @@ class Learner {
     return cost + Math.log(sum);
   }
 
-  /** Makes the gradient of a row of scores from its probabilities, and adds it to that of c. weight: of the cost of y. */
+  /** Makes the gradient of a row of scores from its probabilities, and adds it to that of c. weight: of y's cost. */
   scoresGradient(row, y, weight) {
     const {numbers, V, scores, size, places: {c}} = this, first = scores.at + row * scores.width;
     numbers[first + y]--;
@@ -277,5 +301,119 @@ class Learner {
     this.update(rate);
     this.carry(x.length / this.B);
     return cost;
+  }
+}
+
+/**
+ * Parameters p, of a vocabulary, for another one that has all its entries. What belongs to new entries comes from
+ * `fresh`, parameters of the other one, which are changed.
+ */
+function carryOver(p, uchar, fresh, newUchar) {
+  const V = uchar.length, newV = newUchar.length, H2 = p.V.length / V;
+  uchar.map(entry => newUchar.indexOf(entry)).forEach((number, k) => {
+    for (let row = 0; row < p.b1.length; row++) fresh.U1[row * newV + number] = p.U1[row * V + k];
+    fresh.V.set(p.V.subarray(k * H2, k * H2 + H2), number * H2);
+    fresh.c[number] = p.c[k];
+  });
+  return {...p, U1: fresh.U1, V: fresh.V, c: fresh.c};
+}
+
+/** 1 for each character from an opening quotation mark to before the closing one, else 0. An empty line ends all. */
+function insideQuotes(characters, marks) {
+  let inside = 0, before = '';
+  return characters.map(character => {
+    if (before === '\n' && character === '\n') inside = 0;
+    else if (marks.includes(character)) inside = 1 - inside;
+    before = character;
+    return inside;
+  });
+}
+
+/** Pearson's correlation of two lists of numbers, 0 where one is constant. */
+function correlationOf(a, b) {
+  const meanOf = list => list.reduce((sum, value) => sum + value, 0) / list.length, [x, y] = [a, b].map(list => {
+    const middle = meanOf(list);
+    return list.map(value => value - middle);
+  });
+  const dot = (u, v) => u.reduce((sum, value, k) => sum + value * v[k], 0);
+  return dot(x, y) / (Math.sqrt(dot(x, x) * dot(y, y)) || 1);
+}
+
+/** A text that a model learns: all but its end, which is kept, and of which one passage is shown. */
+class Lesson {
+  /**
+   * p: the parameters to begin with. numbers: of the text. quoted: for each, 1 inside quotes, else 0. recipe: as for
+   * Learner, and warmup. rate: the learning rate after the first steps, in which it rises.
+   */
+  constructor(p, numbers, quoted, recipe, rate) {
+    const KEPT = 0.1, MOST_KEPT = 5000, SHOWN = 800, from = Math.ceil(numbers.length * (1 - KEPT));
+    const kept = numbers.slice(from, from + MOST_KEPT);
+    this.streams = new Streams(numbers.slice(0, from));
+    this.kept = new Streams(kept, this.streams.T);
+    this.passage = kept.slice(0, SHOWN);
+    this.quoted = quoted.slice(from, from + SHOWN);
+    this.learner = new Learner(p, this.streams.B, this.streams.T, recipe);
+    this.rate = step => rate * Math.min(1, (step + 1) / recipe.warmup);
+    this.steps = 0;
+    this.p = this.learner.parameters();                    // the averages of the last look
+    this.products = new Products(this.p, 1);
+  }
+
+  /** How many characters were learned, those that were read again included. */
+  get characters() {
+    return this.steps * this.streams.T * this.streams.B;
+  }
+
+  /** Learns without end. Yields often. Calls show(look) at once and about every second, with what look() found. */
+  *go(show) {
+    const {learner, streams} = this;
+    let seen = -Infinity, pause = 0, costs = [];
+    for (;;) {
+      if (performance.now() - seen >= pause) {
+        const begun = performance.now();
+        show({...yield* this.look(), cost: costs.length ? costs.reduce((a, b) => a + b) / costs.length : null});
+        seen = performance.now();
+        pause = Math.max(1000, 4 * (seen - begun));        // looking takes a fifth of the time at most
+        costs = [];
+      }
+      const batch = this.steps % streams.batches;
+      if (!batch) learner.reset();
+      costs.push(yield* learner.step(...streams.batch(batch), this.rate(this.steps)));
+      this.steps++;
+    }
+  }
+
+  /**
+   * What the averaged parameters p know: {p, kept, costs, unit, sample}. kept: mean cost of the kept part. costs: of all
+   * characters of the passage but the first. unit: which follows quotation marks best in the passage, {layer, number,
+   * r, cells}, with its correlation and its C after each character; null without such marks. sample: what it writes.
+   */
+  *look() {
+    const SAMPLE = 300, now = this.learner.parameters(), kept = yield* this.learner.cost(this.kept);
+    for (const [name, array] of Object.entries(now)) this.p[name].set(array);
+    this.products.load();
+    const network = new Network(this.p, 1, this.products), costs = [], cells = [];
+    for (const number of this.passage) {
+      if (cells.length) costs.push(-network.logs(0)[number]);
+      network.step(number);
+      cells.push(network.states(0).filter((_, k) => k % 2));
+      yield;
+    }
+    const choice = {temperature: 0.7, topK: this.p.c.length, seed: 1}, sample = [];
+    const writer = new Writer(this.p, [], choice, [], this.products);
+    while (sample.length < SAMPLE) {
+      sample.push(writer.next());
+      yield;
+    }
+    return {p: now, kept, costs, unit: this.follower(cells), sample};
+  }
+
+  follower(cells) {
+    if (new Set(this.quoted).size < 2) return null;
+    const units = [0, 1].flatMap(layer => Array.from(cells[0][layer], (_, number) => {
+      const ofUnit = cells.map(states => states[layer][number]);
+      return {layer: layer + 1, number, cells: ofUnit, r: correlationOf(ofUnit, this.quoted)};
+    }));
+    return units.reduce((best, unit) => Math.abs(unit.r) > Math.abs(best.r) ? unit : best);
   }
 }

@@ -1,12 +1,12 @@
-// Matrix products in WebAssembly, in which a browser multiplies four numbers at a time: those of a network in one stream
-// or in many, and those of learning. This serves speed alone: multiplyAdd below, and addProducts of network.js, compute
-// the same up to rounding, many times slower.
+// Matrix products in WebAssembly, in which a browser multiplies four numbers at a time: those of a network in one
+// stream or in many, and those of learning. This serves speed alone: multiplyAdd below, and addProducts of network.js,
+// compute the same up to rounding, many times slower.
 
 /**
  * Adds to C (I,J) the product of A (I,L) and B (L,J), which all lie in one array, `memory`.
  *
- * C, A, B: where they begin. rowC, rowA, rowB: how far a row is from the next one; stepA: a number of a row of A from the
- * next one, 1, or more where A is read as the transpose of what is stored.
+ * C, A, B: where they begin. rowC, rowA, rowB: how far a row is from the next one; stepA: how far a number of a row of
+ * A is from the next one, 1, or more where A is read as the transpose of what is stored.
  */
 function multiplyAdd(memory, C, A, B, I, J, L, rowC, rowA, stepA, rowB) {
   for (let i = 0; i < I; i++) {
@@ -103,11 +103,11 @@ class Memory {
 }
 
 /**
- * The matrices of a network, and their products with the vectors of its streams. In the memory each matrix (rows,columns)
- * is transposed, (columns,rows), with as many zeros after each row as make it a multiple of 32.
+ * The matrices of a network, and their products with the vectors of its streams. In the memory each matrix
+ * (rows,columns) is transposed, (columns,rows), with as many zeros after each row as make it a multiple of 32.
  */
 class Products {
-  /** p: as for Network; its matrices are copied as they are now. count: of the streams at most. */
+  /** p: as for Network; its matrices are copied by load(). count: of the streams at most. */
   constructor(p, count) {
     const places = [[p.W1, p.b1], [p.U2, p.b2], [p.W2, p.b2], [p.V, p.c]].map(([matrix, {length: rows}]) => (
       {matrix, rows, columns: matrix.length / rows, width: Memory.roundedUp(rows, 32)}));
@@ -122,7 +122,12 @@ class Products {
     this.sums = size + streams * largest('columns');
     this.memory = new Memory(this.sums + streams * largest('width'));
     this.run = this.memory.run;
-    for (const {matrix, at, rows, columns, width} of this.run ? places : []) {
+    this.load();
+  }
+
+  /** Copies the matrices as they are now. */
+  load() {
+    for (const {matrix, at, rows, columns, width} of this.run ? this.places.values() : []) {
       transpose(matrix, 0, columns, this.memory.numbers, at, width, rows, columns);
     }
   }

@@ -1,5 +1,5 @@
-// The view Writing: the model writes in the browser, and writes again when a setting changes. Where units are held in the
-// view Cells, it writes a second text with them, of the same random numbers.
+// The view Writing: the model writes in the browser, and writes again when a setting changes. Where units are held in
+// the view Cells, it writes a second text with them, of the same random numbers.
 
 function writingView(cells) {
   const SLICE = 40;                                        // milliseconds of writing between reactions to the reader
