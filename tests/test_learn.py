@@ -161,7 +161,7 @@ def test_quotation_marks_are_those_of_python(browser, written):
     random = np.random.default_rng(5)
     for _ in range(20):
         text = ''.join(random.choice(list('"“” ab\n\n'), 67))
-        assert browser.value(f'insideQuotes(Array.from({json.dumps(text)}), data.learner.quotes)') == (
+        assert browser.value(f'Array.from({json.dumps(text)}, insideQuotes(data.learner.quotes))') == (
             in_quotes(text).tolist())
 
 

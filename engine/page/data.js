@@ -39,8 +39,8 @@ const products = once(() => new Products(parameters(), MOST_STREAMS));
 /** A network of the model in so many streams, at most MOST_STREAMS. */
 const newNetwork = count => new Network(parameters(), count, products());
 
-/** What to say of the time that a network takes: nothing, or why it is long. */
-const slowness = () => products().run ? '' :
+/** What to say of the time that products take: nothing, or why it is long. */
+const slowness = (memory = products().memory) => memory.run ? '' :
   ' This browser runs no WebAssembly, without which that takes many times as long.';
 
 /** A text with escapes, as in Python, for controls, halves of pairs, and marks that are invisible or reverse others. */

@@ -3,6 +3,7 @@
 
 function learnView() {
   const LEAST = 500;                                       // characters of a text
+  const PIECE = 10_000;                                    // characters that are prepared at once
   const {recipe, rates, own, quotes, about, formula} = data.learner;
   let lesson = null, learning = null, vocabulary = null;   // what learns: a Lesson; its work; its {uchar, bytes}
   let stop = () => {}, running = false;
@@ -21,53 +22,71 @@ function learnView() {
     return Array.from(new Set([...before, ...entries])).sort((a, b) => a.codePointAt(0) - b.codePointAt(0));
   }
 
+  /** Begins anew with what was chosen. */
   function begin() {
-    const text = chosenText(), goesOn = byId('learn-from').value === 'model', bytes = goesOn && data.bytes;
+    const text = chosenText(), goesOn = byId('learn-from').value === 'model';
     if (text.length < LEAST) {
       throw new Error(`The text has ${grouped(text.length)} characters: paste at least ${LEAST}.`);
     }
-    const uchar = vocabularyOf(text, goesOn ? data.uchar : [], bytes), seed = 1;
-    const units = Number(byId('learn-units').value), old = parameters();
-    const [H1, H2] = goesOn ? [old.b1.length / 4, old.b2.length / 4] : [units, units];
-    const fresh = initialParameters(uchar.length, H1, H2, own, new Random(seed));
-    vocabulary = {uchar, bytes};
-    const characters = charactersOf(text, vocabulary), numbers = characters.flatMap(character => character.numbers);
-    const inside = insideQuotes(characters.map(({character}) => character), quotes);
-    const quoted = characters.flatMap((character, k) => character.numbers.map(() => inside[k]));
+    shown = null;
     pause();
-    lesson = new Lesson(goesOn ? carryOver(old, data.uchar, fresh, uchar) : fresh, numbers, quoted, recipe,
-      goesOn ? rates.model : rates[units]);
-    rows = [];
-    const spelled = Array.from(lesson.passage, speller(vocabulary));
-    [spans, spansOfUnit] = [0, 1].map(() => spelled.map(spanOf));
-    byId('learn-passage').replaceChildren(...spans);
-    byId('learn-quoted').replaceChildren(...spansOfUnit);
-    byId('learn-shown').hidden = false;
+    byId('learn-shown').hidden = true;
     byId('learn-saved').textContent = '';
-    const ofLayers = H1 === H2 ? H1 : `${H1} and ${H2}`;
-    byId('learn-status').textContent = `Learning ${grouped(numbers.length)} characters, ${uchar.length} distinct, with `
-      + `2 layers of ${ofLayers} units. A tenth, at the end, is kept to test.` + slowness();
-    learning = work();
+    learning = work(text, goesOn, Number(byId('learn-units').value));
     resume();
+  }
+
+  /** All the work, from a text on. goesOn: whether from the page's model; units: of each layer, if not. */
+  function* work(text, goesOn, units) {
+    try {
+      yield* prepare(text, goesOn, units);
+      yield* lesson.go(show);
+    } catch (error) {
+      byId('learn-wrong').textContent = error.message;
+      byId('learn-wrong').hidden = false;
+      running = false;
+      learning = null;
+      showButtons();
+    }
+  }
+
+  /** Makes the lesson, as for work(). */
+  function* prepare(text, goesOn, units) {
+    const bytes = goesOn && data.bytes, uchar = vocabularyOf(text, goesOn ? data.uchar : [], bytes), V = uchar.length;
+    vocabulary = {uchar, bytes};
+    yield;
+    const characters = Array.from(text), inside = insideQuotes(quotes), numbers = [], quoted = [];
+    for (let k = 0; k < characters.length; k += PIECE) {
+      for (const found of charactersOf(characters.slice(k, k + PIECE).join(''), vocabulary)) {
+        const isInside = inside(found.character);
+        numbers.push(...found.numbers);
+        quoted.push(...found.numbers.map(() => isInside));
+      }
+      yield;
+    }
+    const [H1, H2] = goesOn ? ['b1', 'b2'].map(name => parameters()[name].length / 4) : [units, units];
+    yield;
+    let p = initialParameters(V, H1, H2, own, new Random(1));
+    if (goesOn) p = carryOver(parameters(), data.uchar, p, uchar);
+    yield;
+    lesson = new Lesson(p, numbers, quoted, recipe, goesOn ? rates.model : rates[units]);
+    rows = [];
+    byId('learn-shown').hidden = false;
+    const spelled = Array.from(lesson.passage, speller(vocabulary));
+    [spans, spansOfUnit] = ['learn-passage', 'learn-quoted'].map(id => {
+      const made = spelled.map(spanOf);
+      byId(id).replaceChildren(...made);
+      return made;
+    });
+    const ofLayers = H1 === H2 ? H1 : `${H1} and ${H2}`;
+    byId('learn-status').textContent = `Learning ${grouped(numbers.length)} characters, ${V} distinct, with 2 layers `
+      + `of ${ofLayers} units. A tenth, at the end, is kept to test.` + slowness(lesson.learner.memory);
   }
 
   function resume() {
     running = true;
     stop = inSlices(learning, () => {});
     showButtons();
-  }
-
-  /** The work of learning, which ends with a line where it fails. */
-  function* work() {
-    try {
-      yield* lesson.go(show);
-    } catch (error) {
-      running = false;
-      byId('learn-wrong').textContent = error.message;
-      byId('learn-wrong').hidden = false;
-      lesson = null;
-      showButtons();
-    }
   }
 
   function pause() {
@@ -77,14 +96,16 @@ function learnView() {
   }
 
   function showButtons() {
-    byId('learn-stop').disabled = !lesson;
-    byId('learn-stop').textContent = running || !lesson ? 'Stop' : 'Continue';
+    byId('learn-stop').disabled = !learning;
+    byId('learn-save').disabled = !shown;
+    byId('learn-stop').textContent = running || !learning ? 'Stop' : 'Continue';
   }
 
   /** Shows what a look found, as of Lesson.look, and the mean cost of the steps since the last one. */
   function show({p, kept, cost, costs, unit, sample}) {
     const read = lesson.characters;
     shown = p;
+    showButtons();
     if (cost !== null) rows.push([read / 1000, cost, kept]);
     byId('learn-progress').textContent = `${grouped(read)} characters read. Kept part: ${natsAndBits(kept)} a `
       + `character. Blind guesses cost ${Math.log(vocabulary.uchar.length).toFixed(2)} nats.`;
@@ -100,7 +121,7 @@ function learnView() {
   }
 
   function showUnit(unit) {
-    byId('learn-quoted').hidden = byId('learn-quoted-ends').hidden = !unit;
+    byId('learn-quoted').hidden = byId('learn-quoted-scale').hidden = !unit;
     byId('learn-unit').textContent = unit ? `Of all units, C${unit.layer}:${unit.number} shows best whether this text `
       + `is inside quotation marks: correlation ${signed(unit.r)}. At first that is chance.` :
       'This passage has no quotation marks, which a unit could follow.';

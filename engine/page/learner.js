@@ -51,7 +51,7 @@ class Learner {
     const V = p.c.length, {rows} = Object.assign(this, {V, B, recipe, rows: Memory.roundedUp(B, 4), averagedSteps: 0});
     let size = 0;
     const place = (rowsOfPlace, columns) => {
-      const width = Memory.roundedUp(columns, 8), made = {at: size, rows: rowsOfPlace, columns, width};
+      const width = Memory.width(columns, 8), made = {at: size, rows: rowsOfPlace, columns, width};
       size += Memory.roundedUp(rowsOfPlace, 4) * width;
       return made;
     };
@@ -296,7 +296,7 @@ class Learner {
   /** Learns from x and y (T,B). Returns the mean cost before that, in nats a character. */
   *step(x, y, rate) {
     const cost = (yield* this.forward(x, y)) / y.length;
-    if (!Number.isFinite(cost)) throw new Error('The cost is no finite number any more.');
+    if (!Number.isFinite(cost)) throw new Error('The cost is no finite number any more: start anew.');
     yield* this.backward(x, y);
     this.update(rate);
     this.carry(x.length / this.B);
@@ -318,15 +318,18 @@ function carryOver(p, uchar, fresh, newUchar) {
   return {...p, U1: fresh.U1, V: fresh.V, c: fresh.c};
 }
 
-/** 1 for each character from an opening quotation mark to before the closing one, else 0. An empty line ends all. */
-function insideQuotes(characters, marks) {
+/**
+ * A function of one character of a text after the other. It returns 1 from an opening quotation mark to before the
+ * closing one, else 0. An empty line ends all.
+ */
+function insideQuotes(marks) {
   let inside = 0, before = '';
-  return characters.map(character => {
+  return character => {
     if (before === '\n' && character === '\n') inside = 0;
     else if (marks.includes(character)) inside = 1 - inside;
     before = character;
     return inside;
-  });
+  };
 }
 
 /** Pearson's correlation of two lists of numbers, 0 where one is constant. */
@@ -384,9 +387,10 @@ class Lesson {
   }
 
   /**
-   * What the averaged parameters p know: {p, kept, costs, unit, sample}. kept: mean cost of the kept part. costs: of all
-   * characters of the passage but the first. unit: which follows quotation marks best in the passage, {layer, number,
-   * r, cells}, with its correlation and its C after each character; null without such marks. sample: what it writes.
+   * What the averaged parameters p know: {p, kept, costs, unit, sample}. kept: mean cost of the kept part. costs: of
+   * the characters of the passage but the first. unit: which follows quotation marks best in the passage, {layer,
+   * number, r, cells}, with its correlation and its C after each character; null without such marks. sample: what it
+   * writes, in numbers.
    */
   *look() {
     const SAMPLE = 300, now = this.learner.parameters(), kept = yield* this.learner.cost(this.kept);

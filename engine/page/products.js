@@ -77,9 +77,15 @@ function productsModule() {
 
 /** An array of numbers, and the products of the matrices in it: by WebAssembly where the browser allows it. */
 class Memory {
-  /** n or, if that is no multiple of `of`, the next one: of 4 rows, or of 32 columns. */
+  /** n or, if that is no multiple of `of`, the next one. */
   static roundedUp(n, of) {
     return Math.ceil(n / of) * of;
+  }
+
+  /** How far rows of so many columns are apart, a multiple of `of`: not of 256, since caches hold few such rows. */
+  static width(columns, of) {
+    const width = Memory.roundedUp(columns, of);
+    return width % 256 ? width : width + of;
   }
 
   /** length: how many numbers, which are 0. */
@@ -94,7 +100,7 @@ class Memory {
     }
   }
 
-  /** multiplyAdd in this memory. I is 1 or a multiple of 4, J a multiple of 32. */
+  /** multiplyAdd in this memory. I is 1, and J a multiple of 32, or I is a multiple of 4, and J of 8. */
   multiplyAdd(C, A, B, I, J, L, rowC, rowA, stepA, rowB) {
     if (!this.run) return multiplyAdd(this.numbers, C, A, B, I, J, L, rowC, rowA, stepA, rowB);
     const one = I === 1, run = one ? this.run.a : this.run.b;
@@ -110,7 +116,7 @@ class Products {
   /** p: as for Network; its matrices are copied by load(). count: of the streams at most. */
   constructor(p, count) {
     const places = [[p.W1, p.b1], [p.U2, p.b2], [p.W2, p.b2], [p.V, p.c]].map(([matrix, {length: rows}]) => (
-      {matrix, rows, columns: matrix.length / rows, width: Memory.roundedUp(rows, 32)}));
+      {matrix, rows, columns: matrix.length / rows, width: Memory.width(rows, 32)}));
     let size = 0;
     for (const place of places) {
       place.at = size;
