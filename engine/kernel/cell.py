@@ -320,15 +320,13 @@ INLINE void cell_backward(const vector *kept, vector C_prev, vector C, const vec
 '''
 
 
-def _in_js(code, names):
-    """Return code in JavaScript: a list of statements, and the expressions of its outputs."""
-    return written(code, names, 'const {} = {};',
-                   lambda value: repr(value).replace('inf', 'Infinity').replace('nan', 'NaN'), 'math.')
+def _js_constant(value):
+    return repr(value).replace('inf', 'Infinity').replace('nan', 'NaN')
 
 
 def js_function(program):
     """Return the cell as a function of numbers in JavaScript, which network.js calls."""
-    statements, (h, C, *_) = _in_js(program.forward, _elements(program))
+    statements, (h, C, *_) = written(program.forward, _elements(program), 'const {} = {};', _js_constant, 'math.')
     body = '\n  '.join(statements + [f'return [{h}, {C}];'])
     return f'function cell({", ".join(INPUTS)}, own) {{\n  {body}\n}}\n'
 
@@ -343,7 +341,7 @@ def js_learning_functions(program):
         return f'n[{name} + {k} * H]'
 
     def body(code, inputs, outputs):
-        statements, values = _in_js(code, _elements(program))
+        statements, values = written(code, _elements(program), 'const {} = {};', _js_constant, 'math.')
         given = [f'const {name} = {place};' for name, place in inputs.items()]
         return '\n  '.join(given + statements + [output.format(value) for output, value in zip(outputs, values)])
 

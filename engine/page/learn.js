@@ -153,7 +153,7 @@ function learnView() {
   });
   byId('learn-stop').addEventListener('click', () => {
     byId('learn-status').textContent = running ?
-      'Stopped. What it learned is kept until you start anew or leave the page.' : 'It learns on.';
+      'Stopped. What it learned is kept until you start anew or leave the page.' : 'It goes on learning.';
     if (running) pause();
     else resume();
   });
