@@ -303,9 +303,10 @@ def test_every_way_is_in_a_row(way):
     networks = {name for module in (ops, scan) for name, value in vars(module).items()
                 if inspect.isclass(value) and hasattr(value, 'cross_entropy')}
     assert networks == {'Kernel', 'Scan'}
-    with_read = re.compile(r'^class (\w+) {(?:\n(?: .*)?)*?\n  read\(', re.MULTILINE)
-    readers = {name for path in HERE.glob('*.js') for name in with_read.findall(path.read_text(encoding='utf-8'))}
-    assert readers == {'Network'}
+    for method, names in ((r'read\(', {'Network'}), (r'\*backward\(', {'Learner'})):
+        with_method = re.compile(r'^class (\w+) {(?:\n(?: .*)?)*?\n  ' + method, re.MULTILINE)
+        assert names == {name for path in HERE.glob('*.js')
+                         for name in with_method.findall(path.read_text(encoding='utf-8'))}
 
 
 def test_every_operation_of_the_kernel_is_in_a_row(way):

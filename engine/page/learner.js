@@ -29,7 +29,7 @@ class Streams {
     this.T = Math.floor(this.length / this.batches);
   }
 
-  /** The characters of a batch, and those that follow them: two lists (T,B), stream after stream at each time. */
+  /** The characters of a batch, and those that follow them: two lists (T,B), with the streams of one time together. */
   batch(number) {
     const {B, T, length, numbers} = this;
     const from = shift => Array.from({length: T * B}, (_, k) => (
@@ -48,8 +48,11 @@ class Learner {
    * grad_clip, step_clip and average, as options of train.py.
    */
   constructor(p, B, T, recipe) {
-    const V = p.c.length, {rows} = Object.assign(this, {V, B, recipe, rows: Memory.roundedUp(B, 4), averagedSteps: 0});
+    const V = this.V = p.c.length, rows = this.rows = Memory.roundedUp(B, 4);
     let size = 0;
+    this.B = B;
+    this.recipe = recipe;
+    this.averagedSteps = 0;
     const place = (rowsOfPlace, columns) => {
       const width = Memory.width(columns, 8), made = {at: size, rows: rowsOfPlace, columns, width};
       size += Memory.roundedUp(rowsOfPlace, 4) * width;
@@ -103,8 +106,8 @@ class Learner {
    * and states are afterwards as before.
    */
   *cost(streams) {
-    const {weights, B} = this, trained = weights.slice(), size = ({at, width}) => at + this.rows * width;
-    const states = this.statesBefore().map(place => this.numbers.slice(place.at, size(place)));
+    const {weights, numbers, B} = this, trained = weights.slice();
+    const states = this.statesBefore().map(({at, width}) => numbers.slice(at, at + this.rows * width));
     let sum = 0;
     weights.set(this.averages);
     this.prepare();
@@ -117,7 +120,7 @@ class Learner {
     this.B = B;
     weights.set(trained);
     this.prepare();
-    this.statesBefore().forEach(({at}, k) => this.numbers.set(states[k], at));
+    this.statesBefore().forEach(({at}, k) => numbers.set(states[k], at));
     return sum / (streams.batches * streams.T * streams.B);
   }
 
@@ -135,6 +138,7 @@ class Learner {
     for (const {at, width} of this.statesBefore()) this.numbers.fill(0, at, at + this.rows * width);
   }
 
+  /** The places whose first rows are the states before the first character of a step. */
   statesBefore() {
     return [this.layer1, this.layer2].flatMap(({h, C}) => [h, C]);
   }
@@ -163,6 +167,7 @@ class Learner {
     }
   }
 
+  /** Sets h and C after the character t, and keeps what backwardCells needs, in place of the pre-activations. */
   forwardCells({H, a, h, C, values}, t) {
     const {numbers, rows, B} = this;
     for (let s = 0; s < B; s++) {
@@ -281,7 +286,8 @@ class Learner {
     const {weights, gradients, squares, averages} = this, {drate, eps, grad_clip, step_clip, average} = this.recipe;
     let sum = 0;
     for (const g of gradients) sum += g * g;
-    const norm = Math.sqrt(sum), scale = norm > grad_clip ? grad_clip / norm : 1, limit = step_clip * rate;
+    const norm = Math.sqrt(sum), scale = grad_clip && norm > grad_clip ? grad_clip / norm : 1;
+    const limit = step_clip ? step_clip * rate : Infinity;
     this.averagedSteps++;
     const kept = Math.min(average, 1 - 10 / (this.averagedSteps + 9));
     for (let k = 0; k < weights.length; k++) {
@@ -334,11 +340,12 @@ function insideQuotes(marks) {
 
 /** Pearson's correlation of two lists of numbers, 0 where one is constant. */
 function correlationOf(a, b) {
-  const meanOf = list => list.reduce((sum, value) => sum + value, 0) / list.length, [x, y] = [a, b].map(list => {
-    const middle = meanOf(list);
-    return list.map(value => value - middle);
-  });
   const dot = (u, v) => u.reduce((sum, value, k) => sum + value * v[k], 0);
+  const centred = list => {
+    const middle = list.reduce((sum, value) => sum + value, 0) / list.length;
+    return list.map(value => value - middle);
+  };
+  const x = centred(a), y = centred(b);
   return dot(x, y) / (Math.sqrt(dot(x, x) * dot(y, y)) || 1);
 }
 
@@ -412,6 +419,7 @@ class Lesson {
     return {p: now, kept, costs, unit: this.follower(cells), sample};
   }
 
+  /** The unit of look(). cells: C of both layers after each character. */
   follower(cells) {
     if (new Set(this.quoted).size < 2) return null;
     const units = [0, 1].flatMap(layer => Array.from(cells[0][layer], (_, number) => {

@@ -93,7 +93,8 @@ def for_learning(model, stored):
     return dict(
         recipe={name: table.DEFAULTS[name] for name in ('drate', 'eps', 'grad_clip', 'step_clip', 'average', 'warmup')},
         rates={'model': recipe.lrate(H1, H2), **{str(H): recipe.lrate(H, H) for H in (32, 64, 128)}},
-        own=dict(model.cell_parameters), formula=cell['formula'], quotes=QUOTES,
+        own={name: float(value) for name, value in model.cell_parameters.items()}, formula=cell['formula'],
+        quotes=QUOTES,
         about=dict(format=FORMAT, lp={}, averaged_steps=0, validation_index=0, random=None, text={}, progress=None,
                    cell=cell, optimiser=[], precision='float32', versions=dict(model.versions(), device='a browser')))
 
