@@ -207,6 +207,19 @@ def test_streams_cover_a_text(browser, written):
         assert x.size > 0.95 * n and y.max() < n
 
 
+def test_passage_has_quotation_marks_if_the_kept_part_has(browser, written):
+    browser.open(written)
+    for n, begin, end in ((20_000, 18_900, 19_370), (20_000, 1900, 2300), (700, 640, 700)):
+        quoted = [int(begin <= k < end) for k in range(n)]
+        at, length, ones = browser.value(f"""(() => {{
+          const numbers = Array.from({{length: {n}}}, (_, k) => k), p = initialParameters(2, 3, 5, {{}}, new Random(1));
+          const lesson = new Lesson(p, numbers, {quoted}, data.learner.recipe, 0.01);
+          return [lesson.passage[0], lesson.passage.length, lesson.quoted.reduce((a, b) => a + b)];
+        }})()""")
+        assert at >= 0.9 * n and length == min(800, n // 10) and ones == sum(quoted[at:at + length])
+        assert abs(ones - (400 if begin == 18_900 else 0 if n == 20_000 else 60)) < 75
+
+
 def test_recipe_is_that_of_the_scripts(written):
     learner = data_of(written)['learner']
     assert learner['rates'] == {'model': lrate(5, 7), '32': lrate(32, 32), '64': lrate(64, 64), '128': lrate(128, 128)}

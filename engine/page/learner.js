@@ -338,6 +338,14 @@ function insideQuotes(marks) {
   };
 }
 
+/** Where that passage of `length` characters begins of which about half is inside quotes. quoted: 1 or 0 for each. */
+function placeOfQuotes(quoted, length) {
+  const STEP = 100, unevenness = at => Math.abs(quoted.slice(at, at + length).reduce((a, b) => a + b) - length / 2);
+  let best = 0;
+  for (let at = STEP; at + length <= quoted.length; at += STEP) if (unevenness(at) < unevenness(best)) best = at;
+  return best;
+}
+
 /** Pearson's correlation of two lists of numbers, 0 where one is constant. */
 function correlationOf(a, b) {
   const dot = (u, v) => u.reduce((sum, value, k) => sum + value * v[k], 0);
@@ -357,11 +365,12 @@ class Lesson {
    */
   constructor(p, numbers, quoted, recipe, rate) {
     const KEPT = 0.1, MOST_KEPT = 5000, SHOWN = 800, from = Math.ceil(numbers.length * (1 - KEPT));
-    const kept = numbers.slice(from, from + MOST_KEPT);
+    const [kept, quotedKept] = [numbers, quoted].map(list => list.slice(from, from + MOST_KEPT));
+    const at = placeOfQuotes(quotedKept, SHOWN);
     this.streams = new Streams(numbers.slice(0, from));
     this.kept = new Streams(kept, this.streams.T);
-    this.passage = kept.slice(0, SHOWN);
-    this.quoted = quoted.slice(from, from + SHOWN);
+    this.passage = kept.slice(at, at + SHOWN);
+    this.quoted = quotedKept.slice(at, at + SHOWN);
     this.learner = new Learner(p, this.streams.B, this.streams.T, recipe);
     this.rate = step => rate * Math.min(1, (step + 1) / recipe.warmup);
     this.steps = 0;
