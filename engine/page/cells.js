@@ -78,7 +78,14 @@ function cellsView(text) {
   /** The units that are held, as Network.hold takes them, each with a text that says so. */
   function heldUnits() {
     return Array.from(heldBytes, ([u, byte]) => ({layer: data.units[u].layer, number: data.units[u].number,
-      value: cellState(u, byte), description: `${nameOf(u)} at ${valueOf(byte, u)}`}));
+      value: cellState(u, byte), description: `${nameOf(u)} at ${valueOf(byte, u)}`, u, byte}));
+  }
+
+  /** Holds a unit at the value that a byte stands for. Returns a text that says so. */
+  function holdAt(u, byte) {
+    heldBytes.set(u, byte);
+    if (u === unit) showHold();
+    return heldUnits().find(held => held.u === u).description;
   }
 
   /** Holds the unit at the slider's value, or not. */
@@ -117,5 +124,5 @@ function cellsView(text) {
   onListKeys(byId('units'), data.units.length, stepUnits);
   onKeys(document.body, {j: () => 1, k: () => -1}, stepUnits, shown);
   listUnits();
-  return {title: 'Cells', show, follow, nameOf, endsOfC, heldUnits, holdNone};
+  return {title: 'Cells', show, follow, nameOf, endsOfC, heldUnits, holdAt, holdNone};
 }

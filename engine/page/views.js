@@ -19,6 +19,7 @@ function allViews(text, model) {
   return {
     surprise: surpriseView(text, model), why: whyView(text), ...data.against && {against: againstView(text, model)},
     cells, words: wordsView(cells), writing: writingView(cells), guess: guessView(text, model),
+    learn: learnView(),
     ...data.learning && {learning: learningView()}, about: aboutView(),
   };
 }
