@@ -1,4 +1,5 @@
 """Commands that are printed for the user to paste: they run from the current folder, with the current Python."""
+import importlib
 import os
 import shlex
 import shutil
@@ -101,6 +102,16 @@ def find_packages():
         return f'run {install()}'
     words = [near(activate)] if os.name == 'nt' else ['source', near(activate)]
     return f'the virtual environment is not active: run {quoted(words)}'
+
+
+def imported(package):
+    """Import and return an optional package. Raises ImportError where it is missing, with the command that helps."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        uv, package = os.environ.get('UV'), package.split('.')[0]
+        words = ([_program(uv), 'run', '--with'] if uv else [_python(), '-m', 'pip', 'install']) + [package]
+        raise ImportError(f'{error}: run {quoted(words + (sys.argv if uv else []))}') from None
 
 
 def with_mpi(processes):

@@ -1,11 +1,13 @@
 """A model whose functions are compiled when they are first used, in C where that is possible."""
 import copy
 import functools
-from typing import Optional, TextIO
+import os
+from typing import Optional, TextIO, Union
 
 from engine import checks
 from engine.backend import bfloat16
 from engine.backend.theano_setup import CompilerError, compiling, kernel_runs, theano, tt
+from engine.export import formats
 from engine.kernel.cell import Cell, held_cell, js_function
 from engine.kernel.data_parallel import DataParallelStep
 from engine.kernel.drawing import continue_texts
@@ -102,13 +104,33 @@ class Compiled(State):
 
         Raises ValueError where JavaScript would compute another model than this one.
         """
+        return js_function(held_cell(self._cell_for('a page')).program)
+
+    @locked
+    def export(self, path: Union[str, os.PathLike]) -> None:
+        """Write the model for other programs, whole or not at all: as a file of PyTorch, ONNX or C.
+
+        path: ends in .safetensors, .onnx or .c. Such a file of PyTorch, of the standard cell only, can be loaded as
+        checkpoints are. Raises ValueError for another ending, where there is no model or no vocabulary, or where the
+        file would have another model than this one; OSError when it cannot be written; and ImportError where the
+        package safetensors or onnx is missing.
+        """
+        path = os.fspath(path)
+        cell = self._cell_for(formats.FORMATS[formats.format_of(path)])
+        if not self.uchar:
+            raise ValueError('nothing to export: there is no vocabulary yet')
+        self.group.broadcast(formats.write, path, cell, self._arrays(), self.uchar)
+
+    def _cell_for(self, what):
+        """Return the Cell. Raises ValueError where `what` would compute another model than this one."""
+        self._shape('c')                       # raises where there is no model
         cell = self._model_cell()
         if not cell.program:
-            raise ValueError(f'a page cannot compute the cell {cell.name}: it uses {cell.unknown}')
+            raise ValueError(f'{what} cannot compute the cell {cell.name}: it uses {cell.unknown}')
         if not is_as_in_c(self._network, self.p, self._ops()):
-            raise ValueError('a page cannot compute this model: network in charlstm.py was edited, and '
-                             'engine/page/network.js was not')
-        return js_function(held_cell(cell).program)
+            raise ValueError(f'{what} cannot compute this model: network in charlstm.py was edited, and {what} has the '
+                             'network as it was')
+        return cell
 
     # ---- functions
 

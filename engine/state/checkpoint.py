@@ -67,6 +67,7 @@ class Checkpoint:
     Nothing is unpickled, so nothing in the file can run. Raises OSError when the file cannot be read, and ValueError
     when it is no npz file or a decompression bomb.
     """
+    EXPECTED = 'an npz file as train.py and save_params write it'
 
     def __init__(self, path):
         self.path = path
@@ -95,8 +96,7 @@ class Checkpoint:
 
     def refusal(self, why):
         """Return the ValueError that says why this file cannot be used."""
-        return ValueError(f'{self.path} is not a checkpoint that can be used: {why}; expected an npz file as train.py '
-                          'and save_params write it')
+        return ValueError(f'{self.path} is not a checkpoint that can be used: {why}; expected {self.EXPECTED}')
 
     @contextlib.contextmanager
     def _refusing(self, why):
@@ -177,7 +177,10 @@ def opened(checkpoint):
     if isinstance(checkpoint, Checkpoint):
         yield checkpoint
     else:
-        with Checkpoint(checkpoint) as stored:
+        kind = Checkpoint
+        if os.fspath(checkpoint).lower().endswith('.safetensors'):
+            from engine.state.tensors import Tensors as kind           # late, since it imports this module
+        with kind(checkpoint) as stored:
             yield stored
 
 

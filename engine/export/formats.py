@@ -1,0 +1,31 @@
+"""The formats in which other programs can have the model, by the endings of files."""
+import os
+
+FORMATS = {'.safetensors': "PyTorch's nn.LSTM", '.onnx': 'a file of ONNX', '.c': 'a file of C'}
+
+
+def format_of(path, name='path'):
+    """Return the ending of a path, one of FORMATS. Raise ValueError for another. name: of the path, in the message."""
+    ending = os.path.splitext(path)[1].lower()
+    if ending not in FORMATS:
+        raise ValueError(f'{name} is {path}: expected a name that ends in {", ".join(FORMATS)}')
+    return ending
+
+
+def write(path, cell, p, uchar):
+    """Write a Cell that has a program, parameters by name and uchar (V,) as CharLSTM.export does, which see."""
+    import numpy as np                         # late, so that --help does not wait for it
+    from engine.export import c_file, onnx_file
+    from engine.files import write_whole
+    from engine.state.tensors import tensors_file
+    ending = format_of(path)
+    if ending == '.safetensors' and not cell.standard:
+        raise ValueError(f'{FORMATS[ending]} has the standard cell, and this model {cell.name}: export .onnx or .c')
+    if ending != '.safetensors':
+        p = {name: array.astype(np.float32) for name, array in p.items()}
+    if not all(np.isfinite(array).all() for array in p.values()):
+        raise ValueError(f'{path} was not written: the parameters are no finite float32 numbers')
+    files = {'.safetensors': tensors_file, '.onnx': onnx_file.onnx_file, '.c': c_file.c_file}
+    contents = files[ending](cell, p, uchar)
+    with write_whole(path) as f:
+        f.write(contents)
