@@ -138,12 +138,12 @@ def program(o):
     if o.copies is not None and o.score is None:
         copies.refuse_many(o.count * o.length)
     from charlstm import CharLSTM          # late: Theano takes a second to import
-    from engine.state.checkpoint import opened
+    from engine.state.checkpoint import Checkpoint
     interrupts.raise_again()
     model = make_model(o.cell, CharLSTM, o.random_seed, precision=o.precision)
     with contextlib.ExitStack() as files:
         # Each is opened once: all that is read is then of one epoch, even while train.py replaces the file.
-        checkpoint, against = [None if path is None else files.enter_context(opened(path))
+        checkpoint, against = [None if path is None else files.enter_context(Checkpoint(path))
                                for path in (o.params, o.against)]
         model.model_setup(checkpoint, encoding=o.encoding)
         if o.export is not None:

@@ -109,9 +109,9 @@ def imported(package):
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        uv, package = os.environ.get('UV'), package.split('.')[0]
-        words = ([_program(uv), 'run', '--with'] if uv else [_python(), '-m', 'pip', 'install']) + [package]
-        raise ImportError(f'{error}: run {quoted(words + (sys.argv if uv else []))}') from None
+        install, package = [_python(), '-m', 'pip', 'install'], package.split('.')[0]
+        with_uv = [_program(os.environ.get('UV', 'uv')), 'run', '--with', package, *sys.argv]
+        raise ImportError(f'{error}: run {quoted(with_uv if "UV" in os.environ else [*install, package])}') from None
 
 
 def with_mpi(processes):

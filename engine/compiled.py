@@ -1,8 +1,7 @@
 """A model whose functions are compiled when they are first used, in C where that is possible."""
 import copy
 import functools
-import os
-from typing import Optional, TextIO, Union
+from typing import Optional, TextIO
 
 from engine import checks
 from engine.backend import bfloat16
@@ -18,7 +17,7 @@ from engine.kernel.scan import Scan
 from engine.process_group import group_of
 from engine.progress import Compilation
 from engine.state.parameters import NAMES, own_names
-from engine.state.state import State, locked
+from engine.state.state import Path, State, locked
 from engine.table import changed_learning
 from engine.terminal import warn
 
@@ -107,23 +106,21 @@ class Compiled(State):
         return js_function(held_cell(self._cell_for('a page')).program)
 
     @locked
-    def export(self, path: Union[str, os.PathLike]) -> None:
-        """Write the model for other programs, whole or not at all: as a file of PyTorch, ONNX or C.
+    def export(self, path: Path) -> None:
+        """Write the model for other programs, whole or not at all, by the ending: .safetensors (PyTorch), .onnx, .c.
 
-        path: ends in .safetensors, .onnx or .c. Such a file of PyTorch, of the standard cell only, can be loaded as
-        checkpoints are. Raises ValueError for another ending, where there is no model or no vocabulary, or where the
-        file would have another model than this one; OSError when it cannot be written; and ImportError where the
-        package safetensors or onnx is missing.
+        A .safetensors has the standard cell only; it loads as a checkpoint does. Raises ValueError for another ending,
+        and where there is no model or the file would have another; OSError when it cannot be written; and ImportError
+        where the package safetensors or onnx is missing.
         """
-        path = os.fspath(path)
-        cell = self._cell_for(formats.FORMATS[formats.format_of(path)])
-        if not self.uchar:
-            raise ValueError('nothing to export: there is no vocabulary yet')
+        ending = formats.format_of(path)
+        if not (self.p and self.uchar):
+            raise ValueError('nothing to export: there are no parameters or no vocabulary yet')
+        cell = self._cell_for(formats.FORMATS[ending])
         self.group.broadcast(formats.write, path, cell, self._arrays(), self.uchar)
 
     def _cell_for(self, what):
         """Return the Cell. Raises ValueError where `what` would compute another model than this one."""
-        self._shape('c')                       # raises where there is no model
         cell = self._model_cell()
         if not cell.program:
             raise ValueError(f'{what} cannot compute the cell {cell.name}: it uses {cell.unknown}')

@@ -424,7 +424,7 @@ def test_a_run_begins_with_such_a_file(folder, in_process):
     c = model.p['c'].get_value()[model.uchar.index('d')]
     assert c == tensors['net.out.bias']['abcdefghijk'.index('d')]
     result = in_process(ROOT / 'train.py', '--resume', 'theirs.safetensors')
-    assert_refused(result, 'theirs.safetensors', 'an npz file as train.py')
+    assert_refused(result, 'theirs.safetensors', 'holds no run', '--init')
 
 
 def without_array(name):
@@ -503,7 +503,7 @@ def test_untrusted_files(tmp_path, refused):
     with refused(FileNotFoundError, 'missing.safetensors'):
         CharLSTM().model_setup(tmp_path / 'missing.safetensors')
     os.mkfifo(tmp_path / 'fifo.safetensors')
-    with refused(ValueError, 'fifo.safetensors', 'no file of safetensors'):
+    with refused(ValueError, 'fifo.safetensors', 'no safetensors file'):
         CharLSTM().model_setup(tmp_path / 'fifo.safetensors')
 
 
@@ -522,7 +522,7 @@ def test_model_that_a_file_cannot_have(tmp_path, refused):
     for ending, what in (('c', 'a file of C'), ('onnx', 'a file of ONNX'), ('safetensors', 'nn.LSTM')):
         model = Mixing()
         model.uchar = list('abc')
-        with refused(ValueError, 'no model yet'):
+        with refused(ValueError, 'nothing to export'):
             model.export(tmp_path / f'm.{ending}')
         model.model_setup(num_units1=3, num_units2=2)
         with refused(ValueError, what, 'Mixing.cell', 'it uses'):

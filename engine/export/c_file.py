@@ -3,7 +3,7 @@ import re
 
 import numpy as np
 
-from engine.export.templates import filled, text_of
+from engine.export.formats import filled, text_of
 from engine.kernel.cell import GATES, own_inputs, written
 from engine.state.parameters import stacked
 
@@ -15,9 +15,8 @@ def _constant(value):
 
 def _array(declaration, array):
     """Return the definition of an array, float32. By nine digits, C reads the same numbers."""
-    numbers = ['%.9g' % value for value in array.ravel().tolist()]
-    lines = ',\n'.join([', '.join(numbers[k:k + 8]) for k in range(0, len(numbers), 8)])
-    return f'static const float {declaration} = {{\n{lines}\n}};'
+    numbers = re.sub(r'((?:\S+ ){8})', r'\1\n', ', '.join(['%.9g' % value for value in array.ravel().tolist()]))
+    return f'static const float {declaration} = {{\n{numbers}\n}};'
 
 
 def _string(character):
@@ -60,4 +59,4 @@ def c_file(cell, p, uchar):
                      own_argument=', const float *restrict own', own_comment=f', and own: {", ".join(cell.own)}')
         arrays.update(own)
     numbers = [f'static const char characters[V][5] = {{\n{strings}\n}};', *map(_array, arrays, arrays.values())]
-    return filled(text_of('model.c'), dict(parts, numbers='\n\n'.join(numbers))).encode()
+    return (filled(text_of('model.c'), dict(parts, numbers='\n\n'.join(numbers))) + '\n').encode()

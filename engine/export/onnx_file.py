@@ -8,13 +8,13 @@ import re
 import numpy as np
 
 from engine import commands
-from engine.export.templates import filled, text_of
+from engine.export.formats import filled, text_of
 from engine.state.parameters import own_of_layer, stacked
 
 GATES = [1, 2, 0, 3]                   # of ONNX: i, o, f, c; ours are f, i, o, g
 
 
-def _cell(program, k, functions, arrays):
+def _cell(program, k, arrays):
     """Return the lines of a cell in layer k, and the names of its h and C. Its constants are added to arrays."""
     def named(value):
         if isinstance(value, str):
@@ -23,21 +23,18 @@ def _cell(program, k, functions, arrays):
         arrays[name] = np.float32(value)
         return name
 
-    lines = []
-    for name, operation, arguments in program.forward.lines:
-        domain = 'cell.' if f'\n{operation} (' in functions else ''
-        lines.append(f'{name} = {domain}{operation} ({", ".join(map(named, arguments))})')
+    lines = [f'{name} = cell.{operation} ({", ".join(map(named, arguments))})'
+             for name, operation, arguments in program.forward.lines]
     return dict(zip(('cell', 'h', 'C'), ('\n        '.join(lines), *map(named, program.forward.outputs))))
 
 
 def onnx_file(cell, p, uchar):
     """Return the file in bytes; arguments as of c_file. Raises ImportError where the package onnx is missing."""
     onnx, parser, inliner = [commands.imported(name) for name in ('onnx', 'onnx.parser', 'onnx.inliner')]
-    model, lstm, scan, functions = re.split('---- .*\n', text_of('model.onnx.txt'))
+    model, lstm, scan = re.split('---- .*\n', text_of('model.onnx.txt'))
     arrays = dict(vocabulary=np.array(len(uchar)), zero_and_one=np.array([0, 1], np.float32), first=np.array([0]),
                   second=np.array([1]), V=p['V'].T, c=p['c'])
-    parts = dict(V=len(uchar), H1=p['b1'].shape[1], H2=p['b2'].shape[1], functions=''.join(
-        f'<domain: "cell", opset_import: ["": 17]> {line}\n' for line in functions.split('\n') if line))
+    parts = dict(V=len(uchar), H1=p['b1'].shape[1], H2=p['b2'].shape[1], functions=text_of('functions.onnx.txt'))
     for k, up in (('1', 'one_hot'), ('2', 'h1_steps')):
         U, W, b = [p[name + k] for name in 'UWb']
         layer = dict(k=k, up=up, H=b.shape[1])
@@ -47,7 +44,7 @@ def onnx_file(cell, p, uchar):
         else:
             U, W, b = stacked(U), stacked(W), b.ravel()
             arrays.update({f'own{i}_{k}': array for i, array in enumerate(own_of_layer(p, k))})
-            layer.update(_cell(cell.program, k, functions, arrays))
+            layer.update(_cell(cell.program, k, arrays))
         arrays.update({f'U{k}': U, f'W{k}': W, f'b{k}': b})
         parts[f'layer{k}'] = filled(lstm if cell.standard else scan, layer)
     made = parser.parse_model(filled(model, parts))

@@ -1,4 +1,5 @@
-"""Files of safetensors with the arrays of torch.nn.LSTM: read as untrusted input, in the place of a checkpoint."""
+"""Files of safetensors with the arrays of torch.nn.LSTM: read as untrusted input, in the place of an npz file."""
+import io
 import json
 import os
 import re
@@ -6,74 +7,63 @@ import re
 import numpy as np
 
 from engine import commands
-from engine.state.checkpoint import Checkpoint
+from engine.files import named
 
 GATES = [1, 0, 3, 2]           # PyTorch's gates are i, f, g, o, and ours f, i, o, g: it leads there and back
 KINDS = 'weight_ih', 'weight_hh', 'bias_ih', 'bias_hh'
 ARRAYS = 'torch.nn.LSTM(V, H1), torch.nn.LSTM(H1, H2) and torch.nn.Linear(H2, V); the first one reads one-hot vectors'
 
 
-class Tensors(Checkpoint):
-    """A file of safetensors as a Checkpoint that has parameters and a vocabulary only.
+def as_npz(path, refusal):
+    """Read a file of safetensors; return it as a file of npz, in memory, with the parameters and uchar by our names.
 
-    The layers are those of two nn.LSTM or of one, and the output is an nn.Linear, under any names. Raises OSError when
-    it cannot be read, ValueError where it is damaged or has other arrays, and ImportError without the package.
+    refusal: from a reason to the ValueError to raise where the file is damaged or has other arrays. The layers are
+    those of two nn.LSTM or of one, and the output is an nn.Linear, under any names. Raises OSError when it cannot be
+    read, and ImportError where the package safetensors is missing.
     """
-    EXPECTED = 'a file of safetensors with an nn.LSTM of two layers, or two of one, and an nn.Linear'
-    metadata = {}
-
-    def __init__(self, path):
-        self.path, safe_open = path, commands.imported('safetensors').safe_open
-        with self._refusing('it is no file of safetensors, or one that was cut short'):
-            if os.path.exists(path) and not os.path.isfile(path):
-                raise ValueError('a FIFO, which waits for a writer, a device, or a folder')
-            with safe_open(os.fspath(path), 'numpy') as f:         # compares all sizes with that of the file
-                about, kinds = f.metadata() or {}, {name: f.get_slice(name).get_dtype() for name in f.keys()}
-                tensors = {name: f.get_tensor(name) for name in kinds if kinds[name] in ('F64', 'F32', 'F16')}
-        for name in set(kinds) - set(tensors):
-            raise self.refusal(f'{name} is of type {kinds[name]}, not F64, F32 or F16')
-        try:
-            uchar = np.array(json.loads(about['vocabulary']))
-        except (KeyError, ValueError, RecursionError):
-            raise self.refusal("its metadata has no vocabulary: write it by save_file(tensors, path, metadata="
-                               "{'vocabulary': json.dumps(characters)}), with a list of characters") from None
-        self._arrays = dict(self._parameters(tensors, uchar.size), uchar=uchar)
-
-    def _parameters(self, tensors, V):
-        """Return the parameters by their names here. Raises ValueError where the tensors have other shapes."""
-        heads = sorted(name for name in tensors if re.search(r'weight_hh_l\d+$', name))
-        layers = [[kind.join(name.rsplit('weight_hh', 1)) for kind in KINDS] for name in heads]
-        output = sorted(set(tensors).difference(*layers), reverse=True)            # the weight, the bias
-        if len(layers) != 2 or len(output) != 2:
-            found = ', '.join(f'{name} {tensors[name].shape}' for name in sorted(tensors)[:20])
-            raise self.refusal(f'its arrays are {found or "none"}')
-        H1, H2 = [(tensors[name].shape or (0,))[-1] for name in heads]
-        shapes = {}
-        for names, n, H in zip(layers, (V, H1), (H1, H2)):
-            shapes.update(zip(names, [(4 * H, n), (4 * H, H), (4 * H,), (4 * H,)]))
-        shapes.update({output[0]: (V, H2), output[1]: (V,)})
-        for name, shape in shapes.items():
-            if name not in tensors or tensors[name].shape != shape:
-                found = f'has shape {tensors[name].shape}' if name in tensors else 'is missing'
-                raise self.refusal(f'{name} {found}; expected {shape}, by the vocabulary of {V} and the other arrays')
-        p = dict(V=tensors[output[0]], c=tensors[output[1]])
-        for k, names, H in zip('12', layers, (H1, H2)):
-            U, W, *b = [tensors[name] for name in names]
-            p.update({name + k: array.reshape(4, H, *array.shape[1:])[GATES] for name, array in (
-                ('U', U), ('W', W), ('b', np.add(*b, dtype=np.result_type(*b, np.float32))))})
-        return p
-
-    def __exit__(self, *error):
+    safetensors = commands.imported('safetensors')
+    with named('read', path), open(path, 'rb'):            # an error that names what is wrong
         pass
+    try:
+        with safetensors.safe_open(os.fspath(path), 'numpy') as f:             # compares all sizes with the file's
+            about, kinds = f.metadata() or {}, {name: f.get_slice(name).get_dtype() for name in f.keys()}
+            tensors = {name: f.get_tensor(name) for name in kinds if kinds[name] in ('F64', 'F32', 'F16')}
+    except safetensors.SafetensorError:
+        raise refusal('it is no safetensors file, or one that was cut short') from None
+    for name in set(kinds) - set(tensors):
+        raise refusal(f'{name} is of type {kinds[name]}, not F64, F32 or F16')
+    try:
+        uchar = np.array(json.loads(about['vocabulary']))
+    except (KeyError, ValueError, RecursionError):
+        raise refusal("its metadata has no vocabulary: write it by save_file(tensors, path, metadata={'vocabulary': "
+                      'json.dumps(characters)}), with a list of characters') from None
+    npz = io.BytesIO()
+    np.savez(npz, uchar=uchar, **_parameters(tensors, uchar.size, refusal))
+    return npz
 
-    def __contains__(self, name):
-        return name in self._arrays
 
-    def __getitem__(self, name):
-        return self._arrays[name]
-
-    def shape(self, name):
-        return self[name].shape
+def _parameters(tensors, V, refusal):
+    """Return the parameters by our names. Raises ValueError where the tensors have other shapes."""
+    heads = sorted(name for name in tensors if re.search(r'weight_hh_l\d+$', name))
+    layers = [[kind.join(name.rsplit('weight_hh', 1)) for kind in KINDS] for name in heads]
+    output = sorted(set(tensors).difference(*layers), reverse=True)            # the weight, the bias
+    if len(layers) != 2 or len(output) != 2:
+        found = ', '.join(f'{name} {tensors[name].shape}' for name in sorted(tensors)[:20])
+        raise refusal(f'its arrays are {found or "none"}')
+    shapes, (H1, H2) = {}, [(tensors[name].shape or (0,))[-1] for name in heads]
+    for names, n, H in zip(layers, (V, H1), (H1, H2)):
+        shapes.update(zip(names, [(4 * H, n), (4 * H, H), (4 * H,), (4 * H,)]))
+    shapes.update({output[0]: (V, H2), output[1]: (V,)})
+    for name, shape in shapes.items():
+        found = f'has shape {tensors[name].shape}' if name in tensors else 'is missing'
+        if name not in tensors or tensors[name].shape != shape:
+            raise refusal(f'{name} {found}; expected {shape}, by the vocabulary of {V} and the other arrays')
+    p = dict(V=tensors[output[0]], c=tensors[output[1]])
+    for k, names, H in zip('12', layers, (H1, H2)):
+        U, W, *b = [tensors[name] for name in names]
+        b = np.add(*b, dtype=np.result_type(*b, np.float32))
+        p.update({name + k: array.reshape(4, H, *array.shape[1:])[GATES] for name, array in zip('UWb', (U, W, b))})
+    return p
 
 
 def tensors_file(cell, p, uchar):
