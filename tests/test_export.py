@@ -95,12 +95,12 @@ def model_of(name):
         return bundled
     if name == 'own cell':
         model.cell, model.cell_parameters = peephole_cell, dict.fromkeys(OWN, 0)
-    H1, H2 = (90, 101) if name == 'own cell' else (101, 90)
+    H1, H2, scale = (90, 101, 2) if name == 'own cell' else (101, 90, 1.5)
     model.uchar = list(bundled.uchar)
     model.model_setup(num_units1=H1, num_units2=H2)
     random, p = np.random.default_rng(1), {name: array.get_value() for name, array in bundled.p.items()}
-    p.update(U1=p['U1'][:, :H1], W1=2.0 * p['W1'][:, :H1, :H1], b1=p['b1'][:, :H1], U2=2.0 * p['U2'][:, :H2, :H1],
-             W2=2.0 * p['W2'][:, :H2, :H2], b2=p['b2'][:, :H2], V=2.0 * p['V'][:, :H2])
+    p.update(U1=p['U1'][:, :H1], W1=scale * p['W1'][:, :H1, :H1], b1=p['b1'][:, :H1], U2=scale * p['U2'][:, :H2, :H1],
+             W2=scale * p['W2'][:, :H2, :H2], b2=p['b2'][:, :H2], V=scale * p['V'][:, :H2])
     for name, variable in model.p.items():
         array = p[name] if name in p else random.uniform(-0.5, 0.5, variable.get_value().shape)
         variable.set_value(array.astype('float32'))
@@ -138,7 +138,7 @@ def assert_costs(found, exported):
     """Assert that costs are within 1e-5, but for a thousandth: the model's own are up to 1.2e-5 from float64's."""
     assert len(found) == N and exported.costs.max() > 2
     distance = np.sort(np.abs(found - exported.costs))
-    assert distance[-N // 1000] < 1e-5 and distance[-1] < 4e-5, distance[-20:]
+    assert distance[-N // 1000] < 1e-5 and distance[-1] < 2e-5, distance[-20:]
 
 
 # ---------------------------------------------------------------- C
@@ -464,7 +464,7 @@ def test_what_does_not_fit_is_named(tmp_path, refused, name):
 
 @pytest.mark.parametrize('vocabulary, word', [
     ('abcdefghij', 'expected (28, 10)'), ('aacdefghijk', 'distinct'), (['ab', *'cdefghijkl'], 'distinct'),
-    ([*range(11)], 'distinct'), ([['a']] * 11, 'distinct'), ([], 'expected (28, 0)')])
+    ([*range(11)], 'has no vocabulary'), ([['a']] * 11, 'distinct'), ([], 'has no vocabulary')])
 def test_vocabulary_that_does_not_fit(tmp_path, refused, vocabulary, word):
     path = save_tensors(tmp_path / 'p.safetensors', foreign()[0], vocabulary)
     with refused(ValueError, path, word):
@@ -478,9 +478,10 @@ def test_untrusted_files(tmp_path, refused):
     save(foreign()[0], str(path))
     with refused(ValueError, path, 'has no vocabulary', 'json.dumps'):
         CharLSTM().model_setup(path)
-    save(foreign()[0], str(path), metadata={'vocabulary': '[' * 100_000})
-    with refused(ValueError, path, 'has no vocabulary'):
-        CharLSTM().model_setup(path)
+    for vocabulary in ('[' * 100_000, '[' * 900 + ']' * 900, '[{}]', '[1e999]', 'NaN', '[["a"], "b"]'):
+        save(foreign()[0], str(path), metadata={'vocabulary': vocabulary})
+        with refused(ValueError, path, 'has no vocabulary'):
+            CharLSTM().model_setup(path)
     good = save_tensors(path, foreign()[0]).read_bytes()
     start = int.from_bytes(good[:8], 'little')
     for bad in (b'', b'x' * 7, good[:50], good[:-1], good + b'x', (2 ** 40).to_bytes(8, 'little') + good[8:],

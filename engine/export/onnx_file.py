@@ -32,8 +32,7 @@ def onnx_file(cell, p, uchar):
     """Return the file in bytes; arguments as of c_file. Raises ImportError where the package onnx is missing."""
     onnx, parser, inliner = [commands.imported(name) for name in ('onnx', 'onnx.parser', 'onnx.inliner')]
     model, lstm, scan = re.split('---- .*\n', text_of('model.onnx.txt'))
-    arrays = dict(vocabulary=np.array(len(uchar)), zero_and_one=np.array([0, 1], np.float32), first=np.array([0]),
-                  second=np.array([1]), V=p['V'].T, c=p['c'])
+    arrays = dict(vocabulary=np.array(len(uchar)), zero_and_one=np.array([0, 1], np.float32), V=p['V'].T, c=p['c'])
     parts = dict(V=len(uchar), H1=p['b1'].shape[1], H2=p['b2'].shape[1], functions=text_of('functions.onnx.txt'))
     for k, up in (('1', 'one_hot'), ('2', 'h1_steps')):
         U, W, b = [p[name + k] for name in 'UWb']
@@ -41,6 +40,7 @@ def onnx_file(cell, p, uchar):
         if cell.standard:
             U, W, b = [array[GATES].reshape(1, 4 * b.shape[1], -1) for array in (U, W, b)]
             b = np.concatenate([b, 0 * b], axis=1)[:, :, 0]                # ONNX has a second b, for W
+            arrays.update(first=np.array([0]), second=np.array([1]))               # axes
         else:
             U, W, b = stacked(U), stacked(W), b.ravel()
             arrays.update({f'own{i}_{k}': array for i, array in enumerate(own_of_layer(p, k))})

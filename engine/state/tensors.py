@@ -34,6 +34,8 @@ def as_npz(path, refusal):
         raise refusal(f'{name} is of type {kinds[name]}, not F64, F32 or F16')
     try:
         uchar = np.array(json.loads(about['vocabulary']))
+        if uchar.dtype.kind != 'U':
+            raise ValueError('no list of strings')
     except (KeyError, ValueError, RecursionError):
         raise refusal("its metadata has no vocabulary: write it by save_file(tensors, path, metadata={'vocabulary': "
                       'json.dumps(characters)}), with a list of characters') from None
