@@ -20,7 +20,7 @@ The class CharLSTM trains it and writes with it. Its methods are
     engine/sampling.py      generate_text, stream_text, sample
     engine/analysis.py      validate, validate_batch, validation_costs, passage_costs, score_text,
                             score_lines, tune_temperature, alternatives, states, correlations
-    engine/compiled.py      compile, runs_in_c, javascript
+    engine/compiled.py      compile, runs_in_c, javascript, export
     engine/state/state.py   prepare_input, reset_states, save_params, load_params, resume, init_params,
                             in_vocabulary, source, has_text, fingerprint, passage, versions, finite
 

@@ -28,7 +28,8 @@ def build_parser():
         description='Write text with a model that train.py has trained, or score an existing text with it. '
                     'The text goes to standard output; everything else goes to standard error.')
     parser.add_argument('params', metavar='PARAMS', nargs='?', default=commands.near(commands.BUNDLED),
-                        help='checkpoint (.npz) of the model (default: the bundled one, of Pride and Prejudice)')
+                        help='checkpoint (.npz) of the model, or a file of PyTorch, .safetensors (default: the bundled '
+                             'one, of Pride and Prejudice)')
     parser.add_argument('out', metavar='OUT', nargs='?', help='file to append the text to (default: '
                         'text_output/<file name of PARAMS>.out in the folder of this script)')
     parser.add_options(writing.OPTIONS)
@@ -145,7 +146,10 @@ def program(o):
         checkpoint, against = [None if path is None else files.enter_context(Checkpoint(path))
                                for path in (o.params, o.against)]
         model.model_setup(checkpoint, encoding=o.encoding)
-        if o.page is not None:
+        if o.export is not None:
+            model.export(o.export)
+            note(f'wrote {o.export}, {os.path.getsize(o.export) / 1e6:.1f} MB')
+        elif o.page is not None:
             write_page(model, o, checkpoint, against)
         elif o.score is None:
             write(model, o, checkpoint)

@@ -1,4 +1,5 @@
 """Commands that are printed for the user to paste: they run from the current folder, with the current Python."""
+import importlib
 import os
 import shlex
 import shutil
@@ -101,6 +102,16 @@ def find_packages():
         return f'run {install()}'
     words = [near(activate)] if os.name == 'nt' else ['source', near(activate)]
     return f'the virtual environment is not active: run {quoted(words)}'
+
+
+def imported(package):
+    """Import and return an optional package. Raises ImportError where it is missing, with the command that helps."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        install, package = [_python(), '-m', 'pip', 'install'], package.split('.')[0]
+        with_uv = [_program(os.environ.get('UV', 'uv')), 'run', '--with', package, *sys.argv]
+        raise ImportError(f'{error}: run {quoted(with_uv if "UV" in os.environ else [*install, package])}') from None
 
 
 def with_mpi(processes):

@@ -6,6 +6,7 @@ from typing import Optional, TextIO
 from engine import checks
 from engine.backend import bfloat16
 from engine.backend.theano_setup import CompilerError, compiling, kernel_runs, theano, tt
+from engine.export import formats
 from engine.kernel.cell import Cell, held_cell, js_function, js_learning_functions
 from engine.kernel.data_parallel import DataParallelStep
 from engine.kernel.drawing import continue_texts
@@ -16,7 +17,7 @@ from engine.kernel.scan import Scan
 from engine.process_group import group_of
 from engine.progress import Compilation
 from engine.state.parameters import NAMES, own_names
-from engine.state.state import State, locked
+from engine.state.state import Path, State, locked
 from engine.table import changed_learning
 from engine.terminal import warn
 
@@ -103,13 +104,32 @@ class Compiled(State):
 
         Raises ValueError where JavaScript would compute another model than this one.
         """
+        cell = self._cell_for('a page')
+        return js_function(held_cell(cell).program) + js_learning_functions(cell.program)
+
+    @locked
+    def export(self, path: Path) -> None:
+        """Write the model for other programs, whole or not at all, by the ending: .safetensors (PyTorch), .onnx, .c.
+
+        A .safetensors has the standard cell only; it loads as a checkpoint does. Raises ValueError for another ending,
+        and where there is no model or the file would have another; OSError when it cannot be written; and ImportError
+        where the package safetensors or onnx is missing.
+        """
+        ending = formats.format_of(path)
+        if not (self.p and self.uchar):
+            raise ValueError('nothing to export: there are no parameters or no vocabulary yet')
+        cell = self._cell_for(formats.FORMATS[ending])
+        self.group.broadcast(formats.write, path, cell, self._arrays(), self.uchar)
+
+    def _cell_for(self, what):
+        """Return the Cell. Raises ValueError where `what` would compute another model than this one."""
         cell = self._model_cell()
         if not cell.program:
-            raise ValueError(f'a page cannot compute the cell {cell.name}: it uses {cell.unknown}')
+            raise ValueError(f'{what} cannot compute the cell {cell.name}: it uses {cell.unknown}')
         if not is_as_in_c(self._network, self.p, self._ops()):
-            raise ValueError('a page cannot compute this model: network in charlstm.py was edited, and '
-                             'engine/page/network.js was not')
-        return js_function(held_cell(cell).program) + js_learning_functions(cell.program)
+            raise ValueError(f'{what} cannot compute this model: network in charlstm.py was edited, and {what} has the '
+                             'network as it was')
+        return cell
 
     # ---- functions
 

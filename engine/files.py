@@ -72,8 +72,8 @@ def refuse_to_replace(path, overwrite):
 
 
 def is_archive(path):
-    """Return whether a path is that of an npz or zip file, by its ending or its contents."""
-    if path.lower().endswith(('.npz', '.zip')):
+    """Return whether a path is that of an npz, safetensors or zip file, by its ending or its contents."""
+    if path.lower().endswith(('.npz', '.safetensors', '.zip')):
         return True
     if os.path.isfile(path):
         with contextlib.suppress(OSError), open(path, 'rb') as f:

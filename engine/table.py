@@ -147,7 +147,8 @@ OPTIONS = {
         _of_start('output_dir', 'DIR', None,
                   'folder for the results (default: training_results beside this script)'),
         _of_start('overwrite', bool, False, 'replace the results of an earlier run of this name'),
-        _of_start('init', 'PARAMS', None, 'start from the parameters of this checkpoint, of any text'),
+        _of_start('init', 'PARAMS', None,
+                  'start from the parameters of this checkpoint, of any text, or of PyTorch (.safetensors)'),
         _of_start('resume', 'PARAMS', None,
                   'resume the run of this checkpoint as if it had never stopped; "last": of the newest checkpoint of '
                   'this run or, if there is none, begin it. Its options stay: only '

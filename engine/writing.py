@@ -4,6 +4,7 @@ import re
 
 from engine import commands
 from engine.commands import spelled
+from engine.export.formats import format_of
 from engine.files import is_archive, refuse_to_replace
 from engine.table import ABOVE_0, ROWS, Option, count
 
@@ -53,7 +54,10 @@ OPTIONS = {
         Option('against', 'PARAMS2', None,
                'with --page, compare the model with that of another checkpoint: which of the two was less surprised by '
                'each character of the text'),
-        Option('overwrite', bool, False, 'with --page, replace an existing file'),
+        Option('export', 'FILE', None,
+               'write the model for other programs, by the ending of the name: .safetensors for PyTorch, .onnx, or .c, '
+               'a program of one file'),
+        Option('overwrite', bool, False, 'with --page or --export, replace an existing file'),
         Option('info', bool, False, 'print what is known of PARAMS: training text, options, progress and cost'),
         Option('cell', 'FILE:CLASS', None,
                'the class of the model, where train.py learned it with --cell (default: the model of charlstm.py)'),
@@ -62,9 +66,10 @@ OPTIONS = {
                'of this program wrote')]}
 
 NEEDS = {'adapt': ['score'], 'tune_temperature': ['score'], 'json': ['score', 'info'], 'against': ['page'],
-         'overwrite': ['page']}
+         'overwrite': ['page', 'export']}
 ALONE = [('prime', 'prime_file'), ('info', 'score'), ('page', 'info'), ('page', 'tune_temperature'), ('page', 'json'),
-         ('page', 'count'), ('page', 'precision'), ('copies', 'info'), ('lines', 'adapt'),
+         ('page', 'count'), ('page', 'precision'), ('copies', 'info'), ('export', 'info'), ('export', 'score'),
+         ('export', 'page'), ('export', 'copies'), ('lines', 'adapt'),
          ('lines', 'tune_temperature'), ('cell', 'info')]
 
 
@@ -94,6 +99,9 @@ def settle(o):
     _check(o)
     if o.page is not None:
         _check_page(o)
+    if o.export is not None:
+        format_of(o.export, '--export')
+        refuse_to_replace(o.export, o.overwrite)
     o.length = o.length or (100 if o.page is None else 2000)
     o.count = o.count or (5 if o.page is None else 1)
     if o.lines:
@@ -133,7 +141,7 @@ def _check(o):
     for row in rows:
         if row.fits and row.name in typed:
             row.fits(spelled(row.name), vars(o)[row.name])
-    reading = [spelled(name) for name in ('info', 'score') if name in typed]
+    reading = [spelled(name) for name in ('info', 'score', 'export') if name in typed]
     for row in OPTIONS[WRITING] + OPTIONS[CHOICE]:
         scores_lines = row.name == 'lines' and 'score' in typed and 'page' not in typed
         if reading and row.name in typed and not scores_lines:
@@ -151,5 +159,5 @@ def _check(o):
     if o.out is not None and is_archive(o.out):
         raise ValueError(f'{o.out} is a checkpoint or a zip file, to which no text is appended: expected one PARAMS, '
                          'and a text file as OUT')
-    if o.out is not None and typed & {'score', 'info', 'page'}:
-        raise ValueError(f'OUT is {o.out}, but --score, --info and --page write no text to it: leave it out')
+    if o.out is not None and typed & {'score', 'info', 'page', 'export'}:
+        raise ValueError(f'OUT is {o.out}, but --score, --info, --page and --export write no text to it: leave it out')

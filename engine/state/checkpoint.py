@@ -64,16 +64,23 @@ def _finite(text):
 class Checkpoint:
     """An open npz file. Its arrays are checked and read when they are asked for.
 
-    Nothing is unpickled, so nothing in the file can run. Raises OSError when the file cannot be read, and ValueError
-    when it is no npz file or a decompression bomb.
+    Nothing is unpickled, so nothing in the file can run. A file of PyTorch, .safetensors, is read at once, as an npz
+    file without metadata. Raises OSError when the file cannot be read, and ValueError when it is no npz file or a
+    decompression bomb.
     """
 
     def __init__(self, path):
-        self.path = path
-        with self._refusing('it is no npz file, or one that was cut short'):
+        self.path, of_torch = path, str(path).lower().endswith('.safetensors')
+        self._expected = ('the arrays of an nn.LSTM of two layers, or of two of one, and of an nn.Linear' if of_torch
+                          else 'an npz file as train.py and save_params write it')
+        with self._refusing(f'it is no {"safetensors" if of_torch else "npz"} file, or one that was cut short'):
             if not (os.path.isfile(path) or os.path.isdir(path)) and os.path.exists(path):
                 raise ValueError('a FIFO, which waits for a writer, or a device, which may never end')
-            self._zip = zipfile.ZipFile(path)
+            if not of_torch:
+                self._zip = zipfile.ZipFile(path)
+        if of_torch:
+            from engine.state.tensors import as_npz                # late: most users need none of its packages
+            self._zip = zipfile.ZipFile(as_npz(path, self.refusal))
         members = self._zip.infolist()
         size = sum(member.file_size for member in members)
         # zipfile decompresses other kinds in one piece, however large that is.
@@ -95,8 +102,7 @@ class Checkpoint:
 
     def refusal(self, why):
         """Return the ValueError that says why this file cannot be used."""
-        return ValueError(f'{self.path} is not a checkpoint that can be used: {why}; expected an npz file as train.py '
-                          'and save_params write it')
+        return ValueError(f'{self.path} is not a checkpoint that can be used: {why}; expected {self._expected}')
 
     @contextlib.contextmanager
     def _refusing(self, why):

@@ -423,13 +423,13 @@ class State:
 
     @locked
     def load_params(self, filename: Path, encoding: str = 'utf-8') -> Dict[str, np.ndarray]:
-        """Replace parameters and uchar by those of a checkpoint, of this program or of its original.
+        """Replace parameters and uchar by those of a checkpoint, of this program, of its original, or of PyTorch.
 
-        filename: a path, or an open Checkpoint. encoding: of the text, where the vocabulary is one of bytes, as in the
-        original. A text that was prepared before stays, and its batches are renumbered. Raises OSError when the file
-        cannot be read, and ValueError when it is no checkpoint, does not know a character of the text, or lacks a
-        parameter of the cell. Warns of a checkpoint with another cell. Returns the parameters, name to array, in
-        floatX, as the original did.
+        filename: a path, or an open Checkpoint; a path that ends in .safetensors is of PyTorch. encoding: of the text,
+        where the vocabulary is one of bytes, as in the original. A text that was prepared before stays, and its batches
+        are renumbered. Raises OSError when the file cannot be read, and ValueError when it is no checkpoint, does not
+        know a character of the text, or lacks a parameter of the cell. Warns of a checkpoint with another cell. Returns
+        the parameters, name to array, in floatX, as the original did.
         """
         arrays, uchar, formula = self.group.broadcast(_read_model, filename, encoding)
         difference = self._cell_difference(filename, formula)

@@ -1,0 +1,62 @@
+"""The model as one file of C: the templates model.c and functions.c, the cell, and the numbers."""
+import re
+
+import numpy as np
+
+from engine.export.formats import filled, text_of
+from engine.kernel.cell import GATES, own_inputs, written
+from engine.state.parameters import stacked
+
+
+def _constant(value):
+    """Return a number of a formula as a float of C."""
+    return f'{np.float32(value)}f'.replace('inff', 'INFINITY').replace('nanf', 'NAN')
+
+
+def _array(declaration, array):
+    """Return the definition of an array, float32. By nine digits, C reads the same numbers."""
+    numbers = re.sub(r'((?:\S+ ){8})', r'\1\n', ', '.join(['%.9g' % value for value in array.ravel().tolist()]))
+    return f'static const float {declaration} = {{\n{numbers}\n}};'
+
+
+def _string(character):
+    """Return a character as a string of C, with bytes that are no letters of ASCII by their numbers."""
+    encoded = character.encode('utf-8', 'surrogateescape').replace(b'\0', b'')
+    return '"' + ''.join(chr(b) if 32 <= b < 127 and b not in b'"\\?' else f'\\{b:03o}' for b in encoded) + '"'
+
+
+def _cell(program):
+    """Return the lines of a step of unit k: what the cell reads of it, its formula, and the new h[k] and C[k]."""
+    code = program.forward._replace(outputs=program.forward.outputs[:2])
+    read = {value for _, _, arguments in code.lines for value in arguments} | set(code.outputs)
+    gates = [f'{gate} = a[{i} * H + k]' for i, gate in enumerate(GATES) if gate in read]
+    states = ['C_prev = C[k]', *[f'{name} = own[{i} * H + k]' for i, name in enumerate(own_inputs(program.own))]]
+    statements, (h, C) = written(code, {}, 'const float {} = {};', _constant, 'cell_')
+    return '\n        '.join([f'const float {", ".join(gates)};', f'const float {", ".join(states)};', *statements,
+                              f'h[k] = {h};', f'C[k] = {C};'])
+
+
+def _functions(text):
+    """Return the functions of functions.c that the text of a cell calls, and those that these call."""
+    found = []
+    for block in reversed(text_of('functions.c').split('\n\n')):
+        if re.search(r'\w+\(float', block).group().replace('float', '') in text:
+            found, text = [block, *found], text + block
+    return '\n\n'.join(found)
+
+
+def c_file(cell, p, uchar):
+    """Return the file in bytes. cell: a Cell that has a program; p: parameters, float32, by name; uchar: (V,)."""
+    lines, strings = _cell(cell.program), ',\n'.join(map(_string, uchar))
+    arrays = {'U1[V * 4 * H1]': stacked(p['U1']), 'W1[H1 * 4 * H1]': stacked(p['W1']), 'b1[4 * H1]': p['b1'],
+              'U2[H1 * 4 * H2]': stacked(p['U2']), 'W2[H2 * 4 * H2]': stacked(p['W2']), 'b2[4 * H2]': p['b2'],
+              'Vw[H2 * V]': p['V'].T, 'c[V]': p['c']}
+    parts = dict(V=len(uchar), H1=p['b1'].shape[1], H2=p['b2'].shape[1], cell=lines, functions=_functions(lines),
+                 own_arrays='', own_argument='', own1='', own2='', own_comment='')
+    if cell.own:
+        own = {f'own{k}[{len(cell.own)} * H{k}]': np.stack([p[f'{name}{k}'] for name in cell.own]) for k in '12'}
+        parts.update(own_arrays=f'\nstatic const float {", ".join(own)};', own1=', own1', own2=', own2',
+                     own_argument=', const float *restrict own', own_comment=f', and own: {", ".join(cell.own)}')
+        arrays.update(own)
+    numbers = [f'static const char characters[V][5] = {{\n{strings}\n}};', *map(_array, arrays, arrays.values())]
+    return (filled(text_of('model.c'), dict(parts, numbers='\n\n'.join(numbers))) + '\n').encode()

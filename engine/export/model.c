@@ -1,0 +1,168 @@
+/* A character-level language model: a two-layer LSTM that CharLSTM trained.  It needs C99 and libm, no more:
+ *
+ *     cc -O3 -march=native model.c -lm -o model && ./model "It is " 300 0.7
+ *
+ * With x the character read, h and C the hidden and cell state of a layer, a step of a layer is
+ *
+ *     a_k  = U[k].x + W[k].h + b[k]      k = f, i, o, g (forget, input, output, cell update)
+ *     h, C = cell(a_f, a_i, a_o, a_g, C)
+ *
+ * The second layer reads the h of the first, and softmax(Vw.h2 + c) is the distribution of the next character
+ * (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000).
+ *
+ * Another program includes this file after #define MODEL_ONLY, which leaves out main, and begins each text with a
+ * model_state of zeros. */
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* Characters in the vocabulary; units of layer 1 and of layer 2. */
+enum { V = {{V}}, H1 = {{H1}}, H2 = {{H2}}, LARGER = H1 > H2 ? H1 : H2 };
+
+/* The numbers are at the end of this file.  Matrices are (inputs, outputs), and the four gates lie side by side. */
+static const float U1[V * 4 * H1], W1[H1 * 4 * H1], b1[4 * H1];
+static const float U2[H1 * 4 * H2], W2[H2 * 4 * H2], b2[4 * H2];
+static const float Vw[H2 * V], c[V];{{own_arrays}}
+
+/* The characters by number, each a string of UTF-8, or of a byte where the model learned bytes; "" is the NUL. */
+static const char characters[V][5];
+
+/* What the model remembers of a text. */
+typedef struct {
+    float h1[H1], C1[H1], h2[H2], C2[H2];
+} model_state;
+
+/* ---- The network --------------------------------------------------------------------------- */
+
+/* Adds the product of x (n) and a matrix (n, m) to sum (m).  Four inputs at a time need the sums only once, and the
+ * sums do not depend on each other, so that the compiler makes vectors of them. */
+static void add_product(size_t n, size_t m, const float *x, const float *matrix, float *restrict sum)
+{
+    const size_t fours = n - n % 4;
+    for (size_t k = 0; k < fours; k += 4) {
+        const float *r0 = matrix + k * m, *r1 = r0 + m, *r2 = r1 + m, *r3 = r2 + m;
+        for (size_t j = 0; j < m; j++)
+            sum[j] += x[k] * r0[j] + x[k + 1] * r1[j] + x[k + 2] * r2[j] + x[k + 3] * r3[j];
+    }
+    for (size_t k = fours; k < n; k++)
+        for (size_t j = 0; j < m; j++) sum[j] += x[k] * matrix[k * m + j];
+}
+
+{{functions}}
+
+/* Sets h and C (H) of a layer to those after a step, from its pre-activations a (4H){{own_comment}}. */
+static void cell(size_t H, const float *restrict a{{own_argument}}, float *restrict h, float *restrict C)
+{
+    for (size_t k = 0; k < H; k++) {
+        {{cell}}
+    }
+}
+
+/* Reads a character x, a number below V.  Sets log_p (V) to the logarithms of the probabilities of the next one. */
+void model_read(model_state *s, int x, float *log_p)
+{
+    float a[4 * LARGER];
+    double scores[V], largest = -INFINITY, sum = 0;         /* a float has few digits left of large scores */
+
+    for (size_t j = 0; j < 4 * H1; j++) a[j] = b1[j] + U1[(size_t)x * 4 * H1 + j];  /* a row is U.x of one character */
+    add_product(H1, 4 * H1, s->h1, W1, a);
+    cell(H1, a{{own1}}, s->h1, s->C1);
+
+    memcpy(a, b2, sizeof b2);
+    add_product(H1, 4 * H2, s->h1, U2, a);
+    add_product(H2, 4 * H2, s->h2, W2, a);
+    cell(H2, a{{own2}}, s->h2, s->C2);
+
+    for (size_t v = 0; v < V; v++) scores[v] = c[v];
+    for (size_t k = 0; k < H2; k++)
+        for (size_t v = 0; v < V; v++) scores[v] += (double)s->h2[k] * Vw[k * V + v];
+    for (size_t v = 0; v < V; v++) largest = fmax(largest, scores[v]);
+    for (size_t v = 0; v < V; v++) sum += exp(scores[v] - largest);
+    for (size_t v = 0; v < V; v++) log_p[v] = (float)(scores[v] - largest - log(sum));
+}
+
+/* Returns the number of the next character, drawn at a temperature by u, a random number from 0 to below 1.  Below 1,
+ * a temperature makes probable characters more probable; at 0 the most probable one is taken. */
+int model_write(const float *log_p, double temperature, double u)
+{
+    int best = 0;
+    double sum = 0;
+    for (int v = 1; v < V; v++)
+        if (log_p[v] > log_p[best]) best = v;
+    if (temperature <= 0) return best;
+    for (int v = 0; v < V; v++) sum += exp((log_p[v] - log_p[best]) / temperature);
+    u *= sum;
+    for (int v = 0; v < V; v++)
+        if ((u -= exp((log_p[v] - log_p[best]) / temperature)) < 0) return v;
+    return best;
+}
+
+/* Returns the number of the character that a text begins with, and sets *bytes to its length; -1 for an unknown one. */
+int model_number(const char *text, size_t *bytes)
+{
+    for (int v = 0; v < V; v++) {
+        *bytes = strlen(characters[v]);
+        if (*bytes && strncmp(text, characters[v], *bytes) == 0) return v;
+    }
+    return -1;
+}
+
+/* Prints the character of a number. */
+void model_print(int v)
+{
+    fwrite(characters[v], 1, *characters[v] ? strlen(characters[v]) : 1, stdout);
+}
+
+#ifndef MODEL_ONLY
+
+/* Returns a random number from 0 to below 1, by SplitMix64 (Steele et al. 2014). */
+static double random_number(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return (double)((z ^ (z >> 31)) >> 11) / 9007199254740992.0; /* 2^53 */
+}
+
+int main(int argc, char **argv)
+{
+    const char *prime = argc > 1 ? argv[1] : "";
+    long length = 100, seed = (long)time(NULL);
+    double temperature = 1;
+    char rest;
+    if (argc > 5 || (argc > 2 && (sscanf(argv[2], "%ld%c", &length, &rest) != 1 || length < 1))
+        || (argc > 3 && (sscanf(argv[3], "%lf%c", &temperature, &rest) != 1 || !(temperature >= 0)))
+        || (argc > 4 && sscanf(argv[4], "%ld%c", &seed, &rest) != 1)) {
+        fprintf(stderr, "expected: %s [PRIME [LENGTH [TEMPERATURE [SEED]]]], as in \"It is \" 300 0.7 1\n", argv[0]);
+        return 2;
+    }
+
+    model_state state = {{0}, {0}, {0}, {0}};
+    float log_p[V] = {0};                           /* without a prime, the first characters are all as probable */
+    uint64_t random = (uint64_t)seed;
+    for (size_t bytes; *prime; prime += bytes) {
+        const int x = model_number(prime, &bytes);
+        if (x < 0) {
+            fprintf(stderr, "%s: the model never saw the first character of: %s\n", argv[0], prime);
+            return 2;
+        }
+        model_print(x);
+        model_read(&state, x, log_p);
+    }
+    while (length-- > 0) {
+        const int x = model_write(log_p, temperature, random_number(&random));
+        model_print(x);
+        model_read(&state, x, log_p);
+    }
+    putchar('\n');
+    return 0;
+}
+
+#endif
+
+/* ---- The numbers --------------------------------------------------------------------------- */
+
+{{numbers}}

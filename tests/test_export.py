@@ -1,0 +1,599 @@
+"""Models taken elsewhere: what C, onnxruntime and PyTorch compute with the exported files, and the way back.
+
+The file of PyTorch is judged by a loop in NumPy with PyTorch's names and order of gates and, where it is installed, by
+torch itself.
+"""
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from cells import OWN, coupled_cell, logical_cell, odd_cell, peephole_cell
+from charlstm import CharLSTM, tt
+from engine.commands import BUNDLED
+from numpy_model import random_parameters, sigmoid
+from scripts import ROOT, assert_refused, run, sentences, write_chain
+from test_readme import README, examples
+from ways import Case, InTheano
+
+N, GREEDY = 10_000, 300
+WARNINGS = ['-std=c99', '-Wall', '-Wextra', '-pedantic', '-Werror']
+SANITIZERS = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-g']
+TORCH_GATES = 'ifgo'
+COMPILERS = ['gcc', 'clang']
+
+# Reads numbers of characters, and prints what each but the first costs.
+READER = '''
+#define MODEL_ONLY
+#include "model.c"
+int main(void)
+{
+    model_state state = {{0}, {0}, {0}, {0}};
+    float log_p[V];
+    int x;
+    for (long n = 0; scanf("%d", &x) == 1; n++) {
+        if (n) printf("%.9g\\n", -log_p[x]);
+        model_read(&state, x, log_p);
+    }
+    return 0;
+}
+'''
+# Prints which characters are drawn, at a temperature, by numbers that are as far apart as they can be.
+DRAWER = '''
+#define MODEL_ONLY
+#include "model.c"
+int main(int argc, char **argv)
+{
+    const float log_p[V] = {%s};
+    for (int k = 0; k < 1000; k++) printf("%%d\\n", model_write(log_p, atof(argv[argc - 1]), (k + 0.5) / 1000));
+    return 0;
+}
+'''
+
+
+def compiled(folder, code=None, compiler='cc', options=('-O3',)):
+    """Compile a program beside model.c, or model.c itself; return its path. The compiler must say nothing."""
+    if not shutil.which(compiler):
+        pytest.skip(f'{compiler} is not installed')
+    source, made = folder / 'model.c', folder / f'program{len(os.listdir(folder))}'
+    if code:
+        source = folder / f'{made.name}.c'
+        source.write_text(code)
+    said = subprocess.run([compiler, *options, str(source), '-lm', '-o', str(made)], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, encoding='utf-8')
+    assert (said.returncode, said.stdout) == (0, ''), said.stdout
+    return str(made)
+
+
+def output(*command, text=''):
+    """Return what a program prints, in bytes, after asserting that it succeeds and writes no errors."""
+    result = subprocess.run(command, input=text.encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert (result.returncode, result.stderr) == (0, b'')
+    return result.stdout
+
+
+def costs_in_c(program, codes):
+    return np.array(output(program, text=' '.join(map(str, codes))).split(), float)
+
+
+# ---------------------------------------------------------------- the models
+
+def model_of(name):
+    """Return the bundled model, or one of other sizes, also with a cell of its own, cut out of it.
+
+    Their weights are larger, so that they write varied texts.
+    """
+    bundled, model = CharLSTM(), CharLSTM(random_seed=1)
+    bundled.model_setup(BUNDLED)
+    if name == 'bundled':
+        return bundled
+    if name == 'own cell':
+        model.cell, model.cell_parameters = peephole_cell, dict.fromkeys(OWN, 0)
+    H1, H2, scale = (90, 101, 2) if name == 'own cell' else (101, 90, 1.5)
+    model.uchar = list(bundled.uchar)
+    model.model_setup(num_units1=H1, num_units2=H2)
+    random, p = np.random.default_rng(1), {name: array.get_value() for name, array in bundled.p.items()}
+    p.update(U1=p['U1'][:, :H1], W1=scale * p['W1'][:, :H1, :H1], b1=p['b1'][:, :H1], U2=scale * p['U2'][:, :H2, :H1],
+             W2=scale * p['W2'][:, :H2, :H2], b2=p['b2'][:, :H2], V=scale * p['V'][:, :H2])
+    for name, variable in model.p.items():
+        array = p[name] if name in p else random.uniform(-0.5, 0.5, variable.get_value().shape)
+        variable.set_value(array.astype('float32'))
+    return model
+
+
+@pytest.fixture(scope='module', params=['bundled', 'other sizes', 'own cell'])
+def exported(request, tmp_path_factory):
+    """Return a model and a folder with its files, a text of which nothing was trained, its costs, and a greedy text."""
+    model, folder = model_of(request.param), tmp_path_factory.mktemp('exported')
+    for ending in ('c', 'onnx') + ('safetensors',) * (request.param != 'own cell'):
+        if ending == 'onnx':
+            pytest.importorskip('onnx')
+        model.export(folder / f'model.{ending}')
+    codes = np.array([model.uchar.index(ch) for ch in sentences(200) if ch in model.uchar][:N + 1])
+    prime = ''.join(model.uchar[k] for k in codes[:7])
+    greedy = model.generate_text(prime, len(prime) + GREEDY, 'argmax')
+    assert len(set(greedy)) > 6
+    return SimpleNamespace(name=request.param, model=model, folder=folder, codes=codes, prime=prime, greedy=greedy,
+                           costs=model.alternatives(codes)[0])
+
+
+def greedy(read, exported):
+    """Return the text of the most probable characters. read: from the number of a character to probabilities (V,)."""
+    model, text = exported.model, exported.prime
+    for ch in text:
+        p = read(model.uchar.index(ch))
+    for _ in range(GREEDY):
+        text += model.uchar[np.argmax(p)]
+        p = read(model.uchar.index(text[-1]))
+    return text
+
+
+def assert_costs(found, exported):
+    """Assert that costs are within 1e-5, but for a thousandth: the model's own are up to 1.2e-5 from float64's."""
+    assert len(found) == N and exported.costs.max() > 2
+    distance = np.sort(np.abs(found - exported.costs))
+    assert distance[-N // 1000] < 1e-5 and distance[-1] < 2e-5, distance[-20:]
+
+
+# ---------------------------------------------------------------- C
+
+def test_c_computes_the_model(exported):
+    assert_costs(costs_in_c(compiled(exported.folder, READER), exported.codes), exported)
+    program = compiled(exported.folder, options=['-O3', '-march=native'])
+    assert output(program, exported.prime, str(GREEDY), '0').decode() == exported.greedy + '\n'
+
+
+def test_c_is_short_and_compiles_without_warnings(exported):
+    text = (exported.folder / 'model.c').read_text(encoding='utf-8')
+    code = text.split('/* ---- The numbers ')[0].splitlines()
+    assert len(code) <= 200 and len(text) < 15e6
+    assert max(len(line) for line in code if not line.startswith('        const float t')) <= 120
+    if exported.name == 'bundled':
+        return                                         # the bundled one takes seconds
+    for compiler in COMPILERS:
+        for options in (['-O3', '-march=native'], ['-O1', *SANITIZERS]):
+            program = compiled(exported.folder, READER, compiler, [*WARNINGS, *options])
+            np.testing.assert_allclose(costs_in_c(program, exported.codes[:200]), exported.costs[:199], atol=1e-5)
+            program = compiled(exported.folder, None, compiler, [*WARNINGS, *options])
+            assert output(program, exported.prime, str(GREEDY), '0').decode() == exported.greedy + '\n'
+
+
+def several_functions(a_f, a_i, a_o, a_g, C_prev, s):
+    """Return h and C by the functions that the other cells here do not call."""
+    kept = tt.minimum(tt.log1p(tt.exp(a_f)), 1.5) * tt.sgn(a_g) * 0.3 + (abs(a_i) >= s) * (a_o <= 0.5) * 0.2
+    C = 0.4 * C_prev + kept + tt.eq(tt.sgn(a_g), 1) * 0.1 + tt.neq(tt.sgn(a_i), -1) * 0.2
+    return tt.tanh(C) * tt.nnet.sigmoid(a_o), C
+
+
+CELLS = {'coupled': coupled_cell, 'odd': odd_cell, 'logical': logical_cell, 'several': several_functions}
+
+
+@pytest.fixture(scope='module', params=CELLS)
+def special(request, tmp_path_factory):
+    """Return a model of a cell with unusual operations, a text, its costs, and a folder with its files."""
+    model, folder = CharLSTM(random_seed=5), tmp_path_factory.mktemp('special')
+    model.cell, model.uchar = CELLS[request.param], list('abcdefghijk')
+    if request.param == 'several':
+        model.cell_parameters = {'s': 0.3}
+    model.model_setup(num_units1=7, num_units2=4)
+    for name, array in random_parameters(6).items():
+        model.p[name].set_value(2 * array.astype('float32'))
+    for ending in ('c', 'onnx'):
+        if ending == 'onnx':
+            pytest.importorskip('onnx')
+        model.export(folder / f'model.{ending}')
+    codes = np.random.default_rng(4).integers(11, size=400)
+    return SimpleNamespace(model=model, folder=folder, codes=codes, costs=model.alternatives(codes)[0])
+
+
+@pytest.mark.parametrize('compiler', COMPILERS)
+def test_operations_of_cells_in_c(special, compiler):
+    """Those that a cell does not use are not in the file, so nothing is unused."""
+    program = compiled(special.folder, READER, compiler, [*WARNINGS, *SANITIZERS])
+    np.testing.assert_allclose(costs_in_c(program, special.codes), special.costs, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize('alphabet', ['aé€𝄞 \n"\\?%\0\x7f', 'éÿüa'.encode()], ids=['characters', 'bytes'])
+def test_characters_in_c(tmp_path, alphabet):
+    """A model that expects the alphabet over and over writes it, in UTF-8 or in its own bytes."""
+    of_bytes = isinstance(alphabet, bytes)
+    array = np.unique(np.frombuffer(alphabet, 'S1')) if of_bytes else np.array(sorted(alphabet))
+    model = CharLSTM()
+    model.model_setup(write_chain(tmp_path / 'p.npz', array))
+    model.export(tmp_path / 'model.c')
+    whole = b''.join(ch.encode('ascii', 'surrogateescape') for ch in model.uchar) if of_bytes else (
+        ''.join(array.tolist()).replace('\0', '')).encode()
+    program = compiled(tmp_path, options=[*WARNINGS, *SANITIZERS])
+    V, expected = len(model.uchar), ''.join(model.uchar).encode('utf-8', 'surrogateescape')
+    if not of_bytes:
+        assert b'\0' in expected and len(expected) == len(whole) + 1
+    written = output(program, 'a', str(2 * V), '0')
+    at = expected.index(b'a')
+    assert written == (3 * expected)[at:at + 1 + 2 * len(expected)] + b'\n'
+    result = subprocess.run([program, 'a☃b'], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert result.returncode == 2 and result.stderr.decode().endswith('never saw the first character of: ☃b\n')
+
+
+def test_drawing_in_c(tmp_path):
+    """Equally distant numbers draw each character as often as its probability at the temperature says."""
+    p = np.random.default_rng(2).dirichlet(np.ones(11))
+    model = InTheano().model(Case(11, 7, 4, T=1, B=1))
+    model.export(tmp_path / 'model.c')
+    program = compiled(tmp_path, DRAWER % ', '.join(map(repr, np.log(p).tolist())), options=WARNINGS + SANITIZERS)
+    for temperature in (0.5, 1, 2):
+        expected = p ** (1 / temperature) / (p ** (1 / temperature)).sum()
+        drawn = np.bincount(np.array(output(program, str(temperature)).split(), int), minlength=11)
+        assert np.abs(drawn - 1000 * expected).max() <= 1
+    for temperature in ('0', '1e-30'):
+        assert set(output(program, temperature).split()) == {str(np.argmax(p)).encode()}
+    program = compiled(tmp_path, options=WARNINGS + SANITIZERS)
+    same = [output(program, '', '30', '1', seed) for seed in '112']
+    assert same[0] == same[1] != same[2] and len(same[0].decode()) == 31
+    for words in (['a', 'x'], ['a', '0'], ['a', '9', '-1'], ['a', '9', '1', 'x'], ['a', '9', '1', '1', 'more']):
+        result = subprocess.run([program, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert (result.returncode, result.stdout, result.stderr.count(b'\n')) == (2, b'', 1)
+
+
+# ---------------------------------------------------------------- ONNX
+
+def session_of(folder):
+    return pytest.importorskip('onnxruntime').InferenceSession(str(folder / 'model.onnx'))
+
+
+def zero_states(model, B=1):
+    return dict(zip(('h1', 'C1', 'h2', 'C2'), model._zero_states(B)))
+
+
+def test_onnxruntime_computes_the_model(exported):
+    session, states = session_of(exported.folder), zero_states(exported.model)
+    p, *_ = session.run(None, dict(states, characters=exported.codes[:-1, None]))
+    assert_costs(-np.log(p[np.arange(N), 0, exported.codes[1:]]), exported)
+
+    def read(x):
+        p, *after = session.run(None, dict(states, characters=np.array([[x]])))
+        states.update(zip(states, after))
+        return p[0, 0]
+    assert greedy(read, exported) == exported.greedy
+    assert json.loads(session.get_modelmeta().custom_metadata_map['vocabulary']) == list(exported.model.uchar)
+
+
+def test_rows_and_states_in_onnxruntime(exported):
+    """Three rows from states of their own: as the model has them after the beginning of the text."""
+    session, model, rows = session_of(exported.folder), exported.model, exported.codes[:60].reshape(3, 20).T
+    _, *between = session.run(None, dict(zero_states(model, 3), characters=rows[:11]))
+    p, *after = session.run(None, dict(zip(zero_states(model), between), characters=rows[11:]))
+    for row in range(3):
+        for name, state in zip(zero_states(model), after):
+            np.testing.assert_allclose(state[row], model.states(rows[:, row])[name][-1], atol=1e-5)
+    np.testing.assert_allclose(p, model.theano_predict(rows)[0][11:], atol=1e-5)
+
+
+def test_operations_of_cells_in_onnxruntime(special):
+    session = session_of(special.folder)
+    p, *_ = session.run(None, dict(zero_states(special.model), characters=special.codes[:-1, None]))
+    np.testing.assert_allclose(-np.log(p[np.arange(399), 0, special.codes[1:]]), special.costs, rtol=0, atol=1e-5)
+
+
+# ---------------------------------------------------------------- PyTorch
+
+def load_tensors(path):
+    return pytest.importorskip('safetensors.numpy').load_file(str(path))
+
+
+def save_tensors(path, tensors, vocabulary='abcdefghijk', **about):
+    """Write a file as a user of PyTorch does."""
+    about.update(vocabulary=json.dumps(list(vocabulary)))
+    pytest.importorskip('safetensors.numpy').save_file(tensors, str(path), metadata=about)
+    return path
+
+
+class Torch:
+    """Two layers of nn.LSTM and an nn.Linear in NumPy, by PyTorch's names and order of gates."""
+
+    def __init__(self, tensors, layers=('lstm1.{}_l0', 'lstm2.{}_l0'), linear='linear.'):
+        self.layers = [[tensors[name.format(kind)].astype(float) for kind in
+                        ('weight_ih', 'weight_hh', 'bias_ih', 'bias_hh')] for name in layers]
+        self.V, self.c = tensors[f'{linear}weight'].astype(float), tensors[f'{linear}bias']
+        self.states = [[np.zeros(W.shape[1]), np.zeros(W.shape[1])] for _, W, *_ in self.layers]
+
+    def __call__(self, x):
+        """Return the probabilities (V,) after the character x."""
+        up = np.eye(len(self.c))[x]
+        for state, (U, W, b_ih, b_hh) in zip(self.states, self.layers):
+            i, f, g, o = np.split(U @ up + b_ih + W @ state[0] + b_hh, 4)
+            state[1] = sigmoid(f) * state[1] + sigmoid(i) * np.tanh(g)
+            state[0] = up = sigmoid(o) * np.tanh(state[1])
+        e = np.exp(self.V @ up + self.c)
+        return e / e.sum()
+
+    def costs(self, codes):
+        return np.array([-np.log(self(x)[y]) for x, y in zip(codes, codes[1:])])
+
+
+STANDARD = pytest.mark.parametrize('exported', ['bundled', 'other sizes'], indirect=True)
+
+
+@STANDARD
+def test_nn_lstm_in_numpy_computes_the_model(exported):
+    tensors = load_tensors(exported.folder / 'model.safetensors')
+    assert_costs(Torch(tensors).costs(exported.codes), exported)
+    assert greedy(Torch(tensors), exported) == exported.greedy
+
+
+@STANDARD
+def test_torch_computes_the_model(exported):
+    torch = pytest.importorskip('torch')
+    tensors = {name: torch.from_numpy(array) for name, array in
+               load_tensors(exported.folder / 'model.safetensors').items()}
+    (H1, H2), V = exported.model._units(), len(exported.model.uchar)
+    layers = dict(lstm1=torch.nn.LSTM(V, H1), lstm2=torch.nn.LSTM(H1, H2), linear=torch.nn.Linear(H2, V))
+    torch.nn.ModuleDict(layers).load_state_dict(tensors)
+    states = [None, None]
+
+    def logs(x):
+        up = torch.eye(V)[torch.as_tensor(x)]
+        for k in (0, 1):
+            up, states[k] = layers[f'lstm{k + 1}'](up, states[k])
+        return layers['linear'](up).log_softmax(-1).numpy()
+    with torch.no_grad():
+        found = logs(exported.codes[:-1])
+        assert_costs(-found[np.arange(N), exported.codes[1:]], exported)
+        states[:] = [None, None]
+        assert greedy(lambda x: logs([x])[0], exported) == exported.greedy
+
+
+@pytest.mark.parametrize('exported', ['bundled'], indirect=True)
+def test_readme_writes_with_torch(tmp_path, exported):
+    """The example runs as pasted."""
+    pytest.importorskip('torch')
+    shutil.copy(str(exported.folder / 'model.safetensors'), str(tmp_path))
+    code, = examples(README, 'Taking the model elsewhere')
+    result = run('-c', code, cwd=str(tmp_path))
+    assert (result.returncode, result.stderr) == (0, '') and result.stdout.startswith('It is ')
+    assert len(result.stdout) > 200 and set(result.stdout) <= set(exported.model.uchar)
+
+
+def bits(model):
+    return {name: p.get_value().tobytes() for name, p in model.p.items()}
+
+
+@STANDARD
+def test_out_and_in_again_is_the_same(exported, tmp_path):
+    back = CharLSTM()
+    back.model_setup(exported.folder / 'model.safetensors')
+    assert bits(back) == bits(exported.model) and list(back.uchar) == list(exported.model.uchar)
+    back.p['b1'].set_value(np.full_like(back.p['b1'].get_value(), -0.0))
+    back.export(tmp_path / 'again.SafeTensors')
+    again = CharLSTM()
+    again.model_setup(tmp_path / 'again.SafeTensors')
+    assert bits(again) == bits(back)
+
+
+@pytest.mark.parametrize('uchar', [np.frombuffer('é€'.encode() + b'a', 'S1'), np.array(['\0', 'a', '\n', '𝄞'])],
+                         ids=['bytes', 'NUL'])
+def test_vocabulary_comes_back(tmp_path, uchar):
+    pytest.importorskip('safetensors')
+    models = CharLSTM(), CharLSTM()
+    models[0].model_setup(write_chain(tmp_path / 'p.npz', np.unique(uchar)))
+    models[0].export(tmp_path / 'p.safetensors')
+    models[1].model_setup(tmp_path / 'p.safetensors')
+    assert list(models[0].uchar) == list(models[1].uchar) and bits(models[0]) == bits(models[1])
+    assert models[0].generate_text('a', 12, 'argmax') == models[1].generate_text('a', 12, 'argmax')
+
+
+def foreign(H1=7, H2=4, dtype='float32', layers=('net.rnn1.{}_l0', 'net.rnn2.{}_l0')):
+    """Return tensors of a user of PyTorch, by names of their own, and Torch of them. Both biases are random."""
+    random, V = np.random.default_rng(9), 11
+    shapes = {}
+    for name, n, H in zip(layers, (V, H1), (H1, H2)):
+        shapes.update({name.format('weight_ih'): (4 * H, n), name.format('weight_hh'): (4 * H, H),
+                       name.format('bias_ih'): (4 * H,), name.format('bias_hh'): (4 * H,)})
+    shapes.update({'net.out.weight': (V, H2), 'net.out.bias': (V,)})
+    tensors = {name: random.normal(0, 0.8, shape).astype(dtype) for name, shape in shapes.items()}
+    return tensors, Torch(tensors, layers, 'net.out.')
+
+
+@pytest.mark.parametrize('settings', [
+    {}, dict(H1=5, H2=5, layers=('lstm.{}_l0', 'lstm.{}_l1')), dict(dtype='float64'), dict(dtype='float16')],
+    ids=['two', 'one of two layers', 'float64', 'float16'])
+def test_file_of_a_user_of_pytorch(tmp_path, settings):
+    tensors, judge = foreign(**settings)
+    model = CharLSTM(random_seed=2)
+    model.model_setup(save_tensors(tmp_path / 'theirs.safetensors', tensors))
+    codes = np.random.default_rng(1).integers(11, size=300)
+    np.testing.assert_allclose(model.alternatives(codes)[0], judge.costs(codes), rtol=0, atol=1e-5)
+
+
+def test_a_run_begins_with_such_a_file(folder, in_process):
+    """It begins with the units of the file; the parameters of characters that both texts have are those of the file."""
+    tensors, _ = foreign()
+    save_tensors(folder / 'theirs.safetensors', tensors)
+    model = CharLSTM(random_seed=2)
+    model.prepare_input('t.txt', batch_size=3, seq_length=5, verbose=False)
+    model.model_setup(num_units1=7, num_units2=4)
+    model.init_params('theirs.safetensors')
+    order = ['ifgo'.index(gate) for gate in 'fiog']
+    W = tensors['net.rnn2.weight_hh_l0'].reshape(4, 4, 4)[order]
+    assert (model.p['W2'].get_value() == W).all()
+    c = model.p['c'].get_value()[model.uchar.index('d')]
+    assert c == tensors['net.out.bias']['abcdefghijk'.index('d')]
+    result = in_process(ROOT / 'train.py', '--resume', 'theirs.safetensors')
+    assert_refused(result, 'theirs.safetensors', 'holds no run', '--init')
+
+
+def without_array(name):
+    return lambda tensors: tensors.pop(name)
+
+
+def with_array(name, array):
+    return lambda tensors: tensors.update({name: array})
+
+
+DAMAGE = {
+    'no layer': (without_array('net.rnn1.weight_hh_l0'),
+                 ['net.rnn1.weight_ih_l0 (28, 11)', 'an nn.LSTM of two layers']),
+    'no bias': (without_array('net.rnn2.bias_hh_l0'), ['net.rnn2.bias_hh_l0 is missing']),
+    'no output': (without_array('net.out.bias'), ['net.out.weight (11, 4)']),
+    'embedding': (with_array('emb.weight', np.zeros((11, 3), 'f4')), ['emb.weight (11, 3)']),
+    'three layers': (with_array('net.rnn3.weight_hh_l0', np.zeros((8, 2), 'f4')), ['net.rnn3.weight_hh_l0 (8, 2)']),
+    'shape': (with_array('net.rnn1.weight_ih_l0', np.zeros((28, 12), 'f4')),
+              ['net.rnn1.weight_ih_l0 has shape (28, 12); expected (28, 11)']),
+    'other hidden': (with_array('net.rnn2.weight_ih_l0', np.zeros((16, 6), 'f4')),
+                     ['net.rnn2.weight_ih_l0 has shape (16, 6); expected (16, 7)']),
+    'scalar': (with_array('net.rnn2.weight_hh_l0', np.zeros((), 'f4')), ['net.rnn2.weight_ih_l0 has shape (16, 7)']),
+    'no units': (with_array('net.rnn2.weight_hh_l0', np.zeros((0, 0), 'f4')), ['has shape (16, 7); expected (0, 7)']),
+    'type': (with_array('net.out.bias', np.zeros(11, 'i8')), ['net.out.bias is of type I64']),
+    'not finite': (with_array('net.out.bias', np.full(11, np.nan, 'f4')), ['no finite float32 numbers'])}
+
+
+@pytest.mark.parametrize('name', DAMAGE)
+def test_what_does_not_fit_is_named(tmp_path, refused, name):
+    tensors, _ = foreign()
+    change, words = DAMAGE[name]
+    change(tensors)
+    path = save_tensors(tmp_path / 'p.safetensors', tensors)
+    with refused(ValueError, path, *words):
+        CharLSTM().model_setup(path)
+
+
+@pytest.mark.parametrize('vocabulary, word', [
+    ('abcdefghij', 'expected (28, 10)'), ('aacdefghijk', 'distinct'), (['ab', *'cdefghijkl'], 'distinct'),
+    ([*range(11)], 'has no vocabulary'), ([['a']] * 11, 'distinct'), ([], 'has no vocabulary')])
+def test_vocabulary_that_does_not_fit(tmp_path, refused, vocabulary, word):
+    path = save_tensors(tmp_path / 'p.safetensors', foreign()[0], vocabulary)
+    with refused(ValueError, path, word):
+        CharLSTM().model_setup(path)
+
+
+def test_untrusted_files(tmp_path, refused):
+    """Without a vocabulary; with forged sizes; no such files at all; and with any byte changed."""
+    save = pytest.importorskip('safetensors.numpy').save_file
+    path = tmp_path / 'p.safetensors'
+    save(foreign()[0], str(path))
+    with refused(ValueError, path, 'has no vocabulary', 'json.dumps'):
+        CharLSTM().model_setup(path)
+    for vocabulary in ('[' * 100_000, '[' * 900 + ']' * 900, '[{}]', '[1e999]', 'NaN', '[["a"], "b"]'):
+        save(foreign()[0], str(path), metadata={'vocabulary': vocabulary})
+        with refused(ValueError, path, 'has no vocabulary'):
+            CharLSTM().model_setup(path)
+    good = save_tensors(path, foreign()[0]).read_bytes()
+    start = int.from_bytes(good[:8], 'little')
+    for bad in (b'', b'x' * 7, good[:50], good[:-1], good + b'x', (2 ** 40).to_bytes(8, 'little') + good[8:],
+                good.replace(b'[28,7]', b'[28,9]', 1), good.replace(b'[28,7]', b'[1,28]', 1), b'PK\3\4' + good):
+        assert bad != good
+        path.write_bytes(bad)
+        with refused(ValueError, path, 'not a checkpoint that can be used', 'safetensors'):
+            CharLSTM().model_setup(path)
+    random, refusals = np.random.default_rng(5), 0
+    for _ in range(150):
+        changed = bytearray(good)
+        changed[random.integers(start + 8)] = random.integers(256)
+        path.write_bytes(changed)
+        try:
+            CharLSTM().model_setup(path)
+        except ValueError as error:
+            assert str(path) in str(error) and '\n' not in str(error)
+            refusals += 1
+    assert refusals > 75
+    with refused(FileNotFoundError, 'missing.safetensors'):
+        CharLSTM().model_setup(tmp_path / 'missing.safetensors')
+    os.mkfifo(tmp_path / 'fifo.safetensors')
+    with refused(ValueError, 'fifo.safetensors', 'no safetensors file'):
+        CharLSTM().model_setup(tmp_path / 'fifo.safetensors')
+
+
+# ---------------------------------------------------------------- what is refused, and the command
+
+class Mixing(CharLSTM):
+    """A cell that mixes units, which only theano.scan computes."""
+
+    @staticmethod
+    def cell(a_f, a_i, a_o, a_g, C_prev):
+        C = tt.nnet.sigmoid(a_f) * C_prev + tt.tanh(a_g) * tt.nnet.sigmoid(a_i)
+        return tt.nnet.sigmoid(a_o) * (C - C.mean(axis=1, keepdims=True)), C
+
+
+def test_model_that_a_file_cannot_have(tmp_path, refused):
+    for ending, what in (('c', 'a file of C'), ('onnx', 'a file of ONNX'), ('safetensors', 'nn.LSTM')):
+        model = Mixing()
+        model.uchar = list('abc')
+        with refused(ValueError, 'nothing to export'):
+            model.export(tmp_path / f'm.{ending}')
+        model.model_setup(num_units1=3, num_units2=2)
+        with refused(ValueError, what, 'Mixing.cell', 'it uses'):
+            model.export(tmp_path / f'm.{ending}')
+    model = InTheano().model(Case(5, 4, 3, T=1, B=1, own=True))
+    with refused(ValueError, 'nn.LSTM', 'peephole_cell', '.onnx or .c'):
+        model.export(tmp_path / 'm.safetensors')
+    with refused(ValueError, 'm.txt', '.safetensors, .onnx, .c'):
+        model.export(str(tmp_path / 'm.txt'))
+    model.p['c'].set_value(np.full(5, np.inf, 'float32'))
+    with refused(ValueError, 'm.c was not written'):
+        model.export(tmp_path / 'm.c')
+    model.uchar = []
+    with refused(ValueError, 'no vocabulary'):
+        model.export(tmp_path / 'm.c')
+    assert os.listdir(tmp_path) == []
+
+
+def test_edited_network_is_refused(tmp_path, refused, monkeypatch):
+    model = InTheano().model(Case(5, 4, 3, T=1, B=1))
+
+    def edited(x, y, states, p, *rest):
+        return network(x, y, states, dict(p, c=2 * p['c']), *rest)
+    network = type(model)._network
+    monkeypatch.setattr(CharLSTM, '_network', staticmethod(edited))
+    with refused(ValueError, 'a file of C cannot compute this model', 'was edited'):
+        model.export(tmp_path / 'm.c')
+
+
+@pytest.mark.parametrize('options, words', [
+    (['--export', 'm.txt'], ['--export is m.txt', '.safetensors, .onnx, .c']),
+    (['--export', 'm'], ['--export is m:']), (['--export', 't.txt.c'], ['exists already', '--overwrite']),
+    (['--export', 'm.c', '--info'], ['--export', '--info']), (['--export', 'm.c', '--score', 't.txt'], ['--score']),
+    (['--export', 'm.c', '--page', 'x.html'], ['--page']), (['--export', 'm.c', '--copies', 't.txt'], ['--copies']),
+    (['--export', 'm.c', '--length', 9], ['--length is for writing', '--export']),
+    (['--export', 'm.c', '--temperature', 0.5], ['--temperature is for writing', '--export']),
+    (['out.txt', '--export', 'm.c'], ['OUT is out.txt', '--export'])])
+def test_command_that_contradicts_itself(produce, short_run, options, words):
+    (short_run.folder / 't.txt.c').write_text('mine')
+    assert_refused(produce(*options), *words)
+    assert (short_run.folder / 't.txt.c').read_text() == 'mine' and not (short_run.folder / 'm.c').exists()
+
+
+def test_command_exports(produce, short_run):
+    """What it says, a file that is replaced, and the file as PARAMS."""
+    pytest.importorskip('safetensors')
+    for name in ('m.c', 'm.safetensors'):
+        (short_run.folder / name).write_text('mine')
+        result = produce('--export', name, '--overwrite')
+        assert (result.returncode, result.stdout) == (0, '')
+        assert re.fullmatch(rf'wrote {name}, \d\.\d MB\n', result.stderr)
+    texts = [produce('--prime', 'the ', '--method', 'argmax', '--count', 1, 'out', checkpoint=name).stdout
+             for name in ('m.safetensors', 'r_t.txt_best.npz')]
+    assert texts[0] == texts[1] and texts[0].startswith('the ')
+    info = produce('--info', checkpoint='m.safetensors').stdout
+    assert '2 layers of 5 and 7 units' in info and 'only parameters and characters' in info
+    assert_refused(produce('m.safetensors'), 'm.safetensors is a checkpoint')
+
+
+@pytest.mark.parametrize('package, name', [('safetensors', 'm.safetensors'), ('onnx', 'm.onnx')])
+def test_missing_package_is_named(short_run, tmp_path, without, package, name):
+    checkpoint = short_run.folder / 'r_t.txt_best.npz'
+    env = without(package)
+    result = run(ROOT / 'produce_text.py', checkpoint, '--export', name, cwd=str(tmp_path), env=env)
+    assert_refused(result, f'No module named {package}', f'-m pip install {package}')
+    assert not (tmp_path / name).exists()
+    if package == 'safetensors':
+        (tmp_path / name).write_bytes((2).to_bytes(8, 'little') + b'{}')
+        result = run(ROOT / 'produce_text.py', name, '--info', cwd=str(tmp_path), env=env)
+        assert_refused(result, f'-m pip install {package}')
+    env['UV'] = sys.executable
+    result = run(ROOT / 'produce_text.py', checkpoint, '--export', f'other.{name}', cwd=str(tmp_path), env=env)
+    assert_refused(result, f'run --with {package}', 'produce_text.py')
