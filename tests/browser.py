@@ -99,6 +99,13 @@ class Browser:
         return self.value('new Promise(drawn => '
                           'requestAnimationFrame(() => setTimeout(() => drawn(performance.now()))))')
 
+    def reload(self):
+        """Reload the page, as a reader does."""
+        self.value('void (window.old = true)')
+        self.opened.append(self.value("location.href.split('#')[0]"))
+        self.call('Page.reload')
+        self.wait("!window.old && document.readyState === 'complete'")
+
     def all(self, selector, expression='element.textContent'):
         """Return the value of an expression for each element of a selector; by default its text."""
         return self.value(f'Array.from(document.querySelectorAll({json.dumps(selector)}), element => {expression})')

@@ -115,7 +115,7 @@ def test_colours_say_which_model_was_less_surprised(browser, compared, costs, sc
     differences = costs[1] - costs[0]
     levels = differences / np.sort(abs(differences))[int(0.98 * 698)] * 16
     browser.open(compared, view='#against', scheme=scheme)
-    assert_colours(browser, '#text > *', [0, *levels], scheme == 'dark', margin=0.1)
+    assert_colours(browser, '#text span', [0, *levels], scheme == 'dark', margin=0.1)
 
 
 def test_costs_and_their_difference(browser, compared, costs):

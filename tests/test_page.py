@@ -126,7 +126,7 @@ def test_scripts_share_few_names():
     declared = [match.groups() for path in page.HERE.glob('*.js') for match in re.finditer(
         r'^(const|let|var|class|function)\*? (\w+)', path.read_text(encoding='utf-8'), re.MULTILINE)]
     kinds, names = zip(*declared)
-    assert {'math', 'Network', 'whyView'} <= set(names) and len(names) == len(set(names)) < 90
+    assert {'math', 'Network', 'whyView'} <= set(names) and len(names) == len(set(names)) < 100
     assert set(kinds) == {'const', 'class', 'function'}                # what changes is inside of them
 
 
@@ -146,6 +146,21 @@ def test_data_are_those_of_an_independent_model(written, short_run):
         assert abs(found - C[unit['layer'] - 1][unit['number'], 0]) <= 0.51 * step + 1e-4
     assert len(data['units']) == 5 + 7 and {len(r) for r in data['correlations'].values()} == {5 + 7}
     assert np.array(data['epochs'])[:, [0, 2]].tolist() == [[k, cost] for k, cost in enumerate(short_run.costs, 1)]
+
+
+def test_states_are_those_of_the_parameters_in_the_page(monkeypatch, short_run):
+    monkeypatch.setattr(page, 'EVERY', 100)
+    p, model = load(short_run.folder / 'r_t.txt_best.npz'), CharLSTM()
+    model.model_setup(str(short_run.folder / 'r_t.txt_best.npz'))
+    with default_mode(theano.compile.mode.FAST_COMPILE):
+        found = page.snapshots(model, TEXT[:350])
+    codes = np.array([list(p['uchar']).index(ch) for ch in TEXT[:300]])
+    rounded = {name: p[name].astype('float16').astype(float) for name in NAMES}
+    assert found['sizes'] == [5, 5, 7, 7] and found['every'] == 100
+    for k, states in enumerate(array_of(found['states']).reshape(3, 24)):
+        expected = numpy_model.forward(rounded, codes[:100 * k + 100, None])[1]
+        np.testing.assert_allclose(states, np.concatenate(expected)[:, 0], atol=1e-5)
+    np.testing.assert_array_equal(model.p['U1'].get_value(), p['U1'])              # which are rounded only meanwhile
 
 
 def test_units_are_chosen_by_turns():
@@ -277,7 +292,7 @@ def expected_in_page(short_run):
 def test_colours_are_those_of_the_costs(browser, written, short_run, scheme):
     *_, costs = expected_in_page(short_run)
     browser.open(written, scheme=scheme)
-    assert_colours(browser, '#text > *', [0, *costs / 6 * 16], scheme == 'dark')
+    assert_colours(browser, '#text span', [0, *costs / 6 * 16], scheme == 'dark')
     nats, bits = re.fullmatch(r'Mean: (.*) nats \((.*) bits\) a character\.', browser.text('#mean')).groups()
     np.testing.assert_allclose([float(nats), float(bits)], costs.mean() / [1, np.log(2)], atol=6e-4)
 
@@ -309,6 +324,15 @@ def test_pointing_and_keys_show_what_was_expected(browser, written, short_run):
     assert looked_at(browser) > 600
 
 
+def test_lines_are_blocks(browser, short_run, tmp_path):
+    """A long line is several, and none of its characters is lost."""
+    text = TEXT[:30] + '\n\n' + 'hill dog ' * 300 + '\n' + TEXT[30:60]
+    browser.open(write_page_of(short_run.folder / 'r_t.txt_best.npz', tmp_path / 'page.html', text))
+    lines = [line.replace('\u21b5', '') for line in browser.all('#text > *')]
+    assert ''.join(lines) == text and max(map(len, lines)) < 1010
+    assert len(lines) == len(text.splitlines()) + 2 and browser.fits()
+
+
 def chosen_unit(browser):
     return int(browser.all('#units [aria-selected=true]', 'element.id')[0][len('unit-'):])
 
@@ -323,7 +347,7 @@ def test_click_on_a_unit_recolours(browser, written):
         u = chosen_unit(browser)
         low, high = np.sort(states[u])[[14, 685]][::-1 if correlations[u] < 0 else 1]
         levels = np.clip((states[u] - low) / (high - low) * 16, 0, 15.5)
-        assert_colours(browser, '#text > *', -levels)      # the colours of the cells are those of levels below 0
+        assert_colours(browser, '#text span', -levels)      # the colours of the cells are those of levels below 0
         return u
 
     first = check()
@@ -473,7 +497,7 @@ def test_text_is_legible_on_every_colour(browser, written, scheme, view):
     browser.open(written, scheme=scheme, view='#' + view)
     backgrounds = []
     for level in range(16):
-        browser.value(f"void (byId('text').children[1].className = 'v{level}')")
+        browser.value(f"void (byId('character-1').className = 'v{level}')")
         behind, = browser.colours(place(1))
         ink, = browser.colours(place(1), 'color')
         backgrounds.append(luminance(browser.colours('html')[0] if behind[3:] == [0] else behind))
@@ -499,7 +523,8 @@ def test_views_fit_and_follow_the_keys(browser, written, width):
     browser.focus('#tab-surprise')
     for view in ('why', 'cells', 'words', 'writing', 'guess', 'learning', 'about', 'surprise'):
         browser.press('ArrowRight')
-        assert browser.value('[document.body.dataset.view, location.hash]') == [view, '#' + view]
+        assert browser.value('document.body.dataset.view') == view
+        browser.wait(f"location.hash === '#{view}'")
         assert browser.focused() == 'tab-' + view and browser.fits() and set(browser.all('main *', CUT)) == {''}
         panels = browser.all('[role=tabpanel]:not([hidden])', 'element.id')
         assert panels == [('reading' if view in ('surprise', 'why', 'cells') else view) + '-panel']
@@ -562,12 +587,16 @@ def test_units_are_held_by_mouse_and_by_keys(browser, written):
     for key, byte in (('Home', 0), ('End', 255)):
         browser.press(key)
         assert slider() == (True, byte)
+    browser.press('j')                                     # a key of the list and of the text, not of the slider
+    assert chosen_unit(browser) == first
+    browser.focus('#units')
     browser.press('j')                                     # another unit, which is free
     second = chosen_unit(browser)
     assert not slider()[0] and second != first and held() == {first}
     browser.focus('#hold')
     browser.press(' ')
     assert slider()[0] and held() == {first, second}
+    browser.focus('#units')
     browser.press('k')
     assert slider() == (True, 255)
     browser.focus('#hold')

@@ -9,99 +9,89 @@ function levelBetween(value, pale, deep) {
 /** Units are numbers of data.units here. */
 function cellsView(text) {
   const n = text.numbers.length, states = array(data.states), features = Object.keys(data.correlations);
-  const heldBytes = new Map();                             // from units that are held to bytes of C
-  let unit = 0;                                            // the one that colours the text
+  let order = [];                                          // the units, those first that follow the feature best
 
-  const shown = () => shownView() === 'cells';
-  const correlation = u => data.correlations[byId('feature').value][u];
+  const shown = () => state.view === 'cells';
+  const feature = () => state.feature === null ? features[0] : state.feature;
+  const correlation = u => data.correlations[feature()][u];
 
-  /** The name of a unit, as --hold takes it. */
-  const nameOf = u => `C${data.units[u].layer}:${data.units[u].number}`;
+  /** The unit that colours the text: the first of the list where none was chosen that the page has the states of. */
+  function unit() {
+    const chosen = units.numberOf(state.unit);
+    return chosen < 0 ? order[0] : chosen;
+  }
 
   /** Lists the units: those that follow the chosen feature best come first. */
   function listUnits() {
-    const order = data.units.map((_, u) => u).sort((a, b) => Math.abs(correlation(b)) - Math.abs(correlation(a)));
+    byId('feature').value = feature();
+    order = data.units.map((_, u) => u).sort((a, b) => Math.abs(correlation(b)) - Math.abs(correlation(a)));
     byId('units').replaceChildren(...order.map(u => {
       const r = correlation(u);
-      const item = listItem('unit-' + u, () => chooseUnit(u), ...bar(nameOf(u), Math.abs(r), signed(r), ''));
-      item.classList.toggle('held', heldBytes.has(u));
-      return item;
+      return listItem('unit-' + u, () => chooseUnit(u), ...bar(units.nameOf(u), Math.abs(r), signed(r), ''));
     }));
-    chooseUnit(order[0]);
   }
 
-  /** Colours the text by a unit. */
-  function chooseUnit(u) {
-    unit = u;
-    selectItem(byId('units'), byId('unit-' + u));
+  const chooseUnit = u => change({unit: units.nameOf(u)});
+
+  /** Shows the chosen unit in the list and by the colours of the text. */
+  function showUnit() {
+    selectItem(byId('units'), byId('unit-' + unit()));
     [byId('pale').textContent, byId('deep').textContent] = ends().map(byte => 'C ' + valueOf(byte));
-    follow();
-    showHold();
+    showHold(ends()[1]);                                   // at first where the colour is deepest
     if (shown()) show();
   }
 
   /** The bytes that get the palest and the deepest colour: not the extremes, so that a few outliers do not decide. */
-  function ends(u = unit, r = correlation(u)) {
+  function ends(u = unit(), r = correlation(u)) {
     const sorted = states.slice(u * n, u * n + n).sort();
     const low = sorted[Math.floor(0.02 * n)], high = sorted[Math.floor(0.98 * (n - 1))];
     return r < 0 ? [high, low] : [low, high];
   }
 
   function show() {
-    const [pale, deep] = ends();
-    text.paint(k => levelBetween(states[unit * n + k], pale, deep));
-  }
-
-  /** The C that a byte of a unit's states stands for. */
-  function cellState(u, byte) {
-    const {least, most} = data.units[u];
-    return least + (most - least) * byte / 255;
+    const [pale, deep] = ends(), first = unit() * n;
+    text.paint(k => levelBetween(states[first + k], pale, deep));
+    follow();
   }
 
   /** The C that get the palest and the deepest colour; r: the correlation of the unit with a feature. */
-  const endsOfC = (u, r) => ends(u, r).map(byte => cellState(u, byte));
+  const endsOfC = (u, r) => ends(u, r).map(byte => units.cellState(u, byte));
 
-  const valueOf = (byte, u = unit) => twoDigits(cellState(u, byte));
+  const valueOf = (byte, u = unit()) => twoDigits(units.cellState(u, byte));
 
   function follow() {
-    const {here} = text;
-    const value = valueOf(states[unit * n + here]);
-    byId('value').replaceChildren('at ', element('bdi', '', named(text.numbers[here])), ': ' + value);
+    const value = valueOf(states[unit() * n + state.place]);
+    byId('value').replaceChildren('at ', element('bdi', '', named(text.numbers[state.place])), ': ' + value);
   }
 
   /** Chooses the unit that is `by` places further down the list. */
   function stepUnits(by) {
-    const items = Array.from(byId('units').children), at = items.findIndex(item => item.id === 'unit-' + unit);
-    chooseUnit(Number(items[Math.max(0, Math.min(items.length - 1, at + by))].id.slice('unit-'.length)));
+    chooseUnit(order[Math.max(0, Math.min(order.length - 1, order.indexOf(unit()) + by))]);
   }
 
   /** The units that are held, as Network.hold takes them, each with a text that says so. */
   function heldUnits() {
-    return Array.from(heldBytes, ([u, byte]) => ({layer: data.units[u].layer, number: data.units[u].number,
-      value: cellState(u, byte), description: `${nameOf(u)} at ${valueOf(byte, u)}`}));
+    return Array.from(state.held, ([u, byte]) => ({layer: data.units[u].layer, number: data.units[u].number,
+      value: units.cellState(u, byte), description: `${units.nameOf(u)} at ${valueOf(byte, u)}`}));
   }
 
   /** Holds the unit at the slider's value, or not. */
   function holdUnit(on) {
-    if (on) heldBytes.set(unit, Number(byId('hold-at').value));
-    else heldBytes.delete(unit);
-    byId('unit-' + unit).classList.toggle('held', on);
-    showHold(Number(byId('hold-at').value));
+    const held = new Map(state.held);
+    if (on) held.set(unit(), Number(byId('hold-at').value));
+    else held.delete(unit());
+    change({held});
   }
 
-  /** Shows whether the unit is held, and the byte of the slider: at first where the colour is deepest. */
-  function showHold(byte = heldBytes.has(unit) ? heldBytes.get(unit) : ends()[1]) {
-    byId('hold').checked = heldBytes.has(unit);
-    byId('hold-at').dir = correlation(unit) < 0 ? 'rtl' : 'ltr';         // as the scale of the colours
+  /** Shows which units are held, and the byte of the slider where the unit is not. */
+  function showHold(free) {
+    const {held} = state, u = unit(), byte = held.has(u) ? held.get(u) : free;
+    for (const item of byId('units').children) item.classList.toggle('held', held.has(Number(item.id.slice(5))));
+    byId('hold').checked = held.has(u);
+    byId('hold-at').dir = correlation(u) < 0 ? 'rtl' : 'ltr';            // as the scale of the colours
     byId('hold-at').value = byte;
     byId('hold-value').value = valueOf(byte);
     byId('hold-at').setAttribute('aria-valuetext', byId('hold-value').value);
-  }
-
-  function holdNone() {
-    heldBytes.clear();
-    for (const item of byId('units').children) item.classList.remove('held');
-    showHold();
   }
 
   const strongest = name => Math.max(...data.correlations[name].map(Math.abs));
@@ -109,13 +99,17 @@ function cellsView(text) {
   for (const name of features) {
     byId('feature').append(selectOption(name, `${name} (best ${strongest(name).toFixed(2)})`));
   }
-  byId('feature').addEventListener('change', listUnits);
+  byId('feature').addEventListener('change', event => change({feature: event.target.value, unit: null}));
   byId('hold').addEventListener('change', event => holdUnit(event.target.checked));
   byId('hold-at').addEventListener('input', () => holdUnit(true));
   byId('previous').addEventListener('click', () => stepUnits(-1));
   byId('next').addEventListener('click', () => stepUnits(1));
   onListKeys(byId('units'), data.units.length, stepUnits);
-  onKeys(document.body, {j: () => 1, k: () => -1}, stepUnits, shown);
+  for (const id of ['text', 'units']) onKeys(byId(id), {j: () => 1, k: () => -1}, stepUnits, shown);
   listUnits();
-  return {title: 'Cells', show, follow, nameOf, endsOfC, heldUnits, holdNone};
+  follows(['feature'], listUnits);
+  follows(['feature', 'unit'], showUnit);
+  follows(['held'], () => showHold(Number(byId('hold-at').value)));
+  showUnit();
+  return {title: 'Cells', show, follow, endsOfC, heldUnits, holdNone: () => change({held: new Map()})};
 }

@@ -21,13 +21,18 @@ function surpriseView(text, model) {
 
   /** Shows which characters were expected where the reader looks, and which one came. */
   function follow() {
-    const {here} = text;
+    const {place: here} = state;
     if (!here) return byId('where').replaceChildren(NOTHING_BEFORE);
     byId('where').replaceChildren(text.contextOf(here), expectedBars(model, here),
       element('p', 'number', inBold(text.numbers[here]), ' came, for ',
         element('b', '', costs[here - 1].toFixed(2)), ` nats (${(costs[here - 1] / Math.LN2).toFixed(2)} bits)`));
   }
 
+  function show() {
+    text.paint(k => k ? costs[k - 1] / DEAREST : 0);
+    follow();
+  }
+
   byId('mean').textContent = `Mean: ${natsAndBits(mean(costs))} a character.`;
-  return {title: 'Surprise', show: () => text.paint(k => k ? costs[k - 1] / DEAREST : 0), follow};
+  return {title: 'Surprise', show, follow};
 }
