@@ -84,7 +84,9 @@ def test_page_has_the_characters_that_both_know(produce, other, tmp_path):
     data = data_of(tmp_path / 'p.html')
     shown = TEXT.replace('—', '')
     assert ''.join(data['uchar'][k] for k in array_of(data['text'])) == shown
-    assert data['source'] == f'All {len(shown):,} characters of x.txt.' and not data['own']
+    assert data['source'] == (
+        f"{len(shown):,} of {len(TEXT) + 1:,} characters of x.txt. Left out of the file, since a model never saw them: "
+        f"'☃' (1), '—' ({TEXT.count('—'):,}).") and not data['own']
 
 
 def test_written_text_is_compared_too(produce, other, tmp_path):

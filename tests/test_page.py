@@ -109,7 +109,9 @@ def test_hostile_text_is_data(hostile):
 
 def test_nothing_is_fetched_and_no_other_script_may_run():
     template = (page.HERE / 'page.html').read_text(encoding='utf-8')
-    assert "default-src 'none'" in template and not re.search(r'\b(src|href|url)\s*[=(]', template)
+    for policy in ("default-src 'none'", "base-uri 'none'", "form-action 'none'"):
+        assert policy in template
+    assert not re.search(r'\b(src|href|url)\s*[=(]', template)
     scripts = [path.read_text(encoding='utf-8') for path in page.HERE.glob('*.js')]
     script = ''.join(scripts)
     for forbidden in ('innerHTML', 'outerHTML', 'insertAdjacent', 'document.write', 'eval(', 'fetch(', '</script'):
@@ -213,14 +215,17 @@ def test_page_of_a_file(produce, short_run, monkeypatch, tmp_path):
         return data, ''.join(data['uchar'][k] for k in array_of(data['text']))
 
     data, text = page_of(len(TEXT))
-    assert text == TEXT and data['source'] == f'All {len(TEXT):,} characters of x.txt.'
+    left_out = " Left out of the file, since a model never saw them: '☃' (1)."
+    assert text == TEXT and data['source'] == f'{len(TEXT):,} of {len(TEXT) + 1:,} characters of x.txt.' + left_out
     said = succeeded(produce('--info'))
     for path in re.findall(r'(?m)(?<=^)/[^:]+|(?<=path )/[^,]+|(?<=input )/[^,]+', said):
         said = said.replace(path, os.path.basename(path))
     assert '\n'.join(data['info']) + '\n' == said and 'path t.txt' in said
     assert str(short_run.folder).encode() not in (tmp_path / 'p.html').read_bytes()
     data, text = page_of(900)
-    assert text == TEXT[:900] and data['source'] == f'The first 900 of {len(TEXT):,} characters of x.txt.'
+    assert text == TEXT[:900]
+    assert data['source'] == f'The first 900 of {len(TEXT) + 1:,} characters of x.txt.' + left_out
+    assert page.beginning_of(TEXT[:90], 'x.txt') == (TEXT[:90], 'All 90 characters of x.txt.')
 
 
 def test_page_of_a_text_that_the_model_writes(produce, tmp_path):
@@ -490,6 +495,26 @@ def luminance(rgb):
     return np.dot(linear, [0.2126, 0.7152, 0.0722])
 
 
+def contrast(*luminances):
+    lighter, darker = max(luminances), min(luminances)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+MARK_COLOUR = 'getComputedStyle(element).color.replace("srgb", "")'            # color(srgb red green blue / opacity)
+
+
+@pytest.mark.parametrize('scheme', ['light', 'dark'])
+def test_borders_of_controls_are_seen(browser, written, scheme):
+    """In a contrast of at least 3 to 1 to the control and to the page."""
+    browser.open(written, scheme=scheme, view='#cells')
+    paper = browser.colours('html')[0]
+    for control in ('select', 'textarea', 'input', '.button', '[role=listbox]', '.scale'):
+        for edge in browser.colours(control, 'borderTopColor'):
+            assert contrast(luminance(edge), luminance(paper)) >= 3, control
+    inside, edge = [luminance(browser.colours('#units', of)[0]) for of in ('backgroundColor', 'borderTopColor')]
+    assert contrast(inside, edge) >= 3
+
+
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 @pytest.mark.parametrize('view', ['surprise', 'cells'])
 def test_text_is_legible_on_every_colour(browser, written, scheme, view):
@@ -501,8 +526,12 @@ def test_text_is_legible_on_every_colour(browser, written, scheme, view):
         behind, = browser.colours(place(1))
         ink, = browser.colours(place(1), 'color')
         backgrounds.append(luminance(browser.colours('html')[0] if behind[3:] == [0] else behind))
-        lighter, darker = sorted([backgrounds[-1], luminance(ink)])[::-1]
-        assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (level, behind, ink)
+        assert contrast(backgrounds[-1], luminance(ink)) >= 4.5, (level, behind, ink)
+        browser.value(f"void (byId('character-1').className = 'faint v{level}')")
+        *rgb, opacity = [float(x) for x in re.findall(r'[\d.]+', browser.all(place(1), MARK_COLOUR)[0])]
+        under = browser.colours('html')[0] if behind[3:] == [0] else behind
+        mark = opacity * np.array(rgb) * 255 + (1 - opacity) * np.array(under[:3])
+        assert contrast(backgrounds[-1], luminance(mark)) >= 3, (level, behind, mark)
     assert (np.diff(backgrounds) * (1 if scheme == 'dark' else -1) > 0).all()
 
 
@@ -540,6 +569,54 @@ def test_explanations_are_a_tap_away_on_a_phone(browser, written):
             # Not by the mouse: on its way it points at characters, whose rows change the height of what is clicked.
             browser.value(f"document.querySelector('#{view}-side summary').click()")
             assert browser.is_visible(explained) != open_at_first
+
+
+def test_forced_colours_keep_the_map(browser, written):
+    browser.open(written)
+    before = browser.colours('#text span'), browser.colours('.scale span')
+    browser.force_colours()
+    assert browser.value("matchMedia('(forced-colors: active)').matches")
+    assert (browser.colours('#text span'), browser.colours('.scale span')) == before
+    browser.click('#tab-words')
+    assert browser.colours('#words', 'color') == [[0, 0, 0, 0]]          # or its letters would lie on the others
+
+
+# How many pixels of the text are seen, below the tabs and above what is shown beside it.
+SEEN = """(box => {
+  const lowest = Math.min(innerHeight, document.querySelector('aside').getBoundingClientRect().top);
+  const tabs = document.querySelector('nav').getBoundingClientRect();
+  return lowest - Math.max(0, tabs.bottom, box.top);
+})(byId('text').getBoundingClientRect())"""
+
+
+@pytest.mark.parametrize('width, height', [(320, 568), (320, 256), (390, 844)])
+def test_text_is_seen_in_a_small_window(browser, written, width, height):
+    browser.open(written, width=width, height=height)
+    browser.value('scrollTo(0, 400)')
+    assert browser.value(SEEN) >= 0.4 * height and browser.fits()
+
+
+def test_letters_of_twice_the_size(browser, written):
+    """The tabs cover neither the heading nor what sticks below them."""
+    browser.open(written, width=1280)
+    browser.call('Page.setFontSizes', fontSizes=dict(standard=32, fixed=26))
+    try:
+        browser.value('scrollTo(0, 300)')
+        browser.click('#tab-learning')
+        browser.value('scrollTo(0, 900)')
+        below_tabs = browser.all('nav', 'element.getBoundingClientRect().bottom')[0]
+        assert browser.all('.epochs', 'element.getBoundingClientRect().top')[0] >= below_tabs - 1 and browser.fits()
+    finally:
+        browser.call('Page.setFontSizes', fontSizes=dict(standard=16, fixed=13))
+
+
+@pytest.mark.parametrize('least, most', [(1.03, 1.83), (0, 0.9), (2.9, 3.1), (1, 40), (0, 100), (1.1, 1.4), (7, 7)])
+def test_axes_have_five_ticks_or_more(browser, written, least, most):
+    browser.open(written)
+    found = browser.value(f'ticks({least}, {most})')
+    assert all(least <= tick <= most for tick in found)
+    if least < most:
+        assert 5 <= len(found) <= 13 and np.allclose(np.diff(found, 2), 0)
 
 
 def test_about_shows_the_metadata_and_draws_the_costs(browser, written, short_run):

@@ -12,7 +12,8 @@ function copiedPassages(text) {
 
   /** Says where the passage stands that the reader looks at, and emphasises it in the text. */
   function showPassage() {
-    const around = data.copies.passages.filter(({start, length}) => start <= state.place && state.place < start + length);
+    const {place} = state;
+    const around = data.copies.passages.filter(({start, length}) => start <= place && place < start + length);
     if (passage) markPassage(passage, 'data-looked', false);
     passage = around.reduce((best, other) => !best || other.length > best.length ? other : best, null);
     if (!passage) return byId('passage').replaceChildren();

@@ -27,6 +27,7 @@ ALTERNATIVES = 5               # most probable characters that a page shows
 MOST_STATES = 1_200_000        # bytes of cell states in a page,
 LEAST_UNITS = 16               # but at least this many units, however long the text is
 EVERY = 500                    # characters from one stored state of the network to the next: views read from these
+NAMED = 10                     # characters that are left out and that a line on them names
 LARGE = 20_000_000             # bytes of a page that may be too many to open and to mail
 
 
@@ -174,11 +175,23 @@ def page_data(model, checkpoint, text, source, against=None, copies=None):
 
 # ---------------------------------------------------------------- the page
 
-def beginning_of(text, path):
-    """Return as much of a file's text as a page shows, and a line that says how much that is."""
-    if len(text) <= MOST_CHARACTERS:
-        return text, f'All {len(text):,} characters of {base_name(path)}.'
-    return text[:MOST_CHARACTERS], f'The first {MOST_CHARACTERS:,} of {len(text):,} characters of {base_name(path)}.'
+def beginning_of(text, path, left_out=None):
+    """Return as much of a file's text as a page shows, and a line that says how much that is.
+
+    left_out: how often each character was in the file that is not in the text, since a model never saw it.
+    """
+    shown, name, left_out = text[:MOST_CHARACTERS], base_name(path), left_out or {}
+    of_file = len(text) + sum(left_out.values())
+    beginning = '' if len(shown) == len(text) else 'The first '
+    if len(shown) == of_file:
+        source = f'All {of_file:,} characters of {name}.'
+    else:
+        source = f'{beginning}{len(shown):,} of {of_file:,} characters of {name}.'
+    if left_out:
+        some = ', '.join(f'{character!r} ({n:,})' for character, n in list(left_out.items())[:NAMED])
+        more = ' and others' if len(left_out) > NAMED else ''
+        source += f' Left out of the file, since a model never saw them: {some}{more}.'
+    return shown, source
 
 
 def file_of_page(name):

@@ -53,9 +53,8 @@ const address = {
     if (pinned) parts.push(`place=${place}`);
     if (feature !== null) parts.push('feature=' + code(feature));
     if (unit !== null) parts.push('unit=' + unit);
-    if (held.size) {
-      parts.push('hold=' + Array.from(held, ([u, byte]) => `${units.nameOf(u)}=${units.cellState(u, byte).toFixed(4)}`).join());
-    }
+    const ofUnits = Array.from(held, ([u, byte]) => `${units.nameOf(u)}=${units.cellState(u, byte).toFixed(4)}`);
+    if (held.size) parts.push('hold=' + ofUnits.join());
     if (words !== null) parts.push('words=' + code(words.slice(0, MOST_TYPED)));
     return '#' + parts.join('&');
   },
@@ -64,8 +63,8 @@ const address = {
   read(hash, views, places) {
     const [view, ...rest] = hash.slice(1).split('&'), said = new URLSearchParams(rest.join('&'));
     const place = Number(said.get('place') || NaN), pinned = Number.isInteger(place) && 0 <= place && place < places;
-    const held = (said.get('hold') || '').split(',').map(text => /^(C[12]:\d+)=(.+)$/.exec(text)).filter(Boolean)
-      .map(([, name, value]) => [units.numberOf(name), Number(value)]).filter(([u, value]) => u >= 0 && isFinite(value));
+    const held = (said.get('hold') || '').split(',').map(text => text.split('='))
+      .map(([name, value]) => [units.numberOf(name), Number(value)]).filter(([u, value]) => u >= 0 && isFinite(value));
     const known = (text, pattern) => text !== null && pattern.test(text) ? text : null;
     return {
       view: views.includes(view) ? view : views[0], place: pinned ? place : Math.min(1, places - 1), pinned,

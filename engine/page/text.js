@@ -94,7 +94,9 @@ function shownText(numbers) {
     let k = state.place;
     while (spans[k + direction] && box(k).top === top) k += direction;
     let nearest = k;
-    for (const line = box(k).top; spans[k] && box(k).top === line; k += direction) if (away(k) < away(nearest)) nearest = k;
+    for (const line = box(k).top; spans[k] && box(k).top === line; k += direction) {
+      if (away(k) < away(nearest)) nearest = k;
+    }
     return nearest;
   }
 

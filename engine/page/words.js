@@ -5,7 +5,7 @@ function wordsView(text, cells) {
   const NEXT = 8;                                          // most probable next characters that are shown
   const reading = once(() => new Reading(newNetwork(1)));
   let typed = [];                                          // the characters, as of charactersOf
-  let spans = [element('span', 'v0', ' ')];                // their elements, and one by which a last line end has a line
+  let spans = [element('span', 'v0', ' ')];                // their elements, and one in the line after a last line end
   let lastOf = [], costs = [], cellsOfUnit = [];           // by number: which character it ends; its cost; C after it
   let coloured = 0;                                        // how many of the numbers have a cost and C
   let shownUnit = null;                                    // {layer, number, pale, deep}, or null for surprise
