@@ -430,6 +430,18 @@ def test_settings_that_are_wrong(browser, written):
         assert [word for word in words if word not in browser.text('#wrong')] == []
 
 
+def test_fields_say_what_they_take(browser, written):
+    browser.open(written, view='#writing')
+    limits = [browser.value(f"byId('{name}').nextSibling.textContent") for name in (
+        'temperature', 'top-k', 'length', 'seed', 'guess-seed')]
+    assert limits == ['0.01 to 100', '1 to 33', '1 to 1,000,000', '0 to 4,294,967,295', '0 to 4,294,967,295']
+    for name, most in (('temperature', '100'), ('top-k', '33'), ('seed', str(2 ** 32 - 1))):
+        assert write_in(browser, **{name: most, 'length': '3'}) and not browser.is_visible('#wrong')
+        write_in(browser, **{name: most + '1'})
+        assert browser.is_visible('#wrong')
+        browser.set('#' + name, '1')
+
+
 def test_hostile_text_runs_nothing(browser, hostile):
     """In no view."""
     names = {'\n': '\u21b5\n', '\0': r'\x00', '\x1b': r'\x1b', '\u2028': r'\u2028', '\u2029': r'\u2029',

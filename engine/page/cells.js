@@ -71,16 +71,22 @@ function cellsView(text) {
 
   /** The units that are held, as Network.hold takes them, each with a text that says so. */
   function heldUnits() {
-    return Array.from(state.held, ([u, byte]) => ({layer: data.units[u].layer, number: data.units[u].number,
-      value: units.cellState(u, byte), description: `${units.nameOf(u)} at ${valueOf(byte, u)}`}));
+    return Array.from(state.held, ([u, byte]) => ({layer: data.units[u].layer, number: data.units[u].number, u, byte,
+      value: units.cellState(u, byte), description: descriptionOf(u, byte)}));
+  }
+
+  const descriptionOf = (u, byte) => `${units.nameOf(u)} at ${valueOf(byte, u)}`;
+
+  /** Holds a unit at the value that a byte stands for. Returns a text that says so. */
+  function holdAt(u, byte) {
+    change({held: new Map([...state.held, [u, byte]])});
+    return descriptionOf(u, byte);
   }
 
   /** Holds the unit at the slider's value, or not. */
   function holdUnit(on) {
-    const held = new Map(state.held);
-    if (on) held.set(unit(), Number(byId('hold-at').value));
-    else held.delete(unit());
-    change({held});
+    if (on) holdAt(unit(), Number(byId('hold-at').value));
+    else change({held: new Map(Array.from(state.held).filter(([u]) => u !== unit()))});
   }
 
   /** Shows which units are held, and the byte of the slider where the unit is not. */
@@ -111,5 +117,5 @@ function cellsView(text) {
   follows(['feature', 'unit'], showUnit);
   follows(['held'], () => showHold(Number(byId('hold-at').value)));
   showUnit();
-  return {title: 'Cells', show, follow, endsOfC, heldUnits, holdNone: () => change({held: new Map()})};
+  return {title: 'Cells', show, follow, endsOfC, heldUnits, holdAt, holdNone: () => change({held: new Map()})};
 }

@@ -103,6 +103,7 @@ function preparePage() {
   const model = expectationsOf(data), text = shownText(model.text);
   if (data.copies) copiedPassages(text);
   prepareTabs(allViews(text, model), text.numbers.length);
+  for (const input of document.querySelectorAll('[data-least]')) sayLimits(input.id);
   if (state.pinned && !history.state) text.spans[state.place].scrollIntoView({block: 'center'});
 }
 

@@ -9,8 +9,7 @@ function writingView(cells) {
   let same = 0, parted = false;                            // characters before the texts part; whether they did
 
   function settings() {
-    return {topK: field('top-k', 1, data.uchar.length, true), temperature: field('temperature', 0.01, 100, false),
-      length: field('length', 1, 1e6, true), seed: field('seed', 0, 2 ** 32 - 1, true)};
+    return {topK: field('top-k'), temperature: field('temperature'), length: field('length'), seed: field('seed')};
   }
 
   /** A text that is written into an element: the prime, what is the same in all texts, and what follows. */
@@ -80,7 +79,7 @@ function writingView(cells) {
     byId('hold-none').hidden = !held;
   }
 
-  byId('top-k').value = data.uchar.length;
+  byId('top-k').value = byId('top-k').dataset.most = data.uchar.length;
   byId('settings').addEventListener('submit', event => {
     event.preventDefault();
     left = 0;
