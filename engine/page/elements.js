@@ -77,7 +77,7 @@ function sayLimits(id) {
 
 /** The number in a field. Throws an Error that says what was expected. */
 function field(id) {
-  const value = Number(byId(id).value.trim() || NaN), name = byId(id).parentElement.firstChild.textContent;
+  const value = Number(byId(id).value.trim() || NaN), name = byId(id).parentElement.firstChild.textContent.trim();
   const {least, most, whole} = limitsOf(id), wrong = !(value >= least && value <= most && (!whole || value % 1 === 0));
   byId(id).setAttribute('aria-invalid', wrong);
   if (wrong) throw new Error(`${name}: expected a ${whole ? 'whole ' : ''}number from ${least} to ${grouped(most)}`);

@@ -12,11 +12,11 @@ function spanOf(character) {
   return span;
 }
 
-/** Colours a character by a level from -1 to 1. 0 has no colour, and those below 0 another one. */
-function tint(span, level) {
-  const kept = ['faint', 'here', 'pinned', 'unknown'].filter(name => span.classList.contains(name));
-  span.className = [...kept, 'v' + Math.min(LEVELS - 1, Math.floor(Math.abs(level) * LEVELS))].join(' ');
-  span.classList.toggle('negative', level < 0);
+/** Colours an element by a level from -1 to 1. 0 has no colour, and those below 0 another one. */
+function tint(made, level) {
+  const kept = ['faint', 'here', 'pinned', 'unknown'].filter(name => made.classList.contains(name));
+  const classes = [...kept, 'v' + Math.min(LEVELS - 1, Math.floor(Math.abs(level) * LEVELS))];
+  made.setAttribute('class', level < 0 ? [...classes, 'negative'].join(' ') : classes.join(' '));
 }
 
 /** The name of a character, in bold; number: as for named. */
