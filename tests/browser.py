@@ -148,8 +148,11 @@ class Browser:
 
     def point(self, selector):
         """Move the mouse to the middle of an element. Return where that is."""
-        x, y = self.all(selector, """(element.scrollIntoView({block: 'center'}), (box => (
-            [box.x + box.width / 2, box.y + box.height / 2]))(element.getClientRects()[0]))""")[0]
+        self.all(selector, "element.scrollIntoView({block: 'center'})")
+        # What comes into sight is laid out now, and may move others.
+        self.value('new Promise(then => requestAnimationFrame(() => setTimeout(then)))')
+        x, y = self.all(selector, """(box => [box.x + box.width / 2, box.y + box.height / 2])(
+            element.getClientRects()[0])""")[0]
         self.call('Input.dispatchMouseEvent', type='mouseMoved', x=x, y=y)
         return x, y
 

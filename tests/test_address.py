@@ -107,3 +107,18 @@ def test_your_words_begin_with_some(browser, written):
     wait_for_address(browser, '&words=$')
     browser.reload()
     assert browser.value("byId('words').value") == ''
+
+
+def test_help_leads_to_the_views(browser, written):
+    browser.open(written)
+    browser.click('#help-open')
+    assert browser.value("byId('help').open")
+    seen = browser.all('#help [data-to]', "element.checkVisibility() ? element.dataset.to : ''")
+    assert list(filter(None, seen)) == browser.all('[role=tab]', "element.id.slice('tab-'.length)")     # not two models
+    browser.click('#help [data-to=cells]')
+    assert not browser.value("byId('help').open") and browser.value('document.body.dataset.view') == 'cells'
+    browser.click('#help-open')
+    browser.click('#help-close')
+    assert not browser.value("byId('help').open") and browser.focused() == 'help-open'
+    words = browser.text('#help')
+    assert [word for word in ('LSTM', 'unit', 'gate', 'cell state', 'nat') if word not in words] == []

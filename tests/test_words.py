@@ -160,6 +160,8 @@ def test_box_is_as_high_as_its_text(browser, written):
 def test_every_control_has_a_name_and_is_reached_by_tab(browser, written):
     browser.open(written, view='#words')
     browser.focus('#tab-words')
+    browser.press('Tab')
+    assert browser.focused() == 'help-open'
     for name, label in (('words', 'Your words'), ('words-temperature', 'Temperature'), ('words-colour', 'Coloured by')):
         browser.press('Tab')
         assert browser.focused() == name

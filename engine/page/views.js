@@ -91,6 +91,21 @@ function prepareTabs(views, places) {
   takeAddress();
 }
 
+/** Opens and closes the help, whose names of views lead there. */
+function prepareHelp(views) {
+  const dialog = byId('help');
+  for (const button of dialog.querySelectorAll('[data-to]')) {
+    const missing = !views[button.dataset.to];
+    button.parentElement.hidden = button.parentElement.nextElementSibling.hidden = missing;
+    button.addEventListener('click', () => {
+      dialog.close();
+      change({view: button.dataset.to});
+    });
+  }
+  byId('help-open').addEventListener('click', () => dialog.showModal());
+  byId('help-close').addEventListener('click', () => dialog.close());
+}
+
 function preparePage() {
   document.title = `What ${visible(data.name)} learned`;
   byId('name').textContent = visible(data.name);
@@ -103,7 +118,9 @@ function preparePage() {
   }
   const model = expectationsOf(data), text = shownText(model.text);
   if (data.copies) copiedPassages(text);
-  prepareTabs(allViews(text, model), text.numbers.length);
+  const views = allViews(text, model);
+  prepareTabs(views, text.numbers.length);
+  prepareHelp(views);
   for (const input of document.querySelectorAll('[data-least]')) sayLimits(input.id);
   if (state.pinned && !history.state) text.spans[state.place].scrollIntoView({block: 'center'});
 }

@@ -76,8 +76,8 @@ function whyView(text, model) {
 
   byId('why-choice').addEventListener('change', showEffects);
   /**
-   * A place that shows what Why is for: a character that is rare and that the model expected all the same, as it
-   * expects a closing quotation mark. Letters are left out where there is another: most follow from their word.
+   * A place that shows what Why is for: a character that is rare and that the model expected all the same. Best is one
+   * that closes what was opened long before, then any other mark: most letters follow from their word.
    */
   function strikingPlace() {
     const {numbers} = text, counts = new Array(data.uchar.length).fill(0), n = numbers.length;
@@ -85,7 +85,9 @@ function whyView(text, model) {
     const gain = k => Math.log(n / counts[numbers[k]]) - model.costs[k - 1];
     const places = Array.from(numbers, (_, k) => k).slice(Math.min(WINDOW, n - 1), 10 * WINDOW);
     const marks = places.filter(k => /[^\p{L}\p{N}\s]/u.test(data.uchar[numbers[k]]));
-    return (marks.length ? marks : places).reduce((best, k) => gain(k) > gain(best) ? k : best);
+    const closes = character => /["\u201d\xbb)\]}]/.test(character);
+    const closing = marks.filter(k => closes(data.uchar[numbers[k]]) && /\S/.test(data.uchar[numbers[k - 1]]));
+    return [closing, marks, places].find(found => found.length).reduce((best, k) => gain(k) > gain(best) ? k : best);
   }
 
   function show() {
