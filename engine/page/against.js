@@ -88,5 +88,7 @@ function againstView(text, modelA) {
   });
   onListKeys(byId('differences'), MOST_LISTED, stepDifferences);
   listDifferences();
-  return {title: 'Two models', show, follow};
+  const costsAt = k => k ? [modelA.costs[k - 1], modelB.costs[k - 1]] : ['', ''];
+  const table = () => text.table(['nats of A', 'nats of B'], costsAt);
+  return {title: 'Two models', show, follow, table, figure: text.figure};
 }

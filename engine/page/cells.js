@@ -1,5 +1,5 @@
-// The view Cells: the text coloured by the cell state of one unit, the units that follow a feature, and those that are
-// held while the view Writing writes.
+// The view Cells: the text coloured by C or h of one unit, the units that follow a feature, several of them side by
+// side, and those that are held while the view Writing writes.
 
 /** How deep a value is coloured, from 0 to 1, if `pale` gets the palest colour and `deep` the deepest. */
 function levelBetween(value, pale, deep) {
@@ -9,7 +9,13 @@ function levelBetween(value, pale, deep) {
 /** Units are numbers of data.units here. */
 function cellsView(text) {
   const n = text.numbers.length, states = array(data.states), features = Object.keys(data.correlations);
+  const MULTIPLES = 8;                                     // units side by side,
+  const WIDE = matchMedia('(max-width: 56rem)').matches ? 32 : 64;       // and characters of each
+  const EXTREMES = 4, APART = 30;                          // places of the highest C; characters between two of them
   let order = [];                                          // the units, those first that follow the feature best
+
+  let h = null;                                            // of the units after each character, once it is read
+  let stop = () => {};                                     // what reads h
 
   const shown = () => state.view === 'cells';
   const feature = () => state.feature === null ? features[0] : state.feature;
@@ -36,22 +42,101 @@ function cellsView(text) {
   /** Shows the chosen unit in the list and by the colours of the text. */
   function showUnit() {
     selectItem(byId('units'), byId('unit-' + unit()));
-    [byId('pale').textContent, byId('deep').textContent] = ends().map(byte => 'C ' + valueOf(byte));
     showHold(ends()[1]);                                   // at first where the colour is deepest
     if (shown()) show();
   }
 
-  /** The bytes that get the palest and the deepest colour: not the extremes, so that a few outliers do not decide. */
+  /** C of a unit after a character, or h where the reader chose that. */
+  function valueAt(u, k) {
+    return state.of === 'h' ? h[u * n + k] : units.cellState(u, states[u * n + k]);
+  }
+
+  /** The values that get the palest and the deepest colour. */
+  function endsOfValues(u) {
+    if (state.of !== 'h') return endsOfC(u, correlation(u));
+    const sorted = h.slice(u * n, u * n + n).sort(), middle = quantilesOf(sorted);
+    return correlation(u) < 0 ? middle.reverse() : middle;
+  }
+
+  /** Not the extremes of sorted values, so that a few outliers do not decide. */
+  const quantilesOf = sorted => [sorted[Math.floor(0.02 * n)], sorted[Math.floor(0.98 * (n - 1))]];
+
+  /** The bytes of C that get the palest and the deepest colour. */
   function ends(u = unit(), r = correlation(u)) {
-    const sorted = states.slice(u * n, u * n + n).sort();
-    const low = sorted[Math.floor(0.02 * n)], high = sorted[Math.floor(0.98 * (n - 1))];
-    return r < 0 ? [high, low] : [low, high];
+    const middle = quantilesOf(states.slice(u * n, u * n + n).sort());
+    return r < 0 ? middle.reverse() : middle;
   }
 
   function show() {
-    const [pale, deep] = ends(), first = unit() * n;
-    text.paint(k => levelBetween(states[first + k], pale, deep));
+    stop();
+    byId('of').value = state.of;
+    byId('multiples').hidden = false;
+    if (state.of === 'h' && !h) return readH();
+    const u = unit(), [pale, deep] = endsOfValues(u);
+    [byId('pale').textContent, byId('deep').textContent] = [pale, deep].map(value => `${state.of} ${twoDigits(value)}`);
+    text.paint(k => levelBetween(valueAt(u, k), pale, deep));
     follow();
+    listExtremes();
+  }
+
+  /** Reads the text in slices for h of all units, which the page does not have. */
+  function readH() {
+    text.paint(() => 0);
+    stop = inSlices(reading(), share => {
+      byId('value').textContent = `Reading the text: ${Math.round(100 * share)} %.` + slowness();
+    });
+  }
+
+  function* reading() {
+    const found = new Float32Array(data.units.length * n);
+    for (let k = 0; k < n; k++) {
+      yield k / n;
+      yield* text.reading().to(k + 1);
+      const after = text.reading().network.states(0);
+      data.units.forEach(({layer, number}, u) => { found[u * n + k] = after[2 * layer - 2][number]; });
+    }
+    h = found;
+    show();
+  }
+
+  /** Lists the places where the value of the unit is highest and lowest, not two of one passage. */
+  function listExtremes() {
+    const u = unit(), values = Array.from({length: n}, (_, k) => valueAt(u, k));
+    for (const [id, sign] of [['highest', 1], ['lowest', -1]]) {
+      const best = values.map((_, k) => k).sort((a, b) => sign * (values[b] - values[a])), found = [];
+      for (const k of best) if (found.length < EXTREMES && found.every(j => Math.abs(j - k) >= APART)) found.push(k);
+      byId(id).replaceChildren(...found.map(k => {
+        const place = element('button', 'place', element('bdi', '', text.before(k)), inBold(text.numbers[k]));
+        place.type = 'button';
+        place.addEventListener('click', () => text.goTo(k));
+        return element('li', '', place, element('span', 'number', twoDigits(values[k])));
+      }));
+    }
+  }
+
+  /** The first units of the list, and the chosen one. */
+  const compared = () => Array.from(new Set([unit(), ...order])).slice(0, MULTIPLES);
+
+  /** Draws several units side by side, in the characters around the one that the reader looks at. */
+  function drawMultiples() {
+    const W = 9, H = 16, LEFT = 64, first = Math.max(0, Math.min(n - WIDE, state.place - WIDE / 2));
+    const count = Math.min(WIDE, n), svg = drawn('svg', {viewBox: `0 0 ${LEFT + WIDE * W} ${(MULTIPLES + 1) * H}`,
+      role: 'img', 'aria-label': `${state.of} of several units around the character`});
+    for (let j = 0; j < count; j++) {
+      const here = first + j === state.place ? 'at' : '';
+      svg.append(drawn('text', {x: LEFT + (j + 0.5) * W, y: 12, 'text-anchor': 'middle', class: here},
+        onOneLine(text.spelled[first + j])));
+    }
+    compared().forEach((u, row) => {
+      const y = (row + 1) * H, [pale, deep] = endsOfValues(u);
+      svg.append(drawn('text', {x: LEFT - 6, y: y + 12, 'text-anchor': 'end'}, units.nameOf(u)));
+      for (let j = 0; j < count; j++) {
+        const square = drawn('rect', {x: LEFT + j * W, y, width: W, height: H - 2});
+        tint(square, levelBetween(valueAt(u, first + j), pale, deep));
+        svg.append(square);
+      }
+    });
+    byId('multiples-figure').replaceChildren(svg);
   }
 
   /** The C that get the palest and the deepest colour; r: the correlation of the unit with a feature. */
@@ -60,9 +145,22 @@ function cellsView(text) {
   const valueOf = (byte, u = unit()) => twoDigits(units.cellState(u, byte));
 
   function follow() {
-    const value = valueOf(states[unit() * n + state.place]);
+    if (state.of === 'h' && !h) return;
+    const value = twoDigits(valueAt(unit(), state.place));
     byId('value').replaceChildren('at ', element('bdi', '', named(text.numbers[state.place])), ': ' + value);
+    if (byId('multiples').open) drawMultiples();
   }
+
+  function leave() {
+    stop();
+    byId('multiples').hidden = true;
+  }
+
+  const table = () => text.table(compared().map(u => `${state.of === 'h' ? 'h of ' : ''}${units.nameOf(u)}`),
+    k => compared().map(u => valueAt(u, k)));
+
+  /** The units side by side if they are open; otherwise the text. */
+  const figure = () => byId('multiples').open ? saving.styled(byId('multiples-figure').firstChild) : text.figure();
 
   /** Chooses the unit that is `by` places further down the list. */
   function stepUnits(by) {
@@ -115,7 +213,11 @@ function cellsView(text) {
   listUnits();
   follows(['feature'], listUnits);
   follows(['feature', 'unit'], showUnit);
+  byId('of').addEventListener('change', event => change({of: event.target.value}));
+  byId('multiples').addEventListener('toggle', () => shown() && follow());
+  follows(['of'], () => shown() && show());
   follows(['held'], () => showHold(Number(byId('hold-at').value)));
   showUnit();
-  return {title: 'Cells', show, follow, endsOfC, heldUnits, holdAt, holdNone: () => change({held: new Map()})};
+  const holdNone = () => change({held: new Map()});
+  return {title: 'Cells', show, follow, leave, table, figure, endsOfC, heldUnits, holdAt, holdNone};
 }

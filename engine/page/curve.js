@@ -47,3 +47,9 @@ function drawCosts(rows, W) {
   }
   return element('figure', '', svg, names);
 }
+
+/** What a view that draws the costs into an element offers to save: its table and its figure. */
+function savedCosts(id) {
+  return {table: () => [['epoch', 'training', 'validation'], ...data.epochs.map(row => row.map(cost => cost ?? ''))],
+    figure: () => saving.styled(byId(id).querySelector('svg'))};
+}

@@ -217,5 +217,24 @@ function insideView(text) {
   for (const size of document.querySelectorAll('.units-of-1')) size.textContent = grouped(sizes[0]);
   for (const size of document.querySelectorAll('.units-of-2')) size.textContent = grouped(sizes[1]);
   follows(['unit'], () => shown() && step && showStep());
-  return {title: 'Inside', show, follow, leave};
+  /** C and h of all units after the step. */
+  function table() {
+    const rows = step ? [1, 2].flatMap(layer => Array.from(step.after[2 * layer - 1], (C, number) => (
+      [layer, number, C, step.after[2 * layer - 2][number]]))) : [];
+    return [['layer', 'unit', 'C', 'h'], ...rows];
+  }
+
+  /** Both layers, side by side. */
+  function figure() {
+    const svg = drawn('svg', {viewBox: '0 0 620 300'});
+    svg.append(...[1, 2].map(layer => {
+      const one = saving.styled(byId('inside-layer' + layer).querySelector('svg'));
+      one.setAttribute('x', 320 * (layer - 1));
+      for (const name of ['width', 'height']) one.setAttribute(name, 300);
+      return one;
+    }));
+    return svg;
+  }
+
+  return {title: 'Inside', show, follow, leave, table, figure};
 }

@@ -19,8 +19,8 @@ from engine.terminal import note
 
 HERE = Path(__file__).resolve().parent
 MODEL = 'network', 'products', 'reading'           # scripts that need no document: node or a Worker can run them
-SCRIPTS = MODEL + ('data', 'state', 'elements', 'curve', 'text', 'copies', 'surprise', 'why', 'against', 'cells',
-                   'inside', 'words', 'writing', 'guess', 'learning', 'about', 'views')
+SCRIPTS = MODEL + ('data', 'state', 'elements', 'curve', 'saving', 'text', 'copies', 'surprise', 'why', 'against',
+                   'cells', 'inside', 'words', 'writing', 'guess', 'learning', 'about', 'views')
 OWN = 'A text that the model wrote itself.'
 MOST_CHARACTERS = 10_000       # of a file, in a page
 ALTERNATIVES = 5               # most probable characters that a page shows

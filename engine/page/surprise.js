@@ -17,6 +17,7 @@ function expectedBars(model, k) {
 
 /** model: what the model of the page expected. */
 function surpriseView(text, model) {
+  const SURPRISING = 4;                                    // nats: what had less than 2 %
   const {costs} = model;
 
   /** Shows which characters were expected where the reader looks, and which one came. */
@@ -33,6 +34,21 @@ function surpriseView(text, model) {
     follow();
   }
 
+  /** The next character (by: 1) or the one before (-1) that was surprising; undefined if there is none. */
+  function surprising(by) {
+    let k = state.place + by;
+    while (k > 0 && k < text.numbers.length && costs[k - 1] < SURPRISING) k += by;
+    return k > 0 && k < text.numbers.length ? k : undefined;
+  }
+
+  for (const [id, by] of [['surprising-previous', -1], ['surprising-next', 1]]) {
+    byId(id).addEventListener('click', () => {
+      const k = surprising(by);
+      byId('surprising-none').hidden = k !== undefined;
+      if (k !== undefined) text.goTo(k);
+    });
+  }
   byId('mean').textContent = `Mean: ${natsAndBits(mean(costs))} a character.`;
-  return {title: 'Surprise', show, follow};
+  const table = () => text.table(['nats'], k => [k ? costs[k - 1] : '']);
+  return {title: 'Surprise', show, follow, table, figure: text.figure};
 }

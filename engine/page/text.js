@@ -116,5 +116,13 @@ function shownText(numbers) {
     if (place !== undefined) change({place, pinned: !(state.pinned && place === state.place)});
   });
   follows(['place', 'pinned'], mark);
-  return {numbers, spelled, spans, reading, paint, before, contextOf, goTo};
+  /** A table of the characters: what row(k) returns after the number and the text of each. names: of the columns. */
+  function table(names, row) {
+    return [['number', 'character', ...names], ...spelled.map((character, k) => [k, character, ...row(k)])];
+  }
+
+  /** The text around the character that the reader looks at, as a drawing. */
+  const figure = () => saving.ofText(spans, state.place);
+
+  return {numbers, spelled, spans, reading, paint, before, contextOf, goTo, table, figure};
 }

@@ -6,6 +6,8 @@
 //   show     called when the view is chosen; of a view beside the text, it colours the text by text.paint()
 //   follow   called when the reader looks at another character of the text while the view is shown
 //   leave    called before another view is shown
+//   table    returns the rows that the reader saves as CSV, the first of which has their names
+//   figure   returns a drawing, an element of SVG, that the reader saves
 //
 // What the reader chose is in the state (state.js), and a view changes it by change(). All files are one script, so a
 // name is declared in only one of them. What else changes is inside of functions.
@@ -120,6 +122,7 @@ function preparePage() {
   if (data.copies) copiedPassages(text);
   const views = allViews(text, model);
   prepareTabs(views, text.numbers.length);
+  for (const [name, view] of Object.entries(views)) saving.addButtons(name, view);
   prepareHelp(views);
   for (const input of document.querySelectorAll('[data-least]')) sayLimits(input.id);
   if (state.pinned && !history.state) text.spans[state.place].scrollIntoView({block: 'center'});

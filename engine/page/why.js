@@ -96,5 +96,12 @@ function whyView(text, model) {
     follow();
   }
 
-  return {title: 'Why', show, follow, leave};
+  /** The effects on the chosen character; none while the text is read. */
+  function table() {
+    const {first, whole, without} = explained || {without: []}, chosen = Number(byId('why-choice').value);
+    return [['number', 'character', 'effect on ' + data.uchar[chosen]],
+      ...without.map((logs, j) => [first + j, text.spelled[first + j], whole[chosen] - logs[chosen]])];
+  }
+
+  return {title: 'Why', show, follow, leave, table, figure: text.figure};
 }

@@ -161,5 +161,16 @@ function wordsView(text, cells) {
   follows(['words'], takeWords);
   byId('words-colour').addEventListener('change', chooseColour);
   byId('words-temperature').addEventListener('input', showTemperature);
-  return {title: 'Your words', show: takeWords};
+  /** The characters with their costs; a character that the model does not have has none. */
+  function table() {
+    const ofCharacter = new Array(typed.length).fill('');
+    lastOf.forEach((character, k) => {
+      const first = character === null ? 0 : k - typed[character].numbers.length + 1;
+      if (first) ofCharacter[character] = costs.slice(first, k + 1).reduce((a, b) => a + b);
+    });
+    return [['number', 'character', 'nats'], ...typed.map(({character}, k) => [k, character, ofCharacter[k]])];
+  }
+
+  const figure = () => saving.ofText(spans.slice(0, -1), byId('words').selectionStart);
+  return {title: 'Your words', show: takeWords, table, figure};
 }
