@@ -152,6 +152,7 @@ def test_contexts_of_the_highest_and_the_lowest(browser, written):
     data = data_of(written)
     browser.open(written, view='#cells&unit=C1:2')
     browser.value("void (byId('extremes').open = true)")
+    browser.wait("byId('lowest').children.length === 4")
     u = next(k for k, unit in enumerate(data['units']) if (unit['layer'], unit['number']) == (1, 2))
     C = array_of(data['states']).reshape(-1, 700)[u].astype(int)
     for name, sign in (('highest', 1), ('lowest', -1)):

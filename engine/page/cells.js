@@ -76,7 +76,7 @@ function cellsView(text) {
     [byId('pale').textContent, byId('deep').textContent] = [pale, deep].map(value => `${state.of} ${twoDigits(value)}`);
     text.paint(k => levelBetween(valueAt(u, k), pale, deep));
     follow();
-    listExtremes();
+    if (byId('extremes').open) listExtremes();
   }
 
   /** Reads the text in slices for h of all units, which the page does not have. */
@@ -214,10 +214,11 @@ function cellsView(text) {
   follows(['feature'], listUnits);
   follows(['feature', 'unit'], showUnit);
   byId('of').addEventListener('change', event => change({of: event.target.value}));
-  byId('multiples').addEventListener('toggle', () => shown() && follow());
+  for (const id of ['multiples', 'extremes']) byId(id).addEventListener('toggle', () => shown() && show());
   follows(['of'], () => shown() && show());
   follows(['held'], () => showHold(Number(byId('hold-at').value)));
   showUnit();
   const holdNone = () => change({held: new Map()});
-  return {title: 'Cells', show, follow, leave, table, figure, endsOfC, heldUnits, holdAt, holdNone};
+  const shownUnit = () => units.nameOf(unit());
+  return {title: 'Cells', show, follow, leave, table, figure, shownUnit, endsOfC, heldUnits, holdAt, holdNone};
 }

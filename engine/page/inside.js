@@ -1,8 +1,8 @@
 // The view Inside: one step of the network, for the character that the reader looks at: all units of both layers, the
 // formula of one of them with the numbers of this step, and what the network expects next.
 
-/** text: as of shownText. */
-function insideView(text) {
+/** text: as of shownText. cells: the view Cells, whose unit is shown where no other one was chosen. */
+function insideView(text, cells) {
   const PACE = 600;                                        // milliseconds of a step while it plays
   const BEFORE = 40, AFTER = 24;                           // characters that are shown around the one that is read
   const NEXT = 6;                                          // most probable next characters that are shown
@@ -19,9 +19,9 @@ function insideView(text) {
 
   // ---- the character and the unit
 
-  /** The unit, {layer, number}; at first the one that Cells lists first. */
+  /** The unit, {layer, number}. */
   function unit() {
-    const [, layer, number] = /^C([12]):(\d+)$/.exec(state.unit || byId('units').querySelector('.what').textContent);
+    const [layer, number] = (state.unit || cells.shownUnit()).slice(1).split(':');
     return Number(number) < sizes[layer - 1] ? {layer: Number(layer), number: Number(number)} : {layer: 2, number: 0};
   }
 

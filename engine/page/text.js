@@ -45,7 +45,7 @@ function linesOf(spans, most = Infinity) {
 function shownText(numbers) {
   const LONGEST_LINE = 1000;                               // characters that are laid out together
   const n = numbers.length, spelled = Array.from(numbers, speller()), spans = spelled.map(spanOf);
-  const snapshots = data.snapshots && array(data.snapshots.states), sizes = data.snapshots.sizes;
+  const snapshots = array(data.snapshots.states), sizes = data.snapshots.sizes;
   let shown = null;                                        // the character that has the mark
 
   /** The text in one stream, with the states that the page has of it. */

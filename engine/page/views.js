@@ -18,7 +18,7 @@ function allViews(text, model) {
   return {
     surprise: surpriseView(text, model), why: whyView(text, model),
     ...data.against && {against: againstView(text, model)},
-    cells, inside: insideView(text), words: wordsView(text, cells), writing: writingView(cells),
+    cells, inside: insideView(text, cells), words: wordsView(text, cells), writing: writingView(cells),
     guess: guessView(text, model),
     ...data.learning && {learning: learningView()}, about: aboutView(),
   };
