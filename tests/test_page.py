@@ -163,6 +163,8 @@ def test_states_are_those_of_the_parameters_in_the_page(monkeypatch, short_run):
         expected = numpy_model.forward(rounded, codes[:100 * k + 100, None])[1]
         np.testing.assert_allclose(states, np.concatenate(expected)[:, 0], atol=1e-5)
     np.testing.assert_array_equal(model.p['U1'].get_value(), p['U1'])              # which are rounded only meanwhile
+    monkeypatch.setattr(model, 'precision', 'bfloat16')
+    assert len(array_of(page.snapshots(model, TEXT[:350])['states'])) == 0
 
 
 def test_units_are_chosen_by_turns():

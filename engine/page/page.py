@@ -88,11 +88,13 @@ def rounded(model):
 def snapshots(model, text):
     """Return the states of the page's network after each EVERY characters, so that a view need not read all before.
 
-    states: float32 (n, sum of sizes); sizes: of h1, C1, h2 and C2.
+    states: float32 (n, sum of sizes); sizes: of h1, C1, h2 and C2. None are stored where the model rounds its products
+    to bfloat16: the page does not.
     """
     with rounded(model):
         states = list(model.states(text).values())
-    kept = [state[EVERY - 1::EVERY] for state in states]
+    last = len(text) if model.precision == 'float32' else 0
+    kept = [state[EVERY - 1:last:EVERY] for state in states]
     return dict(every=EVERY, sizes=[state.shape[1] for state in states],
                 states=array_for_json(np.concatenate(kept, axis=1).astype('float32')))
 
