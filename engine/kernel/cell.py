@@ -322,15 +322,13 @@ INLINE void cell_backward(const vector *kept, vector C_prev, vector C, const vec
 '''
 
 
-def _in_js(code, names, apart=()):
-    """Return code in JavaScript: a list of statements, and the expressions of its outputs."""
-    return written(code, names, 'const {} = {};',
-                   lambda value: repr(value).replace('inf', 'Infinity').replace('nan', 'NaN'), 'math.', apart)
+def _js_constant(value):
+    return repr(value).replace('inf', 'Infinity').replace('nan', 'NaN')
 
 
 def js_function(program):
     """Return the cell as a function of numbers in JavaScript, which network.js calls."""
-    statements, (h, C, *_) = _in_js(program.forward, _elements(program))
+    statements, (h, C, *_) = written(program.forward, _elements(program), 'const {} = {};', _js_constant, 'math.')
     body = '\n  '.join(statements + [f'return [{h}, {C}];'])
     return f'function cell({", ".join(INPUTS)}, own) {{\n  {body}\n}}\n'
 
@@ -364,7 +362,7 @@ def js_steps(cell):
     shown, outputs = written(code, {**names, **dict(zip(own, cell.own))}, '{} = {}',
                              lambda value: f'{value:.6g}', apart=set(names))
     shown += [f'{name} = {output}' for name, output in zip('hC', outputs) if name != output]
-    statements, values = _in_js(code, _elements(program), set(names))
+    statements, values = written(code, _elements(program), 'const {} = {};', _js_constant, 'math.', set(names))
     results = {**{names.get(name, name): name for name in (line.split()[1] for line in statements)},
                **dict(zip('hC', values))}
     returned = ', '.join(f'{name}: {value}' for name, value in results.items())
