@@ -134,9 +134,12 @@ def test_next_and_previous_surprising_character(browser, written, short_run):
 def test_text_is_coloured_by_h(browser, written, states):
     data = data_of(written)
     browser.open(written, view='#cells&unit=C2:4')
+    assert 'C2:4' in rows_of(browser, 'cells')[0]
     browser.set('#of', 'h')
     browser.wait("byId('pale').textContent.startsWith('h')")
     h = states[2][:, 4]
+    rows = rows_of(browser, 'cells')
+    np.testing.assert_allclose([float(row['h2:4']) for row in rows], h, atol=1e-5)
     u = next(k for k, unit in enumerate(data['units']) if (unit['layer'], unit['number']) == (2, 4))
     r = data['correlations'][browser.value("byId('feature').value")][u]
     low, high = np.sort(h)[[14, 685]][::-1 if r < 0 else 1]

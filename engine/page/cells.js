@@ -13,7 +13,6 @@ function cellsView(text) {
   const WIDE = matchMedia('(max-width: 56rem)').matches ? 32 : 64;       // and characters of each
   const EXTREMES = 4, APART = 30;                          // places of the highest C; characters between two of them
   let order = [];                                          // the units, those first that follow the feature best
-
   let h = null;                                            // of the units after each character, once it is read
   let stop = () => {};                                     // what reads h
 
@@ -46,14 +45,17 @@ function cellsView(text) {
     if (shown()) show();
   }
 
+  /** Which number of a unit is shown: C until h is read. */
+  const of = () => h ? state.of : 'C';
+
   /** C of a unit after a character, or h where the reader chose that. */
   function valueAt(u, k) {
-    return state.of === 'h' ? h[u * n + k] : units.cellState(u, states[u * n + k]);
+    return of() === 'h' ? h[u * n + k] : units.cellState(u, states[u * n + k]);
   }
 
   /** The values that get the palest and the deepest colour. */
   function endsOfValues(u) {
-    if (state.of !== 'h') return endsOfC(u, correlation(u));
+    if (of() === 'C') return endsOfC(u, correlation(u));
     const sorted = h.slice(u * n, u * n + n).sort(), middle = quantilesOf(sorted);
     return correlation(u) < 0 ? middle.reverse() : middle;
   }
@@ -71,17 +73,16 @@ function cellsView(text) {
     stop();
     byId('of').value = state.of;
     byId('multiples').hidden = false;
-    if (state.of === 'h' && !h) return readH();
     const u = unit(), [pale, deep] = endsOfValues(u);
-    [byId('pale').textContent, byId('deep').textContent] = [pale, deep].map(value => `${state.of} ${twoDigits(value)}`);
+    [byId('pale').textContent, byId('deep').textContent] = [pale, deep].map(value => `${of()} ${twoDigits(value)}`);
     text.paint(k => levelBetween(valueAt(u, k), pale, deep));
     follow();
     if (byId('extremes').open) listExtremes();
+    if (state.of !== of()) readH();
   }
 
   /** Reads the text in slices for h of all units, which the page does not have. */
   function readH() {
-    text.paint(() => 0);
     stop = inSlices(reading(), share => {
       byId('value').textContent = `Reading the text: ${Math.round(100 * share)} %.` + slowness();
     });
@@ -121,7 +122,7 @@ function cellsView(text) {
   function drawMultiples() {
     const W = 9, H = 16, LEFT = 64, first = Math.max(0, Math.min(n - WIDE, state.place - WIDE / 2));
     const count = Math.min(WIDE, n), svg = drawn('svg', {viewBox: `0 0 ${LEFT + WIDE * W} ${(MULTIPLES + 1) * H}`,
-      role: 'img', 'aria-label': `${state.of} of several units around the character`});
+      role: 'img', 'aria-label': `${of()} of several units around the character`});
     for (let j = 0; j < count; j++) {
       const here = first + j === state.place ? 'at' : '';
       svg.append(drawn('text', {x: LEFT + (j + 0.5) * W, y: 12, 'text-anchor': 'middle', class: here},
@@ -145,7 +146,6 @@ function cellsView(text) {
   const valueOf = (byte, u = unit()) => twoDigits(units.cellState(u, byte));
 
   function follow() {
-    if (state.of === 'h' && !h) return;
     const value = twoDigits(valueAt(unit(), state.place));
     byId('value').replaceChildren('at ', element('bdi', '', named(text.numbers[state.place])), ': ' + value);
     if (byId('multiples').open) drawMultiples();
@@ -156,8 +156,11 @@ function cellsView(text) {
     byId('multiples').hidden = true;
   }
 
-  const table = () => text.table(compared().map(u => `${state.of === 'h' ? 'h of ' : ''}${units.nameOf(u)}`),
-    k => compared().map(u => valueAt(u, k)));
+  /** The numbers of the compared units. The columns are called as in the class: C2:7, or h2:7. */
+  function table() {
+    const columns = compared();
+    return text.table(columns.map(u => of() + units.nameOf(u).slice(1)), k => columns.map(u => valueAt(u, k)));
+  }
 
   /** The units side by side if they are open; otherwise the text. */
   const figure = () => byId('multiples').open ? saving.styled(byId('multiples-figure').firstChild) : text.figure();

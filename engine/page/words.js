@@ -11,6 +11,7 @@ function wordsView(text, cells) {
   let shownUnit = null;                                    // {layer, number, pale, deep}, or null for surprise
   let next = {p: [], order: []};                           // probabilities of the next character, and the best numbers
   let stop = () => {};                                     // what reads the text
+  let prepared = false;
 
   /** The feature that a unit of data.units follows best, and Pearson's correlation with it. */
   function followedBy(u) {
@@ -144,6 +145,13 @@ function wordsView(text, cells) {
     readWords();
   }
 
+  /** Takes what a browser may have kept in the list of colours from before a reload, and then the words. */
+  function show() {
+    if (!prepared) chooseColour();
+    prepared = true;
+    takeWords();
+  }
+
   function nameColours() {
     byId('words-panel').classList.toggle('by-cell', shownUnit !== null);
     [byId('words-pale').textContent, byId('words-deep').textContent] = shownUnit ?
@@ -157,7 +165,6 @@ function wordsView(text, cells) {
   })].map(([value, name]) => selectOption(value, name)));
   byId('typed').append(...linesOf(spans));
   byId('words').addEventListener('input', event => change({words: event.target.value}));
-  nameColours();
   follows(['words'], takeWords);
   byId('words-colour').addEventListener('change', chooseColour);
   byId('words-temperature').addEventListener('input', showTemperature);
@@ -172,5 +179,5 @@ function wordsView(text, cells) {
   }
 
   const figure = () => saving.ofText(spans.slice(0, -1), byId('words').selectionStart);
-  return {title: 'Your words', show: takeWords, table, figure};
+  return {title: 'Your words', show, table, figure};
 }

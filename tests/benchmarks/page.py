@@ -38,7 +38,7 @@ def seconds_of_why(browser, k):
     """Return how long the view Why takes for the character k, with its pauses for the reader."""
     explained = "document.querySelectorAll('#why-effects .bars').length === 1"
     browser.click('#tab-why')
-    browser.value(f"byId('character-{k}').click()")   # reads the text up to there
+    browser.value(f"byId('character-{k - 1}').click()")    # reads the text up to there
     browser.wait(explained)
     return browser.value(f"""new Promise(then => {{
         const begun = performance.now();
