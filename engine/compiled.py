@@ -6,7 +6,7 @@ from typing import Optional, TextIO
 from engine import checks
 from engine.backend import bfloat16
 from engine.backend.theano_setup import CompilerError, compiling, kernel_runs, theano, tt
-from engine.kernel.cell import Cell, held_cell, js_function, js_steps
+from engine.kernel.cell import Cell, held_cell, js_function, js_learning_functions, js_steps
 from engine.kernel.data_parallel import DataParallelStep
 from engine.kernel.drawing import continue_texts
 from engine.kernel.edits import Reads
@@ -98,8 +98,8 @@ class Compiled(State):
         return isinstance(self._ops(), Kernel)
 
     def javascript(self) -> str:
-        """Return the cell in JavaScript: a function, whose units may be held, for engine/page/network.js, and its
-        formula line by line for inside.js.
+        """Return the cell in JavaScript: a function for engine/page/network.js, whose units may be held, those of
+        engine/page/learner.js, and its formula line by line for inside.js.
 
         Raises ValueError where JavaScript would compute another model than this one.
         """
@@ -109,7 +109,7 @@ class Compiled(State):
         if not is_as_in_c(self._network, self.p, self._ops()):
             raise ValueError('a page cannot compute this model: network in charlstm.py was edited, and '
                              'engine/page/network.js was not')
-        return js_function(held_cell(cell).program) + '\n' + js_steps(cell)
+        return '\n'.join([js_function(held_cell(cell).program), js_learning_functions(cell.program), js_steps(cell)])
 
     # ---- functions
 

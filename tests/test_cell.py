@@ -16,7 +16,7 @@ from charlstm import CharLSTM, lstm_cell, tt
 from engine.kernel import cell as cells_in_code
 from engine.page import page
 from engine.report import description
-from engine.kernel.cell import Cell, c_functions, js_function
+from engine.kernel.cell import Cell, c_functions, js_function, js_learning_functions
 from engine.kernel.ops import Kernel, joined
 from engine.kernel.scan import Scan
 from engine.backend.theano_setup import theano
@@ -159,6 +159,34 @@ def test_functions_in_javascript_are_theanos():
         found = json.loads(context.eval(f'JSON.stringify([{rows}].map(row => String(math.{name}(...row))))'))
         np.testing.assert_allclose([float(text.replace('Infinity', 'inf')) for text in found], expected, rtol=1e-13,
                                    atol=1e-37, err_msg=name)
+
+
+@pytest.mark.parametrize('cell, own', [(odd_cell, ()), (logical_cell, ()), (peephole_cell, cells.OWN)])
+def test_gradient_in_javascript_is_the_programs(cell, own):
+    """Of one unit after the other, in an array in which the gates of a unit are apart."""
+    racer, program, H = pytest.importorskip('py_mini_racer'), Cell(cell, own, 'float64').program, 7
+    context, random = racer.MiniRacer(), np.random.default_rng(3)
+    context.eval((page.HERE / 'network.js').read_text(encoding='utf-8') + js_learning_functions(program))
+    a, C_prev, dh, dC, values = [random.uniform(-2, 2, shape).round(3) for shape in
+                                 ((4, H), H, H, H, (len(own), H))]
+    n = json.loads(context.eval(f'''
+        const n = {np.concatenate([*a, C_prev, 0 * dh, 0 * dh, dh, dC, np.zeros(4 * H)]).tolist()}, H = {H};
+        const own = {values.T.tolist()}, d_own = own.map(values => values.map(() => 0.5));
+        for (let k = 0; k < H; k++) {{
+          cellForward(n, k, 4 * H + k, 5 * H + k, 6 * H + k, own[k], H);
+        }}
+        const after = n.slice(5 * H, 7 * H);
+        for (let k = 0; k < H; k++) {{
+          cellBackward(n, k, 4 * H + k, 6 * H + k, own[k], 7 * H + k, 8 * H + k, 9 * H + k, d_own[k], H);
+        }}
+        JSON.stringify({{after, backward: [...n.slice(9 * H), ...n.slice(8 * H, 9 * H)], d_own}})'''))
+    inputs = dict(zip(cells_in_code.INPUTS, [*a, C_prev]), **dict(zip(cells_in_code.own_inputs(len(own)), values)))
+    h, C, *kept = cells.evaluate(program.forward, inputs)
+    inputs.update({f'kept{k}': value for k, value in enumerate(kept)}, C=C, dh=dh, dC=dC)
+    gradients = cells.evaluate(program.backward, inputs)
+    np.testing.assert_allclose(n['after'], np.concatenate([h, C]), rtol=1e-12)
+    np.testing.assert_allclose(n['backward'], np.concatenate(gradients[:5]), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(np.reshape(n['d_own'], (H, -1)).T, 0.5 + np.reshape(gradients[5:], (-1, H)), rtol=1e-9)
 
 
 # ---------------------------------------------------------------- layers and models

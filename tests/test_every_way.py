@@ -31,7 +31,8 @@ from test_bfloat16 import INSTRUCTIONS
 from test_gpu import DEVICE, WHY_NOT, on
 from scripts import ROOT, TRAIN, run, succeeded
 from test_kernel import only_kernel_in_c
-from ways import CASES, SETTINGS, InJavaScript, InNumPy, InStreams, InTheano, Resumed
+from ways import (CASES, OF_PAGE, SETTINGS, STEPS_OF_PAGE, InJavaScript, InLearner, InNumPy, InStreams, InTheano,
+                  Resumed)
 
 PREDICTED = {'probabilities', *STATES}
 WRITTEN = {'greedy', 'drawn', 'held'}
@@ -102,6 +103,13 @@ def racer():
     return pytest.importorskip('py_mini_racer').MiniRacer
 
 
+IN_WEBASSEMBLY = '''p => {
+  const products = new Products(p, 1);
+  if (!products.run) throw new Error('no WebAssembly');
+  return products;
+}'''
+
+
 # A row: the name of a way, how it is made in a folder, what it answers, and how close its numbers are to those in
 # NumPy: probabilities and states absolutely, what training changes by the largest change.
 FLOAT32, BFLOAT16 = (2e-5, 1e-3), (4e-3, 0.1)
@@ -120,11 +128,16 @@ ROWS = {
     'two processes': (lambda folder: Elsewhere(folder, in_two_processes), TRAINED, FLOAT32),
     'resumed': (lambda folder: Resumed(folder / 'p.npz'), TRAINED, FLOAT32),
     'JavaScript': (lambda folder: InJavaScript(racer()), PREDICTED | WRITTEN, FLOAT32),
+    'WebAssembly, one stream': (lambda folder: InJavaScript(racer(), IN_WEBASSEMBLY), PREDICTED | WRITTEN, FLOAT32),
     'JavaScript, streams': (lambda folder: InStreams(racer(), False), {'streams'}, FLOAT32),
     'WebAssembly, streams': (lambda folder: InStreams(racer(), True), {'streams'}, FLOAT32),
+    'JavaScript, learning': (lambda folder: InLearner(racer(), False), TRAINED, (None, 1e-4)),
+    'WebAssembly, learning': (lambda folder: InLearner(racer(), True), TRAINED, (None, 1e-4)),
     'GPU': (lambda folder: Elsewhere(folder, on_gpu), EVERYTHING, FLOAT32),
 }
 EXACT = 'C float64'                    # what training leaves is compared with this way's, whose gradient is verified
+# The same way with the settings of a page that learns.
+EXACT_OF_PAGE = {'of page': (lambda folder: InTheano(in_float64, ['trained'], OF_PAGE, STEPS_OF_PAGE),)}
 
 
 @pytest.fixture(scope='module')
@@ -134,7 +147,7 @@ def way(tmp_path_factory):
 
     def get(name):
         if name not in made:
-            made[name] = ROWS[name][0](tmp_path_factory.mktemp('way'))
+            made[name] = {**ROWS, **EXACT_OF_PAGE}[name][0](tmp_path_factory.mktemp('way'))
         return made[name]
     return get
 
@@ -176,7 +189,8 @@ def judge_written(found, case, model, atol):
 
 def judge_trained(found, case, exact, tolerance):
     """exact: what the way EXACT answers."""
-    assert_near(found['reported'] / exact['reported'], 1, tolerance, 'costs and update ratios')
+    columns = found['reported'].shape[1]       # costs and, but for a page, update ratios
+    assert_near(found['reported'] / exact['reported'][:, :columns], 1, tolerance, 'costs and update ratios')
     for name, expected in exact.items():
         kind, *of = name.split()
         if kind in TRAINED and of:
@@ -212,7 +226,7 @@ def test_way(way, name, case):
     if 'greedy' in asked:
         judge_written(found, case, model, atol)
     if 'weights' in asked:
-        judge_trained(found, case, way(EXACT).answers(case), of_training)
+        judge_trained(found, case, way('of page' if 'learning' in name else EXACT).answers(case), of_training)
     if 'streams' in asked:
         judge_streams(found, case, model, atol)
 
@@ -289,9 +303,10 @@ def test_every_way_is_in_a_row(way):
     networks = {name for module in (ops, scan) for name, value in vars(module).items()
                 if inspect.isclass(value) and hasattr(value, 'cross_entropy')}
     assert networks == {'Kernel', 'Scan'}
-    with_read = re.compile(r'^class (\w+) {(?:\n(?: .*)?)*?\n  read\(', re.MULTILINE)
-    readers = {name for path in HERE.glob('*.js') for name in with_read.findall(path.read_text(encoding='utf-8'))}
-    assert readers == {'Network'}
+    for method, names in ((r'read\(', {'Network'}), (r'\*backward\(', {'Learner'})):
+        with_method = re.compile(r'^class (\w+) {(?:\n(?: .*)?)*?\n  ' + method, re.MULTILINE)
+        assert names == {name for path in HERE.glob('*.js')
+                         for name in with_method.findall(path.read_text(encoding='utf-8'))}
 
 
 def test_every_operation_of_the_kernel_is_in_a_row(way):

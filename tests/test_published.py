@@ -47,13 +47,15 @@ def test_characters_are_cut_where_their_number_says(tmp_path):
 @pytest.mark.parametrize('seed', range(5))
 def test_bytes_are_cut_between_characters(tmp_path, seed):
     """Count the bytes of each beginning of the text one by one, with CRLF and a byte order mark."""
-    text = made_up(331, 'a\n\né€𝄞', seed) + 'z'
+    text = made_up(331, 'a\n\né€𝄞', seed) + 'z\n'
     ends = [3]                                             # of each beginning; a byte order mark has 3 bytes
     for character in text:
         ends.append(ends[-1] + (2 if character == '\n' else len(character.encode('utf-8'))))
+    ends[-1] -= 1                                          # the last line ends in LF
     first, second = [max(k for k, end in enumerate(ends) if end <= ends[-1] * percent // 100) for percent in (80, 90)]
     for name, content in (('lf', text.encode('utf-8')),
-                          ('crlf', text.replace('\n', '\r\n').encode('utf-8-sig'))):
+                          ('crlf', text.replace('\n', '\r\n').encode('utf-8-sig')),
+                          ('none', text.rstrip('\n').encode('utf-8'))):
         (tmp_path / name).write_bytes(content)
         parts, lines = cut(SPLITS['warandpeace'], [tmp_path / name])
         assert [part.text for part in parts] == [text[:first], text[first:second], text[second:]]
@@ -156,7 +158,10 @@ def stand_in(monkeypatch):
         commands.append(run.command())
         path = run.folder / f'{run.name}_{run.text.name}_result.json'
         costs = {f'{name}_nats': run.seed + more for name, more in (('valid', .25), ('test', 0), ('test_adapted', -.5))}
-        path.write_text(json.dumps(dict(costs, finished=True, parameters=123_456, best_epoch=run.seed, epochs=7)))
+        path.write_text(json.dumps(dict(costs, finished=True, parameters=123_456, best_epoch=run.seed, epochs=7,
+                                        train_characters=12_000)))
+        rows = [f'{epoch} 0 0 0 {speed}\n' for epoch, speed in enumerate((25, 50, 50), 1)]
+        (run.folder / f'{run.name}_{run.text.name}_epochs.out').write_text(''.join(rows))
 
     monkeypatch.setattr(recipes.Run, 'train', train)
     monkeypatch.setattr(recipes.Run, 'finished', lambda run: bool(run.result()))
@@ -164,7 +169,7 @@ def stand_in(monkeypatch):
 
 
 def test_costs_are_those_of_the_published_symbols(tmp_path, capsys, stand_in):
-    text = made_up(3217, 'abcdé\n')
+    text = made_up(3217, 'abcdé\n') + '.\n'
     (tmp_path / 'text').write_text(text, encoding='utf-8')
     arguments = ['warandpeace', tmp_path / 'text', '--results', tmp_path / 'results', '--only', '*-256', '--seeds', 2]
     assert command(*arguments, '--epochs', 3) == 0
@@ -179,13 +184,15 @@ def test_costs_are_those_of_the_published_symbols(tmp_path, capsys, stand_in):
         assert [follows['--valid'], follows['--test']] == [str(tmp_path / 'results' / name) for name in names[1:]]
     for part, title, cost in ((1, 'validation', 1.75), (2, 'test', 1.5), (2, 'test, adapted', 1)):     # means of two
         symbols = sum(2 if character in 'é\n' else 1 for character in parts[part])
+        if part == 2:
+            symbols -= 1                                   # it ends in LF
         nats = cost * (len(parts[part]) - 1) / (symbols - 1)
         row, = [line for line in out.splitlines() if f' {title}  ' in line and line.startswith('CharLSTM')]
         assert f'0.12 M       {title:<14}  {nats:<8.4f}  {nats / math.log(2):<8.4f}  1: ' in row
-        assert row.endswith(', epoch 2 of 7')
+        assert row.endswith(', epoch 2 of 7, 16 min')
     assert out.count('not as published: warpeace_input.txt has ') == 2         # before the runs, and at the table
     assert command(*arguments) == 0 and len(stand_in) == 2                      # finished runs are only read
-    assert 'epoch 1 of 7, 2: ' in capsys.readouterr().out
+    assert 'epoch 1 of 7, 16 min; 2: ' in capsys.readouterr().out
 
 
 def test_runs_without_a_result_are_named(tmp_path, capsys, monkeypatch, stand_in):

@@ -15,7 +15,7 @@ sys.path[:0] = map(str, Path(__file__).resolve().parents[:2])
 from cells import OWN, peephole_cell, peephole_in_numpy  # noqa: E402
 from charlstm import CharLSTM, lstm_cell  # noqa: E402
 from engine import process_group  # noqa: E402
-from engine.kernel.cell import Cell, held_cell, js_function  # noqa: E402
+from engine.kernel.cell import Cell, held_cell, js_function, js_learning_functions  # noqa: E402
 from engine.page.page import MODEL, file_of_page  # noqa: E402
 from engine.state.run_state import STATES  # noqa: E402
 from numpy_model import forward, lively_parameters, lstm, same  # noqa: E402
@@ -26,6 +26,9 @@ WRITTEN = 40                           # characters of each text
 # All terms of the cost; limits that are not reached. A large eps keeps the steps smooth where a gradient is near 0.
 SETTINGS = dict(lrate=0.5, drate=0.5, eps=1, bptt_maxdepth=-1, l1=0.03, l2=0.02, dropout=0.3, dropconnect=0.2,
                 smoothing=0.1, ar=0.7, tar=1.3, grad_clip=1e3, step_clip=1e3, average=0.9)
+# Of the page, which learns without most terms. In some cases, the limits are reached.
+OF_PAGE = dict(lrate=0.5, drate=0.5, eps=1, bptt_maxdepth=-1, grad_clip=1, step_clip=0.4, average=0.9)
+STEPS_OF_PAGE = 5
 
 
 class Case(NamedTuple):
@@ -91,11 +94,13 @@ class InTheano:
     """The model by the class CharLSTM.
 
     settings: for CharLSTM. mode: a function that returns a context in which to compile. asked: the methods that answer.
+    lp, steps: of training.
     """
     asked = 'predicted', 'written', 'trained'
 
-    def __init__(self, mode=contextlib.nullcontext, asked=asked, **settings):
+    def __init__(self, mode=contextlib.nullcontext, asked=asked, lp=SETTINGS, steps=STEPS, **settings):
         self.mode, self.asked, self.settings, self.models = mode, asked, settings, {}
+        self.lp, self.steps = lp, steps
 
     def model(self, case):
         """Return the model with the parameters of a case. There is one for each cell, so each is compiled once."""
@@ -103,7 +108,7 @@ class InTheano:
             model = self.models[case.own] = CharLSTM(random_seed=1, **self.settings)
             if case.own:
                 model.cell, model.cell_parameters = peephole_cell, dict.fromkeys(OWN, 0)
-            model.model_setup(char_dim=2, num_units1=1, num_units2=1, **SETTINGS)
+            model.model_setup(char_dim=2, num_units1=1, num_units2=1, **self.lp)
         model = self.models[case.own]
         model.uchar = [chr(FIRST + k) for k in range(case.V)]
         squares = model._training_state()['mean_squares']              # before the shapes change
@@ -145,7 +150,7 @@ class InTheano:
     def trained(self, model, case):
         """Return what training steps report and leave."""
         (x, y), rows, reported, found = case.batch, model.group.rows(case.B), [], {}
-        for step in range(1, 1 + STEPS):
+        for step in range(1, 1 + self.steps):
             cost, _, *ratios = model.theano_train_rmsprop(x[:, rows], y[:, rows])
             reported.append([model.group.mean(float(cost), y[:, rows].size)[0], *ratios])
             squares = dict(zip(model.p, model._training_state()['mean_squares']))
@@ -172,13 +177,15 @@ class Resumed(InTheano):
 
 
 IN_JAVASCRIPT = '''
-let p;
+let p, products;
 const use = arrays => {
   p = Object.fromEntries(Object.entries(arrays).map(([name, values]) => [name, Float32Array.from(values)]));
+  products = productsOf(p);
 };
 const lists = arrays => arrays.map(values => Array.from(values));
-const reading = (x, network = new Network(p)) => x.map(k => lists([network.read(k), ...network.states(0)]));
-const writing = (n, choice, held, writer = new Writer(p, [1], choice, held)) => (
+const reading = (x, network = new Network(p, 1, products)) => (
+  x.map(k => lists([network.read(k), ...network.states(0)])));
+const writing = (n, choice, held, writer = new Writer(p, [1], choice, held, products)) => (
   Array.from({length: n}, () => writer.next()));
 const streaming = (x, states, webassembly) => {
   const products = new Products(p, states.length), network = new Network(p, states.length, products);
@@ -187,6 +194,24 @@ const streaming = (x, states, webassembly) => {
   return x.map(k => {
     network.step(k);
     return states.map((_, stream) => lists([network.logs(stream), ...network.states(stream)]));
+  });
+};
+const atOnce = work => {
+  for (;;) {
+    const found = work.next();
+    if (found.done) return found.value;
+  }
+};
+const asLists = p => Object.fromEntries(Object.entries(p).map(([name, values]) => [name, Array.from(values)]));
+const learning = (x, y, B, rate, recipe, steps, webassembly) => {
+  const learner = new Learner(p, B, x.length / B, recipe);
+  if (webassembly !== Boolean(learner.memory.run)) throw new Error('no WebAssembly');
+  return Array.from({length: steps}, () => {
+    learner.reset();
+    const cost = atOnce(learner.step(x, y, rate));
+    const {weights, averages, squares} = learner;
+    return {cost, arrays: Object.entries({weights, averages, squares}).map(([kind, of]) => (
+      [kind, asLists(learner.parameters(of))]))};
   });
 };
 '''
@@ -206,13 +231,17 @@ class InProcesses(InTheano):
 
 
 class InJavaScript:
-    """The network of a page, in a JavaScript engine. MiniRacer: a class whose objects evaluate JavaScript."""
+    """The network of a page, in a JavaScript engine. MiniRacer: a class whose objects evaluate JavaScript.
 
-    def __init__(self, MiniRacer):
+    products: what multiplies in one stream, a function of JavaScript of the parameters; undefined: network.js itself.
+    """
+
+    def __init__(self, MiniRacer, products='() => undefined'):
         self.contexts = {}
         for own, cell in ((False, Cell(lstm_cell, (), 'float32')), (True, Cell(peephole_cell, OWN, 'float32'))):
             self.contexts[own] = MiniRacer()
-            for code in (js_function(held_cell(cell).program), *[file_of_page(f'{name}.js') for name in MODEL],
+            for code in (js_function(held_cell(cell).program), js_learning_functions(cell.program),
+                         *[file_of_page(f'{name}.js') for name in MODEL], f'const productsOf = {products}',
                          IN_JAVASCRIPT):
                 self.contexts[own].eval(code)
 
@@ -255,6 +284,19 @@ class InStreams(InJavaScript):
             json.dumps(self.webassembly)))
         names = 'logs of streams', *[f'{name} of streams' for name in STATES]
         return {name: np.array([[stream[k] for stream in step] for step in found]) for k, name in enumerate(names)}
+
+
+class InLearner(InStreams):
+    """Training by learner.js."""
+
+    def answers(self, case):
+        x, y = [characters.ravel().tolist() for characters in case.batch]
+        steps = self.value(case, f'learning({x}, {y}, {case.B}, {OF_PAGE["lrate"]}, {json.dumps(OF_PAGE)}, '
+                                 f'{STEPS_OF_PAGE}, {json.dumps(self.webassembly)})')
+        found = {f'{kind} {name} {step}': np.reshape(values, case.parameters[name].shape)
+                 for step, left in enumerate(steps, 1) for kind, arrays in left['arrays']
+                 for name, values in arrays.items()}
+        return dict(found, reported=np.array([[left['cost']] for left in steps]))
 
 
 def main():

@@ -333,6 +333,36 @@ def js_function(program):
     return f'function cell({", ".join(INPUTS)}, own) {{\n  {body}\n}}\n'
 
 
+def js_learning_functions(program):
+    """Return the cell as two functions of one unit in JavaScript, which learner.js calls.
+
+    They read and write an array n, at the places of h, C and so on. The gates of a unit are H numbers apart, from a or
+    da on. As in C, what the forward pass keeps overwrites the pre-activations.
+    """
+    def at(name, k):
+        return f'n[{name} + {k} * H]'
+
+    def body(code, inputs, outputs):
+        statements, values = written(code, _elements(program), 'const {} = {};', _js_constant, 'math.')
+        given = [f'const {name} = {place};' for name, place in inputs.items()]
+        return '\n  '.join(given + statements + [output.format(value) for output, value in zip(outputs, values)])
+
+    gates, own = [at('a', k) for k in range(PLACES)], [f'd_own[{k}] += {{}};' for k in range(program.own)]
+    forward = body(program.forward, dict(zip(INPUTS, [*gates, 'n[before]'])),
+                   [f'{place} = {{}};' for place in ('n[h_at]', 'n[C_at]', *gates)])
+    backward = body(program.backward, {**{f'kept{k}': gates[k] for k in range(program.kept)}, 'C_prev': 'n[before]',
+                                       'C': 'n[C_at]', 'dh': 'n[dh_at]', 'dC': 'n[dC_at]'},
+                    [*[f'{at("da", k)} = {{}};' for k in range(PLACES)], 'n[dC_at] = {};', *own])
+    return f'''function cellForward(n, a, before, h_at, C_at, own, H) {{
+  {forward}
+}}
+
+function cellBackward(n, a, before, C_at, own, dh_at, dC_at, da, d_own, H) {{
+  {backward}
+}}
+'''
+
+
 def _gate_values(program):
     """Return which lines of a program are gates, line to 'f', 'i', 'o' or 'g'.
 

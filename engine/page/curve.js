@@ -19,7 +19,7 @@ function placesOf(rows, W, H) {
     y: cost => H - edge.bottom - (cost - least) / (most - least || 1) * (H - edge.top - edge.bottom)};
 }
 
-function drawAxes(svg, {x, y, least, most, first, last, left, right, bottom}) {
+function drawAxes(svg, {x, y, least, most, first, last, left, right, bottom}, axis) {
   for (const cost of ticks(least, most)) {
     svg.append(drawn('line', {class: 'grid', x1: left, x2: right, y1: y(cost), y2: y(cost)}),
       drawn('text', {x: left - 8, y: y(cost) + 4, 'text-anchor': 'end'}, cost));
@@ -27,17 +27,17 @@ function drawAxes(svg, {x, y, least, most, first, last, left, right, bottom}) {
   for (const epoch of ticks(first, last).filter(Number.isInteger)) {
     svg.append(drawn('text', {x: x(epoch), y: bottom + 18, 'text-anchor': 'middle'}, epoch));
   }
-  svg.append(drawn('text', {x: (left + right) / 2, y: bottom + 36, 'text-anchor': 'middle'}, 'epoch'));
+  svg.append(drawn('text', {x: (left + right) / 2, y: bottom + 36, 'text-anchor': 'middle'}, axis));
 }
 
 /**
  * The costs of a run against its epochs, with the last ones below.
- * rows: [epoch, mean training cost, validation cost or null]. W: width in pixels.
+ * rows: [epoch, mean training cost, validation cost or null]. W: width in pixels. axis: what an epoch is called.
  */
-function drawCosts(rows, W) {
+function drawCosts(rows, W, axis = 'epoch') {
   const H = 300, places = placesOf(rows, W, H), names = element('figcaption', '');
-  const svg = drawn('svg', {viewBox: `0 0 ${W} ${H}`, width: W, role: 'img', 'aria-label': 'Costs of its epochs'});
-  drawAxes(svg, places);
+  const svg = drawn('svg', {viewBox: `0 0 ${W} ${H}`, width: W, role: 'img', 'aria-label': `Costs by ${axis}`});
+  drawAxes(svg, places, axis);
   for (const [column, name] of [[1, 'training'], [2, 'validation']]) {
     const known = rows.filter(row => row[column] !== null), end = known[known.length - 1];
     if (!end) continue;

@@ -60,8 +60,8 @@ const products = once(() => new Products(parameters(), MOST_STREAMS));
 /** A network of the model in so many streams, at most MOST_STREAMS. */
 const newNetwork = count => new Network(parameters(), count, products());
 
-/** What to say of the time that a network takes: nothing, or why it is long. */
-const slowness = () => products().run ? '' :
+/** What to say of the time that products take: nothing, or why it is long. */
+const slowness = (memory = products().memory) => memory.run ? '' :
   ' This browser runs no WebAssembly, without which that takes many times as long.';
 
 /** A text with escapes, as in Python, for controls, halves of pairs, and marks that are invisible or reverse others. */
@@ -91,22 +91,26 @@ function nameOfCharacter(character) {
 }
 
 /** A function that takes numbers of characters, one at a time, and returns what each adds to a text. Joins bytes. */
-function speller() {
-  if (!data.bytes) return number => data.uchar[number];
+function speller({uchar, bytes} = data) {
+  if (!bytes) return number => uchar[number];
   const decoder = new TextDecoder();
-  return number => decoder.decode(Uint8Array.of(byteOf(data.uchar[number])), {stream: true});
+  return number => decoder.decode(Uint8Array.of(byteOf(uchar[number])), {stream: true});
+}
+
+/** The entries of a vocabulary that a character is: itself or, in one of bytes, each of its bytes. */
+function entriesOf(character, bytes) {
+  const asByte = byte => String.fromCharCode(byte > 127 ? 0xdc00 + byte : byte);
+  return bytes ? Array.from(new TextEncoder().encode(character), asByte) : [character];
 }
 
 /**
  * The characters of a text, each {character, numbers}: one number, or several where the model learned bytes, or null
  * where the model does not have the character.
  */
-function charactersOf(text) {
-  const ofEntry = new Map(data.uchar.map((entry, number) => [entry, number]));
-  const asByte = byte => String.fromCharCode(byte > 127 ? 0xdc00 + byte : byte), encoder = new TextEncoder();
+function charactersOf(text, {uchar, bytes} = data) {
+  const ofEntry = new Map(uchar.map((entry, number) => [entry, number]));
   return Array.from(text, character => {
-    const entries = data.bytes ? Array.from(encoder.encode(character), asByte) : [character];
-    const numbers = entries.map(entry => ofEntry.get(entry));
+    const numbers = entriesOf(character, bytes).map(entry => ofEntry.get(entry));
     return {character, numbers: numbers.includes(undefined) ? null : numbers};
   });
 }

@@ -136,7 +136,7 @@ class Network {
   /** V.h2 + c (V) in a stream. */
   scores(stream) {
     const scores = Float32Array.from(this.p.c);
-    addProduct(scores, this.p.V, this.layer2.h[stream]);
+    this.products.add([scores], this.p.V, [this.layer2.h[stream]]);
     return scores;
   }
 
@@ -235,12 +235,12 @@ class Random {
 class Writer {
   /**
    * p: as for Network. prime: the numbers of the first characters; where it is empty, one is drawn at random.
-   * choice: temperature, topK and seed. held: as for Network.hold.
+   * choice: temperature, topK and seed. held: as for Network.hold. products: as for Network.
    */
-  constructor(p, prime, choice, held = []) {
+  constructor(p, prime, choice, held = [], products) {
     this.choice = choice;
     this.random = new Random(choice.seed);
-    this.network = new Network(p);
+    this.network = new Network(p, 1, products);
     this.network.hold(held);
     this.prime = prime.length ? prime : [Math.floor(this.random.next() * p.c.length)];
     this.length = 0;                                       // of the text so far

@@ -9,18 +9,21 @@ from pathlib import Path
 
 import numpy as np
 
-from engine import report
+from engine import report, table
+from engine.analysis import QUOTES
 from engine.files import base_name, write_whole
 from engine.page.logs import learning, logged_costs
-from engine.state.checkpoint import opened
-from engine.state.parameters import are_bytes, cell_of
+from engine.run import recipe
+from engine.state.checkpoint import FORMAT, opened
+from engine.state.parameters import are_bytes, cell_of, units
 from engine.state.text import encoded, smallest_type
 from engine.terminal import note
 
 HERE = Path(__file__).resolve().parent
-MODEL = 'network', 'products', 'reading'           # scripts that need no document: node or a Worker can run them
+# Scripts that need no document: node or a Worker can run them.
+MODEL = 'network', 'products', 'reading', 'learner'
 SCRIPTS = MODEL + ('data', 'state', 'elements', 'curve', 'saving', 'text', 'copies', 'surprise', 'why', 'against',
-                   'cells', 'inside', 'words', 'writing', 'guess', 'learning', 'about', 'views')
+                   'cells', 'inside', 'words', 'writing', 'guess', 'npz', 'learn', 'learning', 'about', 'views')
 OWN = 'A text that the model wrote itself.'
 MOST_CHARACTERS = 10_000       # of a file, in a page
 ALTERNATIVES = 5               # most probable characters that a page shows
@@ -113,6 +116,19 @@ def learning_for_json(learned):
     return learned and dict(learned, costs=array_for_json(to_float16(learned['costs'])))
 
 
+def for_learning(model, stored):
+    """Return what a page needs to learn as train.py does, and to write a checkpoint. stored: an open checkpoint."""
+    H1, H2 = units({name: p.get_value(borrow=True).shape for name, p in model.p.items()})
+    cell = cell_of(stored)
+    return dict(
+        recipe={name: table.DEFAULTS[name] for name in ('drate', 'eps', 'grad_clip', 'step_clip', 'average', 'warmup')},
+        rates={'model': recipe.lrate(H1, H2), **{str(H): recipe.lrate(H, H) for H in (32, 64, 128)}},
+        own={name: float(value) for name, value in model.cell_parameters.items()}, formula=cell['formula'],
+        quotes=QUOTES,
+        about=dict(format=FORMAT, lp={}, averaged_steps=0, validation_index=0, random=None, text={}, progress=None,
+                   cell=cell, optimiser=[], precision='float32', versions=dict(model.versions(), device='a browser')))
+
+
 def readable(model, text):
     """Return a string of the model's characters as it is read; the page takes bytes for UTF-8."""
     return text.encode('ascii', 'surrogateescape').decode('utf-8', 'replace') if are_bytes(model.uchar) else text
@@ -164,6 +180,7 @@ def page_data(model, checkpoint, text, source, against=None, copies=None):
     """Return all data of a page, by the names that the scripts use. Arguments: as for write_page."""
     with opened(checkpoint) as stored:
         summary, description = report.summary(stored), report.description(stored, folders=False)
+        learner = for_learning(model, stored)
     epochs = logged_costs(checkpoint)
     return dict(
         name=os.path.basename(str(checkpoint)), model=summary, source=source or OWN, own=source is None,
@@ -171,7 +188,7 @@ def page_data(model, checkpoint, text, source, against=None, copies=None):
         learning=learning_for_json(learning(checkpoint, epochs)), copies=marks(model, text, copies),
         uchar=list(model.uchar), bytes=are_bytes(model.uchar),
         **costs_and_alternatives(model, text), **cells(model, text), snapshots=snapshots(model, text),
-        against=another_model(*against, text) if against else None,
+        against=another_model(*against, text) if against else None, learner=learner,
         parameters={name: array_for_json(to_float16(p.get_value(borrow=True))) for name, p in model.p.items()})
 
 

@@ -1,103 +1,164 @@
-// The products of a network in many streams, in WebAssembly, in which a browser multiplies four numbers at a time. This
-// serves speed alone: addProducts of network.js computes the same up to rounding, many times slower.
+// Matrix products in WebAssembly, in which a browser multiplies four numbers at a time: those of a network in one
+// stream or in many, and those of learning. This serves speed alone: multiplyAdd below, and addProducts of network.js,
+// compute the same up to rounding, many times slower.
 
 /**
- * A WebAssembly module, in bytes, whose function f adds products to sums. Its arguments: the addresses of sums, matrix
- * and vectors in the memory, the fours of rows, n, the fours of vectors, and the bytes of a four of sums.
+ * Adds to C (I,J) the product of A (I,L) and B (L,J), which all lie in one array, `memory`.
+ *
+ * C, A, B: where they begin. rowC, rowA, rowB: how far a row is from the next one; stepA: how far a number of a row of
+ * A is from the next one, 1, or more where A is read as the transpose of what is stored.
+ */
+function multiplyAdd(memory, C, A, B, I, J, L, rowC, rowA, stepA, rowB) {
+  for (let i = 0; i < I; i++) {
+    for (let l = 0; l < L; l++) {
+      const a = memory[A + i * rowA + l * stepA];
+      for (let j = 0; j < J; j++) memory[C + i * rowC + j] += a * memory[B + l * rowB + j];
+    }
+  }
+}
+
+/**
+ * A WebAssembly module, in bytes, that has multiplyAdd as two functions: `a` for one row, and `b` for a multiple of
+ * four rows. Their arguments are those after `memory`, in bytes; I and J count blocks, of one row and 32 columns, or of
+ * four rows and 8 columns. The sums of a block stay in variables while l runs.
  * Instructions and their numbers are those of https://webassembly.github.io/spec/core/binary/instructions.html
  */
 function productsModule() {
-  const I32 = 0x7f, V128 = 0x7b, LANES = [0, 1, 2, 3];
-  const [SUMS, MATRIX, X, ROWS, N, FOURS, BYTES, TO, FROM, WEIGHTS, K, Q, VECTOR, SUM] = Array(14).keys();
+  const I32 = 0x7f, V128 = 0x7b;
+  const range = n => Array.from({length: n}, (_, k) => k);
   const whole = value => [value & 127 | 128, value >> 7];                           // below 2^13
   const get = variable => [0x20, variable], set = (variable, value) => [...value, 0x21, variable];
-  const constant = value => [0x41, ...whole(value)];
-  const increase = (variable, by) => set(variable, [...get(variable), ...by, 0x6a]);
+  const constant = value => [0x41, ...whole(value)], plus = (a, b) => [...a, ...b, 0x6a];
+  const increase = (variable, by) => set(variable, plus(get(variable), by));
   const load = (address, offset) => [...address, 0xfd, 0x00, 0, offset];             // four numbers
-  const spread = (address, offset) => [...address, 0xfd, 0x09, 0, offset];           // one number, four times
+  const spread = address => [...address, 0xfd, 0x09, 0, 0];                          // one number, four times
   const store = (address, offset, value) => [...address, ...value, 0xfd, 0x0b, 0, offset];
   const add = (a, b) => [...a, ...b, 0xfd, 0xe4, 0x01], multiply = (a, b) => [...a, ...b, 0xfd, 0xe6, 0x01];
   const times = (counter, ...body) => [0x03, 0x40, ...body.flat(),                   // a loop until the counter is 0
     ...get(counter), ...constant(1), 0x6b, 0x22, counter, 0x0d, 0, 0x0b];
-  const code = [2, 5, I32, 5, V128,                                                  // variables besides the arguments
-    ...times(ROWS,
-      set(TO, get(SUMS)), set(FROM, get(X)), set(Q, get(FOURS)),
-      times(Q,
-        LANES.flatMap(row => set(SUM + row, load(get(TO), 16 * row))),
-        set(WEIGHTS, get(MATRIX)), set(K, get(N)),
-        times(K,
-          set(VECTOR, load(get(FROM), 0)),
-          LANES.flatMap(row => (
-            set(SUM + row, add(get(SUM + row), multiply(get(VECTOR), spread(get(WEIGHTS), 4 * row)))))),
-          increase(FROM, constant(16)), increase(WEIGHTS, constant(16))),
-        LANES.flatMap(row => store(get(TO), 16 * row, get(SUM + row))),
-        increase(TO, get(BYTES))),
-      set(MATRIX, get(WEIGHTS)), increase(SUMS, constant(64))),
-    0x0b];
+  const [C, A, B, I, J, L, ROW_C, ROW_A, STEP_A, ROW_B, COLUMN, FROM, Q, K, TO] = Array(15).keys();
+
+  /** The code of a function whose blocks have so many rows, and fours of columns. */
+  function code(rows, fours) {
+    const X = TO + rows, SUM = X + rows, WEIGHT = SUM + rows * fours, ONE = WEIGHT + fours;          // variables
+    const cells = range(rows).flatMap(r => range(fours).map(f => [r, f, SUM + r * fours + f]));
+    const body = [2, 4 + 2 * rows, I32, (rows + 1) * fours + 1, V128,
+      ...times(I,
+        set(COLUMN, get(B)), set(Q, get(J)),
+        range(rows).flatMap(r => set(TO + r, r ? plus(get(TO + r - 1), get(ROW_C)) : get(C))),
+        times(Q,
+          range(rows).flatMap(r => set(X + r, r ? plus(get(X + r - 1), get(ROW_A)) : get(A))),
+          set(FROM, get(COLUMN)), set(K, get(L)),
+          cells.flatMap(([r, f, sum]) => set(sum, load(get(TO + r), 16 * f))),
+          times(K,
+            range(fours).flatMap(f => set(WEIGHT + f, load(get(FROM), 16 * f))),
+            range(rows).flatMap(r => [...set(ONE, spread(get(X + r))), ...increase(X + r, get(STEP_A)),
+              ...range(fours).flatMap(f => {
+                const sum = SUM + r * fours + f;
+                return set(sum, add(get(sum), multiply(get(ONE), get(WEIGHT + f))));
+              })]),
+            increase(FROM, get(ROW_B))),
+          cells.flatMap(([r, f, sum]) => store(get(TO + r), 16 * f, get(sum))),
+          range(rows).flatMap(r => increase(TO + r, constant(16 * fours))),
+          increase(COLUMN, constant(16 * fours))),
+        range(rows).flatMap(() => [...increase(C, get(ROW_C)), ...increase(A, get(ROW_A))])),
+      0x0b];
+    return [...whole(body.length), ...body];
+  }
+
   const section = (id, ...content) => [id, ...whole(content.length), ...content];
   const name = letter => [1, letter.charCodeAt(0)];
   return Uint8Array.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0,                           // WebAssembly, version 1
-    ...section(1, 1, 0x60, 7, ...Array(7).fill(I32), 0),                             // the type of the function
-    ...section(2, 1, ...name('m'), ...name('m'), 2, 0, 0),                           // the memory, which it gets
-    ...section(3, 1, 0), ...section(7, 1, ...name('f'), 0, 0),                       // the function, and its name
-    ...section(10, 1, ...whole(code.length), ...code)]);
+    ...section(1, 1, 0x60, 10, ...Array(10).fill(I32), 0),                           // the type of the functions
+    ...section(2, 1, ...name('m'), ...name('m'), 2, 0, 0),                           // the memory, which they get
+    ...section(3, 2, 0, 0), ...section(7, 2, ...name('a'), 0, 0, ...name('b'), 0, 1),
+    ...section(10, 2, ...code(1, 8), ...code(4, 2))]);
+}
+
+/** An array of numbers, and the products of the matrices in it: by WebAssembly where the browser allows it. */
+class Memory {
+  /** n or, if that is no multiple of `of`, the next one. */
+  static roundedUp(n, of) {
+    return Math.ceil(n / of) * of;
+  }
+
+  /** How far rows of so many columns are apart, a multiple of `of`: not of 256, since caches hold few such rows. */
+  static width(columns, of) {
+    const width = Memory.roundedUp(columns, of);
+    return width % 256 ? width : width + of;
+  }
+
+  /** length: how many numbers, which are 0. */
+  constructor(length) {
+    try {
+      const memory = new WebAssembly.Memory({initial: Math.ceil(length * 4 / 65536)});
+      this.run = new WebAssembly.Instance(new WebAssembly.Module(productsModule()), {m: {m: memory}}).exports;
+      this.numbers = new Float32Array(memory.buffer);
+    } catch (error) {                                      // refused by the browser or its settings, or no memory left
+      this.run = null;
+      this.numbers = new Float32Array(length);
+    }
+  }
+
+  /** multiplyAdd in this memory. I is 1, and J a multiple of 32, or I is a multiple of 4, and J of 8. */
+  multiplyAdd(C, A, B, I, J, L, rowC, rowA, stepA, rowB) {
+    if (!this.run) return multiplyAdd(this.numbers, C, A, B, I, J, L, rowC, rowA, stepA, rowB);
+    const one = I === 1, run = one ? this.run.a : this.run.b;
+    run(4 * C, 4 * A, 4 * B, one ? 1 : I / 4, one ? J / 32 : J / 8, L, 4 * rowC, 4 * rowA, 4 * stepA, 4 * rowB);
+  }
 }
 
 /**
- * The matrices of a network, and their products with the vectors of its streams. In the memory of the module, arrays of
- * n numbers are stored in fours: the number k of array 4 q + j is at (q n + k) 4 + j. The arrays are vectors, sums, or
- * the rows of a matrix.
+ * The matrices of a network, and their products with the vectors of its streams. In the memory each matrix
+ * (rows,columns) is transposed, (columns,rows), with as many zeros after each row as make it a multiple of 32.
  */
 class Products {
-  /** p: as for Network; its matrices are copied as they are now. count: of the streams at most. */
+  /** p: as for Network; its matrices are copied by load(). count: of the streams at most. */
   constructor(p, count) {
-    const matrices = [[p.W1, p.b1], [p.U2, p.b2], [p.W2, p.b2]];
-    const largest = Math.max(...matrices.map(([, bias]) => bias.length)) * (count + 3);          // of sums or vectors
-    this.addresses = new Map();                            // of the matrices; all addresses count numbers of four bytes
+    const places = [[p.W1, p.b1], [p.U2, p.b2], [p.W2, p.b2], [p.V, p.c]].map(([matrix, {length: rows}]) => (
+      {matrix, rows, columns: matrix.length / rows, width: Memory.width(rows, 32)}));
     let size = 0;
-    for (const [matrix] of matrices) {
-      this.addresses.set(matrix, size);
-      size += matrix.length;
+    for (const place of places) {
+      place.at = size;
+      size += place.columns * place.width;
     }
-    [this.sums, this.vectors] = [size, size + largest];    // addresses
-    try {
-      const memory = new WebAssembly.Memory({initial: Math.ceil((size + 2 * largest) * 4 / 65536)});
-      this.run = new WebAssembly.Instance(new WebAssembly.Module(productsModule()), {m: {m: memory}}).exports.f;
-      this.memory = new Float32Array(memory.buffer);
-    } catch (error) {                                      // refused by the browser or its settings, or no memory left
-      this.run = null;
-    }
-    for (const [matrix, bias] of this.run ? matrices : []) {
-      const rows = bias.length, n = matrix.length / rows;
-      this.store(Array.from(bias, (_, row) => matrix.subarray(row * n, row * n + n)), this.addresses.get(matrix));
+    const streams = Memory.roundedUp(count, 4), largest = name => Math.max(...places.map(place => place[name]));
+    this.places = new Map(places.map(place => [place.matrix, place]));
+    this.vectors = size;                                   // where the vectors are, and the sums
+    this.sums = size + streams * largest('columns');
+    this.memory = new Memory(this.sums + streams * largest('width'));
+    this.run = this.memory.run;
+    this.load();
+  }
+
+  /** Copies the matrices as they are now. */
+  load() {
+    for (const {matrix, at, rows, columns, width} of this.run ? this.places.values() : []) {
+      transpose(matrix, 0, columns, this.memory.numbers, at, width, rows, columns);
     }
   }
 
   /** Adds the products of a matrix and vectors to sums, as addProducts. */
   add(sums, matrix, vectors) {
     if (!this.run) return addProducts(sums, matrix, vectors);
-    const rows = sums[0].length, n = vectors[0].length, fours = Math.ceil(sums.length / 4);
-    this.store(sums, this.sums);
-    this.store(vectors, this.vectors);
-    this.run(4 * this.sums, 4 * this.addresses.get(matrix), 4 * this.vectors, rows / 4, n, fours, 16 * rows);
-    this.load(sums, this.sums);
-  }
-
-  /** Stores arrays of one length in fours at an address. */
-  store(arrays, address) {
-    const {memory} = this;
-    arrays.forEach((array, number) => {
-      const first = address + (number >> 2) * 4 * array.length + number % 4;
-      for (let k = 0; k < array.length; k++) memory[first + 4 * k] = array[k];
+    const {at, rows, columns, width} = this.places.get(matrix), {memory} = this, {numbers} = memory;
+    const I = sums.length === 1 ? 1 : Memory.roundedUp(sums.length, 4);
+    vectors.forEach((vector, stream) => numbers.set(vector, this.vectors + stream * columns));
+    sums.forEach((sum, stream) => numbers.set(sum, this.sums + stream * width));
+    memory.multiplyAdd(this.sums, this.vectors, at, I, width, columns, width, columns, 1, width);
+    sums.forEach((sum, stream) => {
+      const from = this.sums + stream * width;
+      sum.set(numbers.subarray(from, from + rows));
     });
   }
+}
 
-  /** Sets arrays to what store() has stored at an address, or a product has changed there. */
-  load(arrays, address) {
-    const {memory} = this;
-    arrays.forEach((array, number) => {
-      const first = address + (number >> 2) * 4 * array.length + number % 4;
-      for (let k = 0; k < array.length; k++) array[k] = memory[first + 4 * k];
-    });
+/**
+ * Copies the transpose of a matrix (rows,columns) of array `from`, which begins at `at`, to array `to`, where it begins
+ * at `there`. row, rowThere: how far a row is from the next one.
+ */
+function transpose(from, at, row, to, there, rowThere, rows, columns) {
+  for (let r = 0; r < rows; r++) {
+    for (let k = 0; k < columns; k++) to[there + k * rowThere + r] = from[at + r * row + k];
   }
 }

@@ -19,7 +19,7 @@ function allViews(text, model) {
     surprise: surpriseView(text, model), why: whyView(text, model),
     ...data.against && {against: againstView(text, model)},
     cells, inside: insideView(text, cells), words: wordsView(text, cells), writing: writingView(cells),
-    guess: guessView(text, model),
+    guess: guessView(text, model), learn: learnView(),
     ...data.learning && {learning: learningView()}, about: aboutView(),
   };
 }

@@ -1,12 +1,13 @@
-// The view Writing: the model writes in the browser. Where units are held in the view Cells, it writes a second text
-// with them, of the same random numbers.
+// The view Writing: the model writes in the browser, and writes again when a setting changes. Where units are held in
+// the view Cells, it writes a second text with them, of the same random numbers.
 
 function writingView(cells) {
-  const SLICE = 20;                                        // milliseconds of writing between reactions to the reader
+  const SLICE = 40;                                        // milliseconds of writing between reactions to the reader
   let panes = [];                                          // the free text and, if units are held, the held one
   let left = 0, running = false, timer = 0;                // left: characters that are still to be written
   let begun = 0, done = 0;                                 // when writing began or continued; characters since then
   let same = 0, parted = false;                            // characters before the texts part; whether they did
+  let wasHeld = '';                                        // the units that the text on the page holds
 
   function settings() {
     return {topK: field('top-k'), temperature: field('temperature'), length: field('length'), seed: field('seed')};
@@ -21,10 +22,12 @@ function writingView(cells) {
 
   function beginText() {
     const choice = settings(), prime = numbersOf(byId('prime').value), held = cells.heldUnits();
-    panes = [paneIn('written', new Writer(parameters(), prime, choice))];
-    if (held.length) panes.push(paneIn('written-held', new Writer(parameters(), prime, choice, held)));
+    const writer = units => new Writer(parameters(), prime, choice, units, products());
+    left = 0;
+    panes = [paneIn('written', writer([]))];
+    if (held.length) panes.push(paneIn('written-held', writer(held)));
     byId('free-title').hidden = byId('held-pane').hidden = !held.length;
-    byId('held-title').textContent = 'Held: ' + held.map(unit => unit.description).join('; ');
+    byId('held-title').textContent = 'Held: ' + descriptionOf(held);
     same = 0;
     parted = false;
     continueText();
@@ -68,21 +71,55 @@ function writingView(cells) {
     byId('stop').disabled = !panes.length;
     byId('stop').textContent = running ? 'Stop' : 'Continue';
     byId('speed').textContent = running ? '' : `${grouped(done)} characters${two ? ' of each text' : ''}, ` +
-      grouped(done / seconds) + ' a second' + (two ? `. ${parting}` : '');
+      grouped(done / seconds) + ' a second' + (two ? `. ${parting}` : '.') + slowness();
   }
 
-  /** Says which units the next text is written with. */
+  /** Writes again with the settings as they are now. What is half typed changes nothing. */
+  function rewrite() {
+    try {
+      beginText();
+      byId('wrong').hidden = true;
+    } catch (error) {                                      // which the button shows
+    }
+  }
+
+  /** Says which units the second text holds, with a slider for each. */
   function show() {
-    const held = cells.heldUnits().map(unit => unit.description).join('; ');
-    byId('holds').textContent = held ? `A second text holds ${held}.` :
+    const held = cells.heldUnits();
+    byId('holds').textContent = held.length ? 'A second text holds:' :
       'To see what a unit does, hold it in Cells: a second text is then written with it.';
-    byId('hold-none').hidden = !held;
+    byId('hold-none').hidden = !held.length;
+    byId('held-sliders').replaceChildren(...held.map(heldSlider));
+    if (!panes.length || wasHeld !== descriptionOf(held)) rewrite();
+    wasHeld = descriptionOf(held);
+  }
+
+  const descriptionOf = held => held.map(unit => unit.description).join('; ');
+
+  /** A slider of a unit that is held, which writes again. */
+  function heldSlider({u, byte, description}) {
+    const slider = element('input', ''), label = element('label', 'number', element('b', '', description), slider);
+    Object.assign(slider, {type: 'range', min: 0, max: 255, value: byte});
+    slider.addEventListener('input', () => {
+      label.firstChild.textContent = cells.holdAt(u, Number(slider.value));
+      wasHeld = descriptionOf(cells.heldUnits());
+      rewrite();
+    });
+    return label;
   }
 
   byId('top-k').value = byId('top-k').dataset.most = data.uchar.length;
+  for (const id of ['prime', 'top-k', 'length', 'seed']) byId(id).addEventListener('input', rewrite);
+  byId('temperature').addEventListener('input', () => {
+    byId('temperature-slider').value = byId('temperature').value;
+    rewrite();
+  });
+  byId('temperature-slider').addEventListener('input', () => {
+    byId('temperature').value = byId('temperature-slider').value;
+    rewrite();
+  });
   byId('settings').addEventListener('submit', event => {
     event.preventDefault();
-    left = 0;
     attempt(beginText, byId('wrong'));
   });
   byId('stop').addEventListener('click', () => {

@@ -19,15 +19,22 @@ PATIENCE, PATIENT_STEPS = 6, 1150
 SAVE_EVERY, CHECKPOINTS = 10, 100          # epochs between checkpoints, but more where there would be more checkpoints
 
 
-def dropout(characters, parameters):
-    """Return the share of units to leave out, from the numbers of characters to learn from and of parameters.
+# The share of units to leave out, by the parameters for each character to learn from: more, where a text could be
+# learned by heart. Between the points it is interpolated, linearly in the logarithm of their number. Each point but the
+# last was the best, or as good as the best, of several shares on English texts. tests/benchmarks/README.md has the
+# costs.
+DROPOUT = ((0.1, 0),                   # 2x128 units and 2.6 million characters
+           (0.25, 0.06),               # 2x128 units and 1 million characters
+           (0.35, 0.08),               # 2x256 and 2.6 million
+           (1, 0.26), (1.9, 0.29),     # 2x256 and 1 million, and half a million
+           (16, 0.6))
 
-    It is larger, the more parameters there are for each character. Measured points gave the two lines. With 0.9
-    million parameters for half a million characters 0.3 was best, and 0.5 was good with 3.4 million. With 0.26
-    million for 0.7 million 0.25 was best, and with 0.3 million for 3.5 million between 0.1 and 0.2.
-    """
-    more = math.log2(parameters) - math.log2(characters)
-    return round(min(max(0.2 + 0.1 * more, 0.26 + 0.035 * more, 0), 0.6), 2)
+
+def dropout(characters, parameters):
+    """Return the share of units to leave out, from the numbers of characters to learn from and of parameters."""
+    import numpy as np                 # late, as in set_units
+    ratios, shares = zip(*DROPOUT)
+    return round(float(np.interp(math.log(parameters / characters), np.log(ratios), shares)), 2)
 
 
 def set_units(o):

@@ -13,6 +13,7 @@ from typing import Callable, NamedTuple
 from common import print_head
 from recipes import Row, Run, chosen, finish, print_commands, units, write
 
+from engine import table
 from engine.files import named
 from engine.run.result import RESULT
 
@@ -104,11 +105,14 @@ SPLITS = {
         'https://cs.stanford.edu/people/karpathy/char-rnn/warpeace_input.txt',
         'the first 80 % to learn, 10 % to validate, 10 % to test',
         ('warpeace_input.txt',), 'bytes', (3_258_246,), 87, (80, 90), (128, 256, 512),
-        (),
+        figures(
+            ('best of RNN, LSTM and GRU, 1 to 3 layers', '-', '1.077', 'Karpathy et al. 2015, in Ismail 2016', TEST,
+             'nats'),
+            ('characters counted (20-gram)', '-', '1.195', 'Karpathy et al. 2015, in Ismail 2016', TEST, 'nats')),
         'The paper counts bytes of a text with CRLF line ends. Costs here are the nats of a part over its bytes: the '
         'LF after a CR is certain, so a model of bytes has the same total. The paper does not say how it rounds; here '
-        'no part begins inside a character or a line end. Its figures (arXiv 1506.02078, test costs in nats of LSTMs '
-        'with 1 to 3 layers of 64 to 512 units) are not copied here: they could not be checked.'),
+        'no part begins inside a character or a line end. Its table (arXiv 1506.02078) has test costs of LSTMs with '
+        '1 to 3 layers of 64 to 512 units; only its best could be checked here, in slides about it.'),
     'text8': Split(
         'text8: the first 100 million letters and spaces of Wikipedia',
         'http://mattmahoney.net/dc/text8.zip, unpacked',
@@ -151,8 +155,11 @@ def read(path):
 
 
 def in_bytes(text):
-    """Return a text as bytes in UTF-8 with CRLF and a byte order mark, whatever the line ends of its file were."""
-    return ('\ufeff' + text.replace('\n', '\r\n')).encode('utf-8')
+    """Return a text as the bytes of 2015: UTF-8 with a byte order mark and CRLF, and one LF at the end.
+
+    Copies have other line ends, and some have none at the end.
+    """
+    return ('\ufeff' + text.rstrip('\n').replace('\n', '\r\n') + '\n').encode('utf-8')
 
 
 def inside(symbols, k):
@@ -236,6 +243,11 @@ class PublishedRun(Run):
         """Return whether it has all its epochs, or ran out of patience before, and scored the parts."""
         return super().finished() and bool(self.result().get('finished'))
 
+    def minutes(self):
+        """Return how long its training steps took, by its log."""
+        characters, (_, speeds) = self.result()['train_characters'], self.log()
+        return sum(characters / speed for speed in speeds) / 60
+
 
 def paths_of(name, split, folder):
     """Return the paths of the parts in the folder of the runs, in the order of PARTS."""
@@ -243,10 +255,17 @@ def paths_of(name, split, folder):
     return [folder / f'{name}-{part}.txt' for part in PARTS[:count]]
 
 
-def rows_of(name, split, paths, seeds):
+def rows_of(name, split, paths, options):
     """Return a Row for each size of a split: the default recipe with its own texts to validate and to test."""
-    texts = ('--valid', str(paths[1]), *(('--test', str(paths[2]), '--test-adapt') if paths[2:] else ()))
-    return [Row(f'{name}-{n}', name, None, units(n) + texts, tuple(range(1, seeds + 1))) for n in split.units]
+    more = ['--valid', str(paths[1])]
+    if paths[2:]:
+        more += ['--test', str(paths[2]), '--test-adapt']
+    suffix = ''
+    if options.precision != table.DEFAULTS['precision']:
+        more += ['--precision', options.precision]
+        suffix = f'-{options.precision}'
+    seeds = tuple(range(1, options.seeds + 1))
+    return [Row(f'{name}-{n}{suffix}', name, None, (*units(n), *more), seeds) for n in split.units]
 
 
 def prepare(split, files, paths):
@@ -284,15 +303,15 @@ def figure_cells(figure):
 
 def our_cells(row, runs, field, title, scale):
     """Return the cells of a row for one of COSTS, the mean of its runs that are finished; scale: of its Part."""
-    results = [(run.seed, run.result()) for run in runs if run.row is row and run.finished()]
+    finished = [(run, run.result()) for run in runs if run.row is row and run.finished()]
     name = f'CharLSTM, {row.name}, default recipe'
-    if not results:
+    if not finished:
         return name, '-', title, '-', '-', 'no run is finished'
-    costs = [result[f'{field}_nats'] * scale for _, result in results]
+    costs = [result[f'{field}_nats'] * scale for _, result in finished]
     mean = sum(costs) / len(costs)
-    of_each = ', '.join(f'{seed}: {cost:.4f}, epoch {result["best_epoch"]} of {result["epochs"]}'
-                        for (seed, result), cost in zip(results, costs))
-    return (name, f'{results[0][1]["parameters"] / 1e6:.2f} M', title, f'{mean:.4f}', f'{mean / math.log(2):.4f}',
+    of_each = '; '.join(f'{run.seed}: {cost:.4f}, epoch {result["best_epoch"]} of {result["epochs"]}, '
+                        f'{run.minutes():.0f} min' for (run, result), cost in zip(finished, costs))
+    return (name, f'{finished[0][1]["parameters"] / 1e6:.2f} M', title, f'{mean:.4f}', f'{mean / math.log(2):.4f}',
             of_each)
 
 
@@ -322,7 +341,7 @@ def runs_of(name, options, folder):
     """Return the rows of a split that match --only, and their runs in a folder."""
     split = SPLITS[name]
     paths = paths_of(name, split, folder)
-    rows = chosen(rows_of(name, split, paths, options.seeds), options)
+    rows = chosen(rows_of(name, split, paths, options), options)
     return rows, [PublishedRun(row, seed, paths[0], folder) for row in rows for seed in row.seeds]
 
 

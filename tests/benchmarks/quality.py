@@ -28,6 +28,7 @@ from published import SPLITS, published
 from recipes import recipes
 
 from charlstm import CharLSTM, mean_cost
+from engine import table
 
 import numpy as np
 
@@ -157,6 +158,8 @@ def build_parser():
     add.add_argument('--only', metavar='PATTERN', default='*', help='only rows with such names, as "*-256"')
     add.add_argument('--epochs', type=int, help='at most this many')
     add.add_argument('--seeds', type=int, default=1, help='runs of each row (default: %(default)s)')
+    add.add_argument('--precision', choices=table.ROWS['precision'].kind, default=table.DEFAULTS['precision'],
+                     help='as of train.py (default: %(default)s)')
     add.add_argument('--list', action='store_true', help='only print what is published, where the text is from, and '
                                                          'the commands')
     add = commands.add_parser('beginnings', help='costs of the first 20 characters from zero states')

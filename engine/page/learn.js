@@ -1,0 +1,165 @@
+// The view Learn: a model learns a text in the browser, from nothing or from the page's model. Every second it shows
+// what it writes, what it expects in a part that it does not learn, and which unit follows quotation marks.
+
+function learnView() {
+  const LEAST = 500;                                       // characters of a text
+  const PIECE = 10_000;                                    // characters that are prepared at once
+  const {recipe, rates, own, quotes, about, formula} = data.learner;
+  let lesson = null, learning = null, vocabulary = null;   // what learns: a Lesson; its work; its {uchar, bytes}
+  let stop = () => {}, running = false;
+  let shown = null;                                        // the parameters of the last look
+  let rows = [];                                           // thousands of characters that were read, both costs
+  let spans = [], spansOfUnit = [];                        // of the passage
+
+  /** The text of the box or, if that is empty, of the page. */
+  function chosenText() {
+    return byId('learn-text').value || Array.from(array(data.text), speller()).join('');
+  }
+
+  /** The entries of a vocabulary for a text, those of `before` included, in the order of their codes. */
+  function vocabularyOf(text, before, bytes) {
+    const characters = Array.from(new Set(text)), entries = characters.flatMap(ch => entriesOf(ch, bytes));
+    return Array.from(new Set([...before, ...entries])).sort((a, b) => a.codePointAt(0) - b.codePointAt(0));
+  }
+
+  /** Begins anew with what was chosen. */
+  function begin() {
+    const text = chosenText(), goesOn = byId('learn-from').value === 'model';
+    if (text.length < LEAST) {
+      throw new Error(`The text has ${grouped(text.length)} characters: paste at least ${LEAST}.`);
+    }
+    shown = null;
+    pause();
+    byId('learn-shown').hidden = true;
+    byId('learn-saved').textContent = '';
+    learning = work(text, goesOn, Number(byId('learn-units').value));
+    resume();
+  }
+
+  /** All the work, from a text on. goesOn: whether from the page's model; units: of each layer, if not. */
+  function* work(text, goesOn, units) {
+    try {
+      yield* prepare(text, goesOn, units);
+      yield* lesson.go(show);
+    } catch (error) {
+      byId('learn-wrong').textContent = error.message;
+      byId('learn-wrong').hidden = false;
+      running = false;
+      learning = null;
+      showButtons();
+    }
+  }
+
+  /** Makes the lesson, as for work(). */
+  function* prepare(text, goesOn, units) {
+    const bytes = goesOn && data.bytes, uchar = vocabularyOf(text, goesOn ? data.uchar : [], bytes), V = uchar.length;
+    vocabulary = {uchar, bytes};
+    yield;
+    const characters = Array.from(text), inside = insideQuotes(quotes), numbers = [], quoted = [];
+    for (let k = 0; k < characters.length; k += PIECE) {
+      for (const found of charactersOf(characters.slice(k, k + PIECE).join(''), vocabulary)) {
+        const isInside = inside(found.character);
+        numbers.push(...found.numbers);
+        quoted.push(...found.numbers.map(() => isInside));
+      }
+      yield;
+    }
+    const [H1, H2] = goesOn ? ['b1', 'b2'].map(name => parameters()[name].length / 4) : [units, units];
+    yield;
+    let p = initialParameters(V, H1, H2, own, new Random(1));
+    if (goesOn) p = carryOver(parameters(), data.uchar, p, uchar);
+    yield;
+    lesson = new Lesson(p, numbers, quoted, recipe, goesOn ? rates.model : rates[units]);
+    rows = [];
+    byId('learn-shown').hidden = false;
+    const spelled = Array.from(lesson.passage, speller(vocabulary));
+    [spans, spansOfUnit] = ['learn-passage', 'learn-quoted'].map(id => {
+      const made = spelled.map(spanOf);
+      byId(id).replaceChildren(...made);
+      return made;
+    });
+    const ofLayers = H1 === H2 ? H1 : `${H1} and ${H2}`;
+    byId('learn-status').textContent = `Learning ${grouped(numbers.length)} characters, ${V} distinct, with 2 layers `
+      + `of ${ofLayers} units. A tenth, at the end, is kept to test.` + slowness(lesson.learner.memory);
+  }
+
+  function resume() {
+    running = true;
+    stop = inSlices(learning, () => {});
+    showButtons();
+  }
+
+  function pause() {
+    stop();
+    running = false;
+    showButtons();
+  }
+
+  function showButtons() {
+    byId('learn-stop').disabled = !learning;
+    byId('learn-save').disabled = !shown;
+    byId('learn-stop').textContent = running || !learning ? 'Stop' : 'Continue';
+  }
+
+  /** Shows what a look found, as of Lesson.look, and the mean cost of the steps since the last one. */
+  function show({p, kept, cost, costs, unit, sample}) {
+    const read = lesson.characters;
+    shown = p;
+    showButtons();
+    if (cost !== null) rows.push([read / 1000, cost, kept]);
+    byId('learn-progress').textContent = `${grouped(read)} characters read. Kept part: ${natsAndBits(kept)} a `
+      + `character. Blind guesses cost ${Math.log(vocabulary.uchar.length).toFixed(2)} nats.`;
+    byId('learn-sample').textContent = visible(sample.map(speller(vocabulary)).join(''));
+    spans.forEach((span, k) => tint(span, k ? costs[k - 1] / DEAREST : 0));
+    showUnit(unit);
+    drawCurve();
+  }
+
+  function drawCurve() {
+    const place = byId('learn-curve'), width = Math.min(680, place.clientWidth);
+    if (rows.length && width) place.replaceChildren(drawCosts(rows, width, 'thousand characters'));
+  }
+
+  function showUnit(unit) {
+    byId('learn-quoted').hidden = byId('learn-quoted-scale').hidden = !unit;
+    byId('learn-unit').textContent = unit ? `Of all units, C${unit.layer}:${unit.number} shows best whether this text `
+      + `is inside quotation marks: correlation ${signed(unit.r)}. At first that is chance.` :
+      'This passage has no quotation marks, which a unit could follow.';
+    if (!unit) return;
+    const sorted = Array.from(unit.cells).sort((a, b) => a - b), outliers = Math.floor(sorted.length / 50);
+    const ends = [sorted[outliers], sorted[sorted.length - 1 - outliers]];
+    const [pale, deep] = unit.r < 0 ? ends.reverse() : ends;
+    spansOfUnit.forEach((span, k) => tint(span, levelBetween(unit.cells[k], pale, deep)));
+  }
+
+  /** Gives the reader the model that is shown, in a file. */
+  function save() {
+    const name = 'learned.npz', {uchar, bytes} = vocabulary;
+    const file = new Blob([checkpointOf(shown, uchar, bytes, about)]);
+    const link = element('a', ''), address = URL.createObjectURL(file);
+    Object.assign(link, {href: address, download: name});
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(address), 60_000);
+    byId('learn-saved').textContent = `The browser saves ${name}.`;
+  }
+
+  function showChoice() {
+    byId('learn-units').disabled = byId('learn-from').value === 'model';
+  }
+
+  byId('learn-settings').addEventListener('submit', event => {
+    event.preventDefault();
+    attempt(begin, byId('learn-wrong'));
+  });
+  byId('learn-stop').addEventListener('click', () => {
+    byId('learn-status').textContent = running ?
+      'Stopped. What it learned is kept until you start anew or leave the page.' : 'It goes on learning.';
+    if (running) pause();
+    else resume();
+  });
+  byId('learn-from').addEventListener('change', showChoice);
+  byId('learn-save').addEventListener('click', () => attempt(save, byId('learn-wrong')));
+  byId('learn-command').textContent = 'python produce_text.py learned.npz' + (formula ? ' --cell FILE:CLASS' : '');
+  showChoice();
+  return {title: 'Learn', show: drawCurve};
+}
