@@ -110,17 +110,20 @@ def write_page(model, o, checkpoint, against):
     model.compile('predict', 'sample')
     prime, source = '', None
     if o.score is not None:
-        text = scoring.read(model, o.score, o.encoding, note).known
+        read = scoring.read(model, o.score, o.encoding, note)
+        text, left_out = read.known, read.unknown
     else:
         prime = prime_of(o)
         if o.hold:
             source = f'A text that the model wrote while units were held: {", ".join(o.hold)}.'
         text, _ = scoring.known(model, ''.join(piece[0] for piece in sequences(model, o, prime)), note)
     if other:
-        text, _ = scoring.known(other, text, note, against)
+        text, unknown_to_other = scoring.known(other, text, note, against)
         prime, _ = scoring.known(other, prime, lambda line: None)
     if o.score is not None:
-        text, source = page.beginning_of(text, o.score)
+        if other:
+            left_out = {**left_out, **unknown_to_other}
+        text, source = page.beginning_of(text, o.score, left_out)
     found = None
     if original:                                       # both in the model's characters, which may be bytes
         original = original._replace(text=model.in_vocabulary(original.text))

@@ -7,7 +7,7 @@ from engine import checks
 from engine.backend import bfloat16
 from engine.backend.theano_setup import CompilerError, compiling, kernel_runs, theano, tt
 from engine.export import formats
-from engine.kernel.cell import Cell, held_cell, js_function, js_learning_functions
+from engine.kernel.cell import Cell, held_cell, js_function, js_learning_functions, js_steps
 from engine.kernel.data_parallel import DataParallelStep
 from engine.kernel.drawing import continue_texts
 from engine.kernel.edits import Reads
@@ -99,13 +99,13 @@ class Compiled(State):
         return isinstance(self._ops(), Kernel)
 
     def javascript(self) -> str:
-        """Return the cell in JavaScript: a function for engine/page/network.js, whose units may be held, and those of
-        engine/page/learner.js.
+        """Return the cell in JavaScript: a function for engine/page/network.js, whose units may be held, those of
+        engine/page/learner.js, and its formula line by line for inside.js.
 
         Raises ValueError where JavaScript would compute another model than this one.
         """
         cell = self._cell_for('a page')
-        return js_function(held_cell(cell).program) + js_learning_functions(cell.program)
+        return '\n'.join([js_function(held_cell(cell).program), js_learning_functions(cell.program), js_steps(cell)])
 
     @locked
     def export(self, path: Path) -> None:

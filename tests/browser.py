@@ -99,6 +99,17 @@ class Browser:
         return self.value('new Promise(drawn => '
                           'requestAnimationFrame(() => setTimeout(() => drawn(performance.now()))))')
 
+    def force_colours(self):
+        """Show the open page in forced colours, as for a reader who chose them in the system."""
+        self.call('Emulation.setEmulatedMedia', features=[dict(name='forced-colors', value='active')])
+
+    def reload(self):
+        """Reload the page, as a reader does."""
+        self.value('void (window.old = true)')
+        self.opened.append(self.value("location.href.split('#')[0]"))
+        self.call('Page.reload')
+        self.wait("!window.old && document.readyState === 'complete'")
+
     def all(self, selector, expression='element.textContent'):
         """Return the value of an expression for each element of a selector; by default its text."""
         return self.value(f'Array.from(document.querySelectorAll({json.dumps(selector)}), element => {expression})')
@@ -137,8 +148,11 @@ class Browser:
 
     def point(self, selector):
         """Move the mouse to the middle of an element. Return where that is."""
-        x, y = self.all(selector, """(element.scrollIntoView({block: 'center'}), (box => (
-            [box.x + box.width / 2, box.y + box.height / 2]))(element.getClientRects()[0]))""")[0]
+        self.all(selector, "element.scrollIntoView({block: 'center'})")
+        # What comes into sight is laid out now, and may move others.
+        self.value('new Promise(then => requestAnimationFrame(() => setTimeout(then)))')
+        x, y = self.all(selector, """(box => [box.x + box.width / 2, box.y + box.height / 2])(
+            element.getClientRects()[0])""")[0]
         self.call('Input.dispatchMouseEvent', type='mouseMoved', x=x, y=y)
         return x, y
 

@@ -84,7 +84,9 @@ def test_page_has_the_characters_that_both_know(produce, other, tmp_path):
     data = data_of(tmp_path / 'p.html')
     shown = TEXT.replace('—', '')
     assert ''.join(data['uchar'][k] for k in array_of(data['text'])) == shown
-    assert data['source'] == f'All {len(shown):,} characters of x.txt.' and not data['own']
+    assert data['source'] == (
+        f"{len(shown):,} of {len(TEXT) + 1:,} characters of x.txt. Left out of the file, since a model never saw them: "
+        f"'☃' (1), '—' ({TEXT.count('—'):,}).") and not data['own']
 
 
 def test_written_text_is_compared_too(produce, other, tmp_path):
@@ -115,7 +117,7 @@ def test_colours_say_which_model_was_less_surprised(browser, compared, costs, sc
     differences = costs[1] - costs[0]
     levels = differences / np.sort(abs(differences))[int(0.98 * 698)] * 16
     browser.open(compared, view='#against', scheme=scheme)
-    assert_colours(browser, '#text > *', [0, *levels], scheme == 'dark', margin=0.1)
+    assert_colours(browser, '#text span', [0, *levels], scheme == 'dark', margin=0.1)
 
 
 def test_costs_and_their_difference(browser, compared, costs):

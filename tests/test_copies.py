@@ -14,7 +14,7 @@ from engine.copies import Original, Passage, copied_passages, longest_passage
 from engine.page import page
 from engine.page.page import write_page
 from models import default_mode
-from pages import NOT_HACKED
+from pages import NOT_HACKED, place
 from scripts import TEXT, assert_refused, contents, sequences, snapshot, write_chain
 
 
@@ -165,7 +165,7 @@ def page_of(short_run, tmp_path_factory):
 
 
 def underlined(browser, attribute='data-copied'):
-    marked = browser.all('#text > *', f"element.hasAttribute('{attribute}')")
+    marked = browser.all('#text span', f"element.hasAttribute('{attribute}')")
     return [k for k in range(len(marked)) if marked[k]]
 
 
@@ -180,7 +180,7 @@ def test_page_underlines_passages(browser, page_of, view, width):
     line = browser.text('#copies')
     assert line.startswith(r'50.0 % of 280 characters stand in a <b>book</b>\u202e.txt in')
     assert 'the longest has 110' in line
-    browser.click('#text span:nth-child(161)')             # in both passages
+    browser.click(place(160))                              # in both passages
     assert underlined(browser, 'data-looked') == list(range(150, 260))
     shown = browser.text('#passage')
     number = 1 + original.partition(text[150:260])[0].count('\n')
@@ -191,7 +191,7 @@ def test_page_underlines_passages(browser, page_of, view, width):
     assert underlined(browser, 'data-looked') == list(range(120, 200))
     shown = browser.text('#passage')
     assert shown.startswith('80 characters stand in line 2 of') and text[100:120] in shown.replace('\u21b5', '\n')
-    styles = browser.all('#text > *', 'getComputedStyle(element).textDecorationLine')
+    styles = browser.all('#text span', 'getComputedStyle(element).textDecorationLine')
     assert [styles[k] for k in (100, 120, 230)] == ['none', 'underline', 'underline'] and browser.fits()
     browser.press('Home')
     assert browser.text('#passage') == '' and underlined(browser, 'data-looked') == []
@@ -204,7 +204,7 @@ def test_page_underlines_passages(browser, page_of, view, width):
 def test_passage_is_in_sight_beside_a_long_panel(browser, page_of, size):
     browser.open(page_of(TEXT[:90], '☃' + TEXT[20:70] + '☃'), *size, view='#cells')
     browser.value('scrollTo(0, document.body.scrollHeight)')
-    browser.value("byId('text').children[30].click()")
+    browser.value("byId('character-30').click()")
     top, bottom = browser.value("(box => [box.top, box.bottom])(byId('passage').getBoundingClientRect())")
     assert 0 < top < bottom <= size[1]
 
@@ -215,7 +215,7 @@ def test_passage_is_in_sight_beside_a_long_panel(browser, page_of, size):
 def test_page_of_one_passage_of_none_and_of_a_short_one(browser, page_of, original, lined, words):
     browser.open(page_of(TEXT[:90], original))
     assert underlined(browser) == list(lined) and all(word in browser.text('#copies') for word in words)
-    browser.click('#text span:nth-child(71)')
+    browser.click(place(70))
     assert browser.text('#passage') == ''
 
 

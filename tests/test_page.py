@@ -109,7 +109,9 @@ def test_hostile_text_is_data(hostile):
 
 def test_nothing_is_fetched_and_no_other_script_may_run():
     template = (page.HERE / 'page.html').read_text(encoding='utf-8')
-    assert "default-src 'none'" in template and not re.search(r'\b(src|href|url)\s*[=(]', template)
+    for policy in ("default-src 'none'", "base-uri 'none'", "form-action 'none'"):
+        assert policy in template
+    assert not re.search(r'\b(src|href|url)\s*[=(]', template)
     scripts = [path.read_text(encoding='utf-8') for path in page.HERE.glob('*.js')]
     script = ''.join(scripts)
     for forbidden in ('innerHTML', 'outerHTML', 'insertAdjacent', 'document.write', 'eval(', 'fetch(', '</script'):
@@ -126,7 +128,7 @@ def test_scripts_share_few_names():
     declared = [match.groups() for path in page.HERE.glob('*.js') for match in re.finditer(
         r'^(const|let|var|class|function)\*? (\w+)', path.read_text(encoding='utf-8'), re.MULTILINE)]
     kinds, names = zip(*declared)
-    assert {'math', 'Network', 'whyView'} <= set(names) and len(names) == len(set(names)) < 115
+    assert {'math', 'Network', 'whyView'} <= set(names) and len(names) == len(set(names)) < 125
     assert set(kinds) == {'const', 'class', 'function'}                # what changes is inside of them
 
 
@@ -146,6 +148,23 @@ def test_data_are_those_of_an_independent_model(written, short_run):
         assert abs(found - C[unit['layer'] - 1][unit['number'], 0]) <= 0.51 * step + 1e-4
     assert len(data['units']) == 5 + 7 and {len(r) for r in data['correlations'].values()} == {5 + 7}
     assert np.array(data['epochs'])[:, [0, 2]].tolist() == [[k, cost] for k, cost in enumerate(short_run.costs, 1)]
+
+
+def test_states_are_those_of_the_parameters_in_the_page(monkeypatch, short_run):
+    monkeypatch.setattr(page, 'EVERY', 100)
+    p, model = load(short_run.folder / 'r_t.txt_best.npz'), CharLSTM()
+    model.model_setup(str(short_run.folder / 'r_t.txt_best.npz'))
+    with default_mode(theano.compile.mode.FAST_COMPILE):
+        found = page.snapshots(model, TEXT[:350])
+    codes = np.array([list(p['uchar']).index(ch) for ch in TEXT[:300]])
+    rounded = {name: p[name].astype('float16').astype(float) for name in NAMES}
+    assert found['sizes'] == [5, 5, 7, 7] and found['every'] == 100
+    for k, states in enumerate(array_of(found['states']).reshape(3, 24)):
+        expected = numpy_model.forward(rounded, codes[:100 * k + 100, None])[1]
+        np.testing.assert_allclose(states, np.concatenate(expected)[:, 0], atol=1e-5)
+    np.testing.assert_array_equal(model.p['U1'].get_value(), p['U1'])              # which are rounded only meanwhile
+    monkeypatch.setattr(model, 'precision', 'bfloat16')
+    assert len(array_of(page.snapshots(model, TEXT[:350])['states'])) == 0
 
 
 def test_units_are_chosen_by_turns():
@@ -198,14 +217,17 @@ def test_page_of_a_file(produce, short_run, monkeypatch, tmp_path):
         return data, ''.join(data['uchar'][k] for k in array_of(data['text']))
 
     data, text = page_of(len(TEXT))
-    assert text == TEXT and data['source'] == f'All {len(TEXT):,} characters of x.txt.'
+    left_out = " Left out of the file, since a model never saw them: '☃' (1)."
+    assert text == TEXT and data['source'] == f'{len(TEXT):,} of {len(TEXT) + 1:,} characters of x.txt.' + left_out
     said = succeeded(produce('--info'))
     for path in re.findall(r'(?m)(?<=^)/[^:]+|(?<=path )/[^,]+|(?<=input )/[^,]+', said):
         said = said.replace(path, os.path.basename(path))
     assert '\n'.join(data['info']) + '\n' == said and 'path t.txt' in said
     assert str(short_run.folder).encode() not in (tmp_path / 'p.html').read_bytes()
     data, text = page_of(900)
-    assert text == TEXT[:900] and data['source'] == f'The first 900 of {len(TEXT):,} characters of x.txt.'
+    assert text == TEXT[:900]
+    assert data['source'] == f'The first 900 of {len(TEXT) + 1:,} characters of x.txt.' + left_out
+    assert page.beginning_of(TEXT[:90], 'x.txt') == (TEXT[:90], 'All 90 characters of x.txt.')
 
 
 def test_page_of_a_text_that_the_model_writes(produce, tmp_path):
@@ -277,7 +299,7 @@ def expected_in_page(short_run):
 def test_colours_are_those_of_the_costs(browser, written, short_run, scheme):
     *_, costs = expected_in_page(short_run)
     browser.open(written, scheme=scheme)
-    assert_colours(browser, '#text > *', [0, *costs / 6 * 16], scheme == 'dark')
+    assert_colours(browser, '#text span', [0, *costs / 6 * 16], scheme == 'dark')
     nats, bits = re.fullmatch(r'Mean: (.*) nats \((.*) bits\) a character\.', browser.text('#mean')).groups()
     np.testing.assert_allclose([float(nats), float(bits)], costs.mean() / [1, np.log(2)], atol=6e-4)
 
@@ -309,6 +331,15 @@ def test_pointing_and_keys_show_what_was_expected(browser, written, short_run):
     assert looked_at(browser) > 600
 
 
+def test_lines_are_blocks(browser, short_run, tmp_path):
+    """A long line is several, and none of its characters is lost."""
+    text = TEXT[:30] + '\n\n' + 'hill dog ' * 300 + '\n' + TEXT[30:60]
+    browser.open(write_page_of(short_run.folder / 'r_t.txt_best.npz', tmp_path / 'page.html', text))
+    lines = [line.replace('\u21b5', '') for line in browser.all('#text > *')]
+    assert ''.join(lines) == text and max(map(len, lines)) < 1010
+    assert len(lines) == len(text.splitlines()) + 2 and browser.fits()
+
+
 def chosen_unit(browser):
     return int(browser.all('#units [aria-selected=true]', 'element.id')[0][len('unit-'):])
 
@@ -323,7 +354,7 @@ def test_click_on_a_unit_recolours(browser, written):
         u = chosen_unit(browser)
         low, high = np.sort(states[u])[[14, 685]][::-1 if correlations[u] < 0 else 1]
         levels = np.clip((states[u] - low) / (high - low) * 16, 0, 15.5)
-        assert_colours(browser, '#text > *', -levels)      # the colours of the cells are those of levels below 0
+        assert_colours(browser, '#text span', -levels)      # the colours of the cells are those of levels below 0
         return u
 
     first = check()
@@ -405,6 +436,18 @@ def test_settings_that_are_wrong(browser, written):
         assert [word for word in words if word not in browser.text('#wrong')] == []
 
 
+def test_fields_say_what_they_take(browser, written):
+    browser.open(written, view='#writing')
+    limits = [browser.value(f"byId('{name}').nextSibling.textContent") for name in (
+        'temperature', 'top-k', 'length', 'seed', 'guess-seed')]
+    assert limits == ['0.01 to 100', '1 to 33', '1 to 1,000,000', '0 to 4,294,967,295', '0 to 4,294,967,295']
+    for name, most in (('temperature', '100'), ('top-k', '33'), ('seed', str(2 ** 32 - 1))):
+        assert write_in(browser, **{name: most, 'length': '3'}) and not browser.is_visible('#wrong')
+        write_in(browser, **{name: most + '1'})
+        assert browser.is_visible('#wrong')
+        browser.set('#' + name, '1')
+
+
 def test_hostile_text_runs_nothing(browser, hostile):
     """In no view."""
     names = {'\n': '\u21b5\n', '\0': r'\x00', '\x1b': r'\x1b', '\u2028': r'\u2028', '\u2029': r'\u2029',
@@ -470,6 +513,26 @@ def luminance(rgb):
     return np.dot(linear, [0.2126, 0.7152, 0.0722])
 
 
+def contrast(*luminances):
+    lighter, darker = max(luminances), min(luminances)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+MARK_COLOUR = 'getComputedStyle(element).color.replace("srgb", "")'            # color(srgb red green blue / opacity)
+
+
+@pytest.mark.parametrize('scheme', ['light', 'dark'])
+def test_borders_of_controls_are_seen(browser, written, scheme):
+    """In a contrast of at least 3 to 1 to the control and to the page."""
+    browser.open(written, scheme=scheme, view='#cells')
+    paper = browser.colours('html')[0]
+    for control in ('select', 'textarea', 'input', '.button', '[role=listbox]', '.scale'):
+        for edge in browser.colours(control, 'borderTopColor'):
+            assert contrast(luminance(edge), luminance(paper)) >= 3, control
+    inside, edge = [luminance(browser.colours('#units', of)[0]) for of in ('backgroundColor', 'borderTopColor')]
+    assert contrast(inside, edge) >= 3
+
+
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 @pytest.mark.parametrize('view', ['surprise', 'cells'])
 def test_text_is_legible_on_every_colour(browser, written, scheme, view):
@@ -477,12 +540,16 @@ def test_text_is_legible_on_every_colour(browser, written, scheme, view):
     browser.open(written, scheme=scheme, view='#' + view)
     backgrounds = []
     for level in range(16):
-        browser.value(f"void (byId('text').children[1].className = 'v{level}')")
+        browser.value(f"void (byId('character-1').className = 'v{level}')")
         behind, = browser.colours(place(1))
         ink, = browser.colours(place(1), 'color')
         backgrounds.append(luminance(browser.colours('html')[0] if behind[3:] == [0] else behind))
-        lighter, darker = sorted([backgrounds[-1], luminance(ink)])[::-1]
-        assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (level, behind, ink)
+        assert contrast(backgrounds[-1], luminance(ink)) >= 4.5, (level, behind, ink)
+        browser.value(f"void (byId('character-1').className = 'faint v{level}')")
+        *rgb, opacity = [float(x) for x in re.findall(r'[\d.]+', browser.all(place(1), MARK_COLOUR)[0])]
+        under = browser.colours('html')[0] if behind[3:] == [0] else behind
+        mark = opacity * np.array(rgb) * 255 + (1 - opacity) * np.array(under[:3])
+        assert contrast(backgrounds[-1], luminance(mark)) >= 3, (level, behind, mark)
     assert (np.diff(backgrounds) * (1 if scheme == 'dark' else -1) > 0).all()
 
 
@@ -491,7 +558,8 @@ def test_text_is_legible_on_every_colour(browser, written, scheme, view):
 CUT = """(() => {
   const box = element.getBoundingClientRect(), frame = element.closest('svg') || document.documentElement;
   const around = frame.getBoundingClientRect(), name = element.matches('#units .what');
-  return !element.matches('.written *') && (box.left < around.left || box.right > around.right)
+  const cut = element.matches('title, #inside-strip *, .written *');     // has no box, or is in a line that is cut
+  return !cut && (box.left < around.left || box.right > around.right)
     || name && (box.height > 30 || element.scrollWidth > element.clientWidth);
 })() ? element.outerHTML : ''"""
 
@@ -501,9 +569,10 @@ def test_views_fit_and_follow_the_keys(browser, written, width):
     browser.open(written, width=width)
     browser.all('#units .what', "element.textContent = 'C2:1023'")
     browser.focus('#tab-surprise')
-    for view in ('why', 'cells', 'words', 'writing', 'guess', 'learn', 'learning', 'about', 'surprise'):
+    for view in ('why', 'cells', 'inside', 'words', 'writing', 'guess', 'learn', 'learning', 'about', 'surprise'):
         browser.press('ArrowRight')
-        assert browser.value('[document.body.dataset.view, location.hash]') == [view, '#' + view]
+        assert browser.value('document.body.dataset.view') == view
+        browser.wait(f"location.hash === '#{view}'")
         assert browser.focused() == 'tab-' + view and browser.fits() and set(browser.all('main *', CUT)) == {''}
         panels = browser.all('[role=tabpanel]:not([hidden])', 'element.id')
         assert panels == [('reading' if view in ('surprise', 'why', 'cells') else view) + '-panel']
@@ -519,6 +588,54 @@ def test_explanations_are_a_tap_away_on_a_phone(browser, written):
             # Not by the mouse: on its way it points at characters, whose rows change the height of what is clicked.
             browser.value(f"document.querySelector('#{view}-side summary').click()")
             assert browser.is_visible(explained) != open_at_first
+
+
+def test_forced_colours_keep_the_map(browser, written):
+    browser.open(written)
+    before = browser.colours('#text span'), browser.colours('.scale span')
+    browser.force_colours()
+    assert browser.value("matchMedia('(forced-colors: active)').matches")
+    assert (browser.colours('#text span'), browser.colours('.scale span')) == before
+    browser.click('#tab-words')
+    assert browser.colours('#words', 'color') == [[0, 0, 0, 0]]          # or its letters would lie on the others
+
+
+# How many pixels of the text are seen, below the tabs and above what is shown beside it.
+SEEN = """(box => {
+  const lowest = Math.min(innerHeight, document.querySelector('aside').getBoundingClientRect().top);
+  const tabs = document.querySelector('nav').getBoundingClientRect();
+  return lowest - Math.max(0, tabs.bottom, box.top);
+})(byId('text').getBoundingClientRect())"""
+
+
+@pytest.mark.parametrize('width, height', [(320, 568), (320, 256), (390, 844)])
+def test_text_is_seen_in_a_small_window(browser, written, width, height):
+    browser.open(written, width=width, height=height)
+    browser.value('scrollTo(0, 400)')
+    assert browser.value(SEEN) >= 0.4 * height and browser.fits()
+
+
+def test_letters_of_twice_the_size(browser, written):
+    """The tabs cover neither the heading nor what sticks below them."""
+    browser.open(written, width=1280)
+    browser.call('Page.setFontSizes', fontSizes=dict(standard=32, fixed=26))
+    try:
+        browser.value('scrollTo(0, 300)')
+        browser.click('#tab-learning')
+        browser.value('scrollTo(0, 900)')
+        below_tabs = browser.all('nav', 'element.getBoundingClientRect().bottom')[0]
+        assert browser.all('.epochs', 'element.getBoundingClientRect().top')[0] >= below_tabs - 1 and browser.fits()
+    finally:
+        browser.call('Page.setFontSizes', fontSizes=dict(standard=16, fixed=13))
+
+
+@pytest.mark.parametrize('least, most', [(1.03, 1.83), (0, 0.9), (2.9, 3.1), (1, 40), (0, 100), (1.1, 1.4), (7, 7)])
+def test_axes_have_five_ticks_or_more(browser, written, least, most):
+    browser.open(written)
+    found = browser.value(f'ticks({least}, {most})')
+    assert all(least <= tick <= most for tick in found)
+    if least < most:
+        assert 5 <= len(found) <= 13 and np.allclose(np.diff(found, 2), 0)
 
 
 def test_about_shows_the_metadata_and_draws_the_costs(browser, written, short_run):
@@ -566,12 +683,16 @@ def test_units_are_held_by_mouse_and_by_keys(browser, written):
     for key, byte in (('Home', 0), ('End', 255)):
         browser.press(key)
         assert slider() == (True, byte)
+    browser.press('j')                                     # a key of the list and of the text, not of the slider
+    assert chosen_unit(browser) == first
+    browser.focus('#units')
     browser.press('j')                                     # another unit, which is free
     second = chosen_unit(browser)
     assert not slider()[0] and second != first and held() == {first}
     browser.focus('#hold')
     browser.press(' ')
     assert slider()[0] and held() == {first, second}
+    browser.focus('#units')
     browser.press('k')
     assert slider() == (True, 255)
     browser.focus('#hold')

@@ -89,7 +89,7 @@ def test_colours_and_list_are_those_of_the_effects(browser, written, rounded, sc
         chosen = int(browser.all('#why-choice option', 'element.value')[option])
         browser.set('#why-choice', str(chosen))
         effect = logs[0, chosen] - logs[1:, chosen]
-        assert_colours(browser, '#text > *', [0] * 50 + list(effect / 3 * 16) + [0] * 550, scheme == 'dark')
+        assert_colours(browser, '#text span', [0] * 50 + list(effect / 3 * 16) + [0] * 550, scheme == 'dark')
         largest = np.argsort(-abs(effect))[:5]
         assert browser.all('#why-effects .what') == [f'{100 - j} before: {shown(TEXT[50 + j])}' for j in largest]
         numbers = browser.all('#why-effects .number')
@@ -106,9 +106,26 @@ def test_click_chooses_and_pointing_does_not(browser, written):
     look_at(browser, 30)
     browser.point(place(44))
     assert looked_at(browser) == 30 and len(browser.all('#text [title]')) == 30
+
+
+def test_click_stays_on_the_way_to_another_view(browser, written):
+    """Until it is let go, by a second click or by Escape."""
+    browser.open(written)
+    browser.point(place(44))
+    assert looked_at(browser) == 44
+    browser.click(place(620))
+    browser.point(place(187))
+    browser.click('#tab-why')
+    browser.wait(READY)
+    assert looked_at(browser) == 620 and browser.all('#text [title]', 'element.id')[-1] == 'character-619'
     browser.click('#tab-surprise')
+    browser.click(place(620))
     browser.point(place(45))
     assert looked_at(browser) == 45
+    browser.click(place(31))
+    browser.press('Escape')
+    browser.point(place(46))
+    assert looked_at(browser) == 46
 
 
 def test_first_character_and_the_second(browser, written):
@@ -126,18 +143,18 @@ def test_leaving_stops_and_takes_all_away(browser, written):
     look_at(browser, 200)
     assert len(browser.all('#text [title]')) == 100
     browser.value(SLOWLY)
-    browser.value("byId('text').children[690].click(); byId('tab-surprise').click()")
-    before = browser.all('#text > *', 'element.className')
+    browser.value("byId('character-690').click(); byId('tab-surprise').click()")
+    before = browser.all('#text span', 'element.className')
     assert browser.all('#text [title]') == []
     browser.later('1', 700)
-    assert browser.all('#text > *', 'element.className') == before
+    assert browser.all('#text span', 'element.className') == before
 
 
 def test_newest_place_wins(browser, written):
     browser.open(written, view='#why')
     browser.value(SLOWLY)
-    browser.value("for (const k of [690, 20, 640, 130]) byId('text').children[k].click()")
+    browser.value("for (const k of [690, 20, 640, 130]) byId('character-' + k).click()")
     browser.wait(READY)
     browser.later('1', 700)
-    titled = browser.all('#text > *', 'element.hasAttribute("title")')
+    titled = browser.all('#text span', 'element.hasAttribute("title")')
     assert looked_at(browser) == 130 and [k for k in range(700) if titled[k]] == list(range(30, 130))

@@ -41,7 +41,7 @@ def check(browser, reader, words, scheme='light'):
     assert browser.text('#typed') == words + ' '
     levels = [0, *costs / 6 * 16, 0]                       # the last is for the space after the text
     if len(words) > 20:
-        assert_colours(browser, '#typed > *', levels, scheme == 'dark')
+        assert_colours(browser, '#typed span', levels, scheme == 'dark')
     assert browser.text('#words-status').startswith(f'Mean: {costs.mean():.3f} nats')
     best = np.argsort(-following)[:8]
     assert browser.all('#words-next .what') == [shown(reader.uchar[k]) for k in best]
@@ -55,7 +55,7 @@ def check_bars(browser, expected):
 
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 def test_typing_colours_by_surprise(browser, written, reader, scheme):
-    browser.open(written, scheme=scheme, view='#words')
+    browser.open(written, scheme=scheme, view='#words&words=')
     browser.focus('#words')
     for key in 'the cats and dogs on a hill sat':
         browser.press(key)
@@ -70,14 +70,23 @@ def test_edits_anywhere(browser, written, reader):
     enter(browser, words)
     check(browser, reader, words)
     for edited in (words + 'e', words[:60] + 'aa' + words[61:], words[5:], words[5:90], 'a' + words[5:90], 'aa', 'a a'):
-        browser.value("void (kept = byId('typed').lastChild.previousSibling)")
+        browser.value("void (kept = Array.from(document.querySelectorAll('#typed span')).at(-2))")
         enter(browser, edited)
         check(browser, reader, edited)
-    assert browser.value("byId('typed').lastChild.previousSibling === kept")       # 'aa' became 'a a'
+    assert browser.value("Array.from(document.querySelectorAll('#typed span')).at(-2) === kept")   # 'aa' became 'a a'
     enter(browser, '')
     assert browser.all('#words-next > *') == [] and browser.text('#words-status') == ''
     enter(browser, 'a')
     assert len(browser.all('#words-next .bar')) == 8
+
+
+def test_lines_are_those_of_the_text(browser, written):
+    """Each a block, however line ends are typed, pasted and deleted."""
+    browser.open(written, view='#words')
+    for words in ('a\nb', 'a\n\nb', 'a\n\n', 'ab\n\n', 'ab', 'ab\nc\nd\ne', 'ab\nc\nXd\ne', 'ab\nc\nXde', '\nXde', ''):
+        enter(browser, words)
+        expected = (words + ' ').splitlines(keepends=True)
+        assert browser.all('#typed > *') == expected and browser.all('#typed span') == [*words, ' ']
 
 
 def test_colours_by_a_unit_of_cells(browser, written, reader):
@@ -95,7 +104,7 @@ def test_colours_by_a_unit_of_cells(browser, written, reader):
         level = np.clip((C[unit['layer'] - 1][:, unit['number']] - low) / (high - low), 0, 1)
         negative = max((r[u] for r in data['correlations'].values()), key=abs) < 0
         flipped.add(negative)
-        assert_colours(browser, '#typed > *', [*-16 * (1 - level if negative else level), 0])
+        assert_colours(browser, '#typed span', [*-16 * (1 - level if negative else level), 0])
     assert flipped == {True, False}
     browser.set('#words-colour', '')
     browser.wait(READY)
@@ -121,7 +130,7 @@ def test_unknown_characters_are_named_and_left_out(browser, written, reader):
     enter(browser, 'th☃e cßat☃\t')
     assert 'never saw ☃ ß tab:' in browser.text('#words-unknown') and browser.is_visible('#words-unknown')
     assert browser.text('#words-status').startswith(f'Mean: {reader("the cat")[0].mean():.3f} nats')
-    classes = browser.all('#typed > *', 'element.className.split(" ")')
+    classes = browser.all('#typed span', 'element.className.split(" ")')
     assert [k for k in range(len(classes)) if {'unknown', 'v0'} <= set(classes[k])] == [2, 6, 9, 10]
     enter(browser, 'the cat')
     assert not browser.is_visible('#words-unknown')
@@ -136,7 +145,7 @@ def test_long_paste_does_not_block_the_page(browser, written, reader):
     check(browser, reader, 'a newer one')
     enter(browser, 'ab' * 10_001)
     assert 'first 20,000' in browser.text('#words-unknown')
-    assert browser.value("byId('typed').children.length") == 20_001
+    assert browser.value("document.querySelectorAll('#typed span').length") == 20_001
 
 
 def test_box_is_as_high_as_its_text(browser, written):
@@ -151,6 +160,8 @@ def test_box_is_as_high_as_its_text(browser, written):
 def test_every_control_has_a_name_and_is_reached_by_tab(browser, written):
     browser.open(written, view='#words')
     browser.focus('#tab-words')
+    browser.press('Tab')
+    assert browser.focused() == 'help-open'
     for name, label in (('words', 'Your words'), ('words-temperature', 'Temperature'), ('words-colour', 'Coloured by')):
         browser.press('Tab')
         assert browser.focused() == name
@@ -163,6 +174,6 @@ def test_character_of_several_bytes_has_their_cost(browser, tmp_path):
     checkpoint = write_chain(tmp_path / 'p.npz', np.frombuffer(text.encode(), 'S1'))
     browser.open(write_page_of(checkpoint, tmp_path / 'page.html', text * 3), view='#words')
     enter(browser, 'aé€aa')
-    levels = browser.all('#typed > *', 'element.className')[:-1]
+    levels = browser.all('#typed span', 'element.className')[:-1]
     assert levels == ['v0', 'v0', 'v0', 'v0', 'v15']       # the chain expects all but the second a
     assert browser.text('#words-next .what') == r'\xc3'

@@ -7,6 +7,7 @@ All other forms of the cell are written from these lines: layer.c and network.js
 import collections
 import hashlib
 import inspect
+import json
 import re
 import zlib
 from typing import NamedTuple
@@ -246,11 +247,12 @@ def _program(trace, variables, h, C, dh, dC):
 
 # ---------------------------------------------------------------- from lines to text and numbers
 
-def written(code, names, line, constant, prefix=''):
+def written(code, names, line, constant, prefix='', apart=()):
     """Return code as text: a list of statements, and the expressions of its outputs.
 
     names: value to its name in the text, where it is another. line: a format of a statement, for a name and an
-    expression. constant: float to text. prefix: of the names of functions.
+    expression. constant: float to text. prefix: of the names of functions. apart: names of lines that are statements,
+    though they are read only once.
     """
     uses = collections.Counter([value for line in code.lines for value in line[2]] + 2 * list(code.outputs))
     known, statements = {}, []                 # value to text and precedence
@@ -270,7 +272,7 @@ def written(code, names, line, constant, prefix=''):
         else:
             function = template.split('(')[0] if template else operation
             expression = f'{prefix}{function}({", ".join(map(text, arguments))})'
-        if uses[name] > 1:
+        if uses[name] > 1 or name in apart:
             known[name] = names.get(name, name), 4
             statements.append(line.format(known[name][0], expression))
         else:
@@ -357,6 +359,50 @@ def js_learning_functions(program):
 
 function cellBackward(n, a, before, C_at, own, dh_at, dC_at, da, d_own, H) {{
   {backward}
+}}
+'''
+
+
+def _gate_values(program):
+    """Return which lines of a program are gates, line to 'f', 'i', 'o' or 'g'.
+
+    That is the first function of the pre-activation a_f and of no other one; it may read C, too.
+    """
+    reads, found, C = {name: {name} for name in GATES}, {}, program.forward.outputs[1]
+    for name, operation, arguments in program.forward.lines:
+        reads[name] = set() if name == C else set().union(*[reads.get(value, ()) for value in arguments])
+        if operation in COSTLY and len(reads[name]) == 1:
+            gate, = reads[name]
+            found.setdefault(gate[-1], name)
+    return {name: letter for letter, name in found.items()}
+
+
+def js_steps(cell):
+    """Return the formula of a Cell in JavaScript for inside.js: its lines as text, and a function of their values.
+
+    A line is a name and an expression. Its names are f, i, o, g, h, C, those of the cell's own parameters, and t0, t1
+    ... of what else is read twice.
+    """
+    program, own = cell.program, own_inputs(len(cell.own))
+    h, C = program.forward.outputs[:2]
+    code = _code({name: (operation, *arguments) for name, operation, arguments in program.forward.lines}, [h, C])
+    lines = {name for name, *_ in code.lines}
+    names = {name: letter for name, letter in _gate_values(program).items() if letter not in cell.own}
+    names.update({value: name for value, name in ((h, 'h'), (C, 'C')) if value in lines})
+    shown, outputs = written(code, {**names, **dict(zip(own, cell.own))}, '{} = {}',
+                             lambda value: f'{value:.6g}', apart=set(names))
+    shown += [f'{name} = {output}' for name, output in zip('hC', outputs) if name != output]
+    statements, values = written(code, _elements(program), 'const {} = {};', _js_constant, 'math.', set(names))
+    results = {**{names.get(name, name): name for name in (line.split()[1] for line in statements)},
+               **dict(zip('hC', values))}
+    returned = ', '.join(f'{name}: {value}' for name, value in results.items())
+    body = '\n  '.join([*statements, f'return {{{returned}}};'])
+    formula = dict(own=cell.own, standard=cell.standard, lines=[line.split(' = ', 1) for line in shown])
+    return f'''const cellFormula = {json.dumps(formula)};
+
+/** The values of the lines of cellFormula, by name. */
+function cellValues({", ".join(INPUTS)}, own) {{
+  {body}
 }}
 '''
 

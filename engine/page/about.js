@@ -13,5 +13,5 @@ function aboutView() {
     if (data.epochs.length) byId('curve').replaceChildren(drawCosts(data.epochs, width));
   }
 
-  return {title: 'About', show};
+  return {title: 'About', show, ...data.epochs.length && savedCosts('curve')};
 }

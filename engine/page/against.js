@@ -34,6 +34,7 @@ function againstView(text, modelA) {
   /** Colours the text: those that A expected better by levels above 0, those that B expected better by others. */
   function show() {
     text.paint(k => k ? Math.max(-1, Math.min(1, -differences[k - 1] / greatest)) : 0);
+    follow();
   }
 
   /** Lists the biggest differences first, of those where the chosen model was less surprised. */
@@ -44,7 +45,7 @@ function againstView(text, modelA) {
     listed = kept.slice(0, MOST_LISTED);
     byId('differences').replaceChildren(...listed.map(k => {
       const size = Math.abs(differences[k - 1]), winner = better(differences[k - 1]);
-      return listItem('difference-' + k, () => text.scrollTo(k),
+      return listItem('difference-' + k, () => text.goTo(k),
         element('div', 'place', element('bdi', '', text.before(k)), inBold(text.numbers[k])),
         element('span', 'number', `${winner} by ${size.toFixed(2)}`));
     }));
@@ -53,13 +54,13 @@ function againstView(text, modelA) {
 
   /** Chooses the difference that is `by` places further down the list than the selected one; the first if none is. */
   function stepDifferences(by) {
-    const at = listed.indexOf(text.here), to = at < 0 ? 0 : Math.max(0, Math.min(listed.length - 1, at + by));
-    if (listed.length) text.scrollTo(listed[to]);
+    const at = listed.indexOf(state.place), to = at < 0 ? 0 : Math.max(0, Math.min(listed.length - 1, at + by));
+    if (listed.length) text.goTo(listed[to]);
   }
 
   /** Shows what both models expected where the reader looks. */
   function follow() {
-    const {here} = text;
+    const {place: here} = state;
     for (const item of byId('differences').children) item.setAttribute('aria-selected', false);
     if (listed.includes(here)) selectItem(byId('differences'), byId('difference-' + here));
     if (!here) return byId('both').replaceChildren(NOTHING_BEFORE);
@@ -87,5 +88,7 @@ function againstView(text, modelA) {
   });
   onListKeys(byId('differences'), MOST_LISTED, stepDifferences);
   listDifferences();
-  return {title: 'Two models', show, follow};
+  const costsAt = k => k ? [modelA.costs[k - 1], modelB.costs[k - 1]] : ['', ''];
+  const table = () => text.table(['nats of A', 'nats of B'], costsAt);
+  return {title: 'Two models', show, follow, table, figure: text.figure};
 }

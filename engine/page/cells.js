@@ -1,5 +1,5 @@
-// The view Cells: the text coloured by the cell state of one unit, the units that follow a feature, and those that are
-// held while the view Writing writes.
+// The view Cells: the text coloured by C or h of one unit, the units that follow a feature, several of them side by
+// side, and those that are held while the view Writing writes.
 
 /** How deep a value is coloured, from 0 to 1, if `pale` gets the palest colour and `deep` the deepest. */
 function levelBetween(value, pale, deep) {
@@ -9,106 +9,196 @@ function levelBetween(value, pale, deep) {
 /** Units are numbers of data.units here. */
 function cellsView(text) {
   const n = text.numbers.length, states = array(data.states), features = Object.keys(data.correlations);
-  const heldBytes = new Map();                             // from units that are held to bytes of C
-  let unit = 0;                                            // the one that colours the text
+  const MULTIPLES = 8;                                     // units side by side,
+  const WIDE = matchMedia('(max-width: 56rem)').matches ? 32 : 64;       // and characters of each
+  const EXTREMES = 4, APART = 30;                          // places of the highest C; characters between two of them
+  let order = [];                                          // the units, those first that follow the feature best
+  let h = null;                                            // of the units after each character, once it is read
+  let stop = () => {};                                     // what reads h
 
-  const shown = () => shownView() === 'cells';
-  const correlation = u => data.correlations[byId('feature').value][u];
+  const shown = () => state.view === 'cells';
+  const feature = () => state.feature === null ? features[0] : state.feature;
+  const correlation = u => data.correlations[feature()][u];
 
-  /** The name of a unit, as --hold takes it. */
-  const nameOf = u => `C${data.units[u].layer}:${data.units[u].number}`;
+  /** The unit that colours the text: the first of the list where none was chosen that the page has the states of. */
+  function unit() {
+    const chosen = units.numberOf(state.unit);
+    return chosen < 0 ? order[0] : chosen;
+  }
 
   /** Lists the units: those that follow the chosen feature best come first. */
   function listUnits() {
-    const order = data.units.map((_, u) => u).sort((a, b) => Math.abs(correlation(b)) - Math.abs(correlation(a)));
+    byId('feature').value = feature();
+    order = data.units.map((_, u) => u).sort((a, b) => Math.abs(correlation(b)) - Math.abs(correlation(a)));
     byId('units').replaceChildren(...order.map(u => {
       const r = correlation(u);
-      const item = listItem('unit-' + u, () => chooseUnit(u), ...bar(nameOf(u), Math.abs(r), signed(r), ''));
-      item.classList.toggle('held', heldBytes.has(u));
-      return item;
+      return listItem('unit-' + u, () => chooseUnit(u), ...bar(units.nameOf(u), Math.abs(r), signed(r), ''));
     }));
-    chooseUnit(order[0]);
   }
 
-  /** Colours the text by a unit. */
-  function chooseUnit(u) {
-    unit = u;
-    selectItem(byId('units'), byId('unit-' + u));
-    [byId('pale').textContent, byId('deep').textContent] = ends().map(byte => 'C ' + valueOf(byte));
-    follow();
-    showHold();
+  const chooseUnit = u => change({unit: units.nameOf(u)});
+
+  /** Shows the chosen unit in the list and by the colours of the text. */
+  function showUnit() {
+    selectItem(byId('units'), byId('unit-' + unit()));
+    showHold(ends()[1]);                                   // at first where the colour is deepest
     if (shown()) show();
   }
 
-  /** The bytes that get the palest and the deepest colour: not the extremes, so that a few outliers do not decide. */
-  function ends(u = unit, r = correlation(u)) {
-    const sorted = states.slice(u * n, u * n + n).sort();
-    const low = sorted[Math.floor(0.02 * n)], high = sorted[Math.floor(0.98 * (n - 1))];
-    return r < 0 ? [high, low] : [low, high];
+  /** Which number of a unit is shown: C until h is read. */
+  const of = () => h ? state.of : 'C';
+
+  /** C of a unit after a character, or h where the reader chose that. */
+  function valueAt(u, k) {
+    return of() === 'h' ? h[u * n + k] : units.cellState(u, states[u * n + k]);
+  }
+
+  /** The values that get the palest and the deepest colour. */
+  function endsOfValues(u) {
+    if (of() === 'C') return endsOfC(u, correlation(u));
+    const sorted = h.slice(u * n, u * n + n).sort(), middle = quantilesOf(sorted);
+    return correlation(u) < 0 ? middle.reverse() : middle;
+  }
+
+  /** Not the extremes of sorted values, so that a few outliers do not decide. */
+  const quantilesOf = sorted => [sorted[Math.floor(0.02 * n)], sorted[Math.floor(0.98 * (n - 1))]];
+
+  /** The bytes of C that get the palest and the deepest colour. */
+  function ends(u = unit(), r = correlation(u)) {
+    const middle = quantilesOf(states.slice(u * n, u * n + n).sort());
+    return r < 0 ? middle.reverse() : middle;
   }
 
   function show() {
-    const [pale, deep] = ends();
-    text.paint(k => levelBetween(states[unit * n + k], pale, deep));
+    stop();
+    byId('of').value = state.of;
+    byId('multiples').hidden = false;
+    const u = unit(), [pale, deep] = endsOfValues(u);
+    [byId('pale').textContent, byId('deep').textContent] = [pale, deep].map(value => `${of()} ${twoDigits(value)}`);
+    text.paint(k => levelBetween(valueAt(u, k), pale, deep));
+    follow();
+    if (byId('extremes').open) listExtremes();
+    if (state.of !== of()) readH();
   }
 
-  /** The C that a byte of a unit's states stands for. */
-  function cellState(u, byte) {
-    const {least, most} = data.units[u];
-    return least + (most - least) * byte / 255;
+  /** Reads the text in slices for h of all units, which the page does not have. */
+  function readH() {
+    stop = inSlices(reading(), share => {
+      byId('value').textContent = `Reading the text: ${Math.round(100 * share)} %.` + slowness();
+    });
+  }
+
+  function* reading() {
+    const found = new Float32Array(data.units.length * n);
+    for (let k = 0; k < n; k++) {
+      yield k / n;
+      yield* text.reading().to(k + 1);
+      const after = text.reading().network.states(0);
+      data.units.forEach(({layer, number}, u) => { found[u * n + k] = after[2 * layer - 2][number]; });
+    }
+    h = found;
+    show();
+  }
+
+  /** Lists the places where the value of the unit is highest and lowest, not two of one passage. */
+  function listExtremes() {
+    const u = unit(), values = Array.from({length: n}, (_, k) => valueAt(u, k));
+    for (const [id, sign] of [['highest', 1], ['lowest', -1]]) {
+      const best = values.map((_, k) => k).sort((a, b) => sign * (values[b] - values[a])), found = [];
+      for (const k of best) if (found.length < EXTREMES && found.every(j => Math.abs(j - k) >= APART)) found.push(k);
+      byId(id).replaceChildren(...found.map(k => {
+        const place = element('button', 'place', element('bdi', '', text.before(k)), inBold(text.numbers[k]));
+        place.type = 'button';
+        place.addEventListener('click', () => text.goTo(k));
+        return element('li', '', place, element('span', 'number', twoDigits(values[k])));
+      }));
+    }
+  }
+
+  /** The first units of the list, and the chosen one. */
+  const compared = () => Array.from(new Set([unit(), ...order])).slice(0, MULTIPLES);
+
+  /** Draws several units side by side, in the characters around the one that the reader looks at. */
+  function drawMultiples() {
+    const W = 9, H = 16, LEFT = 64, first = Math.max(0, Math.min(n - WIDE, state.place - WIDE / 2));
+    const count = Math.min(WIDE, n), svg = drawn('svg', {viewBox: `0 0 ${LEFT + WIDE * W} ${(MULTIPLES + 1) * H}`,
+      role: 'img', 'aria-label': `${of()} of several units around the character`});
+    for (let j = 0; j < count; j++) {
+      const here = first + j === state.place ? 'at' : '';
+      svg.append(drawn('text', {x: LEFT + (j + 0.5) * W, y: 12, 'text-anchor': 'middle', class: here},
+        onOneLine(text.spelled[first + j])));
+    }
+    compared().forEach((u, row) => {
+      const y = (row + 1) * H, [pale, deep] = endsOfValues(u);
+      svg.append(drawn('text', {x: LEFT - 6, y: y + 12, 'text-anchor': 'end'}, units.nameOf(u)));
+      for (let j = 0; j < count; j++) {
+        const square = drawn('rect', {x: LEFT + j * W, y, width: W, height: H - 2});
+        tint(square, levelBetween(valueAt(u, first + j), pale, deep));
+        svg.append(square);
+      }
+    });
+    byId('multiples-figure').replaceChildren(svg);
   }
 
   /** The C that get the palest and the deepest colour; r: the correlation of the unit with a feature. */
-  const endsOfC = (u, r) => ends(u, r).map(byte => cellState(u, byte));
+  const endsOfC = (u, r) => ends(u, r).map(byte => units.cellState(u, byte));
 
-  const valueOf = (byte, u = unit) => twoDigits(cellState(u, byte));
+  const valueOf = (byte, u = unit()) => twoDigits(units.cellState(u, byte));
 
   function follow() {
-    const {here} = text;
-    const value = valueOf(states[unit * n + here]);
-    byId('value').replaceChildren('at ', element('bdi', '', named(text.numbers[here])), ': ' + value);
+    const value = twoDigits(valueAt(unit(), state.place));
+    byId('value').replaceChildren('at ', element('bdi', '', named(text.numbers[state.place])), ': ' + value);
+    if (byId('multiples').open) drawMultiples();
   }
+
+  function leave() {
+    stop();
+    byId('multiples').hidden = true;
+  }
+
+  /** The numbers of the compared units. The columns are called as in the class: C2:7, or h2:7. */
+  function table() {
+    const columns = compared();
+    return text.table(columns.map(u => of() + units.nameOf(u).slice(1)), k => columns.map(u => valueAt(u, k)));
+  }
+
+  /** The units side by side if they are open; otherwise the text. */
+  const figure = () => byId('multiples').open ? saving.styled(byId('multiples-figure').firstChild) : text.figure();
 
   /** Chooses the unit that is `by` places further down the list. */
   function stepUnits(by) {
-    const items = Array.from(byId('units').children), at = items.findIndex(item => item.id === 'unit-' + unit);
-    chooseUnit(Number(items[Math.max(0, Math.min(items.length - 1, at + by))].id.slice('unit-'.length)));
+    chooseUnit(order[Math.max(0, Math.min(order.length - 1, order.indexOf(unit()) + by))]);
   }
 
   /** The units that are held, as Network.hold takes them, each with a text that says so. */
   function heldUnits() {
-    return Array.from(heldBytes, ([u, byte]) => ({layer: data.units[u].layer, number: data.units[u].number,
-      value: cellState(u, byte), description: `${nameOf(u)} at ${valueOf(byte, u)}`, u, byte}));
+    return Array.from(state.held, ([u, byte]) => ({layer: data.units[u].layer, number: data.units[u].number, u, byte,
+      value: units.cellState(u, byte), description: descriptionOf(u, byte)}));
   }
+
+  const descriptionOf = (u, byte) => `${units.nameOf(u)} at ${valueOf(byte, u)}`;
 
   /** Holds a unit at the value that a byte stands for. Returns a text that says so. */
   function holdAt(u, byte) {
-    heldBytes.set(u, byte);
-    if (u === unit) showHold();
-    return heldUnits().find(held => held.u === u).description;
+    change({held: new Map([...state.held, [u, byte]])});
+    return descriptionOf(u, byte);
   }
 
   /** Holds the unit at the slider's value, or not. */
   function holdUnit(on) {
-    if (on) heldBytes.set(unit, Number(byId('hold-at').value));
-    else heldBytes.delete(unit);
-    byId('unit-' + unit).classList.toggle('held', on);
-    showHold(Number(byId('hold-at').value));
+    if (on) holdAt(unit(), Number(byId('hold-at').value));
+    else change({held: new Map(Array.from(state.held).filter(([u]) => u !== unit()))});
   }
 
-  /** Shows whether the unit is held, and the byte of the slider: at first where the colour is deepest. */
-  function showHold(byte = heldBytes.has(unit) ? heldBytes.get(unit) : ends()[1]) {
-    byId('hold').checked = heldBytes.has(unit);
-    byId('hold-at').dir = correlation(unit) < 0 ? 'rtl' : 'ltr';         // as the scale of the colours
+  /** Shows which units are held, and the byte of the slider where the unit is not. */
+  function showHold(free) {
+    const {held} = state, u = unit(), byte = held.has(u) ? held.get(u) : free;
+    for (const item of byId('units').children) item.classList.toggle('held', held.has(Number(item.id.slice(5))));
+    byId('hold').checked = held.has(u);
+    byId('hold-at').dir = correlation(u) < 0 ? 'rtl' : 'ltr';            // as the scale of the colours
     byId('hold-at').value = byte;
     byId('hold-value').value = valueOf(byte);
     byId('hold-at').setAttribute('aria-valuetext', byId('hold-value').value);
-  }
-
-  function holdNone() {
-    heldBytes.clear();
-    for (const item of byId('units').children) item.classList.remove('held');
-    showHold();
   }
 
   const strongest = name => Math.max(...data.correlations[name].map(Math.abs));
@@ -116,13 +206,22 @@ function cellsView(text) {
   for (const name of features) {
     byId('feature').append(selectOption(name, `${name} (best ${strongest(name).toFixed(2)})`));
   }
-  byId('feature').addEventListener('change', listUnits);
+  byId('feature').addEventListener('change', event => change({feature: event.target.value, unit: null}));
   byId('hold').addEventListener('change', event => holdUnit(event.target.checked));
   byId('hold-at').addEventListener('input', () => holdUnit(true));
   byId('previous').addEventListener('click', () => stepUnits(-1));
   byId('next').addEventListener('click', () => stepUnits(1));
   onListKeys(byId('units'), data.units.length, stepUnits);
-  onKeys(document.body, {j: () => 1, k: () => -1}, stepUnits, shown);
+  for (const id of ['text', 'units']) onKeys(byId(id), {j: () => 1, k: () => -1}, stepUnits, shown);
   listUnits();
-  return {title: 'Cells', show, follow, nameOf, endsOfC, heldUnits, holdAt, holdNone};
+  follows(['feature'], listUnits);
+  follows(['feature', 'unit'], showUnit);
+  byId('of').addEventListener('change', event => change({of: event.target.value}));
+  for (const id of ['multiples', 'extremes']) byId(id).addEventListener('toggle', () => shown() && show());
+  follows(['of'], () => shown() && show());
+  follows(['held'], () => showHold(Number(byId('hold-at').value)));
+  showUnit();
+  const holdNone = () => change({held: new Map()});
+  const shownUnit = () => units.nameOf(unit());
+  return {title: 'Cells', show, follow, leave, table, figure, shownUnit, endsOfC, heldUnits, holdAt, holdNone};
 }

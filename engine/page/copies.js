@@ -1,6 +1,6 @@
 // Passages of the text that stand in another text: underlined, and described where the reader looks.
 
-/** Underlines the passages of the text. Returns a function to call when the reader looks at another character. */
+/** Underlines the passages of the text, and describes the one that the reader looks at. */
 function copiedPassages(text) {
   const SHOWN_OF_PASSAGE = 12;                             // characters of its beginning and of its end
   let passage = null;                                      // the longest one that the reader looks at
@@ -12,7 +12,8 @@ function copiedPassages(text) {
 
   /** Says where the passage stands that the reader looks at, and emphasises it in the text. */
   function showPassage() {
-    const around = data.copies.passages.filter(({start, length}) => start <= text.here && text.here < start + length);
+    const {place} = state;
+    const around = data.copies.passages.filter(({start, length}) => start <= place && place < start + length);
     if (passage) markPassage(passage, 'data-looked', false);
     passage = around.reduce((best, other) => !best || other.length > best.length ? other : best, null);
     if (!passage) return byId('passage').replaceChildren();
@@ -35,6 +36,5 @@ function copiedPassages(text) {
   byId('copies').textContent = visible(data.copies.line);
   byId('copies').hidden = false;
   for (const one of data.copies.passages) markPassage(one, 'data-copied', true);
-  showPassage();
-  return showPassage;
+  follows(['place'], showPassage);
 }

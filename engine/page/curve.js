@@ -1,9 +1,10 @@
 // The costs of a run against its epochs, drawn.
 
-/** About five round numbers from least to most. */
+/** Five to twelve round numbers from least to most. */
 function ticks(least, most) {
-  const rough = (most - least) / 5 || 1, power = 10 ** Math.floor(Math.log10(rough));
-  const apart = [1, 2, 5, 10].map(k => k * power).find(step => step >= rough), found = [];
+  const fewest = 5, power = 10 ** Math.floor(Math.log10((most - least) / fewest || 1)), found = [];
+  const count = apart => Math.floor(most / apart) - Math.ceil(least / apart) + 1;
+  const apart = [10, 5, 2, 1, 0.5].map(k => k * power).find(step => count(step) >= fewest) || power / 2;
   for (let k = Math.ceil(least / apart); k * apart <= most; k++) found.push(Number((k * apart).toPrecision(6)));
   return found;
 }
@@ -45,4 +46,10 @@ function drawCosts(rows, W, axis = 'epoch') {
     names.append(element('span', name, `${name} ${natsAndBits(end[column])}`));
   }
   return element('figure', '', svg, names);
+}
+
+/** What a view that draws the costs into an element offers to save: its table and its figure. */
+function savedCosts(id) {
+  return {table: () => [['epoch', 'training', 'validation'], ...data.epochs.map(row => row.map(cost => cost ?? ''))],
+    figure: () => saving.styled(byId(id).querySelector('svg'))};
 }

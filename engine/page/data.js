@@ -7,7 +7,8 @@ const data = JSON.parse(byId('data').textContent);
 function array(stored) {
   const characters = atob(stored.base64), bytes = new Uint8Array(characters.length);
   for (let k = 0; k < bytes.length; k++) bytes[k] = characters.charCodeAt(k);
-  const kinds = {uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, float16: Uint16Array};
+  const kinds = {uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, float16: Uint16Array,
+    float32: Float32Array};
   const numbers = new kinds[stored.type](bytes.buffer);
   if (stored.type !== 'float16') return numbers;
   const half = bits => {                                   // 1 bit of sign, 5 of exponent, 10 of fraction
@@ -22,6 +23,26 @@ function array(stored) {
 function expectationsOf({uchar, bytes, text, costs, best, chances}) {
   return {uchar, bytes, text: array(text), costs: array(costs), best: array(best), chances: array(chances)};
 }
+
+/** Units of data.units, whose C the page has: their names as --hold takes them, and what their bytes of C stand for. */
+const units = {
+  nameOf: u => `C${data.units[u].layer}:${data.units[u].number}`,
+
+  /** The number in data.units of the unit of a name, -1 if it is not one of them. */
+  numberOf: name => data.units.findIndex((_, u) => units.nameOf(u) === name),
+
+  /** The C that a byte stands for. */
+  cellState(u, byte) {
+    const {least, most} = data.units[u];
+    return least + (most - least) * byte / 255;
+  },
+
+  /** The byte that stands for the C that is nearest to a value. */
+  byteOf(u, value) {
+    const {least, most} = data.units[u];
+    return Math.max(0, Math.min(255, Math.round((value - least) / (most - least || 1) * 255)));
+  },
+};
 
 /** A function that returns what make() returns, and calls that when it is needed for the first time. */
 function once(make) {

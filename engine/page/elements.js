@@ -63,10 +63,22 @@ function drawn(tag, attributes, content = '') {
   return made;
 }
 
-/** The number in a field, from least to most. Throws an Error that says what was expected. */
-function field(id, least, most, whole) {
-  const value = Number(byId(id).value.trim() || NaN), name = byId(id).parentElement.firstChild.textContent;
-  const wrong = !(value >= least && value <= most) || whole && !Number.isInteger(value);
+/** What a field of page.html takes, by its attributes: {least, most, whole}. */
+function limitsOf(id) {
+  const {least, most} = byId(id).dataset;
+  return {least: Number(least), most: Number(most), whole: byId(id).inputMode === 'numeric'};
+}
+
+/** Says below a field which numbers it takes. */
+function sayLimits(id) {
+  const {least, most} = limitsOf(id);
+  byId(id).after(element('small', 'number', `${least} to ${grouped(most)}`));
+}
+
+/** The number in a field. Throws an Error that says what was expected. */
+function field(id) {
+  const value = Number(byId(id).value.trim() || NaN), name = byId(id).parentElement.firstChild.textContent.trim();
+  const {least, most, whole} = limitsOf(id), wrong = !(value >= least && value <= most && (!whole || value % 1 === 0));
   byId(id).setAttribute('aria-invalid', wrong);
   if (wrong) throw new Error(`${name}: expected a ${whole ? 'whole ' : ''}number from ${least} to ${grouped(most)}`);
   return value;

@@ -57,7 +57,7 @@ function guessView(text, model) {
   }
 
   function beginRound() {
-    places = choosePlaces(field('guess-seed', 0, 2 ** 32 - 1, true));
+    places = choosePlaces(field('guess-seed'));
     guesses = places.map(() => []);
     place = 0;
     showPart('guess-round');

@@ -77,5 +77,5 @@ function learningView() {
     showEpoch();
   });
   byId('play').addEventListener('click', play);
-  return {title: 'Learning', show, leave: stopPlaying};
+  return {title: 'Learning', show, leave: stopPlaying, ...savedCosts('learning-curve')};
 }

@@ -1,5 +1,6 @@
 """Write one page for a browser that shows a text by a model's costs and cells, and that contains the model itself."""
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -21,13 +22,15 @@ from engine.terminal import note
 HERE = Path(__file__).resolve().parent
 # Scripts that need no document: node or a Worker can run them.
 MODEL = 'network', 'products', 'reading', 'learner'
-SCRIPTS = MODEL + ('data', 'elements', 'curve', 'text', 'copies', 'surprise', 'why', 'against', 'cells', 'words',
-                   'writing', 'guess', 'npz', 'learn', 'learning', 'about', 'views')
+SCRIPTS = MODEL + ('data', 'state', 'elements', 'curve', 'saving', 'text', 'copies', 'surprise', 'why', 'against',
+                   'cells', 'inside', 'words', 'writing', 'guess', 'npz', 'learn', 'learning', 'about', 'views')
 OWN = 'A text that the model wrote itself.'
 MOST_CHARACTERS = 10_000       # of a file, in a page
 ALTERNATIVES = 5               # most probable characters that a page shows
 MOST_STATES = 1_200_000        # bytes of cell states in a page,
 LEAST_UNITS = 16               # but at least this many units, however long the text is
+EVERY = 500                    # characters from one stored state of the network to the next: views read from these
+NAMED = 10                     # characters that are left out and that a line on them names
 LARGE = 20_000_000             # bytes of a page that may be too many to open and to mail
 
 
@@ -70,6 +73,33 @@ def cells(model, text):
              for u, low, high in zip(units.tolist(), least[:, 0].tolist(), most[:, 0].tolist())]
     return dict(units=names, states=array_for_json(levels),
                 correlations={feature: r[units].round(4).tolist() for feature, r in correlations.items()})
+
+
+@contextlib.contextmanager
+def rounded(model):
+    """Let a model compute with its parameters as a page stores them."""
+    kept = {name: p.get_value() for name, p in model.p.items()}
+    try:
+        for name, p in model.p.items():
+            p.set_value(to_float16(kept[name]).astype(kept[name].dtype))
+        yield
+    finally:
+        for name, p in model.p.items():
+            p.set_value(kept[name])
+
+
+def snapshots(model, text):
+    """Return the states of the page's network after each EVERY characters, so that a view need not read all before.
+
+    states: float32 (n, sum of sizes); sizes: of h1, C1, h2 and C2. None are stored where the model rounds its products
+    to bfloat16: the page does not.
+    """
+    with rounded(model):
+        states = list(model.states(text).values())
+    last = len(text) if model.precision == 'float32' else 0
+    kept = [state[EVERY - 1:last:EVERY] for state in states]
+    return dict(every=EVERY, sizes=[state.shape[1] for state in states],
+                states=array_for_json(np.concatenate(kept, axis=1).astype('float32')))
 
 
 def costs_and_alternatives(model, text):
@@ -157,18 +187,30 @@ def page_data(model, checkpoint, text, source, against=None, copies=None):
         info=description.split('\n'), epochs=epochs,
         learning=learning_for_json(learning(checkpoint, epochs)), copies=marks(model, text, copies),
         uchar=list(model.uchar), bytes=are_bytes(model.uchar),
-        **costs_and_alternatives(model, text), **cells(model, text),
+        **costs_and_alternatives(model, text), **cells(model, text), snapshots=snapshots(model, text),
         against=another_model(*against, text) if against else None, learner=learner,
         parameters={name: array_for_json(to_float16(p.get_value(borrow=True))) for name, p in model.p.items()})
 
 
 # ---------------------------------------------------------------- the page
 
-def beginning_of(text, path):
-    """Return as much of a file's text as a page shows, and a line that says how much that is."""
-    if len(text) <= MOST_CHARACTERS:
-        return text, f'All {len(text):,} characters of {base_name(path)}.'
-    return text[:MOST_CHARACTERS], f'The first {MOST_CHARACTERS:,} of {len(text):,} characters of {base_name(path)}.'
+def beginning_of(text, path, left_out=None):
+    """Return as much of a file's text as a page shows, and a line that says how much that is.
+
+    left_out: how often each character was in the file that is not in the text, since a model never saw it.
+    """
+    shown, name, left_out = text[:MOST_CHARACTERS], base_name(path), left_out or {}
+    of_file = len(text) + sum(left_out.values())
+    beginning = '' if len(shown) == len(text) else 'The first '
+    if len(shown) == of_file:
+        source = f'All {of_file:,} characters of {name}.'
+    else:
+        source = f'{beginning}{len(shown):,} of {of_file:,} characters of {name}.'
+    if left_out:
+        some = ', '.join(f'{character!r} ({n:,})' for character, n in list(left_out.items())[:NAMED])
+        more = ' and others' if len(left_out) > NAMED else ''
+        source += f' Left out of the file, since a model never saw them: {some}{more}.'
+    return shown, source
 
 
 def file_of_page(name):

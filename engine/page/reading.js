@@ -2,14 +2,19 @@
 
 const EVERY = 50;                                          // characters from one kept state of a Reading to the next
 
-/** A text that a network reads from its beginning, in one stream. States are kept every EVERY characters. */
+/** A text that a network reads, in one stream. States are kept every EVERY characters, and it is read on from them. */
 class Reading {
   /** network: whose states are zero. numbers: of the characters. */
   constructor(network, numbers = []) {
     this.numbers = numbers;
     this.network = network;
-    this.kept = [network.states(0)];
+    this.kept = [network.states(0)];                       // after k EVERY characters, or undefined
     this.at = 0;                                           // how many characters the stream has read
+  }
+
+  /** Keeps the states after the first k characters, a multiple of EVERY. */
+  keep(k, states) {
+    this.kept[k / EVERY] = states;
   }
 
   /** Takes another text in place of this one. Returns how many characters both begin with: these are not read again. */
@@ -22,18 +27,19 @@ class Reading {
     return same;
   }
 
-  /** Reads the first k characters. Yields the share that is read, before each character. */
+  /** Reads the first k characters, from the nearest states. Yields the share that is read, before each character. */
   *to(k) {
-    const nearest = Math.min(this.kept.length - 1, Math.floor(k / EVERY));
+    let nearest = Math.min(this.kept.length - 1, Math.floor(k / EVERY));
+    while (!this.kept[nearest]) nearest--;
     if (this.at > k || this.at < nearest * EVERY) {
       this.network.setStates(0, this.kept[nearest]);
       this.at = nearest * EVERY;
     }
     while (this.at < k) {
-      yield this.at / k;
+      yield (this.at - nearest * EVERY) / (k - nearest * EVERY);
       this.network.step(this.numbers[this.at]);
       this.at++;
-      if (this.at % EVERY === 0) this.kept[this.at / EVERY] = this.network.states(0);
+      if (this.at % EVERY === 0 && !this.kept[this.at / EVERY]) this.keep(this.at, this.network.states(0));
     }
   }
 }

@@ -17,17 +17,38 @@ function expectedBars(model, k) {
 
 /** model: what the model of the page expected. */
 function surpriseView(text, model) {
+  const SURPRISING = 4;                                    // nats: what had less than 2 %
   const {costs} = model;
 
   /** Shows which characters were expected where the reader looks, and which one came. */
   function follow() {
-    const {here} = text;
+    const {place: here} = state;
     if (!here) return byId('where').replaceChildren(NOTHING_BEFORE);
     byId('where').replaceChildren(text.contextOf(here), expectedBars(model, here),
       element('p', 'number', inBold(text.numbers[here]), ' came, for ',
         element('b', '', costs[here - 1].toFixed(2)), ` nats (${(costs[here - 1] / Math.LN2).toFixed(2)} bits)`));
   }
 
+  function show() {
+    text.paint(k => k ? costs[k - 1] / DEAREST : 0);
+    follow();
+  }
+
+  /** The next character (by: 1) or the one before (-1) that was surprising; undefined if there is none. */
+  function surprising(by) {
+    let k = state.place + by;
+    while (k > 0 && k < text.numbers.length && costs[k - 1] < SURPRISING) k += by;
+    return k > 0 && k < text.numbers.length ? k : undefined;
+  }
+
+  for (const [id, by] of [['surprising-previous', -1], ['surprising-next', 1]]) {
+    byId(id).addEventListener('click', () => {
+      const k = surprising(by);
+      byId('surprising-none').hidden = k !== undefined;
+      if (k !== undefined) text.goTo(k);
+    });
+  }
   byId('mean').textContent = `Mean: ${natsAndBits(mean(costs))} a character.`;
-  return {title: 'Surprise', show: () => text.paint(k => k ? costs[k - 1] / DEAREST : 0), follow};
+  const table = () => text.table(['nats'], k => [k ? costs[k - 1] : '']);
+  return {title: 'Surprise', show, follow, table, figure: text.figure};
 }

@@ -12,28 +12,55 @@ function spanOf(character) {
   return span;
 }
 
-/** Colours a character by a level from -1 to 1. 0 has no colour, and those below 0 another one. */
-function tint(span, level) {
-  const kept = ['faint', 'here', 'unknown'].filter(name => span.classList.contains(name));
-  span.className = [...kept, 'v' + Math.min(LEVELS - 1, Math.floor(Math.abs(level) * LEVELS))].join(' ');
-  span.classList.toggle('negative', level < 0);
+/** Colours an element by a level from -1 to 1. 0 has no colour, and those below 0 another one. */
+function tint(made, level) {
+  const kept = ['faint', 'here', 'pinned', 'unknown'].filter(name => made.classList.contains(name));
+  const classes = [...kept, 'v' + Math.min(LEVELS - 1, Math.floor(Math.abs(level) * LEVELS))];
+  made.setAttribute('class', level < 0 ? [...classes, 'negative'].join(' ') : classes.join(' '));
 }
 
 /** The name of a character, in bold; number: as for named. */
 const inBold = number => element('b', '', element('bdi', '', named(number)));
 
 /**
- * Shows the text of the page. numbers: of its characters. Calls follow() when the reader looks at another character;
- * pointing() tells whether one looks at a character by pointing at it. Returns what the views use.
+ * Blocks of spans, one a line, so that the browser lays out and draws only those that are seen or change. A line that
+ * is longer than `most` characters is broken at its next space.
  */
-function shownText(numbers, follow, pointing) {
+function linesOf(spans, most = Infinity) {
+  const lines = [];
+  let line = [];
+  spans.forEach((span, k) => {
+    line.push(span);
+    const shown = span.textContent, ends = shown.endsWith('\n') || line.length > most && shown === ' ';
+    if (!ends && k < spans.length - 1) return;
+    const block = element('div', 'line', ...line);
+    block.style.setProperty('--length', line.length);
+    lines.push(block);
+    line = [];
+  });
+  return lines;
+}
+
+/** Shows the text of the page. numbers: of its characters. Returns what the views use. */
+function shownText(numbers) {
+  const LONGEST_LINE = 1000;                               // characters that are laid out together
   const n = numbers.length, spelled = Array.from(numbers, speller()), spans = spelled.map(spanOf);
-  let here = Math.min(1, n - 1);                           // the number of the character that the reader looks at
+  const snapshots = array(data.snapshots.states), sizes = data.snapshots.sizes;
+  let shown = null;                                        // the character that has the mark
+
+  /** The text in one stream, with the states that the page has of it. */
+  const reading = once(() => {
+    const found = new Reading(newNetwork(1), numbers), each = sizes.reduce((a, b) => a + b);
+    for (let k = 0; k < snapshots.length / each; k++) {
+      let end = k * each;
+      found.keep((k + 1) * data.snapshots.every, sizes.map(size => snapshots.slice(end, end += size)));
+    }
+    return found;
+  });
 
   /** Colours the text by level(k) for each character. */
   function paint(level) {
     spans.forEach((span, k) => tint(span, level(k)));
-    spans[here].classList.add('here');
   }
 
   /** The text before a character, on a line. */
@@ -46,39 +73,56 @@ function shownText(numbers, follow, pointing) {
     return element('div', 'context', element('bdi', '', before(k)), element('span', 'asked', '?'));
   }
 
-  function lookAt(k) {
-    spans[here].classList.remove('here');
-    here = Math.max(0, Math.min(n - 1, k));
-    spans[here].classList.add('here');
-    follow();
+  /** Marks the character that the reader looks at. */
+  function mark() {
+    if (shown) shown.classList.remove('here', 'pinned');
+    shown = spans[state.place];
+    shown.classList.add('here');
+    shown.classList.toggle('pinned', state.pinned);
   }
 
-  function scrollTo(k) {
-    lookAt(k);
-    spans[here].scrollIntoView({block: 'nearest'});
+  /** Makes the reader look at a character, and scrolls to it. */
+  function goTo(k) {
+    change({place: Math.max(0, Math.min(n - 1, k)), pinned: true});
+    spans[state.place].scrollIntoView({block: 'nearest'});
   }
 
   /** The character on the line below (direction 1) or above (-1) that is nearest to the one looked at. */
   function lineAway(direction) {
-    const {offsetTop: top, offsetLeft: left} = spans[here], away = k => Math.abs(spans[k].offsetLeft - left);
-    let k = here;
-    while (spans[k + direction] && spans[k].offsetTop === top) k += direction;
+    const box = k => spans[k].getClientRects()[0], {top, left} = box(state.place);
+    const away = k => Math.abs(box(k).left - left);
+    let k = state.place;
+    while (spans[k + direction] && box(k).top === top) k += direction;
     let nearest = k;
-    for (const line = spans[k].offsetTop; spans[k] && spans[k].offsetTop === line; k += direction) {
+    for (const line = box(k).top; spans[k] && box(k).top === line; k += direction) {
       if (away(k) < away(nearest)) nearest = k;
     }
     return nearest;
   }
 
-  const steps = {ArrowRight: () => here + 1, ArrowLeft: () => here - 1, ArrowDown: () => lineAway(1),
+  const steps = {ArrowRight: () => state.place + 1, ArrowLeft: () => state.place - 1, ArrowDown: () => lineAway(1),
     ArrowUp: () => lineAway(-1), Home: () => 0, End: () => n - 1};
-  byId('text').append(...spans);
-  onKeys(byId('text'), steps, scrollTo);
-  for (const kind of ['pointerover', 'click']) {
-    byId('text').addEventListener(kind, event => {
-      const k = spans.indexOf(event.target);
-      if (k >= 0 && (kind === 'click' || pointing())) lookAt(k);
-    });
+  const numberOf = new Map(spans.map((span, k) => [span, k]));
+  spans.forEach((span, k) => { span.id = 'character-' + k; });
+  byId('text').append(...linesOf(spans, LONGEST_LINE));
+  onKeys(byId('text'), steps, goTo);
+  onKeys(byId('text'), {Escape: () => ({pinned: false})}, change);
+  byId('text').addEventListener('pointerover', event => {
+    const points = !state.pinned && state.view !== 'why';    // which takes too long to follow the mouse
+    if (points && numberOf.has(event.target)) change({place: numberOf.get(event.target)});
+  });
+  byId('text').addEventListener('click', event => {
+    const place = numberOf.get(event.target);
+    if (place !== undefined) change({place, pinned: !(state.pinned && place === state.place)});
+  });
+  follows(['place', 'pinned'], mark);
+  /** A table of the characters: what row(k) returns after the number and the text of each. names: of the columns. */
+  function table(names, row) {
+    return [['number', 'character', ...names], ...spelled.map((character, k) => [k, character, ...row(k)])];
   }
-  return {numbers, spelled, spans, paint, before, contextOf, scrollTo, get here() { return here; }};
+
+  /** The text around the character that the reader looks at, as a drawing. */
+  const figure = () => saving.ofText(spans, state.place);
+
+  return {numbers, spelled, spans, reading, paint, before, contextOf, goTo, table, figure};
 }

@@ -3,17 +3,17 @@
 // The effect of a character on another one, in nats, is the logarithm of the probability that the model gives the
 // latter after the whole text before it, minus the logarithm after the same text without the former character.
 
-function whyView(text) {
+/** model: what the model of the page expected. */
+function whyView(text, model) {
   const WINDOW = MOST_STREAMS - 1;                         // characters before the place that are left out, one by one
   const DEEPEST = 3;                                       // nats of the deepest colour: 20 times as probable
   const LISTED = 5;                                        // of the characters that matter most
-  const reading = once(() => new Reading(newNetwork(1), text.numbers));
   let stop = () => {};
   let explained = null;                                    // what was found: {first, whole, without}, see withoutEach
 
   function* explain(k) {
     const first = Math.max(0, k - WINDOW);
-    explained = {first, ...yield* withoutEach(reading(), k, first, newNetwork(k - first + 1))};
+    explained = {place: k, first, ...yield* withoutEach(text.reading(), k, first, newNetwork(k - first + 1))};
     listChoices(k);
     showEffects();
   }
@@ -38,7 +38,7 @@ function whyView(text) {
     const largest = order.slice(0, LISTED);
     const length = j => Math.abs(effects[j] / (effects[largest[0]] || 1));
     byId('why-effects').replaceChildren(
-      text.contextOf(text.here),
+      text.contextOf(state.place),
       element('p', '', inBold(chosen), ` gets ${percent(Math.exp(whole[chosen]))}. What mattered most:`),
       element('div', 'bars', ...largest.flatMap(j => (
         bar(`${effects.length - j} before: ${named(text.numbers[first + j])}`, length(j), signed(effects[j]),
@@ -61,7 +61,8 @@ function whyView(text) {
 
   /** Begins anew at the character that the reader looks at. */
   function follow() {
-    const {here} = text;
+    const {place: here} = state;
+    if (explained && explained.place === here) return;
     leave();
     byId('why-choice').replaceChildren();
     byId('why-choice').disabled = !here;
@@ -74,5 +75,33 @@ function whyView(text) {
   }
 
   byId('why-choice').addEventListener('change', showEffects);
-  return {title: 'Why', clicks: true, show: () => text.paint(() => 0), follow, leave};
+  /**
+   * A place that shows what Why is for: a character that is rare and that the model expected all the same. Best is one
+   * that closes what was opened long before, then any other mark: most letters follow from their word.
+   */
+  function strikingPlace() {
+    const {numbers} = text, counts = new Array(data.uchar.length).fill(0), n = numbers.length;
+    for (const number of numbers) counts[number]++;
+    const gain = k => Math.log(n / counts[numbers[k]]) - model.costs[k - 1];
+    const places = Array.from(numbers, (_, k) => k).slice(Math.min(WINDOW, n - 1), 10 * WINDOW);
+    const marks = places.filter(k => /[^\p{L}\p{N}\s]/u.test(data.uchar[numbers[k]]));
+    const closes = character => /["\u201d\xbb)\]}]/.test(character);
+    const closing = marks.filter(k => closes(data.uchar[numbers[k]]) && /\S/.test(data.uchar[numbers[k - 1]]));
+    return [closing, marks, places].find(found => found.length).reduce((best, k) => gain(k) > gain(best) ? k : best);
+  }
+
+  function show() {
+    text.paint(() => 0);
+    if (!state.pinned && text.numbers.length > 1) change({place: strikingPlace()});
+    follow();
+  }
+
+  /** The effects on the chosen character; none while the text is read. */
+  function table() {
+    const {first, whole, without} = explained || {without: []}, chosen = Number(byId('why-choice').value);
+    return [['number', 'character', 'effect on ' + data.uchar[chosen]],
+      ...without.map((logs, j) => [first + j, text.spelled[first + j], whole[chosen] - logs[chosen]])];
+  }
+
+  return {title: 'Why', show, follow, leave, table, figure: text.figure};
 }

@@ -1,11 +1,11 @@
 // The view Your words: what you type, coloured as you type it, and what the model expects after it.
 
-/** cells: the view Cells, by whose units the text may be coloured. */
-function wordsView(cells) {
-  const MOST_TYPED = 20_000;                               // characters that are read and coloured
+/** text: as of shownText. cells: the view Cells, by whose units the text may be coloured. */
+function wordsView(text, cells) {
   const NEXT = 8;                                          // most probable next characters that are shown
   const reading = once(() => new Reading(newNetwork(1)));
-  let typed = [], spans = [];                              // the characters: as of charactersOf; and their elements
+  let typed = [];                                          // the characters, as of charactersOf
+  let spans = [element('span', 'v0', ' ')];                // their elements, and one in the line after a last line end
   let lastOf = [], costs = [], cellsOfUnit = [];           // by number: which character it ends; its cost; C after it
   let coloured = 0;                                        // how many of the numbers have a cost and C
   let shownUnit = null;                                    // {layer, number, pale, deep}, or null for surprise
@@ -25,28 +25,52 @@ function wordsView(cells) {
     return {layer, number, pale, deep};
   }
 
-  /** Takes the text of the box in place of the last one. Elements of the characters that stay are kept. */
+  /** The words of the state; before the reader has typed, the first sentences or lines of the page's text. */
+  function words() {
+    if (state.words !== null) return state.words;
+    const first = readable(text.spelled.slice(0, 240).join('')), end = first.search(/[.!?\n][^.!?\n]*$/);
+    return end > 0 ? first.slice(0, end + 1) : first;
+  }
+
+  /** A text without what a box for typing changes or cannot hold. */
+  const readable = string => string.replace(/[\0\r]|\p{Cs}/gu, '');
+
+  /** Takes the words of the state in place of the last ones. Elements of the characters that stay are kept. */
   function takeWords() {
-    const all = charactersOf(byId('words').value), now = all.slice(0, MOST_TYPED), before = typed;
-    const shorter = Math.min(now.length, before.length), is = (a, b) => now[a].character === before[b].character;
-    let same = 0, sameAtEnd = 0;
-    while (same < shorter && is(same, same)) same++;
-    while (sameAtEnd < shorter - same && is(now.length - 1 - sameAtEnd, before.length - 1 - sameAtEnd)) sameAtEnd++;
-    const made = now.slice(same, now.length - sameAtEnd).map(({character, numbers}) => (
-      element('span', numbers ? 'v0' : 'v0 unknown', character)));
-    for (const gone of spans.slice(same, before.length - sameAtEnd)) gone.remove();
-    const rest = sameAtEnd ? spans.slice(-sameAtEnd) : [];
-    (rest[0] || byId('typed').lastChild).before(...made);
-    spans = [...spans.slice(0, same), ...made, ...rest];
-    typed = now;
-    nameUnknown(all);
+    if (state.view !== 'words') return;
+    if (byId('words').value !== words()) byId('words').value = words();
+    const all = Array.from(words()), now = all.slice(0, MOST_TYPED), n = now.length, before = typed.length;
+    const shorter = Math.min(n, before);
+    let same = 0, atEnd = 0;                               // characters that stay at the beginning and at the end
+    while (same < shorter && now[same] === typed[same].character) same++;
+    while (atEnd < shorter - same && now[n - 1 - atEnd] === typed[before - 1 - atEnd].character) atEnd++;
+    const fresh = charactersOf(now.slice(same, n - atEnd).join(''));
+    const made = fresh.map(({character, numbers}) => element('span', numbers ? 'v0' : 'v0 unknown', character));
+    replaceSpans(same, before - atEnd, made);
+    typed = [...typed.slice(0, same), ...fresh, ...typed.slice(before - atEnd)];
+    nameUnknown(all.length);
     readWords();
   }
 
-  function nameUnknown(all) {
-    const unknown = unknownOf(all);
+  /** Puts elements in place of those from number `from` to before `to`, and makes the lines anew that this changes. */
+  function replaceSpans(from, to, made) {
+    const all = [...spans.slice(0, from), ...made, ...spans.slice(to)], endsLine = k => all[k].textContent === '\n';
+    let first = from, last = from + made.length + 1;       // the first span of these lines, and the one after them
+    while (first > 0 && !endsLine(first - 1)) first--;
+    while (last < all.length && !endsLine(last - 1)) last++;
+    const old = new Set(spans.slice(first, last - made.length + to - from).map(span => span.parentNode));
+    const lines = linesOf(all.slice(first, last));
+    if (last < all.length) all[last].parentNode.before(...lines);
+    else byId('typed').append(...lines);
+    for (const line of old) line.remove();
+    spans = all;
+  }
+
+  /** Says what is not read of so many characters. */
+  function nameUnknown(count) {
+    const unknown = unknownOf(typed);
     const lines = [unknown ? `The model never saw ${unknown}: it reads the text without.` : '',
-      all.length > MOST_TYPED ? `Only the first ${grouped(MOST_TYPED)} characters are read.` : ''];
+      count > MOST_TYPED ? `Only the first ${grouped(MOST_TYPED)} characters are read.` : ''];
     byId('words-unknown').textContent = lines.join(' ').trim();
     byId('words-unknown').hidden = !lines.join('');
   }
@@ -115,28 +139,45 @@ function wordsView(cells) {
   function chooseColour() {
     const chosen = byId('words-colour').value;
     shownUnit = chosen === '' ? null : unitAndEnds(Number(chosen));
-    byId('words-panel').classList.toggle('by-cell', shownUnit !== null);
-    [byId('words-pale').textContent, byId('words-deep').textContent] = shownUnit ?
-      [shownUnit.pale, shownUnit.deep].map(C => 'C ' + twoDigits(C)) : ['0 nats, certain', `${DEAREST} nats or more`];
+    nameColours();
     coloured = 0;
     for (const span of spans) tint(span, 0);
     readWords();
   }
 
-  /** Prepares what takes time only when the view is shown; a browser may have kept a text in the box. */
+  /** Takes what a browser may have kept in the list of colours from before a reload, and then the words. */
   function show() {
     if (!prepared) chooseColour();
     prepared = true;
     takeWords();
   }
 
+  function nameColours() {
+    byId('words-panel').classList.toggle('by-cell', shownUnit !== null);
+    [byId('words-pale').textContent, byId('words-deep').textContent] = shownUnit ?
+      [shownUnit.pale, shownUnit.deep].map(C => 'C ' + twoDigits(C)) : ['0 nats, certain', `${DEAREST} nats or more`];
+  }
+
+
   byId('words-colour').append(...[['', 'surprise'], ...data.units.map((_, u) => {
     const [feature, r] = followedBy(u);
-    return [u, cells.nameOf(u) + (feature && `: ${feature} ${signed(r)}`)];
+    return [u, units.nameOf(u) + (feature && `: ${feature} ${signed(r)}`)];
   })].map(([value, name]) => selectOption(value, name)));
-  byId('typed').append(element('span', 'v0', ' '));        // so that a line end at the end makes a line
-  byId('words').addEventListener('input', takeWords);
+  byId('typed').append(...linesOf(spans));
+  byId('words').addEventListener('input', event => change({words: event.target.value}));
+  follows(['words'], takeWords);
   byId('words-colour').addEventListener('change', chooseColour);
   byId('words-temperature').addEventListener('input', showTemperature);
-  return {title: 'Your words', show};
+  /** The characters with their costs; a character that the model does not have has none. */
+  function table() {
+    const ofCharacter = new Array(typed.length).fill('');
+    lastOf.forEach((character, k) => {
+      const first = character === null ? 0 : k - typed[character].numbers.length + 1;
+      if (first) ofCharacter[character] = costs.slice(first, k + 1).reduce((a, b) => a + b);
+    });
+    return [['number', 'character', 'nats'], ...typed.map(({character}, k) => [k, character, ofCharacter[k]])];
+  }
+
+  const figure = () => saving.ofText(spans.slice(0, -1), byId('words').selectionStart);
+  return {title: 'Your words', show, table, figure};
 }

@@ -10,8 +10,7 @@ function writingView(cells) {
   let wasHeld = '';                                        // the units that the text on the page holds
 
   function settings() {
-    return {topK: field('top-k', 1, data.uchar.length, true), temperature: field('temperature', 0.01, 100, false),
-      length: field('length', 1, 1e6, true), seed: field('seed', 0, 2 ** 32 - 1, true)};
+    return {topK: field('top-k'), temperature: field('temperature'), length: field('length'), seed: field('seed')};
   }
 
   /** A text that is written into an element: the prime, what is the same in all texts, and what follows. */
@@ -109,7 +108,7 @@ function writingView(cells) {
     return label;
   }
 
-  byId('top-k').value = data.uchar.length;
+  byId('top-k').value = byId('top-k').dataset.most = data.uchar.length;
   for (const id of ['prime', 'top-k', 'length', 'seed']) byId(id).addEventListener('input', rewrite);
   byId('temperature').addEventListener('input', () => {
     byId('temperature-slider').value = byId('temperature').value;

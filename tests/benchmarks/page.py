@@ -38,12 +38,12 @@ def seconds_of_why(browser, k):
     """Return how long the view Why takes for the character k, with its pauses for the reader."""
     explained = "document.querySelectorAll('#why-effects .bars').length === 1"
     browser.click('#tab-why')
-    browser.value(f"byId('text').children[{k}].click()")   # reads the text up to there
+    browser.value(f"byId('character-{k - 1}').click()")    # reads the text up to there
     browser.wait(explained)
     return browser.value(f"""new Promise(then => {{
         const begun = performance.now();
         const wait = () => {explained} ? then(performance.now() - begun) : setTimeout(wait);
-        byId('text').children[{k}].click();
+        byId('character-{k}').click();
         wait();
     }})""") / 1000
 

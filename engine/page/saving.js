@@ -1,0 +1,74 @@
+// What the reader saves as a file: the numbers of a view as CSV, its figure as SVG, named after the model and the view.
+
+const saving = {
+  /** Adds the buttons of a view that has a table() or a figure() to its element of page.html. */
+  addButtons(name, {table, figure}) {
+    const buttons = [];
+    const add = (label, type, content) => {
+      const button = element('button', 'button', `Save ${label}`);
+      button.type = 'button';
+      button.addEventListener('click', () => saving.save(`${name}.${label.toLowerCase()}`, type, content()));
+      buttons.push(button);
+    };
+    if (table) add('CSV', 'text/csv', () => saving.csv(table()));
+    if (figure) add('SVG', 'image/svg+xml', () => saving.svg(figure()));
+    const place = byId(name + '-side') || byId(name + '-panel');
+    if (buttons.length) place.append(element('div', 'row save', ...buttons));
+  },
+
+  /** Makes the browser save a text. ending: of the file's name, after that of the model. */
+  save(ending, type, content) {
+    const link = element('a', ''), model = data.name.replace(/\.npz$/, '').replace(/[^\p{L}\p{N}._-]+/gu, '_');
+    link.href = URL.createObjectURL(new Blob([content], {type}));
+    link.download = `${model}_${ending}`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href));
+  },
+
+  /** Rows of values as CSV, as RFC 4180 has it. */
+  csv(rows) {
+    const cell = value => /[",\r\n]/.test(value) ? `"${String(value).replace(/"/g, '""')}"` : String(value);
+    return rows.map(row => row.map(cell).join(',') + '\r\n').join('');
+  },
+
+  /** A drawing as the text of a file: with the looks that page.css gives it. */
+  svg(drawing) {
+    return new XMLSerializer().serializeToString(drawing);
+  },
+
+  /** A copy of an SVG of the page, with its looks in its attributes. */
+  styled(svg) {
+    const copy = svg.cloneNode(true), copies = [copy, ...copy.querySelectorAll('*')];
+    [svg, ...svg.querySelectorAll('*')].forEach((original, k) => {
+      const style = getComputedStyle(original);
+      for (const name of ['fill', 'stroke', 'stroke-width', 'stroke-dasharray', 'font-size', 'font-family']) {
+        copies[k].setAttribute(name, style.getPropertyValue(name));
+      }
+      copies[k].removeAttribute('class');
+    });
+    return copy;
+  },
+
+  /** A drawing of coloured characters around one of them, as the page shows them. spans: their elements. */
+  ofText(spans, around) {
+    const COLUMNS = 80, SHOWN = 1200, W = 8.4, H = 20;     // characters; the size of one in pixels
+    const ends = k => spans[k].textContent.endsWith('\n');
+    let first = Math.max(0, Math.min(around - SHOWN / 2, spans.length - SHOWN)), line = 0, column = 0;
+    while (first > 0 && first < around && !ends(first - 1)) first++;
+    const shown = spans.slice(first, first + SHOWN), parts = [];
+    for (const span of shown) {
+      const {backgroundColor, color} = getComputedStyle(span), character = span.textContent.replace(/\n$/, '');
+      const x = column * W, y = line * H;
+      if (!/, 0\)$|transparent/.test(backgroundColor)) {
+        parts.push(drawn('rect', {x, y, width: W, height: H - 1, fill: backgroundColor}));
+      }
+      parts.push(drawn('text', {x, y: y + 14, fill: color}, character));
+      column++;
+      if (span.textContent.endsWith('\n') || column === COLUMNS) [line, column] = [line + 1, 0];
+    }
+    const svg = drawn('svg', {viewBox: `0 0 ${COLUMNS * W} ${(line + 1) * H}`, 'font-family': 'monospace',
+      'font-size': 14, 'xml:space': 'preserve'});
+    svg.append(...parts);
+    return svg;
+  },
+};

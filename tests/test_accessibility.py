@@ -1,0 +1,27 @@
+"""All views in Chromium, examined by axe-core: npm install axe-core, or AXE=path of its axe.min.js."""
+import os
+from pathlib import Path
+
+import pytest
+
+PLACES = (os.environ.get('AXE', ''), 'node_modules/axe-core/axe.min.js', '/usr/lib/node_modules/axe-core/axe.min.js',
+          '/usr/local/lib/node_modules/axe-core/axe.min.js')
+AXE = next((Path(place) for place in PLACES if place and Path(place).is_file()), None)
+FOUND = """axe.run(document, {resultTypes: ['violations']}).then(found => found.violations.map(
+    ({id, nodes}) => `${id}: ${nodes[0].html.slice(0, 200)} ${nodes[0].failureSummary}`))"""
+
+
+@pytest.mark.skipif(AXE is None, reason='axe-core is missing: npm install axe-core')
+@pytest.mark.parametrize('width, scheme, forced', [
+    (1280, 'light', False), (1280, 'dark', False), (390, 'dark', False), (320, 'light', False), (1280, 'light', True)])
+def test_axe_finds_nothing(browser, written, width, scheme, forced):
+    browser.open(written, width=width, scheme=scheme)
+    if forced:
+        browser.force_colours()
+    browser.value(AXE.read_text(encoding='utf-8') + '; 0')
+    for view in browser.all('[role=tab]', "element.id.slice('tab-'.length)"):
+        browser.value(f"change({{view: '{view}'}})")
+        browser.later('1', 300)                            # bars grow
+        assert browser.value(FOUND) == [], view
+    browser.value("byId('help-open').click()")
+    assert browser.value(FOUND) == []

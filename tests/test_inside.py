@@ -1,0 +1,194 @@
+"""The view Inside in Chromium: the numbers of one step against an independent model, and what moves it."""
+import json
+import re
+
+import numpy as np
+import pytest
+
+import numpy_model
+from cells import OWN, peephole_cell
+from charlstm import lstm_cell
+from engine.backend.theano_setup import theano, tt
+from engine.kernel.cell import Cell, js_steps
+from numpy_model import NAMES, sigmoid
+from pages import looked_at, page_of_own_cell, shown
+from scripts import TEXT, load
+
+READY = "byId('inside-status').textContent.startsWith('It read')"
+
+
+def numbers(text):
+    """Return the numbers in a text, whose minus is a character of its own."""
+    return [float(number.replace('\u2212', '-')) for number in re.findall(r'[\u2212]?\d+\.\d+', text)]
+
+
+@pytest.fixture(scope='module')
+def step_of(short_run):
+    """Return a function of a text and a unit: parts of its gates (4,3), C before and after, probabilities (V,)."""
+    p = load(short_run.folder / 'r_t.txt_best.npz')
+    uchar = list(p['uchar'])
+    p = {name: p[name].astype('float16').astype(float) for name in NAMES}
+
+    def step(text, layer, unit):
+        codes = np.array([[uchar.index(ch)] for ch in text])
+        before = (numpy_model.forward(p, codes[:-1])[1] if len(text) > 1 else
+                  [np.zeros((len(p[f'b{k}'][0]), 1)) for k in (1, 1, 2, 2)])
+        probabilities, after = numpy_model.forward(p, codes[-1:], before)
+        below = p['U1'][:, unit, codes[-1, 0]] if layer == 1 else p['U2'][:, unit] @ after[0][:, 0]
+        parts = [below, p[f'W{layer}'][:, unit] @ before[2 * layer - 2][:, 0], p[f'b{layer}'][:, unit]]
+        return np.array(parts).T, before[2 * layer - 1][unit, 0], after[2 * layer - 1][unit, 0], probabilities[0, 0]
+    step.uchar = uchar
+    return step
+
+
+def sums(browser):
+    """Return what the gates add up, (4,4): three parts and the sum."""
+    return np.reshape([numbers(cell) for cell in browser.all('#inside-sums td')], (4, 4))
+
+
+def check(browser, step_of, text, layer, unit):
+    """Compare what is shown of the last character of a text with the independent model."""
+    parts, C_prev, C, p = step_of(text, layer, unit)
+    browser.wait(READY)
+    assert browser.text('#inside-reads') == shown(text[-1]) == browser.text('#inside-status b')
+    np.testing.assert_allclose(sums(browser), np.column_stack([parts, parts.sum(axis=1)]), atol=0.0051)
+    f, i, o = sigmoid(parts.sum(axis=1)[:3])
+    g = np.tanh(parts[3].sum())
+    lines = dict(zip(browser.all('#inside-formula dt'), browser.all('#inside-formula dd')))
+    assert list(lines) == ['f = sigmoid(a_f)', 'i = sigmoid(a_i)', 'g = tanh(a_g)', 'C = f \xd7 C_prev + i \xd7 g',
+                           'o = sigmoid(a_o)', 'h = o \xd7 tanh(C)']
+    np.testing.assert_allclose(numbers(lines['C = f \xd7 C_prev + i \xd7 g']), [f, C_prev, i, g, C], atol=0.0051)
+    np.testing.assert_allclose(numbers(lines['h = o \xd7 tanh(C)']), [o, C, o * np.tanh(C)], atol=0.0051)
+    assert abs(f * C_prev + i * g - C) < 1e-9
+    best = np.argsort(-p)[:6]
+    assert browser.all('#inside-next .what')[:6] == [shown(step_of.uchar[k]) for k in best]
+    widths = browser.all('#inside-next .bar div', 'parseFloat(element.style.width)')
+    np.testing.assert_allclose(widths[:6], 100 * p[best], rtol=1e-3)
+
+
+def test_keys_move_from_step_to_step(browser, written, step_of):
+    browser.open(written, view='#inside&place=600&unit=C2:6')
+    check(browser, step_of, TEXT[:601], 2, 6)
+    browser.focus('#inside-strip')
+    for key, k in (('ArrowRight', 601), ('ArrowLeft', 600), ('ArrowLeft', 599), ('Home', 0), ('ArrowRight', 1)):
+        browser.press(key)
+        check(browser, step_of, TEXT[:k + 1], 2, 6)
+    came = TEXT[2]
+    assert shown(came) in browser.all('#inside-next .what.came')
+    browser.press('End')
+    browser.wait(READY)
+    assert 'Next comes' not in browser.text('#inside-status') and looked_at(browser) == 699
+
+
+def test_unit_is_chosen_by_its_name_and_by_its_square(browser, written, step_of):
+    browser.open(written, view='#inside&place=30')
+    browser.set('#inside-unit', 'c1:4')
+    check(browser, step_of, TEXT[:31], 1, 4)
+    assert browser.text('#inside-below') == 'the character'
+    browser.click('#inside-layer2 rect:nth-child(4)')
+    check(browser, step_of, TEXT[:31], 2, 3)
+    assert browser.text('#inside-below') == 'layer 1' and browser.value("byId('inside-unit').value") == 'C2:3'
+    assert browser.all('#inside-network .chosen title') == ['C2:3']
+    browser.click('#tab-cells')
+    assert browser.all('#units [aria-selected=true] .what') == ['C2:3']
+    browser.click('#tab-inside')
+    browser.set('#inside-unit', 'C2:7')
+    assert browser.is_visible('#inside-wrong') and 'C1:0 to C1:4 or from C2:0 to C2:6' in browser.text('#inside-wrong')
+    check(browser, step_of, TEXT[:31], 2, 3)
+
+
+def test_squares_have_the_colours_of_c(browser, written, step_of):
+    browser.open(written, view='#inside&place=55')
+    browser.wait(READY)
+    for layer, H in ((1, 5), (2, 7)):
+        classes = browser.all(f'#inside-layer{layer} rect', "element.getAttribute('class')")
+        levels = [step_of(TEXT[:56], layer, unit)[2] / 2 * 16 for unit in range(H)]
+        for found, level in zip(classes, levels):
+            if abs(level - np.rint(level)) > 0.02:
+                assert f'v{min(15, int(abs(level)))}' in found.split() and ('negative' in found) == (level < 0)
+
+
+def test_typing_and_the_cursor_are_followed(browser, written, step_of):
+    browser.open(written, view='#inside&unit=C1:2&words=')
+    browser.set('#inside-text', 'words')
+    assert browser.focused() == 'inside-words' and 'Type' in browser.text('#inside-status')
+    words = 'the cat'
+    for k, key in enumerate(words):
+        browser.press(key)
+        check(browser, step_of, words[:k + 1], 1, 2)
+    browser.press('ArrowLeft')
+    check(browser, step_of, words[:-1], 1, 2)
+    browser.press('ArrowLeft')
+    browser.press('é')
+    check(browser, step_of, 'the cé', 1, 2)
+    browser.click('#tab-words')
+    assert browser.value("byId('words').value") == 'the céat'
+
+
+def test_playing_goes_on_and_stops(browser, written):
+    browser.open(written, view='#inside&place=696')
+    browser.click('#inside-play')
+    assert browser.text('#inside-play') == 'Pause'
+    browser.wait("state.place === 699 && byId('inside-play').textContent === 'Play'")
+    browser.value('void change({place: 20})')
+    browser.click('#inside-play')
+    browser.wait('state.place > 21')
+    browser.click('#tab-surprise')
+    place = browser.value('state.place')
+    assert browser.later('state.place', 1500) == place
+
+
+@pytest.mark.parametrize('width', [1280, 390, 320])
+def test_view_fits(browser, written, width):
+    browser.open(written, view='#inside&place=300', width=width)
+    browser.wait(READY)
+    assert browser.fits()
+    for name in ('inside-text', 'inside-unit', 'inside-words'):
+        assert browser.value(f"byId('{name}').labels.length") == 1
+
+
+def test_cell_of_ones_own(browser, text_file, tmp_path):
+    """Its parameters have their names in the formula, and the numbers are the class's."""
+    path, model = page_of_own_cell(tmp_path, text_file(TEXT), 3)
+    browser.open(path, view='#inside&place=120&unit=C2:3')
+    browser.wait(READY)
+    lines = dict(zip(browser.all('#inside-formula dt'), browser.all('#inside-formula dd')))
+    assert list(lines) == ['f = sigmoid(a_f + p_f \xd7 C_prev)', 'i = sigmoid(a_i + p_i \xd7 C_prev)', 'g = tanh(a_g)',
+                           'C = f \xd7 C_prev + i \xd7 g', 'o = sigmoid(a_o + p_o \xd7 C)', 'h = o \xd7 tanh(C)']
+    states = model.states(TEXT[:121])
+    C, C_prev, h = states['C2'][120, 3], states['C2'][119, 3], states['h2'][120, 3]
+    f, i, o = [numbers(lines[line])[-1] for line in list(lines) if line[0] in 'fio']
+    own = [model.p[name + '2'].get_value()[3] for name in OWN]
+    a_f, a_i, a_o, _ = sums(browser)[:, 3]
+    for line, (a, p, state, value) in zip((line for line in lines if line[0] in 'fio'), (
+            (a_f, own[0], C_prev, f), (a_i, own[1], C_prev, i), (a_o, own[2], C, o))):
+        np.testing.assert_allclose(numbers(lines[line]), [a, p, state, value], atol=0.0051)
+        assert abs(sigmoid(a + p * state) - value) < 0.02
+    np.testing.assert_allclose(numbers(lines['h = o \xd7 tanh(C)'])[-1], h, atol=0.0051)
+    assert browser.is_visible('#inside-own') and not browser.is_visible('#inside-standard')
+
+
+# ---------------------------------------------------------------- the formula
+
+def short_cell(a_f, a_i, a_o, a_g, C_prev, f):
+    """A cell with a parameter that is named as a gate, and with an h that is an input."""
+    twice = tt.exp(a_f * C_prev)
+    return C_prev, f * twice * C_prev + twice - a_i * a_o - a_g
+
+
+@pytest.mark.parametrize('cell, own', [(lstm_cell, ()), (peephole_cell, OWN), (short_cell, ('f',))])
+def test_values_of_a_formula_are_theanos(javascript, cell, own):
+    made, random = Cell(cell, own, 'float32'), np.random.default_rng(3)
+    inputs = random.normal(0, 1, (5 + len(own), 1, 1)).astype('float32')
+    variables = [tt.fmatrix() for _ in inputs]
+    h, C = [float(array[0, 0]) for array in theano.function(variables, cell(*variables), mode='FAST_COMPILE')(*inputs)]
+    code = js_steps(made)
+    formula = json.loads(re.search('cellFormula = (.*);', code).group(1))
+    flat = inputs.ravel().tolist()
+    found = javascript(f'(() => {{ {code} return cellValues(...inputs, own); }})()', inputs=flat[:5], own=flat[5:])
+    np.testing.assert_allclose([found['h'], found['C']], [h, C], rtol=1e-5)
+    assert [name for name, _ in formula['lines']] == list(found) and formula['own'] == list(own)
+    values = {**dict(zip(('a_f', 'a_i', 'a_o', 'a_g', 'C_prev', *own), flat)), **found, 'tanh': np.tanh, 'exp': np.exp,
+              'sigmoid': sigmoid}
+    for name, expression in formula['lines']:              # each is what its expression says of the others
+        np.testing.assert_allclose(eval(expression, {}, values), found[name], rtol=1e-5)

@@ -1,0 +1,193 @@
+"""What a reader saves of a page, and what Surprise and Cells find in the text, in Chromium."""
+import csv
+import io
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+import numpy_model
+from numpy_model import NAMES
+from pages import array_of, assert_colours, data_of, expected_of, looked_at, place, shown
+from scripts import TEXT, load
+
+SVG = '{http://www.w3.org/2000/svg}'
+# Takes a file that the page saves before the browser does: its name, type and text.
+TAKE = """(() => {
+  window.saved = [];
+  const blobs = new Map();
+  URL.createObjectURL = blob => (blobs.set('blob:' + blobs.size, blob), 'blob:' + (blobs.size - 1));
+  HTMLAnchorElement.prototype.click = function () {
+    const {download, href} = this, blob = blobs.get(href);
+    saved.push(blob.text().then(text => [download, blob.type, text]));
+  };
+})()"""
+
+
+def save(browser, view, kind):
+    """Return name, type and text of the file that a button saves."""
+    browser.value(TAKE)
+    browser.value(f"""Array.from(document.querySelectorAll('#{view}-side button, #{view}-panel button'))
+        .find(button => button.textContent === 'Save {kind}').click()""")
+    return browser.value('Promise.all(saved).then(all => all[0])')
+
+
+def rows_of(browser, view):
+    """Return the rows that a view saves as CSV, after the first with the names, as dicts."""
+    name, kind, text = save(browser, view, 'CSV')
+    assert name == f'r_t.txt_best_{view}.csv' and kind == 'text/csv'
+    return list(csv.DictReader(io.StringIO(text, newline='')))
+
+
+@pytest.fixture(scope='module')
+def states(short_run):
+    """Return h1, C1, h2 and C2 (n,H) after each character of the page, by the parameters that it has."""
+    p = load(short_run.folder / 'r_t.txt_best.npz')
+    codes = np.array([list(p['uchar']).index(ch) for ch in TEXT[:700]])
+    p, after, found = {name: p[name].astype('float16').astype(float) for name in NAMES}, None, []
+    for code in codes:
+        _, after = numpy_model.forward(p, np.array([[code]]), after)
+        found.append([state[:, 0] for state in after])
+    return [np.array(state) for state in zip(*found)]
+
+
+# ---------------------------------------------------------------- tables
+
+def test_costs_are_saved(browser, written, short_run):
+    browser.open(written)
+    rows = rows_of(browser, 'surprise')
+    assert ''.join(row['character'] for row in rows) == TEXT[:700] and rows[0]['nats'] == ''
+    assert [int(row['number']) for row in rows] == list(range(700))
+    costs = expected_of(load(short_run.folder / 'r_t.txt_best.npz'))[2]
+    np.testing.assert_allclose([float(row['nats']) for row in rows[1:]], costs, rtol=1e-3)
+
+
+def test_states_of_a_step_are_saved(browser, written, states):
+    browser.open(written, view='#inside&place=444')
+    browser.wait("byId('inside-status').textContent.startsWith('It read')")
+    rows = rows_of(browser, 'inside')
+    assert [(row['layer'], row['unit']) for row in rows] == [('1', str(k)) for k in range(5)] + [
+        ('2', str(k)) for k in range(7)]
+    for name, (first, second) in (('h', (0, 2)), ('C', (1, 3))):
+        expected = np.concatenate([states[first][444], states[second][444]])
+        np.testing.assert_allclose([float(row[name]) for row in rows], expected, atol=1e-5)
+
+
+def test_effects_and_typed_words_and_epochs_are_saved(browser, written, short_run):
+    browser.open(written, view='#why&place=150')
+    browser.wait("document.querySelectorAll('#why-effects .bars').length === 1")
+    rows = rows_of(browser, 'why')
+    assert [int(row['number']) for row in rows] == list(range(50, 150))
+    effect = float(rows[99][f'effect on {TEXT[150]}'])
+    assert browser.all(place(149), 'element.title') == [f'{effect:+.2f} nats'.replace('-', '\u2212')]
+    browser.click('#tab-words')
+    browser.set('#words', 'a "cat",☃\nsat')
+    browser.wait("!byId('words-status').textContent.startsWith('Reading')")
+    rows = rows_of(browser, 'words')
+    assert ''.join(row['character'] for row in rows) == 'a "cat",☃\nsat'
+    known = [float(row['nats']) for row in rows if row['nats']]
+    assert browser.text('#words-status').startswith(f'Mean: {np.mean(known):.3f} nats')
+    for view in ('learning', 'about'):
+        browser.click('#tab-' + view)
+        rows = rows_of(browser, view)
+        np.testing.assert_allclose([float(row['validation']) for row in rows], short_run.costs)
+
+
+# ---------------------------------------------------------------- figures
+
+@pytest.mark.parametrize('view', ['surprise', 'why', 'cells', 'words', 'inside', 'learning', 'about'])
+def test_figure_is_a_drawing(browser, written, view):
+    browser.open(written, view=f'#{view}&place=130')
+    browser.later('1', 300)
+    name, kind, text = save(browser, view, 'SVG')
+    assert (name, kind) == (f'r_t.txt_best_{view}.svg', 'image/svg+xml')
+    root = ElementTree.fromstring(text)
+    assert root.tag == SVG + 'svg' and len(list(root.iter())) > 8 and 'class=' not in text
+    if view == 'surprise':
+        characters = [element.text or '' for element in root.iter(SVG + 'text')]
+        assert ''.join(characters) == TEXT[:700].replace('\n', '↵')
+        fills = [element.get('fill') for element in root.iter(SVG + 'rect')]
+        assert fills == [colour for colour in browser.all('#text span', 'getComputedStyle(element).backgroundColor')
+                         if colour != 'rgba(0, 0, 0, 0)']
+    if view == 'about':
+        assert all(line.get('stroke').startswith('rgb') for line in root.iter(SVG + 'polyline'))
+
+
+# ---------------------------------------------------------------- Surprise and Cells
+
+def test_next_and_previous_surprising_character(browser, written, short_run):
+    costs = expected_of(load(short_run.folder / 'r_t.txt_best.npz'))[2]
+    surprising = [k for k in range(1, 700) if costs[k - 1] > 4]
+    assert len(surprising) > 3
+    browser.open(written)
+    for k in surprising[:3]:
+        browser.value("byId('surprising-next').click()")
+        assert looked_at(browser) == k
+    browser.value("byId('surprising-previous').click()")
+    assert looked_at(browser) == surprising[1] and not browser.is_visible('#surprising-none')
+    browser.value('void change({place: 699})')
+    browser.value("byId('surprising-next').click()")
+    assert browser.is_visible('#surprising-none') and looked_at(browser) == 699
+
+
+def test_text_is_coloured_by_h(browser, written, states):
+    data = data_of(written)
+    browser.open(written, view='#cells&unit=C2:4')
+    assert 'C2:4' in rows_of(browser, 'cells')[0]
+    browser.set('#of', 'h')
+    browser.wait("byId('pale').textContent.startsWith('h')")
+    h = states[2][:, 4]
+    rows = rows_of(browser, 'cells')
+    np.testing.assert_allclose([float(row['h2:4']) for row in rows], h, atol=1e-5)
+    u = next(k for k, unit in enumerate(data['units']) if (unit['layer'], unit['number']) == (2, 4))
+    r = data['correlations'][browser.value("byId('feature').value")][u]
+    low, high = np.sort(h)[[14, 685]][::-1 if r < 0 else 1]
+    assert_colours(browser, '#text span', -np.clip((h - low) / (high - low) * 16, 0, 15.5))
+    browser.value('void change({place: 77})')
+    assert browser.text('#value') == f'at {shown(TEXT[77])}: {h[77]:.2f}'.replace('-', '\u2212')
+    browser.wait("location.hash.includes('of=h')")
+    browser.reload()
+    browser.wait("byId('pale').textContent.startsWith('h')")
+
+
+def test_contexts_of_the_highest_and_the_lowest(browser, written):
+    data = data_of(written)
+    browser.open(written, view='#cells&unit=C1:2')
+    browser.value("void (byId('extremes').open = true)")
+    browser.wait("byId('lowest').children.length === 4")
+    u = next(k for k, unit in enumerate(data['units']) if (unit['layer'], unit['number']) == (1, 2))
+    C = array_of(data['states']).reshape(-1, 700)[u].astype(int)
+    for name, sign in (('highest', 1), ('lowest', -1)):
+        chosen = []
+        for k in range(4):
+            browser.value(f"document.querySelectorAll('#{name} button')[{k}].click()")
+            chosen.append(looked_at(browser))
+        assert C[chosen[0]] == (sign * C).max() * sign and (np.diff(sign * C[chosen]) <= 0).all()
+        assert min(abs(a - b) for a in chosen for b in chosen if a != b) >= 30
+        assert browser.all(f'#{name} b') == [shown(TEXT[k]) for k in chosen]
+        far = [k for k in range(700) if min(abs(k - j) for j in chosen) >= 30]
+        assert (sign * C[far]).max() <= (sign * C[chosen[-1]])
+
+
+def test_several_units_side_by_side(browser, written):
+    data = data_of(written)
+    browser.open(written, view='#cells&place=250')
+    browser.click('#multiples summary')
+    browser.wait("document.querySelector('#multiples svg') !== null")
+    names = browser.all('#multiples text', "element.getAttribute('text-anchor') === 'end' ? element.textContent : ''")
+    assert list(filter(None, names)) == browser.all('#units .what')[:8]
+    levels = browser.all('#multiples rect', "Number(/v([0-9]+)/.exec(element.getAttribute('class'))[1])")
+    assert len(levels) == 8 * 64 and browser.text('#multiples .at') == TEXT[250]
+    listed = browser.all('#units > *', 'Number(element.id.slice(5))')[:8]
+    states = array_of(data['states']).reshape(-1, 700).astype(float)
+    r = data['correlations'][browser.value("byId('feature').value")]
+    for row, u in enumerate(listed):
+        low, high = np.sort(states[u])[[14, 685]][::-1 if r[u] < 0 else 1]
+        expected = np.clip((states[u][218:282] - low) / (high - low) * 16, 0, 15)
+        found = np.array(levels[64 * row:64 * row + 64])
+        clear = abs(expected - np.rint(expected)) > 0.02
+        np.testing.assert_array_equal(found[clear], expected[clear].astype(int))
+    browser.click('#tab-why')
+    assert not browser.is_visible('#multiples')
+    assert re.search(r'#why', browser.value('address.written()'))
