@@ -3,7 +3,7 @@ import re
 
 import numpy as np
 
-from engine.export.formats import filled, text_of
+from engine.export.templates import filled, text_of
 from engine.kernel.cell import GATES, own_inputs, written
 from engine.state.parameters import stacked
 

@@ -1,7 +1,5 @@
 """The formats in which other programs can have the model, by the endings of files, and the templates of these."""
 import os
-import re
-from pathlib import Path
 
 FORMATS = {'.safetensors': "PyTorch's nn.LSTM", '.onnx': 'a file of ONNX', '.c': 'a file of C'}
 
@@ -12,16 +10,6 @@ def format_of(path, name='path'):
     if ending not in FORMATS:
         raise ValueError(f'{name} is {path}: expected a name that ends in {", ".join(FORMATS)}')
     return ending
-
-
-def text_of(name):
-    """Return the text of a file of this folder."""
-    return Path(__file__).with_name(name).read_text(encoding='utf-8').strip()
-
-
-def filled(template, parts):
-    """Return a template in which {{name}} is replaced by the part of that name."""
-    return re.sub(r'{{(\w+)}}', lambda match: str(parts[match.group(1)]), template)
 
 
 def write(path, cell, p, uchar):
