@@ -226,6 +226,8 @@ class CharLSTM(Sampling, Analysis):
 
     Several threads may share an object: their calls take turns.
 
+    engine/lesson/README.md derives the model by hand, and has twelve experiments.
+
     The base classes write texts, read texts, compile functions, and hold what the model keeps between two steps.
     """
     cell_parameters = {}

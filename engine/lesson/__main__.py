@@ -4,7 +4,7 @@ import numpy as np
 from engine import checks
 from engine.files import refuse_to_replace, write_whole
 from engine.lesson.numpy_lstm import learn, write
-from engine.state.parameters import parameter_shapes, read_about, read_parameters
+from engine.state.parameters import parameter_shapes, read_about, read_parameters, to_store
 from engine.state.text import encoded, read_text
 from engine.terminal import Parser, main
 
@@ -50,7 +50,7 @@ def program(o):
     p, codes, uchar = begin(o, random)
     for epoch, cost in enumerate(learn(p, codes, o.epochs, STREAMS), 1):
         with write_whole(o.out) as file:
-            np.savez(file, uchar=uchar.astype(str), **p)
+            np.savez(file, uchar=to_store(uchar), **p)
         print(f'epoch {epoch}/{o.epochs}: cost {cost:.4f} nats; it writes {"".join(uchar[write(p, random, 60)])!r}',
               flush=True)
 
