@@ -226,6 +226,8 @@ class CharLSTM(Sampling, Analysis):
 
     Several threads may share an object: their calls take turns.
 
+    engine/lesson/README.md derives the model by hand, and has twelve experiments.
+
     The base classes write texts, read texts, compile functions, and hold what the model keeps between two steps.
     """
     cell_parameters = {}
@@ -383,14 +385,15 @@ class CharLSTM(Sampling, Analysis):
     def fit(self, filepath: Optional[Path] = None, recipe: str = 'default', **options: Any) -> Iterator[Epoch]:
         """Learn a text as train.py does, and yield an Epoch after each time that it was read.
 
-        filepath: as for prepare_input; None to continue what was left before its end. recipe: 'default', or
-        'original' for that of 2016. options: those of train.py by their names, with underscores, such as
-        num_units1=128 or epochs=6; the recipe has the others. The attribute schedule says how far it is. After the
-        last epoch, and after any other, the model predicts and writes with what it has learned so far.
+        filepath: as for prepare_input; None to continue what was left before its end. recipe: 'default', 'original'
+        for that of 2016, or 'small' for that of --small, whose text filepath None then means. options: those of
+        train.py by their names, with underscores, such as num_units1=128 or epochs=6; the recipe has the others. The
+        attribute schedule says how far it is. After the last epoch, and after any other, the model predicts and writes
+        with what it has learned so far.
         Raises ValueError for options out of range and for a text that is too short or not in its encoding, OSError
         where it cannot be read, and Diverged where costs are no finite numbers any more or rise for long.
         """
-        if filepath is not None:
+        if filepath is not None or recipe == 'small':
             self.schedule = fit.begin(self, filepath, recipe, options)
         elif options or recipe != 'default':
             raise ValueError('fit continues with the options that it had: expected none, or a text to begin with')

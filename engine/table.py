@@ -20,9 +20,10 @@ class Option(NamedTuple):
     own arguments. default: None where there is none, or where it depends on other options and on the text. fits: a
     function of name and value, which returns the value as Python's own number or raises ValueError; None if what uses
     the value checks it. original: the value in the recipe of 2016, which is also the default of model_setup; None for
-    that of `default`. kept: where a checkpoint keeps it: 'run', the options in the progress of its run, 'lp', the
-    learning parameters, 'text', the metadata of the text, 'model', what else says what the model is, or None, if it
-    belongs to one start of the script. of_fit: whether CharLSTM.fit takes it.
+    that of `default`. small: the value with --small, in the same way. kept: where a checkpoint keeps it: 'run', the
+    options in the progress of its run, 'lp', the learning parameters, 'text', the metadata of the text, 'model', what
+    else says what the model is, or None, if it belongs to one start of the script. of_fit: whether CharLSTM.fit takes
+    it.
     """
     name: str
     kind: Any
@@ -30,6 +31,7 @@ class Option(NamedTuple):
     help: str
     fits: Optional[Callable] = None
     original: Any = None
+    small: Any = None
     kept: Optional[str] = 'run'
     of_fit: bool = True
 
@@ -73,7 +75,7 @@ OPTIONS = {
                  'start every batch from zero states, as the original does, instead of reading each long piece of the '
                  'text from batch to batch', original=True)],
     'model': [
-        _of_model('num_units1', int, None, 'units of layer 1 (default: 256, or those of --init)', count(1)),
+        _of_model('num_units1', int, None, 'units of layer 1 (default: 256, or those of --init)', count(1), small=64),
         _of_model('num_units2', int, None, 'units of layer 2 (default: those of layer 1)', count(1)),
         Option('cell', 'FILE:CLASS', None,
                'class in a file of Python, a subclass of CharLSTM with a cell or an optimiser of its own; to resume '
@@ -130,7 +132,7 @@ OPTIONS = {
         _learning('l2', float, 0.0, 'weight of the sum of squared parameters', AT_LEAST_0)],
     'run': [
         Option('epochs', int, None, 'times to read the training text (default: 40, and more for a short text)',
-               count(1), 75),
+               count(1), 75, 40),
         Option('patience', int, None,
                'after N epochs without a better validation cost let the rate fall early or, where it falls already or '
                'never, end the run; 0: never (default: 6, and more for a short text)', count(0), 0),
@@ -144,6 +146,9 @@ OPTIONS = {
                'the recipe of 2016: 75 epochs of batches from zero states, at a rate of 0.002 that decays by 0.97 from '
                'epoch 10 on, and nothing that came later; the log of the steps is as that program wrote it '
                '(engine/README.md has what is still different)', of_fit=False),
+        Option('small', bool, False,
+               'a short run, to see all of it in under a minute: 64 units in each layer and 40 epochs, on the '
+               'beginning of Coriolanus (text_input/coriolanus.txt) unless an input is named', of_fit=False),
         _of_start('output_dir', 'DIR', None,
                   'folder for the results (default: training_results beside this script)'),
         _of_start('overwrite', bool, False, 'replace the results of an earlier run of this name'),
@@ -157,13 +162,15 @@ ROWS = {row.name: row for rows in OPTIONS.values() for row in rows}
 DEFAULTS = {'input': None, 'run': 'run0', **{name: row.default for name, row in ROWS.items()},
             'output_dir': os.path.join(commands.ROOT, 'training_results')}
 OF_RUN = ['input', 'run', *(name for name, row in ROWS.items() if row.kept)]
-ORIGINAL = {name: row.original for name, row in ROWS.items() if row.original is not None}
+PRESETS = {preset: {name: getattr(row, preset) for name, row in ROWS.items() if getattr(row, preset) is not None}
+           for preset in ('original', 'small')}
+SMALL_TEXT = os.path.join(commands.ROOT, 'text_input', 'coriolanus.txt')
 
 
 # ---------------------------------------------------------------- learning parameters
 
 LEARNING = {name: row for name, row in ROWS.items() if row.kept == 'lp'}       # lp of a model has these names
-INITIAL = {name: ORIGINAL.get(name, row.default) for name, row in LEARNING.items()}        # as in 2016
+INITIAL = {name: PRESETS['original'].get(name, row.default) for name, row in LEARNING.items()}        # as in 2016
 
 
 def learning(values):

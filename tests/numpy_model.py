@@ -1,10 +1,12 @@
-"""The model in plain NumPy and float64, with which the tests compare charlstm.py.
+"""The model in NumPy and float64, with which the tests compare charlstm.py: the lesson's, and what only tests use.
 
-It follows the formulas at the head of charlstm.py step by step and shares no
-code with it. Gradients are finite differences of the cost: a derivation could
-have the same mistake as Theano's graph.
+It shares no code with charlstm.py. Gradients are finite differences of the
+cost: a derivation could have the same mistake as Theano's graph.
 """
 import numpy as np
+
+from engine.lesson import numpy_lstm
+from engine.lesson.numpy_lstm import lstm, rmsprop_step, sigmoid       # noqa: F401 (tests take them from here)
 
 V, H1, H2 = 11, 7, 4         # the sizes of most tests: small and different, so that exchanged axes do not fit
 LETTERS = 'abcdefghijk'      # V of them
@@ -27,18 +29,8 @@ def lively_parameters(seed, V, H1, H2):
     return {name: array.astype('float32') for name, array in p.items()}
 
 
-def sigmoid(a):
-    return 1 / (1 + np.exp(-a))
-
-
 def same(value):
     return value
-
-
-def lstm(a_f, a_i, a_o, a_g, C_prev, keep=same):
-    """Return h and C of the standard cell; keep: what becomes of C before h is made from it."""
-    C = keep(sigmoid(a_f) * C_prev + sigmoid(a_i) * np.tanh(a_g))
-    return sigmoid(a_o) * np.tanh(C), C
 
 
 def holding(values):
@@ -56,22 +48,12 @@ def forward(p, x, states=None, masks=None, cell=lstm, own=(), hold={}, rounded=s
     way up. cell: a function like lstm, with its own parameters, (H,1) each, after C_prev; own: their names. hold: units
     whose C is held, such as {'C2': {3: 5.0}}. rounded: what products do to the numbers that they multiply.
     """
-    def layer(k, up, h, C):
-        a = [up[gate] + rounded(p[f'W{k}'])[gate] @ rounded(h) + p[f'b{k}'][gate][:, None] for gate in range(4)]
-        return cell(*a, C, *[p[f'{name}{k}'][:, None] for name in own], keep=holding(hold.get(f'C{k}', {})))
+    def of_layer(k):
+        own_of_layer, keep = [p[f'{name}{k}'][:, None] for name in own], holding(hold.get(f'C{k}', {}))
+        return lambda *inputs: cell(*inputs, *own_of_layer, keep=keep)
 
-    V, H1, H2 = len(p['c']), p['b1'].shape[1], p['b2'].shape[1]
-    T, B = x.shape
-    h1, C1, h2, C2 = states or [np.zeros((H, B)) for H in (H1, H1, H2, H2)]
-    one, two = masks or [np.ones((T, B, H)) for H in (H1, H2)]
-    probabilities = np.empty((T, B, V))
-    for t in range(T):
-        h1, C1 = layer(1, p['U1'] @ np.eye(V)[:, x[t]], h1, C1)
-        h2, C2 = layer(2, rounded(p['U2']) @ rounded(h1 * one[t].T), h2, C2)
-        scores = rounded(p['V']) @ rounded(h2 * two[t].T) + p['c'][:, None]
-        e = np.exp(scores - scores.max(axis=0))
-        probabilities[t] = (e / e.sum(axis=0)).T
-    return probabilities, (h1, C1, h2, C2)
+    return numpy_lstm.forward(p, x, states, masks, (of_layer(1), of_layer(2)),
+                              lambda W, h: rounded(W) @ rounded(h))[:2]
 
 
 def costs(probabilities, y):
@@ -120,12 +102,6 @@ def gradients(p, x, y, l1=0, l2=0, bptt_maxdepth=-1, ar=0, tar=0, h=1e-5, states
 
 def sgd_step(gradient, lrate):
     return lrate * gradient
-
-
-def rmsprop_step(gradient, m, lrate, drate, eps):
-    """Return the step, and m after it."""
-    m = drate * m + (1 - drate) * gradient ** 2
-    return lrate * gradient / (np.sqrt(m) + eps), m
 
 
 def chosen(p, temperature=1, top_k=None, top_p=1):

@@ -24,6 +24,17 @@ def test_original_recipe_has_the_defaults_of_the_class(book, interpreted):
     assert {epoch.rate for epoch in epochs} == {2e-3}
 
 
+def test_small_recipe_has_the_units_epochs_and_text_of_the_option(book, monkeypatch):
+    monkeypatch.setattr(CharLSTM, 'epochs', lambda self, schedule: iter(()))
+    for path, V in ((None, 61), (book, len(set(TEXT)))):
+        model = CharLSTM(random_seed=1)
+        assert list(model.fit(path, 'small', batch_size=3, seq_length=7)) == []
+        assert model.p['U1'].get_value().shape == (4, 64, V) and model.p['W2'].get_value().shape == (4, 64, 64)
+        assert model.schedule.options.epochs == 40
+    list(model.fit(path, 'small', num_units1=9, epochs=3, batch_size=3, seq_length=7))
+    assert model.p['W2'].get_value().shape == (4, 9, 9) and model.schedule.options.epochs == 3
+
+
 def test_best_cost_and_patience_are_counted(book, interpreted, monkeypatch):
     model, costs = CharLSTM(random_seed=1), iter([3.0, 2.5, 2.75, 2.75, 2.75])
     monkeypatch.setattr(CharLSTM, 'validation_costs', lambda self: [(next(costs), 1)])
@@ -48,7 +59,7 @@ def test_cell_and_parameters_of_ones_own(book, interpreted):
 
 @pytest.mark.parametrize('arguments, options, words', [
     ((), {}, ['nothing to continue', 'a text']), ((), {'epochs': 3}, ['expected none, or a text']),
-    (('t.txt', 'best'), {}, ["recipe is 'best'", "'default', 'original'"]),
+    (('t.txt', 'best'), {}, ["recipe is 'best'", "'default', 'original', 'small'"]),
     (('t.txt',), {'units': 3}, ['no option units', 'num_units1']), (('t.txt',), {'init': 'p'}, ['no option init']),
     (('t.txt',), {'anneal': None}, ['anneal is None']),
     (('t.txt',), {'epochs': 0}, ['epochs is 0', 'at least 1']), (('t.txt',), {'dropout': 1.5}, ['dropout is 1.5'])])

@@ -10,7 +10,7 @@ from charlstm import CharLSTM
 from damage import write_checkpoint
 from engine import table
 from learner import options, settled
-from scripts import (PRODUCE, SMALL, STATEFUL, TRAIN, Compiling, assert_changes_nothing, assert_refused, load,
+from scripts import (PRODUCE, ROOT, SMALL, STATEFUL, TRAIN, Compiling, assert_changes_nothing, assert_refused, load,
                      refuse_training, run, snapshot, succeeded)
 
 
@@ -83,7 +83,7 @@ def test_options_may_stand_between_the_names(folder, in_process):
 
 @pytest.mark.parametrize('option, value', [('--lrate', 0.5), ('--dropout', 0.1), ('--num-units1', 6),
                                            ('--random-seed', 4), ('--valid-every', 7), ('--no-stateful', None),
-                                           ('--precision', 'bfloat16')])
+                                           ('--small', None), ('--precision', 'bfloat16')])
 def test_contradicting_option_is_refused(short_run, in_process, option, value):
     arguments = [option] + [value] * (value is not None)
     assert_refused(in_process(TRAIN, '--resume', short_run.checkpoint, *arguments), option, str(short_run.checkpoint),
@@ -130,6 +130,7 @@ def test_patience_of_a_resumed_run_without_validation_is_refused(trained, in_pro
     (['--lrate-decay-epoch', 10], ['--lrate-decay-epoch is 10', '--lrate-decay 1']),
     (['--no-stateful', '--reset', 0.1], ['--reset is 0.1', '--no-stateful']),
     (['--original', '--reset', 0.1], ['--reset is 0.1', '--original']),
+    (['--original', '--small'], ['--original and --small', 'only one']),
     (['--initial', 'hidden', '--init', 'p.npz'], ['--initial is hidden', '--init p.npz']),
     (['--init', ''], ['cannot read'])], ids=repr)
 def test_option_that_would_be_ignored_is_refused(folder, in_process, options, words):
@@ -146,10 +147,20 @@ def test_option_that_is_used_is_accepted(folder, in_process, options):
 
 
 def test_typed_options_win_over_every_recipe():
-    for more in ([], ['--original']):
+    for more in ([], ['--original'], ['--small']):
         o = options('--dropout', 0.1, '--epochs', 3, *more)
         assert (o.dropout, o.epochs) == (0.1, 3)
     assert options('--original').dropconnect == 0 and options().dropconnect is None
+
+
+def test_small_run_has_a_text_of_its_own(folder, in_process, capfd):
+    own = f'{ROOT / "text_input" / "coriolanus.txt"}: 99,843 characters'
+    for words, text in (([], own), (['t.txt', 'r', '--batch-size', 6, '--seq-length', 11], 't.txt: 2,607 characters')):
+        with pytest.raises(Compiling):
+            in_process(TRAIN, *words, '--small', '--output-dir', 'results')
+        out = capfd.readouterr().out
+        assert out.startswith(text) and 'gains from' not in out
+        assert '\n2 layers of 64 and 64 units, ' in out and 'up to 40 epochs' in out
 
 
 def test_default_that_the_help_has_in_words_is_none_until_the_text_is_known():

@@ -90,7 +90,8 @@ def anchors(path):
     return [re.sub(r'[^\w -]', '', title.lower()).replace(' ', '-') for title in titles]
 
 
-@pytest.mark.parametrize('name', ['', 'engine', 'tests/benchmarks', 'text_input', 'text_output', 'training_results'])
+@pytest.mark.parametrize('name', ['', 'engine', 'engine/lesson', 'tests/benchmarks', 'text_input', 'text_output',
+                                  'training_results'])
 def test_links_lead_somewhere(name):
     readme = ROOT / name / 'README.md'
     for path, anchor in re.findall(r'\]\((?!http)([^)#]*)#?([^)]*)\)', readme.read_text(encoding='utf-8')):

@@ -3,9 +3,9 @@ from engine.run.options import Options
 from engine.run.recipe import complete
 from engine.run.schedule import Schedule
 from engine.state.parameters import parameter_count
-from engine.table import ROWS
+from engine.table import PRESETS, ROWS
 
-RECIPES = 'default', 'original'
+RECIPES = ('default', *PRESETS)
 OF_FIT = [name for name, row in ROWS.items() if row.of_fit]
 
 
@@ -30,8 +30,8 @@ def begin(model, filepath, recipe, chosen):
             raise ValueError(f'{name} is None: expected a value, or leave it out')
         if name not in OF_FIT:
             raise ValueError(f'fit has no option {name}: expected one of {", ".join(OF_FIT)}')
-    original = {'original': True} if recipe == 'original' else {}
-    o = Options({**chosen, **original, 'input': filepath})
+    preset = {recipe: True} if recipe in PRESETS else {}
+    o = Options({**chosen, **preset, 'input': filepath})
     o.settle()
     set_up(model, o)
     return Schedule.resumed(o, {}, model.n_batches['train'])

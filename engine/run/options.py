@@ -30,7 +30,13 @@ class Options:
 
     def __init__(self, typed):
         self.typed = typed
-        vars(self).update({**table.DEFAULTS, **(table.ORIGINAL if typed.get('original') else {}), **typed})
+        vars(self).update(table.DEFAULTS)
+        for name, preset in table.PRESETS.items():
+            if typed.get(name):
+                vars(self).update(preset)
+        vars(self).update(typed)
+        if self.small and self.input is None:
+            self.input = commands.near(table.SMALL_TEXT)
 
     def of_run(self):
         """Return those of these options that belong to the run, a dict by name."""
@@ -128,6 +134,8 @@ class Options:
         for name, row in table.ROWS.items():
             if row.fits and vars(self)[name] is not None:
                 row.fits(spelled(name), vars(self)[name])
+        if self.original and self.small:
+            raise ValueError('got --original and --small: expected only one of these recipes')
         if self.valid is not None and 'ratio_valid' in self.typed:
             raise ValueError('got --valid and --ratio-valid: expected only one of them, as --valid is all of the '
                              'validation text')

@@ -93,7 +93,7 @@ def advise(o, model):
     o: the Options; model: with the text.
     """
     short = model.n_batches['train'] * o.batch_size * o.seq_length < SHORT
-    if o.init or o.cell or o.original or not (short and os.path.exists(commands.BUNDLED)):
+    if o.init or o.cell or o.original or o.small or not (short and os.path.exists(commands.BUNDLED)):
         return
     from engine.state.parameters import read_shapes
     if known_share(model, read_shapes(commands.BUNDLED)[1]) < KNOWN:

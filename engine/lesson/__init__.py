@@ -1,0 +1,1 @@
+"""The lesson: README.md derives the model, and has experiments."""

@@ -1,0 +1,41 @@
+"""Print a cell, the gradient that Theano derives from it, and both in C.
+
+    python -m engine.lesson.formulas [FILE:CLASS]
+"""
+from charlstm import CharLSTM
+from engine.kernel.cell import INPUTS, Cell, c_functions, own_inputs, written
+from engine.own_class import load_class
+from engine.terminal import Parser, main
+
+
+def statements(code, names, results):
+    """Return code as lines of text. names: value to its name in the text; results: the names of the outputs."""
+    computed = {name for name, *_ in code.lines}
+    named = {value: name for value, name in zip(reversed(code.outputs), reversed(results)) if value in computed}
+    lines, outputs = written(code, {**names, **named}, '{} = {}', lambda value: f'{value:g}')
+    return lines + [f'{name} = {output}' for name, output in zip(results, outputs) if name != output]
+
+
+def program(o):
+    """Run the whole program. o: the options."""
+    cls = load_class(o.cell, CharLSTM) if o.cell else CharLSTM
+    own = list(cls.cell_parameters)
+    cell = Cell(cls.cell, own, 'float32')
+    if cell.program is None:
+        raise ValueError(f'the cell {cell.name} is not one of single units, because of {cell.unknown}: theano.scan '
+                         'computes it and its gradient')
+    names = dict(zip(own_inputs(len(own)), own))
+    kept = [f'kept{k}' for k in range(cell.program.kept)]
+    print('The cell, and what it keeps for its gradient:\n')
+    print('\n'.join(statements(cell.program.forward, names, ['h', 'C', *kept])))
+    print('\nIts gradient, from dh and dC:\n')
+    print('\n'.join(statements(cell.program.backward, names, [f'd{name}' for name in (*INPUTS, *own)])))
+    print(f'\nIn C:\n\n{c_functions(cell.program)}', end='')
+
+
+if __name__ == '__main__':
+    parser = Parser(prog='formulas.py', description='Print a cell, the gradient that Theano derives from it, and both '
+                    'in C.')
+    parser.add_argument('cell', metavar='FILE:CLASS', nargs='?', help='class with a cell, as for train.py --cell '
+                        '(default: the cell of charlstm.py)')
+    main(parser, program, lambda o: '')
