@@ -1,4 +1,4 @@
-// The view Learning: what the model wrote, and what it expected in one passage, after each epoch of its run.
+// The view 'How it learned': what the model wrote, and what it expected in one passage, after each epoch of its run.
 
 function learningView() {
   const PACE = 500;                                        // milliseconds of an epoch while it plays
@@ -77,5 +77,5 @@ function learningView() {
     showEpoch();
   });
   byId('play').addEventListener('click', play);
-  return {title: 'Learning', show, leave: stopPlaying, ...savedCosts('learning-curve')};
+  return {title: 'How it learned', show, leave: stopPlaying, ...savedCosts('learning-curve')};
 }
