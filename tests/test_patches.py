@@ -47,7 +47,10 @@ PROGRAMS = {
 IN_C = {
     '_scatter_add': 'assert f(tt.inc_subtensor(tt.zeros(3)[[1, 1]], x))([2, 3]).tolist() == [0, 5, 0]',
     'elsize': MRG,
-    'MAXDIMS': 'assert f(tt.cumsum(tt.outer(x, x)))([1, 2]).tolist() == [1, 3, 5, 9]'}
+    'MAXDIMS': 'assert f(tt.cumsum(tt.outer(x, x)))([1, 2]).tolist() == [1, 3, 5, 9]',
+    'batched_dot': 'a, b = np.arange(24.0).reshape(2, 3, 4), np.arange(40.0).reshape(2, 4, 5)\n'
+                   'c, d = tt.dtensor3(), tt.dtensor3()\n'
+                   'assert (theano.function([c, d], tt.batched_dot(c, d))(a, b) == a @ b).all()'}
 AT_IMPORT = ['bool', 'distutils', 'numpy.distutils', '_lazylinker']         # without them Theano cannot be imported
 
 # Runs programs after a change of the patches, and prints the names of those that fail.

@@ -174,10 +174,15 @@ def _mrg(rng_mrg):
     rng_mrg.mrg_next_value = lambda *arguments, mask, **more: next_value(*arguments, mask=np.int64(mask), **more)
 
 
-# Regular expressions for what NumPy 2.0 removed from its C API, in generated code, and their replacements.
+# Regular expressions for what does not compile in generated code, and their replacements. NumPy 2.0 removed some of its
+# C API.
 C_CODE = {
     r'PyArray_DESCR\((\w+)\)->elsize': r'PyArray_ITEMSIZE(\1)',          # sandbox/rng_mrg.py, sparse/opt.py
     r'\bNPY_MAXDIMS\b': 'NPY_RAVEL_AXIS',          # for "no axis": tensor/basic.py, extra_ops.py, subtensor.py
+    # tensor/blas.py: BatchedDot wants a gemm of constant matrices, which Theano's replacement of a BLAS does not have.
+    # Every NumPy has this, but only with these is C code changed.
+    r'const dtype\*, const dtype\*, const int\*, const dtype\*, const int\*,':
+        'const dtype*, dtype*, const int*, dtype*, const int*,',
 }
 
 
