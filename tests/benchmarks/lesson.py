@@ -24,7 +24,7 @@ LESSON = ROOT / 'engine' / 'lesson' / 'README.md'
 
 def command_lines():
     """Return the commands of the lesson, in their order."""
-    return re.findall(r'^    ((?:python|head) .*)$', LESSON.read_text(encoding='utf-8'), re.MULTILINE)
+    return re.findall(r'^    ((?:python|head|tail) .*)$', LESSON.read_text(encoding='utf-8'), re.MULTILINE)
 
 
 def options_of(line):
@@ -33,16 +33,15 @@ def options_of(line):
 
 
 def best_cost(o, seed, folder):
-    """Return the best validation cost of a run with another seed, and its epoch; two words where train.py stops it."""
+    """Return the best validation cost of a run with another seed, or a word where train.py stops it."""
     name = f'{o.run}-{seed}'
     path = Path(folder) / f'{run_name(name, o.input)}_result.json'
     if not path.exists():
         typed = dict(o.typed, input=o.input, run=name, random_seed=seed, output_dir=folder, overwrite=True)
         subprocess.run([sys.executable, 'train.py', *commands.typed(typed)], cwd=str(ROOT), stdout=subprocess.DEVNULL)
     if not path.exists():
-        return 'stopped', '-'
-    result = json.loads(path.read_text(encoding='utf-8'))
-    return result['best_valid_nats'], result['best_epoch']
+        return 'stopped'
+    return json.loads(path.read_text(encoding='utf-8'))['best_valid_nats']
 
 
 def main():
@@ -53,20 +52,19 @@ def main():
     folder = str(Path(options.results).resolve())
     Path(folder).mkdir(parents=True, exist_ok=True)
     print_head()
-    print('| run | mean of the best costs | each | at epoch |\n| --- | --- | --- | --- |')
+    print('| run | mean of the best costs | each |\n| --- | --- | --- |')
     for line in command_lines():
-        if line.startswith(('python -c ', 'head ')):       # it makes a text
+        if line.startswith(('python -c ', 'head ', 'tail ')):       # it makes a text
             subprocess.run(re.sub('^python', shlex.quote(sys.executable), line), shell=True, cwd=str(ROOT), check=True,
                            stdout=subprocess.DEVNULL)
         o = options_of(line) if line.startswith('python train.py ') else None
         if o is None or not o.ratio_valid:
             continue
-        found = [best_cost(o, seed, folder) for seed in range(1, options.seeds + 1)]
-        costs, epochs = zip(*found)
+        costs = [best_cost(o, seed, folder) for seed in range(1, options.seeds + 1)]
         numbers = [cost for cost in costs if not isinstance(cost, str)]
         mean = f'{sum(numbers) / len(numbers):.3f}' if len(numbers) == len(costs) else ''
         each = ', '.join(cost if isinstance(cost, str) else f'{cost:.3f}' for cost in costs)
-        print(f'| `{o.run}` | {mean} | {each} | {", ".join(map(str, epochs))} |', flush=True)
+        print(f'| `{o.run}` | {mean} | {each} |', flush=True)
 
 
 if __name__ == '__main__':
