@@ -393,9 +393,9 @@ class CharLSTM(Sampling, Analysis):
         Raises ValueError for options out of range and for a text that is too short or not in its encoding, OSError
         where it cannot be read, and Diverged where costs are no finite numbers any more or rise for long.
         """
-        if filepath is not None or recipe == 'small':
+        if filepath is not None or recipe != 'default':
             self.schedule = fit.begin(self, filepath, recipe, options)
-        elif options or recipe != 'default':
+        elif options:
             raise ValueError('fit continues with the options that it had: expected none, or a text to begin with')
         elif self.schedule is None:
             raise ValueError('fit has nothing to continue: expected a text')

@@ -62,8 +62,14 @@ def open_log(path):
     return f
 
 
-def refuse_to_replace(path, overwrite):
-    """Raise ValueError if the path exists, unless it is a file and overwrite is true."""
+def refuse_to_replace(path, overwrite, read=()):
+    """Raise ValueError if the path exists, unless it is a file, overwrite is true, and it is none of those in `read`.
+
+    read: paths of what is read, or None.
+    """
+    for other in filter(None, read):
+        if os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other):
+            raise ValueError(f'{path} is also read: choose another name to write to')
     if os.path.isfile(path):
         if not overwrite:
             raise ValueError(f'{path} exists already: choose another name, or --overwrite to replace it')

@@ -101,7 +101,7 @@ def settle(o):
         _check_page(o)
     if o.export is not None:
         format_of(o.export, '--export')
-        refuse_to_replace(o.export, o.overwrite)
+        refuse_to_replace(o.export, o.overwrite, [o.params])
     o.length = o.length or (100 if o.page is None else 2000)
     o.count = o.count or (5 if o.page is None else 1)
     if o.lines:
@@ -112,10 +112,7 @@ def _check_page(o):
     """Raise ValueError if --page would replace a file that it should not, such as a text that is read."""
     if is_archive(o.page):
         raise ValueError(f'--page is {o.page}, a checkpoint or a zip file: expected the name of a page, such as x.html')
-    for path in filter(None, (o.params, o.score, o.copies, o.against, o.prime_file)):
-        if os.path.exists(path) and os.path.exists(o.page) and os.path.samefile(path, o.page):
-            raise ValueError(f'--page is {o.page}, which is also read: expected another name')
-    refuse_to_replace(o.page, o.overwrite)
+    refuse_to_replace(o.page, o.overwrite, (o.params, o.score, o.copies, o.against, o.prime_file))
 
 
 def _check_names(o):

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -162,6 +163,9 @@ def test_c_is_short_and_compiles_without_warnings(exported):
             np.testing.assert_allclose(costs_in_c(program, exported.codes[:200]), exported.costs[:199], atol=1e-5)
             program = compiled(exported.folder, None, compiler, [*WARNINGS, *options])
             assert output(program, exported.prime, str(GREEDY), '0').decode() == exported.greedy + '\n'
+    with open('/dev/full', 'w') as full:
+        failed = subprocess.run([str(program)], stdout=full, stderr=subprocess.PIPE)
+    assert failed.returncode == 2 and failed.stderr.endswith(b'cannot write to standard output\n')
 
 
 def several_functions(a_f, a_i, a_o, a_g, C_prev, s):
@@ -463,8 +467,9 @@ def test_what_does_not_fit_is_named(tmp_path, refused, name):
 
 
 @pytest.mark.parametrize('vocabulary, word', [
-    ('abcdefghij', 'expected (28, 10)'), ('aacdefghijk', 'distinct'), (['ab', *'cdefghijkl'], 'distinct'),
-    ([*range(11)], 'has no vocabulary'), ([['a']] * 11, 'distinct'), ([], 'has no vocabulary')])
+    ('abcdefghij', 'expected (28, 10)'), ('aacdefghijk', 'distinct'), (['ab', *'cdefghijkl'], 'has no vocabulary'),
+    ([*range(11)], 'has no vocabulary'), ([['a']] * 11, 'has no vocabulary'),
+    (['a\0', *'bcdefghijk'], 'has no vocabulary'), ([], 'has no vocabulary')])
 def test_vocabulary_that_does_not_fit(tmp_path, refused, vocabulary, word):
     path = save_tensors(tmp_path / 'p.safetensors', foreign()[0], vocabulary)
     with refused(ValueError, path, word):
@@ -506,6 +511,21 @@ def test_untrusted_files(tmp_path, refused):
     os.mkfifo(tmp_path / 'fifo.safetensors')
     with refused(ValueError, 'fifo.safetensors', 'no safetensors file'):
         CharLSTM().model_setup(tmp_path / 'fifo.safetensors')
+
+
+@pytest.mark.parametrize('tensors, vocabulary', [
+    ({'a' * 10 ** 6 + str(k): np.zeros(1, 'f4') for k in range(5)}, 'ab'),
+    ({'a': np.zeros(2 * 10 ** 7, 'f4')}, 'ab'), (None, ['a' * 10 ** 5, *['b'] * 10 ** 3])])
+def test_large_files_that_do_not_fit_take_little_memory(tmp_path, tensors, vocabulary):
+    """Names of a megabyte, a large array, and an entry whose length NumPy would give to all others."""
+    path = save_tensors(tmp_path / 'p.safetensors', tensors or foreign()[0], vocabulary)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match='not a checkpoint') as caught:
+            CharLSTM().model_setup(path)
+        assert tracemalloc.get_traced_memory()[1] < 5e7 and len(str(caught.value)) < 5000
+    finally:
+        tracemalloc.stop()
 
 
 # ---------------------------------------------------------------- what is refused, and the command

@@ -60,6 +60,8 @@ def test_cell_and_parameters_of_ones_own(book, interpreted):
 @pytest.mark.parametrize('arguments, options, words', [
     ((), {}, ['nothing to continue', 'a text']), ((), {'epochs': 3}, ['expected none, or a text']),
     (('t.txt', 'best'), {}, ["recipe is 'best'", "'default', 'original', 'small'"]),
+    ((None, 'Small'), {}, ["recipe is 'Small'", "'small'"]),
+    ((None, 'original'), {}, ["recipe is 'original'", 'no text']),
     (('t.txt',), {'units': 3}, ['no option units', 'num_units1']), (('t.txt',), {'init': 'p'}, ['no option init']),
     (('t.txt',), {'anneal': None}, ['anneal is None']),
     (('t.txt',), {'epochs': 0}, ['epochs is 0', 'at least 1']), (('t.txt',), {'dropout': 1.5}, ['dropout is 1.5'])])

@@ -99,7 +99,8 @@ def test_class_and_numpy_read_each_others_checkpoints(tmp_path, without):
 @pytest.mark.parametrize('words, said', [
     (['short.txt', 'a.npz'], ['short.txt has 10 characters', 'more than 10']),
     (['none.txt', 'a.npz'], ['none.txt', 'No such file']),
-    (['t.txt', 't.txt'], ['t.txt exists already', '--overwrite']),
+    (['t.txt', 'p.npz', '--init', 'p.npz', '--overwrite'], ['p.npz is also read']),
+    (['t.txt', 'p.npz'], ['p.npz exists already', '--overwrite']), (['t.txt', 'a'], ['OUT is a: expected', 'x.npz']),
     (['t.txt', 'a.npz', '--init', 't.txt'], ['t.txt is not a checkpoint']),
     (['t.txt', 'a.npz', '--init', 'p.npz'], ['t.txt has characters that the model never saw', "'z'"]),
     (['t.txt', 'a.npz', '--epochs', 0], ['--epochs is 0', 'at least 1'])])

@@ -145,8 +145,8 @@ def test_prime_file_and_stop(produce, tmp_path):
     (['--hold', 'C2:7=1'], ['a unit of C2 to hold is 7']), (['--hold', 'h1:0=1'], ["'h1'"]),
     (['--hold', 'C2:1=2', '--hold', 'C1:1=2', '--hold', 'C2:01=3'], ['--hold has C2:1 twice']),
     (['--page', 'r_t.txt_best.npz', '--overwrite'], ['--page is r_t.txt_best.npz', 'checkpoint']),
-    (['--page', 't.txt', '--score', './t.txt', '--overwrite'], ['--page is t.txt', 'also read']),
-    (['--page', 't.txt', '--prime-file', 't.txt', '--overwrite'], ['--page is t.txt', 'also read']),
+    (['--page', 't.txt', '--score', './t.txt', '--overwrite'], ['t.txt is also read']),
+    (['--page', 't.txt', '--prime-file', 't.txt', '--overwrite'], ['t.txt is also read']),
     (['--page', 'x.html', '--copies', 't.txt', '--length', 1_000_001], ['1,000,001 characters']),
     *[([*option, '--method', 'max'], [f'{option[0]} is for drawing', '--method max']) for option in (
         ['--temperature', 2], ['--top-k', 3], ['--top-p', 0.5])],

@@ -7,7 +7,7 @@ import pytest
 from engine import table
 from engine.run import recipe
 from learner import Learner, learn, options, quick, settled
-from numpy_model import NAMES
+from numpy_model import NAMES, random_parameters
 from scripts import B, FAST, N_TRAIN, PRODUCE, TEXT, TRAIN, Compiling, load, log_rows, run, succeeded
 
 
@@ -33,6 +33,15 @@ def test_short_text_is_read_more_often(batches, expected):
 def test_large_layers_learn_at_a_smaller_rate(units, expected):
     assert settled('--num-units1', units[0], '--num-units2', units[1]).lrate == expected
     assert settled('--num-units1', units[0], '--lrate', 0.5).lrate == 0.5
+
+
+@pytest.mark.parametrize('words', [[], ['--small']])
+def test_units_are_those_of_init(tmp_path, words):
+    path = str(tmp_path / 'p.npz')
+    np.savez(path, uchar=np.array(list('abcd')), **random_parameters(1, V=4, H1=7, H2=3))
+    o = settled('--init', path, *words)
+    assert (o.num_units1, o.num_units2) == (7, 3)
+    assert settled('--init', path, *words, '--num-units1', 5).num_units1 == 5          # refused when they are compared
 
 
 def test_original_is_a_plain_loop_over_the_class(tmp_path):

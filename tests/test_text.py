@@ -274,6 +274,7 @@ XML = '<x>' + 'word ' * 3000
 DOCUMENTS = {
     'a.docx': (zipped(('[Content_Types].xml', XML), ('_rels/.rels', XML), ('word/document.xml', XML)),
                'a Word document', f': {SAVE}'),
+    'a.safetensors': (b'\x09\1\0\0\0\0\0\0{"a":' + bytes(99), 'a file of safetensors', ', not a text'),
     'a.epub': (zipped(('mimetype', 'application/epub+zip'), ('OEBPS/a.xhtml', XML)), 'an EPUB book', f': {SAVE}'),
     'a.odt': (zipped(('mimetype', 'application/vnd.oasis.opendocument.text'), ('content.xml', XML)),
               'an OpenDocument file', f': {SAVE}'),
@@ -305,7 +306,8 @@ def test_files_of_other_kinds_in_a_folder_are_left_out(tmp_path, capsys):
     prepared(folder, verbose=True)
     assert capsys.readouterr().out.splitlines()[1] == (
         '2 files read; left out: 1 x EPUB book, 1 x OpenDocument file, 1 x PDF document, 2 x RTF document, 1 x Word '
-        'document, 1 x Word or other Office document, 1 x checkpoint, 1 x gzip archive, 1 x zip archive')
+        'document, 1 x Word or other Office document, 1 x checkpoint, 1 x file of safetensors, 1 x gzip archive, '
+        '1 x zip archive')
 
 
 def test_utf_16_is_named(text_file, refused):

@@ -21,7 +21,11 @@ def _array(declaration, array):
 
 def _string(character):
     """Return a character as a string of C, with bytes that are no letters of ASCII by their numbers."""
-    encoded = character.encode('utf-8', 'surrogateescape').replace(b'\0', b'')
+    try:
+        encoded = character.encode('utf-8', 'surrogateescape').replace(b'\0', b'')
+    except UnicodeError:
+        raise ValueError(f'the model has the character {character!r}, which no text of UTF-8 has: export .onnx or '
+                         '.safetensors') from None
     return '"' + ''.join(chr(b) if 32 <= b < 127 and b not in b'"\\?' else f'\\{b:03o}' for b in encoded) + '"'
 
 
@@ -30,10 +34,11 @@ def _cell(program):
     code = program.forward._replace(outputs=program.forward.outputs[:2])
     read = {value for _, _, arguments in code.lines for value in arguments} | set(code.outputs)
     gates = [f'{gate} = a[{i} * H + k]' for i, gate in enumerate(GATES) if gate in read]
-    states = ['C_prev = C[k]', *[f'{name} = own[{i} * H + k]' for i, name in enumerate(own_inputs(program.own))]]
+    places = {'C_prev': 'C[k]', **{name: f'own[{i} * H + k]' for i, name in enumerate(own_inputs(program.own))}}
+    inputs = [*gates, *[f'{name} = {place}' for name, place in places.items() if name in read]]
     statements, (h, C) = written(code, {}, 'const float {} = {};', _constant, 'cell_')
-    return '\n        '.join([f'const float {", ".join(gates)};', f'const float {", ".join(states)};', *statements,
-                              f'h[k] = {h};', f'C[k] = {C};'])
+    lines = [f'const float {", ".join(inputs[start:start + 4])};' for start in range(0, len(inputs), 4)]
+    return '\n        '.join([*lines, *statements, f'h[k] = {h};', f'C[k] = {C};'])
 
 
 def _functions(text):

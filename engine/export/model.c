@@ -157,8 +157,9 @@ int main(int argc, char **argv)
         model_print(x);
         model_read(&state, x, log_p);
     }
-    putchar('\n');
-    return 0;
+    if (putchar('\n') != EOF && fflush(stdout) == 0 && !ferror(stdout)) return 0;
+    fprintf(stderr, "%s: cannot write to standard output\n", argv[0]);
+    return 2;
 }
 
 #endif

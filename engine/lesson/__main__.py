@@ -46,7 +46,9 @@ def program(o):
     """Run the whole program. o: the options."""
     checks.whole('--epochs', o.epochs, 1)
     random = np.random.default_rng(checks.whole('--random-seed', o.random_seed, 0))
-    refuse_to_replace(o.out, o.overwrite)
+    if not o.out.endswith('.npz'):
+        raise ValueError(f'OUT is {o.out}: expected the name of a checkpoint, such as x.npz')
+    refuse_to_replace(o.out, o.overwrite, [o.text, o.init])
     p, codes, uchar = begin(o, random)
     for epoch, cost in enumerate(learn(p, codes, o.epochs, STREAMS), 1):
         with write_whole(o.out) as file:

@@ -25,6 +25,8 @@ def begin(model, filepath, recipe, chosen):
     """Set a model up as CharLSTM.fit says. Return the Schedule of its training. chosen: options by name."""
     if recipe not in RECIPES:
         raise ValueError(f'recipe is {recipe!r}: expected one of {", ".join(map(repr, RECIPES))}')
+    if filepath is None and recipe != 'small':
+        raise ValueError(f'recipe is {recipe!r}, but there is no text: expected one to begin with')
     for name, value in chosen.items():
         if value is None and ROWS.get(name) and ROWS[name].default is not None:
             raise ValueError(f'{name} is None: expected a value, or leave it out')

@@ -47,6 +47,7 @@ def set_units(o):
     if o.init is not None:
         from engine.state.parameters import read_shapes, units             # late: --help does not wait for NumPy
         units1, units2 = units(read_shapes(o.init)[0])
+        o.num_units1, o.num_units2 = map(o.typed.get, ('num_units1', 'num_units2'))        # not those of --small
     o.num_units1 = units1 if o.num_units1 is None else o.num_units1
     o.num_units2 = units2 if o.num_units2 is None else o.num_units2
 

@@ -11,6 +11,7 @@ from engine.files import named
 
 GATES = [1, 0, 3, 2]           # PyTorch's gates are i, f, g, o, and ours f, i, o, g: it leads there and back
 KINDS = 'weight_ih', 'weight_hh', 'bias_ih', 'bias_hh'
+SHOWN, LONGEST = 20, 60          # names in a message, and their characters
 ARRAYS = 'torch.nn.LSTM(V, H1), torch.nn.LSTM(H1, H2) and torch.nn.Linear(H2, V); the first one reads one-hot vectors'
 
 
@@ -26,43 +27,61 @@ def as_npz(path, refusal):
         pass
     try:
         with safetensors.safe_open(os.fspath(path), 'numpy') as f:             # compares all sizes with the file's
-            about, kinds = f.metadata() or {}, {name: f.get_slice(name).get_dtype() for name in f.keys()}
-            tensors = {name: f.get_tensor(name) for name in kinds if kinds[name] in ('F64', 'F32', 'F16')}
+            uchar = _vocabulary(f.metadata() or {}, refusal)
+            slices = {name: f.get_slice(name) for name in f.keys()}
+            shapes = {name: tuple(found.get_shape()) for name, found in slices.items()}
+            names, units = _names(shapes, len(uchar), refusal)
+            for name in shapes:
+                if slices[name].get_dtype() not in ('F64', 'F32', 'F16'):
+                    raise refusal(f'{name} is of type {slices[name].get_dtype()}, not F64, F32 or F16')
+            p = _parameters({name: f.get_tensor(name) for name in shapes}, names, units)
     except safetensors.SafetensorError:
         raise refusal('it is no safetensors file, or one that was cut short') from None
-    for name in set(kinds) - set(tensors):
-        raise refusal(f'{name} is of type {kinds[name]}, not F64, F32 or F16')
-    try:
-        uchar = np.array(json.loads(about['vocabulary']))
-        if uchar.dtype.kind != 'U':
-            raise ValueError('no list of strings')
-    except (KeyError, ValueError, RecursionError):
-        raise refusal("its metadata has no vocabulary: write it by save_file(tensors, path, metadata={'vocabulary': "
-                      'json.dumps(characters)}), with a list of characters') from None
     npz = io.BytesIO()
-    np.savez(npz, uchar=uchar, **_parameters(tensors, uchar.size, refusal))
+    np.savez(npz, uchar=np.array(uchar), **p)
     return npz
 
 
-def _parameters(tensors, V, refusal):
-    """Return the parameters by our names. Raises ValueError where the tensors have other shapes."""
-    heads = sorted(name for name in tensors if re.search(r'weight_hh_l\d+$', name))
+def _vocabulary(about, refusal):
+    """Return the characters of a file's metadata, a list. Raises ValueError where it has none."""
+    try:
+        uchar = json.loads(about['vocabulary'])
+        if isinstance(uchar, list) and uchar and all(isinstance(ch, str) and len(ch) == 1 for ch in uchar):
+            return uchar
+    except (KeyError, ValueError, RecursionError):
+        pass
+    raise refusal("its metadata has no vocabulary: write it by save_file(tensors, path, metadata={'vocabulary': "
+                  'json.dumps(characters)}), with a list of characters')
+
+
+def _names(shapes, V, refusal):
+    """Return names, the arrays of both layers, by KINDS, and of the output, weight and bias; and H1 and H2.
+
+    Raises ValueError where the arrays, by shapes, are not those of such a model.
+    """
+    heads = sorted(name for name in shapes if re.search(r'weight_hh_l\d+$', name))
     layers = [[kind.join(name.rsplit('weight_hh', 1)) for kind in KINDS] for name in heads]
-    output = sorted(set(tensors).difference(*layers), reverse=True)            # the weight, the bias
+    output = sorted(set(shapes).difference(*layers), reverse=True)
     if len(layers) != 2 or len(output) != 2:
-        found = ', '.join(f'{name} {tensors[name].shape}' for name in sorted(tensors)[:20])
-        raise refusal(f'its arrays are {found or "none"}')
-    shapes, (H1, H2) = {}, [(tensors[name].shape or (0,))[-1] for name in heads]
+        found = ', '.join(f'{name[:LONGEST]} {shapes[name]}' for name in sorted(shapes)[:SHOWN])
+        raise refusal(f'it has {len(shapes)} arrays: {found or "none"}')
+    H1, H2 = [(shapes[name] or (0,))[-1] for name in heads]
+    expected = {}
     for names, n, H in zip(layers, (V, H1), (H1, H2)):
-        shapes.update(zip(names, [(4 * H, n), (4 * H, H), (4 * H,), (4 * H,)]))
-    shapes.update({output[0]: (V, H2), output[1]: (V,)})
-    for name, shape in shapes.items():
-        found = f'has shape {tensors[name].shape}' if name in tensors else 'is missing'
-        if name not in tensors or tensors[name].shape != shape:
-            raise refusal(f'{name} {found}; expected {shape}, by the vocabulary of {V} and the other arrays')
-    p = dict(V=tensors[output[0]], c=tensors[output[1]])
-    for k, names, H in zip('12', layers, (H1, H2)):
-        U, W, *b = [tensors[name] for name in names]
+        expected.update(zip(names, [(4 * H, n), (4 * H, H), (4 * H,), (4 * H,)]))
+    expected.update({output[0]: (V, H2), output[1]: (V,)})
+    for name, shape in expected.items():
+        if shapes.get(name) != shape:
+            found = f'has shape {shapes[name]}' if name in shapes else 'is missing'
+            raise refusal(f'{name[:LONGEST]} {found}; expected {shape}, by the vocabulary of {V} and the other arrays')
+    return [*layers, output], (H1, H2)
+
+
+def _parameters(tensors, names, units):
+    """Return the parameters by our names. tensors: by theirs; names, units: as _names returns them."""
+    *layers, output = [[tensors[name] for name in of_layer] for of_layer in names]
+    p = dict(zip(('V', 'c'), output))
+    for k, (U, W, *b), H in zip('12', layers, units):
         b = np.add(*b, dtype=np.result_type(*b, np.float32))
         p.update({name + k: array.reshape(4, H, *array.shape[1:])[GATES] for name, array in zip('UWb', (U, W, b))})
     return p

@@ -23,6 +23,7 @@ CONTROLS = re.compile(b'[\0-\x06\x0e-\x19\x1c-\x1f]')             # bytes that t
 SAVE, UNPACK = ': save it as plain text (UTF-8)', ': unpack it'
 NO_TEXTS = [(re.compile(beginning, re.DOTALL), what, ending) for beginning, what, ending in (
     (rb'PK\x03\x04.{26}\w+\.npy', 'a checkpoint', ', not a text'),
+    (rb'.{5}\0\0\0\{"', 'a file of safetensors', ', not a text'),
     (rb'PK\x03\x04.{26}mimetype.*?application/epub', 'an EPUB book', SAVE),
     (rb'PK\x03\x04.{26}mimetype.*?application/vnd\.oasis', 'an OpenDocument file', SAVE),
     (rb'PK\x03\x04.*?(?<!\w)word/', 'a Word document', SAVE),

@@ -147,6 +147,8 @@ def read(path):
 
     Raises OSError when it cannot be read, ValueError when it is not in UTF-8.
     """
+    if path.exists() and not path.is_file():
+        raise ValueError(f'{path} is no file')
     try:
         with named('read', path):
             return path.read_text(encoding='utf-8-sig')
