@@ -56,16 +56,18 @@ const address = {
     if (of !== 'C') parts.push('of=' + of);
     const ofUnits = Array.from(held, ([u, byte]) => `${units.nameOf(u)}=${units.cellState(u, byte).toFixed(4)}`);
     if (held.size) parts.push('hold=' + ofUnits.join());
-    if (words !== null) parts.push('words=' + code(words.slice(0, MOST_TYPED)));
+    if (words !== null) parts.push('words=' + code(Array.from(words).slice(0, MOST_TYPED).join('')));
     return '#' + parts.join('&');
   },
 
   /** The parts of the state that an address says. What is missing, or not of this page, is as at first. */
   read(hash, views, places) {
     const [view, ...rest] = hash.slice(1).split('&'), said = new URLSearchParams(rest.join('&'));
-    const place = Number(said.get('place') || NaN), pinned = Number.isInteger(place) && 0 <= place && place < places;
+    const numberIn = text => Number(text && text.trim() || NaN);
+    const place = numberIn(said.get('place')), pinned = Number.isInteger(place) && 0 <= place && place < places;
     const held = (said.get('hold') || '').split(',').map(text => text.split('='))
-      .map(([name, value]) => [units.numberOf(name), Number(value)]).filter(([u, value]) => u >= 0 && isFinite(value));
+      .map(([name, value]) => [units.numberOf(name), numberIn(value)])
+      .filter(([u, value]) => u >= 0 && isFinite(value));
     const known = (text, pattern) => text !== null && pattern.test(text) ? text : null;
     return {
       view: views.includes(view) ? view : views[0], place: pinned ? place : Math.min(1, places - 1), pinned,

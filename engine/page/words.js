@@ -70,7 +70,7 @@ function wordsView(text, cells) {
   function nameUnknown(count) {
     const unknown = unknownOf(typed);
     const lines = [unknown ? `The model never saw ${unknown}: it reads the text without.` : '',
-      count > MOST_TYPED ? `Only the first ${grouped(MOST_TYPED)} characters are read.` : ''];
+      count > MOST_TYPED ? `Only the first ${grouped(MOST_TYPED)} characters are read and kept.` : ''];
     byId('words-unknown').textContent = lines.join(' ').trim();
     byId('words-unknown').hidden = !lines.join('');
   }
