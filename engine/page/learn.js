@@ -135,11 +135,7 @@ function learnView() {
   /** Gives the reader the model that is shown, in a file. */
   function save() {
     const name = 'learned.npz', {uchar, bytes} = vocabulary;
-    const file = new Blob([checkpointOf(shown, uchar, bytes, about)]);
-    const link = element('a', ''), address = URL.createObjectURL(file);
-    Object.assign(link, {href: address, download: name});
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(address), 60_000);
+    saving.save(name, '', checkpointOf(shown, uchar, bytes, about));
     byId('learn-saved').textContent = `The browser saves ${name}.`;
   }
 
