@@ -125,6 +125,14 @@ function unknownOf(characters) {
   return Array.from(new Set(unknown)).join(' ');
 }
 
+/** Says in an element, hidden otherwise, which characters the model does not have, and more. */
+function sayUnknown(place, characters, more = '') {
+  const unknown = unknownOf(characters);
+  const lines = [unknown ? `The model never saw ${unknown}: it reads the text without.` : '', more];
+  place.textContent = lines.join(' ').trim();
+  place.hidden = !lines.join('');
+}
+
 /** A text as numbers of characters. Throws an Error that names the characters that the model does not have. */
 function numbersOf(text) {
   const characters = charactersOf(text), unknown = unknownOf(characters);
