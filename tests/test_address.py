@@ -59,7 +59,7 @@ def test_address_that_is_opened_or_typed(browser, written):
 
 @pytest.mark.parametrize('nonsense', [
     '#nothing&place=5000&unit=C9:1&hold=C2:900=1,C1:0=x,,=', '#surprise&place=-1&feature=toString&unit=<img>',
-    '#surprise&place=1.5&hold=C1:1=Infinity', '#%&&=&place'])
+    '#surprise&place=1.5&hold=C1:1=Infinity', '#%&&=&place', '#surprise&place=%20&hold=C1:1=,C1:2=%20'])
 def test_nonsense_in_the_address_is_left_out(browser, written, nonsense):
     browser.open(written, view=nonsense)
     assert browser.value('document.body.dataset.view') == 'surprise' and looked_at(browser) == 1
@@ -107,6 +107,12 @@ def test_your_words_begin_with_some(browser, written):
     wait_for_address(browser, '&words=$')
     browser.reload()
     assert browser.value("byId('words').value") == ''
+
+
+def test_kept_words_are_counted_in_characters(browser, written):
+    browser.open(written, view='#words')
+    browser.set('#words', '𝄞' * 20_001)
+    assert browser.value("new URLSearchParams(address.written()).get('words')") == '𝄞' * 20_000
 
 
 def test_help_leads_to_the_views(browser, written):

@@ -11,8 +11,8 @@ from charlstm import lstm_cell
 from engine.backend.theano_setup import theano, tt
 from engine.kernel.cell import Cell, js_steps
 from numpy_model import NAMES, sigmoid
-from pages import looked_at, page_of_own_cell, shown
-from scripts import TEXT, load
+from pages import looked_at, page_of_own_cell, shown, write_page_of
+from scripts import TEXT, load, write_chain
 
 READY = "byId('inside-status').textContent.startsWith('It read')"
 
@@ -125,6 +125,59 @@ def test_typing_and_the_cursor_are_followed(browser, written, step_of):
     assert browser.value("byId('words').value") == 'the céat'
 
 
+def test_what_is_typed_is_kept_and_what_is_unknown_is_named(browser, written, step_of):
+    browser.open(written, view='#inside&unit=C1:2&words=the%20%E2%98%83cat')
+    browser.wait(READY)
+    assert not browser.is_visible('#inside-unknown')
+    browser.set('#inside-text', 'words')
+    check(browser, step_of, 'the cat', 1, 2)
+    assert browser.text('#inside-unknown') == 'The model never saw ☃: it reads the text without.'
+    browser.wait("location.hash.includes('inside=words')")
+    browser.reload()
+    check(browser, step_of, 'the cat', 1, 2)
+    assert browser.value("byId('inside-words').value") == 'the ☃cat' and browser.is_visible('#inside-words')
+    browser.value("void (location.hash = '#inside&unit=C2:5&inside=words&words=a hat')")
+    browser.wait("byId('inside-words').value === 'a hat'")
+    check(browser, step_of, 'a hat', 2, 5)
+    assert not browser.is_visible('#inside-unknown')
+    browser.set('#inside-words', '')
+    assert browser.all('#inside-network .chosen') == [] and browser.text('#inside-reads') == ''
+    assert set(browser.all('#inside-network rect', "element.getAttribute('class')")) == {'v0'}
+    assert browser.all('#inside-next > *') == []
+
+
+def test_field_of_the_unit(browser, written):
+    """A step of the play leaves what is typed, and a valid unit takes the error away however it is chosen."""
+    browser.open(written, view='#inside&place=30&unit=C2:1')
+    browser.wait(READY)
+    browser.value("void (byId('inside-unit').value = 'C1:')")
+    browser.press('Tab')
+    browser.value('void change({place: 31})')
+    browser.wait(f"byId('inside-reads').textContent === {json.dumps(shown(TEXT[31]))}")
+    assert browser.value("byId('inside-unit').value") == 'C1:'
+    for act in ("document.querySelectorAll('#inside-layer2 rect')[1].dispatchEvent(new Event('click'))",
+                "change({unit: 'C1:3'})"):
+        browser.set('#inside-unit', 'C1:')
+        assert browser.is_visible('#inside-wrong')
+        browser.value(f'void {act}')
+        assert not browser.is_visible('#inside-wrong')
+    browser.set('#inside-unit', ' c1:03 ')
+    assert browser.value("byId('inside-unit').value") == 'C1:3'
+
+
+def test_escape_lets_go_of_the_character(browser, written):
+    browser.open(written, view='#inside&place=30')
+    browser.focus('#inside-strip')
+    browser.press('Escape')
+    assert browser.value('state.pinned') is False
+
+
+def test_byte_that_ends_no_character_has_a_mark(browser, tmp_path):
+    checkpoint = write_chain(tmp_path / 'p.npz', np.frombuffer('aé€'.encode(), 'S1'))
+    browser.open(write_page_of(checkpoint, tmp_path / 'page.html', 'aé€' * 3), view='#inside&place=4')
+    assert browser.text('#inside-strip .asked') == '·'
+
+
 def test_playing_goes_on_and_stops(browser, written):
     browser.open(written, view='#inside&place=696')
     browser.click('#inside-play')
@@ -153,19 +206,34 @@ def test_cell_of_ones_own(browser, text_file, tmp_path):
     browser.open(path, view='#inside&place=120&unit=C2:3')
     browser.wait(READY)
     lines = dict(zip(browser.all('#inside-formula dt'), browser.all('#inside-formula dd')))
-    assert list(lines) == ['f = sigmoid(a_f + p_f \xd7 C_prev)', 'i = sigmoid(a_i + p_i \xd7 C_prev)', 'g = tanh(a_g)',
+    assert list(lines) == ['g = tanh(a_g)', 'i = sigmoid(a_i + p_i \xd7 C_prev)', 'f = sigmoid(a_f + p_f \xd7 C_prev)',
                            'C = f \xd7 C_prev + i \xd7 g', 'o = sigmoid(a_o + p_o \xd7 C)', 'h = o \xd7 tanh(C)']
     states = model.states(TEXT[:121])
     C, C_prev, h = states['C2'][120, 3], states['C2'][119, 3], states['h2'][120, 3]
-    f, i, o = [numbers(lines[line])[-1] for line in list(lines) if line[0] in 'fio']
+    of = {line[0]: numbers(lines[line]) for line in lines}
+    f, i, o = [of[name][-1] for name in 'fio']
     own = [model.p[name + '2'].get_value()[3] for name in OWN]
     a_f, a_i, a_o, _ = sums(browser)[:, 3]
-    for line, (a, p, state, value) in zip((line for line in lines if line[0] in 'fio'), (
-            (a_f, own[0], C_prev, f), (a_i, own[1], C_prev, i), (a_o, own[2], C, o))):
-        np.testing.assert_allclose(numbers(lines[line]), [a, p, state, value], atol=0.0051)
+    for name, a, p, state, value in (
+            ('f', a_f, own[0], C_prev, f), ('i', a_i, own[1], C_prev, i), ('o', a_o, own[2], C, o)):
+        np.testing.assert_allclose(of[name], [a, p, state, value], atol=0.0051)
         assert abs(sigmoid(a + p * state) - value) < 0.02
     np.testing.assert_allclose(numbers(lines['h = o \xd7 tanh(C)'])[-1], h, atol=0.0051)
     assert browser.is_visible('#inside-own') and not browser.is_visible('#inside-standard')
+
+
+def test_lines_of_a_cell_read_what_stands_above(browser, written):
+    """And the e of a small number is no parameter."""
+    lines = [['t0', 'tanh(a_g)'], ['o', 'sigmoid(a_o + 1e-05 * e)'], ['C', 'C_prev * o + t0'], ['i', 'C * e'],
+             ['h', 'i']]
+    browser.open(written)
+    browser.value(f"""void (Object.assign(cellFormula, {{own: ['e'], standard: false, lines: {json.dumps(lines)}}}),
+        cellValues = () => ({{t0: 1.5, o: 0.25, C: 2, i: 6, h: 6}}),
+        Object.assign(parameters(), {{e1: Array(5).fill(3), e2: Array(7).fill(3)}}), change({{view: 'inside'}}))""")
+    browser.wait(READY)
+    assert [line[:2] for line in browser.all('#inside-formula dt')] == ['t0', 'o ', 'C ', 'i ', 'h ']
+    second = browser.all('#inside-formula dd')[1]
+    assert '1e-05 × 3.00' in second and second.endswith('= 0.25')
 
 
 # ---------------------------------------------------------------- the formula

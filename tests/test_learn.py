@@ -19,6 +19,9 @@ QUOTED = ''.join(f'He said: "I am {"cold" if k % 3 else "in an old hut"}." ' for
 LEARNED = "byId('learn-stop').textContent === 'Stop' && !byId('learn-stop').disabled && Number(" \
     "byId('learn-progress').textContent.match(/part: (.*?) nats/)?.[1] ?? 9)"
 
+# Makes each slice of the work so short that it has one part.
+SLOWLY = 'void (performance.now = (now => () => now += 31)(0))'
+
 
 def learn_in(browser, text, below, **fields):
     """Learn a text in the view until the kept part costs less than `below` nats a character, and stop."""
@@ -94,11 +97,61 @@ def test_text_without_quotation_marks_and_a_new_start(browser, written):
     assert set(browser.text('#learn-passage')) == {'x', 'y'} and browser.text('#learn-stop') == 'Stop'
 
 
+def test_nothing_of_an_old_run_is_shown(browser, written):
+    browser.open(written, view='#learn')
+    learn_in(browser, 'abc' * 400, 0.9, units='32')
+    assert len(browser.all('#learn-curve polyline')) == 2
+    browser.value(SLOWLY)
+    browser.value("""void (seen = [], new MutationObserver(() => {
+      if (!byId('learn-shown').hidden) seen.push([...['sample', 'passage', 'unit', 'progress'].map(id => (
+        byId('learn-' + id).textContent)), document.querySelectorAll('#learn-curve polyline').length]);
+    }).observe(byId('learn-shown'), {attributes: true}))""")
+    browser.set('#learn-text', '"x" y' * 200)
+    browser.value("byId('learn-start').click()")
+    browser.wait('seen.length')
+    sample, passage, unit, progress, lines = browser.value('seen[0]')
+    assert set(sample) <= set('"x y') and set(passage) == set('"x y') and unit.startswith('Of all units')
+    assert progress.startswith('0 characters') and lines == 0
+
+
+def test_other_views_have_the_browser_to_themselves(browser, written):
+    browser.open(written, view='#learn')
+    browser.set('#learn-text', QUOTED)
+    browser.click('#learn-start')
+    browser.wait("document.querySelectorAll('#learn-curve polyline').length === 2")
+    browser.click('#tab-surprise')
+    text = browser.text('#learn-progress')
+    assert browser.later("byId('learn-progress').textContent", 2500) == text
+    browser.click('#tab-learn')
+    browser.wait(f"byId('learn-progress').textContent !== {json.dumps(text)}")
+    browser.click('#learn-stop')
+    text = browser.text('#learn-progress')
+    browser.click('#tab-surprise')
+    browser.click('#tab-learn')
+    assert browser.later("byId('learn-progress').textContent", 1500) == text
+
+
+def test_long_text_is_prepared_in_sight_up_to_a_limit(browser, written):
+    browser.open(written, view='#learn')
+    browser.value("""void (byId('learn-text').value = ('ab'.repeat(50) + '\\n').repeat(49_505), seen = new Set(),
+      new MutationObserver(() => seen.add(byId('learn-status').textContent)).observe(
+        byId('learn-status'), {childList: true}))""")
+    browser.value("byId('learn-start').click()")
+    browser.wait("byId('learn-status').textContent.startsWith('Learning')")
+    assert browser.text('#learn-status').startswith('Learning 5,000,000 characters, 3 distinct')
+    assert browser.text('#learn-status').endswith('Only the first 5,000,000 characters of the text are taken.')
+    seen = browser.value('Array.from(seen)')
+    assert len(seen) > 3 and all(re.fullmatch(r'Preparing the text: \d+ %\.', text) for text in seen[:-1])
+
+
 def test_empty_box_is_the_text_of_the_page_and_little_text_is_refused(browser, written):
     browser.open(written, view='#learn')
     browser.set('#learn-text', 'too short')
     browser.click('#learn-start')
-    assert '9 characters' in browser.text('#learn-wrong') and '500' in browser.text('#learn-wrong')
+    assert browser.text('#learn-wrong') == 'Text: expected at least 500 characters, got 9'
+    browser.set('#learn-text', '𝄞' * 499)
+    browser.click('#learn-start')
+    assert browser.text('#learn-wrong').endswith('got 499')
     browser.set('#learn-text', '')
     browser.click('#learn-start')
     browser.wait("byId('learn-passage').textContent !== ''")

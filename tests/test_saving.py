@@ -108,10 +108,37 @@ def test_figure_is_a_drawing(browser, written, view):
         characters = [element.text or '' for element in root.iter(SVG + 'text')]
         assert ''.join(characters) == TEXT[:700].replace('\n', '↵')
         fills = [element.get('fill') for element in root.iter(SVG + 'rect')]
-        assert fills == [colour for colour in browser.all('#text span', 'getComputedStyle(element).backgroundColor')
+        assert fills[1:] == [colour for colour in browser.all('#text span', 'getComputedStyle(element).backgroundColor')
                          if colour != 'rgba(0, 0, 0, 0)']
     if view == 'about':
         assert all(line.get('stroke').startswith('rgb') for line in root.iter(SVG + 'polyline'))
+
+
+def test_figure_of_characters_that_xml_does_not_have(browser, written):
+    """And of wide ones: each has the room of what it shows, on the background of the page."""
+    words = 'a\f\ufffeb漢\tc\x1b' * 17
+    browser.open(written, view='#words', scheme='dark')
+    browser.set('#words', words)
+    root = ElementTree.fromstring(save(browser, 'words', 'SVG')[2])
+    background, view = root[0], [float(size) for size in root.get('viewBox').split()]
+    assert background.tag == SVG + 'rect' and background.get('fill') == 'rgb(21, 22, 26)'
+    assert [float(background.get(name)) for name in ('x', 'y', 'width', 'height')] == view
+    characters = list(root.iter(SVG + 'text'))
+    assert [element.text or '' for element in characters] == ['a', r'\x0c', r'\ufffe', 'b', '漢', '', 'c', r'\x1b'] * 17
+    x, y = [np.array([float(element.get(name)) for element in characters]) for name in ('x', 'y')]
+    columns = np.array([1, 4, 6, 1, 2, 1, 1, 4] * 17)
+    same = np.diff(y) == 0
+    np.testing.assert_allclose(np.diff(x)[same], columns[:-1][same] * 8.4)
+    assert (x + columns * 8.4).max() <= view[2] and len(set(y)) == 5 and y.max() < view[3]
+    assert (x[1:][~same] == 0).all()
+
+
+def test_table_of_why_is_saved_once_it_is_found(browser, written):
+    browser.open(written, view='#why&place=150')
+    browser.wait("document.querySelectorAll('#why-effects .bars').length === 1")
+    assert not browser.value("byId('why-csv').disabled")
+    browser.value('void change({place: 0})')
+    assert browser.value("byId('why-csv').disabled")
 
 
 # ---------------------------------------------------------------- Surprise and Cells
@@ -129,6 +156,8 @@ def test_next_and_previous_surprising_character(browser, written, short_run):
     browser.value('void change({place: 699})')
     browser.value("byId('surprising-next').click()")
     assert browser.is_visible('#surprising-none') and looked_at(browser) == 699
+    browser.value('void change({place: 20})')
+    assert not browser.is_visible('#surprising-none')
 
 
 def test_text_is_coloured_by_h(browser, written, states):

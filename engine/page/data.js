@@ -64,9 +64,13 @@ const newNetwork = count => new Network(parameters(), count, products());
 const slowness = (memory = products().memory) => memory.run ? '' :
   ' This browser runs no WebAssembly, without which that takes many times as long.';
 
-/** A text with escapes, as in Python, for controls, halves of pairs, and marks that are invisible or reverse others. */
+/**
+ * A text with escapes, as in Python, for controls, halves of pairs, marks that are invisible or reverse others, and
+ * U+FFFE and U+FFFF, which XML does not allow.
+ */
 function visible(text) {
-  const hidden = /[\0-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]|\p{Cs}/gu;
+  const hidden =
+    /[\0-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufffe\uffff]|\p{Cs}/gu;
   return text.replace(hidden, character => {
     const code = character.codePointAt(0).toString(16);
     return code.length < 3 ? '\\x' + code.padStart(2, '0') : '\\u' + code.padStart(4, '0');
@@ -119,6 +123,14 @@ function charactersOf(text, {uchar, bytes} = data) {
 function unknownOf(characters) {
   const unknown = characters.filter(({numbers}) => !numbers).map(({character}) => nameOfCharacter(character));
   return Array.from(new Set(unknown)).join(' ');
+}
+
+/** Says in an element, hidden otherwise, which characters the model does not have, and more. */
+function sayUnknown(place, characters, more = '') {
+  const unknown = unknownOf(characters);
+  const lines = [unknown ? `The model never saw ${unknown}: it reads the text without.` : '', more];
+  place.textContent = lines.join(' ').trim();
+  place.hidden = !lines.join('');
 }
 
 /** A text as numbers of characters. Throws an Error that names the characters that the model does not have. */

@@ -15,7 +15,7 @@ function insideView(text, cells) {
   let step = null;                                         // of the character: what the network computed, see take()
 
   const shown = () => state.view === 'inside';
-  const typed = () => byId('inside-text').value === 'words';
+  const typed = () => state.inside === 'words';
 
   // ---- the character and the unit
 
@@ -59,7 +59,8 @@ function insideView(text, cells) {
   function showNothing() {
     step = null;
     byId('inside-status').textContent = 'Type a character: the network reads it.';
-    for (const id of ['inside-sums', 'inside-formula', 'inside-next']) byId(id).replaceChildren();
+    for (const id of ['reads', 'sums', 'formula', 'next']) byId('inside-' + id).replaceChildren();
+    for (const square of squares().flat()) tint(square, 0);
   }
 
   // ---- what the step computed
@@ -86,14 +87,16 @@ function insideView(text, cells) {
 
   /** An expression of the formula with numbers in place of names. */
   function inNumbers(expression, values) {
-    return expression.replace(/[A-Za-z_]\w*(?!\w*\()/g, name => name in values ? twoDigits(values[name]) : name);
+    return expression.replace(/(?<![\w.])[A-Za-z_]\w*(?!\w*\()/g,
+      name => name in values ? twoDigits(values[name]) : name);
   }
 
   const asRead = expression => expression.replace(/ \* /g, ' \xd7 ').replace(/(?<!\w)-/g, '\u2212');
 
-  /** The lines of the formula, so that each reads what stands above it: the gates, C, and h. */
+  /** The lines of the formula: each reads what stands above it. Those of the standard cell are in the usual order. */
   function lines() {
     const order = ['f', 'i', 'g', 'C', 'o', 'h'];
+    if (!cellFormula.standard) return cellFormula.lines;
     return [...cellFormula.lines].sort(([a], [b]) => order.indexOf(a) - order.indexOf(b));
   }
 
@@ -107,7 +110,6 @@ function insideView(text, cells) {
     byId('inside-status').replaceChildren('It read ', inBold(x), ' and expects ', inBold(best[0]),
       ` next, with a probability of ${percent(p[best[0]])}.`,
       ...came === undefined ? [] : [' Next comes ', inBold(came), '.']);
-    byId('inside-unit').value = nameOf(chosen);
     byId('inside-below').textContent = chosen.layer === 1 ? 'the character' : 'layer 1';
     byId('inside-sums').replaceChildren(...['f', 'i', 'o', 'g'].map((gate, k) => element('tr', '',
       element('th', '', 'a_' + gate), ...sums[k].map(number => element('td', 'number', twoDigits(number))))));
@@ -136,7 +138,7 @@ function insideView(text, cells) {
       const made = Array.from({length: H}, (_, k) => drawn('rect', {x: k % columns * side,
         y: Math.floor(k / columns) * side, width: side - 1, height: side - 1}));
       made.forEach((square, number) => {
-        square.addEventListener('click', () => change({unit: nameOf({layer, number})}));
+        square.addEventListener('click', () => choose({layer, number}));
         square.append(drawn('title', {}, nameOf({layer, number})));
       });
       svg.append(...made);
@@ -151,7 +153,8 @@ function insideView(text, cells) {
     byId('inside-strip').hidden = byId('inside-play').hidden = typed();
     byId('inside-typed').hidden = !typed();
     byId('inside-strip').replaceChildren(element('bdi', '', part(k - BEFORE, k)),
-      element('span', 'asked', onOneLine(text.spelled[k])), element('bdi', 'quiet', part(k + 1, k + AFTER)));
+      element('span', 'asked', onOneLine(text.spelled[k] || MARKS[''])),
+      element('bdi', 'quiet', part(k + 1, k + AFTER)));
     byId('inside-strip').scrollLeft = byId('inside-strip').scrollWidth;
   }
 
@@ -180,6 +183,17 @@ function insideView(text, cells) {
     stopPlaying();
   }
 
+  function choose(unit) {
+    change({unit: nameOf(unit)});
+    showUnit();
+  }
+
+  /** Puts the unit into its field, in place of what was typed. */
+  function showUnit() {
+    byId('inside-unit').value = nameOf(unit());
+    byId('inside-wrong').hidden = true;
+  }
+
   /** Takes the unit that was typed into its field. */
   function takeUnit() {
     attempt(() => {
@@ -187,12 +201,16 @@ function insideView(text, cells) {
       if (!(Number(number) < sizes[layer - 1])) {
         throw new Error(`Unit: expected one from C1:0 to C1:${sizes[0] - 1} or from C2:0 to C2:${sizes[1] - 1}`);
       }
-      change({unit: nameOf({layer, number: Number(number)})});
+      choose({layer, number: Number(number)});
     }, byId('inside-wrong'));
   }
 
   function show() {
-    if (state.words !== null) byId('inside-words').value = state.words;
+    const words = state.words || '';
+    byId('inside-text').value = state.inside;
+    if (byId('inside-words').value !== words) byId('inside-words').value = words;
+    sayUnknown(byId('inside-unknown'), typed() ? charactersOf(words) : []);
+    showUnit();
     follow();
   }
 
@@ -200,23 +218,29 @@ function insideView(text, cells) {
   for (const kind of edited) {
     byId('inside-words').addEventListener(kind, () => {
       if (kind === 'input') change({words: byId('inside-words').value});
-      follow();
+      else follow();
     });
   }
   byId('inside-text').addEventListener('change', () => {
     stopPlaying();
-    follow();
+    change({inside: byId('inside-text').value});
     if (typed()) byId('inside-words').focus();
   });
   byId('inside-unit').addEventListener('change', takeUnit);
   byId('inside-play').addEventListener('click', play);
   onKeys(byId('inside-strip'), {ArrowRight: () => state.place + 1, ArrowLeft: () => state.place - 1, Home: () => 0,
     End: () => text.numbers.length - 1}, text.goTo);
+  onKeys(byId('inside-strip'), {Escape: () => ({pinned: false})}, change);
   byId('inside-standard').hidden = !cellFormula.standard;
   byId('inside-own').hidden = cellFormula.standard;
   for (const size of document.querySelectorAll('.units-of-1')) size.textContent = grouped(sizes[0]);
   for (const size of document.querySelectorAll('.units-of-2')) size.textContent = grouped(sizes[1]);
-  follows(['unit'], () => shown() && step && showStep());
+  follows(['inside', 'words'], () => shown() && show());
+  follows(['unit', 'feature'], () => {
+    if (!shown()) return;
+    showUnit();
+    if (step) showStep();
+  });
   /** C and h of all units after the step. */
   function table() {
     const rows = step ? [1, 2].flatMap(layer => Array.from(step.after[2 * layer - 1], (C, number) => (

@@ -2,7 +2,7 @@
 // what it writes, what it expects in a part that it does not learn, and which unit follows quotation marks.
 
 function learnView() {
-  const LEAST = 500;                                       // characters of a text
+  const LEAST = 500, MOST = 5_000_000;                     // characters of a text
   const PIECE = 10_000;                                    // characters that are prepared at once
   const {recipe, rates, own, quotes, about, formula} = data.learner;
   let lesson = null, learning = null, vocabulary = null;   // what learns: a Lesson; its work; its {uchar, bytes}
@@ -11,35 +11,37 @@ function learnView() {
   let rows = [];                                           // thousands of characters that were read, both costs
   let spans = [], spansOfUnit = [];                        // of the passage
 
-  /** The text of the box or, if that is empty, of the page. */
-  function chosenText() {
-    return byId('learn-text').value || Array.from(array(data.text), speller()).join('');
+  /** The characters of the box or, if that is empty, of the page: MOST, and another one if there are more. */
+  function chosenCharacters() {
+    const text = byId('learn-text').value || Array.from(array(data.text), speller()).join('');
+    const enough = text.slice(0, 2 * (MOST + 1));          // a character has up to two units of UTF-16
+    return Array.from(enough).slice(0, MOST + 1);
   }
 
   /** The entries of a vocabulary for a text, those of `before` included, in the order of their codes. */
-  function vocabularyOf(text, before, bytes) {
-    const characters = Array.from(new Set(text)), entries = characters.flatMap(ch => entriesOf(ch, bytes));
+  function vocabularyOf(characters, before, bytes) {
+    const entries = Array.from(new Set(characters)).flatMap(ch => entriesOf(ch, bytes));
     return Array.from(new Set([...before, ...entries])).sort((a, b) => a.codePointAt(0) - b.codePointAt(0));
   }
 
   /** Begins anew with what was chosen. */
   function begin() {
-    const text = chosenText(), goesOn = byId('learn-from').value === 'model';
-    if (text.length < LEAST) {
-      throw new Error(`The text has ${grouped(text.length)} characters: paste at least ${LEAST}.`);
+    const characters = chosenCharacters(), goesOn = byId('learn-from').value === 'model';
+    if (characters.length < LEAST) {
+      throw new Error(`Text: expected at least ${LEAST} characters, got ${characters.length}`);
     }
     shown = null;
     pause();
     byId('learn-shown').hidden = true;
     byId('learn-saved').textContent = '';
-    learning = work(text, goesOn, Number(byId('learn-units').value));
+    learning = work(characters, goesOn, Number(byId('learn-units').value));
     resume();
   }
 
-  /** All the work, from a text on. goesOn: whether from the page's model; units: of each layer, if not. */
-  function* work(text, goesOn, units) {
+  /** All the work, from chosenCharacters() on. goesOn: whether from the page's model; units: of each layer, if not. */
+  function* work(characters, goesOn, units) {
     try {
-      yield* prepare(text, goesOn, units);
+      yield* prepare(characters, goesOn, units);
       yield* lesson.go(show);
     } catch (error) {
       byId('learn-wrong').textContent = error.message;
@@ -50,28 +52,28 @@ function learnView() {
     }
   }
 
-  /** Makes the lesson, as for work(). */
-  function* prepare(text, goesOn, units) {
-    const bytes = goesOn && data.bytes, uchar = vocabularyOf(text, goesOn ? data.uchar : [], bytes), V = uchar.length;
+  /** Makes the lesson, as for work(). Yields the share of the text that is prepared. */
+  function* prepare(chosen, goesOn, units) {
+    yield 0;
+    const characters = chosen.slice(0, MOST);
+    const bytes = goesOn && data.bytes, uchar = vocabularyOf(characters, goesOn ? data.uchar : [], bytes);
+    const V = uchar.length, inside = insideQuotes(quotes), numbers = [], quoted = [];
     vocabulary = {uchar, bytes};
-    yield;
-    const characters = Array.from(text), inside = insideQuotes(quotes), numbers = [], quoted = [];
     for (let k = 0; k < characters.length; k += PIECE) {
       for (const found of charactersOf(characters.slice(k, k + PIECE).join(''), vocabulary)) {
         const isInside = inside(found.character);
         numbers.push(...found.numbers);
         quoted.push(...found.numbers.map(() => isInside));
       }
-      yield;
+      yield k / characters.length;
     }
     const [H1, H2] = goesOn ? ['b1', 'b2'].map(name => parameters()[name].length / 4) : [units, units];
-    yield;
+    yield 1;
     let p = initialParameters(V, H1, H2, own, new Random(1));
     if (goesOn) p = carryOver(parameters(), data.uchar, p, uchar);
-    yield;
+    yield 1;
     lesson = new Lesson(p, numbers, quoted, recipe, goesOn ? rates.model : rates[units]);
     rows = [];
-    byId('learn-shown').hidden = false;
     const spelled = Array.from(lesson.passage, speller(vocabulary));
     [spans, spansOfUnit] = ['learn-passage', 'learn-quoted'].map(id => {
       const made = spelled.map(spanOf);
@@ -80,12 +82,15 @@ function learnView() {
     });
     const ofLayers = H1 === H2 ? H1 : `${H1} and ${H2}`;
     byId('learn-status').textContent = `Learning ${grouped(numbers.length)} characters, ${V} distinct, with 2 layers `
-      + `of ${ofLayers} units. A tenth, at the end, is kept to test.` + slowness(lesson.learner.memory);
+      + `of ${ofLayers} units. A tenth, at the end, is kept to test.` + slowness(lesson.learner.memory)
+      + (chosen.length > MOST ? ` Only the first ${grouped(MOST)} characters of the text are taken.` : '');
   }
 
   function resume() {
     running = true;
-    stop = inSlices(learning, () => {});
+    stop = inSlices(learning, share => {
+      if (share !== undefined) byId('learn-status').textContent = `Preparing the text: ${Math.round(100 * share)} %.`;
+    });
     showButtons();
   }
 
@@ -105,6 +110,7 @@ function learnView() {
   function show({p, kept, cost, costs, unit, sample}) {
     const read = lesson.characters;
     shown = p;
+    byId('learn-shown').hidden = false;
     showButtons();
     if (cost !== null) rows.push([read / 1000, cost, kept]);
     byId('learn-progress').textContent = `${grouped(read)} characters read. Kept part: ${natsAndBits(kept)} a `
@@ -117,7 +123,7 @@ function learnView() {
 
   function drawCurve() {
     const place = byId('learn-curve'), width = Math.min(680, place.clientWidth);
-    if (rows.length && width) place.replaceChildren(drawCosts(rows, width, 'thousand characters'));
+    if (width) place.replaceChildren(...rows.length ? [drawCosts(rows, width, 'thousand characters')] : []);
   }
 
   function showUnit(unit) {
@@ -135,11 +141,7 @@ function learnView() {
   /** Gives the reader the model that is shown, in a file. */
   function save() {
     const name = 'learned.npz', {uchar, bytes} = vocabulary;
-    const file = new Blob([checkpointOf(shown, uchar, bytes, about)]);
-    const link = element('a', ''), address = URL.createObjectURL(file);
-    Object.assign(link, {href: address, download: name});
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(address), 60_000);
+    saving.save(name, '', checkpointOf(shown, uchar, bytes, about));
     byId('learn-saved').textContent = `The browser saves ${name}.`;
   }
 
@@ -161,5 +163,12 @@ function learnView() {
   byId('learn-save').addEventListener('click', () => attempt(save, byId('learn-wrong')));
   byId('learn-command').textContent = 'python produce_text.py learned.npz' + (formula ? ' --cell FILE:CLASS' : '');
   showChoice();
-  return {title: 'Learn', show: drawCurve};
+  return {
+    title: 'Learn',
+    show() {
+      drawCurve();
+      if (running) resume();
+    },
+    leave: () => stop(),                                   // it would slow the other views
+  };
 }

@@ -4,10 +4,12 @@ const saving = {
   /** Adds the buttons of a view that has a table() or a figure() to its element of page.html. */
   addButtons(name, {table, figure}) {
     const buttons = [];
+    const model = data.name.replace(/\.npz$/, '').replace(/[^\p{L}\p{N}._-]+/gu, '_');
     const add = (label, type, content) => {
-      const button = element('button', 'button', `Save ${label}`);
+      const button = element('button', 'button', `Save ${label}`), ending = label.toLowerCase();
       button.type = 'button';
-      button.addEventListener('click', () => saving.save(`${name}.${label.toLowerCase()}`, type, content()));
+      button.id = `${name}-${ending}`;
+      button.addEventListener('click', () => saving.save(`${model}_${name}.${ending}`, type, content()));
       buttons.push(button);
     };
     if (table) add('CSV', 'text/csv', () => saving.csv(table()));
@@ -16,13 +18,13 @@ const saving = {
     if (buttons.length) place.append(element('div', 'row save', ...buttons));
   },
 
-  /** Makes the browser save a text. ending: of the file's name, after that of the model. */
-  save(ending, type, content) {
-    const link = element('a', ''), model = data.name.replace(/\.npz$/, '').replace(/[^\p{L}\p{N}._-]+/gu, '_');
+  /** Makes the browser save a file. content: a text or bytes. */
+  save(name, type, content) {
+    const link = element('a', '');
     link.href = URL.createObjectURL(new Blob([content], {type}));
-    link.download = `${model}_${ending}`;
+    link.download = name;
     link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href));
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);        // the browser may ask the reader first
   },
 
   /** Rows of values as CSV, as RFC 4180 has it. */
@@ -31,8 +33,11 @@ const saving = {
     return rows.map(row => row.map(cell).join(',') + '\r\n').join('');
   },
 
-  /** A drawing as the text of a file: with the looks that page.css gives it. */
+  /** A drawing as the text of a file, on the background of the page, without which a dark page's is unreadable. */
   svg(drawing) {
+    const [x, y, width, height] = drawing.getAttribute('viewBox').split(' ');
+    const fill = getComputedStyle(document.documentElement).backgroundColor;
+    drawing.prepend(drawn('rect', {x, y, width, height, fill}));
     return new XMLSerializer().serializeToString(drawing);
   },
 
@@ -52,19 +57,24 @@ const saving = {
   /** A drawing of coloured characters around one of them, as the page shows them. spans: their elements. */
   ofText(spans, around) {
     const COLUMNS = 80, SHOWN = 1200, W = 8.4, H = 20;     // characters; the size of one in pixels
+    const DOUBLE = /[\p{scx=Han}\p{scx=Hangul}\p{scx=Hiragana}\p{scx=Katakana}\p{Emoji_Presentation}\uff01-\uff60]/u;
+    const columnsOf = shown => Array.from(shown).reduce((sum, one) => sum + (DOUBLE.test(one) ? 2 : 1), 0);
     const ends = k => spans[k].textContent.endsWith('\n');
     let first = Math.max(0, Math.min(around - SHOWN / 2, spans.length - SHOWN)), line = 0, column = 0;
     while (first > 0 && first < around && !ends(first - 1)) first++;
     const shown = spans.slice(first, first + SHOWN), parts = [];
     for (const span of shown) {
-      const {backgroundColor, color} = getComputedStyle(span), character = span.textContent.replace(/\n$/, '');
+      const {backgroundColor, color} = getComputedStyle(span);
+      const character = visible(span.textContent.replace(/[\n\t]$/, ''));
+      const columns = Math.max(1, columnsOf(character));
+      if (column + columns > COLUMNS) [line, column] = [line + 1, 0];
       const x = column * W, y = line * H;
       if (!/, 0\)$|transparent/.test(backgroundColor)) {
-        parts.push(drawn('rect', {x, y, width: W, height: H - 1, fill: backgroundColor}));
+        parts.push(drawn('rect', {x, y, width: columns * W, height: H - 1, fill: backgroundColor}));
       }
       parts.push(drawn('text', {x, y: y + 14, fill: color}, character));
-      column++;
-      if (span.textContent.endsWith('\n') || column === COLUMNS) [line, column] = [line + 1, 0];
+      column += columns;
+      if (span.textContent.endsWith('\n')) [line, column] = [line + 1, 0];
     }
     const svg = drawn('svg', {viewBox: `0 0 ${COLUMNS * W} ${(line + 1) * H}`, 'font-family': 'monospace',
       'font-size': 14, 'xml:space': 'preserve'});

@@ -9,11 +9,13 @@ const MOST_TYPED = 20_000;                                 // characters of Your
  * view: its name. place: the number of the character that the reader looks at; pinned: whether a click or a key chose
  * it, and pointing does not move it. unit: its name, such as C2:223, or null for the first of the list. feature: of
  * the list of units, or null for the first. of: which number of a unit colours the text, 'C' or 'h'. held: a Map from
- * units that are held, as numbers of data.units, to bytes of C. words: the text of Your words, null until the reader
- * has edited it. scrolls: positions, by panel. Only change() changes it.
+ * units that are held, as numbers of data.units, to bytes of C. inside: what Inside reads, 'text' or 'words'. words:
+ * what the reader types there and in Your words, null before an edit. scrolls: positions, by panel. Only change()
+ * changes it.
  */
 const state = {
-  view: null, place: 0, pinned: false, unit: null, feature: null, of: 'C', held: new Map(), words: null, scrolls: {},
+  view: null, place: 0, pinned: false, unit: null, feature: null, of: 'C', held: new Map(), inside: 'text', words: null,
+  scrolls: {},
 };
 
 /** Functions that follow the state, each {parts, act}, in the order in which they are called. */
@@ -48,7 +50,7 @@ const address = {
 
   /** The address of the state. */
   written() {
-    const {view, place, pinned, feature, unit, of, held, words} = state, parts = [view];
+    const {view, place, pinned, feature, unit, of, held, inside, words} = state, parts = [view];
     const code = text => encodeURIComponent(text.replace(/\p{Cs}/gu, '\ufffd'));
     if (pinned) parts.push(`place=${place}`);
     if (feature !== null) parts.push('feature=' + code(feature));
@@ -56,22 +58,26 @@ const address = {
     if (of !== 'C') parts.push('of=' + of);
     const ofUnits = Array.from(held, ([u, byte]) => `${units.nameOf(u)}=${units.cellState(u, byte).toFixed(4)}`);
     if (held.size) parts.push('hold=' + ofUnits.join());
-    if (words !== null) parts.push('words=' + code(words.slice(0, MOST_TYPED)));
+    if (inside !== 'text') parts.push('inside=' + inside);
+    if (words !== null) parts.push('words=' + code(Array.from(words).slice(0, MOST_TYPED).join('')));
     return '#' + parts.join('&');
   },
 
   /** The parts of the state that an address says. What is missing, or not of this page, is as at first. */
   read(hash, views, places) {
     const [view, ...rest] = hash.slice(1).split('&'), said = new URLSearchParams(rest.join('&'));
-    const place = Number(said.get('place') || NaN), pinned = Number.isInteger(place) && 0 <= place && place < places;
+    const numberIn = text => Number(text && text.trim() || NaN);
+    const place = numberIn(said.get('place')), pinned = Number.isInteger(place) && 0 <= place && place < places;
     const held = (said.get('hold') || '').split(',').map(text => text.split('='))
-      .map(([name, value]) => [units.numberOf(name), Number(value)]).filter(([u, value]) => u >= 0 && isFinite(value));
+      .map(([name, value]) => [units.numberOf(name), numberIn(value)])
+      .filter(([u, value]) => u >= 0 && isFinite(value));
     const known = (text, pattern) => text !== null && pattern.test(text) ? text : null;
     return {
       view: views.includes(view) ? view : views[0], place: pinned ? place : Math.min(1, places - 1), pinned,
       feature: Object.keys(data.correlations).includes(said.get('feature')) ? said.get('feature') : null,
       unit: known(said.get('unit'), /^C[12]:\d+$/), of: said.get('of') === 'h' ? 'h' : 'C',
-      held: new Map(held.map(([u, value]) => [u, units.byteOf(u, value)])), words: said.get('words'),
+      held: new Map(held.map(([u, value]) => [u, units.byteOf(u, value)])),
+      inside: said.get('inside') === 'words' ? 'words' : 'text', words: said.get('words'),
     };
   },
 };

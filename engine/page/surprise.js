@@ -23,6 +23,7 @@ function surpriseView(text, model) {
   /** Shows which characters were expected where the reader looks, and which one came. */
   function follow() {
     const {place: here} = state;
+    byId('surprising-none').hidden = true;
     if (!here) return byId('where').replaceChildren(NOTHING_BEFORE);
     byId('where').replaceChildren(text.contextOf(here), expectedBars(model, here),
       element('p', 'number', inBold(text.numbers[here]), ' came, for ',
@@ -44,8 +45,8 @@ function surpriseView(text, model) {
   for (const [id, by] of [['surprising-previous', -1], ['surprising-next', 1]]) {
     byId(id).addEventListener('click', () => {
       const k = surprising(by);
-      byId('surprising-none').hidden = k !== undefined;
-      if (k !== undefined) text.goTo(k);
+      if (k === undefined) byId('surprising-none').hidden = false;
+      else text.goTo(k);
     });
   }
   byId('mean').textContent = `Mean: ${natsAndBits(mean(costs))} a character.`;

@@ -121,8 +121,8 @@ function preparePage() {
   const model = expectationsOf(data), text = shownText(model.text);
   if (data.copies) copiedPassages(text);
   const views = allViews(text, model);
-  prepareTabs(views, text.numbers.length);
   for (const [name, view] of Object.entries(views)) saving.addButtons(name, view);
+  prepareTabs(views, text.numbers.length);
   prepareHelp(views);
   for (const input of document.querySelectorAll('[data-least]')) sayLimits(input.id);
   if (state.pinned && !history.state) text.spans[state.place].scrollIntoView({block: 'center'});

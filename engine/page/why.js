@@ -14,6 +14,7 @@ function whyView(text, model) {
   function* explain(k) {
     const first = Math.max(0, k - WINDOW);
     explained = {place: k, first, ...yield* withoutEach(text.reading(), k, first, newNetwork(k - first + 1))};
+    byId('why-csv').disabled = false;
     listChoices(k);
     showEffects();
   }
@@ -57,6 +58,7 @@ function whyView(text, model) {
       }
     }
     explained = null;
+    byId('why-csv').disabled = true;
   }
 
   /** Begins anew at the character that the reader looks at. */
@@ -96,9 +98,9 @@ function whyView(text, model) {
     follow();
   }
 
-  /** The effects on the chosen character; none while the text is read. */
+  /** The effects on the chosen character, once they are found. */
   function table() {
-    const {first, whole, without} = explained || {without: []}, chosen = Number(byId('why-choice').value);
+    const {first, whole, without} = explained, chosen = Number(byId('why-choice').value);
     return [['number', 'character', 'effect on ' + data.uchar[chosen]],
       ...without.map((logs, j) => [first + j, text.spelled[first + j], whole[chosen] - logs[chosen]])];
   }

@@ -48,7 +48,8 @@ function wordsView(text, cells) {
     const made = fresh.map(({character, numbers}) => element('span', numbers ? 'v0' : 'v0 unknown', character));
     replaceSpans(same, before - atEnd, made);
     typed = [...typed.slice(0, same), ...fresh, ...typed.slice(before - atEnd)];
-    nameUnknown(all.length);
+    sayUnknown(byId('words-unknown'), typed,
+      all.length > n ? `Only the first ${grouped(MOST_TYPED)} characters are read and kept.` : '');
     readWords();
   }
 
@@ -64,15 +65,6 @@ function wordsView(text, cells) {
     else byId('typed').append(...lines);
     for (const line of old) line.remove();
     spans = all;
-  }
-
-  /** Says what is not read of so many characters. */
-  function nameUnknown(count) {
-    const unknown = unknownOf(typed);
-    const lines = [unknown ? `The model never saw ${unknown}: it reads the text without.` : '',
-      count > MOST_TYPED ? `Only the first ${grouped(MOST_TYPED)} characters are read.` : ''];
-    byId('words-unknown').textContent = lines.join(' ').trim();
-    byId('words-unknown').hidden = !lines.join('');
   }
 
   /** Reads the text where it is new, in slices. */

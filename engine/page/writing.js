@@ -70,8 +70,9 @@ function writingView(cells) {
     const parting = parted ? `They part after ${grouped(same)}.` : 'They are the same.';
     byId('stop').disabled = !panes.length;
     byId('stop').textContent = running ? 'Stop' : 'Continue';
-    byId('speed').textContent = running ? '' : `${grouped(done)} characters${two ? ' of each text' : ''}, ` +
-      grouped(done / seconds) + ' a second' + (two ? `. ${parting}` : '.') + slowness();
+    const amount = `${grouped(done)} ${done === 1 ? 'character' : 'characters'}${two ? ' of each text' : ''}`;
+    byId('speed').textContent = running ? '' : `${amount}, ${grouped(done / seconds)} a second` +
+      (two ? `. ${parting}` : '.') + slowness();
   }
 
   /** Writes again with the settings as they are now. What is half typed changes nothing. */
