@@ -17,7 +17,7 @@ from scripts import FAST, PRODUCE, TEXT, load, run, succeeded, write_chain
 # A text that a model learns in a second or two.
 QUOTED = ''.join(f'He said: "I am {"cold" if k % 3 else "in an old hut"}." ' for k in range(60))
 LEARNED = "byId('learn-stop').textContent === 'Stop' && !byId('learn-stop').disabled && Number(" \
-    "byId('learn-progress').textContent.match(/part: (.*?) nats/)?.[1] ?? 9)"
+    "byId('learn-progress').textContent.match(/Validation: (.*?) nats/)?.[1] ?? 9)"
 
 # Makes each slice of the work so short that it has one part.
 SLOWLY = 'void (performance.now = (now => () => now += 31)(0))'
@@ -76,7 +76,7 @@ def test_model_learns_and_is_saved(browser, written, tmp_path):
     probabilities = numpy_model.forward(found, passage[:-1, None])[0]
     costs = numpy_model.costs(probabilities, passage[1:, None])[:, 0]
     n = (len(passage) - 1) // 5 * 5                        # five batches of one stream
-    kept = float(re.search('Kept part: (.*?) nats', text).group(1))
+    kept = float(re.search('Validation: (.*?) nats', text).group(1))
     np.testing.assert_allclose(kept, costs[:n].mean(), atol=2e-3)
     levels = browser.all('#learn-passage > *', "Number(element.className.match(/v(\\d+)/)[1])")
     np.testing.assert_allclose(levels[1:], np.clip(costs / 6 * 16, 0, 15.5).astype(int), atol=1)

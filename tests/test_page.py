@@ -425,7 +425,7 @@ def test_settings_that_are_wrong(browser, written):
     browser.open(written, view='#writing')
     for fields, words in [(dict(prime='☃ß'), ['never saw', '☃', 'ß']),
                           (dict(prime='', temperature='0'), ['Temperature', '0.01']),
-                          (dict(temperature='1', top_k='0'), ['top k', '33']),
+                          (dict(temperature='1', top_k='0'), ['k most probable', '33']),
                           (dict(top_k='3', length='1.5'), ['Characters']),
                           (dict(length='9', seed='-1'), ['Seed', '0'])]:
         for name, value in fields.items():
@@ -465,7 +465,7 @@ def test_hostile_text_runs_nothing(browser, hostile):
     assert r'b<img src=x onerror=hacked=1>\u2028.npz' in browser.text('#models')
     browser.click('#tab-why')
     browser.wait("document.querySelector('#why-effects .bars') !== null")
-    assert re.match(r'….*\?\} gets .* %\. What mattered most:(\d+ before: .*[+−]\d\.\d\d){5}$',
+    assert re.match(r'….*\?\} gets .* %\. What mattered most, in nats:(\d+ before: .*[+−]\d\.\d\d){5}$',
                     browser.text('#why-effects'))
     browser.click('#tab-words')
     browser.set('#words', HOSTILE.replace('\ud800', ''))   # which DevTools cannot send
@@ -729,7 +729,7 @@ def test_free_and_held_texts(browser, written, javascript, short_run, width):
     same = len(os.path.commonprefix(expected))
     assert text == expected[0] and expected[0] != expected[1]
     assert texts_in(browser) == [['the ', text[4:same], text[same:]] for text in expected]
-    assert f'part after {same - 4}.' in browser.text('#speed')
+    assert f'same {same - 4};' in browser.text('#speed')
     colours = [browser.colours(pane + ' .changed')[0] for pane in PANES]
     np.testing.assert_allclose(colours, [colour(2), colour(-2)], atol=1.5)
     assert description in browser.text('#held-title') and browser.is_visible('#held-title')

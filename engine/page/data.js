@@ -145,4 +145,6 @@ const natsAndBits = cost => `${cost.toFixed(3)} nats (${(cost / Math.LN2).toFixe
 const twoDigits = number => number.toFixed(2).replace('-', '\u2212');
 const signed = number => (number < 0 ? '' : '+') + twoDigits(number);
 const grouped = n => Math.round(n).toLocaleString('en');
-const percent = p => (100 * p).toFixed(p < 0.001 ? 3 : p < 0.1 ? 1 : 0) + ' %';
+function percent(p) {
+  return p < 5e-6 ? 'under 0.001 %' : (100 * p).toFixed(p < 0.001 ? 3 : p < 0.1 ? 1 : 0) + ' %';
+}

@@ -82,7 +82,7 @@ function learnView() {
     });
     const ofLayers = H1 === H2 ? H1 : `${H1} and ${H2}`;
     byId('learn-status').textContent = `Learning ${grouped(numbers.length)} characters, ${V} distinct, with 2 layers `
-      + `of ${ofLayers} units. A tenth, at the end, is kept to test.` + slowness(lesson.learner.memory)
+      + `of ${ofLayers} units. A tenth, at the end, is for validation.` + slowness(lesson.learner.memory)
       + (chosen.length > MOST ? ` Only the first ${grouped(MOST)} characters of the text are taken.` : '');
   }
 
@@ -113,8 +113,9 @@ function learnView() {
     byId('learn-shown').hidden = false;
     showButtons();
     if (cost !== null) rows.push([read / 1000, cost, kept]);
-    byId('learn-progress').textContent = `${grouped(read)} characters read. Kept part: ${natsAndBits(kept)} a `
-      + `character. Blind guesses cost ${Math.log(vocabulary.uchar.length).toFixed(2)} nats.`;
+    byId('learn-progress').textContent = `${grouped(read)} characters read. Validation: ${natsAndBits(kept)} a `
+      + `character. Taking all ${vocabulary.uchar.length} as equally probable costs `
+      + `${natsAndBits(Math.log(vocabulary.uchar.length))}.`;
     byId('learn-sample').textContent = visible(sample.map(speller(vocabulary)).join(''));
     spans.forEach((span, k) => tint(span, k ? costs[k - 1] / DEAREST : 0));
     showUnit(unit);

@@ -40,7 +40,7 @@ function whyView(text, model) {
     const length = j => Math.abs(effects[j] / (effects[largest[0]] || 1));
     byId('why-effects').replaceChildren(
       text.contextOf(state.place),
-      element('p', '', inBold(chosen), ` gets ${percent(Math.exp(whole[chosen]))}. What mattered most:`),
+      element('p', '', inBold(chosen), ` gets ${percent(Math.exp(whole[chosen]))}. What mattered most, in nats:`),
       element('div', 'bars', ...largest.flatMap(j => (
         bar(`${effects.length - j} before: ${named(text.numbers[first + j])}`, length(j), signed(effects[j]),
           effects[j] < 0 ? 'negative' : '')))));

@@ -67,7 +67,7 @@ function writingView(cells) {
 
   function showProgress() {
     const seconds = (performance.now() - begun) / 1000, two = panes.length > 1;
-    const parting = parted ? `They part after ${grouped(same)}.` : 'They are the same.';
+    const parting = parted ? `Both begin with the same ${grouped(same)}; what follows is coloured.` : 'They are the same.';
     byId('stop').disabled = !panes.length;
     byId('stop').textContent = running ? 'Stop' : 'Continue';
     const amount = `${grouped(done)} ${done === 1 ? 'character' : 'characters'}${two ? ' of each text' : ''}`;
