@@ -123,7 +123,8 @@ def write_page(model, o, checkpoint, against):
     if o.score is not None:
         if other:
             left_out = {**left_out, **unknown_to_other}
-        text, source = page.beginning_of(text, o.score, left_out)
+        learned = checkpoint.metadata.get('text', {}).get('sha256') == read.sha256
+        text, source = page.beginning_of(text, o.score, left_out, learned)
     found = None
     if original:                                       # both in the model's characters, which may be bytes
         original = original._replace(text=model.in_vocabulary(original.text))

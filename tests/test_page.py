@@ -228,6 +228,8 @@ def test_page_of_a_file(produce, short_run, monkeypatch, tmp_path):
     assert text == TEXT[:900]
     assert data['source'] == f'The first 900 of {len(TEXT) + 1:,} characters of x.txt.' + left_out
     assert page.beginning_of(TEXT[:90], 'x.txt') == (TEXT[:90], 'All 90 characters of x.txt.')
+    assert produce('--page', tmp_path / 'p.html', '--score', 't.txt', '--overwrite').returncode == 0
+    assert 'characters of t.txt. The model learned from this file' in data_of(tmp_path / 'p.html')['source']
 
 
 def test_page_of_a_text_that_the_model_writes(produce, tmp_path):

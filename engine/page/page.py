@@ -194,10 +194,11 @@ def page_data(model, checkpoint, text, source, against=None, copies=None):
 
 # ---------------------------------------------------------------- the page
 
-def beginning_of(text, path, left_out=None):
+def beginning_of(text, path, left_out=None, learned=False):
     """Return as much of a file's text as a page shows, and a line that says how much that is.
 
-    left_out: how often each character was in the file that is not in the text, since a model never saw it.
+    left_out: how often each character was in the file that is not in the text, since a model never saw it. learned:
+    whether the model learned from this file.
     """
     shown, name, left_out = text[:MOST_CHARACTERS], base_name(path), left_out or {}
     of_file = len(text) + sum(left_out.values())
@@ -210,6 +211,8 @@ def beginning_of(text, path, left_out=None):
         some = ', '.join(f'{character!r} ({n:,})' for character, n in list(left_out.items())[:NAMED])
         more = ' and others' if len(left_out) > NAMED else ''
         source += f' Left out of the file, since a model never saw them: {some}{more}.'
+    if learned:
+        source += ' The model learned from this file, so it is less surprised than by a text that is new to it.'
     return shown, source
 
 
