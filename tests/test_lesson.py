@@ -16,8 +16,12 @@ from engine.lesson import cells, exercise, figure, numpy_lstm
 from numpy_model import LETTERS, NAMES, V, costs, gradients, lively_parameters, random_parameters, sigmoid
 from scripts import FAST, ROOT, assert_refused, load, paste, run, succeeded
 
+sys.path.append(str(ROOT / 'tests' / 'benchmarks'))        # at the end: some modules there have names of ours
+
+from lesson import command_lines  # noqa: E402
+
 LESSON = (ROOT / 'engine' / 'lesson' / 'README.md').read_text(encoding='utf-8')
-COMMANDS = re.findall(r'^    ((?:python|head|tail) .*)$', LESSON, re.MULTILINE)
+COMMANDS = command_lines()
 T, B, H1, H2 = 6, 3, 5, 2
 UNITS = dict(num_units1=H1, num_units2=H2)
 
