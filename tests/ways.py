@@ -4,6 +4,7 @@ As a program it writes the answers of this process, one of several or one on a G
 """
 import contextlib
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -297,6 +298,63 @@ class InLearner(InStreams):
                  for step, left in enumerate(steps, 1) for kind, arrays in left['arrays']
                  for name, values in arrays.items()}
         return dict(found, reported=np.array([[left['cost']] for left in steps]))
+
+
+READING_IN_C = '''
+#define MODEL_ONLY
+#include "model.c"
+static void print(int n, const float *numbers) { for (int k = 0; k < n; k++) printf("%.9g ", numbers[k]); }
+int main(void)
+{
+    model_state s = {{0}, {0}, {0}, {0}};
+    float log_p[V];
+    int x;
+    while (scanf("%d", &x) == 1) {
+        model_read(&s, x, log_p);
+        print(V, log_p), print(H1, s.h1), print(H1, s.C1), print(H2, s.h2), print(H2, s.C2);
+    }
+    return 0;
+}
+'''
+
+
+class InExportedC:
+    """The network of an exported model.c, which the compiler of this machine makes."""
+
+    def __init__(self, folder):
+        self.folder, self.models = folder, InTheano()
+
+    def answers(self, case):
+        """Return what is predicted of three rows of the batch."""
+        self.models.model(case).export(self.folder / 'model.c')
+        source, program = self.folder / 'reading.c', self.folder / 'reading'
+        source.write_text(READING_IN_C)
+        subprocess.run(['cc', '-O2', str(source), '-lm', '-o', str(program)], check=True)
+        rows = []
+        for row in case.batch[0].T[:3]:
+            said = subprocess.run([str(program)], input=' '.join(map(str, row)), check=True, stdout=subprocess.PIPE,
+                                  encoding='ascii').stdout
+            rows.append(np.array(said.split(), float).reshape(case.T, -1))
+        ends = np.cumsum([case.V, case.H1, case.H1, case.H2])
+        logs, *states = np.split(np.stack(rows, axis=1), ends, axis=2)             # (T,rows,size) each
+        return dict(probabilities=np.exp(logs), **{name: state[:, 0] for name, state in zip(STATES, states)})
+
+
+class InOnnx:
+    """The network of an exported model.onnx, a step at a time. Session: what runs it, onnxruntime's InferenceSession.
+    """
+
+    def __init__(self, folder, Session):
+        self.folder, self.Session, self.models = folder, Session, InTheano()
+
+    def answers(self, case):
+        model = self.models.model(case)
+        model.export(self.folder / 'model.onnx')
+        session, states, steps = self.Session(str(self.folder / 'model.onnx')), model._zero_states(case.B), []
+        for x in case.batch[0].astype('int64'):
+            p, *states = session.run(None, dict(zip(STATES, states), characters=x[None]))
+            steps.append([p[0], *[state[0] for state in states]])
+        return dict(zip(('probabilities', *STATES), map(np.array, zip(*steps))))
 
 
 def main():
