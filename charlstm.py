@@ -11,7 +11,8 @@ distribution of the next character (Hochreiter & Schmidhuber 1997, with the
 forget gate of Gers et al. 2000).
 
 The functions of symbols below are the whole model. Training, prediction and writing are made from them, and so is
-the cell in C. Edit one, and the numbers change.
+the cell in C. Edit one, and the numbers change: smoothed, activation_penalty, clip, limited and running_averages
+count where their options are not 0, as in train.py.
 
 The class CharLSTM trains it and writes with it. Its methods are
 
@@ -47,8 +48,8 @@ from engine.progress import Watch
 from engine.run import fit
 from engine.run.schedule import Diverged, Schedule
 from engine.sampling import Sampling
-from engine.state.parameters import NAMES, own_of_layer, parameter_shapes, read_about
-from engine.state.run_state import read_averages, state_updates
+from engine.state.parameters import NAMES, check_initial, own_of_layer, parameter_shapes, read_about
+from engine.state.run_state import checked_step, read_averages
 from engine.state.state import Path, locked, read_checkpoint
 from engine.state.text import read_text
 
@@ -304,7 +305,8 @@ class CharLSTM(Sampling, Analysis):
         else:
             V = self._vocabulary_size(char_dim)
             own = checks.cell_parameters(self.cell_parameters)
-            self._set_parameters(initial_parameters(V, num_units1, num_units2, self.random, initial, own), self.uchar)
+            p = initial_parameters(V, num_units1, num_units2, self.random, initial, own)
+            self._set_parameters(check_initial(p, V, num_units1, num_units2, own, theano.config.floatX), self.uchar)
             self._optimiser_state = {}
         self._functions, self._made_from, self.lp = {}, None, lp
         self._set_weights(self._arrays() if lp['average'] else {})
@@ -330,7 +332,8 @@ class CharLSTM(Sampling, Analysis):
         costs = smoothed(found.costs, found.spread, self.lp['smoothing']) if self.lp['smoothing'] else found.costs
         if self.lp['ar'] or self.lp['tar']:
             costs = costs + activation_penalty(found.states[2], states[2], self.lp['ar'], self.lp['tar'])
-        gradients = tt.grad((costs * weights).sum(), list(self._trained().values()))
+        gradients = tt.grad((costs * weights).sum(), list(self._trained().values()), return_disconnected='None',
+                            disconnected_inputs='ignore')      # what is not used is refused in compiled.py
         outputs = [found.costs.mean(), found.best] + found.after
         return [x, y] + states + [weights] + masks + connections, outputs, gradients, found.costs.size
 
@@ -345,8 +348,8 @@ class CharLSTM(Sampling, Analysis):
         if self.lp['grad_clip']:
             gradients = clip(gradients, self.lp['grad_clip'], ops)
         optimiser, state = (sgd, {}) if rule == 'sgd' else (self.optimiser, self._training_state())
-        steps, new_state = optimiser(gradients, parameters, state, self.dyn_lrate, self.lp)
-        updates = state_updates(parameters, steps, state, new_state)
+        steps, updates = checked_step(optimiser(gradients, parameters, state, self.dyn_lrate, self.lp), parameters,
+                                      state)
         if self.lp['step_clip'] and rule != 'sgd':
             steps = limited(steps, self.lp['step_clip'] * self.dyn_lrate)
         new = [p - step for p, step in zip(parameters, steps)]

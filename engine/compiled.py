@@ -21,6 +21,8 @@ from engine.state.state import Path, State, locked
 from engine.table import changed_learning
 from engine.terminal import warn
 
+DRAWS = 'draws random numbers by Theano, which no checkpoint keeps: a resumed run draws others'
+
 
 class Compiled(State):
     """The functions of a model, compiled by name, and its cell.
@@ -76,8 +78,7 @@ class Compiled(State):
             self._warn(f'the cell {cell.name} uses {cell.unknown}, which is not in C: theano.scan runs it, many times '
                        'slower')
         if cell.draws:
-            self._warn(f'the cell {cell.name} draws random numbers, which no checkpoint keeps: a resumed run draws '
-                       'others')
+            self._warn(f'the cell {cell.name} {DRAWS}')
 
     def _model_cell(self):
         """Return the Cell. Raises ValueError where the model does not have its parameters."""
@@ -174,6 +175,8 @@ class Compiled(State):
                 return self._function(name)
             if name == 'predict':
                 self._warn_of_costs()
+            elif name.startswith('train'):
+                self._warn_of_draws(self._functions[name])
         return self._functions[name]
 
     @locked
@@ -223,6 +226,12 @@ class Compiled(State):
             self._warn('network in charlstm.py was edited so that its costs are not -log p: training and validation '
                        'use them, but scores, alternatives and pages show -log p')
 
+    def _warn_of_draws(self, step):
+        """Warn where a training step draws random numbers that are not the cell's."""
+        draws = any(getattr(variable, 'default_update', None) is not None for variable in step.get_shared())
+        if draws and not self._cell.draws:
+            self._warn(f'training {DRAWS}')
+
     def _build_predict(self):
         """Compile the function from characters (T,B) and states to probabilities (T*B,V) and new states."""
         x, states, ops = tt.imatrix('x'), tt.matrices('h1', 'C1', 'h2', 'C2'), self._ops()
@@ -249,6 +258,9 @@ class Compiled(State):
         """
         ops = self._ops()
         inputs, outputs, gradients, size = self._gradient_graph(ops)
+        unused = [name for name, gradient in zip(self.p, gradients) if gradient is None]
+        if unused:
+            raise ValueError(f'the costs do not depend on {", ".join(unused)}: use all parameters in network')
         if self.group.size == 1:               # one function does both
             ratios, updates = self._update_graph(gradients, size, rule, ops)
             return theano.function(inputs, outputs + ratios, updates=updates + list(ops.updates.items()))

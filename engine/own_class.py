@@ -1,10 +1,37 @@
-"""The class of one's own that --cell names."""
+"""The user's own code: the class that --cell names, and where an error of such code, or of an edit, was raised."""
+import difflib
 import os
 import sys
+import sysconfig
 import traceback
 import types
 
+from engine import commands
 from engine.files import named
+from engine.terminal import warn
+
+HOOKS = 'cell', 'cell_parameters', 'optimiser', 'optimiser_state'      # what CharLSTM reads of a subclass
+LIBRARIES = [sysconfig.get_path(name) + os.sep for name in ('stdlib', 'platstdlib', 'purelib', 'platlib')]
+PROGRAM = [os.path.join(commands.ROOT, *names) for names in (('engine', ''), ('train.py',), ('produce_text.py',))]
+
+
+def place_of(error):
+    """Return the line of the user's own code that raised an error, as text and as Python; None where there is none.
+
+    It is the innermost one outside of libraries, if that is not in a file of this program other than charlstm.py.
+    """
+    if isinstance(error, SyntaxError) and error.filename:
+        frames = [traceback.FrameSummary(error.filename, error.lineno, '')]
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
+    for frame in reversed(frames):
+        path = os.path.abspath(frame.filename)
+        if path.startswith(tuple(LIBRARIES)):
+            continue
+        if path.startswith(tuple(PROGRAM)) or not os.path.isfile(path):
+            return None
+        return f'{commands.near(path)}, line {frame.lineno}', frame.line
+    return None
 
 
 def load_class(words, base):
@@ -20,7 +47,18 @@ def load_class(words, base):
     if not (isinstance(found, type) and issubclass(found, base)):
         raise ValueError(f'{path} has no class {name} that is a subclass of CharLSTM: expected one such as Coupled in '
                          'README.md')
+    _warn_of_names(words, {member for cls in found.__mro__ if not issubclass(base, cls) for member in vars(cls)}, base)
     return found
+
+
+def _warn_of_names(words, names, base):
+    """Warn of names that a class has and CharLSTM does not read, but similar ones, and where it has none that count."""
+    for name in sorted(names - {*dir(base)}):
+        near = difflib.get_close_matches(name, HOOKS, 1, 0.8)
+        if near:
+            warn(f'{words} has {name}, which CharLSTM does not read: did you mean {near[0]}?')
+    if not any(name == '__init__' or hasattr(base, name) and not name.startswith('__') for name in names):
+        warn(f'{words} changes nothing of CharLSTM: expected one of {", ".join(HOOKS)}')
 
 
 def make_model(words, base, *arguments, **settings):
@@ -49,9 +87,6 @@ def _module(path):
     sys.path.append(os.path.dirname(path))                 # it may import files beside it
     try:
         exec(compile(source, path, 'exec'), vars(module))
-    except (Exception, SystemExit) as error:
-        lines = [error.lineno] if isinstance(error, SyntaxError) else [
-            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
-        where = f', line {lines[-1]}' if lines and lines[-1] else ''
-        raise ValueError(f'{path}{where}: {type(error).__name__}: {error}') from error
+    except SystemExit as error:
+        raise ValueError(f'{path} ends the program: expected a file with a class') from error
     return module

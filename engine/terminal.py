@@ -121,10 +121,12 @@ def lacks_memory(error):
 
 def _message(error, needs_less, options):
     """Return the message of an error that the user can correct; None for a bug. For needs_less see main."""
+    from engine.own_class import place_of      # late, so that --help does not wait for it
     # engine.files.named puts the file into the message; an OSError without a file is of the current folder or of print.
     unnamed = isinstance(error, OSError) and error.strerror and not error.filename
-    if isinstance(error, (OSError, ValueError)) and not unnamed:
-        return str(error)
+    place, line = place_of(error) or (None, None)
+    if isinstance(error, (OSError, ValueError)) and not unnamed and (not place or line.startswith('raise ')):
+        return str(error).split('\nApply node')[0]         # where Theano begins to explain its graph
     if lacks_memory(error):
         text = error.strerror if unnamed else str(error)
         if error.args and isinstance(error.args[0], bytes):            # pygpu's
@@ -140,6 +142,8 @@ def _message(error, needs_less, options):
     if isinstance(error, ImportError):
         # Python names the module that is missing; our own errors say what to do.
         return f'{error}: {commands.find_packages()}' if error.name else str(error)
+    if place:
+        return f'{place}: {type(error).__name__}: {error}'
     return None
 
 

@@ -10,7 +10,7 @@ from scipy import stats
 
 import charlstm
 import numpy_model
-from charlstm import CharLSTM
+from charlstm import CharLSTM, tt
 from engine import analysis
 from engine.kernel.scan import Scan
 from engine.state.dropout import begins_anew
@@ -460,6 +460,30 @@ def test_failed_setup_changes_nothing(tmp_path):
     with pytest.raises(OSError):
         model.model_setup(str(tmp_path / 'missing.npz'), lrate=0.5)
     assert model.lp == before and model.dyn_lrate.get_value() == 0.25
+
+
+# ---------------------------------------------------------------- edits that cannot be trained
+
+@pytest.mark.parametrize('change, words', [
+    (dict(D=np.zeros(3)), ['V, c, D', 'expected U1', 'cell_parameters']),
+    (dict(b1=np.zeros(4, 'float32')), ['float32 (4,) for b1', f'float32 (4, {H1})']),
+    (dict(W2=np.zeros((4, H2, H2))), ['float64', 'W2', f'float32 (4, {H2}, {H2})'])])
+def test_initial_parameters_that_were_edited_are_checked(monkeypatch, refused, change, words):
+    unedited = charlstm.initial_parameters
+    monkeypatch.setattr(charlstm, 'initial_parameters', lambda *arguments: {**unedited(*arguments), **change})
+    with refused(ValueError, *words):
+        new_model()
+
+
+def test_parameter_that_the_network_does_not_use(monkeypatch, refused, interpreted):
+    """Tied weights: the output by the embedding, so V is left over."""
+    def network(x, y, states, p, *more):
+        return unedited(x, y, states, dict(p, V=tt.zeros((V, H2)) + p['U1'].sum(axis=(0, 1))[:, None]), *more)
+    unedited = charlstm.network
+    monkeypatch.setattr(charlstm, 'network', network)
+    model = new_model()
+    with refused(ValueError, 'do not depend on V'):
+        model.theano_train_rmsprop(*batch(5, 3))
 
 
 # ---------------------------------------------------------------- initial values

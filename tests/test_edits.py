@@ -1,4 +1,6 @@
 """What is edited counts from the next call on: functions of symbols, values that these read, learning parameters."""
+import functools
+
 import numpy as np
 import pytest
 
@@ -81,6 +83,28 @@ def helped_cell(a_f, a_i, a_o, a_g, C_prev):
     return (lambda *inputs: global_cell(*inputs))(a_f, a_i, a_o, a_g, C_prev)
 
 
+class Callable:
+    leak = 0.1
+
+    def __call__(self, *inputs):
+        return leaky(*inputs, self.leak)
+
+
+class OfBase(CharLSTM):
+    @staticmethod
+    def cell(*inputs):
+        return super(OfBase, OfBase).cell(*inputs)
+
+
+class OfBaseOfObject(CharLSTM):
+    def cell(self, *inputs):
+        return super().cell(*inputs)
+
+
+def partial_cell(*inputs, settings):
+    return leaky(*inputs, settings['leak'])
+
+
 def doubled(U, stacked=charlstm.stacked):
     return 2 * stacked(U)
 
@@ -92,6 +116,11 @@ def doubled(U, stacked=charlstm.stacked):
     (CharLSTM, helped_cell, lambda patch, model: patch.setitem(globals(), 'leak', 0.3)),
     (CharLSTM, settings_cell, lambda patch, model: patch.setitem(settings, 'leak', 0.3)),
     (CharLSTM, settings_cell, lambda patch, model: patch.setitem(globals(), 'settings', dict(leak=0.3))),
+    (CharLSTM, functools.partial(partial_cell, settings=settings),
+     lambda patch, model: patch.setitem(settings, 'leak', 0.3)),
+    (CharLSTM, Callable(), lambda patch, model: patch.setattr(Callable, 'leak', 0.3)),
+    *[(cls, None, lambda patch, model: patch.setattr(charlstm, 'lstm_cell', coupled_cell))
+      for cls in (OfBase, OfBaseOfObject)],
     (CharLSTM, *of_closure()),
     (CharLSTM, None, lambda patch, model: patch.setattr(charlstm, 'lstm_cell', coupled_cell)),
     (CharLSTM, None, lambda patch, model: patch.setattr(lstm_cell, '__code__', coupled_cell.__code__)),

@@ -181,9 +181,26 @@ def returning(steps=lambda g: g, state=lambda s: s):
     (returning(state=lambda s: {}), dict(n=0), ['the state of no names', 'the state n']),
     (returning(state=lambda s: dict(n=tt.cast(s['n'], 'float64'))), dict(n=0), ['float64', 'state_n', 'float32']),
     (returning(lambda g: [g.sum() for g in g]), {}, ['U1', 'float32', 'scalar']),
-    (returning(), dict(n=[0]), ['list n', '1 items', '8']), (returning(), {'a b': 0}, ["'a b'", 'letters'])])
+    (returning(), dict(n=[0]), ['list n', '1 items', '8']), (returning(), {'a b': 0}, ["'a b'", 'letters']),
+    (returning(lambda g: [0, *g[1:]]), {}, ['returned 0 for U1', 'expected TensorType(float32']),
+    (lambda gradients, *more: gradients, {}, ['returned list', 'two things']),
+    (returning(state=lambda s: list(s)), {}, ['two things', 'a dict']),
+    (returning(), [1], ['optimiser_state', 'a dict'])])
 def test_what_is_no_optimiser(interpreted, refused, optimiser, initial, words):
     model = made(CharLSTM)
     model.optimiser, model.optimiser_state = optimiser, lambda parameters: initial
     with refused(ValueError, *words):
         model.theano_train_rmsprop(*X)
+
+
+def test_optimiser_that_draws_random_numbers(interpreted, capsys):
+    """A warning says that no checkpoint keeps them."""
+    noise = tt.shared_randomstreams.RandomStreams(5)
+    model, without = made(CharLSTM), made(CharLSTM)
+    model.optimiser = returning(lambda g: [step + noise.normal(step.shape, std=0.1, dtype=step.dtype) for step in g])
+    model.optimiser_state = without.optimiser_state = lambda parameters: {}
+    without.optimiser = returning()
+    without.theano_train_rmsprop(*X)
+    assert 'draws' not in capsys.readouterr().err
+    model.theano_train_rmsprop(*X)
+    assert 'training draws random numbers by Theano, which no checkpoint keeps' in capsys.readouterr().err

@@ -6,7 +6,8 @@ import pytest
 from charlstm import CharLSTM
 from damage import write_checkpoint
 from engine import own_class
-from scripts import (FAST, PRODUCE, ROOT, SMALL, TRAIN, assert_changes_nothing, assert_refused, load, run, succeeded)
+from scripts import (FAST, PRODUCE, ROOT, SMALL, TRAIN, assert_changes_nothing, assert_refused, copy_of_program, load,
+                     run, succeeded)
 
 COUPLED = re.search('```python\n(.*?class Coupled.*?)```', (ROOT / 'README.md').read_text(encoding='utf-8'), re.DOTALL)
 LEAKY = '''
@@ -65,7 +66,7 @@ def test_class_has_parameters_and_imports_what_is_beside_it(tmp_path, monkeypatc
     ('', 'gone.py:Cell', ['cannot read gone.py', 'No such file']), ('', 'mine.py:Cell', ['mine.py has no class Cell']),
     ('class Cell:\n    pass\n', 'mine.py:Cell', ['no class Cell that is a subclass of CharLSTM']),
     ('\nclass Cell(:\n', 'mine.py:Cell', ['mine.py, line 2: SyntaxError']),
-    ('import sys\nsys.exit()\n', 'mine.py:Cell', ['mine.py, line 2: SystemExit']),
+    ('import sys\nsys.exit()\n', 'mine.py:Cell', ['mine.py ends the program: expected a file with a class']),
     ('from charlstm import CharLSTM\nclass Cell(CharLSTM):\n    def __init__(self, V):\n        self.V = V\n',
      'mine.py:Cell', ['mine.py:Cell cannot be made as CharLSTM is', 'the same arguments']),
     ('def f():\n    return 1 / 0\n\n\nf()\n', 'mine.py:Cell', ['mine.py, line 2: ZeroDivisionError: division'])])
@@ -75,3 +76,52 @@ def test_what_is_no_class_is_refused(folder, in_process, monkeypatch, script, so
     (folder / 'mine.py').write_text(source)
     names = ['t.txt', 'r', *SMALL, '--output-dir', 'results'] if script == TRAIN else [write_checkpoint('p.npz')]
     assert_changes_nothing(folder, in_process, script, *names, '--cell', words, words=expected)
+
+
+CELL = '''from charlstm import CharLSTM, np, tt
+import math
+class Cell(CharLSTM):
+    @staticmethod
+    def {}:
+        {}
+'''
+
+
+@pytest.mark.parametrize('line, words', [
+    ('return a_f * undefined, C', ['NameError', 'undefined']), ('return (a_f if C > 0 else a_i), C', ['TypeError']),
+    ('return np.where(C > 0, a_f, a_i), C', ['ValueError']), ('return math.exp(C), C', ['TypeError'])])
+def test_error_in_a_cell_is_a_line_of_its_file(folder, in_process, monkeypatch, line, words):
+    monkeypatch.setattr('sys.path', list(own_class.sys.path))
+    (folder / 'mine.py').write_text(CELL.format('cell(a_f, a_i, a_o, a_g, C)', line))
+    assert_changes_nothing(folder, in_process, TRAIN, 't.txt', 'r', *SMALL, '--output-dir', 'results', '--cell',
+                           'mine.py:Cell', words=['mine.py, line 6: ', *words])
+
+
+@pytest.mark.parametrize('line, words', [
+    ('return lp["momentum"]', ["mine.py, line 6: KeyError: 'momentum'"]),
+    ('return tt.sqrr(gradients[0]), state', ['mine.py, line 6: AttributeError', 'sqrr'])])
+def test_error_in_an_optimiser_is_a_line_of_its_file(folder, line, words):
+    (folder / 'mine.py').write_text(CELL.format('optimiser(gradients, parameters, state, lrate, lp)', line))
+    assert_refused(run(TRAIN, 't.txt', 'r', *SMALL, '--output-dir', 'results', '--cell', 'mine.py:Cell', flags=FAST),
+                   *words)
+
+
+def test_error_in_an_edit_is_a_line_of_charlstm(folder):
+    program = copy_of_program(folder / 'program')
+    source = (program / 'charlstm.py').read_text(encoding='utf-8')
+    line = source[:source.index('tt.tanh(C)')].count('\n') + 1
+    (program / 'charlstm.py').write_text(source.replace('tt.tanh(C)', 'tt.tan(C, C_prevv)'), encoding='utf-8')
+    assert_refused(run(program / 'train.py', 't.txt', 'r', *SMALL, flags=FAST),
+                   f'charlstm.py, line {line}: NameError: ', 'C_prevv')
+
+
+@pytest.mark.parametrize('source, expected', [
+    ('class Cell(CharLSTM):\n    def optimizer(self): pass\n    cell_parameter = {}\n',
+     ['has optimizer, which', 'mean optimiser?', 'mean cell_parameters?', 'changes nothing of CharLSTM']),
+    ('class Base(CharLSTM):\n    cell_parameters = {}\nclass Cell(Base):\n    note = 3\n', [])])
+def test_names_that_are_not_read(folder, monkeypatch, capsys, source, expected):
+    monkeypatch.setattr('sys.path', list(own_class.sys.path))
+    (folder / 'mine.py').write_text('from charlstm import CharLSTM\n' + source)
+    own_class.load_class('mine.py:Cell', CharLSTM)
+    said = capsys.readouterr().err
+    assert all(words in said for words in expected) and bool(said) == bool(expected)

@@ -365,8 +365,8 @@ def test_advice_on_memory_names_options_that_can_be_changed(script, arguments, a
 
 def test_bug_is_not_hidden(monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['p'])
-    with pytest.raises(ZeroDivisionError):
-        terminal.main(argparse.ArgumentParser(prog='p'), lambda options: 1 / 0, str)
+    with pytest.raises(TypeError):
+        terminal.main(argparse.ArgumentParser(prog='p'), terminal.bits, str)
 
 
 # ---------------------------------------------------------------- options

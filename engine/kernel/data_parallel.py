@@ -17,6 +17,10 @@ class DataParallelStep:
         """
         self._gradient, self._update, self._group, self._sums = gradient, update, group, None
 
+    def get_shared(self):
+        """Return the shared variables of both functions, as a compiled function does."""
+        return self._gradient.get_shared() + self._update.get_shared()
+
     def __call__(self, *inputs):
         cost, best, h1, C1, h2, C2, *gradients, size = self._gradient(*inputs)
         parts = [*map(np.ravel, gradients), np.array([cost * size, size, 0], cost.dtype)]

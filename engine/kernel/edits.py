@@ -1,4 +1,5 @@
 """Whether functions of symbols were edited since something was compiled from them."""
+import functools
 import types
 
 import numpy as np
@@ -41,6 +42,8 @@ class Reads:
         self._places, self._seen = [], set()       # a place: a function of a key, the key, and the value found
         for function in functions:
             self._follow(function, ())
+            if not type(function).__module__.startswith('engine.'):            # a held cell, which is made of another
+                self._follow(function.__call__, ())                            # of an object that acts as a function
 
     def differ(self):
         """Return whether something has changed. It takes some microseconds."""
@@ -61,11 +64,11 @@ class Reads:
 
     def _follow(self, value, names):
         """Add what can change inside of a value. names: what the function that reads it calls attributes."""
-        if isinstance(value, types.ModuleType) or not (
+        if isinstance(value, functools.partial):
+            self._follow((value.func, value.args, value.keywords), names)
+        elif isinstance(value, types.ModuleType) or not (
                 isinstance(value, (int, float, str, bytes, tuple, list, dict, *FUNCTIONS)) or _library(value)):
-            for name in names:
-                if (id(value), name) not in self._seen:
-                    self._add(value, _attributes(value), name, names)
+            self._follow_attributes(value, names)
         elif isinstance(value, tuple):
             for item in value:
                 self._follow(item, names)
@@ -77,6 +80,13 @@ class Reads:
                 self._follow_function(value)
             else:
                 self._follow_items(value, names)
+
+    def _follow_attributes(self, value, names):
+        """Add attributes of an object and, of a class, those that super() finds."""
+        for owner in [cls for cls in value.__mro__ if cls is not object] if isinstance(value, type) else [value]:
+            for name in names:
+                if (id(owner), name) not in self._seen:
+                    self._add(owner, _attributes(owner), name, names)
 
     def _follow_items(self, values, names):
         self._places.append((lambda key, missing: len(values), None, len(values)))

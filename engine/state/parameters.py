@@ -10,16 +10,33 @@ NAMES = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')       # of all models; a 
 UTF8_FIRST, UTF8_CONTINUED = frozenset(range(0xC2, 0xF5)), frozenset(range(0x80, 0xC0))
 
 
-def parameter_shapes(V, H1, H2):
-    """Return the shapes of the eight parameters by name; the leading 4 are the gates f, i, o, g."""
+def parameter_shapes(V, H1, H2, own=()):
+    """Return the shapes of all parameters by name; the leading 4 are the gates f, i, o, g. own: names of a cell's own.
+    """
     return dict(U1=(4, H1, V), W1=(4, H1, H1), b1=(4, H1),
                 U2=(4, H2, H1), W2=(4, H2, H2), b2=(4, H2),
-                V=(V, H2), c=(V,))
+                V=(V, H2), c=(V,), **{name: (H1 if name.endswith('1') else H2,) for name in own_names(own)})
 
 
 def parameter_count(V, H1, H2):
     """Return how many numbers the eight parameters have together."""
     return sum(int(np.prod(shape)) for shape in parameter_shapes(V, H1, H2).values())
+
+
+def check_initial(p, V, H1, H2, own, dtype):
+    """Return p, the parameters of a new model, arrays by name. own: the names of the cell's own.
+
+    Raises ValueError where a name, a shape or a type is not as it should be.
+    """
+    shapes = parameter_shapes(V, H1, H2, own)
+    if set(p) != set(shapes):
+        raise ValueError(f'initial_parameters returned {", ".join(p)}: expected {", ".join(shapes)}; a parameter of '
+                         "one's own is one of cell_parameters")
+    for name, shape in shapes.items():
+        if (p[name].shape, p[name].dtype) != (shape, dtype):
+            raise ValueError(f'initial_parameters returned {p[name].dtype} {p[name].shape} for {name}: expected '
+                             f'{dtype} {shape}')
+    return p
 
 
 def own_names(names):
@@ -108,15 +125,14 @@ def read_shapes(path, encoding='utf-8'):
     OSError when the file cannot be read, ValueError when it is no checkpoint.
     """
     with opened(path) as stored:
-        own = own_names(cell_of(stored)['parameters'])
-        found = {name: stored.shape(name) for name in (*NAMES, *own)}
+        own = cell_of(stored)['parameters']
+        found = {name: stored.shape(name) for name in (*NAMES, *own_names(own))}
         uchar = _vocabulary(stored['uchar'], encoding)
         if uchar is None:
             raise stored.refusal('its uchar is no list of distinct characters')
         if len(found['U1']) != 3 or len(found['U2']) != 3:
             raise stored.refusal('its U1 or U2 has not three dimensions')
-        shapes = parameter_shapes(len(uchar), found['U1'][1], found['U2'][1])
-        shapes.update({name: shapes['b' + name[-1]][1:] for name in own})
+        shapes = parameter_shapes(len(uchar), found['U1'][1], found['U2'][1], own)
         for name, shape in shapes.items():
             if 0 in shape:
                 raise stored.refusal(f'it has no units or no characters: {name} would have shape {shape}')

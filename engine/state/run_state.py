@@ -13,7 +13,9 @@ MEAN_SQUARES = 'mean_squares'          # the state of RMSprop, by which score_te
 # ---------------------------------------------------------------- the state of an optimiser, a dict
 
 def map_state(function, state):
-    """Return a state with a function applied to each of its arrays, or symbols."""
+    """Return a state with a function applied to each of its arrays, or symbols. Raises ValueError for no dict."""
+    if not isinstance(state, dict):
+        raise ValueError(f'optimiser_state returned {state!r}: expected a dict, by name')
     return {name: list(map(function, value)) if isinstance(value, (list, tuple)) else function(value)
             for name, value in state.items()}
 
@@ -43,12 +45,17 @@ def named_state(state, parameters):
     return named
 
 
-def state_updates(parameters, steps, state, new_state):
-    """Return pairs of a shared variable of a state and its new value.
+def checked_step(result, parameters, state):
+    """Return the steps that an optimiser returned, and pairs of a shared variable of its state and its new value.
 
-    parameters, steps: lists of symbols. Raises ValueError where an optimiser returned a wrong number of steps, another
-    state than it got, or a symbol of another type.
+    result: what it returned, steps, a list of symbols, and the new state. parameters: a list of shared variables.
+    Raises ValueError where that is something else, a wrong number of steps, another state than the optimiser got, or a
+    symbol of another type.
     """
+    if not (isinstance(result, (tuple, list)) and len(result) == 2 and isinstance(result[1], dict)):
+        raise ValueError(f'the optimiser returned {type(result).__name__}: expected two things, a list of steps and '
+                         'the new state, a dict')
+    steps, new_state = list(result[0]), result[1]
     numbers = range(len(parameters))
     before, after = named_state(state, numbers), named_state(new_state, numbers)
     if len(steps) != len(parameters) or set(before) != set(after):
@@ -56,9 +63,10 @@ def state_updates(parameters, steps, state, new_state):
                          f'{len(parameters)} steps and the state {shown(state)}')
     updates = [(variable, after[name]) for name, variable in before.items()]
     for variable, new in [*zip(parameters, steps), *updates]:
-        if (new.dtype, new.ndim) != (variable.dtype, variable.ndim):
-            raise ValueError(f'the optimiser returned {new.type} for {variable}: expected {variable.type}')
-    return updates
+        if (getattr(new, 'dtype', None), getattr(new, 'ndim', None)) != (variable.dtype, variable.ndim):
+            raise ValueError(f'the optimiser returned {getattr(new, "type", repr(new))} for {variable}: expected '
+                             f'{variable.type}')
+    return steps, updates
 
 
 # ---------------------------------------------------------------- what a run resumes from
