@@ -300,13 +300,13 @@ class CharLSTM(Sampling, Analysis):
         if initial not in ('original', 'hidden'):
             raise ValueError(f"initial is {initial!r}: expected 'original' or 'hidden'")
         if mfile is not None:
-            self.load_params(mfile, encoding)  # before anything changes, since it may fail
+            self._load_to_set_up(mfile, encoding)  # before anything changes, since it may fail
         else:
             V = self._vocabulary_size(char_dim)
             own = checks.cell_parameters(self.cell_parameters)
             self._set_parameters(initial_parameters(V, num_units1, num_units2, self.random, initial, own), self.uchar)
             self._optimiser_state = {}
-        self._functions, self._made_from, self.lp = {}, None, lp
+        self._functions, self._made_from, self.lp, self._initial_lp = {}, None, lp, dict(lp)
         self._set_weights(self._arrays() if lp['average'] else {})
         self._average_weight = theano.shared(np.zeros((), theano.config.floatX), 'average_weight', allow_downcast=True)
         self._dyn_lrate = theano.shared(np.asarray(lp['lrate'], theano.config.floatX), 'lrate', allow_downcast=True)

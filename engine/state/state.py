@@ -81,10 +81,11 @@ class State:
 
     Attributes: those that CharLSTM lists; group, a SingleProcess or a ProcessGroup: the processes that train
     the model together, each of which has its own rows (B) of a batch and of states; precision, of the operands of
-    products; _text, the Text that was prepared, or None; _optimiser_state, what optimiser_state returns, as shared
-    variables, {} until it is needed; _weights, the weights that are trained, by name, where p is their running average,
-    {} where p itself is trained; _averaged_steps, the steps in that average; _carried, the states before the next
-    training batch, four arrays (B,H), or None; _validation_states, those before the next validation batch,
+    products; _initial_lp, lp as model_setup made it; _text, the Text that was prepared, or None; _optimiser_state, what
+    optimiser_state returns, as shared variables, {} until it is needed; _weights, the weights that are trained, by
+    name, where p is their running average, {} where p itself is trained; _averaged_steps, the steps in that average;
+    _carried, the states before the next training batch, four arrays (B,H), or None; _validation_states, those before
+    the next validation batch,
     and _validation_index, its index.
     """
 
@@ -95,7 +96,7 @@ class State:
         self.uchar, self._encoding = [], 'utf-8'           # of the text, where the vocabulary is one of bytes
         self.batch_size = self._dyn_lrate = None
         self.X, self.Y, self.n_batches, self.texts = {}, {}, {}, {}
-        self.p, self.lp, self._optimiser_state = {}, {}, {}
+        self.p, self.lp, self._initial_lp, self._optimiser_state = {}, {}, {}, {}
         self._weights, self._averaged_steps = {}, 0
         self._functions = {}           # compiled, by name, from what the next three say
         self._cell = self._made_from = self._reads = None          # the Cell, attributes, and what functions read
@@ -447,6 +448,14 @@ class State:
             self._warn(f'{filename} learned bytes instead of characters, of a text that was not all ASCII: they are '
                        f'read and written as {encoding.upper()}; if they are others, say so with the option encoding')
         return arrays
+
+    def _load_to_set_up(self, filename, encoding):
+        """Load parameters as load_params does, whatever was changed in lp, which model_setup replaces next."""
+        changed, self.lp = self.lp, dict(self._initial_lp)
+        try:
+            self.load_params(filename, encoding)
+        finally:
+            self.lp = changed
 
     def _cell_difference(self, filename, formula):
         """Return a line on a checkpoint's cell of another formula than this model's; None where they are equal."""
