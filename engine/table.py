@@ -1,7 +1,8 @@
 """The options of train.py, of CharLSTM.fit and of model_setup, each declared once.
 
 For a new learning parameter, add a row here, and use it where lp is read, in charlstm.py. --help, the checks, the
-checkpoints, --info, fit, and model_setup all take it from the row.
+checkpoints, --info, fit, and model_setup all take it from the row. A checkpoint from before it has its value of
+INITIAL: let that be the one with which training is as it was.
 """
 import functools
 import os

@@ -85,8 +85,7 @@ class State:
     optimiser_state returns, as shared variables, {} until it is needed; _weights, the weights that are trained, by
     name, where p is their running average, {} where p itself is trained; _averaged_steps, the steps in that average;
     _carried, the states before the next training batch, four arrays (B,H), or None; _validation_states, those before
-    the next validation batch,
-    and _validation_index, its index.
+    the next validation batch, and _validation_index, its index.
     """
 
     def __init__(self, random_seed, group, precision):
