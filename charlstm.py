@@ -231,7 +231,6 @@ class CharLSTM(Sampling, Analysis):
     The base classes write texts, read texts, compile functions, and hold what the model keeps between two steps.
     """
     cell_parameters = {}
-    schedule = None
 
     def __init__(self, random_seed: Optional[int] = None, kernel: bool = True, comm: Any = None,
                  precision: str = 'float32'):
@@ -287,11 +286,10 @@ class CharLSTM(Sampling, Analysis):
         added to its divisor. bptt_maxdepth: how many steps, counted from the end of a batch, are learned from; -1:
         all. l1, l2: weights of the penalties. char_dim: V, where no text was prepared. initial: as in
         initial_parameters. encoding: as for load_params. learning: dropout, dropconnect, smoothing, ar, tar, reset,
-        average, grad_clip and step_clip, which `python train.py --help` explains; 0, as in 2016, where they are not
-        named.
+        average, grad_clip and step_clip, which `python train.py --help` explains; 0, as in 2016, if left out.
 
-        Sets p, lp and dyn_lrate. Functions are compiled when they are first used. Raises ValueError for arguments out
-        of range and, of mfile, for no checkpoint; OSError where it cannot be read.
+        Sets p, lp and dyn_lrate, and ends what fit has begun. Functions are compiled when they are first used. Raises
+        ValueError for arguments out of range and, of mfile, for no checkpoint; OSError where it cannot be read.
         """
         checks.whole('num_units1', num_units1, 1)
         checks.whole('num_units2', num_units2, 1)
@@ -307,6 +305,7 @@ class CharLSTM(Sampling, Analysis):
             self._set_parameters(initial_parameters(V, num_units1, num_units2, self.random, initial, own), self.uchar)
             self._optimiser_state = {}
         self._functions, self._made_from, self.lp, self._initial_lp = {}, None, lp, dict(lp)
+        self.schedule = None
         self._set_weights(self._arrays() if lp['average'] else {})
         self._average_weight = theano.shared(np.zeros((), theano.config.floatX), 'average_weight', allow_downcast=True)
         self._dyn_lrate = theano.shared(np.asarray(lp['lrate'], theano.config.floatX), 'lrate', allow_downcast=True)
@@ -385,11 +384,11 @@ class CharLSTM(Sampling, Analysis):
     def fit(self, filepath: Optional[Path] = None, recipe: str = 'default', **options: Any) -> Iterator[Epoch]:
         """Learn a text as train.py does, and yield an Epoch after each time that it was read.
 
-        filepath: as for prepare_input; None to continue what was left before its end. recipe: 'default', 'original'
-        for that of 2016, or 'small' for that of --small, whose text filepath None then means. options: those of
-        train.py by their names, with underscores, such as num_units1=128 or epochs=6; the recipe has the others. The
-        attribute schedule says how far it is. After the last epoch, and after any other, the model predicts and writes
-        with what it has learned so far.
+        filepath: as for prepare_input; None to continue what was left before its end and not ended by prepare_input or
+        model_setup. recipe: 'default', 'original' for that of 2016, or 'small' for that of --small, whose text filepath
+        None then means. options: those of train.py by their names, with underscores, such as num_units1=128 or
+        epochs=6; the recipe has the others. The attribute schedule says how far it is. After the last epoch, and after
+        any other, the model predicts and writes with what it has learned so far.
         Raises ValueError for options out of range and for a text that is too short or not in its encoding, OSError
         where it cannot be read, and Diverged where costs are no finite numbers any more or rise for long.
         """
@@ -398,10 +397,12 @@ class CharLSTM(Sampling, Analysis):
         elif options:
             raise ValueError('fit continues with the options that it had: expected none, or a text to begin with')
         elif self.schedule is None:
-            raise ValueError('fit has nothing to continue: expected a text')
-        for epoch in self.epochs(self.schedule):
-            self.schedule.judge(epoch.valid_cost)
+            raise ValueError('fit has nothing to continue, or prepare_input or model_setup ended it: expected a text')
+        schedule = self.schedule
+        for epoch in self.epochs(schedule):
+            schedule.judge(epoch.valid_cost)
             yield epoch
+            fit.check(self, schedule)
 
     def epochs(self, schedule: Schedule, watch: Optional[Watch] = None) -> Iterator[Epoch]:
         """Train on the whole text again and again, and yield an Epoch after each time.

@@ -37,3 +37,9 @@ def begin(model, filepath, recipe, chosen):
     o.settle()
     set_up(model, o)
     return Schedule.resumed(o, {}, model.n_batches['train'])
+
+
+def check(model, schedule):
+    """Raise ValueError where CharLSTM.fit has more to do by a Schedule that is no longer the one of the model."""
+    if model.schedule is not schedule and not schedule.finished:
+        raise ValueError('fit cannot go on: prepare_input, model_setup or another fit ended it; begin with a text')

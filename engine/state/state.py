@@ -99,7 +99,7 @@ class State:
         self._weights, self._averaged_steps = {}, 0
         self._functions = {}           # compiled, by name, from what the next three say
         self._cell = self._made_from = self._reads = None          # the Cell, attributes, and what functions read
-        self._text = None
+        self._text = self.schedule = None
         self._carried, self._validation_states, self._validation_index = None, None, 0
 
     def __repr__(self):
@@ -161,7 +161,8 @@ class State:
 
         Sets uchar, batch_size, texts, X, Y and n_batches: X['train'][i] are the inputs and Y['train'][i] the targets of
         the i-th batch, int32 (T,B) with T = seq_length - 1. If the object has parameters that know all characters of
-        the texts, uchar stays as it is. If they do not know one, they are dropped, with a warning.
+        the texts, uchar stays as it is. If they do not know one, they are dropped, with a warning. What fit has begun
+        ends.
 
         Raises OSError when the file cannot be read, and ValueError for arguments out of range, a wrong encoding, or a
         text too short for one batch.
@@ -178,6 +179,7 @@ class State:
         elif self.p:
             text.renumber(self.uchar)
         self._set_text(text)
+        self.schedule = None
         self.reset_states()
         self._warn_if_truncated()
         if verbose and self.group.first:
