@@ -213,10 +213,10 @@ class CharLSTM(Sampling, Analysis):
 
     Attributes: uchar, a list of the V characters by number; batch_size; X, Y, n_batches, each a dict with the keys
     'train' and 'valid'; texts, a dict of the texts that prepare_input read for valid and test, as numbers (n,), by
-    'valid' and 'test'; p, the parameters as Theano shared variables by name; lp, the learning parameters, which may
-    be changed between steps; dyn_lrate, the learning rate as a shared scalar, which may be set between steps, also to
-    a number; random, the NumPy generator of all random numbers: the same random_seed, text and machine give the same
-    numbers; schedule, how far fit is, None before it.
+    'valid' and 'test'; p, the parameters as Theano shared variables by name; lp, the learning parameters, which may be
+    changed between steps; dyn_lrate, the learning rate as a shared scalar, which may be set between steps, also to a
+    number, but not in fit; random, the NumPy generator of all random numbers: the same random_seed, text and machine
+    give the same numbers; schedule, how far fit is, None before it; its rate_factor scales the rates.
 
     A subclass, or an object before model_setup, may set another cell, a function like lstm_cell. It may also set
     cell_parameters, a dict of names to initial values. The cell takes these parameters as further arguments; each has
@@ -389,8 +389,8 @@ class CharLSTM(Sampling, Analysis):
         None then means. options: those of train.py by their names, with underscores, such as num_units1=128 or
         epochs=6; the recipe has the others. The attribute schedule says how far it is. After the last epoch, and after
         any other, the model predicts and writes with what it has learned so far.
-        Raises ValueError for options out of range and for a text that is too short or not in its encoding, OSError
-        where it cannot be read, and Diverged where costs are no finite numbers any more or rise for long.
+        Raises ValueError for options out of range, for a text too short or not in its encoding, and where the loop sets
+        another text, model or rate; OSError where it cannot be read; Diverged where costs are not finite or rise long.
         """
         if filepath is not None or recipe != 'default':
             self.schedule = fit.begin(self, filepath, recipe, options)
@@ -401,8 +401,9 @@ class CharLSTM(Sampling, Analysis):
         schedule = self.schedule
         for epoch in self.epochs(schedule):
             schedule.judge(epoch.valid_cost)
+            rate = self.dyn_lrate.get_value()
             yield epoch
-            fit.check(self, schedule)
+            fit.check(self, schedule, rate)
 
     def epochs(self, schedule: Schedule, watch: Optional[Watch] = None) -> Iterator[Epoch]:
         """Train on the whole text again and again, and yield an Epoch after each time.

@@ -197,7 +197,7 @@ def changed_learning(before, after):
     after = learning(after)
     if after.get('lrate') != before.get('lrate'):
         raise ValueError(f"lp['lrate'] is {after['lrate']}, but it was {before['lrate']} and is only the first rate: "
-                         'set dyn_lrate instead')
+                         'set dyn_lrate instead or, in fit, schedule.rate_factor')
     if bool(after.get('average')) != bool(before.get('average')):
         raise ValueError(f"lp['average'] is {after['average']}, but it was {before['average']}: an average begins and "
                          'ends only with model_setup')

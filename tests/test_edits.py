@@ -192,7 +192,7 @@ def test_learning_parameter_that_is_changed_counts(name, value):
 
 
 @pytest.mark.parametrize('changes, words', [
-    (dict(lrate=0.1), ["lp['lrate'] is 0.1", '0.002', 'dyn_lrate']),
+    (dict(lrate=0.1), ["lp['lrate'] is 0.1", '0.002', 'dyn_lrate', 'rate_factor']),
     (dict(average=0.9), ["lp['average']", 'model_setup']), (dict(dropuot=0.1), ['dropuot', 'expected dropout']),
     (dict(dropout=1), ['dropout is 1']), (dict(l1=-1), ['l1 is -1']), (dict(step_clip=np.nan), ['step_clip is nan'])])
 @pytest.mark.parametrize('when', ['new', 'trained', 'copied', 'unpickled'])

@@ -121,3 +121,30 @@ def test_what_fails_or_reads_a_checkpoint_ends_nothing(book, tmp_path, interpret
         read(path)
         assert next(model.fit()).number == model.schedule.epoch
     assert model.schedule.epoch == 4 and model.schedule.finished
+
+
+def test_rate_is_set_by_the_schedule(book, interpreted, refused):
+    """Another one is refused where it would have no effect: not after the last epoch."""
+    model = CharLSTM(random_seed=1)
+    loop = model.fit(book, 'original', epochs=3, **SMALL)
+    rates = [next(loop).rate]
+    model.dyn_lrate = 0.5
+    with refused(ValueError, 'dyn_lrate is 0.5', 'schedule.rate_factor'):
+        next(loop)
+    model.schedule.rate_factor = 0.25
+    for epoch in model.fit():
+        rates.append(epoch.rate)
+        assert model.dyn_lrate.get_value() == np.float32(epoch.rate)
+        if epoch.number == 3:
+            model.dyn_lrate = 0.5
+    assert rates == [2e-3, 5e-4, 5e-4] and model.dyn_lrate.get_value() == 0.5
+
+
+def test_step_may_set_its_own_rate(book, interpreted):
+    class Constant(CharLSTM):
+        def theano_train_rmsprop(self, x, y):
+            self.dyn_lrate = 0.125
+            return super().theano_train_rmsprop(x, y)
+
+    model = Constant(random_seed=1)
+    assert len(list(model.fit(book, 'original', epochs=2, **SMALL))) == 2 and model.dyn_lrate.get_value() == 0.125

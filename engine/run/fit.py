@@ -39,7 +39,12 @@ def begin(model, filepath, recipe, chosen):
     return Schedule.resumed(o, {}, model.n_batches['train'])
 
 
-def check(model, schedule):
-    """Raise ValueError where CharLSTM.fit has more to do by a Schedule that is no longer the one of the model."""
-    if model.schedule is not schedule and not schedule.finished:
+def check(model, schedule, rate):
+    """Raise ValueError where CharLSTM.fit cannot continue after an epoch: with another Schedule or rate than before."""
+    if schedule.finished:
+        return
+    if model.schedule is not schedule:
         raise ValueError('fit cannot go on: prepare_input, model_setup or another fit ended it; begin with a text')
+    if model.dyn_lrate.get_value() != rate:
+        raise ValueError(f'dyn_lrate is {model.dyn_lrate.get_value():g}, but fit sets the rate by its schedule: change '
+                         'schedule.rate_factor, which multiplies all rates of the epochs to come, instead')
