@@ -214,10 +214,10 @@ class CharLSTM(Sampling, Analysis):
 
     Attributes: uchar, a list of the V characters by number; batch_size; X, Y, n_batches, each a dict with the keys
     'train' and 'valid'; texts, a dict of the texts that prepare_input read for valid and test, as numbers (n,), by
-    'valid' and 'test'; p, the parameters as Theano shared variables by name; lp, the learning parameters, which may
-    be changed between steps; dyn_lrate, the learning rate as a shared scalar, which may be set between steps, also to
-    a number; random, the NumPy generator of all random numbers: the same random_seed, text and machine give the same
-    numbers; schedule, how far fit is, None before it.
+    'valid' and 'test'; p, the parameters as Theano shared variables by name; lp, the learning parameters, which may be
+    changed between steps; dyn_lrate, the learning rate as a shared scalar, which may be set between steps, also to a
+    number, but not in fit; random, the NumPy generator of all random numbers: the same random_seed, text and machine
+    give the same numbers; schedule, how far fit is, None before it; its rate_factor scales the rates.
 
     A subclass, or an object before model_setup, may set another cell, a function like lstm_cell. It may also set
     cell_parameters, a dict of names to initial values. The cell takes these parameters as further arguments; each has
@@ -232,7 +232,6 @@ class CharLSTM(Sampling, Analysis):
     The base classes write texts, read texts, compile functions, and hold what the model keeps between two steps.
     """
     cell_parameters = {}
-    schedule = None
 
     def __init__(self, random_seed: Optional[int] = None, kernel: bool = True, comm: Any = None,
                  precision: str = 'float32'):
@@ -257,7 +256,7 @@ class CharLSTM(Sampling, Analysis):
     def optimiser(gradients, parameters, state, lrate, lp):
         """Return rmsprop's steps and new state; a subclass may compute others.
 
-        gradients, parameters: lists of symbols, one for each parameter. state: that of optimiser_state, of symbols.
+        gradients, parameters: lists of symbols, those of parameters named as in p. state: of optimiser_state, symbols.
         lrate: dyn_lrate. lp: the learning parameters. The steps are a list of what to subtract from each
         parameter. The new state has the names, shapes and types of the old one.
         """
@@ -288,11 +287,10 @@ class CharLSTM(Sampling, Analysis):
         added to its divisor. bptt_maxdepth: how many steps, counted from the end of a batch, are learned from; -1:
         all. l1, l2: weights of the penalties. char_dim: V, where no text was prepared. initial: as in
         initial_parameters. encoding: as for load_params. learning: dropout, dropconnect, smoothing, ar, tar, reset,
-        average, grad_clip and step_clip, which `python train.py --help` explains; 0, as in 2016, where they are not
-        named.
+        average, grad_clip and step_clip, which `python train.py --help` explains; 0, as in 2016, if left out.
 
-        Sets p, lp and dyn_lrate. Functions are compiled when they are first used. Raises ValueError for arguments out
-        of range and, of mfile, for no checkpoint; OSError where it cannot be read.
+        Sets p, lp and dyn_lrate, and ends what fit has begun. Functions are compiled when they are first used. Raises
+        ValueError for arguments out of range and, of mfile, for no checkpoint; OSError where it cannot be read.
         """
         checks.whole('num_units1', num_units1, 1)
         checks.whole('num_units2', num_units2, 1)
@@ -301,14 +299,14 @@ class CharLSTM(Sampling, Analysis):
         if initial not in ('original', 'hidden'):
             raise ValueError(f"initial is {initial!r}: expected 'original' or 'hidden'")
         if mfile is not None:
-            self.load_params(mfile, encoding)  # before anything changes, since it may fail
+            self._load_to_set_up(mfile, encoding)  # before anything changes, since it may fail
         else:
             V = self._vocabulary_size(char_dim)
             own = checks.cell_parameters(self.cell_parameters)
             p = initial_parameters(V, num_units1, num_units2, self.random, initial, own)
             self._set_parameters(check_initial(p, V, num_units1, num_units2, own, theano.config.floatX), self.uchar)
             self._optimiser_state = {}
-        self._functions, self._made_from, self.lp = {}, None, lp
+        self._functions, self._made_from, self.schedule, self.lp, self._initial_lp = {}, None, None, lp, dict(lp)
         self._set_weights(self._arrays() if lp['average'] else {})
         self._average_weight = theano.shared(np.zeros((), theano.config.floatX), 'average_weight', allow_downcast=True)
         self._dyn_lrate = theano.shared(np.asarray(lp['lrate'], theano.config.floatX), 'lrate', allow_downcast=True)
@@ -388,23 +386,21 @@ class CharLSTM(Sampling, Analysis):
     def fit(self, filepath: Optional[Path] = None, recipe: str = 'default', **options: Any) -> Iterator[Epoch]:
         """Learn a text as train.py does, and yield an Epoch after each time that it was read.
 
-        filepath: as for prepare_input; None to continue what was left before its end. recipe: 'default', 'original'
-        for that of 2016, or 'small' for that of --small, whose text filepath None then means. options: those of
-        train.py by their names, with underscores, such as num_units1=128 or epochs=6; the recipe has the others. The
-        attribute schedule says how far it is. After the last epoch, and after any other, the model predicts and writes
-        with what it has learned so far.
-        Raises ValueError for options out of range and for a text that is too short or not in its encoding, OSError
-        where it cannot be read, and Diverged where costs are no finite numbers any more or rise for long.
+        filepath: as for prepare_input; None to continue what was left before its end and not ended by prepare_input or
+        model_setup. recipe: 'default', 'original' for that of 2016, or 'small' for that of --small, whose text filepath
+        None then means. options: those of train.py by their names, with underscores, such as num_units1=128 or
+        epochs=6; the recipe has the others. The attribute schedule says how far it is. After the last epoch, and after
+        any other, the model predicts and writes with what it has learned so far.
+        Raises ValueError for options out of range, for a text too short or not in its encoding, and where the loop sets
+        another text, model or rate; OSError where it cannot be read; Diverged where costs are not finite or rise long.
         """
         if filepath is not None or recipe != 'default':
             self.schedule = fit.begin(self, filepath, recipe, options)
         elif options:
             raise ValueError('fit continues with the options that it had: expected none, or a text to begin with')
         elif self.schedule is None:
-            raise ValueError('fit has nothing to continue: expected a text')
-        for epoch in self.epochs(self.schedule):
-            self.schedule.judge(epoch.valid_cost)
-            yield epoch
+            raise ValueError('fit has nothing to continue, or prepare_input or model_setup ended it: expected a text')
+        yield from fit.go_on(self)
 
     def epochs(self, schedule: Schedule, watch: Optional[Watch] = None) -> Iterator[Epoch]:
         """Train on the whole text again and again, and yield an Epoch after each time.

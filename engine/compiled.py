@@ -46,12 +46,12 @@ class Compiled(State):
         """Return the Cell of the attributes cell and cell_parameters.
 
         Drop what was compiled from another cell, other functions of symbols, other learning parameters or other values
-        that any of these read, than those of now. Raises ValueError for a function that cannot be a cell, and for a
-        change of lp that needs model_setup.
+        that any of these read, than those of now. Raises ValueError for a function that cannot be a cell, for values
+        of lp out of range, and for a change of lp that needs model_setup.
         """
+        # Also where lp compares equal: np.float32(0) == 0, but a checkpoint cannot hold it.
+        self.lp.update(changed_learning(self._initial_lp, self.lp))
         if self._made_from != self._attributes() or self._reads.differ():
-            if self._made_from:
-                self.lp.update(changed_learning(self._made_from[2], self.lp))
             cell = Cell(self.cell, checks.cell_parameters(self.cell_parameters), theano.config.floatX)
             if self.precision == 'bfloat16' and not cell.program:
                 raise ValueError(f'precision bfloat16 needs the C kernel, but the cell {cell.name} uses '

@@ -1,7 +1,8 @@
 """The options of train.py, of CharLSTM.fit and of model_setup, each declared once.
 
 For a new learning parameter, add a row here, and use it where lp is read, in charlstm.py. --help, the checks, the
-checkpoints, --info, fit, and model_setup all take it from the row.
+checkpoints, --info, fit, and model_setup all take it from the row. A checkpoint from before it has its value of
+INITIAL: let that be the one with which training is as it was.
 """
 import functools
 import os
@@ -196,7 +197,7 @@ def changed_learning(before, after):
     after = learning(after)
     if after.get('lrate') != before.get('lrate'):
         raise ValueError(f"lp['lrate'] is {after['lrate']}, but it was {before['lrate']} and is only the first rate: "
-                         'set dyn_lrate instead')
+                         'set dyn_lrate instead or, in fit, schedule.rate_factor')
     if bool(after.get('average')) != bool(before.get('average')):
         raise ValueError(f"lp['average'] is {after['average']}, but it was {before['average']}: an average begins and "
                          'ends only with model_setup')

@@ -1,5 +1,6 @@
 """Damaged checkpoints, and npz files that are none: they are refused in one line, and nothing in them is run."""
 import functools
+import json
 import math
 import os
 import random
@@ -14,6 +15,7 @@ from damage import ARRAYS, DAMAGE, METADATA, TRACE, about, npy, saved, write_che
 from engine.state.checkpoint import Checkpoint, write
 from engine.state.run_state import read_run
 from numpy_model import NAMES
+from scripts import ROOT, run, succeeded
 
 
 # ---------------------------------------------------------------- the table of damage.py
@@ -42,6 +44,20 @@ def test_undamaged_checkpoint_is_read(path):
     assert read_about(path) == {}
     about(validation_index=3)(path)
     assert read_about(path) == dict(METADATA, format=1, arrays=[], validation_index=3)
+
+
+def test_learning_parameter_that_is_newer_than_the_checkpoint(program, short_run):
+    """It is added as engine/table.py says; --info lists it with the value of INITIAL."""
+    table, row = program / 'engine' / 'table.py', "        _learning('l2', float, 0.0,"
+    source = table.read_text(encoding='utf-8')
+    assert source.count(row) == 1
+    new = "        _learning('momentum', float, 0.875, 'share of the step before', BELOW_1, 0.125),\n"
+    table.write_text(source.replace(row, new + row), encoding='utf-8')
+    before, after = [json.loads(succeeded(run(root / 'produce_text.py', short_run.checkpoint, '--info', '--json')))
+                     for root in (ROOT, program)]
+    assert len(before['learning']) > 9
+    assert after['learning'] == dict(before['learning'], momentum=0.125)
+    assert {**after, 'learning': None} == {**before, 'learning': None}
 
 
 def read_all(path):

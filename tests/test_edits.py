@@ -1,11 +1,13 @@
 """What is edited counts from the next call on: functions of symbols, values that these read, learning parameters."""
+import copy
 import functools
+import pickle
 
 import numpy as np
 import pytest
 
 import charlstm
-from charlstm import CharLSTM, lstm_cell
+from charlstm import CharLSTM, lstm_cell, read_about
 from cells import coupled_cell
 from engine.backend.theano_setup import computes_on
 from engine.kernel.edits import Reads
@@ -218,20 +220,51 @@ def test_learning_parameter_that_is_changed_counts(name, value):
 
 
 @pytest.mark.parametrize('changes, words', [
-    (dict(lrate=0.1), ["lp['lrate'] is 0.1", '0.002', 'dyn_lrate']),
+    (dict(lrate=0.1), ["lp['lrate'] is 0.1", '0.002', 'dyn_lrate', 'rate_factor']),
     (dict(average=0.9), ["lp['average']", 'model_setup']), (dict(dropuot=0.1), ['dropuot', 'expected dropout']),
-    (dict(dropout=2), ['dropout is 2']), (dict(l1=-1), ['l1 is -1'])])
-def test_learning_parameter_that_cannot_change(refused, changes, words):
+    (dict(dropout=1), ['dropout is 1']), (dict(l1=-1), ['l1 is -1']), (dict(step_clip=np.nan), ['step_clip is nan'])])
+@pytest.mark.parametrize('when', ['new', 'trained', 'copied', 'unpickled'])
+def test_learning_parameter_that_cannot_change(tmp_path, refused, changes, words, when):
     model = made()
-    model.theano_train_rmsprop(X, X)
+    if when != 'new':
+        model.theano_train_rmsprop(X, X)
+    model = dict(copied=copy.deepcopy, unpickled=lambda model: pickle.loads(pickle.dumps(model))).get(
+        when, lambda model: model)(model)
     before = dict(model.lp)
     model.lp.update(changes)
-    for use in (lambda: model.theano_train_rmsprop(X, X), lambda: model.theano_check(X, X)):
+    for use in (lambda: model.theano_train_rmsprop(X, X), lambda: model.theano_check(X, X),
+                lambda: model.save_params(tmp_path / 'p.npz')):
         with refused(ValueError, *words):
             use()
+    assert list(tmp_path.iterdir()) == []
     model.lp.clear()
     model.lp.update(before)
     model.theano_train_rmsprop(X, X)
+
+
+def test_setup_replaces_what_was_changed(tmp_path):
+    """As the message about average says. If it fails, lp stays as it was."""
+    model = made()
+    path = model.save_params(tmp_path / 'p.npz')
+    model.lp['average'] = 0.75
+    with pytest.raises(OSError):
+        model.model_setup(tmp_path / 'missing.npz')
+    assert model.lp['average'] == 0.75
+    model.model_setup(path, average=0.75)
+    model.theano_train_rmsprop(X, X[::-1])
+    assert model.lp == dict(made().lp, average=0.75)
+
+
+@pytest.mark.parametrize('trained', [False, True])
+@pytest.mark.parametrize('value', [np.float32(0.25), np.float32(0), False])
+def test_checkpoint_has_a_changed_learning_parameter(tmp_path, trained, value):
+    """As Python's own number, also if it is equal to the value before."""
+    model = made()
+    if trained:
+        model.theano_train_rmsprop(X, X)
+    model.lp['l2'] = value
+    stored = read_about(model.save_params(tmp_path / 'p.npz'))['lp']
+    assert stored == dict(made().lp, l2=float(value)) and type(stored['l2']) is float
 
 
 def test_rate_is_set_to_a_number(refused):

@@ -77,3 +77,74 @@ def test_costs_that_are_not_finite(book, interpreted, monkeypatch):
     monkeypatch.setattr(CharLSTM, 'theano_train_rmsprop', lambda self, x, y: [float('nan'), None])
     with pytest.raises(Diverged, match='the cost is nan in epoch 1'):
         list(model.fit(book, epochs=3, **SMALL))
+
+
+OTHERS = {'text': lambda model, path: model.prepare_input(path, batch_size=2, seq_length=7),
+          'model': lambda model, path: model.model_setup(num_units1=3),
+          'checkpoint': lambda model, path: model.model_setup(model.save_params(path + '.npz')),
+          'fit': lambda model, path: next(model.fit(path, epochs=3, **SMALL))}
+
+
+@pytest.mark.parametrize('other', OTHERS)
+def test_another_text_or_model_ends_what_was_begun(text_file, book, interpreted, refused, other):
+    model, more = CharLSTM(random_seed=1), text_file(TEXT * 3, name='more.txt')
+    loop = model.fit(book, epochs=3, **SMALL)
+    next(loop)
+    OTHERS[other](model, more)
+    with refused(ValueError, 'fit cannot go on', 'begin with a text'):
+        next(loop)
+    if other != 'fit':
+        with refused(ValueError, 'nothing to continue', 'prepare_input', 'model_setup'):
+            next(model.fit())
+    else:
+        assert next(model.fit()).number == 2
+    assert [epoch.number for epoch in model.fit(more, epochs=2, **SMALL)] == [1, 2]
+
+
+def test_another_text_after_the_last_epoch(text_file, book, interpreted):
+    model, more = CharLSTM(random_seed=1), text_file(TEXT * 3, name='more.txt')
+    for epoch in model.fit(book, epochs=2, **SMALL):
+        if epoch.number == 2:
+            OTHERS['text'](model, more)
+    assert model.has_text('train') and model.schedule is None
+
+
+def test_what_fails_or_reads_a_checkpoint_ends_nothing(book, tmp_path, interpreted):
+    model = CharLSTM(random_seed=1)
+    next(model.fit(book, epochs=4, **SMALL))
+    path = model.save_params(tmp_path / 'p.npz')
+    for failing in (lambda: model.prepare_input(tmp_path / 'missing.txt'),
+                    lambda: model.model_setup(tmp_path / 'missing.npz')):
+        with pytest.raises(OSError):
+            failing()
+    for read in (model.load_params, model.resume, model.init_params):
+        read(path)
+        assert next(model.fit()).number == model.schedule.epoch
+    assert model.schedule.epoch == 4 and model.schedule.finished
+
+
+def test_rate_is_set_by_the_schedule(book, interpreted, refused):
+    """Another one is refused where it would have no effect: not after the last epoch."""
+    model = CharLSTM(random_seed=1)
+    loop = model.fit(book, 'original', epochs=3, **SMALL)
+    rates = [next(loop).rate]
+    model.dyn_lrate = 0.5
+    with refused(ValueError, 'dyn_lrate is 0.5', 'schedule.rate_factor'):
+        next(loop)
+    model.schedule.rate_factor = 0.25
+    for epoch in model.fit():
+        rates.append(epoch.rate)
+        assert model.dyn_lrate.get_value() == np.float32(epoch.rate)
+        if epoch.number == 3:
+            model.dyn_lrate = 0.5
+    assert rates == [2e-3, 5e-4, 5e-4] and model.dyn_lrate.get_value() == 0.5
+
+
+def test_step_may_set_its_own_rate(book, interpreted):
+    class Constant(CharLSTM):
+        def theano_train_rmsprop(self, x, y):
+            self.dyn_lrate = 0.125
+            return super().theano_train_rmsprop(x, y)
+
+    model = Constant(random_seed=1)
+    assert len(list(model.fit(book, 'original', epochs=2, **SMALL))) == 2 and model.dyn_lrate.get_value() == 0.125

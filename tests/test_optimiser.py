@@ -204,3 +204,14 @@ def test_optimiser_that_draws_random_numbers(interpreted, capsys):
     assert 'draws' not in capsys.readouterr().err
     model.theano_train_rmsprop(*X)
     assert 'training draws random numbers by Theano, which no checkpoint keeps' in capsys.readouterr().err
+
+
+def test_parameters_that_an_optimiser_gets_are_named(interpreted):
+    """Also where their average is saved: so some of them may have a rate of their own."""
+    def biases_stay(gradients, parameters, state, lrate, lp):
+        return [0 * g if p.name in ('b1', 'b2', 'c') else g for g, p in zip(gradients, parameters)], state
+    for average in (0, 0.9):
+        model = made(CharLSTM, average=average)
+        model.optimiser, before = biases_stay, {name: p.get_value() for name, p in model.p.items()}
+        model.theano_train_rmsprop(*X)
+        assert {name for name, p in model.p.items() if (p.get_value() == before[name]).all()} == {'b1', 'b2', 'c'}

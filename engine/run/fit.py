@@ -37,3 +37,19 @@ def begin(model, filepath, recipe, chosen):
     o.settle()
     set_up(model, o)
     return Schedule.resumed(o, {}, model.n_batches['train'])
+
+
+def go_on(model):
+    """Train on by model.schedule, and yield each Epoch. Raise ValueError as CharLSTM.fit says."""
+    schedule = model.schedule
+    for epoch in model.epochs(schedule):
+        schedule.judge(epoch.valid_cost)
+        rate = model.dyn_lrate.get_value()
+        yield epoch
+        if schedule.finished:
+            return
+        if model.schedule is not schedule:
+            raise ValueError('fit cannot go on: prepare_input, model_setup or another fit ended it; begin with a text')
+        if model.dyn_lrate.get_value() != rate:
+            raise ValueError(f'dyn_lrate is {model.dyn_lrate.get_value():g}, but fit sets the rate by its schedule: '
+                             'change schedule.rate_factor, which multiplies all rates of the epochs to come, instead')

@@ -19,7 +19,7 @@ from engine.checks import own_name
 from engine.files import named, write_whole
 from engine.state.patterns import (
     DEEPEST, LONGEST_FORMULA, boolean, list_of, matches, nothing, number, shallow, string, whole)
-from engine.table import LEARNING
+from engine.table import INITIAL, LEARNING
 
 FORMAT = 1                     # of the metadata and the names of the arrays
 # A file is a decompression bomb where its arrays are larger than ROOM and than RATIO times the file, both in bytes:
@@ -44,7 +44,8 @@ TEXT = {**SOURCE, 'valid': (SOURCE, nothing), 'test': (SOURCE, nothing), 'encodi
         'stateful': boolean}
 CELL = {'formula': lambda value: isinstance(value, str) and len(value) <= LONGEST_FORMULA,
         'parameters': lambda value: list_of(own_name)(value) and len(set(value)) == len(value)}
-METADATA = {'format': whole, 'arrays': list_of(string), 'lp': (dict.fromkeys(LEARNING, number), {}),
+METADATA = {'format': whole, 'arrays': list_of(string), 'lp': lambda value: (
+                isinstance(value, dict) and all(string(name) and number(item) for name, item in value.items())),
             'averaged_steps': whole, 'validation_index': whole, 'random': (GENERATOR, nothing), 'text': (TEXT, {}),
             'cell': CELL, 'optimiser': list_of(string), 'precision': ('float32', 'bfloat16').__contains__,
             'versions': dict.fromkeys(('python', 'numpy', 'theano', 'device'), string),
@@ -174,6 +175,11 @@ class Checkpoint:
         for name in metadata['arrays']:
             if name not in self:
                 raise self.refusal(f'it has no {name}, which it was written with')
+        for name in metadata['lp']:
+            if name not in LEARNING:
+                raise self.refusal(f'its learning parameter {name} is not in engine/table.py: add its row again')
+        if metadata['lp']:             # a user may have added a row to the table since this was written
+            metadata['lp'] = {**INITIAL, **metadata['lp']}
         return metadata
 
 

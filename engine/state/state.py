@@ -67,10 +67,10 @@ def _kinds(arrays):
     return {name: (array.shape, array.dtype) for name, array in arrays.items()}
 
 
-def _updated(variables, arrays, prefix=''):
+def _updated(variables, arrays):
     """Return shared variables by name with these values: the same variables, unless a shape or a type changes."""
     if _kinds(_values(variables)) != _kinds(arrays):
-        return {name: theano.shared(array, prefix + name) for name, array in arrays.items()}
+        return {name: theano.shared(array, name) for name, array in arrays.items()}
     for name, array in arrays.items():
         variables[name].set_value(array)
     return variables
@@ -81,11 +81,11 @@ class State:
 
     Attributes: those that CharLSTM lists; group, a SingleProcess or a ProcessGroup: the processes that train
     the model together, each of which has its own rows (B) of a batch and of states; precision, of the operands of
-    products; _text, the Text that was prepared, or None; _optimiser_state, what optimiser_state returns, as shared
-    variables, {} until it is needed; _weights, the weights that are trained, by name, where p is their running average,
-    {} where p itself is trained; _averaged_steps, the steps in that average; _carried, the states before the next
-    training batch, four arrays (B,H), or None; _validation_states, those before the next validation batch,
-    and _validation_index, its index.
+    products; _initial_lp, lp as model_setup made it; _text, the Text that was prepared, or None; _optimiser_state, what
+    optimiser_state returns, as shared variables, {} until it is needed; _weights, the weights that are trained, by
+    name, where p is their running average, {} where p itself is trained; _averaged_steps, the steps in that average;
+    _carried, the states before the next training batch, four arrays (B,H), or None; _validation_states, those before
+    the next validation batch, and _validation_index, its index.
     """
 
     def __init__(self, random_seed, group, precision):
@@ -95,11 +95,11 @@ class State:
         self.uchar, self._encoding = [], 'utf-8'           # of the text, where the vocabulary is one of bytes
         self.batch_size = self._dyn_lrate = None
         self.X, self.Y, self.n_batches, self.texts = {}, {}, {}, {}
-        self.p, self.lp, self._optimiser_state = {}, {}, {}
+        self.p, self.lp, self._initial_lp, self._optimiser_state = {}, {}, {}, {}
         self._weights, self._averaged_steps = {}, 0
         self._functions = {}           # compiled, by name, from what the next three say
         self._cell = self._made_from = self._reads = None          # the Cell, attributes, and what functions read
-        self._text = None
+        self._text = self.schedule = None
         self._carried, self._validation_states, self._validation_index = None, None, 0
 
     def __repr__(self):
@@ -161,7 +161,8 @@ class State:
 
         Sets uchar, batch_size, texts, X, Y and n_batches: X['train'][i] are the inputs and Y['train'][i] the targets of
         the i-th batch, int32 (T,B) with T = seq_length - 1. If the object has parameters that know all characters of
-        the texts, uchar stays as it is. If they do not know one, they are dropped, with a warning.
+        the texts, uchar stays as it is. If they do not know one, they are dropped, with a warning. What fit has begun
+        ends.
 
         Raises OSError when the file cannot be read, and ValueError for arguments out of range, a wrong encoding, or a
         text too short for one batch.
@@ -178,6 +179,7 @@ class State:
         elif self.p:
             text.renumber(self.uchar)
         self._set_text(text)
+        self.schedule = None
         self.reset_states()
         self._warn_if_truncated()
         if verbose and self.group.first:
@@ -276,7 +278,7 @@ class State:
 
     def _set_weights(self, arrays, averaged_steps=0):
         """Replace the weights, whose average over averaged_steps steps is p; arrays {}: p itself is trained."""
-        self._weights, self._averaged_steps = _updated(self._weights, arrays, 'weights_'), averaged_steps
+        self._weights, self._averaged_steps = _updated(self._weights, arrays), averaged_steps
 
     def _trained(self):
         """Return what training changes, as shared variables by name."""
@@ -447,6 +449,14 @@ class State:
             self._warn(f'{filename} learned bytes instead of characters, of a text that was not all ASCII: they are '
                        f'read and written as {encoding.upper()}; if they are others, say so with the option encoding')
         return arrays
+
+    def _load_to_set_up(self, filename, encoding):
+        """Load parameters as load_params does, whatever was changed in lp, which model_setup replaces next."""
+        changed, self.lp = self.lp, dict(self._initial_lp)
+        try:
+            self.load_params(filename, encoding)
+        finally:
+            self.lp = changed
 
     def _cell_difference(self, filename, formula):
         """Return a line on a checkpoint's cell of another formula than this model's; None where they are equal."""
