@@ -1,4 +1,5 @@
 """Checks of arguments: what is out of range is refused in one line."""
+import codecs
 import numbers
 import re
 import sys
@@ -27,6 +28,15 @@ def real(name, value, expected, fits):
     if not (isinstance(value, numbers.Real) and -sys.float_info.max <= value <= sys.float_info.max and fits(value)):
         raise ValueError(f'{name} is {shown(value)}: expected a number {expected}')
     return float(value)                # Python's own: Theano takes a np.float64 for a request to compute in that type
+
+
+def encoding(name, value):
+    """Return the name of the codec of a text encoding. Raise ValueError where there is none."""
+    try:
+        ''.encode(value)                                   # also refuses codecs that are not of text
+        return codecs.lookup(value).name
+    except (LookupError, UnicodeError):
+        raise ValueError(f'{name} is {value!r}, an unknown text encoding: try utf-8, latin-1 or cp1252') from None
 
 
 def characters(name, values, V):

@@ -70,7 +70,7 @@ OPTIONS = {
         Option('test_adapt', bool, False,
                'score the test text also with a copy of the model that learns from it as it reads, as --adapt of '
                'produce_text.py does', of_fit=False),
-        _of_text('encoding', 'NAME', 'utf-8', 'encoding of the text files'),
+        _of_text('encoding', 'NAME', 'utf-8', 'encoding of the text files', checks.encoding),
         _of_text('no_stateful', bool, False,
                  'start every batch from zero states, as the original does, instead of reading each long piece of the '
                  'text from batch to batch', original=True)],

@@ -2,7 +2,7 @@
 import os
 import re
 
-from engine import commands
+from engine import checks, commands
 from engine.commands import spelled
 from engine.export.formats import format_of
 from engine.files import is_archive, refuse_to_replace
@@ -63,7 +63,7 @@ OPTIONS = {
                'the class of the model, where train.py learned it with --cell (default: the model of charlstm.py)'),
         Option('encoding', 'NAME', 'utf-8',
                'encoding of all texts that are read, and of checkpoints with a vocabulary of bytes, which the original '
-               'of this program wrote')]}
+               'of this program wrote', checks.encoding)]}
 
 NEEDS = {'adapt': ['score'], 'tune_temperature': ['score'], 'json': ['score', 'info'], 'against': ['page'],
          'overwrite': ['page', 'export']}

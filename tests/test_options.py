@@ -98,7 +98,7 @@ def test_option_that_makes_no_sense_for_a_resumed_run_is_refused(short_run, in_p
 def test_options_that_may_change_or_are_the_same_are_taken(short_run, in_process, capfd):
     last = short_run.folder / 'r_t.txt_epoch5.npz'
     with pytest.raises(Compiling):
-        in_process(TRAIN, '--resume', last, '--epochs', 91, '--save-every', 2, '--lrate', 0.03)
+        in_process(TRAIN, '--resume', last, '--epochs', 91, '--save-every', 2, '--lrate', 0.03, '--encoding', 'U8')
     assert '; up to 91 epochs' in capfd.readouterr().out
 
 

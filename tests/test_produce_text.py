@@ -484,6 +484,15 @@ def test_bytes_in_a_wrong_encoding(produce, tmp_path):
     assert_refused(produce('--info', '--encoding', 'klingon', checkpoint=path), "'klingon'")
 
 
+@pytest.mark.parametrize('encoding', ['klingon', 'hex', 'undefined', ''])
+@pytest.mark.parametrize('options', [['out.txt', '--count', 1], ['--info'], ['--score', 't.txt']], ids=str)
+def test_unknown_encoding(produce, short_run, encoding, options):
+    """Also where the model has characters, and nothing is read in it."""
+    before = snapshot(short_run.folder)
+    assert_refused(produce(*options, '--encoding', encoding), f'--encoding is {encoding!r}', 'try utf-8')
+    assert snapshot(short_run.folder) == before
+
+
 # ---------------------------------------------------------------- checkpoints that are refused
 
 @pytest.mark.parametrize('path, why', [('missing.npz', 'No such file'), ('results', 'Is a directory'),

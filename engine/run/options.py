@@ -116,8 +116,8 @@ class Options:
                              + commands.script('train.py', '--resume', self.resume, '--cell', before['cell']))
         typed = {name: value for name, value in self.typed.items() if name in table.OF_RUN}
         for name, value in typed.items():
-            fits = table.ROWS[name].fits if name in table.ROWS else None
-            same = before[name] == (fits(spelled(name), value) if fits else value)
+            fits = getattr(table.ROWS.get(name), 'fits', None) or (lambda name, value: value)
+            same = before[name] is not None and fits(name, before[name]) == fits(spelled(name), value)
             smaller = name == 'lrate' and value < before['lrate']
             moved = name in (*TEXTS, 'cell') and before[name] is not None
             if name not in table.CHANGEABLE and not (same or smaller or moved):

@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 
+from engine import checks
 from engine.files import named
 from engine.progress import progress_bar, say_if_slow
 
@@ -98,11 +99,7 @@ def renumbered(codes, uchar, new_uchar):
 
 def codec(encoding):
     """Return the codec of a text encoding. Raises ValueError where there is none."""
-    try:
-        ''.encode(encoding)                                # also refuses codecs that are not of text
-        return codecs.lookup(encoding)
-    except LookupError:
-        raise ValueError(f'unknown text encoding {encoding!r}: try utf-8, latin-1 or cp1252') from None
+    return codecs.lookup(checks.encoding('encoding', encoding))
 
 
 def _known(start):
