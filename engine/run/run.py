@@ -241,6 +241,10 @@ class Run:
         complete = schedule.finished and bool(scores or not names)
         found = result.fields(self.model, schedule, scores, id=self.id, finished=complete,
                               checkpoint=os.path.basename(best), training_seconds=self._training_seconds())
+        started_at = self._progress.get('epoch'), self._progress.get('batch')
+        if before.get('epochs') == schedule.epoch and started_at == (schedule.epoch, schedule.batch):
+            # Nothing was learned with other options.
+            found.update({name: value for name, value in before.items() if name.startswith('option_')})
         self._group.broadcast(result.write, path, found)
         return complete
 
@@ -368,7 +372,7 @@ class Run:
         if at_end and schedule.should_save and not self._group.broadcast(os.path.exists, self.path(ending)):
             self.save(ending)
         if schedule.finished:
-            self.say('there is nothing left to learn in this run')
+            self.say('there is nothing left to learn in this run: the options that it learned with stay')
             self.draw()
 
     def _has_best(self, epoch):
