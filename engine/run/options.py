@@ -112,8 +112,9 @@ class Options:
         if 'output_dir' in self.typed and os.path.realpath(self.output_dir) != os.path.realpath(folder):
             raise ValueError(f'--output-dir is {self.output_dir}, but a run is resumed in the folder of {self.resume}')
         if before['cell'] and not self.cell:
+            words = commands.typed({'resume': self.resume, 'cell': before['cell']})
             raise ValueError(f'the run in {self.resume} learned the class {before["cell"]}: name it again, as in '
-                             + commands.script('train.py', '--resume', self.resume, '--cell', before['cell']))
+                             + commands.script('train.py', *words))
         typed = {name: value for name, value in self.typed.items() if name in table.OF_RUN}
         for name, value in typed.items():
             fits = getattr(table.ROWS.get(name), 'fits', None) or (lambda name, value: value)

@@ -73,7 +73,7 @@ class Run:
         self.name = name
         self.last_checkpoint, self._progress = resumed, progress or {}
         self._fallback = None                  # the newest checkpoint to go back to when the run diverges
-        self._cell = ('--cell', cell) if cell else ()
+        self._cell = commands.typed({'cell': cell} if cell else {})
         self._needed = ()                      # options without which a resumed run would stop again
         self.id = self._progress.get('id', secrets.token_hex(8))       # distinguishes it from others of its name
         self._overwrite = False
@@ -217,8 +217,8 @@ class Run:
         return 'no checkpoint was written yet'
 
     def _resume_command(self, *more):
-        return commands.script('train.py', '--resume', self.last_checkpoint, *self._cell, *self._needed,
-                               *more, processes=self._group.size)
+        return commands.script('train.py', *commands.typed({'resume': self.last_checkpoint}), *self._cell,
+                               *self._needed, *more, processes=self._group.size)
 
     def conclude(self):
         """Score the fixed texts if the run is finished, say the result, and write it. Return whether nothing is left.
