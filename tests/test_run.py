@@ -379,6 +379,27 @@ def test_text_that_moved_is_found_beside_the_checkpoint(straight, in_process, tm
     assert 'taking ' + str(tmp_path / 'results' / 't.txt') in capfd.readouterr().out
 
 
+@pytest.mark.parametrize('make, words', [
+    (os.mkfifo, ['cannot be read again: save the text as a file', 'train.py FILE --resume']),
+    ('/dev/fd/63', ['/dev/fd/63, ', 'cannot be read again']), (lambda path: path.touch(), ['is empty now: name it']),
+    (lambda path: None, ['is gone: name it where it is now', 'train.py ./-t.txt --resume'])])
+def test_text_that_cannot_be_read_again(straight, in_process, monkeypatch, tmp_path, make, words):
+    """Of that name, an empty file in the current folder is not taken either. FILE stands for a name."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'FILE').write_text(TEXT, encoding='utf-8')
+    checkpoint = shutil.copy(str(straight.run.file('_epoch2.npz')), 'p.npz')
+    (tmp_path / 'texts').mkdir()
+    text = tmp_path / 'texts' / '-t.txt'
+    (tmp_path / text.name).touch()
+    if callable(make):
+        make(text)
+    arrays = load(checkpoint)
+    about = json.loads(str(arrays.pop('about')))
+    about['text']['path'] = str(text) if callable(make) else make
+    write(checkpoint, arrays, about)
+    assert_refused(in_process(TRAIN, '--resume', checkpoint), *words)
+
+
 def test_moved_checkpoint_is_resumed_a_second_time(tmp_path, refused, capsys):
     """Its own logs are another's then. The furthest checkpoint is named, with the command that resumes it."""
     learned(tmp_path / 'one', 5, 4)

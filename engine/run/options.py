@@ -225,19 +225,27 @@ def find_text(checkpoint, option, path, typed, cell=None):
     if path is None:
         return None
     # Not a device, which may never end. Not a file of /proc either, which may never end, and whose size is 0.
-    if typed or os.path.isdir(path) or os.path.isfile(path) and os.path.getsize(path):
+    if typed or os.path.isdir(path) or _has_contents(path):
         return typed or path
     folder, name = os.path.dirname(os.path.abspath(checkpoint.path)), os.path.basename(path)
+    why, where, now = 'is gone', 'name it where it is now', commands.near(name)
+    if os.path.exists(path) and not os.path.isfile(path) or path.startswith(('/dev/fd/', '/dev/std', '/proc/')):
+        why, where, now = 'cannot be read again', 'save the text as a file and name that', 'FILE'
+    elif os.path.exists(path):
+        why = 'is empty now'
     for place in (folder, os.path.join(folder, os.pardir, 'text_input'), os.path.join(commands.ROOT, 'text_input'), ''):
         found = os.path.join(place, name)
-        if os.path.isfile(found):
-            print(f'{path} is gone: taking {commands.near(found)}')
+        if _has_contents(found):
+            print(f'{path} {why}: taking {commands.near(found)}')
             return found
-    words = [name] if option == 'input' else [spelled(option), name]
-    if cell:
-        words += ['--cell', cell]
-    raise ValueError(f'{path}, the {TITLES[TEXTS[option]]} of that run, is gone: name it where it is now, as in '
-                     f'{commands.script("train.py", *words, "--resume", str(checkpoint.path))}')
+    words = {option: now, 'resume': checkpoint.path, **({'cell': cell} if cell else {})}
+    raise ValueError(f'{path}, the {TITLES[TEXTS[option]]} of that run, {why}: {where}, as in '
+                     f'{commands.script("train.py", *commands.typed(words))}')
+
+
+def _has_contents(path):
+    """Return whether a path is that of a file that is not empty."""
+    return os.path.isfile(path) and os.path.getsize(path) > 0
 
 
 def check_texts(options, model, checkpoint):
