@@ -10,7 +10,7 @@ LARGEST = 2 ** 31 - 1                  # that C's and Theano's int can hold
 def shown(value):
     """Return a value as a message shows it; a whole number must not fill the screen."""
     long = isinstance(value, numbers.Integral) and abs(value) >= 10 ** 18
-    return f'a whole number of {len(hex(value)) - 2} hexadecimal digits' if long else repr(value)
+    return 'a whole number of more than 18 digits' if long else repr(value)
 
 
 def whole(name, value, least, most=LARGEST):
@@ -26,7 +26,7 @@ def real(name, value, expected, fits):
     """Return value as a float. Raise ValueError unless it is finite and fits(value); expected: that in words."""
     # Not math.isfinite, which fails for whole numbers of hundreds of digits.
     if not (isinstance(value, numbers.Real) and -sys.float_info.max <= value <= sys.float_info.max and fits(value)):
-        raise ValueError(f'{name} is {shown(value)}: expected a number {expected}')
+        raise ValueError(f'{name} is {shown(value)}: expected a finite number {expected}')
     return float(value)                # Python's own: Theano takes a np.float64 for a request to compute in that type
 
 

@@ -9,6 +9,7 @@ import train
 from charlstm import CharLSTM
 from damage import write_checkpoint
 from engine import table
+from engine.run.options import Options
 from learner import options, settled
 from scripts import (PRODUCE, ROOT, SMALL, STATEFUL, TRAIN, Compiling, assert_changes_nothing, assert_refused, load,
                      refuse_training, run, snapshot, succeeded)
@@ -34,6 +35,19 @@ def test_number_out_of_range(folder, in_process, option, value):
     assert_refused(result, 'train.py: ', str(value))
     assert re.search(option.replace('-', '[-_]'), result.stderr)
     assert snapshot(folder) == before
+
+
+@pytest.mark.parametrize('option, words', [
+    (['--lrate', 'inf'], '--lrate is inf: expected a finite number above 0'),
+    (['--epochs', 10 ** 20], '--epochs is a whole number of more than 18 digits: expected at most 1,000,000,000')])
+def test_what_was_expected_of_a_large_number(folder, in_process, option, words):
+    refuse_training(folder, in_process, words, options=option)
+
+
+@pytest.mark.parametrize('name', ['', '-run'])
+def test_run_name_that_no_command_could_have(refused, name):
+    with refused(ValueError, f'the run name {name!r} ', 'at least one character', 'no - at its beginning'):
+        Options(dict(input='t.txt', run=name)).settle()
 
 
 def test_zero_in_a_process(folder):

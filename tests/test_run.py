@@ -41,7 +41,8 @@ def test_names_of_the_results(trained):
 
 
 @pytest.mark.parametrize('name, output, words', [
-    *[(name, 'results', ['run name', repr(name)]) for name in ('a/b', '../r', 'r/', '')],
+    *[(name, 'results', ['run name', repr(name), 'at least one character']) for name in ('a/b', '../r', 'r/', '')],
+    ('r', '', ["cannot make the folder ''"]),
     ('n' * 230, 'results', ['too long']),
     *[('r', output, [output, '--output-dir names another']) for output in ('t.txt', 't.txt/x', '/proc/x')]], ids=repr)
 def test_names_that_cannot_be(folder, in_process, name, output, words):

@@ -142,8 +142,9 @@ class Options:
                              'validation text')
         if self.test_adapt and self.test is None:
             raise ValueError('--test-adapt needs --test, the text to adapt to')
-        if not self.run or os.path.basename(self.run) != self.run or '\0' in self.run:
-            raise ValueError(f'the run name {self.run!r} is part of file names: expected no path separators in it')
+        if not self.run or self.run.startswith('-') or os.path.basename(self.run) != self.run or '\0' in self.run:
+            raise ValueError(f'the run name {self.run!r} is part of file names: expected at least one character, no '
+                             'path separators, and no - at its beginning')
         self._check_used()
 
     def _check_used(self):
