@@ -602,13 +602,19 @@ def test_checkpoint_of_the_class_is_no_run(make_model, in_process, tmp_path, ref
 # ---------------------------------------------------------------- two runs of one name
 
 def test_second_run_of_a_name_waits_for_the_end_of_the_first(tmp_path, refused):
+    """Also where the first has saved a checkpoint, and before the second compiles."""
+    learned(tmp_path / 'other', 5)
     first, second = Run(str(tmp_path), 'r_t.txt'), Run(str(tmp_path), 'r_t.txt')
     first.check(overwrite=False)
     second.check(overwrite=True)
     with first.open():
+        shutil.copy(str(tmp_path / 'other' / 'r_t.txt_best.npz'), str(tmp_path))
         before = snapshot(tmp_path)
         with refused(ValueError, 'r_t.txt.out', 'another process'), second.open():
             pass
+        for overwrite in (False, True):
+            with refused(ValueError, 'r_t.txt.out is being written by another process'):
+                Run(str(tmp_path), 'r_t.txt').check(overwrite)
         assert snapshot(tmp_path) == before
     with second.open():
         pass

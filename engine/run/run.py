@@ -113,6 +113,7 @@ class Run:
             if not os.path.isfile(path):                   # a FIFO, which would hang, a folder, or a link to nowhere
                 raise ValueError(f'{path} is no file that can be replaced: remove it, or choose another run name')
         self._logs.check_names(self._earlier())
+        self._logs.refuse_locked()
         self._refuse_to_replace(self._to_replace())
         try:
             with named('make the folder', self.directory):
