@@ -540,7 +540,7 @@ def test_resume_last_without_what_is_for_a_new_run(straight, in_process, tmp_pat
     with pytest.raises(Compiling):
         in_process(TRAIN, *command, '--init', 'gone.npz')
     assert ', without --init gone.npz, which is for a new run\n' in capfd.readouterr().out
-    assert_refused(in_process(TRAIN, *command, '--dropout', 0.5), '--dropout is 0.5')
+    assert_refused(in_process(TRAIN, *command, '--dropout', 0.5), 'got --dropout 0.5, but ')
 
 
 @pytest.mark.parametrize('ending', [*LOGS, '.png', '_best.npz'])
@@ -595,6 +595,10 @@ def test_checkpoint_of_the_class_is_no_run(make_model, in_process, tmp_path, ref
     np.savez(str(tmp_path / 'old.npz'), uchar=np.array(make_model(1).uchar), **{
         name: array.astype('float32') for name, array in random_parameters(2, V=len(set(TEXT)), H1=4, H2=2).items()})
     assert_refused(in_process(TRAIN, '--resume', tmp_path / 'old.npz'), 'old.npz', 'no run', '--init')
+    np.savez(str(tmp_path / 'foreign.npz'), a=np.zeros(3))
+    foreign = in_process(TRAIN, '--resume', tmp_path / 'foreign.npz')
+    assert_refused(foreign, 'foreign.npz is not a checkpoint', 'it has no U1')
+    assert '--init' not in foreign.stderr
     with refused(ValueError, 'old.npz', 'resume'):
         make_model(1).resume(tmp_path / 'old.npz')
 

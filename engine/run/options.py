@@ -122,11 +122,10 @@ class Options:
             smaller = name == 'lrate' and value < before['lrate']
             moved = name in (*TEXTS, 'cell') and before[name] is not None
             if name not in table.CHANGEABLE and not (same or smaller or moved):
-                raise ValueError(
-                    f'{spelled(name)} is {value}, but the run in {self.resume} had '
-                    f'{"none" if before[name] is None else before[name]}; only '
-                    f'{", ".join(map(spelled, table.CHANGEABLE))} may change when a run is resumed, and --lrate become '
-                    'smaller')
+                what = f'the run name {value}' if name == 'run' else ' '.join(commands.typed({name: value}))
+                had = 'none' if before[name] is None or before[name] is False else before[name]
+                raise ValueError(f'got {what}, but the run in {self.resume} had {had}; when a run is resumed, '
+                                 f'{table.MAY_CHANGE}')
         self.run_name = progress['name']
         vars(self).update({**before, **typed, **{name: before[name] for name in TEXTS}, 'output_dir': folder})
 
@@ -203,9 +202,9 @@ def stored_progress(checkpoint):
     from engine.state.parameters import read_shapes, units
     metadata = checkpoint.metadata
     progress, lp, text = map(metadata.get, ('progress', 'lp', 'text'))
+    num_units1, num_units2 = units(read_shapes(checkpoint)[0])         # raises ValueError where --init would not help
     if not (lp and text and matches(progress, {**RUN_PROGRESS, 'options': STORED})):
         raise ValueError(f'{checkpoint} holds no run that can be resumed; --init starts a new one from its parameters')
-    num_units1, num_units2 = units(read_shapes(checkpoint)[0])
     paths = {name: source['path'] if source else None for name, source in sources(text).items()}
     return dict(progress, options={
         **progress['options'], **lp, **paths, **{name: text[name] for name in OF_TEXT}, 'num_units1': num_units1,
