@@ -98,6 +98,11 @@ def bits(nats):
     return nats / math.log(2)
 
 
+def number_of(n, noun):
+    """Return a number of things as text; noun: in the singular."""
+    return f'{n:,} {noun}' if n == 1 else f'{n:,} {noun}s'
+
+
 def nats_and_bits(cost):
     """Return a cost per character, in nats, as text in both units."""
     return f'{cost:.4f} nats ({bits(cost):.4f} bits)'

@@ -236,8 +236,12 @@ def test_score_leaves_out_what_the_model_never_saw(produce, tmp_path):
         assert words in left_out
     (tmp_path / 'none').write_text('☃Z', encoding='utf-8')
     result = produce('--score', tmp_path / 'none')
-    assert_refused(result, 'at least 2')
+    assert_refused(result, f'{tmp_path / "none"} has 0 characters that the model knows: at least 2')
     assert result.stdout.startswith('2 characters ')
+    (tmp_path / 'one').write_text('☃a', encoding='utf-8')
+    result = produce('--score', tmp_path / 'known', '--tune-temperature', tmp_path / 'one')
+    assert_refused(result, f'{tmp_path / "one"} has 1 character that the model knows: at least 2')
+    assert result.stdout == "1 character that the model never saw, left out: '☃' (1)\n"         # and nothing is scored
 
 
 def test_score_with_adapting(produce, tmp_path):
@@ -344,6 +348,12 @@ def test_lines_that_cannot_be_scored(produce, tmp_path):
     chain = write_chain(tmp_path / 'p.npz', np.array(list('ab')))
     (tmp_path / 'x.txt').write_text('ab\nab\n')
     assert_refused(produce('--score', tmp_path / 'x.txt', '--lines', checkpoint=chain), 'never saw a line end')
+
+
+def test_score_of_one_line_of_one_character(produce, tmp_path):
+    (tmp_path / 'x.txt').write_text('\n')
+    result = produce('--score', tmp_path / 'x.txt', '--lines')
+    assert result.returncode == 0 and ': 1 line, 1 character with line ends, ' in result.stderr
 
 
 def test_control_c_while_lines_are_scored(produce, tmp_path, monkeypatch):
