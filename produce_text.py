@@ -17,7 +17,7 @@ import os
 from engine import commands, copies, report, scoring, writing
 from engine.files import append_text
 from engine.own_class import make_model
-from engine.terminal import Parser, main, note
+from engine.terminal import Parser, main, note, one_line
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -37,17 +37,27 @@ def build_parser():
 
 
 def prime_of(o):
-    """Return the text to continue, '' for a random character. o: the options."""
+    """Return the text to continue, '' for a random character. o: the options. Raise ValueError for an empty file."""
     from engine.state.text import read_string
-    return writing.unescaped(o.prime) if o.prime_file is None else read_string(o.prime_file, o.encoding)
+    if o.prime_file is None:
+        return writing.unescaped(o.prime or '')
+    prime = read_string(o.prime_file, o.encoding)
+    if not prime:
+        raise ValueError(f'{o.prime_file} is empty: expected the text to continue; leave out --prime-file to begin '
+                         'with a random character')
+    return prime
 
 
 def sequences(model, o, prime):
     """Yield the sequences piece by piece, each piece a list of o.count strings, first the prime. o: the options."""
     from engine.state.text import encoded
     prime_length = len(encoded(model.in_vocabulary(prime), model.uchar, 'the prime'))
+    stop = writing.unescaped(o.stop)
+    encoded(model.in_vocabulary(stop), model.uchar, '--stop')          # raises ValueError where it would never come
+    if o.lines and not stop:
+        stop = '\n'                                        # also of a model that never writes one
     yield from model.stream_text(prime, prime_length + o.length, o.method, o.count, o.temperature, o.top_k, o.top_p,
-                                 writing.unescaped(o.stop), writing.held(o.hold))
+                                 stop, writing.held(o.hold))
 
 
 def original_of(o):
@@ -59,7 +69,7 @@ def print_lines(pieces):
     """Print sequences, one a line, when they are complete. Return them, and what the file gets."""
     note('')
     texts = [''.join(parts) for parts in zip(*pieces)]
-    written = ''.join(text.strip('\n') + '\n' for text in texts)
+    written = ''.join(one_line(text.strip('\n')) + '\n' for text in texts)
     print(written, end='', flush=True)
     return texts, written
 

@@ -10,6 +10,7 @@ from engine.compiled import Compiled
 from engine.process_group import SingleProcess
 from engine.state.run_state import STATES, read_averages
 from engine.state.state import locked
+from engine.terminal import number_of
 
 Text = Union[str, np.ndarray]  # a string, or numbers of uchar, int (n,)
 SCORED, ADAPTED = 2000, 20     # characters scored at a time, at most, and with adapt
@@ -133,7 +134,7 @@ class Analysis(Compiled):
             raise ValueError(f'the text has type {numbers.dtype} and shape {numbers.shape}: expected a string, or '
                              'numbers of uchar of shape (n,)')
         if len(numbers) < 2:
-            raise ValueError(f'the text to score has {len(numbers)} characters: at least 2 are needed')
+            raise ValueError(f'the text to score has {number_of(len(numbers), "character")}: at least 2 are needed')
         return numbers
 
     def _piece_length(self):

@@ -1,4 +1,5 @@
 """Checks of arguments: what is out of range is refused in one line."""
+import codecs
 import numbers
 import re
 import sys
@@ -9,7 +10,7 @@ LARGEST = 2 ** 31 - 1                  # that C's and Theano's int can hold
 def shown(value):
     """Return a value as a message shows it; a whole number must not fill the screen."""
     long = isinstance(value, numbers.Integral) and abs(value) >= 10 ** 18
-    return f'a whole number of {len(hex(value)) - 2} hexadecimal digits' if long else repr(value)
+    return 'a whole number of more than 18 digits' if long else repr(value)
 
 
 def whole(name, value, least, most=LARGEST):
@@ -25,8 +26,17 @@ def real(name, value, expected, fits):
     """Return value as a float. Raise ValueError unless it is finite and fits(value); expected: that in words."""
     # Not math.isfinite, which fails for whole numbers of hundreds of digits.
     if not (isinstance(value, numbers.Real) and -sys.float_info.max <= value <= sys.float_info.max and fits(value)):
-        raise ValueError(f'{name} is {shown(value)}: expected a number {expected}')
+        raise ValueError(f'{name} is {shown(value)}: expected a finite number {expected}')
     return float(value)                # Python's own: Theano takes a np.float64 for a request to compute in that type
+
+
+def encoding(name, value):
+    """Return the name of the codec of a text encoding. Raise ValueError where there is none."""
+    try:
+        ''.encode(value)                                   # also refuses codecs that are not of text
+        return codecs.lookup(value).name
+    except (LookupError, UnicodeError):
+        raise ValueError(f'{name} is {value!r}, an unknown text encoding: try utf-8, latin-1 or cp1252') from None
 
 
 def characters(name, values, V):

@@ -13,8 +13,9 @@ AS_ROOT = ['OMPI_ALLOW_RUN_AS_ROOT=1', 'OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1']
 
 
 def _word(word):
-    """Return a word quoted for the shell, with escapes if it has characters that a terminal does not show."""
-    if word.isprintable():
+    """Return a word quoted for the shell, with escapes if it has characters that are not shown as themselves."""
+    encoding = getattr(sys.stdout, 'encoding', None) or 'utf-8'
+    if word.isprintable() and word.encode(encoding, 'replace').decode(encoding) == word:
         return shlex.quote(word)
     return "$'{}'".format(''.join(f'\\x{byte:02x}' for byte in os.fsencode(word)))
 
@@ -34,7 +35,10 @@ def typed(options):
     words = [options[name] for name in ('input', 'run') if name in options]
     for name, value in options.items():
         if name not in ('input', 'run'):
-            words += [spelled(name)] + ([str(value)] if value is not True else [])
+            if str(value).startswith('-'):
+                words.append(f'{spelled(name)}={value}')   # otherwise it would be read as another option
+            else:
+                words += [spelled(name)] + ([str(value)] if value is not True else [])
     return words
 
 

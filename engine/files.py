@@ -10,7 +10,7 @@ def named(action, path):
     try:
         yield
     except OSError as error:
-        raise type(error)(f'cannot {action} {path}: {error.strerror or error}') from None
+        raise type(error)(f'cannot {action} {str(path) or repr(path)}: {error.strerror or error}') from None
 
 
 def base_name(path):

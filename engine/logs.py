@@ -1,4 +1,5 @@
 """The logs of a run: how they look, and how they are written and read. Those that are read are untrusted input."""
+import contextlib
 import json
 import os
 import re
@@ -97,6 +98,12 @@ class Logs:
             known = log.read()[:size]
         complete = len(known) == size and known[-1:] in (b'', b'\n')           # a power cut may leave zeros
         return complete and known.startswith(self._heading(ending, id))
+
+    def refuse_locked(self):
+        """Raise ValueError if another process has the run."""
+        if os.path.exists(self._path(STEPS)):
+            with contextlib.suppress(PermissionError), open_log(self._path(STEPS)) as log:
+                lock(log)
 
     def lock(self):
         """Open the log of the steps, so that no other process can have the run. Raise ValueError if another has it."""

@@ -7,7 +7,7 @@ from engine import copies
 from engine.files import base_name
 from engine.progress import Countdown
 from engine.report import print_json
-from engine.terminal import bits, nats_and_bits, note
+from engine.terminal import bits, nats_and_bits, note, number_of
 
 SURPRISES, CONTEXT = 10, 30        # least expected characters that are printed, and characters before each
 WINDOW = 1000                      # lines that are scored before their costs are printed
@@ -46,22 +46,27 @@ def known(model, text, say, name='the model'):
     from engine.state.text import without_unknown            # late, so that --help does not wait for NumPy
     text, unknown = without_unknown(model.in_vocabulary(text), model.uchar)
     if unknown:
-        say(f'{sum(unknown.values()):,} characters that {name} never saw are left out: '
+        say(f'{number_of(sum(unknown.values()), "character")} that {name} never saw, left out: '
             + ', '.join(f'{ch!r} ({n:,})' for ch, n in unknown.items()))
     return text, unknown
 
 
-def read(model, path, encoding, say):
+def read(model, path, encoding, say, least=2):
     """Return the Source of a file or folder; say() gets a line on a folder, and on what is left out.
 
-    Raises OSError when it cannot be read, ValueError when it is no text or not in that encoding.
+    Raises OSError when it cannot be read, ValueError when it is no text, not in that encoding, or has fewer than
+    `least` characters that the model knows.
     """
     from engine.state.text import read_files, string_of
     codes, uchar, sha256, files = read_files(path, encoding)
     if files:
         say(files)
     text = string_of(codes, uchar)
-    return Source(path, text, *known(model, text, say), sha256)
+    source = Source(path, text, *known(model, text, say), sha256)
+    if len(source.known) < least:
+        raise ValueError(f'{path} has {number_of(len(source.known), "character")} that the model knows: at least '
+                         f'{least} are needed')
+    return source
 
 
 # ---------------------------------------------------------------- the cost of a text
@@ -181,7 +186,7 @@ def print_lines(model, checkpoint, path, encoding, as_json=False):
     said besides is on standard error. Raises ValueError for a model without line ends, or a text without lines.
     """
     model.score_lines([])                              # raises ValueError for a model without line ends
-    source = read(model, path, encoding, note)
+    source = read(model, path, encoding, note, least=0)
     lines = lines_of(source.text)
     if not lines:
         raise ValueError(f'{path} is empty: expected at least one line')
@@ -210,5 +215,5 @@ def print_lines(model, checkpoint, path, encoding, as_json=False):
     fields = cost_fields(total, sum(characters))
     if as_json:
         return print_json(dict(source.fields(checkpoint), scored_characters=sum(characters), **fields, lines=found))
-    note(f'{path}: {len(lines):,} lines, {sum(characters):,} characters with line ends, '
+    note(f'{path}: {number_of(len(lines), "line")}, {number_of(sum(characters), "character")} with line ends, '
          f'{nats_and_bits(fields["nats_per_character"])} per character, {nats_and_bits(total / len(lines))} per line')

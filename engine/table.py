@@ -11,7 +11,8 @@ from typing import Any, Callable, NamedTuple, Optional
 from engine import checks, commands
 from engine.state.patterns import MOST
 
-CHANGEABLE = ('epochs', 'save_every', 'patience')              # of a resumed run; its lrate may only become smaller
+CHANGEABLE = ('epochs', 'save_every', 'patience')              # of a resumed run
+MAY_CHANGE = f'only {", ".join(map(commands.spelled, CHANGEABLE))} may change, and --lrate may become smaller'
 
 
 class Option(NamedTuple):
@@ -62,8 +63,8 @@ OPTIONS = {
         _of_text('seq_length', int, 50, 'characters in a sequence'),
         _of_text('ratio_valid', float, 0.3, 'share of the text, at its end, kept for validation'),
         _of_text('valid', 'FILE', None,
-                 'text to validate with, a file or a folder: all of the input is then learned from; it is also scored '
-                 'at the end as with --test (default: the end of the input)'),
+                 'text to validate with, a file or a folder; the model then learns from all of the input, and at the '
+                 'end scores this text as that of --test (default: the end of the input)'),
         _of_text('test', 'FILE', None,
                  'text to test with, a file or a folder: it is scored once, as one stream, with the best model of the '
                  'finished run; before that, only its vocabulary is used: a model has the characters of all its texts',
@@ -71,7 +72,7 @@ OPTIONS = {
         Option('test_adapt', bool, False,
                'score the test text also with a copy of the model that learns from it as it reads, as --adapt of '
                'produce_text.py does', of_fit=False),
-        _of_text('encoding', 'NAME', 'utf-8', 'encoding of the text files'),
+        _of_text('encoding', 'NAME', 'utf-8', 'encoding of the text files', checks.encoding),
         _of_text('no_stateful', bool, False,
                  'start every batch from zero states, as the original does, instead of reading each long piece of the '
                  'text from batch to batch', original=True)],
@@ -96,8 +97,8 @@ OPTIONS = {
                   'weight, in the cost while training, of the mean square of the outputs of layer 2, which keeps them '
                   'small (activation regularisation); costs are printed without it', AT_LEAST_0, 0.0),
         _learning('tar', float, 2.0,
-                  'the weight of the mean square of their change from step to step, in the same way (temporal '
-                  'activation regularisation)', AT_LEAST_0, 0.0),
+                  'the same weight for the change of these outputs from step to step (temporal activation '
+                  'regularisation)', AT_LEAST_0, 0.0),
         _learning('reset', float, 0.05, 'probability that a stream starts a batch from zero states', BELOW_1, 0.0),
         _learning('average', float, 0.999,
                   'weight at each step of the running average of the parameters, which is validated, saved and used '
@@ -121,7 +122,7 @@ OPTIONS = {
         Option('lrate_decay', float, 1.0, 'factor on the rate at each epoch from --lrate-decay-epoch on',
                _real('above 0, at most 1', lambda v: 0 < v <= 1), 0.97),
         Option('lrate_decay_epoch', int, 10, 'first epoch with a smaller rate', count(1)),
-        _learning('drate', float, 0.99, 'decay of the running averages of RMSprop', BELOW_1, 0.95),
+        _learning('drate', float, 0.99, 'share that each running average of RMSprop keeps at a step', BELOW_1, 0.95),
         _learning('eps', float, 1e-8, 'added to the divisor of RMSprop',
                   _real('of at least 1e-37', lambda v: v >= 1e-37)),
         _learning('grad_clip', float, 5.0, 'largest norm of the gradient; 0: any', AT_LEAST_0, 0.0),
@@ -156,9 +157,8 @@ OPTIONS = {
         _of_start('init', 'PARAMS', None,
                   'start from the parameters of this checkpoint, of any text, or of PyTorch (.safetensors)'),
         _of_start('resume', 'PARAMS', None,
-                  'resume the run of this checkpoint as if it had never stopped; "last": of the newest checkpoint of '
-                  'this run or, if there is none, begin it. Its options stay: only '
-                  + ', '.join(map(commands.spelled, CHANGEABLE)) + ' may change, and --lrate become smaller')]}
+                  'resume the run of this checkpoint as if it had never stopped: ' + MAY_CHANGE + '. "last" takes the '
+                  'newest checkpoint of this run or, if there is none, begins the run')]}
 ROWS = {row.name: row for rows in OPTIONS.values() for row in rows}
 DEFAULTS = {'input': None, 'run': 'run0', **{name: row.default for name, row in ROWS.items()},
             'output_dir': os.path.join(commands.ROOT, 'training_results')}

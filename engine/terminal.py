@@ -98,6 +98,11 @@ def bits(nats):
     return nats / math.log(2)
 
 
+def number_of(n, noun):
+    """Return a number of things as text; noun: in the singular."""
+    return f'{n:,} {noun}' if n == 1 else f'{n:,} {noun}s'
+
+
 def nats_and_bits(cost):
     """Return a cost per character, in nats, as text in both units."""
     return f'{cost:.4f} nats ({bits(cost):.4f} bits)'
@@ -214,6 +219,15 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, one_line(f'{self.prog}: {message}{advice}') + '\n')
 
 
+def _as_typed(message, parser):
+    """Return a message in which names of options that stand alone, such as batch_size, are as they are typed."""
+    def typed(word):
+        option = commands.spelled(word.group())
+        return option if option in parser._option_string_actions else word.group()
+
+    return re.sub(r'(?<![\w./\\-])[a-z]+_[a-z_0-9]+(?![\w./\\=-])', typed, message)
+
+
 def _end(parser, process_group, status, message):
     """End all processes of the program, and print a line after all its output."""
     with contextlib.suppress(OSError):
@@ -252,7 +266,7 @@ def main(parser, program, needs_less, needs_reader=True, process_group=None):
         message = _message(error, needs_less, options)
         if message is None:
             raise
-        _end(parser, process_group, 2, message)
+        _end(parser, process_group, 2, _as_typed(message, parser) if isinstance(error, ValueError) else message)
     finally:
         interrupts.raise_again()
         try:

@@ -2,7 +2,7 @@
 import os
 import re
 
-from engine import commands
+from engine import checks, commands
 from engine.commands import spelled
 from engine.export.formats import format_of
 from engine.files import is_archive, refuse_to_replace
@@ -15,12 +15,13 @@ OPTIONS = {
         Option('length', int, None, 'characters in each sequence, without the prime (default: 100; in a page 2000)',
                count(1)),
         Option('count', int, None, 'number of sequences; a page has one (default: 5)', count(1)),
-        Option('prime', 'TEXT', '',
+        Option('prime', 'TEXT', None,
                r'text to continue; \n: line end, \t: tab, \\: backslash (default: a random character)'),
         Option('prime_file', 'FILE', None, 'file with the text to continue'),
         Option('stop', 'TEXT', '', 'end a sequence after this text; escapes as in --prime (default: never)'),
         Option('lines', bool, False,
-               r'write one sequence per line, such as names; --prime and --stop default to "\n". With --score, print '
+               r'write one sequence per line, such as names; --prime and --stop default to "\n", and line ends inside '
+               r'of a sequence are written as \n. With --score, print '
                'the cost of each line, read by itself after a line end: nats<TAB>characters<TAB>line, of its '
                'characters and of the line end after them'),
         Option('hold', dict(action='append', type=str, metavar='STATE:UNIT=VALUE'), None,
@@ -63,7 +64,7 @@ OPTIONS = {
                'the class of the model, where train.py learned it with --cell (default: the model of charlstm.py)'),
         Option('encoding', 'NAME', 'utf-8',
                'encoding of all texts that are read, and of checkpoints with a vocabulary of bytes, which the original '
-               'of this program wrote')]}
+               'of this program wrote', checks.encoding)]}
 
 NEEDS = {'adapt': ['score'], 'tune_temperature': ['score'], 'json': ['score', 'info'], 'against': ['page'],
          'overwrite': ['page', 'export']}
@@ -104,8 +105,8 @@ def settle(o):
         refuse_to_replace(o.export, o.overwrite, [o.params])
     o.length = o.length or (100 if o.page is None else 2000)
     o.count = o.count or (5 if o.page is None else 1)
-    if o.lines:
-        o.prime, o.stop = o.prime or r'\n', o.stop or r'\n'
+    if o.lines and o.prime is None:
+        o.prime = r'\n'
 
 
 def _check_page(o):
@@ -127,6 +128,8 @@ def _check_names(o):
 
 def _check(o):
     """Raise ValueError for options that are wrong or contradict each other."""
+    if o.out == '':
+        raise ValueError("OUT is '': expected the name of a text file, or leave it out")
     rows = [row for rows in OPTIONS.values() for row in rows]
     typed = {row.name for row in rows if vars(o)[row.name] != row.default}
     for name, needed in NEEDS.items():

@@ -295,7 +295,7 @@ RUN_DAMAGE = {
     'option: out of range': RunDamage(field('lp/dropout', 1.5), ('dropout is 1.5',)),
     'option: a name that is a path': RunDamage(field('progress/options/run', '../r'), NO_RUN),
     'text: a file of the system that may never end': RunDamage(
-        field('text/path', '/proc/kmsg'), ('/proc/kmsg', 'is gone')),
+        field('text/path', '/proc/kmsg'), ('/proc/kmsg', 'cannot be read again')),
     'text: another': RunDamage(field('text/sha256', '0' * 64), ('is not the text of that run',)),
     'text: no path': RunDamage(field('text/path', 5), BAD_METADATA),
     'name: a path': RunDamage(field('progress/name', '../r_t.txt'), NO_RUN),

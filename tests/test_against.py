@@ -79,8 +79,8 @@ def test_page_has_the_characters_that_both_know(produce, other, tmp_path):
     result = produce('--page', tmp_path / 'p.html', '--score', tmp_path / 'x.txt', '--against', other)
     assert (result.returncode, result.stdout) == (0, '')
     unknown_to_a, unknown_to_b, wrote = result.stderr.splitlines()
-    assert "the model never saw are left out: '☃' (1)" in unknown_to_a and wrote.startswith('wrote ')
-    assert f"{other} never saw are left out: '—' ({TEXT.count('—')})" in unknown_to_b
+    assert "the model never saw, left out: '☃' (1)" in unknown_to_a and wrote.startswith('wrote ')
+    assert f"{other} never saw, left out: '—' ({TEXT.count('—')})" in unknown_to_b
     data = data_of(tmp_path / 'p.html')
     shown = TEXT.replace('—', '')
     assert ''.join(data['uchar'][k] for k in array_of(data['text'])) == shown

@@ -220,7 +220,7 @@ def test_arguments_out_of_range(stateful, refused):
 
 @pytest.mark.parametrize('what', ['score_text', 'tune_temperature', 'alternatives', 'states'])
 @pytest.mark.parametrize('text, word', [
-    ('a', '1 characters'), ('aé', "'é'"), ([3, 99], '99'), ([], '0 characters'), (5, 'int64 and shape ()'),
+    ('a', '1 character:'), ('aé', "'é'"), ([3, 99], '99'), ([], '0 characters'), (5, 'int64 and shape ()'),
     (None, 'expected a string'), (b'abc', 'S3 and shape ()'), ([[1, 2], [3, 4]], 'shape (2, 2)'),
     ([0.5, 1], 'float64')])
 def test_text_that_cannot_be_read(stateful, refused, what, text, word):

@@ -197,7 +197,7 @@ def test_summary_and_metadata_of_a_fixed_split(text_file, capsys):
 
 
 @pytest.mark.parametrize('role, content, words', [
-    ('valid', 'abcd', ['4 characters', 'needs 5']), ('test', 'a', ['1 characters', 'needs 2']),
+    ('valid', 'abcd', ['4 characters', 'needs 5']), ('test', 'a', ['1 character:', 'needs 2']),
     ('valid', '', ['0 characters'])])
 def test_fixed_text_that_is_too_short(text_file, refused, role, content, words):
     with refused(ValueError, text_file(content, name=role), *words):
@@ -217,7 +217,7 @@ def test_text_too_short_names_the_number_of_characters_that_works(text_file, ref
     needed = int(re.search(r'need ([\d,]+)', str(caught.value)).group(1).replace(',', ''))
     assert prepared(text_file(('ab' * needed)[:needed]), **settings).n_batches['train'] == 1
     path = text_file(('ab' * needed)[:needed - 1])
-    with refused(ValueError, path, '{:,}'.format(needed), '{:,} characters'.format(needed - 1)):
+    with refused(ValueError, path, '{:,}'.format(needed), 'has {:,} character'.format(needed - 1)):
         prepared(path, **settings)
 
 

@@ -132,7 +132,7 @@ def test_run_says_its_precision_and_keeps_it(folder):
     checkpoint = folder / 'results' / 'r_t.txt_epoch1.npz'
     assert read_about(checkpoint)['precision'] == 'bfloat16'
     assert_refused(run_script(TRAIN, '--resume', checkpoint, '--epochs', 2, '--precision', 'float32', env=env),
-                   '--precision is float32, but the run in', 'had bfloat16')
+                   'got --precision float32, but the run in', 'had bfloat16')
     assert 'products in bfloat16' in succeeded(run_script(TRAIN, '--resume', checkpoint, '--epochs', 2, env=env))
     produced = run_script(PRODUCE, checkpoint, 'out.txt', '--length', 9, '--count', 7, '--precision', 'bfloat16',
                           env=env)

@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -119,10 +120,18 @@ def test_near(tmp_path, monkeypatch, path, shown):
 @pytest.mark.parametrize('options', [
     dict(input='a b.txt', run="it's"), dict(run='r', lrate=0.5, input='t'),
     dict(input='t', no_stateful=True, bptt_maxdepth=-1, encoding='utf-16', init='/x y/p.npz'),
-    dict(resume='p.npz', epochs=7), {}])
+    dict(resume='p.npz', epochs=7), dict(input='t', resume='-p.npz', valid='-t.txt'), {}])
 def test_typed_options_are_parsed_as_the_same_options(options):
     words = shlex.split(commands.quoted(commands.typed(options)))
     assert vars(train.build_parser().parse_args(words)) == options
+
+
+@pytest.mark.parametrize('encoding, shown', [
+    ('ascii', r"$'\xc3\xa9\x20\xe2\x82\xac'"), ('latin-1', r"$'\xc3\xa9\x20\xe2\x82\xac'"), ('utf-8', "'é €'"),
+    (None, "'é €'")])
+def test_word_that_the_output_does_not_show_is_escaped(monkeypatch, encoding, shown):
+    monkeypatch.setattr(sys, 'stdout', SimpleNamespace(encoding=encoding))
+    assert commands.quoted(['é €', "it's?"]) == shown + " 'it'\"'\"'s?'"
 
 
 # ---------------------------------------------------------------- requirements

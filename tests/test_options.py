@@ -9,6 +9,7 @@ import train
 from charlstm import CharLSTM
 from damage import write_checkpoint
 from engine import table
+from engine.run.options import Options
 from learner import options, settled
 from scripts import (PRODUCE, ROOT, SMALL, STATEFUL, TRAIN, Compiling, assert_changes_nothing, assert_refused, load,
                      refuse_training, run, snapshot, succeeded)
@@ -32,8 +33,21 @@ def test_number_out_of_range(folder, in_process, option, value):
     before = snapshot(folder)
     result = in_process(TRAIN, 't.txt', 'r', *SMALL, '--output-dir', 'results', '--{}={}'.format(option, value))
     assert_refused(result, 'train.py: ', str(value))
-    assert re.search(option.replace('-', '[-_]'), result.stderr)
+    assert f'--{option}' in result.stderr
     assert snapshot(folder) == before
+
+
+@pytest.mark.parametrize('option, words', [
+    (['--lrate', 'inf'], '--lrate is inf: expected a finite number above 0'),
+    (['--epochs', 10 ** 20], '--epochs is a whole number of more than 18 digits: expected at most 1,000,000,000')])
+def test_what_was_expected_of_a_large_number(folder, in_process, option, words):
+    refuse_training(folder, in_process, words, options=option)
+
+
+@pytest.mark.parametrize('name', ['', '-run'])
+def test_run_name_that_no_command_could_have(refused, name):
+    with refused(ValueError, f'the run name {name!r} ', 'at least one character', 'no - at its beginning'):
+        Options(dict(input='t.txt', run=name)).settle()
 
 
 def test_zero_in_a_process(folder):
@@ -47,7 +61,7 @@ def test_number_out_of_range_for_sampling(folder, in_process, option, value):
     before = snapshot(folder)
     result = in_process(PRODUCE, 'p.npz', 'out.txt', '--{}={}'.format(option, value))
     assert_refused(result, 'produce_text.py: ', str(value))
-    assert re.search(option.replace('-', '[-_]'), result.stderr)
+    assert f'--{option}' in result.stderr
     assert snapshot(folder) == before
 
 
@@ -81,13 +95,20 @@ def test_options_may_stand_between_the_names(folder, in_process):
 
 # ---------------------------------------------------------------- --resume
 
-@pytest.mark.parametrize('option, value', [('--lrate', 0.5), ('--dropout', 0.1), ('--num-units1', 6),
+@pytest.mark.parametrize('option, value', [('--lrate', 0.5), ('--l1', 0.1), ('--num-units1', 6),
                                            ('--random-seed', 4), ('--valid-every', 7), ('--no-stateful', None),
                                            ('--small', None), ('--precision', 'bfloat16')])
 def test_contradicting_option_is_refused(short_run, in_process, option, value):
     arguments = [option] + [value] * (value is not None)
-    assert_refused(in_process(TRAIN, '--resume', short_run.checkpoint, *arguments), option, str(short_run.checkpoint),
-                   '--epochs', '--save-every')
+    words = ' '.join(map(str, arguments))
+    refused = in_process(TRAIN, '--resume', short_run.checkpoint, *arguments)
+    assert_refused(refused, f'got {words}, but the run in {short_run.checkpoint} had ', '--epochs', '--save-every')
+    assert (' had none;' in refused.stderr) == (value is None)
+
+
+def test_contradicting_run_name_is_refused(short_run, in_process):
+    assert_refused(in_process(TRAIN, short_run.folder / 't.txt', 'mine', '--resume', short_run.checkpoint),
+                   f'got the run name mine, but the run in {short_run.checkpoint} had r;')
 
 
 @pytest.mark.parametrize('option, value', [('--init', 'other.npz'), ('--output-dir', 'elsewhere')])
@@ -98,7 +119,7 @@ def test_option_that_makes_no_sense_for_a_resumed_run_is_refused(short_run, in_p
 def test_options_that_may_change_or_are_the_same_are_taken(short_run, in_process, capfd):
     last = short_run.folder / 'r_t.txt_epoch5.npz'
     with pytest.raises(Compiling):
-        in_process(TRAIN, '--resume', last, '--epochs', 91, '--save-every', 2, '--lrate', 0.03)
+        in_process(TRAIN, '--resume', last, '--epochs', 91, '--save-every', 2, '--lrate', 0.03, '--encoding', 'U8')
     assert '; up to 91 epochs' in capfd.readouterr().out
 
 

@@ -150,7 +150,9 @@ def test_prime_file_and_stop(produce, tmp_path):
     (['--page', 'x.html', '--copies', 't.txt', '--length', 1_000_001], ['1,000,001 characters']),
     *[([*option, '--method', 'max'], [f'{option[0]} is for drawing', '--method max']) for option in (
         ['--temperature', 2], ['--top-k', 3], ['--top-p', 0.5])],
-    (['--prime-file', ''], ['cannot read']),
+    (['--prime-file', ''], ["cannot read ''"]), (['--prime-file', '/dev/null'], ['/dev/null is ']),
+    (['--prime', '', '--prime-file', 't.txt'], ['--prime and --prime-file', 'only one']),
+    (['', '--count', 1], ["OUT is ''", 'leave it out']), (['out.txt', '--stop', 'aZ'], ['--stop has', "'Z'"]),
     *[(['--score', 't.txt', *option], [f'{option[0]} is for writing', '--score', 'leave it out']) for option in (
         ['--length', 5], ['--count', 2], ['--prime', 'a'], ['--prime-file', 't.txt'], ['--stop', 'a'],
         ['--random-seed', 1], ['--method', 'max'], ['--temperature', 2], ['--top-k', 3], ['--top-p', 0.5])],
@@ -195,6 +197,35 @@ def test_each_sequence_on_a_line(produce, tmp_path):
     assert printed.count('\n') == 7
 
 
+def test_empty_prime_file_is_refused(produce, tmp_path):
+    (tmp_path / 'prime').write_bytes('\ufeff'.encode())
+    assert_refused(produce(tmp_path / 'out', '--prime-file', tmp_path / 'prime'), 'prime is empty', '--prime-file')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_line_ends_inside_of_a_sequence_are_escaped(produce, tmp_path):
+    """As those of another --stop, and of a prime."""
+    chain, out = write_chain(tmp_path / 'p.npz', np.array(list('\nab'))), tmp_path / 'out'
+    for options, line in ((['--prime', 'b', '--stop', r'b\na'], r'b\nab\na'), (['--prime', r'ab\na'], r'ab\nab')):
+        printed = wrote(produce(out, '--lines', '--count', 2, *options, checkpoint=chain), out, headings=0)
+        assert printed == f'{line}\n' * 2
+
+
+def test_lines_of_a_model_without_line_ends(produce, tmp_path):
+    """They end at the length. A typed --stop that could never come is refused."""
+    chain, out = write_chain(tmp_path / 'p.npz', np.array(list('ab'))), tmp_path / 'out'
+    options = ['--lines', '--prime', 'a', '--count', 2, '--length', 3]
+    assert wrote(produce(out, *options, checkpoint=chain), out, headings=0) == 'abab\nabab\n'
+    assert_refused(produce(out, *options, '--stop', r'\n', checkpoint=chain), '--stop has', r"'\n'")
+
+
+def test_prime_of_no_characters_with_lines_is_a_random_one(produce, tmp_path):
+    chain, out = write_chain(tmp_path / 'p.npz', np.array(list('\nab'))), tmp_path / 'out'
+    options = ['--lines', '--prime', '', '--count', 40, '--random-seed', 1]
+    printed = wrote(produce(out, *options, checkpoint=chain), out, headings=0)
+    assert set(printed.splitlines()) == {'ab', 'b'}        # after a line end or a, and after b
+
+
 def test_lines_are_lists_by_default(produce, tmp_path):
     """Other values of --prime and --stop take precedence."""
     chain, out = write_chain(tmp_path / 'p.npz', np.array(list('\nab'))), tmp_path / 'out'
@@ -236,8 +267,12 @@ def test_score_leaves_out_what_the_model_never_saw(produce, tmp_path):
         assert words in left_out
     (tmp_path / 'none').write_text('☃Z', encoding='utf-8')
     result = produce('--score', tmp_path / 'none')
-    assert_refused(result, 'at least 2')
+    assert_refused(result, f'{tmp_path / "none"} has 0 characters that the model knows: at least 2')
     assert result.stdout.startswith('2 characters ')
+    (tmp_path / 'one').write_text('☃a', encoding='utf-8')
+    result = produce('--score', tmp_path / 'known', '--tune-temperature', tmp_path / 'one')
+    assert_refused(result, f'{tmp_path / "one"} has 1 character that the model knows: at least 2')
+    assert result.stdout == "1 character that the model never saw, left out: '☃' (1)\n"         # and nothing is scored
 
 
 def test_score_with_adapting(produce, tmp_path):
@@ -344,6 +379,12 @@ def test_lines_that_cannot_be_scored(produce, tmp_path):
     chain = write_chain(tmp_path / 'p.npz', np.array(list('ab')))
     (tmp_path / 'x.txt').write_text('ab\nab\n')
     assert_refused(produce('--score', tmp_path / 'x.txt', '--lines', checkpoint=chain), 'never saw a line end')
+
+
+def test_score_of_one_line_of_one_character(produce, tmp_path):
+    (tmp_path / 'x.txt').write_text('\n')
+    result = produce('--score', tmp_path / 'x.txt', '--lines')
+    assert result.returncode == 0 and ': 1 line, 1 character with line ends, ' in result.stderr
 
 
 def test_control_c_while_lines_are_scored(produce, tmp_path, monkeypatch):
@@ -484,6 +525,15 @@ def test_bytes_in_a_wrong_encoding(produce, tmp_path):
     assert_refused(produce('--info', '--encoding', 'klingon', checkpoint=path), "'klingon'")
 
 
+@pytest.mark.parametrize('encoding', ['klingon', 'hex', 'undefined', ''])
+@pytest.mark.parametrize('options', [['out.txt', '--count', 1], ['--info'], ['--score', 't.txt']], ids=str)
+def test_unknown_encoding(produce, short_run, encoding, options):
+    """Also where the model has characters, and nothing is read in it."""
+    before = snapshot(short_run.folder)
+    assert_refused(produce(*options, '--encoding', encoding), f'--encoding is {encoding!r}', 'try utf-8')
+    assert snapshot(short_run.folder) == before
+
+
 # ---------------------------------------------------------------- checkpoints that are refused
 
 @pytest.mark.parametrize('path, why', [('missing.npz', 'No such file'), ('results', 'Is a directory'),
@@ -552,7 +602,7 @@ def test_text_is_appended_completely_or_not_at_all(folder):
 # ---------------------------------------------------------------- a reader that has seen enough
 
 @pytest.mark.parametrize('unbuffered, options', [
-    ('', ['--count', 1, '--length', 10 ** 6]), ('1', ['--count', 2000, '--length', 50, '--lines', '--stop', 'never'])],
+    ('', ['--count', 1, '--length', 10 ** 6]), ('1', ['--count', 2000, '--length', 50, '--lines', '--stop', 'aaaaa'])],
     ids=['text', 'lines'])
 def test_reader_that_closes_the_pipe(folder, options, unbuffered):
     """As `head` does; there are more characters than a pipe holds, 65,536."""

@@ -190,6 +190,15 @@ def test_finished_run_says_its_scores_and_does_not_score_again(fixed, copied):
         assert f'{fixed.result[name + "_nats"]:.4f} nats' in out
 
 
+def test_options_that_nothing_learned_with_are_not_in_the_result(fixed, copied):
+    """But those that more was learned with are."""
+    out = succeeded(resume(copied, fixed, '--lrate', 0.001, '--epochs', 2, '--patience', 1))
+    assert 'nothing left to learn' in out and 'options that it learned with stay' in out
+    assert result_of(copied) == fixed.result and fixed.result['option_lrate'] == 0.03
+    succeeded(resume(copied, fixed, '--lrate', 0.001, '--epochs', 4))
+    assert (result_of(copied)['option_lrate'], result_of(copied)['option_epochs']) == (0.001, 4)
+
+
 def test_new_best_model_is_scored_again_with_a_line(fixed, copied):
     out = succeeded(run('-c', WITH_COSTS, ROOT, '0.5,0.25', TRAIN, '--resume', 'results/r_t.txt_epoch3.npz',
                         '--epochs', 5, cwd=copied, env=fixed.env))

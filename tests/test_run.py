@@ -41,7 +41,8 @@ def test_names_of_the_results(trained):
 
 
 @pytest.mark.parametrize('name, output, words', [
-    *[(name, 'results', ['run name', repr(name)]) for name in ('a/b', '../r', 'r/', '')],
+    *[(name, 'results', ['run name', repr(name), 'at least one character']) for name in ('a/b', '../r', 'r/', '')],
+    ('r', '', ["cannot make the folder ''"]),
     ('n' * 230, 'results', ['too long']),
     *[('r', output, [output, '--output-dir names another']) for output in ('t.txt', 't.txt/x', '/proc/x')]], ids=repr)
 def test_names_that_cannot_be(folder, in_process, name, output, words):
@@ -379,6 +380,27 @@ def test_text_that_moved_is_found_beside_the_checkpoint(straight, in_process, tm
     assert 'taking ' + str(tmp_path / 'results' / 't.txt') in capfd.readouterr().out
 
 
+@pytest.mark.parametrize('make, words', [
+    (os.mkfifo, ['cannot be read again: save the text as a file', 'train.py FILE --resume']),
+    ('/dev/fd/63', ['/dev/fd/63, ', 'cannot be read again']), (lambda path: path.touch(), ['is empty now: name it']),
+    (lambda path: None, ['is gone: name it where it is now', 'train.py ./-t.txt --resume'])])
+def test_text_that_cannot_be_read_again(straight, in_process, monkeypatch, tmp_path, make, words):
+    """Of that name, an empty file in the current folder is not taken either. FILE stands for a name."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'FILE').write_text(TEXT, encoding='utf-8')
+    checkpoint = shutil.copy(str(straight.run.file('_epoch2.npz')), 'p.npz')
+    (tmp_path / 'texts').mkdir()
+    text = tmp_path / 'texts' / '-t.txt'
+    (tmp_path / text.name).touch()
+    if callable(make):
+        make(text)
+    arrays = load(checkpoint)
+    about = json.loads(str(arrays.pop('about')))
+    about['text']['path'] = str(text) if callable(make) else make
+    write(checkpoint, arrays, about)
+    assert_refused(in_process(TRAIN, '--resume', checkpoint), *words)
+
+
 def test_moved_checkpoint_is_resumed_a_second_time(tmp_path, refused, capsys):
     """Its own logs are another's then. The furthest checkpoint is named, with the command that resumes it."""
     learned(tmp_path / 'one', 5, 4)
@@ -518,7 +540,7 @@ def test_resume_last_without_what_is_for_a_new_run(straight, in_process, tmp_pat
     with pytest.raises(Compiling):
         in_process(TRAIN, *command, '--init', 'gone.npz')
     assert ', without --init gone.npz, which is for a new run\n' in capfd.readouterr().out
-    assert_refused(in_process(TRAIN, *command, '--dropout', 0.5), '--dropout is 0.5')
+    assert_refused(in_process(TRAIN, *command, '--dropout', 0.5), 'got --dropout 0.5, but ')
 
 
 @pytest.mark.parametrize('ending', [*LOGS, '.png', '_best.npz'])
@@ -573,6 +595,10 @@ def test_checkpoint_of_the_class_is_no_run(make_model, in_process, tmp_path, ref
     np.savez(str(tmp_path / 'old.npz'), uchar=np.array(make_model(1).uchar), **{
         name: array.astype('float32') for name, array in random_parameters(2, V=len(set(TEXT)), H1=4, H2=2).items()})
     assert_refused(in_process(TRAIN, '--resume', tmp_path / 'old.npz'), 'old.npz', 'no run', '--init')
+    np.savez(str(tmp_path / 'foreign.npz'), a=np.zeros(3))
+    foreign = in_process(TRAIN, '--resume', tmp_path / 'foreign.npz')
+    assert_refused(foreign, 'foreign.npz is not a checkpoint', 'it has no U1')
+    assert '--init' not in foreign.stderr
     with refused(ValueError, 'old.npz', 'resume'):
         make_model(1).resume(tmp_path / 'old.npz')
 
@@ -580,13 +606,19 @@ def test_checkpoint_of_the_class_is_no_run(make_model, in_process, tmp_path, ref
 # ---------------------------------------------------------------- two runs of one name
 
 def test_second_run_of_a_name_waits_for_the_end_of_the_first(tmp_path, refused):
+    """Also where the first has saved a checkpoint, and before the second compiles."""
+    learned(tmp_path / 'other', 5)
     first, second = Run(str(tmp_path), 'r_t.txt'), Run(str(tmp_path), 'r_t.txt')
     first.check(overwrite=False)
     second.check(overwrite=True)
     with first.open():
+        shutil.copy(str(tmp_path / 'other' / 'r_t.txt_best.npz'), str(tmp_path))
         before = snapshot(tmp_path)
         with refused(ValueError, 'r_t.txt.out', 'another process'), second.open():
             pass
+        for overwrite in (False, True):
+            with refused(ValueError, 'r_t.txt.out is being written by another process'):
+                Run(str(tmp_path), 'r_t.txt').check(overwrite)
         assert snapshot(tmp_path) == before
     with second.open():
         pass

@@ -238,3 +238,10 @@ def test_two_threads_write_one_text_as_one_does():
     texts = {succeeded(run('-c', WRITES, cwd=ROOT, env={'OMP_NUM_THREADS': threads})) for threads in '1223'}
     text, = texts
     assert len(set(text.split()[0])) == 7 and text.split()[0] != text.split()[1]
+
+
+def test_encoding_is_of_bytes_only(lettered, interpreted, path):
+    """A model that knows characters writes them, whatever encoding was named."""
+    lettered.save_params(path)
+    lettered.model_setup(path, encoding='klingon')
+    assert len(lettered.generate_text(LETTERS[:3], 7)) == 7

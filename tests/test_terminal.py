@@ -43,6 +43,16 @@ SHOWN = r'\x1b[31m|\r|\x9b|\x00|\x7f|\x08|' + '\t|é|—|𝄞|' + r'\udce9'     
 PIPED, ASCII = [KINDS.encode(encoding, 'backslashreplace').decode() for encoding in ('utf-8', 'ascii')]
 
 
+# ---------------------------------------------------------------- messages
+
+@pytest.mark.parametrize('message, shown', [
+    ('a smaller batch_size or seq_length', 'a smaller --batch-size or --seq-length'),
+    ('top_k is 0', 'top_k is 0'), ('--batch-size is 0', '--batch-size is 0'),
+    ('./batch_size, batch_size.txt, my_batch_size and lp[batch_size=1]',) * 2])
+def test_options_in_a_message_are_as_they_are_typed(message, shown):
+    assert terminal._as_typed(message, train.build_parser()) == shown
+
+
 # ---------------------------------------------------------------- a terminal
 
 def on_terminal(arguments, folder, interrupt_at=None, close_at=None, **changes):
@@ -282,7 +292,7 @@ def test_terminated_training_can_be_resumed(program):
     wrote(paste(following[len('next: '):], program), os.path.join('text_output', 'r_t.txt_interrupted.npz.out'))
     assert shlex.split(resuming)[-3:] == ['train.py', '--resume', path]
     other = paste(resuming[len('to resume: '):] + ' --lrate 7', program)                # it is refused early
-    assert_refused(other, 'train.py: --lrate is 7.0', path)
+    assert_refused(other, 'train.py: got --lrate 7.0', path)
 
 
 def test_closed_terminal_saves_a_checkpoint(tmp_path):

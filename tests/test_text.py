@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charlstm import read_text
+from charlstm import CharLSTM, read_text
 from engine import progress, scoring
 from engine.state import text as text_module
 from engine.state.text import read_string, renumbered, shown, smallest_type, vocabulary, without_unknown
@@ -80,6 +80,18 @@ def test_wrong_encoding_names_the_byte(text_file, monkeypatch, refused, encoding
     path = text_file(data)
     with refused(ValueError, path, encoding, 'byte {} '.format(caught.value.start), 'option encoding'):
         prepared(path, encoding=encoding)
+
+
+@pytest.mark.parametrize('encoding, said', [
+    ('utf-16-le', ' has 49 NUL characters: if it is UTF-16, add --encoding utf-16-le\n'),
+    ('utf-8', ' has 1 NUL character: if'), ('latin-1', '')])
+def test_text_with_nuls_may_be_utf_16(text_file, capsys, encoding, said):
+    """Without a byte order mark, it is also UTF-8."""
+    text = '\0' + 'a' * 99 if encoding == 'utf-8' else 'ab dog ' * 7
+    path = text_file(text, encoding)
+    CharLSTM().prepare_input(path, 0, batch_size=2, seq_length=3)
+    out = capsys.readouterr().out
+    assert path + said in out and ('NUL' in out) == bool(said)
 
 
 @pytest.mark.parametrize('encoding', ['klingon', 'hex'])

@@ -3,6 +3,7 @@ import os
 import re
 import shlex
 import string
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -153,6 +154,17 @@ def test_advice_follows_the_share_of_the_text_that_the_bundled_model_knows(folde
     with pytest.raises(Compiling):
         in_process(TRAIN, 't.txt', 'r', *SMALL, '--output-dir', 'results')
     assert ('a text this short gains' in capfd.readouterr().out) == advised
+
+
+def test_no_advice_for_a_text_that_cannot_be_read_again(folder, in_process, capfd):
+    os.mkfifo('pipe')
+    writer = threading.Thread(target=lambda: (folder / 'pipe').write_text(ENGLISH))
+    writer.start()
+    with pytest.raises(Compiling):
+        in_process(TRAIN, 'pipe', 'r', *SMALL, '--output-dir', 'results')
+    writer.join()
+    out = capfd.readouterr().out
+    assert f'{len(ENGLISH):,} characters' in out and 'gains' not in out
 
 
 def test_folder_of_texts(folder, in_process, capfd):

@@ -112,20 +112,20 @@ class Options:
         if 'output_dir' in self.typed and os.path.realpath(self.output_dir) != os.path.realpath(folder):
             raise ValueError(f'--output-dir is {self.output_dir}, but a run is resumed in the folder of {self.resume}')
         if before['cell'] and not self.cell:
+            words = commands.typed({'resume': self.resume, 'cell': before['cell']})
             raise ValueError(f'the run in {self.resume} learned the class {before["cell"]}: name it again, as in '
-                             + commands.script('train.py', '--resume', self.resume, '--cell', before['cell']))
+                             + commands.script('train.py', *words))
         typed = {name: value for name, value in self.typed.items() if name in table.OF_RUN}
         for name, value in typed.items():
-            fits = table.ROWS[name].fits if name in table.ROWS else None
-            same = before[name] == (fits(spelled(name), value) if fits else value)
+            fits = getattr(table.ROWS.get(name), 'fits', None) or (lambda name, value: value)
+            same = before[name] is not None and fits(name, before[name]) == fits(spelled(name), value)
             smaller = name == 'lrate' and value < before['lrate']
             moved = name in (*TEXTS, 'cell') and before[name] is not None
             if name not in table.CHANGEABLE and not (same or smaller or moved):
-                raise ValueError(
-                    f'{spelled(name)} is {value}, but the run in {self.resume} had '
-                    f'{"none" if before[name] is None else before[name]}; only '
-                    f'{", ".join(map(spelled, table.CHANGEABLE))} may change when a run is resumed, and --lrate become '
-                    'smaller')
+                what = f'the run name {value}' if name == 'run' else ' '.join(commands.typed({name: value}))
+                had = 'none' if before[name] is None or before[name] is False else before[name]
+                raise ValueError(f'got {what}, but the run in {self.resume} had {had}; when a run is resumed, '
+                                 f'{table.MAY_CHANGE}')
         self.run_name = progress['name']
         vars(self).update({**before, **typed, **{name: before[name] for name in TEXTS}, 'output_dir': folder})
 
@@ -141,8 +141,9 @@ class Options:
                              'validation text')
         if self.test_adapt and self.test is None:
             raise ValueError('--test-adapt needs --test, the text to adapt to')
-        if not self.run or os.path.basename(self.run) != self.run or '\0' in self.run:
-            raise ValueError(f'the run name {self.run!r} is part of file names: expected no path separators in it')
+        if not self.run or self.run.startswith('-') or os.path.basename(self.run) != self.run or '\0' in self.run:
+            raise ValueError(f'the run name {self.run!r} is part of file names: expected at least one character, no '
+                             'path separators, and no - at its beginning')
         self._check_used()
 
     def _check_used(self):
@@ -201,9 +202,9 @@ def stored_progress(checkpoint):
     from engine.state.parameters import read_shapes, units
     metadata = checkpoint.metadata
     progress, lp, text = map(metadata.get, ('progress', 'lp', 'text'))
+    num_units1, num_units2 = units(read_shapes(checkpoint)[0])         # raises ValueError where --init would not help
     if not (lp and text and matches(progress, {**RUN_PROGRESS, 'options': STORED})):
         raise ValueError(f'{checkpoint} holds no run that can be resumed; --init starts a new one from its parameters')
-    num_units1, num_units2 = units(read_shapes(checkpoint)[0])
     paths = {name: source['path'] if source else None for name, source in sources(text).items()}
     return dict(progress, options={
         **progress['options'], **lp, **paths, **{name: text[name] for name in OF_TEXT}, 'num_units1': num_units1,
@@ -224,19 +225,27 @@ def find_text(checkpoint, option, path, typed, cell=None):
     if path is None:
         return None
     # Not a device, which may never end. Not a file of /proc either, which may never end, and whose size is 0.
-    if typed or os.path.isdir(path) or os.path.isfile(path) and os.path.getsize(path):
+    if typed or os.path.isdir(path) or _has_contents(path):
         return typed or path
     folder, name = os.path.dirname(os.path.abspath(checkpoint.path)), os.path.basename(path)
+    why, where, now = 'is gone', 'name it where it is now', commands.near(name)
+    if os.path.exists(path) and not os.path.isfile(path) or path.startswith(('/dev/fd/', '/dev/std', '/proc/')):
+        why, where, now = 'cannot be read again', 'save the text as a file and name that', 'FILE'
+    elif os.path.exists(path):
+        why = 'is empty now'
     for place in (folder, os.path.join(folder, os.pardir, 'text_input'), os.path.join(commands.ROOT, 'text_input'), ''):
         found = os.path.join(place, name)
-        if os.path.isfile(found):
-            print(f'{path} is gone: taking {commands.near(found)}')
+        if _has_contents(found):
+            print(f'{path} {why}: taking {commands.near(found)}')
             return found
-    words = [name] if option == 'input' else [spelled(option), name]
-    if cell:
-        words += ['--cell', cell]
-    raise ValueError(f'{path}, the {TITLES[TEXTS[option]]} of that run, is gone: name it where it is now, as in '
-                     f'{commands.script("train.py", *words, "--resume", str(checkpoint.path))}')
+    words = {option: now, 'resume': checkpoint.path, **({'cell': cell} if cell else {})}
+    raise ValueError(f'{path}, the {TITLES[TEXTS[option]]} of that run, {why}: {where}, as in '
+                     f'{commands.script("train.py", *commands.typed(words))}')
+
+
+def _has_contents(path):
+    """Return whether a path is that of a file that is not empty."""
+    return os.path.isfile(path) and os.path.getsize(path) > 0
 
 
 def check_texts(options, model, checkpoint):

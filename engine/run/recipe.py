@@ -96,6 +96,8 @@ def advise(o, model):
     short = model.n_batches['train'] * o.batch_size * o.seq_length < SHORT
     if o.init or o.cell or o.original or o.small or not (short and os.path.exists(commands.BUNDLED)):
         return
+    if not (os.path.isfile(o.input) or os.path.isdir(o.input)):        # a FIFO, which is read once
+        return
     from engine.state.parameters import read_shapes
     if known_share(model, read_shapes(commands.BUNDLED)[1]) < KNOWN:
         return

@@ -73,7 +73,7 @@ class Run:
         self.name = name
         self.last_checkpoint, self._progress = resumed, progress or {}
         self._fallback = None                  # the newest checkpoint to go back to when the run diverges
-        self._cell = ('--cell', cell) if cell else ()
+        self._cell = commands.typed({'cell': cell} if cell else {})
         self._needed = ()                      # options without which a resumed run would stop again
         self.id = self._progress.get('id', secrets.token_hex(8))       # distinguishes it from others of its name
         self._overwrite = False
@@ -113,6 +113,7 @@ class Run:
             if not os.path.isfile(path):                   # a FIFO, which would hang, a folder, or a link to nowhere
                 raise ValueError(f'{path} is no file that can be replaced: remove it, or choose another run name')
         self._logs.check_names(self._earlier())
+        self._logs.refuse_locked()
         self._refuse_to_replace(self._to_replace())
         try:
             with named('make the folder', self.directory):
@@ -217,8 +218,8 @@ class Run:
         return 'no checkpoint was written yet'
 
     def _resume_command(self, *more):
-        return commands.script('train.py', '--resume', self.last_checkpoint, *self._cell, *self._needed,
-                               *more, processes=self._group.size)
+        return commands.script('train.py', *commands.typed({'resume': self.last_checkpoint}), *self._cell,
+                               *self._needed, *more, processes=self._group.size)
 
     def conclude(self):
         """Score the fixed texts if the run is finished, say the result, and write it. Return whether nothing is left.
@@ -241,6 +242,10 @@ class Run:
         complete = schedule.finished and bool(scores or not names)
         found = result.fields(self.model, schedule, scores, id=self.id, finished=complete,
                               checkpoint=os.path.basename(best), training_seconds=self._training_seconds())
+        started_at = self._progress.get('epoch'), self._progress.get('batch')
+        if before.get('epochs') == schedule.epoch and started_at == (schedule.epoch, schedule.batch):
+            # Nothing was learned with other options.
+            found.update({name: value for name, value in before.items() if name.startswith('option_')})
         self._group.broadcast(result.write, path, found)
         return complete
 
@@ -368,7 +373,7 @@ class Run:
         if at_end and schedule.should_save and not self._group.broadcast(os.path.exists, self.path(ending)):
             self.save(ending)
         if schedule.finished:
-            self.say('there is nothing left to learn in this run')
+            self.say('there is nothing left to learn in this run: the options that it learned with stay')
             self.draw()
 
     def _has_best(self, epoch):

@@ -7,6 +7,7 @@ import numpy as np
 from engine import checks
 from engine.process_group import SingleProcess
 from engine.state.text import nearest, read_together, renumbered, shown
+from engine.terminal import number_of
 
 PARTS = ('train', 'valid')     # of which there are batches
 PASSAGE = 300                  # characters in a passage
@@ -136,7 +137,7 @@ class Text:
         """Raise ValueError where a text is too short, or where there is nothing to learn."""
         def refuse(role, why):
             source = self.sources[role]
-            raise ValueError(f'{source["path"]} has {source["characters"]:,} characters: {why}')
+            raise ValueError(f'{source["path"]} has {number_of(source["characters"], "character")}: {why}')
 
         # Sequences, of which batch_size train; one less than the quotient, as rounding decides the last ones.
         needed = max(self.batch_size, int((self.batch_size - 0.5) / (1 - self.ratio_valid)) - 1)

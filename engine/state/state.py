@@ -206,13 +206,15 @@ class State:
         It takes the next numbers (n,count) of the texts and returns a list of count strings. Where the model
         learned bytes, a character that is cut between two pieces is in the string of the second.
         """
-        def decode(numbers):
-            strings = [''.join([self.uchar[k] for k in column]) for column in numbers.T.tolist()]
-            if not are_bytes(self.uchar):
-                return strings
-            return [decoder.decode(string.encode('ascii', 'surrogateescape'))
-                    for decoder, string in zip(decoders, strings)]
+        def strings(numbers):
+            return [''.join([self.uchar[k] for k in column]) for column in numbers.T.tolist()]
 
+        def decode(numbers):
+            return [decoder.decode(string.encode('ascii', 'surrogateescape'))
+                    for decoder, string in zip(decoders, strings(numbers))]
+
+        if not are_bytes(self.uchar):
+            return strings
         decoders = [codecs.getincrementaldecoder(self._encoding)('replace') for _ in range(count)]
         return decode
 

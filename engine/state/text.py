@@ -11,8 +11,10 @@ import sys
 
 import numpy as np
 
+from engine import checks
 from engine.files import named
 from engine.progress import progress_bar, say_if_slow
+from engine.terminal import number_of
 
 CHUNK = 1 << 20        # bytes that are decoded at a time: enough to be fast, and little memory
 LOOK = 1 << 20         # bytes at the beginning of a file in a folder that say whether it is a text
@@ -98,11 +100,7 @@ def renumbered(codes, uchar, new_uchar):
 
 def codec(encoding):
     """Return the codec of a text encoding. Raises ValueError where there is none."""
-    try:
-        ''.encode(encoding)                                # also refuses codecs that are not of text
-        return codecs.lookup(encoding)
-    except LookupError:
-        raise ValueError(f'unknown text encoding {encoding!r}: try utf-8, latin-1 or cp1252') from None
+    return codecs.lookup(checks.encoding('encoding', encoding))
 
 
 def _known(start):
@@ -250,7 +248,7 @@ def _joined(path, files, encoding, progress, digest):
 
 
 def read_files(path, encoding='utf-8', progress=False):
-    """Read a text as read_text does. Also return a line on the files that were read, '' where path is no folder."""
+    """Read a text as read_text does. Also return a line on the files of a folder or on NULs in a file, '' for none."""
     digest = hashlib.sha256()
     with named('read', path):
         files, line = _text_files(path, encoding)
@@ -269,6 +267,9 @@ def read_files(path, encoding='utf-8', progress=False):
             codes = np.concatenate([codes, np.empty(n + len(piece), codes.dtype)])
         codes[n:n + len(piece)] = code_of[piece]
         n += len(piece)
+    if 0 in points:                                                    # a NUL
+        nuls = np.count_nonzero(codes[:n] == code_of[0])
+        line = f'{path} has {number_of(nuls, "NUL character")}: if it is UTF-16, add --encoding utf-16-le'
     order = np.argsort(points)
     table = np.empty(len(order), codes.dtype)
     table[order] = np.arange(len(order))
