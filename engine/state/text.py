@@ -267,7 +267,7 @@ def read_files(path, encoding='utf-8', progress=False):
             codes = np.concatenate([codes, np.empty(n + len(piece), codes.dtype)])
         codes[n:n + len(piece)] = code_of[piece]
         n += len(piece)
-    if 0 in points:                                                    # a NUL
+    if 0 in points and not codec(encoding).name.startswith('utf-16'):             # a NUL
         nuls = np.count_nonzero(codes[:n] == code_of[0])
         line = f'{path} has {number_of(nuls, "NUL character")}: if it is UTF-16, add --encoding utf-16-le'
     order = np.argsort(points)
