@@ -207,6 +207,8 @@ class Parser(argparse.ArgumentParser):
         known = [name[2:] for name in self._option_string_actions if name.startswith('--')]
         for word in words:
             if word.startswith('-'):
+                if os.path.exists(word):
+                    self.error(f'unknown option {word}', f': if the file is meant, write {os.path.join(".", word)}')
                 option = word.split('=')[0]
                 name = option.lstrip('-')
                 near = [other for other in known if other.startswith(name)] or difflib.get_close_matches(name, known)

@@ -412,18 +412,21 @@ def test_two_dashes_are_a_value_and_abbreviations_are_refused(script, capsys):
     ('train', 'a b --seq_length=7', 'unknown option --seq_length: did you mean --seq-length?'),
     ('produce_text', '--temp 0.7', 'unknown option --temp: did you mean --temperature?'),
     ('train', '-epochs', 'unknown option -epochs: did you mean --epochs?'),
+    ('train', '-book.txt', 'unknown option -book.txt: if the file is meant, write ./-book.txt'),
     ('produce_text', '--klingon=a\nb x', 'unknown option --klingon; --help lists the options'),
     ('train', 'a b --lrate 3 c d', 'too many arguments: c d; --help lists the options'),
     ('train', '--epochs x', "argument --epochs: invalid int value: 'x'; --help lists the options"),
     ('train', '--init', 'argument --init: expected one argument; --help lists the options'),
     ('produce_text', 'a --method=\n', 'argument --method: invalid choice: ')])
-def test_error_of_the_parser_is_one_line(script, words, line, capsys):
+def test_error_of_the_parser_is_one_line(script, words, line, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / '-book.txt').write_text('')
     with pytest.raises(SystemExit) as end:
         PARSERS[script]().parse_intermixed_args(words.split(' '))
     out, err = capsys.readouterr()
     name = os.path.basename(sys.argv[0])
     assert (end.value.code, out, err.count('\n')) == (2, '', 1) and err.startswith(f'{name}: {line}')
-    assert err.endswith(('?\n', '; --help lists the options\n'))
+    assert err.endswith(('?\n', '.txt\n', '; --help lists the options\n'))
 
 
 # ---------------------------------------------------------------- the start
