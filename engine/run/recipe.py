@@ -25,7 +25,6 @@ SAVE_EVERY, CHECKPOINTS = 10, 100          # epochs between checkpoints, but mor
 # costs.
 DROPOUT = ((0.1, 0.02),                # 2x128 units and 2.6 million characters
            (0.25, 0.06),               # 2x128 units and 1 million characters
-           (0.35, 0.08),               # 2x256 and 2.6 million
            (1, 0.26), (1.9, 0.29),     # 2x256 and 1 million, and half a million
            (16, 0.6))
 
