@@ -1,37 +1,13 @@
-"""The user's own code: the class that --cell names, and where an error of such code, or of an edit, was raised."""
+"""The class of one's own that --cell names."""
 import difflib
 import os
 import sys
-import sysconfig
-import traceback
 import types
 
-from engine import commands
 from engine.files import named
 from engine.terminal import warn
 
 HOOKS = 'cell', 'cell_parameters', 'optimiser', 'optimiser_state'      # what CharLSTM reads of a subclass
-LIBRARIES = [sysconfig.get_path(name) + os.sep for name in ('stdlib', 'platstdlib', 'purelib', 'platlib')]
-PROGRAM = [os.path.join(commands.ROOT, *names) for names in (('engine', ''), ('train.py',), ('produce_text.py',))]
-
-
-def place_of(error):
-    """Return the line of the user's own code that raised an error, as text and as Python; None where there is none.
-
-    It is the innermost one outside of libraries, if that is not in a file of this program other than charlstm.py.
-    """
-    if isinstance(error, SyntaxError) and error.filename:
-        frames = [traceback.FrameSummary(error.filename, error.lineno, '')]
-    else:
-        frames = traceback.extract_tb(error.__traceback__)
-    for frame in reversed(frames):
-        path = os.path.abspath(frame.filename)
-        if path.startswith(tuple(LIBRARIES)):
-            continue
-        if path.startswith(tuple(PROGRAM)) or not os.path.isfile(path):
-            return None
-        return f'{commands.near(path)}, line {frame.lineno}', frame.line
-    return None
 
 
 def load_class(words, base):

@@ -124,12 +124,34 @@ def lacks_memory(error):
     return isinstance(error, MemoryError) or bool(NO_MEMORY.search(str(error)))
 
 
+def _place_of(error):
+    """Return the line of the user's own code that raised an error, as text and as Python; None where there is none.
+
+    It is the innermost one outside of libraries, if that is not in a file of this program other than charlstm.py.
+    """
+    import sysconfig                           # late, so that --help does not wait for them
+    import traceback
+    libraries = [sysconfig.get_path(name) + os.sep for name in ('stdlib', 'platstdlib', 'purelib', 'platlib')]
+    program = [os.path.join(commands.ROOT, *names) for names in (('engine', ''), ('train.py',), ('produce_text.py',))]
+    if isinstance(error, SyntaxError) and error.filename:
+        frames = [traceback.FrameSummary(error.filename, error.lineno, '')]
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
+    for frame in reversed(frames):
+        path = os.path.abspath(frame.filename)
+        if path.startswith(tuple(libraries)):
+            continue
+        if path.startswith(tuple(program)) or not os.path.isfile(path):
+            return None
+        return f'{commands.near(path)}, line {frame.lineno}', frame.line
+    return None
+
+
 def _message(error, needs_less, options):
     """Return the message of an error that the user can correct; None for a bug. For needs_less see main."""
-    from engine.own_class import place_of      # late, so that --help does not wait for it
     # engine.files.named puts the file into the message; an OSError without a file is of the current folder or of print.
     unnamed = isinstance(error, OSError) and error.strerror and not error.filename
-    place, line = place_of(error) or (None, None)
+    place, line = _place_of(error) or (None, None)
     if isinstance(error, (OSError, ValueError)) and not unnamed and (not place or line.startswith('raise ')):
         return str(error).split('\nApply node')[0]         # where Theano begins to explain its graph
     if lacks_memory(error):
