@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import mpi
+import test_export
 import ways
 from charlstm import CharLSTM
 from engine import table
@@ -139,7 +140,8 @@ ROWS = {
     'WebAssembly, streams': (lambda folder: InStreams(racer(), True), {'streams'}, FLOAT32),
     'JavaScript, learning': (lambda folder: InLearner(racer(), False), TRAINED, (None, 1e-4)),
     'WebAssembly, learning': (lambda folder: InLearner(racer(), True), TRAINED, (None, 1e-4)),
-    'exported C': (InExportedC, PREDICTED, FLOAT32),
+    'exported C': (lambda folder: InExportedC(folder, test_export.compiled, test_export.numbers_in_c), PREDICTED,
+                   FLOAT32),
     'exported ONNX': (lambda folder: InOnnx(folder, runtime()), PREDICTED, FLOAT32),
     'GPU': (lambda folder: Elsewhere(folder, on_gpu), EVERYTHING, FLOAT32),
 }

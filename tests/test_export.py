@@ -79,7 +79,8 @@ def output(*command, text=''):
     return result.stdout
 
 
-def costs_in_c(program, codes):
+def numbers_in_c(program, codes):
+    """Return the numbers that a program prints for those of characters."""
     return np.array(output(program, text=' '.join(map(str, codes))).split(), float)
 
 
@@ -145,7 +146,7 @@ def assert_costs(found, exported):
 # ---------------------------------------------------------------- C
 
 def test_c_computes_the_model(exported):
-    assert_costs(costs_in_c(compiled(exported.folder, READER), exported.codes), exported)
+    assert_costs(numbers_in_c(compiled(exported.folder, READER), exported.codes), exported)
     program = compiled(exported.folder, options=['-O3', '-march=native'])
     assert output(program, exported.prime, str(GREEDY), '0').decode() == exported.greedy + '\n'
 
@@ -160,7 +161,7 @@ def test_c_is_short_and_compiles_without_warnings(exported):
     for compiler in COMPILERS:
         for options in (['-O3', '-march=native'], ['-O1', *SANITIZERS]):
             program = compiled(exported.folder, READER, compiler, [*WARNINGS, *options])
-            np.testing.assert_allclose(costs_in_c(program, exported.codes[:200]), exported.costs[:199], atol=1e-5)
+            np.testing.assert_allclose(numbers_in_c(program, exported.codes[:200]), exported.costs[:199], atol=1e-5)
             program = compiled(exported.folder, None, compiler, [*WARNINGS, *options])
             assert output(program, exported.prime, str(GREEDY), '0').decode() == exported.greedy + '\n'
     with open('/dev/full', 'w') as full:
@@ -200,7 +201,7 @@ def special(request, tmp_path_factory):
 def test_operations_of_cells_in_c(special, compiler):
     """Those that a cell does not use are not in the file, so nothing is unused."""
     program = compiled(special.folder, READER, compiler, [*WARNINGS, *SANITIZERS])
-    np.testing.assert_allclose(costs_in_c(program, special.codes), special.costs, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(numbers_in_c(program, special.codes), special.costs, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize('alphabet', ['aé€𝄞 \n"\\?%\0\x7f', 'éÿüa'.encode()], ids=['characters', 'bytes'])

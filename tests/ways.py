@@ -4,7 +4,6 @@ As a program it writes the answers of this process, one of several or one on a G
 """
 import contextlib
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -319,22 +318,16 @@ int main(void)
 
 
 class InExportedC:
-    """The network of an exported model.c, which the compiler of this machine makes."""
+    """The network of an exported model.c. compiled, numbers: functions of test_export.py."""
 
-    def __init__(self, folder):
-        self.folder, self.models = folder, InTheano()
+    def __init__(self, folder, compiled, numbers):
+        self.folder, self.compiled, self.numbers, self.models = folder, compiled, numbers, InTheano()
 
     def answers(self, case):
         """Return what is predicted of three rows of the batch."""
         self.models.model(case).export(self.folder / 'model.c')
-        source, program = self.folder / 'reading.c', self.folder / 'reading'
-        source.write_text(READING_IN_C)
-        subprocess.run(['cc', '-O2', str(source), '-lm', '-o', str(program)], check=True)
-        rows = []
-        for row in case.batch[0].T[:3]:
-            said = subprocess.run([str(program)], input=' '.join(map(str, row)), check=True, stdout=subprocess.PIPE,
-                                  encoding='ascii').stdout
-            rows.append(np.array(said.split(), float).reshape(case.T, -1))
+        program = self.compiled(self.folder, READING_IN_C)
+        rows = [self.numbers(program, row).reshape(case.T, -1) for row in case.batch[0].T[:3]]
         ends = np.cumsum([case.V, case.H1, case.H1, case.H2])
         logs, *states = np.split(np.stack(rows, axis=1), ends, axis=2)             # (T,rows,size) each
         return dict(probabilities=np.exp(logs), **{name: state[:, 0] for name, state in zip(STATES, states)})

@@ -1,4 +1,4 @@
-"""The formats in which other programs can have the model, by the endings of files, and the templates of these."""
+"""The formats in which other programs can have the model, by the endings of files."""
 import os
 
 FORMATS = {'.safetensors': "PyTorch's nn.LSTM", '.onnx': 'a file of ONNX', '.c': 'a file of C'}
