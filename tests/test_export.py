@@ -20,7 +20,7 @@ from charlstm import CharLSTM, tt
 from engine.commands import BUNDLED
 from numpy_model import random_parameters, sigmoid
 from scripts import ROOT, assert_refused, run, sentences, write_chain
-from test_readme import README, examples
+from test_readme import TEXT_OUTPUT, examples
 from ways import Case, InTheano
 
 N, GREEDY = 10_000, 300
@@ -355,10 +355,10 @@ def test_torch_computes_the_model(exported):
 
 @pytest.mark.parametrize('exported', ['bundled'], indirect=True)
 def test_readme_writes_with_torch(tmp_path, exported):
-    """The example runs as pasted."""
+    """The example of text_output/README.md runs as pasted."""
     pytest.importorskip('torch')
     shutil.copy(str(exported.folder / 'model.safetensors'), str(tmp_path))
-    code, = examples(README, 'Taking the model elsewhere')
+    code, _ = examples(TEXT_OUTPUT, 'Export')
     result = run('-c', code, cwd=str(tmp_path))
     assert (result.returncode, result.stderr) == (0, '') and result.stdout.startswith('It is ')
     assert len(result.stdout) > 200 and set(result.stdout) <= set(exported.model.uchar)

@@ -7,7 +7,8 @@ import pytest
 from engine import commands
 from scripts import FAST, ROOT, TRAIN, load, run, sentences, succeeded
 
-README, ENGINE = [(ROOT / folder / 'README.md').read_text(encoding='utf-8') for folder in ('', 'engine')]
+README, ENGINE, TEXT_OUTPUT = [(ROOT / folder / 'README.md').read_text(encoding='utf-8')
+                               for folder in ('', 'engine', 'text_output')]
 
 
 def examples(text, title):
