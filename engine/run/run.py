@@ -140,12 +140,8 @@ class Run:
         """Return the paths of files of this name that are no earlier state of this run, without logs that lack rows."""
         if not self.last_checkpoint:
             return [path for path in self._earlier() if not self._logs.lacks_rows(path)]
-        return [path for path in self._earlier() if path.endswith('.npz') and not self._is_before(path)]
-
-    def _is_before(self, path):
-        """Return whether a file is the checkpoint that this run resumes from, or an earlier one of the same run."""
-        same = os.path.exists(self.last_checkpoint) and os.path.samefile(path, self.last_checkpoint)
-        return same or self._has_passed(_progress_in(path))
+        return [path for path in self._earlier() if path.endswith('.npz')
+                and not self._has_passed(_progress_in(path))]
 
     def _has_passed(self, progress):
         """Return whether progress, of a checkpoint or None, is of this run and no further than where it is resumed."""
