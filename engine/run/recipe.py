@@ -39,16 +39,15 @@ def dropout(characters, parameters):
 def set_units(o):
     """Set the numbers of units that are None in o, an Options.
 
-    They become those of the checkpoint of --init. Without one, the first layer gets UNITS, and the second as many as
-    the first. Raise what read_shapes raises for the checkpoint.
+    With --init, all that were not typed become those of its checkpoint. Otherwise the first layer gets UNITS, and the
+    second as many as the first. Raise what read_shapes raises for the checkpoint.
     """
-    units1, units2 = UNITS, o.num_units1 or UNITS
     if o.init is not None:
         from engine.state.parameters import read_shapes, units             # late: --help does not wait for NumPy
-        units1, units2 = units(read_shapes(o.init)[0])
-        o.num_units1, o.num_units2 = map(o.typed.get, ('num_units1', 'num_units2'))        # not those of --small
-    o.num_units1 = units1 if o.num_units1 is None else o.num_units1
-    o.num_units2 = units2 if o.num_units2 is None else o.num_units2
+        for name, size in zip(('num_units1', 'num_units2'), units(read_shapes(o.init)[0])):
+            setattr(o, name, o.typed.get(name, size))
+    o.num_units1 = o.num_units1 or UNITS
+    o.num_units2 = o.num_units2 or o.num_units1
 
 
 def lrate(num_units1, num_units2):
