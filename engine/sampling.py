@@ -163,7 +163,7 @@ class Sampling(Compiled):
         """Return a copy of the model with a held cell. It shares the parameters, also while they are trained."""
         cell, units = held_cell(self._model_cell()), dict(zip('12', self._units()))
         held = copy.copy(self)
-        held.cell, held.cell_parameters = cell, dict.fromkeys(cell.own, 0)
+        held.cell, held.cell_parameters = cell.function, dict.fromkeys(cell.own, 0)
         held.p = {name: self.p[name] if name in self.p else theano.shared(np.zeros(units[name[-1]], cell.dtype), name)
                   for name in (*NAMES, *own_names(cell.own))}
         held._set_cell(cell)

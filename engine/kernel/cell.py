@@ -412,15 +412,16 @@ function cellValues({", ".join(INPUTS)}, own) {{
 class Cell:
     """The cell of a model. Called with five symbols (B,H) and those of its own parameters, it returns h and C (B,H).
 
-    own: the names of its own parameters. formula: its graph as text. program: the Program, or None where it has
-    an operation that cannot be code for one unit. unknown: that operation, or None. draws: whether the cell draws
-    random numbers. dtype: the type of all numbers. Raises ValueError for a function that cannot be a cell.
+    function: of symbols, as lstm_cell. own: the names of its own parameters. formula: its graph as text. program: the
+    Program, or None where it has an operation that cannot be code for one unit. unknown: that operation, or None.
+    draws: whether the cell draws random numbers. dtype: the type of all numbers. Raises ValueError for a function that
+    cannot be a cell.
     """
 
     def __init__(self, function, own, dtype):
         if not callable(function):
             raise ValueError(f'the cell is {function!r}: expected a function')
-        self._function, self.own, self.dtype = function, tuple(own), dtype
+        self.function, self.own, self.dtype = function, tuple(own), dtype
         self.name = getattr(function, '__qualname__', str(function)).split('<locals>.')[-1]
         variables = [tt.matrix(name, dtype) for name in INPUTS + self.own]
         dh, dC = [tt.matrix(name, dtype) for name in ('dh', 'dC')]
@@ -444,11 +445,11 @@ class Cell:
 
     def __call__(self, inputs, own):
         try:
-            inspect.signature(self._function).bind(*inputs, **dict(zip(self.own, own)))
+            inspect.signature(self.function).bind(*inputs, **dict(zip(self.own, own)))
         except TypeError as error:
             raise ValueError(f'the cell {self.name} takes other arguments than {", ".join(INPUTS + self.own)}: {error}'
                              '; in a class, make it a staticmethod') from None
-        result = self._function(*inputs, **dict(zip(self.own, own)))
+        result = self.function(*inputs, **dict(zip(self.own, own)))
         if not isinstance(result, (tuple, list)) or len(result) != 2:
             count = f'{len(result)} things' if isinstance(result, (tuple, list)) else 'one thing'
             raise ValueError(f'the cell {self.name} returns {count}: expected two, h and C')
