@@ -280,6 +280,17 @@ def written(code, names, line, constant, prefix='', apart=()):
     return statements, [text(value) for value in code.outputs]
 
 
+def equations(code, names, results, constant):
+    """Return code as lines of text, name = expression.
+
+    names: value to its name in the text. results: the names of the outputs. constant: float to text.
+    """
+    computed = {name for name, *_ in code.lines}
+    named = {value: name for value, name in zip(reversed(code.outputs), reversed(results)) if value in computed}
+    lines, outputs = written(code, {**names, **named}, '{} = {}', constant)
+    return lines + [f'{name} = {output}' for name, output in zip(results, outputs) if name != output]
+
+
 def _elements(program):
     """Return the names in C and JavaScript of the cell's own parameters: elements of an array."""
     return {name: f'own[{k}]' for k, name in enumerate(own_inputs(program.own))}
@@ -462,11 +473,8 @@ class Cell:
 
     def _formula(self, code):
         names = dict(zip(own_inputs(len(self.own)), self.own))
-        lines = {name for name, *_ in code.lines}
-        names.update({value: name for value, name in zip(reversed(code.outputs), ('C', 'h')) if value in lines})
         # Constants have the digits of float32, so that both types have the same formula.
-        statements, outputs = written(code, names, '{} = {}', lambda value: re.sub(r'\.0$', '', str(np.float32(value))))
-        return '; '.join(statements + [f'{name} = {output}' for name, output in zip('hC', outputs) if name != output])
+        return '; '.join(equations(code, names, 'hC', lambda value: re.sub(r'\.0$', '', str(np.float32(value)))))
 
     @property
     def standard(self):
