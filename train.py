@@ -33,7 +33,7 @@ def build_parser():
                                                  'order of their paths (default: text_input/prideandprejudice.txt, '
                                                  'which is fetched if it is missing)')
     parser.add_argument('run', nargs='?', help='name of this run (default: run0)')
-    parser.add_options(table.OPTIONS, suppress=True)
+    parser.add_options(table.OPTIONS)
     return parser
 
 
