@@ -2,7 +2,10 @@
 import math
 import os
 
+import numpy as np
+
 from engine import commands
+from engine.state.parameters import read_shapes, units
 
 UNITS = 256
 # The rate times the number of units. In steps whose size does not depend on that of the gradient, the change of a
@@ -31,7 +34,6 @@ DROPOUT = ((0.1, 0.02),                # 2x128 units and 2.6 million characters
 
 def dropout(characters, parameters):
     """Return the share of units to leave out, from the numbers of characters to learn from and of parameters."""
-    import numpy as np                 # late, as in set_units
     ratios, shares = zip(*DROPOUT)
     return round(float(np.interp(math.log(parameters / characters), np.log(ratios), shares)), 2)
 
@@ -43,7 +45,6 @@ def set_units(o):
     second as many as the first. Raise what read_shapes raises for the checkpoint.
     """
     if o.init is not None:
-        from engine.state.parameters import read_shapes, units             # late: --help does not wait for NumPy
         for name, size in zip(('num_units1', 'num_units2'), units(read_shapes(o.init)[0])):
             setattr(o, name, o.typed.get(name, size))
     o.num_units1 = o.num_units1 or UNITS
@@ -81,7 +82,6 @@ def complete(o, batches, parameters):
 
 def known_share(model, uchar):
     """Return the share of the training text of a model whose characters are in uchar."""
-    import numpy as np                 # late, as in set_units
     counts = sum(np.bincount(x.ravel(), minlength=len(model.uchar)) for x in model.X['train'])
     return counts[np.isin(model.uchar, uchar)].sum() / counts.sum()
 
@@ -96,7 +96,6 @@ def advise(o, model):
         return
     if not (os.path.isfile(o.input) or os.path.isdir(o.input)):        # a FIFO, which is read once
         return
-    from engine.state.parameters import read_shapes
     if known_share(model, read_shapes(commands.BUNDLED)[1]) < KNOWN:
         return
     typed = {name: value for name, value in o.typed.items() if name not in ('num_units1', 'num_units2', 'resume')}
