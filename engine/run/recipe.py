@@ -56,26 +56,19 @@ def lrate(num_units1, num_units2):
     return min(HIGHEST, float(f'{LRATE / max(num_units1, num_units2):.2g}'))
 
 
-def by_size(batches, batch_size, seq_length, parameters):
-    """Return what is best for a text by its size: a dict of dropout and dropconnect, epochs, and patience.
-
-    batches: training steps in an epoch; parameters: how many the model has.
-    """
-    share = dropout(batches * batch_size * seq_length, parameters)
-    epochs, patience = max(EPOCHS, math.ceil(STEPS / batches)), max(PATIENCE, math.ceil(PATIENT_STEPS / batches))
-    return dict(dropout=share, dropconnect=round(share * 2 / 3, 2)), epochs, patience
-
-
 def complete(o, batches, parameters):
     """Set what is None in o, an Options, by the sizes of the model and of the text.
 
-    o has its numbers of units. batches and parameters: as for by_size.
+    o has its numbers of units. batches: training steps in an epoch. parameters: how many the model has.
     """
-    shares, epochs, patience = by_size(batches, o.batch_size, o.seq_length, parameters)
-    epochs = o.epochs or epochs
-    save_every = SAVE_EVERY * math.ceil(epochs / (SAVE_EVERY * CHECKPOINTS))
-    rate = lrate(o.num_units1, o.num_units2)
-    for name, value in dict(shares, epochs=epochs, patience=patience, save_every=save_every, lrate=rate).items():
+    share = dropout(batches * o.batch_size * o.seq_length, parameters)
+    epochs = o.epochs or max(EPOCHS, math.ceil(STEPS / batches))
+    chosen = dict(
+        dropout=share, dropconnect=round(share * 2 / 3, 2), epochs=epochs,
+        patience=max(PATIENCE, math.ceil(PATIENT_STEPS / batches)),
+        save_every=SAVE_EVERY * math.ceil(epochs / (SAVE_EVERY * CHECKPOINTS)),
+        lrate=lrate(o.num_units1, o.num_units2))
+    for name, value in chosen.items():
         if getattr(o, name) is None:
             setattr(o, name, value)
 
