@@ -111,7 +111,7 @@ def end_epoch(run, epoch, bar):
     """Log an Epoch, print what it brought, and save the model where the schedule says so."""
     schedule = run.schedule
     run.log_epoch(epoch, time.time() - bar.epoch_start)
-    if schedule.judge(epoch.valid_cost):
+    if schedule.record_validation(epoch.valid_cost):
         bar.line(f'no better validation cost in {schedule.options.patience} epochs: the rate falls from here on, until '
                  f'epoch {schedule.epochs}')
     run.sample()

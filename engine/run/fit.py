@@ -46,7 +46,7 @@ def go_on(model):
     """Train on by model.schedule, and yield each Epoch. Raise ValueError as CharLSTM.fit says."""
     schedule = model.schedule
     for epoch in model.epochs(schedule):
-        schedule.judge(epoch.valid_cost)
+        schedule.record_validation(epoch.valid_cost)
         rate = model.dyn_lrate.get_value()
         yield epoch
         if schedule.finished:
