@@ -41,23 +41,6 @@ def until(stop, before, string):
     return string, (before + string)[max(0, len(before + string) - len(stop) + 1):]
 
 
-def stream(sample, prime, length, choice, states, strings, stop, draw):
-    """Yield what follows prime (m,B) piece by piece, each a list of B strings, up to length characters with prime.
-
-    sample: continue_texts without predict; strings: numbers (n,B) to B strings; stop:
-    what ends a text, '' for nothing; draw: n to the bits (n,B) of n characters.
-    """
-    ends, piece, left = [''] * prime.shape[1], FIRST_PIECE, length - len(prime)
-    while left > 0 and any(end is not None for end in ends):
-        n = min(piece, left)
-        text, *states = sample(prime, draw(n), n, choice, *states)                 # (m+n, B)
-        written = strings(text[len(prime):])
-        if stop:
-            written, ends = zip(*[until(stop, end, string) for end, string in zip(ends, written)])
-        yield list(written)
-        prime, left, piece = text[-1:], left - n, min(2 * piece, LONGEST_PIECE)
-
-
 # ---------------------------------------------------------------- units that are held
 
 def hold_parameters(hold, units, dtype):
@@ -128,13 +111,18 @@ class Sampling(Compiled):
         prime = self._prime(seed, text_length, method, count)
         choice = checked_choice(temperature, top_k, top_p, len(self.uchar), theano.config.floatX)
         sample = self._sample if hold is None else self._sample_holding(hold)
-        strings = self._text_decoder(count)
+        strings, states = self._text_decoder(count), self._zero_states(count)
         yield strings(prime)
-        drawn = method == 'normal'
-        texts = stream(
-            sample, prime, text_length, choice, self._zero_states(count), strings, stop,
-            lambda n: self.random.integers(2 ** 53, size=(n if drawn else 0, count)))
-        yield from texts
+        ends, piece, left = [''] * count, FIRST_PIECE, text_length - len(prime)
+        while left > 0 and any(end is not None for end in ends):
+            n = min(piece, left)
+            bits = self.random.integers(2 ** 53, size=(n if method == 'normal' else 0, count))
+            text, *states = sample(prime, bits, n, choice, *states)                # (m+n, count)
+            written = strings(text[len(prime):])
+            if stop:
+                written, ends = zip(*[until(stop, end, string) for end, string in zip(ends, written)])
+            yield list(written)
+            prime, left, piece = text[-1:], left - n, min(2 * piece, LONGEST_PIECE)
 
     @locked
     def _sample(self, *inputs):
