@@ -237,7 +237,7 @@ def find_text(checkpoint, option, path, typed, cell=None):
         if _has_contents(found):
             print(f'{path} {why}: taking {commands.near(found)}')
             return found
-    words = {option: now, 'resume': checkpoint.path, **({'cell': cell} if cell else {})}
+    words = {option: now, 'resume': checkpoint.path, 'cell': cell}
     raise ValueError(f'{path}, the {TITLES[TEXTS[option]]} of that run, {why}: {where}, as in '
                      f'{commands.script("train.py", *commands.typed(words))}')
 

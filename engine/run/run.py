@@ -23,8 +23,7 @@ LONGEST_NAME = 255 - len(partial_name(f'_epoch{MOST}.npz'))     # bytes: what sy
 PARTIAL = r'\.[0-9a-f]{12}\.part'
 
 # What a checkpoint keeps of a run: its Schedule, and what it knows of its files.
-RUN_PROGRESS = {**PROGRESS, 'name': file_name, 'id': random_id,
-                'logs': logs.STORED}
+RUN_PROGRESS = {**PROGRESS, 'name': file_name, 'id': random_id, 'logs': logs.STORED}
 
 
 def _progress_in(path):
@@ -73,7 +72,7 @@ class Run:
         self.name = name
         self.last_checkpoint, self._progress = resumed, progress or {}
         self._fallback = None                  # the newest checkpoint to go back to when the run diverges
-        self._cell = commands.typed({'cell': cell} if cell else {})
+        self._cell = commands.typed({'cell': cell})
         self._needed = ()                      # options without which a resumed run would stop again
         self.id = self._progress.get('id', secrets.token_hex(8))       # distinguishes it from others of its name
         self._overwrite = False
