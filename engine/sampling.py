@@ -111,9 +111,10 @@ class Sampling(Compiled):
         prime = self._prime(seed, text_length, method, count)
         choice = checked_choice(temperature, top_k, top_p, len(self.uchar), theano.config.floatX)
         sample = self._sample if hold is None else self._sample_holding(hold)
-        strings, states = self._text_decoder(count), self._zero_states(count)
+        strings = self._text_decoder(count)
         yield strings(prime)
-        ends, piece, left = [''] * count, FIRST_PIECE, text_length - len(prime)
+        states, ends = self._zero_states(count), [''] * count
+        piece, left = FIRST_PIECE, text_length - len(prime)
         while left > 0 and any(end is not None for end in ends):
             n = min(piece, left)
             bits = self.random.integers(2 ** 53, size=(n if method == 'normal' else 0, count))
