@@ -48,11 +48,11 @@ class Compiled(State):
         self.lp.update(changed_learning(self._initial_lp, self.lp))
 
     def _checked_cell(self):
-        """Return the Cell as _cell_of_now does, after a check of lp. Raises ValueError as that and _check_learning."""
+        """Return the Cell as _current_cell does, after a check of lp. Raises ValueError as that and _check_learning."""
         self._check_learning()
-        return self._cell_of_now()
+        return self._current_cell()
 
-    def _cell_of_now(self):
+    def _current_cell(self):
         """Return the Cell of the attributes cell and cell_parameters.
 
         Drop what was compiled from another cell, other functions of symbols, other learning parameters or other values

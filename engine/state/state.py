@@ -459,7 +459,7 @@ class State:
 
     def _cell_difference(self, filename, formula):
         """Return a line on a checkpoint's cell of another formula than this model's; None where they are equal."""
-        cell = self._cell_of_now()
+        cell = self._current_cell()
         formulas = formula, '' if cell.standard else cell.formula
         if formulas[0] == formulas[1]:
             return None
