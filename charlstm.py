@@ -299,7 +299,7 @@ class CharLSTM(Sampling, Analysis):
         if initial not in ('original', 'hidden'):
             raise ValueError(f"initial is {initial!r}: expected 'original' or 'hidden'")
         if mfile is not None:
-            self._load_to_set_up(mfile, encoding)  # before anything changes, since it may fail
+            self._load(mfile, encoding)            # before anything changes, since it may fail
         else:
             V = self._vocabulary_size(char_dim)
             own = checks.cell_parameters(self.cell_parameters)

@@ -36,11 +36,16 @@ def build_parser():
     return parser
 
 
+def default_of(o):
+    """Return what --prime and --stop are by default: a line end with --lines, otherwise ''. o: the options."""
+    return '\n' if o.lines else ''
+
+
 def prime_of(o):
     """Return the text to continue, '' for a random character. o: the options. Raise ValueError for an empty file."""
     from engine.state.text import read_string
     if o.prime_file is None:
-        return writing.unescaped(o.prime or '')
+        return default_of(o) if o.prime is None else writing.unescaped(o.prime)
     prime = read_string(o.prime_file, o.encoding)
     if not prime:
         raise ValueError(f'{o.prime_file} is empty: expected the text to continue; leave out --prime-file to begin '
@@ -54,8 +59,7 @@ def sequences(model, o, prime):
     prime_length = len(encoded(model.in_vocabulary(prime), model.uchar, 'the prime'))
     stop = writing.unescaped(o.stop)
     encoded(model.in_vocabulary(stop), model.uchar, '--stop')          # raises ValueError where it would never come
-    if o.lines and not stop:
-        stop = '\n'                                        # also of a model that never writes one
+    stop = stop or default_of(o)                           # also of a model that never writes a line end
     yield from model.stream_text(prime, prime_length + o.length, o.method, o.count, o.temperature, o.top_k, o.top_p,
                                  stop, writing.held(o.hold))
 

@@ -19,7 +19,8 @@ from engine import commands, process_group, table
 from engine.interrupts import EXIT_INTERRUPTED, StopRequest
 from engine.own_class import make_model
 from engine.progress import ProgressBar, Watch, duration
-from engine.run.options import Options, check_texts
+from engine.run.result import to_score
+from engine.run.schedule import Diverged, Schedule
 from engine.terminal import Parser, main, nats_and_bits
 
 
@@ -33,19 +34,24 @@ def build_parser():
                                                  'order of their paths (default: text_input/prideandprejudice.txt, '
                                                  'which is fetched if it is missing)')
     parser.add_argument('run', nargs='?', help='name of this run (default: run0)')
-    parser.add_options(table.OPTIONS, suppress=True)
+    parser.add_options(table.OPTIONS)
     return parser
 
 
-def prepare(o, group):
-    """Complete the options o. Return the model, its Run, and the progress of the run that is resumed, or None."""
+def prepare(arguments, group):
+    """Return the options of the run, its model, its Run, and the progress of the run that is resumed, or None.
+
+    arguments: from the command line, by name.
+    """
     with group.one_per_node_first():
         from charlstm import CharLSTM                      # late: Theano takes a second to import
     interrupts.raise_again()
     from engine.run.fit import set_up
+    from engine.run.options import Options, check_texts
     from engine.run.recipe import advise
     from engine.run.run import Run
     from text_input.fetch_novel import locate_text
+    o = Options(arguments)
     with o.chosen(locate_text, group) as (checkpoint, progress):
         model = make_model(o.cell, CharLSTM, o.random_seed, o.kernel == 'on', group, o.precision)
         parameters = set_up(model, o)
@@ -61,7 +67,7 @@ def prepare(o, group):
         elif not progress:
             advise(o, model)
         print(o.summary(parameters), flush=True)
-    return model, run, progress
+    return o, model, run, progress
 
 
 class Steps(Watch):
@@ -86,7 +92,6 @@ class Steps(Watch):
 
 def learn(run, bar, stop):
     """Read the training text, epoch after epoch, until the schedule is finished or the user stops it."""
-    from engine.run.schedule import Diverged
     schedule = run.schedule
     if schedule.epochs < schedule.options.epochs:
         bar.line(f'the rate falls early in this run, which ends after epoch {schedule.epochs}')
@@ -106,7 +111,7 @@ def end_epoch(run, epoch, bar):
     """Log an Epoch, print what it brought, and save the model where the schedule says so."""
     schedule = run.schedule
     run.log_epoch(epoch, time.time() - bar.epoch_start)
-    if schedule.judge(epoch.valid_cost):
+    if schedule.record_validation(epoch.valid_cost):
         bar.line(f'no better validation cost in {schedule.options.patience} epochs: the rate falls from here on, until '
                  f'epoch {schedule.epochs}')
     run.sample()
@@ -133,12 +138,9 @@ def program(arguments):
     """Run the whole program; arguments: from the command line. Return the exit status."""
     group = process_group.join()
     group.broadcast(check_names, *[getattr(arguments, name, None) for name in ('input', 'run')])
-    o = Options(vars(arguments))
-    model, run, progress = prepare(o, group)
+    o, model, run, progress = prepare(vars(arguments), group)
     from engine.backend import bfloat16
     from engine.backend.theano_setup import computes_on
-    from engine.run.result import to_score
-    from engine.run.schedule import Schedule
     in_c = model.runs_in_c()
     print(f'computes on {computes_on(in_c, bfloat16.instructions(o.precision))}', flush=True)
     print('compiling: some seconds the first time, about one after that ...' if in_c else

@@ -31,14 +31,18 @@ def spelled(name):
 
 
 def typed(options):
-    """Return options of train.py, a dict by name, as words of a command line; the positional ones first."""
+    """Return options of train.py, a dict by name, as words of a command line; the positional ones first.
+
+    Those that are None are left out.
+    """
     words = [options[name] for name in ('input', 'run') if name in options]
     for name, value in options.items():
-        if name not in ('input', 'run'):
-            if str(value).startswith('-'):
-                words.append(f'{spelled(name)}={value}')   # otherwise it would be read as another option
-            else:
-                words += [spelled(name)] + ([str(value)] if value is not True else [])
+        if name in ('input', 'run') or value is None:
+            continue
+        if str(value).startswith('-'):
+            words.append(f'{spelled(name)}={value}')       # otherwise it would be read as another option
+        else:
+            words += [spelled(name)] + ([str(value)] if value is not True else [])
     return words
 
 

@@ -111,26 +111,29 @@ def progress_bar(file, shown=True, **settings):
 
 
 class Countdown:
-    """The progress of some work: a bar on a terminal, otherwise a line every QUIET seconds."""
+    """How many characters of some work are done: a bar on a terminal, otherwise a line every QUIET seconds."""
 
-    def __init__(self, name, total, unit):
-        self.name, self.total, self.unit, self.done = name, total, unit, 0
+    def __init__(self, name, total):
+        self.name, self.total, self.done = name, total, 0
         self.start = self.last_line = time.time()
-        self.bar = progress_bar(sys.stderr, total=total, unit=' ' + unit, unit_scale=True, leave=False, desc=name,
+        self.bar = progress_bar(sys.stderr, total=total, unit=' characters', unit_scale=True, leave=False, desc=name,
                                 delay=1)
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.bar.close()
+
     def add(self, n):
-        """Count n more units as done."""
+        """Count n more characters as done."""
         self.done += n
         self.bar.update(n)
         now = time.time()
         if isinstance(self.bar, _NoBar) and now - self.last_line > QUIET:
             left = (now - self.start) / self.done * (self.total - self.done)
-            note(f'{self.name}: {self.done:,} of {self.total:,} {self.unit}, {duration(left)} left')
+            note(f'{self.name}: {self.done:,} of {self.total:,} characters, {duration(left)} left')
             self.last_line = now
-
-    def close(self):
-        self.bar.close()
 
 
 class _Speed:

@@ -41,23 +41,6 @@ def until(stop, before, string):
     return string, (before + string)[max(0, len(before + string) - len(stop) + 1):]
 
 
-def stream(sample, prime, length, choice, states, strings, stop, draw):
-    """Yield what follows prime (m,B) piece by piece, each a list of B strings, up to length characters with prime.
-
-    sample: continue_texts without predict; strings: numbers (n,B) to B strings; stop:
-    what ends a text, '' for nothing; draw: n to the bits (n,B) of n characters.
-    """
-    ends, piece, left = [''] * prime.shape[1], FIRST_PIECE, length - len(prime)
-    while left > 0 and any(end is not None for end in ends):
-        n = min(piece, left)
-        text, *states = sample(prime, draw(n), n, choice, *states)                 # (m+n, B)
-        written = strings(text[len(prime):])
-        if stop:
-            written, ends = zip(*[until(stop, end, string) for end, string in zip(ends, written)])
-        yield list(written)
-        prime, left, piece = text[-1:], left - n, min(2 * piece, LONGEST_PIECE)
-
-
 # ---------------------------------------------------------------- units that are held
 
 def hold_parameters(hold, units, dtype):
@@ -130,11 +113,17 @@ class Sampling(Compiled):
         sample = self._sample if hold is None else self._sample_holding(hold)
         strings = self._text_decoder(count)
         yield strings(prime)
-        drawn = method == 'normal'
-        texts = stream(
-            sample, prime, text_length, choice, self._zero_states(count), strings, stop,
-            lambda n: self.random.integers(2 ** 53, size=(n if drawn else 0, count)))
-        yield from texts
+        states, ends = self._zero_states(count), [''] * count
+        piece, left = FIRST_PIECE, text_length - len(prime)
+        while left > 0 and any(end is not None for end in ends):
+            n = min(piece, left)
+            bits = self.random.integers(2 ** 53, size=(n if method == 'normal' else 0, count))
+            text, *states = sample(prime, bits, n, choice, *states)                # (m+n, count)
+            written = strings(text[len(prime):])
+            if stop:
+                written, ends = zip(*[until(stop, end, string) for end, string in zip(ends, written)])
+            yield list(written)
+            prime, left, piece = text[-1:], left - n, min(2 * piece, LONGEST_PIECE)
 
     @locked
     def _sample(self, *inputs):
@@ -163,7 +152,7 @@ class Sampling(Compiled):
         """Return a copy of the model with a held cell. It shares the parameters, also while they are trained."""
         cell, units = held_cell(self._model_cell()), dict(zip('12', self._units()))
         held = copy.copy(self)
-        held.cell, held.cell_parameters = cell, dict.fromkeys(cell.own, 0)
+        held.cell, held.cell_parameters = cell.function, dict.fromkeys(cell.own, 0)
         held.p = {name: self.p[name] if name in self.p else theano.shared(np.zeros(units[name[-1]], cell.dtype), name)
                   for name in (*NAMES, *own_names(cell.own))}
         held._set_cell(cell)

@@ -90,21 +90,19 @@ def counted(work, title, total, interrupted=None):
     interrupted: a function that Ctrl-C calls with the costs so far, where there are some.
     """
     import numpy as np                                 # late, as in known
-    costs, countdown = [], Countdown(title, total, 'characters')
+    costs = []
 
     def count(piece):
         costs.append(piece)
         countdown.add(len(piece))
 
     try:
-        return work(count)
+        with Countdown(title, total) as countdown:
+            return work(count)
     except KeyboardInterrupt:
-        countdown.close()
         if costs and interrupted:
             interrupted(np.concatenate(costs))
-        raise KeyboardInterrupt(f' after {countdown.done:,} of {total:,} characters were scored') from None
-    finally:
-        countdown.close()
+        raise KeyboardInterrupt(f' after {sum(map(len, costs)):,} of {total:,} characters were scored') from None
 
 
 def scores(model, source, tuning, adapting, say):
@@ -196,22 +194,20 @@ def print_lines(model, checkpoint, path, encoding, as_json=False):
         note(f'lines that lack some, and so cost less than they should: {lacking:,}')
     characters = [len(known) + 1 for known in known_lines]             # with the line end
     total, found, start = 0.0, [], 0
-    countdown = Countdown(f'scoring {path}', sum(characters), 'characters')
     try:
-        for start in range(0, len(lines), WINDOW):
-            window = slice(start, start + WINDOW)
-            costs = model.score_lines(known_lines[window], countdown.add).tolist()
-            rows = list(zip(costs, characters[window], lines[window]))
-            total += sum(costs)
-            if as_json:
-                found += [dict(nats=nats, characters=n, line=line) for nats, n, line in rows]
-            else:
-                countdown.bar.clear()                  # so that no line begins where the bar ends
-                print(''.join(f'{nats:.5f}\t{n}\t{line}\n' for nats, n, line in rows), end='', flush=True)
+        with Countdown(f'scoring {path}', sum(characters)) as countdown:
+            for start in range(0, len(lines), WINDOW):
+                window = slice(start, start + WINDOW)
+                costs = model.score_lines(known_lines[window], countdown.add).tolist()
+                rows = list(zip(costs, characters[window], lines[window]))
+                total += sum(costs)
+                if as_json:
+                    found += [dict(nats=nats, characters=n, line=line) for nats, n, line in rows]
+                else:
+                    countdown.bar.clear()              # so that no line begins where the bar ends
+                    print(''.join(f'{nats:.5f}\t{n}\t{line}\n' for nats, n, line in rows), end='', flush=True)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f' after {start:,} of {len(lines):,} lines were scored') from None
-    finally:
-        countdown.close()
     fields = cost_fields(total, sum(characters))
     if as_json:
         return print_json(dict(source.fields(checkpoint), scored_characters=sum(characters), **fields, lines=found))

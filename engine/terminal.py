@@ -185,15 +185,15 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **settings):
         super().__init__(allow_abbrev=False, **settings)
 
-    def add_options(self, table, suppress=False):
+    def add_options(self, table):
         """Add the options of a table, lists of Option (engine/table.py) by the titles of their groups.
 
-        suppress: leave options that are not typed out of the result, instead of setting them to their defaults.
+        Their defaults are those of the table, unless the parser has one for all.
         """
         for title, rows in table.items():
             group = self.add_argument_group(title)
             for row in rows:
-                kind, value = row.kind, argparse.SUPPRESS if suppress else row.default
+                kind, default = row.kind, self.argument_default or row.default
                 text = row.help                        # which has a default in words
                 if row.default not in (None, '') and kind is not bool:
                     text += f' (default: {row.default})'
@@ -207,7 +207,7 @@ class Parser(argparse.ArgumentParser):
                     settings = dict(type=str, metavar=kind)
                 else:
                     settings = dict(type=kind, metavar={int: 'N', float: 'X'}[kind])
-                group.add_argument(commands.spelled(row.name), default=value, help=text, **settings)
+                group.add_argument(commands.spelled(row.name), default=default, help=text, **settings)
 
     def _get_values(self, action, strings):
         if action.option_strings and strings == ['--']:    # which older versions of argparse drop

@@ -105,8 +105,6 @@ def settle(o):
         refuse_to_replace(o.export, o.overwrite, [o.params])
     o.length = o.length or (100 if o.page is None else 2000)
     o.count = o.count or (5 if o.page is None else 1)
-    if o.lines and o.prime is None:
-        o.prime = r'\n'
 
 
 def _check_page(o):

@@ -148,11 +148,10 @@ def test_time_for_a_text_is_once_and_only_where_much_of_the_epoch_is_left(monkey
 def test_countdown_without_a_terminal(monkeypatch, capsys):
     now = [100.0]
     monkeypatch.setattr(progress.time, 'time', lambda: now[0])
-    countdown = progress.Countdown('scoring x', 5000, 'characters')
-    for seconds in (1, progress.QUIET, progress.QUIET, 1):
-        now[0] += seconds
-        countdown.add(1000)
-    countdown.close()
+    with progress.Countdown('scoring x', 5000) as countdown:
+        for seconds in (1, progress.QUIET, progress.QUIET, 1):
+            now[0] += seconds
+            countdown.add(1000)
     assert capsys.readouterr().err.splitlines() == ['scoring x: 2,000 of 5,000 characters, 46 s left',
                                                     'scoring x: 4,000 of 5,000 characters, 16 s left']
 

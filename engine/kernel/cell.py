@@ -280,6 +280,17 @@ def written(code, names, line, constant, prefix='', apart=()):
     return statements, [text(value) for value in code.outputs]
 
 
+def equations(code, names, results, constant):
+    """Return code as lines of text, name = expression.
+
+    names: value to its name in the text. results: the names of the outputs. constant: float to text.
+    """
+    computed = {name for name, *_ in code.lines}
+    named = {value: name for value, name in zip(reversed(code.outputs), reversed(results)) if value in computed}
+    lines, outputs = written(code, {**names, **named}, '{} = {}', constant)
+    return lines + [f'{name} = {output}' for name, output in zip(results, outputs) if name != output]
+
+
 def _elements(program):
     """Return the names in C and JavaScript of the cell's own parameters: elements of an array."""
     return {name: f'own[{k}]' for k, name in enumerate(own_inputs(program.own))}
@@ -412,15 +423,16 @@ function cellValues({", ".join(INPUTS)}, own) {{
 class Cell:
     """The cell of a model. Called with five symbols (B,H) and those of its own parameters, it returns h and C (B,H).
 
-    own: the names of its own parameters. formula: its graph as text. program: the Program, or None where it has
-    an operation that cannot be code for one unit. unknown: that operation, or None. draws: whether the cell draws
-    random numbers. dtype: the type of all numbers. Raises ValueError for a function that cannot be a cell.
+    function: of symbols, as lstm_cell. own: the names of its own parameters. formula: its graph as text. program: the
+    Program, or None where it has an operation that cannot be code for one unit. unknown: that operation, or None.
+    draws: whether the cell draws random numbers. dtype: the type of all numbers. Raises ValueError for a function that
+    cannot be a cell.
     """
 
     def __init__(self, function, own, dtype):
         if not callable(function):
             raise ValueError(f'the cell is {function!r}: expected a function')
-        self._function, self.own, self.dtype = function, tuple(own), dtype
+        self.function, self.own, self.dtype = function, tuple(own), dtype
         self.name = getattr(function, '__qualname__', str(function)).split('<locals>.')[-1]
         variables = [tt.matrix(name, dtype) for name in INPUTS + self.own]
         dh, dC = [tt.matrix(name, dtype) for name in ('dh', 'dC')]
@@ -444,11 +456,11 @@ class Cell:
 
     def __call__(self, inputs, own):
         try:
-            inspect.signature(self._function).bind(*inputs, **dict(zip(self.own, own)))
+            inspect.signature(self.function).bind(*inputs, **dict(zip(self.own, own)))
         except TypeError as error:
             raise ValueError(f'the cell {self.name} takes other arguments than {", ".join(INPUTS + self.own)}: {error}'
                              '; in a class, make it a staticmethod') from None
-        result = self._function(*inputs, **dict(zip(self.own, own)))
+        result = self.function(*inputs, **dict(zip(self.own, own)))
         if not isinstance(result, (tuple, list)) or len(result) != 2:
             count = f'{len(result)} things' if isinstance(result, (tuple, list)) else 'one thing'
             raise ValueError(f'the cell {self.name} returns {count}: expected two, h and C')
@@ -461,11 +473,8 @@ class Cell:
 
     def _formula(self, code):
         names = dict(zip(own_inputs(len(self.own)), self.own))
-        lines = {name for name, *_ in code.lines}
-        names.update({value: name for value, name in zip(reversed(code.outputs), ('C', 'h')) if value in lines})
         # Constants have the digits of float32, so that both types have the same formula.
-        statements, outputs = written(code, names, '{} = {}', lambda value: re.sub(r'\.0$', '', str(np.float32(value))))
-        return '; '.join(statements + [f'{name} = {output}' for name, output in zip('hC', outputs) if name != output])
+        return '; '.join(equations(code, names, 'hC', lambda value: re.sub(r'\.0$', '', str(np.float32(value)))))
 
     @property
     def standard(self):

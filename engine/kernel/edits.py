@@ -42,8 +42,7 @@ class Reads:
         self._places, self._seen = [], set()       # a place: a function of a key, the key, and the value found
         for function in functions:
             self._follow(function, ())
-            if not type(function).__module__.startswith('engine.'):            # a held cell, which is made of another
-                self._follow(function.__call__, ())                            # of an object that acts as a function
+            self._follow(function.__call__, ())                # of an object that acts as a function
 
     def differ(self):
         """Return whether something has changed. It takes some microseconds."""

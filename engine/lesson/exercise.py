@@ -3,7 +3,7 @@ import numpy as np
 
 from charlstm import CharLSTM, tt
 from engine import table
-from engine.kernel.cell import Cell
+from engine.kernel.cell import GATES, Cell
 from engine.lesson.numpy_lstm import sigmoid
 from engine.own_class import load_class
 from engine.terminal import Parser, main
@@ -52,7 +52,7 @@ def normalisation(cls):
     own = [np.full(H, float(value)) for value in cls.cell_parameters.values()]
     arrays = inputs()
     before = of_cell(cls, arrays, own)
-    for k, name in enumerate(('a_f', 'a_i', 'a_o', 'a_g')):
+    for k, name in enumerate(GATES):
         changed = arrays.copy()
         changed[k] = 3 * changed[k] + 2
         require(np.allclose(before, of_cell(cls, changed, own), atol=1e-3), f'3 {name} + 2 gives another h or C than '

@@ -3,17 +3,9 @@
     python -m engine.lesson.formulas [FILE:CLASS]
 """
 from charlstm import CharLSTM
-from engine.kernel.cell import INPUTS, Cell, c_functions, own_inputs, written
+from engine.kernel.cell import INPUTS, Cell, c_functions, equations, own_inputs
 from engine.own_class import load_class
 from engine.terminal import Parser, main
-
-
-def statements(code, names, results):
-    """Return code as lines of text. names: value to its name in the text; results: the names of the outputs."""
-    computed = {name for name, *_ in code.lines}
-    named = {value: name for value, name in zip(reversed(code.outputs), reversed(results)) if value in computed}
-    lines, outputs = written(code, {**names, **named}, '{} = {}', lambda value: f'{value:g}')
-    return lines + [f'{name} = {output}' for name, output in zip(results, outputs) if name != output]
 
 
 def program(o):
@@ -26,10 +18,11 @@ def program(o):
                          'computes it and its gradient')
     names = dict(zip(own_inputs(len(own)), own))
     kept = [f'kept{k}' for k in range(cell.program.kept)]
+    gradients = [f'd{name}' for name in (*INPUTS, *own)]
     print('The cell, and what it keeps for its gradient:\n')
-    print('\n'.join(statements(cell.program.forward, names, ['h', 'C', *kept])))
+    print('\n'.join(equations(cell.program.forward, names, ['h', 'C', *kept], '{:g}'.format)))
     print('\nIts gradient, from dh and dC:\n')
-    print('\n'.join(statements(cell.program.backward, names, [f'd{name}' for name in (*INPUTS, *own)])))
+    print('\n'.join(equations(cell.program.backward, names, gradients, '{:g}'.format)))
     print(f'\nIn C:\n\n{c_functions(cell.program)}', end='')
 
 

@@ -1,8 +1,10 @@
 """Let a model learn a text by the recipe of train.py: with its files, or in a program of one's own."""
+import math
+
 from engine.run.options import Options
 from engine.run.recipe import complete
 from engine.run.schedule import Schedule
-from engine.state.parameters import parameter_count
+from engine.state.parameters import parameter_shapes
 from engine.table import PRESETS, ROWS
 
 RECIPES = ('default', *PRESETS)
@@ -16,7 +18,8 @@ def set_up(model, o):
     """
     model.prepare_input(o.input, o.ratio_valid, o.batch_size, o.seq_length, encoding=o.encoding,
                         stateful=not o.no_stateful, valid=o.valid, test=o.test)
-    complete(o, model.n_batches['train'], parameter_count(len(model.uchar), o.num_units1, o.num_units2))
+    shapes = parameter_shapes(len(model.uchar), o.num_units1, o.num_units2)
+    complete(o, model.n_batches['train'], sum(map(math.prod, shapes.values())))
     model.model_setup(num_units1=o.num_units1, num_units2=o.num_units2, initial=o.initial, **o.learning())
     return sum(p.get_value(borrow=True).size for p in model.p.values())
 
@@ -43,7 +46,7 @@ def go_on(model):
     """Train on by model.schedule, and yield each Epoch. Raise ValueError as CharLSTM.fit says."""
     schedule = model.schedule
     for epoch in model.epochs(schedule):
-        schedule.judge(epoch.valid_cost)
+        schedule.record_validation(epoch.valid_cost)
         rate = model.dyn_lrate.get_value()
         yield epoch
         if schedule.finished:

@@ -9,7 +9,10 @@ from engine.commands import spelled
 from engine.files import base_name
 from engine.run import recipe
 from engine.run.result import TITLES
+from engine.run.run import RUN_PROGRESS, Run
 from engine.run.schedule import epochs_before_fall
+from engine.state.checkpoint import Checkpoint
+from engine.state.parameters import read_shapes, units
 from engine.state.patterns import boolean, file_name, matches, nothing, number, string
 
 LAST = 'last'                                                  # for --resume: the newest checkpoint of the run
@@ -62,7 +65,6 @@ class Options:
         if self.resume == LAST:
             vars(self).update(group.broadcast(self._newest_checkpoint, find_input))
         if self.resume is not None:
-            from engine.state.checkpoint import Checkpoint         # late, so that --help does not wait for NumPy
             checkpoint = group.in_first(Checkpoint, self.resume)
         with checkpoint or contextlib.nullcontext():
             progress = group.broadcast(stored_progress, checkpoint)
@@ -71,7 +73,6 @@ class Options:
 
     def _newest_checkpoint(self, find_input):
         """Return the options that --resume last stands for."""
-        from engine.run.run import Run         # late, so that --help does not wait for NumPy
         run = Run(self.output_dir, run_name(self.run, self.input or find_input(None)))
         newest = run.newest()
         if newest is None:
@@ -198,8 +199,6 @@ def stored_progress(checkpoint):
     """
     if checkpoint is None:
         return None
-    from engine.run.run import RUN_PROGRESS                # late, so that --help does not wait for NumPy
-    from engine.state.parameters import read_shapes, units
     metadata = checkpoint.metadata
     progress, lp, text = map(metadata.get, ('progress', 'lp', 'text'))
     num_units1, num_units2 = units(read_shapes(checkpoint)[0])         # raises ValueError where --init would not help
@@ -238,7 +237,7 @@ def find_text(checkpoint, option, path, typed, cell=None):
         if _has_contents(found):
             print(f'{path} {why}: taking {commands.near(found)}')
             return found
-    words = {option: now, 'resume': checkpoint.path, **({'cell': cell} if cell else {})}
+    words = {option: now, 'resume': checkpoint.path, 'cell': cell}
     raise ValueError(f'{path}, the {TITLES[TEXTS[option]]} of that run, {why}: {where}, as in '
                      f'{commands.script("train.py", *commands.typed(words))}')
 

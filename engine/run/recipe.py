@@ -2,7 +2,10 @@
 import math
 import os
 
+import numpy as np
+
 from engine import commands
+from engine.state.parameters import read_shapes, units
 
 UNITS = 256
 # The rate times the number of units. In steps whose size does not depend on that of the gradient, the change of a
@@ -31,7 +34,6 @@ DROPOUT = ((0.1, 0.02),                # 2x128 units and 2.6 million characters
 
 def dropout(characters, parameters):
     """Return the share of units to leave out, from the numbers of characters to learn from and of parameters."""
-    import numpy as np                 # late, as in set_units
     ratios, shares = zip(*DROPOUT)
     return round(float(np.interp(math.log(parameters / characters), np.log(ratios), shares)), 2)
 
@@ -39,16 +41,14 @@ def dropout(characters, parameters):
 def set_units(o):
     """Set the numbers of units that are None in o, an Options.
 
-    They become those of the checkpoint of --init. Without one, the first layer gets UNITS, and the second as many as
-    the first. Raise what read_shapes raises for the checkpoint.
+    With --init, all that were not typed become those of its checkpoint. Otherwise the first layer gets UNITS, and the
+    second as many as the first. Raise what read_shapes raises for the checkpoint.
     """
-    units1, units2 = UNITS, o.num_units1 or UNITS
     if o.init is not None:
-        from engine.state.parameters import read_shapes, units             # late: --help does not wait for NumPy
-        units1, units2 = units(read_shapes(o.init)[0])
-        o.num_units1, o.num_units2 = map(o.typed.get, ('num_units1', 'num_units2'))        # not those of --small
-    o.num_units1 = units1 if o.num_units1 is None else o.num_units1
-    o.num_units2 = units2 if o.num_units2 is None else o.num_units2
+        for name, size in zip(('num_units1', 'num_units2'), units(read_shapes(o.init)[0])):
+            setattr(o, name, o.typed.get(name, size))
+    o.num_units1 = o.num_units1 or UNITS
+    o.num_units2 = o.num_units2 or o.num_units1
 
 
 def lrate(num_units1, num_units2):
@@ -56,33 +56,25 @@ def lrate(num_units1, num_units2):
     return min(HIGHEST, float(f'{LRATE / max(num_units1, num_units2):.2g}'))
 
 
-def by_size(batches, batch_size, seq_length, parameters):
-    """Return what is best for a text by its size: a dict of dropout and dropconnect, epochs, and patience.
-
-    batches: training steps in an epoch; parameters: how many the model has.
-    """
-    share = dropout(batches * batch_size * seq_length, parameters)
-    epochs, patience = max(EPOCHS, math.ceil(STEPS / batches)), max(PATIENCE, math.ceil(PATIENT_STEPS / batches))
-    return dict(dropout=share, dropconnect=round(share * 2 / 3, 2)), epochs, patience
-
-
 def complete(o, batches, parameters):
     """Set what is None in o, an Options, by the sizes of the model and of the text.
 
-    o has its numbers of units. batches and parameters: as for by_size.
+    o has its numbers of units. batches: training steps in an epoch. parameters: how many the model has.
     """
-    shares, epochs, patience = by_size(batches, o.batch_size, o.seq_length, parameters)
-    epochs = o.epochs or epochs
-    save_every = SAVE_EVERY * math.ceil(epochs / (SAVE_EVERY * CHECKPOINTS))
-    rate = lrate(o.num_units1, o.num_units2)
-    for name, value in dict(shares, epochs=epochs, patience=patience, save_every=save_every, lrate=rate).items():
+    share = dropout(batches * o.batch_size * o.seq_length, parameters)
+    epochs = o.epochs or max(EPOCHS, math.ceil(STEPS / batches))
+    chosen = dict(
+        dropout=share, dropconnect=round(share * 2 / 3, 2), epochs=epochs,
+        patience=max(PATIENCE, math.ceil(PATIENT_STEPS / batches)),
+        save_every=SAVE_EVERY * math.ceil(epochs / (SAVE_EVERY * CHECKPOINTS)),
+        lrate=lrate(o.num_units1, o.num_units2))
+    for name, value in chosen.items():
         if getattr(o, name) is None:
             setattr(o, name, value)
 
 
 def known_share(model, uchar):
     """Return the share of the training text of a model whose characters are in uchar."""
-    import numpy as np                 # late, as in set_units
     counts = sum(np.bincount(x.ravel(), minlength=len(model.uchar)) for x in model.X['train'])
     return counts[np.isin(model.uchar, uchar)].sum() / counts.sum()
 
@@ -97,7 +89,6 @@ def advise(o, model):
         return
     if not (os.path.isfile(o.input) or os.path.isdir(o.input)):        # a FIFO, which is read once
         return
-    from engine.state.parameters import read_shapes
     if known_share(model, read_shapes(commands.BUNDLED)[1]) < KNOWN:
         return
     typed = {name: value for name, value in o.typed.items() if name not in ('num_units1', 'num_units2', 'resume')}

@@ -66,7 +66,6 @@ def score(model, options, checkpoint):
     scores = {}
     for name, (role, adapts) in to_score(options).items():
         text, adapting = model.texts[role], how_to_adapt(checkpoint) if adapts else {}
-        countdown = Countdown(f'scoring the {title(model, role, adapts)}', len(text) - 1, 'characters')
 
         def count(costs):
             countdown.add(len(costs))
@@ -74,12 +73,11 @@ def score(model, options, checkpoint):
                 raise _Stopped
 
         try:
-            count([])                                      # also before the first characters
-            scores[name] = float(model.score_text(text, progress=count, **adapting).mean(dtype='float64'))
+            with Countdown(f'scoring the {title(model, role, adapts)}', len(text) - 1) as countdown:
+                count([])                                  # also before the first characters
+                scores[name] = float(model.score_text(text, progress=count, **adapting).mean(dtype='float64'))
         except _Stopped:
             return {}
-        finally:
-            countdown.close()
     return scores
 
 

@@ -23,8 +23,7 @@ LONGEST_NAME = 255 - len(partial_name(f'_epoch{MOST}.npz'))     # bytes: what sy
 PARTIAL = r'\.[0-9a-f]{12}\.part'
 
 # What a checkpoint keeps of a run: its Schedule, and what it knows of its files.
-RUN_PROGRESS = {**PROGRESS, 'name': file_name, 'id': random_id,
-                'logs': logs.STORED}
+RUN_PROGRESS = {**PROGRESS, 'name': file_name, 'id': random_id, 'logs': logs.STORED}
 
 
 def _progress_in(path):
@@ -73,7 +72,7 @@ class Run:
         self.name = name
         self.last_checkpoint, self._progress = resumed, progress or {}
         self._fallback = None                  # the newest checkpoint to go back to when the run diverges
-        self._cell = commands.typed({'cell': cell} if cell else {})
+        self._cell = commands.typed({'cell': cell})
         self._needed = ()                      # options without which a resumed run would stop again
         self.id = self._progress.get('id', secrets.token_hex(8))       # distinguishes it from others of its name
         self._overwrite = False
@@ -140,12 +139,8 @@ class Run:
         """Return the paths of files of this name that are no earlier state of this run, without logs that lack rows."""
         if not self.last_checkpoint:
             return [path for path in self._earlier() if not self._logs.lacks_rows(path)]
-        return [path for path in self._earlier() if path.endswith('.npz') and not self._is_before(path)]
-
-    def _is_before(self, path):
-        """Return whether a file is the checkpoint that this run resumes from, or an earlier one of the same run."""
-        same = os.path.exists(self.last_checkpoint) and os.path.samefile(path, self.last_checkpoint)
-        return same or self._has_passed(_progress_in(path))
+        return [path for path in self._earlier() if path.endswith('.npz')
+                and not self._has_passed(_progress_in(path))]
 
     def _has_passed(self, progress):
         """Return whether progress, of a checkpoint or None, is of this run and no further than where it is resumed."""

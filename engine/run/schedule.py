@@ -211,15 +211,6 @@ class Schedule:
         self.epoch, self.batch, self.cost_sum, self.characters = self.epoch + 1, 0, 0.0, 0
         return cost
 
-    def update_best(self, valid_cost):
-        """Record a validation cost. While costs rise, or where it is not finite, it does not count."""
-        if not math.isfinite(valid_cost) or self.rising:
-            return
-        if self.best_cost is None or valid_cost < self.best_cost:
-            self.best_cost, self.best_epoch, self.stale = valid_cost, self.epoch, 0
-        else:
-            self.stale += 1
-
     def begin_fall(self):
         """Let the rate fall early if patience ends before it falls. Return whether it does.
 
@@ -232,9 +223,16 @@ class Schedule:
             self.fewer_epochs = math.ceil(round(self.epoch / (1 - anneal), 6))
         return early
 
-    def judge(self, valid_cost):
-        """Take the validation cost of the epoch that ended. Return whether the rate falls early from here on."""
-        self.update_best(valid_cost)
+    def record_validation(self, valid_cost):
+        """Record the validation cost of the epoch that ended. Return whether the rate falls early from here on.
+
+        While costs rise, or where it is not finite, it does not count.
+        """
+        if math.isfinite(valid_cost) and not self.rising:
+            if self.best_cost is None or valid_cost < self.best_cost:
+                self.best_cost, self.best_epoch, self.stale = valid_cost, self.epoch, 0
+            else:
+                self.stale += 1
         return self.begin_fall()
 
     def forget_best(self):

@@ -37,11 +37,7 @@ class Batches(Sequence):
 class Text:
     """A text file as numbers, to train on and to validate with, each part cut into batches; and a text to test with.
 
-    Of n sequences of seq_length characters (a last partial one is dropped) the first
-    (1 - ratio_valid) n, rounded, are for training, the others for validation. If a text of its own is named for
-    validation, the whole text file is for training. The batches of a part are
-    sequences one after the other or, if stateful, pieces of batch_size long
-    streams that continue from batch to batch. Of a short validation text there are fewer sequences or streams in a
+    CharLSTM.prepare_input says how it is cut. Of a short validation text there are fewer sequences or streams in a
     batch, each of at least seq_length characters.
 
     Attributes: sources, by 'train' and, where they were named, by 'valid' and 'test': the path of a text, its number of

@@ -18,11 +18,6 @@ def parameter_shapes(V, H1, H2, own=()):
                 V=(V, H2), c=(V,), **{name: (H1 if name.endswith('1') else H2,) for name in own_names(own)})
 
 
-def parameter_count(V, H1, H2):
-    """Return how many numbers the eight parameters have together."""
-    return sum(int(np.prod(shape)) for shape in parameter_shapes(V, H1, H2).values())
-
-
 def check_initial(p, V, H1, H2, own, dtype):
     """Return p, the parameters of a new model, arrays by name. own: the names of the cell's own.
 

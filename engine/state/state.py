@@ -435,6 +435,11 @@ class State:
         know a character of the text, or lacks a parameter of the cell. Warns of a checkpoint with another cell. Returns
         the parameters, name to array, in floatX, as the original did.
         """
+        self._check_learning()
+        return self._load(filename, encoding)
+
+    def _load(self, filename, encoding):
+        """Load parameters as load_params does, whatever was changed in lp: model_setup replaces it."""
         arrays, uchar, formula = self.group.broadcast(_read_model, filename, encoding)
         difference = self._cell_difference(filename, formula)
         if difference:
@@ -452,17 +457,9 @@ class State:
                        f'read and written as {encoding.upper()}; if they are others, say so with the option encoding')
         return arrays
 
-    def _load_to_set_up(self, filename, encoding):
-        """Load parameters as load_params does, whatever was changed in lp, which model_setup replaces next."""
-        changed, self.lp = self.lp, dict(self._initial_lp)
-        try:
-            self.load_params(filename, encoding)
-        finally:
-            self.lp = changed
-
     def _cell_difference(self, filename, formula):
         """Return a line on a checkpoint's cell of another formula than this model's; None where they are equal."""
-        cell = self._checked_cell()
+        cell = self._current_cell()
         formulas = formula, '' if cell.standard else cell.formula
         if formulas[0] == formulas[1]:
             return None
@@ -492,6 +489,7 @@ class State:
         of the text, lacks something that a run needs, is of another cell, optimiser or precision, or has an average
         where model_setup had none, or the reverse.
         """
+        self._check_learning()
         arrays, uchar, formula, run, metadata = self.group.broadcast(
             _read_model_and_run, filename, self.optimiser_state)
         difference = self._cell_difference(filename, formula)
@@ -523,6 +521,7 @@ class State:
         cannot be read, and ValueError when it is no checkpoint, or when the units differ. Warns of
         a checkpoint with another cell.
         """
+        self._check_learning()
         ours = self._units()
         arrays, uchar, formula = self.group.broadcast(_read_model, filename, encoding)
         difference = self._cell_difference(filename, formula)
