@@ -707,6 +707,23 @@ def test_units_are_held_by_mouse_and_by_keys(browser, written):
     assert labels == ['hold C at', 'the value to hold C at']
 
 
+def test_sliders_of_a_unit_run_alike(browser, written):
+    """In Cells and in Writing: to the right is where Cells colours more deeply."""
+    feature, correlations = next(iter(data_of(written)['correlations'].items()))
+    names = ['C{layer}:{number}'.format(**unit) for unit in data_of(written)['units']]
+    for u in (int(np.argmax(correlations)), int(np.argmin(correlations))):
+        browser.open(written, view=f'#cells&feature={feature}&unit={names[u]}'.replace(' ', '%20'))
+        found = []
+        for tab, slider in (('cells', '#hold-at'), ('writing', '#held-sliders input')):
+            browser.click(f'#tab-{tab}')
+            browser.set(slider, 100)
+            browser.focus(slider)
+            browser.press('ArrowRight')
+            found += browser.all(slider, 'element.valueAsNumber')
+        assert found == [100 + np.sign(correlations[u])] * 2
+    assert min(correlations) < 0 < max(correlations)
+
+
 PANES = '#written', '#written-held'
 
 

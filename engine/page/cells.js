@@ -166,11 +166,27 @@ function cellsView(text) {
 
   const descriptionOf = (u, byte) => `${units.nameOf(u)} at ${valueOf(byte, u)}`;
 
-  /** Holds a unit at the value that a byte stands for. Returns a text that says so. */
-  function holdAt(u, byte) {
-    state.change({held: new Map([...state.held, [u, byte]])});
-    return descriptionOf(u, byte);
+  const holdAt = (u, byte) => state.change({held: new Map([...state.held, [u, byte]])});
+
+  /**
+   * Makes an element a slider that holds a unit, in the direction of the colours. unitOf(): the unit at the time.
+   * Returns a function that shows a byte.
+   */
+  function holdSlider(slider, unitOf) {
+    const showByte = byte => {
+      slider.dir = correlation(unitOf()) < 0 ? 'rtl' : 'ltr';
+      slider.value = byte;
+      slider.setAttribute('aria-valuetext', valueOf(byte, unitOf()));
+    };
+    Object.assign(slider, {type: 'range', min: 0, max: 255});
+    slider.addEventListener('input', () => {
+      holdAt(unitOf(), Number(slider.value));
+      showByte(slider.value);
+    });
+    return showByte;
   }
+
+  const showByte = holdSlider(byId('hold-at'), unit);
 
   /** Holds the unit at the slider's value, or not. */
   function holdUnit(on) {
@@ -183,10 +199,8 @@ function cellsView(text) {
     const {held} = state, u = unit(), byte = held.has(u) ? held.get(u) : free;
     for (const item of byId('units').children) item.classList.toggle('held', held.has(Number(item.id.slice(5))));
     byId('hold').checked = held.has(u);
-    byId('hold-at').dir = correlation(u) < 0 ? 'rtl' : 'ltr';            // as the scale of the colours
-    byId('hold-at').value = byte;
+    showByte(byte);
     byId('hold-value').value = valueOf(byte);
-    byId('hold-at').setAttribute('aria-valuetext', byId('hold-value').value);
   }
 
   const strongest = name => Math.max(...data.correlations[name].map(Math.abs));
@@ -196,7 +210,6 @@ function cellsView(text) {
   }
   byId('feature').addEventListener('change', event => state.change({feature: event.target.value, unit: null}));
   byId('hold').addEventListener('change', event => holdUnit(event.target.checked));
-  byId('hold-at').addEventListener('input', () => holdUnit(true));
   byId('previous').addEventListener('click', () => list.step(-1));
   byId('next').addEventListener('click', () => list.step(1));
   for (const id of ['text', 'units']) onKeys(byId(id), {j: () => 1, k: () => -1}, by => list.step(by), shown);
@@ -210,5 +223,5 @@ function cellsView(text) {
   showUnit();
   const holdNone = () => state.change({held: new Map()});
   const shownUnit = () => units.nameOf(unit());
-  return {title: 'Cells', show, follow, leave, table, figure, shownUnit, endsOfC, heldUnits, holdAt, holdNone};
+  return {title: 'Cells', show, follow, leave, table, figure, shownUnit, endsOfC, heldUnits, holdSlider, holdNone};
 }

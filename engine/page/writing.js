@@ -101,14 +101,15 @@ function writingView(cells) {
 
   /** A slider of a unit that is held, which writes again. */
   function heldSlider({u, byte, description}) {
-    const slider = element('input', ''), label = element('label', 'number', element('b', '', description), slider);
-    Object.assign(slider, {type: 'range', min: 0, max: 255, value: byte});
+    const slider = element('input', ''), name = element('b', '', description);
+    cells.holdSlider(slider, () => u)(byte);
     slider.addEventListener('input', () => {
-      label.firstChild.textContent = cells.holdAt(u, Number(slider.value));
-      wasHeld = descriptionOf(cells.heldUnits());
+      const held = cells.heldUnits();
+      name.textContent = held.find(unit => unit.u === u).description;
+      wasHeld = descriptionOf(held);
       rewrite();
     });
-    return label;
+    return element('label', 'number', name, slider);
   }
 
   byId('top-k').value = byId('top-k').dataset.most = data.uchar.length;
