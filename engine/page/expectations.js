@@ -1,4 +1,4 @@
-// What a model expected in the text, and came.
+// What a model expected in the text.
 
 class Expectations {
   static NOTHING_BEFORE = 'The first character: nothing came before it to expect it from.';
