@@ -5,6 +5,7 @@ import ntpath
 import os
 import posixpath
 
+from engine import commands, table
 from engine.files import base_name
 from engine.state.patterns import REACHED, matches
 from engine.terminal import bits, nats_and_bits, printable
@@ -44,6 +45,18 @@ def summary(path):
     return printable(line)
 
 
+def _options(options):
+    """Return lines on a run and its options, a dict by name, as they are typed: first those unlike their defaults."""
+    lines = [f'run: {options.pop("run")}'] if 'run' in options else []
+    typed = {name: value for name, value in options.items() if value is not None and value is not False}
+    unlike = {name: value for name, value in typed.items() if value != table.DEFAULTS.get(name)}
+    alike = {name: value for name, value in typed.items() if name not in unlike}
+    for title, found in (('options', unlike), ('options as by default', alike)):
+        if found:
+            lines.append(f'{title}: ' + ' '.join(map(str, commands.typed(found))))
+    return lines
+
+
 def _without_folders(value):
     """Return metadata with the names of files in place of their absolute paths, whichever system these are of."""
     if isinstance(value, dict):
@@ -65,19 +78,18 @@ def description(path, encoding='utf-8', folders=True):
     lines = [f'{path}: {_sizes(*sizes)}, {len(uchar)} characters: {"".join(uchar)!r}']
     text = dict(metadata.get('text', {}))
     valid, test = text.pop('valid', None), text.pop('test', None)
+    progress, lp = _reached(metadata), metadata.get('lp')
     for title, found in (('text', text), ('validation text', valid), ('test text', test),
-                         ('learning', metadata.get('lp')), ('versions', metadata.get('versions'))):
+                         ('learning', None if progress else lp), ('versions', metadata.get('versions'))):
         if found:
             lines.append(f'{title}: ' + ', '.join('{} {}'.format(*item) for item in found.items()))
     if metadata:
         lines.append(f'precision: {metadata["precision"]}')
     if metadata and metadata['cell']['formula']:
         lines.append('cell: ' + metadata['cell']['formula'])
-    progress = _reached(metadata)
-    if isinstance(progress.get('options'), dict):
-        lines.append('options: ' + ', '.join(f'{name.replace("_", "-")} {value}'
-                                             for name, value in progress['options'].items()))
     if progress:
+        options = progress.get('options')
+        lines += _options({**(options if isinstance(options, dict) else {}), **(lp or {})})
         lines.append(f'progress: {progress["epoch"]} epochs and {progress["batch"]} batches, rate '
                      f'{progress["rate"]:g} before warm-up and annealing')
         if progress['best_cost'] is not None:

@@ -20,7 +20,7 @@ def test_axe_finds_nothing(browser, written, width, scheme, forced):
         browser.force_colours()
     browser.value(AXE.read_text(encoding='utf-8') + '; 0')
     for view in browser.all('[role=tab]', "element.id.slice('tab-'.length)"):
-        browser.value(f"change({{view: '{view}'}})")
+        browser.value(f"state.change({{view: '{view}'}})")
         browser.later('1', 300)                            # bars grow
         assert browser.value(FOUND) == [], view
     browser.value("byId('help-open').click()")

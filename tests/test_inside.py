@@ -152,11 +152,11 @@ def test_field_of_the_unit(browser, written):
     browser.wait(READY)
     browser.value("void (byId('inside-unit').value = 'C1:')")
     browser.press('Tab')
-    browser.value('void change({place: 31})')
+    browser.value('void state.change({place: 31})')
     browser.wait(f"byId('inside-reads').textContent === {json.dumps(shown(TEXT[31]))}")
     assert browser.value("byId('inside-unit').value") == 'C1:'
     for act in ("document.querySelectorAll('#inside-layer2 rect')[1].dispatchEvent(new Event('click'))",
-                "change({unit: 'C1:3'})"):
+                "state.change({unit: 'C1:3'})"):
         browser.set('#inside-unit', 'C1:')
         assert browser.is_visible('#inside-wrong')
         browser.value(f'void {act}')
@@ -183,7 +183,7 @@ def test_playing_goes_on_and_stops(browser, written):
     browser.click('#inside-play')
     assert browser.text('#inside-play') == 'Pause'
     browser.wait("state.place === 699 && byId('inside-play').textContent === 'Play'")
-    browser.value('void change({place: 20})')
+    browser.value('void state.change({place: 20})')
     browser.click('#inside-play')
     browser.wait('state.place > 21')
     browser.click('#tab-surprise')
@@ -229,7 +229,8 @@ def test_lines_of_a_cell_read_what_stands_above(browser, written):
     browser.open(written)
     browser.value(f"""void (Object.assign(cellFormula, {{own: ['e'], standard: false, lines: {json.dumps(lines)}}}),
         cellValues = () => ({{t0: 1.5, o: 0.25, C: 2, i: 6, h: 6}}),
-        Object.assign(parameters(), {{e1: Array(5).fill(3), e2: Array(7).fill(3)}}), change({{view: 'inside'}}))""")
+        Object.assign(model.parameters(), {{e1: Array(5).fill(3), e2: Array(7).fill(3)}}),
+        state.change({{view: 'inside'}}))""")
     browser.wait(READY)
     assert [line[:2] for line in browser.all('#inside-formula dt')] == ['t0', 'o ', 'C ', 'i ', 'h ']
     second = browser.all('#inside-formula dd')[1]

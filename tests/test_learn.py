@@ -200,7 +200,7 @@ def test_numbers_of_known_characters_are_carried_over(browser, written):
     flat = [{name: p[name].ravel().tolist() for name in NAMES} for p in (old, new)]
     found = browser.value(f"""(([p, fresh]) => {{
       const typed = p => Object.fromEntries(Object.entries(p).map(([name, list]) => [name, Float32Array.from(list)]));
-      const found = carryOver(typed(p), {old_uchar}, typed(fresh), {uchar});
+      const found = Learner.carryOver(typed(p), {old_uchar}, typed(fresh), {uchar});
       return Object.fromEntries(Object.entries(found).map(([name, array]) => [name, Array.from(array)]));
     }})({json.dumps(flat)})""")
     expected = carry_over(old, old_uchar, {name: array.copy() for name, array in new.items()}, uchar)
@@ -214,7 +214,7 @@ def test_quotation_marks_are_those_of_python(browser, written):
     random = np.random.default_rng(5)
     for _ in range(20):
         text = ''.join(random.choice(list('"“” ab\n\n'), 67))
-        assert browser.value(f'Array.from({json.dumps(text)}, insideQuotes(data.learner.quotes))') == (
+        assert browser.value(f'Array.from({json.dumps(text)}, Lesson.insideQuotes(data.learner.quotes))') == (
             in_quotes(text).tolist())
 
 
@@ -265,7 +265,7 @@ def test_passage_has_quotation_marks_if_the_kept_part_has(browser, written):
     for n, begin, end in ((20_000, 18_900, 19_370), (20_000, 1900, 2300), (700, 640, 700)):
         quoted = [int(begin <= k < end) for k in range(n)]
         at, length, ones = browser.value(f"""(() => {{
-          const numbers = Array.from({{length: {n}}}, (_, k) => k), p = initialParameters(2, 3, 5, {{}}, new Random(1));
+          const numbers = Array.from({{length: {n}}}, (_, k) => k), p = Learner.initial(2, 3, 5, {{}}, new Random(1));
           const lesson = new Lesson(p, numbers, {quoted}, data.learner.recipe, 0.01);
           return [lesson.passage[0], lesson.passage.length, lesson.quoted.reduce((a, b) => a + b)];
         }})()""")

@@ -124,11 +124,14 @@ def test_nothing_is_fetched_and_no_other_script_may_run():
 
 
 def test_scripts_share_few_names():
-    """They become one script, in which a second function of a name would silently replace the first."""
+    """They become one script, in which a second function of a name would silently replace the first.
+
+    What only one file uses is inside of its class, function or object, so that few names have to be known elsewhere.
+    """
     declared = [match.groups() for path in page.HERE.glob('*.js') for match in re.finditer(
         r'^(const|let|var|class|function)\*? (\w+)', path.read_text(encoding='utf-8'), re.MULTILINE)]
     kinds, names = zip(*declared)
-    assert {'math', 'Network', 'whyView'} <= set(names) and len(names) == len(set(names)) < 125
+    assert {'math', 'Network', 'whyView'} <= set(names) and len(names) == len(set(names)) < 60
     assert set(kinds) == {'const', 'class', 'function'}                # what changes is inside of them
 
 
@@ -634,7 +637,7 @@ def test_letters_of_twice_the_size(browser, written):
 @pytest.mark.parametrize('least, most', [(1.03, 1.83), (0, 0.9), (2.9, 3.1), (1, 40), (0, 100), (1.1, 1.4), (7, 7)])
 def test_axes_have_five_ticks_or_more(browser, written, least, most):
     browser.open(written)
-    found = browser.value(f'ticks({least}, {most})')
+    found = browser.value(f'curve.ticks({least}, {most})')
     assert all(least <= tick <= most for tick in found)
     if least < most:
         assert 5 <= len(found) <= 13 and np.allclose(np.diff(found, 2), 0)
@@ -702,6 +705,23 @@ def test_units_are_held_by_mouse_and_by_keys(browser, written):
     assert slider() == (False, 255) and held() == {second}                     # the slider stays
     labels = browser.all('#hold, #hold-at', 'element.labels[0]?.textContent || element.ariaLabel')
     assert labels == ['hold C at', 'the value to hold C at']
+
+
+def test_sliders_of_a_unit_run_alike(browser, written):
+    """In Cells and in Writing: to the right is where Cells colours more deeply."""
+    feature, correlations = next(iter(data_of(written)['correlations'].items()))
+    names = ['C{layer}:{number}'.format(**unit) for unit in data_of(written)['units']]
+    for u in (int(np.argmax(correlations)), int(np.argmin(correlations))):
+        browser.open(written, view=f'#cells&feature={feature}&unit={names[u]}'.replace(' ', '%20'))
+        found = []
+        for tab, slider in (('cells', '#hold-at'), ('writing', '#held-sliders input')):
+            browser.click(f'#tab-{tab}')
+            browser.set(slider, 100)
+            browser.focus(slider)
+            browser.press('ArrowRight')
+            found += browser.all(slider, 'element.valueAsNumber')
+        assert found == [100 + np.sign(correlations[u])] * 2
+    assert min(correlations) < 0 < max(correlations)
 
 
 PANES = '#written', '#written-held'

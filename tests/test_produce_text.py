@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import train
 from charlstm import CharLSTM
 from damage import ARRAYS, DAMAGE, write_checkpoint
-from engine import analysis, report, scoring
+from engine import analysis, report, scoring, table
 from engine.backend.theano_setup import theano
 from models import P, default_mode
 from numpy_model import H1, H2, LETTERS, costs, forward
@@ -460,6 +461,21 @@ def test_info(produce, short_run, tmp_path):
     np.savez(str(tmp_path / 'old.npz'), uchar=np.array(list(LETTERS), 'S1'), **P)           # as of the original
     out = succeeded(produce('--info', checkpoint=str(tmp_path / 'old.npz')))
     assert '{} and {} units'.format(H1, H2) in out and '11 characters' in out and 'original' in out
+
+
+def test_info_has_options_as_they_are_typed(produce, short_run):
+    """train.py takes them, those first that are unlike their defaults."""
+    lines = dict(line.split(': ', 1) for line in succeeded(produce('--info')).splitlines())
+    metadata = json.loads(str(load(short_run.folder / 'r_t.txt_best.npz')['about']))
+    kept = {**metadata['progress']['options'], **metadata['lp']}
+    unlike, alike = [vars(train.build_parser().parse_args(lines[title].split()))
+                     for title in ('options', 'options as by default')]
+    assert lines['run'] == kept.pop('run')
+    assert {**unlike, **alike} == {name: value for name, value in kept.items() if value not in (None, False)
+                                   or type(value) in (int, float)}
+    assert unlike['lrate'] == 0.03 and not set(unlike) & set(alike) and 'valid_every' in alike
+    assert all(value == table.DEFAULTS[name] for name, value in alike.items())
+    assert all(value != table.DEFAULTS[name] for name, value in unlike.items())
 
 
 def test_info_of_forged_paths_and_names(produce, short_run, tmp_path):

@@ -137,7 +137,7 @@ def test_table_of_why_is_saved_once_it_is_found(browser, written):
     browser.open(written, view='#why&place=150')
     browser.wait("document.querySelectorAll('#why-effects .bars').length === 1")
     assert not browser.value("byId('why-csv').disabled")
-    browser.value('void change({place: 0})')
+    browser.value('void state.change({place: 0})')
     assert browser.value("byId('why-csv').disabled")
 
 
@@ -153,10 +153,10 @@ def test_next_and_previous_surprising_character(browser, written, short_run):
         assert looked_at(browser) == k
     browser.value("byId('surprising-previous').click()")
     assert looked_at(browser) == surprising[1] and not browser.is_visible('#surprising-none')
-    browser.value('void change({place: 699})')
+    browser.value('void state.change({place: 699})')
     browser.value("byId('surprising-next').click()")
     assert browser.is_visible('#surprising-none') and looked_at(browser) == 699
-    browser.value('void change({place: 20})')
+    browser.value('void state.change({place: 20})')
     assert not browser.is_visible('#surprising-none')
 
 
@@ -173,7 +173,7 @@ def test_text_is_coloured_by_h(browser, written, states):
     r = data['correlations'][browser.value("byId('feature').value")][u]
     low, high = np.sort(h)[[14, 685]][::-1 if r < 0 else 1]
     assert_colours(browser, '#text span', -np.clip((h - low) / (high - low) * 16, 0, 15.5))
-    browser.value('void change({place: 77})')
+    browser.value('void state.change({place: 77})')
     assert browser.text('#value') == f'at {shown(TEXT[77])}: {h[77]:.2f}'.replace('-', '\u2212')
     browser.wait("location.hash.includes('of=h')")
     browser.reload()

@@ -9,9 +9,9 @@ from scripts import TEXT, load
 
 # Logarithms of the probabilities of characters: after the text before them, and without each of the last characters.
 LOGS = """(numbers => {
-  const reading = new Reading(newNetwork(1), array(data.text));
+  const reading = new Reading(model.network(1), array(data.text));
   return numbers.map(k => {
-    const first = Math.max(0, k - 100), work = withoutEach(reading, k, first, newNetwork(k - first + 1));
+    const first = Math.max(0, k - 100), work = reading.withoutEach(k, first, model.network(k - first + 1));
     let found = work.next();
     while (!found.done) found = work.next();
     return [found.value.whole, ...found.value.without].map(logs => Array.from(logs));
@@ -52,7 +52,7 @@ def test_logarithms_are_those_of_whole_texts(browser, written, rounded):
     """Which an independent model reads from their beginning; a place again after others, with what is kept of these."""
     places = [3, 699, 57, 100, 101, 250, 251, 57]
     browser.open(written)
-    assert browser.value('new Products(parameters(), 1).run !== null')             # the policy allows WebAssembly
+    assert browser.value('new Products(model.parameters(), 1).run !== null')             # the policy allows WebAssembly
     for k, found in zip(places, browser.value(f'{LOGS}({places})')):
         np.testing.assert_allclose(found, logs_of(*rounded, k), rtol=0, atol=1e-5)
 

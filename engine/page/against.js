@@ -1,14 +1,15 @@
 // The view of two models on one text: A, the model of the page, and B, of which the page has only what it expected.
 // The text is coloured by which of them was less surprised.
 
-function againstView(text, modelA) {
+/** expectedA: what the model of the page expected. */
+function againstView(text, expectedA) {
   const MOST_LISTED = 100;                                 // biggest differences in the list
   const BLOCK = 100, FEWEST_BLOCKS = 5;                    // characters in a block, and blocks for a standard error
-  const modelB = expectationsOf(data.against);
-  const differences = modelA.costs.map((cost, k) => cost - modelB.costs[k]);         // in nats
+  const expectedB = new Expectations(data.against);
+  const differences = expectedA.costs.map((cost, k) => cost - expectedB.costs[k]);         // in nats
   const sizes = differences.map(Math.abs).sort();
   const greatest = sizes[Math.floor(0.98 * (sizes.length - 1))] || 1;    // so that a few outliers do not decide
-  let listed = [];                                         // the characters in the list
+  const list = new Listbox('differences', 'difference', text.goTo);      // of characters
 
   /** The standard error of the mean of numbers, by blocks, since neighbours depend on each other; null if too few. */
   function standardError(numbers) {
@@ -26,7 +27,7 @@ function againstView(text, modelA) {
   function verdict() {
     const average = mean(differences), error = standardError(differences), size = Math.abs(average);
     if (!size) return 'Both were surprised alike.';
-    const inBoth = error === null ? natsAndBits(size) :
+    const inBoth = error === null ? format.natsAndBits(size) :
       `${size.toFixed(3)} \xb1 ${error.toFixed(3)} nats (${(size / Math.LN2).toFixed(3)} bits)`;
     return `${better(average)} was less surprised, by ${inBoth} a character.`;
   }
@@ -42,53 +43,42 @@ function againstView(text, modelA) {
     const which = byId('better').value, all = Array.from(differences, (_, j) => j + 1);
     const kept = all.filter(k => differences[k - 1] && (!which || better(differences[k - 1]) === which));
     kept.sort((j, k) => Math.abs(differences[k - 1]) - Math.abs(differences[j - 1]));
-    listed = kept.slice(0, MOST_LISTED);
-    byId('differences').replaceChildren(...listed.map(k => {
+    list.fill(kept.slice(0, MOST_LISTED), k => {
       const size = Math.abs(differences[k - 1]), winner = better(differences[k - 1]);
-      return listItem('difference-' + k, () => text.goTo(k),
-        element('div', 'place', element('bdi', '', text.before(k)), inBold(text.numbers[k])),
-        element('span', 'number', `${winner} by ${size.toFixed(2)}`));
-    }));
-    byId('differences').removeAttribute('aria-activedescendant');
-  }
-
-  /** Chooses the difference that is `by` places further down the list than the selected one; the first if none is. */
-  function stepDifferences(by) {
-    const at = listed.indexOf(state.place), to = at < 0 ? 0 : Math.max(0, Math.min(listed.length - 1, at + by));
-    if (listed.length) text.goTo(listed[to]);
+      return [element('div', 'place', element('bdi', '', text.before(k)), glyphs.inBold(text.numbers[k])),
+        element('span', 'number', `${winner} by ${size.toFixed(2)}`)];
+    });
   }
 
   /** Shows what both models expected where the reader looks. */
   function follow() {
     const {place: here} = state;
-    for (const item of byId('differences').children) item.setAttribute('aria-selected', false);
-    if (listed.includes(here)) selectItem(byId('differences'), byId('difference-' + here));
-    if (!here) return byId('both').replaceChildren(NOTHING_BEFORE);
-    const difference = differences[here - 1], [a, b] = [modelA, modelB].map(model => model.costs[here - 1].toFixed(2));
-    const models = [['A', modelA], ['B', modelB]];
+    list.select(here);
+    if (!here) return byId('both').replaceChildren(Expectations.NOTHING_BEFORE);
+    const difference = differences[here - 1], models = [['A', expectedA], ['B', expectedB]];
+    const [a, b] = models.map(([, {costs}]) => costs[here - 1].toFixed(2));
     byId('both').replaceChildren(text.contextOf(here),
-      element('div', 'pair', ...models.map(([name, model]) => (
-        element('div', '', element('h3', '', `${name} expected`), expectedBars(model, here))))),
-      element('p', 'number', inBold(text.numbers[here]), ` came, for ${a} and ${b} nats: `,
+      element('div', 'pair', ...models.map(([name, expected]) => (
+        element('div', '', element('h3', '', `${name} expected`), expected.bars(here))))),
+      element('p', 'number', glyphs.inBold(text.numbers[here]), ` came, for ${a} and ${b} nats: `,
         element('b', '', difference ? `${better(difference)} was less surprised by ${Math.abs(difference).toFixed(2)}` :
           'no difference')));
   }
 
-  for (const [name, stored, model] of [['A', data, modelA], ['B', data.against, modelB]]) {
+  for (const [name, stored, {costs}] of [['A', data, expectedA], ['B', data.against, expectedB]]) {
     byId('models').append(element('p', 'number', element('b', name, name), ' ',
-      element('bdi', '', visible(stored.name)), `: ${natsAndBits(mean(model.costs))} a character`));
+      element('bdi', '', format.visible(stored.name)), `: ${format.natsAndBits(mean(costs))} a character`));
   }
   byId('verdict').textContent = verdict();
-  byId('model-b').textContent = visible(data.against.model);
+  byId('model-b').textContent = format.visible(data.against.model);
   byId('b-end').textContent = `B by \u2265 ${greatest.toFixed(2)} nats`;
   byId('a-end').textContent = `A by \u2265 ${greatest.toFixed(2)} nats`;
   byId('better').addEventListener('change', () => {
     listDifferences();
     follow();
   });
-  onListKeys(byId('differences'), MOST_LISTED, stepDifferences);
   listDifferences();
-  const costsAt = k => k ? [modelA.costs[k - 1], modelB.costs[k - 1]] : ['', ''];
+  const costsAt = k => k ? [expectedA.costs[k - 1], expectedB.costs[k - 1]] : ['', ''];
   const table = () => text.table(['nats of A', 'nats of B'], costsAt);
   return {title: 'Two models', show, follow, table, figure: text.figure};
 }

@@ -1,11 +1,6 @@
 // The view Cells: the text coloured by C or h of one unit, the units that follow a feature, several of them side by
 // side, and those that are held while the view Writing writes.
 
-/** How deep a value is coloured, from 0 to 1, if `pale` gets the palest colour and `deep` the deepest. */
-function levelBetween(value, pale, deep) {
-  return Math.max(0, Math.min(1, (value - pale) / (deep - pale || 1)));
-}
-
 /** Units are numbers of data.units here. */
 function cellsView(text) {
   const n = text.numbers.length, states = array(data.states), features = Object.keys(data.correlations);
@@ -15,6 +10,7 @@ function cellsView(text) {
   let order = [];                                          // the units, those first that follow the feature best
   let h = null;                                            // of the units after each character, once it is read
   let stop = () => {};                                     // what reads h
+  const list = new Listbox('units', 'unit', u => state.change({unit: units.nameOf(u)}));
 
   const shown = () => state.view === 'cells';
   const feature = () => state.feature === null ? features[0] : state.feature;
@@ -30,17 +26,12 @@ function cellsView(text) {
   function listUnits() {
     byId('feature').value = feature();
     order = data.units.map((_, u) => u).sort((a, b) => Math.abs(correlation(b)) - Math.abs(correlation(a)));
-    byId('units').replaceChildren(...order.map(u => {
-      const r = correlation(u);
-      return listItem('unit-' + u, () => chooseUnit(u), ...bar(units.nameOf(u), Math.abs(r), signed(r), ''));
-    }));
+    list.fill(order, u => bar(units.nameOf(u), Math.abs(correlation(u)), format.signed(correlation(u)), ''));
   }
-
-  const chooseUnit = u => change({unit: units.nameOf(u)});
 
   /** Shows the chosen unit in the list and by the colours of the text. */
   function showUnit() {
-    selectItem(byId('units'), byId('unit-' + unit()));
+    list.select(unit());
     showHold(ends()[1]);                                   // at first where the colour is deepest
     if (shown()) show();
   }
@@ -74,8 +65,10 @@ function cellsView(text) {
     byId('of').value = state.of;
     byId('multiples').hidden = false;
     const u = unit(), [pale, deep] = endsOfValues(u);
-    [byId('pale').textContent, byId('deep').textContent] = [pale, deep].map(value => `${of()} ${twoDigits(value)}`);
-    text.paint(k => levelBetween(valueAt(u, k), pale, deep));
+    for (const [id, value] of [['pale', pale], ['deep', deep]]) {
+      byId(id).textContent = `${of()} ${format.twoDigits(value)}`;
+    }
+    text.paint(k => colour.between(valueAt(u, k), pale, deep));
     follow();
     if (byId('extremes').open) listExtremes();
     if (state.of !== of()) readH();
@@ -84,7 +77,7 @@ function cellsView(text) {
   /** Reads the text in slices for h of all units, which the page does not have. */
   function readH() {
     stop = inSlices(reading(), share => {
-      byId('value').textContent = `Reading the text: ${Math.round(100 * share)} %.` + slowness();
+      byId('value').textContent = `Reading the text: ${Math.round(100 * share)} %.` + model.slowness();
     });
   }
 
@@ -107,10 +100,10 @@ function cellsView(text) {
       const best = values.map((_, k) => k).sort((a, b) => sign * (values[b] - values[a])), found = [];
       for (const k of best) if (found.length < EXTREMES && found.every(j => Math.abs(j - k) >= APART)) found.push(k);
       byId(id).replaceChildren(...found.map(k => {
-        const place = element('button', 'place', element('bdi', '', text.before(k)), inBold(text.numbers[k]));
+        const place = element('button', 'place', element('bdi', '', text.before(k)), glyphs.inBold(text.numbers[k]));
         place.type = 'button';
         place.addEventListener('click', () => text.goTo(k));
-        return element('li', '', place, element('span', 'number', twoDigits(values[k])));
+        return element('li', '', place, element('span', 'number', format.twoDigits(values[k])));
       }));
     }
   }
@@ -126,14 +119,14 @@ function cellsView(text) {
     for (let j = 0; j < count; j++) {
       const here = first + j === state.place ? 'at' : '';
       svg.append(drawn('text', {x: LEFT + (j + 0.5) * W, y: 12, 'text-anchor': 'middle', class: here},
-        onOneLine(text.spelled[first + j])));
+        format.onOneLine(text.spelled[first + j])));
     }
     compared().forEach((u, row) => {
       const y = (row + 1) * H, [pale, deep] = endsOfValues(u);
       svg.append(drawn('text', {x: LEFT - 6, y: y + 12, 'text-anchor': 'end'}, units.nameOf(u)));
       for (let j = 0; j < count; j++) {
         const square = drawn('rect', {x: LEFT + j * W, y, width: W, height: H - 2});
-        tint(square, levelBetween(valueAt(u, first + j), pale, deep));
+        colour.tint(square, colour.between(valueAt(u, first + j), pale, deep));
         svg.append(square);
       }
     });
@@ -143,11 +136,11 @@ function cellsView(text) {
   /** The C that get the palest and the deepest colour; r: the correlation of the unit with a feature. */
   const endsOfC = (u, r) => ends(u, r).map(byte => units.cellState(u, byte));
 
-  const valueOf = (byte, u = unit()) => twoDigits(units.cellState(u, byte));
+  const valueOf = (byte, u = unit()) => format.twoDigits(units.cellState(u, byte));
 
   function follow() {
-    const value = twoDigits(valueAt(unit(), state.place));
-    byId('value').replaceChildren('at ', element('bdi', '', named(text.numbers[state.place])), ': ' + value);
+    const {place} = state, name = model.vocabulary.nameOf(text.numbers[place]);
+    byId('value').replaceChildren('at ', element('bdi', '', name), ': ' + format.twoDigits(valueAt(unit(), place)));
     if (byId('multiples').open) drawMultiples();
   }
 
@@ -165,11 +158,6 @@ function cellsView(text) {
   /** The units side by side if they are open; otherwise the text. */
   const figure = () => byId('multiples').open ? saving.styled(byId('multiples-figure').firstChild) : text.figure();
 
-  /** Chooses the unit that is `by` places further down the list. */
-  function stepUnits(by) {
-    chooseUnit(order[Math.max(0, Math.min(order.length - 1, order.indexOf(unit()) + by))]);
-  }
-
   /** The units that are held, as Network.hold takes them, each with a text that says so. */
   function heldUnits() {
     return Array.from(state.held, ([u, byte]) => ({layer: data.units[u].layer, number: data.units[u].number, u, byte,
@@ -178,16 +166,32 @@ function cellsView(text) {
 
   const descriptionOf = (u, byte) => `${units.nameOf(u)} at ${valueOf(byte, u)}`;
 
-  /** Holds a unit at the value that a byte stands for. Returns a text that says so. */
-  function holdAt(u, byte) {
-    change({held: new Map([...state.held, [u, byte]])});
-    return descriptionOf(u, byte);
+  const holdAt = (u, byte) => state.change({held: new Map([...state.held, [u, byte]])});
+
+  /**
+   * Makes an element a slider that holds a unit, in the direction of the colours. unitOf(): the unit at the time.
+   * Returns a function that shows a byte.
+   */
+  function holdSlider(slider, unitOf) {
+    const showByte = byte => {
+      slider.dir = correlation(unitOf()) < 0 ? 'rtl' : 'ltr';
+      slider.value = byte;
+      slider.setAttribute('aria-valuetext', valueOf(byte, unitOf()));
+    };
+    Object.assign(slider, {type: 'range', min: 0, max: 255});
+    slider.addEventListener('input', () => {
+      holdAt(unitOf(), Number(slider.value));
+      showByte(slider.value);
+    });
+    return showByte;
   }
+
+  const showByte = holdSlider(byId('hold-at'), unit);
 
   /** Holds the unit at the slider's value, or not. */
   function holdUnit(on) {
     if (on) holdAt(unit(), Number(byId('hold-at').value));
-    else change({held: new Map(Array.from(state.held).filter(([u]) => u !== unit()))});
+    else state.change({held: new Map(Array.from(state.held).filter(([u]) => u !== unit()))});
   }
 
   /** Shows which units are held, and the byte of the slider where the unit is not. */
@@ -195,33 +199,29 @@ function cellsView(text) {
     const {held} = state, u = unit(), byte = held.has(u) ? held.get(u) : free;
     for (const item of byId('units').children) item.classList.toggle('held', held.has(Number(item.id.slice(5))));
     byId('hold').checked = held.has(u);
-    byId('hold-at').dir = correlation(u) < 0 ? 'rtl' : 'ltr';            // as the scale of the colours
-    byId('hold-at').value = byte;
+    showByte(byte);
     byId('hold-value').value = valueOf(byte);
-    byId('hold-at').setAttribute('aria-valuetext', byId('hold-value').value);
   }
 
   const strongest = name => Math.max(...data.correlations[name].map(Math.abs));
   features.sort((a, b) => strongest(b) - strongest(a));
   for (const name of features) {
-    byId('feature').append(selectOption(name, `${name} (best ${strongest(name).toFixed(2)})`));
+    byId('feature').append(new Option(`${name} (best ${strongest(name).toFixed(2)})`, name));
   }
-  byId('feature').addEventListener('change', event => change({feature: event.target.value, unit: null}));
+  byId('feature').addEventListener('change', event => state.change({feature: event.target.value, unit: null}));
   byId('hold').addEventListener('change', event => holdUnit(event.target.checked));
-  byId('hold-at').addEventListener('input', () => holdUnit(true));
-  byId('previous').addEventListener('click', () => stepUnits(-1));
-  byId('next').addEventListener('click', () => stepUnits(1));
-  onListKeys(byId('units'), data.units.length, stepUnits);
-  for (const id of ['text', 'units']) onKeys(byId(id), {j: () => 1, k: () => -1}, stepUnits, shown);
+  byId('previous').addEventListener('click', () => list.step(-1));
+  byId('next').addEventListener('click', () => list.step(1));
+  for (const id of ['text', 'units']) onKeys(byId(id), {j: () => 1, k: () => -1}, by => list.step(by), shown);
   listUnits();
-  follows(['feature'], listUnits);
-  follows(['feature', 'unit'], showUnit);
-  byId('of').addEventListener('change', event => change({of: event.target.value}));
+  state.follow(['feature'], listUnits);
+  state.follow(['feature', 'unit'], showUnit);
+  byId('of').addEventListener('change', event => state.change({of: event.target.value}));
   for (const id of ['multiples', 'extremes']) byId(id).addEventListener('toggle', () => shown() && show());
-  follows(['of'], () => shown() && show());
-  follows(['held'], () => showHold(Number(byId('hold-at').value)));
+  state.follow(['of'], () => shown() && show());
+  state.follow(['held'], () => showHold(Number(byId('hold-at').value)));
   showUnit();
-  const holdNone = () => change({held: new Map()});
+  const holdNone = () => state.change({held: new Map()});
   const shownUnit = () => units.nameOf(unit());
-  return {title: 'Cells', show, follow, leave, table, figure, shownUnit, endsOfC, heldUnits, holdAt, holdNone};
+  return {title: 'Cells', show, follow, leave, table, figure, shownUnit, endsOfC, heldUnits, holdSlider, holdNone};
 }

@@ -19,10 +19,10 @@ function copiedPassages(text) {
     if (!passage) return byId('passage').replaceChildren();
     markPassage(passage, 'data-looked', true);
     byId('passage').replaceChildren(element('div', 'card',
-      element('b', '', `${grouped(passage.length)} characters`), ` stand in line ${grouped(passage.line)} of `,
-      element('bdi', '', visible(data.copies.name)), ':',
-      element('div', 'quoted', element('bdi', '', onOneLine(passage.before), element('b', '', shownPassage()),
-        onOneLine(passage.after)))));
+      element('b', '', `${format.grouped(passage.length)} characters`),
+      ` stand in line ${format.grouped(passage.line)} of `, element('bdi', '', format.visible(data.copies.name)), ':',
+      element('div', 'quoted', element('bdi', '', format.onOneLine(passage.before), element('b', '', shownPassage()),
+        format.onOneLine(passage.after)))));
   }
 
   /** The passage as a text, or its beginning and its end. */
@@ -30,11 +30,11 @@ function copiedPassages(text) {
     const all = text.spelled.slice(passage.start, passage.start + passage.length);
     const some = all.length <= 2 * SHOWN_OF_PASSAGE ? all
       : [...all.slice(0, SHOWN_OF_PASSAGE), ' \u2026 ', ...all.slice(-SHOWN_OF_PASSAGE)];
-    return onOneLine(some.join(''));
+    return format.onOneLine(some.join(''));
   }
 
-  byId('copies').textContent = visible(data.copies.line);
+  byId('copies').textContent = format.visible(data.copies.line);
   byId('copies').hidden = false;
   for (const one of data.copies.passages) markPassage(one, 'data-copied', true);
-  follows(['place'], showPassage);
+  state.follow(['place'], showPassage);
 }

@@ -16,30 +16,6 @@ function bar(what, length, number, className) {
     element('span', 'number ' + className, number)];
 }
 
-/** A new item of a listbox, with children: elements or texts. Calls choose() when it is clicked. */
-function listItem(id, choose, ...children) {
-  const item = element('li', '', ...children);
-  item.id = id;
-  item.setAttribute('role', 'option');
-  item.addEventListener('click', choose);
-  return item;
-}
-
-/** A new option of a select, with the value that it stands for. */
-function selectOption(value, name) {
-  const option = element('option', '', name);
-  option.value = value;
-  return option;
-}
-
-/** Marks an item of a listbox as the one that is selected, and scrolls the list to it. */
-function selectItem(list, item) {
-  for (const other of list.children) other.setAttribute('aria-selected', other === item);
-  list.setAttribute('aria-activedescendant', item.id);
-  const top = item.offsetTop;
-  list.scrollTop = Math.max(top + item.offsetHeight - list.clientHeight, Math.min(top, list.scrollTop));
-}
-
 /** Calls act(steps[key]()) on each key that `steps` has, if when() is true. */
 function onKeys(target, steps, act, when = () => true) {
   target.addEventListener('keydown', event => {
@@ -47,12 +23,6 @@ function onKeys(target, steps, act, when = () => true) {
     event.preventDefault();
     act(steps[event.key]());
   });
-}
-
-/** Calls step(by) on the keys that move in a list of at most `most` items: by so many places down, or up if below 0. */
-function onListKeys(list, most, step) {
-  onKeys(list, {ArrowDown: () => 1, ArrowUp: () => -1, PageDown: () => 8, PageUp: () => -8,
-    Home: () => -most, End: () => most}, step);
 }
 
 /** A new element of SVG with attributes and a text. */
@@ -63,34 +33,86 @@ function drawn(tag, attributes, content = '') {
   return made;
 }
 
-/** What a field of page.html takes, by its attributes: {least, most, whole}. */
-function limitsOf(id) {
-  const {least, most} = byId(id).dataset;
-  return {least: Number(least), most: Number(most), whole: byId(id).inputMode === 'numeric'};
-}
+/** A list of page.html, of whose items the reader chooses one. Its items have keys. */
+class Listbox {
+  /** id: of the list. item: how the ids of its items begin. choose: called with the key of the item that is chosen. */
+  constructor(id, item, choose) {
+    Object.assign(this, {list: byId(id), item, choose, keys: [], selected: null});
+    onKeys(this.list, {ArrowDown: () => 1, ArrowUp: () => -1, PageDown: () => 8, PageUp: () => -8,
+      Home: () => -Infinity, End: () => Infinity}, by => this.step(by));
+  }
 
-/** Says below a field which numbers it takes. */
-function sayLimits(id) {
-  const {least, most} = limitsOf(id);
-  byId(id).after(element('small', 'number', `${least} to ${grouped(most)}`));
-}
+  /** Lists items, of which none is selected. childrenOf(key): the elements of an item. */
+  fill(keys, childrenOf) {
+    this.keys = keys;
+    this.list.replaceChildren(...keys.map(key => {
+      const made = element('li', '', ...childrenOf(key));
+      made.id = `${this.item}-${key}`;
+      made.setAttribute('role', 'option');
+      made.addEventListener('click', () => this.choose(key));
+      return made;
+    }));
+    this.list.removeAttribute('aria-activedescendant');
+  }
 
-/** The number in a field. Throws an Error that says what was expected. */
-function field(id) {
-  const value = Number(byId(id).value.trim() || NaN), name = byId(id).parentElement.firstChild.textContent.trim();
-  const {least, most, whole} = limitsOf(id), wrong = !(value >= least && value <= most && (!whole || value % 1 === 0));
-  byId(id).setAttribute('aria-invalid', wrong);
-  if (wrong) throw new Error(`${name}: expected a ${whole ? 'whole ' : ''}number from ${least} to ${grouped(most)}`);
-  return value;
-}
+  /** Marks an item as the one that is selected, and scrolls the list to it. Where it has no such item, none is. */
+  select(key) {
+    const {list} = this, at = this.keys.indexOf(key);
+    this.selected = key;
+    Array.from(list.children).forEach((made, k) => made.setAttribute('aria-selected', k === at));
+    if (at < 0) return;
+    const {id, offsetTop: top, offsetHeight} = list.children[at];
+    list.setAttribute('aria-activedescendant', id);
+    list.scrollTop = Math.max(top + offsetHeight - list.clientHeight, Math.min(top, list.scrollTop));
+  }
 
-/** Calls act(), and shows its error in an element, which is hidden if there is none. */
-function attempt(act, place) {
-  place.hidden = true;
-  try {
-    act();
-  } catch (error) {
-    place.textContent = error.message;
-    place.hidden = false;
+  /** Chooses the item that is `by` places further down than the selected one; the first if none is. */
+  step(by) {
+    const {keys} = this, at = keys.indexOf(this.selected);
+    if (keys.length) this.choose(keys[at < 0 ? 0 : Math.max(0, Math.min(keys.length - 1, at + by))]);
   }
 }
+
+/** Fields of page.html, and what is said of them. */
+const form = {
+  /** What a field of page.html takes, by its attributes: {least, most, whole}. */
+  limitsOf(id) {
+    const {least, most} = byId(id).dataset;
+    return {least: Number(least), most: Number(most), whole: byId(id).inputMode === 'numeric'};
+  },
+
+  /** Says below a field which numbers it takes. */
+  sayLimits(id) {
+    const {least, most} = form.limitsOf(id);
+    byId(id).after(element('small', 'number', `${least} to ${format.grouped(most)}`));
+  },
+
+  /** The number in a field. Throws an Error that says what was expected. */
+  number(id) {
+    const value = Number(byId(id).value.trim() || NaN), name = byId(id).parentElement.firstChild.textContent.trim();
+    const {least, most, whole} = form.limitsOf(id);
+    const fits = value >= least && value <= most && (!whole || value % 1 === 0);
+    byId(id).setAttribute('aria-invalid', !fits);
+    if (fits) return value;
+    throw new Error(`${name}: expected a ${whole ? 'whole ' : ''}number from ${least} to ${format.grouped(most)}`);
+  },
+
+  /** Calls act(), and shows its error in an element, which is hidden if there is none. */
+  attempt(act, place) {
+    place.hidden = true;
+    try {
+      act();
+    } catch (error) {
+      place.textContent = error.message;
+      place.hidden = false;
+    }
+  },
+
+  /** Says in an element, hidden otherwise, which characters the model does not have, and more. */
+  sayUnknown(place, characters, more = '') {
+    const unknown = Vocabulary.unknownOf(characters);
+    const lines = [unknown ? `The model never saw ${unknown}: it reads the text without.` : '', more];
+    place.textContent = lines.join(' ').trim();
+    place.hidden = !lines.join('');
+  },
+};

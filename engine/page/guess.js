@@ -6,10 +6,11 @@
 // so many bits somebody who guesses alike could restore the text: the mean is an upper bound of the guesser's surprise.
 // Shannon's own bounds use the shares q of the guesser; they need hundreds of places, and ten would give too few bits.
 
-function guessView(text, model) {
+/** expected: what the model of the page expected. */
+function guessView(text, expected) {
   const PLACES = 10;
   const SHOWN_BEFORE = 500, LEAST_BEFORE = 100;            // characters before a place
-  const {numbers} = text, {costs, best} = model, n = numbers.length;
+  const {numbers} = text, {costs, best} = expected, {vocabulary} = model, n = numbers.length;
   const TRIES = best.length / (n - 1);                     // guesses at a place: as many as the page has of the model
   let places = [], place = 0, guesses = [];                // numbers of characters; index; an array of guesses a place
 
@@ -31,7 +32,7 @@ function guessView(text, model) {
   /** Whether a reader can type a character: no control, and no byte that is a part of one. */
   function canBeTyped(number) {
     const entry = data.uchar[number];
-    return visible(entry) === entry && !(data.bytes && entry > '\x7f');
+    return format.visible(entry) === entry && !(data.bytes && entry > '\x7f');
   }
 
   /** The places of a seed, in the order of the text, so that none is shown before it is guessed. */
@@ -46,6 +47,8 @@ function guessView(text, model) {
     return found.slice(0, PLACES).sort((a, b) => a - b);
   }
 
+  const namesOf = tries => tries.map(number => vocabulary.nameOf(number)).join(' ');
+
   // ---- a round
 
   const tried = () => guesses[place];
@@ -57,7 +60,7 @@ function guessView(text, model) {
   }
 
   function beginRound() {
-    places = choosePlaces(field('guess-seed'));
+    places = choosePlaces(form.number('guess-seed'));
     guesses = places.map(() => []);
     place = 0;
     showPart('guess-round');
@@ -67,7 +70,7 @@ function guessView(text, model) {
   /** Shows the text before the place, and waits for a guess. */
   function showPlace() {
     const k = places[place], shown = text.spelled.slice(Math.max(0, k - SHOWN_BEFORE), k);
-    const before = shown.map(character => character && marked(character));
+    const before = shown.map(character => character && glyphs.marked(character));
     byId('guess-earlier').textContent = (k > SHOWN_BEFORE ? '\u2026' : '') + before.slice(0, -40).join('');
     byId('guess-last').textContent = before.slice(-40).join('');
     byId('guess-asked').textContent = '?';
@@ -86,18 +89,19 @@ function guessView(text, model) {
     if (!done) sentences.push(`Guess ${tried().length + 1} of ${TRIES}.`);
     byId('guess-status').textContent = sentences.filter(String).join(' ');
     byId('guess-wrong').hidden = true;
-    byId('guess-tried').textContent = tried().length ? 'Tried: ' + tried().map(number => named(number)).join(' ') : '';
+    byId('guess-tried').textContent = tried().length ? 'Tried: ' + namesOf(tried()) : '';
   }
 
   /** Takes a guess, the number of a character. */
   function guess(number) {
-    if (tried().includes(number)) return sayGuesses(`${named(number)} was tried before, and is not counted again.`);
+    const name = vocabulary.nameOf(number);
+    if (tried().includes(number)) return sayGuesses(`${name} was tried before, and is not counted again.`);
     tried().push(number);
-    if (!finished()) return sayGuesses(`Not ${named(number)}.`);
-    const came = named(numbers[places[place]]), count = tried().length;
+    if (!finished()) return sayGuesses(`Not ${name}.`);
+    const came = vocabulary.nameOf(numbers[places[place]]), count = tried().length;
     byId('guess-asked').textContent = came;
     sayGuesses(solved() ? `Yes, ${came}: ${count} ${count > 1 ? 'guesses' : 'guess'}.` :
-      `Not ${named(number)}: it was ${came}.`);
+      `Not ${name}: it was ${came}.`);
     byId('guess-next').focus();
   }
 
@@ -106,8 +110,8 @@ function guessView(text, model) {
     const typed = byId('guess-typed').value;
     byId('guess-typed').value = '';
     if (!typed) return;
-    attempt(() => {
-      const found = numbersOf(typed);
+    form.attempt(() => {
+      const found = vocabulary.numbersOf(typed);
       if (found.length !== 1) throw new Error('Expected one character.');
       guess(found[0]);
     }, byId('guess-wrong'));
@@ -136,11 +140,11 @@ function guessView(text, model) {
   function answerOf(k, tries) {
     const reader = tries.includes(numbers[k]) ? tries.length : TRIES + 1;
     return element('li', 'card', text.contextOf(k),
-      element('p', 'number', inBold(numbers[k]), `. You: ${guessCount(reader)} (`,
-        element('bdi', '', tries.map(number => named(number)).join(' ')),
+      element('p', 'number', glyphs.inBold(numbers[k]), `. You: ${guessCount(reader)} (`,
+        element('bdi', '', namesOf(tries)),
         `). The model: ${guessCount(guessesOfModel(k))}; ${(costs[k - 1] / Math.LN2).toFixed(2)} bits by its `,
         'probabilities.'),
-      expectedBars(model, k));
+      expected.bars(k));
   }
 
   function showScore() {
@@ -158,7 +162,7 @@ function guessView(text, model) {
 
   /** A button that guesses a character which some keyboards cannot type into a field. */
   function buttonOf(character) {
-    const number = data.uchar.indexOf(character), button = element('button', 'button', named(number));
+    const number = data.uchar.indexOf(character), button = element('button', 'button', vocabulary.nameOf(number));
     button.type = 'button';
     button.addEventListener('click', () => {
       byId('guess-typed').focus();
@@ -173,7 +177,7 @@ function guessView(text, model) {
   byId('guess-keys').append(...spaces.map(buttonOf));
   byId('guess-start').addEventListener('submit', event => {
     event.preventDefault();
-    attempt(beginRound, byId('guess-wrong'));
+    form.attempt(beginRound, byId('guess-wrong'));
   });
   byId('guess-next').addEventListener('click', nextPlace);
   byId('guess-take').addEventListener('click', () => {

@@ -3,11 +3,12 @@
 
 /** text: as of shownText. cells: the view Cells, whose unit is shown where no other one was chosen. */
 function insideView(text, cells) {
+  const {vocabulary} = model;
   const PACE = 600;                                        // milliseconds of a step while it plays
   const BEFORE = 40, AFTER = 24;                           // characters that are shown around the one that is read
   const NEXT = 6;                                          // most probable next characters that are shown
   const DEEPEST = 2;                                       // C of the deepest colour
-  const typing = once(() => new Reading(newNetwork(1)));   // what the reader types
+  const typing = once(() => new Reading(model.network(1)));   // what the reader types
   const sizes = [1, 2].map(layer => data.snapshots.sizes[2 * layer - 1]);              // units of the layers
   const squares = once(makeDrawing);
   let stop = () => {};                                     // what reads up to the character
@@ -31,7 +32,7 @@ function insideView(text, cells) {
   function place() {
     if (!typed()) return {reading: text.reading(), count: state.place + 1};
     const words = byId('inside-words'), before = words.value.slice(0, words.selectionStart);
-    const numbersIn = string => charactersOf(string).flatMap(({numbers}) => numbers || []);
+    const numbersIn = string => vocabulary.charactersOf(string).flatMap(({numbers}) => numbers || []);
     typing().replace(numbersIn(words.value));
     return {reading: typing(), count: numbersIn(before).length};
   }
@@ -43,7 +44,8 @@ function insideView(text, cells) {
     const {reading, count} = place();
     if (!count) return showNothing();
     stop = inSlices(take(reading, count), share => {
-      byId('inside-status').textContent = `Reading the text up to here: ${Math.round(100 * share)} %.` + slowness();
+      byId('inside-status').textContent =
+        `Reading the text up to here: ${Math.round(100 * share)} %.` + model.slowness();
     });
   }
 
@@ -60,7 +62,7 @@ function insideView(text, cells) {
     step = null;
     byId('inside-status').textContent = 'Type a character: the network reads it.';
     for (const id of ['reads', 'sums', 'formula', 'next']) byId('inside-' + id).replaceChildren();
-    for (const square of squares().flat()) tint(square, 0);
+    for (const square of squares().flat()) colour.tint(square, 0);
   }
 
   // ---- what the step computed
@@ -70,7 +72,7 @@ function insideView(text, cells) {
    * and the bias. gate: 0 to 3, of f, i, o, g.
    */
   function sumsOf(gate) {
-    const {layer, number} = unit(), p = parameters(), H = sizes[layer - 1], row = gate * H + number;
+    const {layer, number} = unit(), p = model.parameters(), H = sizes[layer - 1], row = gate * H + number;
     const dot = (matrix, vector) => vector.reduce((sum, value, k) => sum + matrix[row * vector.length + k] * value, 0);
     const below = layer === 1 ? p.U1[row * data.uchar.length + step.x] : dot(p.U2, step.after[0]);
     const sums = [below, dot(p[`W${layer}`], step.before[2 * layer - 2]), p[`b${layer}`][row]];
@@ -80,7 +82,7 @@ function insideView(text, cells) {
   /** The numbers of the formula, by name. */
   function valuesOf(a) {
     const {layer, number} = unit(), C_prev = step.before[2 * layer - 1][number];
-    const own = cellFormula.own.map(name => parameters()[name + layer][number]);
+    const own = cellFormula.own.map(name => model.parameters()[name + layer][number]);
     return {a_f: a[0], a_i: a[1], a_o: a[2], a_g: a[3], C_prev, ...cellValues(...a, C_prev, own),
       ...Object.fromEntries(cellFormula.own.map((name, k) => [name, own[k]]))};
   }
@@ -88,7 +90,7 @@ function insideView(text, cells) {
   /** An expression of the formula with numbers in place of names. */
   function inNumbers(expression, values) {
     return expression.replace(/(?<![\w.])[A-Za-z_]\w*(?!\w*\()/g,
-      name => name in values ? twoDigits(values[name]) : name);
+      name => name in values ? format.twoDigits(values[name]) : name);
   }
 
   const asRead = expression => expression.replace(/ \* /g, ' \xd7 ').replace(/(?<!\w)-/g, '\u2212');
@@ -107,23 +109,23 @@ function insideView(text, cells) {
     const values = valuesOf(sums.map(parts => parts[3])), best = p.map((_, k) => k).sort((a, b) => p[b] - p[a]);
     const listed = best.slice(0, NEXT);
     if (came !== undefined && !listed.includes(came)) listed.push(came);
-    byId('inside-status').replaceChildren('It read ', inBold(x), ' and expects ', inBold(best[0]),
-      ` next, with a probability of ${percent(p[best[0]])}.`,
-      ...came === undefined ? [] : [' Next comes ', inBold(came), '.']);
+    byId('inside-status').replaceChildren('It read ', glyphs.inBold(x), ' and expects ', glyphs.inBold(best[0]),
+      ` next, with a probability of ${format.percent(p[best[0]])}.`,
+      ...came === undefined ? [] : [' Next comes ', glyphs.inBold(came), '.']);
     byId('inside-below').textContent = chosen.layer === 1 ? 'the character' : 'layer 1';
     byId('inside-sums').replaceChildren(...['f', 'i', 'o', 'g'].map((gate, k) => element('tr', '',
-      element('th', '', 'a_' + gate), ...sums[k].map(number => element('td', 'number', twoDigits(number))))));
+      element('th', '', 'a_' + gate), ...sums[k].map(number => element('td', 'number', format.twoDigits(number))))));
     byId('inside-formula').replaceChildren(...lines().flatMap(([name, code]) => {
-      const expression = asRead(code), value = element('b', '', twoDigits(values[name]));
+      const expression = asRead(code), value = element('b', '', format.twoDigits(values[name]));
       return [element('dt', '', `${name} = ${expression}`),
         element('dd', 'number', `= ${inNumbers(expression, values)} = `, value)];
     }));
     byId('inside-next').replaceChildren(...listed.flatMap(number => (
-      bar(named(number), p[number], percent(p[number]), number === came ? 'came' : ''))));
-    byId('inside-reads').textContent = named(x);
+      bar(vocabulary.nameOf(number), p[number], format.percent(p[number]), number === came ? 'came' : ''))));
+    byId('inside-reads').textContent = vocabulary.nameOf(x);
     [1, 2].forEach(layer => squares()[layer - 1].forEach((square, number) => {
       const C = after[2 * layer - 1][number];
-      tint(square, Math.max(-1, Math.min(1, C / DEEPEST)));
+      colour.tint(square, Math.max(-1, Math.min(1, C / DEEPEST)));
       square.classList.toggle('chosen', layer === chosen.layer && number === chosen.number);
     }));
   }
@@ -149,11 +151,11 @@ function insideView(text, cells) {
 
   /** Shows the text around the character that is read, or the box for typing. */
   function showStrip() {
-    const k = state.place, part = (from, to) => onOneLine(text.spelled.slice(Math.max(0, from), to).join(''));
+    const k = state.place, part = (from, to) => format.onOneLine(text.spelled.slice(Math.max(0, from), to).join(''));
     byId('inside-strip').hidden = byId('inside-play').hidden = typed();
     byId('inside-typed').hidden = !typed();
     byId('inside-strip').replaceChildren(element('bdi', '', part(k - BEFORE, k)),
-      element('span', 'asked', onOneLine(text.spelled[k] || MARKS[''])),
+      element('span', 'asked', format.onOneLine(text.spelled[k] || glyphs.MARKS[''])),
       element('bdi', 'quiet', part(k + 1, k + AFTER)));
     byId('inside-strip').scrollLeft = byId('inside-strip').scrollWidth;
   }
@@ -162,7 +164,7 @@ function insideView(text, cells) {
 
   /** Goes on by one character; stops playing at the end of the text. */
   function goOn() {
-    if (state.place < text.numbers.length - 1) return change({place: state.place + 1, pinned: true});
+    if (state.place < text.numbers.length - 1) return state.change({place: state.place + 1, pinned: true});
     stopPlaying();
   }
 
@@ -184,7 +186,7 @@ function insideView(text, cells) {
   }
 
   function choose(unit) {
-    change({unit: nameOf(unit)});
+    state.change({unit: nameOf(unit)});
     showUnit();
   }
 
@@ -196,7 +198,7 @@ function insideView(text, cells) {
 
   /** Takes the unit that was typed into its field. */
   function takeUnit() {
-    attempt(() => {
+    form.attempt(() => {
       const [, layer, number] = /^\s*C?([12]):(\d+)\s*$/i.exec(byId('inside-unit').value) || [];
       if (!(Number(number) < sizes[layer - 1])) {
         throw new Error(`Unit: expected one from C1:0 to C1:${sizes[0] - 1} or from C2:0 to C2:${sizes[1] - 1}`);
@@ -209,7 +211,7 @@ function insideView(text, cells) {
     const words = state.words || '';
     byId('inside-text').value = state.inside;
     if (byId('inside-words').value !== words) byId('inside-words').value = words;
-    sayUnknown(byId('inside-unknown'), typed() ? charactersOf(words) : []);
+    form.sayUnknown(byId('inside-unknown'), typed() ? vocabulary.charactersOf(words) : []);
     showUnit();
     follow();
   }
@@ -217,26 +219,26 @@ function insideView(text, cells) {
   const edited = ['input', 'keyup', 'click', 'select'];
   for (const kind of edited) {
     byId('inside-words').addEventListener(kind, () => {
-      if (kind === 'input') change({words: byId('inside-words').value});
+      if (kind === 'input') state.change({words: byId('inside-words').value});
       else follow();
     });
   }
   byId('inside-text').addEventListener('change', () => {
     stopPlaying();
-    change({inside: byId('inside-text').value});
+    state.change({inside: byId('inside-text').value});
     if (typed()) byId('inside-words').focus();
   });
   byId('inside-unit').addEventListener('change', takeUnit);
   byId('inside-play').addEventListener('click', play);
   onKeys(byId('inside-strip'), {ArrowRight: () => state.place + 1, ArrowLeft: () => state.place - 1, Home: () => 0,
     End: () => text.numbers.length - 1}, text.goTo);
-  onKeys(byId('inside-strip'), {Escape: () => ({pinned: false})}, change);
+  onKeys(byId('inside-strip'), {Escape: () => ({pinned: false})}, state.change);
   byId('inside-standard').hidden = !cellFormula.standard;
   byId('inside-own').hidden = cellFormula.standard;
-  for (const size of document.querySelectorAll('.units-of-1')) size.textContent = grouped(sizes[0]);
-  for (const size of document.querySelectorAll('.units-of-2')) size.textContent = grouped(sizes[1]);
-  follows(['inside', 'words'], () => shown() && show());
-  follows(['unit', 'feature'], () => {
+  for (const size of document.querySelectorAll('.units-of-1')) size.textContent = format.grouped(sizes[0]);
+  for (const size of document.querySelectorAll('.units-of-2')) size.textContent = format.grouped(sizes[1]);
+  state.follow(['inside', 'words'], () => shown() && show());
+  state.follow(['unit', 'feature'], () => {
     if (!shown()) return;
     showUnit();
     if (step) showStep();

@@ -5,7 +5,7 @@ function learnView() {
   const LEAST = 500, MOST = 5_000_000;                     // characters of a text
   const PIECE = 10_000;                                    // characters that are prepared at once
   const {recipe, rates, own, quotes, about, formula} = data.learner;
-  let lesson = null, learning = null, vocabulary = null;   // what learns: a Lesson; its work; its {uchar, bytes}
+  let lesson = null, learning = null, vocabulary = null;   // what learns: a Lesson; its work; its Vocabulary
   let stop = () => {}, running = false;
   let shown = null;                                        // the parameters of the last look
   let rows = [];                                           // thousands of characters that were read, both costs
@@ -13,14 +13,14 @@ function learnView() {
 
   /** The characters of the box or, if that is empty, of the page: MOST, and another one if there are more. */
   function chosenCharacters() {
-    const text = byId('learn-text').value || Array.from(array(data.text), speller()).join('');
+    const text = byId('learn-text').value || Array.from(array(data.text), model.vocabulary.speller()).join('');
     const enough = text.slice(0, 2 * (MOST + 1));          // a character has up to two units of UTF-16
     return Array.from(enough).slice(0, MOST + 1);
   }
 
   /** The entries of a vocabulary for a text, those of `before` included, in the order of their codes. */
   function vocabularyOf(characters, before, bytes) {
-    const entries = Array.from(new Set(characters)).flatMap(ch => entriesOf(ch, bytes));
+    const entries = Array.from(new Set(characters)).flatMap(ch => Vocabulary.entriesOf(ch, bytes));
     return Array.from(new Set([...before, ...entries])).sort((a, b) => a.codePointAt(0) - b.codePointAt(0));
   }
 
@@ -57,33 +57,33 @@ function learnView() {
     yield 0;
     const characters = chosen.slice(0, MOST);
     const bytes = goesOn && data.bytes, uchar = vocabularyOf(characters, goesOn ? data.uchar : [], bytes);
-    const V = uchar.length, inside = insideQuotes(quotes), numbers = [], quoted = [];
-    vocabulary = {uchar, bytes};
+    const V = uchar.length, inside = Lesson.insideQuotes(quotes), numbers = [], quoted = [];
+    vocabulary = new Vocabulary({uchar, bytes});
     for (let k = 0; k < characters.length; k += PIECE) {
-      for (const found of charactersOf(characters.slice(k, k + PIECE).join(''), vocabulary)) {
+      for (const found of vocabulary.charactersOf(characters.slice(k, k + PIECE).join(''))) {
         const isInside = inside(found.character);
         numbers.push(...found.numbers);
         quoted.push(...found.numbers.map(() => isInside));
       }
       yield k / characters.length;
     }
-    const [H1, H2] = goesOn ? ['b1', 'b2'].map(name => parameters()[name].length / 4) : [units, units];
+    const [H1, H2] = goesOn ? ['b1', 'b2'].map(name => model.parameters()[name].length / 4) : [units, units];
     yield 1;
-    let p = initialParameters(V, H1, H2, own, new Random(1));
-    if (goesOn) p = carryOver(parameters(), data.uchar, p, uchar);
+    let p = Learner.initial(V, H1, H2, own, new Random(1));
+    if (goesOn) p = Learner.carryOver(model.parameters(), data.uchar, p, uchar);
     yield 1;
     lesson = new Lesson(p, numbers, quoted, recipe, goesOn ? rates.model : rates[units]);
     rows = [];
-    const spelled = Array.from(lesson.passage, speller(vocabulary));
+    const spelled = Array.from(lesson.passage, vocabulary.speller());
     [spans, spansOfUnit] = ['learn-passage', 'learn-quoted'].map(id => {
-      const made = spelled.map(spanOf);
+      const made = spelled.map(glyphs.spanOf);
       byId(id).replaceChildren(...made);
       return made;
     });
     const ofLayers = H1 === H2 ? H1 : `${H1} and ${H2}`;
-    byId('learn-status').textContent = `Learning ${grouped(numbers.length)} characters, ${V} distinct, with 2 layers `
-      + `of ${ofLayers} units. A tenth, at the end, is for validation.` + slowness(lesson.learner.memory)
-      + (chosen.length > MOST ? ` Only the first ${grouped(MOST)} characters of the text are taken.` : '');
+    byId('learn-status').textContent = `Learning ${format.grouped(numbers.length)} characters, ${V} distinct, with `
+      + `2 layers of ${ofLayers} units. A tenth, at the end, is for validation.` + model.slowness(lesson.learner.memory)
+      + (chosen.length > MOST ? ` Only the first ${format.grouped(MOST)} characters of the text are taken.` : '');
   }
 
   function resume() {
@@ -113,36 +113,36 @@ function learnView() {
     byId('learn-shown').hidden = false;
     showButtons();
     if (cost !== null) rows.push([read / 1000, cost, kept]);
-    byId('learn-progress').textContent = `${grouped(read)} characters read. Validation: ${natsAndBits(kept)} a `
-      + `character. Taking all ${vocabulary.uchar.length} as equally probable costs `
-      + `${natsAndBits(Math.log(vocabulary.uchar.length))}.`;
-    byId('learn-sample').textContent = visible(sample.map(speller(vocabulary)).join(''));
-    spans.forEach((span, k) => tint(span, k ? costs[k - 1] / DEAREST : 0));
+    byId('learn-progress').textContent = `${format.grouped(read)} characters read. Validation: `
+      + `${format.natsAndBits(kept)} a character. Taking all ${vocabulary.uchar.length} as equally probable costs `
+      + `${format.natsAndBits(Math.log(vocabulary.uchar.length))}.`;
+    byId('learn-sample').textContent = format.visible(sample.map(vocabulary.speller()).join(''));
+    spans.forEach((span, k) => colour.tint(span, colour.ofCost(costs, k)));
     showUnit(unit);
     drawCurve();
   }
 
   function drawCurve() {
     const place = byId('learn-curve'), width = Math.min(680, place.clientWidth);
-    if (width) place.replaceChildren(...rows.length ? [drawCosts(rows, width, 'thousand characters')] : []);
+    if (width) place.replaceChildren(...rows.length ? [curve.draw(rows, width, 'thousand characters')] : []);
   }
 
   function showUnit(unit) {
     byId('learn-quoted').hidden = byId('learn-quoted-scale').hidden = !unit;
     byId('learn-unit').textContent = unit ? `Of all units, C${unit.layer}:${unit.number} shows best whether this text `
-      + `is inside quotation marks: correlation ${signed(unit.r)}. At first that is chance.` :
+      + `is inside quotation marks: correlation ${format.signed(unit.r)}. At first that is chance.` :
       'This passage has no quotation marks, which a unit could follow.';
     if (!unit) return;
     const sorted = Array.from(unit.cells).sort((a, b) => a - b), outliers = Math.floor(sorted.length / 50);
     const ends = [sorted[outliers], sorted[sorted.length - 1 - outliers]];
     const [pale, deep] = unit.r < 0 ? ends.reverse() : ends;
-    spansOfUnit.forEach((span, k) => tint(span, levelBetween(unit.cells[k], pale, deep)));
+    spansOfUnit.forEach((span, k) => colour.tint(span, colour.between(unit.cells[k], pale, deep)));
   }
 
   /** Gives the reader the model that is shown, in a file. */
   function save() {
-    const name = 'learned.npz', {uchar, bytes} = vocabulary;
-    saving.save(name, '', checkpointOf(shown, uchar, bytes, about));
+    const name = 'learned.npz';
+    saving.save(name, '', npz.checkpoint(shown, vocabulary, about));
     byId('learn-saved').textContent = `The browser saves ${name}.`;
   }
 
@@ -152,7 +152,7 @@ function learnView() {
 
   byId('learn-settings').addEventListener('submit', event => {
     event.preventDefault();
-    attempt(begin, byId('learn-wrong'));
+    form.attempt(begin, byId('learn-wrong'));
   });
   byId('learn-stop').addEventListener('click', () => {
     byId('learn-status').textContent = running ?
@@ -161,7 +161,7 @@ function learnView() {
     else resume();
   });
   byId('learn-from').addEventListener('change', showChoice);
-  byId('learn-save').addEventListener('click', () => attempt(save, byId('learn-wrong')));
+  byId('learn-save').addEventListener('click', () => form.attempt(save, byId('learn-wrong')));
   byId('learn-command').textContent = 'python produce_text.py learned.npz' + (formula ? ' --cell FILE:CLASS' : '');
   showChoice();
   return {

@@ -5,18 +5,6 @@
 // products.js. What is long is a generator, which yields so that the page can react to the reader.
 // Letters for sizes: T characters, B streams, V characters in the vocabulary, H units of a layer.
 
-/** Initial parameters by name, as of --initial hidden. own: initial values of the cell's own parameters by name. */
-function initialParameters(V, H1, H2, own, random) {
-  const uniform = (length, H) => Float32Array.from({length}, () => (2 * random.next() - 1) / Math.sqrt(H));
-  const p = {U1: uniform(4 * H1 * V, H1), W1: uniform(4 * H1 * H1, H1), b1: uniform(4 * H1, H1),
-    U2: uniform(4 * H2 * H1, H2), W2: uniform(4 * H2 * H2, H2), b2: uniform(4 * H2, H2),
-    V: uniform(V * H2, H2), c: uniform(V, H2)};
-  for (const [layer, H] of [[1, H1], [2, H2]]) {
-    for (const [name, value] of Object.entries(own)) p[name + layer] = new Float32Array(H).fill(value);
-  }
-  return p;
-}
-
 /** A text cut into streams, which are read side by side: in batches of T characters of each of the B streams. */
 class Streams {
   /** numbers: of the characters. longest: T at most. A stream has at least LEAST characters, if the text has. */
@@ -43,6 +31,32 @@ class Streams {
  * says where a matrix begins, its rows and columns, and `width`, how far a row is from the next one; the rest is zero.
  */
 class Learner {
+  /** Initial parameters by name, as of --initial hidden. own: initial values of the cell's own parameters by name. */
+  static initial(V, H1, H2, own, random) {
+    const uniform = (length, H) => Float32Array.from({length}, () => (2 * random.next() - 1) / Math.sqrt(H));
+    const p = {U1: uniform(4 * H1 * V, H1), W1: uniform(4 * H1 * H1, H1), b1: uniform(4 * H1, H1),
+      U2: uniform(4 * H2 * H1, H2), W2: uniform(4 * H2 * H2, H2), b2: uniform(4 * H2, H2),
+      V: uniform(V * H2, H2), c: uniform(V, H2)};
+    for (const [layer, H] of [[1, H1], [2, H2]]) {
+      for (const [name, value] of Object.entries(own)) p[name + layer] = new Float32Array(H).fill(value);
+    }
+    return p;
+  }
+
+  /**
+   * Parameters p, of a vocabulary, for another one that has all its entries. What belongs to new entries comes from
+   * `fresh`, parameters of the other one, which are changed.
+   */
+  static carryOver(p, uchar, fresh, newUchar) {
+    const V = uchar.length, newV = newUchar.length, H2 = p.V.length / V;
+    uchar.map(entry => newUchar.indexOf(entry)).forEach((number, k) => {
+      for (let row = 0; row < p.b1.length; row++) fresh.U1[row * newV + number] = p.U1[row * V + k];
+      fresh.V.set(p.V.subarray(k * H2, k * H2 + H2), number * H2);
+      fresh.c[number] = p.c[k];
+    });
+    return {...p, U1: fresh.U1, V: fresh.V, c: fresh.c};
+  }
+
   /**
    * p: as for Network; it is copied. B, T: how many streams and characters a step has at most. recipe: drate, eps,
    * grad_clip, step_clip and average, as options of train.py.
@@ -82,7 +96,7 @@ class Learner {
     this.gradients = this.numbers.subarray(this.size, 2 * this.size);
     this.squares = new Float32Array(this.size);
     for (const [name, {at, rows: inputs, columns, width}] of Object.entries(this.places)) {
-      transpose(p[name], 0, inputs, this.numbers, at, width, columns, inputs);
+      Memory.transpose(p[name], 0, inputs, this.numbers, at, width, columns, inputs);
     }
     this.averages = this.weights.slice();
     this.prepare();
@@ -92,7 +106,7 @@ class Learner {
   prepare() {
     const {numbers} = this;
     for (const {from, to} of this.back) {
-      transpose(numbers, from.at, from.width, numbers, to.at, to.width, from.rows, from.columns);
+      Memory.transpose(numbers, from.at, from.width, numbers, to.at, to.width, from.rows, from.columns);
     }
     for (const layer of [this.layer1, this.layer2]) {
       layer.values = Array.from({length: layer.H}, (_, k) => (
@@ -128,7 +142,7 @@ class Learner {
   parameters(of = this.averages) {
     return Object.fromEntries(Object.entries(this.places).map(([name, {at, rows, columns, width}]) => {
       const array = new Float32Array(rows * columns);
-      transpose(of, at, width, array, 0, rows, rows, columns);
+      Memory.transpose(of, at, width, array, 0, rows, rows, columns);
       return [name, array];
     }));
   }
@@ -310,55 +324,41 @@ class Learner {
   }
 }
 
-/**
- * Parameters p, of a vocabulary, for another one that has all its entries. What belongs to new entries comes from
- * `fresh`, parameters of the other one, which are changed.
- */
-function carryOver(p, uchar, fresh, newUchar) {
-  const V = uchar.length, newV = newUchar.length, H2 = p.V.length / V;
-  uchar.map(entry => newUchar.indexOf(entry)).forEach((number, k) => {
-    for (let row = 0; row < p.b1.length; row++) fresh.U1[row * newV + number] = p.U1[row * V + k];
-    fresh.V.set(p.V.subarray(k * H2, k * H2 + H2), number * H2);
-    fresh.c[number] = p.c[k];
-  });
-  return {...p, U1: fresh.U1, V: fresh.V, c: fresh.c};
-}
-
-/**
- * A function of one character of a text after the other. It returns 1 from an opening quotation mark to before the
- * closing one, else 0. An empty line ends all.
- */
-function insideQuotes(marks) {
-  let inside = 0, before = '';
-  return character => {
-    if (before === '\n' && character === '\n') inside = 0;
-    else if (marks.includes(character)) inside = 1 - inside;
-    before = character;
-    return inside;
-  };
-}
-
-/** Where that passage of `length` characters begins of which about half is inside quotes. quoted: 1 or 0 for each. */
-function placeOfQuotes(quoted, length) {
-  const STEP = 100, unevenness = at => Math.abs(quoted.slice(at, at + length).reduce((a, b) => a + b) - length / 2);
-  let best = 0;
-  for (let at = STEP; at + length <= quoted.length; at += STEP) if (unevenness(at) < unevenness(best)) best = at;
-  return best;
-}
-
-/** Pearson's correlation of two lists of numbers, 0 where one is constant. */
-function correlationOf(a, b) {
-  const dot = (u, v) => u.reduce((sum, value, k) => sum + value * v[k], 0);
-  const centred = list => {
-    const middle = list.reduce((sum, value) => sum + value, 0) / list.length;
-    return list.map(value => value - middle);
-  };
-  const x = centred(a), y = centred(b);
-  return dot(x, y) / (Math.sqrt(dot(x, x) * dot(y, y)) || 1);
-}
-
 /** A text that a model learns: all but its end, which is kept, and of which one passage is shown. */
 class Lesson {
+  /**
+   * A function of one character of a text after the other. It returns 1 from an opening quotation mark to before the
+   * closing one, else 0. An empty line ends all.
+   */
+  static insideQuotes(marks) {
+    let inside = 0, before = '';
+    return character => {
+      if (before === '\n' && character === '\n') inside = 0;
+      else if (marks.includes(character)) inside = 1 - inside;
+      before = character;
+      return inside;
+    };
+  }
+
+  /** Where that passage of `length` characters begins of which about half is inside quotes. quoted: 1 or 0 for each. */
+  static placeOfQuotes(quoted, length) {
+    const STEP = 100, unevenness = at => Math.abs(quoted.slice(at, at + length).reduce((a, b) => a + b) - length / 2);
+    let best = 0;
+    for (let at = STEP; at + length <= quoted.length; at += STEP) if (unevenness(at) < unevenness(best)) best = at;
+    return best;
+  }
+
+  /** Pearson's correlation of two lists of numbers, 0 where one is constant. */
+  static correlationOf(a, b) {
+    const dot = (u, v) => u.reduce((sum, value, k) => sum + value * v[k], 0);
+    const centred = list => {
+      const middle = list.reduce((sum, value) => sum + value, 0) / list.length;
+      return list.map(value => value - middle);
+    };
+    const x = centred(a), y = centred(b);
+    return dot(x, y) / (Math.sqrt(dot(x, x) * dot(y, y)) || 1);
+  }
+
   /**
    * p: the parameters to begin with. numbers: of the text. quoted: for each, 1 inside quotes, else 0. recipe: as for
    * Learner, and warmup. rate: the learning rate after the first steps, in which it rises.
@@ -366,7 +366,7 @@ class Lesson {
   constructor(p, numbers, quoted, recipe, rate) {
     const KEPT = 0.1, MOST_KEPT = 5000, SHOWN = 800, from = Math.ceil(numbers.length * (1 - KEPT));
     const [kept, quotedKept] = [numbers, quoted].map(list => list.slice(from, from + MOST_KEPT));
-    const at = placeOfQuotes(quotedKept, SHOWN);
+    const at = Lesson.placeOfQuotes(quotedKept, SHOWN);
     this.streams = new Streams(numbers.slice(0, from));
     this.kept = new Streams(kept, this.streams.T);
     this.passage = kept.slice(at, at + SHOWN);
@@ -433,7 +433,7 @@ class Lesson {
     if (new Set(this.quoted).size < 2) return null;
     const units = [0, 1].flatMap(layer => Array.from(cells[0][layer], (_, number) => {
       const ofUnit = cells.map(states => states[layer][number]);
-      return {layer: layer + 1, number, cells: ofUnit, r: correlationOf(ofUnit, this.quoted)};
+      return {layer: layer + 1, number, cells: ofUnit, r: Lesson.correlationOf(ofUnit, this.quoted)};
     }));
     return units.reduce((best, unit) => Math.abs(unit.r) > Math.abs(best.r) ? unit : best);
   }

@@ -22,8 +22,9 @@ from engine.terminal import note
 HERE = Path(__file__).resolve().parent
 # Scripts that need no document: node or a Worker can run them.
 MODEL = 'network', 'products', 'reading', 'learner'
-SCRIPTS = MODEL + ('data', 'state', 'elements', 'curve', 'saving', 'text', 'copies', 'surprise', 'why', 'against',
-                   'cells', 'inside', 'words', 'writing', 'guess', 'npz', 'learn', 'learning', 'about', 'views')
+SCRIPTS = MODEL + ('format', 'vocabulary', 'data', 'state', 'elements', 'colour', 'glyphs', 'expectations', 'curve',
+                   'saving', 'text', 'copies', 'surprise', 'why', 'against', 'cells', 'inside', 'words', 'writing',
+                   'guess', 'npz', 'learn', 'learning', 'about', 'views')
 OWN = 'A text that the model wrote itself.'
 MOST_CHARACTERS = 10_000       # of a file, in a page
 ALTERNATIVES = 5               # most probable characters that a page shows

@@ -1,9 +1,9 @@
 // Texts that a network reads: in slices, and again where they change or without one of their characters.
 
-const EVERY = 50;                                          // characters from one kept state of a Reading to the next
-
 /** A text that a network reads, in one stream. States are kept every EVERY characters, and it is read on from them. */
 class Reading {
+  static EVERY = 50;
+
   /** network: whose states are zero. numbers: of the characters. */
   constructor(network, numbers = []) {
     this.numbers = numbers;
@@ -12,9 +12,9 @@ class Reading {
     this.at = 0;                                           // how many characters the stream has read
   }
 
-  /** Keeps the states after the first k characters, a multiple of EVERY. */
+  /** Keeps the states after the first k characters, a multiple of Reading.EVERY. */
   keep(k, states) {
-    this.kept[k / EVERY] = states;
+    this.kept[k / Reading.EVERY] = states;
   }
 
   /** Takes another text in place of this one. Returns how many characters both begin with: these are not read again. */
@@ -22,13 +22,14 @@ class Reading {
     let same = 0;
     while (same < numbers.length && numbers[same] === this.numbers[same]) same++;
     this.numbers = numbers;
-    this.kept.length = Math.min(this.kept.length, Math.floor(same / EVERY) + 1);
+    this.kept.length = Math.min(this.kept.length, Math.floor(same / Reading.EVERY) + 1);
     if (this.at > same) this.at = Infinity;                // the stream has read what is gone
     return same;
   }
 
   /** Reads the first k characters, from the nearest states. Yields the share that is read, before each character. */
   *to(k) {
+    const {EVERY} = Reading;
     let nearest = Math.min(this.kept.length - 1, Math.floor(k / EVERY));
     while (!this.kept[nearest]) nearest--;
     if (this.at > k || this.at < nearest * EVERY) {
@@ -42,25 +43,25 @@ class Reading {
       if (this.at % EVERY === 0 && !this.kept[this.at / EVERY]) this.keep(this.at, this.network.states(0));
     }
   }
-}
 
-/**
- * Finds what leaving out each of the characters of a Reading from `first` to before k changes. Yields as it goes on.
- * Returns logarithms of probabilities (V) of the character k: after the whole text, and without each of these.
- *
- * Stream 0 of the network reads everything. Another begins at each character, with what stream 0 remembered before it.
- * So the network needs k - first + 1 streams.
- */
-function* withoutEach(reading, k, first, network) {
-  yield* reading.to(first);
-  network.setStates(0, reading.network.states(0));
-  for (let j = first; j < k; j++) {
-    yield 1;
-    const before = network.states(0);
-    network.step(reading.numbers[j], j - first + 1);
-    network.setStates(j - first + 1, before);
+  /**
+   * Finds what leaving out each of the characters from `first` to before k changes. Yields as it goes on. Returns
+   * logarithms of probabilities (V) of the character k: after the whole text, and without each of these.
+   *
+   * Stream 0 of the network reads everything. Another begins at each character, with what stream 0 remembered before
+   * it. So the network needs k - first + 1 streams.
+   */
+  *withoutEach(k, first, network) {
+    yield* this.to(first);
+    network.setStates(0, this.network.states(0));
+    for (let j = first; j < k; j++) {
+      yield 1;
+      const before = network.states(0);
+      network.step(this.numbers[j], j - first + 1);
+      network.setStates(j - first + 1, before);
+    }
+    return {whole: network.logs(0), without: Array.from({length: k - first}, (_, j) => network.logs(j + 1))};
   }
-  return {whole: network.logs(0), without: Array.from({length: k - first}, (_, j) => network.logs(j + 1))};
 }
 
 /**

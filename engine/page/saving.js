@@ -4,12 +4,12 @@ const saving = {
   /** Adds the buttons of a view that has a table() or a figure() to its element of page.html. */
   addButtons(name, {table, figure}) {
     const buttons = [];
-    const model = data.name.replace(/\.npz$/, '').replace(/[^\p{L}\p{N}._-]+/gu, '_');
+    const stem = data.name.replace(/\.npz$/, '').replace(/[^\p{L}\p{N}._-]+/gu, '_');
     const add = (label, type, content) => {
       const button = element('button', 'button', `Save ${label}`), ending = label.toLowerCase();
       button.type = 'button';
       button.id = `${name}-${ending}`;
-      button.addEventListener('click', () => saving.save(`${model}_${name}.${ending}`, type, content()));
+      button.addEventListener('click', () => saving.save(`${stem}_${name}.${ending}`, type, content()));
       buttons.push(button);
     };
     if (table) add('CSV', 'text/csv', () => saving.csv(table()));
@@ -65,7 +65,7 @@ const saving = {
     const shown = spans.slice(first, first + SHOWN), parts = [];
     for (const span of shown) {
       const {backgroundColor, color} = getComputedStyle(span);
-      const character = visible(span.textContent.replace(/[\n\t]$/, ''));
+      const character = format.visible(span.textContent.replace(/[\n\t]$/, ''));
       const columns = Math.max(1, columnsOf(character));
       if (column + columns > COLUMNS) [line, column] = [line + 1, 0];
       const x = column * W, y = line * H;

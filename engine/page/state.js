@@ -3,36 +3,34 @@
 //
 //     #cells&place=620&feature=inside%20quotes&unit=C2:223&hold=C2:223=0.53&words=It%20is
 
-const MOST_TYPED = 20_000;                                 // characters of Your words that are read and kept
-
 /**
  * view: its name. place: the number of the character that the reader looks at; pinned: whether a click or a key chose
  * it, and pointing does not move it. unit: its name, such as C2:223, or null for the first of the list. feature: of
  * the list of units, or null for the first. of: which number of a unit colours the text, 'C' or 'h'. held: a Map from
  * units that are held, as numbers of data.units, to bytes of C. inside: what Inside reads, 'text' or 'words'. words:
  * what the reader types there and in Your words, null before an edit. scrolls: positions, by panel. Only change()
- * changes it.
+ * changes these.
  */
 const state = {
   view: null, place: 0, pinned: false, unit: null, feature: null, of: 'C', held: new Map(), inside: 'text', words: null,
   scrolls: {},
+
+  MOST_TYPED: 20_000,                                      // characters of Your words that are read and kept
+  followers: [],                                           // each {parts, act}, in the order in which they are called
+
+  /** Calls act() whenever one of some parts has changed. parts: their names. */
+  follow(parts, act) {
+    state.followers.push({parts, act});
+  },
+
+  /** Changes parts, calls what follows them, and puts them into the address. parts: new values by name. */
+  change(parts) {
+    const changed = Object.keys(parts).filter(name => state[name] !== parts[name]);
+    Object.assign(state, parts);
+    for (const follower of state.followers) if (follower.parts.some(name => changed.includes(name))) follower.act();
+    if (changed.length) address.writeSoon();
+  },
 };
-
-/** Functions that follow the state, each {parts, act}, in the order in which they are called. */
-const followers = [];
-
-/** Calls act() whenever one of some parts of the state has changed. parts: their names. */
-function follows(parts, act) {
-  followers.push({parts, act});
-}
-
-/** Changes parts of the state, shows it, and puts it into the address. parts: new values by name. */
-function change(parts) {
-  const changed = Object.keys(parts).filter(name => state[name] !== parts[name]);
-  Object.assign(state, parts);
-  for (const {parts: followed, act} of followers) if (followed.some(name => changed.includes(name))) act();
-  if (changed.length) address.writeSoon();
-}
 
 /** The page's address, from its # on. */
 const address = {
@@ -59,7 +57,7 @@ const address = {
     const ofUnits = Array.from(held, ([u, byte]) => `${units.nameOf(u)}=${units.cellState(u, byte).toFixed(4)}`);
     if (held.size) parts.push('hold=' + ofUnits.join());
     if (inside !== 'text') parts.push('inside=' + inside);
-    if (words !== null) parts.push('words=' + code(Array.from(words).slice(0, MOST_TYPED).join('')));
+    if (words !== null) parts.push('words=' + code(Array.from(words).slice(0, state.MOST_TYPED).join('')));
     return '#' + parts.join('&');
   },
 

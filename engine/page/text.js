@@ -1,56 +1,16 @@
-// The text, a span a character: its colours, and the character that the reader looks at.
-
-const LEVELS = 16;                                         // shades of a colour
-const MARKS = {'\n': '\u21b5\n', '\t': '\u2192\t', '': '\xb7'};   // of characters that are invisible by themselves
-
-/** A character as it is shown. */
-const marked = character => MARKS[character] || visible(character);
-
-function spanOf(character) {
-  const span = element('span', character in MARKS ? 'faint' : '', marked(character));
-  if (visible(character) !== character) span.dir = 'ltr';  // an escape, also in a line from right to left
-  return span;
-}
-
-/** Colours an element by a level from -1 to 1. 0 has no colour, and those below 0 another one. */
-function tint(made, level) {
-  const kept = ['faint', 'here', 'pinned', 'unknown'].filter(name => made.classList.contains(name));
-  const classes = [...kept, 'v' + Math.min(LEVELS - 1, Math.floor(Math.abs(level) * LEVELS))];
-  made.setAttribute('class', level < 0 ? [...classes, 'negative'].join(' ') : classes.join(' '));
-}
-
-/** The name of a character, in bold; number: as for named. */
-const inBold = number => element('b', '', element('bdi', '', named(number)));
-
-/**
- * Blocks of spans, one a line, so that the browser lays out and draws only those that are seen or change. A line that
- * is longer than `most` characters is broken at its next space.
- */
-function linesOf(spans, most = Infinity) {
-  const lines = [];
-  let line = [];
-  spans.forEach((span, k) => {
-    line.push(span);
-    const shown = span.textContent, ends = shown.endsWith('\n') || line.length > most && shown === ' ';
-    if (!ends && k < spans.length - 1) return;
-    const block = element('div', 'line', ...line);
-    block.style.setProperty('--length', line.length);
-    lines.push(block);
-    line = [];
-  });
-  return lines;
-}
+// The text, a span a character, and the character that the reader looks at.
 
 /** Shows the text of the page. numbers: of its characters. Returns what the views use. */
 function shownText(numbers) {
   const LONGEST_LINE = 1000;                               // characters that are laid out together
-  const n = numbers.length, spelled = Array.from(numbers, speller()), spans = spelled.map(spanOf);
+  const n = numbers.length, spelled = Array.from(numbers, model.vocabulary.speller());
+  const spans = spelled.map(glyphs.spanOf);
   const snapshots = array(data.snapshots.states), sizes = data.snapshots.sizes;
   let shown = null;                                        // the character that has the mark
 
   /** The text in one stream, with the states that the page has of it. */
   const reading = once(() => {
-    const found = new Reading(newNetwork(1), numbers), each = sizes.reduce((a, b) => a + b);
+    const found = new Reading(model.network(1), numbers), each = sizes.reduce((a, b) => a + b);
     for (let k = 0; k < snapshots.length / each; k++) {
       let end = k * each;
       found.keep((k + 1) * data.snapshots.every, sizes.map(size => snapshots.slice(end, end += size)));
@@ -60,12 +20,12 @@ function shownText(numbers) {
 
   /** Colours the text by level(k) for each character. */
   function paint(level) {
-    spans.forEach((span, k) => tint(span, level(k)));
+    spans.forEach((span, k) => colour.tint(span, level(k)));
   }
 
   /** The text before a character, on a line. */
   function before(k) {
-    return '\u2026' + onOneLine(spelled.slice(Math.max(0, k - 24), k).join(''));
+    return '\u2026' + format.onOneLine(spelled.slice(Math.max(0, k - 24), k).join(''));
   }
 
   /** The text before a character, and a mark for the character. */
@@ -83,7 +43,7 @@ function shownText(numbers) {
 
   /** Makes the reader look at a character, and scrolls to it. */
   function goTo(k) {
-    change({place: Math.max(0, Math.min(n - 1, k)), pinned: true});
+    state.change({place: Math.max(0, Math.min(n - 1, k)), pinned: true});
     spans[state.place].scrollIntoView({block: 'nearest'});
   }
 
@@ -104,18 +64,18 @@ function shownText(numbers) {
     ArrowUp: () => lineAway(-1), Home: () => 0, End: () => n - 1};
   const numberOf = new Map(spans.map((span, k) => [span, k]));
   spans.forEach((span, k) => { span.id = 'character-' + k; });
-  byId('text').append(...linesOf(spans, LONGEST_LINE));
+  byId('text').append(...glyphs.linesOf(spans, LONGEST_LINE));
   onKeys(byId('text'), steps, goTo);
-  onKeys(byId('text'), {Escape: () => ({pinned: false})}, change);
+  onKeys(byId('text'), {Escape: () => ({pinned: false})}, state.change);
   byId('text').addEventListener('pointerover', event => {
     const points = !state.pinned && state.view !== 'why';    // which takes too long to follow the mouse
-    if (points && numberOf.has(event.target)) change({place: numberOf.get(event.target)});
+    if (points && numberOf.has(event.target)) state.change({place: numberOf.get(event.target)});
   });
   byId('text').addEventListener('click', event => {
     const place = numberOf.get(event.target);
-    if (place !== undefined) change({place, pinned: !(state.pinned && place === state.place)});
+    if (place !== undefined) state.change({place, pinned: !(state.pinned && place === state.place)});
   });
-  follows(['place', 'pinned'], mark);
+  state.follow(['place', 'pinned'], mark);
   /** A table of the characters: what row(k) returns after the number and the text of each. names: of the columns. */
   function table(names, row) {
     return [['number', 'character', ...names], ...spelled.map((character, k) => [k, character, ...row(k)])];

@@ -3,17 +3,18 @@
 // The effect of a character on another one, in nats, is the logarithm of the probability that the model gives the
 // latter after the whole text before it, minus the logarithm after the same text without the former character.
 
-/** model: what the model of the page expected. */
-function whyView(text, model) {
-  const WINDOW = MOST_STREAMS - 1;                         // characters before the place that are left out, one by one
+/** expected: what the model of the page expected. */
+function whyView(text, expected) {
+  const {vocabulary} = model;
+  const WINDOW = model.MOST_STREAMS - 1;                   // characters before the place that are left out, one by one
   const DEEPEST = 3;                                       // nats of the deepest colour: 20 times as probable
   const LISTED = 5;                                        // of the characters that matter most
   let stop = () => {};
-  let explained = null;                                    // what was found: {first, whole, without}, see withoutEach
+  let explained = null;                                    // what was found: {place, first}, and as of withoutEach
 
   function* explain(k) {
     const first = Math.max(0, k - WINDOW);
-    explained = {place: k, first, ...yield* withoutEach(text.reading(), k, first, newNetwork(k - first + 1))};
+    explained = {place: k, first, ...yield* text.reading().withoutEach(k, first, model.network(k - first + 1))};
     byId('why-csv').disabled = false;
     listChoices(k);
     showEffects();
@@ -24,7 +25,7 @@ function whyView(text, model) {
     const p = Array.from(explained.whole, Math.exp), order = p.map((_, number) => number).sort((a, b) => p[b] - p[a]);
     const others = order.filter(number => number !== text.numbers[k]);
     byId('why-choice').replaceChildren(...[text.numbers[k], ...others].map((number, j) => (
-      selectOption(number, `${named(number)}, ${percent(p[number])}${j ? '' : ', which came'}`))));
+      new Option(`${vocabulary.nameOf(number)}, ${format.percent(p[number])}${j ? '' : ', which came'}`, number))));
   }
 
   /** Colours the characters by their effects on the chosen one, and lists the largest effects. */
@@ -32,7 +33,7 @@ function whyView(text, model) {
     const {first, whole, without} = explained, chosen = Number(byId('why-choice').value);
     const effects = without.map(logs => whole[chosen] - logs[chosen]);
     effects.forEach((effect, j) => {
-      tint(text.spans[first + j], effect / DEEPEST);
+      colour.tint(text.spans[first + j], effect / DEEPEST);
       text.spans[first + j].title = inNats(effect);
     });
     const order = effects.map((_, j) => j).sort((a, b) => Math.abs(effects[b]) - Math.abs(effects[a]));
@@ -40,20 +41,21 @@ function whyView(text, model) {
     const length = j => Math.abs(effects[j] / (effects[largest[0]] || 1));
     byId('why-effects').replaceChildren(
       text.contextOf(state.place),
-      element('p', '', inBold(chosen), ` gets ${percent(Math.exp(whole[chosen]))}. What mattered most, in nats:`),
+      element('p', '', glyphs.inBold(chosen),
+        ` gets ${format.percent(Math.exp(whole[chosen]))}. What mattered most, in nats:`),
       element('div', 'bars', ...largest.flatMap(j => (
-        bar(`${effects.length - j} before: ${named(text.numbers[first + j])}`, length(j), signed(effects[j]),
-          effects[j] < 0 ? 'negative' : '')))));
+        bar(`${effects.length - j} before: ${vocabulary.nameOf(text.numbers[first + j])}`, length(j),
+          format.signed(effects[j]), effects[j] < 0 ? 'negative' : '')))));
   }
 
-  const inNats = effect => signed(effect) + ' nats';
+  const inNats = effect => format.signed(effect) + ' nats';
 
   /** Stops, and takes colours and effects off the text. */
   function leave() {
     stop();
     if (explained) {
       for (const span of text.spans.slice(explained.first, explained.first + explained.without.length)) {
-        tint(span, 0);
+        colour.tint(span, 0);
         span.removeAttribute('title');
       }
     }
@@ -72,7 +74,7 @@ function whyView(text, model) {
     stop = inSlices(explain(here), share => {
       byId('why-effects').replaceChildren(text.contextOf(here), element('p', '', share < 1 ?
         `Reading the text up to here: ${Math.round(100 * share)} %.` : 'Reading it without each of the characters.',
-        slowness()));
+        model.slowness()));
     });
   }
 
@@ -84,7 +86,7 @@ function whyView(text, model) {
   function strikingPlace() {
     const {numbers} = text, counts = new Array(data.uchar.length).fill(0), n = numbers.length;
     for (const number of numbers) counts[number]++;
-    const gain = k => Math.log(n / counts[numbers[k]]) - model.costs[k - 1];
+    const gain = k => Math.log(n / counts[numbers[k]]) - expected.costs[k - 1];
     const places = Array.from(numbers, (_, k) => k).slice(Math.min(WINDOW, n - 1), 10 * WINDOW);
     const marks = places.filter(k => /[^\p{L}\p{N}\s]/u.test(data.uchar[numbers[k]]));
     const closes = character => /["\u201d\xbb)\]}]/.test(character);
@@ -94,7 +96,7 @@ function whyView(text, model) {
 
   function show() {
     text.paint(() => 0);
-    if (!state.pinned && text.numbers.length > 1) change({place: strikingPlace()});
+    if (!state.pinned && text.numbers.length > 1) state.change({place: strikingPlace()});
     follow();
   }
 

@@ -2,8 +2,9 @@
 
 /** text: as of shownText. cells: the view Cells, by whose units the text may be coloured. */
 function wordsView(text, cells) {
+  const {vocabulary} = model;
   const NEXT = 8;                                          // most probable next characters that are shown
-  const reading = once(() => new Reading(newNetwork(1)));
+  const reading = once(() => new Reading(model.network(1)));
   let typed = [];                                          // the characters, as of charactersOf
   let spans = [element('span', 'v0', ' ')];                // their elements, and one in the line after a last line end
   let lastOf = [], costs = [], cellsOfUnit = [];           // by number: which character it ends; its cost; C after it
@@ -39,17 +40,17 @@ function wordsView(text, cells) {
   function takeWords() {
     if (state.view !== 'words') return;
     if (byId('words').value !== words()) byId('words').value = words();
-    const all = Array.from(words()), now = all.slice(0, MOST_TYPED), n = now.length, before = typed.length;
+    const all = Array.from(words()), now = all.slice(0, state.MOST_TYPED), n = now.length, before = typed.length;
     const shorter = Math.min(n, before);
     let same = 0, atEnd = 0;                               // characters that stay at the beginning and at the end
     while (same < shorter && now[same] === typed[same].character) same++;
     while (atEnd < shorter - same && now[n - 1 - atEnd] === typed[before - 1 - atEnd].character) atEnd++;
-    const fresh = charactersOf(now.slice(same, n - atEnd).join(''));
+    const fresh = vocabulary.charactersOf(now.slice(same, n - atEnd).join(''));
     const made = fresh.map(({character, numbers}) => element('span', numbers ? 'v0' : 'v0 unknown', character));
     replaceSpans(same, before - atEnd, made);
     typed = [...typed.slice(0, same), ...fresh, ...typed.slice(before - atEnd)];
-    sayUnknown(byId('words-unknown'), typed,
-      all.length > n ? `Only the first ${grouped(MOST_TYPED)} characters are read and kept.` : '');
+    form.sayUnknown(byId('words-unknown'), typed,
+      all.length > n ? `Only the first ${format.grouped(state.MOST_TYPED)} characters are read and kept.` : '');
     readWords();
   }
 
@@ -60,7 +61,7 @@ function wordsView(text, cells) {
     while (first > 0 && !endsLine(first - 1)) first--;
     while (last < all.length && !endsLine(last - 1)) last++;
     const old = new Set(spans.slice(first, last - made.length + to - from).map(span => span.parentNode));
-    const lines = linesOf(all.slice(first, last));
+    const lines = glyphs.linesOf(all.slice(first, last));
     if (last < all.length) all[last].parentNode.before(...lines);
     else byId('typed').append(...lines);
     for (const line of old) line.remove();
@@ -73,7 +74,7 @@ function wordsView(text, cells) {
     coloured = Math.min(coloured, reading().replace(typed.flatMap(({numbers}) => numbers || [])));
     stop();
     stop = inSlices(colourWords(), share => {
-      byId('words-status').textContent = `Reading: ${Math.round(100 * share)} %.` + slowness();
+      byId('words-status').textContent = `Reading: ${Math.round(100 * share)} %.` + model.slowness();
     });
   }
 
@@ -86,7 +87,7 @@ function wordsView(text, cells) {
       yield* reading().to(k + 1);
       cellsOfUnit[k] = unit ? network.states(0)[2 * unit.layer - 1][unit.number] : null;
       coloured = k + 1;
-      if (lastOf[k] !== null) tint(spans[lastOf[k]], unit ? levelOfCell(k) : levelOfCost(k));
+      if (lastOf[k] !== null) colour.tint(spans[lastOf[k]], unit ? levelOfCell(k) : levelOfCost(k));
     }
     yield* reading().to(numbers.length);
     showNext();
@@ -96,22 +97,22 @@ function wordsView(text, cells) {
   function levelOfCost(k) {
     const first = k - typed[lastOf[k]].numbers.length + 1;
     if (!first) return 0;
-    return costs.slice(first, k + 1).reduce((a, b) => a + b) / DEAREST;
+    return costs.slice(first, k + 1).reduce((a, b) => a + b) / colour.DEAREST;
   }
 
   /** How deep a character is coloured by the C of the unit after it, after the number k. */
   function levelOfCell(k) {
     const {pale, deep} = shownUnit;
-    return levelBetween(cellsOfUnit[k], pale, deep);
+    return colour.between(cellsOfUnit[k], pale, deep);
   }
 
   /** Shows the mean cost, and a bar for each of the most probable next characters. */
   function showNext() {
     const {numbers, network} = reading(), known = costs.slice(1, numbers.length);
-    byId('words-status').textContent = known.length ? `Mean: ${natsAndBits(mean(known))} a character.` : '';
+    byId('words-status').textContent = known.length ? `Mean: ${format.natsAndBits(mean(known))} a character.` : '';
     const p = numbers.length ? Array.from(network.logs(0), Math.exp) : [];
     next = {p, order: Array.from(p.keys()).sort((a, b) => p[b] - p[a]).slice(0, NEXT)};
-    byId('words-next').replaceChildren(...next.order.flatMap(number => bar(named(number), 0, '', '')));
+    byId('words-next').replaceChildren(...next.order.flatMap(number => bar(vocabulary.nameOf(number), 0, '', '')));
     showTemperature();
   }
 
@@ -123,7 +124,7 @@ function wordsView(text, cells) {
     byId('words-at').textContent = temperature.toFixed(2);
     next.order.forEach((number, j) => {
       lengths[j].style.width = 100 * p[number] / sum + '%';
-      shown[j].textContent = percent(p[number] / sum);
+      shown[j].textContent = format.percent(p[number] / sum);
     });
   }
 
@@ -133,7 +134,7 @@ function wordsView(text, cells) {
     shownUnit = chosen === '' ? null : unitAndEnds(Number(chosen));
     nameColours();
     coloured = 0;
-    for (const span of spans) tint(span, 0);
+    for (const span of spans) colour.tint(span, 0);
     readWords();
   }
 
@@ -147,17 +148,18 @@ function wordsView(text, cells) {
   function nameColours() {
     byId('words-panel').classList.toggle('by-cell', shownUnit !== null);
     [byId('words-pale').textContent, byId('words-deep').textContent] = shownUnit ?
-      [shownUnit.pale, shownUnit.deep].map(C => 'C ' + twoDigits(C)) : ['0 nats, certain', `${DEAREST} nats or more`];
+      [shownUnit.pale, shownUnit.deep].map(C => 'C ' + format.twoDigits(C)) :
+      ['0 nats, certain', `${colour.DEAREST} nats or more`];
   }
 
 
   byId('words-colour').append(...[['', 'surprise'], ...data.units.map((_, u) => {
     const [feature, r] = followedBy(u);
-    return [u, units.nameOf(u) + (feature && `: ${feature} ${signed(r)}`)];
-  })].map(([value, name]) => selectOption(value, name)));
-  byId('typed').append(...linesOf(spans));
-  byId('words').addEventListener('input', event => change({words: event.target.value}));
-  follows(['words'], takeWords);
+    return [u, units.nameOf(u) + (feature && `: ${feature} ${format.signed(r)}`)];
+  })].map(([value, name]) => new Option(name, value)));
+  byId('typed').append(...glyphs.linesOf(spans));
+  byId('words').addEventListener('input', event => state.change({words: event.target.value}));
+  state.follow(['words'], takeWords);
   byId('words-colour').addEventListener('change', chooseColour);
   byId('words-temperature').addEventListener('input', showTemperature);
   /** The characters with their costs; a character that the model does not have has none. */

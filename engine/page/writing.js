@@ -10,19 +10,20 @@ function writingView(cells) {
   let wasHeld = '';                                        // the units that the text on the page holds
 
   function settings() {
-    return {topK: field('top-k'), temperature: field('temperature'), length: field('length'), seed: field('seed')};
+    const [topK, temperature, length, seed] = ['top-k', 'temperature', 'length', 'seed'].map(form.number);
+    return {topK, temperature, length, seed};
   }
 
   /** A text that is written into an element: the prime, what is the same in all texts, and what follows. */
   function paneIn(id, writer) {
     const [prime, common, changed] = ['prime', '', 'changed'].map(className => element('span', className, ''));
     byId(id).replaceChildren(prime, common, changed);
-    return {writer, spell: speller(), prime, common, changed};
+    return {writer, spell: model.vocabulary.speller(), prime, common, changed};
   }
 
   function beginText() {
-    const choice = settings(), prime = numbersOf(byId('prime').value), held = cells.heldUnits();
-    const writer = units => new Writer(parameters(), prime, choice, units, products());
+    const choice = settings(), prime = model.vocabulary.numbersOf(byId('prime').value), held = cells.heldUnits();
+    const writer = units => new Writer(model.parameters(), prime, choice, units, model.products());
     left = 0;
     panes = [paneIn('written', writer([]))];
     if (held.length) panes.push(paneIn('written-held', writer(held)));
@@ -57,7 +58,7 @@ function writingView(cells) {
     parted = parted || numbers.some(number => number !== numbers[0]);
     panes.forEach(({spell, prime, common, changed}, k) => {
       const span = begins ? prime : parted ? changed : common;
-      span.lastChild.appendData(visible(spell(numbers[k])));
+      span.lastChild.appendData(format.visible(spell(numbers[k])));
     });
     if (begins) return;
     left--;
@@ -67,12 +68,13 @@ function writingView(cells) {
 
   function showProgress() {
     const seconds = (performance.now() - begun) / 1000, two = panes.length > 1;
-    const parting = parted ? `Both begin with the same ${grouped(same)}; what follows is coloured.` : 'They are the same.';
+    const parting = parted ? `Both begin with the same ${format.grouped(same)}; what follows is coloured.` :
+      'They are the same.';
     byId('stop').disabled = !panes.length;
     byId('stop').textContent = running ? 'Stop' : 'Continue';
-    const amount = `${grouped(done)} ${done === 1 ? 'character' : 'characters'}${two ? ' of each text' : ''}`;
-    byId('speed').textContent = running ? '' : `${amount}, ${grouped(done / seconds)} a second` +
-      (two ? `. ${parting}` : '.') + slowness();
+    const amount = `${format.grouped(done)} ${done === 1 ? 'character' : 'characters'}${two ? ' of each text' : ''}`;
+    byId('speed').textContent = running ? '' : `${amount}, ${format.grouped(done / seconds)} a second` +
+      (two ? `. ${parting}` : '.') + model.slowness();
   }
 
   /** Writes again with the settings as they are now. What is half typed changes nothing. */
@@ -99,14 +101,15 @@ function writingView(cells) {
 
   /** A slider of a unit that is held, which writes again. */
   function heldSlider({u, byte, description}) {
-    const slider = element('input', ''), label = element('label', 'number', element('b', '', description), slider);
-    Object.assign(slider, {type: 'range', min: 0, max: 255, value: byte});
+    const slider = element('input', ''), name = element('b', '', description);
+    cells.holdSlider(slider, () => u)(byte);
     slider.addEventListener('input', () => {
-      label.firstChild.textContent = cells.holdAt(u, Number(slider.value));
-      wasHeld = descriptionOf(cells.heldUnits());
+      const held = cells.heldUnits();
+      name.textContent = held.find(unit => unit.u === u).description;
+      wasHeld = descriptionOf(held);
       rewrite();
     });
-    return label;
+    return element('label', 'number', name, slider);
   }
 
   byId('top-k').value = byId('top-k').dataset.most = data.uchar.length;
@@ -121,11 +124,11 @@ function writingView(cells) {
   });
   byId('settings').addEventListener('submit', event => {
     event.preventDefault();
-    attempt(beginText, byId('wrong'));
+    form.attempt(beginText, byId('wrong'));
   });
   byId('stop').addEventListener('click', () => {
     if (running) running = false;
-    else attempt(continueText, byId('wrong'));
+    else form.attempt(continueText, byId('wrong'));
     showProgress();
   });
   byId('hold-none').addEventListener('click', () => {
