@@ -13,6 +13,15 @@ def shown(value):
     return 'a whole number of more than 18 digits' if long else repr(value)
 
 
+def flag(name, value):
+    """Return value as a bool. Raise ValueError unless it is True or False: any text, also 'off', would count as True.
+    """
+    import numpy as np                 # late, so that --help does not wait for it
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f'{name} is {shown(value)}: expected True or False')
+    return bool(value)
+
+
 def whole(name, value, least, most=LARGEST):
     """Return value as an int. Raise ValueError unless it is a whole number of at least `least`, and at most `most`."""
     if not isinstance(value, numbers.Integral) or value < least:
@@ -41,7 +50,7 @@ def encoding(name, value):
 
 def characters(name, values, V):
     """Return character numbers as int32 (T,B), from shape (T,B) or (T,). Raise ValueError unless all are below V."""
-    import numpy as np                 # late, so that --help does not wait for it
+    import numpy as np                 # late, as in flag
     values = np.asarray(values)
     if values.dtype.kind not in 'iu' or values.ndim not in (1, 2) or values.size == 0:
         raise ValueError(f'{name} has type {values.dtype} and shape {values.shape}: expected character numbers of '
@@ -54,8 +63,8 @@ def characters(name, values, V):
 
 def depth(name, value):
     """Return a number of steps as an int. Raise ValueError unless it is -1, for all, or at least 1."""
-    if value != -1:
-        whole(name, value, 1, most=float('inf'))
+    if value != -1 and not (isinstance(value, numbers.Integral) and value >= 1):
+        raise ValueError(f'{name} is {shown(value)}: expected a whole number, at least 1, or -1 for all')
     return min(int(value), LARGEST)
 
 

@@ -36,6 +36,7 @@ class Compiled(State):
         """Take the arguments of CharLSTM, which says what they are and what is raised."""
         if random_seed is not None:
             checks.whole('random_seed', random_seed, 0, most=float('inf'))
+        checks.flag('kernel', kernel)
         bfloat16.instructions(precision, kernel)               # refuse before a text is read
         super().__init__(random_seed, group_of(comm), precision)
         self._kernel = kernel and kernel_runs()

@@ -75,7 +75,7 @@ OPTIONS = {
         _of_text('encoding', 'NAME', 'utf-8', 'encoding of the text files', checks.encoding),
         _of_text('no_stateful', bool, False,
                  'start every batch from zero states, as the original does, instead of reading each long piece of the '
-                 'text from batch to batch', original=True)],
+                 'text from batch to batch', checks.flag, original=True)],
     'model': [
         _of_model('num_units1', int, None, 'units of layer 1 (default: 256, or those of --init)', count(1), small=64),
         _of_model('num_units2', int, None, 'units of layer 2 (default: those of layer 1)', count(1)),

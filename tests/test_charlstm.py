@@ -401,6 +401,13 @@ def test_random_seed_out_of_range(refused, seed):
         CharLSTM(random_seed=seed)
 
 
+@pytest.mark.parametrize('value', ['off', 'False', 0, None])
+def test_kernel_is_true_or_false(refused, value):
+    with refused(ValueError, f'kernel is {value!r}: expected True or False'):
+        CharLSTM(kernel=value)
+    assert not CharLSTM(kernel=np.False_).runs_in_c()
+
+
 def test_char_dim_must_be_that_of_the_text(text_file, refused):
     model = CharLSTM()
     with refused(ValueError, 'prepare_input', 'char_dim'):

@@ -64,6 +64,7 @@ def test_cell_and_parameters_of_ones_own(book, interpreted):
     ((None, 'original'), {}, ["recipe is 'original'", 'no text']),
     (('t.txt',), {'units': 3}, ['no option units', 'num_units1']), (('t.txt',), {'init': 'p'}, ['no option init']),
     (('t.txt',), {'anneal': None}, ['anneal is None']),
+    (('t.txt',), {'no_stateful': 'False'}, ["no-stateful is 'False': expected True or False"]),
     (('t.txt',), {'epochs': 0}, ['epochs is 0', 'at least 1']), (('t.txt',), {'dropout': 1.5}, ['dropout is 1.5'])])
 def test_what_is_refused(arguments, options, words, refused):
     model = CharLSTM(random_seed=1)

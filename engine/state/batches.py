@@ -66,7 +66,7 @@ class Text:
         # Python's own numbers, which JSON can hold, also where they were NumPy's.
         self.ratio_valid = float(ratio_valid if valid is None else 0)
         self.batch_size, self.seq_length = int(batch_size), int(seq_length)
-        self.stateful = bool(stateful)
+        self.stateful = checks.flag('stateful', stateful)
         paths = {'train': path, 'valid': valid, 'test': test}
         self._read({role: os.fspath(path) for role, path in paths.items() if path is not None}, group, progress)
         self._cut()

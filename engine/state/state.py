@@ -167,6 +167,7 @@ class State:
         Raises OSError when the file cannot be read, and ValueError for arguments out of range, a wrong encoding, or a
         text too short for one batch.
         """
+        checks.flag('verbose', verbose)
         text = Text(filepath, ratio_valid, batch_size, seq_length, encoding, stateful, verbose, self.group, valid, test)
         if self.p and not self.uchar and self._V() == len(text.uchar):   # set up by char_dim, for this text
             self.uchar = list(text.uchar)
