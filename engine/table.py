@@ -155,7 +155,8 @@ OPTIONS = {
                   'folder for the results (default: training_results beside this script)'),
         _of_start('overwrite', bool, False, 'replace the results of an earlier run of this name'),
         _of_start('init', 'PARAMS', None,
-                  'start from the parameters of this checkpoint, of any text, or of PyTorch (.safetensors)'),
+                  'start from the parameters of this checkpoint, of any text, or of PyTorch (.safetensors)',
+                  of_fit=True),
         _of_start('resume', 'PARAMS', None,
                   'resume the run of this checkpoint as if it had never stopped: ' + MAY_CHANGE + '. "last" takes the '
                   'newest checkpoint of this run or, if there is none, begins the run')]}

@@ -274,7 +274,7 @@ class State:
         self.uchar, before = list(uchar), self.p
         self.p = _updated(self.p, arrays)
         if self.p is not before:
-            self._functions, self._optimiser_state = {}, {}
+            self._functions, self._optimiser_state, self.schedule = {}, {}, None
         self._set_weights(arrays if self.lp.get('average') else {})
         self._validation_states, self._validation_index = None, 0
         self.reset_states()
@@ -433,8 +433,8 @@ class State:
         filename: a path, or an open Checkpoint; a path that ends in .safetensors is of PyTorch. encoding: of the text,
         where the vocabulary is one of bytes, as in the original. A text that was prepared before stays, and its batches
         are renumbered. Raises OSError when the file cannot be read, and ValueError when it is no checkpoint, does not
-        know a character of the text, or lacks a parameter of the cell. Warns of a checkpoint with another cell. Returns
-        the parameters, name to array, in floatX, as the original did.
+        know a character of the text, or lacks a parameter of the cell. Warns of a checkpoint with another cell. What
+        fit has begun ends. Returns the parameters, name to array, in floatX, as the original did.
         """
         arrays, uchar, formula = self.group.broadcast(_read_model, filename, encoding)
         difference = self._cell_difference(filename, formula)
@@ -447,7 +447,7 @@ class State:
                                  '--init begins with its initial value')
         arrays = {name: arrays[name] for name in names}
         self._set_model(filename, arrays, uchar)
-        self._encoding = encoding
+        self._encoding, self.schedule = encoding, None
         if are_bytes(self.uchar):
             self._warn(f'{filename} learned bytes instead of characters, of a text that was not all ASCII: they are '
                        f'read and written as {encoding.upper()}; if they are others, say so with the option encoding')
@@ -522,7 +522,7 @@ class State:
         Characters that both texts have keep their rows and columns; the others
         stay as they are in a new model. encoding: as for load_params. Raises OSError when the file
         cannot be read, and ValueError when it is no checkpoint, or when the units differ. Warns of
-        a checkpoint with another cell.
+        a checkpoint with another cell. What fit has begun ends.
         """
         ours = self._units()
         arrays, uchar, formula = self.group.broadcast(_read_model, filename, encoding)
@@ -535,3 +535,4 @@ class State:
                 filename, *theirs, *ours))
         new = {name: p.get_value() for name, p in self.p.items()}
         self._set_parameters(carry_over(arrays, uchar, new, self.uchar), self.uchar)
+        self.schedule = None
