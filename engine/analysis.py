@@ -101,13 +101,13 @@ class Analysis(Compiled):
     def validation_costs(self) -> Iterator[Tuple[float, int]]:
         """Yield the mean cost and the number of characters of each validation batch in turn.
 
-        Raises ValueError where no text was prepared.
+        Raises ValueError where no text was prepared, or where a model of other sizes was set meanwhile.
         """
         if 'valid' not in self.X:
             raise ValueError('no text yet: call prepare_input first')
-        states = None
+        states, check = None, self._of_these_sizes(self._check)
         for x, y in zip(self.X['valid'], self.Y['valid']):
-            cost, _, *after = self._check(x, y, states)
+            cost, _, *after = check(x, y, states)
             yield self.group.mean(float(cost), y.size)
             if self._stateful():
                 states = after

@@ -185,6 +185,16 @@ class Compiled(State):
         """Return the mean cost of y after x, the best characters and new states; states: None for zeros."""
         return self._function('check')(x, y, *states or self._zero_states(x.shape[1]))[:-1]
 
+    def _of_these_sizes(self, function):
+        """Return a function that raises ValueError once the model has other sizes than the states of a text."""
+        p = self.p                     # which stays the same dict while all shapes stay
+
+        def call(*arguments):
+            if self.p is not p:
+                raise ValueError('the model was replaced by another one while it read or wrote a text: begin again')
+            return function(*arguments)
+        return call
+
     @locked
     def _train(self, name, x, y):
         """Do a training step by a compiled function; arguments and results as for theano_train_rmsprop."""

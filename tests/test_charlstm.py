@@ -429,6 +429,15 @@ def test_functions_need_a_model_or_a_text(refused):
         CharLSTM().validate()
 
 
+def test_model_that_is_replaced_while_it_validates(make_model, refused, interpreted):
+    model = make_model(1)
+    costs = model.validation_costs()
+    next(costs)
+    model.model_setup(num_units1=4, num_units2=3)
+    with refused(ValueError, 'the model was replaced', 'begin again'):
+        next(costs)
+
+
 @only_float32
 @pytest.mark.parametrize('x', [
     [[0.0, 1.0]], [[0, V]], [[-1, 0]], [], [[]], [[[1]]], 3, ['a', 'b'],

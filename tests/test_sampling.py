@@ -93,6 +93,25 @@ def test_without_vocabulary_or_parameters(refused, text_file):
         model.generate_text('a')
 
 
+@pytest.mark.parametrize('replaced', [dict(num_units1=2), dict(num_units2=2), dict(char_dim=7)], ids=str)
+@pytest.mark.parametrize('hold', [None, {'C1': {1: 0.5}}], ids=['free', 'held'])
+def test_model_that_is_replaced_while_it_writes(refused, interpreted, replaced, hold):
+    """Other parameters of the same sizes may replace it: it writes on with them."""
+    sizes = dict(num_units1=3, num_units2=4, char_dim=11)
+    model = CharLSTM(random_seed=1)
+    model.model_setup(**sizes)
+    model.uchar = list('abcdefghijk')
+    pieces = model.stream_text('ek', 2000, hold=hold)
+    next(pieces), next(pieces)
+    model.model_setup(**sizes)
+    assert len(next(pieces)[0]) == 64
+    if 'char_dim' in replaced:
+        model.uchar = list('abcdefg')
+    model.model_setup(**dict(sizes, **replaced))
+    with refused(ValueError, 'the model was replaced', 'begin again'):
+        next(pieces)
+
+
 # ---------------------------------------------------------------- probabilities
 
 def test_argmax_is_the_most_probable_character_after_the_whole_text(model):
