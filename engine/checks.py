@@ -1,6 +1,7 @@
 """Checks of arguments: what is out of range is refused in one line."""
 import codecs
 import numbers
+import os
 import re
 import sys
 
@@ -44,8 +45,16 @@ def encoding(name, value):
     try:
         ''.encode(value)                                   # also refuses codecs that are not of text
         return codecs.lookup(value).name
-    except (LookupError, UnicodeError):
+    except (LookupError, TypeError, UnicodeError):
         raise ValueError(f'{name} is {value!r}, an unknown text encoding: try utf-8, latin-1 or cp1252') from None
+
+
+def path(name, value):
+    """Return a path as a string. Raise ValueError where it is none."""
+    try:
+        return os.fspath(value)
+    except TypeError:
+        raise ValueError(f'{name} is {value!r}: expected a path') from None
 
 
 def characters(name, values, V):

@@ -76,6 +76,17 @@ def _updated(variables, arrays):
     return variables
 
 
+def _name_of_npz(filename):
+    """Return the name of a checkpoint to write, with its ending. Raises ValueError for that of a folder, or of nothing.
+    """
+    filename = checks.path('filename', filename)
+    if filename.endswith('.npz'):
+        return filename
+    if not os.path.basename(filename) or os.path.isdir(filename):
+        raise ValueError(f'filename is {filename!r}: expected the name of a file, such as params.npz')
+    return filename + '.npz'
+
+
 class State:
     """The state of a CharLSTM between two steps; the class CharLSTM adds the computations.
 
@@ -386,13 +397,12 @@ class State:
         The file has the parameters and uchar, which load_params reads. For resume it also has the optimiser's state,
         the carried states, the generator, the learning parameters, and progress, a dict of the caller's that JSON can
         hold. Of several processes the first writes, with the states of all. Returns the file's name. Raises OSError
-        when it cannot be written, and ValueError where there is nothing to save, a number is not finite, or the
-        processes differ.
+        when it cannot be written, and ValueError where there is nothing to save, for the name of a folder, where a
+        number is not finite, or where the processes differ.
         """
         if not self.p or not self.uchar:
             raise ValueError('nothing to save: there are no parameters or no vocabulary yet')
-        filename = os.fspath(filename)
-        filename += '' if filename.endswith('.npz') else '.npz'
+        filename = self.group.broadcast(_name_of_npz, filename)
         p, weights = self._arrays(), _values(self._weights)
         optimiser = _values(named_state(self._training_state(), p))
         self.group.check_in_sync([*p.values(), *optimiser.values(), *weights.values()],
