@@ -125,6 +125,7 @@ class Compiled(State):
 
     def _cell_for(self, what):
         """Return the Cell. Raises ValueError where `what` would compute another model than this one."""
+        self._units()                                          # raises where there is no model
         cell = self._model_cell()
         if not cell.program:
             raise ValueError(f'{what} cannot compute the cell {cell.name}: it uses {cell.unknown}')
@@ -140,8 +141,8 @@ class Compiled(State):
         """Compile functions now: 'predict', 'check', 'train_rmsprop', 'train_sgd', 'sample', 'states'.
 
         file: where lines go that say how far it is, if it takes longer than a second; None for standard error, if that
-        is a terminal or a notebook. Raises OSError where the compiler fails, and ValueError for a
-        function that cannot be a cell.
+        is a terminal or a notebook. Raises OSError where the compiler fails, and ValueError for another
+        name, or for a function that cannot be a cell.
         """
         for name in names:
             self._function(name, file)
@@ -155,14 +156,16 @@ class Compiled(State):
             if name == 'sample' and not self._samples_in_c():
                 self._functions[name] = functools.partial(continue_texts, self._function('predict'))
                 return self._functions[name]
-            build = dict(predict=self._build_predict, check=self._build_check, states=self._build_states,
+            builds = dict(predict=self._build_predict, check=self._build_check, states=self._build_states,
                          sample=self._build_sample,
                          train_rmsprop=functools.partial(self._build_train, 'rmsprop'),
-                         train_sgd=functools.partial(self._build_train, 'sgd'))[name]
+                         train_sgd=functools.partial(self._build_train, 'sgd'))
+            if name not in builds:
+                raise ValueError(f'there is no function {name!r}: expected one of {", ".join(builds)}')
             try:
                 # In this order, since compiling() drops what is printed inside.
                 with Compilation(name, file) as progress, compiling(progress.report):
-                    self._functions[name] = build()
+                    self._functions[name] = builds[name]()
             except (CompilerError, NotImplementedError) as error:      # the latter: C lacks a gradient
                 if self.precision == 'bfloat16':
                     raise ValueError(

@@ -427,6 +427,15 @@ def test_functions_need_a_model_or_a_text(refused):
             call(CharLSTM())
     with refused(ValueError, 'no text yet', 'prepare_input'):
         CharLSTM().validate()
+    with refused(ValueError, 'model_setup'):
+        CharLSTM().javascript()
+
+
+def test_function_that_does_not_exist(refused):
+    model = CharLSTM()
+    model.model_setup(**SIZES)
+    with refused(ValueError, "no function 'nonsense': expected one of predict, check, "):
+        model.compile('nonsense')
 
 
 def test_model_that_is_replaced_while_it_validates(make_model, refused, interpreted):
