@@ -286,8 +286,9 @@ class CharLSTM(Sampling, Analysis):
         num_units1, num_units2: H1 and H2. lrate, drate, eps: rate of RMSprop, decay of its averages, and what is
         added to its divisor. bptt_maxdepth: how many steps, counted from the end of a batch, are learned from; -1:
         all. l1, l2: weights of the penalties. char_dim: V, where no text was prepared. initial: as in
-        initial_parameters. encoding: as for load_params. learning: dropout, dropconnect, smoothing, ar, tar, reset,
-        average, grad_clip and step_clip, which `python train.py --help` explains; 0, as in 2016, if left out.
+        initial_parameters. With mfile, these four are not used. encoding: as for load_params. learning: dropout,
+        dropconnect, smoothing, ar, tar, reset, average, grad_clip and step_clip, which `python train.py --help`
+        explains; 0, as in 2016, if left out.
 
         Sets p, lp and dyn_lrate, and ends what fit has begun. Functions are compiled when they are first used. Raises
         ValueError for arguments out of range and, of mfile, for no checkpoint; OSError where it cannot be read.
@@ -384,13 +385,13 @@ class CharLSTM(Sampling, Analysis):
     # ---- training
 
     def fit(self, filepath: Optional[Path] = None, recipe: str = 'default', **options: Any) -> Iterator[Epoch]:
-        """Learn a text as train.py does, and yield an Epoch after each time that it was read.
+        """Learn a text as train.py does. Return an iterator, which yields an Epoch after each time that it was read.
 
-        filepath: as for prepare_input; None to continue what was left before its end and not ended by prepare_input or
-        model_setup. recipe: 'default', 'original' for that of 2016, or 'small' for that of --small, whose text filepath
-        None then means. options: those of train.py by their names, with underscores, such as num_units1=128 or
-        epochs=6; the recipe has the others. The attribute schedule says how far it is. After the last epoch, and after
-        any other, the model predicts and writes with what it has learned so far.
+        filepath: as for prepare_input; training begins with new parameters, or those of the option init. None continues
+        what was left before its end, and not ended by another text or model. recipe: 'default', 'original' for that of
+        2016, or 'small' for that of --small, whose text filepath None then means. options: those of train.py by their
+        names, with underscores, such as num_units1=128 or init='params.npz'; the recipe has the others. The attribute
+        schedule says how far it is. After each epoch, the model predicts and writes with what it has learned so far.
         Raises ValueError for options out of range, for a text too short or not in its encoding, and where the loop sets
         another text, model or rate; OSError where it cannot be read; Diverged where costs are not finite or rise long.
         """
@@ -399,8 +400,8 @@ class CharLSTM(Sampling, Analysis):
         elif options:
             raise ValueError('fit continues with the options that it had: expected none, or a text to begin with')
         elif self.schedule is None:
-            raise ValueError('fit has nothing to continue, or prepare_input or model_setup ended it: expected a text')
-        yield from fit.go_on(self)
+            raise ValueError('fit has nothing to continue, or another text or model ended it: expected a text')
+        return fit.go_on(self)
 
     def epochs(self, schedule: Schedule, watch: Optional[Watch] = None) -> Iterator[Epoch]:
         """Train on the whole text again and again, and yield an Epoch after each time.

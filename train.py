@@ -62,9 +62,7 @@ def prepare(arguments, group):
             model.resume(checkpoint)
             print(f'resuming after epoch {progress["epoch"]}, batch {progress["batch"]}')
         run.check(o.overwrite)
-        if o.init:
-            model.init_params(o.init, o.encoding)
-        elif not progress:
+        if not progress:
             advise(o, model)
         print(o.summary(parameters), flush=True)
     return o, model, run, progress

@@ -46,8 +46,10 @@ def costs_at(temperatures, probabilities, y):
 
 
 def check_rate(adapt, averages):
-    """Raise ValueError for a rate to adapt at that is out of range. averages: as in score_text."""
+    """Raise ValueError for a rate to adapt at that is out of range, or for averages that score_text does not take."""
     checks.real('adapt', adapt, 'of at least 0', lambda v: v >= 0)
+    if averages is not None and not isinstance(averages, collections.abc.Mapping):
+        raise ValueError(f'averages is of type {type(averages).__name__}: expected a dict, as read_averages returns it')
     if averages:
         checks.real('adapt', adapt, f'of at most {HIGH} with the averages of RMSprop; the default is {RATES[1]}',
                     lambda v: v <= HIGH)
@@ -101,13 +103,13 @@ class Analysis(Compiled):
     def validation_costs(self) -> Iterator[Tuple[float, int]]:
         """Yield the mean cost and the number of characters of each validation batch in turn.
 
-        Raises ValueError where no text was prepared.
+        Raises ValueError where no text was prepared, or where a model of other sizes was set meanwhile.
         """
         if 'valid' not in self.X:
             raise ValueError('no text yet: call prepare_input first')
-        states = None
+        states, check = None, self._of_these_sizes(self._check)
         for x, y in zip(self.X['valid'], self.Y['valid']):
-            cost, _, *after = self._check(x, y, states)
+            cost, _, *after = check(x, y, states)
             yield self.group.mean(float(cost), y.size)
             if self._stateful():
                 states = after
@@ -209,7 +211,8 @@ class Analysis(Compiled):
         progress: a function that is called with the costs of each piece as they come.
         temperature: of the softmax that predicts, as tune_temperature finds it; the copy learns at 1.
         averages: RMSprop's of the squared gradients of the training text, as read_averages(checkpoint) returns them, by
-        whose roots the copy then divides its gradients; 1e-4 is a good rate with them, and 0.1 without.
+        whose roots the copy then divides its gradients; 1e-4 is a good rate with them, and 0.1 without. Without
+        adapt they are not used.
         Raises ValueError for fewer than two characters, for unknown ones, for a negative rate, or for a temperature
         that is not above 0.
         """
@@ -330,9 +333,15 @@ class Analysis(Compiled):
 
         text: as for score_text. states: what states(text) returned. The result is a dict. It has for each feature
         that varies in the text, such as 'inside quotes', a dict of Pearson's correlations: h1, C1 (H1,) and
-        h2, C2 (H2,). Raises ValueError as score_text does.
+        h2, C2 (H2,). Raises ValueError as score_text does, and for states of another text.
         """
-        string = ''.join([self.uchar[k] for k in self._numbers(text)])
+        numbers = checks.characters('text', self._numbers(text), len(self.uchar))[:, 0]
+        named = isinstance(states, collections.abc.Mapping)        # also what np.load returns
+        shapes = {of: np.shape(states[of]) for of in STATES if named and of in states}
+        if [shape[:-1] for shape in shapes.values()] != len(STATES) * [(len(numbers),)]:
+            raise ValueError(f'states has the shapes {shapes}: expected {", ".join(STATES)}, each with '
+                             f'{len(numbers)} rows, one a character, as states(text) returns them')
+        string = ''.join([self.uchar[k] for k in numbers])
         features = {name: feature(string) for name, feature in FEATURES.items()}
         return {name: {of: correlation(feature, states[of]) for of in STATES}
                 for name, feature in features.items() if np.ptp(feature)}

@@ -1,6 +1,7 @@
 """Checks of arguments: what is out of range is refused in one line."""
 import codecs
 import numbers
+import os
 import re
 import sys
 
@@ -11,6 +12,15 @@ def shown(value):
     """Return a value as a message shows it; a whole number must not fill the screen."""
     long = isinstance(value, numbers.Integral) and abs(value) >= 10 ** 18
     return 'a whole number of more than 18 digits' if long else repr(value)
+
+
+def flag(name, value):
+    """Return value as a bool. Raise ValueError unless it is True or False: any text, also 'off', would count as True.
+    """
+    import numpy as np                 # late, so that --help does not wait for it
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f'{name} is {shown(value)}: expected True or False')
+    return bool(value)
 
 
 def whole(name, value, least, most=LARGEST):
@@ -35,13 +45,21 @@ def encoding(name, value):
     try:
         ''.encode(value)                                   # also refuses codecs that are not of text
         return codecs.lookup(value).name
-    except (LookupError, UnicodeError):
+    except (LookupError, TypeError, UnicodeError):
         raise ValueError(f'{name} is {value!r}, an unknown text encoding: try utf-8, latin-1 or cp1252') from None
+
+
+def path(name, value):
+    """Return a path as a string. Raise ValueError where it is none."""
+    try:
+        return os.fspath(value)
+    except TypeError:
+        raise ValueError(f'{name} is {value!r}: expected a path') from None
 
 
 def characters(name, values, V):
     """Return character numbers as int32 (T,B), from shape (T,B) or (T,). Raise ValueError unless all are below V."""
-    import numpy as np                 # late, so that --help does not wait for it
+    import numpy as np                 # late, as in flag
     values = np.asarray(values)
     if values.dtype.kind not in 'iu' or values.ndim not in (1, 2) or values.size == 0:
         raise ValueError(f'{name} has type {values.dtype} and shape {values.shape}: expected character numbers of '
@@ -54,8 +72,8 @@ def characters(name, values, V):
 
 def depth(name, value):
     """Return a number of steps as an int. Raise ValueError unless it is -1, for all, or at least 1."""
-    if value != -1:
-        whole(name, value, 1, most=float('inf'))
+    if value != -1 and not (isinstance(value, numbers.Integral) and value >= 1):
+        raise ValueError(f'{name} is {shown(value)}: expected a whole number, at least 1, or -1 for all')
     return min(int(value), LARGEST)
 
 

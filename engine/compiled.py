@@ -36,6 +36,7 @@ class Compiled(State):
         """Take the arguments of CharLSTM, which says what they are and what is raised."""
         if random_seed is not None:
             checks.whole('random_seed', random_seed, 0, most=float('inf'))
+        checks.flag('kernel', kernel)
         bfloat16.instructions(precision, kernel)               # refuse before a text is read
         super().__init__(random_seed, group_of(comm), precision)
         self._kernel = kernel and kernel_runs()
@@ -131,6 +132,7 @@ class Compiled(State):
 
     def _cell_for(self, what):
         """Return the Cell. Raises ValueError where `what` would compute another model than this one."""
+        self._units()                                          # raises where there is no model
         cell = self._model_cell()
         if not cell.program:
             raise ValueError(f'{what} cannot compute the cell {cell.name}: it uses {cell.unknown}')
@@ -146,8 +148,8 @@ class Compiled(State):
         """Compile functions now: 'predict', 'check', 'train_rmsprop', 'train_sgd', 'sample', 'states'.
 
         file: where lines go that say how far it is, if it takes longer than a second; None for standard error, if that
-        is a terminal or a notebook. Raises OSError where the compiler fails, and ValueError for a
-        function that cannot be a cell.
+        is a terminal or a notebook. Raises OSError where the compiler fails, and ValueError for another
+        name, or for a function that cannot be a cell.
         """
         for name in names:
             self._function(name, file)
@@ -161,14 +163,16 @@ class Compiled(State):
             if name == 'sample' and not self._samples_in_c():
                 self._functions[name] = functools.partial(continue_texts, self._function('predict'))
                 return self._functions[name]
-            build = dict(predict=self._build_predict, check=self._build_check, states=self._build_states,
+            builds = dict(predict=self._build_predict, check=self._build_check, states=self._build_states,
                          sample=self._build_sample,
                          train_rmsprop=functools.partial(self._build_train, 'rmsprop'),
-                         train_sgd=functools.partial(self._build_train, 'sgd'))[name]
+                         train_sgd=functools.partial(self._build_train, 'sgd'))
+            if name not in builds:
+                raise ValueError(f'there is no function {name!r}: expected one of {", ".join(builds)}')
             try:
                 # In this order, since compiling() drops what is printed inside.
                 with Compilation(name, file) as progress, compiling(progress.report):
-                    self._functions[name] = build()
+                    self._functions[name] = builds[name]()
             except (CompilerError, NotImplementedError) as error:      # the latter: C lacks a gradient
                 if self.precision == 'bfloat16':
                     raise ValueError(
@@ -190,6 +194,16 @@ class Compiled(State):
     def _check(self, x, y, states=None):
         """Return the mean cost of y after x, the best characters and new states; states: None for zeros."""
         return self._function('check')(x, y, *states or self._zero_states(x.shape[1]))[:-1]
+
+    def _of_these_sizes(self, function):
+        """Return a function that raises ValueError once the model has other sizes than the states of a text."""
+        p = self.p                     # which stays the same dict while all shapes stay
+
+        def call(*arguments):
+            if self.p is not p:
+                raise ValueError('the model was replaced by another one while it read or wrote a text: begin again')
+            return function(*arguments)
+        return call
 
     @locked
     def _train(self, name, x, y):

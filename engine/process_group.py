@@ -158,9 +158,14 @@ class ProcessGroup(SingleProcess):
 # ---------------------------------------------------------------- start and end
 
 def group_of(comm):
-    """Return the group of processes of an mpi4py communicator, or a SingleProcess for None or for one process."""
+    """Return the group of processes of an mpi4py communicator, or a SingleProcess for None or for one process.
+
+    Raise ValueError for anything else.
+    """
     if isinstance(comm, SingleProcess):
         return comm
+    if comm is not None and not hasattr(comm, 'Get_size'):
+        raise ValueError(f'comm is {comm!r}: expected a communicator of mpi4py, or None')
     return SingleProcess() if comm is None or comm.Get_size() == 1 else ProcessGroup(comm)
 
 

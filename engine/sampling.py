@@ -107,10 +107,13 @@ class Sampling(Compiled):
         whose probabilities sum to top_p. stop: a text ends with the first occurrence of
         this string after the seed. hold: cell states that stay at a value while the text is read and
         written, such as {'C2': {44: 5.0}} for unit 44 of layer 2; h follows from them.
+        Raises ValueError as generate_text does, and where a model of other sizes was set meanwhile.
         """
+        if stop and not isinstance(stop, str):
+            raise ValueError(f'stop is {stop!r}: expected a string')
         prime = self._prime(seed, text_length, method, count)
         choice = checked_choice(temperature, top_k, top_p, len(self.uchar), theano.config.floatX)
-        sample = self._sample if hold is None else self._sample_holding(hold)
+        sample = self._of_these_sizes(self._sample if hold is None else self._sample_holding(hold))
         strings = self._text_decoder(count)
         yield strings(prime)
         states, ends = self._zero_states(count), [''] * count

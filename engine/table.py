@@ -75,7 +75,7 @@ OPTIONS = {
         _of_text('encoding', 'NAME', 'utf-8', 'encoding of the text files', checks.encoding),
         _of_text('no_stateful', bool, False,
                  'start every batch from zero states, as the original does, instead of reading each long piece of the '
-                 'text from batch to batch', original=True)],
+                 'text from batch to batch', checks.flag, original=True)],
     'model': [
         _of_model('num_units1', int, None, 'units of layer 1 (default: 256, or those of --init)', count(1), small=64),
         _of_model('num_units2', int, None, 'units of layer 2 (default: those of layer 1)', count(1)),
@@ -155,7 +155,8 @@ OPTIONS = {
                   'folder for the results (default: training_results beside this script)'),
         _of_start('overwrite', bool, False, 'replace the results of an earlier run of this name'),
         _of_start('init', 'PARAMS', None,
-                  'start from the parameters of this checkpoint, of any text, or of PyTorch (.safetensors)'),
+                  'start from the parameters of this checkpoint, of any text, or of PyTorch (.safetensors)',
+                  of_fit=True),
         _of_start('resume', 'PARAMS', None,
                   'resume the run of this checkpoint as if it had never stopped: ' + MAY_CHANGE + '. "last" takes the '
                   'newest checkpoint of this run or, if there is none, begins the run')]}

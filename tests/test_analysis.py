@@ -137,6 +137,7 @@ def test_adapting_learns_from_what_was_scored(float64, interpreted, monkeypatch,
 
 @pytest.mark.parametrize('rate, averages, words', [
     (0.1, P, ['adapt is 0.1', 'at most 0.01']), (0.001, {**P, 'c': np.ones(V + 1)}, ['another model']),
+    (0.001, 5, ['averages is of type int', 'read_averages']),
     *[(rate, None, ['adapt', repr(rate)]) for rate in (-0.1, math.nan, math.inf, '0.1')]])
 def test_adapting_that_is_refused(stateful, refused, rate, averages, words):
     with refused(ValueError, *words):
@@ -252,6 +253,19 @@ def test_correlations_are_pearsons(stateful):
             np.testing.assert_allclose(of[key], [np.corrcoef(feature, unit)[0, 1] for unit in array.T], atol=1e-6)
     states['C1'][:, 2] = 0.5                                       # a unit that never changes follows nothing
     assert stateful.correlations(TEXT, states)['position in the word']['C1'][2] == 0
+
+
+def test_correlations_of_what_is_no_text_or_of_other_states(stateful, path, refused):
+    states = stateful.states(TEXT[:23])
+    for numbers in ([-1, *CODES[:22]], [V, *CODES[:22]]):
+        with refused(ValueError, 'text has character numbers', f'the model knows 0 to {V - 1}'):
+            stateful.correlations(numbers, states)
+    np.savez(path, **states)
+    with np.load(path) as stored:
+        assert stateful.correlations(TEXT[:23], stored)
+    for other in (stateful.states(TEXT[:22]), {**states, 'C1': states['C1'][0]}, {'h1': states['h1']}, None, 5):
+        with refused(ValueError, 'states has the shapes {', 'h1, C1, h2, C2, each with 23 rows'):
+            stateful.correlations(TEXT[:23], other)
 
 
 def test_counting_unit_is_found(tmp_path):

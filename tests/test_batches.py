@@ -225,6 +225,7 @@ def test_text_too_short_names_the_number_of_characters_that_works(text_file, ref
     ('ratio_valid', [-0.1, 1, 1.5, float('nan'), float('inf'), '0.3', None]),
     ('batch_size', [0, -1, 2.5, float('nan'), '3', None]),
     ('seq_length', [1, 0, -1, 2.5, float('nan'), '3', None]),
+    ('stateful', ['False', 1, None]), ('verbose', ['no', 0]),
 ])
 def test_settings_out_of_range(text_file, refused, name, values):
     for value in values:

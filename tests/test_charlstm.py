@@ -401,6 +401,13 @@ def test_random_seed_out_of_range(refused, seed):
         CharLSTM(random_seed=seed)
 
 
+@pytest.mark.parametrize('value', ['off', 'False', 0, None])
+def test_kernel_is_true_or_false(refused, value):
+    with refused(ValueError, f'kernel is {value!r}: expected True or False'):
+        CharLSTM(kernel=value)
+    assert not CharLSTM(kernel=np.False_).runs_in_c()
+
+
 def test_char_dim_must_be_that_of_the_text(text_file, refused):
     model = CharLSTM()
     with refused(ValueError, 'prepare_input', 'char_dim'):
@@ -420,6 +427,24 @@ def test_functions_need_a_model_or_a_text(refused):
             call(CharLSTM())
     with refused(ValueError, 'no text yet', 'prepare_input'):
         CharLSTM().validate()
+    with refused(ValueError, 'model_setup'):
+        CharLSTM().javascript()
+
+
+def test_function_that_does_not_exist(refused):
+    model = CharLSTM()
+    model.model_setup(**SIZES)
+    with refused(ValueError, "no function 'nonsense': expected one of predict, check, "):
+        model.compile('nonsense')
+
+
+def test_model_that_is_replaced_while_it_validates(make_model, refused, interpreted):
+    model = make_model(1)
+    costs = model.validation_costs()
+    next(costs)
+    model.model_setup(num_units1=4, num_units2=3)
+    with refused(ValueError, 'the model was replaced', 'begin again'):
+        next(costs)
 
 
 @only_float32

@@ -160,14 +160,20 @@ def test_script_by_itself(server, closed_url, tmp_path):
     script.write_bytes(SCRIPT.read_bytes())
     novel = script.parent / "prideandprejudice.txt"
 
-    def run(url):
-        return subprocess.run([sys.executable, str(script)], universal_newlines=True,
+    def run(url, *arguments):
+        return subprocess.run([sys.executable, str(script), *arguments], universal_newlines=True,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               env=dict(os.environ, CHARLSTM_NOVEL_URL=url))
 
     refused = run(closed_url)
     assert refused.returncode == 2 and refused.stdout == "" and not novel.exists()
     assert refused.stderr.count("\n") == 1 and closed_url in refused.stderr
+
+    helped = run(server.url, "--help")
+    assert (helped.returncode, helped.stderr) == (0, "") and "Pride and Prejudice" in helped.stdout
+    typed = run(server.url, "x")
+    assert (typed.returncode, typed.stdout) == (2, "") and "fetch_novel.py: unrecognized arguments: x" in typed.stderr
+    assert server.requests == [] and not novel.exists()
 
     fetched = run(server.url)
     assert (fetched.returncode, fetched.stderr) == (0, "") and "wrote" in fetched.stdout

@@ -62,13 +62,15 @@ def test_cell_and_parameters_of_ones_own(book, interpreted):
     (('t.txt', 'best'), {}, ["recipe is 'best'", "'default', 'original', 'small'"]),
     ((None, 'Small'), {}, ["recipe is 'Small'", "'small'"]),
     ((None, 'original'), {}, ["recipe is 'original'", 'no text']),
-    (('t.txt',), {'units': 3}, ['no option units', 'num_units1']), (('t.txt',), {'init': 'p'}, ['no option init']),
+    (('t.txt',), {'units': 3}, ['no option units', 'num_units1']), (('t.txt',), {'resume': 'p'}, ['no option resume']),
+    (('t.txt',), {'init': 5}, ['5 is not a checkpoint']), (('missing.txt',), {'foo': 3}, ['no option foo']),
     (('t.txt',), {'anneal': None}, ['anneal is None']),
+    (('t.txt',), {'no_stateful': 'False'}, ["no-stateful is 'False': expected True or False"]),
     (('t.txt',), {'epochs': 0}, ['epochs is 0', 'at least 1']), (('t.txt',), {'dropout': 1.5}, ['dropout is 1.5'])])
 def test_what_is_refused(arguments, options, words, refused):
     model = CharLSTM(random_seed=1)
     with refused(ValueError, *words):
-        list(model.fit(*arguments, **options))
+        model.fit(*arguments, **options)                   # at once, not when the first epoch is asked for
     assert model.p == {} and model.schedule is None
 
 
@@ -82,6 +84,8 @@ def test_costs_that_are_not_finite(book, interpreted, monkeypatch):
 OTHERS = {'text': lambda model, path: model.prepare_input(path, batch_size=2, seq_length=7),
           'model': lambda model, path: model.model_setup(num_units1=3),
           'checkpoint': lambda model, path: model.model_setup(model.save_params(path + '.npz')),
+          'parameters': lambda model, path: model.load_params(model.save_params(path + '.npz')),
+          'init': lambda model, path: model.init_params(model.save_params(path + '.npz')),
           'fit': lambda model, path: next(model.fit(path, epochs=3, **SMALL))}
 
 
@@ -94,8 +98,8 @@ def test_another_text_or_model_ends_what_was_begun(text_file, book, interpreted,
     with refused(ValueError, 'fit cannot go on', 'begin with a text'):
         next(loop)
     if other != 'fit':
-        with refused(ValueError, 'nothing to continue', 'prepare_input', 'model_setup'):
-            next(model.fit())
+        with refused(ValueError, 'nothing to continue', 'another text or model'):
+            model.fit()
     else:
         assert next(model.fit()).number == 2
     assert [epoch.number for epoch in model.fit(more, epochs=2, **SMALL)] == [1, 2]
@@ -109,18 +113,47 @@ def test_another_text_after_the_last_epoch(text_file, book, interpreted):
     assert model.has_text('train') and model.schedule is None
 
 
-def test_what_fails_or_reads_a_checkpoint_ends_nothing(book, tmp_path, interpreted):
+def test_what_fails_or_resumes_a_checkpoint_ends_nothing(book, tmp_path, interpreted, refused):
     model = CharLSTM(random_seed=1)
     next(model.fit(book, epochs=4, **SMALL))
     path = model.save_params(tmp_path / 'p.npz')
     for failing in (lambda: model.prepare_input(tmp_path / 'missing.txt'),
-                    lambda: model.model_setup(tmp_path / 'missing.npz')):
+                    *[lambda read=read: read(tmp_path / 'missing.npz') for read in (
+                        model.model_setup, model.load_params, model.init_params)]):
         with pytest.raises(OSError):
             failing()
-    for read in (model.load_params, model.resume, model.init_params):
-        read(path)
-        assert next(model.fit()).number == model.schedule.epoch
-    assert model.schedule.epoch == 4 and model.schedule.finished
+    model.resume(path)
+    assert [epoch.number for epoch in model.fit()] == [2, 3, 4]
+    with refused(ValueError, 'all 4 epochs were read', 'expected a text'):
+        model.fit()
+
+
+def test_resuming_another_model_ends_what_was_begun(book, path, interpreted, refused):
+    other, model = CharLSTM(random_seed=1), CharLSTM(random_seed=1)
+    next(other.fit(book, epochs=3, **dict(SMALL, num_units2=4)))
+    loop = model.fit(book, epochs=3, **SMALL)
+    next(loop)
+    model.resume(other.save_params(path))
+    with refused(ValueError, 'fit cannot go on', 'other parameters'):
+        next(loop)
+
+
+def test_two_loops_over_one_run(book, interpreted, refused):
+    model = CharLSTM(random_seed=1)
+    older = model.fit(book, epochs=4, **SMALL)
+    newer = model.fit()
+    assert [next(older).number, next(newer).number] == [1, 2]
+    with refused(ValueError, 'another one went on with the model'):
+        next(older)
+    assert [epoch.number for epoch in newer] == [3, 4]
+
+
+def test_fit_that_another_one_replaced_before_its_first_epoch(book, interpreted, refused):
+    model = CharLSTM(random_seed=1)
+    first, second = model.fit(book, epochs=3, **SMALL), model.fit(book, epochs=2, **SMALL)
+    with refused(ValueError, 'another fit ended it'):
+        next(first)
+    assert [epoch.number for epoch in second] == [1, 2]
 
 
 def test_rate_is_set_by_the_schedule(book, interpreted, refused):

@@ -152,7 +152,11 @@ def test_formulas_of_a_cell_of_ones_own(tmp_path):
 
 
 def test_figure_is_what_the_script_draws():
-    assert (ROOT / 'engine' / 'lesson' / 'network.svg').read_text(encoding='utf-8') == figure.figure()
+    path = ROOT / 'engine' / 'lesson' / 'network.svg'
+    assert path.read_text(encoding='utf-8') == figure.figure()
+    before = path.stat().st_mtime_ns
+    assert_refused(run('-m', 'engine.lesson.figure', 'x', cwd=ROOT), 'figure.py: unrecognized arguments: x')
+    assert path.stat().st_mtime_ns == before               # not drawn again
 
 
 def test_lesson_is_short_and_its_table_has_a_row_for_each_run():

@@ -39,6 +39,7 @@ def test_number_out_of_range(folder, in_process, option, value):
 
 @pytest.mark.parametrize('option, words', [
     (['--lrate', 'inf'], '--lrate is inf: expected a finite number above 0'),
+    (['--bptt-maxdepth', 0], '--bptt-maxdepth is 0: expected a whole number, at least 1, or -1 for all'),
     (['--epochs', 10 ** 20], '--epochs is a whole number of more than 18 digits: expected at most 1,000,000,000')])
 def test_what_was_expected_of_a_large_number(folder, in_process, option, words):
     refuse_training(folder, in_process, words, options=option)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import mpi
+from charlstm import CharLSTM
 from cells import OWN
 from engine import process_group
 from models import member
@@ -37,6 +38,11 @@ def test_shares_of_rows(refused):
             assert max(lengths) - min(lengths) <= 1
     with refused(ValueError, 3, 4):
         member(0, 4).rows(3)
+
+
+def test_what_is_no_communicator(refused):
+    with refused(ValueError, 'comm is 5: expected a communicator of mpi4py, or None'):
+        CharLSTM(comm=5)
 
 
 def test_copies_of_a_model_and_of_its_group(lettered):

@@ -73,6 +73,28 @@ def test_fit_learns_what_train_does(book):
     assert all(last[name].tobytes() == expected[name].tobytes() for name in ('U1', 'W2', 'V', 'weights_W1'))
 
 
+FROM_INIT = """
+from charlstm import CharLSTM
+model = CharLSTM(random_seed=2)
+model.model_setup(num_units1=7, num_units2=5, char_dim=11)
+model.uchar = list('abcdefghijk')
+model.save_params('begin.npz')
+model = CharLSTM(random_seed=1)
+for epoch in model.fit('book.txt', init='begin.npz', epochs=1):
+    model.save_params('last.npz')
+"""
+
+
+def test_fit_with_init_learns_what_train_does(book):
+    """Also with the units of that checkpoint."""
+    succeeded(run_code(book, FROM_INIT))
+    succeeded(run(TRAIN, 'book.txt', 'r', '--random-seed', 1, '--epochs', 1, '--init', 'begin.npz', '--output-dir',
+                  'results', cwd=str(book), flags=FAST))
+    last, expected = load(book / 'last.npz'), load(book / 'results' / 'r_book.txt_epoch1.npz')
+    assert last['W1'].shape == (4, 7, 7) and last['U2'].shape == (4, 5, 7)
+    assert all(last[name].tobytes() == expected[name].tobytes() for name in ('U1', 'W2', 'V', 'weights_W1'))
+
+
 def test_variables_for_root_are_those_of_the_commands():
     assert '    export ' + ' '.join(commands.AS_ROOT) + '\n' in ENGINE
 

@@ -74,7 +74,7 @@ def test_count_texts_are_made_together(model):
     (dict(seed=200), ('the seed is of type int', 'text_length')),
     (dict(text_length=-1), ('text_length', '-1')),
     (dict(text_length=2.5), ('text_length', '2.5')),
-    (dict(count=0), ('count', '0')),
+    (dict(count=0), ('count', '0')), (dict(stop=5), ('stop is 5', 'a string')),
     *[({name: value}, (name, str(value))) for name, value in (
         ('temperature', 0), ('temperature', math.nan), ('temperature', math.inf), ('top_k', 0), ('top_k', 1.5),
         ('top_p', 0), ('top_p', 1.1), ('top_p', math.nan))],
@@ -91,6 +91,25 @@ def test_without_vocabulary_or_parameters(refused, text_file):
     model.prepare_input(text_file(FIVE), ratio_valid=0, batch_size=1, seq_length=2, verbose=False)
     with refused(ValueError, 'model_setup'):
         model.generate_text('a')
+
+
+@pytest.mark.parametrize('replaced', [dict(num_units1=2), dict(num_units2=2), dict(char_dim=7)], ids=str)
+@pytest.mark.parametrize('hold', [None, {'C1': {1: 0.5}}], ids=['free', 'held'])
+def test_model_that_is_replaced_while_it_writes(refused, interpreted, replaced, hold):
+    """Other parameters of the same sizes may replace it: it writes on with them."""
+    sizes = dict(num_units1=3, num_units2=4, char_dim=11)
+    model = CharLSTM(random_seed=1)
+    model.model_setup(**sizes)
+    model.uchar = list('abcdefghijk')
+    pieces = model.stream_text('ek', 2000, hold=hold)
+    next(pieces), next(pieces)
+    model.model_setup(**sizes)
+    assert len(next(pieces)[0]) == 64
+    if 'char_dim' in replaced:
+        model.uchar = list('abcdefg')
+    model.model_setup(**dict(sizes, **replaced))
+    with refused(ValueError, 'the model was replaced', 'begin again'):
+        next(pieces)
 
 
 # ---------------------------------------------------------------- probabilities
@@ -243,5 +262,5 @@ def test_two_threads_write_one_text_as_one_does():
 def test_encoding_is_of_bytes_only(lettered, interpreted, path):
     """A model that knows characters writes them, whatever encoding was named."""
     lettered.save_params(path)
-    lettered.model_setup(path, encoding='klingon')
+    lettered.model_setup(path, encoding='cp037')
     assert len(lettered.generate_text(LETTERS[:3], 7)) == 7

@@ -297,6 +297,15 @@ def test_nothing_to_save_yet(path, refused, text_file):
     assert not os.path.exists(path)
 
 
+@pytest.mark.parametrize('name', ['', 'results', 'results/', '.', None])
+def test_name_that_no_checkpoint_can_have(lettered, tmp_path, monkeypatch, refused, name):
+    (tmp_path / 'results').mkdir()
+    monkeypatch.chdir(tmp_path)
+    with refused(ValueError, f'filename is {name!r}: expected '):
+        lettered.save_params(name)
+    assert sorted(os.listdir()) == ['results', 'text.txt'] and os.listdir('results') == []
+
+
 @pytest.mark.parametrize('changed, value', [('parameters', np.nan), ('mean squares', np.inf)])
 def test_numbers_that_are_not_finite_are_not_saved(lettered, tmp_path, refused, changed, value):
     """An earlier file of that name stays as it was."""

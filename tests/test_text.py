@@ -1,4 +1,5 @@
 """Reading a file, or a folder of files, as characters and their numbers."""
+import functools
 import gzip
 import hashlib
 import io
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charlstm import CharLSTM, read_text
+from charlstm import CharLSTM, read_checkpoint, read_text
 from engine import progress, scoring
 from engine.state import text as text_module
 from engine.state.text import read_string, renumbered, shown, smallest_type, vocabulary, without_unknown
@@ -94,10 +95,15 @@ def test_text_with_nuls_may_be_utf_16(text_file, capsys, encoding, said):
     assert path + said in out and ('NUL' in out) == bool(said)
 
 
-@pytest.mark.parametrize('encoding', ['klingon', 'hex'])
-def test_unknown_encoding(text_file, refused, encoding):
-    with refused(ValueError, 'encoding', repr(encoding)):
-        prepared(text_file(POEM), encoding=encoding)
+@pytest.mark.parametrize('encoding', ['klingon', 'hex', None])
+def test_unknown_encoding(text_file, lettered, path, refused, encoding):
+    """Also for a checkpoint of characters, which does not need it."""
+    lettered.save_params(path)
+    for read in (lambda **encoding: prepared(text_file(POEM), **encoding),
+                 *[functools.partial(read, path) for read in (
+                     read_text, read_checkpoint, lettered.load_params, lettered.model_setup, lettered.init_params)]):
+        with refused(ValueError, f'encoding is {encoding!r}'):
+            read(encoding=encoding)
 
 
 @pytest.mark.parametrize('characters, most, line', [
@@ -187,6 +193,13 @@ def test_what_cannot_be_read(tmp_path, refused, read):
                                (str(tmp_path / 'missing.txt'), FileNotFoundError, [])):
         with refused(error, name, *words):
             read(name)
+
+
+@pytest.mark.parametrize('name', ['filepath', 'valid', 'test'])
+def test_what_is_no_path(text_file, refused, name):
+    for value in (5, None) if name == 'filepath' else (5,):
+        with refused(ValueError, f'{name} is {value}: expected a path'):
+            CharLSTM().prepare_input(**{'filepath': text_file(POEM), name: value})
 
 
 PNG = b'\x89PNG\r\n\x1a\n\0\0\0\rIHDR'

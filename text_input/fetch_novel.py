@@ -22,6 +22,7 @@ if __name__ == "__main__":
 
 from engine.files import write_whole  # noqa: E402
 from engine.progress import progress_bar  # noqa: E402
+from engine.terminal import Parser  # noqa: E402
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 NAME = "prideandprejudice.txt"
@@ -149,4 +150,5 @@ def main():
 
 
 if __name__ == "__main__":
+    Parser(description=f"Fetch the default text, Pride and Prejudice, into text_input/{NAME}.").parse_args()
     sys.exit(main())

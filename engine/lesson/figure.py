@@ -5,6 +5,7 @@ It writes network.svg in this folder, light or dark as the reader's system is. L
 import os
 
 from engine.files import write_whole
+from engine.terminal import Parser
 
 WIDTH, HEIGHT = 390, 640
 FIGURE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'network.svg')
@@ -85,5 +86,6 @@ def figure():
 
 
 if __name__ == '__main__':
+    Parser(prog='figure.py', description='Draw the figure of README.md: write network.svg in this folder.').parse_args()
     with write_whole(FIGURE) as file:
         file.write(figure().encode('utf-8'))

@@ -21,6 +21,8 @@ def set_up(model, o):
     shapes = parameter_shapes(len(model.uchar), o.num_units1, o.num_units2)
     complete(o, model.n_batches['train'], sum(map(math.prod, shapes.values())))
     model.model_setup(num_units1=o.num_units1, num_units2=o.num_units2, initial=o.initial, **o.learning())
+    if o.init is not None:
+        model.init_params(o.init, o.encoding)
     return sum(p.get_value(borrow=True).size for p in model.p.values())
 
 
@@ -37,22 +39,38 @@ def begin(model, filepath, recipe, chosen):
             raise ValueError(f'fit has no option {name}: expected one of {", ".join(OF_FIT)}')
     preset = {recipe: True} if recipe in PRESETS else {}
     o = Options({**chosen, **preset, 'input': filepath})
-    o.settle()
+    vars(o).update(model.group.broadcast(o.settle))        # only the first process reads a checkpoint
     set_up(model, o)
     return Schedule.resumed(o, {}, model.n_batches['train'])
 
 
 def go_on(model):
-    """Train on by model.schedule, and yield each Epoch. Raise ValueError as CharLSTM.fit says."""
-    schedule = model.schedule
+    """Return an iterator that trains on by model.schedule, and yields each Epoch.
+
+    Raise ValueError as CharLSTM.fit says.
+    """
+    if model.schedule.finished:
+        raise ValueError(f'fit has nothing to continue: all {model.schedule.epoch} epochs were read; expected a text')
+    return _epochs(model, model.schedule)
+
+
+def _check_begun(model, schedule):
+    """Raise ValueError where a model does not train by this Schedule any more."""
+    if model.schedule is not schedule:
+        raise ValueError('fit cannot go on: another text, other parameters or another fit ended it; begin with a text')
+
+
+def _epochs(model, schedule):
+    _check_begun(model, schedule)
     for epoch in model.epochs(schedule):
         schedule.record_validation(epoch.valid_cost)
-        rate = model.dyn_lrate.get_value()
+        step, rate = schedule.step, model.dyn_lrate.get_value()
         yield epoch
         if schedule.finished:
             return
-        if model.schedule is not schedule:
-            raise ValueError('fit cannot go on: prepare_input, model_setup or another fit ended it; begin with a text')
+        _check_begun(model, schedule)
+        if schedule.step != step:
+            raise ValueError('fit cannot go on in this loop, as another one went on with the model: call fit() again')
         if model.dyn_lrate.get_value() != rate:
             raise ValueError(f'dyn_lrate is {model.dyn_lrate.get_value():g}, but fit sets the rate by its schedule: '
                              'change schedule.rate_factor, which multiplies all rates of the epochs to come, instead')

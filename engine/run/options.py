@@ -98,11 +98,12 @@ class Options:
         return vars(self)
 
     def settle(self):
-        """Choose what depends on no text. Raise ValueError for options out of range."""
+        """Choose what depends on no text. Return all attributes. Raise ValueError for options out of range."""
         self._check()
         recipe.set_units(self)
         if self.valid is not None:
             self.ratio_valid = 0.0                         # all of the input is learned from
+        return vars(self)
 
     def _take_over(self, progress):
         """Take the options of the run to resume, from progress. Raise ValueError where a typed one contradicts it."""

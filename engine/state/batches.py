@@ -62,9 +62,11 @@ class Text:
         # Python's own numbers, which JSON can hold, also where they were NumPy's.
         self.ratio_valid = float(ratio_valid if valid is None else 0)
         self.batch_size, self.seq_length = int(batch_size), int(seq_length)
-        self.stateful = bool(stateful)
-        paths = {'train': path, 'valid': valid, 'test': test}
-        self._read({role: os.fspath(path) for role, path in paths.items() if path is not None}, group, progress)
+        self.stateful = checks.flag('stateful', stateful)
+        paths = {'train': checks.path('filepath', path)}
+        paths.update({role: checks.path(role, path) for role, path in dict(valid=valid, test=test).items()
+                      if path is not None})
+        self._read(paths, group, progress)
         self._cut()
 
     def _read(self, paths, group, progress):

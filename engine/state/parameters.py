@@ -82,6 +82,7 @@ def _vocabulary(array, encoding):
     The original of this program stored bytes ('S1'), of a text in that encoding. NumPy
     strips a NUL from a string, so that an empty one can only have been a NUL.
     """
+    codec(encoding)                    # raises ValueError for an unknown one, also where it is not used
     if array.ndim != 1 or array.dtype.kind not in 'SU':
         return None
     nul = '\0' if array.dtype.kind == 'U' else b'\0'

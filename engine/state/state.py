@@ -76,6 +76,17 @@ def _updated(variables, arrays):
     return variables
 
 
+def _name_of_npz(filename):
+    """Return the name of a checkpoint to write, with its ending. Raises ValueError for that of a folder, or of nothing.
+    """
+    filename = checks.path('filename', filename)
+    if filename.endswith('.npz'):
+        return filename
+    if not os.path.basename(filename) or os.path.isdir(filename):
+        raise ValueError(f'filename is {filename!r}: expected the name of a file, such as params.npz')
+    return filename + '.npz'
+
+
 class State:
     """The state of a CharLSTM between two steps; the class CharLSTM adds the computations.
 
@@ -167,6 +178,7 @@ class State:
         Raises OSError when the file cannot be read, and ValueError for arguments out of range, a wrong encoding, or a
         text too short for one batch.
         """
+        checks.flag('verbose', verbose)
         text = Text(filepath, ratio_valid, batch_size, seq_length, encoding, stateful, verbose, self.group, valid, test)
         if self.p and not self.uchar and self._V() == len(text.uchar):   # set up by char_dim, for this text
             self.uchar = list(text.uchar)
@@ -273,7 +285,7 @@ class State:
         self.uchar, before = list(uchar), self.p
         self.p = _updated(self.p, arrays)
         if self.p is not before:
-            self._functions, self._optimiser_state = {}, {}
+            self._functions, self._optimiser_state, self.schedule = {}, {}, None
         self._set_weights(arrays if self.lp.get('average') else {})
         self._validation_states, self._validation_index = None, 0
         self.reset_states()
@@ -385,13 +397,12 @@ class State:
         The file has the parameters and uchar, which load_params reads. For resume it also has the optimiser's state,
         the carried states, the generator, the learning parameters, and progress, a dict of the caller's that JSON can
         hold. Of several processes the first writes, with the states of all. Returns the file's name. Raises OSError
-        when it cannot be written, and ValueError where there is nothing to save, a number is not finite, or the
-        processes differ.
+        when it cannot be written, and ValueError where there is nothing to save, for the name of a folder, where a
+        number is not finite, or where the processes differ.
         """
         if not self.p or not self.uchar:
             raise ValueError('nothing to save: there are no parameters or no vocabulary yet')
-        filename = os.fspath(filename)
-        filename += '' if filename.endswith('.npz') else '.npz'
+        filename = self.group.broadcast(_name_of_npz, filename)
         p, weights = self._arrays(), _values(self._weights)
         optimiser = _values(named_state(self._training_state(), p))
         self.group.check_in_sync([*p.values(), *optimiser.values(), *weights.values()],
@@ -432,8 +443,8 @@ class State:
         filename: a path, or an open Checkpoint; a path that ends in .safetensors is of PyTorch. encoding: of the text,
         where the vocabulary is one of bytes, as in the original. A text that was prepared before stays, and its batches
         are renumbered. Raises OSError when the file cannot be read, and ValueError when it is no checkpoint, does not
-        know a character of the text, or lacks a parameter of the cell. Warns of a checkpoint with another cell. Returns
-        the parameters, name to array, in floatX, as the original did.
+        know a character of the text, or lacks a parameter of the cell. Warns of a checkpoint with another cell. What
+        fit has begun ends. Returns the parameters, name to array, in floatX, as the original did.
         """
         self._check_learning()
         return self._load(filename, encoding)
@@ -451,7 +462,7 @@ class State:
                                  '--init begins with its initial value')
         arrays = {name: arrays[name] for name in names}
         self._set_model(filename, arrays, uchar)
-        self._encoding = encoding
+        self._encoding, self.schedule = encoding, None
         if are_bytes(self.uchar):
             self._warn(f'{filename} learned bytes instead of characters, of a text that was not all ASCII: they are '
                        f'read and written as {encoding.upper()}; if they are others, say so with the option encoding')
@@ -519,7 +530,7 @@ class State:
         Characters that both texts have keep their rows and columns; the others
         stay as they are in a new model. encoding: as for load_params. Raises OSError when the file
         cannot be read, and ValueError when it is no checkpoint, or when the units differ. Warns of
-        a checkpoint with another cell.
+        a checkpoint with another cell. What fit has begun ends.
         """
         self._check_learning()
         ours = self._units()
@@ -533,3 +544,4 @@ class State:
                 filename, *theirs, *ours))
         new = {name: p.get_value() for name, p in self.p.items()}
         self._set_parameters(carry_over(arrays, uchar, new, self.uchar), self.uchar)
+        self.schedule = None
