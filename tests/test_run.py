@@ -64,11 +64,13 @@ def test_output_folder_without_permission(folder):
 
 
 def test_error_of_any_kind_says_which_checkpoint_there_is(refused):
-    """Also of a kind that cannot be made from a message alone."""
+    """Also of a kind that cannot be made from a message alone, and of print, which names no file."""
     run = Run('results', 'r_t.txt', 'r_t.txt_epoch3.npz')
     unicode_error = UnicodeEncodeError('utf-8', 'a', 0, 1, 'why')
-    for error, kind in ((unicode_error, ValueError), (FileNotFoundError(2, 'gone'), OSError)):
-        with refused(kind, str(error), '--resume r_t.txt_epoch3.npz'), run.naming_checkpoint('at once'):
+    for error, kind, said in (
+            (unicode_error, ValueError, str(unicode_error)), (FileNotFoundError('f: gone'), OSError, 'f: gone'),
+            (OSError(28, 'full'), OSError, 'cannot write standard output: full; the last checkpoint')):
+        with refused(kind, said, '--resume r_t.txt_epoch3.npz'), run.naming_checkpoint('at once'):
             raise error
 
 

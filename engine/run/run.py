@@ -16,7 +16,7 @@ from engine.run.result import RESULT
 from engine.run.schedule import FALLS, PROGRESS, RISING
 from engine.state.checkpoint import Checkpoint
 from engine.state.patterns import MOST, file_name, matches, random_id
-from engine.terminal import nats_and_bits, warn
+from engine.terminal import nats_and_bits, warn, without_file
 
 PICTURE = '.png'
 LONGEST_NAME = 255 - len(partial_name(f'_epoch{MOST}.npz'))     # bytes: what systems allow, less the longest ending
@@ -210,7 +210,7 @@ class Run:
             raise KeyboardInterrupt(f' {when}; {self._last_checkpoint_line()}') from None
         except (OSError, ValueError) as error:
             kind = OSError if isinstance(error, OSError) else ValueError       # some of these take other arguments
-            raise kind(f'{error}; {self._last_checkpoint_line()}') from None
+            raise kind(f'{without_file(error) or error}; {self._last_checkpoint_line()}') from None
 
     def _last_checkpoint_line(self):
         if self.last_checkpoint:
