@@ -55,7 +55,7 @@ def prepare(o, group):
             group.broadcast(check_texts, o, model, checkpoint)
             model.resume(checkpoint)
             print(f'resuming after epoch {progress["epoch"]}, batch {progress["batch"]}')
-        run.check(o.overwrite)
+        run.check(o.overwrite, [o.input, o.valid, o.test])
         if o.init:
             model.init_params(o.init, o.encoding)
         elif not progress:

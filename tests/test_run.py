@@ -63,6 +63,18 @@ def test_output_folder_without_permission(folder):
     refuse_training(folder, run, 'r_t.txt.out', 'Permission denied', '--output-dir', preexec_fn=without_privileges)
 
 
+def test_results_that_would_become_part_of_a_text(folder, in_process):
+    """Hidden folders are no part of it."""
+    os.mkdir('books')
+    (folder / 'books' / '1.txt').write_text(TEXT, encoding='utf-8')
+    os.symlink('books', 'link')
+    for words in (dict(text='.'), dict(text='books', options=['--output-dir', 'link']),
+                  dict(options=['--test', 'books', '--output-dir', 'books/a/b'])):
+        refuse_training(folder, in_process, ' is inside the text folder ', 'name a folder outside', **words)
+    with pytest.raises(Compiling):
+        in_process(TRAIN, 'books', 'r', *SMALL, '--output-dir', 'books/.hidden')
+
+
 def test_error_of_any_kind_says_which_checkpoint_there_is(refused):
     """Also of a kind that cannot be made from a message alone, and of print, which names no file."""
     run = Run('results', 'r_t.txt', 'r_t.txt_epoch3.npz')
@@ -80,6 +92,12 @@ def test_error_of_any_kind_says_which_checkpoint_there_is(refused):
 def test_earlier_result_is_not_replaced(folder, in_process, name):
     (folder / 'results' / name).write_bytes(b'precious')
     refuse_training(folder, in_process, os.path.join('results', name), '--overwrite')
+
+
+def test_text_that_is_a_file_of_the_run_is_not_replaced(folder, in_process):
+    (folder / 'results' / 'r_t.txt.out').write_text(TEXT, encoding='utf-8')
+    refuse_training(folder, in_process, 'results/r_t.txt.out is also read',
+                    options=['--overwrite', '--test', 'results/r_t.txt.out'])
 
 
 @pytest.mark.parametrize('text, options, word', [

@@ -6,7 +6,7 @@ import re
 import secrets
 
 from engine import commands, logs
-from engine.files import named, partial_name
+from engine.files import named, partial_name, refuse_to_replace
 from engine.logs import EPOCHS, LOGS, SAMPLE_LENGTH, STEPS, Logs
 from engine.process_group import SingleProcess
 from engine.progress import duration
@@ -99,12 +99,15 @@ class Run:
         names = os.listdir(self.directory) if os.path.isdir(self.directory) else []
         return [self.path(name[len(self.name):]) for name in sorted(names) if ours.fullmatch(name)]
 
-    def check(self, overwrite):
-        """Make the folder. Raise ValueError if the run would replace earlier results of this name, unless overwrite."""
-        self._overwrite = overwrite
-        self._group.broadcast(self._check)
+    def check(self, overwrite, read=()):
+        """Make the folder. Raise ValueError if the run would replace earlier results of this name, unless overwrite.
 
-    def _check(self):
+        read: paths of the run's texts, or None; they are never replaced.
+        """
+        self._overwrite = overwrite
+        self._group.broadcast(self._check, read)
+
+    def _check(self, read):
         too_long = len(os.fsencode(self.name)) - LONGEST_NAME
         if too_long > 0:
             raise ValueError(f'{self.name[:40]}...: the names of run and text are too long together for those of its '
@@ -112,6 +115,7 @@ class Run:
         for path in self._earlier():
             if not os.path.isfile(path):                   # a FIFO, which would hang, a folder, or a link to nowhere
                 raise ValueError(f'{path} is no file that can be replaced: remove it, or choose another run name')
+            refuse_to_replace(path, True, read)
         self._logs.check_names(self._earlier())
         self._logs.refuse_locked()
         self._refuse_to_replace(self._to_replace())
