@@ -458,13 +458,18 @@ def assert_resumed_is_refused(folder, refused, checkpoint, *words):
 @pytest.mark.parametrize('ending, damage', [
     *[(ending, lambda data: MINE) for ending in LOGS], ('.out', lambda data: data[:-1]),
     ('_epochs.out', lambda data: data[:-9] + bytes(9)),
-    ('_samples.txt', lambda data: re.sub(rb'(?<=# id )\w+', b'0' * 16, data))],
-    ids=[*LOGS, 'cut short', 'zeros of a power cut', 'of another run'])
+    ('_samples.txt', lambda data: re.sub(rb'(?<=# id )\w+', b'0' * 16, data)),
+    ('_epochs.out', lambda data: re.sub(rb'(?m)^(\d \S+ \S+)(.*)', lambda row: row[1] + b' ' * len(row[2]), data)),
+    ('.out', lambda data: data.replace(b'2.5', bytes(3))), ('_epochs.out', lambda data: data.replace(b'\n2', b'\nx'))],
+    ids=[*LOGS, 'cut short', 'zeros of a power cut', 'of another run', 'three columns', 'zeros', 'no number'])
 def test_log_without_all_that_the_checkpoint_knows_is_not_cut(tmp_path, refused, ending, damage):
     learned(tmp_path, 5, 4)
     path = tmp_path / f'r_t.txt{ending}'
     path.write_bytes(damage(path.read_bytes()))
-    assert_resumed_is_refused(tmp_path, refused, str(tmp_path / 'r_t.txt_epoch2.npz'), 'not known', f'r_t.txt{ending};')
+    checkpoint = str(tmp_path / 'r_t.txt_epoch2.npz')
+    assert_resumed_is_refused(tmp_path, refused, checkpoint, 'not known', f'r_t.txt{ending};')
+    learn(tmp_path, by_number(3), '--epochs', 3, resume=checkpoint, overwrite=True)
+    assert log_rows(tmp_path / 'r_t.txt_epochs.out')[:, 2].tolist() == ([3] if ending == '_epochs.out' else [5, 4, 3])
 
 
 def test_log_of_the_steps_of_an_original_run_goes_with_that_of_the_epochs(tmp_path, refused):
