@@ -44,7 +44,8 @@ def test_names_of_the_results(trained):
     *[(name, 'results', ['run name', repr(name), 'at least one character']) for name in ('a/b', '../r', 'r/', '')],
     ('r', '', ["cannot make the folder ''"]),
     ('n' * 230, 'results', ['too long']),
-    *[('r', output, [output, '--output-dir names another']) for output in ('t.txt', 't.txt/x', '/proc/x')]], ids=repr)
+    *[('r', output, [output, '--output-dir names another'])
+      for output in ('t.txt', 't.txt/x', '/proc/x', '/proc')]], ids=repr)
 def test_names_that_cannot_be(folder, in_process, name, output, words):
     refuse_training(folder, in_process, *words, name=name, options=['--output-dir', output])
 
@@ -58,9 +59,12 @@ def test_odd_run_name_stays_in_the_output_folder(folder, in_process, name):
     assert os.path.split(Run('results', name + '_t.txt').path('.out')) == ('results', name + '_t.txt.out')
 
 
-def test_output_folder_without_permission(folder):
+def test_output_folder_without_permission(folder, refused):
+    """Of a new run, and of one that is resumed."""
     (folder / 'results').chmod(0o555)
     refuse_training(folder, run, 'r_t.txt.out', 'Permission denied', '--output-dir', preexec_fn=without_privileges)
+    with refused(OSError, 'cannot write /proc/r_t.txt.out: ', 'copy the checkpoint to a folder that can be written'):
+        Run('/proc', 'r_t.txt', 'r_t.txt_epoch3.npz').check(overwrite=False)
 
 
 def test_results_that_would_become_part_of_a_text(folder, in_process):

@@ -4,6 +4,7 @@ import math
 import os
 import re
 import secrets
+import tempfile
 
 from engine import commands, logs
 from engine.files import named, partial_name, refuse_to_replace
@@ -122,11 +123,12 @@ class Run:
         try:
             with named('make the folder', self.directory):
                 os.makedirs(self.directory, exist_ok=True)
+            with named('write', self.path(STEPS)), tempfile.TemporaryFile(dir=self.directory):
+                pass                                       # an attempt, for the system's reason
         except OSError as error:
-            raise type(error)(f'{error}; --output-dir names another folder for the results') from None
-        if not os.access(self.directory, os.W_OK):
-            raise PermissionError(f'cannot write {self.path(STEPS)}: Permission denied; --output-dir names another '
-                                  'folder for the results')
+            advice = ('copy the checkpoint to a folder that can be written, and resume it there' if self.last_checkpoint
+                      else '--output-dir names another folder for the results')
+            raise type(error)(f'{error}; {advice}') from None
 
     def _refuse_to_replace(self, paths):
         if not paths or self._overwrite:
