@@ -562,6 +562,22 @@ def test_going_back_behind_newer_checkpoints_needs_overwrite(tmp_path, refused, 
     assert log_rows(tmp_path / 'r_t.txt_epochs.out')[:, 2].tolist() == [5, 4, 7]
 
 
+def test_damaged_checkpoint_is_named_with_its_reason(folder, refused, in_process, capfd):
+    """Where the run is resumed from another one, and where none is left."""
+    names = learned(folder / 'results', 5, 4)
+    for name in ('r_t.txt_best.npz', 'r_t.txt_epoch1.npz', 'r_t.txt_epoch2.npz'):
+        os.truncate(str(folder / 'results' / name), 999)
+        if name.endswith('best.npz'):
+            with refused(ValueError, f'{name} is not a checkpoint', 'cut short', f': --overwrite to drop {name}'):
+                learn(folder / 'results', by_number(3), '--epochs', 3, resume='results/r_t.txt_epoch2.npz')
+    assert 'r_t.txt_best.npz' in names
+    command = [TRAIN, 't.txt', 'r', *SMALL, '--output-dir', 'results', '--resume', 'last']
+    assert_refused(in_process(*command), 'r_t.txt_best.npz is not a checkpoint', 'cut short', '--overwrite begins')
+    with pytest.raises(Compiling):
+        in_process(*command, '--overwrite')
+    assert 'no checkpoint yet: a new run' in capfd.readouterr().out
+
+
 def test_resume_last_without_what_is_for_a_new_run(straight, in_process, tmp_path, capfd):
     """What a new run starts from is not read. Its options hold."""
     shutil.copytree(str(straight.run.folder), str(tmp_path / 'results'))

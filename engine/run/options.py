@@ -76,6 +76,9 @@ class Options:
         run = Run(self.output_dir, run_name(self.run, self.input or find_input(None)))
         newest = run.newest()
         if newest is None:
+            damage = run.damage()
+            if damage and not self.overwrite:
+                raise ValueError(f'{damage}; --overwrite begins the run anew')
             print(f'{run.path("")} has no checkpoint yet: a new run')
             return dict(resume=None)
         print(f'resuming from {newest}' if self.init is None else

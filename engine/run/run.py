@@ -28,14 +28,31 @@ RUN_PROGRESS = {**PROGRESS, 'name': file_name, 'id': random_id,
                 'logs': logs.STORED}
 
 
+def _read_progress(path):
+    """Return the progress in the checkpoint of a run, or None if it is of no run.
+
+    Raise OSError or ValueError if it is no checkpoint.
+    """
+    with Checkpoint(path) as stored:
+        progress = stored.metadata.get('progress')
+    return progress if matches(progress, RUN_PROGRESS) else None
+
+
 def _progress_in(path):
     """Return the progress in the checkpoint of a run, or None if it is none."""
-    try:
-        with Checkpoint(path) as stored:
-            progress = stored.metadata.get('progress')
-    except (OSError, ValueError):
-        return None
-    return progress if matches(progress, RUN_PROGRESS) else None
+    with contextlib.suppress(OSError, ValueError):
+        return _read_progress(path)
+
+
+def _damage(paths):
+    """Return why the first of the paths that has the name of a checkpoint, and is none, cannot be read; or None."""
+    for path in paths:
+        if path.endswith('.npz'):
+            try:
+                _read_progress(path)
+            except (OSError, ValueError) as error:
+                return str(error)
+    return None
 
 
 def _how_far(progress):
@@ -137,8 +154,8 @@ class Run:
         first = further or paths[0]
         resume = f'resume it with {commands.script("train.py", "--resume", first, *self._cell)}, or ' if further else ''
         if self.last_checkpoint:
-            raise ValueError(f'{first} is further than {self.last_checkpoint}, or of another run: {resume}--overwrite '
-                             f'to drop {", ".join(map(os.path.basename, paths))}')
+            why = _damage(paths) or f'{first} is further than {self.last_checkpoint}, or of another run'
+            raise ValueError(f'{why}: {resume}--overwrite to drop {", ".join(map(os.path.basename, paths))}')
         raise ValueError(f'{first} exists already: choose another run name, {resume or "or "}--overwrite to replace '
                          'the results of that run')
 
@@ -400,6 +417,10 @@ class Run:
     def newest(self):
         """Return the furthest checkpoint of a run of this name, or None."""
         return _furthest(self._earlier())
+
+    def damage(self):
+        """Return why one of the checkpoints of this name cannot be read, or None."""
+        return _damage(self._earlier())
 
     def fall_back(self, error):
         """Return to the last good checkpoint, at half the rate, after a Diverged error.
