@@ -630,7 +630,7 @@ def test_changed_text_is_refused(straight, in_process, tmp_path):
     (tmp_path / 't.txt').write_text(TEXT.replace('the', 'eht', 1), encoding='utf-8')
     before = straight.run.end()
     result = in_process(TRAIN, tmp_path / 't.txt', '--resume', straight.run.file('_epoch2.npz'))
-    assert_refused(result, str(tmp_path / 't.txt'), 'SHA-256')
+    assert_refused(result, f'{tmp_path / "t.txt"}, of {len(TEXT):,} characters', 'SHA-256')
     assert straight.run.end() == before
 
 

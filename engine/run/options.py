@@ -273,8 +273,9 @@ def check_texts(options, model, checkpoint):
     for name, role in TEXTS.items():
         path, then = vars(options)[name], stored[name]
         if path is not None and (not then or model.fingerprint(role) != then['sha256']):
+            now = model.source(role)['characters']
             had = f', which had {then["characters"]:,} characters and SHA-256 {then["sha256"]}' if then else ''
-            raise ValueError(f'{path} is not the {TITLES[role]} of that run{had}; --init starts a new run on another '
-                             'text')
+            raise ValueError(f'{path}, of {now:,} characters, is not the {TITLES[role]} of that run{had}; --init '
+                             'starts a new run on another text')
     if progress['batch'] > model.n_batches['train']:
         raise checkpoint.refusal(f'it is at batch {progress["batch"]} of {model.n_batches["train"]}')
