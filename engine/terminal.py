@@ -253,12 +253,12 @@ class Parser(argparse.ArgumentParser):
 
 
 def _as_typed(message, parser):
-    """Return a message in which names of options that stand alone, such as batch_size, are as they are typed."""
+    """Return a message in which options are as they are typed: 'batch_size' where it stands alone, 'the option l1'."""
     def typed(word):
-        option = commands.spelled(word.group())
+        option = commands.spelled(word.group().split()[-1])
         return option if option in parser._option_string_actions else word.group()
 
-    return re.sub(r'(?<![\w./\\-])[a-z]+_[a-z_0-9]+(?![\w./\\=-])', typed, message)
+    return re.sub(r'the option [a-z]+|(?<![\w./\\-])[a-z]+_[a-z_0-9]+(?![\w./\\=-])', typed, message)
 
 
 def _end(parser, process_group, status, message):

@@ -47,6 +47,7 @@ PIPED, ASCII = [KINDS.encode(encoding, 'backslashreplace').decode() for encoding
 
 @pytest.mark.parametrize('message, shown', [
     ('a smaller batch_size or seq_length', 'a smaller --batch-size or --seq-length'),
+    ('name it with the option encoding', 'name it with --encoding'), ('the option of it', 'the option of it'),
     ('top_k is 0', 'top_k is 0'), ('--batch-size is 0', '--batch-size is 0'),
     ('./batch_size, batch_size.txt, my_batch_size and lp[batch_size=1]',) * 2])
 def test_options_in_a_message_are_as_they_are_typed(message, shown):
