@@ -265,6 +265,12 @@ def test_python_without_the_global_lock_is_refused():
     assert error.startswith('ImportError: this is Python 3.') and 'without the global interpreter lock' in error
 
 
+def test_python_without_docstrings(tmp_path):
+    """Theano takes its own apart."""
+    result = run(PRODUCE, BUNDLED, tmp_path / 'out', env={'PYTHONOPTIMIZE': '2', 'PYTHONDONTWRITEBYTECODE': '1'})
+    assert_refused(result, 'started with -OO', 'docstrings: leave that out')
+
+
 def test_theano_that_cannot_be_imported(tmp_path):
     """As with a Python or NumPy of the future: one line."""
     (tmp_path / 'theano').mkdir()

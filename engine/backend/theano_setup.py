@@ -27,6 +27,9 @@ if sys.version_info < (3, 8):
 if sysconfig.get_config_var('Py_GIL_DISABLED'):
     raise ImportError(f'this is Python {PYTHON} without the global interpreter lock, on which nobody has tried Theano: '
                       'start CharLSTM with a Python that has it')
+if sys.flags.optimize > 1:
+    raise ImportError('Python was started with -OO or PYTHONOPTIMIZE=2, and Theano cannot be imported without its '
+                      'docstrings: leave that out')
 # Late: they import NumPy, which may be missing on an older Python.
 from engine.backend import compiler, modules, patches  # noqa: E402
 from engine.backend.modules import CompilerError  # noqa: E402
