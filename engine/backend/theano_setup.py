@@ -164,6 +164,7 @@ def _compile_damaged(theano):
 
 # ---------------------------------------------------------------- the import
 
+FULL = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT)]
 NOT_WRITTEN = [*modules.NOT_WRITTEN, "you don't have read, write or listing permissions"]
 
 
@@ -175,7 +176,8 @@ def _files(error):
 def _write_error(why):
     """Return the error to raise where compiled code cannot be written."""
     why = next((words for words in NOT_WRITTEN if words in why), why[:200])
-    return OSError(f'cannot keep compiled code in {FOLDER}: {why}; make room, or name another folder: '
+    room = 'make room, or ' if why in FULL else ''
+    return OSError(f'cannot keep compiled code in {FOLDER}: {why}; {room}name another folder: '
                    'THEANO_FLAGS=base_compiledir=FOLDER')
 
 
