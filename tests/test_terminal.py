@@ -160,7 +160,10 @@ def test_countdown_without_a_terminal(monkeypatch, capsys):
 
 @pytest.mark.parametrize('where', ['terminal', 'notebook', 'neither', 'named'])
 def test_how_far_a_function_is_compiled(where, monkeypatch):
-    """A line says it on a terminal, in a notebook, and in a file that is named for it; not where it is redirected."""
+    """A line says it on a terminal, in a notebook, and in a file that is named for it; not where it is redirected.
+
+    Only from where files are to be compiled.
+    """
     class Stream(io.StringIO):
         def isatty(self):
             return where == 'terminal'
@@ -178,6 +181,9 @@ def test_how_far_a_function_is_compiled(where, monkeypatch):
     if where != 'named':
         monkeypatch.setattr(sys, 'stderr', stream)
     with progress.Compilation('check', stream if where == 'named' else None) as compilation:
+        time.sleep(0.1)
+        assert stream.getvalue() == ''                     # nothing is to be compiled, as far as is known
+        compilation.report(0, 8, 0.0)
         until_lines(1)
         compilation.report(2, 8, 5.0)
         until_lines(stream.getvalue().count('\n') + 2)
@@ -185,7 +191,7 @@ def test_how_far_a_function_is_compiled(where, monkeypatch):
     if where == 'neither':
         assert lines == []
     else:
-        assert [lines[0], lines[-1]] == ['compiling check, this first time only ...',
+        assert [lines[0], lines[-1]] == ['compiling check, this first time only: 0 of 8 files ...',
                                          'compiling check, this first time only: 2 of 8 files, about 15 s left ...']
 
 

@@ -64,7 +64,7 @@ def cores():
 def active(report):
     """Compile functions faster inside.
 
-    report: is called when a file was compiled, with the numbers of those and of all that are compiled together, and
+    report: is called before files are compiled together, and when each was, with the numbers of those and of all, and
     with the seconds since the first was begun.
     """
     before = vars(_now).copy()
@@ -301,6 +301,8 @@ class _Build:
         waiting = [file for files in (self._header, self._files.values(), self._modules)
                    for file in sorted(files, key=lambda file: -file.size)]
         total = len(waiting)
+        if waiting:
+            _now.report(0, total, 0)
 
         def end(file):
             file.done = True

@@ -403,8 +403,7 @@ _COMPILING = threading.RLock()         # only one thread at a time may redirect 
 def compiling(report=lambda done, total, seconds: None):
     """Drop what Theano prints while it compiles inside, and raise an error of one line where that fails.
 
-    report: is called when a file was compiled, with the numbers of those and of all that are compiled together, and
-    with the seconds since the first was begun.
+    report: as for modules.active.
     """
     try:
         with _COMPILING, contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), \
