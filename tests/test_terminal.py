@@ -319,6 +319,19 @@ def test_training_under_nohup_continues(tmp_path):
     assert (result.returncode, result.stderr) == (0, '') and (tmp_path / 'r_t.txt_epoch7.npz').exists()
 
 
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_signal_after_the_imports_lets_what_was_begun_be_removed(number):
+    before = signal.getsignal(number)
+    try:
+        interrupts.end_at_once()
+        assert signal.getsignal(number) is interrupts._end
+        interrupts.raise_again()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+    finally:
+        signal.signal(number, before)
+
+
 def test_second_signal_stops_at_once_but_not_a_second_hangup():
     """The shell sends one when its terminal is closed, and the system another."""
     with interrupts.StopRequest(SingleProcess()) as stop:

@@ -21,6 +21,7 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -325,6 +326,9 @@ class _Build:
                 time.sleep(0.005)
         finally:
             for process in running.values():
+                if hasattr(os, 'killpg'):          # with what the compiler's driver has started
+                    with contextlib.suppress(OSError):
+                        os.killpg(process.pid, signal.SIGKILL)
                 process.kill()
                 process.wait()
             claims.close()
@@ -333,6 +337,7 @@ class _Build:
         with open(file.made + '.txt', 'wb') as f:
             try:
                 return subprocess.Popen(file.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=f,
+                                        start_new_session=True,
                                         env=dict(os.environ, TMPDIR=self._folder))     # a killed one leaves its files
             except OSError as error:
                 raise CompilerError(f'the C++ compiler {error.filename} cannot be run ({error.strerror})') from error
