@@ -61,7 +61,7 @@ def prepare(arguments, group):
             group.broadcast(check_texts, o, model, checkpoint)
             model.resume(checkpoint)
             print(f'resuming after epoch {progress["epoch"]}, batch {progress["batch"]}')
-        run.check(o.overwrite)
+        run.check(o.overwrite, [o.input, o.valid, o.test])
         if not progress:
             advise(o, model)
         print(o.summary(parameters), flush=True)

@@ -3,6 +3,7 @@ import sys
 from typing import NamedTuple
 
 from engine.files import base_name
+from engine.terminal import number_of
 
 LEAST = 31                 # characters of a passage that counts as copied
 MOST_WRITTEN = 1_000_000   # characters that are compared, at most: each takes some 300 bytes
@@ -144,7 +145,8 @@ class Copies(NamedTuple):
 
     def share(self):
         """Return a line on how much stands in the original."""
-        return (f'{100 * self.copied / max(1, self.characters):.1f} % of {self.characters:,} characters stand in '
+        characters = number_of(self.characters, 'character')
+        return (f'{100 * self.copied / max(1, self.characters):.1f} % of {characters} stand in '
                 f'{self.original.name} in passages of over {LEAST - 1} characters')
 
     def lines(self):
@@ -154,7 +156,7 @@ class Copies(NamedTuple):
         place, = self.places([self.longest])
         passage = self.written[self.longest.start:][:self.longest.length]
         shown = repr(passage) if len(passage) <= SHOWN else f'{passage[:SHOWN]!r} ...'
-        return [self.share(), f'the longest passage has {len(passage):,} characters: {shown}',
+        return [self.share(), f'the longest passage has {number_of(len(passage), "character")}: {shown}',
                 'it stands there at character {at:,}, line {line:,}, between {before!r} and {after!r}'.format(**place)]
 
 

@@ -6,6 +6,7 @@ import sys
 import threading
 
 EXIT_INTERRUPTED = 130  # exit status of a program that Ctrl-C ended
+ENDING = signal.SIGINT, signal.SIGTERM  # Ctrl-C, and `kill`
 
 
 def _end(number, frame):
@@ -15,15 +16,17 @@ def _end(number, frame):
 
 
 def end_at_once():
-    """Let Ctrl-C end the program with one line instead of a KeyboardInterrupt, which a module could catch."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:          # not if it is ignored
-        signal.signal(signal.SIGINT, _end)
+    """Let Ctrl-C or SIGTERM end the program with one line: a module could catch a KeyboardInterrupt."""
+    for number in ENDING:
+        if signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):       # not if it is ignored
+            signal.signal(number, _end)
 
 
 def raise_again():
-    """Let Ctrl-C raise KeyboardInterrupt again, after end_at_once()."""
-    if signal.getsignal(signal.SIGINT) is _end:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Let Ctrl-C or SIGTERM raise KeyboardInterrupt, after end_at_once(), so that nothing that was begun is left."""
+    for number in ENDING:
+        if signal.getsignal(number) is _end:
+            signal.signal(number, signal.default_int_handler)
 
 
 @contextlib.contextmanager

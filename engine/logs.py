@@ -1,5 +1,6 @@
 """The logs of a run: how they look, and how they are written and read. Those that are read are untrusted input."""
 import contextlib
+import io
 import json
 import os
 import re
@@ -54,6 +55,7 @@ class Logs:
             STEPS: '# epoch cost valid_cost ' + ' '.join('ratio_' + name for name in names) + '\n',
             EPOCHS: f'# {" ".join(COLUMNS)}\n', SAMPLES: '', PASSAGE: PASSAGE_HEADING.format(of_text, json.dumps(text))}
         self.steps, self.epochs = [], []
+        self._kept = {}                        # rows of STEPS and EPOCHS that sizes_of found, by ending
 
     def _heading(self, ending, log_id):
         """Return the first lines of a log with that id, bytes."""
@@ -81,7 +83,8 @@ class Logs:
     def sizes_of(self, stored):
         """Return the sizes of the logs that are those of a checkpoint, by ending. stored: what stored() returned then.
 
-        They keep their ids. Each has the id that the checkpoint knows, and a row that ends at that size.
+        They keep their ids. Each has the id that the checkpoint knows, a row that ends at that size and, where it is
+        read, only rows.
         """
         sizes = {ending: log['size'] for ending, log in stored.items() if self._is_ours(ending, **log)}
         if self._original and not {STEPS, EPOCHS} <= set(sizes):
@@ -97,7 +100,18 @@ class Logs:
         with named('read', path), open(path, 'rb') as log:
             known = log.read()[:size]
         complete = len(known) == size and known[-1:] in (b'', b'\n')           # a power cut may leave zeros
-        return complete and known.startswith(self._heading(ending, id))
+        if not (complete and known.startswith(self._heading(ending, id))):
+            return False
+        return ending not in (STEPS, EPOCHS) or self._keep_rows(ending, known)
+
+    def _keep_rows(self, ending, known):
+        """Keep the rows of STEPS or EPOCHS for open(). Return whether these bytes are only rows as of this run."""
+        try:
+            found = rows(io.StringIO(known.decode()))
+        except ValueError:
+            return False
+        self._kept[ending] = found[:, :2 if ending == STEPS else len(COLUMNS)].tolist()
+        return not len(found) or found.shape[1] == len(self._headings[ending].split()) - 1         # without the #
 
     def refuse_locked(self):
         """Raise ValueError if another process has the run."""
@@ -111,7 +125,7 @@ class Logs:
         lock(self._files[STEPS])
 
     def open(self, sizes):
-        """Open the other logs. Cut all to sizes in bytes by ending, or begin them anew, and read what they keep."""
+        """Open the other logs. Cut all to sizes in bytes by ending, those of sizes_of, or begin them anew."""
         self._files.update({ending: open_log(self._path(ending)) for ending in LOGS if ending != STEPS})
         for ending, log in self._files.items():
             with open(self._path(ending), 'rb') as before:
@@ -120,8 +134,7 @@ class Logs:
                 log.truncate(len(kept))
             if not kept:
                 append_whole(log, self._heading(ending, self._ids[ending]))
-        self.steps = rows(self._path(STEPS))[:, :2].tolist()
-        self.epochs = rows(self._path(EPOCHS))[:, :len(COLUMNS)].tolist()
+        self.steps, self.epochs = [self._kept[ending] if ending in sizes else [] for ending in (STEPS, EPOCHS)]
 
     def close(self):
         for log in self._files.values():
@@ -167,11 +180,14 @@ def path_beside(checkpoint, ending):
     return re.sub(f'({"|".join(endings)})$', '', str(checkpoint)) + ending
 
 
-def rows(path):
-    """Return the rows of a log, (n, columns); none if it has only a heading. Raise ValueError if it is no log."""
-    with named('read', path), warnings.catch_warnings():
+def rows(log):
+    """Return the rows of a log, (n, columns); none if it has only a heading. log: a path, or an open text.
+
+    Raise ValueError if it is no log.
+    """
+    with named('read', log), warnings.catch_warnings():
         warnings.simplefilter('ignore')                    # of a log without rows yet
-        found = np.loadtxt(path, ndmin=2, encoding='utf-8')
+        found = np.loadtxt(log, ndmin=2, encoding='utf-8')
     return found if found.size else np.zeros((0, len(COLUMNS)))
 
 

@@ -54,27 +54,24 @@ def say_if_slow(line, file=None, shown=True, pause=None):
         done.set()
 
 
-class Compilation:
-    """How far a function is compiled: a line after SLOW seconds, and then every COMPILING seconds.
+class Compilation(contextlib.ExitStack):
+    """How far a function is compiled: a line after SLOW seconds of that, and then every COMPILING seconds.
 
     file: where it is printed; None for standard error, if that is a terminal or a notebook.
     """
     def __init__(self, name, file=None):
-        self._line = f'compiling {name}, this first time only'
-        self._said = say_if_slow(lambda: f'{self._line} ...', file, file or is_watched(sys.stderr), COMPILING)
+        super().__init__()
+        self._name, self._files = name, ''
+        self._file, self._shown = file or sys.stderr, file or is_watched(sys.stderr)   # compiling() redirects it
 
     def report(self, done, total, seconds):
-        """Take the numbers of compiled files and of all, and the seconds so far."""
-        self._line = f'{self._line.partition(":")[0]}: {done} of {total} files'
-        if done < total:
-            self._line += f', about {duration(seconds / done * (total - done))} left'
-
-    def __enter__(self):
-        self._said.__enter__()
-        return self
-
-    def __exit__(self, *error):
-        self._said.__exit__(*error)
+        """Take the numbers of compiled files and of all, and the seconds so far. The first call is before the first."""
+        if not self._files:
+            self.enter_context(say_if_slow(lambda: f'compiling {self._name}, this first time only: {self._files} ...',
+                                           self._file, self._shown, COMPILING))
+        self._files = f'{done} of {total} files'
+        if 0 < done < total:
+            self._files += f', about {duration(seconds / done * (total - done))} left'
 
 
 class _NoBar:

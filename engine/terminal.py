@@ -124,6 +124,18 @@ def lacks_memory(error):
     return isinstance(error, MemoryError) or bool(NO_MEMORY.search(str(error)))
 
 
+def without_file(error):
+    """Return the message for a system error that names no file: it is of the current folder or of print; '' for others.
+
+    engine.files.named puts the file into the message.
+    """
+    if not isinstance(error, OSError) or not error.strerror or error.filename:
+        return ''
+    if isinstance(error, FileNotFoundError):
+        return 'the current folder was removed: go to another one, with cd'
+    return f'cannot write standard output: {error.strerror}'
+
+
 def _place_of(error):
     """Return the line of the user's own code that raised an error, as text and as Python; None where there is none.
 
@@ -149,8 +161,7 @@ def _place_of(error):
 
 def _message(error, needs_less, options):
     """Return the message of an error that the user can correct; None for a bug. For needs_less see main."""
-    # engine.files.named puts the file into the message; an OSError without a file is of the current folder or of print.
-    unnamed = isinstance(error, OSError) and error.strerror and not error.filename
+    unnamed = without_file(error)
     place, line = _place_of(error) or (None, None)
     if isinstance(error, (OSError, ValueError)) and not unnamed and (not place or line.startswith('raise ')):
         return str(error).split('\nApply node')[0]         # where Theano begins to explain its graph
@@ -162,10 +173,8 @@ def _message(error, needs_less, options):
         less = needs_less(options) if options and not isinstance(error, (OSError, ImportError)) else ''
         advice = f'{less} less' if less else 'end other programs, or use a machine with more memory'
         return f'not enough memory: {text}; {advice}' if text else f'not enough memory; {advice}'
-    if isinstance(error, FileNotFoundError):
-        return 'the current folder was removed: go to another one, with cd'
     if unnamed:
-        return f'cannot write standard output: {error.strerror}'
+        return unnamed
     if isinstance(error, ImportError):
         # Python names the module that is missing; our own errors say what to do.
         return f'{error}: {commands.find_packages()}' if error.name else str(error)
@@ -244,12 +253,12 @@ class Parser(argparse.ArgumentParser):
 
 
 def _as_typed(message, parser):
-    """Return a message in which names of options that stand alone, such as batch_size, are as they are typed."""
+    """Return a message in which options are as they are typed: 'batch_size' where it stands alone, 'the option l1'."""
     def typed(word):
-        option = commands.spelled(word.group())
+        option = commands.spelled(word.group().split()[-1])
         return option if option in parser._option_string_actions else word.group()
 
-    return re.sub(r'(?<![\w./\\-])[a-z]+_[a-z_0-9]+(?![\w./\\=-])', typed, message)
+    return re.sub(r'the option [a-z]+|(?<![\w./\\-])[a-z]+_[a-z_0-9]+(?![\w./\\=-])', typed, message)
 
 
 def _end(parser, process_group, status, message):

@@ -89,6 +89,8 @@ def test_numbers_of_copies():
     assert Original('x' + LETTERS, 'x').compare([LETTERS]).whole
     share, none = Original('abc', 'x.txt').compare(['def']).lines()
     assert share.startswith('0.0 % of 3 characters') and none == 'no character stands in x.txt'
+    share, longest, _ = Original('abc', 'x.txt').compare(['c']).lines()
+    assert ' of 1 character stand ' in share and longest == "the longest passage has 1 character: 'c'"
     assert Original('abc', 'x.txt').compare(['']).longest is None
 
 

@@ -44,7 +44,8 @@ def test_names_of_the_results(trained):
     *[(name, 'results', ['run name', repr(name), 'at least one character']) for name in ('a/b', '../r', 'r/', '')],
     ('r', '', ["cannot make the folder ''"]),
     ('n' * 230, 'results', ['too long']),
-    *[('r', output, [output, '--output-dir names another']) for output in ('t.txt', 't.txt/x', '/proc/x')]], ids=repr)
+    *[('r', output, [output, '--output-dir names another'])
+      for output in ('t.txt', 't.txt/x', '/proc/x', '/proc')]], ids=repr)
 def test_names_that_cannot_be(folder, in_process, name, output, words):
     refuse_training(folder, in_process, *words, name=name, options=['--output-dir', output])
 
@@ -58,17 +59,34 @@ def test_odd_run_name_stays_in_the_output_folder(folder, in_process, name):
     assert os.path.split(Run('results', name + '_t.txt').path('.out')) == ('results', name + '_t.txt.out')
 
 
-def test_output_folder_without_permission(folder):
+def test_output_folder_without_permission(folder, refused):
+    """Of a new run, and of one that is resumed."""
     (folder / 'results').chmod(0o555)
     refuse_training(folder, run, 'r_t.txt.out', 'Permission denied', '--output-dir', preexec_fn=without_privileges)
+    with refused(OSError, 'cannot write /proc/r_t.txt.out: ', 'copy the checkpoint to a folder that can be written'):
+        Run('/proc', 'r_t.txt', 'r_t.txt_epoch3.npz').check(overwrite=False)
+
+
+def test_results_that_would_become_part_of_a_text(folder, in_process):
+    """Hidden folders are no part of it."""
+    os.mkdir('books')
+    (folder / 'books' / '1.txt').write_text(TEXT, encoding='utf-8')
+    os.symlink('books', 'link')
+    for words in (dict(text='.'), dict(text='books', options=['--output-dir', 'link']),
+                  dict(options=['--test', 'books', '--output-dir', 'books/a/b'])):
+        refuse_training(folder, in_process, ' is inside the text folder ', 'name a folder outside', **words)
+    with pytest.raises(Compiling):
+        in_process(TRAIN, 'books', 'r', *SMALL, '--output-dir', 'books/.hidden')
 
 
 def test_error_of_any_kind_says_which_checkpoint_there_is(refused):
-    """Also of a kind that cannot be made from a message alone."""
+    """Also of a kind that cannot be made from a message alone, and of print, which names no file."""
     run = Run('results', 'r_t.txt', 'r_t.txt_epoch3.npz')
     unicode_error = UnicodeEncodeError('utf-8', 'a', 0, 1, 'why')
-    for error, kind in ((unicode_error, ValueError), (FileNotFoundError(2, 'gone'), OSError)):
-        with refused(kind, str(error), '--resume r_t.txt_epoch3.npz'), run.naming_checkpoint('at once'):
+    for error, kind, said in (
+            (unicode_error, ValueError, str(unicode_error)), (FileNotFoundError('f: gone'), OSError, 'f: gone'),
+            (OSError(28, 'full'), OSError, 'cannot write standard output: full; the last checkpoint')):
+        with refused(kind, said, '--resume r_t.txt_epoch3.npz'), run.naming_checkpoint('at once'):
             raise error
 
 
@@ -78,6 +96,12 @@ def test_error_of_any_kind_says_which_checkpoint_there_is(refused):
 def test_earlier_result_is_not_replaced(folder, in_process, name):
     (folder / 'results' / name).write_bytes(b'precious')
     refuse_training(folder, in_process, os.path.join('results', name), '--overwrite')
+
+
+def test_text_that_is_a_file_of_the_run_is_not_replaced(folder, in_process):
+    (folder / 'results' / 'r_t.txt.out').write_text(TEXT, encoding='utf-8')
+    refuse_training(folder, in_process, 'results/r_t.txt.out is also read',
+                    options=['--overwrite', '--test', 'results/r_t.txt.out'])
 
 
 @pytest.mark.parametrize('text, options, word', [
@@ -438,13 +462,18 @@ def assert_resumed_is_refused(folder, refused, checkpoint, *words):
 @pytest.mark.parametrize('ending, damage', [
     *[(ending, lambda data: MINE) for ending in LOGS], ('.out', lambda data: data[:-1]),
     ('_epochs.out', lambda data: data[:-9] + bytes(9)),
-    ('_samples.txt', lambda data: re.sub(rb'(?<=# id )\w+', b'0' * 16, data))],
-    ids=[*LOGS, 'cut short', 'zeros of a power cut', 'of another run'])
+    ('_samples.txt', lambda data: re.sub(rb'(?<=# id )\w+', b'0' * 16, data)),
+    ('_epochs.out', lambda data: re.sub(rb'(?m)^(\d \S+ \S+)(.*)', lambda row: row[1] + b' ' * len(row[2]), data)),
+    ('.out', lambda data: data.replace(b'2.5', bytes(3))), ('_epochs.out', lambda data: data.replace(b'\n2', b'\nx'))],
+    ids=[*LOGS, 'cut short', 'zeros of a power cut', 'of another run', 'three columns', 'zeros', 'no number'])
 def test_log_without_all_that_the_checkpoint_knows_is_not_cut(tmp_path, refused, ending, damage):
     learned(tmp_path, 5, 4)
     path = tmp_path / f'r_t.txt{ending}'
     path.write_bytes(damage(path.read_bytes()))
-    assert_resumed_is_refused(tmp_path, refused, str(tmp_path / 'r_t.txt_epoch2.npz'), 'not known', f'r_t.txt{ending};')
+    checkpoint = str(tmp_path / 'r_t.txt_epoch2.npz')
+    assert_resumed_is_refused(tmp_path, refused, checkpoint, 'not known', f'r_t.txt{ending};')
+    learn(tmp_path, by_number(3), '--epochs', 3, resume=checkpoint, overwrite=True)
+    assert log_rows(tmp_path / 'r_t.txt_epochs.out')[:, 2].tolist() == ([3] if ending == '_epochs.out' else [5, 4, 3])
 
 
 def test_log_of_the_steps_of_an_original_run_goes_with_that_of_the_epochs(tmp_path, refused):
@@ -533,6 +562,22 @@ def test_going_back_behind_newer_checkpoints_needs_overwrite(tmp_path, refused, 
     assert log_rows(tmp_path / 'r_t.txt_epochs.out')[:, 2].tolist() == [5, 4, 7]
 
 
+def test_damaged_checkpoint_is_named_with_its_reason(folder, refused, in_process, capfd):
+    """Where the run is resumed from another one, and where none is left."""
+    names = learned(folder / 'results', 5, 4)
+    for name in ('r_t.txt_best.npz', 'r_t.txt_epoch1.npz', 'r_t.txt_epoch2.npz'):
+        os.truncate(str(folder / 'results' / name), 999)
+        if name.endswith('best.npz'):
+            with refused(ValueError, f'{name} is not a checkpoint', 'cut short', f': --overwrite to drop {name}'):
+                learn(folder / 'results', by_number(3), '--epochs', 3, resume='results/r_t.txt_epoch2.npz')
+    assert 'r_t.txt_best.npz' in names
+    command = [TRAIN, 't.txt', 'r', *SMALL, '--output-dir', 'results', '--resume', 'last']
+    assert_refused(in_process(*command), 'r_t.txt_best.npz is not a checkpoint', 'cut short', '--overwrite begins')
+    with pytest.raises(Compiling):
+        in_process(*command, '--overwrite')
+    assert 'no checkpoint yet: a new run' in capfd.readouterr().out
+
+
 def test_resume_last_without_what_is_for_a_new_run(straight, in_process, tmp_path, capfd):
     """What a new run starts from is not read. Its options hold."""
     shutil.copytree(str(straight.run.folder), str(tmp_path / 'results'))
@@ -585,7 +630,7 @@ def test_changed_text_is_refused(straight, in_process, tmp_path):
     (tmp_path / 't.txt').write_text(TEXT.replace('the', 'eht', 1), encoding='utf-8')
     before = straight.run.end()
     result = in_process(TRAIN, tmp_path / 't.txt', '--resume', straight.run.file('_epoch2.npz'))
-    assert_refused(result, str(tmp_path / 't.txt'), 'SHA-256')
+    assert_refused(result, f'{tmp_path / "t.txt"}, of {len(TEXT):,} characters', 'SHA-256')
     assert straight.run.end() == before
 
 

@@ -47,6 +47,7 @@ PIPED, ASCII = [KINDS.encode(encoding, 'backslashreplace').decode() for encoding
 
 @pytest.mark.parametrize('message, shown', [
     ('a smaller batch_size or seq_length', 'a smaller --batch-size or --seq-length'),
+    ('name it with the option encoding', 'name it with --encoding'), ('the option of it', 'the option of it'),
     ('top_k is 0', 'top_k is 0'), ('--batch-size is 0', '--batch-size is 0'),
     ('./batch_size, batch_size.txt, my_batch_size and lp[batch_size=1]',) * 2])
 def test_options_in_a_message_are_as_they_are_typed(message, shown):
@@ -158,7 +159,10 @@ def test_countdown_without_a_terminal(monkeypatch, capsys):
 
 @pytest.mark.parametrize('where', ['terminal', 'notebook', 'neither', 'named'])
 def test_how_far_a_function_is_compiled(where, monkeypatch):
-    """A line says it on a terminal, in a notebook, and in a file that is named for it; not where it is redirected."""
+    """A line says it on a terminal, in a notebook, and in a file that is named for it; not where it is redirected.
+
+    Only from where files are to be compiled.
+    """
     class Stream(io.StringIO):
         def isatty(self):
             return where == 'terminal'
@@ -176,6 +180,9 @@ def test_how_far_a_function_is_compiled(where, monkeypatch):
     if where != 'named':
         monkeypatch.setattr(sys, 'stderr', stream)
     with progress.Compilation('check', stream if where == 'named' else None) as compilation:
+        time.sleep(0.1)
+        assert stream.getvalue() == ''                     # nothing is to be compiled, as far as is known
+        compilation.report(0, 8, 0.0)
         until_lines(1)
         compilation.report(2, 8, 5.0)
         until_lines(stream.getvalue().count('\n') + 2)
@@ -183,7 +190,7 @@ def test_how_far_a_function_is_compiled(where, monkeypatch):
     if where == 'neither':
         assert lines == []
     else:
-        assert [lines[0], lines[-1]] == ['compiling check, this first time only ...',
+        assert [lines[0], lines[-1]] == ['compiling check, this first time only: 0 of 8 files ...',
                                          'compiling check, this first time only: 2 of 8 files, about 15 s left ...']
 
 
@@ -309,6 +316,19 @@ def test_training_under_nohup_continues(tmp_path):
                     preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     result = interrupted(process, tmp_path / 'r_t.txt.out', signal.SIGHUP)
     assert (result.returncode, result.stderr) == (0, '') and (tmp_path / 'r_t.txt_epoch7.npz').exists()
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_signal_after_the_imports_lets_what_was_begun_be_removed(number):
+    before = signal.getsignal(number)
+    try:
+        interrupts.end_at_once()
+        assert signal.getsignal(number) is interrupts._end
+        interrupts.raise_again()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+    finally:
+        signal.signal(number, before)
 
 
 def test_second_signal_stops_at_once_but_not_a_second_hangup():

@@ -1,5 +1,6 @@
 """The only importer of Theano: settings, what a user may have done before, errors, and which module imports what."""
 import ast
+import errno
 import os
 import resource
 import shutil
@@ -265,6 +266,12 @@ def test_python_without_the_global_lock_is_refused():
     assert error.startswith('ImportError: this is Python 3.') and 'without the global interpreter lock' in error
 
 
+def test_python_without_docstrings(tmp_path):
+    """Theano takes its own apart."""
+    result = run(PRODUCE, BUNDLED, tmp_path / 'out', env={'PYTHONOPTIMIZE': '2', 'PYTHONDONTWRITEBYTECODE': '1'})
+    assert_refused(result, 'started with -OO', 'docstrings: leave that out')
+
+
 def test_theano_that_cannot_be_imported(tmp_path):
     """As with a Python or NumPy of the future: one line."""
     (tmp_path / 'theano').mkdir()
@@ -325,6 +332,14 @@ def test_folder_of_compiled_code_that_may_not_be_written(tmp_path):
                  preexec_fn=without_privileges)
     assert_refused(result, f'cannot keep compiled code in {tmp_path / "own"}', 'permissions',
                    'THEANO_FLAGS=base_compiledir=')
+
+
+@pytest.mark.parametrize('number, room', [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EROFS, False),
+                                          (errno.ENOENT, False)])
+def test_advice_to_make_room_only_where_that_helps(number, room):
+    with pytest.raises(OSError, match=f'cannot keep .*{os.strerror(number)}.* name another') as caught, compiling():
+        raise OSError(number, os.strerror(number), 'module.so')
+    assert ('make room' in str(caught.value)) == room
 
 
 def test_no_room_for_compiled_code(tmp_path):

@@ -194,7 +194,7 @@ def test_control_c_while_compiling_says_what_is_kept(folder):
 @pytest.mark.parametrize('content, options, words', [
     (None, [], ['cannot read x.txt', 'No such file']), (b'', [], ['x.txt', '0 characters']),
     (b'\xef\xbb\xbf' + b'a' * 3000, [], ['x.txt', 'only one distinct character']),
-    (b'abc' * 999 + b'\xc3', [], ['x.txt', 'byte 2997 ', 'option encoding']),
+    (b'abc' * 999 + b'\xc3', [], ['x.txt', 'byte 2997 ', 'its encoding with --encoding']),
     (b'abc', ['--encoding', 'hex'], ["'hex'", 'encoding']), (b'abc', ['--encoding', ''], ["''", 'encoding']),
     (b'ab' * 1000, settings(0.3, 6, 1000), ['x.txt has 2,000 characters', 'need 8,000']),
     (b'ab' * 1000, settings(0.9999999999, 6, 11), ['x.txt has 2,000 characters', 'need '])], ids=[

@@ -21,6 +21,7 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -64,7 +65,7 @@ def cores():
 def active(report):
     """Compile functions faster inside.
 
-    report: is called when a file was compiled, with the numbers of those and of all that are compiled together, and
+    report: is called before files are compiled together, and when each was, with the numbers of those and of all, and
     with the seconds since the first was begun.
     """
     before = vars(_now).copy()
@@ -301,6 +302,8 @@ class _Build:
         waiting = [file for files in (self._header, self._files.values(), self._modules)
                    for file in sorted(files, key=lambda file: -file.size)]
         total = len(waiting)
+        if waiting:
+            _now.report(0, total, 0)
 
         def end(file):
             file.done = True
@@ -323,6 +326,9 @@ class _Build:
                 time.sleep(0.005)
         finally:
             for process in running.values():
+                if hasattr(os, 'killpg'):          # with what the compiler's driver has started
+                    with contextlib.suppress(OSError):
+                        os.killpg(process.pid, signal.SIGKILL)
                 process.kill()
                 process.wait()
             claims.close()
@@ -331,6 +337,7 @@ class _Build:
         with open(file.made + '.txt', 'wb') as f:
             try:
                 return subprocess.Popen(file.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=f,
+                                        start_new_session=True,
                                         env=dict(os.environ, TMPDIR=self._folder))     # a killed one leaves its files
             except OSError as error:
                 raise CompilerError(f'the C++ compiler {error.filename} cannot be run ({error.strerror})') from error

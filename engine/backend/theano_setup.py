@@ -27,6 +27,9 @@ if sys.version_info < (3, 8):
 if sysconfig.get_config_var('Py_GIL_DISABLED'):
     raise ImportError(f'this is Python {PYTHON} without the global interpreter lock, on which nobody has tried Theano: '
                       'start CharLSTM with a Python that has it')
+if sys.flags.optimize > 1:
+    raise ImportError('Python was started with -OO or PYTHONOPTIMIZE=2, and Theano cannot be imported without its '
+                      'docstrings: leave that out')
 # Late: they import NumPy, which may be missing on an older Python.
 from engine.backend import compiler, modules, patches  # noqa: E402
 from engine.backend.modules import CompilerError  # noqa: E402
@@ -161,6 +164,7 @@ def _compile_damaged(theano):
 
 # ---------------------------------------------------------------- the import
 
+FULL = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT)]
 NOT_WRITTEN = [*modules.NOT_WRITTEN, "you don't have read, write or listing permissions"]
 
 
@@ -172,7 +176,8 @@ def _files(error):
 def _write_error(why):
     """Return the error to raise where compiled code cannot be written."""
     why = next((words for words in NOT_WRITTEN if words in why), why[:200])
-    return OSError(f'cannot keep compiled code in {FOLDER}: {why}; make room, or name another folder: '
+    room = 'make room, or ' if why in FULL else ''
+    return OSError(f'cannot keep compiled code in {FOLDER}: {why}; {room}name another folder: '
                    'THEANO_FLAGS=base_compiledir=FOLDER')
 
 

@@ -3,6 +3,7 @@ import contextlib
 import math
 import os
 import secrets
+from pathlib import Path
 
 from engine import commands, table
 from engine.commands import spelled
@@ -76,6 +77,9 @@ class Options:
         run = Run(self.output_dir, run_name(self.run, self.input or find_input(None)))
         newest = run.newest()
         if newest is None:
+            damage = run.damage()
+            if damage and not self.overwrite:
+                raise ValueError(f'{damage}; --overwrite begins the run anew')
             print(f'{run.path("")} has no checkpoint yet: a new run')
             return dict(resume=None)
         print(f'resuming from {newest}' if self.init is None else
@@ -95,6 +99,7 @@ class Options:
             self.run_name = run_name(self.run, self.input)
             if self.random_seed is None:
                 self.random_seed = secrets.randbelow(10 ** 9)
+        self._check_folders()
         return vars(self)
 
     def settle(self):
@@ -147,6 +152,20 @@ class Options:
             raise ValueError(f'the run name {self.run!r} is part of file names: expected at least one character, no '
                              'path separators, and no - at its beginning')
         self._check_used()
+
+    def _check_folders(self):
+        """Raise ValueError where a text is a folder that would get the files of the run as parts of the text."""
+        output = Path(os.path.realpath(self.output_dir))
+        for path in filter(None, [vars(self)[name] for name in TEXTS]):
+            text = Path(os.path.realpath(path))
+            inside = text.is_dir() and text in (output, *output.parents)
+            hidden = any(name.startswith('.') for name in output.parts[len(text.parts):])      # is no part of the text
+            if inside and not hidden:
+                where, advice = f'--output-dir {self.output_dir}', 'name a folder outside'
+                if self.resume:
+                    where, advice = f'the folder of {self.resume}', 'move the checkpoint to a folder outside'
+                raise ValueError(f'{where} is inside the text folder {path}, so its files would become part of the '
+                                 f'text: {advice}')
 
     def _check_used(self):
         """Raise ValueError for an option that was typed, and that other options of the run make useless."""
@@ -254,8 +273,9 @@ def check_texts(options, model, checkpoint):
     for name, role in TEXTS.items():
         path, then = vars(options)[name], stored[name]
         if path is not None and (not then or model.fingerprint(role) != then['sha256']):
+            now = model.source(role)['characters']
             had = f', which had {then["characters"]:,} characters and SHA-256 {then["sha256"]}' if then else ''
-            raise ValueError(f'{path} is not the {TITLES[role]} of that run{had}; --init starts a new run on another '
-                             'text')
+            raise ValueError(f'{path}, of {now:,} characters, is not the {TITLES[role]} of that run{had}; --init '
+                             'starts a new run on another text')
     if progress['batch'] > model.n_batches['train']:
         raise checkpoint.refusal(f'it is at batch {progress["batch"]} of {model.n_batches["train"]}')

@@ -4,9 +4,10 @@ import math
 import os
 import re
 import secrets
+import tempfile
 
 from engine import commands, logs
-from engine.files import named, partial_name
+from engine.files import named, partial_name, refuse_to_replace
 from engine.logs import EPOCHS, LOGS, SAMPLE_LENGTH, STEPS, Logs
 from engine.process_group import SingleProcess
 from engine.progress import duration
@@ -16,7 +17,7 @@ from engine.run.result import RESULT
 from engine.run.schedule import FALLS, PROGRESS, RISING
 from engine.state.checkpoint import Checkpoint
 from engine.state.patterns import MOST, file_name, matches, random_id
-from engine.terminal import nats_and_bits, warn
+from engine.terminal import nats_and_bits, warn, without_file
 
 PICTURE = '.png'
 LONGEST_NAME = 255 - len(partial_name(f'_epoch{MOST}.npz'))     # bytes: what systems allow, less the longest ending
@@ -26,14 +27,31 @@ PARTIAL = r'\.[0-9a-f]{12}\.part'
 RUN_PROGRESS = {**PROGRESS, 'name': file_name, 'id': random_id, 'logs': logs.STORED}
 
 
+def _read_progress(path):
+    """Return the progress in the checkpoint of a run, or None if it is of no run.
+
+    Raise OSError or ValueError if it is no checkpoint.
+    """
+    with Checkpoint(path) as stored:
+        progress = stored.metadata.get('progress')
+    return progress if matches(progress, RUN_PROGRESS) else None
+
+
 def _progress_in(path):
     """Return the progress in the checkpoint of a run, or None if it is none."""
-    try:
-        with Checkpoint(path) as stored:
-            progress = stored.metadata.get('progress')
-    except (OSError, ValueError):
-        return None
-    return progress if matches(progress, RUN_PROGRESS) else None
+    with contextlib.suppress(OSError, ValueError):
+        return _read_progress(path)
+
+
+def _damage(paths):
+    """Return why the first of the paths that has the name of a checkpoint, and is none, cannot be read; or None."""
+    for path in paths:
+        if path.endswith('.npz'):
+            try:
+                _read_progress(path)
+            except (OSError, ValueError) as error:
+                return str(error)
+    return None
 
 
 def _how_far(progress):
@@ -98,12 +116,15 @@ class Run:
         names = os.listdir(self.directory) if os.path.isdir(self.directory) else []
         return [self.path(name[len(self.name):]) for name in sorted(names) if ours.fullmatch(name)]
 
-    def check(self, overwrite):
-        """Make the folder. Raise ValueError if the run would replace earlier results of this name, unless overwrite."""
-        self._overwrite = overwrite
-        self._group.broadcast(self._check)
+    def check(self, overwrite, read=()):
+        """Make the folder. Raise ValueError if the run would replace earlier results of this name, unless overwrite.
 
-    def _check(self):
+        read: paths of the run's texts, or None; they are never replaced.
+        """
+        self._overwrite = overwrite
+        self._group.broadcast(self._check, read)
+
+    def _check(self, read):
         too_long = len(os.fsencode(self.name)) - LONGEST_NAME
         if too_long > 0:
             raise ValueError(f'{self.name[:40]}...: the names of run and text are too long together for those of its '
@@ -111,17 +132,19 @@ class Run:
         for path in self._earlier():
             if not os.path.isfile(path):                   # a FIFO, which would hang, a folder, or a link to nowhere
                 raise ValueError(f'{path} is no file that can be replaced: remove it, or choose another run name')
+            refuse_to_replace(path, True, read)
         self._logs.check_names(self._earlier())
         self._logs.refuse_locked()
         self._refuse_to_replace(self._to_replace())
         try:
             with named('make the folder', self.directory):
                 os.makedirs(self.directory, exist_ok=True)
+            with named('write', self.path(STEPS)), tempfile.TemporaryFile(dir=self.directory):
+                pass                                       # an attempt, for the system's reason
         except OSError as error:
-            raise type(error)(f'{error}; --output-dir names another folder for the results') from None
-        if not os.access(self.directory, os.W_OK):
-            raise PermissionError(f'cannot write {self.path(STEPS)}: Permission denied; --output-dir names another '
-                                  'folder for the results')
+            advice = ('copy the checkpoint to a folder that can be written, and resume it there' if self.last_checkpoint
+                      else '--output-dir names another folder for the results')
+            raise type(error)(f'{error}; {advice}') from None
 
     def _refuse_to_replace(self, paths):
         if not paths or self._overwrite:
@@ -130,8 +153,8 @@ class Run:
         first = further or paths[0]
         resume = f'resume it with {commands.script("train.py", "--resume", first, *self._cell)}, or ' if further else ''
         if self.last_checkpoint:
-            raise ValueError(f'{first} is further than {self.last_checkpoint}, or of another run: {resume}--overwrite '
-                             f'to drop {", ".join(map(os.path.basename, paths))}')
+            why = _damage(paths) or f'{first} is further than {self.last_checkpoint}, or of another run'
+            raise ValueError(f'{why}: {resume}--overwrite to drop {", ".join(map(os.path.basename, paths))}')
         raise ValueError(f'{first} exists already: choose another run name, {resume or "or "}--overwrite to replace '
                          'the results of that run')
 
@@ -205,7 +228,7 @@ class Run:
             raise KeyboardInterrupt(f' {when}; {self._last_checkpoint_line()}') from None
         except (OSError, ValueError) as error:
             kind = OSError if isinstance(error, OSError) else ValueError       # some of these take other arguments
-            raise kind(f'{error}; {self._last_checkpoint_line()}') from None
+            raise kind(f'{without_file(error) or error}; {self._last_checkpoint_line()}') from None
 
     def _last_checkpoint_line(self):
         if self.last_checkpoint:
@@ -389,6 +412,10 @@ class Run:
     def newest(self):
         """Return the furthest checkpoint of a run of this name, or None."""
         return _furthest(self._earlier())
+
+    def damage(self):
+        """Return why one of the checkpoints of this name cannot be read, or None."""
+        return _damage(self._earlier())
 
     def fall_back(self, error):
         """Return to the last good checkpoint, at half the rate, after a Diverged error.
