@@ -131,16 +131,20 @@ class Sampling(Compiled):
         strings = self._text_decoder(count)
         yield strings(prime)
         drawn = method == 'normal'
-        texts = stream(
-            sample, prime, text_length, choice, self._zero_states(count), strings, stop,
-            lambda n: self.random.integers(2 ** 53, size=(n if drawn else 0, count)))
-        yield from texts
+        yield from stream(sample, prime, text_length, choice, self._zero_states(count), strings, stop,
+                          lambda n: self._bits(n if drawn else 0, count))
+
+    @locked
+    def _bits(self, n, count):
+        """Return the random bits of n characters of each text, (n,count)."""
+        return self.random.integers(2 ** 53, size=(n, count))
 
     @locked
     def _sample(self, *inputs):
         """Return texts and new states; arguments: those of continue_texts after predict."""
         return self._function('sample')(*inputs)
 
+    @locked
     def _prime(self, seed, text_length, method, count):
         """Return the seed, or a random character, as numbers (m,count), after a check of the arguments."""
         if method not in METHODS:

@@ -1,6 +1,7 @@
 """Writing texts: their form, and that their characters are drawn from the model's predictions."""
 import contextlib
 import math
+from concurrent import futures
 from types import SimpleNamespace
 
 import numpy as np
@@ -191,6 +192,19 @@ def test_same_seed_draws_the_same_text(model):
     assert texts[0] == texts[1]
     assert all(same != other for same, other in zip(texts[0], texts[2]))
     assert texts[0][0] != texts[0][1]                             # the next text has other draws
+
+
+def test_random_numbers_are_drawn_while_no_other_thread_may(model):
+    """So that sample(), which sets the generator back, gives none of them to two texts."""
+    locked = []
+
+    def integers(high, **settings):
+        with futures.ThreadPoolExecutor(1) as another:
+            locked.append(not another.submit(model._lock.acquire, blocking=False).result())
+        return np.random.default_rng(1).integers(high, **settings)
+    model.random = SimpleNamespace(integers=integers)
+    assert len(model.generate_text('', 40)) == 40
+    assert locked == [True] * 3                                    # the first character, and two pieces
 
 
 def test_without_the_kernel_the_same_seed_gives_the_same_text(stateful, interpreted):
