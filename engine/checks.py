@@ -45,6 +45,14 @@ def real32(name, value, expected, fits):
     return value
 
 
+def temperature(value):
+    """Return the temperature of a softmax. Raise ValueError unless it is above 0.
+
+    Below 1e-30, which float32 can hold, all temperatures mean the most probable character.
+    """
+    return max(real('temperature', value, 'above 0', lambda v: v > 0), 1e-30)
+
+
 def encoding(name, value):
     """Return the name of the codec of a text encoding. Raise ValueError where there is none."""
     try:

@@ -21,11 +21,10 @@ def checked_choice(temperature, top_k, top_p, V, dtype):
 
     Raises ValueError where one is out of range.
     """
-    checks.real('temperature', temperature, 'above 0', lambda v: v > 0)
+    temperature = checks.temperature(temperature)
     checks.whole('top_k', V if top_k is None else top_k, 1, most=float('inf'))
     checks.real('top_p', top_p, 'above 0, at most 1', lambda v: 0 < v <= 1)
-    # Within what the type can hold: below 1e-30 all temperatures mean the most probable.
-    return np.array([max(temperature, 1e-30), min(top_k or V, V), top_p], dtype)
+    return np.array([temperature, min(top_k or V, V), top_p], dtype)
 
 
 def until(stop, before, string):
