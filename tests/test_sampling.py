@@ -154,6 +154,19 @@ def test_only_the_most_probable_is_argmax(stateful, choice):
     assert stateful.generate_text('cab', 41, **choice) == stateful.generate_text('cab', 41, method='argmax')
 
 
+def test_temperatures_divide_scores_that_are_far_apart(model):
+    """A high one also those of probabilities that are 0 in float32; a low one also those that it makes infinite."""
+    n, c = 3001, np.array([0, -200, -300, -100, 0], 'float32')
+    model.p['V'].set_value(0 * model.p['V'].get_value())
+    model.p['c'].set_value(c)
+    expected = chosen(np.exp(c.astype(float)) / np.exp(c.astype(float)).sum(), temperature=100)
+    texts = model.generate_text('c', 2, count=n, temperature=100)
+    shares = np.array([sum(text[1] == ch for text in texts) for ch in FIVE]) / n
+    assert (abs(shares - expected) <= 5 * np.sqrt(expected * (1 - expected) / n)).all()
+    model.p['c'].set_value(-1e10 * c)
+    assert model.generate_text('a', 9, temperature=1e-30) == 'a' + 8 * 'c'
+
+
 @pytest.mark.parametrize('top_k', [V, 2 ** 31, 10 ** 50])
 def test_top_k_above_the_vocabulary_changes_nothing(stateful, top_k):
     stateful.random = np.random.default_rng(3)
