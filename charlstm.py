@@ -368,8 +368,8 @@ class CharLSTM(Sampling, Analysis):
         """
         predict = self._function('predict')
         x = checks.characters('x', x, self._V())
-        probabilities = predict(x, *self._zero_states(x.shape[1]))[0]              # (T*B, V)
-        return [probabilities.reshape(x.shape + (-1,)), probabilities.argmax(axis=1).reshape(x.shape)]
+        logs = predict(x, *self._zero_states(x.shape[1]))[0]                       # (T*B, V)
+        return [np.exp(logs).reshape(x.shape + (-1,)), logs.argmax(axis=1).reshape(x.shape)]
 
     @locked
     def theano_check(self, x: np.ndarray, y: np.ndarray) -> list:

@@ -10,6 +10,7 @@ from engine.compiled import Compiled
 from engine.process_group import SingleProcess
 from engine.state.run_state import STATES, read_averages
 from engine.state.state import locked
+from engine.table import AT_LEAST_0
 from engine.terminal import number_of
 
 Text = Union[str, np.ndarray]  # a string, or numbers of uchar, int (n,)
@@ -30,24 +31,31 @@ def mean_cost(costs):
     return total / characters if characters else float('nan')
 
 
-def costs_of(probabilities, y):
-    """Return the costs -log p[y] (T,), in nats, of characters y (T,1) by the probabilities (T,V) of all."""
-    expected = probabilities[np.arange(len(y)), y[:, 0]]
-    # A probability too small for its type costs as much as the smallest that the type has.
-    return -np.log(np.maximum(expected, np.finfo(expected.dtype).tiny))
+def costs_of(logs, y):
+    """Return the costs -log p[y] (T,), in nats, of characters y (T,1), from the logarithms (T,V) of all p.
+
+    Raises ValueError where one is not finite.
+    """
+    costs = -logs[np.arange(len(y)), y[:, 0]]
+    if not np.isfinite(costs).all():
+        raise ValueError('the model gives no finite costs: its parameters are too large; take another checkpoint or, '
+                         'if it adapts, a lower rate')
+    return costs
 
 
-def costs_at(temperatures, probabilities, y):
-    """Return the costs (n,T) at n temperatures t of the softmax, by the probabilities p^(1/t) / sum p^(1/t)."""
-    logs = np.log(np.maximum(probabilities, np.finfo(probabilities.dtype).tiny))
-    logs -= logs.max(axis=1, keepdims=True)                # so that no sum is 0
-    expected = logs[np.arange(len(y)), y[:, 0]]
-    return np.array([np.log(np.exp(logs / t).sum(axis=1)) - expected / t for t in map(float, temperatures)])
+def costs_at(temperatures, logs, y):
+    """Return the costs (n,T) at n temperatures t, by the probabilities p^(1/t) / sum p^(1/t), in float64.
+
+    logs, y: as for costs_of. Raises ValueError as that does.
+    """
+    below = logs - logs.max(axis=1, keepdims=True).astype(float)           # so that no sum is 0
+    costs = costs_of(below, y)
+    return np.array([np.log(np.exp(below / t).sum(axis=1)) + costs / t for t in temperatures])
 
 
 def check_rate(adapt, averages):
     """Raise ValueError for a rate to adapt at that is out of range, or for averages that score_text does not take."""
-    checks.real('adapt', adapt, 'of at least 0', lambda v: v >= 0)
+    AT_LEAST_0('adapt', adapt)
     if averages is not None and not isinstance(averages, collections.abc.Mapping):
         raise ValueError(f'averages is of type {type(averages).__name__}: expected a dict, as read_averages returns it')
     if averages:
@@ -147,14 +155,14 @@ class Analysis(Compiled):
         """Read numbers (n,) in pieces of that length, with the states carried along.
 
         Yields characters x (T,1), the characters that follow them, y (T,1), the states before x, and the
-        probabilities (T,V) of what follows each of x.
+        logarithms (T,V) of the probabilities of what follows each of x.
         """
         states = self._zero_states(1)
         for start in range(0, len(numbers) - 1, length):
             piece = checks.characters('text', numbers[start:start + length + 1], self._V())             # (T+1, 1)
             x, y = piece[:-1], piece[1:]
-            probabilities, *after = self._function('predict')(x, *states)
-            yield x, y, states, probabilities
+            logs, *after = self._function('predict')(x, *states)
+            yield x, y, states, logs
             states = after
 
     def _copy(self, **settings):
@@ -186,7 +194,7 @@ class Analysis(Compiled):
         return learner, learner._function('train_rmsprop')
 
     def _predictions(self, numbers, adapt, averages):
-        """Yield the characters y (T,1) of a text but the first, in pieces, and the probabilities (T,V) of what follows.
+        """Yield the characters y (T,1) of a text but the first, in pieces, and logarithms (T,V), as _read does.
 
         adapt, averages: as in score_text; the copy of the model learns from a piece when the next one is asked for.
         """
@@ -194,8 +202,8 @@ class Analysis(Compiled):
         reader, length = self, self._piece_length()
         if adapt:
             (reader, learn), length = self._learner(adapt, averages), ADAPTED
-        for x, y, states, probabilities in reader._read(numbers, length):
-            yield y, probabilities
+        for x, y, states, logs in reader._read(numbers, length):
+            yield y, logs
             if adapt:
                 learn(x, y, *states, reader._cost_weights(x, 1))
 
@@ -213,14 +221,13 @@ class Analysis(Compiled):
         averages: RMSprop's of the squared gradients of the training text, as read_averages(checkpoint) returns them, by
         whose roots the copy then divides its gradients; 1e-4 is a good rate with them, and 0.1 without. Without
         adapt they are not used.
-        Raises ValueError for fewer than two characters, for unknown ones, for a negative rate, or for a temperature
-        that is not above 0.
+        Raises ValueError for fewer than two characters, for unknown ones, for a rate out of range, for a temperature
+        that is not above 0, or where a cost is not finite.
         """
         numbers, costs = self._numbers(text), []
-        temperature = checks.real('temperature', temperature, 'above 0', lambda v: v > 0)
-        for y, probabilities in self._predictions(numbers, adapt, averages):
-            costs.append(costs_of(probabilities, y) if temperature == 1 else
-                         costs_at([temperature], probabilities, y)[0])
+        temperature = checks.temperature(temperature)
+        for y, logs in self._predictions(numbers, adapt, averages):
+            costs.append(costs_of(logs, y) if temperature == 1 else costs_at([temperature], logs, y)[0])
             if progress:
                 progress(costs[-1])
         return np.concatenate(costs)
@@ -234,8 +241,8 @@ class Analysis(Compiled):
         Arguments and what is raised: as for score_text; progress gets the costs at temperature 1.
         """
         numbers, sums, half = self._numbers(text), np.zeros(len(TEMPERATURES)), len(TEMPERATURES) // 2
-        for y, probabilities in self._predictions(numbers, adapt, averages):
-            costs = costs_at(TEMPERATURES, probabilities, y)
+        for y, logs in self._predictions(numbers, adapt, averages):
+            costs = costs_at(TEMPERATURES, logs, y)
             sums += costs.sum(axis=1, dtype=np.float64)
             if progress:
                 progress(costs[half])
@@ -257,8 +264,8 @@ class Analysis(Compiled):
             T = max(1, min(lengths[left].max() - start, self._piece_length() // len(left)))
             steps = np.arange(start, start + T)[:, None]
             index = at[left] + np.minimum(steps, lengths[left] - 1)        # (T, B); a line's last one fills its column
-            probabilities, *states = self._function('predict')(numbers[index], *states)
-            of_steps = costs_of(probabilities, numbers[index + 1].reshape(-1, 1)).reshape(index.shape)
+            logs, *states = self._function('predict')(numbers[index], *states)
+            of_steps = costs_of(logs, numbers[index + 1].reshape(-1, 1)).reshape(index.shape)
             read = steps < lengths[left]
             costs[left] += np.where(read, of_steps, 0).sum(axis=0, dtype=np.float64)
             if progress:
@@ -275,7 +282,7 @@ class Analysis(Compiled):
         lines: strings without a line end. Each is read by itself, from zero states, after a line end, as lines are
         written by stream_text('\\n', stop='\\n'). Lines of similar length are read together. progress: a function that
         is called with the number of characters that were just scored. Raises ValueError for characters that the model
-        never saw, line ends among them, and for a line end in a line.
+        never saw, line ends among them, for a line end in a line, and where a cost is not finite.
         """
         if isinstance(lines, str) or not isinstance(lines, collections.abc.Iterable):
             raise ValueError(f'lines is of type {type(lines).__name__}: expected a list of strings, one a line')
@@ -309,10 +316,10 @@ class Analysis(Compiled):
         """
         checks.whole('k', k, 1, self._V())
         costs, best, of_best = [], [], []
-        for _, y, _, probabilities in self._read(self._numbers(text), self._piece_length()):
-            costs.append(costs_of(probabilities, y))
-            best.append(np.argsort(-probabilities, axis=1, kind='stable')[:, :k])
-            of_best.append(np.take_along_axis(probabilities, best[-1], axis=1))
+        for _, y, _, logs in self._read(self._numbers(text), self._piece_length()):
+            costs.append(costs_of(logs, y))
+            best.append(np.argsort(-logs, axis=1, kind='stable')[:, :k])
+            of_best.append(np.exp(np.take_along_axis(logs, best[-1], axis=1)))
         return np.concatenate(costs), np.concatenate(best), np.concatenate(of_best)
 
     @locked

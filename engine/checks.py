@@ -1,5 +1,7 @@
 """Checks of arguments: what is out of range is refused in one line."""
+import array
 import codecs
+import math
 import numbers
 import os
 import re
@@ -38,6 +40,27 @@ def real(name, value, expected, fits):
     if not (isinstance(value, numbers.Real) and -sys.float_info.max <= value <= sys.float_info.max and fits(value)):
         raise ValueError(f'{name} is {shown(value)}: expected a finite number {expected}')
     return float(value)                # Python's own: Theano takes a np.float64 for a request to compute in that type
+
+
+def real32(name, value, expected, fits):
+    """Return value as a float, as real does. Raise ValueError also where float32 makes it another kind of number.
+
+    That is infinity, one that does not fit, or 0, which turns some options off.
+    """
+    value = real(name, value, expected, fits)
+    near = array.array('f', [value])[0]
+    if not (math.isfinite(near) and fits(near) and (near or not value)):
+        raise ValueError(f'{name} is {value!r}, which float32 rounds to {near:g}: expected a number that it can hold, '
+                         f'{expected}')
+    return value
+
+
+def temperature(value):
+    """Return the temperature of a softmax. Raise ValueError unless it is above 0.
+
+    Below 1e-30, which float32 can hold, all temperatures mean the most probable character.
+    """
+    return max(real('temperature', value, 'above 0', lambda v: v > 0), 1e-30)
 
 
 def encoding(name, value):

@@ -11,7 +11,7 @@ from engine.kernel.cell import Cell, held_cell, js_function, js_learning_functio
 from engine.kernel.data_parallel import DataParallelStep
 from engine.kernel.drawing import continue_texts
 from engine.kernel.edits import Reads
-from engine.kernel.network import costs_follow, is_as_in_c
+from engine.kernel.network import costs_follow, is_as_in_c, log_probabilities
 from engine.kernel.ops import Kernel
 from engine.kernel.scan import Scan
 from engine.process_group import group_of
@@ -254,10 +254,10 @@ class Compiled(State):
             self._warn(f'training {DRAWS}')
 
     def _build_predict(self):
-        """Compile the function from characters (T,B) and states to probabilities (T*B,V) and new states."""
+        """Compile the function from characters (T,B) and states to log p (T*B,V) and new states."""
         x, states, ops = tt.imatrix('x'), tt.matrices('h1', 'C1', 'h2', 'C2'), self._ops()
         found = self._network(x, x, states, self.p, ops)                 # the targets do not matter
-        return theano.function([x] + states, [found.probabilities] + found.after, updates=ops.updates)
+        return theano.function([x] + states, [log_probabilities(found)] + found.after, updates=ops.updates)
 
     def _build_states(self):
         """Compile the function from characters (T,B) and states to h1, C1, h2, C2 after each step, and new states."""

@@ -21,11 +21,10 @@ def checked_choice(temperature, top_k, top_p, V, dtype):
 
     Raises ValueError where one is out of range.
     """
-    checks.real('temperature', temperature, 'above 0', lambda v: v > 0)
+    temperature = checks.temperature(temperature)
     checks.whole('top_k', V if top_k is None else top_k, 1, most=float('inf'))
     checks.real('top_p', top_p, 'above 0, at most 1', lambda v: 0 < v <= 1)
-    # Within what the type can hold: below 1e-30 all temperatures mean the most probable.
-    return np.array([max(temperature, 1e-30), min(top_k or V, V), top_p], dtype)
+    return np.array([temperature, min(top_k or V, V), top_p], dtype)
 
 
 def until(stop, before, string):
@@ -120,7 +119,7 @@ class Sampling(Compiled):
         piece, left = FIRST_PIECE, text_length - len(prime)
         while left > 0 and any(end is not None for end in ends):
             n = min(piece, left)
-            bits = self.random.integers(2 ** 53, size=(n if method == 'normal' else 0, count))
+            bits = self._bits(n if method == 'normal' else 0, count)
             text, *states = sample(prime, bits, n, choice, *states)                # (m+n, count)
             written = strings(text[len(prime):])
             if stop:
@@ -129,10 +128,16 @@ class Sampling(Compiled):
             prime, left, piece = text[-1:], left - n, min(2 * piece, LONGEST_PIECE)
 
     @locked
+    def _bits(self, n, count):
+        """Return the random bits of n characters of each text, (n,count)."""
+        return self.random.integers(2 ** 53, size=(n, count))
+
+    @locked
     def _sample(self, *inputs):
         """Return texts and new states; arguments: those of continue_texts after predict."""
         return self._function('sample')(*inputs)
 
+    @locked
     def _prime(self, seed, text_length, method, count):
         """Return the seed, or a random character, as numbers (m,count), after a check of the arguments."""
         if method not in METHODS:

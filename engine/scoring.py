@@ -74,7 +74,8 @@ def read(model, path, encoding, say, least=2):
 def cost_fields(nats, characters):
     """Return a cost per character as a dict that JSON can hold; nats: the sum over these characters."""
     mean = float(nats) / characters
-    return dict(nats_per_character=mean, bits_per_character=bits(mean), perplexity=math.exp(mean))
+    perplexity = math.exp(min(mean, 709))              # a float holds no larger one
+    return dict(nats_per_character=mean, bits_per_character=bits(mean), perplexity=perplexity)
 
 
 def cost_line(name, costs):

@@ -45,7 +45,7 @@ def count(least):
 
 def _real(expected, fits):
     """Return what checks a number; expected: what it is, in words."""
-    return functools.partial(checks.real, expected=expected, fits=fits)
+    return functools.partial(checks.real32, expected=expected, fits=fits)
 
 
 ABOVE_0, AT_LEAST_0 = _real('above 0', lambda v: v > 0), _real('of at least 0', lambda v: v >= 0)
@@ -124,7 +124,7 @@ OPTIONS = {
         Option('lrate_decay_epoch', int, 10, 'first epoch with a smaller rate', count(1)),
         _learning('drate', float, 0.99, 'share that each running average of RMSprop keeps at a step', BELOW_1, 0.95),
         _learning('eps', float, 1e-8, 'added to the divisor of RMSprop',
-                  _real('of at least 1e-37', lambda v: v >= 1e-37)),
+                  _real('above 1.2e-38', lambda v: v > 1.2e-38)),
         _learning('grad_clip', float, 5.0, 'largest norm of the gradient; 0: any', AT_LEAST_0, 0.0),
         _learning('step_clip', float, 2.0,
                   'largest step of RMSprop for a number, as a multiple of the learning rate; 0: any', AT_LEAST_0, 0.0),

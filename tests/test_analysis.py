@@ -24,10 +24,10 @@ def lined(stateful, monkeypatch):
     return stateful
 
 
-def cost_of_line(line):
+def cost_of_line(line, p=P):
     """Return the cost of a line and of the line end after it, by itself, after a line end."""
     codes = np.array([0, *[LETTERS.index(ch) for ch in line], 0])[:, None]
-    return numpy_model.costs(numpy_model.forward(P, codes[:-1])[0], codes[1:]).sum()
+    return numpy_model.costs(numpy_model.forward(p, codes[:-1])[0], codes[1:]).sum()
 
 
 @pytest.mark.parametrize('rows, room, most', [(3, 7, 7), (64, 2000, 13 * 48)])
@@ -101,6 +101,30 @@ def test_temperature_stays_in_its_range(tmp_path, interpreted):
     assert model.tune_temperature('abcabcab') == 1 / 4
 
 
+# ---------------------------------------------------------------- scores far apart
+
+def test_costs_of_characters_whose_probability_is_0_in_float32(lined):
+    """By all methods; at a temperature that is 0 in float32, too, which means the least that is computed, 1e-30."""
+    p = dict(P, c=P['c'] - 250 * (np.arange(V) == 3))
+    set_parameters(lined, p)
+    logs, y = np.log(numpy_model.forward(p, CODES[:40, None])[0][:, 0]), CODES[1:41, None]
+    assert (y == 3).any()
+    for temperature, used in ((1, 1), (100, 100), (1e-46, 1e-30)):
+        below = (logs - logs.max(axis=1, keepdims=True)) / used
+        expected = np.log(np.exp(below).sum(axis=1)) - np.take_along_axis(below, y, axis=1)[:, 0]
+        np.testing.assert_allclose(lined.score_text(CODES[:41], temperature=temperature), expected, rtol=1e-3)
+    np.testing.assert_allclose(lined.alternatives(CODES[:41])[0], -np.take_along_axis(logs, y, axis=1)[:, 0], rtol=1e-3)
+    lines = ['bd', 'ddcde', '']
+    np.testing.assert_allclose(lined.score_lines(lines), [cost_of_line(line, p) for line in lines], rtol=1e-4)
+
+
+def test_costs_that_are_not_finite(lined, refused):
+    set_parameters(lined, {**P, 'c': 3e38 * (-1.0) ** np.arange(V)})
+    for score, text in ((lined.score_text, CODES), (lined.tune_temperature, CODES), (lined.score_lines, ['bcdb'])):
+        with refused(ValueError, 'no finite costs', 'a lower rate'):
+            score(text)
+
+
 # ---------------------------------------------------------------- adapting
 
 @pytest.mark.parametrize('averaged, rate', [(False, 0.7), (True, 0.007)])
@@ -138,7 +162,7 @@ def test_adapting_learns_from_what_was_scored(float64, interpreted, monkeypatch,
 @pytest.mark.parametrize('rate, averages, words', [
     (0.1, P, ['adapt is 0.1', 'at most 0.01']), (0.001, {**P, 'c': np.ones(V + 1)}, ['another model']),
     (0.001, 5, ['averages is of type int', 'read_averages']),
-    *[(rate, None, ['adapt', repr(rate)]) for rate in (-0.1, math.nan, math.inf, '0.1')]])
+    *[(rate, None, ['adapt', repr(rate)]) for rate in (-0.1, math.nan, math.inf, '0.1', 1e39)]])
 def test_adapting_that_is_refused(stateful, refused, rate, averages, words):
     with refused(ValueError, *words):
         stateful.score_text('ab', adapt=rate, averages=averages)

@@ -33,14 +33,15 @@ from test_bfloat16 import INSTRUCTIONS
 from test_gpu import DEVICE, WHY_NOT, on
 from scripts import ROOT, TRAIN, run, succeeded
 from test_kernel import only_kernel_in_c
-from ways import (CASES, OF_PAGE, SETTINGS, STEPS_OF_PAGE, InExportedC, InJavaScript, InLearner, InNumPy, InOnnx,
-                  InStreams, InTheano, Resumed)
+from ways import (CASES, IMPROBABLE, OF_PAGE, SETTINGS, STEPS_OF_PAGE, InExportedC, InJavaScript, InLearner, InNumPy,
+                  InOnnx, InStreams, InTheano, Resumed)
 
 PREDICTED = {'probabilities', *STATES}
 WRITTEN = {'greedy', 'drawn', 'held'}
 TRAINED = {'reported', 'weights', 'averages', 'squares'}
 EVERYTHING = PREDICTED | WRITTEN | TRAINED | {
-    'best', 'best of check', 'mean', 'costs', 'line', 'line_costs', 'costs of alternatives', 'alternatives', 'chances'}
+    'best', 'best of check', 'mean', 'costs', 'improbable', 'line', 'line_costs', 'costs of alternatives',
+    'alternatives', 'chances'}
 
 
 @contextlib.contextmanager
@@ -174,6 +175,10 @@ def judge_predicted(found, case, model, atol):
     if 'costs' not in found:
         return
     costs = -np.log(np.take_along_axis(probabilities, y[:, :, None], axis=2)[:, :, 0])
+    p = dict(case.parameters)
+    p['c'] = p['c'] - IMPROBABLE * (np.arange(case.V) == y[0, 0])
+    expected = -np.log(model.read(case, x[:1], p=p)[0][0, 0, y[0, 0]])
+    assert_near(found['improbable'] / expected, 1, 20 * atol, 'improbable')
     scale = max(1, np.exp(costs.max()) * atol)             # of the error of the logarithm of a small probability
     for name, expected in (('costs', costs), ('line_costs', costs[:, 0]), ('costs of alternatives', costs[:, 0]),
                            ('mean', costs.mean())):

@@ -21,8 +21,10 @@ OUT_OF_RANGE = {
     'epochs': [0, 10 ** 10], 'save-every': [0], 'valid-every': [0], 'patience': [-1], 'warmup': [-1],
     'batch-size': [0, -1], 'seq-length': [1, -1], 'num-units1': [0, 10 ** 12], 'num-units2': [0],
     'bptt-maxdepth': [0, -2], 'lrate-decay-epoch': [0], 'random-seed': [-1], 'ratio-valid': [1.0, -0.1, np.nan],
-    'lrate': [0.0, -0.1, np.nan, np.inf], 'lrate-decay': [0.0, 1.5, np.nan], 'drate': [1.0, -0.1, np.nan],
-    'eps': [0.0, np.nan], 'l1': [-0.1, np.inf], 'l2': [-0.1], 'grad-clip': [-0.1], 'step-clip': [-0.1],
+    'lrate': [0.0, -0.1, np.nan, np.inf, 1e300, 1e-50], 'lrate-decay': [0.0, 1.5, np.nan],
+    'drate': [1.0, -0.1, np.nan, 0.99999999999],
+    'eps': [0.0, np.nan, 1e300], 'l1': [-0.1, np.inf], 'l2': [-0.1, 1e300], 'grad-clip': [-0.1, 1e300, 1e-300],
+    'step-clip': [-0.1],
     'dropout': [1.0], 'dropconnect': [1.0], 'smoothing': [1.0, -0.1], 'ar': [-0.1], 'tar': [-0.1, np.inf],
     'reset': [1.0], 'average': [1.0], 'anneal': [-0.1, 1.5, np.nan]}
 
@@ -40,6 +42,7 @@ def test_number_out_of_range(folder, in_process, option, value):
 @pytest.mark.parametrize('option, words', [
     (['--lrate', 'inf'], '--lrate is inf: expected a finite number above 0'),
     (['--bptt-maxdepth', 0], '--bptt-maxdepth is 0: expected a whole number, at least 1, or -1 for all'),
+    (['--l1', '1e-300'], '--l1 is 1e-300, which float32 rounds to 0: expected a number that it can hold'),
     (['--epochs', 10 ** 20], '--epochs is a whole number of more than 18 digits: expected at most 1,000,000,000')])
 def test_what_was_expected_of_a_large_number(folder, in_process, option, words):
     refuse_training(folder, in_process, words, options=option)

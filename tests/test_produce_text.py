@@ -408,6 +408,12 @@ def test_control_c_while_lines_are_scored(produce, tmp_path, monkeypatch):
 
 # ---------------------------------------------------------------- JSON
 
+def test_perplexity_is_a_number_that_json_holds():
+    for mean in (1.5, 709, 8e4):
+        found = scoring.cost_fields(7 * mean, 7)
+        assert found['nats_per_character'] == mean and found['perplexity'] == math.exp(min(mean, 709))
+
+
 def test_score_as_json(produce, tmp_path):
     """The numbers of the lines for people, in one line of ASCII; all else is on standard error."""
     (tmp_path / 'é.txt').write_text('the dog sang ☃ café. ' * 9, encoding='utf-8')

@@ -1,6 +1,7 @@
 """Writing texts: their form, and that their characters are drawn from the model's predictions."""
 import contextlib
 import math
+from concurrent import futures
 from types import SimpleNamespace
 
 import numpy as np
@@ -172,6 +173,19 @@ def test_only_the_most_probable_is_argmax(stateful, choice):
     assert stateful.generate_text('cab', 41, **choice) == stateful.generate_text('cab', 41, method='argmax')
 
 
+def test_temperatures_divide_scores_that_are_far_apart(model):
+    """A high one also those of probabilities that are 0 in float32; a low one also those that it makes infinite."""
+    n, c = 3001, np.array([0, -200, -300, -100, 0], 'float32')
+    model.p['V'].set_value(0 * model.p['V'].get_value())
+    model.p['c'].set_value(c)
+    expected = chosen(np.exp(c.astype(float)) / np.exp(c.astype(float)).sum(), temperature=100)
+    texts = model.generate_text('c', 2, count=n, temperature=100)
+    shares = np.array([sum(text[1] == ch for text in texts) for ch in FIVE]) / n
+    assert (abs(shares - expected) <= 5 * np.sqrt(expected * (1 - expected) / n)).all()
+    model.p['c'].set_value(-1e10 * c)
+    assert model.generate_text('a', 9, temperature=1e-30) == 'a' + 8 * 'c'
+
+
 @pytest.mark.parametrize('top_k', [V, 2 ** 31, 10 ** 50])
 def test_top_k_above_the_vocabulary_changes_nothing(stateful, top_k):
     stateful.random = np.random.default_rng(3)
@@ -210,6 +224,19 @@ def test_same_seed_draws_the_same_text(model):
     assert texts[0] == texts[1]
     assert all(same != other for same, other in zip(texts[0], texts[2]))
     assert texts[0][0] != texts[0][1]                             # the next text has other draws
+
+
+def test_random_numbers_are_drawn_while_no_other_thread_may(model):
+    """So that sample(), which sets the generator back, gives none of them to two texts."""
+    locked = []
+
+    def integers(high, **settings):
+        with futures.ThreadPoolExecutor(1) as another:
+            locked.append(not another.submit(model._lock.acquire, blocking=False).result())
+        return np.random.default_rng(1).integers(high, **settings)
+    model.random = SimpleNamespace(integers=integers)
+    assert len(model.generate_text('', 40)) == 40
+    assert locked == [True] * 3                                    # the first character, and two pieces
 
 
 def test_without_the_kernel_the_same_seed_gives_the_same_text(stateful, interpreted):

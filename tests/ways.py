@@ -23,6 +23,7 @@ from numpy_model import forward, lively_parameters, lstm, same  # noqa: E402
 FIRST = 0x3041                         # the code of the first character
 STEPS = 2                              # of training
 WRITTEN = 40                           # characters of each text
+IMPROBABLE = 300                       # by which a score is lowered, so that its probability is 0 in float32
 # All terms of the cost; limits that are not reached. A large eps keeps the steps smooth where a gradient is near 0.
 SETTINGS = dict(lrate=0.5, drate=0.5, eps=1, bptt_maxdepth=-1, l1=0.03, l2=0.02, dropout=0.3, dropconnect=0.2,
                 smoothing=0.1, ar=0.7, tar=1.3, grad_clip=1e3, step_clip=1e3, average=0.9)
@@ -136,7 +137,13 @@ class InTheano:
         found['costs'] = model._function('check')(x, y, *model._zero_states(case.B))[-1]
         alternatives = model.alternatives(line, min(case.V, 3))
         found.update(zip(('costs of alternatives', 'alternatives', 'chances'), alternatives))
-        return dict(found, **{name: state[:case.T] for name, state in model.states(line).items()})
+        found.update({name: state[:case.T] for name, state in model.states(line).items()})
+        c = model.p['c'].get_value()
+        c[y[0, 0]] -= IMPROBABLE
+        model.p['c'].set_value(c)
+        of_check = model._function('check')(x, y, *model._zero_states(case.B))[-1]
+        costs = model.score_text(line)[0], model.alternatives(line, 1)[0][0], of_check[0, 0]
+        return dict(found, improbable=np.array(costs))
 
     @staticmethod
     def written(model, case):

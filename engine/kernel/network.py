@@ -1,5 +1,8 @@
 """The network as other parts of the program compute it, to find out whether charlstm.network is still the same."""
+import numpy as np
+
 from engine.backend.theano_setup import theano, tt
+from engine.kernel.ops import SoftmaxCrossEntropy
 from engine.state.parameters import own_of_layer, stacked
 
 
@@ -21,6 +24,19 @@ def is_as_in_c(network, p, ops):
     found = network(x, x, states, p, ops)
     return theano.scan_module.scan_utils.equal_computations([found.probabilities] + found.after,
                                                             _two_layers(x, states, p, ops))
+
+
+def log_probabilities(found):
+    """Return the logarithms (T*B,V) of the probabilities of Outputs.
+
+    Of a softmax they come from its scores, so that they are finite also where the probability is 0 in float32. Where
+    network was edited to make probabilities in another way, the smallest of their type stands for smaller ones.
+    """
+    made, scans = found.probabilities.owner, tt.nnet.crossentropy_softmax_argmax_1hot_with_bias
+    if made is not None and isinstance(made.op, (SoftmaxCrossEntropy, type(scans))):
+        scores, bias = made.inputs[:2]
+        return tt.nnet.logsoftmax(scores + bias)
+    return tt.log(tt.maximum(found.probabilities, np.finfo(found.probabilities.dtype).tiny))
 
 
 def costs_follow(found, y):

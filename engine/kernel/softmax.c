@@ -5,17 +5,17 @@
 #include "functions.h"
 #include "kernel.h"
 
-/* p (V) = softmax of a = scale * (scores + bias).  Returns the number of the largest;
+/* p (V) = softmax of scale * (scores + bias).  Returns the number of the largest;
  * *log_total is minus the logarithm of its probability. */
 static long softmax(long V, const REAL *scores, const REAL *bias, REAL scale, REAL *p, REAL *log_total)
 {
     long best = 0;
     REAL total = 0;
-    for (long v = 0; v < V; v++) p[v] = scale * (scores[v] + bias[v]);
+    for (long v = 0; v < V; v++) p[v] = scores[v] + bias[v];
     for (long v = 1; v < V; v++)
         if (p[v] > p[best]) best = v;
-    const REAL highest = p[best]; /* subtracted, so that no exponential overflows */
-    for (long v = 0; v < V; v += LANES) store(p + v, exponential(load(p + v, V - v) - highest), V - v);
+    const REAL highest = p[best]; /* subtracted before all else, so that nothing overflows upwards */
+    for (long v = 0; v < V; v += LANES) store(p + v, exponential(scale * (load(p + v, V - v) - highest)), V - v);
     for (long v = 0; v < V; v++) total += p[v];
     for (long v = 0; v < V; v++) p[v] /= total;
     *log_total = (REAL)log(total);

@@ -122,7 +122,7 @@ class Network {
   /** Reads a character, a number below V. Returns the probabilities (V) of the next one in the first stream. */
   read(x) {
     this.step(x);
-    return softmax(this.scores(0));
+    return softmax(Float64Array.from(this.scores(0)));      // so that hardly any is 0: a temperature may raise them
   }
 
   /** Reads a character in the first `count` streams. */
@@ -184,7 +184,7 @@ function tempered(p, temperature) {
 /** Probabilities (V), zero where they are below the topK-th largest. */
 function likely(p, topK) {
   if (topK >= p.length) return p;
-  const least = Float32Array.from(p).sort()[p.length - topK];
+  const least = Float64Array.from(p).sort()[p.length - topK];
   return p.map(value => value < least ? 0 : value);
 }
 

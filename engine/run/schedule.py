@@ -7,6 +7,7 @@ from engine.state.patterns import COST, REACHED, nats, nothing, positive, whole
 SAMPLED = 100      # steps between samples, at least
 
 ANNEALED = 0.05    # factor on the rate at the end of a run that anneals it
+LEAST_RATE = 1e-30 # of an epoch, so that no rate of a step becomes 0 in float32
 
 # When a run has diverged. One strange batch, or a stream in it, is no reason: it is over after a few steps.
 JUMP, WORSE = 3, 1.5   # a step's cost is high above both JUMP times the running mean and WORSE times the first cost
@@ -168,7 +169,8 @@ class Schedule:
     def begin_epoch(self):
         """Set the rate of the epoch that begins or is resumed."""
         decays = max(0, self.epoch + 1 - self.options.lrate_decay_epoch + 1)
-        self.rate = self.options.lrate * self.options.lrate_decay ** decays * self.rate_factor
+        rate = self.options.lrate * self.options.lrate_decay ** decays * self.rate_factor
+        self.rate = max(rate, LEAST_RATE)
 
     def rate_at(self, step):
         """Return the rate at a step of this epoch, counted from the first step of the run."""
