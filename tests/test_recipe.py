@@ -117,12 +117,13 @@ def test_short_text_is_seldom_reported(tmp_path, capsys, two_steps):
 
 def test_info_says_what_was_chosen_and_a_run_is_resumed_with_it(short_run, in_process, capfd):
     said = in_process(PRODUCE, short_run.checkpoint, '--info').stdout
-    chosen = dict(line.split(': ', 1) for line in said.splitlines() if re.match('options: |learning: ', line))
-    names = [item.split(' ')[0].replace('_', '-') for line in chosen.values() for item in line.split(', ')]
-    assert sorted(names) == sorted(['run'] + [
-        name.replace('_', '-') for name, row in table.ROWS.items() if row.kept in ('run', 'lp')])
-    assert re.search(r'dropout 0\.\d+, .*dropconnect 0\.\d+', chosen['learning'])
-    assert re.search(r'warmup 100, .*patience \d+', chosen['options'])
+    chosen, by_default = (re.search(f'\n{title}: (.*)', said).group(1)
+                          for title in ('options', 'options as by default'))
+    names = [name.replace('-', '_') for name in re.findall('--([a-z0-9-]+)', chosen + ' ' + by_default)]
+    kept = {name for name, row in table.ROWS.items() if row.kept in ('run', 'lp') and row.kind is not bool}
+    assert sorted(names) == sorted(kept - {'cell'})                    # it has no other cell
+    assert re.search(r'--patience \d+ .*--dropout 0\.\d+ --dropconnect 0\.\d+', chosen)
+    assert '--warmup 100' in by_default
     with pytest.raises(Compiling):
         in_process(TRAIN, '--resume', short_run.folder / 'r_t.txt_epoch5.npz', '--epochs', 9)
     assert 'resuming after epoch 5' in capfd.readouterr().out

@@ -246,7 +246,7 @@ def test_resumed_with_another_text(fixed, copied, in_process, monkeypatch, capfd
     about = json.loads(str(load(words[2])['about']))
     assert about['text'][option]['characters'] == len(TEXTS[option])
     result = in_process(*words, f'--{option}', 't.txt')
-    assert_refused(result, 't.txt is not the ' + title, about['text'][option]['sha256'])
+    assert_refused(result, f'characters, is not the {title} of that run', about['text'][option]['sha256'])
     (fixed.folder / f'{option}.txt').rename(fixed.folder / 'hidden')
     try:
         (copied / f'{option}.txt').rename(copied / 'elsewhere.txt')           # not in the current folder either
