@@ -8,7 +8,7 @@ import posixpath
 from engine import commands, table
 from engine.files import base_name
 from engine.state.patterns import REACHED, matches
-from engine.terminal import bits, nats_and_bits, printable
+from engine.terminal import bits, nats_and_bits, number_of, printable
 
 
 def _read(path, encoding='utf-8'):
@@ -90,7 +90,7 @@ def description(path, encoding='utf-8', folders=True):
     if progress:
         options = progress.get('options')
         lines += _options({**(options if isinstance(options, dict) else {}), **(lp or {})})
-        lines.append(f'progress: {progress["epoch"]} epochs and {progress["batch"]} batches, rate '
+        lines.append(f'progress: {number_of(progress["epoch"], "epoch")} and {progress["batch"]} batches, rate '
                      f'{progress["rate"]:g} before warm-up and annealing')
         if progress['best_cost'] is not None:
             lines.append(f'best validation cost: {nats_and_bits(progress["best_cost"])} a character, after epoch '

@@ -127,6 +127,12 @@ def test_options_that_may_change_or_are_the_same_are_taken(short_run, in_process
     assert '; up to 91 epochs' in capfd.readouterr().out
 
 
+def test_one_epoch_is_said_in_the_singular(folder, in_process, capfd):
+    with pytest.raises(Compiling):
+        in_process(TRAIN, 't.txt', 'r', '--output-dir', 'results', '--batch-size', 6, '--seq-length', 11, '--epochs', 1)
+    assert 'up to 1 epoch; ' in capfd.readouterr().out
+
+
 def test_many_large_checkpoints_are_announced(folder, in_process, capfd):
     """Of a list of names, 7,500 epochs of a step with a checkpoint every 80 by default."""
     (folder / 'names.txt').write_text('Anna\nBob\n' * 400)

@@ -15,6 +15,7 @@ from engine.run.schedule import epochs_before_fall
 from engine.state.checkpoint import Checkpoint
 from engine.state.parameters import read_shapes, units
 from engine.state.patterns import boolean, file_name, matches, nothing, number, string
+from engine.terminal import number_of
 
 LAST = 'last'                                                  # for --resume: the newest checkpoint of the run
 TEXTS = {'input': 'train', 'valid': 'valid', 'test': 'test'}   # options that name texts, and the roles of these
@@ -192,7 +193,7 @@ class Options:
         falls = self.anneal > 0 and first <= self.epochs
         falling = f', falling from epoch {first} on' if falls else ''
         lines = [f'2 layers of {self.num_units1} and {self.num_units2} units{cell}, {parameters:,} parameters{begins}; '
-                 f'{most}{self.epochs} epochs; random seed {self.random_seed}',
+                 f'{most}{number_of(self.epochs, "epoch")}; random seed {self.random_seed}',
                  f'learning rate {self.lrate:g}{falling}; dropout {self.dropout:g}, dropconnect {self.dropconnect:g}']
         if self.patience and (self.valid or self.ratio_valid):
             ends = 'let the rate fall early or, where it falls already, end the run' if falls else 'end the run'
