@@ -33,12 +33,11 @@ def spelled(name):
 def typed(options):
     """Return options of train.py, a dict by name, as words of a command line; the positional ones first.
 
-    Those that are None are left out.
+    Those that are None are left out, and flags that are False.
     """
-    words = [options[name] for name in ('input', 'run') if name in options]
+    options = {name: value for name, value in options.items() if value is not None and value is not False}
+    words = [options.pop(name) for name in ('input', 'run') if name in options]
     for name, value in options.items():
-        if name in ('input', 'run') or value is None:
-            continue
         if str(value).startswith('-'):
             words.append(f'{spelled(name)}={value}')       # otherwise it would be read as another option
         else:

@@ -164,9 +164,9 @@ class Compiled(State):
                 self._functions[name] = functools.partial(continue_texts, self._function('predict'))
                 return self._functions[name]
             builds = dict(predict=self._build_predict, check=self._build_check, states=self._build_states,
-                         sample=self._build_sample,
-                         train_rmsprop=functools.partial(self._build_train, 'rmsprop'),
-                         train_sgd=functools.partial(self._build_train, 'sgd'))
+                          sample=self._build_sample,
+                          train_rmsprop=functools.partial(self._build_train, 'rmsprop'),
+                          train_sgd=functools.partial(self._build_train, 'sgd'))
             if name not in builds:
                 raise ValueError(f'there is no function {name!r}: expected one of {", ".join(builds)}')
             try:

@@ -48,12 +48,12 @@ def summary(path):
 def _options(options):
     """Return lines on a run and its options, a dict by name, as they are typed: first those unlike their defaults."""
     lines = [f'run: {options.pop("run")}'] if 'run' in options else []
-    typed = {name: value for name, value in options.items() if value is not None and value is not False}
-    unlike = {name: value for name, value in typed.items() if value != table.DEFAULTS.get(name)}
-    alike = {name: value for name, value in typed.items() if name not in unlike}
+    unlike = {name: value for name, value in options.items() if value != table.DEFAULTS.get(name)}
+    alike = {name: value for name, value in options.items() if name not in unlike}
     for title, found in (('options', unlike), ('options as by default', alike)):
-        if found:
-            lines.append(f'{title}: ' + ' '.join(map(str, commands.typed(found))))
+        words = commands.typed(found)
+        if words:
+            lines.append(f'{title}: ' + ' '.join(map(str, words)))
     return lines
 
 
