@@ -44,6 +44,7 @@ import numpy as np
 
 from engine import checks, table
 from engine.analysis import Analysis, mean_cost
+from engine.interrupts import ctrl_c_delayed
 from engine.progress import Watch
 from engine.run import fit
 from engine.run.schedule import Diverged, Schedule
@@ -193,7 +194,7 @@ def running_averages(averages, parameters, weight):
 
 
 def update_ratios(steps, parameters, ops):
-    """Return ||step|| / ||p|| for each parameter, p before the step; inf where p was zero."""
+    """Return ||step|| / ||p|| for each parameter, p before the step; inf or nan where p was 0."""
     return [tt.sqrt(ops.sum_of_squares(s)) / tt.sqrt(ops.sum_of_squares(p)) for s, p in zip(steps, parameters)]
 
 
@@ -214,10 +215,11 @@ class CharLSTM(Sampling, Analysis):
 
     Attributes: uchar, a list of the V characters by number; batch_size; X, Y, n_batches, each a dict with the keys
     'train' and 'valid'; texts, a dict of the texts that prepare_input read for valid and test, as numbers (n,), by
-    'valid' and 'test'; p, the parameters as Theano shared variables by name; lp, the learning parameters, which may be
-    changed between steps; dyn_lrate, the learning rate as a shared scalar, which may be set between steps, also to a
-    number, but not in fit; random, the NumPy generator of all random numbers: the same random_seed, text and machine
-    give the same numbers; schedule, how far fit is, None before it; its rate_factor scales the rates.
+    'valid' and 'test'; p, the parameters as Theano shared variables by name, or the averages of those that are trained:
+    load_params sets both; lp, the learning parameters, which may be changed between steps; dyn_lrate, the learning rate
+    as a shared scalar, which may be set between steps, also to a number, but not in fit; random, the NumPy generator of
+    all random numbers: the same random_seed, text and machine give the same numbers; schedule, how far fit is, None
+    before it; its rate_factor scales the rates.
 
     A subclass, or an object before model_setup, may set another cell, a function like lstm_cell. It may also set
     cell_parameters, a dict of names to initial values. The cell takes these parameters as further arguments; each has
@@ -225,11 +227,8 @@ class CharLSTM(Sampling, Analysis):
     optimiser, too, a function like rmsprop, and optimiser_state, which returns its state before the first step. The
     state is saved and resumed with the parameters.
 
-    Several threads may share an object: their calls take turns.
-
-    engine/lesson/README.md derives the model by hand, and has twelve experiments.
-
-    The base classes write texts, read texts, compile functions, and hold what the model keeps between two steps.
+    Several threads may share an object: their calls take turns. engine/lesson/README.md derives the model by hand. The
+    base classes write texts, read texts, compile functions, and hold what the model keeps between two steps.
     """
     cell_parameters = {}
 
@@ -306,8 +305,7 @@ class CharLSTM(Sampling, Analysis):
             own = checks.cell_parameters(self.cell_parameters)
             p = initial_parameters(V, num_units1, num_units2, self.random, initial, own)
             self._set_parameters(check_initial(p, V, num_units1, num_units2, own, theano.config.floatX), self.uchar)
-            self._optimiser_state = {}
-        self._functions, self._made_from, self.schedule, self.lp, self._initial_lp = {}, None, None, lp, dict(lp)
+        self._functions, self._made_from, self._optimiser_state, self.lp, self._initial_lp = {}, None, {}, lp, dict(lp)
         self._set_weights(self._arrays() if lp['average'] else {})
         self._average_weight = theano.shared(np.zeros((), theano.config.floatX), 'average_weight', allow_downcast=True)
         self._dyn_lrate = theano.shared(np.asarray(lp['lrate'], theano.config.floatX), 'lrate', allow_downcast=True)
@@ -413,6 +411,7 @@ class CharLSTM(Sampling, Analysis):
         """
         watch, n = watch or Watch(), self.n_batches['train']
         while not (schedule.finished or watch.stopped):
+            self.compile('train_rmsprop')
             schedule.begin_epoch()
             watch.begin_epoch()
             for i in range(schedule.batch, n):
@@ -420,8 +419,9 @@ class CharLSTM(Sampling, Analysis):
                 x, y = self.X['train'][i], self.Y['train'][i]      # a batch is cut out of the text when it is read
                 if schedule.should_validate(self.n_batches['valid']):      # before the step, as the training cost is
                     schedule.valid_batch_cost = self.validate_batch()
-                cost, _, *ratios = self.theano_train_rmsprop(x, y)
-                schedule.record_step(cost, len(y) * self.batch_size)
+                with ctrl_c_delayed():          # so that a step is made and counted, or neither
+                    cost, _, *ratios = self.theano_train_rmsprop(x, y)
+                    schedule.record_step(cost, len(y) * self.batch_size)
                 watch.step(cost, ratios, len(y) * self.batch_size)
                 if watch.stopped:
                     return

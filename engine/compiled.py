@@ -158,6 +158,9 @@ class Compiled(State):
         """Return a compiled function; compile it first where needed. Raises CompilerError where that fails."""
         if not self.p:
             raise ValueError('no model yet: call model_setup first')
+        if self.p['c'].dtype != theano.config.floatX:
+            raise ValueError(f"the model is of {self.p['c'].dtype}, but theano.config.floatX is {theano.config.floatX} "
+                             'now: set that back')
         self._checked_cell()
         if name not in self._functions:
             if name == 'sample' and not self._samples_in_c():

@@ -30,8 +30,8 @@ def raise_again():
 
 
 @contextlib.contextmanager
-def held():
-    """Delay the KeyboardInterrupt of Ctrl-C to the end of the block: a module that is half imported does not work."""
+def ctrl_c_delayed():
+    """Delay the KeyboardInterrupt of Ctrl-C to the end of the block, which then is not left half done."""
     if (threading.current_thread() is not threading.main_thread()
             or signal.getsignal(signal.SIGINT) is not signal.default_int_handler):
         yield

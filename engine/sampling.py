@@ -101,16 +101,18 @@ class Sampling(Compiled):
                     hold: Optional[Dict[str, Dict[int, float]]] = None) -> Iterator[List[str]]:
         """Yield what generate_text returns piece by piece, each a list of count strings, the seed first.
 
-        temperature: below 1 probable characters become more probable, above 1 less. top_k: draw
-        from only the k most probable characters. top_p: draw from the smallest set of characters
-        whose probabilities sum to top_p. stop: a text ends with the first occurrence of
-        this string after the seed. hold: cell states that stay at a value while the text is read and
+        temperature: below 1 probable characters become more probable, above 1 less. top_k: draw from only the k most
+        probable characters, and those as probable as the last of them. top_p: draw from the smallest set of characters
+        whose probabilities sum to top_p, and again those as probable as the last. stop: a text ends with the first
+        occurrence of this string after the seed. hold: cell states that stay at a value while the text is read and
         written, such as {'C2': {44: 5.0}} for unit 44 of layer 2; h follows from them.
         Raises ValueError as generate_text does, and where a model of other sizes was set meanwhile.
         """
         if stop and not isinstance(stop, str):
             raise ValueError(f'stop is {stop!r}: expected a string')
         prime = self._prime(seed, text_length, method, count)
+        if not self.finite():
+            raise ValueError('the parameters are no finite numbers: take an earlier checkpoint')
         choice = checked_choice(temperature, top_k, top_p, len(self.uchar), theano.config.floatX)
         sample = self._of_these_sizes(self._sample if hold is None else self._sample_holding(hold))
         strings = self._text_decoder(count)

@@ -50,7 +50,7 @@ def _real(expected, fits):
 
 ABOVE_0, AT_LEAST_0 = _real('above 0', lambda v: v > 0), _real('of at least 0', lambda v: v >= 0)
 BELOW_1 = _real('from 0 to below 1', lambda v: 0 <= v < 1)
-LEFT_OUT = _real('from 0 to at most 0.9999', lambda v: 0 <= v <= 0.9999)       # by steps of a 65,536th
+LEFT_OUT = _real('0, or from 0.00001 to 0.9999', lambda v: v == 0 or 1e-5 <= v <= 0.9999)   # rounded to a 65,536th
 
 _of_text = functools.partial(Option, kept='text')
 _of_model = functools.partial(Option, kept='model')

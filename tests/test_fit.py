@@ -1,4 +1,6 @@
 """CharLSTM.fit: what it begins with, what it refuses, and going on. tests/test_readme.py compares it with train.py."""
+import signal
+
 import numpy as np
 import pytest
 
@@ -113,29 +115,52 @@ def test_another_text_after_the_last_epoch(text_file, book, interpreted):
     assert model.has_text('train') and model.schedule is None
 
 
-def test_what_fails_or_resumes_a_checkpoint_ends_nothing(book, tmp_path, interpreted, refused):
+def test_what_fails_ends_nothing(book, tmp_path, interpreted, refused):
     model = CharLSTM(random_seed=1)
     next(model.fit(book, epochs=4, **SMALL))
-    path = model.save_params(tmp_path / 'p.npz')
     for failing in (lambda: model.prepare_input(tmp_path / 'missing.txt'),
                     *[lambda read=read: read(tmp_path / 'missing.npz') for read in (
                         model.model_setup, model.load_params, model.init_params)]):
         with pytest.raises(OSError):
             failing()
-    model.resume(path)
     assert [epoch.number for epoch in model.fit()] == [2, 3, 4]
     with refused(ValueError, 'all 4 epochs were read', 'expected a text'):
         model.fit()
 
 
-def test_resuming_another_model_ends_what_was_begun(book, path, interpreted, refused):
+@pytest.mark.parametrize('units', [3, 4])
+def test_resuming_ends_what_was_begun(book, path, interpreted, refused, units):
+    """Also where the checkpoint is of the same run, as its schedule is not in it."""
     other, model = CharLSTM(random_seed=1), CharLSTM(random_seed=1)
-    next(other.fit(book, epochs=3, **dict(SMALL, num_units2=4)))
+    next(other.fit(book, epochs=3, **dict(SMALL, num_units2=units)))
     loop = model.fit(book, epochs=3, **SMALL)
     next(loop)
     model.resume(other.save_params(path))
     with refused(ValueError, 'fit cannot go on', 'other parameters'):
         next(loop)
+
+
+@pytest.mark.parametrize('where', ['_step_inputs', '_cost_weights', '_rows'])
+def test_ctrl_c_within_a_step_neither_loses_nor_repeats_it(book, interpreted, monkeypatch, where):
+    """Before the step's random numbers, after them, and at its beginning: fit() continues bit for bit."""
+    model, whole, calls = CharLSTM(random_seed=1), CharLSTM(random_seed=1), []
+    costs = [epoch.cost for epoch in whole.fit(book, epochs=2, **SMALL)]
+    step = getattr(CharLSTM, where)
+
+    def interrupted(self, *arguments):
+        found = step(self, *arguments)
+        calls.append(where)
+        if len(calls) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return found
+
+    monkeypatch.setattr(CharLSTM, where, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(model.fit(book, epochs=2, **SMALL))
+    assert len(calls) == 3 and model.schedule.step == 3
+    assert [epoch.cost for epoch in model.fit()] == costs
+    for name, p in whole.p.items():
+        assert (p.get_value() == model.p[name].get_value()).all(), name
 
 
 def test_two_loops_over_one_run(book, interpreted, refused):

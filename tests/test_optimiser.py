@@ -83,7 +83,7 @@ def test_adam_resumes_bit_for_bit(make, path):
 
 
 def test_state_begins_anew_where_averages_of_rmsprop_do(make, path):
-    """With model_setup and with parameters of other shapes, not where the parameters of a checkpoint are loaded."""
+    """With model_setup, also of a checkpoint, and with parameters of other shapes; not with load_params."""
     model, counts = make(), []
 
     def count():
@@ -95,10 +95,13 @@ def test_state_begins_anew_where_averages_of_rmsprop_do(make, path):
     count()
     trained(model, 0, 1)
     count()
+    model.model_setup(model.save_params(path), num_units1=4, num_units2=2)
+    count()
+    trained(model, 0, 1)
     model.load_params(make().save_params(path))
     model.model_setup(num_units1=5, num_units2=2)
     count()
-    assert counts == [2, 0, 1, 0]
+    assert counts == [2, 0, 1, 0, 0]
 
 
 @pytest.mark.parametrize('theirs, ours', [(CharLSTM, Adam), (Adam, CharLSTM)])

@@ -25,7 +25,7 @@ OUT_OF_RANGE = {
     'drate': [1.0, -0.1, np.nan, 0.99999999999],
     'eps': [0.0, np.nan, 1e300], 'l1': [-0.1, np.inf], 'l2': [-0.1, 1e300], 'grad-clip': [-0.1, 1e300, 1e-300],
     'step-clip': [-0.1],
-    'dropout': [1.0], 'dropconnect': [1.0], 'smoothing': [1.0, -0.1], 'ar': [-0.1], 'tar': [-0.1, np.inf],
+    'dropout': [1.0, 1e-6], 'dropconnect': [1.0, 1e-6], 'smoothing': [1.0, -0.1], 'ar': [-0.1], 'tar': [-0.1, np.inf],
     'reset': [1.0], 'average': [1.0], 'anneal': [-0.1, 1.5, np.nan]}
 
 

@@ -94,6 +94,17 @@ def test_without_vocabulary_or_parameters(refused, text_file):
         model.generate_text('a')
 
 
+@pytest.mark.parametrize('name', ['U1', 'V'])
+def test_parameters_that_are_not_finite(refused, name):
+    """U1 makes the states nan, V only the probabilities."""
+    model = CharLSTM(random_seed=1)
+    model.model_setup(num_units1=3, num_units2=4, char_dim=5)
+    model.uchar = list('abcde')
+    model.p[name].set_value(np.full_like(model.p[name].get_value(), np.nan))
+    with refused(ValueError, 'no finite numbers', 'earlier checkpoint'):
+        model.generate_text('ab')
+
+
 @pytest.mark.parametrize('replaced', [dict(num_units1=2), dict(num_units2=2), dict(char_dim=7)], ids=str)
 @pytest.mark.parametrize('hold', [None, {'C1': {1: 0.5}}], ids=['free', 'held'])
 def test_model_that_is_replaced_while_it_writes(refused, interpreted, replaced, hold):

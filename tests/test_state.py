@@ -134,6 +134,25 @@ def test_checkpoint_round_trip(shared_folder, floatX, characters, H1, H2, seed, 
     assert other.random.random() == model.random.random()
 
 
+def test_another_float_type_than_the_models(path, interpreted, refused):
+    """The optimiser's state is saved in the model's; what computes is refused until the type is set back."""
+    model = CharLSTM(random_seed=1)
+    model.model_setup(num_units1=3, num_units2=2, char_dim=4)
+    model.uchar = list('abcd')
+    x = np.array([[0, 3], [2, 1]])
+    model.theano_train_rmsprop(x, x[::-1])
+    before = load(model.save_params(path))
+    with theano.change_flags(floatX='float64'):
+        model.save_params(path)
+        for computes in (model.theano_predict, lambda x: model.theano_train_rmsprop(x, x), model.score_text):
+            with refused(ValueError, 'the model is of float32', 'floatX is float64', 'set that back'):
+                computes(x if computes != model.score_text else 'abba')
+    assert {name: array.tobytes() for name, array in load(path).items()} == {
+        name: array.tobytes() for name, array in before.items()} and before['m_U1'].any()
+    model.theano_train_rmsprop(x, x[::-1])
+    assert (load(model.save_params(path))['m_U1'] != before['m_U1']).any()
+
+
 def test_settings_of_a_text_may_be_numpy_numbers(text_file, path):
     """As they come from a grid that is searched; a checkpoint has them as Python's own."""
     model = CharLSTM(random_seed=1)

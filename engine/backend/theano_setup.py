@@ -253,7 +253,7 @@ def _import_quietly():
     """
     printed = io.StringIO()
     try:
-        with warnings.catch_warnings(), interrupts.held(), \
+        with warnings.catch_warnings(), interrupts.ctrl_c_delayed(), \
                 contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(printed), \
                 _temporarily(os.environ, 'THEANO_FLAGS', _all_flags()), \
                 _temporarily(sys.modules, 'mpi4py', sys.modules.get('mpi4py')):

@@ -281,11 +281,11 @@ class State:
     # ---- the parameters
 
     def _set_parameters(self, arrays, uchar):
-        """Replace parameters and vocabulary. Compiled functions stay where all shapes and types stay."""
-        self.uchar, before = list(uchar), self.p
+        """Replace parameters and vocabulary, and end fit. Compiled functions stay where all shapes and types stay."""
+        self.uchar, self.schedule, before = list(uchar), None, self.p
         self.p = _updated(self.p, arrays)
         if self.p is not before:
-            self._functions, self._optimiser_state, self.schedule = {}, {}, None
+            self._functions, self._optimiser_state = {}, {}
         self._set_weights(arrays if self.lp.get('average') else {})
         self._validation_states, self._validation_index = None, 0
         self.reset_states()
@@ -300,7 +300,7 @@ class State:
 
     def _training_state(self):
         """Return the optimiser's state as shared variables; the initial one if names or shapes are those of another."""
-        initial = map_state(lambda value: np.asarray(value, theano.config.floatX),
+        initial = map_state(lambda value: np.asarray(value, self.p['c'].dtype),
                             self.optimiser_state(list(self._arrays().values())))
         now = _values(named_state(self._optimiser_state, self.p))
         if _kinds(now) != _kinds(named_state(initial, self.p)):
@@ -462,7 +462,7 @@ class State:
                                  '--init begins with its initial value')
         arrays = {name: arrays[name] for name in names}
         self._set_model(filename, arrays, uchar)
-        self._encoding, self.schedule = encoding, None
+        self._encoding = encoding
         if are_bytes(self.uchar):
             self._warn(f'{filename} learned bytes instead of characters, of a text that was not all ASCII: they are '
                        f'read and written as {encoding.upper()}; if they are others, say so with the option encoding')
@@ -495,7 +495,8 @@ class State:
     def resume(self, filename: Path) -> Any:
         """Restore what save_params wrote, after prepare_input and model_setup with the same arguments as then.
 
-        Training then continues as if it had never stopped, bit for bit. Returns progress as save_params got it. Raises
+        Training then continues as if it had never stopped, bit for bit, once dyn_lrate and lp are as they were, if they
+        were changed since model_setup. Returns progress as save_params got it. What fit has begun ends. Raises
         OSError when the file cannot be read, and ValueError for one that is no checkpoint, does not know a character
         of the text, lacks something that a run needs, is of another cell, optimiser or precision, or has an average
         where model_setup had none, or the reverse.
@@ -544,4 +545,3 @@ class State:
                 filename, *theirs, *ours))
         new = {name: p.get_value() for name, p in self.p.items()}
         self._set_parameters(carry_over(arrays, uchar, new, self.uchar), self.uchar)
-        self.schedule = None
