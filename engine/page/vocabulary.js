@@ -20,6 +20,12 @@ class Vocabulary {
     return bytes ? Array.from(new TextEncoder().encode(character), asByte) : [character];
   }
 
+  /** The first characters of a text: `most`, and another one if there are more. */
+  static firstOf(text, most) {
+    const enough = text.slice(0, 2 * (most + 1));          // a character has up to two units of UTF-16
+    return Array.from(enough).slice(0, most + 1);
+  }
+
   /** The name of a character in a list. */
   static named(character) {
     const names = {' ': 'space', '\n': 'line end', '\t': 'tab', '\xa0': 'no-break space'};
