@@ -15,12 +15,19 @@ const state = {
   view: null, place: 0, pinned: false, unit: null, feature: null, of: 'C', held: new Map(), inside: 'text', words: null,
   scrolls: {},
 
-  MOST_TYPED: 20_000,                                      // characters of Your words that are read and kept
+  MOST_TYPED: 20_000,                                      // characters of what is typed that are read and kept
   followers: [],                                           // each {parts, act}, in the order in which they are called
 
   /** Calls act() whenever one of some parts has changed. parts: their names. */
   follow(parts, act) {
     state.followers.push({parts, act});
+  },
+
+  /** What is read and kept of a text that is typed: its first characters, and a line on the rest, '' without one. */
+  cut(text) {
+    const {MOST_TYPED: most} = state, found = Vocabulary.firstOf(text, most);
+    const rest = found.length > most ? `Only the first ${format.grouped(most)} characters are read and kept.` : '';
+    return {characters: found.slice(0, most), rest};
   },
 
   /** Changes parts, calls what follows them, and puts them into the address. parts: new values by name. */
@@ -57,7 +64,7 @@ const address = {
     const ofUnits = Array.from(held, ([u, byte]) => `${units.nameOf(u)}=${units.cellState(u, byte).toFixed(4)}`);
     if (held.size) parts.push('hold=' + ofUnits.join());
     if (inside !== 'text') parts.push('inside=' + inside);
-    if (words !== null) parts.push('words=' + code(Array.from(words).slice(0, state.MOST_TYPED).join('')));
+    if (words !== null) parts.push('words=' + code(state.cut(words).characters.join('')));
     return '#' + parts.join('&');
   },
 
@@ -69,11 +76,11 @@ const address = {
     const held = (said.get('hold') || '').split(',').map(text => text.split('='))
       .map(([name, value]) => [units.numberOf(name), numberIn(value)])
       .filter(([u, value]) => u >= 0 && isFinite(value));
-    const known = (text, pattern) => text !== null && pattern.test(text) ? text : null;
+    const [, layer, number] = /^C([12]):(0|[1-9]\d*)$/.exec(said.get('unit')) || [];
     return {
       view: views.includes(view) ? view : views[0], place: pinned ? place : Math.min(1, places - 1), pinned,
       feature: Object.keys(data.correlations).includes(said.get('feature')) ? said.get('feature') : null,
-      unit: known(said.get('unit'), /^C[12]:\d+$/), of: said.get('of') === 'h' ? 'h' : 'C',
+      unit: Number(number) < data.snapshots.sizes[2 * layer - 1] ? said.get('unit') : null, of: said.get('of') === 'h' ? 'h' : 'C',
       held: new Map(held.map(([u, value]) => [u, units.byteOf(u, value)])),
       inside: said.get('inside') === 'words' ? 'words' : 'text', words: said.get('words'),
     };
