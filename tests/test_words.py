@@ -162,7 +162,8 @@ def test_every_control_has_a_name_and_is_reached_by_tab(browser, written):
     browser.focus('#tab-words')
     browser.press('Tab')
     assert browser.focused() == 'help-open'
-    for name, label in (('words-box', 'Your words'), ('words-temperature', 'Temperature'), ('words-colour', 'Coloured by')):
+    for name, label in (('words-box', 'Your words'), ('words-temperature', 'Temperature'),
+                        ('words-colour', 'Coloured by')):
         browser.press('Tab')
         assert browser.focused() == name
         named, = browser.all('#' + name, 'element.ariaLabel || element.labels[0].textContent')

@@ -82,7 +82,7 @@ function learnView() {
       return made;
     });
     const ofLayers = H1 === H2 ? H1 : `${H1} and ${H2}`;
-    introduction = `Learning ${format.grouped(numbers.length)} characters, ${V} distinct, with `
+    introduction = `Learning ${format.grouped(numbers.length)} ${vocabulary.entryName}s, ${V} distinct, with `
       + `2 layers of ${ofLayers} units. A tenth, at the end, is for validation.` + model.slowness(lesson.learner.memory)
       + (chosen.length > MOST ? ` Only the first ${format.grouped(MOST)} characters of the text are taken.` : '');
     byId('learn-status').textContent = introduction;
@@ -115,13 +115,13 @@ function learnView() {
 
   /** Shows what a look found, as of Lesson.look, and the mean cost of the steps since the last one. */
   function show({p, kept, cost, costs, unit, sample}) {
-    const read = lesson.characters;
+    const read = lesson.characters, {entryName} = vocabulary;
     shown = p;
     byId('learn-shown').hidden = false;
     showButtons();
     if (cost !== null) rows.push([read / 1000, cost, kept]);
-    byId('learn-progress').textContent = `${format.grouped(read)} characters read. Validation: `
-      + `${format.natsAndBits(kept)} a character. Taking all ${vocabulary.uchar.length} as equally probable costs `
+    byId('learn-progress').textContent = `${format.grouped(read)} ${entryName}s read. Validation: `
+      + `${format.natsAndBits(kept)} a ${entryName}. Taking all ${vocabulary.uchar.length} as equally probable costs `
       + `${format.natsAndBits(Math.log(vocabulary.uchar.length))}.`;
     byId('learn-sample').textContent = format.visible(sample.map(vocabulary.speller()).join(''));
     spans.forEach((span, k) => colour.tint(span, colour.ofCost(costs, k)));
@@ -131,7 +131,8 @@ function learnView() {
 
   function drawCurve() {
     const place = byId('learn-curve'), width = Math.min(680, place.clientWidth);
-    if (width) place.replaceChildren(...rows.length ? [curve.draw(rows, width, 'thousand characters')] : []);
+    const drawing = () => curve.draw(rows, width, `thousand ${vocabulary.entryName}s`);
+    if (width) place.replaceChildren(...rows.length ? [drawing()] : []);
   }
 
   function showUnit(unit) {

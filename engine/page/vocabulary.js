@@ -9,6 +9,11 @@ class Vocabulary {
     this.numbers = new Map(uchar.map((entry, number) => [entry, number]));
   }
 
+  /** What the entries are, in the singular: costs are means over these. */
+  get entryName() {
+    return this.bytes ? 'byte' : 'character';
+  }
+
   /** The byte that an entry stands for, where the model learned bytes. */
   static byteOf(entry) {
     return entry.charCodeAt(0) & 255;

@@ -108,7 +108,8 @@ function wordsView(text, cells) {
   /** Shows the mean cost, and a bar for each of the most probable next characters. */
   function showNext() {
     const {numbers, network} = reading(), known = costs.slice(1, numbers.length);
-    byId('words-status').textContent = known.length ? `Mean: ${format.natsAndBits(mean(known))} a character.` : '';
+    byId('words-status').textContent = known.length ?
+      `Mean: ${format.natsAndBits(mean(known))} a ${vocabulary.entryName}.` : '';
     const p = numbers.length ? Array.from(network.logs(0), Math.exp) : [];
     next = {p, order: Array.from(p.keys()).sort((a, b) => p[b] - p[a]).slice(0, NEXT)};
     byId('words-next').replaceChildren(...next.order.flatMap(number => bar(vocabulary.nameOf(number), 0, '', '')));

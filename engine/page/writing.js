@@ -72,7 +72,8 @@ function writingView(cells) {
       'They are the same.';
     byId('stop').disabled = !panes.length;
     byId('stop').textContent = running ? 'Stop' : 'Continue';
-    const amount = `${format.grouped(done)} ${done === 1 ? 'character' : 'characters'}${two ? ' of each text' : ''}`;
+    const {entryName} = model.vocabulary, written = done === 1 ? entryName : entryName + 's';
+    const amount = `${format.grouped(done)} ${written}${two ? ' of each text' : ''}`;
     byId('speed').textContent = running ? '' : `${amount}, ${format.grouped(done / seconds)} a second` +
       (two ? `. ${parting}` : '.') + model.slowness();
   }
@@ -115,6 +116,7 @@ function writingView(cells) {
     return element('label', 'number', name, slider);
   }
 
+  if (data.bytes) byId('length').parentElement.firstChild.data = 'Bytes';
   byId('top-k').value = byId('top-k').dataset.most = data.uchar.length;
   byId('prime').addEventListener('input', write);
   for (const id of ['top-k', 'length', 'seed']) byId(id).addEventListener('input', rewrite);
