@@ -77,6 +77,24 @@ def test_unit_that_the_network_does_not_have(browser, written, unit):
     assert wait_for_address(browser, '^#inside') and 'unit' not in browser.value(ADDRESS)
 
 
+def test_held_units_that_the_page_takes_otherwise(browser, written):
+    first = data_of(written)['units'][0]
+    name, most = f'C{first["layer"]}:{first["number"]}', first['most']
+    browser.open(written, view=f'#cells&hold={name}=99,C9:1=3,{name[:1]}')
+    note = browser.text('#cells-side .hold-note')
+    assert f'{name}=99 became {most:.2f},'.replace('-', '\u2212') in note and 'C9:1=3 was not taken' in note
+    assert browser.is_visible('#cells-side .hold-note')
+    browser.click('#tab-writing')
+    assert browser.is_visible('#writing-panel .hold-note') and browser.text('#writing-panel .hold-note') == note
+    found = wait_for_address(browser, f'hold=({name}=.*)').group(1)          # the address as the page takes it
+    assert abs(float(found.split('=')[1]) - most) < 1e-3
+    browser.reload()
+    assert not browser.is_visible('#writing-panel .hold-note')
+    for byte in (0, 255):                                  # what the page itself writes is in its range
+        browser.value(f'state.change({{held: new Map([[0, {byte}]])}})')
+        assert browser.value('address.heldIn(address.written().split("hold=")[1]).note') == ''
+
+
 def test_view_of_the_address_is_shown_from_its_top(browser, written):
     for view in ('surprise', 'why', 'cells', 'inside', 'words', 'writing', 'guess', 'learn', 'about'):
         browser.open(written, height=300, view=f'#{view}')
@@ -143,4 +161,5 @@ def test_help_leads_to_the_views(browser, written):
     browser.click('#help-close')
     assert not browser.value("byId('help').open") and browser.focused() == 'help-open'
     words = browser.text('#help')
+    assert 'says what you see' not in words and 'C or h, held units, and what you type' in ' '.join(words.split())
     assert [word for word in ('LSTM', 'unit', 'gate', 'cell state', 'nat') if word not in words] == []

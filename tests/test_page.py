@@ -513,6 +513,23 @@ def test_bytes_are_read_and_written_as_characters(browser, tmp_path):
     browser.click('#tab-writing')
     assert write_in(browser, prime='aé', length='9', temperature='1') == 'aé€aé€'
     assert 'never saw' not in browser.text('#wrong')
+    assert browser.text('#speed').startswith('9 bytes,')
+    assert browser.value("byId('length').labels[0].innerText").startswith('Bytes')
+
+
+def test_costs_of_a_model_of_bytes_are_called_so(browser, tmp_path):
+    """Each mean is over bytes, and so is each number of them."""
+    checkpoint = write_chain(tmp_path / 'p.npz', np.frombuffer('aé€'.encode(), 'S1'))
+    model = CharLSTM()
+    model.model_setup(checkpoint)
+    path = write_page_of(checkpoint, tmp_path / 'page.html', 'aé€' * 3, against=(model, checkpoint))
+    browser.open(path, view='#words')
+    browser.set('#words-box', 'aé')
+    browser.wait("byId('words-status').textContent.startsWith('Mean')")
+    said = browser.all('#mean, #models p, #words-status')
+    assert len(said) == 4 and all(re.search(r'bits\) a byte\.?$', line) for line in said)
+    text, source = page.beginning_of('aé€'.encode().decode('ascii', 'surrogateescape'), 'x.txt', entry='byte')
+    assert source == 'All 6 bytes of x.txt.' and len(text) == 6
 
 
 def test_print_has_the_colours_and_no_buttons(browser, written):
@@ -716,7 +733,7 @@ def test_units_are_held_by_mouse_and_by_keys(browser, written):
     browser.press(' ')
     assert slider() == (False, 255) and held() == {second}                     # the slider stays
     labels = browser.all('#hold, #hold-at', 'element.labels[0]?.textContent || element.ariaLabel')
-    assert labels == ['hold C at', 'the value to hold C at']
+    assert labels == ['hold C at', 'the value to hold C at, from the least to the most in this text']
 
 
 def test_sliders_of_a_unit_run_alike(browser, written):

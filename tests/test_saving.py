@@ -217,6 +217,10 @@ def test_several_units_side_by_side(browser, written):
         found = np.array(levels[64 * row:64 * row + 64])
         clear = abs(expected - np.rint(expected)) > 0.02
         np.testing.assert_array_equal(found[clear], expected[clear].astype(int))
+    lines = browser.all('#multiples text')[-2:]
+    assert ' '.join(lines).endswith('low is pale, high deep, reversed where its correlation is negative.')
+    root = ElementTree.fromstring(save(browser, 'cells', 'SVG')[2])
+    assert [text.text for text in root.iter(SVG + 'text')][-2:] == lines
     browser.click('#tab-why')
     assert not browser.is_visible('#multiples')
     assert re.search(r'#why', browser.value('address.written()'))
