@@ -86,6 +86,7 @@ const address = {
     return {held, note: format.visible(notes.join('') && 'Held units of the address:' + notes.join(''))};
   },
 
+  /** The number in a text, NaN if it has none. */
   numberIn: text => Number(text && text.trim() || NaN),
 
   /** The parts of the state that an address says. What is missing, or not of this page, is as at first. */
