@@ -122,7 +122,7 @@ def write_page(model, o, checkpoint, against):
     original = original_of(o)
     other = page.comparable(model, CharLSTM, against, o.encoding) if against else None
     model.compile('predict', 'sample')
-    prime, source = '', None
+    prime, source, entry = '', None, report.entry_name(model.uchar)
     if o.score is not None:
         read = scoring.read(model, o.score, o.encoding, note)
         text, left_out = read.known, read.unknown
@@ -138,10 +138,10 @@ def write_page(model, o, checkpoint, against):
         if other:
             left_out = {**left_out, **unknown_to_other}
         learned = checkpoint.metadata.get('text', {}).get('sha256') == read.sha256
-        text, source = page.beginning_of(text, o.score, left_out, learned)
+        text, source = page.beginning_of(text, o.score, left_out, learned, entry)
     found = None
     if original:                                       # both in the model's characters, which may be bytes
-        original = original._replace(text=model.in_vocabulary(original.text))
+        original = original._replace(text=model.in_vocabulary(original.text), entry=entry)
         found = original.compare([text[len(model.in_vocabulary(prime)):]])
     page.write_page(o.page, model, checkpoint, text, source, (other, against) if other else None, found)
     if found:

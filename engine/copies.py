@@ -145,25 +145,26 @@ class Copies(NamedTuple):
 
     def share(self):
         """Return a line on how much stands in the original."""
-        characters = number_of(self.characters, 'character')
-        return (f'{100 * self.copied / max(1, self.characters):.1f} % of {characters} stand in '
-                f'{self.original.name} in passages of over {LEAST - 1} characters')
+        entry = self.original.entry
+        return (f'{100 * self.copied / max(1, self.characters):.1f} % of {number_of(self.characters, entry)} stand in '
+                f'{self.original.name} in passages of over {LEAST - 1} {entry}s')
 
     def lines(self):
         """Return lines on how much stands in the original, on the longest passage, and where that stands."""
         if not self.longest:
-            return [self.share(), f'no character stands in {self.original.name}']
-        place, = self.places([self.longest])
+            return [self.share(), f'no {self.original.entry} stands in {self.original.name}']
+        entry, (place,) = self.original.entry, self.places([self.longest])
         passage = self.written[self.longest.start:][:self.longest.length]
         shown = repr(passage) if len(passage) <= SHOWN else f'{passage[:SHOWN]!r} ...'
-        return [self.share(), f'the longest passage has {number_of(len(passage), "character")}: {shown}',
-                'it stands there at character {at:,}, line {line:,}, between {before!r} and {after!r}'.format(**place)]
+        return [self.share(), f'the longest passage has {number_of(len(passage), entry)}: {shown}',
+                'it stands there at {} {at:,}, line {line:,}, between {before!r} and {after!r}'.format(entry, **place)]
 
 
 class Original(NamedTuple):
-    """A text that another one may have copies of. name: of its file or folder."""
+    """A text that another one may have copies of. name: of its file or folder. entry: 'byte' for a text of bytes."""
     text: str
     name: str
+    entry: str = 'character'
 
     def compare(self, texts):
         """Return the Copies in texts, a list of strings. Raises ValueError for more than MOST_WRITTEN characters."""

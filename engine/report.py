@@ -23,6 +23,12 @@ def _read(path, encoding='utf-8'):
         return units(shapes), sum(map(math.prod, shapes.values())), uchar, stored.metadata
 
 
+def entry_name(uchar):
+    """Return what a vocabulary has, and costs are counted in: 'byte' or 'character'."""
+    from engine.state.parameters import are_bytes            # late, as in _read
+    return 'byte' if are_bytes(uchar) else 'character'
+
+
 def _sizes(units, parameters):
     """Return what a line says of the sizes of a model."""
     return '2 layers of {} and {} units, {:,} parameters'.format(*units, parameters)
@@ -75,7 +81,7 @@ def description(path, encoding='utf-8', folders=True):
     *sizes, uchar, metadata = _read(path, encoding)
     if not folders:
         path, metadata = os.path.basename(str(path)), _without_folders(metadata)
-    lines = [f'{path}: {_sizes(*sizes)}, {len(uchar)} characters: {"".join(uchar)!r}']
+    lines = [f'{path}: {_sizes(*sizes)}, {number_of(len(uchar), entry_name(uchar))}: {"".join(uchar)!r}']
     text = dict(metadata.get('text', {}))
     valid, test = text.pop('valid', None), text.pop('test', None)
     progress, lp = _reached(metadata), metadata.get('lp')

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from engine import copies
 from engine.files import base_name
 from engine.progress import Countdown
-from engine.report import print_json
+from engine.report import entry_name, print_json
 from engine.terminal import bits, nats_and_bits, note, number_of
 
 SURPRISES, CONTEXT = 10, 30        # least expected characters that are printed, and characters before each
@@ -19,13 +19,14 @@ class Source(NamedTuple):
     """A text that was read to be scored.
 
     path; text: as it is; known: in the model's characters, without those that it never saw; unknown: how often
-    each of those was in it; sha256: of the file.
+    each of those was in it; sha256: of the file; entry: what the model's vocabulary has, 'character' or 'byte'.
     """
     path: str
     text: str
     known: str
     unknown: dict
     sha256: str
+    entry: str
 
     @property
     def name(self):
@@ -46,7 +47,7 @@ def known(model, text, say, name='the model'):
     from engine.state.text import without_unknown            # late, so that --help does not wait for NumPy
     text, unknown = without_unknown(model.in_vocabulary(text), model.uchar)
     if unknown:
-        say(f'{number_of(sum(unknown.values()), "character")} that {name} never saw, left out: '
+        say(f'{number_of(sum(unknown.values()), entry_name(model.uchar))} that {name} never saw, left out: '
             + ', '.join(f'{ch!r} ({n:,})' for ch, n in unknown.items()))
     return text, unknown
 
@@ -62,9 +63,9 @@ def read(model, path, encoding, say, least=2):
     if files:
         say(files)
     text = string_of(codes, uchar)
-    source = Source(path, text, *known(model, text, say), sha256)
+    source = Source(path, text, *known(model, text, say), sha256, entry_name(model.uchar))
     if len(source.known) < least:
-        raise ValueError(f'{path} has {number_of(len(source.known), "character")} that the model knows: at least '
+        raise ValueError(f'{path} has {number_of(len(source.known), source.entry)} that the model knows: at least '
                          f'{least} are needed')
     return source
 
@@ -78,17 +79,17 @@ def cost_fields(nats, characters):
     return dict(nats_per_character=mean, bits_per_character=bits(mean), perplexity=perplexity)
 
 
-def cost_line(name, costs):
-    """Return a line on the costs of all characters of a text but the first."""
+def cost_line(name, costs, entry):
+    """Return a line on the costs of all characters of a text but the first. entry: as in Source."""
     fields = cost_fields(costs.sum(dtype='float64'), len(costs))
-    return ('{}: {:,} characters, {nats_per_character:.4f} nats and {bits_per_character:.4f} bits per character, '
-            'perplexity {perplexity:.3f}').format(name, len(costs) + 1, **fields)
+    return ('{}: {}, {nats_per_character:.4f} nats and {bits_per_character:.4f} bits per {}, '
+            'perplexity {perplexity:.3f}').format(name, number_of(len(costs) + 1, entry), entry, **fields)
 
 
-def counted(work, title, total, interrupted=None):
+def counted(work, title, total, entry, interrupted=None):
     """Return work(progress), and show how many of `total` characters are left; progress takes the costs of a piece.
 
-    interrupted: a function that Ctrl-C calls with the costs so far, where there are some.
+    entry: as in Source. interrupted: a function that Ctrl-C calls with the costs so far, where there are some.
     """
     import numpy as np                                 # late, as in known
     costs = []
@@ -103,7 +104,7 @@ def counted(work, title, total, interrupted=None):
     except KeyboardInterrupt:
         if costs and interrupted:
             interrupted(np.concatenate(costs))
-        raise KeyboardInterrupt(f' after {sum(map(len, costs)):,} of {total:,} characters were scored') from None
+        raise KeyboardInterrupt(f' after {sum(map(len, costs)):,} of {number_of(total, entry)} were scored') from None
 
 
 def scores(model, source, tuning, adapting, say):
@@ -116,9 +117,9 @@ def scores(model, source, tuning, adapting, say):
 
     def costs(name, **settings):
         found = counted(lambda count: model.score_text(source.known, progress=count, **adapting, **settings),
-                        f'scoring {name}', len(source.known) - 1,
-                        lambda costs: say(cost_line(f'{name}, as far as it was scored', costs)))
-        say(cost_line(name, found))
+                        f'scoring {name}', len(source.known) - 1, source.entry,
+                        lambda costs: say(cost_line(f'{name}, as far as it was scored', costs, source.entry)))
+        say(cost_line(name, found, source.entry))
         return found, cost_fields(found.sum(dtype='float64'), len(found))
 
     name = source.path
@@ -128,7 +129,7 @@ def scores(model, source, tuning, adapting, say):
     plain, fields = costs(name)
     if tuning:
         temperature = counted(lambda count: model.tune_temperature(tuning.known, progress=count, **adapting),
-                              f'tuning the temperature on {tuning.path}', len(tuning.known) - 1)
+                              f'tuning the temperature on {tuning.path}', len(tuning.known) - 1, source.entry)
         limit = ', the limit of those tried' if temperature in TEMPERATURES[[0, -1]] else ''
         _, tuned = costs(f'{name}, at temperature {temperature:.3f}{limit}', temperature=temperature)
         fields['tuned'] = dict(temperature=temperature, valid=tuning.name, **tuned)
@@ -165,7 +166,8 @@ def print_score(model, checkpoint, path, encoding, adapt=None, valid=None, as_js
         return print_json(dict(source.fields(checkpoint), **found, least_expected=surprises))
     print('least expected:')
     for one in surprises:
-        print(f'{one["nats"]:8.3f} nats at character {one["at"]:,}: {one["character"]!r} after {one["after"]!r}')
+        at = f'{source.entry} {one["at"]:,}'
+        print(f'{one["nats"]:8.3f} nats at {at}: {one["character"]!r} after {one["after"]!r}')
     if copied:
         print('\n'.join(copied.lines()))
 
@@ -212,5 +214,6 @@ def print_lines(model, checkpoint, path, encoding, as_json=False):
     fields = cost_fields(total, sum(characters))
     if as_json:
         return print_json(dict(source.fields(checkpoint), scored_characters=sum(characters), **fields, lines=found))
-    note(f'{path}: {number_of(len(lines), "line")}, {number_of(sum(characters), "character")} with line ends, '
-         f'{nats_and_bits(fields["nats_per_character"])} per character, {nats_and_bits(total / len(lines))} per line')
+    note(f'{path}: {number_of(len(lines), "line")}, {number_of(sum(characters), source.entry)} with line ends, '
+         f'{nats_and_bits(fields["nats_per_character"])} per {source.entry}, '
+         f'{nats_and_bits(total / len(lines))} per line')

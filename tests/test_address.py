@@ -32,7 +32,7 @@ def test_reload_shows_the_same(browser, written):
     held, = browser.all('#units .held .what')
     listed = browser.all('#units .what')
     browser.click('#tab-words')
-    browser.set('#words', 'the 50 % & #1\nand é')
+    browser.set('#words-box', 'the 50 % & #1\nand é')
     found = wait_for_address(
         browser, '^#words&place=620&feature=position in the line&unit=(.*)&hold=(.*)=(-?[0-9.]+)&words')
     assert found.groups()[:2] == (unit, held) == (unit, unit)
@@ -40,7 +40,7 @@ def test_reload_shows_the_same(browser, written):
     assert abs(float(found.group(3)) - (stored['least'] + (stored['most'] - stored['least']) * 200 / 255)) < 1e-4
     browser.reload()
     assert browser.value('document.body.dataset.view') == 'words'
-    assert browser.value("byId('words').value") == 'the 50 % & #1\nand é'
+    assert browser.value("byId('words-box').value") == 'the 50 % & #1\nand é'
     assert browser.text('#typed') == 'the 50 % & #1\nand é '
     browser.click('#tab-cells')
     assert looked_at(browser) == 620 and browser.value("byId('feature').value") == 'position in the line'
@@ -65,6 +65,40 @@ def test_nonsense_in_the_address_is_left_out(browser, written, nonsense):
     assert browser.value('document.body.dataset.view') == 'surprise' and looked_at(browser) == 1
     browser.click('#tab-cells')
     assert len(chosen(browser)) == 1 and browser.all('#units .held') == []
+
+
+@pytest.mark.parametrize('unit', ['C2:99999', 'C1:0003', 'C1:5'])
+def test_unit_that_the_network_does_not_have(browser, written, unit):
+    """Cells and Inside show the same one, and the address does not name the other."""
+    browser.open(written, view=f'#cells&unit={unit}')
+    shown, = chosen(browser)
+    browser.click('#tab-inside')
+    assert browser.value("byId('inside-unit').value") == shown
+    assert wait_for_address(browser, '^#inside') and 'unit' not in browser.value(ADDRESS)
+
+
+def test_held_units_that_the_page_takes_otherwise(browser, written):
+    first = data_of(written)['units'][0]
+    name, most = f'C{first["layer"]}:{first["number"]}', first['most']
+    browser.open(written, view=f'#cells&hold={name}=99,C9:1=3,{name[:1]}')
+    note = browser.text('#cells-side .hold-note')
+    assert f'{name}=99 became {most:.2f},'.replace('-', '\u2212') in note and 'C9:1=3 was not taken' in note
+    assert browser.is_visible('#cells-side .hold-note')
+    browser.click('#tab-writing')
+    assert browser.is_visible('#writing-panel .hold-note') and browser.text('#writing-panel .hold-note') == note
+    found = wait_for_address(browser, f'hold=({name}=[^,]*)$').group(1)     # as the page takes it
+    assert abs(float(found.split('=')[1]) - most) < 1e-3
+    browser.reload()
+    assert not browser.is_visible('#writing-panel .hold-note')
+    for byte in (0, 255):                                  # what the page itself writes is in its range
+        browser.value(f'state.change({{held: new Map([[0, {byte}]])}})')
+        assert browser.value('address.heldIn(address.written().split("hold=")[1]).note') == ''
+
+
+def test_view_of_the_address_is_shown_from_its_top(browser, written):
+    for view in ('surprise', 'why', 'cells', 'inside', 'words', 'writing', 'guess', 'learn', 'about'):
+        browser.open(written, height=300, view=f'#{view}')
+        assert browser.later('[document.body.dataset.view, scrollY]') == [view, 0]
 
 
 def test_scroll_position_stays(browser, short_run, tmp_path):
@@ -101,17 +135,17 @@ def test_why_opens_at_a_striking_place(browser, written):
 
 def test_your_words_begin_with_some(browser, written):
     browser.open(written, view='#words')
-    words = browser.value("byId('words').value")
+    words = browser.value("byId('words-box').value")
     assert TEXT.startswith(words) and 20 < len(words) <= 240
-    browser.set('#words', '')
+    browser.set('#words-box', '')
     wait_for_address(browser, '&words=$')
     browser.reload()
-    assert browser.value("byId('words').value") == ''
+    assert browser.value("byId('words-box').value") == ''
 
 
 def test_kept_words_are_counted_in_characters(browser, written):
     browser.open(written, view='#words')
-    browser.set('#words', '𝄞' * 20_001)
+    browser.set('#words-box', '𝄞' * 20_001)
     assert browser.value("new URLSearchParams(address.written()).get('words')") == '𝄞' * 20_000
 
 
@@ -127,4 +161,5 @@ def test_help_leads_to_the_views(browser, written):
     browser.click('#help-close')
     assert not browser.value("byId('help').open") and browser.focused() == 'help-open'
     words = browser.text('#help')
+    assert 'says what you see' not in words and 'C or h, held units, and what you type' in ' '.join(words.split())
     assert [word for word in ('LSTM', 'unit', 'gate', 'cell state', 'nat') if word not in words] == []

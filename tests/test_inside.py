@@ -122,7 +122,7 @@ def test_typing_and_the_cursor_are_followed(browser, written, step_of):
     browser.press('é')
     check(browser, step_of, 'the cé', 1, 2)
     browser.click('#tab-words')
-    assert browser.value("byId('words').value") == 'the céat'
+    assert browser.value("byId('words-box').value") == 'the céat'
 
 
 def test_what_is_typed_is_kept_and_what_is_unknown_is_named(browser, written, step_of):
@@ -144,6 +144,33 @@ def test_what_is_typed_is_kept_and_what_is_unknown_is_named(browser, written, st
     assert browser.all('#inside-network .chosen') == [] and browser.text('#inside-reads') == ''
     assert set(browser.all('#inside-network rect', "element.getAttribute('class')")) == {'v0'}
     assert browser.all('#inside-next > *') == []
+
+
+def test_long_paste_is_cut_as_in_your_words(browser, written):
+    browser.open(written, view='#inside&inside=words&words=')
+    browser.value("void (byId('inside-words').value = 'ab'.repeat(400_000))")
+    browser.value("void byId('inside-words').dispatchEvent(new Event('input'))")
+    said = browser.text('#inside-unknown')
+    assert said == 'Only the first 20,000 characters are read and kept.' and browser.is_visible('#inside-unknown')
+    browser.wait(READY, 200)
+    assert browser.text('#inside-reads') == 'b'
+    assert browser.value('state.cut(state.words).characters.length') == 20_000
+    browser.click('#tab-words')
+    assert browser.text('#words-unknown') == said
+    browser.set('#words-box', 'ab')
+    browser.click('#tab-inside')
+    assert not browser.is_visible('#inside-unknown')
+
+
+def test_frame_of_the_chosen_unit(browser, written):
+    """It is as wide however few units there are, also in the figure that is saved."""
+    browser.open(written, view='#inside&unit=C1:2&place=3')
+    browser.wait(READY)
+    looks = browser.all('#inside-network .chosen', '[getComputedStyle(element).strokeWidth, '
+                                                   'getComputedStyle(element).vectorEffect]')
+    assert looks == [['2.5px', 'non-scaling-stroke']]
+    browser.value('''void (saving.save = (name, type, text) => { saved = text; }, byId('inside-svg').click())''')
+    assert browser.value('saved.match(/vector-effect="non-scaling-stroke"/g).length') == 12
 
 
 def test_field_of_the_unit(browser, written):
@@ -220,6 +247,7 @@ def test_cell_of_ones_own(browser, text_file, tmp_path):
         assert abs(sigmoid(a + p * state) - value) < 0.02
     np.testing.assert_allclose(numbers(lines['h = o \xd7 tanh(C)'])[-1], h, atol=0.0051)
     assert browser.is_visible('#inside-own') and not browser.is_visible('#inside-standard')
+    assert 'LSTM' not in browser.value("byId('inside-panel').innerText")
 
 
 def test_lines_of_a_cell_read_what_stands_above(browser, written):

@@ -161,6 +161,38 @@ def test_empty_box_is_the_text_of_the_page_and_little_text_is_refused(browser, w
     assert len(labels) == 3 and min(labels) > 4
 
 
+def test_stopping_before_anything_is_learned(browser, written):
+    """And what the view said of the text is said again, as learning continues."""
+    browser.open(written, view='#learn')
+    browser.set('#learn-text', QUOTED)
+    browser.set('#learn-units', '32')
+    browser.value("byId('learn-start').click(), byId('learn-stop').click()")
+    assert browser.text('#learn-status') == 'Stopped.'
+    browser.click('#learn-stop')
+    browser.wait("!byId('learn-shown').hidden")
+    learning = browser.text('#learn-status')
+    assert learning.startswith(f'Learning {len(QUOTED):,} characters')
+    browser.click('#learn-stop')
+    assert browser.text('#learn-status').startswith('Stopped. What it learned is kept')
+    browser.click('#learn-stop')
+    assert browser.text('#learn-status') == learning
+
+
+def test_refused_start_stops_what_learns(browser, written):
+    browser.open(written, view='#learn')
+    browser.set('#learn-text', QUOTED)
+    browser.set('#learn-units', '32')
+    browser.click('#learn-start')
+    browser.wait("!byId('learn-shown').hidden")
+    browser.set('#learn-text', 'too short')
+    browser.click('#learn-start')
+    assert browser.is_visible('#learn-wrong') and browser.text('#learn-status').startswith('Stopped. ')
+    text = browser.text('#learn-progress')
+    assert browser.later("byId('learn-progress').textContent", 1500) == text
+    browser.click('#learn-stop')                           # the old run continues
+    browser.wait(f"byId('learn-progress').textContent !== {json.dumps(text)}")
+
+
 def test_hostile_text_is_learned(browser, written):
     text = (HOSTILE.replace('\ud800', '') * 8)             # which DevTools cannot send
     browser.open(written, view='#learn')

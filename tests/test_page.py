@@ -439,7 +439,8 @@ def test_settings_that_are_wrong(browser, written):
             browser.set('#' + name.replace('_', '-'), value)
         browser.wait(WRITTEN)
         before = browser.text('#written')
-        assert not browser.is_visible('#wrong') and write_in(browser) == before
+        assert browser.is_visible('#wrong') == ('☃' in fields.get('prime', ''))      # a number may be half typed
+        assert write_in(browser) == before
         assert [word for word in words if word not in browser.text('#wrong')] == []
 
 
@@ -475,7 +476,7 @@ def test_hostile_text_runs_nothing(browser, hostile):
     assert re.match(r'….*\?\} gets .* %\. What mattered most, in nats:(\d+ before: .*[+−]\d\.\d\d){5}$',
                     browser.text('#why-effects'))
     browser.click('#tab-words')
-    browser.set('#words', HOSTILE.replace('\ud800', ''))   # which DevTools cannot send
+    browser.set('#words-box', HOSTILE.replace('\ud800', ''))   # which DevTools cannot send
     assert browser.text('#typed') == HOSTILE.replace('\ud800', '') + ' '
     browser.click('#tab-guess')
     browser.click('#guess-begin')
@@ -512,6 +513,32 @@ def test_bytes_are_read_and_written_as_characters(browser, tmp_path):
     browser.click('#tab-writing')
     assert write_in(browser, prime='aé', length='9', temperature='1') == 'aé€aé€'
     assert 'never saw' not in browser.text('#wrong')
+    assert browser.text('#speed').startswith('9 bytes,')
+    assert browser.value("byId('length').labels[0].innerText").startswith('Bytes')
+
+
+def test_costs_of_a_model_of_bytes_are_called_so(browser, tmp_path):
+    """Each mean is over bytes, and so is each number of them."""
+    checkpoint = write_chain(tmp_path / 'p.npz', np.frombuffer('aé€'.encode(), 'S1'))
+    model = CharLSTM()
+    model.model_setup(checkpoint)
+    path = write_page_of(checkpoint, tmp_path / 'page.html', 'aé€' * 3, against=(model, checkpoint))
+    browser.open(path, view='#words')
+    browser.set('#words-box', 'aé')
+    browser.wait("byId('words-status').textContent.startsWith('Mean')")
+    said = browser.all('#mean, #models p, #words-status')
+    assert len(said) == 4 and all(re.search(r'bits\) a byte\.?$', line) for line in said)
+    text, source = page.beginning_of('aé€'.encode().decode('ascii', 'surrogateescape'), 'x.txt', entry='byte')
+    assert source == 'All 6 bytes of x.txt.' and len(text) == 6
+
+
+def test_print_has_the_colours_and_no_buttons(browser, written):
+    browser.open(written)
+    browser.call('Emulation.setEmulatedMedia', media='print')
+    assert not browser.is_visible('nav') and not any(browser.all('.button', 'element.checkVisibility()'))
+    assert set(browser.all('#text span', 'getComputedStyle(element).printColorAdjust')) == {'exact'}
+    browser.call('Emulation.setEmulatedMedia', media='')
+    assert browser.is_visible('nav')
 
 
 def luminance(rgb):
@@ -604,7 +631,7 @@ def test_forced_colours_keep_the_map(browser, written):
     assert browser.value("matchMedia('(forced-colors: active)').matches")
     assert (browser.colours('#text span'), browser.colours('.scale span')) == before
     browser.click('#tab-words')
-    assert browser.colours('#words', 'color') == [[0, 0, 0, 0]]          # or its letters would lie on the others
+    assert browser.colours('#words-box', 'color') == [[0, 0, 0, 0]]          # or its letters would lie on the others
 
 
 # How many pixels of the text are seen, below the tabs and above what is shown beside it.
@@ -706,7 +733,7 @@ def test_units_are_held_by_mouse_and_by_keys(browser, written):
     browser.press(' ')
     assert slider() == (False, 255) and held() == {second}                     # the slider stays
     labels = browser.all('#hold, #hold-at', 'element.labels[0]?.textContent || element.ariaLabel')
-    assert labels == ['hold C at', 'the value to hold C at']
+    assert labels == ['hold C at', 'the value to hold C at, from the least to the most in this text']
 
 
 def test_sliders_of_a_unit_run_alike(browser, written):

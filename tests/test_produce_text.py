@@ -537,7 +537,9 @@ def test_bytes_of_the_original(produce, tmp_path, text, encoding, options):
     (tmp_path / 'x.txt').write_text(text * 3, encoding=options[-1] if options else 'utf-8')
     scored = result('--score', tmp_path / 'x.txt')
     assert scored.returncode == 0 and scored.stderr.count('\n') == warned
-    assert f': {3 * len(data)} characters, 0.0000 nats' in scored.stdout
+    entry = 'byte' if warned else 'character'
+    assert f': {3 * len(data)} {entry}s, 0.0000 nats and 0.0000 bits per {entry},' in scored.stdout
+    assert f' nats at {entry} ' in scored.stdout
     assert warned or repr(text) in result('--info').stdout
 
 

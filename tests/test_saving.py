@@ -82,7 +82,7 @@ def test_effects_and_typed_words_and_epochs_are_saved(browser, written, short_ru
     effect = float(rows[99][f'effect on {TEXT[150]}'])
     assert browser.all(place(149), 'element.title') == [f'{effect:+.2f} nats'.replace('-', '\u2212')]
     browser.click('#tab-words')
-    browser.set('#words', 'a "cat",☃\nsat')
+    browser.set('#words-box', 'a "cat",☃\nsat')
     browser.wait("!byId('words-status').textContent.startsWith('Reading')")
     rows = rows_of(browser, 'words')
     assert ''.join(row['character'] for row in rows) == 'a "cat",☃\nsat'
@@ -118,7 +118,7 @@ def test_figure_of_characters_that_xml_does_not_have(browser, written):
     """And of wide ones: each has the room of what it shows, on the background of the page."""
     words = 'a\f\ufffeb漢\tc\x1b' * 17
     browser.open(written, view='#words', scheme='dark')
-    browser.set('#words', words)
+    browser.set('#words-box', words)
     root = ElementTree.fromstring(save(browser, 'words', 'SVG')[2])
     background, view = root[0], [float(size) for size in root.get('viewBox').split()]
     assert background.tag == SVG + 'rect' and background.get('fill') == 'rgb(21, 22, 26)'
@@ -217,6 +217,10 @@ def test_several_units_side_by_side(browser, written):
         found = np.array(levels[64 * row:64 * row + 64])
         clear = abs(expected - np.rint(expected)) > 0.02
         np.testing.assert_array_equal(found[clear], expected[clear].astype(int))
+    lines = browser.all('#multiples text')[-2:]
+    assert ' '.join(lines).endswith('low is pale, high deep, reversed where its correlation is negative.')
+    root = ElementTree.fromstring(save(browser, 'cells', 'SVG')[2])
+    assert [text.text for text in root.iter(SVG + 'text')][-2:] == lines
     browser.click('#tab-why')
     assert not browser.is_visible('#multiples')
     assert re.search(r'#why', browser.value('address.written()'))

@@ -12,7 +12,7 @@ READY = "!byId('words-status').textContent.startsWith('Reading')"
 
 def enter(browser, words):
     """Put a text into the box as if it was pasted, and wait until it is read."""
-    browser.set('#words', words)
+    browser.set('#words-box', words)
     browser.wait(READY)
 
 
@@ -56,7 +56,7 @@ def check_bars(browser, expected):
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 def test_typing_colours_by_surprise(browser, written, reader, scheme):
     browser.open(written, scheme=scheme, view='#words&words=')
-    browser.focus('#words')
+    browser.focus('#words-box')
     for key in 'the cats and dogs on a hill sat':
         browser.press(key)
     browser.wait(READY)
@@ -139,7 +139,7 @@ def test_unknown_characters_are_named_and_left_out(browser, written, reader):
 def test_long_paste_does_not_block_the_page(browser, written, reader):
     """It is read in slices, and a newer one takes its place."""
     browser.open(written, view='#words')
-    browser.set('#words', 'the cat ' * 1250)
+    browser.set('#words-box', 'the cat ' * 1250)
     assert browser.text('#words-status').startswith('Reading: ')
     enter(browser, 'a newer one')
     check(browser, reader, 'a newer one')
@@ -153,8 +153,8 @@ def test_box_is_as_high_as_its_text(browser, written):
     for width in (1280, 390):
         browser.open(written, width=width, view='#words')
         enter(browser, 'a long word and the next one ' * 40 + '\n\n')
-        assert browser.value("byId('words').scrollHeight <= byId('words').clientHeight")
-        assert browser.value("byId('words').clientHeight === byId('typed').clientHeight") and browser.fits()
+        assert browser.value("byId('words-box').scrollHeight <= byId('words-box').clientHeight")
+        assert browser.value("byId('words-box').clientHeight === byId('typed').clientHeight") and browser.fits()
 
 
 def test_every_control_has_a_name_and_is_reached_by_tab(browser, written):
@@ -162,7 +162,8 @@ def test_every_control_has_a_name_and_is_reached_by_tab(browser, written):
     browser.focus('#tab-words')
     browser.press('Tab')
     assert browser.focused() == 'help-open'
-    for name, label in (('words', 'Your words'), ('words-temperature', 'Temperature'), ('words-colour', 'Coloured by')):
+    for name, label in (('words-box', 'Your words'), ('words-temperature', 'Temperature'),
+                        ('words-colour', 'Coloured by')):
         browser.press('Tab')
         assert browser.focused() == name
         named, = browser.all('#' + name, 'element.ariaLabel || element.labels[0].textContent')

@@ -5,6 +5,7 @@
 function againstView(text, expectedA) {
   const MOST_LISTED = 100;                                 // biggest differences in the list
   const BLOCK = 100, FEWEST_BLOCKS = 5;                    // characters in a block, and blocks for a standard error
+  const entry = model.vocabulary.entryName;
   const expectedB = new Expectations(data.against);
   const differences = expectedA.costs.map((cost, k) => cost - expectedB.costs[k]);         // in nats
   const sizes = differences.map(Math.abs).sort();
@@ -29,7 +30,7 @@ function againstView(text, expectedA) {
     if (!size) return 'Both were surprised alike.';
     const inBoth = error === null ? format.natsAndBits(size) :
       `${size.toFixed(3)} \xb1 ${error.toFixed(3)} nats (${(size / Math.LN2).toFixed(3)} bits)`;
-    return `${better(average)} was less surprised, by ${inBoth} a character.`;
+    return `${better(average)} was less surprised, by ${inBoth} a ${entry}.`;
   }
 
   /** Colours the text: those that A expected better by levels above 0, those that B expected better by others. */
@@ -67,7 +68,7 @@ function againstView(text, expectedA) {
 
   for (const [name, stored, {costs}] of [['A', data, expectedA], ['B', data.against, expectedB]]) {
     byId('models').append(element('p', 'number', element('b', name, name), ' ',
-      element('bdi', '', format.visible(stored.name)), `: ${format.natsAndBits(mean(costs))} a character`));
+      element('bdi', '', format.visible(stored.name)), `: ${format.natsAndBits(mean(costs))} a ${entry}`));
   }
   byId('verdict').textContent = verdict();
   byId('model-b').textContent = format.visible(data.against.model);

@@ -6,6 +6,8 @@ function cellsView(text) {
   const n = text.numbers.length, states = array(data.states), features = Object.keys(data.correlations);
   const MULTIPLES = 8;                                     // units side by side,
   const WIDE = matchMedia('(max-width: 56rem)').matches ? 32 : 64;       // and characters of each
+  const SCALES = ['A row has its own scale: low is pale, high deep,',
+    'reversed where its correlation is negative.'];
   const EXTREMES = 4, APART = 30;                          // places of the highest C; characters between two of them
   let order = [];                                          // the units, those first that follow the feature best
   let h = null;                                            // of the units after each character, once it is read
@@ -114,8 +116,8 @@ function cellsView(text) {
   /** Draws several units side by side, in the characters around the one that the reader looks at. */
   function drawMultiples() {
     const W = 9, H = 16, LEFT = 64, first = Math.max(0, Math.min(n - WIDE, state.place - WIDE / 2));
-    const count = Math.min(WIDE, n), svg = drawn('svg', {viewBox: `0 0 ${LEFT + WIDE * W} ${(MULTIPLES + 1) * H}`,
-      role: 'img', 'aria-label': `${of()} of several units around the character`});
+    const count = Math.min(WIDE, n), svg = drawn('svg', {viewBox: `0 0 ${LEFT + WIDE * W} ${(MULTIPLES + 3) * H}`,
+      role: 'img', 'aria-label': `${of()} of several units around the character. ${SCALES.join(' ')}`});
     for (let j = 0; j < count; j++) {
       const here = first + j === state.place ? 'at' : '';
       svg.append(drawn('text', {x: LEFT + (j + 0.5) * W, y: 12, 'text-anchor': 'middle', class: here},
@@ -130,6 +132,7 @@ function cellsView(text) {
         svg.append(square);
       }
     });
+    SCALES.forEach((line, k) => svg.append(drawn('text', {x: 0, y: (MULTIPLES + 2 + k) * H - 2}, line)));
     byId('multiples-figure').replaceChildren(svg);
   }
 
@@ -219,6 +222,12 @@ function cellsView(text) {
   byId('of').addEventListener('change', event => state.change({of: event.target.value}));
   for (const id of ['multiples', 'extremes']) byId(id).addEventListener('toggle', () => shown() && show());
   state.follow(['of'], () => shown() && show());
+  state.follow(['note'], () => {
+    for (const place of document.querySelectorAll('.hold-note')) {
+      place.textContent = state.note;
+      place.hidden = !state.note;
+    }
+  });
   state.follow(['held'], () => showHold(Number(byId('hold-at').value)));
   showUnit();
   const holdNone = () => state.change({held: new Map()});

@@ -23,16 +23,19 @@ function insideView(text, cells) {
   /** The unit, {layer, number}. */
   function unit() {
     const [layer, number] = (state.unit || cells.shownUnit()).slice(1).split(':');
-    return Number(number) < sizes[layer - 1] ? {layer: Number(layer), number: Number(number)} : {layer: 2, number: 0};
+    return {layer: Number(layer), number: Number(number)};
   }
 
   const nameOf = ({layer, number}) => `C${layer}:${number}`;
+
+  /** What is read of a text that is typed, as of charactersOf. */
+  const charactersIn = string => vocabulary.charactersOf(state.cut(string).characters.join(''));
 
   /** What is read: a Reading, and how many of its characters, the last of which the step is of. */
   function place() {
     if (!typed()) return {reading: text.reading(), count: state.place + 1};
     const words = byId('inside-words'), before = words.value.slice(0, words.selectionStart);
-    const numbersIn = string => vocabulary.charactersOf(string).flatMap(({numbers}) => numbers || []);
+    const numbersIn = string => charactersIn(string).flatMap(({numbers}) => numbers || []);
     typing().replace(numbersIn(words.value));
     return {reading: typing(), count: numbersIn(before).length};
   }
@@ -211,7 +214,8 @@ function insideView(text, cells) {
     const words = state.words || '';
     byId('inside-text').value = state.inside;
     if (byId('inside-words').value !== words) byId('inside-words').value = words;
-    form.sayUnknown(byId('inside-unknown'), typed() ? vocabulary.charactersOf(words) : []);
+    const read = typed() ? words : '';
+    form.sayUnknown(byId('inside-unknown'), charactersIn(read), state.cut(read).rest);
     showUnit();
     follow();
   }
@@ -233,7 +237,7 @@ function insideView(text, cells) {
   onKeys(byId('inside-strip'), {ArrowRight: () => state.place + 1, ArrowLeft: () => state.place - 1, Home: () => 0,
     End: () => text.numbers.length - 1}, text.goTo);
   onKeys(byId('inside-strip'), {Escape: () => ({pinned: false})}, state.change);
-  byId('inside-standard').hidden = !cellFormula.standard;
+  byId('inside-lstm').hidden = byId('inside-standard').hidden = !cellFormula.standard;
   byId('inside-own').hidden = cellFormula.standard;
   for (const size of document.querySelectorAll('.units-of-1')) size.textContent = format.grouped(sizes[0]);
   for (const size of document.querySelectorAll('.units-of-2')) size.textContent = format.grouped(sizes[1]);

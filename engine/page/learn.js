@@ -8,14 +8,14 @@ function learnView() {
   let lesson = null, learning = null, vocabulary = null;   // what learns: a Lesson; its work; its Vocabulary
   let stop = () => {}, running = false;
   let shown = null;                                        // the parameters of the last look
+  let introduction = '';                                   // a line on what is learned; '' until the text is prepared
   let rows = [];                                           // thousands of characters that were read, both costs
   let spans = [], spansOfUnit = [];                        // of the passage
 
   /** The characters of the box or, if that is empty, of the page: MOST, and another one if there are more. */
   function chosenCharacters() {
     const text = byId('learn-text').value || Array.from(array(data.text), model.vocabulary.speller()).join('');
-    const enough = text.slice(0, 2 * (MOST + 1));          // a character has up to two units of UTF-16
-    return Array.from(enough).slice(0, MOST + 1);
+    return Vocabulary.firstOf(text, MOST);
   }
 
   /** The entries of a vocabulary for a text, those of `before` included, in the order of their codes. */
@@ -26,12 +26,13 @@ function learnView() {
 
   /** Begins anew with what was chosen. */
   function begin() {
+    pause();
     const characters = chosenCharacters(), goesOn = byId('learn-from').value === 'model';
     if (characters.length < LEAST) {
       throw new Error(`Text: expected at least ${LEAST} characters, got ${characters.length}`);
     }
     shown = null;
-    pause();
+    introduction = '';
     byId('learn-shown').hidden = true;
     byId('learn-saved').textContent = '';
     learning = work(characters, goesOn, Number(byId('learn-units').value));
@@ -81,13 +82,15 @@ function learnView() {
       return made;
     });
     const ofLayers = H1 === H2 ? H1 : `${H1} and ${H2}`;
-    byId('learn-status').textContent = `Learning ${format.grouped(numbers.length)} characters, ${V} distinct, with `
+    introduction = `Learning ${format.grouped(numbers.length)} ${vocabulary.entryName}s, ${V} distinct, with `
       + `2 layers of ${ofLayers} units. A tenth, at the end, is for validation.` + model.slowness(lesson.learner.memory)
       + (chosen.length > MOST ? ` Only the first ${format.grouped(MOST)} characters of the text are taken.` : '');
+    byId('learn-status').textContent = introduction;
   }
 
   function resume() {
     running = true;
+    byId('learn-status').textContent = introduction;
     stop = inSlices(learning, share => {
       if (share !== undefined) byId('learn-status').textContent = `Preparing the text: ${Math.round(100 * share)} %.`;
     });
@@ -96,6 +99,10 @@ function learnView() {
 
   function pause() {
     stop();
+    if (running) {
+      byId('learn-status').textContent = shown ?
+        'Stopped. What it learned is kept until you start anew or leave the page.' : 'Stopped.';
+    }
     running = false;
     showButtons();
   }
@@ -108,13 +115,13 @@ function learnView() {
 
   /** Shows what a look found, as of Lesson.look, and the mean cost of the steps since the last one. */
   function show({p, kept, cost, costs, unit, sample}) {
-    const read = lesson.characters;
+    const read = lesson.characters, {entryName} = vocabulary;
     shown = p;
     byId('learn-shown').hidden = false;
     showButtons();
     if (cost !== null) rows.push([read / 1000, cost, kept]);
-    byId('learn-progress').textContent = `${format.grouped(read)} characters read. Validation: `
-      + `${format.natsAndBits(kept)} a character. Taking all ${vocabulary.uchar.length} as equally probable costs `
+    byId('learn-progress').textContent = `${format.grouped(read)} ${entryName}s read. Validation: `
+      + `${format.natsAndBits(kept)} a ${entryName}. Taking all ${vocabulary.uchar.length} as equally probable costs `
       + `${format.natsAndBits(Math.log(vocabulary.uchar.length))}.`;
     byId('learn-sample').textContent = format.visible(sample.map(vocabulary.speller()).join(''));
     spans.forEach((span, k) => colour.tint(span, colour.ofCost(costs, k)));
@@ -124,7 +131,8 @@ function learnView() {
 
   function drawCurve() {
     const place = byId('learn-curve'), width = Math.min(680, place.clientWidth);
-    if (width) place.replaceChildren(...rows.length ? [curve.draw(rows, width, 'thousand characters')] : []);
+    const drawing = () => curve.draw(rows, width, `thousand ${vocabulary.entryName}s`);
+    if (width) place.replaceChildren(...rows.length ? [drawing()] : []);
   }
 
   function showUnit(unit) {
@@ -155,8 +163,6 @@ function learnView() {
     form.attempt(begin, byId('learn-wrong'));
   });
   byId('learn-stop').addEventListener('click', () => {
-    byId('learn-status').textContent = running ?
-      'Stopped. What it learned is kept until you start anew or leave the page.' : 'It goes on learning.';
     if (running) pause();
     else resume();
   });

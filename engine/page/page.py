@@ -195,19 +195,19 @@ def page_data(model, checkpoint, text, source, against=None, copies=None):
 
 # ---------------------------------------------------------------- the page
 
-def beginning_of(text, path, left_out=None, learned=False):
+def beginning_of(text, path, left_out=None, learned=False, entry='character'):
     """Return as much of a file's text as a page shows, and a line that says how much that is.
 
     left_out: how often each character was in the file that is not in the text, since a model never saw it. learned:
-    whether the model learned from this file.
+    whether the model learned from this file. entry: what the model's vocabulary has, 'character' or 'byte'.
     """
     shown, name, left_out = text[:MOST_CHARACTERS], base_name(path), left_out or {}
     of_file = len(text) + sum(left_out.values())
     beginning = '' if len(shown) == len(text) else 'The first '
     if len(shown) == of_file:
-        source = f'All {of_file:,} characters of {name}.'
+        source = f'All {of_file:,} {entry}s of {name}.'
     else:
-        source = f'{beginning}{len(shown):,} of {of_file:,} characters of {name}.'
+        source = f'{beginning}{len(shown):,} of {of_file:,} {entry}s of {name}.'
     if left_out:
         some = ', '.join(f'{character!r} ({n:,})' for character, n in list(left_out.items())[:NAMED])
         more = ' and others' if len(left_out) > NAMED else ''

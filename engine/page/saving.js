@@ -46,7 +46,8 @@ const saving = {
     const copy = svg.cloneNode(true), copies = [copy, ...copy.querySelectorAll('*')];
     [svg, ...svg.querySelectorAll('*')].forEach((original, k) => {
       const style = getComputedStyle(original);
-      for (const name of ['fill', 'stroke', 'stroke-width', 'stroke-dasharray', 'font-size', 'font-family']) {
+      for (const name of ['fill', 'stroke', 'stroke-width', 'vector-effect', 'stroke-dasharray', 'font-size',
+        'font-family']) {
         copies[k].setAttribute(name, style.getPropertyValue(name));
       }
       copies[k].removeAttribute('class');

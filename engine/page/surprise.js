@@ -34,7 +34,7 @@ function surpriseView(text, expected) {
       else text.goTo(k);
     });
   }
-  byId('mean').textContent = `Mean: ${format.natsAndBits(mean(costs))} a character.`;
+  byId('mean').textContent = `Mean: ${format.natsAndBits(mean(costs))} a ${model.vocabulary.entryName}.`;
   const table = () => text.table(['nats'], k => [k ? costs[k - 1] : '']);
   return {title: 'Surprise', show, follow, table, figure: text.figure};
 }

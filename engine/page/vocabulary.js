@@ -9,6 +9,11 @@ class Vocabulary {
     this.numbers = new Map(uchar.map((entry, number) => [entry, number]));
   }
 
+  /** What the entries are, in the singular: costs are means over these. */
+  get entryName() {
+    return this.bytes ? 'byte' : 'character';
+  }
+
   /** The byte that an entry stands for, where the model learned bytes. */
   static byteOf(entry) {
     return entry.charCodeAt(0) & 255;
@@ -18,6 +23,12 @@ class Vocabulary {
   static entriesOf(character, bytes) {
     const asByte = byte => String.fromCharCode(byte > 127 ? 0xdc00 + byte : byte);
     return bytes ? Array.from(new TextEncoder().encode(character), asByte) : [character];
+  }
+
+  /** The first characters of a text: `most`, and another one if there are more. */
+  static firstOf(text, most) {
+    const enough = text.slice(0, 2 * (most + 1));          // a character has up to two units of UTF-16
+    return Array.from(enough).slice(0, most + 1);
   }
 
   /** The name of a character in a list. */

@@ -39,8 +39,8 @@ function wordsView(text, cells) {
   /** Takes the words of the state in place of the last ones. Elements of the characters that stay are kept. */
   function takeWords() {
     if (state.view !== 'words') return;
-    if (byId('words').value !== words()) byId('words').value = words();
-    const all = Array.from(words()), now = all.slice(0, state.MOST_TYPED), n = now.length, before = typed.length;
+    if (byId('words-box').value !== words()) byId('words-box').value = words();
+    const {characters: now, rest} = state.cut(words()), n = now.length, before = typed.length;
     const shorter = Math.min(n, before);
     let same = 0, atEnd = 0;                               // characters that stay at the beginning and at the end
     while (same < shorter && now[same] === typed[same].character) same++;
@@ -49,8 +49,7 @@ function wordsView(text, cells) {
     const made = fresh.map(({character, numbers}) => element('span', numbers ? 'v0' : 'v0 unknown', character));
     replaceSpans(same, before - atEnd, made);
     typed = [...typed.slice(0, same), ...fresh, ...typed.slice(before - atEnd)];
-    form.sayUnknown(byId('words-unknown'), typed,
-      all.length > n ? `Only the first ${format.grouped(state.MOST_TYPED)} characters are read and kept.` : '');
+    form.sayUnknown(byId('words-unknown'), typed, rest);
     readWords();
   }
 
@@ -109,7 +108,8 @@ function wordsView(text, cells) {
   /** Shows the mean cost, and a bar for each of the most probable next characters. */
   function showNext() {
     const {numbers, network} = reading(), known = costs.slice(1, numbers.length);
-    byId('words-status').textContent = known.length ? `Mean: ${format.natsAndBits(mean(known))} a character.` : '';
+    byId('words-status').textContent = known.length ?
+      `Mean: ${format.natsAndBits(mean(known))} a ${vocabulary.entryName}.` : '';
     const p = numbers.length ? Array.from(network.logs(0), Math.exp) : [];
     next = {p, order: Array.from(p.keys()).sort((a, b) => p[b] - p[a]).slice(0, NEXT)};
     byId('words-next').replaceChildren(...next.order.flatMap(number => bar(vocabulary.nameOf(number), 0, '', '')));
@@ -158,7 +158,7 @@ function wordsView(text, cells) {
     return [u, units.nameOf(u) + (feature && `: ${feature} ${format.signed(r)}`)];
   })].map(([value, name]) => new Option(name, value)));
   byId('typed').append(...glyphs.linesOf(spans));
-  byId('words').addEventListener('input', event => state.change({words: event.target.value}));
+  byId('words-box').addEventListener('input', event => state.change({words: event.target.value}));
   state.follow(['words'], takeWords);
   byId('words-colour').addEventListener('change', chooseColour);
   byId('words-temperature').addEventListener('input', showTemperature);
@@ -172,6 +172,6 @@ function wordsView(text, cells) {
     return [['number', 'character', 'nats'], ...typed.map(({character}, k) => [k, character, ofCharacter[k]])];
   }
 
-  const figure = () => saving.ofText(spans.slice(0, -1), byId('words').selectionStart);
+  const figure = () => saving.ofText(spans.slice(0, -1), byId('words-box').selectionStart);
   return {title: 'Your words', show, table, figure};
 }

@@ -72,17 +72,21 @@ function writingView(cells) {
       'They are the same.';
     byId('stop').disabled = !panes.length;
     byId('stop').textContent = running ? 'Stop' : 'Continue';
-    const amount = `${format.grouped(done)} ${done === 1 ? 'character' : 'characters'}${two ? ' of each text' : ''}`;
+    const {entryName} = model.vocabulary, written = done === 1 ? entryName : entryName + 's';
+    const amount = `${format.grouped(done)} ${written}${two ? ' of each text' : ''}`;
     byId('speed').textContent = running ? '' : `${amount}, ${format.grouped(done / seconds)} a second` +
       (two ? `. ${parting}` : '.') + model.slowness();
   }
 
-  /** Writes again with the settings as they are now. What is half typed changes nothing. */
+  /** Writes with the settings as they are now, or shows what is wrong with them. */
+  const write = () => form.attempt(beginText, byId('wrong'));
+
+  /** Writes again with the settings as they are now. A number that is half typed changes nothing. */
   function rewrite() {
     try {
       beginText();
       byId('wrong').hidden = true;
-    } catch (error) {                                      // which the button shows
+    } catch (error) {                                      // which write() shows
     }
   }
 
@@ -93,7 +97,7 @@ function writingView(cells) {
       'To see what a unit does, hold it in Cells: a second text is then written with it.';
     byId('hold-none').hidden = !held.length;
     byId('held-sliders').replaceChildren(...held.map(heldSlider));
-    if (!panes.length || wasHeld !== descriptionOf(held)) rewrite();
+    if (!panes.length || wasHeld !== descriptionOf(held)) write();
     wasHeld = descriptionOf(held);
   }
 
@@ -112,8 +116,10 @@ function writingView(cells) {
     return element('label', 'number', name, slider);
   }
 
+  if (data.bytes) byId('length').parentElement.firstChild.data = 'Bytes';
   byId('top-k').value = byId('top-k').dataset.most = data.uchar.length;
-  for (const id of ['prime', 'top-k', 'length', 'seed']) byId(id).addEventListener('input', rewrite);
+  byId('prime').addEventListener('input', write);
+  for (const id of ['top-k', 'length', 'seed']) byId(id).addEventListener('input', rewrite);
   byId('temperature').addEventListener('input', () => {
     byId('temperature-slider').value = byId('temperature').value;
     rewrite();
@@ -124,7 +130,7 @@ function writingView(cells) {
   });
   byId('settings').addEventListener('submit', event => {
     event.preventDefault();
-    form.attempt(beginText, byId('wrong'));
+    write();
   });
   byId('stop').addEventListener('click', () => {
     if (running) running = false;
