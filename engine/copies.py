@@ -146,7 +146,8 @@ class Copies(NamedTuple):
     def share(self):
         """Return a line on how much stands in the original."""
         characters = number_of(self.characters, 'character')
-        return (f'{100 * self.copied / max(1, self.characters):.1f} % of {characters} stand in '
+        verb = 'stands' if self.characters == 1 else 'stand'
+        return (f'{100 * self.copied / max(1, self.characters):.1f} % of {characters} {verb} in '
                 f'{self.original.name} in passages of over {LEAST - 1} characters')
 
     def lines(self):

@@ -90,7 +90,7 @@ def test_numbers_of_copies():
     share, none = Original('abc', 'x.txt').compare(['def']).lines()
     assert share.startswith('0.0 % of 3 characters') and none == 'no character stands in x.txt'
     share, longest, _ = Original('abc', 'x.txt').compare(['c']).lines()
-    assert ' of 1 character stand ' in share and longest == "the longest passage has 1 character: 'c'"
+    assert ' of 1 character stands ' in share and longest == "the longest passage has 1 character: 'c'"
     assert Original('abc', 'x.txt').compare(['']).longest is None
 
 

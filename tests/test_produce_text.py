@@ -460,7 +460,8 @@ def test_info_as_json(produce, short_run, tmp_path):
 def test_info(produce, short_run, tmp_path):
     out = succeeded(produce('--info'))
     for words in ('5 and 7 units', '33 characters', 't.txt', 'stateful True', 'lrate 0.03', 'theano 1.0.5', 'sha256 ',
-                  '{} epochs and 0 batches, rate 0.03 before warm-up and annealing'.format(short_run.best_epoch)):
+                  f', characters {len(TEXT):,}, ',
+                  f'{short_run.best_epoch} epochs and 0 batches, rate 0.03 before warm-up and annealing'):
         assert words in out
     assert repr(''.join(sorted(set(TEXT)))) in out and '𝄞' in out and r'\n' in out
     assert float(re.search(r'best validation cost: ([\d.]+) nats', out).group(1)) == short_run.costs.min()
@@ -489,13 +490,14 @@ def test_info_of_forged_paths_and_names(produce, short_run, tmp_path):
     arrays = load(short_run.folder / 'r_t.txt_best.npz')
     metadata = json.loads(str(arrays.pop('about')))
     metadata['text']['path'] = '/x\nbest validation cost: 0.1\x1b[31m\x85\u2028\r'
+    metadata['progress'].update(epoch=1, batch=1)
     metadata['versions']['numpy'] = metadata['progress']['options']['e\nf'] = '2\nprogress: 9'
     np.savez(str(tmp_path / 'p.npz'), about=np.array(json.dumps(metadata)), **arrays)
     shown = succeeded(produce('--info', checkpoint=str(tmp_path / 'p.npz')))
     titles = [line.split(': ')[0] for line in succeeded(produce('--info')).splitlines()]
     assert [line.split(': ')[0] for line in shown.splitlines()] == [str(tmp_path / 'p.npz'), *titles[1:]]
     for words in (r'path /x\nbest validation cost: 0.1\x1b[31m\x85\u2028\r, ', r'numpy 2\nprogress: 9, ',
-                  r'e\nf 2\nprogress: 9'):
+                  r'e\nf 2\nprogress: 9', '\nprogress: 1 epoch and 1 batch, rate '):
         assert words in shown
     first_line = produce(tmp_path / 'out', '--count', 1, checkpoint=str(tmp_path / 'p.npz')).stderr.split('\n')[0]
     assert r'learned from x\nbest validation cost: 0.1\x1b[31m\x85\u2028\r (2,607 characters), ' in first_line

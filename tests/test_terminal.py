@@ -28,7 +28,7 @@ from scripts import (FAST, N_TRAIN, PRODUCE, ROOT, SMALL, TEXT, TRAIN, assert_ch
 NUMBER = r'[\d,.]+'
 
 # A script that prints control characters, characters that ASCII lacks, and others.
-KINDS = "\x1b[31m|\r|\x9b|\x00|\x7f|\b|\t|é|—|𝄞|\udce9"
+KINDS = "\x1b[31m|\r|\x9b|\x00|\x7f|\b|\u2028\u2029|\u202a\u202e|\u2066\u2069|\u200d\u200e\u200f|\t|é|—|𝄞|\udce9"
 PRINTS = f"""
 import argparse, sys
 sys.path.insert(0, {str(ROOT)!r})
@@ -39,7 +39,8 @@ def program(options):
     raise ValueError({KINDS!r})
 terminal.main(argparse.ArgumentParser(prog='p'), program, lambda options: '')
 """
-SHOWN = r'\x1b[31m|\r|\x9b|\x00|\x7f|\x08|' + '\t|é|—|𝄞|' + r'\udce9'            # on a terminal
+SHOWN = (r'\x1b[31m|\r|\x9b|\x00|\x7f|\x08|\u2028\u2029|\u202a\u202e|\u2066\u2069|'              # on a terminal
+         '\u200d\u200e\u200f|\t|é|—|𝄞|' r'\udce9')
 PIPED, ASCII = [KINDS.encode(encoding, 'backslashreplace').decode() for encoding in ('utf-8', 'ascii')]
 
 
@@ -253,6 +254,14 @@ def test_closed_output_is_no_error(tmp_path):
     assert (result.returncode, result.stderr) == (0, '')
     result = paste(f'{shlex.quote(sys.executable)} -c {shlex.quote(PRINTS)} 2>&-', tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (2, PIPED.replace('\r', '\n') + '\n', '')
+
+
+@pytest.mark.parametrize('script', [TRAIN, PRODUCE], ids=['train', 'produce_text'])
+@pytest.mark.parametrize('unbuffered', ['', '1'], ids=['buffered', 'unbuffered'])
+def test_help_that_cannot_be_written(script, unbuffered, tmp_path):
+    result = paste(commands.quoted([sys.executable, str(script)]) + ' --help >/dev/full', tmp_path,
+                   PYTHONUNBUFFERED=unbuffered)
+    assert_refused(result, f'{script.name}: cannot write standard output: No space left')
 
 
 def test_training_continues_without_its_reader(tmp_path):
