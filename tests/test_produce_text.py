@@ -578,9 +578,9 @@ def test_damaged_checkpoint(folder, in_process, name):
 # ---------------------------------------------------------------- places that cannot be written
 
 def assert_fails_after_the_text(result, length, *words):
-    """Assert that the whole text is on stdout, and that exit status 2 and the last line on stderr say what failed."""
+    """Assert that a text is on stdout, 0: none, and that exit status 2 and the last line on stderr say what failed."""
     assert result.returncode == 2 and 'Traceback' not in result.stderr, result.stderr
-    assert len(result.stdout) == length + 1
+    assert len(result.stdout) == length + bool(length)
     *before, last = result.stderr.splitlines()
     assert ' units, ' in ''.join(before) and last.startswith('produce_text.py: ')
     for word in words:
@@ -591,9 +591,19 @@ def assert_fails_after_the_text(result, length, *words):
 @pytest.mark.parametrize('out, why', [('results', 'Is a directory'), ('missing/out.txt', 'No such file'),
                                       ('t.txt/out', 'Not a directory'), ('/dev/full', 'No space left')])
 def test_output_that_cannot_be_written(folder, produce, out, why):
+    """What can be known is said before a text is written."""
     before, path = snapshot(folder), str(folder / out)
-    assert_fails_after_the_text(produce(path, '--count', 1), 100, 'cannot write ' + path, why)
+    length, advice = (100, '') if out == '/dev/full' else (0, 'name another file: OUT')
+    assert_fails_after_the_text(produce(path, '--count', 1), length, 'cannot write ' + path, why, advice)
     assert snapshot(folder) == before
+
+
+def test_default_output_that_cannot_be_written(program):
+    """As in a folder that is only read; root may write everywhere, so a folder has the name of the file."""
+    write_checkpoint(program / 'p.npz')
+    (program / 'text_output' / 'p.npz.out').mkdir(parents=True)
+    result = run(program / 'produce_text.py', 'p.npz', cwd=program, flags=FAST)
+    assert_fails_after_the_text(result, 0, 'cannot write text_output/p.npz.out', 'name another file: OUT')
 
 
 @pytest.mark.parametrize('out, content', [

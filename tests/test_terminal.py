@@ -22,8 +22,8 @@ from engine import commands, interrupts, progress, terminal
 from engine.process_group import SingleProcess
 from numpy_model import NAMES
 from scripts import (FAST, N_TRAIN, PRODUCE, ROOT, SMALL, TEXT, TRAIN, assert_changes_nothing, assert_refused,
-                     contents, environment, finish, interrupted, load, paste, run, sequences, start, write_chain,
-                     wrote)
+                     contents, environment, finish, interrupted, load, paste, run, sequences, start, succeeded,
+                     write_chain, wrote)
 
 NUMBER = r'[\d,.]+'
 
@@ -505,6 +505,11 @@ def test_current_folder_that_was_removed(tmp_path):
     (tmp_path / 'gone').mkdir()
     result = paste(line + ' --help', tmp_path / 'gone')
     assert result.returncode == 0 and result.stdout.startswith('usage: produce_text.py')
+
+
+@pytest.mark.parametrize('script', [TRAIN, PRODUCE], ids=['train', 'produce_text'])
+def test_isolated_python_finds_the_program(script, tmp_path):
+    assert succeeded(run('-I', script, '--help', cwd=tmp_path)).startswith(f'usage: {script.name}')
 
 
 # Runs a script, or imports the class; Ctrl-C is pressed when the import of a module begins.
