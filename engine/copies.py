@@ -158,7 +158,8 @@ class Copies(NamedTuple):
         passage = self.written[self.longest.start:][:self.longest.length]
         shown = repr(passage) if len(passage) <= SHOWN else f'{passage[:SHOWN]!r} ...'
         return [self.share(), f'the longest passage has {number_of(len(passage), "character")}: {shown}',
-                'it stands there at character {at:,}, line {line:,}, between {before!r} and {after!r}'.format(**place)]
+                'it stands there at character {:,}, line {line:,}, between {before!r} and {after!r}'.format(
+                    place['at'] + 1, **place)]
 
 
 class Original(NamedTuple):

@@ -251,9 +251,9 @@ def test_score_of_a_file(produce, tmp_path):
     places = [re.match(r' *([\d.]+) nats at character (\d+): (.*) after ', line).groups() for line in out[-10:]]
     shown, at = [float(cost) for cost, _, _ in places], [int(place) for _, place, _ in places]
     np.testing.assert_allclose(shown, np.sort(nats)[::-1][:10], atol=6e-4)
-    np.testing.assert_allclose(shown, nats[np.array(at) - 1], atol=6e-4)          # in any order where they are as large
+    np.testing.assert_allclose(shown, nats[np.array(at) - 2], atol=6e-4)          # in any order where they are as large
     assert len(set(at)) == 10
-    assert [ch for _, _, ch in places] == [repr(text[place]) for place in at]
+    assert [ch for _, _, ch in places] == [repr(text[place - 1]) for place in at]
 
 
 def test_score_leaves_out_what_the_model_never_saw(produce, tmp_path):
@@ -262,10 +262,17 @@ def test_score_leaves_out_what_the_model_never_saw(produce, tmp_path):
     (tmp_path / 'more').write_text('☃' + known[:9] + 'Z\x1b☃' + known[9:], encoding='utf-8')
     left_out, *rest = succeeded(produce('--score', tmp_path / 'more')).splitlines()
     expected = succeeded(produce('--score', tmp_path / 'known'))
+    expected = re.sub(r'(?<=at character )\d+', lambda at: str(int(at.group()) + (1 if int(at.group()) <= 9 else 4)),
+                      expected)                            # the numbers are those of the file, from 1
     assert rest == expected.replace(str(tmp_path / 'known'), str(tmp_path / 'more')).splitlines()
     assert left_out.startswith('4 characters ') and 'left out' in left_out
     for words in ("'☃' (2)", "'Z' (1)", r"'\x1b' (1)"):
         assert words in left_out
+    others = ''.join(chr(0x4e00 + k) for k in range(27))
+    (tmp_path / 'others').write_text(known + others + 2 * others[13:], encoding='utf-8')
+    named = succeeded(produce('--score', tmp_path / 'others')).splitlines()[0]
+    assert re.findall(r"'(.)' \((\d)\)", named) == [(ch, '3') for ch in others[13:]] + [(ch, '1') for ch in others[:6]]
+    assert named.startswith('55 characters ') and named.endswith(', and 7 more')
     (tmp_path / 'none').write_text('☃Z', encoding='utf-8')
     result = produce('--score', tmp_path / 'none')
     assert_refused(result, f'{tmp_path / "none"} has 0 characters that the model knows: at least 2')
@@ -434,8 +441,11 @@ def test_score_as_json(produce, tmp_path):
     assert (found['characters'], found['unknown_characters']) == (9 * 20, {'☃': 9})
     assert found['sha256'] == hashlib.sha256((tmp_path / 'é.txt').read_bytes()).hexdigest()
     first, line = found['least_expected'][0], lines[5]
-    assert line == '{nats:8.3f} nats at character {at:,}: {character!r} after {after!r}'.format(**first)
+    assert line == '{nats:8.3f} nats at character {:,}: {character!r} after {after!r}'.format(first['at'] + 1, **first)
     assert len(found['least_expected']) == 10
+    whole = (tmp_path / 'é.txt').read_text(encoding='utf-8')
+    for one in found['least_expected']:                    # numbers are those of the file, from 0
+        assert whole[one['at']] == one['character'] and whole[:one['at']].replace('☃', '').endswith(one['after'])
 
 
 def test_info_as_json(produce, short_run, tmp_path):
