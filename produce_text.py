@@ -5,6 +5,11 @@
 # [tool.uv.sources]
 # Theano = { path = "engine/backend/theano_wheel", marker = "python_version >= '3.12'" }
 # ///
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))        # where python -I does not look
+
 from engine import interrupts
 
 if __name__ == '__main__':
@@ -12,10 +17,9 @@ if __name__ == '__main__':
 
 import contextlib
 import itertools
-import os
 
 from engine import commands, copies, report, scoring, writing
-from engine.files import append_text
+from engine.files import append_text, open_to_append
 from engine.own_class import make_model
 from engine.terminal import Parser, main, note, one_line
 
@@ -93,6 +97,15 @@ def print_texts(pieces, count):
     return texts, ''.join(f'{heading}\n{text}\n\n' for heading, text in zip(headings, texts))
 
 
+def open_out(o):
+    """Open the file that texts are appended to. o: the options. Raises OSError."""
+    path = o.out or commands.near(os.path.join(HERE, 'text_output', os.path.basename(o.params) + '.out'))
+    try:
+        return open_to_append(path)
+    except OSError as error:
+        raise OSError(f'{error}; name another file: OUT') from None
+
+
 def write(model, o, checkpoint):
     """Print the sequences, and append them to the file when they are complete.
 
@@ -104,10 +117,10 @@ def write(model, o, checkpoint):
     note(f'{checkpoint}: {report.summary(checkpoint)}')
     model.compile('sample')
     pieces = itertools.chain([first], pieces)
-    texts, written = print_lines(pieces) if o.lines else print_texts(pieces, o.count)
-    path = o.out or commands.near(os.path.join(HERE, 'text_output', os.path.basename(o.params) + '.out'))
-    append_text(path, written)
-    note(f'appended to {path}')
+    with open_out(o) as f:                             # before all is written, which takes longer
+        texts, written = print_lines(pieces) if o.lines else print_texts(pieces, o.count)
+        append_text(f, written)
+    note(f'appended to {f.name}')
     if original:
         note('\n'.join(original.compare([text[len(prime):] for text in texts]).lines()))
 

@@ -5,14 +5,17 @@
 # [tool.uv.sources]
 # Theano = { path = "engine/backend/theano_wheel", marker = "python_version >= '3.12'" }
 # ///
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))        # where python -I does not look
+
 from engine import interrupts
 
 if __name__ == '__main__':
     interrupts.end_at_once()           # before imports that take a while
 
 import argparse
-import os
-import sys
 import time
 
 from engine import commands, process_group, table

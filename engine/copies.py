@@ -145,8 +145,8 @@ class Copies(NamedTuple):
 
     def share(self):
         """Return a line on how much stands in the original."""
-        entry = self.original.entry
-        return (f'{100 * self.copied / max(1, self.characters):.1f} % of {number_of(self.characters, entry)} stand in '
+        entry, verb = self.original.entry, 'stands' if self.characters == 1 else 'stand'
+        return (f'{100 * self.copied / max(1, self.characters):.1f} % of {number_of(self.characters, entry)} {verb} in '
                 f'{self.original.name} in passages of over {LEAST - 1} {entry}s')
 
     def lines(self):
@@ -157,7 +157,8 @@ class Copies(NamedTuple):
         passage = self.written[self.longest.start:][:self.longest.length]
         shown = repr(passage) if len(passage) <= SHOWN else f'{passage[:SHOWN]!r} ...'
         return [self.share(), f'the longest passage has {number_of(len(passage), entry)}: {shown}',
-                'it stands there at {} {at:,}, line {line:,}, between {before!r} and {after!r}'.format(entry, **place)]
+                'it stands there at {} {:,}, line {line:,}, between {before!r} and {after!r}'.format(
+                    entry, place['at'] + 1, **place)]
 
 
 class Original(NamedTuple):

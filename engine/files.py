@@ -100,15 +100,18 @@ def append_whole(f, data):
             raise
 
 
-def append_text(path, text):
-    """Append text to a file in UTF-8: all of it, or none and raise OSError.
+def open_to_append(path):
+    """Open a file for append_text; create it if it is missing. Raises OSError."""
+    with named('write', path):
+        return open(path, 'ab', buffering=0)
+
+
+def append_text(f, text):
+    """Append text to a file of open_to_append, in UTF-8: all of it, or none and raise OSError.
 
     Lone surrogates, which UTF-8 cannot encode, are escaped.
     """
-    with named('write', path):
-        f = open(path, 'ab', buffering=0)
-    with f:
-        append_whole(f, text.encode('utf-8', 'backslashreplace'))
+    append_whole(f, text.encode('utf-8', 'backslashreplace'))
 
 
 def lock(f):

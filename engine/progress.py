@@ -1,21 +1,26 @@
 """Progress of long work: bars on a terminal, lines elsewhere."""
 import contextlib
 import functools
+import shutil
 import sys
 import threading
 import time
 
 from engine import commands
-from engine.terminal import note, warn
+from engine.terminal import note, number_of, printable, warn
 
 QUIET = 30         # seconds between lines of progress without a terminal,
 COMPILING = 3      # and while something is compiled
 FORECAST = 10      # seconds of training, if an epoch takes longer, after which its whole time is estimated
 SLOW = 1           # seconds of silence before the first line of say_if_slow
+TIMED = 3          # files that are compiled before the time left is estimated
+TIME = len('10:00:00 left')                            # columns of a terminal that a bar keeps for it
 
 
 def duration(seconds):
     """Return a number of seconds as text, such as '1 min 5 s'."""
+    if seconds < 0.05:
+        return 'under 0.1 s'
     if seconds < 9.95:
         return f'{seconds:.1f} s'
     minutes, seconds = divmod(int(round(seconds)), 60)
@@ -61,17 +66,22 @@ class Compilation(contextlib.ExitStack):
     """
     def __init__(self, name, file=None):
         super().__init__()
-        self._name, self._files = name, ''
+        self._name, self._files, self._left = name, '', ''
         self._file, self._shown = file or sys.stderr, file or is_watched(sys.stderr)   # compiling() redirects it
 
     def report(self, done, total, seconds):
         """Take the numbers of compiled files and of all, and the seconds so far. The first call is before the first."""
-        if not self._files:
-            self.enter_context(say_if_slow(lambda: f'compiling {self._name}, this first time only: {self._files} ...',
-                                           self._file, self._shown, COMPILING))
-        self._files = f'{done} of {total} files'
-        if 0 < done < total:
-            self._files += f', about {duration(seconds / done * (total - done))} left'
+        first = not self._files
+        self._files = f'{done} of {number_of(total, "file")}'
+        estimated = TIMED <= done < total
+        self._left = f'about {duration(seconds / done * (total - done))} left' if estimated else ''
+        if first:
+            self._start = time.time()
+            self.enter_context(say_if_slow(self._line, self._file, self._shown, COMPILING))
+
+    def _line(self):
+        left = self._left or f'{duration(time.time() - self._start)} so far'
+        return f'compiling {self._name}, this first time only: {self._files}, {left} ...'
 
 
 class _NoBar:
@@ -104,17 +114,28 @@ def progress_bar(file, shown=True, **settings):
     except ImportError:
         _warn_of_no_bar()
         return _NoBar()
-    return tqdm(file=getattr(file, 'stream', file), **settings)
+    return tqdm(file=getattr(file, 'stream', file), dynamic_ncols=True, **settings)
+
+
+def _estimate_from(bar, done):
+    """Let a bar estimate the time left without what was done until now, before which something is compiled."""
+    bar.n = bar.initial = bar.last_print_n = done
+    bar.unpause()
 
 
 class Countdown:
-    """How many characters of some work are done: a bar on a terminal, otherwise a line every QUIET seconds."""
+    """How many characters of some work are done: a bar on a terminal, otherwise a line every QUIET seconds.
+
+    The time left is estimated without the first piece, before which functions are compiled.
+    """
 
     def __init__(self, name, total):
         self.name, self.total, self.done = name, total, 0
-        self.start = self.last_line = time.time()
-        self.bar = progress_bar(sys.stderr, total=total, unit=' characters', unit_scale=True, leave=False, desc=name,
-                                delay=1)
+        self.last_line = time.time()
+        # The name, which may be long, is where a terminal's width cuts it off.
+        self.bar = progress_bar(sys.stderr, total=total, unit=' characters', unit_scale=True, leave=False, delay=1,
+                                desc=printable(name),
+                                bar_format='{percentage:.0f} %, {remaining} left, {rate_fmt}, {desc} |{bar}|')
 
     def __enter__(self):
         return self
@@ -124,11 +145,14 @@ class Countdown:
 
     def add(self, n):
         """Count n more characters as done."""
+        now = time.time()
+        if not self.done:
+            self.start, self.first, self.done = now, n, n
+            return _estimate_from(self.bar, n)
         self.done += n
         self.bar.update(n)
-        now = time.time()
         if isinstance(self.bar, _NoBar) and now - self.last_line > QUIET:
-            left = (now - self.start) / self.done * (self.total - self.done)
+            left = (now - self.start) / (self.done - self.first) * (self.total - self.done)
             note(f'{self.name}: {self.done:,} of {self.total:,} characters, {duration(left)} left')
             self.last_line = now
 
@@ -158,6 +182,16 @@ class Watch(_Speed):
         yield from items
 
 
+def _fitting(fields, columns):
+    """Return the first fields, joined, as many of them as have room."""
+    text = ''
+    for field in fields:
+        if len(text + field) > columns:
+            break
+        text += field
+    return text
+
+
 class ProgressBar(_Speed):
     """The progress of training: a bar on a terminal, otherwise lines.
 
@@ -170,8 +204,8 @@ class ProgressBar(_Speed):
         self.begin_epoch()
         self.last_line = self.epoch_start
         self.forecast = False                          # whether the estimate was printed
-        self.bar = progress_bar(sys.stdout, total=None, initial=done, desc='starting', smoothing=0.05,
-                                dynamic_ncols=True, bar_format='{desc}, {remaining} left |{bar}|')
+        self.bar = progress_bar(sys.stdout, total=None, initial=done, desc='starting, ', smoothing=0.05,
+                                bar_format='{desc}{remaining} left |{bar}|')
         self.go_back(done)
 
     def go_back(self, done):
@@ -200,24 +234,24 @@ class ProgressBar(_Speed):
         """
         self.done += 1
         self.read += characters
-        state = f'epoch {epoch}/{epochs}, cost {cost:.3f}, valid {valid_cost:.3f}, {self.speed():,.0f} chars/s'
+        fields = [f'epoch {epoch}/{epochs}, ', f'cost {cost:.3f}, ', f'valid {valid_cost:.3f}, ',
+                  f'{self.speed():,.0f} chars/s, ']
         self.bar.total = total = epochs * self.steps
-        self.bar.set_description_str(state, refresh=False)
+        self.bar.set_description_str(_fitting(fields, shutil.get_terminal_size().columns - TIME), refresh=False)
         if self.done == self.first:                    # both estimates of the time left, the bar's too, begin here
             self.start = time.time()
-            self.bar.n = self.bar.initial = self.bar.last_print_n = self.done
-            self.bar.unpause()
+            _estimate_from(self.bar, self.done)
             return False
         self.bar.update()
         elapsed = time.time() - self.start
         seconds = elapsed / (self.done - self.first)   # of a step
         estimates = not self.forecast and (elapsed > FORECAST or self.done % self.steps == 0)
         if estimates:
-            whole = f', {epochs} epochs {duration(seconds * total)}' if epochs > 1 else ''
-            self.line(f'an epoch takes about {duration(seconds * self.steps)}{whole}')
+            whole = f', {duration(seconds * total)} for {epochs} epochs' if epochs > 1 else ''
+            self.line(f'estimated training time: {duration(seconds * self.steps)} an epoch{whole}')
             self.forecast = True
         if isinstance(self.bar, _NoBar) and time.time() - self.last_line > QUIET:
-            self.line(f'{state}, {duration(seconds * (total - self.done))} left')
+            self.line(f'{"".join(fields)}{duration(seconds * (total - self.done))} left')
         return estimates and seconds * (-self.done % self.steps) > FORECAST / 2        # seconds left of the epoch
 
     def close(self):

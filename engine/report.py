@@ -88,7 +88,8 @@ def description(path, encoding='utf-8', folders=True):
     for title, found in (('text', text), ('validation text', valid), ('test text', test),
                          ('learning', None if progress else lp), ('versions', metadata.get('versions'))):
         if found:
-            lines.append(f'{title}: ' + ', '.join('{} {}'.format(*item) for item in found.items()))
+            lines.append(f'{title}: ' + ', '.join(f'{name} {value:,}' if type(value) is int else f'{name} {value}'
+                                                  for name, value in found.items()))
     if metadata:
         lines.append(f'precision: {metadata["precision"]}')
     if metadata and metadata['cell']['formula']:
@@ -96,8 +97,8 @@ def description(path, encoding='utf-8', folders=True):
     if progress:
         options = progress.get('options')
         lines += _options({**(options if isinstance(options, dict) else {}), **(lp or {})})
-        lines.append(f'progress: {number_of(progress["epoch"], "epoch")} and {progress["batch"]} batches, rate '
-                     f'{progress["rate"]:g} before warm-up and annealing')
+        lines.append(f'progress: {number_of(progress["epoch"], "epoch")} and '
+                     f'{number_of(progress["batch"], "batch")}, rate {progress["rate"]:g} before warm-up and annealing')
         if progress['best_cost'] is not None:
             lines.append(f'best validation cost: {nats_and_bits(progress["best_cost"])} a character, after epoch '
                          f'{progress["best_epoch"]}')

@@ -1,4 +1,5 @@
 """What produce_text.py prints about how well a model expects a text: its cost, and that of each of its lines."""
+import collections
 import math
 import os
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from engine.report import entry_name, print_json
 from engine.terminal import bits, nats_and_bits, note, number_of
 
 SURPRISES, CONTEXT = 10, 30        # least expected characters that are printed, and characters before each
+NAMED = 20                         # unknown characters that are printed, the most frequent ones
 WINDOW = 1000                      # lines that are scored before their costs are printed
 
 
@@ -47,8 +49,11 @@ def known(model, text, say, name='the model'):
     from engine.state.text import without_unknown            # late, so that --help does not wait for NumPy
     text, unknown = without_unknown(model.in_vocabulary(text), model.uchar)
     if unknown:
+        words = [f'{ch!r} ({n:,})' for ch, n in collections.Counter(unknown).most_common(NAMED)]
+        if len(unknown) > NAMED:
+            words.append(f'and {len(unknown) - NAMED:,} more')
         say(f'{number_of(sum(unknown.values()), entry_name(model.uchar))} that {name} never saw, left out: '
-            + ', '.join(f'{ch!r} ({n:,})' for ch, n in unknown.items()))
+            + ', '.join(words))
     return text, unknown
 
 
@@ -136,10 +141,16 @@ def scores(model, source, tuning, adapting, say):
     return plain, fields
 
 
-def least_expected(text, costs):
-    """Return the least expected characters of a text, a list of dicts; costs: of all characters but the first."""
-    return [dict(nats=float(costs[k]), at=int(k) + 1, character=text[k + 1],
-                 after=text[max(0, k + 1 - CONTEXT):k + 1]) for k in costs.argsort()[::-1][:SURPRISES]]
+def least_expected(model, source, costs):
+    """Return the least expected characters of a Source, a list of dicts; costs: of all known characters but the first.
+
+    at: the character's number in the whole text, from 0; where the model learned bytes, that of the byte.
+    """
+    import numpy as np                                 # late, as in known
+    text, whole = source.known, model.in_vocabulary(source.text)
+    places = np.fromiter((i for i, ch in enumerate(whole) if ch not in source.unknown), np.int64)
+    return [dict(nats=float(costs[k - 1]), at=int(places[k]), character=text[k], after=text[max(0, k - CONTEXT):k])
+            for k in 1 + costs.argsort()[::-1][:SURPRISES]]
 
 
 def print_score(model, checkpoint, path, encoding, adapt=None, valid=None, as_json=False, original=None):
@@ -159,14 +170,14 @@ def print_score(model, checkpoint, path, encoding, adapt=None, valid=None, as_js
     if adapting:
         _, adapted = scores(model, source, tuning, adapting, say)
         found['adapted'] = dict(rate=adapting['adapt'], averages=bool(adapting['averages']), **adapted)
-    surprises = least_expected(source.known, costs)
+    surprises = least_expected(model, source, costs)
     if copied:
         found['copies'] = copied.fields()
     if as_json:
         return print_json(dict(source.fields(checkpoint), **found, least_expected=surprises))
     print('least expected:')
     for one in surprises:
-        at = f'{source.entry} {one["at"]:,}'
+        at = f'{source.entry} {one["at"] + 1:,}'
         print(f'{one["nats"]:8.3f} nats at {at}: {one["character"]!r} after {one["after"]!r}')
     if copied:
         print('\n'.join(copied.lines()))

@@ -10,7 +10,8 @@ import sys
 
 from engine import commands, interrupts
 
-CONTROLS = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f]')       # all but tab and line feed
+# All but tab and line feed, and what separates lines or turns their direction.
+CONTROLS = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]')
 # How libraries and device drivers report that memory is not enough.
 NO_MEMORY = re.compile(f'{os.strerror(errno.ENOMEM)}|out of (host |device )?memory|out of resources|'
                        'invalid buffer size|allocation failure', re.IGNORECASE)
@@ -100,7 +101,8 @@ def bits(nats):
 
 def number_of(n, noun):
     """Return a number of things as text; noun: in the singular."""
-    return f'{n:,} {noun}' if n == 1 else f'{n:,} {noun}s'
+    plural = noun + ('es' if noun.endswith('tch') else 's')
+    return f'{n:,} {noun if n == 1 else plural}'
 
 
 def nats_and_bits(cost):
@@ -217,6 +219,9 @@ class Parser(argparse.ArgumentParser):
                 else:
                     settings = dict(type=kind, metavar={int: 'N', float: 'X'}[kind])
                 group.add_argument(commands.spelled(row.name), default=default, help=text, **settings)
+
+    def print_help(self, file=None):
+        print(self.format_help(), end='', file=file, flush=True)       # argparse would drop an OSError
 
     def _get_values(self, action, strings):
         if action.option_strings and strings == ['--']:    # which older versions of argparse drop

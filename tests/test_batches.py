@@ -48,6 +48,11 @@ def test_summary_of_a_text(text_file, capsys):
     assert first.endswith(f'text.txt: 149 characters, {len(model.uchar)} distinct') and model.batch_size == 3
     assert second == ('5 batches to train and 2 to validate, each of 3 sequences of 7 characters; 2 characters '
                       'that fill no batch are dropped')
+    prepared(text_file(''.join(map(chr, range(0x4e00, 0x4e00 + 1013)))), ratio_valid=0, batch_size=1, seq_length=1013,
+             verbose=True)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith(' 1,013 characters, 1,013 distinct')
+    assert second.startswith('1 batch to train and 0 to validate, ')
     prepared(text_file(POEM), **settings)
     assert capsys.readouterr() == ('', '')
 

@@ -90,7 +90,7 @@ def test_numbers_of_copies():
     share, none = Original('abc', 'x.txt').compare(['def']).lines()
     assert share.startswith('0.0 % of 3 characters') and none == 'no character stands in x.txt'
     share, longest, _ = Original('abc', 'x.txt').compare(['c']).lines()
-    assert ' of 1 character stand ' in share and longest == "the longest passage has 1 character: 'c'"
+    assert ' of 1 character stands ' in share and longest == "the longest passage has 1 character: 'c'"
     assert Original('abc', 'x.txt').compare(['']).longest is None
 
 
@@ -110,7 +110,7 @@ def test_copies_of_what_is_written(chain, tmp_path):
     share, longest, place = result.stderr.splitlines()[-3:]
     assert share == '57.1 % of 140 characters stand in book.txt in passages of over 30 characters'
     assert longest == f'the longest passage has 40 characters: {LETTERS[60:]!r}'
-    assert place == (f'it stands there at character {31 + 60}, line 3, between {LETTERS[20:60]!r} and '
+    assert place == (f'it stands there at character {31 + 60 + 1}, line 3, between {LETTERS[20:60]!r} and '
                      + repr('\nand the last.\n'))
     assert result.stdout == '\n\n'.join(sequences(contents(tmp_path / 'out'), 2)) + '\n'
     said = chain('out', '--length', 9, '--count', 1).stderr                # whose random first character counts
@@ -131,7 +131,7 @@ def test_copies_of_a_file_in_a_folder(chain, produce, tmp_path):
     result = produce(*options, checkpoint='p.npz')
     *_, share, longest, place = result.stdout.splitlines()
     assert '2 files read' in result.stdout and share.startswith('98.0 % of 51 characters stand in books')
-    assert 'at character 40, line 5, between' in place and repr(LETTERS[:50]) in longest
+    assert 'at character 41, line 5, between' in place and repr(LETTERS[:50]) in longest
     found = json.loads(produce(*options, '--json', checkpoint='p.npz').stdout)['copies']
     passage = dict(start=1, length=50, at=40, line=5, before='nothing\n\n' + BOOK[:31][-31:], after=LETTERS[50:90])
     assert found == dict(file='books', characters=51, copied_characters=50, longest=passage, passages=[passage])

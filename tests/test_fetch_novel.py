@@ -133,6 +133,16 @@ def test_python_reference_replaces_a_novel_that_cannot_be_fetched(closed_url, te
     assert fetcher.locate_text(path, str(texts)) == found and Path(found).read_bytes() == b"kept"
 
 
+def test_no_text_that_can_be_written(closed_url, texts, monkeypatch, capsys):
+    """As in a folder that is only read: nothing is named as a substitute that is none."""
+    monkeypatch.setenv("CHARLSTM_NOVEL_URL", closed_url)
+    with pytest.raises(OSError) as error:
+        fetcher.locate_text(None, str(texts / "missing"))
+    assert closed_url in str(error.value) and "cannot write text_input/missing/python_reference.txt" in str(error.value)
+    assert str(error.value).endswith("; name a text of your own: train.py TEXT") and "\n" not in str(error.value)
+    assert capsys.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("path", [
     "mine.txt", "missing.txt", "prideandprejudice.txt", "text_input", "nowhere/prideandprejudice.txt", ""])
 def test_any_other_path_stays_unchanged(server, texts, path):

@@ -95,7 +95,8 @@ def test_bytes_are_appended_all_or_none(tmp_path, refused, most):
 def test_text_is_appended(tmp_path, refused):
     path = tmp_path / 'x'
     for text in ('é\n', '', '\udce9'):
-        files.append_text(str(path), text)
+        with files.open_to_append(str(path)) as f:
+            files.append_text(f, text)
     assert path.read_bytes() == 'é\n\\udce9'.encode('utf-8')
     with refused(IsADirectoryError, 'cannot write ' + str(tmp_path)):
-        files.append_text(str(tmp_path), 'a')
+        files.open_to_append(str(tmp_path))

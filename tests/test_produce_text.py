@@ -251,9 +251,9 @@ def test_score_of_a_file(produce, tmp_path):
     places = [re.match(r' *([\d.]+) nats at character (\d+): (.*) after ', line).groups() for line in out[-10:]]
     shown, at = [float(cost) for cost, _, _ in places], [int(place) for _, place, _ in places]
     np.testing.assert_allclose(shown, np.sort(nats)[::-1][:10], atol=6e-4)
-    np.testing.assert_allclose(shown, nats[np.array(at) - 1], atol=6e-4)          # in any order where they are as large
+    np.testing.assert_allclose(shown, nats[np.array(at) - 2], atol=6e-4)          # in any order where they are as large
     assert len(set(at)) == 10
-    assert [ch for _, _, ch in places] == [repr(text[place]) for place in at]
+    assert [ch for _, _, ch in places] == [repr(text[place - 1]) for place in at]
 
 
 def test_score_leaves_out_what_the_model_never_saw(produce, tmp_path):
@@ -262,10 +262,17 @@ def test_score_leaves_out_what_the_model_never_saw(produce, tmp_path):
     (tmp_path / 'more').write_text('☃' + known[:9] + 'Z\x1b☃' + known[9:], encoding='utf-8')
     left_out, *rest = succeeded(produce('--score', tmp_path / 'more')).splitlines()
     expected = succeeded(produce('--score', tmp_path / 'known'))
+    expected = re.sub(r'(?<=at character )\d+', lambda at: str(int(at.group()) + (1 if int(at.group()) <= 9 else 4)),
+                      expected)                            # the numbers are those of the file, from 1
     assert rest == expected.replace(str(tmp_path / 'known'), str(tmp_path / 'more')).splitlines()
     assert left_out.startswith('4 characters ') and 'left out' in left_out
     for words in ("'☃' (2)", "'Z' (1)", r"'\x1b' (1)"):
         assert words in left_out
+    others = ''.join(chr(0x4e00 + k) for k in range(27))
+    (tmp_path / 'others').write_text(known + others + 2 * others[13:], encoding='utf-8')
+    named = succeeded(produce('--score', tmp_path / 'others')).splitlines()[0]
+    assert re.findall(r"'(.)' \((\d)\)", named) == [(ch, '3') for ch in others[13:]] + [(ch, '1') for ch in others[:6]]
+    assert named.startswith('55 characters ') and named.endswith(', and 7 more')
     (tmp_path / 'none').write_text('☃Z', encoding='utf-8')
     result = produce('--score', tmp_path / 'none')
     assert_refused(result, f'{tmp_path / "none"} has 0 characters that the model knows: at least 2')
@@ -434,8 +441,11 @@ def test_score_as_json(produce, tmp_path):
     assert (found['characters'], found['unknown_characters']) == (9 * 20, {'☃': 9})
     assert found['sha256'] == hashlib.sha256((tmp_path / 'é.txt').read_bytes()).hexdigest()
     first, line = found['least_expected'][0], lines[5]
-    assert line == '{nats:8.3f} nats at character {at:,}: {character!r} after {after!r}'.format(**first)
+    assert line == '{nats:8.3f} nats at character {:,}: {character!r} after {after!r}'.format(first['at'] + 1, **first)
     assert len(found['least_expected']) == 10
+    whole = (tmp_path / 'é.txt').read_text(encoding='utf-8')
+    for one in found['least_expected']:                    # numbers are those of the file, from 0
+        assert whole[one['at']] == one['character'] and whole[:one['at']].replace('☃', '').endswith(one['after'])
 
 
 def test_info_as_json(produce, short_run, tmp_path):
@@ -460,7 +470,8 @@ def test_info_as_json(produce, short_run, tmp_path):
 def test_info(produce, short_run, tmp_path):
     out = succeeded(produce('--info'))
     for words in ('5 and 7 units', '33 characters', 't.txt', 'stateful True', 'lrate 0.03', 'theano 1.0.5', 'sha256 ',
-                  '{} epochs and 0 batches, rate 0.03 before warm-up and annealing'.format(short_run.best_epoch)):
+                  f', characters {len(TEXT):,}, ',
+                  f'{short_run.best_epoch} epochs and 0 batches, rate 0.03 before warm-up and annealing'):
         assert words in out
     assert repr(''.join(sorted(set(TEXT)))) in out and '𝄞' in out and r'\n' in out
     assert float(re.search(r'best validation cost: ([\d.]+) nats', out).group(1)) == short_run.costs.min()
@@ -489,13 +500,14 @@ def test_info_of_forged_paths_and_names(produce, short_run, tmp_path):
     arrays = load(short_run.folder / 'r_t.txt_best.npz')
     metadata = json.loads(str(arrays.pop('about')))
     metadata['text']['path'] = '/x\nbest validation cost: 0.1\x1b[31m\x85\u2028\r'
+    metadata['progress'].update(epoch=1, batch=1)
     metadata['versions']['numpy'] = metadata['progress']['options']['e\nf'] = '2\nprogress: 9'
     np.savez(str(tmp_path / 'p.npz'), about=np.array(json.dumps(metadata)), **arrays)
     shown = succeeded(produce('--info', checkpoint=str(tmp_path / 'p.npz')))
     titles = [line.split(': ')[0] for line in succeeded(produce('--info')).splitlines()]
     assert [line.split(': ')[0] for line in shown.splitlines()] == [str(tmp_path / 'p.npz'), *titles[1:]]
     for words in (r'path /x\nbest validation cost: 0.1\x1b[31m\x85\u2028\r, ', r'numpy 2\nprogress: 9, ',
-                  r'e\nf 2\nprogress: 9'):
+                  r'e\nf 2\nprogress: 9', '\nprogress: 1 epoch and 1 batch, rate '):
         assert words in shown
     first_line = produce(tmp_path / 'out', '--count', 1, checkpoint=str(tmp_path / 'p.npz')).stderr.split('\n')[0]
     assert r'learned from x\nbest validation cost: 0.1\x1b[31m\x85\u2028\r (2,607 characters), ' in first_line
@@ -578,9 +590,9 @@ def test_damaged_checkpoint(folder, in_process, name):
 # ---------------------------------------------------------------- places that cannot be written
 
 def assert_fails_after_the_text(result, length, *words):
-    """Assert that the whole text is on stdout, and that exit status 2 and the last line on stderr say what failed."""
+    """Assert that a text is on stdout, 0: none, and that exit status 2 and the last line on stderr say what failed."""
     assert result.returncode == 2 and 'Traceback' not in result.stderr, result.stderr
-    assert len(result.stdout) == length + 1
+    assert len(result.stdout) == length + bool(length)
     *before, last = result.stderr.splitlines()
     assert ' units, ' in ''.join(before) and last.startswith('produce_text.py: ')
     for word in words:
@@ -591,9 +603,19 @@ def assert_fails_after_the_text(result, length, *words):
 @pytest.mark.parametrize('out, why', [('results', 'Is a directory'), ('missing/out.txt', 'No such file'),
                                       ('t.txt/out', 'Not a directory'), ('/dev/full', 'No space left')])
 def test_output_that_cannot_be_written(folder, produce, out, why):
+    """What can be known is said before a text is written."""
     before, path = snapshot(folder), str(folder / out)
-    assert_fails_after_the_text(produce(path, '--count', 1), 100, 'cannot write ' + path, why)
+    length, advice = (100, '') if out == '/dev/full' else (0, 'name another file: OUT')
+    assert_fails_after_the_text(produce(path, '--count', 1), length, 'cannot write ' + path, why, advice)
     assert snapshot(folder) == before
+
+
+def test_default_output_that_cannot_be_written(program):
+    """As in a folder that is only read; root may write everywhere, so a folder has the name of the file."""
+    write_checkpoint(program / 'p.npz')
+    (program / 'text_output' / 'p.npz.out').mkdir(parents=True)
+    result = run(program / 'produce_text.py', 'p.npz', cwd=program, flags=FAST)
+    assert_fails_after_the_text(result, 0, 'cannot write text_output/p.npz.out', 'name another file: OUT')
 
 
 @pytest.mark.parametrize('out, content', [

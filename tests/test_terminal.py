@@ -22,13 +22,13 @@ from engine import commands, interrupts, progress, terminal
 from engine.process_group import SingleProcess
 from numpy_model import NAMES
 from scripts import (FAST, N_TRAIN, PRODUCE, ROOT, SMALL, TEXT, TRAIN, assert_changes_nothing, assert_refused,
-                     contents, environment, finish, interrupted, load, paste, run, sequences, start, write_chain,
-                     wrote)
+                     contents, environment, finish, interrupted, load, paste, run, sequences, start, succeeded,
+                     write_chain, wrote)
 
 NUMBER = r'[\d,.]+'
 
 # A script that prints control characters, characters that ASCII lacks, and others.
-KINDS = "\x1b[31m|\r|\x9b|\x00|\x7f|\b|\t|é|—|𝄞|\udce9"
+KINDS = "\x1b[31m|\r|\x9b|\x00|\x7f|\b|\u2028\u2029|\u202a\u202e|\u2066\u2069|\u200d\u200e\u200f|\t|é|—|𝄞|\udce9"
 PRINTS = f"""
 import argparse, sys
 sys.path.insert(0, {str(ROOT)!r})
@@ -39,7 +39,8 @@ def program(options):
     raise ValueError({KINDS!r})
 terminal.main(argparse.ArgumentParser(prog='p'), program, lambda options: '')
 """
-SHOWN = r'\x1b[31m|\r|\x9b|\x00|\x7f|\x08|' + '\t|é|—|𝄞|' + r'\udce9'            # on a terminal
+SHOWN = (r'\x1b[31m|\r|\x9b|\x00|\x7f|\x08|\u2028\u2029|\u202a\u202e|\u2066\u2069|'              # on a terminal
+         '\u200d\u200e\u200f|\t|é|—|𝄞|' r'\udce9')
 PIPED, ASCII = [KINDS.encode(encoding, 'backslashreplace').decode() for encoding in ('utf-8', 'ascii')]
 
 
@@ -56,8 +57,8 @@ def test_options_in_a_message_are_as_they_are_typed(message, shown):
 
 # ---------------------------------------------------------------- a terminal
 
-def on_terminal(arguments, folder, interrupt_at=None, close_at=None, **changes):
-    """Run Python on a terminal of 80 columns; return its exit status and what the terminal got.
+def on_terminal(arguments, folder, interrupt_at=None, close_at=None, columns=80, **changes):
+    """Run Python on a terminal; return its exit status and what the terminal got.
 
     interrupt_at: the output after which the user presses Ctrl-C; close_at: after which the terminal is closed.
     """
@@ -65,7 +66,7 @@ def on_terminal(arguments, folder, interrupt_at=None, close_at=None, **changes):
     import termios
     pid, screen = pty.fork()
     if pid == 0:
-        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0))
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24, columns, 0, 0))
         os.chdir(str(folder))
         os.execve(sys.executable, [sys.executable] + [str(a) for a in arguments], environment(FAST, **changes))
     shown = b''
@@ -107,6 +108,39 @@ def test_progress_bar_and_control_c(tmp_path):
     assert set(NAMES) < set(load(tmp_path / 'r_t.txt_interrupted.npz'))
 
 
+# Shows both bars; before the first piece of a text, as long passes as while functions are compiled.
+BARS = f"""
+import sys, time
+sys.path.insert(0, {str(ROOT)!r})
+from engine import progress
+bar = progress.ProgressBar(steps=1009, done=0)
+bar.begin_epoch()
+for _ in range(5):
+    time.sleep(0.15)
+    bar.step(1, 40, 2.567, 1.84, 6200)
+bar.close()
+print()
+with progress.Countdown('scoring ' + 'folder/' * 13 + '\x1b[2J', 30_000) as countdown:
+    time.sleep(5)
+    for _ in range(6):
+        countdown.add(1000)
+        time.sleep(0.4)
+"""
+
+
+@pytest.mark.parametrize('columns, fields', [(20, 0), (40, 2), (80, 4)])
+def test_bars_on_narrow_terminals(tmp_path, columns, fields):
+    """No line is longer than the terminal is wide. The bar of training has whole fields, and the time left."""
+    status, screen = on_terminal(['-c', BARS], tmp_path, columns=columns)
+    training, scoring = [part.replace('\r', '\n').splitlines() for part in screen.split('\n', 1)]
+    assert status == 0 and max(map(len, training + scoring)) <= columns
+    known = ['epoch 1/40, ', r'cost 2\.567, ', r'valid 1\.840, ', NUMBER + ' chars/s, '][:fields]
+    assert re.fullmatch(''.join(known) + r'1:\d\d:\d\d left +\|.*', training[-1])
+    scored = [re.match(r'(\d+) %, 00:(\d\d) left', line) for line in scoring if ' %, ' in line]
+    assert len(scored) > 2 and '\x1b[2J' not in screen
+    assert int(scored[-1].group(2)) < 15                   # 24,000 characters at 0.4 s for 1,000: without the first 5 s
+
+
 def test_progress_without_a_terminal(monkeypatch, capsys):
     """A line after QUIET seconds without one, with the time left, and one estimate of the whole time.
 
@@ -121,7 +155,7 @@ def test_progress_without_a_terminal(monkeypatch, capsys):
         bar.step(2, 5, 1.5, 2.5, 62)
     bar.close()
     assert capsys.readouterr().out.splitlines() == [
-        'an epoch takes about 1 min 0 s, 5 epochs 5 min 0 s',
+        'estimated training time: 1 min 0 s an epoch, 5 min 0 s for 5 epochs',
         'epoch 2/5, cost 1.500, valid 2.500, 2 chars/s, 41 s left']
 
 
@@ -147,14 +181,15 @@ def test_time_for_a_text_is_once_and_only_where_much_of_the_epoch_is_left(monkey
 
 
 def test_countdown_without_a_terminal(monkeypatch, capsys):
+    """The time left leaves out the first piece, before which functions are compiled."""
     now = [100.0]
     monkeypatch.setattr(progress.time, 'time', lambda: now[0])
     with progress.Countdown('scoring x', 5000) as countdown:
-        for seconds in (1, progress.QUIET, progress.QUIET, 1):
+        for seconds in (91, progress.QUIET, progress.QUIET + 1, 1):
             now[0] += seconds
             countdown.add(1000)
-    assert capsys.readouterr().err.splitlines() == ['scoring x: 2,000 of 5,000 characters, 46 s left',
-                                                    'scoring x: 4,000 of 5,000 characters, 16 s left']
+    assert capsys.readouterr().err.splitlines() == ['scoring x: 2,000 of 5,000 characters, 1 min 30 s left',
+                                                    'scoring x: 3,000 of 5,000 characters, 1 min 1 s left']
 
 
 @pytest.mark.parametrize('where', ['terminal', 'notebook', 'neither', 'named'])
@@ -184,19 +219,24 @@ def test_how_far_a_function_is_compiled(where, monkeypatch):
         assert stream.getvalue() == ''                     # nothing is to be compiled, as far as is known
         compilation.report(0, 8, 0.0)
         until_lines(1)
-        compilation.report(2, 8, 5.0)
-        until_lines(stream.getvalue().count('\n') + 2)
+        for done, seconds in ((2, 5.0), (4, 7.0)):
+            compilation.report(done, 8, seconds)
+            until_lines(stream.getvalue().count('\n') + 2)
     lines = stream.getvalue().splitlines()
     if where == 'neither':
         assert lines == []
     else:
-        assert [lines[0], lines[-1]] == ['compiling check, this first time only: 0 of 8 files ...',
-                                         'compiling check, this first time only: 2 of 8 files, about 15 s left ...']
+        assert all(line.startswith('compiling check, this first time only: ') for line in lines)
+        said = [line.split(': ')[1] for line in lines]
+        assert re.fullmatch(r'0 of 8 files, (under )?[\d.]+ s so far \.\.\.', said[0])
+        assert any(re.fullmatch(r'2 of 8 files, (under )?[\d.]+ s so far \.\.\.', one) for one in said)
+        assert said[-1] == '4 of 8 files, about 7.0 s left ...'
 
 
 def test_duration():
-    for seconds, text in ((0, '0.0 s'), (1.26, '1.3 s'), (9.94, '9.9 s'), (9.96, '10 s'), (59.4, '59 s'),
-                          (59.6, '1 min 0 s'), (3599, '59 min 59 s'), (3600, '1 h 0 min'), (90061, '25 h 1 min')):
+    for seconds, text in ((0, 'under 0.1 s'), (0.049, 'under 0.1 s'), (0.051, '0.1 s'), (1.26, '1.3 s'),
+                          (9.94, '9.9 s'), (9.96, '10 s'), (59.4, '59 s'), (59.6, '1 min 0 s'),
+                          (3599, '59 min 59 s'), (3600, '1 h 0 min'), (90061, '25 h 1 min')):
         assert progress.duration(seconds) == text
 
 
@@ -253,6 +293,14 @@ def test_closed_output_is_no_error(tmp_path):
     assert (result.returncode, result.stderr) == (0, '')
     result = paste(f'{shlex.quote(sys.executable)} -c {shlex.quote(PRINTS)} 2>&-', tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (2, PIPED.replace('\r', '\n') + '\n', '')
+
+
+@pytest.mark.parametrize('script', [TRAIN, PRODUCE], ids=['train', 'produce_text'])
+@pytest.mark.parametrize('unbuffered', ['', '1'], ids=['buffered', 'unbuffered'])
+def test_help_that_cannot_be_written(script, unbuffered, tmp_path):
+    result = paste(commands.quoted([sys.executable, str(script)]) + ' --help >/dev/full', tmp_path,
+                   PYTHONUNBUFFERED=unbuffered)
+    assert_refused(result, f'{script.name}: cannot write standard output: No space left')
 
 
 def test_training_continues_without_its_reader(tmp_path):
@@ -457,6 +505,11 @@ def test_current_folder_that_was_removed(tmp_path):
     (tmp_path / 'gone').mkdir()
     result = paste(line + ' --help', tmp_path / 'gone')
     assert result.returncode == 0 and result.stdout.startswith('usage: produce_text.py')
+
+
+@pytest.mark.parametrize('script', [TRAIN, PRODUCE], ids=['train', 'produce_text'])
+def test_isolated_python_finds_the_program(script, tmp_path):
+    assert succeeded(run('-I', script, '--help', cwd=tmp_path)).startswith(f'usage: {script.name}')
 
 
 # Runs a script, or imports the class; Ctrl-C is pressed when the import of a module begins.

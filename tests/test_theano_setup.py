@@ -292,8 +292,10 @@ def test_no_header_of_python_is_said_in_one_line():
 
 @pytest.mark.parametrize('flags, words', [
     (f'cxx={shutil.which("false")}', ['the C++ compiler does not work', 'g++', 'THEANO_FLAGS=cxx=']),
+    (f'base_compiledir={theano.config.base_compiledir},cxx=/no/such/g++',          # where there is compiled code
+     ['the C++ compiler does not work (/no/such/g++ cannot be run)', 'apt install g++', 'THEANO_FLAGS=cxx=']),
     ('base_compiledir=/dev/null/x', ['cannot keep compiled code', '/dev/null/x', 'THEANO_FLAGS=base_compiledir='])],
-    ids=['compiler', 'folder'])
+    ids=['compiler', 'missing', 'folder'])
 def test_compiler_or_folder_that_does_not_work(folder, tmp_path_factory, flags, words):
     """Theano's import already needs it. The line says what to do."""
     write_checkpoint('p.npz')

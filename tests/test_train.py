@@ -30,7 +30,8 @@ def test_training_says_what_it_does_and_nothing_on_stderr(trained):
                   '\nlearning rate 0.002; dropout 0.'):
         assert words in out
     lines = out.splitlines()
-    assert len([line for line in lines if re.match('an epoch takes about .* s, 3 epochs .* s$', line)]) == 1
+    estimate = 'estimated training time: .* s an epoch, .* s for 3 epochs'
+    assert len([line for line in lines if re.fullmatch(estimate, line)]) == 1
     assert not [word for word in ('0.99', '1e-08') if word in out]       # --info has all these
     assert [line[:9] for line in lines if line.startswith('epoch')] == ['epoch 1/3', 'epoch 3/3']
     saved = [line.split()[-1] for line in lines if line.startswith('saved')]

@@ -106,8 +106,7 @@ def write_python_reference(path):
     try:
         from pydoc_data.topics import topics  # large, and seldom needed
     except ImportError as error:
-        raise OSError("this Python lacks the module pydoc_data, expected for its language "
-                      "reference; use a text file of your own") from error
+        raise OSError("this Python lacks the module pydoc_data, expected for its language reference") from error
     _write(path, "\n".join(topics[key] for key in sorted(topics)))
 
 
@@ -129,9 +128,13 @@ def locate_text(path, folder=FOLDER):
         fetch_novel(novel)
         return novel
     except (OSError, ValueError) as error:
-        print(f"No novel ({error}). Using Python's language reference instead, {reference}")
-    if not os.path.exists(reference):
-        write_python_reference(reference)
+        why = error
+    try:
+        if not os.path.exists(reference):
+            write_python_reference(reference)
+    except OSError as error:
+        raise OSError(f"no novel ({why}), and {error}; name a text of your own: train.py TEXT") from None
+    print(f"No novel ({why}). Using Python's language reference instead, {reference}")
     return reference
 
 

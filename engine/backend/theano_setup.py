@@ -6,12 +6,15 @@ its compiler fails. `tt` is Theano's tensor module, so that T can mean steps eve
 import configparser
 import contextlib
 import errno
+import importlib.machinery
 import importlib.util
 import io
 import logging
 import os
+import re
 import shlex
 import shutil
+import struct
 import sys
 import sysconfig
 import threading
@@ -145,6 +148,28 @@ def _remove(path):
     return inside
 
 
+def _is_cut_off(path):
+    """Return whether a file of 64-bit ELF ends before its section headers, which are its last part."""
+    with open(path, 'rb') as f:
+        header = f.read(64)
+    if len(header) < 64 or header[:5] != b'\x7fELF\2':
+        return False
+    start, = struct.unpack_from('=Q', header, 40)
+    size, number = struct.unpack_from('=HH', header, 58)
+    return start + size * number > os.path.getsize(path)
+
+
+class _CutOff:
+    """An import hook that raises ImportError for a module of Theano's that is cut off: loading it would end Python."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if re.match(r'(cutils_ext|lazylinker_ext|scan_perform|tmp\w+)\.', name):
+            spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+            if spec and spec.has_location and _is_cut_off(spec.origin):
+                raise ImportError(f'{spec.origin} is cut off', path=spec.origin)
+
+
 def _compile_damaged(theano):
     """Let Theano compile a module again that does not load."""
     cache = theano.gof.cmodule.ModuleCache
@@ -188,6 +213,12 @@ def _assertion_error(error):
                    'that does not help, check that the C++ compiler works, and remove that folder')
 
 
+def _compiler_error(why):
+    """Return the error to raise where the C++ compiler does not work."""
+    return CompilerError(f'the C++ compiler does not work ({why[:200]}); {COMPILER_ADVICE}; or continue without one, '
+                         'many times slower: THEANO_FLAGS=cxx=')
+
+
 def _import_error(error):
     """Return the error to raise where `import theano` raised this one."""
     why = ' '.join(str(error).split()) or type(error).__name__
@@ -200,9 +231,7 @@ def _import_error(error):
         rc = os.environ.get('THEANORC', '~/.theanorc')
         return ValueError(f'THEANO_FLAGS or {rc} cannot be used as settings of Theano: {why[:200]}')
     if files & {'lazylinker_c.py', 'cmodule.py', 'vm.py'}:
-        return _assertion_error(error) if isinstance(error, AssertionError) else CompilerError(
-            f'the C++ compiler does not work ({why[:200]}); {COMPILER_ADVICE}; or continue without one, many times '
-            'slower: THEANO_FLAGS=cxx=')
+        return _assertion_error(error) if isinstance(error, AssertionError) else _compiler_error(why)
     # With a NumPy or SciPy that it does not know, Theano raises errors of all kinds.
     return ImportError(f'Theano 1.0.5 cannot be imported ({why[:200]}): {commands.find_packages()}')
 
@@ -324,7 +353,10 @@ def _import_theano():
     _silence()
     _forget_failed_import()
     patches.before_import()
+    sys.meta_path.insert(0, _CutOff)
     theano, printed = _import_quietly()
+    if theano.config.cxx and not shutil.which(theano.config.cxx.strip('"')):     # on Windows, Theano adds quotes
+        raise _compiler_error(f'{theano.config.cxx} cannot be run')
     if not imported_before:
         _warn_of_unknown_flags(theano)
     _check_device(theano, printed)

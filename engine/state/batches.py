@@ -186,7 +186,7 @@ class Text:
     def summary(self):
         """Return a few lines for a person: how long the texts are, of how many files, and how they are cut."""
         B, length, n = self.batch_size, self.seq_length, self.n_batches
-        batches = f'{n["train"]} batches to train and {n["valid"]} to validate, each of '
+        batches = f'{number_of(n["train"], "batch")} to train and {n["valid"]:,} to validate, each of '
         if self.stateful:
             batches += f'{length} steps of {B} streams'
         else:
@@ -195,7 +195,7 @@ class Text:
             batches += f'{B} sequences of {length} characters; {dropped:,} characters that fill no batch are dropped'
         rows = f'in {self._row_count("valid")} streams' if self.stateful else 'in sequences'
         in_all = ' in all texts' if len(self.sources) > 1 else ''
-        ends = {'train': f', {len(self.uchar)} distinct{in_all}',
+        ends = {'train': f', {len(self.uchar):,} distinct{in_all}',
                 'valid': f' to validate with, {rows} while the model trains, and as one stream at the end',
                 'test': ' to test with at the end; before that, only their vocabulary is used'}
         lines = []
