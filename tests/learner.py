@@ -29,6 +29,9 @@ class Learner:
 
     epochs = CharLSTM.epochs
 
+    def compile(self, name):
+        pass
+
     def theano_train_rmsprop(self, x, y):
         self.rates.append(self.dyn_lrate)
         return [2.0, None] + [0.5] * 8

@@ -68,6 +68,7 @@ def on_terminal(arguments, folder, interrupt_at=None, close_at=None, columns=80,
     if pid == 0:
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24, columns, 0, 0))
         os.chdir(str(folder))
+        os.environ.pop('COLUMNS', None)         # pytest-xdist sets it for its workers
         os.execve(sys.executable, [sys.executable] + [str(a) for a in arguments], environment(FAST, **changes))
     shown = b''
     while select.select([screen], [], [], 300)[0]:
