@@ -182,7 +182,7 @@ def test_script_by_itself(server, closed_url, tmp_path):
     helped = run(server.url, "--help")
     assert (helped.returncode, helped.stderr) == (0, "") and "Pride and Prejudice" in helped.stdout
     typed = run(server.url, "x")
-    assert (typed.returncode, typed.stdout) == (2, "") and "fetch_novel.py: unrecognized arguments: x" in typed.stderr
+    assert (typed.returncode, typed.stdout) == (2, "") and "fetch_novel.py: too many arguments: x" in typed.stderr
     assert server.requests == [] and not novel.exists()
 
     fetched = run(server.url)

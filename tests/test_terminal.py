@@ -296,7 +296,7 @@ def test_closed_output_is_no_error(tmp_path):
     assert (result.returncode, result.stdout, result.stderr) == (2, PIPED.replace('\r', '\n') + '\n', '')
 
 
-@pytest.mark.parametrize('script', [TRAIN, PRODUCE], ids=['train', 'produce_text'])
+@pytest.mark.parametrize('script', [TRAIN, PRODUCE, ROOT / 'text_input' / 'fetch_novel.py'], ids=lambda path: path.stem)
 @pytest.mark.parametrize('unbuffered', ['', '1'], ids=['buffered', 'unbuffered'])
 def test_help_that_cannot_be_written(script, unbuffered, tmp_path):
     result = paste(commands.quoted([sys.executable, str(script)]) + ' --help >/dev/full', tmp_path,

@@ -22,7 +22,7 @@ if __name__ == "__main__":
 
 from engine.files import write_whole  # noqa: E402
 from engine.progress import progress_bar  # noqa: E402
-from engine.terminal import Parser  # noqa: E402
+from engine.terminal import Parser, main  # noqa: E402
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 NAME = "prideandprejudice.txt"
@@ -138,20 +138,16 @@ def locate_text(path, folder=FOLDER):
     return reference
 
 
-def main():
-    """Fetch the novel into this folder. Return the exit status."""
+def program(o):
+    """Fetch the novel into this folder."""
     path = os.path.join(FOLDER, NAME)
     try:
         fetch_novel(path)
         print(f"wrote {path}")
     except FileExistsError as error:
         print(error)
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
 
 
 if __name__ == "__main__":
-    Parser(description=f"Fetch the default text, Pride and Prejudice, into text_input/{NAME}.").parse_args()
-    sys.exit(main())
+    main(Parser(description=f"Fetch the default text, Pride and Prejudice, into text_input/{NAME}."), program,
+         lambda o: "")
