@@ -86,7 +86,7 @@ OPTIONS = {
                original='original'),
         _learning('dropout', float, None,
                   'share of the units that each training step leaves out (default: by the length of the text and the '
-                  'number of units)', LEFT_OUT, 0.0),
+                  'number of units, and less with --init)', LEFT_OUT, 0.0),
         _learning('dropconnect', float, None,
                   'share of the recurrent weights that each training step leaves out (default: two thirds of '
                   '--dropout)', LEFT_OUT, 0.0),

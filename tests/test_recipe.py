@@ -18,6 +18,15 @@ def test_less_is_left_out_where_there_is_more_to_learn_from(characters, paramete
     assert recipe.dropout(characters, parameters) == pytest.approx(expected, abs=0.011)
 
 
+def test_less_is_left_out_after_another_text(tmp_path):
+    units = '--num-units1', 9, '--num-units2', 7
+    o, begun = options(*units), options(*units, '--init', tmp_path / 'p.npz')
+    for chosen in (o, begun):
+        recipe.complete(chosen, 4, 10 ** 4)
+    assert 0.2 < o.dropout < 0.5 and begun.dropout == pytest.approx(2 / 3 * o.dropout, abs=0.01)
+    assert begun.dropconnect == pytest.approx(2 / 3 * begun.dropout, abs=0.01)
+
+
 @pytest.mark.parametrize('batches, expected', [
     (192, (40, 6, 10)), (1, (7500, 1150, 80)), (17, (442, 68, 10)), (10 ** 5, (40, 6, 10))])
 def test_short_text_is_read_more_often(batches, expected):

@@ -31,6 +31,7 @@ DROPOUT = ((0.1, 0.02), (0.25, 0.06),  # 2x128 units and 2.6 million characters,
            (0.87, 0.18), (1.3, 0.27),  # 2x256 and 1 million, and 0.7 million of Python's library
            (1.9, 0.29),                # 2x256 and half a million
            (16, 0.6))
+LEARNED_BEFORE = 2 / 3                 # of that share, where a model begins with the parameters of another text
 
 
 def dropout(characters, parameters):
@@ -63,6 +64,8 @@ def complete(o, batches, parameters):
     o has its numbers of units. batches: training steps in an epoch. parameters: how many the model has.
     """
     share = dropout(batches * o.batch_size * o.seq_length, parameters)
+    if o.init is not None:
+        share = round(share * LEARNED_BEFORE, 2)
     epochs = o.epochs or max(EPOCHS, math.ceil(STEPS / batches))
     chosen = dict(
         dropout=share, dropconnect=round(share * 2 / 3, 2), epochs=epochs,
