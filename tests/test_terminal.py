@@ -136,10 +136,11 @@ def test_bars_on_narrow_terminals(tmp_path, columns, fields):
     training, scoring = [part.replace('\r', '\n').splitlines() for part in screen.split('\n', 1)]
     assert status == 0 and max(map(len, training + scoring)) <= columns
     known = ['epoch 1/40, ', r'cost 2\.567, ', r'valid 1\.840, ', NUMBER + ' chars/s, '][:fields]
-    assert re.fullmatch(''.join(known) + r'1:\d\d:\d\d left +\|.*', training[-1])
+    assert re.fullmatch(''.join(known) + r'\d+:\d\d:\d\d left +\|.*', training[-1])
     scored = [re.match(r'(\d+) %, 00:(\d\d) left', line) for line in scoring if ' %, ' in line]
     assert len(scored) > 2 and '\x1b[2J' not in screen
-    assert int(scored[-1].group(2)) < 15                   # 24,000 characters at 0.4 s for 1,000: without the first 5 s
+    # 24,000 characters at 0.4 s for 1,000, or somewhat more where others compute: without the first 5 s
+    assert int(scored[-1].group(2)) < 25
 
 
 def test_progress_without_a_terminal(monkeypatch, capsys):
