@@ -411,7 +411,7 @@ class CharLSTM(Sampling, Analysis):
         """
         watch, n = watch or Watch(), self.n_batches['train']
         while not (schedule.finished or watch.stopped):
-            self.compile('train_rmsprop')
+            self.compile('train_rmsprop')       # here, since Ctrl-C is delayed during a step
             schedule.begin_epoch()
             watch.begin_epoch()
             for i in range(schedule.batch, n):
