@@ -142,7 +142,7 @@ from charlstm import CharLSTM
 from engine.backend.theano_setup import theano
 model = CharLSTM(random_seed=1)
 model.model_setup(char_dim=7, num_units1=5, num_units2=3, dropout=0.25, average=0.5)
-model.compile('train_rmsprop', 'sample')
+model.compile('train_rmsprop', 'sample', 'predict')
 print('held' if getattr(theano.gof.compilelock.get_lock, 'n_lock', 0) else 'free')        # Theano's lock
 """
 FORMULAS = """

@@ -8,13 +8,12 @@ import inspect
 import re
 import sys
 import textwrap
-import zlib
 
 
 def patch(theano):
     """Correct errors on every device. On OpenCL, also patch what does not run or is too slow."""
     gpuarray = theano.gpuarray
-    _rewrite(theano.scan_module.scan_op.Scan, 'execute', {
+    rewrite(theano.scan_module.scan_op.Scan, 'execute', {
         # An output of which only the last rows are kept is a ring buffer. At the end scan moves its rows to their
         # places. With an odd number of rows it would overwrite some rows before it has read them.
         r'store_steps\[idx\] // 2': 'store_steps[idx] / 2',
@@ -22,11 +21,6 @@ def patch(theano):
         r'(\w+)\.gpudata': r'(\1.base_data, \1.offset)'})
     softmax = gpuarray.nnet.GpuCrossentropySoftmaxArgmax1HotWithBias
     softmax.gpu_kernels = _cross_entropy_kernels(softmax.gpu_kernels)
-    _rewrite(theano.gof.cc.CLinker, 'cmodule_key_', {
-        # An Op with the properties () counts as one without a version, which is compiled at each start.
-        r'node\.op\.__props__\)': "node.op.__props__ or ('none',))",
-        # Code that was compiled with other patches must not be used.
-        r'version = \[\]': f'version = [{zlib.crc32(inspect.getsource(sys.modules[__name__]).encode())}]'})
     if theano.config.device.startswith('opencl'):
         _opencl(gpuarray.elemwise.GpuElemwise, gpuarray.opt.gpu_optimizer)
 
@@ -53,20 +47,20 @@ def _cross_entropy_kernels(kernels):
 def _opencl(elemwise, optimizer):
     """Patch Theano's class of elementwise Ops and its graph optimizer for OpenCL."""
     # OpenCL has neither nan(""), as T.maximum and T.minimum write it, nor real numbers as conditions, as in T.switch.
-    _rewrite(elemwise, '_generate_op_string', {'return support_code, kop': (
+    rewrite(elemwise, '_generate_op_string', {'return support_code, kop': (
         """return support_code, __import__('re').sub(
             '= ([^ ]+) [?]', lambda found: f'= ({found.group(1)} != 0) ?', kop.replace('nan("")', 'NAN'))""")})
     # OpenCL compiles at each start, which takes most of the start. So all nodes with the same kernel share it, and
     # its `nd` variants for arrays with gaps are compiled when they are first used.
-    _rewrite(elemwise, 'c_init_code_struct', {
+    rewrite(elemwise, 'c_init_code_struct', {
         r'ge = (GpuElemwise_new\(.*?)%\(nd\)s, GE_CONVERT_F16\);':
             r'static GpuElemwise *shared = NULL; if (!shared) shared = \1 0, GE_CONVERT_F16); ge = shared;'})
-    _rewrite(elemwise, 'c_cleanup_code_struct', {r'GpuElemwise_free\(ge\);': ''})
+    rewrite(elemwise, 'c_cleanup_code_struct', {r'GpuElemwise_free\(ge\);': ''})
     # libgpuarray compiles a kernel, in 30 ms, each time that it sets memory to zero. Copy a zero instead.
     optimizer.remove_tags('local_gpualloc_memset_0', 'fast_run', 'gpuarray')
 
 
-def _rewrite(owner, name, changes):
+def rewrite(owner, name, changes):
     """Compile a method again with changes of its source: regular expression to replacement.
 
     Raises ImportError where one of them is not found.

@@ -9,6 +9,7 @@ import contextlib
 import copy
 import importlib.machinery
 import importlib.util
+import inspect
 import os
 import pickle
 import re
@@ -342,6 +343,8 @@ def after_import(theano):
     theano.gof.cmodule.KeyData.save_pkl = _save_keys
     cache = theano.gof.cmodule.ModuleCache
     cache.clear_unversioned = _unless_removed(cache.clear_unversioned)         # when the process ends
+    # An Op with the properties () counts as one without a version, which is compiled at each start.
+    gpu.rewrite(theano.gof.cc.CLinker, 'cmodule_key_', {r'node\.op\.__props__\)': "node.op.__props__ or ('none',))"})
     on_device = theano.config.device != 'cpu'
     if PYTHON >= (3, 11) or NUMPY >= (2, 0) or on_device:
         # theano.scan's loop in C. It does not compile with these (longintrepr.h, PyArray_Descr), and on devices it has
@@ -353,5 +356,5 @@ def after_import(theano):
 
 def compiled_for():
     """Return the name of a folder for code that was compiled for this Python and NumPy, and with these patches."""
-    with open(__file__, 'rb') as f:
-        return 'python{}-numpy{}-patches{:08x}'.format('{}.{}'.format(*PYTHON), np.__version__, zlib.crc32(f.read()))
+    patches = ''.join(map(inspect.getsource, (sys.modules[__name__], gpu)))
+    return f'python{PYTHON[0]}.{PYTHON[1]}-numpy{np.__version__}-patches{zlib.crc32(patches.encode()):08x}'
