@@ -166,8 +166,9 @@ class Compiled(State):
             if name == 'sample' and not self._samples_in_c():
                 self._functions[name] = functools.partial(continue_texts, self._function('predict'))
                 return self._functions[name]
-            builds = dict(predict=self._build_predict, check=self._build_check, states=self._build_states,
-                          sample=self._build_sample,
+            builds = dict(predict=functools.partial(self._build_reading, lambda found: [log_probabilities(found)]),
+                          states=functools.partial(self._build_reading, lambda found: found.states),
+                          check=self._build_check, sample=self._build_sample,
                           train_rmsprop=functools.partial(self._build_train, 'rmsprop'),
                           train_sgd=functools.partial(self._build_train, 'sgd'))
             if name not in builds:
@@ -256,17 +257,11 @@ class Compiled(State):
         if draws and not self._cell.draws:
             self._warn(f'training {DRAWS}')
 
-    def _build_predict(self):
-        """Compile the function from characters (T,B) and states to log p (T*B,V) and new states."""
+    def _build_reading(self, outputs):
+        """Compile the function from characters (T,B) and states to `outputs` of the Outputs, and new states."""
         x, states, ops = tt.imatrix('x'), tt.matrices('h1', 'C1', 'h2', 'C2'), self._ops()
         found = self._network(x, x, states, self.p, ops)                 # the targets do not matter
-        return theano.function([x] + states, [log_probabilities(found)] + found.after, updates=ops.updates)
-
-    def _build_states(self):
-        """Compile the function from characters (T,B) and states to h1, C1, h2, C2 after each step, and new states."""
-        x, states, ops = tt.imatrix('x'), tt.matrices('h1', 'C1', 'h2', 'C2'), self._ops()
-        found = self._network(x, x, states, self.p, ops)
-        return theano.function([x] + states, found.states + found.after, updates=ops.updates)
+        return theano.function([x] + states, outputs(found) + found.after, updates=ops.updates)
 
     def _build_check(self):
         """Compile the function from x, y (T,B) and states to mean cost, best characters, new states, costs (T,B)."""
