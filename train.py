@@ -46,8 +46,7 @@ def prepare(arguments, group):
 
     arguments: from the command line, by name.
     """
-    with group.one_per_node_first():
-        from charlstm import CharLSTM                      # late: Theano takes a second to import
+    from charlstm import CharLSTM                          # late: Theano takes a second to import
     interrupts.raise_again()
     from engine.run.fit import set_up
     from engine.run.options import Options, check_texts
@@ -76,7 +75,7 @@ class Steps(Watch):
 
     def __init__(self, run, bar, stop):
         self._run, self._bar, self._stop = run, bar, stop
-        self.begin_epoch, self.speed, self.until_stopped = bar.begin_epoch, bar.speed, stop.until_agreed
+        self.begin_epoch, self.speed = bar.begin_epoch, bar.speed
 
     @property
     def stopped(self):
@@ -150,7 +149,7 @@ def program(arguments):
     names = ['train_rmsprop', 'sample', 'check']
     if to_score(o):
         names.append('predict')
-    with run.naming_checkpoint('while compiling; what is compiled is kept'), group.one_per_node_first():
+    with run.naming_checkpoint('while compiling; what is compiled is kept'):
         model.compile(*names, file=sys.stdout)
     print(f'compiled in {duration(time.time() - start)}', flush=True)
     schedule = Schedule.resumed(o, progress or {}, model.n_batches['train'])

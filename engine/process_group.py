@@ -78,11 +78,6 @@ class SingleProcess:
     def check_in_sync(self, arrays, random):
         """Raise ValueError if arrays, or the state of a random generator, differ between processes."""
 
-    @contextlib.contextmanager
-    def one_per_node_first(self):
-        """Run the block in one process of each machine first, then in the others, which find its compiled code."""
-        yield
-
 
 class ProcessGroup(SingleProcess):
     """The processes of an mpi4py communicator."""
@@ -142,17 +137,6 @@ class ProcessGroup(SingleProcess):
             raise ValueError(f'process {others[0]} has other parameters, or drew other random numbers, than process 0: '
                              'do all machines have the same hardware and versions, and did all processes make the '
                              'same calls?')
-
-    @contextlib.contextmanager
-    def one_per_node_first(self):
-        from mpi4py import MPI
-        node = self._comm.Split_type(MPI.COMM_TYPE_SHARED)
-        if node.Get_rank():
-            node.Barrier()
-        yield
-        if not node.Get_rank():
-            node.Barrier()
-        node.Free()
 
 
 # ---------------------------------------------------------------- start and end

@@ -33,15 +33,13 @@ def learn(out, text, units, batch, threads, steps):
     group, threads = process_group.join(), int(threads)
     if hasattr(os, 'sched_setaffinity'):           # before NumPy's threads start
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[group.rank * threads:(group.rank + 1) * threads])
+    from charlstm import CharLSTM
     from engine.run import fit
-    with group.one_per_node_first():
-        from charlstm import CharLSTM
     model, sizes = CharLSTM(random_seed=1, comm=group), dict(num_units1=int(units), num_units2=int(units))
     schedule = fit.begin(model, text, 'default', dict(sizes, batch_size=int(batch), ratio_valid=0))
     # The rate of the first step: at the whole rate large models diverge, and compute with subnormal numbers.
     model.dyn_lrate = schedule.rate_at(0)
-    with group.one_per_node_first():
-        model.compile('train_rmsprop')
+    model.compile('train_rmsprop')
     batches = itertools.cycle([(x, y) for x, y in zip(model.X['train'], model.Y['train']) if len(x) == SEQUENCE])
     seconds = timed(lambda: model.theano_train_rmsprop(*next(batches)), 2 + int(steps))[2:]        # two warm caches
     Path(out, f'{group.rank}.json').write_text(json.dumps([seconds, peak_memory()]))
