@@ -74,7 +74,7 @@ def refuse_to_replace(path, overwrite, read=()):
         if not overwrite:
             raise ValueError(f'{path} exists already: choose another name, or --overwrite to replace it')
     elif os.path.lexists(path):
-        raise ValueError(f'{path} exists already and is no file: choose another name')
+        raise ValueError(f'{path} exists already and is no file: remove it, or choose another name')
 
 
 def is_archive(path):

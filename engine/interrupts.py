@@ -76,13 +76,6 @@ class StopRequest:
         """Return whether all processes stop now."""
         return self._group.stop_agreed
 
-    def until_agreed(self, items):
-        """Yield the items until a stop is agreed."""
-        for item in items:
-            yield item
-            if self.agreed:
-                return
-
     def __exit__(self, *error):
         for number, handler in self._handlers.items():
             signal.signal(number, handler)

@@ -179,7 +179,10 @@ class Watch(_Speed):
 
     def until_stopped(self, items):
         """Yield the items until the loop is to stop."""
-        yield from items
+        for item in items:
+            yield item
+            if self.stopped:
+                return
 
 
 def _fitting(fields, columns):

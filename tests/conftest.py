@@ -169,8 +169,8 @@ def lettered(text_file):
 @pytest.fixture
 def make_model(text_file):
     """Return a function that makes models of different seeds with one text."""
-    def make(seed, text=TEXT, **settings):
-        model = CharLSTM(random_seed=seed)
+    def make(seed, text=TEXT, kind=CharLSTM, **settings):
+        model = kind(random_seed=seed)
         model.prepare_input(text_file(text), batch_size=3, seq_length=5, verbose=False, stateful=True)
         model.model_setup(num_units1=4, num_units2=2, **settings)
         return model

@@ -66,6 +66,12 @@ def set_parameters(model, p=P):
         model.p[name].set_value(p[name].astype(theano.config.floatX))
 
 
+def trained(model, start, end):
+    """Return what the steps on some batches return, as bytes."""
+    batches = zip(model.X['train'][start:end], model.Y['train'][start:end])
+    return [[np.asarray(value).tobytes() for value in model.theano_train_rmsprop(x, y)] for x, y in batches]
+
+
 def make_stateful(folder, **settings):
     """Return a model that reads TEXT as streams."""
     path = folder / 't.txt'

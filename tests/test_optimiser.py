@@ -8,7 +8,7 @@ import charlstm
 import numpy_model
 from cells import readme_classes
 from charlstm import CharLSTM, read_about, read_averages, tt
-from models import TEXT, set_parameters
+from models import TEXT, set_parameters, trained
 from numpy_model import H1, H2, NAMES, V
 from scripts import load
 
@@ -23,20 +23,9 @@ def made(kind=Adam, **settings):
 
 
 @pytest.fixture
-def make(text_file, interpreted):
+def make(make_model, interpreted):
     """Return a function that makes models of a class with one text and an average of the parameters."""
-    def make(kind=Adam, seed=1):
-        model = kind(random_seed=seed)
-        model.prepare_input(text_file(TEXT), batch_size=3, seq_length=5, verbose=False, stateful=True)
-        model.model_setup(num_units1=4, num_units2=2, dropout=0.3, grad_clip=2, step_clip=1.5, average=0.9)
-        return model
-    return make
-
-
-def trained(model, start, end):
-    """Return what the steps on some batches return, as bytes."""
-    batches = zip(model.X['train'][start:end], model.Y['train'][start:end])
-    return [[np.asarray(value).tobytes() for value in model.theano_train_rmsprop(x, y)] for x, y in batches]
+    return lambda kind=Adam, seed=1: make_model(seed, TEXT, kind, dropout=0.3, grad_clip=2, step_clip=1.5, average=0.9)
 
 
 def test_adam_agrees_with_numpy(float64, interpreted):

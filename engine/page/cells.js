@@ -34,7 +34,7 @@ function cellsView(text) {
   /** Shows the chosen unit in the list and by the colours of the text. */
   function showUnit() {
     list.select(unit());
-    showHold(ends()[1]);                                   // at first where the colour is deepest
+    showHold(ends(unit(), correlation(unit()))[1]);        // at first where the colour is deepest
     if (shown()) show();
   }
 
@@ -49,18 +49,11 @@ function cellsView(text) {
   /** The values that get the palest and the deepest colour. */
   function endsOfValues(u) {
     if (of() === 'C') return endsOfC(u, correlation(u));
-    const sorted = h.slice(u * n, u * n + n).sort(), middle = quantilesOf(sorted);
-    return correlation(u) < 0 ? middle.reverse() : middle;
+    return colour.ends(h.slice(u * n, u * n + n), correlation(u) < 0);
   }
 
-  /** Not the extremes of sorted values, so that a few outliers do not decide. */
-  const quantilesOf = sorted => [sorted[Math.floor(0.02 * n)], sorted[Math.floor(0.98 * (n - 1))]];
-
-  /** The bytes of C that get the palest and the deepest colour. */
-  function ends(u = unit(), r = correlation(u)) {
-    const middle = quantilesOf(states.slice(u * n, u * n + n).sort());
-    return r < 0 ? middle.reverse() : middle;
-  }
+  /** The bytes of C that get the palest and the deepest colour. r: the correlation of the unit with a feature. */
+  const ends = (u, r) => colour.ends(states.slice(u * n, u * n + n), r < 0);
 
   function show() {
     stop();
@@ -136,7 +129,7 @@ function cellsView(text) {
     byId('multiples-figure').replaceChildren(svg);
   }
 
-  /** The C that get the palest and the deepest colour; r: the correlation of the unit with a feature. */
+  /** The C that get the palest and the deepest colour; r: as of ends. */
   const endsOfC = (u, r) => ends(u, r).map(byte => units.cellState(u, byte));
 
   const valueOf = (byte, u = unit()) => format.twoDigits(units.cellState(u, byte));

@@ -7,6 +7,13 @@ const colour = {
   /** The level of the character k by costs, of all characters but the first; k: its number. */
   ofCost: (costs, k) => k ? costs[k - 1] / colour.DEAREST : 0,
 
+  /** The values that get the palest and the deepest colour: not the extremes, so that a few outliers do not decide. */
+  ends(values, reversed) {
+    const sorted = values.slice().sort((a, b) => a - b), last = sorted.length - 1;
+    const ends = [sorted[Math.floor(0.02 * sorted.length)], sorted[Math.floor(0.98 * last)]];
+    return reversed ? ends.reverse() : ends;
+  },
+
   /** The level of a value, if `pale` gets the palest colour and `deep` the deepest. */
   between: (value, pale, deep) => Math.max(0, Math.min(1, (value - pale) / (deep - pale || 1))),
 

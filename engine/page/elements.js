@@ -25,6 +25,23 @@ function onKeys(target, steps, act, when = () => true) {
   });
 }
 
+/** Makes a button play: a click calls begin(), and then act() every `pace` milliseconds. Returns what stops it. */
+function playing(button, pace, act, begin = () => {}) {
+  let timer = 0;
+  const stop = () => {
+    clearInterval(timer);
+    timer = 0;
+    button.textContent = 'Play';
+  };
+  button.addEventListener('click', () => {
+    if (timer) return stop();
+    begin();
+    button.textContent = 'Pause';
+    timer = setInterval(act, pace);
+  });
+  return stop;
+}
+
 /** A new element of SVG with attributes and a text. */
 function drawn(tag, attributes, content = '') {
   const made = document.createElementNS('http://www.w3.org/2000/svg', tag);

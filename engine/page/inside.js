@@ -12,7 +12,6 @@ function insideView(text, cells) {
   const sizes = [1, 2].map(layer => data.snapshots.sizes[2 * layer - 1]);              // units of the layers
   const squares = once(makeDrawing);
   let stop = () => {};                                     // what reads up to the character
-  let playing = 0;                                         // the timer, 0 if it does not play
   let step = null;                                         // of the character: what the network computed, see take()
 
   const shown = () => state.view === 'inside';
@@ -171,17 +170,7 @@ function insideView(text, cells) {
     stopPlaying();
   }
 
-  function stopPlaying() {
-    clearInterval(playing);
-    playing = 0;
-    byId('inside-play').textContent = 'Play';
-  }
-
-  function play() {
-    if (playing) return stopPlaying();
-    byId('inside-play').textContent = 'Pause';
-    playing = setInterval(goOn, PACE);
-  }
+  const stopPlaying = playing(byId('inside-play'), PACE, goOn);
 
   function leave() {
     stop();
@@ -233,7 +222,6 @@ function insideView(text, cells) {
     if (typed()) byId('inside-words').focus();
   });
   byId('inside-unit').addEventListener('change', takeUnit);
-  byId('inside-play').addEventListener('click', play);
   onKeys(byId('inside-strip'), {ArrowRight: () => state.place + 1, ArrowLeft: () => state.place - 1, Home: () => 0,
     End: () => text.numbers.length - 1}, text.goTo);
   onKeys(byId('inside-strip'), {Escape: () => ({pinned: false})}, state.change);

@@ -141,9 +141,7 @@ function learnView() {
       + `is inside quotation marks: correlation ${format.signed(unit.r)}. At first that is chance.` :
       'This passage has no quotation marks, which a unit could follow.';
     if (!unit) return;
-    const sorted = Array.from(unit.cells).sort((a, b) => a - b), outliers = Math.floor(sorted.length / 50);
-    const ends = [sorted[outliers], sorted[sorted.length - 1 - outliers]];
-    const [pale, deep] = unit.r < 0 ? ends.reverse() : ends;
+    const [pale, deep] = colour.ends(unit.cells, unit.r < 0);
     spansOfUnit.forEach((span, k) => colour.tint(span, colour.between(unit.cells[k], pale, deep)));
   }
 

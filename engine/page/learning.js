@@ -3,7 +3,6 @@
 function learningView() {
   const PACE = 500;                                        // milliseconds of an epoch while it plays
   const learned = data.learning, learnedCosts = array(learned.costs), spans = learned.passage.map(glyphs.spanOf);
-  let playing = 0;                                         // the timer, 0 if it does not play
 
   /** Draws the costs of the run, with a dot on each curve, which showEpoch() moves. */
   function show() {
@@ -43,26 +42,17 @@ function learningView() {
     moveDots(row);
   }
 
-  /** Shows one epoch after the other from the slider's on, or from the first if that is the last; or stops. */
-  function play() {
-    const slider = byId('epoch'), most = Number(slider.max), going = playing;
-    stopPlaying();
-    if (going) return;
-    slider.value = Number(slider.value) < most ? slider.value : 0;
-    showEpoch();
-    byId('play').textContent = 'Pause';
-    playing = setInterval(() => {
-      slider.value = Number(slider.value) + 1;
-      showEpoch();
-      if (Number(slider.value) === most) stopPlaying();
-    }, PACE);
-  }
+  const slider = byId('epoch'), atEnd = () => slider.value === slider.max;
 
-  function stopPlaying() {
-    clearInterval(playing);
-    playing = 0;
-    byId('play').textContent = 'Play';
-  }
+  /** Shows one epoch after the other from the slider's on, or from the first if that is the last. */
+  const stopPlaying = playing(byId('play'), PACE, () => {
+    slider.value = Number(slider.value) + 1;
+    showEpoch();
+    if (atEnd()) stopPlaying();
+  }, () => {
+    if (atEnd()) slider.value = 0;
+    showEpoch();
+  });
 
   const many = learned.epochs.length;
   if (learned.logged > many) {
@@ -76,6 +66,5 @@ function learningView() {
     stopPlaying();
     showEpoch();
   });
-  byId('play').addEventListener('click', play);
   return {title: 'How it learned', show, leave: stopPlaying, ...curve.saved('learning-curve')};
 }

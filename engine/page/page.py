@@ -103,11 +103,16 @@ def snapshots(model, text):
                 states=array_for_json(np.concatenate(kept, axis=1).astype('float32')))
 
 
-def costs_and_alternatives(model, text):
-    """Return the text, the costs of all its characters but the first, and the most probable characters at these."""
+def expected(model, checkpoint, text):
+    """Return a model's names and vocabulary, the text, and what the model expected at each character but the first.
+
+    checkpoint: as for write_page.
+    """
     costs, best, probabilities = model.alternatives(text, min(ALTERNATIVES, len(model.uchar)))
     number = smallest_type(len(model.uchar))
-    return dict(text=array_for_json(encoded(text, model.uchar, 'the text').astype(number)),
+    return dict(name=os.path.basename(str(checkpoint)), model=report.summary(checkpoint), uchar=list(model.uchar),
+                bytes=are_bytes(model.uchar),
+                text=array_for_json(encoded(text, model.uchar, 'the text').astype(number)),
                 costs=array_for_json(to_float16(costs)), best=array_for_json(best.astype(number)),
                 chances=array_for_json(to_float16(probabilities)))
 
@@ -171,25 +176,16 @@ def comparable(model, base, checkpoint, encoding='utf-8'):
     return other
 
 
-def another_model(model, checkpoint, text):
-    """Return what another model expects in the text of a page. checkpoint: as for write_page."""
-    return dict(name=os.path.basename(str(checkpoint)), model=report.summary(checkpoint), uchar=list(model.uchar),
-                bytes=are_bytes(model.uchar), **costs_and_alternatives(model, text))
-
-
 def page_data(model, checkpoint, text, source, against=None, copies=None):
     """Return all data of a page, by the names that the scripts use. Arguments: as for write_page."""
     with opened(checkpoint) as stored:
-        summary, description = report.summary(stored), report.description(stored, folders=False)
-        learner = for_learning(model, stored)
+        description, learner = report.description(stored, folders=False), for_learning(model, stored)
     epochs = logged_costs(checkpoint)
     return dict(
-        name=os.path.basename(str(checkpoint)), model=summary, source=source or OWN, own=source is None,
-        info=description.split('\n'), epochs=epochs,
+        source=source or OWN, own=source is None, info=description.split('\n'), epochs=epochs,
         learning=learning_for_json(learning(checkpoint, epochs)), copies=marks(model, text, copies),
-        uchar=list(model.uchar), bytes=are_bytes(model.uchar),
-        **costs_and_alternatives(model, text), **cells(model, text), snapshots=snapshots(model, text),
-        against=another_model(*against, text) if against else None, learner=learner,
+        **expected(model, checkpoint, text), **cells(model, text), snapshots=snapshots(model, text),
+        against=expected(*against, text) if against else None, learner=learner,
         parameters={name: array_for_json(to_float16(p.get_value(borrow=True))) for name, p in model.p.items()})
 
 

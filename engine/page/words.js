@@ -86,23 +86,18 @@ function wordsView(text, cells) {
       yield* reading().to(k + 1);
       cellsOfUnit[k] = unit ? network.states(0)[2 * unit.layer - 1][unit.number] : null;
       coloured = k + 1;
-      if (lastOf[k] !== null) colour.tint(spans[lastOf[k]], unit ? levelOfCell(k) : levelOfCost(k));
+      if (lastOf[k] === null) continue;
+      colour.tint(spans[lastOf[k]],
+        unit ? colour.between(cellsOfUnit[k], unit.pale, unit.deep) : costOf(k) / colour.DEAREST);
     }
     yield* reading().to(numbers.length);
     showNext();
   }
 
-  /** How deep a character is coloured by its cost; k: its last number. A character of several bytes costs their sum. */
-  function levelOfCost(k) {
+  /** The cost of the character of which k is the last number, null for the first one. Its bytes cost their sum. */
+  function costOf(k) {
     const first = k - typed[lastOf[k]].numbers.length + 1;
-    if (!first) return 0;
-    return costs.slice(first, k + 1).reduce((a, b) => a + b) / colour.DEAREST;
-  }
-
-  /** How deep a character is coloured by the C of the unit after it, after the number k. */
-  function levelOfCell(k) {
-    const {pale, deep} = shownUnit;
-    return colour.between(cellsOfUnit[k], pale, deep);
+    return first ? costs.slice(first, k + 1).reduce((a, b) => a + b) : null;
   }
 
   /** Shows the mean cost, and a bar for each of the most probable next characters. */
@@ -165,10 +160,7 @@ function wordsView(text, cells) {
   /** The characters with their costs; a character that the model does not have has none. */
   function table() {
     const ofCharacter = new Array(typed.length).fill('');
-    lastOf.forEach((character, k) => {
-      const first = character === null ? 0 : k - typed[character].numbers.length + 1;
-      if (first) ofCharacter[character] = costs.slice(first, k + 1).reduce((a, b) => a + b);
-    });
+    lastOf.forEach((character, k) => { if (character !== null) ofCharacter[character] = costOf(k) ?? ''; });
     return [['number', 'character', 'nats'], ...typed.map(({character}, k) => [k, character, ofCharacter[k]])];
   }
 

@@ -2,9 +2,9 @@
 // the view Cells, it writes a second text with them, of the same random numbers.
 
 function writingView(cells) {
-  const SLICE = 40;                                        // milliseconds of writing between reactions to the reader
   let panes = [];                                          // the free text and, if units are held, the held one
-  let left = 0, running = false, timer = 0;                // left: characters that are still to be written
+  let left = 0, running = false;                           // left: characters that are still to be written
+  let stop = () => {};                                     // what writes
   let begun = 0, done = 0;                                 // when writing began or continued; characters since then
   let same = 0, parted = false;                            // characters before the texts part; whether they did
   let wasHeld = '';                                        // the units that the text on the page holds
@@ -37,18 +37,15 @@ function writingView(cells) {
   function continueText() {
     left = left || settings().length;
     running = true;
-    clearTimeout(timer);                                   // of an earlier text
     begun = performance.now();
     done = 0;
-    writeSlice();
+    stop();                                                // an earlier text
+    stop = inSlices(writeCharacters(), showProgress);
   }
 
-  /** Writes for SLICE milliseconds, and calls itself again after the page has reacted to the reader. */
-  function writeSlice() {
-    const end = performance.now() + SLICE;
-    while (running && left && performance.now() < end) writeCharacter();
-    running = running && left > 0;
-    if (running) timer = setTimeout(writeSlice);
+  function* writeCharacters() {
+    for (; left; yield) writeCharacter();
+    running = false;
     showProgress();
   }
 
@@ -133,6 +130,7 @@ function writingView(cells) {
     write();
   });
   byId('stop').addEventListener('click', () => {
+    stop();
     if (running) running = false;
     else form.attempt(continueText, byId('wrong'));
     showProgress();

@@ -16,6 +16,7 @@ from engine.run.picture import draw_costs
 from engine.run.result import RESULT
 from engine.run.schedule import FALLS, PROGRESS, RISING
 from engine.state.checkpoint import Checkpoint
+from engine.state.parameters import read_about
 from engine.state.patterns import MOST, file_name, matches, random_id
 from engine.terminal import nats_and_bits, warn, without_file
 
@@ -27,20 +28,11 @@ PARTIAL = r'\.[0-9a-f]{12}\.part'
 RUN_PROGRESS = {**PROGRESS, 'name': file_name, 'id': random_id, 'logs': logs.STORED}
 
 
-def _read_progress(path):
-    """Return the progress in the checkpoint of a run, or None if it is of no run.
-
-    Raise OSError or ValueError if it is no checkpoint.
-    """
-    with Checkpoint(path) as stored:
-        progress = stored.metadata.get('progress')
-    return progress if matches(progress, RUN_PROGRESS) else None
-
-
 def _progress_in(path):
     """Return the progress in the checkpoint of a run, or None if it is none."""
-    with contextlib.suppress(OSError, ValueError):
-        return _read_progress(path)
+    with contextlib.suppress(OSError, ValueError), Checkpoint(path) as stored:
+        progress = stored.metadata.get('progress')
+        return progress if matches(progress, RUN_PROGRESS) else None
 
 
 def _damage(paths):
@@ -48,7 +40,7 @@ def _damage(paths):
     for path in paths:
         if path.endswith('.npz'):
             try:
-                _read_progress(path)
+                read_about(path)
             except (OSError, ValueError) as error:
                 return str(error)
     return None
@@ -130,9 +122,7 @@ class Run:
             raise ValueError(f'{self.name[:40]}...: the names of run and text are too long together for those of its '
                              f'files, by {too_long} bytes')
         for path in self._earlier():
-            if not os.path.isfile(path):                   # a FIFO, which would hang, a folder, or a link to nowhere
-                raise ValueError(f'{path} is no file that can be replaced: remove it, or choose another run name')
-            refuse_to_replace(path, True, read)
+            refuse_to_replace(path, True, read)            # nor a FIFO, which would hang, or a link to nowhere
         self._logs.check_names(self._earlier())
         self._logs.refuse_locked()
         self._refuse_to_replace(self._to_replace())

@@ -24,17 +24,6 @@ PROGRESS = {**REACHED, 'options': lambda value: isinstance(value, dict), 'cost_s
             'lowest_cost': COST, 'high_steps': whole, 'fewer_epochs': (nothing, whole)}
 
 
-def rate_factor(step, steps, warmup, anneal):
-    """Return the factor on the rate at a step, counted from 0, of a run of that many steps.
-
-    It rises to 1 in the first `warmup` steps, and falls in a line to ANNEALED in the last ones. These are a share
-    `anneal` of all steps.
-    """
-    rising = min(1, (step + 1) / max(warmup, 1))
-    left = (steps - step) / (anneal * steps) if anneal else 1          # of the steps that anneal; 1 and more: all
-    return rising * (ANNEALED + (1 - ANNEALED) * min(max(left, 0), 1))
-
-
 def epochs_before_fall(epochs, anneal):
     """Return how many of all epochs, a whole number or not, come before those in which the rate falls."""
     return round((1 - anneal) * epochs, 6)                 # not 6.999999999999999
@@ -173,9 +162,14 @@ class Schedule:
         self.rate = max(rate, LEAST_RATE)
 
     def rate_at(self, step):
-        """Return the rate at a step of this epoch, counted from the first step of the run."""
-        return self.rate * rate_factor(step, self.epochs * self.batches, self.options.warmup,
-                                       self.options.anneal)
+        """Return the rate at a step of this epoch, counted from the first step of the run.
+
+        It rises in the first `warmup` steps, and falls in a line to ANNEALED in the last ones, a share `anneal` of all.
+        """
+        steps, anneal = self.epochs * self.batches, self.options.anneal
+        rising = min(1, (step + 1) / max(self.options.warmup, 1))
+        left = (steps - step) / (anneal * steps) if anneal else 1      # of the steps that anneal; 1 and more: all
+        return self.rate * rising * (ANNEALED + (1 - ANNEALED) * min(max(left, 0), 1))
 
     def record_step(self, cost, characters):
         """Count a step. Raise Diverged for a cost that is not finite, or the last of many that were high.
