@@ -165,15 +165,20 @@ def sgd(gradients, parameters, state, lrate, lp):
 
 
 def rmsprop(gradients, parameters, state, lrate, lp):
-    """Return the steps of RMSprop (Tieleman & Hinton 2012) and its new state, the averages m of squared gradients.
+    """Return the steps of RMSprop (Tieleman & Hinton 2012) with momentum and weight decay, and its new state m, v.
 
-        m <- drate m + (1 - drate) g^2        step = lrate g / (sqrt(m) + eps)
+        m <- drate m + (1 - drate) g^2        step = lrate ((1 - momentum) v / (sqrt(m) + eps) + weight_decay p)
+        v <- momentum v + g
+
+    The decay is not part of the gradient (Loshchilov & Hutter 2019).
     """
-    drate, eps = lp['drate'], lp['eps']
-    new = [drate * m + (1 - drate) * tt.sqr(g) for m, g in zip(state['mean_squares'], gradients)]
-    # The rate multiplies the quotient. If it multiplied g, Theano would move it into
-    # the product that makes g, and compute that product twice.
-    return [lrate * (g / (tt.sqrt(m) + eps)) for m, g in zip(new, gradients)], dict(mean_squares=new)
+    drate, momentum, decay = lp['drate'], lp['momentum'], lp['weight_decay']
+    squares = [drate * m + (1 - drate) * tt.sqr(g) for m, g in zip(state['mean_squares'], gradients)]
+    # No number multiplies g alone. Theano would move it into the product that makes g, and compute that product twice.
+    sums = [momentum * v + g for v, g in zip(state['sums'], gradients)]
+    steps = [lrate * ((1 - momentum) * (v / (tt.sqrt(m) + lp['eps'])) + decay * p)
+             for m, v, p in zip(squares, sums, parameters)]
+    return steps, dict(mean_squares=squares, sums=sums)
 
 
 def limited(steps, limit):
@@ -267,7 +272,7 @@ class CharLSTM(Sampling, Analysis):
 
         Each item is an array or a number, or a list of these, one for each parameter.
         """
-        return dict(mean_squares=[np.zeros_like(p) for p in parameters])
+        return {name: [np.zeros_like(p) for p in parameters] for name in ('mean_squares', 'sums')}
 
     @staticmethod
     def _network(*arguments):
@@ -286,8 +291,8 @@ class CharLSTM(Sampling, Analysis):
         added to its divisor. bptt_maxdepth: how many steps, counted from the end of a batch, are learned from; -1:
         all. l1, l2: weights of the penalties. char_dim: V, where no text was prepared. initial: as in
         initial_parameters. With mfile, these four are not used. encoding: as for load_params. learning: dropout,
-        dropconnect, smoothing, ar, tar, reset, average, grad_clip and step_clip, which `python train.py --help`
-        explains; 0, as in 2016, if left out.
+        dropconnect, smoothing, ar, tar, reset, average, momentum, weight_decay, grad_clip and step_clip, which `python
+        train.py --help` explains; 0, as in 2016, if left out.
 
         Sets p, lp and dyn_lrate, and ends what fit has begun. Functions are compiled when they are first used. Raises
         ValueError for arguments out of range and, of mfile, for no checkpoint; OSError where it cannot be read.

@@ -167,8 +167,9 @@ class Compiled(State):
                 self._functions[name] = functools.partial(continue_texts, self._function('predict'))
                 return self._functions[name]
             builds = dict(predict=functools.partial(self._build_reading, lambda found: [log_probabilities(found)]),
+                          check=self._build_check,
                           states=functools.partial(self._build_reading, lambda found: found.states),
-                          check=self._build_check, sample=self._build_sample,
+                          sample=self._build_sample,
                           train_rmsprop=functools.partial(self._build_train, 'rmsprop'),
                           train_sgd=functools.partial(self._build_train, 'sgd'))
             if name not in builds:

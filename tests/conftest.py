@@ -117,7 +117,8 @@ def compiled(floatX, kernel, **settings):
     """Return a model with compiled functions, and the present values of the shared variables that these change."""
     model = CharLSTM(random_seed=3, kernel=kernel)
     with theano.change_flags(floatX=floatX):
-        model.model_setup(char_dim=V, num_units1=H1, num_units2=H2, drate=0.7, eps=1e-3, l1=0.03, l2=0.02, **settings)
+        model.model_setup(char_dim=V, num_units1=H1, num_units2=H2, drate=0.7, eps=1e-3, momentum=0.6,
+                          weight_decay=0.2, l1=0.03, l2=0.02, **settings)
         # A number in float64 in a graph would make a GPU slow: it is an error here.
         with theano.change_flags(warn_float64='raise' if floatX == 'float32' else 'ignore'):
             model.compile('predict', 'train_rmsprop')

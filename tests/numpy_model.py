@@ -6,7 +6,7 @@ cost: a derivation could have the same mistake as Theano's graph.
 import numpy as np
 
 from engine.lesson import numpy_lstm
-from engine.lesson.numpy_lstm import lstm, rmsprop_step, sigmoid       # noqa: F401 (tests take them from here)
+from engine.lesson.numpy_lstm import lstm, sigmoid       # noqa: F401 (tests take them from here)
 
 V, H1, H2 = 11, 7, 4         # the sizes of most tests: small and different, so that exchanged axes do not fit
 LETTERS = 'abcdefghijk'      # V of them
@@ -102,6 +102,14 @@ def gradients(p, x, y, l1=0, l2=0, bptt_maxdepth=-1, ar=0, tar=0, h=1e-5, states
 
 def sgd_step(gradient, lrate):
     return lrate * gradient
+
+
+def rmsprop_step(gradient, p, state, lrate, lp):
+    """Return the step of RMSprop for a parameter, and its new state: the mean square and the sum of gradients."""
+    m, v = state
+    m = lp['drate'] * m + (1 - lp['drate']) * gradient ** 2
+    v = lp['momentum'] * v + gradient
+    return lrate * (1 - lp['momentum']) * v / (np.sqrt(m) + lp['eps']) + lrate * lp['weight_decay'] * p, (m, v)
 
 
 def chosen(p, temperature=1, top_k=None, top_p=1):

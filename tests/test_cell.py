@@ -421,7 +421,7 @@ def test_checkpoint_names_a_cell_that_is_not_the_standard_one(quick, path, tmp_p
             formula = Cell(cell, own, 'float32').formula
             assert about['cell'] == dict(formula=formula, parameters=list(own))
             assert 'cell: ' + formula in description(saved)
-    added = {prefix + name + layer for prefix in ('', 'm_') for name in PEEPHOLES for layer in '12'}
+    added = {prefix + name + layer for prefix in ('', 'm_', 'state_sums_') for name in PEEPHOLES for layer in '12'}
     assert names[peephole_cell] - names[lstm_cell] == added and names[coupled_cell] == names[lstm_cell]
 
 

@@ -77,7 +77,7 @@ def test_parameters_have_the_names_and_shapes_of_the_rule():
     assert model.dyn_lrate.get_value() == 0.25
     assert model.lp == dict(lrate=0.25, drate=0.95, eps=1e-8, bptt_maxdepth=50, l1=0.5, l2=0,
                             dropout=0, grad_clip=0, step_clip=0, dropconnect=0, smoothing=0, ar=0, tar=0,
-                            reset=0, average=0)
+                            reset=0, average=0, momentum=0, weight_decay=0)
 
 
 # ---------------------------------------------------------------- prediction and cost
@@ -107,11 +107,11 @@ def test_predict_and_check_agree_with_numpy_for_two_sizes_of_batch(model):
 def assert_two_steps_agree_with_numpy(model, train, rule, tolerances=TOLERANCE):
     """Compare two consecutive steps at different rates, on batches of different T and B, one of them a vector.
 
-    rule: (gradient, rate, m) to (step, new m), of NumPy. The parameters after
-    each step and everything that the function returns are compared.
+    rule: (gradient, p, state, rate) to (step, new state), of NumPy. The parameters after each step and everything that
+    the function returns are compared.
     """
     tolerance = tolerances[theano.config.floatX]
-    p, m = set_random_parameters(model), dict.fromkeys(NAMES, 0)
+    p, states = set_random_parameters(model), dict.fromkeys(NAMES, (0, 0))
     for (T, B), rate in (((5, 3), 1.0), ((4, 1), 0.5)):
         x, y = batch(T, B, seed=T)
         before = {name: model.p[name].get_value() for name in NAMES}
@@ -123,7 +123,7 @@ def assert_two_steps_agree_with_numpy(model, train, rule, tolerances=TOLERANCE):
         gradients = numpy_model.gradients(p, x, y, **{name: model.lp[name] for name in COSTS})
         assert len(ratios) == len(NAMES)
         for name, ratio in zip(NAMES, ratios):
-            step, m[name] = rule(gradients[name], rate, m[name])
+            step, states[name] = rule(gradients[name], p[name], states[name], rate)
             np.testing.assert_allclose(before[name] - model.p[name].get_value(), step, err_msg=name, **tolerance)
             np.testing.assert_allclose(ratio, np.linalg.norm(step) / np.linalg.norm(p[name]), err_msg=name,
                                        **tolerance)
@@ -132,14 +132,13 @@ def assert_two_steps_agree_with_numpy(model, train, rule, tolerances=TOLERANCE):
 
 def test_two_steps_of_sgd_agree_with_numpy(model):
     assert_two_steps_agree_with_numpy(
-        model, model.theano_train_sgd, lambda g, rate, m: (numpy_model.sgd_step(g, rate), m))
+        model, model.theano_train_sgd, lambda g, p, state, rate: (numpy_model.sgd_step(g, rate), state))
 
 
 def assert_rmsprop_agrees_with_numpy(model):
     assert_two_steps_agree_with_numpy(
         model, model.theano_train_rmsprop,
-        lambda g, rate, m: numpy_model.rmsprop_step(g, m, rate, model.lp['drate'], model.lp['eps']),
-        RMSPROP_TOLERANCE)
+        lambda *arguments: numpy_model.rmsprop_step(*arguments, model.lp), RMSPROP_TOLERANCE)
 
 
 def test_two_steps_of_rmsprop_agree_with_numpy(model):
@@ -149,7 +148,8 @@ def test_two_steps_of_rmsprop_agree_with_numpy(model):
 def test_two_steps_of_a_truncated_scan_agree_with_numpy(float64, interpreted):
     """With bptt_maxdepth k V and c too learn from the last k steps only."""
     assert_rmsprop_agrees_with_numpy(new_model(
-        kernel=False, drate=0.7, eps=1e-3, bptt_maxdepth=3, l1=0.03, l2=0.02, ar=0.7, tar=1.3))
+        kernel=False, drate=0.7, eps=1e-3, momentum=0.6, weight_decay=0.2, bptt_maxdepth=3, l1=0.03, l2=0.02, ar=0.7,
+        tar=1.3))
 
 
 def test_first_update_ratio_of_c_is_infinite(model):
@@ -299,10 +299,11 @@ def test_no_number_takes_a_step_above_the_limit(interpreted):
     """A gradient that has long been near 0 takes the largest; RMSprop's averages do not depend on the limit."""
     random, m = np.random.default_rng(4), np.array([1e-20, 1.0, 4.0, 1e-20, 0.25], 'float32')
     g = np.array([1e-4, 0.3, -7.0, -2.0, 1e-3], 'float32') + random.uniform(0, 1e-6, 5).astype('float32')
-    expected, new_m = numpy_model.rmsprop_step(g, m, 1.0, 0.99, 1e-8)
+    lp = dict(drate=0.99, eps=1e-8, momentum=0, weight_decay=0)
+    expected, (new_m, _) = numpy_model.rmsprop_step(g, 0, (m, 0), 1.0, lp)
     assert (np.abs(expected) > 2).sum() == 3                          # up to 1 / sqrt(1 - drate), which is 10
-    steps, state = charlstm.rmsprop([theano.shared(g)], [], dict(mean_squares=[theano.shared(m)]), 0.5,
-                                    dict(drate=0.99, eps=1e-8))
+    steps, state = charlstm.rmsprop([theano.shared(g)], [theano.shared(g)], dict(
+        mean_squares=[theano.shared(m)], sums=[theano.shared(0 * g)]), 0.5, lp)
     average, = state['mean_squares']
     np.testing.assert_allclose(average.eval(), new_m, rtol=1e-5)
     for limit in (2, 3.5):

@@ -38,7 +38,7 @@ from ways import (CASES, IMPROBABLE, OF_PAGE, SETTINGS, STEPS_OF_PAGE, InExporte
 
 PREDICTED = {'probabilities', *STATES}
 WRITTEN = {'greedy', 'drawn', 'held'}
-TRAINED = {'reported', 'weights', 'averages', 'squares'}
+TRAINED = {'reported', 'weights', 'averages', 'squares', 'sums'}
 EVERYTHING = PREDICTED | WRITTEN | TRAINED | {
     'best', 'best of check', 'mean', 'costs', 'improbable', 'line', 'line_costs', 'costs of alternatives',
     'alternatives', 'chances'}
@@ -209,7 +209,7 @@ def judge_trained(found, case, exact, tolerance):
     for name, expected in exact.items():
         kind, *of = name.split()
         if kind in TRAINED and of:
-            before = 0 if kind == 'squares' else case.parameters[of[0]]
+            before = 0 if kind in ('squares', 'sums') else case.parameters[of[0]]
             scale = abs(expected - before).max()
             assert_near((found[name] - before) / scale, (expected - before) / scale, tolerance, name)
 
@@ -269,8 +269,10 @@ def test_gradient_is_the_slope_of_the_cost(way, case):
     connections = dropout.weight_masks(random, SETTINGS['dropconnect'], (case.H1, case.H2), 'float64')
     p = {name: array.astype('float64') for name, array in case.parameters.items()}
     for name, before in p.items():
-        step = before - found[f'weights {name} 1']                     # lrate g / (sqrt((1 - drate) g^2) + 1)
-        gradient = step / (SETTINGS['lrate'] - np.sqrt(1 - SETTINGS['drate']) * abs(step))
+        # The step is lrate ((1 - momentum) g / (sqrt((1 - drate) g^2) + 1) + weight_decay p).
+        step = (before - found[f'weights {name} 1']) / SETTINGS['lrate'] - SETTINGS['weight_decay'] * before
+        step /= 1 - SETTINGS['momentum']
+        gradient = step / (1 - np.sqrt(1 - SETTINGS['drate']) * abs(step))
         signs = random.choice([-1, 1], before.shape)
         for direction in (gradient / np.linalg.norm(gradient), signs / before.size ** 0.5):
             ends = [objective(case, dict(p, **{name: before + h * direction}), masks, connections)

@@ -308,4 +308,5 @@ def test_passage_has_quotation_marks_if_the_kept_part_has(browser, written):
 def test_recipe_is_that_of_the_scripts(written):
     learner = data_of(written)['learner']
     assert learner['rates'] == {'model': lrate(5, 7), '32': lrate(32, 32), '64': lrate(64, 64), '128': lrate(128, 128)}
-    assert learner['recipe'] == dict(drate=0.99, eps=1e-8, grad_clip=5, step_clip=2, average=0.999, warmup=100)
+    assert learner['recipe'] == dict(
+        drate=0.99, eps=1e-8, momentum=0.9, weight_decay=0.02, grad_clip=5, step_clip=2, average=0.999, warmup=100)

@@ -25,10 +25,10 @@ STEPS = 2                              # of training
 WRITTEN = 40                           # characters of each text
 IMPROBABLE = 300                       # by which a score is lowered, so that its probability is 0 in float32
 # All terms of the cost; limits that are not reached. A large eps keeps the steps smooth where a gradient is near 0.
-SETTINGS = dict(lrate=0.5, drate=0.5, eps=1, bptt_maxdepth=-1, l1=0.03, l2=0.02, dropout=0.3, dropconnect=0.2,
-                smoothing=0.1, ar=0.7, tar=1.3, grad_clip=1e3, step_clip=1e3, average=0.9)
+SETTINGS = dict(lrate=0.5, drate=0.5, eps=1, momentum=0.4, weight_decay=0.3, bptt_maxdepth=-1, l1=0.03, l2=0.02,
+                dropout=0.3, dropconnect=0.2, smoothing=0.1, ar=0.7, tar=1.3, grad_clip=1e3, step_clip=1e3, average=0.9)
 # Of the page, which learns without most terms. In some cases, the limits are reached.
-OF_PAGE = dict(lrate=0.5, drate=0.5, eps=1, bptt_maxdepth=-1, grad_clip=1, step_clip=0.4, average=0.9)
+OF_PAGE = dict(lrate=0.5, drate=0.5, eps=1, momentum=0.4, weight_decay=0.3, bptt_maxdepth=-1, grad_clip=1, step_clip=0.4, average=0.9)
 STEPS_OF_PAGE = 5
 
 
@@ -112,12 +112,13 @@ class InTheano:
             model.model_setup(char_dim=2, num_units1=1, num_units2=1, **self.lp)
         model = self.models[case.own]
         model.uchar = [chr(FIRST + k) for k in range(case.V)]
-        squares = model._training_state()['mean_squares']              # before the shapes change
-        for (name, array), m in zip(case.parameters.items(), squares):
+        state = model._training_state()        # before the shapes change
+        for (name, array), m, v in zip(case.parameters.items(), state['mean_squares'], state['sums']):
             array = array.astype(model.p[name].dtype)
             model.p[name].set_value(array)
             model._weights[name].set_value(array)
             m.set_value(0 * array)
+            v.set_value(0 * array)
         model._averaged_steps, model.random, model.batch_size = 0, np.random.default_rng(7), case.B
         return model
 
@@ -160,8 +161,9 @@ class InTheano:
         for step in range(1, 1 + self.steps):
             cost, _, *ratios = model.theano_train_rmsprop(x[:, rows], y[:, rows])
             reported.append([model.group.mean(float(cost), y[:, rows].size)[0], *ratios])
-            squares = dict(zip(model.p, model._training_state()['mean_squares']))
-            for kind, arrays in (('weights', model._weights), ('averages', model.p), ('squares', squares)):
+            squares, sums = [dict(zip(model.p, model._training_state()[name])) for name in ('mean_squares', 'sums')]
+            for kind, arrays in (('weights', model._weights), ('averages', model.p), ('squares', squares),
+                                 ('sums', sums)):
                 found.update({f'{kind} {name} {step}': value.get_value() for name, value in arrays.items()})
             self.between_steps(model, case)
         return dict(found, reported=np.array(reported, float))
@@ -216,8 +218,8 @@ const learning = (x, y, B, rate, recipe, steps, webassembly) => {
   return Array.from({length: steps}, () => {
     learner.reset();
     const cost = atOnce(learner.step(x, y, rate));
-    const {weights, averages, squares} = learner;
-    return {cost, arrays: Object.entries({weights, averages, squares}).map(([kind, of]) => (
+    const {weights, averages, squares, sums} = learner;
+    return {cost, arrays: Object.entries({weights, averages, squares, sums}).map(([kind, of]) => (
       [kind, asLists(learner.parameters(of))]))};
   });
 };

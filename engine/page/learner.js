@@ -58,8 +58,8 @@ class Learner {
   }
 
   /**
-   * p: as for Network; it is copied. B, T: how many streams and characters a step has at most. recipe: drate, eps,
-   * grad_clip, step_clip and average, as options of train.py.
+   * p: as for Network; it is copied. B, T: how many streams and characters a step has at most. recipe: options of
+   * train.py by name, those that update() takes.
    */
   constructor(p, B, T, recipe) {
     const V = this.V = p.c.length, rows = this.rows = Memory.roundedUp(B, 4);
@@ -95,6 +95,7 @@ class Learner {
     this.weights = this.numbers.subarray(0, this.size);
     this.gradients = this.numbers.subarray(this.size, 2 * this.size);
     this.squares = new Float32Array(this.size);
+    this.sums = new Float32Array(this.size);
     for (const [name, {at, rows: inputs, columns, width}] of Object.entries(this.places)) {
       Memory.transpose(p[name], 0, inputs, this.numbers, at, width, columns, inputs);
     }
@@ -138,7 +139,7 @@ class Learner {
     return sum / (streams.batches * streams.T * streams.B);
   }
 
-  /** Copies of numbers by parameter, as p of the constructor; of: weights, averages, squares or gradients. */
+  /** Copies of numbers by parameter, as p of the constructor; of: weights, averages, squares, sums or gradients. */
   parameters(of = this.averages) {
     return Object.fromEntries(Object.entries(this.places).map(([name, {at, rows, columns, width}]) => {
       const array = new Float32Array(rows * columns);
@@ -297,7 +298,8 @@ class Learner {
 
   /** Changes the weights and their averages by the gradients, as clip, rmsprop, limited and running_averages do. */
   update(rate) {
-    const {weights, gradients, squares, averages} = this, {drate, eps, grad_clip, step_clip, average} = this.recipe;
+    const {weights, gradients, squares, sums, averages, recipe} = this;
+    const {drate, eps, momentum, weight_decay, grad_clip, step_clip, average} = recipe;
     let sum = 0;
     for (const g of gradients) sum += g * g;
     const norm = Math.sqrt(sum), scale = grad_clip && norm > grad_clip ? grad_clip / norm : 1;
@@ -306,7 +308,8 @@ class Learner {
     const kept = Math.min(average, 1 - 10 / (this.averagedSteps + 9));
     for (let k = 0; k < weights.length; k++) {
       const g = scale * gradients[k], square = squares[k] = drate * squares[k] + (1 - drate) * g * g;
-      const step = rate * g / (Math.sqrt(square) + eps);
+      const v = sums[k] = momentum * sums[k] + g;
+      const step = rate * ((1 - momentum) * v / (Math.sqrt(square) + eps) + weight_decay * weights[k]);
       weights[k] -= Math.max(-limit, Math.min(limit, step));
       averages[k] += (1 - kept) * (weights[k] - averages[k]);
     }

@@ -127,7 +127,8 @@ def for_learning(model, stored):
     H1, H2 = units({name: p.get_value(borrow=True).shape for name, p in model.p.items()})
     cell = cell_of(stored)
     return dict(
-        recipe={name: table.DEFAULTS[name] for name in ('drate', 'eps', 'grad_clip', 'step_clip', 'average', 'warmup')},
+        recipe={name: table.DEFAULTS[name] for name in (
+            'drate', 'eps', 'momentum', 'weight_decay', 'grad_clip', 'step_clip', 'average', 'warmup')},
         rates={'model': recipe.lrate(H1, H2), **{str(H): recipe.lrate(H, H) for H in (32, 64, 128)}},
         own={name: float(value) for name, value in model.cell_parameters.items()}, formula=cell['formula'],
         quotes=QUOTES,
