@@ -170,6 +170,7 @@ def program(o):
         copies.refuse_many(o.count * o.length)
     from charlstm import CharLSTM          # late: Theano takes a second to import
     from engine.state.checkpoint import Checkpoint
+    from engine.state.parameters import cell_of
     interrupts.raise_again()
     model = make_model(o.cell, CharLSTM, o.random_seed, precision=o.precision)
     with contextlib.ExitStack() as files:
@@ -178,6 +179,8 @@ def program(o):
                                for path in (o.params, o.against)]
         model.model_setup(checkpoint, encoding=o.encoding)
         if o.export is not None:
+            if model.cell_difference(checkpoint, cell_of(checkpoint)['formula']):          # of which a line says more
+                raise ValueError(f'{o.export} would be another model than {checkpoint}: it was not written; add --cell')
             model.export(o.export)
             note(f'wrote {o.export}, {os.path.getsize(o.export) / 1e6:.1f} MB')
         elif o.page is not None:

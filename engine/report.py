@@ -103,7 +103,8 @@ def description(path, encoding='utf-8', folders=True):
             lines.append(f'best validation cost: {nats_and_bits(progress["best_cost"])} a character, after epoch '
                          f'{progress["best_epoch"]}')
     if not metadata:
-        lines.append('it holds only parameters and characters: it is of the original of this program, or of --export')
+        lines.append('it holds only parameters and characters: it is of the original of this program, of PyTorch, '
+                     'or of --export')
     return '\n'.join(map(printable, lines))
 
 

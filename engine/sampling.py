@@ -60,7 +60,7 @@ def hold_parameters(hold, units, dtype):
         for unit, value in values.items():
             checks.whole(f'a unit of {state} to hold', unit, 0, len(is_held) - 1)
             is_held[unit] = 1
-            held_at[unit] = checks.real(f'the value of {state} in unit {unit}', value, f'that is finite in {dtype}',
+            held_at[unit] = checks.real(f'the value of {state} in unit {unit}', value, f'that {dtype} can hold',
                                         lambda v: abs(v) <= np.finfo(dtype).max)
     return arrays
 

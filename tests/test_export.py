@@ -154,7 +154,7 @@ def test_c_computes_the_model(exported):
 def test_c_is_short_and_compiles_without_warnings(exported):
     text = (exported.folder / 'model.c').read_text(encoding='utf-8')
     code = text.split('/* ---- The numbers ')[0].splitlines()
-    assert len(code) <= 200 and len(text) < 15e6
+    assert len(code) <= 202 and len(text) < 15e6
     assert max(len(line) for line in code if not line.startswith('        const float t')) <= 120
     if exported.name == 'bundled':
         return                                         # the bundled one takes seconds
@@ -164,9 +164,12 @@ def test_c_is_short_and_compiles_without_warnings(exported):
             np.testing.assert_allclose(numbers_in_c(program, exported.codes[:200]), exported.costs[:199], atol=1e-5)
             program = compiled(exported.folder, None, compiler, [*WARNINGS, *options])
             assert output(program, exported.prime, str(GREEDY), '0').decode() == exported.greedy + '\n'
-    with open('/dev/full', 'w') as full:
-        failed = subprocess.run([str(program)], stdout=full, stderr=subprocess.PIPE)
+    with open('/dev/full', 'w') as full:               # found long before the end of the text
+        failed = subprocess.run([str(program), '', '999999999'], stdout=full, stderr=subprocess.PIPE)
     assert failed.returncode == 2 and failed.stderr.endswith(b'cannot write to standard output\n')
+    for arguments in (['a', '9' * 20], ['a', '5', 'inf'], ['a', '5', '-1'], ['a', '5', '1', '9' * 20], ['a~']):
+        failed = subprocess.run([str(program), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert (failed.returncode, failed.stdout) == (2, b''), arguments
 
 
 def several_functions(a_f, a_i, a_o, a_g, C_prev, s):
@@ -266,6 +269,13 @@ def test_onnxruntime_computes_the_model(exported):
         return p[0, 0]
     assert greedy(read, exported) == exported.greedy
     assert json.loads(session.get_modelmeta().custom_metadata_map['vocabulary']) == list(exported.model.uchar)
+
+
+def test_reference_of_onnx_computes_the_model(exported):
+    evaluator = pytest.importorskip('onnx.reference').ReferenceEvaluator(str(exported.folder / 'model.onnx'))
+    x = exported.codes[:12, None]
+    p, *_ = evaluator.run(None, dict(zero_states(exported.model), characters=x))
+    np.testing.assert_allclose(p, exported.model.theano_predict(x)[0], atol=1e-5)
 
 
 def test_rows_and_states_in_onnxruntime(exported):
@@ -581,6 +591,7 @@ def test_edited_network_is_refused(tmp_path, refused, monkeypatch):
     (['--export', 'm.c', '--page', 'x.html'], ['--page']), (['--export', 'm.c', '--copies', 't.txt'], ['--copies']),
     (['--export', 'm.c', '--length', 9], ['--length is for writing', '--export']),
     (['--export', 'm.c', '--temperature', 0.5], ['--temperature is for writing', '--export']),
+    (['--export', 'm.C'], ['--export is m.C', '.c']),
     (['out.txt', '--export', 'm.c'], ['OUT is out.txt', '--export'])])
 def test_command_that_contradicts_itself(produce, short_run, options, words):
     (short_run.folder / 't.txt.c').write_text('mine')

@@ -141,7 +141,7 @@ def test_many_large_checkpoints_are_announced(folder, in_process, capfd):
             in_process(TRAIN, 'names.txt', 'r', '--output-dir', 'results', *words)
         lines = [line for line in capfd.readouterr().out.splitlines() if 'checkpoints of' in line]
         assert bool(lines) == announced
-    assert re.fullmatch(r'up to 750 checkpoints of 9\.\d MB, .* a larger --save-every .*', lines[0])
+    assert re.fullmatch(r'up to 750 checkpoints of 12\.\d MB, .* a larger --save-every .*', lines[0])
 
 
 def test_patience_of_a_resumed_run_without_validation_is_refused(trained, in_process, tmp_path):

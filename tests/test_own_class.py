@@ -1,4 +1,5 @@
 """--cell: a class of one's own, trained, resumed and used as CharLSTM is, and files that have none."""
+import os
 import re
 
 import pytest
@@ -47,6 +48,9 @@ def test_run_with_a_class_of_ones_own(folder):
     other = run(PRODUCE, best, '--score', 't.txt', flags=FAST)
     assert 'was trained with another cell' in other.stderr and '--cell' in other.stderr
     assert scored.returncode == other.returncode == 0 and scored.stdout != other.stdout
+    export = run(PRODUCE, best, '--export', 'm.c', flags=FAST)
+    assert export.returncode == 2 and export.stderr.endswith('it was not written; add --cell\n')
+    assert not os.path.exists('m.c')
     page = run(PRODUCE, best, '--page', 'p.html', '--length', 50, '--cell', 'mine.py:Coupled', flags=FAST)
     assert page.returncode == 0 and page.stderr.startswith('wrote p.html')
 
@@ -98,7 +102,7 @@ def test_error_in_a_cell_is_a_line_of_its_file(folder, in_process, monkeypatch, 
 
 
 @pytest.mark.parametrize('line, words', [
-    ('return lp["momentum"]', ["mine.py, line 6: KeyError: 'momentum'"]),
+    ('return lp["inertia"]', ["mine.py, line 6: KeyError: 'inertia'"]),
     ('return tt.sqrr(gradients[0]), state', ['mine.py, line 6: AttributeError', 'sqrr'])])
 def test_error_in_an_optimiser_is_a_line_of_its_file(folder, line, words):
     (folder / 'mine.py').write_text(CELL.format('optimiser(gradients, parameters, state, lrate, lp)', line))

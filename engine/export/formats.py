@@ -6,7 +6,8 @@ FORMATS = {'.safetensors': "PyTorch's nn.LSTM", '.onnx': 'a file of ONNX', '.c':
 
 def format_of(path, name='path'):
     """Return the ending of a path, one of FORMATS. Raise ValueError for another. name: of the path, in the message."""
-    ending = os.path.splitext(path)[1].lower()
+    ending = os.path.splitext(path)[1]
+    ending = ending if ending == '.C' else ending.lower()          # compilers take .C for C++
     if ending not in FORMATS:
         raise ValueError(f'{name} is {path}: expected a name that ends in {", ".join(FORMATS)}')
     return ending

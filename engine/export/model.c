@@ -133,26 +133,27 @@ int main(int argc, char **argv)
     long length = 100, seed = (long)time(NULL);
     double temperature = 1;
     char rest;
-    if (argc > 5 || (argc > 2 && (sscanf(argv[2], "%ld%c", &length, &rest) != 1 || length < 1))
-        || (argc > 3 && (sscanf(argv[3], "%lf%c", &temperature, &rest) != 1 || !(temperature >= 0)))
-        || (argc > 4 && sscanf(argv[4], "%ld%c", &seed, &rest) != 1)) {
+    if (argc > 5 || (argc > 2 && (sscanf(argv[2], "%9ld%c", &length, &rest) != 1 || length < 1))
+        || (argc > 3 && (sscanf(argv[3], "%lf%c", &temperature, &rest) != 1 || temperature < 0 || !(temperature < 1e9)))
+        || (argc > 4 && sscanf(argv[4], "%9ld%c", &seed, &rest) != 1)) {
         fprintf(stderr, "expected: %s [PRIME [LENGTH [TEMPERATURE [SEED]]]], as in \"It is \" 300 0.7 1\n", argv[0]);
         return 2;
     }
-
     model_state state = {{0}, {0}, {0}, {0}};
     float log_p[V] = {0};                           /* without a prime, the first characters are all as probable */
     uint64_t random = (uint64_t)seed;
-    for (size_t bytes; *prime; prime += bytes) {
-        const int x = model_number(prime, &bytes);
-        if (x < 0) {
-            fprintf(stderr, "%s: the model never saw the first character of: %s\n", argv[0], prime);
+    size_t bytes;
+    for (const char *rest_of_prime = prime; *rest_of_prime; rest_of_prime += bytes)       /* all, before it prints */
+        if (model_number(rest_of_prime, &bytes) < 0) {
+            fprintf(stderr, "%s: the model never saw the first character of: %s\n", argv[0], rest_of_prime);
             return 2;
         }
+    for (; *prime; prime += bytes) {
+        const int x = model_number(prime, &bytes);
         model_print(x);
         model_read(&state, x, log_p);
     }
-    while (length-- > 0) {
+    while (length-- > 0 && !ferror(stdout)) {
         const int x = model_write(log_p, temperature, random_number(&random));
         model_print(x);
         model_read(&state, x, log_p);

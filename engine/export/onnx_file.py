@@ -48,7 +48,7 @@ def onnx_file(cell, p, uchar):
         arrays.update({f'U{k}': U, f'W{k}': W, f'b{k}': b})
         parts[f'layer{k}'] = filled(lstm if cell.standard else scan, layer)
     made = parser.parse_model(filled(model, parts))
-    made.graph.initializer.extend([onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
+    made.graph.initializer.extend([onnx.numpy_helper.from_array(np.asarray(array, order='C'), name)
                                    for name, array in arrays.items()])
     made = inliner.inline_local_functions(made)
     del made.opset_import[1]                   # of the functions

@@ -20,7 +20,7 @@ from engine.terminal import number_of
 LAST = 'last'                                                  # for --resume: the newest checkpoint of the run
 TEXTS = {'input': 'train', 'valid': 'valid', 'test': 'test'}   # options that name texts, and the roles of these
 BYTES = 16                     # of each parameter in a checkpoint: itself, its average and RMSprop's two
-MUCH = 1e9                     # bytes of all checkpoints of a run, above which the start of the run says how many
+MUCH = 1.5e9                   # bytes of all checkpoints of a run, above which the start of the run says how many
 OF_TEXT = 'encoding', 'ratio_valid', 'batch_size', 'seq_length'         # kept with a text under the same names
 KINDS = {int: lambda value: type(value) is int, float: number, bool: boolean}
 # What a checkpoint keeps of the options, as part of the progress of a run. A class that it names is never loaded unless

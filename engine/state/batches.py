@@ -141,10 +141,14 @@ class Text:
         needed = max(self.batch_size, int((self.batch_size - 0.5) / (1 - self.ratio_valid)) - 1)
         while nearest((1 - self.ratio_valid) * needed) < self.batch_size:
             needed += 1
-        if self.sources['train']['characters'] < needed * self.seq_length:
+        characters = self.sources['train']['characters']
+        if characters < needed * self.seq_length:
             share = '' if 'valid' in self.sources else f' with {self.ratio_valid:g} of the text for validation,'
+            fits = int(self.batch_size * characters / (needed * self.seq_length)) // 4       # for some batches
+            example = f', such as a batch_size of {fits}' if fits else ''
             refuse('train', f'batches of {self.batch_size} sequences of {self.seq_length} characters,{share} need '
-                            f'{needed * self.seq_length:,}; take a longer text, or a smaller batch_size or seq_length')
+                            f'{needed * self.seq_length:,}; take a longer text, or a smaller batch_size or '
+                            f'seq_length{example}')
         if 'valid' in self.sources and self._row_count('valid') < processes:
             each = ', a sequence for each process' if processes > 1 else ''
             refuse('valid', f'a text to validate with needs {processes * self.seq_length:,}{each}; take a longer one, '

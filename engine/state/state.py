@@ -209,7 +209,7 @@ class State:
         Raises ValueError where it has unknown characters; name: what the message calls the string.
         """
         if not self.uchar:
-            raise ValueError('no vocabulary: call prepare_input or load a checkpoint first')
+            raise ValueError('no vocabulary: call fit or prepare_input, or load a checkpoint, first')
         return encoded(self.in_vocabulary(text), self.uchar, name)
 
     def _text_decoder(self, count):
@@ -452,7 +452,7 @@ class State:
     def _load(self, filename, encoding):
         """Load parameters as load_params does, whatever was changed in lp: model_setup replaces it."""
         arrays, uchar, formula = self.group.broadcast(_read_model, filename, encoding)
-        difference = self._cell_difference(filename, formula)
+        difference = self.cell_difference(filename, formula)
         if difference:
             self._warn(f'{difference}: with this one it predicts differently; --cell names the class of another')
         names = *NAMES, *own_names(self.cell_parameters)
@@ -468,7 +468,7 @@ class State:
                        f'read and written as {encoding.upper()}; if they are others, say so with the option encoding')
         return arrays
 
-    def _cell_difference(self, filename, formula):
+    def cell_difference(self, filename, formula):
         """Return a line on a checkpoint's cell of another formula than this model's; None where they are equal."""
         cell = self._current_cell()
         formulas = formula, '' if cell.standard else cell.formula
@@ -504,7 +504,7 @@ class State:
         self._check_learning()
         arrays, uchar, formula, run, metadata = self.group.broadcast(
             _read_model_and_run, filename, self.optimiser_state)
-        difference = self._cell_difference(filename, formula)
+        difference = self.cell_difference(filename, formula)
         if difference:
             raise ValueError(f'{difference}: a run is resumed with its own; --cell names its class')
         theirs = metadata['precision']
@@ -536,7 +536,7 @@ class State:
         self._check_learning()
         ours = self._units()
         arrays, uchar, formula = self.group.broadcast(_read_model, filename, encoding)
-        difference = self._cell_difference(filename, formula)
+        difference = self.cell_difference(filename, formula)
         if difference:
             self._warn(f'{difference}: training begins with its parameters all the same')
         theirs = units({name: array.shape for name, array in arrays.items()})

@@ -8,10 +8,12 @@ import numpy as np
 
 from engine import commands
 from engine.files import named
+from engine.terminal import number_of
 
 GATES = [1, 0, 3, 2]           # PyTorch's gates are i, f, g, o, and ours f, i, o, g: it leads there and back
 KINDS = 'weight_ih', 'weight_hh', 'bias_ih', 'bias_hh'
 SHOWN, LONGEST = 20, 60          # names in a message, and their characters
+LARGEST = 16 * 0x110000          # of the text that is the vocabulary: an entry is at most "\ud83d\ude00" and a comma
 ARRAYS = 'torch.nn.LSTM(V, H1), torch.nn.LSTM(H1, H2) and torch.nn.Linear(H2, V); the first one reads one-hot vectors'
 
 
@@ -45,7 +47,7 @@ def as_npz(path, refusal):
 def _vocabulary(about, refusal):
     """Return the characters of a file's metadata, a list. Raises ValueError where it has none."""
     try:
-        uchar = json.loads(about['vocabulary'])
+        uchar = json.loads(about['vocabulary']) if len(about['vocabulary']) < LARGEST else None
         if isinstance(uchar, list) and uchar and all(isinstance(ch, str) and len(ch) == 1 for ch in uchar):
             return uchar
     except (KeyError, ValueError, RecursionError):
@@ -64,7 +66,7 @@ def _names(shapes, V, refusal):
     output = sorted(set(shapes).difference(*layers), reverse=True)
     if len(layers) != 2 or len(output) != 2:
         found = ', '.join(f'{name[:LONGEST]} {shapes[name]}' for name in sorted(shapes)[:SHOWN])
-        raise refusal(f'it has {len(shapes)} arrays: {found or "none"}')
+        raise refusal(f'it has {number_of(len(shapes), "array")}: {found or "none"}')
     H1, H2 = [(shapes[name] or (0,))[-1] for name in heads]
     expected = {}
     for names, n, H in zip(layers, (V, H1), (H1, H2)):
