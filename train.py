@@ -154,6 +154,8 @@ def program(arguments):
     print(f'compiled in {duration(time.time() - start)}', flush=True)
     schedule = Schedule.resumed(o, progress or {}, model.n_batches['train'])
     run.follow(model, schedule)
+    if schedule.rate_factor < 1:
+        print(f'the run has diverged before: its rates are {schedule.rate_factor:g} of those by --lrate', flush=True)
     with run.open(), run.naming_checkpoint('at once: what came after is lost'), StopRequest(group) as stop:
         run.save_missing()
         bar = ProgressBar(schedule.batches, schedule.step)

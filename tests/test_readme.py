@@ -23,6 +23,15 @@ def book(tmp_path):
     return tmp_path
 
 
+def test_examples_can_be_pasted_line_by_line():
+    """In a prompt, an empty line ends what is indented."""
+    for path in [ROOT / 'README.md', *ROOT.glob('*/README.md'), *ROOT.glob('engine/*/README.md')]:
+        for block in re.findall(r'```python\n(.*?)```', path.read_text(encoding='utf-8'), re.DOTALL):
+            lines = block.splitlines()
+            for before, line in zip(lines, lines[1:]):
+                assert not (before.startswith(' ') and line[:1].isalpha()), (path, line)
+
+
 def run_code(folder, code):
     """Run a program that imports charlstm, in a folder."""
     return run('-c', code, cwd=str(folder), flags=FAST, env={'PYTHONPATH': str(ROOT)})
@@ -32,7 +41,7 @@ def test_examples_of_the_class_run_as_pasted(book):
     """Run one after the other, without a change."""
     result = run_code(book, '\n'.join(examples(README, 'As a class')))
     assert result.returncode == 0 and 'Traceback' not in result.stderr, result.stderr
-    assert re.search(r'\n[0-9.e-]+ (.|\n) [0-9.e-]+ [0-9]+\n$', result.stdout), result.stdout
+    assert re.search(r"\n[0-9.e-]+ '(.|\\n)' [0-9.e-]+ [0-9]+\n$", result.stdout), result.stdout
     assert load(book / 'params.npz')['W1'].shape == (4, 128, 128)
 
 

@@ -28,8 +28,8 @@ IMPROBABLE = 300                       # by which a score is lowered, so that it
 SETTINGS = dict(lrate=0.5, drate=0.5, eps=1, momentum=0.4, weight_decay=0.3, bptt_maxdepth=-1, l1=0.03, l2=0.02,
                 dropout=0.3, dropconnect=0.2, smoothing=0.1, ar=0.7, tar=1.3, grad_clip=1e3, step_clip=1e3, average=0.9)
 # Of the page, which learns without most terms. In some cases, the limits are reached.
-OF_PAGE = dict(lrate=0.5, drate=0.5, eps=1, momentum=0.4, weight_decay=0.3, bptt_maxdepth=-1, grad_clip=1, step_clip=0.4,
-               average=0.9)
+OF_PAGE = dict(lrate=0.5, drate=0.5, eps=1, momentum=0.4, weight_decay=0.3, bptt_maxdepth=-1, grad_clip=1,
+               step_clip=0.4, average=0.9)
 STEPS_OF_PAGE = 5
 
 
