@@ -15,7 +15,9 @@ from pages import HOSTILE, NOT_HACKED, data_of, page_of_own_cell, write_page_of
 from scripts import FAST, PRODUCE, TEXT, load, run, succeeded, write_chain
 
 # A text that a model learns in a second or two.
-QUOTED = ''.join(f'He said: "I am {"cold" if k % 3 else "in an old hut"}." ' for k in range(60))
+# The words are drawn, so that no model knows the next one.
+QUOTED = ''.join(f'He said: "I am {word}." ' for word in np.random.default_rng(1).choice(
+    ['cold', 'in an old hut', 'here', 'a king'], 60))
 LEARNED = "byId('learn-stop').textContent === 'Stop' && !byId('learn-stop').disabled && Number(" \
     "byId('learn-progress').textContent.match(/Validation: (.*?) nats/)?.[1] ?? 9)"
 
