@@ -1,6 +1,7 @@
 """Commands that are printed for the user to paste: they run from the current folder, with the current Python."""
 import importlib
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -28,6 +29,11 @@ def quoted(words):
 def spelled(name):
     """Return an option as it is typed: --batch-size for batch_size."""
     return '--' + name.replace('_', '-')
+
+
+def as_arguments(message):
+    """Return a message in which the options are as in Python: batch_size for --batch-size."""
+    return re.sub(r'--([a-z][a-z0-9-]+)', lambda found: found.group(1).replace('-', '_'), message)
 
 
 def typed(options):

@@ -1,6 +1,7 @@
 """Let a model learn a text by the recipe of train.py: with its files, or in a program of one's own."""
 import math
 
+from engine.commands import as_arguments
 from engine.run.options import Options
 from engine.run.recipe import complete
 from engine.run.schedule import Schedule
@@ -38,8 +39,11 @@ def begin(model, filepath, recipe, chosen):
         if name not in OF_FIT:
             raise ValueError(f'fit has no option {name}: expected one of {", ".join(OF_FIT)}')
     preset = {recipe: True} if recipe in PRESETS else {}
-    o = Options({**chosen, **preset, 'input': filepath})
-    vars(o).update(model.group.broadcast(o.settle))        # only the first process reads a checkpoint
+    try:
+        o = Options({**chosen, **preset, 'input': filepath})
+        vars(o).update(model.group.broadcast(o.settle))    # only the first process reads a checkpoint
+    except ValueError as error:
+        raise ValueError(as_arguments(str(error))) from None
     set_up(model, o)
     return Schedule.resumed(o, {}, model.n_batches['train'])
 
