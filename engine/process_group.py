@@ -124,7 +124,7 @@ class ProcessGroup(SingleProcess):
 
     def gather(self, arrays):
         import numpy as np
-        parts = self._comm.gather(arrays)
+        parts = self._comm.gather(arrays)                      # None but in rank 0; there may be no arrays
         return parts and parts[0] and [np.concatenate(rows) for rows in zip(*parts)]
 
     def check_in_sync(self, arrays, random):

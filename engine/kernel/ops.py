@@ -17,7 +17,7 @@ from engine.backend.bfloat16 import MACROS
 from engine.backend.modules import compiled_file, load
 from engine.backend.theano_setup import theano, tt
 from engine.kernel.cell import c_functions
-from engine.state.parameters import own_of_layer, stacked
+from engine.state.parameters import NAMES, own_of_layer, stacked
 
 gof = theano.gof
 DisconnectedType, disconnected_type = theano.gradient.DisconnectedType, theano.gradient.disconnected_type
@@ -436,5 +436,5 @@ class Kernel:
         """Return the outputs of Sample for the parameters p by name."""
         U1 = stacked(p['U1'])                                                     # (V, 4H1)
         return Sample(U1.dtype, self._program, self._bfloat16)(
-            prime, bits, n, choice, *states, U1, *[p[name] for name in 'W1 b1 U2 W2 b2 V c'.split()],
+            prime, bits, n, choice, *states, U1, *[p[name] for name in NAMES[1:]],
             *own_of_layer(p, 1), *own_of_layer(p, 2))
