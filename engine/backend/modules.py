@@ -46,11 +46,11 @@ class CompilerError(OSError):
 class _Now(threading.local):
     """How this thread compiles.
 
-    active: whether faster than Theano. made: the path of a module that is compiled already, where Theano is about to
-    compile it; None otherwise. report: see active().
+    active: whether faster than Theano. raises: whether it raises _Missing before it compiles. made: the path of a
+    module that is compiled already, where Theano is about to compile it; None otherwise. report: see active().
     """
     def __init__(self):
-        self.active, self.made, self.report = False, None, lambda done, total, seconds: None
+        self.active, self.raises, self.made, self.report = False, False, None, lambda done, total, seconds: None
 
 
 _now = _Now()
@@ -69,7 +69,7 @@ def active(report):
     with the seconds since the first was begun.
     """
     before = vars(_now).copy()
-    vars(_now).update(active=True, made=None, report=report)
+    vars(_now).update(active=True, raises=False, made=None, report=report)
     try:
         yield
     finally:
@@ -132,6 +132,8 @@ def load(path):
     """Return a library, compiled before where it is missing. Raises ImportError where it does not load, or OSError."""
     if path not in _loaded:
         if not _is_whole(path):
+            if _now.raises:
+                raise _Missing
             with _Build() as build:
                 build.add(path)
                 build.run()
@@ -183,6 +185,8 @@ MOST_AT_ONCE = 8           # compilers, each of which takes 200 MB
 WORTH_HEADER = 6           # modules: for fewer, compiling the headers ahead takes longer than it saves
 HEADERS = ('Python.h', 'iostream', 'theano_mod_helper.h', 'math.h', 'numpy/arrayobject.h', 'numpy/arrayscalars.h',
            'vector', 'algorithm')                              # of most of Theano's modules
+
+Arguments = collections.namedtuple('Arguments', 'module_name src_code include_dirs lib_dirs libs preargs')
 
 
 class _File:
@@ -275,22 +279,22 @@ class _Build:
             self._files[path] = _File(path, command, len(source), needs, lambda: _is_whole(path), finish)
         return [self._files[path]] if path in self._files else []
 
-    def add_header(self, linker):
+    def add_header(self, arguments):
         """Add the header that all modules include, with the options of a module."""
-        flags, includes, _ = _options(linker)
+        flags, includes, _ = _options(arguments)
         path = self._write('.hpp', ''.join(f'#include <{name}>\n' for name in HEADERS))
         command = [theano.config.cxx, *flags, *includes, '-x', 'c++-header', path, '-o', path + '.gch']
         self._header = [_File(path, command, 0)]
 
-    def add_module(self, name, linker, **more):
+    def add_module(self, name, arguments, **more):
         """Add a module of Theano's. more: for _File."""
-        flags, includes, libraries = _options(linker)
-        source = self._write('.cpp', linker.get_src_code())
+        flags, includes, libraries = _options(arguments)
+        source = self._write('.cpp', arguments.src_code)
         made = f'{source}.{theano.gof.cmodule.get_lib_extension()}'
         header = [word for file in self._header for word in ('-include', file.name)]
         command = [theano.config.cxx, theano.gof.cmodule.get_gcc_shared_library_arg(), *flags, *header, *includes,
                    source, '-o', made, *libraries]
-        self._modules.append(_File(name, command, len(linker.get_src_code()), self._header, **more))
+        self._modules.append(_File(name, command, len(arguments.src_code), self._header, **more))
 
     def run(self):
         """Compile all files, the largest of each kind first, and finish each as soon as it is compiled."""
@@ -363,24 +367,38 @@ def _of_python(include_dirs=(), lib_dirs=(), libs=()):
     return includes, libraries + [f'-l{name}' for name in [*libs, *cmodule.std_libs()]]
 
 
-def _options(linker):
+def _options(arguments):
     """Return the options of a module of Theano's, the folders of its headers, and its libraries."""
-    flags = _optimised(linker.compile_args())
+    flags = _optimised(arguments.preargs)
     if sys.platform != 'win32':
         flags.append('-fvisibility=hidden')
-    return [flags, *_of_python(linker.header_dirs(), linker.lib_dirs(), linker.libraries())]
+    return [flags, *_of_python(arguments.include_dirs, arguments.lib_dirs, arguments.libs)]
 
 
 # ---------------------------------------------------------------- when it is compiled
 
+class _Missing(BaseException):
+    """Raised where Theano would begin to compile what a function needs, one module after the other."""
+
+
 def _compile_str(compile_str):
     """Return what compiles a module, in place of Theano's function of that name."""
-    def compile_module(module_name, src_code, location=None, *arguments, **settings):
-        made, _now.made = _now.made, None
-        if made is None:
-            return compile_str(module_name, src_code, location, *arguments, **settings)
+    def compile_module(module_name, src_code, location=None, include_dirs=None, lib_dirs=None, libs=None, preargs=None,
+                       py_module=True, hide_symbols=True):
+        if not _now.active:
+            return compile_str(module_name, src_code, location, include_dirs, lib_dirs, libs, preargs, py_module,
+                               hide_symbols)
+        if _now.raises:
+            raise _Missing
         path = os.path.join(location, f'{module_name}.{theano.gof.cmodule.get_lib_extension()}')
-        os.replace(made, path)
+        made, _now.made = _now.made, None
+        if made:
+            os.replace(made, path)
+        else:
+            arguments = Arguments(module_name, src_code, include_dirs or [], lib_dirs or [], libs or [], preargs or [])
+            with _Build() as build:
+                build.add_module(module_name, arguments, finish=lambda made: os.replace(made, path))
+                build.run()
         open(os.path.join(location, '__init__.py'), 'w').close()
         return theano.gof.cmodule.dlimport(path)
     return compile_module
@@ -391,6 +409,13 @@ def _make_all(make_all):
     def at_once(linker, *arguments, **settings):
         if not _now.active:
             return make_all(linker, *arguments, **settings)
+        before, _now.raises = _now.raises, True
+        try:
+            return make_all(linker, *arguments, **settings)
+        except _Missing:
+            pass
+        finally:
+            _now.raises = before
         with _Build() as build:
             _add_missing(build, linker.schedule(linker.fgraph))
             build.run()
@@ -424,13 +449,14 @@ def _add_missing(build, nodes):
         linker = _c_linker(node)
         if linker:
             key = linker.cmodule_key()
-            if key not in cache.entry_from_key:
-                name = theano.gof.cmodule.get_module_hash(linker.get_src_code(), key)
-                if name not in cache.module_hash_to_key_data:
-                    missing[name] = linker, key
+            name = theano.gof.cmodule.get_module_hash(linker.get_src_code(), key)
+            if key not in cache.entry_from_key and name not in cache.module_hash_to_key_data:
+                missing[name] = linker, key
     for name, (linker, key) in missing.items():
+        arguments = Arguments(linker.get_dynamic_module().code_hash, linker.get_src_code(), linker.header_dirs(),
+                              linker.lib_dirs(), linker.libraries(), linker.compile_args())
         if len(missing) >= WORTH_HEADER and name == next(iter(missing)):
-            build.add_header(linker)
+            build.add_header(arguments)
 
         def found(name=name, key=key):
             cache.refresh(cleanup=False)
@@ -443,7 +469,7 @@ def _add_missing(build, nodes):
             finally:
                 _now.made = None
 
-        build.add_module(name, linker, found=found, finish=finish)
+        build.add_module(name, arguments, found=found, finish=finish)
 
 
 def _lock(lock):
