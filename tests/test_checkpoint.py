@@ -51,12 +51,12 @@ def test_learning_parameter_that_is_newer_than_the_checkpoint(program, short_run
     table, row = program / 'engine' / 'table.py', "        _learning('l2', float, 0.0,"
     source = table.read_text(encoding='utf-8')
     assert source.count(row) == 1
-    new = "        _learning('momentum', float, 0.875, 'share of the step before', BELOW_1, 0.125),\n"
+    new = "        _learning('inertia', float, 0.875, 'share of the step before', BELOW_1, 0.125),\n"
     table.write_text(source.replace(row, new + row), encoding='utf-8')
     before, after = [json.loads(succeeded(run(root / 'produce_text.py', short_run.checkpoint, '--info', '--json')))
                      for root in (ROOT, program)]
     assert len(before['learning']) > 9
-    assert after['learning'] == dict(before['learning'], momentum=0.125)
+    assert after['learning'] == dict(before['learning'], inertia=0.125)
     assert {**after, 'learning': None} == {**before, 'learning': None}
 
 
