@@ -77,9 +77,9 @@ def test_cell_of_ones_own(browser, text_file, tmp_path):
 
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 def test_colours_and_list_are_those_of_the_effects(browser, written, rounded, scheme):
-    logs = logs_of(*rounded, 150)
+    logs = logs_of(*rounded, 250)
     browser.open(written, scheme=scheme, view='#why')
-    look_at(browser, 149)
+    look_at(browser, 249)
     browser.focus('#text')
     browser.press('ArrowRight')
     browser.wait(READY)
@@ -89,15 +89,15 @@ def test_colours_and_list_are_those_of_the_effects(browser, written, rounded, sc
         chosen = int(browser.all('#why-choice option', 'element.value')[option])
         browser.set('#why-choice', str(chosen))
         effect = logs[0, chosen] - logs[1:, chosen]
-        assert_colours(browser, '#text span', [0] * 50 + list(effect / 3 * 16) + [0] * 550, scheme == 'dark')
+        assert_colours(browser, '#text span', [0] * 150 + list(effect / 3 * 16) + [0] * 450, scheme == 'dark')
         largest = np.argsort(-abs(effect))[:5]
-        assert browser.all('#why-effects .what') == [f'{100 - j} before: {shown(TEXT[50 + j])}' for j in largest]
+        assert browser.all('#why-effects .what') == [f'{100 - j} before: {shown(TEXT[150 + j])}' for j in largest]
         numbers = browser.all('#why-effects .number')
         found = [float(number.replace('−', '-')) for number in numbers]
         np.testing.assert_allclose(found, effect[largest], atol=0.006)
-        assert browser.all(place(50 + largest[0]), 'element.title') == [numbers[0] + ' nats']
+        assert browser.all(place(150 + largest[0]), 'element.title') == [numbers[0] + ' nats']
         signs.update(np.sign(effect[abs(effect) > 0.2]))
-        assert option or chosen == rounded[1][150]
+        assert option or chosen == rounded[1][250]
     assert signs == {1, -1}
 
 
