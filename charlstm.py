@@ -165,12 +165,10 @@ def sgd(gradients, parameters, state, lrate, lp):
 
 
 def rmsprop(gradients, parameters, state, lrate, lp):
-    """Return the steps of RMSprop (Tieleman & Hinton 2012) with momentum and weight decay, and its new state m, v.
+    """Return the steps of RMSprop with momentum and weight decay, and its new state, m and v.
 
         m <- drate m + (1 - drate) g^2        step = lrate ((1 - momentum) v / (sqrt(m) + eps) + weight_decay p)
-        v <- momentum v + g
-
-    The decay is not part of the gradient (Loshchilov & Hutter 2019).
+        v <- momentum v + g                   (Tieleman & Hinton 2012; decay apart from g: Loshchilov & Hutter 2019)
     """
     drate, momentum, decay = lp['drate'], lp['momentum'], lp['weight_decay']
     squares = [drate * m + (1 - drate) * tt.sqr(g) for m, g in zip(state['mean_squares'], gradients)]
@@ -184,7 +182,7 @@ def rmsprop(gradients, parameters, state, lrate, lp):
 def limited(steps, limit):
     """Return steps in which no number is above limit or below -limit.
 
-    RMSprop's step is lrate / sqrt(1 - drate) where a gradient comes after many near 0, however small it is.
+    Without momentum, RMSprop's step is lrate / sqrt(1 - drate) where a gradient comes after many near 0, however small.
     """
     return [tt.clip(step, -limit, limit) for step in steps]
 
