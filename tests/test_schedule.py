@@ -324,7 +324,8 @@ def test_explosion_in_a_process(tmp_path):
 
 
 def test_rate_that_is_too_large_becomes_smaller_by_itself(tmp_path):
+    """Without momentum and weight decay, with which so large a rate does not diverge."""
     (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
     out = succeeded(run(TRAIN, tmp_path / 't.txt', 'r', *STATEFUL, '--output-dir', tmp_path, '--lrate', 16,
-                        '--epochs', 15, '--patience', 0, env=quick(tmp_path)))
+                        '--momentum', 0, '--weight-decay', 0, '--epochs', 15, '--patience', 0, env=quick(tmp_path)))
     assert 'back to epoch' in out and 'epoch 15/15' in out
