@@ -70,6 +70,13 @@ def test_probabilities_are_those_in_numpy(model, made):
     assert abs(expected - probabilities(model, made, LETTERS * 3, {})).max() > 0.1             # it matters
 
 
+def test_most_probable_text_is_that_in_numpy(model, made):
+    """From the seed on, and in a second piece too."""
+    text = model.generate_text('cab', 60, method='argmax', hold=HOLDS)
+    assert text[3:] == spelled(model, probabilities(model, made, text).argmax(axis=1)[2:-1])
+    assert text != model.generate_text('cab', 60, method='argmax') and len(set(text[3:])) > 1
+
+
 def test_held_and_free_texts_draw_the_same_random_numbers(model, made):
     texts = {}
     for name, hold in (('free', None), ('none', {}), ('no unit', {'C1': {}}), ('held', HOLDS)):

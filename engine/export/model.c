@@ -139,6 +139,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "expected: %s [PRIME [LENGTH [TEMPERATURE [SEED]]]], as in \"It is \" 300 0.7 1\n", argv[0]);
         return 2;
     }
+
     model_state state = {{0}, {0}, {0}, {0}};
     float log_p[V] = {0};                           /* without a prime, the first characters are all as probable */
     uint64_t random = (uint64_t)seed;
@@ -148,13 +149,9 @@ int main(int argc, char **argv)
             fprintf(stderr, "%s: the model never saw the first character of: %s\n", argv[0], rest_of_prime);
             return 2;
         }
-    for (; *prime; prime += bytes) {
-        const int x = model_number(prime, &bytes);
-        model_print(x);
-        model_read(&state, x, log_p);
-    }
-    while (length-- > 0 && !ferror(stdout)) {
-        const int x = model_write(log_p, temperature, random_number(&random));
+    while ((*prime || length-- > 0) && !ferror(stdout)) {
+        const int x = *prime ? model_number(prime, &bytes) : model_write(log_p, temperature, random_number(&random));
+        if (*prime) prime += bytes;
         model_print(x);
         model_read(&state, x, log_p);
     }

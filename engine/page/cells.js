@@ -49,11 +49,11 @@ function cellsView(text) {
   /** The values that get the palest and the deepest colour. */
   function endsOfValues(u) {
     if (of() === 'C') return endsOfC(u, correlation(u));
-    return colour.ends(h.slice(u * n, u * n + n), correlation(u) < 0);
+    return colour.ends(h.subarray(u * n, u * n + n), correlation(u) < 0);
   }
 
   /** The bytes of C that get the palest and the deepest colour. r: the correlation of the unit with a feature. */
-  const ends = (u, r) => colour.ends(states.slice(u * n, u * n + n), r < 0);
+  const ends = (u, r) => colour.ends(states.subarray(u * n, u * n + n), r < 0);
 
   function show() {
     stop();

@@ -9,7 +9,7 @@ const colour = {
 
   /** The values that get the palest and the deepest colour: not the extremes, so that a few outliers do not decide. */
   ends(values, reversed) {
-    const sorted = values.slice().sort((a, b) => a - b), last = sorted.length - 1;
+    const sorted = Float64Array.from(values).sort(), last = sorted.length - 1;       // by number, as Array does not
     const ends = [sorted[Math.floor(0.02 * sorted.length)], sorted[Math.floor(0.98 * last)]];
     return reversed ? ends.reverse() : ends;
   },

@@ -181,11 +181,12 @@ def page_data(model, checkpoint, text, source, against=None, copies=None):
     """Return all data of a page, by the names that the scripts use. Arguments: as for write_page."""
     with opened(checkpoint) as stored:
         description, learner = report.description(stored, folders=False), for_learning(model, stored)
+        ours = expected(model, stored, text)
     epochs = logged_costs(checkpoint)
     return dict(
         source=source or OWN, own=source is None, info=description.split('\n'), epochs=epochs,
         learning=learning_for_json(learning(checkpoint, epochs)), copies=marks(model, text, copies),
-        **expected(model, checkpoint, text), **cells(model, text), snapshots=snapshots(model, text),
+        **ours, **cells(model, text), snapshots=snapshots(model, text),
         against=expected(*against, text) if against else None, learner=learner,
         parameters={name: array_for_json(to_float16(p.get_value(borrow=True))) for name, p in model.p.items()})
 
