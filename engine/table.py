@@ -82,8 +82,8 @@ OPTIONS = {
         Option('cell', 'FILE:CLASS', None,
                'class in a file of Python, a subclass of CharLSTM with a cell or an optimiser of its own; to resume '
                'its runs and to use its checkpoints, name it again (default: the model of charlstm.py)', of_fit=False),
-        Option('initial', ('original', 'hidden'), 'hidden', 'initial values, by the number of inputs or of units',
-               original='original'),
+        Option('initial', ('original', 'chrono'), 'chrono',
+               'initial values; chrono: a quarter of the units remember for up to 100 characters', original='original'),
         _learning('dropout', float, None,
                   'share of the units that each training step leaves out (default: by the length of the text and the '
                   'number of units, and less with --init)', LEFT_OUT, 0.0),

@@ -53,7 +53,7 @@ def page_of_own_cell(folder, text, scale=1):
     """
     model, path = model_of_own_cell(text), folder / 'page.html'
     with default_mode(theano.compile.mode.FAST_COMPILE):
-        model.model_setup(num_units1=7, num_units2=5, initial='hidden')
+        model.model_setup(num_units1=7, num_units2=5, initial='chrono')
         for name in OWN:
             model.p[name + '2'].set_value(np.linspace(-1, 1, 5).astype('float32'))
         for p in model.p.values():

@@ -87,7 +87,7 @@ def trained(precision, tmp_path, steps=6, **settings):
     path = tmp_path / 'text.txt'
     path.write_text(TEXT * 3)
     model.prepare_input(path, 0.3, 5, 11, verbose=False, stateful=True)
-    model.model_setup(num_units1=37, num_units2=33, grad_clip=5, initial='hidden', lrate=0.01, **settings)
+    model.model_setup(num_units1=37, num_units2=33, grad_clip=5, initial='chrono', lrate=0.01, **settings)
     costs = [float(model.theano_train_rmsprop(model.X['train'][i], model.Y['train'][i])[0]) for i in range(steps)]
     return model, costs
 

@@ -35,7 +35,7 @@ def model_with(cell, path, own={}, kernel=True, seed=1, **settings):
     Model.cell, Model.cell_parameters = staticmethod(cell), own
     model = Model(random_seed=seed, kernel=kernel)
     model.prepare_input(path, 0.4, 3, 7, verbose=False, stateful=True)
-    model.model_setup(num_units1=7, num_units2=5, **dict(dict(initial='hidden'), **settings))
+    model.model_setup(num_units1=7, num_units2=5, **dict(dict(initial='chrono'), **settings))
     return model
 
 

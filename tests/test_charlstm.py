@@ -516,17 +516,38 @@ def test_parameter_that_the_network_does_not_use(monkeypatch, refused, interpret
 
 @pytest.mark.parametrize('initial, sizes', [
     ('original', dict(U1=50, W1=40, U2=40, W2=30, V=30)),
-    ('hidden', dict(U1=40, W1=40, b1=40, U2=30, W2=30, b2=30, V=30, c=30))])
-def test_initial_values_are_uniform_within_one_over_root_of_inputs_or_units(initial, sizes):
+    ('chrono', dict(U1=1, W1=40, U2=30, W2=30, V=30, c=30))])
+def test_initial_weights_are_uniform_within_one_over_root_of_inputs_or_units(initial, sizes):
     model = CharLSTM(random_seed=1)
     model.model_setup(char_dim=50, num_units1=40, num_units2=30, initial=initial)
     for name, size in sizes.items():
-        values = model.p[name].get_value().ravel() * math.sqrt(size)               # should be uniform in +-1
-        assert np.abs(values).max() < 1 + 1e-6
-        assert stats.kstest(values, 'uniform', args=(-1, 2)).pvalue > 1e-3, name
-    if initial == 'original':
-        for name, biases in (('b1', [1, 0, 0, 0]), ('b2', [1, 0, 0, 0]), ('c', 0)):          # 1 for the forget gates
-            assert (model.p[name].get_value().T == biases).all()
+        assert_uniform(model.p[name].get_value() * math.sqrt(size), -1, 1)
+
+
+def assert_uniform(values, low, high):
+    """Assert that values are between low and high, and that they may be from this uniform distribution."""
+    assert low - 1e-5 < values.min() and values.max() < high + 1e-5
+    assert stats.kstest(values.ravel(), 'uniform', args=(low, high - low)).pvalue > 1e-3
+
+
+def test_original_biases_are_1_for_the_forget_gates():
+    model = CharLSTM(random_seed=1)
+    model.model_setup(char_dim=50, num_units1=40, num_units2=30, initial='original')
+    for name, biases in (('b1', [1, 0, 0, 0]), ('b2', [1, 0, 0, 0]), ('c', 0)):
+        assert (model.p[name].get_value().T == biases).all()
+
+
+def test_a_quarter_of_the_units_remembers_for_2_to_100_steps():
+    """1 / (1 - f) steps, with f the forget gate without input; what comes in has the weight 1 - f."""
+    model = CharLSTM(random_seed=1)
+    model.model_setup(char_dim=50, num_units1=401, num_units2=302, initial='chrono')
+    for name, H, n in (('b1', 401, 100), ('b2', 302, 75)):
+        biases = model.p[name].get_value()
+        f, i = 1 / (1 + np.exp(-biases[:2, :n].astype('float64')))
+        np.testing.assert_allclose(i, 1 - f, rtol=1e-5)
+        assert_uniform(1 / (1 - f), 2, 100)
+        assert_uniform(biases[:, n:] * math.sqrt(H), -1, 1)
+        assert_uniform(biases[2:, :n] * math.sqrt(H), -1, 1)
 
 
 # ---------------------------------------------------------------- the running average

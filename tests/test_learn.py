@@ -6,7 +6,7 @@ import time
 import numpy as np
 import numpy_model
 from cells import OWN
-from charlstm import CharLSTM
+from charlstm import CharLSTM, initial_parameters
 from engine.analysis import in_quotes
 from engine.run.recipe import lrate
 from engine.state.parameters import carry_over, parameter_shapes
@@ -293,6 +293,24 @@ def test_streams_cover_a_text(browser, written):
         x, y = [np.concatenate([np.reshape(batch[k], (T, B)) for batch in batches]) for k in (0, 1)]
         assert (np.diff(x, axis=0) == 1).all() and (y == x + 1).all() and len(np.unique(x)) == x.size
         assert x.size > 0.95 * n and y.max() < n
+
+
+def test_new_model_is_as_that_of_the_class(browser, written):
+    """The numbers are others, but each gate of a parameter has the same mean, deviation, minimum and maximum."""
+    browser.open(written)
+    random, own = np.random.default_rng(1), {'peep': 0.3}
+    expected = initial_parameters(61, 401, 302, random, 'chrono', own)
+    new = browser.value(f"""(() => {{
+      const p = Learner.initial(61, 401, 302, {json.dumps(own)}, new Random(1));
+      return Object.fromEntries(Object.entries(p).map(([name, array]) => [name, Array.from(array)]));
+    }})()""")
+    assert sorted(new) == sorted(expected)
+    for name, array in expected.items():
+        gates = 4 if array.shape[0] == 4 else 1
+        for one, other in zip(np.reshape(new[name], (gates, -1)), array.reshape(gates, -1)):
+            scale = np.abs(other).max()
+            for what in (np.mean, np.std, np.min, np.max):
+                assert abs(what(one) - what(other)) < 0.15 * scale, (name, what)
 
 
 def test_passage_has_quotation_marks_if_the_kept_part_has(browser, written):

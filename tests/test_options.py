@@ -162,7 +162,7 @@ def test_patience_of_a_resumed_run_without_validation_is_refused(trained, in_pro
     (['--no-stateful', '--reset', 0.1], ['--reset is 0.1', '--no-stateful']),
     (['--original', '--reset', 0.1], ['--reset is 0.1', '--original']),
     (['--original', '--small'], ['--original and --small', 'only one']),
-    (['--initial', 'hidden', '--init', 'p.npz'], ['--initial is hidden', '--init p.npz']),
+    (['--initial', 'chrono', '--init', 'p.npz'], ['--initial is chrono', '--init p.npz']),
     (['--init', ''], ['cannot read'])], ids=repr)
 def test_option_that_would_be_ignored_is_refused(folder, in_process, options, words):
     write_checkpoint('p.npz')

@@ -1,6 +1,7 @@
-"""Examples of the class in README.md run as pasted, the loop in engine/README.md computes what train.py does, and what
+"""Examples of the class in READMEs run as pasted, the loop in engine/README.md computes what train.py does, and what
 the READMEs refer to exists."""
 import re
+import shutil
 
 import pytest
 
@@ -41,8 +42,11 @@ def test_examples_of_the_class_run_as_pasted(book):
     """Run one after the other, without a change."""
     result = run_code(book, '\n'.join(examples(README, 'As a class')))
     assert result.returncode == 0 and 'Traceback' not in result.stderr, result.stderr
-    assert re.search(r"\n[0-9.e-]+ '(.|\\n)' [0-9.e-]+ [0-9]+\n$", result.stdout), result.stdout
     assert load(book / 'params.npz')['W1'].shape == (4, 128, 128)
+    shutil.copy(book / 'params.npz', book / 'other.npz')
+    result = run_code(book, '\n'.join(examples(TEXT_OUTPUT, 'In your own program')))
+    assert result.returncode == 0, result.stderr
+    assert re.match(r"[0-9.e-]+ '(.|\\n)' [0-9.e-]+ [0-9]+\nother was less surprised by 0\.0 nats", result.stdout)
 
 
 RECORDING = """

@@ -371,7 +371,7 @@ def test_failed_loading_leaves_the_model_as_it_was(lettered, path, refused):
 # ---------------------------------------------------------------- resuming
 
 AVERAGING = dict(dropout=0.3, grad_clip=2, step_clip=1.5, smoothing=0.1, ar=0.7, tar=1.3, dropconnect=0.2,
-                 reset=0.3, average=0.9, initial='hidden')
+                 reset=0.3, average=0.9, initial='chrono')
 
 
 @pytest.mark.parametrize('changed', [dict(dropout=0.3, grad_clip=2), AVERAGING], ids=['without an average', 'with one'])

@@ -31,13 +31,17 @@ class Streams {
  * says where a matrix begins, its rows and columns, and `width`, how far a row is from the next one; the rest is zero.
  */
 class Learner {
-  /** Initial parameters by name, as of --initial hidden. own: initial values of the cell's own parameters by name. */
+  /** Initial parameters by name, as of --initial chrono. own: initial values of the cell's own parameters by name. */
   static initial(V, H1, H2, own, random) {
     const uniform = (length, H) => Float32Array.from({length}, () => (2 * random.next() - 1) / Math.sqrt(H));
-    const p = {U1: uniform(4 * H1 * V, H1), W1: uniform(4 * H1 * H1, H1), b1: uniform(4 * H1, H1),
+    const p = {U1: uniform(4 * H1 * V, 1), W1: uniform(4 * H1 * H1, H1), b1: uniform(4 * H1, H1),
       U2: uniform(4 * H2 * H1, H2), W2: uniform(4 * H2 * H2, H2), b2: uniform(4 * H2, H2),
       V: uniform(V * H2, H2), c: uniform(V, H2)};
     for (const [layer, H] of [[1, H1], [2, H2]]) {
+      for (let unit = 0; unit < H >> 2; unit++) {          // these remember for longer
+        p['b' + layer][unit] = Math.log(1 + 98 * random.next());
+        p['b' + layer][H + unit] = -p['b' + layer][unit];
+      }
       for (const [name, value] of Object.entries(own)) p[name + layer] = new Float32Array(H).fill(value);
     }
     return p;
