@@ -101,8 +101,10 @@ def model_of(name):
     model.uchar = list(bundled.uchar)
     model.model_setup(num_units1=H1, num_units2=H2)
     random, p = np.random.default_rng(1), {name: array.get_value() for name, array in bundled.p.items()}
-    p.update(U1=p['U1'][:, :H1], W1=scale * p['W1'][:, :H1, :H1], b1=p['b1'][:, :H1], U2=scale * p['U2'][:, :H2, :H1],
-             W2=scale * p['W2'][:, :H2, :H2], b2=p['b2'][:, :H2], V=scale * p['V'][:, :H2])
+    # From the end, since the first units remember so long that larger weights make some of them chaotic.
+    p.update(U1=p['U1'][:, -H1:], W1=scale * p['W1'][:, -H1:, -H1:], b1=p['b1'][:, -H1:],
+             U2=scale * p['U2'][:, -H2:, -H1:], W2=scale * p['W2'][:, -H2:, -H2:], b2=p['b2'][:, -H2:],
+             V=scale * p['V'][:, -H2:])
     for name, variable in model.p.items():
         array = p[name] if name in p else random.uniform(-0.5, 0.5, variable.get_value().shape)
         variable.set_value(array.astype('float32'))
