@@ -72,7 +72,7 @@ def initial_parameters(V, H1, H2, random, initial='original', own={}):
     if initial == 'original':
         sizes = dict(U1=V, W1=H1, U2=H1, W2=H2, V=H2)                                  # inputs
     else:
-        sizes = dict(U1=1, W1=H1, b1=H1, U2=H2, W2=H2, b2=H2, V=H2, c=H2)              # units, but of U1
+        sizes = dict(U1=1, W1=H1, b1=H1, U2=H2, W2=H2, b2=H2, V=H2, c=H2)              # units; U1 reads one 1
     p = {}
     for name, shape in parameter_shapes(V, H1, H2).items():
         limit = 1 / math.sqrt(sizes[name]) if name in sizes else 0
