@@ -37,6 +37,13 @@ def test_short_text_is_read_more_often(batches, expected):
     assert (o.epochs, o.patience, o.save_every) == expected
 
 
+def test_patience_ends_sooner_after_another_text(tmp_path):
+    for batches, expected in ((17, 23), (192, 6)):
+        o = options('--num-units1', 9, '--num-units2', 7, '--init', tmp_path / 'p.npz')
+        recipe.complete(o, batches, 33)
+        assert o.patience == expected
+
+
 @pytest.mark.parametrize('units, expected', [((256, 256), 0.012), ((512, 512), 0.006), ((300, 1024), 0.003),
                                              ((128, 64), 0.024), ((7, 5), 0.024)])
 def test_large_layers_learn_at_a_smaller_rate(units, expected):

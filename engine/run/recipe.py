@@ -19,6 +19,7 @@ SHORT, KNOWN = 350_000, 0.98
 # The epochs of a short text are short, so it gets more: at least so many that they have this number of steps.
 EPOCHS, STEPS = 40, 7500
 PATIENCE, PATIENT_STEPS = 6, 1150
+SOONER = 1 / 3                             # of PATIENT_STEPS with --init: such a model is at its best sooner
 SAVE_EVERY, CHECKPOINTS = 10, 100          # epochs between checkpoints, but more where there would be more checkpoints
 
 
@@ -64,13 +65,13 @@ def complete(o, batches, parameters):
 
     o has its numbers of units. batches: training steps in an epoch. parameters: how many the model has.
     """
-    share = dropout(batches * o.batch_size * o.seq_length, parameters)
+    share, patient_steps = dropout(batches * o.batch_size * o.seq_length, parameters), PATIENT_STEPS
     if o.init is not None:
-        share = round(share * LEARNED_BEFORE, 2)
+        share, patient_steps = round(share * LEARNED_BEFORE, 2), patient_steps * SOONER
     epochs = o.epochs or max(EPOCHS, math.ceil(STEPS / batches))
     chosen = dict(
         dropout=share, dropconnect=round(share * 2 / 3, 2), epochs=epochs,
-        patience=max(PATIENCE, math.ceil(PATIENT_STEPS / batches)),
+        patience=max(PATIENCE, math.ceil(patient_steps / batches)),
         save_every=SAVE_EVERY * math.ceil(epochs / (SAVE_EVERY * CHECKPOINTS)),
         lrate=lrate(o.num_units1, o.num_units2))
     for name, value in chosen.items():
