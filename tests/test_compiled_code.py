@@ -181,3 +181,19 @@ def test_folder_that_two_processes_clean_at_once(tmp_path, monkeypatch):
     (tmp_path / 'tmpx' / 'mod.cpp').touch()
     monkeypatch.setattr(cmodule, 'last_access_time', gone)
     cache.clear_unversioned()
+
+
+def test_folder_that_goes_while_it_is_read(tmp_path, monkeypatch):
+    """Theano removes empty folders that it found. The process that compiled in one may have removed it since then."""
+    cmodule = theano.gof.cmodule
+    other = tmp_path / 'tmpx'
+    other.mkdir()
+    lock = cmodule.compilelock.lock_ctx
+
+    def gone(*arguments, **settings):
+        if other.exists():
+            other.rmdir()
+        return lock(*arguments, **settings)
+    monkeypatch.setattr(cmodule.compilelock, 'lock_ctx', gone)
+    cmodule.ModuleCache(str(tmp_path))
+    assert not other.exists()

@@ -337,12 +337,23 @@ def _unless_removed(clear):
     return clear_quietly
 
 
+def _again_if_removed(refresh):
+    """Return a method that reads a folder of compiled code, anew where another process removed a part meanwhile."""
+    def refresh_again(self, *arguments, **settings):
+        for _ in range(20):
+            with contextlib.suppress(FileNotFoundError):
+                return refresh(self, *arguments, **settings)
+        return refresh(self, *arguments, **settings)
+    return refresh_again
+
+
 def after_import(theano):
     """Apply the patches that need no import hook, those for devices included."""
     theano.gof.op.COp.c_code_cache_version = _code_version
     theano.gof.cmodule.KeyData.save_pkl = _save_keys
     cache = theano.gof.cmodule.ModuleCache
     cache.clear_unversioned = _unless_removed(cache.clear_unversioned)         # when the process ends
+    cache.refresh = _again_if_removed(cache.refresh)
     # An Op with the properties () counts as one without a version, which is compiled at each start.
     gpu.rewrite(theano.gof.cc.CLinker, 'cmodule_key_', {r'node\.op\.__props__\)': "node.op.__props__ or ('none',))"})
     on_device = theano.config.device != 'cpu'
