@@ -26,8 +26,8 @@ SAVE_EVERY, CHECKPOINTS = 10, 100          # epochs between checkpoints, but mor
 # The share of units to leave out, by the parameters for each character to learn from: more, where a text could be
 # learned by heart. Between the points it is interpolated, linearly in the logarithm of their number. Each point but the
 # last was the best, or as good as the best, of several shares: that at 1.3 on Python's library, the others on English
-# texts; all from before the initial values of today, and those at 0.1 and 0.35 before weight decay, too.
-# tests/benchmarks/README.md has the costs.
+# texts; all from before the initial values of today, with which more was worse at 1.9 and as good at 1.3, and those at
+# 0.1 and 0.35 before weight decay, too. tests/benchmarks/README.md has the costs.
 DROPOUT = ((0.1, 0.02), (0.25, 0.05),  # 2x128 units and 2.6 million characters, and 1 million
            (0.35, 0.1),                # 2x256 and 2.6 million
            (0.87, 0.15), (1.3, 0.25),  # 2x256 and 1 million, and 0.7 million of Python's library
