@@ -340,7 +340,7 @@ def _unless_removed(clear):
 def _again_if_removed(refresh):
     """Return a method that reads a folder of compiled code, anew where another process removed a part meanwhile."""
     def refresh_again(self, *arguments, **settings):
-        for _ in range(20):
+        for _ in range(20):                        # not without end, since the error may have another cause
             with contextlib.suppress(FileNotFoundError):
                 return refresh(self, *arguments, **settings)
         return refresh(self, *arguments, **settings)
