@@ -18,6 +18,7 @@ SCORED, ADAPTED = 2000, 20     # characters scored at a time, at most, and with 
 PROBABILITIES = 1 << 20        # that scoring holds at a time, at most: V for each character, and one character at least
 # How a model adapts without averages of RMSprop, and with them: the default rate, and the largest norm of a gradient.
 RATES, CLIPS = (0.1, 1e-4), (1, 5)
+DECAY = 0.001                  # with averages, the share of its way back to the checkpoint's value at each step
 HIGH = 0.01                    # largest rate with averages: a higher one was meant for adapting without them
 LINES = 64                     # lines scored at a time, at most
 TEMPERATURES = np.geomspace(1 / 4, 4, 25)      # among which tune_temperature searches
@@ -75,8 +76,9 @@ def how_to_adapt(checkpoint, rate=True):
 
 
 def _divided(gradients, parameters, state, lrate, lp):
-    """Return the steps of gradient descent in which each number of a gradient is divided by one that stays."""
-    return [lrate * (g / divisor) for g, divisor in zip(gradients, state['divisors'])], state
+    """Return the steps of gradient descent with divided gradients, and with decay to the parameters before the text."""
+    return [lrate * (g / divisor) + DECAY * (p - origin)
+            for g, p, divisor, origin in zip(gradients, parameters, state['divisors'], state['origins'])], state
 
 
 class Analysis(Compiled):
@@ -178,8 +180,9 @@ class Analysis(Compiled):
     def _learner(self, adapt, averages):
         """Return a copy of the model that learns at rate adapt, and its training step. averages: as in score_text.
 
-        With averages m the step is adapt g / (r + mean(r) / 10), where r = sqrt(m), and mean(r) is over the array:
-        without this an element that the training text hardly used would move without limit.
+        With averages m, the step from a parameter p is adapt g / (r + mean(r) / 10) + DECAY (p - p_0), with r = sqrt(m)
+        and p_0 from before the text. Without mean(r), which is over the array, an element that the training text
+        hardly used would move without limit. Without the decay, the noise of the steps adds up in a long text.
         """
         if not averages:
             learner = self._copy(lrate=adapt, grad_clip=CLIPS[0])
@@ -189,8 +192,9 @@ class Analysis(Compiled):
                              'shape')
         learner = self._copy(lrate=adapt, grad_clip=CLIPS[1])
         roots = [np.sqrt(averages[name]) for name in self.p]
+        divisors = [r + r.mean() / 10 for r in roots]
         learner.optimiser = _divided
-        learner.optimiser_state = lambda parameters: dict(divisors=[r + r.mean() / 10 for r in roots])
+        learner.optimiser_state = lambda parameters: dict(divisors=divisors, origins=parameters)
         return learner, learner._function('train_rmsprop')
 
     def _predictions(self, numbers, adapt, averages):
@@ -219,8 +223,8 @@ class Analysis(Compiled):
         progress: a function that is called with the costs of each piece as they come.
         temperature: of the softmax that predicts, as tune_temperature finds it; the copy learns at 1.
         averages: RMSprop's of the squared gradients of the training text, as read_averages(checkpoint) returns them, by
-        whose roots the copy then divides its gradients; 1e-4 is a good rate with them, and 0.1 without. Without
-        adapt they are not used.
+        whose roots the copy then divides its gradients; its parameters also decay to the model's. 1e-4 is a good rate
+        with them, and 0.1 without. Without adapt they are not used.
         Raises ValueError for fewer than two characters, for unknown ones, for a rate out of range, for a temperature
         that is not above 0, or where a cost is not finite.
         """

@@ -131,10 +131,12 @@ def test_costs_that_are_not_finite(lined, refused):
 def test_adapting_learns_from_what_was_scored(float64, interpreted, monkeypatch, averaged, rate):
     """Three pieces by hand: each scored with what was learned from those before it, from the states before it.
 
-    With RMSprop's averages, gradients are divided by their roots, plus a tenth of the roots' mean.
+    With RMSprop's averages, gradients are divided by their roots, plus a tenth of the roots' mean, and the parameters
+    go a part of the way back to those of the model.
     """
     monkeypatch.setattr(analysis, 'ADAPTED', 4)
     monkeypatch.setattr(analysis, 'CLIPS', (1, 1))                 # which these gradients exceed
+    monkeypatch.setattr(analysis, 'DECAY', 0.3)
     model, random, p = CharLSTM(), np.random.default_rng(5), P
     model.model_setup(char_dim=V, num_units1=H1, num_units2=H2)
     set_parameters(model)
@@ -150,8 +152,11 @@ def test_adapting_learns_from_what_was_scored(float64, interpreted, monkeypatch,
         expected += list(numpy_model.costs(probabilities, y)[:, 0])
         gradients = numpy_model.gradients(p, x, y, states=states)
         shrunk = min(1, 1 / math.sqrt(sum((g ** 2).sum() for g in gradients.values())))
-        p = {name: p[name] - rate * shrunk * gradients[name] / (
-            roots[name] + roots[name].mean() / 10 if averaged else 1) for name in NAMES}
+        if averaged:
+            p = {name: p[name] - rate * shrunk * gradients[name] / (roots[name] + roots[name].mean() / 10)
+                 - 0.3 * (p[name] - P[name]) for name in NAMES}
+        else:
+            p = {name: p[name] - rate * shrunk * gradients[name] for name in NAMES}
         states = after
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert abs(found - model.score_text(numbers))[4:].max() > 1e-4

@@ -192,7 +192,7 @@ class Text:
         B, length, n = self.batch_size, self.seq_length, self.n_batches
         batches = f'{number_of(n["train"], "batch")} to train and {n["valid"]:,} to validate, each of '
         if self.stateful:
-            batches += f'{length} steps of {B} streams'
+            batches += f'{number_of(length, "step")} of {number_of(B, "stream")}'
         else:
             of_first = n['train'] if 'valid' in self.sources else sum(n.values())
             dropped = self.sources['train']['characters'] - of_first * B * length
