@@ -52,7 +52,9 @@ def test_summary_of_a_text(text_file, capsys):
              verbose=True)
     first, second = capsys.readouterr().out.splitlines()
     assert first.endswith(' 1,013 characters, 1,013 distinct')
-    assert second.startswith('1 batch to train and 0 to validate, ')
+    assert second.startswith('1 batch to train and 0 to validate, each of 1 sequence of 1,013 characters; ')
+    prepared(text_file(POEM), batch_size=1, seq_length=7, stateful=True, verbose=True)
+    assert capsys.readouterr().out.endswith(', each of 7 steps of 1 stream\n')
     prepared(text_file(POEM), **settings)
     assert capsys.readouterr() == ('', '')
 
