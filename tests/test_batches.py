@@ -201,6 +201,8 @@ def test_summary_and_metadata_of_a_fixed_split(text_file, capsys):
         assert metadata[role] == dict(path=paths[role], characters=len(content), sha256=digest)
         assert model.fingerprint(role) == digest
     assert metadata['ratio_valid'] == 0 and model.fingerprint() == metadata['sha256']
+    prepared(text_file(POEM), verbose=True, batch_size=1, seq_length=7, stateful=True, **paths)
+    assert 'valid: 28 characters to validate with, in 1 stream while' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('role, content, words', [

@@ -198,7 +198,7 @@ class Text:
             dropped = self.sources['train']['characters'] - of_first * B * length
             batches += (f'{number_of(B, "sequence")} of {number_of(length, "character")}; {dropped:,} characters that '
                         'fill no batch are dropped')
-        rows = f'in {self._row_count("valid")} streams' if self.stateful else 'in sequences'
+        rows = f'in {number_of(self._row_count("valid"), "stream")}' if self.stateful else 'in sequences'
         in_all = ' in all texts' if len(self.sources) > 1 else ''
         ends = {'train': f', {len(self.uchar):,} distinct{in_all}',
                 'valid': f' to validate with, {rows} while the model trains, and as one stream at the end',
