@@ -143,6 +143,8 @@ def test_adapting_learns_from_what_was_scored(float64, interpreted, monkeypatch,
     averages = {name: random.uniform(0, 2, p[name].shape) for name in NAMES}
     averages['b1'][0, 0] = 0
     roots = {name: np.sqrt(m) for name, m in averages.items()}
+    divisors = {name: r + r.mean() / 10 if averaged else 1 for name, r in roots.items()}
+    decay = 0.3 if averaged else 0
     adapting = dict(adapt=rate, **dict(averages=averages) if averaged else {})
     numbers = random.integers(V, size=12)
     found, expected, states = model.score_text(numbers, **adapting), [], None
@@ -152,11 +154,8 @@ def test_adapting_learns_from_what_was_scored(float64, interpreted, monkeypatch,
         expected += list(numpy_model.costs(probabilities, y)[:, 0])
         gradients = numpy_model.gradients(p, x, y, states=states)
         shrunk = min(1, 1 / math.sqrt(sum((g ** 2).sum() for g in gradients.values())))
-        if averaged:
-            p = {name: p[name] - rate * shrunk * gradients[name] / (roots[name] + roots[name].mean() / 10)
-                 - 0.3 * (p[name] - P[name]) for name in NAMES}
-        else:
-            p = {name: p[name] - rate * shrunk * gradients[name] for name in NAMES}
+        p = {name: p[name] - rate * shrunk * gradients[name] / divisors[name] - decay * (p[name] - P[name])
+             for name in NAMES}
         states = after
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert abs(found - model.score_text(numbers))[4:].max() > 1e-4
