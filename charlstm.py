@@ -306,8 +306,7 @@ class CharLSTM(Sampling, Analysis):
         checks.whole('num_units2', num_units2, 1)
         lp = table.learning({**table.INITIAL, **learning, **dict(
             lrate=lrate, drate=drate, eps=eps, bptt_maxdepth=bptt_maxdepth, l1=l1, l2=l2)})
-        if initial not in ('original', 'chrono'):
-            raise ValueError(f"initial is {initial!r}: expected 'original' or 'chrono'")
+        checks.choice('initial', initial, table.ROWS['initial'].kind)
         if mfile is not None:
             self._load(mfile, encoding)            # before anything changes, since it may fail
         else:

@@ -16,6 +16,12 @@ def shown(value):
     return 'a whole number of more than 18 digits' if long else repr(value)
 
 
+def choice(name, value, choices):
+    """Raise ValueError unless value is one of the choices, strings."""
+    if not (isinstance(value, str) and value in choices):
+        raise ValueError(f'{name} is {shown(value)}: expected one of {", ".join(map(repr, choices))}')
+
+
 def flag(name, value):
     """Return value as a bool. Raise ValueError unless it is True or False: any text, also 'off', would count as True.
     """

@@ -142,8 +142,7 @@ class Sampling(Compiled):
     @locked
     def _prime(self, seed, text_length, method, count):
         """Return the seed, or a random character, as numbers (m,count), after a check of the arguments."""
-        if method not in METHODS:
-            raise ValueError(f'method is {method!r}: expected one of {", ".join(map(repr, METHODS))}')
+        checks.choice('method', method, METHODS)
         checks.whole('text_length', text_length, 0)
         checks.whole('count', count, 1)
         if not isinstance(seed, str):

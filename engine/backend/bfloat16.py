@@ -5,7 +5,9 @@ import os
 import platform
 import subprocess
 
+from engine import checks
 from engine.backend.theano_setup import kernel_runs, theano
+from engine.table import ROWS
 
 # The C macros that choose the instructions in engine/kernel/operands.h.
 MACROS = {'AMX': ['AMX_BF16'], 'AVX-512': ['AVX512_BF16'], 'emulated': []}
@@ -36,10 +38,9 @@ def instructions(precision, kernel=True):
     kernel: whether the C kernel may be used. Raise ValueError for another precision, and for bfloat16 where this
     process cannot multiply it faster than float32. Intel's processors with AVX-512 alone are slower at it.
     """
+    checks.choice('precision', precision, ROWS['precision'].kind)
     if precision == 'float32':
         return None
-    if precision != 'bfloat16':
-        raise ValueError(f"precision is {precision!r}: expected 'float32' or 'bfloat16'")
     if not (kernel and kernel_runs() and theano.config.floatX == 'float32'):
         raise ValueError('precision bfloat16 needs the C kernel, which runs on a CPU and with a C++ compiler, and '
                          f'floatX=float32: got kernel={bool(kernel)}, device={theano.config.device}, '

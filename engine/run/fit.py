@@ -1,6 +1,7 @@
 """Let a model learn a text by the recipe of train.py: with its files, or in a program of one's own."""
 import math
 
+from engine import checks
 from engine.commands import as_arguments
 from engine.run.options import Options
 from engine.run.recipe import complete
@@ -29,8 +30,7 @@ def set_up(model, o):
 
 def begin(model, filepath, recipe, chosen):
     """Set a model up as CharLSTM.fit says. Return the Schedule of its training. chosen: options by name."""
-    if recipe not in RECIPES:
-        raise ValueError(f'recipe is {recipe!r}: expected one of {", ".join(map(repr, RECIPES))}')
+    checks.choice('recipe', recipe, RECIPES)
     if filepath is None and recipe != 'small':
         raise ValueError(f'recipe is {recipe!r}, but there is no text: expected one to begin with')
     for name, value in chosen.items():
