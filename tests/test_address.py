@@ -57,6 +57,42 @@ def test_address_that_is_opened_or_typed(browser, written):
     assert looked_at(browser) == 30 and browser.all('#units .held') == []
 
 
+IN_SIGHT = "(box => box.top >= 0 && box.bottom <= innerHeight)(text.getBoundingClientRect())"
+
+
+def is_in_sight(browser, k):
+    """Return whether the character k of the text is."""
+    return browser.value(IN_SIGHT.replace('text', f"document.querySelector('{place(k)}')"))
+
+
+def test_address_of_another_place_scrolls_to_it(browser, written):
+    """When the page is opened, and when only the address changes."""
+    browser.open(written, view='#surprise&place=690', height=200)
+    assert is_in_sight(browser, 690) and not is_in_sight(browser, 3)
+    browser.value("void (location.hash = '#surprise&place=3')")
+    browser.wait('state.place === 3')
+    assert is_in_sight(browser, 3) and not is_in_sight(browser, 690)
+    browser.value('scrollTo(0, 150)')
+    browser.later('1')
+    for view in ('writing', 'surprise'):
+        browser.value(f"byId('tab-{view}').click()")       # the mouse would scroll
+    assert browser.value('scrollY') == 150                 # as it was left
+
+
+def test_place_chosen_in_another_view_is_in_sight(browser, written):
+    browser.open(written, view='#inside&place=3', height=200)
+    browser.focus('#inside-strip')
+    browser.press('End')
+    browser.click('#tab-surprise')
+    assert looked_at(browser) == 699 and is_in_sight(browser, 699)
+
+
+def test_address_holds_a_unit_while_the_model_writes(browser, written):
+    browser.open(written, view='#writing')
+    browser.value("void (location.hash = '#writing&hold=C1:4=0.5')")
+    browser.wait("byId('held-pane').checkVisibility()")
+
+
 @pytest.mark.parametrize('nonsense', [
     '#nothing&place=5000&unit=C9:1&hold=C2:900=1,C1:0=x,,=', '#surprise&place=-1&feature=toString&unit=<img>',
     '#surprise&place=1.5&hold=C1:1=Infinity', '#%&&=&place', '#surprise&place=%20&hold=C1:1=,C1:2=%20'])

@@ -205,6 +205,15 @@ def test_byte_that_ends_no_character_has_a_mark(browser, tmp_path):
     assert browser.text('#inside-strip .asked') == '·'
 
 
+def test_wide_characters_do_not_hide_the_one_that_is_read(browser, tmp_path):
+    text = ''.join(map(chr, range(1, 9))) * 9                # each is shown by four
+    checkpoint = write_chain(tmp_path / 'p.npz', np.array(sorted(set(text))))
+    browser.open(write_page_of(checkpoint, tmp_path / 'page.html', text), view='#inside&place=40', width=390)
+    strip, asked = [browser.all(selector, '(box => [box.left, box.right])(element.getBoundingClientRect())')[0]
+                    for selector in ('#inside-strip', '#inside-strip .asked')]
+    assert strip[0] < asked[0] < asked[1] < strip[1]
+
+
 def test_playing_goes_on_and_stops(browser, written):
     browser.open(written, view='#inside&place=696')
     browser.click('#inside-play')

@@ -227,6 +227,33 @@ def test_model_of_an_own_cell_goes_on(browser, text_file, tmp_path):
         assert np.abs(model.p[name].get_value() - before[name]).max() > 1e-3
 
 
+def test_error_ends_learning_and_says_so(browser, written):
+    browser.open(written, view='#learn')
+    browser.value("Learner.prototype.step = function* () { throw new Error('no number') }")
+    browser.set('#learn-text', QUOTED)
+    browser.click('#learn-start')
+    browser.wait("byId('learn-wrong').checkVisibility()")
+    assert browser.text('#learn-wrong') == 'no number' and browser.text('#learn-status') == ''
+
+
+def test_look_that_was_interrupted_is_soon_followed_by_another(browser, written):
+    """Time in which the view was not shown is no work."""
+    browser.open(written)
+    shown = browser.value("""(() => {
+      const lesson = Object.assign(Object.create(Lesson.prototype), {
+        *look() { yield; return {}; }, streams: {batches: 5, batch: () => []}, rate: () => 1, steps: 0,
+        learner: {reset() {}, *step() { yield; return 1; }}});
+      let now = 0;
+      performance.now = () => now;
+      const shown = [], work = lesson.go(() => shown.push(now));
+      work.next();                                         // in the first look
+      now = 600_000;
+      for (let k = 0; k < 300; k++, now += 100) work.next();
+      return shown;
+    })()""")
+    assert shown[0] == 600_000 and 601_000 <= shown[1] <= 611_000 and 1000 <= shown[2] - shown[1] <= 1500
+
+
 def test_numbers_of_known_characters_are_carried_over(browser, written):
     old_uchar, uchar = list('bdf'), list('abcdef')
     old, new = [random_parameters(seed, 'float32', V=len(of), H1=3, H2=5)

@@ -351,6 +351,19 @@ def chosen_unit(browser):
     return int(browser.all('#units [aria-selected=true]', 'element.id')[0][len('unit-'):])
 
 
+def test_line_has_its_own_direction(browser, tmp_path):
+    """In the text, and in Your words, over which the box for typing lies."""
+    text = 'שלום עולם\nabc\n'
+    checkpoint = write_chain(tmp_path / 'p.npz', np.array(sorted(set(text))))
+    browser.open(write_page_of(checkpoint, tmp_path / 'page.html', text))
+    for view, spans in (('surprise', '#text span'), ('words', '#typed span')):
+        browser.click('#tab-' + view)
+        browser.set('#words-box', text)
+        left = browser.all(spans, 'element.getBoundingClientRect().left')
+        box, = browser.all(spans.split()[0], '(box => [box.left, box.right])(element.getBoundingClientRect())')
+        assert sum(box) / 2 < left[3] < left[0] < box[1] and box[0] <= left[10] < left[11] < left[12] < sum(box) / 2
+
+
 def test_click_on_a_unit_recolours(browser, written):
     browser.open(written, view='#cells')
     data = data_of(written)
@@ -454,6 +467,10 @@ def test_fields_say_what_they_take(browser, written):
         write_in(browser, **{name: most + '1'})
         assert browser.is_visible('#wrong')
         browser.set('#' + name, '1')
+    assert write_in(browser, temperature='0,5', length='20') == write_in(browser, temperature='0.5')
+    assert not browser.is_visible('#wrong')
+    write_in(browser, length='2,0')
+    assert browser.is_visible('#wrong')
 
 
 def test_hostile_text_runs_nothing(browser, hostile):

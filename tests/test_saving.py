@@ -94,6 +94,19 @@ def test_effects_and_typed_words_and_epochs_are_saved(browser, written, short_ru
         np.testing.assert_allclose([float(row['validation']) for row in rows], short_run.costs)
 
 
+def test_words_that_are_not_read_yet_have_no_costs(browser, written):
+    """Also where an earlier text had some."""
+    browser.open(written, view='#words')
+    browser.set('#words-box', 'a cat sat on the hill ' * 9)
+    browser.wait("byId('words-status').textContent.startsWith('Mean')")
+    browser.value('void (performance.now = (now => () => now += 31)(0))')      # a slice has one part
+    browser.value(TAKE)
+    browser.value("""(box => { box.value = 'the dogs and cats ' + box.value; box.dispatchEvent(new Event('input'));
+        byId('words-csv').click() })(byId('words-box'))""")
+    rows = list(csv.DictReader(io.StringIO(browser.value('Promise.all(saved).then(all => all[0][2])'), newline='')))
+    assert len(rows) == 9 * 22 + 18 and [row for row in rows if row['nats']] == []
+
+
 # ---------------------------------------------------------------- figures
 
 @pytest.mark.parametrize('view', ['surprise', 'why', 'cells', 'words', 'inside', 'learning', 'about'])
@@ -112,6 +125,19 @@ def test_figure_is_a_drawing(browser, written, view):
                          if colour != 'rgba(0, 0, 0, 0)']
     if view == 'about':
         assert all(line.get('stroke').startswith('rgb') for line in root.iter(SVG + 'polyline'))
+
+
+@pytest.mark.parametrize('words, caret', [('the cat ' * 200, 1600), ('the cat\n' + 'a hill ' * 200, 1408),
+                                          ('☃𝄞' * 450 + 'the cat ' * 60, 1830)])
+def test_figure_is_of_what_is_around_the_cursor(browser, written, words, caret):
+    """Also in a text without line ends, and after characters of two units of UTF-16. caret: in these units."""
+    browser.open(written, view='#words')
+    browser.set('#words-box', words)
+    browser.value(f"byId('words-box').setSelectionRange({caret}, {caret})")
+    root = ElementTree.fromstring(save(browser, 'words', 'SVG')[2])
+    shown = ''.join(text.text or '' for text in root.iter(SVG + 'text'))
+    around = len(words.encode('utf-16-le')[:2 * caret].decode('utf-16-le'))
+    assert shown == words[max(0, min(around - 600, len(words) - 1200)):][:1200].replace('\n', '')
 
 
 def test_figure_of_characters_that_xml_does_not_have(browser, written):
@@ -177,6 +203,23 @@ def test_text_is_coloured_by_h(browser, written, states):
     assert browser.text('#value') == f'at {shown(TEXT[77])}: {h[77]:.2f}'.replace('-', '\u2212')
     browser.wait("location.hash.includes('of=h')")
     browser.reload()
+    browser.wait("byId('pale').textContent.startsWith('h')")
+
+
+def test_reading_for_h_goes_on_while_units_are_looked_through(browser, written):
+    """And the status says how much is read, not a C, until C is chosen again."""
+    browser.open(written, view='#cells')
+    browser.value('void (performance.now = (now => () => now += 31)(0))')      # a slice has one part
+    browser.set('#of', 'h')
+    browser.wait("byId('value').textContent.startsWith('Reading the text: 2 %')")
+    browser.focus('#units')
+    browser.press('j')
+    browser.value('void state.change({place: 77})')
+    assert int(re.fullmatch('Reading the text: (.*) %[.]', browser.text('#value')).group(1)) >= 2
+    browser.set('#of', 'C')
+    assert browser.text('#value').startswith('at ')
+    assert browser.later("byId('value').textContent", 100).startswith('at ')
+    browser.set('#of', 'h')
     browser.wait("byId('pale').textContent.startsWith('h')")
 
 

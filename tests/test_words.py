@@ -125,6 +125,22 @@ def test_temperature_changes_the_bars(browser, written, reader):
     assert browser.text('#words-at') == '1.95'
 
 
+def test_temperature_of_an_empty_box(browser, written, reader):
+    """There is nothing to show, and what is typed next is shown at that temperature; also after a reload."""
+    browser.open(written, view='#words&words=')
+    browser.set('#words-temperature', '0.5')
+    enter(browser, 'the ')
+    enter(browser, '')
+    assert browser.text('#words-at') == '0.50' and browser.all('#words-next > *') == []
+    enter(browser, 'the ')
+    check_bars(browser, np.sort(reader('the ')[2] ** 2)[:-9:-1] / (reader('the ')[2] ** 2).sum())
+    browser.later('1', 500)
+    browser.reload()
+    assert browser.value("byId('words-box').value") == 'the '
+    browser.click('#help-open')
+    assert browser.is_visible('#help')
+
+
 def test_unknown_characters_are_named_and_left_out(browser, written, reader):
     browser.open(written, view='#words')
     enter(browser, 'th☃e cßat☃\t')
@@ -134,6 +150,10 @@ def test_unknown_characters_are_named_and_left_out(browser, written, reader):
     assert [k for k in range(len(classes)) if {'unknown', 'v0'} <= set(classes[k])] == [2, 6, 9, 10]
     enter(browser, 'the cat')
     assert not browser.is_visible('#words-unknown')
+    enter(browser, 'ΑΒΓΔΕΖΗΘΙ' * 2 + 'Κ')
+    assert 'never saw Α Β Γ Δ Ε Ζ Η Θ Ι Κ:' in browser.text('#words-unknown')
+    enter(browser, 'ΑΒΓΔΕΖΗΘΙΚΛΜ')
+    assert 'never saw Α Β Γ Δ Ε Ζ Η Θ Ι Κ and others:' in browser.text('#words-unknown')
 
 
 def test_long_paste_does_not_block_the_page(browser, written, reader):
@@ -150,11 +170,13 @@ def test_long_paste_does_not_block_the_page(browser, written, reader):
 
 def test_box_is_as_high_as_its_text(browser, written):
     """At both widths: the letters of the box lie over the same letters in colours."""
+    phrase = 'a long word and the next one '
     for width in (1280, 390):
         browser.open(written, width=width, view='#words')
-        enter(browser, 'a long word and the next one ' * 40 + '\n\n')
-        assert browser.value("byId('words-box').scrollHeight <= byId('words-box').clientHeight")
-        assert browser.value("byId('words-box').clientHeight === byId('typed').clientHeight") and browser.fits()
+        for words in (phrase * 40 + '\n\n', (phrase * 14 + '\n') * 49):
+            enter(browser, words)
+            assert browser.value("byId('words-box').scrollHeight <= byId('words-box').clientHeight")
+            assert browser.value("byId('words-box').clientHeight === byId('typed').clientHeight") and browser.fits()
 
 
 def test_every_control_has_a_name_and_is_reached_by_tab(browser, written):

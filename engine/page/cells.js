@@ -11,7 +11,7 @@ function cellsView(text) {
   const EXTREMES = 4, APART = 30;                          // places of the highest C; characters between two of them
   let order = [];                                          // the units, those first that follow the feature best
   let h = null;                                            // of the units after each character, once it is read
-  let stop = () => {};                                     // what reads h
+  let stop = null;                                         // ends the reading for h; null if nothing is read
   const list = new Listbox('units', 'unit', u => state.change({unit: units.nameOf(u)}));
 
   const shown = () => state.view === 'cells';
@@ -56,7 +56,6 @@ function cellsView(text) {
   const ends = (u, r) => colour.ends(states.subarray(u * n, u * n + n), r < 0);
 
   function show() {
-    stop();
     byId('of').value = state.of;
     byId('multiples').hidden = false;
     const u = unit(), [pale, deep] = endsOfValues(u);
@@ -66,7 +65,8 @@ function cellsView(text) {
     text.paint(k => colour.between(valueAt(u, k), pale, deep));
     follow();
     if (byId('extremes').open) listExtremes();
-    if (state.of !== of()) readH();
+    if (state.of === of()) endReading();
+    else if (!stop) readH();
   }
 
   /** Reads the text in slices for h of all units, which the page does not have. */
@@ -74,6 +74,11 @@ function cellsView(text) {
     stop = inSlices(reading(), share => {
       byId('value').textContent = `Reading the text: ${Math.round(100 * share)} %.` + model.slowness();
     });
+  }
+
+  function endReading() {
+    if (stop) stop();
+    stop = null;
   }
 
   function* reading() {
@@ -136,12 +141,14 @@ function cellsView(text) {
 
   function follow() {
     const {place} = state, name = model.vocabulary.nameOf(text.numbers[place]);
-    byId('value').replaceChildren('at ', element('bdi', '', name), ': ' + format.twoDigits(valueAt(unit(), place)));
+    if (state.of === of()) {                               // otherwise it says how much is read
+      byId('value').replaceChildren('at ', element('bdi', '', name), ': ' + format.twoDigits(valueAt(unit(), place)));
+    }
     if (byId('multiples').open) drawMultiples();
   }
 
   function leave() {
-    stop();
+    endReading();
     byId('multiples').hidden = true;
   }
 

@@ -19,7 +19,7 @@ function copiedPassages(text) {
     if (!passage) return byId('passage').replaceChildren();
     markPassage(passage, 'data-looked', true);
     byId('passage').replaceChildren(element('div', 'card',
-      element('b', '', `${format.grouped(passage.length)} characters`),
+      element('b', '', `${format.grouped(passage.length)} ${model.vocabulary.entryName}s`),
       ` stand in line ${format.grouped(passage.line)} of `, element('bdi', '', format.visible(data.copies.name)), ':',
       element('div', 'quoted', element('bdi', '', format.onOneLine(passage.before), element('b', '', shownPassage()),
         format.onOneLine(passage.after)))));

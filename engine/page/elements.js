@@ -104,10 +104,11 @@ const form = {
     byId(id).after(element('small', 'number', `${least} to ${format.grouped(most)}`));
   },
 
-  /** The number in a field. Throws an Error that says what was expected. */
+  /** The number in a field, also with a decimal comma. Throws an Error that says what was expected. */
   number(id) {
-    const value = Number(byId(id).value.trim() || NaN), name = byId(id).parentElement.firstChild.textContent.trim();
-    const {least, most, whole} = form.limitsOf(id);
+    const {least, most, whole} = form.limitsOf(id), typed = byId(id).value.trim();
+    const value = Number((whole ? typed : typed.replace(',', '.')) || NaN);
+    const name = byId(id).parentElement.firstChild.textContent.trim();
     const fits = value >= least && value <= most && (!whole || value % 1 === 0);
     byId(id).setAttribute('aria-invalid', !fits);
     if (fits) return value;
@@ -129,7 +130,8 @@ const form = {
   sayUnknown(place, characters, more = '') {
     const unknown = Vocabulary.unknownOf(characters);
     const lines = [unknown ? `The model never saw ${unknown}: it reads the text without.` : '', more];
-    place.textContent = lines.join(' ').trim();
-    place.hidden = !lines.join('');
+    const line = lines.join(' ').trim();
+    if (place.textContent !== line) place.textContent = line;        // a screen reader says it anew each time
+    place.hidden = !line;
   },
 };

@@ -156,10 +156,11 @@ function insideView(text, cells) {
     const k = state.place, part = (from, to) => format.onOneLine(text.spelled.slice(Math.max(0, from), to).join(''));
     byId('inside-strip').hidden = byId('inside-play').hidden = typed();
     byId('inside-typed').hidden = !typed();
-    byId('inside-strip').replaceChildren(element('bdi', '', part(k - BEFORE, k)),
-      element('span', 'asked', format.onOneLine(text.spelled[k] || glyphs.MARKS[''])),
-      element('bdi', 'quiet', part(k + 1, k + AFTER)));
-    byId('inside-strip').scrollLeft = byId('inside-strip').scrollWidth;
+    const strip = byId('inside-strip');
+    const asked = element('span', 'asked', format.onOneLine(text.spelled[k] || glyphs.MARKS['']));
+    const before = element('bdi', '', part(k - BEFORE, k)), after = element('bdi', 'quiet', part(k + 1, k + AFTER));
+    strip.replaceChildren(before, asked, after);
+    strip.scrollLeft = asked.offsetLeft - strip.offsetLeft - strip.clientWidth / 2;        // in a narrow window
   }
 
   // ---- the controls

@@ -47,6 +47,7 @@ function learnView() {
     } catch (error) {
       byId('learn-wrong').textContent = error.message;
       byId('learn-wrong').hidden = false;
+      byId('learn-status').textContent = '';
       running = false;
       learning = null;
       showButtons();

@@ -393,13 +393,14 @@ class Lesson {
   /** Learns without end. Yields often. Calls show(look) at once and about every second, with what look() found. */
   *go(show) {
     const {learner, streams} = this;
+    const LONGEST = 10_000;                                // milliseconds: a hidden tab may take minutes for a look
     let seen = -Infinity, pause = 0, costs = [];
     for (;;) {
       if (performance.now() - seen >= pause) {
         const begun = performance.now();
         show({...yield* this.look(), cost: costs.length ? costs.reduce((a, b) => a + b) / costs.length : null});
         seen = performance.now();
-        pause = Math.max(1000, 4 * (seen - begun));        // looking takes a fifth of the time at most
+        pause = Math.min(LONGEST, Math.max(1000, 4 * (seen - begun)));     // looking takes about a fifth of the time
         costs = [];
       }
       const batch = this.steps % streams.batches;

@@ -177,7 +177,7 @@ function softmax(scores) {
 /** Probabilities (V) to the power 1 / temperature. Below 1, probable characters become more probable, above 1 less. */
 function tempered(p, temperature) {
   if (temperature === 1) return p;
-  const largest = p.reduce((a, b) => Math.max(a, b));
+  const largest = p.reduce((a, b) => Math.max(a, b), 0);
   return p.map(value => Math.pow(value / largest, 1 / temperature));
 }
 

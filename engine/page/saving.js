@@ -61,8 +61,10 @@ const saving = {
     const DOUBLE = /[\p{scx=Han}\p{scx=Hangul}\p{scx=Hiragana}\p{scx=Katakana}\p{Emoji_Presentation}\uff01-\uff60]/u;
     const columnsOf = shown => Array.from(shown).reduce((sum, one) => sum + (DOUBLE.test(one) ? 2 : 1), 0);
     const ends = k => spans[k].textContent.endsWith('\n');
-    let first = Math.max(0, Math.min(around - SHOWN / 2, spans.length - SHOWN)), line = 0, column = 0;
+    const earliest = Math.max(0, Math.min(around - SHOWN / 2, spans.length - SHOWN));
+    let first = earliest, line = 0, column = 0;
     while (first > 0 && first < around && !ends(first - 1)) first++;
+    if (first >= around) first = earliest;                 // no line begins before that character
     const shown = spans.slice(first, first + SHOWN), parts = [];
     for (const span of shown) {
       const {backgroundColor, color} = getComputedStyle(span);

@@ -25,11 +25,13 @@ const page = {
     };
   },
 
-  /** Makes the tabs of views, which show the view of the state. places: characters of the text. */
-  prepareTabs(views, places) {
-    const names = Object.keys(views);
+  /** Makes the tabs of views, which show the view of the state. text: as of shownText. */
+  prepareTabs(views, text) {
+    const names = Object.keys(views), ofAddress = () => address.read(location.hash, names, text.numbers.length);
     const panelOf = name => byId(name + '-panel') || byId('reading-panel');
+    const isBesideText = name => panelOf(name).id === 'reading-panel';
     let shown = null;                                        // the view that is shown
+    let inSight = history.state ? ofAddress().place : null;  // the place that the scroll position of the text is for
 
     /** Calls a function of a view, if the view has it. */
     const call = (name, part) => { if (name && views[name][part]) views[name][part](); };
@@ -51,6 +53,13 @@ const page = {
       centreTab(name);
       call(name, 'show');
       scrollTo(0, state.scrolls[panelOf(name).id] || 0);
+      if (isBesideText(name)) showPlace();
+    }
+
+    /** Scrolls to the place if it was chosen while the text was hidden, or by the address. */
+    function showPlace() {
+      if (state.pinned && state.place !== inSight) text.spans[state.place].scrollIntoView({block: 'nearest'});
+      inSight = state.place;
     }
 
     /** In a window that is too narrow for all tabs, scrolls them. */
@@ -70,7 +79,17 @@ const page = {
 
     /** Takes the state that the page's address says. */
     function takeAddress() {
-      state.change(address.read(location.hash, names, places));
+      const {view} = state, before = inSight;
+      state.change(ofAddress());
+      if (state.view !== view) return;                       // it is shown already
+      inSight = before;
+      show();
+    }
+
+    /** Lets the view that is shown follow the reader to another character. */
+    function follow() {
+      if (shown && isBesideText(shown)) inSight = state.place;
+      call(shown, 'follow');
     }
 
     const turn = by => names[(names.indexOf(state.view) + by + names.length) % names.length];
@@ -82,7 +101,7 @@ const page = {
     new ResizeObserver(([{target}]) => (                     // what sticks below the tabs, however large letters are
       document.documentElement.style.setProperty('--tabs', target.offsetHeight + 'px'))).observe(byId('tabs'));
     state.follow(['view'], show);
-    state.follow(['place'], () => call(shown, 'follow'));
+    state.follow(['place'], follow);
     window.addEventListener('hashchange', takeAddress);
     window.addEventListener('pagehide', () => address.timer && address.write());
     window.addEventListener('scroll', () => {
@@ -123,10 +142,9 @@ const page = {
     if (data.copies) copiedPassages(text);
     const views = page.views(text, expected);
     for (const [name, view] of Object.entries(views)) saving.addButtons(name, view);
-    page.prepareTabs(views, text.numbers.length);
+    page.prepareTabs(views, text);
     page.prepareHelp(views);
     for (const input of document.querySelectorAll('[data-least]')) form.sayLimits(input.id);
-    if (state.pinned && !history.state) text.spans[state.place].scrollIntoView({block: 'center'});
   },
 };
 

@@ -37,10 +37,11 @@ class Vocabulary {
     return names[character] || (/\p{M}/u.test(character) ? '\u25cc' : '') + format.visible(character);
   }
 
-  /** The names of the characters that a model does not have, '' if it has all. characters: as of charactersOf. */
+  /** The names of characters that a model does not have, at most ten; '' if it has all. characters: of charactersOf. */
   static unknownOf(characters) {
-    const unknown = characters.filter(({numbers}) => !numbers).map(({character}) => Vocabulary.named(character));
-    return Array.from(new Set(unknown)).join(' ');
+    const MOST = 10, unknown = characters.filter(({numbers}) => !numbers).map(({character}) => character);
+    const distinct = Array.from(new Set(unknown)), names = distinct.slice(0, MOST).map(Vocabulary.named).join(' ');
+    return names + (distinct.length > MOST ? ' and others' : '');
   }
 
   /** The name of the entry of a number. */

@@ -147,7 +147,6 @@ function wordsView(text, cells) {
       ['0 nats, certain', `${colour.DEAREST} nats or more`];
   }
 
-
   byId('words-colour').append(...[['', 'surprise'], ...data.units.map((_, u) => {
     const [feature, r] = followedBy(u);
     return [u, units.nameOf(u) + (feature && `: ${feature} ${format.signed(r)}`)];
@@ -157,13 +156,21 @@ function wordsView(text, cells) {
   state.follow(['words'], takeWords);
   byId('words-colour').addEventListener('change', chooseColour);
   byId('words-temperature').addEventListener('input', showTemperature);
-  /** The characters with their costs; a character that the model does not have has none. */
+
+  /** The characters with their costs; one that the model does not have, or has not read yet, has none. */
   function table() {
     const ofCharacter = new Array(typed.length).fill('');
-    lastOf.forEach((character, k) => { if (character !== null) ofCharacter[character] = costOf(k) ?? ''; });
+    lastOf.slice(0, coloured).forEach((character, k) => {
+      if (character !== null) ofCharacter[character] = costOf(k) ?? '';
+    });
     return [['number', 'character', 'nats'], ...typed.map(({character}, k) => [k, character, ofCharacter[k]])];
   }
 
-  const figure = () => saving.ofText(spans.slice(0, -1), byId('words-box').selectionStart);
+  /** The text around the cursor, whose place the browser counts in units of UTF-16. */
+  function figure() {
+    const {value, selectionStart} = byId('words-box');
+    return saving.ofText(spans.slice(0, -1), Array.from(value.slice(0, selectionStart)).length);
+  }
+
   return {title: 'Your words', show, table, figure};
 }
