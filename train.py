@@ -63,7 +63,7 @@ def prepare(arguments, group):
             group.broadcast(check_texts, o, model, checkpoint)
             model.resume(checkpoint)
             print(f'resuming after epoch {progress["epoch"]}, batch {progress["batch"]}')
-        run.check(o.overwrite, [o.input, o.valid, o.test])
+        run.check(o.overwrite, [o.input, o.valid, o.test, o.init])
         if not progress:
             advise(o, model)
         print(o.summary(parameters), flush=True)
@@ -110,8 +110,10 @@ def learn(run, bar, stop):
 def end_epoch(run, epoch, bar):
     """Log an Epoch, print what it brought, and save the model where the schedule says so."""
     schedule = run.schedule
-    run.log_epoch(epoch, time.time() - bar.epoch_start)
-    if schedule.record_validation(epoch.valid_cost):
+    seconds = time.time() - bar.epoch_start
+    falls = schedule.record_validation(epoch.valid_cost)   # first: an epoch that ends the run is always reported
+    run.log_epoch(epoch, seconds)
+    if falls:
         bar.line(f'no better validation cost in {schedule.options.patience} epochs: the rate falls from here on, until '
                  f'epoch {schedule.epochs}')
     run.sample()

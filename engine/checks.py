@@ -81,7 +81,7 @@ def encoding(name, value):
 def path(name, value):
     """Return a path as a string. Raise ValueError where it is none."""
     try:
-        return os.fspath(value)
+        return os.fsdecode(value)
     except TypeError:
         raise ValueError(f'{name} is {value!r}: expected a path') from None
 

@@ -54,6 +54,14 @@ def copied_passages(written, text, least=LEAST):
     after it, it stands nowhere in `text`. Passages may overlap. Raises ValueError unless least is at least 1, and for
     more than MOST_WRITTEN characters of `written`.
     """
+    if least < 1:
+        raise ValueError(f'least is {least}: expected at least 1')
+    refuse_many(len(written))
+    return _passages(written, text, least)
+
+
+def _passages(written, text, least=LEAST):
+    """Return what copied_passages returns, without its checks."""
     def find(start, end):
         """Return where written[start:end] first stands in the text, -1: nowhere. Look where its ends do."""
         offset = end - start - least
@@ -71,9 +79,6 @@ def copied_passages(written, text, least=LEAST):
                 step //= 2
         return n
 
-    if least < 1:
-        raise ValueError(f'least is {least}: expected at least 1')
-    refuse_many(len(written))
     places, passages, start, end = _places(written, text, least), [], -1, 0
     for i in range(len(written) - least + 1):
         if i + least > end and written[i:i + least] in places:         # ends after the last passage
@@ -88,7 +93,7 @@ def longest_passage(written, text):
     """Return the first of the longest passages of `written` that stand in `text`, a Passage; None without any."""
     least = LEAST
     while least:
-        passages = copied_passages(written, text, least)
+        passages = _passages(written, text, least)
         if passages:
             return max(passages, key=lambda passage: passage.length)
         least = least * 3 // 4                 # in steps, since a search for shorter ones takes more time
@@ -169,11 +174,13 @@ class Original(NamedTuple):
 
     def compare(self, texts):
         """Return the Copies in texts, a list of strings. Raises ValueError for more than MOST_WRITTEN characters."""
+        characters = sum(map(len, texts))
+        refuse_many(characters)
         absent = next(chr(code) for code in range(sys.maxunicode, 0, -1) if chr(code) not in self.text)
         written = absent.join(texts)
-        passages = copied_passages(written, self.text)
+        passages = _passages(written, self.text)
         longest = max(passages, key=lambda passage: passage.length) if passages else longest_passage(written, self.text)
-        return Copies(self, written, sum(map(len, texts)), passages, longest)
+        return Copies(self, written, characters, passages, longest)
 
 
 def read(path, encoding, say):

@@ -115,12 +115,17 @@ def append_text(f, text):
 
 
 def lock(f):
-    """Lock a file against other processes until this one ends, in whatever way. Raises ValueError if another has it."""
+    """Lock a file against other processes until this one ends, in whatever way. Raises ValueError if another has it.
+
+    Windows and some network file systems have no such locks: nothing is locked there.
+    """
     try:
         import fcntl
-    except ImportError:                # Windows has no such locks
+    except ImportError:
         return
     try:
         fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except (BlockingIOError, PermissionError):
         raise ValueError(f'{f.name} is being written by another process: choose another run name, or wait') from None
+    except OSError:                    # a file system without locks
+        pass

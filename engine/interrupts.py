@@ -51,8 +51,8 @@ class StopRequest:
 
     The signals are Ctrl-C, SIGTERM, SIGUSR1, which mpiexec passes to all processes and which
     batch systems send before the time is over, and SIGHUP, of a terminal that was closed. A
-    second SIGHUP does not stop at once: the shell may send one, and the system another. Under nohup,
-    SIGHUP stays ignored.
+    second SIGHUP does not stop at once: the shell may send one, and the system another. A signal that is
+    ignored stays so, as SIGHUP under nohup, and Ctrl-C in the background of a shell script.
     """
     HANGUP = getattr(signal, 'SIGHUP', None)
     SIGNALS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGUSR1', 'SIGHUP') if hasattr(signal, name)]
@@ -63,7 +63,7 @@ class StopRequest:
 
     def __enter__(self):
         self._handlers = {number: signal.signal(number, self._request) for number in self.SIGNALS
-                          if number != self.HANGUP or signal.getsignal(number) != signal.SIG_IGN}
+                          if signal.getsignal(number) != signal.SIG_IGN}
         return self
 
     def _request(self, number, frame):

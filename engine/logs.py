@@ -98,7 +98,7 @@ class Logs:
         if not os.path.exists(path):
             return False
         with named('read', path), open(path, 'rb') as log:
-            known = log.read()[:size]
+            known = log.read(min(size, os.fstat(log.fileno()).st_size))        # size: untrusted
         complete = len(known) == size and known[-1:] in (b'', b'\n')           # a power cut may leave zeros
         if not (complete and known.startswith(self._heading(ending, id))):
             return False
@@ -107,7 +107,7 @@ class Logs:
     def _keep_rows(self, ending, known):
         """Keep the rows of STEPS or EPOCHS for open(). Return whether these bytes are only rows as of this run."""
         try:
-            found = rows(io.StringIO(known.decode()))
+            found = rows(io.TextIOWrapper(io.BytesIO(known), 'utf-8'))
         except ValueError:
             return False
         self._kept[ending] = found[:, :2 if ending == STEPS else len(COLUMNS)].tolist()
@@ -128,11 +128,10 @@ class Logs:
         """Open the other logs. Cut all to sizes in bytes by ending, those of sizes_of, or begin them anew."""
         self._files.update({ending: open_log(self._path(ending)) for ending in LOGS if ending != STEPS})
         for ending, log in self._files.items():
-            with open(self._path(ending), 'rb') as before:
-                kept = before.read(sizes.get(ending, 0))
+            size = min(sizes.get(ending, 0), os.fstat(log.fileno()).st_size)
             with named('write', self._path(ending)):
-                log.truncate(len(kept))
-            if not kept:
+                log.truncate(size)
+            if not size:
                 append_whole(log, self._heading(ending, self._ids[ending]))
         self.steps, self.epochs = [self._kept[ending] if ending in sizes else [] for ending in (STEPS, EPOCHS)]
 

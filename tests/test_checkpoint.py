@@ -105,7 +105,8 @@ def test_what_is_no_file(tmp_path, refused):
 
 @pytest.mark.parametrize('progress, words', [
     (dict(cost=math.nan), 'nan'), (dict(cost=[-math.inf]), 'inf'), ('x' * 2 ** 20, '1,048,576'),
-    (functools.reduce(lambda inner, _: [inner], range(20), {}), '20 levels')], ids=['nan', 'infinite', 'long', 'deep'])
+    (dict(cost=np.float32(1)), 'float32'), (functools.reduce(lambda inner, _: [inner], range(20), {}), '20 levels')],
+    ids=['nan', 'infinite', 'long', 'NumPy', 'deep'])
 def test_progress_that_could_not_be_read_is_not_written(path, refused, progress, words):
     with refused(ValueError, path, 'not written', words):
         write(path, {}, dict(METADATA, progress=progress))

@@ -71,6 +71,9 @@ def test_what_is_refused(refused, monkeypatch):
     monkeypatch.setattr(copies, 'MOST_WRITTEN', 3)
     with refused(ValueError, '4 characters', 'at most 3'):
         copied_passages('abcd', 'a')
+    assert Original('abc', 'x').compare(['ab', 'c']).characters == 3       # what joins them does not count
+    with refused(ValueError, '4 characters', 'at most 3'):
+        Original('abc', 'x').compare(['ab', 'cd'])
 
 
 # ---------------------------------------------------------------- in words

@@ -45,6 +45,16 @@ def test_best_cost_and_patience_are_counted(book, interpreted, monkeypatch):
     assert (model.schedule.best_cost, model.schedule.best_epoch) == (2.5, 2)
 
 
+def test_option_that_is_none_is_that_of_the_recipe(book, interpreted, path):
+    model = CharLSTM(random_seed=1)
+    model.fit(book, 'original', lrate=None, epochs=None, dropout=None, **{**SMALL, 'num_units1': 3, 'num_units2': None})
+    assert (model.lp['lrate'], model.lp['dropout'], model.schedule.epochs) == (2e-3, 0, 75)
+    assert model.p['W2'].get_value().shape == (4, 3, 3)
+    begin = model.save_params(path)
+    model.fit(book, init=begin, num_units1=None, **{name: SMALL[name] for name in ('batch_size', 'seq_length')})
+    assert model.p['W1'].get_value().shape == (4, 3, 3)
+
+
 def test_cell_and_parameters_of_ones_own(book, interpreted):
     class Leaky(CharLSTM):
         cell_parameters = {'leak': 0.5}
@@ -125,7 +135,7 @@ def test_what_fails_ends_nothing(book, tmp_path, interpreted, refused):
         with pytest.raises(OSError):
             failing()
     assert [epoch.number for epoch in model.fit()] == [2, 3, 4]
-    with refused(ValueError, 'all 4 epochs were read', 'expected a text'):
+    with refused(ValueError, 'finished after epoch 4', 'expected a text'):
         model.fit()
 
 

@@ -194,6 +194,12 @@ def test_small_run_has_a_text_of_its_own(folder, in_process, capfd):
         assert '\n2 layers of 64 and 64 units, ' in out and 'up to 40 epochs' in out
 
 
+def test_summary_of_a_run_that_nothing_ends_early(folder, in_process, capfd):
+    with pytest.raises(Compiling):
+        in_process(TRAIN, 't.txt', 'r', *SMALL, '--ratio-valid', 0, '--epochs', 7, '--output-dir', 'results')
+    assert '; 7 epochs; random seed' in capfd.readouterr().out
+
+
 def test_default_that_the_help_has_in_words_is_none_until_the_text_is_known():
     assert {name for name, default in table.DEFAULTS.items() if default is None} > {
         'num_units1', 'num_units2', 'epochs', 'patience', 'save_every'}

@@ -4,6 +4,7 @@ A resumed run must not differ from one that never stopped. A driver runs train.p
 calls, and at one of them sends a signal or fills the disk: at a step, or at an exact place of
 the writing of a checkpoint.
 """
+import errno
 import json
 import math
 import os
@@ -15,9 +16,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from damage import write_checkpoint
 from engine.state.checkpoint import Checkpoint, write
 from engine.files import partial_name
 from engine.logs import LOGS
+from engine.run.options import Options
 from engine.run.run import Run
 from engine.run.schedule import Schedule
 from learner import Learner, by_number, learn, progress_of, quick, settled
@@ -102,6 +105,12 @@ def test_text_that_is_a_file_of_the_run_is_not_replaced(folder, in_process):
     (folder / 'results' / 'r_t.txt.out').write_text(TEXT, encoding='utf-8')
     refuse_training(folder, in_process, 'results/r_t.txt.out is also read',
                     options=['--overwrite', '--test', 'results/r_t.txt.out'])
+
+
+def test_checkpoint_that_the_run_begins_from_is_not_replaced(folder, in_process):
+    write_checkpoint('results/r_t.txt_best.npz')
+    refuse_training(folder, in_process, 'results/r_t.txt_best.npz is also read',
+                    options=['--overwrite', '--init', 'results/r_t.txt_best.npz', '--num-units1', 3, '--num-units2', 2])
 
 
 @pytest.mark.parametrize('text, options, word', [
@@ -578,6 +587,13 @@ def test_damaged_checkpoint_is_named_with_its_reason(folder, refused, in_process
     assert 'no checkpoint yet: a new run' in capfd.readouterr().out
 
 
+def test_resume_last_where_another_text_took_the_place_of_the_default(tmp_path):
+    """As Python's reference does where the novel cannot be fetched: the run has the name of that."""
+    learned(tmp_path, 5)
+    o = Options(dict(input='novel.txt', run='r', output_dir=str(tmp_path), resume='last'))
+    assert o._newest_checkpoint(lambda path: 't.txt')['resume'] == str(tmp_path / 'r_t.txt_best.npz')
+
+
 def test_resume_last_without_what_is_for_a_new_run(straight, in_process, tmp_path, capfd):
     """What a new run starts from is not read. Its options hold."""
     shutil.copytree(str(straight.run.folder), str(tmp_path / 'results'))
@@ -612,12 +628,19 @@ def test_going_back_to_where_the_best_is_lost(tmp_path, capsys):
     assert (now.best_cost, now.best_epoch) == (7, 3)
 
 
+def test_last_epoch_has_a_line_where_patience_ends_the_run(tmp_path, capsys):
+    learn(tmp_path, by_number(5, 6, 6, 6), '--epochs', 9, '--patience', 2)
+    out = capsys.readouterr().out
+    assert re.findall('^epoch (.*?):', out, re.MULTILINE) == ['1/9', '3/9']
+    assert out.index('epoch 3/9') < out.index('what it writes after epoch 3')
+
+
 def test_parts_of_dead_processes_are_removed(tmp_path):
     """But no other file, even if its name is almost like theirs."""
     ours = [os.path.basename(partial_name(f'r_t.txt{ending}'))
             for ending in ('_epoch1.npz', '_best.npz', '.png', '_result.json')]
     kept = ['other_t.txt_best.npz.0123456789ab.part', 'r_t.txt.part', 'r_t.txt2_epoch1.npz.0123456789ab.part',
-            'r_t.txt_best.npz.mine.part']
+            'r_t.txt_best.npz.mine.part', 'r_t.txt_small_epoch1.npz.0123456789ab.part']
     for name in ours + kept:
         (tmp_path / name).write_bytes(b'part')
     learned(tmp_path, 5)
@@ -667,6 +690,14 @@ def test_second_run_of_a_name_waits_for_the_end_of_the_first(tmp_path, refused):
         assert snapshot(tmp_path) == before
     with second.open():
         pass
+
+
+def test_folder_without_locks(tmp_path, monkeypatch):
+    """As some network file systems have none."""
+    def no_lock(*arguments):
+        raise OSError(errno.ENOSYS, 'Function not implemented')
+    monkeypatch.setattr('fcntl.flock', no_lock)
+    assert 'r_t.txt_epoch2.npz' in learned(tmp_path, 5, 4)
 
 
 def test_second_start_does_not_replace_what_the_first_did_meanwhile(tmp_path, refused):

@@ -360,11 +360,13 @@ def test_closed_terminal_saves_a_checkpoint(tmp_path):
     assert (tmp_path / 'r_t.txt_result.json').exists()
 
 
-def test_training_under_nohup_continues(tmp_path):
+@pytest.mark.parametrize('number', [signal.SIGHUP, signal.SIGINT])
+def test_training_goes_on_where_a_signal_is_ignored(tmp_path, number):
+    """Under nohup that of a closed terminal, and in the background of a shell script Ctrl-C."""
     (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
     process = start(TRAIN, 't.txt', 'r', *SMALL, '--epochs', 7, '--output-dir', '.', flags=FAST, cwd=tmp_path,
-                    preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
-    result = interrupted(process, tmp_path / 'r_t.txt.out', signal.SIGHUP)
+                    preexec_fn=lambda: signal.signal(number, signal.SIG_IGN))
+    result = interrupted(process, tmp_path / 'r_t.txt.out', number)
     assert (result.returncode, result.stderr) == (0, '') and (tmp_path / 'r_t.txt_epoch7.npz').exists()
 
 

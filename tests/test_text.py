@@ -195,6 +195,12 @@ def test_what_cannot_be_read(tmp_path, refused, read):
             read(name)
 
 
+def test_path_of_bytes(text_file):
+    path, model = text_file(POEM), CharLSTM()
+    model.prepare_input(os.fsencode(path), batch_size=2, seq_length=7)
+    assert model.source()['path'] == path
+
+
 @pytest.mark.parametrize('name', ['filepath', 'valid', 'test'])
 def test_what_is_no_path(text_file, refused, name):
     for value in (5, None) if name == 'filepath' else (5,):

@@ -39,8 +39,9 @@ def begin(model, filepath, recipe, chosen):
         if name not in OF_FIT:
             raise ValueError(f'fit has no option {name}: expected one of {", ".join(OF_FIT)}')
     preset = {recipe: True} if recipe in PRESETS else {}
+    typed = {name: value for name, value in chosen.items() if value is not None}       # None: what the recipe has
     try:
-        o = Options({**chosen, **preset, 'input': filepath})
+        o = Options({**typed, **preset, 'input': filepath})
         vars(o).update(model.group.broadcast(o.settle))    # only the first process reads a checkpoint
     except ValueError as error:
         raise ValueError(as_arguments(str(error))) from None
@@ -54,7 +55,8 @@ def go_on(model):
     Raise ValueError as CharLSTM.fit says.
     """
     if model.schedule.finished:
-        raise ValueError(f'fit has nothing to continue: all {model.schedule.epoch} epochs were read; expected a text')
+        raise ValueError(f'fit has nothing to continue: it is finished after epoch {model.schedule.epoch}; expected a '
+                         'text')
     return _epochs(model, model.schedule)
 
 

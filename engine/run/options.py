@@ -75,7 +75,7 @@ class Options:
 
     def _newest_checkpoint(self, find_input):
         """Return the options that --resume last stands for."""
-        run = Run(self.output_dir, run_name(self.run, self.input or find_input(None)))
+        run = Run(self.output_dir, run_name(self.run, find_input(self.input)))
         newest = run.newest()
         if newest is None:
             damage = run.damage()
@@ -188,14 +188,15 @@ class Options:
         """
         begins = f', from the parameters of {self.init}' if self.init else ''
         cell = f', of {self.cell}' if self.cell else ''
-        most = 'up to ' if self.patience else ''
+        may_end = self.patience and (self.valid or self.ratio_valid)
+        most = 'up to ' if may_end else ''
         first = math.floor(epochs_before_fall(self.epochs, self.anneal)) + 1
         falls = self.anneal > 0 and first <= self.epochs
         falling = f', falling from epoch {first} on' if falls else ''
         lines = [f'2 layers of {self.num_units1} and {self.num_units2} units{cell}, {parameters:,} parameters{begins}; '
                  f'{most}{number_of(self.epochs, "epoch")}; random seed {self.random_seed}',
                  f'learning rate {self.lrate:g}{falling}; dropout {self.dropout:g}, dropconnect {self.dropconnect:g}']
-        if self.patience and (self.valid or self.ratio_valid):
+        if may_end:
             ends = 'let the rate fall early or, where it falls already, end the run' if falls else 'end the run'
             lines.append(f'patience {self.patience}: so many epochs without a better validation cost {ends}')
         files, size = self.epochs // self.save_every, BYTES * parameters

@@ -100,18 +100,19 @@ class Run:
 
     # ---- the start, new or resumed
 
-    def _earlier(self):
-        """Return the paths of all files that a run of this name may have left."""
+    def _earlier(self, more=''):
+        """Return the paths of all files that a run of this name may have left. more: a regex of what follows the names.
+        """
         endings = [re.escape(ending) for ending in (*LOGS, PICTURE, RESULT, self.BEST, self.INTERRUPTED, self.START)]
         endings.append(re.escape(self.EPOCH.format(0)).replace('0', r'\d+'))
-        ours = re.compile('{}({})'.format(re.escape(self.name), '|'.join(endings)))
+        ours = re.compile('{}({}){}'.format(re.escape(self.name), '|'.join(endings), more))
         names = os.listdir(self.directory) if os.path.isdir(self.directory) else []
         return [self.path(name[len(self.name):]) for name in sorted(names) if ours.fullmatch(name)]
 
     def check(self, overwrite, read=()):
         """Make the folder. Raise ValueError if the run would replace earlier results of this name, unless overwrite.
 
-        read: paths of the run's texts, or None; they are never replaced.
+        read: paths of what the run reads, or None; they are never replaced.
         """
         self._overwrite = overwrite
         self._group.broadcast(self._check, read)
@@ -195,14 +196,9 @@ class Run:
         to_replace = self._to_replace()
         self._refuse_to_replace(to_replace)
         self._logs.open(sizes)
-        for path in to_replace + self._partial():
+        for path in to_replace + self._earlier(PARTIAL):
             if not path.endswith(LOGS):
                 os.remove(path)
-
-    def _partial(self):
-        """Return the paths of half-written files of this run that were left by processes which died."""
-        ours = re.compile(re.escape(self.name) + rf'(_[^.]*\.npz|\.png|{re.escape(RESULT)})' + PARTIAL)
-        return [os.path.join(self.directory, name) for name in os.listdir(self.directory) if ours.fullmatch(name)]
 
     # ---- when it stops
 

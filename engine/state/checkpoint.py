@@ -205,7 +205,7 @@ def write(path, arrays, metadata):
         raise ValueError(f'{path} was not written: its progress has lists or dicts of more than {DEEPEST} levels')
     try:
         about = json.dumps(dict(metadata, format=FORMAT, arrays=sorted(arrays)), allow_nan=False)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f'{path} was not written: its metadata, with the progress, is not as JSON can hold it: '
                          f'{error}') from None
     if len(about) > LONGEST_METADATA:
