@@ -2,6 +2,7 @@
 import copy
 import functools
 import pickle
+import types
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from test_cell import edit_network
 X = np.arange(60, dtype=np.int32).reshape(12, 5) % 7
 leak = 0.1
 settings = dict(leak=0.1, other=[1, 2])
+own_settings = types.SimpleNamespace(leak=0.1)
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +109,40 @@ def partial_cell(*inputs, settings):
     return leaky(*inputs, settings['leak'])
 
 
+def of_settings(*inputs):
+    return leaky(*inputs, leak_of(own_settings))
+
+
+def leak_of(settings):
+    return settings.leak
+
+
+class Passing(CharLSTM):
+    leak = 0.1
+
+    def cell(self, *inputs):
+        return leaky(*inputs, leak_of(self))
+
+
+def with_default(*inputs, settings=own_settings):
+    return leaky(*inputs, settings.leak)
+
+
+def with_leak_of(*inputs, settings):
+    return leaky(*inputs, settings.leak)
+
+
+class Bounded(CharLSTM):
+    leak, top = 0.1, 1
+
+    @property
+    def bounds(self):
+        return self.leak, [self.top], np.zeros(2)           # all of it new each time
+
+    def cell(self, *inputs):
+        return leaky(*inputs, self.bounds[0])
+
+
 def doubled(U, stacked=charlstm.stacked):
     return 2 * stacked(U)
 
@@ -121,6 +157,12 @@ def doubled(U, stacked=charlstm.stacked):
     (CharLSTM, functools.partial(partial_cell, settings=settings),
      lambda patch, model: patch.setitem(settings, 'leak', 0.3)),
     (CharLSTM, Callable(), lambda patch, model: patch.setattr(Callable, 'leak', 0.3)),
+    (CharLSTM, of_settings, lambda patch, model: patch.setattr(own_settings, 'leak', 0.3)),
+    (Passing, None, lambda patch, model: setattr(model, 'leak', 0.3)),
+    (Bounded, None, lambda patch, model: setattr(model, 'leak', 0.3)),
+    (CharLSTM, with_default, lambda patch, model: patch.setattr(own_settings, 'leak', 0.3)),
+    (CharLSTM, functools.partial(with_leak_of, settings=own_settings),
+     lambda patch, model: patch.setattr(own_settings, 'leak', 0.3)),
     *[(cls, None, lambda patch, model: patch.setattr(charlstm, 'lstm_cell', coupled_cell))
       for cls in (OfBase, OfBaseOfObject)],
     (CharLSTM, *of_closure()),
@@ -151,6 +193,25 @@ def test_nothing_is_compiled_again_without_an_edit():
     Leaky.leak = 0.5 / 5                       # an equal number
     computed(model)
     assert model._functions == functions and set(functions) > {'predict', 'check', 'train_rmsprop', 'held'}
+
+
+def test_property_that_returns_something_new_is_no_edit():
+    model = made(Bounded)
+    model.theano_check(X, X)
+    functions = dict(model._functions)
+    model.theano_check(X, X)
+    assert model._functions == functions
+
+
+def test_second_object_that_acts_as_a_function():
+    """Its bound method may get the address of that of the first."""
+    calls = [Callable() for _ in range(9)]
+    reads = Reads(calls)
+    for call in calls:
+        assert not reads.differ()
+        call.leak = 0.3
+        assert reads.differ()
+        del call.leak
 
 
 def test_what_a_function_reads():
@@ -198,6 +259,13 @@ def test_two_functions_read_one_object(monkeypatch, change):
     reads = Reads([first, lambda x: second(x)])
     assert not reads.differ()
     change(monkeypatch)
+    assert reads.differ()
+
+
+def test_two_functions_read_one_dict():
+    values = dict(item=types.SimpleNamespace(first=1, second=2))
+    reads = Reads([lambda: values['item'].first, lambda: values['item'].second])
+    values['item'].second = 3
     assert reads.differ()
 
 

@@ -1,10 +1,11 @@
 """Whether functions of symbols were edited since something was compiled from them."""
 import functools
+import inspect
 import types
 
 import numpy as np
 
-COMPARED = int, float, complex, str, bytes, types.MethodType, np.generic       # by value; all others by identity
+COMPARED = int, float, complex, str, bytes, types.MethodType, np.generic       # by value; most others by identity
 LIBRARIES = ('theano', 'numpy', 'scipy', 'builtins')           # whose insides do not change
 FUNCTIONS = types.FunctionType, types.MethodType
 MISSING = object()
@@ -16,14 +17,40 @@ def _library(value):
     return isinstance(module, str) and module.split('.')[0] in LIBRARIES
 
 
-def _equal(a, b):
-    return type(a) is type(b) and isinstance(a, COMPARED) and a == b
+def _same(a, b):
+    """Return whether two values are one, or equal numbers, strings, methods, or tuples or lists of these."""
+    if a is b or type(a) is not type(b):
+        return a is b
+    if isinstance(a, (tuple, list)):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return isinstance(a, COMPARED) and a == b
 
 
-def _names(code):
+def _names_in(code):
     """Return the names of globals and attributes in code, and in the functions inside of it."""
     inside = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
-    return {*code.co_names}.union(*map(_names, inside))
+    return frozenset(code.co_names).union(*map(_names_in, inside))
+
+
+def _names(function):
+    """Return the names of globals and attributes in a function or method, and in the functions that it calls.
+
+    Those are called with what it reads, and may read attributes of that.
+    """
+    names, functions = frozenset(), [function]
+    for each in functions:                                     # which grows
+        each = getattr(each, '__func__', each)
+        if isinstance(each, types.FunctionType) and not _library(each):
+            own = _names_in(each.__code__)
+            names |= own
+            read = [each.__globals__.get(name) for name in own] + _contents(each)
+            functions += [other for other in read if isinstance(other, types.FunctionType) and other not in functions]
+    return names
+
+
+def _contents(function):
+    """Return the values of the variables of the functions around a function that it reads."""
+    return [value for cell in function.__closure__ or () for value in [getattr(cell, 'cell_contents', MISSING)]]
 
 
 def _attributes(value):
@@ -41,50 +68,60 @@ class Reads:
     def __init__(self, functions):
         self._places, self._seen = [], set()       # a place: a function of a key, the key, and the value found
         for function in functions:
-            self._follow(function, ())
-            self._follow(function.__call__, ())                # of an object that acts as a function
+            self._follow(function, frozenset())
+            self._follow(function.__call__, frozenset())       # of an object that acts as a function
 
     def differ(self):
         """Return whether something has changed. It takes some microseconds."""
         for read, key, value in self._places:
-            found = read(key, MISSING)
-            if found is not value and not _equal(found, value):
+            if not _same(read(key, MISSING), value):
                 return True
         return False
 
     def _add(self, owner, read, key, names):
-        """Add the place of a key in its owner, if it has it, and what can change inside of the value there."""
+        """Add the place of a key in its owner, if it has it, and what can change inside of the value there.
+
+        What is new each time that it is read cannot be compared: it is left out.
+        """
         value = read(key, MISSING)
-        if value is not MISSING:
-            if (id(owner), key) not in self._seen:
-                self._seen.add((id(owner), key))
-                self._places.append((read, key, value))
-            self._follow(value, names)
+        if value is MISSING or not _same(read(key, MISSING), value):
+            return
+        if (id(owner), key) not in self._seen:
+            self._seen.add((id(owner), key))
+            self._places.append((read, key, value))
+        self._follow(value, names)
 
     def _follow(self, value, names):
         """Add what can change inside of a value. names: what the function that reads it calls attributes."""
         if isinstance(value, functools.partial):
-            self._follow((value.func, value.args, value.keywords), names)
+            self._follow((value.func, value.args, value.keywords), names | _names(value.func))
         elif isinstance(value, types.ModuleType) or not (
                 isinstance(value, (int, float, str, bytes, tuple, list, dict, *FUNCTIONS)) or _library(value)):
             self._follow_attributes(value, names)
         elif isinstance(value, tuple):
             for item in value:
                 self._follow(item, names)
-        elif isinstance(value, (list, dict, *FUNCTIONS)) and id(value) not in self._seen:
+        elif isinstance(value, types.MethodType):              # which may be a new object each time that it is read
+            self._follow(value.__func__, names)
+            self._follow(value.__self__, _names(value))
+        elif isinstance(value, types.FunctionType) and id(value) not in self._seen:
             self._seen.add(id(value))
-            if isinstance(value, types.MethodType):
-                self._follow_method(value)
-            elif isinstance(value, types.FunctionType):
-                self._follow_function(value)
-            else:
-                self._follow_items(value, names)
+            self._follow_function(value)
+        elif isinstance(value, (list, dict)) and (id(value), names) not in self._seen:
+            self._seen.add((id(value), names))
+            self._follow_items(value, names)
 
     def _follow_attributes(self, value, names):
-        """Add attributes of an object and, of a class, those that super() finds."""
+        """Add attributes of an object and, of a class, those that super() finds; of properties, what these read."""
         for owner in [cls for cls in value.__mro__ if cls is not object] if isinstance(value, type) else [value]:
             for name in names:
-                if (id(owner), name) not in self._seen:
+                if (id(owner), name) in self._seen:
+                    continue
+                found = inspect.getattr_static(owner, name, None)
+                if isinstance(found, property) and found.fget and not isinstance(owner, type):
+                    self._seen.add((id(owner), name))
+                    self._follow(types.MethodType(found.fget, owner), names)
+                else:
                     self._add(owner, _attributes(owner), name, names)
 
     def _follow_items(self, values, names):
@@ -93,17 +130,12 @@ class Reads:
         for key in values if isinstance(values, dict) else range(len(values)):
             self._add(values, read, key, names)
 
-    def _follow_method(self, method):
-        if isinstance(method.__func__, types.FunctionType):
-            self._follow_function(method.__func__)
-            self._follow(method.__self__, _names(method.__func__.__code__))
-
     def _follow_function(self, function):
         if _library(function):
             return
-        names = _names(function.__code__)
+        names = _names(function)
         for name in ('__code__', '__defaults__', '__kwdefaults__'):
-            self._add(function, _attributes(function), name, ())
+            self._add(function, _attributes(function), name, names)
         for cell in function.__closure__ or ():
             self._add(cell, _attributes(cell), 'cell_contents', names)
         for name in names:
