@@ -134,8 +134,8 @@ def test_functions_in_c_and_numpy_are_theanos(dtype, tmp_path):
         }}'''.format(name, ', '.join(f'load({side} + i, n - i)' for side in 'xyz'[:ARGUMENTS.get(name, 1)]))
         for name in FUNCTIONS)
     source = joined(f'#define REAL {real}\n#include "functions.h"\n{wrappers}')
-    subprocess.run('g++ -x c++ -O2 -march=native -shared -fPIC -w -o x.so -'.split(), input=source.encode(),
-                   cwd=str(tmp_path), check=True)
+    subprocess.run([theano.config.cxx, *'-x c++ -O2 -march=native -shared -fPIC -w -o x.so -'.split()],
+                   input=source.encode(), cwd=str(tmp_path), check=True)
     library = ctypes.CDLL(str(tmp_path / 'x.so'))
     for name, values, expected in cases(dtype):
         found = np.empty_like(expected)
@@ -218,6 +218,19 @@ def test_cell_that_draws_random_numbers(interpreted, path, capsys):
     assert costs[0] != costs[1]
     assert np.isfinite(trained(model)[0]).all()
     assert 'no checkpoint keeps' in capsys.readouterr().err
+
+
+def test_cell_with_many_parameters_trains_and_writes_in_c(path):
+    """Also with units that are held, which adds two."""
+    names = [first + second for first in 'pqr' for second in 'abcdefghij']
+    cell = eval(f'lambda a_f, a_i, a_o, a_g, C_prev, {", ".join(names)}: '
+                f'(tt.tanh(a_f * a_i * a_o + ({" + ".join(names)}) * C_prev), tt.nnet.sigmoid(a_g))', dict(tt=tt))
+    own = dict(zip(names, np.linspace(-1, 1, len(names)).tolist()))
+    in_c, by_scan = [model_with(cell, path, own, kernel) for kernel in (True, False)]
+    x, y = in_c.X['train'][0], in_c.Y['train'][0]
+    np.testing.assert_allclose(in_c.theano_train_rmsprop(x, y)[0], by_scan.theano_check(x, y)[0], rtol=1e-5)
+    assert in_c.runs_in_c()
+    assert len(in_c.generate_text('a', 9)) == len(in_c.generate_text('a', 9, hold={'C1': {0: 1.0}})) == 9
 
 
 @pytest.mark.parametrize('cell, own, words', [

@@ -18,15 +18,15 @@ import pytest
 from cells import OWN, coupled_cell, logical_cell, odd_cell, peephole_cell
 from charlstm import CharLSTM, tt
 from engine.commands import BUNDLED
+from engine.export import c_file
 from numpy_model import random_parameters, sigmoid
-from scripts import ROOT, assert_refused, run, sentences, write_chain
+from scripts import ROOT, Compiling, assert_refused, run, sentences, write_chain
 from test_readme import TEXT_OUTPUT, examples
 from ways import Case, InTheano
 
 N, GREEDY = 10_000, 300
 WARNINGS = ['-std=c99', '-Wall', '-Wextra', '-pedantic', '-Werror']
 SANITIZERS = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-g']
-TORCH_GATES = 'ifgo'
 COMPILERS = ['gcc', 'clang']
 
 # Reads numbers of characters, and prints what each but the first costs.
@@ -147,6 +147,10 @@ def assert_costs(found, exported):
 
 # ---------------------------------------------------------------- C
 
+def test_numbers_of_c_keep_their_sign():
+    assert c_file._array('p[3]', np.array([-0.0, 0.0, -1.5], 'float32')).split('\n')[1] == '-0.0, 0, -1.5'
+
+
 def test_c_computes_the_model(exported):
     assert_costs(numbers_in_c(compiled(exported.folder, READER), exported.codes), exported)
     program = compiled(exported.folder, options=['-O3', '-march=native'])
@@ -166,11 +170,15 @@ def test_c_is_short_and_compiles_without_warnings(exported):
             np.testing.assert_allclose(numbers_in_c(program, exported.codes[:200]), exported.costs[:199], atol=1e-5)
             program = compiled(exported.folder, None, compiler, [*WARNINGS, *options])
             assert output(program, exported.prime, str(GREEDY), '0').decode() == exported.greedy + '\n'
+
+
+def test_c_refuses_what_it_cannot_do(exported):
+    program = compiled(exported.folder, options=['-O1'])
     with open('/dev/full', 'w') as full:               # found long before the end of the text
-        failed = subprocess.run([str(program), '', '999999999'], stdout=full, stderr=subprocess.PIPE)
+        failed = subprocess.run([program, '', '999999999'], stdout=full, stderr=subprocess.PIPE)
     assert failed.returncode == 2 and failed.stderr.endswith(b'cannot write to standard output\n')
     for arguments in (['a', '9' * 20], ['a', '5', 'inf'], ['a', '5', '-1'], ['a', '5', '1', '9' * 20], ['a~']):
-        failed = subprocess.run([str(program), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        failed = subprocess.run([program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert (failed.returncode, failed.stdout) == (2, b''), arguments
 
 
@@ -427,7 +435,7 @@ def test_file_of_a_user_of_pytorch(tmp_path, settings):
     np.testing.assert_allclose(model.alternatives(codes)[0], judge.costs(codes), rtol=0, atol=1e-5)
 
 
-def test_a_run_begins_with_such_a_file(folder, in_process):
+def test_a_run_begins_with_such_a_file(folder, in_process, capfd):
     """It begins with the units of the file; the parameters of characters that both texts have are those of the file."""
     tensors, _ = foreign()
     save_tensors(folder / 'theirs.safetensors', tensors)
@@ -442,6 +450,10 @@ def test_a_run_begins_with_such_a_file(folder, in_process):
     assert c == tensors['net.out.bias']['abcdefghijk'.index('d')]
     result = in_process(ROOT / 'train.py', '--resume', 'theirs.safetensors')
     assert_refused(result, 'theirs.safetensors', 'holds no run', '--init')
+    with pytest.raises(Compiling):
+        in_process(ROOT / 'train.py', 't.txt', 'r', '--batch-size', 3, '--seq-length', 5, '--output-dir', 'results',
+                   '--init', 'theirs.safetensors')
+    assert '2 layers of 7 and 4 units, ' in capfd.readouterr().out
 
 
 def without_array(name):

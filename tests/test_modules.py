@@ -281,7 +281,7 @@ def test_folder_in_which_is_compiled_stays():
     assert not os.path.exists(os.path.dirname(build._folder))
 
 
-@pytest.mark.parametrize('damage', [None, b'', b'ELF'])
+@pytest.mark.parametrize('damage', [None, b'', b'ELF', 'sum'])
 def test_damaged_file_of_the_kernel_is_compiled_again(damage):
     """As after a power cut: a library that was cut off, or an object that a later library is linked with."""
     source = 'extern "C" __attribute__((visibility("default"))) double half(double x) { return x / 2; }'
@@ -290,7 +290,9 @@ def test_damaged_file_of_the_kernel_is_compiled_again(damage):
         assert modules.load(path).half
         assert modules._is_whole(path)
         os.remove(path)                                # another file then: this process has loaded the old one
-        if damage is not None:
+        if damage == 'sum':
+            Path(path + modules.SUM).write_bytes(b'\xff\xfe')
+        elif damage is not None:
             Path(path).write_bytes(damage)
         assert not modules._is_whole(path)
         del modules._loaded[path]
@@ -299,6 +301,16 @@ def test_damaged_file_of_the_kernel_is_compiled_again(damage):
         for name in (path, path + modules.SUM):
             os.remove(name)
         modules._loaded.pop(path, None)
+
+
+def test_process_that_was_suspended_is_not_waited_for_for_ever(monkeypatch):
+    """It keeps its claims."""
+    monkeypatch.setattr(modules._Claims, 'take', lambda claims, file: False)
+    monkeypatch.setattr(modules, 'LONGEST_WAIT', 0.05)
+    path = modules.compiled_file('claimed', f'int of_{os.getpid()}_{time.time_ns()}() {{ return 1; }}', ())
+    modules.load(path)
+    for name in (path, path + modules.SUM):
+        os.remove(name)
 
 
 def test_error_of_the_compiler_is_one_line(refused, capfd):

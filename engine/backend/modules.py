@@ -172,8 +172,8 @@ def _sum_of_file(path):
 def _is_whole(path):
     """Return whether a file is there as it was compiled."""
     try:
-        with open(path + SUM) as f:
-            return f.read() == _sum_of_file(path)
+        with open(path + SUM, 'rb') as f:
+            return f.read() == _sum_of_file(path).encode()
     except OSError:
         return False
 
@@ -182,6 +182,7 @@ def _is_whole(path):
 
 NOT_WRITTEN = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)]
 MOST_AT_ONCE = 8           # compilers, each of which takes 200 MB
+LONGEST_WAIT = 60          # seconds for what another process compiles: it may have been suspended
 WORTH_HEADER = 6           # modules: for fewer, compiling the headers ahead takes longer than it saves
 HEADERS = ('Python.h', 'iostream', 'theano_mod_helper.h', 'math.h', 'numpy/arrayobject.h', 'numpy/arrayscalars.h',
            'vector', 'algorithm')                              # of most of Theano's modules
@@ -299,6 +300,7 @@ class _Build:
     def run(self):
         """Compile all files, the largest of each kind first, and finish each as soon as it is compiled."""
         claims, running, start = _Claims(), {}, time.time()
+        moved = start                                          # when something was last begun or finished
         waiting = [file for files in (self._header, self._files.values(), self._modules)
                    for file in sorted(files, key=lambda file: -file.size)]
         total = len(waiting)
@@ -313,7 +315,9 @@ class _Build:
         try:
             while waiting or running:
                 for file in [file for file in waiting if all(needed.done for needed in file.needs)]:
-                    if len(running) < min(cores(), MOST_AT_ONCE) and claims.take(file):
+                    free = len(running) < min(cores(), MOST_AT_ONCE)
+                    if free and (claims.take(file) or time.time() - moved > LONGEST_WAIT):
+                        moved = time.time()
                         waiting.remove(file)
                         if file.found():
                             end(file)
@@ -322,6 +326,7 @@ class _Build:
                 for file in [file for file, process in running.items() if process.poll() is not None]:
                     self._check(file, running.pop(file))
                     file.finish(file.made)
+                    moved = time.time()
                     end(file)
                 time.sleep(0.005)
         finally:

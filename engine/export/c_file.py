@@ -15,7 +15,9 @@ def _constant(value):
 
 def _array(declaration, array):
     """Return the definition of an array, float32. By nine digits, C reads the same numbers."""
-    numbers = re.sub(r'((?:\S+ ){8})', r'\1\n', ', '.join(['%.9g' % value for value in array.ravel().tolist()]))
+    digits = ['%.9g' % value for value in array.ravel().tolist()]
+    digits = ['-0.0' if number == '-0' else number for number in digits]       # -0 is a whole number of C, 0
+    numbers = re.sub(r'((?:\S+ ){8})', r'\1\n', ', '.join(digits))
     return f'static const float {declaration} = {{\n{numbers}\n}};'
 
 

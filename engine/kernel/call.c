@@ -9,7 +9,7 @@
 
 #include "call.h"
 
-enum { MOST_ARRAYS = 64, ALIGNMENT = 64 /* bytes of a cache line */ };
+enum { MOST_ARRAYS = 256, ALIGNMENT = 64 /* bytes of a cache line */ };
 
 /* An input or output.  storage: Theano's list of one array.  option: of an input, whether any strides will do; of an
  * output, the number of the input whose memory it takes, or -1. */
