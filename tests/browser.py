@@ -1,5 +1,4 @@
 """A browser for the tests: Chromium without a window, driven by its DevTools protocol over a pipe."""
-import base64
 import json
 import os
 import re
@@ -168,7 +167,3 @@ class Browser:
         named = dict(key=key, windowsVirtualKeyCode=code)
         self.call('Input.dispatchKeyEvent', type='keyDown' if text else 'rawKeyDown', text=text, **named)
         self.call('Input.dispatchKeyEvent', type='keyUp', **named)
-
-    def picture(self, path):
-        """Write a picture of the window as a PNG."""
-        path.write_bytes(base64.b64decode(self.call('Page.captureScreenshot', format='png')['data']))

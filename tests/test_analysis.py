@@ -64,12 +64,6 @@ def test_lines_that_cannot_be_scored(lined, refused, monkeypatch, lines, words):
 
 # ---------------------------------------------------------------- the temperature
 
-def mean_cost_at(temperature, n=41):
-    """Return the mean cost of TEXT[:n] at a temperature."""
-    powers = numpy_model.forward(P, CODES[:n - 1, None])[0][:, 0] ** (1 / temperature)
-    return -np.log(powers[np.arange(n - 1), CODES[1:n]] / powers.sum(axis=1)).mean()
-
-
 @pytest.mark.parametrize('temperature', [0.05, 0.7, 3])
 def test_costs_at_a_temperature(stateful, monkeypatch, temperature):
     monkeypatch.setattr(analysis, 'SCORED', 7)

@@ -238,5 +238,5 @@ def test_text_too_short_names_the_number_of_characters_that_works(text_file, ref
 ])
 def test_settings_out_of_range(text_file, refused, name, values):
     for value in values:
-        with refused(ValueError, name, repr(value)):
+        with refused(ValueError, f'{name} is {value!r}'):
             prepared(text_file(POEM), **{name: value})

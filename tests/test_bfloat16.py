@@ -1,6 +1,5 @@
 """precision='bfloat16', with each of the instructions that this processor has: what is rounded, and who is refused."""
 import contextlib
-import ctypes
 import json
 import math
 import os
@@ -21,7 +20,7 @@ from judges import to_bfloat16
 from learner import quick
 from scripts import PRODUCE, STATEFUL, TEXT, TRAIN, assert_refused, succeeded
 from scripts import run as run_script
-from test_kernel import STANDARD, layer_inputs, reals, run
+from test_kernel import STANDARD, any_number_of_threads, layer_inputs, needs_openmp, reals, run
 
 
 def usable(name):
@@ -71,13 +70,16 @@ def test_numbers_that_are_not_finite_go_through_a_layer(by):
     assert np.isnan(h[:, 1]).all() and np.isfinite(np.delete(h, 1, axis=1)).all()
 
 
+@needs_openmp
 def test_same_bits_with_the_same_threads(by):
     inputs = layer_inputs(np.random.default_rng(2), 'float32', 5, 29, 37)
-    openmp = ctypes.CDLL('libgomp.so.1')
-    for n in (1, 2, 3):
-        openmp.omp_set_num_threads(n)
-        first, second = [run(ops.LSTM('float32', STANDARD, bfloat16=by), inputs) for _ in range(2)]
-        assert all(a.tobytes() == b.tobytes() for a, b in zip(first, second))
+    op = ops.LSTM('float32', STANDARD, bfloat16=by)
+    run(op, inputs)
+    with any_number_of_threads() as set_threads:
+        for n in (1, 2, 3):
+            set_threads(n)
+            first, second = run(op, inputs), run(op, inputs)
+            assert all(a.tobytes() == b.tobytes() for a, b in zip(first, second))
 
 
 # ---------------------------------------------------------------- the model
@@ -85,7 +87,7 @@ def test_same_bits_with_the_same_threads(by):
 def trained(precision, tmp_path, steps=6, **settings):
     model = CharLSTM(random_seed=4, precision=precision)
     path = tmp_path / 'text.txt'
-    path.write_text(TEXT * 3)
+    path.write_text(TEXT * 3, encoding='utf-8')
     model.prepare_input(path, 0.3, 5, 11, verbose=False, stateful=True)
     model.model_setup(num_units1=37, num_units2=33, grad_clip=5, initial='chrono', lrate=0.01, **settings)
     costs = [float(model.theano_train_rmsprop(model.X['train'][i], model.Y['train'][i])[0]) for i in range(steps)]

@@ -392,7 +392,7 @@ def test_score_of_a_text_of_any_length(stateful, monkeypatch, n):
 ])
 def test_settings_out_of_range(refused, name, values):
     for value in values:
-        with refused(ValueError, name, repr(value)):
+        with refused(ValueError, f'{name} is {value!r}'):
             CharLSTM().model_setup(**dict(SIZES, **{name: value}))
 
 

@@ -82,6 +82,8 @@ class Elsewhere:
 
 
 def in_two_processes(out):
+    if mpi.MISSING:
+        pytest.skip(f'{", ".join(mpi.MISSING)} is missing')
     result = mpi.run(2, ways.__file__, out, flags='', timeout=600)
     assert result.returncode == 0, result.stderr
 
@@ -287,7 +289,8 @@ def test_gradient_is_the_slope_of_the_cost(way, case):
 def test_run_in_bfloat16_writes_what_it_learned(by, tmp_path):
     """The sample in its log costs the model, in float32, what it should."""
     text = tmp_path / 'readme.txt'
-    text.write_text(''.join((ROOT / folder / 'README.md').read_text(encoding='utf-8') for folder in ('', 'engine')))
+    text.write_text(''.join((ROOT / folder / 'README.md').read_text(encoding='utf-8') for folder in ('', 'engine')),
+                    encoding='utf-8')
     options = '--epochs 6 --num-units1 65 --num-units2 67 --batch-size 10 --random-seed 2 --precision bfloat16'.split()
     said = succeeded(run(TRAIN, text, 'r', *options, '--output-dir', tmp_path, env={bfloat16.VARIABLE: by}))
     assert f'products in bfloat16 ({by})' in said

@@ -571,19 +571,30 @@ def outputs_of_all_ops():
     return [output for dtype in DTYPES for op, values in examples(dtype).values() for output in run(op, values)]
 
 
-@pytest.mark.skipif(not compiler.of(theano.config.cxx).openmp, reason='no OpenMP')
-def test_any_number_of_threads_gives_the_same_numbers_and_the_same_bits_each_time():
-    outputs_of_all_ops()                                                            # the Ops load its library
+needs_openmp = pytest.mark.skipif(not compiler.of(theano.config.cxx).openmp, reason='no OpenMP')
+
+
+@contextlib.contextmanager
+def any_number_of_threads():
+    """Yield a function that sets how many threads the kernel has. Before, an Op must have loaded OpenMP's library."""
     with open('/proc/self/maps') as f:
         openmp = ctypes.CDLL(re.search(r'/\S*/lib(gomp|omp|omp5)\.so\S*', f.read()).group())
-    before, results, counts = openmp.omp_get_max_threads(), [], []
+    before = openmp.omp_get_max_threads()
     try:
-        for n in (1, 2, 3, 2):
-            openmp.omp_set_num_threads(n)
-            results.append(outputs_of_all_ops())
-            counts.append(len(os.listdir('/proc/self/task')))
+        yield openmp.omp_set_num_threads
     finally:
         openmp.omp_set_num_threads(before)
+
+
+@needs_openmp
+def test_any_number_of_threads_gives_the_same_numbers_and_the_same_bits_each_time():
+    outputs_of_all_ops()
+    results, counts = [], []
+    with any_number_of_threads() as set_threads:
+        for n in (1, 2, 3, 2):
+            set_threads(n)
+            results.append(outputs_of_all_ops())
+            counts.append(len(os.listdir('/proc/self/task')))
     assert counts[2] - counts[1] == 1                                               # of 3 threads and of 2
     for one, two, three, two_again in zip(*results):
         assert two.tobytes() == two_again.tobytes()
@@ -597,10 +608,16 @@ def test_names_of_compiled_files_follow_all_code(old, tmp_path):
     """Otherwise an old library would run after a change: of the C files, of an Op, of what calls it."""
     sources = dict(ops.C_FILES, **{'ops.py': Path(ops.__file__).read_text(encoding='utf-8')})
     assert any(old in source for source in sources.values())
-    for name, source in sources.items():
-        (tmp_path / name).write_text(source.replace(old, old.replace('(', '( ').replace('=', '= ')))
-    spec = importlib.util.spec_from_file_location('changed', str(tmp_path / 'ops.py'))
-    changed = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(changed)
+
+    def copied(folder, new):
+        folder.mkdir()
+        for name, source in sources.items():
+            (folder / name).write_text(source.replace(old, new), encoding='utf-8')
+        spec = importlib.util.spec_from_file_location(folder.name, str(folder / 'ops.py'))
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+    unchanged, changed = copied(tmp_path / 'same', old), copied(
+        tmp_path / 'changed', old.replace('(', '( ').replace('=', '= '))
     before, after = [module.LSTM('float32', STANDARD).compiled_files() for module in (ops, changed)]
-    assert before != after and before == ops.LSTM('float32', STANDARD).compiled_files()
+    assert before != after and before == unchanged.LSTM('float32', STANDARD).compiled_files()

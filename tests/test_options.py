@@ -34,8 +34,7 @@ OUT_OF_RANGE = {
 def test_number_out_of_range(folder, in_process, option, value):
     before = snapshot(folder)
     result = in_process(TRAIN, 't.txt', 'r', *SMALL, '--output-dir', 'results', '--{}={}'.format(option, value))
-    assert_refused(result, 'train.py: ', str(value))
-    assert f'--{option}' in result.stderr
+    assert_refused(result, f'train.py: --{option} is {value}')
     assert snapshot(folder) == before
 
 
@@ -64,8 +63,7 @@ def test_number_out_of_range_for_sampling(folder, in_process, option, value):
     write_checkpoint('p.npz')
     before = snapshot(folder)
     result = in_process(PRODUCE, 'p.npz', 'out.txt', '--{}={}'.format(option, value))
-    assert_refused(result, 'produce_text.py: ', str(value))
-    assert f'--{option}' in result.stderr
+    assert_refused(result, f'produce_text.py: --{option} is {value}')
     assert snapshot(folder) == before
 
 

@@ -17,6 +17,7 @@ from cells import OWN
 from engine import process_group
 from models import member
 from mpi import needs_mpi
+from numpy_model import NAMES
 from scripts import ROOT, STATEFUL, TEXT as SENTENCES, TRAIN, arrays_and_about, assert_refused, finish, load, \
     log_rows, run
 
@@ -24,7 +25,6 @@ PROCESSES = ROOT / 'tests' / 'processes.py'
 LETTERS = 'abcdefgh'
 TEXT = ''.join(np.random.default_rng(7).choice(list(LETTERS), 823)) + LETTERS
 LIMIT = 60         # seconds in which a failure must end all processes, even on a busy machine
-PARAMETERS = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')
 
 
 # ---------------------------------------------------------------- shares
@@ -73,7 +73,7 @@ def test_several_processes_learn_what_one_does(tmp_path):
     def arrays(n, model, rank=0):
         return load(tmp_path / f'{n}_{model}_rank{rank}.npz')
     one, three = arrays(1, 'straight'), arrays(3, 'straight')
-    assert differences(one, three, PARAMETERS) < 1e-10
+    assert differences(one, three, NAMES) < 1e-10
     assert differences(one, three, ['validation']) < 1e-12
     np.testing.assert_allclose(three['costs'], one['costs'], rtol=1e-9)
     assert abs(one['costs'][:, 0]).min() > 0 and len(one['validation']) == 4
@@ -90,12 +90,12 @@ def test_several_processes_learn_what_one_does(tmp_path):
     for name, left in (('costs', 20), ('validation', 2)):
         np.testing.assert_array_equal(resumed[name], three[name][-left:])
     changed = arrays(1, 'resumed')                         # in another number of processes only rounding differs
-    assert differences(three, changed, PARAMETERS) < 1e-10
+    assert differences(three, changed, NAMES) < 1e-10
     np.testing.assert_allclose(changed['validation'], three['validation'][-2:], rtol=1e-12)
 
     one, three = arrays(1, 'cell'), arrays(3, 'cell')      # peepholes, Adam, zero states, no validation
     peepholes = tuple(name + layer for name in OWN for layer in '12')
-    assert differences(one, three, PARAMETERS + peepholes) < 1e-10
+    assert differences(one, three, NAMES + peepholes) < 1e-10
     assert all(abs(one[name] - 0.2).max() > 1e-3 for name in peepholes)
     assert np.isnan(one['validation']).all() and np.isnan(three['validation']).all()
 
@@ -180,7 +180,7 @@ def test_train_in_two_processes(text):
         np.testing.assert_allclose(*[found[name] for found in scores], atol=1e-4)
     assert two.stdout.count('test text test.txt') == 1
     first, second = [load(results / f'{name}_t.txt_epoch2.npz') for name in 'ab']
-    for name in PARAMETERS:
+    for name in NAMES:
         np.testing.assert_allclose(second[name], first[name], atol=1e-3)
     assert first['validation_C2'].shape == second['validation_C2'].shape == (6, 7)          # of all rows
 
@@ -218,7 +218,7 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 @needs_mpi
 @pytest.mark.parametrize('n, arguments, words', [
     (2, ['absent.txt', 'r'], ['absent.txt', 'No such file']),
-    (2, ['t.txt', 'r', '--batch-size', '1'], ['1', '2', 'row for each process']),
+    (2, ['t.txt', 'r', '--batch-size', '1'], ['the batch size is 1: expected at least 2, a row for each process']),
     (3, ['t.txt', 'r', '--lrate', 'fast'], ['--lrate', 'fast'])],
     ids=['found by rank 0', 'found by each', 'found by the parser'])
 def test_bad_input_is_one_line(text, n, arguments, words):

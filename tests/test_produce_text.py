@@ -132,7 +132,7 @@ def test_prime_file_and_stop(produce, tmp_path):
 
 @pytest.mark.parametrize('options, words', [
     (['--prime', 'the ', '--prime-file', 't.txt'], ['--prime', '--prime-file']),
-    (['--temperature', 0], ['temperature', '0']), (['--length', 0], ['--length is 0']),
+    (['--temperature', 0], ['temperature is 0']), (['--length', 0], ['--length is 0']),
     (['--adapt'], ['--adapt', '--score']), (['--score', 't.txt', '--adapt', 0], ['--adapt is 0.0', 'above 0']),
     (['--adapt', 0], ['--adapt', '--score']), (['--score', 't.txt', '--adapt', 0.1], ['adapt is 0.1', '0.0001']),
     (['--info', '--score', 't.txt'], ['--info', '--score']),

@@ -3,9 +3,14 @@ import json
 import math
 import random
 import sys
+from pathlib import Path
 
 import pytest
 
+from damage import METADATA
+from engine import table
+from engine.state.checkpoint import write
+from learner import by_number, learn, progress_of
 from scripts import ROOT
 
 sys.path.append(str(ROOT / 'tests' / 'benchmarks'))        # at the end: some modules there have names of ours
@@ -193,6 +198,25 @@ def test_costs_are_those_of_the_published_symbols(tmp_path, capsys, stand_in):
     assert out.count('not as published: warpeace_input.txt has ') == 2         # before the runs, and at the table
     assert command(*arguments) == 0 and len(stand_in) == 2                      # finished runs are only read
     assert 'epoch 1 of 7, 16 min; 2: ' in capsys.readouterr().out
+
+
+def test_run_is_resumed_until_it_is_finished(tmp_path):
+    """From its newest checkpoint, by the epoch; without one it begins, and replaces logs that it finds."""
+    run = recipes.Run(recipes.Row('x', 't.txt', 3), 1, Path('t.txt'), tmp_path / 'runs')
+    run.folder.mkdir()
+    (run.folder / 'x-seed1_t.txt.out').touch()
+    assert not run.finished() and run.command()[2:4] == ['t.txt', 'x-seed1'] and '--overwrite' in run.command()
+    learn(tmp_path, by_number(5, 4, 6), '--epochs', 3, '--save-every', 1)
+
+    def take(ending):
+        write(str(run.folder / f'x-seed1_t.txt{ending}'), {}, dict(
+            METADATA, lp=table.INITIAL, progress=progress_of(tmp_path / f'r_t.txt{ending}')))
+    take('_best.npz')
+    take('_epoch1.npz')
+    assert not run.finished()
+    assert run.command()[2:] == ['--resume', str(run.folder / 'x-seed1_t.txt_best.npz'), '--epochs', '3']
+    take('_epoch3.npz')
+    assert run.finished()
 
 
 def test_runs_without_a_result_are_named(tmp_path, capsys, monkeypatch, stand_in):

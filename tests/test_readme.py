@@ -1,12 +1,13 @@
 """Examples of the class in READMEs run as pasted, the loop in engine/README.md computes what train.py does, and what
 the READMEs refer to exists."""
 import re
+import shlex
 import shutil
 
 import pytest
 
 from engine import commands
-from scripts import FAST, ROOT, TRAIN, load, run, sentences, succeeded
+from scripts import FAST, PRODUCE, ROOT, TRAIN, load, run, sentences, succeeded
 
 README, ENGINE, TEXT_OUTPUT = [(ROOT / folder / 'README.md').read_text(encoding='utf-8')
                                for folder in ('', 'engine', 'text_output')]
@@ -36,6 +37,36 @@ def test_examples_can_be_pasted_line_by_line():
 def run_code(folder, code):
     """Run a program that imports charlstm, in a folder."""
     return run('-c', code, cwd=str(folder), flags=FAST, env={'PYTHONPATH': str(ROOT)})
+
+
+def written_by(command, folder):
+    """Return what a command of produce_text.py in the README writes with the bundled model."""
+    script, *words = shlex.split(command)
+    assert script == 'produce_text.py'
+    result = run(PRODUCE, commands.BUNDLED, folder / 'out.txt', *words, flags=FAST)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_texts_of_the_bundled_model_are_as_said(tmp_path):
+    """One to the character, and one whose lines hardly ever end, as a unit is held."""
+    shown = re.search(r'^    python (produce_text.py --prime .*)\n\n```\n(.*?)```', README, re.M | re.S)
+    command, text = shown.groups()
+    assert written_by(command, tmp_path).startswith(text)
+    held, = re.findall(r'^    python (produce_text.py .*--hold .*)$', README, re.M)
+    ends = written_by(held, tmp_path).strip().count('\n')
+    assert ends <= 2 < written_by(re.sub('--hold .*', '', held), tmp_path).strip().count('\n')
+
+
+def test_logs_are_read_as_said(short_run, monkeypatch):
+    """By the two programs with NumPy alone."""
+    readme = (ROOT / 'training_results' / 'README.md').read_text(encoding='utf-8')
+    of_steps, of_passage = [code for code in examples(readme, 'The logs') if 'pandas' not in code]
+    steps, passage = {}, {}
+    for code, found in ((of_steps, steps), (of_passage, passage)):
+        exec(code.replace('training_results/run1_book.txt', str(short_run.folder / 'r_t.txt')), found)
+    assert (steps['named']['valid_cost'] == steps['d'][:, 2]).all() and steps['d'].shape[1] == 3 + 8
+    assert passage['d'].shape == (3, len(passage['passage']))
 
 
 def test_examples_of_the_class_run_as_pasted(book):

@@ -73,10 +73,10 @@ def test_count_texts_are_made_together(model):
     (dict(method=None), ('method', 'None')),
     (dict(seed='Ab\n\u20ac\u202e'), ('never saw', r"'\n', 'A', '\u202e', '€'")),      # escaped where not printable
     (dict(seed=200), ('the seed is of type int', 'text_length')),
-    (dict(text_length=-1), ('text_length', '-1')),
-    (dict(text_length=2.5), ('text_length', '2.5')),
-    (dict(count=0), ('count', '0')), (dict(stop=5), ('stop is 5', 'a string')),
-    *[({name: value}, (name, str(value))) for name, value in (
+    (dict(text_length=-1), ('text_length is -1',)),
+    (dict(text_length=2.5), ('text_length is 2.5',)),
+    (dict(count=0), ('count is 0',)), (dict(stop=5), ('stop is 5', 'a string')),
+    *[({name: value}, (f'{name} is {value}',)) for name, value in (
         ('temperature', 0), ('temperature', math.nan), ('temperature', math.inf), ('top_k', 0), ('top_k', 1.5),
         ('top_p', 0), ('top_p', 1.1), ('top_p', math.nan))],
 ])

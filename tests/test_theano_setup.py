@@ -315,7 +315,7 @@ def test_compiler_that_fails_after_the_import(program, error, words, tmp_path, r
 
 
 def test_scripts_without_a_compiler(tmp_path):
-    (tmp_path / 't.txt').write_text(TEXT[:100])
+    (tmp_path / 't.txt').write_text(TEXT[:100], encoding='utf-8')
     out, small = tmp_path / 'out', [*SMALL, '--epochs', 1, '--output-dir', tmp_path]
     trained = run(TRAIN, tmp_path / 't.txt', 'r', *small, flags=PLAIN)
     assert trained.returncode == 0 and trained.stderr.count('\n') == 1

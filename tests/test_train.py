@@ -207,7 +207,7 @@ def test_text_that_is_refused(folder, in_process, content, options, words):
 
 
 def test_text_without_permission(folder):
-    (folder / 'secret.txt').write_text(TEXT)
+    (folder / 'secret.txt').write_text(TEXT, encoding='utf-8')
     (folder / 'secret.txt').chmod(0)
     before = sorted(os.listdir(str(folder))), os.listdir('results')
     result = run(TRAIN, 'secret.txt', 'r', '--output-dir', 'results', preexec_fn=without_privileges)

@@ -2,13 +2,14 @@
 
     python tests/benchmarks/cells.py [--units 256] [--steps 15] [--no-compile]
 
-All sides take turns, each in a process of its own. PyTorch runs a loop over the steps of each layer, eager, and with
+All sides take turns, each in a process of its own. They begin with the same parameters, and unless the costs of their
+first steps agree, nothing is timed. PyTorch runs a loop over the steps of each layer, eager, and with
 torch.compile of a step: the product with h, and the cell. Every number is from the median step.
 """
 import argparse
 
-from common import Worker, print_head, print_row, refuse_other_costs, set_parameters
-from training import STEPS, V, in_turns, make_batches, take_turns
+from common import Worker, parameters, print_head, print_row, refuse_other_costs, set_parameters
+from training import RATE, STEPS, V, in_turns, make_batches, take_turns
 
 BATCH = 50
 CELLS = ('standard', 'coupled', 'peepholes')
@@ -23,14 +24,14 @@ def make_ours(name, units):
     model = charlstm.CharLSTM(random_seed=1)
     model.cell = dict(standard=charlstm.lstm_cell, coupled=cells.coupled_cell, peepholes=cells.peephole_cell)[name]
     model.cell_parameters = dict.fromkeys(cells.OWN, 0) if name == 'peepholes' else {}
-    model.model_setup(char_dim=V, num_units1=units, num_units2=units)
+    model.model_setup(char_dim=V, num_units1=units, num_units2=units, lrate=RATE)
     if not model._checked_cell().program:
         raise SystemExit(f'the cell {name} does not run in C')
     p = set_parameters(model)
     in_numpy = dict(standard=numpy_model.lstm, coupled=cells.coupled_in_numpy, peepholes=cells.peephole_in_numpy)[name]
     own = cells.OWN if name == 'peepholes' else ()
     p.update({each + layer: np.zeros(units) for each in own for layer in '12'})
-    x, y = next(batches)
+    x, y = next(make_batches(BATCH))
     expected = numpy_model.costs(numpy_model.forward(p, x, cell=in_numpy, own=own)[0], y).mean()
     refuse_other_costs({'NumPy': [expected], name: [model.theano_check(x, y)[0]]})
     return in_turns(lambda: model.theano_train_rmsprop(*next(batches))[0])
@@ -68,12 +69,13 @@ def make_pytorch(name, units, compiled):
         return cell(torch.addmm(a_x, h, W), C, *own)
     step = torch.compile(step) if compiled else step
 
+    p = {name: torch.from_numpy(array) for name, array in parameters(V, units).items()}
+
     class Layer(nn.Module):
-        def __init__(self, inputs):
+        def __init__(self, k):
             super().__init__()
-            limit = units ** -0.5
-            self.U, self.W, self.b = [nn.Parameter(torch.empty(shape).uniform_(-limit, limit)) for shape in (
-                (inputs, 4 * units), (units, 4 * units), (4 * units,))]
+            self.U, self.W = [nn.Parameter(p[f'{name}{k}'].flatten(0, 1).T.contiguous()) for name in 'UW']     # (n, 4H)
+            self.b = nn.Parameter(p[f'b{k}'].flatten())
             self.own = nn.ParameterList([nn.Parameter(torch.zeros(units)) for _ in range(3 * (name == 'peepholes'))])
 
         def forward(self, x):
@@ -85,8 +87,12 @@ def make_pytorch(name, units, compiled):
                 outputs.append(h)
             return torch.stack(outputs)
 
-    model = nn.Sequential(Layer(V), Layer(units), nn.Linear(units, V))
-    rule = torch.optim.RMSprop(model.parameters(), lr=2e-3, alpha=0.95, eps=1e-8)
+    output = nn.Linear(units, V)
+    with torch.no_grad():
+        output.weight.copy_(p['V'])
+        output.bias.copy_(p['c'])
+    model = nn.Sequential(Layer(1), Layer(2), output)
+    rule = torch.optim.RMSprop(model.parameters(), lr=RATE, alpha=0.95, eps=1e-8)
 
     def learn():
         x, y = map(torch.from_numpy, next(batches))
@@ -111,8 +117,8 @@ def main():
         workers[name, 'ours'] = Worker(make_ours, name, options.units)
         for side in sides[1:]:
             workers[name, side] = Worker(make_pytorch, name, options.units, side == 'compiled')
-    for worker in workers.values():
-        worker.ready()
+    for name in CELLS:
+        refuse_other_costs({f'{name}, {side}': workers[name, side].ready() for side in sides})
     seconds = take_turns(workers, 1, options.steps)
     for worker in workers.values():
         worker.close()

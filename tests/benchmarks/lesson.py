@@ -36,12 +36,17 @@ def best_cost(o, seed, folder):
     """Return the best validation cost of a run with another seed, or a word where train.py stops it."""
     name = f'{o.run}-{seed}'
     path = Path(folder) / f'{run_name(name, o.input)}_result.json'
-    if not path.exists():
+    if not finished(path):
         typed = dict(o.typed, input=o.input, run=name, random_seed=seed, output_dir=folder, overwrite=True)
         subprocess.run([sys.executable, 'train.py', *commands.typed(typed)], cwd=str(ROOT), stdout=subprocess.DEVNULL)
-    if not path.exists():
-        return 'stopped'
-    return json.loads(path.read_text(encoding='utf-8'))['best_valid_nats']
+    result = finished(path)
+    return result['best_valid_nats'] if result else 'stopped'
+
+
+def finished(path):
+    """Return the result of a finished run, a dict; None without one: an interrupted run writes that file too."""
+    result = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
+    return result if result.get('finished') else None
 
 
 def main():

@@ -128,7 +128,7 @@ def produce_text(root, folder, compiled):
 def notebook(root, folder, compiled):
     begin = time.perf_counter()
     with started(compiled, '-c', NOTEBOOK, root, folder / 'short.txt') as process:
-        line = process.stdout.readline()               # '' where the process has ended without one
+        line = next((line for line in process.stdout if 'compiling' in line), '')      # '' where it ended without one
         return [time.perf_counter() - begin if line else float('nan')]
 
 
