@@ -151,7 +151,7 @@ def test_page_and_scores_are_of_float32(folder, in_process, options):
 # ---------------------------------------------------------------- refusals
 
 @pytest.mark.parametrize('floatX, settings, words', [
-    ('float32', dict(precision='half'), ["precision is 'half'", "'float32' or 'bfloat16'"]),
+    ('float32', dict(precision='half'), ["precision is 'half'", "'float32', 'bfloat16'"]),
     ('float32', dict(precision='bfloat16', kernel=False), ['needs the C kernel', 'kernel=False']),
     ('float64', dict(precision='bfloat16'), ['needs the C kernel', 'floatX=float64'])])
 def test_arguments_that_are_refused(floatX, settings, words, refused):

@@ -20,7 +20,7 @@ from engine.kernel.cell import Cell, c_functions, js_function, js_learning_funct
 from engine.kernel.ops import Kernel, joined
 from engine.kernel.scan import Scan
 from engine.backend.theano_setup import theano
-from numpy_model import NAMES
+from numpy_model import NAMES, costs, forward, sigmoid
 from scripts import FAST, ROOT, STATEFUL, TEXT as SENTENCES, copy_of_program, load, run, succeeded
 from test_kernel import INTERPRETED, only_kernel_in_c
 
@@ -225,12 +225,15 @@ def test_cell_with_many_parameters_trains_and_writes_in_c(path):
     names = [first + second for first in 'pqr' for second in 'abcdefghij']
     cell = eval(f'lambda a_f, a_i, a_o, a_g, C_prev, {", ".join(names)}: '
                 f'(tt.tanh(a_f * a_i * a_o + ({" + ".join(names)}) * C_prev), tt.nnet.sigmoid(a_g))', dict(tt=tt))
-    own = dict(zip(names, np.linspace(-1, 1, len(names)).tolist()))
-    in_c, by_scan = [model_with(cell, path, own, kernel) for kernel in (True, False)]
-    x, y = in_c.X['train'][0], in_c.Y['train'][0]
-    np.testing.assert_allclose(in_c.theano_train_rmsprop(x, y)[0], by_scan.theano_check(x, y)[0], rtol=1e-5)
-    assert in_c.runs_in_c()
-    assert len(in_c.generate_text('a', 9)) == len(in_c.generate_text('a', 9, hold={'C1': {0: 1.0}})) == 9
+    model = model_with(cell, path, dict(zip(names, np.linspace(-1, 2, len(names)).tolist())))
+    p, x, y = {name: value.get_value() for name, value in model.p.items()}, model.X['train'][0], model.Y['train'][0]
+
+    def in_numpy(a_f, a_i, a_o, a_g, C_prev, *own, keep):
+        return np.tanh(a_f * a_i * a_o + sum(own) * C_prev), keep(sigmoid(a_g))
+    expected = costs(forward(p, x, cell=in_numpy, own=names)[0], y).mean()
+    np.testing.assert_allclose(model.theano_train_rmsprop(x, y)[0], expected, rtol=1e-5)
+    assert model.runs_in_c()
+    assert len(model.generate_text('a', 9)) == len(model.generate_text('a', 9, hold={'C1': {0: 1.0}})) == 9
 
 
 @pytest.mark.parametrize('cell, own, words', [
