@@ -124,6 +124,27 @@ class Passing(CharLSTM):
         return leaky(*inputs, leak_of(self))
 
 
+class PassingToMethod(CharLSTM):
+    leak = 0.1
+
+    def of(self, other):
+        return other.leak
+
+    def cell(self, *inputs):
+        return leaky(*inputs, self.of(own_settings))
+
+
+class WithProperty(CharLSTM):
+    _config = types.SimpleNamespace(leak=0.1)
+
+    @property
+    def config(self):
+        return self.__dict__.get('own', self._config)
+
+    def cell(self, *inputs):
+        return leaky(*inputs, self.config.leak)
+
+
 def with_default(*inputs, settings=own_settings):
     return leaky(*inputs, settings.leak)
 
@@ -160,6 +181,7 @@ def doubled(U, stacked=charlstm.stacked):
     (CharLSTM, of_settings, lambda patch, model: patch.setattr(own_settings, 'leak', 0.3)),
     (Passing, None, lambda patch, model: setattr(model, 'leak', 0.3)),
     (Bounded, None, lambda patch, model: setattr(model, 'leak', 0.3)),
+    (PassingToMethod, None, lambda patch, model: patch.setattr(own_settings, 'leak', 0.3)),
     (CharLSTM, with_default, lambda patch, model: patch.setattr(own_settings, 'leak', 0.3)),
     (CharLSTM, functools.partial(with_leak_of, settings=own_settings),
      lambda patch, model: patch.setattr(own_settings, 'leak', 0.3)),
@@ -201,6 +223,42 @@ def test_property_that_returns_something_new_is_no_edit():
     functions = dict(model._functions)
     model.theano_check(X, X)
     assert model._functions == functions
+
+
+def test_attribute_of_what_a_property_returns(monkeypatch):
+    model = WithProperty(random_seed=1)
+    reads = Reads([model.cell])
+    assert not reads.differ()
+    monkeypatch.setattr(WithProperty._config, 'leak', 0.3)
+    assert reads.differ()
+
+
+def test_names_in_what_is_called_are_no_globals_of_the_caller(monkeypatch):
+    """This file has a global named leak, and what is called reads an attribute of that name."""
+    other = types.ModuleType('other')
+    exec('def taken(settings): return settings.leak', vars(other))
+    reads = Reads([lambda: other.taken(own_settings)])
+    monkeypatch.setitem(globals(), 'leak', 3)
+    assert not reads.differ()
+    monkeypatch.setattr(own_settings, 'leak', 3)
+    assert reads.differ()
+
+
+def test_what_cannot_be_read():
+    """A variable that has no value yet, and a property that raises an error."""
+    class Failing:
+        @property
+        def leak(self):
+            raise RuntimeError
+
+    failing = Failing()
+
+    def function():
+        return later, failing.leak
+    reads = Reads([function])
+    assert not reads.differ()
+    later = 1
+    assert Reads([function]).differ() is False and later
 
 
 def test_second_object_that_acts_as_a_function():
@@ -262,10 +320,14 @@ def test_two_functions_read_one_object(monkeypatch, change):
     assert reads.differ()
 
 
-def test_two_functions_read_one_dict():
-    values = dict(item=types.SimpleNamespace(first=1, second=2))
-    reads = Reads([lambda: values['item'].first, lambda: values['item'].second])
-    values['item'].second = 3
+@pytest.mark.parametrize('owner', [dict, types.SimpleNamespace])
+def test_two_functions_read_one_inner_object(owner):
+    item = types.SimpleNamespace(first=1, second=2)
+    outer = owner(item=item)
+    functions = [lambda: outer['item'].first, lambda: outer['item'].second] if owner is dict else [
+        lambda: outer.item.first, lambda: outer.item.second]
+    reads = Reads(functions)
+    item.second = 3
     assert reads.differ()
 
 

@@ -29,33 +29,42 @@ def _same(a, b):
 def _names_in(code):
     """Return the names of globals and attributes in code, and in the functions inside of it."""
     inside = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
-    return frozenset(code.co_names).union(*map(_names_in, inside))
+    return frozenset(code.co_names).union(*map(_names_in, inside)) - {'__dict__'}      # in which all is
 
 
 def _names(function):
-    """Return the names of globals and attributes in a function or method, and in the functions that it calls.
+    """Return the names of globals and attributes in a function or method, and in the functions that it may call.
 
-    Those are called with what it reads, and may read attributes of that.
+    It may pass an object to one of these, which reads an attribute of it. They are globals, of modules, of the
+    functions around it, and methods of its own object.
     """
-    names, functions = frozenset(), [function]
+    names, functions, cls = frozenset(), [function], type(getattr(function, '__self__', None))
     for each in functions:                                     # which grows
         each = getattr(each, '__func__', each)
         if isinstance(each, types.FunctionType) and not _library(each):
             own = _names_in(each.__code__)
             names |= own
             read = [each.__globals__.get(name) for name in own] + _contents(each)
-            functions += [other for other in read if isinstance(other, types.FunctionType) and other not in functions]
+            owners = [cls, *[value for value in read if isinstance(value, types.ModuleType)]]
+            read += [inspect.getattr_static(owner, name, None) for owner in owners for name in own]
+            read = [getattr(value, '__func__', value) for value in read]
+            functions += [value for value in read if isinstance(value, types.FunctionType) and value not in functions]
     return names
 
 
 def _contents(function):
     """Return the values of the variables of the functions around a function that it reads."""
-    return [value for cell in function.__closure__ or () for value in [getattr(cell, 'cell_contents', MISSING)]]
+    return [_attributes(cell)('cell_contents', MISSING) for cell in function.__closure__ or ()]
 
 
 def _attributes(value):
-    """Return a function like dict.get of the attributes of a value."""
-    return lambda name, missing: getattr(value, name, missing)
+    """Return a function like dict.get of the attributes of a value, also where a property raises any error."""
+    def read(name, missing):
+        try:
+            return getattr(value, name)
+        except Exception:
+            return missing
+    return read
 
 
 class Reads:
@@ -101,11 +110,7 @@ class Reads:
         elif isinstance(value, tuple):
             for item in value:
                 self._follow(item, names)
-        elif isinstance(value, types.MethodType):              # which may be a new object each time that it is read
-            self._follow(value.__func__, names)
-            self._follow(value.__self__, _names(value))
-        elif isinstance(value, types.FunctionType) and id(value) not in self._seen:
-            self._seen.add(id(value))
+        elif isinstance(value, FUNCTIONS):
             self._follow_function(value)
         elif isinstance(value, (list, dict)) and (id(value), names) not in self._seen:
             self._seen.add((id(value), names))
@@ -115,14 +120,13 @@ class Reads:
         """Add attributes of an object and, of a class, those that super() finds; of properties, what these read."""
         for owner in [cls for cls in value.__mro__ if cls is not object] if isinstance(value, type) else [value]:
             for name in names:
-                if (id(owner), name) in self._seen:
+                if (id(owner), name, names) in self._seen:
                     continue
+                self._seen.add((id(owner), name, names))
                 found = inspect.getattr_static(owner, name, None)
                 if isinstance(found, property) and found.fget and not isinstance(owner, type):
-                    self._seen.add((id(owner), name))
                     self._follow(types.MethodType(found.fget, owner), names)
-                else:
-                    self._add(owner, _attributes(owner), name, names)
+                self._add(owner, _attributes(owner), name, names)
 
     def _follow_items(self, values, names):
         self._places.append((lambda key, missing: len(values), None, len(values)))
@@ -130,13 +134,17 @@ class Reads:
         for key in values if isinstance(values, dict) else range(len(values)):
             self._add(values, read, key, names)
 
-    def _follow_function(self, function):
-        if _library(function):
+    def _follow_function(self, value):
+        """Add what a function or method reads; a method may be a new object each time that it is read."""
+        function, names = getattr(value, '__func__', value), _names(value)
+        if function is not value:
+            self._follow(value.__self__, names)
+        if not isinstance(function, types.FunctionType) or _library(function) or (id(function), names) in self._seen:
             return
-        names = _names(function)
+        self._seen.add((id(function), names))
         for name in ('__code__', '__defaults__', '__kwdefaults__'):
             self._add(function, _attributes(function), name, names)
         for cell in function.__closure__ or ():
             self._add(cell, _attributes(cell), 'cell_contents', names)
-        for name in names:
+        for name in _names_in(function.__code__):
             self._add(function.__globals__, function.__globals__.get, name, names)
