@@ -85,6 +85,13 @@ def test_place_chosen_in_another_view_is_in_sight(browser, written):
     browser.press('End')
     browser.click('#tab-surprise')
     assert looked_at(browser) == 699 and is_in_sight(browser, 699)
+    browser.click('#tab-inside')
+    browser.focus('#inside-strip')
+    browser.press('Home')
+    browser.later('1', 500)
+    browser.reload()
+    browser.value("byId('tab-surprise').click()")
+    assert looked_at(browser) == 0 and is_in_sight(browser, 0)
 
 
 def test_address_holds_a_unit_while_the_model_writes(browser, written):

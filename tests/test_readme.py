@@ -58,7 +58,7 @@ def test_texts_of_the_bundled_model_are_as_said(tmp_path):
     assert ends <= 2 < written_by(re.sub('--hold .*', '', held), tmp_path).strip().count('\n')
 
 
-def test_logs_are_read_as_said(short_run, monkeypatch):
+def test_logs_are_read_as_said(short_run):
     """By the two programs with NumPy alone."""
     readme = (ROOT / 'training_results' / 'README.md').read_text(encoding='utf-8')
     of_steps, of_passage = [code for code in examples(readme, 'The logs') if 'pandas' not in code]

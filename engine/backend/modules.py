@@ -182,7 +182,7 @@ def _is_whole(path):
 
 NOT_WRITTEN = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)]
 MOST_AT_ONCE = 8           # compilers, each of which takes 200 MB
-LONGEST_WAIT = 60          # seconds for what another process compiles: it may have been suspended
+LONGEST_WAIT = 300         # seconds for what other processes compile: they may have been suspended
 WORTH_HEADER = 6           # modules: for fewer, compiling the headers ahead takes longer than it saves
 HEADERS = ('Python.h', 'iostream', 'theano_mod_helper.h', 'math.h', 'numpy/arrayobject.h', 'numpy/arrayscalars.h',
            'vector', 'algorithm')                              # of most of Theano's modules
@@ -301,6 +301,7 @@ class _Build:
         """Compile all files, the largest of each kind first, and finish each as soon as it is compiled."""
         claims, running, start = _Claims(), {}, time.time()
         moved = start                                          # when something was last begun or finished
+        patient = True                                         # whether it waits for what others compile
         waiting = [file for files in (self._header, self._files.values(), self._modules)
                    for file in sorted(files, key=lambda file: -file.size)]
         total = len(waiting)
@@ -315,8 +316,8 @@ class _Build:
         try:
             while waiting or running:
                 for file in [file for file in waiting if all(needed.done for needed in file.needs)]:
-                    free = len(running) < min(cores(), MOST_AT_ONCE)
-                    if free and (claims.take(file) or time.time() - moved > LONGEST_WAIT):
+                    patient = patient and time.time() - moved < LONGEST_WAIT
+                    if len(running) < min(cores(), MOST_AT_ONCE) and (claims.take(file) or not patient):
                         moved = time.time()
                         waiting.remove(file)
                         if file.found():

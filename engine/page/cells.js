@@ -85,7 +85,7 @@ function cellsView(text) {
     const found = new Float32Array(data.units.length * n);
     for (let k = 0; k < n; k++) {
       yield k / n;
-      yield* text.reading().to(k + 1);
+      yield* text.reading().to(k + 1, k / n);
       const after = text.reading().network.states(0);
       data.units.forEach(({layer, number}, u) => { found[u * n + k] = after[2 * layer - 2][number]; });
     }

@@ -27,8 +27,11 @@ class Reading {
     return same;
   }
 
-  /** Reads the first k characters, from the nearest states. Yields the share that is read, before each character. */
-  *to(k) {
+  /**
+   * Reads the first k characters, from the nearest states. Yields before each character: the share of these that is
+   * read or, where they are a part of what is read, the share of all that.
+   */
+  *to(k, share = null) {
     const {EVERY} = Reading;
     let nearest = Math.min(this.kept.length - 1, Math.floor(k / EVERY));
     while (!this.kept[nearest]) nearest--;
@@ -37,7 +40,7 @@ class Reading {
       this.at = nearest * EVERY;
     }
     while (this.at < k) {
-      yield (this.at - nearest * EVERY) / (k - nearest * EVERY);
+      yield share ?? (this.at - nearest * EVERY) / (k - nearest * EVERY);
       this.network.step(this.numbers[this.at]);
       this.at++;
       if (this.at % EVERY === 0 && !this.kept[this.at / EVERY]) this.keep(this.at, this.network.states(0));

@@ -55,12 +55,13 @@ const saving = {
     return copy;
   },
 
-  /** A drawing of coloured characters around one of them, as the page shows them. spans: their elements. */
-  ofText(spans, around) {
+  /** A drawing of coloured characters around one of them, or the last ones, as the page shows them. spans: elements. */
+  ofText(spans, place) {
     const COLUMNS = 80, SHOWN = 1200, W = 8.4, H = 20;     // characters; the size of one in pixels
     const DOUBLE = /[\p{scx=Han}\p{scx=Hangul}\p{scx=Hiragana}\p{scx=Katakana}\p{Emoji_Presentation}\uff01-\uff60]/u;
     const columnsOf = shown => Array.from(shown).reduce((sum, one) => sum + (DOUBLE.test(one) ? 2 : 1), 0);
     const ends = k => spans[k].textContent.endsWith('\n');
+    const around = Math.min(place, spans.length);
     const earliest = Math.max(0, Math.min(around - SHOWN / 2, spans.length - SHOWN));
     let first = earliest, line = 0, column = 0;
     while (first > 0 && first < around && !ends(first - 1)) first++;

@@ -31,7 +31,7 @@ const page = {
     const panelOf = name => byId(name + '-panel') || byId('reading-panel');
     const isBesideText = name => panelOf(name).id === 'reading-panel';
     let shown = null;                                        // the view that is shown
-    let inSight = history.state ? ofAddress().place : null;  // the place that the scroll position of the text is for
+    let inSight = null;                                      // the place that the scroll position of the text is for
 
     /** Calls a function of a view, if the view has it. */
     const call = (name, part) => { if (name && views[name][part]) views[name][part](); };
@@ -109,7 +109,10 @@ const page = {
       if (shown === state.view) state.change({scrolls: {...state.scrolls, [panel]: Math.round(scrollY)}});
     }, {passive: true});
     history.scrollRestoration = 'manual';
-    if (history.state) state.scrolls = history.state.scrolls;
+    if (history.state) {
+      state.scrolls = history.state.scrolls;
+      if (isBesideText(ofAddress().view)) inSight = ofAddress().place;
+    }
     takeAddress();
   },
 

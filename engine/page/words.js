@@ -80,10 +80,10 @@ function wordsView(text, cells) {
   function* colourWords() {
     const {numbers, network} = reading(), unit = shownUnit;
     for (let k = coloured; k < numbers.length; k++) {
-      yield* reading().to(k);
+      yield* reading().to(k, k / numbers.length);
       costs[k] = k ? -network.logs(0)[numbers[k]] : 0;     // nothing came before the first to expect it from
       yield k / numbers.length;
-      yield* reading().to(k + 1);
+      yield* reading().to(k + 1, k / numbers.length);
       cellsOfUnit[k] = unit ? network.states(0)[2 * unit.layer - 1][unit.number] : null;
       coloured = k + 1;
       if (lastOf[k] === null) continue;
