@@ -6,18 +6,17 @@ With x the character read, h and C the hidden and cell state of a layer:
     a_k  = U[k].x + W[k].h_prev + b[k]      k = f, i, o, g (forget, input, output, cell update)
     h, C = lstm_cell(a_f, a_i, a_o, a_g, C_prev)
 
-The second layer reads the h of the first, and softmax(V.h2 + c) is the
-distribution of the next character (Hochreiter & Schmidhuber 1997, with the
-forget gate of Gers et al. 2000).
+The second layer reads the h of the first, and softmax(V.h2 + c) is the distribution of the next character (Hochreiter
+& Schmidhuber 1997, with the forget gate of Gers et al. 2000).
 
-The functions of symbols below are the whole model. Training, prediction and writing are made from them, and so is
-the cell in C. Edit one, and the numbers change: smoothed, activation_penalty, clip, limited and running_averages
-count where their options are not 0, as in train.py.
+The functions below are the whole model but the loop over its steps, which is ops.layer (engine/kernel/scan.py has it
+in Theano). All but initial_parameters take symbols, which stand for arrays: tt.tanh(a) computes nothing yet. From what
+they return, Theano derives the gradient (tt.grad), and compiles training, prediction, writing and the cell in C. Edit
+one, and all of these follow. smoothed, activation_penalty, clip, limited and running_averages are used only where their
+options are above 0: by default in train.py, but not in model_setup.
 
-The class CharLSTM trains it and writes with it. Its methods are
+The class CharLSTM trains it and writes with it. Its methods that are not in this file:
 
-    in this file            fit, epochs, model_setup, cell, optimiser, optimiser_state, theano_predict,
-                            theano_check, theano_train_rmsprop, theano_train_sgd
     engine/sampling.py      generate_text, stream_text, sample
     engine/analysis.py      validate, validate_batch, validation_costs, passage_costs, score_text,
                             score_lines, tune_temperature, alternatives, states, correlations
@@ -37,8 +36,7 @@ import collections
 import math
 from typing import Any, Iterator, List, Optional
 
-# This import is the first, as it refuses old Pythons.
-from engine.backend.theano_setup import theano, tt
+from engine.backend.theano_setup import theano, tt             # first, as it refuses old Pythons
 
 import numpy as np
 
@@ -59,41 +57,10 @@ __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_averages', 'read_checkpoint'
 
 # ---------------------------------------------------------------- the model, as functions of symbols
 
-def initial_parameters(V, H1, H2, random, initial='original', own={}):
-    """Return the parameters of a new model, name to array.
-
-    'original': weights uniform in +-1/sqrt(inputs), biases 0, and 1 for the forget gates, so that a new model
-    remembers: a forget gate at sigmoid(0) halves the cell state at every step (Jozefowicz et al. 2015). 'chrono': all
-    uniform in +-1/sqrt(units of their layer), those of the output in +-1/sqrt(H2), and U1, whose input has a single 1,
-    in +-1. A quarter of the units of each layer remember for longer, in a new model for 2 to 100 steps: their biases of
-    f are log(steps - 1), those of i the negative of that (Tallec & Ollivier 2018). own: the cell's own parameters,
-    name to initial value; a name such as peep stands for peep1 (H1,) and peep2 (H2,).
-    """
-    if initial == 'original':
-        sizes = dict(U1=V, W1=H1, U2=H1, W2=H2, V=H2)                                  # inputs
-    else:
-        sizes = dict(U1=1, W1=H1, b1=H1, U2=H2, W2=H2, b2=H2, V=H2, c=H2)              # units; U1 reads one 1
-    p = {}
-    for name, shape in parameter_shapes(V, H1, H2).items():
-        limit = 1 / math.sqrt(sizes[name]) if name in sizes else 0
-        p[name] = random.uniform(-limit, limit, shape).astype(theano.config.floatX)
-    if initial == 'original':
-        p['b1'][0] = p['b2'][0] = 1
-    else:
-        for b in (p['b1'], p['b2']):
-            n = b.shape[1] // 4
-            b[0, :n] = np.log(random.uniform(1, 99, n))
-            b[1, :n] = -b[0, :n]
-    for layer, H in (('1', H1), ('2', H2)):
-        p.update({name + layer: np.full(H, value, theano.config.floatX) for name, value in own.items()})
-    return p
-
-
 def lstm_cell(a_f, a_i, a_o, a_g, C_prev):
     """Return h and C of a layer after a step, from its pre-activations and the C before; all are (B,H).
 
-    A unit may use only its own numbers. If the lines mix units, as a mean over all units
-    does, theano.scan runs them instead of C, many times slower.
+    A unit should use only its own numbers. A mean over units, say, runs by theano.scan, not in C: many times slower.
     """
     C = tt.nnet.sigmoid(a_f) * C_prev + tt.nnet.sigmoid(a_i) * tt.tanh(a_g)
     h = tt.nnet.sigmoid(a_o) * tt.tanh(C)
@@ -105,9 +72,9 @@ def stacked(U):
     return U.reshape((-1, U.shape[2])).T
 
 
-# What network returns: costs -log p[y] (T,B), in nats; the most probable characters, int (T,B); the probabilities p
-# (T*B,V); the mean over all characters of -log p (T,B); the states h1, C1, h2, C2 after each step, (T,B,H1) and
-# (T,B,H2), and after the last, (B,H1) and (B,H2).
+# What network returns. costs: -log probabilities[y] (T,B), in nats. best: the most probable characters, int (T,B).
+# probabilities: (T*B,V). spread: the mean of -log probabilities over all characters, (T,B). states: h1, C1, h2, C2
+# after each step, (T,B,H1) and (T,B,H2). after: the same after the last step, (B,H1) and (B,H2).
 Outputs = collections.namedtuple('Outputs', 'costs best probabilities spread states after')
 
 
@@ -119,11 +86,12 @@ def network(x, y, states, p, ops, truncate=-1, masks=None):
     the last, the gradient flows through; -1 for all. masks: of dropout, (T,B,H1) and (T,B,H2); they multiply h1 and h2
     on their way up, not on their way to the next step (Zaremba et al. 2014).
     """
-    def layer(k, a, states):
-        """Return h, C and the last states of layer k. a (T*B,4H): the input's share of the pre-activations."""
-        return ops.layer(a.reshape((T, B, -1)), p[f'W{k}'], p[f'b{k}'], own_of_layer(p, k), states, truncate)
-
     T, B = x.shape[0], x.shape[1]
+
+    def layer(n, a, states):
+        """Return h, C and the last states of layer n. a: U.x of all steps, (T*B,4H); ops.layer adds W.h_prev + b."""
+        return ops.layer(a.reshape((T, B, -1)), p[f'W{n}'], p[f'b{n}'], own_of_layer(p, n), states, truncate)
+
     a1 = ops.columns(p['U1'], x.flatten())                                    # U1.x, for one-hot x: (T*B, 4H1)
     h1, C1, after1 = layer(1, a1, states[:2])                                 # (T, B, H1)
     up = h1 if masks is None else h1 * masks[0]
@@ -146,9 +114,8 @@ def smoothed(costs, spread, share):
 def activation_penalty(h, h_before, ar, tar):
     """Return the mean over the units of ar h^2 + tar (h - h_prev)^2, at each step: (T,B).
 
-    It keeps the outputs h (T,B,H) of a layer, and their changes, small (activation regularisation, AR,
-    and temporal activation regularisation, TAR: Merity et al. 2017, where h is after dropout in AR).
-    h_before: h before the first step, (B,H).
+    It keeps the outputs h (T,B,H) of a layer, and their changes, small (AR and TAR, activation regularisation and the
+    temporal one: Merity et al. 2017, where h is after dropout in AR). h_before: h before the first step, (B,H).
     """
     h_prev = tt.concatenate([h_before[None, :, :], h[:-1]])
     return (ar * tt.sqr(h) + tar * tt.sqr(h - h_prev)).mean(axis=2)
@@ -172,7 +139,7 @@ def sgd(gradients, parameters, state, lrate, lp):
 
 
 def rmsprop(gradients, parameters, state, lrate, lp):
-    """Return the steps of RMSprop with momentum and weight decay, and its new state, m and v.
+    """Return the steps of RMSprop with momentum and weight decay, and its new state: mean_squares m and sums v.
 
         m <- drate m + (1 - drate) g^2        step = lrate ((1 - momentum) v / (sqrt(m) + eps) + weight_decay p)
         v <- momentum v + g                   (Tieleman & Hinton 2012; decay apart from g: Loshchilov & Hutter 2019)
@@ -197,8 +164,7 @@ def limited(steps, limit):
 def running_averages(averages, parameters, weight):
     """Return running averages moved towards the parameters: averages + (1 - weight) (parameters - averages).
 
-    The averages predict better than the parameters, in which the noise of the last steps remains
-    (Polyak & Juditsky 1992).
+    The averages predict better than the parameters, which have the noise of the last steps (Polyak & Juditsky 1992).
     """
     return [average + (1 - weight) * (p - average) for average, p in zip(averages, parameters)]
 
@@ -206,6 +172,36 @@ def running_averages(averages, parameters, weight):
 def update_ratios(steps, parameters, ops):
     """Return ||step|| / ||p|| for each parameter, p before the step; inf or nan where p was 0."""
     return [tt.sqrt(ops.sum_of_squares(s)) / tt.sqrt(ops.sum_of_squares(p)) for s, p in zip(steps, parameters)]
+
+
+def initial_parameters(V, H1, H2, random, initial='original', own={}):
+    """Return the parameters of a new model, name to array.
+
+    'original': weights uniform in +-1/sqrt(inputs), biases 0, and 1 for the forget gates, so that a new model
+    remembers: a forget gate at sigmoid(0) halves the cell state at every step (Jozefowicz et al. 2015). 'chrono': all
+    uniform in +-1/sqrt(units of their layer), those of the output in +-1/sqrt(H2), and U1, whose input has a single 1,
+    in +-1. A quarter of the units of each layer remember for longer, in a new model for 2 to 100 steps: their biases of
+    f are log(steps - 1), those of i the negative of that (Tallec & Ollivier 2018). own: the cell's own parameters,
+    name to initial value; a name such as peep stands for peep1 (H1,) and peep2 (H2,).
+    """
+    if initial == 'original':
+        sizes = dict(U1=V, W1=H1, U2=H1, W2=H2, V=H2)                                  # inputs of each
+    else:
+        sizes = dict(U1=1, W1=H1, b1=H1, U2=H2, W2=H2, b2=H2, V=H2, c=H2)              # units; for U1 the single 1
+    p = {}
+    for name, shape in parameter_shapes(V, H1, H2).items():
+        limit = 1 / math.sqrt(sizes[name]) if name in sizes else 0
+        p[name] = random.uniform(-limit, limit, shape).astype(theano.config.floatX)
+    if initial == 'original':
+        p['b1'][0] = p['b2'][0] = 1
+    else:
+        for b in (p['b1'], p['b2']):
+            n = b.shape[1] // 4
+            b[0, :n] = np.log(random.uniform(1, 99, n))
+            b[1, :n] = -b[0, :n]
+    for layer, H in (('1', H1), ('2', H2)):
+        p.update({name + layer: np.full(H, value, theano.config.floatX) for name, value in own.items()})
+    return p
 
 
 # ---------------------------------------------------------------- CharLSTM
@@ -225,11 +221,11 @@ class CharLSTM(Sampling, Analysis):
 
     Attributes: uchar, a list of the V characters by number; batch_size; X, Y, n_batches, each a dict with the keys
     'train' and 'valid'; texts, a dict of the texts that prepare_input read for valid and test, as numbers (n,), by
-    'valid' and 'test'; p, the parameters as Theano shared variables by name, or the averages of those that are trained:
-    load_params sets both; lp, the learning parameters, which may be changed between steps; dyn_lrate, the learning rate
-    as a shared scalar, which may be set between steps, also to a number, but not in fit; random, the NumPy generator of
-    all random numbers: the same random_seed, text and machine give the same numbers; schedule, how far fit is, None
-    before it; its rate_factor scales the rates.
+    'valid' and 'test'; p, the parameters as Theano shared variables by name or, where lp['average'] is above 0, their
+    running averages: load_params sets these and what is trained; lp, the learning parameters by name, which may be
+    changed between steps; dyn_lrate, the learning rate as a shared scalar, which may be set between steps, also to a
+    number, but not in fit; random, the NumPy generator of all random numbers: the same random_seed, text and machine
+    give the same numbers; schedule, how far fit is, None before it; its rate_factor scales the rates.
 
     A subclass, or an object before model_setup, may set another cell, a function like lstm_cell. It may also set
     cell_parameters, a dict of names to initial values. The cell takes these parameters as further arguments; each has
@@ -237,8 +233,7 @@ class CharLSTM(Sampling, Analysis):
     optimiser, too, a function like rmsprop, and optimiser_state, which returns its state before the first step. The
     state is saved and resumed with the parameters.
 
-    Several threads may share an object: their calls take turns. engine/lesson/README.md derives the model by hand. The
-    base classes write texts, read texts, compile functions, and hold what the model keeps between two steps.
+    Several threads may share an object: their calls take turns. engine/lesson/README.md derives the model by hand.
     """
     cell_parameters = {}
 
@@ -292,12 +287,12 @@ class CharLSTM(Sampling, Analysis):
                     encoding: str = 'utf-8', **learning: float) -> None:
         """Make a model with new parameters or, with mfile, with those of a checkpoint.
 
-        num_units1, num_units2: H1 and H2. lrate, drate, eps: rate of RMSprop, decay of its averages, and what is
-        added to its divisor. bptt_maxdepth: how many steps, counted from the end of a batch, are learned from; -1:
-        all. l1, l2: weights of the penalties. char_dim: V, where no text was prepared. initial: as in
-        initial_parameters. With mfile, these four are not used. encoding: as for load_params. learning: dropout,
-        dropconnect, smoothing, ar, tar, reset, average, momentum, weight_decay, grad_clip and step_clip, which `python
-        train.py --help` explains; 0, as in 2016, if left out.
+        num_units1, num_units2: H1 and H2. lrate, drate, eps: rate of RMSprop, decay of its averages, and what is added
+        to its divisor. bptt_maxdepth: how many steps, counted from the end of a batch, are learned from; -1: all. l1,
+        l2: weights of the penalties. char_dim: V, where no text was prepared. initial: as in initial_parameters. With
+        mfile, num_units1, num_units2, char_dim and initial are not used. encoding: as for load_params. learning:
+        dropout, dropconnect, smoothing, ar, tar, reset, average, momentum, weight_decay, grad_clip and step_clip, which
+        `python train.py --help` explains; 0, as in 2016, if left out.
 
         Sets p, lp and dyn_lrate, and ends what fit has begun. Functions are compiled when they are first used. Raises
         ValueError for arguments out of range and, of mfile, for no checkpoint; OSError where it cannot be read.
@@ -324,9 +319,9 @@ class CharLSTM(Sampling, Analysis):
     def _gradient_graph(self, ops):
         """Return the first half of a training step: its inputs, outputs, gradients, and number of characters.
 
-        The inputs are x, y, states, weights of the costs and, if any, masks. The outputs are those of check but the
-        last. The gradients are those of the weighted costs, smoothed and with the penalty on h2, without the penalties
-        on parameters.
+        The inputs are x, y, states, weights of the costs (T,B), 1/(T*B) where they are learned from and 0 elsewhere,
+        and masks, if any. The outputs are the mean cost, the most probable characters and the states after. The
+        gradients are of the weighted sum of the costs, smoothed and with the penalty on h2, and not of penalty.
         """
         (x, y), states = tt.imatrices('x', 'y'), tt.matrices('h1', 'C1', 'h2', 'C2')
         weights, p = tt.matrix('weights'), dict(self._trained())
@@ -344,12 +339,14 @@ class CharLSTM(Sampling, Analysis):
         return [x, y] + states + [weights] + masks + connections, outputs, gradients, found.costs.size
 
     def _update_graph(self, gradients, size, rule, ops):
-        """Return the second half of a training step, for gradients of `size` characters: update ratios and updates."""
+        """Return the second half of a training step, for gradients of `size` characters: update ratios and updates.
+
+        Updates are pairs of a shared variable, an array that a compiled function may change, and its new value.
+        """
         parameters = list(self._trained().values())
         penalties = penalty(parameters, self.lp['l1'], self.lp['l2'])
-        if isinstance(penalties, theano.Variable):
-            share = penalties / tt.cast(size, theano.config.floatX)
-            more = tt.grad(share, parameters, disconnected_inputs='ignore')
+        if isinstance(penalties, theano.Variable):             # otherwise the number 0: no penalty
+            more = tt.grad(penalties / tt.cast(size, theano.config.floatX), parameters, disconnected_inputs='ignore')
             gradients = [g + dp for g, dp in zip(gradients, more)]
         if self.lp['grad_clip']:
             gradients = clip(gradients, self.lp['grad_clip'], ops)
@@ -370,20 +367,18 @@ class CharLSTM(Sampling, Analysis):
     def theano_predict(self, x: np.ndarray) -> List[np.ndarray]:
         """Predict the character after each of x, int (T,B) or (T,).
 
-        Returns [probabilities (T,B,V), the most probable characters, int (T,B)]. Raises ValueError for characters
-        that the model does not have.
+        Returns [probabilities (T,B,V), the most probable characters, int (T,B)]. Raises ValueError for unknown ones.
         """
         predict = self._function('predict')
         x = checks.characters('x', x, self._V())
-        logs = predict(x, *self._zero_states(x.shape[1]))[0]                       # (T*B, V)
-        return [np.exp(logs).reshape(x.shape + (-1,)), logs.argmax(axis=1).reshape(x.shape)]
+        log_p = predict(x, *self._zero_states(x.shape[1]))[0]                      # (T*B, V)
+        return [np.exp(log_p).reshape(x.shape + (-1,)), log_p.argmax(axis=1).reshape(x.shape)]
 
     @locked
     def theano_check(self, x: np.ndarray, y: np.ndarray) -> list:
         """Return the mean cost, in nats a character, of predicting y from x, int (T,B) or (T,), from zero states.
 
-        The result is [cost, the most probable characters, int (T,B)]. Raises ValueError for characters that the model
-        does not have.
+        The result is [cost, the most probable characters, int (T,B)]. Raises ValueError for unknown characters.
         """
         x, y = self._batch(x, y)
         cost, best, *_ = self._check(x, y)
@@ -449,8 +444,7 @@ class CharLSTM(Sampling, Analysis):
         In a stateful text the states are those after the last step (reset_states sets them to zero); otherwise they
         are zero. Returns [cost, the most probable characters, int (T,B)], both from before the step, then the update
         ratios ||step|| / ||p|| of U1 W1 b1 U2 W2 b2 V c and of the cell's own parameters. The cost is without
-        penalties, and with dropout where it is used. Raises ValueError for characters that the model does not have,
-        and where model_setup was not called.
+        penalties, and with dropout where it is used. Raises ValueError for unknown characters, and before model_setup.
         """
         return self._train('train_rmsprop', x, y)
 

@@ -11,7 +11,7 @@ def sigmoid(a):
 
 
 def lstm(a_f, a_i, a_o, a_g, C_prev, keep=lambda C: C):
-    """Return h and C after a step, (H,B). keep: what becomes of C before h is made from it, as where it is held."""
+    """Return h and C after a step, (H,B). keep: what the tests do to C, before h is made."""
     C = keep(sigmoid(a_f) * C_prev + sigmoid(a_i) * np.tanh(a_g))
     return sigmoid(a_o) * np.tanh(C), C
 
@@ -19,17 +19,17 @@ def lstm(a_f, a_i, a_o, a_g, C_prev, keep=lambda C: C):
 def lstm_gradient(a_f, a_i, a_o, a_g, C_prev, C, dh, dC):
     """Return the gradients of the pre-activations (4,H,B) and of C_prev, from those of h and C."""
     f, i, o, g = sigmoid(a_f), sigmoid(a_i), sigmoid(a_o), np.tanh(a_g)
-    dC = dC + dh * o * (1 - np.tanh(C) ** 2)                   # C counts for the steps that follow, and for h
-    da_f, da_i = dC * C_prev * f * (1 - f), dC * g * i * (1 - i)
-    da_o, da_g = dh * np.tanh(C) * o * (1 - o), dC * i * (1 - g ** 2)
-    return np.stack([da_f, da_i, da_o, da_g]), dC * f
+    D = dC + dh * o * (1 - np.tanh(C) ** 2)                    # C counts for the steps that follow, and for h
+    da_f, da_i = D * C_prev * f * (1 - f), D * g * i * (1 - i)
+    da_o, da_g = dh * np.tanh(C) * o * (1 - o), D * i * (1 - g ** 2)
+    return np.stack([da_f, da_i, da_o, da_g]), D * f
 
 
 def forward(p, x, states=None, masks=None, cells=(lstm, lstm), product=np.matmul):
     """Return the probabilities (T,B,V) of what follows each of x (T,B), the last states, and a memory for backward.
 
     states: h1, C1, h2, C2 before the first step; None for zeros. masks: of dropout, (T,B,H1) and (T,B,H2), which
-    multiply h1 and h2 on their way up. cells: of the two layers. product: of weights and what they multiply.
+    multiply h1 and h2 on their way up. cells, product: other cells and another product, for the tests.
     """
     (T, B), H1, H2 = x.shape, p['b1'].shape[1], p['b2'].shape[1]
     states = states or [np.zeros((H, B)) for H in (H1, H1, H2, H2)]
