@@ -139,7 +139,7 @@ class WithProperty(CharLSTM):
 
     @property
     def config(self):
-        return self.__dict__.get('own', self._config)
+        return self._config
 
     def cell(self, *inputs):
         return leaky(*inputs, self.config.leak)
