@@ -19,6 +19,9 @@ HOSTILE = ('</script><script>hacked=1</script><img src=x onerror=hacked=1><!--<s
 # In the browser: whether no text was taken for HTML.
 NOT_HACKED = "typeof hacked === 'undefined' && !document.querySelector('img')"
 
+# Makes each slice of the work of a page so short that it has one part.
+SLOWLY = 'void (performance.now = (now => () => now += 31)(0))'
+
 # After network.js in a JavaScript engine.
 HELPERS = '''
 const arrays = p => Object.fromEntries(Object.entries(p).map(([name, array]) => [name, Float32Array.from(array)]));

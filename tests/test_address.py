@@ -57,12 +57,10 @@ def test_address_that_is_opened_or_typed(browser, written):
     assert looked_at(browser) == 30 and browser.all('#units .held') == []
 
 
-IN_SIGHT = "(box => box.top >= 0 && box.bottom <= innerHeight)(text.getBoundingClientRect())"
-
-
 def is_in_sight(browser, k):
     """Return whether the character k of the text is."""
-    return browser.value(IN_SIGHT.replace('text', f"document.querySelector('{place(k)}')"))
+    inside = '(box => box.top >= 0 && box.bottom <= innerHeight)(element.getBoundingClientRect())'
+    return browser.all(place(k), inside)[0]
 
 
 def test_address_of_another_place_scrolls_to_it(browser, written):

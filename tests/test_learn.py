@@ -11,7 +11,7 @@ from engine.analysis import in_quotes
 from engine.run.recipe import lrate
 from engine.state.parameters import carry_over, parameter_shapes
 from numpy_model import NAMES, random_parameters
-from pages import HOSTILE, NOT_HACKED, data_of, page_of_own_cell, write_page_of
+from pages import HOSTILE, NOT_HACKED, SLOWLY, data_of, page_of_own_cell, write_page_of
 from scripts import FAST, PRODUCE, TEXT, load, run, succeeded, write_chain
 
 # A text that a model learns in a second or two.
@@ -20,9 +20,6 @@ QUOTED = ''.join(f'He said: "I am {word}." ' for word in np.random.default_rng(1
     ['cold', 'in an old hut', 'here', 'a king'], 60))
 LEARNED = "byId('learn-stop').textContent === 'Stop' && !byId('learn-stop').disabled && Number(" \
     "byId('learn-progress').textContent.match(/Validation: (.*?) nats/)?.[1] ?? 9)"
-
-# Makes each slice of the work so short that it has one part.
-SLOWLY = 'void (performance.now = (now => () => now += 31)(0))'
 
 
 def learn_in(browser, text, below, **fields):

@@ -9,7 +9,7 @@ import pytest
 
 import numpy_model
 from numpy_model import NAMES
-from pages import array_of, assert_colours, data_of, expected_of, looked_at, place, shown
+from pages import SLOWLY, array_of, assert_colours, data_of, expected_of, looked_at, place, shown
 from scripts import TEXT, load
 
 SVG = '{http://www.w3.org/2000/svg}'
@@ -99,7 +99,7 @@ def test_words_that_are_not_read_yet_have_no_costs(browser, written):
     browser.open(written, view='#words')
     browser.set('#words-box', 'a cat sat on the hill ' * 9)
     browser.wait("byId('words-status').textContent.startsWith('Mean')")
-    browser.value('void (performance.now = (now => () => now += 31)(0))')      # a slice has one part
+    browser.value(SLOWLY)
     browser.value(TAKE)
     browser.value("""(box => { box.value = 'the dogs and cats ' + box.value; box.dispatchEvent(new Event('input'));
         byId('words-csv').click() })(byId('words-box'))""")
@@ -210,7 +210,7 @@ def test_text_is_coloured_by_h(browser, written, states):
 def test_reading_for_h_goes_on_while_units_are_looked_through(browser, written):
     """And the status says how much is read, not a C, until C is chosen again."""
     browser.open(written, view='#cells')
-    browser.value('void (performance.now = (now => () => now += 31)(0))')      # a slice has one part
+    browser.value(SLOWLY)
     browser.set('#of', 'h')
     browser.wait("parseInt(byId('value').textContent.split(': ')[1]) >= 10")
     browser.focus('#units')

@@ -110,8 +110,9 @@ const page = {
     }, {passive: true});
     history.scrollRestoration = 'manual';
     if (history.state) {
+      const {view, place} = ofAddress();
       state.scrolls = history.state.scrolls;
-      if (isBesideText(ofAddress().view)) inSight = ofAddress().place;
+      if (isBesideText(view)) inSight = place;
     }
     takeAddress();
   },
