@@ -27,6 +27,12 @@ def test_less_is_left_out_after_another_text(tmp_path):
     assert begun.dropconnect == pytest.approx(2 / 3 * begun.dropout, abs=0.01)
 
 
+@pytest.mark.parametrize('share', [0, 0.45])
+def test_dropconnect_follows_the_dropout_that_was_typed(share):
+    o = settled('--dropout', share)
+    assert (o.dropout, o.dropconnect) == (share, pytest.approx(share * 2 / 3, abs=0.01))
+
+
 @pytest.mark.parametrize('batches, expected', [
     (192, (40, 6, 10)), (1, (7500, 1150, 80)), (17, (442, 68, 10)), (10 ** 5, (40, 6, 10))])
 def test_short_text_is_read_more_often(batches, expected):

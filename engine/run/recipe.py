@@ -69,6 +69,7 @@ def complete(o, batches, parameters):
     if o.init is not None:
         share, patient_steps = round(share * LEARNED_BEFORE, 2), patient_steps * SOONER
     epochs = o.epochs or max(EPOCHS, math.ceil(STEPS / batches))
+    share = share if o.dropout is None else o.dropout
     chosen = dict(
         dropout=share, dropconnect=round(share * 2 / 3, 2), epochs=epochs,
         patience=max(PATIENCE, math.ceil(patient_steps / batches)),
