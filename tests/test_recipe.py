@@ -27,6 +27,18 @@ def test_less_is_left_out_after_another_text(tmp_path):
     assert begun.dropconnect == pytest.approx(2 / 3 * begun.dropout, abs=0.01)
 
 
+@pytest.mark.parametrize('batches, usual', [(400, 40), (75, 100)])
+def test_less_is_left_out_in_fewer_epochs_than_usual(batches, usual):
+    shares = []
+    for words in ([], ['--epochs', usual], ['--epochs', 2 * usual], ['--epochs', usual // 5]):
+        o = options(*words)
+        recipe.set_units(o)
+        recipe.complete(o, batches, 884555)
+        shares.append(o.dropout)
+    *others, few = shares
+    assert len(set(others)) == 1 and few == pytest.approx(others[0] * 0.2 ** 0.25, abs=0.01)
+
+
 @pytest.mark.parametrize('share', [0, 0.45])
 def test_dropconnect_follows_the_dropout_that_was_typed(share):
     o = settled('--dropout', share)

@@ -34,12 +34,13 @@ DROPOUT = ((0.1, 0.02), (0.25, 0.05),  # 2x128 units and 2.6 million characters,
            (1.9, 0.25),                # 2x256 and half a million
            (4.8, 0.46), (16, 0.6))     # 2x128 and 42,000 characters of Python's language reference
 LEARNED_BEFORE = 2 / 3                 # of that share, where a model begins with the parameters of another text
+FEWER_EPOCHS = 1 / 4                   # the power of (epochs / the recipe's epochs) that lessens it: 0.7 for 10 of 40
 
 
 def dropout(characters, parameters):
     """Return the share of units to leave out, from the numbers of characters to learn from and of parameters."""
     ratios, shares = zip(*DROPOUT)
-    return round(float(np.interp(math.log(parameters / characters), np.log(ratios), shares)), 2)
+    return float(np.interp(math.log(parameters / characters), np.log(ratios), shares))
 
 
 def set_units(o):
@@ -65,11 +66,13 @@ def complete(o, batches, parameters):
 
     o has its numbers of units. batches: training steps in an epoch. parameters: how many the model has.
     """
-    share, patient_steps = dropout(batches * o.batch_size * o.seq_length, parameters), PATIENT_STEPS
+    usual = max(EPOCHS, math.ceil(STEPS / batches))
+    epochs = o.epochs or usual
+    share = dropout(batches * o.batch_size * o.seq_length, parameters) * min(1, epochs / usual) ** FEWER_EPOCHS
+    patient_steps = PATIENT_STEPS
     if o.init is not None:
-        share, patient_steps = round(share * LEARNED_BEFORE, 2), patient_steps * SOONER
-    epochs = o.epochs or max(EPOCHS, math.ceil(STEPS / batches))
-    share = share if o.dropout is None else o.dropout
+        share, patient_steps = share * LEARNED_BEFORE, patient_steps * SOONER
+    share = round(share, 2) if o.dropout is None else o.dropout
     chosen = dict(
         dropout=share, dropconnect=round(share * 2 / 3, 2), epochs=epochs,
         patience=max(PATIENCE, math.ceil(patient_steps / batches)),
