@@ -86,7 +86,7 @@ OPTIONS = {
                'initial values; chrono: a quarter of the units remember for up to 100 characters', original='original'),
         _learning('dropout', float, None,
                   'share of the units that each training step leaves out (default: by the length of the text and the '
-                  'number of units, and less with --init or few epochs)', LEFT_OUT, 0.0),
+                  'number of units, and less with --init or with few epochs)', LEFT_OUT, 0.0),
         _learning('dropconnect', float, None,
                   'share of the recurrent weights that each training step leaves out (default: two thirds of '
                   '--dropout)', LEFT_OUT, 0.0),

@@ -39,6 +39,14 @@ def test_less_is_left_out_in_fewer_epochs_than_usual(batches, usual):
     assert len(set(others)) == 1 and few == pytest.approx(others[0] * 0.2 ** 0.25, abs=0.01)
 
 
+def test_a_model_that_learned_before_has_the_same_dropout_in_few_epochs(tmp_path):
+    few, usual = (options('--num-units1', 9, '--num-units2', 7, '--init', tmp_path / 'p.npz', *words)
+                  for words in (['--epochs', 5], []))
+    for o in (few, usual):
+        recipe.complete(o, 100, 884555)
+    assert few.dropout == usual.dropout > 0.2
+
+
 @pytest.mark.parametrize('share', [0, 0.45])
 def test_dropconnect_follows_the_dropout_that_was_typed(share):
     o = settled('--dropout', share)

@@ -34,7 +34,7 @@ DROPOUT = ((0.1, 0.02), (0.25, 0.05),  # 2x128 units and 2.6 million characters,
            (1.9, 0.25),                # 2x256 and half a million
            (4.8, 0.46), (16, 0.6))     # 2x128 and 42,000 characters of Python's language reference
 LEARNED_BEFORE = 2 / 3                 # of that share, where a model begins with the parameters of another text
-FEWER_EPOCHS = 1 / 4                   # the power of (epochs / the recipe's epochs) that lessens it: 0.7 for 10 of 40
+FEWER_EPOCHS = 1 / 4                   # of (epochs / the recipe's) the power that multiplies it otherwise: 0.7 for 10
 
 
 def dropout(characters, parameters):
@@ -68,9 +68,10 @@ def complete(o, batches, parameters):
     """
     usual = max(EPOCHS, math.ceil(STEPS / batches))
     epochs = o.epochs or usual
-    share = dropout(batches * o.batch_size * o.seq_length, parameters) * min(1, epochs / usual) ** FEWER_EPOCHS
-    patient_steps = PATIENT_STEPS
-    if o.init is not None:
+    share, patient_steps = dropout(batches * o.batch_size * o.seq_length, parameters), PATIENT_STEPS
+    if o.init is None:
+        share *= min(1, epochs / usual) ** FEWER_EPOCHS
+    else:
         share, patient_steps = share * LEARNED_BEFORE, patient_steps * SOONER
     share = round(share, 2) if o.dropout is None else o.dropout
     chosen = dict(
