@@ -141,7 +141,8 @@ OPTIONS = {
                count(1), 75, 40),
         Option('patience', int, None,
                'after N epochs without a better validation cost let the rate fall early or, where it falls already or '
-               'never, end the run; 0: never (default: 6, and more for a short text)', count(0), 0),
+               'never, end the run; 0: never (default: 6, or more for a short text, but not so many with --init)',
+               count(0), 0),
         Option('valid_every', int, 10,
                'training steps between costs of a validation batch, each of which takes a third of the time of a step',
                count(1), 1),

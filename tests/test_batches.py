@@ -47,12 +47,14 @@ def test_summary_of_a_text(text_file, capsys):
     first, second = capsys.readouterr().out.splitlines()
     assert first.endswith(f'text.txt: 149 characters, {len(model.uchar)} distinct') and model.batch_size == 3
     assert second == ('5 batches to train and 2 to validate, each of 3 sequences of 7 characters; 2 characters '
-                      'that fill no batch are dropped')
+                      'left out, too few for a batch')
+    prepared(text_file(POEM[:148]), verbose=True, **settings)
+    assert capsys.readouterr().out.endswith('; 1 character left out, too few for a batch\n')
     prepared(text_file(''.join(map(chr, range(0x4e00, 0x4e00 + 1013)))), ratio_valid=0, batch_size=1, seq_length=1013,
              verbose=True)
     first, second = capsys.readouterr().out.splitlines()
     assert first.endswith(' 1,013 characters, 1,013 distinct')
-    assert second.startswith('1 batch to train and 0 to validate, each of 1 sequence of 1,013 characters; ')
+    assert second == '1 batch to train and 0 to validate, each of 1 sequence of 1,013 characters'
     prepared(text_file(POEM), batch_size=1, seq_length=7, stateful=True, verbose=True)
     assert capsys.readouterr().out.endswith(', each of 7 steps of 1 stream\n')
     prepared(text_file(POEM), **settings)

@@ -34,7 +34,7 @@ DROPOUT = ((0.1, 0.02), (0.25, 0.05),  # 2x128 units and 2.6 million characters,
            (1.9, 0.25),                # 2x256 and half a million
            (4.8, 0.46), (16, 0.6))     # 2x128 and 42,000 characters of Python's language reference
 LEARNED_BEFORE = 2 / 3                 # of that share, where a model begins with the parameters of another text
-FEWER_EPOCHS = 1 / 4                   # of (epochs / the recipe's) the power that multiplies it otherwise: 0.7 for 10
+FEWER_EPOCHS = 1 / 4                   # without --init, (epochs / the recipe's epochs) to this power multiplies it, too
 
 
 def dropout(characters, parameters):

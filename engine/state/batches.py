@@ -196,8 +196,9 @@ class Text:
         else:
             of_first = n['train'] if 'valid' in self.sources else sum(n.values())
             dropped = self.sources['train']['characters'] - of_first * B * length
-            batches += (f'{number_of(B, "sequence")} of {number_of(length, "character")}; {dropped:,} characters that '
-                        'fill no batch are dropped')
+            batches += f'{number_of(B, "sequence")} of {number_of(length, "character")}'
+            if dropped:
+                batches += f'; {number_of(dropped, "character")} left out, too few for a batch'
         rows = f'in {number_of(self._row_count("valid"), "stream")}' if self.stateful else 'in sequences'
         in_all = ' in all texts' if len(self.sources) > 1 else ''
         ends = {'train': f', {len(self.uchar):,} distinct{in_all}',
