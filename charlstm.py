@@ -233,7 +233,7 @@ class CharLSTM(Sampling, Analysis):
     optimiser, too, a function like rmsprop, and optimiser_state, which returns its state before the first step. The
     state is saved and resumed with the parameters.
 
-    Several threads may share an object: their calls take turns. engine/lesson/README.md derives the model by hand.
+    Threads may share an object: their calls, and steps of fit, take turns. engine/lesson/ derives the model by hand.
     """
     cell_parameters = {}
 
@@ -287,12 +287,12 @@ class CharLSTM(Sampling, Analysis):
                     encoding: str = 'utf-8', **learning: float) -> None:
         """Make a model with new parameters or, with mfile, with those of a checkpoint.
 
-        num_units1, num_units2: H1 and H2. lrate, drate, eps: rate of RMSprop, decay of its averages, and what is added
-        to its divisor. bptt_maxdepth: how many steps, counted from the end of a batch, are learned from; -1: all. l1,
-        l2: weights of the penalties. char_dim: V, where no text was prepared. initial: as in initial_parameters. With
-        mfile, num_units1, num_units2, char_dim and initial are not used. encoding: as for load_params. learning:
-        dropout, dropconnect, smoothing, ar, tar, reset, average, momentum, weight_decay, grad_clip and step_clip, which
-        `python train.py --help` explains; 0, as in 2016, if left out.
+        num_units1, num_units2: H1 and H2. lrate, drate, eps: rate of RMSprop, decay of its averages, and an addend of
+        its divisor. bptt_maxdepth: how many steps, counted from the end of a batch, are learned from; -1: all. l1, l2:
+        weights of the penalties, divided by the characters of a batch. char_dim: V, where no text was prepared.
+        initial: as in initial_parameters. With mfile, num_units1, num_units2, char_dim and initial are not used.
+        encoding: as for load_params. learning: dropout, dropconnect, smoothing, ar, tar, reset, average, momentum,
+        weight_decay, grad_clip and step_clip, which `python train.py --help` explains; 0, as in 2016, if left out.
 
         Sets p, lp and dyn_lrate, and ends what fit has begun. Functions are compiled when they are first used. Raises
         ValueError for arguments out of range and, of mfile, for no checkpoint; OSError where it cannot be read.
@@ -391,11 +391,11 @@ class CharLSTM(Sampling, Analysis):
 
         filepath: as for prepare_input; training begins with new parameters, or those of the option init. None continues
         what was left before its end, and not ended by another text or model. recipe: 'default', 'original' for that of
-        2016, or 'small' for that of --small, whose text filepath None then means. options: those of train.py by their
-        names, with underscores, such as num_units1=128 or init='params.npz'; the recipe has the others. The attribute
-        schedule says how far it is. After each epoch, the model predicts and writes with what it has learned so far.
-        Raises ValueError for options out of range, for a text too short or not in its encoding, and where the loop sets
-        another text, model or rate; OSError where it cannot be read; Diverged where costs are not finite or rise long.
+        2016, or 'small' for that of --small, whose text filepath None then means. options: most of those of train.py,
+        with underscores, such as num_units1=128 or init='params.npz'; the recipe has the others. A vocabulary that has
+        all characters stays. schedule says how far it is. After each epoch, the model can predict and write. Raises
+        ValueError for options out of range, a text too short or not in its encoding, and where the loop sets another
+        text, model or rate; OSError where it cannot be read; Diverged where costs are not finite or rise long.
         """
         if filepath is not None or recipe != 'default':
             self.schedule = fit.begin(self, filepath, recipe, options)
@@ -441,10 +441,10 @@ class CharLSTM(Sampling, Analysis):
     def theano_train_rmsprop(self, x: np.ndarray, y: np.ndarray) -> list:
         """Do one step of the optimiser on a batch, x and y int (T,B) or (T,): of RMSprop unless you set another.
 
-        In a stateful text the states are those after the last step (reset_states sets them to zero); otherwise they
-        are zero. Returns [cost, the most probable characters, int (T,B)], both from before the step, then the update
+        In a stateful text the states are those after the last step, or zero in a share lp['reset'] of the rows and
+        after reset_states; otherwise zero. Returns [cost, best characters, int (T,B)], both before the step, then the
         ratios ||step|| / ||p|| of U1 W1 b1 U2 W2 b2 V c and of the cell's own parameters. The cost is without
-        penalties, and with dropout where it is used. Raises ValueError for unknown characters, and before model_setup.
+        penalties, with dropout where it is used. Raises ValueError for unknown characters, and before model_setup.
         """
         return self._train('train_rmsprop', x, y)
 

@@ -21,7 +21,7 @@ import itertools
 from engine import commands, copies, report, scoring, writing
 from engine.files import append_text, open_to_append
 from engine.own_class import make_model
-from engine.terminal import Parser, main, note, one_line
+from engine.terminal import Parser, main, note, number_of, one_line
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -30,7 +30,7 @@ def build_parser():
     """Return the parser of the command line."""
     parser = Parser(
         description='Write text with a model that train.py has trained, or score an existing text with it. '
-                    'The text goes to standard output; everything else goes to standard error.')
+                    'What was asked for goes to standard output; messages go to standard error.')
     parser.add_argument('params', metavar='PARAMS', nargs='?', default=commands.near(commands.BUNDLED),
                         help='checkpoint (.npz) of the model, or a file of PyTorch, .safetensors (default: the bundled '
                              'one, of Pride and Prejudice)')
@@ -141,8 +141,10 @@ def write_page(model, o, checkpoint, against):
         text, left_out = read.known, read.unknown
     else:
         prime = prime_of(o)
-        if o.hold:
-            source = f'A text that the model wrote while units were held: {", ".join(o.hold)}.'
+        given = f' after {number_of(len(model.in_vocabulary(prime)), entry)} that were given' if prime else ''
+        held = f' while units were held: {", ".join(o.hold)}' if o.hold else ''
+        if given or held:
+            source = f'A text that the model wrote{given}{held}.'
         text, _ = scoring.known(model, ''.join(piece[0] for piece in sequences(model, o, prime)), note)
     if other:
         text, unknown_to_other = scoring.known(other, text, note, against)

@@ -66,7 +66,7 @@ def prepare(arguments, group):
         run.check(o.overwrite, [o.input, o.valid, o.test, o.init])
         if not progress:
             advise(o, model)
-        print(o.summary(parameters), flush=True)
+        print(o.summary(parameters, model.n_batches['valid'] > 0), flush=True)
     return o, model, run, progress
 
 

@@ -86,13 +86,17 @@ class Analysis(Compiled):
 
     # ---- the validation text
 
+    @locked
     def validate(self) -> float:
-        """Return the mean cost, in nats a character, over the whole validation text; nan without one."""
+        """Return the mean cost, in nats a character, over all validation batches; nan where there is none.
+
+        Raises ValueError where no text was prepared, or without a model.
+        """
         return mean_cost(self.validation_costs())
 
     @locked
     def validate_batch(self) -> float:
-        """Return the mean cost of one validation batch; nan without a validation text.
+        """Return the mean cost of one validation batch; nan where there is none.
 
         In a stateful text it is the next batch, from the states after the one before; otherwise a
         random batch, from zero states.
@@ -344,7 +348,7 @@ class Analysis(Compiled):
 
         text: as for score_text. states: what states(text) returned. The result is a dict. It has for each feature
         that varies in the text, such as 'inside quotes', a dict of Pearson's correlations: h1, C1 (H1,) and
-        h2, C2 (H2,). Raises ValueError as score_text does, and for states of another text.
+        h2, C2 (H2,). Raises ValueError as score_text does, and for states of a text of another length.
         """
         numbers = checks.characters('text', self._numbers(text), len(self.uchar))[:, 0]
         named = isinstance(states, collections.abc.Mapping)        # also what np.load returns

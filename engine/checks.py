@@ -43,7 +43,8 @@ def whole(name, value, least, most=LARGEST):
 def real(name, value, expected, fits):
     """Return value as a float. Raise ValueError unless it is finite and fits(value); expected: that in words."""
     # Not math.isfinite, which fails for whole numbers of hundreds of digits.
-    if not (isinstance(value, numbers.Real) and -sys.float_info.max <= value <= sys.float_info.max and fits(value)):
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not (is_number and -sys.float_info.max <= value <= sys.float_info.max and fits(value)):
         raise ValueError(f'{name} is {shown(value)}: expected a finite number {expected}')
     return float(value)                # Python's own: Theano takes a np.float64 for a request to compute in that type
 
@@ -115,7 +116,7 @@ def cell_parameters(initial):
             raise ValueError(f'the cell has a parameter {name!r}: expected a name of letters and digits, none of '
                              'U, W, b, h, C, a_f, a_i, a_o, a_g, C_prev, t0, t1 ..., m_..., state_..., weights_..., '
                              'carried_... and validation_...')
-        real(f'the initial value of {name}', value, 'for all units', lambda v: True)
+        real32(f'the initial value of {name}', value, 'for all units', lambda v: True)
     return dict(initial)
 
 

@@ -103,10 +103,12 @@ class Compiled(State):
             return Scan(cell)
         return Kernel(cell, bfloat16.instructions(self.precision))
 
+    @locked
     def runs_in_c(self) -> bool:
         """Return whether the C kernel computes this model; otherwise theano.scan does."""
         return isinstance(self._ops(), Kernel)
 
+    @locked
     def javascript(self) -> str:
         """Return the cell in JavaScript: a function for engine/page/network.js, whose units may be held, those of
         engine/page/learner.js, and its formula line by line for inside.js.
@@ -148,8 +150,9 @@ class Compiled(State):
         """Compile functions now: 'predict', 'check', 'train_rmsprop', 'train_sgd', 'sample', 'states'.
 
         file: where lines go that say how far it is, if it takes longer than a second; None for standard error, if that
-        is a terminal or a notebook. Raises OSError where the compiler fails, and ValueError for another
-        name, or for a function that cannot be a cell.
+        is a terminal or a notebook. Where the C kernel does not compile, theano.scan takes its place with a warning.
+        Raises OSError where that fails, too, and ValueError for another name, for a function that cannot be a cell,
+        before model_setup, and where bfloat16 has no C kernel.
         """
         for name in names:
             self._function(name, file)

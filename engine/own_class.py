@@ -13,8 +13,8 @@ HOOKS = 'cell', 'cell_parameters', 'optimiser', 'optimiser_state'      # what Ch
 def load_class(words, base):
     """Return the class that FILE:CLASS names, a subclass of base, which is CharLSTM.
 
-    The file is run as Python imports one. Raise OSError if it cannot be read, and ValueError if it fails, or if it has
-    no such class.
+    The file is run as Python imports one, and its errors are raised. Raise OSError if it cannot be read, and ValueError
+    if it ends the program, or if it has no such class.
     """
     path, _, name = words.rpartition(':')
     if not (path and name.isidentifier()):
@@ -40,7 +40,7 @@ def _warn_of_names(words, names, base):
 def make_model(words, base, *arguments, **settings):
     """Return an object of the class that FILE:CLASS names, made as CharLSTM is; of base, which is that, for None.
 
-    Raise OSError if the file cannot be read, and ValueError if it fails or has no such class, or for the arguments.
+    Raise what load_class raises, and ValueError for the arguments.
     """
     if words is None:
         return base(*arguments, **settings)

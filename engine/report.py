@@ -63,12 +63,15 @@ def _options(options):
     return lines
 
 
-def _without_folders(value):
-    """Return metadata with the names of files in place of their absolute paths, whichever system these are of."""
+def _without_folders(value, is_path=False):
+    """Return metadata with the names of files in place of their paths, whichever system these are of.
+
+    A string is a path if it is absolute or is_path is true, as for the option cell, which is stored as it was typed.
+    """
     if isinstance(value, dict):
-        return {name: _without_folders(item) for name, item in value.items()}
+        return {name: _without_folders(item, name == 'cell') for name, item in value.items()}
     for system in (posixpath, ntpath):
-        if isinstance(value, str) and system.isabs(value):
+        if isinstance(value, str) and (is_path or system.isabs(value)):
             value = system.basename(system.normpath(value))
     return value
 

@@ -92,9 +92,10 @@ class Sampling(Compiled):
         """Return a text of the model. Its generator stays, so that what it draws later does not change."""
         with self._lock:
             before = self.random.bit_generator.state
-            text = self.generate_text(text_length=text_length)
-            self.random.bit_generator.state = before
-            return text
+            try:
+                return self.generate_text(text_length=text_length)
+            finally:
+                self.random.bit_generator.state = before
 
     def stream_text(self, seed: str = '', text_length: int = 100, method: str = 'normal', count: int = 1,
                     temperature: float = 1, top_k: Optional[int] = None, top_p: float = 1, stop: str = '',
@@ -104,8 +105,8 @@ class Sampling(Compiled):
         temperature: below 1 probable characters become more probable, above 1 less. top_k: draw from only the k most
         probable characters, and those as probable as the last of them. top_p: draw from the smallest set of characters
         whose probabilities sum to top_p, and again those as probable as the last. stop: a text ends with the first
-        occurrence of this string after the seed. hold: cell states that stay at a value while the text is read and
-        written, such as {'C2': {44: 5.0}} for unit 44 of layer 2; h follows from them.
+        occurrence of this string after the seed, or after the random character. hold: cell states that stay at a value
+        while the text is read and written, such as {'C2': {44: 5.0}} for unit 44 of layer 2; h follows from them.
         Raises ValueError as generate_text does, and where a model of other sizes was set meanwhile.
         """
         if stop and not isinstance(stop, str):

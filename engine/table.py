@@ -63,8 +63,8 @@ OPTIONS = {
         _of_text('seq_length', int, 50, 'characters in a sequence'),
         _of_text('ratio_valid', float, 0.3, 'share of the text, at its end, kept for validation'),
         _of_text('valid', 'FILE', None,
-                 'text to validate with, a file or a folder; the model then learns from all of the input, and at the '
-                 'end scores this text as that of --test (default: the end of the input)'),
+                 'text to validate with, a file or a folder; the model then learns from all of the input, and '
+                 'train.py at the end scores this text as that of --test (default: the end of the input)'),
         _of_text('test', 'FILE', None,
                  'text to test with, a file or a folder: it is scored once, as one stream, with the best model of the '
                  'finished run; before that, only its vocabulary is used: a model has the characters of all its texts',
@@ -78,12 +78,13 @@ OPTIONS = {
                  'text from batch to batch', checks.flag, original=True)],
     'model': [
         _of_model('num_units1', int, None, 'units of layer 1 (default: 256, or those of --init)', count(1), small=64),
-        _of_model('num_units2', int, None, 'units of layer 2 (default: those of layer 1)', count(1)),
+        _of_model('num_units2', int, None, 'units of layer 2 (default: those of layer 1, or of --init)', count(1)),
         Option('cell', 'FILE:CLASS', None,
                'class in a file of Python, a subclass of CharLSTM with a cell or an optimiser of its own; to resume '
                'its runs and to use its checkpoints, name it again (default: the model of charlstm.py)', of_fit=False),
         Option('initial', ('original', 'chrono'), 'chrono',
-               'initial values; chrono: a quarter of the units remember for up to 100 characters', original='original'),
+               'initial values; original: biases of 1 for the forget gates; chrono: a quarter of the units remember '
+               'for up to 100 characters', original='original'),
         _learning('dropout', float, None,
                   'share of the units that each training step leaves out (default: by the length of the text and the '
                   'number of units, and less with --init or with few epochs)', LEFT_OUT, 0.0),
@@ -102,7 +103,7 @@ OPTIONS = {
         _learning('reset', float, 0.05, 'probability that a stream starts a batch from zero states', BELOW_1, 0.0),
         _learning('average', float, 0.999,
                   'weight at each step of the running average of the parameters, which is validated, saved and used '
-                  'to write; 0: the parameters themselves', BELOW_1, 0.0),
+                  'to write; smaller in the first 10,000 steps; 0: the parameters themselves', BELOW_1, 0.0),
         Option('kernel', ('on', 'off'), 'on',
                'off: theano.scan instead of the C kernel, to compare, many times slower', of_fit=False),
         _of_model('precision', ('float32', 'bfloat16'), 'float32',
@@ -113,8 +114,8 @@ OPTIONS = {
                of_fit=False)],
     'learning': [
         _learning('lrate', float, None,
-                  'learning rate (default: 3 divided by the units of the larger layer, so 0.012 for 256, and at most '
-                  '0.024)', ABOVE_0, 2e-3),
+                  'learning rate (default: 0.012 for 256 units, half of that for twice as many in the larger layer, '
+                  'and at most 0.024)', ABOVE_0, 2e-3),
         Option('warmup', int, 100, 'steps in which the rate rises to --lrate', count(0), 0),
         Option('anneal', float, 0.5,
                'share of all epochs, the last ones, in which the rate falls to a twentieth of --lrate',
@@ -134,14 +135,18 @@ OPTIONS = {
                   'largest step of RMSprop for a number, as a multiple of the learning rate; 0: any', AT_LEAST_0, 0.0),
         _learning('bptt_maxdepth', int, 50, 'steps at the end of each sequence that are learned from; -1: all',
                   checks.depth),
-        _learning('l1', float, 0.0, 'weight of the sum of absolute parameters', AT_LEAST_0),
-        _learning('l2', float, 0.0, 'weight of the sum of squared parameters', AT_LEAST_0)],
+        _learning('l1', float, 0.0,
+                  'weight of the sum of absolute parameters, divided by the characters of a batch', AT_LEAST_0),
+        _learning('l2', float, 0.0,
+                  'weight of the sum of squared parameters, divided by the characters of a batch', AT_LEAST_0)],
     'run': [
-        Option('epochs', int, None, 'times to read the training text (default: 40, and more for a short text)',
-               count(1), 75, 40),
+        Option('epochs', int, None,
+               'times to read the training text (default: 40, and more for a short text or large batches, until there '
+               'are 7,500 steps)', count(1), 75, 40),
         Option('patience', int, None,
-               'after N epochs without a better validation cost let the rate fall early or, where it falls already or '
-               'never, end the run; 0: never (default: 6, or more for a short text, but not so many with --init)',
+               'after N epochs without a better validation cost let the rate fall early and, after N more or where it '
+               'never falls, end the run; 0: never (default: 6, or more where that of --epochs is more, but not so '
+               'many with --init)',
                count(0), 0),
         Option('valid_every', int, 10,
                'training steps between costs of a validation batch, each of which takes a third of the time of a step',

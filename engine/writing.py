@@ -44,7 +44,8 @@ OPTIONS = {
         Option('score', 'FILE', None, 'print how well the model predicts this text'),
         Option('adapt', dict(type=float, nargs='?', const=True, metavar='RATE'), None,
                'with --score, score also with a copy of the model that learns from the text as it reads it (RATE: '
-               '0.0001 if PARAMS has the averages of RMSprop, as the checkpoints of train.py have, otherwise 0.1)',
+               '0.0001, and at most 0.01, if PARAMS has the averages of RMSprop, as the checkpoints of train.py have, '
+               'otherwise 0.1)',
                lambda name, value: value is True or ABOVE_0(name, value)),
         Option('tune_temperature', 'VALID', None,
                'with --score, score also at the temperature that suits the text VALID'),

@@ -160,7 +160,7 @@ def test_adapting_learns_from_what_was_scored(float64, interpreted, monkeypatch,
 @pytest.mark.parametrize('rate, averages, words', [
     (0.1, P, ['adapt is 0.1', 'at most 0.01']), (0.001, {**P, 'c': np.ones(V + 1)}, ['another model']),
     (0.001, 5, ['averages is of type int', 'read_averages']),
-    *[(rate, None, ['adapt', repr(rate)]) for rate in (-0.1, math.nan, math.inf, '0.1', 1e39)]])
+    *[(rate, None, ['adapt', repr(rate)]) for rate in (-0.1, math.nan, math.inf, '0.1', 1e39, True)]])
 def test_adapting_that_is_refused(stateful, refused, rate, averages, words):
     with refused(ValueError, *words):
         stateful.score_text('ab', adapt=rate, averages=averages)

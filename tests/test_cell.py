@@ -253,6 +253,7 @@ def test_cell_with_many_parameters_trains_and_writes_in_c(path):
     (lambda f, i, o, g, C: (sum([f] * 100, C), C), {}, ['characters', '99']),
     (lambda f, i, o, g, C, q: (f, C * q), {}, ['arguments', "'q'"]),
     (lambda f, i, o, g, C, q: (f, C * q), {'q': np.inf}, ['initial value of q', 'inf']),
+    (lambda f, i, o, g, C, q: (f, C * q), {'q': 1e39}, ['initial value of q', '1e+39']),
     *[(lambda f, i, o, g, C, q: (f, C * q), {name: 1}, [repr(name), 'name'])
       for name in ('W', 'a_f', 'C_prev', 'm_x', 'state_x')]])
 def test_functions_that_are_no_cells(refused, path, monkeypatch, cell, own, words):

@@ -2,7 +2,7 @@
 import inspect
 import math
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import pytest
@@ -632,3 +632,12 @@ def test_several_threads_take_turns(model):
     for k, result in enumerate(found):
         for array, wanted in zip(result, expected[k % len(texts)]):
             np.testing.assert_array_equal(array, wanted)
+
+
+@pytest.mark.parametrize('call', [CharLSTM.validate, CharLSTM.reset_states, CharLSTM.runs_in_c, CharLSTM.javascript])
+def test_no_call_goes_between_the_steps_of_another_thread(model, call):
+    with ThreadPoolExecutor(1) as another:
+        with model._lock:
+            found = another.submit(call, model)
+            assert not wait([found], timeout=0.1).done
+        wait([found])

@@ -519,9 +519,11 @@ def test_folders_of_any_system_are_left_out(short_run, tmp_path, path):
     arrays = load(short_run.folder / 'r_t.txt_best.npz')
     metadata = json.loads(str(arrays.pop('about')))
     metadata['text']['path'] = metadata['progress']['options']['input'] = path
+    metadata['progress']['options']['cell'] = 'me/mine.py:Coupled'
     np.savez(str(tmp_path / 'p.npz'), about=np.array(json.dumps(metadata)), **arrays)
     line, shown = report.summary(tmp_path / 'p.npz'), report.description(tmp_path / 'p.npz', folders=False)
-    assert ', learned from book.txt (' in line and 'path book.txt, ' in shown and '\noptions: book.txt ' in shown
+    assert ', learned from book.txt (' in line and 'path book.txt, ' in shown
+    assert '\noptions: book.txt --cell mine.py:Coupled ' in shown
     assert 'me' not in re.findall(r'\w+', line + shown) and path in report.description(tmp_path / 'p.npz')
 
 

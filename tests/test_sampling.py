@@ -11,6 +11,7 @@ from scipy import stats
 import numpy_model
 from charlstm import CharLSTM
 from engine import sampling
+from engine.kernel.drawing import continue_texts
 from engine.kernel.ops import Kernel
 from engine.backend.theano_setup import theano
 from models import P, default_mode, set_parameters, spelled
@@ -248,6 +249,27 @@ def test_random_numbers_are_drawn_while_no_other_thread_may(model):
     model.random = SimpleNamespace(integers=integers)
     assert len(model.generate_text('', 40)) == 40
     assert locked == [True] * 3                                    # the first character, and two pieces
+
+
+def test_sample_leaves_the_generator_as_it_was_also_after_an_error(model, refused):
+    before = model.random.bit_generator.state
+    model.sample(40)
+    assert model.random.bit_generator.state == before
+    model.p['c'].set_value(np.full(len(FIVE), np.nan, 'float32'))
+    with refused(ValueError, 'finite'):
+        model.sample(40)
+    assert model.random.bit_generator.state == before
+
+
+@pytest.mark.parametrize('temperature', [1e-30, 1, 1e30])
+def test_most_probable_character_at_any_temperature(model, temperature):
+    """Also where the scores divided by it differ by less than float32 holds; of both ways to write."""
+    model.p['c'].set_value(np.array([0, 0, 9, 0, 0], 'float32'))           # not the first character
+    expected = model.generate_text('cab', 40, 'argmax')
+    assert model.generate_text('cab', 40, 'argmax', temperature=temperature) == expected and 'a' not in expected[3:]
+    text, *_ = continue_texts(model._function('predict'), model._encode('cab', 'cab')[:, None], np.zeros((0, 1)), 37,
+                              np.array([temperature, len(FIVE), 1], 'float32'), *model._zero_states(1))
+    assert spelled(model, text[:, 0]) == expected
 
 
 def test_without_the_kernel_the_same_seed_gives_the_same_text(stateful, interpreted):

@@ -49,14 +49,15 @@ def test_start_names_the_epoch_in_which_the_rate_begins_to_fall(anneal, epochs):
     o = settled('--anneal', anneal, '--epochs', epochs, '--warmup', 0, '--num-units1', 5, '--num-units2', 7)
     now = Schedule.resumed(o, {}, 99)
     smaller = [epoch for epoch in range(1, epochs + 1) if now.rate_at(epoch * 99 - 1) < o.lrate]
-    assert re.findall('falling from epoch (.*) on', o.summary(11)) == [str(epoch) for epoch in smaller[:1]]
+    assert re.findall('falling from epoch (.*) on', o.summary(11, True)) == [str(epoch) for epoch in smaller[:1]]
 
 
 def test_start_speaks_of_patience_only_where_there_is_validation():
-    for words, said in (([], True), (['--anneal', 0], True), (['--ratio-valid', 0], False), (['--patience', 0], False)):
-        summary = settled('--num-units1', 5, *words).summary(11)
+    for words, validates, said in (([], True, True), (['--anneal', 0], True, True), (['--patience', 0], True, False),
+                                   ([], False, False)):
+        summary = settled('--num-units1', 5, *words).summary(11, validates)
         assert ('without a better validation' in summary) == said
-        assert ('let the rate fall early' in summary) == (not words)
+        assert ('let the rate fall early' in summary) == (said and not words)
 
 
 def resumed(folder, score, *words, epoch):

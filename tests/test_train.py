@@ -137,7 +137,8 @@ def test_short_text_gets_the_advice_to_start_from_the_bundled_model(folder, in_p
     """The command that is printed does so, with the options that were typed."""
     (folder / 't.txt').write_text(ENGLISH)
     with pytest.raises(Compiling):
-        in_process(TRAIN, 't.txt', '--batch-size', 6, '--seq-length', 11, '--output-dir', 'results', '--num-units1', 5)
+        in_process(TRAIN, 't.txt', '--batch-size', 6, '--seq-length', 11, '--output-dir', 'results', '--num-units1', 5,
+                   '--initial', 'original')
     advice = [line for line in capfd.readouterr().out.splitlines() if line.startswith('a text this short')]
     words = shlex.split(advice[0].split(': ', 1)[1])[1:]
     assert len(advice) == 1 and words[:3] == [str(TRAIN), 't.txt', 'run0_init'] and '--num-units1' not in words

@@ -18,9 +18,7 @@ def likely(p, top_k, top_p):
 
 
 def choose(p, bits):
-    """Return a character for each row of p (B,V), drawn with 53 random bits (B,); bits None: the most probable."""
-    if bits is None:
-        return p.argmax(axis=1).astype(np.int32)
+    """Return a character for each row of p (B,V), drawn with 53 random bits (B,)."""
     cumulative = np.cumsum(p, axis=1, dtype=np.float64)
     # The first above the draw: exactly the distribution, and never a character of probability 0.
     return (cumulative > bits[:, None] * 2.0 ** -53 * cumulative[:, -1:]).argmax(axis=1).astype(np.int32)
@@ -41,9 +39,11 @@ def continue_texts(predict, prime, bits, n, choice, *states):
     for k in range(n):
         logs, *states = predict(unread, *states)
         logs = logs[-prime.shape[1]:]                                              # (B, V) after the last step
-        with np.errstate(over='ignore'):                                           # to -inf, at low temperatures
-            p = np.exp((logs - logs.max(axis=1, keepdims=True)) / temperature)     # need not add up to 1
-        p = likely(p, int(top_k), top_p)
-        unread = choose(p, bits[k] if len(bits) else None)[None]
+        if len(bits):
+            with np.errstate(over='ignore'):                                           # to -inf, at low temperatures
+                p = np.exp((logs - logs.max(axis=1, keepdims=True)) / temperature)     # need not add up to 1
+            unread = choose(likely(p, int(top_k), top_p), bits[k])[None]
+        else:
+            unread = logs.argmax(axis=1).astype(np.int32)[None]
         text = np.concatenate([text, unread])
     return [text] + list(states)

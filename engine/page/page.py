@@ -251,5 +251,5 @@ def write_page(path, model, checkpoint, text, source=None, against=None, copies=
         f.write(page)
     note(f'wrote {path}, {len(page) / 1e6:.1f} MB: open it in a browser')
     if len(page) > LARGE:
-        note(f'more than {LARGE / 1e6:.0f} MB are slow to open and hard to mail: take a smaller --length, or a model '
-             'of fewer units')
+        note(f'more than {LARGE / 1e6:.0f} MB are slow to open and hard to mail: take a shorter text, or a model of '
+             'fewer units')

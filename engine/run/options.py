@@ -181,14 +181,15 @@ class Options:
             if useless and name in self.typed:
                 raise ValueError(f'{spelled(name)} is {vars(self)[name]}, but {why}: leave it out')
 
-    def summary(self, parameters):
+    def summary(self, parameters, validates):
         """Return lines on what learns, how often, how to repeat it, and what was chosen.
 
-        The last one is on the disk, if the checkpoints take much of it. parameters: how many there are.
+        The last one is on the disk, if the checkpoints take much of it. parameters: how many there are. validates:
+        whether there are validation batches.
         """
         begins = f', from the parameters of {self.init}' if self.init else ''
         cell = f', of {self.cell}' if self.cell else ''
-        may_end = self.patience and (self.valid or self.ratio_valid)
+        may_end = self.patience and validates
         most = 'up to ' if may_end else ''
         first = math.floor(epochs_before_fall(self.epochs, self.anneal)) + 1
         falls = self.anneal > 0 and first <= self.epochs

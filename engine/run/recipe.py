@@ -102,7 +102,8 @@ def advise(o, model):
         return
     if known_share(model, read_shapes(commands.BUNDLED)[1]) < KNOWN:
         return
-    typed = {name: value for name, value in o.typed.items() if name not in ('num_units1', 'num_units2', 'resume')}
+    typed = {name: value for name, value in o.typed.items()
+             if name not in ('num_units1', 'num_units2', 'initial', 'resume')}
     words = commands.typed({**typed, 'input': commands.near(o.input), 'run': f'{o.run}_init',
                             'init': commands.near(commands.BUNDLED)})
     print(f'a text this short gains from a model that has learned another one: {commands.script("train.py", *words)}')

@@ -228,7 +228,7 @@ class Run:
     def conclude(self):
         """Score the fixed texts if the run is finished, say the result, and write it. Return whether nothing is left.
 
-        The model then has the parameters that were scored.
+        The model then has the parameters that were scored, if it scored.
         """
         schedule = self.schedule
         if schedule.best_epoch:
@@ -370,8 +370,8 @@ class Run:
             if at_end and schedule.best_epoch == schedule.epoch:
                 self.save(self.BEST)
             else:
-                self.say(f'the parameters of its best epoch, {schedule.best_epoch}, are gone: the next epoch counts as '
-                         'best')
+                self.say(f'the parameters of its best epoch, {schedule.best_epoch}, are gone: another one will '
+                         'count as best')
                 schedule.forget_best()
         ending = self.EPOCH.format(schedule.epoch)
         if at_end and schedule.should_save and not self._group.broadcast(os.path.exists, self.path(ending)):

@@ -37,7 +37,7 @@ class Diverged(Exception):
 class Schedule:
     """All that a run needs to be resumed, besides the model; a checkpoint holds it as its progress.
 
-    options: the Options of the run, of which it uses epochs, save_every, patience, original, lrate,
+    options: the Options of the run, of which it uses epochs, save_every, valid_every, patience, original, lrate,
     warmup, anneal, lrate_decay and lrate_decay_epoch.
     """
     options: object

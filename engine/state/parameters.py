@@ -163,7 +163,7 @@ def read_about(path):
     Its keys are those of METADATA in engine/state/checkpoint.py. Among them are 'lp', the learning parameters, {}
     before model_setup; 'text', with path, characters, sha256 and how it was cut, {} without one; 'versions'; and
     'progress', as save_params got it. Raises OSError when the file cannot be read, and ValueError when it is no
-    checkpoint.
+    npz file or its metadata is damaged; the parameters are not read.
     """
     with opened(path) as stored:
         return stored.metadata

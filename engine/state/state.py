@@ -39,7 +39,8 @@ def read_checkpoint(path, encoding='utf-8'):
 
     encoding: of the text, where the vocabulary is one of bytes, as the original of this program
     stored it. Returns parameters (name to array, in floatX) and uchar (V,). Raises
-    OSError when the file cannot be read, ValueError when it is no checkpoint.
+    OSError when the file cannot be read, ValueError when it is no checkpoint, and ImportError where the package
+    safetensors, for a file of PyTorch, is missing.
     """
     return read_parameters(path, theano.config.floatX, encoding)
 
@@ -274,6 +275,7 @@ class State:
                        f'bptt_maxdepth is {depth}, seq_length {self._text.seq_length}; set them to one number unless '
                        'this is meant')
 
+    @locked
     def reset_states(self) -> None:
         """Forget the states that training carries from batch to batch, as at the start of the text."""
         self._carried = None
@@ -338,7 +340,7 @@ class State:
             return len(self.uchar)
         checks.whole('char_dim', char_dim, 1)
         if self.uchar and char_dim != len(self.uchar):
-            raise ValueError(f'char_dim is {char_dim}: the text has {len(self.uchar)} distinct characters')
+            raise ValueError(f'char_dim is {char_dim}: the vocabulary has {len(self.uchar)} characters')
         return char_dim
 
     # ---- the inputs of a training step
@@ -443,8 +445,9 @@ class State:
         filename: a path, or an open Checkpoint; a path that ends in .safetensors is of PyTorch. encoding: of the text,
         where the vocabulary is one of bytes, as in the original. A text that was prepared before stays, and its batches
         are renumbered. Raises OSError when the file cannot be read, and ValueError when it is no checkpoint, does not
-        know a character of the text, or lacks a parameter of the cell. Warns of a checkpoint with another cell. What
-        fit has begun ends. Returns the parameters, name to array, in floatX, as the original did.
+        know a character of the text, or lacks a parameter of the cell; and ImportError as read_checkpoint. Warns of a
+        checkpoint with another cell. What fit has begun ends. Returns the parameters, name to array, in floatX, as the
+        original did.
         """
         self._check_learning()
         return self._load(filename, encoding)
@@ -496,10 +499,10 @@ class State:
         """Restore what save_params wrote, after prepare_input and model_setup with the same arguments as then.
 
         Training then continues as if it had never stopped, bit for bit, once dyn_lrate and lp are as they were, if they
-        were changed since model_setup. Returns progress as save_params got it. What fit has begun ends. Raises
-        OSError when the file cannot be read, and ValueError for one that is no checkpoint, does not know a character
-        of the text, lacks something that a run needs, is of another cell, optimiser or precision, or has an average
-        where model_setup had none, or the reverse.
+        were changed since model_setup. Returns progress as JSON holds what save_params got. What fit has begun ends.
+        Raises OSError when the file cannot be read, and ValueError for one that is no checkpoint, does not know a
+        character of the text, lacks something that a run needs, is of another cell, optimiser or precision, or has an
+        average where model_setup had none, or the reverse.
         """
         self._check_learning()
         arrays, uchar, formula, run, metadata = self.group.broadcast(
@@ -530,8 +533,8 @@ class State:
 
         Characters that both texts have keep their rows and columns; the others
         stay as they are in a new model. encoding: as for load_params. Raises OSError when the file
-        cannot be read, and ValueError when it is no checkpoint, or when the units differ. Warns of
-        a checkpoint with another cell. What fit has begun ends.
+        cannot be read, ValueError when it is no checkpoint, or when the units differ, and ImportError as
+        read_checkpoint. Warns of a checkpoint with another cell. What fit has begun ends.
         """
         self._check_learning()
         ours = self._units()
