@@ -392,10 +392,10 @@ class CharLSTM(Sampling, Analysis):
         filepath: as for prepare_input; training begins with new parameters, or those of the option init. None continues
         what was left before its end, and not ended by another text or model. recipe: 'default', 'original' for that of
         2016, or 'small' for that of --small, whose text filepath None then means. options: most of those of train.py,
-        with underscores, such as num_units1=128 or init='params.npz'; the recipe has the others. A vocabulary that has
-        all characters stays. schedule says how far it is. After each epoch, the model can predict and write. Raises
-        ValueError for options out of range, a text too short or not in its encoding, and where the loop sets another
-        text, model or rate; OSError where it cannot be read; Diverged where costs are not finite or rise long.
+        with underscores, such as num_units1=128 or init='params.npz'; the recipe has the others. A model that knows all
+        characters keeps its vocabulary. schedule says how far it is. After each epoch, the model can predict and write.
+        Raises ValueError for options out of range, a text too short or not in its encoding, and where the loop sets
+        another text, model or rate; OSError where it cannot be read; Diverged where costs are not finite or rise long.
         """
         if filepath is not None or recipe != 'default':
             self.schedule = fit.begin(self, filepath, recipe, options)

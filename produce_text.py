@@ -141,10 +141,12 @@ def write_page(model, o, checkpoint, against):
         text, left_out = read.known, read.unknown
     else:
         prime = prime_of(o)
-        given = f' after {number_of(len(model.in_vocabulary(prime)), entry)} that were given' if prime else ''
         held = f' while units were held: {", ".join(o.hold)}' if o.hold else ''
-        if given or held:
-            source = f'A text that the model wrote{given}{held}.'
+        if o.prime or o.prime_file:
+            beginning = number_of(len(model.in_vocabulary(prime)), entry)
+            source = f'A text that the model wrote{held} after a beginning of {beginning}.'
+        elif held:
+            source = f'A text that the model wrote{held}.'
         text, _ = scoring.known(model, ''.join(piece[0] for piece in sequences(model, o, prime)), note)
     if other:
         text, unknown_to_other = scoring.known(other, text, note, against)

@@ -87,7 +87,7 @@ OPTIONS = {
                'for up to 100 characters', original='original'),
         _learning('dropout', float, None,
                   'share of the units that each training step leaves out (default: by the length of the text and the '
-                  'number of units, and less with --init or with few epochs)', LEFT_OUT, 0.0),
+                  'number of units, and less with --init or with fewer than 40 epochs)', LEFT_OUT, 0.0),
         _learning('dropconnect', float, None,
                   'share of the recurrent weights that each training step leaves out (default: two thirds of '
                   '--dropout)', LEFT_OUT, 0.0),
@@ -103,7 +103,7 @@ OPTIONS = {
         _learning('reset', float, 0.05, 'probability that a stream starts a batch from zero states', BELOW_1, 0.0),
         _learning('average', float, 0.999,
                   'weight at each step of the running average of the parameters, which is validated, saved and used '
-                  'to write; smaller in the first 10,000 steps; 0: the parameters themselves', BELOW_1, 0.0),
+                  'to write; smaller in the first steps, here 10,000; 0: the parameters themselves', BELOW_1, 0.0),
         Option('kernel', ('on', 'off'), 'on',
                'off: theano.scan instead of the C kernel, to compare, many times slower', of_fit=False),
         _of_model('precision', ('float32', 'bfloat16'), 'float32',
@@ -144,9 +144,9 @@ OPTIONS = {
                'times to read the training text (default: 40, and more for a short text or large batches, until there '
                'are 7,500 steps)', count(1), 75, 40),
         Option('patience', int, None,
-               'after N epochs without a better validation cost let the rate fall early and, after N more or where it '
-               'never falls, end the run; 0: never (default: 6, or more where that of --epochs is more, but not so '
-               'many with --init)',
+               'after N epochs without a better validation cost let the rate fall early or, where it has fallen for N '
+               'epochs or never falls, end the run; 0: never (default: 6, and more for a short text; with --init a '
+               'third of that, but at least 6)',
                count(0), 0),
         Option('valid_every', int, 10,
                'training steps between costs of a validation batch, each of which takes a third of the time of a step',

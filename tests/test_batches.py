@@ -47,9 +47,9 @@ def test_summary_of_a_text(text_file, capsys):
     first, second = capsys.readouterr().out.splitlines()
     assert first.endswith(f'text.txt: 149 characters, {len(model.uchar)} distinct') and model.batch_size == 3
     assert second == ('5 batches to train and 2 to validate, each of 3 sequences of 7 characters; 2 characters '
-                      'left out, too few for a batch')
+                      'left out for want of a whole batch')
     prepared(text_file(POEM[:148]), verbose=True, **settings)
-    assert capsys.readouterr().out.endswith('; 1 character left out, too few for a batch\n')
+    assert capsys.readouterr().out.endswith('; 1 character left out for want of a whole batch\n')
     prepared(text_file(''.join(map(chr, range(0x4e00, 0x4e00 + 1013)))), ratio_valid=0, batch_size=1, seq_length=1013,
              verbose=True)
     first, second = capsys.readouterr().out.splitlines()

@@ -217,7 +217,7 @@ TRAIN_DEFAULTS = {
     'ratio-valid': 0.3, 'lrate': '0.012 for 256 units, half of that for twice as many in the larger layer',
     'drate': 0.99, 'anneal': 0.5, 'step-clip': 2, 'smoothing': 0.001, 'ar': 2, 'tar': 2, 'eps': 1e-8,
     'bptt-maxdepth': 50, 'l1': 0, 'l2': 0, 'epochs': '40, and more for a short text',
-    'patience': '6, or more where that of --epochs is more', 'lrate-decay': 1, 'lrate-decay-epoch': 10,
+    'patience': '6, and more for a short text', 'lrate-decay': 1, 'lrate-decay-epoch': 10,
     'save-every': '10, and more in a run of over 1,000 epochs', 'random-seed': None,
     'encoding': 'utf-8', 'overwrite': None, 'output-dir': 'training_results', 'input': 'prideandprejudice.txt',
     'run': 'run0'}

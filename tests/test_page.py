@@ -241,7 +241,7 @@ def test_page_of_a_text_that_the_model_writes(produce, tmp_path):
     def text(name, *options):
         assert produce('--page', tmp_path / name, '--prime', 'the ', '--random-seed', 3, *options).returncode == 0
         data = data_of(tmp_path / name)
-        assert data['source'] == 'A text that the model wrote after 4 characters that were given.' and not data['own']
+        assert data['source'] == 'A text that the model wrote after a beginning of 4 characters.' and not data['own']
         return ''.join(data['uchar'][k] for k in array_of(data['text']))
 
     short = text('a', '--length', 50)

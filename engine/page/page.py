@@ -238,9 +238,9 @@ def write_page(path, model, checkpoint, text, source=None, against=None, copies=
     """Write the page of a model and a text.
 
     checkpoint: the one that the model was read from, a path or, where its file may be replaced meanwhile, an open one.
-    text: in the model's characters. source: a line on where the text is from, or None if the model wrote it. against:
-    another model that knows these characters and its checkpoint, to compare; it may have other sizes, another
-    vocabulary, and another cell. copies: what of the text, or of its end, stands in another text, as an
+    text: in the model's characters. source: a line on where the text is from, or None if the model wrote all of it by
+    itself. against: another model that knows these characters and its checkpoint, to compare; it may have other sizes,
+    another vocabulary, and another cell. copies: what of the text, or of its end, stands in another text, as an
     engine.copies.Copies; None if it was not asked for. Raises OSError where the page cannot be written, and ValueError
     for a text of fewer than two characters or of characters that a model does not know, or a model that JavaScript
     would compute otherwise.

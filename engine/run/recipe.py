@@ -32,9 +32,10 @@ DROPOUT = ((0.1, 0.02), (0.25, 0.05),  # 2x128 units and 2.6 million characters,
            (0.35, 0.1),                # 2x256 and 2.6 million
            (0.87, 0.15), (1.3, 0.25),  # 2x256 and 1 million, and 0.7 million of Python's library
            (1.9, 0.25),                # 2x256 and half a million
-           (4.8, 0.46), (16, 0.6))     # 2x128 and 42,000 characters of Python's language reference
+           (4.8, 0.46), (16, 0.6))     # near 6.1: 2x128 and 42,000 characters of Python's language reference
 LEARNED_BEFORE = 2 / 3                 # of that share, where a model begins with the parameters of another text
-FEWER_EPOCHS = 1 / 4                   # without --init, (epochs / the recipe's epochs) to this power multiplies it, too
+# Without --init, fewer epochs than EPOCHS have that share times (epochs / EPOCHS) ** FEWER_EPOCHS.
+FEWER_EPOCHS = 1 / 4
 
 
 def dropout(characters, parameters):
@@ -66,11 +67,10 @@ def complete(o, batches, parameters):
 
     o has its numbers of units. batches: training steps in an epoch. parameters: how many the model has.
     """
-    usual = max(EPOCHS, math.ceil(STEPS / batches))
-    epochs = o.epochs or usual
+    epochs = o.epochs or max(EPOCHS, math.ceil(STEPS / batches))
     share, patient_steps = dropout(batches * o.batch_size * o.seq_length, parameters), PATIENT_STEPS
     if o.init is None:
-        share *= min(1, epochs / usual) ** FEWER_EPOCHS
+        share *= min(1, epochs / EPOCHS) ** FEWER_EPOCHS
     else:
         share, patient_steps = share * LEARNED_BEFORE, patient_steps * SOONER
     share = round(share, 2) if o.dropout is None else o.dropout

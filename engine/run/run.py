@@ -270,7 +270,7 @@ class Run:
         return scores
 
     def _training_seconds(self):
-        """Return how long training took, without validation, by the log of the epochs; None if that lacks any."""
+        """Return how long the epochs took, without the validation after each, by their log; None if it lacks any."""
         x, n = self.model.X['train'], self.model.n_batches['train']
         characters = self.model.batch_size * ((n - 1) * len(x[0]) + len(x[-1]))
         speeds = [row[4] for row in self._logs.epochs]

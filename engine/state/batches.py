@@ -198,7 +198,7 @@ class Text:
             dropped = self.sources['train']['characters'] - of_first * B * length
             batches += f'{number_of(B, "sequence")} of {number_of(length, "character")}'
             if dropped:
-                batches += f'; {number_of(dropped, "character")} left out, too few for a batch'
+                batches += f'; {number_of(dropped, "character")} left out for want of a whole batch'
         rows = f'in {number_of(self._row_count("valid"), "stream")}' if self.stateful else 'in sequences'
         in_all = ' in all texts' if len(self.sources) > 1 else ''
         ends = {'train': f', {len(self.uchar):,} distinct{in_all}',
