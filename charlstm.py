@@ -243,11 +243,10 @@ class CharLSTM(Sampling, Analysis):
 
         random_seed: a whole number, or None for a new one each time. kernel: whether to use the C kernel where a CPU
         and a compiler are present; False: theano.scan. comm: an mpi4py communicator whose processes train one model
-        together. X and Y then have the rows of this process, of batches of batch_size. All processes must make the
-        same calls to prepare, train, validate, load, save and draw random numbers. precision: 'bfloat16' to round what
-        products multiply to it; they are summed in float32, which all other numbers stay in (Kalamkar et al. 2019).
-        Raises ValueError for another random_seed or precision, and for bfloat16 where this processor does not
-        multiply it faster.
+        together. X and Y then have the rows of this process, of batches of batch_size. All processes must make the same
+        calls in the same order, also of save_params and export. precision: 'bfloat16' to round what products multiply
+        to it; they are summed in float32, which all other numbers stay in (Kalamkar et al. 2019). Raises ValueError for
+        another random_seed or precision, and for bfloat16 where this processor does not multiply it faster.
         """
         super().__init__(random_seed, kernel, comm, precision)
 

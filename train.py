@@ -153,6 +153,9 @@ def program(arguments):
         names.append('predict')
     with run.naming_checkpoint('while compiling; what is compiled is kept'):
         model.compile(*names, file=sys.stdout)
+    if 0 < group.mean(model.runs_in_c(), 1)[0] < 1:
+        print('some processes compute by theano.scan, many times slower, and the others wait for them: do all machines '
+              'have a C++ compiler?', flush=True)
     print(f'compiled in {duration(time.time() - start)}', flush=True)
     schedule = Schedule.resumed(o, progress or {}, model.n_batches['train'])
     run.follow(model, schedule)

@@ -7,11 +7,12 @@ threads must be set before.
 import contextlib
 import hashlib
 import os
+import signal
 import sys
 import time
 import traceback
 
-from engine import commands
+from engine import commands, interrupts
 from engine.terminal import EscapedStream
 
 # The environment variables in which a launcher passes to each process its rank and the number of processes.
@@ -75,8 +76,8 @@ class SingleProcess:
         """Return arrays of all rows, from those of each process's rows, in rank 0; in the others, None."""
         return arrays
 
-    def check_in_sync(self, arrays, random):
-        """Raise ValueError if arrays, or the state of a random generator, differ between processes."""
+    def check_in_sync(self, arrays, *more):
+        """Raise ValueError if arrays or more, such as the state of a random generator, differ between processes."""
 
 
 class ProcessGroup(SingleProcess):
@@ -127,16 +128,16 @@ class ProcessGroup(SingleProcess):
         parts = self._comm.gather(arrays)                      # None but in rank 0; there may be no arrays
         return parts and parts[0] and [np.concatenate(rows) for rows in zip(*parts)]
 
-    def check_in_sync(self, arrays, random):
-        digest = hashlib.blake2b(repr(random).encode())
+    def check_in_sync(self, arrays, *more):
+        digest = hashlib.blake2b(repr(more).encode())
         for array in arrays:
             digest.update(array.tobytes())
         digests = self._comm.allgather(digest.digest())
         others = [rank for rank, theirs in enumerate(digests) if theirs != digests[0]]
         if others:
-            raise ValueError(f'process {others[0]} has other parameters, or drew other random numbers, than process 0: '
-                             'do all machines have the same hardware and versions, and did all processes make the '
-                             'same calls?')
+            raise ValueError(f'process {others[0]} has other parameters or another cell, or drew other random numbers, '
+                             'than process 0: do all machines have the same files, hardware and versions, and did all '
+                             'processes make the same calls?')
 
 
 # ---------------------------------------------------------------- start and end
@@ -195,6 +196,8 @@ def end(status, message):
     rank, size = rank_and_size()
     if (rank, size) == (0, 1):
         return
+    for number in interrupts.ENDING:                       # a second signal would interrupt the wait for the others
+        signal.signal(number, signal.SIG_IGN)
     if not _world:
         with contextlib.suppress(ImportError, ValueError):
             join()

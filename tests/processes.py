@@ -66,6 +66,10 @@ def check_gradient(comm):
     check_refused(model.theano_train_sgd, x, y, words='5')
 
 
+def swapped_gates(a_f, a_i, a_o, a_g, C_prev):
+    return CharLSTM.cell(a_f, a_o, a_i, a_g, C_prev)
+
+
 def check_refused(call, *arguments, words):
     """Check that a call raises ValueError with these words."""
     try:
@@ -82,13 +86,15 @@ def main():
         from mpi4py import MPI
         comm, rank = MPI.COMM_WORLD, MPI.COMM_WORLD.Get_rank()
     train(f'{out}_straight', comm)
-    train(f'{out}_resumed', comm, resume='3_straight_20.npz')
+    resumed = train(f'{out}_resumed', comm, resume='3_straight_20.npz')
     model = train(f'{out}_cell', comm, ratio_valid=0, stateful=False, cell=True)
     if comm:
         check_gradient(comm)
         if rank == 1:
             model.p['c'].set_value(model.p['c'].get_value() + 1e-6)
-        check_refused(model.save_params, 'none', words='process 1 ')
+            resumed.cell = swapped_gates
+        for wrong in (model, resumed):
+            check_refused(wrong.save_params, 'none', words='process 1 ')
 
 
 if __name__ == '__main__':

@@ -84,6 +84,13 @@ def test_passage_without_a_text(refused):
         CharLSTM().passage()
 
 
+def test_passage_is_in_the_first_process_only(text_file, refused):
+    model = prepared(text_file(TEXT), ratio_valid=0.3, batch_size=2, seq_length=7)
+    model._text.passage = {}                       # as in the others
+    with refused(ValueError, 'only the first process'):
+        model.passage()
+
+
 def test_passage_of_any_characters_is_one_line(tmp_path):
     run = Run(str(tmp_path), 'r_t.txt', passage=('training', HOSTILE + '\n{}'))
     with run.open():

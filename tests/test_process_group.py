@@ -14,7 +14,7 @@ import pytest
 import mpi
 from charlstm import CharLSTM
 from cells import OWN
-from engine import process_group
+from engine import interrupts, process_group
 from models import member
 from mpi import needs_mpi
 from numpy_model import NAMES
@@ -262,6 +262,22 @@ def test_signal_to_mpiexec_leaves_a_checkpoint(text, number):
         assert newest['carried_h1'].shape == (6, 5)
     assert result.returncode != 0 and newest['validation_h1'].shape == (6, 5)
     assert all(np.isfinite(array).all() for array in newest.values() if array.dtype.kind == 'f')
+
+
+def test_second_signal_does_not_interrupt_the_wait_for_the_others(monkeypatch, capfd):
+    """It would print two tracebacks, of a program that ends anyway."""
+    ended, before = [], {number: signal.getsignal(number) for number in interrupts.ENDING}
+    monkeypatch.setenv('OMPI_COMM_WORLD_RANK', '1')
+    monkeypatch.setenv('OMPI_COMM_WORLD_SIZE', '2')
+    monkeypatch.setattr(process_group, '_world', [SimpleNamespace(Abort=ended.append)])
+    monkeypatch.setattr(process_group, '_wait_for_all', lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    try:
+        with pytest.raises(SystemExit):
+            process_group.end(130, 'interrupted')
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert ended == [130] and capfd.readouterr().err == 'interrupted\n'
 
 
 # ---------------------------------------------------------------- the start

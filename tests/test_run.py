@@ -24,6 +24,7 @@ from engine.run.options import Options
 from engine.run.run import Run
 from engine.run.schedule import Schedule
 from learner import Learner, by_number, learn, progress_of, quick, settled
+from models import member
 from numpy_model import NAMES, costs, forward, random_parameters
 from scripts import (B, DRIVER, FAST, N_TRAIN, N_VALID, ROOT, S, SMALL, STATEFUL, TEXT, TRAIN, Compiling,
                      arrays_and_about, assert_refused, load, log_rows, refuse_training, run, snapshot, succeeded,
@@ -618,6 +619,12 @@ def test_one_file_that_is_no_heading_is_not_replaced(tmp_path, refused, ending):
         with refused(ValueError, f'r_t.txt{ending} exists already', '--overwrite'):
             begin()
         assert snapshot(tmp_path) == before
+
+
+def test_command_to_resume_has_as_many_processes(tmp_path, refused):
+    learned(tmp_path, 5)
+    with refused(ValueError, 'mpiexec', '-n 3', '--resume'):
+        Run(str(tmp_path), 'r_t.txt', group=member(0, 3)).check(overwrite=False)
 
 
 def test_going_back_to_where_the_best_is_lost(tmp_path, capsys):

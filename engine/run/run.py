@@ -142,7 +142,8 @@ class Run:
             return
         further = _furthest(paths)
         first = further or paths[0]
-        resume = f'resume it with {commands.script("train.py", "--resume", first, *self._cell)}, or ' if further else ''
+        command = commands.script('train.py', '--resume', first, *self._cell, processes=self._group.size)
+        resume = f'resume it with {command}, or ' if further else ''
         if self.last_checkpoint:
             why = _damage(paths) or f'{first} is further than {self.last_checkpoint}, or of another run'
             raise ValueError(f'{why}: {resume}--overwrite to drop {", ".join(map(os.path.basename, paths))}')

@@ -260,10 +260,12 @@ class State:
         """Return the beginning of the validation text, by which a run shows what it learns: 'validation' and a string.
 
         Where there is none, it is 'training' and the beginning of that. Of several processes only the first has it.
-        Raises ValueError where no text was prepared.
+        Raises ValueError in the others, and where no text was prepared.
         """
         if self._text is None:
             raise ValueError('no text yet: call prepare_input first')
+        if not self._text.passage:
+            raise ValueError('only the first process has the passage')
         (name, codes), = self._text.passage.items()
         return name, ''.join([self._text.uchar[k] for k in codes])
 
@@ -408,7 +410,7 @@ class State:
         p, weights = self._arrays(), _values(self._weights)
         optimiser = _values(named_state(self._training_state(), p))
         self.group.check_in_sync([*p.values(), *optimiser.values(), *weights.values()],
-                                 self.random.bit_generator.state)
+                                 self.random.bit_generator.state, self._model_cell().formula)
         carried, validation = [self.group.gather(states) for states in (self._carried, self._validation_states)]
         arrays = dict(p, **RunState(optimiser, weights, carried, validation).arrays())
         self.group.broadcast(self._write, filename, arrays, progress)
