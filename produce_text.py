@@ -19,7 +19,7 @@ import contextlib
 import itertools
 
 from engine import commands, copies, report, scoring, writing
-from engine.files import append_text, open_to_append
+from engine.files import append_text, open_to_append, refuse_to_change
 from engine.own_class import make_model
 from engine.terminal import Parser, main, note, number_of, one_line
 
@@ -97,9 +97,21 @@ def print_texts(pieces, count):
     return texts, ''.join(f'{heading}\n{text}\n\n' for heading, text in zip(headings, texts))
 
 
-def open_out(o):
-    """Open the file that texts are appended to. o: the options. Raises OSError."""
+def path_out(o, checkpoint):
+    """Return the path of the file that texts are appended to. Raise ValueError for a text that is or was read.
+
+    o: the options. checkpoint: the open checkpoint of the model.
+    """
     path = o.out or commands.near(os.path.join(HERE, 'text_output', os.path.basename(o.params) + '.out'))
+    text = checkpoint.metadata.get('text') or {}
+    learned = [source['path'] for source in (text, text.get('valid'), text.get('test')) if source]
+    refuse_to_change(path, [o.prime_file, o.copies])
+    refuse_to_change(path, learned, 'is a text of the run of this model, to be scored with --score')
+    return path
+
+
+def open_out(path):
+    """Open the file that texts are appended to. Raise OSError."""
     try:
         return open_to_append(path)
     except OSError as error:
@@ -111,13 +123,13 @@ def write(model, o, checkpoint):
 
     o: the options. checkpoint: the open checkpoint of the model.
     """
-    prime, original = prime_of(o), original_of(o)
+    path, prime, original = path_out(o, checkpoint), prime_of(o), original_of(o)
     pieces = sequences(model, o, prime)
     first = next(pieces)                               # raises ValueError where an option is wrong
     note(f'{checkpoint}: {report.summary(checkpoint)}')
     model.compile('sample')
     pieces = itertools.chain([first], pieces)
-    with open_out(o) as f:                             # before all is written, which takes longer
+    with open_out(path) as f:                          # before all is written, which takes longer
         texts, written = print_lines(pieces) if o.lines else print_texts(pieces, o.count)
         append_text(f, written)
     note(f'appended to {f.name}')

@@ -62,14 +62,16 @@ def open_log(path):
     return f
 
 
-def refuse_to_replace(path, overwrite, read=()):
-    """Raise ValueError if the path exists, unless it is a file, overwrite is true, and it is none of those in `read`.
-
-    read: paths of what is read, or None.
-    """
-    for other in filter(None, read):
+def refuse_to_change(path, others, why='is also read'):
+    """Raise ValueError if the path is that of one of some other files, whose paths may be None; why: what they are."""
+    for other in filter(None, others):
         if os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other):
-            raise ValueError(f'{path} is also read: choose another name to write to')
+            raise ValueError(f'{path} {why}: choose another name to write to')
+
+
+def refuse_to_replace(path, overwrite, read=()):
+    """Raise ValueError if the path exists, unless it is a file and overwrite is true, and as refuse_to_change."""
+    refuse_to_change(path, read)
     if os.path.isfile(path):
         if not overwrite:
             raise ValueError(f'{path} exists already: choose another name, or --overwrite to replace it')

@@ -46,16 +46,22 @@ def make_model(words, base, *arguments, **settings):
         return base(*arguments, **settings)
     found = load_class(words, base)
     try:
-        return found(*arguments, **settings)
+        model = found(*arguments, **settings)
     except TypeError as error:
         raise ValueError(f'{words} cannot be made as CharLSTM is ({error}): expected an __init__ that takes the same '
                          'arguments') from error
+    if not vars(model):
+        raise ValueError(f'{words} has an __init__ that does not call that of CharLSTM: expected '
+                         'super().__init__(...) with its arguments')
+    return model
 
 
 def _module(path):
     """Run a file of Python, and return its module."""
     with named('read', path), open(path, 'rb') as f:
         source = f.read()
+    if b'\0' in source:
+        raise ValueError(f'{path} has NUL bytes, as a file in UTF-16 has: save it as UTF-8')
     name = os.path.splitext(os.path.basename(path))[0]
     module = types.ModuleType(name)
     module.__file__ = path = os.path.abspath(path)

@@ -165,7 +165,8 @@ def _message(error, needs_less, options):
     """Return the message of an error that the user can correct; None for a bug. For needs_less see main."""
     unnamed = without_file(error)
     place, line = _place_of(error) or (None, None)
-    if isinstance(error, (OSError, ValueError)) and not unnamed and (not place or line.startswith('raise ')):
+    if isinstance(error, (OSError, ValueError)) and str(error) and not unnamed and (
+            not place or line.startswith('raise ')):
         return str(error).split('\nApply node')[0]         # where Theano begins to explain its graph
     if lacks_memory(error):
         text = error.strerror if unnamed else str(error)

@@ -203,7 +203,7 @@ FORGED = {
     'U1': [npy((4, 10 ** 6, 10 ** 6)), npy((2 ** 62, 2 ** 62)), npy((-4, -10 ** 9), content=b'x' * 64),
            npy((10 ** 9,), '|V0')],
     'uchar': [npy((10 ** 9,), '<U0')],
-    'about': [npy((), '<U1000000000')]}
+    'about': [npy((), '<U1000000000'), npy((7,), '<U1', b'\xff' * 28)]}
 DAMAGE.update({f'forged: header {k} of {name}': Damage(members(**{name: data}), unreadable(name), name == 'about')
                for name, contents in FORGED.items() for k, data in enumerate(contents)})
 DAMAGE.update({f'about: {text:.9}': Damage(arrays(about=np.array(text)), unreadable('about'), True)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from charlstm import CharLSTM, read_about, read_checkpoint
-from damage import ARRAYS, DAMAGE, METADATA, TRACE, about, npy, saved, write_checkpoint
+from damage import ARRAYS, DAMAGE, METADATA, TRACE, about, members, npy, saved, write_checkpoint
 from engine.state.checkpoint import Checkpoint, write
 from engine.state.run_state import read_run
 from numpy_model import NAMES
@@ -99,8 +99,15 @@ def test_what_is_no_file(tmp_path, refused):
             read(tmp_path)
     os.mkfifo(tmp_path / 'fifo')                                  # which waits for a writer; a device may never end
     for name in ('fifo', '/dev/zero'):
-        with refused(ValueError, name, 'no npz file'):
+        with refused(ValueError, name, 'FIFO or a device: save it as a file'):
             read_checkpoint(str(tmp_path / name))
+    with refused(ValueError, 'None', 'expected a path'):
+        read_checkpoint(None)
+
+
+def test_path_may_be_bytes(short_run):
+    found, uchar = read_checkpoint(os.fsencode(short_run.checkpoint))
+    assert len(found) == 8 and len(uchar) == len(found['c'])
 
 
 @pytest.mark.parametrize('progress, words', [
@@ -141,5 +148,17 @@ def test_decompression_bomb_takes_no_memory(path, refused, kind, forged):
         with refused(ValueError, path, 'U1 is damaged' if kind == zipfile.ZIP_DEFLATED else 'is compressed'):
             read_checkpoint(path)
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_vocabulary_of_more_characters_than_there_are_takes_no_memory(path, refused):
+    members(uchar=npy((30_000_000,), '|S1', bytes(30_000_000)))(path)
+    assert os.path.getsize(path) < 200_000
+    tracemalloc.start()
+    try:
+        with refused(ValueError, path, 'its uchar is no list of distinct characters'):
+            read_checkpoint(path)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
     finally:
         tracemalloc.stop()

@@ -73,6 +73,10 @@ def test_class_has_parameters_and_imports_what_is_beside_it(tmp_path, monkeypatc
     ('import sys\nsys.exit()\n', 'mine.py:Cell', ['mine.py ends the program: expected a file with a class']),
     ('from charlstm import CharLSTM\nclass Cell(CharLSTM):\n    def __init__(self, V):\n        self.V = V\n',
      'mine.py:Cell', ['mine.py:Cell cannot be made as CharLSTM is', 'the same arguments']),
+    ('from charlstm import CharLSTM\nclass Cell(CharLSTM):\n    def __init__(self, *more, **settings):\n        pass\n',
+     'mine.py:Cell', ['mine.py:Cell has an __init__', 'super().__init__(...)']),
+    ('a = 1\0', 'mine.py:Cell', ['mine.py has NUL bytes', 'UTF-16', 'save it as UTF-8']),
+    ('\nraise ValueError', 'mine.py:Cell', ['mine.py, line 2: ValueError']),
     ('def f():\n    return 1 / 0\n\n\nf()\n', 'mine.py:Cell', ['mine.py, line 2: ZeroDivisionError: division'])])
 @pytest.mark.parametrize('script', [TRAIN, PRODUCE])
 def test_what_is_no_class_is_refused(folder, in_process, monkeypatch, script, source, words, expected):

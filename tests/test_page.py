@@ -8,6 +8,7 @@ import pytest
 
 import numpy_model
 from charlstm import CharLSTM
+from engine import logs
 from engine.page import page
 from engine.page.page import best_units, fill_template, logged_costs, to_float16
 from engine.kernel.drawing import choose, continue_texts, likely
@@ -197,7 +198,7 @@ def test_log_beside_a_checkpoint(short_run, name, found):
     assert len(logged_costs(str(short_run.folder / name))) == found
 
 
-def test_log_without_costs(tmp_path, capfd):
+def test_log_without_costs(tmp_path, monkeypatch, capfd):
     (tmp_path / 'x_epochs.out').write_text('# epoch\n1 2 nonsense\n')
     assert logged_costs(str(tmp_path / 'x_best.npz')) == []
     assert 'x_epochs.out is no log' in capfd.readouterr().err
@@ -205,6 +206,8 @@ def test_log_without_costs(tmp_path, capfd):
     assert logged_costs(str(tmp_path / 'x_best.npz')) == []
     (tmp_path / 'x_epochs.out').write_text('1 2.5 nan 0.1 9\n')
     assert logged_costs(str(tmp_path / 'x_best.npz')) == [[1, 2.5, None]]
+    monkeypatch.setattr(logs, 'rows', lambda path: open(tmp_path / 'gone'))            # as if it could not be read
+    assert logged_costs(str(tmp_path / 'x_best.npz')) == [] and 'x_epochs.out' in capfd.readouterr().err
 
 
 # ---------------------------------------------------------------- the command

@@ -170,6 +170,17 @@ def test_options_that_are_refused(produce, short_run, options, words):
     assert snapshot(short_run.folder) == before
 
 
+@pytest.mark.parametrize('options, words', [
+    (['t.txt'], ['t.txt is a text of the run of this model', '--score', 'choose another name']),
+    (['x.txt', '--copies', 'x.txt'], ['x.txt is also read']),
+    (['x.txt', '--prime-file', './x.txt'], ['x.txt is also read'])])
+def test_nothing_is_appended_to_a_text_that_is_read_or_was_learned(produce, short_run, options, words):
+    (short_run.folder / 'x.txt').write_text('the the')
+    before = snapshot(short_run.folder)
+    assert_refused(produce(*options, '--length', 20), *words)
+    assert snapshot(short_run.folder) == before
+
+
 # ---------------------------------------------------------------- escapes, and a sequence on each line
 
 

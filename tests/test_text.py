@@ -1,4 +1,5 @@
 """Reading a file, or a folder of files, as characters and their numbers."""
+import errno
 import functools
 import gzip
 import hashlib
@@ -348,6 +349,32 @@ def test_utf_16_is_named(text_file, refused):
             with refused(ValueError, f'{path} is UTF-16: add --encoding utf-16'):
                 read_text(path, wrong)
         assert read_string(path, 'utf-16') == 'text'
+
+
+@pytest.mark.parametrize('encoding', ['utf-32-le', 'utf-32-be'])
+def test_utf_32_is_named(text_file, refused, encoding):
+    """Also where the encoding is UTF-16, as which one of the two begins."""
+    path = text_file('\ufefftext', encoding)
+    for wrong in ('utf-8', 'latin-1', 'utf-16') if encoding == 'utf-32-le' else ('utf-8', 'latin-1'):
+        with refused(ValueError, f'{path} is UTF-32: add --encoding utf-32'):
+            read_text(path, wrong)
+    assert read_string(path, 'utf-32') == 'text'
+
+
+def test_file_that_ends_in_a_character_says_so(text_file, refused):
+    with refused(ValueError, 'byte 7 ', 'it ends in the middle of a character: end it before that byte'):
+        read_text(text_file(b'abcdefg\xe2\x82'))
+
+
+def test_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch, refused):
+    folder, inner = folder_of(tmp_path / 'texts', dict(a='text')), str(tmp_path / 'texts' / 'inner')
+
+    def walk(path, onerror):
+        onerror(PermissionError(errno.EACCES, 'Permission denied', inner))
+        return []
+    monkeypatch.setattr(os, 'walk', walk)
+    with refused(PermissionError, f'cannot read {inner}: Permission denied'):
+        read_text(folder)
 
 
 # ---------------------------------------------------------------- refusals

@@ -16,7 +16,7 @@ def logged_costs(checkpoint):
         return []
     try:
         rows = logs.rows(path).reshape(-1, len(logs.COLUMNS))[:, :3]
-    except ValueError:
+    except (OSError, ValueError):
         warn(f'{path} is no log of costs, so the page has no picture of them')
         return []
     return [[cost if np.isfinite(cost) else None for cost in row] for row in rows.tolist()]

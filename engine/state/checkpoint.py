@@ -15,7 +15,7 @@ import zipfile
 
 import numpy as np
 
-from engine.checks import own_name
+from engine import checks
 from engine.files import named, write_whole
 from engine.state.patterns import (
     DEEPEST, LONGEST_FORMULA, boolean, list_of, matches, nothing, number, shallow, string, whole)
@@ -43,7 +43,7 @@ TEXT = {**SOURCE, 'valid': (SOURCE, nothing), 'test': (SOURCE, nothing), 'encodi
         'batch_size': lambda value: whole(value) and value > 0, 'seq_length': lambda value: whole(value) and value > 1,
         'stateful': boolean}
 CELL = {'formula': lambda value: isinstance(value, str) and len(value) <= LONGEST_FORMULA,
-        'parameters': lambda value: list_of(own_name)(value) and len(set(value)) == len(value)}
+        'parameters': lambda value: list_of(checks.own_name)(value) and len(set(value)) == len(value)}
 METADATA = {'format': whole, 'arrays': list_of(string), 'lp': lambda value: (
                 isinstance(value, dict) and all(string(name) and number(item) for name, item in value.items())),
             'averaged_steps': whole, 'validation_index': whole, 'random': (GENERATOR, nothing), 'text': (TEXT, {}),
@@ -71,12 +71,13 @@ class Checkpoint:
     """
 
     def __init__(self, path):
-        self.path, of_torch = path, str(path).lower().endswith('.safetensors')
+        self.path = path = checks.path('the checkpoint', path)
+        of_torch = path.lower().endswith('.safetensors')
         self._expected = ('the arrays of an nn.LSTM of two layers, or of two of one, and of an nn.Linear' if of_torch
                           else 'an npz file as train.py and save_params write it')
+        if not (os.path.isfile(path) or os.path.isdir(path)) and os.path.exists(path):
+            raise self.refusal('it is a FIFO or a device: save it as a file')
         with self._refusing(f'it is no {"safetensors" if of_torch else "npz"} file, or one that was cut short'):
-            if not (os.path.isfile(path) or os.path.isdir(path)) and os.path.exists(path):
-                raise ValueError('a FIFO, which waits for a writer, or a device, which may never end')
             if not of_torch:
                 self._zip = zipfile.ZipFile(path)
         if of_torch:
@@ -165,7 +166,7 @@ class Checkpoint:
             if self._zip.getinfo('about.npy').file_size > 4 * LONGEST_METADATA + LONGEST_HEADER:
                 raise ValueError('too long')
             metadata = json.loads(str(self['about']), parse_float=_finite, parse_constant=_finite)
-        except (TypeError, ValueError, RecursionError):
+        except (SystemError, TypeError, ValueError, RecursionError):
             raise self.refusal('its metadata is damaged') from None
         if isinstance(metadata, dict) and metadata.get('format') != FORMAT:
             raise self.refusal(f'its metadata is of format {str(metadata.get("format")):.20}, and this program reads '

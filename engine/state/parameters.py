@@ -1,4 +1,7 @@
 """The parameters of a model, its eight and its cell's own, and its vocabulary, as arrays of a checkpoint."""
+import math
+import sys
+
 import numpy as np
 
 from engine.state.checkpoint import opened
@@ -123,7 +126,8 @@ def read_shapes(path, encoding='utf-8'):
     with opened(path) as stored:
         own = cell_of(stored)['parameters']
         found = {name: stored.shape(name) for name in (*NAMES, *own_names(own))}
-        uchar = _vocabulary(stored['uchar'], encoding)
+        few = math.prod(stored.shape('uchar')) <= sys.maxunicode + 1       # not more than there are
+        uchar = _vocabulary(stored['uchar'], encoding) if few else None
         if uchar is None:
             raise stored.refusal('its uchar is no list of distinct characters')
         if len(found['U1']) != 3 or len(found['U2']) != 3:

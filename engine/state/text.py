@@ -62,7 +62,8 @@ def encoded(text, uchar, name):
 
 def without_unknown(text, uchar):
     """Return a string without the characters that are not in uchar, and how often each of those was in it."""
-    unknown = {ch: text.count(ch) for ch in sorted(set(text) - set(uchar))}
+    counts = collections.Counter(text)
+    unknown = {ch: counts[ch] for ch in sorted(counts.keys() - set(uchar))}
     return text.translate({ord(ch): None for ch in unknown}), unknown
 
 
@@ -152,7 +153,8 @@ def _text_files(path, encoding):
     without texts.
     """
     def refuse(error):
-        raise error
+        with named('read', error.filename):
+            raise error
 
     if not os.path.isdir(path):
         return [path], ''
@@ -192,11 +194,13 @@ def _check_beginning(path, start, encoding, in_folder):
     what, ending = _known(start)
     if what:
         raise ValueError(f'{path} is {what}{ending}')
-    if _begins_as_utf_16(start) and not codec(encoding).name.startswith(('utf-16', 'utf-32')):
-        advice = 'add --encoding utf-16'
+    marked = 'utf-32' if start.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)) else (       # begins as UTF-16
+        'utf-16' if _begins_as_utf_16(start) else '')
+    if not codec(encoding).name.startswith(marked):
+        advice = f'add --encoding {marked}'
         if in_folder:
-            advice = f'save it as {encoding}, or {advice} if all files of the folder are UTF-16'
-        raise ValueError(f'{path} is UTF-16: {advice}')
+            advice = f'save it as {encoding}, or {advice} if all files of the folder are {marked.upper()}'
+        raise ValueError(f'{path} is {marked.upper()}: {advice}')
 
 
 def _decoded(path, encoding, progress, digest, in_folder):
@@ -222,8 +226,10 @@ def _decoded(path, encoding, progress, digest, in_folder):
             try:
                 text = decoder.decode(chunk, final=not chunk)
             except UnicodeDecodeError as error:            # of these bytes and of what was left of those before
-                raise ValueError(f'{path} is not {encoding}: byte {offset - len(error.object) + error.start} '
-                                 f'({error.reason}); {advice}') from None
+                byte = offset - len(error.object) + error.start
+                if not chunk:
+                    advice = f'it ends in the middle of a character: end it before that byte, or {advice}'
+                raise ValueError(f'{path} is not {encoding}: byte {byte} ({error.reason}); {advice}') from None
             except UnicodeError as error:                  # of a codec that does not say where
                 raise ValueError(f'{path} is not {encoding} ({error}); {advice}') from None
             if first and text:
@@ -262,7 +268,10 @@ def read_files(path, encoding='utf-8', progress=False):
         new = np.unique(piece[code_of[piece] == unseen])
         code_of[new] = len(points) + np.arange(len(new))
         points = np.append(points, new)
-        codes = codes.astype(max(codes.dtype, smallest_type(len(points))), copy=False)
+        dtype = max(codes.dtype, smallest_type(len(points)))
+        if dtype != codes.dtype:                           # astype would touch all of it, however short the text is
+            codes, narrow = np.empty(len(codes), dtype), codes
+            codes[:n] = narrow[:n]
         if n + len(piece) > len(codes):
             codes = np.concatenate([codes, np.empty(n + len(piece), codes.dtype)])
         codes[n:n + len(piece)] = code_of[piece]
