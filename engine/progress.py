@@ -203,7 +203,7 @@ class ProgressBar(_Speed):
     """
 
     def __init__(self, steps, done):
-        self.steps = steps
+        self.steps, self.done_before = steps, done
         self.begin_epoch()
         self.last_line = self.epoch_start
         self.forecast = False                          # whether the estimate was printed
@@ -250,7 +250,8 @@ class ProgressBar(_Speed):
         seconds = elapsed / (self.done - self.first)   # of a step
         estimates = not self.forecast and (elapsed > FORECAST or self.done % self.steps == 0)
         if estimates:
-            whole = f', {duration(seconds * total)} for {epochs} epochs' if epochs > 1 else ''
+            what = f'what is left of {epochs} epochs' if self.done_before else f'{epochs} epochs'
+            whole = f', {duration(seconds * (total - self.done_before))} for {what}' if epochs > 1 else ''
             self.line(f'estimated training time: {duration(seconds * self.steps)} an epoch{whole}')
             self.forecast = True
         if isinstance(self.bar, _NoBar) and time.time() - self.last_line > QUIET:

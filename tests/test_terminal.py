@@ -143,22 +143,24 @@ def test_bars_on_narrow_terminals(tmp_path, columns, fields):
     assert int(scored[-1].group(2)) < 25
 
 
-def test_progress_without_a_terminal(monkeypatch, capsys):
+@pytest.mark.parametrize('done, whole, left', [
+    (4, '3 min 0 s for what is left of 5 epochs', '41 s'), (0, '5 min 0 s for 5 epochs', '2 min 2 s')])
+def test_progress_without_a_terminal(monkeypatch, capsys, done, whole, left):
     """A line after QUIET seconds without one, with the time left, and one estimate of the whole time.
 
-    Both leave out the first step, in which a device compiles.
+    Both leave out the first step, in which a device compiles. done: of a run that is resumed.
     """
     now = [100.0]
     monkeypatch.setattr(progress.time, 'time', lambda: now[0])
-    bar = progress.ProgressBar(steps=2, done=4)
+    bar = progress.ProgressBar(steps=2, done=done)
     bar.begin_epoch()
     for seconds in (91, progress.QUIET, 1, progress.QUIET, 1):
         now[0] += seconds
         bar.step(2, 5, 1.5, 2.5, 62)
     bar.close()
     assert capsys.readouterr().out.splitlines() == [
-        'estimated training time: 1 min 0 s an epoch, 5 min 0 s for 5 epochs',
-        'epoch 2/5, cost 1.500, valid 2.500, 2 chars/s, 41 s left']
+        f'estimated training time: 1 min 0 s an epoch, {whole}',
+        f'epoch 2/5, cost 1.500, valid 2.500, 2 chars/s, {left} left']
 
 
 def test_time_for_a_text_is_once_and_only_where_much_of_the_epoch_is_left(monkeypatch):
