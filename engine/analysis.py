@@ -56,6 +56,8 @@ def costs_at(temperatures, logs, y):
 
 def check_rate(adapt, averages):
     """Raise ValueError for a rate to adapt at that is out of range, or for averages that score_text does not take."""
+    if adapt is True:                                  # which would count as 1
+        raise ValueError(f'adapt is True: expected a rate, such as {RATES[0]}')
     AT_LEAST_0('adapt', adapt)
     if averages is not None and not isinstance(averages, collections.abc.Mapping):
         raise ValueError(f'averages is of type {type(averages).__name__}: expected a dict, as read_averages returns it')

@@ -43,8 +43,7 @@ def whole(name, value, least, most=LARGEST):
 def real(name, value, expected, fits):
     """Return value as a float. Raise ValueError unless it is finite and fits(value); expected: that in words."""
     # Not math.isfinite, which fails for whole numbers of hundreds of digits.
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not (is_number and -sys.float_info.max <= value <= sys.float_info.max and fits(value)):
+    if not (isinstance(value, numbers.Real) and -sys.float_info.max <= value <= sys.float_info.max and fits(value)):
         raise ValueError(f'{name} is {shown(value)}: expected a finite number {expected}')
     return float(value)                # Python's own: Theano takes a np.float64 for a request to compute in that type
 

@@ -75,7 +75,7 @@ def test_cell_and_parameters_of_ones_own(book, interpreted):
     ((None, 'Small'), {}, ["recipe is 'Small'", "'small'"]),
     ((None, 'original'), {}, ["recipe is 'original'", 'no text']),
     (('t.txt',), {'units': 3}, ['no option units', 'num_units1']), (('t.txt',), {'resume': 'p'}, ['no option resume']),
-    (('t.txt',), {'init': 5}, ['5 is not a checkpoint']), (('missing.txt',), {'foo': 3}, ['no option foo']),
+    (('t.txt',), {'init': 5}, ['checkpoint is 5', 'a path']), (('missing.txt',), {'foo': 3}, ['no option foo']),
     (('t.txt',), {'anneal': None}, ['anneal is None']),
     (('t.txt',), {'no_stateful': 'False'}, ["no_stateful is 'False': expected True or False"]),
     (('t.txt',), {'epochs': 0}, ['epochs is 0', 'at least 1']), (('t.txt',), {'dropout': 1.5}, ['dropout is 1.5'])])

@@ -295,7 +295,7 @@ def test_page_in_a_process(folder, short_run):
 def test_large_page_says_how_to_make_it_smaller(produce, monkeypatch, tmp_path):
     monkeypatch.setattr(page, 'LARGE', 9_000)
     _, hint = produce('--page', tmp_path / 'p.html', '--length', 9).stderr.splitlines()
-    assert 'a smaller --length' in hint and 'fewer units' in hint
+    assert 'a shorter text' in hint and 'fewer units' in hint
 
 
 # ---------------------------------------------------------------- in a browser

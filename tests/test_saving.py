@@ -172,7 +172,7 @@ def test_table_of_why_is_saved_once_it_is_found(browser, written):
 
 def test_next_and_previous_surprising_character(browser, written, short_run):
     costs = expected_of(load(short_run.folder / 'r_t.txt_best.npz'))[2]
-    surprising = [k for k in range(1, 700) if costs[k - 1] > 4]
+    surprising = [k for k in range(1, 700) if np.float16(costs[k - 1]) >= 4]       # as the page keeps costs
     assert len(surprising) > 3
     browser.open(written)
     for k in surprising[:3]:
