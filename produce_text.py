@@ -102,9 +102,9 @@ def path_out(o, checkpoint):
 
     o: the options. checkpoint: the open checkpoint of the model.
     """
+    from engine.state.checkpoint import sources          # late, so that --help does not wait for NumPy
     path = o.out or commands.near(os.path.join(HERE, 'text_output', os.path.basename(o.params) + '.out'))
-    text = checkpoint.metadata.get('text') or {}
-    learned = [source['path'] for source in (text, text.get('valid'), text.get('test')) if source]
+    learned = [source['path'] for source in sources(checkpoint.metadata.get('text', {})).values() if source]
     refuse_to_change(path, [o.prime_file, o.copies])
     refuse_to_change(path, learned, 'is a text of the run of this model, to be scored with --score')
     return path

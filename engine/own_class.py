@@ -50,7 +50,7 @@ def make_model(words, base, *arguments, **settings):
     except TypeError as error:
         raise ValueError(f'{words} cannot be made as CharLSTM is ({error}): expected an __init__ that takes the same '
                          'arguments') from error
-    if not vars(model):
+    if not hasattr(model, 'group'):
         raise ValueError(f'{words} has an __init__ that does not call that of CharLSTM: expected '
                          'super().__init__(...) with its arguments')
     return model

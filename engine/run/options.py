@@ -12,7 +12,7 @@ from engine.run import recipe
 from engine.run.result import TITLES
 from engine.run.run import RUN_PROGRESS, Run
 from engine.run.schedule import epochs_before_fall
-from engine.state.checkpoint import Checkpoint
+from engine.state.checkpoint import Checkpoint, sources
 from engine.state.parameters import read_shapes, units
 from engine.state.patterns import boolean, file_name, matches, nothing, number, string
 from engine.terminal import number_of
@@ -231,11 +231,6 @@ def stored_progress(checkpoint):
     return dict(progress, options={
         **progress['options'], **lp, **paths, **{name: text[name] for name in OF_TEXT}, 'num_units1': num_units1,
         'num_units2': num_units2, 'no_stateful': not text['stateful'], 'precision': metadata['precision']})
-
-
-def sources(text):
-    """Return what a checkpoint's metadata of the text has on each of TEXTS, by the names of these; None for no text."""
-    return {'input': text, 'valid': text.get('valid'), 'test': text.get('test')}
 
 
 def find_text(checkpoint, option, path, typed, cell=None):

@@ -54,6 +54,11 @@ METADATA = {'format': whole, 'arrays': list_of(string), 'lp': lambda value: (
 
 # ---------------------------------------------------------------- reading
 
+def sources(text):
+    """Return what metadata of the text has on each text of a run, by the name of its option; None for no text."""
+    return {'input': text, 'valid': text.get('valid'), 'test': text.get('test')}
+
+
 def _finite(text):
     """Return the number that a text is. Raises ValueError for NaN, Infinity, and numbers that become infinite."""
     value = float(text)

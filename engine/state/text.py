@@ -190,7 +190,7 @@ def _opened(path):
 
 
 def _check_beginning(path, start, encoding, in_folder):
-    """Raise ValueError for a file that begins as one of NO_TEXTS, or as UTF-16 where that is not the encoding."""
+    """Raise ValueError for a file that begins as one of NO_TEXTS, or as UTF-16 or UTF-32 in another encoding."""
     what, ending = _known(start)
     if what:
         raise ValueError(f'{path} is {what}{ending}')
