@@ -21,7 +21,7 @@ The class CharLSTM trains it and writes with it. Its methods that are not in thi
     engine/analysis.py      validate, validate_batch, validation_costs, passage_costs, score_text,
                             score_lines, tune_temperature, alternatives, states, correlations
     engine/compiled.py      compile, runs_in_c, javascript, export
-    engine/state/state.py   prepare_input, reset_states, save_params, load_params, resume, init_params,
+    engine/training.py      prepare_input, reset_states, save_params, load_params, resume, init_params,
                             in_vocabulary, source, has_text, fingerprint, passage, versions, finite
 
 Letters used for the sizes throughout, and the shapes of the eight parameters:
@@ -40,17 +40,18 @@ from engine.backend.theano_setup import theano, tt             # first, as it re
 
 import numpy as np
 
-from engine import checks, table
+from engine.model import checks
+from engine.run import table
 from engine.analysis import Analysis, mean_cost
 from engine.interrupts import ctrl_c_delayed
 from engine.progress import Watch
 from engine.run import fit
 from engine.run.schedule import Diverged, Schedule
 from engine.sampling import Sampling
-from engine.state.parameters import NAMES, check_initial, own_of_layer, parameter_shapes, read_about
-from engine.state.run_state import checked_step, read_averages
-from engine.state.state import Path, locked, read_checkpoint
-from engine.state.text import read_text
+from engine.model.parameters import NAMES, check_initial, own_of_layer, parameter_shapes, read_about
+from engine.run_state import checked_step, read_averages
+from engine.training import Path, locked, read_checkpoint
+from engine.model.text import read_text
 
 __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_averages', 'read_checkpoint', 'read_text', 'tt']
 

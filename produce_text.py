@@ -19,7 +19,7 @@ import contextlib
 import itertools
 
 from engine import commands, copies, report, scoring, writing
-from engine.files import append_text, open_to_append, refuse_to_change
+from engine.model.files import append_text, open_to_append, refuse_to_change
 from engine.own_class import make_model
 from engine.terminal import Parser, main, note, number_of, one_line
 
@@ -47,7 +47,7 @@ def default_of(o):
 
 def prime_of(o):
     """Return the text to continue, '' for a random character. o: the options. Raise ValueError for an empty file."""
-    from engine.state.text import read_string
+    from engine.model.text import read_string
     if o.prime_file is None:
         return default_of(o) if o.prime is None else writing.unescaped(o.prime)
     prime = read_string(o.prime_file, o.encoding)
@@ -59,7 +59,7 @@ def prime_of(o):
 
 def sequences(model, o, prime):
     """Yield the sequences piece by piece, each piece a list of o.count strings, first the prime. o: the options."""
-    from engine.state.text import encoded
+    from engine.model.text import encoded
     prime_length = len(encoded(model.in_vocabulary(prime), model.uchar, 'the prime'))
     stop = writing.unescaped(o.stop)
     encoded(model.in_vocabulary(stop), model.uchar, '--stop')          # raises ValueError where it would never come
@@ -102,7 +102,7 @@ def path_out(o, checkpoint):
 
     o: the options. checkpoint: the open checkpoint of the model.
     """
-    from engine.state.checkpoint import sources          # late, so that --help does not wait for NumPy
+    from engine.model.checkpoint import sources          # late, so that --help does not wait for NumPy
     path = o.out or commands.near(os.path.join(HERE, 'text_output', os.path.basename(o.params) + '.out'))
     learned = [source['path'] for source in sources(checkpoint.metadata.get('text', {})).values() if source]
     refuse_to_change(path, [o.prime_file, o.copies])
@@ -185,8 +185,8 @@ def program(o):
     if o.copies is not None and o.score is None:
         copies.refuse_many(o.count * o.length)
     from charlstm import CharLSTM          # late: Theano takes a second to import
-    from engine.state.checkpoint import Checkpoint
-    from engine.state.parameters import cell_of
+    from engine.model.checkpoint import Checkpoint
+    from engine.model.parameters import cell_of
     interrupts.raise_again()
     model = make_model(o.cell, CharLSTM, o.random_seed, precision=o.precision)
     with contextlib.ExitStack() as files:

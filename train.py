@@ -18,7 +18,8 @@ if __name__ == '__main__':
 import argparse
 import time
 
-from engine import commands, process_group, table
+from engine import commands, parallel as process_group
+from engine.run import table
 from engine.interrupts import EXIT_INTERRUPTED, StopRequest
 from engine.own_class import make_model
 from engine.progress import ProgressBar, Watch, duration

@@ -5,12 +5,12 @@ from typing import Any, Callable, Dict, Iterable, Iterator, Optional, Tuple, Uni
 
 import numpy as np
 
-from engine import checks
+from engine.model import checks
 from engine.compiled import Compiled
-from engine.process_group import SingleProcess
-from engine.state.run_state import STATES, read_averages
-from engine.state.state import locked
-from engine.table import AT_LEAST_0
+from engine.parallel import SingleProcess
+from engine.run_state import STATES, read_averages
+from engine.training import locked
+from engine.run.table import AT_LEAST_0
 from engine.terminal import number_of
 
 Text = Union[str, np.ndarray]  # a string, or numbers of uchar, int (n,)

@@ -3,7 +3,7 @@ import copy
 import functools
 from typing import Optional, TextIO
 
-from engine import checks
+from engine.model import checks
 from engine.backend import bfloat16
 from engine.backend.theano_setup import CompilerError, compiling, kernel_runs, theano, tt
 from engine.export import formats
@@ -14,11 +14,11 @@ from engine.kernel.edits import Reads
 from engine.kernel.network import costs_follow, is_as_in_c, log_probabilities
 from engine.kernel.ops import Kernel
 from engine.kernel.scan import Scan
-from engine.process_group import group_of
+from engine.parallel import group_of
 from engine.progress import Compilation
-from engine.state.parameters import NAMES, own_names
-from engine.state.state import Path, State, locked
-from engine.table import changed_learning
+from engine.model.parameters import NAMES, own_names
+from engine.training import Path, State, locked
+from engine.run.table import changed_learning
 from engine.terminal import warn
 
 DRAWS = 'draws random numbers by Theano, which no checkpoint keeps: a resumed run draws others'

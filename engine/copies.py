@@ -2,7 +2,7 @@
 import sys
 from typing import NamedTuple
 
-from engine.files import base_name
+from engine.model.files import base_name
 from engine.terminal import number_of
 
 LEAST = 31                 # characters of a passage that counts as copied
@@ -188,7 +188,7 @@ def read(path, encoding, say):
 
     Raises OSError when it cannot be read, ValueError when it is no text, not in that encoding, or empty.
     """
-    from engine.state.text import read_files, string_of      # late, so that --help does not wait for NumPy
+    from engine.model.text import read_files, string_of      # late, so that --help does not wait for NumPy
     codes, uchar, _, files = read_files(path, encoding)
     if files:
         say(files)

@@ -4,7 +4,7 @@ import os
 import sys
 import types
 
-from engine.files import named
+from engine.model.files import named
 from engine.terminal import warn
 
 HOOKS = 'cell', 'cell_parameters', 'optimiser', 'optimiser_state'      # what CharLSTM reads of a subclass

@@ -5,9 +5,10 @@ import ntpath
 import os
 import posixpath
 
-from engine import commands, table
-from engine.files import base_name
-from engine.state.patterns import REACHED, matches
+from engine import commands
+from engine.run import table
+from engine.model.files import base_name
+from engine.model.patterns import REACHED, matches
 from engine.terminal import bits, nats_and_bits, number_of, printable
 
 
@@ -16,8 +17,8 @@ def _read(path, encoding='utf-8'):
 
     Arguments: as for read_shapes.
     """
-    from engine.state.checkpoint import opened               # late, so that --help does not wait for NumPy
-    from engine.state.parameters import read_shapes, units
+    from engine.model.checkpoint import opened               # late, so that --help does not wait for NumPy
+    from engine.model.parameters import read_shapes, units
     with opened(path) as stored:
         shapes, uchar = read_shapes(stored, encoding)
         return units(shapes), sum(map(math.prod, shapes.values())), uchar, stored.metadata
@@ -25,7 +26,7 @@ def _read(path, encoding='utf-8'):
 
 def entry_name(uchar):
     """Return what a vocabulary has, and costs are counted in: 'byte' or 'character'."""
-    from engine.state.parameters import are_bytes            # late, as in _read
+    from engine.model.parameters import are_bytes            # late, as in _read
     return 'byte' if are_bytes(uchar) else 'character'
 
 

@@ -4,12 +4,12 @@ from typing import Any, Dict, Iterator, List, Optional, Union
 
 import numpy as np
 
-from engine import checks
+from engine.model import checks
 from engine.backend.theano_setup import theano
 from engine.compiled import Compiled
 from engine.kernel.cell import HOLD, held_cell
-from engine.state.parameters import NAMES, own_names
-from engine.state.state import locked
+from engine.model.parameters import NAMES, own_names
+from engine.training import locked
 
 # Characters that are drawn before they are shown: few at first, to show something soon, then
 # more, since the kernel packs the weights again for each piece.

@@ -5,7 +5,7 @@ import os
 from typing import NamedTuple
 
 from engine import copies
-from engine.files import base_name
+from engine.model.files import base_name
 from engine.progress import Countdown
 from engine.report import entry_name, print_json
 from engine.terminal import bits, nats_and_bits, note, number_of
@@ -46,7 +46,7 @@ def known(model, text, say, name='the model'):
 
     say() gets a line on these. name: what the line calls the model.
     """
-    from engine.state.text import without_unknown            # late, so that --help does not wait for NumPy
+    from engine.model.text import without_unknown            # late, so that --help does not wait for NumPy
     text, unknown = without_unknown(model.in_vocabulary(text), model.uchar)
     if unknown:
         words = [f'{ch!r} ({n:,})' for ch, n in collections.Counter(unknown).most_common(NAMED)]
@@ -63,7 +63,7 @@ def read(model, path, encoding, say, least=2):
     Raises OSError when it cannot be read, ValueError when it is no text, not in that encoding, or has fewer than
     `least` characters that the model knows.
     """
-    from engine.state.text import read_files, string_of
+    from engine.model.text import read_files, string_of
     codes, uchar, sha256, files = read_files(path, encoding)
     if files:
         say(files)

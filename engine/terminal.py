@@ -129,7 +129,7 @@ def lacks_memory(error):
 def without_file(error):
     """Return the message for a system error that names no file: it is of the current folder or of print; '' for others.
 
-    engine.files.named puts the file into the message.
+    engine.model.files.named puts the file into the message.
     """
     if not isinstance(error, OSError) or not error.strerror or error.filename:
         return ''
@@ -198,7 +198,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **settings)
 
     def add_options(self, table):
-        """Add the options of a table, lists of Option (engine/table.py) by the titles of their groups.
+        """Add the options of a table, lists of Option (engine/run/table.py) by the titles of their groups.
 
         Their defaults are those of the table, unless the parser has one for all.
         """
@@ -283,7 +283,7 @@ def main(parser, program, needs_less, needs_reader=True, process_group=None):
     program returns the exit status, None for 0. needs_less(options) returns which options need less memory
     if they are smaller, with a verb, such as 'a smaller --batch-size needs', or ''. When the reader of
     the output ends, as `head` does, the script ends with status 0, or continues if not needs_reader.
-    process_group: the module engine.process_group, for a program that may run as several processes.
+    process_group: the module engine.parallel, for a program that may run as several processes.
     """
     rank, size = process_group.rank_and_size() if process_group else (0, 1)
     _set_up_streams(rank, size, needs_reader)

@@ -2,11 +2,12 @@
 import os
 import re
 
-from engine import checks, commands
+from engine import commands
+from engine.model import checks
 from engine.commands import spelled
 from engine.export.formats import format_of
-from engine.files import is_archive, refuse_to_replace
-from engine.table import ABOVE_0, ROWS, Option, count
+from engine.model.files import is_archive, refuse_to_replace
+from engine.run.table import ABOVE_0, ROWS, Option, count
 
 ESCAPES = {r'\n': '\n', r'\t': '\t', r'\\': '\\'}
 WRITING, CHOICE = 'writing', 'choice of each character'

@@ -16,7 +16,7 @@ from typing import Callable, NamedTuple, Tuple
 
 import numpy as np
 
-from engine.state.parameters import parameter_shapes
+from engine.model.parameters import parameter_shapes
 
 from numpy_model import random_parameters
 
@@ -219,7 +219,7 @@ DAMAGE.update({
     'about: cell': Damage(about(cell=dict(formula='h = a_f', parameters=['a_f'])), unreadable('about'), True),
     'about: lp': Damage(about(lp=dict(l1='0')), unreadable('about'), True),
     'about: a learning parameter of its own': Damage(
-        about(lp=dict(l1=0.5, inertia=0.5)), ('parameter inertia is not in engine/table.py',), True),
+        about(lp=dict(l1=0.5, inertia=0.5)), ('parameter inertia is not in engine/run/table.py',), True),
     'format: later': Damage(about(format=2), ('its metadata is of format 2, and this program reads format 1',), True),
     'format: none': Damage(arrays(about=np.array('{}')), ('its metadata is of format None',), True)})
 

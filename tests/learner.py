@@ -6,12 +6,12 @@ import numpy as np
 import train
 from charlstm import CharLSTM
 from damage import METADATA
-from engine.state.checkpoint import Checkpoint, write
+from engine.model.checkpoint import Checkpoint, write
 from engine.run.options import Options
 from engine.run.recipe import complete, set_units
 from engine.run.run import Run
 from engine.run.schedule import Schedule
-from engine.process_group import SingleProcess
+from engine.parallel import SingleProcess
 from engine.interrupts import StopRequest
 from engine.progress import ProgressBar
 from scripts import log_rows

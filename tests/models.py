@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from charlstm import CharLSTM
-from engine.process_group import SingleProcess
+from engine.parallel import SingleProcess
 from engine.backend.theano_setup import theano
 from numpy_model import H1, H2, LETTERS, NAMES, random_parameters
 

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import cells  # noqa: E402
 import numpy_model  # noqa: E402
 from charlstm import CharLSTM  # noqa: E402
-from engine import process_group  # noqa: E402
+from engine import parallel as process_group  # noqa: E402
 
 B, T, STEPS = 7, 6, 40                 # B is divisible by neither 2 nor 3
 SETTINGS = dict(num_units1=5, num_units2=3, lrate=0.02, bptt_maxdepth=4, l1=0.03, l2=0.02, dropout=0.3, grad_clip=0.5,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.state.parameters import parameter_shapes
+from engine.model.parameters import parameter_shapes
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAIN, PRODUCE = ROOT / 'train.py', ROOT / 'produce_text.py'

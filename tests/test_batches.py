@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlstm import CharLSTM
-from engine.process_group import SingleProcess
-from engine.state.batches import Text
-from engine.state.text import nearest
+from engine.parallel import SingleProcess
+from engine.model.batches import Text
+from engine.model.text import nearest
 from models import TEXT, halves_up, member, prepared, spelled
 from texts import POEM, TEXTS, as_read, written
 

@@ -13,7 +13,7 @@ import numpy_model
 from charlstm import CharLSTM, tt
 from engine import analysis
 from engine.kernel.scan import Scan
-from engine.state.dropout import begins_anew
+from engine.model.dropout import begins_anew
 from engine.backend.theano_setup import theano
 from models import CODES, P, PARTS, RATIO, S, TEXT, set_parameters
 from numpy_model import H1, H2, NAMES, V

@@ -12,8 +12,8 @@ import pytest
 
 from charlstm import CharLSTM, read_about, read_checkpoint
 from damage import ARRAYS, DAMAGE, METADATA, TRACE, about, members, npy, saved, write_checkpoint
-from engine.state.checkpoint import Checkpoint, write
-from engine.state.run_state import read_run
+from engine.model.checkpoint import Checkpoint, write
+from engine.run_state import read_run
 from numpy_model import NAMES
 from scripts import ROOT, run, succeeded
 
@@ -47,7 +47,7 @@ def test_undamaged_checkpoint_is_read(path):
 
 
 def test_learning_parameter_that_is_newer_than_the_checkpoint(program, short_run):
-    """It is added as engine/table.py says; --info lists it with the value of INITIAL."""
+    """It is added as engine/run/table.py says; --info lists it with the value of INITIAL."""
     table, row = program / 'engine' / 'table.py', "        _learning('l2', float, 0.0,"
     source = table.read_text(encoding='utf-8')
     assert source.count(row) == 1

@@ -1,7 +1,7 @@
 """Random masks and resets of the rows of a batch: the same in any process, and with the right probability."""
 import numpy as np
 
-from engine.state import dropout
+from engine.model import dropout
 
 
 def test_a_row_has_the_same_masks_in_any_process():

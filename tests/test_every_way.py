@@ -17,15 +17,15 @@ import mpi
 import test_export
 import ways
 from charlstm import CharLSTM
-from engine import table
+from engine.run import table
 from engine.backend import bfloat16
 from engine.backend.theano_setup import theano
 from engine.export.formats import FORMATS
 from engine.kernel import ops, scan
-from engine.logs import read_samples
+from engine.run.logs import read_samples
 from engine.page.page import HERE
-from engine.state import dropout
-from engine.state.run_state import STATES
+from engine.model import dropout
+from engine.run_state import STATES
 from judges import assert_drawn, assert_most_probable, assert_near, to_bfloat16
 from models import default_mode
 from numpy_model import same

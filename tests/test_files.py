@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from engine import files
+from engine.model import files
 
 
 # ---------------------------------------------------------------- write_whole

@@ -9,7 +9,7 @@ from cells import OWN
 from charlstm import CharLSTM, initial_parameters
 from engine.analysis import in_quotes
 from engine.run.recipe import lrate
-from engine.state.parameters import carry_over, parameter_shapes
+from engine.model.parameters import carry_over, parameter_shapes
 from numpy_model import NAMES, random_parameters
 from pages import HOSTILE, NOT_HACKED, SLOWLY, data_of, page_of_own_cell, write_page_of
 from scripts import FAST, PRODUCE, TEXT, load, run, succeeded, write_chain

@@ -8,9 +8,9 @@ import pytest
 
 import numpy_model
 from charlstm import CharLSTM
-from engine import logs
+from engine.run import logs
 from engine.page.logs import evenly, learning, logged_costs
-from engine.logs import PASSAGE
+from engine.run.logs import PASSAGE
 from engine.run.run import Run
 from learner import by_number, learn, progress_of
 from models import as_new, prepared

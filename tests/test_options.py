@@ -8,7 +8,7 @@ import pytest
 import train
 from charlstm import CharLSTM
 from damage import write_checkpoint
-from engine import table
+from engine.run import table
 from engine.run.options import Options
 from learner import options, settled
 from scripts import (PRODUCE, ROOT, SMALL, STATEFUL, TRAIN, Compiling, assert_changes_nothing, assert_refused, load,

@@ -8,7 +8,7 @@ import pytest
 
 import numpy_model
 from charlstm import CharLSTM
-from engine import logs
+from engine.run import logs
 from engine.page import page
 from engine.page.page import best_units, fill_template, logged_costs, to_float16
 from engine.kernel.drawing import choose, continue_texts, likely

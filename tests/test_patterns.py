@@ -9,7 +9,7 @@ import pytest
 
 from engine.run.run import Run
 from engine.run.options import stored_progress
-from engine.state.checkpoint import Checkpoint
+from engine.model.checkpoint import Checkpoint
 from damage import RUN_DAMAGE, WRONG, forged, leaves
 from scripts import PRODUCE, TRAIN, Compiling, assert_refused, load, snapshot
 

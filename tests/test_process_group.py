@@ -14,7 +14,7 @@ import pytest
 import mpi
 from charlstm import CharLSTM
 from cells import OWN
-from engine import interrupts, process_group
+from engine import interrupts, parallel as process_group
 from models import member
 from mpi import needs_mpi
 from numpy_model import NAMES
@@ -109,7 +109,7 @@ import os, runpy, signal, sys
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 import charlstm
-from engine import process_group
+from engine import parallel as process_group
 process_group.GRACE = 1                # in these runs the other processes do not come to their end by themselves
 train, steps, rank = charlstm.CharLSTM.theano_train_rmsprop, [0], int(os.environ['OMPI_COMM_WORLD_RANK'])
 def step(self, x, y):
@@ -208,7 +208,7 @@ def test_failure_of_one_process_ends_all(text, statement, status, said):
 PATIENT = '''
 import runpy, sys
 sys.path.insert(0, sys.argv[1])
-from engine import process_group
+from engine import parallel as process_group
 process_group.GRACE, process_group.LAST = 100, 2
 sys.argv = sys.argv[2:]
 runpy.run_path(sys.argv[0], run_name='__main__')
@@ -312,7 +312,7 @@ def test_threads_share_the_cores():
     """A number of threads that the user set stays: that of the last of three processes."""
     code = ('import os, sys; sys.path.insert(0, sys.argv[1]); rank = os.environ["OMPI_COMM_WORLD_RANK"]\n'
             'os.environ.pop("OMP_NUM_THREADS", None)\nif rank == "2": os.environ["OMP_NUM_THREADS"] = "71"\n'
-            'from engine import process_group; process_group.join()\n'
+            'from engine import parallel; parallel.join()\n'
             'print(rank + ":" + os.environ["OMP_NUM_THREADS"] + "\\n", end="", flush=True)')
     out = mpi.run(3, '-c', code, ROOT).stdout
     share = max(1, len(os.sched_getaffinity(0)) // 3)

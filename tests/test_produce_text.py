@@ -13,7 +13,8 @@ import pytest
 import train
 from charlstm import CharLSTM
 from damage import ARRAYS, DAMAGE, write_checkpoint
-from engine import analysis, report, scoring, table
+from engine import analysis, report, scoring
+from engine.run import table
 from engine.backend.theano_setup import theano
 from models import P, default_mode
 from numpy_model import H1, H2, LETTERS, costs, forward

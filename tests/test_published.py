@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from damage import METADATA
-from engine import table
-from engine.state.checkpoint import write
+from engine.run import table
+from engine.model.checkpoint import write
 from learner import by_number, learn, progress_of
 from scripts import ROOT
 

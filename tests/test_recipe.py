@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pytest
 
-from engine import table
+from engine.run import table
 from engine.run import recipe
 from learner import Learner, learn, options, quick, settled
 from numpy_model import NAMES, random_parameters

@@ -27,7 +27,7 @@ SPY = '''
 import runpy, sys
 sys.path.insert(0, sys.argv[1])
 from charlstm import CharLSTM, read_averages
-from engine.state.state import State
+from engine.training import State
 
 class Texts(dict):
     def __getitem__(self, role):

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from damage import write_checkpoint
-from engine.state.checkpoint import Checkpoint, write
-from engine.files import partial_name
-from engine.logs import LOGS
+from engine.model.checkpoint import Checkpoint, write
+from engine.model.files import partial_name
+from engine.run.logs import LOGS
 from engine.run.options import Options
 from engine.run.run import Run
 from engine.run.schedule import Schedule

@@ -8,7 +8,7 @@ from engine import progress
 from engine.run import schedule
 from engine.run.run import Run
 from engine.run.schedule import Schedule
-from engine.process_group import SingleProcess
+from engine.parallel import SingleProcess
 from engine.interrupts import StopRequest
 from learner import Learner, by_number, epochs_of, learn, progress_of, quick, settled
 from scripts import STATEFUL, TEXT, TRAIN, assert_refused, log_rows, paste, run, succeeded

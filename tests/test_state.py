@@ -16,7 +16,7 @@ from charlstm import CharLSTM, read_about, read_checkpoint
 from damage import DAMAGE, write_checkpoint
 from engine import sampling
 from engine.backend.theano_setup import theano
-from engine.state.parameters import to_store
+from engine.model.parameters import to_store
 from models import parameters_of, prepared, spelled, text_of, trained
 from numpy_model import LETTERS, NAMES
 from scripts import ROOT, load, run, succeeded

@@ -19,7 +19,7 @@ import produce_text
 import train
 from damage import write_checkpoint
 from engine import commands, interrupts, progress, terminal
-from engine.process_group import SingleProcess
+from engine.parallel import SingleProcess
 from numpy_model import NAMES
 from scripts import (FAST, N_TRAIN, PRODUCE, ROOT, SMALL, TEXT, TRAIN, assert_changes_nothing, assert_refused,
                      contents, environment, finish, interrupted, load, paste, run, sequences, start, succeeded,

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from charlstm import CharLSTM, read_checkpoint, read_text
 from engine import progress, scoring
-from engine.state import text as text_module
-from engine.state.text import read_string, renumbered, shown, smallest_type, vocabulary, without_unknown
+from engine.model import text as text_module
+from engine.model.text import read_string, renumbered, shown, smallest_type, vocabulary, without_unknown
 from models import prepared, text_of
 from texts import CHARACTERS, POEM, TEXTS, as_read, written
 

@@ -14,10 +14,10 @@ sys.path[:0] = map(str, Path(__file__).resolve().parents[:2])
 
 from cells import OWN, peephole_cell, peephole_in_numpy  # noqa: E402
 from charlstm import CharLSTM, lstm_cell  # noqa: E402
-from engine import process_group  # noqa: E402
+from engine import parallel as process_group  # noqa: E402
 from engine.kernel.cell import Cell, held_cell, js_function, js_learning_functions  # noqa: E402
 from engine.page.page import MODEL, file_of_page  # noqa: E402
-from engine.state.run_state import STATES  # noqa: E402
+from engine.run_state import STATES  # noqa: E402
 from numpy_model import forward, lively_parameters, lstm, same  # noqa: E402
 
 FIRST = 0x3041                         # the code of the first character

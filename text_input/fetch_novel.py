@@ -20,7 +20,7 @@ from urllib.request import Request, urlopen
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from engine.files import write_whole  # noqa: E402
+from engine.model.files import write_whole  # noqa: E402
 from engine.progress import progress_bar  # noqa: E402
 from engine.terminal import Parser, main  # noqa: E402
 

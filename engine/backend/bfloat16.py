@@ -5,9 +5,9 @@ import os
 import platform
 import subprocess
 
-from engine import checks
+from engine.model import checks
 from engine.backend.theano_setup import kernel_runs, theano
-from engine.table import ROWS
+from engine.run.table import ROWS
 
 # The C macros that choose the instructions in engine/kernel/operands.h.
 MACROS = {'AMX': ['AMX_BF16'], 'AVX-512': ['AVX512_BF16'], 'emulated': []}

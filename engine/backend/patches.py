@@ -23,7 +23,7 @@ import zlib
 import numpy as np
 import scipy
 
-from engine import files
+from engine.model import files
 from engine.backend import gpu
 
 PYTHON = sys.version_info[:2]

@@ -5,7 +5,7 @@ import numpy as np
 
 from engine.export.templates import filled, text_of
 from engine.kernel.cell import GATES, own_inputs, written
-from engine.state.parameters import stacked
+from engine.model.parameters import stacked
 
 
 def _constant(value):

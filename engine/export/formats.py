@@ -17,8 +17,8 @@ def write(path, cell, p, uchar):
     """Write a Cell that has a program, parameters by name, and uchar (V,), as CharLSTM.export says."""
     import numpy as np                         # late, so that --help does not wait for it
     from engine.export import c_file, onnx_file
-    from engine.files import write_whole
-    from engine.state.tensors import tensors_file
+    from engine.model.files import write_whole
+    from engine.model.tensors import tensors_file
     ending = format_of(path)
     if ending != '.safetensors':
         p = {name: array.astype(np.float32) for name, array in p.items()}

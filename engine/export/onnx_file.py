@@ -9,7 +9,7 @@ import numpy as np
 
 from engine import commands
 from engine.export.templates import filled, text_of
-from engine.state.parameters import own_of_layer, stacked
+from engine.model.parameters import own_of_layer, stacked
 
 GATES = [1, 2, 0, 3]                   # of ONNX: i, o, f, c; ours are f, i, o, g
 

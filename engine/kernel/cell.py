@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.backend.theano_setup import theano, tt
-from engine.state.patterns import LONGEST_FORMULA
+from engine.model.patterns import LONGEST_FORMULA
 
 GATES = ('a_f', 'a_i', 'a_o', 'a_g')           # pre-activations: forget, input, output gate and cell update
 INPUTS = GATES + ('C_prev',)

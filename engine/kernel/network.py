@@ -3,7 +3,7 @@ import numpy as np
 
 from engine.backend.theano_setup import theano, tt
 from engine.kernel.ops import SoftmaxCrossEntropy
-from engine.state.parameters import own_of_layer, stacked
+from engine.model.parameters import own_of_layer, stacked
 
 
 def _two_layers(x, states, p, ops):

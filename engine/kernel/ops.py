@@ -17,7 +17,7 @@ from engine.backend.bfloat16 import MACROS
 from engine.backend.modules import compiled_file, load
 from engine.backend.theano_setup import theano, tt
 from engine.kernel.cell import c_functions
-from engine.state.parameters import NAMES, own_of_layer, stacked
+from engine.model.parameters import NAMES, own_of_layer, stacked
 
 gof = theano.gof
 DisconnectedType, disconnected_type = theano.gradient.DisconnectedType, theano.gradient.disconnected_type

@@ -6,7 +6,7 @@ model, edit charlstm.py: Kernel and Scan follow it.
 import collections
 
 from engine.backend.theano_setup import theano, tt
-from engine.state.parameters import stacked
+from engine.model.parameters import stacked
 
 
 class Scan:

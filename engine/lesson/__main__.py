@@ -1,11 +1,11 @@
 """Learn a short text with NumPy alone: python -m engine.lesson TEXT OUT"""
 import numpy as np
 
-from engine import checks
-from engine.files import refuse_to_replace, write_whole
+from engine.model import checks
+from engine.model.files import refuse_to_replace, write_whole
 from engine.lesson.numpy_lstm import learn, write
-from engine.state.parameters import parameter_shapes, read_about, read_parameters, to_store
-from engine.state.text import encoded, read_text
+from engine.model.parameters import parameter_shapes, read_about, read_parameters, to_store
+from engine.model.text import encoded, read_text
 from engine.terminal import Parser, main
 
 UNITS, STREAMS = 64, 10

@@ -2,7 +2,7 @@
 import numpy as np
 
 from charlstm import CharLSTM, tt
-from engine import table
+from engine.run import table
 from engine.kernel.cell import GATES, Cell
 from engine.lesson.numpy_lstm import sigmoid
 from engine.own_class import load_class

@@ -3,7 +3,7 @@ import os
 
 import numpy as np
 
-from engine import logs
+from engine.run import logs
 from engine.terminal import warn
 
 MOST_EPOCHS = 100              # that a page shows samples and costs of

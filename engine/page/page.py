@@ -9,14 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from engine import report, table
+from engine import report
+from engine.run import table
 from engine.analysis import QUOTES
-from engine.files import base_name, write_whole
+from engine.model.files import base_name, write_whole
 from engine.page.logs import learning, logged_costs
 from engine.run import recipe
-from engine.state.checkpoint import FORMAT, opened
-from engine.state.parameters import are_bytes, cell_of, units
-from engine.state.text import encoded, smallest_type
+from engine.model.checkpoint import FORMAT, opened
+from engine.model.parameters import are_bytes, cell_of, units
+from engine.model.text import encoded, smallest_type
 from engine.terminal import note
 
 HERE = Path(__file__).resolve().parent

@@ -1,13 +1,13 @@
 """Let a model learn a text by the recipe of train.py: with its files, or in a program of one's own."""
 import math
 
-from engine import checks
+from engine.model import checks
 from engine.commands import as_arguments
 from engine.run.options import Options
 from engine.run.recipe import complete
 from engine.run.schedule import Schedule
-from engine.state.parameters import parameter_shapes
-from engine.table import PRESETS, ROWS
+from engine.model.parameters import parameter_shapes
+from engine.run.table import PRESETS, ROWS
 
 RECIPES = ('default', *PRESETS)
 OF_FIT = [name for name, row in ROWS.items() if row.of_fit]

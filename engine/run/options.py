@@ -5,16 +5,17 @@ import os
 import secrets
 from pathlib import Path
 
-from engine import commands, table
+from engine import commands
+from engine.run import table
 from engine.commands import spelled
-from engine.files import base_name
+from engine.model.files import base_name
 from engine.run import recipe
 from engine.run.result import TITLES
 from engine.run.run import RUN_PROGRESS, Run
 from engine.run.schedule import epochs_before_fall
-from engine.state.checkpoint import Checkpoint, sources
-from engine.state.parameters import read_shapes, units
-from engine.state.patterns import boolean, file_name, matches, nothing, number, string
+from engine.model.checkpoint import Checkpoint, sources
+from engine.model.parameters import read_shapes, units
+from engine.model.patterns import boolean, file_name, matches, nothing, number, string
 from engine.terminal import number_of
 
 LAST = 'last'                                                  # for --resume: the newest checkpoint of the run

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 
 from engine import commands
-from engine.files import write_whole
+from engine.model.files import write_whole
 
 LONGEST = 80               # characters of a title; more would be wider than the picture
 

@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from engine import commands
-from engine.state.parameters import read_shapes, units
+from engine.model.parameters import read_shapes, units
 
 UNITS = 256
 # The rate times the number of units. In steps whose size does not depend on that of the gradient, the change of a

@@ -5,9 +5,9 @@ and the cost is the mean over all of its characters but the first.
 """
 import json
 
-from engine.files import base_name, named, write_whole
+from engine.model.files import base_name, named, write_whole
 from engine.progress import Countdown
-from engine.state.patterns import COST, matches, random_id, whole
+from engine.model.patterns import COST, matches, random_id, whole
 from engine.terminal import bits, nats_and_bits
 
 RESULT = '_result.json'                # ending of the file

@@ -6,18 +6,19 @@ import re
 import secrets
 import tempfile
 
-from engine import commands, logs
-from engine.files import named, partial_name, refuse_to_replace
-from engine.logs import EPOCHS, LOGS, SAMPLE_LENGTH, STEPS, Logs
-from engine.process_group import SingleProcess
+from engine import commands
+from engine.run import logs
+from engine.model.files import named, partial_name, refuse_to_replace
+from engine.run.logs import EPOCHS, LOGS, SAMPLE_LENGTH, STEPS, Logs
+from engine.parallel import SingleProcess
 from engine.progress import duration
 from engine.run import result
 from engine.run.picture import draw_costs
 from engine.run.result import RESULT
 from engine.run.schedule import FALLS, PROGRESS, RISING
-from engine.state.checkpoint import Checkpoint
-from engine.state.parameters import read_about
-from engine.state.patterns import MOST, file_name, matches, random_id
+from engine.model.checkpoint import Checkpoint
+from engine.model.parameters import read_about
+from engine.model.patterns import MOST, file_name, matches, random_id
 from engine.terminal import nats_and_bits, warn, without_file
 
 PICTURE = '.png'

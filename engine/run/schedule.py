@@ -2,7 +2,7 @@
 import dataclasses
 import math
 
-from engine.state.patterns import COST, REACHED, nats, nothing, positive, whole
+from engine.model.patterns import COST, REACHED, nats, nothing, positive, whole
 
 SAMPLED = 100      # steps between samples, at least
 

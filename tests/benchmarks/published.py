@@ -13,8 +13,8 @@ from typing import Callable, NamedTuple
 from common import print_head
 from recipes import Row, Run, chosen, finish, print_commands, units, write
 
-from engine import table
-from engine.files import named
+from engine.run import table
+from engine.model.files import named
 from engine.run.result import RESULT
 
 # ---------------------------------------------------------------- what is published

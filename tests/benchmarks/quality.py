@@ -28,7 +28,7 @@ from published import SPLITS, published
 from recipes import recipes
 
 from charlstm import CharLSTM, mean_cost
-from engine import table
+from engine.run import table
 
 import numpy as np
 

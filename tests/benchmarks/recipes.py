@@ -18,8 +18,8 @@ from common import ROOT, median, print_head, print_row
 
 import numpy as np
 
-from engine.files import write_whole
-from engine.state.parameters import read_about
+from engine.model.files import write_whole
+from engine.model.parameters import read_about
 from engine.run.run import EPOCHS
 from engine.run.schedule import Schedule
 from text_input.fetch_novel import write_python_reference

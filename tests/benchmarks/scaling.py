@@ -29,7 +29,7 @@ SEQUENCE = 50                                      # characters in a sequence, a
 
 def learn(out, text, units, batch, threads, steps):
     """Train as train.py does by default, in one of the processes of a side. Write its seconds and its peak memory."""
-    from engine import process_group
+    from engine import parallel as process_group
     group, threads = process_group.join(), int(threads)
     if hasattr(os, 'sched_setaffinity'):           # before NumPy's threads start
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[group.rank * threads:(group.rank + 1) * threads])

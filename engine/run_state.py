@@ -3,8 +3,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engine.state.checkpoint import opened
-from engine.state.parameters import read_finite, read_shapes, units
+from engine.model.checkpoint import opened
+from engine.model.parameters import read_finite, read_shapes, units
 
 STATES = ('h1', 'C1', 'h2', 'C2')
 MEAN_SQUARES = 'mean_squares'          # the state of RMSprop, by which score_text can adapt

@@ -15,11 +15,11 @@ import zipfile
 
 import numpy as np
 
-from engine import checks
-from engine.files import named, write_whole
-from engine.state.patterns import (
+from engine.model import checks
+from engine.model.files import named, write_whole
+from engine.model.patterns import (
     DEEPEST, LONGEST_FORMULA, boolean, list_of, matches, nothing, number, shallow, string, whole)
-from engine.table import INITIAL, LEARNING
+from engine.run.table import INITIAL, LEARNING
 
 FORMAT = 1                     # of the metadata and the names of the arrays
 # A file is a decompression bomb where its arrays are larger than ROOM and than RATIO times the file, both in bytes:
@@ -86,7 +86,7 @@ class Checkpoint:
             if not of_torch:
                 self._zip = zipfile.ZipFile(path)
         if of_torch:
-            from engine.state.tensors import as_npz                # late: most users need none of its packages
+            from engine.model.tensors import as_npz                # late: most users need none of its packages
             self._zip = zipfile.ZipFile(as_npz(path, self.refusal))
         members = self._zip.infolist()
         size = sum(member.file_size for member in members)
@@ -183,7 +183,7 @@ class Checkpoint:
                 raise self.refusal(f'it has no {name}, which it was written with')
         for name in metadata['lp']:
             if name not in LEARNING:
-                raise self.refusal(f'its learning parameter {name} is not in engine/table.py: add its row again')
+                raise self.refusal(f'its learning parameter {name} is not in engine/run/table.py: add its row again')
         if metadata['lp']:             # a user may have added a row to the table since this was written
             metadata['lp'] = {**INITIAL, **metadata['lp']}
         return metadata

@@ -9,9 +9,9 @@ import warnings
 
 import numpy as np
 
-from engine.files import append_whole, has_other_names, lock, named, open_log
-from engine.state.parameters import NAMES
-from engine.state.patterns import random_id, whole
+from engine.model.files import append_whole, has_other_names, lock, named, open_log
+from engine.model.parameters import NAMES
+from engine.model.patterns import random_id, whole
 
 STEPS, EPOCHS, SAMPLES, PASSAGE = LOGS = '.out', '_epochs.out', '_samples.txt', '_passage.out'    # endings of the logs
 BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # endings of checkpoints

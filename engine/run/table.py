@@ -8,8 +8,9 @@ import functools
 import os
 from typing import Any, Callable, NamedTuple, Optional
 
-from engine import checks, commands
-from engine.state.patterns import MOST
+from engine import commands
+from engine.model import checks
+from engine.model.patterns import MOST
 
 CHANGEABLE = ('epochs', 'save_every', 'patience')              # of a resumed run
 MAY_CHANGE = f'only {", ".join(map(commands.spelled, CHANGEABLE))} may change, and --lrate may become smaller'

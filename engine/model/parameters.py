@@ -4,8 +4,8 @@ import sys
 
 import numpy as np
 
-from engine.state.checkpoint import opened
-from engine.state.text import codec, vocabulary
+from engine.model.checkpoint import opened
+from engine.model.text import codec, vocabulary
 
 NAMES = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')       # of all models; a cell's own come after them
 
@@ -164,7 +164,7 @@ def read_finite(stored, name, dtype):
 def read_about(path):
     """Read the metadata of a checkpoint, a dict; empty where it has none.
 
-    Its keys are those of METADATA in engine/state/checkpoint.py. Among them are 'lp', the learning parameters, {}
+    Its keys are those of METADATA in engine/model/checkpoint.py. Among them are 'lp', the learning parameters, {}
     before model_setup; 'text', with path, characters, sha256 and how it was cut, {} without one; 'versions'; and
     'progress', as save_params got it. Raises OSError when the file cannot be read, and ValueError when it is no
     npz file or its metadata is damaged; the parameters are not read.

@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from engine import commands
-from engine.files import named
+from engine.model.files import named
 from engine.terminal import number_of
 
 GATES = [1, 0, 3, 2]           # PyTorch's gates are i, f, g, o, and ours f, i, o, g: it leads there and back

@@ -10,15 +10,16 @@ from typing import Any, Dict, Optional, Tuple, Union
 
 import numpy as np
 
-from engine import checks
+from engine.model import checks
 from engine.backend.theano_setup import device, theano
-from engine.files import base_name
-from engine.state import checkpoint, dropout
-from engine.state.batches import Text
-from engine.state.parameters import NAMES, are_bytes, carry_over, cell_of, own_names, read_parameters, to_store, units
-from engine.state.run_state import RunState, map_state, named_state, read_run
-from engine.state.text import encoded, shown
-from engine.table import ABOVE_0
+from engine.model.files import base_name
+
+from engine.model import checkpoint, dropout
+from engine.model.batches import Text
+from engine.model.parameters import NAMES, are_bytes, carry_over, cell_of, own_names, read_parameters, to_store, units
+from engine.run_state import RunState, map_state, named_state, read_run
+from engine.model.text import encoded, shown
+from engine.run.table import ABOVE_0
 from engine.terminal import printable, warn
 
 Path = Union[str, os.PathLike, checkpoint.Checkpoint]      # of a file; of a checkpoint, also an open one

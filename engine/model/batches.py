@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engine import checks
-from engine.process_group import SingleProcess
-from engine.state.text import nearest, read_together, renumbered, shown
+from engine.model import checks
+from engine.parallel import SingleProcess
+from engine.model.text import nearest, read_together, renumbered, shown
 from engine.terminal import number_of
 
 PARTS = ('train', 'valid')     # of which there are batches

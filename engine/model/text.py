@@ -11,8 +11,8 @@ import sys
 
 import numpy as np
 
-from engine import checks
-from engine.files import named
+from engine.model import checks
+from engine.model.files import named
 from engine.progress import progress_bar, say_if_slow
 from engine.terminal import number_of
 
