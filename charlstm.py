@@ -43,8 +43,7 @@ import numpy as np
 from engine.model import checks
 from engine.run import table
 from engine.analysis import Analysis, mean_cost
-from engine.interrupts import ctrl_c_delayed
-from engine.progress import Watch
+from engine.terminal import Watch, ctrl_c_delayed
 from engine.run import fit
 from engine.run.schedule import Diverged, Schedule
 from engine.sampling import Sampling
@@ -410,7 +409,7 @@ class CharLSTM(Sampling, Analysis):
 
         schedule: a Schedule of engine/run/schedule.py. It says where training begins, in the middle of an epoch where
         it was stopped there, and what the rate of each step is; it counts steps and epochs, and says when they are
-        enough. watch: a Watch of engine/progress.py, which takes each step and may stop training before the next.
+        enough. watch: a Watch of engine/terminal.py, which takes each step and may stop training before the next.
         Raises Diverged where costs or parameters are no finite numbers any more, or the cost has risen for long.
         """
         watch, n = watch or Watch(), self.n_batches['train']

@@ -15,11 +15,10 @@ from engine.kernel.network import costs_follow, is_as_in_c, log_probabilities
 from engine.kernel.ops import Kernel
 from engine.kernel.scan import Scan
 from engine.parallel import group_of
-from engine.progress import Compilation
 from engine.model.parameters import NAMES, own_names
 from engine.training import Path, State, locked
 from engine.run.table import changed_learning
-from engine.terminal import warn
+from engine.terminal import Compilation, warn
 
 DRAWS = 'draws random numbers by Theano, which no checkpoint keeps: a resumed run draws others'
 
