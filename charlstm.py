@@ -36,7 +36,7 @@ from engine.model.parameters import NAMES, own_of_layer, parameter_shapes, read_
 from engine.model.text import read_text
 from engine.run import fit
 from engine.run.schedule import Diverged
-from engine.interrupts import ctrl_c_delayed
+from engine.terminal import ctrl_c_delayed
 from engine.training import read_averages, read_checkpoint
 
 __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_averages', 'read_checkpoint', 'read_text', 'tt']

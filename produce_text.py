@@ -10,18 +10,18 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))        # where python -I does not look
 
-from engine import interrupts
+from engine.terminal import end_at_once
 
 if __name__ == '__main__':
-    interrupts.end_at_once()           # before imports that take time
+    end_at_once()           # before imports that take time
 
 import contextlib
 import itertools
 
-from engine import commands, copies, report, scoring, writing
+from engine import copies, report, scoring, writing
 from engine.model.files import append_text, open_to_append, refuse_to_change
 from engine.own_class import make_model
-from engine.terminal import Parser, main, note, number_of, one_line
+from engine.terminal import BUNDLED, Parser, main, near, note, number_of, one_line, raise_again
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -31,7 +31,7 @@ def build_parser():
     parser = Parser(
         description='Write text with a model that train.py has trained, or score an existing text with it. '
                     'What was asked for goes to standard output; messages go to standard error.')
-    parser.add_argument('params', metavar='PARAMS', nargs='?', default=commands.near(commands.BUNDLED),
+    parser.add_argument('params', metavar='PARAMS', nargs='?', default=near(BUNDLED),
                         help='checkpoint (.npz) of the model, or a file of PyTorch, .safetensors (default: the bundled '
                              'one, of Pride and Prejudice)')
     parser.add_argument('out', metavar='OUT', nargs='?', help='file to append the text to (default: '
@@ -103,7 +103,7 @@ def path_out(o, checkpoint):
     o: the options. checkpoint: the open checkpoint of the model.
     """
     from engine.model.checkpoint import sources          # late, so that --help does not wait for NumPy
-    path = o.out or commands.near(os.path.join(HERE, 'text_output', os.path.basename(o.params) + '.out'))
+    path = o.out or near(os.path.join(HERE, 'text_output', os.path.basename(o.params) + '.out'))
     learned = [source['path'] for source in sources(checkpoint.metadata.get('text', {})).values() if source]
     refuse_to_change(path, [o.prime_file, o.copies])
     refuse_to_change(path, learned, 'is a text of the run of this model, to be scored with --score')
@@ -188,7 +188,7 @@ def program(o):
     from engine.model.checkpoint import Checkpoint
     from engine.model.parameters import cell_of
     from engine.training import cell_difference
-    interrupts.raise_again()
+    raise_again()
     model = make_model(o.cell, CharLSTM, o.random_seed, precision=o.precision)
     with contextlib.ExitStack() as files:
         # Each is opened once: all that is read is then of one epoch, even while train.py replaces the file.

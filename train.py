@@ -10,22 +10,22 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))        # where python -I does not look
 
-from engine import interrupts
+from engine.terminal import end_at_once
 
 if __name__ == '__main__':
-    interrupts.end_at_once()           # before imports that take a while
+    end_at_once()           # before imports that take a while
 
 import argparse
 import time
 
-from engine import commands, parallel as process_group
+from engine import parallel as process_group
 from engine.run import table
-from engine.interrupts import EXIT_INTERRUPTED, StopRequest
+from engine.terminal import EXIT_INTERRUPTED, StopRequest
 from engine.own_class import make_model
-from engine.progress import ProgressBar, duration
+from engine.terminal import ProgressBar, duration
 from engine.run.result import to_score
 from engine.run.schedule import Diverged, Schedule
-from engine.terminal import Parser, main, nats_and_bits
+from engine.terminal import Parser, main, nats_and_bits, raise_again, script
 
 
 def build_parser():
@@ -48,7 +48,7 @@ def prepare(arguments, group):
     arguments: from the command line, by name.
     """
     from charlstm import CharLSTM                          # late: Theano takes a second to import
-    interrupts.raise_again()
+    raise_again()
     from engine.run.fit import set_up
     from engine.run.options import Options, check_texts
     from engine.run.recipe import advise
@@ -120,7 +120,7 @@ def check_names(text=None, run=None):
                              f'run, and --init {name} starts a new one from its parameters')
     if None not in (text, run) and os.path.isfile(run) and not os.path.exists(text):
         raise ValueError(f'{text} is no file, but {run} is one: the text comes first, and then the name of the run, as '
-                         f'in {commands.script("train.py", run, text)}')
+                         f'in {script("train.py", run, text)}')
 
 
 def program(arguments):

@@ -12,8 +12,7 @@ import sys
 import time
 import traceback
 
-from engine import commands, interrupts
-from engine.terminal import EscapedStream
+from engine.terminal import ENDING, EscapedStream, with_mpi
 
 # The environment variables in which a launcher passes to each process its rank and the number of processes.
 LAUNCHERS = (('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'), ('PMI_RANK', 'PMI_SIZE'),
@@ -176,7 +175,7 @@ def join():
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:           # RuntimeError: no MPI library
         raise ImportError(f'started by mpiexec, but mpi4py cannot be imported ({" ".join(str(error).split())}): '
-                          f'run {commands.with_mpi(size or 2)}') from None
+                          f'run {with_mpi(size or 2)}') from None
     world = MPI.COMM_WORLD
     if size not in (None, world.Get_size()):
         raise ValueError(f'mpiexec started {size} processes, but mpi4py finds {world.Get_size()}: they belong to '
@@ -196,7 +195,7 @@ def end(status, message):
     rank, size = rank_and_size()
     if (rank, size) == (0, 1):
         return
-    for number in interrupts.ENDING:                       # a second signal would interrupt the wait for the others
+    for number in ENDING:                       # a second signal would interrupt the wait for the others
         signal.signal(number, signal.SIG_IGN)
     if not _world:
         with contextlib.suppress(ImportError, ValueError):

@@ -6,9 +6,8 @@ from typing import NamedTuple
 
 from engine import copies
 from engine.model.files import base_name
-from engine.progress import Countdown
 from engine.report import entry_name, print_json
-from engine.terminal import bits, nats_and_bits, note, number_of
+from engine.terminal import Countdown, bits, nats_and_bits, note, number_of
 
 SURPRISES, CONTEXT = 10, 30        # least expected characters that are printed, and characters before each
 NAMED = 20                         # unknown characters that are printed, the most frequent ones

@@ -1,14 +1,20 @@
-"""What both scripts share: output streams, messages, the parser of options, and how a script ends."""
+"""What the scripts share: streams, messages, printed commands, progress, signals, options, and how a script ends."""
 import argparse
 import contextlib
 import difflib
 import errno
+import functools
+import importlib
 import math
 import os
 import re
+import shlex
+import shutil
+import signal
+import subprocess
 import sys
-
-from engine import commands, interrupts
+import threading
+import time
 
 # All but tab and line feed, and what separates lines or turns their direction.
 CONTROLS = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]')
@@ -146,7 +152,7 @@ def _place_of(error):
     import sysconfig                           # late, so that --help does not wait for them
     import traceback
     libraries = [sysconfig.get_path(name) + os.sep for name in ('stdlib', 'platstdlib', 'purelib', 'platlib')]
-    program = [os.path.join(commands.ROOT, *names) for names in (('engine', ''), ('train.py',), ('produce_text.py',))]
+    program = [os.path.join(ROOT, *names) for names in (('engine', ''), ('train.py',), ('produce_text.py',))]
     if isinstance(error, SyntaxError) and error.filename:
         frames = [traceback.FrameSummary(error.filename, error.lineno, '')]
     else:
@@ -157,7 +163,7 @@ def _place_of(error):
             continue
         if path.startswith(tuple(program)) or not os.path.isfile(path):
             return None
-        return f'{commands.near(path)}, line {frame.lineno}', frame.line
+        return f'{near(path)}, line {frame.lineno}', frame.line
     return None
 
 
@@ -180,10 +186,473 @@ def _message(error, needs_less, options):
         return unnamed
     if isinstance(error, ImportError):
         # Python names the module that is missing; our own errors say what to do.
-        return f'{error}: {commands.find_packages()}' if error.name else str(error)
+        return f'{error}: {find_packages()}' if error.name else str(error)
     if place:
         return f'{place}: {type(error).__name__}: {error}'
     return None
+
+
+# ---------------------------------------------------------------- printed commands
+
+# They run from the current folder, with the current Python.
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))         # the folder of the scripts
+BUNDLED = os.path.join(ROOT, 'training_results', 'prideandprejudice.npz')      # a checkpoint
+# Without these, Open MPI's mpiexec refuses to run as root before it starts any process.
+AS_ROOT = ['OMPI_ALLOW_RUN_AS_ROOT=1', 'OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1']
+
+
+def _word(word):
+    """Return a word quoted for the shell, with escapes if it has characters that are not shown as themselves."""
+    encoding = getattr(sys.stdout, 'encoding', None) or 'utf-8'
+    if word.isprintable() and word.encode(encoding, 'replace').decode(encoding) == word:
+        return shlex.quote(word)
+    return "$'{}'".format(''.join(f'\\x{byte:02x}' for byte in os.fsencode(word)))
+
+
+def quoted(words):
+    """Return words as a command line of this system's shell."""
+    return subprocess.list2cmdline(words) if os.name == 'nt' else ' '.join(map(_word, words))
+
+
+def spelled(name):
+    """Return an option as it is typed: --batch-size for batch_size."""
+    return '--' + name.replace('_', '-')
+
+
+def as_arguments(message):
+    """Return a message in which the options are as in Python: batch_size for --batch-size."""
+    return re.sub(r'--([a-z][a-z0-9-]+)', lambda found: found.group(1).replace('-', '_'), message)
+
+
+def typed(options):
+    """Return options of train.py, a dict by name, as words of a command line; the positional ones first.
+
+    Those that are None are left out, and flags that are False.
+    """
+    options = {name: value for name, value in options.items() if value is not None and value is not False}
+    words = [options.pop(name) for name in ('input', 'run') if name in options]
+    for name, value in options.items():
+        if str(value).startswith('-'):
+            words.append(f'{spelled(name)}={value}')       # otherwise it would be read as another option
+        else:
+            words += [spelled(name)] + ([str(value)] if value is not True else [])
+    return words
+
+
+def near(path):
+    """Return a path relative to the current folder if it is inside it, otherwise absolute; it never begins with '-'."""
+    try:
+        path, relative = os.path.abspath(path), os.path.relpath(path)
+    except (FileNotFoundError, ValueError):            # the current folder was removed; another drive of Windows
+        return path
+    if relative.split(os.sep)[0] == os.pardir:
+        return path
+    return os.path.join(os.curdir, relative) if relative.startswith('-') else relative
+
+
+def _program(path):
+    """Return a program as it is typed: its name if the shell finds it by that, otherwise its path."""
+    found = shutil.which(os.path.basename(path))
+    if found and os.path.abspath(found) == os.path.abspath(path):
+        return os.path.basename(path)
+    path = near(path)
+    return path if os.path.dirname(path) else os.path.join(os.curdir, path)
+
+
+def _python():
+    return _program(sys.executable or 'python')
+
+
+def script(name, *arguments, processes=1):
+    """Return the command that runs a script of this package, in one or several processes.
+
+    It uses this Python or, if `uv run` started the current script, uv.
+    """
+    uv = os.environ.get('UV')                          # set by `uv run`: the path of uv
+    runner = [_program(uv), 'run'] if uv else [_python()]
+    if uv and processes > 1:
+        runner += ['--with', 'mpi4py']
+    if processes > 1:
+        mpiexec = os.path.join(os.path.dirname(sys.executable), 'mpiexec')         # where pip installs it
+        as_root = AS_ROOT if hasattr(os, 'geteuid') and os.geteuid() == 0 else []
+        runner = [*as_root, _program(mpiexec) if os.path.exists(mpiexec) else 'mpiexec', '--bind-to', 'none',
+                  '-n', str(processes), *runner]
+    return quoted([*runner, near(os.path.join(ROOT, name)), *arguments])
+
+
+def install(requirements='requirements.txt'):
+    """Return the command that installs a file of requirements in the package's folder for this Python.
+
+    pip resolves paths in such a file from the current folder.
+    """
+    pip = ['-m', 'pip', 'install', '-r', requirements]
+    if near(ROOT) == os.curdir:
+        return quoted([_python(), *pip])
+    change = 'cd /d' if os.name == 'nt' else 'cd'
+    return f'({change} {quoted([ROOT])} && {quoted([os.path.abspath(sys.executable), *pip])})'
+
+
+def find_packages():
+    """Return what a message on a missing package advises: a command, after a reason if there is one.
+
+    It activates the virtual environment of the README, if that exists and this Python is another one, or installs.
+    """
+    folder = os.path.join(ROOT, 'venv')
+    activate = os.path.join(folder, *(['Scripts', 'activate'] if os.name == 'nt' else ['bin', 'activate']))
+    if not os.path.exists(activate) or os.path.realpath(sys.prefix) == os.path.realpath(folder):
+        return f'run {install()}'
+    words = [near(activate)] if os.name == 'nt' else ['source', near(activate)]
+    return f'the virtual environment is not active: run {quoted(words)}'
+
+
+def imported(package):
+    """Import and return an optional package. Raises ImportError where it is missing, with the command that helps."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        install, package = [_python(), '-m', 'pip', 'install'], package.split('.')[0]
+        with_uv = [_program(os.environ.get('UV', 'uv')), 'run', '--with', package, *sys.argv]
+        raise ImportError(f'{error}: run {quoted(with_uv if "UV" in os.environ else [*install, package])}') from None
+
+
+def with_mpi(processes):
+    """Return the command that installs mpi4py or, under `uv run`, that runs this script with it."""
+    if os.environ.get('UV'):
+        return script('train.py', *sys.argv[1:], processes=processes)
+    return install('engine/requirements-mpi.txt')
+
+
+# ---------------------------------------------------------------- progress
+
+QUIET = 30         # seconds between lines of progress without a terminal,
+COMPILING = 3      # and while something is compiled
+FORECAST = 10      # seconds of training, if an epoch takes longer, after which its whole time is estimated
+SLOW = 1           # seconds of silence before the first line of say_if_slow
+TIMED = 3          # files that are compiled before the time left is estimated
+TIME = len('10:00:00 left')                            # columns of a terminal that a bar keeps for it
+
+
+def duration(seconds):
+    """Return a number of seconds as text, such as '1 min 5 s'."""
+    if seconds < 0.05:
+        return 'under 0.1 s'
+    if seconds < 9.95:
+        return f'{seconds:.1f} s'
+    minutes, seconds = divmod(int(round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f'{hours} h {minutes} min'
+    return f'{minutes} min {seconds} s' if minutes else f'{seconds} s'
+
+
+def is_watched(file):
+    """Return whether a stream is shown while it is written to, by a terminal or a notebook."""
+    return file.isatty() or type(file).__module__.startswith('ipykernel')
+
+
+@contextlib.contextmanager
+def say_if_slow(line, file=None, shown=True, pause=None):
+    """Print a line with the time so far, after SLOW seconds and then every QUIET seconds, until the block ends.
+
+    line: a text, or a function that returns the whole line. file: standard error by default. shown: whether to print
+    at all. pause: seconds between lines, instead of QUIET.
+    """
+    file, done, start = file or sys.stderr, threading.Event(), time.time()
+
+    def report():
+        wait = SLOW
+        while not done.wait(wait):
+            print(line() if callable(line) else f'{line}, {duration(time.time() - start)} so far ...', file=file,
+                  flush=True)
+            wait = pause or QUIET
+
+    if shown:
+        threading.Thread(target=report, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+class Compilation(contextlib.ExitStack):
+    """How far a function is compiled: a line after SLOW seconds of that, and then every COMPILING seconds.
+
+    file: where it is printed; None for standard error, if that is a terminal or a notebook.
+    """
+    def __init__(self, name, file=None):
+        super().__init__()
+        self._name, self._files, self._left = name, '', ''
+        self._file, self._shown = file or sys.stderr, file or is_watched(sys.stderr)   # compiling() redirects it
+
+    def report(self, done, total, seconds):
+        """Take the numbers of compiled files and of all, and the seconds so far. The first call is before the first."""
+        first = not self._files
+        self._files = f'{done} of {number_of(total, "file")}'
+        estimated = TIMED <= done < total
+        self._left = f'about {duration(seconds / done * (total - done))} left' if estimated else ''
+        if first:
+            self._start = time.time()
+            self.enter_context(say_if_slow(self._line, self._file, self._shown, COMPILING))
+
+    def _line(self):
+        left = self._left or f'{duration(time.time() - self._start)} so far'
+        return f'compiling {self._name}, this first time only: {self._files}, {left} ...'
+
+
+class _NoBar:
+    """A stand-in for tqdm's progress bar where none is shown: all its methods do nothing."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def __getattr__(self, name):
+        return lambda *arguments, **settings: None
+
+
+@functools.lru_cache(maxsize=None)     # once
+def _warn_of_no_bar():
+    warn(f'tqdm cannot be imported, so there will be no progress bar; to install it: {install()}')
+
+
+def progress_bar(file, shown=True, **settings):
+    """Return tqdm's progress bar if it is to be shown and the file is a terminal, otherwise a _NoBar.
+
+    The bar writes to the terminal itself, not through an EscapedStream, because it moves by control characters.
+    """
+    if not (shown and file.isatty()):
+        return _NoBar()
+    try:
+        from tqdm import tqdm                          # late, so that --help needs nothing installed
+    except ImportError:
+        _warn_of_no_bar()
+        return _NoBar()
+    return tqdm(file=getattr(file, 'stream', file), dynamic_ncols=True, **settings)
+
+
+def _estimate_from(bar, done):
+    """Let a bar estimate the time left without what was done until now, before which something is compiled."""
+    bar.n = bar.initial = bar.last_print_n = done
+    bar.unpause()
+
+
+class Countdown:
+    """How many characters of some work are done: a bar on a terminal, otherwise a line every QUIET seconds.
+
+    The time left is estimated without the first piece, before which functions are compiled.
+    """
+
+    def __init__(self, name, total):
+        self.name, self.total, self.done = name, total, 0
+        self.last_line = time.time()
+        # The name, which may be long, is where a terminal's width cuts it off.
+        self.bar = progress_bar(sys.stderr, total=total, unit=' characters', unit_scale=True, leave=False, delay=1,
+                                desc=printable(name),
+                                bar_format='{percentage:.0f} %, {remaining} left, {rate_fmt}, {desc} |{bar}|')
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.bar.close()
+
+    def add(self, n):
+        """Count n more characters as done."""
+        now = time.time()
+        if not self.done:
+            self.start, self.first, self.done = now, n, n
+            return _estimate_from(self.bar, n)
+        self.done += n
+        self.bar.update(n)
+        if isinstance(self.bar, _NoBar) and now - self.last_line > QUIET:
+            left = (now - self.start) / (self.done - self.first) * (self.total - self.done)
+            note(f'{self.name}: {self.done:,} of {self.total:,} characters, {duration(left)} left')
+            self.last_line = now
+
+
+class _Speed:
+    """The speed of an epoch. epoch_start: when it began; read: how many characters were read since."""
+
+    def begin_epoch(self):
+        """Begin to measure the speed of an epoch."""
+        self.epoch_start, self.read = time.time(), 0
+
+    def speed(self):
+        """Return the characters per second of this epoch, a finite number even before the clock moves."""
+        return self.read / max(time.time() - self.epoch_start, 1e-6)
+
+
+class Watch(_Speed):
+    """What follows the steps of a training loop: this one only measures the speed, and never stops the loop."""
+    stopped = False
+
+    def step(self, cost, ratios, characters):
+        """Take the cost and the update ratios of a step, and how many characters it has read."""
+        self.read += characters
+
+    def until_stopped(self, items):
+        """Yield the items until the loop is to stop."""
+        for item in items:
+            yield item
+            if self.stopped:
+                return
+
+
+def _fitting(fields, columns):
+    """Return the first fields, joined, as many of them as have room."""
+    text = ''
+    for field in fields:
+        if len(text + field) > columns:
+            break
+        text += field
+    return text
+
+
+class ProgressBar(_Speed):
+    """The progress of training: a bar on a terminal, otherwise lines.
+
+    steps: how many an epoch has; done: how many the run has made. The time left is estimated without
+    the first step, in which a GPU's driver compiles.
+    """
+
+    def __init__(self, steps, done):
+        self.steps, self.done_before = steps, done
+        self.begin_epoch()
+        self.last_line = self.epoch_start
+        self.forecast = False                          # whether the estimate was printed
+        self.bar = progress_bar(sys.stdout, total=None, initial=done, desc='starting, ', smoothing=0.05,
+                                bar_format='{desc}{remaining} left |{bar}|')
+        self.go_back(done)
+
+    def go_back(self, done):
+        """Continue from an earlier step of the run."""
+        self.done = self.bar.n = done
+        self.first = done + 1                          # the step that the estimate leaves out
+
+    @contextlib.contextmanager
+    def paused(self):
+        """Do not count the time of the block for the speed."""
+        start = time.time()
+        yield
+        self.epoch_start += time.time() - start
+
+    def line(self, text):
+        """Print a line above the bar."""
+        self.bar.clear()
+        print(text, flush=True)
+        self.last_line = time.time()
+
+    def step(self, epoch, epochs, cost, valid_cost, characters):
+        """Show a step, which read this number of characters. epochs: those of the whole run, which may become fewer.
+
+        Return whether this is the time for a text before the end of the epoch: once, with the estimate of the time,
+        where much of the epoch is left.
+        """
+        self.done += 1
+        self.read += characters
+        fields = [f'epoch {epoch}/{epochs}, ', f'cost {cost:.3f}, ', f'valid {valid_cost:.3f}, ',
+                  f'{self.speed():,.0f} chars/s, ']
+        self.bar.total = total = epochs * self.steps
+        self.bar.set_description_str(_fitting(fields, shutil.get_terminal_size().columns - TIME), refresh=False)
+        if self.done == self.first:                    # both estimates of the time left, the bar's too, begin here
+            self.start = time.time()
+            _estimate_from(self.bar, self.done)
+            return False
+        self.bar.update()
+        elapsed = time.time() - self.start
+        seconds = elapsed / (self.done - self.first)   # of a step
+        estimates = not self.forecast and (elapsed > FORECAST or self.done % self.steps == 0)
+        if estimates:
+            what = f'what is left of {epochs} epochs' if self.done_before else f'{epochs} epochs'
+            whole = f', {duration(seconds * (total - self.done_before))} for {what}' if epochs > 1 else ''
+            self.line(f'estimated training time: {duration(seconds * self.steps)} an epoch{whole}')
+            self.forecast = True
+        if isinstance(self.bar, _NoBar) and time.time() - self.last_line > QUIET:
+            self.line(f'{"".join(fields)}{duration(seconds * (total - self.done))} left')
+        return estimates and seconds * (-self.done % self.steps) > FORECAST / 2        # seconds left of the epoch
+
+    def close(self):
+        self.bar.close()
+
+
+# ---------------------------------------------------------------- interrupts
+
+EXIT_INTERRUPTED = 130  # exit status of a program that Ctrl-C ended
+ENDING = signal.SIGINT, signal.SIGTERM  # Ctrl-C, and `kill`
+
+
+def _end_now(number, frame):
+    with contextlib.suppress(OSError):
+        os.write(2, f'{os.path.basename(sys.argv[0])}: interrupted\n'.encode('utf-8', 'replace'))
+    os._exit(EXIT_INTERRUPTED)
+
+
+def end_at_once():
+    """Let Ctrl-C or SIGTERM end the program with one line: a module could catch a KeyboardInterrupt."""
+    for number in ENDING:
+        if signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):       # not if it is ignored
+            signal.signal(number, _end_now)
+
+
+def raise_again():
+    """Let Ctrl-C or SIGTERM raise KeyboardInterrupt, after end_at_once(), so that nothing that was begun is left."""
+    for number in ENDING:
+        if signal.getsignal(number) is _end_now:
+            signal.signal(number, signal.default_int_handler)
+
+
+@contextlib.contextmanager
+def ctrl_c_delayed():
+    """Delay the KeyboardInterrupt of Ctrl-C to the end of the block, which then is not left half done."""
+    if (threading.current_thread() is not threading.main_thread()
+            or signal.getsignal(signal.SIGINT) is not signal.default_int_handler):
+        yield
+        return
+    received = []
+    signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if received:
+            raise KeyboardInterrupt from None
+
+
+class StopRequest:
+    """A context in which a signal requests a stop after the current step; a second signal stops at once.
+
+    The signals are Ctrl-C, SIGTERM, SIGUSR1, which mpiexec passes to all processes and which
+    batch systems send before the time is over, and SIGHUP, of a terminal that was closed. A
+    second SIGHUP does not stop at once: the shell may send one, and the system another. A signal that is
+    ignored stays so, as SIGHUP under nohup, and Ctrl-C in the background of a shell script.
+    """
+    HANGUP = getattr(signal, 'SIGHUP', None)
+    SIGNALS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGUSR1', 'SIGHUP') if hasattr(signal, name)]
+
+    def __init__(self, group):
+        """Take a SingleProcess or a ProcessGroup, whose processes agree to stop."""
+        self._group = group
+
+    def __enter__(self):
+        self._handlers = {number: signal.signal(number, self._request) for number in self.SIGNALS
+                          if signal.getsignal(number) != signal.SIG_IGN}
+        return self
+
+    def _request(self, number, frame):
+        if self._group.stop_requested and number != self.HANGUP:
+            raise KeyboardInterrupt
+        self._group.stop_requested = True
+
+    @property
+    def agreed(self):
+        """Return whether all processes stop now."""
+        return self._group.stop_agreed
+
+    def __exit__(self, *error):
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
 
 
 # ---------------------------------------------------------------- the options and the end of a script
@@ -219,7 +688,7 @@ class Parser(argparse.ArgumentParser):
                     settings = dict(type=str, metavar=kind)
                 else:
                     settings = dict(type=kind, metavar={int: 'N', float: 'X'}[kind])
-                group.add_argument(commands.spelled(row.name), default=default, help=text, **settings)
+                group.add_argument(spelled(row.name), default=default, help=text, **settings)
 
     def print_help(self, file=None):
         print(self.format_help(), end='', file=file, flush=True)       # argparse would drop an OSError
@@ -248,9 +717,9 @@ class Parser(argparse.ArgumentParser):
                     self.error(f'unknown option {word}', f': if the file is meant, write {os.path.join(".", word)}')
                 option = word.split('=')[0]
                 name = option.lstrip('-')
-                near = [other for other in known if other.startswith(name)] or difflib.get_close_matches(name, known)
-                if near:
-                    self.error(f'unknown option {option}', f': did you mean --{near[0]}?')
+                close = [other for other in known if other.startswith(name)] or difflib.get_close_matches(name, known)
+                if close:
+                    self.error(f'unknown option {option}', f': did you mean --{close[0]}?')
                 self.error(f'unknown option {option}')
         self.error(f'too many arguments: {" ".join(words)}')
 
@@ -260,11 +729,11 @@ class Parser(argparse.ArgumentParser):
 
 def _as_typed(message, parser):
     """Return a message in which options are as they are typed: 'batch_size' where it stands alone, 'the option l1'."""
-    def typed(word):
-        option = commands.spelled(word.group().split()[-1])
+    def with_dashes(word):
+        option = spelled(word.group().split()[-1])
         return option if option in parser._option_string_actions else word.group()
 
-    return re.sub(r'the option [a-z]+|(?<![\w./\\-])[a-z]+_[a-z_0-9]+(?![\w./\\=-])', typed, message)
+    return re.sub(r'the option [a-z]+|(?<![\w./\\-])[a-z]+_[a-z_0-9]+(?![\w./\\=-])', with_dashes, message)
 
 
 def _end(parser, process_group, status, message):
@@ -300,14 +769,14 @@ def main(parser, program, needs_less, needs_reader=True, process_group=None):
     except BrokenPipeError:
         status = 0
     except KeyboardInterrupt as error:
-        _end(parser, process_group, interrupts.EXIT_INTERRUPTED, f'interrupted{error}')
+        _end(parser, process_group, EXIT_INTERRUPTED, f'interrupted{error}')
     except Exception as error:
         message = _message(error, needs_less, options)
         if message is None:
             raise
         _end(parser, process_group, 2, _as_typed(message, parser) if isinstance(error, ValueError) else message)
     finally:
-        interrupts.raise_again()
+        raise_again()
         try:
             sys.stdout.flush()
         except OSError:                                # no reader, or a full disk: Python must not fail again at exit

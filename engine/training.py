@@ -38,9 +38,8 @@ from engine.model.parameters import (NAMES, carry_over, cell_of, own_names, para
                                      read_parameters, read_shapes, to_store, units)
 from engine.model.text import shown
 from engine.parallel import group_of
-from engine.progress import Compilation
 from engine.run import table
-from engine.terminal import printable, warn
+from engine.terminal import Compilation, printable, warn
 
 STATES = ('h1', 'C1', 'h2', 'C2')
 MEAN_SQUARES = 'mean_squares'          # the state of RMSprop, with which score_text can adapt

@@ -2,9 +2,8 @@
 import os
 import re
 
-from engine import commands
+from engine.terminal import BUNDLED, near, script, spelled
 from engine.model import checks
-from engine.commands import spelled
 from engine.export.formats import format_of
 from engine.model.files import is_archive, refuse_to_replace
 from engine.run.table import ABOVE_0, ROWS, Option, count
@@ -120,10 +119,10 @@ def _check_names(o):
     """Raise ValueError where a file stands in the place of PARAMS that is no checkpoint."""
     if o.out is not None and is_archive(o.out) and not is_archive(o.params):
         raise ValueError(f'got {o.params} and then {o.out}: PARAMS, the checkpoint, comes first, as in '
-                         f'{commands.script("produce_text.py", o.out, o.params)}')
+                         f'{script("produce_text.py", o.out, o.params)}')
     if os.path.isfile(o.params) and os.access(o.params, os.R_OK) and not is_archive(o.params):
         raise ValueError(f'{o.params} is no checkpoint: PARAMS comes first, as in '
-                         f'{commands.script("produce_text.py", commands.near(commands.BUNDLED), "--score", o.params)}')
+                         f'{script("produce_text.py", near(BUNDLED), "--score", o.params)}')
 
 
 def _check(o):

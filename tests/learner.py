@@ -12,8 +12,7 @@ from engine.run.recipe import complete, set_units
 from engine.run.run import Run
 from engine.run.schedule import Schedule
 from engine.parallel import SingleProcess
-from engine.interrupts import StopRequest
-from engine.progress import ProgressBar
+from engine.terminal import ProgressBar, StopRequest
 from scripts import log_rows
 
 

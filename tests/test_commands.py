@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 import train
-from engine import commands
+from engine import terminal
 from scripts import PRODUCE, ROOT, TRAIN, assert_refused, copy_of_program, path_without_uv, paste, program, succeeded
 
 REAL = shlex.quote(sys.executable)
@@ -25,7 +25,7 @@ def place(tmp_path, monkeypatch):
     copy_of_program(root)
     (tmp_path / 'some where $HOME').mkdir()
     monkeypatch.chdir(tmp_path / 'some where $HOME')
-    monkeypatch.setattr(commands, 'ROOT', str(root))
+    monkeypatch.setattr(terminal, 'ROOT', str(root))
     monkeypatch.setenv('PATH', path_without_uv())
     monkeypatch.delenv('UV', raising=False)
     return root
@@ -39,7 +39,7 @@ def test_script_runs_when_pasted(place, monkeypatch, tmp_path, where, shown):
     """By its shortest path, and its arguments arrive unchanged."""
     monkeypatch.chdir(tmp_path / where)
     odd = "it's $HOME \\ *.npz"
-    line = commands.script('train.py', '--resume', odd)
+    line = terminal.script('train.py', '--resume', odd)
     assert shlex.split(line)[1:] == [shown.format(place), '--resume', odd]
     assert_refused(paste(line, os.curdir), f'train.py: cannot read {odd}: ')
 
@@ -58,7 +58,7 @@ def test_runner_is_printed_by_its_name_if_the_shell_finds_it(place, monkeypatch,
     for folder, name in ((place, str(runner)), (tmp_path, os.path.join('my programs', kind)),
                          (runner.parent, os.path.join(os.curdir, kind))):
         monkeypatch.chdir(folder)
-        line = commands.script('train.py', '--help')
+        line = terminal.script('train.py', '--help')
         words = shlex.split(line)
         assert words[0] == (kind if found else name) and words[1:-2] == ['run'] * (kind == 'uv')
     assert succeeded(paste(line, folder)).startswith('usage: train.py ')
@@ -77,11 +77,11 @@ def test_several_processes(place, monkeypatch, tmp_path, uid, variables, by_uv):
         monkeypatch.delenv(name, raising=False)
     if by_uv:
         monkeypatch.setenv('UV', str(programs / 'uv'))
-    line = commands.script('train.py', '--resume', 'a b', processes=2)
+    line = terminal.script('train.py', '--resume', 'a b', processes=2)
     printed = succeeded(paste(line, os.curdir))
     runner = f'{programs}/uv run --with mpi4py' if by_uv else f'{programs}/python'
     assert printed == f'{variables}:--bind-to none -n 2 {runner} {place}/train.py --resume a b\n'
-    assert commands.with_mpi(2) == line if by_uv else commands.with_mpi(2).endswith('-r engine/requirements-mpi.txt)')
+    assert terminal.with_mpi(2) == line if by_uv else terminal.with_mpi(2).endswith('-r engine/requirements-mpi.txt)')
 
 
 def test_install_runs_in_the_folder_of_the_requirements(place, monkeypatch, tmp_path):
@@ -89,20 +89,20 @@ def test_install_runs_in_the_folder_of_the_requirements(place, monkeypatch, tmp_
     (tmp_path / 'pip.py').write_text('import os; print(os.path.realpath(os.curdir))\n' + PRINT)
     for folder in (Path.cwd(), place):
         monkeypatch.chdir(folder)
-        out = succeeded(paste(f'{commands.install()} && pwd', folder, PYTHONPATH=str(tmp_path))).splitlines()
+        out = succeeded(paste(f'{terminal.install()} && pwd', folder, PYTHONPATH=str(tmp_path))).splitlines()
         assert out == [str(place), '["install", "-r", "requirements.txt"]', str(folder)]
 
 
 def test_missing_packages_are_in_the_virtual_environment_if_it_is_another_one(place, monkeypatch):
-    assert commands.find_packages() == f'run {commands.install()}'
+    assert terminal.find_packages() == f'run {terminal.install()}'
     activate = place / 'venv' / 'bin' / 'activate'
     activate.parent.mkdir(parents=True)
     activate.touch()
-    assert commands.find_packages() == f'the virtual environment is not active: run source {shlex.quote(str(activate))}'
+    assert terminal.find_packages() == f'the virtual environment is not active: run source {shlex.quote(str(activate))}'
     monkeypatch.chdir(place)
-    assert commands.find_packages().endswith(': run source venv/bin/activate')
+    assert terminal.find_packages().endswith(': run source venv/bin/activate')
     monkeypatch.setattr(sys, 'prefix', str(place / 'venv'))
-    assert commands.find_packages() == f'run {commands.install()}'
+    assert terminal.find_packages() == f'run {terminal.install()}'
 
 
 # ---------------------------------------------------------------- words
@@ -114,7 +114,7 @@ def test_near(tmp_path, monkeypatch, path, shown):
     (tmp_path / 'current').mkdir()
     monkeypatch.chdir(tmp_path / 'current')
     places = dict(current=tmp_path / 'current', above=tmp_path)
-    assert commands.near(path.format(**places)) == shown.format(**places)
+    assert terminal.near(path.format(**places)) == shown.format(**places)
 
 
 @pytest.mark.parametrize('options', [
@@ -122,7 +122,7 @@ def test_near(tmp_path, monkeypatch, path, shown):
     dict(input='t', no_stateful=True, bptt_maxdepth=-1, encoding='utf-16', init='/x y/p.npz'),
     dict(resume='p.npz', epochs=7), dict(input='t', resume='-p.npz', valid='-t.txt'), {}])
 def test_typed_options_are_parsed_as_the_same_options(options):
-    words = shlex.split(commands.quoted(commands.typed(options)))
+    words = shlex.split(terminal.quoted(terminal.typed(options)))
     assert vars(train.build_parser().parse_args(words)) == options
 
 
@@ -131,7 +131,7 @@ def test_typed_options_are_parsed_as_the_same_options(options):
     (None, "'é €'")])
 def test_word_that_the_output_does_not_show_is_escaped(monkeypatch, encoding, shown):
     monkeypatch.setattr(sys, 'stdout', SimpleNamespace(encoding=encoding))
-    assert commands.quoted(['é €', "it's?"]) == shown + " 'it'\"'\"'s?'"
+    assert terminal.quoted(['é €', "it's?"]) == shown + " 'it'\"'\"'s?'"
 
 
 # ---------------------------------------------------------------- requirements

@@ -14,7 +14,7 @@ import pytest
 import mpi
 from charlstm import CharLSTM
 from cells import OWN
-from engine import interrupts, parallel as process_group
+from engine import parallel as process_group, terminal
 from models import member
 from mpi import needs_mpi
 from numpy_model import NAMES
@@ -266,7 +266,7 @@ def test_signal_to_mpiexec_leaves_a_checkpoint(text, number):
 
 def test_second_signal_does_not_interrupt_the_wait_for_the_others(monkeypatch, capfd):
     """It would print two tracebacks, of a program that ends anyway."""
-    ended, before = [], {number: signal.getsignal(number) for number in interrupts.ENDING}
+    ended, before = [], {number: signal.getsignal(number) for number in terminal.ENDING}
     monkeypatch.setenv('OMPI_COMM_WORLD_RANK', '1')
     monkeypatch.setenv('OMPI_COMM_WORLD_SIZE', '2')
     monkeypatch.setattr(process_group, '_world', [SimpleNamespace(Abort=ended.append)])

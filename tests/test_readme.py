@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from engine import commands
+from engine import terminal
 from scripts import FAST, PRODUCE, ROOT, TRAIN, load, run, sentences, succeeded
 
 README, ENGINE, TEXT_OUTPUT = [(ROOT / folder / 'README.md').read_text(encoding='utf-8')
@@ -43,7 +43,7 @@ def written_by(command, folder):
     """Return what a command of produce_text.py in the README writes with the bundled model."""
     script, *words = shlex.split(command)
     assert script == 'produce_text.py'
-    result = run(PRODUCE, commands.BUNDLED, folder / 'out.txt', *words, flags=FAST)
+    result = run(PRODUCE, terminal.BUNDLED, folder / 'out.txt', *words, flags=FAST)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
@@ -140,7 +140,7 @@ def test_fit_with_init_learns_what_train_does(book):
 
 
 def test_variables_for_root_are_those_of_the_commands():
-    assert '    export ' + ' '.join(commands.AS_ROOT) + '\n' in ENGINE
+    assert '    export ' + ' '.join(terminal.AS_ROOT) + '\n' in ENGINE
 
 
 def test_map_has_the_files_of_the_engine():

@@ -18,7 +18,7 @@ import pytest
 import produce_text
 import train
 from damage import write_checkpoint
-from engine import commands, interrupts, progress, terminal
+from engine import terminal
 from engine.parallel import SingleProcess
 from numpy_model import NAMES
 from scripts import (FAST, N_TRAIN, PRODUCE, ROOT, SMALL, TEXT, TRAIN, assert_changes_nothing, assert_refused,
@@ -113,15 +113,15 @@ def test_progress_bar_and_control_c(tmp_path):
 BARS = f"""
 import sys, time
 sys.path.insert(0, {str(ROOT)!r})
-from engine import progress
-bar = progress.ProgressBar(steps=1009, done=0)
+from engine import terminal
+bar = terminal.ProgressBar(steps=1009, done=0)
 bar.begin_epoch()
 for _ in range(5):
     time.sleep(0.15)
     bar.step(1, 40, 2.567, 1.84, 6200)
 bar.close()
 print()
-with progress.Countdown('scoring ' + 'folder/' * 13 + '\x1b[2J', 30_000) as countdown:
+with terminal.Countdown('scoring ' + 'folder/' * 13 + '\x1b[2J', 30_000) as countdown:
     time.sleep(5)
     for _ in range(6):
         countdown.add(1000)
@@ -151,10 +151,10 @@ def test_progress_without_a_terminal(monkeypatch, capsys, done, whole, left):
     Both leave out the first step, in which a device compiles. done: of a run that is resumed.
     """
     now = [100.0]
-    monkeypatch.setattr(progress.time, 'time', lambda: now[0])
-    bar = progress.ProgressBar(steps=2, done=done)
+    monkeypatch.setattr(terminal.time, 'time', lambda: now[0])
+    bar = terminal.ProgressBar(steps=2, done=done)
     bar.begin_epoch()
-    for seconds in (91, progress.QUIET, 1, progress.QUIET, 1):
+    for seconds in (91, terminal.QUIET, 1, terminal.QUIET, 1):
         now[0] += seconds
         bar.step(2, 5, 1.5, 2.5, 62)
     bar.close()
@@ -166,10 +166,10 @@ def test_progress_without_a_terminal(monkeypatch, capsys, done, whole, left):
 def test_time_for_a_text_is_once_and_only_where_much_of_the_epoch_is_left(monkeypatch):
     """And the speed leaves out the time of that text."""
     now = [100.0]
-    monkeypatch.setattr(progress.time, 'time', lambda: now[0])
+    monkeypatch.setattr(terminal.time, 'time', lambda: now[0])
 
     def times(steps, seconds):
-        bar = progress.ProgressBar(steps, done=0)
+        bar = terminal.ProgressBar(steps, done=0)
         bar.begin_epoch()
         for step in range(1, 2 * steps + 1):
             now[0] += seconds
@@ -187,9 +187,9 @@ def test_time_for_a_text_is_once_and_only_where_much_of_the_epoch_is_left(monkey
 def test_countdown_without_a_terminal(monkeypatch, capsys):
     """The time left leaves out the first piece, before which functions are compiled."""
     now = [100.0]
-    monkeypatch.setattr(progress.time, 'time', lambda: now[0])
-    with progress.Countdown('scoring x', 5000) as countdown:
-        for seconds in (91, progress.QUIET, progress.QUIET + 1, 1):
+    monkeypatch.setattr(terminal.time, 'time', lambda: now[0])
+    with terminal.Countdown('scoring x', 5000) as countdown:
+        for seconds in (91, terminal.QUIET, terminal.QUIET + 1, 1):
             now[0] += seconds
             countdown.add(1000)
     assert capsys.readouterr().err.splitlines() == ['scoring x: 2,000 of 5,000 characters, 1 min 30 s left',
@@ -214,11 +214,11 @@ def test_how_far_a_function_is_compiled(where, monkeypatch):
     if where == 'notebook':
         Stream.__module__ = 'ipykernel.iostream'
     stream = Stream()
-    monkeypatch.setattr(progress, 'SLOW', 0.01)
-    monkeypatch.setattr(progress, 'COMPILING', 0.01)
+    monkeypatch.setattr(terminal, 'SLOW', 0.01)
+    monkeypatch.setattr(terminal, 'COMPILING', 0.01)
     if where != 'named':
         monkeypatch.setattr(sys, 'stderr', stream)
-    with progress.Compilation('check', stream if where == 'named' else None) as compilation:
+    with terminal.Compilation('check', stream if where == 'named' else None) as compilation:
         time.sleep(0.1)
         assert stream.getvalue() == ''                     # nothing is to be compiled, as far as is known
         compilation.report(0, 8, 0.0)
@@ -241,7 +241,7 @@ def test_duration():
     for seconds, text in ((0, 'under 0.1 s'), (0.049, 'under 0.1 s'), (0.051, '0.1 s'), (1.26, '1.3 s'),
                           (9.94, '9.9 s'), (9.96, '10 s'), (59.4, '59 s'), (59.6, '1 min 0 s'),
                           (3599, '59 min 59 s'), (3600, '1 h 0 min'), (90061, '25 h 1 min')):
-        assert progress.duration(seconds) == text
+        assert terminal.duration(seconds) == text
 
 
 @pytest.mark.parametrize('where', ['terminal', 'pipe'])
@@ -251,7 +251,7 @@ def test_output_and_errors_come_in_their_order(tmp_path, where):
     if where == 'terminal':
         status, shown = on_terminal(arguments, tmp_path)
     else:
-        line = commands.quoted([sys.executable, *map(str, arguments)]) + ' 2>&1'
+        line = terminal.quoted([sys.executable, *map(str, arguments)]) + ' 2>&1'
         result = paste(line, tmp_path, PYTHONUNBUFFERED='')
         status, shown = result.returncode, result.stdout
     text = contents(tmp_path / 'out')
@@ -289,7 +289,7 @@ def test_control_characters_of_a_generated_text_stay_in_its_file(tmp_path):
 
 def test_closed_output_is_no_error(tmp_path):
     """No file takes the number of the closed stream either."""
-    python = commands.quoted([sys.executable, str(PRODUCE)])
+    python = terminal.quoted([sys.executable, str(PRODUCE)])
     write_checkpoint(tmp_path / 'p.npz')
     result = paste(f'{python} p.npz out --count 1 >&-', tmp_path)
     assert wrote(result, 'out', headings=0) == '' and len(sequences(contents(tmp_path / 'out'), 1)) == 1
@@ -302,7 +302,7 @@ def test_closed_output_is_no_error(tmp_path):
 @pytest.mark.parametrize('script', [TRAIN, PRODUCE, ROOT / 'text_input' / 'fetch_novel.py'], ids=lambda path: path.stem)
 @pytest.mark.parametrize('unbuffered', ['', '1'], ids=['buffered', 'unbuffered'])
 def test_help_that_cannot_be_written(script, unbuffered, tmp_path):
-    result = paste(commands.quoted([sys.executable, str(script)]) + ' --help >/dev/full', tmp_path,
+    result = paste(terminal.quoted([sys.executable, str(script)]) + ' --help >/dev/full', tmp_path,
                    PYTHONUNBUFFERED=unbuffered)
     assert_refused(result, f'{script.name}: cannot write standard output: No space left')
 
@@ -376,9 +376,9 @@ def test_training_goes_on_where_a_signal_is_ignored(tmp_path, number):
 def test_signal_after_the_imports_lets_what_was_begun_be_removed(number):
     before = signal.getsignal(number)
     try:
-        interrupts.end_at_once()
-        assert signal.getsignal(number) is interrupts._end
-        interrupts.raise_again()
+        terminal.end_at_once()
+        assert signal.getsignal(number) is terminal._end_now
+        terminal.raise_again()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
     finally:
@@ -387,7 +387,7 @@ def test_signal_after_the_imports_lets_what_was_begun_be_removed(number):
 
 def test_second_signal_stops_at_once_but_not_a_second_hangup():
     """The shell sends one when its terminal is closed, and the system another."""
-    with interrupts.StopRequest(SingleProcess()) as stop:
+    with terminal.StopRequest(SingleProcess()) as stop:
         for number in (signal.SIGHUP, signal.SIGHUP):
             signal.raise_signal(number)
             assert stop.agreed
@@ -432,7 +432,7 @@ def test_how_a_script_ends(monkeypatch, capsys, outcome, status, errors):
     monkeypatch.setattr(sys, 'argv', ['p'])
     with pytest.raises(SystemExit) as end:
         terminal.main(argparse.ArgumentParser(prog='p'), program, lambda options: 'a smaller --size needs')
-    assert (end.value.code, capsys.readouterr().err) == (status, errors.format(commands.install()))
+    assert (end.value.code, capsys.readouterr().err) == (status, errors.format(terminal.install()))
 
 
 @pytest.mark.parametrize('script, arguments, advice', [
@@ -506,7 +506,7 @@ def test_error_of_the_parser_is_one_line(script, words, line, capsys, tmp_path, 
 
 def test_current_folder_that_was_removed(tmp_path):
     (tmp_path / 'gone').mkdir()
-    line = 'rmdir ../gone; ' + commands.quoted([sys.executable, str(PRODUCE)])
+    line = 'rmdir ../gone; ' + terminal.quoted([sys.executable, str(PRODUCE)])
     assert_refused(paste(line, tmp_path / 'gone'), 'produce_text.py: the current folder was removed')
     (tmp_path / 'gone').mkdir()
     result = paste(line + ' --help', tmp_path / 'gone')
@@ -539,7 +539,7 @@ else:
 
 
 @pytest.mark.parametrize('script, module', [
-    (TRAIN, 'numpy'), (TRAIN, 'theano.gof.lazylinker_c'), (TRAIN, 'scipy'), (PRODUCE, 'argparse'),
+    (TRAIN, 'numpy'), (TRAIN, 'theano.gof.lazylinker_c'), (TRAIN, 'scipy'),
     (PRODUCE, 'theano.configdefaults')], ids=lambda value: getattr(value, 'stem', value))
 def test_control_c_while_a_script_starts(script, module, folder):
     write_checkpoint('p.npz')
@@ -565,7 +565,7 @@ def test_missing_package(script, package, without, folder):
     arguments = ['t.txt', 'r', '--output-dir', 'results'] if script == TRAIN else [
         write_checkpoint('p.npz'), 'out', '--prime-file', 't.txt']
     changes = without(package)         # creates a folder in the current one
-    assert_changes_nothing(folder, run, script, *arguments, env=changes, words=[package, 'run ' + commands.install()])
+    assert_changes_nothing(folder, run, script, *arguments, env=changes, words=[package, 'run ' + terminal.install()])
 
 
 @pytest.mark.parametrize('package', ['theano', 'numpy'])

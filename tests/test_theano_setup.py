@@ -15,7 +15,7 @@ from engine.backend import patches
 from engine.kernel.ops import Kernel
 from engine.kernel.scan import Scan
 from engine.backend.theano_setup import CompilerError, compiling, computes_on, theano
-from engine.commands import BUNDLED
+from engine.terminal import BUNDLED
 from scripts import (FAST, PRODUCE, ROOT, SMALL, TEXT, TRAIN, assert_changes_nothing, assert_refused, contents,
                      run, sequences, without_privileges, wrote)
 

@@ -21,8 +21,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from engine.model.files import write_whole  # noqa: E402
-from engine.progress import progress_bar  # noqa: E402
-from engine.terminal import Parser, main  # noqa: E402
+from engine.terminal import Parser, main, progress_bar  # noqa: E402
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 NAME = "prideandprejudice.txt"

@@ -21,8 +21,7 @@ import threading
 import traceback
 import warnings
 
-from engine import commands, interrupts
-from engine.terminal import lacks_memory, warn
+from engine.terminal import ctrl_c_delayed, find_packages, lacks_memory, warn
 
 PYTHON = '{}.{}'.format(*sys.version_info)
 if sys.version_info < (3, 8):
@@ -233,7 +232,7 @@ def _import_error(error):
     if files & {'lazylinker_c.py', 'cmodule.py', 'vm.py'}:
         return _assertion_error(error) if isinstance(error, AssertionError) else _compiler_error(why)
     # With a NumPy or SciPy that it does not know, Theano raises errors of all kinds.
-    return ImportError(f'Theano 1.0.5 cannot be imported ({why[:200]}): {commands.find_packages()}')
+    return ImportError(f'Theano 1.0.5 cannot be imported ({why[:200]}): {find_packages()}')
 
 
 def _load_error(error, path):
@@ -282,7 +281,7 @@ def _import_quietly():
     """
     printed = io.StringIO()
     try:
-        with warnings.catch_warnings(), interrupts.ctrl_c_delayed(), \
+        with warnings.catch_warnings(), ctrl_c_delayed(), \
                 contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(printed), \
                 _temporarily(os.environ, 'THEANO_FLAGS', _all_flags()), \
                 _temporarily(sys.modules, 'mpi4py', sys.modules.get('mpi4py')):

@@ -13,8 +13,7 @@ import numpy as np
 
 from engine.model import checks
 from engine.model.files import named
-from engine.progress import progress_bar, say_if_slow
-from engine.terminal import number_of
+from engine.terminal import number_of, progress_bar, say_if_slow
 
 CHUNK = 1 << 20        # bytes that are decoded at a time: enough to be fast, and little memory
 LOOK = 1 << 20         # bytes at the beginning of a file in a folder that say whether it is a text

@@ -2,7 +2,7 @@
 import math
 
 from engine.model import checks
-from engine.commands import as_arguments
+from engine.terminal import as_arguments
 from engine.run.options import Options
 from engine.run.recipe import complete
 from engine.run.schedule import Schedule

@@ -6,9 +6,8 @@ and the cost is the mean over all of its characters but the first.
 import json
 
 from engine.model.files import base_name, named, write_whole
-from engine.progress import Countdown
 from engine.model.patterns import COST, matches, random_id, whole
-from engine.terminal import bits, nats_and_bits
+from engine.terminal import Countdown, bits, nats_and_bits
 
 RESULT = '_result.json'                # ending of the file
 TITLES = {'train': 'text', 'valid': 'validation text', 'test': 'test text'}        # of a run's texts, by their role

@@ -16,7 +16,7 @@ from pathlib import Path
 from common import ROOT, print_head
 
 import train
-from engine import commands
+from engine import terminal
 from engine.run.options import Options, run_name
 
 LESSON = ROOT / 'engine' / 'lesson' / 'README.md'
@@ -38,7 +38,7 @@ def best_cost(o, seed, folder):
     path = Path(folder) / f'{run_name(name, o.input)}_result.json'
     if not finished(path):
         typed = dict(o.typed, input=o.input, run=name, random_seed=seed, output_dir=folder, overwrite=True)
-        subprocess.run([sys.executable, 'train.py', *commands.typed(typed)], cwd=str(ROOT), stdout=subprocess.DEVNULL)
+        subprocess.run([sys.executable, 'train.py', *terminal.typed(typed)], cwd=str(ROOT), stdout=subprocess.DEVNULL)
     result = finished(path)
     return result['best_valid_nats'] if result else 'stopped'
 
