@@ -33,11 +33,12 @@ import numpy as np
 
 from engine import analysis, sampling, training
 from engine.model.parameters import NAMES, own_of_layer, parameter_shapes, read_about
+from engine.model.run_state import read_averages
 from engine.model.text import read_text
 from engine.run import fit
 from engine.run.schedule import Diverged
 from engine.terminal import ctrl_c_delayed
-from engine.training import read_averages, read_checkpoint
+from engine.training import read_checkpoint
 
 __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_averages', 'read_checkpoint', 'read_text', 'tt']
 
@@ -312,7 +313,8 @@ class CharLSTM:
 
     # Each of these is a function of a model in engine/, which says what it does: help(CharLSTM.score_text).
     symbols = staticmethod(symbols)
-    prepare_input, reset_states = training.prepare_input, training.reset_states
+    prepare_input, model_setup, reset_states = training.prepare_input, training.model_setup, training.reset_states
+    theano_train_rmsprop, theano_train_sgd = training.theano_train_rmsprop, training.theano_train_sgd
     compile, compiled = training.compile, training.compiled
     save_params, load_params = training.save_params, training.load_params
     resume, init_params, finite = training.resume, training.init_params, training.finite
@@ -325,38 +327,6 @@ class CharLSTM:
     score_text, score_lines, alternatives = analysis.score_text, analysis.score_lines, analysis.alternatives
     states, correlations = analysis.states, analysis.correlations
     generate_text, stream_text, sample = sampling.generate_text, sampling.stream_text, sampling.sample
-
-    def model_setup(self, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, drate=0.95, eps=1e-8,
-                    bptt_maxdepth=50, l1=0, l2=0, char_dim=None, initial='original', encoding='utf-8', **learning):
-        """Make a model with new parameters or, with mfile, with those of a checkpoint.
-
-        num_units1, num_units2: H1 and H2. lrate, drate, eps: rate of RMSprop, decay of its mean squares, and what is
-        added to the denominator. bptt_maxdepth: how many steps, counted from the end of a batch, are trained on; -1:
-        all. l1, l2: weights of the penalties, divided by the characters of a batch. char_dim: V, where no text was
-        prepared. initial: 'original' or 'chrono', see the functions above. encoding: as for load_params. learning:
-        dropout, dropconnect, smoothing, ar, tar, reset, average, momentum, weight_decay, grad_clip and step_clip, which
-        `python train.py --help` explains; 0, as in 2016, if left out.
-
-        Sets p, lp and dyn_lrate, and ends any running fit. Raises ValueError for arguments out of range and, of mfile,
-        for no checkpoint; OSError where it cannot be read.
-        """
-        learning.update(lrate=lrate, drate=drate, eps=eps, bptt_maxdepth=bptt_maxdepth, l1=l1, l2=l2)
-        new = dict(original=original_parameters, chrono=chrono_parameters)
-        training.set_up(self, mfile, (num_units1, num_units2), char_dim, new, initial, encoding, learning)
-
-    def theano_train_rmsprop(self, x, y):
-        """Do one step of the optimiser on a batch, x and y int (T,B) or (T,): of RMSprop unless you set another.
-
-        In a stateful text the states are those after the last step, or zero in a share lp['reset'] of the rows and
-        after reset_states; otherwise zero. Returns [cost, best characters, int (T,B)], both before the step, then the
-        ratios ||step|| / ||p|| of U1 W1 b1 U2 W2 b2 V c and of the cell's own parameters. The cost is without
-        penalties, with dropout where it is used. Raises ValueError for unknown characters, and before model_setup.
-        """
-        return training.step(self, 'train_rmsprop', x, y)
-
-    def theano_train_sgd(self, x, y):
-        """Do one step of gradient descent, with the arguments and results of theano_train_rmsprop."""
-        return training.step(self, 'train_sgd', x, y)
 
     def training(self, schedule):
         """Train on the whole text again and again: yield a Step after each step and an Epoch after each epoch.

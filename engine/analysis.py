@@ -7,10 +7,11 @@ import copy
 import numpy as np
 
 from engine.model import checks
+from engine.model.run_state import read_averages
 from engine.model.text import encoded
 from engine.parallel import SingleProcess
 from engine.training import (STATES, V, arrays, batch, check, compiled, cost_weights, is_stateful, passage,
-                             read_averages, set_parameters, sizes, zero_states)
+                             set_parameters, sizes, zero_states)
 
 SCORED, ADAPTED = 2000, 20     # characters scored at a time, at most, and with adapt
 PROBABILITIES = 1 << 20        # that scoring holds at a time, at most: V for each character, and one character at least

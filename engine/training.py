@@ -34,15 +34,15 @@ from engine.model import checkpoint, checks, dropout
 from engine.model.batches import Text
 from engine.model.checkpoint import opened
 from engine.model.files import base_name
-from engine.model.parameters import (NAMES, carry_over, cell_of, own_names, parameter_shapes, read_finite,
-                                     read_parameters, read_shapes, to_store, units)
+from engine.model.parameters import (NAMES, carry_over, cell_of, own_names, parameter_shapes, read_parameters,
+                                     to_store, units)
+from engine.model.run_state import map_state, named_state, read_run
 from engine.model.text import shown
 from engine.parallel import group_of
 from engine.run import table
 from engine.terminal import Compilation, printable, warn
 
 STATES = ('h1', 'C1', 'h2', 'C2')
-MEAN_SQUARES = 'mean_squares'          # the state of RMSprop, with which score_text can adapt
 LONGEST = 200                          # characters of a formula in a message
 DRAWS = 'draws random numbers by Theano, which no checkpoint keeps: a resumed run draws others'
 
@@ -257,12 +257,24 @@ def set_weights(model, new, averaged_steps=0):
     model.weights, model.averaged_steps = updated(model.weights, new), averaged_steps
 
 
-def set_up(model, mfile, units, char_dim, make, initial, encoding, learning):
-    """Do what model_setup does. make: the functions that make new parameters, by the names that initial may have."""
-    lp = Learning({**table.INITIAL, **learning})
-    checks.choice('initial', initial, tuple(make))
-    for name, n in zip(('num_units1', 'num_units2'), units):
-        checks.whole(name, n, 1)
+def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, drate=0.95, eps=1e-8, bptt_maxdepth=50,
+                l1=0, l2=0, char_dim=None, initial='original', encoding='utf-8', **learning):
+    """Make a model with new parameters or, with mfile, with those of a checkpoint.
+
+    num_units1, num_units2: H1 and H2. lrate, drate, eps: rate of RMSprop, decay of its mean squares, and what is
+    added to the denominator. bptt_maxdepth: how many steps, counted from the end of a batch, are trained on; -1:
+    all. l1, l2: weights of the penalties, divided by the characters of a batch. char_dim: V, where no text was
+    prepared. initial: 'original' or 'chrono', as original_parameters and chrono_parameters of charlstm.py say.
+    encoding: as for load_params. learning: dropout, dropconnect, smoothing, ar, tar, reset, average, momentum,
+    weight_decay, grad_clip and step_clip, which `python train.py --help` explains; 0, as in 2016, if left out.
+
+    Sets p, lp and dyn_lrate, and ends any running fit. Raises ValueError for arguments out of range and, of mfile,
+    for no checkpoint; OSError where it cannot be read.
+    """
+    lp = Learning({**table.INITIAL, **learning, 'lrate': lrate, 'drate': drate, 'eps': eps,
+                   'bptt_maxdepth': bptt_maxdepth, 'l1': l1, 'l2': l2})
+    checks.choice('initial', initial, ('original', 'chrono'))
+    units = checks.whole('num_units1', num_units1, 1), checks.whole('num_units2', num_units2, 1)
     model.lp, before = lp, model.lp                # set_parameters reads whether there is an average
     try:
         if mfile is not None:
@@ -274,7 +286,7 @@ def set_up(model, mfile, units, char_dim, make, initial, encoding, learning):
             if model.uchar and n != len(model.uchar):
                 raise ValueError(f'char_dim is {n}: the vocabulary has {len(model.uchar)} characters')
             own = checks.cell_parameters(model.cell_parameters)
-            p = make[initial](n, *units, model.random)
+            p = model.symbols()[f'{initial}_parameters'](n, *units, model.random)
             for name, shape in list(parameter_shapes(n, *units, own).items())[len(NAMES):]:
                 p[name] = np.full(shape, own[name[:-1]], theano.config.floatX)
             set_parameters(model, p, model.uchar)
@@ -286,26 +298,6 @@ def set_up(model, mfile, units, char_dim, make, initial, encoding, learning):
     model.rate = theano.shared(np.asarray(lp['lrate'], theano.config.floatX), 'lrate', allow_downcast=True)
     if mfile is None:
         warn_if_truncated(model)
-
-
-# ---------------------------------------------------------------- the optimiser's state, a dict
-
-def map_state(function, state):
-    """Return a state with a function applied to each of its arrays, or symbols."""
-    return {name: list(map(function, value)) if isinstance(value, (list, tuple)) else function(value)
-            for name, value in state.items()}
-
-
-def named_state(state, parameters):
-    """Return the arrays or symbols of a state by their names in a checkpoint. parameters: their names."""
-    named = {}
-    for name, value in state.items():
-        prefix = 'm' if name == MEAN_SQUARES else f'state_{name}'
-        if isinstance(value, (list, tuple)):
-            named.update({f'{prefix}_{parameter}': item for parameter, item in zip(parameters, value, strict=True)})
-        else:
-            named[prefix] = value
-    return named
 
 
 def optimiser_variables(model):
@@ -528,8 +520,24 @@ def batch(model, x, y):
     return x, y
 
 
-def step(model, name, x, y):
-    """Do a training step by a compiled function; arguments and results as of theano_train_rmsprop."""
+def theano_train_rmsprop(model, x, y):
+    """Do one step of the optimiser on a batch, x and y int (T,B) or (T,): of RMSprop unless you set another.
+
+    In a stateful text the states are those after the last step, or zero in a share lp['reset'] of the rows and
+    after reset_states; otherwise zero. Returns [cost, best characters, int (T,B)], both before the step, then the
+    ratios ||step|| / ||p|| of U1 W1 b1 U2 W2 b2 V c and of the cell's own parameters. The cost is without
+    penalties, with dropout where it is used. Raises ValueError for unknown characters, and before model_setup.
+    """
+    return train(model, 'train_rmsprop', x, y)
+
+
+def theano_train_sgd(model, x, y):
+    """Do one step of gradient descent, with the arguments and results of theano_train_rmsprop."""
+    return train(model, 'train_sgd', x, y)
+
+
+def train(model, name, x, y):
+    """Do a training step by a compiled function, as theano_train_rmsprop does."""
     x, y = batch(model, x, y)
     function = compiled(model, name)
     rows, B = rows_of(model, x)
@@ -675,20 +683,6 @@ def read_model(path, encoding='utf-8'):
         return *read_checkpoint(stored, encoding), cell_of(stored)['formula']
 
 
-def read_averages(path, dtype='float32'):
-    """Return RMSprop's mean squares of gradients from a checkpoint, by the name of a parameter.
-
-    {} where it has none: only zeros for a parameter are those of a model that RMSprop never trained. Raises OSError
-    when the file cannot be read, ValueError when it is no checkpoint or a number is not finite.
-    """
-    with opened(path) as stored:
-        shapes = read_shapes(stored)[0]
-        if any(f'm_{name}' not in stored or stored.shape(f'm_{name}') != shapes[name] for name in shapes):
-            return {}
-        found = {name: read_finite(stored, f'm_{name}', dtype) for name in shapes}
-    return found if all(m.min() >= 0 and m.any() for m in found.values()) else {}
-
-
 def cell_difference(model, name, formula):
     """Return a line on a checkpoint's cell of another formula than this model's; None where they are equal."""
     cell = cell_of_model(model)
@@ -751,8 +745,9 @@ def resume(model, filename):
     character of the text, lacks something that a run needs, is of another cell, optimiser or precision, or has an
     average where model_setup had none, or the reverse.
     """
-    found, uchar, formula, state, metadata = model.group.broadcast(read_run, filename, model.optimiser_state)
-    difference = cell_difference(model, filename, formula)
+    found, uchar, metadata, state = model.group.broadcast(
+        read_run, filename, model.optimiser_state, theano.config.floatX)
+    difference = cell_difference(model, filename, metadata['cell']['formula'])
     if difference:
         raise ValueError(difference)
     if metadata['precision'] != model.precision:
@@ -771,36 +766,6 @@ def resume(model, filename):
     model.validation = validation, metadata['validation_index']
     model.random.bit_generator.state = metadata['random']
     return metadata['progress']
-
-
-def read_run(path, optimiser_state):
-    """Return what read_model returns, then what a run resumes from: arrays by prefix and name, and the metadata.
-
-    The prefixes are '' for the optimiser's state, 'weights_', 'carried_' and 'validation_'. optimiser_state: as of
-    CharLSTM. Raises ValueError where something is missing, or where the state is that of another optimiser.
-    """
-    with opened(path) as stored:
-        p, uchar, formula = read_model(stored)
-        metadata, shapes = stored.metadata, {name: array.shape for name, array in p.items()}
-        state = optimiser_state(list(p.values()))
-        if not metadata or metadata['random'] is None:
-            raise ValueError(f'{stored} holds no run that can be resumed; init starts a new one from its parameters')
-        if metadata['optimiser'] != sorted(state):
-            raise ValueError(f'{stored} has the state of another optimiser, {metadata["optimiser"]}, than this model, '
-                             f'{sorted(state)}; init starts a new run from its parameters')
-        of_optimiser = {name: np.shape(value) for name, value in named_state(state, p).items()}
-        H1, H2 = units(shapes)
-        found = {}
-        for prefix, expected in {'': of_optimiser, 'weights_': shapes, 'carried_': None, 'validation_': None}.items():
-            if expected is None:
-                B = stored.shape(prefix + 'h1')[0] if prefix + 'h1' in stored else 0
-                expected = dict(h1=(B, H1), C1=(B, H1), h2=(B, H2), C2=(B, H2))
-            present = {name: shape for name, shape in expected.items() if prefix + name in stored}
-            if (present or not prefix) and {name: stored.shape(prefix + name) for name in present} != expected:
-                raise ValueError(f'{stored} lacks an array of its run, or has one of another shape; init starts a new '
-                                 'run from its parameters')
-            found[prefix] = {name: read_finite(stored, prefix + name, theano.config.floatX) for name in present}
-    return p, uchar, formula, found, metadata
 
 
 def init_params(model, filename, encoding='utf-8'):
