@@ -31,14 +31,14 @@ from engine.backend.theano_setup import theano, tt
 
 import numpy as np
 
-from engine import analysis, sampling, training
+from engine import analysis, sampling, saving, training
 from engine.model.parameters import NAMES, own_of_layer, parameter_shapes, read_about
 from engine.model.run_state import read_averages
 from engine.model.text import read_text
 from engine.run import fit
 from engine.run.schedule import Diverged
 from engine.terminal import ctrl_c_delayed
-from engine.training import read_checkpoint
+from engine.saving import read_checkpoint
 
 __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_averages', 'read_checkpoint', 'read_text', 'tt']
 
@@ -313,14 +313,15 @@ class CharLSTM:
 
     # Each of these is a function of a model in engine/, which says what it does: help(CharLSTM.score_text).
     symbols = staticmethod(symbols)
-    prepare_input, model_setup, reset_states = training.prepare_input, training.model_setup, training.reset_states
+    model_setup, save_params, load_params = saving.model_setup, saving.save_params, saving.load_params
+    resume, init_params, export = saving.resume, saving.init_params, saving.export
+
+    prepare_input, source, has_text = training.prepare_input, training.source, training.has_text
+    passage, dyn_lrate = training.passage, property(training.get_rate, training.set_rate)
     theano_train_rmsprop, theano_train_sgd = training.theano_train_rmsprop, training.theano_train_sgd
-    compile, compiled = training.compile, training.compiled
-    save_params, load_params = training.save_params, training.load_params
-    resume, init_params, finite = training.resume, training.init_params, training.finite
-    theano_predict, theano_check, runs_in_c = training.theano_predict, training.theano_check, training.runs_in_c
-    dyn_lrate, versions, export = property(training.get_rate, training.set_rate), training.versions, training.export
-    source, has_text, passage, __repr__ = training.source, training.has_text, training.passage, training.describe
+    theano_predict, theano_check, reset_states = training.theano_predict, training.theano_check, training.reset_states
+    compile, compiled, runs_in_c = training.compile, training.compiled, training.runs_in_c
+    finite, versions, __repr__ = training.finite, training.versions, training.describe
 
     validate, validate_batch = analysis.validate, analysis.validate_batch
     validation_costs, passage_costs = analysis.validation_costs, analysis.passage_costs

@@ -187,7 +187,7 @@ def program(o):
     from charlstm import CharLSTM          # late: Theano takes a second to import
     from engine.model.checkpoint import Checkpoint
     from engine.model.parameters import cell_of
-    from engine.training import cell_difference
+    from engine.saving import cell_difference
     raise_again()
     model = make_model(o.cell, CharLSTM, o.random_seed, precision=o.precision)
     with contextlib.ExitStack() as files:

@@ -19,7 +19,7 @@ from engine.run import recipe
 from engine.model.checkpoint import FORMAT, opened
 from engine.model.parameters import are_bytes, cell_of, units
 from engine.model.text import encoded, smallest_type
-from engine.training import other_program_cell
+from engine.saving import other_program_cell
 from engine.terminal import note
 
 HERE = Path(__file__).resolve().parent
