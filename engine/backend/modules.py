@@ -138,7 +138,7 @@ def load(path):
                 build.add(path)
                 build.run()
         try:
-            _loaded[path] = _module(path) if _recipes[path].python else ctypes.CDLL(path)
+            _loaded[path] = _module(path) if _recipes[path].python else ctypes.PyDLL(path)
         except OSError as error:
             raise ImportError(str(error), path=path) from None         # as of a module of Theano's
     return _loaded[path]

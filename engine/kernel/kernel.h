@@ -1,8 +1,13 @@
-/* The functions of the kernel that Theano's modules call (ops.py).  int is 0, or -1 when out of memory. */
+/* The functions of the kernel that ops.py calls.  int is 0, or -1 when out of memory. */
 #ifndef KERNEL_H
 #define KERNEL_H
 
 #include "vectors.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
 
 /* ---- vectors.c */
 
@@ -80,4 +85,8 @@ typedef struct {
 /* Continues the B texts.  Their last character is drawn, but not read. */
 int sample(sampling *p, int n_threads);
 
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
 #endif
