@@ -58,4 +58,4 @@ def program(o):
 
 
 if __name__ == '__main__':
-    main(build_parser(), program, lambda o: 'a shorter text needs')
+    main(build_parser(), program)
