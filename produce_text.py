@@ -210,15 +210,5 @@ def program(o):
             scoring.print_score(model, checkpoint, o.score, o.encoding, o.adapt, o.tune_temperature, o.json, o.copies)
 
 
-def needs_less(o):
-    """Return which options take less memory if they are smaller, with a verb, or ''. o: the options.
-
-    --score reads its text in pieces of bounded memory, so there only a smaller model would help.
-    """
-    if o.info or o.score is not None:
-        return ''
-    return 'a smaller --length needs' if o.page is not None else 'a smaller --count or --length needs'
-
-
 if __name__ == '__main__':
-    main(build_parser(), program, needs_less)
+    main(build_parser(), program)

@@ -162,14 +162,5 @@ def program(arguments):
     return EXIT_INTERRUPTED if stop.agreed or not complete else 0
 
 
-def needs_less(arguments):
-    """Return which options need less memory if they are smaller, with their verb; '' where none of them may change."""
-    if 'resume' in arguments:
-        return ''
-    if 'init' in arguments:
-        return 'a smaller --batch-size needs'
-    return 'smaller --num-units1, --num-units2 or --batch-size need'
-
-
 if __name__ == '__main__':
-    main(build_parser(), program, needs_less, needs_reader=False, process_group=process_group)
+    main(build_parser(), program)

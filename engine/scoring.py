@@ -7,7 +7,7 @@ from typing import NamedTuple
 from engine import copies
 from engine.model.files import base_name
 from engine.report import entry_name, print_json
-from engine.terminal import Countdown, bits, nats_and_bits, note, number_of
+from engine.terminal import bar, bits, nats_and_bits, note, number_of
 
 SURPRISES, CONTEXT = 10, 30        # least expected characters that are printed, and characters before each
 NAMED = 20                         # unknown characters that are printed, the most frequent ones
@@ -100,10 +100,10 @@ def counted(work, title, total, entry, interrupted=None):
 
     def count(piece):
         costs.append(piece)
-        countdown.add(len(piece))
+        countdown.update(len(piece))
 
     try:
-        with Countdown(title, total) as countdown:
+        with bar(total, title, 'characters') as countdown:
             return work(count)
     except KeyboardInterrupt:
         if costs and interrupted:
@@ -208,17 +208,16 @@ def print_lines(model, checkpoint, path, encoding, as_json=False):
     characters = [len(known) + 1 for known in known_lines]             # with the line end
     total, found, start = 0.0, [], 0
     try:
-        with Countdown(f'scoring {path}', sum(characters)) as countdown:
+        with bar(sum(characters), f'scoring {path}', 'characters') as countdown:
             for start in range(0, len(lines), WINDOW):
                 window = slice(start, start + WINDOW)
-                costs = model.score_lines(known_lines[window], countdown.add).tolist()
+                costs = model.score_lines(known_lines[window], countdown.update).tolist()
                 rows = list(zip(costs, characters[window], lines[window]))
                 total += sum(costs)
                 if as_json:
                     found += [dict(nats=nats, characters=n, line=line) for nats, n, line in rows]
                 else:
-                    countdown.bar.clear()              # so that no line begins where the bar ends
-                    print(''.join(f'{nats:.5f}\t{n}\t{line}\n' for nats, n, line in rows), end='', flush=True)
+                    countdown.write('\n'.join(f'{nats:.5f}\t{n}\t{line}' for nats, n, line in rows))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f' after {start:,} of {len(lines):,} lines were scored') from None
     fields = cost_fields(total, sum(characters))

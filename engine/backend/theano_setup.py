@@ -21,7 +21,7 @@ import threading
 import traceback
 import warnings
 
-from engine.terminal import ctrl_c_delayed, find_packages, lacks_memory, warn
+from engine.terminal import ctrl_c_delayed, lacks_memory, warn
 
 PYTHON = '{}.{}'.format(*sys.version_info)
 if sys.version_info < (3, 8):
@@ -232,7 +232,7 @@ def _import_error(error):
     if files & {'lazylinker_c.py', 'cmodule.py', 'vm.py'}:
         return _assertion_error(error) if isinstance(error, AssertionError) else _compiler_error(why)
     # With a NumPy or SciPy that it does not know, Theano raises errors of all kinds.
-    return ImportError(f'Theano 1.0.5 cannot be imported ({why[:200]}): {find_packages()}')
+    return ImportError(f'Theano 1.0.5 cannot be imported ({why[:200]}): pip install -r requirements.txt')
 
 
 def _load_error(error, path):
