@@ -137,7 +137,8 @@ class _KernelOp(gof.Op):
         sizes = dict(values, **{size: n for size, n in pairs if size.isidentifier()})
         if any(eval(size, {}, sizes) != n for size, n in pairs):
             raise self._misfit(shapes)
-        outputs = [(dtype, tuple(eval(size, {}, sizes) for size in names)) for dtype, names in self._arrays(self.outputs)]
+        outputs = [(dtype, tuple(eval(size, {}, sizes) for size in shape))
+                   for dtype, shape in self._arrays(self.outputs)]
         return sizes, outputs, [k for k, (dtype, _) in enumerate(inputs) if dtype == 'int32']
 
     def _misfit(self, shapes):
