@@ -102,11 +102,12 @@ class Sampling(Compiled):
                     hold: Optional[Dict[str, Dict[int, float]]] = None) -> Iterator[List[str]]:
         """Yield what generate_text returns piece by piece, each a list of count strings, the seed first.
 
-        temperature: below 1 probable characters become more probable, above 1 less. top_k: draw from only the k most
-        probable characters, and those as probable as the last of them. top_p: draw from the smallest set of characters
-        whose probabilities sum to top_p, and again those as probable as the last. stop: a text ends with the first
-        occurrence of this string after the seed, or after the random character. hold: cell states that stay at a value
-        while the text is read and written, such as {'C2': {44: 5.0}} for unit 44 of layer 2; h follows from them.
+        temperature: below 1 probable characters become more probable, above 1 less; 0 takes the most probable ones.
+        top_k: draw from only the k most probable characters, and those as probable as the last of them. top_p: of
+        these, draw from the fewest that have this share of their probability, and those as probable as the last. stop:
+        a text ends with the first occurrence of this string after the seed, or after the random character. hold: cell
+        states that stay at a value while the text is read and written, such as {'C2': {44: 5.0}} for unit 44 of layer
+        2; h follows from them.
         Raises ValueError as generate_text does, and where a model of other sizes was set meanwhile.
         """
         if stop and not isinstance(stop, str):
@@ -122,7 +123,7 @@ class Sampling(Compiled):
         piece, left = FIRST_PIECE, text_length - len(prime)
         while left > 0 and any(end is not None for end in ends):
             n = min(piece, left)
-            bits = self._bits(n if method == 'normal' else 0, count)
+            bits = self._bits(n if method == 'normal' and temperature else 0, count)
             text, *states = sample(prime, bits, n, choice, *states)                # (m+n, count)
             written = strings(text[len(prime):])
             if stop:

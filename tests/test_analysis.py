@@ -236,7 +236,7 @@ def test_arguments_out_of_range(stateful, refused):
     for k in (0, 12, 2.5):
         with refused(ValueError, 'k is', repr(k)):
             stateful.alternatives(TEXT, k)
-    for temperature in (0, -1, math.nan, math.inf, '1'):
+    for temperature in (-1, math.nan, math.inf, '1'):
         with refused(ValueError, 'temperature', repr(temperature)):
             stateful.score_text('ab', temperature=temperature)
 

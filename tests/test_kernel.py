@@ -255,7 +255,8 @@ def test_cross_entropy_and_its_gradient(dtype, random, N, V):
     dcosts, dspread = reals(random, dtype, N), reals(random, dtype, N)
     p = softmax(scores.astype('float64') + c)
     costs, spread = np.array([-np.log(p[n, y[n]]) for n in range(N)]), -np.log(p).mean(axis=1)
-    assert_computes(ops.SoftmaxCrossEntropy(LIBRARIES[dtype]), [scores, c, y], [costs, (scores + c).argmax(axis=1), p, spread])
+    assert_computes(ops.SoftmaxCrossEntropy(LIBRARIES[dtype]), [scores, c, y],
+                    [costs, (scores + c).argmax(axis=1), p, spread])
     dscores = dcosts[:, None] * (p - np.eye(V)[y]) + dspread[:, None] * (p - 1 / V)
     assert_computes(ops.SoftmaxCrossEntropyGradient(LIBRARIES[dtype]), [dcosts, dspread, p.astype(dtype), y],
                     [dscores, dscores.sum(axis=0)])
@@ -296,7 +297,7 @@ def assert_continues(values, outputs, dtype):
             temperature, top_k, top_p = choice.astype('float64')
             explained = []
             for bound in (top_p - tolerance, top_p + tolerance):
-                q = chosen(p, temperature, top_k, bound)
+                q = chosen(p, temperature, int(top_k), bound)
                 below, u = q[:drawn].sum(), bits[s, b] / 2 ** 53
                 explained.append(q[drawn] > 0 and below - tolerance < u < below + q[drawn] + tolerance)
             assert any(explained)
@@ -463,7 +464,8 @@ def test_nan_and_infinity_are_passed_on(dtype, random, value):
         p = softmax(scores.astype('float64') + c)
         expected = [-np.log(p[np.arange(4), y]), p, p - np.eye(4, 5)]
     costs, _, probabilities, _ = run(ops.SoftmaxCrossEntropy(LIBRARIES[dtype]), [scores, c, y])
-    dscores, _ = run(ops.SoftmaxCrossEntropyGradient(LIBRARIES[dtype]), [np.ones(4, dtype), np.zeros(4, dtype), probabilities, y])
+    dscores, _ = run(ops.SoftmaxCrossEntropyGradient(LIBRARIES[dtype]),
+                     [np.ones(4, dtype), np.zeros(4, dtype), probabilities, y])
     for output, wanted in zip([costs, probabilities, dscores], expected):
         np.testing.assert_allclose(output, wanted, **TOLERANCE[dtype])
 

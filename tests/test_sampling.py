@@ -78,7 +78,7 @@ def test_count_texts_are_made_together(model):
     (dict(text_length=2.5), ('text_length is 2.5',)),
     (dict(count=0), ('count is 0',)), (dict(stop=5), ('stop is 5', 'a string')),
     *[({name: value}, (f'{name} is {value}',)) for name, value in (
-        ('temperature', 0), ('temperature', math.nan), ('temperature', math.inf), ('top_k', 0), ('top_k', 1.5),
+        ('temperature', -1), ('temperature', math.nan), ('temperature', math.inf), ('top_k', 0), ('top_k', 1.5),
         ('top_p', 0), ('top_p', 1.1), ('top_p', math.nan))],
 ])
 def test_arguments_that_are_refused(stateful, refused, arguments, words):
@@ -179,8 +179,8 @@ def test_frequencies_of_the_first_character(stateful, choice):
     assert (abs(counts / n - expected) <= 5 * np.sqrt(expected * (1 - expected) / n)).all()
 
 
-@pytest.mark.parametrize('choice', [dict(top_k=1), dict(top_p=1e-9), dict(temperature=1e-7), dict(temperature=5e-324)],
-                         ids=str)
+@pytest.mark.parametrize('choice', [
+    dict(top_k=1), dict(top_p=1e-9), dict(temperature=0), dict(temperature=1e-7), dict(temperature=5e-324)], ids=str)
 def test_only_the_most_probable_is_argmax(stateful, choice):
     assert stateful.generate_text('cab', 41, **choice) == stateful.generate_text('cab', 41, method='argmax')
 
