@@ -69,10 +69,11 @@ class Compilation(contextlib.ExitStack):
         self._name, self._files, self._left = name, '', ''
         self._file, self._shown = file or sys.stderr, file or is_watched(sys.stderr)   # compiling() redirects it
 
-    def report(self, done, total, seconds):
-        """Take the numbers of compiled files and of all, and the seconds so far. The first call is before the first."""
+    def report(self, done, total):
+        """Take the numbers of compiled files and of all. The first call is before the first file."""
         first = not self._files
         self._files = f'{done} of {number_of(total, "file")}'
+        seconds = 0 if first else time.time() - self._start
         estimated = TIMED <= done < total
         self._left = f'about {duration(seconds / done * (total - done))} left' if estimated else ''
         if first:

@@ -1,4 +1,4 @@
-"""What clang needs to compile Theano's code and the kernel as g++ does: options, OpenMP, a folder of its own.
+"""What clang needs to compile Theano's code and the kernel as g++ does: options, and OpenMP.
 
 Theano knows which options g++ needs for this processor, and none of clang's. Apple's compiler is a clang, also under
 the name of g++.
@@ -10,47 +10,47 @@ import shlex
 import shutil
 import subprocess
 import sys
-from typing import NamedTuple, Tuple
+from typing import NamedTuple
 
-DEFAULT = 'clang++' if sys.platform == 'darwin' else 'g++'                 # that Theano takes unless it is set
-# Theano writes numbers of 64 bits into lists of 32 bits, which g++ only warns of.
-ACCEPTED = '-Wno-c++11-narrowing'
-# Where omp.h and its library are, beside the compiler's own folders: conda's, and Homebrew's on ARM and on Intel.
+# Where omp.h and its library are, besides the compiler's own folders: conda's, and Homebrew's on ARM and on Intel.
 PREFIXES = sys.prefix, '/opt/homebrew/opt/libomp', '/usr/local/opt/libomp'
-ADVICE = 'Debian, Ubuntu: apt install libomp-dev; macOS: brew install libomp; conda: conda install llvm-openmp'
+TO_INSTALL = ('Debian, Ubuntu: apt install g++; macOS: xcode-select --install; conda: conda install gxx; without one, '
+              'many times slower: THEANO_FLAGS=cxx=')
+OPENMP = 'Debian, Ubuntu: apt install libomp-dev; macOS: brew install libomp; conda: conda install llvm-openmp'
 
 
 class Compiler(NamedTuple):
     """What is known of a C++ compiler.
 
     clang: its version, '' for another compiler. target: options for this processor; None where Theano knows them.
-    openmp: options for loops over threads, () if it has none.
+    openmp: options for loops over threads, () if it has none. quiet: options against warnings and, of clang, errors.
     """
     clang: str
-    target: Tuple[str, ...]
-    openmp: Tuple[str, ...]
+    target: tuple | None
+    openmp: tuple
+    quiet: tuple
 
 
 def _output(*command):
     """Return what a command prints; '' where it fails."""
     try:
-        found = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               check=True)
+        return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              check=True, encoding='utf-8', errors='replace').stdout
     except (OSError, subprocess.CalledProcessError):
         return ''
-    return found.stdout.decode(errors='replace')
 
 
 @functools.lru_cache(maxsize=None)
 def of(cxx):
     """Return the Compiler at a path or of a name, '' for none. Only what is not g++ on Linux is asked what it is."""
-    version = ''
+    version = None
     if cxx and (sys.platform == 'darwin' or cxx not in ('g++', shutil.which('g++'))):
-        found = re.search(r'clang version (\S+)', _output(cxx, '--version'))
-        version = found.group(1) if found else ''
+        version = re.search(r'clang version (\S+)', _output(cxx, '--version'))
     if not version:
-        return Compiler('', None, ('-fopenmp',) if cxx and sys.platform != 'darwin' else ())
-    return Compiler(version, _target(cxx), _openmp(cxx))
+        openmp = ('-fopenmp',) if cxx and sys.platform != 'darwin' else ()
+        return Compiler('', None, openmp, ('-Wno-psabi',))             # of vectors as arguments
+    # Theano writes numbers of 64 bits into lists of 32 bits, which g++ only warns of.
+    return Compiler(version.group(1), _target(cxx), _openmp(cxx), ('-Wno-c++11-narrowing',))
 
 
 def _target(cxx):

@@ -4,10 +4,9 @@ Each patch was needed on OpenCL (libgpuarray 0.7.6, pocl 6). The patches for eve
 too.
 """
 import functools
-import inspect
 import re
-import sys
-import textwrap
+
+from engine.backend.patches import rewrite
 
 
 def patch(theano):
@@ -58,21 +57,3 @@ def _opencl(elemwise, optimizer):
     rewrite(elemwise, 'c_cleanup_code_struct', {r'GpuElemwise_free\(ge\);': ''})
     # libgpuarray compiles a kernel, in 30 ms, each time that it sets memory to zero. Copy a zero instead.
     optimizer.remove_tags('local_gpualloc_memset_0', 'fast_run', 'gpuarray')
-
-
-def rewrite(owner, name, changes):
-    """Compile a method again with changes of its source: regular expression to replacement.
-
-    Raises ImportError where one of them is not found.
-    """
-    lines, first = inspect.getsourcelines(getattr(owner, name))
-    source = textwrap.dedent(''.join(lines))
-    for old, new in changes.items():
-        source, count = re.subn(old, new, source, flags=re.DOTALL)
-        if not count:
-            raise ImportError(f'{owner.__name__}.{name} is not that of Theano 1.0.5: install that version')
-    names = {}
-    # Keep the line numbers for tracebacks.
-    code = compile('\n' * (first - 1) + source, inspect.getsourcefile(owner), 'exec')
-    exec(code, vars(sys.modules[owner.__module__]), names)
-    setattr(owner, name, names[name])
