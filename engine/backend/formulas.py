@@ -1,16 +1,14 @@
 """C code for elementwise formulas that is the same for arrays of any number of dimensions.
 
-Theano writes nested loops for a number of dimensions, so that the formula of an optimiser is compiled three times: for
-vectors, matrices and 3-d arrays. The code below has one loop where all arrays are contiguous, and otherwise NumPy's
-iterator. Its numbers are Theano's, as the formula itself is.
+Theano writes nested loops, so that the formula of an optimiser is compiled three times: for vectors, matrices and 3-d
+arrays. The code below has one loop where all arrays are contiguous, and otherwise NumPy's iterator.
 """
 
 
 def _has_any_shape(op, node):
     """Return whether _formula can compute an Elemwise: all arrays have one shape, or are a single number."""
     kinds = [v.type.broadcastable for v in node.inputs + node.outputs]
-    types_in_c = all(v.type.dtype != 'float16' and not v.type.dtype.startswith('complex')
-                     for v in node.inputs + node.outputs)
+    types_in_c = not any(v.type.dtype.startswith(('float16', 'complex')) for v in node.inputs + node.outputs)
     return types_in_c and not op.openmp and all(all(kind) or not any(kind) for kind in kinds) and not any(
         any(kind) for kind in kinds[len(node.inputs):])
 

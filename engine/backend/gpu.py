@@ -1,8 +1,4 @@
-"""Patch Theano's GPU backend in memory: errors in it on every device, and what OpenCL lacks.
-
-Each patch was needed on OpenCL (libgpuarray 0.7.6, pocl 6). The patches for every device correct code that CUDA runs
-too.
-"""
+"""Patch Theano's GPU backend in memory: errors on every device, CUDA included, and what OpenCL lacks (pocl 6)."""
 import functools
 import re
 
@@ -27,9 +23,8 @@ def patch(theano):
 def _cross_entropy_kernels(kernels):
     """Return the method gpu_kernels of the softmax with its cost, with kernels that OpenCL compiles and a right argmax.
 
-    OpenCL wants shared memory declared at the head of a kernel, not inside a loop. Argmax: each thread starts
-    from the first number that it reads, at index LID_0. Theano starts from the index 0 in every thread, so
-    with one number per thread, character 0 would always be the most probable one.
+    OpenCL wants shared memory declared at the head of a kernel, not inside a loop. For the argmax, each thread starts
+    from the first number that it reads, at index LID_0: Theano starts from 0, and character 0 would always win.
     """
     @functools.wraps(kernels)
     def changed(*arguments):

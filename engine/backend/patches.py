@@ -1,8 +1,8 @@
 """Patch Theano 1.0.5 in memory for Python 3.10 and NumPy 2.0 and later. Its files stay unchanged.
 
 An import hook loads Theano's modules. In these modules, and in no others, `numpy` also has the names that NumPy has
-removed, and modules that no longer exist have replacements. A module with an entry in PATCHES is patched as soon as it
-is loaded. Each entry below names the place in Theano that needs it.
+removed, and modules that no longer exist have replacements. `_patch` corrects a module as soon as it is loaded.
+Comments name the place in Theano that needs a patch.
 """
 import builtins
 import copy
@@ -109,70 +109,37 @@ _REPLACEMENTS = _replacements()
 
 # ---------------------------------------------------------------- patches of a module
 
-def _integers(safe_asarray):
-    """Let misc/safe_asarray.py convert an integer to a type that cannot hold it, as scalar/basic.py tries to do."""
-    asarray = safe_asarray._asarray
-    safe_asarray._asarray = lambda a, dtype, order=None: asarray(
-        np.asarray(a) if isinstance(a, (int, list, tuple)) else a, dtype, order)
+def _patch(module):
+    """Patch a module of Theano that was loaded."""
+    match module.__name__:
+        case 'theano.scalar.basic':
+            # With floatX=float64, a float becomes float32 only where that holds it. Now np.float32(0.1) == 0.1.
+            rewrite(module.NumpyAutocaster, '__call__', {'x == x_': 'np.asarray(x) == x_'})
+            # Inv in Python divides np.float32(1) by a float, which now is float32.
+            inverse, upcast = module.Inv.impl, module.upcast
+            module.Inv.impl = lambda self, x: inverse(self, np.asarray(x))
+            # tensor/basic.py (ceil_intdiv) and sparse/opt.py pass variables, which are no dtypes now,
+            module.upcast = lambda *dtypes: upcast(*(
+                v.dtype if isinstance(v, module.gof.Variable) else v for v in dtypes))
+            # and deg2rad and rad2deg, for their gradients, the type of a variable.
+            for op in (module.Deg2Rad, module.Rad2Deg):
+                rewrite(op, 'L_op', {r', gz\.type\)': ', gz.type.dtype)'})
+        case 'theano.misc.safe_asarray':           # scalar/basic.py tries types that cannot hold an integer
+            asarray = module._asarray
+            module._asarray = lambda a, dtype, order=None: asarray(
+                np.asarray(a) if isinstance(a, (int, list, tuple)) else a, dtype, order)
+        case 'theano.gradient':                    # passes zeros_like a variable as dtype
+            module.ConsiderConstant.grad = module.ZeroGrad.grad = lambda self, inputs, gradients: [
+                g.zeros_like() for g in gradients]
+        case 'theano.tensor.raw_random':           # copy.copy of a generator now shares its state
+            module.copy = copy.deepcopy
+        case 'theano.sandbox.rng_mrg':             # combines an int32 with 0xffffffff, in Python
+            draw = module.mrg_next_value
+            module.mrg_next_value = lambda *arguments, mask, **more: draw(*arguments, mask=np.int64(mask), **more)
+        case 'theano.tensor.subtensor':            # its C++ uses an iterator that no longer exists
+            del module.AdvancedIncSubtensor1.c_code
 
 
-def _autocast(basic):
-    """Let a float become float32 only where float32 holds it, with floatX=float64: now np.float32(0.1) == 0.1."""
-    rewrite(basic.NumpyAutocaster, '__call__', {'x == x_': 'np.asarray(x) == x_'})
-
-
-def _inverse(basic):
-    """Let Inv in Python divide in float64: scalar/basic.py divides np.float32(1) by a float, which now is float32."""
-    impl = basic.Inv.impl
-    basic.Inv.impl = lambda self, x: impl(self, np.asarray(x))
-
-
-def _upcast(basic):
-    """Let scalar.upcast take variables, which are no dtypes now, from tensor/basic.py (ceil_intdiv), sparse/opt.py."""
-    upcast = basic.upcast
-    basic.upcast = lambda *dtypes: upcast(*(v.dtype if isinstance(v, basic.gof.Variable) else v for v in dtypes))
-
-
-def _degrees(basic):
-    """Let deg2rad and rad2deg have gradients: scalar/basic.py passes the type of a variable as dtype."""
-    for op in (basic.Deg2Rad, basic.Rad2Deg):
-        rewrite(op, 'L_op', {r', gz\.type\)': ', gz.type.dtype)'})
-
-
-def _zeros_like(gradient):
-    """Let consider_constant and zero_grad have gradients: gradient.py passes zeros_like a variable as dtype."""
-    gradient.ConsiderConstant.grad = gradient.ZeroGrad.grad = lambda self, inputs, gradients: [
-        g.zeros_like() for g in gradients]
-
-
-def _random_generators(raw_random):
-    """Let RandomFunction draw from a copy of its generator: copy.copy of one now shares its state."""
-    raw_random.copy = copy.deepcopy
-
-
-def _mrg(rng_mrg):
-    """Let MRG_RandomStreams run in NumPy: sandbox/rng_mrg.py combines an int32 with 0xffffffff, now an error."""
-    next_value = rng_mrg.mrg_next_value
-    rng_mrg.mrg_next_value = lambda *arguments, mask, **more: next_value(*arguments, mask=np.int64(mask), **more)
-
-
-def _scatter_add(subtensor):
-    """Let AdvancedIncSubtensor1 run in NumPy: the iterator that its C++ code uses does not exist any more."""
-    def c_code(self, *arguments):
-        raise subtensor.theano.gof.utils.MethodNotDefined('c_code')
-
-    subtensor.AdvancedIncSubtensor1.c_code = c_code
-
-
-# Module of Theano to its patches.
-PATCHES = {
-    'theano.gradient': [_zeros_like],
-    'theano.misc.safe_asarray': [_integers],
-    'theano.sandbox.rng_mrg': [_mrg],
-    'theano.scalar.basic': [_autocast, _degrees, _inverse, _upcast],
-    'theano.tensor.raw_random': [_random_generators],
-    'theano.tensor.subtensor': [_scatter_add],
-}
 # Regular expressions for what does not compile in C++, and their replacements.
 C_CODE = {
     r'PyArray_DESCR\((\w+)\)->elsize': r'PyArray_ITEMSIZE(\1)',          # sandbox/rng_mrg.py, sparse/opt.py
@@ -214,13 +181,14 @@ _BUILTINS = dict(vars(builtins), __import__=_import)
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
-    """Load a module of Theano, let it import by `_import`, and patch it."""
+    """Load a module of Theano, let it import by `_import`, and patch it. hooks: other patches, by module."""
+    hooks = {}
 
     def exec_module(self, module):
         vars(module)['__builtins__'] = _BUILTINS
         super().exec_module(module)
-        for patch in PATCHES.get(module.__name__, ()):
-            patch(module)
+        _patch(module)
+        self.hooks.get(module.__name__, lambda module: None)(module)
 
 
 class _Finder:
@@ -236,10 +204,9 @@ class _Finder:
         return spec
 
 
-def before_import(more):
-    """Install the import hook. more: module of Theano to a patch, besides PATCHES."""
-    for name, patch in more.items():
-        PATCHES.setdefault(name, []).append(patch)
+def before_import(hooks):
+    """Install the import hook. hooks: name of a module of Theano to a function that patches it."""
+    _Loader.hooks = hooks
     # The loop of theano.scan in C does not compile. Without this module Theano takes the one in Python.
     sys.modules['theano.scan_module.scan_perform_ext'] = None
     first = sys.meta_path.index(importlib.machinery.PathFinder)           # other hooks stay before it

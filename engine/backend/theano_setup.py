@@ -1,8 +1,8 @@
 """Import Theano with this project's settings. No other module imports it: they take `theano` and `tt` from here.
 
-Read this file from top to bottom: settings, the import, and what Theano computes on. `tt` is Theano's tensor module, so
-that T can mean steps everywhere.
+`tt` is Theano's tensor module, so that T can mean steps everywhere.
 """
+import functools
 import importlib.util
 import logging
 import os
@@ -10,7 +10,7 @@ import sys
 import sysconfig
 import warnings
 
-from engine.backend import compiler, formulas, modules, patches
+from engine.backend import compiler, formulas, gpu, modules, patches
 from engine.backend.modules import CompilerError, compiling  # noqa: F401
 from engine.terminal import warn
 
@@ -29,51 +29,45 @@ DEFAULTS = {                 # of Theano's options; what the user sets takes pre
 if not os.path.exists(HEADER):
     DEFAULTS['cxx'] = ''
 
-# Idle threads wait some microseconds for new work, and then sleep. By default they wait actively for much longer. Where
-# another program is busy on the same cores, they then take time from the thread that they wait for, and a step takes
-# ten times as long.
+# Idle threads wait some microseconds for new work, and then sleep. By default they wait actively for much longer: with
+# another program on the same cores, a step then takes ten times as long.
 if 'OMP_WAIT_POLICY' not in os.environ:
     os.environ['OMP_WAIT_POLICY'] = 'PASSIVE'
     os.environ.setdefault('GOMP_SPINCOUNT', '1000')
 
 
 def _use_settings(configparser):
-    """Let Theano's options have DEFAULTS, and its folder of compiled code be one for this Python, NumPy and compiler.
-
-    Theano itself would load code in it that was compiled for others.
-    """
+    """Let Theano's options have DEFAULTS; THEANO_FLAGS and .theanorc still take precedence."""
     add = configparser.AddConfigVar
 
     def add_changed(name, doc, option, *arguments, **settings):
         option.default = DEFAULTS.get(name, option.default)
         if name == 'compiledir':
-            make = option.filter
-            option.filter = lambda path: _made(make, os.path.join(path, _compiled_for(configparser.config.cxx)))
+            option.filter = functools.partial(_folder, configparser.config, option.filter)
         add(name, doc, option, *arguments, **settings)
 
     configparser.AddConfigVar = add_changed
 
 
-def _compiled_for(cxx):
-    clang = compiler.of(cxx).clang
-    return patches.compiled_for() + (f'-clang{clang}' if clang else '')
+def _folder(config, make, path):
+    """Return a folder in `path` for this Python and NumPy, as Theano would load code that was compiled for others.
 
-
-def _made(make, path):
-    """Return the path of the folder that Theano's function makes. Raises OSError where that fails."""
+    make: Theano's function that makes it. Raises OSError where that fails.
+    """
+    clang = compiler.of(config.cxx).clang
     try:
-        return make(path)
+        return make(os.path.join(path, patches.compiled_for() + (f'-clang{clang}' if clang else '')))
     except (OSError, ValueError) as error:
         raise modules.cannot_keep(error) from None
 
 
 # ---------------------------------------------------------------- the import
 
-def _check_device(theano):
-    """Raise ValueError where the user set a device that cannot be used: Theano would continue on the CPU."""
-    if theano.config.device != 'cpu' and not getattr(sys.modules.get('theano.gpuarray'), 'pygpu_activated', False):
+def _check_device(device):
+    """Raise ValueError for a device that cannot be used: Theano would continue on the CPU."""
+    if not getattr(sys.modules.get('theano.gpuarray'), 'pygpu_activated', False):
         why = 'Theano says above why' if importlib.util.find_spec('pygpu') else 'pygpu is not installed'
-        raise ValueError(f'device={theano.config.device} cannot be used ({why}): set THEANO_FLAGS=device=cpu')
+        raise ValueError(f'device={device} cannot be used ({why}): set THEANO_FLAGS=device=cpu')
 
 
 def _warn_of_slowness(cxx):
@@ -93,7 +87,7 @@ def _import_theano():
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings('ignore', module=r'theano\.|engine\.backend\.patches$')
     for name in [name for name in sys.modules if name.startswith('theano.')]:
-        del sys.modules[name]                              # of an import without the patches, which has failed
+        del sys.modules[name]                              # of an import without the patches, which failed
     patches.before_import({'theano.configparser': _use_settings, 'theano.gof.cmodule': modules.install_compiler,
                            'theano.gof.cc': modules.install_cache, 'theano.tensor.elemwise': formulas.install})
     try:
@@ -102,13 +96,13 @@ def _import_theano():
             import theano
             import theano.tensor
     except AssertionError as error:
-        cause = error.args[0] if error.args else None
-        raise cause if isinstance(cause, OSError) else error from None         # Theano wraps those of its first module
-    _check_device(theano)
-    modules.install(theano)
+        if error.args and isinstance(error.args[0], OSError):
+            raise error.args[0] from None                  # of the module that Theano compiles first
+        raise
     if theano.config.device != 'cpu':
-        from engine.backend import gpu
+        _check_device(theano.config.device)
         gpu.patch(theano)
+    modules.install(theano)
     _warn_of_slowness(theano.config.cxx)
     return theano
 
@@ -132,10 +126,7 @@ def device():
 
 
 def computes_on(in_c, bfloat16=None):
-    """Return a text that says what computes the network.
-
-    in_c: whether the C kernel does. bfloat16: what multiplies it, None for float32.
-    """
+    """Return what computes the network. in_c: whether the C kernel does. bfloat16: what multiplies it, or None."""
     if theano.config.device != 'cpu':
         return f'{device()}, by theano.scan, in {theano.config.floatX}'
     threads = int(os.environ.get('OMP_NUM_THREADS') or modules.cores())
