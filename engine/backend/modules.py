@@ -152,7 +152,9 @@ def build(paths):
                 future.result()
                 _report(done, len(order))
         except OSError as error:
-            raise cannot_keep(error.strerror) from error if error.errno else error
+            if error.errno:                                # not of the compiler
+                raise cannot_keep(error.strerror) from error
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -85,7 +85,7 @@ def _import_theano():
     """Return Theano, imported with these settings and patches."""
     for name in ('theano.configdefaults', 'theano.tensor.blas', 'theano.gof.cmodule'):     # on compilers and BLAS
         logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings('ignore', module=r'theano\.|engine\.backend\.patches$')
+    warnings.filterwarnings('ignore', module=r'(.*[/\\])?theano[./\\]|engine\.backend\.patches$')    # files, modules
     for name in [name for name in sys.modules if name.startswith('theano.')]:
         del sys.modules[name]                              # of an import without the patches, which failed
     patches.before_import({'theano.configparser': _use_settings, 'theano.gof.cmodule': modules.install_compiler,
