@@ -34,6 +34,7 @@ Letters used for the sizes throughout, and the shapes of the eight parameters:
 """
 import collections
 import math
+import time
 from typing import Any, Iterator, List, Optional
 
 from engine.backend.theano_setup import theano, tt             # first, as it refuses old Pythons
@@ -43,7 +44,7 @@ import numpy as np
 from engine.model import checks
 from engine.run import table
 from engine.analysis import Analysis, mean_cost
-from engine.terminal import Watch, ctrl_c_delayed
+from engine.terminal import ctrl_c_delayed
 from engine.run import fit
 from engine.run.schedule import Diverged, Schedule
 from engine.sampling import Sampling
@@ -206,8 +207,10 @@ def initial_parameters(V, H1, H2, random, initial='original', own={}):
 
 # ---------------------------------------------------------------- CharLSTM
 
-# What CharLSTM.fit yields: the number of an epoch, the mean cost of its steps and the validation cost, in nats a
-# character (nan without validation), the rate of its last step, and how many characters a second were learned from.
+# What training yields: after a step its cost, in nats a character, the update ratios, and how many characters it read;
+# after an epoch its number, the mean cost of its steps, the validation cost (nan without validation), the rate of its
+# last step, and how many characters a second were learned from in its steps.
+Step = collections.namedtuple('Step', 'cost ratios characters')
 Epoch = collections.namedtuple('Epoch', 'number cost valid_cost rate speed')
 
 
@@ -402,40 +405,38 @@ class CharLSTM(Sampling, Analysis):
             raise ValueError('fit continues with the options that it had: expected none, or a text to begin with')
         elif self.schedule is None:
             raise ValueError('fit has nothing to continue, or another text or model ended it: expected a text')
-        return fit.go_on(self)
+        return (event for event in self.training(self.schedule) if isinstance(event, Epoch))
 
-    def epochs(self, schedule: Schedule, watch: Optional[Watch] = None) -> Iterator[Epoch]:
-        """Train on the whole text again and again, and yield an Epoch after each time.
+    def training(self, schedule: Schedule) -> Iterator:
+        """Train until a Schedule (engine/run/schedule.py) is finished. Yield a Step after each step, an Epoch after
+        each epoch, and None between validation batches: a caller may stop after each, and begin again there.
 
-        schedule: a Schedule of engine/run/schedule.py. It says where training begins, in the middle of an epoch where
-        it was stopped there, and what the rate of each step is; it counts steps and epochs, and says when they are
-        enough. watch: a Watch of engine/terminal.py, which takes each step and may stop training before the next.
-        Raises Diverged where costs or parameters are no finite numbers any more, or the cost has risen for long.
+        Raises Diverged if a cost or a parameter is not finite.
         """
-        watch, n = watch or Watch(), self.n_batches['train']
-        while not (schedule.finished or watch.stopped):
+        while not schedule.finished:
             self.compile('train_rmsprop')       # here, since Ctrl-C is delayed during a step
             schedule.begin_epoch()
-            watch.begin_epoch()
-            for i in range(schedule.batch, n):
+            seconds, characters = 0.0, 0
+            for i in range(schedule.batch, self.n_batches['train']):
                 self.dyn_lrate = schedule.rate_at(schedule.step)
-                x, y = self.X['train'][i], self.Y['train'][i]      # a batch is cut out of the text when it is read
                 if schedule.should_validate(self.n_batches['valid']):      # before the step, as the training cost is
                     schedule.valid_batch_cost = self.validate_batch()
+                start, x, y = time.perf_counter(), self.X['train'][i], self.Y['train'][i]
                 with ctrl_c_delayed():          # so that a step is made and counted, or neither
                     cost, _, *ratios = self.theano_train_rmsprop(x, y)
                     schedule.record_step(cost, len(y) * self.batch_size)
-                watch.step(cost, ratios, len(y) * self.batch_size)
-                if watch.stopped:
-                    return
+                seconds, characters = seconds + time.perf_counter() - start, characters + len(y) * self.batch_size
+                yield Step(cost, ratios, len(y) * self.batch_size)
             if not self.finite():
                 raise Diverged(f'the parameters are no finite numbers any more after epoch {schedule.epoch + 1}')
-            speed, valid_cost = watch.speed(), mean_cost(watch.until_stopped(self.validation_costs()))
-            if watch.stopped:
-                return
-            cost = schedule.end_epoch()
+            costs = []
+            for one in self.validation_costs():
+                costs.append(one)
+                yield None
+            cost, valid_cost, rate = schedule.end_epoch(), mean_cost(costs), schedule.rate_at(schedule.step - 1)
             self.reset_states()
-            yield Epoch(schedule.epoch, cost, valid_cost, schedule.rate_at(schedule.step - 1), speed)
+            schedule.record_validation(valid_cost)
+            yield Epoch(schedule.epoch, cost, valid_cost, rate, characters / max(seconds, 1e-6))
 
     def theano_train_rmsprop(self, x: np.ndarray, y: np.ndarray) -> list:
         """Do one step of the optimiser on a batch, x and y int (T,B) or (T,): of RMSprop unless you set another.

@@ -17,7 +17,7 @@ from engine.kernel.scan import Scan
 from engine.parallel import group_of
 from engine.model.parameters import NAMES, own_names
 from engine.training import Path, State, locked
-from engine.run.table import changed_learning
+from engine.run.table import learning
 from engine.terminal import Compilation, warn
 
 DRAWS = 'draws random numbers by Theano, which no checkpoint keeps: a resumed run draws others'
@@ -43,9 +43,8 @@ class Compiled(State):
     # ---- the cell, and what runs it
 
     def _check_learning(self):
-        """Raise ValueError for values of lp out of range, and for a change of lp that needs model_setup."""
-        # Also where lp compares equal: np.float32(0) == 0, but a checkpoint cannot hold it.
-        self.lp.update(changed_learning(self._initial_lp, self.lp))
+        """Raise ValueError for values of lp out of range."""
+        self.lp.update(learning(self.lp))
 
     def _checked_cell(self):
         """Return the Cell as _current_cell does, after a check of lp. Raises ValueError as that and _check_learning."""

@@ -1,14 +1,15 @@
-"""Let a model learn a text by the recipe of train.py: with its files, or in a program of one's own."""
+"""Prepare a model to learn a text by the recipe of train.py, with its files or in a program of one's own."""
 import math
 
 from engine.model import checks
-from engine.run.options import Options
-from engine.run.recipe import complete
-from engine.run.schedule import Schedule
 from engine.model.parameters import parameter_shapes
+from engine.run import recipe as recipes
+from engine.run.options import Options
+from engine.run.result import TITLES
+from engine.run.schedule import Schedule
 from engine.run.table import PRESETS, ROWS
+from engine.terminal import warn
 
-RECIPES = ('default', *PRESETS)
 OF_FIT = [name for name, row in ROWS.items() if row.of_fit]
 
 
@@ -19,9 +20,12 @@ def set_up(model, o):
     """
     model.prepare_input(o.input, o.ratio_valid, o.batch_size, o.seq_length, encoding=o.encoding,
                         stateful=not o.no_stateful, valid=o.valid, test=o.test)
+    for role in ('valid', 'test'):
+        if model.group.first and model.has_text(role) and model.fingerprint(role) == model.fingerprint():
+            warn(f'the {TITLES[role]} is the text that is learned: its costs say nothing about other texts')
     shapes = parameter_shapes(len(model.uchar), o.num_units1, o.num_units2)
-    complete(o, model.n_batches['train'], sum(map(math.prod, shapes.values())))
-    model.model_setup(num_units1=o.num_units1, num_units2=o.num_units2, initial=o.initial, **o.learning())
+    recipes.complete(o, model.n_batches['train'], sum(map(math.prod, shapes.values())))
+    model.model_setup(num_units1=o.num_units1, num_units2=o.num_units2, initial=o.initial, **o.kept('lp'))
     if o.init is not None:
         model.init_params(o.init, o.encoding)
     return sum(p.get_value(borrow=True).size for p in model.p.values())
@@ -29,50 +33,16 @@ def set_up(model, o):
 
 def begin(model, filepath, recipe, chosen):
     """Set a model up as CharLSTM.fit says. Return the Schedule of its training. chosen: options by name."""
-    checks.choice('recipe', recipe, RECIPES)
+    checks.choice('recipe', recipe, ('default', *PRESETS))
     if filepath is None and recipe != 'small':
         raise ValueError(f'recipe is {recipe!r}, but there is no text: expected one to begin with')
-    for name, value in chosen.items():
-        if value is None and ROWS.get(name) and ROWS[name].default is not None:
-            raise ValueError(f'{name} is None: expected a value, or leave it out')
+    for name in chosen:
         if name not in OF_FIT:
             raise ValueError(f'fit has no option {name}: expected one of {", ".join(OF_FIT)}')
-    preset = {recipe: True} if recipe in PRESETS else {}
-    typed = {name: value for name, value in chosen.items() if value is not None}       # None: what the recipe has
-    o = Options({**typed, **preset, 'input': filepath})
-    vars(o).update(model.group.broadcast(o.settle))        # only the first process reads a checkpoint
+    chosen = {name: value for name, value in chosen.items() if value is not None or ROWS[name].default is not None}
+    o = Options({**chosen, **{preset: True for preset in PRESETS if preset == recipe}, 'input': filepath})
+    o = model.group.broadcast(recipes.set_units, o)
+    if model.p and model.schedule is None and o.init is None and model.group.first:
+        warn('fit begins with new parameters, not with those that the model has: init=PARAMS begins with a checkpoint')
     set_up(model, o)
     return Schedule.resumed(o, {}, model.n_batches['train'])
-
-
-def go_on(model):
-    """Return an iterator that trains on by model.schedule, and yields each Epoch.
-
-    Raise ValueError as CharLSTM.fit says.
-    """
-    if model.schedule.finished:
-        raise ValueError(f'fit has nothing to continue: it is finished after epoch {model.schedule.epoch}; expected a '
-                         'text')
-    return _epochs(model, model.schedule)
-
-
-def _check_begun(model, schedule):
-    """Raise ValueError where a model does not train by this Schedule any more."""
-    if model.schedule is not schedule:
-        raise ValueError('fit cannot go on: another text, other parameters or another fit ended it; begin with a text')
-
-
-def _epochs(model, schedule):
-    _check_begun(model, schedule)
-    for epoch in model.epochs(schedule):
-        schedule.record_validation(epoch.valid_cost)
-        step, rate = schedule.step, model.dyn_lrate.get_value()
-        yield epoch
-        if schedule.finished:
-            return
-        _check_begun(model, schedule)
-        if schedule.step != step:
-            raise ValueError('fit cannot go on in this loop, as another one went on with the model: call fit() again')
-        if model.dyn_lrate.get_value() != rate:
-            raise ValueError(f'dyn_lrate is {model.dyn_lrate.get_value():g}, but fit sets the rate by its schedule: '
-                             'change schedule.rate_factor, which multiplies all rates of the epochs to come, instead')
