@@ -232,8 +232,8 @@ def stored_progress(checkpoint):
         'num_units2': num_units2, 'no_stateful': not text['stateful'], 'precision': metadata['precision']})
 
 
-def find_text(checkpoint, option, path, typed, cell=None):
-    """Return where a text of the run in an open checkpoint is now: as typed or, where it has moved, near by.
+def find_text(checkpoint, option, path, chosen, cell=None):
+    """Return where a text of the run in an open checkpoint is now: as chosen or, where it has moved, near by.
 
     option: of TEXTS. path: where it was; None for a run without it. cell: the option. Raise ValueError where it is not
     found.
@@ -241,8 +241,8 @@ def find_text(checkpoint, option, path, typed, cell=None):
     if path is None:
         return None
     # Not a device, which may never end. Not a file of /proc either, which may never end, and whose size is 0.
-    if typed or os.path.isdir(path) or _has_contents(path):
-        return typed or path
+    if chosen or os.path.isdir(path) or _has_contents(path):
+        return chosen or path
     folder, name = os.path.dirname(os.path.abspath(checkpoint.path)), os.path.basename(path)
     why, where, now = 'is gone', 'name it where it is now', near(name)
     if os.path.exists(path) and not os.path.isfile(path) or path.startswith(('/dev/fd/', '/dev/std', '/proc/')):
