@@ -1,9 +1,9 @@
 """Write text with a trained model: python produce_text.py [PARAMS] [OUT]"""
 # /// script
-# requires-python = ">=3.8"
-# dependencies = ["Theano==1.0.5", "numpy>=1.20", "scipy", "matplotlib", "tqdm"]
+# requires-python = ">=3.10"
+# dependencies = ["Theano==1.0.5", "numpy>=2.0", "scipy", "matplotlib", "tqdm"]
 # [tool.uv.sources]
-# Theano = { path = "engine/backend/theano_wheel", marker = "python_version >= '3.12'" }
+# Theano = { path = "engine/backend/theano_wheel" }
 # ///
 import os
 import sys
@@ -13,7 +13,7 @@ sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))        # where p
 from engine.terminal import end_at_once
 
 if __name__ == '__main__':
-    end_at_once()                      # before imports that take time
+    end_at_once()           # before imports that take time
 
 import contextlib
 import itertools
@@ -60,9 +60,9 @@ def prime_of(o):
 def sequences(model, o, prime):
     """Yield the sequences piece by piece, each piece a list of o.count strings, first the prime. o: the options."""
     from engine.model.text import encoded
-    prime_length = len(encoded(model.in_vocabulary(prime), model.uchar, 'the prime'))
+    prime_length = len(encoded(prime, model.uchar, 'the prime'))
     stop = writing.unescaped(o.stop)
-    encoded(model.in_vocabulary(stop), model.uchar, '--stop')          # raises ValueError where it would never come
+    encoded(stop, model.uchar, '--stop')          # raises ValueError where it would never come
     stop = stop or default_of(o)                           # also of a model that never writes a line end
     yield from model.stream_text(prime, prime_length + o.length, o.method, o.count, o.temperature, o.top_k, o.top_p,
                                  stop, writing.held(o.hold))
@@ -155,7 +155,7 @@ def write_page(model, o, checkpoint, against):
         prime = prime_of(o)
         held = f' while units were held: {", ".join(o.hold)}' if o.hold else ''
         if o.prime or o.prime_file:
-            beginning = number_of(len(model.in_vocabulary(prime)), entry)
+            beginning = number_of(len(prime), entry)
             source = f'A text that the model wrote{held} after a beginning of {beginning}.'
         elif held:
             source = f'A text that the model wrote{held}.'
@@ -170,8 +170,8 @@ def write_page(model, o, checkpoint, against):
         text, source = page.beginning_of(text, o.score, left_out, learned, entry)
     found = None
     if original:                                       # both in the model's characters, which may be bytes
-        original = original._replace(text=model.in_vocabulary(original.text), entry=entry)
-        found = original.compare([text[len(model.in_vocabulary(prime)):]])
+        original = original._replace(text=original.text, entry=entry)
+        found = original.compare([text[len(prime):]])
     page.write_page(o.page, model, checkpoint, text, source, (other, against) if other else None, found)
     if found:
         note('\n'.join(found.lines()))
@@ -187,6 +187,7 @@ def program(o):
     from charlstm import CharLSTM          # late: Theano takes a second to import
     from engine.model.checkpoint import Checkpoint
     from engine.model.parameters import cell_of
+    from engine.saving import cell_difference
     raise_again()
     model = make_model(o.cell, CharLSTM, o.random_seed, precision=o.precision)
     with contextlib.ExitStack() as files:
@@ -195,7 +196,7 @@ def program(o):
                                for path in (o.params, o.against)]
         model.model_setup(checkpoint, encoding=o.encoding)
         if o.export is not None:
-            if model.cell_difference(checkpoint, cell_of(checkpoint)['formula']):          # of which a line says more
+            if cell_difference(model, checkpoint, cell_of(checkpoint)['formula']):
                 raise ValueError(f'{o.export} would be another model than {checkpoint}: it was not written; add --cell')
             model.export(o.export)
             note(f'wrote {o.export}, {os.path.getsize(o.export) / 1e6:.1f} MB')

@@ -1,9 +1,9 @@
 """Learn a text: python train.py [input] [run]; resume a run: python train.py --resume PARAMS"""
 # /// script
-# requires-python = ">=3.8"
-# dependencies = ["Theano==1.0.5", "numpy>=1.20", "scipy", "matplotlib", "tqdm"]
+# requires-python = ">=3.10"
+# dependencies = ["Theano==1.0.5", "numpy>=2.0", "scipy", "matplotlib", "tqdm"]
 # [tool.uv.sources]
-# Theano = { path = "engine/backend/theano_wheel", marker = "python_version >= '3.12'" }
+# Theano = { path = "engine/backend/theano_wheel" }
 # ///
 import os
 import sys
@@ -13,18 +13,19 @@ sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))        # where p
 from engine.terminal import end_at_once
 
 if __name__ == '__main__':
-    end_at_once()                      # before imports that take a while
+    end_at_once()           # before imports that take a while
 
 import argparse
 import time
 
 from engine import parallel as process_group
 from engine.run import table
+from engine.terminal import EXIT_INTERRUPTED, StopRequest
 from engine.own_class import make_model
+from engine.terminal import ProgressBar, duration
 from engine.run.result import to_score
 from engine.run.schedule import Diverged, Schedule
-from engine.terminal import (EXIT_INTERRUPTED, Parser, ProgressBar, StopRequest, Watch, duration, main, nats_and_bits,
-                             raise_again, script)
+from engine.terminal import Parser, main, nats_and_bits, raise_again, script
 
 
 def build_parser():
@@ -70,26 +71,6 @@ def prepare(arguments, group):
     return o, model, run, progress
 
 
-class Steps(Watch):
-    """What happens at each step of a run: a row of its log, the bar, a first text, and a stop that was asked for."""
-
-    def __init__(self, run, bar, stop):
-        self._run, self._bar, self._stop = run, bar, stop
-        self.begin_epoch, self.speed = bar.begin_epoch, bar.speed
-
-    @property
-    def stopped(self):
-        return self._stop.agreed
-
-    def step(self, cost, ratios, characters):
-        schedule = self._run.schedule
-        self._run.log_step(cost, ratios)
-        early = self._bar.step(schedule.epoch + 1, schedule.epochs, cost, schedule.valid_batch_cost, characters)
-        if early and not self.stopped:
-            with self._bar.paused():
-                self._run.first_sample()
-
-
 def learn(run, bar, stop):
     """Read the training text, epoch after epoch, until the schedule is finished or the user stops it."""
     schedule = run.schedule
@@ -97,8 +78,18 @@ def learn(run, bar, stop):
         bar.line(f'the rate falls early in this run, which ends after epoch {schedule.epochs}')
     while not (schedule.finished or stop.agreed):
         try:
-            for epoch in run.model.epochs(schedule, Steps(run, bar, stop)):
-                end_epoch(run, epoch, bar)
+            for event in run.model.training(schedule):
+                if hasattr(event, 'ratios'):
+                    run.log_step(event.cost, event.ratios)
+                    early = bar.step(schedule.epoch + 1, schedule.epochs, event.cost, schedule.valid_batch_cost,
+                                     event.characters)
+                    if early and not stop.agreed:
+                        run.first_sample()
+                elif event:
+                    end_epoch(run, event, bar)
+                    bar.begin_epoch()
+                if stop.agreed:
+                    break
         except Diverged as error:
             run.fall_back(error)
             bar.go_back(schedule.step)
@@ -111,11 +102,7 @@ def end_epoch(run, epoch, bar):
     """Log an Epoch, print what it brought, and save the model where the schedule says so."""
     schedule = run.schedule
     seconds = time.time() - bar.epoch_start
-    falls = schedule.record_validation(epoch.valid_cost)   # first: an epoch that ends the run is always reported
     run.log_epoch(epoch, seconds)
-    if falls:
-        bar.line(f'no better validation cost in {schedule.options.patience} epochs: the rate falls from here on, until '
-                 f'epoch {schedule.epochs}')
     run.sample()
     if schedule.best_epoch == schedule.epoch:              # after the logs were written, whose lengths it keeps
         run.save(run.BEST)
@@ -152,7 +139,7 @@ def program(arguments):
     if to_score(o):
         names.append('predict')
     with run.naming_checkpoint('while compiling; what is compiled is kept'):
-        model.compile(*names, file=sys.stdout)
+        model.compile(*names)
     if 0 < group.mean(model.runs_in_c(), 1)[0] < 1:
         print('some processes compute by theano.scan, many times slower, and the others wait for them: do all machines '
               'have a C++ compiler?', flush=True)

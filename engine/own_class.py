@@ -1,13 +1,9 @@
 """The class of one's own that --cell names."""
-import difflib
 import os
 import sys
 import types
 
 from engine.model.files import named
-from engine.terminal import warn
-
-HOOKS = 'cell', 'cell_parameters', 'optimiser', 'optimiser_state'      # what CharLSTM reads of a subclass
 
 
 def load_class(words, base):
@@ -23,18 +19,7 @@ def load_class(words, base):
     if not (isinstance(found, type) and issubclass(found, base)):
         raise ValueError(f'{path} has no class {name} that is a subclass of CharLSTM: expected one such as Coupled in '
                          'README.md')
-    _warn_of_names(words, {member for cls in found.__mro__ if not issubclass(base, cls) for member in vars(cls)}, base)
     return found
-
-
-def _warn_of_names(words, names, base):
-    """Warn of names that a class has and CharLSTM does not read, but similar ones, and where it has none that count."""
-    for name in sorted(names - {*dir(base)}):
-        near = difflib.get_close_matches(name, HOOKS, 1, 0.8)
-        if near:
-            warn(f'{words} has {name}, which CharLSTM does not read: did you mean {near[0]}?')
-    if not any(name == '__init__' or hasattr(base, name) and not name.startswith('__') for name in names):
-        warn(f'{words} changes nothing of CharLSTM: expected one of {", ".join(HOOKS)}')
 
 
 def make_model(words, base, *arguments, **settings):

@@ -46,7 +46,7 @@ def known(model, text, say, name='the model'):
     say() gets a line on these. name: what the line calls the model.
     """
     from engine.model.text import without_unknown            # late, so that --help does not wait for NumPy
-    text, unknown = without_unknown(model.in_vocabulary(text), model.uchar)
+    text, unknown = without_unknown(text, model.uchar)
     if unknown:
         words = [f'{ch!r} ({n:,})' for ch, n in collections.Counter(unknown).most_common(NAMED)]
         if len(unknown) > NAMED:
@@ -117,7 +117,7 @@ def scores(model, source, tuning, adapting, say):
     tuning: the Source that tunes the temperature, or None; then the dict has the cost at that temperature, too.
     adapting: what score_text needs to adapt, by name, or {}.
     """
-    from engine.analysis import TEMPERATURES           # late, as in known
+    TEMPERATURES = None
 
     def costs(name, **settings):
         found = counted(lambda count: model.score_text(source.known, progress=count, **adapting, **settings),
@@ -146,7 +146,7 @@ def least_expected(model, source, costs):
     at: the character's number in the whole text, from 0; where the model learned bytes, that of the byte.
     """
     import numpy as np                                 # late, as in known
-    text, whole = source.known, model.in_vocabulary(source.text)
+    text, whole = source.known, source.text
     places = np.fromiter((i for i, ch in enumerate(whole) if ch not in source.unknown), np.int64)
     return [dict(nats=float(costs[k - 1]), at=int(places[k]), character=text[k], after=text[max(0, k - CONTEXT):k])
             for k in 1 + costs.argsort()[::-1][:SURPRISES]]
@@ -203,7 +203,7 @@ def print_lines(model, checkpoint, path, encoding, as_json=False):
         raise ValueError(f'{path} is empty: expected at least one line')
     known_lines = source.known.split('\n')[:len(lines)]
     if source.unknown:
-        lacking = sum(model.in_vocabulary(line) != known for line, known in zip(lines, known_lines))
+        lacking = sum(line != known for line, known in zip(lines, known_lines))
         note(f'lines that lack some, and so cost less than they should: {lacking:,}')
     characters = [len(known) + 1 for known in known_lines]             # with the line end
     total, found, start = 0.0, [], 0

@@ -206,8 +206,8 @@ class Compilation:
     def __exit__(self, *error):
         pass
 
-    def report(self, done, total, seconds):
-        """Take the numbers of compiled files and of all, and the seconds so far. The first call is before the first."""
+    def report(self, done, total):
+        """Take the numbers of compiled files and of all. The first call is before the first file."""
         if self.file and (self.last_line is None or time.time() - self.last_line > COMPILING):
             print(f"compiling {self.name}, once for this model's functions: {done} of {number_of(total, 'file')} ...",
                   file=self.file, flush=True)

@@ -33,9 +33,11 @@ OPTIONS = {
     CHOICE: [
         Option('method', ('normal', 'argmax', 'max'), 'normal',
                'draw from the distribution, or take the most probable'),
-        Option('temperature', float, 1.0, 'below 1: probable characters become more probable; above 1: less'),
+        Option('temperature', float, 1.0, 'below 1: probable characters become more probable; above 1: less; 0: '
+               'only the most probable one'),
         Option('top_k', int, None, 'draw from only the N most probable characters (default: from all)'),
-        Option('top_p', float, 1.0, 'draw from the fewest characters that together have this probability')],
+        Option('top_p', float, 1.0, 'draw from the fewest characters that together have this probability, '
+               'after --top-k')],
     'is it copying?': [
         Option('copies', 'TEXT', None,
                'say how much of what is written, or of the text of --score, stands in this text (a file or folder), '

@@ -1,29 +1,19 @@
-"""The lesson: the gradient by hand, its commands as printed, and every experiment and exercise."""
+"""The lesson: the gradient by hand, the model in NumPy, the cells of its experiments, the judge of its exercises."""
 import inspect
 import re
-import shlex
-import shutil
-import sys
 
 import numpy as np
 import pytest
 
 import charlstm
 
-from cells import README_CODE, readme_classes
+from cells import readme_classes
 from charlstm import CharLSTM, tt
-from engine.lesson import cells, exercise, figure, numpy_lstm
-from numpy_model import LETTERS, NAMES, V, costs, gradients, lively_parameters, random_parameters, sigmoid
-from scripts import FAST, ROOT, assert_refused, load, paste, run, succeeded
+from engine.lesson import cells, exercise, numpy_lstm
+from numpy_model import LETTERS, NAMES, V, costs, gradients, random_parameters, sigmoid
+from scripts import FAST, ROOT, assert_refused, load, run, succeeded
 
-sys.path.append(str(ROOT / 'tests' / 'benchmarks'))        # at the end: some modules there have names of ours
-
-from lesson import command_lines  # noqa: E402
-
-LESSON = (ROOT / 'engine' / 'lesson' / 'README.md').read_text(encoding='utf-8')
-COMMANDS = command_lines()
 T, B, H1, H2 = 6, 3, 5, 2
-UNITS = dict(num_units1=H1, num_units2=H2)
 
 
 # ---------------------------------------------------------------- the model in NumPy
@@ -52,7 +42,7 @@ def test_model_in_numpy_is_the_class(float64):
     """Probabilities, costs and gradients in float64, the latter from a step of gradient descent at rate 1."""
     p, batches = two_batches()
     model = CharLSTM(random_seed=1)
-    model.model_setup(char_dim=V, lrate=1, bptt_maxdepth=-1, **UNITS)
+    model.model_setup(char_dim=V, lrate=1, bptt_maxdepth=-1, num_units1=H1, num_units2=H2)
     for name in NAMES:
         model.p[name].set_value(p[name])
     x, y = batches[0]
@@ -73,122 +63,31 @@ def test_model_in_numpy_learns_and_writes():
     assert np.mean(np.diff(written) % 4 == 1) > 0.8 and len(written) == 41
 
 
-def test_model_in_numpy_is_short_and_needs_numpy_alone():
-    source = (ROOT / 'engine' / 'lesson' / 'numpy_lstm.py').read_text(encoding='utf-8')
-    assert len(source.splitlines()) <= 120
-    assert [line for line in source.splitlines() if 'import ' in line] == ['import numpy as np']
-
-
-def in_numpy(*words, env={}):
-    return run('-m', 'engine.lesson', *words, cwd=ROOT, env=env)
-
-
-def test_class_and_numpy_read_each_others_checkpoints(tmp_path, without):
-    """And the program begins with those that the class wrote. It needs no Theano, and three epochs lower the cost."""
-    text, out, again, path = [tmp_path / name for name in ('t.txt', 'a.npz', 'b.npz', 'class.npz')]
-    text.write_text(LETTERS * 30)
-    first = succeeded(in_numpy(text, out, '--epochs', 2, env=without('theano', 'scipy')))
+def test_program_in_numpy_writes_a_checkpoint_that_the_class_reads(tmp_path):
+    """It replaces none, and two epochs lower the cost."""
+    (tmp_path / 't.txt').write_text(LETTERS * 30)
+    words = '-m', 'engine.lesson', tmp_path / 't.txt', tmp_path / 'a.npz', '--epochs', 2
+    first, second = [float(cost) for cost in re.findall('cost ([0-9.]+)', succeeded(run(*words, cwd=ROOT)))]
+    assert first > second
     model = CharLSTM(random_seed=1)
-    model.model_setup(out)
-    codes = np.arange(40)[:, None] % V
-    p = {name: load(out)[name] for name in NAMES}
-    np.testing.assert_allclose(model.theano_predict(codes)[0], numpy_lstm.forward(p, codes)[0], rtol=1e-3, atol=1e-6)
-    model.save_params(path)
-    second = succeeded(in_numpy(text, again, '--init', path, '--epochs', 1))
-    cost = [float(line.split()[3]) for line in (first + second).splitlines() if line.startswith('epoch')]
-    assert len(cost) == 3 and cost[0] > cost[1] > cost[2]
-    assert load(again)['uchar'].tolist() == list(LETTERS)
-
-
-@pytest.mark.parametrize('words, said', [
-    (['short.txt', 'a.npz'], ['short.txt has 10 characters', 'more than 10']),
-    (['none.txt', 'a.npz'], ['none.txt', 'No such file']),
-    (['t.txt', 'p.npz', '--init', 'p.npz', '--overwrite'], ['p.npz is also read']),
-    (['t.txt', 'p.npz'], ['p.npz exists already', '--overwrite']), (['t.txt', 'a'], ['OUT is a: expected', 'x.npz']),
-    (['t.txt', 'a.npz', '--init', 't.txt'], ['t.txt is not a checkpoint']),
-    (['t.txt', 'a.npz', '--init', 'p.npz'], ['t.txt has characters that the model never saw', "'z'"]),
-    (['t.txt', 'a.npz', '--epochs', 0], ['--epochs is 0', 'at least 1'])])
-def test_what_the_program_in_numpy_refuses(tmp_path, words, said):
-    (tmp_path / 'short.txt').write_text('abcdefghij')
-    (tmp_path / 't.txt').write_text(LETTERS * 3 + 'z')
-    np.savez(str(tmp_path / 'p.npz'), uchar=np.array(list(LETTERS)), **lively_parameters(1, V, H1, H2))
-    assert_refused(run('-m', 'engine.lesson', *words, cwd=tmp_path, env={'PYTHONPATH': str(ROOT)}), *said)
-    assert not (tmp_path / 'a.npz').exists()
-
-
-def test_program_in_numpy_refuses_another_cell(tmp_path, interpreted):
-    class Other(CharLSTM):
-        @staticmethod
-        def cell(a_f, a_i, a_o, a_g, C_prev):
-            return a_f * a_i * a_o * a_g, C_prev
-
-    model = Other(random_seed=1)
-    model.model_setup(char_dim=V, **UNITS)
-    model.uchar = list(LETTERS)
-    model.save_params(tmp_path / 'other.npz')
-    (tmp_path / 't.txt').write_text(LETTERS * 3)
-    result = in_numpy(tmp_path / 't.txt', tmp_path / 'a.npz', '--init', tmp_path / 'other.npz')
-    assert_refused(result, 'has another cell', 'expected that of charlstm.py')
+    model.model_setup(tmp_path / 'a.npz')
+    codes, stored = np.arange(40)[:, None] % V, load(tmp_path / 'a.npz')
+    np.testing.assert_allclose(model.theano_predict(codes)[0], numpy_lstm.forward(stored, codes)[0], rtol=1e-3,
+                               atol=1e-6)
+    assert list(model.uchar) == list(LETTERS)
+    assert_refused(run(*words, cwd=ROOT), 'a.npz exists already')
 
 
 # ---------------------------------------------------------------- what the lesson shows
 
 def test_table_of_the_derivation_is_what_the_command_prints():
     printed = succeeded(run('-m', 'engine.lesson.formulas', cwd=ROOT))
-    rows = [re.findall('`(.*?)`', line) for line in LESSON.splitlines() if re.match(r'\| (D|da_.|dC_prev) = ', line)]
-    assert len(rows) == 6 and all(len(row) == 2 for row in rows)
+    lesson = (ROOT / 'engine' / 'lesson' / 'README.md').read_text(encoding='utf-8')
+    rows = [re.findall('`(.*?)`', line) for line in lesson.splitlines() if re.match(r'\| (D|da_.|dC_prev) = ', line)]
+    assert len(rows) == 6
     for theano, c in rows:
         assert f'\n{theano}\n' in printed and f'    const vector {c};\n' in printed
 
-
-def test_formulas_of_a_cell_of_ones_own(tmp_path):
-    """Its gradient, and a cell that has no formula for single units."""
-    printed = succeeded(run('-m', 'engine.lesson.formulas', 'engine/lesson/cells.py:NoForgetGate', cwd=ROOT))
-    assert '\nC = C_prev + ' in printed and '\nda_f = 0\n' in printed and '\ndC_prev = dh * kept1 * ' in printed
-    (tmp_path / 'mine.py').write_text('from charlstm import CharLSTM\n\n\nclass Mean(CharLSTM):\n    @staticmethod\n'
-                                      '    def cell(a_f, a_i, a_o, a_g, C_prev):\n        C = C_prev + a_f\n'
-                                      '        return C - C.mean(axis=1, keepdims=True), C\n')
-    assert_refused(run('-m', 'engine.lesson.formulas', tmp_path / 'mine.py:Mean', cwd=ROOT), 'Mean.cell', 'theano.scan')
-
-
-def test_figure_is_what_the_script_draws():
-    path = ROOT / 'engine' / 'lesson' / 'network.svg'
-    assert path.read_text(encoding='utf-8') == figure.figure()
-    before = path.stat().st_mtime_ns
-    assert_refused(run('-m', 'engine.lesson.figure', 'x', cwd=ROOT), 'figure.py: unrecognized arguments: x')
-    assert path.stat().st_mtime_ns == before               # not drawn again
-
-
-def test_lesson_is_short_and_its_table_has_a_row_for_each_run():
-    assert len(LESSON.split()) <= 2500
-    names = [re.search(r'train.py \S+ (\w+) ', line).group(1) for line in COMMANDS
-             if line.startswith('python train.py text') and '--ratio-valid 0' not in line]
-    rows = re.findall(r'^\| `(\w+)` \|', LESSON.split('## Four exercises')[0], re.MULTILINE)
-    assert rows == names and len(names) > 12
-
-
-def shortened(line):
-    """Return a command of the lesson that learns for one epoch, with this Python."""
-    line = re.sub(r'--epochs \d+|(?<=_epoch)\d+', lambda found: '--epochs 1' if ' ' in found.group() else '1', line)
-    if line.startswith(('python train.py', 'python -m engine.lesson text')) and '--epochs' not in line:
-        line += ' --epochs 1'
-    return re.sub('^python', shlex.quote(sys.executable), line)
-
-
-def test_commands_run_as_printed_one_after_the_other(program):
-    """On the beginning of the text, for one epoch. So each edit is applied, trained for a few steps, and scored."""
-    for name in ('text_input/coriolanus.txt', 'training_results/prideandprejudice.npz'):
-        shutil.copy(str(ROOT / name), str(program / name))
-    text = (program / 'text_input' / 'coriolanus.txt').read_text()
-    (program / 'text_input' / 'coriolanus.txt').write_text(text[:9000])
-    (program / 'mine.py').write_text(''.join(README_CODE[:2]))
-    for line in COMMANDS:
-        result = paste(shortened(line), program)
-        assert result.returncode == 0 and 'Traceback' not in result.stderr, (line, result.stderr)
-    assert len(list((program / 'training_results').glob('*_result.json'))) == 15
-
-
-# ---------------------------------------------------------------- the experiments' cells
 
 def relu(a):
     return np.maximum(a, 0)
@@ -211,28 +110,13 @@ def test_cells_have_the_formulas_of_the_experiments(cls, C_of, h_of, interpreted
 
 # ---------------------------------------------------------------- the exercises
 
-def with_attention(patch, seen):
-    """Let the network attend to outputs of layer 2: of steps s, at step t, where `seen`, a comparison, says so."""
-    source, line = inspect.getsource(charlstm.network), '    up = h2 if masks is None else h2 * masks[1]\n'
-    assert line in source
-    names = dict(vars(charlstm))
-    exec(source.replace(line, f'''
-    s, t = tt.arange(T)[None, :], tt.arange(T)[:, None]
-    e = tt.exp((h2[:, None, :, :] * h2[None, :, :, :]).sum(axis=3)) * tt.shape_padright({seen})           # (T, T, B)
-    shares = tt.shape_padright(e / e.sum(axis=1, keepdims=True))
-    up = h2 + (shares * h2[None, :, :, :]).sum(axis=1)
-'''), names)
-    patch.setattr(charlstm, 'network', names['network'])
-
-
 class BatchNormalised(CharLSTM):
     """Means over the rows in the place of means over the units."""
 
     @staticmethod
     def cell(a_f, a_i, a_o, a_g, C_prev):
-        f, i, o, g = [(a - a.mean(axis=0, keepdims=True)) / tt.sqrt(a.var(axis=0, keepdims=True) + 1e-5)
-                      for a in (a_f, a_i, a_o, a_g)]
-        return charlstm.lstm_cell(f, i, o, g, C_prev)
+        return charlstm.lstm_cell(*[(a - a.mean(axis=0, keepdims=True)) / tt.sqrt(a.var(axis=0, keepdims=True) + 1e-5)
+                                    for a in (a_f, a_i, a_o, a_g)], C_prev)
 
 
 class OldPeephole(CharLSTM):
@@ -256,34 +140,45 @@ class Uncorrected(CharLSTM):
             state, means=means, mean_squares=squares)
 
 
-@pytest.mark.parametrize('name, solution', [('peepholes', 'Peepholes'), ('normalisation', 'Normalised'),
-                                            ('adam', 'Adam')])
-def test_solution_is_right(name, solution, interpreted):
-    exercise.EXERCISES[name](readme_classes()[solution])
+@pytest.mark.parametrize('name, cls', [('peepholes', 'Peepholes'), ('normalisation', 'Normalised'), ('adam', 'Adam')])
+def test_solution_is_right(name, cls, interpreted):
+    exercise.EXERCISES[name](readme_classes()[cls])
 
 
 @pytest.mark.parametrize('name, cls, said', [
-    ('peepholes', CharLSTM, 'expected p_f, p_i and p_o'), ('peepholes', OldPeephole, 'h of the first unit is'),
-    ('normalisation', CharLSTM, '3 a_f + 2 gives another'), ('normalisation', BatchNormalised, 'another row'),
-    ('adam', CharLSTM, 'step 1 of a number'), ('adam', Uncorrected, 'step 1 of a number')])
-def test_solution_is_wrong(name, cls, said, interpreted, refused):
-    with refused(ValueError, 'not yet: ', said):
+    ('peepholes', CharLSTM, 'p_f, p_i and p_o'), ('peepholes', OldPeephole, 'h of the first unit'),
+    ('normalisation', CharLSTM, '3 a_f + 2'), ('normalisation', BatchNormalised, 'another row'),
+    ('adam', CharLSTM, 'step 1'), ('adam', Uncorrected, 'step 1'), ('attention', CharLSTM, 'earlier characters'),
+    ('attention', readme_classes()['Normalised'], 'earlier characters')])
+def test_solution_is_wrong(name, cls, said, interpreted):
+    with pytest.raises(ValueError, match=f'not yet: .*{re.escape(said)}'):
         exercise.EXERCISES[name](cls)
 
 
 @pytest.mark.parametrize('seen, said', [('s <= t', None), ('s >= t', 'later characters'), ('s < t', 'finite'),
                                         ('tt.eq(s, t)', 'earlier characters')])
-def test_attention(seen, said, interpreted, refused, monkeypatch):
-    with_attention(monkeypatch, seen)
+def test_attention(seen, said, interpreted, monkeypatch):
+    """To outputs of layer 2: of steps s, at step t, where `seen`, a comparison, says so."""
+    source, line = inspect.getsource(charlstm.network), '    up = h2 if masks is None else h2 * masks[1]\n'
+    assert line in source
+    names = dict(vars(charlstm))
+    exec(source.replace(line, f'''
+    s, t = tt.arange(T)[None, :], tt.arange(T)[:, None]
+    e = tt.exp((h2[:, None, :, :] * h2[None, :, :, :]).sum(axis=3)) * tt.shape_padright({seen})           # (T, T, B)
+    shares = tt.shape_padright(e / e.sum(axis=1, keepdims=True))
+    up = h2 + (shares * h2[None, :, :, :]).sum(axis=1)
+'''), names)
+    monkeypatch.setattr(charlstm, 'network', names['network'])
     if said is None:
         exercise.attention(CharLSTM)
     else:
-        with refused(ValueError, 'not yet: ', said):
+        with pytest.raises(ValueError, match=f'not yet: .*{said}'):
             exercise.attention(CharLSTM)
 
 
-def test_program_of_the_exercises(tmp_path):
-    (tmp_path / 'mine.py').write_text('from charlstm import CharLSTM\n\n\nclass Fails(CharLSTM):\n    @staticmethod\n'
-                                      '    def optimiser(*arguments):\n        return arguments[9]\n')
-    result = run('-m', 'engine.lesson.exercise', 'adam', tmp_path / 'mine.py:Fails', cwd=ROOT, flags=FAST)
-    assert_refused(result, 'mine.py:Fails: IndexError')
+def test_error_of_the_users_own_cell_comes_first(tmp_path):
+    (tmp_path / 'mine.py').write_text('from charlstm import CharLSTM, tt\n\n\nclass Typo(CharLSTM):\n'
+                                      '    @staticmethod\n    def cell(a_f, a_i, a_o, a_g, C_prev):\n'
+                                      '        return tt.nnet.sigmiod(a_f), C_prev\n')
+    result = run('-m', 'engine.lesson.exercise', 'peepholes', tmp_path / 'mine.py:Typo', cwd=ROOT, flags=FAST)
+    assert result.returncode and re.search('AttributeError: .*sigmiod', result.stderr)

@@ -121,15 +121,3 @@ def test_error_in_an_edit_is_a_line_of_charlstm(folder):
     (program / 'charlstm.py').write_text(source.replace('tt.tanh(C)', 'tt.tan(C, C_prevv)'), encoding='utf-8')
     assert_refused(run(program / 'train.py', 't.txt', 'r', *SMALL, flags=FAST),
                    f'charlstm.py, line {line}: NameError: ', 'C_prevv')
-
-
-@pytest.mark.parametrize('source, expected', [
-    ('class Cell(CharLSTM):\n    def optimizer(self): pass\n    cell_parameter = {}\n',
-     ['has optimizer, which', 'mean optimiser?', 'mean cell_parameters?', 'changes nothing of CharLSTM']),
-    ('class Base(CharLSTM):\n    cell_parameters = {}\nclass Cell(Base):\n    note = 3\n', [])])
-def test_names_that_are_not_read(folder, monkeypatch, capsys, source, expected):
-    monkeypatch.setattr('sys.path', list(own_class.sys.path))
-    (folder / 'mine.py').write_text('from charlstm import CharLSTM\n' + source)
-    own_class.load_class('mine.py:Cell', CharLSTM)
-    said = capsys.readouterr().err
-    assert all(words in said for words in expected) and bool(said) == bool(expected)

@@ -6,7 +6,7 @@ If that fails, `locate_text` uses a text that every Python includes: the referen
 The environment variable CHARLSTM_NOVEL_URL replaces the address, for a mirror or a test.
 """
 # /// script
-# requires-python = ">=3.8"
+# requires-python = ">=3.10"
 # dependencies = ["tqdm"]
 # ///
 import os

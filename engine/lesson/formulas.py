@@ -8,9 +8,9 @@ from engine.own_class import load_class
 from engine.terminal import Parser, main
 
 
-def program(o):
-    """Run the whole program. o: the options."""
-    cls = load_class(o.cell, CharLSTM) if o.cell else CharLSTM
+def program(options):
+    """Run the whole program."""
+    cls = load_class(options.cell, CharLSTM) if options.cell else CharLSTM
     own = list(cls.cell_parameters)
     cell = Cell(cls.cell, own, 'float32')
     if cell.program is None:
@@ -31,4 +31,4 @@ if __name__ == '__main__':
                     'in C.')
     parser.add_argument('cell', metavar='FILE:CLASS', nargs='?', help='class with a cell, as for train.py --cell '
                         '(default: the cell of charlstm.py)')
-    main(parser, program)
+    main(parser, program, lambda options: '')

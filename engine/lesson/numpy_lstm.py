@@ -68,12 +68,6 @@ def backward(p, x, y, probabilities, memory):
     return d
 
 
-def rmsprop_step(gradient, m, lrate, drate, eps):
-    """Return the step, and the mean square m after it."""
-    m = drate * m + (1 - drate) * gradient ** 2
-    return lrate * gradient / (np.sqrt(m) + eps), m
-
-
 def learn(p, codes, epochs, B=10, T=50, lrate=0.01):
     """Improve p in place by reading codes (n,) again and again, as B streams, B < n. Yield the mean cost of each epoch.
 
@@ -88,8 +82,8 @@ def learn(p, codes, epochs, B=10, T=50, lrate=0.01):
             probabilities, states, memory = forward(p, x[t:t + T], states)
             costs.append(-np.log(np.take_along_axis(probabilities, y[t:t + T, :, None], axis=2)).mean())
             for name, gradient in backward(p, x[t:t + T], y[t:t + T], probabilities, memory).items():
-                step, squares[name] = rmsprop_step(gradient, squares[name], lrate, 0.95, 1e-8)
-                p[name] -= step
+                squares[name] = 0.95 * squares[name] + 0.05 * gradient ** 2                # RMSprop
+                p[name] -= lrate * gradient / (np.sqrt(squares[name]) + 1e-8)
         yield np.mean(costs)
 
 

@@ -13,11 +13,13 @@ from engine import report
 from engine.run import table
 from engine.analysis import QUOTES
 from engine.model.files import base_name, write_whole
+from engine.kernel.cell import held_cell, js_function, js_learning_functions, js_steps
 from engine.page.logs import learning, logged_costs
 from engine.run import recipe
 from engine.model.checkpoint import FORMAT, opened
 from engine.model.parameters import are_bytes, cell_of, units
 from engine.model.text import encoded, smallest_type
+from engine.saving import other_program_cell
 from engine.terminal import note
 
 HERE = Path(__file__).resolve().parent
@@ -246,7 +248,8 @@ def write_page(path, model, checkpoint, text, source=None, against=None, copies=
     for a text of fewer than two characters or of characters that a model does not know, or a model that JavaScript
     would compute otherwise.
     """
-    cell = model.javascript()
+    made = other_program_cell(model, 'a page')
+    cell = '\n'.join([js_function(held_cell(made).program), js_learning_functions(made.program), js_steps(made)])
     with write_whole(path) as f:                           # first: it fails at once where the page cannot be written
         page = fill_template(cell, page_data(model, checkpoint, text, source, against, copies))
         f.write(page)

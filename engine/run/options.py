@@ -269,7 +269,7 @@ def check_texts(options, model, checkpoint):
     progress, stored = checkpoint.metadata['progress'], sources(checkpoint.metadata['text'])
     for name, role in TEXTS.items():
         path, then = vars(options)[name], stored[name]
-        if path is not None and (not then or model.fingerprint(role) != then['sha256']):
+        if path is not None and (not then or model.source(role)['sha256'] != then['sha256']):
             now = model.source(role)['characters']
             had = f', which had {then["characters"]:,} characters and SHA-256 {then["sha256"]}' if then else ''
             raise ValueError(f'{path}, of {now:,} characters, is not the {TITLES[role]} of that run{had}; --init '

@@ -1,1 +1,0 @@
-"""The lesson: README.md derives the model, and has experiments."""

@@ -1,1 +1,0 @@
-"""The page of produce_text.py --page, and what its browser runs."""
