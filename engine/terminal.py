@@ -15,6 +15,7 @@ import traceback
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))             # the folder of the scripts
 BUNDLED = os.path.join(ROOT, 'training_results', 'prideandprejudice.npz')      # a checkpoint
+PROGRAM = '__main__', 'train', 'produce_text', 'charlstm', 'engine', 'text_input'          # its modules
 EXIT_INTERRUPTED = 130                 # exit status of a program that Ctrl-C ended
 QUIET = 30                             # seconds between lines of progress where there is no terminal
 COMPILING = 3                          # seconds between lines while functions are compiled
@@ -104,7 +105,7 @@ def typed(options):
 
 def near(path):
     """Return a path relative to the current folder if it is inside it, otherwise absolute; it never begins with '-'."""
-    relative = os.path.relpath(path)
+    relative = os.path.relpath(os.path.abspath(path))
     if relative.split(os.sep)[0] == os.pardir:
         return os.path.abspath(path)
     return os.path.join(os.curdir, relative) if relative.startswith('-') else relative
@@ -374,7 +375,7 @@ def _message(error):
         package = (error.name or '').split('.')[0]
         return f'{error}: pip install {"-r requirements.txt" if package in ("theano", "numpy", "scipy") else package}'
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    by_program = frame.f_globals['__name__'].split('.')[0] in ('__main__', 'charlstm', 'engine', 'text_input')
+    by_program = frame.f_globals['__name__'].split('.')[0] in PROGRAM
     if isinstance(error, (OSError, ImportError)) or isinstance(error, ValueError) and by_program:
         return str(error)
     return None
