@@ -9,13 +9,12 @@ import pytest
 
 import numpy_model
 from charlstm import CharLSTM, read_about
-from damage import write_checkpoint
 from engine.backend import bfloat16
 from engine.backend.theano_setup import theano
 from engine.kernel import ops
 from judges import to_bfloat16
 from learner import quick
-from scripts import PRODUCE, STATEFUL, TEXT, TRAIN, assert_refused, succeeded
+from scripts import STATEFUL, TEXT, TRAIN, succeeded
 from scripts import run as run_script
 from test_kernel import STANDARD, any_number_of_threads, layer_inputs, needs_openmp, reals, run
 
@@ -41,7 +40,7 @@ NUMBERS = [1, -1, 0.1, 1 / 3, 1 + 2 ** -8, 1 + 3 * 2 ** -8, 1 + 2 ** -8 + 2 ** -
 
 def test_operands_are_rounded_to_the_nearest_and_then_to_the_even(by):
     random = np.random.default_rng(3)
-    x = np.array(NUMBERS + list(random.uniform(-9, 9, 300)), 'float32')
+    x = np.array([*NUMBERS, *random.uniform(-9, 9, 300)], 'float32')
     for a, b in ((x[:, None], np.ones((1, 1), 'float32')), (np.ones((1, 1), 'float32'), x[None])):
         product, = run(ops.Product('float32', by), [a, b])
         np.testing.assert_array_equal(product.ravel(), to_bfloat16(x.astype('float64')))
@@ -116,19 +115,9 @@ def test_run_keeps_its_precision(folder):
     assert 'computes on the CPU, 1 thread, by the C kernel, in float32, products in bfloat16 (emulated)\n' in said
     checkpoint = folder / 'results' / 'r_t.txt_epoch1.npz'
     assert 'products in bfloat16' in succeeded(run_script(TRAIN, '--resume', checkpoint, '--epochs', 2, env=env))
-    produced = run_script(PRODUCE, checkpoint, 'out.txt', '--length', 9, '--count', 7, '--precision', 'bfloat16',
-                          env=env)
-    assert produced.returncode == 0
-    assert (folder / 'out.txt').read_text(encoding='utf-8').count('# sequence') == 7
 
 
 # ---------------------------------------------------------------- refusals
-
-@pytest.mark.parametrize('options', [['--page', 'x.html'], ['--score', 't.txt'], ['--info']])
-def test_page_and_scores_are_of_float32(folder, in_process, options):
-    write_checkpoint('p.npz')
-    assert_refused(in_process(PRODUCE, 'p.npz', *options, '--precision', 'bfloat16'), '--precision')
-
 
 @pytest.mark.parametrize('floatX, instructions, settings', [
     ('float32', 'emulated', dict(precision='half')), ('float64', 'emulated', dict(precision='bfloat16')),
