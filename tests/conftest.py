@@ -1,9 +1,7 @@
 """What the tests of several modules share: the repository's root on sys.path, models compiled once, and runs run once.
 
-A model is compiled twice, with the kernel and with theano.scan. The kernel is
-tested in Theano's default mode, as a user runs it. A scan takes more than a
-minute to compile in that mode, and its C code is Theano's own: it is tested
-with Theano's optimisations but without C, or without both.
+The kernel is tested in Theano's default mode, as a user runs it. A scan takes more than a minute to compile in that
+mode, and its C code is Theano's own: it is tested with Theano's optimisations but without C, or without both.
 """
 import contextlib
 import functools
@@ -125,13 +123,11 @@ def compiled(floatX, kernel, **settings):
                           weight_decay=0.2, l1=0.03, l2=0.02, **settings)
         # A number in float64 in a graph would make a GPU slow: it is an error here.
         with theano.change_flags(warn_float64='raise' if floatX == 'float32' else 'ignore'):
-            for name in ('predict', 'train_rmsprop'):
-                model.compiled(name)
+            model.compile('predict', 'train_rmsprop')
             with contextlib.nullcontext() if kernel else default_mode(theano.compile.mode.FAST_COMPILE):
-                for name in ('check', 'train_sgd'):
-                    model.compiled(name)
+                shared = {*model.compiled('check').get_shared(), *model.compiled('train_sgd').get_shared()}
         model.compiled('sample')
-    shared = {variable for name in ('train_rmsprop', 'train_sgd') for variable in model.compiled(name).get_shared()}
+    shared.update(model.compiled('train_rmsprop').get_shared())
     return model, {variable: variable.get_value() for variable in shared}
 
 
