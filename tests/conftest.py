@@ -60,8 +60,7 @@ hypothesis.settings.load_profile('several')
 
 
 # Of these files, one that came last would leave a worker alone at the end.
-FIRST = ('process_group', 'every_way', 'lesson', 'run', 'cell', 'charlstm', 'modules', 'kernel', 'edits', 'terminal',
-         'bfloat16')
+FIRST = ('process_group', 'every_way', 'lesson', 'run', 'cell', 'charlstm', 'modules', 'kernel', 'edits', 'bfloat16')
 
 
 def pytest_configure(config):
@@ -88,9 +87,7 @@ def refused():
         with pytest.raises(error) as caught:
             yield
         message = str(caught.value)
-        assert message and '\n' not in message
-        for word in words:
-            assert str(word) in message
+        assert message and '\n' not in message and all(str(word) in message for word in words)
     return refused
 
 
@@ -220,10 +217,7 @@ def program(tmp_path):
 
 @pytest.fixture
 def in_process(monkeypatch, capfd):
-    """Run a script's main() in this process, up to where it would compile.
-
-    A process of its own would take a second to import Theano.
-    """
+    """Run a script's main() in this process, up to where it would compile; another one needs a second for Theano."""
     def compiling(*args, **kwargs):
         raise Compiling
 
@@ -245,9 +239,8 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp('trained')
     text = folder / 'sentences.txt'
     text.write_bytes(TEXT.encode('utf-8'))
-    options = SMALL + ('--initial original --lrate 0.002 --warmup 0 --anneal 0 --epochs 3 --save-every 2 '
-                       '--lrate-decay 0.5 --lrate-decay-epoch 2 --valid-every 6 '
-                       '--output-dir results').split()
+    options = SMALL + ('--initial original --lrate 0.002 --warmup 0 --anneal 0 --epochs 3 --save-every 2 --lrate-decay '
+                       '0.5 --lrate-decay-epoch 2 --valid-every 6 --output-dir results').split()
     result = run(TRAIN, text, 'r1', *options, cwd=folder, env={'MPLCONFIGDIR': str(folder / 'matplotlib')})
     results = folder / 'results'
     return SimpleNamespace(folder=folder, text=text, options=options, result=result, results=results,
@@ -282,7 +275,6 @@ def produce(monkeypatch, capfd, short_run):
             status = end.code
         out, err = capfd.readouterr()
         return SimpleNamespace(returncode=status, stdout=out, stderr=err)
-
     return call
 
 
