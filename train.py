@@ -21,8 +21,7 @@ import time
 from engine import parallel as process_group
 from engine.run import table
 from engine.terminal import EXIT_INTERRUPTED, StopRequest
-from engine.own_class import make_model
-from engine.terminal import ProgressBar, duration
+from engine.terminal import ProgressBar, duration, load_class
 from engine.run.result import to_score
 from engine.run.schedule import Diverged, Schedule
 from engine.terminal import Parser, main, nats_and_bits, raise_again, script
@@ -56,7 +55,7 @@ def prepare(arguments, group):
     from text_input.fetch_novel import locate_text
     o = Options(arguments)
     with o.chosen(locate_text, group) as (checkpoint, progress):
-        model = make_model(o.cell, CharLSTM, o.random_seed, o.kernel == 'on', group, o.precision)
+        model = load_class(o.cell, CharLSTM)(o.random_seed, o.kernel == 'on', group, o.precision)
         parameters = set_up(model, o)
         run = Run(o.output_dir, o.run_name, o.resume, progress, group, o.cell, names=list(model.p),
                   passage=group.broadcast(model.passage), original=o.original)
