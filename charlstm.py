@@ -132,7 +132,7 @@ def penalty(parameters, l1, l2):
 
 def clip(gradients, limit, ops):
     """Return gradients scaled so that their joint norm is at most limit (Pascanu et al. 2013)."""
-    norm = tt.sqrt(sum(ops.sum_of_squares(g) for g in gradients))
+    norm = tt.sqrt(sum(ops.sums_of_squares(gradients)))
     scale = tt.switch(norm > limit, limit / norm, 1)
     return [g * scale for g in gradients]
 
@@ -175,7 +175,8 @@ def running_averages(averages, parameters, weight):
 
 def update_ratios(steps, parameters, ops):
     """Return ||step|| / ||p|| for each parameter, p before the step; inf or nan where p was 0."""
-    return [tt.sqrt(ops.sum_of_squares(s)) / tt.sqrt(ops.sum_of_squares(p)) for s, p in zip(steps, parameters)]
+    squares = zip(ops.sums_of_squares(steps), ops.sums_of_squares(parameters))
+    return [tt.sqrt(of_step) / tt.sqrt(of_p) for of_step, of_p in squares]
 
 
 def update(gradients, size, parameters, averages, weight, state, lrate, lp, optimiser, ops):

@@ -1,9 +1,9 @@
 """Write text with a trained model: python produce_text.py [PARAMS] [OUT]"""
 # /// script
-# requires-python = ">=3.8"
-# dependencies = ["Theano==1.0.5", "numpy>=1.20", "scipy", "matplotlib", "tqdm"]
+# requires-python = ">=3.10"
+# dependencies = ["Theano==1.0.5", "numpy>=2.0", "scipy", "matplotlib", "tqdm"]
 # [tool.uv.sources]
-# Theano = { path = "engine/backend/theano_wheel", marker = "python_version >= '3.12'" }
+# Theano = { path = "engine/backend/theano_wheel" }
 # ///
 import os
 import sys
@@ -146,4 +146,4 @@ def program(o):
 
 
 if __name__ == '__main__':
-    main(build_parser(), program, lambda o: '')
+    main(build_parser(), program)

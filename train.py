@@ -1,9 +1,9 @@
 """Learn a text: python train.py [input] [run]; resume a run: python train.py --resume PARAMS"""
 # /// script
-# requires-python = ">=3.8"
-# dependencies = ["Theano==1.0.5", "numpy>=1.20", "scipy", "matplotlib", "tqdm"]
+# requires-python = ">=3.10"
+# dependencies = ["Theano==1.0.5", "numpy>=2.0", "scipy", "matplotlib", "tqdm"]
 # [tool.uv.sources]
-# Theano = { path = "engine/backend/theano_wheel", marker = "python_version >= '3.12'" }
+# Theano = { path = "engine/backend/theano_wheel" }
 # ///
 import os
 import sys
@@ -161,14 +161,5 @@ def program(arguments):
     return EXIT_INTERRUPTED if stop.agreed or not complete else 0
 
 
-def needs_less(arguments):
-    """Return which options need less memory if they are smaller, with their verb; '' where none of them may change."""
-    if 'resume' in arguments:
-        return ''
-    if 'init' in arguments:
-        return 'a smaller --batch-size needs'
-    return 'smaller --num-units1, --num-units2 or --batch-size need'
-
-
 if __name__ == '__main__':
-    main(build_parser(), program, needs_less, needs_reader=False, process_group=process_group)
+    main(build_parser(), program)

@@ -9,16 +9,11 @@ import re
 from engine import copies
 from engine.model.files import base_name, refuse_to_replace
 from engine.run.table import DEFAULTS, Option, count
-from engine.terminal import bits, nats_and_bits, note, number_of, one_line, printable, spelled, typed
+from engine.terminal import bar, bits, nats_and_bits, note, number_of, one_line, printable, spelled, typed
 
 SURPRISES, CONTEXT = 10, 30        # least expected characters that are printed, and characters before each
 SIZES = '2 layers of {units[0]} and {units[1]} units, {parameters:,} parameters'
 NAMED = 20                         # unknown characters that are printed, the most frequent ones
-
-
-def bar(total, description, unit):                     # until engine.terminal has one
-    from tqdm import tqdm
-    return tqdm(total=total, desc=description, unit=' ' + unit, leave=False, disable=None)
 
 
 def escaped(text):
@@ -52,9 +47,11 @@ OPTIONS = {
         Option('random_seed', int, None, 'whole number that makes the text repeatable (default: a new one each time)')],
     'choice of each character': [
         Option('method', ('normal', 'argmax', 'max'), 'normal', 'draw each character, or take the most probable'),
-        Option('temperature', float, 1.0, 'below 1: probable characters become more probable; above 1: less'),
+        Option('temperature', float, 1.0, 'below 1: probable characters become more probable; above 1: less; 0: only '
+               'the most probable one'),
         Option('top_k', int, None, 'draw from only the N most probable characters (default: from all)'),
-        Option('top_p', float, 1.0, 'draw from the fewest characters that together have this probability')],
+        Option('top_p', float, 1.0, 'draw from the fewest characters that together have this probability, '
+               'after --top-k')],
     'instead of writing': [
         Option('score', 'FILE', None, 'print how well the model predicts this text'),
         Option('adapt', dict(type=float, nargs='?', const=True, metavar='RATE'), None, 'with --score: score also with '

@@ -46,8 +46,8 @@ def stream_text(model, seed='', text_length=100, method='normal', count=1, tempe
     """Yield what generate_text returns piece by piece, each a list of count strings, the seed first.
 
     temperature: below 1 probable characters become more probable, above 1 less; 0 takes the most probable. top_k: draw
-    from only the k most probable characters, and those as probable as the last of them. top_p: draw from the smallest
-    set of characters whose probabilities sum to top_p, and again those as probable as the last. stop: a text ends with
+    from only the k most probable characters, and those as probable as the last of them. top_p: of these, draw from the
+    fewest that have this share of their probability, and again those as probable as the last. stop: a text ends with
     the first occurrence of this string after the seed, or after the random character. hold: cell states that stay at a
     value while the text is read and written, such as {'C2': {44: 5.0}} for unit 44 of layer 2; h follows from them.
     Raises ValueError as generate_text does.
@@ -68,7 +68,7 @@ def stream_text(model, seed='', text_length=100, method='normal', count=1, tempe
     piece, left = FIRST_PIECE, text_length - len(prime)
     while left > 0 and any(end is not None for end in ends):
         n = min(piece, left)
-        bits = model.random.integers(2 ** 53, size=(n if method == 'normal' else 0, count))
+        bits = model.random.integers(2 ** 53, size=(n if method == 'normal' and temperature else 0, count))
         text, *states = compiled(held(), 'sample')(prime, bits, n, choice, *states)           # (m+n, count)
         written = strings(model, text[len(prime):])
         if stop:

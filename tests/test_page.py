@@ -37,16 +37,18 @@ def parameters(model):
     return {name: model.p[name].get_value().ravel().tolist() for name in NAMES}
 
 
-@pytest.mark.parametrize('temperature, top_k, apart', [(1, 11, 0), (0.5, 7, 0), (3, 2, 0), (100, 7, 200)])
+@pytest.mark.parametrize('temperature, top_k, apart', [
+    (1, 11, 0), (0.5, 7, 0), (3, 2, 0), (100, 7, 200), (0, 11, 0)])
 def test_writing_is_pythons_on_the_same_random_numbers(javascript, model, temperature, top_k, apart):
     """apart: how far the scores of even and odd characters are apart: far, where one of them is 0 in float32."""
     model.p['c'].set_value(model.p['c'].get_value() - apart * (np.arange(V) % 2).astype('float32'))
     choice = dict(temperature=temperature, topK=top_k, seed=5)
     written = javascript('written(200, p, prime, choice)', p=parameters(model), prime=[3, 1, 4], choice=choice)
     bits = np.array([int(number * 2 ** 53) for number in javascript('randoms(200, 5)')])[:, None]
-    text, *_ = continue_texts(model._function('predict'), np.array([[3], [1], [4]], np.int32), bits, 200,
-                              np.array([temperature, top_k, 1], 'float32'), *model._zero_states(1))
-    assert written == text[:, 0].tolist() and len({number % 2 for number in written[3:]}) == 2
+    text, *_ = continue_texts(model._function('predict'), np.array([[3], [1], [4]], np.int32),
+                              bits if temperature else bits[:0], 200,
+                              np.array([temperature or 1, top_k, 1], 'float32'), *model._zero_states(1))
+    assert written == text[:, 0].tolist() and len({number % 2 for number in written[3:]}) == 2 or not temperature
 
 
 def test_held_text_draws_the_random_numbers_of_the_free_one(javascript, model):
@@ -448,7 +450,7 @@ def test_long_prime_does_not_block_the_page(browser, written):
 def test_settings_that_are_wrong(browser, written):
     browser.open(written, view='#writing')
     for fields, words in [(dict(prime='☃ß'), ['never saw', '☃', 'ß']),
-                          (dict(prime='', temperature='0'), ['Temperature', '0.01']),
+                          (dict(prime='', temperature='-1'), ['Temperature', '0']),
                           (dict(temperature='1', top_k='0'), ['k most probable', '33']),
                           (dict(top_k='3', length='1.5'), ['Characters']),
                           (dict(length='9', seed='-1'), ['Seed', '0'])]:

@@ -253,7 +253,7 @@ def test_folders_of_any_system_are_left_out(short_run, tmp_path, path):
 # ---------------------------------------------------------------- what is refused
 
 @pytest.mark.parametrize('options', [
-    ['--prime', 'the ', '--prime-file', 't.txt'], ['--temperature', 0], ['--length', 0], ['--count', 0], ['--adapt'],
+    ['--prime', 'the ', '--prime-file', 't.txt'], ['--temperature', -1], ['--length', 0], ['--count', 0], ['--adapt'],
     ['--score', 't.txt', '--adapt', 0.1], ['--info', '--score', 't.txt'], ['--page', 'x.html', '--count', 2],
     ['--overwrite'], ['--json'], ['--page', 'x.html', '--score', 't.txt', '--json'], ['--method', 'max', '--top-k', 3],
     ['--score', 't.txt', '--lines', '--adapt'], ['--score', 't.txt', '--lines', '--copies', 't.txt'],

@@ -139,10 +139,6 @@ def test_fit_with_init_learns_what_train_does(book):
     assert all(last[name].tobytes() == expected[name].tobytes() for name in ('U1', 'W2', 'V', 'weights_W1'))
 
 
-def test_variables_for_root_are_those_of_the_commands():
-    assert '    export ' + ' '.join(terminal.AS_ROOT) + '\n' in ENGINE
-
-
 def test_map_has_the_files_of_the_engine():
     section = ENGINE.split('\n## The map\n')[1].split('\n## ')[0]
     found = {path.name for path in (ROOT / 'engine').rglob('*.*') if path.suffix in ('.py', '.js', '.html', '.css')}

@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from engine.model.files import named
-from engine.terminal import imported, number_of
+from engine.terminal import number_of
 
 GATES = [1, 0, 3, 2]           # PyTorch's gates are i, f, g, o, and ours f, i, o, g: it leads there and back
 KINDS = 'weight_ih', 'weight_hh', 'bias_ih', 'bias_hh'
@@ -23,7 +23,7 @@ def as_npz(path, refusal):
     those of two nn.LSTM or of one, and the output is an nn.Linear, under any names. Raises OSError when it cannot be
     read, and ImportError where the package safetensors is missing.
     """
-    safetensors = imported('safetensors')
+    import safetensors
     with named('read', path), open(path, 'rb'):            # an error that names what is wrong
         pass
     try:
@@ -90,7 +90,7 @@ def _parameters(tensors, names, units):
 
 def tensors_file(cell, p, uchar):
     """Return the file in bytes; arguments as of c_file. Raises ImportError where the package safetensors is missing."""
-    save = imported('safetensors.numpy').save
+    from safetensors.numpy import save
     tensors = {'linear.weight': p['V'], 'linear.bias': p['c']}
     for k in '12':
         U, W, b = [np.concatenate(p[name + k][GATES]) for name in 'UWb']

@@ -2,7 +2,6 @@
 import math
 
 from engine.model import checks
-from engine.terminal import as_arguments
 from engine.run.options import Options
 from engine.run.recipe import complete
 from engine.run.schedule import Schedule
@@ -40,11 +39,8 @@ def begin(model, filepath, recipe, chosen, verbose=True):
             raise ValueError(f'fit has no option {name}: expected one of {", ".join(OF_FIT)}')
     preset = {recipe: True} if recipe in PRESETS else {}
     typed = {name: value for name, value in chosen.items() if value is not None}       # None: what the recipe has
-    try:
-        o = Options({**typed, **preset, 'input': filepath})
-        vars(o).update(model.group.broadcast(o.settle))    # only the first process reads a checkpoint
-    except ValueError as error:
-        raise ValueError(as_arguments(str(error))) from None
+    o = Options({**typed, **preset, 'input': filepath})
+    vars(o).update(model.group.broadcast(o.settle))        # only the first process reads a checkpoint
     set_up(model, o)
     return Schedule.resumed(o, {}, model.n_batches['train'])
 

@@ -17,7 +17,7 @@ from engine.run.schedule import FALLS, PROGRESS, RISING
 from engine.model.checkpoint import Checkpoint
 from engine.model.parameters import read_about
 from engine.model.patterns import MOST, file_name, matches, random_id
-from engine.terminal import duration, nats_and_bits, near, script, typed, warn, without_file
+from engine.terminal import duration, nats_and_bits, near, script, typed, warn
 
 PICTURE = '.png'
 LONGEST_NAME = 255 - len(partial_name(f'_epoch{MOST}.npz'))     # bytes: what systems allow, less the longest ending
@@ -214,7 +214,7 @@ class Run:
             raise KeyboardInterrupt(f' {when}; {self._last_checkpoint_line()}') from None
         except (OSError, ValueError) as error:
             kind = OSError if isinstance(error, OSError) else ValueError       # some of these take other arguments
-            raise kind(f'{without_file(error) or error}; {self._last_checkpoint_line()}') from None
+            raise kind(f'{error}; {self._last_checkpoint_line()}') from None
 
     def _last_checkpoint_line(self):
         if self.last_checkpoint:
