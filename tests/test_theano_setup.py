@@ -1,4 +1,4 @@
-"""The only importer of Theano: settings, the four errors that have a line of their own, and which module imports what."""
+"""The only importer of Theano: settings, the errors that have a line of their own, and which module imports what."""
 import ast
 import os
 import resource
@@ -10,7 +10,6 @@ from charlstm import CharLSTM
 from engine.backend.theano_setup import CompilerError, compiling, computes_on, theano
 from engine.kernel.ops import Kernel
 from engine.kernel.scan import Scan
-from engine.terminal import warn  # noqa: F401: what the imports below test imports nothing else
 from scripts import FAST, ROOT, TEXT, run, without_privileges
 
 MODULES = sorted(path for folder in ('.', 'engine', 'engine/*', 'text_input') for path in ROOT.glob(folder + '/*.py'))
