@@ -25,9 +25,8 @@ from engine.terminal import BUNDLED, ROOT, Parser, load_class, main, near, note,
 
 def build_parser():
     """Return the parser of the command line."""
-    parser = Parser(
-        description='Write text with a model that train.py has trained, or score an existing text with it. '
-                    'What was asked for goes to standard output; messages go to standard error.')
+    parser = Parser(description='Write text with a model that train.py has trained, or score a text with it. What was '
+                                'asked for goes to standard output, all else to standard error.')
     parser.add_argument('params', metavar='PARAMS', nargs='?', default=near(BUNDLED), help='checkpoint (.npz) of the '
                         'model, or a file of PyTorch, .safetensors (default: the bundled one, of Pride and Prejudice)')
     parser.add_argument('out', metavar='OUT', nargs='?', help='file to append the text to (default: '
@@ -87,15 +86,14 @@ def write_page(model, checkpoint, o, prime, original, other=None):
     prime, original: as in program. other: the model to compare with, and its open checkpoint, or None.
     """
     from engine.page import page
-    source, unknown = None, {}
     if o.score is not None:
         _, text, found = report.read(model, o.score, o.encoding, note)
         prime, unknown = '', found['unknown_characters']
     else:
-        text = ''.join(piece[0] for piece in sequences(model, o, prime))
-        source = [f'after a beginning of {number_of(len(prime), "character")}'] if prime else []
-        source += [f'with {state}:{unit} held at {value:g}' for state, unit, value in o.hold or ()]
-        source = f'A text that the model wrote {", ".join(source)}.' if source else None
+        text, unknown = ''.join(piece[0] for piece in sequences(model, o, prime)), {}
+        how = [f'after a beginning of {number_of(len(prime), "character")}'] if prime else []
+        how += [f'with {state}:{unit} held at {value:g}' for state, unit, value in o.hold or ()]
+        source = f'A text that the model wrote {", ".join(how)}.' if how else None
     if other:
         text, more = report.known(other[0], text, note, other[1])
         prime, unknown = report.known(other[0], prime, str)[0], unknown | more
@@ -112,9 +110,7 @@ def program(o):
     """Run the whole program. o: the options."""
     report.check(o)
     if o.info:
-        if o.json:
-            return report.print_json(o.params, report.facts(o.params, o.encoding))
-        return print(report.description(o.params, o.encoding))
+        return report.print_info(o)
     from charlstm import CharLSTM              # after the options were checked: Theano takes a second to import
     from engine.model.checkpoint import Checkpoint
     from engine.model.parameters import cell_of

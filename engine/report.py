@@ -226,7 +226,7 @@ def print_score_of_lines(model, checkpoint, o):
 
 
 def print_json(checkpoint, found):
-    """Print what was found with the model of a checkpoint as an object of JSON on one line, in ASCII."""
+    """Print what was found of a checkpoint or with its model as an object of JSON on one line, in ASCII."""
     print(json.dumps(dict(model=base_name(str(checkpoint)), **found), allow_nan=False))
 
 
@@ -272,7 +272,7 @@ def summary(path):
     found = without_folders(facts(path))
     line = SIZES.format(**found)
     if 'text' in found:
-        line += f', learned from {found["text"]["path"]} ({found["text"]["characters"]:,} characters)'
+        line += f', learned from {base_name(found["text"]["path"])} ({found["text"]["characters"]:,} characters)'
     if 'best_validation_cost' in found:
         line += f', validation cost {nats_and_bits(found["best_validation_cost"]["nats_per_character"])} a character'
     return printable(line)
@@ -291,9 +291,8 @@ def description(path, encoding='utf-8', folders=True):
         if part:
             lines.append(f'{title}: ' + ', '.join(f'{name} {value:,}' if type(value) is int else f'{name} {value}'
                                                   for name, value in part.items()))
-    lines.append(f'precision: {found["precision"]}' if 'precision' in found else
-                 'it holds only parameters and characters: it is of the original of this program, of PyTorch, or of '
-                 '--export')
+    lines.append(f'precision: {found["precision"]}' if 'precision' in found else 'it holds only parameters and '
+                 'characters: it is of the original of this program, of PyTorch, or of --export')
     if found.get('cell', {}).get('formula'):
         lines.append('cell: ' + found['cell']['formula'])
     if progress:
@@ -309,3 +308,8 @@ def description(path, encoding='utf-8', folders=True):
         lines.append(f'best validation cost: {nats_and_bits(best["nats_per_character"])} a character, after epoch '
                      f'{best["epoch"]}')
     return '\n'.join(map(printable, lines))
+
+
+def print_info(o):
+    """Print what is known of a checkpoint, as lines or as an object of JSON. o: the options."""
+    print_json(o.params, facts(o.params, o.encoding)) if o.json else print(description(o.params, o.encoding))

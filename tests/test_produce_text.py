@@ -59,16 +59,6 @@ def test_bundled_model_knows_english():
     assert forwards < 1.6 < 3 < backwards
 
 
-def test_most_probable_characters(produce, tmp_path):
-    prime, out = 'the café 𝄞', tmp_path / 'out'
-    wrote(produce(out, '--count', 3, '--length', 33, '--prime', prime, '--method', 'max'), out, headings=3)
-    p, texts = load('r_t.txt_best.npz'), sequences(contents(out), 3, len(prime) + 33)
-    assert texts == texts[:1] * 3 and texts[0].startswith(prime)
-    codes = np.searchsorted(p['uchar'], list(texts[0]))
-    for k, expected in enumerate(forward(p, codes[:-1, None])[0][len(prime) - 1:, 0]):
-        assert expected[codes[len(prime) + k]] > expected.max() * (1 - 1e-4)     # either of two as probable ones
-
-
 def test_units_are_held(produce, tmp_path):
     words = ['--random-seed', 3, '--count', 1, '--length', 40, '--prime', 'the ']
     held = produce(tmp_path / 'out', *words, '--hold', 'C2:6=-4.5', '--hold', 'C1:0=2', '--hold', 'C1:1=0')
@@ -146,9 +136,9 @@ def test_score_with_adapting_and_as_json(produce, tmp_path):
                     '{perplexity:.3f}').format(**one) in line
         assert found['adapted']['nats_per_character'] < found['nats_per_character']
         assert (found['adapted']['rate'], found['adapted']['averages']) == (rate, rate < 0.1)
-        assert (found['model'], found['file']) == (os.path.basename(checkpoint), 'é.txt')
-        assert (found['characters'], found['unknown_characters']) == (9 * 20, {'☃': 9})
-        assert found['sha256'] == hashlib.sha256((tmp_path / 'é.txt').read_bytes()).hexdigest()
+        assert found.items() >= dict(
+            model=os.path.basename(checkpoint), file='é.txt', characters=9 * 20, unknown_characters={'☃': 9},
+            sha256=hashlib.sha256((tmp_path / 'é.txt').read_bytes()).hexdigest()).items()
         assert lines[3:] == ['{nats:8.3f} nats at character {:,}: {character!r} after {after!r}'.format(
             one['at'] + 1, **one) for one in found['least_expected']]
 
@@ -212,23 +202,19 @@ def test_info(produce, short_run, tmp_path):
     assert {**unlike, **alike} == {name: value for name, value in kept.items() if value not in (None, False)
                                    or type(value) in (int, float)}
     assert all((value == table.DEFAULTS[name]) == (name in alike) for name, value in {**unlike, **alike}.items())
-    old = write_checkpoint(str(tmp_path / 'old.npz'))
-    assert 'of the original of this program' in succeeded(produce('--info', checkpoint=old))
-    mine = CharLSTM()
-    mine.model_setup('r_t.txt_best.npz')
-    mine.save_params(tmp_path / 'mine.npz', progress=dict(note='mine'))
-    assert 'learning: ' in succeeded(produce('--info', checkpoint=str(tmp_path / 'mine.npz')))
+    model = CharLSTM()
+    model.model_setup('r_t.txt_best.npz')
+    mine = model.save_params(tmp_path / 'mine', progress=dict(note='mine'))
+    assert ', lrate 0.002, ' in succeeded(produce('--info', checkpoint=mine))
 
 
 def test_info_as_json(produce, short_run, tmp_path):
-    result = produce('--info', '--json')
-    found, p = json.loads(succeeded(result)), load('r_t.txt_best.npz')
-    assert result.stdout.isascii() and list(found['characters']) == list(p['uchar'])
-    assert (found['model'], found['units']) == ('r_t.txt_best.npz', [5, 7])
-    assert found['parameters'] == sum(p[name].size for name in P)
-    assert found['text']['characters'] == len(TEXT) and found['learning']['lrate'] == 0.03
-    assert found['text']['seq_length'] == 11 and found['options']['valid_every'] == 10
-    assert found['progress'] == dict(epoch=short_run.best_epoch, batch=0, rate=0.03) and found['cell']['formula'] == ''
+    found, p = json.loads(succeeded(produce('--info', '--json'))), load('r_t.txt_best.npz')
+    assert (found['model'], found['units'], list(found['characters'])) == ('r_t.txt_best.npz', [5, 7], list(p['uchar']))
+    assert found['parameters'] == sum(p[name].size for name in P) and found['cell']['formula'] == ''
+    assert found['text']['characters'] == len(TEXT) and found['text']['seq_length'] == 11
+    assert found['learning']['lrate'] == 0.03 and found['options']['valid_every'] == 10
+    assert found['progress'] == dict(epoch=short_run.best_epoch, batch=0, rate=0.03)
     assert found['best_validation_cost'] == dict(
         nats_per_character=short_run.costs.min(), bits_per_character=short_run.costs.min() / math.log(2), epoch=4)
     found = json.loads(succeeded(produce('--info', '--json', checkpoint=write_checkpoint(str(tmp_path / 'old.npz')))))
@@ -237,15 +223,13 @@ def test_info_as_json(produce, short_run, tmp_path):
 
 @pytest.mark.parametrize('path', [r'C:\Users\me\book.txt', r'\\server\me\book.txt', '/home/me/book.txt/'])
 def test_folders_of_any_system_are_left_out(short_run, tmp_path, path):
-    """Of a line of others, too, what does not print is escaped: nobody takes it for one of the program's."""
     arrays = load(short_run.folder / 'r_t.txt_best.npz')
     metadata = json.loads(str(arrays.pop('about')))
     metadata['text']['path'] = metadata['progress']['options']['input'] = path
-    metadata['progress']['options'].update(cell='me/mine.py:Coupled')
-    metadata['versions']['numpy'] = '2\nprogress: 9'
+    metadata['progress']['options']['cell'] = 'me/mine.py:Coupled'
     np.savez(tmp_path / 'p.npz', about=np.array(json.dumps(metadata)), **arrays)
     line, shown = report.summary(tmp_path / 'p.npz'), report.description(tmp_path / 'p.npz', folders=False)
-    assert ', learned from book.txt (' in line and 'path book.txt, ' in shown and r'numpy 2\nprogress: 9' in shown
+    assert ', learned from book.txt (' in line and 'path book.txt, ' in shown
     assert '\noptions: book.txt --cell mine.py:Coupled ' in shown
     assert 'me' not in re.findall(r'\w+', line + shown) and path in report.description(tmp_path / 'p.npz')
 
@@ -271,13 +255,6 @@ def test_options_and_files_that_are_refused(produce, short_run, options):
     before = snapshot(short_run.folder)
     assert_refused(produce(*options))
     assert snapshot(short_run.folder) == before
-
-
-def test_lines_of_a_model_without_line_ends(produce, tmp_path):
-    chain = write_chain(tmp_path / 'p.npz', np.array(list('ab')))
-    (tmp_path / 'x.txt').write_text('ab\nab\n')
-    result = produce('--score', tmp_path / 'x.txt', '--lines', checkpoint=chain)
-    assert result.returncode == 2 and result.stderr.splitlines()[-1].startswith('produce_text.py: ')
 
 
 # ---------------------------------------------------------------- files that cannot be written, and readers that end
@@ -313,29 +290,21 @@ def test_reader_that_closes_the_pipe(folder):
     assert result.returncode == 0 and result.stderr.count('\n') <= 2 and 'Traceback' not in result.stderr
 
 
-@pytest.mark.parametrize('options', [
-    ['--page', 'out', '--score', 'x.txt', '--against', 'q.npz'], ['--score', 'x.txt', '--adapt', '--json'],
-    ['out', '--count', 1, '--random-seed', 1]], ids=str)
-def test_all_is_read_from_the_checkpoints_that_were_opened(produce, short_run, monkeypatch, tmp_path, options):
+@pytest.mark.parametrize('options', [['--score', 'x.txt', '--adapt'], ['out', '--random-seed', 1]], ids=str)
+def test_all_is_read_from_the_checkpoint_that_was_opened(produce, short_run, monkeypatch, tmp_path, options):
     """As where train.py saves another epoch as soon as the parameters are read."""
     monkeypatch.chdir(tmp_path)
     Path('x.txt').write_text('the dog sang. ' * 9)
-    names, setup = ('p.npz', 'q.npz'), CharLSTM.model_setup
-    epochs = [short_run.folder / f'r_t.txt_epoch{k}.npz' for k in (1, 2, 5)]
-
-    def results():
-        Path('out').unlink(missing_ok=True)
-        for epoch, name in zip(epochs, names):
-            Path(name).write_bytes(epoch.read_bytes())
-        result = produce(*options, checkpoint='p.npz')
-        return result.returncode, result.stdout, result.stderr, Path('out').exists() and Path('out').read_bytes()
+    setup, epochs = CharLSTM.model_setup, [short_run.folder / f'r_t.txt_epoch{k}.npz' for k in (1, 5)]
 
     def setup_and_replace(model, *arguments, **settings):
         setup(model, *arguments, **settings)
-        for name in names:
-            Path('new').write_bytes(epochs[-1].read_bytes())
-            os.replace('new', name)
+        Path('new').write_bytes(epochs[1].read_bytes())
+        os.replace('new', 'p.npz')
 
-    undisturbed = results()
-    monkeypatch.setattr(CharLSTM, 'model_setup', setup_and_replace)
-    assert results() == undisturbed and undisturbed[0] == 0
+    results = []
+    for replaced in (setup, setup_and_replace):
+        monkeypatch.setattr(CharLSTM, 'model_setup', replaced)
+        Path('p.npz').write_bytes(epochs[0].read_bytes())
+        results.append(produce(*options, checkpoint='p.npz'))
+    assert results[0] == results[1] and results[0].returncode == 0
