@@ -81,10 +81,9 @@ def program(arguments):
     from charlstm import CharLSTM                          # which imports Theano, for a second
     from engine.analysis import how_to_adapt
     from engine.backend import bfloat16, theano_setup
-    from engine.own_class import make_model
     from engine.run import fit, result, run as runs, schedule as schedules
     terminal.raise_again()
-    model = make_model(o.cell, CharLSTM, o.random_seed, o.kernel == 'on', group, o.precision)
+    model = terminal.load_class(o.cell, CharLSTM)(o.random_seed, o.kernel == 'on', group, o.precision)
     parameters = fit.set_up(model, o)
     if progress:
         group.broadcast(options.check_texts, o, model)

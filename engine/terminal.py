@@ -2,6 +2,7 @@
 import argparse
 import contextlib
 import errno
+import importlib.util
 import math
 import os
 import re
@@ -412,3 +413,29 @@ def main(parser, program):
             time.sleep(1)
             sys.stderr = sys.__stderr__
     parser.exit(status, message and f'{parser.prog}: {one_line(message)}\n')
+
+
+# ---------------------------------------------------------------- a class of one's own
+
+def load_class(words, base):
+    """Return the class that FILE:CLASS names, a subclass of base, which is CharLSTM; None stands for base.
+
+    The file is imported, and so may be files beside it; its errors are raised. Raises ValueError for no such class.
+    """
+    if words is None:
+        return base
+    path, _, name = words.rpartition(':')
+    if not (path.endswith('.py') and os.path.isfile(path)):
+        raise ValueError(f'--cell is {words}: expected FILE:CLASS, of a file such as mine.py:Coupled')
+    path, module_name = os.path.realpath(path), os.path.splitext(os.path.basename(path))[0]
+    module = sys.modules.get(module_name)
+    if getattr(module, '__file__', None) != path:          # otherwise it is charlstm.py, which has base itself
+        spec = importlib.util.spec_from_file_location(module_name, path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules.setdefault(module_name, module)
+        sys.path.append(os.path.dirname(path))
+        spec.loader.exec_module(module)
+    found = getattr(module, name, None)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ValueError(f'{path} has no class {name} that is a subclass of CharLSTM')
+    return found

@@ -157,27 +157,9 @@ def marks(model, text, copies):
         passages = [copies.longest]
         line += f' The longest passage, of {copies.longest.length:,}, is underlined. Look at it to see where it stands.'
     places, begins = copies.places(passages), len(text) - len(copies.written)
-    return dict(name=copies.original.name, line=line, passages=[
+    return dict(name=copies.name, line=line, passages=[
         dict(start=begins + place['start'], length=place['length'], line=place['line'],
              before=readable(model, place['before']), after=readable(model, place['after'])) for place in places])
-
-
-def comparable(model, base, checkpoint, encoding='utf-8'):
-    """Return the model of another checkpoint, whose costs of a text can be compared with the model's.
-
-    base: CharLSTM, the class of a standard cell. checkpoint: a path or an open one. encoding: as for model_setup.
-    Raises OSError when it cannot be read, ValueError when it is no checkpoint, or where one of them learned bytes, and
-    the other characters beyond ASCII.
-    """
-    with opened(checkpoint) as stored:
-        other = (type(model) if cell_of(stored)['formula'] else base)()
-    other.model_setup(checkpoint, encoding=encoding)
-    of_bytes = [are_bytes(uchar) for uchar in (model.uchar, other.uchar) if not ''.join(uchar).isascii()]
-    if len(set(of_bytes)) == 2:
-        raise ValueError(f'{checkpoint} learned {"bytes" if of_bytes[1] else "characters"}, and the model that it is '
-                         f'compared with {"bytes" if of_bytes[0] else "characters"}: costs can be compared only of '
-                         'the same pieces of a text')
-    return other
 
 
 def page_data(model, checkpoint, text, source, against=None, copies=None):
