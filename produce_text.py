@@ -143,35 +143,32 @@ def write_page(model, o, checkpoint, against):
     o: the options. checkpoint, against: open checkpoints, of the model and of the one to compare, None without one.
     """
     from charlstm import CharLSTM
+    from engine.model.parameters import cell_of
     from engine.page import page
-    original = original_of(o)
-    other = page.comparable(model, CharLSTM, against, o.encoding) if against else None
+    original, other, prime, source = original_of(o), None, '', None
+    if against:
+        other = (type(model) if cell_of(against)['formula'] else CharLSTM)()
+        other.model_setup(against, encoding=o.encoding)
     model.compile('predict', 'sample')
-    prime, source, entry = '', None, report.entry_name(model.uchar)
     if o.score is not None:
         read = scoring.read(model, o.score, o.encoding, note)
-        text, left_out = read.known, read.unknown
+        text = read.known
     else:
         prime = prime_of(o)
         held = f' while units were held: {", ".join(o.hold)}' if o.hold else ''
         if o.prime or o.prime_file:
-            beginning = number_of(len(model.in_vocabulary(prime)), entry)
-            source = f'A text that the model wrote{held} after a beginning of {beginning}.'
+            source = f'A text that the model wrote{held} after a beginning of {number_of(len(prime), "character")}.'
         elif held:
             source = f'A text that the model wrote{held}.'
         text, _ = scoring.known(model, ''.join(piece[0] for piece in sequences(model, o, prime)), note)
+    left_out = {}
     if other:
-        text, unknown_to_other = scoring.known(other, text, note, against)
+        text, left_out = scoring.known(other, text, note, against)
         prime, _ = scoring.known(other, prime, lambda line: None)
     if o.score is not None:
-        if other:
-            left_out = {**left_out, **unknown_to_other}
         learned = checkpoint.metadata.get('text', {}).get('sha256') == read.sha256
-        text, source = page.beginning_of(text, o.score, left_out, learned, entry)
-    found = None
-    if original:                                       # both in the model's characters, which may be bytes
-        original = original._replace(text=model.in_vocabulary(original.text), entry=entry)
-        found = original.compare([text[len(model.in_vocabulary(prime)):]])
+        text, source = page.beginning_of(text, o.score, {**read.unknown, **left_out}, learned)
+    found = original.compare([text[len(prime):]]) if original else None
     page.write_page(o.page, model, checkpoint, text, source, (other, against) if other else None, found)
     if found:
         note('\n'.join(found.lines()))
