@@ -6,11 +6,11 @@ from typing import Optional, TextIO
 from engine.model import checks
 from engine.backend import bfloat16
 from engine.backend.theano_setup import CompilerError, compiling, kernel_runs, theano, tt
-from engine.export import formats
 from engine.kernel.cell import Cell, held_cell, js_function, js_learning_functions, js_steps
 from engine.kernel.data_parallel import DataParallelStep
 from engine.kernel.drawing import continue_texts
 from engine.kernel.edits import Reads
+from engine.kernel import export
 from engine.kernel.network import costs_follow, is_as_in_c, log_probabilities
 from engine.kernel.ops import Kernel
 from engine.kernel.scan import Scan
@@ -120,17 +120,17 @@ class Compiled(State):
 
     @locked
     def export(self, path: Path) -> None:
-        """Write the model for other programs, whole or not at all, by the ending: .safetensors (PyTorch), .onnx, .c.
+        """Write the model for other programs, whole or not at all, by the ending: .safetensors (PyTorch), .c.
 
         A .safetensors has the standard cell only; it loads as a checkpoint does. Raises ValueError for another ending,
         and where there is no model or the file would have another; OSError when it cannot be written; and ImportError
-        where the package safetensors or onnx is missing.
+        where the package safetensors is missing.
         """
-        ending = formats.format_of(path)
+        ending = export.format_of(path)
         if not (self.p and self.uchar):
             raise ValueError('nothing to export: there are no parameters or no vocabulary yet')
-        cell = self._cell_for(formats.FORMATS[ending])
-        self.group.broadcast(formats.write, path, cell, self._arrays(), self.uchar)
+        cell = self._cell_for(export.FORMATS[ending])
+        self.group.broadcast(export.write, path, cell, self._arrays(), self.uchar)
 
     def _cell_for(self, what):
         """Return the Cell. Raises ValueError where `what` would compute another model than this one."""

@@ -5,7 +5,6 @@ import re
 from engine import commands
 from engine.model import checks
 from engine.commands import spelled
-from engine.export.formats import format_of
 from engine.model.files import is_archive, refuse_to_replace
 from engine.run.table import ABOVE_0, ROWS, Option, count
 
@@ -60,8 +59,8 @@ OPTIONS = {
                'with --page, compare the model with that of another checkpoint: which of the two was less surprised by '
                'each character of the text'),
         Option('export', 'FILE', None,
-               'write the model for other programs, by the ending of the name: .safetensors for PyTorch, .onnx, or .c, '
-               'a program of one file'),
+               'write the model for other programs, by the ending of the name: .safetensors for PyTorch, or .c, a '
+               'program of one file'),
         Option('overwrite', bool, False, 'with --page or --export, replace an existing file'),
         Option('info', bool, False, 'print what is known of PARAMS: training text, options, progress and cost'),
         Option('cell', 'FILE:CLASS', None,
@@ -105,7 +104,8 @@ def settle(o):
     if o.page is not None:
         _check_page(o)
     if o.export is not None:
-        format_of(o.export, '--export')
+        from engine.kernel.export import format_of         # late, so that --help does not wait for Theano
+        format_of(o.export)
         refuse_to_replace(o.export, o.overwrite, [o.params])
     o.length = o.length or (100 if o.page is None else 2000)
     o.count = o.count or (5 if o.page is None else 1)

@@ -20,8 +20,8 @@ from charlstm import CharLSTM
 from engine.run import table
 from engine.backend import bfloat16
 from engine.backend.theano_setup import theano
-from engine.export.formats import FORMATS
 from engine.kernel import ops, scan
+from engine.kernel.export import FORMATS
 from engine.run.logs import read_samples
 from engine.page.page import HERE
 from engine.model import dropout
@@ -34,7 +34,7 @@ from test_gpu import DEVICE, WHY_NOT, on
 from scripts import ROOT, TRAIN, run, succeeded
 from test_kernel import only_kernel_in_c
 from ways import (CASES, IMPROBABLE, OF_PAGE, SETTINGS, STEPS_OF_PAGE, InExportedC, InJavaScript, InLearner, InNumPy,
-                  InOnnx, InStreams, InTheano, Resumed)
+                  InStreams, InTheano, Resumed)
 
 PREDICTED = {'probabilities', *STATES}
 WRITTEN = {'greedy', 'drawn', 'held'}
@@ -108,11 +108,6 @@ def racer():
     return pytest.importorskip('py_mini_racer').MiniRacer
 
 
-def runtime():
-    pytest.importorskip('onnx')
-    return pytest.importorskip('onnxruntime').InferenceSession
-
-
 IN_WEBASSEMBLY = '''p => {
   const products = new Products(p, 1);
   if (!products.run) throw new Error('no WebAssembly');
@@ -145,7 +140,6 @@ ROWS = {
     'WebAssembly, learning': (lambda folder: InLearner(racer(), True), TRAINED, (None, 1e-4)),
     'exported C': (lambda folder: InExportedC(folder, test_export.compiled, test_export.numbers_in_c), PREDICTED,
                    FLOAT32),
-    'exported ONNX': (lambda folder: InOnnx(folder, runtime()), PREDICTED, FLOAT32),
     'GPU': (lambda folder: Elsewhere(folder, on_gpu), EVERYTHING, FLOAT32),
 }
 EXACT = 'C float64'                    # what training leaves is compared with this way's, whose gradient is verified
@@ -320,7 +314,7 @@ def test_every_way_is_in_a_row(way):
     choices = {name: row.kind for name, row in table.ROWS.items()}
     assert choices['kernel'] == ('on', 'off') and choices['precision'] == ('float32', 'bfloat16')
     assert {f'C bfloat16 {by}' for by in bfloat16.MACROS} == {name for name in ROWS if 'bfloat16' in name}
-    assert set(FORMATS) == {'.c', '.onnx', '.safetensors'}              # the last is judged in test_export.py
+    assert set(FORMATS) == {'.c', '.safetensors'}              # the last is judged in test_export.py
     networks = {name for module in (ops, scan) for name, value in vars(module).items()
                 if inspect.isclass(value) and hasattr(value, 'cross_entropy')}
     assert networks == {'Kernel', 'Scan'}

@@ -343,23 +343,6 @@ class InExportedC:
         return dict(probabilities=np.exp(logs), **{name: state[:, 0] for name, state in zip(STATES, states)})
 
 
-class InOnnx:
-    """The network of an exported model.onnx, a step at a time. Session: what runs it, onnxruntime's InferenceSession.
-    """
-
-    def __init__(self, folder, Session):
-        self.folder, self.Session, self.models = folder, Session, InTheano()
-
-    def answers(self, case):
-        model = self.models.model(case)
-        model.export(self.folder / 'model.onnx')
-        session, states, steps = self.Session(str(self.folder / 'model.onnx')), model._zero_states(case.B), []
-        for x in case.batch[0].astype('int64'):
-            p, *states = session.run(None, dict(zip(STATES, states), characters=x[None]))
-            steps.append([p[0], *[state[0] for state in states]])
-        return dict(zip(('probabilities', *STATES), map(np.array, zip(*steps))))
-
-
 def main():
     way, rank, size = InTheano(), *process_group.rank_and_size()
     if size != 1:
