@@ -154,11 +154,7 @@ def test_c_computes_the_model(exported):
     assert output(program, exported.prime, str(GREEDY), '0').decode() == exported.greedy + '\n'
 
 
-def test_c_is_short_and_compiles_without_warnings(exported):
-    text = (exported.folder / 'model.c').read_text(encoding='utf-8')
-    code = text.split('/* ---- The numbers ')[0].splitlines()
-    assert len(code) <= 200 and len(text) < 15e6
-    assert max(len(line) for line in code if not line.startswith('        const float t')) <= 120
+def test_c_compiles_without_warnings(exported):
     if exported.name == 'bundled':
         return                                         # the bundled one takes seconds
     for compiler in COMPILERS:
@@ -312,18 +308,13 @@ def test_torch_computes_the_model(exported):
 
 @pytest.mark.parametrize('exported', ['bundled'], indirect=True)
 def test_readme_writes_with_torch(tmp_path, exported):
-    """The examples of text_output/README.md run as pasted: it writes, and becomes ONNX where these packages are."""
+    """The example of text_output/README.md runs as pasted."""
     pytest.importorskip('torch')
     shutil.copy(str(exported.folder / 'model.safetensors'), str(tmp_path))
-    writes, exports, _ = examples(TEXT_OUTPUT, 'Export')
+    writes, *_ = examples(TEXT_OUTPUT, 'Export')
     result = run('-c', writes, cwd=str(tmp_path))
     assert (result.returncode, result.stderr) == (0, '') and result.stdout.startswith('It is ')
     assert len(result.stdout) > 200 and set(result.stdout) <= set(exported.model.uchar)
-    session = pytest.importorskip('onnxruntime').InferenceSession
-    pytest.importorskip('onnxscript')
-    assert run('-c', writes + exports, cwd=str(tmp_path)).returncode == 0
-    inputs, V = session(str(tmp_path / 'model.onnx')).get_inputs(), len(exported.model.uchar)
-    assert inputs[0].shape == [1, V]
 
 
 def bits(model):
@@ -371,20 +362,6 @@ def test_file_of_a_user_of_pytorch(tmp_path, settings):
     model.model_setup(save_tensors(tmp_path / 'theirs.safetensors', tensors))
     codes = np.random.default_rng(1).integers(11, size=300)
     np.testing.assert_allclose(model.alternatives(codes)[0], judge.costs(codes), rtol=0, atol=1e-5)
-
-
-def test_a_run_begins_with_such_a_file(text_file, tmp_path):
-    """The parameters of characters that both texts have are those of the file."""
-    tensors, _ = foreign()
-    model = CharLSTM(random_seed=2)
-    model.prepare_input(text_file('the dead bed ' * 9), batch_size=3, seq_length=5, verbose=False)
-    model.model_setup(num_units1=7, num_units2=4)
-    model.init_params(save_tensors(tmp_path / 'theirs.safetensors', tensors))
-    order = ['ifgo'.index(gate) for gate in 'fiog']
-    W = tensors['net.rnn2.weight_hh_l0'].reshape(4, 4, 4)[order]
-    assert (model.p['W2'].get_value() == W).all()
-    c = model.p['c'].get_value()[model.uchar.index('d')]
-    assert c == tensors['net.out.bias']['abcdefghijk'.index('d')]
 
 
 # ---------------------------------------------------------------- what is refused, and the command
