@@ -19,7 +19,7 @@ import contextlib
 import itertools
 
 from engine import commands, copies, report, scoring, writing
-from engine.model.files import append_text, open_to_append, refuse_to_change
+from engine.model.files import append, open_to_append, refuse_to_change
 from engine.own_class import make_model
 from engine.terminal import Parser, main, note, number_of, one_line
 
@@ -131,7 +131,7 @@ def write(model, o, checkpoint):
     pieces = itertools.chain([first], pieces)
     with open_out(path) as f:                          # before all is written, which takes longer
         texts, written = print_lines(pieces) if o.lines else print_texts(pieces, o.count)
-        append_text(f, written)
+        append(f, written)
     note(f'appended to {f.name}')
     if original:
         note('\n'.join(original.compare([text[len(prime):] for text in texts]).lines()))

@@ -188,10 +188,8 @@ def read(path, encoding, say):
 
     Raises OSError when it cannot be read, ValueError when it is no text, not in that encoding, or empty.
     """
-    from engine.model.text import read_files, string_of      # late, so that --help does not wait for NumPy
-    codes, uchar, _, files = read_files(path, encoding)
-    if files:
-        say(files)
-    if not len(codes):
+    from engine.model.text import read_string          # late, so that --help does not wait for NumPy
+    text = read_string(path, encoding)
+    if not text:
         raise ValueError(f'{path} is empty: expected a text in which to look for copies')
-    return Original(string_of(codes, uchar), base_name(path))
+    return Original(text, base_name(path))

@@ -8,7 +8,6 @@ import posixpath
 from engine import commands
 from engine.run import table
 from engine.model.files import base_name
-from engine.model.patterns import REACHED, matches
 from engine.terminal import bits, nats_and_bits, number_of, printable
 
 
@@ -25,9 +24,8 @@ def _read(path, encoding='utf-8'):
 
 
 def entry_name(uchar):
-    """Return what a vocabulary has, and costs are counted in: 'byte' or 'character'."""
-    from engine.model.parameters import are_bytes            # late, as in _read
-    return 'byte' if are_bytes(uchar) else 'character'
+    """Return what costs are counted in."""
+    return 'character'
 
 
 def _sizes(units, parameters):
@@ -38,7 +36,7 @@ def _sizes(units, parameters):
 def _reached(metadata):
     """Return how far a run of train.py was, from metadata; {} where it holds none, or a user's own progress."""
     progress = metadata.get('progress')
-    return progress if matches(progress, {'...': None, **REACHED}) else {}
+    return progress if isinstance(progress, dict) and {'epoch', 'batch', 'rate', 'best_cost'} <= set(progress) else {}
 
 
 def summary(path):

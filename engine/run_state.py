@@ -94,10 +94,8 @@ class RunState(NamedTuple):
 
 def _read(stored, prefix, shapes, dtype):
     """Return arrays by name: {} where the checkpoint has none of them, None where some lack or have other shapes."""
-    found = {name: stored.shape(prefix + name) for name in shapes if prefix + name in stored}
-    if found and found != shapes:
-        return None
-    return {name: read_finite(stored, prefix + name, dtype) for name in found}
+    found = {name: read_finite(stored, prefix + name, dtype) for name in shapes if prefix + name in stored}
+    return found if not found or {name: array.shape for name, array in found.items()} == shapes else None
 
 
 def read_run(stored, parameters, optimiser_state):
@@ -114,7 +112,7 @@ def read_run(stored, parameters, optimiser_state):
         return found
 
     def read_states(prefix):
-        B = (stored.shape(prefix + 'h1') + (0,))[0] if prefix + 'h1' in stored else 0          # () has no rows
+        B = (stored[prefix + 'h1'].shape + (0,))[0] if prefix + 'h1' in stored else 0          # () has no rows
         return list(read(prefix, dict(h1=(B, H1), C1=(B, H1), h2=(B, H2), C2=(B, H2))).values()) or None
 
     no_run = ValueError(f'{stored} holds no run that can be resumed; init starts a new one from its parameters')

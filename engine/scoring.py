@@ -63,10 +63,8 @@ def read(model, path, encoding, say, least=2):
     Raises OSError when it cannot be read, ValueError when it is no text, not in that encoding, or has fewer than
     `least` characters that the model knows.
     """
-    from engine.model.text import read_files, string_of
-    codes, uchar, sha256, files = read_files(path, encoding)
-    if files:
-        say(files)
+    from engine.model.text import read_text, string_of
+    codes, uchar, sha256 = read_text(path, encoding)
     text = string_of(codes, uchar)
     source = Source(path, text, *known(model, text, say), sha256, entry_name(model.uchar))
     if len(source.known) < least:

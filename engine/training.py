@@ -1,5 +1,4 @@
 """The state of a model between two steps: its text, vocabulary, parameters and states, in memory and in checkpoints."""
-import codecs
 import functools
 import math
 import os
@@ -16,7 +15,7 @@ from engine.model.files import base_name
 
 from engine.model import checkpoint, dropout
 from engine.model.batches import Text
-from engine.model.parameters import NAMES, are_bytes, carry_over, cell_of, own_names, read_parameters, to_store, units
+from engine.model.parameters import NAMES, carry_over, cell_of, own_names, read_parameters, to_store, units
 from engine.run_state import RunState, map_state, named_state, read_run
 from engine.model.text import encoded, shown
 from engine.run.table import ABOVE_0
@@ -81,7 +80,7 @@ def _updated(variables, arrays):
 def _name_of_npz(filename):
     """Return the name of a checkpoint to write, with its ending. Raises ValueError for that of a folder, or of nothing.
     """
-    filename = checks.path('filename', filename)
+    filename = os.fsdecode(filename)
     if filename.endswith('.npz'):
         return filename
     if not os.path.basename(filename) or os.path.isdir(filename):
@@ -105,7 +104,7 @@ class State:
         self.group, self.precision, self._lock = group, precision, threading.RLock()
         seed = secrets.randbits(128) if random_seed is None else random_seed
         self.random = np.random.default_rng(group.broadcast(int, seed))          # the same numbers in all processes
-        self.uchar, self._encoding = [], 'utf-8'           # of the text, where the vocabulary is one of bytes
+        self.uchar = []
         self.batch_size = self._dyn_lrate = None
         self.X, self.Y, self.n_batches, self.texts = {}, {}, {}, {}
         self.p, self.lp, self._initial_lp, self._optimiser_state = {}, {}, {}, {}
@@ -181,12 +180,12 @@ class State:
         text too short for one batch.
         """
         checks.flag('verbose', verbose)
-        text = Text(filepath, ratio_valid, batch_size, seq_length, encoding, stateful, verbose, self.group, valid, test)
+        text = Text(filepath, ratio_valid, batch_size, seq_length, encoding, stateful, self.group, valid, test)
         if self.p and not self.uchar and self._V() == len(text.uchar):   # set up by char_dim, for this text
             self.uchar = list(text.uchar)
         unknown = set(text.uchar) - set(self.uchar)
         if self.p and unknown:
-            paths = ', '.join(str(path) for path in (filepath, valid, test) if path is not None)
+            paths = ', '.join(source['path'] for source in text.sources.values())
             self._warn(f'the parameters do not know {shown(unknown)} of {paths} and were dropped; model_setup makes '
                        'new ones')
             self._set_parameters({}, text.uchar)
@@ -200,10 +199,8 @@ class State:
             print(text.summary())
 
     def in_vocabulary(self, text: str) -> str:
-        """Return a string in the characters of uchar: where the model learned bytes, its bytes as escapes."""
-        if not are_bytes(self.uchar):
-            return text
-        return text.encode(self._encoding, 'surrogateescape').decode('ascii', 'surrogateescape')
+        """Return a string in the characters of uchar."""
+        return text
 
     def _encode(self, text, name):
         """Return a string as numbers of uchar, int32 (n,).
@@ -217,20 +214,12 @@ class State:
     def _text_decoder(self, count):
         """Return a function that decodes `count` texts piece by piece.
 
-        It takes the next numbers (n,count) of the texts and returns a list of count strings. Where the model
-        learned bytes, a character that is cut between two pieces is in the string of the second.
+        It takes the next numbers (n,count) of the texts and returns a list of count strings.
         """
         def strings(numbers):
             return [''.join([self.uchar[k] for k in column]) for column in numbers.T.tolist()]
 
-        def decode(numbers):
-            return [decoder.decode(string.encode('ascii', 'surrogateescape'))
-                    for decoder, string in zip(decoders, strings(numbers))]
-
-        if not are_bytes(self.uchar):
-            return strings
-        decoders = [codecs.getincrementaldecoder(self._encoding)('replace') for _ in range(count)]
-        return decode
+        return strings
 
     def _set_text(self, text):
         self._text, self.uchar, self.batch_size = text, list(text.uchar), text.batch_size
@@ -468,10 +457,6 @@ class State:
                                  '--init begins with its initial value')
         arrays = {name: arrays[name] for name in names}
         self._set_model(filename, arrays, uchar)
-        self._encoding = encoding
-        if are_bytes(self.uchar):
-            self._warn(f'{filename} learned bytes instead of characters, of a text that was not all ASCII: they are '
-                       f'read and written as {encoding.upper()}; if they are others, say so with the option encoding')
         return arrays
 
     def cell_difference(self, filename, formula):

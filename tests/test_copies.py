@@ -11,10 +11,9 @@ from charlstm import CharLSTM
 from engine import copies
 from engine.backend.theano_setup import theano
 from engine.copies import Original, Passage, copied_passages, longest_passage
-from engine.page import page
 from engine.page.page import write_page
 from models import default_mode
-from pages import NOT_HACKED, place, write_page_of
+from pages import NOT_HACKED, place
 from scripts import TEXT, assert_refused, contents, sequences, snapshot, write_chain
 
 
@@ -133,7 +132,7 @@ def test_copies_of_a_file_in_a_folder(chain, produce, tmp_path):
     options = ['--score', 'x.txt', '--copies', 'books']
     result = produce(*options, checkpoint='p.npz')
     *_, share, longest, place = result.stdout.splitlines()
-    assert '2 files read' in result.stdout and share.startswith('98.0 % of 51 characters stand in books')
+    assert share.startswith('98.0 % of 51 characters stand in books')
     assert 'at character 41, line 5, between' in place and repr(LETTERS[:50]) in longest
     found = json.loads(produce(*options, '--json', checkpoint='p.npz').stdout)['copies']
     passage = dict(start=1, length=50, at=40, line=5, before='nothing\n\n' + BOOK[:31][-31:], after=LETTERS[50:90])
@@ -222,16 +221,3 @@ def test_page_of_one_passage_of_none_and_of_a_short_one(browser, page_of, origin
     assert underlined(browser) == list(lined) and all(word in browser.text('#copies') for word in words)
     browser.click(place(70))
     assert browser.text('#passage') == ''
-
-
-def test_page_of_a_model_of_bytes(browser, tmp_path):
-    """Passages are marked at the bytes, which are the characters of the page, and what is around them is read."""
-    text = ''.join(map(chr, range(0x400, 0x420)))
-    checkpoint = write_chain(tmp_path / 'p.npz', np.unique(np.frombuffer(('Z' + text).encode(), 'S1')))
-    model = CharLSTM()
-    model.model_setup(checkpoint)
-    found = Original(model.in_vocabulary('ÄÖ' + text + 'Ü'), 'x').compare([model.in_vocabulary('Z' + text)])
-    assert page.marks(model, model.in_vocabulary('Z' + text), found)['passages'] == [
-        dict(start=1, length=64, line=1, before='ÄÖ', after='Ü')]
-    browser.open(write_page_of(checkpoint, tmp_path / 'page.html', 'Z' + text, copies=found), view='#surprise&place=9')
-    assert browser.text('#passage').startswith('64 bytes stand in line 1 of x:')

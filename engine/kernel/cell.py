@@ -15,7 +15,6 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.backend.theano_setup import theano, tt
-from engine.model.patterns import LONGEST_FORMULA
 
 GATES = ('a_f', 'a_i', 'a_o', 'a_g')           # pre-activations: forget, input, output gate and cell update
 INPUTS = GATES + ('C_prev',)
@@ -448,9 +447,6 @@ class Cell:
         trace = _Trace(dict(zip([*variables, dh, dC], [*INPUTS, *own_inputs(len(self.own)), 'dh', 'dC'])), dtype)
         values = trace.add([h, C])
         self.formula = self._formula(_code(trace.lines, values))
-        if len(self.formula) > LONGEST_FORMULA:
-            raise ValueError(f'the formula of the cell {self.name} has {len(self.formula):,} characters: expected at '
-                             f'most {LONGEST_FORMULA:,}')
         self.program = None if trace.unknown else _program(trace, variables, h, C, dh, dC)
         self.unknown = trace.unknown
 

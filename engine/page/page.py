@@ -16,7 +16,7 @@ from engine.model.files import base_name, write_whole
 from engine.page.logs import learning, logged_costs
 from engine.run import recipe
 from engine.model.checkpoint import FORMAT, opened
-from engine.model.parameters import are_bytes, cell_of, units
+from engine.model.parameters import cell_of, units
 from engine.model.text import encoded, smallest_type
 from engine.terminal import note
 
@@ -112,7 +112,7 @@ def expected(model, checkpoint, text):
     costs, best, probabilities = model.alternatives(text, min(ALTERNATIVES, len(model.uchar)))
     number = smallest_type(len(model.uchar))
     return dict(name=os.path.basename(str(checkpoint)), model=report.summary(checkpoint), uchar=list(model.uchar),
-                bytes=are_bytes(model.uchar),
+                bytes=False,
                 text=array_for_json(encoded(text, model.uchar, 'the text').astype(number)),
                 costs=array_for_json(to_float16(costs)), best=array_for_json(best.astype(number)),
                 chances=array_for_json(to_float16(probabilities)))
@@ -138,8 +138,8 @@ def for_learning(model, stored):
 
 
 def readable(model, text):
-    """Return a string of the model's characters as it is read; the page takes bytes for UTF-8."""
-    return text.encode('ascii', 'surrogateescape').decode('utf-8', 'replace') if are_bytes(model.uchar) else text
+    """Return a string of the model's characters as it is read."""
+    return text
 
 
 def marks(model, text, copies):
@@ -170,11 +170,6 @@ def comparable(model, base, checkpoint, encoding='utf-8'):
     with opened(checkpoint) as stored:
         other = (type(model) if cell_of(stored)['formula'] else base)()
     other.model_setup(checkpoint, encoding=encoding)
-    of_bytes = [are_bytes(uchar) for uchar in (model.uchar, other.uchar) if not ''.join(uchar).isascii()]
-    if len(set(of_bytes)) == 2:
-        raise ValueError(f'{checkpoint} learned {"bytes" if of_bytes[1] else "characters"}, and the model that it is '
-                         f'compared with {"bytes" if of_bytes[0] else "characters"}: costs can be compared only of '
-                         'the same pieces of a text')
     return other
 
 

@@ -9,9 +9,8 @@ import warnings
 
 import numpy as np
 
-from engine.model.files import append_whole, has_other_names, lock, named, open_log
+from engine.model.files import append, lock, named, open_to_append
 from engine.model.parameters import NAMES
-from engine.model.patterns import random_id, whole
 
 STEPS, EPOCHS, SAMPLES, PASSAGE = LOGS = '.out', '_epochs.out', '_samples.txt', '_passage.out'    # endings of the logs
 BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # endings of checkpoints
@@ -25,8 +24,6 @@ PASSAGE_HEADING = ('# the beginning of the {} text: {}\n'
                    '# epoch, and the cost of each of these characters but the first, in nats\n')
 LONGEST_HEADING = 10_000              # characters: each of a passage may be escaped
 LARGEST = 100_000_000                 # bytes of a log that is read for a page
-# What a checkpoint keeps of each log, by its ending: its id, and its size in bytes.
-STORED = dict.fromkeys(LOGS, {'id': random_id, 'size': whole})
 
 
 def with_all_digits(number):
@@ -73,13 +70,6 @@ class Logs:
                 return not found or re.sub(rb'[0-9a-f]{16}\n$', ANY_ID.encode() + b'\n', found) == heading
         return False
 
-    def check_names(self, paths):
-        """Raise ValueError where one of the paths is a log that has other names, which would stay as they are."""
-        for path in paths:
-            if path.endswith(LOGS) and has_other_names(path):
-                raise ValueError(f'{path} is a link, through which no log is written: replace it by a copy, or remove '
-                                 'it')
-
     def sizes_of(self, stored):
         """Return the sizes of the logs that are those of a checkpoint, by ending. stored: what stored() returned then.
 
@@ -116,23 +106,23 @@ class Logs:
     def refuse_locked(self):
         """Raise ValueError if another process has the run."""
         if os.path.exists(self._path(STEPS)):
-            with contextlib.suppress(PermissionError), open_log(self._path(STEPS)) as log:
+            with contextlib.suppress(PermissionError), open_to_append(self._path(STEPS)) as log:
                 lock(log)
 
     def lock(self):
         """Open the log of the steps, so that no other process can have the run. Raise ValueError if another has it."""
-        self._files[STEPS] = open_log(self._path(STEPS))
+        self._files[STEPS] = open_to_append(self._path(STEPS))
         lock(self._files[STEPS])
 
     def open(self, sizes):
         """Open the other logs. Cut all to sizes in bytes by ending, those of sizes_of, or begin them anew."""
-        self._files.update({ending: open_log(self._path(ending)) for ending in LOGS if ending != STEPS})
+        self._files.update({ending: open_to_append(self._path(ending)) for ending in LOGS if ending != STEPS})
         for ending, log in self._files.items():
             size = min(sizes.get(ending, 0), os.fstat(log.fileno()).st_size)
             with named('write', self._path(ending)):
                 log.truncate(size)
             if not size:
-                append_whole(log, self._heading(ending, self._ids[ending]))
+                append(log, self._heading(ending, self._ids[ending]).decode())
         self.steps, self.epochs = [self._kept[ending] if ending in sizes else [] for ending in (STEPS, EPOCHS)]
 
     def close(self):
@@ -146,7 +136,7 @@ class Logs:
 
     def _write(self, ending, text):
         if ending in self._files:
-            append_whole(self._files[ending], text.encode('utf-8', 'backslashreplace'))
+            append(self._files[ending], text)
 
     def _row(self, ending, numbers):
         self._write(ending, ' '.join(f'{float(number):.6g}' for number in numbers) + '\n')

@@ -15,7 +15,6 @@ from engine.run.run import RUN_PROGRESS, Run
 from engine.run.schedule import epochs_before_fall
 from engine.model.checkpoint import Checkpoint, sources
 from engine.model.parameters import read_shapes, units
-from engine.model.patterns import boolean, file_name, matches, nothing, number, string
 from engine.terminal import number_of
 
 LAST = 'last'                                                  # for --resume: the newest checkpoint of the run
@@ -23,12 +22,9 @@ TEXTS = {'input': 'train', 'valid': 'valid', 'test': 'test'}   # options that na
 BYTES = 16                     # of each parameter in a checkpoint: itself, its average and RMSprop's two
 MUCH = 1.5e9                   # bytes of all checkpoints of a run, above which the start of the run says how many
 OF_TEXT = 'encoding', 'ratio_valid', 'batch_size', 'seq_length'         # kept with a text under the same names
-KINDS = {int: lambda value: type(value) is int, float: number, bool: boolean}
 # What a checkpoint keeps of the options, as part of the progress of a run. A class that it names is never loaded unless
 # the user names one, too: a checkpoint is untrusted input.
-STORED = {'run': file_name, **{
-    name: row.kind.__contains__ if isinstance(row.kind, tuple) else KINDS.get(row.kind, (string, nothing))
-    for name, row in table.ROWS.items() if row.kept == 'run'}}
+STORED = 'run', *[name for name, row in table.ROWS.items() if row.kept == 'run']
 
 
 class Options:
@@ -226,12 +222,14 @@ def stored_progress(checkpoint):
     metadata = checkpoint.metadata
     progress, lp, text = map(metadata.get, ('progress', 'lp', 'text'))
     num_units1, num_units2 = units(read_shapes(checkpoint)[0])         # raises ValueError where --init would not help
-    if not (lp and text and matches(progress, {**RUN_PROGRESS, 'options': STORED})):
+    if not (lp and text and isinstance(progress, dict) and RUN_PROGRESS <= set(progress)
+            and set(STORED) <= set(progress['options'])):
         raise ValueError(f'{checkpoint} holds no run that can be resumed; --init starts a new one from its parameters')
     paths = {name: source['path'] if source else None for name, source in sources(text).items()}
     return dict(progress, options={
-        **progress['options'], **lp, **paths, **{name: text[name] for name in OF_TEXT}, 'num_units1': num_units1,
-        'num_units2': num_units2, 'no_stateful': not text['stateful'], 'precision': metadata['precision']})
+        **progress['options'], **table.INITIAL, **lp, **paths, **{name: text[name] for name in OF_TEXT},
+        'num_units1': num_units1, 'num_units2': num_units2, 'no_stateful': not text['stateful'],
+        'precision': metadata['precision']})
 
 
 def find_text(checkpoint, option, path, typed, cell=None):

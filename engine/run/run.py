@@ -18,7 +18,7 @@ from engine.run.result import RESULT
 from engine.run.schedule import FALLS, PROGRESS, RISING
 from engine.model.checkpoint import Checkpoint
 from engine.model.parameters import read_about
-from engine.model.patterns import MOST, file_name, matches, random_id
+from engine.run.table import MOST
 from engine.terminal import nats_and_bits, warn, without_file
 
 PICTURE = '.png'
@@ -26,14 +26,14 @@ LONGEST_NAME = 255 - len(partial_name(f'_epoch{MOST}.npz'))     # bytes: what sy
 PARTIAL = r'\.[0-9a-f]{12}\.part'
 
 # What a checkpoint keeps of a run: its Schedule, and what it knows of its files.
-RUN_PROGRESS = {**PROGRESS, 'name': file_name, 'id': random_id, 'logs': logs.STORED}
+RUN_PROGRESS = {*PROGRESS, 'name', 'id', 'logs'}
 
 
 def _progress_in(path):
     """Return the progress in the checkpoint of a run, or None if it is none."""
     with contextlib.suppress(OSError, ValueError), Checkpoint(path) as stored:
         progress = stored.metadata.get('progress')
-        return progress if matches(progress, RUN_PROGRESS) else None
+        return progress if isinstance(progress, dict) and RUN_PROGRESS <= set(progress) else None
 
 
 def _damage(paths):
@@ -125,7 +125,6 @@ class Run:
                              f'files, by {too_long} bytes')
         for path in self._earlier():
             refuse_to_replace(path, True, read)            # nor a FIFO, which would hang, or a link to nowhere
-        self._logs.check_names(self._earlier())
         self._logs.refuse_locked()
         self._refuse_to_replace(self._to_replace())
         try:

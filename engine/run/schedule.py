@@ -2,8 +2,6 @@
 import dataclasses
 import math
 
-from engine.model.patterns import COST, REACHED, nats, nothing, positive, whole
-
 SAMPLED = 100      # steps between samples, at least
 
 ANNEALED = 0.05    # factor on the rate at the end of a run that anneals it
@@ -18,10 +16,9 @@ RISE = 1.25            # and the cost is above RISE times the lowest
 FALLS = 5              # times that it goes back to one checkpoint, each time at half the rate, before it ends
 
 
-# What a checkpoint keeps of a Schedule, as its progress; Options knows the pattern of the options.
-PROGRESS = {**REACHED, 'options': lambda value: isinstance(value, dict), 'cost_sum': nats, 'characters': whole,
-            'mean_cost': COST, 'stale': whole, 'valid_batch_cost': COST, 'rate_factor': positive, 'first_cost': COST,
-            'lowest_cost': COST, 'high_steps': whole, 'fewer_epochs': (nothing, whole)}
+# What a checkpoint keeps of a Schedule, as its progress.
+PROGRESS = {'epoch', 'batch', 'rate', 'best_cost', 'best_epoch', 'options', 'cost_sum', 'characters', 'mean_cost',
+            'stale', 'valid_batch_cost', 'rate_factor', 'first_cost', 'lowest_cost', 'high_steps', 'fewer_epochs'}
 
 
 def epochs_before_fall(epochs, anneal):

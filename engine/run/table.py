@@ -10,8 +10,8 @@ from typing import Any, Callable, NamedTuple, Optional
 
 from engine import commands
 from engine.model import checks
-from engine.model.patterns import MOST
 
+MOST = 10 ** 9                         # epochs and the like
 CHANGEABLE = ('epochs', 'save_every', 'patience')              # of a resumed run
 MAY_CHANGE = f'only {", ".join(map(commands.spelled, CHANGEABLE))} may change, and --lrate may become smaller'
 
@@ -46,7 +46,7 @@ def count(least):
 
 def _real(expected, fits):
     """Return what checks a number; expected: what it is, in words."""
-    return functools.partial(checks.real32, expected=expected, fits=fits)
+    return functools.partial(checks.real, expected=expected, fits=fits)
 
 
 ABOVE_0, AT_LEAST_0 = _real('above 0', lambda v: v > 0), _real('of at least 0', lambda v: v >= 0)
