@@ -120,7 +120,7 @@ def prepare_input(model, filepath, ratio_valid=0.30, batch_size=50, seq_length=5
     Raises OSError when the file cannot be read, and ValueError for arguments out of range, a wrong encoding, or a
     text too short for one batch.
     """
-    text = Text(filepath, ratio_valid, batch_size, seq_length, encoding, stateful, verbose, model.group, valid, test)
+    text = Text(filepath, ratio_valid, batch_size, seq_length, encoding, stateful, model.group, valid, test)
     if model.p and not model.uchar and V(model) == len(text.uchar):        # set up by char_dim, for this text
         model.uchar = list(text.uchar)
     unknown = set(text.uchar) - set(model.uchar)

@@ -38,15 +38,6 @@ def test_number_out_of_range(folder, in_process, option, value):
     assert snapshot(folder) == before
 
 
-@pytest.mark.parametrize('option, words', [
-    (['--lrate', 'inf'], '--lrate is inf: expected a finite number above 0'),
-    (['--bptt-maxdepth', 0], '--bptt-maxdepth is 0: expected a whole number, at least 1, or -1 for all'),
-    (['--l1', '1e-300'], '--l1 is 1e-300, which float32 rounds to 0: expected a number that it can hold'),
-    (['--epochs', 10 ** 20], '--epochs is a whole number of more than 18 digits: expected at most 1,000,000,000')])
-def test_what_was_expected_of_a_large_number(folder, in_process, option, words):
-    refuse_training(folder, in_process, words, options=option)
-
-
 @pytest.mark.parametrize('name', ['', '-run'])
 def test_run_name_that_no_command_could_have(refused, name):
     with refused(ValueError, f'the run name {name!r} ', 'at least one character', 'no - at its beginning'):
