@@ -45,12 +45,6 @@ class SingleProcess:
         """Call function(*arguments) in rank 0 only; return its result, or raise its exception, in all processes."""
         return function(*arguments)
 
-    def in_first(self, function, *arguments):
-        """Call function(*arguments) in rank 0 only; return its result there, and None in the others."""
-        found = []
-        self.broadcast(lambda: found.append(function(*arguments)))
-        return found[0] if found else None
-
     def mean(self, cost, n):
         """Return the mean cost of all processes' characters and their number, from those of this process."""
         return cost, n

@@ -133,10 +133,6 @@ class Browser:
     def focus(self, selector):
         self.value(f'document.querySelector({json.dumps(selector)}).focus()')
 
-    def focused(self):
-        """Return the id of the element that has the focus."""
-        return self.value('document.activeElement.id')
-
     def later(self, expression, milliseconds=200):
         """Return the value of an expression after some time."""
         return self.value(f'new Promise(then => setTimeout(() => then({expression}), {milliseconds}))')

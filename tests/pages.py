@@ -12,22 +12,19 @@ from charlstm import CharLSTM
 from engine.backend.theano_setup import theano
 from engine.page.page import to_float16, write_page
 from models import default_mode
-from scripts import TEXT
+from scripts import TEXT, load
 
 HOSTILE = ('</script><script>hacked=1</script><img src=x onerror=hacked=1><!--<script>&lt;\0\x1b]0;\u2028\u2029'
            '\U0001d11e\u202e\u05d0\u05d1\u0627\ud800"\'\\`${hacked=1}{{data}}')
 # In the browser: whether no text was taken for HTML.
 NOT_HACKED = "typeof hacked === 'undefined' && !document.querySelector('img')"
 
-# Makes each slice of the work of a page so short that it has one part.
-SLOWLY = 'void (performance.now = (now => () => now += 31)(0))'
-
 # After network.js in a JavaScript engine.
 HELPERS = '''
 const arrays = p => Object.fromEntries(Object.entries(p).map(([name, array]) => [name, Float32Array.from(array)]));
 const times = (n, next) => Array.from({length: n}, next);
-const written = (n, p, prime, choice, writer = new Writer(arrays(p), prime, choice)) => (
-  times(prime.length + n, () => writer.next()));
+const written = (n, p, prime, choice, held) => (
+  times(prime.length + n, (writer => () => writer.next())(new Writer(arrays(p), prime, choice, held))));
 const randoms = (n, seed, random = new Random(seed)) => times(n, () => random.next());
 '''
 
@@ -37,16 +34,8 @@ def write_page_of(checkpoint, path, text, source='a text', **more):
     model = CharLSTM()
     model.model_setup(str(checkpoint))
     with default_mode(theano.compile.mode.FAST_COMPILE):
-        write_page(path, model, str(checkpoint), model.in_vocabulary(text), source, **more)
+        write_page(path, model, str(checkpoint), text, source, **more)
     return path
-
-
-def model_of_own_cell(text):
-    """Return a model with peepholes that learns a text file. Call model_setup in a default_mode."""
-    model = CharLSTM(random_seed=2)
-    model.cell, model.cell_parameters = peephole_cell, dict(p_f=0.3, p_i=-0.2, p_o=0.4)
-    model.prepare_input(text, 0.4, 3, 7, verbose=False)
-    return model
 
 
 def page_of_own_cell(folder, text, scale=1):
@@ -54,7 +43,9 @@ def page_of_own_cell(folder, text, scale=1):
 
     scale: factor on the parameters. Return the path of the page, and the model, which is compiled to predict.
     """
-    model, path = model_of_own_cell(text), folder / 'page.html'
+    model, path = CharLSTM(random_seed=2), folder / 'page.html'
+    model.cell, model.cell_parameters = peephole_cell, dict(p_f=0.3, p_i=-0.2, p_o=0.4)
+    model.prepare_input(text, 0.4, 3, 7, verbose=False)
     with default_mode(theano.compile.mode.FAST_COMPILE):
         model.model_setup(num_units1=7, num_units2=5, initial='chrono')
         for name in OWN:
@@ -74,6 +65,11 @@ def array_of(stored):
     return np.frombuffer(base64.b64decode(stored['base64']), stored['type'])
 
 
+def text_of(data):
+    """Return the text in the data of a page."""
+    return ''.join(data['uchar'][k] for k in array_of(data['text']))
+
+
 def expected_of(p, text=TEXT[:700]):
     """Return what numpy_model.py computes for a text: codes (n,), probabilities (n-1,V) and costs (n-1,)."""
     codes = np.array([list(p['uchar']).index(ch) for ch in text])
@@ -81,11 +77,18 @@ def expected_of(p, text=TEXT[:700]):
     return codes, probabilities[:, 0], numpy_model.costs(probabilities, codes[1:, None])[:, 0]
 
 
-def colour(level, dark=False):
-    """Return the colour of a level from 1 to 15 or from -15 to -1, red, green and blue. Levels differ in lightness."""
-    hue, saturation = (18, 0.8) if level > 0 else (208, 0.68)
-    lightness = (0.12 + 0.66 * abs(level) / 15) if dark else (0.96 - 0.66 * abs(level) / 15)
-    return [255 * part for part in colorsys.hls_to_rgb(hue / 360, lightness, saturation)]
+def rounded(checkpoint):
+    """Return the parameters of a checkpoint as a page stores them."""
+    return {name: load(checkpoint)[name].astype('float16').astype(float) for name in numpy_model.NAMES}
+
+
+def read_by(p, codes):
+    """Return h1, C1, h2 and C2 (n,H) after each of codes (n,), by the parameters p, and the last probabilities (V,)."""
+    after, found = None, []
+    for code in codes:
+        probabilities, after = numpy_model.forward(p, np.array([[code]]), after)
+        found.append([state[:, 0] for state in after])
+    return [np.array(state) for state in zip(*found)], probabilities[0, 0]
 
 
 def assert_colours(browser, selector, levels, dark=False, margin=0.02):
@@ -100,8 +103,10 @@ def assert_colours(browser, selector, levels, dark=False, margin=0.02):
     assert len({int(levels[k]) for k in clear}) > 2
     for k in clear:
         level = int(np.clip(levels[k], -15, 15))
-        expected = colour(level, dark) if level else [0, 0, 0, 0]
-        np.testing.assert_allclose(found[k], expected, atol=1.5, err_msg=str(k))
+        hue, saturation = (18, 0.8) if level > 0 else (208, 0.68)
+        lightness = (0.12 + 0.66 * abs(level) / 15) if dark else (0.96 - 0.66 * abs(level) / 15)
+        colour = [255 * part for part in colorsys.hls_to_rgb(hue / 360, lightness, saturation)]
+        np.testing.assert_allclose(found[k], colour if level else [0, 0, 0, 0], atol=1.5, err_msg=str(k))
 
 
 def place(k):
@@ -119,6 +124,6 @@ def shown(character):
     return {' ': 'space', '\n': 'line end'}.get(character, character)
 
 
-def random_numbers(browser, n, seed):
-    """Return the first random numbers of the page for a seed."""
-    return browser.value(f'(random => Array.from({{length: {n}}}, () => random.next()))(new Random({seed}))')
+def numbers(text):
+    """Return the numbers in a text, whose minus is a character of its own."""
+    return [float(number.replace('\u2212', '-')) for number in re.findall(r'[\u2212]?\d+\.\d+', text)]

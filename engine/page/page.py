@@ -1,6 +1,5 @@
 """Write one page for a browser that shows a text by a model's costs and cells, and that contains the model itself."""
 import base64
-import contextlib
 import hashlib
 import json
 import os
@@ -10,15 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from engine import report
-from engine.run import table
 from engine.analysis import QUOTES
-from engine.model.files import base_name, write_whole
 from engine.kernel.cell import held_cell, js_function, js_learning_functions, js_steps
-from engine.page.logs import learning, logged_costs
-from engine.run import recipe
 from engine.model.checkpoint import FORMAT, opened
-from engine.model.parameters import are_bytes, cell_of, units
+from engine.model.files import base_name, write_whole
+from engine.model.parameters import cell_of
 from engine.model.text import encoded, smallest_type
+from engine.run import logs, recipe, table
 from engine.saving import other_program_cell
 from engine.terminal import note
 
@@ -30,12 +27,12 @@ SCRIPTS = MODEL + ('format', 'vocabulary', 'data', 'state', 'elements', 'colour'
                    'guess', 'npz', 'learn', 'learning', 'about', 'views')
 OWN = 'A text that the model wrote itself.'
 MOST_CHARACTERS = 10_000       # of a file, in a page
+MOST_EPOCHS = 100              # that a page shows samples and costs of
 ALTERNATIVES = 5               # most probable characters that a page shows
 MOST_STATES = 1_200_000        # bytes of cell states in a page,
 LEAST_UNITS = 16               # but at least this many units, however long the text is
 EVERY = 500                    # characters from one stored state of the network to the next: views read from these
 NAMED = 10                     # characters that are left out and that a line on them names
-LARGE = 20_000_000             # bytes of a page that may be too many to open and to mail
 
 
 # ---------------------------------------------------------------- the data of a page
@@ -57,78 +54,82 @@ def best_units(correlations, most):
     correlations: (features, units).
     """
     best_first = np.argsort(-abs(correlations), axis=1, kind='stable').T.ravel()           # each unit once a feature
-    _, first = np.unique(best_first, return_index=True)
-    return best_first[np.sort(first)][:most]
+    return list(dict.fromkeys(best_first.tolist()))[:most]
 
 
 def cells(model, text):
     """Return the units that follow a feature of the text best: names, C after each character, correlations by feature.
 
-    C is stored in bytes: 0 is the least C that the unit has in this text, and 255 the most.
+    C is stored in bytes, from 0 for the least C that the unit has in this text to 255 for the most.
     """
     states = model.states(text)
     correlations = {feature: np.concatenate([by_state['C1'], by_state['C2']])
                     for feature, by_state in model.correlations(text, states).items()}
-    units = best_units(np.array(list(correlations.values())), max(LEAST_UNITS, MOST_STATES // len(text)))
-    H1, C = states['C1'].shape[1], np.concatenate([states['C1'], states['C2']], axis=1)[:, units].T   # (units, n)
+    best = best_units(np.array(list(correlations.values())), max(LEAST_UNITS, MOST_STATES // len(text)))
+    H1, C = states['C1'].shape[1], np.concatenate([states['C1'], states['C2']], axis=1)[:, best].T     # (units, n)
     least, most = C.min(axis=1, keepdims=True), C.max(axis=1, keepdims=True)
     levels = np.rint((C - least) / np.maximum(most - least, 1e-30) * 255).astype(np.uint8)
-    names = [dict(layer=1 if u < H1 else 2, number=u % H1 if u < H1 else u - H1, least=low, most=high)
-             for u, low, high in zip(units.tolist(), least[:, 0].tolist(), most[:, 0].tolist())]
+    names = [dict(layer=1 if u < H1 else 2, number=u if u < H1 else u - H1, least=float(low), most=float(high))
+             for u, (low,), (high,) in zip(best, least, most)]
     return dict(units=names, states=array_for_json(levels),
-                correlations={feature: r[units].round(4).tolist() for feature, r in correlations.items()})
-
-
-@contextlib.contextmanager
-def rounded(model):
-    """Let a model compute with its parameters as a page stores them."""
-    kept = {name: p.get_value() for name, p in model.p.items()}
-    try:
-        for name, p in model.p.items():
-            p.set_value(to_float16(kept[name]).astype(kept[name].dtype))
-        yield
-    finally:
-        for name, p in model.p.items():
-            p.set_value(kept[name])
+                correlations={feature: r[best].round(4).tolist() for feature, r in correlations.items()})
 
 
 def snapshots(model, text):
     """Return the states of the page's network after each EVERY characters, so that a view need not read all before.
 
-    states: float32 (n, sum of sizes); sizes: of h1, C1, h2 and C2. None are stored where the model rounds its products
-    to bfloat16: the page does not.
+    states: float32 (n, sum of sizes), of h1, C1, h2 and C2; none if the model rounds its products to bfloat16.
     """
-    with rounded(model):
-        states = list(model.states(text).values())
+    kept = {name: p.get_value() for name, p in model.p.items()}
+    for name, p in model.p.items():                                        # as the page stores them
+        p.set_value(to_float16(kept[name]).astype(kept[name].dtype))
+    states = np.concatenate(list(model.states(text).values()), axis=1).astype('float32')
+    for name, p in model.p.items():
+        p.set_value(kept[name])
+    H1, H2 = [kept[name].shape[1] for name in ('b1', 'b2')]
     last = len(text) if model.precision == 'float32' else 0
-    kept = [state[EVERY - 1:last:EVERY] for state in states]
-    return dict(every=EVERY, sizes=[state.shape[1] for state in states],
-                states=array_for_json(np.concatenate(kept, axis=1).astype('float32')))
+    return dict(every=EVERY, sizes=[H1, H1, H2, H2], states=array_for_json(states[EVERY - 1:last:EVERY]))
 
 
 def expected(model, checkpoint, text):
-    """Return a model's names and vocabulary, the text, and what the model expected at each character but the first.
-
-    checkpoint: as for write_page.
-    """
+    """Return a model's names and vocabulary, the text, and what the model expected at each character but the first."""
     costs, best, probabilities = model.alternatives(text, min(ALTERNATIVES, len(model.uchar)))
     number = smallest_type(len(model.uchar))
     return dict(name=os.path.basename(str(checkpoint)), model=report.summary(checkpoint), uchar=list(model.uchar),
-                bytes=are_bytes(model.uchar),
                 text=array_for_json(encoded(text, model.uchar, 'the text').astype(number)),
                 costs=array_for_json(to_float16(costs)), best=array_for_json(best.astype(number)),
                 chances=array_for_json(to_float16(probabilities)))
 
 
-def learning_for_json(learned):
-    """Return what logs.learning returned in a form that JSON can hold; None for None."""
-    return learned and dict(learned, costs=array_for_json(to_float16(learned['costs'])))
+def logged_costs(checkpoint):
+    """Return rows [epoch, mean training cost, validation cost or None] of the log beside a run's checkpoint, or []."""
+    path = logs.path_beside(checkpoint, logs.EPOCHS)
+    rows = logs.rows(path)[:, :3].tolist() if os.path.isfile(path) else []
+    return [[cost if np.isfinite(cost) else None for cost in row] for row in rows]
+
+
+def learning(checkpoint, rows):
+    """Return what the logs beside a run's checkpoint show of its learning, or None without them. rows: logged_costs.
+
+    That is the passage of a text, and of at most MOST_EPOCHS epochs its costs (epochs, n-1) and the samples.
+    """
+    paths = [logs.path_beside(checkpoint, ending) for ending in (logs.SAMPLES, logs.PASSAGE)]
+    if not all(map(os.path.isfile, paths)):
+        return None
+    samples, (of_text, passage, costs) = logs.read_samples(paths[0]), logs.read_passage(paths[1])
+    logged = sorted({int(epoch) for epoch, *_ in rows} & set(samples) & set(costs))
+    if not logged:
+        return None
+    places = np.rint(np.linspace(0, len(logged) - 1, min(MOST_EPOCHS, len(logged)))).astype(int)
+    epochs = [logged[place] for place in places]
+    return dict(text=of_text, passage=list(passage), epochs=epochs, logged=len(logged),
+                costs=array_for_json(to_float16(np.stack([costs[epoch] for epoch in epochs]))),
+                samples=[samples[epoch] for epoch in epochs])
 
 
 def for_learning(model, stored):
     """Return what a page needs to learn as train.py does, and to write a checkpoint. stored: an open checkpoint."""
-    H1, H2 = units({name: p.get_value(borrow=True).shape for name, p in model.p.items()})
-    cell = cell_of(stored)
+    cell, (H1, H2) = cell_of(stored), [model.p[name].get_value(borrow=True).shape[1] for name in ('b1', 'b2')]
     return dict(
         recipe={name: table.DEFAULTS[name] for name in (
             'drate', 'eps', 'momentum', 'weight_decay', 'grad_clip', 'step_clip', 'average', 'warmup')},
@@ -139,15 +140,8 @@ def for_learning(model, stored):
                    cell=cell, optimiser=[], precision='float32', versions=dict(model.versions(), device='a browser')))
 
 
-def readable(model, text):
-    """Return a string of the model's characters as it is read; the page takes bytes for UTF-8."""
-    return text.encode('ascii', 'surrogateescape').decode('utf-8', 'replace') if are_bytes(model.uchar) else text
-
-
-def marks(model, text, copies):
+def marks(text, copies):
     """Return which passages of a text a page underlines, a dict with a line on them. copies: as for write_page."""
-    if copies is None:
-        return None
     passages, line = copies.passages, copies.share() + '.'
     if copies.whole:
         passages, line = [], f'{line} All is one passage, so nothing is underlined.'
@@ -156,66 +150,43 @@ def marks(model, text, copies):
     elif copies.longest:
         passages = [copies.longest]
         line += f' The longest passage, of {copies.longest.length:,}, is underlined. Look at it to see where it stands.'
-    places, begins = copies.places(passages), len(text) - len(copies.written)
-    return dict(name=copies.original.name, line=line, passages=[
-        dict(start=begins + place['start'], length=place['length'], line=place['line'],
-             before=readable(model, place['before']), after=readable(model, place['after'])) for place in places])
-
-
-def comparable(model, base, checkpoint, encoding='utf-8'):
-    """Return the model of another checkpoint, whose costs of a text can be compared with the model's.
-
-    base: CharLSTM, the class of a standard cell. checkpoint: a path or an open one. encoding: as for model_setup.
-    Raises OSError when it cannot be read, ValueError when it is no checkpoint, or where one of them learned bytes, and
-    the other characters beyond ASCII.
-    """
-    with opened(checkpoint) as stored:
-        other = (type(model) if cell_of(stored)['formula'] else base)()
-    other.model_setup(checkpoint, encoding=encoding)
-    of_bytes = [are_bytes(uchar) for uchar in (model.uchar, other.uchar) if not ''.join(uchar).isascii()]
-    if len(set(of_bytes)) == 2:
-        raise ValueError(f'{checkpoint} learned {"bytes" if of_bytes[1] else "characters"}, and the model that it is '
-                         f'compared with {"bytes" if of_bytes[0] else "characters"}: costs can be compared only of '
-                         'the same pieces of a text')
-    return other
+    begins = len(text) - len(copies.written)
+    return dict(name=copies.name, line=line, passages=[
+        dict(start=begins + place['start'], length=place['length'], line=place['line'], before=place['before'],
+             after=place['after']) for place in copies.places(passages)])
 
 
 def page_data(model, checkpoint, text, source, against=None, copies=None):
     """Return all data of a page, by the names that the scripts use. Arguments: as for write_page."""
-    with opened(checkpoint) as stored:
-        description, learner = report.description(stored, folders=False), for_learning(model, stored)
-        ours = expected(model, stored, text)
     epochs = logged_costs(checkpoint)
-    return dict(
-        source=source or OWN, own=source is None, info=description.split('\n'), epochs=epochs,
-        learning=learning_for_json(learning(checkpoint, epochs)), copies=marks(model, text, copies),
-        **ours, **cells(model, text), snapshots=snapshots(model, text),
-        against=expected(*against, text) if against else None, learner=learner,
-        parameters={name: array_for_json(to_float16(p.get_value(borrow=True))) for name, p in model.p.items()})
+    with opened(checkpoint) as stored:
+        return dict(
+            source=source or OWN, own=source is None, info=report.description(stored, folders=False).split('\n'),
+            epochs=epochs, learning=learning(checkpoint, epochs), copies=marks(text, copies) if copies else None,
+            **expected(model, stored, text), **cells(model, text), snapshots=snapshots(model, text),
+            against=expected(*against, text) if against else None, learner=for_learning(model, stored),
+            parameters={name: array_for_json(to_float16(p.get_value(borrow=True))) for name, p in model.p.items()})
 
 
 # ---------------------------------------------------------------- the page
 
-def beginning_of(text, path, left_out=None, learned=False, entry='character'):
+def beginning_of(text, path, left_out, learned=False):
     """Return as much of a file's text as a page shows, and a line that says how much that is.
 
     left_out: how often each character was in the file that is not in the text, since a model never saw it. learned:
-    whether the model learned from this file. entry: what the model's vocabulary has, 'character' or 'byte'.
+    whether the model learned from this file.
     """
-    shown, name, left_out = text[:MOST_CHARACTERS], base_name(path), left_out or {}
-    of_file = len(text) + sum(left_out.values())
-    beginning = '' if len(shown) == len(text) else 'The first '
-    if len(shown) == of_file:
-        source = f'All {of_file:,} {entry}s of {name}.'
-    else:
-        source = f'{beginning}{len(shown):,} of {of_file:,} {entry}s of {name}.'
+    shown, of_file = text[:MOST_CHARACTERS], len(text) + sum(left_out.values())
+    line = f'{len(shown):,} of {of_file:,} characters of {base_name(path)}.'
+    if len(shown) < len(text):
+        line = 'The first ' + line
     if left_out:
-        some = ', '.join(f'{character!r} ({n:,})' for character, n in list(left_out.items())[:NAMED])
-        more = ' and others' if len(left_out) > NAMED else ''
-        source += f' Left out of the file, since a model never saw them: {some}{more}.'
+        named = [f'{character!r} ({n:,})' for character, n in left_out.items()]
+        named[NAMED:] = ['and others'] if len(named) > NAMED else []
+        line += f' Left out of the file, since a model never saw them: {", ".join(named)}.'
     if learned:
-        source += ' The model learned from this file, so it is less surprised than by a text that is new to it.'
-    return shown, source
+        line += ' The model learned from this file, so it is less surprised than by a text that is new to it.'
+    return shown, line
 
 
 def file_of_page(name):
@@ -238,22 +209,16 @@ def fill_template(cell, data):
 
 
 def write_page(path, model, checkpoint, text, source=None, against=None, copies=None):
-    """Write the page of a model and a text.
+    """Write the page of a model and a text, whole or not at all.
 
-    checkpoint: the one that the model was read from, a path or, where its file may be replaced meanwhile, an open one.
-    text: in the model's characters. source: a line on where the text is from, or None if the model wrote all of it by
-    itself. against: another model that knows these characters and its checkpoint, to compare; it may have other sizes,
-    another vocabulary, and another cell. copies: what of the text, or of its end, stands in another text, as an
-    engine.copies.Copies; None if it was not asked for. Raises OSError where the page cannot be written, and ValueError
-    for a text of fewer than two characters or of characters that a model does not know, or a model that JavaScript
-    would compute otherwise.
+    checkpoint: the one that the model was read from, a path or an open one. source: a line on where the text is from;
+    None if the model wrote all of it by itself. against: another model that knows all characters of the text, and its
+    checkpoint. copies: engine.copies.Copies of the text or of its end, or None. Raises OSError, and ValueError for a
+    text of fewer than two characters or with unknown ones, and for a model that JavaScript cannot compute.
     """
-    made = other_program_cell(model, 'a page')
-    cell = '\n'.join([js_function(held_cell(made).program), js_learning_functions(made.program), js_steps(made)])
-    with write_whole(path) as f:                           # first: it fails at once where the page cannot be written
-        page = fill_template(cell, page_data(model, checkpoint, text, source, against, copies))
+    cell = other_program_cell(model, 'a page')
+    script = '\n'.join([js_function(held_cell(cell).program), js_learning_functions(cell.program), js_steps(cell)])
+    page = fill_template(script, page_data(model, checkpoint, text, source, against, copies))
+    with write_whole(path) as f:
         f.write(page)
     note(f'wrote {path}, {len(page) / 1e6:.1f} MB: open it in a browser')
-    if len(page) > LARGE:
-        note(f'more than {LARGE / 1e6:.0f} MB are slow to open and hard to mail: take a shorter text, or a model of '
-             'fewer units')

@@ -25,7 +25,7 @@ def make_ours(name, units):
     model.cell = dict(standard=charlstm.lstm_cell, coupled=cells.coupled_cell, peepholes=cells.peephole_cell)[name]
     model.cell_parameters = dict.fromkeys(cells.OWN, 0) if name == 'peepholes' else {}
     model.model_setup(char_dim=V, num_units1=units, num_units2=units, lrate=RATE)
-    if not model._checked_cell().program:
+    if not model.runs_in_c():
         raise SystemExit(f'the cell {name} does not run in C')
     p = set_parameters(model)
     in_numpy = dict(standard=numpy_model.lstm, coupled=cells.coupled_in_numpy, peepholes=cells.peephole_in_numpy)[name]
@@ -37,38 +37,25 @@ def make_ours(name, units):
     return in_turns(lambda: model.theano_train_rmsprop(*next(batches))[0])
 
 
-def torch_cell(name):
-    """Return the cell in PyTorch: from pre-activations a (B,4H), C (B,H) and its own parameters to h and C."""
+def torch_cell(a, C, *own, coupled):
+    """Return h and C of a cell in PyTorch, from pre-activations a (B,4H), C (B,H) and peepholes, if any."""
     import torch
-
-    def standard(a, C):
-        f, i, o, g = a.chunk(4, 1)
-        C = torch.sigmoid(f) * C + torch.sigmoid(i) * torch.tanh(g)
-        return torch.sigmoid(o) * torch.tanh(C), C
-
-    def coupled(a, C):
-        f, _, o, g = a.chunk(4, 1)
-        f = torch.sigmoid(f)
-        C = f * C + (1 - f) * torch.tanh(g)
-        return torch.sigmoid(o) * torch.tanh(C), C
-
-    def peepholes(a, C, p_f, p_i, p_o):
-        f, i, o, g = a.chunk(4, 1)
-        C = torch.sigmoid(f + p_f * C) * C + torch.sigmoid(i + p_i * C) * torch.tanh(g)
-        return torch.sigmoid(o + p_o * C) * torch.tanh(C), C
-    return locals()[name]
+    a_f, a_i, a_o, a_g = a.chunk(4, 1)
+    if own:
+        a_f, a_i = a_f + own[0] * C, a_i + own[1] * C
+    f = torch.sigmoid(a_f)
+    C = f * C + (1 - f if coupled else torch.sigmoid(a_i)) * torch.tanh(a_g)
+    return torch.sigmoid(a_o + own[2] * C if own else a_o) * torch.tanh(C), C
 
 
 def make_pytorch(name, units, compiled):
     import torch
     from torch import nn
     batches = make_batches(BATCH)
-    cell = torch_cell(name)
 
     def step(a_x, h, C, W, *own):
-        return cell(torch.addmm(a_x, h, W), C, *own)
+        return torch_cell(torch.addmm(a_x, h, W), C, *own, coupled=name == 'coupled')
     step = torch.compile(step) if compiled else step
-
     p = {name: torch.from_numpy(array) for name, array in parameters(V, units).items()}
 
     class Layer(nn.Module):

@@ -1,11 +1,13 @@
-"""Provide what the benchmarks share: the head of their tables, and workers that take turns."""
+"""What the benchmarks share: the head of their tables, workers that take turns, and runs of train.py."""
 import contextlib
 import datetime
+import json
 import multiprocessing
 import os
 import platform
 import resource
-import statistics
+import shlex
+import subprocess
 import sys
 import time
 from importlib import metadata
@@ -18,47 +20,29 @@ SETTLE = 0.15              # seconds between turns: idle threads of a pool spin 
 ALPHABET = ' \n' + ''.join(chr(k) for k in range(33, 111))     # 80 characters, about what a novel has
 
 
-# Environment variables that hold Theano's compiler, PyTorch and OpenBLAS to AVX2 on a processor that has more.
-AVX2 = dict(THEANO_FLAGS='gcc.cxxflags=-march=haswell', ATEN_CPU_CAPABILITY='avx2', ONEDNN_MAX_CPU_ISA='AVX2',
-            MKL_ENABLE_INSTRUCTIONS='AVX2', OPENBLAS_CORETYPE='Haswell')
-
-
-def add_flag(flag):
-    """Add a setting of Theano's to those of this process."""
-    flags = [os.environ['THEANO_FLAGS']] if os.environ.get('THEANO_FLAGS') else []
-    os.environ['THEANO_FLAGS'] = ','.join([*flags, flag])
-
-
-def hold_to_avx2():
-    """Let all sides, which are processes that begin later, use AVX2 at most."""
-    flag, *variables = AVX2.items()
-    add_flag(flag[1])
-    os.environ.update(variables)
-    print('held to AVX2: ' + ' '.join(f'{name}={value}' for name, value in AVX2.items()))
+def cores():
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
 
 
 def processor():
     """Return the processor's name."""
     with contextlib.suppress(OSError), open('/proc/cpuinfo') as f:
-        for line in f:
-            if line.startswith('model name'):
-                return line.split(':')[1].strip()
+        return next(line.split(':')[1].strip() for line in f if line.startswith('model name'))
     return platform.processor() or platform.machine()
 
 
 def print_head(*libraries):
     """Print date, machine and versions, the lines above a table."""
-    from engine.backend.modules import cores               # late: workers need no Theano
-    versions = ['Python ' + platform.python_version()] + [
-        '{} {}'.format(name, metadata.version(name)) for name in ('Theano', 'numpy', 'scipy') + libraries]
-    print('{}; {}, {} cores, load average {:.1f} at the start; {}'.format(
-        datetime.date.today(), processor(), cores(), os.getloadavg()[0], platform.system()))
-    print(', '.join(versions) + '\n', flush=True)
+    versions = [f'{name} {metadata.version(name)}' for name in ('Theano', 'numpy', 'scipy') + libraries]
+    print(f'{datetime.date.today()}; {processor()}, {cores()} cores, load average {os.getloadavg()[0]:.1f} at the '
+          f'start; {platform.system()}')
+    print(', '.join([f'Python {platform.python_version()}', *versions]) + '\n', flush=True)
 
 
 def print_row(*cells):
     """Print a line of a table: cells (text, width), flush right."""
-    print('  '.join('{:>{}}'.format(text, width) for text, width in cells), flush=True)
+    print('  '.join(f'{text:>{width}}' for text, width in cells), flush=True)
 
 
 def peak_memory():
@@ -160,44 +144,26 @@ def refuse_other_costs(found):
             raise SystemExit(f'nothing is timed: the costs of {name}, {costs}, are not those of {one}, {expected}')
 
 
-# ---------------------------------------------------------------- the peak of the machine
+# ---------------------------------------------------------------- runs of train.py
 
-N = 2048                                                     # of the product that gives the sgemm peak
-
-
-def make_product(library):
-    """Return a function that returns the seconds of the fastest of three products of N x N matrices in float32."""
-    import numpy as np
-    a, b = np.random.default_rng(1).standard_normal((2, N, N), dtype=np.float32)
-    if library == 'scipy':
-        from scipy.linalg.blas import sgemm
-        a, b = b.T, a.T                                      # in BLAS's own order of storage: nothing is copied
-        return lambda: min(timed(lambda: sgemm(1, a, b), 4)[1:])
-    import torch
-    a, b = torch.from_numpy(a), torch.from_numpy(b)
-    return lambda: min(timed(lambda: torch.mm(a, b), 4)[1:])
+def command(text, name, folder, *options):
+    """Return the words of train.py for a run with its results in a folder, which begins or resumes it."""
+    return [sys.executable, os.path.relpath(ROOT / 'train.py'), *map(str, (
+        text, name, '--output-dir', folder, '--resume', 'last', *options))]
 
 
-class Peak:
-    """The sgemm peak: the best of all measurements in a run, over SciPy and PyTorch."""
-
-    def __init__(self):
-        self._workers = {library: Worker(make_product, library) for library in ('scipy', 'torch')}
-        self._seconds = {library: [] for library in self._workers}
-        for worker in self._workers.values():
-            worker.ready()
-
-    def measure(self):
-        for library, worker in self._workers.items():
-            self._seconds[library].append(worker())
-
-    def close(self):
-        """Return the flops a second of the faster library, and a line that names both."""
-        flops = {library: 2 * N ** 3 / min(seconds) for library, seconds in self._seconds.items()}
-        for worker in self._workers.values():
-            worker.close()
-        return max(flops.values()), 'sgemm peak in GFLOP/s: ' + ', '.join(
-            f'{library} {of_library / 1e9:.0f}' for library, of_library in flops.items())
+def result_of(text, name, folder):
+    """Return the fields that train.py wrote at the end of a run, a dict; {} without an end."""
+    path = Path(folder) / f'{name}_{Path(text).name}_result.json'
+    result = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
+    return result if result.get('finished') else {}
 
 
-median = statistics.median
+def trained(text, name, folder, *options):
+    """Return the result of a run as result_of does, after it was run to its end, unless it is finished."""
+    if not result_of(text, name, folder):
+        words = command(text, name, folder, *options)
+        print(shlex.join(words), file=sys.stderr, flush=True)
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        subprocess.run(words, stdout=sys.stderr)
+    return result_of(text, name, folder)

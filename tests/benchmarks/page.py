@@ -2,9 +2,8 @@
 
     python tests/benchmarks/page.py TEXT [--params PARAMS] [--rounds 3]
 
-TEXT is a text file, of which the first 10,000 characters are shown. Opening ends when the page
-is drawn for the first time. Why leaves out each of 100 characters once; the text before these was read earlier.
-Medians of the rounds.
+TEXT is a text file, of which the first 10,000 characters are shown. Opening ends when the page is drawn for the first
+time. Why leaves out each of 100 characters once; the text before these was read earlier. Medians of the rounds.
 """
 import argparse
 import re
@@ -12,23 +11,17 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from statistics import median
 
-from common import ROOT, median, print_head, print_row, timed
+from common import ROOT, print_head, print_row, timed
 
-sys.path.insert(0, str(ROOT / 'tests'))
-from browser import Browser  # noqa: E402
-
-
-def make(path, params, text):
-    """Write the page, as a user does."""
-    subprocess.run([sys.executable, str(ROOT / 'produce_text.py'), params, '--page', str(path), '--score', text,
-                    '--overwrite'], check=True)
+from browser import Browser
 
 
-def characters_a_second(browser, length=2000):
-    """Return the speed of writing in an open page, in characters a second."""
+def characters_a_second(browser):
+    """Return the speed of writing 2,000 characters in an open page."""
     browser.click('#tab-writing')
-    browser.set('#length', str(length))
+    browser.set('#length', '2000')
     browser.click('#write')
     browser.wait("byId('stop').textContent === 'Continue'")
     return float(re.search(r'([\d,]+) a second', browser.text('#speed')).group(1).replace(',', ''))
@@ -57,15 +50,17 @@ def main():
     print_head()
     with tempfile.TemporaryDirectory() as folder:
         path, browser = Path(folder) / 'page.html', Browser(Path(folder) / 'chromium')
-        made = median(timed(lambda: make(path, options.params, options.text), options.rounds))
+        command = [sys.executable, str(ROOT / 'produce_text.py'), options.params, '--page', str(path), '--score',
+                   options.text, '--overwrite']
+        made = median(timed(lambda: subprocess.run(command, check=True), options.rounds))
         opened = median([browser.open(path) for _ in range(options.rounds)])
         speed = median([characters_a_second(browser) for _ in range(options.rounds)])
         why = median([seconds_of_why(browser, k) for k in range(500, 500 + options.rounds)])
         browser.close()
         widths = (14, 9, 15, 25, 8)
         print_row(*zip(('to make it, s', 'size, MB', 'to open it, s', 'writing, characters/s', 'Why, s'), widths))
-        cells = f'{made:.1f}', f'{path.stat().st_size / 1e6:.2f}', f'{opened / 1000:.2f}', f'{speed:.0f}', f'{why:.2f}'
-        print_row(*zip(cells, widths))
+        print_row(*zip((f'{made:.1f}', f'{path.stat().st_size / 1e6:.2f}', f'{opened / 1000:.2f}', f'{speed:.0f}',
+                        f'{why:.2f}'), widths))
 
 
 if __name__ == '__main__':

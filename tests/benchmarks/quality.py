@@ -3,34 +3,27 @@
     python tests/benchmarks/quality.py peers NOVEL --epochs 10 --seeds 3
     python tests/benchmarks/quality.py recipes NOVEL --results DIR
     python tests/benchmarks/quality.py published NAME FILE [FILE ...] --results DIR
-    python tests/benchmarks/quality.py beginnings NOVEL PARAMS [PARAMS ...]
 
 peers      CharLSTM and PyTorch, trained the same way on the same batches: the full-validation cost after epochs 1,
            3, 10 and the best, of each seed and the means. PyTorch begins with the same initial values, and has one
            bias a gate as CharLSTM has.
-recipes    runs of train.py, by the table ROWS in recipes.py: the best full-validation cost (mean over the seeds,
-           and each), its epoch, and the median training speed of an epoch. DIR gets texts, logs and checkpoints. A
-           finished run in DIR is only read, and an unfinished one is resumed, so Ctrl-C loses nothing. All rows
-           together take about half a day on two cores.
+recipes    runs of train.py, by the table ROWS: the best full-validation cost (mean over the seeds, and each) and its
+           epoch. DIR gets texts, logs and checkpoints.
 published  runs of train.py on a published split, by the table SPLITS in published.py: their costs beside the published
-           ones. FILE is the text, which the command does not fetch: --list says where it is from. DIR is as for
-           recipes and gets the parts as well.
-beginnings the cost of the 20 characters after the first of a text, from zero states, for each checkpoint. Of those
-           in DIR, novel-256-seed1_*_best.npz was trained with some beginnings, by resets, and
-           novel-256-no-stateful-seed1_*_best.npz only with beginnings.
+           ones. FILE is the text, which the command does not fetch: --list says where it is from.
+
+A finished run in DIR is only read, and another one is resumed, so Ctrl-C loses nothing.
 """
 import argparse
+import os
+import shlex
 import sys
+import sysconfig
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-from common import copy_to_torch, print_head
+from common import ROOT, command, copy_to_torch, print_head, trained
 from published import SPLITS, published
-from recipes import recipes
-
-from charlstm import CharLSTM, mean_cost
-from engine.run import table
-
-import numpy as np
 
 SHOWN = (1, 3, 10)      # epochs
 
@@ -39,6 +32,7 @@ SHOWN = (1, 3, 10)      # epochs
 
 def ours(options, seed):
     """Yield the validation cost after each epoch of CharLSTM."""
+    from charlstm import CharLSTM
     model = CharLSTM(random_seed=seed)
     model.prepare_input(options.novel, verbose=False, stateful=not options.plain)
     model.model_setup(num_units1=options.units, num_units2=options.units)
@@ -52,15 +46,14 @@ def ours(options, seed):
 def pytorch(options, seed):
     """Yield the validation cost after each epoch of nn.LSTM and RMSprop."""
     import torch
+    from charlstm import CharLSTM
     from torch import nn
-    torch.manual_seed(seed)
     text = CharLSTM(random_seed=seed)
     text.prepare_input(options.novel, verbose=False, stateful=not options.plain)
     V, H = len(text.uchar), options.units
+    text.model_setup(num_units1=H, num_units2=H)
     lstm, out = nn.LSTM(V, H, num_layers=2), nn.Linear(H, V)
-    if not options.torch_init:
-        text.model_setup(num_units1=H, num_units2=H)
-        copy_to_torch({name: value.get_value() for name, value in text.p.items()}, lstm, out)
+    copy_to_torch({name: value.get_value() for name, value in text.p.items()}, lstm, out)
     parameters = list(lstm.parameters()) + list(out.parameters())
     rmsprop = torch.optim.RMSprop(parameters, lr=2e-3, alpha=0.95, eps=1e-8)
     one_hot = torch.eye(V)
@@ -89,15 +82,15 @@ def print_costs(name, costs):
     """Print a line: the costs after the epochs of SHOWN, and the best."""
     shown = [f'{costs[n - 1]:8.4f}' if n <= len(costs) else 8 * ' ' for n in SHOWN]
     best = min(costs)
-    print('{:24} {} {:8.4f} (epoch {})'.format(name, ' '.join(shown), best, costs.index(best) + 1), flush=True)
+    print(f'{name:24} {" ".join(shown)} {best:8.4f} (epoch {costs.index(best) + 1})', flush=True)
 
 
 def peers(options):
     """Train both sides, one seed after the other, and print their costs."""
     print_head(*['torch'] * (not options.no_torch))
-    print('2x{} units, batch 50, 50 characters, rate 2e-3, {}'.format(
-        options.units, 'zero states for each batch' if options.plain else 'states carried'))
-    print('{:24} {}     best'.format('after epoch', ' '.join(f'{n:8}' for n in SHOWN)))
+    print(f'2x{options.units} units, batch 50, 50 characters, rate 2e-3, '
+          f'{"zero states for each batch" if options.plain else "states carried"}')
+    print(f'{"after epoch":24} {" ".join(f"{n:8}" for n in SHOWN)}     best')
     for name, train in (('CharLSTM', ours), ('PyTorch', pytorch))[:1 if options.no_torch else 2]:
         runs = []
         for seed in range(1, options.seeds + 1):
@@ -106,32 +99,57 @@ def peers(options):
         print_costs(f'{name}, mean', [sum(costs) / len(costs) for costs in zip(*runs)])
 
 
-# ---------------------------------------------------------------- beginnings
+# ---------------------------------------------------------------- recipes
 
-PREDICTED, BATCH = 20, 500      # characters of a beginning; beginnings at a time, to bound memory
-
-
-def beginnings(options):
-    """Print for each checkpoint the cost of beginnings: of all pieces of 21 characters in the novel's last 30 %."""
-    model = CharLSTM()
-    model.prepare_input(options.novel, 0.3, batch_size=1, seq_length=PREDICTED + 1, verbose=False)
-    for path in options.params:
-        model.model_setup(path)                # numbers the characters anew, as that model does
-        x, y = [np.concatenate(side['valid'], axis=1) for side in (model.X, model.Y)]        # (20, pieces)
-        print(f'{mean_cost(piece_costs(model, x, y)):.4f}  {path}', flush=True)
+NOVEL, BEGINNING, LIBRARY = 'novel', 'reference60k', 'library'
+BFLOAT16 = '--precision', 'bfloat16'
+BUNDLED = '--init', os.path.relpath(ROOT / 'training_results' / 'prideandprejudice.npz')      # 2x256
+ROWS = {               # by name: the text, how many seeds, and the options of train.py
+    'novel': (NOVEL, 3), 'novel-bfloat16': (NOVEL, 3, *BFLOAT16), 'novel-512': (NOVEL, 1, '--num-units1', 512),
+    'novel-original': (NOVEL, 1, '--num-units1', 256, '--original'), 'novel-no-stateful': (NOVEL, 1, '--no-stateful'),
+    'reference-128': (BEGINNING, 1, '--num-units1', 128, *BFLOAT16),
+    'reference-init': (BEGINNING, 1, *BUNDLED, *BFLOAT16), 'library': (LIBRARY, 1, *BFLOAT16)}
 
 
-def piece_costs(model, x, y):
-    """Yield the mean cost and the number of characters of each batch of pieces; x, y: (T, pieces)."""
-    for start in range(0, x.shape[1], BATCH):
-        batch = np.s_[:, start:start + BATCH]
-        yield float(model.theano_check(x[batch], y[batch])[0]), y[batch].size
+def text_of(name, options):
+    """Return the path of a text, which is made unless it exists: another Python's would differ."""
+    if name == NOVEL:
+        return options.novel
+    path = options.results / f'{name}.txt'
+    if not path.exists() and name == BEGINNING:                # of Python's language reference
+        from pydoc_data.topics import topics
+        path.write_bytes('\n'.join(topics[key] for key in sorted(topics))[:60_000].encode('utf-8'))
+    elif not path.exists():                                    # of the sources of the standard library, joined
+        sources = sorted(Path(sysconfig.get_path('stdlib')).glob('*.py'))
+        path.write_bytes('\n'.join(source.read_text(encoding='utf-8') for source in sources)[:1_000_000].encode())
+    return path
+
+
+def recipes(options):
+    """Train, resume or read the runs of the rows whose names match, and print a line for each row."""
+    options.results.mkdir(parents=True, exist_ok=True)
+    if not options.list:
+        print_head()
+    for name, (text, seeds, *words) in ROWS.items():
+        if not fnmatchcase(name, options.only):
+            continue
+        words += ['--epochs', options.epochs] if options.epochs else []
+        runs = [(text_of(text, options), f'{name}-seed{seed}', options.results, '--random-seed', seed, *words)
+                for seed in range(1, seeds + 1)]
+        if options.list:
+            print('\n'.join(shlex.join(command(*run)) for run in runs))
+            continue
+        results = list(filter(None, [trained(*run) for run in runs]))
+        costs = [result['best_valid_nats'] for result in results]
+        mean = f'{sum(costs) / len(costs):.4f}' if costs else '-'
+        each = ', '.join(f'{cost:.4f} (epoch {result["best_epoch"]})' for cost, result in zip(costs, results))
+        print(f'{name:20} {mean:8} {each}', flush=True)
 
 
 # ---------------------------------------------------------------- the command line
 
 def build_parser():
-    """Return the parser, with a subcommand for each of the four functions."""
+    """Return the parser, with a subcommand for each of the three functions."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(metavar='COMMAND', required=True)
     add = commands.add_parser('peers', help='CharLSTM and PyTorch on the same batches')
@@ -142,33 +160,37 @@ def build_parser():
     add.add_argument('--seeds', type=int, default=3, help='runs of each side (default: %(default)s)')
     add.add_argument('--plain', action='store_true', help='start each batch from zero states, as the original does')
     add.add_argument('--no-torch', action='store_true', help='leave PyTorch out')
-    add.add_argument('--torch-init', action='store_true', help='let PyTorch have its own initial values')
     add = commands.add_parser('recipes', help='runs of train.py')
     add.set_defaults(function=recipes)
     add.add_argument('novel', metavar='NOVEL', type=Path, help='the novel')
     add.add_argument('--results', metavar='DIR', type=Path, required=True, help='folder of the runs')
     add.add_argument('--only', metavar='PATTERN', default='*', help='only rows with such names, as "novel-*"')
     add.add_argument('--epochs', type=int, help='at most this many, for a quick look with a separate DIR')
-    add.add_argument('--list', action='store_true', help='only print the rows and the commands that are still to run')
+    add.add_argument('--list', action='store_true', help='only print the commands')
     add = commands.add_parser('published', help='runs of train.py on published splits')
     add.set_defaults(function=published)
     add.add_argument('name', metavar='NAME', nargs='?', choices=SPLITS, help=f'one of {", ".join(SPLITS)}')
     add.add_argument('files', metavar='FILE', nargs='*', type=Path, help='the text, or its parts, as published')
     add.add_argument('--results', metavar='DIR', type=Path, help='folder of the parts and the runs')
-    add.add_argument('--only', metavar='PATTERN', default='*', help='only rows with such names, as "*-256"')
+    add.add_argument('--units', type=int, action='append', help='of each layer (default: several sizes)')
     add.add_argument('--epochs', type=int, help='at most this many')
-    add.add_argument('--seeds', type=int, default=1, help='runs of each row (default: %(default)s)')
-    add.add_argument('--precision', choices=table.ROWS['precision'].kind, default=table.DEFAULTS['precision'],
-                     help='as of train.py (default: %(default)s)')
-    add.add_argument('--list', action='store_true', help='only print what is published, where the text is from, and '
-                                                         'the commands')
-    add = commands.add_parser('beginnings', help='costs of the first 20 characters from zero states')
-    add.set_defaults(function=beginnings)
-    add.add_argument('novel', metavar='NOVEL', help='the novel, whose last 30 %% are read')
-    add.add_argument('params', metavar='PARAMS', nargs='+', help='checkpoints')
+    add.add_argument('--seeds', type=int, default=1, help='runs of each size (default: %(default)s)')
+    add.add_argument('--precision', default='float32', help='as of train.py (default: %(default)s)')
+    add.add_argument('--list', action='store_true', help='only print what is published, and the commands')
     return parser
 
 
+def main():
+    """Run the command line. A reader that is gone, as head is, ends it quietly."""
+    options = build_parser().parse_args()
+    try:
+        options.function(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())     # Python flushes again at exit
+    except (ValueError, OSError) as error:
+        sys.exit(f'quality.py: {error}')
+
+
 if __name__ == '__main__':
-    arguments = build_parser().parse_args()
-    sys.exit(arguments.function(arguments))
+    main()

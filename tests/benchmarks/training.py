@@ -1,30 +1,29 @@
 """Measure training steps of CharLSTM, with the kernel and as a scan graph, beside PyTorch's nn.LSTM and RMSprop.
 
-    python tests/benchmarks/training.py [--units 128 256] [--batches 50] [--steps 15] [--no-scan] [--bfloat16]
-                                        [--clang] [--avx2]
+    python tests/benchmarks/training.py [--units 128 256] [--batches 50] [--steps 15] [--no-scan] [--bfloat16] [--clang]
 
 All take turns, each in a separate process. They begin with the same parameters, and unless the costs of their first
 steps agree, nothing is timed. --bfloat16 adds CharLSTM with that precision, and PyTorch with its autocast to it.
---clang adds CharLSTM, compiled by clang++. --avx2 holds all sides to AVX2. A turn has several steps, since the first
-ones wake threads and caches. Every number is from the median step. The share of the peak is 6 x the multiply-adds of
-one forward step, divided by the time and by the speed of the fastest product of two matrices (2048, 2048) of the same
-run.
+--clang adds CharLSTM, compiled by clang++. A turn has several steps, since the first ones wake threads and caches.
+Every number is from the median step. The share of the peak is 6 x the multiply-adds of one forward step, divided by the
+time and by the speed of the fastest product of two matrices (2048, 2048) of the same run.
 """
 import argparse
 import itertools
+import os
 import sys
+from statistics import median
 
-from common import (ALPHABET, Peak, Worker, add_flag, copy_to_torch, hold_to_avx2, median, parameters, print_head,
-                    print_row, refuse_other_costs, set_parameters, timed)
+from common import (ALPHABET, Worker, copy_to_torch, parameters, print_head, print_row, refuse_other_costs,
+                    set_parameters, timed)
 
 TURN, TURN_STEPS = 0.2, 3  # seconds and steps that a turn takes at least
 TURNS = 5                  # of each, at least
 STEPS = 49                 # T: characters read in a sequence of 50
 COMPARED = 4               # steps of each side, whose costs are compared
 RATE = 2e-4                # so low that rounding does not grow in these steps
-
-
 V = len(ALPHABET)
+N = 2048                   # of the product that gives the sgemm peak
 
 
 def make_batches(batch):
@@ -48,18 +47,14 @@ def in_turns(step):
     return turn
 
 
-def make_ours(kernel, units, batch, precision='float32'):
+def make_ours(units, batch, kernel=True, precision='float32', flags=''):
+    os.environ['THEANO_FLAGS'] = ','.join(filter(None, [os.environ.get('THEANO_FLAGS'), flags]))
     import charlstm
     batches = make_batches(batch)
     model = charlstm.CharLSTM(random_seed=1, kernel=kernel, precision=precision)
     model.model_setup(char_dim=V, num_units1=units, num_units2=units, lrate=RATE)
     set_parameters(model)
     return in_turns(lambda: model.theano_train_rmsprop(*next(batches))[0])
-
-
-def make_by_clang(units, batch):
-    add_flag('cxx=clang++')
-    return make_ours(True, units, batch)
 
 
 def make_pytorch(units, batch, autocast=False):
@@ -84,19 +79,17 @@ def make_pytorch(units, batch, autocast=False):
     return in_turns(step)
 
 
-def measure(units, batch, options):
-    """Return the median seconds and the peak memory of each, by name."""
-    workers = {'ours': Worker(make_ours, True, units, batch), 'PyTorch': Worker(make_pytorch, units, batch)}
-    if options.bfloat16:
-        workers['bfloat16'] = Worker(make_ours, True, units, batch, 'bfloat16')
-        workers['PT bf16'] = Worker(make_pytorch, units, batch, True)
-    if options.clang:
-        workers['clang'] = Worker(make_by_clang, units, batch)
-    if options.scan:
-        workers['scan'] = Worker(make_ours, False, units, batch)
-    refuse_other_costs({name: worker.ready() for name, worker in workers.items()})
-    seconds = take_turns(workers, TURNS, options.steps)
-    return {name: (seconds[name], worker.close()) for name, worker in workers.items()}
+def make_product(library):
+    """Return a function that returns the seconds of the fastest of three products of N x N matrices in float32."""
+    import numpy as np
+    a, b = np.random.default_rng(1).standard_normal((2, N, N), dtype=np.float32)
+    if library == 'scipy':
+        from scipy.linalg.blas import sgemm
+        a, b = b.T, a.T                                      # in BLAS's own order of storage: nothing is copied
+        return lambda: min(timed(lambda: sgemm(1, a, b), 4)[1:])
+    import torch
+    a, b = torch.from_numpy(a), torch.from_numpy(b)
+    return lambda: min(timed(lambda: torch.mm(a, b), 4)[1:])
 
 
 def take_turns(workers, turns, steps):
@@ -111,27 +104,36 @@ def take_turns(workers, turns, steps):
     return {name: median(of_side) for name, of_side in seconds.items()}
 
 
-def multiply_adds(H):
-    """Return the multiply-adds of one character forward: W1, U2, W2, the output; U1 is only looked up."""
-    return 3 * 4 * H * H + V * H
+def measure(units, batch, options):
+    """Return the median seconds and the peak memory of each, by name."""
+    sides = {'ours': (make_ours,), 'PyTorch': (make_pytorch,)}
+    if options.bfloat16:
+        sides.update({'bfloat16': (make_ours, True, 'bfloat16'), 'PT bf16': (make_pytorch, True)})
+    if options.clang:
+        sides['clang'] = make_ours, True, 'float32', 'cxx=clang++'
+    if options.scan:
+        sides['scan'] = make_ours, False
+    workers = {name: Worker(make, units, batch, *more) for name, (make, *more) in sides.items()}
+    refuse_other_costs({name: worker.ready() for name, worker in workers.items()})
+    seconds = take_turns(workers, TURNS, options.steps)
+    return {name: (seconds[name], worker.close()) for name, worker in workers.items()}
 
 
 def print_table(results, peak):
-    """Print the table. results: (units, batch) to what measure returned."""
+    """Print the table. results: (units, batch) to what measure returned. peak: products, in flops a second."""
     names = list(next(iter(results.values())))
     others = names[1:]
     groups = [('', ['units', 'batch']), ('characters/s', names), ('ours over', others),
               ('share of the peak', names), ('peak memory, MB', names)]
     print_row(*[(title, 11 * len(columns) - 2) for title, columns in groups])
     print_row(*[(column, 9) for _, columns in groups for column in columns])
-    for (units, batch), result in results.items():
-        seconds = {name: result[name][0] for name in names}
-        flops = 6 * multiply_adds(units) * STEPS * batch
-        cells = [str(units), str(batch)]
-        cells += ['{:,.0f}'.format(STEPS * batch / seconds[name]) for name in names]
-        cells += ['{:.2f}'.format(seconds[name] / seconds['ours']) for name in others]
-        cells += ['{:.2f}'.format(flops / seconds[name] / peak) for name in names]
-        cells += ['{:,.0f}'.format(result[name][1] / 1e6) for name in names]
+    for (H, batch), result in results.items():
+        seconds, memory = [dict(zip(names, column)) for column in zip(*result.values())]
+        flops = 6 * (3 * 4 * H * H + V * H) * STEPS * batch      # W1, U2, W2 and the output; U1 is only looked up
+        cells = [H, batch, *[f'{STEPS * batch / seconds[name]:,.0f}' for name in names],
+                 *[f'{seconds[name] / seconds["ours"]:.2f}' for name in others],
+                 *[f'{flops / seconds[name] / peak:.2f}' for name in names],
+                 *[f'{memory[name] / 1e6:,.0f}' for name in names]]
         print_row(*[(cell, 9) for cell in cells])
 
 
@@ -143,21 +145,20 @@ def main():
     parser.add_argument('--no-scan', dest='scan', action='store_false', help='leave out the scan graph')
     parser.add_argument('--bfloat16', action='store_true', help='add both sides with products in bfloat16')
     parser.add_argument('--clang', action='store_true', help='add CharLSTM, compiled by clang++')
-    parser.add_argument('--avx2', action='store_true', help='hold all sides to AVX2')
     options = parser.parse_args()
     print_head('torch')
-    if options.avx2:
-        hold_to_avx2()
-    peak, results = Peak(), {}
+    products = {library: Worker(make_product, library) for library in ('scipy', 'torch')}
+    for product in products.values():
+        product.ready()
+    seconds, results = [], {}
     for units in options.units:
-        peak.measure()
+        seconds += [product() for product in products.values()]
         for batch in options.batches:
-            print('units {}, batch {} ...'.format(units, batch), file=sys.stderr)
+            print(f'units {units}, batch {batch} ...', file=sys.stderr)
             results[units, batch] = measure(units, batch, options)
-    peak.measure()
-    flops, line = peak.close()
-    print_table(results, flops)
-    print('\n' + line)
+    peak = 2 * N ** 3 / min(seconds)
+    print_table(results, peak)
+    print(f'\nsgemm peak: {peak / 1e9:.0f} GFLOP/s')
 
 
 if __name__ == '__main__':
