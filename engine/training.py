@@ -36,7 +36,7 @@ from engine.model.run_state import map_state, named_state
 from engine.model.text import shown
 from engine.parallel import group_of
 from engine.run import table
-from engine.terminal import Compilation, printable, warn
+from engine.terminal import bar, printable, warn
 
 STATES = ('h1', 'C1', 'h2', 'C2')
 DRAWS = 'draws random numbers by Theano, which no checkpoint keeps: a resumed run draws others'
@@ -356,13 +356,18 @@ def compiled(model, name):
     """
     V(model)                                               # raises without a model
     made = functions(model)
+
+    def report(done, total):
+        shown.total = total
+        shown.update(done - shown.n)
+
     if name not in made:
         build = dict(predict=build_predict, states=build_states, check=build_check, sample=build_sample,
                      train_rmsprop=functools.partial(build_train, rule='rmsprop'),
                      train_sgd=functools.partial(build_train, rule='sgd'))[name]
         ops = operations(model)
         try:
-            with Compilation(name) as progress, compiling(progress.report):
+            with bar(None, f'compiling {name}, once', 'files') as shown, compiling(report):
                 made[name] = build(model, ops)
         except NotImplementedError as error:               # a gradient that an edited network needs and C lacks
             if isinstance(ops, Scan) or model.precision == 'bfloat16':
