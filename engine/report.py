@@ -94,6 +94,7 @@ def check(o):
 
 def print_lines(pieces):
     """Print sequences, one a line, when they are complete. Return them, and what the file gets."""
+    note('')
     texts = [''.join(parts) for parts in zip(*pieces)]
     written = ''.join(one_line(text.strip('\n')) + '\n' for text in texts)
     print(written, end='', flush=True)
