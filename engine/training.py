@@ -484,6 +484,8 @@ def build_train(model, ops, rule):
     rule: 'rmsprop' or 'sgd'. One process has one function for both halves of a step. Several sum their gradients
     between two.
     """
+    if not model.lp:
+        raise ValueError('no learning parameters yet: call model_setup first')
     symbols, lp = model.symbols(), dict(model.lp)
     (x, y), states, weights = tt.imatrices('x', 'y'), symbolic_states(), tt.matrix('weights')
     masks = tt.tensor3s('mask1', 'mask2') * bool(lp['dropout'])
