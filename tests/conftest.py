@@ -1,11 +1,10 @@
 """What the tests of several modules share: the repository's root on sys.path, models compiled once, and runs run once.
 
-A model is compiled twice, with the kernel and with theano.scan. The kernel is
-tested in Theano's default mode, as a user runs it. A scan takes more than a
-minute to compile in that mode, and its C code is Theano's own: it is tested
-with Theano's optimisations but without C, or without both.
+The kernel is tested in Theano's default mode, as a user runs it. A scan takes more than a minute to compile in that
+mode, and its C code is Theano's own: it is tested with Theano's optimisations but without C, or without both.
 """
 import contextlib
+import functools
 import http.server
 import json
 import os
@@ -21,15 +20,11 @@ import hypothesis
 import numpy as np
 import pytest
 
-# Where `uv run` started the tests, the commands that scripts print would name it instead of this Python.
+# If `uv run` started the tests, the commands that scripts print would name it instead of this Python.
 os.environ.pop('UV', None)
-
-# Where nohup started the tests, they and the programs that they start would ignore that a terminal was closed; in the
-# background of a shell script, Ctrl-C.
-if hasattr(signal, 'SIGHUP'):
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+for number, handler in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+    if signal.getsignal(number) == signal.SIG_IGN:         # nohup, or a shell script in the background
+        signal.signal(number, handler)
 
 # What the tests compile is kept apart from what the user's programs compile.
 if 'compiledir' not in os.environ.get('THEANO_FLAGS', ''):
@@ -61,8 +56,7 @@ hypothesis.settings.load_profile('several')
 
 
 # Of these files, one that came last would leave a worker alone at the end.
-FIRST = ('process_group', 'every_way', 'lesson', 'run', 'cell', 'charlstm', 'modules', 'kernel', 'edits', 'terminal',
-         'bfloat16')
+FIRST = ('process_group', 'every_way', 'lesson', 'run', 'cell', 'charlstm', 'modules', 'kernel', 'edits', 'bfloat16')
 
 
 def pytest_configure(config):
@@ -89,9 +83,7 @@ def refused():
         with pytest.raises(error) as caught:
             yield
         message = str(caught.value)
-        assert message and '\n' not in message
-        for word in words:
-            assert str(word) in message
+        assert message and '\n' not in message and all(str(word) in message for word in words)
     return refused
 
 
@@ -126,25 +118,21 @@ def compiled(floatX, kernel, **settings):
         with theano.change_flags(warn_float64='raise' if floatX == 'float32' else 'ignore'):
             model.compile('predict', 'train_rmsprop')
             with contextlib.nullcontext() if kernel else default_mode(theano.compile.mode.FAST_COMPILE):
-                model.compile('check', 'train_sgd')
-        model.compile('sample')
-    shared = {variable for name in ('train_rmsprop', 'train_sgd') for variable in model._functions[name].get_shared()}
+                shared = {*model.compiled('check').get_shared(), *model.compiled('train_sgd').get_shared()}
+        model.compiled('sample')
+    shared.update(model.compiled('train_rmsprop').get_shared())
     return model, {variable: variable.get_value() for variable in shared}
 
 
 @pytest.fixture(scope='session')
 def compiled_models():
     """Return a function that makes each model once: 'float32' or 'float64' (truncated) with the kernel, or 'scan'."""
-    made = {}
-
+    @functools.cache
     def get(name):
-        if name not in made:
-            if name == 'scan':
-                with default_mode(theano.Mode(linker='py', optimizer='fast_run')):
-                    made[name] = compiled('float32', kernel=False)
-            else:
-                made[name] = compiled(name, kernel=True, bptt_maxdepth=3 if name == 'float64' else 50)
-        return made[name]
+        if name == 'scan':
+            with default_mode(theano.Mode(linker='py', optimizer='fast_run')):
+                return compiled('float32', kernel=False)
+        return compiled(name, kernel=True, bptt_maxdepth=3 if name == 'float64' else 50)
     return get
 
 
@@ -225,10 +213,7 @@ def program(tmp_path):
 
 @pytest.fixture
 def in_process(monkeypatch, capfd):
-    """Run a script's main() in this process, up to where it would compile.
-
-    A process of its own would take a second to import Theano.
-    """
+    """Run a script's main() in this process, up to where it would compile; another one needs a second for Theano."""
     def compiling(*args, **kwargs):
         raise Compiling
 
@@ -250,9 +235,8 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp('trained')
     text = folder / 'sentences.txt'
     text.write_bytes(TEXT.encode('utf-8'))
-    options = SMALL + ('--initial original --lrate 0.002 --warmup 0 --anneal 0 --epochs 3 --save-every 2 '
-                       '--lrate-decay 0.5 --lrate-decay-epoch 2 --valid-every 6 '
-                       '--output-dir results').split()
+    options = SMALL + ('--initial original --lrate 0.002 --warmup 0 --anneal 0 --epochs 3 --save-every 2 --lrate-decay '
+                       '0.5 --lrate-decay-epoch 2 --valid-every 6 --output-dir results').split()
     result = run(TRAIN, text, 'r1', *options, cwd=folder, env={'MPLCONFIGDIR': str(folder / 'matplotlib')})
     results = folder / 'results'
     return SimpleNamespace(folder=folder, text=text, options=options, result=result, results=results,
@@ -287,7 +271,6 @@ def produce(monkeypatch, capfd, short_run):
             status = end.code
         out, err = capfd.readouterr()
         return SimpleNamespace(returncode=status, stdout=out, stderr=err)
-
     return call
 
 

@@ -26,9 +26,9 @@ class Learner:
     def __init__(self, score):
         self.rates, self.score, self.random = [], score, SimpleNamespace(bit_generator=SimpleNamespace(state=0))
 
-    epochs = CharLSTM.epochs
+    training = CharLSTM.training
 
-    def compile(self, name):
+    def compiled(self, name):
         pass
 
     def theano_train_rmsprop(self, x, y):

@@ -37,7 +37,7 @@ def write_page_of(checkpoint, path, text, source='a text', **more):
     model = CharLSTM()
     model.model_setup(str(checkpoint))
     with default_mode(theano.compile.mode.FAST_COMPILE):
-        write_page(path, model, str(checkpoint), model.in_vocabulary(text), source, **more)
+        write_page(path, model, str(checkpoint), text, source, **more)
     return path
 
 

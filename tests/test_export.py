@@ -17,6 +17,7 @@ import pytest
 
 from cells import OWN, coupled_cell, logical_cell, odd_cell, peephole_cell
 from charlstm import CharLSTM, tt
+from engine import training
 from engine.terminal import BUNDLED
 from engine.export import c_file
 from numpy_model import random_parameters, sigmoid
@@ -265,7 +266,7 @@ def session_of(folder):
 
 
 def zero_states(model, B=1):
-    return dict(zip(('h1', 'C1', 'h2', 'C2'), model._zero_states(B)))
+    return dict(zip(('h1', 'C1', 'h2', 'C2'), training.zero_states(model, B)))
 
 
 def test_onnxruntime_computes_the_model(exported):

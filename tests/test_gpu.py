@@ -51,7 +51,7 @@ model = CharLSTM(random_seed=1)
 model.model_setup(char_dim=9, num_units1=5, num_units2=3, dropout=0.2, dropconnect=0.1, grad_clip=0.3, step_clip=2,
                   average=0.9, l1=1e-3, l2=1e-3, ar=2, tar=2, smoothing=0.001)
 model.compile('train_rmsprop')
-print(json.dumps(list(on_host(model._functions['train_rmsprop'].maker.fgraph))))
+print(json.dumps(list(on_host(model.functions['train_rmsprop'].maker.fgraph))))
 '''
 
 # A cell with operations whose OpenCL code differs.

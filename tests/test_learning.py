@@ -58,8 +58,8 @@ def test_watching_changes_nothing(stateful_model):
             validation = model.validate_batch()
             if watched:
                 model.passage_costs()
-        return ([p.get_value().tobytes() for p in model.p.values()] + [state.tobytes() for state in model._carried]
-                + [state.tobytes() for state in model._validation_states],
+        return ([p.get_value().tobytes() for p in model.p.values()] + [state.tobytes() for state in model.carried]
+                + [state.tobytes() for state in model.validation[0]],
                 validation, model.validate(), model.random.bit_generator.state)
 
     assert end(True) == end(False)
@@ -75,7 +75,7 @@ def test_passage(text_file, stateful, text, ratio, valid, expected):
     other = {} if valid is None else dict(valid=text_file(valid, name='valid.txt'))
     model = prepared(text_file(text), ratio_valid=ratio, batch_size=2, seq_length=7, stateful=stateful, **other)
     assert model.passage() == expected
-    model._text.renumber(['#', *reversed(model.uchar)])
+    model.text.renumber(['#', *reversed(model.uchar)])
     assert model.passage() == expected
 
 
@@ -86,7 +86,7 @@ def test_passage_without_a_text(refused):
 
 def test_passage_is_in_the_first_process_only(text_file, refused):
     model = prepared(text_file(TEXT), ratio_valid=0.3, batch_size=2, seq_length=7)
-    model._text.passage = {}                       # as in the others
+    model.text.passage = {}                       # as in the others
     with refused(ValueError, 'only the first process'):
         model.passage()
 

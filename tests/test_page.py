@@ -12,6 +12,7 @@ from engine.run import logs
 from engine.page import page
 from engine.page.page import best_units, fill_template, logged_costs, to_float16
 from engine.kernel.drawing import choose, continue_texts, likely
+from engine.training import zero_states
 from engine.backend.theano_setup import theano
 from models import default_mode
 from numpy_model import NAMES, V
@@ -44,8 +45,8 @@ def test_writing_is_pythons_on_the_same_random_numbers(javascript, model, temper
     choice = dict(temperature=temperature, topK=top_k, seed=5)
     written = javascript('written(200, p, prime, choice)', p=parameters(model), prime=[3, 1, 4], choice=choice)
     bits = np.array([int(number * 2 ** 53) for number in javascript('randoms(200, 5)')])[:, None]
-    text, *_ = continue_texts(model._function('predict'), np.array([[3], [1], [4]], np.int32), bits, 200,
-                              np.array([temperature, top_k, 1], 'float32'), *model._zero_states(1))
+    text, *_ = continue_texts(model.compiled('predict'), np.array([[3], [1], [4]], np.int32), bits, 200,
+                              np.array([temperature, top_k, 1], 'float32'), *zero_states(model, 1))
     assert written == text[:, 0].tolist() and len({number % 2 for number in written[3:]}) == 2
 
 
