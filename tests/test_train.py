@@ -13,7 +13,8 @@ from learner import quick
 from novel import NOVEL
 from numpy_model import NAMES
 from scripts import (FAST, H1, H2, N_TRAIN, PRODUCE, SMALL, TEXT, TRAIN, Compiling, assert_refused,
-                     environment, interrupted, load, paste, refuse_training, run, settings, size_of_png, start, succeeded, without_id)
+                     environment, interrupted, load, paste, refuse_training, run, settings, size_of_png, start,
+                     succeeded, without_id)
 
 ENGLISH = 'It is a truth universally acknowledged that the old cat sat by the hill and sang. ' * 60
 
