@@ -1,7 +1,6 @@
 """What the scripts share: messages, printed commands, progress, signals, options, and how a script ends."""
 import argparse
 import contextlib
-import errno
 import importlib.util
 import math
 import os
@@ -24,9 +23,6 @@ LAUNCHERS = (('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'), ('PMI_RANK', 'PMI
              ('PMIX_RANK', 'SLURM_STEP_NUM_TASKS'))
 # All but tab and line feed, and what separates lines or turns their direction.
 CONTROLS = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]')
-# How libraries and device drivers report that memory is not enough.
-NO_MEMORY = re.compile(f'{os.strerror(errno.ENOMEM)}|out of (host |device )?memory|out of resources|'
-                       'invalid buffer size|allocation failure', re.IGNORECASE)
 
 
 # ---------------------------------------------------------------- messages
@@ -116,7 +112,7 @@ def script(name, *arguments, processes=1):
 
 # ---------------------------------------------------------------- progress
 
-class _Lines(contextlib.ExitStack):                # which is a context with a close()
+class _Lines(contextlib.ExitStack):        # a context with a close()
     """Progress where no bar can be shown: a line every QUIET seconds. Its methods are those of bar()."""
 
     def __init__(self, total, description, unit):
@@ -147,7 +143,7 @@ def bar(total, description, unit):
     if not (sys.stderr.isatty() or type(sys.stderr).__module__.startswith('ipykernel')):
         return _Lines(total, description, unit)
     try:
-        from tqdm.auto import tqdm                         # late: it is slow to import, and there may be none
+        from tqdm.auto import tqdm                 # late: it is slow to import, and there may be none
     except ImportError:
         return _Lines(total, description, unit)
 
@@ -304,22 +300,19 @@ def _set_up_streams(rank, size):
         setattr(sys, name, stream)
 
 
-def lacks_memory(error):
-    """Return whether an error, by its type or its message, means that memory is not enough."""
-    return isinstance(error, MemoryError) or bool(NO_MEMORY.search(str(error)))
-
-
 def _message(error):
     """Return the line for an error that the user can correct; None for another, which shows its traceback."""
-    if lacks_memory(error):
-        return f'not enough memory: {str(error).splitlines()[0][:200]}' if str(error) else 'not enough memory'
+    text = str(error)
+    of_driver = '(?i)out of (host |device )?(memory|resources)|invalid buffer size'            # of a GPU
+    if isinstance(error, MemoryError) or re.search(of_driver, text):
+        return f'not enough memory: {text.splitlines()[0][:200]}' if text else 'not enough memory'
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or '').split('.')[0]
-        return f'{error}: pip install {"-r requirements.txt" if package in ("theano", "numpy", "scipy") else package}'
+        return f'{text}: pip install {"-r requirements.txt" if package in ("theano", "numpy", "scipy") else package}'
     if isinstance(error, ValueError):                      # of a library or of the user's own cell, or of this program
         *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-        return str(error) if frame.f_globals.get('__name__', '').split('.')[0] in PROGRAM else None
-    return str(error) if isinstance(error, (OSError, ImportError)) else None
+        return text if frame.f_globals.get('__name__', '').split('.')[0] in PROGRAM else None
+    return text if isinstance(error, (OSError, ImportError)) else None
 
 
 def main(parser, program):

@@ -19,7 +19,7 @@ from engine import terminal
 from engine.parallel import SingleProcess
 from numpy_model import NAMES
 from scripts import (FAST, N_TRAIN, PRODUCE, ROOT, SMALL, TEXT, TRAIN, assert_changes_nothing, assert_refused,
-                     copy_of_program, environment, interrupted, load, paste, run, start)
+                     copy_of_program, environment, finish, interrupted, load, paste, run, start)
 
 # A script that prints control characters, characters that ASCII lacks, and others.
 KINDS = "\x1b[31m|\r|\x9b|\x00|\x7f|\b|\u2028\u2029|\u202a\u202e|\u2066\u2069|\u200d\u200e\u200f|\t|é|—|𝄞|\udce9"
@@ -80,6 +80,16 @@ def test_training_on_a_terminal_is_saved_when_it_is_interrupted_or_the_terminal_
     status, screen = on_terminal(LONG, tmp_path, **{end: b'epoch 2/'})
     assert status == 130 and set(NAMES) < set(load(tmp_path / 'r_t.txt_interrupted.npz'))
     assert (tmp_path / 'r_t.txt_result.json').exists() and r'\r' not in screen and r'\x' not in screen
+
+
+def test_training_is_saved_when_nobody_reads_its_output(tmp_path):
+    (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
+    process = start(*LONG, flags=FAST, cwd=tmp_path)
+    while not process.stdout.readline().startswith('epoch 1/'):
+        assert process.poll() is None
+    process.stdout.close()
+    result = finish(process)
+    assert (result.returncode, result.stderr) == (130, '') and (tmp_path / 'r_t.txt_interrupted.npz').exists()
 
 
 BAR = f"""
