@@ -9,20 +9,10 @@ With x the character read, h and C the hidden and cell state of a layer:
 The second layer reads the h of the first, and softmax(V.h2 + c) is the distribution of the next character (Hochreiter
 & Schmidhuber 1997, with the forget gate of Gers et al. 2000).
 
-The functions below are the whole model but the loop over its steps, which is ops.layer (engine/kernel/scan.py has it
-in Theano). All but initial_parameters take symbols, which stand for arrays: tt.tanh(a) computes nothing yet. From what
-they return, Theano derives the gradient (tt.grad), and compiles training, prediction, writing and the cell in C. Edit
-one, and all of these follow. smoothed, activation_penalty, clip, limited and running_averages are used only where their
-options are above 0: by default in train.py, but not in model_setup.
-
-The class CharLSTM trains it and writes with it. Its methods that are not in this file:
-
-    engine/sampling.py      generate_text, stream_text, sample
-    engine/analysis.py      validate, validate_batch, validation_costs, passage_costs, score_text,
-                            score_lines, tune_temperature, alternatives, states, correlations
-    engine/compiled.py      compile, runs_in_c, javascript, export
-    engine/training.py      prepare_input, reset_states, save_params, load_params, resume, init_params,
-                            in_vocabulary, source, has_text, fingerprint, passage, versions, finite
+The functions below are the whole model except the loop over time steps, which is ops.layer (engine/kernel/scan.py has
+it in Theano). They take symbols, which stand for arrays: tt.tanh(a) computes nothing yet. From what they return, Theano
+derives the gradient (tt.grad), and compiles training, prediction, writing and the cell in C. Edit one, and all of these
+follow. The class CharLSTM, at the end, trains the model and writes with it.
 
 Letters used for the sizes throughout, and the shapes of the eight parameters:
 
@@ -33,25 +23,22 @@ Letters used for the sizes throughout, and the shapes of the eight parameters:
     U2 (4,H2,H1)   W2 (4,H2,H2)    b2 (4,H2)      V (V,H2)    c (V,)
 """
 import collections
+import inspect
 import math
-from typing import Any, Iterator, List, Optional
+import time
 
-from engine.backend.theano_setup import theano, tt             # first, as it refuses old Pythons
+from engine.backend.theano_setup import theano, tt
 
 import numpy as np
 
-from engine.model import checks
-from engine.run import table
-from engine.analysis import Analysis, mean_cost
-from engine.interrupts import ctrl_c_delayed
-from engine.progress import Watch
-from engine.run import fit
-from engine.run.schedule import Diverged, Schedule
-from engine.sampling import Sampling
-from engine.model.parameters import NAMES, check_initial, own_of_layer, parameter_shapes, read_about
-from engine.run_state import checked_step, read_averages
-from engine.training import Path, locked, read_checkpoint
+from engine import analysis, sampling, saving, training
+from engine.model.parameters import NAMES, own_of_layer, parameter_shapes, read_about
+from engine.model.run_state import read_averages
 from engine.model.text import read_text
+from engine.run import fit
+from engine.run.schedule import Diverged
+from engine.terminal import ctrl_c_delayed
+from engine.saving import read_checkpoint
 
 __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_averages', 'read_checkpoint', 'read_text', 'tt']
 
@@ -61,7 +48,7 @@ __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_averages', 'read_checkpoint'
 def lstm_cell(a_f, a_i, a_o, a_g, C_prev):
     """Return h and C of a layer after a step, from its pre-activations and the C before; all are (B,H).
 
-    A unit should use only its own numbers. A mean over units, say, runs by theano.scan, not in C: many times slower.
+    The cell must be elementwise to run in C: a mean over units, say, runs by theano.scan, many times slower.
     """
     C = tt.nnet.sigmoid(a_f) * C_prev + tt.nnet.sigmoid(a_i) * tt.tanh(a_g)
     h = tt.nnet.sigmoid(a_o) * tt.tanh(C)
@@ -107,7 +94,7 @@ def network(x, y, states, p, ops, truncate=-1, masks=None):
 def smoothed(costs, spread, share):
     """Return the costs of targets of which a share is spread evenly over all characters (Szegedy et al. 2016).
 
-    They keep a model from being too sure: it gives the target at most about 1 - share.
+    They keep a model from being too sure: the target's probability stays near 1 - share.
     """
     return (1 - share) * costs + share * spread
 
@@ -122,6 +109,22 @@ def activation_penalty(h, h_before, ar, tar):
     return (ar * tt.sqr(h) + tar * tt.sqr(h - h_prev)).mean(axis=2)
 
 
+def objective(x, y, states, weights, masks, p, ops, lp):
+    """Return what a training step minimises, a number, and the Outputs of the network: the first half of a step.
+
+    weights (T,B): of the costs, 1 / (T*B) for those that are trained on and 0 for others. masks: for dropout those of
+    network, then for DropConnect those of W1 (4,H1,H1) and W2 (4,H2,H2), as lp has them (recurrent weights left out:
+    Wan et al. 2013, Merity et al. 2018). p: the parameters that are trained, by name. lp: the learning parameters.
+    """
+    if lp['dropconnect']:
+        p = {**p, 'W1': p['W1'] * masks[-2], 'W2': p['W2'] * masks[-1]}
+    outputs = network(x, y, states, p, ops, lp['bptt_maxdepth'], masks[:2] if lp['dropout'] else None)
+    costs = smoothed(outputs.costs, outputs.spread, lp['smoothing']) if lp['smoothing'] else outputs.costs
+    if lp['ar'] or lp['tar']:
+        costs = costs + activation_penalty(outputs.states[2], states[2], lp['ar'], lp['tar'])
+    return (costs * weights).sum(), outputs
+
+
 def penalty(parameters, l1, l2):
     """Return l1 * sum |p| + l2 * sum p^2 over all parameters; a term of weight 0 is left out."""
     return sum([l1 * abs(p).sum() for p in parameters if l1] + [l2 * tt.sqr(p).sum() for p in parameters if l2])
@@ -129,7 +132,7 @@ def penalty(parameters, l1, l2):
 
 def clip(gradients, limit, ops):
     """Return gradients scaled so that their joint norm is at most limit (Pascanu et al. 2013)."""
-    norm = tt.sqrt(sum(ops.sum_of_squares(g) for g in gradients))
+    norm = tt.sqrt(sum(ops.sums_of_squares(gradients)))
     scale = tt.switch(norm > limit, limit / norm, 1)
     return [g * scale for g in gradients]
 
@@ -147,7 +150,7 @@ def rmsprop(gradients, parameters, state, lrate, lp):
     """
     drate, momentum, decay = lp['drate'], lp['momentum'], lp['weight_decay']
     squares = [drate * m + (1 - drate) * tt.sqr(g) for m, g in zip(state['mean_squares'], gradients)]
-    # No number multiplies g alone. Theano would move it into the product that makes g, and compute that product twice.
+    # Do not scale g here: Theano would move the factor into the product that makes g, and compute that product twice.
     sums = [momentum * v + g for v, g in zip(state['sums'], gradients)]
     steps = [lrate * ((1 - momentum) * (v / (tt.sqrt(m) + lp['eps'])) + decay * p)
              for m, v, p in zip(squares, sums, parameters)]
@@ -157,7 +160,7 @@ def rmsprop(gradients, parameters, state, lrate, lp):
 def limited(steps, limit):
     """Return steps in which no number is above limit or below -limit.
 
-    Without momentum, RMSprop's step is lrate / sqrt(1 - drate) where a gradient comes after many near 0, however small.
+    Without momentum, RMSprop's step is lrate / sqrt(1 - drate) when a gradient follows many near zero, however small.
     """
     return [tt.clip(step, -limit, limit) for step in steps]
 
@@ -172,47 +175,77 @@ def running_averages(averages, parameters, weight):
 
 def update_ratios(steps, parameters, ops):
     """Return ||step|| / ||p|| for each parameter, p before the step; inf or nan where p was 0."""
-    return [tt.sqrt(ops.sum_of_squares(s)) / tt.sqrt(ops.sum_of_squares(p)) for s, p in zip(steps, parameters)]
+    squares = zip(ops.sums_of_squares(steps), ops.sums_of_squares(parameters))
+    return [tt.sqrt(of_step) / tt.sqrt(of_p) for of_step, of_p in squares]
 
 
-def initial_parameters(V, H1, H2, random, initial='original', own={}):
-    """Return the parameters of a new model, name to array.
+def update(gradients, size, parameters, averages, weight, state, lrate, lp, optimiser, ops):
+    """Return the update ratios, and new parameters, averages and optimiser's state: the second half of a step.
 
-    'original': weights uniform in +-1/sqrt(inputs), biases 0, and 1 for the forget gates, so that a new model
-    remembers: a forget gate at sigmoid(0) halves the cell state at every step (Jozefowicz et al. 2015). 'chrono': all
-    uniform in +-1/sqrt(units of their layer), those of the output in +-1/sqrt(H2), and U1, whose input has a single 1,
-    in +-1. A quarter of the units of each layer remember for longer, in a new model for 2 to 100 steps: their biases of
-    f are log(steps - 1), those of i the negative of that (Tallec & Ollivier 2018). own: the cell's own parameters,
-    name to initial value; a name such as peep stands for peep1 (H1,) and peep2 (H2,).
+    gradients: of the objective. size: characters of the batch. averages: running averages of the parameters, [] without
+    them, and weight: theirs in this step. optimiser: a function like rmsprop.
     """
-    if initial == 'original':
-        sizes = dict(U1=V, W1=H1, U2=H1, W2=H2, V=H2)                                  # inputs of each
-    else:
-        sizes = dict(U1=1, W1=H1, b1=H1, U2=H2, W2=H2, b2=H2, V=H2, c=H2)              # units; for U1 the single 1
-    p = {}
-    for name, shape in parameter_shapes(V, H1, H2).items():
-        limit = 1 / math.sqrt(sizes[name]) if name in sizes else 0
-        p[name] = random.uniform(-limit, limit, shape).astype(theano.config.floatX)
-    if initial == 'original':
-        p['b1'][0] = p['b2'][0] = 1
-    else:
-        for b in (p['b1'], p['b2']):
-            n = b.shape[1] // 4
-            b[0, :n] = np.log(random.uniform(1, 99, n))
-            b[1, :n] = -b[0, :n]
-    for layer, H in (('1', H1), ('2', H2)):
-        p.update({name + layer: np.full(H, value, theano.config.floatX) for name, value in own.items()})
+    penalties = penalty(parameters, lp['l1'], lp['l2'])
+    if isinstance(penalties, theano.Variable):             # otherwise the number 0: no penalty
+        more = tt.grad(penalties / tt.cast(size, theano.config.floatX), parameters, disconnected_inputs='ignore')
+        gradients = [g + dp for g, dp in zip(gradients, more)]
+    if lp['grad_clip']:
+        gradients = clip(gradients, lp['grad_clip'], ops)
+    steps, state = optimiser(gradients, parameters, state, lrate, lp)
+    if lp['step_clip'] and optimiser is not sgd:
+        steps = limited(steps, lp['step_clip'] * lrate)
+    new = [p - step for p, step in zip(parameters, steps)]
+    return update_ratios(steps, parameters, ops), new, running_averages(averages, new, weight), state
+
+
+def original_parameters(V, H1, H2, random):
+    """Return the parameters of a new model as in 2016, name to array.
+
+    Weights are uniform in +-1/sqrt(inputs), biases 0, and 1 for the forget gates, so that a new model remembers: a
+    forget gate at sigmoid(0) halves the cell state at every step (Jozefowicz et al. 2015).
+    """
+    p = uniform(parameter_shapes(V, H1, H2), dict(U1=V, W1=H1, U2=H1, W2=H2, V=H2), random)
+    p['b1'][0] = p['b2'][0] = 1
     return p
+
+
+def chrono_parameters(V, H1, H2, random):
+    """Return the parameters of a new model of which a quarter of the units remember for long, name to array.
+
+    All are uniform in +-1/sqrt(units of their layer), V and c in +-1/sqrt(H2), and U1 in +-1, since its input is
+    one-hot. A quarter of the units of each layer remember for 2 to 100 steps in a new model: their biases of f are
+    log(steps - 1), those of i the negative of that (Tallec & Ollivier 2018).
+    """
+    p = uniform(parameter_shapes(V, H1, H2), dict(U1=1, W1=H1, b1=H1, U2=H2, W2=H2, b2=H2, V=H2, c=H2), random)
+    for b in (p['b1'], p['b2']):
+        n = b.shape[1] // 4
+        b[0, :n] = np.log(random.uniform(1, 99, n))
+        b[1, :n] = -b[0, :n]
+    return p
+
+
+def uniform(shapes, sizes, random):
+    """Return arrays by name, uniform in +-1/sqrt(size); 0 for names without a size."""
+    limits = {name: 1 / math.sqrt(sizes.get(name, math.inf)) for name in shapes}
+    return {name: random.uniform(-limits[name], limits[name], shape).astype(theano.config.floatX)
+            for name, shape in shapes.items()}
+
+
+def symbols():
+    """Return the functions above by name, as they are now: what was compiled from an edited one is compiled anew."""
+    return {name: value for name, value in globals().items() if inspect.isfunction(value)}
 
 
 # ---------------------------------------------------------------- CharLSTM
 
-# What CharLSTM.fit yields: the number of an epoch, the mean cost of its steps and the validation cost, in nats a
-# character (nan without validation), the rate of its last step, and how many characters a second were learned from.
+# What CharLSTM.training yields. Step, after each step: cost in nats, update ratios, and how many characters were read.
+# Epoch, after each epoch: its number, the mean cost of its steps and the validation cost, in nats a character (nan
+# without validation), the rate of its last step, and characters a second of its steps.
+Step = collections.namedtuple('Step', 'cost ratios characters')
 Epoch = collections.namedtuple('Epoch', 'number cost valid_cost rate speed')
 
 
-class CharLSTM(Sampling, Analysis):
+class CharLSTM:
     """A two-layer LSTM that learns to write text, character by character.
 
         model = CharLSTM(random_seed=1)
@@ -220,36 +253,41 @@ class CharLSTM(Sampling, Analysis):
             print(epoch.cost, epoch.valid_cost)
         print(model.generate_text('It is ', 200))
 
-    Attributes: uchar, a list of the V characters by number; batch_size; X, Y, n_batches, each a dict with the keys
-    'train' and 'valid'; texts, a dict of the texts that prepare_input read for valid and test, as numbers (n,), by
-    'valid' and 'test'; p, the parameters as Theano shared variables by name or, where lp['average'] is above 0, their
-    running averages: load_params sets these and what is trained; lp, the learning parameters by name, which may be
-    changed between steps; dyn_lrate, the learning rate as a shared scalar, which may be set between steps, also to a
-    number, but not in fit; random, the NumPy generator of all random numbers: the same random_seed, text and machine
-    give the same numbers; schedule, how far fit is, None before it; its rate_factor scales the rates.
+    Attributes:
+        uchar           list of the V characters, by number
+        batch_size      rows B of a batch
+        X, Y, n_batches inputs, targets (int32 (T,B) each) and their number, by 'train' and 'valid'
+        texts           those of prepare_input's valid and test, as numbers (n,), by 'valid' and 'test'
+        p               parameters by name, as Theano's shared variables; running averages if lp['average'] is above 0
+        lp              learning parameters by name, which may be changed between steps
+        dyn_lrate       learning rate, a shared scalar, which may be set to a number between steps, but not in fit
+        random          NumPy's generator of all random numbers: one seed, text and machine give the same numbers
+        schedule        how far fit is, None before it; its rate_factor scales the rates
+        text, weights, averaged_steps, optimiser_variables, carried, validation, best, functions, made_from
+                        the state of training, and what is compiled: engine/training.py
 
-    A subclass, or an object before model_setup, may set another cell, a function like lstm_cell. It may also set
-    cell_parameters, a dict of names to initial values. The cell takes these parameters as further arguments; each has
-    one number a unit of a layer, and is trained, saved and loaded like the other parameters. It may set another
-    optimiser, too, a function like rmsprop, and optimiser_state, which returns its state before the first step. The
-    state is saved and resumed with the parameters.
+    A subclass, or an object before model_setup, may set another cell, a function like lstm_cell, and cell_parameters,
+    a dict of names to initial values. The cell takes these parameters as further arguments; each has one number a unit
+    of a layer, and is trained, saved and loaded like the others. It may set another optimiser, a function like rmsprop,
+    and optimiser_state, which returns its state before the first step. An edit of these, of the functions above or of
+    lp takes effect at the next call; after changing something else that they read, call compile.
 
-    Threads may share an object: their calls, and steps of fit, take turns. engine/lesson/ derives the model by hand.
+    An object is not for several threads. copy.copy shares the parameters: training the copy changes the original.
+    engine/lesson/ derives the model by hand.
     """
     cell_parameters = {}
 
-    def __init__(self, random_seed: Optional[int] = None, kernel: bool = True, comm: Any = None,
-                 precision: str = 'float32'):
+    def __init__(self, random_seed=None, kernel=True, comm=None, precision='float32'):
         """Make a model without a text and without parameters.
 
         random_seed: a whole number, or None for a new one each time. kernel: whether to use the C kernel where a CPU
         and a compiler are present; False: theano.scan. comm: an mpi4py communicator whose processes train one model
         together. X and Y then have the rows of this process, of batches of batch_size. All processes must make the same
-        calls in the same order, also of save_params and export. precision: 'bfloat16' to round what products multiply
-        to it; they are summed in float32, which all other numbers stay in (Kalamkar et al. 2019). Raises ValueError for
-        another random_seed or precision, and for bfloat16 where this processor does not multiply it faster.
+        calls in the same order, also of save_params and export. precision: 'bfloat16' to round the inputs of matrix
+        products to it; all else stays float32 (Kalamkar et al. 2019). Raises ValueError for another random_seed or
+        precision, and for bfloat16 where this processor does not multiply it faster.
         """
-        super().__init__(random_seed, kernel, comm, precision)
+        training.begin(self, random_seed, kernel, comm, precision)
 
     @staticmethod
     def cell(a_f, a_i, a_o, a_g, C_prev):
@@ -274,180 +312,72 @@ class CharLSTM(Sampling, Analysis):
         """
         return {name: [np.zeros_like(p) for p in parameters] for name in ('mean_squares', 'sums')}
 
-    @staticmethod
-    def _network(*arguments):
-        return network(*arguments)
+    # Each of these is a function of a model in engine/, which says what it does: help(CharLSTM.score_text).
+    symbols = staticmethod(symbols)
+    model_setup, save_params, load_params = saving.model_setup, saving.save_params, saving.load_params
+    resume, init_params, export = saving.resume, saving.init_params, saving.export
 
-    # ---- the model
+    prepare_input, source, has_text = training.prepare_input, training.source, training.has_text
+    passage, dyn_lrate = training.passage, property(training.get_rate, training.set_rate)
+    theano_train_rmsprop, theano_train_sgd = training.theano_train_rmsprop, training.theano_train_sgd
+    theano_predict, theano_check, reset_states = training.theano_predict, training.theano_check, training.reset_states
+    compile, compiled, runs_in_c = training.compile, training.compiled, training.runs_in_c
+    finite, versions, __repr__ = training.finite, training.versions, training.describe
 
-    @locked
-    def model_setup(self, mfile: Optional[Path] = None, num_units1: int = 128, num_units2: int = 128,
-                    lrate: float = 2e-3, drate: float = 0.95, eps: float = 1e-8, bptt_maxdepth: int = 50,
-                    l1: float = 0, l2: float = 0, char_dim: Optional[int] = None, initial: str = 'original',
-                    encoding: str = 'utf-8', **learning: float) -> None:
-        """Make a model with new parameters or, with mfile, with those of a checkpoint.
+    validate, validate_batch = analysis.validate, analysis.validate_batch
+    validation_costs, passage_costs = analysis.validation_costs, analysis.passage_costs
+    score_text, score_lines, alternatives = analysis.score_text, analysis.score_lines, analysis.alternatives
+    states, correlations = analysis.states, analysis.correlations
+    generate_text, stream_text, sample = sampling.generate_text, sampling.stream_text, sampling.sample
 
-        num_units1, num_units2: H1 and H2. lrate, drate, eps: rate of RMSprop, decay of its averages, and an addend of
-        its divisor. bptt_maxdepth: how many steps, counted from the end of a batch, are learned from; -1: all. l1, l2:
-        weights of the penalties, divided by the characters of a batch. char_dim: V, where no text was prepared.
-        initial: as in initial_parameters. With mfile, num_units1, num_units2, char_dim and initial are not used.
-        encoding: as for load_params. learning: dropout, dropconnect, smoothing, ar, tar, reset, average, momentum,
-        weight_decay, grad_clip and step_clip, which `python train.py --help` explains; 0, as in 2016, if left out.
+    def training(self, schedule):
+        """Train on the whole text again and again: yield a Step after each step and an Epoch after each epoch.
 
-        Sets p, lp and dyn_lrate, and ends what fit has begun. Functions are compiled when they are first used. Raises
-        ValueError for arguments out of range and, of mfile, for no checkpoint; OSError where it cannot be read.
+        Between validation batches yield None, so that a caller may stop there. schedule: a Schedule of
+        engine/run/schedule.py, which says where training begins and ends, and the rate of each step, and is kept up to
+        date. Raises Diverged where costs or parameters are no longer finite.
         """
-        checks.whole('num_units1', num_units1, 1)
-        checks.whole('num_units2', num_units2, 1)
-        lp = table.learning({**table.INITIAL, **learning, **dict(
-            lrate=lrate, drate=drate, eps=eps, bptt_maxdepth=bptt_maxdepth, l1=l1, l2=l2)})
-        checks.choice('initial', initial, table.ROWS['initial'].kind)
-        if mfile is not None:
-            self._load(mfile, encoding)            # before anything changes, since it may fail
-        else:
-            V = self._vocabulary_size(char_dim)
-            own = checks.cell_parameters(self.cell_parameters)
-            p = initial_parameters(V, num_units1, num_units2, self.random, initial, own)
-            self._set_parameters(check_initial(p, V, num_units1, num_units2, own, theano.config.floatX), self.uchar)
-        self._functions, self._made_from, self._optimiser_state, self.lp, self._initial_lp = {}, None, {}, lp, dict(lp)
-        self._set_weights(self._arrays() if lp['average'] else {})
-        self._average_weight = theano.shared(np.zeros((), theano.config.floatX), 'average_weight', allow_downcast=True)
-        self._dyn_lrate = theano.shared(np.asarray(lp['lrate'], theano.config.floatX), 'lrate', allow_downcast=True)
-        if mfile is None:
-            self._warn_if_truncated()
-
-    def _gradient_graph(self, ops):
-        """Return the first half of a training step: its inputs, outputs, gradients, and number of characters.
-
-        The inputs are x, y, states, weights of the costs (T,B), 1/(T*B) where they are learned from and 0 elsewhere,
-        and masks, if any. The outputs are the mean cost, the most probable characters and the states after. The
-        gradients are of the weighted sum of the costs, smoothed and with the penalty on h2, and not of penalty.
-        """
-        (x, y), states = tt.imatrices('x', 'y'), tt.matrices('h1', 'C1', 'h2', 'C2')
-        weights, p = tt.matrix('weights'), dict(self._trained())
-        masks = tt.tensor3s('mask1', 'mask2') if self.lp['dropout'] else []
-        connections = tt.tensor3s('connections1', 'connections2') if self.lp['dropconnect'] else []
-        if connections:                        # DropConnect: Wan et al. 2013, on recurrent weights Merity et al. 2018
-            p.update(W1=p['W1'] * connections[0], W2=p['W2'] * connections[1])
-        found = network(x, y, states, p, ops, self.lp['bptt_maxdepth'], masks or None)
-        costs = smoothed(found.costs, found.spread, self.lp['smoothing']) if self.lp['smoothing'] else found.costs
-        if self.lp['ar'] or self.lp['tar']:
-            costs = costs + activation_penalty(found.states[2], states[2], self.lp['ar'], self.lp['tar'])
-        gradients = tt.grad((costs * weights).sum(), list(self._trained().values()), return_disconnected='None',
-                            disconnected_inputs='ignore')      # what is not used is refused in compiled.py
-        outputs = [found.costs.mean(), found.best] + found.after
-        return [x, y] + states + [weights] + masks + connections, outputs, gradients, found.costs.size
-
-    def _update_graph(self, gradients, size, rule, ops):
-        """Return the second half of a training step, for gradients of `size` characters: update ratios and updates.
-
-        Updates are pairs of a shared variable, an array that a compiled function may change, and its new value.
-        """
-        parameters = list(self._trained().values())
-        penalties = penalty(parameters, self.lp['l1'], self.lp['l2'])
-        if isinstance(penalties, theano.Variable):             # otherwise the number 0: no penalty
-            more = tt.grad(penalties / tt.cast(size, theano.config.floatX), parameters, disconnected_inputs='ignore')
-            gradients = [g + dp for g, dp in zip(gradients, more)]
-        if self.lp['grad_clip']:
-            gradients = clip(gradients, self.lp['grad_clip'], ops)
-        optimiser, state = (sgd, {}) if rule == 'sgd' else (self.optimiser, self._training_state())
-        steps, updates = checked_step(optimiser(gradients, parameters, state, self.dyn_lrate, self.lp), parameters,
-                                      state)
-        if self.lp['step_clip'] and rule != 'sgd':
-            steps = limited(steps, self.lp['step_clip'] * self.dyn_lrate)
-        new = [p - step for p, step in zip(parameters, steps)]
-        if self.lp['average']:
-            averages = list(self.p.values())
-            updates += list(zip(averages, running_averages(averages, new, self._average_weight)))
-        return update_ratios(steps, parameters, ops), updates + list(zip(parameters, new))
-
-    # ---- predicting
-
-    @locked
-    def theano_predict(self, x: np.ndarray) -> List[np.ndarray]:
-        """Predict the character after each of x, int (T,B) or (T,).
-
-        Returns [probabilities (T,B,V), the most probable characters, int (T,B)]. Raises ValueError for unknown ones.
-        """
-        predict = self._function('predict')
-        x = checks.characters('x', x, self._V())
-        log_p = predict(x, *self._zero_states(x.shape[1]))[0]                      # (T*B, V)
-        return [np.exp(log_p).reshape(x.shape + (-1,)), log_p.argmax(axis=1).reshape(x.shape)]
-
-    @locked
-    def theano_check(self, x: np.ndarray, y: np.ndarray) -> list:
-        """Return the mean cost, in nats a character, of predicting y from x, int (T,B) or (T,), from zero states.
-
-        The result is [cost, the most probable characters, int (T,B)]. Raises ValueError for unknown characters.
-        """
-        x, y = self._batch(x, y)
-        cost, best, *_ = self._check(x, y)
-        return [float(cost), best]
-
-    # ---- training
-
-    def fit(self, filepath: Optional[Path] = None, recipe: str = 'default', **options: Any) -> Iterator[Epoch]:
-        """Learn a text as train.py does. Return an iterator, which yields an Epoch after each time that it was read.
-
-        filepath: as for prepare_input; training begins with new parameters, or those of the option init. None continues
-        what was left before its end, and not ended by another text or model. recipe: 'default', 'original' for that of
-        2016, or 'small' for that of --small, whose text filepath None then means. options: most of those of train.py,
-        with underscores, such as num_units1=128 or init='params.npz'; the recipe has the others. A model that knows all
-        characters keeps its vocabulary. schedule says how far it is. After each epoch, the model can predict and write.
-        Raises ValueError for options out of range, a text too short or not in its encoding, and where the loop sets
-        another text, model or rate; OSError where it cannot be read; Diverged where costs are not finite or rise long.
-        """
-        if filepath is not None or recipe != 'default':
-            self.schedule = fit.begin(self, filepath, recipe, options)
-        elif options:
-            raise ValueError('fit continues with the options that it had: expected none, or a text to begin with')
-        elif self.schedule is None:
-            raise ValueError('fit has nothing to continue, or another text or model ended it: expected a text')
-        return fit.go_on(self)
-
-    def epochs(self, schedule: Schedule, watch: Optional[Watch] = None) -> Iterator[Epoch]:
-        """Train on the whole text again and again, and yield an Epoch after each time.
-
-        schedule: a Schedule of engine/run/schedule.py. It says where training begins, in the middle of an epoch where
-        it was stopped there, and what the rate of each step is; it counts steps and epochs, and says when they are
-        enough. watch: a Watch of engine/progress.py, which takes each step and may stop training before the next.
-        Raises Diverged where costs or parameters are no finite numbers any more, or the cost has risen for long.
-        """
-        watch, n = watch or Watch(), self.n_batches['train']
-        while not (schedule.finished or watch.stopped):
-            self.compile('train_rmsprop')       # here, since Ctrl-C is delayed during a step
+        while not schedule.finished:
+            self.compiled('train_rmsprop')             # here, since Ctrl-C is delayed during a step
             schedule.begin_epoch()
-            watch.begin_epoch()
-            for i in range(schedule.batch, n):
+            seconds = characters = 0
+            for i in range(schedule.batch, self.n_batches['train']):
                 self.dyn_lrate = schedule.rate_at(schedule.step)
-                x, y = self.X['train'][i], self.Y['train'][i]      # a batch is cut out of the text when it is read
                 if schedule.should_validate(self.n_batches['valid']):      # before the step, as the training cost is
                     schedule.valid_batch_cost = self.validate_batch()
-                with ctrl_c_delayed():          # so that a step is made and counted, or neither
+                x, y, start = self.X['train'][i], self.Y['train'][i], time.perf_counter()
+                read = len(y) * self.batch_size
+                with ctrl_c_delayed():                 # so that a step is made and counted, or neither
                     cost, _, *ratios = self.theano_train_rmsprop(x, y)
-                    schedule.record_step(cost, len(y) * self.batch_size)
-                watch.step(cost, ratios, len(y) * self.batch_size)
-                if watch.stopped:
-                    return
+                    schedule.record_step(cost, read)
+                seconds, characters = seconds + time.perf_counter() - start, characters + read
+                yield Step(cost, ratios, read)
             if not self.finite():
-                raise Diverged(f'the parameters are no finite numbers any more after epoch {schedule.epoch + 1}')
-            speed, valid_cost = watch.speed(), mean_cost(watch.until_stopped(self.validation_costs()))
-            if watch.stopped:
-                return
-            cost = schedule.end_epoch()
+                raise Diverged(f'the parameters are no longer finite after epoch {schedule.epoch + 1}')
+            costs = []
+            for cost in self.validation_costs():
+                costs.append(cost)
+                yield None
+            cost, valid_cost = schedule.end_epoch(), analysis.mean_cost(costs)
+            rate = schedule.rate_at(schedule.step - 1)
+            schedule.record_validation(valid_cost)
             self.reset_states()
-            yield Epoch(schedule.epoch, cost, valid_cost, schedule.rate_at(schedule.step - 1), speed)
+            yield Epoch(schedule.epoch, cost, valid_cost, rate, characters / max(seconds, 1e-6))
 
-    def theano_train_rmsprop(self, x: np.ndarray, y: np.ndarray) -> list:
-        """Do one step of the optimiser on a batch, x and y int (T,B) or (T,): of RMSprop unless you set another.
+    def fit(self, filepath=None, recipe='default', verbose=True, **options):
+        """Train on a text as train.py does. Return an iterator, which yields an Epoch after each epoch.
 
-        In a stateful text the states are those after the last step, or zero in a share lp['reset'] of the rows and
-        after reset_states; otherwise zero. Returns [cost, best characters, int (T,B)], both before the step, then the
-        ratios ||step|| / ||p|| of U1 W1 b1 U2 W2 b2 V c and of the cell's own parameters. The cost is without
-        penalties, with dropout where it is used. Raises ValueError for unknown characters, and before model_setup.
+        filepath: as for prepare_input; training begins with new parameters, or those of the option init. None continues
+        a fit that was left before its end. recipe: 'default', 'original' for that of 2016, or 'small' for that of
+        --small, whose text filepath None then means. verbose: whether to print what is read and to show a bar. options:
+        most of those of train.py, with underscores, such as num_units1=128 or init='params.npz'; the recipe has the
+        others. A model that knows all characters keeps its vocabulary. After each epoch, the model can predict and
+        write; at the end, it has the parameters of the best epoch, as the _best.npz of train.py. Raises ValueError for
+        options out of range and for a text that is too short or not in its encoding; OSError where it cannot be read;
+        Diverged where costs are no longer finite.
         """
-        return self._train('train_rmsprop', x, y)
-
-    def theano_train_sgd(self, x: np.ndarray, y: np.ndarray) -> list:
-        """Do one step of gradient descent, with the arguments and results of theano_train_rmsprop."""
-        return self._train('train_sgd', x, y)
+        if filepath is not None or recipe != 'default':
+            self.schedule, self.best = fit.begin(self, filepath, recipe, options, verbose), None
+        elif options or self.schedule is None:
+            raise ValueError('fit continues a run with its own options, and there is none: expected a text')
+        return fit.epochs(self, self.schedule, verbose)

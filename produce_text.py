@@ -1,27 +1,27 @@
 """Write text with a trained model: python produce_text.py [PARAMS] [OUT]"""
 # /// script
-# requires-python = ">=3.8"
-# dependencies = ["Theano==1.0.5", "numpy>=1.20", "scipy", "matplotlib", "tqdm"]
+# requires-python = ">=3.10"
+# dependencies = ["Theano==1.0.5", "numpy>=2.0", "scipy", "matplotlib", "tqdm"]
 # [tool.uv.sources]
-# Theano = { path = "engine/backend/theano_wheel", marker = "python_version >= '3.12'" }
+# Theano = { path = "engine/backend/theano_wheel" }
 # ///
 import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))        # where python -I does not look
 
-from engine import interrupts
+from engine.terminal import end_at_once
 
 if __name__ == '__main__':
-    interrupts.end_at_once()           # before imports that take time
+    end_at_once()           # before imports that take time
 
 import contextlib
 import itertools
 
-from engine import commands, copies, report, scoring, writing
+from engine import copies, report, scoring, writing
 from engine.model.files import append_text, open_to_append, refuse_to_change
 from engine.own_class import make_model
-from engine.terminal import Parser, main, note, number_of, one_line
+from engine.terminal import BUNDLED, Parser, main, near, note, number_of, one_line, raise_again
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -31,7 +31,7 @@ def build_parser():
     parser = Parser(
         description='Write text with a model that train.py has trained, or score an existing text with it. '
                     'What was asked for goes to standard output; messages go to standard error.')
-    parser.add_argument('params', metavar='PARAMS', nargs='?', default=commands.near(commands.BUNDLED),
+    parser.add_argument('params', metavar='PARAMS', nargs='?', default=near(BUNDLED),
                         help='checkpoint (.npz) of the model, or a file of PyTorch, .safetensors (default: the bundled '
                              'one, of Pride and Prejudice)')
     parser.add_argument('out', metavar='OUT', nargs='?', help='file to append the text to (default: '
@@ -60,9 +60,9 @@ def prime_of(o):
 def sequences(model, o, prime):
     """Yield the sequences piece by piece, each piece a list of o.count strings, first the prime. o: the options."""
     from engine.model.text import encoded
-    prime_length = len(encoded(model.in_vocabulary(prime), model.uchar, 'the prime'))
+    prime_length = len(encoded(prime, model.uchar, 'the prime'))
     stop = writing.unescaped(o.stop)
-    encoded(model.in_vocabulary(stop), model.uchar, '--stop')          # raises ValueError where it would never come
+    encoded(stop, model.uchar, '--stop')          # raises ValueError where it would never come
     stop = stop or default_of(o)                           # also of a model that never writes a line end
     yield from model.stream_text(prime, prime_length + o.length, o.method, o.count, o.temperature, o.top_k, o.top_p,
                                  stop, writing.held(o.hold))
@@ -103,7 +103,7 @@ def path_out(o, checkpoint):
     o: the options. checkpoint: the open checkpoint of the model.
     """
     from engine.model.checkpoint import sources          # late, so that --help does not wait for NumPy
-    path = o.out or commands.near(os.path.join(HERE, 'text_output', os.path.basename(o.params) + '.out'))
+    path = o.out or near(os.path.join(HERE, 'text_output', os.path.basename(o.params) + '.out'))
     learned = [source['path'] for source in sources(checkpoint.metadata.get('text', {})).values() if source]
     refuse_to_change(path, [o.prime_file, o.copies])
     refuse_to_change(path, learned, 'is a text of the run of this model, to be scored with --score')
@@ -184,7 +184,8 @@ def program(o):
     from charlstm import CharLSTM          # late: Theano takes a second to import
     from engine.model.checkpoint import Checkpoint
     from engine.model.parameters import cell_of
-    interrupts.raise_again()
+    from engine.saving import cell_difference
+    raise_again()
     model = make_model(o.cell, CharLSTM, o.random_seed, precision=o.precision)
     with contextlib.ExitStack() as files:
         # Each is opened once: all that is read is then of one epoch, even while train.py replaces the file.
@@ -192,7 +193,7 @@ def program(o):
                                for path in (o.params, o.against)]
         model.model_setup(checkpoint, encoding=o.encoding)
         if o.export is not None:
-            if model.cell_difference(checkpoint, cell_of(checkpoint)['formula']):          # of which a line says more
+            if cell_difference(model, checkpoint, cell_of(checkpoint)['formula']):
                 raise ValueError(f'{o.export} would be another model than {checkpoint}: it was not written; add --cell')
             model.export(o.export)
             note(f'wrote {o.export}, {os.path.getsize(o.export) / 1e6:.1f} MB')
@@ -206,15 +207,5 @@ def program(o):
             scoring.print_score(model, checkpoint, o.score, o.encoding, o.adapt, o.tune_temperature, o.json, o.copies)
 
 
-def needs_less(o):
-    """Return which options take less memory if they are smaller, with a verb, or ''. o: the options.
-
-    --score reads its text in pieces of bounded memory, so there only a smaller model would help.
-    """
-    if o.info or o.score is not None:
-        return ''
-    return 'a smaller --length needs' if o.page is not None else 'a smaller --count or --length needs'
-
-
 if __name__ == '__main__':
-    main(build_parser(), program, needs_less)
+    main(build_parser(), program)

@@ -1,31 +1,31 @@
 """Learn a text: python train.py [input] [run]; resume a run: python train.py --resume PARAMS"""
 # /// script
-# requires-python = ">=3.8"
-# dependencies = ["Theano==1.0.5", "numpy>=1.20", "scipy", "matplotlib", "tqdm"]
+# requires-python = ">=3.10"
+# dependencies = ["Theano==1.0.5", "numpy>=2.0", "scipy", "matplotlib", "tqdm"]
 # [tool.uv.sources]
-# Theano = { path = "engine/backend/theano_wheel", marker = "python_version >= '3.12'" }
+# Theano = { path = "engine/backend/theano_wheel" }
 # ///
 import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))        # where python -I does not look
 
-from engine import interrupts
+from engine.terminal import end_at_once
 
 if __name__ == '__main__':
-    interrupts.end_at_once()           # before imports that take a while
+    end_at_once()           # before imports that take a while
 
 import argparse
 import time
 
-from engine import commands, parallel as process_group
+from engine import parallel as process_group
 from engine.run import table
-from engine.interrupts import EXIT_INTERRUPTED, StopRequest
+from engine.terminal import EXIT_INTERRUPTED, StopRequest
 from engine.own_class import make_model
-from engine.progress import ProgressBar, Watch, duration
+from engine.terminal import ProgressBar, duration
 from engine.run.result import to_score
 from engine.run.schedule import Diverged, Schedule
-from engine.terminal import Parser, main, nats_and_bits
+from engine.terminal import Parser, main, nats_and_bits, raise_again, script
 
 
 def build_parser():
@@ -48,7 +48,7 @@ def prepare(arguments, group):
     arguments: from the command line, by name.
     """
     from charlstm import CharLSTM                          # late: Theano takes a second to import
-    interrupts.raise_again()
+    raise_again()
     from engine.run.fit import set_up
     from engine.run.options import Options, check_texts
     from engine.run.recipe import advise
@@ -71,26 +71,6 @@ def prepare(arguments, group):
     return o, model, run, progress
 
 
-class Steps(Watch):
-    """What happens at each step of a run: a row of its log, the bar, a first text, and a stop that was asked for."""
-
-    def __init__(self, run, bar, stop):
-        self._run, self._bar, self._stop = run, bar, stop
-        self.begin_epoch, self.speed = bar.begin_epoch, bar.speed
-
-    @property
-    def stopped(self):
-        return self._stop.agreed
-
-    def step(self, cost, ratios, characters):
-        schedule = self._run.schedule
-        self._run.log_step(cost, ratios)
-        early = self._bar.step(schedule.epoch + 1, schedule.epochs, cost, schedule.valid_batch_cost, characters)
-        if early and not self.stopped:
-            with self._bar.paused():
-                self._run.first_sample()
-
-
 def learn(run, bar, stop):
     """Read the training text, epoch after epoch, until the schedule is finished or the user stops it."""
     schedule = run.schedule
@@ -98,8 +78,18 @@ def learn(run, bar, stop):
         bar.line(f'the rate falls early in this run, which ends after epoch {schedule.epochs}')
     while not (schedule.finished or stop.agreed):
         try:
-            for epoch in run.model.epochs(schedule, Steps(run, bar, stop)):
-                end_epoch(run, epoch, bar)
+            for event in run.model.training(schedule):
+                if hasattr(event, 'ratios'):
+                    run.log_step(event.cost, event.ratios)
+                    early = bar.step(schedule.epoch + 1, schedule.epochs, event.cost, schedule.valid_batch_cost,
+                                     event.characters)
+                    if early and not stop.agreed:
+                        run.first_sample()
+                elif event:
+                    end_epoch(run, event, bar)
+                    bar.begin_epoch()
+                if stop.agreed:
+                    break
         except Diverged as error:
             run.fall_back(error)
             bar.go_back(schedule.step)
@@ -112,11 +102,7 @@ def end_epoch(run, epoch, bar):
     """Log an Epoch, print what it brought, and save the model where the schedule says so."""
     schedule = run.schedule
     seconds = time.time() - bar.epoch_start
-    falls = schedule.record_validation(epoch.valid_cost)   # first: an epoch that ends the run is always reported
     run.log_epoch(epoch, seconds)
-    if falls:
-        bar.line(f'no better validation cost in {schedule.options.patience} epochs: the rate falls from here on, until '
-                 f'epoch {schedule.epochs}')
     run.sample()
     if schedule.best_epoch == schedule.epoch:              # after the logs were written, whose lengths it keeps
         run.save(run.BEST)
@@ -134,7 +120,7 @@ def check_names(text=None, run=None):
                              f'run, and --init {name} starts a new one from its parameters')
     if None not in (text, run) and os.path.isfile(run) and not os.path.exists(text):
         raise ValueError(f'{text} is no file, but {run} is one: the text comes first, and then the name of the run, as '
-                         f'in {commands.script("train.py", run, text)}')
+                         f'in {script("train.py", run, text)}')
 
 
 def program(arguments):
@@ -153,7 +139,7 @@ def program(arguments):
     if to_score(o):
         names.append('predict')
     with run.naming_checkpoint('while compiling; what is compiled is kept'):
-        model.compile(*names, file=sys.stdout)
+        model.compile(*names)
     if 0 < group.mean(model.runs_in_c(), 1)[0] < 1:
         print('some processes compute by theano.scan, many times slower, and the others wait for them: do all machines '
               'have a C++ compiler?', flush=True)
@@ -176,14 +162,5 @@ def program(arguments):
     return EXIT_INTERRUPTED if stop.agreed or not complete else 0
 
 
-def needs_less(arguments):
-    """Return which options need less memory if they are smaller, with their verb; '' where none of them may change."""
-    if 'resume' in arguments:
-        return ''
-    if 'init' in arguments:
-        return 'a smaller --batch-size needs'
-    return 'smaller --num-units1, --num-units2 or --batch-size need'
-
-
 if __name__ == '__main__':
-    main(build_parser(), program, needs_less, needs_reader=False, process_group=process_group)
+    main(build_parser(), program)

@@ -4,28 +4,16 @@ You need none of this to understand the model. A SingleProcess has the same meth
 next to nothing to do. mpi4py is imported only for several processes. NumPy is imported late, because the number of
 threads must be set before.
 """
-import contextlib
 import hashlib
 import os
-import signal
-import sys
-import time
-import traceback
 
-from engine import commands, interrupts
-from engine.terminal import EscapedStream
+from engine.terminal import rank_and_size
 
-# The environment variables in which a launcher passes to each process its rank and the number of processes.
-LAUNCHERS = (('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'), ('PMI_RANK', 'PMI_SIZE'),
-             ('PMIX_RANK', 'SLURM_STEP_NUM_TASKS'))
 # Settings of Open MPI for this work, unless the user has set others.
 OPEN_MPI = {
     'OMPI_MCA_mpi_yield_when_idle': '1',       # a step ten times as fast where other programs use the same cores
     'OMPI_MCA_btl_tcp_links': '2',             # sums over a network of 1 Gbit/s in two thirds of the time
 }
-GRACE = 5          # seconds that a process which ends waits for the others to end too, before it aborts them
-LAST = 0.5         # seconds that rank 0 stays longer than the others when all end together
-_world = []        # after join(), if there are several processes: a communicator of all, for the barrier in end()
 
 
 class SingleProcess:
@@ -82,9 +70,10 @@ class SingleProcess:
 
 class ProcessGroup(SingleProcess):
     """The processes of an mpi4py communicator."""
+    stop_agreed = False
 
     def __init__(self, comm):
-        self._comm, self._stop_agreed = comm, False
+        self._comm = comm
         self.size, self.rank = comm.Get_size(), comm.Get_rank()
 
     def __deepcopy__(self, memo):
@@ -92,10 +81,6 @@ class ProcessGroup(SingleProcess):
 
     def __reduce__(self):              # a communicator cannot be stored: a pickled model has one process
         return SingleProcess, ()
-
-    @property
-    def stop_agreed(self):
-        return self._stop_agreed
 
     def broadcast(self, function, *arguments):
         outcome = None
@@ -115,7 +100,7 @@ class ProcessGroup(SingleProcess):
         from mpi4py import MPI
         numbers[-1] = self.stop_requested
         self._comm.Allreduce(MPI.IN_PLACE, numbers)
-        self._stop_agreed = self._stop_agreed or bool(numbers[-1])
+        self.stop_agreed = self.stop_agreed or bool(numbers[-1])
         return numbers
 
     def mean(self, cost, n):
@@ -133,118 +118,32 @@ class ProcessGroup(SingleProcess):
         for array in arrays:
             digest.update(array.tobytes())
         digests = self._comm.allgather(digest.digest())
-        others = [rank for rank, theirs in enumerate(digests) if theirs != digests[0]]
-        if others:
-            raise ValueError(f'process {others[0]} has other parameters or another cell, or drew other random numbers, '
-                             'than process 0: do all machines have the same files, hardware and versions, and did all '
-                             'processes make the same calls?')
+        if len(set(digests)) > 1:
+            raise ValueError('the processes have different parameters, cells or random numbers: do all machines have '
+                             'the same files, hardware and versions, and did all processes make the same calls?')
 
-
-# ---------------------------------------------------------------- start and end
 
 def group_of(comm):
-    """Return the group of processes of an mpi4py communicator, or a SingleProcess for None or for one process.
-
-    Raise ValueError for anything else.
-    """
+    """Return the group of processes of an mpi4py communicator, or a SingleProcess for None or for one process."""
     if isinstance(comm, SingleProcess):
         return comm
-    if comm is not None and not hasattr(comm, 'Get_size'):
-        raise ValueError(f'comm is {comm!r}: expected a communicator of mpi4py, or None')
     return SingleProcess() if comm is None or comm.Get_size() == 1 else ProcessGroup(comm)
 
 
-def rank_and_size():
-    """Return this process's rank and the number of processes (None if unknown) by its launcher; (0, 1) without one."""
-    for rank, size in LAUNCHERS:
-        if os.environ.get(rank, '').isdecimal():
-            return int(os.environ[rank]), int(os.environ[size]) if size in os.environ else None
-    return 0, 1
-
-
 def join():
-    """Return the group of all processes that were started together.
-
-    Raises ImportError if mpi4py is missing, ValueError if it belongs to another MPI than the launcher.
-    """
+    """Return the group of all processes that were started together. Raise ValueError if they do not find each other."""
     size = rank_and_size()[1]
     if size == 1:
         return SingleProcess()
     for name, value in OPEN_MPI.items():
         os.environ.setdefault(name, value)
-    try:
-        from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:           # RuntimeError: no MPI library
-        raise ImportError(f'started by mpiexec, but mpi4py cannot be imported ({" ".join(str(error).split())}): '
-                          f'run {commands.with_mpi(size or 2)}') from None
+    from mpi4py import MPI
     world = MPI.COMM_WORLD
     if size not in (None, world.Get_size()):
-        raise ValueError(f'mpiexec started {size} processes, but mpi4py finds {world.Get_size()}: they belong to '
-                         'different MPIs; use the mpiexec of the MPI that mpi4py was installed with')
+        raise ValueError(f'mpiexec started {size} processes, but mpi4py finds {world.Get_size()}: use the mpiexec of '
+                         'the MPI that mpi4py was installed with')
     _share_cores(world)
-    if world.Get_size() > 1:
-        _world[:], sys.excepthook = [world.Dup()], _end_by_traceback
     return group_of(world)
-
-
-def end(status, message):
-    """End all processes with a status other than 0; one of them prints the message. With one process, only return.
-
-    If all processes call this, they end together, and Open MPI's mpiexec prints nothing of its own. If some
-    have not called it after GRACE seconds, all are aborted.
-    """
-    rank, size = rank_and_size()
-    if (rank, size) == (0, 1):
-        return
-    for number in interrupts.ENDING:                       # a second signal would interrupt the wait for the others
-        signal.signal(number, signal.SIG_IGN)
-    if not _world:
-        with contextlib.suppress(ImportError, ValueError):
-            join()
-    if rank == 0:
-        _print_error(message)
-    seconds = GRACE * (1 + rank / (size or rank + 1))      # different for each process: only one prints the message
-    if _world:
-        together = _wait_for_all(_world[0], seconds)
-        if rank and not together:
-            _print_error(message)
-        _finish(rank) if together else _world[0].Abort(status)
-    elif rank:                         # without MPI: the end of rank 0 makes mpiexec end the others
-        time.sleep(seconds)
-        _print_error(message)
-    sys.exit(status)
-
-
-def _end_by_traceback(kind, error, trace):
-    """End all processes after a bug in one of them, as sys.excepthook."""
-    end(1, ''.join(traceback.format_exception(kind, error, trace)))
-
-
-def _print_error(message):
-    if message:
-        print(message.rstrip(), file=EscapedStream(sys.__stderr__), flush=True)
-
-
-def _wait_for_all(comm, seconds):
-    """Return whether all processes of a communicator call this within a number of seconds."""
-    request, deadline = comm.Ibarrier(), time.time() + seconds
-    while not request.Test():
-        if time.time() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
-
-
-def _finish(rank):
-    """End this process with status 0, or return in rank 0, so that it ends last and with its own status.
-
-    If a process ends with another status than 0 while others run, Open MPI's mpiexec prints many lines about it.
-    """
-    from mpi4py import MPI
-    MPI.Finalize()
-    if rank:
-        os._exit(0)                    # at once: only rank 0 has open files and the terminal
-    time.sleep(LAST)
 
 
 def _share_cores(comm):

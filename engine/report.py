@@ -5,11 +5,10 @@ import ntpath
 import os
 import posixpath
 
-from engine import commands
 from engine.run import table
 from engine.model.files import base_name
 from engine.model.patterns import REACHED, matches
-from engine.terminal import bits, nats_and_bits, number_of, printable
+from engine.terminal import bits, nats_and_bits, number_of, printable, typed
 
 
 def _read(path, encoding='utf-8'):
@@ -58,7 +57,7 @@ def _options(options):
     unlike = {name: value for name, value in options.items() if value != table.DEFAULTS.get(name)}
     alike = {name: value for name, value in options.items() if name not in unlike}
     for title, found in (('options', unlike), ('options as by default', alike)):
-        words = commands.typed(found)
+        words = typed(found)
         if words:
             lines.append(f'{title}: ' + ' '.join(map(str, words)))
     return lines

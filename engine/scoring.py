@@ -6,9 +6,8 @@ from typing import NamedTuple
 
 from engine import copies
 from engine.model.files import base_name
-from engine.progress import Countdown
 from engine.report import entry_name, print_json
-from engine.terminal import bits, nats_and_bits, note, number_of
+from engine.terminal import bar, bits, nats_and_bits, note, number_of
 
 SURPRISES, CONTEXT = 10, 30        # least expected characters that are printed, and characters before each
 NAMED = 20                         # unknown characters that are printed, the most frequent ones
@@ -47,7 +46,7 @@ def known(model, text, say, name='the model'):
     say() gets a line on these. name: what the line calls the model.
     """
     from engine.model.text import without_unknown            # late, so that --help does not wait for NumPy
-    text, unknown = without_unknown(model.in_vocabulary(text), model.uchar)
+    text, unknown = without_unknown(text, model.uchar)
     if unknown:
         words = [f'{ch!r} ({n:,})' for ch, n in collections.Counter(unknown).most_common(NAMED)]
         if len(unknown) > NAMED:
@@ -101,10 +100,10 @@ def counted(work, title, total, entry, interrupted=None):
 
     def count(piece):
         costs.append(piece)
-        countdown.add(len(piece))
+        countdown.update(len(piece))
 
     try:
-        with Countdown(title, total) as countdown:
+        with bar(total, title, 'characters') as countdown:
             return work(count)
     except KeyboardInterrupt:
         if costs and interrupted:
@@ -118,7 +117,7 @@ def scores(model, source, tuning, adapting, say):
     tuning: the Source that tunes the temperature, or None; then the dict has the cost at that temperature, too.
     adapting: what score_text needs to adapt, by name, or {}.
     """
-    from engine.analysis import TEMPERATURES           # late, as in known
+    TEMPERATURES = None
 
     def costs(name, **settings):
         found = counted(lambda count: model.score_text(source.known, progress=count, **adapting, **settings),
@@ -147,7 +146,7 @@ def least_expected(model, source, costs):
     at: the character's number in the whole text, from 0; where the model learned bytes, that of the byte.
     """
     import numpy as np                                 # late, as in known
-    text, whole = source.known, model.in_vocabulary(source.text)
+    text, whole = source.known, source.text
     places = np.fromiter((i for i, ch in enumerate(whole) if ch not in source.unknown), np.int64)
     return [dict(nats=float(costs[k - 1]), at=int(places[k]), character=text[k], after=text[max(0, k - CONTEXT):k])
             for k in 1 + costs.argsort()[::-1][:SURPRISES]]
@@ -204,22 +203,21 @@ def print_lines(model, checkpoint, path, encoding, as_json=False):
         raise ValueError(f'{path} is empty: expected at least one line')
     known_lines = source.known.split('\n')[:len(lines)]
     if source.unknown:
-        lacking = sum(model.in_vocabulary(line) != known for line, known in zip(lines, known_lines))
+        lacking = sum(line != known for line, known in zip(lines, known_lines))
         note(f'lines that lack some, and so cost less than they should: {lacking:,}')
     characters = [len(known) + 1 for known in known_lines]             # with the line end
     total, found, start = 0.0, [], 0
     try:
-        with Countdown(f'scoring {path}', sum(characters)) as countdown:
+        with bar(sum(characters), f'scoring {path}', 'characters') as countdown:
             for start in range(0, len(lines), WINDOW):
                 window = slice(start, start + WINDOW)
-                costs = model.score_lines(known_lines[window], countdown.add).tolist()
+                costs = model.score_lines(known_lines[window], countdown.update).tolist()
                 rows = list(zip(costs, characters[window], lines[window]))
                 total += sum(costs)
                 if as_json:
                     found += [dict(nats=nats, characters=n, line=line) for nats, n, line in rows]
                 else:
-                    countdown.bar.clear()              # so that no line begins where the bar ends
-                    print(''.join(f'{nats:.5f}\t{n}\t{line}\n' for nats, n, line in rows), end='', flush=True)
+                    countdown.write('\n'.join(f'{nats:.5f}\t{n}\t{line}' for nats, n, line in rows))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f' after {start:,} of {len(lines):,} lines were scored') from None
     fields = cost_fields(total, sum(characters))

@@ -1,85 +1,31 @@
-"""What both scripts share: output streams, messages, the parser of options, and how a script ends."""
+"""What the scripts share: streams, messages, printed commands, progress, signals, options, and how a script ends."""
 import argparse
 import contextlib
-import difflib
 import errno
 import math
 import os
 import re
+import shlex
+import shutil
+import signal
 import sys
+import threading
+import time
+import traceback
 
-from engine import commands, interrupts
-
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))             # the folder of the scripts
+BUNDLED = os.path.join(ROOT, 'training_results', 'prideandprejudice.npz')      # a checkpoint
+EXIT_INTERRUPTED = 130                 # exit status of a program that Ctrl-C ended
+QUIET = 30                             # seconds between lines of progress where there is no terminal
+COMPILING = 3                          # seconds between lines while functions are compiled
+# The environment variables in which a launcher passes to each process its rank and the number of processes.
+LAUNCHERS = (('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'), ('PMI_RANK', 'PMI_SIZE'),
+             ('PMIX_RANK', 'SLURM_STEP_NUM_TASKS'))
 # All but tab and line feed, and what separates lines or turns their direction.
 CONTROLS = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]')
 # How libraries and device drivers report that memory is not enough.
 NO_MEMORY = re.compile(f'{os.strerror(errno.ENOMEM)}|out of (host |device )?memory|out of resources|'
                        'invalid buffer size|allocation failure', re.IGNORECASE)
-
-
-# ---------------------------------------------------------------- streams
-
-class _Wrapper:
-    """A stream that changes some methods of another stream."""
-
-    def __init__(self, stream):
-        self.stream = stream
-
-    def __getattr__(self, name):
-        return getattr(self.stream, name)
-
-
-class EscapedStream(_Wrapper):
-    """A stream that escapes control characters, for a terminal: names and texts may contain any."""
-
-    def write(self, text):
-        return self.stream.write(CONTROLS.sub(lambda match: ascii(match.group())[1:-1], text))
-
-
-class ForwardedStream(EscapedStream):
-    """The output of one of several processes, which mpiexec forwards: it may look like a terminal, without a width."""
-
-    def isatty(self):
-        return False
-
-
-class UnreadStream(_Wrapper):
-    """A stream that raises no error when its reader is gone, or its terminal closed: what is written then is lost."""
-
-    def _call(self, method, *arguments):
-        try:
-            return method(*arguments)
-        except OSError as error:
-            if error.errno not in (errno.EPIPE, errno.EIO):            # EIO: of a terminal
-                raise
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
-
-    def write(self, text):
-        return self._call(self.stream.write, text)
-
-    def flush(self):
-        self._call(self.stream.flush)
-
-
-def _set_up_streams(rank, size, needs_reader):
-    """Wrap standard output and errors so that they exist, accept any character, and escape controls on a terminal.
-
-    All processes but the first are silent. size: None if it is unknown. Without needs_reader, they
-    may lose their reader.
-    """
-    for name in ('stdout', 'stderr'):
-        stream = getattr(sys, name)
-        if stream is None or rank:                     # None: closed; no other file should get its number
-            stream = open(os.devnull, 'w', encoding='utf-8')
-        if hasattr(stream, 'reconfigure'):
-            stream.reconfigure(errors='backslashreplace')
-        if not needs_reader:
-            stream = UnreadStream(stream)
-        if size != 1:
-            stream = ForwardedStream(stream)
-        elif stream.isatty():
-            stream = EscapedStream(stream)
-        setattr(sys, name, stream)
 
 
 # ---------------------------------------------------------------- messages
@@ -110,6 +56,17 @@ def nats_and_bits(cost):
     return f'{cost:.4f} nats ({bits(cost):.4f} bits)'
 
 
+def duration(seconds):
+    """Return a number of seconds as text, such as '1 min 5 s'."""
+    if seconds < 9.95:
+        return f'{seconds:.1f} s'
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f'{hours} h {minutes} min'
+    return f'{minutes} min {seconds} s' if minutes else f'{seconds} s'
+
+
 def warn(line):
     """Print a warning of one line to standard error."""
     note(f'charlstm: {one_line(line)}')
@@ -121,78 +78,220 @@ def note(line):
     print(line, file=sys.stderr, flush=True)
 
 
-def lacks_memory(error):
-    """Return whether an error, by its type or its message, means that memory is not enough."""
-    return isinstance(error, MemoryError) or bool(NO_MEMORY.search(str(error)))
+# ---------------------------------------------------------------- printed commands: they run as pasted
+
+def spelled(name):
+    """Return an option as it is typed: --batch-size for batch_size."""
+    return '--' + name.replace('_', '-')
 
 
-def without_file(error):
-    """Return the message for a system error that names no file: it is of the current folder or of print; '' for others.
+def typed(options):
+    """Return options of train.py, a dict by name, as words of a command line; the positional ones first.
 
-    engine.model.files.named puts the file into the message.
+    Those that are None are left out, and flags that are False.
     """
-    if not isinstance(error, OSError) or not error.strerror or error.filename:
-        return ''
-    if isinstance(error, FileNotFoundError):
-        return 'the current folder was removed: go to another one, with cd'
-    return f'cannot write standard output: {error.strerror}'
+    options = {name: value for name, value in options.items() if value is not None and value is not False}
+    words = [options.pop(name) for name in ('input', 'run') if name in options]
+    for name, value in options.items():
+        if value is True:
+            words.append(spelled(name))
+        elif str(value).startswith('-'):                   # which would be read as another option
+            words.append(f'{spelled(name)}={value}')
+        else:
+            words += [spelled(name), str(value)]
+    return words
 
 
-def _place_of(error):
-    """Return the line of the user's own code that raised an error, as text and as Python; None where there is none.
+def near(path):
+    """Return a path relative to the current folder if it is inside it, otherwise absolute; it never begins with '-'."""
+    relative = os.path.relpath(path)
+    if relative.split(os.sep)[0] == os.pardir:
+        return os.path.abspath(path)
+    return os.path.join(os.curdir, relative) if relative.startswith('-') else relative
 
-    It is the innermost one outside of libraries, if that is not in a file of this program other than charlstm.py.
+
+def script(name, *arguments, processes=1):
+    """Return the command that runs a script of this folder, from the current one, in one or several processes.
+
+    It uses this Python or, if `uv run` started the current script, uv.
     """
-    import sysconfig                           # late, so that --help does not wait for them
-    import traceback
-    libraries = [sysconfig.get_path(name) + os.sep for name in ('stdlib', 'platstdlib', 'purelib', 'platlib')]
-    program = [os.path.join(commands.ROOT, *names) for names in (('engine', ''), ('train.py',), ('produce_text.py',))]
-    if isinstance(error, SyntaxError) and error.filename:
-        frames = [traceback.FrameSummary(error.filename, error.lineno, '')]
-    else:
-        frames = traceback.extract_tb(error.__traceback__)
-    for frame in reversed(frames):
-        path = os.path.abspath(frame.filename)
-        if path.startswith(tuple(libraries)):
-            continue
-        if path.startswith(tuple(program)) or not os.path.isfile(path):
-            return None
-        return f'{commands.near(path)}, line {frame.lineno}', frame.line
-    return None
+    name_of_python = os.path.basename(sys.executable)
+    python = name_of_python if shutil.which(name_of_python) == sys.executable else near(sys.executable)
+    runner = ['uv', 'run'] if 'UV' in os.environ else [python]
+    if processes > 1:
+        runner = ['mpiexec', '--bind-to', 'none', '-n', str(processes), python, '-m', 'mpi4py']
+    return shlex.join([*runner, near(os.path.join(ROOT, name)), *arguments])
 
 
-def _message(error, needs_less, options):
-    """Return the message of an error that the user can correct; None for a bug. For needs_less see main."""
-    unnamed = without_file(error)
-    place, line = _place_of(error) or (None, None)
-    if isinstance(error, (OSError, ValueError)) and str(error) and not unnamed and (
-            not place or line.startswith('raise ')):
-        return str(error).split('\nApply node')[0]         # where Theano begins to explain its graph
-    if lacks_memory(error):
-        text = error.strerror if unnamed else str(error)
-        if error.args and isinstance(error.args[0], bytes):            # pygpu's
-            text = error.args[0].decode(errors='replace')
-        text = ''.join(text.splitlines()[:1])[:200]                    # Theano adds many lines
-        less = needs_less(options) if options and not isinstance(error, (OSError, ImportError)) else ''
-        advice = f'{less} less' if less else 'end other programs, or use a machine with more memory'
-        return f'not enough memory: {text}; {advice}' if text else f'not enough memory; {advice}'
-    if unnamed:
-        return unnamed
-    if isinstance(error, ImportError):
-        # Python names the module that is missing; our own errors say what to do.
-        return f'{error}: {commands.find_packages()}' if error.name else str(error)
-    if place:
-        return f'{place}: {type(error).__name__}: {error}'
-    return None
+# ---------------------------------------------------------------- progress
+
+def is_watched(file):
+    """Return whether a stream is shown while it is written to, by a terminal or a notebook."""
+    return file.isatty() or type(file).__module__.startswith('ipykernel')
+
+
+class _Lines:
+    """Progress where no bar can be shown: a line every QUIET seconds. Its methods are those of bar()."""
+
+    def __init__(self, total, description, unit):
+        self.n, self.total, self.description, self.unit = 0, total, description, unit
+        self.last_line = time.time()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def update(self, n=1):
+        self.n += n
+        if time.time() - self.last_line > QUIET:
+            of_all = '' if self.total is None else f' of {self.total:,}'
+            note(f'{self.description}: {self.n:,}{of_all} {self.unit}')
+            self.last_line = time.time()
+
+    def set_description_str(self, text):
+        self.description = text
+
+    def write(self, line):
+        print(line, flush=True)
+        self.last_line = time.time()
+
+    def close(self):
+        pass
+
+
+def bar(total, description, unit):
+    """Return the progress of some work, on standard error: tqdm's bar, or lines where there is neither a terminal nor a
+    notebook. It is a context with these methods:
+
+    update(n): count n more units as done.
+    set_description_str(text): change the text before the bar.
+    write(line): print a line to standard output, above the bar.
+    close(): remove the bar.
+    """
+    if not is_watched(sys.stderr):
+        return _Lines(total, description, unit)
+    try:
+        from tqdm.auto import tqdm                         # late: it is slow to import, and there may be none
+    except ImportError:
+        return _Lines(total, description, unit)
+
+    class Bar(tqdm):
+        def set_description_str(self, text):
+            super().set_description_str(printable(text), refresh=False)        # at the time of the next update
+
+        def write(self, line):
+            self.clear()
+            print(line, flush=True)
+
+    shown = Bar(total=total, desc=printable(description), unit=' ' + unit, unit_scale=(total or 0) > 9999, leave=False,
+                delay=1, smoothing=0.05, file=getattr(sys.stderr, 'stream', sys.stderr))   # to move by control codes
+    if sys.stderr.isatty():                # tqdm alone shows nothing on a terminal that says it has 0 columns or lines
+        shown.nrows, shown.dynamic_ncols = 24, lambda file: (shutil.get_terminal_size().columns - 1, 24)
+    return shown
+
+
+class Compilation:
+    """How far a function is compiled: a line now and then. file: where to; None: standard error, if it is watched."""
+
+    def __init__(self, name, file=None):
+        self.name, self.last_line = name, None
+        self.file = file or (sys.stderr if is_watched(sys.stderr) else None)    # compiling() redirects it later
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def report(self, done, total):
+        """Take the numbers of compiled files and of all. The first call is before the first file."""
+        if self.file and (self.last_line is None or time.time() - self.last_line > COMPILING):
+            print(f"compiling {self.name}, once for this model's functions: {done} of {number_of(total, 'file')} ...",
+                  file=self.file, flush=True)
+            self.last_line = time.time()
+
+
+# ---------------------------------------------------------------- interrupts
+
+def _end(number, frame):
+    os.write(2, f'{os.path.basename(sys.argv[0])}: interrupted\n'.encode('utf-8', 'replace'))
+    os._exit(EXIT_INTERRUPTED)
+
+
+def _handle(before, handler):
+    for number in (signal.SIGINT, signal.SIGTERM):         # Ctrl-C, and `kill`
+        if signal.getsignal(number) in before:             # not if it is ignored
+            signal.signal(number, handler)
+
+
+def end_at_once():
+    """Let Ctrl-C or SIGTERM end the program with one line: an import could catch a KeyboardInterrupt."""
+    _handle((signal.default_int_handler, signal.SIG_DFL), _end)
+
+
+def raise_again():
+    """Let Ctrl-C or SIGTERM raise KeyboardInterrupt, after end_at_once(), so that nothing that was begun is left."""
+    _handle((_end,), signal.default_int_handler)
+
+
+@contextlib.contextmanager
+def ctrl_c_delayed():
+    """Delay the KeyboardInterrupt of Ctrl-C to the end of the block, which then is not left half done."""
+    if (threading.current_thread() is not threading.main_thread()
+            or signal.getsignal(signal.SIGINT) is not signal.default_int_handler):
+        yield
+        return
+    received = []
+    signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if received:
+            raise KeyboardInterrupt from None
+
+
+class StopRequest:
+    """A context in which a signal requests a stop after the current step; a second signal stops at once.
+
+    The signals are Ctrl-C, SIGTERM, SIGUSR1, which mpiexec passes to all processes and which batch systems send before
+    the time is over, and SIGHUP, of a terminal that was closed. A signal that is ignored stays so, as SIGHUP under
+    nohup, and Ctrl-C in the background of a shell script.
+    """
+    SIGNALS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGUSR1', 'SIGHUP') if hasattr(signal, name)]
+
+    def __init__(self, group):
+        """Take a SingleProcess or a ProcessGroup, whose processes agree to stop."""
+        self._group = group
+
+    def __enter__(self):
+        self._handlers = {number: signal.signal(number, self._request) for number in self.SIGNALS
+                          if signal.getsignal(number) != signal.SIG_IGN}
+        return self
+
+    def _request(self, number, frame):
+        if number == getattr(signal, 'SIGHUP', None):      # the shell may send one, and the system another
+            sys.stdout = sys.stderr = open(os.devnull, 'w', encoding='utf-8')          # nothing else can be written to
+        elif self._group.stop_requested:
+            raise KeyboardInterrupt
+        self._group.stop_requested = True
+
+    @property
+    def agreed(self):
+        """Return whether all processes stop now."""
+        return self._group.stop_agreed
+
+    def __exit__(self, *error):
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
 
 
 # ---------------------------------------------------------------- the options and the end of a script
 
 class Parser(argparse.ArgumentParser):
-    """A parser of options that accepts no abbreviations of them, and '--' as a value, as in --stop=--.
-
-    An error is one line, without the usage of all options.
-    """
+    """A parser of options without abbreviations. An error is one line, without the usage of all options."""
 
     def __init__(self, **settings):
         super().__init__(allow_abbrev=False, **settings)
@@ -205,8 +304,7 @@ class Parser(argparse.ArgumentParser):
         for title, rows in table.items():
             group = self.add_argument_group(title)
             for row in rows:
-                kind, default = row.kind, self.argument_default or row.default
-                text = row.help                        # which has a default in words
+                kind, text = row.kind, row.help            # which has a default in words
                 if row.default not in (None, '') and kind is not bool:
                     text += f' (default: {row.default})'
                 if kind is bool:
@@ -219,99 +317,241 @@ class Parser(argparse.ArgumentParser):
                     settings = dict(type=str, metavar=kind)
                 else:
                     settings = dict(type=kind, metavar={int: 'N', float: 'X'}[kind])
-                group.add_argument(commands.spelled(row.name), default=default, help=text, **settings)
+                group.add_argument(spelled(row.name), default=self.argument_default or row.default, help=text,
+                                   **settings)
 
-    def print_help(self, file=None):
-        print(self.format_help(), end='', file=file, flush=True)       # argparse would drop an OSError
-
-    def _get_values(self, action, strings):
-        if action.option_strings and strings == ['--']:    # which older versions of argparse drop
-            value = self._get_value(action, '--')
-            self._check_value(action, value)
-            return value
-        return super()._get_values(action, strings)
-
-    def parse_intermixed_args(self, args=None, namespace=None):
-        # Options may stand between names; on a Python too old for that, one line must still say that it is too old.
-        parse = getattr(self, 'parse_known_intermixed_args', self.parse_known_args)
-        options, unknown = parse(args, namespace)
-        if unknown:
-            self._refuse(unknown)
-        return options
-
-    def _refuse(self, words):
-        """Refuse words that are neither options nor arguments."""
-        known = [name[2:] for name in self._option_string_actions if name.startswith('--')]
-        for word in words:
-            if word.startswith('-'):
-                if os.path.exists(word):
-                    self.error(f'unknown option {word}', f': if the file is meant, write {os.path.join(".", word)}')
-                option = word.split('=')[0]
-                name = option.lstrip('-')
-                near = [other for other in known if other.startswith(name)] or difflib.get_close_matches(name, known)
-                if near:
-                    self.error(f'unknown option {option}', f': did you mean --{near[0]}?')
-                self.error(f'unknown option {option}')
-        self.error(f'too many arguments: {" ".join(words)}')
-
-    def error(self, message, advice='; --help lists the options'):
-        self.exit(2, one_line(f'{self.prog}: {message}{advice}') + '\n')
+    def error(self, message):
+        self.exit(2, f'{self.prog}: {message}; --help lists the options\n')
 
 
-def _as_typed(message, parser):
-    """Return a message in which options are as they are typed: 'batch_size' where it stands alone, 'the option l1'."""
-    def typed(word):
-        option = commands.spelled(word.group().split()[-1])
-        return option if option in parser._option_string_actions else word.group()
+class EscapedStream:
+    """A stream that escapes control characters, for a terminal: names and texts may contain any."""
 
-    return re.sub(r'the option [a-z]+|(?<![\w./\\-])[a-z]+_[a-z_0-9]+(?![\w./\\=-])', typed, message)
+    def __init__(self, stream, is_terminal):
+        self.stream, self.isatty = stream, lambda: is_terminal
 
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
 
-def _end(parser, process_group, status, message):
-    """End all processes of the program, and print a line after all its output."""
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()
-    line = one_line(f'{parser.prog}: {message}')
-    if process_group:
-        process_group.end(status, line)
-    parser.exit(status, line + '\n')
+    def write(self, text):
+        return self.stream.write(CONTROLS.sub(lambda match: ascii(match.group())[1:-1], text))
 
 
-def main(parser, program, needs_less, needs_reader=True, process_group=None):
-    """Run program(options) as a script: an error that the user can correct ends it with one line and exit status 2.
+def rank_and_size():
+    """Return this process's rank and the number of processes (None if unknown) by its launcher; (0, 1) without one."""
+    for rank, size in LAUNCHERS:
+        if os.environ.get(rank, '').isdecimal():
+            return int(os.environ[rank]), int(os.environ[size]) if size in os.environ else None
+    return 0, 1
 
-    program returns the exit status, None for 0. needs_less(options) returns which options need less memory
-    if they are smaller, with a verb, such as 'a smaller --batch-size needs', or ''. When the reader of
-    the output ends, as `head` does, the script ends with status 0, or continues if not needs_reader.
-    process_group: the module engine.parallel, for a program that may run as several processes.
+
+def _set_up_streams(rank, size):
+    """Let standard output and errors take any character, and only those of the first process be seen."""
+    for name in ('stdout', 'stderr'):
+        stream = getattr(sys, name)
+        if rank:
+            stream = open(os.devnull, 'w', encoding='utf-8')
+        elif hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='backslashreplace')
+        if size != 1 or stream.isatty():       # what mpiexec forwards may look like a terminal
+            stream = EscapedStream(stream, size == 1)
+        setattr(sys, name, stream)
+
+
+def lacks_memory(error):
+    """Return whether an error, by its type or its message, means that memory is not enough."""
+    return isinstance(error, MemoryError) or bool(NO_MEMORY.search(str(error)))
+
+
+def _message(error):
+    """Return the line for an error that the user can correct; None for another, which shows its traceback.
+
+    A ValueError is such an error where this program raises it, not a library or the user's own cell.
     """
-    rank, size = process_group.rank_and_size() if process_group else (0, 1)
-    _set_up_streams(rank, size, needs_reader)
-    options = None
+    if lacks_memory(error):
+        return f'not enough memory: {str(error).strip()[:200].splitlines()[0]}' if str(error) else 'not enough memory'
+    if isinstance(error, ModuleNotFoundError):
+        package = (error.name or '').split('.')[0]
+        return f'{error}: pip install {"-r requirements.txt" if package in ("theano", "numpy", "scipy") else package}'
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    by_program = frame.f_globals['__name__'].split('.')[0] in ('__main__', 'charlstm', 'engine', 'text_input')
+    if isinstance(error, (OSError, ImportError)) or isinstance(error, ValueError) and by_program:
+        return str(error)
+    return None
+
+
+def main(parser, program):
+    """Run program(options) as a script, and exit with the status that it returns, None for 0.
+
+    An error that the user can correct ends it with one line and status 2. When the reader of the output ends, as `head`
+    does, so does the script, with status 0.
+    """
+    rank, size = rank_and_size()
+    _set_up_streams(rank, size)
+    message = None
     try:
-        options = parser.parse_intermixed_args()
-        os.getcwd()                                    # raises where the folder was removed
-        status = program(options) or 0
+        status = program(parser.parse_intermixed_args()) or 0
+        if rank:                               # another status would end the first process, which may still write
+            status = 0
         sys.stdout.flush()
-    except SystemExit as error:                        # the parser's
-        if error.code and process_group:
-            process_group.end(error.code, '')
-        raise
     except BrokenPipeError:
         status = 0
     except KeyboardInterrupt as error:
-        _end(parser, process_group, interrupts.EXIT_INTERRUPTED, f'interrupted{error}')
+        status, message = EXIT_INTERRUPTED, f'interrupted{error}'
     except Exception as error:
-        message = _message(error, needs_less, options)
+        status, message = 2, _message(error)
         if message is None:
             raise
-        _end(parser, process_group, 2, _as_typed(message, parser) if isinstance(error, ValueError) else message)
     finally:
-        interrupts.raise_again()
         try:
             sys.stdout.flush()
-        except OSError:                                # no reader, or a full disk: Python must not fail again at exit
+        except OSError:                        # no reader, or a full disk: Python must not fail again at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if status and process_group:
-        process_group.end(status, '')
-    sys.exit(status)
+        if rank:                               # the end of the first process, which says why, ends this one meanwhile
+            time.sleep(1)
+            sys.stderr = sys.__stderr__
+    parser.exit(status, message and f'{parser.prog}: {one_line(message)}\n')
+
+
+# ---------------------------------------------------------------- for train.py until it uses bar()
+
+FORECAST = 10      # seconds of training, if an epoch takes longer, after which its whole time is estimated
+TIME = len('10:00:00 left')                            # columns of a terminal that a bar keeps for it
+
+
+class _NoBar:
+    """A stand-in for tqdm's progress bar where none is shown: all its methods do nothing."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def __getattr__(self, name):
+        return lambda *arguments, **settings: None
+
+
+def progress_bar(file, shown=True, **settings):
+    """Return tqdm's progress bar if it is to be shown and the file is a terminal, otherwise a _NoBar.
+
+    The bar writes to the terminal itself, not through an EscapedStream, because it moves by control characters.
+    """
+    if not (shown and file.isatty()):
+        return _NoBar()
+    try:
+        from tqdm import tqdm                          # late, so that --help needs nothing installed
+    except ImportError:
+        return _NoBar()
+    return tqdm(file=getattr(file, 'stream', file), dynamic_ncols=True, **settings)
+
+
+def _estimate_from(bar, done):
+    """Let a bar estimate the time left without what was done until now, before which something is compiled."""
+    bar.n = bar.initial = bar.last_print_n = done
+    bar.unpause()
+
+
+class _Speed:
+    """The speed of an epoch. epoch_start: when it began; read: how many characters were read since."""
+
+    def begin_epoch(self):
+        """Begin to measure the speed of an epoch."""
+        self.epoch_start, self.read = time.time(), 0
+
+    def speed(self):
+        """Return the characters per second of this epoch, a finite number even before the clock moves."""
+        return self.read / max(time.time() - self.epoch_start, 1e-6)
+
+
+class Watch(_Speed):
+    """What follows the steps of a training loop: this one only measures the speed, and never stops the loop."""
+    stopped = False
+
+    def step(self, cost, ratios, characters):
+        """Take the cost and the update ratios of a step, and how many characters it has read."""
+        self.read += characters
+
+    def until_stopped(self, items):
+        """Yield the items until the loop is to stop."""
+        for item in items:
+            yield item
+            if self.stopped:
+                return
+
+
+def _fitting(fields, columns):
+    """Return the first fields, joined, as many of them as have room."""
+    text = ''
+    for field in fields:
+        if len(text + field) > columns:
+            break
+        text += field
+    return text
+
+
+class ProgressBar(_Speed):
+    """The progress of training: a bar on a terminal, otherwise lines.
+
+    steps: how many an epoch has; done: how many the run has made. The time left is estimated without
+    the first step, in which a GPU's driver compiles.
+    """
+
+    def __init__(self, steps, done):
+        self.steps, self.done_before = steps, done
+        self.begin_epoch()
+        self.last_line = self.epoch_start
+        self.forecast = False                          # whether the estimate was printed
+        self.bar = progress_bar(sys.stdout, total=None, initial=done, desc='starting, ', smoothing=0.05,
+                                bar_format='{desc}{remaining} left |{bar}|')
+        self.go_back(done)
+
+    def go_back(self, done):
+        """Continue from an earlier step of the run."""
+        self.done = self.bar.n = done
+        self.first = done + 1                          # the step that the estimate leaves out
+
+    @contextlib.contextmanager
+    def paused(self):
+        """Do not count the time of the block for the speed."""
+        start = time.time()
+        yield
+        self.epoch_start += time.time() - start
+
+    def line(self, text):
+        """Print a line above the bar."""
+        self.bar.clear()
+        print(text, flush=True)
+        self.last_line = time.time()
+
+    def step(self, epoch, epochs, cost, valid_cost, characters):
+        """Show a step, which read this number of characters. epochs: those of the whole run, which may become fewer.
+
+        Return whether this is the time for a text before the end of the epoch: once, with the estimate of the time,
+        where much of the epoch is left.
+        """
+        self.done += 1
+        self.read += characters
+        fields = [f'epoch {epoch}/{epochs}, ', f'cost {cost:.3f}, ', f'valid {valid_cost:.3f}, ',
+                  f'{self.speed():,.0f} chars/s, ']
+        self.bar.total = total = epochs * self.steps
+        self.bar.set_description_str(_fitting(fields, shutil.get_terminal_size().columns - TIME), refresh=False)
+        if self.done == self.first:                    # both estimates of the time left, the bar's too, begin here
+            self.start = time.time()
+            _estimate_from(self.bar, self.done)
+            return False
+        self.bar.update()
+        elapsed = time.time() - self.start
+        seconds = elapsed / (self.done - self.first)   # of a step
+        estimates = not self.forecast and (elapsed > FORECAST or self.done % self.steps == 0)
+        if estimates:
+            what = f'what is left of {epochs} epochs' if self.done_before else f'{epochs} epochs'
+            whole = f', {duration(seconds * (total - self.done_before))} for {what}' if epochs > 1 else ''
+            self.line(f'estimated training time: {duration(seconds * self.steps)} an epoch{whole}')
+            self.forecast = True
+        if isinstance(self.bar, _NoBar) and time.time() - self.last_line > QUIET:
+            self.line(f'{"".join(fields)}{duration(seconds * (total - self.done))} left')
+        return estimates and seconds * (-self.done % self.steps) > FORECAST / 2        # seconds left of the epoch
+
+    def close(self):
+        self.bar.close()

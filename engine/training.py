@@ -1,553 +1,569 @@
-"""The state of a model between two steps: its text, vocabulary, parameters and states, in memory and in checkpoints."""
-import codecs
+"""The state of a model between two steps, its compiled functions, and its checkpoints: methods of CharLSTM.
+
+Each function takes the model first. What it is made of, besides what the docstring of CharLSTM lists:
+
+    group, precision, kernel    the processes that train it, of the inputs of products, and whether C computes it
+    text                        the Text that was prepared, or None
+    weights, averaged_steps     what is trained, by name, where p is its running average over so many steps, or {}
+    average_weight, rate        shared scalars: the weight of that average in a step, and dyn_lrate
+    optimiser_variables         what optimiser_state returns, as shared variables; {} until it is needed
+    carried                     states before the next training batch, four arrays (B,H), or None
+    validation                  states before the next validation batch, and its index
+    best                        the parameters of the best epoch of fit, by name, or None
+    functions, made_from        what was compiled, by name, and from what
+"""
+import collections
 import functools
 import math
-import os
 import secrets
 import sys
-import threading
-from typing import Any, Dict, Optional, Tuple, Union
 
 import numpy as np
 
-from engine.model import checks
-from engine.backend.theano_setup import device, theano
-from engine.model.files import base_name
-
-from engine.model import checkpoint, dropout
+from engine.backend import bfloat16
+from engine.backend.theano_setup import compiling, device, kernel_runs, theano, tt
+from engine.kernel.cell import Cell
+from engine.kernel.data_parallel import DataParallelStep
+from engine.kernel.drawing import continue_texts
+from engine.kernel.network import costs_follow, is_as_in_c, log_probabilities
+from engine.kernel.ops import Kernel
+from engine.kernel.scan import Scan
+from engine.model import checks, dropout
 from engine.model.batches import Text
-from engine.model.parameters import NAMES, are_bytes, carry_over, cell_of, own_names, read_parameters, to_store, units
-from engine.run_state import RunState, map_state, named_state, read_run
-from engine.model.text import encoded, shown
-from engine.run.table import ABOVE_0
-from engine.terminal import printable, warn
+from engine.model.files import base_name
+from engine.model.parameters import NAMES, own_names, units
+from engine.model.run_state import map_state, named_state
+from engine.model.text import shown
+from engine.parallel import group_of
+from engine.run import table
+from engine.terminal import Compilation, printable, warn
 
-Path = Union[str, os.PathLike, checkpoint.Checkpoint]      # of a file; of a checkpoint, also an open one
-LONGEST_SHOWN = 200        # characters of a formula in a message
-
-
-def locked(method):
-    """Let only one thread at a time run the decorated methods of an object."""
-    @functools.wraps(method)
-    def call(self, *arguments, **settings):
-        with self._lock:
-            return method(self, *arguments, **settings)
-    return call
+STATES = ('h1', 'C1', 'h2', 'C2')
+DRAWS = 'draws random numbers by Theano, which no checkpoint keeps: a resumed run draws others'
 
 
-def read_checkpoint(path, encoding='utf-8'):
-    """Read and check a checkpoint.
+class Learning(collections.UserDict):
+    """The learning parameters, which are checked when they are set: engine/run/table.py has their names and ranges."""
 
-    encoding: of the text, where the vocabulary is one of bytes, as the original of this program
-    stored it. Returns parameters (name to array, in floatX) and uchar (V,). Raises
-    OSError when the file cannot be read, ValueError when it is no checkpoint, and ImportError where the package
-    safetensors, for a file of PyTorch, is missing.
+    def __setitem__(self, name, value):
+        value = table.learning({name: value})[name]
+        if name in self.data and name == 'lrate' and value != self.data[name]:
+            raise ValueError(f"lp['lrate'] is only the first rate: set dyn_lrate or, in fit, schedule.rate_factor, not "
+                             f'{value}')
+        if name in self.data and name == 'average' and bool(value) != bool(self.data[name]):
+            raise ValueError("lp['average'] begins and ends only with model_setup")
+        self.data[name] = value
+
+
+def begin(model, random_seed, kernel, comm, precision):
+    """Give a new model its attributes. Arguments and errors: as of CharLSTM."""
+    if random_seed is not None:
+        checks.whole('random_seed', random_seed, 0, most=math.inf)
+    bfloat16.instructions(precision, kernel)               # refuse before a text is read
+    model.group, model.precision, model.kernel = group_of(comm), precision, kernel and kernel_runs()
+    seed = secrets.randbits(128) if random_seed is None else random_seed
+    model.random = np.random.default_rng(model.group.broadcast(int, seed))         # the same numbers in all processes
+    model.uchar, model.batch_size, model.text, model.schedule = [], None, None, None
+    model.X, model.Y, model.n_batches, model.texts = {}, {}, {}, {}
+    model.p, model.lp, model.rate, model.average_weight = {}, {}, None, None
+    model.weights, model.averaged_steps, model.optimiser_variables, model.best = {}, 0, {}, None
+    model.carried, model.validation = None, (None, 0)
+    model.functions, model.made_from = {}, None
+
+
+def describe(model):
+    """Return a line on the sizes of the model and on its text."""
+    of_model = '{} and {} units, {} characters'.format(*sizes(model), V(model)) if model.p else 'no model'
+    of_text = f'text {base_name(source(model)["path"])}' if model.text else 'no text'
+    return printable(f'{type(model).__name__}({of_model}, {of_text})')
+
+
+def get_rate(model):
+    """Return the learning rate, a shared scalar; None before model_setup. It may be set to a number above 0."""
+    return model.rate
+
+
+def set_rate(model, rate):
+    if model.rate is None:
+        raise ValueError('no model yet: call model_setup first')
+    model.rate.set_value(rate)
+
+
+def tell(model, line):
+    """Warn the user, in the first process only."""
+    if model.group.first:
+        warn(line)
+
+
+# ---------------------------------------------------------------- the text
+
+def prepare_input(model, filepath, ratio_valid=0.30, batch_size=50, seq_length=50, verbose=True, encoding='utf-8',
+                  stateful=False, valid=None, test=None):
+    """Read a text and cut it into batches. A text is a file, an open text file, or a folder of text files.
+
+    The text is cut into consecutive sequences of seq_length characters (a last partial one is dropped), which give
+    seq_length - 1 inputs and as many targets. Of n sequences the first (1 - ratio_valid) n, rounded, are for
+    training, the others for validation. Consecutive ones fill the batches, and those that fill none are dropped.
+
+    With stateful, the rows of a batch are batch_size long pieces of the training text (or of the validation text)
+    that continue from batch to batch: T = seq_length, the last batch may be shorter, and every character is
+    predicted. Training and validate then carry the states along.
+
+    valid: a text to validate with. All of the first text is then for training, and ratio_valid is not used. The
+    batches of a short one have fewer rows. test: a text to test with, of which only the vocabulary is used. uchar
+    has the characters of all texts. Both are kept in the attribute texts, as numbers that score_text takes.
+
+    Sets uchar, batch_size, texts, X, Y and n_batches: X['train'][i] are the inputs and Y['train'][i] the targets of
+    the i-th batch, int32 (T,B) with T = seq_length - 1. If the object has parameters that know all characters of
+    the texts, uchar stays as it is. If they do not know one, they are dropped, with a warning. Ends any running fit.
+
+    Raises OSError when the file cannot be read, and ValueError for arguments out of range, a wrong encoding, or a
+    text too short for one batch.
     """
-    return read_parameters(path, theano.config.floatX, encoding)
+    text = Text(filepath, ratio_valid, batch_size, seq_length, encoding, stateful, verbose, model.group, valid, test)
+    if model.p and not model.uchar and V(model) == len(text.uchar):        # set up by char_dim, for this text
+        model.uchar = list(text.uchar)
+    unknown = set(text.uchar) - set(model.uchar)
+    if model.p and unknown:
+        tell(model, f'the parameters do not know {shown(unknown)} of the text and were dropped; model_setup makes new '
+                    'ones')
+        set_parameters(model, {}, text.uchar)
+    elif model.p:
+        text.renumber(model.uchar)
+    set_text(model, text)
+    model.schedule = None
+    reset_states(model)
+    warn_if_truncated(model)
+    if verbose and model.group.first:
+        print(text.summary())
 
 
-def _read_model(path, encoding='utf-8'):
-    """Return what read_checkpoint returns, and the formula of the cell, '' for the standard one."""
-    with checkpoint.opened(path) as stored:
-        return (*read_checkpoint(stored, encoding), cell_of(stored)['formula'])
+def set_text(model, text):
+    """Let a Text be that of the model."""
+    model.text, model.uchar, model.batch_size = text, list(text.uchar), text.batch_size
+    model.X, model.Y, model.n_batches, model.texts = text.X, text.Y, text.n_batches, text.texts
+    model.validation = None, 0
 
 
-def _read_model_and_run(path, optimiser_state):
-    """Return what _read_model returns, and then what read_run returns."""
-    with checkpoint.opened(path) as stored:
-        arrays, uchar, formula = _read_model(stored)
-        return arrays, uchar, formula, *read_run(stored, arrays, optimiser_state)
+def is_stateful(model):
+    """Return whether the text's rows continue from batch to batch."""
+    return model.text is not None and model.text.stateful
 
 
-def _values(variables):
+def source(model, role='train'):
+    """Return the path of the text to train, 'valid' or 'test' with, its number of characters and its sha256, a dict."""
+    if not has_text(model, role):
+        raise ValueError(f'no text to {role} with yet: call prepare_input with one first')
+    return model.text.sources[role]
+
+
+def has_text(model, role):
+    """Return whether there is a text of its own to train, 'valid' or 'test' with."""
+    return model.text is not None and role in model.text.sources
+
+
+def passage(model):
+    """Return the beginning of the validation text, by which a run shows what it learns: 'validation' and a string.
+
+    Where there is none, it is 'training' and the beginning of that. Of several processes only the first has it.
+    Raises ValueError where no text was prepared.
+    """
+    if model.text is None:
+        raise ValueError('no text yet: call prepare_input first')
+    (name, codes), = model.text.passage.items()
+    return name, ''.join([model.text.uchar[k] for k in codes])
+
+
+def warn_if_truncated(model):
+    """Warn where sequences are longer than the gradient reaches."""
+    depth = model.lp.get('bptt_maxdepth', -1)
+    if model.text is not None and 0 < depth < model.text.steps:
+        tell(model, f'only the last {depth} of the {model.text.steps} steps of a sequence are trained on: '
+                    f'bptt_maxdepth is {depth}, seq_length {model.text.seq_length}; set them to one number')
+
+
+def reset_states(model):
+    """Forget the states that training carries from batch to batch, as at the start of the text."""
+    model.carried = None
+
+
+# ---------------------------------------------------------------- the parameters
+
+def arrays(variables):
     """Return the arrays of shared variables, both by name; not to be written to."""
     return {name: variable.get_value(borrow=True) for name, variable in variables.items()}
 
 
-def _kinds(arrays):
+def V(model):
+    """Return the number of characters that the model knows. Raises ValueError where there are no parameters."""
+    if not model.p:
+        raise ValueError('no model yet: call model_setup first')
+    return model.p['c'].get_value(borrow=True).shape[0]
+
+
+def sizes(model):
+    """Return H1 and H2. Raises ValueError where there are no parameters."""
+    V(model)
+    return units({name: model.p[name].get_value(borrow=True).shape for name in ('W1', 'W2')})
+
+
+def zero_states(model, B):
+    """Return the states h1, C1, h2, C2 before a text, (B,H1) and (B,H2)."""
+    H1, H2 = sizes(model)
+    return [np.zeros((B, H), theano.config.floatX) for H in (H1, H1, H2, H2)]
+
+
+def trained(model):
+    """Return what training changes, as shared variables by name."""
+    return model.weights or model.p
+
+
+def kinds(arrays):
     """Return the shapes and types of arrays by name."""
     return {name: (array.shape, array.dtype) for name, array in arrays.items()}
 
 
-def _updated(variables, arrays):
-    """Return shared variables by name with these values: the same variables, unless a shape or a type changes."""
-    if _kinds(_values(variables)) != _kinds(arrays):
-        return {name: theano.shared(array, name) for name, array in arrays.items()}
-    for name, array in arrays.items():
+def updated(variables, new):
+    """Return shared variables by name with new values: the same variables, unless a shape or a type changes."""
+    if kinds(arrays(variables)) != kinds(new):
+        return {name: theano.shared(array, name) for name, array in new.items()}
+    for name, array in new.items():
         variables[name].set_value(array)
     return variables
 
 
-def _name_of_npz(filename):
-    """Return the name of a checkpoint to write, with its ending. Raises ValueError for that of a folder, or of nothing.
+def set_parameters(model, new, uchar):
+    """Replace parameters and vocabulary, and end fit. Compiled functions stay where all shapes and types stay."""
+    model.uchar, model.schedule, before = list(uchar), None, model.p
+    model.p = updated(model.p, new)
+    if model.p is not before:
+        model.functions, model.optimiser_variables = {}, {}
+    set_weights(model, new if model.lp.get('average') else {})
+    model.validation = None, 0
+    reset_states(model)
+
+
+def set_weights(model, new, averaged_steps=0):
+    """Replace the weights, whose average over averaged_steps steps is p; {}: p itself is trained."""
+    model.weights, model.averaged_steps = updated(model.weights, new), averaged_steps
+
+
+def optimiser_variables(model):
+    """Return the optimiser's state as shared variables; the initial one if names or shapes are those of another."""
+    initial = map_state(lambda value: np.asarray(value, model.p['c'].dtype),
+                        model.optimiser_state(list(arrays(model.p).values())))
+    now = arrays(named_state(model.optimiser_variables, model.p))
+    if kinds(now) != kinds(named_state(initial, model.p)):
+        model.optimiser_variables = map_state(theano.shared, initial)
+        for name, variable in named_state(model.optimiser_variables, model.p).items():
+            variable.name = name
+    return model.optimiser_variables
+
+
+def checked(optimiser):
+    """Return an optimiser that raises ValueError where it returns other things than optimiser_state says."""
+    def optimise(gradients, parameters, state, lrate, lp):
+        steps, new = optimiser(gradients, parameters, state, lrate, lp)
+        before, after = [named_state(each, range(len(parameters))) for each in (state, new)]
+        if len(steps) != len(parameters) or set(before) != set(after):
+            raise ValueError(f'the optimiser returned {len(steps)} steps and the state {sorted(new)}: expected '
+                             f'{len(parameters)} steps and the state {sorted(state)}')
+        for variable, value in [*zip(parameters, steps), *[(before[name], after[name]) for name in before]]:
+            if (getattr(value, 'dtype', None), getattr(value, 'ndim', None)) != (variable.dtype, variable.ndim):
+                raise ValueError(f'the optimiser returned {getattr(value, "type", repr(value))} for {variable}: '
+                                 f'expected {variable.type}')
+        return steps, new
+    return optimise
+
+
+def finite(model):
+    """Return whether all parameters and the optimiser's state are finite numbers."""
+    state = named_state(model.optimiser_variables, model.p)
+    return all(np.isfinite(array).all() for variables in (model.p, state, model.weights)
+               for array in arrays(variables).values())
+
+
+def versions(model):
+    """Return the versions of what computes, and the device, as strings by name."""
+    return dict(python='.'.join(map(str, sys.version_info[:3])), numpy=np.__version__, theano=theano.__version__,
+                device=device())
+
+
+# ---------------------------------------------------------------- compiled functions
+
+def code_of(function):
+    """Return what tells a function from an edited one: its code and defaults or, with a closure, itself."""
+    function = getattr(function, '__func__', function)
+    return function if getattr(function, '__closure__', None) else getattr(function, '__code__', function), getattr(
+        function, '__defaults__', None)
+
+
+def functions(model):
+    """Return what was compiled, by name, after dropping what is of an edited function, cell or learning parameter."""
+    now = [[code_of(function) for function in (
+        model.cell, model.optimiser, model.optimiser_state, *model.symbols().values())],
+        dict(model.cell_parameters), dict(model.lp)]
+    if model.made_from != now:
+        model.functions, model.made_from = {}, now
+    return model.functions
+
+
+def cell_of_model(model):
+    """Return the Cell of the attributes cell and cell_parameters. Raises ValueError for what cannot be a cell."""
+    made = functions(model)
+    if 'cell' not in made:
+        made['cell'] = Cell(model.cell, checks.cell_parameters(model.cell_parameters), theano.config.floatX)
+    return made['cell']
+
+
+def operations(model):
+    """Return the operations of the network: a Kernel if it can compute the cell, otherwise a Scan.
+
+    Raises ValueError where the model lacks a parameter of the cell, or for bfloat16 without the kernel.
     """
-    filename = checks.path('filename', filename)
-    if filename.endswith('.npz'):
-        return filename
-    if not os.path.basename(filename) or os.path.isdir(filename):
-        raise ValueError(f'filename is {filename!r}: expected the name of a file, such as params.npz')
-    return filename + '.npz'
+    cell = cell_of_model(model)
+    if list(model.p)[len(NAMES):] != own_names(cell.own):
+        raise ValueError(f'the cell {cell.name} has other parameters than the model: call model_setup after a change '
+                         'of cell_parameters')
+    if model.kernel and cell.program:
+        return Kernel(cell, bfloat16.instructions(model.precision))
+    if model.precision == 'bfloat16':
+        raise ValueError(f'precision bfloat16 needs the C kernel, which cannot compute the cell {cell.name} '
+                         f'({cell.unknown}): take float32')
+    return Scan(cell)
 
 
-class State:
-    """The state of a CharLSTM between two steps; the class CharLSTM adds the computations.
+def runs_in_c(model):
+    """Return whether the C kernel computes this model; otherwise theano.scan does."""
+    return isinstance(operations(model), Kernel)
 
-    Attributes: those that CharLSTM lists; group, a SingleProcess or a ProcessGroup: the processes that train
-    the model together, each of which has its own rows (B) of a batch and of states; precision, of the operands of
-    products; _initial_lp, lp as model_setup made it; _text, the Text that was prepared, or None; _optimiser_state, what
-    optimiser_state returns, as shared variables, {} until it is needed; _weights, the weights that are trained, by
-    name, where p is their running average, {} where p itself is trained; _averaged_steps, the steps in that average;
-    _carried, the states before the next training batch, four arrays (B,H), or None; _validation_states, those before
-    the next validation batch, and _validation_index, its index.
+
+def compile(model, *names):
+    """Compile functions anew, after a change of something that they read: those of these names now, others when used.
+
+    names: those of compiled(). Raises OSError where that fails, ValueError for a function that cannot be a cell and
+    before model_setup.
     """
-
-    def __init__(self, random_seed, group, precision):
-        self.group, self.precision, self._lock = group, precision, threading.RLock()
-        seed = secrets.randbits(128) if random_seed is None else random_seed
-        self.random = np.random.default_rng(group.broadcast(int, seed))          # the same numbers in all processes
-        self.uchar, self._encoding = [], 'utf-8'           # of the text, where the vocabulary is one of bytes
-        self.batch_size = self._dyn_lrate = None
-        self.X, self.Y, self.n_batches, self.texts = {}, {}, {}, {}
-        self.p, self.lp, self._initial_lp, self._optimiser_state = {}, {}, {}, {}
-        self._weights, self._averaged_steps = {}, 0
-        self._functions = {}           # compiled, by name, from what the next three say
-        self._cell = self._made_from = self._reads = None          # the Cell, attributes, and what functions read
-        self._text = self.schedule = None
-        self._carried, self._validation_states, self._validation_index = None, None, 0
-
-    def __repr__(self):
-        """Return a line on the sizes of the model and on its text."""
-        parts = ['no model']
-        if self.p:
-            parameters = sum(math.prod(self._shape(name)) for name in self.p)
-            parts = ['{} and {} units'.format(*self._units()), f'{self._V()} characters', f'{parameters:,} parameters']
-            parts += [self.precision] if self.precision != 'float32' else []
-        if self.has_text('train'):
-            source = self.source()
-            parts.append(f'text {base_name(source["path"])} of {source["characters"]:,} characters')
-        else:
-            parts.append('no text')
-        return printable(f'{type(self).__name__}({", ".join(parts)})')
-
-    def __getstate__(self):
-        """Return what copy and pickle take: all but the lock and compiled functions, which are compiled again."""
-        return dict(self.__dict__, _functions={}, _cell=None, _made_from=None, _reads=None, _lock=None)
-
-    def __setstate__(self, state):
-        self.__dict__.update(state, _lock=threading.RLock())
-
-    @property
-    def dyn_lrate(self):
-        """The learning rate, a shared scalar; None before model_setup. It may be set to a number above 0."""
-        return self._dyn_lrate
-
-    @dyn_lrate.setter
-    def dyn_lrate(self, rate):
-        if self._dyn_lrate is None:
-            raise ValueError('no model yet: call model_setup first')
-        self._dyn_lrate.set_value(ABOVE_0('lrate', rate))
-
-    def _warn(self, line):
-        """Tell the user something, in the first process only."""
-        if self.group.first:
-            warn(line)
-
-    # ---- the text
-
-    @locked
-    def prepare_input(self, filepath: Path, ratio_valid: float = 0.30, batch_size: int = 50, seq_length: int = 50,
-                      verbose: bool = True, encoding: str = 'utf-8', stateful: bool = False,
-                      valid: Optional[Path] = None, test: Optional[Path] = None) -> None:
-        """Read a text and cut it into batches. A text is a file, or a folder of text files.
-
-        The text is cut into consecutive sequences of seq_length characters (a last partial one is dropped), which give
-        seq_length - 1 inputs and as many targets. Of n sequences the first (1 - ratio_valid) n, rounded, are for
-        training, the others for validation. Consecutive ones fill the batches, and those that fill none are dropped.
-
-        With stateful, the rows of a batch are batch_size long pieces of the training text (or of the validation text)
-        that continue from batch to batch: T = seq_length, the last batch may be shorter, and every character is
-        predicted. Training and validate then carry the states along.
-
-        valid: a text to validate with. All of the first text is then for training, and ratio_valid is not used. The
-        batches of a short one have fewer rows. test: a text to test with, of which only the vocabulary is used. uchar
-        has the characters of all texts. Both are kept in the attribute texts, as numbers that score_text takes.
-
-        Sets uchar, batch_size, texts, X, Y and n_batches: X['train'][i] are the inputs and Y['train'][i] the targets of
-        the i-th batch, int32 (T,B) with T = seq_length - 1. If the object has parameters that know all characters of
-        the texts, uchar stays as it is. If they do not know one, they are dropped, with a warning. What fit has begun
-        ends.
-
-        Raises OSError when the file cannot be read, and ValueError for arguments out of range, a wrong encoding, or a
-        text too short for one batch.
-        """
-        checks.flag('verbose', verbose)
-        text = Text(filepath, ratio_valid, batch_size, seq_length, encoding, stateful, verbose, self.group, valid, test)
-        if self.p and not self.uchar and self._V() == len(text.uchar):   # set up by char_dim, for this text
-            self.uchar = list(text.uchar)
-        unknown = set(text.uchar) - set(self.uchar)
-        if self.p and unknown:
-            paths = ', '.join(str(path) for path in (filepath, valid, test) if path is not None)
-            self._warn(f'the parameters do not know {shown(unknown)} of {paths} and were dropped; model_setup makes '
-                       'new ones')
-            self._set_parameters({}, text.uchar)
-        elif self.p:
-            text.renumber(self.uchar)
-        self._set_text(text)
-        self.schedule = None
-        self.reset_states()
-        self._warn_if_truncated()
-        if verbose and self.group.first:
-            print(text.summary())
-
-    def in_vocabulary(self, text: str) -> str:
-        """Return a string in the characters of uchar: where the model learned bytes, its bytes as escapes."""
-        if not are_bytes(self.uchar):
-            return text
-        return text.encode(self._encoding, 'surrogateescape').decode('ascii', 'surrogateescape')
-
-    def _encode(self, text, name):
-        """Return a string as numbers of uchar, int32 (n,).
-
-        Raises ValueError where it has unknown characters; name: what the message calls the string.
-        """
-        if not self.uchar:
-            raise ValueError('no vocabulary: call fit or prepare_input, or load a checkpoint, first')
-        return encoded(self.in_vocabulary(text), self.uchar, name)
-
-    def _text_decoder(self, count):
-        """Return a function that decodes `count` texts piece by piece.
-
-        It takes the next numbers (n,count) of the texts and returns a list of count strings. Where the model
-        learned bytes, a character that is cut between two pieces is in the string of the second.
-        """
-        def strings(numbers):
-            return [''.join([self.uchar[k] for k in column]) for column in numbers.T.tolist()]
-
-        def decode(numbers):
-            return [decoder.decode(string.encode('ascii', 'surrogateescape'))
-                    for decoder, string in zip(decoders, strings(numbers))]
-
-        if not are_bytes(self.uchar):
-            return strings
-        decoders = [codecs.getincrementaldecoder(self._encoding)('replace') for _ in range(count)]
-        return decode
-
-    def _set_text(self, text):
-        self._text, self.uchar, self.batch_size = text, list(text.uchar), text.batch_size
-        self.X, self.Y, self.n_batches, self.texts = text.X, text.Y, text.n_batches, text.texts
-        self._validation_states, self._validation_index = None, 0
-
-    def _stateful(self):
-        return self._text is not None and self._text.stateful
-
-    def fingerprint(self, role: str = 'train') -> str:
-        """Return the SHA-256, in hexadecimal, of the text that was prepared.
-
-        role: 'valid' or 'test' for the text to validate or to test with. Raises ValueError where there is none.
-        """
-        return self.source(role)['sha256']
-
-    def source(self, role: str = 'train') -> Dict[str, Any]:
-        """Return the path of a text, its number of characters and its sha256, a dict. Argument as for fingerprint."""
-        if not self.has_text(role):
-            raise ValueError(f'no text to {role} with yet: call prepare_input with one first')
-        return self._text.sources[role]
-
-    def has_text(self, role: str) -> bool:
-        """Return whether there is a text for that role. Argument as for fingerprint."""
-        return self._text is not None and role in self._text.sources
-
-    def passage(self) -> Tuple[str, str]:
-        """Return the beginning of the validation text, by which a run shows what it learns: 'validation' and a string.
-
-        Where there is none, it is 'training' and the beginning of that. Of several processes only the first has it.
-        Raises ValueError in the others, and where no text was prepared.
-        """
-        if self._text is None:
-            raise ValueError('no text yet: call prepare_input first')
-        if not self._text.passage:
-            raise ValueError('only the first process has the passage')
-        (name, codes), = self._text.passage.items()
-        return name, ''.join([self._text.uchar[k] for k in codes])
-
-    def _warn_if_truncated(self):
-        """Warn where sequences are longer than the gradient reaches."""
-        depth = self.lp.get('bptt_maxdepth', -1)
-        if self._text is not None and 0 < depth < self._text.steps:
-            self._warn(f'only the last {depth} of the {self._text.steps} steps of a sequence are learned from: '
-                       f'bptt_maxdepth is {depth}, seq_length {self._text.seq_length}; set them to one number unless '
-                       'this is meant')
-
-    @locked
-    def reset_states(self) -> None:
-        """Forget the states that training carries from batch to batch, as at the start of the text."""
-        self._carried = None
-
-    # ---- the parameters
-
-    def _set_parameters(self, arrays, uchar):
-        """Replace parameters and vocabulary, and end fit. Compiled functions stay where all shapes and types stay."""
-        self.uchar, self.schedule, before = list(uchar), None, self.p
-        self.p = _updated(self.p, arrays)
-        if self.p is not before:
-            self._functions, self._optimiser_state = {}, {}
-        self._set_weights(arrays if self.lp.get('average') else {})
-        self._validation_states, self._validation_index = None, 0
-        self.reset_states()
-
-    def _set_weights(self, arrays, averaged_steps=0):
-        """Replace the weights, whose average over averaged_steps steps is p; arrays {}: p itself is trained."""
-        self._weights, self._averaged_steps = _updated(self._weights, arrays), averaged_steps
-
-    def _trained(self):
-        """Return what training changes, as shared variables by name."""
-        return self._weights or self.p
-
-    def _training_state(self):
-        """Return the optimiser's state as shared variables; the initial one if names or shapes are those of another."""
-        initial = map_state(lambda value: np.asarray(value, self.p['c'].dtype),
-                            self.optimiser_state(list(self._arrays().values())))
-        now = _values(named_state(self._optimiser_state, self.p))
-        if _kinds(now) != _kinds(named_state(initial, self.p)):
-            self._optimiser_state = map_state(theano.shared, initial)
-            for name, variable in named_state(self._optimiser_state, self.p).items():
-                variable.name = name
-        return self._optimiser_state
-
-    def _arrays(self):
-        return _values(self.p)
-
-    def _shape(self, name):
-        """Return the shape of a parameter. Raises ValueError where there are none."""
-        if not self.p:
-            raise ValueError('no model yet: call model_setup first')
-        return self.p[name].get_value(borrow=True, return_internal_type=True).shape
-
-    def _V(self):
-        return self._shape('c')[0]
-
-    def _units(self):
-        """Return H1 and H2. Raises ValueError where there are no parameters."""
-        return units({name: self._shape(name) for name in ('W1', 'W2')})
-
-    def _zero_states(self, B):
-        """Return the states h1, C1, h2, C2 before a text, (B,H1) and (B,H2)."""
-        H1, H2 = self._units()
-        return [np.zeros((B, H), theano.config.floatX) for H in (H1, H1, H2, H2)]
-
-    def _vocabulary_size(self, char_dim):
-        """Return V of a new model: char_dim, or that of the text for None. Raises ValueError where they differ."""
-        if char_dim is None and not self.uchar:
-            raise ValueError('no text yet: call prepare_input first, or give char_dim')
-        if char_dim is None:
-            return len(self.uchar)
-        checks.whole('char_dim', char_dim, 1)
-        if self.uchar and char_dim != len(self.uchar):
-            raise ValueError(f'char_dim is {char_dim}: the vocabulary has {len(self.uchar)} characters')
-        return char_dim
-
-    # ---- the inputs of a training step
-
-    def _step_inputs(self, x):
-        """Return the inputs of a training step on x (T,B) after x and y: states, weights of the costs, then masks.
-
-        Raises ValueError where x has not the rows of this process.
-        """
-        rows, B = self._rows(x)
-        return [*self._states_before(x, rows), self._cost_weights(x, B), *self._masks(x, rows)]
-
-    def _rows(self, x):
-        """Return which rows of the whole batch x (T,B) has, a slice, and how many rows the whole batch has."""
-        if self.group.size == 1:
-            return slice(0, x.shape[1]), x.shape[1]
-        if self.batch_size is None:
-            raise ValueError('no text yet: call prepare_input first')
-        rows = self.group.rows(self.batch_size)
-        if x.shape[1] != rows.stop - rows.start:
-            raise ValueError(f'x has {x.shape[1]} rows: expected {rows.stop - rows.start}, the share that this process '
-                             f'has of batches of {self.batch_size}')
-        return rows, self.batch_size
-
-    def _states_before(self, x, rows):
-        """Return the states before x: those carried, if any, with some rows reset to zeros."""
-        if not (self._stateful() and self._carried is not None and len(self._carried[0]) == x.shape[1]):
-            return self._zero_states(x.shape[1])
-        if not self.lp['reset']:
-            return self._carried
-        kept = ~dropout.begins_anew(self.random, self.lp['reset'], rows)       # so that the model also sees beginnings
-        return [state * kept[:, None].astype(state.dtype) for state in self._carried]
-
-    def _cost_weights(self, x, B):
-        """Return the weight of each cost of x in the gradient, (T,B): zero before the last bptt_maxdepth steps."""
-        depth, weights = self.lp['bptt_maxdepth'], np.full(x.shape, 1 / (len(x) * B), theano.config.floatX)
-        if depth != -1:
-            weights[:-depth] = 0
-        return weights
-
-    def _masks(self, x, rows):
-        """Return the masks of a step on x: of units for dropout, then of weights for DropConnect, if any."""
-        H, dtype, masks = self._units(), theano.config.floatX, []
-        if self.lp['dropout']:
-            masks += dropout.unit_masks(self.random, self.lp['dropout'], rows, len(x), H, dtype)
-        if self.lp['dropconnect']:
-            masks += dropout.weight_masks(self.random, self.lp['dropconnect'], H, dtype)
-        return masks
-
-    # ---- checkpoints
-
-    @locked
-    def save_params(self, filename: Path, progress: Any = None) -> str:
-        """Write the state of this object to an npz file, whole or not at all; '.npz' is added where it is missing.
-
-        The file has the parameters and uchar, which load_params reads. For resume it also has the optimiser's state,
-        the carried states, the generator, the learning parameters, and progress, a dict of the caller's that JSON can
-        hold. Of several processes the first writes, with the states of all. Returns the file's name. Raises OSError
-        when it cannot be written, and ValueError where there is nothing to save, for the name of a folder, where a
-        number is not finite, or where the processes differ.
-        """
-        if not self.p or not self.uchar:
-            raise ValueError('nothing to save: there are no parameters or no vocabulary yet')
-        filename = self.group.broadcast(_name_of_npz, filename)
-        p, weights = self._arrays(), _values(self._weights)
-        optimiser = _values(named_state(self._training_state(), p))
-        self.group.check_in_sync([*p.values(), *optimiser.values(), *weights.values()],
-                                 self.random.bit_generator.state, self._model_cell().formula)
-        carried, validation = [self.group.gather(states) for states in (self._carried, self._validation_states)]
-        arrays = dict(p, **RunState(optimiser, weights, carried, validation).arrays())
-        self.group.broadcast(self._write, filename, arrays, progress)
-        return filename
-
-    @staticmethod
-    def versions() -> Dict[str, str]:
-        """Return the versions of what computes, and the device, as strings by name."""
-        return dict(python='.'.join(map(str, sys.version_info[:3])), numpy=np.__version__, theano=theano.__version__,
-                    device=device())
-
-    def finite(self) -> bool:
-        """Return whether all parameters and the optimiser's state are finite numbers."""
-        state = named_state(self._optimiser_state, self.p)
-        return all(np.isfinite(array).all() for variables in (self.p, state, self._weights)
-                   for array in _values(variables).values())
-
-    def _write(self, filename, arrays, progress):
-        if not all(np.isfinite(array).all() for array in arrays.values()):
-            raise ValueError(f"{filename} was not written: the parameters or the optimiser's state are not finite any "
-                             'more')
-        cell = self._model_cell()
-        metadata = dict(
-            lp=self.lp, averaged_steps=self._averaged_steps, validation_index=self._validation_index,
-            random=self.random.bit_generator.state, text=self._text.metadata() if self._text else {}, progress=progress,
-            cell=dict(formula='' if cell.standard else cell.formula, parameters=list(cell.own)),
-            optimiser=sorted(self._optimiser_state), precision=self.precision, versions=self.versions())
-        checkpoint.write(filename, dict(arrays, uchar=to_store(self.uchar)), metadata)
-
-    @locked
-    def load_params(self, filename: Path, encoding: str = 'utf-8') -> Dict[str, np.ndarray]:
-        """Replace parameters and uchar by those of a checkpoint, of this program, of its original, or of PyTorch.
-
-        filename: a path, or an open Checkpoint; a path that ends in .safetensors is of PyTorch. encoding: of the text,
-        where the vocabulary is one of bytes, as in the original. A text that was prepared before stays, and its batches
-        are renumbered. Raises OSError when the file cannot be read, and ValueError when it is no checkpoint, does not
-        know a character of the text, or lacks a parameter of the cell; and ImportError as read_checkpoint. Warns of a
-        checkpoint with another cell. What fit has begun ends. Returns the parameters, name to array, in floatX, as the
-        original did.
-        """
-        self._check_learning()
-        return self._load(filename, encoding)
-
-    def _load(self, filename, encoding):
-        """Load parameters as load_params does, whatever was changed in lp: model_setup replaces it."""
-        arrays, uchar, formula = self.group.broadcast(_read_model, filename, encoding)
-        difference = self.cell_difference(filename, formula)
-        if difference:
-            self._warn(f'{difference}: with this one it predicts differently; --cell names the class of another')
-        names = *NAMES, *own_names(self.cell_parameters)
-        for name in names:
-            if name not in arrays:
-                raise ValueError(f'{filename} has no {name}, a parameter of the cell of this model; init_params or '
-                                 '--init begins with its initial value')
-        arrays = {name: arrays[name] for name in names}
-        self._set_model(filename, arrays, uchar)
-        self._encoding = encoding
-        if are_bytes(self.uchar):
-            self._warn(f'{filename} learned bytes instead of characters, of a text that was not all ASCII: they are '
-                       f'read and written as {encoding.upper()}; if they are others, say so with the option encoding')
-        return arrays
-
-    def cell_difference(self, filename, formula):
-        """Return a line on a checkpoint's cell of another formula than this model's; None where they are equal."""
-        cell = self._current_cell()
-        formulas = formula, '' if cell.standard else cell.formula
-        if formulas[0] == formulas[1]:
-            return None
-        theirs, ours = [f'{text[:LONGEST_SHOWN]} ...' if len(text) > LONGEST_SHOWN else text or 'the standard one'
-                        for text in formulas]
-        return f'{filename} was trained with another cell ({theirs}) than this model has ({ours})'
-
-    def _set_model(self, filename, arrays, uchar):
-        """Replace parameters and vocabulary by a checkpoint's, and renumber the text.
-
-        Raises ValueError where the text has other characters.
-        """
-        if self._text is not None:
-            unknown = set(self.uchar) - set(uchar)
-            if unknown:
-                raise ValueError(f'{filename} does not know {shown(unknown)} of the text that was prepared')
-            self._text.renumber(uchar)
-            self._set_text(self._text)
-        self._set_parameters(arrays, uchar)
-
-    @locked
-    def resume(self, filename: Path) -> Any:
-        """Restore what save_params wrote, after prepare_input and model_setup with the same arguments as then.
-
-        Training then continues as if it had never stopped, bit for bit, once dyn_lrate and lp are as they were, if they
-        were changed since model_setup. Returns progress as JSON holds what save_params got. What fit has begun ends.
-        Raises OSError when the file cannot be read, and ValueError for one that is no checkpoint, does not know a
-        character of the text, lacks something that a run needs, is of another cell, optimiser or precision, or has an
-        average where model_setup had none, or the reverse.
-        """
-        self._check_learning()
-        arrays, uchar, formula, run, metadata = self.group.broadcast(
-            _read_model_and_run, filename, self.optimiser_state)
-        difference = self.cell_difference(filename, formula)
-        if difference:
-            raise ValueError(f'{difference}: a run is resumed with its own; --cell names its class')
-        theirs = metadata['precision']
-        if theirs != self.precision:
-            raise ValueError(f'{filename} was trained with precision {theirs}, and this model has {self.precision}: a '
-                             'run is resumed with its own')
-        if bool(run.weights) != bool(self.lp.get('average')):
-            raise ValueError(f'{filename} was trained {"with" if run.weights else "without"} an average of the '
-                             'parameters: model_setup needs the same average')
-        self._set_model(filename, arrays, uchar)
-        self._set_weights(run.weights, metadata['averaged_steps'] if run.weights else 0)
-        for name, variable in named_state(self._training_state(), self.p).items():
-            variable.set_value(run.optimiser[name])
-        self._carried, self._validation_states = [states and [state[self.group.rows(len(state))] for state in states]
-                                                  for states in (run.carried, run.validation)]
-        self._validation_index = metadata['validation_index']
-        self.random.bit_generator.state = metadata['random']
-        return metadata['progress']
-
-    @locked
-    def init_params(self, filename: Path, encoding: str = 'utf-8') -> None:
-        """Start from the parameters of a checkpoint of another text, after prepare_input and model_setup.
-
-        Characters that both texts have keep their rows and columns; the others
-        stay as they are in a new model. encoding: as for load_params. Raises OSError when the file
-        cannot be read, ValueError when it is no checkpoint, or when the units differ, and ImportError as
-        read_checkpoint. Warns of a checkpoint with another cell. What fit has begun ends.
-        """
-        self._check_learning()
-        ours = self._units()
-        arrays, uchar, formula = self.group.broadcast(_read_model, filename, encoding)
-        difference = self.cell_difference(filename, formula)
-        if difference:
-            self._warn(f'{difference}: training begins with its parameters all the same')
-        theirs = units({name: array.shape for name, array in arrays.items()})
-        if theirs != ours:
-            raise ValueError('{} has {} and {} units, this model {} and {}: they must be the same'.format(
-                filename, *theirs, *ours))
-        new = {name: p.get_value() for name, p in self.p.items()}
-        self._set_parameters(carry_over(arrays, uchar, new, self.uchar), self.uchar)
+    model.functions = {}
+    for name in names:
+        compiled(model, name)
+
+
+def compiled(model, name):
+    """Return the function 'predict', 'check', 'train_rmsprop', 'train_sgd', 'sample' or 'states', compiled.
+
+    Raises as compile does.
+    """
+    V(model)                                               # raises without a model
+    made = functions(model)
+    if name not in made:
+        build = dict(predict=build_predict, states=build_states, check=build_check, sample=build_sample,
+                     train_rmsprop=functools.partial(build_train, rule='rmsprop'),
+                     train_sgd=functools.partial(build_train, rule='sgd'))[name]
+        ops = operations(model)
+        try:
+            with Compilation(name) as progress, compiling(progress.report):
+                made[name] = build(model, ops)
+        except NotImplementedError as error:               # a gradient that an edited network needs and C lacks
+            if isinstance(ops, Scan) or model.precision == 'bfloat16':
+                raise ValueError(f'the network cannot be computed: {error}') from error
+            tell(model, f'theano.scan computes the network, many times slower: {error}')
+            model.kernel, model.functions = False, {}      # not some in C and some not
+            return compiled(model, name)
+        if name.startswith('train'):
+            warn_of_training(model, made[name])
+    return made[name]
+
+
+def warn_of_training(model, step):
+    """Warn of a cell that is slow, and of a training step that draws random numbers."""
+    cell = cell_of_model(model)
+    if model.kernel and not cell.program:
+        tell(model, f'the cell {cell.name} uses {cell.unknown}, which is not in C: theano.scan runs it, many times '
+                    'slower')
+    if any(getattr(variable, 'default_update', None) is not None for variable in step.get_shared()):
+        tell(model, f'training {DRAWS}')
+
+
+def build_predict(model, ops):
+    """Compile the function from characters (T,B) and states to log probabilities (T*B,V) and new states."""
+    x, states = tt.imatrix('x'), tt.matrices(*STATES)
+    outputs = model.symbols()['network'](x, x, states, model.p, ops)               # the targets do not matter
+    if not costs_follow(outputs, x):
+        tell(model, 'network was edited, and its costs could not be shown to be -log p: training and validation use '
+                    'them, but scores, alternatives and pages show -log p')
+    return theano.function([x, *states], [log_probabilities(outputs), *outputs.after], updates=ops.updates)
+
+
+def build_states(model, ops):
+    """Compile the function from characters (T,B) and states to the states after each, and those after the last."""
+    x, states = tt.imatrix('x'), tt.matrices(*STATES)
+    outputs = model.symbols()['network'](x, x, states, model.p, ops)
+    return theano.function([x, *states], outputs.states + outputs.after, updates=ops.updates)
+
+
+def build_check(model, ops):
+    """Compile the function from x, y (T,B) and states to mean cost, best characters, new states, costs (T,B)."""
+    (x, y), states = tt.imatrices('x', 'y'), tt.matrices(*STATES)
+    outputs = model.symbols()['network'](x, y, states, model.p, ops)
+    return theano.function([x, y, *states], [outputs.costs.mean(), outputs.best, *outputs.after, outputs.costs],
+                           updates=ops.updates)
+
+
+def build_sample(model, ops):
+    """Compile the function from prime, bits, n, choice and states to texts (m+n,B) and new states, in C if possible."""
+    if isinstance(ops, Kernel) and is_as_in_c(model.symbols()['network'], model.p, ops):
+        prime, bits, n, choice = tt.imatrix('prime'), tt.lmatrix('bits'), tt.lscalar('n'), tt.vector('choice')
+        states = tt.matrices(*STATES)
+        return theano.function([prime, bits, n, choice] + states, ops.sample(prime, bits, n, choice, states, model.p))
+    if isinstance(ops, Kernel):
+        tell(model, 'network was edited, and engine/kernel/sampling.c was not: texts are written a step at a time, '
+                    'more slowly')
+    return functools.partial(continue_texts, compiled(model, 'predict'))
+
+
+def build_train(model, ops, rule):
+    """Compile a training step: from x, y, states, weights and masks to cost, best, new states and update ratios.
+
+    rule: 'rmsprop' or 'sgd'. One process has one function for both halves of a step. Several sum their gradients
+    between two.
+    """
+    if not model.lp:
+        raise ValueError('no learning parameters yet: call model_setup first')
+    symbols, lp = model.symbols(), dict(model.lp)
+    (x, y), states, weights = tt.imatrices('x', 'y'), tt.matrices(*STATES), tt.matrix('weights')
+    masks = tt.tensor3s('mask1', 'mask2') * bool(lp['dropout'])
+    masks += tt.tensor3s('connections1', 'connections2') * bool(lp['dropconnect'])
+    parameters, averages = list(trained(model).values()), list(model.p.values()) if lp['average'] else []
+    cost, outputs = symbols['objective'](x, y, states, weights, masks, trained(model), ops, lp)
+    gradients = tt.grad(cost, parameters, return_disconnected='None', disconnected_inputs='ignore')
+    unused = [name for name, gradient in zip(model.p, gradients) if gradient is None]
+    if unused:
+        raise ValueError(f'the costs do not depend on {", ".join(unused)}: use all parameters in network')
+    optimiser, state = ((symbols['sgd'], {}) if rule == 'sgd' else
+                        (checked(model.optimiser), optimiser_variables(model)))
+
+    def second_half(gradients, size):
+        """Return the update ratios and the updates, pairs of a shared variable and its new value."""
+        ratios, new, new_averages, new_state = symbols['update'](
+            gradients, size, parameters, averages, model.average_weight, state, model.rate, lp, optimiser, ops)
+        before, after = [named_state(each, model.p) for each in (state, new_state)]
+        return ratios, [*[(before[name], after[name]) for name in before], *zip(averages, new_averages),
+                        *zip(parameters, new)]
+
+    inputs = [x, y, *states, weights, *masks]
+    results = [outputs.costs.mean(), outputs.best, *outputs.after]
+    if model.group.size == 1:
+        ratios, updates = second_half(gradients, outputs.costs.size)
+        return theano.function(inputs, results + ratios, updates=updates + list(ops.updates.items()))
+    first = theano.function(inputs, results + [theano.Out(g, borrow=True) for g in gradients] + [outputs.costs.size],
+                            updates=ops.updates)
+    sums, size = [g.type() for g in gradients], tt.scalar('size')          # of the whole batch
+    ratios, updates = second_half(sums, size)
+    second = theano.function(sums + [size], ratios, updates=updates, on_unused_input='ignore')
+    return DataParallelStep(first, second, model.group)
+
+
+# ---------------------------------------------------------------- a step
+
+def batch(model, x, y):
+    """Return inputs and targets as int32 (T,B). Raises ValueError for unknown characters and different shapes."""
+    x, y = checks.characters('x', x, V(model)), checks.characters('y', y, V(model))
+    if x.shape != y.shape:
+        raise ValueError(f'x has shape {x.shape} and y {y.shape}: expected the same')
+    return x, y
+
+
+def theano_train_rmsprop(model, x, y):
+    """Do one step of the optimiser on a batch, x and y int (T,B) or (T,): of RMSprop unless you set another.
+
+    In a stateful text the states are those after the last step, or zero in a share lp['reset'] of the rows and
+    after reset_states; otherwise zero. Returns [cost, best characters, int (T,B)], both before the step, then the
+    ratios ||step|| / ||p|| of U1 W1 b1 U2 W2 b2 V c and of the cell's own parameters. The cost is without
+    penalties, with dropout where it is used. Raises ValueError for unknown characters, and before model_setup.
+    """
+    return train(model, 'train_rmsprop', x, y)
+
+
+def theano_train_sgd(model, x, y):
+    """Do one step of gradient descent, with the arguments and results of theano_train_rmsprop."""
+    return train(model, 'train_sgd', x, y)
+
+
+def train(model, name, x, y):
+    """Do a training step by a compiled function, as theano_train_rmsprop does."""
+    x, y = batch(model, x, y)
+    function = compiled(model, name)
+    rows, B = rows_of(model, x)
+    inputs = [*states_before(model, x, rows), *cost_weights(model, x, B), *masks(model, x, rows)]
+    if model.lp['average']:
+        model.averaged_steps += 1
+        # At first the average is over about a tenth of the steps, so that it forgets the initial values.
+        model.average_weight.set_value(min(model.lp['average'], 1 - 10 / (model.averaged_steps + 9)))
+    cost, best, h1, C1, h2, C2, *ratios = function(x, y, *inputs)
+    if is_stateful(model):
+        model.carried = [h1, C1, h2, C2]
+    return [float(cost), best, *map(float, ratios)]
+
+
+def rows_of(model, x):
+    """Return which rows of the whole batch x (T,B) has, a slice, and how many rows the whole batch has."""
+    if model.group.size == 1:
+        return slice(0, x.shape[1]), x.shape[1]
+    rows = model.group.rows(model.batch_size)
+    if x.shape[1] != rows.stop - rows.start:
+        raise ValueError(f'x has {x.shape[1]} rows: expected {rows.stop - rows.start}, the share that this process '
+                         f'has of batches of {model.batch_size}')
+    return rows, model.batch_size
+
+
+def states_before(model, x, rows):
+    """Return the states before x: those carried, if any, with some rows reset to zeros."""
+    if not (is_stateful(model) and model.carried is not None and len(model.carried[0]) == x.shape[1]):
+        return zero_states(model, x.shape[1])
+    if not model.lp['reset']:
+        return model.carried
+    kept = ~dropout.begins_anew(model.random, model.lp['reset'], rows)     # so that the model also sees beginnings
+    return [state * kept[:, None].astype(state.dtype) for state in model.carried]
+
+
+def cost_weights(model, x, B):
+    """Return, in a list, the weight of each cost of x in the gradient, (T,B): 0 before the last bptt_maxdepth steps."""
+    depth, weights = model.lp['bptt_maxdepth'], np.full(x.shape, 1 / (len(x) * B), theano.config.floatX)
+    if depth != -1:
+        weights[:-depth] = 0
+    return [weights]
+
+
+def masks(model, x, rows):
+    """Return the masks of a step on x: of units for dropout, then of weights for DropConnect, if any."""
+    H, dtype, found = sizes(model), theano.config.floatX, []
+    if model.lp['dropout']:
+        found += dropout.unit_masks(model.random, model.lp['dropout'], rows, len(x), H, dtype)
+    if model.lp['dropconnect']:
+        found += dropout.weight_masks(model.random, model.lp['dropconnect'], H, dtype)
+    return found
+
+
+def check(model, x, y, states=None):
+    """Return the mean cost of y after x, the best characters, new states and costs (T,B); states: None for zeros."""
+    return compiled(model, 'check')(x, y, *states or zero_states(model, x.shape[1]))
+
+
+def theano_predict(model, x):
+    """Predict the character after each of x, int (T,B) or (T,), from zero states.
+
+    Returns [probabilities (T,B,V), the most probable characters, int (T,B)]. Raises ValueError for unknown ones.
+    """
+    x = checks.characters('x', x, V(model))
+    log_p = compiled(model, 'predict')(x, *zero_states(model, x.shape[1]))[0]      # (T*B, V)
+    return [np.exp(log_p).reshape(x.shape + (-1,)), log_p.argmax(axis=1).reshape(x.shape)]
+
+
+def theano_check(model, x, y):
+    """Return the mean cost, in nats a character, of predicting y from x, int (T,B) or (T,), from zero states.
+
+    The result is [cost, the most probable characters, int (T,B)]. Raises ValueError for unknown characters.
+    """
+    cost, best, *_ = check(model, *batch(model, x, y))
+    return [float(cost), best]

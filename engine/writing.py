@@ -2,9 +2,8 @@
 import os
 import re
 
-from engine import commands
+from engine.terminal import BUNDLED, near, script, spelled
 from engine.model import checks
-from engine.commands import spelled
 from engine.export.formats import format_of
 from engine.model.files import is_archive, refuse_to_replace
 from engine.run.table import ABOVE_0, ROWS, Option, count
@@ -34,9 +33,11 @@ OPTIONS = {
     CHOICE: [
         Option('method', ('normal', 'argmax', 'max'), 'normal',
                'draw from the distribution, or take the most probable'),
-        Option('temperature', float, 1.0, 'below 1: probable characters become more probable; above 1: less'),
+        Option('temperature', float, 1.0, 'below 1: probable characters become more probable; above 1: less; 0: '
+               'only the most probable one'),
         Option('top_k', int, None, 'draw from only the N most probable characters (default: from all)'),
-        Option('top_p', float, 1.0, 'draw from the fewest characters that together have this probability')],
+        Option('top_p', float, 1.0, 'draw from the fewest characters that together have this probability, '
+               'after --top-k')],
     'is it copying?': [
         Option('copies', 'TEXT', None,
                'say how much of what is written, or of the text of --score, stands in this text (a file or folder), '
@@ -120,10 +121,10 @@ def _check_names(o):
     """Raise ValueError where a file stands in the place of PARAMS that is no checkpoint."""
     if o.out is not None and is_archive(o.out) and not is_archive(o.params):
         raise ValueError(f'got {o.params} and then {o.out}: PARAMS, the checkpoint, comes first, as in '
-                         f'{commands.script("produce_text.py", o.out, o.params)}')
+                         f'{script("produce_text.py", o.out, o.params)}')
     if os.path.isfile(o.params) and os.access(o.params, os.R_OK) and not is_archive(o.params):
         raise ValueError(f'{o.params} is no checkpoint: PARAMS comes first, as in '
-                         f'{commands.script("produce_text.py", commands.near(commands.BUNDLED), "--score", o.params)}')
+                         f'{script("produce_text.py", near(BUNDLED), "--score", o.params)}')
 
 
 def _check(o):

@@ -6,6 +6,7 @@ minute to compile in that mode, and its C code is Theano's own: it is tested
 with Theano's optimisations but without C, or without both.
 """
 import contextlib
+import functools
 import http.server
 import json
 import os
@@ -124,27 +125,25 @@ def compiled(floatX, kernel, **settings):
                           weight_decay=0.2, l1=0.03, l2=0.02, **settings)
         # A number in float64 in a graph would make a GPU slow: it is an error here.
         with theano.change_flags(warn_float64='raise' if floatX == 'float32' else 'ignore'):
-            model.compile('predict', 'train_rmsprop')
+            for name in ('predict', 'train_rmsprop'):
+                model.compiled(name)
             with contextlib.nullcontext() if kernel else default_mode(theano.compile.mode.FAST_COMPILE):
-                model.compile('check', 'train_sgd')
-        model.compile('sample')
-    shared = {variable for name in ('train_rmsprop', 'train_sgd') for variable in model._functions[name].get_shared()}
+                for name in ('check', 'train_sgd'):
+                    model.compiled(name)
+        model.compiled('sample')
+    shared = {variable for name in ('train_rmsprop', 'train_sgd') for variable in model.compiled(name).get_shared()}
     return model, {variable: variable.get_value() for variable in shared}
 
 
 @pytest.fixture(scope='session')
 def compiled_models():
     """Return a function that makes each model once: 'float32' or 'float64' (truncated) with the kernel, or 'scan'."""
-    made = {}
-
+    @functools.cache
     def get(name):
-        if name not in made:
-            if name == 'scan':
-                with default_mode(theano.Mode(linker='py', optimizer='fast_run')):
-                    made[name] = compiled('float32', kernel=False)
-            else:
-                made[name] = compiled(name, kernel=True, bptt_maxdepth=3 if name == 'float64' else 50)
-        return made[name]
+        if name == 'scan':
+            with default_mode(theano.Mode(linker='py', optimizer='fast_run')):
+                return compiled('float32', kernel=False)
+        return compiled(name, kernel=True, bptt_maxdepth=3 if name == 'float64' else 50)
     return get
 
 
@@ -282,7 +281,7 @@ def produce(monkeypatch, capfd, short_run):
         status = 0
         try:
             with default_mode(theano.compile.mode.FAST_COMPILE):
-                terminal.main(produce_text.build_parser(), produce_text.program, produce_text.needs_less)
+                terminal.main(produce_text.build_parser(), produce_text.program)
         except SystemExit as end:
             status = end.code
         out, err = capfd.readouterr()

@@ -12,8 +12,7 @@ from engine.run.recipe import complete, set_units
 from engine.run.run import Run
 from engine.run.schedule import Schedule
 from engine.parallel import SingleProcess
-from engine.interrupts import StopRequest
-from engine.progress import ProgressBar
+from engine.terminal import ProgressBar, StopRequest
 from scripts import log_rows
 
 
@@ -27,9 +26,9 @@ class Learner:
     def __init__(self, score):
         self.rates, self.score, self.random = [], score, SimpleNamespace(bit_generator=SimpleNamespace(state=0))
 
-    epochs = CharLSTM.epochs
+    training = CharLSTM.training
 
-    def compile(self, name):
+    def compiled(self, name):
         pass
 
     def theano_train_rmsprop(self, x, y):

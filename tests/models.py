@@ -86,7 +86,7 @@ def as_new(model):
     """Return a model of make_stateful with the parameters P, reset to its first state."""
     set_parameters(model)
     model.reset_states()
-    model._validation_states, model._validation_index = None, 0
+    model.validation = None, 0
     model.dyn_lrate.set_value(1e-30)                        # steps that change nothing, where a test sets no other
     model.random = np.random.default_rng(8)
     return model

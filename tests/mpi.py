@@ -19,9 +19,9 @@ def start(processes, *words, flags=FAST, env=None, **options):
     """Start Python with arguments in several processes, even more than cores. env: changes of the environment."""
     changes = dict(env or {}, OMPI_ALLOW_RUN_AS_ROOT='1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM='1')       # for containers
     return subprocess.Popen(
-        [MPIEXEC, '--bind-to', 'none', '--map-by', ':OVERSUBSCRIBE', '-n', str(processes), sys.executable,
-         *map(str, words)], encoding='utf-8', env=environment(flags, **changes), stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+        [MPIEXEC, '--bind-to', 'none', '--map-by', ':OVERSUBSCRIBE', '-n', str(processes),
+         sys.executable, '-m', 'mpi4py', *map(str, words)], encoding='utf-8', env=environment(flags, **changes),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 
 def run(processes, *words, timeout=300, **options):

@@ -113,9 +113,12 @@ def rmsprop_step(gradient, p, state, lrate, lp):
 
 
 def chosen(p, temperature=1, top_k=None, top_p=1):
-    """Return probabilities p (V,) with a temperature; those that top_k and top_p exclude are zero."""
+    """Return probabilities p (V,) at a temperature, of the top_k most probable, and of the first of these that sum to
+    top_p; what remains is divided by its sum each time."""
     p = p ** (1 / temperature) / (p ** (1 / temperature)).sum()
-    kept, order = [], list(np.argsort(-p))
-    while order and len(kept) < (top_k or len(p)) and p[kept].sum() < top_p:
+    order = list(np.argsort(-p))[:top_k]
+    p = np.where(np.isin(np.arange(len(p)), order), p, 0) / p[order].sum()
+    kept = [order.pop(0)]
+    while order and p[kept].sum() < top_p:
         kept.append(order.pop(0))
     return np.where(np.isin(np.arange(len(p)), kept), p, 0) / p[kept].sum()

@@ -94,7 +94,7 @@ def main():
             model.p['c'].set_value(model.p['c'].get_value() + 1e-6)
             resumed.cell = swapped_gates
         for wrong in (model, resumed):
-            check_refused(wrong.save_params, 'none', words='process 1 ')
+            check_refused(wrong.save_params, 'none', words='the processes have different')
 
 
 if __name__ == '__main__':

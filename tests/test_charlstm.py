@@ -1,8 +1,6 @@
-"""CharLSTM against numpy_model.py: prediction, cost, gradients, steps, dropout, scores; and training as a whole."""
+"""CharLSTM against numpy_model.py: prediction, cost, gradients, steps, dropout, validation; and training as a whole."""
 import inspect
 import math
-import sys
-from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import pytest
@@ -10,20 +8,20 @@ from scipy import stats
 
 import charlstm
 import numpy_model
-from charlstm import CharLSTM, tt
-from engine import analysis
+from charlstm import CharLSTM
+from engine import training
+from engine.backend.theano_setup import theano
 from engine.kernel.scan import Scan
 from engine.model.dropout import begins_anew
-from engine.backend.theano_setup import theano
-from models import CODES, P, PARTS, RATIO, S, TEXT, set_parameters
+from models import P, PARTS, RATIO, S, TEXT, parameters_of, set_parameters
 from numpy_model import H1, H2, NAMES, V
+from scripts import FAST, TRAIN, load, run, succeeded
 
 SIZES = dict(char_dim=V, num_units1=H1, num_units2=H2)
 COSTS = 'l1', 'l2', 'bptt_maxdepth', 'ar', 'tar'         # the learning parameters of numpy_model.gradients
 TOLERANCE = {'float32': dict(rtol=3e-4, atol=3e-6), 'float64': dict(rtol=1e-6, atol=1e-9)}
 # RMSprop divides a small gradient by about eps, 1e-3 here, and so magnifies its rounding
 RMSPROP_TOLERANCE = {'float32': dict(rtol=3e-3, atol=3e-4), 'float64': dict(rtol=1e-6, atol=1e-6)}
-only_float32 = pytest.mark.parametrize('model', ['float32'], indirect=True)
 
 
 @pytest.fixture(params=['float32', 'float64', 'scan'])
@@ -70,7 +68,7 @@ def test_public_methods_have_the_names_and_defaults_of_the_original():
         assert list(has_default.items()) == list(expected.items())         # in this order too
 
 
-def test_parameters_have_the_names_and_shapes_of_the_rule():
+def test_parameters_and_learning_parameters_of_a_new_model():
     model = new_model(lrate=0.25, l1=0.5)
     assert {name: p.get_value().shape for name, p in model.p.items()} == dict(
         U1=(4, H1, V), W1=(4, H1, H1), b1=(4, H1), U2=(4, H2, H1), W2=(4, H2, H2), b2=(4, H2), V=(V, H2), c=(V,))
@@ -84,7 +82,7 @@ def test_parameters_have_the_names_and_shapes_of_the_rule():
 
 def test_predict_and_check_agree_with_numpy_for_two_sizes_of_batch(model):
     p = set_random_parameters(model)
-    functions = dict(model._functions)
+    functions = dict(model.functions)
     for T, B in ((5, 3), (8, 2)):
         x, y = batch(T, B)
         expected, _ = numpy_model.forward(p, x)
@@ -99,7 +97,7 @@ def test_predict_and_check_agree_with_numpy_for_two_sizes_of_batch(model):
     probabilities, best = model.theano_predict(x[:, 0])              # a vector counts as one sequence
     np.testing.assert_allclose(probabilities, expected[:, :1], **TOLERANCE[theano.config.floatX])
     assert best.shape == (8, 1)
-    assert model._functions == functions                      # the same ones served all sizes
+    assert model.functions == functions                       # the same ones served all sizes
 
 
 # ---------------------------------------------------------------- gradients and steps
@@ -130,18 +128,15 @@ def assert_two_steps_agree_with_numpy(model, train, rule, tolerances=TOLERANCE):
             p[name] = p[name] - step
 
 
-def test_two_steps_of_sgd_agree_with_numpy(model):
-    assert_two_steps_agree_with_numpy(
-        model, model.theano_train_sgd, lambda g, p, state, rate: (numpy_model.sgd_step(g, rate), state))
-
-
 def assert_rmsprop_agrees_with_numpy(model):
     assert_two_steps_agree_with_numpy(
         model, model.theano_train_rmsprop,
         lambda *arguments: numpy_model.rmsprop_step(*arguments, model.lp), RMSPROP_TOLERANCE)
 
 
-def test_two_steps_of_rmsprop_agree_with_numpy(model):
+def test_two_steps_of_each_rule_agree_with_numpy(model):
+    assert_two_steps_agree_with_numpy(
+        model, model.theano_train_sgd, lambda g, p, state, rate: (numpy_model.sgd_step(g, rate), state))
     assert_rmsprop_agrees_with_numpy(model)
 
 
@@ -150,13 +145,6 @@ def test_two_steps_of_a_truncated_scan_agree_with_numpy(float64, interpreted):
     assert_rmsprop_agrees_with_numpy(new_model(
         kernel=False, drate=0.7, eps=1e-3, momentum=0.6, weight_decay=0.2, bptt_maxdepth=3, l1=0.03, l2=0.02, ar=0.7,
         tar=1.3))
-
-
-def test_first_update_ratio_of_c_is_infinite(model):
-    """c starts at zero; the ratios of b1 and b2 are finite, since the forget gates' biases do not."""
-    ratios = model.theano_train_rmsprop(*batch(5, 3))[2:]
-    assert [name for name, ratio in zip(NAMES, ratios) if not np.isfinite(ratio)] == ['c'] and ratios[-1] == np.inf
-    assert np.isfinite(model.theano_train_rmsprop(*batch(5, 3))[-1])
 
 
 # ---------------------------------------------------------------- states carried from batch to batch
@@ -176,31 +164,18 @@ def test_training_carries_the_state(stateful):
     np.testing.assert_allclose(step(1), from_zero, rtol=1e-5)
 
 
-def test_validation_carries_the_state_over_all_of_its_streams(stateful):
-    stateful.theano_train_sgd(stateful.X['train'][0], stateful.Y['train'][0])      # whose states are not validation's
-    carried = [np.array(state) for state in stateful._carried]
-    streams = PARTS['valid']
-    expected = numpy_model.costs(numpy_model.forward(P, streams[:, :-1].T)[0], streams[:, 1:].T).mean()
-    np.testing.assert_allclose(stateful.validate(), expected, rtol=1e-5)
-    np.testing.assert_array_equal(np.concatenate(stateful._carried, axis=1), np.concatenate(carried, axis=1))
-
-
-# ---------------------------------------------------------------- single validation batches
-
-def costs_of_batches():
-    """Return the cost of each validation batch, with the states carried from batch to batch."""
+def test_validation_batches_and_validation_of_all_carry_states_of_their_own(stateful):
+    """Batches follow each other, and begin again after the last. Training goes on in between. Nothing is drawn."""
     x, y = PARTS['valid'][:, :-1].T, PARTS['valid'][:, 1:].T
     whole = numpy_model.costs(numpy_model.forward(P, x)[0], y)                     # (T, B)
-    return [whole[start:start + S].mean() for start in range(0, len(whole), S)]
-
-
-def test_validation_batches_follow_each_other_and_begin_again_after_the_last(stateful):
-    """Training carries states of its own, and validation of all begins from zero, in between. Nothing is drawn."""
-    expected, found, random = costs_of_batches(), [], stateful.random.bit_generator.state
+    expected = [whole[start:start + S].mean() for start in range(0, len(whole), S)]
+    found, random = [], stateful.random.bit_generator.state
     for _ in range(2 * len(expected) + 2):
         found.append(stateful.validate_batch())
         stateful.theano_train_sgd(stateful.X['train'][0], stateful.Y['train'][0])
-        stateful.validate()
+        carried = [state.copy() for state in stateful.carried]
+        np.testing.assert_allclose(stateful.validate(), whole.mean(), rtol=1e-5)
+        np.testing.assert_array_equal(np.hstack(stateful.carried), np.hstack(carried))
         stateful.reset_states()
     assert isinstance(found[0], float) and stateful.n_batches['valid'] == len(expected) > 3
     np.testing.assert_allclose(found, expected * 2 + expected[:2], rtol=1e-5)
@@ -216,31 +191,18 @@ def test_validation_batch_without_streams_is_a_random_one_from_zero_states(text_
     p = set_random_parameters(model)
     expected = [numpy_model.costs(numpy_model.forward(p, x)[0], y).mean()
                 for x, y in zip(model.X['valid'], model.Y['valid'])]
-    assert len(expected) > 4
     found = np.array([model.validate_batch() for _ in range(60)])
     drawn = np.abs(found[:, None] - expected).argmin(axis=1)
     np.testing.assert_allclose(found, np.take(expected, drawn), rtol=1e-5)
-    assert set(drawn) == set(range(len(expected))) and (np.diff(drawn) == 1).mean() < 0.9
-    model.random = np.random.default_rng(8)
-    again = [model.validate_batch() for _ in range(9)]
-    model.random = np.random.default_rng(8)
-    assert [model.validate_batch() for _ in range(9)] == again and model._validation_states is None
-
-
-@pytest.mark.parametrize('stateful', [True, False], ids=['streams', 'sequences'])
-def test_validation_batch_without_a_validation_text(text_file, stateful):
-    model = CharLSTM(random_seed=1)
-    model.prepare_input(text_file(TEXT), 0, 3, S, verbose=False, stateful=stateful)
-    model.model_setup(num_units1=H1, num_units2=H2)
+    assert set(drawn) == set(range(len(expected))) and len(expected) > 4 and (np.diff(drawn) == 1).mean() < 0.9
+    model.prepare_input(text_file(TEXT), 0, 3, S, verbose=False)
     assert math.isnan(model.validate_batch()) and math.isnan(model.validate())
-    assert math.isnan(CharLSTM().validate_batch())
-    assert model._functions == {}                                 # nothing was compiled for it
 
 
-# ---------------------------------------------------------------- dropout
+# ---------------------------------------------------------------- dropout, smoothing, penalties, limits
 
 def test_masks():
-    masks = new_model(dropout=0.3)._masks(np.zeros((301, 53)), slice(0, 53))
+    masks = training.masks(new_model(dropout=0.3), np.zeros((301, 53)), slice(0, 53))
     assert [mask.shape for mask in masks] == [(301, 53, H1), (301, 53, H2)]
     for mask in masks:
         values, counts = np.unique(mask, return_counts=True)
@@ -252,8 +214,6 @@ def test_masks():
             differ = (np.roll(mask, 1, axis) != mask).mean()
             assert abs(differ - 2 * 0.3 * 0.7) < 0.02
 
-
-# ---------------------------------------------------------------- smoothing
 
 def test_smoothing_changes_what_is_learned_but_not_the_costs_that_are_reported(interpreted):
     """A step of gradient descent changes the bias c by the mean of p less the targets, which smoothing spreads."""
@@ -268,24 +228,20 @@ def test_smoothing_changes_what_is_learned_but_not_the_costs_that_are_reported(i
     np.testing.assert_allclose(after[1], 0.75 * onto_targets + 0.25 * (p.mean(axis=(0, 1)) - 1 / V), atol=1e-6)
 
 
-# ---------------------------------------------------------------- activation regularisation
-
 def test_outputs_are_penalised_before_dropout_and_from_the_states_before(float64, interpreted, monkeypatch):
     """At rate 1 a step of SGD is the gradient."""
     model = new_model(kernel=False, dropout=0.4, bptt_maxdepth=-1, ar=0.7, tar=1.3, lrate=1)
     p, (x, y), random = set_random_parameters(model), batch(5, 3), np.random.default_rng(3)
     masks = [(random.random(x.shape + (H,)) < 0.6) * 1.7 for H in (H1, H2)]
     states = [random.uniform(-0.9, 0.9, (H, 3)) for H in (H1, H1, H2, H2)]
-    monkeypatch.setattr(model, '_masks', lambda x, rows: masks)
-    monkeypatch.setattr(model, '_states_before', lambda x, rows: [state.T for state in states])
+    monkeypatch.setattr(training, 'masks', lambda model, x, rows: masks)
+    monkeypatch.setattr(training, 'states_before', lambda model, x, rows: [state.T for state in states])
     cost = model.theano_train_sgd(x, y)[0]
     np.testing.assert_allclose(cost, numpy_model.costs(numpy_model.forward(p, x, states, masks)[0], y).mean())
     expected = numpy_model.gradients(p, x, y, ar=0.7, tar=1.3, states=states, masks=masks)
     for name in NAMES:
         np.testing.assert_allclose(p[name] - model.p[name].get_value(), expected[name], rtol=1e-6, atol=1e-9)
 
-
-# ---------------------------------------------------------------- limits
 
 def test_a_short_gradient_is_not_touched(interpreted):
     gradients = [theano.shared(np.array(values, 'float32')) for values in ([[0.3, -0.4]], [1.2])]        # norm 1.3
@@ -328,18 +284,15 @@ def test_training_limits_its_gradient_and_its_steps(interpreted):
     np.testing.assert_allclose(limited, np.clip(free, -1.5 * 0.25, 1.5 * 0.25), rtol=1e-5, atol=1e-6)
 
 
-# ---------------------------------------------------------------- what a GPU needs
-
-
-def test_settings_may_be_numpy_numbers(interpreted, capsys):
+def test_settings_may_be_numpy_numbers(interpreted):
     """np.float64 comes from every np.logspace, and Theano takes it for a request to compute in float64."""
     with theano.change_flags(warn_float64='raise'):
         model = new_model(**{name: np.float64(value) for name, value in
                              dict(lrate=0.1, drate=0.9, eps=1e-6, l1=1e-3, l2=1e-3).items()})
+        model.lp['dropout'] = np.float64(0.1)
         for train in (model.theano_train_sgd, model.theano_train_rmsprop):
             assert np.isfinite(train(*batch(5, 3))[0])
     assert {p.get_value().dtype for p in model.p.values()} == {np.dtype('float32')}
-    assert capsys.readouterr().err == ''
 
 
 # ---------------------------------------------------------------- learning
@@ -372,144 +325,57 @@ def test_same_seed_gives_the_same_numbers(text_file, interpreted):
     assert runs[0][1] != runs[0][2]                                # the second text goes on drawing
 
 
-# ---------------------------------------------------------------- scores
+# ---------------------------------------------------------------- fit
 
-@pytest.mark.parametrize('n', [2, 7, 8, 9, 15, 40])
-def test_score_of_a_text_of_any_length(stateful, monkeypatch, n):
-    monkeypatch.setattr(analysis, 'SCORED', 7)
-    expected = numpy_model.costs(numpy_model.forward(P, CODES[:n - 1, None])[0], CODES[1:n, None])[:, 0]
-    np.testing.assert_allclose(stateful.score_text(TEXT[:n]), expected, rtol=1e-4)
-    np.testing.assert_array_equal(stateful.score_text(CODES[:n]), stateful.score_text(TEXT[:n]))
+def test_fit_ends_with_the_parameters_of_the_best_epoch(tmp_path, interpreted):
+    """Those of train.py's _best.npz, but for rounding; the text is random, so that later epochs are worse."""
+    (tmp_path / 't.txt').write_text(TEXT)
+    settings = dict(num_units1=5, num_units2=7, batch_size=3, seq_length=11, lrate=0.05, warmup=0, epochs=8)
+    options = [word for name, value in settings.items() for word in (f'--{name.replace("_", "-")}', value)]
+    succeeded(run(TRAIN, 't.txt', 'r', *options, '--random-seed', 3, '--output-dir', '.', cwd=tmp_path, flags=FAST))
+    model = CharLSTM(random_seed=3)
+    costs, after = zip(*[(epoch.valid_cost, parameters_of(model))
+                         for epoch in model.fit(tmp_path / 't.txt', verbose=False, **settings)])
+    best, stored = np.argmin(costs), load(tmp_path / 'r_t.txt_best.npz')
+    assert len(costs) == 8 and best < 7 and list(model.fit()) == []
+    for name, array in parameters_of(model).items():
+        np.testing.assert_array_equal(array, after[best][name])
+        np.testing.assert_allclose(array, stored[name], rtol=1e-4, atol=1e-6)
+    assert (after[-1]['c'] != after[best]['c']).any()
 
 
 # ---------------------------------------------------------------- refusals
 
 @pytest.mark.parametrize('name, values', [
-    ('num_units1', [0, 2.5, math.nan, '7', None]), ('num_units2', [0, -3, None]), ('lrate', [0, math.inf, '0.1', None]),
-    ('drate', [-0.1, 1, math.nan]), ('eps', [0, -1e-8]), ('bptt_maxdepth', [0, -2, 2.5, '3']),
-    ('l1', [-1e-9, math.nan]),
-    ('l2', [-1e-9]), ('char_dim', [0, 2.5, '11']), ('initial', ['zero']),
-])
+    ('num_units1', [0, 2.5, math.nan, '7', None]), ('num_units2', [0, -3]), ('lrate', [0, math.inf, '0.1', None]),
+    ('drate', [-0.1, 1, math.nan]), ('eps', [0, -1e-8]), ('bptt_maxdepth', [0, -2, 2.5, '3']), ('dropout', [1, -0.1]),
+    ('l1', [-1e-9, math.nan]), ('char_dim', [0, 2.5, '11', None]), ('initial', ['zero']), ('dropuot', [0.1])])
 def test_settings_out_of_range(refused, name, values):
     for value in values:
-        with refused(ValueError, f'{name} is {value!r}'):
-            CharLSTM().model_setup(**dict(SIZES, **{name: value}))
+        with refused(ValueError, name):
+            CharLSTM().model_setup(**{**SIZES, name: value})
 
 
-@pytest.mark.parametrize('seed', [-1, 1.5, 'x'])
-def test_random_seed_out_of_range(refused, seed):
-    with refused(ValueError, 'random_seed', repr(seed)):
-        CharLSTM(random_seed=seed)
+@pytest.mark.parametrize('use', [
+    *[lambda model, x=x: model.theano_predict(x) for x in ([[0.0, 1.0]], [[0, V]], [[-1, 0]], [], [[[1]]], 3, ['a'])],
+    *[lambda model, y=y: model.theano_train_sgd([[0, 1]], y) for y in ([[0, 1, 2]], [[0], [1]], [0, 1], [[0, V]])],
+    lambda model: CharLSTM(random_seed=-1), lambda model: CharLSTM(random_seed=1.5), lambda model: CharLSTM().fit(),
+    lambda model: CharLSTM().theano_predict([0]), lambda model: CharLSTM(precision='float16'),
+    lambda model: setattr(CharLSTM(), 'dyn_lrate', 0.1)])
+def test_arguments_out_of_range(refused, use):
+    with refused(ValueError):
+        use(new_model())
 
 
-@pytest.mark.parametrize('value', ['off', 'False', 0, None])
-def test_kernel_is_true_or_false(refused, value):
-    with refused(ValueError, f'kernel is {value!r}: expected True or False'):
-        CharLSTM(kernel=value)
-    assert not CharLSTM(kernel=np.False_).runs_in_c()
-
-
-def test_char_dim_must_be_that_of_the_text(text_file, refused):
-    model = CharLSTM()
-    with refused(ValueError, 'prepare_input', 'char_dim'):
-        model.model_setup()
-    model.prepare_input(text_file('abc' * 30), batch_size=2, seq_length=5, verbose=False)
-    with refused(ValueError, 'char_dim', '4', '3'):
-        model.model_setup(char_dim=4)
-    model.model_setup(num_units1=7, num_units2=4, char_dim=3)
-    assert model.p['c'].get_value().shape == (3,)
-
-
-def test_functions_need_a_model_or_a_text(refused):
-    x, y = batch(5, 3)
-    for call in (lambda m: m.theano_predict(x), lambda m: m.theano_check(x, y),
-                 lambda m: m.theano_train_sgd(x, y), lambda m: m.theano_train_rmsprop(x, y)):
-        with refused(ValueError, 'model_setup'):
-            call(CharLSTM())
-    with refused(ValueError, 'no text yet', 'prepare_input'):
-        CharLSTM().validate()
-    with refused(ValueError, 'model_setup'):
-        CharLSTM().javascript()
-
-
-def test_function_that_does_not_exist(refused):
-    model = CharLSTM()
-    model.model_setup(**SIZES)
-    with refused(ValueError, "no function 'nonsense': expected one of predict, check, "):
-        model.compile('nonsense')
-
-
-def test_model_that_is_replaced_while_it_validates(make_model, refused, interpreted):
-    model = make_model(1)
-    costs = model.validation_costs()
-    next(costs)
-    model.model_setup(num_units1=4, num_units2=3)
-    with refused(ValueError, 'the model was replaced', 'begin again'):
-        next(costs)
-
-
-@only_float32
-@pytest.mark.parametrize('x', [
-    [[0.0, 1.0]], [[0, V]], [[-1, 0]], [], [[]], [[[1]]], 3, ['a', 'b'],
-], ids=repr)
-def test_character_numbers_out_of_range(model, refused, x):
-    with refused(ValueError, 'x has'):
-        model.theano_predict(x)
-    with refused(ValueError, 'y has'):
-        model.theano_check([[0, 1]], x)
-
-
-@only_float32
-def test_targets_must_have_the_shape_of_the_inputs(model, refused):
-    for y in ([[0, 1, 2]], [[0], [1]], [0, 1]):
-        with refused(ValueError, 'shape'):
-            model.theano_train_sgd([[0, 1]], y)
-
-
-def test_second_setup_starts_anew():
-    """RMSprop's averages are zero again, as for any new model."""
-    first, second = new_model(), new_model()
-    x, y = batch(5, 3)
-    second.theano_train_rmsprop(x, y)
-    second.random = np.random.default_rng(1)
-    first.random = np.random.default_rng(1)
-    for model in (first, second):
-        model.model_setup(num_units1=H1, num_units2=H2, char_dim=V)
-        model.theano_train_rmsprop(x, y)
-    for name in first.p:
-        np.testing.assert_array_equal(first.p[name].get_value(), second.p[name].get_value())
-
-
-def test_failed_setup_changes_nothing(tmp_path):
+def test_failed_setup_changes_nothing(tmp_path, text_file, refused):
     model = new_model(lrate=0.25)
-    before = dict(model.lp)
+    before, p = dict(model.lp), parameters_of(model)
     with pytest.raises(OSError):
         model.model_setup(str(tmp_path / 'missing.npz'), lrate=0.5)
-    assert model.lp == before and model.dyn_lrate.get_value() == 0.25
-
-
-# ---------------------------------------------------------------- edits that cannot be trained
-
-@pytest.mark.parametrize('change, words', [
-    (dict(D=np.zeros(3)), ['V, c, D', 'expected U1', 'cell_parameters']),
-    (dict(b1=np.zeros(4, 'float32')), ['float32 (4,) for b1', f'float32 (4, {H1})']),
-    (dict(W2=np.zeros((4, H2, H2))), ['float64', 'W2', f'float32 (4, {H2}, {H2})'])])
-def test_initial_parameters_that_were_edited_are_checked(monkeypatch, refused, change, words):
-    unedited = charlstm.initial_parameters
-    monkeypatch.setattr(charlstm, 'initial_parameters', lambda *arguments: {**unedited(*arguments), **change})
-    with refused(ValueError, *words):
-        new_model()
-
-
-def test_parameter_that_the_network_does_not_use(monkeypatch, refused, interpreted):
-    """Tied weights: the output by the embedding, so V is left over."""
-    def network(x, y, states, p, *more):
-        return unedited(x, y, states, dict(p, V=tt.zeros((V, H2)) + p['U1'].sum(axis=(0, 1))[:, None]), *more)
-    unedited = charlstm.network
-    monkeypatch.setattr(charlstm, 'network', network)
-    model = new_model()
-    with refused(ValueError, 'do not depend on V'):
-        model.theano_train_rmsprop(*batch(5, 3))
+    model.uchar = list('abc')
+    with refused(ValueError, 'char_dim'):
+        model.model_setup(char_dim=4, lrate=0.5)
+    assert model.lp == before and model.dyn_lrate.get_value() == 0.25 and (model.p['U1'].get_value() == p['U1']).all()
 
 
 # ---------------------------------------------------------------- initial values
@@ -530,16 +396,15 @@ def assert_uniform(values, low, high):
     assert stats.kstest(values.ravel(), 'uniform', args=(low, high - low)).pvalue > 1e-3
 
 
-def test_original_biases_are_1_for_the_forget_gates():
+def test_initial_biases():
+    """Original: 1 for the forget gates. Chrono: a quarter of the units remembers for 2 to 100 steps.
+
+    That is 1 / (1 - f) steps, with f the forget gate without input; what comes in has the weight 1 - f.
+    """
     model = CharLSTM(random_seed=1)
-    model.model_setup(char_dim=50, num_units1=40, num_units2=30, initial='original')
+    model.model_setup(char_dim=50, num_units1=401, num_units2=302, initial='original')
     for name, biases in (('b1', [1, 0, 0, 0]), ('b2', [1, 0, 0, 0]), ('c', 0)):
         assert (model.p[name].get_value().T == biases).all()
-
-
-def test_a_quarter_of_the_units_remembers_for_2_to_100_steps():
-    """1 / (1 - f) steps, with f the forget gate without input; what comes in has the weight 1 - f."""
-    model = CharLSTM(random_seed=1)
     model.model_setup(char_dim=50, num_units1=401, num_units2=302, initial='chrono')
     for name, H, n in (('b1', 401, 100), ('b2', 302, 75)):
         biases = model.p[name].get_value()
@@ -550,14 +415,14 @@ def test_a_quarter_of_the_units_remembers_for_2_to_100_steps():
         assert_uniform(biases[2:, :n] * math.sqrt(H), -1, 1)
 
 
-# ---------------------------------------------------------------- the running average
+# ---------------------------------------------------------------- the running average, DropConnect, resets
 
 def test_what_predicts_is_the_average_of_what_is_trained(interpreted):
     model = new_model(average=0.8, lrate=0.5)
     average, weight = None, []
     for t in range(1, 60):
         model.theano_train_sgd(*batch(5, 3, seed=t))
-        raw = {name: p.get_value() for name, p in model._trained().items()}
+        raw = {name: p.get_value() for name, p in training.trained(model).items()}
         weight.append(min(0.8, 1 - 10 / (t + 9)))
         average = raw if t == 1 else {name: weight[-1] * average[name] + (1 - weight[-1]) * raw[name] for name in NAMES}
     assert weight[0] == 0 and weight[-1] == 0.8 > weight[-30]
@@ -569,14 +434,12 @@ def test_what_predicts_is_the_average_of_what_is_trained(interpreted):
     np.testing.assert_allclose(model.theano_predict(x)[0], numpy_model.forward(p, x)[0], rtol=1e-4)
 
 
-# ---------------------------------------------------------------- DropConnect and resets
-
 def test_dropped_connections_carry_nothing_and_learn_nothing(interpreted, monkeypatch):
     model = new_model(dropconnect=0.4, lrate=50.0)
     p, (x, y) = set_random_parameters(model), batch(5, 3)
     chance = np.random.default_rng(2)
     kept = [(chance.random((4, H, H)) < 0.6) * 1.6 for H in (H1, H2)]
-    monkeypatch.setattr(model, '_masks', lambda x, rows: [k.astype('float32') for k in kept])
+    monkeypatch.setattr(training, 'masks', lambda model, x, rows: [k.astype('float32') for k in kept])
     dropped = dict(p, W1=p['W1'] * kept[0], W2=p['W2'] * kept[1])
     before = {name: model.p[name].get_value() for name in NAMES}
     cost = model.theano_train_sgd(x, y)[0]
@@ -609,35 +472,3 @@ def test_rows_that_are_reset_begin_with_zeros(interpreted, text_file):
     assert len(seen) > 1
 
 
-# ---------------------------------------------------------------- threads
-
-
-@only_float32
-def test_several_threads_take_turns(model):
-    """With one model, whose functions each have one place for their inputs: all get the numbers of one thread."""
-    texts = [batch(T, B, seed=T) for T, B in ((5, 3), (6, 1), (1, 4), (7, 2))]
-    model.dyn_lrate.set_value(0)                                   # steps that change nothing
-
-    def results(k):
-        x, y = texts[k]
-        return [*model.theano_predict(x), *model.theano_check(x, y), model.theano_train_sgd(x, y)[0]]
-    expected = [results(k) for k in range(len(texts))]
-    switch = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        with ThreadPoolExecutor(8) as threads:
-            found = list(threads.map(results, [k % len(texts) for k in range(100)]))
-    finally:
-        sys.setswitchinterval(switch)
-    for k, result in enumerate(found):
-        for array, wanted in zip(result, expected[k % len(texts)]):
-            np.testing.assert_array_equal(array, wanted)
-
-
-@pytest.mark.parametrize('call', [CharLSTM.validate, CharLSTM.reset_states, CharLSTM.runs_in_c, CharLSTM.javascript])
-def test_no_call_goes_between_the_steps_of_another_thread(model, call):
-    with ThreadPoolExecutor(1) as another:
-        with model._lock:
-            found = another.submit(call, model)
-            assert not wait([found], timeout=0.1).done
-        wait([found])

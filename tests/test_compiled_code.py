@@ -9,7 +9,7 @@ import pytest
 
 from engine.backend import modules, theano_setup
 from engine.backend.theano_setup import compiling, theano
-from engine.commands import BUNDLED
+from engine.terminal import BUNDLED
 from scripts import FAST, PRODUCE, ROOT, run, start
 
 HOME = '.theano/charlstm'

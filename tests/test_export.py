@@ -17,7 +17,7 @@ import pytest
 
 from cells import OWN, coupled_cell, logical_cell, odd_cell, peephole_cell
 from charlstm import CharLSTM, tt
-from engine.commands import BUNDLED
+from engine.terminal import BUNDLED
 from engine.export import c_file
 from numpy_model import random_parameters, sigmoid
 from scripts import ROOT, Compiling, assert_refused, run, sentences, write_chain

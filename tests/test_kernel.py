@@ -5,7 +5,6 @@ number of threads.
 """
 import contextlib
 import ctypes
-import importlib.util
 import itertools
 import os
 import platform
@@ -13,7 +12,6 @@ import re
 import shutil
 import subprocess
 from functools import lru_cache
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -32,10 +30,12 @@ DTYPES = ('float32', 'float64')
 TOLERANCE = {'float32': dict(rtol=2e-5, atol=3e-6), 'float64': dict(rtol=1e-12, atol=1e-13)}
 LONG_SUMS = {'float32': dict(rtol=1e-4, atol=2e-5), 'float64': dict(rtol=1e-10, atol=1e-12)}     # of gradients
 INTERPRETED = theano.Mode(theano.gof.vm.VM_Linker(use_cloop=False, c_thunks=False), optimizer=None)
-OPS = ('Product', 'SumOfSquares', 'TakeColumns', 'AddColumns', 'LSTM', 'LSTM in place', 'LSTMGradient',
+OPS = ('Product', 'SumsOfSquares', 'TakeColumns', 'AddColumns', 'LSTM', 'LSTM in place', 'LSTMGradient',
        'LSTMGradient in place', 'SoftmaxCrossEntropy', 'SoftmaxCrossEntropyGradient', 'LSTM with peepholes',
        'LSTMGradient with peepholes', 'Sample', 'Sample with peepholes')
 STANDARD, PEEPHOLES = Cell(lstm_cell, (), 'float64').program, Cell(peephole_cell, OWN, 'float64').program
+LIBRARIES = {dtype: ops.Library(dtype, STANDARD) for dtype in DTYPES}
+
 
 @contextlib.contextmanager
 def only_kernel_in_c():
@@ -83,16 +83,8 @@ def assert_computes(op, values, expected, **tolerance):
     assert len(outputs) == len(expected)
     for output, value in zip(outputs, expected):
         assert output.shape == value.shape
-        assert output.dtype == ('int32' if value.dtype.kind == 'i' else op.dtype)
-        np.testing.assert_allclose(output, value, **tolerance or TOLERANCE[op.dtype])
-
-
-def failure(op, values):
-    """Return the error that the C code raises, or None."""
-    try:
-        run(op, values)
-    except Exception as error:
-        return error
+        assert output.dtype == ('int32' if value.dtype.kind == 'i' else op.library.dtype)
+        np.testing.assert_allclose(output, value, **tolerance or TOLERANCE[op.library.dtype])
 
 
 # ---------------------------------------------------------------- inputs
@@ -147,7 +139,7 @@ def examples(dtype):
     index, layer_values = rows(random, 5, 7), layer_inputs(random, dtype, 3, 29, 17)
     layer_gradient = gradient_inputs(reals(random, dtype, 3, 29, 17), *layer_values)
     own, sampled = [reals(random, dtype, 17) for _ in OWN], sample_inputs(random, dtype, 2, 6, 5, 11, 7, 4)
-    peephole_outputs = run(ops.LSTM(dtype, PEEPHOLES), layer_values + own)
+    peephole_outputs = run(ops.LSTM(ops.Library(dtype, PEEPHOLES)), layer_values + own)
     values = dict(zip(OPS, [
         [reals(random, dtype, 67, 71), reals(random, dtype, 71, 43)],
         [reals(random, dtype, 3, 41, 7)],
@@ -156,15 +148,15 @@ def examples(dtype):
         layer_values, layer_values,
         layer_gradient, layer_gradient,
         [reals(random, dtype, 7, 5), reals(random, dtype, 5), index],
-        [reals(random, dtype, 7), softmax(reals(random, dtype, 7, 5)), index],
+        [reals(random, dtype, 7), reals(random, dtype, 7), softmax(reals(random, dtype, 7, 5)), index],
         layer_values + own,
         [layer_gradient[0], layer_values[1], *peephole_outputs[:3], *layer_values[3:], *own],
         sampled,
         sampled + [reals(random, dtype, H) for H in (7, 4) for _ in OWN]]))
     made = {}
     for name in OPS:
-        cell = [PEEPHOLES if 'peepholes' in name else STANDARD] * name.startswith(('LSTM', 'Sample'))
-        op = getattr(ops, name.split()[0])(dtype, *cell, **dict(in_place=True) if 'place' in name else {})
+        library = ops.Library(dtype, PEEPHOLES if 'peepholes' in name else STANDARD)
+        op = getattr(ops, name.split()[0])(library, **dict(in_place=True) if 'place' in name else {})
         made[name] = op, values[name]
     return made
 
@@ -199,7 +191,7 @@ def test_product_is_exact_on_whole_numbers_in_any_memory_order(dtype, random, M,
     a, b = wholes(random, dtype, M, K), wholes(random, dtype, K, N)
     expected = a.astype('int64') @ b.astype('int64')
     for left, right in itertools.product([a, a.T.copy().T], [b, b.T.copy().T]):
-        assert_computes(ops.Product(dtype), [left, right], [expected.astype(dtype)], rtol=0)
+        assert_computes(ops.Product(LIBRARIES[dtype]), [left, right], [expected.astype(dtype)], rtol=0)
 
 
 def test_product_takes_all_strides(dtype, random):
@@ -209,16 +201,17 @@ def test_product_takes_all_strides(dtype, random):
              np.broadcast_to(big[3, 3], (5, 9))]
     for a in views:
         expected = a.astype('int64') @ b.astype('int64')
-        assert_computes(ops.Product(dtype), [a, b], [expected.astype(dtype)], rtol=0)
-        assert_computes(ops.Product(dtype), [b.T, a.T], [expected.T.astype(dtype)], rtol=0)
+        assert_computes(ops.Product(LIBRARIES[dtype]), [a, b], [expected.astype(dtype)], rtol=0)
+        assert_computes(ops.Product(LIBRARIES[dtype]), [b.T, a.T], [expected.T.astype(dtype)], rtol=0)
 
 
-@pytest.mark.parametrize('shape', [(1, 0, 1), (1, 1, 1), (3, 5, 7), (3, 1, 50001)])
-def test_sum_of_squares(dtype, random, shape):
+def test_sums_of_squares(dtype, random):
     """Of whole numbers exactly, and of many reals as well as of few."""
-    for v, tolerance in ((wholes(random, dtype, *shape), 0), (reals(random, dtype, *shape), 1e-6)):
-        expected = np.asarray(sum((float(x) ** 2 for x in v.flat), 0.0))
-        assert_computes(ops.SumOfSquares(dtype), [v], [expected], rtol=tolerance)
+    shapes = (1, 0, 1), (1, 1, 1), (3, 5, 7), (3, 50001), ()
+    for made, tolerance in ((wholes, 0), (reals, 1e-6)):
+        arrays = [made(random, dtype, *shape) for shape in shapes]
+        expected = [np.asarray(sum((float(x) ** 2 for x in v.flat), 0.0)) for v in arrays]
+        assert_computes(ops.SumsOfSquares(LIBRARIES[dtype]), arrays, expected, rtol=tolerance)
 
 
 # ---------------------------------------------------------------- the layer
@@ -226,10 +219,10 @@ def test_sum_of_squares(dtype, random, shape):
 @pytest.mark.parametrize('T, B, H', [(0, 3, 5), (3, 0, 5), (3, 5, 0)])
 def test_layer_of_nothing(dtype, T, B, H):
     values = [np.full(shape, k, dtype) for k, shape in enumerate(((T, B, 4 * H), (4, H, H), (4, H), (B, H), (B, H)))]
-    h, C, gates, h_end, C_end = run(ops.LSTM(dtype, STANDARD), values)
+    h, C, gates, h_end, C_end = run(ops.LSTM(LIBRARIES[dtype]), values)
     assert (h.shape, C.shape, gates.shape) == ((T, B, H), (T, B, H), (T, B, 4 * H))
     assert h_end.shape == C_end.shape == (B, H) and (h_end == 3).all() and (C_end == 4).all()
-    gradients = run(ops.LSTMGradient(dtype, STANDARD, -1), [h, values[1], h, C, gates] + values[3:])
+    gradients = run(ops.LSTMGradient(LIBRARIES[dtype]), [h, values[1], h, C, gates] + values[3:])
     assert [g.shape for g in gradients] == [v.shape for v in values[:3]]
     assert not any(g.any() for g in gradients)
 
@@ -242,7 +235,7 @@ def test_activations_are_as_exact_as_functions_c_states():
     x = x[:len(x) // 17 * 17].reshape(-1, 1, 17)
     H, zeros = 17, np.zeros((1, 17), np.float32)
     inputs = [np.tile(x, 4), np.zeros((4, H, H), np.float32), np.zeros((4, H), np.float32), zeros, zeros]
-    gates = run(ops.LSTM('float32', STANDARD), inputs)[2].reshape(-1, 4, 17)
+    gates = run(ops.LSTM(LIBRARIES['float32']), inputs)[2].reshape(-1, 4, 17)
     x = x.astype('float64')
     with np.errstate(over='ignore'):
         sigmoids = 1 / (1 + np.exp(-x))
@@ -262,19 +255,18 @@ def test_cross_entropy_and_its_gradient(dtype, random, N, V):
     dcosts, dspread = reals(random, dtype, N), reals(random, dtype, N)
     p = softmax(scores.astype('float64') + c)
     costs, spread = np.array([-np.log(p[n, y[n]]) for n in range(N)]), -np.log(p).mean(axis=1)
-    assert_computes(ops.SoftmaxCrossEntropy(dtype), [scores, c, y], [costs, (scores + c).argmax(axis=1), p, spread])
-    for smoothing in (True, False):
-        dspread *= smoothing
-        dscores = dcosts[:, None] * (p - np.eye(V)[y]) + dspread[:, None] * (p - 1 / V)
-        inputs = [dcosts, p.astype(dtype), y] + [dspread] * smoothing
-        assert_computes(ops.SoftmaxCrossEntropyGradient(dtype, smoothing), inputs, [dscores, dscores.sum(axis=0)])
+    assert_computes(ops.SoftmaxCrossEntropy(LIBRARIES[dtype]), [scores, c, y],
+                    [costs, (scores + c).argmax(axis=1), p, spread])
+    dscores = dcosts[:, None] * (p - np.eye(V)[y]) + dspread[:, None] * (p - 1 / V)
+    assert_computes(ops.SoftmaxCrossEntropyGradient(LIBRARIES[dtype]), [dcosts, dspread, p.astype(dtype), y],
+                    [dscores, dscores.sum(axis=0)])
 
 
 def test_cross_entropy_of_extreme_scores(dtype):
     """No exponential overflows, improbable targets have their exact cost, and of equal scores the first is the best."""
     scores = np.array([[1e4, 0, -1e4], [-1e30, -1e30, -1e30], [0, 100, 100]], dtype)
     values = [scores, np.zeros(3, dtype), np.array([2, 1, 0], np.int32)]
-    assert_computes(ops.SoftmaxCrossEntropy(dtype), values, [
+    assert_computes(ops.SoftmaxCrossEntropy(LIBRARIES[dtype]), values, [
         np.array([2e4, np.log(3), 100 + np.log(2)]), np.array([0, 0, 1]),
         np.array([[1, 0, 0], [1 / 3, 1 / 3, 1 / 3], [0, 0.5, 0.5]]),
         np.array([1e4, np.log(3), 100 / 3 + np.log(2)])])
@@ -305,7 +297,7 @@ def assert_continues(values, outputs, dtype):
             temperature, top_k, top_p = choice.astype('float64')
             explained = []
             for bound in (top_p - tolerance, top_p + tolerance):
-                q = chosen(p, temperature, top_k, bound)
+                q = chosen(p, temperature, int(top_k), bound)
                 below, u = q[:drawn].sum(), bits[s, b] / 2 ** 53
                 explained.append(q[drawn] > 0 and below - tolerance < u < below + q[drawn] + tolerance)
             assert any(explained)
@@ -322,7 +314,7 @@ def assert_continues(values, outputs, dtype):
     (1, 6, 1, 2, 1, 1, dict(top_k=1)), (4, 0, 3, 5, 6, 7, dict()), (1, 0, 2, 3, 5, 4, dict())], ids=str)
 def test_text_is_drawn_from_the_models_distribution(dtype, random, m, n, B, V, H1, H2, choice):
     values = sample_inputs(random, dtype, m, n, B, V, H1, H2, **choice)
-    assert_continues(values, run(ops.Sample(dtype, STANDARD), values), dtype)
+    assert_continues(values, run(ops.Sample(LIBRARIES[dtype]), values), dtype)
 
 
 def test_text_of_parameters_that_are_not_numbers_has_characters_that_exist(dtype, random):
@@ -330,17 +322,17 @@ def test_text_of_parameters_that_are_not_numbers_has_characters_that_exist(dtype
     values = sample_inputs(random, dtype, 2, 9, 3, 11, 7, 4)
     values[8][:] = np.nan
     for bits in (values[1], values[1][:0]):
-        text = run(ops.Sample(dtype, STANDARD), values[:1] + [bits] + values[2:])[0]
+        text = run(ops.Sample(LIBRARIES[dtype]), values[:1] + [bits] + values[2:])[0]
         assert text.min() >= 0 and text.max() < 11
-    text, *states = run(ops.Sample(dtype, STANDARD), sample_inputs(random, dtype, 2, 3, 0, 11, 7, 4))
+    text, *states = run(ops.Sample(LIBRARIES[dtype]), sample_inputs(random, dtype, 2, 3, 0, 11, 7, 4))
     assert text.shape == (5, 0) and [state.shape for state in states] == [(0, 7), (0, 7), (0, 4), (0, 4)]
 
 
 # ---------------------------------------------------------------- inputs that do not fit
 
 # Axes of inputs whose size no other input has.
-FREE = dict(Product={(0, 0), (1, 1)}, SumOfSquares={(0, 0), (0, 1), (0, 2)}, TakeColumns={(0, 0), (0, 1), (1, 0)},
-            AddColumns={(0, 1)}, LSTM={(0, 0)}, SoftmaxCrossEntropyGradient={(1, 1)}, Sample={(0, 0)})
+FREE = dict(Product={(0, 0), (1, 1)}, SumsOfSquares={(0, 0), (0, 1), (0, 2)}, TakeColumns={(0, 0), (0, 1), (1, 0)},
+            AddColumns={(0, 1)}, LSTM={(0, 0)}, SoftmaxCrossEntropyGradient={(2, 1)}, Sample={(0, 0)})
 FREE.update({'LSTM in place': FREE['LSTM'], 'LSTM with peepholes': FREE['LSTM'],
              'Sample with peepholes': FREE['Sample']})
 
@@ -351,28 +343,24 @@ def test_shapes_that_do_not_fit(name, dtype):
     refused = set()
     for k, axis in [(k, axis) for k, value in enumerate(values) for axis in range(np.ndim(value))]:
         longer = np.pad(values[k], [(0, axis == a) for a in range(values[k].ndim)], mode='edge')
-        error = failure(op, values[:k] + [longer] + values[k + 1:])
-        if error:
-            assert isinstance(error, ValueError) and str(error).startswith(name.split()[0] + ': shapes')
-            assert all(f'{each} {shape}' in str(error) for each, shape in op.inputs.items())
+        try:
+            run(op, values[:k] + [longer] + values[k + 1:])
+        except ValueError:
             refused.add((k, axis))
     assert refused == {(k, a) for k, v in enumerate(values) for a in range(np.ndim(v))} - FREE.get(name, set())
 
 
 @pytest.mark.parametrize('name, k', [('TakeColumns', 1), ('AddColumns', 1), ('SoftmaxCrossEntropy', 2),
-                                     ('SoftmaxCrossEntropyGradient', 2), ('Sample', 0)])
+                                     ('SoftmaxCrossEntropyGradient', 3), ('Sample', 0), ('Sample', 2)])
 def test_numbers_out_of_range(name, k, dtype):
+    """Characters, and how many are drawn: bits has 6 draws."""
     op, values = examples(dtype)[name]
-    V = 11 if name == 'Sample' else 5
-    for number in (-1, V, 2 ** 31 - 1, -2 ** 31):
-        index = values[k].copy()
-        index.flat[-1] = number
-        assert isinstance(failure(op, values[:k] + [index] + values[k + 1:]), ValueError)
-    index.flat[-1] = V - 1
-    assert failure(op, values[:k] + [index] + values[k + 1:]) is None
-    op, values = examples(dtype)['Sample']
-    for n in (-1, 5, 7):                                                            # bits has 6 draws
-        assert isinstance(failure(op, values[:2] + [np.int64(n)] + values[3:]), ValueError)
+    V = 7 if k == 2 and name == 'Sample' else 11 if name == 'Sample' else 5
+    for number, fits in ((-1, False), (V, False), (-2 ** 31, False), (V - 1, True)):
+        changed = np.array(values[k])
+        changed.flat[-1] = number
+        with contextlib.nullcontext() if fits else pytest.raises(ValueError):
+            run(op, values[:k] + [changed] + values[k + 1:])
 
 
 @pytest.mark.parametrize('name', OPS)
@@ -382,22 +370,22 @@ def test_types_that_do_not_fit(name, dtype):
     variables = symbols(values)
     op.make_node(*variables)                                                        # accepted
     for k, v in enumerate(variables):
-        wrong_ndim = [symbol(v.dtype, v.ndim + 1)] * (name != 'SumOfSquares')        # which takes any
+        wrong_ndim = [symbol(v.dtype, v.ndim + 1)] * (name != 'SumsOfSquares')        # which takes any
         for wrong in [symbol(other[v.dtype], v.ndim)] + wrong_ndim:
             with pytest.raises(TypeError):
                 op.make_node(*variables[:k] + [wrong] + variables[k + 1:])
 
 
 def test_gradients_that_do_not_exist_are_refused(dtype):
-    h, C, gates, *_ = ops.LSTM(dtype, STANDARD)(*symbols(examples(dtype)['LSTM'][1]))
+    h, C, gates, *_ = ops.LSTM(LIBRARIES[dtype])(*symbols(examples(dtype)['LSTM'][1]))
     a_x, h0, C0 = [h.owner.inputs[k] for k in (0, 3, 4)]
     for cost in (C.sum(), gates.sum(), h.sum() + C.sum()):
         with pytest.raises(NotImplementedError):
             theano.grad(cost, a_x)
     for state in (h0, C0):
-        with pytest.raises(theano.gradient.DisconnectedInputError):
+        with pytest.raises(theano.gradient.NullTypeGradError):
             theano.grad(h.sum(), state)
-    costs, _, p, _ = ops.SoftmaxCrossEntropy(dtype)(*symbols(examples(dtype)['SoftmaxCrossEntropy'][1]))
+    costs, _, p, _ = ops.SoftmaxCrossEntropy(LIBRARIES[dtype])(*symbols(examples(dtype)['SoftmaxCrossEntropy'][1]))
     with pytest.raises(NotImplementedError):
         theano.grad(costs.sum() + p.sum(), costs.owner.inputs[0])
 
@@ -409,20 +397,19 @@ LAYOUTS = dict(
     every_second=lambda v: np.repeat(v, 2, axis=-1)[..., ::2],
     reversed=lambda v: v[::-1].copy()[::-1],
     part=lambda v: np.pad(v, 1, mode='edge')[(slice(1, -1),) * v.ndim],
+    read_only=lambda v: np.frombuffer(v.tobytes(), v.dtype).reshape(v.shape),
 )
 
 
 @pytest.mark.parametrize('name', OPS)
 def test_inputs_that_are_not_contiguous(name, dtype):
-    """And outputs that begin at a cache line, of the shapes that infer_shape gives."""
+    """And read-only; outputs begin at a cache line."""
     op, values = examples(dtype)[name]
     expected = run(op, values)
-    if not isinstance(op, ops.Sample):
-        assert op.infer_shape(None, [np.shape(v) for v in values]) == [output.shape for output in expected]
     assert all(k in op.destroy_map or output.ctypes.data % 64 == 0 for k, output in enumerate(expected))
     for layout in LAYOUTS.values():
         changed = [layout(v) if np.ndim(v) else v for v in values]
-        assert not all(np.asarray(v).flags.c_contiguous for v in changed)
+        assert not all(np.asarray(v).flags.carray for v in changed)
         for output, value in zip(run(op, changed), expected):
             np.testing.assert_allclose(output, value, **TOLERANCE[dtype])
 
@@ -431,7 +418,7 @@ def test_inputs_that_are_not_contiguous(name, dtype):
 def test_debug_mode(name, dtype):
     """With preallocated outputs of all shapes and strides that Theano may use."""
     op, values = examples(dtype)[name]
-    mode = theano.compile.DebugMode(optimizer=None, check_c_code=True, check_py_code=False,
+    mode = theano.compile.DebugMode(optimizer=None, check_c_code=False, check_py_code=True,
                                     check_preallocated_output=['ALL'])
     f = function_of(op, symbols(values), mode)
     expected = run(op, values)
@@ -446,7 +433,7 @@ def added_columns(U, index, d):
     return dU
 
 
-IN_NUMPY = dict(Product=np.dot, SumOfSquares=lambda v: np.square(v).sum(), TakeColumns=lambda U, index: U.T[index],
+IN_NUMPY = dict(Product=np.dot, SumsOfSquares=lambda v: np.square(v).sum(), TakeColumns=lambda U, index: U.T[index],
                 AddColumns=added_columns)
 
 
@@ -456,7 +443,7 @@ def test_nan_and_infinity_are_passed_on(dtype, random, value):
         values = layer_inputs(random, dtype, 4, 5, H)
         values[k].flat[1] = value
         with np.errstate(all='ignore'):
-            assert_computes(ops.LSTM(dtype, STANDARD), values, layer(*values))
+            assert_computes(ops.LSTM(LIBRARIES[dtype]), values, layer(*values))
     for name, in_numpy in IN_NUMPY.items():
         op, values = examples(dtype)[name]
         for k in range(len(values)):
@@ -476,8 +463,9 @@ def test_nan_and_infinity_are_passed_on(dtype, random, value):
     with np.errstate(all='ignore'):
         p = softmax(scores.astype('float64') + c)
         expected = [-np.log(p[np.arange(4), y]), p, p - np.eye(4, 5)]
-    costs, _, probabilities, _ = run(ops.SoftmaxCrossEntropy(dtype), [scores, c, y])
-    dscores, _ = run(ops.SoftmaxCrossEntropyGradient(dtype), [np.ones(4, dtype), probabilities, y])
+    costs, _, probabilities, _ = run(ops.SoftmaxCrossEntropy(LIBRARIES[dtype]), [scores, c, y])
+    dscores, _ = run(ops.SoftmaxCrossEntropyGradient(LIBRARIES[dtype]),
+                     [np.ones(4, dtype), np.zeros(4, dtype), probabilities, y])
     for output, wanted in zip([costs, probabilities, dscores], expected):
         np.testing.assert_allclose(output, wanted, **TOLERANCE[dtype])
 
@@ -495,7 +483,7 @@ def test_layers_of_a_model_work_in_place(compiled_models):
 
 def test_layers_overwrite_nothing_that_is_needed(random):
     """Not the input of a function, nor its output, nor what another node reads."""
-    op, values = ops.LSTM('float64', STANDARD), layer_inputs(random, 'float64', 3, 5, 2)
+    op, values = ops.LSTM(LIBRARIES['float64']), layer_inputs(random, 'float64', 3, 5, 2)
     kept, (a_x, *rest) = [v.copy() for v in values], symbols(values)
     twice, thrice = 2 * a_x, 3 * a_x
     layers = [op(a, *rest) for a in (a_x, twice, thrice)]
@@ -521,7 +509,8 @@ def test_kernel_that_does_not_compile_is_replaced_by_the_scan(monkeypatch, capfd
         model.uchar = list('abcdefghijk')
     capfd.readouterr()
     monkeypatch.setitem(ops.C_FILES, 'vectors.c', ops.C_FILES['vectors.c'] + '\n#error "broken"\n')
-    monkeypatch.setattr(ops, 'joined', ops.joined.__wrapped__)                      # without what it keeps
+    monkeypatch.setattr(ops, 'joined', ops.joined.__wrapped__)                      # without what these keep
+    monkeypatch.setattr(ops, 'loaded', ops.loaded.__wrapped__)
     x = np.arange(12).reshape(4, 3) % 11
     with only_kernel_in_c():
         try:
@@ -535,9 +524,6 @@ def test_kernel_that_does_not_compile_is_replaced_by_the_scan(monkeypatch, capfd
         np.testing.assert_array_equal(*predicted)
         assert models[0].generate_text('abba', 40) == models[1].generate_text('abba', 40)
     assert capfd.readouterr() == ('', '')
-
-
-FILES_WITHOUT_PYTHON = [name for name in ops.C_FILES if name.endswith('.c') and name != 'call.c']
 
 
 @pytest.mark.parametrize('command, real, processor', [
@@ -558,7 +544,7 @@ def test_kernel_compiles_without_warnings(command, real, processor, tmp_path):
     if not shutil.which(command.split()[0]):
         pytest.skip(f'{command.split()[0]} is not installed')
     command = f'{command} -O1 -DREAL={real} {processor} -Wall -Wextra -Wno-unused-function -Wno-psabi -c -o x.o -'
-    for name in FILES_WITHOUT_PYTHON:
+    for name in ('sampling.c', 'embedding.c', 'vectors.c'):
         source = ops.joined(f'#include "{name}"\n', c_functions(PEEPHOLES))
         result = subprocess.run(command.split(), input=source, encoding='utf-8', cwd=str(tmp_path),
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -602,22 +588,12 @@ def test_any_number_of_threads_gives_the_same_numbers_and_the_same_bits_each_tim
             np.testing.assert_allclose(other, one, **LONG_SUMS['float32' if one.dtype == 'float32' else 'float64'])
 
 
-@pytest.mark.parametrize('old', ['cell_forward(a[0]', 'omp_get_max_threads()', 'lstm_forward(T, B', 'if (!run)',
-                                 'sizeof(call)', 'PyArray_GETCONTIGUOUS(given'])
-def test_names_of_compiled_files_follow_all_code(old, tmp_path):
-    """Otherwise an old library would run after a change: of the C files, of an Op, of what calls it."""
-    sources = dict(ops.C_FILES, **{'ops.py': Path(ops.__file__).read_text(encoding='utf-8')})
-    assert any(old in source for source in sources.values())
-
-    def copied(folder, new):
-        folder.mkdir()
-        for name, source in sources.items():
-            (folder / name).write_text(source.replace(old, new), encoding='utf-8')
-        spec = importlib.util.spec_from_file_location(folder.name, str(folder / 'ops.py'))
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-    unchanged, changed = copied(tmp_path / 'same', old), copied(
-        tmp_path / 'changed', old.replace('(', '( ').replace('=', '= '))
-    before, after = [module.LSTM('float32', STANDARD).compiled_files() for module in (ops, changed)]
-    assert before != after and before == unchanged.LSTM('float32', STANDARD).compiled_files()
+@pytest.mark.parametrize('name, old', [('layer.c', 'cell_forward(a[0]'), ('vectors.c', 'omp_get_max_threads()')])
+def test_names_of_compiled_files_follow_all_code(name, old, monkeypatch):
+    """Otherwise an old library would run after a change."""
+    before = LIBRARIES['float32'].path()
+    assert old in ops.C_FILES[name]
+    monkeypatch.setitem(ops.C_FILES, name, ops.C_FILES[name].replace(old, old.replace('(', '( ')))
+    monkeypatch.setattr(ops, 'joined', ops.joined.__wrapped__)
+    after = LIBRARIES['float32'].path()
+    assert len({before, after, ops.Library('float32', PEEPHOLES).path(), ops.Library('float64', STANDARD).path()}) == 4

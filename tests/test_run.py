@@ -317,7 +317,7 @@ def test_interrupted_at_the_very_end_keeps_the_last_epoch(stopping):
 # ---------------------------------------------------------------- a text in the first epoch
 
 # Lets an epoch count as a long one from its second step on.
-LONG = f'import sys; sys.path.insert(0, {str(ROOT)!r}); from engine import progress; progress.FORECAST = -1\n'
+LONG = f'import sys; sys.path.insert(0, {str(ROOT)!r}); from engine import terminal; terminal.FORECAST = -1\n'
 
 
 def test_run_that_writes_in_its_first_epoch_is_the_straight_run(straight, stopping):

@@ -1,7 +1,6 @@
 """Writing texts: their form, and that their characters are drawn from the model's predictions."""
 import contextlib
 import math
-from concurrent import futures
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,9 +10,9 @@ from scipy import stats
 import numpy_model
 from charlstm import CharLSTM
 from engine import sampling
-from engine.kernel.drawing import continue_texts
-from engine.kernel.ops import Kernel
 from engine.backend.theano_setup import theano
+from engine.kernel.drawing import continue_texts
+from engine.training import zero_states
 from models import P, default_mode, set_parameters, spelled
 from numpy_model import H1, H2, LETTERS, V, chosen, forward
 from scripts import ROOT, run, succeeded
@@ -27,7 +26,7 @@ def compiled_model(request):
     model.model_setup(char_dim=5, num_units1=7, num_units2=4)
     model.uchar = list(FIVE)
     with default_mode(theano.compile.mode.FAST_COMPILE) if request.param == 'scan' else contextlib.nullcontext():
-        model.compile('sample', 'predict')
+        model.compile('predict', 'sample')
     return model
 
 
@@ -57,72 +56,28 @@ def test_length_of_texts_and_their_beginning(model, method):
         for length in (len(seed), len(seed) + 1, 33, 70):
             text = model.generate_text(seed, length, method)
             assert len(text) == length and text.startswith(seed) and set(text) <= set(FIVE)
-    assert len(model.generate_text()) == 100
+    assert len(model.generate_text()) == 100 and model.generate_text('', 0) == ''
     assert model.generate_text('decade', 3) == model.generate_text('decade', 0) == 'decade'
-    assert model.generate_text('', 0) == ''
-
-
-def test_count_texts_are_made_together(model):
     texts = model.generate_text('ab', 40, count=5)
-    assert [len(text) for text in texts] == [40] * 5 and all(text.startswith('ab') for text in texts)
-    assert len(set(texts)) == 5
-    assert len({text[0] for text in model.generate_text('', 1, count=60)}) == 5
+    assert [(len(text), text[:2]) for text in texts] == [(40, 'ab')] * 5 and len(set(texts)) == 5
 
 
-@pytest.mark.parametrize('arguments, words', [
-    (dict(method='beam'), ('method', "'beam'", "'normal'", "'argmax'", "'max'")),
-    (dict(method=None), ('method', 'None')),
-    (dict(seed='Ab\n\u20ac\u202e'), ('never saw', r"'\n', 'A', '\u202e', '€'")),      # escaped where not printable
-    (dict(seed=200), ('the seed is of type int', 'text_length')),
-    (dict(text_length=-1), ('text_length is -1',)),
-    (dict(text_length=2.5), ('text_length is 2.5',)),
-    (dict(count=0), ('count is 0',)), (dict(stop=5), ('stop is 5', 'a string')),
-    *[({name: value}, (f'{name} is {value}',)) for name, value in (
-        ('temperature', 0), ('temperature', math.nan), ('temperature', math.inf), ('top_k', 0), ('top_k', 1.5),
-        ('top_p', 0), ('top_p', 1.1), ('top_p', math.nan))],
-])
-def test_arguments_that_are_refused(stateful, refused, arguments, words):
-    with refused(ValueError, *words):
-        stateful.generate_text(**arguments)
+@pytest.mark.parametrize('first, longest', [(1, 2), (3, 3), (32, 1024)])
+@pytest.mark.parametrize('length', [1, 3, 36])
+def test_stop_ends_each_text_after_its_first_occurrence(stateful, monkeypatch, first, longest, length):
+    """The end of a text does not change the others of its batch."""
+    monkeypatch.setattr(sampling, 'FIRST_PIECE', first)
+    monkeypatch.setattr(sampling, 'LONGEST_PIECE', longest)
 
+    def texts(**stop):
+        stateful.random = np.random.default_rng(3)
+        return stateful.generate_text('ab', 90, count=5, **stop)
 
-def test_without_vocabulary_or_parameters(refused, text_file):
-    with refused(ValueError, 'prepare_input'):
-        CharLSTM().generate_text()
-    model = CharLSTM()
-    model.prepare_input(text_file(FIVE), ratio_valid=0, batch_size=1, seq_length=2, verbose=False)
-    with refused(ValueError, 'model_setup'):
-        model.generate_text('a')
-
-
-@pytest.mark.parametrize('name', ['U1', 'V'])
-def test_parameters_that_are_not_finite(refused, name):
-    """U1 makes the states nan, V only the probabilities."""
-    model = CharLSTM(random_seed=1)
-    model.model_setup(num_units1=3, num_units2=4, char_dim=5)
-    model.uchar = list('abcde')
-    model.p[name].set_value(np.full_like(model.p[name].get_value(), np.nan))
-    with refused(ValueError, 'no finite numbers', 'earlier checkpoint'):
-        model.generate_text('ab')
-
-
-@pytest.mark.parametrize('replaced', [dict(num_units1=2), dict(num_units2=2), dict(char_dim=7)], ids=str)
-@pytest.mark.parametrize('hold', [None, {'C1': {1: 0.5}}], ids=['free', 'held'])
-def test_model_that_is_replaced_while_it_writes(refused, interpreted, replaced, hold):
-    """Other parameters of the same sizes may replace it: it writes on with them."""
-    sizes = dict(num_units1=3, num_units2=4, char_dim=11)
-    model = CharLSTM(random_seed=1)
-    model.model_setup(**sizes)
-    model.uchar = list('abcdefghijk')
-    pieces = model.stream_text('ek', 2000, hold=hold)
-    next(pieces), next(pieces)
-    model.model_setup(**sizes)
-    assert len(next(pieces)[0]) == 64
-    if 'char_dim' in replaced:
-        model.uchar = list('abcdefg')
-    model.model_setup(**dict(sizes, **replaced))
-    with refused(ValueError, 'the model was replaced', 'begin again'):
-        next(pieces)
+    free = texts()
+    for stop in {free[0][40:40 + length], free[3][2:2 + length], free[1][-length:]}:
+        ends = [text.find(stop, 2) for text in free]
+        assert max(ends) >= 0
+        assert texts(stop=stop) == [text if end < 0 else text[:end + length] for text, end in zip(free, ends)]
 
 
 # ---------------------------------------------------------------- probabilities
@@ -133,38 +88,22 @@ def test_argmax_is_the_most_probable_character_after_the_whole_text(model):
     assert len(set(text)) > 2                                     # a fixed point would prove nothing
     best = model.theano_predict(numbers(model, text))[1][:, 0]
     assert text[3:] == spelled(model, best[2:-1])
-    assert model.generate_text('dec', 150, method='max') == text  # another name for argmax
     assert text[3:20] == ''.join(model.uchar[following(model, text[:n]).argmax()] for n in range(3, 20))
+    assert model.generate_text('dec', 150, method='max') == text
+    for temperature in (0, 1e30):
+        assert model.generate_text('dec', 150, method='argmax', temperature=temperature) == text
+
+
+@pytest.mark.parametrize('choice', [
+    dict(top_k=1), dict(top_p=1e-9), dict(temperature=0), dict(temperature=1e-7), dict(temperature=5e-324)], ids=str)
+def test_only_the_most_probable_is_argmax(stateful, choice):
+    assert stateful.generate_text('cab', 41, **choice) == stateful.generate_text('cab', 41, method='argmax')
 
 
 def test_first_character_is_drawn_uniformly_without_a_seed(model):
-    texts = [model.generate_text('', 1) for _ in range(500)]
+    texts = model.generate_text('', 1, count=500)
     assert stats.chisquare([texts.count(ch) for ch in FIVE]).pvalue > 1e-3
 
-
-@pytest.mark.parametrize('impossible', ['e', 'a', 'abde'])
-def test_characters_of_probability_zero_are_never_drawn(model, impossible):
-    """Neither the last one, for which the rounding errors of the others remain, nor the first."""
-    c = np.zeros(5, 'float32')
-    c[numbers(model, impossible)] = -1e4
-    model.p['c'].set_value(c)
-    assert (following(model, 'c')[numbers(model, impossible)] == 0).all()
-    text = ''.join(model.generate_text('c', 100, count=30))
-    assert set(text) == set(FIVE) - set(impossible)
-
-
-def test_smallest_and_largest_draw_give_possible_characters(model):
-    """The smallest and largest random bits, which no statistical test meets."""
-    model.p['c'].set_value(np.array([-1e4, 0, 0, 0, -1e4], 'float32'))
-    drawn = []
-    for bits in (0, 2 ** 53 - 1):
-        model.random = SimpleNamespace(integers=lambda high, size: np.full(size, bits))
-        drawn.append(set(model.generate_text('c', 60)[1:]))
-        assert (following(model, 'c')[numbers(model, drawn[-1])] > 0).all()
-    assert len(drawn[0]) == 1 and drawn[1] == {'d'}
-
-
-# ---------------------------------------------------------------- temperature, top_k and top_p
 
 @pytest.mark.parametrize('choice', [
     dict(), dict(temperature=0.4), dict(temperature=3.0), dict(top_k=4), dict(top_p=0.6),
@@ -179,10 +118,25 @@ def test_frequencies_of_the_first_character(stateful, choice):
     assert (abs(counts / n - expected) <= 5 * np.sqrt(expected * (1 - expected) / n)).all()
 
 
-@pytest.mark.parametrize('choice', [dict(top_k=1), dict(top_p=1e-9), dict(temperature=1e-7), dict(temperature=5e-324)],
-                         ids=str)
-def test_only_the_most_probable_is_argmax(stateful, choice):
-    assert stateful.generate_text('cab', 41, **choice) == stateful.generate_text('cab', 41, method='argmax')
+@pytest.mark.parametrize('impossible', ['e', 'a', 'abde'])
+def test_characters_of_probability_zero_are_never_drawn(model, impossible):
+    """Neither the last one, for which the rounding errors of the others remain, nor the first."""
+    c = np.zeros(5, 'float32')
+    c[numbers(model, impossible)] = -1e4
+    model.p['c'].set_value(c)
+    assert (following(model, 'c')[numbers(model, impossible)] == 0).all()
+    assert set(''.join(model.generate_text('c', 100, count=30))) == set(FIVE) - set(impossible)
+
+
+def test_smallest_and_largest_draw_give_possible_characters(model):
+    """The smallest and largest random bits, which no statistical test meets."""
+    model.p['c'].set_value(np.array([-1e4, 0, 0, 0, -1e4], 'float32'))
+    drawn = []
+    for bits in (0, 2 ** 53 - 1):
+        model.random = SimpleNamespace(integers=lambda high, size: np.full(size, bits))
+        drawn.append(set(model.generate_text('c', 60)[1:]))
+        assert (following(model, 'c')[numbers(model, drawn[-1])] > 0).all()
+    assert len(drawn[0]) == 1 and drawn[1] == {'d'}
 
 
 def test_temperatures_divide_scores_that_are_far_apart(model):
@@ -198,81 +152,21 @@ def test_temperatures_divide_scores_that_are_far_apart(model):
     assert model.generate_text('a', 9, temperature=1e-30) == 'a' + 8 * 'c'
 
 
-@pytest.mark.parametrize('top_k', [V, 2 ** 31, 10 ** 50])
-def test_top_k_above_the_vocabulary_changes_nothing(stateful, top_k):
-    stateful.random = np.random.default_rng(3)
-    text = stateful.generate_text('ab', 30, top_k=top_k)
-    stateful.random = np.random.default_rng(3)
-    assert stateful.generate_text('ab', 30) == text
-
-
-# ---------------------------------------------------------------- stop
-
-@pytest.mark.parametrize('first, longest', [(1, 2), (3, 3), (32, 1024)])
-@pytest.mark.parametrize('length', [1, 3, 36])
-def test_stop_ends_each_text_after_its_first_occurrence(stateful, monkeypatch, first, longest, length):
-    monkeypatch.setattr(sampling, 'FIRST_PIECE', first)
-    monkeypatch.setattr(sampling, 'LONGEST_PIECE', longest)
-
-    def texts(**stop):
-        stateful.random = np.random.default_rng(3)
-        return stateful.generate_text('ab', 90, count=5, **stop)
-
-    free = texts()
-    for stop in {free[0][40:40 + length], free[3][2:2 + length], free[1][-length:]}:
-        ends = [text.find(stop, 2) for text in free]
-        assert max(ends) >= 0
-        # The end of a text does not change the others of its batch.
-        assert texts(stop=stop) == [text if end < 0 else text[:end + length] for text, end in zip(free, ends)]
-
-
 # ---------------------------------------------------------------- the same text again
 
-def test_same_seed_draws_the_same_text(model):
+def test_same_seed_draws_the_same_text_and_sample_leaves_the_generator(model):
     texts = []
     for seed in (1, 1, 2):
         model.random = np.random.default_rng(seed)
         texts.append([model.generate_text('', 60), model.generate_text('', 60), model.generate_text('a', 60, count=2)])
-    assert texts[0] == texts[1]
+    assert texts[0] == texts[1] and texts[0][0] != texts[0][1]
     assert all(same != other for same, other in zip(texts[0], texts[2]))
-    assert texts[0][0] != texts[0][1]                             # the next text has other draws
-
-
-def test_random_numbers_are_drawn_while_no_other_thread_may(model):
-    """So that sample(), which sets the generator back, gives none of them to two texts."""
-    locked = []
-
-    def integers(high, **settings):
-        with futures.ThreadPoolExecutor(1) as another:
-            locked.append(not another.submit(model._lock.acquire, blocking=False).result())
-        return np.random.default_rng(1).integers(high, **settings)
-    model.random = SimpleNamespace(integers=integers)
-    assert len(model.generate_text('', 40)) == 40
-    assert locked == [True] * 3                                    # the first character, and two pieces
-
-
-def test_sample_leaves_the_generator_as_it_was_also_after_an_error(model, refused):
     before = model.random.bit_generator.state
-    model.sample(40)
-    assert model.random.bit_generator.state == before
-    model.p['c'].set_value(np.full(len(FIVE), np.nan, 'float32'))
-    with refused(ValueError, 'finite'):
-        model.sample(40)
-    assert model.random.bit_generator.state == before
-
-
-@pytest.mark.parametrize('temperature', [1e-30, 1, 1e30])
-def test_most_probable_character_at_any_temperature(model, temperature):
-    """Also where the scores divided by it differ by less than float32 holds; of both ways to write."""
-    model.p['c'].set_value(np.array([0, 0, 9, 0, 0], 'float32'))           # not the first character
-    expected = model.generate_text('cab', 40, 'argmax')
-    assert model.generate_text('cab', 40, 'argmax', temperature=temperature) == expected and 'a' not in expected[3:]
-    text, *_ = continue_texts(model._function('predict'), model._encode('cab', 'cab')[:, None], np.zeros((0, 1)), 37,
-                              np.array([temperature, len(FIVE), 1], 'float32'), *model._zero_states(1))
-    assert spelled(model, text[:, 0]) == expected
+    assert len(model.sample(40)) == 40 and model.random.bit_generator.state == before
 
 
 def test_without_the_kernel_the_same_seed_gives_the_same_text(stateful, interpreted):
+    """By theano.scan, and step by step from the kernel's predictions."""
     scan = CharLSTM(kernel=False)
     scan.model_setup(char_dim=V, num_units1=H1, num_units2=H2)
     scan.uchar = stateful.uchar
@@ -281,20 +175,18 @@ def test_without_the_kernel_the_same_seed_gives_the_same_text(stateful, interpre
         scan.random, stateful.random = np.random.default_rng(9), np.random.default_rng(9)
         texts = scan.generate_text('cab', 23, count=4, **choice)
         assert stateful.generate_text('cab', 23, count=4, **choice) == texts and len(set(texts)) == different
+    text, *_ = continue_texts(stateful.compiled('predict'), numbers(stateful, 'cab')[:, None].astype('int32'),
+                              np.zeros((0, 1)), 20, np.array([1, V, 1], 'float32'), *zero_states(stateful, 1))
+    assert spelled(stateful, text) == texts[0]
 
 
-def test_a_loaded_model_compiles_only_sampling(model, tmp_path, text_file, interpreted):
-    """And writes the same text, also after a text was prepared for it."""
-    path = model.save_params(tmp_path / 'params.npz')
-    kernel = isinstance(model._ops(), Kernel)
-    other = CharLSTM(random_seed=2, kernel=kernel)
-    other.model_setup(mfile=path)
-    assert set(other._functions) == set()
+def test_a_loaded_model_writes_the_same_text_and_compiles_nothing_else(model, tmp_path, text_file, interpreted):
+    other = CharLSTM(random_seed=2, kernel=model.kernel)
+    other.model_setup(mfile=model.save_params(tmp_path / 'params.npz'))
     text = model.generate_text('abc', 40, method='argmax')
     assert other.generate_text('abc', 40, method='argmax') == text
-    assert set(other._functions) == ({'sample'} if kernel else {'sample', 'predict'})
-    other.prepare_input(text_file('dada' * 9, name='other.txt'), ratio_valid=0, batch_size=3, seq_length=4,
-                        verbose=False)
+    assert set(other.functions) - {'cell'} == ({'sample'} if model.kernel else {'sample', 'predict'})
+    other.prepare_input(text_file('dada' * 9, name='other.txt'), 0, 3, 4, verbose=False)
     assert other.generate_text('abc', 40, method='argmax') == text
 
 
@@ -314,13 +206,33 @@ print(*texts, model.generate_text('ab', 50, count=3))
 
 def test_two_threads_write_one_text_as_one_does():
     """Each of them computes some units of a step. Pieces of several lengths, the first of 32 characters."""
-    texts = {succeeded(run('-c', WRITES, cwd=ROOT, env={'OMP_NUM_THREADS': threads})) for threads in '1223'}
+    texts = {succeeded(run('-c', WRITES, cwd=ROOT, env={'OMP_NUM_THREADS': threads})) for threads in '122'}
     text, = texts
     assert len(set(text.split()[0])) == 7 and text.split()[0] != text.split()[1]
 
 
-def test_encoding_is_of_bytes_only(lettered, interpreted, path):
-    """A model that knows characters writes them, whatever encoding was named."""
-    lettered.save_params(path)
-    lettered.model_setup(path, encoding='cp037')
-    assert len(lettered.generate_text(LETTERS[:3], 7)) == 7
+# ---------------------------------------------------------------- refusals
+
+@pytest.mark.parametrize('arguments', [
+    dict(method='beam'), dict(method=None), dict(seed='Ab\n\u20ac\u202e'), dict(seed=200), dict(text_length=-1),
+    dict(text_length=2.5), dict(count=0), dict(temperature=-1), dict(temperature=math.nan), dict(temperature=math.inf),
+    dict(top_k=0), dict(top_k=1.5), dict(top_p=0), dict(top_p=1.1), dict(top_p=math.nan), dict(hold={'C3': {0: 1}}),
+    dict(hold={'h1': {0: 1}}), dict(hold={'C1': {H1: 1}}), dict(hold={'C2': {-1: 1}}), dict(hold={'C2': {0.5: 1}}),
+    dict(hold={'C2': {1: math.nan}}), dict(hold={'C2': {1: 1e39}}), dict(hold={'C2': {1: '5'}})], ids=str)
+def test_arguments_that_are_refused(stateful, refused, arguments):
+    with refused(ValueError):
+        stateful.generate_text(**arguments)
+    assert 'held' not in stateful.functions
+
+
+def test_models_that_cannot_write(refused, text_file):
+    model = CharLSTM()
+    with refused(ValueError, 'prepare_input'):
+        model.generate_text()
+    model.prepare_input(text_file(FIVE), ratio_valid=0, batch_size=1, seq_length=2, verbose=False)
+    with refused(ValueError, 'model_setup'):
+        model.generate_text('a')
+    model.model_setup(num_units1=3, num_units2=4)
+    model.p['V'].set_value(np.full((5, 4), np.nan, 'float32'))
+    with refused(ValueError, 'finite'):
+        model.generate_text('ab')

@@ -4,12 +4,12 @@ import re
 import numpy as np
 import pytest
 
-from engine import progress
+from engine import terminal
 from engine.run import schedule
 from engine.run.run import Run
 from engine.run.schedule import Schedule
 from engine.parallel import SingleProcess
-from engine.interrupts import StopRequest
+from engine.terminal import StopRequest
 from learner import Learner, by_number, epochs_of, learn, progress_of, quick, settled
 from scripts import STATEFUL, TEXT, TRAIN, assert_refused, log_rows, paste, run, succeeded
 
@@ -164,7 +164,7 @@ def test_finished_run_whose_rate_fell_early_goes_on_with_more_epochs(tmp_path, e
 
 def test_clock_that_stands_still(tmp_path, monkeypatch):
     """As between two readings of a coarse one, or where an interrupted epoch has no step left."""
-    monkeypatch.setattr(progress.time, 'time', lambda: 1.0)
+    monkeypatch.setattr(terminal.time, 'time', lambda: 1.0)
     learn(tmp_path, by_number(5, 4), '--epochs', 2)
     assert epochs_of(tmp_path)[:, 2].tolist() == [5, 4]
 

@@ -1,10 +1,6 @@
 """The state of a CharLSTM between two steps: its vocabulary, and saving, loading and resuming bit for bit."""
-import codecs
 import json
 import os
-import pickle
-import sys
-import threading
 
 import numpy as np
 import pytest
@@ -13,64 +9,46 @@ from hypothesis import strategies as st
 
 import numpy_model
 from charlstm import CharLSTM, read_about, read_checkpoint
-from damage import DAMAGE, write_checkpoint
-from engine import sampling
 from engine.backend.theano_setup import theano
-from engine.model.parameters import to_store
-from models import parameters_of, prepared, spelled, text_of, trained
-from numpy_model import LETTERS, NAMES
-from scripts import ROOT, load, run, succeeded
+from engine.training import optimiser_variables
+from models import TEXT, parameters_of, prepared, spelled, text_of, trained
+from numpy_model import LETTERS, NAMES, random_parameters
+from scripts import load
 from texts import CHARACTERS, POEM
 
 
 def checkpoint(path, **changed):
-    """Write a checkpoint of V characters with some arrays changed or added; returns its path."""
-    arrays = dict(numpy_model.random_parameters(1), uchar=np.array(list(LETTERS)))
-    return write_checkpoint(path, **dict(arrays, **changed))
+    """Write a checkpoint of V characters with some arrays changed or added; return its path."""
+    np.savez(path, **{**random_parameters(1), 'uchar': np.array(list(LETTERS)), **changed})
+    return str(path)
 
 
-# ---------------------------------------------------------------- the vocabulary
-
-def test_vocabulary_is_a_list_that_is_empty_before_a_text(path, text_file):
-    model = CharLSTM()
-    assert model.uchar == [] and not model.uchar
-    model.prepare_input(text_file('abracadabra'), 0, 1, 2, verbose=False)
-    assert model.uchar == list('abcdr') and model.uchar.index('r') == 4
-    model.model_setup(num_units1=7, num_units2=4)
-    model.save_params(path)
-    _, uchar = read_checkpoint(path)
-    assert isinstance(uchar, np.ndarray) and uchar.tolist() == model.uchar
-    for take in (model.load_params, model.resume, model.init_params, lambda path: model.model_setup(path)):
-        take(path)
-        assert isinstance(model.uchar, list) and model.uchar == list('abcdr')
+def as_bytes(arrays):
+    return {name: array.tobytes() for name, array in arrays.items()}
 
 
 # ---------------------------------------------------------------- a text for a model that has parameters
 
-def with_parameters(text_file, text):
-    model = prepared(text_file(text))
+@pytest.fixture
+def model(text_file):
+    """Return a model with parameters, of a text of eight letters."""
+    model = prepared(text_file('abcdefgh'))
     model.model_setup(num_units1=7, num_units2=4)
     return model
 
 
-def test_text_whose_characters_are_known_keeps_parameters_and_vocabulary(text_file, capsys):
-    model = with_parameters(text_file, 'abcdefgh')
+def test_text_whose_characters_are_known_keeps_parameters_and_vocabulary(model, text_file, capsys):
     p = parameters_of(model)
     model.prepare_input(text_file('hcbhcb', name='other.txt'), 0, 1, 2, verbose=False)
-    assert ''.join(model.uchar) == 'abcdefgh' and text_of(model) == 'hcbhcb'
-    assert model.X['train'][0].tolist() == [[7]]
-    assert all((model.p[name].get_value() == value).all() for name, value in p.items())
-    assert capsys.readouterr().err == ''
+    assert ''.join(model.uchar) == 'abcdefgh' and text_of(model) == 'hcbhcb' and model.X['train'][0].tolist() == [[7]]
+    assert as_bytes(parameters_of(model)) == as_bytes(p) and capsys.readouterr().err == ''
 
 
-def test_text_with_unknown_characters_drops_the_parameters_with_a_warning(text_file, capsys, refused):
-    model = with_parameters(text_file, 'abcdefgh')
-    path = text_file('abxyaé', name='other.txt')
-    model.prepare_input(path, 0, 1, 2, verbose=False)
+def test_text_with_unknown_characters_drops_the_parameters_with_a_warning(model, text_file, capsys, refused):
+    model.prepare_input(text_file('abxyaé', name='other.txt'), 0, 1, 2, verbose=False)
     err = capsys.readouterr().err
-    assert err.count('\n') == 1 and path in err and "'x', 'y', 'é'" in err
-    assert ''.join(model.uchar) == 'abxyé' and text_of(model) == 'abxyaé'
-    assert model.p == {}
+    assert err.count('\n') == 1 and "'x', 'y', 'é'" in err
+    assert ''.join(model.uchar) == 'abxyé' and text_of(model) == 'abxyaé' and model.p == {}
     with refused(ValueError, 'model_setup'):
         model.generate_text('a')
     model.model_setup(num_units1=3, num_units2=2)
@@ -80,36 +58,35 @@ def test_text_with_unknown_characters_drops_the_parameters_with_a_warning(text_f
 def test_text_after_a_model_that_was_set_up_by_char_dim(text_file):
     """Such a model has parameters, but no vocabulary that the text could be compared with."""
     model = CharLSTM()
+    assert model.uchar == []
     model.model_setup(num_units1=7, num_units2=4, char_dim=3)
     model.prepare_input(text_file('abcabc'), 0, 1, 2, verbose=False)
-    assert ''.join(model.uchar) == 'abc' and text_of(model) == 'abcabc'
+    assert ''.join(model.uchar) == 'abc' and text_of(model) == 'abcabc' and model.p
 
 
-def test_refused_text_leaves_the_one_before(text_file):
+def test_refused_text_leaves_the_one_before(text_file, refused):
     model = prepared(text_file(POEM), seq_length=3)
     before = text_of(model)
     for changed in (dict(encoding='ascii'), dict(batch_size=10 ** 6), dict(seq_length=1)):
-        with pytest.raises(ValueError):
+        with refused(ValueError):
             model.prepare_input(text_file(POEM * 2, name='other.txt'), **changed)
     assert text_of(model) == before and model.batch_size == 1 and model.n_batches == dict(train=50, valid=0)
 
 
 @pytest.mark.parametrize('depth, warns', [(9, True), (10, False), (-1, False)])
 def test_one_line_warns_of_sequences_longer_than_the_gradient_reaches(text_file, capsys, depth, warns):
-    model = CharLSTM()
-    path = text_file('abc' * 30)
-    model.prepare_input(path, batch_size=2, seq_length=11, verbose=False)          # 10 steps
-    assert capsys.readouterr() == ('', '')
+    model = prepared(text_file('abc' * 30), batch_size=2, seq_length=11)           # 10 steps
     model.model_setup(num_units1=7, num_units2=4, bptt_maxdepth=depth)
-    out, err = capsys.readouterr()
-    assert (out, err.count('\n')) == ('', int(warns))
-    assert not warns or ('last {} of the 10 steps'.format(depth) in err and 'bptt_maxdepth' in err)
-    model.prepare_input(path, batch_size=2, seq_length=12, verbose=False)          # 11 steps
-    assert capsys.readouterr().err.count('\n') == (0 < depth < 11)
+    assert capsys.readouterr().err.count('bptt_maxdepth') == warns
+
+
+def test_representation(lettered):
+    """A line for a notebook; nothing is compiled for it."""
+    assert repr(lettered) == 'CharLSTM(7 and 4 units, 11 characters, 779 parameters, text text.txt of 22 characters)'
+    assert repr(CharLSTM()) == 'CharLSTM(no model, no text)' and not lettered.functions
 
 
 # ---------------------------------------------------------------- what is written can be read
-
 
 @pytest.mark.parametrize('floatX', ['float32', 'float64'])
 @settings(max_examples=20)
@@ -134,238 +111,72 @@ def test_checkpoint_round_trip(shared_folder, floatX, characters, H1, H2, seed, 
     assert other.random.random() == model.random.random()
 
 
-def test_another_float_type_than_the_models(path, interpreted, refused):
-    """The optimiser's state is saved in the model's; what computes is refused until the type is set back."""
-    model = CharLSTM(random_seed=1)
-    model.model_setup(num_units1=3, num_units2=2, char_dim=4)
-    model.uchar = list('abcd')
-    x = np.array([[0, 3], [2, 1]])
-    model.theano_train_rmsprop(x, x[::-1])
-    before = load(model.save_params(path))
-    with theano.change_flags(floatX='float64'):
-        model.save_params(path)
-        for computes in (model.theano_predict, lambda x: model.theano_train_rmsprop(x, x), model.score_text):
-            with refused(ValueError, 'the model is of float32', 'floatX is float64', 'set that back'):
-                computes(x if computes != model.score_text else 'abba')
-    assert {name: array.tobytes() for name, array in load(path).items()} == {
-        name: array.tobytes() for name, array in before.items()} and before['m_U1'].any()
-    model.theano_train_rmsprop(x, x[::-1])
-    assert (load(model.save_params(path))['m_U1'] != before['m_U1']).any()
-
-
-def test_settings_of_a_text_may_be_numpy_numbers(text_file, path):
-    """As they come from a grid that is searched; a checkpoint has them as Python's own."""
-    model = CharLSTM(random_seed=1)
-    model.prepare_input(text_file('abc' * 30), np.float32(0.25), np.int64(2), np.uint8(3), verbose=False,
-                        stateful=np.bool_(True))
-    model.model_setup(num_units1=7, num_units2=4)
-    model.save_params(path)
-    text = read_about(path)['text']
-    assert (text['ratio_valid'], text['batch_size'], text['seq_length'], text['stateful']) == (0.25, 2, 3, True)
-
-
-def test_representation(lettered, text_file, tmp_path):
-    """A line for a notebook; nothing is compiled or loaded for it."""
-    class Mine(CharLSTM):
-        pass
-
-    assert repr(lettered) == 'CharLSTM(7 and 4 units, 11 characters, 779 parameters, text text.txt of 22 characters)'
-    model, path = Mine(), lettered.save_params(tmp_path / 'p')
-    assert repr(model) == 'Mine(no model, no text)'
-    model.model_setup(path)
-    assert repr(model) == 'Mine(7 and 4 units, 11 characters, 779 parameters, no text)'
-    new = CharLSTM()
-    new.prepare_input(text_file(LETTERS * 2, name='a\nb.txt'), 0, 2, 3, verbose=False)
-    assert repr(new) == r'CharLSTM(no model, text a\nb.txt of 22 characters)'
-    assert not model._functions and not new._functions
-
-
-def test_loading_replaces_parameters_of_any_size(lettered, tmp_path):
-    wide = numpy_model.random_parameters(2, H1=9, H2=5)
-    lettered.theano_predict([0, 1])                                  # compiled for the old parameters
-    for arrays in (numpy_model.random_parameters(1), wide):
-        lettered.load_params(checkpoint(tmp_path / 'other.npz', **arrays))
-        for name in NAMES:
-            np.testing.assert_array_equal(lettered.p[name].get_value(), arrays[name].astype('float32'))
-        expected, _ = numpy_model.forward(arrays, np.array([[0], [1]]))
-        np.testing.assert_allclose(lettered.theano_predict([0, 1])[0], expected, rtol=1e-4)
-
-
 def test_file_of_the_original_loads(path, refused):
-    """Bytes in any order, float64, and other arrays beside the nine."""
-    shuffled = [ch.encode('latin-1') for ch in 'k\0bcéefgdia']
-    arrays = numpy_model.random_parameters(1)
-    checkpoint(path, uchar=np.array(shuffled, 'S1'), epoch=np.array(7), note=np.array(['x', 'yz']))
+    """Bytes in any order, float64, other arrays beside the nine, and parameters of any size in the model before."""
+    uchar, arrays = 'k\0bcéefgdia', random_parameters(1)
+    checkpoint(path, uchar=np.array([ch.encode('latin-1') for ch in uchar], 'S1'), epoch=np.array(7))
     model = CharLSTM()
     returned = model.load_params(path)                            # under float32
-    assert ''.join(model.uchar) == 'k\0bcéefgdia' and list(returned) == list(NAMES)
+    assert model.uchar == read_checkpoint(path)[1].tolist() == list(uchar) and list(returned) == list(NAMES)
     for name in NAMES:
-        assert model.p[name].get_value().dtype == np.float32
         np.testing.assert_array_equal(returned[name], arrays[name].astype('float32'))
         returned[name][:] = 7                                     # it is the caller's own
         np.testing.assert_array_equal(model.p[name].get_value(), arrays[name].astype('float32'))
     with refused(ValueError, 'model_setup'):                      # there are no learning parameters
         model.theano_train_sgd([0, 1], [1, 2])
-    model.model_setup(mfile=path)
     x = np.array([[3, 0], [1, 10], [5, 5]])
-    np.testing.assert_allclose(model.theano_predict(x)[0], numpy_model.forward(arrays, x)[0], rtol=1e-4)
-
-
-# ---------------------------------------------------------------- files of the original that learned bytes
-
-MIXED = 'déjà vu — “naïve”, 𝄞\0\n'                              # characters of one to four bytes
-MIXED_BYTES = sorted(set(MIXED.encode('utf-8')))
-
-
-def stored_bytes(values):
-    """Return a vocabulary of bytes as the original stored it."""
-    return np.array([bytes([byte]) for byte in values])
-
-
-def with_vocabulary(path, uchar):
-    """Write a checkpoint with this vocabulary and random parameters; returns its path."""
-    return write_checkpoint(path, **numpy_model.random_parameters(1, V=len(uchar)), uchar=uchar)
-
-
-def byte_model(path, seed=1):
-    """Return a model of the bytes of MIXED."""
-    model = CharLSTM(random_seed=seed)
-    model.model_setup(mfile=with_vocabulary(path, stored_bytes(MIXED_BYTES)))
-    return model
-
-
-def test_bytes_of_utf8_are_read_and_written_as_characters(path, tmp_path, capsys):
-    model = byte_model(path)
-    out, err = capsys.readouterr()
-    assert out == '' and err.count('\n') == 1 and path in err and 'bytes' in err and 'UTF-8' in err
-    assert model.uchar == [bytes([byte]).decode('ascii', 'surrogateescape') for byte in MIXED_BYTES]
-    assert model.generate_text(MIXED, 3) == MIXED                 # a seed that is long enough
-    codes = np.array([MIXED_BYTES.index(byte) for byte in MIXED.encode('utf-8')])
-    for text in (codes, model.in_vocabulary(MIXED)):              # as where produce_text.py left out other characters
-        np.testing.assert_array_equal(model.score_text(text), model.score_text(MIXED))
-    again = model.save_params(tmp_path / 'again')
-    stored = load(again)['uchar']
-    assert stored.dtype == 'S1' and (stored == stored_bytes(MIXED_BYTES)).all()
-    other = CharLSTM()
-    other.load_params(again)
-    assert again in capsys.readouterr().err
-    assert other.uchar == model.uchar and other.generate_text(MIXED, 0) == MIXED
-
-
-def test_model_of_ascii_or_of_characters_loads_without_a_warning(path, capsys):
-    for uchar in (np.array(list(LETTERS), 'S1'), stored_bytes('abcdefghijé'.encode('latin-1')),
-                  np.array(list('abcdefghéÃ©'))):
-        CharLSTM().load_params(checkpoint(path, uchar=uchar))
-    assert capsys.readouterr() == ('', '')
-
-
-@pytest.mark.parametrize('characters', [
-    'é', '°õ', '°À', '§°',                                        # UTF-8 has both kinds: that begin and continue
-])
-def test_bytes_that_cannot_be_utf8_are_characters_of_latin1(path, tmp_path, characters):
-    model = CharLSTM()
-    model.load_params(with_vocabulary(path, stored_bytes(('ab' + characters).encode('latin-1'))))
-    assert model.uchar == list('ab' + characters)
-    assert model.generate_text('a' + characters, 1) == 'a' + characters
-    assert load(model.save_params(tmp_path / 'again'))['uchar'].tolist() == list('ab' + characters)
-
-
-@settings(max_examples=40)
-@given(text=st.text(CHARACTERS, min_size=1).filter(lambda text: not text.isascii()))
-def test_model_of_its_bytes_reads_any_text_in_utf8(shared_folder, text):
-    """Whatever the order of the vocabulary, which stays."""
-    uchar = stored_bytes(dict.fromkeys(text.encode('utf-8')))
-    model = CharLSTM()
-    model.load_params(with_vocabulary(shared_folder / 'bytes.npz', uchar))
-    assert model.generate_text(text, 0) == text and (to_store(model.uchar) == uchar).all()
-
-
-@pytest.mark.parametrize('first, longest', [(1, 2), (32, 1024)])
-def test_character_that_is_cut_between_two_pieces_is_written_whole(path, monkeypatch, first, longest):
-    """Bytes that are no UTF-8 become U+FFFD; half a character at the end is left out."""
-    monkeypatch.setattr(sampling, 'FIRST_PIECE', first)
-    monkeypatch.setattr(sampling, 'LONGEST_PIECE', longest)
-    seed, n = 'vu — 𝄞', 150
-    pieces = list(byte_model(path, seed=5).stream_text(seed, n, count=5))
-    assert pieces[0] == [seed] * 5 and len(pieces) > 2
-    twin = CharLSTM(random_seed=5)                                # writes the characters that have these numbers
-    twin.load_params(with_vocabulary(path, np.array([chr(byte) for byte in MIXED_BYTES])))
-    raw = [text.encode('latin-1') for text in twin.generate_text(seed.encode('utf-8').decode('latin-1'), n, count=5)]
-    texts = [''.join(parts) for parts in zip(*pieces)]
-    for text, data in zip(texts, raw):
-        assert len(data) == n                                     # to the model, a byte is a character
-        assert text == codecs.getincrementaldecoder('utf-8')('replace').decode(data)
-        assert len(data.decode('utf-8', 'replace')) - len(text) in (0, 1)
-    assert len(set(texts)) == 5 and {ch for ch in ''.join(texts) if ord(ch) > 127} > {'\ufffd', '—', '𝄞'}
-
-
-def test_seed_with_bytes_that_the_model_does_not_know(path, refused):
-    model = byte_model(path)
-    assert model.in_vocabulary('vé') == 'v\udcc3\udca9'
-    with refused(ValueError, 'the seed', 'never saw', r"'q', '\udc9f'"):
-        model.generate_text('vß q')                               # of ß, C3 9F, it knows the first
-
-
-# ---------------------------------------------------------------- what is not saved
-
-
-def test_nothing_to_save_yet(path, refused, text_file):
-    for model in (CharLSTM(), prepared(text_file(LETTERS))):
-        with refused(ValueError, 'nothing to save'):
-            model.save_params(path)
-    assert not os.path.exists(path)
-
-
-@pytest.mark.parametrize('name', ['', 'results', 'results/', '.', None])
-def test_name_that_no_checkpoint_can_have(lettered, tmp_path, monkeypatch, refused, name):
-    (tmp_path / 'results').mkdir()
-    monkeypatch.chdir(tmp_path)
-    with refused(ValueError, f'filename is {name!r}: expected '):
-        lettered.save_params(name)
-    assert sorted(os.listdir()) == ['results', 'text.txt'] and os.listdir('results') == []
-
-
-@pytest.mark.parametrize('changed, value', [('parameters', np.nan), ('mean squares', np.inf)])
-def test_numbers_that_are_not_finite_are_not_saved(lettered, tmp_path, refused, changed, value):
-    """An earlier file of that name stays as it was."""
-    path = lettered.save_params(tmp_path / 'p')
-    before = (tmp_path / 'p.npz').read_bytes()
-    variable = lettered.p['c'] if changed == 'parameters' else lettered._training_state()['mean_squares'][-1]
-    array = variable.get_value()
-    array[3] = value
-    variable.set_value(array)
-    with refused(ValueError, path, 'finite'):
-        lettered.save_params(path)
-    assert (tmp_path / 'p.npz').read_bytes() == before
-
-
-# ---------------------------------------------------------------- with a text prepared before
-
-def decoded(model):
-    return [spelled(model, codes) for x, y in zip(model.X['train'], model.Y['train']) for codes in (x, y)]
+    for p in (arrays, random_parameters(2, H1=9, H2=5)):
+        model.model_setup(mfile=checkpoint(path, **p))
+        np.testing.assert_allclose(model.theano_predict(x)[0], numpy_model.forward(p, x)[0], rtol=1e-4)
 
 
 @pytest.mark.parametrize('uchar', ['kjihgfedcba', ''.join(map(chr, range(90, 500)))])
 def test_batches_are_renumbered_for_the_loaded_vocabulary(lettered, path, uchar):
-    before = decoded(lettered)
-    checkpoint(path, uchar=np.array(list(uchar)), **numpy_model.random_parameters(1, V=len(uchar)))
-    lettered.model_setup(mfile=path)
-    assert ''.join(lettered.uchar) == uchar and decoded(lettered) == before
-    assert lettered.n_batches == dict(train=3, valid=0)
+    def decoded():
+        return [spelled(lettered, codes) for x, y in zip(lettered.X['train'], lettered.Y['train']) for codes in (x, y)]
+    before = decoded()
+    lettered.model_setup(mfile=checkpoint(path, uchar=np.array(list(uchar)), **random_parameters(1, V=len(uchar))))
+    assert ''.join(lettered.uchar) == uchar and decoded() == before and lettered.n_batches == dict(train=3, valid=0)
+
+
+def test_nothing_that_cannot_be_loaded_is_saved(lettered, path, refused, text_file):
+    """An earlier file of that name stays as it was."""
+    for model in (CharLSTM(), prepared(text_file(LETTERS))):
+        with refused(ValueError, 'nothing to save'):
+            model.save_params(path)
+    assert not os.path.exists(path)
+    before = load(lettered.save_params(path))
+    for variable in (optimiser_variables(lettered)['mean_squares'][-1], lettered.p['c']):
+        variable.set_value(np.where(np.arange(11) == 3, np.float32('nan'), variable.get_value()))
+        with refused(ValueError, path, 'finite'):
+            lettered.save_params(path)
+    assert as_bytes(load(path)) == as_bytes(before)
 
 
 def test_failed_loading_leaves_the_model_as_it_was(lettered, path, refused):
-    before, text = parameters_of(lettered), decoded(lettered)
-    for name in ('file: text', 'shape: V a number', 'number: 1e+300 in c'):
-        DAMAGE[name].write(path)
-        for load_params in (lettered.load_params, lettered.resume):
-            with refused(ValueError, path, 'not a checkpoint', *DAMAGE[name].words):
-                load_params(path)
-    checkpoint(path, uchar=np.array(list('abcdefghiJK')))
-    with refused(ValueError, path, "'j', 'k'"):                   # of the text that was prepared
-        lettered.load_params(path)
-    assert ''.join(lettered.uchar) == LETTERS and decoded(lettered) == text
-    assert all((lettered.p[name].get_value() == before[name]).all() for name in NAMES)
+    before, text = parameters_of(lettered), text_of(lettered)
+    for changed in (dict(V=np.zeros(())), dict(c=np.full(11, np.inf)), dict(uchar=np.array(list('abcdefghiJK')))):
+        for load_params in (lettered.load_params, lettered.model_setup):
+            with refused(ValueError, path):
+                load_params(checkpoint(path, **changed))
+    assert ''.join(lettered.uchar) == LETTERS and text_of(lettered) == text
+    assert as_bytes(parameters_of(lettered)) == as_bytes(before)
+
+
+def test_init_on_another_text(make_model, path):
+    old, new_text = make_model(1, 'abcdefgh é' * 9), 'ca—feé 𝄞' * 11
+    new, fresh = make_model(5, new_text), make_model(5, new_text)
+    new.init_params(old.save_params(path))
+    p, q, f = [parameters_of(m) for m in (old, new, fresh)]
+    for name in ('W1', 'b1', 'U2', 'W2', 'b2'):
+        np.testing.assert_array_equal(q[name], p[name])
+    known = [ch in 'abcdefgh é' for ch in new.uchar]
+    for k, ch in enumerate(new.uchar):
+        source, j = (p, old.uchar.index(ch)) if known[k] else (f, k)
+        np.testing.assert_array_equal(q['U1'][:, :, k], source['U1'][:, :, j])
+        np.testing.assert_array_equal(q['V'][k], source['V'][j])
+        assert q['c'][k] == source['c'][j]
+    assert sum(known) == 6 and len(known) == 8
 
 
 # ---------------------------------------------------------------- resuming
@@ -381,27 +192,23 @@ def test_model_resumes_bit_for_bit(make_model, tmp_path, changed):
     An average has not its whole weight yet: that depends on the number of steps, which is saved, too.
     """
     first, second = make_model(1, **changed), make_model(2, **changed)
-
     trained(first, 0, 3)
     assert second.resume(first.save_params(tmp_path / 'p', dict(mine=[1, None, 'é']))) == dict(mine=[1, None, 'é'])
     assert trained(second, 3, 7) == trained(first, 3, 7)
     a, b = [load(model.save_params(tmp_path / 'end')) for model in (first, second)]
-    assert {name: array.tobytes() for name, array in a.items()} == {name: array.tobytes() for name, array in b.items()}
+    assert as_bytes(a) == as_bytes(b)
     assert set(a) >= {'carried_h1', 'm_U1'} and ('weights_W1' in a) == ('average' in changed)
     assert 'weights_W1' not in a or (a['weights_W1'] != a['W1']).any()
 
 
-# ---------------------------------------------------------------- validation batches
-
 def test_validation_batches_resume_bit_for_bit(make_model, tmp_path):
-    """At the beginning of the validation text, in its middle, at its end and after it; and where none was validated."""
+    """At the beginning of the validation text, at its end, after it, and again at its end."""
     first, second = make_model(1), make_model(2)
     n, unused = first.n_batches['valid'], first.save_params(tmp_path / 'unused')
     whole = [first.validate_batch() for _ in range(n)]
     assert n > 3 and len(set(whole)) == n
     for done in (n, n + 2, 2 * n):
-        while len(whole) < done:
-            whole.append(first.validate_batch())
+        whole += [first.validate_batch() for _ in range(done - len(whole))]
         path = first.save_params(tmp_path / 'p')
         assert read_about(path)['validation_index'] == (done - 1) % n + 1
         assert load(path)['validation_h1'].shape == (3, 4) and load(path)['validation_C2'].shape == (3, 2)
@@ -423,149 +230,38 @@ def test_validation_begins_again_with_other_parameters_or_another_text(make_mode
         model.validate_batch()
         change()
         assert model.validate_batch() == model.theano_check(model.X['valid'][0], model.Y['valid'][0])[0]
-    path, model = model.save_params(path), make_model(2)
-    model.prepare_input(tmp_path / 'text.txt', batch_size=2, **read)        # resume takes another batch size than then
-    model.model_setup(num_units1=6, num_units2=5)
-    model.resume(path)
-    assert np.isfinite([model.validate_batch() for _ in range(3)]).all()
 
 
-# ---------------------------------------------------------------- runs that cannot be resumed
-
-def averaging_model(folder, seed):
-    """Return a model that reads a text as streams, and has an average of its parameters."""
-    (folder / 't.txt').write_text(LETTERS * 30)
-    model = CharLSTM(random_seed=seed)
-    model.prepare_input(folder / 't.txt', 0.4, 3, 5, verbose=False, stateful=True)
-    model.model_setup(num_units1=7, num_units2=4, average=0.9)
-    return model
-
-
-@pytest.fixture(scope='module')
-def running(tmp_path_factory):
-    """Return the arrays and the metadata of a checkpoint in the middle of a run."""
-    folder = tmp_path_factory.mktemp('running')
-    model = averaging_model(folder, seed=1)
+@pytest.fixture
+def running(make_model, tmp_path):
+    """Return the arrays and the metadata of a checkpoint in the middle of a run, and a model that can resume it."""
+    model = make_model(1, TEXT, average=0.9)
     model.validate_batch()
     model.theano_train_rmsprop(model.X['train'][0], model.Y['train'][0])
-    arrays = load(model.save_params(folder / 'p', dict(epoch=1)))
-    metadata = json.loads(str(arrays.pop('about')))
-    assert metadata['arrays'] == sorted(arrays)
-    return arrays, metadata
+    arrays = load(model.save_params(tmp_path / 'running', dict(epoch=1)))
+    return arrays, json.loads(str(arrays.pop('about'))), make_model(2, TEXT, average=0.9)
 
 
-def stored_run(path, running, name=None, change=None, **metadata):
-    """Write that checkpoint with metadata changed, and a change of an array, which is left out if it becomes None."""
-    arrays = {other: change(array) if other == name else array for other, array in running[0].items()}
-    np.savez(path, about=np.array(json.dumps(dict(running[1], **metadata))),
-             **{name: array for name, array in arrays.items() if array is not None})
-    return path
-
-
-CHANGES = {'missing': lambda a: None, 'no dimension': lambda a: a.flat[0], 'shorter': lambda a: a[..., :-1],
-           'fewer rows': lambda a: a[:2], 'strings': lambda a: np.full(a.shape, 'x'),
-           'infinite in float32': lambda a: np.full(a.shape, 1e300)}
-
-
-@pytest.mark.parametrize('change', CHANGES)
-@pytest.mark.parametrize('name', ['m_c', 'weights_U1', 'carried_h1', 'validation_C2'])
-def test_run_with_a_missing_or_wrong_array(running, path, tmp_path, refused, name, change):
-    with refused(ValueError, path, 'that can be '):
-        averaging_model(tmp_path, 2).resume(stored_run(path, running, name, CHANGES[change], arrays=[]))
-
-
-@pytest.mark.parametrize('change', [dict(random=None), dict(averaged_steps=None), dict(validation_index=-1),
-                                    dict(arrays=['of_a_damaged_directory'])], ids=str)
-def test_refused_run_leaves_the_model_as_it_was(running, path, tmp_path, refused, change):
-    model = averaging_model(tmp_path, seed=2)
+def test_run_in_float64_is_resumed_in_float32_and_one_that_is_incomplete_is_not(running, path, refused, interpreted):
+    arrays, metadata, model = running
     before, random = parameters_of(model), model.random.bit_generator.state
-    with refused(ValueError, path, 'that can be '):
-        model.resume(stored_run(path, running, **change))
-    assert all((model.p[name].get_value() == before[name]).all() for name in NAMES)
-    assert model.random.bit_generator.state == random and model._carried is None and model._validation_states is None
-    wider = {name: array if name == 'uchar' else array.astype('float64') for name, array in running[0].items()}
-    assert model.resume(stored_run(path, (wider, running[1]))) == dict(epoch=1)      # of a run in float64
-    assert model._carried[0].dtype == 'float32' and (model._carried[0] == running[0]['carried_h1']).all()
 
-
-def test_run_with_an_average_is_not_resumed_without(running, path, make_model, refused):
-    plain = make_model(2, text=LETTERS * 30)
-    plain.model_setup(num_units1=7, num_units2=4)
-    before = plain.p['c'].get_value()
-    with refused(ValueError, path, 'with an average', 'model_setup'):
-        plain.resume(stored_run(path, running))
-    np.testing.assert_array_equal(plain.p['c'].get_value(), before)
-    plain.load_params(path)                                       # to predict it needs nothing else
-
-
-# ---------------------------------------------------------------- copies, threads and processes
-
-def test_pickled_copy_trains_as_the_model_does(tmp_path):
-    """It has parameters of its own."""
-    model = averaging_model(tmp_path, seed=3)
-    x, y = model.X['train'][0], model.Y['train'][0]
-    model.theano_train_rmsprop(x, y)
-    other = pickle.loads(pickle.dumps(model))
-    before = parameters_of(model)
-    costs = [other.theano_train_rmsprop(x, y)[0] for _ in range(2)]
-    assert all((model.p[name].get_value() == before[name]).all() for name in NAMES)
-    assert costs == [model.theano_train_rmsprop(x, y)[0] for _ in range(2)]
-    assert other.generate_text('', 9) == model.generate_text('', 9)
-
-
-def test_first_use_in_several_threads(tmp_path):
-    model, out, texts = averaging_model(tmp_path, seed=3), sys.stdout, []
-    threads = [threading.Thread(target=lambda: texts.append(model.generate_text('', 5))) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sys.stdout is out and [len(text) for text in texts] == [5, 5, 5]
-
-
-FORK = """
-import os, signal, sys
-sys.path.insert(0, sys.argv[1])
-from charlstm import CharLSTM
-model = CharLSTM(random_seed=1)
-model.prepare_input(sys.argv[2], 0, 3, 5, verbose=False)
-model.model_setup(num_units1=70, num_units2=40)
-x, y = model.X['train'][0], model.Y['train'][0]
-model.theano_train_rmsprop(x, y)
-child = os.fork()
-if not child:
-    signal.alarm(60)                   # of a hang
-cost = float(model.theano_train_rmsprop(x, y)[0])
-os.write(1, f'{cost}\\n'.encode())     # in one piece: both write at once
-if child:
-    sys.exit(os.waitpid(child, 0)[1])
-"""
-
-
-def test_child_of_a_fork_trains(tmp_path):
-    """With one thread, as the threads of its parent are not copied. Python 3.12 and later warn of them."""
-    (tmp_path / 't.txt').write_text(LETTERS * 30)
-    costs = succeeded(run('-W', 'ignore', '-c', FORK, ROOT, tmp_path / 't.txt', env={'OMP_NUM_THREADS': '2'})).split()
-    assert len(costs) == 2
-    np.testing.assert_allclose(float(costs[0]), float(costs[1]), rtol=1e-5)
-
-
-# ---------------------------------------------------------------- starting from the parameters of another text
-
-def test_init_on_another_text(make_model, tmp_path, text_file):
-    old, new_text = make_model(1, 'abcdefgh é' * 9), 'ca—feé 𝄞' * 11
-    path = old.save_params(tmp_path / 'p')
-    new, fresh = make_model(5, new_text), make_model(5, new_text)
-    new.init_params(path)
-    p, q, f = [parameters_of(m) for m in (old, new, fresh)]
-    for name in ('W1', 'b1', 'U2', 'W2', 'b2'):
-        np.testing.assert_array_equal(q[name], p[name])
-    known = 0
-    for k, ch in enumerate(sorted(set(new_text))):
-        before = sorted(set('abcdefgh é')).index(ch) if ch in 'abcdefgh é' else None
-        known += before is not None
-        source, j = (f, k) if before is None else (p, before)
-        np.testing.assert_array_equal(q['U1'][:, :, k], source['U1'][:, :, j])
-        np.testing.assert_array_equal(q['V'][k], source['V'][j])
-        assert q['c'][k] == source['c'][j]
-    assert known == 6 and len(q['c']) == 8
+    def resume(changed={}, **about):
+        stored = {name: array for name, array in {**arrays, **changed}.items() if array is not None}
+        np.savez(path, about=np.array(json.dumps({**metadata, 'arrays': sorted(stored), **about})), **stored)
+        return model.resume(path)
+    for name in ('m_c', 'weights_U1', 'carried_h1', 'validation_C2'):
+        for wrong in (None, arrays[name][..., :-1], np.full(arrays[name].shape, np.inf)):
+            with refused(ValueError, path):
+                resume({name: wrong})
+    for about in (dict(random=None), dict(optimiser=['count']), dict(precision='bfloat16'),
+                  dict(cell=dict(formula='C = a_f', parameters=[]))):
+        with refused(ValueError, path):
+            resume(**about)
+    assert as_bytes(parameters_of(model)) == as_bytes(before) and model.random.bit_generator.state == random
+    assert model.carried is None and model.validation == (None, 0)
+    assert resume({name: a.astype('float64') for name, a in arrays.items() if name != 'uchar'}) == dict(epoch=1)
+    assert model.carried[0].dtype == 'float32' and (model.carried[0] == arrays['carried_h1']).all()
+    model.model_setup(num_units1=4, num_units2=2)
+    with refused(ValueError, path, 'average'):
+        model.resume(path)

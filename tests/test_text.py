@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlstm import CharLSTM, read_checkpoint, read_text
-from engine import progress, scoring
+from engine import scoring, terminal
 from engine.model import text as text_module
 from engine.model.text import read_string, renumbered, shown, smallest_type, vocabulary, without_unknown
 from models import prepared, text_of
@@ -253,7 +253,7 @@ def test_fifo_is_read_when_a_line_has_said_that_it_waits_for_a_writer(tmp_path, 
         def flush(self):                                   # after the line
             path.write_text(POEM, encoding='utf-8')
 
-    monkeypatch.setattr(progress, 'SLOW', 0)
+    monkeypatch.setattr(terminal, 'SLOW', 0)
     monkeypatch.setattr(sys, 'stderr', Screen())
     late = threading.Timer(30, path.write_text, ['no line'])
     late.start()

@@ -6,7 +6,7 @@ If that fails, `locate_text` uses a text that every Python includes: the referen
 The environment variable CHARLSTM_NOVEL_URL replaces the address, for a mirror or a test.
 """
 # /// script
-# requires-python = ">=3.8"
+# requires-python = ">=3.10"
 # dependencies = ["tqdm"]
 # ///
 import os
@@ -21,8 +21,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from engine.model.files import write_whole  # noqa: E402
-from engine.progress import progress_bar  # noqa: E402
-from engine.terminal import Parser, main  # noqa: E402
+from engine.terminal import Parser, bar, main  # noqa: E402
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 NAME = "prideandprejudice.txt"
@@ -43,10 +42,10 @@ def _download(url, timeout):
         with urlopen(request, timeout=timeout) as response:
             size = response.headers.get("Content-Length", "")
             total = int(size) if size.isdecimal() else None
-            with progress_bar(sys.stderr, total=total, unit="B", unit_scale=True, desc="novel") as bar:
+            with bar(total, "novel", "bytes") as progress:
                 for piece in iter(lambda: response.read1(64 * 1024), b""):
                     body += piece
-                    bar.update(len(piece))
+                    progress.update(len(piece))
                     if len(body) > MAX_BYTES:
                         raise ValueError(f"got over {MAX_BYTES:,} bytes, expected at most that")
     except OSError as error:
@@ -149,5 +148,4 @@ def program(o):
 
 
 if __name__ == "__main__":
-    main(Parser(description=f"Fetch the default text, Pride and Prejudice, into text_input/{NAME}."), program,
-         lambda o: "")
+    main(Parser(description=f"Fetch the default text, Pride and Prejudice, into text_input/{NAME}."), program)

@@ -5,9 +5,7 @@ import os
 import platform
 import subprocess
 
-from engine.model import checks
 from engine.backend.theano_setup import kernel_runs, theano
-from engine.run.table import ROWS
 
 # The C macros that choose the instructions in engine/kernel/operands.h.
 MACROS = {'AMX': ['AMX_BF16'], 'AVX-512': ['AVX512_BF16'], 'emulated': []}
@@ -20,9 +18,9 @@ ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA = 158, 0x1023, 18      # of 
 def _compiler_macros():
     """Return the names of the macros that the compiler defines for this processor, with Theano's options."""
     options = theano.gof.cmodule.GCC_compiler.compile_args()
-    found = subprocess.run([theano.config.cxx, *options, '-dM', '-E', '-x', 'c++', os.devnull],
-                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
-    return {line.split()[1] for line in found.stdout.decode('ascii', 'replace').splitlines() if line.count(' ')}
+    command = [theano.config.cxx, *options, '-dM', '-E', '-x', 'c++', os.devnull]
+    found = subprocess.run(command, capture_output=True, encoding='utf-8').stdout
+    return {line.split()[1] for line in found.splitlines() if line.count(' ')}
 
 
 def _may_use_amx():
@@ -35,28 +33,26 @@ def _may_use_amx():
 def instructions(precision, kernel=True):
     """Return what multiplies with this precision: None for 'float32', a key of MACROS for 'bfloat16'.
 
-    kernel: whether the C kernel may be used. Raise ValueError for another precision, and for bfloat16 where this
+    kernel: whether the C kernel may be used. Raises ValueError for another precision, and for bfloat16 where this
     process cannot multiply it faster than float32. Intel's processors with AVX-512 alone are slower at it.
     """
-    checks.choice('precision', precision, ROWS['precision'].kind)
     if precision == 'float32':
         return None
+    if precision != 'bfloat16':
+        raise ValueError(f"precision is {precision!r}: expected 'float32' or 'bfloat16'")
     if not (kernel and kernel_runs() and theano.config.floatX == 'float32'):
-        raise ValueError('precision bfloat16 needs the C kernel, which runs on a CPU and with a C++ compiler, and '
-                         f'floatX=float32: got kernel={bool(kernel)}, device={theano.config.device}, '
-                         f'cxx={theano.config.cxx}, floatX={theano.config.floatX}')
+        raise ValueError('precision bfloat16 needs the C kernel, on a CPU and with a C++ compiler, and floatX=float32')
     macros = _compiler_macros()
     usable = {'AMX': '__AMX_BF16__' in macros and _may_use_amx(), 'AVX-512': '__AVX512BF16__' in macros,
               'emulated': True}
     wanted = os.environ.get(VARIABLE)
     if wanted and not usable.get(wanted):
-        raise ValueError(f'{VARIABLE} is {wanted[:20]}: expected one of {", ".join(k for k in usable if usable[k])}')
+        raise ValueError(f'{VARIABLE} is {wanted!r}: expected one of {", ".join(k for k in usable if usable[k])}')
     if wanted:
         return wanted
     if usable['AMX']:
         return 'AMX'
     if usable['AVX-512'] and any(name.startswith('__znver') for name in macros):
         return 'AVX-512'
-    raise ValueError('precision bfloat16 needs a processor that multiplies it faster than float32, which are Intel\'s '
-                     'with AMX and AMD\'s from Zen 4 on, and a compiler that knows it: take float32 here ('
-                     f'{VARIABLE}=emulated computes the same on any processor, more slowly, as to resume a run)')
+    raise ValueError("precision bfloat16 needs Intel's processors with AMX or AMD's from Zen 4 on, and a compiler that "
+                     f'knows them: take float32, or {VARIABLE}=emulated, which computes the same slowly')

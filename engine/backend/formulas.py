@@ -1,20 +1,14 @@
 """C code for elementwise formulas that is the same for arrays of any number of dimensions.
 
-Theano writes nested loops for a number of dimensions, so that the formula of an optimiser is compiled three times: for
-vectors, matrices and 3-d arrays. The code below has one loop where all arrays are contiguous, and otherwise NumPy's
-iterator. Its numbers are Theano's, as the formula itself is.
+Theano writes nested loops, so that the formula of an optimiser is compiled three times: for vectors, matrices and 3-d
+arrays. The code below has one loop where all arrays are contiguous, and otherwise NumPy's iterator.
 """
-import zlib
-from pathlib import Path
-
-VERSION = zlib.crc32(Path(__file__).read_bytes())      # so that a change of the code below is compiled
 
 
 def _has_any_shape(op, node):
     """Return whether _formula can compute an Elemwise: all arrays have one shape, or are a single number."""
     kinds = [v.type.broadcastable for v in node.inputs + node.outputs]
-    types_in_c = all(v.type.dtype != 'float16' and not v.type.dtype.startswith('complex')
-                     for v in node.inputs + node.outputs)
+    types_in_c = not any(v.type.dtype.startswith(('float16', 'complex')) for v in node.inputs + node.outputs)
     return types_in_c and not op.openmp and all(all(kind) or not any(kind) for kind in kinds) and not any(
         any(kind) for kind in kinds[len(node.inputs):])
 
@@ -85,15 +79,11 @@ def _formula(op, node, name, inputs, outputs, sub):
     }}'''
 
 
-def install(elemwise, is_active):
-    """Let Theano's Elemwise have this code where it can, and a version of its own there, when is_active() says so."""
-    c_code, version = elemwise.c_code, elemwise.c_code_cache_version_apply
+def install(elemwise):
+    """Let the class Elemwise, of Theano's module tensor.elemwise, have this code where it can."""
+    c_code = elemwise.Elemwise.c_code
 
     def of_any_shape(self, node, *arguments):
-        return (_formula if is_active() and _has_any_shape(self, node) else c_code)(self, node, *arguments)
+        return (_formula if _has_any_shape(self, node) else c_code)(self, node, *arguments)
 
-    def version_of_any_shape(self, node):
-        found = version(self, node)
-        return (*found, 'any shape', VERSION) if found and is_active() and _has_any_shape(self, node) else found
-
-    elemwise.c_code, elemwise.c_code_cache_version_apply = of_any_shape, version_of_any_shape
+    elemwise.Elemwise.c_code = of_any_shape

@@ -1,13 +1,8 @@
-"""Patch Theano's GPU backend in memory: errors in it on every device, and what OpenCL lacks.
-
-Each patch was needed on OpenCL (libgpuarray 0.7.6, pocl 6). The patches for every device correct code that CUDA runs
-too.
-"""
+"""Patch Theano's GPU backend in memory: errors on every device, CUDA included, and what OpenCL lacks (pocl 6)."""
 import functools
-import inspect
 import re
-import sys
-import textwrap
+
+from engine.backend.patches import rewrite
 
 
 def patch(theano):
@@ -28,9 +23,8 @@ def patch(theano):
 def _cross_entropy_kernels(kernels):
     """Return the method gpu_kernels of the softmax with its cost, with kernels that OpenCL compiles and a right argmax.
 
-    OpenCL wants shared memory declared at the head of a kernel, not inside a loop. Argmax: each thread starts
-    from the first number that it reads, at index LID_0. Theano starts from the index 0 in every thread, so
-    with one number per thread, character 0 would always be the most probable one.
+    OpenCL wants shared memory declared at the head of a kernel, not inside a loop. For the argmax, each thread starts
+    from the first number that it reads, at index LID_0: Theano starts from 0, and character 0 would always win.
     """
     @functools.wraps(kernels)
     def changed(*arguments):
@@ -58,21 +52,3 @@ def _opencl(elemwise, optimizer):
     rewrite(elemwise, 'c_cleanup_code_struct', {r'GpuElemwise_free\(ge\);': ''})
     # libgpuarray compiles a kernel, in 30 ms, each time that it sets memory to zero. Copy a zero instead.
     optimizer.remove_tags('local_gpualloc_memset_0', 'fast_run', 'gpuarray')
-
-
-def rewrite(owner, name, changes):
-    """Compile a method again with changes of its source: regular expression to replacement.
-
-    Raises ImportError where one of them is not found.
-    """
-    lines, first = inspect.getsourcelines(getattr(owner, name))
-    source = textwrap.dedent(''.join(lines))
-    for old, new in changes.items():
-        source, count = re.subn(old, new, source, flags=re.DOTALL)
-        if not count:
-            raise ImportError(f'{owner.__name__}.{name} is not that of Theano 1.0.5: install that version')
-    names = {}
-    # Keep the line numbers for tracebacks.
-    code = compile('\n' * (first - 1) + source, inspect.getsourcefile(owner), 'exec')
-    exec(code, vars(sys.modules[owner.__module__]), names)
-    setattr(owner, name, names[name])

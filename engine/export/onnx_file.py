@@ -7,7 +7,6 @@ import re
 
 import numpy as np
 
-from engine import commands
 from engine.export.templates import filled, text_of
 from engine.model.parameters import own_of_layer, stacked
 
@@ -30,7 +29,8 @@ def _cell(program, k, arrays):
 
 def onnx_file(cell, p, uchar):
     """Return the file in bytes; arguments as of c_file. Raises ImportError where the package onnx is missing."""
-    onnx, parser, inliner = [commands.imported(name) for name in ('onnx', 'onnx.parser', 'onnx.inliner')]
+    import onnx
+    from onnx import inliner, parser
     model, lstm, scan = re.split('---- .*\n', text_of('model.onnx.txt'))
     arrays = dict(vocabulary=np.array(len(uchar)), zero_and_one=np.array([0, 1], np.float32), V=p['V'].T, c=p['c'])
     parts = dict(V=len(uchar), H1=p['b1'].shape[1], H2=p['b2'].shape[1], functions=text_of('functions.onnx.txt'))

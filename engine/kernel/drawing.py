@@ -8,12 +8,15 @@ import numpy as np
 def likely(p, top_k, top_p):
     """Return probabilities p (B,V), zero where top_k or top_p excludes a character.
 
-    Only the top_k most probable remain, and of these only the fewest whose probabilities sum to top_p
-    (Holtzman et al. 2020).
+    Only the top_k most probable remain, and of these only the fewest that have a share top_p of the probability of all
+    that remain (Holtzman et al. 2020), each time with those as probable as the last.
     """
     largest_first = -np.sort(-p, axis=1)
+    p = np.where(p < largest_first[:, [min(top_k, p.shape[1]) - 1]], 0, p)
+    if top_p >= 1:
+        return p
     sums_before = np.cumsum(largest_first, axis=1, dtype=np.float64) - largest_first
-    kept = np.minimum((sums_before < top_p * p.sum(axis=1, keepdims=True, dtype=np.float64)).sum(axis=1), top_k)
+    kept = (sums_before < top_p * p.sum(axis=1, keepdims=True, dtype=np.float64)).sum(axis=1)
     return np.where(p < largest_first[np.arange(len(p)), np.maximum(kept, 1) - 1][:, None], 0, p)
 
 

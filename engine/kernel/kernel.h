@@ -1,8 +1,13 @@
-/* The functions of the kernel that Theano's modules call (ops.py).  int is 0, or -1 when out of memory. */
+/* The functions of the kernel that ops.py calls.  int is 0, or -1 when out of memory. */
 #ifndef KERNEL_H
 #define KERNEL_H
 
 #include "vectors.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
 
 /* ---- vectors.c */
 
@@ -72,7 +77,7 @@ typedef struct {
     int32_t *text;           /* (length, B): the first `prime` rows are known */
     double temperature;      /* scores are divided by it before the softmax */
     long top_k;              /* only the k most probable characters are drawn, */
-    double top_p;            /* and only the fewest that have this probability together */
+    double top_p;            /* and of these only the fewest that have this share of their probability together */
     REAL *h1, *C1, *h2, *C2; /* (B, H1), (B, H2): the states; those before the text become those after it */
     REAL *W1_panels, *U2_panels, *W2_panels, *V_panels; /* of sampling.c itself */
 } sampling;
@@ -80,4 +85,8 @@ typedef struct {
 /* Continues the B texts.  Their last character is drawn, but not read. */
 int sample(sampling *p, int n_threads);
 
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
 #endif

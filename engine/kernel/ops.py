@@ -8,24 +8,30 @@ side by side.
 """
 import ctypes
 import functools
+import math
 import re
 from pathlib import Path
+from typing import NamedTuple, Optional
 
 import numpy as np
 
 from engine.backend.bfloat16 import MACROS
 from engine.backend.modules import compiled_file, load
 from engine.backend.theano_setup import theano, tt
-from engine.kernel.cell import c_functions
+from engine.kernel.cell import Program, c_functions
 from engine.model.parameters import NAMES, own_of_layer, stacked
 
 gof = theano.gof
-DisconnectedType, disconnected_type = theano.gradient.DisconnectedType, theano.gradient.disconnected_type
+_constant = theano.gradient.grad_undefined             # of an input: there is no gradient of it
 
 HERE = Path(__file__).resolve().parent
 C_FILES = {path.name: path.read_text(encoding='utf-8') for path in HERE.glob('*.[ch]')}
-C_TYPES = dict(float32='float', float64='double', int32='int32_t', int64='int64_t')
+C_TYPES = dict(float32='float', float64='double')
+CACHE_LINE = 64                # bytes, to which the kernel's memory is aligned
+_NOTHING = ctypes.c_char * 0   # what _address lays over an array
 
+
+# ---------------------------------------------------------------- the library
 
 @functools.lru_cache(maxsize=None)
 def joined(text, cell=''):
@@ -34,164 +40,152 @@ def joined(text, cell=''):
     return re.sub('^#include "(.*)"$', lambda found: joined(files[found.group(1)], cell), text, flags=re.MULTILINE)
 
 
+class Library(NamedTuple):
+    """The compiled kernel for a dtype, 'float32' or 'float64', and a cell.
+
+    bfloat16: None, or a key of MACROS: what multiplies the operands of products, which are rounded to bfloat16.
+    """
+    dtype: str
+    program: Program
+    bfloat16: Optional[str] = None
+
+    def path(self):
+        """Return the path of the library, which may still have to be compiled."""
+        macros = [f'REAL {C_TYPES[self.dtype]}', *(['PER_WORD 2', *MACROS[self.bfloat16]] if self.bfloat16 else [])]
+        head, cell = ''.join(f'#define {macro}\n' for macro in macros), c_functions(self.program)
+        objects = [compiled_file(name, joined(f'{head}#include "{name}"\n', cell))
+                   for name in ('sampling.c', 'embedding.c', 'vectors.c')]
+        return compiled_file('kernel', '', objects)
+
+
+@functools.lru_cache(maxsize=None)
+def loaded(library):
+    """Return a Library compiled and loaded, with the functions of kernel.h and their types."""
+    C = load(library.path())
+    for name, arguments in re.findall(r'^int (\w+)\(([^)]*)\);', C_FILES['kernel.h'], re.MULTILINE):
+        getattr(C, name).argtypes = [
+            ctypes.c_void_p if '*' in argument else ctypes.c_long if 'long' in argument else ctypes.c_int
+            for argument in arguments.split(',') if argument != 'void']
+    return C
+
+
 # ---------------------------------------------------------------- what all Ops share
 
-class _KernelOp(gof.Op):
-    """An Op that calls the kernel for one dtype, 'float32' or 'float64'.
+def _address(array):
+    """Return array.ctypes.data of an array in C order, in a third of the time."""
+    return ctypes.addressof(_NOTHING.from_buffer(array))
 
-    A subclass declares inputs and outputs, each by its name in C: dict(U='(D,V)', index='int32 (N)') are an array of
-    dtype and one of int32. The letters are sizes, which C has by these names too; (...) is any shape.
 
-        files       the C files that code needs beside vectors.c
-        code        C statements that fill the outputs and set `failed` to 0, or to -1 when out of memory
-        declares    C declarations for code and for the shapes of outputs
-        fits        a C condition on the inputs; their shapes are checked anyway
-        overwrites  name of an output to the name of the input whose memory it takes
-        strided     whether code takes inputs of any strides; otherwise they are made contiguous
+def _output(slot, shape, dtype):
+    """Return the address of an array for an output, which Theano's slot, a list of one, gets.
+
+    That of the last call is used again where it fits, as fresh memory costs page faults. A new one begins at a cache
+    line, as NumPy's do not.
     """
-    __props__ = ('dtype',)
-    files, declares, fits, overwrites, strided = (), '', '1', {}, False
+    array = slot[0]
+    if array is None or array.shape != shape or not array.flags.carray:
+        memory = np.empty(np.dtype(dtype).itemsize * math.prod(shape) + CACHE_LINE, np.uint8)
+        array = slot[0] = np.ndarray(shape, dtype, memory, -_address(memory) % CACHE_LINE)
+    return _address(array)
 
-    def __init__(self, dtype):
-        self.dtype = dtype
 
-    @property
-    def destroy_map(self):
-        """Return overwrites by numbers, as Theano wants it."""
-        inputs, outputs = list(self.inputs), list(self.outputs)
-        return {outputs.index(output): [inputs.index(name)] for output, name in self.overwrites.items()}
+class _KernelOp(gof.Op):
+    """An Op that calls the kernel. library: a Library.
+
+    A subclass declares its inputs and outputs by name, with their shapes: dict(U='D,V', index='int32 N') are an array
+    (D,V) of the library's dtype and one (N,) of int32. Inputs of int32 are characters, which are below V.
+    """
+    __props__ = ('library',)
+    destroy_map = {}                           # Theano's: an output to the inputs whose memory it takes
+
+    def __init__(self, library):
+        self.library, self._plans = library, {}
 
     def _arrays(self, declared):
-        """Yield name, dtype and shape, a list of sizes or None for any, of the declared inputs or outputs."""
-        for name, text in declared.items():
-            dtype, shape = text.rstrip(')').split('(')
-            yield name, dtype.strip() or self.dtype, None if shape == '...' else shape.split(',') if shape else []
+        """Return the dtype and the sizes of each of the declared arrays."""
+        found = [text.rpartition(' ') for text in declared.values()]
+        return [(dtype or self.library.dtype, shape.split(',') if shape else []) for dtype, _, shape in found]
 
     def make_node(self, *inputs):
         """Raise TypeError for an input of another dtype or number of dimensions than declared."""
         inputs = [tt.as_tensor_variable(v) for v in inputs]
-        for v, (name, dtype, shape) in zip(inputs, self._arrays(self.inputs)):
-            if v.dtype != dtype or shape is not None and len(shape) != v.ndim:
-                raise TypeError(f'{type(self).__name__}: {name} is {v.dtype} with {v.ndim} dimensions; '
-                                f'expected {dtype} {self.inputs[name]}')
-        outputs = [tt.TensorType(dtype, [False] * len(shape))() for _, dtype, shape in self._arrays(self.outputs)]
-        return gof.Apply(self, inputs, outputs)
-
-    def infer_shape(self, node, shapes):
-        sizes = {}
-        for (_, _, letters), values in zip(self._arrays(self.inputs), shapes):
-            sizes.update(zip(letters or [], values))       # '4*H' among the letters does no harm
-        return [tuple(eval(size, {}, sizes) for size in shape) for _, _, shape in self._arrays(self.outputs)]
-
-    # ---- C
-
-    def make_thunk(self, node, storage_map, compute_map, no_recycling, impl=None):
-        """Return what Theano runs, in all its modes: C, as there is no other code."""
-        return super().make_thunk(node, storage_map, compute_map, no_recycling, 'c')
-
-    def _macros(self):
-        return []
-
-    def _cell(self):
-        return ''
-
-    def _source(self, text):
-        """Return C code with what it includes."""
-        macros = [f'REAL {C_TYPES[self.dtype]}', *self._macros()]
-        return joined(''.join(f'#define {macro}\n' for macro in macros) + text, self._cell())
-
-    def library(self):
-        """Return the path of the library with this Op's `op`, of call.h, and the C files that it needs."""
-        objects = [compiled_file(name, self._source(f'#include "{name}"\n')) for name in ('vectors.c', *self.files)]
-        return compiled_file(type(self).__name__, self._source(self._operation()), objects)
+        for v, (dtype, sizes) in zip(inputs, self._arrays(self.inputs)):
+            if (v.dtype, v.ndim) != (dtype, len(sizes)):
+                raise TypeError(f'{type(self).__name__}: got {v.type}, expected {self.inputs}')
+        return gof.Apply(self, inputs, [tt.TensorType(dtype, [False] * len(sizes))()
+                                        for dtype, sizes in self._arrays(self.outputs)])
 
     def compiled_files(self):
-        """Return the paths of what make_c_thunk loads."""
-        return [self.library(), compiled_file('call', joined(C_FILES['call.c']), (), python=True)]
+        """Return the paths of what must be compiled, which engine/backend/modules.py does for many Ops at once."""
+        return [self.library.path()]
 
-    def _operation(self):
-        """Return `op`, the function of call.h: C that checks the inputs, gives the outputs shapes, and runs `code`."""
-        sizes, fits, pointers = {}, [self.fits], []
-        for k, (name, dtype, shape) in enumerate(self._arrays(self.inputs)):
-            pointers.append(f'const {C_TYPES[dtype]} *{name} = (const {C_TYPES[dtype]} *)in[{k}].data;')
-            for axis, size in enumerate(shape or []):
-                found = f'in[{k}].shape[{axis}]'
-                if size.isidentifier() and size not in sizes:
-                    sizes[size] = f'const long {size} = {found};'
-                else:
-                    fits.append(f'{found} == {size}')
-        shapes, filled = [], []
-        for k, (name, dtype, shape) in enumerate(self._arrays(self.outputs)):
-            shapes += [f'out[{k}].shape[{axis}] = {size};' for axis, size in enumerate(shape)]
-            filled.append(f'{C_TYPES[dtype]} *{name} = ({C_TYPES[dtype]} *)out[{k}].data;')
-        return f'''
-            #include "call.h"
-            #include "kernel.h"
-            #ifdef __cplusplus
-            extern "C"
-            #endif
-            __attribute__((visibility("default"))) int op(int run, const array *in, array *out)
-            {{
-                {' '.join(pointers)}
-                {' '.join(sizes.values())}
-                {self.declares}
-                int failed;
-                if (!run) {{
-                    if (!({' && '.join(fits)})) return 1;
-                    {' '.join(shapes)}
-                    return 0;
-                }}
-                {' '.join(filled)}
-                {self.code}
-                return failed;
-            }}'''.replace('\n            ', '\n')
+    @functools.cached_property
+    def _C(self):
+        return loaded(self.library)
 
-    def make_c_thunk(self, node, storage_map, compute_map, no_recycling):
-        """Return what Theano runs: a function that calls `op` with the arrays in Theano's storage."""
-        library, call = [load(path) for path in self.compiled_files()]
-        inputs = [(storage_map[v], np.dtype(dtype).num, -1 if shape is None else len(shape), self.strided)
-                  for v, (_, dtype, shape) in zip(node.inputs, self._arrays(self.inputs))]
-        outputs = [(storage_map[v], np.dtype(dtype).num, len(shape), self.destroy_map.get(k, [-1])[0])
-                   for k, (v, (_, dtype, shape)) in enumerate(zip(node.outputs, self._arrays(self.outputs)))]
-        expected = ', '.join(f'{name} {text}' for name, text in self.inputs.items())
-        capsule = call.make(ctypes.cast(library.op, ctypes.c_void_p).value, f'{type(self).__name__}: shapes or values '
-                            f'of its inputs do not fit: expected {expected}', [None] * 3, inputs, outputs)
+    def make_thunk(self, node, storage_map, compute_map, no_recycling, impl=None):
+        assert self._C                         # loaded now, not in the first call
+        return super().make_thunk(node, storage_map, compute_map, no_recycling, 'py')
 
-        def thunk():
-            call.run(capsule)
-            for output in node.outputs:
-                compute_map[output][0] = True
+    def _plan(self, shapes, **values):
+        """Return the sizes by name, dtype and shape of each output, and which inputs are characters.
 
-        thunk.cthunk, thunk.lazy = capsule, False
-        thunk.inputs, thunk.outputs = [[storage_map[v] for v in variables] for variables in (node.inputs, node.outputs)]
-        return thunk
+        Raises ValueError for shapes of inputs that do not fit.
+        """
+        inputs = self._arrays(self.inputs)
+        pairs = [pair for (_, sizes), shape in zip(inputs, shapes) for pair in zip(sizes, shape)]
+        sizes = dict(values, **{size: n for size, n in pairs if size.isidentifier()})
+        if any(eval(size, {}, sizes) != n for size, n in pairs):
+            raise self._misfit(shapes)
+        outputs = [(dtype, tuple(eval(size, {}, sizes) for size in shape))
+                   for dtype, shape in self._arrays(self.outputs)]
+        return sizes, outputs, [k for k, (dtype, _) in enumerate(inputs) if dtype == 'int32']
+
+    def _misfit(self, shapes):
+        return ValueError(f'{type(self).__name__}: shapes {shapes} or values of its inputs do not fit: expected '
+                          f'{self.inputs}')
+
+    def perform(self, node, inputs, storage):
+        """Compute the outputs. A training step does this some 17 times: it takes about 5 microseconds."""
+        inputs = [x if x.flags.carray else x.copy() for x in inputs]               # in C order, aligned
+        shapes, addresses = tuple([x.shape or (x.item(),) for x in inputs]), [_address(x) for x in inputs]
+        if shapes not in self._plans:
+            self._plans[shapes] = self._plan(shapes)
+        sizes, outputs, characters = self._plans[shapes]
+        for k in characters:
+            if not self._C.all_below(sizes['V'], inputs[k].size, addresses[k]):
+                raise self._misfit(shapes)
+        for k, (taken,) in self.destroy_map.items():
+            storage[k][0] = inputs[taken]
+        if self.run(addresses, [_output(slot, shape, dtype) for slot, (dtype, shape) in zip(storage, outputs)],
+                    **sizes):
+            raise MemoryError
+
+    def run(self, inputs, outputs, **sizes):
+        """Call C with the addresses of arrays; return 0, or -1 when out of memory."""
+        raise NotImplementedError
 
 
-def _no_gradient(output_gradients):
+def _no_gradient(*output_gradients):
     """Return whether all gradients are of DisconnectedType, which stands for zeros."""
-    return all(isinstance(g.type, DisconnectedType) for g in output_gradients)
+    return all(isinstance(g.type, theano.gradient.DisconnectedType) for g in output_gradients)
 
 
 # ---------------------------------------------------------------- products and the embedding
 
-class _ProductOp(_KernelOp):
-    """An Op with products. bfloat16: None, or a key of MACROS: what multiplies operands that are rounded to it."""
-    __props__ = ('dtype', 'bfloat16')
-
-    def __init__(self, dtype, bfloat16=None):
-        super().__init__(dtype)
-        self.bfloat16 = bfloat16
-
-    def _macros(self):
-        return ['PER_WORD 2', *MACROS[self.bfloat16]] if self.bfloat16 else []
-
-
-class Product(_ProductOp):
+class Product(_KernelOp):
     """The matrix product of a and b, each of any strides."""
-    inputs, outputs = dict(a='(M,K)', b='(K,N)'), dict(ab='(M,N)')
-    files, strided = ('products.c',), True
-    code = '''failed = matmul(M, N, K, a, in[0].stride[0], in[0].stride[1], b, in[1].stride[0], in[1].stride[1],
-                             ab, N, 0, threads());'''
+    inputs, outputs = dict(a='M,K', b='K,N'), dict(ab='M,N')
+
+    def perform(self, node, inputs, storage):
+        (a, b), C = inputs, self._C
+        (M, K), N = a.shape, b.shape[1]
+        if len(b) != K:
+            raise self._misfit((a.shape, b.shape))
+        strides_a, strides_b = [[stride // x.itemsize for stride in x.strides] for x in inputs]
+        if C.matmul(M, N, K, a.ctypes.data, *strides_a, b.ctypes.data, *strides_b,
+                    _output(storage[0], (M, N), a.dtype), N, 0, C.threads()):
+            raise MemoryError
 
     def L_op(self, inputs, outputs, gradients):
         (a, b), (d,) = inputs, gradients
@@ -200,97 +194,85 @@ class Product(_ProductOp):
         return [self(d, b.T), self(d.T, a).T]
 
 
-class SumOfSquares(_KernelOp):
-    """The sum of the squares of all numbers in v."""
-    inputs, outputs = dict(v='(...)'), dict(total='()')
-    code = 'failed = sum_of_squares(in[0].size, v, total);'
+class SumsOfSquares(_KernelOp):
+    """For each array, of any shape, the sum of the squares of its numbers."""
+    inputs, outputs = dict(arrays='...'), dict(sums='')
+
+    def make_node(self, *arrays):
+        if any(v.dtype != self.library.dtype for v in arrays):
+            raise TypeError(f'SumsOfSquares: arrays are {[v.dtype for v in arrays]}; expected {self.library.dtype}')
+        return gof.Apply(self, arrays, [tt.scalar(dtype=v.dtype) for v in arrays])
+
+    def perform(self, node, inputs, storage):
+        for v, slot in zip(inputs, storage):
+            v = v if v.flags.carray else v.copy()
+            self._C.sum_of_squares(v.size, _address(v), _output(slot, (), v.dtype))
 
 
 class TakeColumns(_KernelOp):
     """The columns `index` of U, one a row."""
-    inputs, outputs = dict(U='(D,V)', index='int32 (N)'), dict(columns='(N,D)')
-    files, fits = ('embedding.c',), 'all_below(V, N, index)'
-    code = 'failed = take_columns(N, V, D, U, index, columns, threads());'
+    inputs, outputs = dict(U='D,V', index='int32 N'), dict(columns='N,D')
+
+    def run(self, inputs, outputs, N, V, D):
+        return self._C.take_columns(N, V, D, *inputs, *outputs, self._C.threads())
 
     def L_op(self, inputs, outputs, gradients):
         (U, index), (d,) = inputs, gradients
-        return [AddColumns(self.dtype)(U, index, d), disconnected_type()]
-
-    def connection_pattern(self, node):
-        return [[True], [False]]
+        return [AddColumns(self.library)(U, index, d), _constant(self, 1, index)]
 
 
 class AddColumns(_KernelOp):
     """The gradient of TakeColumns: row n of d added to column index[n] of zeros like U."""
-    inputs, outputs = dict(U='(D,V)', index='int32 (N)', d='(N,D)'), dict(dU='(D,V)')
-    files, fits = ('embedding.c',), 'all_below(V, N, index)'
-    code = 'failed = add_columns(N, V, D, index, d, dU, threads());'
+    inputs, outputs = dict(U='D,V', index='int32 N', d='N,D'), dict(dU='D,V')
+
+    def run(self, inputs, outputs, N, V, D):
+        return self._C.add_columns(N, V, D, *inputs[1:], *outputs, self._C.threads())
 
 
 # ---------------------------------------------------------------- the layer
 
-class _CellOp(_ProductOp):
-    """An Op with a cell: program, a cell.Program.
-
-    The cell's own parameters are inputs after those that a subclass declares. own: for each layer, the
-    name in C of an array of them, to the layer's H.
-    """
-    __props__ = ('dtype', 'program', 'bfloat16')
-    own = dict(own='H')
-
-    def __init__(self, dtype, program, bfloat16=None):
-        super().__init__(dtype, bfloat16)
-        self.program = program
-        for array, H in self.own.items():
-            names = [f'{array}_{k}' for k in range(program.own)]
-            self.inputs = dict(self.inputs, **dict.fromkeys(names, f'({H})'))
-            self.declares += f' const REAL *{array}[] = {{{", ".join(names + ["NULL"])}}};'
-
-    def _cell(self):
-        return c_functions(self.program)
+def _pointers(addresses):
+    """Return an array of C with the addresses of a cell's own parameters."""
+    return (ctypes.c_void_p * len(addresses))(*addresses)
 
 
-class _LayerOp(_CellOp):
-    """An Op of a layer, forward or backward.
+class _LayerOp(_KernelOp):
+    """An Op of a layer, forward or backward, whose last inputs are the cell's own parameters, (H,) each.
 
     truncate: the gradient flows through the last `truncate` steps, -1: all. in_place: whether an output overwrites an
-    input, as may_overwrite says. Theano does this only where nothing else needs that input.
+    input, as may_destroy says. Theano does this only where nothing else needs that input.
     """
-    __props__ = ('dtype', 'program', 'truncate', 'in_place', 'bfloat16')
-    files = ('sampling.c',)
+    __props__ = ('library', 'truncate', 'in_place')
 
-    def __init__(self, dtype, program, truncate=-1, in_place=False, bfloat16=None):
-        super().__init__(dtype, program, bfloat16)
-        self.truncate, self.in_place, self.overwrites = truncate, in_place, self.may_overwrite if in_place else {}
+    def __init__(self, library, truncate=-1, in_place=False):
+        super().__init__(library)
+        self.truncate, self.in_place, self.destroy_map = truncate, in_place, self.may_destroy if in_place else {}
+        self.inputs = dict(self.inputs, **{f'own_{k}': 'H' for k in range(library.program.own)})
 
 
 class LSTM(_LayerOp):
     """A layer over whole sequences.
 
-    Inputs: the input's share a_x of the pre-activations; weights W and bias b; the states h0, C0 before the first step;
-    the cell's own parameters, (H,) each.
+    Inputs: the input's share a_x of the pre-activations; weights W and bias b; the states h0, C0 before the first step.
     Outputs: the states h, C after each step; what the gradient needs of the forward pass, kept; the states h_end, C_end
     after the last step. These are copies: a compiled function hands the memory of its results to the caller, and with
     views that would be the memory of all steps.
     The gradient flows from h to a_x, W, b and the cell's own parameters only; h0 and C0 are constants.
     """
-    inputs = dict(a_x='(T,B,4*H)', W='(4,H,H)', b='(4,H)', h0='(B,H)', C0='(B,H)')
-    outputs = dict(h='(T,B,H)', C='(T,B,H)', kept='(T,B,4*H)', h_end='(B,H)', C_end='(B,H)')
-    may_overwrite = dict(kept='a_x')
-    code = 'failed = lstm_forward(T, B, H, a_x, W, b, h0, C0, own, h, C, kept, h_end, C_end, threads());'
+    inputs = dict(a_x='T,B,4*H', W='4,H,H', b='4,H', h0='B,H', C0='B,H')
+    outputs = dict(h='T,B,H', C='T,B,H', kept='T,B,4*H', h_end='B,H', C_end='B,H')
+    may_destroy = {2: [0]}
 
-    def connection_pattern(self, node):
-        inputs = [True] * 3 + [False] * 2 + [True] * self.program.own
-        return [[connected] * 3 + [False] * 2 for connected in inputs]
+    def run(self, inputs, outputs, T, B, H):
+        return self._C.lstm_forward(T, B, H, *inputs[:5], _pointers(inputs[5:]), *outputs, self._C.threads())
 
     def L_op(self, inputs, outputs, gradients):
         a_x, W, b, h0, C0, *own = inputs
         h, C, kept = outputs[:3]
-        if not _no_gradient(gradients[1:]):
+        if not _no_gradient(*gradients[1:]):
             raise NotImplementedError('in C, a layer has a gradient through h, but none through C or the last states')
-        da, dW, db, *d_own = LSTMGradient(self.dtype, self.program, self.truncate, bfloat16=self.bfloat16)(
-            gradients[0], W, h, C, kept, h0, C0, *own)
-        return [da, dW, db, disconnected_type(), disconnected_type(), *d_own]
+        da, dW, db, *d_own = LSTMGradient(self.library, self.truncate)(gradients[0], W, h, C, kept, h0, C0, *own)
+        return [da, dW, db, _constant(self, 3, h0), _constant(self, 4, C0), *d_own]
 
 
 class LSTMGradient(_LayerOp):
@@ -298,26 +280,24 @@ class LSTMGradient(_LayerOp):
 
     After its outputs follow the gradients of the cell's own parameters, (H,) each.
     """
-    inputs = dict(dh='(T,B,H)', W='(4,H,H)', h='(T,B,H)', C='(T,B,H)', kept='(T,B,4*H)', h0='(B,H)', C0='(B,H)')
-    outputs = dict(da_x='(T,B,4*H)', dW='(4,H,H)', db='(4,H)')
-    may_overwrite = dict(da_x='kept')
+    inputs = dict(dh='T,B,H', W='4,H,H', h='T,B,H', C='T,B,H', kept='T,B,4*H', h0='B,H', C0='B,H')
+    outputs = dict(da_x='T,B,4*H', dW='4,H,H', db='4,H')
+    may_destroy = {0: [4]}
 
-    def __init__(self, dtype, program, truncate=-1, in_place=False, bfloat16=None):
-        super().__init__(dtype, program, truncate, in_place, bfloat16)
-        names = [f'd_own_{k}' for k in range(program.own)]
-        self.outputs = dict(self.outputs, **dict.fromkeys(names, '(H)'))
-        self.code = f'''
-            REAL *d_own[] = {{{", ".join(names + ["NULL"])}}};
-            failed = lstm_backward(T, B, H, {truncate}, dh, W, h, C, kept, h0, C0, own, da_x, dW, db, d_own,
-                                   threads());'''
+    def __init__(self, library, truncate=-1, in_place=False):
+        super().__init__(library, truncate, in_place)
+        self.outputs = dict(self.outputs, **{f'd_own_{k}': 'H' for k in range(library.program.own)})
+
+    def run(self, inputs, outputs, T, B, H):
+        return self._C.lstm_backward(T, B, H, self.truncate, *inputs[:7], _pointers(inputs[7:]), *outputs[:3],
+                                     _pointers(outputs[3:]), self._C.threads())
 
 
 @gof.local_optimizer([LSTM, LSTMGradient], inplace=True)
 def _in_place(node):
     """Return the outputs of the same Op in place; Theano undoes this where something else needs the input."""
     if isinstance(node.op, _LayerOp) and not node.op.in_place:
-        op = type(node.op)(node.op.dtype, node.op.program, node.op.truncate, True, node.op.bfloat16)
-        return op(*node.inputs, return_list=True)
+        return type(node.op)(node.op.library, node.op.truncate, True)(*node.inputs, return_list=True)
 
 
 # After everything that changes the graph (up to 50), before Theano's elementwise operations in place (75).
@@ -331,40 +311,42 @@ if 'charlstm_in_place' not in theano.compile.optdb.__db__:
 
 class SoftmaxCrossEntropy(_KernelOp):
     """Costs -log p[y], in nats, with p = softmax(scores + c); the most probable characters; p; the means of -log p."""
-    inputs = dict(scores='(N,V)', c='(V)', y='int32 (N)')
-    outputs = dict(costs='(N)', best='int32 (N)', probabilities='(N,V)', spread='(N)')
-    files, fits = ('softmax.c',), 'all_below(V, N, y)'
-    code = 'failed = cross_entropy(N, V, scores, c, y, costs, best, probabilities, spread, threads());'
+    inputs = dict(scores='N,V', c='V', y='int32 N')
+    outputs = dict(costs='N', best='int32 N', probabilities='N,V', spread='N')
 
-    def connection_pattern(self, node):
-        return [[True, False, True, True], [True, False, True, True], [False] * 4]
+    def run(self, inputs, outputs, N, V):
+        return self._C.cross_entropy(N, V, *inputs, *outputs, self._C.threads())
 
     def L_op(self, inputs, outputs, gradients):
-        if not _no_gradient(gradients[1:3]):
+        if not _no_gradient(*gradients[1:3]):
             raise NotImplementedError('in C, softmax has a gradient through the costs, but none through probabilities')
-        dcosts = tt.zeros_like(outputs[0]) if _no_gradient(gradients[:1]) else gradients[0]
-        more = [g for g in gradients[3:] if not _no_gradient([g])]
-        dscores, dc = SoftmaxCrossEntropyGradient(self.dtype, bool(more))(dcosts, outputs[2], inputs[2], *more)
-        return [dscores, dc, disconnected_type()]
+        dcosts, dspread = [tt.zeros_like(outputs[0]) if _no_gradient(g) else g for g in (gradients[0], gradients[3])]
+        dscores, dc = SoftmaxCrossEntropyGradient(self.library)(dcosts, dspread, outputs[2], inputs[2])
+        return [dscores, dc, _constant(self, 2, inputs[2])]
 
 
 class SoftmaxCrossEntropyGradient(_KernelOp):
-    """The gradient of SoftmaxCrossEntropy, from the gradient on the costs and, with smoothing, on spread."""
-    __props__ = ('dtype', 'smoothing')
-    inputs = dict(dcosts='(N)', probabilities='(N,V)', y='int32 (N)')
-    outputs = dict(dscores='(N,V)', dc='(V)')
-    files, fits = ('softmax.c',), 'all_below(V, N, y)'
+    """The gradient of SoftmaxCrossEntropy, from the gradients on the costs and on spread."""
+    inputs = dict(dcosts='N', dspread='N', probabilities='N,V', y='int32 N')
+    outputs = dict(dscores='N,V', dc='V')
 
-    def __init__(self, dtype, smoothing=False):
-        super().__init__(dtype)
-        self.smoothing, dspread = smoothing, 'dspread' if smoothing else 'NULL'
-        self.inputs = dict(self.inputs, **dict(dspread='(N)') if smoothing else {})
-        self.code = f'failed = cross_entropy_gradient(N, V, dcosts, {dspread}, probabilities, y, dscores, dc);'
+    def run(self, inputs, outputs, N, V):
+        return self._C.cross_entropy_gradient(N, V, *inputs, *outputs)
 
 
 # ---------------------------------------------------------------- sampling
 
-class Sample(_CellOp):
+class _Sampling(ctypes.Structure):
+    """`sampling` of kernel.h."""
+    _fields_ = [*[(name, ctypes.c_long) for name in ('V', 'H1', 'H2', 'B', 'prime', 'length')],
+                *[(name, ctypes.c_void_p) for name in ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'Vw', 'c', 'own1', 'own2',
+                                                       'bits', 'text')],
+                ('temperature', ctypes.c_double), ('top_k', ctypes.c_long), ('top_p', ctypes.c_double),
+                *[(name, ctypes.c_void_p) for name in ('h1', 'C1', 'h2', 'C2', 'panels1', 'panels2', 'panels3',
+                                                       'panels4')]]
+
+
+class Sample(_KernelOp):
     """Continuations of texts, character after character without a return to Python.
 
     Inputs: prime, the first characters of the texts, none of which has been read; bits, a number from 0 to 2^53 - 1
@@ -373,32 +355,35 @@ class Sample(_CellOp):
     own, of layer 1, then of layer 2.
     Outputs: the texts, and the states after all characters but the last.
     """
-    own = dict(own1='H1', own2='H2')
-    inputs = dict(prime='int32 (M,B)', bits='int64 (drawn,B)', n='int64 ()', choice='(3)',
-                  h1='(B,H1)', C1='(B,H1)', h2='(B,H2)', C2='(B,H2)', U1='(V,4*H1)', W1='(4,H1,H1)', b1='(4,H1)',
-                  U2='(4,H2,H1)', W2='(4,H2,H2)', b2='(4,H2)', Vw='(V,H2)', c='(V)')
-    outputs = dict(text='int32 (M+N,B)', h1_end='(B,H1)', C1_end='(B,H1)', h2_end='(B,H2)', C2_end='(B,H2)')
-    files = ('sampling.c',)
-    declares = 'const long N = (long)*n;'
-    fits = 'M > 0 && N >= 0 && (drawn == N || drawn == 0) && all_below(V, M * B, prime)'
-    code = '''
-        memcpy(text, prime, M * B * sizeof *text);
-        memcpy(h1_end, h1, B * H1 * sizeof *h1);
-        memcpy(C1_end, C1, B * H1 * sizeof *C1);
-        memcpy(h2_end, h2, B * H2 * sizeof *h2);
-        memcpy(C2_end, C2, B * H2 * sizeof *C2);
-        sampling p;
-        p.V = V, p.H1 = H1, p.H2 = H2, p.B = B, p.prime = M, p.length = M + N;
-        p.U1 = U1, p.W1 = W1, p.b1 = b1, p.own1 = own1;
-        p.U2 = U2, p.W2 = W2, p.b2 = b2, p.own2 = own2;
-        p.Vw = Vw, p.c = c;
-        p.bits = drawn ? bits : NULL, p.text = text;
-        p.temperature = choice[0], p.top_k = (long)choice[1], p.top_p = choice[2];
-        p.h1 = h1_end, p.C1 = C1_end, p.h2 = h2_end, p.C2 = C2_end;
-        failed = sample(&p, threads());'''
+    inputs = dict(prime='int32 M,B', bits='int64 drawn,B', n='int64 ', choice='3',
+                  h1='B,H1', C1='B,H1', h2='B,H2', C2='B,H2', U1='V,4*H1', W1='4,H1,H1', b1='4,H1',
+                  U2='4,H2,H1', W2='4,H2,H2', b2='4,H2', Vw='V,H2', c='V')
+    outputs = dict(text='int32 M+N,B', h1_end='B,H1', C1_end='B,H1', h2_end='B,H2', C2_end='B,H2')
 
-    def infer_shape(self, node, shapes):
-        raise tt.basic.ShapeError('the length of the texts is a value, n, and follows from no shape')
+    def __init__(self, library):
+        super().__init__(library)
+        self.inputs = dict(self.inputs, **{f'own{layer}_{k}': f'H{layer}' for layer in (1, 2)
+                                           for k in range(library.program.own)})
+
+    def _plan(self, shapes):
+        (M, _), (drawn, _), (n,) = shapes[:3]
+        if M < 1 or n < 0 or drawn not in (0, n):
+            raise self._misfit(shapes)
+        return super()._plan(shapes, N=n)
+
+    def run(self, inputs, outputs, V, H1, H2, B, M, N, drawn):
+        real = np.ctypeslib.as_ctypes_type(self.library.dtype)
+        prime, bits, _, choice, *states = inputs[:8]
+        temperature, top_k, top_p = (real * 3).from_address(choice)
+        parameters, count = inputs[8:16], self.library.program.own
+        own1, own2 = _pointers(inputs[16:16 + count]), _pointers(inputs[16 + count:])
+        text, *after = outputs
+        ctypes.memmove(text, prime, 4 * M * B)
+        for H, state, before in zip((H1, H1, H2, H2), after, states):
+            ctypes.memmove(state, before, ctypes.sizeof(real) * B * H)
+        sampling = _Sampling(V, H1, H2, B, M, M + N, *parameters, ctypes.addressof(own1), ctypes.addressof(own2),
+                             bits if drawn else None, text, temperature, int(top_k), top_p, *after)
+        return self._C.sample(ctypes.byref(sampling), self._C.threads())
 
 
 # ---------------------------------------------------------------- what charlstm.py composes its network from
@@ -408,33 +393,29 @@ class Kernel:
     updates = {}               # of random numbers that a cell draws: none
 
     def __init__(self, cell, bfloat16=None):
-        """Take a cell.Cell that has a program. bfloat16: as for _ProductOp."""
-        self._program, self._bfloat16 = cell.program, bfloat16
+        """Take a cell.Cell that has a program. bfloat16: as for Library."""
+        self._library = Library(cell.dtype, cell.program, bfloat16)
 
-    @staticmethod
-    def columns(U, x):
-        return TakeColumns(U.dtype)(U.reshape((-1, U.shape[2])), x)
+    def columns(self, U, x):
+        return TakeColumns(self._library)(U.reshape((-1, U.shape[2])), x)
 
     def product(self, a, B):
-        return Product(a.dtype, self._bfloat16)(a, B)
+        return Product(self._library)(a, B)
 
     def layer(self, a_x, W, b, own, state, truncate):
-        h, C, _, h_end, C_end = LSTM(a_x.dtype, self._program, truncate, bfloat16=self._bfloat16)(
-            a_x, W, b, *state, *own)
+        h, C, _, h_end, C_end = LSTM(self._library, truncate)(a_x, W, b, *state, *own)
         return h, C, (h_end, C_end)
 
-    @staticmethod
-    def cross_entropy(scores, c, y):
-        costs, best, p, spread = SoftmaxCrossEntropy(scores.dtype)(scores, c, y.flatten())
+    def cross_entropy(self, scores, c, y):
+        costs, best, p, spread = SoftmaxCrossEntropy(self._library)(scores, c, y.flatten())
         return costs.reshape(y.shape), best.reshape(y.shape), p, spread.reshape(y.shape)
 
-    @staticmethod
-    def sum_of_squares(v):
-        return SumOfSquares(v.dtype)(v)
+    def sums_of_squares(self, arrays):
+        return SumsOfSquares(self._library)(*arrays, return_list=True)
 
     def sample(self, prime, bits, n, choice, states, p):
         """Return the outputs of Sample for the parameters p by name."""
         U1 = stacked(p['U1'])                                                     # (V, 4H1)
-        return Sample(U1.dtype, self._program, self._bfloat16)(
+        return Sample(self._library)(
             prime, bits, n, choice, *states, U1, *[p[name] for name in NAMES[1:]],
             *own_of_layer(p, 1), *own_of_layer(p, 2))

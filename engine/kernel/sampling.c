@@ -16,16 +16,18 @@ static int larger_first(const void *a, const void *b)
     return (x < y) - (x > y);
 }
 
-/* Zeros the probabilities (V) that top_k and top_p leave out; sorted (V) is scratch. */
+/* Zeros the probabilities (V) that top_k leaves out, and then those that top_p does, a share of the sum of the others;
+ * what is as probable as the last one stays.  sorted (V) is scratch. */
 static void keep_likely(const sampling *p, REAL *probabilities, REAL *sorted)
 {
     double total = 0, sum = 0;
-    long kept = 0;
+    long kept = 0, k = at_most(p->top_k, p->V);
     if (p->top_k >= p->V && p->top_p >= 1) return;
     memcpy(sorted, probabilities, p->V * sizeof(REAL));
     qsort(sorted, p->V, sizeof(REAL), larger_first);
-    for (long v = 0; v < p->V; v++) total += sorted[v];
-    while (kept == 0 || (kept < at_most(p->top_k, p->V) && sum < p->top_p * total)) sum += sorted[kept++];
+    while (k < p->V && sorted[k] == sorted[k - 1]) k++;
+    for (long v = 0; v < k; v++) total += sorted[v];
+    while (kept < k && (kept == 0 || p->top_p >= 1 || sum < p->top_p * total)) sum += sorted[kept++];
     for (long v = 0; v < p->V; v++)
         if (probabilities[v] < sorted[kept - 1]) probabilities[v] = 0;
 }

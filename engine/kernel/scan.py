@@ -59,6 +59,6 @@ class Scan:
         return costs.reshape(y.shape), best.reshape(y.shape), p, spread.reshape(y.shape)
 
     @staticmethod
-    def sum_of_squares(v):
-        """Return the sum of the squares of all numbers in v."""
-        return tt.sqr(v).sum()
+    def sums_of_squares(arrays):
+        """Return, for each of the arrays, the sum of the squares of all its numbers."""
+        return [tt.sqr(v).sum() for v in arrays]

@@ -1,9 +1,9 @@
 /* What all files of the kernel use: vectors of numbers, loops over threads, and scratch memory.
  *
  * The kernel runs the LSTM on the CPU.  It is C with the vector types of GCC and clang, valid as C11 and as C++11,
- * without intrinsics except in operands.h.  REAL is float or double.  kernel.h declares what Ops call; each is linked
- * with the .c files that it needs, compiled.  sampling.c includes layer.c, and that products.c, so that the compiler
- * sees them as one: by calls from file to file, all was slower by a twentieth.
+ * without intrinsics except in operands.h.  REAL is float or double.  kernel.h declares what Ops call, and sampling.c,
+ * embedding.c and vectors.c are linked to one library.  sampling.c includes softmax.c and layer.c, and that products.c,
+ * so that the compiler sees them as one: by calls from file to file, all was slower by a twentieth.
  *
  * Names: T steps, B sequences, H units, V characters.  The gates f, i, o, g (forget, input, output, cell update) are
  * gates 0 to 3, and column k*H + j of an axis "4H" is gate k of unit j.  Arrays are row-major and contiguous.

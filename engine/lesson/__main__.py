@@ -37,4 +37,4 @@ if __name__ == '__main__':
     parser.add_argument('--epochs', metavar='N', type=int, default=30, help='times to read the text (default: 30)')
     parser.add_argument('--random-seed', metavar='N', type=int, default=1, help='(default: 1)')
     parser.add_argument('--overwrite', action='store_true', help='replace OUT if it exists')
-    main(parser, program, lambda options: 'a shorter text needs')
+    main(parser, program)

@@ -129,4 +129,4 @@ if __name__ == '__main__':
     parser = Parser(prog='exercise.py', description='Tell whether a class of your own solves an exercise.')
     parser.add_argument('name', metavar='NAME', choices=EXERCISES, help=f'one of {", ".join(EXERCISES)}')
     parser.add_argument('solution', metavar='FILE:CLASS', help='class as for train.py --cell')
-    main(parser, program, lambda options: '')
+    main(parser, program)

@@ -31,4 +31,4 @@ if __name__ == '__main__':
                     'in C.')
     parser.add_argument('cell', metavar='FILE:CLASS', nargs='?', help='class with a cell, as for train.py --cell '
                         '(default: the cell of charlstm.py)')
-    main(parser, program, lambda options: '')
+    main(parser, program)

@@ -62,11 +62,11 @@ def real32(name, value, expected, fits):
 
 
 def temperature(value):
-    """Return the temperature of a softmax. Raise ValueError unless it is above 0.
+    """Return the temperature of a softmax. Raise ValueError if it is below 0.
 
-    Below 1e-30, which float32 can hold, all temperatures mean the most probable character.
+    0 means the most probable character, as does all below 1e-30, which float32 can hold.
     """
-    return max(real('temperature', value, 'above 0', lambda v: v > 0), 1e-30)
+    return max(real('temperature', value, 'at least 0', lambda v: v >= 0), 1e-30)
 
 
 def encoding(name, value):

@@ -6,7 +6,6 @@ import re
 
 import numpy as np
 
-from engine import commands
 from engine.model.files import named
 from engine.terminal import number_of
 
@@ -24,7 +23,7 @@ def as_npz(path, refusal):
     those of two nn.LSTM or of one, and the output is an nn.Linear, under any names. Raises OSError when it cannot be
     read, and ImportError where the package safetensors is missing.
     """
-    safetensors = commands.imported('safetensors')
+    import safetensors
     with named('read', path), open(path, 'rb'):            # an error that names what is wrong
         pass
     try:
@@ -91,7 +90,7 @@ def _parameters(tensors, names, units):
 
 def tensors_file(cell, p, uchar):
     """Return the file in bytes; arguments as of c_file. Raises ImportError where the package safetensors is missing."""
-    save = commands.imported('safetensors.numpy').save
+    from safetensors.numpy import save
     tensors = {'linear.weight': p['V'], 'linear.bias': p['c']}
     for k in '12':
         U, W, b = [np.concatenate(p[name + k][GATES]) for name in 'UWb']

@@ -13,8 +13,7 @@ import numpy as np
 
 from engine.model import checks
 from engine.model.files import named
-from engine.progress import progress_bar, say_if_slow
-from engine.terminal import number_of
+from engine.terminal import bar, number_of
 
 CHUNK = 1 << 20        # bytes that are decoded at a time: enough to be fast, and little memory
 LOOK = 1 << 20         # bytes at the beginning of a file in a folder that say whether it is a text
@@ -181,12 +180,11 @@ def _text_files(path, encoding):
 # ---------------------------------------------------------------- reading
 
 def _opened(path):
-    """Open a text file. Print a line while a FIFO waits for its writer. Raise ValueError for a device."""
+    """Open a text file. Raise ValueError for a device."""
     mode = os.stat(path).st_mode
     if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
         raise ValueError(f'{path} is a device, which may never end: expected a text file, or a folder of text files')
-    with say_if_slow(f'{path} is a FIFO: waiting for a program that writes to it', shown=stat.S_ISFIFO(mode)):
-        return open(path, 'rb', buffering=BEGINNING)
+    return open(path, 'rb', buffering=BEGINNING)
 
 
 def _check_beginning(path, start, encoding, in_folder):
@@ -213,16 +211,16 @@ def _decoded(path, encoding, progress, digest, in_folder):
         advice = f'take it out of the folder if it is no text, or {advice}'
     decoder = io.IncrementalNewlineDecoder(codec(encoding).incrementaldecoder(), translate=True)
     offset = 0
-    with named('read', path), _opened(path) as f, progress_bar(
-            sys.stderr, progress, total=os.path.getsize(path), unit='B', unit_scale=True, leave=False, desc='reading',
-            delay=1) as bar:
+    with named('read', path), _opened(path) as f, bar(
+            os.path.getsize(path), 'reading', 'bytes') as shown:
         _check_beginning(path, f.peek(), encoding, in_folder)        # what peek() returns is read again
         chunk = first = True
         while chunk:
             chunk = f.read(CHUNK)
             digest.update(chunk)
             offset += len(chunk)
-            bar.update(len(chunk))
+            if progress:
+                shown.update(len(chunk))
             try:
                 text = decoder.decode(chunk, final=not chunk)
             except UnicodeDecodeError as error:            # of these bytes and of what was left of those before

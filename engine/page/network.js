@@ -174,10 +174,14 @@ function softmax(scores) {
   return powers.map(power => power / sum);
 }
 
-/** Probabilities (V) to the power 1 / temperature. Below 1, probable characters become more probable, above 1 less. */
+/**
+ * Probabilities (V) to the power 1 / temperature. Below 1, probable characters become more probable, above 1 less; at 0
+ * only the most probable one remains.
+ */
 function tempered(p, temperature) {
   if (temperature === 1) return p;
   const largest = p.reduce((a, b) => Math.max(a, b), 0);
+  if (temperature === 0) return p.map((value, k) => k === p.indexOf(largest) ? 1 : 0);
   return p.map(value => Math.pow(value / largest, 1 / temperature));
 }
 

@@ -10,11 +10,13 @@ import numpy as np
 
 from engine import report
 from engine.analysis import QUOTES
+from engine.kernel.cell import held_cell, js_function, js_learning_functions, js_steps
 from engine.model.checkpoint import FORMAT, opened
 from engine.model.files import base_name, write_whole
 from engine.model.parameters import cell_of
 from engine.model.text import encoded, smallest_type
 from engine.run import logs, recipe, table
+from engine.saving import other_program_cell
 from engine.terminal import note
 
 HERE = Path(__file__).resolve().parent
@@ -214,7 +216,9 @@ def write_page(path, model, checkpoint, text, source=None, against=None, copies=
     checkpoint. copies: engine.copies.Copies of the text or of its end, or None. Raises OSError, and ValueError for a
     text of fewer than two characters or with unknown ones, and for a model that JavaScript cannot compute.
     """
-    page = fill_template(model.javascript(), page_data(model, checkpoint, text, source, against, copies))
+    cell = other_program_cell(model, 'a page')
+    script = '\n'.join([js_function(held_cell(cell).program), js_learning_functions(cell.program), js_steps(cell)])
+    page = fill_template(script, page_data(model, checkpoint, text, source, against, copies))
     with write_whole(path) as f:
         f.write(page)
     note(f'wrote {path}, {len(page) / 1e6:.1f} MB: open it in a browser')

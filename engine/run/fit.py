@@ -2,7 +2,6 @@
 import math
 
 from engine.model import checks
-from engine.commands import as_arguments
 from engine.run.options import Options
 from engine.run.recipe import complete
 from engine.run.schedule import Schedule
@@ -28,7 +27,7 @@ def set_up(model, o):
     return sum(p.get_value(borrow=True).size for p in model.p.values())
 
 
-def begin(model, filepath, recipe, chosen):
+def begin(model, filepath, recipe, chosen, verbose=True):
     """Set a model up as CharLSTM.fit says. Return the Schedule of its training. chosen: options by name."""
     checks.choice('recipe', recipe, RECIPES)
     if filepath is None and recipe != 'small':
@@ -40,43 +39,22 @@ def begin(model, filepath, recipe, chosen):
             raise ValueError(f'fit has no option {name}: expected one of {", ".join(OF_FIT)}')
     preset = {recipe: True} if recipe in PRESETS else {}
     typed = {name: value for name, value in chosen.items() if value is not None}       # None: what the recipe has
-    try:
-        o = Options({**typed, **preset, 'input': filepath})
-        vars(o).update(model.group.broadcast(o.settle))    # only the first process reads a checkpoint
-    except ValueError as error:
-        raise ValueError(as_arguments(str(error))) from None
+    o = Options({**typed, **preset, 'input': filepath})
+    vars(o).update(model.group.broadcast(o.settle))        # only the first process reads a checkpoint
     set_up(model, o)
     return Schedule.resumed(o, {}, model.n_batches['train'])
 
 
-def go_on(model):
-    """Return an iterator that trains on by model.schedule, and yields each Epoch.
-
-    Raise ValueError as CharLSTM.fit says.
-    """
-    if model.schedule.finished:
-        raise ValueError(f'fit has nothing to continue: it is finished after epoch {model.schedule.epoch}; expected a '
-                         'text')
-    return _epochs(model, model.schedule)
-
-
-def _check_begun(model, schedule):
-    """Raise ValueError where a model does not train by this Schedule any more."""
-    if model.schedule is not schedule:
-        raise ValueError('fit cannot go on: another text, other parameters or another fit ended it; begin with a text')
-
-
-def _epochs(model, schedule):
-    _check_begun(model, schedule)
-    for epoch in model.epochs(schedule):
-        schedule.record_validation(epoch.valid_cost)
-        step, rate = schedule.step, model.dyn_lrate.get_value()
-        yield epoch
-        if schedule.finished:
-            return
-        _check_begun(model, schedule)
-        if schedule.step != step:
-            raise ValueError('fit cannot go on in this loop, as another one went on with the model: call fit() again')
-        if model.dyn_lrate.get_value() != rate:
-            raise ValueError(f'dyn_lrate is {model.dyn_lrate.get_value():g}, but fit sets the rate by its schedule: '
-                             'change schedule.rate_factor, which multiplies all rates of the epochs to come, instead')
+def epochs(model, schedule, verbose):
+    """Train on by a Schedule, and yield each Epoch; at the end, give the model the parameters of the best one."""
+    for event in model.training(schedule):
+        if hasattr(event, 'number'):
+            if schedule.best_epoch == schedule.epoch:
+                model.best = {name: p.get_value() for name, p in model.p.items()}
+            yield event
+            if model.schedule is not schedule:
+                raise ValueError('fit cannot continue: another text, other parameters or another fit ended it')
+    for name, array in (model.best or {}).items():
+        for variables in (model.p, model.weights):
+            if variables:
+                variables[name].set_value(array)

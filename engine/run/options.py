@@ -5,9 +5,7 @@ import os
 import secrets
 from pathlib import Path
 
-from engine import commands
 from engine.run import table
-from engine.commands import spelled
 from engine.model.files import base_name
 from engine.run import recipe
 from engine.run.result import TITLES
@@ -16,7 +14,7 @@ from engine.run.schedule import epochs_before_fall
 from engine.model.checkpoint import Checkpoint, sources
 from engine.model.parameters import read_shapes, units
 from engine.model.patterns import boolean, file_name, matches, nothing, number, string
-from engine.terminal import number_of
+from engine.terminal import ROOT, near, number_of, script, spelled, typed
 
 LAST = 'last'                                                  # for --resume: the newest checkpoint of the run
 TEXTS = {'input': 'train', 'valid': 'valid', 'test': 'test'}   # options that name texts, and the roles of these
@@ -42,7 +40,7 @@ class Options:
                 vars(self).update(preset)
         vars(self).update(typed)
         if self.small and self.input is None:
-            self.input = commands.near(table.SMALL_TEXT)
+            self.input = near(table.SMALL_TEXT)
 
     def of_run(self):
         """Return those of these options that belong to the run, a dict by name."""
@@ -121,22 +119,22 @@ class Options:
         if 'output_dir' in self.typed and os.path.realpath(self.output_dir) != os.path.realpath(folder):
             raise ValueError(f'--output-dir is {self.output_dir}, but a run is resumed in the folder of {self.resume}')
         if before['cell'] and not self.cell:
-            words = commands.typed({'resume': self.resume, 'cell': before['cell']})
+            words = typed({'resume': self.resume, 'cell': before['cell']})
             raise ValueError(f'the run in {self.resume} learned the class {before["cell"]}: name it again, as in '
-                             + commands.script('train.py', *words))
-        typed = {name: value for name, value in self.typed.items() if name in table.OF_RUN}
-        for name, value in typed.items():
+                             + script('train.py', *words))
+        changed = {name: value for name, value in self.typed.items() if name in table.OF_RUN}
+        for name, value in changed.items():
             fits = getattr(table.ROWS.get(name), 'fits', None) or (lambda name, value: value)
             same = before[name] is not None and fits(name, before[name]) == fits(spelled(name), value)
             smaller = name == 'lrate' and value < before['lrate']
             moved = name in (*TEXTS, 'cell') and before[name] is not None
             if name not in table.CHANGEABLE and not (same or smaller or moved):
-                what = f'the run name {value}' if name == 'run' else ' '.join(commands.typed({name: value}))
+                what = f'the run name {value}' if name == 'run' else ' '.join(typed({name: value}))
                 had = 'none' if before[name] is None or before[name] is False else before[name]
                 raise ValueError(f'got {what}, but the run in {self.resume} had {had}; when a run is resumed, '
                                  f'{table.MAY_CHANGE}')
         self.run_name = progress['name']
-        vars(self).update({**before, **typed, **{name: before[name] for name in TEXTS}, 'output_dir': folder})
+        vars(self).update({**before, **changed, **{name: before[name] for name in TEXTS}, 'output_dir': folder})
 
     def _check(self):
         """Raise ValueError for options out of range, of those that no function checks before the text is read."""
@@ -246,19 +244,19 @@ def find_text(checkpoint, option, path, typed, cell=None):
     if typed or os.path.isdir(path) or _has_contents(path):
         return typed or path
     folder, name = os.path.dirname(os.path.abspath(checkpoint.path)), os.path.basename(path)
-    why, where, now = 'is gone', 'name it where it is now', commands.near(name)
+    why, where, now = 'is gone', 'name it where it is now', near(name)
     if os.path.exists(path) and not os.path.isfile(path) or path.startswith(('/dev/fd/', '/dev/std', '/proc/')):
         why, where, now = 'cannot be read again', 'save the text as a file and name that', 'FILE'
     elif os.path.exists(path):
         why = 'is empty now'
-    for place in (folder, os.path.join(folder, os.pardir, 'text_input'), os.path.join(commands.ROOT, 'text_input'), ''):
+    for place in (folder, os.path.join(folder, os.pardir, 'text_input'), os.path.join(ROOT, 'text_input'), ''):
         found = os.path.join(place, name)
         if _has_contents(found):
-            print(f'{path} {why}: taking {commands.near(found)}')
+            print(f'{path} {why}: taking {near(found)}')
             return found
     words = {option: now, 'resume': checkpoint.path, 'cell': cell}
     raise ValueError(f'{path}, the {TITLES[TEXTS[option]]} of that run, {why}: {where}, as in '
-                     f'{commands.script("train.py", *commands.typed(words))}')
+                     f'{script("train.py", *typed(words))}')
 
 
 def _has_contents(path):
@@ -271,7 +269,7 @@ def check_texts(options, model, checkpoint):
     progress, stored = checkpoint.metadata['progress'], sources(checkpoint.metadata['text'])
     for name, role in TEXTS.items():
         path, then = vars(options)[name], stored[name]
-        if path is not None and (not then or model.fingerprint(role) != then['sha256']):
+        if path is not None and (not then or model.source(role)['sha256'] != then['sha256']):
             now = model.source(role)['characters']
             had = f', which had {then["characters"]:,} characters and SHA-256 {then["sha256"]}' if then else ''
             raise ValueError(f'{path}, of {now:,} characters, is not the {TITLES[role]} of that run{had}; --init '

@@ -5,7 +5,6 @@ import warnings
 
 import numpy as np
 
-from engine import commands
 from engine.model.files import write_whole
 
 LONGEST = 80               # characters of a title; more would be wider than the picture
@@ -45,7 +44,7 @@ def draw_costs(path, title, steps, epochs):
         import matplotlib
         from matplotlib.figure import Figure                     # pyplot would look for a backend
     except ModuleNotFoundError:
-        raise ValueError(f'matplotlib is not installed; to install it: {commands.install()}') from None
+        raise ValueError('matplotlib is not installed') from None
     title = unicodedata.normalize('NFC', title)                  # Apple's file systems take accents apart
     defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != 'backend'}
     with matplotlib.rc_context(defaults), warnings.catch_warnings():             # a user's settings may ask for LaTeX

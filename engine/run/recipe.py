@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from engine import commands
+from engine.terminal import BUNDLED, near, script, typed
 from engine.model.parameters import read_shapes, units
 
 UNITS = 256
@@ -96,14 +96,13 @@ def advise(o, model):
     o: the Options; model: with the text.
     """
     short = model.n_batches['train'] * o.batch_size * o.seq_length < SHORT
-    if o.init or o.cell or o.original or o.small or not (short and os.path.exists(commands.BUNDLED)):
+    if o.init or o.cell or o.original or o.small or not (short and os.path.exists(BUNDLED)):
         return
     if not (os.path.isfile(o.input) or os.path.isdir(o.input)):        # a FIFO, which is read once
         return
-    if known_share(model, read_shapes(commands.BUNDLED)[1]) < KNOWN:
+    if known_share(model, read_shapes(BUNDLED)[1]) < KNOWN:
         return
-    typed = {name: value for name, value in o.typed.items()
-             if name not in ('num_units1', 'num_units2', 'initial', 'resume')}
-    words = commands.typed({**typed, 'input': commands.near(o.input), 'run': f'{o.run}_init',
-                            'init': commands.near(commands.BUNDLED)})
-    print(f'a text this short gains from a model that has learned another one: {commands.script("train.py", *words)}')
+    options = {name: value for name, value in o.typed.items()
+               if name not in ('num_units1', 'num_units2', 'initial', 'resume')}
+    words = typed({**options, 'input': near(o.input), 'run': f'{o.run}_init', 'init': near(BUNDLED)})
+    print(f'a text this short gains from a model that has learned another one: {script("train.py", *words)}')

@@ -6,9 +6,8 @@ and the cost is the mean over all of its characters but the first.
 import json
 
 from engine.model.files import base_name, named, write_whole
-from engine.progress import Countdown
 from engine.model.patterns import COST, matches, random_id, whole
-from engine.terminal import bits, nats_and_bits
+from engine.terminal import bar, bits, nats_and_bits
 
 RESULT = '_result.json'                # ending of the file
 TITLES = {'train': 'text', 'valid': 'validation text', 'test': 'test text'}        # of a run's texts, by their role
@@ -68,12 +67,12 @@ def score(model, options, checkpoint):
         text, adapting = model.texts[role], how_to_adapt(checkpoint) if adapts else {}
 
         def count(costs):
-            countdown.add(len(costs))
+            countdown.update(len(costs))
             if model.group.stop_requested:
                 raise _Stopped
 
         try:
-            with Countdown(f'scoring the {title(model, role, adapts)}', len(text) - 1) as countdown:
+            with bar(len(text) - 1, f'scoring the {title(model, role, adapts)}', 'characters') as countdown:
                 count([])                                  # also before the first characters
                 scores[name] = float(model.score_text(text, progress=count, **adapting).mean(dtype='float64'))
         except _Stopped:

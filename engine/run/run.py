@@ -6,12 +6,10 @@ import re
 import secrets
 import tempfile
 
-from engine import commands
 from engine.run import logs
 from engine.model.files import named, partial_name, refuse_to_replace
 from engine.run.logs import EPOCHS, LOGS, SAMPLE_LENGTH, STEPS, Logs
 from engine.parallel import SingleProcess
-from engine.progress import duration
 from engine.run import result
 from engine.run.picture import draw_costs
 from engine.run.result import RESULT
@@ -19,7 +17,7 @@ from engine.run.schedule import FALLS, PROGRESS, RISING
 from engine.model.checkpoint import Checkpoint
 from engine.model.parameters import read_about
 from engine.model.patterns import MOST, file_name, matches, random_id
-from engine.terminal import nats_and_bits, warn, without_file
+from engine.terminal import duration, nats_and_bits, near, script, typed, warn
 
 PICTURE = '.png'
 LONGEST_NAME = 255 - len(partial_name(f'_epoch{MOST}.npz'))     # bytes: what systems allow, less the longest ending
@@ -79,11 +77,11 @@ class Run:
         group: a SingleProcess or a ProcessGroup. cell: the option, or None. of_model: further arguments of Logs.
         """
         self._group = group
-        self.directory = commands.near(directory)
+        self.directory = near(directory)
         self.name = name
         self.last_checkpoint, self._progress = resumed, progress or {}
         self._fallback = None                  # the newest checkpoint to go back to when the run diverges
-        self._cell = commands.typed({'cell': cell})
+        self._cell = typed({'cell': cell})
         self._needed = ()                      # options without which a resumed run would stop again
         self.id = self._progress.get('id', secrets.token_hex(8))       # distinguishes it from others of its name
         self._overwrite = False
@@ -97,7 +95,7 @@ class Run:
 
     def path(self, ending):
         """Return the path of this run's file with that ending."""
-        return commands.near(os.path.join(self.directory, self.name + ending))
+        return near(os.path.join(self.directory, self.name + ending))
 
     # ---- the start, new or resumed
 
@@ -143,7 +141,7 @@ class Run:
             return
         further = _furthest(paths)
         first = further or paths[0]
-        command = commands.script('train.py', '--resume', first, *self._cell, processes=self._group.size)
+        command = script('train.py', '--resume', first, *self._cell, processes=self._group.size)
         resume = f'resume it with {command}, or ' if further else ''
         if self.last_checkpoint:
             why = _damage(paths) or f'{first} is further than {self.last_checkpoint}, or of another run'
@@ -216,7 +214,7 @@ class Run:
             raise KeyboardInterrupt(f' {when}; {self._last_checkpoint_line()}') from None
         except (OSError, ValueError) as error:
             kind = OSError if isinstance(error, OSError) else ValueError       # some of these take other arguments
-            raise kind(f'{without_file(error) or error}; {self._last_checkpoint_line()}') from None
+            raise kind(f'{error}; {self._last_checkpoint_line()}') from None
 
     def _last_checkpoint_line(self):
         if self.last_checkpoint:
@@ -224,7 +222,7 @@ class Run:
         return 'no checkpoint was written yet'
 
     def _resume_command(self, *more):
-        return commands.script('train.py', *commands.typed({'resume': self.last_checkpoint}), *self._cell,
+        return script('train.py', *typed({'resume': self.last_checkpoint}), *self._cell,
                                *self._needed, *more, processes=self._group.size)
 
     def conclude(self):
@@ -290,7 +288,7 @@ class Run:
         print(f'costs: {self.path(STEPS)} and {self.path(EPOCHS)}{drawn}')
         print(f'result: {self.path(RESULT)}')
         checkpoint = best if os.path.exists(best) else self.last_checkpoint
-        print('next: ' + commands.script('produce_text.py', checkpoint, *self._cell))
+        print('next: ' + script('produce_text.py', checkpoint, *self._cell))
         print('to resume: ' + self._resume_command(*more))
 
     # ---- logs

@@ -8,12 +8,12 @@ import functools
 import os
 from typing import Any, Callable, NamedTuple, Optional
 
-from engine import commands
+from engine.terminal import ROOT, spelled
 from engine.model import checks
 from engine.model.patterns import MOST
 
 CHANGEABLE = ('epochs', 'save_every', 'patience')              # of a resumed run
-MAY_CHANGE = f'only {", ".join(map(commands.spelled, CHANGEABLE))} may change, and --lrate may become smaller'
+MAY_CHANGE = f'only {", ".join(map(spelled, CHANGEABLE))} may change, and --lrate may become smaller'
 
 
 class Option(NamedTuple):
@@ -173,11 +173,11 @@ OPTIONS = {
                   'newest checkpoint of this run or, if there is none, begins the run')]}
 ROWS = {row.name: row for rows in OPTIONS.values() for row in rows}
 DEFAULTS = {'input': None, 'run': 'run0', **{name: row.default for name, row in ROWS.items()},
-            'output_dir': os.path.join(commands.ROOT, 'training_results')}
+            'output_dir': os.path.join(ROOT, 'training_results')}
 OF_RUN = ['input', 'run', *(name for name, row in ROWS.items() if row.kept)]
 PRESETS = {preset: {name: getattr(row, preset) for name, row in ROWS.items() if getattr(row, preset) is not None}
            for preset in ('original', 'small')}
-SMALL_TEXT = os.path.join(commands.ROOT, 'text_input', 'coriolanus.txt')
+SMALL_TEXT = os.path.join(ROOT, 'text_input', 'coriolanus.txt')
 
 
 # ---------------------------------------------------------------- learning parameters

@@ -8,8 +8,8 @@ configparser.RawConfigParser.readfp = configparser.RawConfigParser.read_file
 
 # This module hides another one of the same name, which pip's build environment has. Import that one, too.
 sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
-this = sys.modules.pop(__name__)
+del sys.modules[__name__]
 try:
     import sitecustomize  # noqa: F401
 except ImportError:
-    sys.modules[__name__] = this
+    pass

@@ -1,0 +1,69 @@
+"""What a run resumes from besides its parameters: the optimiser's state, weights, and states of the network, as arrays.
+
+An optimiser's state is a dict: by name an array or a number, or a list of these, one for each parameter.
+"""
+import numpy as np
+
+from engine.model.checkpoint import opened
+from engine.model.parameters import read_finite, read_parameters, read_shapes, units
+
+MEAN_SQUARES = 'mean_squares'          # the state of RMSprop, with which score_text can adapt
+
+
+def map_state(function, state):
+    """Return a state with a function applied to each of its arrays, or symbols."""
+    return {name: list(map(function, value)) if isinstance(value, (list, tuple)) else function(value)
+            for name, value in state.items()}
+
+
+def named_state(state, parameters):
+    """Return the arrays or symbols of a state by their names in a checkpoint. parameters: their names."""
+    named = {}
+    for name, value in state.items():
+        prefix = 'm' if name == MEAN_SQUARES else f'state_{name}'
+        if isinstance(value, (list, tuple)):
+            named.update({f'{prefix}_{parameter}': item for parameter, item in zip(parameters, value, strict=True)})
+        else:
+            named[prefix] = value
+    return named
+
+
+def read_run(path, optimiser_state, dtype):
+    """Return the parameters, uchar, metadata and further arrays of a run's checkpoint, these by prefix and name.
+
+    The prefixes are '' for the optimiser's state, 'weights_', and 'carried_' and 'validation_' for states of the
+    network; a dict is empty where the checkpoint has none. optimiser_state: as of CharLSTM. Raises ValueError where
+    something is missing or of another shape.
+    """
+    with opened(path) as stored:
+        (p, uchar), metadata = read_parameters(stored, dtype), stored.metadata
+        if not metadata or metadata['random'] is None:
+            raise ValueError(f'{stored} holds no run that can be resumed; init starts a new one from its parameters')
+        shapes = {name: array.shape for name, array in p.items()}
+        state, (H1, H2) = optimiser_state(list(p.values())), units(shapes)
+        expected = {'': {name: np.shape(value) for name, value in named_state(state, p).items()}, 'weights_': shapes}
+        for prefix in ('carried_', 'validation_'):
+            B = stored.shape(prefix + 'h1')[0] if prefix + 'h1' in stored else 0
+            expected[prefix] = dict(h1=(B, H1), C1=(B, H1), h2=(B, H2), C2=(B, H2))
+        arrays = {}
+        for prefix, of_prefix in expected.items():
+            found = {name: stored.shape(prefix + name) for name in of_prefix if prefix + name in stored}
+            if (found or not prefix) and found != of_prefix or metadata['optimiser'] != sorted(state):
+                raise ValueError(f'{stored} has not the arrays of a run with this optimiser, whose state has '
+                                 f'{", ".join(sorted(state)) or "no names"}; init starts a new run from its parameters')
+            arrays[prefix] = {name: read_finite(stored, prefix + name, dtype) for name in found}
+    return p, uchar, metadata, arrays
+
+
+def read_averages(path, dtype='float32'):
+    """Return RMSprop's mean squares of gradients from a checkpoint, by the name of a parameter.
+
+    {} where it has none: only zeros for a parameter are those of a model that RMSprop never trained. Raises OSError
+    when the file cannot be read, ValueError when it is no checkpoint or a number is not finite.
+    """
+    with opened(path) as stored:
+        shapes = read_shapes(stored)[0]
+        if any(f'm_{name}' not in stored or stored.shape(f'm_{name}') != shapes[name] for name in shapes):
+            return {}
+        found = {name: read_finite(stored, f'm_{name}', dtype) for name in shapes}
+    return found if all(m.min() >= 0 and m.any() for m in found.values()) else {}
