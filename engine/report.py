@@ -1,137 +1,315 @@
-"""What produce_text.py prints about a checkpoint."""
+"""What produce_text.py is asked for, and what it prints: texts, how well a model predicts one, and its checkpoint.
+
+NumPy is imported late, so that --help does not wait for it.
+"""
 import json
 import math
-import ntpath
-import os
-import posixpath
+import re
 
-from engine.run import table
-from engine.model.files import base_name
-from engine.model.patterns import REACHED, matches
-from engine.terminal import bits, nats_and_bits, number_of, printable, typed
+from engine import copies
+from engine.model.files import base_name, refuse_to_replace
+from engine.run.table import DEFAULTS, Option, count
+from engine.terminal import bar, bits, nats_and_bits, note, number_of, one_line, printable, spelled, typed
+
+SURPRISES, CONTEXT = 10, 30        # least expected characters that are printed, and characters before each
+SIZES = '2 layers of {units[0]} and {units[1]} units, {parameters:,} parameters'
+NAMED = 20                         # unknown characters that are printed, the most frequent ones
 
 
-def _read(path, encoding='utf-8'):
-    """Return H1 and H2 of a checkpoint's model, its number of parameters, uchar, and metadata.
+def escaped(text):
+    r"""Return the text that an option with the escapes \n, \t and \\ stands for."""
+    return re.sub(r'\\[nt\\]', lambda escape: {r'\n': '\n', r'\t': '\t', r'\\': '\\'}[escape[0]], text)
 
-    Arguments: as for read_shapes.
+
+def unit(word):
+    """Return the state, the number and the value of a unit to hold. argparse refuses words with a ValueError."""
+    state, number, value = re.split('[:=]', word)
+    return state, int(number), float(value)
+
+
+OPTIONS = {
+    'writing': [
+        Option('length', int, None, 'characters of each sequence after the prime (default: 100; in a page 2000)',
+               count(1)),
+        Option('count', int, None, 'number of sequences; a page has one (default: 5)', count(1)),
+        Option('prime', dict(type=escaped, metavar='TEXT'), None,
+               r'text to continue; \n: line end, \t: tab, \\: backslash (default: a random character)'),
+        Option('prime_file', 'FILE', None, 'file with the text to continue'),
+        Option('stop', dict(type=escaped, metavar='TEXT'), '', 'end a sequence after this text (default: never)'),
+        Option('lines', bool, False, r'one sequence a line, such as names, with line ends inside of it as \n; --prime '
+               r'and --stop default to "\n". With --score: nats<TAB>characters<TAB>line for each line of the text, of '
+               'its characters and of the line end after them; it is read by itself after a line end'),
+        Option('hold', dict(action='append', type=unit, metavar='STATE:UNIT=VALUE'), None,
+               'hold the cell state of a unit at a value, such as C2:44=5.0 for unit 44 of layer 2; may be repeated'),
+        Option('copies', 'TEXT', None, 'say how much of what is written, or of the text of --score, stands in this '
+               'text (a file or folder), and the longest such passage; in a page, underline the passages'),
+        Option('precision', ('float32', 'bfloat16'), 'float32', 'bfloat16: faster on some processors'),
+        Option('random_seed', int, None, 'whole number that makes the text repeatable (default: a new one each time)')],
+    'choice of each character': [
+        Option('method', ('normal', 'argmax', 'max'), 'normal', 'draw each character, or take the most probable'),
+        Option('temperature', float, 1.0, 'below 1: probable characters become more probable; above 1: less; 0: only '
+               'the most probable one'),
+        Option('top_k', int, None, 'draw from only the N most probable characters (default: from all)'),
+        Option('top_p', float, 1.0, 'draw from the fewest characters that together have this probability, '
+               'after --top-k')],
+    'instead of writing': [
+        Option('score', 'FILE', None, 'print how well the model predicts this text'),
+        Option('adapt', dict(type=float, nargs='?', const=True, metavar='RATE'), None, 'with --score: score also with '
+               'a copy of the model that learns from the text as it reads it (RATE: 0.0001, and at most 0.01, if '
+               'PARAMS has the averages of RMSprop, as the checkpoints of train.py have, otherwise 0.1)'),
+        Option('json', bool, False, 'with --score or --info: print one object of JSON'),
+        Option('page', 'FILE', None, 'write a page for a browser, on the text of --score or one that the model writes'),
+        Option('against', 'PARAMS2', None, 'with --page: compare with the model of another checkpoint'),
+        Option('export', 'FILE', None, 'write the model as .safetensors, for PyTorch, or .c, a program of one file'),
+        Option('overwrite', bool, False, 'with --page or --export: replace an existing file'),
+        Option('info', bool, False, 'print what is known of PARAMS: training text, options, progress and cost'),
+        Option('cell', 'FILE:CLASS', None, 'class that train.py learned with --cell (default: that of charlstm.py)'),
+        Option('encoding', 'NAME', 'utf-8', 'encoding of all texts that are read')]}
+
+DRAWING = {'temperature', 'top_k', 'top_p'}
+WRITING = DRAWING | {'length', 'prime', 'prime_file', 'stop', 'lines', 'hold', 'random_seed', 'copies', 'method'}
+# What can be asked for, by the options that ask for it, and the other options that it takes, besides cell and encoding.
+TASKS = [({'info'}, {'json'}), ({'export'}, {'overwrite'}), ({'page', 'score'}, {'against', 'overwrite', 'copies'}),
+         ({'page'}, WRITING | {'against', 'overwrite'}), ({'score', 'lines'}, {'json'}),
+         ({'score'}, {'adapt', 'json', 'copies'}), (set(), WRITING | {'count', 'precision', 'OUT'})]
+
+
+def check(o):
+    """Raise ValueError if the options o exclude each other, or if a page or an export would replace a file."""
+    rows = [row for rows in OPTIONS.values() for row in rows if vars(o)[row.name] != row.default]
+    names = {row.name for row in rows} | ({'OUT'} if o.out is not None else set())
+    asked, taken = next((asked, taken) for asked, taken in TASKS if asked <= names)
+    wrong = sorted(names - asked - taken - {'cell', 'encoding'})
+    if wrong:
+        raise ValueError(f'{" ".join(map(spelled, sorted(asked))) or "writing"} takes no {spelled(wrong[0])}')
+    if {'prime', 'prime_file'} <= names or o.method != 'normal' and names & DRAWING:
+        raise ValueError('--prime and --prime-file exclude each other, and so do --method max and --temperature, '
+                         '--top-k or --top-p: leave out one of them')
+    for row in rows:
+        if row.fits:
+            row.fits(spelled(row.name), vars(o)[row.name])
+    if o.page or o.export:
+        refuse_to_replace(o.page or o.export, o.overwrite, (o.params, o.score, o.copies, o.against, o.prime_file))
+
+
+def print_lines(pieces):
+    """Print sequences, one a line, when they are complete. Return them, and what the file gets."""
+    texts = [''.join(parts) for parts in zip(*pieces)]
+    written = ''.join(one_line(text.strip('\n')) + '\n' for text in texts)
+    print(written, end='', flush=True)
+    return texts, written
+
+
+def print_texts(pieces):
+    """Print sequences, the first one while it is written. Return them, and what the file gets."""
+    texts = next(pieces)
+    headings = [f'# sequence {i}:' for i in range(1, len(texts) + 1)]
+    note('\n' + headings[0] if len(texts) > 1 else '')
+    print(texts[0], end='', flush=True)
+    for piece in pieces:
+        texts = [text + more for text, more in zip(texts, piece)]
+        print(piece[0], end='', flush=True)
+    for heading, text in zip(headings[1:], texts[1:]):
+        print('\n')
+        note(heading)
+        print(text, end='')
+    print()
+    return texts, ''.join(f'{heading}\n{text}\n\n' for heading, text in zip(headings, texts))
+
+
+# ---------------------------------------------------------------- the cost of a text
+
+def known(model, text, say, name='the model'):
+    """Return a text without the characters that a model never saw, and how often each of those was in it.
+
+    say() gets a line on these. name: what the line calls the model.
     """
-    from engine.model.checkpoint import opened               # late, so that --help does not wait for NumPy
+    from engine.model.text import without_unknown
+    text, unknown = without_unknown(text, model.uchar)
+    if unknown:
+        words = [f'{ch!r} ({unknown[ch]:,})' for ch in sorted(unknown, key=unknown.get, reverse=True)[:NAMED]]
+        say(f'{number_of(sum(unknown.values()), "character")} that {name} never saw, left out: {", ".join(words)}')
+    return text, unknown
+
+
+def read(model, path, encoding, say):
+    """Return a text, the part of it that the model knows, and what JSON says of it; say() gets a line on the rest."""
+    from engine.model.text import read_text, string_of
+    codes, uchar, sha256 = read_text(path, encoding)
+    text = string_of(codes, uchar)
+    part, unknown = known(model, text, say)
+    return text, part, dict(file=base_name(path), sha256=sha256, characters=len(part), unknown_characters=unknown)
+
+
+def cost_fields(costs, characters):
+    """Return the mean of costs, in nats, over so many characters as a dict that JSON can hold."""
+    mean = float(costs.sum(dtype='float64')) / characters
+    perplexity = math.exp(min(mean, 709))              # a float holds no larger one
+    return dict(nats_per_character=mean, bits_per_character=bits(mean), perplexity=perplexity)
+
+
+def cost_line(name, costs):
+    """Return a line on the costs of all characters of a text but the first."""
+    return '{}: {}, {:.4f} nats and {:.4f} bits per character, perplexity {:.3f}'.format(
+        name, number_of(len(costs) + 1, 'character'), *cost_fields(costs, len(costs)).values())
+
+
+def scored(model, text, name, say, **adapting):
+    """Return the costs of all characters of a text but the first; say() gets a line, also where Ctrl-C ends scoring."""
+    import numpy as np
+    pieces = []
+
+    def add(costs):
+        pieces.append(costs)
+        progress.update(len(costs))
+
+    try:
+        with bar(len(text) - 1, f'scoring {name}', 'characters') as progress:
+            costs = model.score_text(text, progress=add, **adapting)
+    except KeyboardInterrupt:
+        if pieces:
+            say(cost_line(f'{name}, as far as it was scored', np.concatenate(pieces)))
+        raise
+    say(cost_line(name, costs))
+    return costs
+
+
+def print_score(model, checkpoint, o, original):
+    """Print how well the model predicts a text, and its least expected characters.
+
+    o: the options. original: the text and name of --copies, or None.
+    """
+    import numpy as np
+    from engine.analysis import how_to_adapt
+    say = note if o.json else print
+    whole, text, found = read(model, o.score, o.encoding, say)
+    costs = scored(model, text, o.score, say)
+    found.update(cost_fields(costs, len(costs)))
+    if o.adapt is not None:
+        adapting = how_to_adapt(checkpoint, o.adapt)
+        how = 'with the averages of RMSprop' if adapting['averages'] else 'by gradient descent'
+        adapted = scored(model, text, f'{o.score}, adapting at {adapting["adapt"]:g} {how}', say, **adapting)
+        found['adapted'] = dict(rate=adapting['adapt'], averages=bool(adapting['averages']),
+                                **cost_fields(adapted, len(adapted)))
+    places = np.fromiter((i for i, ch in enumerate(whole) if ch not in found['unknown_characters']), int)
+    found['least_expected'] = [
+        dict(nats=float(costs[k - 1]), at=int(places[k]), character=text[k], after=text[max(0, k - CONTEXT):k])
+        for k in 1 + costs.argsort()[::-1][:SURPRISES]]
+    copied = original and copies.compare([whole], *original)
+    if o.json:
+        return print_json(checkpoint, dict(found, copies=copied.fields()) if copied else found)
+    print('least expected:')
+    for one in found['least_expected']:
+        print(f'{one["nats"]:8.3f} nats at character {one["at"] + 1:,}: {one["character"]!r} after {one["after"]!r}')
+    if copied:
+        print('\n'.join(copied.lines()))
+
+
+def print_score_of_lines(model, checkpoint, o):
+    """Print the cost of each line of a text as 'nats<TAB>characters<TAB>line', or all as one object of JSON.
+
+    The cost is that of the characters that the model knows and of the line end, and so is their number. All else is on
+    standard error. o: the options. Raise ValueError for a model without line ends.
+    """
+    text, part, found = read(model, o.score, o.encoding, note)
+    lines, parts = text.removesuffix('\n').split('\n'), part.removesuffix('\n').split('\n')
+    lengths = [len(part) + 1 for part in parts]
+    with bar(sum(lengths), f'scoring {o.score}', 'characters') as progress:
+        costs = model.score_lines(parts, progress.update)
+    rows = [dict(nats=nats, characters=n, line=line) for nats, n, line in zip(costs.tolist(), lengths, lines)]
+    mean = cost_fields(costs, sum(lengths))
+    if o.json:
+        return print_json(checkpoint, dict(found, scored_characters=sum(lengths), **mean, lines=rows))
+    print(''.join('{nats:.5f}\t{characters}\t{line}\n'.format(**row) for row in rows), end='')
+    note(f'{o.score}: {number_of(len(lines), "line")}, {number_of(sum(lengths), "character")} with line ends, '
+         f'{nats_and_bits(mean["nats_per_character"])} per character, {nats_and_bits(costs.mean())} per line')
+
+
+def print_json(checkpoint, found):
+    """Print what was found of a checkpoint or with its model as an object of JSON on one line, in ASCII."""
+    print(json.dumps(dict(model=base_name(str(checkpoint)), **found), allow_nan=False))
+
+
+# ---------------------------------------------------------------- a checkpoint
+
+def facts(path, encoding='utf-8'):
+    """Return what is known of a checkpoint as a dict that JSON can hold; what the checkpoint lacks is not in it.
+
+    path, encoding: as for read_shapes.
+    """
+    from engine.model.checkpoint import opened
     from engine.model.parameters import read_shapes, units
     with opened(path) as stored:
-        shapes, uchar = read_shapes(stored, encoding)
-        return units(shapes), sum(map(math.prod, shapes.values())), uchar, stored.metadata
-
-
-def entry_name(uchar):
-    """Return what a vocabulary has, and costs are counted in: 'byte' or 'character'."""
-    from engine.model.parameters import are_bytes            # late, as in _read
-    return 'byte' if are_bytes(uchar) else 'character'
-
-
-def _sizes(units, parameters):
-    """Return what a line says of the sizes of a model."""
-    return '2 layers of {} and {} units, {:,} parameters'.format(*units, parameters)
-
-
-def _reached(metadata):
-    """Return how far a run of train.py was, from metadata; {} where it holds none, or a user's own progress."""
+        (shapes, uchar), metadata = read_shapes(stored, encoding), stored.metadata
     progress = metadata.get('progress')
-    return progress if matches(progress, {'...': None, **REACHED}) else {}
+    if not (isinstance(progress, dict) and 'best_cost' in progress):
+        progress = {}                                      # not of train.py
+    cost = progress.get('best_cost')
+    found = dict(
+        units=units(shapes), characters=''.join(uchar), parameters=sum(map(math.prod, shapes.values())),
+        text=metadata.get('text'), learning=metadata.get('lp'), versions=metadata.get('versions'),
+        precision=metadata.get('precision'), cell=metadata.get('cell'), options=progress.get('options'),
+        progress={name: progress[name] for name in ('epoch', 'batch', 'rate') if progress},
+        best_validation_cost=cost and dict(nats_per_character=cost, bits_per_character=bits(cost),
+                                           epoch=progress['best_epoch']))
+    return {name: value for name, value in found.items() if value}
+
+
+def without_folders(value, name=''):
+    """Return metadata with the names of files in place of their paths, whichever system these are of.
+
+    A string is a path if it is absolute, or the option cell, which is stored as it was typed.
+    """
+    if isinstance(value, dict):
+        return {key: without_folders(item, key) for key, item in value.items()}
+    if isinstance(value, str) and (name == 'cell' or re.match(r'(\w:)?[/\\]', value)):
+        return re.split(r'[/\\]', value.rstrip('/\\'))[-1]
+    return value
 
 
 def summary(path):
     """Return a line on a checkpoint: the sizes of its model, the text that it learned from, and its validation cost."""
-    *sizes, _, metadata = _read(path)
-    line, text, cost = _sizes(*sizes), metadata.get('text'), _reached(metadata).get('best_cost')
-    if text:
-        line += f', learned from {base_name(_without_folders(text["path"]))} ({text["characters"]:,} characters)'
-    if cost is not None:
-        line += f', validation cost {nats_and_bits(cost)} a character'
+    found = without_folders(facts(path))
+    line = SIZES.format(**found)
+    if 'text' in found:
+        line += f', learned from {base_name(found["text"]["path"])} ({found["text"]["characters"]:,} characters)'
+    if 'best_validation_cost' in found:
+        line += f', validation cost {nats_and_bits(found["best_validation_cost"]["nats_per_character"])} a character'
     return printable(line)
 
 
-def _options(options):
-    """Return lines on a run and its options, a dict by name, as they are typed: first those unlike their defaults."""
-    lines = [f'run: {options.pop("run")}'] if 'run' in options else []
-    unlike = {name: value for name, value in options.items() if value != table.DEFAULTS.get(name)}
-    alike = {name: value for name, value in options.items() if name not in unlike}
-    for title, found in (('options', unlike), ('options as by default', alike)):
-        words = typed(found)
-        if words:
-            lines.append(f'{title}: ' + ' '.join(map(str, words)))
-    return lines
-
-
-def _without_folders(value, is_path=False):
-    """Return metadata with the names of files in place of their paths, whichever system these are of.
-
-    A string is a path if it is absolute or is_path is true, as for the option cell, which is stored as it was typed.
-    """
-    if isinstance(value, dict):
-        return {name: _without_folders(item, name == 'cell') for name, item in value.items()}
-    for system in (posixpath, ntpath):
-        if isinstance(value, str) and (is_path or system.isabs(value)):
-            value = system.basename(system.normpath(value))
-    return value
-
-
 def description(path, encoding='utf-8', folders=True):
-    """Return several lines on a checkpoint: all of its metadata that people read.
-
-    encoding: as for read_shapes. folders: whether to name the folders that files are in.
-    """
-    *sizes, uchar, metadata = _read(path, encoding)
-    if not folders:
-        path, metadata = os.path.basename(str(path)), _without_folders(metadata)
-    lines = [f'{path}: {_sizes(*sizes)}, {number_of(len(uchar), entry_name(uchar))}: {"".join(uchar)!r}']
-    text = dict(metadata.get('text', {}))
-    valid, test = text.pop('valid', None), text.pop('test', None)
-    progress, lp = _reached(metadata), metadata.get('lp')
-    for title, found in (('text', text), ('validation text', valid), ('test text', test),
-                         ('learning', None if progress else lp), ('versions', metadata.get('versions'))):
-        if found:
+    """Return what is known of a checkpoint as several lines. folders: whether to name the folders that files are in."""
+    found = facts(path, encoding) if folders else without_folders(facts(path, encoding))
+    text, progress, best = [found.get(name, {}) for name in ('text', 'progress', 'best_validation_cost')]
+    lines = [f'{path if folders else base_name(str(path))}: {SIZES.format(**found)}, '
+             f'{number_of(len(found["characters"]), "character")}: {found["characters"]!r}']
+    for title, part in {
+            'text': {name: value for name, value in text.items() if name not in ('valid', 'test')},
+            'validation text': text.get('valid'), 'test text': text.get('test'),
+            'learning': {} if progress else found.get('learning'), 'versions': found.get('versions')}.items():
+        if part:
             lines.append(f'{title}: ' + ', '.join(f'{name} {value:,}' if type(value) is int else f'{name} {value}'
-                                                  for name, value in found.items()))
-    if metadata:
-        lines.append(f'precision: {metadata["precision"]}')
-    if metadata and metadata['cell']['formula']:
-        lines.append('cell: ' + metadata['cell']['formula'])
+                                                  for name, value in part.items()))
+    lines.append(f'precision: {found["precision"]}' if 'precision' in found else 'it holds only parameters and '
+                 'characters: it is of the original of this program, of PyTorch, or of --export')
+    if found.get('cell', {}).get('formula'):
+        lines.append('cell: ' + found['cell']['formula'])
     if progress:
-        options = progress.get('options')
-        lines += _options({**(options if isinstance(options, dict) else {}), **(lp or {})})
-        lines.append(f'progress: {number_of(progress["epoch"], "epoch")} and '
-                     f'{number_of(progress["batch"], "batch")}, rate {progress["rate"]:g} before warm-up and annealing')
-        if progress['best_cost'] is not None:
-            lines.append(f'best validation cost: {nats_and_bits(progress["best_cost"])} a character, after epoch '
-                         f'{progress["best_epoch"]}')
-    if not metadata:
-        lines.append('it holds only parameters and characters: it is of the original of this program, of PyTorch, '
-                     'or of --export')
+        options = {**found.get('options', {}), **found['learning']}
+        if 'run' in options:
+            lines.append(f'run: {options.pop("run")}')
+        for title, alike in (('options', False), ('options as by default', True)):
+            words = typed({name: value for name, value in options.items() if (value == DEFAULTS.get(name)) is alike})
+            lines.append(f'{title}: {" ".join(map(str, words))}')
+        lines.append(f'progress: {number_of(progress["epoch"], "epoch")} and {number_of(progress["batch"], "batch")}, '
+                     f'rate {progress["rate"]:g} before warm-up and annealing')
+    if best:
+        lines.append(f'best validation cost: {nats_and_bits(best["nats_per_character"])} a character, after epoch '
+                     f'{best["epoch"]}')
     return '\n'.join(map(printable, lines))
 
 
-def facts(path, encoding='utf-8'):
-    """Return what description() says as a dict that JSON can hold; what the checkpoint lacks is not in it."""
-    units, parameters, uchar, metadata = _read(path, encoding)
-    progress = _reached(metadata)
-    cost = progress.get('best_cost')
-    found = dict(
-        model=base_name(path), units=units, characters=''.join(uchar), parameters=parameters,
-        text=metadata.get('text'), learning=metadata.get('lp'),
-        versions=metadata.get('versions'), precision=metadata.get('precision'),
-        cell=metadata.get('cell'), options=progress.get('options'),
-        progress={name: progress[name] for name in ('epoch', 'batch', 'rate') if progress},
-        best_validation_cost=None if cost is None else dict(nats_per_character=cost, epoch=progress['best_epoch'],
-                                                            bits_per_character=bits(cost)))
-    return {name: value for name, value in found.items() if value}
-
-
-def print_json(found):
-    """Print a dict as an object of JSON on one line, in ASCII."""
-    print(json.dumps(found, allow_nan=False))
-
-
-def print_info(path, encoding, as_json):
-    """Print what is known of a checkpoint, as lines or as an object of JSON. encoding: as for read_shapes."""
-    print_json(facts(path, encoding)) if as_json else print(description(path, encoding))
+def print_info(o):
+    """Print what is known of a checkpoint, as lines or as an object of JSON. o: the options."""
+    print_json(o.params, facts(o.params, o.encoding)) if o.json else print(description(o.params, o.encoding))

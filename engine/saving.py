@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from engine.backend.theano_setup import theano
-from engine.export import formats
+from engine.kernel import export as exports
 from engine.kernel.network import is_as_in_c
 from engine.model import checkpoint, checks
 from engine.model.checkpoint import opened
@@ -231,6 +231,6 @@ def export(model, path):
     A .safetensors has the standard cell only; it loads as a checkpoint does. Raises ValueError for another ending, and
     where there is no model or the file would have another; OSError when it cannot be written.
     """
-    ending = formats.format_of(path)
-    cell = other_program_cell(model, formats.FORMATS[ending])
-    model.group.broadcast(formats.write, path, cell, arrays(model.p), model.uchar)
+    ending = exports.format_of(path)
+    cell = other_program_cell(model, exports.FORMATS[ending])
+    model.group.broadcast(exports.write, path, cell, arrays(model.p), model.uchar)

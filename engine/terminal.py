@@ -2,6 +2,7 @@
 import argparse
 import contextlib
 import errno
+import importlib.util
 import math
 import os
 import re
@@ -15,6 +16,7 @@ import traceback
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))             # the folder of the scripts
 BUNDLED = os.path.join(ROOT, 'training_results', 'prideandprejudice.npz')      # a checkpoint
+PROGRAM = '__main__', 'train', 'produce_text', 'charlstm', 'engine', 'text_input'          # its modules
 EXIT_INTERRUPTED = 130                 # exit status of a program that Ctrl-C ended
 QUIET = 30                             # seconds between lines of progress where there is no terminal
 COMPILING = 3                          # seconds between lines while functions are compiled
@@ -104,7 +106,7 @@ def typed(options):
 
 def near(path):
     """Return a path relative to the current folder if it is inside it, otherwise absolute; it never begins with '-'."""
-    relative = os.path.relpath(path)
+    relative = os.path.relpath(os.path.abspath(path))
     if relative.split(os.sep)[0] == os.pardir:
         return os.path.abspath(path)
     return os.path.join(os.curdir, relative) if relative.startswith('-') else relative
@@ -374,7 +376,7 @@ def _message(error):
         package = (error.name or '').split('.')[0]
         return f'{error}: pip install {"-r requirements.txt" if package in ("theano", "numpy", "scipy") else package}'
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    by_program = frame.f_globals['__name__'].split('.')[0] in ('__main__', 'charlstm', 'engine', 'text_input')
+    by_program = frame.f_globals['__name__'].split('.')[0] in PROGRAM
     if isinstance(error, (OSError, ImportError)) or isinstance(error, ValueError) and by_program:
         return str(error)
     return None
@@ -413,145 +415,27 @@ def main(parser, program):
     parser.exit(status, message and f'{parser.prog}: {one_line(message)}\n')
 
 
-# ---------------------------------------------------------------- for train.py until it uses bar()
+# ---------------------------------------------------------------- a class of one's own
 
-FORECAST = 10      # seconds of training, if an epoch takes longer, after which its whole time is estimated
-TIME = len('10:00:00 left')                            # columns of a terminal that a bar keeps for it
+def load_class(words, base):
+    """Return the class that FILE:CLASS names, a subclass of base, which is CharLSTM; None stands for base.
 
-
-class _NoBar:
-    """A stand-in for tqdm's progress bar where none is shown: all its methods do nothing."""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        pass
-
-    def __getattr__(self, name):
-        return lambda *arguments, **settings: None
-
-
-def progress_bar(file, shown=True, **settings):
-    """Return tqdm's progress bar if it is to be shown and the file is a terminal, otherwise a _NoBar.
-
-    The bar writes to the terminal itself, not through an EscapedStream, because it moves by control characters.
+    The file is imported, and so may be files beside it; its errors are raised. Raises ValueError for no such class.
     """
-    if not (shown and file.isatty()):
-        return _NoBar()
-    try:
-        from tqdm import tqdm                          # late, so that --help needs nothing installed
-    except ImportError:
-        return _NoBar()
-    return tqdm(file=getattr(file, 'stream', file), dynamic_ncols=True, **settings)
-
-
-def _estimate_from(bar, done):
-    """Let a bar estimate the time left without what was done until now, before which something is compiled."""
-    bar.n = bar.initial = bar.last_print_n = done
-    bar.unpause()
-
-
-class _Speed:
-    """The speed of an epoch. epoch_start: when it began; read: how many characters were read since."""
-
-    def begin_epoch(self):
-        """Begin to measure the speed of an epoch."""
-        self.epoch_start, self.read = time.time(), 0
-
-    def speed(self):
-        """Return the characters per second of this epoch, a finite number even before the clock moves."""
-        return self.read / max(time.time() - self.epoch_start, 1e-6)
-
-
-class Watch(_Speed):
-    """What follows the steps of a training loop: this one only measures the speed, and never stops the loop."""
-    stopped = False
-
-    def step(self, cost, ratios, characters):
-        """Take the cost and the update ratios of a step, and how many characters it has read."""
-        self.read += characters
-
-    def until_stopped(self, items):
-        """Yield the items until the loop is to stop."""
-        for item in items:
-            yield item
-            if self.stopped:
-                return
-
-
-def _fitting(fields, columns):
-    """Return the first fields, joined, as many of them as have room."""
-    text = ''
-    for field in fields:
-        if len(text + field) > columns:
-            break
-        text += field
-    return text
-
-
-class ProgressBar(_Speed):
-    """The progress of training: a bar on a terminal, otherwise lines.
-
-    steps: how many an epoch has; done: how many the run has made. The time left is estimated without
-    the first step, in which a GPU's driver compiles.
-    """
-
-    def __init__(self, steps, done):
-        self.steps, self.done_before = steps, done
-        self.begin_epoch()
-        self.last_line = self.epoch_start
-        self.forecast = False                          # whether the estimate was printed
-        self.bar = progress_bar(sys.stdout, total=None, initial=done, desc='starting, ', smoothing=0.05,
-                                bar_format='{desc}{remaining} left |{bar}|')
-        self.go_back(done)
-
-    def go_back(self, done):
-        """Continue from an earlier step of the run."""
-        self.done = self.bar.n = done
-        self.first = done + 1                          # the step that the estimate leaves out
-
-    @contextlib.contextmanager
-    def paused(self):
-        """Do not count the time of the block for the speed."""
-        start = time.time()
-        yield
-        self.epoch_start += time.time() - start
-
-    def line(self, text):
-        """Print a line above the bar."""
-        self.bar.clear()
-        print(text, flush=True)
-        self.last_line = time.time()
-
-    def step(self, epoch, epochs, cost, valid_cost, characters):
-        """Show a step, which read this number of characters. epochs: those of the whole run, which may become fewer.
-
-        Return whether this is the time for a text before the end of the epoch: once, with the estimate of the time,
-        where much of the epoch is left.
-        """
-        self.done += 1
-        self.read += characters
-        fields = [f'epoch {epoch}/{epochs}, ', f'cost {cost:.3f}, ', f'valid {valid_cost:.3f}, ',
-                  f'{self.speed():,.0f} chars/s, ']
-        self.bar.total = total = epochs * self.steps
-        self.bar.set_description_str(_fitting(fields, shutil.get_terminal_size().columns - TIME), refresh=False)
-        if self.done == self.first:                    # both estimates of the time left, the bar's too, begin here
-            self.start = time.time()
-            _estimate_from(self.bar, self.done)
-            return False
-        self.bar.update()
-        elapsed = time.time() - self.start
-        seconds = elapsed / (self.done - self.first)   # of a step
-        estimates = not self.forecast and (elapsed > FORECAST or self.done % self.steps == 0)
-        if estimates:
-            what = f'what is left of {epochs} epochs' if self.done_before else f'{epochs} epochs'
-            whole = f', {duration(seconds * (total - self.done_before))} for {what}' if epochs > 1 else ''
-            self.line(f'estimated training time: {duration(seconds * self.steps)} an epoch{whole}')
-            self.forecast = True
-        if isinstance(self.bar, _NoBar) and time.time() - self.last_line > QUIET:
-            self.line(f'{"".join(fields)}{duration(seconds * (total - self.done))} left')
-        return estimates and seconds * (-self.done % self.steps) > FORECAST / 2        # seconds left of the epoch
-
-    def close(self):
-        self.bar.close()
+    if words is None:
+        return base
+    path, _, name = words.rpartition(':')
+    if not (path.endswith('.py') and os.path.isfile(path)):
+        raise ValueError(f'--cell is {words}: expected FILE:CLASS, of a file such as mine.py:Coupled')
+    path, module_name = os.path.realpath(path), os.path.splitext(os.path.basename(path))[0]
+    module = sys.modules.get(module_name)
+    if getattr(module, '__file__', None) != path:          # otherwise it is charlstm.py, which has base itself
+        spec = importlib.util.spec_from_file_location(module_name, path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules.setdefault(module_name, module)
+        sys.path.append(os.path.dirname(path))
+        spec.loader.exec_module(module)
+    found = getattr(module, name, None)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ValueError(f'{path} has no class {name} that is a subclass of CharLSTM')
+    return found

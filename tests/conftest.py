@@ -1,9 +1,7 @@
 """What the tests of several modules share: the repository's root on sys.path, models compiled once, and runs run once.
 
-A model is compiled twice, with the kernel and with theano.scan. The kernel is
-tested in Theano's default mode, as a user runs it. A scan takes more than a
-minute to compile in that mode, and its C code is Theano's own: it is tested
-with Theano's optimisations but without C, or without both.
+The kernel is tested in Theano's default mode, as a user runs it. A scan takes more than a minute to compile in that
+mode, and its C code is Theano's own: it is tested with Theano's optimisations but without C, or without both.
 """
 import contextlib
 import functools
@@ -62,8 +60,7 @@ hypothesis.settings.load_profile('several')
 
 
 # Of these files, one that came last would leave a worker alone at the end.
-FIRST = ('process_group', 'every_way', 'lesson', 'run', 'cell', 'charlstm', 'modules', 'kernel', 'edits', 'terminal',
-         'bfloat16')
+FIRST = ('process_group', 'every_way', 'lesson', 'run', 'cell', 'charlstm', 'modules', 'kernel', 'edits', 'bfloat16')
 
 
 def pytest_configure(config):
@@ -90,9 +87,7 @@ def refused():
         with pytest.raises(error) as caught:
             yield
         message = str(caught.value)
-        assert message and '\n' not in message
-        for word in words:
-            assert str(word) in message
+        assert message and '\n' not in message and all(str(word) in message for word in words)
     return refused
 
 
@@ -125,13 +120,11 @@ def compiled(floatX, kernel, **settings):
                           weight_decay=0.2, l1=0.03, l2=0.02, **settings)
         # A number in float64 in a graph would make a GPU slow: it is an error here.
         with theano.change_flags(warn_float64='raise' if floatX == 'float32' else 'ignore'):
-            for name in ('predict', 'train_rmsprop'):
-                model.compiled(name)
+            model.compile('predict', 'train_rmsprop')
             with contextlib.nullcontext() if kernel else default_mode(theano.compile.mode.FAST_COMPILE):
-                for name in ('check', 'train_sgd'):
-                    model.compiled(name)
+                shared = {*model.compiled('check').get_shared(), *model.compiled('train_sgd').get_shared()}
         model.compiled('sample')
-    shared = {variable for name in ('train_rmsprop', 'train_sgd') for variable in model.compiled(name).get_shared()}
+    shared.update(model.compiled('train_rmsprop').get_shared())
     return model, {variable: variable.get_value() for variable in shared}
 
 
@@ -224,10 +217,7 @@ def program(tmp_path):
 
 @pytest.fixture
 def in_process(monkeypatch, capfd):
-    """Run a script's main() in this process, up to where it would compile.
-
-    A process of its own would take a second to import Theano.
-    """
+    """Run a script's main() in this process, up to where it would compile; another one needs a second for Theano."""
     def compiling(*args, **kwargs):
         raise Compiling
 
@@ -249,9 +239,8 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp('trained')
     text = folder / 'sentences.txt'
     text.write_bytes(TEXT.encode('utf-8'))
-    options = SMALL + ('--initial original --lrate 0.002 --warmup 0 --anneal 0 --epochs 3 --save-every 2 '
-                       '--lrate-decay 0.5 --lrate-decay-epoch 2 --valid-every 6 '
-                       '--output-dir results').split()
+    options = SMALL + ('--initial original --lrate 0.002 --warmup 0 --anneal 0 --epochs 3 --save-every 2 --lrate-decay '
+                       '0.5 --lrate-decay-epoch 2 --valid-every 6 --output-dir results').split()
     result = run(TRAIN, text, 'r1', *options, cwd=folder, env={'MPLCONFIGDIR': str(folder / 'matplotlib')})
     results = folder / 'results'
     return SimpleNamespace(folder=folder, text=text, options=options, result=result, results=results,
@@ -286,7 +275,6 @@ def produce(monkeypatch, capfd, short_run):
             status = end.code
         out, err = capfd.readouterr()
         return SimpleNamespace(returncode=status, stdout=out, stderr=err)
-
     return call
 
 

@@ -7,12 +7,13 @@ import train
 from charlstm import CharLSTM
 from damage import METADATA
 from engine.model.checkpoint import Checkpoint, write
+from engine.model.parameters import NAMES
+from engine.parallel import SingleProcess
 from engine.run.options import Options
 from engine.run.recipe import complete, set_units
 from engine.run.run import Run
 from engine.run.schedule import Schedule
-from engine.parallel import SingleProcess
-from engine.terminal import ProgressBar, StopRequest
+from engine.terminal import StopRequest, bar
 from scripts import log_rows
 
 
@@ -20,11 +21,12 @@ class Learner:
     """Stand for CharLSTM in the loop. All it learns is the list of the rates of its steps; score makes its validation
     cost from that list."""
 
-    n_batches, batch_size = {'train': 1, 'valid': 1}, 3
+    n_batches, batch_size, p = {'train': 1, 'valid': 1}, 3, dict.fromkeys(NAMES)
     X = Y = {'train': [np.zeros((2, 3))], 'valid': [np.zeros((2, 3))]}
 
     def __init__(self, score):
         self.rates, self.score, self.random = [], score, SimpleNamespace(bit_generator=SimpleNamespace(state=0))
+        self.group = SingleProcess()
 
     training = CharLSTM.training
 
@@ -50,6 +52,9 @@ class Learner:
     def sample(self, text_length):
         return 'sample'
 
+    def passage(self):
+        return 'validation', 'abc'
+
     def passage_costs(self):
         return [2.5, 0.125]
 
@@ -65,8 +70,7 @@ class Learner:
 
 def options(*words):
     """Return the Options of run r of t.txt with these words on the command line."""
-    typed = train.build_parser().parse_args(['t.txt', 'r', *map(str, words)])
-    return Options(vars(typed))
+    return Options(vars(train.build_parser().parse_args(['t.txt', 'r', *map(str, words)])))
 
 
 def settled(*words):
@@ -77,26 +81,24 @@ def settled(*words):
     return o
 
 
-def learn(folder, score, *words, resume=None, stop=None, overwrite=False, interrupted=False):
-    """Run train.py's loop with a Learner, as run r of t.txt. Return it and its Schedule.
+def run_of(folder, model, *words, resume=None):
+    """Return the Run of a Learner, run r of t.txt, which may resume from a checkpoint."""
+    o, progress = settled('--warmup', 0, '--anneal', 0, *words), model.resume(resume) if resume else {}
+    o.output_dir, o.resume = str(folder), resume
+    run = Run(model, Schedule.resumed(o, progress, model.n_batches['train']), 'r_t.txt')
+    run._draw = lambda: None
+    return run
 
-    interrupted: save a checkpoint as train.py does where it is stopped.
-    """
-    model, progress = Learner(score), None
-    if resume:
-        progress = model.resume(resume)
-    o = settled('--warmup', 0, '--anneal', 0, *words)
-    run = Run(str(folder), 'r_t.txt', resume, progress, original=o.original)
-    run.draw = lambda: None
-    run.check(overwrite=overwrite)
-    schedule = Schedule.resumed(o, progress or {}, model.n_batches['train'])
-    run.follow(model, schedule)
-    with run.open(), run.naming_checkpoint('at once'):
-        run.save_missing()
-        train.learn(run, ProgressBar(model.n_batches['train'], schedule.step), stop or StopRequest(SingleProcess()))
-        if interrupted:
-            run.save(run.INTERRUPTED)
-    return model, schedule
+
+def learn(folder, score, *words, resume=None, stop=None):
+    """Run train.py's loop with a Learner, as run r of t.txt. Return it and its Schedule."""
+    model = Learner(score)
+    run = run_of(folder, model, *words, resume=resume)
+    run.check()
+    with run.open():
+        run.bar = bar(99, 'training', 'steps')
+        train.learn(model, run, stop or StopRequest(model.group))
+    return model, run.schedule
 
 
 # All that engine/run/picture.py uses of matplotlib, which takes a second to import.

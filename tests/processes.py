@@ -14,6 +14,7 @@ import cells  # noqa: E402
 import numpy_model  # noqa: E402
 from charlstm import CharLSTM  # noqa: E402
 from engine import parallel as process_group  # noqa: E402
+from engine.training import optimiser_variables  # noqa: E402
 
 B, T, STEPS = 7, 6, 40                 # B is divisible by neither 2 nor 3
 SETTINGS = dict(num_units1=5, num_units2=3, lrate=0.02, bptt_maxdepth=4, l1=0.03, l2=0.02, dropout=0.3, grad_clip=0.5,
@@ -42,10 +43,10 @@ def train(name, comm, ratio_valid=0.4, stateful=True, resume=None, cell=False):
             validation.append([model.validate_batch(), model.validate()])
             model.save_params(f'{name}_{step + 1}', dict(done=step + 1))
     arrays = {name: p.get_value() for name, p in model.p.items()}
-    arrays.update({'m_' + name: m.get_value() for name, m in zip(model.p, model._training_state()['mean_squares'])})
+    arrays.update({'m_' + name: m.get_value() for name, m in zip(model.p, optimiser_variables(model)['mean_squares'])})
     costs = np.reshape(costs, (-1, 1 + len(model.p)))
     np.savez(f'{name}_rank{model.group.rank}.npz', costs=costs, validation=validation,
-             rows=model.X['train'][0].shape[1], kept=sum(kept.nbytes for kept in model._text._kept.values()), **arrays)
+             rows=model.X['train'][0].shape[1], kept=sum(kept.nbytes for kept in model.text._kept.values()), **arrays)
     return model
 
 

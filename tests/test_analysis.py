@@ -1,4 +1,4 @@
-"""Costs of texts and of lines, adapting, alternatives, states and correlations, against numpy_model.py."""
+"""Costs of texts and of lines, adapting, and correlations, against numpy_model.py; test_every_way.py has the rest."""
 import math
 
 import numpy as np
@@ -9,7 +9,7 @@ from charlstm import CharLSTM, read_averages
 from engine import analysis
 from models import CODES, P, TEXT, set_parameters
 from numpy_model import H1, H2, LETTERS, NAMES, V
-from scripts import load, write_counter
+from scripts import load
 
 PROBABILITIES = numpy_model.forward(P, CODES[:40, None])[0][:, 0]          # (40, V)
 COSTS = -np.log(PROBABILITIES[np.arange(40), CODES[1:41]])                 # (40,)
@@ -40,8 +40,6 @@ def test_costs_and_alternatives_of_a_text(stateful, monkeypatch, room, most):
     np.testing.assert_allclose(stateful.score_text(TEXT[:41], progress=done.extend), COSTS, rtol=1e-4)
     assert max(read) == most and sum(read) == len(done) == 40
     np.testing.assert_array_equal(stateful.score_text(CODES[:41]), done)
-    for n in (2, 7, 8, 9, 15):
-        np.testing.assert_allclose(stateful.score_text(TEXT[:n]), COSTS[:n - 1], rtol=1e-4)
     for k in (1, V):
         costs, best, chances = stateful.alternatives(TEXT[:41], k)
         np.testing.assert_allclose(costs, COSTS, rtol=1e-4)
@@ -69,18 +67,6 @@ def test_costs_of_lines_are_those_of_each_by_itself(lined, monkeypatch, rows, ro
     np.testing.assert_allclose(found, [lined.score_text(f'\n{line}\n').sum() for line in lines], rtol=1e-5)
     np.testing.assert_allclose(lined.score_lines(iter(lines[::-1])), found[::-1], rtol=1e-5)
     assert lined.score_lines([]).shape == (0,)
-
-
-def test_costs_of_characters_whose_probability_is_0_in_float32(lined):
-    p = dict(P, c=P['c'] - 250 * (np.arange(V) == 3))
-    set_parameters(lined, p)
-    logs, y = np.log(numpy_model.forward(p, CODES[:40, None])[0][:, 0]), CODES[1:41, None]
-    expected = -np.take_along_axis(logs, y, axis=1)[:, 0]
-    assert max(expected) > 200
-    np.testing.assert_allclose(lined.score_text(CODES[:41]), expected, rtol=1e-3)
-    np.testing.assert_allclose(lined.alternatives(CODES[:41])[0], expected, rtol=1e-3)
-    lines = ['bd', 'ddcde', '']
-    np.testing.assert_allclose(lined.score_lines(lines), [cost_of_line(line, p) for line in lines], rtol=1e-4)
 
 
 # ---------------------------------------------------------------- adapting
@@ -134,23 +120,12 @@ def test_averages_of_checkpoints(stateful, path):
     arrays = load(stateful.save_params(path))
     averages = read_averages(path)
     assert set(averages) == set(NAMES) and all((m == arrays['m_' + name]).all() for name, m in averages.items())
-    for wrong in (0 * arrays['m_b2'], -arrays['m_b2']):
+    for wrong in (0 * arrays['m_b2'], -arrays['m_b2'], np.ones(V + 1)):
         np.savez(path, **{**arrays, 'm_b2': wrong})
         assert read_averages(path) == {}
-    np.savez(path, **{name: array for name, array in arrays.items() if name not in ('about', 'm_c')})
-    assert read_averages(path) == {}
 
 
-# ---------------------------------------------------------------- what it remembers
-
-def test_states_after_each_character(stateful):
-    states = stateful.states(TEXT[:23])
-    assert [(name, array.shape) for name, array in states.items()] == [
-        ('h1', (23, H1)), ('C1', (23, H1)), ('h2', (23, H2)), ('C2', (23, H2))]
-    for k in (0, 1, 7, 22):
-        for found, array in zip(states.values(), numpy_model.forward(P, CODES[:k + 1, None])[1]):
-            np.testing.assert_allclose(found[k], array[:, 0], rtol=1e-4, atol=1e-6)
-
+# ---------------------------------------------------------------- what its units follow
 
 def test_correlations_are_pearsons(stateful):
     states = stateful.states(TEXT)
@@ -160,22 +135,11 @@ def test_correlations_are_pearsons(stateful):
         feature = analysis.FEATURES[name](TEXT)
         for key, array in states.items():
             np.testing.assert_allclose(of[key], [np.corrcoef(feature, unit)[0, 1] for unit in array.T], atol=1e-6)
-    states['C1'][:, 2] = 0.5                                       # a unit that never changes follows nothing
+    states['C1'][:, 2] = 0.5                                   # a unit that never changes follows nothing
     assert stateful.correlations(TEXT, states)['position in the word']['C1'][2] == 0
 
 
-def test_counting_unit_is_found(tmp_path):
-    """A unit that counts the characters since the last line end by construction, among others that do not."""
-    text = 'one two\nthree, four and five\n\nsix sevens\n' * 9
-    model = CharLSTM()
-    model.model_setup(write_counter(tmp_path / 'p.npz', text))
-    found = model.correlations(text, model.states(text))['position in the line']
-    of = np.concatenate([found['C1'], found['C2']])
-    assert np.argsort(-abs(of))[0] == 1 and of[1] > 0.999999 and np.sort(abs(of))[-2] < 0.9
-
-
 @pytest.mark.parametrize('name, text, expected', [
-    ('inside quotes', 'a "b" c', '0011000'),
     ('inside quotes', '\u201ca\u201d \u201eb\u201c \xabc\xbb', '11001100110'),
     ('inside quotes', '"a\nb\n\nc "d"', '11111000110'),
     ('inside brackets', 'a(b[c]d)e)(', '01111110001'),

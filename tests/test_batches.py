@@ -197,7 +197,7 @@ def test_summary_and_metadata_of_a_fixed_split(text_file, capsys):
     distinct = len(set(POEM + ''.join(OTHERS.values())))
     assert first.endswith(f'{len(POEM)} characters, {distinct} distinct in all texts')
     assert 'valid: 28 characters to validate with, in sequences' in valid and 'test: 2 characters' in test
-    metadata = model._text.metadata()
+    metadata = model.text.metadata()
     for role, content in OTHERS.items():
         digest = hashlib.sha256(content.encode('utf-8')).hexdigest()
         assert metadata[role] == dict(path=paths[role], characters=len(content), sha256=digest)

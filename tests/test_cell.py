@@ -1,10 +1,9 @@
 """Cells: their code in C, JavaScript and NumPy against theano.scan and finite differences; checkpoints of them."""
-import copy
 import ctypes
 import json
-import pickle
 import re
 import subprocess
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -16,12 +15,12 @@ from charlstm import CharLSTM, lstm_cell, tt
 from engine.kernel import cell as cells_in_code
 from engine.page import page
 from engine.report import description
-from engine.kernel.cell import Cell, c_functions, js_function, js_learning_functions
+from engine.kernel.cell import Cell, js_function, js_learning_functions
 from engine.kernel.ops import Kernel, joined
 from engine.kernel.scan import Scan
 from engine.backend.theano_setup import theano
-from numpy_model import NAMES, costs, forward, sigmoid
-from scripts import FAST, ROOT, STATEFUL, TEXT as SENTENCES, copy_of_program, load, run, succeeded
+from numpy_model import NAMES
+from scripts import ROOT, load
 from test_kernel import INTERPRETED, only_kernel_in_c
 
 TEXT = ''.join(np.random.default_rng(1).choice(list('abcdefghijk'), 263)) + 'abcdefghijk'
@@ -73,18 +72,6 @@ def test_formulas(cell, formula):
         found = Cell(cell, (), dtype)
         assert sorted(re.sub(r'\bt\d+', 't1', found.formula).split('; ')) == sorted(formula.split('; '))
         assert found.standard == (cell is lstm_cell)               # by the sum of its text
-
-
-def test_what_is_kept_for_the_backward_pass():
-    """Results of costly functions; only pre-activations where these would be more than four."""
-    def kept(cell, own=()):
-        statements = c_functions(Cell(cell, own, 'float32').program).split('cell_backward')[0]
-        names = dict(re.findall(r'const vector (t\d+) = (.*);', statements))
-        return [names.get(value, value) for value in re.findall(r'kept\[\d\] = (.*);', statements)]
-    assert kept(lstm_cell) == ['vector_sigmoid(a_f)', 'vector_sigmoid(a_i)', 'vector_sigmoid(a_o)', 'vector_tanh(a_g)']
-    assert kept(coupled_cell) == ['vector_sigmoid(a_f)', 'vector_sigmoid(a_o)', 'vector_tanh(a_g)']
-    assert kept(odd_cell) == ['a_f', 'a_i', 'a_o', 'a_g']
-    assert kept(lambda f, i, o, g, C: (f * i, C * o)) == ['a_f', 'a_i', 'a_o']
 
 
 def unary(dtype):
@@ -220,44 +207,16 @@ def test_cell_that_draws_random_numbers(interpreted, path, capsys):
     assert 'no checkpoint keeps' in capsys.readouterr().err
 
 
-def test_cell_with_many_parameters_trains_and_writes_in_c(path):
-    """Also with units that are held, which adds two."""
-    names = [first + second for first in 'pqr' for second in 'abcdefghij']
-    cell = eval(f'lambda a_f, a_i, a_o, a_g, C_prev, {", ".join(names)}: '
-                f'(tt.tanh(a_f * a_i * a_o + ({" + ".join(names)}) * C_prev), tt.nnet.sigmoid(a_g))', dict(tt=tt))
-    model = model_with(cell, path, dict(zip(names, np.linspace(-1, 2, len(names)).tolist())))
-    p, x, y = {name: value.get_value() for name, value in model.p.items()}, model.X['train'][0], model.Y['train'][0]
-
-    def in_numpy(a_f, a_i, a_o, a_g, C_prev, *own, keep):
-        return np.tanh(a_f * a_i * a_o + sum(own) * C_prev), keep(sigmoid(a_g))
-    expected = costs(forward(p, x, cell=in_numpy, own=names)[0], y).mean()
-    np.testing.assert_allclose(model.theano_train_rmsprop(x, y)[0], expected, rtol=1e-5)
-    assert model.runs_in_c()
-    assert len(model.generate_text('a', 9)) == len(model.generate_text('a', 9, hold={'C1': {0: 1.0}})) == 9
-
-
 @pytest.mark.parametrize('cell, own, words', [
-    (lambda f, i, o, g: (f, i), {}, ['arguments', 'C_prev']),
-    (lambda f, i, o, g, C: C * f, {}, ['returns one thing', 'h and C']),
-    (lambda f, i, o, g, C: (C, C, f), {}, ['returns 3 things']),
     (lambda f, i, o, g, C: (C * f, 0.5), {}, ['0.5', 'for C']),
     (lambda f, i, o, g, C: (f * np.float64(0.1) * C.astype('float64'), C), {}, ['float64', 'for h', 'float32']),
     (lambda f, i, o, g, C: (C.sum(), C), {}, ['scalar', 'for h']),
+    (lambda f, i, o, g, C, q: (tt.tanh(q), C * f), {'q': 1}, ['row', 'for h']),
     (lambda f, i, o, g, C: (f, tt.tanh(g)), {}, ['does not use C_prev']),
     (lambda f, i, o, g, C, q: (f, C), {'q': 1}, ['does not use q']),
-    (lambda f, i, o, g, C: (tt.tanh(C), C), {}, ['none of a_f']),
-    (lambda f, i, o, g, C, q: (tt.tanh(q), C * f), {'q': 1}, ['row', 'for h']),
-    (lambda f, i, o, g, C, t0: (f, C * t0), {'t0': 1}, ["'t0'", 'name']),
-    (lambda f, i, o, g, C, q: (f, C * q), ['q'], ['cell_parameters', "['q']"]),
-    (None, {}, ['None', 'function']),
-    (lambda f, i, o, g, C: (sum([f] * 100, C), C), {}, ['characters', '99']),
-    (lambda f, i, o, g, C, q: (f, C * q), {}, ['arguments', "'q'"]),
-    (lambda f, i, o, g, C, q: (f, C * q), {'q': np.inf}, ['initial value of q', 'inf']),
-    (lambda f, i, o, g, C, q: (f, C * q), {'q': 1e39}, ['initial value of q', '1e+39']),
-    *[(lambda f, i, o, g, C, q: (f, C * q), {name: 1}, [repr(name), 'name'])
-      for name in ('W', 'a_f', 'C_prev', 'm_x', 'state_x')]])
-def test_functions_that_are_no_cells(refused, path, monkeypatch, cell, own, words):
-    monkeypatch.setattr(cells_in_code, 'LONGEST_FORMULA', 99)
+    (lambda f, i, o, g, C, q: (f, C * q), {'q': np.inf}, ['q', 'inf']),
+    *[(lambda f, i, o, g, C, q: (f, C * q), {name: 1}, [repr(name)]) for name in ('W', 'a_f', 't0')]])
+def test_functions_that_are_no_cells(refused, path, cell, own, words):
     with refused(ValueError, *words):
         model_with(cell, path, own).compile('check')
 
@@ -285,111 +244,82 @@ def test_gradient_that_is_not_in_c_is_scans(quick, path, monkeypatch, capsys):
     np.testing.assert_allclose(*costs, rtol=1e-5)
 
 
-def test_cell_that_is_set_on_an_object(quick, path):
-    """Compiled functions are compiled again."""
-    model, other = model_with(lstm_cell, path), model_with(coupled_cell, path)
-    x, y = model.X['train'][0], model.Y['train'][0]
-    standard = model.theano_check(x, y)[0]
-    model.cell = coupled_cell
-    assert model.theano_check(x, y)[0] == other.theano_check(x, y)[0] != standard
-    model.cell = lstm_cell
-    assert model.theano_check(x, y)[0] == standard
-
-
-def test_parameters_that_the_model_lacks(refused, path, tmp_path):
-    model = model_with(lstm_cell, path)
-    model.cell, model.cell_parameters = peephole_cell, PEEPHOLES
-    for use in (lambda: model.generate_text('ab', 9), lambda: model.save_params(tmp_path / 'params'), model.validate):
-        with refused(ValueError, 'peephole_cell', 'model_setup'):
-            use()
-    model.model_setup(num_units1=7, num_units2=5)
-    assert len(model.p) == 8 + 6
-
-
 class Peepholes(CharLSTM):
     cell, cell_parameters = staticmethod(peephole_cell), PEEPHOLES
 
 
-def test_copies_and_pickles_have_the_cell(quick, path, tmp_path):
-    model = Peepholes(random_seed=2)
+def test_model_that_adapts_has_the_cell(quick, path, tmp_path):
+    model, text = Peepholes(random_seed=2), 'abcdefghijk' * 4
     model.prepare_input(path, 0.4, 3, 7, verbose=False)
     model.model_setup(num_units1=7, num_units2=5)
-    x, y = model.X['train'][0], model.Y['train'][0]
-    expected = model.theano_check(x, y)[0]
-    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), model._copy(lrate=0.1)):
-        assert other.theano_check(x, y)[0] == expected
-    scored, adapted = [model.score_text('abcdefghijk' * 4, adapt=rate) for rate in (0, 0.5)]
+    scored, adapted = [model.score_text(text, adapt=rate) for rate in (0, 0.5)]
     assert (scored[:20] == adapted[:20]).all() and abs(scored - adapted)[20:].min() > 0
     standard = CharLSTM()
     standard.load_params(model.save_params(tmp_path / 'params'))
-    assert abs(standard.score_text('abcdefghijk' * 4, adapt=0.5) - adapted).max() > 1e-4
-    assert model.theano_check(x, y)[0] == expected
+    assert abs(standard.score_text(text, adapt=0.5) - adapted).max() > 1e-4
 
 
 # ---------------------------------------------------------------- an edit of charlstm.py changes what runs
 
-def edit_network(x, y, states, p, ops, truncate=-1, masks=None):
+original = type('original', (), {name: staticmethod(value) for name, value in vars(charlstm).items()
+                                 if callable(value) and getattr(value, '__module__', '') == 'charlstm'})
+
+
+def edited_network(x, y, states, p, ops, truncate=-1, masks=None):
     return original.network(x, y, states, dict(p, c=p['c'] + 0.3 * p['V'].sum(axis=1)), ops, truncate, masks)
 
 
-original = type('original', (), {name: staticmethod(getattr(charlstm, name)) for name in (
-    'initial_parameters', 'lstm_cell', 'stacked', 'network', 'smoothed', 'activation_penalty', 'penalty', 'clip', 'sgd',
-    'rmsprop', 'limited', 'running_averages', 'update_ratios')})
+def twice(name):
+    """Return a function of the model whose steps, first of its results, are twice as long."""
+    def edited(*arguments):
+        steps, state = getattr(original, name)(*arguments)
+        return [2 * step for step in steps], state
+    return edited
+
+
 EDITS = {
     'initial_parameters': lambda *arguments, **more: {
         name: 0.9 * array for name, array in original.initial_parameters(*arguments, **more).items()},
-    'network': edit_network,
+    'network': edited_network,
     'smoothed': lambda costs, spread, share: spread - costs,
     'activation_penalty': lambda *arguments: 3 * original.activation_penalty(*arguments),
     'clip': lambda gradients, limit, ops: [abs(g) for g in original.clip(gradients, limit, ops)],
     'stacked': lambda U: 0.9 * original.stacked(U),
     'penalty': lambda parameters, l1, l2: 3 * original.penalty(parameters, l1, l2),
-    'sgd': lambda *arguments: ([2 * step for step in original.sgd(*arguments)[0]], {}),
-    'rmsprop': lambda *arguments: ([2 * step for step in original.rmsprop(*arguments)[0]],
-                                   original.rmsprop(*arguments)[1]),
+    'sgd': twice('sgd'), 'rmsprop': twice('rmsprop'),
     'limited': lambda steps, limit: [step / 2 for step in original.limited(steps, limit)],
     'running_averages': lambda averages, parameters, weight: parameters,
     'update_ratios': lambda *arguments: [2 * ratio for ratio in original.update_ratios(*arguments)],
     'lstm_cell': lambda *inputs: coupled_cell(*inputs)}
 
 
-@pytest.fixture(scope='module')
-def unedited():
-    """Keep the numbers of the model as it is, by rule."""
-    return {}
-
-
-def numbers(path, rule):
-    model = model_with(CharLSTM.cell, path, lrate=0.01, l1=0.01, l2=0.02, grad_clip=0.3, step_clip=1000,
-                       smoothing=0.1, ar=0.7, tar=1.3, average=0.9)
-    train = getattr(model, 'theano_train_' + rule)
-    steps = [train(model.X['train'][k], model.Y['train'][k]) for k in range(3)]
+@lru_cache(maxsize=None)
+def numbers(path, rule, edit=None):
+    """Return what training reports and leaves, with a function of charlstm.py edited."""
+    with pytest.MonkeyPatch.context() as patch:
+        if edit:
+            patch.setattr(charlstm, edit, EDITS[edit])
+        model = model_with(CharLSTM.cell, path, lrate=0.01, l1=0.01, l2=0.02, grad_clip=0.3, step_clip=1000,
+                           smoothing=0.1, ar=0.7, tar=1.3, average=0.9)
+        step = getattr(model, 'theano_train_' + rule)
+        steps = [step(model.X['train'][k], model.Y['train'][k]) for k in range(3)]
     return [number for cost, _, *ratios in steps for number in (cost, *ratios)] + [
         p.get_value().sum() for p in model.p.values()]
 
 
+@pytest.fixture(scope='module')
+def same_path(tmp_path_factory):
+    path = tmp_path_factory.mktemp('text') / 't.txt'
+    path.write_text(TEXT)
+    return str(path)
+
+
 @pytest.mark.parametrize('name', EDITS)
-def test_every_function_of_the_model_counts(quick, path, monkeypatch, unedited, name):
+def test_every_function_of_the_model_counts(quick, same_path, name):
     """With the kernel: an edit of any function of charlstm.py changes the numbers of training."""
     rule = 'sgd' if name == 'sgd' else 'rmsprop'
-    if rule not in unedited:
-        unedited[rule] = numbers(path, rule)
-    monkeypatch.setattr(charlstm, name, EDITS[name])
-    after = numbers(path, rule)
-    assert np.isfinite(after).all() and max(abs(np.subtract(after, unedited[rule]))) > 1e-4
-
-
-def test_edited_penalty_counts_without_weights(quick, path, monkeypatch):
-    """Its gradient joins that of the costs; all weights are 0, which is the default."""
-    steps = []
-    for penalty in (original.penalty, lambda parameters, l1, l2: 3 * tt.sqr(parameters[-1] + 0.5).sum()):
-        monkeypatch.setattr(charlstm, 'penalty', penalty)
-        model = model_with(CharLSTM.cell, path, lrate=1)
-        before = model.p['c'].get_value()
-        x, y = model.X['train'][0], model.Y['train'][0]
-        model.theano_train_sgd(x, y)
-        steps.append(before - model.p['c'].get_value())
-    np.testing.assert_allclose(steps[1] - steps[0], 6 * (before + 0.5) / x.size, rtol=1e-4)
+    after, before = numbers(same_path, rule, name), numbers(same_path, rule)
+    assert np.isfinite(after).all() and max(abs(np.subtract(after, before))) > 1e-4
 
 
 def test_every_function_of_the_model_is_among_these():
@@ -397,49 +327,26 @@ def test_every_function_of_the_model_is_among_these():
     assert set(re.findall(r'^def (\w+)', source, re.MULTILINE)) == set(EDITS)
 
 
-def test_network_that_was_edited_writes_as_it_predicts(quick, path, monkeypatch, capsys, refused, tmp_path):
-    """A warning says that sampling.c, which has the old network, is not used; a page, which has it too, is refused."""
-    monkeypatch.setattr(charlstm, 'network', edit_network)
+def test_network_that_was_edited_writes_as_it_predicts(quick, path, monkeypatch, capsys):
+    """A warning says that sampling.c, which has the old network, is not used."""
+    monkeypatch.setattr(charlstm, 'network', edited_network)
     model = model_with(lstm_cell, path)
     text = model.generate_text('abc', 40, method='argmax')
     assert 'sampling.c' in capsys.readouterr().err
     x = np.array([model.uchar.index(ch) for ch in text])
     assert (model.theano_predict(x)[1][2:-1, 0] == x[3:]).all()
-    with refused(ValueError, 'network'):
-        page.write_page(tmp_path / 'page.html', model, 'params.npz', TEXT, 'a text')
-    assert not (tmp_path / 'page.html').exists()
-
-
-def test_edit_of_the_program_counts(tmp_path):
-    """As a researcher makes it: in charlstm.py, then train.py."""
-    (tmp_path / 't.txt').write_text(SENTENCES, encoding='utf-8')
-    program = copy_of_program(tmp_path / 'program')
-    source = (program / 'charlstm.py').read_text(encoding='utf-8')
-    edited = source.replace('C = tt.nnet.sigmoid(a_f) * C_prev + tt.nnet.sigmoid(a_i)',
-                            'C = tt.nnet.sigmoid(a_f) * C_prev + (1 - tt.nnet.sigmoid(a_f))')
-    assert edited != source
-    (program / 'charlstm.py').write_text(edited, encoding='utf-8')
-    succeeded(run(program / 'train.py', tmp_path / 't.txt', 'r', *STATEFUL, '--epochs', 1, cwd=tmp_path, flags=FAST))
-    info = description(str(program / 'training_results' / 'r_t.txt_epoch1.npz'))
-    assert 'cell: ' in info and '(1 - ' in info
 
 
 # ---------------------------------------------------------------- checkpoints
 
 def test_checkpoint_names_a_cell_that_is_not_the_standard_one(quick, path, tmp_path):
-    names = {}
     for cell, own in CELLS:
         saved = model_with(cell, path, own).save_params(tmp_path / cell.__name__)
-        about = json.loads(str(load(saved)['about']))
-        names[cell] = set(load(saved)) - {'uchar', 'about'}
-        if cell is lstm_cell:
-            assert about['cell'] == dict(formula='', parameters=[]) and 'cell: ' not in description(saved)
-        else:
-            formula = Cell(cell, own, 'float32').formula
-            assert about['cell'] == dict(formula=formula, parameters=list(own))
-            assert 'cell: ' + formula in description(saved)
-    added = {prefix + name + layer for prefix in ('', 'm_', 'state_sums_') for name in PEEPHOLES for layer in '12'}
-    assert names[peephole_cell] - names[lstm_cell] == added and names[coupled_cell] == names[lstm_cell]
+        formula = '' if cell is lstm_cell else Cell(cell, own, 'float32').formula
+        assert json.loads(str(load(saved)['about']))['cell'] == dict(formula=formula, parameters=list(own))
+        assert ('cell: ' + formula in description(saved)) == (cell is not lstm_cell)
+        assert set(load(saved)) >= {prefix + name + layer for prefix in ('', 'm_', 'state_sums_') for name in own
+                                    for layer in '12'}
 
 
 def test_checkpoint_of_another_cell(quick, path, tmp_path, refused, capsys):
@@ -448,39 +355,30 @@ def test_checkpoint_of_another_cell(quick, path, tmp_path, refused, capsys):
     capsys.readouterr()
     model = model_with(coupled_cell, path)
     before = {name: p.get_value() for name, p in model.p.items()}
-    with refused(ValueError, 'another cell', 'the standard one', '1 - '):
+    with refused(ValueError, 'another cell'):
         model.resume(saved[lstm_cell])
     assert all((p.get_value() == before[name]).all() for name, p in model.p.items())
     model.load_params(saved[peephole_cell])                        # its peepholes are left out
     assert 'another cell' in capsys.readouterr().err and set(model.p) == set(NAMES)
     peepholes = model_with(peephole_cell, path, PEEPHOLES, seed=5)
-    with refused(ValueError, 'p_f1', '--init'):
+    with refused(ValueError, 'p_f1'):
         peepholes.load_params(saved[lstm_cell])
     peepholes.init_params(saved[lstm_cell])
-    assert 'another cell' in capsys.readouterr().err
     assert (peepholes.p['W1'].get_value() == load(saved[lstm_cell])['W1']).all()
     assert (peepholes.p['p_o2'].get_value() == np.float32(0.4)).all()
-    peepholes.load_params(saved[peephole_cell])
-    assert capsys.readouterr().err == ''
     turned = Peepholes()
     turned.cell_parameters = dict(reversed(list(PEEPHOLES.items())))           # in another order
     turned.model_setup(saved[peephole_cell])
     assert np.isfinite(turned.score_text('abcabc')).all()
 
 
-def test_page_of_a_cell_computes_it(quick, path, tmp_path):
+def test_page_of_a_cell_computes_it(quick, path):
     racer = pytest.importorskip('py_mini_racer')
     for cell in (odd_cell, logical_cell):
         model = model_with(cell, path)
-        saved = model.save_params(tmp_path / 'params')
-        for p in model.p.values():
-            p.set_value(page.to_float16(p.get_value()).astype('float32'))
-        page.write_page(tmp_path / 'page.html', model, saved, TEXT, 'a text')
-        html = (tmp_path / 'page.html').read_text(encoding='utf-8')
         context = racer.MiniRacer()
         context.eval(js_function(Cell(cell, (), 'float32').program)
                      + (page.HERE / 'network.js').read_text(encoding='utf-8'))
-        assert model.javascript() in html
         p = {name: value.get_value().ravel().tolist() for name, value in model.p.items()}
         x = [model.uchar.index(ch) for ch in TEXT[:50]]
         found = json.loads(context.eval(

@@ -1,4 +1,4 @@
-"""Models taken elsewhere: what C, onnxruntime and PyTorch compute with the exported files, and the way back.
+"""Models taken elsewhere: what C and PyTorch compute with the exported files, and the way back.
 
 The file of PyTorch is judged by a loop in NumPy with PyTorch's names and order of gates and, where it is installed, by
 torch itself.
@@ -8,19 +8,19 @@ import os
 import re
 import shutil
 import subprocess
-import sys
-import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+import charlstm
 from cells import OWN, coupled_cell, logical_cell, odd_cell, peephole_cell
 from charlstm import CharLSTM, tt
 from engine.terminal import BUNDLED
-from engine.export import c_file
-from numpy_model import random_parameters, sigmoid
-from scripts import ROOT, Compiling, assert_refused, run, sentences, write_chain
+from engine.kernel import export
+from engine.training import sizes
+from numpy_model import LETTERS, random_parameters, sigmoid
+from scripts import assert_refused, run, sentences, write_chain
 from test_readme import TEXT_OUTPUT, examples
 from ways import Case, InTheano
 
@@ -115,9 +115,7 @@ def model_of(name):
 def exported(request, tmp_path_factory):
     """Return a model and a folder with its files, a text of which nothing was trained, its costs, and a greedy text."""
     model, folder = model_of(request.param), tmp_path_factory.mktemp('exported')
-    for ending in ('c', 'onnx') + ('safetensors',) * (request.param != 'own cell'):
-        if ending == 'onnx':
-            pytest.importorskip('onnx')
+    for ending in ['c'] + ['safetensors'] * (request.param != 'own cell'):
         model.export(folder / f'model.{ending}')
     codes = np.array([model.uchar.index(ch) for ch in sentences(200) if ch in model.uchar][:N + 1])
     prime = ''.join(model.uchar[k] for k in codes[:7])
@@ -148,7 +146,7 @@ def assert_costs(found, exported):
 # ---------------------------------------------------------------- C
 
 def test_numbers_of_c_keep_their_sign():
-    assert c_file._array('p[3]', np.array([-0.0, 0.0, -1.5], 'float32')).split('\n')[1] == '-0.0, 0, -1.5'
+    assert export._array('p[3]', np.array([-0.0, 0.0, -1.5], 'float32')).split('\n')[1] == '-0.0, 0, -1.5'
 
 
 def test_c_computes_the_model(exported):
@@ -157,11 +155,7 @@ def test_c_computes_the_model(exported):
     assert output(program, exported.prime, str(GREEDY), '0').decode() == exported.greedy + '\n'
 
 
-def test_c_is_short_and_compiles_without_warnings(exported):
-    text = (exported.folder / 'model.c').read_text(encoding='utf-8')
-    code = text.split('/* ---- The numbers ')[0].splitlines()
-    assert len(code) <= 200 and len(text) < 15e6
-    assert max(len(line) for line in code if not line.startswith('        const float t')) <= 120
+def test_c_compiles_without_warnings(exported):
     if exported.name == 'bundled':
         return                                         # the bundled one takes seconds
     for compiler in COMPILERS:
@@ -177,7 +171,8 @@ def test_c_refuses_what_it_cannot_do(exported):
     with open('/dev/full', 'w') as full:               # found long before the end of the text
         failed = subprocess.run([program, '', '999999999'], stdout=full, stderr=subprocess.PIPE)
     assert failed.returncode == 2 and failed.stderr.endswith(b'cannot write to standard output\n')
-    for arguments in (['a', '9' * 20], ['a', '5', 'inf'], ['a', '5', '-1'], ['a', '5', '1', '9' * 20], ['a~']):
+    for arguments in (['a', 'x'], ['a', '0'], ['a', '9' * 20], ['a', '5', 'inf'], ['a', '5', '-1'],
+                      ['a', '5', '1', 'x'], ['a', '9', '1', '1', 'more'], ['a~']):
         failed = subprocess.run([program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert (failed.returncode, failed.stdout) == (2, b''), arguments
 
@@ -202,10 +197,7 @@ def special(request, tmp_path_factory):
     model.model_setup(num_units1=7, num_units2=4)
     for name, array in random_parameters(6).items():
         model.p[name].set_value(2 * array.astype('float32'))
-    for ending in ('c', 'onnx'):
-        if ending == 'onnx':
-            pytest.importorskip('onnx')
-        model.export(folder / f'model.{ending}')
+    model.export(folder / 'model.c')
     codes = np.random.default_rng(4).integers(11, size=400)
     return SimpleNamespace(model=model, folder=folder, codes=codes, costs=model.alternatives(codes)[0])
 
@@ -217,23 +209,15 @@ def test_operations_of_cells_in_c(special, compiler):
     np.testing.assert_allclose(numbers_in_c(program, special.codes), special.costs, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize('alphabet', ['aé€𝄞 \n"\\?%\0\x7f', 'éÿüa'.encode()], ids=['characters', 'bytes'])
-def test_characters_in_c(tmp_path, alphabet):
-    """A model that expects the alphabet over and over writes it, in UTF-8 or in its own bytes."""
-    of_bytes = isinstance(alphabet, bytes)
-    array = np.unique(np.frombuffer(alphabet, 'S1')) if of_bytes else np.array(sorted(alphabet))
-    model = CharLSTM()
+def test_characters_in_c(tmp_path):
+    """A model that expects its characters over and over writes them, in UTF-8."""
+    array, model = np.array(sorted('aé€𝄞 \n"\\?%\0\x7f')), CharLSTM()
     model.model_setup(write_chain(tmp_path / 'p.npz', array))
     model.export(tmp_path / 'model.c')
-    whole = b''.join(ch.encode('ascii', 'surrogateescape') for ch in model.uchar) if of_bytes else (
-        ''.join(array.tolist()).replace('\0', '')).encode()
     program = compiled(tmp_path, options=[*WARNINGS, *SANITIZERS])
-    V, expected = len(model.uchar), ''.join(model.uchar).encode('utf-8', 'surrogateescape')
-    if not of_bytes:
-        assert b'\0' in expected and len(expected) == len(whole) + 1
-    written = output(program, 'a', str(2 * V), '0')
+    expected = ''.join(model.uchar).encode()
     at = expected.index(b'a')
-    assert written == (3 * expected)[at:at + 1 + 2 * len(expected)] + b'\n'
+    assert output(program, 'a', str(2 * len(array)), '0') == (3 * expected)[at:at + 1 + 2 * len(expected)] + b'\n'
     result = subprocess.run([program, 'a☃b'], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert result.returncode == 2 and result.stderr.decode().endswith('never saw the first character of: ☃b\n')
 
@@ -253,56 +237,6 @@ def test_drawing_in_c(tmp_path):
     program = compiled(tmp_path, options=WARNINGS + SANITIZERS)
     same = [output(program, '', '30', '1', seed) for seed in '112']
     assert same[0] == same[1] != same[2] and len(same[0].decode()) == 31
-    for words in (['a', 'x'], ['a', '0'], ['a', '9', '-1'], ['a', '9', '1', 'x'], ['a', '9', '1', '1', 'more']):
-        result = subprocess.run([program, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        assert (result.returncode, result.stdout, result.stderr.count(b'\n')) == (2, b'', 1)
-
-
-# ---------------------------------------------------------------- ONNX
-
-def session_of(folder):
-    return pytest.importorskip('onnxruntime').InferenceSession(str(folder / 'model.onnx'))
-
-
-def zero_states(model, B=1):
-    return dict(zip(('h1', 'C1', 'h2', 'C2'), model._zero_states(B)))
-
-
-def test_onnxruntime_computes_the_model(exported):
-    session, states = session_of(exported.folder), zero_states(exported.model)
-    p, *_ = session.run(None, dict(states, characters=exported.codes[:-1, None]))
-    assert_costs(-np.log(p[np.arange(N), 0, exported.codes[1:]]), exported)
-
-    def read(x):
-        p, *after = session.run(None, dict(states, characters=np.array([[x]])))
-        states.update(zip(states, after))
-        return p[0, 0]
-    assert greedy(read, exported) == exported.greedy
-    assert json.loads(session.get_modelmeta().custom_metadata_map['vocabulary']) == list(exported.model.uchar)
-
-
-def test_reference_of_onnx_computes_the_model(exported):
-    evaluator = pytest.importorskip('onnx.reference').ReferenceEvaluator(str(exported.folder / 'model.onnx'))
-    x = exported.codes[:12, None]
-    p, *_ = evaluator.run(None, dict(zero_states(exported.model), characters=x))
-    np.testing.assert_allclose(p, exported.model.theano_predict(x)[0], atol=1e-5)
-
-
-def test_rows_and_states_in_onnxruntime(exported):
-    """Three rows from states of their own: as the model has them after the beginning of the text."""
-    session, model, rows = session_of(exported.folder), exported.model, exported.codes[:60].reshape(3, 20).T
-    _, *between = session.run(None, dict(zero_states(model, 3), characters=rows[:11]))
-    p, *after = session.run(None, dict(zip(zero_states(model), between), characters=rows[11:]))
-    for row in range(3):
-        for name, state in zip(zero_states(model), after):
-            np.testing.assert_allclose(state[row], model.states(rows[:, row])[name][-1], atol=1e-5)
-    np.testing.assert_allclose(p, model.theano_predict(rows)[0][11:], atol=1e-5)
-
-
-def test_operations_of_cells_in_onnxruntime(special):
-    session = session_of(special.folder)
-    p, *_ = session.run(None, dict(zero_states(special.model), characters=special.codes[:-1, None]))
-    np.testing.assert_allclose(-np.log(p[np.arange(399), 0, special.codes[1:]]), special.costs, rtol=0, atol=1e-5)
 
 
 # ---------------------------------------------------------------- PyTorch
@@ -311,7 +245,7 @@ def load_tensors(path):
     return pytest.importorskip('safetensors.numpy').load_file(str(path))
 
 
-def save_tensors(path, tensors, vocabulary='abcdefghijk', **about):
+def save_tensors(path, tensors, vocabulary=LETTERS, **about):
     """Write a file as a user of PyTorch does."""
     about.update(vocabulary=json.dumps(list(vocabulary)))
     pytest.importorskip('safetensors.numpy').save_file(tensors, str(path), metadata=about)
@@ -356,7 +290,7 @@ def test_torch_computes_the_model(exported):
     torch = pytest.importorskip('torch')
     tensors = {name: torch.from_numpy(array) for name, array in
                load_tensors(exported.folder / 'model.safetensors').items()}
-    (H1, H2), V = exported.model._units(), len(exported.model.uchar)
+    (H1, H2), V = sizes(exported.model), len(exported.model.uchar)
     layers = dict(lstm1=torch.nn.LSTM(V, H1), lstm2=torch.nn.LSTM(H1, H2), linear=torch.nn.Linear(H2, V))
     torch.nn.ModuleDict(layers).load_state_dict(tensors)
     states = [None, None]
@@ -378,8 +312,8 @@ def test_readme_writes_with_torch(tmp_path, exported):
     """The example of text_output/README.md runs as pasted."""
     pytest.importorskip('torch')
     shutil.copy(str(exported.folder / 'model.safetensors'), str(tmp_path))
-    code, _ = examples(TEXT_OUTPUT, 'Export')
-    result = run('-c', code, cwd=str(tmp_path))
+    writes, *_ = examples(TEXT_OUTPUT, 'Export')
+    result = run('-c', writes, cwd=str(tmp_path))
     assert (result.returncode, result.stderr) == (0, '') and result.stdout.startswith('It is ')
     assert len(result.stdout) > 200 and set(result.stdout) <= set(exported.model.uchar)
 
@@ -394,22 +328,18 @@ def test_out_and_in_again_is_the_same(exported, tmp_path):
     back.model_setup(exported.folder / 'model.safetensors')
     assert bits(back) == bits(exported.model) and list(back.uchar) == list(exported.model.uchar)
     back.p['b1'].set_value(np.full_like(back.p['b1'].get_value(), -0.0))
-    back.export(tmp_path / 'again.SafeTensors')
+    back.export(tmp_path / 'again.safetensors')
     again = CharLSTM()
-    again.model_setup(tmp_path / 'again.SafeTensors')
+    again.model_setup(tmp_path / 'again.safetensors')
     assert bits(again) == bits(back)
 
 
-@pytest.mark.parametrize('uchar', [np.frombuffer('é€'.encode() + b'a', 'S1'), np.array(['\0', 'a', '\n', '𝄞'])],
-                         ids=['bytes', 'NUL'])
-def test_vocabulary_comes_back(tmp_path, uchar):
-    pytest.importorskip('safetensors')
+def test_vocabulary_comes_back(tmp_path):
     models = CharLSTM(), CharLSTM()
-    models[0].model_setup(write_chain(tmp_path / 'p.npz', np.unique(uchar)))
+    models[0].model_setup(write_chain(tmp_path / 'p.npz', np.array(['\0', '\n', 'a', '𝄞'])))
     models[0].export(tmp_path / 'p.safetensors')
     models[1].model_setup(tmp_path / 'p.safetensors')
     assert list(models[0].uchar) == list(models[1].uchar) and bits(models[0]) == bits(models[1])
-    assert models[0].generate_text('a', 12, 'argmax') == models[1].generate_text('a', 12, 'argmax')
 
 
 def foreign(H1=7, H2=4, dtype='float32', layers=('net.rnn1.{}_l0', 'net.rnn2.{}_l0')):
@@ -435,125 +365,56 @@ def test_file_of_a_user_of_pytorch(tmp_path, settings):
     np.testing.assert_allclose(model.alternatives(codes)[0], judge.costs(codes), rtol=0, atol=1e-5)
 
 
-def test_a_run_begins_with_such_a_file(folder, in_process, capfd):
-    """It begins with the units of the file; the parameters of characters that both texts have are those of the file."""
-    tensors, _ = foreign()
-    save_tensors(folder / 'theirs.safetensors', tensors)
-    model = CharLSTM(random_seed=2)
-    model.prepare_input('t.txt', batch_size=3, seq_length=5, verbose=False)
-    model.model_setup(num_units1=7, num_units2=4)
-    model.init_params('theirs.safetensors')
-    order = ['ifgo'.index(gate) for gate in 'fiog']
-    W = tensors['net.rnn2.weight_hh_l0'].reshape(4, 4, 4)[order]
-    assert (model.p['W2'].get_value() == W).all()
-    c = model.p['c'].get_value()[model.uchar.index('d')]
-    assert c == tensors['net.out.bias']['abcdefghijk'.index('d')]
-    result = in_process(ROOT / 'train.py', '--resume', 'theirs.safetensors')
-    assert_refused(result, 'theirs.safetensors', 'holds no run', '--init')
-    with pytest.raises(Compiling):
-        in_process(ROOT / 'train.py', 't.txt', 'r', '--batch-size', 3, '--seq-length', 5, '--output-dir', 'results',
-                   '--init', 'theirs.safetensors')
-    assert '2 layers of 7 and 4 units, ' in capfd.readouterr().out
+# ---------------------------------------------------------------- what is refused, and the command
 
-
-def without_array(name):
+def without(name):
     return lambda tensors: tensors.pop(name)
 
 
-def with_array(name, array):
+def replaced(name, array):
     return lambda tensors: tensors.update({name: array})
 
 
-DAMAGE = {
-    'no layer': (without_array('net.rnn1.weight_hh_l0'),
-                 ['net.rnn1.weight_ih_l0 (28, 11)', 'an nn.LSTM of two layers']),
-    'no bias': (without_array('net.rnn2.bias_hh_l0'), ['net.rnn2.bias_hh_l0 is missing']),
-    'no output': (without_array('net.out.bias'), ['net.out.weight (11, 4)']),
-    'embedding': (with_array('emb.weight', np.zeros((11, 3), 'f4')), ['emb.weight (11, 3)']),
-    'three layers': (with_array('net.rnn3.weight_hh_l0', np.zeros((8, 2), 'f4')), ['net.rnn3.weight_hh_l0 (8, 2)']),
-    'shape': (with_array('net.rnn1.weight_ih_l0', np.zeros((28, 12), 'f4')),
-              ['net.rnn1.weight_ih_l0 has shape (28, 12); expected (28, 11)']),
-    'other hidden': (with_array('net.rnn2.weight_ih_l0', np.zeros((16, 6), 'f4')),
-                     ['net.rnn2.weight_ih_l0 has shape (16, 6); expected (16, 7)']),
-    'scalar': (with_array('net.rnn2.weight_hh_l0', np.zeros((), 'f4')), ['net.rnn2.weight_ih_l0 has shape (16, 7)']),
-    'no units': (with_array('net.rnn2.weight_hh_l0', np.zeros((0, 0), 'f4')), ['has shape (16, 7); expected (0, 7)']),
-    'type': (with_array('net.out.bias', np.zeros(11, 'i8')), ['net.out.bias is of type I64']),
-    'not finite': (with_array('net.out.bias', np.full(11, np.nan, 'f4')), ['no finite float32 numbers'])}
-
-
-@pytest.mark.parametrize('name', DAMAGE)
-def test_what_does_not_fit_is_named(tmp_path, refused, name):
+@pytest.mark.parametrize('change, vocabulary', [
+    (without('net.rnn1.weight_hh_l0'), LETTERS), (without('net.rnn2.bias_hh_l0'), LETTERS),
+    (without('net.out.bias'), LETTERS), (replaced('emb.weight', np.zeros((11, 3), 'f4')), LETTERS),
+    (replaced('net.rnn3.weight_hh_l0', np.zeros((8, 2), 'f4')), LETTERS),
+    (replaced('net.rnn1.weight_ih_l0', np.zeros((28, 12), 'f4')), LETTERS),
+    (replaced('net.rnn2.weight_ih_l0', np.zeros((16, 6), 'f4')), LETTERS),
+    (replaced('net.rnn2.weight_hh_l0', np.zeros((), 'f4')), LETTERS),
+    (replaced('net.out.bias', np.zeros(11, 'i8')), LETTERS),
+    (replaced('net.out.bias', np.full(11, np.nan, 'f4')), LETTERS),
+    *[(len, vocabulary) for vocabulary in (LETTERS[:-1], 'aa' + LETTERS[2:], ['ab', *LETTERS[2:], 'l'], [*range(11)],
+                                           [['a']] * 11, [])]])
+def test_tensors_that_do_not_fit(tmp_path, refused, change, vocabulary):
     tensors, _ = foreign()
-    change, words = DAMAGE[name]
     change(tensors)
-    path = save_tensors(tmp_path / 'p.safetensors', tensors)
-    with refused(ValueError, path, *words):
+    path = save_tensors(tmp_path / 'p.safetensors', tensors, vocabulary)
+    with refused(ValueError, path):
         CharLSTM().model_setup(path)
 
 
-@pytest.mark.parametrize('vocabulary, word', [
-    ('abcdefghij', 'expected (28, 10)'), ('aacdefghijk', 'distinct'), (['ab', *'cdefghijkl'], 'has no vocabulary'),
-    ([*range(11)], 'has no vocabulary'), ([['a']] * 11, 'has no vocabulary'),
-    (['a\0', *'bcdefghijk'], 'has no vocabulary'), ([], 'has no vocabulary')])
-def test_vocabulary_that_does_not_fit(tmp_path, refused, vocabulary, word):
-    path = save_tensors(tmp_path / 'p.safetensors', foreign()[0], vocabulary)
-    with refused(ValueError, path, word):
-        CharLSTM().model_setup(path)
-
-
-def test_untrusted_files(tmp_path, refused):
-    """Without a vocabulary; with forged sizes; no such files at all; and with any byte changed."""
-    save = pytest.importorskip('safetensors.numpy').save_file
+def test_untrusted_tensors(tmp_path, refused):
+    """Without a vocabulary, cut off, and with any byte of the header changed."""
     path = tmp_path / 'p.safetensors'
-    save(foreign()[0], str(path))
-    with refused(ValueError, path, 'has no vocabulary', 'json.dumps'):
-        CharLSTM().model_setup(path)
-    for vocabulary in ('[' * 100_000, '[' * 900 + ']' * 900, '[{}]', '[1e999]', 'NaN', '[["a"], "b"]'):
-        save(foreign()[0], str(path), metadata={'vocabulary': vocabulary})
-        with refused(ValueError, path, 'has no vocabulary'):
-            CharLSTM().model_setup(path)
     good = save_tensors(path, foreign()[0]).read_bytes()
     start = int.from_bytes(good[:8], 'little')
-    for bad in (b'', b'x' * 7, good[:50], good[:-1], good + b'x', (2 ** 40).to_bytes(8, 'little') + good[8:],
-                good.replace(b'[28,7]', b'[28,9]', 1), good.replace(b'[28,7]', b'[1,28]', 1), b'PK\3\4' + good):
-        assert bad != good
+    for bad in (b'', good[:50], good[:-1], good + b'x', (2 ** 40).to_bytes(8, 'little') + good[8:],
+                good.replace(b'[28,7]', b'[28,9]', 1), good.replace(b'"vocabulary"', b'"vocabularx"')):
         path.write_bytes(bad)
-        with refused(ValueError, path, 'not a checkpoint that can be used', 'safetensors'):
+        with refused(ValueError, path):
             CharLSTM().model_setup(path)
     random, refusals = np.random.default_rng(5), 0
-    for _ in range(150):
+    for _ in range(100):
         changed = bytearray(good)
         changed[random.integers(start + 8)] = random.integers(256)
         path.write_bytes(changed)
         try:
             CharLSTM().model_setup(path)
-        except ValueError as error:
-            assert str(path) in str(error) and '\n' not in str(error)
+        except ValueError:
             refusals += 1
-    assert refusals > 75
-    with refused(FileNotFoundError, 'missing.safetensors'):
-        CharLSTM().model_setup(tmp_path / 'missing.safetensors')
-    os.mkfifo(tmp_path / 'fifo.safetensors')
-    with refused(ValueError, 'fifo.safetensors', 'it is a FIFO'):
-        CharLSTM().model_setup(tmp_path / 'fifo.safetensors')
+    assert refusals > 50
 
-
-@pytest.mark.parametrize('tensors, vocabulary', [
-    ({'a' * 10 ** 6 + str(k): np.zeros(1, 'f4') for k in range(5)}, 'ab'),
-    ({'a': np.zeros(2 * 10 ** 7, 'f4')}, 'ab'), (None, ['a' * 10 ** 5, *['b'] * 10 ** 3])])
-def test_large_files_that_do_not_fit_take_little_memory(tmp_path, tensors, vocabulary):
-    """Names of a megabyte, a large array, and an entry whose length NumPy would give to all others."""
-    path = save_tensors(tmp_path / 'p.safetensors', tensors or foreign()[0], vocabulary)
-    tracemalloc.start()
-    try:
-        with pytest.raises(ValueError, match='not a checkpoint') as caught:
-            CharLSTM().model_setup(path)
-        assert tracemalloc.get_traced_memory()[1] < 5e7 and len(str(caught.value)) < 5000
-    finally:
-        tracemalloc.stop()
-
-
-# ---------------------------------------------------------------- what is refused, and the command
 
 class Mixing(CharLSTM):
     """A cell that mixes units, which only theano.scan computes."""
@@ -564,58 +425,43 @@ class Mixing(CharLSTM):
         return tt.nnet.sigmoid(a_o) * (C - C.mean(axis=1, keepdims=True)), C
 
 
-def test_model_that_a_file_cannot_have(tmp_path, refused):
-    for ending, what in (('c', 'a file of C'), ('onnx', 'a file of ONNX'), ('safetensors', 'nn.LSTM')):
-        model = Mixing()
-        model.uchar = list('abc')
-        with refused(ValueError, 'nothing to export'):
-            model.export(tmp_path / f'm.{ending}')
-        model.model_setup(num_units1=3, num_units2=2)
-        with refused(ValueError, what, 'Mixing.cell', 'it uses'):
-            model.export(tmp_path / f'm.{ending}')
+def test_model_that_a_file_cannot_have(tmp_path, refused, monkeypatch):
+    """Without parameters, of a cell that is not in C or not PyTorch's, not finite, and of an edited network."""
+    mixing = Mixing()
+    mixing.uchar = list('abc')
+    with refused(ValueError, 'nothing to export'):
+        mixing.export(tmp_path / 'm.c')
+    mixing.model_setup(num_units1=3, num_units2=2)
+    with refused(ValueError, 'a file of C', 'Mixing.cell'):
+        mixing.export(tmp_path / 'm.c')
     model = InTheano().model(Case(5, 4, 3, T=1, B=1, own=True))
-    with refused(ValueError, 'nn.LSTM', 'peephole_cell', '.onnx or .c'):
+    with refused(ValueError, 'nn.LSTM', 'peephole_cell'):
         model.export(tmp_path / 'm.safetensors')
-    with refused(ValueError, 'm.txt', '.safetensors, .onnx, .c'):
-        model.export(str(tmp_path / 'm.txt'))
+    with refused(ValueError, 'm.onnx', '.safetensors or .c'):
+        model.export(str(tmp_path / 'm.onnx'))
     model.p['c'].set_value(np.full(5, np.inf, 'float32'))
     with refused(ValueError, 'm.c was not written'):
         model.export(tmp_path / 'm.c')
-    model.uchar = []
-    with refused(ValueError, 'no vocabulary'):
-        model.export(tmp_path / 'm.c')
+    network = charlstm.network
+    monkeypatch.setattr(charlstm, 'network', lambda x, y, states, p, *rest: network(
+        x, y, states, dict(p, c=2 * p['c']), *rest))
+    with refused(ValueError, 'network'):
+        InTheano().model(Case(5, 4, 3, T=1, B=1)).export(tmp_path / 'm.c')
     assert os.listdir(tmp_path) == []
 
 
-def test_edited_network_is_refused(tmp_path, refused, monkeypatch):
-    model = InTheano().model(Case(5, 4, 3, T=1, B=1))
-
-    def edited(x, y, states, p, *rest):
-        return network(x, y, states, dict(p, c=2 * p['c']), *rest)
-    network = type(model)._network
-    monkeypatch.setattr(CharLSTM, '_network', staticmethod(edited))
-    with refused(ValueError, 'a file of C cannot compute this model', 'was edited'):
-        model.export(tmp_path / 'm.c')
-
-
-@pytest.mark.parametrize('options, words', [
-    (['--export', 'm.txt'], ['--export is m.txt', '.safetensors, .onnx, .c']),
-    (['--export', 'm'], ['--export is m:']), (['--export', 't.txt.c'], ['exists already', '--overwrite']),
-    (['--export', 'm.c', '--info'], ['--export', '--info']), (['--export', 'm.c', '--score', 't.txt'], ['--score']),
-    (['--export', 'm.c', '--page', 'x.html'], ['--page']), (['--export', 'm.c', '--copies', 't.txt'], ['--copies']),
-    (['--export', 'm.c', '--length', 9], ['--length is for writing', '--export']),
-    (['--export', 'm.c', '--temperature', 0.5], ['--temperature is for writing', '--export']),
-    (['--export', 'm.C'], ['--export is m.C', '.c']),
-    (['out.txt', '--export', 'm.c'], ['OUT is out.txt', '--export'])])
-def test_command_that_contradicts_itself(produce, short_run, options, words):
+@pytest.mark.parametrize('options', [
+    ['--export', 'm.txt'], ['--export', 't.txt.c'], ['--export', 'm.c', '--info'],
+    ['--export', 'm.c', '--score', 't.txt'], ['--export', 'm.c', '--page', 'x.html'],
+    ['--export', 'm.c', '--temperature', 0.5], ['out.txt', '--export', 'm.c']])
+def test_command_that_contradicts_itself(produce, short_run, options):
     (short_run.folder / 't.txt.c').write_text('mine')
-    assert_refused(produce(*options), *words)
+    assert_refused(produce(*options))
     assert (short_run.folder / 't.txt.c').read_text() == 'mine' and not (short_run.folder / 'm.c').exists()
 
 
 def test_command_exports(produce, short_run):
     """What it says, a file that is replaced, and the file as PARAMS."""
-    pytest.importorskip('safetensors')
     for name in ('m.c', 'm.safetensors'):
         (short_run.folder / name).write_text('mine')
         result = produce('--export', name, '--overwrite')
@@ -624,22 +470,4 @@ def test_command_exports(produce, short_run):
     texts = [produce('--prime', 'the ', '--method', 'argmax', '--count', 1, 'out', checkpoint=name).stdout
              for name in ('m.safetensors', 'r_t.txt_best.npz')]
     assert texts[0] == texts[1] and texts[0].startswith('the ')
-    info = produce('--info', checkpoint='m.safetensors').stdout
-    assert '2 layers of 5 and 7 units' in info and 'only parameters and characters' in info
-    assert_refused(produce('m.safetensors'), 'm.safetensors is a checkpoint')
-
-
-@pytest.mark.parametrize('package, name', [('safetensors', 'm.safetensors'), ('onnx', 'm.onnx')])
-def test_missing_package_is_named(short_run, tmp_path, without, package, name):
-    checkpoint = short_run.folder / 'r_t.txt_best.npz'
-    env = without(package)
-    result = run(ROOT / 'produce_text.py', checkpoint, '--export', name, cwd=str(tmp_path), env=env)
-    assert_refused(result, f'No module named {package}', f'-m pip install {package}')
-    assert not (tmp_path / name).exists()
-    if package == 'safetensors':
-        (tmp_path / name).write_bytes((2).to_bytes(8, 'little') + b'{}')
-        result = run(ROOT / 'produce_text.py', name, '--info', cwd=str(tmp_path), env=env)
-        assert_refused(result, f'-m pip install {package}')
-    env['UV'] = sys.executable
-    result = run(ROOT / 'produce_text.py', checkpoint, '--export', f'other.{name}', cwd=str(tmp_path), env=env)
-    assert_refused(result, f'run --with {package}', 'produce_text.py')
+    assert '2 layers of 5 and 7 units' in produce('--info', checkpoint='m.safetensors').stdout

@@ -1,19 +1,9 @@
-"""Patches of Theano: programs that need them run, and no other module sees them. Theano's wheel."""
-import os
-import subprocess
-import sys
-
-import numpy as np
+"""Patches of Theano: programs that need them run, and no other module sees them."""
 import pytest
 
-from engine.backend import patches
 from scripts import FAST, ROOT, run
 
-WHEEL = ROOT / 'engine' / 'backend' / 'theano_wheel'
 PLAIN = 'cxx='                          # nothing is compiled
-
-
-# ---------------------------------------------------------------- programs that need a patch
 
 MRG = ('from theano.sandbox.rng_mrg import MRG_RandomStreams\n'
        'random = theano.function([], MRG_RandomStreams(3).uniform((1,)))\nassert random() != random()')
@@ -72,8 +62,6 @@ def test_programs_that_need_a_patch(programs, flags):
     assert result.returncode == 0, result.stderr
 
 
-# ---------------------------------------------------------------- no other module sees them
-
 def test_numpy_and_other_modules_stay_unchanged():
     """And scipy.stats, which takes half a second to import, is imported only when Theano uses it."""
     code = '''
@@ -92,42 +80,3 @@ print(round(float(theano.tensor.chi2sf(2.0, 2.0).eval()), 4))
 '''
     printed = run('-c', code, cwd=ROOT, flags=PLAIN).stdout.splitlines()
     assert printed == ['[]', '[]', '[]', 'True True', 'False False', '0.3679']
-
-
-@pytest.mark.parametrize('option', ['base_compiledir', 'compiledir'])
-def test_compiled_code_is_separate_by_python_numpy_and_patches(tmp_path, option):
-    """In every folder: Theano itself would load the code of others."""
-    code = 'from engine.backend.theano_setup import theano; print(theano.config.compiledir)'
-    folder = run('-c', code, cwd=ROOT, flags=f"{PLAIN},{option}='{tmp_path}/c,d é'").stdout.strip()
-    assert folder.startswith(f'{tmp_path}/c,d é{os.sep}') and folder.endswith(patches.compiled_for())
-    assert 'python{}.{}-numpy{}-'.format(*sys.version_info[:2], np.__version__) in folder
-
-
-# ---------------------------------------------------------------- Theano's wheel
-
-def test_names_that_theanos_setup_needs(tmp_path):
-    """They exist, and a sitecustomize.py that this one hides runs too."""
-    (tmp_path / 'sitecustomize.py').write_text('print("hidden")')
-    code = ('import configparser, io\nparser = configparser.SafeConfigParser()\n'
-            'parser.readfp(io.StringIO("[a]\\nb = c"))\nprint(parser.get("a", "b"))')
-    paths = os.pathsep.join([str(WHEEL), str(tmp_path)])
-    assert run('-W', 'ignore', '-c', code, env={'PYTHONPATH': paths}).stdout == 'hidden\nc\n'
-
-
-PIP = '''
-import os, sys
-assert not [name for name in os.environ if 'BACKEND_PATH' in name]
-assert sys.argv[1] == 'wheel' and sys.argv[-1] == 'Theano==1.0.5'
-open(os.path.join(sys.argv[-2], 'some-1.whl'), 'w').close()
-'''
-
-
-def test_wheel_is_built_by_pip(tmp_path):
-    """It gets no variables in which another pip names the path of this backend to it."""
-    (tmp_path / 'wheels').mkdir()
-    (tmp_path / 'pip.py').write_text(PIP)
-    paths = dict.fromkeys(['PEP517_BACKEND_PATH', '_PYPROJECT_HOOKS_BACKEND_PATH_JSON'], str(WHEEL))
-    code = 'import backend, sys; print(backend.build_wheel(sys.argv[1]))'
-    built = subprocess.run([sys.executable, '-c', code, str(tmp_path / 'wheels')], cwd=WHEEL, encoding='utf-8',
-                           env=dict(os.environ, PYTHONPATH=str(tmp_path), **paths), stdout=subprocess.PIPE)
-    assert (built.returncode, built.stdout) == (0, 'some-1.whl\n')

@@ -37,31 +37,26 @@ def model(text_file):
     return model
 
 
-def test_text_whose_characters_are_known_keeps_parameters_and_vocabulary(model, text_file, capsys):
+def test_text_whose_characters_are_known_keeps_parameters_and_vocabulary(model, text_file):
     p = parameters_of(model)
     model.prepare_input(text_file('hcbhcb', name='other.txt'), 0, 1, 2, verbose=False)
     assert ''.join(model.uchar) == 'abcdefgh' and text_of(model) == 'hcbhcb' and model.X['train'][0].tolist() == [[7]]
-    assert as_bytes(parameters_of(model)) == as_bytes(p) and capsys.readouterr().err == ''
+    assert as_bytes(parameters_of(model)) == as_bytes(p)
 
 
-def test_text_with_unknown_characters_drops_the_parameters_with_a_warning(model, text_file, capsys, refused):
+def test_text_with_unknown_characters_drops_the_parameters_with_a_warning(model, text_file, capsys):
     model.prepare_input(text_file('abxyaé', name='other.txt'), 0, 1, 2, verbose=False)
     err = capsys.readouterr().err
     assert err.count('\n') == 1 and "'x', 'y', 'é'" in err
     assert ''.join(model.uchar) == 'abxyé' and text_of(model) == 'abxyaé' and model.p == {}
-    with refused(ValueError, 'model_setup'):
-        model.generate_text('a')
-    model.model_setup(num_units1=3, num_units2=2)
-    assert model.p['c'].get_value().shape == (5,)
 
 
 def test_text_after_a_model_that_was_set_up_by_char_dim(text_file):
-    """Such a model has parameters, but no vocabulary that the text could be compared with."""
+    """It has no vocabulary that the text could be compared with."""
     model = CharLSTM()
-    assert model.uchar == []
     model.model_setup(num_units1=7, num_units2=4, char_dim=3)
     model.prepare_input(text_file('abcabc'), 0, 1, 2, verbose=False)
-    assert ''.join(model.uchar) == 'abc' and text_of(model) == 'abcabc' and model.p
+    assert ''.join(model.uchar) == 'abc' and model.p
 
 
 def test_refused_text_leaves_the_one_before(text_file, refused):
@@ -73,11 +68,11 @@ def test_refused_text_leaves_the_one_before(text_file, refused):
     assert text_of(model) == before and model.batch_size == 1 and model.n_batches == dict(train=50, valid=0)
 
 
-@pytest.mark.parametrize('depth, warns', [(9, True), (10, False), (-1, False)])
-def test_one_line_warns_of_sequences_longer_than_the_gradient_reaches(text_file, capsys, depth, warns):
+def test_a_line_warns_of_sequences_longer_than_the_gradient_reaches(text_file, capsys):
     model = prepared(text_file('abc' * 30), batch_size=2, seq_length=11)           # 10 steps
-    model.model_setup(num_units1=7, num_units2=4, bptt_maxdepth=depth)
-    assert capsys.readouterr().err.count('bptt_maxdepth') == warns
+    for depth, warns in ((9, True), (10, False), (-1, False)):
+        model.model_setup(num_units1=7, num_units2=4, bptt_maxdepth=depth)
+        assert ('bptt_maxdepth' in capsys.readouterr().err) == warns
 
 
 def test_representation(lettered):
@@ -91,9 +86,7 @@ def test_representation(lettered):
 @pytest.mark.parametrize('floatX', ['float32', 'float64'])
 @settings(max_examples=20)
 @given(characters=st.sets(CHARACTERS, min_size=1, max_size=40), H1=st.integers(1, 5), H2=st.integers(1, 5),
-       seed=st.integers(0, 99), progress=st.dictionaries(st.text(CHARACTERS), st.one_of(
-           st.none(), st.floats(allow_nan=False, allow_infinity=False), st.integers(), st.text(CHARACTERS)),
-                                                        max_size=3))
+       seed=st.integers(0, 99), progress=st.dictionaries(st.text(CHARACTERS), st.none() | st.integers(), max_size=3))
 def test_checkpoint_round_trip(shared_folder, floatX, characters, H1, H2, seed, progress):
     with theano.change_flags(floatX=floatX):
         model, other = CharLSTM(random_seed=seed), CharLSTM(random_seed=seed + 1)
@@ -222,10 +215,9 @@ def test_validation_batches_resume_bit_for_bit(make_model, tmp_path):
 def test_validation_begins_again_with_other_parameters_or_another_text(make_model, tmp_path):
     """Also where their states have another size."""
     model = make_model(1)
-    path, read = model.save_params(tmp_path / 'p'), dict(seq_length=5, verbose=False, stateful=True)
-    for change in (lambda: model.load_params(path),
-                   lambda: model.prepare_input(tmp_path / 'text.txt', batch_size=4, **read),
-                   lambda: model.init_params(path),
+    path, text = model.save_params(tmp_path / 'p'), tmp_path / 'text.txt'
+    for change in (lambda: model.load_params(path), lambda: model.init_params(path),
+                   lambda: model.prepare_input(text, batch_size=4, seq_length=5, verbose=False, stateful=True),
                    lambda: model.model_setup(num_units1=6, num_units2=5)):
         model.validate_batch()
         change()

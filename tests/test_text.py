@@ -8,7 +8,6 @@ import os
 import sys
 import threading
 import zipfile
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlstm import CharLSTM, read_checkpoint, read_text
-from engine import scoring, terminal
+from engine import terminal
 from engine.model import text as text_module
 from engine.model.text import read_string, renumbered, shown, smallest_type, vocabulary, without_unknown
 from models import prepared, text_of
@@ -240,9 +239,6 @@ def test_files_that_are_no_texts_are_left_out_with_a_line(tmp_path, capsys):
                 'dead link, 1 x device, 1 x hidden file, 2 x hidden folder, 1 x link to a folder')
     prepared(folder, verbose=True)
     assert capsys.readouterr().out.splitlines()[1] == left_out
-    lines = []
-    scoring.read(SimpleNamespace(in_vocabulary=str, uchar=list('first\nlanked')), folder, 'utf-8', lines.append)
-    assert lines == [left_out]
 
 
 def test_fifo_is_read_when_a_line_has_said_that_it_waits_for_a_writer(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from charlstm import CharLSTM, lstm_cell  # noqa: E402
 from engine import parallel as process_group  # noqa: E402
 from engine.kernel.cell import Cell, held_cell, js_function, js_learning_functions  # noqa: E402
 from engine.page.page import MODEL, file_of_page  # noqa: E402
-from engine.run_state import STATES  # noqa: E402
+from engine.training import STATES, zero_states  # noqa: E402
 from numpy_model import forward, lively_parameters, lstm, same  # noqa: E402
 
 FIRST = 0x3041                         # the code of the first character
@@ -136,14 +136,14 @@ class InTheano:
         found = dict(line=line, line_costs=model.score_text(line))
         found['probabilities'], found['best'] = model.theano_predict(x)
         found['mean'], found['best of check'] = model.theano_check(x, y)
-        found['costs'] = model._function('check')(x, y, *model._zero_states(case.B))[-1]
+        found['costs'] = model.compiled('check')(x, y, *zero_states(model, case.B))[-1]
         alternatives = model.alternatives(line, min(case.V, 3))
         found.update(zip(('costs of alternatives', 'alternatives', 'chances'), alternatives))
         found.update({name: state[:case.T] for name, state in model.states(line).items()})
         c = model.p['c'].get_value()
         c[y[0, 0]] -= IMPROBABLE
         model.p['c'].set_value(c)
-        of_check = model._function('check')(x, y, *model._zero_states(case.B))[-1]
+        of_check = model.compiled('check')(x, y, *zero_states(model, case.B))[-1]
         costs = model.score_text(line)[0], model.alternatives(line, 1)[0][0], of_check[0, 0]
         return dict(found, improbable=np.array(costs))
 
@@ -235,8 +235,9 @@ class InProcesses(InTheano):
 
     def model(self, case):
         model = super().model(case)
-        for step in model._functions.values():
-            step._sums = None                  # a buffer of the sizes of another case
+        for step in model.functions.values():
+            if hasattr(step, '_sums'):
+                step._sums = None                  # a buffer of the sizes of another case
         return model
 
 
@@ -341,23 +342,6 @@ class InExportedC:
         ends = np.cumsum([case.V, case.H1, case.H1, case.H2])
         logs, *states = np.split(np.stack(rows, axis=1), ends, axis=2)             # (T,rows,size) each
         return dict(probabilities=np.exp(logs), **{name: state[:, 0] for name, state in zip(STATES, states)})
-
-
-class InOnnx:
-    """The network of an exported model.onnx, a step at a time. Session: what runs it, onnxruntime's InferenceSession.
-    """
-
-    def __init__(self, folder, Session):
-        self.folder, self.Session, self.models = folder, Session, InTheano()
-
-    def answers(self, case):
-        model = self.models.model(case)
-        model.export(self.folder / 'model.onnx')
-        session, states, steps = self.Session(str(self.folder / 'model.onnx')), model._zero_states(case.B), []
-        for x in case.batch[0].astype('int64'):
-            p, *states = session.run(None, dict(zip(STATES, states), characters=x[None]))
-            steps.append([p[0], *[state[0] for state in states]])
-        return dict(zip(('probabilities', *STATES), map(np.array, zip(*steps))))
 
 
 def main():

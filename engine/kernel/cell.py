@@ -6,16 +6,14 @@ All other forms of the cell are written from these lines: layer.c and network.js
 """
 import collections
 import hashlib
-import inspect
 import json
 import re
 import zlib
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 import numpy as np
 
 from engine.backend.theano_setup import theano, tt
-from engine.model.patterns import LONGEST_FORMULA
 
 GATES = ('a_f', 'a_i', 'a_o', 'a_g')           # pre-activations: forget, input, output gate and cell update
 INPUTS = GATES + ('C_prev',)
@@ -24,7 +22,7 @@ PLACES = len(GATES)    # numbers a unit that the forward pass can keep: they ove
 
 
 def as_float(compare):
-    """Return a comparison of NumPy's that gives 0.0 or 1.0 instead of a truth value, as Theano's give in arithmetic."""
+    """Return a comparison of NumPy's that gives 0.0 or 1.0, as Theano's do in arithmetic."""
     return lambda x, y: compare(x, y) * 1.0
 
 
@@ -50,6 +48,8 @@ PRECEDENCE = {'{} + {}': 1, '{} - {}': 1, '{} * {}': 2, '{} / {}': 2, '-{}': 3} 
 COSTLY = ('Pow', 'Exp', 'Expm1', 'Log', 'Log1p', 'Sqrt', 'Tanh', 'ScalarSigmoid', 'ScalarSoftplus')
 # Operations that are written with others.
 REPLACED = {'Sqr': lambda x: ('Mul', x, x), 'Inv': lambda x: ('TrueDiv', 1.0, x), 'Invert': lambda x: ('Sub', 1.0, x)}
+# Unknown things that are named last: those that come with what a user wrote, such as a mean over units.
+NAMED_LAST = r'[^{]*$', r'Shape|Subtensor|\w*DimShuffle', 'Elemwise'
 KNOWN = {*OPERATIONS, *REPLACED, 'Identity', 'Cast', 'Second'}
 
 
@@ -60,11 +60,6 @@ class Code(NamedTuple):
     """
     lines: tuple
     outputs: tuple
-
-
-def own_inputs(n):
-    """Return the names in code of the n parameters of a cell itself."""
-    return tuple(f'own{k}' for k in range(n))
 
 
 class Program(NamedTuple):
@@ -83,15 +78,22 @@ class Program(NamedTuple):
         return len(self.forward.outputs) - 2
 
 
+def own_inputs(n):
+    """Return the names in code of the n parameters of a cell itself."""
+    return tuple(f'own{k}' for k in range(n))
+
+
 # ---------------------------------------------------------------- from a graph to lines
 
 class _Trace:
-    """The lines of a graph. values: variable to value."""
+    """The lines of a graph, name to operation and arguments.
+
+    values: variable to value. unknown: the first operation or variable that code cannot have, or None.
+    """
 
     def __init__(self, inputs, dtype):
         """Take the inputs, variable to name, and the model's type."""
-        self.values, self.lines, self._dtype = dict(inputs), {}, dtype
-        self._unknown = []
+        self.values, self.lines, self.unknown, self._dtype = dict(inputs), {}, None, dtype
         self._names = {}                       # line to its name: equal lines are one
 
     def add(self, variables):
@@ -100,36 +102,29 @@ class _Trace:
             arguments = [self._value(variable) for variable in node.inputs]
             for index, output in enumerate(node.outputs):
                 if output not in self.values:
-                    self.values[output] = self._apply(node, output, index, arguments)
+                    value = self._translated(node.op, output, node.inputs, arguments)
+                    if value is None:
+                        name = f'{node.op}.{index}' if len(node.outputs) > 1 else str(node.op)
+                        dtype = getattr(output, 'dtype', self._dtype)
+                        self._note(f'{node.op} of type {dtype}' if dtype != self._dtype else str(node.op))
+                        value = self._line(name, *arguments)
+                    self.values[output] = value
         return [self._value(variable) for variable in variables]
 
     def _value(self, variable):
         if variable not in self.values:
-            constant = isinstance(variable, theano.Constant) and getattr(variable, 'data', None)
+            constant = getattr(variable, 'data', None) if isinstance(variable, theano.Constant) else None
             if isinstance(constant, np.ndarray) and constant.size == 1 and constant.dtype.kind in 'biuf':
                 self.values[variable] = float(constant.item())
             else:                              # an array or a shared variable; a checksum tells arrays apart
                 data = f'_{zlib.crc32(constant.tobytes()):08x}' if isinstance(constant, np.ndarray) else ''
                 self.values[variable] = f'{variable.name or variable.type}{data}'
-                self._unknown.append(self.values[variable])
+                self._note(self.values[variable])
         return self.values[variable]
 
-    @property
-    def unknown(self):
-        """Return the first operation or variable that code cannot have; None where all are known."""
-        # A user knows a mean over units, but not the shapes and the like that come with it: name these last.
-        ranks = [re.compile(pattern) for pattern in (r'[^{]*$', r'Shape|Subtensor|\w*DimShuffle', 'Elemwise')]
-        return min(self._unknown, key=lambda what: [bool(rank.match(what)) for rank in ranks], default=None)
-
-    def _apply(self, node, output, index, arguments):
-        """Return the value of an output of a node, which is noted as unknown where code cannot have it."""
-        value = self._translated(node.op, output, node.inputs, arguments)
-        if value is None:
-            dtype = getattr(output, 'dtype', self._dtype)
-            self._unknown.append(f'{node.op}' + (f' of type {dtype}' if dtype != self._dtype else ''))
-            name = f'{node.op}.{index}' if len(node.outputs) > 1 else str(node.op)
-            value = self._line(name, *arguments)
-        return value
+    def _note(self, what):
+        self.unknown = min(filter(None, [self.unknown, what]),
+                           key=lambda what: [bool(re.match(pattern, what)) for pattern in NAMED_LAST])
 
     def _translated(self, op, output, inputs, arguments):
         """Return the value of an operation, or None where code cannot have it."""
@@ -138,11 +133,10 @@ class _Trace:
             return arguments[0]                # a number for every unit
         if not isinstance(op, tt.Elemwise) or name not in KNOWN:
             return None
-        if name in ('AND', 'OR', 'Invert') and output.dtype != 'bool':         # of the bits of whole numbers
-            return None
         # Constants may have any type. In a float64 model, Theano keeps comparisons and their products in float32.
         types = {v.dtype for v, value in zip(inputs, arguments) if not isinstance(value, float)} | {output.dtype}
-        if not constant and not types <= {self._dtype, 'bool', 'float32'}:
+        of_bits = name in ('AND', 'OR', 'Invert') and output.dtype != 'bool'           # of whole numbers
+        if of_bits or not constant and not types <= {self._dtype, 'bool', 'float32'}:
             return None
         if output.dtype == 'bool' and name == 'Add':
             name = 'OR'
@@ -273,8 +267,7 @@ def written(code, names, line, constant, prefix='', apart=()):
             function = template.split('(')[0] if template else operation
             expression = f'{prefix}{function}({", ".join(map(text, arguments))})'
         if uses[name] > 1 or name in apart:
-            known[name] = names.get(name, name), 4
-            statements.append(line.format(known[name][0], expression))
+            statements.append(line.format(names.get(name, name), expression))
         else:
             known[name] = expression, precedence
     return statements, [text(value) for value in code.outputs]
@@ -291,24 +284,34 @@ def equations(code, names, results, constant):
     return lines + [f'{name} = {output}' for name, output in zip(results, outputs) if name != output]
 
 
-def _elements(program):
-    """Return the names in C and JavaScript of the cell's own parameters: elements of an array."""
-    return {name: f'own[{k}]' for k, name in enumerate(own_inputs(program.own))}
+class Language(NamedTuple):
+    """How code is written as the body of a function. statement: a format; number: a constant to text."""
+    statement: str
+    number: Callable
+    prefix: str
+    indent: str
+
+    def body(self, program, code, outputs, names={}, inputs={}, apart=()):
+        """Return the body. outputs: a format for each; inputs: places that are read first, by name; others: written."""
+        names = {**{name: f'own[{k}]' for k, name in enumerate(own_inputs(program.own))}, **names}
+        statements, values = written(code, names, self.statement, self.number, self.prefix, apart)
+        return f'\n{self.indent}'.join([*[self.statement.format(*pair) for pair in inputs.items()], *statements,
+                                        *[output.format(value) for output, value in zip(outputs, values)]])
+
+
+IN_C = Language('const vector {} = {};', lambda value: 'number({})'.format(
+    repr(value).replace('inf', 'INFINITY').replace('nan', 'NAN')), 'vector_', '    ')
+IN_JAVASCRIPT = Language('const {} = {};', lambda value: repr(value).replace('inf', 'Infinity').replace('nan', 'NaN'),
+                      'math.', '  ')
 
 
 def c_functions(program):
     """Return the cell as two functions of vectors in C, which stand in place of cell.h."""
-    def constant(value):
-        return f'number({repr(value).replace("inf", "INFINITY").replace("nan", "NAN")})'
-
-    def body(code, names, places):
-        names = dict(_elements(program), **names)
-        statements, outputs = written(code, names, 'const vector {} = {};', constant, 'vector_')
-        return '\n    '.join(statements + [f'{place} = {output};' for place, output in zip(places, outputs)])
-
-    forward = body(program.forward, {}, ['*h', '*C', *[f'kept[{k}]' for k in range(program.kept)]])
-    backward = body(program.backward, {f'kept{k}': f'kept[{k}]' for k in range(program.kept)},
-                    [*[f'da[{k}]' for k in range(PLACES)], '*dC_prev', *[f'd_own[{k}]' for k in range(program.own)]])
+    kept = [f'kept[{k}]' for k in range(program.kept)]
+    results = [*[f'da[{k}]' for k in range(PLACES)], '*dC_prev', *[f'd_own[{k}]' for k in range(program.own)]]
+    forward = IN_C.body(program, program.forward, [f'{place} = {{}};' for place in ('*h', '*C', *kept)])
+    backward = IN_C.body(program, program.backward, [f'{place} = {{}};' for place in results],
+                      {f'kept{k}': place for k, place in enumerate(kept)})
     return f'''#ifndef CELL
 #define CELL
 
@@ -333,14 +336,9 @@ INLINE void cell_backward(const vector *kept, vector C_prev, vector C, const vec
 '''
 
 
-def _js_constant(value):
-    return repr(value).replace('inf', 'Infinity').replace('nan', 'NaN')
-
-
 def js_function(program):
     """Return the cell as a function of numbers in JavaScript, which network.js calls."""
-    statements, (h, C, *_) = written(program.forward, _elements(program), 'const {} = {};', _js_constant, 'math.')
-    body = '\n  '.join(statements + [f'return [{h}, {C}];'])
+    body = IN_JAVASCRIPT.body(program, program.forward, ['return [{},', '{}];'])
     return f'function cell({", ".join(INPUTS)}, own) {{\n  {body}\n}}\n'
 
 
@@ -350,20 +348,13 @@ def js_learning_functions(program):
     They read and write an array n, at the places of h, C and so on. The gates of a unit are H numbers apart, from a or
     da on. As in C, what the forward pass keeps overwrites the pre-activations.
     """
-    def at(name, k):
-        return f'n[{name} + {k} * H]'
-
-    def body(code, inputs, outputs):
-        statements, values = written(code, _elements(program), 'const {} = {};', _js_constant, 'math.')
-        given = [f'const {name} = {place};' for name, place in inputs.items()]
-        return '\n  '.join(given + statements + [output.format(value) for output, value in zip(outputs, values)])
-
-    gates, own = [at('a', k) for k in range(PLACES)], [f'd_own[{k}] += {{}};' for k in range(program.own)]
-    forward = body(program.forward, dict(zip(INPUTS, [*gates, 'n[before]'])),
-                   [f'{place} = {{}};' for place in ('n[h_at]', 'n[C_at]', *gates)])
-    backward = body(program.backward, {**{f'kept{k}': gates[k] for k in range(program.kept)}, 'C_prev': 'n[before]',
-                                       'C': 'n[C_at]', 'dh': 'n[dh_at]', 'dC': 'n[dC_at]'},
-                    [*[f'{at("da", k)} = {{}};' for k in range(PLACES)], 'n[dC_at] = {};', *own])
+    gates, d_gates = [[f'n[{name} + {k} * H]' for k in range(PLACES)] for name in ('a', 'da')]
+    forward = IN_JAVASCRIPT.body(program, program.forward, [f'{at} = {{}};' for at in ('n[h_at]', 'n[C_at]', *gates)],
+                              inputs=dict(zip(INPUTS, [*gates, 'n[before]'])))
+    inputs = {**{f'kept{k}': gates[k] for k in range(program.kept)}, 'C_prev': 'n[before]', 'C': 'n[C_at]',
+              'dh': 'n[dh_at]', 'dC': 'n[dC_at]'}
+    outputs = [f'{at} = {{}};' for at in (*d_gates, 'n[dC_at]')] + [f'd_own[{k}] += {{}};' for k in range(program.own)]
+    backward = IN_JAVASCRIPT.body(program, program.backward, outputs, inputs=inputs)
     return f'''function cellForward(n, a, before, h_at, C_at, own, H) {{
   {forward}
 }}
@@ -403,7 +394,8 @@ def js_steps(cell):
     shown, outputs = written(code, {**names, **dict(zip(own, cell.own))}, '{} = {}',
                              lambda value: f'{value:.6g}', apart=set(names))
     shown += [f'{name} = {output}' for name, output in zip('hC', outputs) if name != output]
-    statements, values = written(code, _elements(program), 'const {} = {};', _js_constant, 'math.', set(names))
+    elements = {name: f'own[{k}]' for k, name in enumerate(own)}
+    statements, values = written(code, elements, *IN_JAVASCRIPT[:3], apart=set(names))
     results = {**{names.get(name, name): name for name in (line.split()[1] for line in statements)},
                **dict(zip('hC', values))}
     returned = ', '.join(f'{name}: {value}' for name, value in results.items())
@@ -430,8 +422,6 @@ class Cell:
     """
 
     def __init__(self, function, own, dtype):
-        if not callable(function):
-            raise ValueError(f'the cell is {function!r}: expected a function')
         self.function, self.own, self.dtype = function, tuple(own), dtype
         self.name = getattr(function, '__qualname__', str(function)).split('<locals>.')[-1]
         variables = [tt.matrix(name, dtype) for name in INPUTS + self.own]
@@ -439,42 +429,26 @@ class Cell:
         self(variables[:5], [tt.row(name, dtype) for name in self.own])            # as theano.scan calls it
         h, C = self(variables[:5], variables[5:])
         read = theano.gof.graph.ancestors([h, C])
-        if not set(variables[:4]) & set(read):
-            raise ValueError(f'the cell {self.name} uses none of {", ".join(GATES)}')
         for variable in variables[4:]:
             if variable not in read:
                 raise ValueError(f'the cell {self.name} does not use {variable.name}')
         self.draws = any(getattr(variable, 'default_update', None) is not None for variable in read)
         trace = _Trace(dict(zip([*variables, dh, dC], [*INPUTS, *own_inputs(len(self.own)), 'dh', 'dC'])), dtype)
-        values = trace.add([h, C])
-        self.formula = self._formula(_code(trace.lines, values))
-        if len(self.formula) > LONGEST_FORMULA:
-            raise ValueError(f'the formula of the cell {self.name} has {len(self.formula):,} characters: expected at '
-                             f'most {LONGEST_FORMULA:,}')
+        code = _code(trace.lines, trace.add([h, C]))
+        # Constants have the digits of float32, so that both types have the same formula.
+        self.formula = '; '.join(equations(code, dict(zip(own_inputs(len(self.own)), self.own)), 'hC',
+                                           lambda value: re.sub(r'\.0$', '', str(np.float32(value)))))
         self.program = None if trace.unknown else _program(trace, variables, h, C, dh, dC)
         self.unknown = trace.unknown
 
     def __call__(self, inputs, own):
-        try:
-            inspect.signature(self.function).bind(*inputs, **dict(zip(self.own, own)))
-        except TypeError as error:
-            raise ValueError(f'the cell {self.name} takes other arguments than {", ".join(INPUTS + self.own)}: {error}'
-                             '; in a class, make it a staticmethod') from None
-        result = self.function(*inputs, **dict(zip(self.own, own)))
-        if not isinstance(result, (tuple, list)) or len(result) != 2:
-            count = f'{len(result)} things' if isinstance(result, (tuple, list)) else 'one thing'
-            raise ValueError(f'the cell {self.name} returns {count}: expected two, h and C')
-        for name, value in zip(('h', 'C'), result):
-            found = getattr(value, 'type', repr(value))
+        h, C = self.function(*inputs, **dict(zip(self.own, own)))
+        for name, value in (('h', h), ('C', C)):
+            found = getattr(value, 'type', value)
             if found != inputs[4].type:
                 raise ValueError(f'the cell {self.name} returns {found} for {name}: expected the type of C_prev, '
                                  f'{inputs[4].type}; Python numbers leave types as they are, NumPy arrays may not')
-        return result
-
-    def _formula(self, code):
-        names = dict(zip(own_inputs(len(self.own)), self.own))
-        # Constants have the digits of float32, so that both types have the same formula.
-        return '; '.join(equations(code, names, 'hC', lambda value: re.sub(r'\.0$', '', str(np.float32(value)))))
+        return h, C
 
     @property
     def standard(self):

@@ -6,9 +6,8 @@ from charlstm import CharLSTM, tt
 from engine.kernel.cell import GATES, Cell
 from engine.kernel.scan import Scan
 from engine.lesson.numpy_lstm import sigmoid
-from engine.own_class import load_class
 from engine.run import table
-from engine.terminal import Parser, main
+from engine.terminal import Parser, load_class, main
 
 B, H, V, T = 3, 5, 7, 6
 RANDOM = np.random.default_rng(1)

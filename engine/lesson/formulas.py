@@ -4,8 +4,7 @@
 """
 from charlstm import CharLSTM
 from engine.kernel.cell import INPUTS, Cell, c_functions, equations, own_inputs
-from engine.own_class import load_class
-from engine.terminal import Parser, main
+from engine.terminal import Parser, load_class, main
 
 
 def program(options):

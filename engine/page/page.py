@@ -151,7 +151,7 @@ def marks(text, copies):
         passages = [copies.longest]
         line += f' The longest passage, of {copies.longest.length:,}, is underlined. Look at it to see where it stands.'
     begins = len(text) - len(copies.written)
-    return dict(name=copies.original.name, line=line, passages=[
+    return dict(name=copies.name, line=line, passages=[
         dict(start=begins + place['start'], length=place['length'], line=place['line'], before=place['before'],
              after=place['after']) for place in copies.places(passages)])
 

@@ -1,7 +1,6 @@
-"""The logs of a run: how they look, and how they are written and read. Those that are read are untrusted input."""
-import contextlib
-import io
+"""The logs of a run: how they look, and how they are written and read."""
 import json
+import math
 import os
 import re
 import secrets
@@ -9,24 +8,17 @@ import warnings
 
 import numpy as np
 
-from engine.model.files import append_whole, has_other_names, lock, named, open_log
+from engine.model.files import append_text, lock, named, open_to_append
 from engine.model.parameters import NAMES
-from engine.model.patterns import random_id, whole
 
 STEPS, EPOCHS, SAMPLES, PASSAGE = LOGS = '.out', '_epochs.out', '_samples.txt', '_passage.out'    # endings of the logs
 BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # endings of checkpoints
 COLUMNS = 'epoch', 'cost', 'valid_cost', 'lrate', 'characters_per_second'      # of EPOCHS, for the fields of an Epoch
 ID = '# id {}\n'                      # of a log; each log that begins gets a new one
-ANY_ID = '0' * 16                     # of the length of an id
 SAMPLE = '# epoch {}:\n'
 SAMPLE_LENGTH = 200
-LONGEST_SAMPLE = 6 * SAMPLE_LENGTH    # characters: a log has an escape of 6 for one that UTF-8 cannot encode
 PASSAGE_HEADING = ('# the beginning of the {} text: {}\n'
                    '# epoch, and the cost of each of these characters but the first, in nats\n')
-LONGEST_HEADING = 10_000              # characters: each of a passage may be escaped
-LARGEST = 100_000_000                 # bytes of a log that is read for a page
-# What a checkpoint keeps of each log, by its ending: its id, and its size in bytes.
-STORED = dict.fromkeys(LOGS, {'id': random_id, 'size': whole})
 
 
 def with_all_digits(number):
@@ -37,7 +29,7 @@ def with_all_digits(number):
 # ---------------------------------------------------------------- writing
 
 class Logs:
-    """The logs of a run. Of several processes only the first opens them, so that the others write nothing.
+    """The logs of a run. Of several processes only the first opens them; in the others nothing is written.
 
     steps, epochs: what was logged, rows (epoch, training cost), and rows of COLUMNS.
     """
@@ -47,93 +39,48 @@ class Logs:
 
         original: whether the log of the steps is as the program of 2016 wrote it, without a heading.
         """
-        self._path, self._original = path, original
-        self._files = {}                       # open, by ending
+        self._path, self._original, self._files, self.steps, self.epochs = path, original, {}, [], []
         self._ids = {ending: secrets.token_hex(8) for ending in LOGS}
-        of_text, text = passage
         self._headings = {
-            STEPS: '# epoch cost valid_cost ' + ' '.join('ratio_' + name for name in names) + '\n',
-            EPOCHS: f'# {" ".join(COLUMNS)}\n', SAMPLES: '', PASSAGE: PASSAGE_HEADING.format(of_text, json.dumps(text))}
-        self.steps, self.epochs = [], []
-        self._kept = {}                        # rows of STEPS and EPOCHS that sizes_of found, by ending
+            STEPS: '' if original else '# epoch cost valid_cost ' + ' '.join('ratio_' + name for name in names) + '\n',
+            EPOCHS: f'# {" ".join(COLUMNS)}\n', SAMPLES: '',
+            PASSAGE: PASSAGE_HEADING.format(passage[0], json.dumps(passage[1]))}
 
     def _heading(self, ending, log_id):
-        """Return the first lines of a log with that id, bytes."""
-        if ending == STEPS and self._original:
-            return b''
-        return (self._headings[ending] + ID.format(log_id)).encode()
-
-    def lacks_rows(self, path):
-        """Return whether a file is a log with at most a heading, as a run leaves that was killed when it began."""
-        for ending in LOGS:
-            if path == self._path(ending):
-                heading = self._heading(ending, ANY_ID)
-                with named('read', path), open(path, 'rb') as log:
-                    found = log.read(len(heading) + 1)
-                return not found or re.sub(rb'[0-9a-f]{16}\n$', ANY_ID.encode() + b'\n', found) == heading
-        return False
-
-    def check_names(self, paths):
-        """Raise ValueError where one of the paths is a log that has other names, which would stay as they are."""
-        for path in paths:
-            if path.endswith(LOGS) and has_other_names(path):
-                raise ValueError(f'{path} is a link, through which no log is written: replace it by a copy, or remove '
-                                 'it')
-
-    def sizes_of(self, stored):
-        """Return the sizes of the logs that are those of a checkpoint, by ending. stored: what stored() returned then.
-
-        They keep their ids. Each has the id that the checkpoint knows, a row that ends at that size and, where it is
-        read, only rows.
-        """
-        sizes = {ending: log['size'] for ending, log in stored.items() if self._is_ours(ending, **log)}
-        if self._original and not {STEPS, EPOCHS} <= set(sizes):
-            for ending in (STEPS, EPOCHS):                 # they have one id
-                sizes.pop(ending, None)
-        self._ids.update({ending: stored[ending]['id'] for ending in sizes})
-        return sizes
-
-    def _is_ours(self, ending, id, size):
-        path = self._path(ending)
-        if not os.path.exists(path):
-            return False
-        with named('read', path), open(path, 'rb') as log:
-            known = log.read(min(size, os.fstat(log.fileno()).st_size))        # size: untrusted
-        complete = len(known) == size and known[-1:] in (b'', b'\n')           # a power cut may leave zeros
-        if not (complete and known.startswith(self._heading(ending, id))):
-            return False
-        return ending not in (STEPS, EPOCHS) or self._keep_rows(ending, known)
-
-    def _keep_rows(self, ending, known):
-        """Keep the rows of STEPS or EPOCHS for open(). Return whether these bytes are only rows as of this run."""
-        try:
-            found = rows(io.TextIOWrapper(io.BytesIO(known), 'utf-8'))
-        except ValueError:
-            return False
-        self._kept[ending] = found[:, :2 if ending == STEPS else len(COLUMNS)].tolist()
-        return not len(found) or found.shape[1] == len(self._headings[ending].split()) - 1         # without the #
-
-    def refuse_locked(self):
-        """Raise ValueError if another process has the run."""
-        if os.path.exists(self._path(STEPS)):
-            with contextlib.suppress(PermissionError), open_log(self._path(STEPS)) as log:
-                lock(log)
+        return self._headings[ending] + ('' if self._original and ending == STEPS else ID.format(log_id))
 
     def lock(self):
-        """Open the log of the steps, so that no other process can have the run. Raise ValueError if another has it."""
-        self._files[STEPS] = open_log(self._path(STEPS))
-        lock(self._files[STEPS])
+        """Open the logs, so that no other process can have the run. Raise ValueError if another has it."""
+        for ending in LOGS:
+            self._files[ending] = open_to_append(self._path(ending))
+            if ending == STEPS:
+                lock(self._files[ending])
 
-    def open(self, sizes):
-        """Open the other logs. Cut all to sizes in bytes by ending, those of sizes_of, or begin them anew."""
-        self._files.update({ending: open_log(self._path(ending)) for ending in LOGS if ending != STEPS})
-        for ending, log in self._files.items():
-            size = min(sizes.get(ending, 0), os.fstat(log.fileno()).st_size)
-            with named('write', self._path(ending)):
-                log.truncate(size)
+    def cut(self, stored=None, overwrite=False):
+        """Cut the logs to their sizes at a checkpoint, and begin those that are empty.
+
+        stored: what stored() returned at the checkpoint; None for a new run, which cuts all to 0. Raise ValueError if a
+        log is not that of the checkpoint; with overwrite it is begun anew.
+        """
+        sizes = {ending: 0 if stored is None else self._known_size(ending, stored, overwrite) for ending in LOGS}
+        for ending, size in sizes.items():
+            self._files[ending].truncate(size)
             if not size:
-                append_whole(log, self._heading(ending, self._ids[ending]))
-        self.steps, self.epochs = [self._kept[ending] if ending in sizes else [] for ending in (STEPS, EPOCHS)]
+                append_text(self._files[ending], self._heading(ending, self._ids[ending]))
+        self.steps = rows(self._path(STEPS))[:, :2].tolist() if sizes[STEPS] else []
+        self.epochs = rows(self._path(EPOCHS)).tolist() if sizes[EPOCHS] else []
+
+    def _known_size(self, ending, stored, overwrite):
+        """Return the size that a log had at the checkpoint, and keep its id; 0 for a log that begins."""
+        path, then = self._path(ending), stored.get(ending, {})
+        size, heading = os.path.getsize(path), self._heading(ending, then.get('id')).encode()
+        with open(path, 'rb') as log:
+            if size >= then.get('size', math.inf) and log.read(len(heading)) == heading:
+                self._ids[ending] = then['id']
+                return then['size']
+        if size and not overwrite:
+            raise ValueError(f'{path} is not that of the run as it was at its checkpoint: --overwrite begins it anew')
+        return 0
 
     def close(self):
         for log in self._files.values():
@@ -141,24 +88,25 @@ class Logs:
 
     def stored(self):
         """Return what a checkpoint keeps of the logs."""
-        return {ending: dict(id=self._ids[ending], size=os.fstat(log.fileno()).st_size)
-                for ending, log in self._files.items()}
+        return {ending: dict(id=self._ids[ending], size=os.path.getsize(self._path(ending))) for ending in self._files}
 
     def _write(self, ending, text):
         if ending in self._files:
-            append_whole(self._files[ending], text.encode('utf-8', 'backslashreplace'))
+            append_text(self._files[ending], text)
 
     def _row(self, ending, numbers):
         self._write(ending, ' '.join(f'{float(number):.6g}' for number in numbers) + '\n')
 
-    def step(self, epoch, cost, valid_cost, ratios):
-        """Log a training step. epoch: how many were read; ratios: of the update of each parameter."""
-        self.steps.append((epoch, float(cost)))
-        numbers = [epoch, cost, valid_cost, *ratios]
-        if self._original:
-            self._write(STEPS, ' '.join(map(with_all_digits, numbers)) + '\n')
+    def step(self, schedule, cost, ratios):
+        """Log a training step that a Schedule has counted. ratios: of the update of each parameter."""
+        epoch, valid_cost = schedule.epoch + schedule.batch / schedule.batches, schedule.valid_batch_cost
+        if self._original:             # as the program of 2016: counted from 0, and -1 without validation
+            epoch = schedule.epoch + (schedule.batch - 1) / schedule.batches
+            valid_cost = -1 if math.isnan(valid_cost) else valid_cost
+            self._write(STEPS, ' '.join(map(with_all_digits, [epoch, cost, valid_cost, *ratios])) + '\n')
         else:
-            self._row(STEPS, numbers)
+            self._row(STEPS, [epoch, cost, valid_cost, *ratios])
+        self.steps.append((epoch, float(cost)))
 
     def epoch(self, epoch):
         """Log an Epoch."""
@@ -175,24 +123,15 @@ class Logs:
 
 def path_beside(checkpoint, ending):
     """Return the path of the log with that ending beside a run's checkpoint, a path or an open one."""
-    endings = [re.escape(BEST), re.escape(INTERRUPTED), re.escape(EPOCH).replace(r'\{\}', r'\d+'), '[.]npz']
-    return re.sub(f'({"|".join(endings)})$', '', str(checkpoint)) + ending
+    return re.sub(r'(_best|_interrupted|_epoch\d+)?\.npz$', '', str(checkpoint)) + ending
 
 
 def rows(log):
-    """Return the rows of a log, (n, columns); none if it has only a heading. log: a path, or an open text.
-
-    Raise ValueError if it is no log.
-    """
+    """Return the rows of a log, (n, columns); none if it has only a heading. Raise ValueError if it is no log."""
     with named('read', log), warnings.catch_warnings():
         warnings.simplefilter('ignore')                    # of a log without rows yet
         found = np.loadtxt(log, ndmin=2, encoding='utf-8')
     return found if found.size else np.zeros((0, len(COLUMNS)))
-
-
-def _check_size(path):
-    if os.path.getsize(path) > LARGEST:
-        raise ValueError(f'it has more than {LARGEST:,} bytes')
 
 
 def read_samples(path):
@@ -200,15 +139,12 @@ def read_samples(path):
 
     Raise OSError or ValueError if the file is no such log.
     """
-    _check_size(path)
     with named('read', path), open(path, encoding='utf-8', newline='') as f:
         heading = f.readline()
         before, *parts = re.split('(?:^|(?<=\n\n))' + SAMPLE.format('([0-9]{1,9})'), f.read())
-    samples = {int(epoch): text.rstrip('\n') for epoch, text in zip(parts[::2], parts[1::2])}
-    complete = re.fullmatch(ID.format(r'\w+'), heading) and not before
-    if not complete or any(len(text) > LONGEST_SAMPLE for text in samples.values()):
+    if before or not re.fullmatch(ID.format(r'\w+'), heading):
         raise ValueError('it has something other than samples')
-    return samples
+    return {int(epoch): text.rstrip('\n') for epoch, text in zip(parts[::2], parts[1::2])}
 
 
 def read_passage(path):
@@ -217,13 +153,10 @@ def read_passage(path):
     Costs are float (n-1,), in nats, for a passage of n characters. Raise OSError or ValueError if the file is no such
     log.
     """
-    _check_size(path)
     with named('read', path), open(path, encoding='utf-8') as f:
-        heading = ''.join(f.readline(LONGEST_HEADING) for _ in range(2))
-    found = re.fullmatch(re.escape(PASSAGE_HEADING).replace(r'\{\}', '(.*)'), heading)
+        found = re.fullmatch(re.escape(PASSAGE_HEADING).replace(r'\{\}', '(.*)'), f.readline() + f.readline())
     passage, costs = json.loads(found.group(2)) if found else None, rows(path)
-    if not isinstance(passage, str) or len(costs) and costs.shape[1] != max(2, len(passage)):
-        raise ValueError('its heading is not that of its costs')
-    if not (np.isfinite(costs).all() and (costs[:, :1] == np.rint(costs[:, :1])).all()):
-        raise ValueError('it has costs that are no numbers')
+    if not isinstance(passage, str) or len(costs) and costs.shape[1] != max(2, len(passage)) or not (
+            np.isfinite(costs).all() and (costs[:, :1] == np.rint(costs[:, :1])).all()):
+        raise ValueError('its costs are not those of its heading')
     return found.group(1), passage, {int(row[0]): row[1:] for row in costs}

@@ -1,20 +1,11 @@
 """The picture of a run's costs."""
 import logging
-import unicodedata
 import warnings
 
 import numpy as np
 
 from engine.model.files import write_whole
-
-LONGEST = 80               # characters of a title; more would be wider than the picture
-
-
-def legible(title):
-    """Return a title with escapes for what cannot be printed, and without its middle if it is long."""
-    shown = ''.join(character if character.isprintable() else character.encode('unicode_escape').decode()
-                    for character in title)
-    return f'{shown[:LONGEST // 2]} ... {shown[-LONGEST // 2:]}' if len(shown) > LONGEST else shown
+from engine.terminal import printable
 
 
 def plot(axes, steps, epochs):
@@ -34,24 +25,20 @@ def plot(axes, steps, epochs):
 
 
 def draw_costs(path, title, steps, epochs):
-    """Draw costs in nats a character against epochs, as a PNG.
+    """Draw costs in nats a character against epochs, as a PNG. Raise ValueError without matplotlib.
 
-    steps: rows (epoch, training cost); epochs: rows (epoch, mean training cost,
-    validation cost or nan). Raise OSError when it cannot be written, ValueError without matplotlib.
+    steps: rows (epoch, training cost); epochs: rows (epoch, mean training cost, validation cost or nan).
     """
     logging.getLogger('matplotlib').setLevel(logging.ERROR)      # it logs about its font cache
     try:
-        import matplotlib
         from matplotlib.figure import Figure                     # pyplot would look for a backend
     except ModuleNotFoundError:
         raise ValueError('matplotlib is not installed') from None
-    title = unicodedata.normalize('NFC', title)                  # Apple's file systems take accents apart
-    defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != 'backend'}
-    with matplotlib.rc_context(defaults), warnings.catch_warnings():             # a user's settings may ask for LaTeX
+    with warnings.catch_warnings():
         warnings.filterwarnings('ignore', 'Glyph')               # of a character that the font lacks, drawn as a box
         figure = Figure(figsize=(8, 5))
         axes = figure.subplots()
         plot(axes, steps, epochs)
-        axes.set_title(legible(title).replace('$', r'\$'))       # a bare $ begins a formula
+        axes.set_title(printable(title).replace('$', r'\$'))                # a bare $ begins a formula
         with write_whole(path) as f:
             figure.savefig(f, format='png', dpi=110, bbox_inches='tight')

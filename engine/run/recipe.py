@@ -1,6 +1,5 @@
 """The options of a run that the user did not set, by the best recipe known."""
 import math
-import os
 
 import numpy as np
 
@@ -25,9 +24,8 @@ SAVE_EVERY, CHECKPOINTS = 10, 100          # epochs between checkpoints, but mor
 
 # The share of units to leave out, by the parameters for each character to learn from: more, where a text could be
 # learned by heart. Between the points it is interpolated, linearly in the logarithm of their number. Each point but the
-# last was the best, or as good as the best, of several shares: that at 1.3 on Python's library, the others on English
-# texts; all from before the initial values of today, with which more was worse at 1.9 and as good at 1.3, and those at
-# 0.1 and 0.35 before weight decay, too. tests/benchmarks/README.md has the costs.
+# last was the best, or as good as the best, of several shares (tests/benchmarks/README.md): that at 1.3 on Python's
+# library, the others on English texts.
 DROPOUT = ((0.1, 0.02), (0.25, 0.05),  # 2x128 units and 2.6 million characters, and 1 million
            (0.35, 0.1),                # 2x256 and 2.6 million
            (0.87, 0.15), (1.3, 0.25),  # 2x256 and 1 million, and 0.7 million of Python's library
@@ -45,16 +43,17 @@ def dropout(characters, parameters):
 
 
 def set_units(o):
-    """Set the numbers of units that are None in o, an Options.
+    """Set the numbers of units that are None in o, an Options. Return it.
 
     With --init, all that were not typed become those of its checkpoint. Otherwise the first layer gets UNITS, and the
-    second as many as the first. Raise what read_shapes raises for the checkpoint.
+    second as many as the first.
     """
     if o.init is not None:
         for name, size in zip(('num_units1', 'num_units2'), units(read_shapes(o.init)[0])):
             setattr(o, name, o.typed.get(name, size))
     o.num_units1 = o.num_units1 or UNITS
     o.num_units2 = o.num_units2 or o.num_units1
+    return o
 
 
 def lrate(num_units1, num_units2):
@@ -84,25 +83,17 @@ def complete(o, batches, parameters):
             setattr(o, name, value)
 
 
-def known_share(model, uchar):
-    """Return the share of the training text of a model whose characters are in uchar."""
-    counts = sum(np.bincount(x.ravel(), minlength=len(model.uchar)) for x in model.X['train'])
-    return counts[np.isin(model.uchar, uchar)].sum() / counts.sum()
-
-
 def advise(o, model):
     """Print the command that starts from the bundled model, if the text is short and the model knows its characters.
 
     o: the Options; model: with the text.
     """
     short = model.n_batches['train'] * o.batch_size * o.seq_length < SHORT
-    if o.init or o.cell or o.original or o.small or not (short and os.path.exists(BUNDLED)):
-        return
-    if not (os.path.isfile(o.input) or os.path.isdir(o.input)):        # a FIFO, which is read once
-        return
-    if known_share(model, read_shapes(BUNDLED)[1]) < KNOWN:
-        return
-    options = {name: value for name, value in o.typed.items()
-               if name not in ('num_units1', 'num_units2', 'initial', 'resume')}
-    words = typed({**options, 'input': near(o.input), 'run': f'{o.run}_init', 'init': near(BUNDLED)})
-    print(f'a text this short gains from a model that has learned another one: {script("train.py", *words)}')
+    if short and not (o.init or o.cell or o.original or o.small):
+        counts = sum(np.bincount(x.ravel(), minlength=len(model.uchar)) for x in model.X['train'])
+        known = np.isin(model.uchar, read_shapes(BUNDLED)[1])
+        if counts[known].sum() >= KNOWN * counts.sum():
+            options = {name: value for name, value in o.typed.items()
+                       if name not in ('num_units1', 'num_units2', 'initial', 'resume')}
+            words = typed({**options, 'input': near(o.input), 'run': f'{o.run}_init', 'init': near(BUNDLED)})
+            print('a text this short gains from a model that has learned another one: ' + script('train.py', *words))

@@ -5,92 +5,61 @@ and the cost is the mean over all of its characters but the first.
 """
 import json
 
-from engine.model.files import base_name, named, write_whole
-from engine.model.patterns import COST, matches, random_id, whole
+from engine.model.files import base_name, write_whole
 from engine.terminal import bar, bits, nats_and_bits
 
 RESULT = '_result.json'                # ending of the file
 TITLES = {'train': 'text', 'valid': 'validation text', 'test': 'test text'}        # of a run's texts, by their role
-LONGEST = 1 << 20                      # characters of the file, at most
-# What is used of a result that is read: other fields may be those of any version.
-STORED = {'...': None, 'id': random_id, 'epochs': whole, 'checkpoint_epoch': whole, 'best_valid_nats': COST,
-          'valid_nats': COST, 'test_nats': COST, 'test_adapted_nats': COST}
-LEFT_OUT = 'input', 'valid', 'test', 'run', 'random_seed'      # options: paths on this computer, and other fields
-
-
-class _Stopped(Exception):
-    """A stop was requested while a text is scored."""
+LEFT_OUT = 'valid', 'test', 'random_seed'      # options: paths on this computer, and a field of its own
 
 
 def to_score(options):
-    """Return what is scored at the end of a run, a dict: by name, the role of a text, and whether the model adapts."""
-    found = {role: (role, False) for role in ('valid', 'test') if getattr(options, role) is not None}
-    if options.test_adapt:
-        found['test_adapted'] = 'test', True
-    return found
+    """Return the names of what is scored at the end of a run: the roles of texts, and 'test_adapted'."""
+    return [role for role in ('valid', 'test') if getattr(options, role) is not None] + (
+        ['test_adapted'] if options.test_adapt else [])
 
 
 def read(path, run_id):
-    """Return the result of the run with that id from a file, a dict; {} where the file holds none."""
+    """Return the result of the run with that id from a file, a dict; {} if there is none."""
     try:
-        with named('read', path), open(path, encoding='utf-8') as f:
-            found = json.loads(f.read(LONGEST))
-    except (OSError, ValueError, RecursionError):
+        with open(path, encoding='utf-8') as f:
+            found = json.load(f)
+    except (OSError, ValueError):
         return {}
-    return found if matches(found, STORED) and found['id'] == run_id else {}
+    return found if isinstance(found, dict) and found.get('id') == run_id else {}
 
 
-def stored_scores(found, names, schedule):
-    """Return the scores in a result by name, of the best model of a Schedule; {} unless it has all.
+def _role(name):
+    return name.removesuffix('_adapted')
 
-    found: what read returned. names: those of to_score.
+
+def title(model, name):
+    """Return what a line calls a text that is scored. name: as in to_score."""
+    text = f'{TITLES[_role(name)]} {base_name(model.source(_role(name))["path"])}'
+    return text if _role(name) == name else f'{text}, adapting'
+
+
+def score(model, options, checkpoint, adapting):
+    """Return the mean costs of the texts of a model that are scored, in nats by the names of to_score.
+
+    checkpoint: of the best model; it is scored in float32, whatever precision it was trained with, as produce_text.py
+    --score does. adapting: how score_text adapts, a dict.
     """
-    best = epoch_of_best(schedule), schedule.best_cost
-    same = (found.get('checkpoint_epoch'), found.get('best_valid_nats')) == best
-    scores = {name: found.get(f'{name}_nats') for name in names} if same else {}
-    return {} if None in scores.values() else scores
-
-
-def epoch_of_best(schedule):
-    """Return the epoch of the best model; without validation, the last one."""
-    return schedule.best_epoch or schedule.epoch
-
-
-def score(model, options, checkpoint):
-    """Return the mean cost of each of to_score(options), in nats, by name; {} if a stop is requested meanwhile.
-
-    checkpoint: the path of the one that the model was read from.
-    """
-    from engine.analysis import how_to_adapt           # late, so that --help does not wait for NumPy
-    scores = {}
-    for name, (role, adapts) in to_score(options).items():
-        text, adapting = model.texts[role], how_to_adapt(checkpoint) if adapts else {}
-
-        def count(costs):
-            countdown.update(len(costs))
-            if model.group.stop_requested:
-                raise _Stopped
-
-        try:
-            with bar(len(text) - 1, f'scoring the {title(model, role, adapts)}', 'characters') as countdown:
-                count([])                                  # also before the first characters
-                scores[name] = float(model.score_text(text, progress=count, **adapting).mean(dtype='float64'))
-        except _Stopped:
-            return {}
+    best, scores = type(model)(kernel=options.kernel == 'on'), {}
+    best.load_params(checkpoint)
+    for name in to_score(options):
+        text, how = model.texts[_role(name)], {} if name == _role(name) else adapting
+        with bar(len(text), f'scoring the {title(model, name)}', 'characters') as shown:
+            costs = best.score_text(text, progress=lambda costs: shown.update(len(costs)), **how)
+        scores[name] = float(costs.mean(dtype='float64'))
     return scores
 
 
-def title(model, role, adapts):
-    """Return what a line calls a text. role: of a text of the model; adapts: whether the model adapts to it."""
-    found = f'{TITLES[role]} {base_name(model.source(role)["path"])}'
-    return f'{found}, adapting' if adapts else found
-
-
-def lines(model, options, scores):
+def lines(model, scores):
     """Yield a line for each score, in nats by name."""
-    for name, (role, adapts) in to_score(options).items():
-        yield (f'{title(model, role, adapts)}, {model.source(role)["characters"]:,} characters in one stream: '
-               f'{nats_and_bits(scores[name])} a character')
+    for name, nats in scores.items():
+        yield (f'{title(model, name)}, {model.source(_role(name))["characters"]:,} characters in one stream: '
+               f'{nats_and_bits(nats)} a character')
 
 
 def _costs(name, cost):
@@ -99,23 +68,20 @@ def _costs(name, cost):
 
 
 def fields(model, schedule, scores, **more):
-    """Return what the file holds, a flat dict. scores: in nats by name; more: other fields.
-
-    What does not exist or is not known is None.
-    """
-    found = dict(more, run=schedule.options.run, random_seed=schedule.options.random_seed,
+    """Return what the file holds, a flat dict; missing values are None. scores: in nats by name; more: other fields."""
+    options = schedule.options
+    found = dict(more, id=schedule.id, run=options.run, random_seed=options.random_seed,
                  parameters=sum(p.get_value(borrow=True).size for p in model.p.values()))
     for role in ('train', 'valid', 'test'):
         source = model.source(role) if model.has_text(role) else {}
         found.update({f'{role}_text': base_name(source['path']) if source else None,
                       f'{role}_characters': source.get('characters'), f'{role}_sha256': source.get('sha256')})
     found.update(epochs=schedule.epoch, best_epoch=schedule.best_epoch or None,
-                 **_costs('best_valid', schedule.best_cost))
-    found['checkpoint_epoch'] = epoch_of_best(schedule)
+                 checkpoint_epoch=schedule.best_epoch or schedule.epoch, **_costs('best_valid', schedule.best_cost))
     for name in ('valid', 'test', 'test_adapted'):
         found.update(_costs(name, scores.get(name)))
     found.update({f'version_{name}': version for name, version in model.versions().items()})
-    found.update({f'option_{name}': value for name, value in schedule.options.of_run().items()
+    found.update({f'option_{name}': value for name, value in options.kept('run', 'lp', 'text', 'model').items()
                   if name not in LEFT_OUT})
     return found
 

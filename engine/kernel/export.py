@@ -1,11 +1,38 @@
-"""The model as one file of C: the templates model.c and functions.c, the cell, and the numbers."""
+"""The model for other programs: one file of C, filled into model.c and functions.c, or a file of safetensors."""
+import os
 import re
 
 import numpy as np
 
-from engine.export.templates import filled, text_of
 from engine.kernel.cell import GATES, own_inputs, written
+from engine.kernel.ops import C_FILES
+from engine.model.files import write_whole
 from engine.model.parameters import stacked
+from engine.model.tensors import tensors_file
+
+FORMATS = {'.safetensors': "PyTorch's nn.LSTM", '.c': 'a file of C'}
+
+
+def format_of(path):
+    """Return the ending of a path, one of FORMATS. Raise ValueError for another."""
+    ending = os.path.splitext(path)[1]
+    if ending not in FORMATS:
+        raise ValueError(f'{path} cannot be exported: expected a name that ends in {" or ".join(FORMATS)}')
+    return ending
+
+
+def write(path, cell, p, uchar):
+    """Write a Cell that has a program, parameters by name, and uchar (V,), as CharLSTM.export says."""
+    ending = format_of(path)
+    if ending == '.c':
+        p = {name: array.astype(np.float32) for name, array in p.items()}
+    elif not cell.standard:
+        raise ValueError(f"PyTorch's nn.LSTM has the standard cell, and this model {cell.name}: export .c")
+    if not all(np.isfinite(array).all() for array in p.values()):
+        raise ValueError(f'{path} was not written: the parameters are no finite float32 numbers')
+    contents = (c_file if ending == '.c' else tensors_file)(cell, p, uchar)
+    with write_whole(path) as f:
+        f.write(contents)
 
 
 def _constant(value):
@@ -23,11 +50,7 @@ def _array(declaration, array):
 
 def _string(character):
     """Return a character as a string of C, with bytes that are no letters of ASCII by their numbers."""
-    try:
-        encoded = character.encode('utf-8', 'surrogateescape').replace(b'\0', b'')
-    except UnicodeError:
-        raise ValueError(f'the model has the character {character!r}, which no text of UTF-8 has: export .onnx or '
-                         '.safetensors') from None
+    encoded = character.encode('utf-8').replace(b'\0', b'')
     return '"' + ''.join(chr(b) if 32 <= b < 127 and b not in b'"\\?' else f'\\{b:03o}' for b in encoded) + '"'
 
 
@@ -46,7 +69,7 @@ def _cell(program):
 def _functions(text):
     """Return the functions of functions.c that the text of a cell calls, and those that these call."""
     found = []
-    for block in reversed(text_of('functions.c').split('\n\n')):
+    for block in reversed(C_FILES['functions.c'].strip().split('\n\n')):
         if re.search(r'\w+\(float', block).group().replace('float', '') in text:
             found, text = [block, *found], text + block
     return '\n\n'.join(found)
@@ -66,4 +89,5 @@ def c_file(cell, p, uchar):
                      own_argument=', const float *restrict own', own_comment=f', and own: {", ".join(cell.own)}')
         arrays.update(own)
     numbers = [f'static const char characters[V][5] = {{\n{strings}\n}};', *map(_array, arrays, arrays.values())]
-    return (filled(text_of('model.c'), dict(parts, numbers='\n\n'.join(numbers))) + '\n').encode()
+    parts['numbers'] = '\n\n'.join(numbers)
+    return re.sub(r'{{(\w+)}}', lambda match: str(parts[match.group(1)]), C_FILES['model.c']).encode()

@@ -27,7 +27,7 @@ static const float U1[V * 4 * H1], W1[H1 * 4 * H1], b1[4 * H1];
 static const float U2[H1 * 4 * H2], W2[H2 * 4 * H2], b2[4 * H2];
 static const float Vw[H2 * V], c[V];{{own_arrays}}
 
-/* The characters by number, each a string of UTF-8, or of a byte where the model learned bytes; "" is the NUL. */
+/* The characters by number, each a string of UTF-8; "" is the NUL. */
 static const char characters[V][5];
 
 /* What the model remembers of a text. */

@@ -1,1 +1,0 @@
-"""The model for other programs."""

@@ -1,1 +1,0 @@
-"""A run of train.py: its options, recipe, schedule, files and picture."""
