@@ -328,7 +328,7 @@ def test_writing(browser, written, checkpoint, of_text, javascript):
     browser.click('#stop')
     browser.wait(STOPPED)
     assert browser.text('#written') == whole and whole.startswith(part)
-    browser.set('#temperature', '0')
+    browser.set('#temperature', '-1')
     assert write() == whole and 'Temperature' in browser.text('#wrong')
 
 
