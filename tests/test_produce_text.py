@@ -51,8 +51,7 @@ def test_first_line_says_which_model_writes(produce, short_run, lettered, tmp_pa
             len(TEXT), short_run.costs.min(), short_run.costs.min() / np.log(2)))
     old = write_checkpoint(str(tmp_path / 'old.npz'))
     assert first_line(old) == size(old, 3, 2, sum(array.size for name, array in ARRAYS.items() if name != 'uchar'))
-    forged = dict(epoch=3, batch=0, rate=-1.0, best_cost=2.0, best_epoch=1)
-    for progress in (None, dict(note='mine'), dict(epoch=3, best_cost=None), forged):
+    for progress in (None, dict(note='mine'), dict(epoch=3, best_cost=None)):
         path = lettered.save_params(tmp_path / 'mine', progress)
         assert first_line(path).endswith(' parameters, learned from text.txt ({} characters)'.format(2 * len(LETTERS)))
         assert '11 characters' in succeeded(produce('--info', checkpoint=path))
@@ -542,8 +541,7 @@ def test_folders_of_any_system_are_left_out(short_run, tmp_path, path):
 # ---------------------------------------------------------------- checkpoints of the original: of bytes
 
 @pytest.mark.parametrize('text, encoding, options', [
-    ('aé€', 'utf-8', []), ('aé', 'latin-1', []), ('aé’b', 'cp1252', ['--encoding', 'cp1252']),
-    ('aあ', 'shift_jis', ['--encoding', 'shift_jis'])])
+    ('aé', 'latin-1', []), ('aé’b', 'cp1252', ['--encoding', 'cp1252'])])
 def test_bytes_of_the_original(produce, tmp_path, text, encoding, options):
     """They are UTF-8 or Latin-1, or in the encoding that the option names, as files are. Written texts are UTF-8."""
     data = text.encode(encoding)
@@ -567,12 +565,6 @@ def test_bytes_of_the_original(produce, tmp_path, text, encoding, options):
     assert f': {3 * len(data)} {entry}s, 0.0000 nats and 0.0000 bits per {entry},' in scored.stdout
     assert f' nats at {entry} ' in scored.stdout
     assert warned or repr(text) in result('--info').stdout
-
-
-def test_bytes_in_a_wrong_encoding(produce, tmp_path):
-    path = write_chain(tmp_path / 'p.npz', np.frombuffer('aé’b'.encode('cp1252'), 'S1'))
-    assert 'option encoding' in produce(tmp_path / 'out', '--count', 1, checkpoint=path).stderr.splitlines()[0]
-    assert_refused(produce('--info', '--encoding', 'klingon', checkpoint=path), "'klingon'")
 
 
 @pytest.mark.parametrize('encoding', ['klingon', 'hex', 'undefined', ''])
@@ -633,8 +625,7 @@ def test_default_output_that_cannot_be_written(program):
 
 
 @pytest.mark.parametrize('out, content', [
-    ('b.npz', None), ('new.NPZ', b''), ('b', b'PK\3\4 cut short'),
-    ('b.exe', b'a program that unpacks itself' + b'PK\5\6' + bytes(18))], ids=str)
+    ('b.npz', None), ('new.NPZ', b''), ('b.exe', b'a program that unpacks itself' + b'PK\5\6' + bytes(18))], ids=str)
 def test_text_is_not_appended_to_an_archive(folder, produce, out, content):
     """As where a shell's *.npz means two files."""
     if content is None:

@@ -716,11 +716,3 @@ def test_second_start_does_not_replace_what_the_first_did_meanwhile(tmp_path, re
     with refused(ValueError, 'exists already'), second.open():
         pass
     assert snapshot(tmp_path) == before
-
-
-@pytest.mark.parametrize('make, ending', [
-    (os.mkfifo, '.out'), (os.mkdir, '_epochs.out'), (lambda path: os.symlink('nowhere', path), '_samples.txt'),
-    (os.mkdir, '_epoch3.npz'), (os.mkfifo, '_best.npz'), (os.mkdir, '.png'), (os.mkfifo, '_result.json')])
-def test_result_that_is_no_file(folder, in_process, ending, make):
-    make('results/r_t.txt' + ending)
-    refuse_training(folder, in_process, 'results/r_t.txt' + ending, 'no file', options=['--overwrite'])
