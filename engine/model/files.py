@@ -61,7 +61,8 @@ def refuse_to_replace(path, overwrite, read=()):
 
 def is_archive(path):
     """Return whether a path is that of an npz, safetensors or zip file, by its ending or its contents."""
-    return path.lower().endswith(('.npz', '.safetensors', '.zip')) or zipfile.is_zipfile(path)
+    endings = '.npz', '.safetensors', '.zip'
+    return path.lower().endswith(endings) or os.path.isfile(path) and zipfile.is_zipfile(path)
 
 
 def open_to_append(path):
@@ -78,7 +79,8 @@ def append_text(f, text):
             while rest:
                 rest = rest[f.write(rest):]
         except OSError:
-            f.truncate(size)
+            with contextlib.suppress(OSError):             # a device, such as /dev/stdout, cannot be truncated
+                f.truncate(size)
             raise
 
 
