@@ -16,9 +16,8 @@ import pytest
 import charlstm
 from cells import OWN, coupled_cell, logical_cell, odd_cell, peephole_cell
 from charlstm import CharLSTM, tt
-from engine.terminal import BUNDLED
+from engine.commands import BUNDLED
 from engine.kernel import export
-from engine.training import sizes
 from numpy_model import LETTERS, random_parameters, sigmoid
 from scripts import assert_refused, run, sentences, write_chain
 from test_readme import TEXT_OUTPUT, examples
@@ -283,28 +282,6 @@ def test_nn_lstm_in_numpy_computes_the_model(exported):
     tensors = load_tensors(exported.folder / 'model.safetensors')
     assert_costs(Torch(tensors).costs(exported.codes), exported)
     assert greedy(Torch(tensors), exported) == exported.greedy
-
-
-@STANDARD
-def test_torch_computes_the_model(exported):
-    torch = pytest.importorskip('torch')
-    tensors = {name: torch.from_numpy(array) for name, array in
-               load_tensors(exported.folder / 'model.safetensors').items()}
-    (H1, H2), V = sizes(exported.model), len(exported.model.uchar)
-    layers = dict(lstm1=torch.nn.LSTM(V, H1), lstm2=torch.nn.LSTM(H1, H2), linear=torch.nn.Linear(H2, V))
-    torch.nn.ModuleDict(layers).load_state_dict(tensors)
-    states = [None, None]
-
-    def logs(x):
-        up = torch.eye(V)[torch.as_tensor(x)]
-        for k in (0, 1):
-            up, states[k] = layers[f'lstm{k + 1}'](up, states[k])
-        return layers['linear'](up).log_softmax(-1).numpy()
-    with torch.no_grad():
-        found = logs(exported.codes[:-1])
-        assert_costs(-found[np.arange(N), exported.codes[1:]], exported)
-        states[:] = [None, None]
-        assert greedy(lambda x: logs([x])[0], exported) == exported.greedy
 
 
 @pytest.mark.parametrize('exported', ['bundled'], indirect=True)
