@@ -443,4 +443,3 @@ def test_other_costs_than_minus_log_p_are_named(monkeypatch, capsys, kernel):
 
 def test_mode_that_runs_python_says_so():
     assert 'by the C kernel' in computes_on(made().runs_in_c())
-    assert 'in Python, many times slower' in computes_on(False)
