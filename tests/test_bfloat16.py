@@ -13,9 +13,7 @@ from engine.backend import bfloat16
 from engine.backend.theano_setup import theano
 from engine.kernel import ops
 from judges import to_bfloat16
-from learner import quick
-from scripts import STATEFUL, TEXT, TRAIN, succeeded
-from scripts import run as run_script
+from scripts import TEXT
 from test_kernel import STANDARD, any_number_of_threads, layer_inputs, needs_openmp, reals, run
 
 
@@ -106,15 +104,6 @@ def test_checkpoint_is_of_float32_and_resumes_to_the_bit(by, tmp_path, refused):
     with refused(ValueError, 'bfloat16', 'float32'):
         plain.resume(str(tmp_path / 'half.npz'))
     plain.load_params(str(tmp_path / 'half.npz'))                  # to write and to score with it
-
-
-def test_run_keeps_its_precision(folder):
-    env = dict(quick(folder), **{bfloat16.VARIABLE: 'emulated'})
-    said = succeeded(run_script(TRAIN, 't.txt', 'r', '--output-dir', 'results', *STATEFUL, '--epochs', 1,
-                                '--precision', 'bfloat16', env=env))
-    assert 'computes on the CPU, 1 thread, by the C kernel, in float32, products in bfloat16 (emulated)\n' in said
-    checkpoint = folder / 'results' / 'r_t.txt_epoch1.npz'
-    assert 'products in bfloat16' in succeeded(run_script(TRAIN, '--resume', checkpoint, '--epochs', 2, env=env))
 
 
 # ---------------------------------------------------------------- refusals

@@ -16,7 +16,7 @@ import pytest
 import charlstm
 from cells import OWN, coupled_cell, logical_cell, odd_cell, peephole_cell
 from charlstm import CharLSTM, tt
-from engine.commands import BUNDLED
+from engine.terminal import BUNDLED
 from engine.kernel import export
 from numpy_model import LETTERS, random_parameters, sigmoid
 from scripts import assert_refused, run, sentences, write_chain

@@ -24,8 +24,8 @@ def device():
     return None
 
 
-DEVICE = device()
-pytestmark = pytest.mark.skipif(DEVICE is None, reason=f'pygpu is not installed, or finds none of {", ".join(DEVICES)}')
+DEVICE, WHY_NOT = device(), f'pygpu is not installed, or finds none of {", ".join(DEVICES)}'
+pytestmark = pytest.mark.skipif(DEVICE is None, reason=WHY_NOT)
 
 # A cell with operations whose OpenCL code differs.
 CELL = '''
@@ -52,9 +52,14 @@ def output(result):
     return result.stdout
 
 
+def on(device, code, *arguments):
+    """Return the standard output of a program that computes on a device."""
+    return output(run('-c', code, *arguments, cwd=ROOT, flags=f'device={device}'))
+
+
 def test_a_cell_with_maximum_and_minimum(tmp_path):
     for name in ('cpu', DEVICE):
-        output(run('-c', CELL, tmp_path / f'{name[:3]}.npz', cwd=ROOT, flags=f'device={name}'))
+        on(name, CELL, tmp_path / f'{name[:3]}.npz')
     cpu, device = [dict(np.load(tmp_path / f'{name[:3]}.npz')) for name in ('cpu', DEVICE)]
     for name, value in cpu.items():
         np.testing.assert_allclose(device[name], value, rtol=1e-5, atol=1e-5, err_msg=name)

@@ -118,7 +118,7 @@ def test_device_compiler_or_folder_that_cannot_be_used(flags, words):
 
 
 @pytest.mark.parametrize('before, word', [
-    ('', 'no C++ compiler found'),
+    ('', 'there is no C++ compiler'),
     ('import sysconfig; sysconfig.get_path = lambda *names, **more: "/no/such"', '/no/such/Python.h is missing')])
 def test_without_a_compiler_or_the_header_of_python(before, word):
     """As on Debian without python3-dev: a compiler by itself does not help then."""

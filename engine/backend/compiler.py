@@ -14,8 +14,7 @@ from typing import NamedTuple
 
 # Where omp.h and its library are, besides the compiler's own folders: conda's, and Homebrew's on ARM and on Intel.
 PREFIXES = sys.prefix, '/opt/homebrew/opt/libomp', '/usr/local/opt/libomp'
-TO_INSTALL = ('Debian, Ubuntu: apt install g++; macOS: xcode-select --install; conda: conda install gxx; without one, '
-              'many times slower: THEANO_FLAGS=cxx=')
+TO_INSTALL = 'Debian, Ubuntu: apt install g++ python3-dev; macOS: xcode-select --install; conda: conda install gxx'
 OPENMP = 'Debian, Ubuntu: apt install libomp-dev; macOS: brew install libomp; conda: conda install llvm-openmp'
 
 

@@ -7,17 +7,16 @@ from engine.backend.patches import rewrite
 
 def patch(theano):
     """Correct errors on every device. On OpenCL, also patch what does not run or is too slow."""
-    gpuarray = theano.gpuarray
     rewrite(theano.scan_module.scan_op.Scan, 'execute', {
         # An output of which only the last rows are kept is a ring buffer. At the end scan moves its rows to their
         # places. With an odd number of rows it would overwrite some rows before it has read them.
         r'store_steps\[idx\] // 2': 'store_steps[idx] / 2',
         # scan compares addresses of outputs by `gpudata`, which exists on CUDA only.
         r'(\w+)\.gpudata': r'(\1.base_data, \1.offset)'})
-    softmax = gpuarray.nnet.GpuCrossentropySoftmaxArgmax1HotWithBias
+    softmax = theano.gpuarray.nnet.GpuCrossentropySoftmaxArgmax1HotWithBias
     softmax.gpu_kernels = _cross_entropy_kernels(softmax.gpu_kernels)
     if theano.config.device.startswith('opencl'):
-        _opencl(gpuarray.elemwise.GpuElemwise, gpuarray.opt.gpu_optimizer)
+        _opencl(theano.gpuarray.elemwise.GpuElemwise, theano.gpuarray.opt.gpu_optimizer)
 
 
 def _cross_entropy_kernels(kernels):

@@ -64,14 +64,11 @@ def compiling(report=_report):
 # ---------------------------------------------------------------- files
 
 class File(NamedTuple):
-    """A file to compile: an object, a library that is linked with objects, or a module of Python.
-
-    objects: paths; None for an object. options, libraries: words of the command before the source, and after it.
-    """
+    """A file to compile: an object, a library that is linked with objects, or a module of Python."""
     source: str
-    options: tuple
-    objects: tuple | None = ()
-    libraries: tuple = ()
+    options: tuple                     # words of the command before the source
+    objects: tuple | None = ()         # paths; None for an object
+    libraries: tuple = ()              # words after the source
     is_module: bool = False
 
 
@@ -124,10 +121,7 @@ def load(path):
 # ---------------------------------------------------------------- several at once
 
 def build(paths):
-    """Compile the files that are missing, and the objects that they need, on all cores.
-
-    Raises CompilerError, and OSError where memory or disk is full.
-    """
+    """Compile what is missing, and the objects that it needs, on all cores. Raises CompilerError or another OSError."""
     paths = {path for path in paths if not os.path.exists(path)}
     paths |= {needed for path in paths for needed in _files[path].objects or () if not os.path.exists(needed)}
     if not paths:
@@ -237,7 +231,7 @@ def install_compiler(imported):
     global cmodule
     cmodule, cxx = imported, imported.config.cxx
     if cxx and not shutil.which(cxx.strip('"')):                   # on Windows, Theano adds quotes
-        raise CompilerError(f'the C++ compiler {cxx} cannot be run; {compiler.TO_INSTALL}')
+        raise CompilerError(f'{cxx} cannot be run; {compiler.TO_INSTALL}; none, many times slower: THEANO_FLAGS=cxx=')
     cmodule.GCC_compiler.march_flags = compiler.of(cxx).target
     cmodule.GCC_compiler.compile_str = staticmethod(_compile_str)
 

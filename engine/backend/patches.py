@@ -30,10 +30,7 @@ def compiled_for():
 
 
 def rewrite(owner, name, changes):
-    """Compile a method again with changes of its source: regular expression to replacement.
-
-    Raises ImportError where one of them is not found.
-    """
+    """Compile a method again with changes of its source: regular expression to replacement, each found once or more."""
     lines, first = inspect.getsourcelines(getattr(owner, name))
     source = textwrap.dedent(''.join(lines))
     for old, new in changes.items():
@@ -163,11 +160,7 @@ def c_code(text):
 # ---------------------------------------------------------------- the import hook
 
 def _import(name, globals=None, locals=None, fromlist=(), level=0):
-    """Import like __import__, but from _REPLACEMENTS first.
-
-    `import scipy` alone is enough, as SciPy imports its parts when they are used. scipy.stats, which Theano hardly
-    uses, would take half a second.
-    """
+    """Import like __import__, but from _REPLACEMENTS first, and parts of SciPy only when they are used."""
     top = name.partition('.')[0]
     if level == 0 and name in _REPLACEMENTS:
         return _REPLACEMENTS[name if fromlist else top]

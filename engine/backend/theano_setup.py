@@ -15,10 +15,6 @@ from engine.backend.modules import CompilerError, compiling  # noqa: F401
 from engine.terminal import warn
 
 HEADER = os.path.join(sysconfig.get_path('include'), 'Python.h')         # all C code for this Python includes it
-
-
-# ---------------------------------------------------------------- settings
-
 DEFAULTS = {                 # of Theano's options; what the user sets takes precedence
     'floatX': 'float32',     # what GPUs compute in, and twice as fast on CPUs
     'blas.ldflags': '',      # NumPy's own BLAS; Theano finds no other
@@ -72,11 +68,9 @@ def _check_device(device):
 
 def _warn_of_slowness(cxx):
     """Warn where a compiler, Python's header, or OpenMP is missing."""
-    if not cxx and not os.path.exists(HEADER):
-        warn(f'{HEADER} is missing, so nothing can be compiled and everything runs many times slower; Debian, Ubuntu: '
-             'apt install python3-dev; Fedora: dnf install python3-devel; conda and uv bring Pythons that have it')
-    elif not cxx:
-        warn(f'no C++ compiler found, so everything runs many times slower; {compiler.TO_INSTALL}')
+    if not cxx:
+        missing = 'there is no C++ compiler' if os.path.exists(HEADER) else f'{HEADER} is missing'
+        warn(f'{missing}, so everything runs many times slower; {compiler.TO_INSTALL}')
     elif not compiler.of(cxx).openmp and modules.cores() > 1:
         warn(f'{cxx} has no OpenMP, so the kernel uses one of {modules.cores()} cores; {compiler.OPENMP}')
 
