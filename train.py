@@ -99,7 +99,7 @@ def program(arguments):
     print(o.summary(parameters, model.n_batches['valid'] > 0))
     in_c, start = model.runs_in_c(), time.time()
     print(f'computes on {theano_setup.computes_on(in_c, bfloat16.instructions(o.precision))}')
-    print(f'compiling: {"up to a minute" if in_c else "minutes"} the first time, less after that ...', flush=True)
+    print(f'compiling: {"up to a minute" if in_c else "some minutes"} the first time, less after that ...', flush=True)
     model.compile('train_rmsprop', 'sample', 'check', file=sys.stdout)
     print(f'compiled in {terminal.duration(time.time() - start)}', flush=True)
     with run.open():
