@@ -96,9 +96,9 @@ def program(arguments):
     if not progress:
         recipe.advise(o, model)
     print(o.summary(parameters, model.n_batches['valid'] > 0))
-    in_c, start = model.runs_in_c(), time.time()
-    print(f'computes on {theano_setup.computes_on(in_c, bfloat16.instructions(o.precision))}')
-    print(f'compiling: {"up to a minute" if in_c else "minutes"} the first time, less after that ...', flush=True)
+    print(f'computes on {theano_setup.computes_on(model.runs_in_c(), bfloat16.instructions(o.precision))}')
+    start = time.time()
+    print("compiling, once for this model's functions ...", flush=True)
     model.compile('train_rmsprop', 'sample', 'check')
     print(f'compiled in {terminal.duration(time.time() - start)}', flush=True)
     with run.open():

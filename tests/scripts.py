@@ -263,20 +263,6 @@ def paste(line, folder, flags=FAST, **changes):
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=600)
 
 
-def program(path, line):
-    """Make a program of a line of the shell's. Returns its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text('#!/bin/sh\n{}\n'.format(line))
-    path.chmod(0o755)
-    return str(path.parent)
-
-
-def path_without_uv():
-    """Return PATH without the folders that have a uv."""
-    return os.pathsep.join(folder for folder in os.environ['PATH'].split(os.pathsep)
-                           if not os.path.exists(os.path.join(folder, 'uv')))
-
-
 def contents(path):
     return path.read_bytes().decode('utf-8')
 

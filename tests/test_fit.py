@@ -4,7 +4,7 @@ import signal
 import numpy as np
 import pytest
 
-from charlstm import CharLSTM, tt
+from charlstm import CharLSTM
 from engine.run.schedule import Diverged
 from models import TEXT
 
@@ -58,20 +58,6 @@ def test_option_that_is_none_is_that_of_the_recipe(book, interpreted, path, capf
     model.load_params(begin)
     model.fit(book, init=begin, num_units1=None, **sizes)
     assert 'init=' not in capfd.readouterr().err and model.p['W1'].get_value().shape == (4, 3, 3)
-
-
-def test_cell_and_parameters_of_ones_own(book, interpreted):
-    class Leaky(CharLSTM):
-        cell_parameters = {'leak': 0.5}
-
-        @staticmethod
-        def cell(a_f, a_i, a_o, a_g, C_prev, leak):
-            C = leak * C_prev + tt.tanh(a_i * a_g)
-            return tt.tanh(a_o * C), C
-
-    model = Leaky(random_seed=1)
-    list(model.fit(book, epochs=1, **SMALL))
-    assert not np.allclose(model.p['leak1'].get_value(), 0.5)
 
 
 @pytest.mark.parametrize('arguments, options, word', [

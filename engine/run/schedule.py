@@ -53,7 +53,7 @@ class Schedule:
         return schedule
 
     @classmethod
-    def resumed(cls, options, progress, batches):
+    def resumed(cls, options, progress, batches=SAMPLED):
         """Return the Schedule of a run that begins, {} for its progress, or that continues, maybe with other limits."""
         schedule = cls.read(progress, options, batches)
         if options.epochs != progress.get('options', {}).get('epochs'):
