@@ -3,7 +3,7 @@
 # requires-python = ">=3.10"
 # dependencies = ["Theano==1.0.5", "numpy>=2.0", "scipy", "matplotlib", "tqdm"]
 # [tool.uv.sources]
-# Theano = { path = "engine/backend/theano_wheel", marker = "python_version >= '3.12'" }
+# Theano = { path = "engine/backend/theano_wheel" }
 # ///
 import os
 import sys
@@ -38,7 +38,7 @@ def build_parser():
 def learn(model, run, stop):
     """Train a model by the Schedule of its Run, until that is finished or the user stops it."""
     from charlstm import Diverged, Epoch, Step
-    from engine.run.run import EARLY
+    from engine.run.run import EARLY, INTERRUPTED
     schedule, epochs, start = run.schedule, run.options.epochs, time.time()
     early = not (schedule.epoch or run.options.original)   # whether a long first epoch has a sample before its end
     while not (schedule.finished or stop.agreed):
@@ -51,7 +51,7 @@ def learn(model, run, stop):
                                                     f'valid {schedule.valid_batch_cost:.3f}')
                         run.bar.update(1)
                         if early and time.time() - start > EARLY:
-                            run.first_sample()
+                            run.sample(f'{schedule.batch:,} of the {schedule.batches:,} steps of epoch 1')
                             early = False
                     case Epoch():
                         run.end_epoch(event, time.time() - start)
@@ -66,7 +66,8 @@ def learn(model, run, stop):
         except Diverged as error:
             run.fall_back(error)
     if not schedule.finished:
-        run.interrupt()
+        run.say(f'interrupted in epoch {schedule.epoch + 1}')
+        run.save(INTERRUPTED)
     elif schedule.out_of_patience:
         run.say(f'no better validation cost in {schedule.stale} epochs: this is the end')
 
@@ -108,7 +109,6 @@ def program(arguments):
         if schedule.finished and not (scores or stop.agreed):
             scores = group.broadcast(lambda: result.score(model, o, run.best(), how_to_adapt(run.best())))
         complete = run.conclude(scores)
-    run.print_results(complete)
     return terminal.EXIT_INTERRUPTED if stop.agreed or not complete else 0
 
 

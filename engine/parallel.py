@@ -1,8 +1,7 @@
 """Several processes that train one model together, by MPI: their shares of the rows, and what they exchange.
 
-You need none of this to understand the model. A SingleProcess has the same methods for one process, where they have
-next to nothing to do. mpi4py is imported only for several processes. NumPy is imported late, because the number of
-threads must be set before.
+You need none of this to understand the model. A SingleProcess has the same methods for one process. mpi4py is imported
+only for several processes, and NumPy late, because the number of threads must be set before.
 """
 import hashlib
 import os
@@ -18,7 +17,6 @@ OPEN_MPI = {
 
 class SingleProcess:
     """The null object for a group of processes: one process, which has all rows."""
-
     size, rank = 1, 0
     stop_requested = False               # whether this process received a request to stop
 
@@ -33,7 +31,7 @@ class SingleProcess:
         return self.stop_requested
 
     def rows(self, B):
-        """Return the slice of this process's rows in a batch of B rows; the processes' shares differ by at most one.
+        """Return the slice of this process's rows in a batch of B rows; the shares differ by at most one row.
 
         Raises ValueError if there are fewer rows than processes.
         """
@@ -46,15 +44,6 @@ class SingleProcess:
     def broadcast(self, function, *arguments):
         """Call function(*arguments) in rank 0 only; return its result, or raise its exception, in all processes."""
         return function(*arguments)
-
-    def in_first(self, function, *arguments):
-        """Call function(*arguments) in rank 0 only; return its result there, and None in the others.
-
-        Raise its exception in all processes.
-        """
-        found = []
-        self.broadcast(lambda: found.append(function(*arguments)))
-        return found[0] if found else None
 
     def mean(self, cost, n):
         """Return the mean cost of all processes' characters and their number, from those of this process."""
@@ -75,12 +64,6 @@ class ProcessGroup(SingleProcess):
     def __init__(self, comm):
         self._comm = comm
         self.size, self.rank = comm.Get_size(), comm.Get_rank()
-
-    def __deepcopy__(self, memo):
-        return self
-
-    def __reduce__(self):              # a communicator cannot be stored: a pickled model has one process
-        return SingleProcess, ()
 
     def broadcast(self, function, *arguments):
         outcome = None
@@ -117,8 +100,7 @@ class ProcessGroup(SingleProcess):
         digest = hashlib.blake2b(repr(more).encode())
         for array in arrays:
             digest.update(array.tobytes())
-        digests = self._comm.allgather(digest.digest())
-        if len(set(digests)) > 1:
+        if len(set(self._comm.allgather(digest.digest()))) > 1:
             raise ValueError('the processes have different parameters, cells or random numbers: do all machines have '
                              'the same files, hardware and versions, and did all processes make the same calls?')
 
@@ -142,16 +124,8 @@ def join():
     if size not in (None, world.Get_size()):
         raise ValueError(f'mpiexec started {size} processes, but mpi4py finds {world.Get_size()}: use the mpiexec of '
                          'the MPI that mpi4py was installed with')
-    _share_cores(world)
-    return group_of(world)
-
-
-def _share_cores(comm):
-    """Set the number of threads, if it is not set, to this process's share of the cores that it may run on."""
-    from mpi4py import MPI
+    # Each process gets its share of the cores that it may run on as threads, unless their number is set.
     cores = os.sched_getaffinity(0) if hasattr(os, 'sched_getaffinity') else set(range(os.cpu_count() or 1))
-    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    # Also where the number is set: allgather waits for all processes.
-    sharing = sum(bool(theirs & cores) for theirs in node.allgather(cores))
-    node.Free()
+    sharing = sum(bool(theirs & cores) for theirs in world.Split_type(MPI.COMM_TYPE_SHARED).allgather(cores))
     os.environ.setdefault('OMP_NUM_THREADS', str(max(1, len(cores) // sharing)))
+    return group_of(world)

@@ -64,7 +64,7 @@ OPTIONS = {
         Option('overwrite', bool, False, 'with --page or --export: replace an existing file'),
         Option('info', bool, False, 'print what is known of PARAMS: training text, options, progress and cost'),
         Option('cell', 'FILE:CLASS', None, 'class that train.py learned with --cell (default: that of charlstm.py)'),
-        Option('encoding', 'NAME', 'utf-8', 'encoding of all texts that are read')]}
+        Option('encoding', 'NAME', 'utf-8', 'encoding of texts that are read, and of bytes in a checkpoint of 2016')]}
 
 DRAWING = {'temperature', 'top_k', 'top_p'}
 WRITING = DRAWING | {'length', 'prime', 'prime_file', 'stop', 'lines', 'hold', 'random_seed', 'copies', 'method'}
@@ -94,6 +94,7 @@ def check(o):
 
 def print_lines(pieces):
     """Print sequences, one a line, when they are complete. Return them, and what the file gets."""
+    note('')
     texts = [''.join(parts) for parts in zip(*pieces)]
     written = ''.join(one_line(text.strip('\n')) + '\n' for text in texts)
     print(written, end='', flush=True)

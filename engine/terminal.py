@@ -1,7 +1,6 @@
-"""What the scripts share: streams, messages, printed commands, progress, signals, options, and how a script ends."""
+"""What the scripts share: messages, printed commands, progress, signals, options, and how a script ends."""
 import argparse
 import contextlib
-import errno
 import importlib.util
 import math
 import os
@@ -19,15 +18,11 @@ BUNDLED = os.path.join(ROOT, 'training_results', 'prideandprejudice.npz')      #
 PROGRAM = '__main__', 'train', 'produce_text', 'charlstm', 'engine', 'text_input'          # its modules
 EXIT_INTERRUPTED = 130                 # exit status of a program that Ctrl-C ended
 QUIET = 30                             # seconds between lines of progress where there is no terminal
-COMPILING = 3                          # seconds between lines while functions are compiled
 # The environment variables in which a launcher passes to each process its rank and the number of processes.
 LAUNCHERS = (('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'), ('PMI_RANK', 'PMI_SIZE'),
              ('PMIX_RANK', 'SLURM_STEP_NUM_TASKS'))
 # All but tab and line feed, and what separates lines or turns their direction.
 CONTROLS = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]')
-# How libraries and device drivers report that memory is not enough.
-NO_MEMORY = re.compile(f'{os.strerror(errno.ENOMEM)}|out of (host |device )?memory|out of resources|'
-                       'invalid buffer size|allocation failure', re.IGNORECASE)
 
 
 # ---------------------------------------------------------------- messages
@@ -47,15 +42,15 @@ def bits(nats):
     return nats / math.log(2)
 
 
+def nats_and_bits(cost):
+    """Return a cost per character, in nats, as text in both units."""
+    return f'{cost:.4f} nats ({bits(cost):.4f} bits)'
+
+
 def number_of(n, noun):
     """Return a number of things as text; noun: in the singular."""
     plural = noun + ('es' if noun.endswith('tch') else 's')
     return f'{n:,} {noun if n == 1 else plural}'
-
-
-def nats_and_bits(cost):
-    """Return a cost per character, in nats, as text in both units."""
-    return f'{cost:.4f} nats ({bits(cost):.4f} bits)'
 
 
 def duration(seconds):
@@ -69,15 +64,15 @@ def duration(seconds):
     return f'{minutes} min {seconds} s' if minutes else f'{seconds} s'
 
 
-def warn(line):
-    """Print a warning of one line to standard error."""
-    note(f'charlstm: {one_line(line)}')
-
-
 def note(line):
     """Print a line to standard error, after what was printed to standard output before it."""
     sys.stdout.flush()
     print(line, file=sys.stderr, flush=True)
+
+
+def warn(line):
+    """Print a warning of one line to standard error."""
+    note(f'charlstm: {one_line(line)}')
 
 
 # ---------------------------------------------------------------- printed commands: they run as pasted
@@ -88,38 +83,28 @@ def spelled(name):
 
 
 def typed(options):
-    """Return options of train.py, a dict by name, as words of a command line; the positional ones first.
-
-    Those that are None are left out, and flags that are False.
-    """
+    """Return options of train.py, by name, as words of a command line, except None and False; positional ones first."""
     options = {name: value for name, value in options.items() if value is not None and value is not False}
     words = [options.pop(name) for name in ('input', 'run') if name in options]
     for name, value in options.items():
-        if value is True:
-            words.append(spelled(name))
-        elif str(value).startswith('-'):                   # which would be read as another option
-            words.append(f'{spelled(name)}={value}')
-        else:
-            words += [spelled(name), str(value)]
+        # With '=', since a value that begins with '-' would be read as another option.
+        separate = [spelled(name)] if value is True else [spelled(name), str(value)]
+        words += [f'{spelled(name)}={value}'] if str(value).startswith('-') else separate
     return words
 
 
 def near(path):
-    """Return a path relative to the current folder if it is inside it, otherwise absolute; it never begins with '-'."""
+    """Return a path relative to the current folder if it is inside it, otherwise absolute."""
     relative = os.path.relpath(os.path.abspath(path))
-    if relative.split(os.sep)[0] == os.pardir:
-        return os.path.abspath(path)
-    return os.path.join(os.curdir, relative) if relative.startswith('-') else relative
+    return os.path.abspath(path) if relative.split(os.sep)[0] == os.pardir else relative
 
 
 def script(name, *arguments, processes=1):
-    """Return the command that runs a script of this folder, from the current one, in one or several processes.
-
-    It uses this Python or, if `uv run` started the current script, uv.
-    """
-    name_of_python = os.path.basename(sys.executable)
-    python = name_of_python if shutil.which(name_of_python) == sys.executable else near(sys.executable)
-    runner = ['uv', 'run'] if 'UV' in os.environ else [python]
+    """Return the command that runs a script of this program from the current folder, in one or several processes."""
+    python = os.path.basename(sys.executable)
+    if shutil.which(python) != sys.executable:
+        python = near(sys.executable)
+    runner = ['uv', 'run'] if 'UV' in os.environ else [python]         # set by `uv run`
     if processes > 1:
         runner = ['mpiexec', '--bind-to', 'none', '-n', str(processes), python, '-m', 'mpi4py']
     return shlex.join([*runner, near(os.path.join(ROOT, name)), *arguments])
@@ -127,25 +112,14 @@ def script(name, *arguments, processes=1):
 
 # ---------------------------------------------------------------- progress
 
-def is_watched(file):
-    """Return whether a stream is shown while it is written to, by a terminal or a notebook."""
-    return file.isatty() or type(file).__module__.startswith('ipykernel')
-
-
-class _Lines:
+class _Lines(contextlib.ExitStack):        # a context with a close()
     """Progress where no bar can be shown: a line every QUIET seconds. Its methods are those of bar()."""
 
     def __init__(self, total, description, unit):
-        self.n, self.total, self.description, self.unit = 0, total, description, unit
-        self.last_line = time.time()
+        super().__init__()
+        self.n, self.total, self.description, self.unit, self.last_line = 0, total, description, unit, time.time()
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        pass
-
-    def update(self, n=1):
+    def update(self, n):
         self.n += n
         if time.time() - self.last_line > QUIET:
             of_all = '' if self.total is None else f' of {self.total:,}'
@@ -159,23 +133,17 @@ class _Lines:
         print(line, flush=True)
         self.last_line = time.time()
 
-    def close(self):
-        pass
-
 
 def bar(total, description, unit):
-    """Return the progress of some work, on standard error: tqdm's bar, or lines where there is neither a terminal nor a
-    notebook. It is a context with these methods:
+    """Return the progress of some work, on standard error: on a terminal or in a notebook tqdm's bar, elsewhere lines.
 
-    update(n): count n more units as done.
-    set_description_str(text): change the text before the bar.
-    write(line): print a line to standard output, above the bar.
-    close(): remove the bar.
+    It is a context. update(n) counts n more units, set_description_str(text) changes the text before the bar,
+    write(line) prints a line to standard output, above the bar, and close() removes the bar.
     """
-    if not is_watched(sys.stderr):
+    if not (sys.stderr.isatty() or type(sys.stderr).__module__.startswith('ipykernel')):
         return _Lines(total, description, unit)
     try:
-        from tqdm.auto import tqdm                         # late: it is slow to import, and there may be none
+        from tqdm.auto import tqdm                 # late: it is slow to import, and there may be none
     except ImportError:
         return _Lines(total, description, unit)
 
@@ -194,48 +162,19 @@ def bar(total, description, unit):
     return shown
 
 
-class Compilation:
-    """How far a function is compiled: a line now and then. file: where to; None: standard error, if it is watched."""
-
-    def __init__(self, name, file=None):
-        self.name, self.last_line = name, None
-        self.file = file or (sys.stderr if is_watched(sys.stderr) else None)    # compiling() redirects it later
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        pass
-
-    def report(self, done, total):
-        """Take the numbers of compiled files and of all. The first call is before the first file."""
-        if self.file and (self.last_line is None or time.time() - self.last_line > COMPILING):
-            print(f"compiling {self.name}, once for this model's functions: {done} of {number_of(total, 'file')} ...",
-                  file=self.file, flush=True)
-            self.last_line = time.time()
-
-
 # ---------------------------------------------------------------- interrupts
 
-def _end(number, frame):
-    os.write(2, f'{os.path.basename(sys.argv[0])}: interrupted\n'.encode('utf-8', 'replace'))
-    os._exit(EXIT_INTERRUPTED)
-
-
-def _handle(before, handler):
-    for number in (signal.SIGINT, signal.SIGTERM):         # Ctrl-C, and `kill`
-        if signal.getsignal(number) in before:             # not if it is ignored
-            signal.signal(number, handler)
-
-
 def end_at_once():
-    """Let Ctrl-C or SIGTERM end the program with one line: an import could catch a KeyboardInterrupt."""
-    _handle((signal.default_int_handler, signal.SIG_DFL), _end)
+    """Let Ctrl-C end the program at once and quietly: an import could catch a KeyboardInterrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:          # not if it is ignored
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def raise_again():
-    """Let Ctrl-C or SIGTERM raise KeyboardInterrupt, after end_at_once(), so that nothing that was begun is left."""
-    _handle((_end,), signal.default_int_handler)
+    """Let Ctrl-C and SIGTERM raise KeyboardInterrupt, after end_at_once(), so that nothing that was begun is left."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
 
 
 @contextlib.contextmanager
@@ -260,22 +199,21 @@ class StopRequest:
 
     The signals are Ctrl-C, SIGTERM, SIGUSR1, which mpiexec passes to all processes and which batch systems send before
     the time is over, and SIGHUP, of a terminal that was closed. A signal that is ignored stays so, as SIGHUP under
-    nohup, and Ctrl-C in the background of a shell script.
+    nohup. group: a SingleProcess or a ProcessGroup, whose processes agree to stop.
     """
-    SIGNALS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGUSR1', 'SIGHUP') if hasattr(signal, name)]
 
     def __init__(self, group):
-        """Take a SingleProcess or a ProcessGroup, whose processes agree to stop."""
         self._group = group
 
     def __enter__(self):
-        self._handlers = {number: signal.signal(number, self._request) for number in self.SIGNALS
-                          if signal.getsignal(number) != signal.SIG_IGN}
+        numbers = [getattr(signal, name, None) for name in ('SIGINT', 'SIGTERM', 'SIGUSR1', 'SIGHUP')]
+        self._handlers = {number: signal.signal(number, self._request) for number in numbers
+                          if number and signal.getsignal(number) != signal.SIG_IGN}
         return self
 
     def _request(self, number, frame):
         if number == getattr(signal, 'SIGHUP', None):      # the shell may send one, and the system another
-            sys.stdout = sys.stderr = open(os.devnull, 'w', encoding='utf-8')          # nothing else can be written to
+            sys.stdout = sys.stderr = open(os.devnull, 'w', encoding='utf-8')
         elif self._group.stop_requested:
             raise KeyboardInterrupt
         self._group.stop_requested = True
@@ -290,7 +228,7 @@ class StopRequest:
             signal.signal(number, handler)
 
 
-# ---------------------------------------------------------------- the options and the end of a script
+# ---------------------------------------------------------------- options
 
 class Parser(argparse.ArgumentParser):
     """A parser of options without abbreviations. An error is one line, without the usage of all options."""
@@ -306,25 +244,27 @@ class Parser(argparse.ArgumentParser):
         for title, rows in table.items():
             group = self.add_argument_group(title)
             for row in rows:
-                kind, text = row.kind, row.help            # which has a default in words
-                if row.default not in (None, '') and kind is not bool:
-                    text += f' (default: {row.default})'
-                if kind is bool:
-                    settings = dict(action='store_true')
-                elif isinstance(kind, dict):
-                    settings = kind
-                elif isinstance(kind, tuple):
-                    settings = dict(choices=kind)
-                elif isinstance(kind, str):
-                    settings = dict(type=str, metavar=kind)
-                else:
-                    settings = dict(type=kind, metavar={int: 'N', float: 'X'}[kind])
+                has_default = row.default not in (None, '') and row.kind is not bool
+                text = f'{row.help} (default: {row.default})' if has_default else row.help
                 group.add_argument(spelled(row.name), default=self.argument_default or row.default, help=text,
-                                   **settings)
+                                   **_settings(row.kind))
 
     def error(self, message):
         self.exit(2, f'{self.prog}: {message}; --help lists the options\n')
 
+
+def _settings(kind):
+    """Return argparse's arguments for the kind of an Option."""
+    if isinstance(kind, dict):
+        return kind
+    if isinstance(kind, tuple):
+        return dict(choices=kind)
+    if isinstance(kind, str):
+        return dict(metavar=kind)
+    return dict(action='store_true') if kind is bool else dict(type=kind, metavar={int: 'N', float: 'X'}[kind])
+
+
+# ---------------------------------------------------------------- the end of a script
 
 class EscapedStream:
     """A stream that escapes control characters, for a terminal: names and texts may contain any."""
@@ -360,26 +300,19 @@ def _set_up_streams(rank, size):
         setattr(sys, name, stream)
 
 
-def lacks_memory(error):
-    """Return whether an error, by its type or its message, means that memory is not enough."""
-    return isinstance(error, MemoryError) or bool(NO_MEMORY.search(str(error)))
-
-
 def _message(error):
-    """Return the line for an error that the user can correct; None for another, which shows its traceback.
-
-    A ValueError is such an error where this program raises it, not a library or the user's own cell.
-    """
-    if lacks_memory(error):
-        return f'not enough memory: {str(error).strip()[:200].splitlines()[0]}' if str(error) else 'not enough memory'
+    """Return the line for an error that the user can correct; None for another, which shows its traceback."""
+    text = str(error)
+    of_driver = '(?i)out of (host |device )?(memory|resources)|invalid buffer size'            # of a GPU
+    if isinstance(error, MemoryError) or re.search(of_driver, text):
+        return f'not enough memory: {text.splitlines()[0][:200]}' if text else 'not enough memory'
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or '').split('.')[0]
-        return f'{error}: pip install {"-r requirements.txt" if package in ("theano", "numpy", "scipy") else package}'
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    by_program = frame.f_globals['__name__'].split('.')[0] in PROGRAM
-    if isinstance(error, (OSError, ImportError)) or isinstance(error, ValueError) and by_program:
-        return str(error)
-    return None
+        return f'{text}: pip install {"-r requirements.txt" if package in ("theano", "numpy", "scipy") else package}'
+    if isinstance(error, ValueError):                      # of a library or of the user's own cell, or of this program
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        return text if frame.f_globals.get('__name__', '').split('.')[0] in PROGRAM else None
+    return text if isinstance(error, (OSError, ImportError)) else None
 
 
 def main(parser, program):
@@ -393,8 +326,7 @@ def main(parser, program):
     message = None
     try:
         status = program(parser.parse_intermixed_args()) or 0
-        if rank:                               # another status would end the first process, which may still write
-            status = 0
+        status = 0 if rank else status         # another one would end the first process, which may still write
         sys.stdout.flush()
     except BrokenPipeError:
         status = 0

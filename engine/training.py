@@ -36,7 +36,7 @@ from engine.model.run_state import map_state, named_state
 from engine.model.text import shown
 from engine.parallel import group_of
 from engine.run import table
-from engine.terminal import Compilation, printable, warn
+from engine.terminal import bar, printable, warn
 
 STATES = ('h1', 'C1', 'h2', 'C2')
 DRAWS = 'draws random numbers by Theano, which no checkpoint keeps: a resumed run draws others'
@@ -120,7 +120,7 @@ def prepare_input(model, filepath, ratio_valid=0.30, batch_size=50, seq_length=5
     Raises OSError when the file cannot be read, and ValueError for arguments out of range, a wrong encoding, or a
     text too short for one batch.
     """
-    text = Text(filepath, ratio_valid, batch_size, seq_length, encoding, stateful, verbose, model.group, valid, test)
+    text = Text(filepath, ratio_valid, batch_size, seq_length, encoding, stateful, model.group, valid, test)
     if model.p and not model.uchar and V(model) == len(text.uchar):        # set up by char_dim, for this text
         model.uchar = list(text.uchar)
     unknown = set(text.uchar) - set(model.uchar)
@@ -356,13 +356,18 @@ def compiled(model, name):
     """
     V(model)                                               # raises without a model
     made = functions(model)
+
+    def report(done, total):
+        shown.total = total
+        shown.update(done - shown.n)
+
     if name not in made:
         build = dict(predict=build_predict, states=build_states, check=build_check, sample=build_sample,
                      train_rmsprop=functools.partial(build_train, rule='rmsprop'),
                      train_sgd=functools.partial(build_train, rule='sgd'))[name]
         ops = operations(model)
         try:
-            with Compilation(name) as progress, compiling(progress.report):
+            with bar(None, f'compiling {name}, once', 'files') as shown, compiling(report):
                 made[name] = build(model, ops)
         except NotImplementedError as error:               # a gradient that an edited network needs and C lacks
             if isinstance(ops, Scan) or model.precision == 'bfloat16':

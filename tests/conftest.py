@@ -20,15 +20,11 @@ import hypothesis
 import numpy as np
 import pytest
 
-# Where `uv run` started the tests, the commands that scripts print would name it instead of this Python.
+# If `uv run` started the tests, the commands that scripts print would name it instead of this Python.
 os.environ.pop('UV', None)
-
-# Where nohup started the tests, they and the programs that they start would ignore that a terminal was closed; in the
-# background of a shell script, Ctrl-C.
-if hasattr(signal, 'SIGHUP'):
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+for number, handler in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+    if signal.getsignal(number) == signal.SIG_IGN:         # nohup, or a shell script in the background
+        signal.signal(number, handler)
 
 # What the tests compile is kept apart from what the user's programs compile.
 if 'compiledir' not in os.environ.get('THEANO_FLAGS', ''):

@@ -42,7 +42,7 @@ def test_operands_are_rounded_to_the_nearest_and_then_to_the_even(by):
     random = np.random.default_rng(3)
     x = np.array([*NUMBERS, *random.uniform(-9, 9, 300)], 'float32')
     for a, b in ((x[:, None], np.ones((1, 1), 'float32')), (np.ones((1, 1), 'float32'), x[None])):
-        product, = run(ops.Product('float32', by), [a, b])
+        product, = run(ops.Product(ops.Library('float32', STANDARD, by)), [a, b])
         np.testing.assert_array_equal(product.ravel(), to_bfloat16(x.astype('float64')))
 
 
@@ -54,7 +54,7 @@ def test_product_is_that_of_rounded_operands(by, M, K, N):
     with_gaps = reals(random, 'float32', M, 2 * K)[:, ::2], reals(random, 'float32', 2 * K, 2 * N)[::2, ::2]
     with_gaps[0][:], with_gaps[1][:] = first, second
     for a, b in ((first, second), (np.asfortranarray(first), np.asfortranarray(second)), with_gaps):
-        product, = run(ops.Product('float32', by), [a, b])
+        product, = run(ops.Product(ops.Library('float32', STANDARD, by)), [a, b])
         np.testing.assert_allclose(product, expected, rtol=1e-4, atol=1e-5 * math.sqrt(K))
         assert np.abs(product - a.astype('float64') @ b).max() > 1e-5 * (K > 1)       # not float32's
 
@@ -62,7 +62,7 @@ def test_product_is_that_of_rounded_operands(by, M, K, N):
 @needs_openmp
 def test_same_bits_with_the_same_threads(by):
     inputs = layer_inputs(np.random.default_rng(2), 'float32', 5, 29, 37)
-    op = ops.LSTM('float32', STANDARD, bfloat16=by)
+    op = ops.LSTM(ops.Library('float32', STANDARD, by))
     run(op, inputs)
     with any_number_of_threads() as set_threads:
         for n in (1, 2, 3):

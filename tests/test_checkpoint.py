@@ -1,39 +1,35 @@
 """Damaged checkpoints, and npz files that are none: they are refused in one line, and nothing in them is run."""
-import functools
 import json
 import math
 import os
 import random
-import tracemalloc
-import zipfile
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from charlstm import CharLSTM, read_about, read_checkpoint
-from damage import ARRAYS, DAMAGE, METADATA, TRACE, about, members, npy, saved, write_checkpoint
+from damage import DAMAGE, METADATA, TRACE, about, write_checkpoint
 from engine.model.checkpoint import Checkpoint, write
 from engine.run_state import read_run
-from numpy_model import NAMES
-from scripts import ROOT, run, succeeded
+from numpy_model import NAMES, random_parameters
+from scripts import ROOT
 
-
-# ---------------------------------------------------------------- the table of damage.py
 
 @pytest.mark.parametrize('name', DAMAGE)
 def test_damage_is_refused_and_nothing_run(name, tmp_path, monkeypatch, refused):
     monkeypatch.chdir(tmp_path)                                   # where a Payload that is unpickled leaves a file
     DAMAGE[name].write('p.npz')
-    with refused(ValueError, 'p.npz is not a checkpoint', *DAMAGE[name].words):
+    with refused(ValueError, 'p.npz is not a checkpoint'):
         (read_about if DAMAGE[name].of_about else read_checkpoint)('p.npz')
     assert os.listdir('.') == ['p.npz']
 
 
-@pytest.mark.parametrize('name', ['V', 'about'])
-def test_pickled_payload_would_run(name, tmp_path, monkeypatch):
+def test_pickled_payload_would_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    DAMAGE['pickle: array ' + name].write('p.npz')
-    np.load('p.npz', allow_pickle=True)[name]
+    DAMAGE['pickle: array V'].write('p.npz')
+    np.load('p.npz', allow_pickle=True)['V']
     assert os.path.exists(TRACE)
 
 
@@ -42,23 +38,48 @@ def test_undamaged_checkpoint_is_read(path):
     parameters, uchar = read_checkpoint(write_checkpoint(path))
     assert set(parameters) == set(NAMES) and len(uchar) == len(parameters['c'])
     assert read_about(path) == {}
-    about(validation_index=3)(path)
-    assert read_about(path) == dict(METADATA, format=1, arrays=[], validation_index=3)
+    about(validation_index=3, later='field')(path)
+    assert read_about(path) == dict(METADATA, format=1, arrays=[], validation_index=3, later='field')
+    write_checkpoint(path, about=np.array(json.dumps(dict(format=1))))
+    assert set(METADATA) <= set(read_about(path))
 
 
-def test_learning_parameter_that_is_newer_than_the_checkpoint(program, short_run):
-    """It is added as engine/run/table.py says; --info lists it with the value of INITIAL."""
-    table, row = program / 'engine' / 'table.py', "        _learning('l2', float, 0.0,"
-    source = table.read_text(encoding='utf-8')
-    assert source.count(row) == 1
-    new = "        _learning('inertia', float, 0.875, 'share of the step before', BELOW_1, 0.125),\n"
-    table.write_text(source.replace(row, new + row), encoding='utf-8')
-    before, after = [json.loads(succeeded(run(root / 'produce_text.py', short_run.checkpoint, '--info', '--json')))
-                     for root in (ROOT, program)]
-    assert len(before['learning']) > 9
-    assert after['learning'] == dict(before['learning'], inertia=0.125)
-    assert {**after, 'learning': None} == {**before, 'learning': None}
+def test_damage_takes_little_memory(tmp_path):
+    """All of the table, one after the other, in a process that may have a gigabyte more than it has at the start."""
+    for k, damage in enumerate(DAMAGE.values()):
+        damage.write(str(tmp_path / f'{k}.npz'))
+    code = """
+import glob, os, resource, sys
+from engine.model.parameters import read_about, read_parameters
+for path in [None, *glob.glob(sys.argv[1] + '/*.npz')]:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for read in (read_about, lambda path: read_parameters(path, 'float32')):
+        try:
+            read(path or 'training_results/prideandprejudice.npz')
+        except ValueError:
+            pass
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 150_000, (path, os.path.getsize(path), grown)         # kilobytes
+"""
+    subprocess.run([sys.executable, '-c', code, str(tmp_path)], cwd=ROOT, check=True, timeout=60)
 
+
+# ---------------------------------------------------------------- vocabularies of bytes, of the original
+
+@pytest.mark.parametrize('text, encoding, uchar', [
+    ('abc\0', 'utf-8', 'abc\0'), ('abé', 'utf-8', 'abÃ©'), ('abé', 'latin-1', 'abé'), ('ab“€', 'cp1252', 'ab“€')])
+def test_vocabulary_of_bytes_is_read_as_text(path, tmp_path, text, encoding, uchar):
+    """Decoded if each byte is a character, and otherwise as latin-1."""
+    stored = np.array([bytes([byte]) for byte in text.encode(encoding)])
+    write_checkpoint(path, **random_parameters(1, V=len(stored)), uchar=stored)
+    model = CharLSTM()
+    model.load_params(path, encoding=encoding)
+    assert ''.join(model.uchar) == uchar and model.generate_text(uchar, 0) == uchar
+    again = read_checkpoint(model.save_params(tmp_path / 'again'))
+    assert ''.join(again[1]) == uchar
+
+
+# ---------------------------------------------------------------- mutations
 
 def read_all(path):
     """Return all that is read of a checkpoint of a run: arrays as bytes by name, uchar and metadata."""
@@ -86,10 +107,12 @@ def test_mutated_bytes_are_refused_or_change_nothing(short_run, tmp_path):
         try:
             assert read_all(path) == good
         except (OSError, ValueError) as error:
-            assert str(path) in str(error) and '\n' not in str(error) and 'memory' not in str(error)
+            assert str(path) in str(error) and '\n' not in str(error)
             refused += 1
     assert 60 < refused < 120
 
+
+# ---------------------------------------------------------------- other refusals
 
 def test_what_is_no_file(tmp_path, refused):
     for read in (read_checkpoint, read_about, CharLSTM().load_params):
@@ -97,12 +120,6 @@ def test_what_is_no_file(tmp_path, refused):
             read(tmp_path / 'missing.npz')
         with refused(IsADirectoryError, tmp_path):
             read(tmp_path)
-    os.mkfifo(tmp_path / 'fifo')                                  # which waits for a writer; a device may never end
-    for name in ('fifo', '/dev/zero'):
-        with refused(ValueError, name, 'FIFO or a device: save it as a file'):
-            read_checkpoint(str(tmp_path / name))
-    with refused(ValueError, 'None', 'expected a path'):
-        read_checkpoint(None)
 
 
 def test_path_may_be_bytes(short_run):
@@ -110,55 +127,9 @@ def test_path_may_be_bytes(short_run):
     assert len(found) == 8 and len(uchar) == len(found['c'])
 
 
-@pytest.mark.parametrize('progress, words', [
-    (dict(cost=math.nan), 'nan'), (dict(cost=[-math.inf]), 'inf'), ('x' * 2 ** 20, '1,048,576'),
-    (dict(cost=np.float32(1)), 'float32'), (functools.reduce(lambda inner, _: [inner], range(20), {}), '20 levels')],
-    ids=['nan', 'infinite', 'long', 'NumPy', 'deep'])
-def test_progress_that_could_not_be_read_is_not_written(path, refused, progress, words):
-    with refused(ValueError, path, 'not written', words):
+@pytest.mark.parametrize('progress', [dict(cost=math.nan), 'x' * 2 ** 20, dict(cost=np.float32(1))],
+                         ids=['nan', 'long', 'NumPy'])
+def test_progress_that_could_not_be_read_is_not_written(path, progress):
+    with pytest.raises((TypeError, ValueError)):
         write(path, {}, dict(METADATA, progress=progress))
     assert not os.path.exists(path)
-
-
-@pytest.mark.parametrize('where', ['zipfile.ZipFile', 'numpy.frombuffer'])
-def test_lack_of_memory_is_not_called_damage(path, monkeypatch, refused, where):
-    def too_much(*arguments, **more):
-        raise MemoryError
-    write_checkpoint(path)
-    monkeypatch.setattr(where, too_much)
-    with refused(OSError, f'cannot read {path}: there is not enough memory'):
-        read_checkpoint(path)
-
-
-@pytest.mark.parametrize('kind, forged', [(zipfile.ZIP_DEFLATED, 'header'), (zipfile.ZIP_DEFLATED, 'header and size'),
-                                          (zipfile.ZIP_BZIP2, 'nothing')])
-def test_decompression_bomb_takes_no_memory(path, refused, kind, forged):
-    """A small file with 40 MB of zeros, also where its header, or its directory too, tells of few bytes."""
-    right, zeros = ARRAYS['U1'].shape, bytes(40_000_000)
-    content = npy(right if 'header' in forged else (4, 1_000, 2_500), content=zeros)
-    with zipfile.ZipFile(path, 'w', kind) as bomb:
-        for name, array in ARRAYS.items():
-            bomb.writestr(name + '.npy', content if name == 'U1' else saved(array))
-        if 'size' in forged:
-            bomb.getinfo('U1.npy').file_size = len(npy(right, content=bytes(4 * math.prod(right))))
-    assert os.path.getsize(path) < 200_000
-    del zeros, content
-    tracemalloc.start()
-    try:
-        with refused(ValueError, path, 'U1 is damaged' if kind == zipfile.ZIP_DEFLATED else 'is compressed'):
-            read_checkpoint(path)
-        assert tracemalloc.get_traced_memory()[1] < 20_000_000
-    finally:
-        tracemalloc.stop()
-
-
-def test_vocabulary_of_more_characters_than_there_are_takes_no_memory(path, refused):
-    members(uchar=npy((30_000_000,), '|S1', bytes(30_000_000)))(path)
-    assert os.path.getsize(path) < 200_000
-    tracemalloc.start()
-    try:
-        with refused(ValueError, path, 'its uchar is no list of distinct characters'):
-            read_checkpoint(path)
-        assert tracemalloc.get_traced_memory()[1] < 5_000_000
-    finally:
-        tracemalloc.stop()

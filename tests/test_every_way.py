@@ -23,7 +23,7 @@ from engine.kernel import ops, scan
 from engine.kernel.export import FORMATS
 from engine.page.page import HERE
 from engine.model import dropout
-from engine.run_state import STATES
+from engine.training import STATES
 from judges import assert_drawn, assert_most_probable, assert_near, to_bfloat16
 from models import default_mode
 from numpy_model import same

@@ -7,8 +7,6 @@ import pytest
 from engine.model import files
 
 
-# ---------------------------------------------------------------- write_whole
-
 def test_file_has_its_name_only_when_it_is_complete(tmp_path):
     path = tmp_path / 'x'
     for earlier in (None, b'abc'):
@@ -33,23 +31,8 @@ def test_error_while_a_file_is_written_leaves_the_earlier_one(tmp_path, monkeypa
         if place == 'in the file':
             fail()
     if isinstance(error, OSError):
-        assert str(caught.value) == 'cannot write {}: no luck'.format(tmp_path / 'x')
+        assert str(caught.value) == f'cannot write {tmp_path / "x"}: no luck'
     assert (tmp_path / 'x').read_bytes() == b'earlier' and os.listdir(str(tmp_path)) == ['x']
-
-
-def test_temporary_name_is_random_and_never_that_of_a_file(tmp_path, monkeypatch, refused):
-    """So that nobody can put a link there before."""
-    path, names = str(tmp_path / 'x'), set()
-    for _ in range(9):
-        with files.write_whole(path):
-            names |= set(os.listdir(str(tmp_path))) - {'x'}
-    assert len(names) == 9
-    monkeypatch.setattr(os, 'urandom', lambda n: bytes(n))
-    (tmp_path / 'mine').write_bytes(b'mine')
-    os.symlink(str(tmp_path / 'mine'), files.partial_name(path))
-    with refused(OSError, 'cannot write ' + path), files.write_whole(path):
-        pass
-    assert (tmp_path / 'mine').read_bytes() == b'mine' and os.path.islink(files.partial_name(path))
 
 
 def test_path_that_cannot_be_written(lettered, tmp_path, refused):
@@ -60,8 +43,6 @@ def test_path_that_cannot_be_written(lettered, tmp_path, refused):
         lettered.save_params(tmp_path / 'folder.npz')
     assert sorted(os.listdir(str(tmp_path))) == ['folder.npz', 'text.txt']
 
-
-# ---------------------------------------------------------------- append_whole and append_text
 
 class FullDisk:
     """A file that accepts two bytes at a time, and `most` in all."""
@@ -81,22 +62,24 @@ class FullDisk:
 
 
 @pytest.mark.parametrize('most', [0, 3])
-def test_bytes_are_appended_all_or_none(tmp_path, refused, most):
+def test_text_is_appended_all_or_none(tmp_path, refused, most):
     path = tmp_path / 'x'
     path.write_bytes(b'earlier')
-    with open(str(path), 'ab', buffering=0) as f:
-        with refused(OSError, 'cannot write ' + str(path), os.strerror(errno.ENOSPC)):
-            files.append_whole(FullDisk(f, most), b'7 bytes')
+    with files.open_to_append(str(path)) as f:
+        with refused(OSError, f'cannot write {path}', os.strerror(errno.ENOSPC)):
+            files.append_text(FullDisk(f, most), '7 bytes')
         assert path.read_bytes() == b'earlier'
-        files.append_whole(FullDisk(f, 7), b'7 bytes')
-    assert path.read_bytes() == b'earlier7 bytes'
+        files.append_text(FullDisk(f, 7), '7 bytes')
+        files.append_text(f, 'é\udce9')
+    assert path.read_bytes() == 'earlier7 bytesé\\udce9'.encode()
 
 
-def test_text_is_appended(tmp_path, refused):
-    path = tmp_path / 'x'
-    for text in ('é\n', '', '\udce9'):
-        with files.open_to_append(str(path)) as f:
-            files.append_text(f, text)
-    assert path.read_bytes() == 'é\n\\udce9'.encode('utf-8')
-    with refused(IsADirectoryError, 'cannot write ' + str(tmp_path)):
-        files.open_to_append(str(tmp_path))
+def test_user_file_is_not_replaced_unasked(tmp_path, refused):
+    mine, other = str(tmp_path / 'mine'), str(tmp_path / 'other')
+    files.refuse_to_replace(mine, False, [None, other])
+    for path in (mine, other):
+        (tmp_path / path).write_bytes(b'mine')
+    files.refuse_to_replace(mine, True, [None, other])
+    for overwrite, read in ((False, []), (True, [other, mine])):
+        with refused(ValueError, mine):
+            files.refuse_to_replace(mine, overwrite, read)

@@ -4,11 +4,10 @@ import re
 import numpy as np
 import pytest
 
-from engine.run import table
-from engine.run import recipe
+from engine.run import recipe, table
 from learner import Learner, learn, options, quick, settled
 from numpy_model import NAMES, random_parameters
-from scripts import B, FAST, N_TRAIN, PRODUCE, TEXT, TRAIN, Compiling, load, log_rows, run, succeeded
+from scripts import B, FAST, N_TRAIN, PRODUCE, TEXT, TRAIN, Compiling, load, run, succeeded
 
 
 @pytest.mark.parametrize('characters, parameters, expected', [
@@ -19,12 +18,16 @@ def test_less_is_left_out_where_there_is_more_to_learn_from(characters, paramete
 
 
 def test_less_is_left_out_after_another_text(tmp_path):
+    """Whose patience ends sooner, too, and in few epochs no less is left out."""
     units = '--num-units1', 9, '--num-units2', 7
-    o, begun = options(*units), options(*units, '--init', tmp_path / 'p.npz')
-    for chosen in (o, begun):
-        recipe.complete(chosen, 4, 10 ** 4)
-    assert 0.1 < o.dropout < 0.5 and begun.dropout == pytest.approx(2 / 3 * o.dropout, abs=0.01)
+    chosen = [options(*units, *words) for words in ([], ['--init', tmp_path / 'p.npz'],
+                                                    ['--init', tmp_path / 'p.npz', '--epochs', 5])]
+    for o in chosen:
+        recipe.complete(o, 17, 10 ** 4)
+    new, begun, few = chosen
+    assert 0.02 < new.dropout < 0.5 and begun.dropout == few.dropout == pytest.approx(2 / 3 * new.dropout, abs=0.01)
     assert begun.dropconnect == pytest.approx(2 / 3 * begun.dropout, abs=0.01)
+    assert (new.patience, begun.patience) == (68, 23)
 
 
 @pytest.mark.parametrize('batches', [400, 28])
@@ -37,14 +40,6 @@ def test_less_is_left_out_in_fewer_epochs_than_40(batches):
         shares.append(o.dropout)
     *others, few = shares
     assert len(set(others)) == 1 and few == pytest.approx(others[0] * 0.2 ** 0.25, abs=0.01)
-
-
-def test_a_model_that_learned_before_has_the_same_dropout_in_few_epochs(tmp_path):
-    few, usual = (options('--num-units1', 9, '--num-units2', 7, '--init', tmp_path / 'p.npz', *words)
-                  for words in (['--epochs', 5], []))
-    for o in (few, usual):
-        recipe.complete(o, 100, 884555)
-    assert few.dropout == usual.dropout > 0.2
 
 
 @pytest.mark.parametrize('share', [0, 0.45])
@@ -61,13 +56,6 @@ def test_short_text_is_read_more_often(batches, expected):
     recipe.set_units(o)
     recipe.complete(o, batches, 33)
     assert (o.epochs, o.patience, o.save_every) == expected
-
-
-def test_patience_ends_sooner_after_another_text(tmp_path):
-    for batches, expected in ((17, 23), (192, 6)):
-        o = options('--num-units1', 9, '--num-units2', 7, '--init', tmp_path / 'p.npz')
-        recipe.complete(o, batches, 33)
-        assert o.patience == expected
 
 
 @pytest.mark.parametrize('units, expected', [((256, 256), 0.012), ((512, 512), 0.006), ((300, 1024), 0.003),
@@ -122,39 +110,16 @@ np.savez(sys.argv[3], **{name: p.get_value() for name, p in model.p.items()})
     assert sorted(path.name for path in tmp_path.glob('*_epoch*.npz')) == ['r_t.txt_epoch10.npz', 'r_t.txt_epoch12.npz']
 
 
-@pytest.fixture
-def two_steps(monkeypatch):
-    """Let a Learner's epoch have two steps."""
-    monkeypatch.setattr(Learner, 'n_batches', {'train': 2, 'valid': 1})
+@pytest.mark.parametrize('batches, cost', [(0, '-1'), (1, '2.5')])
+def test_original_logs_as_in_2016_also_without_validation(tmp_path, monkeypatch, batches, cost):
+    """A run that is resumed does the same."""
+    monkeypatch.setattr(Learner, 'n_batches', {'train': 2, 'valid': batches})
     monkeypatch.setattr(Learner, 'X', {part: list(x) * 2 for part, x in Learner.X.items()})
     monkeypatch.setattr(Learner, 'Y', Learner.X)
-
-
-@pytest.mark.parametrize('batches, cost', [(0, '-1'), (1, '-1'), (2, '2.5')])
-def test_original_logs_as_in_2016_also_without_validation(tmp_path, monkeypatch, two_steps, batches, cost):
-    """And where there is one validation batch. A run that is resumed does the same."""
-    monkeypatch.setattr(Learner, 'n_batches', {'train': 2, 'valid': batches})
     for epochs, resume in ((1, None), (2, str(tmp_path / 'r_t.txt_epoch1.npz'))):
         learn(tmp_path, lambda rates: float('nan'), '--original', '--epochs', epochs, resume=resume)
     assert (tmp_path / 'r_t.txt.out').read_text() == ''.join(
         f'{epoch} 2.0 {cost}' + 8 * ' 0.5' + '\n' for epoch in (0.0, 0.5, 1.0, 1.5))
-
-
-def test_original_never_goes_back(tmp_path, monkeypatch, refused):
-    """High costs, and an epoch in which all is lost, change nothing; a cost that is not finite ends the run."""
-    costs = [2.0] * 9 + [900.0] * 300 + [float('nan')]
-    monkeypatch.setattr(Learner, 'theano_train_rmsprop',
-                        lambda self, x, y: [costs[len(self.rates)], self.rates.append(self.dyn_lrate)] + [0.5] * 8)
-    with refused(ValueError, 'the cost is nan in epoch 310: stopped', '--original', '_epoch300.npz --lrate 0.001'):
-        learn(tmp_path, lambda rates: 3, '--original', '--lrate-decay', 1, '--epochs', 400, '--save-every', 300)
-    rows = log_rows(tmp_path / 'r_t.txt_epochs.out')
-    assert rows[:, 1].tolist() == costs[:-1] and set(rows[:, 3]) == {0.002}
-
-
-def test_short_text_is_seldom_reported(tmp_path, capsys, two_steps):
-    learn(tmp_path, lambda rates: 3, '--epochs', 60, '--patience', 0)
-    assert len(list(tmp_path.glob('*_epoch*.npz'))) == 6
-    assert re.findall('^epoch ([0-9]+)/', capsys.readouterr().out, re.MULTILINE) == ['1', '50', '60']
 
 
 def test_info_says_what_was_chosen_and_a_run_is_resumed_with_it(short_run, in_process, capfd):

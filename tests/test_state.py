@@ -14,7 +14,7 @@ from engine.training import optimiser_variables
 from models import TEXT, parameters_of, prepared, spelled, text_of, trained
 from numpy_model import LETTERS, NAMES, random_parameters
 from scripts import load
-from texts import CHARACTERS, POEM
+from texts import CHARACTERS
 
 
 def checkpoint(path, **changed):
@@ -49,23 +49,6 @@ def test_text_with_unknown_characters_drops_the_parameters_with_a_warning(model,
     err = capsys.readouterr().err
     assert err.count('\n') == 1 and "'x', 'y', 'é'" in err
     assert ''.join(model.uchar) == 'abxyé' and text_of(model) == 'abxyaé' and model.p == {}
-
-
-def test_text_after_a_model_that_was_set_up_by_char_dim(text_file):
-    """It has no vocabulary that the text could be compared with."""
-    model = CharLSTM()
-    model.model_setup(num_units1=7, num_units2=4, char_dim=3)
-    model.prepare_input(text_file('abcabc'), 0, 1, 2, verbose=False)
-    assert ''.join(model.uchar) == 'abc' and model.p
-
-
-def test_refused_text_leaves_the_one_before(text_file, refused):
-    model = prepared(text_file(POEM), seq_length=3)
-    before = text_of(model)
-    for changed in (dict(encoding='ascii'), dict(batch_size=10 ** 6), dict(seq_length=1)):
-        with refused(ValueError):
-            model.prepare_input(text_file(POEM * 2, name='other.txt'), **changed)
-    assert text_of(model) == before and model.batch_size == 1 and model.n_batches == dict(train=50, valid=0)
 
 
 def test_a_line_warns_of_sequences_longer_than_the_gradient_reaches(text_file, capsys):

@@ -73,8 +73,7 @@ class Program(NamedTuple):
     backward: Code
 
     @property
-    def kept(self):
-        """Return how many numbers the forward pass keeps."""
+    def kept(self):                            # how many numbers
         return len(self.forward.outputs) - 2
 
 
@@ -193,6 +192,14 @@ def _code(lines, outputs, known={}):
     return Code(tuple((name, operation, renamed(arguments)) for name, operation, *arguments in kept), renamed(outputs))
 
 
+def _reads(lines, C):
+    """Return for each value which of INPUTS, dh and dC it depends on, and on C where it reads that."""
+    reads = {name: {name} for name in (*INPUTS, 'dh', 'dC')}
+    for name, (_, *arguments) in lines.items():
+        reads[name] = {C} if name == C else set().union(*[reads.get(value, ()) for value in arguments])
+    return reads
+
+
 def _kept(lines, C, gradients):
     """Return the values that the forward pass keeps for the gradients, sorted by the gates that they come from.
 
@@ -200,9 +207,7 @@ def _kept(lines, C, gradients):
     results of costly functions, such as sigmoid(a_f), and pre-activations. Where these are more than PLACES,
     only pre-activations are kept, and all is computed again from them.
     """
-    reads = {name: {name} for name in (*INPUTS, 'dh', 'dC')}       # which of these, and C, a value depends on
-    for name, (_, *arguments) in lines.items():
-        reads[name] = {C} if name == C else set().union(*[reads.get(value, ()) for value in arguments])
+    reads = _reads(lines, C)
 
     def wanted(only_gates):
         found, seen, stack = set(), set(), list(gradients)
@@ -273,14 +278,11 @@ def written(code, names, line, constant, prefix='', apart=()):
     return statements, [text(value) for value in code.outputs]
 
 
-def equations(code, names, results, constant):
-    """Return code as lines of text, name = expression.
-
-    names: value to its name in the text. results: the names of the outputs. constant: float to text.
-    """
+def equations(code, names, results, constant, apart=()):
+    """Return code as lines of text, name = expression. results: the names of the outputs; the rest as for written."""
     computed = {name for name, *_ in code.lines}
     named = {value: name for value, name in zip(reversed(code.outputs), reversed(results)) if value in computed}
-    lines, outputs = written(code, {**names, **named}, '{} = {}', constant)
+    lines, outputs = written(code, {**names, **named}, '{} = {}', constant, apart=apart)
     return lines + [f'{name} = {output}' for name, output in zip(results, outputs) if name != output]
 
 
@@ -291,10 +293,10 @@ class Language(NamedTuple):
     prefix: str
     indent: str
 
-    def body(self, program, code, outputs, names={}, inputs={}, apart=()):
+    def body(self, program, code, outputs, names={}, inputs={}):
         """Return the body. outputs: a format for each; inputs: places that are read first, by name; others: written."""
         names = {**{name: f'own[{k}]' for k, name in enumerate(own_inputs(program.own))}, **names}
-        statements, values = written(code, names, self.statement, self.number, self.prefix, apart)
+        statements, values = written(code, names, self.statement, self.number, self.prefix)
         return f'\n{self.indent}'.join([*[self.statement.format(*pair) for pair in inputs.items()], *statements,
                                         *[output.format(value) for output, value in zip(outputs, values)]])
 
@@ -302,7 +304,7 @@ class Language(NamedTuple):
 IN_C = Language('const vector {} = {};', lambda value: 'number({})'.format(
     repr(value).replace('inf', 'INFINITY').replace('nan', 'NAN')), 'vector_', '    ')
 IN_JAVASCRIPT = Language('const {} = {};', lambda value: repr(value).replace('inf', 'Infinity').replace('nan', 'NaN'),
-                      'math.', '  ')
+                         'math.', '  ')
 
 
 def c_functions(program):
@@ -311,7 +313,7 @@ def c_functions(program):
     results = [*[f'da[{k}]' for k in range(PLACES)], '*dC_prev', *[f'd_own[{k}]' for k in range(program.own)]]
     forward = IN_C.body(program, program.forward, [f'{place} = {{}};' for place in ('*h', '*C', *kept)])
     backward = IN_C.body(program, program.backward, [f'{place} = {{}};' for place in results],
-                      {f'kept{k}': place for k, place in enumerate(kept)})
+                         {f'kept{k}': place for k, place in enumerate(kept)})
     return f'''#ifndef CELL
 #define CELL
 
@@ -350,7 +352,7 @@ def js_learning_functions(program):
     """
     gates, d_gates = [[f'n[{name} + {k} * H]' for k in range(PLACES)] for name in ('a', 'da')]
     forward = IN_JAVASCRIPT.body(program, program.forward, [f'{at} = {{}};' for at in ('n[h_at]', 'n[C_at]', *gates)],
-                              inputs=dict(zip(INPUTS, [*gates, 'n[before]'])))
+                                 inputs=dict(zip(INPUTS, [*gates, 'n[before]'])))
     inputs = {**{f'kept{k}': gates[k] for k in range(program.kept)}, 'C_prev': 'n[before]', 'C': 'n[C_at]',
               'dh': 'n[dh_at]', 'dC': 'n[dC_at]'}
     outputs = [f'{at} = {{}};' for at in (*d_gates, 'n[dC_at]')] + [f'd_own[{k}] += {{}};' for k in range(program.own)]
@@ -365,40 +367,25 @@ function cellBackward(n, a, before, C_at, own, dh_at, dC_at, da, d_own, H) {{
 '''
 
 
-def _gate_values(program):
-    """Return which lines of a program are gates, line to 'f', 'i', 'o' or 'g'.
-
-    That is the first function of the pre-activation a_f and of no other one; it may read C, too.
-    """
-    reads, found, C = {name: {name} for name in GATES}, {}, program.forward.outputs[1]
-    for name, operation, arguments in program.forward.lines:
-        reads[name] = set() if name == C else set().union(*[reads.get(value, ()) for value in arguments])
-        if operation in COSTLY and len(reads[name]) == 1:
-            gate, = reads[name]
-            found.setdefault(gate[-1], name)
-    return {name: letter for letter, name in found.items()}
-
-
 def js_steps(cell):
     """Return the formula of a Cell in JavaScript for inside.js: its lines as text, and a function of their values.
 
     A line is a name and an expression. Its names are f, i, o, g, h, C, those of the cell's own parameters, and t0, t1
-    ... of what else is read twice.
+    ... of what else is read twice. A gate is the first function of its pre-activation and of no other one.
     """
-    program, own = cell.program, own_inputs(len(cell.own))
+    program, own, gates = cell.program, own_inputs(len(cell.own)), {}
     h, C = program.forward.outputs[:2]
-    code = _code({name: (operation, *arguments) for name, operation, arguments in program.forward.lines}, [h, C])
-    lines = {name for name, *_ in code.lines}
-    names = {name: letter for name, letter in _gate_values(program).items() if letter not in cell.own}
-    names.update({value: name for value, name in ((h, 'h'), (C, 'C')) if value in lines})
-    shown, outputs = written(code, {**names, **dict(zip(own, cell.own))}, '{} = {}',
-                             lambda value: f'{value:.6g}', apart=set(names))
-    shown += [f'{name} = {output}' for name, output in zip('hC', outputs) if name != output]
+    lines = {name: (operation, *arguments) for name, operation, arguments in program.forward.lines}
+    reads, code = _reads(lines, C), _code(lines, [h, C])
+    for name, (operation, *_) in lines.items():
+        of_gates = [gate[-1] for gate in GATES if gate in reads[name]]
+        if operation in COSTLY and len(of_gates) == 1 and not {*of_gates} & {*gates.values(), *cell.own}:
+            gates[name] = of_gates[0]
+    shown = equations(code, {**gates, **dict(zip(own, cell.own))}, 'hC', '{:.6g}'.format, apart=gates)
     elements = {name: f'own[{k}]' for k, name in enumerate(own)}
-    statements, values = written(code, elements, *IN_JAVASCRIPT[:3], apart=set(names))
-    results = {**{names.get(name, name): name for name in (line.split()[1] for line in statements)},
-               **dict(zip('hC', values))}
-    returned = ', '.join(f'{name}: {value}' for name, value in results.items())
+    statements, values = written(code, elements, *IN_JAVASCRIPT[:3], apart=gates)
+    results = {line.split(' = ')[0]: statement.split()[1] for line, statement in zip(shown, statements)}
+    returned = ', '.join(f'{name}: {value}' for name, value in {**results, **dict(zip('hC', values))}.items())
     body = '\n  '.join([*statements, f'return {{{returned}}};'])
     formula = dict(own=cell.own, standard=cell.standard, lines=[line.split(' = ', 1) for line in shown])
     return f'''const cellFormula = {json.dumps(formula)};

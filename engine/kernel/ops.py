@@ -24,11 +24,9 @@ from engine.model.parameters import NAMES, own_of_layer, stacked
 gof = theano.gof
 _constant = theano.gradient.grad_undefined             # of an input: there is no gradient of it
 
-HERE = Path(__file__).resolve().parent
-C_FILES = {path.name: path.read_text(encoding='utf-8') for path in HERE.glob('*.[ch]')}
-C_TYPES = dict(float32='float', float64='double')
+C_FILES = {path.name: path.read_text(encoding='utf-8') for path in Path(__file__).resolve().parent.glob('*.[ch]')}
 CACHE_LINE = 64                # bytes, to which the kernel's memory is aligned
-_NOTHING = ctypes.c_char * 0   # what _address lays over an array
+NOTHING = ctypes.c_char * 0    # what _address lays over an array
 
 
 # ---------------------------------------------------------------- the library
@@ -51,16 +49,16 @@ class Library(NamedTuple):
 
     def path(self):
         """Return the path of the library, which may still have to be compiled."""
-        macros = [f'REAL {C_TYPES[self.dtype]}', *(['PER_WORD 2', *MACROS[self.bfloat16]] if self.bfloat16 else [])]
+        macros = ['REAL float' if self.dtype == 'float32' else 'REAL double']
+        macros += ['PER_WORD 2', *MACROS[self.bfloat16]] if self.bfloat16 else []
         head, cell = ''.join(f'#define {macro}\n' for macro in macros), c_functions(self.program)
-        objects = [compiled_file(name, joined(f'{head}#include "{name}"\n', cell))
-                   for name in ('sampling.c', 'embedding.c', 'vectors.c')]
-        return compiled_file('kernel', '', objects)
+        return compiled_file('kernel', '', [compiled_file(name, joined(f'{head}#include "{name}"\n', cell))
+                                            for name in ('sampling.c', 'embedding.c', 'vectors.c')])
 
 
 @functools.lru_cache(maxsize=None)
 def loaded(library):
-    """Return a Library compiled and loaded, with the functions of kernel.h and their types."""
+    """Return a Library compiled and loaded, with the types of the functions of kernel.h."""
     C = load(library.path())
     for name, arguments in re.findall(r'^int (\w+)\(([^)]*)\);', C_FILES['kernel.h'], re.MULTILINE):
         getattr(C, name).argtypes = [
@@ -73,7 +71,7 @@ def loaded(library):
 
 def _address(array):
     """Return array.ctypes.data of an array in C order, in a third of the time."""
-    return ctypes.addressof(_NOTHING.from_buffer(array))
+    return ctypes.addressof(NOTHING.from_buffer(array))
 
 
 def _output(slot, shape, dtype):
@@ -93,7 +91,8 @@ class _KernelOp(gof.Op):
     """An Op that calls the kernel. library: a Library.
 
     A subclass declares its inputs and outputs by name, with their shapes: dict(U='D,V', index='int32 N') are an array
-    (D,V) of the library's dtype and one (N,) of int32. Inputs of int32 are characters, which are below V.
+    (D,V) of the library's dtype and one (N,) of int32. Inputs of int32 are characters, which are below V. Its method
+    run calls C with the addresses of these arrays and the sizes, and returns 0, or -1 when out of memory.
     """
     __props__ = ('library',)
     destroy_map = {}                           # Theano's: an output to the inputs whose memory it takes
@@ -116,7 +115,7 @@ class _KernelOp(gof.Op):
                                         for dtype, sizes in self._arrays(self.outputs)])
 
     def compiled_files(self):
-        """Return the paths of what must be compiled, which engine/backend/modules.py does for many Ops at once."""
+        """Return what engine/backend/modules.py compiles, all at once."""
         return [self.library.path()]
 
     @functools.cached_property
@@ -128,10 +127,7 @@ class _KernelOp(gof.Op):
         return super().make_thunk(node, storage_map, compute_map, no_recycling, 'py')
 
     def _plan(self, shapes, **values):
-        """Return the sizes by name, dtype and shape of each output, and which inputs are characters.
-
-        Raises ValueError for shapes of inputs that do not fit.
-        """
+        """Return the sizes by name, dtype and shape of each output, and which inputs are characters."""
         inputs = self._arrays(self.inputs)
         pairs = [pair for (_, sizes), shape in zip(inputs, shapes) for pair in zip(sizes, shape)]
         sizes = dict(values, **{size: n for size, n in pairs if size.isidentifier()})
@@ -160,10 +156,6 @@ class _KernelOp(gof.Op):
         if self.run(addresses, [_output(slot, shape, dtype) for slot, (dtype, shape) in zip(storage, outputs)],
                     **sizes):
             raise MemoryError
-
-    def run(self, inputs, outputs, **sizes):
-        """Call C with the addresses of arrays; return 0, or -1 when out of memory."""
-        raise NotImplementedError
 
 
 def _no_gradient(*output_gradients):

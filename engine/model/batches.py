@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from engine.model import checks
-from engine.parallel import SingleProcess
-from engine.model.text import nearest, read_together, renumbered, shown
+from engine.model.text import nearest, read_together, renumbered, shown, source_name
 from engine.terminal import number_of
 
 PARTS = ('train', 'valid')     # of which there are batches
@@ -35,65 +34,69 @@ class Batches(Sequence):
 
 
 class Text:
-    """A text file as numbers, to train on and to validate with, each part cut into batches; and a text to test with.
+    """A text as numbers, to train on and to validate with, each part cut into batches; and a text to test with.
 
-    CharLSTM.prepare_input says how it is cut. Of a short validation text there are fewer sequences or streams in a
-    batch, each of at least seq_length characters.
+    CharLSTM.prepare_input says how it is cut. A short validation text has fewer sequences or streams in a batch, each
+    of at least seq_length characters. Attributes:
 
-    Attributes: sources, by 'train' and, where they were named, by 'valid' and 'test': the path of a text, its number of
-    characters, and the sha256 of its file; texts, by 'valid' and 'test': these as numbers (n,), in the first process
-    only; passage, the beginning of the part to validate with, or to train with if there is no other, as numbers by
-    'validation' or 'training', also in the first process only; uchar (V,), the distinct characters of all of them; the
-    arguments encoding, ratio_valid, batch_size, seq_length, stateful; X, Y, n_batches: inputs, targets and their
-    number, each by 'train' and 'valid'. Of several processes, each keeps only its own rows of all batches.
+    sources: by 'train' and, if they were named, 'valid' and 'test': path, characters (their number) and sha256
+    texts: by 'valid' and 'test', the numbers (n,) of these, in the first process only
+    passage: the beginning of the part to validate with, or to train with if there is no other, as numbers by
+        'validation' or 'training', in the first process only
+    uchar: (V,), the distinct characters of all texts
+    encoding, ratio_valid, batch_size, seq_length, stateful: the arguments
+    steps: T of a whole batch
+    X, Y, n_batches: inputs, targets and their number, each by 'train' and 'valid'; only this process's rows
     """
 
-    def __init__(self, path, ratio_valid, batch_size, seq_length, encoding, stateful, progress, group=SingleProcess(),
-                 valid=None, test=None):
-        """Read a text. group: a SingleProcess or a ProcessGroup.
+    def __init__(self, path, ratio_valid, batch_size, seq_length, encoding, stateful, group, valid=None, test=None):
+        """Read a text. path, valid, test: paths or open texts. group: a SingleProcess or a ProcessGroup.
 
-        Raises OSError when a file cannot be read, ValueError for arguments out of range, a wrong encoding, or a text
+        Raises OSError if a file cannot be read, and ValueError for arguments out of range, a wrong encoding, or a text
         too short for one batch.
         """
         checks.real('ratio_valid', ratio_valid, 'from 0 to below 1', lambda r: 0 <= r < 1)
-        checks.whole('batch_size', batch_size, 1)
-        checks.whole('seq_length', seq_length, 2)
-        self.encoding = encoding
-        # Python's own numbers, which JSON can hold, also where they were NumPy's.
-        self.ratio_valid = float(ratio_valid if valid is None else 0)
-        self.batch_size, self.seq_length = int(batch_size), int(seq_length)
+        self.encoding, self.ratio_valid = encoding, float(ratio_valid if valid is None else 0)
+        self.batch_size = checks.whole('batch_size', batch_size, 1)
+        self.seq_length = checks.whole('seq_length', seq_length, 2)
         self.stateful = checks.flag('stateful', stateful)
-        paths = {'train': checks.path('filepath', path)}
-        paths.update({role: checks.path(role, path) for role, path in dict(valid=valid, test=test).items()
-                      if path is not None})
-        self._read(paths, group, progress)
+        self.steps = self.seq_length if stateful else self.seq_length - 1
+        named = {'train': path, 'valid': valid, 'test': test}
+        named = {role: source for role, source in named.items() if role == 'train' or source is not None}
+        codes = {}                                         # by role, in the first process only
+
+        def read():
+            texts, uchar, sha256 = read_together(named.values(), encoding)
+            codes.update(zip(named, texts))
+            return uchar, {role: dict(path=source_name(named[role]), characters=len(text), sha256=checksum)
+                           for (role, text), checksum in zip(codes.items(), sha256)}
+
+        self.uchar, self.sources = group.broadcast(read)
+        self._check_lengths(group.size)
+        parts = self._parts(codes) if group.first else None
+        self.texts = {role: text for role, text in codes.items() if role != 'train'}
+        self.passage = {}
+        if group.first:
+            name, part = ('validation', 'valid') if len(parts['valid']) else ('training', 'train')
+            self.passage = {name: parts[part][:PASSAGE].copy()}
+        self._kept = {part: self._own_rows(part, parts, group) for part in PARTS}          # codes (R,L)
         self._cut()
 
-    def _read(self, paths, group, progress):
-        """Read the texts in the first process, and keep this process's rows of all batches: by part, codes (R,L)."""
-        def read():
-            texts, *others = read_together(paths.values(), self.encoding, progress)
-            codes.update(zip(paths, texts))
-            return [len(text) for text in texts], *others
-
-        def row(part, b):
-            return self._rows(codes)[part][b].ravel()
-
-        codes = {}
-        characters, self.uchar, sha256, self._files = group.broadcast(read)
-        self.sources = {role: dict(path=paths[role], characters=characters[k], sha256=sha256[k])
-                        for k, role in enumerate(paths)}
-        self._check_lengths(group.size)
-        self.passage = self._beginning(codes) if group.first else {}
-        self.texts = {role: text for role, text in codes.items() if role != 'train'}
-        if group.size == 1:
-            self._kept = {part: rows.reshape(len(rows), -1) for part, rows in self._rows(codes).items()}
-            return
-        self._kept = {}
-        for part in PARTS:                                 # row by row, as no other process holds the whole text
-            R = self._row_count(part)
-            rows, own = enumerate(group.broadcast(row, part, b) for b in range(R)), group.rows(R)
-            self._kept[part] = np.stack([kept for b, kept in rows if own.start <= b < own.stop])
+    def _check_lengths(self, processes):
+        """Raise ValueError if a text is too short, or if there is nothing to learn."""
+        sequences = nearest((1 - self.ratio_valid) * (self.sources['train']['characters'] // self.seq_length))
+        for role, enough, why in (
+                ('train', sequences >= self.batch_size,
+                 f'{number_of(sequences, "sequence")} of {self.seq_length} characters to train on, and a batch has '
+                 f'{self.batch_size:,}; take a longer text, or a smaller batch_size or seq_length'),
+                ('valid', self._row_count('valid') >= processes,
+                 f'a text to validate with needs {processes * self.seq_length:,}; take a longer one, or a smaller '
+                 'seq_length'),
+                ('test', self.sources.get('test', {}).get('characters', 2) >= 2, 'a text to test with needs 2'),
+                ('train', len(self.uchar) > 1, f'all are {shown(self.uchar)}, so there is nothing to learn')):
+            if not enough:
+                source = self.sources[role]
+                raise ValueError(f'{source["path"]} has {number_of(source["characters"], "character")}: {why}')
 
     def _row_count(self, part):
         """Return R, the number of rows of a part's batches: batch_size, or fewer of a short validation text."""
@@ -101,74 +104,38 @@ class Text:
             return self.batch_size
         return min(self.batch_size, self.sources[part]['characters'] // self.seq_length)
 
-    def _parts(self, texts):
-        """Return the codes (n,) of each of PARTS, a dict. texts: the codes of each text, by role."""
-        if 'valid' in texts:
-            return {part: texts[part] for part in PARTS}
-        text, length = texts['train'], self.seq_length
+    def _parts(self, codes):
+        """Return the codes (n,) of each of PARTS, a dict. codes: of each text, by role."""
+        if 'valid' in codes:
+            return {part: codes[part] for part in PARTS}
+        text, length = codes['train'], self.seq_length
         n_train = nearest((1 - self.ratio_valid) * (len(text) // length)) * length              # characters
         # Less than a sequence is only what a ratio_valid of about 0 leaves.
         return {'train': text[:n_train], 'valid': text[n_train:] if len(text) - n_train >= length else text[:0]}
 
-    def _beginning(self, texts):
-        """Return the passage by its name, a dict. texts: the codes of each text, by role."""
-        parts = self._parts(texts)
-        name, part = ('validation', 'valid') if len(parts['valid']) else ('training', 'train')
-        return {name: parts[part][:PASSAGE].copy()}
-
-    def _rows(self, texts):
-        """Return the rows of all batches by part, views (R,n,length) of codes: n pieces that follow each other.
-
-        texts: the codes of each, by role.
+    def _own_rows(self, part, parts, group):
+        """Return this process's rows of all batches of a part, codes (R,L). parts: those of all, in the first process.
         """
-        length, rows = self.seq_length, {}
-        for part, of_part in self._parts(texts).items():
-            R = self._row_count(part)
+        R, length = self._row_count(part), self.seq_length
+
+        def rows():
+            codes = parts[part]
             if self.stateful:
-                rows[part] = of_part[:len(of_part) // R * R].reshape(R, 1, -1)
-            else:                                          # a sequence of each batch
-                n = len(of_part) // length // R
-                rows[part] = of_part[:n * R * length].reshape(n, R, length).swapaxes(0, 1)
-        return rows
+                return codes[:len(codes) // R * R].reshape(R, -1)
+            n = len(codes) // length // R                  # batches; each has a sequence of each row
+            return codes[:n * R * length].reshape(n, R, length).swapaxes(0, 1).reshape(R, -1)
 
-    def _check_lengths(self, processes):
-        """Raise ValueError where a text is too short, or where there is nothing to learn."""
-        def refuse(role, why):
-            source = self.sources[role]
-            raise ValueError(f'{source["path"]} has {number_of(source["characters"], "character")}: {why}')
-
-        # Sequences, of which batch_size train; one less than the quotient, as rounding decides the last ones.
-        needed = max(self.batch_size, int((self.batch_size - 0.5) / (1 - self.ratio_valid)) - 1)
-        while nearest((1 - self.ratio_valid) * needed) < self.batch_size:
-            needed += 1
-        characters = self.sources['train']['characters']
-        if characters < needed * self.seq_length:
-            share = '' if 'valid' in self.sources else f' with {self.ratio_valid:g} of the text for validation,'
-            fits = int(self.batch_size * characters / (needed * self.seq_length)) // 4       # for some batches
-            example = f', such as a batch_size of {fits}' if fits else ''
-            refuse('train', f'batches of {self.batch_size} sequences of {self.seq_length} characters,{share} need '
-                            f'{needed * self.seq_length:,}; take a longer text, or a smaller batch_size or '
-                            f'seq_length{example}')
-        if 'valid' in self.sources and self._row_count('valid') < processes:
-            each = ', a sequence for each process' if processes > 1 else ''
-            refuse('valid', f'a text to validate with needs {processes * self.seq_length:,}{each}; take a longer one, '
-                            'or a smaller seq_length')
-        if 'test' in self.sources and self.sources['test']['characters'] < 2:
-            refuse('test', 'a text to test with needs 2')
-        if len(self.uchar) < 2:
-            raise ValueError(f'{self.sources["train"]["path"]} has only one distinct character, {shown(self.uchar)}: '
-                             'there is nothing to learn')
+        if group.size == 1:
+            return rows()
+        whole, own = rows() if group.first else None, group.rows(R)
+        received = (group.broadcast(lambda: whole[b]) for b in range(R))       # one at a time, as the whole is large
+        return np.stack([row for b, row in enumerate(received) if own.start <= b < own.stop])
 
     def _cut(self):
         """Set X, Y and n_batches from what is kept."""
         self.X, self.Y = [{part: Batches(codes, self.seq_length, self.steps, shift)
                            for part, codes in self._kept.items()} for shift in (0, 1)]
         self.n_batches = {part: len(batches) for part, batches in self.X.items()}
-
-    @property
-    def steps(self):
-        """Return T of a whole batch."""
-        return self.seq_length if self.stateful else self.seq_length - 1
 
     def renumber(self, uchar):
         """Number the text by another vocabulary, which has all its characters."""
@@ -182,29 +149,25 @@ class Text:
 
     def metadata(self):
         """Return what a checkpoint keeps of the text, a dict: with absolute paths, as it may be read from elsewhere."""
-        names = 'encoding', 'ratio_valid', 'batch_size', 'seq_length', 'stateful'
-        sources = {role: dict(source, path=os.path.abspath(source['path'])) for role, source in self.sources.items()}
-        return {**sources['train'], **{name: getattr(self, name) for name in names},
-                'valid': sources.get('valid'), 'test': sources.get('test')}
+        sources = {role: dict(source) for role, source in self.sources.items()}
+        for source in sources.values():
+            if os.path.exists(source['path']):             # unlike the name of a text in memory
+                source['path'] = os.path.abspath(source['path'])
+        return dict(sources['train'], encoding=self.encoding, ratio_valid=self.ratio_valid, batch_size=self.batch_size,
+                    seq_length=self.seq_length, stateful=self.stateful, valid=sources.get('valid'),
+                    test=sources.get('test'))
 
     def summary(self):
-        """Return a few lines for a person: how long the texts are, of how many files, and how they are cut."""
+        """Return a few lines for a person: how long the texts are, and how they are cut."""
         B, length, n = self.batch_size, self.seq_length, self.n_batches
-        batches = f'{number_of(n["train"], "batch")} to train and {n["valid"]:,} to validate, each of '
-        if self.stateful:
-            batches += f'{number_of(length, "step")} of {number_of(B, "stream")}'
-        else:
-            of_first = n['train'] if 'valid' in self.sources else sum(n.values())
-            dropped = self.sources['train']['characters'] - of_first * B * length
-            batches += f'{number_of(B, "sequence")} of {number_of(length, "character")}'
-            if dropped:
-                batches += f'; {number_of(dropped, "character")} left out for want of a whole batch'
-        rows = f'in {number_of(self._row_count("valid"), "stream")}' if self.stateful else 'in sequences'
         in_all = ' in all texts' if len(self.sources) > 1 else ''
         ends = {'train': f', {len(self.uchar):,} distinct{in_all}',
-                'valid': f' to validate with, {rows} while the model trains, and as one stream at the end',
+                'valid': ' to validate with: in batches while the model trains, and as one stream at the end',
                 'test': ' to test with at the end; before that, only their vocabulary is used'}
-        lines = []
-        for (role, source), files in zip(self.sources.items(), self._files):
-            lines += [f'{source["path"]}: {source["characters"]:,} characters{ends[role]}', files]
-        return '\n'.join(filter(None, [*lines, batches]))
+        lines = [f'{source["path"]}: {source["characters"]:,} characters{ends[role]}'
+                 for role, source in self.sources.items()]
+        pieces = f'{number_of(B, "sequence")} of {number_of(length, "character")}'
+        if self.stateful:
+            pieces = f'{number_of(length, "step")} of {number_of(B, "stream")}'
+        lines.append(f'{number_of(n["train"], "batch")} to train and {n["valid"]:,} to validate, each of {pieces}')
+        return '\n'.join(lines)

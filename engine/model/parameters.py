@@ -1,16 +1,14 @@
 """The parameters of a model, its eight and its cell's own, and its vocabulary, as arrays of a checkpoint."""
-import math
+import contextlib
 import sys
 
 import numpy as np
 
-from engine.model.checkpoint import opened
-from engine.model.text import codec, vocabulary
+from engine.model import checks
+from engine.model.checkpoint import METADATA, opened
+from engine.model.text import vocabulary
 
 NAMES = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')       # of all models; a cell's own come after them
-
-# Bytes that begin a character of UTF-8, after which others continue it.
-UTF8_FIRST, UTF8_CONTINUED = frozenset(range(0xC2, 0xF5)), frozenset(range(0x80, 0xC0))
 
 
 def parameter_shapes(V, H1, H2, own=()):
@@ -19,22 +17,6 @@ def parameter_shapes(V, H1, H2, own=()):
     return dict(U1=(4, H1, V), W1=(4, H1, H1), b1=(4, H1),
                 U2=(4, H2, H1), W2=(4, H2, H2), b2=(4, H2),
                 V=(V, H2), c=(V,), **{name: (H1 if name.endswith('1') else H2,) for name in own_names(own)})
-
-
-def check_initial(p, V, H1, H2, own, dtype):
-    """Return p, the parameters of a new model, arrays by name. own: the names of the cell's own.
-
-    Raises ValueError where a name, a shape or a type is not as it should be.
-    """
-    shapes = parameter_shapes(V, H1, H2, own)
-    if set(p) != set(shapes):
-        raise ValueError(f'initial_parameters returned {", ".join(p)}: expected {", ".join(shapes)}; a parameter of '
-                         "one's own is one of cell_parameters")
-    for name, shape in shapes.items():
-        if (p[name].shape, p[name].dtype) != (shape, dtype):
-            raise ValueError(f'initial_parameters returned {p[name].dtype} {p[name].shape} for {name}: expected '
-                             f'{dtype} {shape}')
-    return p
 
 
 def own_names(names):
@@ -63,111 +45,81 @@ def units(shapes):
 
 # ---------------------------------------------------------------- the vocabulary
 
-def _characters(strings, encoding):
-    """Return the characters that bytes stand for, each in a string of one byte.
+def _vocabulary(stored, encoding):
+    """Return the characters of an open checkpoint, (V,).
 
-    Bytes that are parts of characters, as of UTF-8, stand for themselves, as the surrogates by
-    which Python escapes them (PEP 383). Bytes that cannot be of UTF-8 are read as latin-1.
+    The original of this program stored bytes ('S1') of a text in that encoding: those that are no characters by
+    themselves are read as latin-1. NumPy strips a NUL from a string, so that an empty one can only have been a NUL.
     """
-    if codec(encoding).name == 'utf-8':
-        high = {s[0] for s in strings if s[0] > 127}
-        utf8 = high <= UTF8_FIRST | UTF8_CONTINUED and high & UTF8_FIRST and high & UTF8_CONTINUED
-        return [s.decode('ascii', 'surrogateescape') if utf8 else s.decode('latin-1') for s in strings]
-    try:
-        return [s.decode(encoding) for s in strings]
-    except UnicodeError:
-        return [s.decode('ascii', 'surrogateescape') for s in strings]
-
-
-def _vocabulary(array, encoding):
-    """Return the characters of a stored uchar, or None where it is no list of distinct characters.
-
-    The original of this program stored bytes ('S1'), of a text in that encoding. NumPy
-    strips a NUL from a string, so that an empty one can only have been a NUL.
-    """
-    codec(encoding)                    # raises ValueError for an unknown one, also where it is not used
-    if array.ndim != 1 or array.dtype.kind not in 'SU':
-        return None
-    nul = '\0' if array.dtype.kind == 'U' else b'\0'
-    try:
-        strings = [s or nul for s in array.tolist()]
-    except (SystemError, ValueError):          # numbers that no character has
-        return None
-    if array.dtype.kind == 'S':
-        strings = _characters(strings, encoding)
-    distinct_characters = all(len(s) == 1 for s in strings) and len(set(strings)) == len(strings)
-    return vocabulary(strings) if distinct_characters else None
-
-
-def are_bytes(uchar):
-    """Return whether a vocabulary is of bytes, those above 127 escaped as in _characters."""
-    return any(ch > '\x7f' for ch in uchar) and all(ch <= '\x7f' or '\udc80' <= ch <= '\udcff' for ch in uchar)
+    array = stored['uchar']
+    if array.ndim == 1 and array.dtype.kind in 'SU' and 0 < len(array) <= sys.maxunicode + 1:
+        with contextlib.suppress(SystemError, ValueError):             # numbers that no character has
+            if array.dtype.kind == 'S':
+                try:
+                    array = np.char.decode(array, encoding)
+                except UnicodeError:
+                    array = np.char.decode(array, 'latin-1')
+            strings = [string or '\0' for string in array.tolist()]
+            if len(set(strings)) == len(''.join(strings)) == len(array):
+                return vocabulary(strings)
+    raise stored.refusal('its uchar is no list of distinct characters')
 
 
 def to_store(uchar):
     """Return the array of a vocabulary for a checkpoint."""
-    return np.array([ch.encode('ascii', 'surrogateescape') for ch in uchar] if are_bytes(uchar) else list(uchar))
+    return np.array(list(uchar))
 
 
 # ---------------------------------------------------------------- reading a checkpoint
 
 def cell_of(stored):
     """Return the cell of an open checkpoint, a dict: formula, '' for the standard cell, and names of parameters."""
-    return stored.metadata['cell'] if stored.metadata else dict(formula='', parameters=[])
-
-
-def read_shapes(path, encoding='utf-8'):
-    """Read and check the headers of the parameters of a checkpoint, a path or an open one.
-
-    Returns their shapes by name, the cell's own after the eight, and uchar (V,). encoding: of the
-    text, where the vocabulary is one of bytes, as the original of this program stored it. Raises
-    OSError when the file cannot be read, ValueError when it is no checkpoint.
-    """
-    with opened(path) as stored:
-        own = cell_of(stored)['parameters']
-        found = {name: stored.shape(name) for name in (*NAMES, *own_names(own))}
-        few = math.prod(stored.shape('uchar')) <= sys.maxunicode + 1       # not more than there are
-        uchar = _vocabulary(stored['uchar'], encoding) if few else None
-        if uchar is None:
-            raise stored.refusal('its uchar is no list of distinct characters')
-        if len(found['U1']) != 3 or len(found['U2']) != 3:
-            raise stored.refusal('its U1 or U2 has not three dimensions')
-        shapes = parameter_shapes(len(uchar), found['U1'][1], found['U2'][1], own)
-        for name, shape in shapes.items():
-            if 0 in shape:
-                raise stored.refusal(f'it has no units or no characters: {name} would have shape {shape}')
-            if found[name] != shape:
-                raise stored.refusal(f'{name} has shape {found[name]}; expected {shape}, by uchar and the other arrays')
-        return shapes, uchar
+    return stored.metadata.get('cell', METADATA['cell'])
 
 
 def read_parameters(path, dtype, encoding='utf-8'):
-    """Read the parameters of a checkpoint, name to array of that dtype, and uchar (V,).
+    """Read the parameters of a checkpoint, a path or an open one: name to array of that dtype, and uchar (V,).
 
-    path, encoding, and the errors raised: as for read_shapes; also ValueError for values that are no finite numbers.
+    encoding: of the text, if the vocabulary is one of bytes, as the original of this program stored it. Raises OSError
+    if the file cannot be read, and ValueError if it is no checkpoint.
     """
+    encoding = checks.encoding('encoding', encoding)
     with opened(path) as stored:
-        shapes, uchar = read_shapes(stored, encoding)                      # before anything large is read
-        return {name: read_finite(stored, name, dtype) for name in shapes}, uchar
+        own = cell_of(stored)['parameters']
+        p = {name: read_finite(stored, name, dtype) for name in (*NAMES, *own_names(own))}
+        uchar = _vocabulary(stored, encoding)
+        found = {name: array.shape for name, array in p.items()}
+        H1, H2 = [(found[name] + (0, 0))[1] for name in ('b1', 'b2')]
+        for name, shape in parameter_shapes(len(uchar), H1, H2, own).items():
+            if found[name] != shape or 0 in shape:
+                raise stored.refusal(f'{name} has shape {found[name]}; expected {shape}, by uchar and the other arrays')
+        return p, uchar
+
+
+def read_shapes(path, encoding='utf-8'):
+    """Return the shapes of the parameters of a checkpoint by name, and uchar (V,). All as for read_parameters."""
+    p, uchar = read_parameters(path, 'float32', encoding)
+    return {name: array.shape for name, array in p.items()}, uchar
 
 
 def read_finite(stored, name, dtype):
     """Read an array of an open checkpoint in that type. Raises ValueError for values that are no finite numbers."""
     array = stored[name]
-    with np.errstate(over='ignore', invalid='ignore'):             # what does not fit becomes infinite
-        array = array.astype(dtype) if array.dtype.kind == 'f' else np.full((), np.nan)
-    if not np.isfinite(array).all():
-        raise stored.refusal(f'{name} has values that are no finite {dtype} numbers')
-    return array
+    if array.dtype.kind == 'f':
+        with np.errstate(over='ignore'):                   # what does not fit becomes infinite
+            array = array.astype(dtype)
+        if np.isfinite(array).all():
+            return array
+    raise stored.refusal(f'{name} has values that are no finite {dtype} numbers')
 
 
 def read_about(path):
-    """Read the metadata of a checkpoint, a dict; empty where it has none.
+    """Read the metadata of a checkpoint, a dict; empty if it has none.
 
     Its keys are those of METADATA in engine/model/checkpoint.py. Among them are 'lp', the learning parameters, {}
     before model_setup; 'text', with path, characters, sha256 and how it was cut, {} without one; 'versions'; and
-    'progress', as save_params got it. Raises OSError when the file cannot be read, and ValueError when it is no
-    npz file or its metadata is damaged; the parameters are not read.
+    'progress', as save_params got it. Raises OSError if the file cannot be read, and ValueError if it is no npz file
+    or its metadata is damaged; the parameters are not read.
     """
     with opened(path) as stored:
         return stored.metadata

@@ -5,7 +5,7 @@ An optimiser's state is a dict: by name an array or a number, or a list of these
 import numpy as np
 
 from engine.model.checkpoint import opened
-from engine.model.parameters import read_finite, read_parameters, read_shapes, units
+from engine.model.parameters import read_finite, read_parameters, units
 
 MEAN_SQUARES = 'mean_squares'          # the state of RMSprop, with which score_text can adapt
 
@@ -39,19 +39,18 @@ def read_run(path, optimiser_state, dtype):
         (p, uchar), metadata = read_parameters(stored, dtype), stored.metadata
         if not metadata or metadata['random'] is None:
             raise ValueError(f'{stored} holds no run that can be resumed; init starts a new one from its parameters')
-        shapes = {name: array.shape for name, array in p.items()}
-        state, (H1, H2) = optimiser_state(list(p.values())), units(shapes)
+        state, shapes = optimiser_state(list(p.values())), {name: array.shape for name, array in p.items()}
         expected = {'': {name: np.shape(value) for name, value in named_state(state, p).items()}, 'weights_': shapes}
-        for prefix in ('carried_', 'validation_'):
-            B = stored.shape(prefix + 'h1')[0] if prefix + 'h1' in stored else 0
-            expected[prefix] = dict(h1=(B, H1), C1=(B, H1), h2=(B, H2), C2=(B, H2))
-        arrays = {}
-        for prefix, of_prefix in expected.items():
-            found = {name: stored.shape(prefix + name) for name in of_prefix if prefix + name in stored}
-            if (found or not prefix) and found != of_prefix or metadata['optimiser'] != sorted(state):
+        H1, H2 = units(shapes)
+        expected['carried_'] = expected['validation_'] = dict(h1=H1, C1=H1, h2=H2, C2=H2)          # of any rows
+        arrays = {prefix: {name: read_finite(stored, prefix + name, dtype) for name in names if prefix + name in stored}
+                  for prefix, names in expected.items()}
+        for prefix, names in expected.items():
+            found = {name: array.shape if prefix in ('', 'weights_') else array.shape[-1]
+                     for name, array in arrays[prefix].items()}
+            if (found or not prefix) and found != names or metadata['optimiser'] != sorted(state):
                 raise ValueError(f'{stored} has not the arrays of a run with this optimiser, whose state has '
                                  f'{", ".join(sorted(state)) or "no names"}; init starts a new run from its parameters')
-            arrays[prefix] = {name: read_finite(stored, prefix + name, dtype) for name in found}
     return p, uchar, metadata, arrays
 
 
@@ -62,8 +61,6 @@ def read_averages(path, dtype='float32'):
     when the file cannot be read, ValueError when it is no checkpoint or a number is not finite.
     """
     with opened(path) as stored:
-        shapes = read_shapes(stored)[0]
-        if any(f'm_{name}' not in stored or stored.shape(f'm_{name}') != shapes[name] for name in shapes):
-            return {}
-        found = {name: read_finite(stored, f'm_{name}', dtype) for name in shapes}
-    return found if all(m.min() >= 0 and m.any() for m in found.values()) else {}
+        names = [f'm_{name}' for name in read_parameters(stored, dtype)[0]]
+        found = {name[2:]: read_finite(stored, name, dtype) for name in names if name in stored}
+    return found if len(found) == len(names) and all(m.min() >= 0 and m.any() for m in found.values()) else {}

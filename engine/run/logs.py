@@ -15,18 +15,10 @@ STEPS, EPOCHS, SAMPLES, PASSAGE = LOGS = '.out', '_epochs.out', '_samples.txt', 
 BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # endings of checkpoints
 COLUMNS = 'epoch', 'cost', 'valid_cost', 'lrate', 'characters_per_second'      # of EPOCHS, for the fields of an Epoch
 ID = '# id {}\n'                      # of a log; each log that begins gets a new one
-SAMPLE = '# epoch {}:\n'
-SAMPLE_LENGTH = 200
+SAMPLE, SAMPLE_LENGTH = '# epoch {}:\n', 200
 PASSAGE_HEADING = ('# the beginning of the {} text: {}\n'
                    '# epoch, and the cost of each of these characters but the first, in nats\n')
 
-
-def with_all_digits(number):
-    """Return a number as text: with as few digits as tell it from other numbers of its type, be that float32 or not."""
-    return str(np.float32(number) if isinstance(number, float) and float(np.float32(number)) == number else number)
-
-
-# ---------------------------------------------------------------- writing
 
 class Logs:
     """The logs of a run. Of several processes only the first opens them; in the others nothing is written.
@@ -42,19 +34,14 @@ class Logs:
         self._path, self._original, self._files, self.steps, self.epochs = path, original, {}, [], []
         self._ids = {ending: secrets.token_hex(8) for ending in LOGS}
         self._headings = {
-            STEPS: '' if original else '# epoch cost valid_cost ' + ' '.join('ratio_' + name for name in names) + '\n',
-            EPOCHS: f'# {" ".join(COLUMNS)}\n', SAMPLES: '',
-            PASSAGE: PASSAGE_HEADING.format(passage[0], json.dumps(passage[1]))}
-
-    def _heading(self, ending, log_id):
-        return self._headings[ending] + ('' if self._original and ending == STEPS else ID.format(log_id))
+            STEPS: '# epoch cost valid_cost ' + ' '.join('ratio_' + name for name in names) + '\n', SAMPLES: '',
+            EPOCHS: f'# {" ".join(COLUMNS)}\n', PASSAGE: PASSAGE_HEADING.format(passage[0], json.dumps(passage[1]))}
 
     def lock(self):
         """Open the logs, so that no other process can have the run. Raise ValueError if another has it."""
         for ending in LOGS:
             self._files[ending] = open_to_append(self._path(ending))
-            if ending == STEPS:
-                lock(self._files[ending])
+            lock(self._files[ending])
 
     def cut(self, stored=None, overwrite=False):
         """Cut the logs to their sizes at a checkpoint, and begin those that are empty.
@@ -69,6 +56,9 @@ class Logs:
                 append_text(self._files[ending], self._heading(ending, self._ids[ending]))
         self.steps = rows(self._path(STEPS))[:, :2].tolist() if sizes[STEPS] else []
         self.epochs = rows(self._path(EPOCHS)).tolist() if sizes[EPOCHS] else []
+
+    def _heading(self, ending, log_id):
+        return '' if ending == STEPS and self._original else self._headings[ending] + ID.format(log_id)
 
     def _known_size(self, ending, stored, overwrite):
         """Return the size that a log had at the checkpoint, and keep its id; 0 for a log that begins."""
@@ -100,10 +90,10 @@ class Logs:
     def step(self, schedule, cost, ratios):
         """Log a training step that a Schedule has counted. ratios: of the update of each parameter."""
         epoch, valid_cost = schedule.epoch + schedule.batch / schedule.batches, schedule.valid_batch_cost
-        if self._original:             # as the program of 2016: counted from 0, and -1 without validation
+        if self._original:             # as the program of 2016: counted from 0, -1 without validation, and all digits
             epoch = schedule.epoch + (schedule.batch - 1) / schedule.batches
-            valid_cost = -1 if math.isnan(valid_cost) else valid_cost
-            self._write(STEPS, ' '.join(map(with_all_digits, [epoch, cost, valid_cost, *ratios])) + '\n')
+            shown = -1 if math.isnan(valid_cost) else np.float32(valid_cost)
+            self._write(STEPS, ' '.join(map(str, [epoch, np.float32(cost), shown, *map(np.float32, ratios)])) + '\n')
         else:
             self._row(STEPS, [epoch, cost, valid_cost, *ratios])
         self.steps.append((epoch, float(cost)))
@@ -119,7 +109,7 @@ class Logs:
         self._row(PASSAGE, [epoch, *costs])
 
 
-# ---------------------------------------------------------------- reading
+# ---------------------------------------------------------------- reading, for a page; errors are OSError or ValueError
 
 def path_beside(checkpoint, ending):
     """Return the path of the log with that ending beside a run's checkpoint, a path or an open one."""
@@ -127,7 +117,7 @@ def path_beside(checkpoint, ending):
 
 
 def rows(log):
-    """Return the rows of a log, (n, columns); none if it has only a heading. Raise ValueError if it is no log."""
+    """Return the rows of a log, (n, columns); none if it has only a heading."""
     with named('read', log), warnings.catch_warnings():
         warnings.simplefilter('ignore')                    # of a log without rows yet
         found = np.loadtxt(log, ndmin=2, encoding='utf-8')
@@ -135,10 +125,7 @@ def rows(log):
 
 
 def read_samples(path):
-    """Return what a model wrote, by epoch, the last text of each.
-
-    Raise OSError or ValueError if the file is no such log.
-    """
+    """Return what a model wrote, by epoch, the last text of each."""
     with named('read', path), open(path, encoding='utf-8', newline='') as f:
         heading = f.readline()
         before, *parts = re.split('(?:^|(?<=\n\n))' + SAMPLE.format('([0-9]{1,9})'), f.read())
@@ -148,15 +135,12 @@ def read_samples(path):
 
 
 def read_passage(path):
-    """Return the name of the text that a passage is from, the passage, and the costs by epoch, the last of each.
-
-    Costs are float (n-1,), in nats, for a passage of n characters. Raise OSError or ValueError if the file is no such
-    log.
+    """Return the name of the text that a passage is from, the passage of n characters, and its costs (n-1,) by epoch.
     """
     with named('read', path), open(path, encoding='utf-8') as f:
         found = re.fullmatch(re.escape(PASSAGE_HEADING).replace(r'\{\}', '(.*)'), f.readline() + f.readline())
-    passage, costs = json.loads(found.group(2)) if found else None, rows(path)
+    passage, costs = json.loads(found[2]) if found else None, rows(path)
     if not isinstance(passage, str) or len(costs) and costs.shape[1] != max(2, len(passage)) or not (
             np.isfinite(costs).all() and (costs[:, :1] == np.rint(costs[:, :1])).all()):
         raise ValueError('its costs are not those of its heading')
-    return found.group(1), passage, {int(row[0]): row[1:] for row in costs}
+    return found[1], passage, {int(row[0]): row[1:] for row in costs}

@@ -12,7 +12,6 @@ from engine.terminal import near, number_of, script, typed as as_typed
 
 LAST = 'last'                                                  # for --resume: the newest checkpoint of the run
 TEXTS = {'input': 'train', 'valid': 'valid', 'test': 'test'}   # options that name texts, and the roles of these
-OF_TEXT = 'encoding', 'ratio_valid', 'batch_size', 'seq_length'         # kept with a text under the same names
 
 
 class Options:
@@ -99,10 +98,9 @@ def read_progress(path):
     progress, lp, text = map(metadata.get, ('progress', 'lp', 'text'))
     if not (lp and text and isinstance(progress, dict) and isinstance(progress.get('options'), dict)):
         raise ValueError(f'{path} holds no run that can be resumed; --init starts a new one from its parameters')
-    stored = {**table.INITIAL, **progress['options'], **lp, **{name: text[name] for name in OF_TEXT},
-              **{name: source and source['path'] for name, source in _sources(text).items()},
-              'num_units1': num_units1, 'num_units2': num_units2, 'no_stateful': not text['stateful'],
-              'precision': metadata['precision']}
+    texts = {name: source and source['path'] for name, source in _sources(text).items()}
+    stored = {**table.INITIAL, **progress['options'], **lp, **text, **texts, 'no_stateful': not text['stateful'],
+              'num_units1': num_units1, 'num_units2': num_units2, 'precision': metadata['precision']}
     return dict(progress, options=table.checked({name: stored.get(name, table.DEFAULTS[name])
                                                  for name in table.OF_RUN}))
 
@@ -119,9 +117,8 @@ def _take_over(o, before):
         raise ValueError(f'a run is resumed in the folder of {o.resume}, without --init: leave out '
                          + ('--init' if o.init else '--output-dir'))
     if before['cell'] and not o.cell:
-        words = as_typed({'resume': o.resume, 'cell': before['cell']})
-        raise ValueError(f'the run in {o.resume} learned the class {before["cell"]}: name it again, as in '
-                         + script('train.py', *words))
+        command = script('train.py', *as_typed({'resume': o.resume, 'cell': before['cell']}))
+        raise ValueError(f'the run in {o.resume} learned the class {before["cell"]}: name it again, as in {command}')
     changed = {name: value for name, value in o.typed.items() if name in table.OF_RUN}
     for name, value in changed.items():
         smaller = name == 'lrate' and value < before['lrate']
@@ -138,5 +135,4 @@ def check_texts(o, model):
     for name, then in _sources(read_about(o.resume)['text']).items():
         if then and model.source(TEXTS[name])['sha256'] != then['sha256']:
             raise ValueError(f'{vars(o)[name]} is not the {TITLES[TEXTS[name]]} of that run, which had '
-                             f'{then["characters"]:,} characters and SHA-256 {then["sha256"]}; --init starts a new run '
-                             'on another text')
+                             f'{then["characters"]:,} characters and SHA-256 {then["sha256"]}; --init starts a new run')

@@ -15,8 +15,8 @@ LEFT_OUT = 'valid', 'test', 'random_seed'      # options: paths on this computer
 
 def to_score(options):
     """Return the names of what is scored at the end of a run: the roles of texts, and 'test_adapted'."""
-    return [role for role in ('valid', 'test') if getattr(options, role) is not None] + (
-        ['test_adapted'] if options.test_adapt else [])
+    named = dict(valid=options.valid is not None, test=options.test is not None, test_adapted=options.test_adapt)
+    return [name for name in named if named[name]]
 
 
 def read(path, run_id):
@@ -62,24 +62,19 @@ def lines(model, scores):
                f'{nats_and_bits(nats)} a character')
 
 
-def _costs(name, cost):
-    """Return a cost in nats, or None, in both units by name."""
-    return {f'{name}_nats': cost, f'{name}_bits': cost if cost is None else bits(cost)}
-
-
 def fields(model, schedule, scores, **more):
     """Return what the file holds, a flat dict; missing values are None. scores: in nats by name; more: other fields."""
     options = schedule.options
-    found = dict(more, id=schedule.id, run=options.run, random_seed=options.random_seed,
-                 parameters=sum(p.get_value(borrow=True).size for p in model.p.values()))
+    found = dict(more, id=schedule.id, run=options.run, random_seed=options.random_seed, epochs=schedule.epoch,
+                 parameters=sum(p.get_value(borrow=True).size for p in model.p.values()),
+                 best_epoch=schedule.best_epoch or None, checkpoint_epoch=schedule.best_epoch or schedule.epoch)
     for role in ('train', 'valid', 'test'):
         source = model.source(role) if model.has_text(role) else {}
         found.update({f'{role}_text': base_name(source['path']) if source else None,
                       f'{role}_characters': source.get('characters'), f'{role}_sha256': source.get('sha256')})
-    found.update(epochs=schedule.epoch, best_epoch=schedule.best_epoch or None,
-                 checkpoint_epoch=schedule.best_epoch or schedule.epoch, **_costs('best_valid', schedule.best_cost))
-    for name in ('valid', 'test', 'test_adapted'):
-        found.update(_costs(name, scores.get(name)))
+    for name in ('best_valid', 'valid', 'test', 'test_adapted'):
+        cost = schedule.best_cost if name == 'best_valid' else scores.get(name)
+        found.update({f'{name}_nats': cost, f'{name}_bits': None if cost is None else bits(cost)})
     found.update({f'version_{name}': version for name, version in model.versions().items()})
     found.update({f'option_{name}': value for name, value in options.kept('run', 'lp', 'text', 'model').items()
                   if name not in LEFT_OUT})

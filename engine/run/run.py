@@ -48,14 +48,13 @@ class Run:
     def __init__(self, model, schedule, name):
         """Take a model, its Schedule, and the name of a new run."""
         self.model, self.schedule, self.options, self._group = model, schedule, schedule.options, model.group
-        self._resumed = bool(schedule.id)
+        self._resumed, self._drawn = bool(schedule.id), None           # _drawn: whether the last picture was
         if not self._resumed:
             schedule.name, schedule.id = name, secrets.token_hex(8)
         self.last_checkpoint = self._fallback = self.options.resume
         if schedule.fallback and os.path.exists(self.path(schedule.fallback)):
             self._fallback = self.path(schedule.fallback)
         self._logs = Logs(self.path, list(model.p), self._group.broadcast(model.passage), self.options.original)
-        self._drawn = None             # whether the last picture was drawn
 
     def path(self, ending):
         """Return the path of this run's file with that ending."""
@@ -67,6 +66,11 @@ class Run:
             self.bar.write(line) if self.bar else print(line, flush=True)
         except BrokenPipeError:
             self._group.stop_requested, sys.stdout = True, open(os.devnull, 'w', encoding='utf-8')
+
+    def _command(self, checkpoint, *more):
+        """Return the command that resumes from a checkpoint."""
+        words = typed({'resume': checkpoint, 'cell': self.options.cell})
+        return script('train.py', *words, *more, processes=self._group.size)
 
     # ---- the start, new or resumed
 
@@ -102,10 +106,13 @@ class Run:
             self._group.broadcast(self._open)
             self._begin()
             yield
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f' at once: what came after is lost; {self._how_to_resume()}') from None
-        except OSError as error:
-            raise OSError(f'{error}; {self._how_to_resume()}') from error
+        except (KeyboardInterrupt, OSError) as error:
+            last, resume = self.last_checkpoint, 'no checkpoint was written yet'
+            if last:
+                resume = f'the last checkpoint is {last}, resume it with: {self._command(last)}'
+            if isinstance(error, OSError):
+                raise OSError(f'{error}; {resume}') from error
+            raise KeyboardInterrupt(f' at once: what came after is lost; {resume}') from None
         finally:
             self._logs.close()
 
@@ -136,39 +143,28 @@ class Run:
         """Log a training step."""
         self._logs.step(self.schedule, cost, ratios)
 
+    def sample(self, when):
+        """Print a short text of the model. Return it. The generator of the model stays."""
+        text = self.model.sample(SAMPLE_LENGTH)
+        self.say(f'what it writes after {when}:\n{text}\n')
+        return text
+
     def end_epoch(self, epoch, seconds):
         """Log an Epoch, print what it brought if it should be reported, and save the model if it should be saved.
 
-        seconds: that it took. The model's generator stays.
+        seconds: that it took.
         """
-        schedule, (_, cost, valid_cost, rate, speed) = self.schedule, epoch
+        schedule, (number, cost, valid_cost, rate, speed) = self.schedule, epoch
         self._logs.epoch(epoch)
         if schedule.should_report:
             validation = 'no validation' if math.isnan(valid_cost) else f'validation {nats_and_bits(valid_cost)}'
-            self.say(f'epoch {schedule.epoch}/{schedule.epochs}: cost {nats_and_bits(cost)}, {validation}, rate '
-                     f'{rate:.4g}, {speed:,.0f} characters/s, {duration(seconds)}')
-            self._group.broadcast(self._sample)
+            self.say(f'epoch {number}/{schedule.epochs}: cost {nats_and_bits(cost)}, {validation}, rate {rate:.4g}, '
+                     f'{speed:,.0f} characters/s, {duration(seconds)}')
+            if self._group.first:
+                self._logs.sample(number, self.sample(f'epoch {number}'), self.model.passage_costs())
         self._save_epoch()             # after the logs were written, whose lengths it keeps
         if schedule.should_report:
             self._draw()
-
-    def _save_epoch(self):
-        """Write the checkpoints that the epoch which ended should have."""
-        if self.schedule.best_epoch == self.schedule.epoch:
-            self.save(BEST)
-        if self.schedule.should_save:
-            self.save(EPOCH.format(self.schedule.epoch))
-
-    def first_sample(self):
-        """In a long first epoch, print a short text. No file has it, as the clock says when it is written."""
-        if self._group.first:
-            done = f'{self.schedule.batch:,} of the {self.schedule.batches:,} steps of epoch 1'
-            self.say(f'what it writes after {done}:\n{self.model.sample(SAMPLE_LENGTH)}\n')
-
-    def _sample(self):
-        text = self.model.sample(SAMPLE_LENGTH)
-        self._logs.sample(self.schedule.epoch, text, self.model.passage_costs())
-        self.say(f'what it writes after epoch {self.schedule.epoch}:\n{text}\n')
 
     def _draw(self):
         """Draw the picture of all costs so far. If that fails, in whatever way, warn once; the run continues."""
@@ -183,22 +179,28 @@ class Run:
 
     # ---- checkpoints
 
+    def _save_epoch(self):
+        """Write the checkpoints that the epoch which ended should have."""
+        if self.schedule.best_epoch == self.schedule.epoch:
+            self.save(BEST)
+        if self.schedule.should_save:
+            self.save(EPOCH.format(self.schedule.epoch))
+
     def save(self, ending):
-        """Write a checkpoint of the model and of the schedule. A later one removes that of an interruption."""
-        schedule, later = self.schedule, ending != INTERRUPTED
-        schedule.logs, schedule.fallback = self._logs.stored(), ending if later else schedule.fallback
+        """Write a checkpoint of the model and of the schedule. That of an epoch removes that of an interruption."""
+        schedule, of_epoch = self.schedule, ending != INTERRUPTED
+        schedule.logs, schedule.fallback = self._logs.stored(), ending if of_epoch else schedule.fallback
         self.last_checkpoint = self.model.save_params(self.path(ending), schedule.stored())
-        if later:
+        if of_epoch:
             self._fallback = self.last_checkpoint
             if self._group.first and os.path.exists(self.path(INTERRUPTED)):
                 os.remove(self.path(INTERRUPTED))
         if schedule.should_report or schedule.batch:
             self.say('saved ' + self.last_checkpoint)
 
-    def interrupt(self):
-        """Write the checkpoint from which an interrupted run is resumed."""
-        self.say(f'interrupted in epoch {self.schedule.epoch + 1}')
-        self.save(INTERRUPTED)
+    def best(self):
+        """Return the path of the best checkpoint or, without validation, of the last one."""
+        return self.path(BEST) if self.schedule.best_epoch else self.last_checkpoint
 
     def fall_back(self, error):
         """Return to the last checkpoint of an epoch, at half the rate, after a Diverged error.
@@ -214,10 +216,6 @@ class Run:
         schedule.begin_epoch()
         self.say(f'{error}: back to epoch {schedule.epoch} in {checkpoint}, at half the rate, {schedule.rate:.4g}')
 
-    def best(self):
-        """Return the path of the best checkpoint or, without validation, of the last one."""
-        return self.path(BEST) if self.schedule.best_epoch else self.last_checkpoint
-
     # ---- the end
 
     def scores(self):
@@ -227,45 +225,27 @@ class Run:
         return {name: before[f'{name}_nats'] for name in result.to_score(self.options)} if known else {}
 
     def conclude(self, scores):
-        """Say the result of the run, and write it. Return whether nothing is left to do.
+        """Write the result of the run, and print it, where everything is, and the commands to write and to resume.
 
-        scores: of the fixed texts, in nats by name; {} if they were not scored.
+        scores: of the fixed texts, in nats by name; {} if they were not scored. Return whether nothing is left to do.
         """
-        schedule = self.schedule
+        schedule, model, n = self.schedule, self.model, self.schedule.batches
+        complete = schedule.finished and len(scores) == len(result.to_score(self.options))
         if schedule.best_epoch:
             self.say(f'best validation cost: {nats_and_bits(schedule.best_cost)} a character, after epoch '
                      f'{schedule.best_epoch}')
-        for line in result.lines(self.model, scores):
+        for line in result.lines(model, scores):
             self.say(line)
-        complete = schedule.finished and len(scores) == len(result.to_score(self.options))
-        found = result.fields(self.model, schedule, scores, finished=complete,
-                              checkpoint=os.path.basename(self.best()), training_seconds=self._training_seconds())
-        self._group.broadcast(result.write, self.path(RESULT), found)
-        return complete
-
-    def _training_seconds(self):
-        """Return how long the epochs took, without the validation after each, by their log; None if it lacks some."""
-        x, n = self.model.X['train'], self.model.n_batches['train']
-        characters = self.model.batch_size * ((n - 1) * len(x[0]) + len(x[-1]))
+        characters = model.batch_size * ((n - 1) * len(model.X['train'][0]) + len(model.X['train'][n - 1]))
         speeds = [row[4] for row in self._logs.epochs]
-        complete = len(speeds) >= self.schedule.epoch and all(speeds)
-        return round(sum(characters / speed for speed in speeds), 3) if complete else None
-
-    def print_results(self, complete):
-        """Print where everything is, and the commands to write with it and to resume. complete: as of conclude()."""
-        more = self.schedule.larger_limits() if complete else []
+        known = len(speeds) >= schedule.epoch and all(speeds)          # otherwise a log was begun anew
+        found = result.fields(model, schedule, scores, finished=complete, checkpoint=os.path.basename(self.best()),
+                              training_seconds=round(sum(characters / s for s in speeds), 3) if known else None)
+        self._group.broadcast(result.write, self.path(RESULT), found)
         drawn = f', drawn in {self.path(PICTURE)}' if self._drawn else ''
-        print(f'costs: {self.path(STEPS)} and {self.path(EPOCHS)}{drawn}')
-        print(f'result: {self.path(RESULT)}')
-        print('next: ' + script('produce_text.py', self.best(), *typed({'cell': self.options.cell})))
-        print('to resume: ' + self._command(self.last_checkpoint, *more))
-
-    def _command(self, checkpoint, *more):
-        """Return the command that resumes from a checkpoint."""
-        words = typed({'resume': checkpoint, 'cell': self.options.cell})
-        return script('train.py', *words, *more, processes=self._group.size)
-
-    def _how_to_resume(self):
-        if not self.last_checkpoint:
-            return 'no checkpoint was written yet'
-        return f'the last checkpoint is {self.last_checkpoint}, resume it with: {self._command(self.last_checkpoint)}'
+        self.say(f'costs: {self.path(STEPS)} and {self.path(EPOCHS)}{drawn}')
+        self.say(f'result: {self.path(RESULT)}')
+        self.say('next: ' + script('produce_text.py', self.best(), *typed({'cell': self.options.cell})))
+        more = schedule.larger_limits() if complete else []
+        self.say('to resume: ' + self._command(self.last_checkpoint, *more))
+        return complete

@@ -5,7 +5,6 @@ import os
 
 SAMPLED = 100      # steps between samples, at least
 ANNEALED = 0.05    # factor on the rate at the end of a run that anneals it
-LEAST_RATE = 1e-30 # of an epoch, so that no rate of a step becomes 0 in float32
 FALLS = 5          # times that a run goes back to one checkpoint, each time at half the rate, before it ends
 
 
@@ -45,14 +44,12 @@ class Schedule:
         """
         schedule = cls(options, batches)
         for field in dataclasses.fields(cls)[2:]:
-            value = progress.get(field.name)
+            value, kind = progress.get(field.name), (int, float) if field.type is float else field.type
             if value is not None:
-                kind = (int, float) if field.type is float else field.type
-                if not isinstance(value, kind) or isinstance(value, (int, float)) and not 0 <= value < 1e300:
+                if not isinstance(value, kind) or isinstance(value, (int, float)) and not 0 <= value < 1e300 or (
+                        field.name == 'name' and os.path.basename(value) != value):
                     raise ValueError(f'{field.name} of the run is {value!r:.99}: expected {field.type.__name__}')
                 setattr(schedule, field.name, value)
-        if os.path.basename(schedule.name) != schedule.name:
-            raise ValueError(f'the name of the run is {schedule.name!r:.99}: expected that of a file')
         return schedule
 
     @classmethod
@@ -83,7 +80,7 @@ class Schedule:
     def begin_epoch(self):
         """Set the rate of the epoch that begins or is resumed."""
         decays = max(0, self.epoch + 2 - self.options.lrate_decay_epoch)
-        self.rate = max(self.options.lrate * self.options.lrate_decay ** decays * self.rate_factor, LEAST_RATE)
+        self.rate = self.options.lrate * self.options.lrate_decay ** decays * self.rate_factor
 
     def record_step(self, cost, characters):
         """Count a step. Raise Diverged for a cost that is not finite."""
@@ -134,14 +131,13 @@ class Schedule:
 
     @property
     def epochs_before_fall(self):
-        """Return how many epochs, a whole number or not, come before those in which the rate falls; 0 if it never does.
-        """
+        """Return how many epochs, a whole number or not, come before those in which the rate falls; 0 if none does."""
         anneal = self.options.anneal
         return round((1 - anneal) * self.epochs, 6) if anneal else 0             # not 6.999999999999999
 
     @property
     def out_of_patience(self):
-        """Return whether too many epochs brought no better validation cost; while the rate falls, if it ever does."""
+        """Return whether too many epochs brought no better validation cost, while the rate falls if it ever does."""
         return 0 < self.options.patience <= min(self.stale, self.epoch - math.ceil(self.epochs_before_fall))
 
     @property
@@ -160,11 +156,8 @@ class Schedule:
         return self.epoch % max(1, SAMPLED // self.batches) == 0 or self.epoch == 1 or self.finished
 
     def should_validate(self, batches):
-        """Return whether a validation batch is evaluated before the next step. batches: how many there are.
-
-        The program of 2016 evaluated none if there was only one.
-        """
-        return batches >= (2 if self.options.original else 1) and self.step % self.options.valid_every == 0
+        """Return whether a validation batch is evaluated before the next step. batches: how many there are."""
+        return batches > 0 and self.step % self.options.valid_every == 0
 
     def rate_at(self, step):
         """Return the rate at a step of this epoch, counted from the first step of the run.
@@ -178,9 +171,9 @@ class Schedule:
 
     def larger_limits(self):
         """Return the options that a finished run needs to be resumed, as typed words."""
-        words, twice = [], 2 * self.epoch
+        words = []
         if self.epoch >= self.epochs:
-            words += ['--epochs', str(twice + (twice == self.options.epochs))]
+            words += ['--epochs', str(2 * max(self.epoch, self.options.epochs))]
         if self.out_of_patience:
             words += ['--patience', str(self.stale + self.options.patience)]
         return words

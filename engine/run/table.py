@@ -43,7 +43,8 @@ class Option(NamedTuple):
         if isinstance(self.kind, tuple):
             checks.choice(self.name, value, self.kind)
             return value
-        return (self.fits or (checks.flag if self.kind is bool else checks.path))(self.name, value)
+        check = self.fits or (checks.flag if self.kind is bool else lambda name, value: os.fsdecode(value))
+        return check(self.name, value)
 
 
 def count(least, most=MOST):
@@ -53,7 +54,7 @@ def count(least, most=MOST):
 
 def _real(expected, fits):
     """Return what checks a number; expected: what it is, in words."""
-    return functools.partial(checks.real32, expected=expected, fits=fits)
+    return functools.partial(checks.real, expected=expected, fits=fits)
 
 
 ABOVE_0, AT_LEAST_0 = _real('above 0', lambda v: v > 0), _real('of at least 0', lambda v: v >= 0)
