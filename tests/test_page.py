@@ -208,7 +208,7 @@ def test_page_of_a_text_that_the_model_writes(produce, tmp_path):
     for options, length, source in (
             (['--length', 50], 50, 'A text that the model wrote itself.'),
             (['--length', 50, '--prime', 'the '], 54, 'A text that the model wrote after a beginning of 4 characters.'),
-            (['--length', 30, '--hold', 'C2:4=-3'], 30, 'A text that the model wrote while units were held: C2:4=-3.')):
+            (['--length', 30, '--hold', 'C2:4=-3'], 30, 'A text that the model wrote with C2:4 held at -3.')):
         assert produce('--page', tmp_path / 'p', '--random-seed', 3, '--overwrite', *options).returncode == 0
         data = data_of(tmp_path / 'p')
         assert (len(text_of(data)), data['source']) == (length, source) and data['own'] == ('itself' in source)

@@ -11,6 +11,7 @@ import pytest
 
 import numpy_model
 from charlstm import CharLSTM
+from engine.copies import compare
 from numpy_model import NAMES, sigmoid
 from pages import (HOSTILE, NOT_HACKED, array_of, assert_colours, data_of, expected_of, looked_at, numbers,
                    page_of_own_cell, place, read_by, rounded, shown, write_page_of)
@@ -442,6 +443,22 @@ def test_address_says_what_is_shown(browser, written):
         browser.open(written, view=nonsense)
         assert browser.value('document.body.dataset.view') == 'surprise' and looked_at(browser) == 1
         assert browser.all('#units .held') == []
+
+
+def test_copied_passages_are_underlined(browser, checkpoint, tmp_path):
+    """And the one that is looked at says where it stands."""
+    text = TEXT[:400]
+    original = f'One\n{text[130:200]}!\n{text[150:260]}<{text[300:325]}'
+    copied = compare([text[120:]], original, 'book.txt')
+    browser.open(write_page_of(checkpoint, tmp_path / 'page.html', text, copies=copied))
+    marked = browser.all('#text span', "element.hasAttribute('data-copied')")
+    assert [k for k in range(400) if marked[k]] == list(range(130, 260))
+    assert browser.text('#copies').startswith('46.4 % of 280 characters stand in book.txt')
+    browser.click(place(220))
+    line = 1 + original.partition(text[150:260])[0].count('\n')
+    assert browser.text('#passage').startswith(f'110 characters stand in line {line} of book.txt:')
+    looked = browser.all('#text span', "element.hasAttribute('data-looked')")
+    assert [k for k in range(400) if looked[k]] == list(range(150, 260))
 
 
 def test_hostile_text_runs_nothing(browser, tmp_path):

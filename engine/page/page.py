@@ -25,7 +25,6 @@ MODEL = 'network', 'products', 'reading', 'learner'
 SCRIPTS = MODEL + ('format', 'vocabulary', 'data', 'state', 'elements', 'colour', 'glyphs', 'expectations', 'curve',
                    'saving', 'text', 'copies', 'surprise', 'why', 'against', 'cells', 'inside', 'words', 'writing',
                    'guess', 'npz', 'learn', 'learning', 'about', 'views')
-OWN = 'A text that the model wrote itself.'
 MOST_CHARACTERS = 10_000       # of a file, in a page
 MOST_EPOCHS = 100              # that a page shows samples and costs of
 ALTERNATIVES = 5               # most probable characters that a page shows
@@ -49,10 +48,7 @@ def to_float16(array):
 
 
 def best_units(correlations, most):
-    """Return the numbers of at most `most` units: the best of each feature, then the second best of each, and so on.
-
-    correlations: (features, units).
-    """
+    """Return at most `most` units by correlations (features, units): the best of each feature, then the second best."""
     best_first = np.argsort(-abs(correlations), axis=1, kind='stable').T.ravel()           # each unit once a feature
     return list(dict.fromkeys(best_first.tolist()))[:most]
 
@@ -69,17 +65,14 @@ def cells(model, text):
     H1, C = states['C1'].shape[1], np.concatenate([states['C1'], states['C2']], axis=1)[:, best].T     # (units, n)
     least, most = C.min(axis=1, keepdims=True), C.max(axis=1, keepdims=True)
     levels = np.rint((C - least) / np.maximum(most - least, 1e-30) * 255).astype(np.uint8)
-    names = [dict(layer=1 if u < H1 else 2, number=u if u < H1 else u - H1, least=float(low), most=float(high))
+    units = [dict(layer=1 if u < H1 else 2, number=u if u < H1 else u - H1, least=float(low), most=float(high))
              for u, (low,), (high,) in zip(best, least, most)]
-    return dict(units=names, states=array_for_json(levels),
+    return dict(units=units, states=array_for_json(levels),
                 correlations={feature: r[best].round(4).tolist() for feature, r in correlations.items()})
 
 
 def snapshots(model, text):
-    """Return the states of the page's network after each EVERY characters, so that a view need not read all before.
-
-    states: float32 (n, sum of sizes), of h1, C1, h2 and C2; none if the model rounds its products to bfloat16.
-    """
+    """Return h1, C1, h2 and C2 of the page's network after each EVERY characters; none if the model is of bfloat16."""
     kept = {name: p.get_value() for name, p in model.p.items()}
     for name, p in model.p.items():                                        # as the page stores them
         p.set_value(to_float16(kept[name]).astype(kept[name].dtype))
@@ -109,9 +102,9 @@ def logged_costs(checkpoint):
 
 
 def learning(checkpoint, rows):
-    """Return what the logs beside a run's checkpoint show of its learning, or None without them. rows: logged_costs.
+    """Return the passage, its costs (epochs, n-1) and the samples of some epochs, by the logs of a run, or None.
 
-    That is the passage of a text, and of at most MOST_EPOCHS epochs its costs (epochs, n-1) and the samples.
+    checkpoint: of the run. rows: logged_costs of it.
     """
     paths = [logs.path_beside(checkpoint, ending) for ending in (logs.SAMPLES, logs.PASSAGE)]
     if not all(map(os.path.isfile, paths)):
@@ -142,18 +135,16 @@ def for_learning(model, stored):
 
 def marks(text, copies):
     """Return which passages of a text a page underlines, a dict with a line on them. copies: as for write_page."""
-    passages, line = copies.passages, copies.share() + '.'
+    passages = copies.passages or [copies.longest] if copies.longest and not copies.whole else []
+    line = copies.share() + '.'
     if copies.whole:
-        passages, line = [], f'{line} All is one passage, so nothing is underlined.'
+        line += ' All is one passage, so nothing is underlined.'
     elif passages:
-        line += f' These are underlined; the longest has {copies.longest.length:,}. Look at one to see where it stands.'
-    elif copies.longest:
-        passages = [copies.longest]
-        line += f' The longest passage, of {copies.longest.length:,}, is underlined. Look at it to see where it stands.'
+        line += f' The longest, of {copies.longest.length:,}, is underlined. Look at a passage to see where it stands.'
     begins = len(text) - len(copies.written)
     return dict(name=copies.name, line=line, passages=[
-        dict(start=begins + place['start'], length=place['length'], line=place['line'], before=place['before'],
-             after=place['after']) for place in copies.places(passages)])
+        dict(start=begins + place['start'], **{name: place[name] for name in ('length', 'line', 'before', 'after')})
+        for place in copies.places(passages)])
 
 
 def page_data(model, checkpoint, text, source, against=None, copies=None):
@@ -161,8 +152,9 @@ def page_data(model, checkpoint, text, source, against=None, copies=None):
     epochs = logged_costs(checkpoint)
     with opened(checkpoint) as stored:
         return dict(
-            source=source or OWN, own=source is None, info=report.description(stored, folders=False).split('\n'),
-            epochs=epochs, learning=learning(checkpoint, epochs), copies=marks(text, copies) if copies else None,
+            source=source or 'A text that the model wrote itself.', own=source is None, epochs=epochs,
+            info=report.description(stored, folders=False).split('\n'),
+            learning=learning(checkpoint, epochs), copies=marks(text, copies) if copies else None,
             **expected(model, stored, text), **cells(model, text), snapshots=snapshots(model, text),
             against=expected(*against, text) if against else None, learner=for_learning(model, stored),
             parameters={name: array_for_json(to_float16(p.get_value(borrow=True))) for name, p in model.p.items()})
@@ -190,15 +182,13 @@ def beginning_of(text, path, left_out, learned=False):
 
 
 def file_of_page(name):
-    """Return the text of a file of this folder."""
     return (HERE / name).read_text(encoding='utf-8')
 
 
 def fill_template(cell, data):
     """Return the page in bytes: page.html with the looks, the scripts and the data. cell: the cell in JavaScript.
 
-    The scripts become one, which begins with 'use strict' of network.js. The page's policy has its checksum, so that
-    no other script may run in it.
+    The scripts become one, whose checksum is in the page's policy, so that no other script may run in it.
     """
     script = '\n' + '\n'.join([file_of_page(f'{name}.js') for name in SCRIPTS] + [cell])
     checksum = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
