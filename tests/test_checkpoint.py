@@ -12,7 +12,7 @@ import pytest
 from charlstm import CharLSTM, read_about, read_checkpoint
 from damage import DAMAGE, METADATA, TRACE, about, write_checkpoint
 from engine.model.checkpoint import Checkpoint, write
-from engine.run_state import read_run
+from engine.model.run_state import read_run
 from numpy_model import NAMES, random_parameters
 from scripts import ROOT
 
@@ -83,10 +83,9 @@ def test_vocabulary_of_bytes_is_read_as_text(path, tmp_path, text, encoding, uch
 
 def read_all(path):
     """Return all that is read of a checkpoint of a run: arrays as bytes by name, uchar and metadata."""
-    with Checkpoint(str(path)) as stored:
-        parameters, uchar = read_checkpoint(stored)
-        run, metadata = read_run(stored, parameters, CharLSTM.optimiser_state)
-        arrays = {name: array.tobytes() for name, array in {**parameters, **run.arrays()}.items()}
+    parameters, uchar, metadata, of_run = read_run(str(path), CharLSTM.optimiser_state, 'float32')
+    arrays = {(prefix, name): array.tobytes() for prefix, found in {**of_run, 'p': parameters}.items()
+              for name, array in found.items()}
     return arrays, uchar.tolist(), metadata
 
 

@@ -19,8 +19,7 @@ from charlstm import CharLSTM, tt
 from engine.terminal import BUNDLED
 from engine.kernel import export
 from numpy_model import LETTERS, random_parameters, sigmoid
-from scripts import assert_refused, run, sentences, write_chain
-from test_readme import TEXT_OUTPUT, examples
+from scripts import ROOT, assert_refused, run, sentences, write_chain
 from ways import Case, InTheano
 
 N, GREEDY = 10_000, 300
@@ -289,7 +288,8 @@ def test_readme_writes_with_torch(tmp_path, exported):
     """The example of text_output/README.md runs as pasted."""
     pytest.importorskip('torch')
     shutil.copy(str(exported.folder / 'model.safetensors'), str(tmp_path))
-    writes, *_ = examples(TEXT_OUTPUT, 'Export')
+    section = (ROOT / 'text_output' / 'README.md').read_text(encoding='utf-8').split('\n## Export\n')[1]
+    writes = re.search(r'```python\n(.*?)```', section, re.DOTALL)[1]
     result = run('-c', writes, cwd=str(tmp_path))
     assert (result.returncode, result.stderr) == (0, '') and result.stdout.startswith('It is ')
     assert len(result.stdout) > 200 and set(result.stdout) <= set(exported.model.uchar)
