@@ -12,7 +12,7 @@ The second layer reads the h of the first, and softmax(V.h2 + c) is the distribu
 The functions below are the whole model except the loop over time steps, which is ops.layer (engine/kernel/scan.py has
 it in Theano). They take symbols, which stand for arrays: tt.tanh(a) computes nothing yet. From what they return, Theano
 derives the gradient (tt.grad), and compiles training, prediction, writing and the cell in C. Edit one, and all of these
-follow. The class CharLSTM, at the end, trains the model and writes with it.
+follow. The class CharLSTM, at the end, trains the model and writes with it. engine/lesson/ derives it by hand.
 
 Letters used for the sizes throughout, and the shapes of the eight parameters:
 
@@ -35,7 +35,7 @@ from engine import analysis, sampling, saving, training
 from engine.model.parameters import NAMES, own_of_layer, parameter_shapes, read_about
 from engine.model.run_state import read_averages
 from engine.model.text import read_text
-from engine.run import fit
+from engine.run.fit import fit
 from engine.run.schedule import Diverged
 from engine.terminal import ctrl_c_delayed
 from engine.saving import read_checkpoint
@@ -273,7 +273,6 @@ class CharLSTM:
     lp takes effect at the next call; after changing something else that they read, call compile.
 
     An object is not for several threads. copy.copy shares the parameters: training the copy changes the original.
-    engine/lesson/ derives the model by hand.
     """
     cell_parameters = {}
 
@@ -299,21 +298,17 @@ class CharLSTM:
         """Return rmsprop's steps and new state; a subclass may compute others.
 
         gradients, parameters: lists of symbols, those of parameters named as in p. state: of optimiser_state, symbols.
-        lrate: dyn_lrate. lp: the learning parameters. The steps are a list of what to subtract from each
-        parameter. The new state has the names, shapes and types of the old one.
+        The steps are a list of what to subtract from each parameter. The new state has the names and types of the old.
         """
         return rmsprop(gradients, parameters, state, lrate, lp)
 
     @staticmethod
     def optimiser_state(parameters):
-        """Return the optimiser's state before the first step, a dict by name. parameters: a list of arrays.
-
-        Each item is an array or a number, or a list of these, one for each parameter.
-        """
+        """Return the optimiser's state before the first step, by name an array, or a list, one for each parameter."""
         return {name: [np.zeros_like(p) for p in parameters] for name in ('mean_squares', 'sums')}
 
     # Each of these is a function of a model in engine/, which says what it does: help(CharLSTM.score_text).
-    symbols = staticmethod(symbols)
+    symbols, fit = staticmethod(symbols), fit
     model_setup, save_params, load_params = saving.model_setup, saving.save_params, saving.load_params
     resume, init_params, export = saving.resume, saving.init_params, saving.export
 
@@ -363,21 +358,3 @@ class CharLSTM:
             schedule.record_validation(valid_cost)
             self.reset_states()
             yield Epoch(schedule.epoch, cost, valid_cost, rate, characters / max(seconds, 1e-6))
-
-    def fit(self, filepath=None, recipe='default', verbose=True, **options):
-        """Train on a text as train.py does. Return an iterator, which yields an Epoch after each epoch.
-
-        filepath: as for prepare_input; training begins with new parameters, or those of the option init. None continues
-        a fit that was left before its end. recipe: 'default', 'original' for that of 2016, or 'small' for that of
-        --small, whose text filepath None then means. verbose: whether to print what is read and to show a bar. options:
-        most of those of train.py, with underscores, such as num_units1=128 or init='params.npz'; the recipe has the
-        others. A model that knows all characters keeps its vocabulary. After each epoch, the model can predict and
-        write; at the end, it has the parameters of the best epoch, as the _best.npz of train.py. Raises ValueError for
-        options out of range and for a text that is too short or not in its encoding; OSError where it cannot be read;
-        Diverged where costs are no longer finite.
-        """
-        if filepath is not None or recipe != 'default':
-            self.schedule, self.best = fit.begin(self, filepath, recipe, options, verbose), None
-        elif options or self.schedule is None:
-            raise ValueError('fit continues a run with its own options, and there is none: expected a text')
-        return fit.epochs(self, self.schedule, verbose)

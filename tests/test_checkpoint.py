@@ -11,7 +11,7 @@ import pytest
 
 from charlstm import CharLSTM, read_about, read_checkpoint
 from damage import DAMAGE, METADATA, TRACE, about, write_checkpoint
-from engine.model.checkpoint import Checkpoint, write
+from engine.model.checkpoint import write
 from engine.model.run_state import read_run
 from numpy_model import NAMES, random_parameters
 from scripts import ROOT

@@ -13,6 +13,25 @@ from engine.terminal import bar, warn
 OF_FIT = [name for name, row in ROWS.items() if row.of_fit]
 
 
+def fit(model, filepath=None, recipe='default', verbose=True, **options):
+    """Train on a text as train.py does. Return an iterator, which yields an Epoch after each epoch.
+
+    filepath: as for prepare_input; training begins with new parameters, or those of the option init. None continues
+    a fit that was left before its end. recipe: 'default', 'original' for that of 2016, or 'small' for that of
+    --small, whose text filepath None then means. verbose: whether to print what is read and to show a bar. options:
+    most of those of train.py, with underscores, such as num_units1=128 or init='params.npz'; the recipe has the
+    others. A model that knows all characters keeps its vocabulary. After each epoch, the model can predict and
+    write; at the end, it has the parameters of the best epoch, as the _best.npz of train.py. Raises ValueError for
+    options out of range and for a text that is too short or not in its encoding; OSError where it cannot be read;
+    Diverged where costs are no longer finite.
+    """
+    if filepath is not None or recipe != 'default':
+        model.schedule, model.best = begin(model, filepath, recipe, options, verbose), None
+    elif options or model.schedule is None:
+        raise ValueError('fit continues a run with its own options, and there is none: expected a text')
+    return epochs(model, model.schedule, verbose)
+
+
 def set_up(model, o, verbose=True):
     """Let a model read its texts and get parameters by o, Options, which gets what depends on the length of the text.
 
