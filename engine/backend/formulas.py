@@ -1,7 +1,7 @@
 """C code for elementwise formulas that is the same for arrays of any number of dimensions.
 
-Theano writes nested loops, so that the formula of an optimiser is compiled three times: for vectors, matrices and 3-d
-arrays. The code below has one loop where all arrays are contiguous, and otherwise NumPy's iterator.
+Theano writes nested loops, compiled once for each number of dimensions. The code below has one loop where all arrays
+are contiguous, and otherwise NumPy's iterator.
 """
 
 

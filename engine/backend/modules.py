@@ -46,6 +46,11 @@ def cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
+def threads():
+    """Return the number of threads that this process uses: its share of the cores, where several train together."""
+    return int(os.environ.get('OMP_NUM_THREADS') or cores())
+
+
 def _report(done, total):
     pass
 
@@ -126,13 +131,13 @@ def build(paths):
     paths |= {needed for path in paths for needed in _files[path].objects or () if not os.path.exists(needed)}
     if not paths:
         return
-    # Objects, modules, libraries, the largest of each first: what a file waits for has begun before it.
-    order = sorted(paths, key=lambda path: (bool(_files[path].objects), _files[path].is_module,
-                                            -len(_files[path].source)))
+    # Objects, modules, libraries: what a file waits for has begun before it. Otherwise the order is that of a set,
+    # another one in each process, so that processes that start together do not begin with the same file.
+    order = sorted(paths, key=lambda path: (bool(_files[path].objects), _files[path].is_module))
     of_modules = [_files[path].options for path in order if _files[path].is_module]
     common = max(of_modules, key=of_modules.count, default=None)
     _report(0, len(order))
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(min(cores(), MOST_AT_ONCE)) as pool:
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(min(threads(), MOST_AT_ONCE)) as pool:
         header = pool.submit(_compile_header, folder, common) if of_modules.count(common) >= WORTH_HEADER else None
         started = {}
         for path in order:
@@ -166,6 +171,8 @@ def _compile_header(folder, options):
 def _compile(path, file, folder, needs):
     """Compile a file, after what it needs: futures of objects, which have no result, and of the header."""
     header = [word for needed in needs for word in needed.result() or ()]
+    if os.path.exists(path):                               # another process has compiled it
+        return
     source, partial = os.path.join(folder, os.path.basename(path) + '.cpp'), f'{path}.{os.getpid()}.part'
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(source, 'w', encoding='utf-8') as f:

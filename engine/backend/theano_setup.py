@@ -1,7 +1,4 @@
-"""Import Theano with this project's settings. No other module imports it: they take `theano` and `tt` from here.
-
-`tt` is Theano's tensor module, so that T can mean steps everywhere.
-"""
+"""Import Theano with this project's settings. Other modules take `theano`, and its tensor module `tt`, from here."""
 import functools
 import importlib.util
 import logging
@@ -46,10 +43,7 @@ def _use_settings(configparser):
 
 
 def _folder(config, make, path):
-    """Return a folder in `path` for this Python and NumPy, as Theano would load code that was compiled for others.
-
-    make: Theano's function that makes it. Raises OSError where that fails.
-    """
+    """Return a folder in `path`, by Theano's `make`, for this Python and NumPy: it would load code for others, too."""
     clang = compiler.of(config.cxx).clang
     try:
         return make(os.path.join(path, patches.compiled_for() + (f'-clang{clang}' if clang else '')))
@@ -123,9 +117,7 @@ def computes_on(in_c, bfloat16=None):
     """Return what computes the network. in_c: whether the C kernel does. bfloat16: what multiplies it, or None."""
     if theano.config.device != 'cpu':
         return f'{device()}, by theano.scan, in {theano.config.floatX}'
-    threads = int(os.environ.get('OMP_NUM_THREADS') or modules.cores())
-    if in_c and not compiler.of(theano.config.cxx).openmp:
-        threads = 1
+    threads = modules.threads() if not in_c or compiler.of(theano.config.cxx).openmp else 1
     counted = '1 thread' if threads == 1 else f'{threads} threads'
     by = 'by the C kernel' if in_c else 'by theano.scan, many times slower than the C kernel'
     products = f', products in bfloat16 ({bfloat16})' if bfloat16 else ''
