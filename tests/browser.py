@@ -98,10 +98,6 @@ class Browser:
         return self.value('new Promise(drawn => '
                           'requestAnimationFrame(() => setTimeout(() => drawn(performance.now()))))')
 
-    def force_colours(self):
-        """Show the open page in forced colours, as for a reader who chose them in the system."""
-        self.call('Emulation.setEmulatedMedia', features=[dict(name='forced-colors', value='active')])
-
     def reload(self):
         """Reload the page, as a reader does."""
         self.value('void (window.old = true)')

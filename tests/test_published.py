@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -73,8 +74,9 @@ def test_costs_are_those_of_the_published_symbols(tmp_path, capsys, monkeypatch)
             result[f'{name}_nats'] = int(options['--random-seed']) + more
         path = tmp_path / 'results' / f'{words[3]}_{os.path.basename(words[2])}_result.json'
         path.write_text(json.dumps(result))
+        return SimpleNamespace(wait=lambda: 0)
 
-    monkeypatch.setattr(common.subprocess, 'run', train)
+    monkeypatch.setattr(common.subprocess, 'Popen', train)
     options = quality.build_parser().parse_args(['published', 'warandpeace', str(tmp_path / 'text'), '--results', str(
         tmp_path / 'results'), '--units', '256', '--seeds', '2'])
     published.published(options)

@@ -165,5 +165,10 @@ def trained(text, name, folder, *options):
         words = command(text, name, folder, *options)
         print(shlex.join(words), file=sys.stderr, flush=True)
         Path(folder).mkdir(parents=True, exist_ok=True)
-        subprocess.run(words, stdout=sys.stderr)
+        process = subprocess.Popen(words, stdout=sys.stderr)
+        try:
+            process.wait()
+        except KeyboardInterrupt:              # which reached train.py, too: it saves a checkpoint
+            process.wait()
+            raise SystemExit('interrupted; the same command continues') from None
     return result_of(text, name, folder)
