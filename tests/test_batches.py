@@ -183,7 +183,7 @@ def test_texts_are_renumbered_with_the_batches(text_file):
 def test_metadata_of_a_fixed_split(text_file):
     paths = {role: text_file(content, name=role) for role, content in OTHERS.items()}
     model = prepared(text_file(POEM), batch_size=3, seq_length=7, **paths)
-    metadata = model._text.metadata()
+    metadata = model.text.metadata()
     for role, content in OTHERS.items():
         digest = hashlib.sha256(content.encode('utf-8')).hexdigest()
         assert metadata[role] == dict(path=paths[role], characters=len(content), sha256=digest)

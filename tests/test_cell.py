@@ -3,7 +3,6 @@ import ctypes
 import json
 import re
 import subprocess
-from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -19,8 +18,9 @@ from engine.kernel.cell import Cell, js_function, js_learning_functions
 from engine.kernel.ops import Kernel, joined
 from engine.kernel.scan import Scan
 from engine.backend.theano_setup import theano
+from engine.training import operations
 from numpy_model import NAMES
-from scripts import ROOT, load
+from scripts import load
 from test_kernel import INTERPRETED, only_kernel_in_c
 
 TEXT = ''.join(np.random.default_rng(1).choice(list('abcdefghijk'), 263)) + 'abcdefghijk'
@@ -184,7 +184,7 @@ def test_kernel_and_scan_learn_the_same(float64, quick, path, cell):
     results = []
     for kernel in (True, False):
         model = model_with(cell, path, kernel=kernel, lrate=1, dropout=0.3, bptt_maxdepth=4)
-        assert isinstance(model._ops(), Kernel if kernel else Scan)
+        assert isinstance(operations(model), Kernel if kernel else Scan)
         results.append([*trained(model, 2, 'sgd'), model.generate_text('ab', 30)])
     (costs, ours, text), (expected, theirs, same_text) = results
     np.testing.assert_allclose(costs, expected, rtol=1e-9)
@@ -235,12 +235,12 @@ def test_cells_that_are_no_code_for_one_unit(cell, what):
 
 def test_gradient_that_is_not_in_c_is_scans(quick, path, monkeypatch, capsys):
     """In an edited network, whose cost reads C."""
-    def network(*arguments):
-        found = original.network(*arguments)
+    def network(*arguments, original=charlstm.network):
+        found = original(*arguments)
         return found._replace(costs=found.costs + 0.1 * found.states[1].mean())
     monkeypatch.setattr(charlstm, 'network', network)
     costs = [trained(model_with(lstm_cell, path, kernel=kernel))[0] for kernel in (True, False)]
-    assert 'theano.scan takes its place' in capsys.readouterr().err
+    assert 'theano.scan computes the network' in capsys.readouterr().err
     np.testing.assert_allclose(*costs, rtol=1e-5)
 
 
@@ -257,84 +257,6 @@ def test_model_that_adapts_has_the_cell(quick, path, tmp_path):
     standard = CharLSTM()
     standard.load_params(model.save_params(tmp_path / 'params'))
     assert abs(standard.score_text(text, adapt=0.5) - adapted).max() > 1e-4
-
-
-# ---------------------------------------------------------------- an edit of charlstm.py changes what runs
-
-original = type('original', (), {name: staticmethod(value) for name, value in vars(charlstm).items()
-                                 if callable(value) and getattr(value, '__module__', '') == 'charlstm'})
-
-
-def edited_network(x, y, states, p, ops, truncate=-1, masks=None):
-    return original.network(x, y, states, dict(p, c=p['c'] + 0.3 * p['V'].sum(axis=1)), ops, truncate, masks)
-
-
-def twice(name):
-    """Return a function of the model whose steps, first of its results, are twice as long."""
-    def edited(*arguments):
-        steps, state = getattr(original, name)(*arguments)
-        return [2 * step for step in steps], state
-    return edited
-
-
-EDITS = {
-    'initial_parameters': lambda *arguments, **more: {
-        name: 0.9 * array for name, array in original.initial_parameters(*arguments, **more).items()},
-    'network': edited_network,
-    'smoothed': lambda costs, spread, share: spread - costs,
-    'activation_penalty': lambda *arguments: 3 * original.activation_penalty(*arguments),
-    'clip': lambda gradients, limit, ops: [abs(g) for g in original.clip(gradients, limit, ops)],
-    'stacked': lambda U: 0.9 * original.stacked(U),
-    'penalty': lambda parameters, l1, l2: 3 * original.penalty(parameters, l1, l2),
-    'sgd': twice('sgd'), 'rmsprop': twice('rmsprop'),
-    'limited': lambda steps, limit: [step / 2 for step in original.limited(steps, limit)],
-    'running_averages': lambda averages, parameters, weight: parameters,
-    'update_ratios': lambda *arguments: [2 * ratio for ratio in original.update_ratios(*arguments)],
-    'lstm_cell': lambda *inputs: coupled_cell(*inputs)}
-
-
-@lru_cache(maxsize=None)
-def numbers(path, rule, edit=None):
-    """Return what training reports and leaves, with a function of charlstm.py edited."""
-    with pytest.MonkeyPatch.context() as patch:
-        if edit:
-            patch.setattr(charlstm, edit, EDITS[edit])
-        model = model_with(CharLSTM.cell, path, lrate=0.01, l1=0.01, l2=0.02, grad_clip=0.3, step_clip=1000,
-                           smoothing=0.1, ar=0.7, tar=1.3, average=0.9)
-        step = getattr(model, 'theano_train_' + rule)
-        steps = [step(model.X['train'][k], model.Y['train'][k]) for k in range(3)]
-    return [number for cost, _, *ratios in steps for number in (cost, *ratios)] + [
-        p.get_value().sum() for p in model.p.values()]
-
-
-@pytest.fixture(scope='module')
-def same_path(tmp_path_factory):
-    path = tmp_path_factory.mktemp('text') / 't.txt'
-    path.write_text(TEXT)
-    return str(path)
-
-
-@pytest.mark.parametrize('name', EDITS)
-def test_every_function_of_the_model_counts(quick, same_path, name):
-    """With the kernel: an edit of any function of charlstm.py changes the numbers of training."""
-    rule = 'sgd' if name == 'sgd' else 'rmsprop'
-    after, before = numbers(same_path, rule, name), numbers(same_path, rule)
-    assert np.isfinite(after).all() and max(abs(np.subtract(after, before))) > 1e-4
-
-
-def test_every_function_of_the_model_is_among_these():
-    source = (ROOT / 'charlstm.py').read_text(encoding='utf-8').split('# ----------------')[1]
-    assert set(re.findall(r'^def (\w+)', source, re.MULTILINE)) == set(EDITS)
-
-
-def test_network_that_was_edited_writes_as_it_predicts(quick, path, monkeypatch, capsys):
-    """A warning says that sampling.c, which has the old network, is not used."""
-    monkeypatch.setattr(charlstm, 'network', edited_network)
-    model = model_with(lstm_cell, path)
-    text = model.generate_text('abc', 40, method='argmax')
-    assert 'sampling.c' in capsys.readouterr().err
-    x = np.array([model.uchar.index(ch) for ch in text])
-    assert (model.theano_predict(x)[1][2:-1, 0] == x[3:]).all()
 
 
 # ---------------------------------------------------------------- checkpoints
@@ -397,7 +319,7 @@ def test_cells_of_the_readme(quick, path, name, in_numpy):
     model.prepare_input(path, 0.4, 3, 7, verbose=False)
     model.model_setup(num_units1=7, num_units2=5, lrate=0.03)
     costs = [float(trained(model, 1)[0][0]) for _ in range(25)]
-    assert costs[-1] < costs[0] - 0.05 and isinstance(model._ops(), Kernel)
+    assert costs[-1] < costs[0] - 0.05 and isinstance(operations(model), Kernel)
     symbols = tt.dmatrices(5 + len(model.cell_parameters))
     values = np.random.default_rng(3).normal(size=(len(symbols), 2, 3))
     function = theano.function(symbols, model.cell(*symbols), on_unused_input='ignore', mode=INTERPRETED)
@@ -423,7 +345,7 @@ def test_gradients_of_a_cell_that_is_not_in_c_are_finite_differences(float64, in
         model.p[name].set_value(value)
         assert abs((ends[0] - ends[1]) / 2e-5 - gradients[name][index]) < 1e-8, name
     err = capsys.readouterr().err
-    assert isinstance(model._ops(), Scan) and err.count('\n') == 1
+    assert isinstance(operations(model), Scan) and err.count('\n') == 1
     assert 'Normalised.cell' in err and 'Sum{axis=[1]' in err and 'theano.scan' in err
 
 

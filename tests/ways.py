@@ -17,7 +17,7 @@ from charlstm import CharLSTM, lstm_cell  # noqa: E402
 from engine import parallel as process_group  # noqa: E402
 from engine.kernel.cell import Cell, held_cell, js_function, js_learning_functions  # noqa: E402
 from engine.page.page import MODEL, file_of_page  # noqa: E402
-from engine.training import STATES, zero_states  # noqa: E402
+from engine.training import STATES, optimiser_variables, zero_states  # noqa: E402
 from numpy_model import forward, lively_parameters, lstm, same  # noqa: E402
 
 FIRST = 0x3041                         # the code of the first character
@@ -113,14 +113,14 @@ class InTheano:
             model.model_setup(char_dim=2, num_units1=1, num_units2=1, **self.lp)
         model = self.models[case.own]
         model.uchar = [chr(FIRST + k) for k in range(case.V)]
-        state = model._training_state()        # before the shapes change
+        state = optimiser_variables(model)        # before the shapes change
         for (name, array), m, v in zip(case.parameters.items(), state['mean_squares'], state['sums']):
             array = array.astype(model.p[name].dtype)
             model.p[name].set_value(array)
-            model._weights[name].set_value(array)
+            model.weights[name].set_value(array)
             m.set_value(0 * array)
             v.set_value(0 * array)
-        model._averaged_steps, model.random, model.batch_size = 0, np.random.default_rng(7), case.B
+        model.averaged_steps, model.random, model.batch_size = 0, np.random.default_rng(7), case.B
         return model
 
     def answers(self, case):
@@ -162,8 +162,8 @@ class InTheano:
         for step in range(1, 1 + self.steps):
             cost, _, *ratios = model.theano_train_rmsprop(x[:, rows], y[:, rows])
             reported.append([model.group.mean(float(cost), y[:, rows].size)[0], *ratios])
-            squares, sums = [dict(zip(model.p, model._training_state()[name])) for name in ('mean_squares', 'sums')]
-            for kind, arrays in (('weights', model._weights), ('averages', model.p), ('squares', squares),
+            squares, sums = [dict(zip(model.p, optimiser_variables(model)[name])) for name in ('mean_squares', 'sums')]
+            for kind, arrays in (('weights', model.weights), ('averages', model.p), ('squares', squares),
                                  ('sums', sums)):
                 found.update({f'{kind} {name} {step}': value.get_value() for name, value in arrays.items()})
             self.between_steps(model, case)
