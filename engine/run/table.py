@@ -40,10 +40,15 @@ class Option(NamedTuple):
         """Return a value as Python's own. Raise ValueError if it is out of range or of another kind."""
         if value is None and self.default is None:
             return None
+        if self.fits:
+            return self.fits(self.name, value)
+        if self.kind is bool:
+            return checks.flag(self.name, value)
         if isinstance(self.kind, tuple):
             checks.choice(self.name, value, self.kind)
-            return value
-        return (self.fits or (checks.flag if self.kind is bool else checks.path))(self.name, value)
+        elif not isinstance(value, (str, os.PathLike)):
+            raise ValueError(f'{self.name} is {value!r}: expected a path')
+        return os.fspath(value)
 
 
 def count(least, most=MOST):
