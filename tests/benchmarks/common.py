@@ -91,9 +91,10 @@ class Worker:
 def _serve(pipe, make, arguments):
     function = make(*arguments)
     pipe.send(getattr(function, 'found', None))
-    while pipe.recv():
-        pipe.send(function())
-    pipe.send(peak_memory())
+    with contextlib.suppress(EOFError):                    # the benchmark has ended
+        while pipe.recv():
+            pipe.send(function())
+        pipe.send(peak_memory())
 
 
 # ---------------------------------------------------------------- what is timed is right
