@@ -92,7 +92,11 @@ def test_costs_are_those_of_the_published_symbols(tmp_path, capsys, monkeypatch)
     assert len(started) == 2
 
 
-def test_list():
+def test_list_may_lose_its_reader():
+    """As that of `| head -1` does."""
     command = [sys.executable, str(ROOT / 'tests' / 'benchmarks' / 'quality.py'), 'published', '--list']
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b'' and process.wait() == 0
     listed = subprocess.run(command, capture_output=True, encoding='utf-8', check=True).stdout
     assert all(split.title in listed and split.origin in listed for split in SPLITS.values())

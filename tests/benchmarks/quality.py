@@ -173,6 +173,9 @@ def main():
     options = build_parser().parse_args()
     try:
         options.function(options)
+        sys.stdout.flush()
+    except BrokenPipeError:                                # the reader, such as `head`, is gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
         sys.exit(f'quality.py: {error}')
 
