@@ -148,7 +148,6 @@ class _Trace:
         return self._line(operation, *arguments)
 
     def _line(self, *line):
-        """Return the name of a line, after adding it where none is equal."""
         name = next((name for name, known in self.lines.items() if known == line), f't{len(self.lines)}')
         self.lines[name] = line
         return name
@@ -249,14 +248,9 @@ def equations(code, names, results, constant, apart=()):
     return lines + [f'{name} = {output}' for name, output in zip(results, outputs) if name != output]
 
 
-def _constant_in(infinity, nan, form='{}'):
-    """Return a function that writes a float in a language that has these names."""
-    return lambda value: form.format(repr(value).replace('inf', infinity).replace('nan', nan))
-
-
 # Arguments of written for the bodies of functions.
-IN_C = dict(line='const vector {} = {};', constant=_constant_in('INFINITY', 'NAN', 'number({})'), prefix='vector_')
-IN_JAVASCRIPT = dict(line='const {} = {};', constant=_constant_in('Infinity', 'NaN'), prefix='math.')
+IN_C = dict(line='const vector {} = {};', constant='number({!r})'.format, prefix='vector_')
+IN_JAVASCRIPT = dict(line='const {} = {};', constant=repr, prefix='math.')
 
 
 def _body(code, language, outputs, names={}, inputs={}):
@@ -288,7 +282,7 @@ def js_function(program):
 def js_learning_functions(program):
     """Return the cell as two functions of one unit in JavaScript, which learner.js calls.
 
-    They read and write an array n, at the places of h, C and so on. The gates of a unit are H numbers apart, from a or
+    They read and write an array n, at the places of h, C and so on; the gates of a unit are H numbers apart, from a or
     da on. As in C, what the forward pass keeps overwrites the pre-activations.
     """
     gates, d_gates = [[f'n[{name} + {k} * H]' for k in range(PLACES)] for name in ('a', 'da')]

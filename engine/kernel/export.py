@@ -31,11 +31,6 @@ def write(path, cell, p, uchar):
         f.write(contents)
 
 
-def _constant(value):
-    """Return a number of a formula as a float of C."""
-    return f'{np.float32(value)}f'.replace('inff', 'INFINITY').replace('nanf', 'NAN')
-
-
 def _array(declaration, array):
     """Return the definition of an array. By nine digits, C reads the same numbers of float32."""
     digits = ['%.9g' % value for value in array.astype(np.float32).ravel().tolist()]
@@ -58,7 +53,7 @@ def _cell(program):
     names = {name: f'own{i}' for i, name in enumerate(own_inputs(program.own))}
     places |= {name: f'own[{i} * H + k]' for i, name in enumerate(names)}
     inputs = [f'{names.get(name, name)} = {place}' for name, place in places.items() if name in read]
-    statements, (h, C) = written(code, names, 'const float {} = {};', _constant, 'cell_')
+    statements, (h, C) = written(code, names, 'const float {} = {};', lambda value: f'{np.float32(value)}f', 'cell_')
     lines = [f'const float {", ".join(inputs[start:start + 4])};' for start in range(0, len(inputs), 4)]
     return '\n        '.join([*lines, *statements, f'h[k] = {h};', f'C[k] = {C};'])
 

@@ -24,7 +24,6 @@ gof = theano.gof
 _constant = theano.gradient.grad_undefined             # of an input: there is no gradient of it
 
 C_FILES = {path.name: path.read_text(encoding='utf-8') for path in Path(__file__).resolve().parent.glob('*.[ch]')}
-CACHE_LINE = 64                # bytes
 NOTHING = ctypes.c_char * 0    # what _address lays over an array
 
 
@@ -36,10 +35,7 @@ def joined(text, cell=''):
 
 
 class Library(NamedTuple):
-    """The compiled kernel for a dtype and a cell.
-
-    bfloat16: None, or a key of MACROS: what multiplies the operands of products, which are rounded to bfloat16.
-    """
+    """The compiled kernel for a dtype and a cell. bfloat16: None, or a key of MACROS: what multiplies in products."""
     dtype: str
     program: Program
     bfloat16: str | None = None
@@ -64,8 +60,6 @@ def loaded(library):
     return C
 
 
-# ---------------------------------------------------------------- what all Ops share
-
 def _address(array):
     """Return array.ctypes.data of an array in C order, in a third of the time."""
     return ctypes.addressof(NOTHING.from_buffer(array))
@@ -78,23 +72,29 @@ def _output(slot, shape, dtype):
     """
     array = slot[0]
     if array is None or array.shape != shape or not array.flags.carray:
-        memory = np.empty(np.dtype(dtype).itemsize * math.prod(shape) + CACHE_LINE, np.uint8)
-        array = slot[0] = np.ndarray(shape, dtype, memory, -_address(memory) % CACHE_LINE)
+        memory = np.empty(np.dtype(dtype).itemsize * math.prod(shape) + 64, np.uint8)
+        array = slot[0] = np.ndarray(shape, dtype, memory, -_address(memory) % 64)
     return _address(array)
 
 
 class _KernelOp(gof.Op):
-    """An Op that calls the kernel. library: a Library.
+    """An Op that calls the kernel.
 
     A subclass declares its inputs and outputs by name, with their shapes: dict(U='D,V', index='int32 N') are an array
     (D,V) of the library's dtype and one (N,) of int32, of characters below V; N='int64 ' is a number and the size N.
-    Its method run calls C with the addresses of these arrays and the sizes, and returns -1 when out of memory.
+    A name with "own" stands for each of the cell's own parameters. Its method run calls C with the addresses of these
+    arrays and the sizes, and returns -1 when out of memory.
     """
     __props__ = ('library',)
+    inputs, outputs = {}, {}
     destroy_map = {}                           # Theano's: an output to the inputs whose memory it takes
 
     def __init__(self, library):
         self.library, self._plans = library, {}
+        self.inputs, self.outputs = [
+            {f'{name}{k}': text for name, text in declared.items()
+             for k in (range(library.program.own) if 'own' in name else [''])}
+            for declared in (self.inputs, self.outputs)]
 
     def _arrays(self, declared):
         """Return the dtype and the sizes of each of the declared arrays."""
@@ -110,8 +110,7 @@ class _KernelOp(gof.Op):
                                         for dtype, sizes in self._arrays(self.outputs)])
 
     def compiled_files(self):
-        """Return what engine/backend/modules.py compiles, all at once."""
-        return [self.library.path()]
+        return [self.library.path()]           # which engine/backend/modules.py compiles with others
 
     def make_thunk(self, node, storage_map, compute_map, no_recycling, impl=None):
         self._C = loaded(self.library)         # now, not in the first call
@@ -125,8 +124,7 @@ class _KernelOp(gof.Op):
         sizes = {size: n for size, n in pairs if size.isidentifier()}
         if any(eval(size, {}, sizes) != n for size, n in pairs):
             raise self._misfit(shapes)
-        outputs = [(dtype, tuple(eval(size, {}, sizes) for size in shape))
-                   for dtype, shape in self._arrays(self.outputs)]
+        outputs = [(dtype, tuple(eval(n, {}, sizes) for n in shape)) for dtype, shape in self._arrays(self.outputs)]
         return sizes, outputs, [k for k, (dtype, _) in enumerate(inputs) if dtype == 'int32']
 
     def _misfit(self, shapes):
@@ -206,25 +204,18 @@ class AddColumns(_KernelOp):
         return self._C.add_columns(N, V, D, *inputs[1:], *outputs, self._C.threads())
 
 
-# ---------------------------------------------------------------- the layer
-
 def _pointers(addresses):
     """Return an array of C with the addresses of a cell's own parameters."""
     return (ctypes.c_void_p * len(addresses))(*addresses)
 
 
 class _LayerOp(_KernelOp):
-    """An Op of a layer, forward or backward, whose last inputs are the cell's own parameters, (H,) each.
-
-    truncate: the gradient flows through the last `truncate` steps, -1: all. in_place: whether an output overwrites an
-    input, as may_destroy says.
-    """
+    """An Op of a layer. Gradients flow through the last `truncate` steps, -1: all. in_place: as may_destroy says."""
     __props__ = ('library', 'truncate', 'in_place')
 
     def __init__(self, library, truncate=-1, in_place=False):
         super().__init__(library)
         self.truncate, self.in_place, self.destroy_map = truncate, in_place, self.may_destroy if in_place else {}
-        self.inputs = dict(self.inputs, **{f'own_{k}': 'H' for k in range(library.program.own)})
 
 
 class LSTM(_LayerOp):
@@ -234,7 +225,7 @@ class LSTM(_LayerOp):
     Outputs: the states h, C after each step; what the gradient needs of the forward pass, kept; the states h_end, C_end
     after the last step, which are copies, as a caller of views would keep the memory of all steps.
     """
-    inputs = dict(a_x='T,B,4*H', W='4,H,H', b='4,H', h0='B,H', C0='B,H')
+    inputs = dict(a_x='T,B,4*H', W='4,H,H', b='4,H', h0='B,H', C0='B,H', own='H')
     outputs = dict(h='T,B,H', C='T,B,H', kept='T,B,4*H', h_end='B,H', C_end='B,H')
     may_destroy = {2: [0]}
 
@@ -252,13 +243,9 @@ class LSTM(_LayerOp):
 
 class LSTMGradient(_LayerOp):
     """The gradient of LSTM, from dh on h: of a_x, W, b and the cell's own parameters. h0 and C0 are constants."""
-    inputs = dict(dh='T,B,H', W='4,H,H', h='T,B,H', C='T,B,H', kept='T,B,4*H', h0='B,H', C0='B,H')
-    outputs = dict(da_x='T,B,4*H', dW='4,H,H', db='4,H')
+    inputs = dict(dh='T,B,H', W='4,H,H', h='T,B,H', C='T,B,H', kept='T,B,4*H', h0='B,H', C0='B,H', own='H')
+    outputs = dict(da_x='T,B,4*H', dW='4,H,H', db='4,H', d_own='H')
     may_destroy = {0: [4]}
-
-    def __init__(self, library, truncate=-1, in_place=False):
-        super().__init__(library, truncate, in_place)
-        self.outputs = dict(self.outputs, **{f'd_own_{k}': 'H' for k in range(library.program.own)})
 
     def run(self, inputs, outputs, T, B, H):
         return self._C.lstm_backward(T, B, H, self.truncate, *inputs[:7], _pointers(inputs[7:]), *outputs[:3],
@@ -320,13 +307,8 @@ class Sample(_KernelOp):
     """
     inputs = dict(prime='int32 M,B', bits='int64 drawn,B', N='int64 ', choice='3',
                   h1='B,H1', C1='B,H1', h2='B,H2', C2='B,H2', U1='V,4*H1', W1='4,H1,H1', b1='4,H1',
-                  U2='4,H2,H1', W2='4,H2,H2', b2='4,H2', Vw='V,H2', c='V')
+                  U2='4,H2,H1', W2='4,H2,H2', b2='4,H2', Vw='V,H2', c='V', own1_='H1', own2_='H2')
     outputs = dict(text='int32 M+N,B', h1_end='B,H1', C1_end='B,H1', h2_end='B,H2', C2_end='B,H2')
-
-    def __init__(self, library):
-        super().__init__(library)
-        self.inputs = dict(self.inputs, **{f'own{layer}_{k}': f'H{layer}' for layer in (1, 2)
-                                           for k in range(library.program.own)})
 
     def run(self, inputs, outputs, V, H1, H2, B, M, N, drawn):
         real = np.ctypeslib.as_ctypes_type(self.library.dtype)
