@@ -70,11 +70,6 @@ class Copies(NamedTuple):
         following = [passage.start for passage in self.passages[1:]] + [len(self.written)]
         return sum(min(length, after - start) for (start, length, _), after in zip(self.passages, following))
 
-    @property
-    def whole(self):
-        """Return whether all is one passage."""
-        return bool(self.passages) and self.passages[0].length == self.characters
-
     def places(self, passages):
         """Return passages as a list of dicts that JSON can hold: with the line, from 1, and the characters around."""
         return [dict(start=start, length=length, at=at, line=1 + self.text.count('\n', 0, at),
