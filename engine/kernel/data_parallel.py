@@ -5,16 +5,12 @@ import numpy as np
 class DataParallelStep:
     """A training step of several processes: each computes the gradient of its own rows, and all apply the sum.
 
-    Called as the compiled step of one process, with the same results. They are of the whole batch,
-    except the most probable characters and the states.
+    Called as the compiled step of one process, with the same results: of the whole batch, except the most probable
+    characters and the states. gradient: a function from the inputs of a step to cost, best, four states, gradients and
+    number of characters. update: from gradients of the whole batch and its number of characters to the ratios.
     """
 
     def __init__(self, gradient, update, group):
-        """Take the two functions and the process group.
-
-        gradient: the inputs of a step to cost, best, four states, n gradients and the number of characters.
-        update: n gradients of the whole batch and its number of characters to the ratios.
-        """
         self._gradient, self._update, self._group, self._sums = gradient, update, group, None
 
     def get_shared(self):

@@ -1,7 +1,4 @@
-"""Drawing characters and writing texts in NumPy, where C cannot write them.
-
-Sizes: T steps, B sequences, V characters.
-"""
+"""Drawing characters (B,) and writing texts (T,B) in NumPy, where C cannot write them."""
 import numpy as np
 
 
@@ -30,23 +27,18 @@ def choose(p, bits):
 def continue_texts(predict, prime, bits, n, choice, *states):
     """Return what ops.Sample computes: texts, int (m+n,B), and the states after all characters but the last.
 
-    predict: a function from characters (T,B) and states to [logarithms (T*B,V) of the probabilities of what follows
-    each character, or (B,V) of what follows the last ones, and the new states]. prime: int (m,B), the first characters,
-    none of which has been read; bits: int (n,B) from 0 to 2^53 - 1, or (0,B) to take the most probable characters;
-    choice: temperature, top_k and top_p.
+    predict: a function from characters (T,B) and states to log probabilities (T*B,V) and new states. Rest: as there.
     """
     temperature, top_k, top_p = choice
     text, unread = prime, prime
-    if not n and len(prime) > 1:
-        _, *states = predict(prime[:-1], *states)
     for k in range(n):
         logs, *states = predict(unread, *states)
         logs = logs[-prime.shape[1]:]                                              # (B, V) after the last step
         if len(bits):
-            with np.errstate(over='ignore'):                                           # to -inf, at low temperatures
-                p = np.exp((logs - logs.max(axis=1, keepdims=True)) / temperature)     # need not add up to 1
+            with np.errstate(over='ignore'):               # to -inf, at low temperatures
+                p = np.exp((logs - logs.max(axis=1, keepdims=True)) / temperature)
             unread = choose(likely(p, int(top_k), top_p), bits[k])[None]
         else:
             unread = logs.argmax(axis=1).astype(np.int32)[None]
         text = np.concatenate([text, unread])
-    return [text] + list(states)
+    return [text, *states]
