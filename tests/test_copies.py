@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from charlstm import CharLSTM
 from engine.backend.theano_setup import theano
-from engine.copies import Passage, compare, copied_passages
+from engine.page.copies import Passage, compare, copied_passages
 from engine.page.page import write_page
 from models import default_mode
 from pages import NOT_HACKED, place
@@ -66,7 +66,7 @@ def test_numbers_of_copies():
     assert (found.characters, found.copied, found.longest.length) == (161, 140, 50) and not found.whole
     assert '87.0 % of 161 characters' in found.share()
     assert compare([LETTERS], 'x' + LETTERS, 'x').whole
-    share, none = compare(['def'], 'abc', 'x.txt').lines()
+    share, none = compare(['def'], 'abc', 'x.txt').description().splitlines()
     assert share.startswith('0.0 % of 3 characters') and none == 'no character stands in x.txt'
 
 

@@ -203,7 +203,7 @@ def write_page(path, model, checkpoint, text, source=None, against=None, copies=
 
     checkpoint: the one that the model was read from, a path or an open one. source: a line on where the text is from;
     None if the model wrote all of it by itself. against: another model that knows all characters of the text, and its
-    checkpoint. copies: engine.copies.Copies of the text or of its end, or None. Raises OSError, and ValueError for a
+    checkpoint. copies: Copies (copies.py) of the text or of its end, or None. Raises OSError, and ValueError for a
     text of fewer than two characters or with unknown ones, and for a model that JavaScript cannot compute.
     """
     cell = other_program_cell(model, 'a page')

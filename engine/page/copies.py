@@ -1,6 +1,6 @@
 """Find which passages of a text, such as one that a model wrote, stand in another text."""
 import sys
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from engine.terminal import number_of
 
@@ -17,10 +17,10 @@ class Passage(NamedTuple):
 
 
 def copied_passages(written, text, least=LEAST):
-    """Return the passages of `written`, a string, that stand in `text`, another, in their order: a list of Passages.
+    """Return the Passages of the string `written` that stand in the string `text`, in their order.
 
-    A passage has at least `least` characters, at least 1, and is the longest possible: with the character before it or
-    the one after it, it stands nowhere in `text`. Passages may overlap.
+    A passage has at least `least` characters and is the longest possible: with the character before it or the one
+    after it, it stands nowhere in `text`. Passages may overlap.
     """
     windows, places = {written[i:i + least] for i in range(len(written) - least + 1)}, {}
     for at in range(len(text) - least + 1):
@@ -52,17 +52,13 @@ def copied_passages(written, text, least=LEAST):
 
 
 class Copies(NamedTuple):
-    """What of `written` stands in the text of a file: of texts, joined by a character that is not in that text.
-
-    characters: how many the texts have. passages: those of at least LEAST characters. longest: the longest passage,
-    which may be shorter; None if no character stands in the file.
-    """
-    name: str
+    """What of `written` stands in the text of a file: of texts, joined by a character that is not in that text."""
+    name: str                          # of the file
     text: str
     written: str
-    characters: int
-    passages: list
-    longest: Optional[Passage]
+    characters: int                    # of the texts
+    passages: list[Passage]            # of at least LEAST characters
+    longest: Passage | None            # it may be shorter; None if no character stands in the file
 
     @property
     def copied(self):
@@ -83,8 +79,8 @@ class Copies(NamedTuple):
 
     def fields(self):
         """Return what JSON says of the copies."""
-        longest = self.places([self.longest])[0] if self.longest else None
-        return dict(file=self.name, characters=self.characters, copied_characters=self.copied, longest=longest,
+        return dict(file=self.name, characters=self.characters, copied_characters=self.copied,
+                    longest=self.places([self.longest])[0] if self.longest else None,
                     passages=self.places(self.passages))
 
     def share(self):
@@ -92,23 +88,22 @@ class Copies(NamedTuple):
         return (f'{100 * self.copied / max(1, self.characters):.1f} % of {number_of(self.characters, "character")} '
                 f'stand in {self.name} in passages of over {LEAST - 1} characters')
 
-    def lines(self):
+    def description(self):
         """Return lines on how much stands in the file, on the longest passage, and where that stands."""
         if not self.longest:
-            return [self.share(), f'no character stands in {self.name}']
+            return f'{self.share()}\nno character stands in {self.name}'
         (place,), (start, length, at) = self.places([self.longest]), self.longest
-        shown = repr(self.written[start:start + min(length, SHOWN)]) + (' ...' if length > SHOWN else '')
-        return [self.share(), f'the longest passage has {number_of(length, "character")}: {shown}',
-                f'it stands there at character {at + 1:,}, line {place["line"]:,}, between {place["before"]!r} and '
-                f'{place["after"]!r}']
+        more = ' ...' if length > SHOWN else ''
+        return (f'{self.share()}\nthe longest passage has {number_of(length, "character")}: '
+                f'{self.written[start:start + length][:SHOWN]!r}{more}\nit stands there at character {at + 1:,}, line '
+                f'{place["line"]:,}, between {place["before"]!r} and {place["after"]!r}')
 
 
 def compare(texts, text, name):
     """Return the Copies in texts, a list of strings, of the text of a file of that name."""
     absent = next(chr(code) for code in range(sys.maxunicode, 0, -1) if chr(code) not in text)
-    written = absent.join(texts)
+    written, least = absent.join(texts), LEAST
     passages = found = copied_passages(written, text)
-    least = LEAST
     while not found and least > 1:             # in steps, since a search for shorter ones takes more time
         least = least * 3 // 4
         found = copied_passages(written, text, least)
