@@ -26,10 +26,8 @@ def build_parser():
     """Return the parser of the command line; its result has only the options that were typed."""
     parser = terminal.Parser(
         argument_default=argparse.SUPPRESS,
-        description='Learn to write text by reading one, character by character. Writes checkpoints, logs, samples and '
-                    'a picture of the costs, under names that begin <run>_<input file name>.')
-    parser.add_argument('input', nargs='?', help='text file to learn, or a folder of them (default: '
-                                                 'text_input/prideandprejudice.txt, which is fetched if it is missing)')
+        description='Learn to write text by reading one, character by character. Files are called <run>_<input>...')
+    parser.add_argument('input', nargs='?', help='text file, or folder of them (default: Pride and Prejudice, fetched)')
     parser.add_argument('run', nargs='?', help='name of this run (default: run0)')
     parser.add_options(table.OPTIONS)
     return parser

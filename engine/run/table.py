@@ -40,11 +40,14 @@ class Option(NamedTuple):
         """Return a value as Python's own. Raise ValueError if it is out of range or of another kind."""
         if value is None and self.default is None:
             return None
+        if self.fits:
+            return self.fits(self.name, value)
+        if self.kind is bool:
+            return checks.flag(self.name, value)
         if isinstance(self.kind, tuple):
             checks.choice(self.name, value, self.kind)
             return value
-        check = self.fits or (checks.flag if self.kind is bool else lambda name, value: os.fsdecode(value))
-        return check(self.name, value)
+        return os.fsdecode(value)
 
 
 def count(least, most=MOST):
