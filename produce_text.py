@@ -69,7 +69,7 @@ def write_page(model, checkpoint, o, *against):
     copied = copies.compare([text[len(prime):]], *original) if original else None
     page.write_page(o.page, model, checkpoint, text, source, against, copied)
     if copied:
-        note(copied.description())
+        note(copies.description(copied, original[0]))
 
 
 def program(o):

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 
 from engine.model.files import append_text, base_name, is_archive, open_to_append, refuse_to_change, refuse_to_replace
-from engine.page.copies import compare
+from engine.page import copies
 from engine.run.table import DEFAULTS, Option
 from engine.terminal import ROOT, bar, bits, nats_and_bits, near, note, number_of, one_line, printable, spelled, typed
 
@@ -155,7 +155,7 @@ def write(model, checkpoint, o):
         append_text(f, written)
     note(f'appended to {path}')
     if original:
-        note(compare([text[len(prime):] for text in texts], *original).description())
+        note(copies.description(copies.compare([text[len(prime):] for text in texts], *original), original[0]))
 
 
 # ---------------------------------------------------------------- the cost of a text
@@ -212,14 +212,15 @@ def print_score(model, checkpoint, o):
     found['least_expected'] = [
         dict(nats=float(costs[k - 1]), at=int(places[k]), character=text[k], after=text[max(0, k - CONTEXT):k])
         for k in 1 + costs.argsort()[::-1][:SURPRISES]]
-    copied = compare([whole], *original) if original else None
+    if original:
+        found['copies'] = copies.compare([whole], *original)
     if o.json:
-        return print_json(checkpoint, dict(found, copies=copied.fields()) if copied else found)
+        return print_json(checkpoint, found)
     print('least expected:')
     for one in found['least_expected']:
         print(f'{one["nats"]:8.3f} nats at character {one["at"] + 1:,}: {one["character"]!r} after {one["after"]!r}')
-    if copied:
-        print(copied.description())
+    if original:
+        print(copies.description(found['copies'], original[0]))
 
 
 def print_score_of_lines(model, checkpoint, o):

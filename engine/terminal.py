@@ -20,6 +20,8 @@ QUIET = 30                             # seconds between lines of progress where
 # The environment variables in which a launcher passes to each process its rank and the number of processes.
 LAUNCHERS = (('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'), ('PMI_RANK', 'PMI_SIZE'),
              ('PMIX_RANK', 'SLURM_STEP_NUM_TASKS'))
+# argparse's arguments for the kinds of options that are types.
+KINDS = {bool: dict(action='store_true'), int: dict(type=int, metavar='N'), float: dict(type=float, metavar='X')}
 # Control characters but tab and line feed, and characters that separate lines or turn their direction.
 CONTROLS = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]')
 
@@ -131,10 +133,10 @@ class _Lines(contextlib.ExitStack):        # a context with a close()
 
 
 def bar(total, description, unit):
-    """Return the progress of some work, on standard error: on a terminal or in a notebook tqdm's bar, elsewhere lines.
+    """Return the progress of some work, a context: on a terminal or in a notebook tqdm's bar, elsewhere lines.
 
-    It is a context. update(n) counts n more units, desc is the text before the bar, write(line) prints a line to
-    standard output, above the bar, and close() removes the bar.
+    update(n) counts n more units, desc is the text before the bar, write(line) prints a line above the bar to standard
+    output, and close() removes the bar.
     """
     if not (sys.stderr.isatty() or type(sys.stderr).__module__.startswith('ipykernel')):
         return _Lines(total, description, unit)
@@ -214,10 +216,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **settings)
 
     def add_options(self, table):
-        """Add the options of a table, lists of Option (engine/run/table.py) by the titles of their groups.
-
-        Their defaults are those of the table, unless the parser has one for all.
-        """
+        """Add the options of a table, lists of Option (engine/run/table.py) by the titles of their groups."""
         for title, rows in table.items():
             group = self.add_argument_group(title)
             for row in rows:
@@ -232,14 +231,11 @@ class Parser(argparse.ArgumentParser):
 
 def _settings(kind):
     """Return argparse's arguments for the kind of an Option."""
-    match kind:
-        case dict():
-            return kind
-        case tuple():
-            return dict(choices=kind)
-        case str():
-            return dict(metavar=kind)
-    return dict(action='store_true') if kind is bool else dict(type=kind, metavar={int: 'N', float: 'X'}[kind])
+    if isinstance(kind, tuple):
+        return dict(choices=kind)
+    if isinstance(kind, str):
+        return dict(metavar=kind)
+    return kind if isinstance(kind, dict) else KINDS[kind]
 
 
 # ---------------------------------------------------------------- the end of a script
@@ -258,7 +254,7 @@ class EscapedStream:
 
 
 def rank_and_size():
-    """Return this process's rank and the number of processes (None if unknown) by its launcher; (0, 1) without one."""
+    """Return the rank of this process and the number of processes (None if unknown), by its launcher."""
     for rank, size in LAUNCHERS:
         if os.environ.get(rank, '').isdecimal():
             return int(os.environ[rank]), int(os.environ[size]) if size in os.environ else None
@@ -267,7 +263,7 @@ def rank_and_size():
 
 def _set_up_streams(rank, size):
     """Let standard output and errors take any character, and only those of the first process be seen."""
-    for name in ('stdout', 'stderr'):
+    for name in 'stdout', 'stderr':
         stream = getattr(sys, name)
         if rank:
             stream = open(os.devnull, 'w', encoding='utf-8')
@@ -295,8 +291,7 @@ def _message(error):
 def main(parser, program):
     """Run program(options) as a script, and exit with the status that it returns, None for 0.
 
-    An error that the user can correct ends it with one line and status 2. When the reader of the output ends, as `head`
-    does, so does the script, with status 0.
+    An error that the user can correct ends it with one line and status 2; a reader of the output that ends, with 0.
     """
     rank, size = rank_and_size()
     _set_up_streams(rank, size)
@@ -324,25 +319,20 @@ def main(parser, program):
     parser.exit(status, message and f'{parser.prog}: {one_line(message)}\n')
 
 
-# ---------------------------------------------------------------- a class of one's own
-
 def load_class(words, base):
-    """Return the class that FILE:CLASS names, a subclass of base, which is CharLSTM; None stands for base.
-
-    The file is imported, and so may be files beside it; its errors are raised. Raises ValueError for no such class.
-    """
+    """Return the class that FILE:CLASS names, a subclass of base, which is CharLSTM; None stands for base."""
     if words is None:
         return base
     path, _, name = words.rpartition(':')
     if not (path.endswith('.py') and os.path.isfile(path)):
         raise ValueError(f'--cell is {words}: expected FILE:CLASS, of a file such as mine.py:Coupled')
-    folder, file = os.path.split(os.path.realpath(path))
-    module = sys.modules.get(file[:-3])
-    if getattr(module, '__file__', None) != os.path.join(folder, file):        # otherwise it is charlstm.py
-        spec = importlib.util.spec_from_file_location(file[:-3], os.path.join(folder, file))
+    path, module_name = os.path.realpath(path), os.path.basename(os.path.realpath(path))[:-3]
+    module = sys.modules.get(module_name)
+    if getattr(module, '__file__', None) != path:          # otherwise it is charlstm.py
+        spec = importlib.util.spec_from_file_location(module_name, path)
         module = importlib.util.module_from_spec(spec)
-        sys.modules.setdefault(spec.name, module)
-        sys.path.append(folder)
+        sys.modules.setdefault(module_name, module)
+        sys.path.append(os.path.dirname(path))             # for what it imports
         spec.loader.exec_module(module)
     found = getattr(module, name, None)
     if not (isinstance(found, type) and issubclass(found, base)):

@@ -51,56 +51,13 @@ def copied_passages(written, text, least=LEAST):
     return passages
 
 
-class Copies(NamedTuple):
-    """What of `written` stands in the text of a file: of texts, joined by a character that is not in that text."""
-    name: str                          # of the file
-    text: str
-    written: str
-    characters: int                    # of the texts
-    passages: list[Passage]            # of at least LEAST characters
-    longest: Passage | None            # it may be shorter; None if no character stands in the file
-
-    @property
-    def copied(self):
-        """Return the number of characters that are in the passages, each counted once."""
-        following = [passage.start for passage in self.passages[1:]] + [len(self.written)]
-        return sum(min(length, after - start) for (start, length, _), after in zip(self.passages, following))
-
-    @property
-    def whole(self):
-        """Return whether all is one passage."""
-        return bool(self.passages) and self.passages[0].length == self.characters
-
-    def places(self, passages):
-        """Return passages as a list of dicts that JSON can hold: with the line, from 1, and the characters around."""
-        return [dict(start=start, length=length, at=at, line=1 + self.text.count('\n', 0, at),
-                     before=self.text[max(0, at - AROUND):at], after=self.text[at + length:at + length + AROUND])
-                for start, length, at in passages]
-
-    def fields(self):
-        """Return what JSON says of the copies."""
-        return dict(file=self.name, characters=self.characters, copied_characters=self.copied,
-                    longest=self.places([self.longest])[0] if self.longest else None,
-                    passages=self.places(self.passages))
-
-    def share(self):
-        """Return a line on how much stands in the file."""
-        return (f'{100 * self.copied / max(1, self.characters):.1f} % of {number_of(self.characters, "character")} '
-                f'stand in {self.name} in passages of over {LEAST - 1} characters')
-
-    def description(self):
-        """Return lines on how much stands in the file, on the longest passage, and where that stands."""
-        if not self.longest:
-            return f'{self.share()}\nno character stands in {self.name}'
-        (place,), (start, length, at) = self.places([self.longest]), self.longest
-        more = ' ...' if length > SHOWN else ''
-        return (f'{self.share()}\nthe longest passage has {number_of(length, "character")}: '
-                f'{self.written[start:start + length][:SHOWN]!r}{more}\nit stands there at character {at + 1:,}, line '
-                f'{place["line"]:,}, between {place["before"]!r} and {place["after"]!r}')
-
-
 def compare(texts, text, name):
-    """Return the Copies in texts, a list of strings, of the text of a file of that name."""
+    """Return what of texts, a list of strings, stands in the text of a file of that name, a dict that JSON can hold.
+
+    passages: those of at least LEAST characters, each with its line in the file, from 1, and the characters around it.
+    copied_characters: how many are in passages, each counted once. longest: the longest passage, which may be shorter;
+    None if no character stands in the file.
+    """
     absent = next(chr(code) for code in range(sys.maxunicode, 0, -1) if chr(code) not in text)
     written, least = absent.join(texts), LEAST
     passages = found = copied_passages(written, text)
@@ -108,4 +65,32 @@ def compare(texts, text, name):
         least = least * 3 // 4
         found = copied_passages(written, text, least)
     longest = max(found, key=lambda passage: passage.length, default=None)
-    return Copies(name, text, written, sum(map(len, texts)), passages, longest)
+    following = [passage.start for passage in passages[1:]] + [len(written)]
+    copied = sum(min(passage.length, after - passage.start) for passage, after in zip(passages, following))
+
+    def place(passage):
+        at, end = passage.at, passage.at + passage.length
+        return dict(passage._asdict(), line=1 + text.count('\n', 0, at), before=text[max(0, at - AROUND):at],
+                    after=text[end:end + AROUND])
+
+    return dict(file=name, characters=sum(map(len, texts)), copied_characters=copied,
+                longest=longest and place(longest), passages=list(map(place, passages)))
+
+
+def share(copies):
+    """Return a line on how much stands in the file. copies: what compare() returned."""
+    return (f'{100 * copies["copied_characters"] / max(1, copies["characters"]):.1f} % of '
+            f'{number_of(copies["characters"], "character")} stand in {copies["file"]} in passages of over {LEAST - 1} '
+            'characters')
+
+
+def description(copies, text):
+    """Return lines on how much stands in the file, on the longest passage, and where that stands. text: of the file."""
+    longest = copies['longest']
+    if not longest:
+        return f'{share(copies)}\nno character stands in {copies["file"]}'
+    at, length = longest['at'], longest['length']
+    more = ' ...' if length > SHOWN else ''
+    return (f'{share(copies)}\nthe longest passage has {number_of(length, "character")}: '
+            f'{text[at:at + length][:SHOWN]!r}{more}\nit stands there at character {at + 1:,}, line '
+            f'{longest["line"]:,}, between {longest["before"]!r} and {longest["after"]!r}')

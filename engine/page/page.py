@@ -15,6 +15,7 @@ from engine.model.checkpoint import FORMAT, opened
 from engine.model.files import base_name, write_whole
 from engine.model.parameters import cell_of
 from engine.model.text import encoded, smallest_type
+from engine.page.copies import share
 from engine.run import logs, recipe, table
 from engine.saving import other_program_cell
 from engine.terminal import note
@@ -135,16 +136,16 @@ def for_learning(model, stored):
 
 def marks(text, copies):
     """Return which passages of a text a page underlines, a dict with a line on them. copies: as for write_page."""
-    passages = copies.passages or [copies.longest] if copies.longest and not copies.whole else []
-    line = copies.share() + '.'
-    if copies.whole:
-        line += ' All is one passage, so nothing is underlined.'
-    elif passages:
-        line += f' The longest, of {copies.longest.length:,}, is underlined. Look at a passage to see where it stands.'
-    begins = len(text) - len(copies.written)
-    return dict(name=copies.name, line=line, passages=[
+    longest, line = copies['longest'], share(copies) + '.'
+    passages = copies['passages'] or ([longest] if longest else [])
+    if longest and longest['length'] == copies['characters']:
+        passages, line = [], f'{line} All is one passage, so nothing is underlined.'
+    elif longest:
+        line += f' The longest, of {longest["length"]:,}, is underlined. Look at a passage to see where it stands.'
+    begins = len(text) - copies['characters']
+    return dict(name=copies['file'], line=line, passages=[
         dict(start=begins + place['start'], **{name: place[name] for name in ('length', 'line', 'before', 'after')})
-        for place in copies.places(passages)])
+        for place in passages])
 
 
 def page_data(model, checkpoint, text, source, against=None, copies=None):
@@ -203,8 +204,9 @@ def write_page(path, model, checkpoint, text, source=None, against=None, copies=
 
     checkpoint: the one that the model was read from, a path or an open one. source: a line on where the text is from;
     None if the model wrote all of it by itself. against: another model that knows all characters of the text, and its
-    checkpoint. copies: Copies (copies.py) of the text or of its end, or None. Raises OSError, and ValueError for a
-    text of fewer than two characters or with unknown ones, and for a model that JavaScript cannot compute.
+    checkpoint. copies: of the text or of its end, as compare() of copies.py returns them, or None. Raises OSError, and
+    ValueError for a text of fewer than two characters or with unknown ones, and for a model that JavaScript cannot
+    compute.
     """
     cell = other_program_cell(model, 'a page')
     script = '\n'.join([js_function(held_cell(cell).program), js_learning_functions(cell.program), js_steps(cell)])
