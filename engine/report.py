@@ -12,7 +12,7 @@ from collections import Counter
 from engine.model.files import append_text, base_name, is_archive, open_to_append, refuse_to_change, refuse_to_replace
 from engine.page import copies
 from engine.run.table import DEFAULTS, Option
-from engine.terminal import ROOT, bar, bits, nats_and_bits, near, note, number_of, one_line, printable, spelled, typed
+from engine.terminal import ROOT, bar, bits, nats_and_bits, near, note, number_of, printable, spelled, typed
 
 SURPRISES, CONTEXT = 10, 30        # least expected characters that are printed, and characters before each
 SIZES = '2 layers of {units[0]} and {units[1]} units, {parameters:,} parameters'
@@ -116,7 +116,7 @@ def print_lines(texts, pieces):
     """Print sequences that begin with texts, one a line, in the end. Return them, and what the file gets."""
     note('')
     texts = [''.join(parts) for parts in zip(texts, *pieces)]
-    written = ''.join(one_line(text.strip('\n')) + '\n' for text in texts)
+    written = ''.join(text.strip('\n').replace('\n', '\\n') + '\n' for text in texts)
     print(written, end='', flush=True)
     return texts, written
 

@@ -28,11 +28,6 @@ CONTROLS = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u20
 
 # ---------------------------------------------------------------- messages
 
-def one_line(text):
-    """Return a text with its line ends escaped: names of files may contain some."""
-    return text.replace('\n', '\\n')
-
-
 def printable(text):
     """Return a text in which characters that do not print, such as line ends and control characters, are escaped."""
     return ''.join(ch if ch.isprintable() else ascii(ch)[1:-1] for ch in text)
@@ -71,8 +66,8 @@ def note(line):
 
 
 def warn(line):
-    """Print a warning of one line to standard error."""
-    note(f'charlstm: {one_line(line)}')
+    """Print a warning to standard error, on one line: names of files may contain line ends."""
+    note('charlstm: ' + line.replace('\n', '\\n'))
 
 
 # ---------------------------------------------------------------- printed commands: they run as pasted
@@ -295,7 +290,7 @@ def main(parser, program):
     """
     rank, size = rank_and_size()
     _set_up_streams(rank, size)
-    message = None
+    message = ''
     try:
         status = program(parser.parse_intermixed_args()) or 0
         status = 0 if rank else status         # another one would end the first process, which may still write
@@ -316,7 +311,8 @@ def main(parser, program):
         if rank:                               # the end of the first process, which says why, ends this one meanwhile
             time.sleep(1)
             sys.stderr = sys.__stderr__
-    parser.exit(status, message and f'{parser.prog}: {one_line(message)}\n')
+    line = message.replace('\n', '\\n')         # names of files may contain line ends
+    parser.exit(status, message and f'{parser.prog}: {line}\n')
 
 
 def load_class(words, base):
