@@ -49,11 +49,9 @@ OPTIONS = {
         Option('random_seed', int, None, 'whole number that makes the text repeatable (default: a new one each time)')],
     'choice of each character': [
         Option('method', ('normal', 'argmax', 'max'), 'normal', 'draw each character, or take the most probable'),
-        Option('temperature', float, 1.0, 'below 1: probable characters become more probable; above 1: less; 0: only '
-               'the most probable one'),
+        Option('temperature', float, 1.0, 'below 1 probable characters become more probable; 0: only the likeliest'),
         Option('top_k', int, None, 'draw from only the N most probable characters (default: from all)'),
-        Option('top_p', float, 1.0, 'draw from the fewest characters that together have this probability, '
-               'after --top-k')],
+        Option('top_p', float, 1.0, 'after --top-k, draw from the fewest characters with this probability together')],
     'instead of writing': [
         Option('score', 'FILE', None, 'print how well the model predicts this text'),
         Option('adapt', dict(type=float, nargs='?', const=True, metavar='RATE'), None, 'with --score: score also with '
@@ -139,11 +137,11 @@ def print_texts(texts, pieces):
 
 def write(model, checkpoint, o):
     """Print sequences, and append them to a file."""
-    from engine.model.checkpoint import sources
     path = o.out or near(os.path.join(ROOT, 'text_output', os.path.basename(o.params) + '.out'))
     if is_archive(path):
         raise ValueError(f'OUT is {path}, a checkpoint: expected the name of a text file')
-    learned = [text['path'] for text in sources(checkpoint.metadata.get('text', {})).values() if text]
+    text = checkpoint.metadata.get('text', {})
+    learned = [part['path'] for part in (text, text.get('valid'), text.get('test')) if part]
     refuse_to_change(path, [o.prime_file, o.copies, *learned], 'is a text that is read, or that the model learned')
     prime, original = inputs(o)
     pieces = sequences(model, o, prime)
