@@ -33,7 +33,7 @@ from engine.model.batches import Text
 from engine.model.files import base_name
 from engine.model.parameters import NAMES, own_names, units
 from engine.model.run_state import map_state, named_state
-from engine.model.text import shown
+from engine.model.text import encoded, shown
 from engine.parallel import group_of
 from engine.run import table
 from engine.terminal import bar, printable, warn
@@ -172,6 +172,13 @@ def passage(model):
         raise ValueError('no text yet: call prepare_input first')
     (name, codes), = model.text.passage.items()
     return name, ''.join([model.text.uchar[k] for k in codes])
+
+
+def encode(model, text, name):
+    """Return a string as numbers of uchar, int32 (n,). Raises ValueError for unknown ones. name: of the string."""
+    if not model.uchar:
+        raise ValueError('no vocabulary: call fit or prepare_input, or load a checkpoint, first')
+    return encoded(text, model.uchar, name)
 
 
 def warn_if_truncated(model):

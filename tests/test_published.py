@@ -24,11 +24,9 @@ def made_up(n, alphabet, seed=1):
     return ''.join(random.Random(seed).choices(alphabet, k=n))
 
 
-@pytest.mark.parametrize('name, lengths', [('shakespeare', [1_003_854, 111_540]),          # as nanoGPT prints them
-                                           ('text8', [90_000_000, 5_000_000, 5_000_000])])
-def test_published_text_has_the_published_parts(name, lengths):
-    split = SPLITS[name]
-    assert [len(piece) for piece in pieces(range(split.lengths[0]), split.cuts)] == lengths
+def test_published_text_has_the_published_parts():
+    split = SPLITS['shakespeare']
+    assert [len(piece) for piece in pieces(range(split.lengths[0]), split.cuts)] == [1_003_854, 111_540]   # of nanoGPT
 
 
 @pytest.mark.parametrize('seed', range(5))
@@ -94,11 +92,7 @@ def test_costs_are_those_of_the_published_symbols(tmp_path, capsys, monkeypatch)
     assert len(started) == 2
 
 
-def test_list_may_lose_its_reader():
-    """As that of `| head -1` does."""
+def test_list():
     command = [sys.executable, str(ROOT / 'tests' / 'benchmarks' / 'quality.py'), 'published', '--list']
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as process:
-        process.stdout.close()
-        assert process.stderr.read() == b'' and process.wait() == 0
     listed = subprocess.run(command, capture_output=True, encoding='utf-8', check=True).stdout
     assert all(split.title in listed and split.origin in listed for split in SPLITS.values())

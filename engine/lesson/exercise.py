@@ -1,10 +1,8 @@
 """Judge a class of your own for an exercise of README.md: python -m engine.lesson.exercise NAME FILE:CLASS"""
 import numpy as np
 
-import charlstm
 from charlstm import CharLSTM, tt
 from engine.kernel.cell import GATES, Cell
-from engine.kernel.scan import Scan
 from engine.lesson.numpy_lstm import sigmoid
 from engine.run import table
 from engine.terminal import Parser, load_class, main
@@ -82,27 +80,19 @@ def adam(cls):
                     f'step {t} of a number is {step.flat[0]:.6f}: expected {expected.flat[0]:.6f}')
 
 
-class Forgetful(Scan):
-    """The operations of the network, with layers that begin each step from zero states."""
-
-    def layer(self, a_x, W, b, own, state, truncate):
-        """Return h and C (T,B,H), and both after the last step; without W, since h before each step is 0."""
-        a, own, zeros = a_x + b.flatten(), [value.dimshuffle('x', 0) for value in own], tt.zeros_like(state[0])
-        steps = [self._cell([*[a[t, :, k * H:(k + 1) * H] for k in range(4)], zeros], own) for t in range(T)]
-        return (*map(tt.stack, zip(*steps)), steps[-1])
-
-
 def attention(cls):
     """A network whose layers cannot remember still sees earlier characters, and never later ones; and it learns."""
     model = cls(random_seed=1)
     model.model_setup(char_dim=V, num_units1=H, num_units2=H, lrate=0.1)
-    dtype = model.p['c'].dtype
-    ops, states = Forgetful(Cell(cls.cell, cls.cell_parameters, dtype)), [tt.constant(np.zeros((B, H), dtype))] * 4
+    for layer in '12':                         # which forgets h and C after each step
+        W, b = [model.p[name + layer].get_value() for name in 'Wb']
+        b[GATES.index('a_f')] = -100
+        model.p['W' + layer].set_value(0 * W)
+        model.p['b' + layer].set_value(b)
     x = RANDOM.integers(V, size=(T, B), dtype=np.int32)
     other = x.copy()
     other[2] = (x[2] + 1) % V
-    before, after = [array.reshape(T, B, V) for array in values(
-        charlstm.network(tt.constant(read), tt.constant(x), states, model.p, ops).probabilities for read in (x, other))]
+    before, after = [model.theano_predict(read)[0] for read in (x, other)]
     require(np.isfinite(before).all(), 'predictions are not finite numbers')
     require(np.allclose(before[:2], after[:2], atol=1e-6),
             'predictions depend on later characters: expected none of them at each step')
