@@ -15,6 +15,7 @@ from engine.model.checkpoint import FORMAT, METADATA, opened
 from engine.model.files import base_name, write_whole
 from engine.model.parameters import cell_of
 from engine.model.text import encoded, smallest_type
+from engine.page.copies import share
 from engine.run import logs, recipe, table
 from engine.saving import other_program_cell
 from engine.terminal import note
@@ -127,13 +128,13 @@ def for_learning(model, stored):
 
 def marks(text, copies):
     """Return which passages of a text a page underlines, a dict with a line on them. copies: as for write_page."""
-    passages = copies.passages or ([copies.longest] if copies.longest else [])
-    line = copies.share() + '.'
-    if passages:
-        line += f' The longest, of {copies.longest.length:,}, is underlined. Look at a passage to see where it stands.'
-    begins = len(text) - len(copies.written)
-    return dict(name=copies.name, line=line, passages=[
-        dict(place, start=begins + place['start']) for place in copies.places(passages)])
+    longest, line = copies['longest'], share(copies) + '.'
+    passages = copies['passages'] or ([longest] if longest else [])
+    if longest:
+        line += f' The longest, of {longest["length"]:,}, is underlined. Look at a passage to see where it stands.'
+    begins = len(text) - copies['characters']
+    return dict(name=copies['file'], line=line, passages=[
+        dict(place, start=begins + place['start']) for place in passages])
 
 
 def page_data(model, checkpoint, text, source, against=None, copies=None):
@@ -187,7 +188,8 @@ def write_page(path, model, checkpoint, text, source=None, against=None, copies=
     """Write the page of a model, of a checkpoint (a path or an open one), and a text.
 
     source: a line on where the text is from; None if the model wrote it. against: another model, and its checkpoint.
-    copies: the Copies in the text or in its end. Raises ValueError for a model that JavaScript cannot compute.
+    copies: what compare() of copies.py returned for the text or its end. Raises ValueError for a model that JavaScript
+    cannot compute.
     """
     cell = other_program_cell(model, 'a page')
     script = '\n'.join([js_function(held_cell(cell).program), js_learning_functions(cell.program), js_steps(cell)])
