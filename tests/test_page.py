@@ -8,7 +8,7 @@ import pytest
 import numpy_model
 from charlstm import CharLSTM
 from engine.backend.theano_setup import theano
-from engine.kernel.drawing import choose, continue_texts, likely
+from engine.kernel.fallback import choose, continue_texts, likely
 from engine.page import page
 from engine.page.page import best_units, fill_template, learning, logged_costs, to_float16
 from engine.run.recipe import lrate
