@@ -187,8 +187,8 @@ def test_metadata_of_a_fixed_split(text_file):
     for role, content in OTHERS.items():
         digest = hashlib.sha256(content.encode('utf-8')).hexdigest()
         assert metadata[role] == dict(path=paths[role], characters=len(content), sha256=digest)
-        assert model.fingerprint(role) == digest
-    assert metadata['ratio_valid'] == 0 and model.fingerprint() == metadata['sha256']
+        assert model.source(role)['sha256'] == digest
+    assert metadata['ratio_valid'] == 0 and model.source()['sha256'] == metadata['sha256']
 
 
 # ---------------------------------------------------------------- refusals
@@ -198,8 +198,7 @@ def test_metadata_of_a_fixed_split(text_file):
     (POEM, dict(valid='abcd')), (POEM, dict(valid='')), (POEM, dict(test='a')),
     *[(POEM, dict([setting])) for setting in (
         ('ratio_valid', -0.1), ('ratio_valid', 1), ('ratio_valid', math.nan), ('ratio_valid', '0.3'),
-        ('batch_size', 0), ('batch_size', 2.5), ('batch_size', '3'), ('seq_length', 1), ('stateful', 'False'),
-        ('verbose', 0))]])
+        ('batch_size', 0), ('batch_size', 2.5), ('batch_size', '3'), ('seq_length', 1), ('stateful', 'False'))]])
 def test_refusals(text_file, refused, text, settings):
     """A text too short, or nothing to learn, or a setting out of range."""
     settings = {name: text_file(value, name=name) if name in OTHERS else value for name, value in settings.items()}
