@@ -19,7 +19,7 @@ import contextlib
 import itertools
 
 from engine import copies, report
-from engine.model.files import append_text, base_name, is_archive, open_to_append, refuse_to_change
+from engine.model.files import append_text, base_name, open_to_append, refuse_to_change
 from engine.terminal import BUNDLED, ROOT, Parser, load_class, main, near, note, number_of, raise_again
 
 
@@ -64,7 +64,7 @@ def sequences(model, o, prime):
 def write(model, checkpoint, o, prime, original):
     """Print sequences, and append them to a file. o: the options. prime, original: as in program."""
     path = o.out or near(os.path.join(ROOT, 'text_output', os.path.basename(o.params) + '.out'))
-    if is_archive(path):
+    if path.lower().endswith(('.npz', '.safetensors')):
         raise ValueError(f'OUT is {path}, a checkpoint: expected the name of a text file')
     text = checkpoint.metadata.get('text', {})
     learned = [part['path'] for part in (text, text.get('valid'), text.get('test')) if part]

@@ -170,8 +170,7 @@ def passage(model):
     """
     if model.text is None:
         raise ValueError('no text yet: call prepare_input first')
-    (name, codes), = model.text.passage.items()
-    return name, ''.join([model.text.uchar[k] for k in codes])
+    return model.text.passage
 
 
 def warn_if_truncated(model):

@@ -1,5 +1,4 @@
 """Checks of arguments: what is out of range is refused in one line. NumPy is imported late: --help needs none."""
-import array
 import codecs
 import math
 import numbers
@@ -34,15 +33,10 @@ def depth(name, value):
 
 
 def real(name, value, expected, fits):
-    """Return value as Python's float: Theano takes a np.float64 for a request to compute in that type.
-
-    Raise ValueError unless it is finite, fits(value), and both also as float32; expected: that in words.
-    """
-    if isinstance(value, numbers.Real) and fits(value):
-        near = array.array('f', [max(-1e300, min(value, 1e300))])[0]     # inf and 0 for what float32 cannot hold
-        if math.isfinite(near) and fits(near) and bool(near) == bool(value):
-            return float(value)
-    raise ValueError(f'{name} is {value!r}: expected a finite number {expected}')
+    """Return value as Python's float. Raise ValueError unless it is finite and fits(value); expected: that in words."""
+    if not (isinstance(value, numbers.Real) and math.isfinite(value) and fits(value)):
+        raise ValueError(f'{name} is {value!r}: expected a finite number {expected}')
+    return float(value)                # Theano takes a np.float64 for a request to compute in that type
 
 
 def temperature(value):
@@ -66,16 +60,16 @@ def characters(name, values, V):
     values = np.asarray(values)
     if not (values.size and values.dtype.kind in 'iu' and values.ndim in (1, 2)
             and values.min() >= 0 and values.max() < V):
-        raise ValueError(f'{name} has type {values.dtype} and shape {values.shape}: expected character numbers from 0 '
-                         f'to {V - 1}, of shape (T, B) or (T,)')
+        raise ValueError(f'{name} has type {values.dtype} and shape {values.shape}: expected numbers below {V}, (T,B)')
     return values.astype(np.int32).reshape(len(values), -1)
 
 
 def cell_parameters(initial):
     """Return a cell's own parameters, name to initial value. Raise ValueError for what a checkpoint cannot hold."""
-    for name, value in initial.items():                    # no other array or variable of a formula has such a name
-        if not re.fullmatch(r'(?!(U|W|b|h|C|a_[fiog]|C_prev|t\d+)$|(m|state|weights|carried|validation)_)[^\W\d]\w*',
-                            str(name)):
+    # No other array, and no variable of a formula, has such a name.
+    taken = r'(U|W|b|h|C|a_[fiog]|C_prev|t\d+)$|(m|state|weights|carried|validation)_'
+    for name, value in initial.items():
+        if not re.fullmatch(rf'(?!{taken})[^\W\d]\w*', name):
             raise ValueError(f'the cell has a parameter {name!r}: expected another name, of letters and digits')
         real(f'the initial value of {name}', value, 'for all units', lambda v: True)
     return dict(initial)

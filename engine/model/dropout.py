@@ -1,15 +1,14 @@
 """Random numbers of training: which units, weights and states a step leaves out.
 
-The numbers of a row depend on its index in the whole batch. So they are the same in whichever
-of several processes the row is, and each process draws only those of its own rows.
+The numbers of a row depend on its index in the whole batch, so that each process draws only those of its own rows.
 """
 import numpy as np
 
 
 def row_numbers(random, rows, n):
-    """Return n random numbers, uint64, for each of some rows (a slice) of a batch: (rows, n).
+    """Return n random numbers, uint64, for each of some rows (a slice) of a batch: (rows,n).
 
-    random: the generator, which moves by one draw, however many rows and numbers there are.
+    The generator moves by one draw, however many rows and numbers there are.
     """
     bits = np.random.PCG64(int(random.integers(2 ** 63)))
     bits.advance(rows.start * n)

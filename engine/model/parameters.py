@@ -30,12 +30,11 @@ def own_of_layer(p, layer):
 
 
 def stacked(U):
-    """Return the weights U (4,H,n), an array or a symbol, with the four gates side by side: (n,4H).
+    """Return the weights U (4,H,n), an array or a symbol, with the four gates side by side, as the C code has them.
 
-    The C code is written for this order. charlstm.py has the same function for its readers to edit, which
-    kernel/network.py would notice.
+    charlstm.py has the same function for its readers to edit, which kernel/network.py would notice.
     """
-    return U.reshape((-1, U.shape[2])).T
+    return U.reshape((-1, U.shape[2])).T                               # (n, 4H)
 
 
 def units(shapes):
@@ -43,7 +42,20 @@ def units(shapes):
     return shapes['W1'][-1], shapes['W2'][-1]
 
 
-# ---------------------------------------------------------------- the vocabulary
+def carry_over(old, old_uchar, new, new_uchar):
+    """Return parameters by name for new_uchar: the old ones, with the new ones' values for characters not in old_uchar.
+
+    The names are those of new, which may have other parameters of a cell. The arrays of new are written to.
+    """
+    number = {ch: k for k, ch in enumerate(old_uchar)}
+    known = [k for k, ch in enumerate(new_uchar) if ch in number]
+    same = [number[new_uchar[k]] for k in known]                       # their numbers in old_uchar
+    new['U1'][:, :, known] = old['U1'][:, :, same]
+    new['V'][known], new['c'][known] = old['V'][same], old['c'][same]
+    return {name: old[name] if name in old and name not in ('U1', 'V', 'c') else new[name] for name in new}
+
+
+# ---------------------------------------------------------------- reading a checkpoint
 
 def _vocabulary(stored, encoding):
     """Return the characters of an open checkpoint, (V,).
@@ -51,26 +63,19 @@ def _vocabulary(stored, encoding):
     The original of this program stored bytes ('S1') of a text in that encoding: those that are no characters by
     themselves are read as latin-1. NumPy strips a NUL from a string, so that an empty one can only have been a NUL.
     """
-    array = stored['uchar']
-    if array.ndim == 1 and array.dtype.kind in 'SU' and 0 < len(array) <= sys.maxunicode + 1:
-        with contextlib.suppress(SystemError, ValueError):             # numbers that no character has
-            if array.dtype.kind == 'S':
-                try:
-                    array = np.char.decode(array, encoding)
-                except UnicodeError:
-                    array = np.char.decode(array, 'latin-1')
+    array = np.ravel(stored['uchar'])[:sys.maxunicode + 2]             # more cannot be distinct
+    with contextlib.suppress(SystemError, ValueError):                 # numbers that no character has
+        if array.dtype.kind == 'S':
+            try:
+                array = np.char.decode(array, encoding)
+            except UnicodeError:
+                array = np.char.decode(array, 'latin-1')
+        if array.dtype.kind == 'U':
             strings = [string or '\0' for string in array.tolist()]
             if len(set(strings)) == len(''.join(strings)) == len(array):
                 return vocabulary(strings)
     raise stored.refusal('its uchar is no list of distinct characters')
 
-
-def to_store(uchar):
-    """Return the array of a vocabulary for a checkpoint."""
-    return np.array(list(uchar))
-
-
-# ---------------------------------------------------------------- reading a checkpoint
 
 def cell_of(stored):
     """Return the cell of an open checkpoint, a dict: formula, '' for the standard cell, and names of parameters."""
@@ -88,11 +93,10 @@ def read_parameters(path, dtype, encoding='utf-8'):
         own = cell_of(stored)['parameters']
         p = {name: read_finite(stored, name, dtype) for name in (*NAMES, *own_names(own))}
         uchar = _vocabulary(stored, encoding)
-        found = {name: array.shape for name, array in p.items()}
-        H1, H2 = [(found[name] + (0, 0))[1] for name in ('b1', 'b2')]
+        H1, H2 = [(*p[name].shape, 0, 0)[1] for name in ('b1', 'b2')]
         for name, shape in parameter_shapes(len(uchar), H1, H2, own).items():
-            if found[name] != shape or 0 in shape:
-                raise stored.refusal(f'{name} has shape {found[name]}; expected {shape}, by uchar and the other arrays')
+            if p[name].shape != shape or 0 in shape:
+                raise stored.refusal(f'{name} has shape {p[name].shape}; expected {shape}, by uchar and other arrays')
         return p, uchar
 
 
@@ -106,7 +110,7 @@ def read_finite(stored, name, dtype):
     """Read an array of an open checkpoint in that type. Raises ValueError for values that are no finite numbers."""
     array = stored[name]
     if array.dtype.kind == 'f':
-        with np.errstate(over='ignore'):                   # what does not fit becomes infinite
+        with np.errstate(over='ignore'):                               # what does not fit becomes infinite
             array = array.astype(dtype)
         if np.isfinite(array).all():
             return array
@@ -114,26 +118,11 @@ def read_finite(stored, name, dtype):
 
 
 def read_about(path):
-    """Read the metadata of a checkpoint, a dict; empty if it has none.
+    """Read the metadata of a checkpoint, a dict; empty if it has none. The parameters are not read.
 
-    Its keys are those of METADATA in engine/model/checkpoint.py. Among them are 'lp', the learning parameters, {}
-    before model_setup; 'text', with path, characters, sha256 and how it was cut, {} without one; 'versions'; and
-    'progress', as save_params got it. Raises OSError if the file cannot be read, and ValueError if it is no npz file
-    or its metadata is damaged; the parameters are not read.
+    Its keys are those of METADATA in engine/model/checkpoint.py. Among them are 'lp', the learning parameters; 'text',
+    with path, characters, sha256 and how it was cut, or {}; and 'progress', as save_params got it. Raises OSError if
+    the file cannot be read, and ValueError if it is no npz file or its metadata is damaged.
     """
     with opened(path) as stored:
         return stored.metadata
-
-
-def carry_over(old, old_uchar, new, new_uchar):
-    """Return parameters by name for new_uchar: the old ones, with the new ones' values for characters not in old_uchar.
-
-    The names are those of new, which may have other parameters of a cell. The arrays of new are written to.
-    """
-    number = {ch: k for k, ch in enumerate(old_uchar)}
-    known = [k for k, ch in enumerate(new_uchar) if ch in number]
-    same = [number[new_uchar[k]] for k in known]                   # their numbers in old_uchar
-    new['U1'][:, :, known] = old['U1'][:, :, same]
-    new['V'][known], new['c'][known] = old['V'][same], old['c'][same]
-    kept = {name: old[name] for name in new if name in old and name not in ('U1', 'V', 'c')}
-    return dict(new, **kept)
