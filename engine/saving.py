@@ -10,7 +10,7 @@ from engine.backend.theano_setup import theano
 from engine.kernel import export as exports
 from engine.kernel.network import is_as_in_c
 from engine.model import checkpoint, checks
-from engine.model.parameters import NAMES, carry_over, cell_of, own_names, parameter_shapes, read_parameters, units
+from engine.model.parameters import NAMES, carry_over, own_names, parameter_shapes, read_parameters, units
 from engine.model.run_state import named_state, read_run
 from engine.model.text import shown
 from engine.run import table
@@ -22,12 +22,10 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
                 l1=0, l2=0, char_dim=None, initial='original', encoding='utf-8', **learning):
     """Make a model with new parameters or, with mfile, with those of a checkpoint.
 
-    num_units1, num_units2: H1 and H2. lrate, drate, eps: rate of RMSprop, decay of its mean squares, and what is
-    added to the denominator. bptt_maxdepth: how many steps, counted from the end of a batch, are trained on; -1:
-    all. l1, l2: weights of the penalties, divided by the characters of a batch. char_dim: V, if no text was
-    prepared. initial: 'original' or 'chrono', as original_parameters and chrono_parameters of charlstm.py say.
-    encoding: as for load_params. learning: dropout, dropconnect, smoothing, ar, tar, reset, average, momentum,
-    weight_decay, grad_clip and step_clip, which `python train.py --help` explains; 0, as in 2016, if left out.
+    num_units1, num_units2: H1 and H2. char_dim: V, if no text was prepared. initial: 'original' or 'chrono', as
+    original_parameters and chrono_parameters of charlstm.py say. encoding: as for load_params. The others, and learning
+    (dropout, dropconnect, smoothing, ar, tar, reset, average, momentum, weight_decay, grad_clip and step_clip), are
+    explained by `python train.py --help`; they are as in 2016 if left out.
 
     Sets p, lp and dyn_lrate, and ends any running fit. Raises ValueError for arguments out of range, and for mfile as
     load_params does.
@@ -62,25 +60,21 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
 def save_params(model, filename, progress=None):
     """Write the state of this object to an npz file, whole or not at all; '.npz' is added if it is missing.
 
-    The file has the parameters and uchar, which load_params reads. For resume it also has the optimiser's state,
-    the carried states, the generator, the learning parameters, and progress, a dict of the caller's that JSON can
-    hold. Of several processes the first writes, with the states of all. Returns the file's name. Raises OSError
-    if it cannot be written, and ValueError if there is nothing to save, if a number is not finite, or if the
-    processes differ.
+    The file has all that load_params and resume read, and progress, a dict of the caller's that JSON can hold. Of
+    several processes the first writes, with the states of all. Returns the file's name. Raises OSError if it cannot be
+    written, and ValueError if there is nothing to save, a number is not finite, or the processes differ.
     """
     if not model.p or not model.uchar:
         raise ValueError('nothing to save: there are no parameters or no vocabulary yet')
     filename = os.fsdecode(filename)
     filename += '' if filename.endswith('.npz') else '.npz'
-    cell, optimiser = cell_of_model(model), arrays(named_state(optimiser_variables(model), model.p))
-    p, weights = arrays(model.p), arrays(model.weights)
-    model.group.check_in_sync([*p.values(), *optimiser.values(), *weights.values()],
-                              model.random.bit_generator.state, cell.formula)
-    validation_states, validation_index = model.validation
-    carried, validation = [model.group.gather(states) for states in (model.carried, validation_states)]
-    stored = {**p, **optimiser, **{f'weights_{name}': array for name, array in weights.items()}}
-    for prefix, states in (('carried_', carried), ('validation_', validation)):
-        stored.update({prefix + name: state for name, state in zip(STATES, states or [])})
+    cell, (validation_states, validation_index) = cell_of_model(model), model.validation
+    stored = {**arrays(model.p), **arrays(named_state(optimiser_variables(model), model.p)),
+              **{f'weights_{name}': array for name, array in arrays(model.weights).items()}}
+    model.group.check_in_sync(stored.values(), model.random.bit_generator.state, cell.formula)
+    for prefix, states in (('carried_', model.carried), ('validation_', validation_states)):
+        rows = model.group.gather(states) or []
+        stored.update({prefix + name: state for name, state in zip(STATES, rows)})
     metadata = dict(
         lp=dict(model.lp), averaged_steps=model.averaged_steps, validation_index=validation_index,
         random=model.random.bit_generator.state, text=model.text.metadata() if model.text else {}, progress=progress,
@@ -100,16 +94,9 @@ def stored_formula(cell):
 def read_checkpoint(path, encoding='utf-8'):
     """Return the parameters of a checkpoint, name to array in floatX, and its characters, uchar (V,).
 
-    encoding: of the text, if the vocabulary is one of bytes, as the original of this program stored it. Raises
-    OSError if the file cannot be read, and ValueError if it is no checkpoint.
+    encoding: as for load_params. Raises OSError if the file cannot be read, and ValueError if it is no checkpoint.
     """
-    return read_parameters(path, theano.config.floatX, encoding)
-
-
-def read_model(path, encoding='utf-8'):
-    """Return what read_checkpoint returns, and the formula of the cell, '' for the standard one."""
-    with checkpoint.opened(path) as stored:
-        return *read_checkpoint(stored, encoding), cell_of(stored)['formula']
+    return read_parameters(path, theano.config.floatX, encoding)[:2]
 
 
 def cell_difference(model, name, formula):
@@ -120,7 +107,7 @@ def cell_difference(model, name, formula):
 
 def read_for(model, filename, encoding):
     """Return the parameters of this model's cell from a checkpoint, and its uchar. Raises as load_params does."""
-    found, uchar, formula = model.group.broadcast(read_model, filename, encoding)
+    found, uchar, formula = model.group.broadcast(read_parameters, filename, theano.config.floatX, encoding)
     difference = cell_difference(model, filename, formula)
     if difference:
         tell(model, difference)
@@ -177,7 +164,7 @@ def resume(model, filename):
         raise ValueError(difference)
     if metadata['precision'] != model.precision or bool(state['weights_']) != bool(model.lp.get('average')):
         raise ValueError(f'{filename} was trained with precision {metadata["precision"]} and '
-                         f'{"an" if state["weights_"] else "no"} average of the parameters: a run is resumed as it began')
+                         f'{"an" if state["weights_"] else "no"} average of the parameters: resume needs the same')
     check_vocabulary(model, filename, uchar)
     set_model(model, found, uchar)
     set_weights(model, state['weights_'], metadata['averaged_steps'] if state['weights_'] else 0)
@@ -198,7 +185,7 @@ def init_params(model, filename, encoding='utf-8'):
     as for load_params. Warns of a checkpoint with another cell, and ends any running fit. Raises OSError if the file
     cannot be read, and ValueError if it is no checkpoint, or if the units differ.
     """
-    found, uchar, formula = model.group.broadcast(read_model, filename, encoding)
+    found, uchar, formula = model.group.broadcast(read_parameters, filename, theano.config.floatX, encoding)
     difference = cell_difference(model, filename, formula)
     if difference:
         tell(model, f'{difference}; training begins with its parameters all the same')
@@ -207,7 +194,8 @@ def init_params(model, filename, encoding='utf-8'):
         raise ValueError('{} has {} and {} units, this model {} and {}: they must be the same'.format(
             filename, *theirs, *sizes(model)))
     new = {name: p.get_value() for name, p in model.p.items()}
-    set_parameters(model, carry_over(found, uchar, new, model.uchar), model.uchar)
+    carry_over(found, uchar, new, model.uchar)
+    set_parameters(model, new, model.uchar)
 
 
 def other_program_cell(model, what):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from engine.model import checks
-from engine.model.text import read_together, renumbered, source_name, string_of
+from engine.model.text import read_together, renumbered, string_of
 from engine.terminal import number_of
 
 PASSAGE = 300                  # characters in a passage
@@ -36,8 +36,6 @@ class Batches(Sequence):
 class Text:
     """A text as numbers, cut into batches to train on and to validate with; CharLSTM.prepare_input says how.
 
-    A short validation text has fewer rows in a batch, each of at least seq_length characters. Attributes:
-
     sources: by 'train' and, if they were named, 'valid' and 'test': path, characters (their number) and sha256
     texts: by 'valid' and 'test', the numbers (n,) of these, in the first process only
     passage: in the first process, 'validation' or 'training', and the beginning of that part, a string
@@ -55,17 +53,9 @@ class Text:
         self.seq_length = checks.whole('seq_length', seq_length, 2)
         self.stateful = checks.flag('stateful', stateful)
         self.steps = self.seq_length if stateful else self.seq_length - 1
-        codes = {}                                         # by role, in the first process only
-
-        def read():
-            named = {'train': path, 'valid': valid, 'test': test}
-            named = {role: source for role, source in named.items() if source is not None}
-            texts, uchar, sha256 = read_together(named.values(), encoding)
-            codes.update(zip(named, texts))
-            return uchar, {role: dict(path=source_name(named[role]), characters=len(text), sha256=checksum)
-                           for (role, text), checksum in zip(codes.items(), sha256)}
-
-        self.uchar, self.sources = group.broadcast(read)
+        named, codes = {'train': path, 'valid': valid, 'test': test}, {}
+        named = {role: source for role, source in named.items() if source is not None}
+        self.uchar, self.sources = group.broadcast(read_together, named, encoding, codes)      # codes only in rank 0
         # The characters to train on, by whole sequences; halves are rounded up, as by Python 2 in the original.
         sequences = math.floor((1 - self.ratio_valid) * (self.sources['train']['characters'] // self.seq_length) + 0.5)
         self._check_lengths(sequences, group.size)
@@ -83,17 +73,14 @@ class Text:
 
     def _check_lengths(self, sequences, processes):
         """Raise ValueError if a text is too short, or if there is nothing to learn. sequences: those to train on."""
-        enough = {'train': sequences >= self.batch_size and len(self.uchar) > 1}
-        if 'valid' in self.sources:
-            enough['valid'] = self._row_count('valid') >= processes
-        if 'test' in self.sources:
-            enough['test'] = self.sources['test']['characters'] > 1
-        for role, is_enough in enough.items():
-            path, n = self.sources[role]['path'], self.sources[role]['characters']
-            if not is_enough:
-                raise ValueError(f'{path} is too short: it has {number_of(n, "character")}, {len(self.uchar)} '
-                                 f'distinct; take a longer text, or a smaller batch_size ({self.batch_size:,}) or '
-                                 f'seq_length ({self.seq_length:,})')
+        for role, source in self.sources.items():
+            n = source['characters']
+            enough = dict(train=sequences >= self.batch_size and len(self.uchar) > 1,
+                          valid=self._row_count('valid') >= processes, test=n > 1)
+            if not enough[role]:
+                raise ValueError(f'{source["path"]} is too short: it has {number_of(n, "character")}, '
+                                 f'{len(self.uchar)} distinct; take a longer text, or a smaller batch_size '
+                                 f'({self.batch_size:,}) or seq_length ({self.seq_length:,})')
 
     def _row_count(self, part):
         """Return R, the number of rows of a part's batches: batch_size, or fewer of a short validation text."""
@@ -116,7 +103,6 @@ class Text:
         return np.stack([row for b, row in enumerate(received) if own.start <= b < own.stop])
 
     def _cut(self):
-        """Set X, Y and n_batches from what is kept."""
         self.X, self.Y = [{part: Batches(codes, self.seq_length, self.steps, shift)
                            for part, codes in self._kept.items()} for shift in (0, 1)]
         self.n_batches = {part: len(batches) for part, batches in self.X.items()}
@@ -130,16 +116,15 @@ class Text:
 
     def metadata(self):
         """Return what a checkpoint keeps of the text, a dict: with absolute paths, as it may be read from elsewhere."""
-        sources = {role: dict(source) for role, source in self.sources.items()}
-        for source in sources.values():
-            if os.path.exists(source['path']):             # unlike the name of a text in memory
-                source['path'] = os.path.abspath(source['path'])
-        return dict(sources['train'], encoding=self.encoding, ratio_valid=self.ratio_valid, batch_size=self.batch_size,
-                    seq_length=self.seq_length, stateful=self.stateful, valid=sources.get('valid'),
-                    test=sources.get('test'))
+        def source(role):
+            path = self.sources[role]['path']              # not always one: it may be the name of a text in memory
+            return dict(self.sources[role], path=os.path.abspath(path) if os.path.exists(path) else path)
+        others = {role: source(role) if role in self.sources else None for role in ('valid', 'test')}
+        return dict(source('train'), encoding=self.encoding, ratio_valid=self.ratio_valid, batch_size=self.batch_size,
+                    seq_length=self.seq_length, stateful=self.stateful, **others)
 
     def summary(self):
-        """Return a few lines for a person: how long the texts are, and how they are cut."""
+        """Return a few lines on how long the texts are, and how they are cut."""
         B, length, n = self.batch_size, self.seq_length, self.n_batches
         ends = {'train': f', {len(self.uchar):,} distinct' + (' in all texts' if len(self.sources) > 1 else ''),
                 'valid': ' to validate with', 'test': ' to test with at the end'}

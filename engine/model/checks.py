@@ -66,10 +66,9 @@ def characters(name, values, V):
 
 def cell_parameters(initial):
     """Return a cell's own parameters, name to initial value. Raise ValueError for what a checkpoint cannot hold."""
-    # No other array, and no variable of a formula, has such a name.
-    taken = r'(U|W|b|h|C|a_[fiog]|C_prev|t\d+)$|(m|state|weights|carried|validation)_'
+    taken = r'(U|W|b|h|C|a_[fiog]|C_prev|t\d+)$|(m|state|weights|carried|validation)_'      # arrays and variables
     for name, value in initial.items():
-        if not re.fullmatch(rf'(?!{taken})[^\W\d]\w*', name):
+        if not name.isidentifier() or re.match(taken, name):
             raise ValueError(f'the cell has a parameter {name!r}: expected another name, of letters and digits')
         real(f'the initial value of {name}', value, 'for all units', lambda v: True)
     return dict(initial)

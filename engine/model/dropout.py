@@ -6,11 +6,8 @@ import numpy as np
 
 
 def row_numbers(random, rows, n):
-    """Return n random numbers, uint64, for each of some rows (a slice) of a batch: (rows,n).
-
-    The generator moves by one draw, however many rows and numbers there are.
-    """
-    bits = np.random.PCG64(int(random.integers(2 ** 63)))
+    """Return n random numbers, uint64, for each of some rows (a slice) of a batch: (rows,n)."""
+    bits = np.random.PCG64(int(random.integers(2 ** 63)))              # one draw, however many rows and numbers
     bits.advance(rows.start * n)
     return bits.random_raw((rows.stop - rows.start) * n).reshape(-1, n)
 
@@ -28,12 +25,9 @@ def mask(numbers, share, dtype):
 def unit_masks(random, share, rows, T, units, dtype):
     """Return masks (T,B,H) for each number of units H, for the B rows (a slice) of a batch."""
     numbers = row_numbers(random, rows, -(-T * sum(units) // 4)).view(np.uint16)           # four in each
-    masks, start = [], 0
-    for H in units:
-        own = numbers[:, start:start + T * H].reshape(-1, T, H)                            # (B, T, H)
-        masks.append(mask(own.transpose(1, 0, 2), share, dtype))
-        start += T * H
-    return masks
+    ends = T * np.cumsum(units)
+    return [mask(numbers[:, end - T * H:end].reshape(-1, T, H).transpose(1, 0, 2), share, dtype)
+            for end, H in zip(ends, units)]
 
 
 def weight_masks(random, share, units, dtype):

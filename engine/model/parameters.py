@@ -43,16 +43,13 @@ def units(shapes):
 
 
 def carry_over(old, old_uchar, new, new_uchar):
-    """Return parameters by name for new_uchar: the old ones, with the new ones' values for characters not in old_uchar.
-
-    The names are those of new, which may have other parameters of a cell. The arrays of new are written to.
-    """
+    """Replace values of new, the parameters of a model for new_uchar, by those of a model for old_uchar."""
     number = {ch: k for k, ch in enumerate(old_uchar)}
     known = [k for k, ch in enumerate(new_uchar) if ch in number]
     same = [number[new_uchar[k]] for k in known]                       # their numbers in old_uchar
     new['U1'][:, :, known] = old['U1'][:, :, same]
     new['V'][known], new['c'][known] = old['V'][same], old['c'][same]
-    return {name: old[name] if name in old and name not in ('U1', 'V', 'c') else new[name] for name in new}
+    new.update({name: old[name] for name in new if name in old and name not in ('U1', 'V', 'c')})
 
 
 # ---------------------------------------------------------------- reading a checkpoint
@@ -60,8 +57,8 @@ def carry_over(old, old_uchar, new, new_uchar):
 def _vocabulary(stored, encoding):
     """Return the characters of an open checkpoint, (V,).
 
-    The original of this program stored bytes ('S1') of a text in that encoding: those that are no characters by
-    themselves are read as latin-1. NumPy strips a NUL from a string, so that an empty one can only have been a NUL.
+    The original stored bytes ('S1') of a text in that encoding: those that are no characters by themselves are read as
+    latin-1. NumPy strips a NUL from a string, so that an empty one can only have been a NUL.
     """
     array = np.ravel(stored['uchar'])[:sys.maxunicode + 2]             # more cannot be distinct
     with contextlib.suppress(SystemError, ValueError):                 # numbers that no character has
@@ -83,26 +80,27 @@ def cell_of(stored):
 
 
 def read_parameters(path, dtype, encoding='utf-8'):
-    """Read the parameters of a checkpoint, a path or an open one: name to array of that dtype, and uchar (V,).
+    """Read the parameters of a checkpoint, name to array of that dtype; uchar (V,); and the formula of the cell.
 
-    encoding: of the text, if the vocabulary is one of bytes, as the original of this program stored it. Raises OSError
-    if the file cannot be read, and ValueError if it is no checkpoint.
+    path: or an open checkpoint. encoding: of the text, if the vocabulary is one of bytes, as in the original. Raises
+    OSError if the file cannot be read, and ValueError if it is no checkpoint.
     """
     encoding = checks.encoding('encoding', encoding)
     with opened(path) as stored:
-        own = cell_of(stored)['parameters']
+        cell = cell_of(stored)
+        own, formula = cell['parameters'], cell['formula']
         p = {name: read_finite(stored, name, dtype) for name in (*NAMES, *own_names(own))}
         uchar = _vocabulary(stored, encoding)
         H1, H2 = [(*p[name].shape, 0, 0)[1] for name in ('b1', 'b2')]
         for name, shape in parameter_shapes(len(uchar), H1, H2, own).items():
             if p[name].shape != shape or 0 in shape:
                 raise stored.refusal(f'{name} has shape {p[name].shape}; expected {shape}, by uchar and other arrays')
-        return p, uchar
+        return p, uchar, formula
 
 
 def read_shapes(path, encoding='utf-8'):
     """Return the shapes of the parameters of a checkpoint by name, and uchar (V,). All as for read_parameters."""
-    p, uchar = read_parameters(path, 'float32', encoding)
+    p, uchar, _ = read_parameters(path, 'float32', encoding)
     return {name: array.shape for name, array in p.items()}, uchar
 
 
@@ -118,11 +116,9 @@ def read_finite(stored, name, dtype):
 
 
 def read_about(path):
-    """Read the metadata of a checkpoint, a dict; empty if it has none. The parameters are not read.
+    """Read the metadata of a checkpoint, a dict with the keys of METADATA in checkpoint.py; empty if it has none.
 
-    Its keys are those of METADATA in engine/model/checkpoint.py. Among them are 'lp', the learning parameters; 'text',
-    with path, characters, sha256 and how it was cut, or {}; and 'progress', as save_params got it. Raises OSError if
-    the file cannot be read, and ValueError if it is no npz file or its metadata is damaged.
+    Raises OSError if the file cannot be read, and ValueError if it is no npz file or its metadata is damaged.
     """
     with opened(path) as stored:
         return stored.metadata

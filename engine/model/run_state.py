@@ -12,7 +12,7 @@ MEAN_SQUARES = 'mean_squares'          # the state of RMSprop, with which score_
 
 def map_state(function, state):
     """Return a state with a function applied to each of its arrays, or symbols."""
-    return {name: list(map(function, value)) if isinstance(value, (list, tuple)) else function(value)
+    return {name: [function(item) for item in value] if isinstance(value, (list, tuple)) else function(value)
             for name, value in state.items()}
 
 
@@ -35,7 +35,7 @@ def read_run(path, optimiser_state, dtype):
     network; a dict is empty if the checkpoint has none. Raises ValueError if something is missing or of another shape.
     """
     with opened(path) as stored:
-        (p, uchar), metadata = read_parameters(stored, dtype), stored.metadata
+        (p, uchar, _), metadata = read_parameters(stored, dtype), stored.metadata
         if not metadata or metadata['random'] is None:
             raise ValueError(f'{stored} holds no run that can be resumed; init starts a new one from its parameters')
         state, weights = optimiser_state(list(p.values())), {name: array.shape for name, array in p.items()}

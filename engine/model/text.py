@@ -28,14 +28,10 @@ def shown(characters, most=10):
 
 
 def encoded(text, uchar, name):
-    """Return a string as numbers of uchar, int32 (n,).
-
-    Raises ValueError if it has other characters; name: what the message calls the string.
-    """
+    """Return a string as numbers of uchar, int32 (n,). Raise ValueError, which names it, for other characters."""
     number = {ch: k for k, ch in enumerate(uchar)}
-    unknown = set(text) - set(number)
-    if unknown:
-        raise ValueError(f'{name} has characters that the model never saw: {shown(unknown)}')
+    if set(text) - set(number):
+        raise ValueError(f'{name} has characters that the model never saw: {shown(set(text) - set(number))}')
     return np.array([number[ch] for ch in text], np.int32)
 
 
@@ -74,10 +70,7 @@ def source_name(source):
 
 
 def _files(source):
-    """Yield the files of a text, open: a file or, in order of path, the .txt files of a folder.
-
-    Raises ValueError for a folder without any.
-    """
+    """Yield the files of a text, open: a file or, in order of path, the .txt files of a folder."""
     if hasattr(source, 'read'):
         yield source
         return
@@ -94,8 +87,6 @@ def _files(source):
 
 def _decoded(f, encoding, digest):
     """Yield the text of an open file in pieces, with line ends as LF, without a byte order mark; digest gets its bytes.
-
-    Raises ValueError if it is not in that encoding.
     """
     decoder, line_ends = codecs.getincrementaldecoder(encoding)(), io.IncrementalNewlineDecoder(None, translate=True)
     chunk, beginning = True, True
@@ -143,23 +134,21 @@ def read_text(path, encoding='utf-8'):
     uchar = sorted(set().union(*pieces))
     number = np.zeros(sys.maxunicode + 1, smallest_type(len(uchar)))               # of each code point
     number[[ord(ch) for ch in uchar]] = np.arange(len(uchar))
-    end = sum(map(len, pieces))
-    codes = np.empty(end, number.dtype)
-    while pieces:                                          # from the last one: memory for all is needed only once
-        piece = pieces.pop()
-        end -= len(piece)
-        codes[end:end + len(piece)] = number[np.frombuffer(piece.encode('utf-32-le', 'surrogatepass'), np.uint32)]
-    return codes, vocabulary(uchar), digest.hexdigest()
+    for k, piece in enumerate(pieces):                     # in the place of the string, as texts are big
+        pieces[k] = number[np.frombuffer(piece.encode('utf-32-le', 'surrogatepass'), np.uint32)]
+    return np.concatenate([number[:0], *pieces]), vocabulary(uchar), digest.hexdigest()
 
 
-def read_together(paths, encoding='utf-8'):
-    """Read several texts as numbers of one vocabulary, that of all of them. Arguments and errors: as for read_text.
+def read_together(named, encoding, codes):
+    """Read texts, by name a path or an open file, into codes, a dict, as numbers of the vocabulary of all of them.
 
-    Returns a list of the codes of each text; uchar (V,); and a list of the SHA-256 of each.
+    Return uchar (V,) and, by name, path, number of characters and sha256. Errors: as for read_text.
     """
-    texts = [read_text(path, encoding) for path in paths]
-    uchar = vocabulary(sorted(set().union(*(own for _, own, _ in texts))))
-    return [renumbered(codes, own, uchar) for codes, own, _ in texts], uchar, [sha256 for *_, sha256 in texts]
+    texts = {name: read_text(source, encoding) for name, source in named.items()}
+    uchar = vocabulary(sorted(set().union(*(own for _, own, _ in texts.values()))))
+    codes.update({name: renumbered(text, own, uchar) for name, (text, own, _) in texts.items()})
+    return uchar, {name: dict(path=source_name(named[name]), characters=len(codes[name]), sha256=sha256)
+                   for name, (*_, sha256) in texts.items()}
 
 
 def read_string(path, encoding='utf-8'):
