@@ -1,7 +1,4 @@
-"""How a model gets parameters, new ones or those of a checkpoint, and how it is saved: methods of CharLSTM.
-
-Each function takes the model first, unless its docstring says otherwise.
-"""
+"""How a model gets parameters, new ones or those of a checkpoint, and how it is saved: methods of CharLSTM."""
 import os
 
 import numpy as np
@@ -35,19 +32,20 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
     checks.choice('initial', initial, ('original', 'chrono'))
     units = checks.whole('num_units1', num_units1, 1), checks.whole('num_units2', num_units2, 1)
     if mfile is not None:
-        p, uchar = read_for(model, mfile, encoding)
+        p = load_params(model, mfile, encoding)
     else:
         if char_dim is None and not model.uchar:
             raise ValueError('no text yet: call prepare_input first, or give char_dim')
-        n, uchar = checks.whole('char_dim', char_dim or len(model.uchar), 1), model.uchar
-        if uchar and n != len(uchar):
-            raise ValueError(f'char_dim is {n}: the vocabulary has {len(uchar)} characters')
+        n = checks.whole('char_dim', len(model.uchar) if char_dim is None else char_dim, 1)
+        if model.uchar and n != len(model.uchar):
+            raise ValueError(f'char_dim is {n}: the vocabulary has {len(model.uchar)} characters')
         own = checks.cell_parameters(model.cell_parameters)
         p = model.symbols()[f'{initial}_parameters'](n, *units, model.random)
         for name, shape in list(parameter_shapes(n, *units, own).items())[len(NAMES):]:
             p[name] = np.full(shape, own[name[:-1]], theano.config.floatX)
-    model.lp = lp                                  # before set_parameters, which reads whether there is an average
-    set_model(model, p, uchar)
+        set_parameters(model, p, model.uchar)
+    model.lp = lp
+    set_weights(model, p if lp['average'] else {})
     model.functions, model.optimiser_variables = {}, {}
     model.average_weight = theano.shared(np.zeros((), theano.config.floatX), 'average_weight', allow_downcast=True)
     model.rate = theano.shared(np.asarray(lp['lrate'], theano.config.floatX), 'lrate', allow_downcast=True)
@@ -78,17 +76,12 @@ def save_params(model, filename, progress=None):
     metadata = dict(
         lp=dict(model.lp), averaged_steps=model.averaged_steps, validation_index=validation_index,
         random=model.random.bit_generator.state, text=model.text.metadata() if model.text else {}, progress=progress,
-        cell=dict(formula=stored_formula(cell), parameters=list(cell.own)),
+        cell=dict(formula='' if cell.standard else cell.formula, parameters=list(cell.own)),
         optimiser=sorted(model.optimiser_variables), precision=model.precision, versions=versions(model))
     if not all(np.isfinite(array).all() for array in stored.values()):
         raise ValueError(f"{filename} was not written: the parameters or the optimiser's state are no longer finite")
     model.group.broadcast(checkpoint.write, filename, dict(stored, uchar=np.array(model.uchar)), metadata)
     return filename
-
-
-def stored_formula(cell):
-    """Return the formula of a Cell as checkpoints have it, '' for the standard one."""
-    return '' if cell.standard else cell.formula
 
 
 def read_checkpoint(path, encoding='utf-8'):
@@ -101,12 +94,19 @@ def read_checkpoint(path, encoding='utf-8'):
 
 def cell_difference(model, name, formula):
     """Return a line on a checkpoint's cell of another formula than this model's; None if they are equal."""
-    if formula != stored_formula(cell_of_model(model)):
+    cell = cell_of_model(model)
+    if formula != ('' if cell.standard else cell.formula):
         return f'{name} was trained with another cell than this model has: --cell names its class'
 
 
-def read_for(model, filename, encoding):
-    """Return the parameters of this model's cell from a checkpoint, and its uchar. Raises as load_params does."""
+def load_params(model, filename, encoding='utf-8'):
+    """Replace parameters and uchar by those of a checkpoint, of this program, of its original, or of PyTorch.
+
+    filename: a path, or an open Checkpoint; a path that ends in .safetensors is of PyTorch. encoding: of the text, if
+    the vocabulary is one of bytes, as in the original. The batches of a text are renumbered. Warns of a checkpoint with
+    another cell, and ends any running fit. Returns the parameters, name to array, in floatX. Raises OSError if the file
+    cannot be read, and ValueError if it is no checkpoint, or lacks a character of the text or a parameter of the cell.
+    """
     found, uchar, formula = model.group.broadcast(read_parameters, filename, theano.config.floatX, encoding)
     difference = cell_difference(model, filename, formula)
     if difference:
@@ -116,34 +116,17 @@ def read_for(model, filename, encoding):
     if missing:
         raise ValueError(f'{filename} has no {missing[0]}, a parameter of the cell of this model; init_params or '
                          '--init begins with its initial value')
-    check_vocabulary(model, filename, uchar)
-    return {name: found[name] for name in names}, uchar
-
-
-def load_params(model, filename, encoding='utf-8'):
-    """Replace parameters and uchar by those of a checkpoint, of this program, of its original, or of PyTorch.
-
-    filename: a path, or an open Checkpoint; a path that ends in .safetensors is of PyTorch. encoding: of the text,
-    if the vocabulary is one of bytes, as in the original. A text that was prepared before stays, and its batches
-    are renumbered. Warns of a checkpoint with another cell, and ends any running fit. Returns the parameters, name to
-    array, in floatX, as the original did. Raises OSError if the file cannot be read, and ValueError if it is no
-    checkpoint, does not know a character of the text, or lacks a parameter of the cell.
-    """
-    found, uchar = read_for(model, filename, encoding)
-    set_model(model, found, uchar)
+    found = {name: found[name] for name in names}
+    set_model(model, filename, found, uchar)
     return found
 
 
-def check_vocabulary(model, filename, uchar):
-    """Raise ValueError if the text has other characters than uchar, which is of a checkpoint."""
-    unknown = set(model.uchar) - set(uchar)
-    if model.text is not None and unknown:
-        raise ValueError(f'{filename} does not know {shown(unknown)} of the text that was prepared')
-
-
-def set_model(model, new, uchar):
-    """Replace parameters and vocabulary, and renumber the text, whose characters uchar has."""
+def set_model(model, filename, new, uchar):
+    """Replace parameters and vocabulary, and renumber the text. Raise ValueError if it has other characters."""
     if model.text is not None and list(uchar) != model.uchar:
+        unknown = set(model.uchar) - set(uchar)
+        if unknown:
+            raise ValueError(f'{filename} does not know {shown(unknown)} of the text that was prepared')
         model.text.renumber(uchar)
         set_text(model, model.text)
     set_parameters(model, new, uchar)
@@ -152,10 +135,9 @@ def set_model(model, new, uchar):
 def resume(model, filename):
     """Restore what save_params wrote, after prepare_input and model_setup with the same arguments as then.
 
-    Training then continues as if it had never stopped, bit for bit, once dyn_lrate and lp are as they were, if they
-    were changed since model_setup. Returns progress as JSON holds what save_params got. Ends any running fit.
-    Raises OSError if the file cannot be read, and ValueError if it is no checkpoint, does not know a character of
-    the text, lacks something that a run needs, or is of another cell, optimiser, precision or average.
+    Training then continues bit for bit, once dyn_lrate and lp are as they were, if they were changed since model_setup.
+    Returns the progress that save_params got, and ends any running fit. Raises OSError if the file cannot be read, and
+    ValueError if it is no checkpoint of a run, or of other characters, or of another cell, optimiser or setting.
     """
     found, uchar, metadata, state = model.group.broadcast(
         read_run, filename, model.optimiser_state, theano.config.floatX)
@@ -165,8 +147,7 @@ def resume(model, filename):
     if metadata['precision'] != model.precision or bool(state['weights_']) != bool(model.lp.get('average')):
         raise ValueError(f'{filename} was trained with precision {metadata["precision"]} and '
                          f'{"an" if state["weights_"] else "no"} average of the parameters: resume needs the same')
-    check_vocabulary(model, filename, uchar)
-    set_model(model, found, uchar)
+    set_model(model, filename, found, uchar)
     set_weights(model, state['weights_'], metadata['averaged_steps'] if state['weights_'] else 0)
     for name, variable in named_state(optimiser_variables(model), model.p).items():
         variable.set_value(state[''][name])
@@ -181,18 +162,16 @@ def resume(model, filename):
 def init_params(model, filename, encoding='utf-8'):
     """Start from the parameters of a checkpoint of another text, after prepare_input and model_setup.
 
-    Characters that both texts have keep their rows and columns; the others stay as they are in a new model. encoding:
-    as for load_params. Warns of a checkpoint with another cell, and ends any running fit. Raises OSError if the file
-    cannot be read, and ValueError if it is no checkpoint, or if the units differ.
+    Characters that both texts have keep their rows and columns; the others stay as in a new model. encoding, warnings
+    and errors: as for load_params. Raises ValueError also if the units differ.
     """
     found, uchar, formula = model.group.broadcast(read_parameters, filename, theano.config.floatX, encoding)
     difference = cell_difference(model, filename, formula)
     if difference:
-        tell(model, f'{difference}; training begins with its parameters all the same')
+        tell(model, difference)
     theirs = units({name: array.shape for name, array in found.items()})
     if theirs != sizes(model):
-        raise ValueError('{} has {} and {} units, this model {} and {}: they must be the same'.format(
-            filename, *theirs, *sizes(model)))
+        raise ValueError(f'{filename} has {theirs} units, this model {sizes(model)}: they must be the same')
     new = {name: p.get_value() for name, p in model.p.items()}
     carry_over(found, uchar, new, model.uchar)
     set_parameters(model, new, model.uchar)
@@ -212,8 +191,8 @@ def other_program_cell(model, what):
 def export(model, path):
     """Write the model for other programs, whole or not at all, by the ending: .safetensors (PyTorch) or .c.
 
-    A .safetensors has the standard cell only; it loads as a checkpoint does. Raises ValueError for another ending, and
-    if there is no model or the file would have another; OSError if it cannot be written.
+    A .safetensors has the standard cell only; it loads as a checkpoint does. Raises OSError if it cannot be written,
+    and ValueError for another ending, and if the file would compute another model than this one.
     """
     ending = exports.format_of(path)
     cell = other_program_cell(model, exports.FORMATS[ending])

@@ -1,10 +1,6 @@
-"""Checkpoints: npz files, read as untrusted input, and written whole or not at all.
-
-A checkpoint holds arrays by name, and metadata as JSON in the entry `about`.
-"""
+"""Checkpoints: npz files of arrays and, in the entry `about`, metadata as JSON; they are read as untrusted input."""
 import contextlib
 import functools
-import io
 import json
 import os
 import zipfile
@@ -25,8 +21,8 @@ METADATA = dict(lp={}, averaged_steps=0, validation_index=0, random=None, text={
 class Checkpoint:
     """An open npz file. Its arrays are read when they are asked for, and nothing in the file can run.
 
-    A file of PyTorch, .safetensors, is read at once, as an npz file without metadata. Raises OSError if the file cannot
-    be read, and ValueError if it is no npz file or a decompression bomb.
+    A file of PyTorch, .safetensors, is read as one without metadata. Raises OSError if the file cannot be read, and
+    ValueError if it is no npz file or a decompression bomb.
     """
 
     def __init__(self, path):
@@ -77,18 +73,15 @@ class Checkpoint:
 
     @functools.cached_property
     def metadata(self):
-        """Return the metadata, with METADATA for what is missing; {} if there is none, as in a file of the original.
-
-        Raises ValueError if it is damaged or of another format.
-        """
+        """The metadata, with METADATA for what is missing; {} if there is none, as in a file of the original."""
         if 'about' not in self:
             return {}
         about = self['about']
         with self._refusing(f'its metadata is damaged, or not of format {FORMAT}'):
             metadata = {**METADATA, **json.loads(str(about) if about.nbytes <= LONGEST else '')}
             cell = metadata['cell']
-            strings = [cell['formula'], *cell['parameters'], *metadata['optimiser']]
-            if metadata['format'] != FORMAT or not all(isinstance(string, str) for string in strings) or any(
+            ''.join([cell['formula'], *cell['parameters'], *metadata['optimiser']])      # raises unless all are strings
+            if metadata['format'] != FORMAT or any(
                     type(metadata[name]) is not type(value) for name, value in METADATA.items() if value is not None):
                 raise ValueError
             if metadata['random'] is not None:
@@ -109,8 +102,5 @@ def write(path, arrays, metadata):
     about = np.array(json.dumps(dict(metadata, format=FORMAT, arrays=sorted(arrays)), allow_nan=False))
     if about.nbytes > LONGEST:
         raise ValueError(f'{path} was not written: its metadata, with the progress, has {about.nbytes:,} bytes')
-    # In memory first: on a full disk zipfile would print a traceback when it is cleaned away.
-    npz = io.BytesIO()
-    np.savez(npz, about=about, **arrays)
     with write_whole(path) as f:
-        f.write(npz.getbuffer())
+        np.savez(f, about=about, **arrays)

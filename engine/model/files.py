@@ -23,9 +23,9 @@ def base_name(path):
 
 @contextlib.contextmanager
 def write_whole(path):
-    """Open a binary file for writing that appears under its name only when it is complete.
+    """Open a binary file for writing that appears under its name only when it is complete. Raises OSError.
 
-    After an error, an earlier file of that name is unchanged, and no partial file is left. Raises OSError.
+    After an error, an earlier file of that name is unchanged, and no partial file is left.
     """
     partial = f'{path}.{os.urandom(6).hex()}.part'
     with named('write', path), open(partial, 'xb') as f:

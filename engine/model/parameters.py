@@ -12,10 +12,8 @@ NAMES = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')       # of all models; a 
 
 
 def parameter_shapes(V, H1, H2, own=()):
-    """Return the shapes of all parameters by name; the leading 4 are the gates f, i, o, g. own: names of a cell's own.
-    """
-    return dict(U1=(4, H1, V), W1=(4, H1, H1), b1=(4, H1),
-                U2=(4, H2, H1), W2=(4, H2, H2), b2=(4, H2),
+    """Return the shapes of all parameters by name; the 4 are the gates f, i, o, g. own: names of a cell's own."""
+    return dict(U1=(4, H1, V), W1=(4, H1, H1), b1=(4, H1), U2=(4, H2, H1), W2=(4, H2, H2), b2=(4, H2),
                 V=(V, H2), c=(V,), **{name: (H1 if name.endswith('1') else H2,) for name in own_names(own)})
 
 
@@ -30,11 +28,8 @@ def own_of_layer(p, layer):
 
 
 def stacked(U):
-    """Return the weights U (4,H,n), an array or a symbol, with the four gates side by side, as the C code has them.
-
-    charlstm.py has the same function for its readers to edit, which kernel/network.py would notice.
-    """
-    return U.reshape((-1, U.shape[2])).T                               # (n, 4H)
+    """Return weights U (4,H,n), an array or a symbol, as the C code has them, the four gates side by side: (n,4H)."""
+    return U.reshape((-1, U.shape[2])).T               # charlstm.py has the same for its readers to edit
 
 
 def units(shapes):
@@ -87,8 +82,7 @@ def read_parameters(path, dtype, encoding='utf-8'):
     """
     encoding = checks.encoding('encoding', encoding)
     with opened(path) as stored:
-        cell = cell_of(stored)
-        own, formula = cell['parameters'], cell['formula']
+        own, formula = cell_of(stored)['parameters'], cell_of(stored)['formula']
         p = {name: read_finite(stored, name, dtype) for name in (*NAMES, *own_names(own))}
         uchar = _vocabulary(stored, encoding)
         H1, H2 = [(*p[name].shape, 0, 0)[1] for name in ('b1', 'b2')]

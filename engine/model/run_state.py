@@ -29,36 +29,34 @@ def named_state(state, parameters):
 
 
 def read_run(path, optimiser_state, dtype):
-    """Return the parameters, uchar, metadata and further arrays of a run's checkpoint, these by prefix and name.
+    """Return the parameters, uchar, metadata and further arrays of a run's checkpoint.
 
-    The prefixes are '' for the optimiser's state, 'weights_', and 'carried_' and 'validation_' for states of the
-    network; a dict is empty if the checkpoint has none. Raises ValueError if something is missing or of another shape.
+    These are dicts by prefix: '' for the optimiser's state, 'weights_', and 'carried_' and 'validation_' for states of
+    the network; {} if there are none. Raises ValueError if something is missing or of another shape.
     """
     with opened(path) as stored:
         (p, uchar, _), metadata = read_parameters(stored, dtype), stored.metadata
         if not metadata or metadata['random'] is None:
-            raise ValueError(f'{stored} holds no run that can be resumed; init starts a new one from its parameters')
-        state, weights = optimiser_state(list(p.values())), {name: array.shape for name, array in p.items()}
-        H1, H2 = units(weights)
-        states = dict(h1=(H1,), C1=(H1,), h2=(H2,), C2=(H2,))                      # of any number of rows
+            raise ValueError(f'{stored} holds no run that can be resumed; init starts a new run from it')
+        state, arrays, weights = optimiser_state(list(p.values())), {}, {name: array.shape for name, array in p.items()}
+        H1, H2 = [(H,) for H in units(weights)]
+        states = dict(h1=H1, C1=H1, h2=H2, C2=H2)                                  # of any number of rows
         expected = {'': {name: np.shape(value) for name, value in named_state(state, p).items()},
                     'weights_': weights, 'carried_': states, 'validation_': states}
-        arrays = {}
         for prefix, shapes in expected.items():
             arrays[prefix] = {name: read_finite(stored, prefix + name, dtype)
                               for name in shapes if prefix + name in stored}
             found = {name: array.shape[-len(shapes[name]):] for name, array in arrays[prefix].items()}
             if (found or not prefix) and found != shapes or metadata['optimiser'] != sorted(state):
-                raise ValueError(f'{stored} lacks arrays of a run with this optimiser, whose state has '
-                                 f'{", ".join(sorted(state)) or "no names"}; init starts a new run from its parameters')
+                raise ValueError(f'{stored} lacks arrays of a run with this optimiser; init starts a new run from it')
     return p, uchar, metadata, arrays
 
 
 def read_averages(path):
     """Return RMSprop's mean squares of gradients from a checkpoint, float32, by the name of a parameter.
 
-    {} if it has none: only zeros for a parameter are those of a model that RMSprop never trained. Raises OSError if
-    the file cannot be read, and ValueError if it is no checkpoint or a number is not finite.
+    {} if it has none, or only zeros for a parameter: RMSprop never trained it. Raises OSError if the file cannot be
+    read, and ValueError if it is no checkpoint.
     """
     with opened(path) as stored:
         names = [f'm_{name}' for name in read_parameters(stored, 'float32')[0]]

@@ -86,8 +86,7 @@ def _files(source):
 
 
 def _decoded(f, encoding, digest):
-    """Yield the text of an open file in pieces, with line ends as LF, without a byte order mark; digest gets its bytes.
-    """
+    """Yield the text of an open file in pieces, without a byte order mark, line ends as LF; digest gets its bytes."""
     decoder, line_ends = codecs.getincrementaldecoder(encoding)(), io.IncrementalNewlineDecoder(None, translate=True)
     chunk, beginning = True, True
     while chunk:
@@ -125,9 +124,8 @@ def read_text(path, encoding='utf-8'):
     """Read a text as numbers: a file by its path or open, or the .txt files of a folder, joined by empty lines.
 
     CRLF and bare CR are read as LF, and a byte order mark is dropped. Returns codes (characters,), in the smallest
-    integer type; uchar (V,), the sorted distinct characters, such that uchar[codes] is the text; and the SHA-256 of the
-    file in hexadecimal. Raises OSError if the file cannot be read, and ValueError if it is not in that encoding, or a
-    folder without texts.
+    integer type; uchar (V,), the sorted distinct characters; and the SHA-256 of the file in hexadecimal. Raises OSError
+    if the file cannot be read, and ValueError if it is not in that encoding, or a folder without texts.
     """
     digest = hashlib.sha256()
     pieces = list(_pieces(path, encoding, digest))
