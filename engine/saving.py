@@ -112,10 +112,9 @@ def load_params(model, filename, encoding='utf-8'):
     if difference:
         tell(model, difference)
     names = *NAMES, *own_names(model.cell_parameters)
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise ValueError(f'{filename} has no {missing[0]}, a parameter of the cell of this model; init_params or '
-                         '--init begins with its initial value')
+    if not found.keys() >= set(names):
+        raise ValueError(f'{filename} lacks parameters of the cell of this model: init_params or --init begins with '
+                         'their initial values')
     found = {name: found[name] for name in names}
     set_model(model, filename, found, uchar)
     return found
@@ -183,8 +182,7 @@ def other_program_cell(model, what):
     if not cell.program:
         raise ValueError(f'{what} cannot compute the cell {cell.name}: it uses {cell.unknown}')
     if not is_as_in_c(model.symbols()['network'], model.p, ops):
-        raise ValueError(f'{what} cannot compute this model: network in charlstm.py was edited, and {what} has the '
-                         'network as it was')
+        raise ValueError(f'{what} cannot compute this model: it has the network of charlstm.py as it was before edits')
     return cell
 
 

@@ -15,8 +15,7 @@ PASSAGE = 300                  # characters in a passage
 class Batches(Sequence):
     """The inputs (shift 0) or the targets (shift 1) of the batches of a part of a text, each int32 (T,B).
 
-    A batch is cut out of codes (B,L) when it is read. Batch i begins at column i * step and has T columns, or as many
-    as are left.
+    A batch is cut out of codes (B,L) when it is read: batch i is T columns, or as many as are left, from i * step on.
     """
 
     def __init__(self, codes, step, T, shift):
@@ -53,8 +52,8 @@ class Text:
         self.seq_length = checks.whole('seq_length', seq_length, 2)
         self.stateful = checks.flag('stateful', stateful)
         self.steps = self.seq_length if stateful else self.seq_length - 1
-        named, codes = {'train': path, 'valid': valid, 'test': test}, {}
-        named = {role: source for role, source in named.items() if source is not None}
+        named, codes = {'train': path}, {}
+        named.update({role: source for role, source in dict(valid=valid, test=test).items() if source is not None})
         self.uchar, self.sources = group.broadcast(read_together, named, encoding, codes)      # codes only in rank 0
         # The characters to train on, by whole sequences; halves are rounded up, as by Python 2 in the original.
         sequences = math.floor((1 - self.ratio_valid) * (self.sources['train']['characters'] // self.seq_length) + 0.5)
@@ -130,8 +129,7 @@ class Text:
                 'valid': ' to validate with', 'test': ' to test with at the end'}
         lines = [f'{source["path"]}: {source["characters"]:,} characters{ends[role]}'
                  for role, source in self.sources.items()]
-        pieces = f'{number_of(B, "sequence")} of {number_of(length, "character")}'
-        if self.stateful:
-            pieces = f'{number_of(length, "step")} of {number_of(B, "stream")}'
+        pieces = (f'{number_of(length, "step")} of {number_of(B, "stream")}' if self.stateful else
+                  f'{number_of(B, "sequence")} of {number_of(length, "character")}')
         lines.append(f'{number_of(n["train"], "batch")} to train and {n["valid"]:,} to validate, each of {pieces}')
         return '\n'.join(lines)

@@ -30,7 +30,7 @@ class Checkpoint:
         if self.path.lower().endswith('.safetensors'):
             from engine.model.tensors import as_npz                # late: most users need none of its packages
             file = as_npz(self.path, self.refusal)
-        with self._refusing('it is no npz file, cut short, or a decompression bomb'):
+        with self.refusing('it is no npz file, cut short, or a decompression bomb'):
             self._npz = np.load(file, allow_pickle=False)
             members = self._npz.zip.infolist()
             size = sum(member.file_size for member in members)
@@ -53,7 +53,7 @@ class Checkpoint:
         return ValueError(f'{self.path} is not a checkpoint that can be used: {why}')
 
     @contextlib.contextmanager
-    def _refusing(self, why):
+    def refusing(self, why):
         """Turn any error inside but an OSError into a refusal: zipfile and NumPy raise all kinds on damaged bytes."""
         try:
             with named('read', self.path):
@@ -68,16 +68,16 @@ class Checkpoint:
 
     def __getitem__(self, name):
         """Return an array. Raises ValueError if it is missing or damaged."""
-        with self._refusing(f'its {name} is missing, damaged, larger than memory, or holds Python objects'):
+        with self.refusing(f'its {name} is missing, damaged, larger than memory, or holds Python objects'):
             return np.asarray(self._npz[name])             # NumPy returns bytes that are no array as they are
 
     @functools.cached_property
     def metadata(self):
-        """The metadata, with METADATA for what is missing; {} if there is none, as in a file of the original."""
+        """Return the metadata, with METADATA for what is missing; {} if there is none, as in a file of the original."""
         if 'about' not in self:
             return {}
         about = self['about']
-        with self._refusing(f'its metadata is damaged, or not of format {FORMAT}'):
+        with self.refusing(f'its metadata is damaged, or not of format {FORMAT}'):
             metadata = {**METADATA, **json.loads(str(about) if about.nbytes <= LONGEST else '')}
             cell = metadata['cell']
             ''.join([cell['formula'], *cell['parameters'], *metadata['optimiser']])      # raises unless all are strings

@@ -41,8 +41,7 @@ def real(name, value, expected, fits):
 
 def temperature(value):
     """Return the temperature of a softmax; 0 means the most probable character, as all below 1e-30 do in float32."""
-    tiny = isinstance(value, numbers.Real) and 0 <= value < 1e-30
-    return 1e-30 if tiny else real('temperature', value, 'of at least 0', lambda v: v >= 0)
+    return max(1e-30, real('temperature', value, 'of at least 0', lambda v: v >= 0))
 
 
 def encoding(name, value):
@@ -58,8 +57,7 @@ def characters(name, values, V):
     """Return character numbers as int32 (T,B), from shape (T,B) or (T,). Raise ValueError unless all are below V."""
     import numpy as np
     values = np.asarray(values)
-    if not (values.size and values.dtype.kind in 'iu' and values.ndim in (1, 2)
-            and values.min() >= 0 and values.max() < V):
+    if not (values.size and values.dtype.kind in 'iu' and values.ndim < 3 and 0 <= values.min() <= values.max() < V):
         raise ValueError(f'{name} has type {values.dtype} and shape {values.shape}: expected numbers below {V}, (T,B)')
     return values.astype(np.int32).reshape(len(values), -1)
 

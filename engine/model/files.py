@@ -11,8 +11,7 @@ def named(action, path):
     try:
         yield
     except OSError as error:
-        name = printable(str(path))
-        name = name if len(name) < 200 else f'{name[:100]} ...'        # a text in place of a path
+        name = printable(str(path))[:200]                  # it may be a text in place of a path
         raise type(error)(f'cannot {action} {name}: {error.strerror or error}') from None
 
 

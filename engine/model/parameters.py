@@ -1,5 +1,4 @@
 """The parameters of a model, its eight and its cell's own, and its vocabulary, as arrays of a checkpoint."""
-import contextlib
 import sys
 
 import numpy as np
@@ -55,18 +54,17 @@ def _vocabulary(stored, encoding):
     The original stored bytes ('S1') of a text in that encoding: those that are no characters by themselves are read as
     latin-1. NumPy strips a NUL from a string, so that an empty one can only have been a NUL.
     """
-    array = np.ravel(stored['uchar'])[:sys.maxunicode + 2]             # more cannot be distinct
-    with contextlib.suppress(SystemError, ValueError):                 # numbers that no character has
+    with stored.refusing('its uchar is no list of distinct characters'):
+        array = np.ravel(stored['uchar'])[:sys.maxunicode + 2]         # more cannot be distinct
         if array.dtype.kind == 'S':
             try:
                 array = np.char.decode(array, encoding)
             except UnicodeError:
                 array = np.char.decode(array, 'latin-1')
-        if array.dtype.kind == 'U':
-            strings = [string or '\0' for string in array.tolist()]
-            if len(set(strings)) == len(''.join(strings)) == len(array):
-                return vocabulary(strings)
-    raise stored.refusal('its uchar is no list of distinct characters')
+        strings = [string or '\0' for string in array.tolist()]
+        if not len(set(strings)) == len(''.join(strings)) == len(array):
+            raise ValueError
+        return vocabulary(strings)
 
 
 def cell_of(stored):

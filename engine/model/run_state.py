@@ -1,17 +1,12 @@
-"""What a run resumes from besides its parameters: the optimiser's state, weights, and states of the network, as arrays.
-
-An optimiser's state is a dict: by name an array or a number, or a list of these, one for each parameter.
-"""
+"""What a run resumes from besides its parameters: the optimiser's state, weights, and states of the network."""
 import numpy as np
 
 from engine.model.checkpoint import opened
 from engine.model.parameters import read_finite, read_parameters, units
 
-MEAN_SQUARES = 'mean_squares'          # the state of RMSprop, with which score_text can adapt
-
 
 def map_state(function, state):
-    """Return a state with a function applied to each of its arrays, or symbols."""
+    """Return a state, by name an array or a list with one for each parameter, with a function applied to each."""
     return {name: [function(item) for item in value] if isinstance(value, (list, tuple)) else function(value)
             for name, value in state.items()}
 
@@ -20,7 +15,7 @@ def named_state(state, parameters):
     """Return the arrays or symbols of a state by their names in a checkpoint. parameters: their names."""
     named = {}
     for name, value in state.items():
-        prefix = 'm' if name == MEAN_SQUARES else f'state_{name}'
+        prefix = 'm' if name == 'mean_squares' else f'state_{name}'
         if isinstance(value, (list, tuple)):
             named.update({f'{prefix}_{parameter}': item for parameter, item in zip(parameters, value, strict=True)})
         else:

@@ -15,8 +15,6 @@ from engine.model.files import named
 CHUNK = 1 << 20        # bytes that are decoded at a time: enough to be fast, and little memory
 
 
-# ---------------------------------------------------------------- characters and their numbers
-
 def vocabulary(characters):
     """Return an array (V,) of one-character strings; of objects, since NumPy's strings lose a NUL."""
     return np.array(list(characters), dtype=object)
@@ -90,16 +88,13 @@ def _decoded(f, encoding, digest):
     decoder, line_ends = codecs.getincrementaldecoder(encoding)(), io.IncrementalNewlineDecoder(None, translate=True)
     chunk, beginning = True, True
     while chunk:
-        chunk = text = f.read(CHUNK)
-        if isinstance(chunk, str):                         # the file is open as text
-            digest.update(chunk.encode('utf-8', 'surrogatepass'))
-        else:
-            digest.update(chunk)
-            try:
-                text = decoder.decode(chunk, final=not chunk)
-            except UnicodeDecodeError as error:
-                raise ValueError(f'{source_name(f)} is not {encoding} ({error.reason}): name its encoding with '
-                                 '--encoding') from None
+        chunk = f.read(CHUNK)
+        as_text = isinstance(chunk, str)                   # as the file was opened
+        digest.update(chunk.encode('utf-8', 'surrogatepass') if as_text else chunk)
+        try:
+            text = chunk if as_text else decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            raise ValueError(f'{source_name(f)} is not {encoding} ({error.reason}): name its --encoding') from None
         text = line_ends.decode(text, final=not chunk)
         if beginning and text:
             text, beginning = text.removeprefix('\ufeff'), False
