@@ -54,6 +54,7 @@ def read_averages(path):
     read, and ValueError if it is no checkpoint.
     """
     with opened(path) as stored:
-        names = [f'm_{name}' for name in read_parameters(stored, 'float32')[0]]
-        found = {name[2:]: read_finite(stored, name, 'float32') for name in names if name in stored}
-    return found if len(found) == len(names) and all(m.min() >= 0 and m.any() for m in found.values()) else {}
+        p = read_parameters(stored, 'float32')[0]
+        found = {name: read_finite(stored, f'm_{name}', 'float32') for name in p if f'm_{name}' in stored}
+    shapes_differ = {name: m.shape for name, m in found.items()} != {name: array.shape for name, array in p.items()}
+    return {} if shapes_differ or not all(m.min() >= 0 and m.any() for m in found.values()) else found
