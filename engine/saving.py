@@ -170,7 +170,8 @@ def init_params(model, filename, encoding='utf-8'):
         tell(model, difference)
     theirs = units({name: array.shape for name, array in found.items()})
     if theirs != sizes(model):
-        raise ValueError(f'{filename} has {theirs} units, this model {sizes(model)}: they must be the same')
+        raise ValueError('{} has {} and {} units, this model {} and {}: they must be the same'.format(
+            filename, *theirs, *sizes(model)))
     new = {name: p.get_value() for name, p in model.p.items()}
     carry_over(found, uchar, new, model.uchar)
     set_parameters(model, new, model.uchar)

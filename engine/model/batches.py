@@ -108,8 +108,8 @@ class Text:
 
     def renumber(self, uchar):
         """Number the text by another vocabulary, which has all its characters."""
-        self.texts, self._kept = [{name: renumbered(codes, self.uchar, uchar) for name, codes in texts.items()}
-                                  for texts in (self.texts, self._kept)]
+        for texts in (self.texts, self._kept):
+            texts.update({name: renumbered(codes, self.uchar, uchar) for name, codes in texts.items()})
         self.uchar = uchar
         self._cut()
 

@@ -21,8 +21,7 @@ METADATA = dict(lp={}, averaged_steps=0, validation_index=0, random=None, text={
 class Checkpoint:
     """An open npz file. Its arrays are read when they are asked for, and nothing in the file can run.
 
-    A file of PyTorch, .safetensors, is read as one without metadata. Raises OSError if the file cannot be read, and
-    ValueError if it is no npz file or a decompression bomb.
+    A .safetensors is read as one without metadata. Raises OSError, and ValueError for what is no checkpoint or a bomb.
     """
 
     def __init__(self, path):
@@ -33,9 +32,8 @@ class Checkpoint:
         with self.refusing('it is no npz file, cut short, or a decompression bomb'):
             self._npz = np.load(file, allow_pickle=False)
             members = self._npz.zip.infolist()
-            size = sum(member.file_size for member in members)
             # zipfile decompresses other kinds in one piece, however large that is.
-            if size > max(ROOM, RATIO * os.path.getsize(self.path)) or any(
+            if sum(member.file_size for member in members) > max(ROOM, RATIO * os.path.getsize(self.path)) or any(
                     member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in members):
                 raise ValueError
 
