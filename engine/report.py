@@ -9,7 +9,7 @@ import os
 import re
 from collections import Counter
 
-from engine.model.files import append_text, base_name, is_archive, open_to_append, refuse_to_change, refuse_to_replace
+from engine.model.files import append_text, base_name, open_to_append, refuse_to_change, refuse_to_replace
 from engine.page import copies
 from engine.run.table import DEFAULTS, Option
 from engine.terminal import ROOT, bar, bits, nats_and_bits, near, note, number_of, printable, spelled, typed
@@ -138,7 +138,7 @@ def print_texts(texts, pieces):
 def write(model, checkpoint, o):
     """Print sequences, and append them to a file."""
     path = o.out or near(os.path.join(ROOT, 'text_output', os.path.basename(o.params) + '.out'))
-    if is_archive(path):
+    if path.lower().endswith(('.npz', '.safetensors')):
         raise ValueError(f'OUT is {path}, a checkpoint: expected the name of a text file')
     text = checkpoint.metadata.get('text', {})
     learned = [part['path'] for part in (text, text.get('valid'), text.get('test')) if part]

@@ -1,63 +1,50 @@
-"""How a model gets parameters, new ones or those of a checkpoint, and how it is saved: methods of CharLSTM.
-
-Each function takes the model first, unless its docstring says otherwise.
-"""
+"""How a model gets parameters, new ones or those of a checkpoint, and how it is saved: methods of CharLSTM."""
 import os
 
 import numpy as np
 
 from engine.backend.theano_setup import theano
-from engine.kernel import export as exports
 from engine.kernel.fallback import is_as_in_c
 from engine.model import checkpoint, checks
-from engine.model.checkpoint import opened
-from engine.model.parameters import (NAMES, carry_over, cell_of, own_names, parameter_shapes, read_parameters,
-                                     to_store, units)
+from engine.model.parameters import NAMES, carry_over, own_names, parameter_shapes, read_parameters, units
 from engine.model.run_state import named_state, read_run
 from engine.model.text import shown
 from engine.run import table
 from engine.training import (STATES, Learning, arrays, cell_of_model, operations, optimiser_variables, set_parameters,
                              set_text, set_weights, sizes, tell, versions, warn_if_truncated)
 
-LONGEST = 200                          # characters of a formula in a message
-
 
 def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, drate=0.95, eps=1e-8, bptt_maxdepth=50,
                 l1=0, l2=0, char_dim=None, initial='original', encoding='utf-8', **learning):
     """Make a model with new parameters or, with mfile, with those of a checkpoint.
 
-    num_units1, num_units2: H1 and H2. lrate, drate, eps: rate of RMSprop, decay of its mean squares, and what is
-    added to the denominator. bptt_maxdepth: how many steps, counted from the end of a batch, are trained on; -1:
-    all. l1, l2: weights of the penalties, divided by the characters of a batch. char_dim: V, where no text was
-    prepared. initial: 'original' or 'chrono', as original_parameters and chrono_parameters of charlstm.py say.
-    encoding: as for load_params. learning: dropout, dropconnect, smoothing, ar, tar, reset, average, momentum,
-    weight_decay, grad_clip and step_clip, which `python train.py --help` explains; 0, as in 2016, if left out.
+    num_units1, num_units2: H1 and H2. char_dim: V, if no text was prepared. initial: 'original' or 'chrono', as
+    original_parameters and chrono_parameters of charlstm.py say. encoding: as for load_params. The others, and learning
+    (dropout, dropconnect, smoothing, ar, tar, reset, average, momentum, weight_decay, grad_clip and step_clip), are
+    explained by `python train.py --help`; they are as in 2016 if left out.
 
-    Sets p, lp and dyn_lrate, and ends any running fit. Raises ValueError for arguments out of range and, of mfile,
-    for no checkpoint; OSError where it cannot be read.
+    Sets p, lp and dyn_lrate, and ends any running fit. Raises ValueError for arguments out of range, and for mfile as
+    load_params does.
     """
     lp = Learning({**table.INITIAL, **learning, 'lrate': lrate, 'drate': drate, 'eps': eps,
                    'bptt_maxdepth': bptt_maxdepth, 'l1': l1, 'l2': l2})
     checks.choice('initial', initial, ('original', 'chrono'))
     units = checks.whole('num_units1', num_units1, 1), checks.whole('num_units2', num_units2, 1)
-    model.lp, before = lp, model.lp                # set_parameters reads whether there is an average
-    try:
-        if mfile is not None:
-            load_params(model, mfile, encoding)
-        else:
-            if char_dim is None and not model.uchar:
-                raise ValueError('no text yet: call prepare_input first, or give char_dim')
-            n = checks.whole('char_dim', len(model.uchar) if char_dim is None else char_dim, 1)
-            if model.uchar and n != len(model.uchar):
-                raise ValueError(f'char_dim is {n}: the vocabulary has {len(model.uchar)} characters')
-            own = checks.cell_parameters(model.cell_parameters)
-            p = model.symbols()[f'{initial}_parameters'](n, *units, model.random)
-            for name, shape in list(parameter_shapes(n, *units, own).items())[len(NAMES):]:
-                p[name] = np.full(shape, own[name[:-1]], theano.config.floatX)
-            set_parameters(model, p, model.uchar)
-    except BaseException:
-        model.lp = before
-        raise
+    if mfile is not None:
+        p = load_params(model, mfile, encoding)
+    else:
+        if char_dim is None and not model.uchar:
+            raise ValueError('no text yet: call prepare_input first, or give char_dim')
+        n = checks.whole('char_dim', len(model.uchar) if char_dim is None else char_dim, 1)
+        if model.uchar and n != len(model.uchar):
+            raise ValueError(f'char_dim is {n}: the vocabulary has {len(model.uchar)} characters')
+        own = checks.cell_parameters(model.cell_parameters)
+        p = model.symbols()[f'{initial}_parameters'](n, *units, model.random)
+        for name, shape in list(parameter_shapes(n, *units, own).items())[len(NAMES):]:
+            p[name] = np.full(shape, own[name[:-1]], theano.config.floatX)
+        set_parameters(model, p, model.uchar)
+    model.lp = lp
+    set_weights(model, p if lp['average'] else {})
     model.functions, model.optimiser_variables = {}, {}
     model.average_weight = theano.shared(np.zeros((), theano.config.floatX), 'average_weight', allow_downcast=True)
     model.rate = theano.shared(np.asarray(lp['lrate'], theano.config.floatX), 'lrate', allow_downcast=True)
@@ -68,27 +55,23 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
 # ---------------------------------------------------------------- checkpoints
 
 def save_params(model, filename, progress=None):
-    """Write the state of this object to an npz file, whole or not at all; '.npz' is added where it is missing.
+    """Write the state of this object to an npz file, whole or not at all; '.npz' is added if it is missing.
 
-    The file has the parameters and uchar, which load_params reads. For resume it also has the optimiser's state,
-    the carried states, the generator, the learning parameters, and progress, a dict of the caller's that JSON can
-    hold. Of several processes the first writes, with the states of all. Returns the file's name. Raises OSError
-    when it cannot be written, and ValueError where there is nothing to save, where a number is not finite, or where the
-    processes differ.
+    The file has all that load_params and resume read, and progress, a dict of the caller's that JSON can hold. Of
+    several processes the first writes, with the states of all. Returns the file's name. Raises OSError if it cannot be
+    written, and ValueError if there is nothing to save, a number is not finite, or the processes differ.
     """
     if not model.p or not model.uchar:
         raise ValueError('nothing to save: there are no parameters or no vocabulary yet')
     filename = os.fsdecode(filename)
     filename += '' if filename.endswith('.npz') else '.npz'
-    cell, optimiser = cell_of_model(model), arrays(named_state(optimiser_variables(model), model.p))
-    p, weights = arrays(model.p), arrays(model.weights)
-    model.group.check_in_sync([*p.values(), *optimiser.values(), *weights.values()],
-                              model.random.bit_generator.state, cell.formula)
-    validation_states, validation_index = model.validation
-    carried, validation = [model.group.gather(states) for states in (model.carried, validation_states)]
-    stored = {**p, **optimiser, **{f'weights_{name}': array for name, array in weights.items()}}
-    for prefix, states in (('carried_', carried), ('validation_', validation)):
-        stored.update({prefix + name: state for name, state in zip(STATES, states or [])})
+    cell, (validation_states, validation_index) = cell_of_model(model), model.validation
+    stored = {**arrays(model.p), **arrays(named_state(optimiser_variables(model), model.p)),
+              **{f'weights_{name}': array for name, array in arrays(model.weights).items()}}
+    model.group.check_in_sync(stored.values(), model.random.bit_generator.state, cell.formula)
+    for prefix, states in (('carried_', model.carried), ('validation_', validation_states)):
+        rows = model.group.gather(states) or []
+        stored.update({prefix + name: state for name, state in zip(STATES, rows)})
     metadata = dict(
         lp=dict(model.lp), averaged_steps=model.averaged_steps, validation_index=validation_index,
         random=model.random.bit_generator.state, text=model.text.metadata() if model.text else {}, progress=progress,
@@ -96,65 +79,49 @@ def save_params(model, filename, progress=None):
         optimiser=sorted(model.optimiser_variables), precision=model.precision, versions=versions(model))
     if not all(np.isfinite(array).all() for array in stored.values()):
         raise ValueError(f"{filename} was not written: the parameters or the optimiser's state are no longer finite")
-    model.group.broadcast(checkpoint.write, filename, dict(stored, uchar=to_store(model.uchar)), metadata)
+    model.group.broadcast(checkpoint.write, filename, dict(stored, uchar=np.array(model.uchar)), metadata)
     return filename
 
 
 def read_checkpoint(path, encoding='utf-8'):
     """Return the parameters of a checkpoint, name to array in floatX, and its characters, uchar (V,).
 
-    encoding: of the text, where the vocabulary is one of bytes, as the original of this program stored it. Raises
-    OSError when the file cannot be read, ValueError when it is no checkpoint.
+    encoding: as for load_params. Raises OSError if the file cannot be read, and ValueError if it is no checkpoint.
     """
-    return read_parameters(path, theano.config.floatX, encoding)
-
-
-def read_model(path, encoding='utf-8'):
-    """Return what read_checkpoint returns, and the formula of the cell, '' for the standard one."""
-    with opened(path) as stored:
-        return *read_checkpoint(stored, encoding), cell_of(stored)['formula']
+    return read_parameters(path, theano.config.floatX, encoding)[:2]
 
 
 def cell_difference(model, name, formula):
-    """Return a line on a checkpoint's cell of another formula than this model's; None where they are equal."""
+    """Return a line on a checkpoint's cell of another formula than this model's; None if they are equal."""
     cell = cell_of_model(model)
-    ours = '' if cell.standard else cell.formula
-    if formula == ours:
-        return None
-    theirs, ours = [f'{text[:LONGEST]} ...' if len(text) > LONGEST else text or 'the standard one'
-                    for text in (formula, ours)]
-    return f'{name} was trained with another cell ({theirs}) than this model has ({ours}): --cell names its class'
+    if formula != ('' if cell.standard else cell.formula):
+        return f'{name} was trained with another cell than this model has: --cell names its class'
 
 
 def load_params(model, filename, encoding='utf-8'):
     """Replace parameters and uchar by those of a checkpoint, of this program, of its original, or of PyTorch.
 
-    filename: a path, or an open Checkpoint; a path that ends in .safetensors is of PyTorch. encoding: of the text,
-    where the vocabulary is one of bytes, as in the original. A text that was prepared before stays, and its batches
-    are renumbered. Warns of a checkpoint with another cell, and ends any running fit. Returns the parameters, name to
-    array, in floatX, as the original did. Raises OSError when the file cannot be read, and ValueError when it is no
-    checkpoint, does not know a character of the text, or lacks a parameter of the cell.
+    filename: a path, or an open Checkpoint; a path that ends in .safetensors is of PyTorch. encoding: of the text, if
+    the vocabulary is one of bytes, as in the original. The batches of a text are renumbered. Warns of a checkpoint with
+    another cell, and ends any running fit. Returns the parameters, name to array, in floatX. Raises OSError if the file
+    cannot be read, and ValueError if it is no checkpoint, or lacks a character of the text or a parameter of the cell.
     """
-    found, uchar, formula = model.group.broadcast(read_model, filename, encoding)
+    found, uchar, formula = model.group.broadcast(read_parameters, filename, theano.config.floatX, encoding)
     difference = cell_difference(model, filename, formula)
     if difference:
         tell(model, difference)
     names = *NAMES, *own_names(model.cell_parameters)
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise ValueError(f'{filename} has no {missing[0]}, a parameter of the cell of this model; init_params or '
-                         '--init begins with its initial value')
+    if not found.keys() >= set(names):
+        raise ValueError(f'{filename} lacks parameters of the cell of this model: init_params or --init begins with '
+                         'their initial values')
     found = {name: found[name] for name in names}
     set_model(model, filename, found, uchar)
     return found
 
 
 def set_model(model, filename, new, uchar):
-    """Replace parameters and vocabulary by a checkpoint's, and renumber the text.
-
-    Raises ValueError where the text has other characters.
-    """
-    if model.text is not None:
+    """Replace parameters and vocabulary, and renumber the text. Raise ValueError if it has other characters."""
+    if model.text is not None and list(uchar) != model.uchar:
         unknown = set(model.uchar) - set(uchar)
         if unknown:
             raise ValueError(f'{filename} does not know {shown(unknown)} of the text that was prepared')
@@ -166,23 +133,18 @@ def set_model(model, filename, new, uchar):
 def resume(model, filename):
     """Restore what save_params wrote, after prepare_input and model_setup with the same arguments as then.
 
-    Training then continues as if it had never stopped, bit for bit, once dyn_lrate and lp are as they were, if they
-    were changed since model_setup. Returns progress as JSON holds what save_params got. Ends any running fit.
-    Raises OSError when the file cannot be read, and ValueError for one that is no checkpoint, does not know a
-    character of the text, lacks something that a run needs, is of another cell, optimiser or precision, or has an
-    average where model_setup had none, or the reverse.
+    Training then continues bit for bit, once dyn_lrate and lp are as they were, if they were changed since model_setup.
+    Returns the progress that save_params got, and ends any running fit. Raises OSError if the file cannot be read, and
+    ValueError if it is no checkpoint of a run, or of other characters, or of another cell, optimiser or setting.
     """
     found, uchar, metadata, state = model.group.broadcast(
         read_run, filename, model.optimiser_state, theano.config.floatX)
     difference = cell_difference(model, filename, metadata['cell']['formula'])
     if difference:
         raise ValueError(difference)
-    if metadata['precision'] != model.precision:
-        raise ValueError(f'{filename} was trained with precision {metadata["precision"]}, and this model has '
-                         f'{model.precision}: a run is resumed with its own')
-    if bool(state['weights_']) != bool(model.lp.get('average')):
-        raise ValueError(f'{filename} was trained {"with" if state["weights_"] else "without"} an average of the '
-                         'parameters: model_setup needs the same average')
+    if metadata['precision'] != model.precision or bool(state['weights_']) != bool(model.lp.get('average')):
+        raise ValueError(f'{filename} was trained with precision {metadata["precision"]} and '
+                         f'{"an" if state["weights_"] else "no"} average of the parameters: resume needs the same')
     set_model(model, filename, found, uchar)
     set_weights(model, state['weights_'], metadata['averaged_steps'] if state['weights_'] else 0)
     for name, variable in named_state(optimiser_variables(model), model.p).items():
@@ -198,39 +160,39 @@ def resume(model, filename):
 def init_params(model, filename, encoding='utf-8'):
     """Start from the parameters of a checkpoint of another text, after prepare_input and model_setup.
 
-    Characters that both texts have keep their rows and columns; the others stay as they are in a new model. encoding:
-    as for load_params. Warns of a checkpoint with another cell, and ends any running fit. Raises OSError when the file
-    cannot be read, ValueError when it is no checkpoint, or when the units differ.
+    Characters that both texts have keep their rows and columns; the others stay as in a new model. encoding, warnings
+    and errors: as for load_params. Raises ValueError also if the units differ.
     """
-    found, uchar, formula = model.group.broadcast(read_model, filename, encoding)
+    found, uchar, formula = model.group.broadcast(read_parameters, filename, theano.config.floatX, encoding)
     difference = cell_difference(model, filename, formula)
     if difference:
-        tell(model, f'{difference}; training begins with its parameters all the same')
+        tell(model, difference)
     theirs = units({name: array.shape for name, array in found.items()})
     if theirs != sizes(model):
         raise ValueError('{} has {} and {} units, this model {} and {}: they must be the same'.format(
             filename, *theirs, *sizes(model)))
     new = {name: p.get_value() for name, p in model.p.items()}
-    set_parameters(model, carry_over(found, uchar, new, model.uchar), model.uchar)
+    carry_over(found, uchar, new, model.uchar)
+    set_parameters(model, new, model.uchar)
 
 
 def other_program_cell(model, what):
-    """Return the Cell. Raises ValueError where `what`, such as 'a page', would compute another model than this one."""
+    """Return the Cell. Raises ValueError if `what`, such as 'a page', would compute another model than this one."""
     cell, ops = cell_of_model(model), operations(model)
     if not cell.program:
         raise ValueError(f'{what} cannot compute the cell {cell.name}: it uses {cell.unknown}')
     if not is_as_in_c(model.symbols()['network'], model.p, ops):
-        raise ValueError(f'{what} cannot compute this model: network in charlstm.py was edited, and {what} has the '
-                         'network as it was')
+        raise ValueError(f'{what} cannot compute this model: it has the network of charlstm.py as it was before edits')
     return cell
 
 
 def export(model, path):
     """Write the model for other programs, whole or not at all, by the ending: .safetensors (PyTorch) or .c.
 
-    A .safetensors has the standard cell only; it loads as a checkpoint does. Raises ValueError for another ending, and
-    where there is no model or the file would have another; OSError when it cannot be written.
+    A .safetensors has the standard cell only; it loads as a checkpoint does. Raises OSError if it cannot be written,
+    and ValueError for another ending, and if the file would compute another model than this one.
     """
+    from engine.kernel import export as exports            # late: most programs export nothing
     ending = exports.format_of(path)
     cell = other_program_cell(model, exports.FORMATS[ending])
     model.group.broadcast(exports.write, path, cell, arrays(model.p), model.uchar)

@@ -168,8 +168,7 @@ def passage(model):
     """
     if model.text is None:
         raise ValueError('no text yet: call prepare_input first')
-    (name, codes), = model.text.passage.items()
-    return name, ''.join([model.text.uchar[k] for k in codes])
+    return model.text.passage
 
 
 def encode(model, text, name):
@@ -326,6 +325,7 @@ def operations(model):
 
     Raises ValueError where the model lacks a parameter of the cell, or for bfloat16 without the kernel.
     """
+    V(model)                                               # raises without a model
     cell = cell_of_model(model)
     if list(model.p)[len(NAMES):] != own_names(cell.own):
         raise ValueError(f'the cell {cell.name} has other parameters than the model: call model_setup after a change '

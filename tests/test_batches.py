@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from charlstm import CharLSTM
 from engine.parallel import SingleProcess
 from engine.model.batches import Text
-from engine.model.text import nearest
 from models import TEXT, halves_up, member, prepared, spelled
 from texts import POEM, TEXTS, as_read, written
 
@@ -68,14 +67,6 @@ def test_batches(shared_folder, text, ratio, B, S, stateful):
         assert model.n_batches[part] == len(model.X[part]) == len(model.Y[part]) == len(expected)
         assert batches_of(model, part) == expected
         assert {side.dtype for side in [*model.X[part], *model.Y[part]]} <= {np.dtype('int32')}
-
-
-@pytest.mark.parametrize('x, whole', [
-    (0, 0), (0.5, 1), (1.5, 2), (2.5, 3), (3.5, 4), ((1 - 0.9) * 5, 0), (2 ** 51 + 0.5, 2 ** 51 + 1),
-    (2.0 ** 60, 2 ** 60), (0.49999999999999994, 0), (2.4999999999999996, 2),       # in floats, x + 0.5 rounds as well
-])
-def test_halves_are_rounded_up(x, whole):
-    assert nearest(x) == halves_up(x) == whole and nearest(np.float64(x)) == whole
 
 
 def test_batches_are_indexed_as_a_list(text_file):
@@ -187,8 +178,8 @@ def test_metadata_of_a_fixed_split(text_file):
     for role, content in OTHERS.items():
         digest = hashlib.sha256(content.encode('utf-8')).hexdigest()
         assert metadata[role] == dict(path=paths[role], characters=len(content), sha256=digest)
-        assert model.fingerprint(role) == digest
-    assert metadata['ratio_valid'] == 0 and model.fingerprint() == metadata['sha256']
+        assert model.source(role)['sha256'] == digest
+    assert metadata['ratio_valid'] == 0 and model.source()['sha256'] == metadata['sha256']
 
 
 # ---------------------------------------------------------------- refusals
@@ -198,8 +189,7 @@ def test_metadata_of_a_fixed_split(text_file):
     (POEM, dict(valid='abcd')), (POEM, dict(valid='')), (POEM, dict(test='a')),
     *[(POEM, dict([setting])) for setting in (
         ('ratio_valid', -0.1), ('ratio_valid', 1), ('ratio_valid', math.nan), ('ratio_valid', '0.3'),
-        ('batch_size', 0), ('batch_size', 2.5), ('batch_size', '3'), ('seq_length', 1), ('stateful', 'False'),
-        ('verbose', 0))]])
+        ('batch_size', 0), ('batch_size', 2.5), ('batch_size', '3'), ('seq_length', 1), ('stateful', 'False'))]])
 def test_refusals(text_file, refused, text, settings):
     """A text too short, or nothing to learn, or a setting out of range."""
     settings = {name: text_file(value, name=name) if name in OTHERS else value for name, value in settings.items()}

@@ -17,9 +17,9 @@ OUT_OF_RANGE = {
     'epochs': [0, 10 ** 10], 'save_every': [0], 'valid_every': [0], 'patience': [-1], 'warmup': [-1],
     'batch_size': [0, -1], 'seq_length': [1], 'num_units1': [0, 10 ** 12], 'num_units2': [0], 'bptt_maxdepth': [0, -2],
     'lrate_decay_epoch': [0], 'random_seed': [-1], 'ratio_valid': [1.0, -0.1, np.nan],
-    'lrate': [0.0, -0.1, np.nan, np.inf, 1e300, 1e-50], 'lrate_decay': [0.0, 1.5, np.nan],
-    'drate': [1.0, -0.1, np.nan, 0.99999999999], 'eps': [0.0, np.nan, 1e300], 'l1': [-0.1, np.inf], 'l2': [-0.1, 1e300],
-    'grad_clip': [-0.1, 1e300, 1e-300], 'step_clip': [-0.1], 'dropout': [1.0, 1e-6], 'dropconnect': [1.0, 1e-6],
+    'lrate': [0.0, -0.1, np.nan, np.inf], 'lrate_decay': [0.0, 1.5, np.nan],
+    'drate': [1.0, -0.1, np.nan], 'eps': [0.0, np.nan], 'l1': [-0.1, np.inf], 'l2': [-0.1],
+    'grad_clip': [-0.1], 'step_clip': [-0.1], 'dropout': [1.0, 1e-6], 'dropconnect': [1.0, 1e-6],
     'smoothing': [1.0, -0.1], 'ar': [-0.1], 'tar': [-0.1, np.nan], 'reset': [1.0], 'average': [1.0],
     'anneal': [-0.1, 1.5, np.nan], 'initial': ['x', 5], 'kernel': ['On'], 'original': ['yes'], 'valid': [5],
     'encoding': ['', 'hex']}

@@ -65,12 +65,10 @@ def test_byte_order_mark_is_dropped_at_the_start_only(text_file, encoding):
 @pytest.mark.parametrize('encoding, data', [
     ('utf-8', b'abcdefg\xe2\x82x'), ('utf-8', b'abcdefgh\xe2\x82'), ('cp1252', b'abcdefg\x81'),
     ('utf-16-le', 'abcd'.encode('utf-16-le') + b'\x00\xd8a\x00'), ('utf-8', 'déjà vu'.encode('utf-16'))])
-def test_wrong_encoding_names_the_byte_and_the_option(text_file, monkeypatch, refused, encoding, data, chunk):
-    with pytest.raises(UnicodeDecodeError) as caught:
-        data.decode(encoding)                                    # at one go, so that no offset must be added up
+def test_wrong_encoding_names_the_option(text_file, monkeypatch, refused, encoding, data, chunk):
     monkeypatch.setattr(text_module, 'CHUNK', chunk)
     path = text_file(data)
-    with refused(ValueError, path, encoding, f'byte {caught.value.start} ', '--encoding'):
+    with refused(ValueError, path, encoding, '--encoding'):
         prepared(path, encoding=encoding)
 
 
@@ -137,7 +135,7 @@ def test_open_text_trains_like_a_file(text_file, path, make, name):
     models = [CharLSTM(random_seed=2) for _ in range(2)]
     with make(file) as source:
         costs = [[epoch.cost for epoch in model.fit(text, **settings)] for model, text in zip(models, (source, file))]
-    assert costs[0] == costs[1] and models[0].fingerprint() == models[1].fingerprint()
+    assert costs[0] == costs[1] and models[0].source()['sha256'] == models[1].source()['sha256']
     assert read_about(models[0].save_params(path))['text']['path'] == (file if name == 'the path' else name)
     with make(file) as source, make(file) as valid:
         models[0].prepare_input(source, batch_size=3, seq_length=7, verbose=False, valid=valid)

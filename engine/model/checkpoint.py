@@ -1,12 +1,8 @@
-"""Checkpoints: npz files, read as untrusted input, and written whole or not at all.
-
-A checkpoint holds arrays by name, and metadata as JSON in the entry `about`.
-"""
+"""Checkpoints: npz files of arrays and, in the entry `about`, metadata as JSON; they are read as untrusted input."""
 import contextlib
 import functools
 import io
 import json
-import math
 import os
 import zipfile
 
@@ -23,44 +19,10 @@ METADATA = dict(lp={}, averaged_steps=0, validation_index=0, random=None, text={
                 cell=dict(formula='', parameters=[]), optimiser=[], precision='float32', versions={})
 
 
-# ---------------------------------------------------------------- reading
-
-def sources(text):
-    """Return what metadata of the text has on each text of a run, by the name of its option; None for no text."""
-    return {'input': text, 'valid': text.get('valid'), 'test': text.get('test')}
-
-
-def _finite(text):
-    """Return the number that a text is. Raises ValueError for NaN, Infinity, and numbers that become infinite."""
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError('not finite')
-    return value
-
-
-def _metadata(about):
-    """Return the metadata in a text of JSON, with METADATA for what is missing. Raises some error if it is damaged."""
-    metadata = {**METADATA, **json.loads(about, parse_float=_finite, parse_constant=_finite)}
-    texts = list(filter(None, sources(metadata['text']).values()))
-    for kind, values in (
-            (str, [metadata['cell']['formula'], *metadata['cell']['parameters'], *metadata['optimiser']]),
-            (str, [text[name] for text in texts for name in ('path', 'sha256')]),
-            (int, [text['characters'] for text in texts]),
-            *[(type(default), [metadata[name]]) for name, default in METADATA.items() if default is not None]):
-        if not all(type(value) is kind for value in values):
-            raise TypeError('another type')
-    if metadata['random'] is not None:
-        np.random.PCG64().state = metadata['random']       # which checks it
-    if metadata['format'] != FORMAT:
-        raise ValueError('another format')
-    return metadata
-
-
 class Checkpoint:
     """An open npz file. Its arrays are read when they are asked for, and nothing in the file can run.
 
-    A file of PyTorch, .safetensors, is read at once, as an npz file without metadata. Raises OSError if the file cannot
-    be read, and ValueError if it is no npz file or a decompression bomb.
+    A .safetensors is read as one without metadata. Raises OSError, and ValueError for what is no checkpoint or a bomb.
     """
 
     def __init__(self, path):
@@ -68,14 +30,13 @@ class Checkpoint:
         if self.path.lower().endswith('.safetensors'):
             from engine.model.tensors import as_npz                # late: most users need none of its packages
             file = as_npz(self.path, self.refusal)
-        with self._refusing('it is no npz file, cut short, or a decompression bomb'):
+        with self.refusing('it is no npz file, cut short, or a decompression bomb'):
             self._npz = np.load(file, allow_pickle=False)
             members = self._npz.zip.infolist()
-            size = sum(member.file_size for member in members)
             # zipfile decompresses other kinds in one piece, however large that is.
-            if size > max(ROOM, RATIO * os.path.getsize(self.path)) or any(
+            if sum(member.file_size for member in members) > max(ROOM, RATIO * os.path.getsize(self.path)) or any(
                     member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in members):
-                raise ValueError('a decompression bomb')
+                raise ValueError
 
     def __str__(self):
         return self.path
@@ -91,7 +52,7 @@ class Checkpoint:
         return ValueError(f'{self.path} is not a checkpoint that can be used: {why}')
 
     @contextlib.contextmanager
-    def _refusing(self, why):
+    def refusing(self, why):
         """Turn any error inside but an OSError into a refusal: zipfile and NumPy raise all kinds on damaged bytes."""
         try:
             with named('read', self.path):
@@ -106,49 +67,41 @@ class Checkpoint:
 
     def __getitem__(self, name):
         """Return an array. Raises ValueError if it is missing or damaged."""
-        if name not in self:
-            raise self.refusal(f'it has no {name}')
-        with self._refusing(f'its {name} is damaged, larger than memory, or holds Python objects'):
+        with self.refusing(f'its {name} is missing, damaged, larger than memory, or holds Python objects'):
             return np.asarray(self._npz[name])             # NumPy returns bytes that are no array as they are
 
     @functools.cached_property
     def metadata(self):
-        """Return the metadata, a dict; empty if the file has none, as those of the original of this program.
-
-        Raises ValueError if it is damaged or of another format.
-        """
+        """Return the metadata, with METADATA for what is missing; {} if there is none, as in a file of the original."""
         if 'about' not in self:
             return {}
         about = self['about']
-        with self._refusing(f'its metadata is damaged, or not of format {FORMAT}'):
-            if about.nbytes > LONGEST:
-                raise ValueError('too long')
-            return _metadata(str(about))
+        with self.refusing(f'its metadata is damaged, or not of format {FORMAT}'):
+            metadata = {**METADATA, **json.loads(str(about) if about.nbytes <= LONGEST else '')}
+            cell = metadata['cell']
+            ''.join([cell['formula'], *cell['parameters'], *metadata['optimiser']])      # raises unless all are strings
+            if metadata['format'] != FORMAT or any(
+                    type(metadata[name]) is not type(value) for name, value in METADATA.items() if value is not None):
+                raise ValueError
+            if metadata['random'] is not None:
+                np.random.PCG64().state = metadata['random']       # which checks it
+            return metadata
 
 
-@contextlib.contextmanager
 def opened(checkpoint):
-    """Open a path as a Checkpoint, and close it afterwards; or yield an open Checkpoint, which stays open."""
-    if isinstance(checkpoint, Checkpoint):
-        yield checkpoint
-    else:
-        with Checkpoint(checkpoint) as stored:
-            yield stored
+    """Return a context with the Checkpoint of a path, which it closes, or with an open one, which stays open."""
+    return contextlib.nullcontext(checkpoint) if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
 
-
-# ---------------------------------------------------------------- writing
 
 def write(path, arrays, metadata):
-    """Write arrays by name and metadata, a dict that JSON can hold, to an npz file, whole or not at all.
+    """Write arrays by name and metadata, a dict with the keys of METADATA, to an npz file, whole or not at all.
 
-    The metadata has the keys of METADATA. Raises OSError if it cannot be written, and ValueError for metadata that
-    could not be read.
+    Raises OSError if it cannot be written, and ValueError for metadata that could not be read.
     """
     about = np.array(json.dumps(dict(metadata, format=FORMAT, arrays=sorted(arrays)), allow_nan=False))
     if about.nbytes > LONGEST:
         raise ValueError(f'{path} was not written: its metadata, with the progress, has {about.nbytes:,} bytes')
-    # In memory first: on a full disk zipfile would print a traceback when it is cleaned away.
-    npz = io.BytesIO()
+    npz = io.BytesIO()                 # in memory first: on a full disk zipfile would print a traceback of its own
     np.savez(npz, about=about, **arrays)
     with write_whole(path) as f:
         f.write(npz.getbuffer())

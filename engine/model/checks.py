@@ -1,5 +1,4 @@
 """Checks of arguments: what is out of range is refused in one line. NumPy is imported late: --help needs none."""
-import array
 import codecs
 import math
 import numbers
@@ -34,21 +33,15 @@ def depth(name, value):
 
 
 def real(name, value, expected, fits):
-    """Return value as Python's float: Theano takes a np.float64 for a request to compute in that type.
-
-    Raise ValueError unless it is finite, fits(value), and both also as float32; expected: that in words.
-    """
-    if isinstance(value, numbers.Real) and fits(value):
-        near = array.array('f', [max(-1e300, min(value, 1e300))])[0]     # inf and 0 for what float32 cannot hold
-        if math.isfinite(near) and fits(near) and bool(near) == bool(value):
-            return float(value)
-    raise ValueError(f'{name} is {value!r}: expected a finite number {expected}')
+    """Return value as Python's float. Raise ValueError unless it is finite and fits(value); expected: that in words."""
+    if not (isinstance(value, numbers.Real) and math.isfinite(value) and fits(value)):
+        raise ValueError(f'{name} is {value!r}: expected a finite number {expected}')
+    return float(value)                # Theano takes a np.float64 for a request to compute in that type
 
 
 def temperature(value):
     """Return the temperature of a softmax; 0 means the most probable character, as all below 1e-30 do in float32."""
-    tiny = isinstance(value, numbers.Real) and 0 <= value < 1e-30
-    return 1e-30 if tiny else real('temperature', value, 'of at least 0', lambda v: v >= 0)
+    return max(1e-30, real('temperature', value, 'of at least 0', lambda v: v >= 0))
 
 
 def encoding(name, value):
@@ -64,18 +57,17 @@ def characters(name, values, V):
     """Return character numbers as int32 (T,B), from shape (T,B) or (T,). Raise ValueError unless all are below V."""
     import numpy as np
     values = np.asarray(values)
-    if not (values.size and values.dtype.kind in 'iu' and values.ndim in (1, 2)
-            and values.min() >= 0 and values.max() < V):
-        raise ValueError(f'{name} has type {values.dtype} and shape {values.shape}: expected character numbers from 0 '
-                         f'to {V - 1}, of shape (T, B) or (T,)')
+    if not (values.size and values.dtype.kind in 'iu' and values.ndim in (1, 2) and values.min() >= 0
+            and values.max() < V):
+        raise ValueError(f'{name} has type {values.dtype} and shape {values.shape}: expected numbers below {V}, (T,B)')
     return values.astype(np.int32).reshape(len(values), -1)
 
 
 def cell_parameters(initial):
     """Return a cell's own parameters, name to initial value. Raise ValueError for what a checkpoint cannot hold."""
-    for name, value in initial.items():                    # no other array or variable of a formula has such a name
-        if not re.fullmatch(r'(?!(U|W|b|h|C|a_[fiog]|C_prev|t\d+)$|(m|state|weights|carried|validation)_)[^\W\d]\w*',
-                            str(name)):
+    taken = r'(U|W|b|h|C|a_[fiog]|C_prev|t\d+)$|(m|state|weights|carried|validation)_'      # arrays and variables
+    for name, value in initial.items():
+        if not name.isidentifier() or re.match(taken, name):
             raise ValueError(f'the cell has a parameter {name!r}: expected another name, of letters and digits')
         real(f'the initial value of {name}', value, 'for all units', lambda v: True)
     return dict(initial)

@@ -1,17 +1,13 @@
 """Random numbers of training: which units, weights and states a step leaves out.
 
-The numbers of a row depend on its index in the whole batch. So they are the same in whichever
-of several processes the row is, and each process draws only those of its own rows.
+The numbers of a row depend on its index in the whole batch, so that each process draws only those of its own rows.
 """
 import numpy as np
 
 
 def row_numbers(random, rows, n):
-    """Return n random numbers, uint64, for each of some rows (a slice) of a batch: (rows, n).
-
-    random: the generator, which moves by one draw, however many rows and numbers there are.
-    """
-    bits = np.random.PCG64(int(random.integers(2 ** 63)))
+    """Return n random numbers, uint64, for each of some rows (a slice) of a batch: (rows,n)."""
+    bits = np.random.PCG64(int(random.integers(2 ** 63)))              # one draw, however many rows and numbers
     bits.advance(rows.start * n)
     return bits.random_raw((rows.stop - rows.start) * n).reshape(-1, n)
 
@@ -29,12 +25,9 @@ def mask(numbers, share, dtype):
 def unit_masks(random, share, rows, T, units, dtype):
     """Return masks (T,B,H) for each number of units H, for the B rows (a slice) of a batch."""
     numbers = row_numbers(random, rows, -(-T * sum(units) // 4)).view(np.uint16)           # four in each
-    masks, start = [], 0
-    for H in units:
-        own = numbers[:, start:start + T * H].reshape(-1, T, H)                            # (B, T, H)
-        masks.append(mask(own.transpose(1, 0, 2), share, dtype))
-        start += T * H
-    return masks
+    ends = T * np.cumsum(units)
+    return [mask(numbers[:, end - T * H:end].reshape(-1, T, H).transpose(1, 0, 2), share, dtype)
+            for end, H in zip(ends, units)]
 
 
 def weight_masks(random, share, units, dtype):

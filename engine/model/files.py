@@ -1,7 +1,6 @@
 """Files that are complete or absent, the lock on a run, and system errors as one line."""
 import contextlib
 import os
-import zipfile
 
 from engine.terminal import printable
 
@@ -12,8 +11,7 @@ def named(action, path):
     try:
         yield
     except OSError as error:
-        name = printable(str(path)) or repr(path)
-        name = name if len(name) < 200 else f'{name[:100]} ...'        # a text in place of a path
+        name = printable(str(path))[:200]                  # it may be a text in place of a path
         raise type(error)(f'cannot {action} {name}: {error.strerror or error}') from None
 
 
@@ -22,18 +20,13 @@ def base_name(path):
     return os.path.basename(os.path.abspath(path))
 
 
-def partial_name(path):
-    """Return a temporary name for a file that is being written. It is random, so that no other file has it."""
-    return f'{path}.{os.urandom(6).hex()}.part'
-
-
 @contextlib.contextmanager
 def write_whole(path):
-    """Open a binary file for writing that appears under its name only when it is complete.
+    """Open a binary file for writing that appears under its name only when it is complete. Raises OSError.
 
-    After an error, an earlier file of that name is unchanged, and no partial file is left. Raises OSError.
+    After an error, an earlier file of that name is unchanged, and no partial file is left.
     """
-    partial = partial_name(path)
+    partial = f'{path}.{os.urandom(6).hex()}.part'
     with named('write', path), open(partial, 'xb') as f:
         try:
             yield f
@@ -57,12 +50,6 @@ def refuse_to_replace(path, overwrite, read=()):
     refuse_to_change(path, read)
     if os.path.exists(path) and not overwrite:
         raise ValueError(f'{path} exists already: choose another name, or --overwrite to replace it')
-
-
-def is_archive(path):
-    """Return whether a path is that of an npz, safetensors or zip file, by its ending or its contents."""
-    endings = '.npz', '.safetensors', '.zip'
-    return path.lower().endswith(endings) or os.path.isfile(path) and zipfile.is_zipfile(path)
 
 
 def open_to_append(path):

@@ -1,5 +1,4 @@
 """The parameters of a model, its eight and its cell's own, and its vocabulary, as arrays of a checkpoint."""
-import contextlib
 import sys
 
 import numpy as np
@@ -12,10 +11,8 @@ NAMES = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')       # of all models; a 
 
 
 def parameter_shapes(V, H1, H2, own=()):
-    """Return the shapes of all parameters by name; the leading 4 are the gates f, i, o, g. own: names of a cell's own.
-    """
-    return dict(U1=(4, H1, V), W1=(4, H1, H1), b1=(4, H1),
-                U2=(4, H2, H1), W2=(4, H2, H2), b2=(4, H2),
+    """Return the shapes of all parameters by name; the 4 are the gates f, i, o, g. own: names of a cell's own."""
+    return dict(U1=(4, H1, V), W1=(4, H1, H1), b1=(4, H1), U2=(4, H2, H1), W2=(4, H2, H2), b2=(4, H2),
                 V=(V, H2), c=(V,), **{name: (H1 if name.endswith('1') else H2,) for name in own_names(own)})
 
 
@@ -30,12 +27,8 @@ def own_of_layer(p, layer):
 
 
 def stacked(U):
-    """Return the weights U (4,H,n), an array or a symbol, with the four gates side by side: (n,4H).
-
-    The C code is written for this order. charlstm.py has the same function for its readers to edit, which
-    kernel/network.py would notice.
-    """
-    return U.reshape((-1, U.shape[2])).T
+    """Return weights U (4,H,n), an array or a symbol, as the C code has them, the four gates side by side: (n,4H)."""
+    return U.reshape((-1, U.shape[2])).T               # charlstm.py has the same for its readers to edit
 
 
 def units(shapes):
@@ -43,34 +36,36 @@ def units(shapes):
     return shapes['W1'][-1], shapes['W2'][-1]
 
 
-# ---------------------------------------------------------------- the vocabulary
+def carry_over(old, old_uchar, new, new_uchar):
+    """Replace values of new, the parameters of a model for new_uchar, by those of a model for old_uchar."""
+    number = {ch: k for k, ch in enumerate(old_uchar)}
+    known = [k for k, ch in enumerate(new_uchar) if ch in number]
+    same = [number[new_uchar[k]] for k in known]                       # their numbers in old_uchar
+    new['U1'][:, :, known] = old['U1'][:, :, same]
+    new['V'][known], new['c'][known] = old['V'][same], old['c'][same]
+    new.update({name: old[name] for name in new if name in old and name not in ('U1', 'V', 'c')})
+
+
+# ---------------------------------------------------------------- reading a checkpoint
 
 def _vocabulary(stored, encoding):
     """Return the characters of an open checkpoint, (V,).
 
-    The original of this program stored bytes ('S1') of a text in that encoding: those that are no characters by
-    themselves are read as latin-1. NumPy strips a NUL from a string, so that an empty one can only have been a NUL.
+    The original stored bytes ('S1') of a text in that encoding: those that are no characters by themselves are read as
+    latin-1. NumPy strips a NUL from a string, so that an empty one can only have been a NUL.
     """
-    array = stored['uchar']
-    if array.ndim == 1 and array.dtype.kind in 'SU' and 0 < len(array) <= sys.maxunicode + 1:
-        with contextlib.suppress(SystemError, ValueError):             # numbers that no character has
-            if array.dtype.kind == 'S':
-                try:
-                    array = np.char.decode(array, encoding)
-                except UnicodeError:
-                    array = np.char.decode(array, 'latin-1')
-            strings = [string or '\0' for string in array.tolist()]
-            if len(set(strings)) == len(''.join(strings)) == len(array):
-                return vocabulary(strings)
-    raise stored.refusal('its uchar is no list of distinct characters')
+    with stored.refusing('its uchar is no list of distinct characters'):
+        array = np.ravel(stored['uchar'])[:sys.maxunicode + 2]         # more cannot be distinct
+        if array.dtype.kind == 'S':
+            try:
+                array = np.char.decode(array, encoding)
+            except UnicodeError:
+                array = np.char.decode(array, 'latin-1')
+        strings = [string or '\0' for string in array.tolist()]
+        if not len(set(strings)) == len(''.join(strings)) == len(array):
+            raise ValueError
+        return vocabulary(strings)
 
-
-def to_store(uchar):
-    """Return the array of a vocabulary for a checkpoint."""
-    return np.array(list(uchar))
-
-
-# ---------------------------------------------------------------- reading a checkpoint
 
 def cell_of(stored):
     """Return the cell of an open checkpoint, a dict: formula, '' for the standard cell, and names of parameters."""
@@ -78,27 +73,26 @@ def cell_of(stored):
 
 
 def read_parameters(path, dtype, encoding='utf-8'):
-    """Read the parameters of a checkpoint, a path or an open one: name to array of that dtype, and uchar (V,).
+    """Read the parameters of a checkpoint, name to array of that dtype; uchar (V,); and the formula of the cell.
 
-    encoding: of the text, if the vocabulary is one of bytes, as the original of this program stored it. Raises OSError
-    if the file cannot be read, and ValueError if it is no checkpoint.
+    path: or an open checkpoint. encoding: of the text, if the vocabulary is one of bytes, as in the original. Raises
+    OSError if the file cannot be read, and ValueError if it is no checkpoint.
     """
     encoding = checks.encoding('encoding', encoding)
     with opened(path) as stored:
-        own = cell_of(stored)['parameters']
+        own, formula = cell_of(stored)['parameters'], cell_of(stored)['formula']
         p = {name: read_finite(stored, name, dtype) for name in (*NAMES, *own_names(own))}
         uchar = _vocabulary(stored, encoding)
-        found = {name: array.shape for name, array in p.items()}
-        H1, H2 = [(found[name] + (0, 0))[1] for name in ('b1', 'b2')]
+        H1, H2 = [(*p[name].shape, 0, 0)[1] for name in ('b1', 'b2')]
         for name, shape in parameter_shapes(len(uchar), H1, H2, own).items():
-            if found[name] != shape or 0 in shape:
-                raise stored.refusal(f'{name} has shape {found[name]}; expected {shape}, by uchar and the other arrays')
-        return p, uchar
+            if p[name].shape != shape or 0 in shape:
+                raise stored.refusal(f'{name} has shape {p[name].shape}; expected {shape}, by uchar and other arrays')
+        return p, uchar, formula
 
 
 def read_shapes(path, encoding='utf-8'):
     """Return the shapes of the parameters of a checkpoint by name, and uchar (V,). All as for read_parameters."""
-    p, uchar = read_parameters(path, 'float32', encoding)
+    p, uchar, _ = read_parameters(path, 'float32', encoding)
     return {name: array.shape for name, array in p.items()}, uchar
 
 
@@ -106,7 +100,7 @@ def read_finite(stored, name, dtype):
     """Read an array of an open checkpoint in that type. Raises ValueError for values that are no finite numbers."""
     array = stored[name]
     if array.dtype.kind == 'f':
-        with np.errstate(over='ignore'):                   # what does not fit becomes infinite
+        with np.errstate(over='ignore'):                               # what does not fit becomes infinite
             array = array.astype(dtype)
         if np.isfinite(array).all():
             return array
@@ -114,26 +108,9 @@ def read_finite(stored, name, dtype):
 
 
 def read_about(path):
-    """Read the metadata of a checkpoint, a dict; empty if it has none.
+    """Read the metadata of a checkpoint, a dict with the keys of METADATA in checkpoint.py; empty if it has none.
 
-    Its keys are those of METADATA in engine/model/checkpoint.py. Among them are 'lp', the learning parameters, {}
-    before model_setup; 'text', with path, characters, sha256 and how it was cut, {} without one; 'versions'; and
-    'progress', as save_params got it. Raises OSError if the file cannot be read, and ValueError if it is no npz file
-    or its metadata is damaged; the parameters are not read.
+    Raises OSError if the file cannot be read, and ValueError if it is no npz file or its metadata is damaged.
     """
     with opened(path) as stored:
         return stored.metadata
-
-
-def carry_over(old, old_uchar, new, new_uchar):
-    """Return parameters by name for new_uchar: the old ones, with the new ones' values for characters not in old_uchar.
-
-    The names are those of new, which may have other parameters of a cell. The arrays of new are written to.
-    """
-    number = {ch: k for k, ch in enumerate(old_uchar)}
-    known = [k for k, ch in enumerate(new_uchar) if ch in number]
-    same = [number[new_uchar[k]] for k in known]                   # their numbers in old_uchar
-    new['U1'][:, :, known] = old['U1'][:, :, same]
-    new['V'][known], new['c'][known] = old['V'][same], old['c'][same]
-    kept = {name: old[name] for name in new if name in old and name not in ('U1', 'V', 'c')}
-    return dict(new, **kept)

@@ -1,18 +1,13 @@
-"""What a run resumes from besides its parameters: the optimiser's state, weights, and states of the network, as arrays.
-
-An optimiser's state is a dict: by name an array or a number, or a list of these, one for each parameter.
-"""
+"""What a run resumes from besides its parameters: the optimiser's state, weights, and states of the network."""
 import numpy as np
 
 from engine.model.checkpoint import opened
 from engine.model.parameters import read_finite, read_parameters, units
 
-MEAN_SQUARES = 'mean_squares'          # the state of RMSprop, with which score_text can adapt
-
 
 def map_state(function, state):
-    """Return a state with a function applied to each of its arrays, or symbols."""
-    return {name: list(map(function, value)) if isinstance(value, (list, tuple)) else function(value)
+    """Return a state, by name an array or a list with one for each parameter, with a function applied to each."""
+    return {name: [function(item) for item in value] if isinstance(value, (list, tuple)) else function(value)
             for name, value in state.items()}
 
 
@@ -20,7 +15,7 @@ def named_state(state, parameters):
     """Return the arrays or symbols of a state by their names in a checkpoint. parameters: their names."""
     named = {}
     for name, value in state.items():
-        prefix = 'm' if name == MEAN_SQUARES else f'state_{name}'
+        prefix = 'm' if name == 'mean_squares' else f'state_{name}'
         if isinstance(value, (list, tuple)):
             named.update({f'{prefix}_{parameter}': item for parameter, item in zip(parameters, value, strict=True)})
         else:
@@ -29,38 +24,37 @@ def named_state(state, parameters):
 
 
 def read_run(path, optimiser_state, dtype):
-    """Return the parameters, uchar, metadata and further arrays of a run's checkpoint, these by prefix and name.
+    """Return the parameters, uchar, metadata and further arrays of a run's checkpoint.
 
-    The prefixes are '' for the optimiser's state, 'weights_', and 'carried_' and 'validation_' for states of the
-    network; a dict is empty where the checkpoint has none. optimiser_state: as of CharLSTM. Raises ValueError where
-    something is missing or of another shape.
+    These are dicts by prefix: '' for the optimiser's state, 'weights_', and 'carried_' and 'validation_' for states of
+    the network; {} if there are none. Raises ValueError if something is missing or of another shape.
     """
     with opened(path) as stored:
-        (p, uchar), metadata = read_parameters(stored, dtype), stored.metadata
+        (p, uchar, _), metadata = read_parameters(stored, dtype), stored.metadata
         if not metadata or metadata['random'] is None:
-            raise ValueError(f'{stored} holds no run that can be resumed; init starts a new one from its parameters')
-        state, shapes = optimiser_state(list(p.values())), {name: array.shape for name, array in p.items()}
-        expected = {'': {name: np.shape(value) for name, value in named_state(state, p).items()}, 'weights_': shapes}
-        H1, H2 = units(shapes)
-        expected['carried_'] = expected['validation_'] = dict(h1=H1, C1=H1, h2=H2, C2=H2)          # of any rows
-        arrays = {prefix: {name: read_finite(stored, prefix + name, dtype) for name in names if prefix + name in stored}
-                  for prefix, names in expected.items()}
-        for prefix, names in expected.items():
-            found = {name: array.shape if prefix in ('', 'weights_') else array.shape[-1]
-                     for name, array in arrays[prefix].items()}
-            if (found or not prefix) and found != names or metadata['optimiser'] != sorted(state):
-                raise ValueError(f'{stored} has not the arrays of a run with this optimiser, whose state has '
-                                 f'{", ".join(sorted(state)) or "no names"}; init starts a new run from its parameters')
+            raise ValueError(f'{stored} holds no run that can be resumed; init starts a new run from it')
+        state, arrays, weights = optimiser_state(list(p.values())), {}, {name: array.shape for name, array in p.items()}
+        H1, H2 = [(H,) for H in units(weights)]
+        states = dict(h1=H1, C1=H1, h2=H2, C2=H2)                                  # of any number of rows
+        expected = {'': {name: np.shape(value) for name, value in named_state(state, p).items()},
+                    'weights_': weights, 'carried_': states, 'validation_': states}
+        for prefix, shapes in expected.items():
+            arrays[prefix] = {name: read_finite(stored, prefix + name, dtype)
+                              for name in shapes if prefix + name in stored}
+            found = {name: array.shape[-len(shapes[name]):] for name, array in arrays[prefix].items()}
+            if (found or not prefix) and found != shapes or metadata['optimiser'] != sorted(state):
+                raise ValueError(f'{stored} lacks arrays of a run with this optimiser; init starts a new run from it')
     return p, uchar, metadata, arrays
 
 
-def read_averages(path, dtype='float32'):
-    """Return RMSprop's mean squares of gradients from a checkpoint, by the name of a parameter.
+def read_averages(path):
+    """Return RMSprop's mean squares of gradients from a checkpoint, float32, by the name of a parameter.
 
-    {} where it has none: only zeros for a parameter are those of a model that RMSprop never trained. Raises OSError
-    when the file cannot be read, ValueError when it is no checkpoint or a number is not finite.
+    {} if it has none, or only zeros for a parameter: RMSprop never trained it. Raises OSError if the file cannot be
+    read, and ValueError if it is no checkpoint.
     """
     with opened(path) as stored:
-        names = [f'm_{name}' for name in read_parameters(stored, dtype)[0]]
-        found = {name[2:]: read_finite(stored, name, dtype) for name in names if name in stored}
-    return found if len(found) == len(names) and all(m.min() >= 0 and m.any() for m in found.values()) else {}
+        p = read_parameters(stored, 'float32')[0]
+        found = {name: read_finite(stored, f'm_{name}', 'float32') for name in p if f'm_{name}' in stored}
+    shapes_differ = {name: m.shape for name, m in found.items()} != {name: array.shape for name, array in p.items()}
+    return {} if shapes_differ or not all(m.min() >= 0 and m.any() for m in found.values()) else found

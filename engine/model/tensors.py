@@ -5,38 +5,30 @@ import re
 
 import numpy as np
 
-from engine.model.files import named
-
 GATES = [1, 0, 3, 2]           # PyTorch's gates are i, f, g, o, and ours f, i, o, g: it leads there and back
 KINDS = 'weight_ih', 'weight_hh', 'bias_ih', 'bias_hh'
 ARRAYS = 'torch.nn.LSTM(V, H1), torch.nn.LSTM(H1, H2) and torch.nn.Linear(H2, V); the first one reads one-hot vectors'
-VOCABULARY = ("its metadata has no vocabulary: write it by save_file(tensors, path, metadata={'vocabulary': "
-              'json.dumps(characters)}), with a list of characters')
+VOCABULARY = "its metadata lacks a vocabulary: save_file(tensors, path, metadata={'vocabulary': json.dumps(list)})"
 
 
 def as_npz(path, refusal):
     """Read a file of safetensors; return it as a file of npz, in memory, with the parameters and uchar by our names.
 
     refusal: from a reason to the ValueError to raise if the file is damaged or has other arrays. The layers are those
-    of two nn.LSTM or of one, and the output is an nn.Linear, under any names. Raises OSError if it cannot be read, and
-    ImportError if the package safetensors is missing.
+    of two nn.LSTM or of one, and the output is an nn.Linear, under any names. Raises OSError if it cannot be read.
     """
     import safetensors                                     # late: most users need none of it
-    with named('read', path), open(path, 'rb'):            # an error that names what is wrong
-        pass
     try:
         with safetensors.safe_open(path, 'numpy') as f:    # compares all sizes with the file's
             about, tensors = f.metadata() or {}, {name: f.get_tensor(name) for name in f.keys()}
     except (TypeError, safetensors.SafetensorError):
         raise refusal('it is no safetensors file, cut short, or of types that NumPy lacks') from None
     try:
-        uchar = json.loads(about['vocabulary'])
-        if not all(isinstance(character, str) and len(character) == 1 for character in uchar):
-            raise ValueError
-    except (KeyError, TypeError, ValueError, RecursionError):
+        uchar = np.array(json.loads(about['vocabulary']))
+    except (KeyError, ValueError, RecursionError):
         raise refusal(VOCABULARY) from None
     npz = io.BytesIO()
-    np.savez(npz, uchar=np.array(uchar), **_parameters(tensors, refusal))
+    np.savez(npz, uchar=uchar, **_parameters(tensors, refusal))
     npz.seek(0)
     return npz
 
@@ -60,7 +52,7 @@ def _parameters(tensors, refusal):
 
 
 def tensors_file(cell, p, uchar):
-    """Return the file in bytes; arguments as of c_file. Raises ImportError if the package safetensors is missing."""
+    """Return the file in bytes; arguments as of c_file."""
     from safetensors.numpy import save                     # late, as in as_npz
     tensors = {'linear.weight': p['V'], 'linear.bias': p['c']}
     for k in '12':

@@ -1,10 +1,9 @@
 """Text files as numbers of their characters."""
-import collections
 import codecs
+import collections
 import glob
 import hashlib
 import io
-import math
 import os
 import sys
 
@@ -15,8 +14,6 @@ from engine.model.files import named
 
 CHUNK = 1 << 20        # bytes that are decoded at a time: enough to be fast, and little memory
 
-
-# ---------------------------------------------------------------- characters and their numbers
 
 def vocabulary(characters):
     """Return an array (V,) of one-character strings; of objects, since NumPy's strings lose a NUL."""
@@ -29,14 +26,10 @@ def shown(characters, most=10):
 
 
 def encoded(text, uchar, name):
-    """Return a string as numbers of uchar, int32 (n,).
-
-    Raises ValueError if it has other characters; name: what the message calls the string.
-    """
+    """Return a string as numbers of uchar, int32 (n,). Raise ValueError, which names it, for other characters."""
     number = {ch: k for k, ch in enumerate(uchar)}
-    unknown = set(text) - set(number)
-    if unknown:
-        raise ValueError(f'{name} has characters that the model never saw: {shown(unknown)}')
+    if set(text) - set(number):
+        raise ValueError(f'{name} has characters that the model never saw: {shown(set(text) - set(number))}')
     return np.array([number[ch] for ch in text], np.int32)
 
 
@@ -52,24 +45,18 @@ def string_of(codes, uchar):
     return ''.join(''.join(uchar[codes[start:start + CHUNK]]) for start in range(0, len(codes), CHUNK))
 
 
-def nearest(x):
-    """Return the nearest whole number, halves rounded up as in Python 2, which the original ran on."""
-    below = math.floor(x)
-    return below + 1 if x - below >= 0.5 else below
-
-
 def smallest_type(vocabulary_size):
     """Return the smallest unsigned integer type that can number a vocabulary."""
     return np.min_scalar_type(max(vocabulary_size - 1, 0))
 
 
 def renumbered(codes, uchar, new_uchar):
-    """Return codes (n,) over uchar as codes over new_uchar, which has all its characters; codes may be overwritten."""
+    """Return codes, of any shape, over uchar as codes over new_uchar, which has all its characters."""
     number = {ch: k for k, ch in enumerate(new_uchar)}
     table = np.array([number[ch] for ch in uchar], smallest_type(len(new_uchar)))
-    new = codes if codes.dtype == table.dtype else np.empty(len(codes), table.dtype)
-    for start in range(0, len(codes), CHUNK):              # in place if possible, as texts are big
-        new[start:start + CHUNK] = table[codes[start:start + CHUNK]]
+    new = np.empty(codes.shape, table.dtype)
+    for start in range(0, codes.size, CHUNK):              # as NumPy makes an index of eight bytes of each number
+        new.flat[start:start + CHUNK] = table[codes.flat[start:start + CHUNK]]
     return new
 
 
@@ -80,43 +67,34 @@ def source_name(source):
     return str(getattr(source, 'name', '<text>')) if hasattr(source, 'read') else os.fsdecode(source)
 
 
-def _opened(source):
-    """Yield the files of a text, open, with their names: one file or, in order of path, the .txt files of a folder.
-
-    Raises ValueError for a folder without any.
-    """
-    name, paths = source_name(source), ['']
+def _files(source):
+    """Yield the files of a text, open: a file or, in order of path, the .txt files of a folder."""
     if hasattr(source, 'read'):
-        yield source, name
+        yield source
         return
+    name = os.fsdecode(source)
+    paths = [name]
     if os.path.isdir(name):
-        paths = sorted(glob.glob('**/*.txt', root_dir=name, recursive=True), key=lambda path: path.split(os.sep))
-    if not paths:
-        raise ValueError(f'the folder {name} has no .txt files')
-    for path in paths:
-        path = os.path.join(name, path) if path else name
+        paths = glob.glob(os.path.join(glob.escape(name), '**', '*.txt'), recursive=True)
+        if not paths:
+            raise ValueError(f'the folder {name} has no .txt files')
+    for path in sorted(paths, key=lambda path: path.split(os.sep)):
         with named('read', path), open(path, 'rb') as f:
-            yield f, path
+            yield f
 
 
-def _decoded(f, name, encoding, digest):
-    """Yield the text of an open file in pieces, with line ends as LF, without a byte order mark; digest gets its bytes.
-
-    Raises ValueError if it is not in that encoding.
-    """
+def _decoded(f, encoding, digest):
+    """Yield the text of an open file in pieces, without a byte order mark, line ends as LF; digest gets its bytes."""
     decoder, line_ends = codecs.getincrementaldecoder(encoding)(), io.IncrementalNewlineDecoder(None, translate=True)
-    size, chunk, beginning = 0, True, True
+    chunk, beginning = True, True
     while chunk:
-        chunk = f.read(CHUNK)                              # a string, if the file is open as text
-        data = chunk.encode('utf-8', 'surrogatepass') if isinstance(chunk, str) else chunk
-        digest.update(data)
-        size += len(data)
+        chunk = f.read(CHUNK)
+        as_text = isinstance(chunk, str)                   # as the file was opened
+        digest.update(chunk.encode('utf-8', 'surrogatepass') if as_text else chunk)
         try:
-            text = chunk if isinstance(chunk, str) else decoder.decode(chunk, final=not chunk)
+            text = chunk if as_text else decoder.decode(chunk, final=not chunk)
         except UnicodeDecodeError as error:
-            byte = size - len(error.object) + error.start          # error.object begins with what was left before
-            raise ValueError(f'{name} is not {encoding}: byte {byte} ({error.reason}); name its encoding with '
-                             '--encoding') from None
+            raise ValueError(f'{source_name(f)} is not {encoding} ({error.reason}): name its --encoding') from None
         text = line_ends.decode(text, final=not chunk)
         if beginning and text:
             text, beginning = text.removeprefix('\ufeff'), False
@@ -126,13 +104,13 @@ def _decoded(f, name, encoding, digest):
 
 def _pieces(source, encoding, digest):
     """Yield a text in pieces as _decoded does; the files of a folder are joined by empty lines."""
-    end = None
-    for f, name in _opened(source):
+    encoding, end = checks.encoding('encoding', encoding), None
+    for f in _files(source):
         if end is not None:
             digest.update(b'\0')
             yield '\n' if end == '\n' else '\n\n'
         end = '\n'                                         # stays if the file is empty
-        for text in _decoded(f, name, encoding, digest):
+        for text in _decoded(f, encoding, digest):
             yield text
             end = text[-1]
 
@@ -140,44 +118,32 @@ def _pieces(source, encoding, digest):
 def read_text(path, encoding='utf-8'):
     """Read a text as numbers: a file by its path or open, or the .txt files of a folder, joined by empty lines.
 
-    CRLF and bare CR are read as LF, and a byte order mark is dropped. The
-    text is held once, in the smallest integer type that its vocabulary allows.
-
-    Returns codes (number of characters,); uchar (V,), the sorted distinct
-    characters, such that uchar[codes] is the text; and the SHA-256 of the file
-    in hexadecimal. Raises OSError if the file cannot be read, and ValueError if
-    it is not in that encoding, or a folder without texts.
+    CRLF and bare CR are read as LF, and a byte order mark is dropped. Returns codes (characters,), in the smallest
+    integer type; uchar (V,), the sorted distinct characters; and the SHA-256 of the file in hexadecimal. Raises OSError
+    if the file cannot be read, and ValueError if it is not in that encoding, or a folder without texts.
     """
-    encoding, digest = checks.encoding('encoding', encoding), hashlib.sha256()
-    # Characters are numbered in the order in which they appear, and in sorted order when all are known.
-    unseen, points, pieces = sys.maxunicode, np.empty(0, np.uint32), []            # points: of the characters
-    code_of = np.full(sys.maxunicode + 1, unseen, np.uint32)                       # by code point
-    for text in _pieces(path, encoding, digest):
-        piece = np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), np.uint32)
-        new = np.unique(piece[code_of[piece] == unseen])
-        code_of[new] = len(points) + np.arange(len(new))
-        points = np.append(points, new)
-        pieces.append(code_of[piece].astype(smallest_type(len(points))))
-    rank = np.argsort(np.argsort(points)).astype(smallest_type(len(points)))
-    end = sum(map(len, pieces))
-    codes = np.empty(end, rank.dtype)
-    while pieces:                                          # from the last one: memory for all is needed only once
-        piece = pieces.pop()
-        end -= len(piece)
-        codes[end:end + len(piece)] = rank[piece]
-    return codes, vocabulary(map(chr, np.sort(points))), digest.hexdigest()
+    digest = hashlib.sha256()
+    pieces = list(_pieces(path, encoding, digest))
+    uchar = sorted(set().union(*pieces))
+    number = np.zeros(sys.maxunicode + 1, smallest_type(len(uchar)))               # of each code point
+    number[[ord(ch) for ch in uchar]] = np.arange(len(uchar))
+    for k, piece in enumerate(pieces):                     # in the place of the string, as texts are big
+        pieces[k] = number[np.frombuffer(piece.encode('utf-32-le', 'surrogatepass'), np.uint32)]
+    return np.concatenate([number[:0], *pieces]), vocabulary(uchar), digest.hexdigest()
 
 
-def read_together(paths, encoding='utf-8'):
-    """Read several texts as numbers of one vocabulary, that of all of them. Arguments and errors: as for read_text.
+def read_together(named, encoding, codes):
+    """Read texts, by name a path or an open file, into codes, a dict, as numbers of the vocabulary of all of them.
 
-    Returns a list of the codes of each text; uchar (V,); and a list of the SHA-256 of each.
+    Return uchar (V,) and, by name, path, number of characters and sha256. Errors: as for read_text.
     """
-    texts = [read_text(path, encoding) for path in paths]
-    uchar = vocabulary(sorted(set().union(*(own for _, own, _ in texts))))
-    return [renumbered(codes, own, uchar) for codes, own, _ in texts], uchar, [sha256 for *_, sha256 in texts]
+    texts = {name: read_text(source, encoding) for name, source in named.items()}
+    uchar = vocabulary(sorted(set().union(*(own for _, own, _ in texts.values()))))
+    codes.update({name: renumbered(text, own, uchar) for name, (text, own, _) in texts.items()})
+    return uchar, {name: dict(path=source_name(named[name]), characters=len(codes[name]), sha256=sha256)
+                   for name, (*_, sha256) in texts.items()}
 
 
 def read_string(path, encoding='utf-8'):
     """Read a text as a string. Arguments and errors: as for read_text."""
-    return string_of(*read_text(path, encoding)[:2])
+    return ''.join(_pieces(path, encoding, hashlib.sha256()))
