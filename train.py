@@ -44,7 +44,7 @@ def learn(model, run, stop):
             for event in model.training(schedule):
                 match event:
                     case Step(cost, ratios):
-                        run.log_step(cost, ratios)
+                        run.logs.step(schedule, cost, ratios)
                         run.bar.set_description_str(f'epoch {schedule.epoch + 1}/{epochs}, cost {cost:.3f}, '
                                                     f'valid {schedule.valid_batch_cost:.3f}')
                         run.bar.update(1)
@@ -90,7 +90,7 @@ def program(arguments):
         print(f'resuming after epoch {progress["epoch"]}, batch {progress["batch"]}')
     schedule = schedules.Schedule.resumed(o, progress, model.n_batches['train'])
     run = runs.Run(model, schedule, options.run_name(o.run, o.input))
-    run.check()
+    group.broadcast(run.check)
     if not progress:
         recipe.advise(o, model)
     print(o.summary(parameters, model.n_batches['valid'] > 0))
@@ -103,8 +103,8 @@ def program(arguments):
         steps = schedule.epochs * schedule.batches - schedule.step
         with terminal.StopRequest(group) as stop, terminal.bar(steps, 'training', 'steps') as run.bar:
             learn(model, run, stop)
-        scores = run.scores()
-        if schedule.finished and not (scores or stop.agreed):
+        scores = {}
+        if schedule.finished and not stop.agreed:
             scores = group.broadcast(lambda: result.score(model, o, run.best(), how_to_adapt(run.best())))
         complete = run.conclude(scores)
     return terminal.EXIT_INTERRUPTED if stop.agreed or not complete else 0

@@ -7,8 +7,8 @@ import pytest
 from engine.parallel import SingleProcess
 from engine.run.schedule import Schedule
 from engine.terminal import StopRequest
-from learner import Learner, by_number, epochs_of, learn, progress_of, quick, settled
-from scripts import STATEFUL, TEXT, TRAIN, assert_refused, log_rows, run, succeeded
+from learner import Learner, by_number, epochs_of, learn, progress_of, settled
+from scripts import log_rows
 
 NAN = float('nan')
 
@@ -99,12 +99,6 @@ def test_rate_falls_early_where_patience_ends(tmp_path, capsys):
     words, costs = early(30, 6, 6)
     model, now = learn(tmp_path, by_number(*costs), *words, '--overwrite')
     assert len(model.rates) == 8 and now.out_of_patience
-
-
-def test_patience_counts_anew_where_the_rate_falls(tmp_path):
-    """Also where that is not early: one epoch brings nothing better before the fall, and two in it."""
-    model, now = learn(tmp_path, by_number(9, 8, 7, 6, 5, 6, 6, 6), *FALLING, '--patience', 2, '--epochs', 10)
-    assert (len(model.rates), now.best_epoch) == (8, 5) and now.out_of_patience
 
 
 @pytest.mark.parametrize('epoch, patience', [(5, 2), (6, 2), (7, 2), (9, 2), (6, 3)])
@@ -212,11 +206,3 @@ def test_resumed_where_the_run_went_back(tmp_path, monkeypatch, stop_after):
         np.testing.assert_array_equal(*rows)
 
 
-def test_rate_that_is_too_large(tmp_path):
-    """It ends in one line, with advice that helps."""
-    (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
-    words = [TRAIN, tmp_path / 't.txt', 'r', *STATEFUL, '--output-dir', tmp_path, '--epochs', 2]
-    env = quick(tmp_path)
-    assert_refused(run(*words, '--lrate', 1e37, env=env), 'in epoch 1', '--lrate 0.001 --overwrite')
-    assert not list(tmp_path.glob('*.npz'))
-    succeeded(run(*words, '--lrate', 0.001, '--overwrite', env=env))
