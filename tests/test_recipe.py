@@ -7,7 +7,7 @@ import pytest
 from engine.run import recipe, table
 from learner import Learner, learn, options, quick, settled
 from numpy_model import NAMES, random_parameters
-from scripts import B, FAST, N_TRAIN, PRODUCE, TEXT, TRAIN, Compiling, load, run, succeeded
+from scripts import B, FAST, N_TRAIN, PRODUCE, TEXT, TRAIN, load, run, succeeded
 
 
 @pytest.mark.parametrize('characters, parameters, expected', [
@@ -116,7 +116,7 @@ def test_original_logs_as_in_2016_also_without_validation(tmp_path, monkeypatch,
         f'{epoch} 2.0 {cost}' + 8 * ' 0.5' + '\n' for epoch in (0.0, 0.5, 1.0, 1.5))
 
 
-def test_info_says_what_was_chosen_and_a_run_is_resumed_with_it(short_run, in_process, capfd):
+def test_info_says_what_was_chosen(short_run, in_process):
     said = in_process(PRODUCE, short_run.checkpoint, '--info').stdout
     chosen, by_default = (re.search(f'\n{title}: (.*)', said).group(1)
                           for title in ('options', 'options as by default'))
@@ -125,6 +125,3 @@ def test_info_says_what_was_chosen_and_a_run_is_resumed_with_it(short_run, in_pr
     assert sorted(names) == sorted(kept - {'cell'})                    # it has no other cell
     assert re.search(r'--patience \d+ .*--dropout 0\.\d+ --dropconnect 0\.\d+', chosen)
     assert '--warmup 100' in by_default
-    with pytest.raises(Compiling):
-        in_process(TRAIN, '--resume', short_run.folder / 'r_t.txt_epoch5.npz', '--epochs', 9)
-    assert 'resuming after epoch 5' in capfd.readouterr().out

@@ -116,10 +116,13 @@ def test_result_has_what_the_readme_lists(fixed):
     assert len(log_rows(fixed.results / 'r_t.txt.out')) == 3 * -(-(len(TEXT) // 6 - 1) // 11)      # 6 streams, 11 steps
 
 
-def test_result_of_a_run_without_fixed_texts(short_run):
+def test_best_has_the_lowest_validation_cost_of_the_log(short_run):
     found = json.loads((short_run.folder / 'r_t.txt_result.json').read_text())
     assert found['finished'] and found['best_valid_nats'] == short_run.costs.min()
     assert {found[name] for name in found if re.match('(valid|test)_', name)} == {None}
+    assert log_rows(short_run.folder / 'r_t.txt_epochs.out')[:, 2].tolist() == short_run.costs.tolist()
+    best, of_epoch = [load(short_run.folder / f'r_t.txt_{end}.npz') for end in ('best', f'epoch{short_run.best_epoch}')]
+    assert all(np.array_equal(best[name], of_epoch[name]) for name in NAMES)
 
 
 # ---------------------------------------------------------------- stopped and resumed

@@ -103,17 +103,15 @@ class Results:
     """The results of one run in a folder of their own; the run may be stopped and resumed."""
 
     def __init__(self, folder, shared):
-        self.folder, self.shared = folder, shared
-        self.log = self.file('.out')
+        folder.mkdir(exist_ok=True)
+        self.folder, self.shared, self.log = folder, shared, folder / 'r_t.txt.out'
+        self.begin = [shared.text, 'r', *OPTIONS, '--output-dir', folder]
 
     def file(self, ending):
         return self.folder / ('r_t.txt' + ending)
 
     def resume(self):
         return ['--resume', newest(str(self.folder), 'r_t.txt')]
-
-    def begin(self):
-        return [self.shared.text, 'r', *OPTIONS, '--output-dir', self.folder]
 
     def run(self, *words, at=None, do=('signal', int(signal.SIGKILL))):
         """Run train.py; at: function, number of the call and when, where the driver does something."""
@@ -145,16 +143,14 @@ def shared(tmp_path_factory):
 def straight(shared, tmp_path_factory):
     """Return a run that never stopped."""
     whole = Results(tmp_path_factory.mktemp('straight'), shared)
-    succeeded(whole.run(*whole.begin()))
+    succeeded(whole.run(*whole.begin))
     assert len(log_rows(whole.log)) == 6 * BATCHES
     return SimpleNamespace(run=whole, end=whole.end())
 
 
 @pytest.fixture
 def stopping(shared, tmp_path):
-    folder = tmp_path / 'results'
-    folder.mkdir()
-    return Results(folder, shared)
+    return Results(tmp_path / 'results', shared)
 
 
 # In the first epoch, and in the second start, which begins anew, at the end of epoch 1; then at each place of the
@@ -164,7 +160,7 @@ WRITING = [(STEP, 9, 'before'), (SYNC, 1, 'torn'), (RENAME, 1, 'after'), (RENAME
 
 def test_killed_and_resumed_is_the_straight_run(straight, stopping):
     """By one command: in the first epoch, and at each place of the writing of a checkpoint."""
-    command = [*stopping.begin(), '--resume', 'last']
+    command = [*stopping.begin, '--resume', 'last']
     for at, said in zip(WRITING, [*['no checkpoint yet: a new run'] * 3, *['resuming from r_t.txt_'] * 2]):
         killed = stopping.run(*command, at=at)
         assert killed.returncode == -signal.SIGKILL and said in killed.stdout
@@ -176,7 +172,7 @@ def test_killed_and_resumed_is_the_straight_run(straight, stopping):
 
 def test_stopped_at_random_moments_and_resumed_is_the_straight_run(straight, stopping):
     """By kill -9, kill and Ctrl-C, at any moment from the first import to the last file."""
-    chance, command, stops = random.Random(time.time()), [*stopping.begin(), '--resume', 'last'], []
+    chance, command, stops = random.Random(time.time()), [*stopping.begin, '--resume', 'last'], []
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT) * 2:
         process = start(TRAIN, *command, cwd=stopping.folder, env=stopping.shared.env)
         time.sleep(1.5 + 2 * chance.random())
@@ -191,7 +187,7 @@ def test_stopped_at_random_moments_and_resumed_is_the_straight_run(straight, sto
                          ids=['last step of an epoch', 'its end'])
 def test_interrupted_and_resumed_is_the_straight_run(straight, stopping, at, batch):
     """What the interruption saved goes, as it is behind the later checkpoints."""
-    result = stopping.run(*stopping.begin(), at=at, do=('signal', int(signal.SIGINT)))
+    result = stopping.run(*stopping.begin, at=at, do=('signal', int(signal.SIGINT)))
     assert (result.returncode, result.stderr) == (130, '') and f'after 1 of the {BATCHES} steps' in result.stdout
     assert progress_of(stopping.file('_interrupted.npz'))['batch'] == batch
     assert ('carried_C2' in load(stopping.file('_interrupted.npz'))) == (batch > 0)
@@ -205,7 +201,7 @@ def test_full_disk_and_resumed_is_the_straight_run(straight, stopping):
 
     One line names the file and the last checkpoint, which is good, and nothing is half-written.
     """
-    first = stopping.run(*stopping.begin(), at=(STEP, BATCHES + 9, 'before'), do=('full', 1000))
+    first = stopping.run(*stopping.begin, at=(STEP, BATCHES + 9, 'before'), do=('full', 1000))
     assert_refused(first, 'cannot write', 'r_t.txt.out: File too large', 'r_t.txt_epoch1.npz')
     assert stopping.log.read_text().endswith('\n') and log_rows(stopping.log).shape[1] == 11
     second = stopping.run(*stopping.resume(), at=(STEP, BATCHES, 'before'), do=('full', 12000))
@@ -225,7 +221,6 @@ def learned(folder, *costs):
 
 def test_moved_checkpoint_is_resumed_with_logs_of_its_own(straight, shared, tmp_path):
     """Under another name, in another folder, without its logs, and with its text elsewhere."""
-    (tmp_path / 'moved').mkdir()
     (tmp_path / 'renamed.txt').write_text(TEXT, encoding='utf-8')
     moved = Results(tmp_path / 'moved', shared)
     shutil.copy(str(straight.run.file('_epoch2.npz')), str(tmp_path / 'moved' / 'mine.npz'))
@@ -254,12 +249,11 @@ def test_log_without_all_that_the_checkpoint_knows_is_not_cut(tmp_path, refused,
     assert log_rows(tmp_path / 'r_t.txt_epochs.out')[:, 2].tolist() == ([3] if ending == '_epochs.out' else [5, 4, 3])
 
 
-@pytest.mark.parametrize('rest', [b'3 2.5', b'3 2.5 inf nan 1e-05\n', b'\0\0\0'], ids=repr)
-def test_log_loses_rows_that_a_stop_left(tmp_path, rest):
+def test_log_loses_rows_that_a_stop_left(tmp_path):
     learned(tmp_path, 5, 4)
     for ending in LOGS:
         with open(str(tmp_path / f'r_t.txt{ending}'), 'ab') as log:
-            log.write(rest)
+            log.write(b'3 2.5 inf nan 1e-05\n3 2')
     learn(tmp_path, by_number(3), '--epochs', 3, resume=str(tmp_path / 'r_t.txt_epoch2.npz'))
     assert log_rows(tmp_path / 'r_t.txt_epochs.out')[:, 2].tolist() == [5, 4, 3]
 
@@ -306,12 +300,11 @@ def test_text_and_checkpoints_that_are_not_of_a_run(straight, make_model, in_pro
     write(str(moved), arrays, about)
     np.savez(str(tmp_path / 'old.npz'), uchar=np.array(make_model(1).uchar), **{
         name: array.astype('float32') for name, array in random_parameters(2, V=len(set(TEXT)), H1=4, H2=2).items()})
-    for words, said in (
-            ([changed, '--resume', straight.run.file('_epoch2.npz')], [changed, 'SHA-256']),
-            (['--resume', moved], [tmp_path / 'gone' / 't.txt']),
-            (['--resume', make_model(1).save_params(tmp_path / 'p')], ['no run', '--init']),
-            (['--resume', tmp_path / 'old.npz'], ['old.npz', 'no run', '--init'])):
-        assert_refused(in_process(TRAIN, *words), *map(str, said))
+    for words, said in (([changed, '--resume', straight.run.file('_epoch2.npz')], changed),
+                        (['--resume', moved], tmp_path / 'gone' / 't.txt'),
+                        (['--resume', make_model(1).save_params(tmp_path / 'p')], '--init'),
+                        (['--resume', tmp_path / 'old.npz'], 'old.npz')):
+        assert_refused(in_process(TRAIN, *words), str(said))
 
 
 def test_name_that_is_a_path_is_refused(tmp_path, refused):

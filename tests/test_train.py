@@ -131,15 +131,11 @@ def test_reader_that_is_gone_stops_the_run_as_ctrl_c_does(folder):
 
 # ---------------------------------------------------------------- texts that are refused, and the default one
 
-@pytest.mark.parametrize('content, options, words', [
-    (None, [], ['cannot read x.txt', 'No such file']), (b'', [], ['x.txt']),
-    (b'\xef\xbb\xbf' + b'a' * 3000, [], ['x.txt']), (b'abc' * 999 + b'\xc3', [], ['x.txt', 'encoding']),
-    (b'ab' * 1000, ['--seq-length', 1000], ['x.txt', '2,000 characters'])], ids=[
-    'missing', 'empty', 'one character', 'cut at the end', 'short'])
-def test_text_that_is_refused(folder, in_process, content, options, words):
-    if content is not None:
+def test_texts_that_are_refused(folder, in_process):
+    refuse_training(folder, in_process, 'cannot read x.txt', text='x.txt')
+    for content in (b'', b'\xef\xbb\xbf' + b'a' * 3000, b'abc' * 999 + b'\xc3', b'ab' * 100):
         (folder / 'x.txt').write_bytes(content)
-    refuse_training(folder, in_process, *words, text='x.txt', options=options)
+        refuse_training(folder, in_process, 'x.txt', text='x.txt')
 
 
 def train_a_little(program, url, text):

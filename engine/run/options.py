@@ -32,15 +32,12 @@ class Options:
 
     def check(self):
         """Raise ValueError for options that contradict each other."""
-        for wrong, why in (
-                (self.original and self.small, '--original and --small are two recipes: name one'),
-                (self.valid is not None and 'ratio_valid' in self.typed, '--valid is all of the validation text: leave '
-                                                                         'out --ratio-valid'),
-                (self.test_adapt and self.test is None, '--test-adapt needs --test, the text to adapt to'),
-                (not self.run or os.path.basename(self.run) != self.run,
-                 f'the run name {self.run!r} is part of file names: expected no path separators')):
-            if wrong:
-                raise ValueError(why)
+        if self.original and self.small or self.valid is not None and 'ratio_valid' in self.typed:
+            raise ValueError('--original and --small exclude each other, and so do --valid and --ratio-valid')
+        if self.test_adapt and self.test is None:
+            raise ValueError('--test-adapt needs --test, the text to adapt to')
+        if not self.run or os.path.basename(self.run) != self.run:
+            raise ValueError(f'the run name {self.run!r} is part of file names: expected no path separators')
 
     def kept(self, *places):
         """Return the options that a checkpoint keeps in these places, a dict by name; see Option in table.py."""

@@ -22,8 +22,8 @@ class Option(NamedTuple):
     kind: int, float, bool for a flag, a tuple of choices, how a string is named in the help, or a dict for argparse.
     default: None if it depends on other options and on the text. fits: a function of name and value, which returns the
     value as Python's own or raises ValueError. original, small: the value in these recipes; None for the default.
-    kept: where a checkpoint keeps it: 'run', in the progress of its run, 'lp', the learning parameters, 'text',
-    'model', or None, if it belongs to one start of the script. of_fit: whether CharLSTM.fit takes it.
+    kept: where a checkpoint keeps it: 'run' (its progress), 'lp', 'text', 'model', or None, if it is of one start of
+    the script. of_fit: whether CharLSTM.fit takes it.
     """
     name: str
     kind: Any
@@ -59,6 +59,7 @@ BELOW_1 = _real('from 0 to below 1', lambda v: 0 <= v < 1)
 LEFT_OUT = _real('0, or from 0.00001 to 0.9999', lambda v: v == 0 or 1e-5 <= v <= 0.9999)   # rounded to a 65,536th
 
 _text = functools.partial(Option, kept='text')
+_model = functools.partial(Option, kept='model')
 _lp = functools.partial(Option, kept='lp')
 _start = functools.partial(Option, kept=None, of_fit=False)
 
@@ -67,7 +68,7 @@ OPTIONS = {
         _text('batch_size', int, 50, 'sequences in a batch', count(1)),
         _text('seq_length', int, 50, 'characters in a sequence', count(2)),
         _text('ratio_valid', float, 0.3, 'share of the text, at its end, kept for validation', BELOW_1),
-        _text('valid', 'FILE', None, 'validation text, a file or a folder; it is also scored at the end, as --test is '
+        _text('valid', 'FILE', None, 'validation text, a file or a folder, also scored at the end as --test is '
               '(default: the end of the input)'),
         _text('test', 'FILE', None, 'test text, scored once, as one stream, with the best model of the finished run; '
               'until then only its vocabulary is used', of_fit=False),
@@ -77,10 +78,8 @@ OPTIONS = {
         _text('no_stateful', bool, False, 'start every batch from zero states, as the original does, instead of '
               'reading each long piece of the text from batch to batch', original=True)],
     'model': [
-        Option('num_units1', int, None, 'units of layer 1 (default: 256, or those of --init)', count(1), small=64,
-               kept='model'),
-        Option('num_units2', int, None, 'units of layer 2 (default: those of layer 1, or of --init)', count(1),
-               kept='model'),
+        _model('num_units1', int, None, 'units of layer 1 (default: 256, or those of --init)', count(1), small=64),
+        _model('num_units2', int, None, 'units of layer 2 (default: those of layer 1, or of --init)', count(1)),
         Option('cell', 'FILE:CLASS', None, 'subclass of CharLSTM with its own cell or optimiser; name it again to '
                'resume its runs and to use its checkpoints (default: CharLSTM itself)', of_fit=False),
         Option('initial', ('original', 'chrono'), 'chrono', 'initial values; original: forget gates have bias 1; '
@@ -91,16 +90,14 @@ OPTIONS = {
             '(default: two thirds of --dropout)', LEFT_OUT, 0.0),
         _lp('smoothing', float, 0.001, 'share of each target that is spread over all characters; like --ar and --tar, '
             'it is not in the costs that are printed', BELOW_1, 0.0),
-        _lp('ar', float, 2.0, 'activation regularisation: weight of the mean square of the outputs of layer 2',
-            AT_LEAST_0, 0.0),
-        _lp('tar', float, 2.0, 'the same for the change of these outputs from step to step', AT_LEAST_0, 0.0),
+        _lp('ar', float, 2.0, 'activation regularisation: weight of mean square outputs of layer 2', AT_LEAST_0, 0.0),
+        _lp('tar', float, 2.0, 'the same for the change of the outputs from step to step', AT_LEAST_0, 0.0),
         _lp('reset', float, 0.05, 'probability that a stream starts a batch from zero states', BELOW_1, 0.0),
         _lp('average', float, 0.999, 'decay of the running average of the parameters, which is validated, saved and '
             'used to write; smaller in the first 10,000 steps; 0: none', BELOW_1, 0.0),
-        Option('kernel', ('on', 'off'), 'on', 'off: theano.scan instead of the C kernel, to compare, many times slower',
-               of_fit=False),
-        Option('precision', ('float32', 'bfloat16'), 'float32', 'bfloat16: round the inputs of matrix products, sum in '
-               'float32; faster on some processors', kept='model', of_fit=False),
+        Option('kernel', ('on', 'off'), 'on', 'off: theano.scan in its place, many times slower', of_fit=False),
+        _model('precision', ('float32', 'bfloat16'), 'float32', 'bfloat16: round the inputs of matrix products, sum in '
+               'float32; faster on some processors', of_fit=False),
         Option('random_seed', int, None, 'whole number that makes a run repeatable (default: a new one, which is '
                'printed and stored)', count(0, math.inf), of_fit=False)],
     'learning': [
@@ -115,8 +112,7 @@ OPTIONS = {
         _lp('drate', float, 0.99, 'decay of the mean squares of RMSprop', BELOW_1, 0.95),
         _lp('eps', float, 1e-8, 'added to the denominator of RMSprop', _real('above 1.2e-38', lambda v: v > 1.2e-38)),
         _lp('momentum', float, 0.9, 'decay of the sum of gradients by which RMSprop steps', BELOW_1, 0.0),
-        _lp('weight_decay', float, 0.02, 'share of each parameter, times the rate, that a step takes away',
-            AT_LEAST_0, 0.0),
+        _lp('weight_decay', float, 0.02, 'share of a parameter, times the rate, that a step removes', AT_LEAST_0, 0.0),
         _lp('grad_clip', float, 5.0, 'largest norm of the gradient; 0: any', AT_LEAST_0, 0.0),
         _lp('step_clip', float, 2.0, 'largest step for a number, as a multiple of the rate; 0: any', AT_LEAST_0, 0.0),
         _lp('bptt_maxdepth', int, 50, 'last steps of each sequence that are trained on; -1: all', checks.depth),
@@ -138,8 +134,8 @@ OPTIONS = {
                'of Coriolanus unless an input is named', of_fit=False),
         _start('output_dir', 'DIR', None, 'folder for the results (default: training_results beside this script)'),
         _start('overwrite', bool, False, 'replace the results of an earlier run of this name'),
-        _start('init', 'PARAMS', None, 'start from the parameters of this checkpoint, of any text, or of PyTorch '
-               '(.safetensors)', of_fit=True),
+        _start('init', 'PARAMS', None, 'start from the parameters of a checkpoint, of any text, or of a .safetensors '
+               'file', of_fit=True),
         _start('resume', 'PARAMS', None, 'resume the run of this checkpoint as if it had never stopped: '
                + MAY_CHANGE + '; "last": the newest checkpoint of this run or, if there is none, a new run')]}
 ROWS = {row.name: row for rows in OPTIONS.values() for row in rows}
