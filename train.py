@@ -33,20 +33,20 @@ def build_parser():
     return parser
 
 
-def learn(model, run, stop):
-    """Train a model by the Schedule of its Run, until that is finished or the user stops it."""
+def learn(model, run, group):
+    """Train a model by the Schedule of its Run, until that is finished or all processes of the group stop."""
     from charlstm import Diverged, Epoch, Step
     from engine.run.run import EARLY, INTERRUPTED
     schedule, epochs, start = run.schedule, run.options.epochs, time.time()
     early = not (schedule.epoch or run.options.original)   # whether a long first epoch has a sample before its end
-    while not (schedule.finished or stop.agreed):
+    while not (schedule.finished or group.stop_agreed):
         try:
             for event in model.training(schedule):
                 match event:
                     case Step(cost, ratios):
                         run.logs.step(schedule, cost, ratios)
-                        run.bar.set_description_str(f'epoch {schedule.epoch + 1}/{epochs}, cost {cost:.3f}, '
-                                                    f'valid {schedule.valid_batch_cost:.3f}')
+                        run.bar.desc = (f'epoch {schedule.epoch + 1}/{epochs}, cost {cost:.3f}, '
+                                        f'valid {schedule.valid_batch_cost:.3f}')
                         run.bar.update(1)
                         if early and time.time() - start > EARLY:
                             run.sample(f'{schedule.batch:,} of the {schedule.batches:,} steps of epoch 1')
@@ -59,7 +59,7 @@ def learn(model, run, stop):
                     epochs = schedule.epochs
                     run.say(f'no better validation cost in {run.options.patience} epochs: the rate falls early, until '
                             f'epoch {epochs}')
-                if stop.agreed:
+                if group.stop_agreed:
                     break
         except Diverged as error:
             run.fall_back(error)
@@ -101,13 +101,13 @@ def program(arguments):
     print(f'compiled in {terminal.duration(time.time() - start)}', flush=True)
     with run.open():
         steps = schedule.epochs * schedule.batches - schedule.step
-        with terminal.StopRequest(group) as stop, terminal.bar(steps, 'training', 'steps') as run.bar:
-            learn(model, run, stop)
+        with terminal.stopped_by_signals(group), terminal.bar(steps, 'training', 'steps') as run.bar:
+            learn(model, run, group)
         scores = {}
-        if schedule.finished and not stop.agreed:
+        if schedule.finished and not group.stop_agreed:
             scores = group.broadcast(lambda: result.score(model, o, run.best(), how_to_adapt(run.best())))
         complete = run.conclude(scores)
-    return terminal.EXIT_INTERRUPTED if stop.agreed or not complete else 0
+    return terminal.EXIT_INTERRUPTED if group.stop_agreed or not complete else 0
 
 
 if __name__ == '__main__':

@@ -8,10 +8,9 @@ import numpy as np
 
 from engine.model import checks
 from engine.model.run_state import read_averages
-from engine.model.text import encoded
 from engine.parallel import SingleProcess
-from engine.training import (STATES, V, arrays, batch, check, compiled, cost_weights, is_stateful, passage,
-                             set_parameters, sizes, zero_states)
+from engine.training import (STATES, V, arrays, batch, check, compiled, cost_weights, encode, is_stateful,
+                             passage, set_parameters, sizes, zero_states)
 
 SCORED, ADAPTED = 2000, 20     # characters scored at a time, at most, and with adapt
 PROBABILITIES = 1 << 20        # that scoring holds at a time, at most: V for each character, and one character at least
@@ -94,13 +93,6 @@ def passage_costs(model):
 
 
 # ---------------------------------------------------------------- any text, character by character
-
-def encode(model, text, name):
-    """Return a string as numbers of uchar, int32 (n,). Raises ValueError for unknown ones. name: of the string."""
-    if not model.uchar:
-        raise ValueError('no vocabulary: call fit or prepare_input, or load a checkpoint, first')
-    return encoded(text, model.uchar, name)
-
 
 def numbers_of(model, text):
     """Return a text, a string or numbers of uchar (n,), as int32 (n,1).

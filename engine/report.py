@@ -1,15 +1,18 @@
 """What produce_text.py is asked for, and what it prints: texts, how well a model predicts one, and its checkpoint.
 
-NumPy is imported late, so that --help does not wait for it.
+o: the options. NumPy is imported late, so that --help does not wait for it.
 """
 import json
 import math
+import ntpath
+import os
 import re
+from collections import Counter
 
-from engine import copies
-from engine.model.files import base_name, refuse_to_replace
-from engine.run.table import DEFAULTS, Option, count
-from engine.terminal import bar, bits, nats_and_bits, note, number_of, one_line, printable, spelled, typed
+from engine.model.files import append_text, base_name, is_archive, open_to_append, refuse_to_change, refuse_to_replace
+from engine.page import copies
+from engine.run.table import DEFAULTS, Option
+from engine.terminal import ROOT, bar, bits, nats_and_bits, near, note, number_of, printable, spelled, typed
 
 SURPRISES, CONTEXT = 10, 30        # least expected characters that are printed, and characters before each
 SIZES = '2 layers of {units[0]} and {units[1]} units, {parameters:,} parameters'
@@ -29,9 +32,8 @@ def unit(word):
 
 OPTIONS = {
     'writing': [
-        Option('length', int, None, 'characters of each sequence after the prime (default: 100; in a page 2000)',
-               count(1)),
-        Option('count', int, None, 'number of sequences; a page has one (default: 5)', count(1)),
+        Option('length', int, None, 'characters of each sequence after the prime (default: 100; in a page 2000)'),
+        Option('count', int, 5, 'number of sequences; a page has one'),
         Option('prime', dict(type=escaped, metavar='TEXT'), None,
                r'text to continue; \n: line end, \t: tab, \\: backslash (default: a random character)'),
         Option('prime_file', 'FILE', None, 'file with the text to continue'),
@@ -47,11 +49,9 @@ OPTIONS = {
         Option('random_seed', int, None, 'whole number that makes the text repeatable (default: a new one each time)')],
     'choice of each character': [
         Option('method', ('normal', 'argmax', 'max'), 'normal', 'draw each character, or take the most probable'),
-        Option('temperature', float, 1.0, 'below 1: probable characters become more probable; above 1: less; 0: only '
-               'the most probable one'),
+        Option('temperature', float, 1.0, 'below 1 probable characters become more probable; 0: only the likeliest'),
         Option('top_k', int, None, 'draw from only the N most probable characters (default: from all)'),
-        Option('top_p', float, 1.0, 'draw from the fewest characters that together have this probability, '
-               'after --top-k')],
+        Option('top_p', float, 1.0, 'after --top-k, draw from the fewest characters with this probability together')],
     'instead of writing': [
         Option('score', 'FILE', None, 'print how well the model predicts this text'),
         Option('adapt', dict(type=float, nargs='?', const=True, metavar='RATE'), None, 'with --score: score also with '
@@ -71,13 +71,13 @@ WRITING = DRAWING | {'length', 'prime', 'prime_file', 'stop', 'lines', 'hold', '
 # What can be asked for, by the options that ask for it, and the other options that it takes, besides cell and encoding.
 TASKS = [({'info'}, {'json'}), ({'export'}, {'overwrite'}), ({'page', 'score'}, {'against', 'overwrite', 'copies'}),
          ({'page'}, WRITING | {'against', 'overwrite'}), ({'score', 'lines'}, {'json'}),
-         ({'score'}, {'adapt', 'json', 'copies'}), (set(), WRITING | {'count', 'precision', 'OUT'})]
+         ({'score'}, {'adapt', 'json', 'copies'}), (set(), WRITING | {'count', 'precision', 'out'})]
 
 
 def check(o):
     """Raise ValueError if the options o exclude each other, or if a page or an export would replace a file."""
-    rows = [row for rows in OPTIONS.values() for row in rows if vars(o)[row.name] != row.default]
-    names = {row.name for row in rows} | ({'OUT'} if o.out is not None else set())
+    defaults = {row.name: row.default for rows in OPTIONS.values() for row in rows}
+    names = {name for name, value in vars(o).items() if value != defaults.get(name)} - {'params'}
     asked, taken = next((asked, taken) for asked, taken in TASKS if asked <= names)
     wrong = sorted(names - asked - taken - {'cell', 'encoding'})
     if wrong:
@@ -85,25 +85,42 @@ def check(o):
     if {'prime', 'prime_file'} <= names or o.method != 'normal' and names & DRAWING:
         raise ValueError('--prime and --prime-file exclude each other, and so do --method max and --temperature, '
                          '--top-k or --top-p: leave out one of them')
-    for row in rows:
-        if row.fits:
-            row.fits(spelled(row.name), vars(o)[row.name])
     if o.page or o.export:
         refuse_to_replace(o.page or o.export, o.overwrite, (o.params, o.score, o.copies, o.against, o.prime_file))
 
 
-def print_lines(pieces):
-    """Print sequences, one a line, when they are complete. Return them, and what the file gets."""
+# ---------------------------------------------------------------- texts that are read, and written
+
+def inputs(o):
+    """Return the text to continue, and the text and name of --copies, or None. o: the options."""
+    from engine.model.text import read_string
+    prime = o.prime if o.prime is not None else '\n' if o.lines else ''
+    if o.prime_file is not None:
+        prime = read_string(o.prime_file, o.encoding)
+    return prime, None if o.copies is None else (read_string(o.copies, o.encoding), base_name(o.copies))
+
+
+def sequences(model, o, prime):
+    """Yield pieces of the sequences, each a list of strings, first the prime. o: the options."""
+    hold = {}
+    for state, number, value in o.hold or ():
+        hold.setdefault(state, {})[number] = value
+    length = o.length if o.length is not None else 2000 if o.page else 100
+    return model.stream_text(prime, len(prime) + length, o.method, 1 if o.page else o.count, o.temperature, o.top_k,
+                             o.top_p, o.stop or ('\n' if o.lines else ''), hold or None)
+
+
+def print_lines(texts, pieces):
+    """Print sequences that begin with texts, one a line, in the end. Return them, and what the file gets."""
     note('')
-    texts = [''.join(parts) for parts in zip(*pieces)]
-    written = ''.join(one_line(text.strip('\n')) + '\n' for text in texts)
+    texts = [''.join(parts) for parts in zip(texts, *pieces)]
+    written = ''.join(text.strip('\n').replace('\n', '\\n') + '\n' for text in texts)
     print(written, end='', flush=True)
     return texts, written
 
 
-def print_texts(pieces):
-    """Print sequences, the first one while it is written. Return them, and what the file gets."""
-    texts = next(pieces)
+def print_texts(texts, pieces):
+    """Print sequences that begin with texts, the first one while it is written. Return what print_lines does."""
     headings = [f'# sequence {i}:' for i in range(1, len(texts) + 1)]
     note('\n' + headings[0] if len(texts) > 1 else '')
     print(texts[0], end='', flush=True)
@@ -118,101 +135,95 @@ def print_texts(pieces):
     return texts, ''.join(f'{heading}\n{text}\n\n' for heading, text in zip(headings, texts))
 
 
+def write(model, checkpoint, o):
+    """Print sequences, and append them to a file."""
+    path = o.out or near(os.path.join(ROOT, 'text_output', os.path.basename(o.params) + '.out'))
+    if is_archive(path):
+        raise ValueError(f'OUT is {path}, a checkpoint: expected the name of a text file')
+    text = checkpoint.metadata.get('text', {})
+    learned = [part['path'] for part in (text, text.get('valid'), text.get('test')) if part]
+    refuse_to_change(path, [o.prime_file, o.copies, *learned], 'is a text that is read, or that the model learned')
+    prime, original = inputs(o)
+    pieces = sequences(model, o, prime)
+    texts = next(pieces)                                       # raises ValueError if an option is wrong
+    note(f'{checkpoint}: {summary(checkpoint)}')
+    model.compile('sample')
+    texts, written = print_lines(texts, pieces) if o.lines else print_texts(texts, pieces)
+    with open_to_append(path) as f:
+        append_text(f, written)
+    note(f'appended to {path}')
+    if original:
+        note(copies.description(copies.compare([text[len(prime):] for text in texts], *original), original[0]))
+
+
 # ---------------------------------------------------------------- the cost of a text
 
-def known(model, text, say, name='the model'):
-    """Return a text without the characters that a model never saw, and how often each of those was in it.
-
-    say() gets a line on these. name: what the line calls the model.
-    """
+def known(text, uchar, say):
+    """Return a text without characters that are not in uchar, and how often each was in it; say() gets a line."""
     from engine.model.text import without_unknown
-    text, unknown = without_unknown(text, model.uchar)
+    text, unknown = without_unknown(text, uchar)
     if unknown:
-        words = [f'{ch!r} ({unknown[ch]:,})' for ch in sorted(unknown, key=unknown.get, reverse=True)[:NAMED]]
-        say(f'{number_of(sum(unknown.values()), "character")} that {name} never saw, left out: {", ".join(words)}')
+        named = ', '.join(f'{ch!r} ({n:,})' for ch, n in Counter(unknown).most_common(NAMED))
+        say(f'{number_of(sum(unknown.values()), "character")} that the model never saw, left out: {named}')
     return text, unknown
 
 
-def read(model, path, encoding, say):
-    """Return a text, the part of it that the model knows, and what JSON says of it; say() gets a line on the rest."""
+def read(o, uchar, say):
+    """Return the text of --score, its part that is of uchar, and what JSON says of it. o: the options."""
     from engine.model.text import read_text, string_of
-    codes, uchar, sha256 = read_text(path, encoding)
-    text = string_of(codes, uchar)
-    part, unknown = known(model, text, say)
-    return text, part, dict(file=base_name(path), sha256=sha256, characters=len(part), unknown_characters=unknown)
+    codes, of_text, sha256 = read_text(o.score, o.encoding)
+    text = string_of(codes, of_text)
+    part, unknown = known(text, uchar, say)
+    return text, part, dict(file=base_name(o.score), sha256=sha256, characters=len(part), unknown_characters=unknown)
 
 
 def cost_fields(costs, characters):
     """Return the mean of costs, in nats, over so many characters as a dict that JSON can hold."""
     mean = float(costs.sum(dtype='float64')) / characters
-    perplexity = math.exp(min(mean, 709))              # a float holds no larger one
-    return dict(nats_per_character=mean, bits_per_character=bits(mean), perplexity=perplexity)
-
-
-def cost_line(name, costs):
-    """Return a line on the costs of all characters of a text but the first."""
-    return '{}: {}, {:.4f} nats and {:.4f} bits per character, perplexity {:.3f}'.format(
-        name, number_of(len(costs) + 1, 'character'), *cost_fields(costs, len(costs)).values())
+    return dict(nats_per_character=mean, bits_per_character=bits(mean), perplexity=math.exp(mean))
 
 
 def scored(model, text, name, say, **adapting):
-    """Return the costs of all characters of a text but the first; say() gets a line, also where Ctrl-C ends scoring."""
-    import numpy as np
-    pieces = []
-
-    def add(costs):
-        pieces.append(costs)
-        progress.update(len(costs))
-
-    try:
-        with bar(len(text) - 1, f'scoring {name}', 'characters') as progress:
-            costs = model.score_text(text, progress=add, **adapting)
-    except KeyboardInterrupt:
-        if pieces:
-            say(cost_line(f'{name}, as far as it was scored', np.concatenate(pieces)))
-        raise
-    say(cost_line(name, costs))
-    return costs
+    """Return the costs of all characters of a text but the first, and their cost_fields; say() gets a line on these."""
+    with bar(len(text) - 1, f'scoring {name}', 'characters') as progress:
+        costs = model.score_text(text, progress=lambda piece: progress.update(len(piece)), **adapting)
+    fields = cost_fields(costs, len(costs))
+    say('{}: {}, {nats_per_character:.4f} nats and {bits_per_character:.4f} bits per character, perplexity '
+        '{perplexity:.3f}'.format(name, number_of(len(text), 'character'), **fields))
+    return costs, fields
 
 
-def print_score(model, checkpoint, o, original):
-    """Print how well the model predicts a text, and its least expected characters.
-
-    o: the options. original: the text and name of --copies, or None.
-    """
+def print_score(model, checkpoint, o):
+    """Print how well the model predicts a text, and its least expected characters."""
     import numpy as np
     from engine.analysis import how_to_adapt
-    say = note if o.json else print
-    whole, text, found = read(model, o.score, o.encoding, say)
-    costs = scored(model, text, o.score, say)
-    found.update(cost_fields(costs, len(costs)))
+    say, original = note if o.json else print, inputs(o)[1]
+    whole, text, found = read(o, model.uchar, say)
+    costs, fields = scored(model, text, o.score, say)
+    found.update(fields)
     if o.adapt is not None:
         adapting = how_to_adapt(checkpoint, o.adapt)
         how = 'with the averages of RMSprop' if adapting['averages'] else 'by gradient descent'
-        adapted = scored(model, text, f'{o.score}, adapting at {adapting["adapt"]:g} {how}', say, **adapting)
-        found['adapted'] = dict(rate=adapting['adapt'], averages=bool(adapting['averages']),
-                                **cost_fields(adapted, len(adapted)))
-    places = np.fromiter((i for i, ch in enumerate(whole) if ch not in found['unknown_characters']), int)
+        _, fields = scored(model, text, f'{o.score}, adapting at {adapting["adapt"]:g} {how}', say, **adapting)
+        found['adapted'] = dict(rate=adapting['adapt'], averages=bool(adapting['averages']), **fields)
+    places = np.flatnonzero([ch not in found['unknown_characters'] for ch in whole])
     found['least_expected'] = [
         dict(nats=float(costs[k - 1]), at=int(places[k]), character=text[k], after=text[max(0, k - CONTEXT):k])
         for k in 1 + costs.argsort()[::-1][:SURPRISES]]
-    copied = original and copies.compare([whole], *original)
+    if original:
+        found['copies'] = copies.compare([whole], *original)
     if o.json:
-        return print_json(checkpoint, dict(found, copies=copied.fields()) if copied else found)
+        return print_json(checkpoint, found)
     print('least expected:')
     for one in found['least_expected']:
         print(f'{one["nats"]:8.3f} nats at character {one["at"] + 1:,}: {one["character"]!r} after {one["after"]!r}')
-    if copied:
-        print('\n'.join(copied.lines()))
+    if original:
+        print(copies.description(found['copies'], original[0]))
 
 
 def print_score_of_lines(model, checkpoint, o):
-    """Print the cost of each line of a text as 'nats<TAB>characters<TAB>line', or all as one object of JSON.
-
-    The cost is that of the characters that the model knows and of the line end, and so is their number. All else is on
-    standard error. o: the options. Raise ValueError for a model without line ends.
-    """
-    text, part, found = read(model, o.score, o.encoding, note)
+    """Print the cost of each line, of the characters that the model knows and of the line end, and their number."""
+    text, part, found = read(o, model.uchar, note)
     lines, parts = text.removesuffix('\n').split('\n'), part.removesuffix('\n').split('\n')
     lengths = [len(part) + 1 for part in parts]
     with bar(sum(lengths), f'scoring {o.score}', 'characters') as progress:
@@ -234,37 +245,30 @@ def print_json(checkpoint, found):
 # ---------------------------------------------------------------- a checkpoint
 
 def facts(path, encoding='utf-8'):
-    """Return what is known of a checkpoint as a dict that JSON can hold; what the checkpoint lacks is not in it.
-
-    path, encoding: as for read_shapes.
-    """
+    """Return what is known of a checkpoint, a path or an open one, as a dict that JSON can hold."""
     from engine.model.checkpoint import opened
     from engine.model.parameters import read_shapes, units
     with opened(path) as stored:
         (shapes, uchar), metadata = read_shapes(stored, encoding), stored.metadata
-    progress = metadata.get('progress')
-    if not (isinstance(progress, dict) and 'best_cost' in progress):
-        progress = {}                                      # not of train.py
-    cost = progress.get('best_cost')
-    found = dict(
-        units=units(shapes), characters=''.join(uchar), parameters=sum(map(math.prod, shapes.values())),
-        text=metadata.get('text'), learning=metadata.get('lp'), versions=metadata.get('versions'),
-        precision=metadata.get('precision'), cell=metadata.get('cell'), options=progress.get('options'),
-        progress={name: progress[name] for name in ('epoch', 'batch', 'rate') if progress},
-        best_validation_cost=cost and dict(nats_per_character=cost, bits_per_character=bits(cost),
-                                           epoch=progress['best_epoch']))
+    found = dict(units=units(shapes), characters=''.join(uchar), parameters=sum(map(math.prod, shapes.values())),
+                 text=metadata.get('text'), learning=metadata.get('lp'), versions=metadata.get('versions'),
+                 precision=metadata.get('precision'), cell=metadata.get('cell'))
+    progress = metadata.get('progress') or {}
+    if 'best_cost' in progress:                            # of train.py
+        cost = progress['best_cost']
+        found.update(
+            options=progress.get('options'), progress={name: progress[name] for name in ('epoch', 'batch', 'rate')},
+            best_validation_cost=cost and dict(nats_per_character=cost, bits_per_character=bits(cost),
+                                               epoch=progress['best_epoch']))
     return {name: value for name, value in found.items() if value}
 
 
 def without_folders(value, name=''):
-    """Return metadata with the names of files in place of their paths, whichever system these are of.
-
-    A string is a path if it is absolute, or the option cell, which is stored as it was typed.
-    """
+    """Return metadata with the names of files in place of their paths, whichever system these are of."""
     if isinstance(value, dict):
         return {key: without_folders(item, key) for key, item in value.items()}
-    if isinstance(value, str) and (name == 'cell' or re.match(r'(\w:)?[/\\]', value)):
-        return re.split(r'[/\\]', value.rstrip('/\\'))[-1]
+    if isinstance(value, str) and (name == 'cell' or re.match(r'(\w:)?[/\\]', value)):        # cell: as it was typed
+        return ntpath.basename(value.rstrip('/\\'))
     return value
 
 
@@ -281,14 +285,16 @@ def summary(path):
 
 def description(path, encoding='utf-8', folders=True):
     """Return what is known of a checkpoint as several lines. folders: whether to name the folders that files are in."""
-    found = facts(path, encoding) if folders else without_folders(facts(path, encoding))
+    found = facts(path, encoding)
+    if not folders:
+        path, found = base_name(str(path)), without_folders(found)
     text, progress, best = [found.get(name, {}) for name in ('text', 'progress', 'best_validation_cost')]
-    lines = [f'{path if folders else base_name(str(path))}: {SIZES.format(**found)}, '
-             f'{number_of(len(found["characters"]), "character")}: {found["characters"]!r}']
-    for title, part in {
-            'text': {name: value for name, value in text.items() if name not in ('valid', 'test')},
-            'validation text': text.get('valid'), 'test text': text.get('test'),
-            'learning': {} if progress else found.get('learning'), 'versions': found.get('versions')}.items():
+    lines = [f'{path}: {SIZES.format(**found)}, {number_of(len(found["characters"]), "character")}: '
+             f'{found["characters"]!r}']
+    parts = {'text': {name: value for name, value in text.items() if name not in ('valid', 'test')},
+             'validation text': text.get('valid'), 'test text': text.get('test'),
+             'learning': {} if progress else found.get('learning'), 'versions': found.get('versions')}
+    for title, part in parts.items():
         if part:
             lines.append(f'{title}: ' + ', '.join(f'{name} {value:,}' if type(value) is int else f'{name} {value}'
                                                   for name, value in part.items()))
@@ -297,7 +303,7 @@ def description(path, encoding='utf-8', folders=True):
     if found.get('cell', {}).get('formula'):
         lines.append('cell: ' + found['cell']['formula'])
     if progress:
-        options = {**found.get('options', {}), **found['learning']}
+        options = found.get('options', {}) | found['learning']
         if 'run' in options:
             lines.append(f'run: {options.pop("run")}')
         for title, alike in (('options', False), ('options as by default', True)):

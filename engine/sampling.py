@@ -6,12 +6,11 @@ import copy
 
 import numpy as np
 
-from engine.analysis import encode
 from engine.backend.theano_setup import theano
 from engine.kernel.cell import HOLD, held_cell
 from engine.model import checks
 from engine.model.parameters import NAMES, own_names
-from engine.training import cell_of_model, compiled, finite, functions, sizes, zero_states
+from engine.training import cell_of_model, compiled, encode, finite, functions, sizes, zero_states
 
 # Characters that are drawn before they are shown: few at first, to show something soon, then more, since the kernel
 # packs the weights again for each piece.

@@ -8,7 +8,7 @@ import numpy as np
 
 from engine.backend.theano_setup import theano
 from engine.kernel import export as exports
-from engine.kernel.network import is_as_in_c
+from engine.kernel.fallback import is_as_in_c
 from engine.model import checkpoint, checks
 from engine.model.checkpoint import opened
 from engine.model.parameters import (NAMES, carry_over, cell_of, own_names, parameter_shapes, read_parameters,

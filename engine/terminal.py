@@ -9,7 +9,6 @@ import shlex
 import shutil
 import signal
 import sys
-import threading
 import time
 import traceback
 
@@ -21,16 +20,13 @@ QUIET = 30                             # seconds between lines of progress where
 # The environment variables in which a launcher passes to each process its rank and the number of processes.
 LAUNCHERS = (('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'), ('PMI_RANK', 'PMI_SIZE'),
              ('PMIX_RANK', 'SLURM_STEP_NUM_TASKS'))
-# All but tab and line feed, and what separates lines or turns their direction.
+# argparse's arguments for the kinds of options that are types.
+KINDS = {bool: dict(action='store_true'), int: dict(type=int, metavar='N'), float: dict(type=float, metavar='X')}
+# Control characters but tab and line feed, and characters that separate lines or turn their direction.
 CONTROLS = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]')
 
 
 # ---------------------------------------------------------------- messages
-
-def one_line(text):
-    """Return a text with its line ends escaped: names of files may contain some."""
-    return text.replace('\n', '\\n')
-
 
 def printable(text):
     """Return a text in which characters that do not print, such as line ends and control characters, are escaped."""
@@ -49,8 +45,8 @@ def nats_and_bits(cost):
 
 def number_of(n, noun):
     """Return a number of things as text; noun: in the singular."""
-    plural = noun + ('es' if noun.endswith('tch') else 's')
-    return f'{n:,} {noun if n == 1 else plural}'
+    plural = 'es' if noun.endswith('tch') else 's'
+    return f'{n:,} {noun}{"" if n == 1 else plural}'
 
 
 def duration(seconds):
@@ -58,9 +54,8 @@ def duration(seconds):
     if seconds < 9.95:
         return f'{seconds:.1f} s'
     minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f'{hours} h {minutes} min'
+    if minutes >= 60:
+        return f'{minutes // 60} h {minutes % 60} min'
     return f'{minutes} min {seconds} s' if minutes else f'{seconds} s'
 
 
@@ -71,8 +66,8 @@ def note(line):
 
 
 def warn(line):
-    """Print a warning of one line to standard error."""
-    note(f'charlstm: {one_line(line)}')
+    """Print a warning to standard error, on one line: names of files may contain line ends."""
+    note('charlstm: ' + line.replace('\n', '\\n'))
 
 
 # ---------------------------------------------------------------- printed commands: they run as pasted
@@ -87,9 +82,10 @@ def typed(options):
     options = {name: value for name, value in options.items() if value is not None and value is not False}
     words = [options.pop(name) for name in ('input', 'run') if name in options]
     for name, value in options.items():
-        # With '=', since a value that begins with '-' would be read as another option.
-        separate = [spelled(name)] if value is True else [spelled(name), str(value)]
-        words += [f'{spelled(name)}={value}'] if str(value).startswith('-') else separate
+        if str(value).startswith('-'):                     # which would be read as another option
+            words.append(f'{spelled(name)}={value}')
+        else:
+            words += [spelled(name)] if value is True else [spelled(name), str(value)]
     return words
 
 
@@ -113,21 +109,18 @@ def script(name, *arguments, processes=1):
 # ---------------------------------------------------------------- progress
 
 class _Lines(contextlib.ExitStack):        # a context with a close()
-    """Progress where no bar can be shown: a line every QUIET seconds. Its methods are those of bar()."""
+    """Progress without a terminal: a line every QUIET seconds. Its methods are those of bar()."""
 
     def __init__(self, total, description, unit):
         super().__init__()
-        self.n, self.total, self.description, self.unit, self.last_line = 0, total, description, unit, time.time()
+        self.n, self.total, self.desc, self.unit, self.last_line = 0, total, description, unit, time.time()
 
     def update(self, n):
         self.n += n
         if time.time() - self.last_line > QUIET:
             of_all = '' if self.total is None else f' of {self.total:,}'
-            note(f'{self.description}: {self.n:,}{of_all} {self.unit}')
+            note(f'{self.desc}: {self.n:,}{of_all} {self.unit}')
             self.last_line = time.time()
-
-    def set_description_str(self, text):
-        self.description = text
 
     def write(self, line):
         print(line, flush=True)
@@ -135,31 +128,23 @@ class _Lines(contextlib.ExitStack):        # a context with a close()
 
 
 def bar(total, description, unit):
-    """Return the progress of some work, on standard error: on a terminal or in a notebook tqdm's bar, elsewhere lines.
+    """Return the progress of some work, a context: on a terminal or in a notebook tqdm's bar, elsewhere lines.
 
-    It is a context. update(n) counts n more units, set_description_str(text) changes the text before the bar,
-    write(line) prints a line to standard output, above the bar, and close() removes the bar.
+    update(n) counts n more units, desc is the text before the bar, write(line) prints a line above the bar to standard
+    output, and close() removes the bar.
     """
     if not (sys.stderr.isatty() or type(sys.stderr).__module__.startswith('ipykernel')):
         return _Lines(total, description, unit)
-    try:
-        from tqdm.auto import tqdm                 # late: it is slow to import, and there may be none
-    except ImportError:
-        return _Lines(total, description, unit)
+    from tqdm.auto import tqdm                     # late: it is slow to import
 
     class Bar(tqdm):
-        def set_description_str(self, text):
-            super().set_description_str(printable(text), refresh=False)        # at the time of the next update
-
         def write(self, line):
             self.clear()
             print(line, flush=True)
 
-    shown = Bar(total=total, desc=printable(description), unit=' ' + unit, unit_scale=(total or 0) > 9999, leave=False,
-                delay=1, smoothing=0.05, file=getattr(sys.stderr, 'stream', sys.stderr))   # to move by control codes
-    if sys.stderr.isatty():                # tqdm alone shows nothing on a terminal that says it has 0 columns or lines
-        shown.nrows, shown.dynamic_ncols = 24, lambda file: (shutil.get_terminal_size().columns - 1, 24)
-    return shown
+    return Bar(total=total, desc=printable(description), unit=' ' + unit, unit_scale=(total or 0) > 9999, leave=False,
+               dynamic_ncols=True, delay=1, smoothing=0.05,
+               file=getattr(sys.stderr, 'stream', sys.stderr))                 # which lets control codes through
 
 
 # ---------------------------------------------------------------- interrupts
@@ -180,8 +165,7 @@ def raise_again():
 @contextlib.contextmanager
 def ctrl_c_delayed():
     """Delay the KeyboardInterrupt of Ctrl-C to the end of the block, which then is not left half done."""
-    if (threading.current_thread() is not threading.main_thread()
-            or signal.getsignal(signal.SIGINT) is not signal.default_int_handler):
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
     received = []
@@ -194,37 +178,27 @@ def ctrl_c_delayed():
             raise KeyboardInterrupt from None
 
 
-class StopRequest:
-    """A context in which a signal requests a stop after the current step; a second signal stops at once.
+@contextlib.contextmanager
+def stopped_by_signals(group):
+    """Let a signal request that a group of processes stops after the current step; a second signal stops at once.
 
-    The signals are Ctrl-C, SIGTERM, SIGUSR1, which mpiexec passes to all processes and which batch systems send before
-    the time is over, and SIGHUP, of a terminal that was closed. A signal that is ignored stays so, as SIGHUP under
-    nohup. group: a SingleProcess or a ProcessGroup, whose processes agree to stop.
+    The signals are Ctrl-C, SIGTERM, SIGUSR1, which mpiexec passes to all processes, and SIGHUP, of a terminal that was
+    closed. A signal that is ignored stays so, as SIGHUP under nohup.
     """
-
-    def __init__(self, group):
-        self._group = group
-
-    def __enter__(self):
-        numbers = [getattr(signal, name, None) for name in ('SIGINT', 'SIGTERM', 'SIGUSR1', 'SIGHUP')]
-        self._handlers = {number: signal.signal(number, self._request) for number in numbers
-                          if number and signal.getsignal(number) != signal.SIG_IGN}
-        return self
-
-    def _request(self, number, frame):
+    def request(number, frame):
         if number == getattr(signal, 'SIGHUP', None):      # the shell may send one, and the system another
             sys.stdout = sys.stderr = open(os.devnull, 'w', encoding='utf-8')
-        elif self._group.stop_requested:
+        elif group.stop_requested:
             raise KeyboardInterrupt
-        self._group.stop_requested = True
+        group.stop_requested = True
 
-    @property
-    def agreed(self):
-        """Return whether all processes stop now."""
-        return self._group.stop_agreed
-
-    def __exit__(self, *error):
-        for number, handler in self._handlers.items():
+    numbers = {getattr(signal, name, signal.SIGINT) for name in ('SIGINT', 'SIGTERM', 'SIGUSR1', 'SIGHUP')}
+    handlers = {number: signal.signal(number, request) for number in numbers
+                if signal.getsignal(number) != signal.SIG_IGN}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
@@ -237,10 +211,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **settings)
 
     def add_options(self, table):
-        """Add the options of a table, lists of Option (engine/run/table.py) by the titles of their groups.
-
-        Their defaults are those of the table, unless the parser has one for all.
-        """
+        """Add the options of a table, lists of Option (engine/run/table.py) by the titles of their groups."""
         for title, rows in table.items():
             group = self.add_argument_group(title)
             for row in rows:
@@ -255,13 +226,11 @@ class Parser(argparse.ArgumentParser):
 
 def _settings(kind):
     """Return argparse's arguments for the kind of an Option."""
-    if isinstance(kind, dict):
-        return kind
     if isinstance(kind, tuple):
         return dict(choices=kind)
     if isinstance(kind, str):
         return dict(metavar=kind)
-    return dict(action='store_true') if kind is bool else dict(type=kind, metavar={int: 'N', float: 'X'}[kind])
+    return kind if isinstance(kind, dict) else KINDS[kind]
 
 
 # ---------------------------------------------------------------- the end of a script
@@ -280,7 +249,7 @@ class EscapedStream:
 
 
 def rank_and_size():
-    """Return this process's rank and the number of processes (None if unknown) by its launcher; (0, 1) without one."""
+    """Return the rank of this process and the number of processes (None if unknown), by its launcher."""
     for rank, size in LAUNCHERS:
         if os.environ.get(rank, '').isdecimal():
             return int(os.environ[rank]), int(os.environ[size]) if size in os.environ else None
@@ -289,7 +258,7 @@ def rank_and_size():
 
 def _set_up_streams(rank, size):
     """Let standard output and errors take any character, and only those of the first process be seen."""
-    for name in ('stdout', 'stderr'):
+    for name in 'stdout', 'stderr':
         stream = getattr(sys, name)
         if rank:
             stream = open(os.devnull, 'w', encoding='utf-8')
@@ -303,9 +272,8 @@ def _set_up_streams(rank, size):
 def _message(error):
     """Return the line for an error that the user can correct; None for another, which shows its traceback."""
     text = str(error)
-    of_driver = '(?i)out of (host |device )?(memory|resources)|invalid buffer size'            # of a GPU
-    if isinstance(error, MemoryError) or re.search(of_driver, text):
-        return f'not enough memory: {text.splitlines()[0][:200]}' if text else 'not enough memory'
+    if isinstance(error, MemoryError) or re.search('(?i)out of (host |device )?(memory|resources)', text):   # of a GPU
+        return f'not enough memory: {text.partition(chr(10))[0]}'
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or '').split('.')[0]
         return f'{text}: pip install {"-r requirements.txt" if package in ("theano", "numpy", "scipy") else package}'
@@ -318,12 +286,11 @@ def _message(error):
 def main(parser, program):
     """Run program(options) as a script, and exit with the status that it returns, None for 0.
 
-    An error that the user can correct ends it with one line and status 2. When the reader of the output ends, as `head`
-    does, so does the script, with status 0.
+    An error that the user can correct ends it with one line and status 2; a reader of the output that ends, with 0.
     """
     rank, size = rank_and_size()
     _set_up_streams(rank, size)
-    message = None
+    message = ''
     try:
         status = program(parser.parse_intermixed_args()) or 0
         status = 0 if rank else status         # another one would end the first process, which may still write
@@ -344,28 +311,24 @@ def main(parser, program):
         if rank:                               # the end of the first process, which says why, ends this one meanwhile
             time.sleep(1)
             sys.stderr = sys.__stderr__
-    parser.exit(status, message and f'{parser.prog}: {one_line(message)}\n')
+    line = message.replace('\n', '\\n')         # names of files may contain line ends
+    parser.exit(status, message and f'{parser.prog}: {line}\n')
 
-
-# ---------------------------------------------------------------- a class of one's own
 
 def load_class(words, base):
-    """Return the class that FILE:CLASS names, a subclass of base, which is CharLSTM; None stands for base.
-
-    The file is imported, and so may be files beside it; its errors are raised. Raises ValueError for no such class.
-    """
+    """Return the class that FILE:CLASS names, a subclass of base, which is CharLSTM; None stands for base."""
     if words is None:
         return base
     path, _, name = words.rpartition(':')
     if not (path.endswith('.py') and os.path.isfile(path)):
         raise ValueError(f'--cell is {words}: expected FILE:CLASS, of a file such as mine.py:Coupled')
-    path, module_name = os.path.realpath(path), os.path.splitext(os.path.basename(path))[0]
+    path, module_name = os.path.realpath(path), os.path.basename(os.path.realpath(path))[:-3]
     module = sys.modules.get(module_name)
-    if getattr(module, '__file__', None) != path:          # otherwise it is charlstm.py, which has base itself
+    if getattr(module, '__file__', None) != path:          # otherwise it is charlstm.py
         spec = importlib.util.spec_from_file_location(module_name, path)
         module = importlib.util.module_from_spec(spec)
         sys.modules.setdefault(module_name, module)
-        sys.path.append(os.path.dirname(path))
+        sys.path.append(os.path.dirname(path))             # for what it imports
         spec.loader.exec_module(module)
     found = getattr(module, name, None)
     if not (isinstance(found, type) and issubclass(found, base)):

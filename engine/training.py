@@ -23,9 +23,7 @@ import numpy as np
 from engine.backend import bfloat16
 from engine.backend.theano_setup import compiling, device, kernel_runs, theano, tt
 from engine.kernel.cell import Cell
-from engine.kernel.data_parallel import DataParallelStep
-from engine.kernel.drawing import continue_texts
-from engine.kernel.network import costs_follow, is_as_in_c, log_probabilities
+from engine.kernel.fallback import continue_texts, costs_follow, is_as_in_c, log_probabilities
 from engine.kernel.ops import Kernel
 from engine.kernel.scan import Scan
 from engine.model import checks, dropout
@@ -33,8 +31,8 @@ from engine.model.batches import Text
 from engine.model.files import base_name
 from engine.model.parameters import NAMES, own_names, units
 from engine.model.run_state import map_state, named_state
-from engine.model.text import shown
-from engine.parallel import group_of
+from engine.model.text import encoded, shown
+from engine.parallel import DataParallelStep, group_of
 from engine.run import table
 from engine.terminal import bar, printable, warn
 
@@ -172,6 +170,13 @@ def passage(model):
         raise ValueError('no text yet: call prepare_input first')
     (name, codes), = model.text.passage.items()
     return name, ''.join([model.text.uchar[k] for k in codes])
+
+
+def encode(model, text, name):
+    """Return a string as numbers of uchar, int32 (n,). Raises ValueError for unknown ones. name: of the string."""
+    if not model.uchar:
+        raise ValueError('no vocabulary: call fit or prepare_input, or load a checkpoint, first')
+    return encoded(text, model.uchar, name)
 
 
 def warn_if_truncated(model):

@@ -66,5 +66,5 @@ def evaluate(code, inputs):
     values, like = dict(inputs), inputs['C_prev']
     with np.errstate(all='ignore'):
         for name, operation, arguments in code.lines:
-            values[name] = OPERATIONS[operation][1](*[values.get(value, value) for value in arguments])
+            values[name] = 1.0 * OPERATIONS[operation][1](*[values.get(value, value) for value in arguments])
     return [np.broadcast_to(np.asarray(values.get(value, value), like.dtype), like.shape) for value in code.outputs]

@@ -13,7 +13,7 @@ from engine.run.options import Options
 from engine.run.recipe import complete, set_units
 from engine.run.run import Run
 from engine.run.schedule import Schedule
-from engine.terminal import StopRequest, bar
+from engine.terminal import bar
 from scripts import log_rows
 
 
@@ -90,14 +90,14 @@ def run_of(folder, model, *words, resume=None):
     return run
 
 
-def learn(folder, score, *words, resume=None, stop=None):
+def learn(folder, score, *words, resume=None, group=None):
     """Run train.py's loop with a Learner, as run r of t.txt. Return it and its Schedule."""
     model = Learner(score)
     run = run_of(folder, model, *words, resume=resume)
     run.check()
     with run.open():
         run.bar = bar(99, 'training', 'steps')
-        train.learn(model, run, stop or StopRequest(model.group))
+        train.learn(model, run, group or model.group)
     return model, run.schedule
 
 

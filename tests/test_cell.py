@@ -111,7 +111,7 @@ def cases(dtype):
 
 @pytest.mark.parametrize('dtype', ['float32', 'float64'])
 def test_functions_in_c_and_numpy_are_theanos(dtype, tmp_path):
-    in_numpy = {text.split('(')[0]: function for text, function in cells_in_code.OPERATIONS.values() if '(' in text}
+    in_numpy = {text: function for text, function in cells_in_code.OPERATIONS.values() if '{' not in text}
     assert set(in_numpy) == set(FUNCTIONS)
     real, tolerance = {'float32': ('float', 3e-6), 'float64': ('double', 1e-13)}[dtype]
     wrappers = ''.join('''
@@ -130,7 +130,7 @@ def test_functions_in_c_and_numpy_are_theanos(dtype, tmp_path):
         getattr(library, 'of_' + name)(ctypes.c_long(len(found)), *[side.ctypes.data_as(ctypes.c_void_p) for side in
                                                                     pointers + [found]])
         with np.errstate(all='ignore'):
-            computed = in_numpy[name](*values)
+            computed = 1.0 * in_numpy[name](*values)
         for result in (found, computed):
             np.testing.assert_allclose(result, expected, rtol=tolerance, atol=1e-37, err_msg=name)
 
@@ -211,9 +211,6 @@ def test_cell_that_draws_random_numbers(interpreted, path, capsys):
     (lambda f, i, o, g, C: (C * f, 0.5), {}, ['0.5', 'for C']),
     (lambda f, i, o, g, C: (f * np.float64(0.1) * C.astype('float64'), C), {}, ['float64', 'for h', 'float32']),
     (lambda f, i, o, g, C: (C.sum(), C), {}, ['scalar', 'for h']),
-    (lambda f, i, o, g, C, q: (tt.tanh(q), C * f), {'q': 1}, ['row', 'for h']),
-    (lambda f, i, o, g, C: (f, tt.tanh(g)), {}, ['does not use C_prev']),
-    (lambda f, i, o, g, C, q: (f, C), {'q': 1}, ['does not use q']),
     (lambda f, i, o, g, C, q: (f, C * q), {'q': np.inf}, ['q', 'inf']),
     *[(lambda f, i, o, g, C, q: (f, C * q), {name: 1}, [repr(name)]) for name in ('W', 'a_f', 't0')]])
 def test_functions_that_are_no_cells(refused, path, cell, own, words):
@@ -222,10 +219,8 @@ def test_functions_that_are_no_cells(refused, path, cell, own, words):
 
 
 @pytest.mark.parametrize('cell, what', [
-    (lambda f, i, o, g, C: (f * (1 - (i > 0)), C), 'of type int8'),
-    (lambda f, i, o, g, C: (f * (tt.constant(100) * tt.constant(2)), C), 'of type int8'),
-    (lambda f, i, o, g, C: (f * tt.cast(2.7, 'int16'), C), 'of type int16'),
-    (lambda f, i, o, g, C: (f * (tt.constant(6) & tt.constant(3)), C), 'of type int8'),
+    (lambda f, i, o, g, C: (f * (1 - (i > 0)), C), 'int8'),
+    (lambda f, i, o, g, C: (f * (tt.constant(100) * tt.constant(2)), C), 'int8'),
     (lambda f, i, o, g, C: (f * tt.cast(i, 'int16'), C), 'int16'),
     (lambda f, i, o, g, C: (tt.sin(f), C), 'sin'), (lambda f, i, o, g, C: (f[:, ::-1] * 1, C), 'Subtensor')])
 def test_cells_that_are_no_code_for_one_unit(cell, what):

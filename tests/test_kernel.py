@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import numpy_model
-from charlstm import CharLSTM, lstm_cell
+from charlstm import lstm_cell
 from engine.kernel import ops
 from engine.kernel.cell import Cell, c_functions
 from engine.backend import compiler as backend_compiler
@@ -315,7 +315,7 @@ def test_text_is_drawn_from_the_models_distribution(dtype, random, m, n, B, V, H
 
 # Axes of inputs whose size no other input has.
 FREE = dict(Product={(0, 0), (1, 1)}, SumsOfSquares={(0, 0), (0, 1), (0, 2)}, TakeColumns={(0, 0), (0, 1), (1, 0)},
-            AddColumns={(0, 1)}, LSTM={(0, 0)}, SoftmaxCrossEntropyGradient={(2, 1)}, Sample={(0, 0)})
+            AddColumns={(0, 1)}, LSTM={(0, 0)}, SoftmaxCrossEntropyGradient={(2, 1)}, Sample={(0, 0), (1, 0)})
 
 
 @pytest.mark.parametrize('name', OPS)
@@ -332,11 +332,10 @@ def test_shapes_that_do_not_fit(name, dtype):
 
 
 @pytest.mark.parametrize('name, k', [('TakeColumns', 1), ('AddColumns', 1), ('SoftmaxCrossEntropy', 2),
-                                     ('SoftmaxCrossEntropyGradient', 3), ('Sample', 0), ('Sample', 2)])
+                                     ('SoftmaxCrossEntropyGradient', 3), ('Sample', 0)])
 def test_numbers_out_of_range(name, k, dtype):
-    """Characters, and how many are drawn: bits has 6 draws."""
     op, values = examples(dtype)[name]
-    V = 7 if k == 2 and name == 'Sample' else 11 if name == 'Sample' else 5
+    V = 11 if name == 'Sample' else 5
     for number, fits in ((-1, False), (V, False), (-2 ** 31, False), (V - 1, True)):
         changed = np.array(values[k])
         changed.flat[-1] = number
@@ -462,23 +461,6 @@ def test_layers_overwrite_nothing_that_is_needed(random):
 
 
 # ---------------------------------------------------------------- compilers
-
-def test_kernel_that_does_not_compile_is_replaced_by_the_scan(monkeypatch, capfd):
-    """And other processes may compile: where a compilation fails, Theano keeps its lock, and they wait two minutes."""
-    models = [CharLSTM(random_seed=4, kernel=kernel) for kernel in (True, False)]
-    for model in models:
-        model.model_setup(char_dim=11, num_units1=7, num_units2=4)
-    monkeypatch.setitem(ops.C_FILES, 'vectors.c', ops.C_FILES['vectors.c'] + '\n#error "broken"\n')
-    for name in ('joined', 'loaded'):
-        monkeypatch.setattr(ops, name, getattr(ops, name).__wrapped__)              # without what it keeps
-    capfd.readouterr()
-    with only_kernel_in_c():
-        predicted = [model.theano_predict(np.arange(12).reshape(4, 3) % 11)[0] for model in models]
-    assert getattr(theano.gof.compilelock.get_lock, 'n_lock', 0) == 0
-    err = capfd.readouterr().err
-    assert err.count('\n') == 1 and 'theano.scan' in err
-    np.testing.assert_array_equal(*predicted)
-
 
 COMPILERS = {'gcc': 'gcc -x c -std=c11', 'g++': 'g++ -x c++ -std=c++11', 'clang++': 'clang++ -x c++ -std=c++11'}
 

@@ -8,7 +8,7 @@ import pytest
 import numpy_model
 from charlstm import CharLSTM
 from engine.backend.theano_setup import theano
-from engine.kernel.drawing import choose, continue_texts, likely
+from engine.kernel.fallback import choose, continue_texts, likely
 from engine.page import page
 from engine.page.page import best_units, fill_template, learning, logged_costs, to_float16
 from engine.run.recipe import lrate
@@ -185,9 +185,9 @@ def test_page_of_a_file(produce, short_run, monkeypatch, tmp_path):
         return data_of(tmp_path / 'p.html')
 
     data = page_of(len(TEXT))
-    left_out = ' Left out of the file, since a model never saw them: \'☃\' (1)'
+    left_out = 'Left out of the file, since a model never saw them: '
     assert text_of(data) == TEXT
-    assert data['source'] == f'{len(TEXT):,} of {len(TEXT) + 1:,} characters of x.txt.{left_out}.'
+    assert data['source'] == f'{len(TEXT):,} of {len(TEXT) + 1:,} characters of x.txt. {left_out}\'☃\' (1).'
     said = succeeded(produce('--info'))
     for path in re.findall(r'(?m)(?<=^)/[^:]+|(?<=path )/[^,]+|(?<=input )/[^,]+', said):
         said = said.replace(path, os.path.basename(path))
@@ -195,7 +195,7 @@ def test_page_of_a_file(produce, short_run, monkeypatch, tmp_path):
     assert str(short_run.folder).encode() not in (tmp_path / 'p.html').read_bytes()
     data = page_of(900, '--against', tmp_path / 'other.npz')
     assert text_of(data) == shown[:900] and data['source'] == (
-        f"The first 900 of {len(TEXT) + 1:,} characters of x.txt.{left_out}, '—' ({TEXT.count('—')}).")
+        f"The first 900 of {len(TEXT) + 1:,} characters of x.txt. {left_out}'—' ({TEXT.count('—')}), '☃' (1).")
     other = data['against']
     np.testing.assert_allclose(array_of(other['costs']), expected_of(load(tmp_path / 'other.npz'), shown[:900])[2],
                                rtol=1e-3)

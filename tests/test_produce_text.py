@@ -13,7 +13,7 @@ import pytest
 import train
 from charlstm import CharLSTM
 from damage import write_checkpoint
-from engine import analysis, report
+from engine import report
 from engine.backend.theano_setup import theano
 from engine.run import table
 from models import P, default_mode
@@ -143,24 +143,6 @@ def test_score_with_adapting_and_as_json(produce, tmp_path):
             one['at'] + 1, **one) for one in found['least_expected']]
 
 
-def test_control_c_prints_the_score_so_far(produce, tmp_path, monkeypatch):
-    """In the third piece of 7 characters; the costs of two pieces are printed."""
-    monkeypatch.setattr(analysis, 'SCORED', 7)
-    (tmp_path / 'x.txt').write_text('the dog sang. ' * 3)
-    pieces, original = [], analysis.costs_of
-
-    def costs_of(*arguments):
-        pieces.append(original(*arguments))
-        if len(pieces) == 3:
-            raise KeyboardInterrupt
-        return pieces[-1]
-    monkeypatch.setattr(analysis, 'costs_of', costs_of)
-    result = produce('--score', tmp_path / 'x.txt')
-    assert result.returncode == 130 and 'as far as it was scored: 15 characters' in result.stdout
-    nats = float(re.search(r'([\d.]+) nats', result.stdout).group(1))
-    np.testing.assert_allclose(nats, np.concatenate(pieces[:2]).mean(), atol=6e-5)
-
-
 def test_score_of_each_line(produce, tmp_path):
     """In the file's order; the last line has no end. What is left out is said, and the line stays."""
     lines = ['old cat', '', 'a ☃dog\tby\u2028rain', '', *['sat by a hill'[:n] for n in range(1, 14)], 'the end']
@@ -237,7 +219,7 @@ def test_folders_of_any_system_are_left_out(short_run, tmp_path, path):
 # ---------------------------------------------------------------- what is refused
 
 @pytest.mark.parametrize('options', [
-    ['--prime', 'the ', '--prime-file', 't.txt'], ['--temperature', -1], ['--length', 0], ['--count', 0], ['--adapt'],
+    ['--prime', 'the ', '--prime-file', 't.txt'], ['--temperature', -1], ['--count', 0], ['--adapt'],
     ['--score', 't.txt', '--adapt', 0.1], ['--info', '--score', 't.txt'], ['--page', 'x.html', '--count', 2],
     ['--overwrite'], ['--json'], ['--page', 'x.html', '--score', 't.txt', '--json'], ['--method', 'max', '--top-k', 3],
     ['--score', 't.txt', '--lines', '--adapt'], ['--score', 't.txt', '--lines', '--copies', 't.txt'],
@@ -245,7 +227,7 @@ def test_folders_of_any_system_are_left_out(short_run, tmp_path, path):
     ['--hold', 'C2:4'], ['--hold', 'C2:4=x'], ['--hold', 'C2:7=1'], ['--hold', 'h1:0=1'], ['--prime-file', ''],
     ['--page', 'r_t.txt_best.npz'], ['--page', 't.txt', '--score', './t.txt', '--overwrite'],
     ['--page', 't.txt', '--prime-file', 't.txt', '--overwrite'], ['--export', 't.txt'], ['--export', 'new.xyz'],
-    ['out.txt', '--stop', 'aZ'], ['out.txt', '--prime', 'aZ☃'], ['--score', 't.txt', '--encoding', 'klingon'],
+    ['out.txt', '--prime', 'aZ☃'], ['--score', 't.txt', '--encoding', 'klingon'],
     ['t.txt'], ['x.txt', '--copies', 'x.txt'], ['x.txt', '--prime-file', './x.txt'], ['r_t.txt_epoch2.npz'],
     ['out.txt', '--copies', 'missing.txt'], ['--score', 'none.txt']], ids=repr)
 def test_options_and_files_that_are_refused(produce, short_run, options):

@@ -13,7 +13,7 @@ from cells import OWN, evaluate, peephole_cell
 from charlstm import CharLSTM, lstm_cell, tt
 from engine import sampling
 from engine.backend.theano_setup import theano
-from engine.kernel.cell import HOLD, INPUTS, Cell, held_cell
+from engine.kernel.cell import HOLD, INPUTS, Cell, held_cell, own_inputs
 from models import P, default_mode, spelled
 from numpy_model import H1, H2, LETTERS, V, chosen, forward, sigmoid
 from scripts import ROOT, run, succeeded
@@ -244,7 +244,7 @@ def test_held_model_is_made_again_after_model_setup_and_with_another_cell(interp
 
 @pytest.mark.parametrize('cell, own, expected', [
     (lstm_cell, (), lambda i, C: sigmoid(i['a_o']) * np.tanh(C)),
-    (peephole_cell, OWN, lambda i, C: sigmoid(i['a_o'] + i['own2'] * C) * np.tanh(C)),
+    (peephole_cell, OWN, lambda i, C: sigmoid(i['a_o'] + i['own[2]'] * C) * np.tanh(C)),
     (lambda a_f, a_i, a_o, a_g, C_prev: (tt.tanh(a_o), a_f * C_prev), (), lambda i, C: np.tanh(i['a_o'])),
     (lambda a_f, a_i, a_o, a_g, C_prev: (C_prev, C_prev * a_f), (), lambda i, C: i['C_prev']),
     (lambda a_f, a_i, a_o, a_g, C_prev: [a_f * C_prev] * 2, (), lambda i, C: C)])
@@ -253,11 +253,11 @@ def test_h_follows_from_the_held_C(cell, own, expected):
     made, random = Cell(cell, own, 'float64'), np.random.default_rng(3)
     held = held_cell(made)
     assert held.own == own + HOLD and held.name == made.name
-    names = [*INPUTS, *[f'own{k}' for k in range(len(own))]]
+    *names, name_of_held, name_of_at = *INPUTS, *own_inputs(len(held.own))
     inputs = {name: random.uniform(-1, 1, (3, 4)) for name in names}
     free = evaluate(made.program.forward, inputs)[:2]
     is_held, at = np.array([0, 1, 0, 1.0]), random.uniform(-2, 2, 4)
-    found = evaluate(held.program.forward, dict(inputs, **{f'own{len(own)}': is_held, f'own{len(own) + 1}': at}))[:2]
+    found = evaluate(held.program.forward, {**inputs, name_of_held: is_held, name_of_at: at})[:2]
     C = np.where(is_held, at, free[1])
     np.testing.assert_array_equal(found[1], C)
     np.testing.assert_allclose(found[0], expected(inputs, C), rtol=1e-13)

@@ -6,7 +6,6 @@ import pytest
 
 from engine.parallel import SingleProcess
 from engine.run.schedule import Schedule
-from engine.terminal import StopRequest
 from learner import Learner, by_number, epochs_of, learn, progress_of, settled
 from scripts import log_rows
 
@@ -180,14 +179,14 @@ def test_resumed_where_the_run_went_back(tmp_path, monkeypatch, stop_after):
     costing(monkeypatch, cost)
     straight, _ = learn(tmp_path / 'straight', falling, *options)
     assert straight.rates == [8] * 4 + [2] * 10
-    stop, steps = StopRequest(SingleProcess()), []
+    group, steps = SingleProcess(), []
 
     def stopping(n, rate):
         steps.append(n)
-        stop._group.stop_requested = len(steps) >= stop_after
+        group.stop_requested = len(steps) >= stop_after
         return cost(n, rate)
     costing(monkeypatch, stopping)
-    learn(tmp_path, falling, *options, stop=stop)
+    learn(tmp_path, falling, *options, group=group)
     costing(monkeypatch, cost)
     again, _ = learn(tmp_path, falling, *options, resume=str(tmp_path / 'r_t.txt_interrupted.npz'))
     assert again.rates == straight.rates and not (tmp_path / 'r_t.txt_interrupted.npz').exists()

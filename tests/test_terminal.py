@@ -40,7 +40,7 @@ PIPED, ASCII = [KINDS.encode(encoding, 'backslashreplace').decode() for encoding
 
 # ---------------------------------------------------------------- a terminal
 
-def on_terminal(arguments, folder, interrupt_at=None, close_at=None, columns=80):
+def on_terminal(arguments, folder, interrupt_at=None, close_at=None):
     """Run Python on a terminal; return its exit status and what the terminal got.
 
     interrupt_at: the output after which the user presses Ctrl-C; close_at: after which the terminal is closed.
@@ -49,7 +49,7 @@ def on_terminal(arguments, folder, interrupt_at=None, close_at=None, columns=80)
     import termios
     pid, screen = pty.fork()
     if pid == 0:
-        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', columns and 24, columns, 0, 0))
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0))
         os.chdir(str(folder))
         os.environ.pop('COLUMNS', None)         # pytest-xdist sets it for its workers
         os.execve(sys.executable, [sys.executable] + [str(a) for a in arguments], environment(FAST))
@@ -100,16 +100,15 @@ with terminal.bar(100, 'reading \x1b[2J', 'steps') as bar:
     for i in range(20):
         time.sleep(0.1)
         bar.update(5)
-    bar.set_description_str('epoch 2')
+    bar.desc = 'epoch 2'
     bar.update(0)
     bar.write('a line')
 print('end')
 """
 
 
-@pytest.mark.parametrize('columns', [80, 0])           # a terminal may say that it has none
-def test_bar_on_a_terminal(tmp_path, columns):
-    status, screen = on_terminal(['-c', BAR], tmp_path, columns=columns)
+def test_bar_on_a_terminal(tmp_path):
+    status, screen = on_terminal(['-c', BAR], tmp_path)
     assert status == 0 and '\x1b[2J' not in screen and re.search(r'\rreading \\x1b\[2J: +\d+%\|.* \d+/100 \[', screen)
     assert re.search('\r +\ra line\n(.*\r)?end\n$', screen, re.DOTALL)
 
@@ -224,9 +223,10 @@ def test_training_goes_on_where_a_signal_is_ignored(tmp_path, number):
 
 
 def test_second_signal_stops_at_once():
-    with terminal.StopRequest(SingleProcess()) as stop:
+    group = SingleProcess()
+    with terminal.stopped_by_signals(group):
         signal.raise_signal(signal.SIGTERM)
-        assert stop.agreed
+        assert group.stop_agreed
         for number in (signal.SIGINT, signal.SIGUSR1):
             with pytest.raises(KeyboardInterrupt):
                 signal.raise_signal(number)

@@ -9,7 +9,6 @@ complete. So nothing is locked: two processes that compile the same replace each
 """
 import contextlib
 import ctypes
-import errno
 import functools
 import hashlib
 import importlib.util
@@ -29,7 +28,6 @@ MOST_AT_ONCE = 8           # compilers, each of which takes 200 MB
 WORTH_HEADER = 6           # modules: for fewer, compiling the headers ahead takes longer than it saves
 HEADERS = ('Python.h', 'iostream', 'theano_mod_helper.h', 'math.h', 'numpy/arrayobject.h', 'numpy/arrayscalars.h',
            'vector', 'algorithm')                              # of most of Theano's modules
-SYSTEM = errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG        # not the source is to blame
 
 
 class CompilerError(OSError):
@@ -183,8 +181,7 @@ def _compile(path, file, folder, needs):
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, encoding='utf-8', errors='replace')
     if done.returncode:
         said = ' '.join(done.stderr.replace(folder + os.sep, '').split())
-        of_system = any(os.strerror(number) in said for number in SYSTEM)
-        raise (OSError if of_system else CompilerError)(f'the C++ compiler failed ({done.returncode}: {said[:200]})')
+        raise CompilerError(f'the C++ compiler failed ({done.returncode}: {said[:200]})')
     os.replace(partial, path)
 
 

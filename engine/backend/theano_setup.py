@@ -7,7 +7,7 @@ import sys
 import sysconfig
 import warnings
 
-from engine.backend import compiler, formulas, gpu, modules, patches
+from engine.backend import compiler, formulas, modules, patches
 from engine.backend.modules import CompilerError, compiling  # noqa: F401
 from engine.terminal import warn
 
@@ -88,6 +88,7 @@ def _import_theano():
             raise error.args[0] from None                  # of the module that Theano compiles first
         raise
     if theano.config.device != 'cpu':
+        from engine.backend import gpu                     # late: few need it
         _check_device(theano.config.device)
         gpu.patch(theano)
     modules.install(theano)

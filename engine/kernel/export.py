@@ -24,25 +24,16 @@ def format_of(path):
 def write(path, cell, p, uchar):
     """Write a Cell that has a program, parameters by name, and uchar (V,), as CharLSTM.export says."""
     ending = format_of(path)
-    if ending == '.c':
-        p = {name: array.astype(np.float32) for name, array in p.items()}
-    elif not cell.standard:
+    if ending == '.safetensors' and not cell.standard:
         raise ValueError(f"PyTorch's nn.LSTM has the standard cell, and this model {cell.name}: export .c")
-    if not all(np.isfinite(array).all() for array in p.values()):
-        raise ValueError(f'{path} was not written: the parameters are no finite float32 numbers')
     contents = (c_file if ending == '.c' else tensors_file)(cell, p, uchar)
     with write_whole(path) as f:
         f.write(contents)
 
 
-def _constant(value):
-    """Return a number of a formula as a float of C."""
-    return f'{np.float32(value)}f'.replace('inff', 'INFINITY').replace('nanf', 'NAN')
-
-
 def _array(declaration, array):
-    """Return the definition of an array, float32. By nine digits, C reads the same numbers."""
-    digits = ['%.9g' % value for value in array.ravel().tolist()]
+    """Return the definition of an array. By nine digits, C reads the same numbers of float32."""
+    digits = ['%.9g' % value for value in array.astype(np.float32).ravel().tolist()]
     digits = ['-0.0' if number == '-0' else number for number in digits]       # -0 is a whole number of C, 0
     numbers = re.sub(r'((?:\S+ ){8})', r'\1\n', ', '.join(digits))
     return f'static const float {declaration} = {{\n{numbers}\n}};'
@@ -58,10 +49,11 @@ def _cell(program):
     """Return the lines of a step of unit k: what the cell reads of it, its formula, and the new h[k] and C[k]."""
     code = program.forward._replace(outputs=program.forward.outputs[:2])
     read = {value for _, _, arguments in code.lines for value in arguments} | set(code.outputs)
-    gates = [f'{gate} = a[{i} * H + k]' for i, gate in enumerate(GATES) if gate in read]
-    places = {'C_prev': 'C[k]', **{name: f'own[{i} * H + k]' for i, name in enumerate(own_inputs(program.own))}}
-    inputs = [*gates, *[f'{name} = {place}' for name, place in places.items() if name in read]]
-    statements, (h, C) = written(code, {}, 'const float {} = {};', _constant, 'cell_')
+    places = {gate: f'a[{i} * H + k]' for i, gate in enumerate(GATES)} | {'C_prev': 'C[k]'}
+    names = {name: f'own{i}' for i, name in enumerate(own_inputs(program.own))}
+    places |= {name: f'own[{i} * H + k]' for i, name in enumerate(names)}
+    inputs = [f'{names.get(name, name)} = {place}' for name, place in places.items() if name in read]
+    statements, (h, C) = written(code, names, 'const float {} = {};', lambda value: f'{np.float32(value)}f', 'cell_')
     lines = [f'const float {", ".join(inputs[start:start + 4])};' for start in range(0, len(inputs), 4)]
     return '\n        '.join([*lines, *statements, f'h[k] = {h};', f'C[k] = {C};'])
 
@@ -76,7 +68,7 @@ def _functions(text):
 
 
 def c_file(cell, p, uchar):
-    """Return the file in bytes. cell: a Cell that has a program; p: parameters, float32, by name; uchar: (V,)."""
+    """Return the file in bytes. The arguments are those of write."""
     lines, strings = _cell(cell.program), ',\n'.join(map(_string, uchar))
     arrays = {'U1[V * 4 * H1]': stacked(p['U1']), 'W1[H1 * 4 * H1]': stacked(p['W1']), 'b1[4 * H1]': p['b1'],
               'U2[H1 * 4 * H2]': stacked(p['U2']), 'W2[H2 * 4 * H2]': stacked(p['W2']), 'b2[4 * H2]': p['b2'],

@@ -1,7 +1,6 @@
 """The LSTM on the CPU: Theano Ops that call the C code of this folder.
 
-charlstm.py composes its network from the class Kernel, at the end of this file. The class Scan, in
-engine/kernel/scan.py, has the same methods with theano.scan.
+charlstm.py composes its network from the class Kernel, at the end of this file, or from Scan in engine/kernel/scan.py.
 
 Sizes: T steps, B sequences, H units, N = T*B characters, V characters in the vocabulary; "4H" is the gates f, i, o, g
 side by side.
@@ -11,7 +10,7 @@ import functools
 import math
 import re
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,11 +24,8 @@ gof = theano.gof
 _constant = theano.gradient.grad_undefined             # of an input: there is no gradient of it
 
 C_FILES = {path.name: path.read_text(encoding='utf-8') for path in Path(__file__).resolve().parent.glob('*.[ch]')}
-CACHE_LINE = 64                # bytes, to which the kernel's memory is aligned
 NOTHING = ctypes.c_char * 0    # what _address lays over an array
 
-
-# ---------------------------------------------------------------- the library
 
 @functools.lru_cache(maxsize=None)
 def joined(text, cell=''):
@@ -39,13 +35,10 @@ def joined(text, cell=''):
 
 
 class Library(NamedTuple):
-    """The compiled kernel for a dtype, 'float32' or 'float64', and a cell.
-
-    bfloat16: None, or a key of MACROS: what multiplies the operands of products, which are rounded to bfloat16.
-    """
+    """The compiled kernel for a dtype and a cell. bfloat16: None, or a key of MACROS: what multiplies in products."""
     dtype: str
     program: Program
-    bfloat16: Optional[str] = None
+    bfloat16: str | None = None
 
     def path(self):
         """Return the path of the library, which may still have to be compiled."""
@@ -67,8 +60,6 @@ def loaded(library):
     return C
 
 
-# ---------------------------------------------------------------- what all Ops share
-
 def _address(array):
     """Return array.ctypes.data of an array in C order, in a third of the time."""
     return ctypes.addressof(NOTHING.from_buffer(array))
@@ -77,28 +68,33 @@ def _address(array):
 def _output(slot, shape, dtype):
     """Return the address of an array for an output, which Theano's slot, a list of one, gets.
 
-    That of the last call is used again where it fits, as fresh memory costs page faults. A new one begins at a cache
-    line, as NumPy's do not.
+    That of the last call is used again, as fresh memory costs page faults. A new one begins at a cache line.
     """
     array = slot[0]
     if array is None or array.shape != shape or not array.flags.carray:
-        memory = np.empty(np.dtype(dtype).itemsize * math.prod(shape) + CACHE_LINE, np.uint8)
-        array = slot[0] = np.ndarray(shape, dtype, memory, -_address(memory) % CACHE_LINE)
+        memory = np.empty(np.dtype(dtype).itemsize * math.prod(shape) + 64, np.uint8)
+        array = slot[0] = np.ndarray(shape, dtype, memory, -_address(memory) % 64)
     return _address(array)
 
 
 class _KernelOp(gof.Op):
-    """An Op that calls the kernel. library: a Library.
+    """An Op that calls the kernel.
 
     A subclass declares its inputs and outputs by name, with their shapes: dict(U='D,V', index='int32 N') are an array
-    (D,V) of the library's dtype and one (N,) of int32. Inputs of int32 are characters, which are below V. Its method
-    run calls C with the addresses of these arrays and the sizes, and returns 0, or -1 when out of memory.
+    (D,V) of the library's dtype and one (N,) of int32, of characters below V; N='int64 ' is a number and the size N.
+    A name with "own" stands for each of the cell's own parameters. Its method run calls C with the addresses of these
+    arrays and the sizes, and returns -1 when out of memory.
     """
     __props__ = ('library',)
+    inputs, outputs = {}, {}
     destroy_map = {}                           # Theano's: an output to the inputs whose memory it takes
 
     def __init__(self, library):
         self.library, self._plans = library, {}
+        self.inputs, self.outputs = [
+            {f'{name}{k}': text for name, text in declared.items()
+             for k in (range(library.program.own) if 'own' in name else [''])}
+            for declared in (self.inputs, self.outputs)]
 
     def _arrays(self, declared):
         """Return the dtype and the sizes of each of the declared arrays."""
@@ -106,7 +102,6 @@ class _KernelOp(gof.Op):
         return [(dtype or self.library.dtype, shape.split(',') if shape else []) for dtype, _, shape in found]
 
     def make_node(self, *inputs):
-        """Raise TypeError for an input of another dtype or number of dimensions than declared."""
         inputs = [tt.as_tensor_variable(v) for v in inputs]
         for v, (dtype, sizes) in zip(inputs, self._arrays(self.inputs)):
             if (v.dtype, v.ndim) != (dtype, len(sizes)):
@@ -115,34 +110,28 @@ class _KernelOp(gof.Op):
                                         for dtype, sizes in self._arrays(self.outputs)])
 
     def compiled_files(self):
-        """Return what engine/backend/modules.py compiles, all at once."""
-        return [self.library.path()]
-
-    @functools.cached_property
-    def _C(self):
-        return loaded(self.library)
+        return [self.library.path()]           # which engine/backend/modules.py compiles with others
 
     def make_thunk(self, node, storage_map, compute_map, no_recycling, impl=None):
-        assert self._C                         # loaded now, not in the first call
+        self._C = loaded(self.library)         # now, not in the first call
         return super().make_thunk(node, storage_map, compute_map, no_recycling, 'py')
 
-    def _plan(self, shapes, **values):
+    def _plan(self, shapes):
         """Return the sizes by name, dtype and shape of each output, and which inputs are characters."""
         inputs = self._arrays(self.inputs)
-        pairs = [pair for (_, sizes), shape in zip(inputs, shapes) for pair in zip(sizes, shape)]
-        sizes = dict(values, **{size: n for size, n in pairs if size.isidentifier()})
+        pairs = [pair for name, (_, sizes), shape in zip(self.inputs, inputs, shapes)
+                 for pair in zip(sizes or [name], shape)]
+        sizes = {size: n for size, n in pairs if size.isidentifier()}
         if any(eval(size, {}, sizes) != n for size, n in pairs):
             raise self._misfit(shapes)
-        outputs = [(dtype, tuple(eval(size, {}, sizes) for size in shape))
-                   for dtype, shape in self._arrays(self.outputs)]
+        outputs = [(dtype, tuple(eval(n, {}, sizes) for n in shape)) for dtype, shape in self._arrays(self.outputs)]
         return sizes, outputs, [k for k, (dtype, _) in enumerate(inputs) if dtype == 'int32']
 
     def _misfit(self, shapes):
-        return ValueError(f'{type(self).__name__}: shapes {shapes} or values of its inputs do not fit: expected '
-                          f'{self.inputs}')
+        return ValueError(f'{type(self).__name__}: shapes {shapes} or characters do not fit: expected {self.inputs}')
 
     def perform(self, node, inputs, storage):
-        """Compute the outputs. A training step does this some 17 times: it takes about 5 microseconds."""
+        """Compute the outputs. A training step does this some 17 times, each time in about 5 microseconds."""
         inputs = [x if x.flags.carray else x.copy() for x in inputs]               # in C order, aligned
         shapes, addresses = tuple([x.shape or (x.item(),) for x in inputs]), [_address(x) for x in inputs]
         if shapes not in self._plans:
@@ -163,8 +152,6 @@ def _no_gradient(*output_gradients):
     return all(isinstance(g.type, theano.gradient.DisconnectedType) for g in output_gradients)
 
 
-# ---------------------------------------------------------------- products and the embedding
-
 class Product(_KernelOp):
     """The matrix product of a and b, each of any strides."""
     inputs, outputs = dict(a='M,K', b='K,N'), dict(ab='M,N')
@@ -181,19 +168,15 @@ class Product(_KernelOp):
 
     def L_op(self, inputs, outputs, gradients):
         (a, b), (d,) = inputs, gradients
-        # b is the transpose of weights, so its gradient is computed as a transpose, too: it then lies in memory in the
-        # order of the weights, in which their update reads it.
+        # b is the transpose of weights, so its gradient is one, too: then it has the order of the weights in memory.
         return [self(d, b.T), self(d.T, a).T]
 
 
 class SumsOfSquares(_KernelOp):
     """For each array, of any shape, the sum of the squares of its numbers."""
-    inputs, outputs = dict(arrays='...'), dict(sums='')
 
     def make_node(self, *arrays):
-        if any(v.dtype != self.library.dtype for v in arrays):
-            raise TypeError(f'SumsOfSquares: arrays are {[v.dtype for v in arrays]}; expected {self.library.dtype}')
-        return gof.Apply(self, arrays, [tt.scalar(dtype=v.dtype) for v in arrays])
+        return gof.Apply(self, arrays, [tt.scalar(dtype=self.library.dtype) for _ in arrays])
 
     def perform(self, node, inputs, storage):
         for v, slot in zip(inputs, storage):
@@ -221,25 +204,18 @@ class AddColumns(_KernelOp):
         return self._C.add_columns(N, V, D, *inputs[1:], *outputs, self._C.threads())
 
 
-# ---------------------------------------------------------------- the layer
-
 def _pointers(addresses):
     """Return an array of C with the addresses of a cell's own parameters."""
     return (ctypes.c_void_p * len(addresses))(*addresses)
 
 
 class _LayerOp(_KernelOp):
-    """An Op of a layer, forward or backward, whose last inputs are the cell's own parameters, (H,) each.
-
-    truncate: the gradient flows through the last `truncate` steps, -1: all. in_place: whether an output overwrites an
-    input, as may_destroy says. Theano does this only where nothing else needs that input.
-    """
+    """An Op of a layer. Gradients flow through the last `truncate` steps, -1: all. in_place: as may_destroy says."""
     __props__ = ('library', 'truncate', 'in_place')
 
     def __init__(self, library, truncate=-1, in_place=False):
         super().__init__(library)
         self.truncate, self.in_place, self.destroy_map = truncate, in_place, self.may_destroy if in_place else {}
-        self.inputs = dict(self.inputs, **{f'own_{k}': 'H' for k in range(library.program.own)})
 
 
 class LSTM(_LayerOp):
@@ -247,11 +223,9 @@ class LSTM(_LayerOp):
 
     Inputs: the input's share a_x of the pre-activations; weights W and bias b; the states h0, C0 before the first step.
     Outputs: the states h, C after each step; what the gradient needs of the forward pass, kept; the states h_end, C_end
-    after the last step. These are copies: a compiled function hands the memory of its results to the caller, and with
-    views that would be the memory of all steps.
-    The gradient flows from h to a_x, W, b and the cell's own parameters only; h0 and C0 are constants.
+    after the last step, which are copies, as a caller of views would keep the memory of all steps.
     """
-    inputs = dict(a_x='T,B,4*H', W='4,H,H', b='4,H', h0='B,H', C0='B,H')
+    inputs = dict(a_x='T,B,4*H', W='4,H,H', b='4,H', h0='B,H', C0='B,H', own='H')
     outputs = dict(h='T,B,H', C='T,B,H', kept='T,B,4*H', h_end='B,H', C_end='B,H')
     may_destroy = {2: [0]}
 
@@ -268,17 +242,10 @@ class LSTM(_LayerOp):
 
 
 class LSTMGradient(_LayerOp):
-    """The gradient of LSTM, from the gradient dh on h and from inputs and outputs of LSTM.
-
-    After its outputs follow the gradients of the cell's own parameters, (H,) each.
-    """
-    inputs = dict(dh='T,B,H', W='4,H,H', h='T,B,H', C='T,B,H', kept='T,B,4*H', h0='B,H', C0='B,H')
-    outputs = dict(da_x='T,B,4*H', dW='4,H,H', db='4,H')
+    """The gradient of LSTM, from dh on h: of a_x, W, b and the cell's own parameters. h0 and C0 are constants."""
+    inputs = dict(dh='T,B,H', W='4,H,H', h='T,B,H', C='T,B,H', kept='T,B,4*H', h0='B,H', C0='B,H', own='H')
+    outputs = dict(da_x='T,B,4*H', dW='4,H,H', db='4,H', d_own='H')
     may_destroy = {0: [4]}
-
-    def __init__(self, library, truncate=-1, in_place=False):
-        super().__init__(library, truncate, in_place)
-        self.outputs = dict(self.outputs, **{f'd_own_{k}': 'H' for k in range(library.program.own)})
 
     def run(self, inputs, outputs, T, B, H):
         return self._C.lstm_backward(T, B, H, self.truncate, *inputs[:7], _pointers(inputs[7:]), *outputs[:3],
@@ -293,13 +260,9 @@ def _in_place(node):
 
 
 # After everything that changes the graph (up to 50), before Theano's elementwise operations in place (75).
-# Registered only once, even if this module is loaded twice.
-if 'charlstm_in_place' not in theano.compile.optdb.__db__:
-    theano.compile.optdb.register('charlstm_in_place', gof.TopoOptimizer(
-        _in_place, failure_callback=gof.TopoOptimizer.warn_inplace), 70, 'fast_run', 'inplace')
+theano.compile.optdb.register('charlstm_in_place', gof.TopoOptimizer(
+    _in_place, failure_callback=gof.TopoOptimizer.warn_inplace), 70, 'fast_run', 'inplace')
 
-
-# ---------------------------------------------------------------- softmax with its cost
 
 class SoftmaxCrossEntropy(_KernelOp):
     """Costs -log p[y], in nats, with p = softmax(scores + c); the most probable characters; p; the means of -log p."""
@@ -326,42 +289,26 @@ class SoftmaxCrossEntropyGradient(_KernelOp):
         return self._C.cross_entropy_gradient(N, V, *inputs, *outputs)
 
 
-# ---------------------------------------------------------------- sampling
-
 class _Sampling(ctypes.Structure):
     """`sampling` of kernel.h."""
-    _fields_ = [*[(name, ctypes.c_long) for name in ('V', 'H1', 'H2', 'B', 'prime', 'length')],
-                *[(name, ctypes.c_void_p) for name in ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'Vw', 'c', 'own1', 'own2',
-                                                       'bits', 'text')],
-                ('temperature', ctypes.c_double), ('top_k', ctypes.c_long), ('top_p', ctypes.c_double),
-                *[(name, ctypes.c_void_p) for name in ('h1', 'C1', 'h2', 'C2', 'panels1', 'panels2', 'panels3',
-                                                       'panels4')]]
+    _fields_ = [(name, kind) for kind, names in (
+        (ctypes.c_long, 'V H1 H2 B prime length'), (ctypes.c_void_p, 'U1 W1 b1 U2 W2 b2 Vw c own1 own2 bits text'),
+        (ctypes.c_double, 'temperature'), (ctypes.c_long, 'top_k'), (ctypes.c_double, 'top_p'),
+        (ctypes.c_void_p, 'h1 C1 h2 C2 panels1 panels2 panels3 panels4')) for name in names.split()]
 
 
 class Sample(_KernelOp):
     """Continuations of texts, character after character without a return to Python.
 
     Inputs: prime, the first characters of the texts, none of which has been read; bits, a number from 0 to 2^53 - 1
-    for each character to draw, or of shape (0,B) to take the most probable ones; n, how many characters follow; choice,
-    which is temperature, top_k and top_p; the states before prime; the eight parameters, U1 as (V,4H1); the cell's
-    own, of layer 1, then of layer 2.
+    for each character to draw, or of shape (0,B) to take the most probable ones; N, how many characters follow; choice,
+    which is temperature, top_k and top_p; the states before prime; the parameters, U1 as (V,4H1); the cell's own.
     Outputs: the texts, and the states after all characters but the last.
     """
-    inputs = dict(prime='int32 M,B', bits='int64 drawn,B', n='int64 ', choice='3',
+    inputs = dict(prime='int32 M,B', bits='int64 drawn,B', N='int64 ', choice='3',
                   h1='B,H1', C1='B,H1', h2='B,H2', C2='B,H2', U1='V,4*H1', W1='4,H1,H1', b1='4,H1',
-                  U2='4,H2,H1', W2='4,H2,H2', b2='4,H2', Vw='V,H2', c='V')
+                  U2='4,H2,H1', W2='4,H2,H2', b2='4,H2', Vw='V,H2', c='V', own1_='H1', own2_='H2')
     outputs = dict(text='int32 M+N,B', h1_end='B,H1', C1_end='B,H1', h2_end='B,H2', C2_end='B,H2')
-
-    def __init__(self, library):
-        super().__init__(library)
-        self.inputs = dict(self.inputs, **{f'own{layer}_{k}': f'H{layer}' for layer in (1, 2)
-                                           for k in range(library.program.own)})
-
-    def _plan(self, shapes):
-        (M, _), (drawn, _), (n,) = shapes[:3]
-        if M < 1 or n < 0 or drawn not in (0, n):
-            raise self._misfit(shapes)
-        return super()._plan(shapes, N=n)
 
     def run(self, inputs, outputs, V, H1, H2, B, M, N, drawn):
         real = np.ctypeslib.as_ctypes_type(self.library.dtype)
@@ -378,14 +325,11 @@ class Sample(_KernelOp):
         return self._C.sample(ctypes.byref(sampling), self._C.threads())
 
 
-# ---------------------------------------------------------------- what charlstm.py composes its network from
-
 class Kernel:
-    """The five operations of which the network is made, with the methods of scan.Scan but in C, and sampling."""
+    """The methods of scan.Scan in C, and sampling. cell: has a program. bfloat16: as for Library."""
     updates = {}               # of random numbers that a cell draws: none
 
     def __init__(self, cell, bfloat16=None):
-        """Take a cell.Cell that has a program. bfloat16: as for Library."""
         self._library = Library(cell.dtype, cell.program, bfloat16)
 
     def columns(self, U, x):
@@ -407,7 +351,6 @@ class Kernel:
 
     def sample(self, prime, bits, n, choice, states, p):
         """Return the outputs of Sample for the parameters p by name."""
-        U1 = stacked(p['U1'])                                                     # (V, 4H1)
         return Sample(self._library)(
-            prime, bits, n, choice, *states, U1, *[p[name] for name in NAMES[1:]],
-            *own_of_layer(p, 1), *own_of_layer(p, 2))
+            prime, bits, n, choice, *states, stacked(p['U1']), *[p[name] for name in NAMES[1:]], *own_of_layer(p, 1),
+            *own_of_layer(p, 2))

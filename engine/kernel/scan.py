@@ -1,8 +1,4 @@
-"""The network's operations by theano.scan: for GPUs, without a compiler, and for cells that the kernel cannot run.
-
-The class Scan has the methods of Kernel in engine/kernel/ops.py, with the same arguments and results. To change the
-model, edit charlstm.py: Kernel and Scan follow it.
-"""
+"""The network's operations by theano.scan: for GPUs, without a compiler, and for cells that the kernel cannot run."""
 import collections
 
 from engine.backend.theano_setup import theano, tt
@@ -10,20 +6,17 @@ from engine.model.parameters import stacked
 
 
 class Scan:
-    """The five operations of which the network is made."""
+    """The five operations of which the network is made, as in the class Kernel of ops.py. cell: a Cell."""
 
     def __init__(self, cell):
-        """Take a cell.Cell."""
         self._cell = cell
         self.updates = collections.OrderedDict()       # of random numbers that a cell draws
 
-    @staticmethod
-    def columns(U, x):
+    def columns(self, U, x):
         """Return the columns x (N,) of weights U (4,H,V): their products with one-hot vectors, (N,4H)."""
         return stacked(U)[x]
 
-    @staticmethod
-    def product(a, B):
+    def product(self, a, B):
         """Return the matrix product a.B (M,N)."""
         return tt.dot(a, B)
 
@@ -45,8 +38,7 @@ class Scan:
         self.updates.update(updates)
         return h, C, (h[-1], C[-1])
 
-    @staticmethod
-    def cross_entropy(scores, c, y):
+    def cross_entropy(self, scores, c, y):
         """Return costs -log p[y] (T,B), in nats; the most probable characters, int (T,B); p (T*B,V); spread (T,B).
 
         p: the probabilities softmax(scores + c), of scores (T*B,V) and bias c (V,). y: the targets, int (T,B).
@@ -58,7 +50,6 @@ class Scan:
         spread = costs + a_y - a.mean(axis=1)                          # since -log p[v] = costs + a_y - a[v]
         return costs.reshape(y.shape), best.reshape(y.shape), p, spread.reshape(y.shape)
 
-    @staticmethod
-    def sums_of_squares(arrays):
+    def sums_of_squares(self, arrays):
         """Return, for each of the arrays, the sum of the squares of all its numbers."""
         return [tt.sqr(v).sum() for v in arrays]

@@ -1,28 +1,23 @@
 """Learn a short text with NumPy alone: python -m engine.lesson TEXT OUT"""
-import os
-
 import numpy as np
 
 from engine.lesson.numpy_lstm import learn, write
-from engine.model.files import write_whole
+from engine.model.files import refuse_to_replace, write_whole
 from engine.model.parameters import parameter_shapes
 from engine.model.text import read_text
 from engine.terminal import Parser, main
 
-UNITS, STREAMS = 64, 10
+UNITS = 64                     # of each layer
 
 
 def program(options):
     """Run the whole program."""
-    if os.path.exists(options.out) and not options.overwrite:
-        raise ValueError(f'{options.out} exists already: choose another name, or --overwrite to replace it')
+    refuse_to_replace(options.out, options.overwrite, [options.text])
     codes, uchar, _ = read_text(options.text)
-    if len(codes) <= STREAMS:
-        raise ValueError(f'{options.text} has {len(codes)} characters: expected more than {STREAMS}')
     random, limit = np.random.default_rng(options.random_seed), UNITS ** -0.5
-    p = {name: random.uniform(-limit, limit, shape)
-         for name, shape in parameter_shapes(len(uchar), UNITS, UNITS).items()}
-    for epoch, cost in enumerate(learn(p, codes, options.epochs, STREAMS), 1):
+    shapes = parameter_shapes(len(uchar), UNITS, UNITS)
+    p = {name: random.uniform(-limit, limit, shape) for name, shape in shapes.items()}
+    for epoch, cost in enumerate(learn(p, codes, options.epochs), 1):
         with write_whole(options.out) as file:
             np.savez(file, uchar=np.array(list(uchar)), **p)
         sample = ''.join(uchar[write(p, random, 60)])

@@ -42,10 +42,7 @@ class NoOutputGate(CharLSTM):
 
 
 class GRU(CharLSTM):
-    """A gated recurrent unit (Cho et al. 2014): its one state is C, and i is its reset gate.
-
-    That acts on the part of the new value that comes from h. Here a_o takes this place, which has products of its own.
-    """
+    """A gated recurrent unit (Cho et al. 2014): its one state is C. The reset gate i acts on a_o, the part from h."""
 
     @staticmethod
     def cell(a_f, a_i, a_o, a_g, C_prev):

@@ -26,8 +26,7 @@ def program(options):
 
 
 if __name__ == '__main__':
-    parser = Parser(prog='formulas.py', description='Print a cell, the gradient that Theano derives from it, and both '
-                    'in C.')
+    parser = Parser(prog='formulas.py', description=__doc__.splitlines()[0])
     parser.add_argument('cell', metavar='FILE:CLASS', nargs='?', help='class with a cell, as for train.py --cell '
                         '(default: the cell of charlstm.py)')
     main(parser, program)

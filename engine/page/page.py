@@ -11,10 +11,11 @@ import numpy as np
 from engine import report
 from engine.analysis import QUOTES
 from engine.kernel.cell import held_cell, js_function, js_learning_functions, js_steps
-from engine.model.checkpoint import FORMAT, opened
+from engine.model.checkpoint import FORMAT, METADATA, opened
 from engine.model.files import base_name, write_whole
 from engine.model.parameters import cell_of
 from engine.model.text import encoded, smallest_type
+from engine.page.copies import share
 from engine.run import logs, recipe, table
 from engine.saving import other_program_cell
 from engine.terminal import note
@@ -28,8 +29,7 @@ SCRIPTS = MODEL + ('format', 'vocabulary', 'data', 'state', 'elements', 'colour'
 MOST_CHARACTERS = 10_000       # of a file, in a page
 MOST_EPOCHS = 100              # that a page shows samples and costs of
 ALTERNATIVES = 5               # most probable characters that a page shows
-MOST_STATES = 1_200_000        # bytes of cell states in a page,
-LEAST_UNITS = 16               # but at least this many units, however long the text is
+MOST_STATES, LEAST_UNITS = 1_200_000, 16       # bytes of cell states in a page, but at least so many units
 EVERY = 500                    # characters from one stored state of the network to the next: views read from these
 NAMED = 10                     # characters that are left out and that a line on them names
 
@@ -54,10 +54,7 @@ def best_units(correlations, most):
 
 
 def cells(model, text):
-    """Return the units that follow a feature of the text best: names, C after each character, correlations by feature.
-
-    C is stored in bytes, from 0 for the least C that the unit has in this text to 255 for the most.
-    """
+    """Return the units that follow the text best: names, C after each character from 0 (least) to 255, correlations."""
     states = model.states(text)
     correlations = {feature: np.concatenate([by_state['C1'], by_state['C2']])
                     for feature, by_state in model.correlations(text, states).items()}
@@ -102,14 +99,11 @@ def logged_costs(checkpoint):
 
 
 def learning(checkpoint, rows):
-    """Return the passage, its costs (epochs, n-1) and the samples of some epochs, by the logs of a run, or None.
-
-    checkpoint: of the run. rows: logged_costs of it.
-    """
-    paths = [logs.path_beside(checkpoint, ending) for ending in (logs.SAMPLES, logs.PASSAGE)]
-    if not all(map(os.path.isfile, paths)):
+    """Return the passage, its costs (epochs, n-1) and samples of some epochs, by a run's logs, or None. rows: costs."""
+    of_samples, of_passage = [logs.path_beside(checkpoint, ending) for ending in (logs.SAMPLES, logs.PASSAGE)]
+    if not (os.path.isfile(of_samples) and os.path.isfile(of_passage)):
         return None
-    samples, (of_text, passage, costs) = logs.read_samples(paths[0]), logs.read_passage(paths[1])
+    samples, (of_text, passage, costs) = logs.read_samples(of_samples), logs.read_passage(of_passage)
     logged = sorted({int(epoch) for epoch, *_ in rows} & set(samples) & set(costs))
     if not logged:
         return None
@@ -123,28 +117,24 @@ def learning(checkpoint, rows):
 def for_learning(model, stored):
     """Return what a page needs to learn as train.py does, and to write a checkpoint. stored: an open checkpoint."""
     cell, (H1, H2) = cell_of(stored), [model.p[name].get_value(borrow=True).shape[1] for name in ('b1', 'b2')]
+    versions = dict(model.versions(), device='a browser')
     return dict(
         recipe={name: table.DEFAULTS[name] for name in (
             'drate', 'eps', 'momentum', 'weight_decay', 'grad_clip', 'step_clip', 'average', 'warmup')},
         rates={'model': recipe.lrate(H1, H2), **{str(H): recipe.lrate(H, H) for H in (32, 64, 128)}},
         own={name: float(value) for name, value in model.cell_parameters.items()}, formula=cell['formula'],
-        quotes=QUOTES,
-        about=dict(format=FORMAT, lp={}, averaged_steps=0, validation_index=0, random=None, text={}, progress=None,
-                   cell=cell, optimiser=[], precision='float32', versions=dict(model.versions(), device='a browser')))
+        quotes=QUOTES, about=dict(METADATA, format=FORMAT, cell=cell, versions=versions))
 
 
 def marks(text, copies):
     """Return which passages of a text a page underlines, a dict with a line on them. copies: as for write_page."""
-    passages = copies.passages or [copies.longest] if copies.longest and not copies.whole else []
-    line = copies.share() + '.'
-    if copies.whole:
-        line += ' All is one passage, so nothing is underlined.'
-    elif passages:
-        line += f' The longest, of {copies.longest.length:,}, is underlined. Look at a passage to see where it stands.'
-    begins = len(text) - len(copies.written)
-    return dict(name=copies.name, line=line, passages=[
-        dict(start=begins + place['start'], **{name: place[name] for name in ('length', 'line', 'before', 'after')})
-        for place in copies.places(passages)])
+    longest, line = copies['longest'], share(copies) + '.'
+    passages = copies['passages'] or ([longest] if longest else [])
+    if longest:
+        line += f' The longest, of {longest["length"]:,}, is underlined. Look at a passage to see where it stands.'
+    begins = len(text) - copies['characters']
+    return dict(name=copies['file'], line=line, passages=[
+        dict(place, start=begins + place['start']) for place in passages])
 
 
 def page_data(model, checkpoint, text, source, against=None, copies=None):
@@ -163,10 +153,9 @@ def page_data(model, checkpoint, text, source, against=None, copies=None):
 # ---------------------------------------------------------------- the page
 
 def beginning_of(text, path, left_out, learned=False):
-    """Return as much of a file's text as a page shows, and a line that says how much that is.
+    """Return as much of a file's text as a page shows, and a line on it. learned: whether the model learned from it.
 
-    left_out: how often each character was in the file that is not in the text, since a model never saw it. learned:
-    whether the model learned from this file.
+    left_out: characters of the file that a model never saw, and how often the file has each.
     """
     shown, of_file = text[:MOST_CHARACTERS], len(text) + sum(left_out.values())
     line = f'{len(shown):,} of {of_file:,} characters of {base_name(path)}.'
@@ -186,12 +175,9 @@ def file_of_page(name):
 
 
 def fill_template(cell, data):
-    """Return the page in bytes: page.html with the looks, the scripts and the data. cell: the cell in JavaScript.
-
-    The scripts become one, whose checksum is in the page's policy, so that no other script may run in it.
-    """
+    """Return the page in bytes: page.html with the looks, the scripts and the data. cell: the cell in JavaScript."""
     script = '\n' + '\n'.join([file_of_page(f'{name}.js') for name in SCRIPTS] + [cell])
-    checksum = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    checksum = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()        # no other script may run
     as_json = json.dumps(data, allow_nan=False)                                 # in ASCII
     as_json = re.sub('[<>&]', lambda match: f'\\u{ord(match.group()):04x}', as_json)      # cannot end its <script>
     parts = dict(hash=f'sha256-{checksum}', style=file_of_page('page.css'), script=script, data=as_json)
@@ -199,12 +185,11 @@ def fill_template(cell, data):
 
 
 def write_page(path, model, checkpoint, text, source=None, against=None, copies=None):
-    """Write the page of a model and a text, whole or not at all.
+    """Write the page of a model, of a checkpoint (a path or an open one), and a text.
 
-    checkpoint: the one that the model was read from, a path or an open one. source: a line on where the text is from;
-    None if the model wrote all of it by itself. against: another model that knows all characters of the text, and its
-    checkpoint. copies: engine.copies.Copies of the text or of its end, or None. Raises OSError, and ValueError for a
-    text of fewer than two characters or with unknown ones, and for a model that JavaScript cannot compute.
+    source: a line on where the text is from; None if the model wrote it. against: another model, and its checkpoint.
+    copies: what compare() of copies.py returned for the text or its end. Raises ValueError for a model that JavaScript
+    cannot compute.
     """
     cell = other_program_cell(model, 'a page')
     script = '\n'.join([js_function(held_cell(cell).program), js_learning_functions(cell.program), js_steps(cell)])

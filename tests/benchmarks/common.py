@@ -20,11 +20,6 @@ SETTLE = 0.15              # seconds between turns: idle threads of a pool spin 
 ALPHABET = ' \n' + ''.join(chr(k) for k in range(33, 111))     # 80 characters, about what a novel has
 
 
-def cores():
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-
-
 def processor():
     """Return the processor's name."""
     with contextlib.suppress(OSError), open('/proc/cpuinfo') as f:
@@ -34,6 +29,7 @@ def processor():
 
 def print_head(*libraries):
     """Print date, machine and versions, the lines above a table."""
+    from engine.backend.modules import cores
     versions = [f'{name} {metadata.version(name)}' for name in ('Theano', 'numpy', 'scipy') + libraries]
     print(f'{datetime.date.today()}; {processor()}, {cores()} cores, load average {os.getloadavg()[0]:.1f} at the '
           f'start; {platform.system()}')
@@ -63,8 +59,7 @@ def timed(function, times=1):
 class Worker:
     """A function in a process of its own, which sleeps while it is not called.
 
-    Thread pools of different libraries in one process slow each other down.
-    In processes that take turns, each has the machine to itself.
+    Thread pools of several libraries in one process would slow each other down. So each has the machine to itself.
     """
 
     def __init__(self, make, *arguments):
@@ -79,15 +74,15 @@ class Worker:
         """Wait until the function is made. Return its attribute `found`, what it computed before, or None."""
         return self._pipe.recv()
 
-    def __call__(self, *arguments):
-        self._pipe.send(arguments)
+    def __call__(self):
+        self._pipe.send(True)
         result = self._pipe.recv()
         time.sleep(SETTLE)
         return result
 
     def close(self):
         """End the process and return its peak memory in bytes."""
-        self._pipe.send(None)
+        self._pipe.send(False)
         peak = self._pipe.recv()
         self._process.join()
         return peak
@@ -97,8 +92,8 @@ def _serve(pipe, make, arguments):
     function = make(*arguments)
     pipe.send(getattr(function, 'found', None))
     with contextlib.suppress(EOFError):                    # the benchmark has ended
-        for call in iter(pipe.recv, None):
-            pipe.send(function(*call))
+        while pipe.recv():
+            pipe.send(function())
         pipe.send(peak_memory())
 
 
@@ -146,29 +141,20 @@ def refuse_other_costs(found):
 
 # ---------------------------------------------------------------- runs of train.py
 
-def command(text, name, folder, *options):
-    """Return the words of train.py for a run with its results in a folder, which begins or resumes it."""
-    return [sys.executable, os.path.relpath(ROOT / 'train.py'), *map(str, (
-        text, name, '--output-dir', folder, '--resume', 'last', *options))]
-
-
-def result_of(text, name, folder):
-    """Return the fields that train.py wrote at the end of a run, a dict; {} without an end."""
-    path = Path(folder) / f'{name}_{Path(text).name}_result.json'
-    result = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
-    return result if result.get('finished') else {}
-
-
 def trained(text, name, folder, *options):
-    """Return the result of a run as result_of does, after it was run to its end, unless it is finished."""
-    if not result_of(text, name, folder):
-        words = command(text, name, folder, *options)
+    """Return the fields that train.py writes at the end of a run, a dict. Begin or resume it, unless it is finished."""
+    path = Path(folder) / f'{name}_{Path(text).name}_result.json'
+    if not (path.exists() and json.loads(path.read_text(encoding='utf-8'))['finished']):
+        words = [sys.executable, os.path.relpath(ROOT / 'train.py'), *map(str, (
+            text, name, '--output-dir', folder, '--resume', 'last', *options))]
         print(shlex.join(words), file=sys.stderr, flush=True)
         Path(folder).mkdir(parents=True, exist_ok=True)
         process = subprocess.Popen(words, stdout=sys.stderr)
         try:
-            process.wait()
+            status = process.wait()
         except KeyboardInterrupt:              # which reached train.py, too: it saves a checkpoint
             process.wait()
-            raise SystemExit('interrupted; the same command continues') from None
-    return result_of(text, name, folder)
+            status = 'interrupted; the same command continues'
+        if status:
+            raise SystemExit(status)
+    return json.loads(path.read_text(encoding='utf-8'))

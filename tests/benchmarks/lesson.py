@@ -33,9 +33,9 @@ def main():
         text, run, *words = shlex.split(line.replace('--random-seed 1', ''))[2:]
         results = [trained(ROOT / text, f'{run}-{seed}', options.results.resolve(), *words, '--random-seed', seed)
                    for seed in range(1, options.seeds + 1)]
-        costs = [result['best_valid_nats'] for result in results if result]
-        mean = f'{sum(costs) / len(costs):.3f}' if len(costs) == len(results) else ''      # '' where train.py stopped
-        print(f'| `{run}` | {mean} | {", ".join(f"{cost:.3f}" for cost in costs)} |', flush=True)
+        costs = [result['best_valid_nats'] for result in results]
+        each = ', '.join(f'{cost:.3f}' for cost in costs)
+        print(f'| `{run}` | {sum(costs) / len(costs):.3f} | {each} |', flush=True)
 
 
 if __name__ == '__main__':

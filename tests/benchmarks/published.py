@@ -3,11 +3,9 @@
 The command is `python tests/benchmarks/quality.py published`. It fetches nothing: SPLITS says where the texts are from.
 """
 import math
-import shlex
-from pathlib import Path
 from typing import Callable, NamedTuple
 
-from common import command, print_head, result_of, trained
+from common import print_head, trained
 
 VALIDATION, TEST, ADAPTED = 'validation', 'test', 'test, adapted'      # adapted: to the test text as it is read
 
@@ -22,10 +20,6 @@ class Figure(NamedTuple):
     source: str
     part: str = TEST
     unit: str = 'bits'
-
-
-def as_it_is(text):
-    return text
 
 
 def without_marks(text):
@@ -49,7 +43,7 @@ class Split(NamedTuple):
     units: tuple           # sizes at which to train: units of each of the two layers
     figures: tuple
     in_bytes: bool = False             # whether the figures count bytes, with CRLF and a byte order mark
-    plain: Callable = as_it_is         # from the text of a file to the text to learn
+    plain: Callable = str              # from the text of a file to the text to learn
 
 
 NANOGPT = 'nanoGPT, README, 2022', VALIDATION, 'nats'
@@ -84,17 +78,7 @@ SPLITS = {
         (Figure('best of RNN, LSTM and GRU, 1 to 3 layers', '-', '1.077', 'Karpathy et al. 2015, in Ismail 2016', TEST,
                 'nats'),
          Figure('characters counted (20-gram)', '-', '1.195', 'Karpathy et al. 2015, in Ismail 2016', TEST, 'nats')),
-        in_bytes=True),
-    'text8': Split(
-        'text8, letters and spaces of Wikipedia: 90 million to learn, 5 million to validate, 5 million to test',
-        'http://mattmahoney.net/dc/text8.zip, unpacked; an epoch takes hours: see --epochs',
-        ('text8',), (100_000_000,), (90, 95), (512,),
-        (Figure('LSTM, 512 units', '-', '1.65', 'Zhang et al. 2016, ' + KRAUSE),
-         Figure('LSTM', '-', '1.43', 'Cooijmans et al. 2016, ' + KRAUSE),
-         Figure('multiplicative LSTM, 1900 units', '45 M', '1.40', f'Krause et al. 2016; parameters {PROGRESS}'),
-         Figure('LSTM, batch normalisation', '16 M', '1.36', f'Cooijmans et al. 2016; parameters {PROGRESS}'),
-         Figure('multiplicative LSTM with dropout', '45 M', '1.27', f'Krause et al. 2016, {PROGRESS}'),
-         Figure('multiplicative LSTM with dropout', '45 M', '1.19', f'Krause et al. 2017, {PROGRESS}', ADAPTED)))}
+        in_bytes=True)}
 
 
 # ---------------------------------------------------------------- the parts of a text
@@ -152,80 +136,63 @@ def print_cells(cells):
     print('  '.join(f'{cell:<{width}}' for cell, width in zip(cells, WIDTHS)).rstrip(), flush=True)
 
 
-def figure_cells(figure):
-    """Return the cells of a published figure; the unit in which it was not published is in brackets."""
-    if figure.unit == 'nats':
-        costs = figure.cost, f'({float(figure.cost) / math.log(2):.3f})'
-    else:
-        costs = f'({float(figure.cost) * math.log(2):.3f})', figure.cost
-    return figure.model, figure.parameters, figure.part, *costs, figure.source
+def print_figures(split):
+    """Print the head of the table and the published figures. The unit in which one was not published is in brackets."""
+    print_cells(COLUMNS)
+    for figure in split.figures:
+        if figure.unit == 'nats':
+            costs = figure.cost, f'({float(figure.cost) / math.log(2):.3f})'
+        else:
+            costs = f'({float(figure.cost) * math.log(2):.3f})', figure.cost
+        print_cells([figure.model, figure.parameters, figure.part, *costs, figure.source])
 
 
-def our_cells(name, results, field, title, scale):
-    """Return the cells of a row of ours: the mean of the costs of finished runs, results of theirs."""
-    if not results:
-        return name, '-', title, '-', '-', 'no run is finished'
+def print_ours(name, results, field, title, scale):
+    """Print a row of ours: the mean of the costs of runs, whose results these are."""
     costs = [result[f'{field}_nats'] * scale for result in results]
     mean = sum(costs) / len(costs)
     of_each = '; '.join(f'{cost:.4f}, epoch {result["best_epoch"]} of {result["epochs"]}'
                         for cost, result in zip(costs, results))
-    return (name, f'{results[0]["parameters"] / 1e6:.2f} M', title, f'{mean:.4f}', f'{mean / math.log(2):.4f}', of_each)
+    print_cells([f'CharLSTM, {name}, default recipe', f'{results[0]["parameters"] / 1e6:.2f} M', title, f'{mean:.4f}',
+                 f'{mean / math.log(2):.4f}', of_each])
 
 
 # ---------------------------------------------------------------- the command
 
-def runs(name, options, folder):
-    """Return the paths of the parts of a split and, for each size, the words of train.py for each seed."""
-    split = SPLITS[name]
-    paths = [folder / f'{name}-{part}.txt' for part in ('train', 'valid', 'test')][:len(split.files + split.cuts)]
-    more = ['--valid', paths[1], '--precision', options.precision]
-    if paths[2:]:
-        more += ['--test', paths[2], '--test-adapt']
-    if options.epochs:
-        more += ['--epochs', options.epochs]
-    return paths, {f'{name}-{units}': [
-        (paths[0], f'{name}-{units}-seed{seed}', folder, '--random-seed', seed, '--num-units1', units, *more)
-        for seed in range(1, options.seeds + 1)] for units in options.units or split.units}
-
-
-def print_list(options):
+def print_list():
     """Print splits, their published figures, and the commands."""
-    folder = options.results or Path('DIR')
-    for name in [options.name] if options.name else SPLITS:
-        split = SPLITS[name]
+    for name, split in SPLITS.items():
         print(f'{split.title}\n{", ".join(split.files)} from {split.origin}\n')
-        for cells in (COLUMNS, *map(figure_cells, split.figures)):
-            print_cells(cells)
-        print(f'\npython tests/benchmarks/quality.py published {name} {" ".join(split.files)} --results {folder}')
-        for of_row in runs(name, options, folder)[1].values():
-            for run in of_row:
-                print('    ' + shlex.join(command(*run)))
-        print()
+        print_figures(split)
+        print(f'\npython tests/benchmarks/quality.py published {name} {" ".join(split.files)} --results DIR\n')
 
 
 def published(options):
     """Train, resume or read the runs of a split, and print the table. Raises ValueError and OSError."""
     if options.list:
-        return print_list(options)
+        return print_list()
     if not (options.name and options.results):
         raise ValueError(f'name a split, {", ".join(SPLITS)}, and a folder with --results; or --list')
-    split, folder = SPLITS[options.name], options.results
+    split, name, folder = SPLITS[options.name], options.name, options.results
     parts, lines = cut(split, options.files)
-    paths, rows = runs(options.name, options, folder)
     folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f'{name}-{title}.txt' for title, _ in zip(('train', 'valid', 'test'), parts)]
     for part, path in zip(parts, paths):
         if path.exists() and path.read_bytes() != part.text.encode('utf-8'):
             raise ValueError(f'{path} exists and is another text: choose another folder for --results')
         path.write_bytes(part.text.encode('utf-8'))
+    more, costs = ['--valid', paths[1], '--precision', options.precision], [('valid', VALIDATION, parts[1])]
+    if paths[2:]:
+        more += ['--test', paths[2], '--test-adapt']
+        costs += [('test', TEST, parts[2]), ('test_adapted', ADAPTED, parts[2])]
+    if options.epochs:
+        more += ['--epochs', options.epochs]
     print_head()
     print('\n'.join([split.title, *lines]), flush=True)
-    for of_row in rows.values():
-        for run in of_row:
-            trained(*run)
-    for cells in (COLUMNS, *map(figure_cells, split.figures)):
-        print_cells(cells)
-    costs = ('valid', VALIDATION, parts[1]), ('test', TEST, parts[-1]), ('test_adapted', ADAPTED, parts[-1])
-    for name, of_row in rows.items():
-        results = list(filter(None, [result_of(*run[:3]) for run in of_row]))
-        for field, title, part in costs[:len(parts) if len(parts) == 3 else 1]:
-            print_cells(our_cells(f'CharLSTM, {name}, default recipe', results, field, title, part.scale))
+    results = {units: [trained(paths[0], f'{name}-{units}-seed{seed}', folder, '--random-seed', seed, '--num-units1',
+                               units, *more) for seed in range(1, options.seeds + 1)]
+               for units in options.units or split.units}
+    print_figures(split)
+    for units, of_row in results.items():
+        for field, title, part in costs:
+            print_ours(f'{name}-{units}', of_row, field, title, part.scale)

@@ -4,25 +4,23 @@
     python tests/benchmarks/quality.py recipes NOVEL --results DIR
     python tests/benchmarks/quality.py published NAME FILE [FILE ...] --results DIR
 
-peers      CharLSTM and PyTorch, trained the same way on the same batches: the full-validation cost after epochs 1,
-           3, 10 and the best, of each seed and the means. PyTorch begins with the same initial values, and has one
-           bias a gate as CharLSTM has.
+peers      CharLSTM and PyTorch, from the same initial values on the same batches: the full-validation cost after
+           epochs 1, 3, 10 and the best, of each seed and the means
 recipes    runs of train.py, by the table ROWS: the best full-validation cost (mean over the seeds, and each) and its
            epoch. DIR gets texts, logs and checkpoints.
-published  runs of train.py on a published split, by the table SPLITS in published.py: their costs beside the published
-           ones. FILE is the text, which the command does not fetch: --list says where it is from.
+published  runs of train.py on a published split, by SPLITS in published.py: their costs beside the published ones.
+           FILE is the text, which the command does not fetch: --list says where it is from.
 
 A finished run in DIR is only read, and another one is resumed, so Ctrl-C loses nothing.
 """
 import argparse
 import os
-import shlex
 import sys
 import sysconfig
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from common import ROOT, command, copy_to_torch, print_head, trained
+from common import ROOT, copy_to_torch, print_head, trained
 from published import SPLITS, published
 
 SHOWN = (1, 3, 10)      # epochs
@@ -34,7 +32,7 @@ def ours(options, seed):
     """Yield the validation cost after each epoch of CharLSTM."""
     from charlstm import CharLSTM
     model = CharLSTM(random_seed=seed)
-    model.prepare_input(options.novel, verbose=False, stateful=not options.plain)
+    model.prepare_input(options.novel, verbose=False, stateful=True)
     model.model_setup(num_units1=options.units, num_units2=options.units)
     for _ in range(options.epochs):
         model.reset_states()
@@ -49,7 +47,7 @@ def pytorch(options, seed):
     from charlstm import CharLSTM
     from torch import nn
     text = CharLSTM(random_seed=seed)
-    text.prepare_input(options.novel, verbose=False, stateful=not options.plain)
+    text.prepare_input(options.novel, verbose=False, stateful=True)
     V, H = len(text.uchar), options.units
     text.model_setup(num_units1=H, num_units2=H)
     lstm, out = nn.LSTM(V, H, num_layers=2), nn.Linear(H, V)
@@ -59,7 +57,7 @@ def pytorch(options, seed):
     one_hot = torch.eye(V)
 
     def cost(x, y, state):
-        h, state = lstm(one_hot[torch.from_numpy(x).long()], None if options.plain else state)
+        h, state = lstm(one_hot[torch.from_numpy(x).long()], state)
         costs = nn.functional.cross_entropy(out(h).flatten(0, 1), torch.from_numpy(y).long().flatten())
         return costs, tuple(s.detach() for s in state)
 
@@ -87,11 +85,10 @@ def print_costs(name, costs):
 
 def peers(options):
     """Train both sides, one seed after the other, and print their costs."""
-    print_head(*['torch'] * (not options.no_torch))
-    print(f'2x{options.units} units, batch 50, 50 characters, rate 2e-3, '
-          f'{"zero states for each batch" if options.plain else "states carried"}')
+    print_head('torch')
+    print(f'2x{options.units} units, batch 50, 50 characters, rate 2e-3')
     print(f'{"after epoch":24} {" ".join(f"{n:8}" for n in SHOWN)}     best')
-    for name, train in (('CharLSTM', ours), ('PyTorch', pytorch))[:1 if options.no_torch else 2]:
+    for name, train in (('CharLSTM', ours), ('PyTorch', pytorch)):
         runs = []
         for seed in range(1, options.seeds + 1):
             runs.append(list(train(options, seed)))
@@ -128,22 +125,16 @@ def text_of(name, options):
 def recipes(options):
     """Train, resume or read the runs of the rows whose names match, and print a line for each row."""
     options.results.mkdir(parents=True, exist_ok=True)
-    if not options.list:
-        print_head()
+    print_head()
     for name, (text, seeds, *words) in ROWS.items():
         if not fnmatchcase(name, options.only):
             continue
         words += ['--epochs', options.epochs] if options.epochs else []
-        runs = [(text_of(text, options), f'{name}-seed{seed}', options.results, '--random-seed', seed, *words)
-                for seed in range(1, seeds + 1)]
-        if options.list:
-            print('\n'.join(shlex.join(command(*run)) for run in runs))
-            continue
-        results = list(filter(None, [trained(*run) for run in runs]))
-        costs = [result['best_valid_nats'] for result in results]
-        mean = f'{sum(costs) / len(costs):.4f}' if costs else '-'
-        each = ', '.join(f'{cost:.4f} (epoch {result["best_epoch"]})' for cost, result in zip(costs, results))
-        print(f'{name:20} {mean:8} {each}', flush=True)
+        results = [trained(text_of(text, options), f'{name}-seed{seed}', options.results, '--random-seed', seed, *words)
+                   for seed in range(1, seeds + 1)]
+        mean = sum(result['best_valid_nats'] for result in results) / len(results)
+        each = ', '.join(f'{result["best_valid_nats"]:.4f} (epoch {result["best_epoch"]})' for result in results)
+        print(f'{name:20} {mean:.4f}   {each}', flush=True)
 
 
 # ---------------------------------------------------------------- the command line
@@ -158,15 +149,12 @@ def build_parser():
     add.add_argument('--units', type=int, default=128, help='of each layer (default: %(default)s)')
     add.add_argument('--epochs', type=int, default=10, help='times to read the text (default: %(default)s)')
     add.add_argument('--seeds', type=int, default=3, help='runs of each side (default: %(default)s)')
-    add.add_argument('--plain', action='store_true', help='start each batch from zero states, as the original does')
-    add.add_argument('--no-torch', action='store_true', help='leave PyTorch out')
     add = commands.add_parser('recipes', help='runs of train.py')
     add.set_defaults(function=recipes)
     add.add_argument('novel', metavar='NOVEL', type=Path, help='the novel')
     add.add_argument('--results', metavar='DIR', type=Path, required=True, help='folder of the runs')
     add.add_argument('--only', metavar='PATTERN', default='*', help='only rows with such names, as "novel-*"')
     add.add_argument('--epochs', type=int, help='at most this many, for a quick look with a separate DIR')
-    add.add_argument('--list', action='store_true', help='only print the commands')
     add = commands.add_parser('published', help='runs of train.py on published splits')
     add.set_defaults(function=published)
     add.add_argument('name', metavar='NAME', nargs='?', choices=SPLITS, help=f'one of {", ".join(SPLITS)}')
@@ -181,13 +169,13 @@ def build_parser():
 
 
 def main():
-    """Run the command line. A reader that is gone, as head is, ends it quietly."""
+    """Run the command line."""
     options = build_parser().parse_args()
     try:
         options.function(options)
         sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())     # Python flushes again at exit
+    except BrokenPipeError:                                # the reader, such as `head`, is gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
         sys.exit(f'quality.py: {error}')
 

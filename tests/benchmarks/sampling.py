@@ -4,19 +4,19 @@
 
 They take turns, each in a separate process, and every number is from the median turn. PyTorch's loop reads a character,
 and draws the next with softmax and multinomial. Of several ways to write this loop, the fastest on this machine is used
-and named. The column before the last is CharLSTM's time for a character in a text of 10,000 over that in a text of 200.
-No time includes compilation. CharLSTM's texts are not timed unless they cost the model in NumPy what they should.
+and named. No time includes compilation. CharLSTM's texts are not timed unless they cost the model in NumPy what they
+should.
 """
 import argparse
 from statistics import median
 
 from common import ALPHABET, Worker, print_head, print_row, set_parameters, timed
+from training import take_turns
 
-LONG, SHORT = 10000, 200
-SHORT_TEXTS = 20           # in a turn
+SHORT = 200                # characters of the texts that are checked, or choose PyTorch's loop
 
 
-def make_ours(units, streams, precision='float32'):
+def make_ours(units, streams, length, precision='float32'):
     import charlstm
     import judges
     import numpy as np
@@ -29,7 +29,7 @@ def make_ours(units, streams, precision='float32'):
     text = np.array([[ALPHABET.index(ch) for ch in text] for text in texts]).T     # (n, B)
     rounded = judges.to_bfloat16 if precision == 'bfloat16' else numpy_model.same
     judges.assert_drawn(text[1:], numpy_model.forward(p, text[:-1], rounded=rounded)[0], 'what is timed')
-    return lambda length, texts: median(timed(lambda: model.generate_text('', length, count=streams), texts + 1)[1:])
+    return lambda: timed(lambda: model.generate_text('', length, count=streams), 2)[1:]
 
 
 def pytorch_ways(units, streams):
@@ -62,13 +62,13 @@ def pytorch_ways(units, streams):
             self.register_buffer('one_hot', torch.eye(V))
 
         def forward(self, x, length: int):
-            h, state = self.lstm(self.one_hot[x[None]])
+            zeros = torch.zeros(2, x.shape[0], self.lstm.hidden_size)
+            state = (zeros, zeros)
             text = [x]
-            for k in range(length - 1):
+            for _ in range(length - 1):
+                h, state = self.lstm(self.one_hot[x[None]], state)
                 x = torch.multinomial(torch.softmax(self.output(h[0]), 1), 1)[:, 0]
                 text.append(x)
-                if k < length - 2:
-                    h, state = self.lstm(self.one_hot[x[None]], state)
             return torch.stack(text)
 
     first = torch.randint(V, (streams,))
@@ -85,36 +85,28 @@ def pytorch_ways(units, streams):
             for threads in {1, torch.get_num_threads()}}
 
 
-def make_pytorch(units, streams):
+def make_pytorch(units, streams, length):
     ways = pytorch_ways(units, streams)
     seconds = {name: median(timed(lambda: write(SHORT), 8)[3:]) for name, write in ways.items()}   # jit compiles first
     best = min(seconds, key=seconds.get)
 
-    def write_text(length):
-        return [''.join([ALPHABET[k] for k in text]) for text in ways[best](length).T.tolist()]
-
-    def turn(length):
-        write_text(SHORT)
-        return timed(lambda: write_text(length))[0], best
+    def turn():
+        return timed(lambda: [''.join([ALPHABET[k] for k in text]) for text in ways[best](length).T.tolist()], 2)[1:]
+    turn.found = best
     return turn
 
 
 def measure(units, streams, options):
-    """Return the median seconds of ours, of PyTorch and, if asked for, of ours in bfloat16 (otherwise nan), the ratio
-    of long to short texts, and the name of PyTorch's loop."""
-    ours, pytorch = Worker(make_ours, units, streams), Worker(make_pytorch, units, streams)
-    rounded = Worker(make_ours, units, streams, 'bfloat16') if options.bfloat16 else None
-    workers = list(filter(None, (ours, pytorch, rounded)))
-    for worker in workers:
-        worker.ready()
-    turns = []
-    for _ in range(options.rounds):
-        other, how = pytorch(options.length)
-        ratio = ours(LONG, 1) / LONG / (ours(SHORT, SHORT_TEXTS) / SHORT)
-        turns.append((ours(options.length, 1), other, rounded(options.length, 1) if rounded else float('nan'), ratio))
-    for worker in workers:
+    """Return the median seconds of each side, by name, and the name of PyTorch's loop."""
+    sides = {'ours': (make_ours,), 'PyTorch': (make_pytorch,)}
+    if options.bfloat16:
+        sides['bfloat16'] = make_ours, 'bfloat16'
+    workers = {name: Worker(make, units, streams, options.length, *more) for name, (make, *more) in sides.items()}
+    how = {name: worker.ready() for name, worker in workers.items()}
+    seconds = take_turns(workers, options.rounds, 0)
+    for worker in workers.values():
         worker.close()
-    return (*map(median, zip(*turns)), how)
+    return seconds, how['PyTorch']
 
 
 def main():
@@ -126,16 +118,15 @@ def main():
     parser.add_argument('--bfloat16', action='store_true', help='add CharLSTM with that precision')
     options = parser.parse_args()
     print_head('torch')
-    widths = (5, 7, 12, 12, 12, 14, 12)
-    print(f'{"":>14}  {"characters/s":^26}')
-    print_row(*zip(('units', 'streams', 'ours', 'PyTorch', 'ours over', '10,000 over', 'bfloat16'), widths))
-    print_row(*zip(('', '', '', '', 'PyTorch', '200 characters', 'over ours'), widths))
+    names = ['ours', 'PyTorch', 'bfloat16'] if options.bfloat16 else ['ours', 'PyTorch']
+    print_row(*[(title, 13) for title in ('units', 'streams', *names, *[f'ours/{name}' for name in names[1:]])])
     for units in options.units:
         for streams in options.streams:
-            seconds, other, rounded, ratio, how = measure(units, streams, options)
-            speeds = [f'{options.length * streams / s:,.0f}' for s in (seconds, other)]
-            ratios = [f'{x:.2f}' if x == x else '-' for x in (other / seconds, ratio, seconds / rounded)]
-            print_row(*zip([units, streams, *speeds, *ratios], widths), ('  PyTorch: ' + how, 0))
+            seconds, how = measure(units, streams, options)
+            speeds = [options.length * streams / seconds[name] for name in names]
+            cells = [f'{speed:,.0f}' for speed in speeds] + [f'{speeds[0] / speed:.2f}' for speed in speeds[1:]]
+            print_row(*[(cell, 13) for cell in (units, streams, *cells)], ('  PyTorch: ' + how, 0))
+    print('Speeds in characters a second')
 
 
 if __name__ == '__main__':

@@ -8,14 +8,12 @@
     lstm_cell edited           compile train_rmsprop, sample and check of another cell, all else being compiled
     warm, train.py             whole process, an epoch of 6 batches, with its picture
     warm, produce_text.py      whole process
-    warm, import charlstm      whole process
     prepare_input, 100 MB      of a text with one byte a character, in the system's cache
 
 Cold: with an empty folder of compiled code. --against: another checkout of this project, such as an older one, in a
 second column; the two take turns. Every number is a median.
 """
 import argparse
-import contextlib
 import os
 import random
 import subprocess
@@ -25,7 +23,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from common import ALPHABET, ROOT, print_head, print_row
+from common import ALPHABET, ROOT, print_head, print_row, timed
 
 EDIT = '''
 import sys, time
@@ -56,26 +54,16 @@ print(time.perf_counter() - start)
 '''
 
 
-@contextlib.contextmanager
-def started(compiled, *arguments):
-    """Start a process of Python that uses a folder of compiled code; kill it at the end of the block."""
+def settings(compiled):
+    """Return settings of a process that uses a folder of compiled code."""
     environment = dict(os.environ, THEANO_FLAGS=f'blas.ldflags=,base_compiledir={compiled}', THEANORC=os.devnull)
-    process = subprocess.Popen([sys.executable, *map(str, arguments)], stdin=subprocess.DEVNULL,
-                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding='utf-8', env=environment)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+    return dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding='utf-8',
+                env=environment)
 
 
-def line_with(process, words):
-    """Return the next line that a process prints with these words."""
-    for line in process.stdout:
-        if words in line:
-            return line
-    raise SystemExit(f'{" ".join(process.args)} ended without a line that has "{words}"')
+def output(compiled, *arguments):
+    """Return what a process of Python prints."""
+    return subprocess.run([sys.executable, *map(str, arguments)], check=True, **settings(compiled)).stdout
 
 
 def seconds_in(line):
@@ -84,63 +72,43 @@ def seconds_in(line):
     return sum(float(n) * dict(s=1, min=60)[unit] for n, unit in zip(words[::2], words[1::2]))
 
 
-def whole(compiled, *arguments):
-    """Return the seconds of a process, to its end."""
+def first_text(root, folder, compiled):
+    """Return the seconds that train.py says it compiled in, and those until it has printed a text."""
+    words = [sys.executable, root / 'train.py', folder / 'novel.txt', 'cold', '--output-dir', folder, '--overwrite']
     begin = time.perf_counter()
-    with started(compiled, *arguments) as process:
-        process.stdout.read()
-        if process.wait():
-            raise SystemExit(f'{" ".join(process.args)} failed')
-    return time.perf_counter() - begin
-
-
-def train(root, folder, compiled):
-    begin = time.perf_counter()
-    with started(compiled, root / 'train.py', folder / 'novel.txt', 'cold', '--output-dir', folder,
-                 '--overwrite') as process:
-        compiling = seconds_in(line_with(process, 'compiled in '))
-        line_with(process, 'what it writes after')         # an epoch or earlier
-        return compiling, time.perf_counter() - begin
+    with subprocess.Popen(words, **settings(compiled)) as process:
+        for line in process.stdout:
+            if line.startswith('compiled in '):
+                compiling = seconds_in(line)
+            elif 'what it writes after' in line:               # an epoch or earlier
+                process.kill()
+                return compiling, time.perf_counter() - begin
+    raise SystemExit('train.py ended without a text')
 
 
 def produce_text(root, folder, compiled):
-    return [whole(compiled, root / 'produce_text.py', folder / 'warm_short.txt_epoch1.npz', folder / 'out.txt',
-                  '--length', 500, '--count', 1)]
+    return timed(lambda: output(compiled, root / 'produce_text.py', folder / 'warm_short.txt_epoch1.npz',
+                                folder / 'out.txt', '--length', 500, '--count', 1))[0]
 
 
 def edit(root, folder, compiled):
-    with started(compiled, '-c', EDIT, root, folder / 'short.txt', random.random()) as process:
-        return [float(process.stdout.read())]
+    return float(output(compiled, '-c', EDIT, root, folder / 'short.txt', random.random()))
 
 
-def warm_training(root, folder, compiled):
-    return [whole(compiled, root / 'train.py', folder / 'short.txt', 'warm', '--output-dir', folder, '--overwrite',
-                  '--epochs', 1)]
-
-
-def import_charlstm(root, folder, compiled):
-    return [whole(compiled, '-c', 'import sys; sys.path.insert(0, sys.argv[1]); import charlstm', root)]
-
-
-def read(root, folder, compiled):
-    with started(compiled, '-c', READ, root, folder / 'large.txt') as process:
-        return [float(process.stdout.read())]
-
-
-# A function that returns seconds, the names of these, and whether its folder of compiled code is empty.
-PROGRAMS = ((train, ['cold, compile train.py', 'cold, first text'], True),
-            (produce_text, ['cold, produce_text.py'], True), (edit, ['lstm_cell edited'], False),
-            (warm_training, ['warm, train.py'], False), (produce_text, ['warm, produce_text.py'], False),
-            (import_charlstm, ['warm, import charlstm'], False), (read, ['prepare_input, 100 MB'], False))
+def train(root, folder, compiled):
+    return timed(lambda: output(compiled, root / 'train.py', folder / 'short.txt', 'warm', '--output-dir', folder,
+                                '--overwrite', '--epochs', 1))[0]
 
 
 def measure(root, folder, number):
     """Return seconds by name, each program once. number: of the round."""
-    seconds = {}
-    for program, names, cold in PROGRAMS:
-        compiled = folder / (f'cold-{program.__name__}-{number}' if cold else 'warm')
-        seconds.update(zip(names, program(root, folder, compiled)))
-    return seconds
+    warm = folder / 'warm'
+    compiling, first = first_text(root, folder, folder / f'cold-train-{number}')
+    return {'cold, compile train.py': compiling, 'cold, first text': first,
+            'cold, produce_text.py': produce_text(root, folder, folder / f'cold-produce-{number}'),
+            'lstm_cell edited': edit(root, folder, warm), 'warm, train.py': train(root, folder, warm),
+            'warm, produce_text.py': produce_text(root, folder, warm),
+            'prepare_input, 100 MB': float(output(warm, '-c', READ, root, folder / 'large.txt'))}
 
 
 def main():
@@ -158,7 +126,7 @@ def main():
             (place / 'novel.txt').write_text(characters)
             (place / 'short.txt').write_text(characters[:20_000])
             (place / 'large.txt').write_text(characters * 143)
-            for program in (warm_training, produce_text, edit):         # these warm, and write the checkpoint
+            for program in (train, produce_text, edit):         # these warm, and write the checkpoint
                 program(root, place, place / 'warm')
         rounds = [[measure(root, place, number) for root, place in zip(roots, folders)]
                   for number in range(options.rounds)]

@@ -1,16 +1,15 @@
 """Measure training steps of CharLSTM, with the kernel and as a scan graph, beside PyTorch's nn.LSTM and RMSprop.
 
-    python tests/benchmarks/training.py [--units 128 256] [--batches 50] [--steps 15] [--no-scan] [--bfloat16] [--clang]
+    python tests/benchmarks/training.py [--units 128 256] [--batches 50] [--steps 15] [--no-scan] [--bfloat16]
 
 All take turns, each in a separate process. They begin with the same parameters, and unless the costs of their first
-steps agree, nothing is timed. --bfloat16 adds CharLSTM with that precision, and PyTorch with its autocast to it.
---clang adds CharLSTM, compiled by clang++. A turn has several steps, since the first ones wake threads and caches.
-Every number is from the median step. The share of the peak is 6 x the multiply-adds of one forward step, divided by the
-time and by the speed of the fastest product of two matrices (2048, 2048) of the same run.
+steps agree, nothing is timed. --bfloat16 adds CharLSTM with that precision, and PyTorch with its autocast to it. A turn
+has several steps, since the first ones wake threads and caches. Every number is from the median step. The share of the
+peak is 6 x the multiply-adds of a forward step, divided by the time and by the speed of the fastest product of matrices
+(2048, 2048).
 """
 import argparse
 import itertools
-import os
 import sys
 from statistics import median
 
@@ -47,8 +46,7 @@ def in_turns(step):
     return turn
 
 
-def make_ours(units, batch, kernel=True, precision='float32', flags=''):
-    os.environ['THEANO_FLAGS'] = ','.join(filter(None, [os.environ.get('THEANO_FLAGS'), flags]))
+def make_ours(units, batch, kernel=True, precision='float32'):
     import charlstm
     batches = make_batches(batch)
     model = charlstm.CharLSTM(random_seed=1, kernel=kernel, precision=precision)
@@ -109,8 +107,6 @@ def measure(units, batch, options):
     sides = {'ours': (make_ours,), 'PyTorch': (make_pytorch,)}
     if options.bfloat16:
         sides.update({'bfloat16': (make_ours, True, 'bfloat16'), 'PT bf16': (make_pytorch, True)})
-    if options.clang:
-        sides['clang'] = make_ours, True, 'float32', 'cxx=clang++'
     if options.scan:
         sides['scan'] = make_ours, False
     workers = {name: Worker(make, units, batch, *more) for name, (make, *more) in sides.items()}
@@ -144,7 +140,6 @@ def main():
     parser.add_argument('--steps', type=int, default=15, help='least number of timed steps (default: %(default)s)')
     parser.add_argument('--no-scan', dest='scan', action='store_false', help='leave out the scan graph')
     parser.add_argument('--bfloat16', action='store_true', help='add both sides with products in bfloat16')
-    parser.add_argument('--clang', action='store_true', help='add CharLSTM, compiled by clang++')
     options = parser.parse_args()
     print_head('torch')
     products = {library: Worker(make_product, library) for library in ('scipy', 'torch')}

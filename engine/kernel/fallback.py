@@ -1,0 +1,83 @@
+"""Whether C still computes an edited network, and what writes texts in NumPy if it does not."""
+import numpy as np
+
+from engine.backend.theano_setup import theano, tt
+from engine.kernel.ops import SoftmaxCrossEntropy
+from engine.model.parameters import own_of_layer, stacked
+
+equal_computations = theano.scan_module.scan_utils.equal_computations
+
+
+def is_as_in_c(network, p, ops):
+    """Return whether a network, charlstm.network as it is now, has the graph that sampling.c and network.js compute."""
+    x, (h1, C1, h2, C2) = tt.imatrix('x'), tt.matrices('h1', 'C1', 'h2', 'C2')
+    found, (T, B) = network(x, x, [h1, C1, h2, C2], p, ops), (x.shape[0], x.shape[1])
+    a1 = ops.columns(p['U1'], x.flatten())
+    h1, _, after1 = ops.layer(a1.reshape((T, B, -1)), p['W1'], p['b1'], own_of_layer(p, 1), [h1, C1], -1)
+    a2 = ops.product(h1.reshape((-1, h1.shape[2])), stacked(p['U2']))
+    h2, _, after2 = ops.layer(a2.reshape((T, B, -1)), p['W2'], p['b2'], own_of_layer(p, 2), [h2, C2], -1)
+    scores = ops.product(h2.reshape((-1, h2.shape[2])), p['V'].T)
+    probabilities = ops.cross_entropy(scores, p['c'], x)[2]
+    return equal_computations([found.probabilities, *found.after], [probabilities, *after1, *after2])
+
+
+def log_probabilities(found):
+    """Return the logarithms (T*B,V) of the probabilities of Outputs: from the scores, as probabilities become 0.
+
+    Without scores, in an edited network, the smallest number of the type stands for smaller probabilities.
+    """
+    made = found.probabilities.owner
+    if made is not None and isinstance(made.op, (SoftmaxCrossEntropy, tt.nnet.CrossentropySoftmaxArgmax1HotWithBias)):
+        scores, bias = made.inputs[:2]
+        return tt.nnet.logsoftmax(scores + bias)
+    return tt.log(tt.maximum(found.probabilities, np.finfo(found.probabilities.dtype).tiny))
+
+
+def costs_follow(found, y):
+    """Return whether the costs of Outputs that network returned are -log p[y], by their graph."""
+    softmax = found.probabilities.owner        # its first output are the costs, in C and in Theano's own operation
+    return softmax is not None and equal_computations([found.costs], [softmax.outputs[0].reshape(y.shape)])
+
+
+# ---------------------------------------------------------------- writing in NumPy: characters (B,), texts (T,B)
+
+def likely(p, top_k, top_p):
+    """Return probabilities p (B,V), zero where top_k or top_p excludes a character.
+
+    Only the top_k most probable remain, and of these only the fewest that have a share top_p of the probability of all
+    that remain (Holtzman et al. 2020), each time with those as probable as the last.
+    """
+    largest_first = -np.sort(-p, axis=1)
+    p = np.where(p < largest_first[:, [min(top_k, p.shape[1]) - 1]], 0, p)
+    if top_p >= 1:
+        return p
+    sums_before = np.cumsum(largest_first, axis=1, dtype=np.float64) - largest_first
+    kept = (sums_before < top_p * p.sum(axis=1, keepdims=True, dtype=np.float64)).sum(axis=1)
+    return np.where(p < largest_first[np.arange(len(p)), np.maximum(kept, 1) - 1][:, None], 0, p)
+
+
+def choose(p, bits):
+    """Return a character for each row of p (B,V), drawn with 53 random bits (B,)."""
+    cumulative = np.cumsum(p, axis=1, dtype=np.float64)
+    # The first above the draw: exactly the distribution, and never a character of probability 0.
+    return (cumulative > bits[:, None] * 2.0 ** -53 * cumulative[:, -1:]).argmax(axis=1).astype(np.int32)
+
+
+def continue_texts(predict, prime, bits, n, choice, *states):
+    """Return what ops.Sample computes: texts, int (m+n,B), and the states after all characters but the last.
+
+    predict: a function from characters (T,B) and states to log probabilities (T*B,V) and new states. Rest: as there.
+    """
+    temperature, top_k, top_p = choice
+    text, unread = prime, prime
+    for k in range(n):
+        logs, *states = predict(unread, *states)
+        logs = logs[-prime.shape[1]:]                                              # (B, V) after the last step
+        if len(bits):
+            with np.errstate(over='ignore'):               # to -inf, at low temperatures
+                p = np.exp((logs - logs.max(axis=1, keepdims=True)) / temperature)
+            unread = choose(likely(p, int(top_k), top_p), bits[k])[None]
+        else:
+            unread = logs.argmax(axis=1).astype(np.int32)[None]
+        text = np.concatenate([text, unread])
+    return [text, *states]
