@@ -44,7 +44,7 @@ def learn(model, run, group):
             for event in model.training(schedule):
                 match event:
                     case Step(cost, ratios):
-                        run.log_step(cost, ratios)
+                        run.logs.step(schedule, cost, ratios)
                         run.bar.desc = (f'epoch {schedule.epoch + 1}/{epochs}, cost {cost:.3f}, '
                                         f'valid {schedule.valid_batch_cost:.3f}')
                         run.bar.update(1)
@@ -90,7 +90,7 @@ def program(arguments):
         print(f'resuming after epoch {progress["epoch"]}, batch {progress["batch"]}')
     schedule = schedules.Schedule.resumed(o, progress, model.n_batches['train'])
     run = runs.Run(model, schedule, options.run_name(o.run, o.input))
-    run.check()
+    group.broadcast(run.check)
     if not progress:
         recipe.advise(o, model)
     print(o.summary(parameters, model.n_batches['valid'] > 0))
@@ -103,8 +103,8 @@ def program(arguments):
         steps = schedule.epochs * schedule.batches - schedule.step
         with terminal.stopped_by_signals(group), terminal.bar(steps, 'training', 'steps') as run.bar:
             learn(model, run, group)
-        scores = run.scores()
-        if schedule.finished and not (scores or group.stop_agreed):
+        scores = {}
+        if schedule.finished and not group.stop_agreed:
             scores = group.broadcast(lambda: result.score(model, o, run.best(), how_to_adapt(run.best())))
         complete = run.conclude(scores)
     return terminal.EXIT_INTERRUPTED if group.stop_agreed or not complete else 0

@@ -101,18 +101,12 @@ def learn(folder, score, *words, resume=None, group=None):
     return model, run.schedule
 
 
-# All that engine/run/picture.py uses of matplotlib, which takes a second to import.
-FAKE_MATPLOTLIB = {
-    '__init__': 'import contextlib\nrcParamsDefault, rc_context = {}, lambda settings: contextlib.nullcontext()\n',
-    'figure': 'from unittest.mock import MagicMock\n'
-              "Figure = lambda **k: MagicMock(savefig=lambda f, **k: f.write(b'picture'))\n"}
-
-
 def quick(folder):
     """Return an environment in which train.py takes less time: one thread, and a fake matplotlib in that folder."""
     (folder / 'fakes' / 'matplotlib').mkdir(parents=True)
-    for name, code in FAKE_MATPLOTLIB.items():
-        (folder / 'fakes' / 'matplotlib' / f'{name}.py').write_text(code)
+    (folder / 'fakes' / 'matplotlib' / 'figure.py').write_text(
+        'from unittest.mock import MagicMock\n'
+        "Figure = lambda **k: MagicMock(savefig=lambda f, **k: f.write(b'picture'))\n")
     return {'PYTHONPATH': str(folder / 'fakes'), 'OMP_NUM_THREADS': '1'}
 
 

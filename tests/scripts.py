@@ -6,15 +6,12 @@ import random
 import re
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
-
-from engine.model.parameters import parameter_shapes
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAIN, PRODUCE = ROOT / 'train.py', ROOT / 'produce_text.py'
@@ -88,11 +85,6 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 
 class Compiling(BaseException):       # so that no script catches it
     """Raised by the fixture `in_process` where a script accepted its input and began to compile."""
-
-
-def settings(ratio, B, S):
-    """Return options for how train.py cuts its text."""
-    return ['--ratio-valid', ratio, '--batch-size', B, '--seq-length', S]
 
 
 def without_privileges():
@@ -241,22 +233,6 @@ def write_chain(path, uchar):
     return str(path)
 
 
-def write_counter(path, text):
-    """Write a checkpoint whose unit 1 of layer 1 has C = 0.01 times the characters since the last line end.
-
-    Its forget gate is shut at a line end and open else, and each other character adds 0.01. The
-    weights of the other units are random.
-    """
-    uchar, chance = sorted(set(text)), np.random.default_rng(2)
-    p = {name: chance.normal(0, 1, shape) for name, shape in parameter_shapes(len(uchar), 3, 2).items()}
-    end = np.array([character == '\n' for character in uchar])
-    p['W1'][:, 1] = 0
-    p['b1'][:, 1] = [99, 99, 99, 0]
-    p['U1'][:, 1] = [-198 * end, 0 * end, 0 * end, np.arctanh(0.01) * ~end]
-    np.savez(str(path), uchar=np.array(uchar), **p)
-    return str(path)
-
-
 def paste(line, folder, flags=FAST, **changes):
     """Run a command line in a folder, as a user pastes it into the shell; return its CompletedProcess."""
     return subprocess.run(line, shell=True, cwd=str(folder), env=environment(flags, **changes), encoding='utf-8',
@@ -275,8 +251,3 @@ def arrays_and_about(checkpoint):
     return dict({name: array.tobytes() for name, array in arrays.items()}, about=about)
 
 
-def size_of_png(path):
-    """Return (width, height) of a PNG file, after asserting that it is one."""
-    start = path.read_bytes()[:24]
-    assert start[:8] == b'\x89PNG\r\n\x1a\n' and start[12:16] == b'IHDR'
-    return struct.unpack('>II', start[16:])

@@ -2,7 +2,6 @@
 import os
 import warnings
 
-import numpy as np
 import pytest
 from matplotlib.image import imread
 
@@ -37,9 +36,3 @@ def test_any_costs_are_drawn(draw, steps, epochs):
     assert (draw('H', steps, epochs) < 0.5).any()
 
 
-def test_lines_are_drawn(draw):
-    """Each of the three has its ink: the picture without one has less."""
-    whole, no_steps = draw(), draw(steps=[])
-    no_validation = draw(epochs=[(epoch, cost, nan) for epoch, cost, _ in EPOCHS])
-    assert (whole < 0.9).sum() > max((no_steps < 0.9).sum(), (no_validation < 0.9).sum())
-    assert np.isfinite(whole).all()

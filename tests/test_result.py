@@ -116,10 +116,13 @@ def test_result_has_what_the_readme_lists(fixed):
     assert len(log_rows(fixed.results / 'r_t.txt.out')) == 3 * -(-(len(TEXT) // 6 - 1) // 11)      # 6 streams, 11 steps
 
 
-def test_result_of_a_run_without_fixed_texts(short_run):
+def test_best_has_the_lowest_validation_cost_of_the_log(short_run):
     found = json.loads((short_run.folder / 'r_t.txt_result.json').read_text())
     assert found['finished'] and found['best_valid_nats'] == short_run.costs.min()
     assert {found[name] for name in found if re.match('(valid|test)_', name)} == {None}
+    assert log_rows(short_run.folder / 'r_t.txt_epochs.out')[:, 2].tolist() == short_run.costs.tolist()
+    best, of_epoch = [load(short_run.folder / f'r_t.txt_{end}.npz') for end in ('best', f'epoch{short_run.best_epoch}')]
+    assert all(np.array_equal(best[name], of_epoch[name]) for name in NAMES)
 
 
 # ---------------------------------------------------------------- stopped and resumed
@@ -136,7 +139,7 @@ def test_interrupted_run_scores_when_it_is_finished(fixed, copied, tmp_path):
     second = resume(copied, fixed, at=(*SCORE, 2, 'before'), do=('signal', int(signal.SIGINT)),
                     checkpoint='r_t.txt_interrupted.npz')
     assert second.returncode == 130 and '_epoch3.npz' in second.stderr and 'Traceback' not in second.stderr
-    assert not result_of(copied)['finished']
+    assert not (copied / 'results' / 'r_t.txt_result.json').exists()
     third = succeeded(resume(copied, fixed))
     assert 'nothing left to learn' in third and 'test text test.txt' in third
     different = dict(id=None, training_seconds=None)
@@ -146,13 +149,6 @@ def test_interrupted_run_scores_when_it_is_finished(fixed, copied, tmp_path):
         for found in (stored, straight):                                     # the paths differ
             del found['about']['text'], found['about']['progress']['options']
         assert stored == straight
-
-
-def test_finished_run_says_its_scores_and_does_not_score_again(fixed, copied):
-    out = succeeded(resume(copied, fixed, at=(*SCORE, 1, 'before')))         # which would kill it
-    assert result_of(copied) == fixed.result
-    for name in ('valid', 'test', 'test_adapted'):
-        assert f'{fixed.result[name + "_nats"]:.4f} nats' in out
 
 
 def test_new_best_model_is_scored_again(fixed, copied):
@@ -165,7 +161,6 @@ def test_new_best_model_is_scored_again(fixed, copied):
 
 
 def test_result_of_later_epochs_goes_when_a_run_begins_again_at_an_earlier_one(fixed, copied):
-    """Its scores could be taken for those of the model to come, whose epoch may be the same."""
     killed = resume(copied, fixed, '--lrate', 0.01, '--overwrite', at=(*STEP, 1, 'before'),
                     checkpoint='r_t.txt_epoch1.npz')
     assert killed.returncode == -signal.SIGKILL

@@ -33,10 +33,7 @@ def fit(model, filepath=None, recipe='default', verbose=True, **options):
 
 
 def set_up(model, o, verbose=True):
-    """Let a model read its texts and get parameters by o, Options, which gets what depends on the length of the text.
-
-    Return the number of parameters.
-    """
+    """Let a model read its texts and get parameters by o, Options, which are completed. Return how many there are."""
     model.prepare_input(o.input, o.ratio_valid, o.batch_size, o.seq_length, verbose, o.encoding,
                         not o.no_stateful, o.valid, o.test)
     for role in ('valid', 'test'):

@@ -1,4 +1,4 @@
-"""The logs of a run: how they look, and how they are written and read."""
+"""The logs of a run: how they look, and how they are written and read. Each log that begins gets a new id."""
 import json
 import math
 import os
@@ -9,13 +9,11 @@ import warnings
 import numpy as np
 
 from engine.model.files import append_text, lock, named, open_to_append
-from engine.model.parameters import NAMES
 
 STEPS, EPOCHS, SAMPLES, PASSAGE = LOGS = '.out', '_epochs.out', '_samples.txt', '_passage.out'    # endings of the logs
 BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # endings of checkpoints
 COLUMNS = 'epoch', 'cost', 'valid_cost', 'lrate', 'characters_per_second'      # of EPOCHS, for the fields of an Epoch
-ID = '# id {}\n'                      # of a log; each log that begins gets a new one
-SAMPLE, SAMPLE_LENGTH = '# epoch {}:\n', 200
+SAMPLE_LENGTH = 200
 PASSAGE_HEADING = ('# the beginning of the {} text: {}\n'
                    '# epoch, and the cost of each of these characters but the first, in nats\n')
 
@@ -26,8 +24,8 @@ class Logs:
     steps, epochs: what was logged, rows (epoch, training cost), and rows of COLUMNS.
     """
 
-    def __init__(self, path, names=NAMES, passage=('validation', ''), original=False):
-        """Take a function from an ending to a path, the names of the model's parameters, and the passage of its text.
+    def __init__(self, path, names, passage, original):
+        """Take a function from an ending to a path, the names of the parameters, and the passage of the model's text.
 
         original: whether the log of the steps is as the program of 2016 wrote it, without a heading.
         """
@@ -38,34 +36,34 @@ class Logs:
             EPOCHS: f'# {" ".join(COLUMNS)}\n', PASSAGE: PASSAGE_HEADING.format(passage[0], json.dumps(passage[1]))}
 
     def lock(self):
-        """Open the logs, so that no other process can have the run. Raise ValueError if another has it."""
+        """Open the logs. Raise ValueError if another process has the run."""
         for ending in LOGS:
             self._files[ending] = open_to_append(self._path(ending))
             lock(self._files[ending])
 
-    def cut(self, stored=None, overwrite=False):
+    def cut(self, stored, overwrite):
         """Cut the logs to their sizes at a checkpoint, and begin those that are empty.
 
-        stored: what stored() returned at the checkpoint; None for a new run, which cuts all to 0. Raise ValueError if a
+        stored: what stored() returned at the checkpoint; {} for a new run, which cuts all to 0. Raise ValueError if a
         log is not that of the checkpoint; with overwrite it is begun anew.
         """
-        sizes = {ending: 0 if stored is None else self._known_size(ending, stored, overwrite) for ending in LOGS}
+        sizes = {ending: self._known_size(ending, stored[ending], overwrite) if stored else 0 for ending in LOGS}
         for ending, size in sizes.items():
             self._files[ending].truncate(size)
             if not size:
                 append_text(self._files[ending], self._heading(ending, self._ids[ending]))
-        self.steps = rows(self._path(STEPS))[:, :2].tolist() if sizes[STEPS] else []
-        self.epochs = rows(self._path(EPOCHS)).tolist() if sizes[EPOCHS] else []
+        self.steps = rows(self._path(STEPS))[:, :2].tolist()
+        self.epochs = rows(self._path(EPOCHS)).tolist()
 
     def _heading(self, ending, log_id):
-        return '' if ending == STEPS and self._original else self._headings[ending] + ID.format(log_id)
+        return '' if ending == STEPS and self._original else self._headings[ending] + f'# id {log_id}\n'
 
-    def _known_size(self, ending, stored, overwrite):
+    def _known_size(self, ending, then, overwrite):
         """Return the size that a log had at the checkpoint, and keep its id; 0 for a log that begins."""
-        path, then = self._path(ending), stored.get(ending, {})
-        size, heading = os.path.getsize(path), self._heading(ending, then.get('id')).encode()
+        path, heading = self._path(ending), self._heading(ending, then['id']).encode()
+        size = os.path.getsize(path)
         with open(path, 'rb') as log:
-            if size >= then.get('size', math.inf) and log.read(len(heading)) == heading:
+            if size >= then['size'] and log.read(len(heading)) == heading:
                 self._ids[ending] = then['id']
                 return then['size']
         if size and not overwrite:
@@ -105,7 +103,7 @@ class Logs:
 
     def sample(self, epoch, text, costs):
         """Log what the model writes after an epoch, and the costs of the passage."""
-        self._write(SAMPLES, f'{SAMPLE.format(epoch)}{text}\n\n')
+        self._write(SAMPLES, f'# epoch {epoch}:\n{text}\n\n')
         self._row(PASSAGE, [epoch, *costs])
 
 
@@ -117,20 +115,16 @@ def path_beside(checkpoint, ending):
 
 
 def rows(log):
-    """Return the rows of a log, (n, columns); none if it has only a heading."""
+    """Return the rows of a log, (n, columns)."""
     with named('read', log), warnings.catch_warnings():
         warnings.simplefilter('ignore')                    # of a log without rows yet
-        found = np.loadtxt(log, ndmin=2, encoding='utf-8')
-    return found if found.size else np.zeros((0, len(COLUMNS)))
+        return np.loadtxt(log, ndmin=2, encoding='utf-8')
 
 
 def read_samples(path):
     """Return what a model wrote, by epoch, the last text of each."""
     with named('read', path), open(path, encoding='utf-8', newline='') as f:
-        heading = f.readline()
-        before, *parts = re.split('(?:^|(?<=\n\n))' + SAMPLE.format('([0-9]{1,9})'), f.read())
-    if before or not re.fullmatch(ID.format(r'\w+'), heading):
-        raise ValueError('it has something other than samples')
+        _, *parts = re.split(r'(?:\A# id \w+\n|\n\n)# epoch (\d+):\n', f.read())
     return {int(epoch): text.rstrip('\n') for epoch, text in zip(parts[::2], parts[1::2])}
 
 
@@ -138,9 +132,5 @@ def read_passage(path):
     """Return the name of the text that a passage is from, the passage of n characters, and its costs (n-1,) by epoch.
     """
     with named('read', path), open(path, encoding='utf-8') as f:
-        found = re.fullmatch(re.escape(PASSAGE_HEADING).replace(r'\{\}', '(.*)'), f.readline() + f.readline())
-    passage, costs = json.loads(found[2]) if found else None, rows(path)
-    if not isinstance(passage, str) or len(costs) and costs.shape[1] != max(2, len(passage)) or not (
-            np.isfinite(costs).all() and (costs[:, :1] == np.rint(costs[:, :1])).all()):
-        raise ValueError('its costs are not those of its heading')
-    return found[1], passage, {int(row[0]): row[1:] for row in costs}
+        text, passage = re.fullmatch('# the beginning of the (.*?) text: (.*)\n', f.readline()).groups()
+    return text, json.loads(passage), {int(row[0]): row[1:] for row in rows(path)}

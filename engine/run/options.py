@@ -8,7 +8,7 @@ from engine.model.parameters import read_about, read_shapes, units
 from engine.run import recipe, table
 from engine.run.result import TITLES
 from engine.run.run import newest
-from engine.terminal import near, number_of, script, typed as as_typed
+from engine.terminal import near, number_of
 
 LAST = 'last'                                                  # for --resume: the newest checkpoint of the run
 TEXTS = {'input': 'train', 'valid': 'valid', 'test': 'test'}   # options that name texts, and the roles of these
@@ -32,27 +32,21 @@ class Options:
 
     def check(self):
         """Raise ValueError for options that contradict each other."""
-        for wrong, why in (
-                (self.original and self.small, '--original and --small are two recipes: name one'),
-                (self.valid is not None and 'ratio_valid' in self.typed,
-                 '--valid is all of the validation text: leave out --ratio-valid'),
-                (self.test_adapt and self.test is None, '--test-adapt needs --test, the text to adapt to'),
-                (not self.run or os.path.basename(self.run) != self.run,
-                 f'the run name {self.run!r} is part of file names: expected no path separators')):
-            if wrong:
-                raise ValueError(why)
+        if self.original and self.small or self.valid is not None and 'ratio_valid' in self.typed:
+            raise ValueError('--original and --small exclude each other, and so do --valid and --ratio-valid')
+        if self.test_adapt and self.test is None:
+            raise ValueError('--test-adapt needs --test, the text to adapt to')
+        if not self.run or os.path.basename(self.run) != self.run:
+            raise ValueError(f'the run name {self.run!r} is part of file names: expected no path separators')
 
     def kept(self, *places):
         """Return the options that a checkpoint keeps in these places, a dict by name; see Option in table.py."""
         return {name: vars(self)[name] for name, row in table.ROWS.items() if row.kept in places}
 
     def summary(self, parameters, validates):
-        """Return lines on what learns, how often, how to repeat it, and what was chosen.
-
-        parameters: how many there are. validates: whether there are validation batches.
-        """
-        begins = f', from the parameters of {self.init}' if self.init else ''
+        """Return two lines on the model and its training. validates: whether there are validation batches."""
         cell = f', of {self.cell}' if self.cell else ''
+        begins = f', from the parameters of {self.init}' if self.init else ''
         most = 'up to ' if self.patience and validates else ''
         first = math.floor(round((1 - self.anneal) * self.epochs, 6)) + 1
         falling = f', falling from epoch {first} on' if first <= self.epochs else ''
@@ -70,7 +64,7 @@ def choose(typed, find_input):
     """Return the Options of a run, and the progress of the run that is resumed, {} for a new one.
 
     find_input: makes the path of a new run's text from what was typed, or None. Raise ValueError for options that are
-    out of range or contradict the resumed run, and OSError.
+    out of range or contradict the resumed run.
     """
     o = Options(typed)
     if o.resume in (None, LAST):
@@ -88,21 +82,20 @@ def choose(typed, find_input):
 
 
 def read_progress(path):
-    """Return the progress of the run in a checkpoint, in which the options are all that belong to the run.
+    """Return the progress of the run in a checkpoint, with all options of the run. Raise ValueError if there is none.
 
     A checkpoint keeps an option in one place: in the progress, the learning parameters, or the metadata of the text.
-    Raise ValueError if no run can be resumed from it.
     """
     num_units1, num_units2 = units(read_shapes(path)[0])               # raises ValueError where --init would not help
     metadata = read_about(path)
     progress, lp, text = map(metadata.get, ('progress', 'lp', 'text'))
-    if not (lp and text and isinstance(progress, dict) and isinstance(progress.get('options'), dict)):
+    if not (lp and text and progress and 'options' in progress):
         raise ValueError(f'{path} holds no run that can be resumed; --init starts a new one from its parameters')
     texts = {name: source and source['path'] for name, source in _sources(text).items()}
     stored = {**table.INITIAL, **progress['options'], **lp, **text, **texts, 'no_stateful': not text['stateful'],
               'num_units1': num_units1, 'num_units2': num_units2, 'precision': metadata['precision']}
-    return dict(progress, options=table.checked({name: stored.get(name, table.DEFAULTS[name])
-                                                 for name in table.OF_RUN}))
+    options = {name: stored.get(name, table.DEFAULTS[name]) for name in table.OF_RUN}
+    return {**progress, 'options': table.checked(options)}
 
 
 def _sources(text):
@@ -114,11 +107,9 @@ def _take_over(o, before):
     """Give Options those of the run that they resume, a dict. Raise ValueError where a typed one contradicts it."""
     folder = os.path.dirname(os.path.abspath(o.resume))
     if o.init or 'output_dir' in o.typed and os.path.realpath(o.output_dir) != os.path.realpath(folder):
-        raise ValueError(f'a run is resumed in the folder of {o.resume}, without --init: leave out '
-                         + ('--init' if o.init else '--output-dir'))
+        raise ValueError(f'a run is resumed in the folder of {o.resume}: leave out --init and --output-dir')
     if before['cell'] and not o.cell:
-        command = script('train.py', *as_typed({'resume': o.resume, 'cell': before['cell']}))
-        raise ValueError(f'the run in {o.resume} learned the class {before["cell"]}: name it again, as in {command}')
+        raise ValueError(f'the run in {o.resume} trained the class of --cell {before["cell"]}: name it again')
     changed = {name: value for name, value in o.typed.items() if name in table.OF_RUN}
     for name, value in changed.items():
         smaller = name == 'lrate' and value < before['lrate']

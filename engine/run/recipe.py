@@ -11,8 +11,8 @@ UNITS = 256
 # unit's input grows with the number of units that it reads (Yang et al. 2022).
 LRATE, HIGHEST = 0.012 * 256, 0.024
 
-# A text of fewer characters to learn from (500,000 with its validation part) gains from the bundled model, if that
-# knows this share of them. Measured with 0.99; a Thai text became worse.
+# A text of fewer characters to train on gains from the bundled model, if that knows this share of them. Measured with
+# 0.99; a Thai text became worse.
 SHORT, KNOWN = 350_000, 0.98
 
 # The epochs of a short text are short, so it gets more: at least so many that they have this number of steps.
@@ -20,7 +20,6 @@ EPOCHS, STEPS = 40, 7500
 PATIENCE, PATIENT_STEPS = 6, 1150
 SOONER = 1 / 3                             # of PATIENT_STEPS with --init: such a model is at its best sooner
 SAVE_EVERY, CHECKPOINTS = 10, 100          # epochs between checkpoints, but more where there would be more checkpoints
-
 
 # The share of units to leave out, by the parameters for each character to learn from: more, where a text could be
 # learned by heart. Between the points it is interpolated, linearly in the logarithm of their number. Each point but the
@@ -31,9 +30,8 @@ DROPOUT = ((0.1, 0.02), (0.25, 0.05),  # 2x128 units and 2.6 million characters,
            (0.87, 0.15), (1.3, 0.25),  # 2x256 and 1 million, and 0.7 million of Python's library
            (1.9, 0.25),                # 2x256 and half a million
            (4.8, 0.46), (16, 0.6))     # near 6.1: 2x128 and 42,000 characters of Python's language reference
-LEARNED_BEFORE = 2 / 3                 # of that share, where a model begins with the parameters of another text
-# Without --init, fewer epochs than EPOCHS have that share times (epochs / EPOCHS) ** FEWER_EPOCHS.
-FEWER_EPOCHS = 1 / 4
+LEARNED_BEFORE = 2 / 3                 # of that share with --init
+FEWER_EPOCHS = 1 / 4                   # otherwise fewer epochs have that share times (epochs / EPOCHS) ** FEWER_EPOCHS
 
 
 def dropout(characters, parameters):
@@ -43,11 +41,7 @@ def dropout(characters, parameters):
 
 
 def set_units(o):
-    """Set the numbers of units that are None in o, an Options. Return it.
-
-    With --init, all that were not typed become those of its checkpoint. Otherwise the first layer gets UNITS, and the
-    second as many as the first.
-    """
+    """Set the numbers of units that were not typed in o, Options, by --init if that is set. Return o."""
     if o.init is not None:
         for name, size in zip(('num_units1', 'num_units2'), units(read_shapes(o.init)[0])):
             setattr(o, name, o.typed.get(name, size))
@@ -62,10 +56,7 @@ def lrate(num_units1, num_units2):
 
 
 def complete(o, batches, parameters):
-    """Set what is None in o, an Options, by the sizes of the model and of the text.
-
-    o has its numbers of units. batches: training steps in an epoch. parameters: how many the model has.
-    """
+    """Set what is None in o, Options with units. batches: steps in an epoch. parameters: how many the model has."""
     epochs = o.epochs or max(EPOCHS, math.ceil(STEPS / batches))
     share, patient_steps = dropout(batches * o.batch_size * o.seq_length, parameters), PATIENT_STEPS
     if o.init is None:
@@ -84,16 +75,12 @@ def complete(o, batches, parameters):
 
 
 def advise(o, model):
-    """Print the command that starts from the bundled model, if the text is short and the model knows its characters.
-
-    o: the Options; model: with the text.
-    """
+    """Print the command that starts from the bundled model, if the text is short and the model knows its characters."""
     short = model.n_batches['train'] * o.batch_size * o.seq_length < SHORT
     if short and not (o.init or o.cell or o.original or o.small):
         counts = sum(np.bincount(x.ravel(), minlength=len(model.uchar)) for x in model.X['train'])
         known = np.isin(model.uchar, read_shapes(BUNDLED)[1])
         if counts[known].sum() >= KNOWN * counts.sum():
-            options = {name: value for name, value in o.typed.items()
-                       if name not in ('num_units1', 'num_units2', 'initial', 'resume')}
-            words = typed({**options, 'input': near(o.input), 'run': f'{o.run}_init', 'init': near(BUNDLED)})
+            words = typed({**o.typed, 'input': near(o.input), 'run': f'{o.run}_init', 'init': near(BUNDLED),
+                           'num_units1': None, 'num_units2': None, 'initial': None, 'resume': None})
             print('a text this short gains from a model that has learned another one: ' + script('train.py', *words))

@@ -46,7 +46,6 @@ class Run:
     bar = None
 
     def __init__(self, model, schedule, name):
-        """Take a model, its Schedule, and the name of a new run."""
         self.model, self.schedule, self.options, self._group = model, schedule, schedule.options, model.group
         self._resumed, self._drawn = bool(schedule.id), None           # _drawn: whether the last picture was
         if not self._resumed:
@@ -54,7 +53,7 @@ class Run:
         self.last_checkpoint = self._fallback = self.options.resume
         if schedule.fallback and os.path.exists(self.path(schedule.fallback)):
             self._fallback = self.path(schedule.fallback)
-        self._logs = Logs(self.path, list(model.p), self._group.broadcast(model.passage), self.options.original)
+        self.logs = Logs(self.path, list(model.p), self._group.broadcast(model.passage), self.options.original)
 
     def path(self, ending):
         """Return the path of this run's file with that ending."""
@@ -76,16 +75,11 @@ class Run:
 
     def check(self):
         """Make the folder. Raise ValueError if the run would replace files of its name without --overwrite."""
-        self._group.broadcast(self._check)
-
-    def _check(self):
-        replaced, folder = self._to_replace(), self.options.output_dir
+        replaced = self._to_replace()
         if replaced and not self.options.overwrite:
-            checkpoint = newest(folder, self.schedule.name)
-            advice = f'resume it with {self._command(checkpoint)}, ' if checkpoint else ''
-            raise ValueError(f'{replaced[0]} exists already: {advice}choose another run name, or --overwrite to drop '
-                             'what is further of that run')
-        os.makedirs(folder, exist_ok=True)
+            raise ValueError(f'{replaced[0]} exists already: resume that run with --resume last, choose another run '
+                             'name, or --overwrite to drop what is further of it')
+        os.makedirs(self.options.output_dir, exist_ok=True)
 
     def _to_replace(self):
         """Return the paths of files of this name that are no earlier state of this run."""
@@ -100,30 +94,27 @@ class Run:
     def open(self):
         """Keep the logs open inside: new ones or, in a run that is resumed, as they were at its checkpoint.
 
-        An OSError or KeyboardInterrupt inside also says from which checkpoint the run can be resumed.
+        An OSError or KeyboardInterrupt inside also says how the run can be resumed.
         """
         try:
             self._group.broadcast(self._open)
             self._begin()
             yield
         except (KeyboardInterrupt, OSError) as error:
-            last, resume = self.last_checkpoint, 'no checkpoint was written yet'
-            if last:
-                resume = f'the last checkpoint is {last}, resume it with: {self._command(last)}'
-            if isinstance(error, OSError):
-                raise OSError(f'{error}; {resume}') from error
-            raise KeyboardInterrupt(f' at once: what came after is lost; {resume}') from None
+            what = str(error) if isinstance(error, OSError) else ' at once: what came after is lost'
+            last = self.last_checkpoint
+            resume = f'resume it with: {self._command(last)}' if last else 'no checkpoint was written yet'
+            raise type(error)(f'{what}; {resume}') from None
         finally:
-            self._logs.close()
+            self.logs.close()
 
     def _open(self):
-        self._logs.lock()
-        replaced = [path for path in self._to_replace() if not path.endswith(LOGS)]
-        if result.read(self.path(RESULT), self.schedule.id).get('epochs', 0) > self.schedule.epoch:
-            replaced.append(self.path(RESULT))             # of epochs that are read again
-        for path in replaced:
-            os.remove(path)
-        self._logs.cut(self.schedule.logs if self._resumed else None, self.options.overwrite)
+        self.logs.lock()
+        outdated = [] if self.schedule.finished else [self.path(RESULT)]       # which is written when the run ends
+        for path in {*self._to_replace(), *outdated}:
+            if os.path.exists(path) and not path.endswith(LOGS):
+                os.remove(path)
+        self.logs.cut(self.schedule.logs, self.options.overwrite)
 
     def _begin(self):
         """Write what a stop between two checkpoints of one epoch has left out, and forget a best model that is gone."""
@@ -139,10 +130,6 @@ class Run:
 
     # ---- an epoch
 
-    def log_step(self, cost, ratios):
-        """Log a training step."""
-        self._logs.step(self.schedule, cost, ratios)
-
     def sample(self, when):
         """Print a short text of the model. Return it. The generator of the model stays."""
         text = self.model.sample(SAMPLE_LENGTH)
@@ -150,18 +137,15 @@ class Run:
         return text
 
     def end_epoch(self, epoch, seconds):
-        """Log an Epoch, print what it brought if it should be reported, and save the model if it should be saved.
-
-        seconds: that it took.
-        """
+        """Log an Epoch that took so many seconds, report it, and save the model, if that is due."""
         schedule, (number, cost, valid_cost, rate, speed) = self.schedule, epoch
-        self._logs.epoch(epoch)
+        self.logs.epoch(epoch)
         if schedule.should_report:
             validation = 'no validation' if math.isnan(valid_cost) else f'validation {nats_and_bits(valid_cost)}'
             self.say(f'epoch {number}/{schedule.epochs}: cost {nats_and_bits(cost)}, {validation}, rate {rate:.4g}, '
                      f'{speed:,.0f} characters/s, {duration(seconds)}')
             if self._group.first:
-                self._logs.sample(number, self.sample(f'epoch {number}'), self.model.passage_costs())
+                self.logs.sample(number, self.sample(f'epoch {number}'), self.model.passage_costs())
         self._save_epoch()             # after the logs were written, whose lengths it keeps
         if schedule.should_report:
             self._draw()
@@ -169,11 +153,11 @@ class Run:
     def _draw(self):
         """Draw the picture of all costs so far. If that fails, in whatever way, warn once; the run continues."""
         try:
-            self._group.broadcast(draw_costs, self.path(PICTURE), self.schedule.name, self._logs.steps,
-                                  [row[:3] for row in self._logs.epochs])
+            self._group.broadcast(draw_costs, self.path(PICTURE), self.schedule.name, self.logs.steps,
+                                  [row[:3] for row in self.logs.epochs])
             self._drawn = True
         except Exception as error:
-            if self._drawn is not False and self._group.first:
+            if self._drawn is not False:
                 warn(f'{self.path(PICTURE)} could not be drawn: {" ".join(str(error).split())[:200]}')
             self._drawn = False
 
@@ -181,15 +165,16 @@ class Run:
 
     def _save_epoch(self):
         """Write the checkpoints that the epoch which ended should have."""
-        if self.schedule.best_epoch == self.schedule.epoch:
+        schedule = self.schedule
+        if schedule.best_epoch == schedule.epoch:
             self.save(BEST)
-        if self.schedule.should_save:
-            self.save(EPOCH.format(self.schedule.epoch))
+        if schedule.epoch % self.options.save_every == 0 or schedule.finished:
+            self.save(EPOCH.format(schedule.epoch))
 
     def save(self, ending):
         """Write a checkpoint of the model and of the schedule. That of an epoch removes that of an interruption."""
         schedule, of_epoch = self.schedule, ending != INTERRUPTED
-        schedule.logs, schedule.fallback = self._logs.stored(), ending if of_epoch else schedule.fallback
+        schedule.logs, schedule.fallback = self.logs.stored(), ending if of_epoch else schedule.fallback
         self.last_checkpoint = self.model.save_params(self.path(ending), schedule.stored())
         if of_epoch:
             self._fallback = self.last_checkpoint
@@ -203,10 +188,7 @@ class Run:
         return self.path(BEST) if self.schedule.best_epoch else self.last_checkpoint
 
     def fall_back(self, error):
-        """Return to the last checkpoint of an epoch, at half the rate, after a Diverged error.
-
-        Raise ValueError if there is none or that has failed too often, and with --original.
-        """
+        """Return to the last checkpoint of an epoch, at half the rate, after a Diverged error; ValueError: in vain."""
         schedule, checkpoint = self.schedule, self._fallback
         lower = ['--lrate', f'{min(self.options.lrate / 2 ** (FALLS + 1), 1e-3):g}']
         if not checkpoint:
@@ -218,34 +200,27 @@ class Run:
 
     # ---- the end
 
-    def scores(self):
-        """Return the scores in a result that nothing was learned after, in nats by name; {} if there are none."""
-        before = self._group.broadcast(result.read, self.path(RESULT), self.schedule.id)
-        known = before.get('finished') and before.get('epochs') == self.schedule.epoch
-        return {name: before[f'{name}_nats'] for name in result.to_score(self.options)} if known else {}
-
     def conclude(self, scores):
-        """Write the result of the run, and print it, where everything is, and the commands to write and to resume.
+        """Write the result, and print it, where all is, and the next commands. Return whether nothing is left to do.
 
-        scores: of the fixed texts, in nats by name; {} if they were not scored. Return whether nothing is left to do.
+        scores: of the fixed texts, in nats by name; {} if they were not scored.
         """
-        schedule, model, n = self.schedule, self.model, self.schedule.batches
+        schedule, model = self.schedule, self.model
         complete = schedule.finished and len(scores) == len(result.to_score(self.options))
         if schedule.best_epoch:
             self.say(f'best validation cost: {nats_and_bits(schedule.best_cost)} a character, after epoch '
                      f'{schedule.best_epoch}')
-        for line in result.lines(model, scores):
-            self.say(line)
-        characters = model.batch_size * ((n - 1) * len(model.X['train'][0]) + len(model.X['train'][n - 1]))
-        speeds = [row[4] for row in self._logs.epochs]
+        for name, nats in scores.items():
+            self.say(f'{result.title(model, name)}: {nats_and_bits(nats)} a character')
+        X, speeds = model.X['train'], [row[4] for row in self.logs.epochs]
+        characters = model.batch_size * ((schedule.batches - 1) * len(X[0]) + len(X[schedule.batches - 1]))
         known = len(speeds) >= schedule.epoch and all(speeds)          # otherwise a log was begun anew
-        found = result.fields(model, schedule, scores, finished=complete, checkpoint=os.path.basename(self.best()),
-                              training_seconds=round(sum(characters / s for s in speeds), 3) if known else None)
-        self._group.broadcast(result.write, self.path(RESULT), found)
+        found = dict(finished=complete, checkpoint=os.path.basename(self.best()),
+                     training_seconds=round(sum(characters / s for s in speeds), 3) if known else None)
+        self._group.broadcast(result.write, self.path(RESULT), model, schedule, scores, found)
         drawn = f', drawn in {self.path(PICTURE)}' if self._drawn else ''
         self.say(f'costs: {self.path(STEPS)} and {self.path(EPOCHS)}{drawn}')
         self.say(f'result: {self.path(RESULT)}')
         self.say('next: ' + script('produce_text.py', self.best(), *typed({'cell': self.options.cell})))
-        more = schedule.larger_limits() if complete else []
-        self.say('to resume: ' + self._command(self.last_checkpoint, *more))
+        self.say('to resume: ' + self._command(self.last_checkpoint, *schedule.larger_limits() if complete else []))
         return complete

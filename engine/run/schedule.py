@@ -62,13 +62,13 @@ class Schedule:
         return schedule
 
     def stored(self):
-        """Return what a checkpoint keeps as the progress; not numbers that are not finite, which JSON does not have."""
+        """Return what a checkpoint keeps as the progress, without nan, which JSON does not have."""
         fields = {name: value for name, value in vars(self).items() if name != 'batches'
                   and not (isinstance(value, float) and not math.isfinite(value))}
         return {**fields, 'options': {'run': self.options.run, **self.options.kept('run')}}
 
     def fall_back(self, progress):
-        """Return to a checkpoint's progress, at half of today's rate. Return False if that has failed too often."""
+        """Return to a checkpoint's progress, at half the rate. Return False if that has failed too often."""
         then, factor = Schedule.resumed(self.options, progress, self.batches), self.rate_factor / 2
         if factor < then.rate_factor / 2 ** FALLS:
             return False
@@ -98,17 +98,14 @@ class Schedule:
 
     def record_validation(self, valid_cost):
         """Record the validation cost of the epoch that ended; one that is not finite does not count."""
-        if math.isfinite(valid_cost) and (self.best_cost is None or valid_cost < self.best_cost):
-            self.best_cost, self.best_epoch, self.stale = valid_cost, self.epoch, 0
-        elif math.isfinite(valid_cost):
+        if math.isfinite(valid_cost):
             self.stale += 1
+            if self.best_cost is None or valid_cost < self.best_cost:
+                self.best_cost, self.best_epoch, self.stale = valid_cost, self.epoch, 0
         self.begin_fall()
 
     def begin_fall(self):
-        """Let the rate fall early if patience ends before it falls.
-
-        The run then gets as many epochs as if its --epochs had been so few that the rate falls from here on.
-        """
+        """Let the rate fall early if patience ends before it falls: as if --epochs were so few that it falls now."""
         if 0 < self.options.patience <= self.stale and self.epoch < self.epochs_before_fall:
             self.fewer_epochs = math.ceil(round(self.epoch / (1 - self.options.anneal), 6))
 
@@ -144,11 +141,6 @@ class Schedule:
     def finished(self):
         """Return whether no epoch is left to read."""
         return self.epoch >= self.epochs or self.out_of_patience
-
-    @property
-    def should_save(self):
-        """Return whether the epoch that just ended gets a checkpoint."""
-        return self.epoch % self.options.save_every == 0 or self.finished
 
     @property
     def should_report(self):

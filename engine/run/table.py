@@ -1,8 +1,8 @@
 """The options of train.py, of CharLSTM.fit and of model_setup, each declared once.
 
 For a new learning parameter, add a row here, and use it where lp is read, in charlstm.py. --help, the checks, the
-checkpoints, --info, fit, and model_setup all take it from the row. A checkpoint from before it has its value of
-INITIAL: let that be the one with which training is as it was.
+checkpoints, --info, fit, and model_setup all take it from the row. Older checkpoints get its value of INITIAL, which
+should therefore leave training as it was.
 """
 import functools
 import math
@@ -12,7 +12,6 @@ from typing import Any, Callable, NamedTuple
 from engine.model import checks
 from engine.terminal import ROOT, spelled
 
-MOST = 10 ** 9                                                 # epochs and the like
 CHANGEABLE = ('epochs', 'save_every', 'patience')              # of a resumed run
 MAY_CHANGE = f'only {", ".join(map(spelled, CHANGEABLE))} may change, and --lrate may become smaller'
 
@@ -23,8 +22,8 @@ class Option(NamedTuple):
     kind: int, float, bool for a flag, a tuple of choices, how a string is named in the help, or a dict for argparse.
     default: None if it depends on other options and on the text. fits: a function of name and value, which returns the
     value as Python's own or raises ValueError. original, small: the value in these recipes; None for the default.
-    kept: where a checkpoint keeps it: 'run', in the progress of its run, 'lp', the learning parameters, 'text',
-    'model', or None, if it belongs to one start of the script. of_fit: whether CharLSTM.fit takes it.
+    kept: where a checkpoint keeps it: 'run' (its progress), 'lp', 'text', 'model', or None, if it is of one start of
+    the script. of_fit: whether CharLSTM.fit takes it.
     """
     name: str
     kind: Any
@@ -37,20 +36,15 @@ class Option(NamedTuple):
     of_fit: bool = True
 
     def checked(self, value):
-        """Return a value as Python's own. Raise ValueError if it is out of range or of another kind."""
+        """Return a value as Python's own; paths become strings. Raise ValueError if it is out of range."""
         if value is None and self.default is None:
             return None
         if self.fits:
             return self.fits(self.name, value)
-        if self.kind is bool:
-            return checks.flag(self.name, value)
-        if isinstance(self.kind, tuple):
-            checks.choice(self.name, value, self.kind)
-            return value
-        return os.fsdecode(value)
+        return checks.flag(self.name, value) if self.kind is bool else os.fsdecode(value)
 
 
-def count(least, most=MOST):
+def count(least, most=10 ** 9):
     """Return what checks a whole number of at least `least`."""
     return functools.partial(checks.whole, least=least, most=most)
 
@@ -60,7 +54,7 @@ def _real(expected, fits):
     return functools.partial(checks.real, expected=expected, fits=fits)
 
 
-ABOVE_0, AT_LEAST_0 = _real('above 0', lambda v: v > 0), _real('of at least 0', lambda v: v >= 0)
+AT_LEAST_0 = _real('of at least 0', lambda v: v >= 0)
 BELOW_1 = _real('from 0 to below 1', lambda v: 0 <= v < 1)
 LEFT_OUT = _real('0, or from 0.00001 to 0.9999', lambda v: v == 0 or 1e-5 <= v <= 0.9999)   # rounded to a 65,536th
 
@@ -74,82 +68,76 @@ OPTIONS = {
         _text('batch_size', int, 50, 'sequences in a batch', count(1)),
         _text('seq_length', int, 50, 'characters in a sequence', count(2)),
         _text('ratio_valid', float, 0.3, 'share of the text, at its end, kept for validation', BELOW_1),
-        _text('valid', 'FILE', None, 'text to validate with, a file or a folder, instead of the end of the input; at '
-              'the end it is scored as that of --test (default: the end of the input)'),
-        _text('test', 'FILE', None, 'text to test with, scored once, as one stream, with the best model of the '
-              'finished run; before that only its vocabulary is used', of_fit=False),
-        Option('test_adapt', bool, False, 'score the test text also with a copy of the model that learns from it as it '
-               'reads, as --adapt of produce_text.py does', of_fit=False),
+        _text('valid', 'FILE', None, 'validation text, a file or a folder, also scored at the end as --test is '
+              '(default: the end of the input)'),
+        _text('test', 'FILE', None, 'test text, scored once, as one stream, with the best model of the finished run; '
+              'until then only its vocabulary is used', of_fit=False),
+        Option('test_adapt', bool, False, 'also score the test text while a copy of the model learns from it, as '
+               'produce_text.py --adapt does', of_fit=False),
         _text('encoding', 'NAME', 'utf-8', 'encoding of the text files', checks.encoding),
         _text('no_stateful', bool, False, 'start every batch from zero states, as the original does, instead of '
               'reading each long piece of the text from batch to batch', original=True)],
     'model': [
         _model('num_units1', int, None, 'units of layer 1 (default: 256, or those of --init)', count(1), small=64),
         _model('num_units2', int, None, 'units of layer 2 (default: those of layer 1, or of --init)', count(1)),
-        Option('cell', 'FILE:CLASS', None, 'a subclass of CharLSTM with a cell or an optimiser of its own; name it '
-               'again to resume its runs and to use its checkpoints (default: the model of charlstm.py)', of_fit=False),
-        Option('initial', ('original', 'chrono'), 'chrono', 'initial values; original: biases 1 for the forget gates; '
+        Option('cell', 'FILE:CLASS', None, 'subclass of CharLSTM with its own cell or optimiser; name it again to '
+               'resume its runs and to use its checkpoints (default: CharLSTM itself)', of_fit=False),
+        Option('initial', ('original', 'chrono'), 'chrono', 'initial values; original: forget gates have bias 1; '
                'chrono: a quarter of the units remember for up to 100 characters', original='original'),
         _lp('dropout', float, None, 'share of the units that each training step leaves out (default: by the length '
             'of the text and the number of units; less with --init or with fewer than 40 epochs)', LEFT_OUT, 0.0),
         _lp('dropconnect', float, None, 'share of the recurrent weights that each training step leaves out '
             '(default: two thirds of --dropout)', LEFT_OUT, 0.0),
-        _lp('smoothing', float, 0.001, 'share of each target that is spread over all characters while training; '
-            'costs are printed without it', BELOW_1, 0.0),
-        _lp('ar', float, 2.0, 'weight, in the cost while training, of the mean square of the outputs of layer 2 '
-            '(activation regularisation); costs are printed without it', AT_LEAST_0, 0.0),
-        _lp('tar', float, 2.0, 'the same weight for the change of these outputs from step to step', AT_LEAST_0, 0.0),
+        _lp('smoothing', float, 0.001, 'share of each target that is spread over all characters; like --ar and --tar, '
+            'it is not in the costs that are printed', BELOW_1, 0.0),
+        _lp('ar', float, 2.0, 'activation regularisation: weight of mean square outputs of layer 2', AT_LEAST_0, 0.0),
+        _lp('tar', float, 2.0, 'the same for the change of the outputs from step to step', AT_LEAST_0, 0.0),
         _lp('reset', float, 0.05, 'probability that a stream starts a batch from zero states', BELOW_1, 0.0),
-        _lp('average', float, 0.999, 'weight at each step of the running average of the parameters, which is '
-            'validated, saved and used to write; smaller in the first 10,000 steps; 0: none', BELOW_1, 0.0),
-        Option('kernel', ('on', 'off'), 'on', 'off: theano.scan instead of the C kernel, to compare, many times slower',
-               of_fit=False),
-        _model('precision', ('float32', 'bfloat16'), 'float32', 'bfloat16: products of rounded numbers, summed in '
-               'float32, which is faster on some processors', of_fit=False),
-        Option('random_seed', int, None, 'whole number that makes a run repeatable (default: a new one each time, '
-               'which is printed and stored)', count(0, math.inf), of_fit=False)],
+        _lp('average', float, 0.999, 'decay of the running average of the parameters, which is validated, saved and '
+            'used to write; smaller in the first 10,000 steps; 0: none', BELOW_1, 0.0),
+        Option('kernel', ('on', 'off'), 'on', 'off: theano.scan in its place, many times slower', of_fit=False),
+        _model('precision', ('float32', 'bfloat16'), 'float32', 'bfloat16: round the inputs of matrix products, sum in '
+               'float32; faster on some processors', of_fit=False),
+        Option('random_seed', int, None, 'whole number that makes a run repeatable (default: a new one, which is '
+               'printed and stored)', count(0, math.inf), of_fit=False)],
     'learning': [
         _lp('lrate', float, None, 'learning rate (default: 0.012 for 256 units, half of that for twice as many in '
-            'the larger layer, and at most 0.024)', ABOVE_0, 2e-3),
+            'the larger layer, and at most 0.024)', _real('above 0', lambda v: v > 0), 2e-3),
         Option('warmup', int, 100, 'steps in which the rate rises to --lrate', count(0), 0),
-        Option('anneal', float, 0.5, 'share of all epochs, the last ones, in which the rate falls to a twentieth of '
+        Option('anneal', float, 0.5, 'share of the epochs, at the end, in which the rate falls to a twentieth of '
                '--lrate', _real('from 0 to 1', lambda v: 0 <= v <= 1), 0.0),
         Option('lrate_decay', float, 1.0, 'factor on the rate at each epoch from --lrate-decay-epoch on',
                _real('above 0, at most 1', lambda v: 0 < v <= 1), 0.97),
         Option('lrate_decay_epoch', int, 10, 'first epoch with a smaller rate', count(1)),
-        _lp('drate', float, 0.99, 'share that each running average of RMSprop keeps at a step', BELOW_1, 0.95),
-        _lp('eps', float, 1e-8, 'added to the divisor of RMSprop', _real('above 1.2e-38', lambda v: v > 1.2e-38)),
-        _lp('momentum', float, 0.9, 'share that the sum of gradients, which RMSprop steps by, keeps at a step',
-            BELOW_1, 0.0),
-        _lp('weight_decay', float, 0.02, 'share of each parameter, times the rate, that a step takes away',
-            AT_LEAST_0, 0.0),
+        _lp('drate', float, 0.99, 'decay of the mean squares of RMSprop', BELOW_1, 0.95),
+        _lp('eps', float, 1e-8, 'added to the denominator of RMSprop', _real('above 1.2e-38', lambda v: v > 1.2e-38)),
+        _lp('momentum', float, 0.9, 'decay of the sum of gradients by which RMSprop steps', BELOW_1, 0.0),
+        _lp('weight_decay', float, 0.02, 'share of a parameter, times the rate, that a step removes', AT_LEAST_0, 0.0),
         _lp('grad_clip', float, 5.0, 'largest norm of the gradient; 0: any', AT_LEAST_0, 0.0),
         _lp('step_clip', float, 2.0, 'largest step for a number, as a multiple of the rate; 0: any', AT_LEAST_0, 0.0),
-        _lp('bptt_maxdepth', int, 50, 'steps at the end of each sequence that are learned from; -1: all',
-            checks.depth),
+        _lp('bptt_maxdepth', int, 50, 'last steps of each sequence that are trained on; -1: all', checks.depth),
         _lp('l1', float, 0.0, 'weight of the sum of absolute parameters, divided by the characters of a batch',
             AT_LEAST_0),
-        _lp('l2', float, 0.0, 'weight of the sum of squared parameters, divided by the characters of a batch',
-            AT_LEAST_0)],
+        _lp('l2', float, 0.0, 'the same for the sum of squared parameters', AT_LEAST_0)],
     'run': [
         Option('epochs', int, None, 'times to read the training text (default: 40, and more for a short text or large '
                'batches, until there are 7,500 steps)', count(1), 75, 40),
-        Option('patience', int, None, 'after N epochs without a better validation cost let the rate fall early or, if '
-               'it falls already or never, end the run; 0: never (default: 6, and more for a short text)', count(0), 0),
+        Option('patience', int, None, 'after N epochs without a better validation cost the rate falls early; if it '
+               'falls already or never, the run ends; 0: never (default: 6, and more for a short text)', count(0), 0),
         Option('valid_every', int, 10, 'training steps between costs of a validation batch', count(1), 1),
         Option('save_every', int, None, 'epochs between checkpoints (default: 10, and more in a run of over 1,000)',
                count(1), of_fit=False),
         Option('original', bool, False, 'the recipe of 2016: 75 epochs of batches from zero states, at a rate of 0.002 '
-               'that decays by 0.97 from epoch 10 on, and nothing that came later, also in the log of the steps '
-               '(engine/README.md has what is still different)', of_fit=False),
-        Option('small', bool, False, 'a short run, to see all of it in under a minute: 64 units in each layer and 40 '
-               'epochs, on the beginning of Coriolanus unless an input is named', of_fit=False),
+               'that decays by 0.97 from epoch 10 on, without what came later, also in the log of the steps '
+               '(engine/README.md lists what still differs)', of_fit=False),
+        Option('small', bool, False, 'a run of under a minute: 64 units in each layer and 40 epochs, on the beginning '
+               'of Coriolanus unless an input is named', of_fit=False),
         _start('output_dir', 'DIR', None, 'folder for the results (default: training_results beside this script)'),
         _start('overwrite', bool, False, 'replace the results of an earlier run of this name'),
-        _start('init', 'PARAMS', None, 'start from the parameters of this checkpoint, of any text, or of PyTorch '
-               '(.safetensors)', of_fit=True),
+        _start('init', 'PARAMS', None, 'start from the parameters of a checkpoint, of any text, or of a .safetensors '
+               'file', of_fit=True),
         _start('resume', 'PARAMS', None, 'resume the run of this checkpoint as if it had never stopped: '
-               + MAY_CHANGE + '. "last" takes the newest checkpoint of this run or, if there is none, begins the run')]}
+               + MAY_CHANGE + '; "last": the newest checkpoint of this run or, if there is none, a new run')]}
 ROWS = {row.name: row for rows in OPTIONS.values() for row in rows}
 DEFAULTS = {'input': None, 'run': 'run0', **{name: row.default for name, row in ROWS.items()},
             'output_dir': os.path.join(ROOT, 'training_results')}
@@ -167,12 +155,8 @@ def checked(options):
     return {name: ROWS[name].checked(value) if name in ROWS else value for name, value in options.items()}
 
 
-def learning(values):
-    """Return learning parameters by name as Python's own numbers.
-
-    Raise ValueError for another name, or if one is out of range.
-    """
-    for name in values:
-        if name not in LEARNING:
-            raise ValueError(f'{name} is no learning parameter: expected one of {", ".join(LEARNING)}')
-    return {name: LEARNING[name].fits(name, value) for name, value in values.items()}
+def learning(name, value):
+    """Return a learning parameter as Python's own number. Raise ValueError for another name or one out of range."""
+    if name not in LEARNING:
+        raise ValueError(f'{name} is no learning parameter: expected one of {", ".join(LEARNING)}')
+    return LEARNING[name].fits(name, value)
