@@ -5,9 +5,8 @@ from engine.model import checks
 from engine.model.parameters import parameter_shapes
 from engine.run import recipe as recipes
 from engine.run.options import Options
-from engine.run.result import TITLES
 from engine.run.schedule import Schedule
-from engine.run.table import PRESETS, ROWS
+from engine.run.table import PRESETS, ROWS, TITLES
 from engine.terminal import bar, warn
 
 OF_FIT = [name for name, row in ROWS.items() if row.of_fit]

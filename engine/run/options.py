@@ -6,8 +6,7 @@ import secrets
 from engine.model.files import base_name
 from engine.model.parameters import read_about, read_shapes, units
 from engine.run import recipe, table
-from engine.run.result import TITLES
-from engine.run.run import newest
+from engine.run.table import TITLES
 from engine.terminal import near, number_of
 
 LAST = 'last'                                                  # for --resume: the newest checkpoint of the run
@@ -70,6 +69,7 @@ def choose(typed, find_input):
     if o.resume in (None, LAST):
         o.input = find_input(o.input)
     if o.resume == LAST:
+        from engine.run.run import newest                  # late: fit needs no files of a run
         o.resume = newest(o.output_dir, run_name(o.run, o.input))
         print(f'resuming from {o.resume}' if o.resume else 'this run has no checkpoint yet: a new run')
         o.init = None if o.resume else o.init              # which is for a new run

@@ -6,10 +6,10 @@ and the cost is the mean over all of its characters but the first.
 import json
 
 from engine.model.files import base_name, write_whole
+from engine.run.table import TITLES
 from engine.terminal import bar, bits
 
 RESULT = '_result.json'                # ending of the file
-TITLES = {'train': 'text', 'valid': 'validation text', 'test': 'test text'}        # of a run's texts, by their role
 LEFT_OUT = 'valid', 'test', 'random_seed'      # options: paths on this computer, and a field of its own
 
 

@@ -14,6 +14,7 @@ from engine.terminal import ROOT, spelled
 
 CHANGEABLE = ('epochs', 'save_every', 'patience')              # of a resumed run
 MAY_CHANGE = f'only {", ".join(map(spelled, CHANGEABLE))} may change, and --lrate may become smaller'
+TITLES = {'train': 'text', 'valid': 'validation text', 'test': 'test text'}        # of a run's texts, by their role
 
 
 class Option(NamedTuple):
