@@ -53,7 +53,8 @@ def load_model(base, path, o):
 
 def write_page(model, checkpoint, o, *against):
     """Write a page on the text of --score, or on one that the model writes. against: another model, its checkpoint."""
-    from engine.page import copies, page
+    from engine.model import copies
+    from engine.page import page
     prime, original = report.inputs(o)
     uchar = [ch for ch in model.uchar if not against or ch in against[0].uchar]
     if o.score is not None:

@@ -13,7 +13,7 @@ from cells import README_CODE, coupled_cell, logical_cell, odd_cell, peephole_ce
 from charlstm import CharLSTM, lstm_cell, tt
 from engine.kernel import cell as cells_in_code
 from engine.page import page
-from engine.report import description
+from engine.run.info import description
 from engine.kernel.cell import Cell, js_function, js_learning_functions
 from engine.kernel.ops import Kernel, joined
 from engine.kernel.scan import Scan

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from charlstm import CharLSTM
 from engine.backend.theano_setup import theano
-from engine.page.copies import Passage, compare, copied_passages, description, share
+from engine.model.copies import Passage, compare, copied_passages, description, share
 from engine.page.page import write_page
 from models import default_mode
 from pages import NOT_HACKED, place

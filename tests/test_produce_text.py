@@ -13,9 +13,8 @@ import pytest
 import train
 from charlstm import CharLSTM
 from damage import write_checkpoint
-from engine import report
 from engine.backend.theano_setup import theano
-from engine.run import table
+from engine.run import info, table
 from models import P, default_mode
 from numpy_model import costs, forward
 from scripts import (FAST, PRODUCE, ROOT, TEXT, assert_refused, contents, finish, load, run, sequences, snapshot, start,
@@ -210,10 +209,10 @@ def test_folders_of_any_system_are_left_out(short_run, tmp_path, path):
     metadata['text']['path'] = metadata['progress']['options']['input'] = path
     metadata['progress']['options']['cell'] = 'me/mine.py:Coupled'
     np.savez(tmp_path / 'p.npz', about=np.array(json.dumps(metadata)), **arrays)
-    line, shown = report.summary(tmp_path / 'p.npz'), report.description(tmp_path / 'p.npz', folders=False)
+    line, shown = info.summary(tmp_path / 'p.npz'), info.description(tmp_path / 'p.npz', folders=False)
     assert ', learned from book.txt (' in line and 'path book.txt, ' in shown
     assert '\noptions: book.txt --cell mine.py:Coupled ' in shown
-    assert 'me' not in re.findall(r'\w+', line + shown) and path in report.description(tmp_path / 'p.npz')
+    assert 'me' not in re.findall(r'\w+', line + shown) and path in info.description(tmp_path / 'p.npz')
 
 
 # ---------------------------------------------------------------- what is refused

@@ -11,7 +11,7 @@ import pytest
 
 import numpy_model
 from charlstm import CharLSTM
-from engine.page.copies import compare
+from engine.model.copies import compare
 from numpy_model import NAMES, sigmoid
 from pages import (HOSTILE, NOT_HACKED, array_of, assert_colours, data_of, expected_of, looked_at, numbers,
                    page_of_own_cell, place, read_by, rounded, shown, write_page_of)

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from engine import report
 from engine.analysis import QUOTES
 from engine.kernel.cell import held_cell, js_function, js_learning_functions, js_steps
 from engine.model.checkpoint import FORMAT, METADATA, opened
 from engine.model.files import base_name, write_whole
 from engine.model.parameters import cell_of
 from engine.model.text import encoded, smallest_type
-from engine.page.copies import share
-from engine.run import logs, recipe, table
+from engine.model.copies import share
+from engine.run import info, logs, recipe, table
 from engine.saving import other_program_cell
 from engine.terminal import note
 
@@ -85,7 +84,7 @@ def expected(model, checkpoint, text):
     """Return a model's names and vocabulary, the text, and what the model expected at each character but the first."""
     costs, best, probabilities = model.alternatives(text, min(ALTERNATIVES, len(model.uchar)))
     number = smallest_type(len(model.uchar))
-    return dict(name=os.path.basename(str(checkpoint)), model=report.summary(checkpoint), uchar=list(model.uchar),
+    return dict(name=os.path.basename(str(checkpoint)), model=info.summary(checkpoint), uchar=list(model.uchar),
                 text=array_for_json(encoded(text, model.uchar, 'the text').astype(number)),
                 costs=array_for_json(to_float16(costs)), best=array_for_json(best.astype(number)),
                 chances=array_for_json(to_float16(probabilities)))
@@ -143,7 +142,7 @@ def page_data(model, checkpoint, text, source, against=None, copies=None):
     with opened(checkpoint) as stored:
         return dict(
             source=source or 'A text that the model wrote itself.', own=source is None, epochs=epochs,
-            info=report.description(stored, folders=False).split('\n'),
+            info=info.description(stored, folders=False).split('\n'),
             learning=learning(checkpoint, epochs), copies=marks(text, copies) if copies else None,
             **expected(model, stored, text), **cells(model, text), snapshots=snapshots(model, text),
             against=expected(*against, text) if against else None, learner=for_learning(model, stored),

@@ -1,0 +1,83 @@
+"""What is known of a checkpoint, for people and for programs: a line, the lines of --info, or a dict."""
+import math
+import ntpath
+import re
+
+from engine.model.checkpoint import opened
+from engine.model.files import base_name
+from engine.model.parameters import read_shapes, units
+from engine.run.table import DEFAULTS
+from engine.terminal import bits, nats_and_bits, number_of, printable, typed
+
+SIZES = '2 layers of {units[0]} and {units[1]} units, {parameters:,} parameters'
+
+
+def facts(path, encoding='utf-8'):
+    """Return what is known of a checkpoint, a path or an open one, as a dict that JSON can hold."""
+    with opened(path) as stored:
+        (shapes, uchar), metadata = read_shapes(stored, encoding), stored.metadata
+    found = dict(units=units(shapes), characters=''.join(uchar), parameters=sum(map(math.prod, shapes.values())),
+                 text=metadata.get('text'), learning=metadata.get('lp'), versions=metadata.get('versions'),
+                 precision=metadata.get('precision'), cell=metadata.get('cell'))
+    progress = metadata.get('progress') or {}
+    if 'best_cost' in progress:                            # of train.py
+        cost = progress['best_cost']
+        found.update(
+            options=progress.get('options'), progress={name: progress[name] for name in ('epoch', 'batch', 'rate')},
+            best_validation_cost=cost and dict(nats_per_character=cost, bits_per_character=bits(cost),
+                                               epoch=progress['best_epoch']))
+    return {name: value for name, value in found.items() if value}
+
+
+def without_folders(value, name=''):
+    """Return metadata with the names of files in place of their paths, whichever system these are of."""
+    if isinstance(value, dict):
+        return {key: without_folders(item, key) for key, item in value.items()}
+    if isinstance(value, str) and (name == 'cell' or re.match(r'(\w:)?[/\\]', value)):        # cell: as it was typed
+        return ntpath.basename(value.rstrip('/\\'))
+    return value
+
+
+def summary(path):
+    """Return a line on a checkpoint: the sizes of its model, the text that it learned from, and its validation cost."""
+    found = without_folders(facts(path))
+    line = SIZES.format(**found)
+    if 'text' in found:
+        line += f', learned from {base_name(found["text"]["path"])} ({found["text"]["characters"]:,} characters)'
+    if 'best_validation_cost' in found:
+        line += f', validation cost {nats_and_bits(found["best_validation_cost"]["nats_per_character"])} a character'
+    return printable(line)
+
+
+def description(path, encoding='utf-8', folders=True):
+    """Return what is known of a checkpoint as several lines. folders: whether to name the folders that files are in."""
+    found = facts(path, encoding)
+    if not folders:
+        path, found = base_name(str(path)), without_folders(found)
+    text, progress, best = [found.get(name, {}) for name in ('text', 'progress', 'best_validation_cost')]
+    lines = [f'{path}: {SIZES.format(**found)}, {number_of(len(found["characters"]), "character")}: '
+             f'{found["characters"]!r}']
+    parts = {'text': {name: value for name, value in text.items() if name not in ('valid', 'test')},
+             'validation text': text.get('valid'), 'test text': text.get('test'),
+             'learning': {} if progress else found.get('learning'), 'versions': found.get('versions')}
+    for title, part in parts.items():
+        if part:
+            lines.append(f'{title}: ' + ', '.join(f'{name} {value:,}' if type(value) is int else f'{name} {value}'
+                                                  for name, value in part.items()))
+    lines.append(f'precision: {found["precision"]}' if 'precision' in found else 'it holds only parameters and '
+                 'characters: it is of the original of this program, of PyTorch, or of --export')
+    if found.get('cell', {}).get('formula'):
+        lines.append('cell: ' + found['cell']['formula'])
+    if progress:
+        options = found.get('options', {}) | found['learning']
+        if 'run' in options:
+            lines.append(f'run: {options.pop("run")}')
+        for title, alike in (('options', False), ('options as by default', True)):
+            words = typed({name: value for name, value in options.items() if (value == DEFAULTS.get(name)) is alike})
+            lines.append(f'{title}: {" ".join(map(str, words))}')
+        lines.append(f'progress: {number_of(progress["epoch"], "epoch")} and {number_of(progress["batch"], "batch")}, '
+                     f'rate {progress["rate"]:g} before warm-up and annealing')
+    if best:
+        lines.append(f'best validation cost: {nats_and_bits(best["nats_per_character"])} a character, after epoch '
+                     f'{best["epoch"]}')
+    return '\n'.join(map(printable, lines))
