@@ -7,15 +7,13 @@ import copy
 import numpy as np
 
 from engine.model import checks
-from engine.model.run_state import read_averages
 from engine.parallel import SingleProcess
 from engine.training import (STATES, V, arrays, batch, check, compiled, cost_weights, encode, is_stateful,
                              passage, set_parameters, sizes, zero_states)
 
 SCORED, ADAPTED = 2000, 20     # characters scored at a time, at most, and with adapt
 PROBABILITIES = 1 << 20        # that scoring holds at a time, at most: V for each character, and one character at least
-# How a model adapts without mean squares of RMSprop, and with them: the default rate, and the largest gradient norm.
-RATES, CLIPS = (0.1, 1e-4), (1, 5)
+CLIPS = 1, 5                   # the largest gradient norm of a model that adapts without mean squares, and with them
 DECAY = 0.001                  # with mean squares, the share of its way back to the checkpoint's value at each step
 HIGH = 0.01                    # largest rate with mean squares: a higher one was meant for adapting without them
 LINES = 64                     # lines scored at a time, at most
@@ -123,15 +121,6 @@ def read(model, numbers, length):
         logs, *after = compiled(model, 'predict')(piece[:-1], *states)
         yield piece[:-1], piece[1:], states, logs
         states = after
-
-
-def how_to_adapt(checkpoint, rate=True):
-    """Return what score_text needs to adapt, by name: RMSprop's mean squares, {} if a checkpoint has none, the rate.
-
-    checkpoint: a path or an open one; there is no model. rate: True for the default one.
-    """
-    averages = read_averages(checkpoint)
-    return dict(adapt=RATES[bool(averages)] if rate is True else rate, averages=averages)
 
 
 def divided(gradients, parameters, state, lrate, lp):

@@ -4,6 +4,8 @@ import numpy as np
 from engine.model.checkpoint import opened
 from engine.model.parameters import read_finite, read_parameters, units
 
+RATES = 0.1, 1e-4              # at which a model adapts to a text, without mean squares of RMSprop and with them
+
 
 def map_state(function, state):
     """Return a state, by name an array or a list with one for each parameter, with a function applied to each."""
@@ -58,3 +60,12 @@ def read_averages(path):
         found = {name: read_finite(stored, f'm_{name}', 'float32') for name in p if f'm_{name}' in stored}
     shapes_differ = {name: m.shape for name, m in found.items()} != {name: array.shape for name, array in p.items()}
     return {} if shapes_differ or not all(m.min() >= 0 and m.any() for m in found.values()) else found
+
+
+def how_to_adapt(checkpoint, rate=True):
+    """Return what score_text needs to adapt to a text: a rate, and RMSprop's mean squares, {} if there are none.
+
+    checkpoint: a path or an open one. rate: True for the default one.
+    """
+    averages = read_averages(checkpoint)
+    return dict(adapt=RATES[bool(averages)] if rate is True else rate, averages=averages)
