@@ -38,13 +38,12 @@ def load_model(base, path, o):
     """
     from engine.model.checkpoint import Checkpoint
     from engine.model.parameters import cell_of
-    from engine.saving import cell_difference
     checkpoint = Checkpoint(path)      # opened once: all is then of one epoch, even while train.py replaces the file
     formula = cell_of(checkpoint)['formula']
     # In a comparison --cell is the class of the models that have a cell of their own.
     cls = load_class(o.cell, base) if formula or o.against is None else base
     model = cls(o.random_seed, precision=o.precision)
-    difference = cell_difference(model, checkpoint, formula)
+    difference = model.cell_difference(checkpoint, formula)
     if difference and o.cell is None:
         raise ValueError(f'{difference}; {near(os.path.join(ROOT, "charlstm.py"))}:CharLSTM is the standard one')
     model.model_setup(checkpoint, encoding=o.encoding)
