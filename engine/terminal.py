@@ -142,9 +142,11 @@ def bar(total, description, unit):
             self.clear()
             print(line, flush=True)
 
-    return Bar(total=total, desc=printable(description), unit=' ' + unit, unit_scale=(total or 0) > 9999, leave=False,
-               dynamic_ncols=True, delay=1, smoothing=0.05,
-               file=getattr(sys.stderr, 'stream', sys.stderr))                 # which lets control codes through
+    shown = Bar(total=total, desc=printable(description), unit=' ' + unit, unit_scale=(total or 0) > 9999, leave=False,
+                delay=1, smoothing=0.05, file=getattr(sys.stderr, 'stream', sys.stderr))   # to move by control codes
+    if sys.stderr.isatty():                # tqdm alone shows nothing on a terminal that says it has 0 columns or lines
+        shown.nrows, shown.dynamic_ncols = 24, lambda file: (shutil.get_terminal_size().columns - 1, 24)
+    return shown
 
 
 # ---------------------------------------------------------------- interrupts

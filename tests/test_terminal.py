@@ -40,7 +40,7 @@ PIPED, ASCII = [KINDS.encode(encoding, 'backslashreplace').decode() for encoding
 
 # ---------------------------------------------------------------- a terminal
 
-def on_terminal(arguments, folder, interrupt_at=None, close_at=None):
+def on_terminal(arguments, folder, interrupt_at=None, close_at=None, columns=80):
     """Run Python on a terminal; return its exit status and what the terminal got.
 
     interrupt_at: the output after which the user presses Ctrl-C; close_at: after which the terminal is closed.
@@ -49,7 +49,7 @@ def on_terminal(arguments, folder, interrupt_at=None, close_at=None):
     import termios
     pid, screen = pty.fork()
     if pid == 0:
-        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0))
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', columns and 24, columns, 0, 0))
         os.chdir(str(folder))
         os.environ.pop('COLUMNS', None)         # pytest-xdist sets it for its workers
         os.execve(sys.executable, [sys.executable] + [str(a) for a in arguments], environment(FAST))
@@ -68,7 +68,7 @@ def on_terminal(arguments, folder, interrupt_at=None, close_at=None):
         if close_at and close_at in shown:
             break
     os.close(screen)
-    return os.WEXITSTATUS(os.waitpid(pid, 0)[1]), shown.decode('utf-8').replace('\r\n', '\n')
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode('utf-8').replace('\r\n', '\n')
 
 
 LONG = [TRAIN, 't.txt', 'r', *SMALL, '--epochs', 15675 // N_TRAIN, '--output-dir', '.']
@@ -107,8 +107,9 @@ print('end')
 """
 
 
-def test_bar_on_a_terminal(tmp_path):
-    status, screen = on_terminal(['-c', BAR], tmp_path)
+@pytest.mark.parametrize('columns', [80, 0])           # a terminal may say that it has none
+def test_bar_on_a_terminal(tmp_path, columns):
+    status, screen = on_terminal(['-c', BAR], tmp_path, columns=columns)
     assert status == 0 and '\x1b[2J' not in screen and re.search(r'\rreading \\x1b\[2J: +\d+%\|.* \d+/100 \[', screen)
     assert re.search('\r +\ra line\n(.*\r)?end\n$', screen, re.DOTALL)
 
