@@ -178,6 +178,7 @@ def init_params(model, filename, encoding='utf-8'):
 
 def other_program_cell(model, what):
     """Return the Cell. Raises ValueError if `what`, such as 'a page', would compute another model than this one."""
+    sizes(model)                                           # raises without a model
     cell, ops = cell_of_model(model), operations(model)
     if not cell.program:
         raise ValueError(f'{what} cannot compute the cell {cell.name}: it uses {cell.unknown}')

@@ -325,7 +325,6 @@ def operations(model):
 
     Raises ValueError where the model lacks a parameter of the cell, or for bfloat16 without the kernel.
     """
-    V(model)                                               # raises without a model
     cell = cell_of_model(model)
     if list(model.p)[len(NAMES):] != own_names(cell.own):
         raise ValueError(f'the cell {cell.name} has other parameters than the model: call model_setup after a change '

@@ -278,7 +278,7 @@ def test_checkpoint_of_another_cell(quick, path, tmp_path, refused, capsys):
     model.load_params(saved[peephole_cell])                        # its peepholes are left out
     assert 'another cell' in capsys.readouterr().err and set(model.p) == set(NAMES)
     peepholes = model_with(peephole_cell, path, PEEPHOLES, seed=5)
-    with refused(ValueError, 'p_f1'):
+    with refused(ValueError):
         peepholes.load_params(saved[lstm_cell])
     peepholes.init_params(saved[lstm_cell])
     assert (peepholes.p['W1'].get_value() == load(saved[lstm_cell])['W1']).all()
