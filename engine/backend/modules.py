@@ -23,7 +23,7 @@ from typing import NamedTuple
 from engine.backend import compiler, patches
 
 cmodule = theano = None            # Theano, and its module gof.cmodule: set when they are imported
-FLAGS = '-O3', '-fno-math-errno', '-fvisibility=hidden'            # of the kernel, with Theano's for this processor
+FLAGS = '-O3', '-fno-math-errno', '-fvisibility=hidden', '-fno-semantic-interposition'        # of the kernel
 MOST_AT_ONCE = 8           # compilers, each of which takes 200 MB
 WORTH_HEADER = 6           # modules: for fewer, compiling the headers ahead takes longer than it saves
 HEADERS = ('Python.h', 'iostream', 'theano_mod_helper.h', 'math.h', 'numpy/arrayobject.h', 'numpy/arrayscalars.h',
