@@ -68,9 +68,10 @@ def test_help_imports_neither_numpy_nor_theano(script):
 
 # ---------------------------------------------------------------- settings
 
-def test_import_of_theano_that_failed_before_does_no_harm():
-    failing = 'try:\n    import theano\nexcept Exception as error:\n    print("failed")\n'
-    assert python(failing + TWO_STEPS)[0].endswith('failed\nTrue float32\n')
+def test_import_of_theano_before_does_no_harm():
+    """It fails, but not with Python 3.10 and NumPy 2.0."""
+    before = 'try:\n    import theano\nexcept Exception as error:\n    pass\n'
+    assert python(before + TWO_STEPS)[0].endswith('True float32\n')
 
 
 @pytest.mark.parametrize('flags, rc, expected', [

@@ -74,8 +74,8 @@ def _import_theano():
     for name in ('theano.configdefaults', 'theano.tensor.blas', 'theano.gof.cmodule'):     # on compilers and BLAS
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings('ignore', module=r'(.*[/\\])?theano[./\\]|engine\.backend\.patches$')    # files, modules
-    for name in [name for name in sys.modules if name.startswith('theano.')]:
-        del sys.modules[name]                              # of an import without the patches, which failed
+    for name in [name for name in sys.modules if name.split('.')[0] == 'theano']:
+        del sys.modules[name]                              # of an import without the patches, whether it failed or not
     patches.before_import({'theano.configparser': _use_settings, 'theano.gof.cmodule': modules.install_compiler,
                            'theano.gof.cc': modules.install_cache, 'theano.tensor.elemwise': formulas.install})
     try:
