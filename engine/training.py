@@ -379,26 +379,18 @@ def compiled(model, name):
             tell(model, f'theano.scan computes the network, many times slower: {error}')
             model.kernel, model.functions = False, {}      # not some in C and some not
             return compiled(model, name)
-        warn_of_edits(model, name, ops)                    # here, as compiling() hides what is printed inside
+        if name.startswith('train'):
+            warn_of_training(model, made[name])
     return made[name]
 
 
-def warn_of_edits(model, name, ops):
-    """Warn of what the function of that name, which was just compiled, does otherwise after an edit."""
-    made, y, states = model.functions[name], tt.imatrix('y'), tt.matrices(*STATES)
-    if name == 'predict' and not costs_follow(model.symbols()['network'](y, y, states, model.p, ops), y):
-        tell(model, 'network was edited, and its costs could not be shown to be -log p: training and validation use '
-                    'them, but scores, alternatives and pages show -log p')
-    if name == 'sample' and isinstance(ops, Kernel) and isinstance(made, functools.partial):
-        tell(model, 'network was edited, and engine/kernel/sampling.c was not: texts are written a step at a time, '
-                    'more slowly')
-    if not name.startswith('train'):
-        return
+def warn_of_training(model, step):
+    """Warn of what a training step, which was just compiled, does otherwise after an edit."""
     cell = cell_of_model(model)
     if model.kernel and not cell.program:
         tell(model, f'the cell {cell.name} uses {cell.unknown}, which is not in C: theano.scan runs it, many times '
                     'slower')
-    if any(getattr(variable, 'default_update', None) is not None for variable in made.get_shared()):
+    if any(getattr(variable, 'default_update', None) is not None for variable in step.get_shared()):
         tell(model, f'training {DRAWS}')
 
 
@@ -406,6 +398,9 @@ def build_predict(model, ops):
     """Compile the function from characters (T,B) and states to log probabilities (T*B,V) and new states."""
     x, states = tt.imatrix('x'), tt.matrices(*STATES)
     outputs = model.symbols()['network'](x, x, states, model.p, ops)               # the targets do not matter
+    if not costs_follow(outputs, x):
+        tell(model, 'network was edited, and its costs could not be shown to be -log p: training and validation use '
+                    'them, but scores, alternatives and pages show -log p')
     return theano.function([x, *states], [log_probabilities(outputs), *outputs.after], updates=ops.updates)
 
 
@@ -430,7 +425,11 @@ def build_sample(model, ops):
         prime, bits, n, choice = tt.imatrix('prime'), tt.lmatrix('bits'), tt.lscalar('n'), tt.vector('choice')
         states = tt.matrices(*STATES)
         return theano.function([prime, bits, n, choice] + states, ops.sample(prime, bits, n, choice, states, model.p))
-    return functools.partial(continue_texts, compiled(model, 'predict'))
+    predict = compiled(model, 'predict')
+    if isinstance(ops, Kernel):
+        tell(model, 'network was edited, and engine/kernel/sampling.c was not: texts are written a step at a time, '
+                    'more slowly')
+    return functools.partial(continue_texts, predict)
 
 
 def build_train(model, ops, rule):

@@ -28,7 +28,7 @@ def test_small_recipe_has_the_units_epochs_and_text_of_the_option(book):
 
 
 def test_option_that_is_none_is_that_of_the_recipe(book, interpreted, path, capfd):
-    """And a model with parameters is told that it gets new ones, unless init says where they come from."""
+    """And a line says that a model with parameters gets new ones, unless init says where they come from."""
     model = CharLSTM(random_seed=1)
     model.fit(book, 'original', lrate=None, epochs=None, dropout=None, **{**SMALL, 'num_units1': 3, 'num_units2': None})
     assert (model.lp['lrate'], model.lp['dropout'], model.schedule.epochs) == (2e-3, 0, 75)
