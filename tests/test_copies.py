@@ -3,7 +3,6 @@ import itertools
 import json
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -41,15 +40,6 @@ def test_passages_are_those_found_by_hand(texts, least):
     by_hand = found_by_hand(written, text, 1)
     longest, expected = compare([written], text, 'x')['longest'], max(by_hand, key=lambda one: one.length, default=None)
     assert longest.items() >= expected._asdict().items() if expected else longest is None
-
-
-@pytest.mark.parametrize('written, text, passages', [
-    (' ' * 100_000, ' ' * 5_000, [(k, 5_000, 0) for k in range(95_001)]),
-    (('a' * 70 + 'b') * 50, ('a' * 69 + 'b') * 6_000,
-     [(0, 69, 0)] + [(1 + 71 * k, 139, 0) for k in range(49)] + [(3_480, 70, 0)])], ids=range(2))
-def test_repetitive_texts(written, text, passages):
-    """Of which all pairs of places would take hours."""
-    assert copied_passages(written, text) == [Passage(*one) for one in passages]
 
 
 # ---------------------------------------------------------------- in words
