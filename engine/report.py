@@ -169,9 +169,9 @@ def known(text, uchar, say):
 
 def read(o, uchar, say):
     """Return the text of --score, its part that is of uchar, and what JSON says of it. o: the options."""
-    from engine.model.text import read_text, string_of
+    from engine.model.text import read_text
     codes, of_text, sha256 = read_text(o.score, o.encoding)
-    text = string_of(codes, of_text)
+    text = ''.join(of_text[codes])
     part, unknown = known(text, uchar, say)
     return text, part, dict(file=base_name(o.score), sha256=sha256, characters=len(part), unknown_characters=unknown)
 

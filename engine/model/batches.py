@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from engine.model import checks
-from engine.model.text import read_together, renumbered, string_of
+from engine.model.text import read_together, renumbered
 from engine.terminal import number_of
 
 PASSAGE = 300                  # characters in a passage
@@ -66,7 +66,7 @@ class Text:
             # Less than a sequence is only what a ratio_valid of about 0 leaves.
             parts = {'train': codes['train'][:n], 'valid': rest if len(rest) >= self.seq_length else rest[:0]}
             name, part = ('validation', 'valid') if len(parts['valid']) else ('training', 'train')
-            self.passage = name, string_of(parts[part][:PASSAGE], self.uchar)
+            self.passage = name, ''.join(self.uchar[parts[part][:PASSAGE]])
         self._kept = {part: self._own_rows(part, text, group) for part, text in parts.items()}         # codes (R,L)
         self._cut()
 
