@@ -8,7 +8,7 @@ import os
 import re
 from collections import Counter
 
-from engine.model.files import append_text, base_name, open_to_append, refuse_to_change, refuse_to_replace
+from engine.model.files import append_text, base_name, open_to_append, refuse_to_replace
 from engine.model import copies
 from engine.run.table import Option
 from engine.terminal import ROOT, bar, bits, nats_and_bits, near, note, number_of, spelled
@@ -141,7 +141,7 @@ def write(model, checkpoint, o):
         raise ValueError(f'OUT is {path}, a checkpoint: expected the name of a text file')
     text = checkpoint.metadata.get('text', {})
     learned = [part['path'] for part in (text, text.get('valid'), text.get('test')) if part]
-    refuse_to_change(path, [o.prime_file, o.copies, *learned], 'is a text that is read, or that the model learned')
+    refuse_to_replace(path, True, [o.prime_file, o.copies, *learned])
     prime, original = inputs(o)
     pieces = sequences(model, o, prime)
     texts = next(pieces)                                       # raises ValueError if an option is wrong
