@@ -6,9 +6,7 @@ import numpy as np
 from engine.backend.theano_setup import theano
 from engine.kernel.fallback import is_as_in_c
 from engine.model import checkpoint, checks
-from engine.model.parameters import NAMES, carry_over, own_names, parameter_shapes, read_parameters, units
-from engine.model.run_state import named_state, read_run
-from engine.model.text import shown
+from engine.model.parameters import NAMES, carry_over, named_state, own_names, parameter_shapes, units
 from engine.run import table
 from engine.training import (STATES, Learning, arrays, cell_of_model, operations, optimiser_variables, set_parameters,
                              set_text, set_weights, sizes, tell, versions, warn_if_truncated)
@@ -31,7 +29,7 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
     checks.choice('initial', initial, ('original', 'chrono'))
     units = checks.whole('num_units1', num_units1, 1), checks.whole('num_units2', num_units2, 1)
     if mfile is not None:
-        p = load_params(model, mfile, encoding)
+        p, uchar = read_fitting(model, mfile, encoding)
     else:
         if char_dim is None and not model.uchar:
             raise ValueError('no text yet: call prepare_input first, or give char_dim')
@@ -42,14 +40,14 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
         p = model.symbols()[f'{initial}_parameters'](n, *units, model.random)
         for name, shape in list(parameter_shapes(n, *units, own).items())[len(NAMES):]:
             p[name] = np.full(shape, own[name[:-1]], theano.config.floatX)
-        set_parameters(model, p, model.uchar)
+        uchar = model.uchar
+    renumber_text(model, uchar)                            # first: it raises ValueError for another text
     model.lp = lp
-    set_weights(model, p if lp['average'] else {})
+    set_parameters(model, p, uchar)
     model.functions, model.optimiser_variables = {}, {}
     model.average_weight = theano.shared(np.zeros((), theano.config.floatX), 'average_weight', allow_downcast=True)
     model.rate = theano.shared(np.asarray(lp['lrate'], theano.config.floatX), 'lrate', allow_downcast=True)
-    if mfile is None:
-        warn_if_truncated(model)
+    warn_if_truncated(model)
 
 
 # ---------------------------------------------------------------- checkpoints
@@ -88,7 +86,7 @@ def read_checkpoint(path, encoding='utf-8'):
 
     encoding: as for load_params. Raises OSError if the file cannot be read, and ValueError if it is no checkpoint.
     """
-    return read_parameters(path, theano.config.floatX, encoding)[:2]
+    return checkpoint.read_parameters(path, theano.config.floatX, encoding)
 
 
 def cell_difference(model, name, formula):
@@ -96,6 +94,29 @@ def cell_difference(model, name, formula):
     cell = cell_of_model(model)
     if formula != ('' if cell.standard else cell.formula):
         return f'{name} was trained with another cell than this model has: --cell names its class'
+
+
+def read_any(model, filename, encoding):
+    """Return the parameters and uchar of a checkpoint in all processes. Warn if its cell is another one."""
+    def read():
+        stored = checkpoint.opened(filename)
+        return *read_checkpoint(stored, encoding), stored.cell['formula']
+
+    p, uchar, formula = model.group.broadcast(read)
+    difference = cell_difference(model, filename, formula)
+    if difference:
+        tell(model, difference)
+    return p, uchar
+
+
+def read_fitting(model, filename, encoding):
+    """Return the parameters of this model's cell and uchar from a checkpoint. Errors: as of load_params."""
+    p, uchar = read_any(model, filename, encoding)
+    names = *NAMES, *own_names(model.cell_parameters)
+    if not p.keys() >= set(names):
+        raise ValueError(f'{filename} lacks parameters of the cell of this model: init_params or --init begins with '
+                         'their initial values')
+    return {name: p[name] for name in names}, uchar
 
 
 def load_params(model, filename, encoding='utf-8'):
@@ -106,28 +127,17 @@ def load_params(model, filename, encoding='utf-8'):
     another cell, and ends any running fit. Returns the parameters, name to array, in floatX. Raises OSError if the file
     cannot be read, and ValueError if it is no checkpoint, or lacks a character of the text or a parameter of the cell.
     """
-    found, uchar, formula = model.group.broadcast(read_parameters, filename, theano.config.floatX, encoding)
-    difference = cell_difference(model, filename, formula)
-    if difference:
-        tell(model, difference)
-    names = *NAMES, *own_names(model.cell_parameters)
-    if not found.keys() >= set(names):
-        raise ValueError(f'{filename} lacks parameters of the cell of this model: init_params or --init begins with '
-                         'their initial values')
-    found = {name: found[name] for name in names}
-    set_model(model, filename, found, uchar)
-    return found
+    p, uchar = read_fitting(model, filename, encoding)
+    renumber_text(model, uchar)
+    set_parameters(model, p, uchar)
+    return p
 
 
-def set_model(model, filename, new, uchar):
-    """Replace parameters and vocabulary, and renumber the text. Raise ValueError if it has other characters."""
+def renumber_text(model, uchar):
+    """Number the text that was prepared by another vocabulary. Raise ValueError if that lacks a character of it."""
     if model.text is not None and list(uchar) != model.uchar:
-        unknown = set(model.uchar) - set(uchar)
-        if unknown:
-            raise ValueError(f'{filename} does not know {shown(unknown)} of the text that was prepared')
         model.text.renumber(uchar)
         set_text(model, model.text)
-    set_parameters(model, new, uchar)
 
 
 def resume(model, filename):
@@ -137,15 +147,16 @@ def resume(model, filename):
     Returns the progress that save_params got, and ends any running fit. Raises OSError if the file cannot be read, and
     ValueError if it is no checkpoint of a run, or of other characters, or of another cell, optimiser or setting.
     """
-    found, uchar, metadata, state = model.group.broadcast(
-        read_run, filename, model.optimiser_state, theano.config.floatX)
+    p, uchar, metadata, state = model.group.broadcast(
+        checkpoint.read_run, filename, model.optimiser_state, theano.config.floatX)
     difference = cell_difference(model, filename, metadata['cell']['formula'])
     if difference:
         raise ValueError(difference)
     if metadata['precision'] != model.precision or bool(state['weights_']) != bool(model.lp.get('average')):
         raise ValueError(f'{filename} was trained with precision {metadata["precision"]} and '
                          f'{"an" if state["weights_"] else "no"} average of the parameters: resume needs the same')
-    set_model(model, filename, found, uchar)
+    renumber_text(model, uchar)
+    set_parameters(model, p, uchar)
     set_weights(model, state['weights_'], metadata['averaged_steps'] if state['weights_'] else 0)
     for name, variable in named_state(optimiser_variables(model), model.p).items():
         variable.set_value(state[''][name])
@@ -163,14 +174,10 @@ def init_params(model, filename, encoding='utf-8'):
     Characters that both texts have keep their rows and columns; the others stay as in a new model. encoding, warnings
     and errors: as for load_params. Raises ValueError also if the units differ.
     """
-    found, uchar, formula = model.group.broadcast(read_parameters, filename, theano.config.floatX, encoding)
-    difference = cell_difference(model, filename, formula)
-    if difference:
-        tell(model, difference)
-    theirs = units({name: array.shape for name, array in found.items()})
-    if theirs != sizes(model):
+    found, uchar = read_any(model, filename, encoding)
+    if units(found) != sizes(model):
         raise ValueError('{} has {} and {} units, this model {} and {}: they must be the same'.format(
-            filename, *theirs, *sizes(model)))
+            filename, *units(found), *sizes(model)))
     new = {name: p.get_value() for name, p in model.p.items()}
     carry_over(found, uchar, new, model.uchar)
     set_parameters(model, new, model.uchar)

@@ -29,8 +29,7 @@ from engine.kernel.scan import Scan
 from engine.model import checks, dropout
 from engine.model.batches import Text
 from engine.model.files import base_name
-from engine.model.parameters import NAMES, own_names, units
-from engine.model.run_state import map_state, named_state
+from engine.model.parameters import NAMES, map_state, named_state, own_names, units
 from engine.model.text import encoded, shown
 from engine.parallel import DataParallelStep, group_of
 from engine.run import table
@@ -175,7 +174,7 @@ def encode(model, text, name):
     """Return a string as numbers of uchar, int32 (n,). Raises ValueError for unknown ones. name: of the string."""
     if not model.uchar:
         raise ValueError('no vocabulary: call fit or prepare_input, or load a checkpoint, first')
-    return encoded(text, model.uchar, name)
+    return encoded(text, model.uchar, name).astype(np.int32)
 
 
 def warn_if_truncated(model):
@@ -208,7 +207,7 @@ def V(model):
 def sizes(model):
     """Return H1 and H2. Raises ValueError where there are no parameters."""
     V(model)
-    return units({name: model.p[name].get_value(borrow=True).shape for name in ('W1', 'W2')})
+    return units(arrays(model.p))
 
 
 def zero_states(model, B):

@@ -278,8 +278,8 @@ def test_run_of_today_is_resumed(tmp_path):
     """Its progress had fields that there are no more, and lacked others."""
     learned(tmp_path, 5, 4)
     path = str(tmp_path / 'r_t.txt_epoch2.npz')
-    with Checkpoint(path) as stored:
-        arrays, metadata = {'rates': stored['rates']}, stored.metadata
+    stored = Checkpoint(path)
+    arrays, metadata = {'rates': stored['rates']}, stored.metadata
     metadata['progress'].update(first_cost=3.5, mean_cost=2.5, lowest_cost=2.0, high_steps=0, fewer_epochs=None,
                                 valid_batch_cost=None)
     del metadata['progress']['fallback']
@@ -309,8 +309,8 @@ def test_text_and_checkpoints_that_are_not_of_a_run(straight, make_model, in_pro
 def test_name_that_is_a_path_is_refused(tmp_path, refused):
     learned(tmp_path, 5)
     path = str(tmp_path / 'r_t.txt_best.npz')
-    with Checkpoint(path) as stored:
-        arrays, metadata = {'rates': stored['rates']}, stored.metadata
+    stored = Checkpoint(path)
+    arrays, metadata = {'rates': stored['rates']}, stored.metadata
     for name, value in (('name', '../r'), ('epoch', 'x'), ('batch', -1), ('logs', [])):
         write(path, arrays, dict(metadata, progress={**metadata['progress'], name: value}))
         with refused(ValueError):

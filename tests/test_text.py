@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlstm import CharLSTM, read_about, read_text
-from engine.model.text import read_string, renumbered, shown, smallest_type, vocabulary, without_unknown
+from engine.model.text import read_string, encoded, shown, smallest_type, vocabulary, without_unknown
 from models import prepared, text_of
 from texts import CHARACTERS, POEM, TEXTS, as_read, written
 
@@ -34,8 +34,7 @@ def test_recoding(text, more, data):
     old = sorted(set(text))
     new = data.draw(st.permutations(sorted(set(text) | set(more))))
     codes = np.array([old.index(ch) for ch in text], smallest_type(len(old)))
-    again = renumbered(codes, vocabulary(old), vocabulary(new))
-    assert ''.join(new[k] for k in again) == text
+    assert ''.join(new[k] for k in encoded(''.join(old), new)[codes]) == text
 
 
 @pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16-be', 'latin-1', 'shift_jis'])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from engine.model import checks
-from engine.model.text import read_together, renumbered
+from engine.model.text import encoded, read_together
 from engine.terminal import number_of
 
 PASSAGE = 300                  # characters in a passage
@@ -107,9 +107,10 @@ class Text:
         self.n_batches = {part: len(batches) for part, batches in self.X.items()}
 
     def renumber(self, uchar):
-        """Number the text by another vocabulary, which has all its characters."""
+        """Number the text by another vocabulary. Raise ValueError if that lacks one of its characters."""
+        number = encoded(''.join(self.uchar), uchar, 'the text that was prepared')
         for texts in (self.texts, self._kept):
-            texts.update({name: renumbered(codes, self.uchar, uchar) for name, codes in texts.items()})
+            texts.update({name: number[codes] for name, codes in texts.items()})
         self.uchar = uchar
         self._cut()
 

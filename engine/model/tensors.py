@@ -1,5 +1,4 @@
 """Files of safetensors with the arrays of torch.nn.LSTM: read as untrusted input, in the place of an npz file."""
-import io
 import json
 import re
 
@@ -11,8 +10,8 @@ ARRAYS = 'torch.nn.LSTM(V, H1), torch.nn.LSTM(H1, H2) and torch.nn.Linear(H2, V)
 VOCABULARY = "its metadata lacks a vocabulary: save_file(tensors, path, metadata={'vocabulary': json.dumps(list)})"
 
 
-def as_npz(path, refusal):
-    """Read a file of safetensors; return it as a file of npz, in memory, with the parameters and uchar by our names.
+def read_tensors(path, refusal):
+    """Return the arrays of a file of safetensors, parameters and uchar by our names.
 
     refusal: from a reason to the ValueError to raise if the file is damaged or has other arrays. The layers are those
     of two nn.LSTM or of one, and the output is an nn.Linear, under any names. Raises OSError if it cannot be read.
@@ -27,10 +26,7 @@ def as_npz(path, refusal):
         uchar = np.array(json.loads(about['vocabulary']))
     except (KeyError, ValueError, RecursionError):
         raise refusal(VOCABULARY) from None
-    npz = io.BytesIO()
-    np.savez(npz, uchar=uchar, **_parameters(tensors, refusal))
-    npz.seek(0)
-    return npz
+    return dict(uchar=uchar, **_parameters(tensors, refusal))
 
 
 def _parameters(tensors, refusal):
@@ -53,7 +49,7 @@ def _parameters(tensors, refusal):
 
 def tensors_file(cell, p, uchar):
     """Return the file in bytes; arguments as of c_file."""
-    from safetensors.numpy import save                     # late, as in as_npz
+    from safetensors.numpy import save                     # late, as in read_tensors
     tensors = {'linear.weight': p['V'], 'linear.bias': p['c']}
     for k in '12':
         U, W, b = [np.concatenate(p[name + k][GATES]) for name in 'UWb']

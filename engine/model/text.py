@@ -26,24 +26,14 @@ def smallest_type(vocabulary_size):
     return np.min_scalar_type(max(vocabulary_size - 1, 0))
 
 
-def numbered(text, uchar):
-    """Return a string as numbers of uchar, which has all its characters, in the smallest type, (n,)."""
-    number = np.zeros(sys.maxunicode + 1, smallest_type(len(uchar)))               # of each code point
-    number[[ord(ch) for ch in uchar]] = np.arange(len(uchar))
-    return number[np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), np.uint32)]
-
-
-def renumbered(codes, uchar, new_uchar):
-    """Return codes, of any shape, over uchar as codes over new_uchar, which has all its characters."""
-    return numbered(''.join(uchar), new_uchar)[codes]
-
-
-def encoded(text, uchar, name):
-    """Return a string as numbers of uchar, int32 (n,). Raise ValueError, which names it, for other characters."""
+def encoded(text, uchar, name='the text'):
+    """Return a string as numbers of uchar, in the smallest type, (n,). Raise ValueError for other characters."""
     unknown = set(text) - set(uchar)
     if unknown:
         raise ValueError(f'{name} has characters that the model never saw: {shown(unknown)}')
-    return numbered(text, uchar).astype(np.int32)
+    number = np.zeros(sys.maxunicode + 1, smallest_type(len(uchar)))               # of each code point
+    number[[ord(ch) for ch in uchar]] = np.arange(len(uchar))
+    return number[np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), np.uint32)]
 
 
 def without_unknown(text, uchar):
@@ -105,7 +95,7 @@ def read_text(path, encoding='utf-8'):
     """
     text, sha256 = _read(path, encoding)
     uchar = vocabulary(sorted(set(text)))
-    return numbered(text, uchar), uchar, sha256
+    return encoded(text, uchar), uchar, sha256
 
 
 def read_together(named, encoding, codes):
@@ -115,7 +105,7 @@ def read_together(named, encoding, codes):
     """
     texts = {name: _read(source, encoding) for name, source in named.items()}
     uchar = vocabulary(sorted(set().union(*(text for text, _ in texts.values()))))
-    codes.update({name: numbered(text, uchar) for name, (text, _) in texts.items()})
+    codes.update({name: encoded(text, uchar) for name, (text, _) in texts.items()})
     return uchar, {name: dict(path=source_name(named[name]), characters=len(text), sha256=sha256)
                    for name, (text, sha256) in texts.items()}
 
