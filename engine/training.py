@@ -162,8 +162,7 @@ def has_text(model, role):
 def passage(model):
     """Return the beginning of the validation text, by which a run shows what it learns: 'validation' and a string.
 
-    Where there is none, it is 'training' and the beginning of that. Of several processes only the first has it.
-    Raises ValueError where no text was prepared.
+    Where there is none, it is 'training' and the beginning of that. Raises ValueError where no text was prepared.
     """
     if model.text is None:
         raise ValueError('no text yet: call prepare_input first')

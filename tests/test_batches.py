@@ -85,7 +85,7 @@ def test_batches_are_indexed_as_a_list(text_file):
 @pytest.mark.parametrize('stateful', [True, False])
 @pytest.mark.parametrize('ratio, fixed', [(0, False), (0.3, False), (0.9, False), (0.3, True)])
 def test_processes_have_their_rows_of_texts_that_the_first_reads(text_file, tmp_path, stateful, ratio, fixed):
-    """Of a fixed validation text of fewer rows than the batch, too; only the first has whole texts."""
+    """Of a fixed validation text of fewer rows than the batch, too."""
     path, others = text_file(TEXT * 8 + 'é'), {}
     if fixed:
         others = dict(valid=text_file(TEXT[:50], name='valid.txt'), test=text_file('xy', name='test.txt'))
@@ -104,8 +104,6 @@ def test_processes_have_their_rows_of_texts_that_the_first_reads(text_file, tmp_
         group.broadcast = send if rank == 0 else lambda find, *arguments: next(received)
         shares.append(text(group))
         (tmp_path / 'text.txt').write_text('another')      # which nobody reads
-    assert max(array.nbytes for array in broadcasts[1:]) <= len(TEXT * 8) / 7             # a byte a character
-    assert [sorted(share.texts) for share in shares] == [sorted(others), [], []]
     for rank, share in enumerate(shares):
         assert share.n_batches == whole.n_batches and share.metadata() == whole.metadata()
         for part, R in (('train', 7), ('valid', 5 if fixed else 7)):
@@ -114,7 +112,6 @@ def test_processes_have_their_rows_of_texts_that_the_first_reads(text_file, tmp_
         share.renumber(list(reversed(share.uchar)))
         of_all = whole.X['train'][0][:, member(rank, 3).rows(7)]
         np.testing.assert_array_equal(share.X['train'][0], len(whole.uchar) - 1 - of_all)
-        assert sum(kept.nbytes for kept in share._kept.values()) <= len(TEXT * 8) * 3 / 7 + 50
 
 
 # ---------------------------------------------------------------- texts to validate and to test with

@@ -36,8 +36,8 @@ class Text:
     """A text as numbers, cut into batches to train on and to validate with; CharLSTM.prepare_input says how.
 
     sources: by 'train' and, if they were named, 'valid' and 'test': path, characters (their number) and sha256
-    texts: by 'valid' and 'test', the numbers (n,) of these, in the first process only
-    passage: in the first process, 'validation' or 'training', and the beginning of that part, a string
+    texts: by 'valid' and 'test', the numbers (n,) of these
+    passage: 'validation' or 'training', and the beginning of that part, a string
     uchar: (V,), the distinct characters of all texts
     encoding, ratio_valid, batch_size, seq_length, stateful: the arguments
     steps: T of a whole batch
@@ -48,26 +48,25 @@ class Text:
         """Read texts, by paths or open. Raises OSError if one cannot be read, and ValueError if one is too short."""
         checks.real('ratio_valid', ratio_valid, 'from 0 to below 1', lambda r: 0 <= r < 1)
         self.encoding, self.ratio_valid = encoding, float(ratio_valid if valid is None else 0)
-        self.batch_size = checks.whole('batch_size', batch_size, 1)
-        self.seq_length = checks.whole('seq_length', seq_length, 2)
+        self.batch_size = B = checks.whole('batch_size', batch_size, 1)
+        self.seq_length = S = checks.whole('seq_length', seq_length, 2)
         self.stateful = checks.flag('stateful', stateful)
-        self.steps = self.seq_length if stateful else self.seq_length - 1
-        named, codes = {'train': path}, {}
-        named.update({role: source for role, source in dict(valid=valid, test=test).items() if source is not None})
-        self.uchar, self.sources = group.broadcast(read_together, named, encoding, codes)      # codes only in rank 0
-        # The characters to train on, by whole sequences; halves are rounded up, as by Python 2 in the original.
-        sequences = math.floor((1 - self.ratio_valid) * (self.sources['train']['characters'] // self.seq_length) + 0.5)
+        self.steps = S if stateful else S - 1
+        named = dict(train=path, valid=valid, test=test)
+        named = {role: source for role, source in named.items() if source is not None}
+        self.uchar, self.sources, codes = group.broadcast(read_together, named, encoding)
+        text, self.texts = codes['train'], {role: codes[role] for role in codes if role != 'train'}
+        # The sequences to train on; halves are rounded up, as by Python 2 in the original.
+        sequences = math.floor((1 - self.ratio_valid) * (len(text) // S) + 0.5)
         self._check_lengths(sequences, group.size)
-        self.texts = {role: text for role, text in codes.items() if role != 'train'}
-        self.passage, parts = None, {'train': None, 'valid': None}
-        if group.first:
-            n = len(codes['train']) if 'valid' in codes else sequences * self.seq_length
-            rest = codes.get('valid', codes['train'][n:])
-            # Less than a sequence is only what a ratio_valid of about 0 leaves.
-            parts = {'train': codes['train'][:n], 'valid': rest if len(rest) >= self.seq_length else rest[:0]}
-            name, part = ('validation', 'valid') if len(parts['valid']) else ('training', 'train')
-            self.passage = name, ''.join(self.uchar[parts[part][:PASSAGE]])
-        self._kept = {part: self._own_rows(part, text, group) for part, text in parts.items()}         # codes (R,L)
+        n = len(text) if 'valid' in self.texts else sequences * S
+        rest = self.texts.get('valid', text[n:])
+        # Less than a sequence is only what a ratio_valid of about 0 leaves.
+        parts = {'train': text[:n], 'valid': rest if len(rest) >= S else rest[:0]}
+        rows = {'train': B, 'valid': min(B, len(rest) // S) if 'valid' in self.texts else B}
+        name, part = ('validation', 'valid') if len(parts['valid']) else ('training', 'train')
+        self.passage = name, ''.join(self.uchar[parts[part][:PASSAGE]])
+        self._codes = {part: self._rows(parts[part], R)[group.rows(R)] for part, R in rows.items()}    # (R, L) each
         self._cut()
 
     def _check_lengths(self, sequences, processes):
@@ -75,41 +74,30 @@ class Text:
         for role, source in self.sources.items():
             n = source['characters']
             enough = dict(train=sequences >= self.batch_size and len(self.uchar) > 1,
-                          valid=self._row_count('valid') >= processes, test=n > 1)
+                          valid=n // self.seq_length >= processes, test=n > 1)
             if not enough[role]:
                 raise ValueError(f'{source["path"]} is too short: it has {number_of(n, "character")}, '
                                  f'{len(self.uchar)} distinct; take a longer text, or a smaller batch_size '
                                  f'({self.batch_size:,}) or seq_length ({self.seq_length:,})')
 
-    def _row_count(self, part):
-        """Return R, the number of rows of a part's batches: batch_size, or fewer of a short validation text."""
-        if part == 'train' or part not in self.sources:
-            return self.batch_size
-        return min(self.batch_size, self.sources[part]['characters'] // self.seq_length)
-
-    def _own_rows(self, part, codes, group):
-        """Return this process's rows of all batches of a part, codes (R,L). codes: the part, in the first process."""
-        R, length, rows = self._row_count(part), self.seq_length, None
-        if group.first and self.stateful:
-            rows = codes[:len(codes) // R * R].reshape(R, -1)
-        elif group.first:
-            n = len(codes) // length // R                  # batches; each has a sequence of each row
-            rows = codes[:n * R * length].reshape(n, R, length).swapaxes(0, 1).reshape(R, -1)
-        if group.size == 1:
-            return rows
-        own = group.rows(R)
-        received = (group.broadcast(lambda: rows[b]) for b in range(R))        # one at a time, as the whole is large
-        return np.stack([row for b, row in enumerate(received) if own.start <= b < own.stop])
+    def _rows(self, codes, R):
+        """Return the rows of all batches of a part of the text, codes (R,L)."""
+        if self.stateful:
+            return codes[:len(codes) // R * R].reshape(R, -1)
+        n = len(codes) // self.seq_length // R             # batches; each has a sequence of each row
+        sequences = codes[:n * R * self.seq_length].reshape(n, R, self.seq_length)
+        return sequences.swapaxes(0, 1).reshape(R, -1)
 
     def _cut(self):
+        """Cut the rows into batches."""
         self.X, self.Y = [{part: Batches(codes, self.seq_length, self.steps, shift)
-                           for part, codes in self._kept.items()} for shift in (0, 1)]
+                           for part, codes in self._codes.items()} for shift in (0, 1)]
         self.n_batches = {part: len(batches) for part, batches in self.X.items()}
 
     def renumber(self, uchar):
         """Number the text by another vocabulary. Raise ValueError if that lacks one of its characters."""
         number = encoded(''.join(self.uchar), uchar, 'the text that was prepared')
-        for texts in (self.texts, self._kept):
+        for texts in (self.texts, self._codes):
             texts.update({name: number[codes] for name, codes in texts.items()})
         self.uchar = uchar
         self._cut()

@@ -98,16 +98,17 @@ def read_text(path, encoding='utf-8'):
     return encoded(text, uchar), uchar, sha256
 
 
-def read_together(named, encoding, codes):
-    """Read texts, by name a path or an open file, into codes, a dict, as numbers of the vocabulary of all of them.
+def read_together(named, encoding):
+    """Read texts, by name a path or an open file, as numbers of the vocabulary of all of them.
 
-    Return uchar (V,) and, by name, path, number of characters and sha256. Errors: as for read_text.
+    Return uchar (V,); by name, path, number of characters and sha256; and, by name, the numbers (n,). Errors: as for
+    read_text.
     """
     texts = {name: _read(source, encoding) for name, source in named.items()}
     uchar = vocabulary(sorted(set().union(*(text for text, _ in texts.values()))))
-    codes.update({name: encoded(text, uchar) for name, (text, _) in texts.items()})
-    return uchar, {name: dict(path=source_name(named[name]), characters=len(text), sha256=sha256)
-                   for name, (text, sha256) in texts.items()}
+    sources = {name: dict(path=source_name(named[name]), characters=len(text), sha256=sha256)
+               for name, (text, sha256) in texts.items()}
+    return uchar, sources, {name: encoded(text, uchar) for name, (text, _) in texts.items()}
 
 
 def read_string(path, encoding='utf-8'):
