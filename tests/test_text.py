@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlstm import CharLSTM, read_about, read_text
-from engine.model.text import read_string, encoded, shown, smallest_type, vocabulary, without_unknown
+from engine.model.text import read_string, encoded, shown, vocabulary, without_unknown
 from models import prepared, text_of
 from texts import CHARACTERS, POEM, TEXTS, as_read, written
 
@@ -24,7 +24,7 @@ def test_vocabulary_round_trip(shared_folder, text, in_memory):
     assert list(uchar) == sorted(set(as_read(text)))
     assert ''.join(uchar[codes]) == as_read(text)                 # uchar is an array here
     assert read_string(shared_folder / 't.txt') == as_read(text)
-    assert codes.dtype == 'uint8' or len(uchar) > 256
+    assert codes.dtype == 'uint8' or len(uchar) > 255
     assert sha256 == hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -33,7 +33,7 @@ def test_vocabulary_round_trip(shared_folder, text, in_memory):
 def test_recoding(text, more, data):
     old = sorted(set(text))
     new = data.draw(st.permutations(sorted(set(text) | set(more))))
-    codes = np.array([old.index(ch) for ch in text], smallest_type(len(old)))
+    codes = np.array([old.index(ch) for ch in text], np.min_scalar_type(len(old)))
     assert ''.join(new[k] for k in encoded(''.join(old), new)[codes]) == text
 
 

@@ -21,17 +21,12 @@ def shown(characters, most=10):
     return ', '.join(map(repr, sorted(characters)[:most])) + (', ...' if len(characters) > most else '')
 
 
-def smallest_type(vocabulary_size):
-    """Return the smallest unsigned integer type that can number a vocabulary."""
-    return np.min_scalar_type(max(vocabulary_size - 1, 0))
-
-
 def encoded(text, uchar, name='the text'):
     """Return a string as numbers of uchar, in the smallest type, (n,). Raise ValueError for other characters."""
     unknown = set(text) - set(uchar)
     if unknown:
         raise ValueError(f'{name} has characters that the model never saw: {shown(unknown)}')
-    number = np.zeros(sys.maxunicode + 1, smallest_type(len(uchar)))               # of each code point
+    number = np.zeros(sys.maxunicode + 1, np.min_scalar_type(len(uchar)))            # of each code point
     number[[ord(ch) for ch in uchar]] = np.arange(len(uchar))
     return number[np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), np.uint32)]
 

@@ -12,7 +12,7 @@ from engine.analysis import QUOTES
 from engine.kernel.cell import held_cell, js_function, js_learning_functions, js_steps
 from engine.model.checkpoint import FORMAT, METADATA, opened
 from engine.model.files import base_name, write_whole
-from engine.model.text import encoded, smallest_type
+from engine.model.text import encoded
 from engine.model.copies import share
 from engine.run import info, logs, recipe, table
 from engine.saving import other_program_cell
@@ -83,7 +83,7 @@ def snapshots(model, text):
 def expected(model, checkpoint, text):
     """Return a model's names and vocabulary, the text, and what the model expected at each character but the first."""
     costs, best, probabilities = model.alternatives(text, min(ALTERNATIVES, len(model.uchar)))
-    number = smallest_type(len(model.uchar))
+    number = np.min_scalar_type(len(model.uchar))
     return dict(name=os.path.basename(str(checkpoint)), model=info.summary(checkpoint), uchar=list(model.uchar),
                 text=array_for_json(encoded(text, model.uchar)),
                 costs=array_for_json(to_float16(costs)), best=array_for_json(best.astype(number)),
