@@ -69,19 +69,6 @@ def test_batches(shared_folder, text, ratio, B, S, stateful):
         assert {side.dtype for side in [*model.X[part], *model.Y[part]]} <= {np.dtype('int32')}
 
 
-def test_batches_are_indexed_as_a_list(text_file):
-    batches = prepared(text_file('abcdefghij' * 3), batch_size=3, seq_length=2).X['train']
-    everything = [batch.tolist() for batch in batches]
-    assert len(batches) == len(everything) == 5 and everything[0] != everything[1]
-    assert batches[-1].tolist() == everything[-1] and batches[-5].tolist() == everything[0]
-    assert [batch.tolist() for batch in batches[1:4:2]] == everything[1:4:2]
-    assert [batch.tolist() for batch in batches[::-1]] == everything[::-1]
-    assert batches[np.int64(2)].tolist() == everything[2]
-    for outside in (5, -6):
-        with pytest.raises(IndexError):
-            batches[outside]
-
-
 @pytest.mark.parametrize('stateful', [True, False])
 @pytest.mark.parametrize('ratio, fixed', [(0, False), (0.3, False), (0.9, False), (0.3, True)])
 def test_processes_have_their_rows_of_texts_that_the_first_reads(text_file, tmp_path, stateful, ratio, fixed):

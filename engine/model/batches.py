@@ -1,7 +1,6 @@
 """A text cut into batches, for training and for validation. Of several processes, each has its own rows of them."""
 import math
 import os
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,26 +9,6 @@ from engine.model.text import encoded, read_together
 from engine.terminal import number_of
 
 PASSAGE = 300                  # characters in a passage
-
-
-class Batches(Sequence):
-    """The inputs (shift 0) or the targets (shift 1) of the batches of a part of a text, each int32 (T,B).
-
-    A batch is cut out of codes (B,L) when it is read: batch i is T columns, or as many as are left, from i * step on.
-    """
-
-    def __init__(self, codes, step, T, shift):
-        self._codes, self._step, self._T, self._shift = codes, step, T, shift
-
-    def __len__(self):
-        return max(0, -(-(self._codes.shape[1] - 1) // self._step))            # rounded up
-
-    def __getitem__(self, i):
-        if isinstance(i, slice):
-            return [self[j] for j in range(*i.indices(len(self)))]
-        start = range(len(self))[i] * self._step           # negative i and IndexError as for a list
-        end = min(start + self._T, self._codes.shape[1] - 1)
-        return np.ascontiguousarray(self._codes[:, start + self._shift:end + self._shift].T, np.int32)
 
 
 class Text:
@@ -41,7 +20,7 @@ class Text:
     uchar: (V,), the distinct characters of all texts
     encoding, ratio_valid, batch_size, seq_length, stateful: the arguments
     steps: T of a whole batch
-    X, Y, n_batches: inputs, targets and their number, each by 'train' and 'valid'; only this process's rows
+    X, Y, n_batches: inputs, targets (lists of int32 (T,B)) and their number, by 'train' and 'valid'; of this process
     """
 
     def __init__(self, path, ratio_valid, batch_size, seq_length, encoding, stateful, group, valid=None, test=None):
@@ -66,8 +45,9 @@ class Text:
         rows = {'train': B, 'valid': min(B, len(rest) // S) if 'valid' in self.texts else B}
         name, part = ('validation', 'valid') if len(parts['valid']) else ('training', 'train')
         self.passage = name, ''.join(self.uchar[parts[part][:PASSAGE]])
-        self._codes = {part: self._rows(parts[part], R)[group.rows(R)] for part, R in rows.items()}    # (R, L) each
-        self._cut()
+        own = {part: self._rows(parts[part], R)[group.rows(R)] for part, R in rows.items()}
+        self.X, self.Y = [{part: self._cut(codes, shift) for part, codes in own.items()} for shift in (0, 1)]
+        self.n_batches = {part: len(batches) for part, batches in self.X.items()}
 
     def _check_lengths(self, sequences, processes):
         """Raise ValueError if a text is too short, or if there is nothing to learn. sequences: those to train on."""
@@ -88,19 +68,19 @@ class Text:
         sequences = codes[:n * R * self.seq_length].reshape(n, R, self.seq_length)
         return sequences.swapaxes(0, 1).reshape(R, -1)
 
-    def _cut(self):
-        """Cut the rows into batches."""
-        self.X, self.Y = [{part: Batches(codes, self.seq_length, self.steps, shift)
-                           for part, codes in self._codes.items()} for shift in (0, 1)]
-        self.n_batches = {part: len(batches) for part, batches in self.X.items()}
+    def _cut(self, codes, shift):
+        """Return the inputs (shift 0) or the targets (shift 1) of the batches in rows (R,L)."""
+        end = codes.shape[1] - 1
+        return [np.ascontiguousarray(codes[:, start + shift:min(start + self.steps, end) + shift].T, np.int32)
+                for start in range(0, end, self.seq_length)]
 
     def renumber(self, uchar):
         """Number the text by another vocabulary. Raise ValueError if that lacks one of its characters."""
         number = encoded(''.join(self.uchar), uchar, 'the text that was prepared')
-        for texts in (self.texts, self._codes):
-            texts.update({name: number[codes] for name, codes in texts.items()})
+        self.texts = {role: number[codes] for role, codes in self.texts.items()}
+        self.X, self.Y = [{part: [number[x].astype(np.int32) for x in batches] for part, batches in side.items()}
+                          for side in (self.X, self.Y)]
         self.uchar = uchar
-        self._cut()
 
     def metadata(self):
         """Return what a checkpoint keeps of the text, a dict: with absolute paths, as it may be read from elsewhere."""
