@@ -11,7 +11,6 @@ import numpy as np
 from engine.model import checks
 from engine.model.files import named, write_whole
 from engine.model.parameters import NAMES, named_state, own_names, parameter_shapes, units
-from engine.model.text import vocabulary
 
 FORMAT = 1                     # of the metadata and the names of the arrays
 # A file is a decompression bomb if its arrays are larger than ROOM and than RATIO times the file, both in bytes: no
@@ -110,7 +109,7 @@ class Checkpoint:
             strings = [string or '\0' for string in array.tolist()]
             if array.dtype.kind != 'U' or not len(set(strings)) == len(''.join(strings)) == len(array):
                 raise ValueError
-            return vocabulary(strings)
+            return np.array(strings, dtype=object)         # as NumPy's strings lose a NUL
 
 
 def opened(checkpoint):

@@ -11,11 +11,6 @@ from engine.model import checks
 from engine.model.files import named
 
 
-def vocabulary(characters):
-    """Return an array (V,) of one-character strings; of objects, since NumPy's strings lose a NUL."""
-    return np.array(list(characters), dtype=object)
-
-
 def shown(characters, most=10):
     """Return at most `most` characters for an error message, by their escapes if they do not print."""
     return ', '.join(map(repr, sorted(characters)[:most])) + (', ...' if len(characters) > most else '')
@@ -41,7 +36,7 @@ def without_unknown(text, uchar):
 # ---------------------------------------------------------------- reading
 
 def source_name(source):
-    """Return the path of a text, or the name of an open one. Raises TypeError if it is neither."""
+    """Return the path of a text, or the name of an open one."""
     return str(getattr(source, 'name', '<text>')) if hasattr(source, 'read') else os.fsdecode(source)
 
 
@@ -65,14 +60,13 @@ def _read(source, encoding):
     """Return a text as a string, the files of a folder joined by empty lines; and its SHA-256 in hexadecimal."""
     encoding, digest, pieces = checks.encoding('encoding', encoding), hashlib.sha256(), []
     for f in _files(source):
-        text = content = f.read()
+        content = f.read()
         if isinstance(content, str):                       # as the file was opened
-            content = text.encode('utf-8', 'surrogatepass')
-        else:
-            try:
-                text = content.decode(encoding)
-            except UnicodeDecodeError as error:
-                raise ValueError(f'{source_name(f)} is not {encoding} ({error.reason}): name its --encoding') from None
+            content, encoding = content.encode(), 'utf-8'
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError as error:
+            raise ValueError(f'{source_name(f)} is not {encoding} ({error.reason}): name its --encoding') from None
         if pieces:
             digest.update(b'\0')
             pieces.append('\n\n' if pieces[-1] and pieces[-1][-1] != '\n' else '\n')
@@ -88,24 +82,23 @@ def read_text(path, encoding='utf-8'):
     integer type; uchar (V,), the sorted distinct characters; and the SHA-256 of the file in hexadecimal. Raises OSError
     if the file cannot be read, and ValueError if it is not in that encoding, or a folder without texts.
     """
-    text, sha256 = _read(path, encoding)
-    uchar = vocabulary(sorted(set(text)))
-    return encoded(text, uchar), uchar, sha256
+    uchar, sources, codes = read_together({'text': path}, encoding)
+    return codes['text'], uchar, sources['text']['sha256']
 
 
 def read_together(named, encoding):
     """Read texts, by name a path or an open file, as numbers of the vocabulary of all of them.
 
-    Return uchar (V,); by name, path, number of characters and sha256; and, by name, the numbers (n,). Errors: as for
-    read_text.
+    Return uchar (V,); by name, path, number of characters and sha256; and, by name, the numbers (n,).
     """
     texts = {name: _read(source, encoding) for name, source in named.items()}
-    uchar = vocabulary(sorted(set().union(*(text for text, _ in texts.values()))))
+    characters = sorted(set().union(*(text for text, _ in texts.values())))
+    uchar = np.array(characters, dtype=object)             # as NumPy's strings lose a NUL
     sources = {name: dict(path=source_name(named[name]), characters=len(text), sha256=sha256)
                for name, (text, sha256) in texts.items()}
     return uchar, sources, {name: encoded(text, uchar) for name, (text, _) in texts.items()}
 
 
 def read_string(path, encoding='utf-8'):
-    """Read a text as a string. Arguments and errors: as for read_text."""
+    """Read a text as a string. Arguments as for read_text."""
     return _read(path, encoding)[0]
