@@ -125,8 +125,7 @@ def test_path_may_be_bytes(short_run):
     assert len(found) == 8 and len(uchar) == len(found['c'])
 
 
-@pytest.mark.parametrize('progress', [dict(cost=math.nan), 'x' * 2 ** 20, dict(cost=np.float32(1))],
-                         ids=['nan', 'long', 'NumPy'])
+@pytest.mark.parametrize('progress', [dict(cost=math.nan), dict(cost=np.float32(1))], ids=['nan', 'NumPy'])
 def test_progress_that_could_not_be_read_is_not_written(path, progress):
     with pytest.raises((TypeError, ValueError)):
         write(path, {}, dict(METADATA, progress=progress))

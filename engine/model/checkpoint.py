@@ -25,11 +25,12 @@ RATES = 0.1, 1e-4              # at which a model adapts to a text, without mean
 class Checkpoint:
     """An npz file, or a .safetensors, which has no metadata. Nothing in it can run.
 
-    metadata: a dict with the keys of METADATA; {} if there is none, as in a file of the original. cell: of it. Raises
-    OSError if the file cannot be read, and ValueError for what is no checkpoint or a decompression bomb.
+    metadata: a dict with the keys of METADATA; {} if there is none, as in a file of the original
+    cell: of the metadata, or the standard one
     """
 
     def __init__(self, path):
+        """Read a file. Raises OSError, and ValueError for what is no checkpoint or a decompression bomb."""
         self._path = os.fsdecode(path)
         if self._path.lower().endswith('.safetensors'):
             from engine.model.tensors import read_tensors          # late: most users need none of its packages
@@ -94,22 +95,18 @@ class Checkpoint:
             return metadata
 
     def vocabulary(self, encoding):
-        """Return the characters, (V,). The original stored bytes ('S1') of a text in that encoding.
-
-        Those that are no characters by themselves are read as latin-1. NumPy strips a NUL from a string, so that an
-        empty one can only have been a NUL.
-        """
+        """Return the characters, (V,). The original stored bytes of a text in that encoding, or of latin-1."""
         with self.refusing('its uchar is no list of distinct characters'):
             array = np.ravel(self['uchar'])[:sys.maxunicode + 2]       # more cannot be distinct
             if array.dtype.kind == 'S':
                 try:
                     array = np.char.decode(array, encoding)
-                except UnicodeError:
+                except UnicodeError:                       # bytes that are no characters by themselves
                     array = np.char.decode(array, 'latin-1')
-            strings = [string or '\0' for string in array.tolist()]
+            strings = [string or '\0' for string in array.tolist()]           # NumPy strips a NUL from a string
             if array.dtype.kind != 'U' or not len(set(strings)) == len(''.join(strings)) == len(array):
                 raise ValueError
-            return np.array(strings, dtype=object)         # as NumPy's strings lose a NUL
+            return np.array(strings, dtype=object)
 
 
 def opened(checkpoint):
@@ -118,10 +115,7 @@ def opened(checkpoint):
 
 
 def read_about(path):
-    """Read the metadata of a checkpoint, a dict with the keys of METADATA in checkpoint.py; empty if it has none.
-
-    Raises OSError if the file cannot be read, and ValueError if it is no npz file or its metadata is damaged.
-    """
+    """Read the metadata of a checkpoint, a dict; empty if it has none. Errors: as of read_checkpoint."""
     return Checkpoint(path).metadata
 
 
@@ -167,33 +161,24 @@ def read_run(path, optimiser_state, dtype):
 def read_averages(path):
     """Return RMSprop's mean squares of gradients from a checkpoint, float32, by the name of a parameter.
 
-    {} if it has none, or only zeros for a parameter: RMSprop never trained it. Raises OSError if the file cannot be
-    read, and ValueError if it is no checkpoint.
+    {} if it has none, or only zeros for a parameter: RMSprop never trained it. Errors: as of read_checkpoint.
     """
     stored = opened(path)
     p, _ = read_parameters(stored, 'float32')
     found = {name: stored.finite(f'm_{name}', 'float32') for name in p if f'm_{name}' in stored}
-    fit = [m.shape == p[name].shape and m.min() >= 0 and m.any() for name, m in found.items()]
-    return found if len(fit) == len(p) and all(fit) else {}
+    trained = [name for name, m in found.items() if m.shape == p[name].shape and m.any() and m.min() >= 0]
+    return found if len(trained) == len(p) else {}
 
 
 def how_to_adapt(checkpoint, rate=True):
-    """Return what score_text needs to adapt to a text: a rate, and RMSprop's mean squares, {} if there are none.
-
-    checkpoint: a path or an open one. rate: True for the default one.
-    """
+    """Return what score_text needs to adapt: a rate (True: the default one), and RMSprop's mean squares or {}."""
     averages = read_averages(checkpoint)
     return dict(adapt=RATES[bool(averages)] if rate is True else rate, averages=averages)
 
 
 def write(path, arrays, metadata):
-    """Write arrays by name and metadata, a dict with the keys of METADATA, to an npz file, whole or not at all.
-
-    Raises OSError if it cannot be written, and ValueError for metadata that could not be read.
-    """
+    """Write arrays by name and metadata, a dict with the keys of METADATA, to an npz file, whole or not at all."""
     about = np.array(json.dumps(dict(metadata, format=FORMAT, arrays=sorted(arrays)), allow_nan=False))
-    if about.nbytes > LONGEST:
-        raise ValueError(f'{path} was not written: its metadata, with the progress, has {about.nbytes:,} bytes')
     npz = io.BytesIO()                 # in memory first: on a full disk zipfile would print a traceback of its own
     np.savez(npz, about=about, **arrays)
     with write_whole(path) as f:
