@@ -22,8 +22,8 @@ METADATA = dict(lp={}, averaged_steps=0, validation_index=0, random=None, text={
 RATES = 0.1, 1e-4              # at which a model adapts to a text, without mean squares of RMSprop and with them
 
 
-class Checkpoint:
-    """An npz file, or a .safetensors, which has no metadata. Nothing in it can run.
+class Checkpoint(dict):
+    """The arrays of an npz file by name, or of a .safetensors, which has no metadata. Nothing in it can run.
 
     metadata: a dict with the keys of METADATA; {} if there is none, as in a file of the original
     cell: of the metadata, or the standard one
@@ -34,17 +34,18 @@ class Checkpoint:
         self._path = os.fsdecode(path)
         if self._path.lower().endswith('.safetensors'):
             from engine.model.tensors import read_tensors          # late: most users need none of its packages
-            self._arrays = read_tensors(self._path, self.refusal)
+            self.update(read_tensors(self._path, self.refusal))
         else:
             with named('read', self._path), open(self._path, 'rb') as f:
                 content = f.read()
-            with self.refusing('it is no npz file, cut short, or a decompression bomb'):
-                self._arrays = np.load(io.BytesIO(content), allow_pickle=False)
-                members = self._arrays.zip.infolist()
+            with self.refusing('it is no npz file, damaged, larger than memory, or holds Python objects'):
+                npz = np.load(io.BytesIO(content), allow_pickle=False)
+                members = npz.zip.infolist()
                 # zipfile decompresses other kinds in one piece, however large that is.
                 if sum(member.file_size for member in members) > max(ROOM, RATIO * len(content)) or any(
                         member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in members):
                     raise ValueError
+                self.update({name: np.asarray(npz[name]) for name in npz.files})       # bytes if it is no array
         self.metadata = self._metadata() if 'about' in self else {}
         self.cell = self.metadata.get('cell', METADATA['cell'])
 
@@ -63,23 +64,14 @@ class Checkpoint:
         except Exception:
             raise self.refusal(why) from None
 
-    def __contains__(self, name):
-        return name in self._arrays
-
-    def __getitem__(self, name):
-        """Return an array. Raises ValueError if it is missing or damaged."""
-        with self.refusing(f'its {name} is missing, damaged, larger than memory, or holds Python objects'):
-            return np.asarray(self._arrays[name])          # NumPy returns bytes that are no array as they are
-
     def finite(self, name, dtype):
         """Return an array in that type. Raises ValueError for values that are no finite numbers."""
-        array = self[name]
-        if array.dtype.kind == 'f':
+        if name in self and self[name].dtype.kind == 'f':
             with np.errstate(over='ignore'):               # what does not fit becomes infinite
-                array = array.astype(dtype)
+                array = self[name].astype(dtype)
             if np.isfinite(array).all():
                 return array
-        raise self.refusal(f'{name} has values that are no finite {dtype} numbers')
+        raise self.refusal(f'its {name} is missing, or has values that are no finite {dtype} numbers')
 
     def _metadata(self):
         about = self['about']
