@@ -6,7 +6,7 @@ import numpy as np
 from engine.backend.theano_setup import theano
 from engine.kernel.fallback import is_as_in_c
 from engine.model import checkpoint, checks
-from engine.model.parameters import NAMES, carry_over, named_state, own_names, parameter_shapes, units
+from engine.model.parameters import NAMES, named_state, own_names, parameter_shapes, units
 from engine.run import table
 from engine.training import (STATES, Learning, arrays, cell_of_model, operations, optimiser_variables, set_parameters,
                              set_text, set_weights, sizes, tell, versions, warn_if_truncated)
@@ -166,11 +166,15 @@ def init_params(model, filename, encoding='utf-8'):
     Characters that both texts have keep their rows and columns; the others stay as in a new model. encoding and errors:
     as for load_params. Raises ValueError also if the units differ.
     """
-    found, uchar = model.group.broadcast(read_any, model, filename, encoding)
-    if units(found) != sizes(model):
-        raise ValueError(f'{filename} has units {units(found)}, this model {sizes(model)}: they must be the same')
+    old, uchar = model.group.broadcast(read_any, model, filename, encoding)
+    if units(old) != sizes(model):
+        raise ValueError(f'{filename} has units {units(old)}, this model {sizes(model)}: they must be the same')
     new = {name: p.get_value() for name, p in model.p.items()}
-    carry_over(found, uchar, new, model.uchar)
+    # The numbers of the characters that are in both; in objects, since NumPy's strings lose a NUL.
+    _, known, same = np.intersect1d(np.array(model.uchar, object), uchar, return_indices=True)
+    new['U1'][:, :, known] = old['U1'][:, :, same]
+    new['V'][known], new['c'][known] = old['V'][same], old['c'][same]
+    new.update({name: old[name] for name in new if name in old and name not in ('U1', 'V', 'c')})
     set_parameters(model, new, model.uchar)
 
 

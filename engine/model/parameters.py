@@ -29,16 +29,6 @@ def units(p):
     return p['b1'].shape[1], p['b2'].shape[1]
 
 
-def carry_over(old, old_uchar, new, new_uchar):
-    """Replace values of new, the parameters of a model for new_uchar, by those of a model for old_uchar."""
-    number = {ch: k for k, ch in enumerate(old_uchar)}
-    known = [k for k, ch in enumerate(new_uchar) if ch in number]
-    same = [number[new_uchar[k]] for k in known]                       # their numbers in old_uchar
-    new['U1'][:, :, known] = old['U1'][:, :, same]
-    new['V'][known], new['c'][known] = old['V'][same], old['c'][same]
-    new.update({name: old[name] for name in new if name in old and name not in ('U1', 'V', 'c')})
-
-
 def map_state(function, state):
     """Return a state, by name an array or a list with one for each parameter, with a function applied to each."""
     return {name: [function(item) for item in value] if isinstance(value, (list, tuple)) else function(value)
