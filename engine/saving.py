@@ -59,8 +59,7 @@ def save_params(model, filename, progress=None):
     """
     if not model.p or not model.uchar:
         raise ValueError('nothing to save: there are no parameters or no vocabulary yet')
-    filename = os.fsdecode(filename)
-    filename += '' if filename.endswith('.npz') else '.npz'
+    filename = os.fsdecode(filename).removesuffix('.npz') + '.npz'
     cell, (validation_states, validation_index) = cell_of_model(model), model.validation
     stored = {**arrays(model.p), **arrays(named_state(optimiser_variables(model), model.p)),
               **{f'weights_{name}': array for name, array in arrays(model.weights).items()}}
@@ -145,8 +144,7 @@ def resume(model, filename):
     if difference:
         raise ValueError(difference)
     if metadata['precision'] != model.precision or bool(state['weights_']) != bool(model.lp.get('average')):
-        raise ValueError(f'{filename} was trained with precision {metadata["precision"]} and '
-                         f'{"an" if state["weights_"] else "no"} average of the parameters: resume needs the same')
+        raise ValueError(f'{filename} and this model differ in precision, or in whether the parameters are averaged')
     renumber_text(model, uchar)
     set_parameters(model, p, uchar)
     set_weights(model, state['weights_'], metadata['averaged_steps'])

@@ -31,8 +31,8 @@ class Text:
         self.seq_length = S = checks.whole('seq_length', seq_length, 2)
         self.stateful = checks.flag('stateful', stateful)
         self.steps = S if stateful else S - 1
-        named = dict(train=path, valid=valid, test=test)
-        named = {role: source for role, source in named.items() if source is not None}
+        roles = dict(train=path, valid=valid, test=test)
+        named = {role: source for role, source in roles.items() if source is not None}
         self.uchar, self.sources, codes = group.broadcast(read_together, named, encoding)
         text, self.texts = codes['train'], {role: codes[role] for role in codes if role != 'train'}
         # The sequences to train on; halves are rounded up, as by Python 2 in the original.
@@ -84,12 +84,12 @@ class Text:
 
     def metadata(self):
         """Return what a checkpoint keeps of the text, a dict: with absolute paths, as it may be read from elsewhere."""
-        def source(role):
-            path = self.sources[role]['path']              # not always one: it may be the name of a text in memory
-            return dict(self.sources[role], path=os.path.abspath(path) if os.path.exists(path) else path)
-        others = {role: source(role) if role in self.sources else None for role in ('valid', 'test')}
-        return dict(source('train'), encoding=self.encoding, ratio_valid=self.ratio_valid, batch_size=self.batch_size,
-                    seq_length=self.seq_length, stateful=self.stateful, **others)
+        found = dict(valid=None, test=None)
+        for role, source in self.sources.items():
+            path = source['path']                          # not always one: it may be the name of a text in memory
+            found[role] = dict(source, path=os.path.abspath(path) if os.path.exists(path) else path)
+        return dict(found.pop('train'), encoding=self.encoding, ratio_valid=self.ratio_valid,
+                    batch_size=self.batch_size, seq_length=self.seq_length, stateful=self.stateful, **found)
 
     def summary(self):
         """Return a few lines on how long the texts are, and how they are cut."""

@@ -1,23 +1,17 @@
-"""Random numbers of training: which units, weights and states a step leaves out.
-
-The numbers of a row depend on its index in the whole batch, so that each process draws only those of its own rows.
-"""
+"""Random numbers of training: which units, weights and states a step leaves out, the same rows in any process."""
 import numpy as np
 
 
 def row_numbers(random, rows, n):
-    """Return n random numbers, uint64, for each of some rows (a slice) of a batch: (rows,n)."""
+    """Return n random numbers, uint64, for each of some rows (a slice) of a whole batch: (rows,n)."""
     bits = np.random.PCG64(int(random.integers(2 ** 63)))              # one draw, however many rows and numbers
     bits.advance(rows.start * n)
     return bits.random_raw((rows.stop - rows.start) * n).reshape(-1, n)
 
 
 def mask(numbers, share, dtype):
-    """Return a mask from random numbers, uint16 of any shape: 0 for a share of them, otherwise 1 / (1 - share).
-
-    So the mean is kept. The share is rounded to a 65,536th: a draw then needs 16 random bits instead of 64.
-    """
-    dropped = round(share * 65536)
+    """Return a mask from random numbers, uint16 of any shape: 0 for a share of them, otherwise 1 / (1 - share)."""
+    dropped = round(share * 65536)                                     # rounded, so that a draw needs 16 bits
     return np.multiply(numbers >= dropped, np.asarray(65536 / (65536 - dropped), dtype),
                        out=np.empty(numbers.shape, dtype))
 

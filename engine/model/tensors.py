@@ -13,8 +13,8 @@ VOCABULARY = "its metadata lacks a vocabulary: save_file(tensors, path, metadata
 def read_tensors(path, refusal):
     """Return the arrays of a file of safetensors, parameters and uchar by our names.
 
-    refusal: from a reason to the ValueError to raise if the file is damaged or has other arrays. The layers are those
-    of two nn.LSTM or of one, and the output is an nn.Linear, under any names. Raises OSError if it cannot be read.
+    refusal: from a reason to the ValueError to raise. The layers are those of two nn.LSTM or of one, and the output is
+    an nn.Linear, under any names. Raises OSError if the file cannot be read.
     """
     import safetensors                                     # late: most users need none of it
     try:
