@@ -1,6 +1,4 @@
 """Find which passages of a text, such as one that a model wrote, stand in another text."""
-from typing import NamedTuple
-
 from engine.terminal import number_of
 
 LEAST = 31                 # characters of a passage that counts as copied
@@ -9,18 +7,11 @@ SHOWN = 300                # characters of a passage that are shown, at most
 NO_CHARACTER = '\U0010ffff'        # stands in no text, as Unicode says
 
 
-class Passage(NamedTuple):
-    """A passage of one text that stands in another: where it begins, its length, and where it first begins there."""
-    start: int
-    length: int
-    at: int
-
-
 def copied_passages(written, text, least=LEAST):
-    """Return the Passages of the string `written` that stand in the string `text`, in their order.
+    """Return the passages of the string `written` that stand in the string `text`, in their order.
 
-    A passage has at least `least` characters and is the longest possible: with the character before it or the one
-    after it, it stands nowhere in `text`. Passages may overlap.
+    Each is a tuple: where it begins, its length, and where it first begins in `text`. It has at least `least`
+    characters, and with the one before it or the one after it, it stands nowhere in `text`. Passages may overlap.
     """
     places = {written[i:i + least]: [] for i in range(len(written) - least + 1)}       # in the text
     for at in range(len(text) - least + 1):
@@ -33,7 +24,7 @@ def copied_passages(written, text, least=LEAST):
             while end < len(written) and text.startswith(written[start:end + 1], at):
                 first, end = at, end + 1
         if end > last:
-            passages.append(Passage(start, end - start, first))
+            passages.append((start, end - start, first))
     return passages
 
 
@@ -49,17 +40,17 @@ def compare(texts, text, name):
     while not found and least > 1:             # in steps, since a search for shorter ones takes more time
         least = least * 3 // 4
         found = copied_passages(written, text, least)
-    longest = max(found, key=lambda passage: passage.length, default=None)
-    following = [passage.start for passage in passages[1:]] + [len(written)]
-    copied = sum(min(passage.length, after - passage.start) for passage, after in zip(passages, following))
+    longest = max(found, key=lambda passage: passage[1], default=None)
+    following = [start for start, _, _ in passages[1:]] + [len(written)]
+    copied = sum(min(length, after - start) for (start, length, _), after in zip(passages, following))
 
-    def place(passage):
-        at, end = passage.at, passage.at + passage.length
-        return dict(passage._asdict(), line=1 + text.count('\n', 0, at), before=text[max(0, at - AROUND):at],
-                    after=text[end:end + AROUND])
+    def place(start, length, at):
+        end = at + length
+        return dict(start=start, length=length, at=at, line=1 + text.count('\n', 0, at),
+                    before=text[max(0, at - AROUND):at], after=text[end:end + AROUND])
 
     return dict(file=name, characters=sum(map(len, texts)), copied_characters=copied,
-                longest=longest and place(longest), passages=list(map(place, passages)))
+                longest=longest and place(*longest), passages=[place(*passage) for passage in passages])
 
 
 def share(copies):
