@@ -26,8 +26,8 @@ from engine.kernel.cell import Cell
 from engine.kernel.fallback import continue_texts, costs_follow, is_as_in_c, log_probabilities
 from engine.kernel.ops import Kernel
 from engine.kernel.scan import Scan
-from engine.model import checks, dropout
-from engine.model.batches import Text
+from engine.model import checks
+from engine.model.batches import Text, begins_anew, unit_masks, weight_masks
 from engine.model.files import base_name
 from engine.model.parameters import NAMES, map_state, named_state, own_names, units
 from engine.model.text import encoded, shown
@@ -531,7 +531,7 @@ def states_before(model, x, rows):
         return zero_states(model, x.shape[1])
     if not model.lp['reset']:
         return model.carried
-    kept = ~dropout.begins_anew(model.random, model.lp['reset'], rows)     # so that the model also sees beginnings
+    kept = ~begins_anew(model.random, model.lp['reset'], rows)     # so that the model also sees beginnings
     return [state * kept[:, None].astype(state.dtype) for state in model.carried]
 
 
@@ -547,9 +547,9 @@ def masks(model, x, rows):
     """Return the masks of a step on x: of units for dropout, then of weights for DropConnect, if any."""
     H, dtype, found = sizes(model), theano.config.floatX, []
     if model.lp['dropout']:
-        found += dropout.unit_masks(model.random, model.lp['dropout'], rows, len(x), H, dtype)
+        found += unit_masks(model.random, model.lp['dropout'], rows, len(x), H, dtype)
     if model.lp['dropconnect']:
-        found += dropout.weight_masks(model.random, model.lp['dropconnect'], H, dtype)
+        found += weight_masks(model.random, model.lp['dropconnect'], H, dtype)
     return found
 
 
