@@ -159,12 +159,11 @@ def write(model, checkpoint, o):
 
 def known(text, uchar, say):
     """Return a text without characters that are not in uchar, and how often each was in it; say() gets a line."""
-    from engine.model.text import without_unknown
-    text, unknown = without_unknown(text, uchar)
+    unknown = {ch: n for ch, n in sorted(Counter(text).items()) if ch not in uchar}
     if unknown:
         named = ', '.join(f'{ch!r} ({n:,})' for ch, n in Counter(unknown).most_common(NAMED))
         say(f'{number_of(sum(unknown.values()), "character")} that the model never saw, left out: {named}')
-    return text, unknown
+    return text.translate({ord(ch): None for ch in unknown}), unknown
 
 
 def read(o, uchar, say):

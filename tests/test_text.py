@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlstm import CharLSTM, read_about, read_text
-from engine.model.text import read_string, encoded, shown, without_unknown
+from engine.model.text import read_string, encoded, shown
+from engine.report import known
 from models import prepared, text_of
 from texts import CHARACTERS, POEM, TEXTS, as_read, written
 
@@ -72,7 +73,7 @@ def test_characters_are_shown_as_themselves_if_they_print():
 @given(text=TEXTS, uchar=st.sets(CHARACTERS))
 def test_text_without_unknown_characters(text, uchar):
     uchar |= set(text[::2])
-    kept, unknown = without_unknown(text, sorted(uchar))
+    kept, unknown = known(text, sorted(uchar), str)
     assert kept == ''.join(ch for ch in text if ch in uchar)
     assert unknown == {ch: text.count(ch) for ch in text if ch not in uchar}
 

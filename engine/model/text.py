@@ -1,5 +1,4 @@
 """Text files as numbers of their characters."""
-import collections
 import glob
 import hashlib
 import os
@@ -24,13 +23,6 @@ def encoded(text, uchar, name='the text'):
     number = np.zeros(sys.maxunicode + 1, np.min_scalar_type(len(uchar)))            # of each code point
     number[[ord(ch) for ch in uchar]] = np.arange(len(uchar))
     return number[np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), np.uint32)]
-
-
-def without_unknown(text, uchar):
-    """Return a string without the characters that are not in uchar, and how often each of those was in it."""
-    counts = collections.Counter(text)
-    unknown = {ch: counts[ch] for ch in sorted(counts.keys() - set(uchar))}
-    return text.translate({ord(ch): None for ch in unknown}), unknown
 
 
 # ---------------------------------------------------------------- reading
