@@ -18,9 +18,9 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
 
     num_units1, num_units2: H1 and H2. char_dim: V, if no text was prepared. initial: 'original' or 'chrono', as
     original_parameters and chrono_parameters of charlstm.py say. encoding: as for load_params. The others, and learning
-    (dropout, dropconnect, smoothing, ar, tar, reset, average, momentum, weight_decay, grad_clip and step_clip), are
-    explained by `python train.py --help`; they are as in 2016 if left out. Raises ValueError for arguments out of
-    range, and for mfile as load_params does.
+    (dropout, dropconnect, smoothing, ar, tar, reset, average, momentum, weight_decay, grad_clip, step_clip), are as in
+    2016 if left out; `python train.py --help` explains them. Raises ValueError for arguments out of range, and for
+    mfile as load_params does.
     """
     lp = Learning({**table.INITIAL, **learning, 'lrate': lrate, 'drate': drate, 'eps': eps,
                    'bptt_maxdepth': bptt_maxdepth, 'l1': l1, 'l2': l2})

@@ -7,7 +7,7 @@ import numpy as np
 GATES = [1, 0, 3, 2]           # PyTorch's gates are i, f, g, o, and ours f, i, o, g: it leads there and back
 KINDS = 'weight_ih', 'weight_hh', 'bias_ih', 'bias_hh'
 ARRAYS = 'torch.nn.LSTM(V, H1), torch.nn.LSTM(H1, H2) and torch.nn.Linear(H2, V); the first one reads one-hot vectors'
-VOCABULARY = "its metadata lacks a vocabulary: save_file(tensors, path, metadata={'vocabulary': json.dumps(list)})"
+VOCABULARY = "without a vocabulary: save_file(tensors, path, metadata={'vocabulary': json.dumps(list)})"
 
 
 def read_tensors(path, refusal):
@@ -19,13 +19,10 @@ def read_tensors(path, refusal):
     import safetensors                                     # late: most users need none of it
     try:
         with safetensors.safe_open(path, 'numpy') as f:    # compares all sizes with the file's
-            about, tensors = f.metadata() or {}, {name: f.get_tensor(name) for name in f.keys()}
-    except (TypeError, safetensors.SafetensorError):
-        raise refusal('it is no safetensors file, cut short, or of types that NumPy lacks') from None
-    try:
-        uchar = np.array(json.loads(about['vocabulary']))
-    except (KeyError, ValueError, RecursionError):
-        raise refusal(VOCABULARY) from None
+            tensors = {name: f.get_tensor(name) for name in f.keys()}
+            uchar = np.array(json.loads((f.metadata() or {})['vocabulary']))
+    except (KeyError, RecursionError, TypeError, ValueError, safetensors.SafetensorError):
+        raise refusal(f'it is damaged, of types that NumPy lacks, or {VOCABULARY}') from None
     return dict(uchar=uchar, **_parameters(tensors, refusal))
 
 
