@@ -32,8 +32,8 @@ from engine.backend.theano_setup import theano, tt
 import numpy as np
 
 from engine import analysis, sampling, saving, training
-from engine.model.parameters import NAMES, own_of_layer, parameter_shapes, read_about
-from engine.model.run_state import read_averages
+from engine.model.checkpoint import read_about, read_averages
+from engine.model.parameters import NAMES, own_of_layer, parameter_shapes
 from engine.model.text import read_text
 from engine.run.fit import fit
 from engine.run.schedule import Diverged

@@ -78,7 +78,7 @@ def program(arguments):
     o, progress = group.broadcast(options.choose, vars(arguments), locate_text)
     print(f'reading {o.input}', flush=True)
     from charlstm import CharLSTM                          # which imports Theano, for a second
-    from engine.model.run_state import how_to_adapt
+    from engine.model.checkpoint import how_to_adapt
     from engine.backend import bfloat16, theano_setup
     from engine.run import fit, result, run as runs, schedule as schedules
     terminal.raise_again()

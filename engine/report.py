@@ -8,7 +8,7 @@ import os
 import re
 from collections import Counter
 
-from engine.model.files import append_text, base_name, open_to_append, refuse_to_change, refuse_to_replace
+from engine.model.files import append_text, base_name, open_to_append, refuse_to_replace
 from engine.model import copies
 from engine.run.table import Option
 from engine.terminal import ROOT, bar, bits, nats_and_bits, near, note, number_of, spelled
@@ -141,7 +141,7 @@ def write(model, checkpoint, o):
         raise ValueError(f'OUT is {path}, a checkpoint: expected the name of a text file')
     text = checkpoint.metadata.get('text', {})
     learned = [part['path'] for part in (text, text.get('valid'), text.get('test')) if part]
-    refuse_to_change(path, [o.prime_file, o.copies, *learned], 'is a text that is read, or that the model learned')
+    refuse_to_replace(path, True, [o.prime_file, o.copies, *learned])
     prime, original = inputs(o)
     pieces = sequences(model, o, prime)
     texts = next(pieces)                                       # raises ValueError if an option is wrong
@@ -159,19 +159,18 @@ def write(model, checkpoint, o):
 
 def known(text, uchar, say):
     """Return a text without characters that are not in uchar, and how often each was in it; say() gets a line."""
-    from engine.model.text import without_unknown
-    text, unknown = without_unknown(text, uchar)
+    unknown = {ch: n for ch, n in sorted(Counter(text).items()) if ch not in uchar}
     if unknown:
         named = ', '.join(f'{ch!r} ({n:,})' for ch, n in Counter(unknown).most_common(NAMED))
         say(f'{number_of(sum(unknown.values()), "character")} that the model never saw, left out: {named}')
-    return text, unknown
+    return text.translate({ord(ch): None for ch in unknown}), unknown
 
 
 def read(o, uchar, say):
     """Return the text of --score, its part that is of uchar, and what JSON says of it. o: the options."""
-    from engine.model.text import read_text, string_of
+    from engine.model.text import read_text
     codes, of_text, sha256 = read_text(o.score, o.encoding)
-    text = string_of(codes, of_text)
+    text = ''.join(of_text[codes])
     part, unknown = known(text, uchar, say)
     return text, part, dict(file=base_name(o.score), sha256=sha256, characters=len(part), unknown_characters=unknown)
 
@@ -195,7 +194,7 @@ def scored(model, text, name, say, **adapting):
 def print_score(model, checkpoint, o):
     """Print how well the model predicts a text, and its least expected characters."""
     import numpy as np
-    from engine.model.run_state import how_to_adapt
+    from engine.model.checkpoint import how_to_adapt
     say, original = note if o.json else print, inputs(o)[1]
     whole, text, found = read(o, model.uchar, say)
     costs, fields = scored(model, text, o.score, say)

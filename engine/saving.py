@@ -6,9 +6,7 @@ import numpy as np
 from engine.backend.theano_setup import theano
 from engine.kernel.fallback import is_as_in_c
 from engine.model import checkpoint, checks
-from engine.model.parameters import NAMES, carry_over, own_names, parameter_shapes, read_parameters, units
-from engine.model.run_state import named_state, read_run
-from engine.model.text import shown
+from engine.model.parameters import NAMES, named_state, own_names, parameter_shapes, units
 from engine.run import table
 from engine.training import (STATES, Learning, arrays, cell_of_model, operations, optimiser_variables, set_parameters,
                              set_text, set_weights, sizes, tell, versions, warn_if_truncated)
@@ -16,40 +14,38 @@ from engine.training import (STATES, Learning, arrays, cell_of_model, operations
 
 def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, drate=0.95, eps=1e-8, bptt_maxdepth=50,
                 l1=0, l2=0, char_dim=None, initial='original', encoding='utf-8', **learning):
-    """Make a model with new parameters or, with mfile, with those of a checkpoint.
+    """Make a model with new parameters or, with mfile, with those of a checkpoint. Set p, lp and dyn_lrate.
 
     num_units1, num_units2: H1 and H2. char_dim: V, if no text was prepared. initial: 'original' or 'chrono', as
     original_parameters and chrono_parameters of charlstm.py say. encoding: as for load_params. The others, and learning
-    (dropout, dropconnect, smoothing, ar, tar, reset, average, momentum, weight_decay, grad_clip and step_clip), are
-    explained by `python train.py --help`; they are as in 2016 if left out.
-
-    Sets p, lp and dyn_lrate, and ends any running fit. Raises ValueError for arguments out of range, and for mfile as
-    load_params does.
+    (dropout, dropconnect, smoothing, ar, tar, reset, average, momentum, weight_decay, grad_clip, step_clip), are as in
+    2016 if left out; `python train.py --help` explains them. Raises ValueError for arguments out of range, and for
+    mfile as load_params does.
     """
     lp = Learning({**table.INITIAL, **learning, 'lrate': lrate, 'drate': drate, 'eps': eps,
                    'bptt_maxdepth': bptt_maxdepth, 'l1': l1, 'l2': l2})
     checks.choice('initial', initial, ('original', 'chrono'))
-    units = checks.whole('num_units1', num_units1, 1), checks.whole('num_units2', num_units2, 1)
+    H1, H2 = checks.whole('num_units1', num_units1, 1), checks.whole('num_units2', num_units2, 1)
     if mfile is not None:
-        p = load_params(model, mfile, encoding)
+        p, uchar = model.group.broadcast(read_fitting, model, mfile, encoding)
     else:
-        if char_dim is None and not model.uchar:
+        uchar = model.uchar
+        if char_dim is None and not uchar:
             raise ValueError('no text yet: call prepare_input first, or give char_dim')
-        n = checks.whole('char_dim', len(model.uchar) if char_dim is None else char_dim, 1)
-        if model.uchar and n != len(model.uchar):
-            raise ValueError(f'char_dim is {n}: the vocabulary has {len(model.uchar)} characters')
+        n = checks.whole('char_dim', len(uchar) if char_dim is None else char_dim, 1)
+        if uchar and n != len(uchar):
+            raise ValueError(f'char_dim is {n}: the vocabulary has {len(uchar)} characters')
         own = checks.cell_parameters(model.cell_parameters)
-        p = model.symbols()[f'{initial}_parameters'](n, *units, model.random)
-        for name, shape in list(parameter_shapes(n, *units, own).items())[len(NAMES):]:
+        p = model.symbols()[f'{initial}_parameters'](n, H1, H2, model.random)
+        for name, shape in list(parameter_shapes(n, H1, H2, own).items())[len(NAMES):]:
             p[name] = np.full(shape, own[name[:-1]], theano.config.floatX)
-        set_parameters(model, p, model.uchar)
+    renumber_text(model, uchar)                            # first: it raises ValueError for another text
     model.lp = lp
-    set_weights(model, p if lp['average'] else {})
+    set_parameters(model, p, uchar)
     model.functions, model.optimiser_variables = {}, {}
     model.average_weight = theano.shared(np.zeros((), theano.config.floatX), 'average_weight', allow_downcast=True)
     model.rate = theano.shared(np.asarray(lp['lrate'], theano.config.floatX), 'lrate', allow_downcast=True)
-    if mfile is None:
-        warn_if_truncated(model)
+    warn_if_truncated(model)
 
 
 # ---------------------------------------------------------------- checkpoints
@@ -57,14 +53,13 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
 def save_params(model, filename, progress=None):
     """Write the state of this object to an npz file, whole or not at all; '.npz' is added if it is missing.
 
-    The file has all that load_params and resume read, and progress, a dict of the caller's that JSON can hold. Of
-    several processes the first writes, with the states of all. Returns the file's name. Raises OSError if it cannot be
-    written, and ValueError if there is nothing to save, a number is not finite, or the processes differ.
+    The file has all that load_params and resume read, and progress, a dict of the caller's that JSON can hold. Returns
+    the file's name. Raises OSError if it cannot be written, and ValueError if there is nothing to save, a number is not
+    finite, or the processes differ.
     """
     if not model.p or not model.uchar:
         raise ValueError('nothing to save: there are no parameters or no vocabulary yet')
-    filename = os.fsdecode(filename)
-    filename += '' if filename.endswith('.npz') else '.npz'
+    filename = os.fsdecode(filename).removesuffix('.npz') + '.npz'
     cell, (validation_states, validation_index) = cell_of_model(model), model.validation
     stored = {**arrays(model.p), **arrays(named_state(optimiser_variables(model), model.p)),
               **{f'weights_{name}': array for name, array in arrays(model.weights).items()}}
@@ -88,7 +83,7 @@ def read_checkpoint(path, encoding='utf-8'):
 
     encoding: as for load_params. Raises OSError if the file cannot be read, and ValueError if it is no checkpoint.
     """
-    return read_parameters(path, theano.config.floatX, encoding)[:2]
+    return checkpoint.read_parameters(path, theano.config.floatX, encoding)
 
 
 def cell_difference(model, name, formula):
@@ -98,55 +93,61 @@ def cell_difference(model, name, formula):
         return f'{name} was trained with another cell than this model has: --cell names its class'
 
 
-def load_params(model, filename, encoding='utf-8'):
-    """Replace parameters and uchar by those of a checkpoint, of this program, of its original, or of PyTorch.
-
-    filename: a path, or an open Checkpoint; a path that ends in .safetensors is of PyTorch. encoding: of the text, if
-    the vocabulary is one of bytes, as in the original. The batches of a text are renumbered. Warns of a checkpoint with
-    another cell, and ends any running fit. Returns the parameters, name to array, in floatX. Raises OSError if the file
-    cannot be read, and ValueError if it is no checkpoint, or lacks a character of the text or a parameter of the cell.
-    """
-    found, uchar, formula = model.group.broadcast(read_parameters, filename, theano.config.floatX, encoding)
-    difference = cell_difference(model, filename, formula)
+def read_any(model, filename, encoding):
+    """Return the parameters and uchar of a checkpoint. Warn if its cell is another one."""
+    stored = checkpoint.opened(filename)
+    difference = cell_difference(model, stored, stored.cell['formula'])
     if difference:
         tell(model, difference)
+    return read_checkpoint(stored, encoding)
+
+
+def read_fitting(model, filename, encoding):
+    """Return the parameters of this model's cell and uchar from a checkpoint. Errors: as of load_params."""
+    p, uchar = read_any(model, filename, encoding)
     names = *NAMES, *own_names(model.cell_parameters)
-    if not found.keys() >= set(names):
+    if not p.keys() >= set(names):
         raise ValueError(f'{filename} lacks parameters of the cell of this model: init_params or --init begins with '
                          'their initial values')
-    found = {name: found[name] for name in names}
-    set_model(model, filename, found, uchar)
-    return found
+    return {name: p[name] for name in names}, uchar
 
 
-def set_model(model, filename, new, uchar):
-    """Replace parameters and vocabulary, and renumber the text. Raise ValueError if it has other characters."""
+def load_params(model, filename, encoding='utf-8'):
+    """Replace parameters and uchar by those of a checkpoint. Return the parameters, name to array, in floatX.
+
+    filename: a path, or an open Checkpoint; a path that ends in .safetensors is of PyTorch. encoding: of the text, if
+    the vocabulary is one of bytes, as in the original. The batches of a text are renumbered. Raises OSError if the file
+    cannot be read, and ValueError if it is no checkpoint, or lacks a character of the text or a parameter of the cell.
+    """
+    p, uchar = model.group.broadcast(read_fitting, model, filename, encoding)
+    renumber_text(model, uchar)
+    set_parameters(model, p, uchar)
+    return p
+
+
+def renumber_text(model, uchar):
+    """Number the text that was prepared by another vocabulary. Raise ValueError if that lacks a character of it."""
     if model.text is not None and list(uchar) != model.uchar:
-        unknown = set(model.uchar) - set(uchar)
-        if unknown:
-            raise ValueError(f'{filename} does not know {shown(unknown)} of the text that was prepared')
         model.text.renumber(uchar)
         set_text(model, model.text)
-    set_parameters(model, new, uchar)
 
 
 def resume(model, filename):
     """Restore what save_params wrote, after prepare_input and model_setup with the same arguments as then.
 
-    Training then continues bit for bit, once dyn_lrate and lp are as they were, if they were changed since model_setup.
-    Returns the progress that save_params got, and ends any running fit. Raises OSError if the file cannot be read, and
-    ValueError if it is no checkpoint of a run, or of other characters, or of another cell, optimiser or setting.
+    Training then continues bit for bit, once dyn_lrate and lp are as they were. Returns the progress that save_params
+    got. Raises OSError if the file cannot be read, and ValueError if it is no checkpoint of such a run.
     """
-    found, uchar, metadata, state = model.group.broadcast(
-        read_run, filename, model.optimiser_state, theano.config.floatX)
+    p, uchar, metadata, state = model.group.broadcast(
+        checkpoint.read_run, filename, model.optimiser_state, theano.config.floatX)
     difference = cell_difference(model, filename, metadata['cell']['formula'])
     if difference:
         raise ValueError(difference)
     if metadata['precision'] != model.precision or bool(state['weights_']) != bool(model.lp.get('average')):
-        raise ValueError(f'{filename} was trained with precision {metadata["precision"]} and '
-                         f'{"an" if state["weights_"] else "no"} average of the parameters: resume needs the same')
-    set_model(model, filename, found, uchar)
-    set_weights(model, state['weights_'], metadata['averaged_steps'] if state['weights_'] else 0)
+        raise ValueError(f'{filename} and this model differ in precision, or in whether the parameters are averaged')
+    renumber_text(model, uchar)
+    set_parameters(model, p, uchar)
+    set_weights(model, state['weights_'], metadata['averaged_steps'])
     for name, variable in named_state(optimiser_variables(model), model.p).items():
         variable.set_value(state[''][name])
     model.carried, validation = [
@@ -160,19 +161,18 @@ def resume(model, filename):
 def init_params(model, filename, encoding='utf-8'):
     """Start from the parameters of a checkpoint of another text, after prepare_input and model_setup.
 
-    Characters that both texts have keep their rows and columns; the others stay as in a new model. encoding, warnings
-    and errors: as for load_params. Raises ValueError also if the units differ.
+    Characters that both texts have keep their rows and columns; the others stay as in a new model. encoding and errors:
+    as for load_params. Raises ValueError also if the units differ.
     """
-    found, uchar, formula = model.group.broadcast(read_parameters, filename, theano.config.floatX, encoding)
-    difference = cell_difference(model, filename, formula)
-    if difference:
-        tell(model, difference)
-    theirs = units({name: array.shape for name, array in found.items()})
-    if theirs != sizes(model):
-        raise ValueError('{} has {} and {} units, this model {} and {}: they must be the same'.format(
-            filename, *theirs, *sizes(model)))
+    old, uchar = model.group.broadcast(read_any, model, filename, encoding)
+    if units(old) != sizes(model):
+        raise ValueError(f'{filename} has units {units(old)}, this model {sizes(model)}: they must be the same')
     new = {name: p.get_value() for name, p in model.p.items()}
-    carry_over(found, uchar, new, model.uchar)
+    # The numbers of the characters that are in both; in objects, since NumPy's strings lose a NUL.
+    _, known, same = np.intersect1d(np.array(model.uchar, object), uchar, return_indices=True)
+    new['U1'][:, :, known] = old['U1'][:, :, same]
+    new['V'][known], new['c'][known] = old['V'][same], old['c'][same]
+    new.update({name: old[name] for name in new if name in old and name not in ('U1', 'V', 'c')})
     set_parameters(model, new, model.uchar)
 
 
@@ -190,8 +190,8 @@ def other_program_cell(model, what):
 def export(model, path):
     """Write the model for other programs, whole or not at all, by the ending: .safetensors (PyTorch) or .c.
 
-    A .safetensors has the standard cell only; it loads as a checkpoint does. Raises OSError if it cannot be written,
-    and ValueError for another ending, and if the file would compute another model than this one.
+    A .safetensors loads as a checkpoint does. Raises OSError if it cannot be written, and ValueError for another ending
+    or if the file would compute another model than this one.
     """
     from engine.kernel import export as exports            # late: most programs export nothing
     ending = exports.format_of(path)

@@ -26,11 +26,10 @@ from engine.kernel.cell import Cell
 from engine.kernel.fallback import continue_texts, costs_follow, is_as_in_c, log_probabilities
 from engine.kernel.ops import Kernel
 from engine.kernel.scan import Scan
-from engine.model import checks, dropout
-from engine.model.batches import Text
+from engine.model import checks
+from engine.model.batches import Text, begins_anew, unit_masks, weight_masks
 from engine.model.files import base_name
-from engine.model.parameters import NAMES, own_names, units
-from engine.model.run_state import map_state, named_state
+from engine.model.parameters import NAMES, map_state, named_state, own_names, units
 from engine.model.text import encoded, shown
 from engine.parallel import DataParallelStep, group_of
 from engine.run import table
@@ -163,8 +162,7 @@ def has_text(model, role):
 def passage(model):
     """Return the beginning of the validation text, by which a run shows what it learns: 'validation' and a string.
 
-    Where there is none, it is 'training' and the beginning of that. Of several processes only the first has it.
-    Raises ValueError where no text was prepared.
+    Where there is none, it is 'training' and the beginning of that. Raises ValueError where no text was prepared.
     """
     if model.text is None:
         raise ValueError('no text yet: call prepare_input first')
@@ -175,7 +173,7 @@ def encode(model, text, name):
     """Return a string as numbers of uchar, int32 (n,). Raises ValueError for unknown ones. name: of the string."""
     if not model.uchar:
         raise ValueError('no vocabulary: call fit or prepare_input, or load a checkpoint, first')
-    return encoded(text, model.uchar, name)
+    return encoded(text, model.uchar, name).astype(np.int32)
 
 
 def warn_if_truncated(model):
@@ -208,7 +206,7 @@ def V(model):
 def sizes(model):
     """Return H1 and H2. Raises ValueError where there are no parameters."""
     V(model)
-    return units({name: model.p[name].get_value(borrow=True).shape for name in ('W1', 'W2')})
+    return units(arrays(model.p))
 
 
 def zero_states(model, B):
@@ -533,7 +531,7 @@ def states_before(model, x, rows):
         return zero_states(model, x.shape[1])
     if not model.lp['reset']:
         return model.carried
-    kept = ~dropout.begins_anew(model.random, model.lp['reset'], rows)     # so that the model also sees beginnings
+    kept = ~begins_anew(model.random, model.lp['reset'], rows)     # so that the model also sees beginnings
     return [state * kept[:, None].astype(state.dtype) for state in model.carried]
 
 
@@ -549,9 +547,9 @@ def masks(model, x, rows):
     """Return the masks of a step on x: of units for dropout, then of weights for DropConnect, if any."""
     H, dtype, found = sizes(model), theano.config.floatX, []
     if model.lp['dropout']:
-        found += dropout.unit_masks(model.random, model.lp['dropout'], rows, len(x), H, dtype)
+        found += unit_masks(model.random, model.lp['dropout'], rows, len(x), H, dtype)
     if model.lp['dropconnect']:
-        found += dropout.weight_masks(model.random, model.lp['dropconnect'], H, dtype)
+        found += weight_masks(model.random, model.lp['dropconnect'], H, dtype)
     return found
 
 

@@ -63,9 +63,9 @@ class Learner:
         return path
 
     def resume(self, path):
-        with Checkpoint(path) as stored:
-            self.rates = stored['rates'].tolist()
-            return stored.metadata['progress']
+        stored = Checkpoint(path)
+        self.rates = stored['rates'].tolist()
+        return stored.metadata['progress']
 
 
 def options(*words):
@@ -118,8 +118,7 @@ def by_number(*values):
 
 def progress_of(path):
     """Return the progress in a checkpoint."""
-    with Checkpoint(str(path)) as stored:
-        return stored.metadata['progress']
+    return Checkpoint(path).metadata['progress']
 
 
 def epochs_of(folder):

@@ -69,23 +69,10 @@ def test_batches(shared_folder, text, ratio, B, S, stateful):
         assert {side.dtype for side in [*model.X[part], *model.Y[part]]} <= {np.dtype('int32')}
 
 
-def test_batches_are_indexed_as_a_list(text_file):
-    batches = prepared(text_file('abcdefghij' * 3), batch_size=3, seq_length=2).X['train']
-    everything = [batch.tolist() for batch in batches]
-    assert len(batches) == len(everything) == 5 and everything[0] != everything[1]
-    assert batches[-1].tolist() == everything[-1] and batches[-5].tolist() == everything[0]
-    assert [batch.tolist() for batch in batches[1:4:2]] == everything[1:4:2]
-    assert [batch.tolist() for batch in batches[::-1]] == everything[::-1]
-    assert batches[np.int64(2)].tolist() == everything[2]
-    for outside in (5, -6):
-        with pytest.raises(IndexError):
-            batches[outside]
-
-
 @pytest.mark.parametrize('stateful', [True, False])
 @pytest.mark.parametrize('ratio, fixed', [(0, False), (0.3, False), (0.9, False), (0.3, True)])
 def test_processes_have_their_rows_of_texts_that_the_first_reads(text_file, tmp_path, stateful, ratio, fixed):
-    """Of a fixed validation text of fewer rows than the batch, too; only the first has whole texts."""
+    """Of a fixed validation text of fewer rows than the batch, too."""
     path, others = text_file(TEXT * 8 + 'é'), {}
     if fixed:
         others = dict(valid=text_file(TEXT[:50], name='valid.txt'), test=text_file('xy', name='test.txt'))
@@ -104,8 +91,6 @@ def test_processes_have_their_rows_of_texts_that_the_first_reads(text_file, tmp_
         group.broadcast = send if rank == 0 else lambda find, *arguments: next(received)
         shares.append(text(group))
         (tmp_path / 'text.txt').write_text('another')      # which nobody reads
-    assert max(array.nbytes for array in broadcasts[1:]) <= len(TEXT * 8) / 7             # a byte a character
-    assert [sorted(share.texts) for share in shares] == [sorted(others), [], []]
     for rank, share in enumerate(shares):
         assert share.n_batches == whole.n_batches and share.metadata() == whole.metadata()
         for part, R in (('train', 7), ('valid', 5 if fixed else 7)):
@@ -114,7 +99,6 @@ def test_processes_have_their_rows_of_texts_that_the_first_reads(text_file, tmp_
         share.renumber(list(reversed(share.uchar)))
         of_all = whole.X['train'][0][:, member(rank, 3).rows(7)]
         np.testing.assert_array_equal(share.X['train'][0], len(whole.uchar) - 1 - of_all)
-        assert sum(kept.nbytes for kept in share._kept.values()) <= len(TEXT * 8) * 3 / 7 + 50
 
 
 # ---------------------------------------------------------------- texts to validate and to test with

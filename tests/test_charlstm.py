@@ -10,7 +10,7 @@ import numpy_model
 from charlstm import CharLSTM
 from engine import training
 from engine.backend.theano_setup import theano
-from engine.model.dropout import begins_anew
+from engine.model.batches import begins_anew
 from models import P, PARTS, RATIO, S, TEXT, parameters_of, set_parameters
 from numpy_model import H1, H2, NAMES, V
 from scripts import FAST, TRAIN, load, run, succeeded

@@ -3,13 +3,12 @@ import itertools
 import json
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlstm import CharLSTM
 from engine.backend.theano_setup import theano
-from engine.model.copies import Passage, compare, copied_passages, description, share
+from engine.model.copies import compare, copied_passages, description, share
 from engine.page.page import write_page
 from models import default_mode
 from pages import NOT_HACKED, place
@@ -21,7 +20,7 @@ def found_by_hand(written, text, least):
     def stands(start, end):
         return 0 <= start < end <= len(written) and written[start:end] in text
 
-    return [Passage(start, end - start, text.index(written[start:end]))
+    return [(start, end - start, text.index(written[start:end]))
             for start, end in itertools.combinations(range(len(written) + 1), 2)
             if end - start >= least and stands(start, end) and not (stands(start - 1, end) or stands(start, end + 1))]
 
@@ -39,17 +38,8 @@ def test_passages_are_those_found_by_hand(texts, least):
     written, text = texts
     assert copied_passages(written, text, least) == found_by_hand(written, text, least)
     by_hand = found_by_hand(written, text, 1)
-    longest, expected = compare([written], text, 'x')['longest'], max(by_hand, key=lambda one: one.length, default=None)
-    assert longest.items() >= expected._asdict().items() if expected else longest is None
-
-
-@pytest.mark.parametrize('written, text, passages', [
-    (' ' * 100_000, ' ' * 5_000, [(k, 5_000, 0) for k in range(95_001)]),
-    (('a' * 70 + 'b') * 50, ('a' * 69 + 'b') * 6_000,
-     [(0, 69, 0)] + [(1 + 71 * k, 139, 0) for k in range(49)] + [(3_480, 70, 0)])], ids=range(2))
-def test_repetitive_texts(written, text, passages):
-    """Of which all pairs of places would take hours."""
-    assert copied_passages(written, text) == [Passage(*one) for one in passages]
+    longest, expected = compare([written], text, 'x')['longest'], max(by_hand, key=lambda one: one[1], default=None)
+    assert (longest and (longest['start'], longest['length'], longest['at'])) == expected
 
 
 # ---------------------------------------------------------------- in words

@@ -1,25 +1,25 @@
 """Random masks and resets of the rows of a batch: the same in any process, and with the right probability."""
 import numpy as np
 
-from engine.model import dropout
+from engine.model.batches import begins_anew, unit_masks
 
 
 def test_a_row_has_the_same_masks_in_any_process():
-    whole = dropout.unit_masks(np.random.default_rng(3), 0.3, slice(0, 11), 5, (7, 4), 'float32')
+    whole = unit_masks(np.random.default_rng(3), 0.3, slice(0, 11), 5, (7, 4), 'float32')
     assert [mask.shape for mask in whole] == [(5, 11, 7), (5, 11, 4)]
     for rows in (slice(0, 4), slice(4, 11), slice(10, 11)):
         random = np.random.default_rng(3)
-        for mask, all_rows in zip(dropout.unit_masks(random, 0.3, rows, 5, (7, 4), 'float32'), whole):
+        for mask, all_rows in zip(unit_masks(random, 0.3, rows, 5, (7, 4), 'float32'), whole):
             np.testing.assert_array_equal(mask, all_rows[:, rows])
         left = random.integers(2 ** 63)
     random = np.random.default_rng(3)
-    dropout.begins_anew(random, 0.3, slice(0, 2))
+    begins_anew(random, 0.3, slice(0, 2))
     assert random.integers(2 ** 63) == left          # the generator moves the same, whatever is drawn
 
 
 def test_rows_begin_anew_with_the_right_probability():
-    drawn = np.stack([dropout.begins_anew(np.random.default_rng(seed), 0.2, slice(0, 301)) for seed in range(200)])
+    drawn = np.stack([begins_anew(np.random.default_rng(seed), 0.2, slice(0, 301)) for seed in range(200)])
     for share in (drawn.mean(), drawn[:, 0].mean()):
         assert abs(share - 0.2) < 5 * np.sqrt(0.2 * 0.8 / (drawn.size if share == drawn.mean() else 200))
-    part = dropout.begins_anew(np.random.default_rng(4), 0.2, slice(100, 301))
+    part = begins_anew(np.random.default_rng(4), 0.2, slice(100, 301))
     np.testing.assert_array_equal(part, drawn[4, 100:])

@@ -22,7 +22,7 @@ from engine.backend.theano_setup import theano
 from engine.kernel import ops, scan
 from engine.kernel.export import FORMATS
 from engine.page.page import HERE
-from engine.model import dropout
+from engine.model.batches import unit_masks, weight_masks
 from engine.training import STATES
 from judges import assert_drawn, assert_most_probable, assert_near, to_bfloat16
 from models import default_mode
@@ -259,8 +259,8 @@ def objective(case, p, masks, connections):
 def test_gradient_is_the_slope_of_the_cost(way, case):
     """In the direction of the gradient of each parameter, and in a random one."""
     found, random = way(EXACT).answers(case), np.random.default_rng(7)
-    masks = dropout.unit_masks(random, SETTINGS['dropout'], slice(0, case.B), case.T, (case.H1, case.H2), 'float64')
-    connections = dropout.weight_masks(random, SETTINGS['dropconnect'], (case.H1, case.H2), 'float64')
+    masks = unit_masks(random, SETTINGS['dropout'], slice(0, case.B), case.T, (case.H1, case.H2), 'float64')
+    connections = weight_masks(random, SETTINGS['dropconnect'], (case.H1, case.H2), 'float64')
     p = {name: array.astype('float64') for name, array in case.parameters.items()}
     for name, before in p.items():
         # The step is lrate ((1 - momentum) g / (sqrt((1 - drate) g^2) + 1) + weight_decay p).

@@ -131,9 +131,10 @@ def test_nothing_that_cannot_be_loaded_is_saved(lettered, path, refused, text_fi
 
 def test_failed_loading_leaves_the_model_as_it_was(lettered, path, refused):
     before, text = parameters_of(lettered), text_of(lettered)
-    for changed in (dict(V=np.zeros(())), dict(c=np.full(11, np.inf)), dict(uchar=np.array(list('abcdefghiJK')))):
+    for word, changed in ((path, dict(V=np.zeros(()))), (path, dict(c=np.full(11, np.inf))),
+                          ("'j', 'k'", dict(uchar=np.array(list('abcdefghiJK'))))):
         for load_params in (lettered.load_params, lettered.model_setup):
-            with refused(ValueError, path):
+            with refused(ValueError, word):
                 load_params(checkpoint(path, **changed))
     assert ''.join(lettered.uchar) == LETTERS and text_of(lettered) == text
     assert as_bytes(parameters_of(lettered)) == as_bytes(before)

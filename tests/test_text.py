@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlstm import CharLSTM, read_about, read_text
-from engine.model import text as text_module
-from engine.model.text import read_string, renumbered, shown, smallest_type, vocabulary, without_unknown
+from engine.model.text import read_string, encoded, shown
+from engine.report import known
 from models import prepared, text_of
 from texts import CHARACTERS, POEM, TEXTS, as_read, written
 
@@ -18,16 +18,14 @@ from texts import CHARACTERS, POEM, TEXTS, as_read, written
 # ---------------------------------------------------------------- characters
 
 @settings(max_examples=80)
-@given(text=TEXTS, chunk=st.sampled_from([1, 2, 3, 7, 1 << 20]), in_memory=st.booleans())
-def test_vocabulary_round_trip(shared_folder, text, chunk, in_memory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_module, 'CHUNK', chunk)
-        path = written(shared_folder, text)
-        codes, uchar, sha256 = read_text(io.StringIO(text, newline='') if in_memory else path)
+@given(text=TEXTS, in_memory=st.booleans())
+def test_vocabulary_round_trip(shared_folder, text, in_memory):
+    path = written(shared_folder, text)
+    codes, uchar, sha256 = read_text(io.StringIO(text, newline='') if in_memory else path)
     assert list(uchar) == sorted(set(as_read(text)))
     assert ''.join(uchar[codes]) == as_read(text)                 # uchar is an array here
     assert read_string(shared_folder / 't.txt') == as_read(text)
-    assert codes.dtype == 'uint8' or len(uchar) > 256
+    assert codes.dtype == 'uint8' or len(uchar) > 255
     assert sha256 == hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -36,13 +34,12 @@ def test_vocabulary_round_trip(shared_folder, text, chunk, in_memory):
 def test_recoding(text, more, data):
     old = sorted(set(text))
     new = data.draw(st.permutations(sorted(set(text) | set(more))))
-    codes = np.array([old.index(ch) for ch in text], smallest_type(len(old)))
-    again = renumbered(codes, vocabulary(old), vocabulary(new))
-    assert ''.join(new[k] for k in again) == text
+    codes = np.array([old.index(ch) for ch in text], np.min_scalar_type(len(old)))
+    assert ''.join(new[k] for k in encoded(''.join(old), new)[codes]) == text
 
 
 @pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16-be', 'latin-1', 'shift_jis'])
-def test_line_ends_and_characters_across_chunks(text_file, monkeypatch, encoding):
+def test_line_ends(text_file, encoding):
     """Against Python's own text files, which have universal line ends."""
     letters = {'latin-1': 'é', 'shift_jis': 'あ'}.get(encoding, 'é€\U0001d11e')
     text = 'ab\r\nb{0}\r\r\n{0}\n\r\r{0}{0}\r\n\r\n'.format(letters)
@@ -50,10 +47,8 @@ def test_line_ends_and_characters_across_chunks(text_file, monkeypatch, encoding
     with open(path, newline=None, encoding=encoding) as f:
         expected = f.read()
     assert '\r' not in expected and len(expected) % 2 == 0
-    for chunk in (1, 2, 3, 4, 5, 7, 1000):
-        monkeypatch.setattr(text_module, 'CHUNK', chunk)
-        model = prepared(path, encoding=encoding)
-        assert text_of(model) == expected and model.uchar == sorted(set(expected))
+    model = prepared(path, encoding=encoding)
+    assert text_of(model) == expected and model.uchar == sorted(set(expected))
 
 
 @pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16'])                # which write a mark
@@ -61,12 +56,10 @@ def test_byte_order_mark_is_dropped_at_the_start_only(text_file, encoding):
     assert read_string(text_file('abc\ufeff', encoding), encoding.replace('-sig', '')) == 'abc\ufeff'
 
 
-@pytest.mark.parametrize('chunk', [3, 1 << 20])
 @pytest.mark.parametrize('encoding, data', [
     ('utf-8', b'abcdefg\xe2\x82x'), ('utf-8', b'abcdefgh\xe2\x82'), ('cp1252', b'abcdefg\x81'),
     ('utf-16-le', 'abcd'.encode('utf-16-le') + b'\x00\xd8a\x00'), ('utf-8', 'déjà vu'.encode('utf-16'))])
-def test_wrong_encoding_names_the_option(text_file, monkeypatch, refused, encoding, data, chunk):
-    monkeypatch.setattr(text_module, 'CHUNK', chunk)
+def test_wrong_encoding_names_the_option(text_file, refused, encoding, data):
     path = text_file(data)
     with refused(ValueError, path, encoding, '--encoding'):
         prepared(path, encoding=encoding)
@@ -80,7 +73,7 @@ def test_characters_are_shown_as_themselves_if_they_print():
 @given(text=TEXTS, uchar=st.sets(CHARACTERS))
 def test_text_without_unknown_characters(text, uchar):
     uchar |= set(text[::2])
-    kept, unknown = without_unknown(text, vocabulary(sorted(uchar)))
+    kept, unknown = known(text, sorted(uchar), str)
     assert kept == ''.join(ch for ch in text if ch in uchar)
     assert unknown == {ch: text.count(ch) for ch in text if ch not in uchar}
 

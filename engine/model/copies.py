@@ -1,53 +1,30 @@
 """Find which passages of a text, such as one that a model wrote, stand in another text."""
-import sys
-from typing import NamedTuple
-
 from engine.terminal import number_of
 
 LEAST = 31                 # characters of a passage that counts as copied
 AROUND = 40                # characters before and after a passage that are shown
 SHOWN = 300                # characters of a passage that are shown, at most
-
-
-class Passage(NamedTuple):
-    """A passage of one text that stands in another: where it begins, its length, and where it first begins there."""
-    start: int
-    length: int
-    at: int
+NO_CHARACTER = '\U0010ffff'        # stands in no text, as Unicode says
 
 
 def copied_passages(written, text, least=LEAST):
-    """Return the Passages of the string `written` that stand in the string `text`, in their order.
+    """Return the passages of the string `written` that stand in the string `text`, in their order.
 
-    A passage has at least `least` characters and is the longest possible: with the character before it or the one
-    after it, it stands nowhere in `text`. Passages may overlap.
+    Each is a tuple: where it begins, its length, and where it first begins in `text`. It has at least `least`
+    characters, and with the one before it or the one after it, it stands nowhere in `text`. Passages may overlap.
     """
-    windows, places = {written[i:i + least] for i in range(len(written) - least + 1)}, {}
+    places = {written[i:i + least]: [] for i in range(len(written) - least + 1)}       # in the text
     for at in range(len(text) - least + 1):
-        if text[at:at + least] in windows:
-            places.setdefault(text[at:at + least], [at, at])[1] = at           # its first place in the text, its last
-
-    def find(start, end):
-        """Return where written[start:end] first stands in the text, -1: nowhere. Look only where its ends stand."""
-        (first, last), (first_end, last_end) = [places.get(written[i:i + least], (0, -1)) for i in (start, end - least)]
-        offset = end - start - least
-        return text.find(written[start:end], max(first, first_end - offset), min(last, last_end - offset) + end - start)
-
-    def most(fits, limit, step):
-        """Return the largest n <= limit for which fits(n), which is true up to there. step: the first to try."""
-        n = 0
-        while step:
-            longer = n + step <= limit and fits(n + step)
-            n, step = (n + step, 2 * step) if longer else (n, step // 2)
-        return n
-
-    passages, start, end = [], -1, 0
-    for i in range(len(written) - least + 1):
-        if i + least > end and written[i:i + least] in places:                 # it ends after the last passage,
-            limit = i - start - 1                                              # and begins after that one, too
-            start = i - most(lambda n: find(i - n, i + least) >= 0, limit, limit)
-            end = i + least + most(lambda n: find(start, i + least + n) >= 0, len(written) - i - least, 1)
-            passages.append(Passage(start, end - start, find(start, end)))
+        if text[at:at + least] in places:
+            places[text[at:at + least]].append(at)
+    passages, end = [], 0
+    for start in range(len(written) - least + 1):
+        end = last = max(end, start + least - 1)           # a passage from here is new if it ends after that
+        for at in places[written[start:start + least]]:
+            while end < len(written) and text.startswith(written[start:end + 1], at):
+                first, end = at, end + 1
+        if end > last:
+            passages.append((start, end - start, first))
     return passages
 
 
@@ -58,23 +35,22 @@ def compare(texts, text, name):
     copied_characters: how many are in passages, each counted once. longest: the longest passage, which may be shorter;
     None if no character stands in the file.
     """
-    absent = next(chr(code) for code in range(sys.maxunicode, 0, -1) if chr(code) not in text)
-    written, least = absent.join(texts), LEAST
+    written, least = NO_CHARACTER.join(texts), LEAST
     passages = found = copied_passages(written, text)
     while not found and least > 1:             # in steps, since a search for shorter ones takes more time
         least = least * 3 // 4
         found = copied_passages(written, text, least)
-    longest = max(found, key=lambda passage: passage.length, default=None)
-    following = [passage.start for passage in passages[1:]] + [len(written)]
-    copied = sum(min(passage.length, after - passage.start) for passage, after in zip(passages, following))
+    longest = max(found, key=lambda passage: passage[1], default=None)
+    following = [start for start, _, _ in passages[1:]] + [len(written)]
+    copied = sum(min(length, after - start) for (start, length, _), after in zip(passages, following))
 
-    def place(passage):
-        at, end = passage.at, passage.at + passage.length
-        return dict(passage._asdict(), line=1 + text.count('\n', 0, at), before=text[max(0, at - AROUND):at],
-                    after=text[end:end + AROUND])
+    def place(start, length, at):
+        end = at + length
+        return dict(start=start, length=length, at=at, line=1 + text.count('\n', 0, at),
+                    before=text[max(0, at - AROUND):at], after=text[end:end + AROUND])
 
     return dict(file=name, characters=sum(map(len, texts)), copied_characters=copied,
-                longest=longest and place(longest), passages=list(map(place, passages)))
+                longest=longest and place(*longest), passages=[place(*passage) for passage in passages])
 
 
 def share(copies):

@@ -38,16 +38,11 @@ def write_whole(path):
             raise
 
 
-def refuse_to_change(path, others, why='is also read'):
-    """Raise ValueError if the path is that of one of some other files, whose paths may be None; why: what they are."""
-    for other in filter(None, others):
-        if os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other):
-            raise ValueError(f'{path} {why}: choose another name to write to')
-
-
 def refuse_to_replace(path, overwrite, read=()):
-    """Raise ValueError if the path exists and overwrite is false, and as refuse_to_change."""
-    refuse_to_change(path, read)
+    """Raise ValueError if the path exists and overwrite is false, or is of a file that is read; those may be None."""
+    for other in filter(None, read):
+        if os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other):
+            raise ValueError(f'{path} is read, or was trained on: choose another name to write to')
     if os.path.exists(path) and not overwrite:
         raise ValueError(f'{path} exists already: choose another name, or --overwrite to replace it')
 
@@ -59,16 +54,11 @@ def open_to_append(path):
 
 
 def append_text(f, text):
-    """Append a text to a file of open_to_append, in UTF-8: all of it, or none and raise OSError."""
+    """Append a text to a file of open_to_append, in UTF-8. Raises OSError."""
     with named('write', f.name):
-        size, rest = os.fstat(f.fileno()).st_size, text.encode('utf-8', 'backslashreplace')
-        try:
-            while rest:
-                rest = rest[f.write(rest):]
-        except OSError:
-            with contextlib.suppress(OSError):             # a device, such as /dev/stdout, cannot be truncated
-                f.truncate(size)
-            raise
+        rest = text.encode('utf-8', 'backslashreplace')
+        while rest:
+            rest = rest[f.write(rest):]
 
 
 def lock(f):

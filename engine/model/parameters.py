@@ -1,11 +1,4 @@
-"""The parameters of a model, its eight and its cell's own, and its vocabulary, as arrays of a checkpoint."""
-import sys
-
-import numpy as np
-
-from engine.model import checks
-from engine.model.checkpoint import METADATA, opened
-from engine.model.text import vocabulary
+"""The parameters of a model, its eight and its cell's own, and the state of an optimiser, by name."""
 
 NAMES = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')       # of all models; a cell's own come after them
 
@@ -31,86 +24,24 @@ def stacked(U):
     return U.reshape((-1, U.shape[2])).T               # charlstm.py has the same for its readers to edit
 
 
-def units(shapes):
-    """Return H1 and H2, from the shapes of parameters by name."""
-    return shapes['W1'][-1], shapes['W2'][-1]
+def units(p):
+    """Return H1 and H2, from arrays of parameters by name."""
+    return p['b1'].shape[1], p['b2'].shape[1]
 
 
-def carry_over(old, old_uchar, new, new_uchar):
-    """Replace values of new, the parameters of a model for new_uchar, by those of a model for old_uchar."""
-    number = {ch: k for k, ch in enumerate(old_uchar)}
-    known = [k for k, ch in enumerate(new_uchar) if ch in number]
-    same = [number[new_uchar[k]] for k in known]                       # their numbers in old_uchar
-    new['U1'][:, :, known] = old['U1'][:, :, same]
-    new['V'][known], new['c'][known] = old['V'][same], old['c'][same]
-    new.update({name: old[name] for name in new if name in old and name not in ('U1', 'V', 'c')})
+def map_state(function, state):
+    """Return a state, by name an array or a list with one for each parameter, with a function applied to each."""
+    return {name: [function(item) for item in value] if isinstance(value, (list, tuple)) else function(value)
+            for name, value in state.items()}
 
 
-# ---------------------------------------------------------------- reading a checkpoint
-
-def _vocabulary(stored, encoding):
-    """Return the characters of an open checkpoint, (V,).
-
-    The original stored bytes ('S1') of a text in that encoding: those that are no characters by themselves are read as
-    latin-1. NumPy strips a NUL from a string, so that an empty one can only have been a NUL.
-    """
-    with stored.refusing('its uchar is no list of distinct characters'):
-        array = np.ravel(stored['uchar'])[:sys.maxunicode + 2]         # more cannot be distinct
-        if array.dtype.kind == 'S':
-            try:
-                array = np.char.decode(array, encoding)
-            except UnicodeError:
-                array = np.char.decode(array, 'latin-1')
-        strings = [string or '\0' for string in array.tolist()]
-        if not len(set(strings)) == len(''.join(strings)) == len(array):
-            raise ValueError
-        return vocabulary(strings)
-
-
-def cell_of(stored):
-    """Return the cell of an open checkpoint, a dict: formula, '' for the standard cell, and names of parameters."""
-    return stored.metadata.get('cell', METADATA['cell'])
-
-
-def read_parameters(path, dtype, encoding='utf-8'):
-    """Read the parameters of a checkpoint, name to array of that dtype; uchar (V,); and the formula of the cell.
-
-    path: or an open checkpoint. encoding: of the text, if the vocabulary is one of bytes, as in the original. Raises
-    OSError if the file cannot be read, and ValueError if it is no checkpoint.
-    """
-    encoding = checks.encoding('encoding', encoding)
-    with opened(path) as stored:
-        own, formula = cell_of(stored)['parameters'], cell_of(stored)['formula']
-        p = {name: read_finite(stored, name, dtype) for name in (*NAMES, *own_names(own))}
-        uchar = _vocabulary(stored, encoding)
-        H1, H2 = [(*p[name].shape, 0, 0)[1] for name in ('b1', 'b2')]
-        for name, shape in parameter_shapes(len(uchar), H1, H2, own).items():
-            if p[name].shape != shape or 0 in shape:
-                raise stored.refusal(f'{name} has shape {p[name].shape}; expected {shape}, by uchar and other arrays')
-        return p, uchar, formula
-
-
-def read_shapes(path, encoding='utf-8'):
-    """Return the shapes of the parameters of a checkpoint by name, and uchar (V,). All as for read_parameters."""
-    p, uchar, _ = read_parameters(path, 'float32', encoding)
-    return {name: array.shape for name, array in p.items()}, uchar
-
-
-def read_finite(stored, name, dtype):
-    """Read an array of an open checkpoint in that type. Raises ValueError for values that are no finite numbers."""
-    array = stored[name]
-    if array.dtype.kind == 'f':
-        with np.errstate(over='ignore'):                               # what does not fit becomes infinite
-            array = array.astype(dtype)
-        if np.isfinite(array).all():
-            return array
-    raise stored.refusal(f'{name} has values that are no finite {dtype} numbers')
-
-
-def read_about(path):
-    """Read the metadata of a checkpoint, a dict with the keys of METADATA in checkpoint.py; empty if it has none.
-
-    Raises OSError if the file cannot be read, and ValueError if it is no npz file or its metadata is damaged.
-    """
-    with opened(path) as stored:
-        return stored.metadata
+def named_state(state, parameters):
+    """Return the arrays or symbols of a state by their names in a checkpoint. parameters: their names."""
+    named = {}
+    for name, value in state.items():
+        prefix = 'm' if name == 'mean_squares' else f'state_{name}'
+        if isinstance(value, (list, tuple)):
+            named.update({f'{prefix}_{parameter}': item for parameter, item in zip(parameters, value, strict=True)})
+        else:
+            named[prefix] = value
+    return named

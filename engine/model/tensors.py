@@ -1,5 +1,4 @@
 """Files of safetensors with the arrays of torch.nn.LSTM: read as untrusted input, in the place of an npz file."""
-import io
 import json
 import re
 
@@ -8,29 +7,23 @@ import numpy as np
 GATES = [1, 0, 3, 2]           # PyTorch's gates are i, f, g, o, and ours f, i, o, g: it leads there and back
 KINDS = 'weight_ih', 'weight_hh', 'bias_ih', 'bias_hh'
 ARRAYS = 'torch.nn.LSTM(V, H1), torch.nn.LSTM(H1, H2) and torch.nn.Linear(H2, V); the first one reads one-hot vectors'
-VOCABULARY = "its metadata lacks a vocabulary: save_file(tensors, path, metadata={'vocabulary': json.dumps(list)})"
+VOCABULARY = "without a vocabulary: save_file(tensors, path, metadata={'vocabulary': json.dumps(list)})"
 
 
-def as_npz(path, refusal):
-    """Read a file of safetensors; return it as a file of npz, in memory, with the parameters and uchar by our names.
+def read_tensors(path, refusal):
+    """Return the arrays of a file of safetensors, parameters and uchar by our names.
 
-    refusal: from a reason to the ValueError to raise if the file is damaged or has other arrays. The layers are those
-    of two nn.LSTM or of one, and the output is an nn.Linear, under any names. Raises OSError if it cannot be read.
+    refusal: from a reason to the ValueError to raise. The layers are those of two nn.LSTM or of one, and the output is
+    an nn.Linear, under any names. Raises OSError if the file cannot be read.
     """
     import safetensors                                     # late: most users need none of it
     try:
         with safetensors.safe_open(path, 'numpy') as f:    # compares all sizes with the file's
-            about, tensors = f.metadata() or {}, {name: f.get_tensor(name) for name in f.keys()}
-    except (TypeError, safetensors.SafetensorError):
-        raise refusal('it is no safetensors file, cut short, or of types that NumPy lacks') from None
-    try:
-        uchar = np.array(json.loads(about['vocabulary']))
-    except (KeyError, ValueError, RecursionError):
-        raise refusal(VOCABULARY) from None
-    npz = io.BytesIO()
-    np.savez(npz, uchar=uchar, **_parameters(tensors, refusal))
-    npz.seek(0)
-    return npz
+            tensors = {name: f.get_tensor(name) for name in f.keys()}
+            uchar = np.array(json.loads((f.metadata() or {})['vocabulary']))
+    except (KeyError, RecursionError, TypeError, ValueError, safetensors.SafetensorError):
+        raise refusal(f'it is damaged, of types that NumPy lacks, or {VOCABULARY}') from None
+    return dict(uchar=uchar, **_parameters(tensors, refusal))
 
 
 def _parameters(tensors, refusal):
@@ -53,7 +46,7 @@ def _parameters(tensors, refusal):
 
 def tensors_file(cell, p, uchar):
     """Return the file in bytes; arguments as of c_file."""
-    from safetensors.numpy import save                     # late, as in as_npz
+    from safetensors.numpy import save                     # late, as in read_tensors
     tensors = {'linear.weight': p['V'], 'linear.bias': p['c']}
     for k in '12':
         U, W, b = [np.concatenate(p[name + k][GATES]) for name in 'UWb']

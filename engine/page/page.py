@@ -12,12 +12,12 @@ from engine.analysis import QUOTES
 from engine.kernel.cell import held_cell, js_function, js_learning_functions, js_steps
 from engine.model.checkpoint import FORMAT, METADATA, opened
 from engine.model.files import base_name, write_whole
-from engine.model.parameters import cell_of
-from engine.model.text import encoded, smallest_type
+from engine.model.text import encoded
 from engine.model.copies import share
 from engine.run import info, logs, recipe, table
 from engine.saving import other_program_cell
 from engine.terminal import note
+from engine.training import sizes
 
 HERE = Path(__file__).resolve().parent
 # Scripts that need no document: node or a Worker can run them.
@@ -75,7 +75,7 @@ def snapshots(model, text):
     states = np.concatenate(list(model.states(text).values()), axis=1).astype('float32')
     for name, p in model.p.items():
         p.set_value(kept[name])
-    H1, H2 = [kept[name].shape[1] for name in ('b1', 'b2')]
+    H1, H2 = sizes(model)
     last = len(text) if model.precision == 'float32' else 0
     return dict(every=EVERY, sizes=[H1, H1, H2, H2], states=array_for_json(states[EVERY - 1:last:EVERY]))
 
@@ -83,9 +83,9 @@ def snapshots(model, text):
 def expected(model, checkpoint, text):
     """Return a model's names and vocabulary, the text, and what the model expected at each character but the first."""
     costs, best, probabilities = model.alternatives(text, min(ALTERNATIVES, len(model.uchar)))
-    number = smallest_type(len(model.uchar))
+    number = np.min_scalar_type(len(model.uchar))
     return dict(name=os.path.basename(str(checkpoint)), model=info.summary(checkpoint), uchar=list(model.uchar),
-                text=array_for_json(encoded(text, model.uchar, 'the text').astype(number)),
+                text=array_for_json(encoded(text, model.uchar)),
                 costs=array_for_json(to_float16(costs)), best=array_for_json(best.astype(number)),
                 chances=array_for_json(to_float16(probabilities)))
 
@@ -115,8 +115,7 @@ def learning(checkpoint, rows):
 
 def for_learning(model, stored):
     """Return what a page needs to learn as train.py does, and to write a checkpoint. stored: an open checkpoint."""
-    cell, (H1, H2) = cell_of(stored), [model.p[name].get_value(borrow=True).shape[1] for name in ('b1', 'b2')]
-    versions = dict(model.versions(), device='a browser')
+    cell, (H1, H2), versions = stored.cell, sizes(model), dict(model.versions(), device='a browser')
     return dict(
         recipe={name: table.DEFAULTS[name] for name in (
             'drate', 'eps', 'momentum', 'weight_decay', 'grad_clip', 'step_clip', 'average', 'warmup')},
@@ -138,15 +137,14 @@ def marks(text, copies):
 
 def page_data(model, checkpoint, text, source, against=None, copies=None):
     """Return all data of a page, by the names that the scripts use. Arguments: as for write_page."""
-    epochs = logged_costs(checkpoint)
-    with opened(checkpoint) as stored:
-        return dict(
-            source=source or 'A text that the model wrote itself.', own=source is None, epochs=epochs,
-            info=info.description(stored, folders=False).split('\n'),
-            learning=learning(checkpoint, epochs), copies=marks(text, copies) if copies else None,
-            **expected(model, stored, text), **cells(model, text), snapshots=snapshots(model, text),
-            against=expected(*against, text) if against else None, learner=for_learning(model, stored),
-            parameters={name: array_for_json(to_float16(p.get_value(borrow=True))) for name, p in model.p.items()})
+    epochs, stored = logged_costs(checkpoint), opened(checkpoint)
+    return dict(
+        source=source or 'A text that the model wrote itself.', own=source is None, epochs=epochs,
+        info=info.description(stored, folders=False).split('\n'),
+        learning=learning(checkpoint, epochs), copies=marks(text, copies) if copies else None,
+        **expected(model, stored, text), **cells(model, text), snapshots=snapshots(model, text),
+        against=expected(*against, text) if against else None, learner=for_learning(model, stored),
+        parameters={name: array_for_json(to_float16(p.get_value(borrow=True))) for name, p in model.p.items()})
 
 
 # ---------------------------------------------------------------- the page

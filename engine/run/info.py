@@ -1,11 +1,10 @@
 """What is known of a checkpoint, for people and for programs: a line, the lines of --info, or a dict."""
-import math
 import ntpath
 import re
 
-from engine.model.checkpoint import opened
+from engine.model.checkpoint import opened, read_parameters
 from engine.model.files import base_name
-from engine.model.parameters import read_shapes, units
+from engine.model.parameters import units
 from engine.run.table import DEFAULTS
 from engine.terminal import bits, nats_and_bits, number_of, printable, typed
 
@@ -14,9 +13,9 @@ SIZES = '2 layers of {units[0]} and {units[1]} units, {parameters:,} parameters'
 
 def facts(path, encoding='utf-8'):
     """Return what is known of a checkpoint, a path or an open one, as a dict that JSON can hold."""
-    with opened(path) as stored:
-        (shapes, uchar), metadata = read_shapes(stored, encoding), stored.metadata
-    found = dict(units=units(shapes), characters=''.join(uchar), parameters=sum(map(math.prod, shapes.values())),
+    stored = opened(path)
+    (p, uchar), metadata = read_parameters(stored, 'float32', encoding), stored.metadata
+    found = dict(units=units(p), characters=''.join(uchar), parameters=sum(array.size for array in p.values()),
                  text=metadata.get('text'), learning=metadata.get('lp'), versions=metadata.get('versions'),
                  precision=metadata.get('precision'), cell=metadata.get('cell'))
     progress = metadata.get('progress') or {}

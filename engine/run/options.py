@@ -4,7 +4,8 @@ import os
 import secrets
 
 from engine.model.files import base_name
-from engine.model.parameters import read_about, read_shapes, units
+from engine.model.checkpoint import read_about, read_parameters
+from engine.model.parameters import units
 from engine.run import recipe, table
 from engine.run.table import TITLES
 from engine.terminal import near, number_of
@@ -86,7 +87,7 @@ def read_progress(path):
 
     A checkpoint keeps an option in one place: in the progress, the learning parameters, or the metadata of the text.
     """
-    num_units1, num_units2 = units(read_shapes(path)[0])               # raises ValueError where --init would not help
+    num_units1, num_units2 = units(read_parameters(path, 'float32')[0])            # raises where --init would not help
     metadata = read_about(path)
     progress, lp, text = map(metadata.get, ('progress', 'lp', 'text'))
     if not (lp and text and progress and 'options' in progress):

@@ -4,7 +4,8 @@ import math
 import numpy as np
 
 from engine.terminal import BUNDLED, near, script, typed
-from engine.model.parameters import read_shapes, units
+from engine.model.checkpoint import read_parameters
+from engine.model.parameters import units
 
 UNITS = 256
 # The rate times the number of units. In steps whose size does not depend on that of the gradient, the change of a
@@ -43,7 +44,7 @@ def dropout(characters, parameters):
 def set_units(o):
     """Set the numbers of units that were not typed in o, Options, by --init if that is set. Return o."""
     if o.init is not None:
-        for name, size in zip(('num_units1', 'num_units2'), units(read_shapes(o.init)[0])):
+        for name, size in zip(('num_units1', 'num_units2'), units(read_parameters(o.init, 'float32')[0])):
             setattr(o, name, o.typed.get(name, size))
     o.num_units1 = o.num_units1 or UNITS
     o.num_units2 = o.num_units2 or o.num_units1
@@ -79,7 +80,7 @@ def advise(o, model):
     short = model.n_batches['train'] * o.batch_size * o.seq_length < SHORT
     if short and not (o.init or o.cell or o.original or o.small):
         counts = sum(np.bincount(x.ravel(), minlength=len(model.uchar)) for x in model.X['train'])
-        known = np.isin(model.uchar, read_shapes(BUNDLED)[1])
+        known = np.isin(model.uchar, read_parameters(BUNDLED, 'float32')[1])
         if counts[known].sum() >= KNOWN * counts.sum():
             words = typed({**o.typed, 'input': near(o.input), 'run': f'{o.run}_init', 'init': near(BUNDLED),
                            'num_units1': None, 'num_units2': None, 'initial': None, 'resume': None})

@@ -6,7 +6,7 @@ import re
 import secrets
 import sys
 
-from engine.model.parameters import read_about
+from engine.model.checkpoint import read_about
 from engine.run import result
 from engine.run.logs import BEST, EPOCH, EPOCHS, INTERRUPTED, LOGS, SAMPLE_LENGTH, STEPS, Logs
 from engine.run.picture import draw_costs
