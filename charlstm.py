@@ -313,8 +313,7 @@ class CharLSTM:
     resume, init_params, export = saving.resume, saving.init_params, saving.export
     cell_difference = saving.cell_difference
 
-    prepare_input, source, has_text = training.prepare_input, training.source, training.has_text
-    passage, dyn_lrate = training.passage, property(training.get_rate, training.set_rate)
+    prepare_input, dyn_lrate = training.prepare_input, property(lambda model: model.rate, training.set_rate)
     theano_train_rmsprop, theano_train_sgd = training.theano_train_rmsprop, training.theano_train_sgd
     theano_predict, theano_check, reset_states = training.theano_predict, training.theano_check, training.reset_states
     compile, compiled, runs_in_c = training.compile, training.compiled, training.runs_in_c

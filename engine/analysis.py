@@ -8,8 +8,8 @@ import numpy as np
 
 from engine.model import checks
 from engine.parallel import SingleProcess
-from engine.training import (STATES, V, arrays, batch, check, compiled, cost_weights, encode, is_stateful,
-                             passage, set_parameters, sizes, zero_states)
+from engine.training import (STATES, V, arrays, batch, check, compiled, cost_weights, encode,
+                             set_parameters, sizes, zero_states)
 
 SCORED, ADAPTED = 2000, 20     # characters scored at a time, at most, and with adapt
 PROBABILITIES = 1 << 20        # that scoring holds at a time, at most: V for each character, and one character at least
@@ -57,12 +57,12 @@ def validate_batch(model):
     if not n:
         return float('nan')
     states, index = model.validation
-    i = index % n if is_stateful(model) else model.random.integers(n)
+    i = index % n if model.stateful else model.random.integers(n)
     x, y = model.X['valid'][i], model.Y['valid'][i]
     if not i or states and len(states[0]) != x.shape[1]:
         states = None
     cost, _, *after, _ = check(model, x, y, states)
-    if is_stateful(model):
+    if model.stateful:
         model.validation = after, i + 1
     return model.group.mean(float(cost), y.size)[0]
 
@@ -78,15 +78,12 @@ def validation_costs(model):
     for x, y in zip(model.X['valid'], model.Y['valid']):
         cost, _, *after, _ = check(model, x, y, states)
         yield model.group.mean(float(cost), y.size)
-        states = after if is_stateful(model) else None
+        states = after if model.stateful else None
 
 
 def passage_costs(model):
-    """Return the cost of each character of passage() but the first, in nats, float (n-1,), read from zero states.
-
-    Raises ValueError where no text was prepared.
-    """
-    numbers = encode(model, passage(model)[1], 'the passage')
+    """Return the cost of each character of the text's passage but the first, in nats, float (n-1,)."""
+    numbers = encode(model, model.text.passage[1], 'the passage')
     return check(model, *batch(model, numbers[:-1], numbers[1:]))[-1][:, 0]
 
 

@@ -3,7 +3,7 @@
 Each function takes the model first. What it is made of, besides what the docstring of CharLSTM lists:
 
     group, precision, kernel    the processes that train it, of the inputs of products, and whether C computes it
-    text                        the Text that was prepared, or None
+    text, stateful              the Text that was prepared, or None, and whether its batches continue each other
     weights, averaged_steps     what is trained, by name, where p is its running average over so many steps, or {}
     average_weight, rate        shared scalars: the weight of that average in a step, and dyn_lrate
     optimiser_variables         what optimiser_state returns, as shared variables; {} until it is needed
@@ -61,7 +61,7 @@ def begin(model, random_seed, kernel, comm, precision):
     model.group, model.precision, model.kernel = group_of(comm), precision, kernel and kernel_runs()
     seed = secrets.randbits(128) if random_seed is None else random_seed
     model.random = np.random.default_rng(model.group.broadcast(int, seed))         # the same numbers in all processes
-    model.uchar, model.batch_size, model.text, model.schedule = [], None, None, None
+    model.uchar, model.batch_size, model.stateful, model.text, model.schedule = [], None, False, None, None
     model.X, model.Y, model.n_batches, model.texts = {}, {}, {}, {}
     model.p, model.lp, model.rate, model.average_weight = {}, {}, None, None
     model.weights, model.averaged_steps, model.optimiser_variables, model.best = {}, 0, {}, None
@@ -72,16 +72,12 @@ def begin(model, random_seed, kernel, comm, precision):
 def describe(model):
     """Return a line on the sizes of the model and on its text."""
     of_model = '{} and {} units, {} characters'.format(*sizes(model), V(model)) if model.p else 'no model'
-    of_text = f'text {base_name(source(model)["path"])}' if model.text else 'no text'
+    of_text = f'text {base_name(model.text.sources["train"]["path"])}' if model.text else 'no text'
     return printable(f'{type(model).__name__}({of_model}, {of_text})')
 
 
-def get_rate(model):
-    """Return the learning rate, a shared scalar; None before model_setup. It may be set to a number above 0."""
-    return model.rate
-
-
 def set_rate(model, rate):
+    """Set dyn_lrate to a number."""
     if model.rate is None:
         raise ValueError('no model yet: call model_setup first')
     model.rate.set_value(rate)
@@ -138,37 +134,9 @@ def prepare_input(model, filepath, ratio_valid=0.30, batch_size=50, seq_length=5
 
 def set_text(model, text):
     """Let a Text be that of the model."""
-    model.text, model.uchar, model.batch_size = text, list(text.uchar), text.batch_size
+    model.text, model.uchar, model.batch_size, model.stateful = text, list(text.uchar), text.batch_size, text.stateful
     model.X, model.Y, model.n_batches, model.texts = text.X, text.Y, text.n_batches, text.texts
     model.validation = None, 0
-
-
-def is_stateful(model):
-    """Return whether the text's rows continue from batch to batch."""
-    return model.text is not None and model.text.stateful
-
-
-def source(model, role='train'):
-    """Return the path of the text to train, 'valid' or 'test' with, its number of characters and its sha256, a dict."""
-    if not has_text(model, role):
-        raise ValueError(f'no text to {role} with yet: call prepare_input with one first')
-    return model.text.sources[role]
-
-
-def has_text(model, role):
-    """Return whether there is a text of its own to train, 'valid' or 'test' with."""
-    return model.text is not None and role in model.text.sources
-
-
-def passage(model):
-    """Return the beginning of the validation text, by which a run shows what it learns: 'validation' and a string.
-
-    Where there is none, it is 'training' and the beginning of that. Of several processes only the first has it.
-    Raises ValueError where no text was prepared.
-    """
-    if model.text is None:
-        raise ValueError('no text yet: call prepare_input first')
-    return model.text.passage
 
 
 def encode(model, text, name):
@@ -511,7 +479,7 @@ def train(model, name, x, y):
         # At first the average is over about a tenth of the steps, so that it forgets the initial values.
         model.average_weight.set_value(min(model.lp['average'], 1 - 10 / (model.averaged_steps + 9)))
     cost, best, h1, C1, h2, C2, *ratios = function(x, y, *inputs)
-    if is_stateful(model):
+    if model.stateful:
         model.carried = [h1, C1, h2, C2]
     return [float(cost), best, *map(float, ratios)]
 
@@ -529,7 +497,7 @@ def rows_of(model, x):
 
 def states_before(model, x, rows):
     """Return the states before x: those carried, if any, with some rows reset to zeros."""
-    if not (is_stateful(model) and model.carried is not None and len(model.carried[0]) == x.shape[1]):
+    if model.carried is None or len(model.carried[0]) != x.shape[1]:
         return zero_states(model, x.shape[1])
     if not model.lp['reset']:
         return model.carried
