@@ -37,7 +37,6 @@ from engine.run import table
 from engine.terminal import bar, printable, warn
 
 STATES = ('h1', 'C1', 'h2', 'C2')
-DRAWS = 'draws random numbers by Theano, which no checkpoint keeps: a resumed run draws others'
 
 
 class Learning(collections.UserDict):
@@ -347,19 +346,7 @@ def compiled(model, name):
             tell(model, f'theano.scan computes the network, many times slower: {error}')
             model.kernel, model.functions = False, {}      # not some in C and some not
             return compiled(model, name)
-        if name.startswith('train'):
-            warn_of_training(model, made[name])
     return made[name]
-
-
-def warn_of_training(model, step):
-    """Warn of what a training step, which was just compiled, does otherwise after an edit."""
-    cell = cell_of_model(model)
-    if model.kernel and not cell.program:
-        tell(model, f'the cell {cell.name} uses {cell.unknown}, which is not in C: theano.scan runs it, many times '
-                    'slower')
-    if any(getattr(variable, 'default_update', None) is not None for variable in step.get_shared()):
-        tell(model, f'training {DRAWS}')
 
 
 def build_predict(model, ops):
@@ -408,7 +395,10 @@ def build_train(model, ops, rule):
     """
     if not model.lp:
         raise ValueError('no learning parameters yet: call model_setup first')
-    symbols, lp = model.symbols(), dict(model.lp)
+    cell, symbols, lp = cell_of_model(model), model.symbols(), dict(model.lp)
+    if model.kernel and not cell.program:
+        tell(model, f'the cell {cell.name} uses {cell.unknown}, which is not in C: theano.scan runs it, many times '
+                    'slower')
     (x, y), states, weights = tt.imatrices('x', 'y'), tt.matrices(*STATES), tt.matrix('weights')
     masks = tt.tensor3s('mask1', 'mask2') * bool(lp['dropout'])
     masks += tt.tensor3s('connections1', 'connections2') * bool(lp['dropconnect'])

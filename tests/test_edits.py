@@ -208,15 +208,6 @@ def test_state_begins_anew_with_model_setup_and_with_parameters_of_other_shapes(
     assert counts == [2, 0, 0]
 
 
-def test_optimiser_that_draws_random_numbers(capsys):
-    """A warning says that no checkpoint keeps them."""
-    noise, model = tt.shared_randomstreams.RandomStreams(5), made()
-    model.optimiser = lambda gradients, parameters, state, *more: (
-        [g + noise.normal(g.shape, std=0.1, dtype=g.dtype) for g in gradients], state)
-    model.theano_train_rmsprop(X, Y)
-    assert 'no checkpoint keeps' in capsys.readouterr().err
-
-
 # ---------------------------------------------------------------- learning parameters
 
 @pytest.mark.parametrize('name, value', [
