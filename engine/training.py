@@ -336,16 +336,11 @@ def compiled(model, name):
         build = dict(predict=build_predict, states=build_states, check=build_check, sample=build_sample,
                      train_rmsprop=functools.partial(build_train, rule='rmsprop'),
                      train_sgd=functools.partial(build_train, rule='sgd'))[name]
-        ops = operations(model)
         try:
             with bar(None, f'compiling {name}, once', 'files') as shown, compiling(report):
-                made[name] = build(model, ops)
-        except NotImplementedError as error:               # a gradient that an edited network needs and C lacks
-            if isinstance(ops, Scan) or model.precision == 'bfloat16':
-                raise ValueError(f'the network cannot be computed: {error}') from error
-            tell(model, f'theano.scan computes the network, many times slower: {error}')
-            model.kernel, model.functions = False, {}      # not some in C and some not
-            return compiled(model, name)
+                made[name] = build(model, operations(model))
+        except NotImplementedError as error:               # a gradient that an edited network needs
+            raise ValueError(f'{error}: --kernel off or CharLSTM(kernel=False) computes the edited network') from error
     return made[name]
 
 
