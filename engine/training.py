@@ -184,11 +184,6 @@ def zero_states(model, B):
     return [np.zeros((B, H), theano.config.floatX) for H in (H1, H1, H2, H2)]
 
 
-def trained(model):
-    """Return what training changes, as shared variables by name."""
-    return model.weights or model.p
-
-
 def kinds(arrays):
     """Return the shapes and types of arrays by name."""
     return {name: (array.shape, array.dtype) for name, array in arrays.items()}
@@ -333,44 +328,37 @@ def compiled(model, name):
         shown.update(done - shown.n)
 
     if name not in made:
-        build = dict(predict=build_predict, states=build_states, check=build_check, sample=build_sample,
-                     train_rmsprop=functools.partial(build_train, rule='rmsprop'),
-                     train_sgd=functools.partial(build_train, rule='sgd'))[name]
+        build = dict(predict=build_forward, states=build_forward, check=build_forward, sample=build_sample,
+                     train_rmsprop=build_train, train_sgd=build_train)[name]
         try:
             with bar(None, f'compiling {name}, once', 'files') as shown, compiling(report):
-                made[name] = build(model, operations(model))
+                made[name] = build(model, operations(model), name)
         except NotImplementedError as error:               # a gradient that an edited network needs
             raise ValueError(f'{error}: --kernel off or CharLSTM(kernel=False) computes the edited network') from error
     return made[name]
 
 
-def build_predict(model, ops):
-    """Compile the function from characters (T,B) and states to log probabilities (T*B,V) and new states."""
+def build_forward(model, ops, name):
+    """Compile a function of characters x (T,B), of the next ones y (T,B) for 'check' alone, and of states.
+
+    'predict' returns log probabilities (T*B,V) and new states; 'states' those after each step, then the new ones;
+    'check' the mean cost, the best characters, new states and the costs (T,B).
+    """
     x, states = tt.imatrix('x'), tt.matrices(*STATES)
-    outputs = model.symbols()['network'](x, x, states, model.p, ops)               # the targets do not matter
-    if not costs_follow(outputs, x):
+    y = tt.imatrix('y') if name == 'check' else x          # the others' results do not depend on the targets
+    outputs = model.symbols()['network'](x, y, states, model.p, ops)
+    if name == 'check':
+        results = [outputs.costs.mean(), outputs.best, *outputs.after, outputs.costs]
+        return theano.function([x, y, *states], results, updates=ops.updates)
+    if name == 'predict' and not costs_follow(outputs, x):
         tell(model, 'network was edited, and its costs could not be shown to be -log p: training and validation use '
                     'them, but scores, alternatives and pages show -log p')
-    return theano.function([x, *states], [log_probabilities(outputs), *outputs.after], updates=ops.updates)
+    results = outputs.states if name == 'states' else [log_probabilities(outputs)]
+    return theano.function([x, *states], results + outputs.after, updates=ops.updates)
 
 
-def build_states(model, ops):
-    """Compile the function from characters (T,B) and states to the states after each, and those after the last."""
-    x, states = tt.imatrix('x'), tt.matrices(*STATES)
-    outputs = model.symbols()['network'](x, x, states, model.p, ops)
-    return theano.function([x, *states], outputs.states + outputs.after, updates=ops.updates)
-
-
-def build_check(model, ops):
-    """Compile the function from x, y (T,B) and states to mean cost, best characters, new states, costs (T,B)."""
-    (x, y), states = tt.imatrices('x', 'y'), tt.matrices(*STATES)
-    outputs = model.symbols()['network'](x, y, states, model.p, ops)
-    return theano.function([x, y, *states], [outputs.costs.mean(), outputs.best, *outputs.after, outputs.costs],
-                           updates=ops.updates)
-
-
-def build_sample(model, ops):
-    """Compile the function from prime, bits, n, choice and states to texts (m+n,B) and new states, in C if possible."""
+def build_sample(model, ops, name):
+    """Compile 'sample', from prime, bits, n, choice and states to texts (m+n,B) and new states, in C if possible."""
     if isinstance(ops, Kernel) and is_as_in_c(model.symbols()['network'], model.p, ops):
         prime, bits, n, choice = tt.imatrix('prime'), tt.lmatrix('bits'), tt.lscalar('n'), tt.vector('choice')
         states = tt.matrices(*STATES)
@@ -382,11 +370,10 @@ def build_sample(model, ops):
     return functools.partial(continue_texts, predict)
 
 
-def build_train(model, ops, rule):
+def build_train(model, ops, name):
     """Compile a training step: from x, y, states, weights and masks to cost, best, new states and update ratios.
 
-    rule: 'rmsprop' or 'sgd'. One process has one function for both halves of a step. Several sum their gradients
-    between two.
+    One process has one function for both halves of a step. Several sum their gradients between two.
     """
     if not model.lp:
         raise ValueError('no learning parameters yet: call model_setup first')
@@ -397,14 +384,16 @@ def build_train(model, ops, rule):
     (x, y), states, weights = tt.imatrices('x', 'y'), tt.matrices(*STATES), tt.matrix('weights')
     masks = tt.tensor3s('mask1', 'mask2') * bool(lp['dropout'])
     masks += tt.tensor3s('connections1', 'connections2') * bool(lp['dropconnect'])
-    parameters, averages = list(trained(model).values()), list(model.p.values()) if lp['average'] else []
-    cost, outputs = symbols['objective'](x, y, states, weights, masks, trained(model), ops, lp)
+    trained = model.weights or model.p                     # p are running averages of weights, if there are any
+    parameters, averages = list(trained.values()), list(model.p.values()) if lp['average'] else []
+    cost, outputs = symbols['objective'](x, y, states, weights, masks, trained, ops, lp)
     gradients = tt.grad(cost, parameters, return_disconnected='None', disconnected_inputs='ignore')
     unused = [name for name, gradient in zip(model.p, gradients) if gradient is None]
     if unused:
         raise ValueError(f'the costs do not depend on {", ".join(unused)}: use all parameters in network')
-    optimiser, state = ((symbols['sgd'], {}) if rule == 'sgd' else
-                        (checked(model.optimiser), optimiser_variables(model)))
+    optimiser, state = symbols['sgd'], {}
+    if name == 'train_rmsprop':
+        optimiser, state = checked(model.optimiser), optimiser_variables(model)
 
     def second_half(gradients, size):
         """Return the update ratios and the updates, pairs of a shared variable and its new value."""
