@@ -174,7 +174,7 @@ def score_text(model, text, adapt=0, progress=None, averages=None):
         if progress:
             progress(costs[-1])
         if adapt and sum(map(len, costs)) < len(numbers) - 1:          # nothing is scored after the last piece
-            learn(x, y, *states, *cost_weights(reader, x, 1))
+            learn(x, y, *states, cost_weights(reader, x, 1))
     return np.concatenate(costs)
 
 

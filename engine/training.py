@@ -439,8 +439,9 @@ def train(model, name, x, y):
     """Do a training step by a compiled function, as theano_train_rmsprop does."""
     x, y = batch(model, x, y)
     function = compiled(model, name)
-    rows, B = rows_of(model, x)
-    inputs = [*states_before(model, x, rows), *cost_weights(model, x, B), *masks(model, x, rows)]
+    B = x.shape[1] if model.group.size == 1 else model.batch_size          # rows of the whole batch
+    rows = model.group.rows(B)                                             # those of x, a slice
+    inputs = [*states_before(model, x, rows), cost_weights(model, x, B), *masks(model, x, rows)]
     if model.lp['average']:
         model.averaged_steps += 1
         # At first the average is over about a tenth of the steps, so that it forgets the initial values.
@@ -449,17 +450,6 @@ def train(model, name, x, y):
     if model.stateful:
         model.carried = [h1, C1, h2, C2]
     return [float(cost), best, *map(float, ratios)]
-
-
-def rows_of(model, x):
-    """Return which rows of the whole batch x (T,B) has, a slice, and how many rows the whole batch has."""
-    if model.group.size == 1:
-        return slice(0, x.shape[1]), x.shape[1]
-    rows = model.group.rows(model.batch_size)
-    if x.shape[1] != rows.stop - rows.start:
-        raise ValueError(f'x has {x.shape[1]} rows: expected {rows.stop - rows.start}, the share that this process '
-                         f'has of batches of {model.batch_size}')
-    return rows, model.batch_size
 
 
 def states_before(model, x, rows):
@@ -473,11 +463,11 @@ def states_before(model, x, rows):
 
 
 def cost_weights(model, x, B):
-    """Return, in a list, the weight of each cost of x in the gradient, (T,B): 0 before the last bptt_maxdepth steps."""
+    """Return the weight of each cost of x in the gradient, (T,B): 0 before the last bptt_maxdepth steps."""
     depth, weights = model.lp['bptt_maxdepth'], np.full(x.shape, 1 / (len(x) * B), theano.config.floatX)
     if depth != -1:
         weights[:-depth] = 0
-    return [weights]
+    return weights
 
 
 def masks(model, x, rows):
