@@ -44,11 +44,10 @@ class Learning(collections.UserDict):
 
     def __setitem__(self, name, value):
         value = table.learning(name, value)
-        if name in self.data and name == 'lrate' and value != self.data[name]:
-            raise ValueError(f"lp['lrate'] is only the first rate: set dyn_lrate or, in fit, schedule.rate_factor, not "
-                             f'{value}')
-        if name in self.data and name == 'average' and bool(value) != bool(self.data[name]):
-            raise ValueError("lp['average'] begins and ends only with model_setup")
+        before = self.data.get(name, value)
+        if name == 'lrate' and value != before or name == 'average' and bool(value) != bool(before):
+            raise ValueError(f"lp['{name}'] is for model_setup: set dyn_lrate or, in fit, schedule.rate_factor for "
+                             'another rate; averages begin and end with model_setup')
         self.data[name] = value
 
 
@@ -94,28 +93,19 @@ def prepare_input(model, filepath, ratio_valid=0.30, batch_size=50, seq_length=5
                   stateful=False, valid=None, test=None):
     """Read a text and cut it into batches. A text is a file, an open text file, or a folder of text files.
 
-    The text is cut into consecutive sequences of seq_length characters (a last partial one is dropped), which give
-    seq_length - 1 inputs and as many targets. Of n sequences the first (1 - ratio_valid) n, rounded, are for
-    training, the others for validation. Consecutive ones fill the batches, and those that fill none are dropped.
+    Of its sequences of seq_length characters, the first (1 - ratio_valid), rounded, are for training, the others for
+    validation. A batch has batch_size consecutive ones, without the last character as inputs X['train'][i], and
+    without the first as targets Y['train'][i]: int32 (T,B), T = seq_length - 1. What fills no batch is dropped.
 
-    With stateful, the rows of a batch are batch_size long pieces of the training text (or of the validation text)
-    that continue from batch to batch: T = seq_length, the last batch may be shorter, and every character is
-    predicted. Training and validate then carry the states along.
+    stateful: each row of a batch continues that of the batch before, T = seq_length, and training and validate carry
+    the states along. valid: a text to validate with; the first one is then all for training. test: a text to test with,
+    of which only the characters are used.
 
-    valid: a text to validate with. All of the first text is then for training, and ratio_valid is not used. The
-    batches of a short one have fewer rows. test: a text to test with, of which only the vocabulary is used. uchar
-    has the characters of all texts. Both are kept in the attribute texts, as numbers that score_text takes.
-
-    Sets uchar, batch_size, texts, X, Y and n_batches: X['train'][i] are the inputs and Y['train'][i] the targets of
-    the i-th batch, int32 (T,B) with T = seq_length - 1. If the object has parameters that know all characters of
-    the texts, uchar stays as it is. If they do not know one, they are dropped, with a warning. Ends any running fit.
-
-    Raises OSError when the file cannot be read, and ValueError for arguments out of range, a wrong encoding, or a
-    text too short for one batch.
+    Sets uchar, batch_size, texts, X, Y and n_batches, and ends any running fit. Parameters that know all characters of
+    the texts stay, with their uchar; others are dropped, with a warning. Raises OSError when a file cannot be read,
+    and ValueError for arguments out of range, a wrong encoding, or a text too short for one batch.
     """
     text = Text(filepath, ratio_valid, batch_size, seq_length, encoding, stateful, model.group, valid, test)
-    if model.p and not model.uchar and V(model) == len(text.uchar):        # set up by char_dim, for this text
-        model.uchar = list(text.uchar)
     unknown = set(text.uchar) - set(model.uchar)
     if model.p and unknown:
         tell(model, f'the parameters do not know {shown(unknown)} of the text and were dropped; model_setup makes new '
@@ -166,14 +156,14 @@ def arrays(variables):
 
 
 def V(model):
-    """Return the number of characters that the model knows. Raises ValueError where there are no parameters."""
+    """Return the number of characters that the model knows. Raises ValueError if there are no parameters."""
     if not model.p:
         raise ValueError('no model yet: call model_setup first')
     return model.p['c'].get_value(borrow=True).shape[0]
 
 
 def sizes(model):
-    """Return H1 and H2. Raises ValueError where there are no parameters."""
+    """Return H1 and H2. Raises ValueError if there are no parameters."""
     V(model)
     return units({name: model.p[name].get_value(borrow=True).shape for name in ('W1', 'W2')})
 
@@ -276,10 +266,7 @@ def cell_of_model(model):
 
 
 def operations(model):
-    """Return the operations of the network: a Kernel if it can compute the cell, otherwise a Scan.
-
-    Raises ValueError where the model lacks a parameter of the cell, or for bfloat16 without the kernel.
-    """
+    """Return the operations of the network: a Kernel if it can compute the cell, otherwise a Scan."""
     cell = cell_of_model(model)
     if list(model.p)[len(NAMES):] != own_names(cell.own):
         raise ValueError(f'the cell {cell.name} has other parameters than the model: call model_setup after a change '
@@ -300,8 +287,7 @@ def runs_in_c(model):
 def compile(model, *names):
     """Compile functions anew, after a change of something that they read: those of these names now, others when used.
 
-    names: those of compiled(). Raises OSError where that fails, ValueError for a function that cannot be a cell and
-    before model_setup.
+    names: as for compiled. Raises OSError if that fails, and ValueError for a function that cannot be a cell.
     """
     model.functions = {}
     for name in names:
@@ -309,10 +295,7 @@ def compile(model, *names):
 
 
 def compiled(model, name):
-    """Return the function 'predict', 'check', 'train_rmsprop', 'train_sgd', 'sample' or 'states', compiled.
-
-    Raises as compile does.
-    """
+    """Return the function 'predict', 'check', 'train_rmsprop', 'train_sgd', 'sample' or 'states', compiled."""
     V(model)                                               # raises without a model
     made = functions(model)
 
@@ -422,10 +405,10 @@ def batch(model, x, y):
 def theano_train_rmsprop(model, x, y):
     """Do one step of the optimiser on a batch, x and y int (T,B) or (T,): of RMSprop unless you set another.
 
-    In a stateful text the states are those after the last step, or zero in a share lp['reset'] of the rows and
-    after reset_states; otherwise zero. Returns [cost, best characters, int (T,B)], both before the step, then the
-    ratios ||step|| / ||p|| of U1 W1 b1 U2 W2 b2 V c and of the cell's own parameters. The cost is without
-    penalties, with dropout where it is used. Raises ValueError for unknown characters, and before model_setup.
+    It begins with zero states or, in a stateful text, with those after the last step; a share lp['reset'] of the rows
+    begins anew. Returns [cost, best characters, int (T,B)], both before the step, then the ratios ||step|| / ||p|| of
+    all parameters, in the order of p. The cost is without penalties, but with dropout. Raises ValueError for unknown
+    characters.
     """
     return train(model, 'train_rmsprop', x, y)
 
@@ -486,19 +469,13 @@ def check(model, x, y, states=None):
 
 
 def theano_predict(model, x):
-    """Predict the character after each of x, int (T,B) or (T,), from zero states.
-
-    Returns [probabilities (T,B,V), the most probable characters, int (T,B)]. Raises ValueError for unknown ones.
-    """
+    """Return [probabilities (T,B,V) after each of x, most probable characters (T,B)]; x int (T,B) or (T,)."""
     x = checks.characters('x', x, V(model))
     log_p = compiled(model, 'predict')(x, *zero_states(model, x.shape[1]))[0]      # (T*B, V)
     return [np.exp(log_p).reshape(x.shape + (-1,)), log_p.argmax(axis=1).reshape(x.shape)]
 
 
 def theano_check(model, x, y):
-    """Return the mean cost, in nats a character, of predicting y from x, int (T,B) or (T,), from zero states.
-
-    The result is [cost, the most probable characters, int (T,B)]. Raises ValueError for unknown characters.
-    """
+    """Return [mean cost in nats, most probable characters (T,B)] of y after x, int (T,B) or (T,), from zero states."""
     cost, best, *_ = check(model, *batch(model, x, y))
     return [float(cost), best]
