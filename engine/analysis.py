@@ -1,7 +1,4 @@
-"""How a model reads a text: what it expects, what it remembers, and what its units follow. Methods of CharLSTM.
-
-Each function takes the model first, unless its docstring says otherwise.
-"""
+"""How a model reads a text: what it expects, what it remembers, and what its units follow. Methods of CharLSTM."""
 import copy
 
 import numpy as np
@@ -26,52 +23,36 @@ def mean_cost(costs):
 
 
 def costs_of(logs, y):
-    """Return the costs -log p[y] (T,B), in nats, of characters y (T,B), from the logarithms (T*B,V) of all p.
-
-    Raises ValueError where one is not finite.
-    """
+    """Return the costs -log p[y] (T,B), in nats, of characters y (T,B), from the logarithms (T*B,V) of all p."""
     costs = -logs[np.arange(y.size), y.ravel()].reshape(y.shape)
     if not np.isfinite(costs).all():
-        raise ValueError('the model gives no finite costs: its parameters are too large; take another checkpoint or, '
-                         'if it adapts, a lower rate')
+        raise ValueError('the costs are not finite: take another checkpoint or, to adapt, a lower rate')
     return costs
 
 
 # ---------------------------------------------------------------- the validation text
 
 def validate(model):
-    """Return the mean cost, in nats a character, over all validation batches; nan where there is none.
-
-    Raises ValueError where no text was prepared, or without a model.
-    """
+    """Return the mean cost, in nats a character, over all validation batches; nan if there are none."""
     return mean_cost(list(validation_costs(model)))
 
 
 def validate_batch(model):
-    """Return the mean cost of one validation batch; nan where there is none.
-
-    In a stateful text it is the next batch, from the states after the one before; otherwise a random batch, from zero
-    states.
-    """
+    """Return the mean cost of a validation batch, the next or, without streams, a random one; nan if there is none."""
     n = model.n_batches.get('valid')
     if not n:
         return float('nan')
     states, index = model.validation
     i = index % n if model.stateful else model.random.integers(n)
-    x, y = model.X['valid'][i], model.Y['valid'][i]
-    if not i or states and len(states[0]) != x.shape[1]:
-        states = None
-    cost, _, *after, _ = check(model, x, y, states)
+    y = model.Y['valid'][i]
+    cost, _, *after, _ = check(model, model.X['valid'][i], y, states if i else None)
     if model.stateful:
         model.validation = after, i + 1
     return model.group.mean(float(cost), y.size)[0]
 
 
 def validation_costs(model):
-    """Yield the mean cost and the number of characters of each validation batch in turn.
-
-    Raises ValueError where no text was prepared.
-    """
+    """Yield the mean cost and the number of characters of each validation batch in turn."""
     if 'valid' not in model.X:
         raise ValueError('no text yet: call prepare_input first')
     states = None
@@ -90,14 +71,10 @@ def passage_costs(model):
 # ---------------------------------------------------------------- any text, character by character
 
 def numbers_of(model, text):
-    """Return a text, a string or numbers of uchar (n,), as int32 (n,1).
-
-    Raises ValueError for other things, and for fewer than two characters.
-    """
+    """Return a text, a string or numbers of uchar (n,), as int32 (n,1). Raises ValueError for fewer than two."""
     numbers = encode(model, text, 'the text') if isinstance(text, str) else np.asarray(text)
     if numbers.ndim != 1 or len(numbers) < 2:
-        raise ValueError(f'the text to score has shape {numbers.shape}: expected a string, or numbers of uchar (n,), '
-                         'of at least 2 characters')
+        raise ValueError(f'the text has shape {numbers.shape}: expected at least 2 characters, in a string or (n,)')
     return checks.characters('text', numbers, V(model))
 
 
@@ -107,10 +84,9 @@ def piece_length(model):
 
 
 def read(model, numbers, length):
-    """Read numbers (n,1) in pieces of that length, with the states carried along.
+    """Read numbers (n,1) in pieces of that length, with the states carried along, by the function 'predict'.
 
-    Yields characters x (T,1), the characters that follow them, y (T,1), the states before x, and the logarithms (T,V)
-    of the probabilities of what follows each of x.
+    Yields characters x (T,1), the next ones y (T,1), the states before x, and log probabilities (T,V) after each of x.
     """
     states = zero_states(model, 1)
     for start in range(0, len(numbers) - 1, length):
@@ -139,9 +115,9 @@ def copied(model, **settings):
 def learner(model, adapt, averages):
     """Return a copy of the model that learns at rate adapt, and its training step. averages: as in score_text.
 
-    With mean squares m, the step from a parameter p is adapt g / (r + mean(r) / 10) + DECAY (p - p_0), with r = sqrt(m)
-    and p_0 from before the text. Without mean(r), which is over the array, an element that the training text
-    hardly used would move without limit. Without the decay, the noise of the steps adds up in a long text.
+    With mean squares m, the step from p is adapt g / (r + mean(r) / 10) + DECAY (p - p_0), with r = sqrt(m) and p_0
+    from before the text. mean(r), over the array, limits the steps of what the training text hardly used. The decay
+    limits the noise that the steps add up to in a long text.
     """
     checks.real('adapt', adapt, f'from 0 to {HIGH if averages else "any"}', lambda v: 0 <= v <= (
         HIGH if averages else np.inf))
@@ -158,13 +134,12 @@ def learner(model, adapt, averages):
 def score_text(model, text, adapt=0, progress=None, averages=None):
     """Return the cost of each character of a text but the first, in nats, float (n-1,).
 
-    text: a string or numbers of uchar, int (n,), of any length; it is read once with the states carried along. adapt:
-    the rate at which a copy of the model keeps learning from what it has just scored, by gradient descent (dynamic
-    evaluation: Krause et al. 2018); the model itself does not change. 0: no learning. progress: a function that is
-    called with the costs of each piece as they come. averages: RMSprop's mean squares of the gradients of the training
-    text, as read_averages(checkpoint) returns them, by whose roots the copy then divides its gradients; its parameters
-    also decay to the model's. 1e-4 is a good rate with them, and 0.1 without. Raises ValueError for fewer than two
-    characters, for unknown ones, for a rate out of range, or where a cost is not finite.
+    text: a string or numbers of uchar, int (n,), at least two; it is read once with the states carried along. adapt:
+    the rate at which a copy of the model learns from what it has just scored, by gradient descent (dynamic evaluation:
+    Krause et al. 2018); 0: no learning. progress: a function that is called with the costs of each piece. averages:
+    RMSprop's mean squares of gradients, of read_averages(checkpoint), by whose roots the copy then divides gradients;
+    its parameters also decay to the model's. Good rates are 1e-4 with them and 0.1 without. Raises ValueError for
+    unknown characters and costs that are not finite.
     """
     numbers, costs, reader, length = numbers_of(model, text), [], model, piece_length(model)
     if adapt:
@@ -181,7 +156,7 @@ def score_text(model, text, adapt=0, progress=None, averages=None):
 # ---------------------------------------------------------------- lines, each by itself
 
 def score_batch(model, numbers, at, progress):
-    """Return the costs (B,) of B lines that stand in numbers (n,) between line ends, whose places are at (B+1,)."""
+    """Return the costs (B,) of B lines in numbers (n,) between line ends, which are at (B+1,)."""
     lengths, costs, states, start = np.diff(at), np.zeros(len(at) - 1), zero_states(model, len(at) - 1), 0
     left = np.arange(len(costs))                           # lines that were not read to their ends
     while len(left):
@@ -202,10 +177,9 @@ def score_batch(model, numbers, at, progress):
 def score_lines(model, lines, progress=None):
     """Return the cost of each of n lines in nats, float64 (n,): of its characters and of the line end after them.
 
-    lines: strings without a line end. Each is read by itself, from zero states, after a line end, as lines are
-    written by stream_text('\\n', stop='\\n'). Lines of similar length are read together. progress: a function that
-    is called with the number of characters that were just scored. Raises ValueError for characters that the model
-    never saw, line ends among them, for a line end in a line, and where a cost is not finite.
+    lines: strings. Each is read by itself, from zero states, after a line end, as stream_text('\\n', stop='\\n')
+    writes them. progress: a function that is called with how many characters were just scored. Raises ValueError for
+    unknown characters, for a line end in a line, and for costs that are not finite.
     """
     lines = list(lines)
     if any('\n' in line for line in lines):
@@ -223,11 +197,10 @@ def score_lines(model, lines, progress=None):
 # ---------------------------------------------------------------- what it expects and remembers
 
 def alternatives(model, text, k=5):
-    """Return what the model expects at each character of a text but the first.
+    """Return what the model expects at each character of a text but the first. text: as for score_text.
 
-    text: as for score_text. Returns the costs (n-1,) in nats; the k most probable characters as numbers of uchar, int
-    (n-1,k), the most probable first; and their probabilities (n-1,k). Raises ValueError as score_text does, and unless
-    k is from 1 to V.
+    Returns the costs (n-1,) in nats; the k most probable characters, int (n-1,k), the most probable first; and their
+    probabilities (n-1,k).
     """
     checks.whole('k', k, 1, V(model))
     costs, best, of_best = [], [], []
@@ -239,10 +212,7 @@ def alternatives(model, text, k=5):
 
 
 def states(model, text):
-    """Return the states after each character of a text: a dict of h1, C1 (n,H1) and h2, C2 (n,H2).
-
-    The text, as for score_text, is read from zero states. Raises ValueError as score_text does.
-    """
+    """Return the states after each character of a text, from zero states: a dict of h1, C1 (n,H1) and h2, C2 (n,H2)."""
     x, after, pieces = numbers_of(model, text), zero_states(model, 1), []
     for start in range(0, len(x), SCORED):
         *of_steps, h1, C1, h2, C2 = compiled(model, 'states')(x[start:start + SCORED], *after)
@@ -252,11 +222,9 @@ def states(model, text):
 
 
 def correlations(model, text, states):
-    """Return how well each unit follows the FEATURES of a text.
+    """Return how well each unit follows the FEATURES that vary in a text. states: what states(text) returned.
 
-    text: as for score_text. states: what states(text) returned. The result is a dict. It has for each feature
-    that varies in the text, such as 'inside quotes', a dict of Pearson's correlations: h1, C1 (H1,) and
-    h2, C2 (H2,). Raises ValueError as score_text does.
+    The result has for each of them, by name, a dict of Pearson's correlations: h1, C1 (H1,) and h2, C2 (H2,).
     """
     string = ''.join([model.uchar[k] for k in numbers_of(model, text)[:, 0]])
     features = {name: feature(string) for name, feature in FEATURES.items()}
@@ -273,25 +241,14 @@ BRACKETS = {**dict.fromkeys('([{', 1), **dict.fromkeys(')]}', -1)}
 def depths(text, step):
     """Return how deep each character is inside something, 0 for outside, int (n,).
 
-    step: a function of a depth and a character that returns the depth after the character. An empty
-    line ends all depths: the next paragraph of a speech opens it again, and one mark that
-    was forgotten would otherwise turn the rest of the text inside out.
+    step: a function from the depth before a character and the character to the depth after it. An empty line ends all
+    depths, as the next paragraph of a speech opens it again, and a mark may have been forgotten.
     """
     depth, found = 0, []
     for before, character in zip(' ' + text, text):
         depth = 0 if before == character == '\n' else step(depth, character)
         found.append(depth)
     return np.array(found)
-
-
-def in_quotes(text):
-    """Return 1 from an opening quotation mark to before the closing one, otherwise 0, int (n,)."""
-    return depths(text, lambda depth, character: 1 - depth if character in QUOTES else depth)
-
-
-def in_brackets(text):
-    """Return 1 from an opening bracket to before the one that closes it, otherwise 0, int (n,)."""
-    return np.minimum(depths(text, lambda depth, character: max(0, depth + BRACKETS.get(character, 0))), 1)
 
 
 def since(text, begins):
@@ -301,12 +258,12 @@ def since(text, begins):
 
 
 FEATURES = {
-    'inside quotes': in_quotes,
-    'inside brackets': in_brackets,
-    'position in the line': lambda text: since(text, lambda character: character == '\n'),
-    'position in the word': lambda text: since(text, lambda character: not character.isalnum()),
-    'capital letters': lambda text: np.array([character.isupper() for character in text], int),
-    'distance to the last full stop': lambda text: since(text, lambda character: character in '.\u3002')}
+    'inside quotes': lambda text: depths(text, lambda depth, ch: 1 - depth if ch in QUOTES else depth),
+    'inside brackets': lambda text: depths(text, lambda depth, ch: max(0, depth + BRACKETS.get(ch, 0))).clip(max=1),
+    'position in the line': lambda text: since(text, lambda ch: ch == '\n'),
+    'position in the word': lambda text: since(text, lambda ch: not ch.isalnum()),
+    'capital letters': lambda text: np.array([ch.isupper() for ch in text], int),
+    'distance to the last full stop': lambda text: since(text, lambda ch: ch in '.\u3002')}
 
 
 def correlation(feature, states):
