@@ -102,26 +102,20 @@ def divided(gradients, parameters, state, lrate, lp):
             for g, p, divisor, origin in zip(gradients, parameters, state['divisors'], state['origins'])], state
 
 
-def copied(model, **settings):
-    """Return a model of one process with a copy of the parameters, to train with settings of model_setup."""
-    new, (H1, H2) = copy.copy(model), sizes(model)
-    new.group, new.random = SingleProcess(), np.random.default_rng(0)              # no draws from the model's
-    new.p, new.weights, new.optimiser_variables, new.text = {}, {}, {}, None       # the model's are shared
-    new.model_setup(char_dim=V(model), num_units1=H1, num_units2=H2, **settings)
-    set_parameters(new, arrays(model.p), model.uchar)
-    return new
-
-
 def learner(model, adapt, averages):
-    """Return a copy of the model that learns at rate adapt, and its training step. averages: as in score_text.
+    """Return a model that learns at rate adapt, from the same parameters, and its step. averages: as in score_text.
 
     With mean squares m, the step from p is adapt g / (r + mean(r) / 10) + DECAY (p - p_0), with r = sqrt(m) and p_0
     from before the text. mean(r), over the array, limits the steps of what the training text hardly used. The decay
     limits the noise that the steps add up to in a long text.
     """
-    checks.real('adapt', adapt, f'from 0 to {HIGH if averages else "any"}', lambda v: 0 <= v <= (
-        HIGH if averages else np.inf))
-    new = copied(model, lrate=adapt, grad_clip=CLIPS[bool(averages)])
+    most = HIGH if averages else np.inf
+    checks.real('adapt', adapt, f'from 0 to {most}', lambda v: 0 <= v <= most)
+    new, (H1, H2) = copy.copy(model), sizes(model)
+    new.group, new.random = SingleProcess(), np.random.default_rng(0)              # no draws from the model's
+    new.p, new.weights, new.optimiser_variables, new.text = {}, {}, {}, None       # the model's are shared
+    new.model_setup(char_dim=V(model), num_units1=H1, num_units2=H2, lrate=adapt, grad_clip=CLIPS[bool(averages)])
+    set_parameters(new, arrays(model.p), model.uchar)
     if not averages:
         return new, compiled(new, 'train_sgd')
     roots = [np.sqrt(averages[name]) for name in model.p]
