@@ -1,7 +1,4 @@
-"""Writing texts piece by piece, how their characters are drawn, and units that are held meanwhile: methods of CharLSTM.
-
-Each function takes the model first, unless its docstring says otherwise.
-"""
+"""Writing texts piece by piece, with units that are held meanwhile: methods of CharLSTM."""
 import copy
 
 import numpy as np
@@ -22,9 +19,8 @@ def generate_text(model, seed='', text_length=100, method='normal', count=None, 
     """Continue seed, or a random character when it is empty, to text_length characters in all.
 
     method 'normal' draws each character from the predicted distribution, 'argmax' or 'max' takes the most probable one.
-    A seed that is long enough is returned as it is. With count, the result is a list of that many texts, made together.
-    choice: temperature, top_k, top_p, stop and hold as in stream_text. Raises ValueError for arguments out of range, or
-    characters that the model does not know.
+    With count, the result is a list of that many texts, made together. choice: temperature, top_k, top_p, stop and hold
+    as in stream_text. Raises ValueError for arguments out of range, or characters that the model does not know.
     """
     pieces = stream_text(model, seed, text_length, method, 1 if count is None else count, **choice)
     texts = [''.join(parts) for parts in zip(*pieces)]
@@ -45,11 +41,10 @@ def stream_text(model, seed='', text_length=100, method='normal', count=1, tempe
     """Yield what generate_text returns piece by piece, each a list of count strings, the seed first.
 
     temperature: below 1 probable characters become more probable, above 1 less; 0 takes the most probable. top_k: draw
-    from only the k most probable characters, and those as probable as the last of them. top_p: of these, draw from the
-    fewest that have this share of their probability, and again those as probable as the last. stop: a text ends with
-    the first occurrence of this string after the seed, or after the random character. hold: cell states that stay at a
-    value while the text is read and written, such as {'C2': {44: 5.0}} for unit 44 of layer 2; h follows from them.
-    Raises ValueError as generate_text does.
+    from only the k most probable characters. top_p: of these, draw from the fewest that have this share of their
+    probability. Those as probable as the last count, too. stop: end a text after this string, if it is written. hold:
+    cell states that stay at a value while the text is read and written, such as {'C2': {44: 5.0}} for unit 44 of layer
+    2; h follows from them.
     """
     checks.choice('method', method, METHODS)
     checks.whole('text_length', text_length, 0)
@@ -61,14 +56,19 @@ def stream_text(model, seed='', text_length=100, method='normal', count=1, tempe
         prime = model.random.integers(len(model.uchar), size=(1, count), dtype=np.int32)
     if not finite(model):
         raise ValueError('the parameters are not finite: take an earlier checkpoint')
-    choice, held = checked_choice(temperature, top_k, top_p, len(model.uchar)), holding(model, hold)
+    V = len(model.uchar)
+    checks.whole('top_k', V if top_k is None else top_k, 1)
+    checks.real('top_p', top_p, 'above 0, at most 1', lambda v: 0 < v <= 1)
+    choice = np.array([checks.temperature(temperature), min(top_k or V, V), top_p], theano.config.floatX)
+    held = {} if hold is None else hold_parameters(hold, sizes(model))
     yield strings(model, prime)
     states, ends = zero_states(model, count), [''] * count
     piece, left = FIRST_PIECE, text_length - len(prime)
     while left > 0 and any(end is not None for end in ends):
         n = min(piece, left)
         bits = model.random.integers(2 ** 53, size=(n if method == 'normal' and temperature else 0, count))
-        text, *states = compiled(held(), 'sample')(prime, bits, n, choice, *states)           # (m+n, count)
+        writer = held_copy(model, held) if held else model
+        text, *states = compiled(writer, 'sample')(prime, bits, n, choice, *states)           # (m+n, count)
         written = strings(model, text[len(prime):])
         if stop:
             written, ends = zip(*[until(stop, end, string) for end, string in zip(ends, written)])
@@ -81,21 +81,10 @@ def strings(model, numbers):
     return [''.join([model.uchar[k] for k in column]) for column in numbers.T.tolist()]
 
 
-def checked_choice(temperature, top_k, top_p, V):
-    """Return the three as the array that continue_texts takes; top_k None means V. There is no model.
-
-    Raises ValueError where one is out of range.
-    """
-    temperature = checks.temperature(temperature)
-    checks.whole('top_k', V if top_k is None else top_k, 1, most=float('inf'))
-    checks.real('top_p', top_p, 'above 0, at most 1', lambda v: 0 < v <= 1)
-    return np.array([temperature, min(top_k or V, V), top_p], theano.config.floatX)
-
-
 def until(stop, before, string):
-    """Return string up to the end of the first stop, and `before` for the string that follows. There is no model.
+    """Return string up to the end of the first stop, and `before` for the string that follows.
 
-    before: the end of the text before string, in which the stop may begin; None where the text has ended.
+    before: the end of the text before string, in which the stop may begin; None if the text has ended.
     """
     if before is None:
         return '', None
@@ -107,41 +96,26 @@ def until(stop, before, string):
 
 # ---------------------------------------------------------------- units that are held
 
-def holding(model, hold):
-    """Return a function that returns the model to write with: itself or, with hold, a copy whose units are held.
+def held_copy(model, values):
+    """Return a copy of the model with a held cell, compiled once. values: of the cell's parameters HOLD, by name.
 
-    The copy is compiled once, and shares the parameters, also while they are trained.
+    It shares the parameters of the model, also while they are trained.
     """
-    if hold is None:
-        return lambda: model
-    new = hold_parameters(hold, sizes(model))
-
-    def held():
-        made = functions(model)
-        if 'held' not in made:
-            made['held'] = held_copy(model)
-        for name, array in new.items():                    # each time: another text may be written meanwhile
-            made['held'].p[name].set_value(array)
-        return made['held']
-    return held
-
-
-def held_copy(model):
-    """Return a copy of the model with a held cell."""
-    cell, units = held_cell(cell_of_model(model)), dict(zip('12', sizes(model)))
-    held = copy.copy(model)
-    held.cell, held.cell_parameters = cell.function, dict.fromkeys(cell.own, 0)
-    functions(held)['cell'] = cell                         # its parameters have names that no cell of a user has
-    held.p = {name: model.p[name] if name in model.p else theano.shared(np.zeros(units[name[-1]], cell.dtype), name)
-              for name in (*NAMES, *own_names(cell.own))}
-    return held
+    made = functions(model)
+    if 'held' not in made:
+        cell, units, new = held_cell(cell_of_model(model)), dict(zip('12', sizes(model))), copy.copy(model)
+        new.cell, new.cell_parameters = cell.function, dict.fromkeys(cell.own, 0)
+        functions(new)['cell'] = cell                      # its parameters have names that no cell of a user has
+        new.p = {name: model.p[name] if name in model.p else theano.shared(np.zeros(units[name[-1]], cell.dtype), name)
+                 for name in (*NAMES, *own_names(cell.own))}
+        made['held'] = new
+    for name, array in values.items():                     # each time: another text may be written meanwhile
+        made['held'].p[name].set_value(array)
+    return made['held']
 
 
 def hold_parameters(hold, units):
-    """Return the parameters HOLD of both layers, name to array (H1,) or (H2,), for a hold such as {'C2': {44: 5.0}}.
-
-    units: H1 and H2; there is no model. Raises ValueError for other states, and for units and values out of range.
-    """
+    """Return the parameters HOLD of both layers, name to array, for a hold such as {'C2': {44: 5.0}}. units: H1, H2."""
     arrays = {name: np.zeros(units[int(name[-1]) - 1], theano.config.floatX) for name in own_names(HOLD)}
     for state, values in hold.items():
         checks.choice('the state to hold', state, ('C1', 'C2'))
