@@ -10,8 +10,9 @@ from engine.model.parameters import NAMES, carry_over, own_names, parameter_shap
 from engine.model.run_state import named_state, read_run
 from engine.model.text import shown
 from engine.run import table
+from engine.terminal import warn
 from engine.training import (STATES, Learning, arrays, cell_of_model, operations, optimiser_variables, set_parameters,
-                             set_text, set_weights, sizes, tell, versions, warn_if_truncated)
+                             set_text, set_weights, sizes, versions, warn_if_truncated)
 
 
 def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, drate=0.95, eps=1e-8, bptt_maxdepth=50,
@@ -109,7 +110,7 @@ def load_params(model, filename, encoding='utf-8'):
     found, uchar, formula = model.group.broadcast(read_parameters, filename, theano.config.floatX, encoding)
     difference = cell_difference(model, filename, formula)
     if difference:
-        tell(model, difference)
+        warn(difference)
     names = *NAMES, *own_names(model.cell_parameters)
     if not found.keys() >= set(names):
         raise ValueError(f'{filename} lacks parameters of the cell of this model: init_params or --init begins with '
@@ -166,7 +167,7 @@ def init_params(model, filename, encoding='utf-8'):
     found, uchar, formula = model.group.broadcast(read_parameters, filename, theano.config.floatX, encoding)
     difference = cell_difference(model, filename, formula)
     if difference:
-        tell(model, difference)
+        warn(difference)
     theirs = units({name: array.shape for name, array in found.items()})
     if theirs != sizes(model):
         raise ValueError('{} has {} and {} units, this model {} and {}: they must be the same'.format(

@@ -81,12 +81,6 @@ def set_rate(model, rate):
     model.rate.set_value(rate)
 
 
-def tell(model, line):
-    """Warn the user, in the first process only."""
-    if model.group.first:
-        warn(line)
-
-
 # ---------------------------------------------------------------- the text
 
 def prepare_input(model, filepath, ratio_valid=0.30, batch_size=50, seq_length=50, verbose=True, encoding='utf-8',
@@ -108,8 +102,7 @@ def prepare_input(model, filepath, ratio_valid=0.30, batch_size=50, seq_length=5
     text = Text(filepath, ratio_valid, batch_size, seq_length, encoding, stateful, model.group, valid, test)
     unknown = set(text.uchar) - set(model.uchar)
     if model.p and unknown:
-        tell(model, f'the parameters do not know {shown(unknown)} of the text and were dropped; model_setup makes new '
-                    'ones')
+        warn(f'the parameters do not know {shown(unknown)} of the text and were dropped; model_setup makes new ones')
         set_parameters(model, {}, text.uchar)
     elif model.p:
         text.renumber(model.uchar)
@@ -139,8 +132,8 @@ def warn_if_truncated(model):
     """Warn where sequences are longer than the gradient reaches."""
     depth = model.lp.get('bptt_maxdepth', -1)
     if model.text is not None and 0 < depth < model.text.steps:
-        tell(model, f'only the last {depth} of the {model.text.steps} steps of a sequence are trained on: '
-                    f'bptt_maxdepth is {depth}, seq_length {model.text.seq_length}; set them to one number')
+        warn(f'only the last {depth} of the {model.text.steps} steps of a sequence are trained on: bptt_maxdepth is '
+             f'{depth}, seq_length {model.text.seq_length}; set them to one number')
 
 
 def reset_states(model):
@@ -327,8 +320,8 @@ def build_forward(model, ops, name):
         results = [outputs.costs.mean(), outputs.best, *outputs.after, outputs.costs]
         return theano.function([x, y, *states], results, updates=ops.updates)
     if name == 'predict' and not costs_follow(outputs, x):
-        tell(model, 'network was edited, and its costs could not be shown to be -log p: training and validation use '
-                    'them, but scores, alternatives and pages show -log p')
+        warn('network was edited, and its costs could not be shown to be -log p: training and validation use them, but '
+             'scores, alternatives and pages show -log p')
     results = outputs.states if name == 'states' else [log_probabilities(outputs)]
     return theano.function([x, *states], results + outputs.after, updates=ops.updates)
 
@@ -341,8 +334,7 @@ def build_sample(model, ops, name):
         return theano.function([prime, bits, n, choice] + states, ops.sample(prime, bits, n, choice, states, model.p))
     predict = compiled(model, 'predict')
     if isinstance(ops, Kernel):
-        tell(model, 'network was edited, and engine/kernel/sampling.c was not: texts are written a step at a time, '
-                    'more slowly')
+        warn('network was edited and engine/kernel/sampling.c was not: texts are written more slowly, a step at a time')
     return functools.partial(continue_texts, predict)
 
 
@@ -355,8 +347,7 @@ def build_train(model, ops, name):
         raise ValueError('no learning parameters yet: call model_setup first')
     cell, symbols, lp = cell_of_model(model), model.symbols(), dict(model.lp)
     if model.kernel and not cell.program:
-        tell(model, f'the cell {cell.name} uses {cell.unknown}, which is not in C: theano.scan runs it, many times '
-                    'slower')
+        warn(f'the cell {cell.name} uses {cell.unknown}, which is not in C: theano.scan runs it, many times slower')
     (x, y), states, weights = tt.imatrices('x', 'y'), tt.matrices(*STATES), tt.matrix('weights')
     masks = tt.tensor3s('mask1', 'mask2') * bool(lp['dropout'])
     masks += tt.tensor3s('connections1', 'connections2') * bool(lp['dropconnect'])
