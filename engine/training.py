@@ -28,13 +28,12 @@ from engine.kernel.ops import Kernel
 from engine.kernel.scan import Scan
 from engine.model import checks, dropout
 from engine.model.batches import Text
-from engine.model.files import base_name
 from engine.model.parameters import NAMES, own_names, units
 from engine.model.run_state import map_state, named_state
 from engine.model.text import encoded, shown
 from engine.parallel import DataParallelStep, group_of
 from engine.run import table
-from engine.terminal import bar, printable, warn
+from engine.terminal import bar, warn
 
 STATES = ('h1', 'C1', 'h2', 'C2')
 
@@ -65,20 +64,6 @@ def begin(model, random_seed, kernel, comm, precision):
     model.weights, model.averaged_steps, model.optimiser_variables, model.best = {}, 0, {}, None
     model.carried, model.validation = None, (None, 0)
     model.functions, model.made_from = {}, None
-
-
-def describe(model):
-    """Return a line on the sizes of the model and on its text."""
-    of_model = '{} and {} units, {} characters'.format(*sizes(model), V(model)) if model.p else 'no model'
-    of_text = f'text {base_name(model.text.sources["train"]["path"])}' if model.text else 'no text'
-    return printable(f'{type(model).__name__}({of_model}, {of_text})')
-
-
-def set_rate(model, rate):
-    """Set dyn_lrate to a number."""
-    if model.rate is None:
-        raise ValueError('no model yet: call model_setup first')
-    model.rate.set_value(rate)
 
 
 # ---------------------------------------------------------------- the text
