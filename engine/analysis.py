@@ -4,9 +4,10 @@ import copy
 import numpy as np
 
 from engine.model import checks
+from engine.model.text import encoded
 from engine.parallel import SingleProcess
-from engine.training import (STATES, V, arrays, batch, check, compiled, cost_weights, encode,
-                             set_parameters, sizes, zero_states)
+from engine.training import (STATES, V, arrays, batch, check, compiled, cost_weights, set_parameters, sizes,
+                             zero_states)
 
 SCORED, ADAPTED = 2000, 20     # characters scored at a time, at most, and with adapt
 PROBABILITIES = 1 << 20        # that scoring holds at a time, at most: V for each character, and one character at least
@@ -64,7 +65,7 @@ def validation_costs(model):
 
 def passage_costs(model):
     """Return the cost of each character of the text's passage but the first, in nats, float (n-1,)."""
-    numbers = encode(model, model.text.passage[1], 'the passage')
+    numbers = encoded(model.text.passage[1], model.uchar, 'the passage')
     return check(model, *batch(model, numbers[:-1], numbers[1:]))[-1][:, 0]
 
 
@@ -72,10 +73,11 @@ def passage_costs(model):
 
 def numbers_of(model, text):
     """Return a text, a string or numbers of uchar (n,), as int32 (n,1). Raises ValueError for fewer than two."""
-    numbers = encode(model, text, 'the text') if isinstance(text, str) else np.asarray(text)
+    size = V(model)
+    numbers = encoded(text, model.uchar, 'the text') if isinstance(text, str) else np.asarray(text)
     if numbers.ndim != 1 or len(numbers) < 2:
         raise ValueError(f'the text has shape {numbers.shape}: expected at least 2 characters, in a string or (n,)')
-    return checks.characters('text', numbers, V(model))
+    return checks.characters('text', numbers, size)
 
 
 def piece_length(model):
@@ -178,12 +180,12 @@ def score_lines(model, lines, progress=None):
     lines = list(lines)
     if any('\n' in line for line in lines):
         raise ValueError('a line has a line end in it: expected one line in each string')
-    costs, end = np.zeros(len(lines)), encode(model, '\n', 'each line end')[0]
+    costs, end = np.zeros(len(lines)), encoded('\n', model.uchar, 'each line end')[0]
     by_length = sorted(range(len(lines)), key=lambda k: len(lines[k]), reverse=True)
     size = min(LINES, piece_length(model))
     for start in range(0, len(lines), size):
         of_batch = by_length[start:start + size]
-        numbers = encode(model, '\n'.join(['', *[lines[k] for k in of_batch], '']), 'a line')
+        numbers = encoded('\n'.join(['', *[lines[k] for k in of_batch], '']), model.uchar, 'a line')
         costs[of_batch] = score_batch(model, numbers, np.flatnonzero(numbers == end), progress)
     return costs
 

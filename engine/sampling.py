@@ -7,7 +7,8 @@ from engine.backend.theano_setup import theano
 from engine.kernel.cell import HOLD, held_cell
 from engine.model import checks
 from engine.model.parameters import NAMES, own_names
-from engine.training import cell_of_model, compiled, encode, finite, functions, sizes, zero_states
+from engine.model.text import encoded
+from engine.training import V, cell_of_model, compiled, finite, functions, sizes, zero_states
 
 # Characters that are drawn before they are shown: few at first, to show something soon, then more, since the kernel
 # packs the weights again for each piece.
@@ -29,11 +30,9 @@ def generate_text(model, seed='', text_length=100, method='normal', count=None, 
 
 def sample(model, text_length=200):
     """Return a text of the model. Its generator stays, so that what it draws later does not change."""
-    before = model.random.bit_generator.state
-    try:
-        return generate_text(model, text_length=text_length)
-    finally:
-        model.random.bit_generator.state = before
+    writer = copy.copy(model)
+    writer.random = copy.deepcopy(model.random)
+    return generate_text(writer, text_length=text_length)
 
 
 def stream_text(model, seed='', text_length=100, method='normal', count=1, temperature=1, top_k=None, top_p=1, stop='',
@@ -46,20 +45,20 @@ def stream_text(model, seed='', text_length=100, method='normal', count=1, tempe
     cell states that stay at a value while the text is read and written, such as {'C2': {44: 5.0}} for unit 44 of layer
     2; h follows from them.
     """
+    most = V(model)
     checks.choice('method', method, METHODS)
     checks.whole('text_length', text_length, 0)
     checks.whole('count', count, 1)
     if not isinstance(seed, str):
         raise ValueError(f'the seed is {seed!r:.50}: expected a string; the number of characters is text_length')
-    prime = np.repeat(encode(model, seed, 'the seed')[:, None], count, axis=1)     # (m, count)
-    if not (seed or not text_length):
-        prime = model.random.integers(len(model.uchar), size=(1, count), dtype=np.int32)
+    prime = np.repeat(encoded(seed, model.uchar, 'the seed')[:, None], count, axis=1)     # (m, count)
+    if text_length and not seed:
+        prime = model.random.integers(most, size=(1, count), dtype=np.int32)
     if not finite(model):
         raise ValueError('the parameters are not finite: take an earlier checkpoint')
-    V = len(model.uchar)
-    checks.whole('top_k', V if top_k is None else top_k, 1)
+    top_k = most if top_k is None else checks.whole('top_k', top_k, 1)
     checks.real('top_p', top_p, 'above 0, at most 1', lambda v: 0 < v <= 1)
-    choice = np.array([checks.temperature(temperature), min(top_k or V, V), top_p], theano.config.floatX)
+    choice = np.array([checks.temperature(temperature), min(top_k, most), top_p], theano.config.floatX)
     held = {} if hold is None else hold_parameters(hold, sizes(model))
     yield strings(model, prime)
     states, ends = zero_states(model, count), [''] * count

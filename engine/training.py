@@ -15,8 +15,8 @@ Each function takes the model first. What it is made of, besides what the docstr
 import collections
 import functools
 import math
+import platform
 import secrets
-import sys
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from engine.model import checks, dropout
 from engine.model.batches import Text
 from engine.model.parameters import NAMES, own_names, units
 from engine.model.run_state import map_state, named_state
-from engine.model.text import encoded, shown
+from engine.model.text import shown
 from engine.parallel import DataParallelStep, group_of
 from engine.run import table
 from engine.terminal import bar, warn
@@ -43,10 +43,9 @@ class Learning(collections.UserDict):
 
     def __setitem__(self, name, value):
         value = table.learning(name, value)
-        before = self.data.get(name, value)
-        if name == 'lrate' and value != before or name == 'average' and bool(value) != bool(before):
-            raise ValueError(f"lp['{name}'] is for model_setup: set dyn_lrate or, in fit, schedule.rate_factor for "
-                             'another rate; averages begin and end with model_setup')
+        if name in ('lrate', 'average') and value != self.data.get(name, value):
+            raise ValueError(f"lp['{name}'] is for model_setup; for another rate, set dyn_lrate or, in fit, "
+                             'schedule.rate_factor')
         self.data[name] = value
 
 
@@ -70,7 +69,7 @@ def begin(model, random_seed, kernel, comm, precision):
 
 def prepare_input(model, filepath, ratio_valid=0.30, batch_size=50, seq_length=50, verbose=True, encoding='utf-8',
                   stateful=False, valid=None, test=None):
-    """Read a text and cut it into batches. A text is a file, an open text file, or a folder of text files.
+    """Read a text, a file, an open text file or a folder of text files, and cut it into batches.
 
     Of its sequences of seq_length characters, the first (1 - ratio_valid), rounded, are for training, the others for
     validation. A batch has batch_size consecutive ones, without the last character as inputs X['train'][i], and
@@ -78,11 +77,9 @@ def prepare_input(model, filepath, ratio_valid=0.30, batch_size=50, seq_length=5
 
     stateful: each row of a batch continues that of the batch before, T = seq_length, and training and validate carry
     the states along. valid: a text to validate with; the first one is then all for training. test: a text to test with,
-    of which only the characters are used.
-
-    Sets uchar, batch_size, texts, X, Y and n_batches, and ends any running fit. Parameters that know all characters of
-    the texts stay, with their uchar; others are dropped, with a warning. Raises OSError when a file cannot be read,
-    and ValueError for arguments out of range, a wrong encoding, or a text too short for one batch.
+    of which only the characters are used. Parameters that know all characters stay, with their uchar; others are
+    dropped, with a warning. Raises OSError when a file cannot be read, and ValueError for arguments out of range, a
+    wrong encoding, or a text too short for one batch.
     """
     text = Text(filepath, ratio_valid, batch_size, seq_length, encoding, stateful, model.group, valid, test)
     unknown = set(text.uchar) - set(model.uchar)
@@ -104,13 +101,6 @@ def set_text(model, text):
     model.text, model.uchar, model.batch_size, model.stateful = text, list(text.uchar), text.batch_size, text.stateful
     model.X, model.Y, model.n_batches, model.texts = text.X, text.Y, text.n_batches, text.texts
     model.validation = None, 0
-
-
-def encode(model, text, name):
-    """Return a string as numbers of uchar, int32 (n,). Raises ValueError for unknown ones. name: of the string."""
-    if not model.uchar:
-        raise ValueError('no vocabulary: call fit or prepare_input, or load a checkpoint, first')
-    return encoded(text, model.uchar, name)
 
 
 def warn_if_truncated(model):
@@ -136,13 +126,13 @@ def arrays(variables):
 def V(model):
     """Return the number of characters that the model knows. Raises ValueError if there are no parameters."""
     if not model.p:
-        raise ValueError('no model yet: call model_setup first')
+        raise ValueError('no model yet: call fit, or prepare_input and model_setup, or load a checkpoint, first')
     return model.p['c'].get_value(borrow=True).shape[0]
 
 
 def sizes(model):
     """Return H1 and H2. Raises ValueError if there are no parameters."""
-    V(model)
+    V(model)                                               # raises without a model
     return units({name: model.p[name].get_value(borrow=True).shape for name in ('W1', 'W2')})
 
 
@@ -168,10 +158,9 @@ def updated(variables, new):
 
 def set_parameters(model, new, uchar):
     """Replace parameters and vocabulary, and end fit. Compiled functions stay where all shapes and types stay."""
-    model.uchar, model.schedule, before = list(uchar), None, model.p
-    model.p = updated(model.p, new)
-    if model.p is not before:
-        model.functions, model.optimiser_variables = {}, {}
+    model.uchar, model.schedule, variables = list(uchar), None, updated(model.p, new)
+    if variables is not model.p:
+        model.p, model.functions, model.optimiser_variables = variables, {}, {}
     set_weights(model, new if model.lp.get('average') else {})
     model.validation = None, 0
     reset_states(model)
@@ -205,15 +194,13 @@ def checked(optimiser):
 
 def finite(model):
     """Return whether all parameters and the optimiser's state are finite numbers."""
-    state = named_state(model.optimiser_variables, model.p)
-    return all(np.isfinite(array).all() for variables in (model.p, state, model.weights)
-               for array in arrays(variables).values())
+    variables = {**named_state(model.optimiser_variables, model.p), **model.p}, model.weights
+    return all(np.isfinite(array).all() for each in variables for array in arrays(each).values())
 
 
 def versions(model):
     """Return the versions of what computes, and the device, as strings by name."""
-    return dict(python='.'.join(map(str, sys.version_info[:3])), numpy=np.__version__, theano=theano.__version__,
-                device=device())
+    return dict(python=platform.python_version(), numpy=np.__version__, theano=theano.__version__, device=device())
 
 
 # ---------------------------------------------------------------- compiled functions
@@ -221,15 +208,15 @@ def versions(model):
 def code_of(function):
     """Return what tells a function from an edited one: its code and defaults or, with a closure, itself."""
     function = getattr(function, '__func__', function)
-    return function if getattr(function, '__closure__', None) else getattr(function, '__code__', function), getattr(
-        function, '__defaults__', None)
+    if getattr(function, '__closure__', None) or not hasattr(function, '__code__'):
+        return function
+    return function.__code__, function.__defaults__
 
 
 def functions(model):
     """Return what was compiled, by name, after dropping what is of an edited function, cell or learning parameter."""
-    now = [[code_of(function) for function in (
-        model.cell, model.optimiser, model.optimiser_state, *model.symbols().values())],
-        dict(model.cell_parameters), dict(model.lp)]
+    edited = model.cell, model.optimiser, model.optimiser_state, *model.symbols().values()
+    now = [code_of(function) for function in edited], dict(model.cell_parameters), dict(model.lp)
     if model.made_from != now:
         model.functions, model.made_from = {}, now
     return model.functions
@@ -274,7 +261,7 @@ def compile(model, *names):
 
 def compiled(model, name):
     """Return the function 'predict', 'check', 'train_rmsprop', 'train_sgd', 'sample' or 'states', compiled."""
-    V(model)                                               # raises without a model
+    V(model)
     made = functions(model)
 
     def report(done, total):

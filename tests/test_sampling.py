@@ -278,7 +278,7 @@ def test_arguments_that_are_refused(stateful, refused, arguments):
 
 
 def test_models_that_cannot_write(stateful, refused):
-    with refused(ValueError, 'prepare_input'):
+    with refused(ValueError, 'model_setup'):
         CharLSTM().generate_text()
     stateful.p['V'].set_value(np.full((V, H2), np.nan, 'float32'))
     with refused(ValueError, 'finite'):
