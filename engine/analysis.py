@@ -235,10 +235,9 @@ BRACKETS = {**dict.fromkeys('([{', 1), **dict.fromkeys(')]}', -1)}
 
 
 def depths(text, step):
-    """Return how deep each character is inside something, 0 for outside, int (n,).
+    """Return how deep each character is inside something, int (n,). step: from a depth and a character to the next.
 
-    step: a function from the depth before a character and the character to the depth after it. An empty line ends all
-    depths, as the next paragraph of a speech opens it again, and a mark may have been forgotten.
+    An empty line ends all depths: the next paragraph of a speech opens it again, and a mark may have been forgotten.
     """
     depth, found = 0, []
     for before, character in zip(' ' + text, text):

@@ -122,6 +122,5 @@ def hold_parameters(hold, units):
         for unit, value in values.items():
             checks.whole(f'a unit of {state} to hold', unit, 0, len(is_held) - 1)
             is_held[unit] = 1
-            held_at[unit] = checks.real(f'the value of {state} in unit {unit}', value, 'that float32 can hold',
-                                        lambda v: abs(v) <= np.finfo(np.float32).max)
+            held_at[unit] = checks.real(f'the value of {state} in unit {unit}', value, 'to hold', lambda v: True)
     return arrays

@@ -12,7 +12,7 @@ from engine.model.text import shown
 from engine.run import table
 from engine.terminal import warn
 from engine.training import (STATES, Learning, arrays, cell_of_model, operations, optimiser_variables, set_parameters,
-                             set_text, set_weights, sizes, versions, warn_if_truncated)
+                             set_text, sizes, updated, versions, warn_if_truncated)
 
 
 def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, drate=0.95, eps=1e-8, bptt_maxdepth=50,
@@ -45,7 +45,7 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
             p[name] = np.full(shape, own[name[:-1]], theano.config.floatX)
         set_parameters(model, p, model.uchar)
     model.lp = lp
-    set_weights(model, p if lp['average'] else {})
+    model.weights, model.averaged_steps = updated(model.weights, p if lp['average'] else {}), 0
     model.functions, model.optimiser_variables = {}, {}
     model.average_weight = theano.shared(np.zeros((), theano.config.floatX), 'average_weight', allow_downcast=True)
     model.rate = theano.shared(np.asarray(lp['lrate'], theano.config.floatX), 'lrate', allow_downcast=True)
@@ -147,7 +147,7 @@ def resume(model, filename):
         raise ValueError(f'{filename} was trained with precision {metadata["precision"]} and '
                          f'{"an" if state["weights_"] else "no"} average of the parameters: resume needs the same')
     set_model(model, filename, found, uchar)
-    set_weights(model, state['weights_'], metadata['averaged_steps'] if state['weights_'] else 0)
+    model.weights, model.averaged_steps = updated(model.weights, state['weights_']), metadata['averaged_steps']
     for name, variable in named_state(optimiser_variables(model), model.p).items():
         variable.set_value(state[''][name])
     model.carried, validation = [

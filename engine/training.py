@@ -1,4 +1,4 @@
-"""The state of a model between two steps, its compiled functions, and its checkpoints: methods of CharLSTM.
+"""The state of a model between two steps, and its compiled functions: methods of CharLSTM.
 
 Each function takes the model first. What it is made of, besides what the docstring of CharLSTM lists:
 
@@ -51,11 +51,9 @@ class Learning(collections.UserDict):
 
 def begin(model, random_seed, kernel, comm, precision):
     """Give a new model its attributes. Arguments and errors: as of CharLSTM."""
-    if random_seed is not None:
-        checks.whole('random_seed', random_seed, 0, most=math.inf)
     bfloat16.instructions(precision, kernel)               # refuse before a text is read
     model.group, model.precision, model.kernel = group_of(comm), precision, kernel and kernel_runs()
-    seed = secrets.randbits(128) if random_seed is None else random_seed
+    seed = secrets.randbits(128) if random_seed is None else checks.whole('random_seed', random_seed, 0, math.inf)
     model.random = np.random.default_rng(model.group.broadcast(int, seed))         # the same numbers in all processes
     model.uchar, model.batch_size, model.stateful, model.text, model.schedule = [], None, False, None, None
     model.X, model.Y, model.n_batches, model.texts = {}, {}, {}, {}
@@ -161,14 +159,9 @@ def set_parameters(model, new, uchar):
     model.uchar, model.schedule, variables = list(uchar), None, updated(model.p, new)
     if variables is not model.p:
         model.p, model.functions, model.optimiser_variables = variables, {}, {}
-    set_weights(model, new if model.lp.get('average') else {})
+    model.weights, model.averaged_steps = updated(model.weights, new if model.lp.get('average') else {}), 0
     model.validation = None, 0
     reset_states(model)
-
-
-def set_weights(model, new, averaged_steps=0):
-    """Replace the weights, whose average over averaged_steps steps is p; {}: p itself is trained."""
-    model.weights, model.averaged_steps = updated(model.weights, new), averaged_steps
 
 
 def optimiser_variables(model):
@@ -358,7 +351,7 @@ def build_train(model, ops, name):
 # ---------------------------------------------------------------- a step
 
 def batch(model, x, y):
-    """Return inputs and targets as int32 (T,B). Raises ValueError for unknown characters and different shapes."""
+    """Return inputs and targets as int32 (T,B)."""
     x, y = checks.characters('x', x, V(model)), checks.characters('y', y, V(model))
     if x.shape != y.shape:
         raise ValueError(f'x has shape {x.shape} and y {y.shape}: expected the same')
@@ -368,10 +361,9 @@ def batch(model, x, y):
 def theano_train_rmsprop(model, x, y):
     """Do one step of the optimiser on a batch, x and y int (T,B) or (T,): of RMSprop unless you set another.
 
-    It begins with zero states or, in a stateful text, with those after the last step; a share lp['reset'] of the rows
-    begins anew. Returns [cost, best characters, int (T,B)], both before the step, then the ratios ||step|| / ||p|| of
-    all parameters, in the order of p. The cost is without penalties, but with dropout. Raises ValueError for unknown
-    characters.
+    It begins with zero states or, in a stateful text, with those after the last step, but for a share lp['reset'] of
+    the rows. Returns [cost, most probable characters (T,B)], both before the step, and the ratios ||step|| / ||p|| of
+    all parameters, in the order of p. The cost is without penalties, but with dropout.
     """
     return train(model, 'train_rmsprop', x, y)
 
