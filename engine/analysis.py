@@ -6,8 +6,7 @@ import numpy as np
 from engine.model import checks
 from engine.model.text import encoded
 from engine.parallel import SingleProcess
-from engine.training import (STATES, V, arrays, batch, check, compiled, cost_weights, set_parameters, sizes,
-                             zero_states)
+from engine.training import STATES, V, arrays, batch, check, compiled, cost_weights, set_parameters, sizes, zero_states
 
 SCORED, ADAPTED = 2000, 20     # characters scored at a time, at most, and with adapt
 PROBABILITIES = 1 << 20        # that scoring holds at a time, at most: V for each character, and one character at least
@@ -69,15 +68,14 @@ def passage_costs(model):
     return check(model, *batch(model, numbers[:-1], numbers[1:]))[-1][:, 0]
 
 
-# ---------------------------------------------------------------- any text, character by character
+# ---------------------------------------------------------------- any text
 
 def numbers_of(model, text):
     """Return a text, a string or numbers of uchar (n,), as int32 (n,1). Raises ValueError for fewer than two."""
-    size = V(model)
     numbers = encoded(text, model.uchar, 'the text') if isinstance(text, str) else np.asarray(text)
     if numbers.ndim != 1 or len(numbers) < 2:
         raise ValueError(f'the text has shape {numbers.shape}: expected at least 2 characters, in a string or (n,)')
-    return checks.characters('text', numbers, size)
+    return checks.characters('text', numbers, V(model))
 
 
 def piece_length(model):
@@ -149,24 +147,22 @@ def score_text(model, text, adapt=0, progress=None, averages=None):
     return np.concatenate(costs)
 
 
-# ---------------------------------------------------------------- lines, each by itself
-
 def score_batch(model, numbers, at, progress):
-    """Return the costs (B,) of B lines in numbers (n,) between line ends, which are at (B+1,)."""
-    lengths, costs, states, start = np.diff(at), np.zeros(len(at) - 1), zero_states(model, len(at) - 1), 0
-    left = np.arange(len(costs))                           # lines that were not read to their ends
-    while len(left):
-        T = max(1, min(lengths[left].max() - start, piece_length(model) // len(left)))
+    """Return the costs (B,) of B lines, the longest first, in numbers (n,) between line ends, which are at (B+1,)."""
+    lengths, B, start = np.diff(at), len(at) - 1, 0
+    costs, states = np.zeros(B), zero_states(model, B)
+    while B:                                               # lines that were not read to their ends
+        T = max(1, min(lengths[0] - start, piece_length(model) // B))
         steps = np.arange(start, start + T)[:, None]
-        index = at[left] + np.minimum(steps, lengths[left] - 1)        # (T, B); a line's last one fills its column
+        index = at[:B] + np.minimum(steps, lengths[:B] - 1)            # (T, B); a line's last one fills its column
         logs, *states = compiled(model, 'predict')(numbers[index], *states)
-        read = steps < lengths[left]
-        costs[left] += np.where(read, costs_of(logs, numbers[index + 1]), 0).sum(axis=0, dtype=np.float64)
+        read = steps < lengths[:B]
+        costs[:B] += np.where(read, costs_of(logs, numbers[index + 1]), 0).sum(axis=0, dtype=np.float64)
         if progress:
             progress(int(read.sum()))
         start += T
-        longer = lengths[left] > start
-        left, states = left[longer], [state[longer] for state in states]
+        B = np.count_nonzero(lengths > start)
+        states = [state[:B] for state in states]
     return costs
 
 
@@ -174,8 +170,7 @@ def score_lines(model, lines, progress=None):
     """Return the cost of each of n lines in nats, float64 (n,): of its characters and of the line end after them.
 
     lines: strings. Each is read by itself, from zero states, after a line end, as stream_text('\\n', stop='\\n')
-    writes them. progress: a function that is called with how many characters were just scored. Raises ValueError for
-    unknown characters, for a line end in a line, and for costs that are not finite.
+    writes them. progress: a function that is called with how many characters were just scored.
     """
     lines = list(lines)
     if any('\n' in line for line in lines):
@@ -189,8 +184,6 @@ def score_lines(model, lines, progress=None):
         costs[of_batch] = score_batch(model, numbers, np.flatnonzero(numbers == end), progress)
     return costs
 
-
-# ---------------------------------------------------------------- what it expects and remembers
 
 def alternatives(model, text, k=5):
     """Return what the model expects at each character of a text but the first. text: as for score_text.
