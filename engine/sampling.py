@@ -13,7 +13,6 @@ from engine.training import V, cell_of_model, compiled, finite, functions, sizes
 # Characters that are drawn before they are shown: few at first, to show something soon, then more, since the kernel
 # packs the weights again for each piece.
 FIRST_PIECE, LONGEST_PIECE = 32, 1024
-METHODS = ('normal', 'argmax', 'max')
 
 
 def generate_text(model, seed='', text_length=100, method='normal', count=None, **choice):
@@ -46,11 +45,9 @@ def stream_text(model, seed='', text_length=100, method='normal', count=1, tempe
     2; h follows from them.
     """
     most = V(model)
-    checks.choice('method', method, METHODS)
+    checks.choice('method', method, ('normal', 'argmax', 'max'))
     checks.whole('text_length', text_length, 0)
     checks.whole('count', count, 1)
-    if not isinstance(seed, str):
-        raise ValueError(f'the seed is {seed!r:.50}: expected a string; the number of characters is text_length')
     prime = np.repeat(encoded(seed, model.uchar, 'the seed')[:, None], count, axis=1)     # (m, count)
     if text_length and not seed:
         prime = model.random.integers(most, size=(1, count), dtype=np.int32)
@@ -93,13 +90,8 @@ def until(stop, before, string):
     return string, (before + string)[max(0, len(before + string) - len(stop) + 1):]
 
 
-# ---------------------------------------------------------------- units that are held
-
 def held_copy(model, values):
-    """Return a copy of the model with a held cell, compiled once. values: of the cell's parameters HOLD, by name.
-
-    It shares the parameters of the model, also while they are trained.
-    """
+    """Return a copy of the model with a held cell, which shares its parameters. values: of HOLD, by name."""
     made = functions(model)
     if 'held' not in made:
         cell, units, new = held_cell(cell_of_model(model)), dict(zip('12', sizes(model))), copy.copy(model)

@@ -44,8 +44,7 @@ class Learning(collections.UserDict):
     def __setitem__(self, name, value):
         value = table.learning(name, value)
         if name in ('lrate', 'average') and value != self.data.get(name, value):
-            raise ValueError(f"lp['{name}'] is for model_setup; for another rate, set dyn_lrate or, in fit, "
-                             'schedule.rate_factor')
+            raise ValueError(f"lp['{name}'] is for model_setup; set another rate by dyn_lrate or, in fit, rate_factor")
         self.data[name] = value
 
 
@@ -59,8 +58,7 @@ def begin(model, random_seed, kernel, comm, precision):
     model.X, model.Y, model.n_batches, model.texts = {}, {}, {}, {}
     model.p, model.lp, model.rate, model.average_weight = {}, {}, None, None
     model.weights, model.averaged_steps, model.optimiser_variables, model.best = {}, 0, {}, None
-    model.carried, model.validation = None, (None, 0)
-    model.functions, model.made_from = {}, None
+    model.carried, model.validation, model.functions, model.made_from = None, (None, 0), {}, None
 
 
 # ---------------------------------------------------------------- the text
@@ -87,18 +85,16 @@ def prepare_input(model, filepath, ratio_valid=0.30, batch_size=50, seq_length=5
     elif model.p:
         text.renumber(model.uchar)
     set_text(model, text)
-    model.schedule = None
-    reset_states(model)
     warn_if_truncated(model)
     if verbose and model.group.first:
         print(text.summary())
 
 
 def set_text(model, text):
-    """Let a Text be that of the model."""
+    """Let a Text be that of the model, and end fit."""
     model.text, model.uchar, model.batch_size, model.stateful = text, list(text.uchar), text.batch_size, text.stateful
     model.X, model.Y, model.n_batches, model.texts = text.X, text.Y, text.n_batches, text.texts
-    model.validation = None, 0
+    model.schedule, model.carried, model.validation = None, None, (None, 0)
 
 
 def warn_if_truncated(model):
@@ -156,12 +152,11 @@ def updated(variables, new):
 
 def set_parameters(model, new, uchar):
     """Replace parameters and vocabulary, and end fit. Compiled functions stay where all shapes and types stay."""
-    model.uchar, model.schedule, variables = list(uchar), None, updated(model.p, new)
+    model.uchar, variables = list(uchar), updated(model.p, new)
     if variables is not model.p:
         model.p, model.functions, model.optimiser_variables = variables, {}, {}
     model.weights, model.averaged_steps = updated(model.weights, new if model.lp.get('average') else {}), 0
-    model.validation = None, 0
-    reset_states(model)
+    model.schedule, model.carried, model.validation = None, None, (None, 0)
 
 
 def optimiser_variables(model):
@@ -227,8 +222,7 @@ def operations(model):
     """Return the operations of the network: a Kernel if it can compute the cell, otherwise a Scan."""
     cell = cell_of_model(model)
     if list(model.p)[len(NAMES):] != own_names(cell.own):
-        raise ValueError(f'the cell {cell.name} has other parameters than the model: call model_setup after a change '
-                         'of cell_parameters')
+        raise ValueError(f'the cell {cell.name} has other parameters than the model: call model_setup')
     if model.kernel and cell.program:
         return Kernel(cell, bfloat16.instructions(model.precision))
     if model.precision == 'bfloat16':
@@ -243,10 +237,7 @@ def runs_in_c(model):
 
 
 def compile(model, *names):
-    """Compile functions anew, after a change of something that they read: those of these names now, others when used.
-
-    names: as for compiled. Raises OSError if that fails, and ValueError for a function that cannot be a cell.
-    """
+    """Compile functions anew, after a change of what they read: those of these names now, the others when used."""
     model.functions = {}
     for name in names:
         compiled(model, name)
