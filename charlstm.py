@@ -313,12 +313,12 @@ class CharLSTM:
     resume, init_params, export = saving.resume, saving.init_params, saving.export
     cell_difference = saving.cell_difference
 
-    prepare_input, source, has_text = training.prepare_input, training.source, training.has_text
-    passage, dyn_lrate = training.passage, property(training.get_rate, training.set_rate)
+    dyn_lrate = property(lambda self: self.rate, lambda self, rate: self.rate.set_value(rate))
+    prepare_input = training.prepare_input
     theano_train_rmsprop, theano_train_sgd = training.theano_train_rmsprop, training.theano_train_sgd
     theano_predict, theano_check, reset_states = training.theano_predict, training.theano_check, training.reset_states
     compile, compiled, runs_in_c = training.compile, training.compiled, training.runs_in_c
-    finite, versions, __repr__ = training.finite, training.versions, training.describe
+    finite, versions = training.finite, training.versions
     validate, validate_batch = analysis.validate, analysis.validate_batch
     validation_costs, passage_costs = analysis.validation_costs, analysis.passage_costs
     score_text, score_lines, alternatives = analysis.score_text, analysis.score_lines, analysis.alternatives

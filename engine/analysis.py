@@ -1,15 +1,12 @@
-"""How a model reads a text: what it expects, what it remembers, and what its units follow. Methods of CharLSTM.
-
-Each function takes the model first, unless its docstring says otherwise.
-"""
+"""How a model reads a text: what it expects, what it remembers, and what its units follow. Methods of CharLSTM."""
 import copy
 
 import numpy as np
 
 from engine.model import checks
+from engine.model.text import encoded
 from engine.parallel import SingleProcess
-from engine.training import (STATES, V, arrays, batch, check, compiled, cost_weights, encode, is_stateful,
-                             passage, set_parameters, sizes, zero_states)
+from engine.training import STATES, V, arrays, batch, check, compiled, cost_weights, set_parameters, sizes, zero_states
 
 SCORED, ADAPTED = 2000, 20     # characters scored at a time, at most, and with adapt
 PROBABILITIES = 1 << 20        # that scoring holds at a time, at most: V for each character, and one character at least
@@ -26,81 +23,58 @@ def mean_cost(costs):
 
 
 def costs_of(logs, y):
-    """Return the costs -log p[y] (T,B), in nats, of characters y (T,B), from the logarithms (T*B,V) of all p.
-
-    Raises ValueError where one is not finite.
-    """
+    """Return the costs -log p[y] (T,B), in nats, of characters y (T,B), from the logarithms (T*B,V) of all p."""
     costs = -logs[np.arange(y.size), y.ravel()].reshape(y.shape)
     if not np.isfinite(costs).all():
-        raise ValueError('the model gives no finite costs: its parameters are too large; take another checkpoint or, '
-                         'if it adapts, a lower rate')
+        raise ValueError('the costs are not finite: take another checkpoint or, to adapt, a lower rate')
     return costs
 
 
 # ---------------------------------------------------------------- the validation text
 
 def validate(model):
-    """Return the mean cost, in nats a character, over all validation batches; nan where there is none.
-
-    Raises ValueError where no text was prepared, or without a model.
-    """
+    """Return the mean cost, in nats a character, over all validation batches; nan if there are none."""
     return mean_cost(list(validation_costs(model)))
 
 
 def validate_batch(model):
-    """Return the mean cost of one validation batch; nan where there is none.
-
-    In a stateful text it is the next batch, from the states after the one before; otherwise a random batch, from zero
-    states.
-    """
+    """Return the mean cost of a validation batch, the next or, without streams, a random one; nan if there is none."""
     n = model.n_batches.get('valid')
     if not n:
         return float('nan')
     states, index = model.validation
-    i = index % n if is_stateful(model) else model.random.integers(n)
-    x, y = model.X['valid'][i], model.Y['valid'][i]
-    if not i or states and len(states[0]) != x.shape[1]:
-        states = None
-    cost, _, *after, _ = check(model, x, y, states)
-    if is_stateful(model):
+    i = index % n if model.stateful else model.random.integers(n)
+    y = model.Y['valid'][i]
+    cost, _, *after, _ = check(model, model.X['valid'][i], y, states if i else None)
+    if model.stateful:
         model.validation = after, i + 1
     return model.group.mean(float(cost), y.size)[0]
 
 
 def validation_costs(model):
-    """Yield the mean cost and the number of characters of each validation batch in turn.
-
-    Raises ValueError where no text was prepared.
-    """
+    """Yield the mean cost and the number of characters of each validation batch in turn."""
     if 'valid' not in model.X:
         raise ValueError('no text yet: call prepare_input first')
     states = None
     for x, y in zip(model.X['valid'], model.Y['valid']):
         cost, _, *after, _ = check(model, x, y, states)
         yield model.group.mean(float(cost), y.size)
-        states = after if is_stateful(model) else None
+        states = after if model.stateful else None
 
 
 def passage_costs(model):
-    """Return the cost of each character of passage() but the first, in nats, float (n-1,), read from zero states.
-
-    Raises ValueError where no text was prepared.
-    """
-    numbers = encode(model, passage(model)[1], 'the passage')
+    """Return the cost of each character of the text's passage but the first, in nats, float (n-1,)."""
+    numbers = encoded(model.text.passage[1], model.uchar, 'the passage')
     return check(model, *batch(model, numbers[:-1], numbers[1:]))[-1][:, 0]
 
 
-# ---------------------------------------------------------------- any text, character by character
+# ---------------------------------------------------------------- any text
 
 def numbers_of(model, text):
-    """Return a text, a string or numbers of uchar (n,), as int32 (n,1).
-
-    Raises ValueError for other things, and for fewer than two characters.
-    """
-    numbers = encode(model, text, 'the text') if isinstance(text, str) else np.asarray(text)
+    """Return a text, a string or numbers of uchar (n,), as int32 (n,1). Raises ValueError for fewer than two."""
+    numbers = encoded(text, model.uchar, 'the text') if isinstance(text, str) else np.asarray(text)
     if numbers.ndim != 1 or len(numbers) < 2:
-        raise ValueError(f'the text to score has shape {numbers.shape}: expected a string, or numbers of uchar (n,), '
-                         'of at least 2 characters')
+        raise ValueError(f'the text has shape {numbers.shape}: expected at least 2 characters, in a string or (n,)')
     return checks.characters('text', numbers, V(model))
 
 
@@ -110,10 +84,9 @@ def piece_length(model):
 
 
 def read(model, numbers, length):
-    """Read numbers (n,1) in pieces of that length, with the states carried along.
+    """Read numbers (n,1) in pieces of that length, with the states carried along, by the function 'predict'.
 
-    Yields characters x (T,1), the characters that follow them, y (T,1), the states before x, and the logarithms (T,V)
-    of the probabilities of what follows each of x.
+    Yields characters x (T,1), the next ones y (T,1), the states before x, and log probabilities (T,V) after each of x.
     """
     states = zero_states(model, 1)
     for start in range(0, len(numbers) - 1, length):
@@ -129,26 +102,20 @@ def divided(gradients, parameters, state, lrate, lp):
             for g, p, divisor, origin in zip(gradients, parameters, state['divisors'], state['origins'])], state
 
 
-def copied(model, **settings):
-    """Return a model of one process with a copy of the parameters, to train with settings of model_setup."""
+def learner(model, adapt, averages):
+    """Return a model that learns at rate adapt, from the same parameters, and its step. averages: as in score_text.
+
+    With mean squares m, the step from p is adapt g / (r + mean(r) / 10) + DECAY (p - p_0), with r = sqrt(m) and p_0
+    from before the text. mean(r), over the array, limits the steps of what the training text hardly used. The decay
+    limits the noise that the steps add up to in a long text.
+    """
+    most = HIGH if averages else np.inf
+    checks.real('adapt', adapt, f'from 0 to {most}', lambda v: 0 <= v <= most)
     new, (H1, H2) = copy.copy(model), sizes(model)
     new.group, new.random = SingleProcess(), np.random.default_rng(0)              # no draws from the model's
     new.p, new.weights, new.optimiser_variables, new.text = {}, {}, {}, None       # the model's are shared
-    new.model_setup(char_dim=V(model), num_units1=H1, num_units2=H2, **settings)
+    new.model_setup(char_dim=V(model), num_units1=H1, num_units2=H2, lrate=adapt, grad_clip=CLIPS[bool(averages)])
     set_parameters(new, arrays(model.p), model.uchar)
-    return new
-
-
-def learner(model, adapt, averages):
-    """Return a copy of the model that learns at rate adapt, and its training step. averages: as in score_text.
-
-    With mean squares m, the step from a parameter p is adapt g / (r + mean(r) / 10) + DECAY (p - p_0), with r = sqrt(m)
-    and p_0 from before the text. Without mean(r), which is over the array, an element that the training text
-    hardly used would move without limit. Without the decay, the noise of the steps adds up in a long text.
-    """
-    checks.real('adapt', adapt, f'from 0 to {HIGH if averages else "any"}', lambda v: 0 <= v <= (
-        HIGH if averages else np.inf))
-    new = copied(model, lrate=adapt, grad_clip=CLIPS[bool(averages)])
     if not averages:
         return new, compiled(new, 'train_sgd')
     roots = [np.sqrt(averages[name]) for name in model.p]
@@ -161,13 +128,12 @@ def learner(model, adapt, averages):
 def score_text(model, text, adapt=0, progress=None, averages=None):
     """Return the cost of each character of a text but the first, in nats, float (n-1,).
 
-    text: a string or numbers of uchar, int (n,), of any length; it is read once with the states carried along. adapt:
-    the rate at which a copy of the model keeps learning from what it has just scored, by gradient descent (dynamic
-    evaluation: Krause et al. 2018); the model itself does not change. 0: no learning. progress: a function that is
-    called with the costs of each piece as they come. averages: RMSprop's mean squares of the gradients of the training
-    text, as read_averages(checkpoint) returns them, by whose roots the copy then divides its gradients; its parameters
-    also decay to the model's. 1e-4 is a good rate with them, and 0.1 without. Raises ValueError for fewer than two
-    characters, for unknown ones, for a rate out of range, or where a cost is not finite.
+    text: a string or numbers of uchar, int (n,), at least two; it is read once with the states carried along. adapt:
+    the rate at which a copy of the model learns from what it has just scored, by gradient descent (dynamic evaluation:
+    Krause et al. 2018); 0: no learning. progress: a function that is called with the costs of each piece. averages:
+    RMSprop's mean squares of gradients, of read_averages(checkpoint), by whose roots the copy then divides gradients;
+    its parameters also decay to the model's. Good rates are 1e-4 with them and 0.1 without. Raises ValueError for
+    unknown characters and costs that are not finite.
     """
     numbers, costs, reader, length = numbers_of(model, text), [], model, piece_length(model)
     if adapt:
@@ -177,60 +143,53 @@ def score_text(model, text, adapt=0, progress=None, averages=None):
         if progress:
             progress(costs[-1])
         if adapt and sum(map(len, costs)) < len(numbers) - 1:          # nothing is scored after the last piece
-            learn(x, y, *states, *cost_weights(reader, x, 1))
+            learn(x, y, *states, cost_weights(reader, x, 1))
     return np.concatenate(costs)
 
 
-# ---------------------------------------------------------------- lines, each by itself
-
 def score_batch(model, numbers, at, progress):
-    """Return the costs (B,) of B lines that stand in numbers (n,) between line ends, whose places are at (B+1,)."""
-    lengths, costs, states, start = np.diff(at), np.zeros(len(at) - 1), zero_states(model, len(at) - 1), 0
-    left = np.arange(len(costs))                           # lines that were not read to their ends
-    while len(left):
-        T = max(1, min(lengths[left].max() - start, piece_length(model) // len(left)))
+    """Return the costs (B,) of B lines, the longest first, in numbers (n,) between line ends, which are at (B+1,)."""
+    lengths, B, start = np.diff(at), len(at) - 1, 0
+    costs, states = np.zeros(B), zero_states(model, B)
+    while B:                                               # lines that were not read to their ends
+        T = max(1, min(lengths[0] - start, piece_length(model) // B))
         steps = np.arange(start, start + T)[:, None]
-        index = at[left] + np.minimum(steps, lengths[left] - 1)        # (T, B); a line's last one fills its column
+        index = at[:B] + np.minimum(steps, lengths[:B] - 1)            # (T, B); a line's last one fills its column
         logs, *states = compiled(model, 'predict')(numbers[index], *states)
-        read = steps < lengths[left]
-        costs[left] += np.where(read, costs_of(logs, numbers[index + 1]), 0).sum(axis=0, dtype=np.float64)
+        read = steps < lengths[:B]
+        costs[:B] += np.where(read, costs_of(logs, numbers[index + 1]), 0).sum(axis=0, dtype=np.float64)
         if progress:
             progress(int(read.sum()))
         start += T
-        longer = lengths[left] > start
-        left, states = left[longer], [state[longer] for state in states]
+        B = np.count_nonzero(lengths > start)
+        states = [state[:B] for state in states]
     return costs
 
 
 def score_lines(model, lines, progress=None):
     """Return the cost of each of n lines in nats, float64 (n,): of its characters and of the line end after them.
 
-    lines: strings without a line end. Each is read by itself, from zero states, after a line end, as lines are
-    written by stream_text('\\n', stop='\\n'). Lines of similar length are read together. progress: a function that
-    is called with the number of characters that were just scored. Raises ValueError for characters that the model
-    never saw, line ends among them, for a line end in a line, and where a cost is not finite.
+    lines: strings. Each is read by itself, from zero states, after a line end, as stream_text('\\n', stop='\\n')
+    writes them. progress: a function that is called with how many characters were just scored.
     """
     lines = list(lines)
     if any('\n' in line for line in lines):
         raise ValueError('a line has a line end in it: expected one line in each string')
-    costs, end = np.zeros(len(lines)), encode(model, '\n', 'each line end')[0]
+    costs, end = np.zeros(len(lines)), encoded('\n', model.uchar, 'each line end')[0]
     by_length = sorted(range(len(lines)), key=lambda k: len(lines[k]), reverse=True)
     size = min(LINES, piece_length(model))
     for start in range(0, len(lines), size):
         of_batch = by_length[start:start + size]
-        numbers = encode(model, '\n'.join(['', *[lines[k] for k in of_batch], '']), 'a line')
+        numbers = encoded('\n'.join(['', *[lines[k] for k in of_batch], '']), model.uchar, 'a line')
         costs[of_batch] = score_batch(model, numbers, np.flatnonzero(numbers == end), progress)
     return costs
 
 
-# ---------------------------------------------------------------- what it expects and remembers
-
 def alternatives(model, text, k=5):
-    """Return what the model expects at each character of a text but the first.
+    """Return what the model expects at each character of a text but the first. text: as for score_text.
 
-    text: as for score_text. Returns the costs (n-1,) in nats; the k most probable characters as numbers of uchar, int
-    (n-1,k), the most probable first; and their probabilities (n-1,k). Raises ValueError as score_text does, and unless
-    k is from 1 to V.
+    Returns the costs (n-1,) in nats; the k most probable characters, int (n-1,k), the most probable first; and their
+    probabilities (n-1,k).
     """
     checks.whole('k', k, 1, V(model))
     costs, best, of_best = [], [], []
@@ -242,10 +201,7 @@ def alternatives(model, text, k=5):
 
 
 def states(model, text):
-    """Return the states after each character of a text: a dict of h1, C1 (n,H1) and h2, C2 (n,H2).
-
-    The text, as for score_text, is read from zero states. Raises ValueError as score_text does.
-    """
+    """Return the states after each character of a text, from zero states: a dict of h1, C1 (n,H1) and h2, C2 (n,H2)."""
     x, after, pieces = numbers_of(model, text), zero_states(model, 1), []
     for start in range(0, len(x), SCORED):
         *of_steps, h1, C1, h2, C2 = compiled(model, 'states')(x[start:start + SCORED], *after)
@@ -255,11 +211,9 @@ def states(model, text):
 
 
 def correlations(model, text, states):
-    """Return how well each unit follows the FEATURES of a text.
+    """Return how well each unit follows the FEATURES that vary in a text. states: what states(text) returned.
 
-    text: as for score_text. states: what states(text) returned. The result is a dict. It has for each feature
-    that varies in the text, such as 'inside quotes', a dict of Pearson's correlations: h1, C1 (H1,) and
-    h2, C2 (H2,). Raises ValueError as score_text does.
+    The result has for each of them, by name, a dict of Pearson's correlations: h1, C1 (H1,) and h2, C2 (H2,).
     """
     string = ''.join([model.uchar[k] for k in numbers_of(model, text)[:, 0]])
     features = {name: feature(string) for name, feature in FEATURES.items()}
@@ -274,27 +228,15 @@ BRACKETS = {**dict.fromkeys('([{', 1), **dict.fromkeys(')]}', -1)}
 
 
 def depths(text, step):
-    """Return how deep each character is inside something, 0 for outside, int (n,).
+    """Return how deep each character is inside something, int (n,). step: from a depth and a character to the next.
 
-    step: a function of a depth and a character that returns the depth after the character. An empty
-    line ends all depths: the next paragraph of a speech opens it again, and one mark that
-    was forgotten would otherwise turn the rest of the text inside out.
+    An empty line ends all depths: the next paragraph of a speech opens it again, and a mark may have been forgotten.
     """
     depth, found = 0, []
     for before, character in zip(' ' + text, text):
         depth = 0 if before == character == '\n' else step(depth, character)
         found.append(depth)
     return np.array(found)
-
-
-def in_quotes(text):
-    """Return 1 from an opening quotation mark to before the closing one, otherwise 0, int (n,)."""
-    return depths(text, lambda depth, character: 1 - depth if character in QUOTES else depth)
-
-
-def in_brackets(text):
-    """Return 1 from an opening bracket to before the one that closes it, otherwise 0, int (n,)."""
-    return np.minimum(depths(text, lambda depth, character: max(0, depth + BRACKETS.get(character, 0))), 1)
 
 
 def since(text, begins):
@@ -304,12 +246,12 @@ def since(text, begins):
 
 
 FEATURES = {
-    'inside quotes': in_quotes,
-    'inside brackets': in_brackets,
-    'position in the line': lambda text: since(text, lambda character: character == '\n'),
-    'position in the word': lambda text: since(text, lambda character: not character.isalnum()),
-    'capital letters': lambda text: np.array([character.isupper() for character in text], int),
-    'distance to the last full stop': lambda text: since(text, lambda character: character in '.\u3002')}
+    'inside quotes': lambda text: depths(text, lambda depth, ch: 1 - depth if ch in QUOTES else depth),
+    'inside brackets': lambda text: depths(text, lambda depth, ch: max(0, depth + BRACKETS.get(ch, 0))).clip(max=1),
+    'position in the line': lambda text: since(text, lambda ch: ch == '\n'),
+    'position in the word': lambda text: since(text, lambda ch: not ch.isalnum()),
+    'capital letters': lambda text: np.array([ch.isupper() for ch in text], int),
+    'distance to the last full stop': lambda text: since(text, lambda ch: ch in '.\u3002')}
 
 
 def correlation(feature, states):

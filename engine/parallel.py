@@ -102,10 +102,6 @@ class DataParallelStep:
     def __init__(self, gradient, update, group):
         self._gradient, self._update, self._group, self._sums = gradient, update, group, None
 
-    def get_shared(self):
-        """Return the shared variables of both functions, as a compiled function does."""
-        return self._gradient.get_shared() + self._update.get_shared()
-
     def __call__(self, *inputs):
         import numpy as np                                 # late, as said above
         cost, best, h1, C1, h2, C2, *gradients, size = self._gradient(*inputs)

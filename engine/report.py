@@ -36,13 +36,12 @@ OPTIONS = {
                r'text to continue; \n: line end, \t: tab, \\: backslash (default: a random character)'),
         Option('prime_file', 'FILE', None, 'file with the text to continue'),
         Option('stop', dict(type=escaped, metavar='TEXT'), '', 'end a sequence after this text (default: never)'),
-        Option('lines', bool, False, r'one sequence a line, such as names, with line ends inside of it as \n; --prime '
-               r'and --stop default to "\n". With --score: nats<TAB>characters<TAB>line for each line of the text, of '
-               'its characters and of the line end after them; it is read by itself after a line end'),
+        Option('lines', bool, False, r'one sequence a line, such as names; --prime and --stop default to "\n". With '
+               '--score: nats<TAB>characters<TAB>line of each line, read by itself, with the line end after it'),
         Option('hold', dict(action='append', type=unit, metavar='STATE:UNIT=VALUE'), None,
                'hold the cell state of a unit at a value, such as C2:44=5.0 for unit 44 of layer 2; may be repeated'),
-        Option('copies', 'TEXT', None, 'say how much of what is written, or of the text of --score, stands in this '
-               'text (a file or folder), and the longest such passage; in a page, underline the passages'),
+        Option('copies', 'TEXT', None, 'say how much of what is written, or scored, stands in this text, a file or '
+               'folder, and the longest such passage; a page underlines them'),
         Option('precision', ('float32', 'bfloat16'), 'float32', 'bfloat16: faster on some processors'),
         Option('random_seed', int, None, 'whole number that makes the text repeatable (default: a new one each time)')],
     'choice of each character': [
@@ -53,8 +52,8 @@ OPTIONS = {
     'instead of writing': [
         Option('score', 'FILE', None, 'print how well the model predicts this text'),
         Option('adapt', dict(type=float, nargs='?', const=True, metavar='RATE'), None, 'with --score: score also with '
-               'a copy of the model that learns from the text as it reads it (RATE: 0.0001, and at most 0.01, if '
-               'PARAMS has the averages of RMSprop, as the checkpoints of train.py have, otherwise 0.1)'),
+               'a copy that learns from the text as it reads it (RATE: with a checkpoint of train.py 0.0001 and at '
+               'most 0.01; if it has no averages of RMSprop, 0.1)'),
         Option('json', bool, False, 'with --score or --info: print one object of JSON'),
         Option('page', 'FILE', None, 'write a page for a browser, on the text of --score or one that the model writes'),
         Option('against', 'PARAMS2', None, 'with --page: compare with the model of another checkpoint'),
@@ -193,7 +192,6 @@ def scored(model, text, name, say, **adapting):
 
 def print_score(model, checkpoint, o):
     """Print how well the model predicts a text, and its least expected characters."""
-    import numpy as np
     from engine.model.checkpoint import how_to_adapt
     say, original = note if o.json else print, inputs(o)[1]
     whole, text, found = read(o, model.uchar, say)
@@ -204,9 +202,9 @@ def print_score(model, checkpoint, o):
         how = 'with the averages of RMSprop' if adapting['averages'] else 'by gradient descent'
         _, fields = scored(model, text, f'{o.score}, adapting at {adapting["adapt"]:g} {how}', say, **adapting)
         found['adapted'] = dict(rate=adapting['adapt'], averages=bool(adapting['averages']), **fields)
-    places = np.flatnonzero([ch not in found['unknown_characters'] for ch in whole])
+    places = [k for k, ch in enumerate(whole) if ch not in found['unknown_characters']]
     found['least_expected'] = [
-        dict(nats=float(costs[k - 1]), at=int(places[k]), character=text[k], after=text[max(0, k - CONTEXT):k])
+        dict(nats=float(costs[k - 1]), at=places[k], character=text[k], after=text[max(0, k - CONTEXT):k])
         for k in 1 + costs.argsort()[::-1][:SURPRISES]]
     if original:
         found['copies'] = copies.compare([whole], *original)

@@ -1,7 +1,4 @@
-"""Writing texts piece by piece, how their characters are drawn, and units that are held meanwhile: methods of CharLSTM.
-
-Each function takes the model first, unless its docstring says otherwise.
-"""
+"""Writing texts piece by piece, with units that are held meanwhile: methods of CharLSTM."""
 import copy
 
 import numpy as np
@@ -10,21 +7,20 @@ from engine.backend.theano_setup import theano
 from engine.kernel.cell import HOLD, held_cell
 from engine.model import checks
 from engine.model.parameters import NAMES, own_names
-from engine.training import cell_of_model, compiled, encode, finite, functions, sizes, zero_states
+from engine.model.text import encoded
+from engine.training import V, cell_of_model, compiled, finite, functions, sizes, zero_states
 
 # Characters that are drawn before they are shown: few at first, to show something soon, then more, since the kernel
 # packs the weights again for each piece.
 FIRST_PIECE, LONGEST_PIECE = 32, 1024
-METHODS = ('normal', 'argmax', 'max')
 
 
 def generate_text(model, seed='', text_length=100, method='normal', count=None, **choice):
     """Continue seed, or a random character when it is empty, to text_length characters in all.
 
     method 'normal' draws each character from the predicted distribution, 'argmax' or 'max' takes the most probable one.
-    A seed that is long enough is returned as it is. With count, the result is a list of that many texts, made together.
-    choice: temperature, top_k, top_p, stop and hold as in stream_text. Raises ValueError for arguments out of range, or
-    characters that the model does not know.
+    With count, the result is a list of that many texts, made together. choice: temperature, top_k, top_p, stop and hold
+    as in stream_text. Raises ValueError for arguments out of range, or characters that the model does not know.
     """
     pieces = stream_text(model, seed, text_length, method, 1 if count is None else count, **choice)
     texts = [''.join(parts) for parts in zip(*pieces)]
@@ -33,11 +29,9 @@ def generate_text(model, seed='', text_length=100, method='normal', count=None, 
 
 def sample(model, text_length=200):
     """Return a text of the model. Its generator stays, so that what it draws later does not change."""
-    before = model.random.bit_generator.state
-    try:
-        return generate_text(model, text_length=text_length)
-    finally:
-        model.random.bit_generator.state = before
+    writer = copy.copy(model)
+    writer.random = copy.deepcopy(model.random)
+    return generate_text(writer, text_length=text_length)
 
 
 def stream_text(model, seed='', text_length=100, method='normal', count=1, temperature=1, top_k=None, top_p=1, stop='',
@@ -45,30 +39,32 @@ def stream_text(model, seed='', text_length=100, method='normal', count=1, tempe
     """Yield what generate_text returns piece by piece, each a list of count strings, the seed first.
 
     temperature: below 1 probable characters become more probable, above 1 less; 0 takes the most probable. top_k: draw
-    from only the k most probable characters, and those as probable as the last of them. top_p: of these, draw from the
-    fewest that have this share of their probability, and again those as probable as the last. stop: a text ends with
-    the first occurrence of this string after the seed, or after the random character. hold: cell states that stay at a
-    value while the text is read and written, such as {'C2': {44: 5.0}} for unit 44 of layer 2; h follows from them.
-    Raises ValueError as generate_text does.
+    from only the k most probable characters. top_p: of these, draw from the fewest that have this share of their
+    probability. Those as probable as the last count, too. stop: end a text after this string, if it is written. hold:
+    cell states that stay at a value while the text is read and written, such as {'C2': {44: 5.0}} for unit 44 of layer
+    2; h follows from them.
     """
-    checks.choice('method', method, METHODS)
+    most = V(model)
+    checks.choice('method', method, ('normal', 'argmax', 'max'))
     checks.whole('text_length', text_length, 0)
     checks.whole('count', count, 1)
-    if not isinstance(seed, str):
-        raise ValueError(f'the seed is {seed!r:.50}: expected a string; the number of characters is text_length')
-    prime = np.repeat(encode(model, seed, 'the seed')[:, None], count, axis=1)     # (m, count)
-    if not (seed or not text_length):
-        prime = model.random.integers(len(model.uchar), size=(1, count), dtype=np.int32)
+    prime = np.repeat(encoded(seed, model.uchar, 'the seed')[:, None], count, axis=1)     # (m, count)
+    if text_length and not seed:
+        prime = model.random.integers(most, size=(1, count), dtype=np.int32)
     if not finite(model):
         raise ValueError('the parameters are not finite: take an earlier checkpoint')
-    choice, held = checked_choice(temperature, top_k, top_p, len(model.uchar)), holding(model, hold)
+    top_k = most if top_k is None else checks.whole('top_k', top_k, 1)
+    checks.real('top_p', top_p, 'above 0, at most 1', lambda v: 0 < v <= 1)
+    choice = np.array([checks.temperature(temperature), min(top_k, most), top_p], theano.config.floatX)
+    held = {} if hold is None else hold_parameters(hold, sizes(model))
     yield strings(model, prime)
     states, ends = zero_states(model, count), [''] * count
     piece, left = FIRST_PIECE, text_length - len(prime)
     while left > 0 and any(end is not None for end in ends):
         n = min(piece, left)
         bits = model.random.integers(2 ** 53, size=(n if method == 'normal' and temperature else 0, count))
-        text, *states = compiled(held(), 'sample')(prime, bits, n, choice, *states)           # (m+n, count)
+        writer = held_copy(model, held) if held else model
+        text, *states = compiled(writer, 'sample')(prime, bits, n, choice, *states)           # (m+n, count)
         written = strings(model, text[len(prime):])
         if stop:
             written, ends = zip(*[until(stop, end, string) for end, string in zip(ends, written)])
@@ -81,21 +77,10 @@ def strings(model, numbers):
     return [''.join([model.uchar[k] for k in column]) for column in numbers.T.tolist()]
 
 
-def checked_choice(temperature, top_k, top_p, V):
-    """Return the three as the array that continue_texts takes; top_k None means V. There is no model.
-
-    Raises ValueError where one is out of range.
-    """
-    temperature = checks.temperature(temperature)
-    checks.whole('top_k', V if top_k is None else top_k, 1, most=float('inf'))
-    checks.real('top_p', top_p, 'above 0, at most 1', lambda v: 0 < v <= 1)
-    return np.array([temperature, min(top_k or V, V), top_p], theano.config.floatX)
-
-
 def until(stop, before, string):
-    """Return string up to the end of the first stop, and `before` for the string that follows. There is no model.
+    """Return string up to the end of the first stop, and `before` for the string that follows.
 
-    before: the end of the text before string, in which the stop may begin; None where the text has ended.
+    before: the end of the text before string, in which the stop may begin; None if the text has ended.
     """
     if before is None:
         return '', None
@@ -105,43 +90,23 @@ def until(stop, before, string):
     return string, (before + string)[max(0, len(before + string) - len(stop) + 1):]
 
 
-# ---------------------------------------------------------------- units that are held
-
-def holding(model, hold):
-    """Return a function that returns the model to write with: itself or, with hold, a copy whose units are held.
-
-    The copy is compiled once, and shares the parameters, also while they are trained.
-    """
-    if hold is None:
-        return lambda: model
-    new = hold_parameters(hold, sizes(model))
-
-    def held():
-        made = functions(model)
-        if 'held' not in made:
-            made['held'] = held_copy(model)
-        for name, array in new.items():                    # each time: another text may be written meanwhile
-            made['held'].p[name].set_value(array)
-        return made['held']
-    return held
-
-
-def held_copy(model):
-    """Return a copy of the model with a held cell."""
-    cell, units = held_cell(cell_of_model(model)), dict(zip('12', sizes(model)))
-    held = copy.copy(model)
-    held.cell, held.cell_parameters = cell.function, dict.fromkeys(cell.own, 0)
-    functions(held)['cell'] = cell                         # its parameters have names that no cell of a user has
-    held.p = {name: model.p[name] if name in model.p else theano.shared(np.zeros(units[name[-1]], cell.dtype), name)
-              for name in (*NAMES, *own_names(cell.own))}
-    return held
+def held_copy(model, values):
+    """Return a copy of the model with a held cell, which shares its parameters. values: of HOLD, by name."""
+    made = functions(model)
+    if 'held' not in made:
+        cell, units, new = held_cell(cell_of_model(model)), dict(zip('12', sizes(model))), copy.copy(model)
+        new.cell, new.cell_parameters = cell.function, dict.fromkeys(cell.own, 0)
+        functions(new)['cell'] = cell                      # its parameters have names that no cell of a user has
+        new.p = {name: model.p[name] if name in model.p else theano.shared(np.zeros(units[name[-1]], cell.dtype), name)
+                 for name in (*NAMES, *own_names(cell.own))}
+        made['held'] = new
+    for name, array in values.items():                     # each time: another text may be written meanwhile
+        made['held'].p[name].set_value(array)
+    return made['held']
 
 
 def hold_parameters(hold, units):
-    """Return the parameters HOLD of both layers, name to array (H1,) or (H2,), for a hold such as {'C2': {44: 5.0}}.
-
-    units: H1 and H2; there is no model. Raises ValueError for other states, and for units and values out of range.
-    """
+    """Return the parameters HOLD of both layers, name to array, for a hold such as {'C2': {44: 5.0}}. units: H1, H2."""
     arrays = {name: np.zeros(units[int(name[-1]) - 1], theano.config.floatX) for name in own_names(HOLD)}
     for state, values in hold.items():
         checks.choice('the state to hold', state, ('C1', 'C2'))
@@ -149,6 +114,5 @@ def hold_parameters(hold, units):
         for unit, value in values.items():
             checks.whole(f'a unit of {state} to hold', unit, 0, len(is_held) - 1)
             is_held[unit] = 1
-            held_at[unit] = checks.real(f'the value of {state} in unit {unit}', value, 'that float32 can hold',
-                                        lambda v: abs(v) <= np.finfo(np.float32).max)
+            held_at[unit] = checks.real(f'the value of {state} in unit {unit}', value, 'to hold', lambda v: True)
     return arrays

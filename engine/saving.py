@@ -8,8 +8,9 @@ from engine.kernel.fallback import is_as_in_c
 from engine.model import checkpoint, checks
 from engine.model.parameters import NAMES, named_state, own_names, parameter_shapes, units
 from engine.run import table
+from engine.terminal import warn
 from engine.training import (STATES, Learning, arrays, cell_of_model, operations, optimiser_variables, set_parameters,
-                             set_text, set_weights, sizes, tell, versions, warn_if_truncated)
+                             set_text, sizes, updated, versions, warn_if_truncated)
 
 
 def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, drate=0.95, eps=1e-8, bptt_maxdepth=50,
@@ -98,7 +99,7 @@ def read_any(model, filename, encoding):
     stored = checkpoint.opened(filename)
     difference = cell_difference(model, stored, stored.cell['formula'])
     if difference:
-        tell(model, difference)
+        warn(difference)
     return read_checkpoint(stored, encoding)
 
 
@@ -147,7 +148,7 @@ def resume(model, filename):
         raise ValueError(f'{filename} and this model differ in precision, or in whether the parameters are averaged')
     renumber_text(model, uchar)
     set_parameters(model, p, uchar)
-    set_weights(model, state['weights_'], metadata['averaged_steps'])
+    model.weights, model.averaged_steps = updated(model.weights, state['weights_']), metadata['averaged_steps']
     for name, variable in named_state(optimiser_variables(model), model.p).items():
         variable.set_value(state[''][name])
     model.carried, validation = [

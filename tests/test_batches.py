@@ -162,8 +162,8 @@ def test_metadata_of_a_fixed_split(text_file):
     for role, content in OTHERS.items():
         digest = hashlib.sha256(content.encode('utf-8')).hexdigest()
         assert metadata[role] == dict(path=paths[role], characters=len(content), sha256=digest)
-        assert model.source(role)['sha256'] == digest
-    assert metadata['ratio_valid'] == 0 and model.source()['sha256'] == metadata['sha256']
+        assert model.text.sources[role]['sha256'] == digest
+    assert metadata['ratio_valid'] == 0 and model.text.sources['train']['sha256'] == metadata['sha256']
 
 
 # ---------------------------------------------------------------- refusals

@@ -29,7 +29,7 @@ def test_costs_are_those_of_the_checkpoints(short_run):
 
 
 def test_costs_are_those_of_score_text(stateful):
-    np.testing.assert_allclose(stateful.passage_costs(), stateful.score_text(stateful.passage()[1]), rtol=1e-5)
+    np.testing.assert_allclose(stateful.passage_costs(), stateful.score_text(stateful.text.passage[1]), rtol=1e-5)
 
 
 def test_watching_changes_nothing(stateful_model):
@@ -56,4 +56,4 @@ def test_watching_changes_nothing(stateful_model):
 def test_passage(text_file, stateful, text, ratio, valid, expected):
     other = {} if valid is None else dict(valid=text_file(valid, name='valid.txt'))
     model = prepared(text_file(text), ratio_valid=ratio, batch_size=2, seq_length=7, stateful=stateful, **other)
-    assert model.passage() == expected
+    assert model.text.passage == expected

@@ -267,18 +267,18 @@ def test_h_follows_from_the_held_C(cell, own, expected):
 # ---------------------------------------------------------------- refusals
 
 @pytest.mark.parametrize('arguments', [
-    dict(method='beam'), dict(method=None), dict(seed='Ab\n\u20ac\u202e'), dict(seed=200), dict(text_length=-1),
+    dict(method='beam'), dict(method=None), dict(seed='Ab\n\u20ac\u202e'), dict(text_length=-1),
     dict(text_length=2.5), dict(count=0), dict(temperature=-1), dict(temperature=math.nan), dict(temperature=math.inf),
     dict(top_k=0), dict(top_k=1.5), dict(top_p=0), dict(top_p=1.1), dict(top_p=math.nan), dict(hold={'C3': {0: 1}}),
     dict(hold={'h1': {0: 1}}), dict(hold={'C1': {H1: 1}}), dict(hold={'C2': {-1: 1}}), dict(hold={'C2': {0.5: 1}}),
-    dict(hold={'C2': {1: math.nan}}), dict(hold={'C2': {1: 1e39}}), dict(hold={'C2': {1: '5'}})], ids=str)
+    dict(hold={'C2': {1: math.nan}}), dict(hold={'C2': {1: '5'}})], ids=str)
 def test_arguments_that_are_refused(stateful, refused, arguments):
     with refused(ValueError):
         stateful.generate_text(**arguments)
 
 
 def test_models_that_cannot_write(stateful, refused):
-    with refused(ValueError, 'prepare_input'):
+    with refused(ValueError, 'model_setup'):
         CharLSTM().generate_text()
     stateful.p['V'].set_value(np.full((V, H2), np.nan, 'float32'))
     with refused(ValueError, 'finite'):

@@ -58,12 +58,6 @@ def test_a_line_warns_of_sequences_longer_than_the_gradient_reaches(text_file, c
         assert ('bptt_maxdepth' in capsys.readouterr().err) == warns
 
 
-def test_representation(lettered):
-    """A line for a notebook; nothing is compiled for it."""
-    assert repr(lettered) == 'CharLSTM(7 and 4 units, 11 characters, text text.txt)'
-    assert repr(CharLSTM()) == 'CharLSTM(no model, no text)' and not lettered.functions
-
-
 # ---------------------------------------------------------------- what is written can be read
 
 @pytest.mark.parametrize('floatX', ['float32', 'float64'])

@@ -128,7 +128,8 @@ def test_open_text_trains_like_a_file(text_file, path, make, name):
     models = [CharLSTM(random_seed=2) for _ in range(2)]
     with make(file) as source:
         costs = [[epoch.cost for epoch in model.fit(text, **settings)] for model, text in zip(models, (source, file))]
-    assert costs[0] == costs[1] and models[0].source()['sha256'] == models[1].source()['sha256']
+    first, second = [model.text.sources['train']['sha256'] for model in models]
+    assert costs[0] == costs[1] and first == second
     assert read_about(models[0].save_params(path))['text']['path'] == (file if name == 'the path' else name)
     with make(file) as source, make(file) as valid:
         models[0].prepare_input(source, batch_size=3, seq_length=7, verbose=False, valid=valid)
@@ -161,4 +162,4 @@ def test_unknown_encoding(text_file, lettered, path, refused, encoding):
 def test_path_of_bytes(text_file):
     path, model = text_file(POEM), CharLSTM()
     model.prepare_input(os.fsencode(path), batch_size=2, seq_length=7)
-    assert model.source()['path'] == path
+    assert model.text.sources['train']['path'] == path

@@ -22,10 +22,7 @@ def is_as_in_c(network, p, ops):
 
 
 def log_probabilities(found):
-    """Return the logarithms (T*B,V) of the probabilities of Outputs: from the scores, as probabilities become 0.
-
-    Without scores, in an edited network, the smallest number of the type stands for smaller probabilities.
-    """
+    """Return the logarithms (T*B,V) of the probabilities of Outputs, if possible from scores, as those become 0."""
     made = found.probabilities.owner
     if made is not None and isinstance(made.op, (SoftmaxCrossEntropy, tt.nnet.CrossentropySoftmaxArgmax1HotWithBias)):
         scores, bias = made.inputs[:2]
@@ -42,10 +39,9 @@ def costs_follow(found, y):
 # ---------------------------------------------------------------- writing in NumPy: characters (B,), texts (T,B)
 
 def likely(p, top_k, top_p):
-    """Return probabilities p (B,V), zero where top_k or top_p excludes a character.
+    """Return probabilities p (B,V), zero but for the top_k largest and, of these, the fewest with a share top_p.
 
-    Only the top_k most probable remain, and of these only the fewest that have a share top_p of the probability of all
-    that remain (Holtzman et al. 2020), each time with those as probable as the last.
+    Those as probable as the last stay, too (top_p: Holtzman et al. 2020).
     """
     largest_first = -np.sort(-p, axis=1)
     p = np.where(p < largest_first[:, [min(top_k, p.shape[1]) - 1]], 0, p)

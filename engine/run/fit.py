@@ -35,8 +35,9 @@ def set_up(model, o, verbose=True):
     """Let a model read its texts and get parameters by o, Options, which are completed. Return how many there are."""
     model.prepare_input(o.input, o.ratio_valid, o.batch_size, o.seq_length, verbose, o.encoding,
                         not o.no_stateful, o.valid, o.test)
+    sources = model.text.sources
     for role in ('valid', 'test'):
-        if model.group.first and model.has_text(role) and model.source(role)['sha256'] == model.source()['sha256']:
+        if model.group.first and role in sources and sources[role]['sha256'] == sources['train']['sha256']:
             warn(f'the {TITLES[role]} is the text that is learned: its costs say nothing about other texts')
     shapes = parameter_shapes(len(model.uchar), o.num_units1, o.num_units2)
     recipes.complete(o, model.n_batches['train'], sum(map(math.prod, shapes.values())))

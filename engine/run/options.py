@@ -125,6 +125,6 @@ def _take_over(o, before):
 def check_texts(o, model):
     """Raise ValueError where a text of a model is not that of the run that is resumed; o: the Options."""
     for name, then in _sources(read_about(o.resume)['text']).items():
-        if then and model.source(TEXTS[name])['sha256'] != then['sha256']:
+        if then and model.text.sources[TEXTS[name]]['sha256'] != then['sha256']:
             raise ValueError(f'{vars(o)[name]} is not the {TITLES[TEXTS[name]]} of that run, which had '
                              f'{then["characters"]:,} characters and SHA-256 {then["sha256"]}; --init starts a new run')

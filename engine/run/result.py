@@ -22,7 +22,7 @@ def to_score(options):
 def title(model, name):
     """Return what a line calls a text that is scored, and its length. name: as in to_score."""
     role, _, adapted = name.partition('_')
-    source, how = model.source(role), ', adapting' if adapted else ''
+    source, how = model.text.sources[role], ', adapting' if adapted else ''
     return f'{TITLES[role]} {base_name(source["path"])}{how}, {source["characters"]:,} characters in one stream'
 
 
@@ -48,7 +48,7 @@ def write(path, model, schedule, scores, more):
                  parameters=sum(p.get_value(borrow=True).size for p in model.p.values()),
                  best_epoch=schedule.best_epoch or None, checkpoint_epoch=schedule.best_epoch or schedule.epoch)
     for role in TITLES:
-        source = model.source(role) if model.has_text(role) else {}
+        source = model.text.sources.get(role, {})
         found.update({f'{role}_text': base_name(source['path']) if source else None,
                       f'{role}_characters': source.get('characters'), f'{role}_sha256': source.get('sha256')})
     for name in ('best_valid', 'valid', 'test', 'test_adapted'):

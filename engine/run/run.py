@@ -53,7 +53,8 @@ class Run:
         self.last_checkpoint = self._fallback = self.options.resume
         if schedule.fallback and os.path.exists(self.path(schedule.fallback)):
             self._fallback = self.path(schedule.fallback)
-        self.logs = Logs(self.path, list(model.p), self._group.broadcast(model.passage), self.options.original)
+        passage = self._group.broadcast(lambda: model.text.passage)            # only the first process has it
+        self.logs = Logs(self.path, list(model.p), passage, self.options.original)
 
     def path(self, ending):
         """Return the path of this run's file with that ending."""
