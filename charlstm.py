@@ -334,7 +334,6 @@ class CharLSTM:
         """
         while not schedule.finished:
             self.compiled('train_rmsprop')             # here, since Ctrl-C is delayed during a step
-            schedule.begin_epoch()
             seconds = characters = 0
             for i in range(schedule.batch, self.n_batches['train']):
                 self.dyn_lrate = schedule.rate_at(schedule.step)

@@ -9,7 +9,7 @@ from engine.run.picture import draw_costs
 
 nan, inf = float('nan'), float('inf')
 STEPS = [(i / 100, 3 - i / 200) for i in range(1, 201)]
-EPOCHS = [(1, 2.7, 2.6), (2, 2.2, nan)]
+EPOCHS = [(1, 2.7, 2.6, 0.01, 999), (2, 2.2, nan, 0.01, 999)]
 
 
 @pytest.fixture
@@ -30,8 +30,9 @@ def test_any_title_is_drawn(draw, title):
 
 
 @pytest.mark.parametrize('steps, epochs', [
-    ([], []), ([(0.1, nan)], [(1, nan, nan)]), ([(0, 2)], [(1, 2, nan)]), ([(0.5, nan), (1, 2)], [(1, 2, 2.1)]),
-    ([(0, 1), (1, inf)], [(1, inf, nan), (2, 1, 3)]), (STEPS * 7, [])])
+    ([], []), ([(0.1, nan)], [(1, nan, nan, 1, 9)]), ([(0, 2)], [(1, 2, nan, 1, 9)]),
+    ([(0.5, nan), (1, 2)], [(1, 2, 2.1, 1, 9)]), ([(0, 1), (1, inf)], [(1, inf, nan, 1, 9), (2, 1, 3, 1, 9)]),
+    (STEPS * 7, [])])
 def test_any_costs_are_drawn(draw, steps, epochs):
     assert (draw('H', steps, epochs) < 0.5).any()
 

@@ -9,8 +9,7 @@ from engine.run import recipe, table
 from engine.run.table import TITLES
 from engine.terminal import near, number_of
 
-LAST = 'last'                                                  # for --resume: the newest checkpoint of the run
-TEXTS = {'input': 'train', 'valid': 'valid', 'test': 'test'}   # options that name texts, and the roles of these
+LAST = 'last'                          # for --resume: the newest checkpoint of the run
 
 
 class Options:
@@ -91,16 +90,17 @@ def read_progress(path):
     progress, lp, text = map(metadata.get, ('progress', 'lp', 'text'))
     if not (lp and text and progress and 'options' in progress):
         raise ValueError(f'{path} holds no run that can be resumed; --init starts a new one from its parameters')
-    texts = {name: source and source['path'] for name, source in _sources(text).items()}
-    stored = {**table.INITIAL, **progress['options'], **lp, **text, **texts, 'no_stateful': not text['stateful'],
-              'num_units1': num_units1, 'num_units2': num_units2, 'precision': metadata['precision']}
+    train, valid, test = [source and source['path'] for source in _sources(text).values()]
+    stored = {**table.INITIAL, **progress['options'], **lp, **text, 'input': train, 'valid': valid, 'test': test,
+              'no_stateful': not text['stateful'], 'num_units1': num_units1, 'num_units2': num_units2,
+              'precision': metadata['precision']}
     options = {name: stored.get(name, table.DEFAULTS[name]) for name in table.OF_RUN}
     return {**progress, 'options': table.checked(options)}
 
 
 def _sources(text):
-    """Return what metadata of the text has on each text of a run, by the name of its option; None for no text."""
-    return {'input': text, 'valid': text.get('valid'), 'test': text.get('test')}
+    """Return path, characters and sha256 of the texts in a checkpoint's metadata, by role; None for no text."""
+    return {'train': text, 'valid': text.get('valid'), 'test': text.get('test')}
 
 
 def _take_over(o, before):
@@ -113,7 +113,7 @@ def _take_over(o, before):
     changed = {name: value for name, value in o.typed.items() if name in table.OF_RUN}
     for name, value in changed.items():
         smaller = name == 'lrate' and value < before['lrate']
-        moved = name in (*TEXTS, 'cell') and before[name] is not None
+        moved = name in ('input', 'valid', 'test', 'cell') and before[name] is not None
         if name not in table.CHANGEABLE and not (value == before[name] or smaller or moved):
             raise ValueError(f'{name} is {value}, but the run in {o.resume} had {before[name]}: when a run is resumed, '
                              + table.MAY_CHANGE)
@@ -122,8 +122,8 @@ def _take_over(o, before):
 
 
 def check_texts(o, model):
-    """Raise ValueError where a text of a model is not that of the run that is resumed; o: the Options."""
-    for name, then in _sources(read_about(o.resume)['text']).items():
-        if then and model.source(TEXTS[name])['sha256'] != then['sha256']:
-            raise ValueError(f'{vars(o)[name]} is not the {TITLES[TEXTS[name]]} of that run, which had '
+    """Raise ValueError if a text of a model is not that of the run that is resumed; o: the Options."""
+    for role, then in _sources(read_about(o.resume)['text']).items():
+        if then and model.source(role)['sha256'] != then['sha256']:
+            raise ValueError(f'{model.source(role)["path"]} is not the {TITLES[role]} of that run, which had '
                              f'{then["characters"]:,} characters and SHA-256 {then["sha256"]}; --init starts a new run')

@@ -3,27 +3,26 @@ import contextlib
 import math
 import os
 import re
-import secrets
 import sys
 
 from engine.model.parameters import read_about
 from engine.run import result
-from engine.run.logs import BEST, EPOCH, EPOCHS, INTERRUPTED, LOGS, SAMPLE_LENGTH, STEPS, Logs
+from engine.run.logs import EPOCHS, LOGS, STEPS, Logs
 from engine.run.picture import draw_costs
 from engine.run.result import RESULT
 from engine.run.schedule import FALLS, Schedule
 from engine.terminal import duration, nats_and_bits, near, script, typed, warn
 
-PICTURE = '.png'
-ENDINGS = re.compile('|'.join(map(re.escape, [*LOGS, PICTURE, RESULT, BEST, INTERRUPTED])) + r'|_epoch\d+\.npz')
-EARLY = 10         # seconds of the first epoch after which it has its first sample
+BEST, INTERRUPTED, EPOCH, PICTURE = '_best.npz', '_interrupted.npz', '_epoch{}.npz', '.png'      # endings of files
+ENDINGS = '|'.join([*map(re.escape, [*LOGS, PICTURE, RESULT, BEST, INTERRUPTED]), r'_epoch\d+\.npz'])
+EARLY = 10                 # seconds of the first epoch after which it has its first sample
+SAMPLE_LENGTH = 200        # characters
 
 
 def files_of(folder, name):
     """Return the paths of all files that runs of this name have left in a folder."""
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    return [near(os.path.join(folder, file)) for file in names
-            if file.startswith(name) and ENDINGS.fullmatch(file[len(name):])]
+    return [near(os.path.join(folder, file)) for file in names if re.fullmatch(f'{re.escape(name)}({ENDINGS})', file)]
 
 
 def checkpoints_of(folder, name):
@@ -32,9 +31,9 @@ def checkpoints_of(folder, name):
             for path in files_of(folder, name) if path.endswith('.npz')}
 
 
-def newest(folder, name):
-    """Return the furthest checkpoint of the runs of this name in a folder, or None."""
-    found = checkpoints_of(folder, name)
+def newest(folder, name, ignored=()):
+    """Return the furthest checkpoint of the runs of this name in a folder, or None. ignored: an ending."""
+    found = {path: then for path, then in checkpoints_of(folder, name).items() if not path.endswith(ignored)}
     return max(found, key=lambda path: found[path].how_far, default=None)
 
 
@@ -47,17 +46,13 @@ class Run:
 
     def __init__(self, model, schedule, name):
         self.model, self.schedule, self.options, self._group = model, schedule, schedule.options, model.group
-        self._resumed, self._drawn = bool(schedule.id), None           # _drawn: whether the last picture was
-        if not self._resumed:
-            schedule.name, schedule.id = name, secrets.token_hex(8)
-        self.last_checkpoint = self._fallback = self.options.resume
-        if schedule.fallback and os.path.exists(self.path(schedule.fallback)):
-            self._fallback = self.path(schedule.fallback)
-        self.logs = Logs(self.path, list(model.p), self._group.broadcast(model.passage), self.options.original)
+        self._where, self._draws, self.last_checkpoint = (self.options.output_dir, name), True, self.options.resume
+        self.logs = Logs(self.path, schedule.id, model.p, self._group.broadcast(model.passage), self.options.original)
 
     def path(self, ending):
         """Return the path of this run's file with that ending."""
-        return near(os.path.join(self.options.output_dir, self.schedule.name + ending))
+        folder, name = self._where
+        return near(os.path.join(folder, name + ending))
 
     def say(self, line):
         """Print a line for the user. If nobody reads it any more, the run is to stop, as after Ctrl-C."""
@@ -83,12 +78,12 @@ class Run:
 
     def _to_replace(self):
         """Return the paths of files of this name that are no earlier state of this run."""
-        where, now = (self.options.output_dir, self.schedule.name), self.schedule
-        if self._resumed:
-            return [path for path, then in checkpoints_of(*where).items()
+        now = self.schedule
+        if self.options.resume:
+            return [path for path, then in checkpoints_of(*self._where).items()
                     if then.id != now.id or then.how_far > now.how_far]
         # A run that --resume last begins may have been killed before its first checkpoint.
-        return [path for path in files_of(*where) if not ('resume' in self.options.typed and path.endswith(LOGS))]
+        return [path for path in files_of(*self._where) if not ('resume' in self.options.typed and path.endswith(LOGS))]
 
     @contextlib.contextmanager
     def open(self):
@@ -101,8 +96,7 @@ class Run:
             self._begin()
             yield
         except (KeyboardInterrupt, OSError) as error:
-            what = str(error) if isinstance(error, OSError) else ' at once: what came after is lost'
-            last = self.last_checkpoint
+            what, last = str(error) or ' at once: what came after is lost', self.last_checkpoint
             resume = f'resume it with: {self._command(last)}' if last else 'no checkpoint was written yet'
             raise type(error)(f'{what}; {resume}') from None
         finally:
@@ -110,8 +104,7 @@ class Run:
 
     def _open(self):
         self.logs.lock()
-        outdated = [] if self.schedule.finished else [self.path(RESULT)]       # which is written when the run ends
-        for path in {*self._to_replace(), *outdated}:
+        for path in [*self._to_replace(), self.path(RESULT)]:          # the result is written when the run ends
             if os.path.exists(path) and not path.endswith(LOGS):
                 os.remove(path)
         self.logs.cut(self.schedule.logs, self.options.overwrite)
@@ -146,20 +139,19 @@ class Run:
                      f'{speed:,.0f} characters/s, {duration(seconds)}')
             if self._group.first:
                 self.logs.sample(number, self.sample(f'epoch {number}'), self.model.passage_costs())
-        self._save_epoch()             # after the logs were written, whose lengths it keeps
+        self._save_epoch()             # after the logs were written, whose sizes it keeps
         if schedule.should_report:
             self._draw()
 
     def _draw(self):
-        """Draw the picture of all costs so far. If that fails, in whatever way, warn once; the run continues."""
+        """Draw the picture of all costs so far. If that fails, in whatever way, the run continues without one."""
         try:
-            self._group.broadcast(draw_costs, self.path(PICTURE), self.schedule.name, self.logs.steps,
-                                  [row[:3] for row in self.logs.epochs])
-            self._drawn = True
+            if self._draws:
+                _, name = self._where
+                self._group.broadcast(draw_costs, self.path(PICTURE), name, self.logs.steps, self.logs.epochs)
         except Exception as error:
-            if self._drawn is not False:
-                warn(f'{self.path(PICTURE)} could not be drawn: {" ".join(str(error).split())[:200]}')
-            self._drawn = False
+            self._draws = False
+            warn(f'{self.path(PICTURE)} could not be drawn: {error}')
 
     # ---- checkpoints
 
@@ -173,14 +165,11 @@ class Run:
 
     def save(self, ending):
         """Write a checkpoint of the model and of the schedule. That of an epoch removes that of an interruption."""
-        schedule, of_epoch = self.schedule, ending != INTERRUPTED
-        schedule.logs, schedule.fallback = self.logs.stored(), ending if of_epoch else schedule.fallback
-        self.last_checkpoint = self.model.save_params(self.path(ending), schedule.stored())
-        if of_epoch:
-            self._fallback = self.last_checkpoint
-            if self._group.first and os.path.exists(self.path(INTERRUPTED)):
-                os.remove(self.path(INTERRUPTED))
-        if schedule.should_report or schedule.batch:
+        self.schedule.logs = self.logs.sizes()
+        self.last_checkpoint = self.model.save_params(self.path(ending), self.schedule.stored())
+        if self._group.first and ending != INTERRUPTED and os.path.exists(self.path(INTERRUPTED)):
+            os.remove(self.path(INTERRUPTED))
+        if self.schedule.should_report or self.schedule.batch:
             self.say('saved ' + self.last_checkpoint)
 
     def best(self):
@@ -189,14 +178,14 @@ class Run:
 
     def fall_back(self, error):
         """Return to the last checkpoint of an epoch, at half the rate, after a Diverged error; ValueError: in vain."""
-        schedule, checkpoint = self.schedule, self._fallback
-        lower = ['--lrate', f'{min(self.options.lrate / 2 ** (FALLS + 1), 1e-3):g}']
+        schedule, lower = self.schedule, ['--lrate', f'{min(self.options.lrate / 2 ** (FALLS + 1), 1e-3):g}']
+        checkpoint = self._group.broadcast(newest, *self._where, INTERRUPTED) or self.options.resume
         if not checkpoint:
             raise ValueError(f'{error}: stopped; begin again with a lower rate, such as {" ".join(lower)} --overwrite')
         if self.options.original or not schedule.fall_back(self.model.resume(checkpoint)):
             raise ValueError(f'{error}: stopped; resume it at a lower rate with {self._command(checkpoint, *lower)}')
-        schedule.begin_epoch()
-        self.say(f'{error}: back to epoch {schedule.epoch} in {checkpoint}, at half the rate, {schedule.rate:.4g}')
+        self.say(f'{error}: back to epoch {schedule.epoch} in {checkpoint}, at half the rate, '
+                 f'{schedule.rate_of(schedule.epoch):.4g}')
 
     # ---- the end
 
@@ -205,22 +194,20 @@ class Run:
 
         scores: of the fixed texts, in nats by name; {} if they were not scored.
         """
-        schedule, model = self.schedule, self.model
+        schedule, model, best = self.schedule, self.model, self.best()
         complete = schedule.finished and len(scores) == len(result.to_score(self.options))
         if schedule.best_epoch:
             self.say(f'best validation cost: {nats_and_bits(schedule.best_cost)} a character, after epoch '
                      f'{schedule.best_epoch}')
         for name, nats in scores.items():
             self.say(f'{result.title(model, name)}: {nats_and_bits(nats)} a character')
-        X, speeds = model.X['train'], [row[4] for row in self.logs.epochs]
-        characters = model.batch_size * ((schedule.batches - 1) * len(X[0]) + len(X[schedule.batches - 1]))
-        known = len(speeds) >= schedule.epoch and all(speeds)          # otherwise a log was begun anew
-        found = dict(finished=complete, checkpoint=os.path.basename(self.best()),
-                     training_seconds=round(sum(characters / s for s in speeds), 3) if known else None)
-        self._group.broadcast(result.write, self.path(RESULT), model, schedule, scores, found)
-        drawn = f', drawn in {self.path(PICTURE)}' if self._drawn else ''
+        characters = model.batch_size * sum(map(len, model.X['train']))
+        seconds = sum(characters / speed for *_, speed in self.logs.epochs if speed)       # 0: an epoch without a step
+        self._group.broadcast(result.write, self.path(RESULT), model, schedule, scores, dict(
+            finished=complete, checkpoint=os.path.basename(best), training_seconds=round(seconds, 3)))
+        drawn = f', drawn in {self.path(PICTURE)}' if os.path.exists(self.path(PICTURE)) else ''
         self.say(f'costs: {self.path(STEPS)} and {self.path(EPOCHS)}{drawn}')
         self.say(f'result: {self.path(RESULT)}')
-        self.say('next: ' + script('produce_text.py', self.best(), *typed({'cell': self.options.cell})))
+        self.say('next: ' + script('produce_text.py', best, *typed({'cell': self.options.cell})))
         self.say('to resume: ' + self._command(self.last_checkpoint, *schedule.larger_limits() if complete else []))
         return complete

@@ -1,7 +1,7 @@
 """What a run has done, and what follows from it: the rate, the best epoch, patience, and when it is finished."""
 import dataclasses
 import math
-import os
+import secrets
 
 SAMPLED = 100      # steps between samples, at least
 ANNEALED = 0.05    # factor on the rate at the end of a run that anneals it
@@ -24,33 +24,20 @@ class Schedule:
     batch: int = 0               # batches of the next epoch that were read
     cost_sum: float = 0.0        # of the characters of these batches
     characters: int = 0          # in these batches
-    rate: float = 0.0            # learning rate of this epoch, without warm-up and annealing
     rate_factor: float = 1.0     # on the rate; halved each time that the run diverged
     best_cost: float = None      # of validation, after best_epoch
     best_epoch: int = 0
     stale: int = 0               # epochs since best_epoch
     fewer_epochs: int = None     # after which the run ends, if that is before options.epochs
     valid_batch_cost: float = math.nan       # of the last validation batch
-    name: str = ''               # that the names of the run's files begin with
-    id: str = ''                 # distinguishes the run from others of its name
-    logs: dict = dataclasses.field(default_factory=dict)       # their ids, and their sizes in bytes, by ending
-    fallback: str = ''           # ending of the newest checkpoint of an epoch
+    id: str = dataclasses.field(default_factory=lambda: secrets.token_hex(8))      # tells runs of one name apart
+    logs: dict = dataclasses.field(default_factory=dict)       # their sizes in bytes, by ending
 
     @classmethod
     def read(cls, progress, options=None, batches=SAMPLED):
-        """Return the Schedule in a checkpoint's progress, {} for a new run. Unknown fields are ignored.
-
-        Raise ValueError for a value of another kind, or a name that is a path: a checkpoint is untrusted.
-        """
-        schedule = cls(options, batches)
-        for field in dataclasses.fields(cls)[2:]:
-            value, kind = progress.get(field.name), (int, float) if field.type is float else field.type
-            if value is not None:
-                if not isinstance(value, kind) or isinstance(value, (int, float)) and not 0 <= value < 1e300 or (
-                        field.name == 'name' and os.path.basename(value) != value):
-                    raise ValueError(f'{field.name} of the run is {value!r:.99}: expected {field.type.__name__}')
-                setattr(schedule, field.name, value)
-        return schedule
+        """Return the Schedule in a checkpoint's progress, {} for a new run. Raise ValueError for no numbers."""
+        fields = [field for field in dataclasses.fields(cls)[2:] if progress.get(field.name) is not None]
+        return cls(options, batches, **{field.name: field.type(progress[field.name]) for field in fields})
 
     @classmethod
     def resumed(cls, options, progress, batches=SAMPLED):
@@ -63,9 +50,9 @@ class Schedule:
 
     def stored(self):
         """Return what a checkpoint keeps as the progress, without nan, which JSON does not have."""
-        fields = {name: value for name, value in vars(self).items() if name != 'batches'
-                  and not (isinstance(value, float) and not math.isfinite(value))}
-        return {**fields, 'options': {'run': self.options.run, **self.options.kept('run')}}
+        cost = self.valid_batch_cost if math.isfinite(self.valid_batch_cost) else None
+        return {**vars(self), 'valid_batch_cost': cost, 'rate': self.rate_of(self.epoch),
+                'options': {'run': self.options.run, **self.options.kept('run')}}
 
     def fall_back(self, progress):
         """Return to a checkpoint's progress, at half the rate. Return False if that has failed too often."""
@@ -76,11 +63,6 @@ class Schedule:
         return True
 
     # ---- what was done
-
-    def begin_epoch(self):
-        """Set the rate of the epoch that begins or is resumed."""
-        decays = max(0, self.epoch + 2 - self.options.lrate_decay_epoch)
-        self.rate = self.options.lrate * self.options.lrate_decay ** decays * self.rate_factor
 
     def record_step(self, cost, characters):
         """Count a step. Raise Diverged for a cost that is not finite."""
@@ -151,15 +133,20 @@ class Schedule:
         """Return whether a validation batch is evaluated before the next step. batches: how many there are."""
         return batches > 0 and self.step % self.options.valid_every == 0
 
+    def rate_of(self, epoch):
+        """Return the rate of an epoch, counted from 0, without warm-up and annealing."""
+        decays = max(0, epoch + 2 - self.options.lrate_decay_epoch)
+        return self.options.lrate * self.options.lrate_decay ** decays * self.rate_factor
+
     def rate_at(self, step):
-        """Return the rate at a step of this epoch, counted from the first step of the run.
+        """Return the rate at a step, counted from 0, of the whole run.
 
         It rises in the first `warmup` steps, and falls in a line to ANNEALED in the last ones, a share `anneal` of all.
         """
         steps, anneal = self.epochs * self.batches, self.options.anneal
         rising = min(1, (step + 1) / max(self.options.warmup, 1))
         left = (steps - step) / (anneal * steps) if anneal else 1      # of the steps that anneal; 1 and more: all
-        return self.rate * rising * (ANNEALED + (1 - ANNEALED) * min(max(left, 0), 1))
+        return self.rate_of(step // self.batches) * rising * (ANNEALED + (1 - ANNEALED) * min(max(left, 0), 1))
 
     def larger_limits(self):
         """Return the options that a finished run needs to be resumed, as typed words."""
