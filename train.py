@@ -78,7 +78,6 @@ def program(arguments):
     o, progress = group.broadcast(options.choose, vars(arguments), locate_text)
     print(f'reading {o.input}', flush=True)
     from charlstm import CharLSTM                          # which imports Theano, for a second
-    from engine.model.run_state import how_to_adapt
     from engine.backend import bfloat16, theano_setup
     from engine.run import fit, result, run as runs, schedule as schedules
     terminal.raise_again()
@@ -103,11 +102,8 @@ def program(arguments):
         steps = schedule.epochs * schedule.batches - schedule.step
         with terminal.stopped_by_signals(group), terminal.bar(steps, 'training', 'steps') as run.bar:
             learn(model, run, group)
-        scores = {}
-        if schedule.finished and not group.stop_agreed:
-            scores = group.broadcast(lambda: result.score(model, o, run.best(), how_to_adapt(run.best())))
-        complete = run.conclude(scores)
-    return terminal.EXIT_INTERRUPTED if group.stop_agreed or not complete else 0
+        run.conclude(None if group.stop_agreed else group.broadcast(result.score, model, o, run.best()))
+    return terminal.EXIT_INTERRUPTED if group.stop_agreed else 0
 
 
 if __name__ == '__main__':

@@ -86,7 +86,8 @@ def checked_choice(temperature, top_k, top_p, V):
 
     Raises ValueError where one is out of range.
     """
-    temperature = checks.temperature(temperature)
+    # All temperatures below 1e-30 mean the most probable character, in float32.
+    temperature = max(1e-30, checks.real('temperature', temperature, 'of at least 0', lambda v: v >= 0))
     checks.whole('top_k', V if top_k is None else top_k, 1, most=float('inf'))
     checks.real('top_p', top_p, 'above 0, at most 1', lambda v: 0 < v <= 1)
     return np.array([temperature, min(top_k or V, V), top_p], theano.config.floatX)

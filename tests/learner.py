@@ -38,7 +38,7 @@ class Learner:
         return [2.0, None] + [0.5] * 8
 
     def validate_batch(self):
-        return 2.5
+        return 2.5 if self.n_batches['valid'] else float('nan')
 
     def validation_costs(self):
         yield self.score(self.rates), 6

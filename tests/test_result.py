@@ -29,7 +29,7 @@ def made(folder, *words):
         (folder / f'{name}.txt').write_text(text, encoding='utf-8')
     env = quick(folder)
     result = run(TRAIN, 't.txt', 'r', *OPTIONS, '--output-dir', 'results', *words, cwd=folder, env=env)
-    return SimpleNamespace(folder=folder, env=env, out=result.stdout, said=result.stderr, results=folder / 'results',
+    return SimpleNamespace(folder=folder, env=env, out=result.stdout, results=folder / 'results',
                            result=result_of(folder))
 
 
@@ -85,13 +85,12 @@ def test_adapted_score_is_that_of_the_best_model(fixed, interpreted):
 
 
 def test_scores_of_a_run_in_bfloat16_are_those_of_produce_text(tmp_path, monkeypatch):
-    """To the last digit: both are in float32. And a text that is learned and tested with gets a line."""
+    """To the last digit: both are in float32."""
     monkeypatch.setenv(bfloat16.VARIABLE, 'emulated')
     run_of = made(tmp_path, '--test', 'valid.txt', '--precision', 'bfloat16', '--valid', 't.txt')
     for name, text in (('valid', 't.txt'), ('test', 'valid.txt')):
         said = run(PRODUCE, run_of.results / 'r_t.txt_best.npz', '--score', text, '--json', cwd=tmp_path)
         assert json.loads(said.stdout)['nats_per_character'] == run_of.result[f'{name}_nats']
-    assert re.findall('the (.*) is the text that is learned', run_of.said) == ['validation text']
 
 
 def test_result_has_what_the_readme_lists(fixed):

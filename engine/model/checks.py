@@ -8,7 +8,7 @@ LARGEST = 2 ** 31 - 1                  # that C's and Theano's int can hold
 
 
 def choice(name, value, choices):
-    """Raise ValueError unless value is one of the choices, strings."""
+    """Raise ValueError unless value is one of the choices."""
     if value not in choices:
         raise ValueError(f'{name} is {value!r}: expected one of {", ".join(map(repr, choices))}')
 
@@ -27,21 +27,11 @@ def whole(name, value, least, most=LARGEST):
     return int(value)
 
 
-def depth(name, value):
-    """Return a number of steps as an int. Raise ValueError unless it is -1, for all, or at least 1."""
-    return -1 if value == -1 else whole(name, value, 1)
-
-
 def real(name, value, expected, fits):
     """Return value as Python's float. Raise ValueError unless it is finite and fits(value); expected: that in words."""
     if not (isinstance(value, numbers.Real) and math.isfinite(value) and fits(value)):
         raise ValueError(f'{name} is {value!r}: expected a finite number {expected}')
     return float(value)                # Theano takes a np.float64 for a request to compute in that type
-
-
-def temperature(value):
-    """Return the temperature of a softmax; 0 means the most probable character, as all below 1e-30 do in float32."""
-    return max(1e-30, real('temperature', value, 'of at least 0', lambda v: v >= 0))
 
 
 def encoding(name, value):

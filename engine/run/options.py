@@ -37,9 +37,9 @@ class Options:
         if not self.run or os.path.basename(self.run) != self.run:
             raise ValueError(f'the run name {self.run!r} is part of file names: expected no path separators')
 
-    def kept(self, *places):
-        """Return the options that a checkpoint keeps in these places, a dict by name; see Option in table.py."""
-        return {name: vars(self)[name] for name, row in table.ROWS.items() if row.kept in places}
+    def kept(self, place):
+        """Return the options that a checkpoint keeps in this place, a dict by name; see Option in table.py."""
+        return {name: vars(self)[name] for name, row in table.ROWS.items() if row.kept == place}
 
     def summary(self, parameters, validates):
         """Return two lines on the model and its training. validates: whether there are validation batches."""

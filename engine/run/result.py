@@ -1,40 +1,63 @@
-"""The result of a run: a file for programs, and the scores of the texts that were named to validate and to test with.
+"""What a run leaves for people and for programs: the picture of its costs, and its result with the scores of texts.
 
-Such a text is scored once, when the run is finished, with the best model. It is read as one stream from zero states,
-and the cost is the mean over all of its characters but the first.
+The texts that were named to validate and to test with are scored once, when the run is finished, with the best model.
+Each is read as one stream from zero states, and the cost is the mean over all of its characters but the first.
 """
 import json
+import logging
+import warnings
+
+import numpy as np
 
 from engine.model.files import base_name, write_whole
-from engine.run.table import TITLES
-from engine.terminal import bar, bits
+from engine.model.run_state import how_to_adapt
+from engine.run.logs import COLUMNS
+from engine.run.table import OF_RUN, TITLES
+from engine.terminal import bar, bits, printable
 
 RESULT = '_result.json'                # ending of the file
-LEFT_OUT = 'valid', 'test', 'random_seed'      # options: paths on this computer, and a field of its own
+LEFT_OUT = 'input', 'run', 'valid', 'test', 'random_seed'      # options: paths on this computer, or fields of their own
 
 
-def to_score(options):
-    """Return the names of what is scored at the end of a run: the roles of texts, and 'test_adapted'."""
-    named = dict(valid=options.valid, test=options.test, test_adapted=options.test_adapt)
-    return [name for name in named if named[name]]
+def draw_costs(path, title, steps, epochs):
+    """Draw costs in nats a character against epochs, as a PNG. steps, epochs: rows as in Logs."""
+    logging.getLogger('matplotlib').setLevel(logging.ERROR)      # it logs about its font cache
+    from matplotlib.figure import Figure                         # pyplot would look for a backend
+    width = max(1, len(steps) // 1000)                           # steps averaged to a point, so that lines show
+    at, of_steps = np.array(steps[:len(steps) // width * width], float).reshape(-1, width, 2).mean(axis=1).T
+    epoch, cost, valid_cost, *_ = np.array(epochs, float).reshape(-1, len(COLUMNS)).T
+    figure = Figure(figsize=(8, 5))
+    axes, dots = figure.subplots(), dict(marker='o', markersize=4)
+    axes.plot(at, of_steps, color='#9ecae1', linewidth=1, label='training, a batch')
+    axes.plot(epoch - 0.5, cost, color='#08519c', label='training, mean of an epoch, at its middle', **dots)
+    if np.isfinite(valid_cost).any():
+        axes.plot(epoch, valid_cost, color='#d94801', label='validation, all batches', **dots)
+    axes.set(xlabel='epoch', ylabel='cost, nats per character', xlim=(0, None))
+    axes.set_title(printable(title).replace('$', r'\$'))         # a bare $ begins a formula
+    axes.grid(alpha=0.3)
+    axes.legend()
+    with warnings.catch_warnings(), write_whole(path) as f:
+        warnings.filterwarnings('ignore', 'Glyph')               # of a character that the font lacks, drawn as a box
+        figure.savefig(f, format='png', dpi=110, bbox_inches='tight')
 
 
 def title(model, name):
-    """Return what a line calls a text that is scored, and its length. name: as in to_score."""
+    """Return what a line calls a text that is scored, and its length. name: as in score."""
     role, _, adapted = name.partition('_')
     source, how = model.source(role), ', adapting' if adapted else ''
     return f'{TITLES[role]} {base_name(source["path"])}{how}, {source["characters"]:,} characters in one stream'
 
 
-def score(model, options, checkpoint, adapting):
-    """Return the mean costs of the texts of a model that are scored, in nats by the names of to_score.
+def score(model, options, checkpoint):
+    """Return the mean costs of the texts of a model, in nats by 'valid', 'test' and 'test_adapted', as far as named.
 
-    checkpoint: of the best model, which is scored in float32 as by produce_text.py. adapting: how score_text adapts.
+    checkpoint: of the best model, which is scored in float32 as by produce_text.py.
     """
     best, scores = type(model)(kernel=options.kernel == 'on'), {}
     best.load_params(checkpoint)
-    for name in to_score(options):
-        text, how = model.texts[name.removesuffix('_adapted')], adapting if name == 'test_adapted' else {}
+    named = dict(valid=options.valid, test=options.test, test_adapted=options.test_adapt)
+    for name in filter(named.get, named):
+        text, how = model.texts[name.removesuffix('_adapted')], how_to_adapt(checkpoint, rate=name == 'test_adapted')
         with bar(len(text), f'scoring the {title(model, name)}', 'characters') as shown:
             costs = best.score_text(text, progress=lambda costs: shown.update(len(costs)), **how)
         scores[name] = float(costs.mean(dtype='float64'))
@@ -55,7 +78,6 @@ def write(path, model, schedule, scores, more):
         cost = schedule.best_cost if name == 'best_valid' else scores.get(name)
         found.update({f'{name}_nats': cost, f'{name}_bits': None if cost is None else bits(cost)})
     found.update({f'version_{name}': version for name, version in model.versions().items()})
-    found.update({f'option_{name}': value for name, value in options.kept('run', 'lp', 'text', 'model').items()
-                  if name not in LEFT_OUT})
+    found.update({f'option_{name}': vars(options)[name] for name in OF_RUN if name not in LEFT_OUT})
     with write_whole(path) as f:
         f.write((json.dumps(found, indent=1) + '\n').encode('ascii'))

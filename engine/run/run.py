@@ -8,8 +8,7 @@ import sys
 from engine.model.parameters import read_about
 from engine.run import result
 from engine.run.logs import EPOCHS, LOGS, STEPS, Logs
-from engine.run.picture import draw_costs
-from engine.run.result import RESULT
+from engine.run.result import RESULT, draw_costs
 from engine.run.schedule import FALLS, Schedule
 from engine.terminal import duration, nats_and_bits, near, script, typed, warn
 
@@ -190,24 +189,22 @@ class Run:
     # ---- the end
 
     def conclude(self, scores):
-        """Write the result, and print it, where all is, and the next commands. Return whether nothing is left to do.
+        """Write the result, and print it, where all is, and the next commands.
 
-        scores: of the fixed texts, in nats by name; {} if they were not scored.
+        scores: of the fixed texts, in nats by name; None if the run is not finished.
         """
-        schedule, model, best = self.schedule, self.model, self.best()
-        complete = schedule.finished and len(scores) == len(result.to_score(self.options))
+        schedule, model, best, finished = self.schedule, self.model, self.best(), scores is not None
         if schedule.best_epoch:
             self.say(f'best validation cost: {nats_and_bits(schedule.best_cost)} a character, after epoch '
                      f'{schedule.best_epoch}')
-        for name, nats in scores.items():
+        for name, nats in (scores or {}).items():
             self.say(f'{result.title(model, name)}: {nats_and_bits(nats)} a character')
         characters = model.batch_size * sum(map(len, model.X['train']))
         seconds = sum(characters / speed for *_, speed in self.logs.epochs if speed)       # 0: an epoch without a step
-        self._group.broadcast(result.write, self.path(RESULT), model, schedule, scores, dict(
-            finished=complete, checkpoint=os.path.basename(best), training_seconds=round(seconds, 3)))
+        self._group.broadcast(result.write, self.path(RESULT), model, schedule, scores or {}, dict(
+            finished=finished, checkpoint=os.path.basename(best), training_seconds=round(seconds, 3)))
         drawn = f', drawn in {self.path(PICTURE)}' if os.path.exists(self.path(PICTURE)) else ''
         self.say(f'costs: {self.path(STEPS)} and {self.path(EPOCHS)}{drawn}')
         self.say(f'result: {self.path(RESULT)}')
         self.say('next: ' + script('produce_text.py', best, *typed({'cell': self.options.cell})))
-        self.say('to resume: ' + self._command(self.last_checkpoint, *schedule.larger_limits() if complete else []))
-        return complete
+        self.say('to resume: ' + self._command(self.last_checkpoint, *schedule.larger_limits() if finished else []))

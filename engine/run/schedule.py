@@ -72,19 +72,16 @@ class Schedule:
         self.cost_sum += cost * characters
         self.characters += characters
 
-    def end_epoch(self):
-        """Count an epoch. Return its mean training cost."""
+    def end_epoch(self, valid_cost):
+        """Count an epoch and its validation cost, if that is finite. Return the mean training cost."""
         cost = self.cost_sum / max(self.characters, 1)
         self.epoch, self.batch, self.cost_sum, self.characters = self.epoch + 1, 0, 0.0, 0
-        return cost
-
-    def record_validation(self, valid_cost):
-        """Record the validation cost of the epoch that ended; one that is not finite does not count."""
         if math.isfinite(valid_cost):
             self.stale += 1
             if self.best_cost is None or valid_cost < self.best_cost:
                 self.best_cost, self.best_epoch, self.stale = valid_cost, self.epoch, 0
         self.begin_fall()
+        return cost
 
     def begin_fall(self):
         """Let the rate fall early if patience ends before it falls: as if --epochs were so few that it falls now."""
@@ -128,10 +125,6 @@ class Schedule:
     def should_report(self):
         """Return whether the epoch that just ended gets a line, a sample and a picture. Few of the short epochs do."""
         return self.epoch % max(1, SAMPLED // self.batches) == 0 or self.epoch == 1 or self.finished
-
-    def should_validate(self, batches):
-        """Return whether a validation batch is evaluated before the next step. batches: how many there are."""
-        return batches > 0 and self.step % self.options.valid_every == 0
 
     def rate_of(self, epoch):
         """Return the rate of an epoch, counted from 0, without warm-up and annealing."""
