@@ -83,14 +83,13 @@ def program(arguments):
     terminal.raise_again()
     model = terminal.load_class(o.cell, CharLSTM)(o.random_seed, o.kernel == 'on', group, o.precision)
     parameters = fit.set_up(model, o)
+    schedule = schedules.Schedule.resumed(o, progress, model.n_batches['train'])
+    run = runs.Run(model, schedule)
+    group.broadcast(run.check)
     if progress:
-        group.broadcast(options.check_texts, o, model)
         model.resume(o.resume)
         print(f'resuming after epoch {progress["epoch"]}, batch {progress["batch"]}')
-    schedule = schedules.Schedule.resumed(o, progress, model.n_batches['train'])
-    run = runs.Run(model, schedule, options.run_name(o.run, o.input))
-    group.broadcast(run.check)
-    if not progress:
+    else:
         recipe.advise(o, model)
     print(o.summary(parameters, model.n_batches['valid'] > 0))
     print(f'computes on {theano_setup.computes_on(model.runs_in_c(), bfloat16.instructions(o.precision))}')

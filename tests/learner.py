@@ -85,7 +85,7 @@ def run_of(folder, model, *words, resume=None):
     """Return the Run of a Learner, run r of t.txt, which may resume from a checkpoint."""
     o, progress = settled('--warmup', 0, '--anneal', 0, *words), model.resume(resume) if resume else {}
     o.output_dir, o.resume = str(folder), resume
-    run = Run(model, Schedule.resumed(o, progress, model.n_batches['train']), 'r_t.txt')
+    run = Run(model, Schedule.resumed(o, progress, model.n_batches['train']))
     run._draw = lambda: None
     return run
 

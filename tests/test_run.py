@@ -111,7 +111,7 @@ class Results:
         return self.folder / ('r_t.txt' + ending)
 
     def resume(self):
-        return ['--resume', newest(str(self.folder), 'r_t.txt')]
+        return ['--resume', newest(SimpleNamespace(output_dir=self.folder, name='r_t.txt'))]
 
     def run(self, *words, at=None, do=('signal', int(signal.SIGKILL))):
         """Run train.py; at: function, number of the call and when, where the driver does something."""

@@ -6,7 +6,6 @@ import secrets
 from engine.model.files import base_name
 from engine.model.parameters import read_about, read_shapes, units
 from engine.run import recipe, table
-from engine.run.table import TITLES
 from engine.terminal import near, number_of
 
 LAST = 'last'                          # for --resume: the newest checkpoint of the run
@@ -41,6 +40,11 @@ class Options:
         """Return the options that a checkpoint keeps in this place, a dict by name; see Option in table.py."""
         return {name: vars(self)[name] for name, row in table.ROWS.items() if row.kept == place}
 
+    @property
+    def name(self):
+        """Return what the names of the run's files begin with."""
+        return f'{self.run}_{base_name(self.input)}'
+
     def summary(self, parameters, validates):
         """Return two lines on the model and its training. validates: whether there are validation batches."""
         cell = f', of {self.cell}' if self.cell else ''
@@ -51,11 +55,6 @@ class Options:
         return (f'2 layers of {self.num_units1} and {self.num_units2} units{cell}, {parameters:,} parameters{begins}; '
                 f'{most}{number_of(self.epochs, "epoch")}; random seed {self.random_seed}\n'
                 f'learning rate {self.lrate:g}{falling}; dropout {self.dropout:g}, dropconnect {self.dropconnect:g}')
-
-
-def run_name(run, text):
-    """Return what the names of a run's files begin with; run: the option, text: the path of the text."""
-    return f'{run}_{base_name(text)}'
 
 
 def choose(typed, find_input):
@@ -69,7 +68,7 @@ def choose(typed, find_input):
         o.input = find_input(o.input)
     if o.resume == LAST:
         from engine.run.run import newest                  # late: fit needs no files of a run
-        o.resume = newest(o.output_dir, run_name(o.run, o.input))
+        o.resume = newest(o)
         print(f'resuming from {o.resume}' if o.resume else 'this run has no checkpoint yet: a new run')
         o.init = None if o.resume else o.init              # which is for a new run
     if o.resume:
@@ -90,17 +89,12 @@ def read_progress(path):
     progress, lp, text = map(metadata.get, ('progress', 'lp', 'text'))
     if not (lp and text and progress and 'options' in progress):
         raise ValueError(f'{path} holds no run that can be resumed; --init starts a new one from its parameters')
-    train, valid, test = [source and source['path'] for source in _sources(text).values()]
+    train, valid, test = [source and source['path'] for source in (text, text['valid'], text['test'])]
     stored = {**table.INITIAL, **progress['options'], **lp, **text, 'input': train, 'valid': valid, 'test': test,
               'no_stateful': not text['stateful'], 'num_units1': num_units1, 'num_units2': num_units2,
               'precision': metadata['precision']}
     options = {name: stored.get(name, table.DEFAULTS[name]) for name in table.OF_RUN}
     return {**progress, 'options': table.checked(options)}
-
-
-def _sources(text):
-    """Return path, characters and sha256 of the texts in a checkpoint's metadata, by role; None for no text."""
-    return {'train': text, 'valid': text.get('valid'), 'test': text.get('test')}
 
 
 def _take_over(o, before):
@@ -119,11 +113,3 @@ def _take_over(o, before):
                              + table.MAY_CHANGE)
     vars(o).update({**before, **changed, 'output_dir': folder})
     o.check()
-
-
-def check_texts(o, model):
-    """Raise ValueError if a text of a model is not that of the run that is resumed; o: the Options."""
-    for role, then in _sources(read_about(o.resume)['text']).items():
-        if then and model.source(role)['sha256'] != then['sha256']:
-            raise ValueError(f'{model.source(role)["path"]} is not the {TITLES[role]} of that run, which had '
-                             f'{then["characters"]:,} characters and SHA-256 {then["sha256"]}; --init starts a new run')

@@ -78,9 +78,8 @@ def advise(o, model):
     """Print the command that starts from the bundled model, if the text is short and the model knows its characters."""
     short = model.n_batches['train'] * o.batch_size * o.seq_length < SHORT
     if short and not (o.init or o.cell or o.original or o.small):
-        counts = sum(np.bincount(x.ravel(), minlength=len(model.uchar)) for x in model.X['train'])
         known = np.isin(model.uchar, read_shapes(BUNDLED)[1])
-        if counts[known].sum() >= KNOWN * counts.sum():
+        if np.concatenate([known[x].ravel() for x in model.X['train']]).mean() >= KNOWN:
             words = typed({**o.typed, 'input': near(o.input), 'run': f'{o.run}_init', 'init': near(BUNDLED),
                            'num_units1': None, 'num_units2': None, 'initial': None, 'resume': None})
             print('a text this short gains from a model that has learned another one: ' + script('train.py', *words))

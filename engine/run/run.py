@@ -9,49 +9,55 @@ from engine.model.parameters import read_about
 from engine.run import result
 from engine.run.logs import EPOCHS, LOGS, STEPS, Logs
 from engine.run.result import RESULT, draw_costs
-from engine.run.schedule import FALLS, Schedule
+from engine.run.schedule import Schedule
+from engine.run.table import TITLES
 from engine.terminal import duration, nats_and_bits, near, script, typed, warn
 
 BEST, INTERRUPTED, EPOCH, PICTURE = '_best.npz', '_interrupted.npz', '_epoch{}.npz', '.png'      # endings of files
 ENDINGS = '|'.join([*map(re.escape, [*LOGS, PICTURE, RESULT, BEST, INTERRUPTED]), r'_epoch\d+\.npz'])
 EARLY = 10                 # seconds of the first epoch after which it has its first sample
 SAMPLE_LENGTH = 200        # characters
+FALLS = 5                  # times that a run goes back to one checkpoint, each time at half the rate, before it ends
 
 
-def files_of(folder, name):
-    """Return the paths of all files that runs of this name have left in a folder."""
-    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    return [near(os.path.join(folder, file)) for file in names if re.fullmatch(f'{re.escape(name)}({ENDINGS})', file)]
+def files_of(o):
+    """Return the paths of all files that runs of this name have left in their folder. o: the Options of one."""
+    names = sorted(os.listdir(o.output_dir)) if os.path.isdir(o.output_dir) else []
+    return [near(os.path.join(o.output_dir, file)) for file in names
+            if re.fullmatch(f'{re.escape(o.name)}({ENDINGS})', file)]
 
 
-def checkpoints_of(folder, name):
-    """Return the Schedules in the checkpoints that runs of this name have left in a folder, by their paths."""
-    return {path: Schedule.read(read_about(path).get('progress') or {})
-            for path in files_of(folder, name) if path.endswith('.npz')}
+def checkpoints_of(o):
+    """Return the progress in the checkpoints among these files, dicts by their paths."""
+    return {path: read_about(path).get('progress') or {} for path in files_of(o) if path.endswith('.npz')}
 
 
-def newest(folder, name, ignored=()):
-    """Return the furthest checkpoint of the runs of this name in a folder, or None. ignored: an ending."""
-    found = {path: then for path, then in checkpoints_of(folder, name).items() if not path.endswith(ignored)}
-    return max(found, key=lambda path: found[path].how_far, default=None)
+def how_far(progress):
+    """Return a key to compare checkpoints of a run. A smaller rate_factor is further: the run has diverged."""
+    return -progress.get('rate_factor', 1), progress.get('epoch', 0), progress.get('batch', 0)
+
+
+def newest(o, ignored=()):
+    """Return the furthest of these checkpoints, or None. ignored: an ending."""
+    found = {path: then for path, then in checkpoints_of(o).items() if not path.endswith(ignored)}
+    return max(found, key=lambda path: how_far(found[path]), default=None)
 
 
 class Run:
-    """The files of a run, by the folder and the name that they begin with. Only the first process touches them.
+    """The files of a run. Only the first process touches them.
 
     last_checkpoint: the newest that is known to be whole, or None. bar: of progress, above which lines are printed.
     """
     bar = None
 
-    def __init__(self, model, schedule, name):
+    def __init__(self, model, schedule):
         self.model, self.schedule, self.options, self._group = model, schedule, schedule.options, model.group
-        self._where, self._draws, self.last_checkpoint = (self.options.output_dir, name), True, self.options.resume
+        self.last_checkpoint, self._draws = self.options.resume, True
         self.logs = Logs(self.path, schedule.id, model.p, self._group.broadcast(model.passage), self.options.original)
 
     def path(self, ending):
         """Return the path of this run's file with that ending."""
-        folder, name = self._where
-        return near(os.path.join(folder, name + ending))
+        return near(os.path.join(self.options.output_dir, self.options.name + ending))
 
     def say(self, line):
         """Print a line for the user. If nobody reads it any more, the run is to stop, as after Ctrl-C."""
@@ -68,21 +74,25 @@ class Run:
     # ---- the start, new or resumed
 
     def check(self):
-        """Make the folder. Raise ValueError if the run would replace files of its name without --overwrite."""
-        replaced = self._to_replace()
-        if replaced and not self.options.overwrite:
-            raise ValueError(f'{replaced[0]} exists already: resume that run with --resume last, choose another run '
-                             'name, or --overwrite to drop what is further of it')
-        os.makedirs(self.options.output_dir, exist_ok=True)
-
-    def _to_replace(self):
-        """Return the paths of files of this name that are no earlier state of this run."""
-        now = self.schedule
-        if self.options.resume:
-            return [path for path, then in checkpoints_of(*self._where).items()
-                    if then.id != now.id or then.how_far > now.how_far]
-        # A run that --resume last begins may have been killed before its first checkpoint.
-        return [path for path in files_of(*self._where) if not ('resume' in self.options.typed and path.endswith(LOGS))]
+        """Make the folder. Raise ValueError if the texts of a resumed run are others, or without --overwrite if files
+        of its name would be replaced.
+        """
+        o, model, now = self.options, self.model, vars(self.schedule)
+        if o.resume:                   # an earlier state of this run stays
+            self._replaced = [path for path, then in checkpoints_of(o).items()
+                              if then.get('id') != now['id'] or how_far(then) > how_far(now)]
+            text = read_about(o.resume)['text']
+            for role, then in dict(train=text, valid=text.get('valid'), test=text.get('test')).items():
+                if then and then['sha256'] != model.source(role)['sha256']:
+                    raise ValueError(
+                        f'{model.source(role)["path"]} is not the {TITLES[role]} of that run, which had '
+                        f'{then["characters"]:,} characters and SHA-256 {then["sha256"]}; --init starts a new run')
+        else:                          # what --resume last begins may have been killed before its first checkpoint
+            self._replaced = [path for path in files_of(o) if not ('resume' in o.typed and path.endswith(LOGS))]
+        if self._replaced and not o.overwrite:
+            raise ValueError(f'{self._replaced[0]} exists already: resume that run with --resume last, choose another '
+                             'run name, or --overwrite to drop what is further of it')
+        os.makedirs(o.output_dir, exist_ok=True)
 
     @contextlib.contextmanager
     def open(self):
@@ -103,7 +113,7 @@ class Run:
 
     def _open(self):
         self.logs.lock()
-        for path in [*self._to_replace(), self.path(RESULT)]:          # the result is written when the run ends
+        for path in [*self._replaced, self.path(RESULT)]:              # the result is written when the run ends
             if os.path.exists(path) and not path.endswith(LOGS):
                 os.remove(path)
         self.logs.cut(self.schedule.logs, self.options.overwrite)
@@ -146,8 +156,8 @@ class Run:
         """Draw the picture of all costs so far. If that fails, in whatever way, the run continues without one."""
         try:
             if self._draws:
-                _, name = self._where
-                self._group.broadcast(draw_costs, self.path(PICTURE), name, self.logs.steps, self.logs.epochs)
+                self._group.broadcast(draw_costs, self.path(PICTURE), self.options.name, self.logs.steps,
+                                      self.logs.epochs)
         except Exception as error:
             self._draws = False
             warn(f'{self.path(PICTURE)} could not be drawn: {error}')
@@ -177,12 +187,15 @@ class Run:
 
     def fall_back(self, error):
         """Return to the last checkpoint of an epoch, at half the rate, after a Diverged error; ValueError: in vain."""
-        schedule, lower = self.schedule, ['--lrate', f'{min(self.options.lrate / 2 ** (FALLS + 1), 1e-3):g}']
-        checkpoint = self._group.broadcast(newest, *self._where, INTERRUPTED) or self.options.resume
+        schedule, o = self.schedule, self.options
+        lower, factor = ['--lrate', f'{min(o.lrate / 2 ** (FALLS + 1), 1e-3):g}'], schedule.rate_factor / 2
+        checkpoint = self._group.broadcast(newest, o, INTERRUPTED) or o.resume
         if not checkpoint:
             raise ValueError(f'{error}: stopped; begin again with a lower rate, such as {" ".join(lower)} --overwrite')
-        if self.options.original or not schedule.fall_back(self.model.resume(checkpoint)):
+        then = Schedule.resumed(o, self.model.resume(checkpoint), schedule.batches)
+        if o.original or factor < then.rate_factor / 2 ** FALLS:
             raise ValueError(f'{error}: stopped; resume it at a lower rate with {self._command(checkpoint, *lower)}')
+        vars(schedule).update(vars(then), rate_factor=factor)
         self.say(f'{error}: back to epoch {schedule.epoch} in {checkpoint}, at half the rate, '
                  f'{schedule.rate_of(schedule.epoch):.4g}')
 

@@ -5,7 +5,6 @@ import secrets
 
 SAMPLED = 100      # steps between samples, at least
 ANNEALED = 0.05    # factor on the rate at the end of a run that anneals it
-FALLS = 5          # times that a run goes back to one checkpoint, each time at half the rate, before it ends
 
 
 class Diverged(Exception):
@@ -34,15 +33,13 @@ class Schedule:
     logs: dict = dataclasses.field(default_factory=dict)       # their sizes in bytes, by ending
 
     @classmethod
-    def read(cls, progress, options=None, batches=SAMPLED):
-        """Return the Schedule in a checkpoint's progress, {} for a new run. Raise ValueError for no numbers."""
-        fields = [field for field in dataclasses.fields(cls)[2:] if progress.get(field.name) is not None]
-        return cls(options, batches, **{field.name: field.type(progress[field.name]) for field in fields})
+    def resumed(cls, options, progress, batches):
+        """Return the Schedule of a run that begins, {} for its progress, or that continues, maybe with other limits.
 
-    @classmethod
-    def resumed(cls, options, progress, batches=SAMPLED):
-        """Return the Schedule of a run that begins, {} for its progress, or that continues, maybe with other limits."""
-        schedule = cls.read(progress, options, batches)
+        Raise ValueError if the progress in a checkpoint has other things than numbers.
+        """
+        fields = [field for field in dataclasses.fields(cls)[2:] if progress.get(field.name) is not None]
+        schedule = cls(options, batches, **{field.name: field.type(progress[field.name]) for field in fields})
         if options.epochs != progress.get('options', {}).get('epochs'):
             schedule.fewer_epochs = None
         schedule.begin_fall()
@@ -53,14 +50,6 @@ class Schedule:
         cost = self.valid_batch_cost if math.isfinite(self.valid_batch_cost) else None
         return {**vars(self), 'valid_batch_cost': cost, 'rate': self.rate_of(self.epoch),
                 'options': {'run': self.options.run, **self.options.kept('run')}}
-
-    def fall_back(self, progress):
-        """Return to a checkpoint's progress, at half the rate. Return False if that has failed too often."""
-        then, factor = Schedule.resumed(self.options, progress, self.batches), self.rate_factor / 2
-        if factor < then.rate_factor / 2 ** FALLS:
-            return False
-        vars(self).update(vars(then), rate_factor=factor)
-        return True
 
     # ---- what was done
 
@@ -94,11 +83,6 @@ class Schedule:
     def step(self):
         """Return the number of steps that the whole run has made."""
         return self.epoch * self.batches + self.batch
-
-    @property
-    def how_far(self):
-        """Return a key to compare checkpoints of a run. A smaller rate_factor is further: the run has diverged."""
-        return -self.rate_factor, self.epoch, self.batch
 
     @property
     def epochs(self):
