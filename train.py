@@ -72,14 +72,14 @@ def learn(model, run, group):
 
 def program(arguments):
     """Run the whole program; arguments: from the command line. Return the exit status."""
-    from engine.run import options, recipe
+    from engine.run import recipe
     from text_input.fetch_novel import locate_text
     group = parallel.join()
-    o, progress = group.broadcast(options.choose, vars(arguments), locate_text)
+    o, progress = group.broadcast(recipe.choose, vars(arguments), locate_text)
     print(f'reading {o.input}', flush=True)
     from charlstm import CharLSTM                          # which imports Theano, for a second
     from engine.backend import bfloat16, theano_setup
-    from engine.run import fit, result, run as runs, schedule as schedules
+    from engine.run import fit, run as runs, schedule as schedules
     terminal.raise_again()
     model = terminal.load_class(o.cell, CharLSTM)(o.random_seed, o.kernel == 'on', group, o.precision)
     parameters = fit.set_up(model, o)
@@ -101,7 +101,7 @@ def program(arguments):
         steps = schedule.epochs * schedule.batches - schedule.step
         with terminal.stopped_by_signals(group), terminal.bar(steps, 'training', 'steps') as run.bar:
             learn(model, run, group)
-        run.conclude(None if group.stop_agreed else group.broadcast(result.score, model, o, run.best()))
+        run.conclude()
     return terminal.EXIT_INTERRUPTED if group.stop_agreed else 0
 
 

@@ -44,7 +44,9 @@ class Learning(collections.UserDict):
     """The learning parameters, which are checked when they are set: engine/run/table.py has their names and ranges."""
 
     def __setitem__(self, name, value):
-        value = table.learning(name, value)
+        if name not in table.LEARNING:
+            raise ValueError(f'{name} is no learning parameter: expected one of {", ".join(table.LEARNING)}')
+        value = table.LEARNING[name].fits(name, value)
         if name in self.data and name == 'lrate' and value != self.data[name]:
             raise ValueError(f"lp['lrate'] is only the first rate: set dyn_lrate or, in fit, schedule.rate_factor, not "
                              f'{value}')

@@ -9,8 +9,7 @@ from damage import METADATA
 from engine.model.checkpoint import Checkpoint, write
 from engine.model.parameters import NAMES
 from engine.parallel import SingleProcess
-from engine.run.options import Options
-from engine.run.recipe import complete, set_units
+from engine.run.recipe import Options, complete, set_units
 from engine.run.run import Run
 from engine.run.schedule import Schedule
 from engine.terminal import bar

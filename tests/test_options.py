@@ -8,7 +8,7 @@ import train
 from charlstm import CharLSTM
 from damage import write_checkpoint
 from engine.run import table
-from engine.run.options import Options
+from engine.run.recipe import Options
 from learner import options, settled
 from scripts import PRODUCE, ROOT, TRAIN, Compiling, assert_changes_nothing, assert_refused, run, succeeded
 

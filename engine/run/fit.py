@@ -4,7 +4,6 @@ import math
 from engine.model import checks
 from engine.model.parameters import parameter_shapes
 from engine.run import recipe as recipes
-from engine.run.options import Options
 from engine.run.schedule import Schedule
 from engine.run.table import PRESETS, ROWS
 from engine.terminal import bar, warn
@@ -50,7 +49,7 @@ def begin(model, filepath, recipe, chosen, verbose):
     if unknown:
         raise ValueError(f'fit has no option {min(unknown)}: expected one of {", ".join(OF_FIT)}')
     chosen = {name: value for name, value in chosen.items() if value is not None}
-    o = Options({**chosen, **{preset: True for preset in PRESETS if preset == recipe}, 'input': filepath})
+    o = recipes.Options({**chosen, 'original': recipe == 'original', 'small': recipe == 'small', 'input': filepath})
     o = model.group.broadcast(recipes.set_units, o)
     if model.p and model.schedule is None and o.init is None and model.group.first:
         warn('fit begins with new parameters, not with those that the model has: init=PARAMS begins with a checkpoint')

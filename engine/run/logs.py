@@ -20,11 +20,8 @@ class Logs:
     """
 
     def __init__(self, path, run_id, names, passage, original):
-        """Take a function from an ending to a path, the names of the parameters, and the passage of the model's text.
-
-        original: whether the log of the steps is as the program of 2016 wrote it, without a heading.
-        """
-        self._path, self._original, self._files, self.steps, self.epochs = path, original, {}, [], []
+        """Take a function from an ending to a path; original: whether the log of the steps is as in 2016."""
+        self._path, self._original, self.files, self.steps, self.epochs = path, original, {}, [], []
         headings = {STEPS: f'# epoch cost valid_cost {" ".join("ratio_" + name for name in names)}\n',
                     EPOCHS: f'# {" ".join(COLUMNS)}\n',
                     SAMPLES: '',
@@ -37,15 +34,15 @@ class Logs:
     def lock(self):
         """Open the logs. Raise ValueError if another process has the run."""
         for ending in LOGS:
-            self._files[ending] = open_to_append(self._path(ending))
-            lock(self._files[ending])
+            self.files[ending] = open_to_append(self._path(ending))
+            lock(self.files[ending])
 
     def cut(self, sizes, overwrite):
         """Cut the logs to their sizes at a checkpoint, {} for a new run, and begin those that are empty.
 
-        Raise ValueError if a log is not that of the checkpoint; with overwrite it is begun anew.
+        Raise ValueError for a log that is of another run or shorter; with overwrite it is begun anew.
         """
-        for ending, log in self._files.items():
+        for ending, log in self.files.items():
             heading, size, found = self._headings[ending].encode(), sizes.get(ending, 0), os.path.getsize(log.name)
             with open(log.name, 'rb') as written:
                 is_of_run = found >= size and written.read(len(heading)) == heading
@@ -57,17 +54,13 @@ class Logs:
         self.steps = rows(self._path(STEPS))[:, :2].tolist()
         self.epochs = rows(self._path(EPOCHS)).tolist()
 
-    def close(self):
-        for log in self._files.values():
-            log.close()
-
     def sizes(self):
         """Return the sizes of the logs in bytes, by ending."""
-        return {ending: os.path.getsize(self._path(ending)) for ending in self._files}
+        return {ending: os.path.getsize(self._path(ending)) for ending in self.files}
 
     def _write(self, ending, text):
-        if ending in self._files:
-            append_text(self._files[ending], text)
+        if ending in self.files:
+            append_text(self.files[ending], text)
 
     def _row(self, ending, numbers):
         self._write(ending, ' '.join(f'{float(number):.6g}' for number in numbers) + '\n')

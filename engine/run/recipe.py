@@ -1,10 +1,14 @@
-"""The options of a run that the user did not set, by the best recipe known."""
+"""The options of one run: those that the user chose, those of the run that it resumes, and the best recipe known."""
 import math
+import os
+import secrets
 
 import numpy as np
 
-from engine.terminal import BUNDLED, near, script, typed
-from engine.model.parameters import read_shapes, units
+from engine.model.files import base_name
+from engine.model.parameters import read_about, read_shapes, units
+from engine.run import table
+from engine.terminal import BUNDLED, near, number_of, script, typed
 
 UNITS = 256
 # The rate times the number of units. In steps whose size does not depend on that of the gradient, the change of a
@@ -34,10 +38,115 @@ LEARNED_BEFORE = 2 / 3                 # of that share with --init
 FEWER_EPOCHS = 1 / 4                   # otherwise fewer epochs have that share times (epochs / EPOCHS) ** FEWER_EPOCHS
 
 
+class Options:
+    """The options of a run by attribute; None: not chosen yet. typed: those that were chosen by the user, by name."""
+
+    def __init__(self, typed):
+        """Take options by name. Raise ValueError for those that are out of range or contradict each other."""
+        self.typed = table.checked(typed)
+        vars(self).update(table.DEFAULTS)
+        for name, preset in table.PRESETS.items():
+            vars(self).update(preset if typed.get(name) else {})
+        vars(self).update(self.typed)
+        if self.small and self.input is None:
+            self.input = near(table.SMALL_TEXT)
+        if self.original and self.small or self.valid is not None and 'ratio_valid' in self.typed:
+            raise ValueError('--original and --small exclude each other, and so do --valid and --ratio-valid')
+        if self.test_adapt and self.test is None:
+            raise ValueError('--test-adapt needs --test, the text to adapt to')
+        if not self.run or os.path.basename(self.run) != self.run:
+            raise ValueError(f'the run name {self.run!r} is part of file names: expected no path separators')
+        if self.valid is not None:
+            self.ratio_valid = 0.0                         # all of the input is learned from
+
+    def kept(self, place):
+        """Return the options that a checkpoint keeps in this place, a dict by name; see Option in table.py."""
+        return {name: vars(self)[name] for name, row in table.ROWS.items() if row.kept == place}
+
+    @property
+    def name(self):
+        """Return what the names of the run's files begin with."""
+        return f'{os.path.basename(self.run)}_{base_name(self.input)}'     # also of an untrusted checkpoint
+
+    def summary(self, parameters, validates):
+        """Return two lines on the model and its training. validates: whether there are validation batches."""
+        cell = f', of {self.cell}' if self.cell else ''
+        begins = f', from the parameters of {self.init}' if self.init else ''
+        most = 'up to ' if self.patience and validates else ''
+        first = math.floor(round((1 - self.anneal) * self.epochs, 6)) + 1
+        falling = f', falling from epoch {first} on' if first <= self.epochs else ''
+        return (f'2 layers of {self.num_units1} and {self.num_units2} units{cell}, {parameters:,} parameters{begins}; '
+                f'{most}{number_of(self.epochs, "epoch")}; random seed {self.random_seed}\n'
+                f'learning rate {self.lrate:g}{falling}; dropout {self.dropout:g}, dropconnect {self.dropconnect:g}')
+
+
+# ---------------------------------------------------------------- a new run, or one that is resumed
+
+def choose(typed, find_input):
+    """Return the Options of a run, and the progress of the run that is resumed, {} for a new one.
+
+    find_input: makes the path of a new run's text from what was typed, or None. Raise ValueError for options that are
+    out of range or contradict the resumed run.
+    """
+    o = Options(typed)
+    if o.resume in (None, 'last'):
+        o.input = find_input(o.input)
+    if o.resume == 'last':
+        from engine.run.run import newest                  # late: fit needs no files of a run
+        o.resume = newest(o)
+        print(f'resuming from {o.resume}' if o.resume else 'this run has no checkpoint yet: a new run')
+        o.init = None if o.resume else o.init              # which is for a new run
+    if o.resume:
+        progress = read_progress(o.resume)
+        _take_over(o, progress['options'])
+        return o, progress
+    o.random_seed = secrets.randbelow(10 ** 9) if o.random_seed is None else o.random_seed
+    return set_units(o), {}
+
+
+def read_progress(path):
+    """Return the progress of the run in a checkpoint, with all options of the run. Raise ValueError if there is none.
+
+    A checkpoint keeps an option in one place: in the progress, the learning parameters, or the metadata of the text.
+    """
+    metadata = read_about(path)
+    progress, lp, text = map(metadata.get, ('progress', 'lp', 'text'))
+    if not (lp and text and progress and 'options' in progress):
+        raise ValueError(f'{path} holds no run that can be resumed; --init starts a new one from its parameters')
+    train, valid, test = [source and source['path'] for source in (text, text['valid'], text['test'])]
+    stored = {**table.DEFAULTS, **progress['options'], **lp, **text, 'input': train, 'valid': valid, 'test': test,
+              'no_stateful': not text['stateful']}
+    return {**progress, 'options': table.checked({name: stored[name] for name in table.OF_RUN})}
+
+
+def _take_over(o, before):
+    """Give Options those of the run that they resume, a dict. Raise ValueError where a typed one contradicts it."""
+    folder = os.path.dirname(os.path.abspath(o.resume))
+    if o.init or 'output_dir' in o.typed and os.path.realpath(o.output_dir) != os.path.realpath(folder):
+        raise ValueError(f'a run is resumed in the folder of {o.resume}: leave out --init and --output-dir')
+    if before['cell'] and not o.cell:
+        raise ValueError(f'the run in {o.resume} trained the class of --cell {before["cell"]}: name it again')
+    changed = {name: value for name, value in o.typed.items() if name in table.OF_RUN}
+    for name, value in changed.items():
+        smaller = name == 'lrate' and value < before['lrate']
+        moved = name in ('input', 'valid', 'test', 'cell') and before[name] is not None
+        if name not in table.CHANGEABLE and not (value == before[name] or smaller or moved):
+            raise ValueError(f'{name} is {value}, but the run in {o.resume} had {before[name]}: when a run is resumed, '
+                             + table.MAY_CHANGE)
+    vars(o).update({**before, **changed, 'output_dir': folder})
+
+
+# ---------------------------------------------------------------- the recipe
+
 def dropout(characters, parameters):
     """Return the share of units to leave out, from the numbers of characters to learn from and of parameters."""
     ratios, shares = zip(*DROPOUT)
     return float(np.interp(math.log(parameters / characters), np.log(ratios), shares))
+
+
+def lrate(num_units1, num_units2):
+    """Return the learning rate for layers of these sizes."""
+    return min(HIGHEST, float(f'{LRATE / max(num_units1, num_units2):.2g}'))
 
 
 def set_units(o):
@@ -48,11 +157,6 @@ def set_units(o):
     o.num_units1 = o.num_units1 or UNITS
     o.num_units2 = o.num_units2 or o.num_units1
     return o
-
-
-def lrate(num_units1, num_units2):
-    """Return the learning rate for layers of these sizes."""
-    return min(HIGHEST, float(f'{LRATE / max(num_units1, num_units2):.2g}'))
 
 
 def complete(o, batches, parameters):
@@ -69,9 +173,7 @@ def complete(o, batches, parameters):
         patience=max(PATIENCE, math.ceil(patient_steps / batches)),
         save_every=SAVE_EVERY * math.ceil(epochs / (SAVE_EVERY * CHECKPOINTS)),
         lrate=lrate(o.num_units1, o.num_units2))
-    for name, value in chosen.items():
-        if getattr(o, name) is None:
-            setattr(o, name, value)
+    vars(o).update({name: value for name, value in chosen.items() if vars(o)[name] is None})
 
 
 def advise(o, model):

@@ -13,7 +13,7 @@ from engine.model.files import base_name, write_whole
 from engine.model.run_state import how_to_adapt
 from engine.run.logs import COLUMNS
 from engine.run.table import OF_RUN, TITLES
-from engine.terminal import bar, bits, printable
+from engine.terminal import bar, bits, nats_and_bits, printable
 
 RESULT = '_result.json'                # ending of the file
 LEFT_OUT = 'input', 'run', 'valid', 'test', 'random_seed'      # options: paths on this computer, or fields of their own
@@ -41,26 +41,23 @@ def draw_costs(path, title, steps, epochs):
         figure.savefig(f, format='png', dpi=110, bbox_inches='tight')
 
 
-def title(model, name):
-    """Return what a line calls a text that is scored, and its length. name: as in score."""
-    role, _, adapted = name.partition('_')
-    source, how = model.source(role), ', adapting' if adapted else ''
-    return f'{TITLES[role]} {base_name(source["path"])}{how}, {source["characters"]:,} characters in one stream'
-
-
-def score(model, options, checkpoint):
+def score(model, options, checkpoint, say):
     """Return the mean costs of the texts of a model, in nats by 'valid', 'test' and 'test_adapted', as far as named.
 
-    checkpoint: of the best model, which is scored in float32 as by produce_text.py.
+    checkpoint: of the best model, which is scored in float32 as by produce_text.py. say() gets a line on each text.
     """
     best, scores = type(model)(kernel=options.kernel == 'on'), {}
     best.load_params(checkpoint)
     named = dict(valid=options.valid, test=options.test, test_adapted=options.test_adapt)
     for name in filter(named.get, named):
-        text, how = model.texts[name.removesuffix('_adapted')], how_to_adapt(checkpoint, rate=name == 'test_adapted')
-        with bar(len(text), f'scoring the {title(model, name)}', 'characters') as shown:
+        role, adapted = name.removesuffix('_adapted'), name == 'test_adapted'
+        text, how = model.texts[role], how_to_adapt(checkpoint, rate=adapted)
+        title = (f'{TITLES[role]} {base_name(model.source(role)["path"])}{", adapting" if adapted else ""}, '
+                 f'{len(text):,} characters in one stream')
+        with bar(len(text), f'scoring the {title}', 'characters') as shown:
             costs = best.score_text(text, progress=lambda costs: shown.update(len(costs)), **how)
         scores[name] = float(costs.mean(dtype='float64'))
+        say(f'{title}: {nats_and_bits(scores[name])} a character')
     return scores
 
 

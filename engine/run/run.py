@@ -71,8 +71,6 @@ class Run:
         words = typed({'resume': checkpoint, 'cell': self.options.cell})
         return script('train.py', *words, *more, processes=self._group.size)
 
-    # ---- the start, new or resumed
-
     def check(self):
         """Make the folder. Raise ValueError if the texts of a resumed run are others, or without --overwrite if files
         of its name would be replaced.
@@ -109,7 +107,8 @@ class Run:
             resume = f'resume it with: {self._command(last)}' if last else 'no checkpoint was written yet'
             raise type(error)(f'{what}; {resume}') from None
         finally:
-            self.logs.close()
+            for log in self.logs.files.values():
+                log.close()
 
     def _open(self):
         self.logs.lock()
@@ -129,8 +128,6 @@ class Run:
         if schedule.finished:
             self.say('there is nothing left to learn in this run')
             self._draw()
-
-    # ---- an epoch
 
     def sample(self, when):
         """Print a short text of the model. Return it. The generator of the model stays."""
@@ -162,8 +159,6 @@ class Run:
             self._draws = False
             warn(f'{self.path(PICTURE)} could not be drawn: {error}')
 
-    # ---- checkpoints
-
     def _save_epoch(self):
         """Write the checkpoints that the epoch which ended should have."""
         schedule = self.schedule
@@ -181,10 +176,6 @@ class Run:
         if self.schedule.should_report or self.schedule.batch:
             self.say('saved ' + self.last_checkpoint)
 
-    def best(self):
-        """Return the path of the best checkpoint or, without validation, of the last one."""
-        return self.path(BEST) if self.schedule.best_epoch else self.last_checkpoint
-
     def fall_back(self, error):
         """Return to the last checkpoint of an epoch, at half the rate, after a Diverged error; ValueError: in vain."""
         schedule, o = self.schedule, self.options
@@ -199,22 +190,17 @@ class Run:
         self.say(f'{error}: back to epoch {schedule.epoch} in {checkpoint}, at half the rate, '
                  f'{schedule.rate_of(schedule.epoch):.4g}')
 
-    # ---- the end
-
-    def conclude(self, scores):
-        """Write the result, and print it, where all is, and the next commands.
-
-        scores: of the fixed texts, in nats by name; None if the run is not finished.
-        """
-        schedule, model, best, finished = self.schedule, self.model, self.best(), scores is not None
+    def conclude(self):
+        """Score the fixed texts if the run is finished, write the result, print where all is, and the next commands."""
+        schedule, model, group, finished = self.schedule, self.model, self._group, not self._group.stop_agreed
+        best = self.path(BEST) if schedule.best_epoch else self.last_checkpoint
         if schedule.best_epoch:
             self.say(f'best validation cost: {nats_and_bits(schedule.best_cost)} a character, after epoch '
                      f'{schedule.best_epoch}')
-        for name, nats in (scores or {}).items():
-            self.say(f'{result.title(model, name)}: {nats_and_bits(nats)} a character')
+        scores = group.broadcast(result.score, model, self.options, best, self.say) if finished else {}
         characters = model.batch_size * sum(map(len, model.X['train']))
         seconds = sum(characters / speed for *_, speed in self.logs.epochs if speed)       # 0: an epoch without a step
-        self._group.broadcast(result.write, self.path(RESULT), model, schedule, scores or {}, dict(
+        group.broadcast(result.write, self.path(RESULT), model, schedule, scores, dict(
             finished=finished, checkpoint=os.path.basename(best), training_seconds=round(seconds, 3)))
         drawn = f', drawn in {self.path(PICTURE)}' if os.path.exists(self.path(PICTURE)) else ''
         self.say(f'costs: {self.path(STEPS)} and {self.path(EPOCHS)}{drawn}')

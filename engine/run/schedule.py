@@ -51,8 +51,6 @@ class Schedule:
         return {**vars(self), 'valid_batch_cost': cost, 'rate': self.rate_of(self.epoch),
                 'options': {'run': self.options.run, **self.options.kept('run')}}
 
-    # ---- what was done
-
     def record_step(self, cost, characters):
         """Count a step. Raise Diverged for a cost that is not finite."""
         if not math.isfinite(cost):
@@ -76,8 +74,6 @@ class Schedule:
         """Let the rate fall early if patience ends before it falls: as if --epochs were so few that it falls now."""
         if 0 < self.options.patience <= self.stale and self.epoch < self.epochs_before_fall:
             self.fewer_epochs = math.ceil(round(self.epoch / (1 - self.options.anneal), 6))
-
-    # ---- what comes next
 
     @property
     def step(self):

@@ -23,8 +23,8 @@ class Option(NamedTuple):
     kind: int, float, bool for a flag, a tuple of choices, how a string is named in the help, or a dict for argparse.
     default: None if it depends on other options and on the text. fits: a function of name and value, which returns the
     value as Python's own or raises ValueError. original, small: the value in these recipes; None for the default.
-    kept: where a checkpoint keeps it: 'run' (its progress), 'lp', 'text', 'model', or None, if it is of one start of
-    the script. of_fit: whether CharLSTM.fit takes it.
+    kept: where a checkpoint keeps it: 'run' (its progress), 'lp', 'text', or None, if it is of one start of the script.
+    of_fit: whether CharLSTM.fit takes it.
     """
     name: str
     kind: Any
@@ -60,7 +60,6 @@ BELOW_1 = _real('from 0 to below 1', lambda v: 0 <= v < 1)
 LEFT_OUT = _real('0, or from 0.00001 to 0.9999', lambda v: v == 0 or 1e-5 <= v <= 0.9999)   # rounded to a 65,536th
 
 _text = functools.partial(Option, kept='text')
-_model = functools.partial(Option, kept='model')
 _lp = functools.partial(Option, kept='lp')
 _start = functools.partial(Option, kept=None, of_fit=False)
 
@@ -79,8 +78,8 @@ OPTIONS = {
         _text('no_stateful', bool, False, 'start every batch from zero states, as the original does, instead of '
               'reading each long piece of the text from batch to batch', original=True)],
     'model': [
-        _model('num_units1', int, None, 'units of layer 1 (default: 256, or those of --init)', count(1), small=64),
-        _model('num_units2', int, None, 'units of layer 2 (default: those of layer 1, or of --init)', count(1)),
+        Option('num_units1', int, None, 'units of layer 1 (default: 256, or those of --init)', count(1), small=64),
+        Option('num_units2', int, None, 'units of layer 2 (default: those of layer 1, or of --init)', count(1)),
         Option('cell', 'FILE:CLASS', None, 'subclass of CharLSTM with its own cell or optimiser; name it again to '
                'resume its runs and to use its checkpoints (default: CharLSTM itself)', of_fit=False),
         Option('initial', ('original', 'chrono'), 'chrono', 'initial values; original: forget gates have bias 1; '
@@ -97,7 +96,7 @@ OPTIONS = {
         _lp('average', float, 0.999, 'decay of the running average of the parameters, which is validated, saved and '
             'used to write; smaller in the first 10,000 steps; 0: none', BELOW_1, 0.0),
         Option('kernel', ('on', 'off'), 'on', 'off: theano.scan in its place, many times slower', of_fit=False),
-        _model('precision', ('float32', 'bfloat16'), 'float32', 'bfloat16: round the inputs of matrix products, sum in '
+        Option('precision', ('float32', 'bfloat16'), 'float32', 'bfloat16: round the inputs of matrix products, sum in '
                'float32; faster on some processors', of_fit=False),
         Option('random_seed', int, None, 'whole number that makes a run repeatable (default: a new one, which is '
                'printed and stored)', count(0, math.inf), of_fit=False)],
@@ -155,10 +154,3 @@ INITIAL = {name: PRESETS['original'].get(name, row.default) for name, row in LEA
 def checked(options):
     """Return options by name as Python's own values. Raise ValueError if one is out of range."""
     return {name: ROWS[name].checked(value) if name in ROWS else value for name, value in options.items()}
-
-
-def learning(name, value):
-    """Return a learning parameter as Python's own number. Raise ValueError for another name or one out of range."""
-    if name not in LEARNING:
-        raise ValueError(f'{name} is no learning parameter: expected one of {", ".join(LEARNING)}')
-    return LEARNING[name].fits(name, value)
