@@ -46,7 +46,7 @@ class Learning(collections.UserDict):
     def __setitem__(self, name, value):
         if name not in table.LEARNING:
             raise ValueError(f'{name} is no learning parameter: expected one of {", ".join(table.LEARNING)}')
-        value = table.LEARNING[name].fits(name, value)
+        value = table.LEARNING[name].checked(value)
         if name in self.data and name == 'lrate' and value != self.data[name]:
             raise ValueError(f"lp['lrate'] is only the first rate: set dyn_lrate or, in fit, schedule.rate_factor, not "
                              f'{value}')

@@ -5,7 +5,7 @@ import warnings
 import pytest
 from matplotlib.image import imread
 
-from engine.run.result import draw_costs
+from engine.run.logs import draw_costs
 
 nan, inf = float('nan'), float('inf')
 STEPS = [(i / 100, 3 - i / 200) for i in range(1, 201)]

@@ -1,5 +1,6 @@
-"""The logs of a run: how they look, and how they are written and read."""
+"""The logs of a run: how they are written, drawn and read."""
 import json
+import logging
 import math
 import os
 import re
@@ -7,7 +8,8 @@ import warnings
 
 import numpy as np
 
-from engine.model.files import append_text, lock, named, open_to_append
+from engine.model.files import append_text, lock, named, open_to_append, write_whole
+from engine.terminal import printable
 
 STEPS, EPOCHS, SAMPLES, PASSAGE = LOGS = '.out', '_epochs.out', '_samples.txt', '_passage.out'    # endings of the logs
 COLUMNS = 'epoch', 'cost', 'valid_cost', 'lrate', 'characters_per_second'      # of EPOCHS, for the fields of an Epoch
@@ -85,6 +87,28 @@ class Logs:
         """Log what the model writes after an epoch, and the costs of the passage."""
         self._write(SAMPLES, f'# epoch {epoch}:\n{text}\n\n')
         self._row(PASSAGE, [epoch, *costs])
+
+
+def draw_costs(path, title, steps, epochs):
+    """Draw costs in nats a character against epochs, as a PNG. steps, epochs: as in Logs."""
+    logging.getLogger('matplotlib').setLevel(logging.ERROR)      # it logs about its font cache
+    from matplotlib.figure import Figure                         # pyplot would look for a backend
+    width = max(1, len(steps) // 1000)                           # steps averaged to a point, so that lines show
+    at, of_steps = np.array(steps[:len(steps) // width * width], float).reshape(-1, width, 2).mean(axis=1).T
+    epoch, cost, valid_cost, *_ = np.array(epochs, float).reshape(-1, len(COLUMNS)).T
+    figure = Figure(figsize=(8, 5))
+    axes, dots = figure.subplots(), dict(marker='o', markersize=4)
+    axes.plot(at, of_steps, color='#9ecae1', linewidth=1, label='training, a batch')
+    axes.plot(epoch - 0.5, cost, color='#08519c', label='training, mean of an epoch, at its middle', **dots)
+    if np.isfinite(valid_cost).any():
+        axes.plot(epoch, valid_cost, color='#d94801', label='validation, all batches', **dots)
+    axes.set(xlabel='epoch', ylabel='cost, nats per character', xlim=(0, None))
+    axes.set_title(printable(title).replace('$', r'\$'))         # a bare $ begins a formula
+    axes.grid(alpha=0.3)
+    axes.legend()
+    with warnings.catch_warnings(), write_whole(path) as f:
+        warnings.filterwarnings('ignore', 'Glyph')               # of a character that the font lacks, drawn as a box
+        figure.savefig(f, format='png', dpi=110, bbox_inches='tight')
 
 
 # ---------------------------------------------------------------- reading, for a page; errors are OSError or ValueError

@@ -1,19 +1,22 @@
 """The files of one run: checkpoints, logs, result and picture. While a Run is open no other process can have it."""
 import contextlib
+import json
 import math
 import os
 import re
 import sys
 
+from engine.model.files import base_name, write_whole
 from engine.model.parameters import read_about
-from engine.run import result
-from engine.run.logs import EPOCHS, LOGS, STEPS, Logs
-from engine.run.result import RESULT, draw_costs
+from engine.model.run_state import how_to_adapt
+from engine.run.logs import EPOCHS, LOGS, STEPS, Logs, draw_costs
 from engine.run.schedule import Schedule
-from engine.run.table import TITLES
-from engine.terminal import duration, nats_and_bits, near, script, typed, warn
+from engine.run.table import OF_RUN, TITLES
+from engine.terminal import bar, bits, duration, nats_and_bits, near, script, typed, warn
 
-BEST, INTERRUPTED, EPOCH, PICTURE = '_best.npz', '_interrupted.npz', '_epoch{}.npz', '.png'      # endings of files
+BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # endings of checkpoints
+PICTURE, RESULT = '.png', '_result.json'
+NOT_IN_RESULT = 'input', 'run', 'valid', 'test', 'random_seed'      # options: paths on this computer, or own fields
 ENDINGS = '|'.join([*map(re.escape, [*LOGS, PICTURE, RESULT, BEST, INTERRUPTED]), r'_epoch\d+\.npz'])
 EARLY = 10                 # seconds of the first epoch after which it has its first sample
 SAMPLE_LENGTH = 200        # characters
@@ -192,18 +195,58 @@ class Run:
 
     def conclude(self):
         """Score the fixed texts if the run is finished, write the result, print where all is, and the next commands."""
-        schedule, model, group, finished = self.schedule, self.model, self._group, not self._group.stop_agreed
+        schedule, group, finished = self.schedule, self._group, not self._group.stop_agreed
         best = self.path(BEST) if schedule.best_epoch else self.last_checkpoint
         if schedule.best_epoch:
             self.say(f'best validation cost: {nats_and_bits(schedule.best_cost)} a character, after epoch '
                      f'{schedule.best_epoch}')
-        scores = group.broadcast(result.score, model, self.options, best, self.say) if finished else {}
-        characters = model.batch_size * sum(map(len, model.X['train']))
-        seconds = sum(characters / speed for *_, speed in self.logs.epochs if speed)       # 0: an epoch without a step
-        group.broadcast(result.write, self.path(RESULT), model, schedule, scores, dict(
-            finished=finished, checkpoint=os.path.basename(best), training_seconds=round(seconds, 3)))
+        scores = group.broadcast(self._score, best) if finished else {}
+        group.broadcast(self._write_result, scores, best)
         drawn = f', drawn in {self.path(PICTURE)}' if os.path.exists(self.path(PICTURE)) else ''
         self.say(f'costs: {self.path(STEPS)} and {self.path(EPOCHS)}{drawn}')
         self.say(f'result: {self.path(RESULT)}')
         self.say('next: ' + script('produce_text.py', best, *typed({'cell': self.options.cell})))
         self.say('to resume: ' + self._command(self.last_checkpoint, *schedule.larger_limits() if finished else []))
+
+    def _score(self, checkpoint):
+        """Print and return the mean costs of the texts that were named to validate and to test with, in nats by name.
+
+        Each is read as one stream from zero states, in float32 as by produce_text.py, with the best model; the mean is
+        over all characters but the first.
+        """
+        model, o, scores = self.model, self.options, {}
+        best = type(model)(kernel=o.kernel == 'on')
+        best.load_params(checkpoint)
+        named = dict(valid=o.valid, test=o.test, test_adapted=o.test_adapt)
+        for name in filter(named.get, named):
+            role, adapted = name.removesuffix('_adapted'), name == 'test_adapted'
+            text, how = model.texts[role], how_to_adapt(checkpoint, rate=adapted)
+            title = (f'{TITLES[role]} {base_name(model.source(role)["path"])}{", adapting" if adapted else ""}, '
+                     f'{len(text):,} characters in one stream')
+            with bar(len(text), f'scoring the {title}', 'characters') as shown:
+                costs = best.score_text(text, progress=lambda costs: shown.update(len(costs)), **how)
+            scores[name] = float(costs.mean(dtype='float64'))
+            self.say(f'{title}: {nats_and_bits(scores[name])} a character')
+        return scores
+
+    def _write_result(self, scores, checkpoint):
+        """Write a flat dict, in which missing values are None. scores: in nats by name; checkpoint: the best."""
+        model, schedule, o = self.model, self.schedule, self.options
+        characters = model.batch_size * sum(map(len, model.X['train']))
+        seconds = sum(characters / speed for *_, speed in self.logs.epochs if speed)       # 0: an epoch without a step
+        found = dict(
+            finished=not self._group.stop_agreed, checkpoint=os.path.basename(checkpoint),
+            training_seconds=round(seconds, 3), id=schedule.id, run=o.run, random_seed=o.random_seed,
+            epochs=schedule.epoch, parameters=sum(p.get_value(borrow=True).size for p in model.p.values()),
+            best_epoch=schedule.best_epoch or None, checkpoint_epoch=schedule.best_epoch or schedule.epoch)
+        for role in TITLES:
+            source = model.source(role) if model.has_text(role) else {}
+            found.update({f'{role}_text': base_name(source['path']) if source else None,
+                          f'{role}_characters': source.get('characters'), f'{role}_sha256': source.get('sha256')})
+        for name in ('best_valid', 'valid', 'test', 'test_adapted'):
+            cost = schedule.best_cost if name == 'best_valid' else scores.get(name)
+            found.update({f'{name}_nats': cost, f'{name}_bits': None if cost is None else bits(cost)})
+        found.update({f'version_{name}': version for name, version in model.versions().items()})
+        found.update({f'option_{name}': vars(o)[name] for name in OF_RUN if name not in NOT_IN_RESULT})
+        with write_whole(self.path(RESULT)) as f:
+            f.write((json.dumps(found, indent=1) + '\n').encode('ascii'))
