@@ -25,10 +25,9 @@ PATIENCE, PATIENT_STEPS = 6, 1150
 SOONER = 1 / 3                             # of PATIENT_STEPS with --init: such a model is at its best sooner
 SAVE_EVERY, CHECKPOINTS = 10, 100          # epochs between checkpoints, but more where there would be more checkpoints
 
-# The share of units to leave out, by the parameters for each character to learn from: more, where a text could be
-# learned by heart. Between the points it is interpolated, linearly in the logarithm of their number. Each point but the
-# last was the best, or as good as the best, of several shares (tests/benchmarks/README.md): that at 1.3 on Python's
-# library, the others on English texts.
+# The share of units to leave out, by the parameters for each character to learn from, in whose logarithm it is linear
+# between the points. Each point but the last was the best, or as good as the best, of several shares
+# (tests/benchmarks/README.md): that at 1.3 on Python's library, the others on English texts.
 DROPOUT = ((0.1, 0.02), (0.25, 0.05),  # 2x128 units and 2.6 million characters, and 1 million
            (0.35, 0.1),                # 2x256 and 2.6 million
            (0.87, 0.15), (1.3, 0.25),  # 2x256 and 1 million, and 0.7 million of Python's library

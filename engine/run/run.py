@@ -51,11 +51,10 @@ class Run:
 
     last_checkpoint: the newest that is known to be whole, or None. bar: of progress, above which lines are printed.
     """
-    bar = None
 
     def __init__(self, model, schedule):
         self.model, self.schedule, self.options, self._group = model, schedule, schedule.options, model.group
-        self.last_checkpoint, self._draws = self.options.resume, True
+        self.bar, self.last_checkpoint, self._draws = None, self.options.resume, True
         self.logs = Logs(self.path, schedule.id, model.p, self._group.broadcast(model.passage), self.options.original)
 
     def path(self, ending):
@@ -75,9 +74,7 @@ class Run:
         return script('train.py', *words, *more, processes=self._group.size)
 
     def check(self):
-        """Make the folder. Raise ValueError if the texts of a resumed run are others, or without --overwrite if files
-        of its name would be replaced.
-        """
+        """Make the folder. Raise ValueError for other texts than those of the resumed run, and for files to replace."""
         o, model, now = self.options, self.model, vars(self.schedule)
         if o.resume:                   # an earlier state of this run stays
             self._replaced = [path for path, then in checkpoints_of(o).items()
@@ -97,18 +94,15 @@ class Run:
 
     @contextlib.contextmanager
     def open(self):
-        """Keep the logs open inside: new ones or, in a run that is resumed, as they were at its checkpoint.
-
-        An OSError or KeyboardInterrupt inside also says how the run can be resumed.
-        """
+        """Keep the logs open inside: new ones or, in a run that is resumed, as they were at its checkpoint."""
         try:
             self._group.broadcast(self._open)
             self._begin()
             yield
-        except (KeyboardInterrupt, OSError) as error:
-            what, last = str(error) or ' at once: what came after is lost', self.last_checkpoint
-            resume = f'resume it with: {self._command(last)}' if last else 'no checkpoint was written yet'
-            raise type(error)(f'{what}; {resume}') from None
+        except (KeyboardInterrupt, OSError):
+            if self.last_checkpoint:
+                self.say('to resume: ' + self._command(self.last_checkpoint))
+            raise
         finally:
             for log in self.logs.files.values():
                 log.close()
@@ -181,14 +175,11 @@ class Run:
 
     def fall_back(self, error):
         """Return to the last checkpoint of an epoch, at half the rate, after a Diverged error; ValueError: in vain."""
-        schedule, o = self.schedule, self.options
-        lower, factor = ['--lrate', f'{min(o.lrate / 2 ** (FALLS + 1), 1e-3):g}'], schedule.rate_factor / 2
+        schedule, o, factor = self.schedule, self.options, self.schedule.rate_factor / 2
         checkpoint = self._group.broadcast(newest, o, INTERRUPTED) or o.resume
-        if not checkpoint:
-            raise ValueError(f'{error}: stopped; begin again with a lower rate, such as {" ".join(lower)} --overwrite')
-        then = Schedule.resumed(o, self.model.resume(checkpoint), schedule.batches)
-        if o.original or factor < then.rate_factor / 2 ** FALLS:
-            raise ValueError(f'{error}: stopped; resume it at a lower rate with {self._command(checkpoint, *lower)}')
+        then = checkpoint and Schedule.resumed(o, self.model.resume(checkpoint), schedule.batches)
+        if not then or o.original or factor < then.rate_factor / 2 ** FALLS:
+            raise ValueError(f'{error}: stopped; begin again or --resume last, with a lower --lrate than {o.lrate:g}')
         vars(schedule).update(vars(then), rate_factor=factor)
         self.say(f'{error}: back to epoch {schedule.epoch} in {checkpoint}, at half the rate, '
                  f'{schedule.rate_of(schedule.epoch):.4g}')
@@ -209,10 +200,9 @@ class Run:
         self.say('to resume: ' + self._command(self.last_checkpoint, *schedule.larger_limits() if finished else []))
 
     def _score(self, checkpoint):
-        """Print and return the mean costs of the texts that were named to validate and to test with, in nats by name.
+        """Print and return the mean costs of the texts to validate and to test with that were named, in nats by name.
 
-        Each is read as one stream from zero states, in float32 as by produce_text.py, with the best model; the mean is
-        over all characters but the first.
+        Each is read as one stream from zero states by the best model, in float32 as by produce_text.py.
         """
         model, o, scores = self.model, self.options, {}
         best = type(model)(kernel=o.kernel == 'on')

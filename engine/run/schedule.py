@@ -34,10 +34,7 @@ class Schedule:
 
     @classmethod
     def resumed(cls, options, progress, batches):
-        """Return the Schedule of a run that begins, {} for its progress, or that continues, maybe with other limits.
-
-        Raise ValueError if the progress in a checkpoint has other things than numbers.
-        """
+        """Return the Schedule of a run that begins, {} for its progress, or that continues, maybe with other limits."""
         fields = [field for field in dataclasses.fields(cls)[2:] if progress.get(field.name) is not None]
         schedule = cls(options, batches, **{field.name: field.type(progress[field.name]) for field in fields})
         if options.epochs != progress.get('options', {}).get('epochs'):

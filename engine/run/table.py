@@ -1,8 +1,7 @@
 """The options of train.py, of CharLSTM.fit and of model_setup, each declared once.
 
 For a new learning parameter, add a row here, and use it where lp is read, in charlstm.py. --help, the checks, the
-checkpoints, --info, fit, and model_setup all take it from the row. Older checkpoints get its value of INITIAL, which
-should therefore leave training as it was.
+checkpoints, --info, fit, and model_setup all take it from the row.
 """
 import functools
 import math
