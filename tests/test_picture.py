@@ -1,6 +1,7 @@
 """The picture of a run's costs: any title, any costs. What is drawn is read back from the PNG."""
 import os
 import warnings
+from types import SimpleNamespace
 
 import pytest
 from matplotlib.image import imread
@@ -18,7 +19,7 @@ def draw(tmp_path):
     def draw(title='r_t.txt', steps=STEPS, epochs=EPOCHS):
         with warnings.catch_warnings():
             warnings.simplefilter('error')
-            draw_costs(tmp_path / 'p.png', title, steps, epochs)
+            draw_costs(tmp_path / 'p.png', title, SimpleNamespace(steps=steps, epochs=epochs))
         assert os.listdir(tmp_path) == ['p.png']
         return imread(str(tmp_path / 'p.png'))[:, :, :3].mean(axis=2)
     return draw

@@ -4,8 +4,6 @@ import math
 import numbers
 import re
 
-LARGEST = 2 ** 31 - 1                  # that C's and Theano's int can hold
-
 
 def choice(name, value, choices):
     """Raise ValueError unless value is one of the choices."""
@@ -20,7 +18,7 @@ def flag(name, value):
     return value
 
 
-def whole(name, value, least, most=LARGEST):
+def whole(name, value, least, most=2 ** 31 - 1):           # the largest that C's and Theano's int can hold
     """Return value as an int. Raise ValueError unless it is a whole number from `least` to `most`."""
     if not (isinstance(value, numbers.Integral) and least <= value <= most):
         raise ValueError(f'{name} is {value!r}: expected a whole number, at least {least} and at most {most:,}')
@@ -47,8 +45,7 @@ def characters(name, values, V):
     """Return character numbers as int32 (T,B), from shape (T,B) or (T,). Raise ValueError unless all are below V."""
     import numpy as np
     values = np.asarray(values)
-    if not (values.size and values.dtype.kind in 'iu' and values.ndim in (1, 2) and 0 <= values.min()
-            and values.max() < V):
+    if not (values.size and values.dtype.kind in 'iu' and values.ndim < 3 and 0 <= values.min() <= values.max() < V):
         raise ValueError(f'{name} has type {values.dtype} and shape {values.shape}: expected numbers below {V}, (T,B)')
     return values.astype(np.int32).reshape(len(values), -1)
 

@@ -3,7 +3,7 @@ import math
 
 from engine.model import checks
 from engine.model.parameters import parameter_shapes
-from engine.run import recipe as recipes
+from engine.run.recipe import Options, complete, set_units
 from engine.run.schedule import Schedule
 from engine.run.table import PRESETS, ROWS
 from engine.terminal import bar, warn
@@ -23,10 +23,20 @@ def fit(model, filepath=None, recipe='default', verbose=True, **options):
     options out of range and for a text that is too short or not in its encoding; OSError where it cannot be read;
     Diverged where costs are no longer finite.
     """
-    if filepath is not None or recipe == 'small':
-        model.schedule, model.best = begin(model, filepath, recipe, options, verbose), None
-    elif options or recipe != 'default' or model.schedule is None:
-        raise ValueError('fit continues a run with its own options, and there is none: expected a text')
+    if filepath is None and recipe != 'small':
+        if options or recipe != 'default' or model.schedule is None:
+            raise ValueError('fit continues a run with its own options, and there is none: expected a text')
+        return epochs(model, model.schedule, verbose)
+    checks.choice('recipe', recipe, ('default', *PRESETS))
+    for name in options.keys() - OF_FIT:
+        raise ValueError(f'fit has no option {name}: expected one of {", ".join(OF_FIT)}')
+    chosen = {name: value for name, value in options.items() if value is not None}
+    o = Options({**chosen, 'original': recipe == 'original', 'small': recipe == 'small', 'input': filepath})
+    o = model.group.broadcast(set_units, o)
+    if model.p and model.schedule is None and o.init is None and model.group.first:
+        warn('fit begins with new parameters, not with those that the model has: init=PARAMS begins with a checkpoint')
+    set_up(model, o, verbose)
+    model.schedule, model.best = Schedule.resumed(o, {}, model.n_batches['train']), None
     return epochs(model, model.schedule, verbose)
 
 
@@ -35,26 +45,11 @@ def set_up(model, o, verbose=True):
     model.prepare_input(o.input, o.ratio_valid, o.batch_size, o.seq_length, verbose, o.encoding,
                         not o.no_stateful, o.valid, o.test)
     shapes = parameter_shapes(len(model.uchar), o.num_units1, o.num_units2)
-    recipes.complete(o, model.n_batches['train'], sum(map(math.prod, shapes.values())))
+    complete(o, model.n_batches['train'], sum(map(math.prod, shapes.values())))
     model.model_setup(num_units1=o.num_units1, num_units2=o.num_units2, initial=o.initial, **o.kept('lp'))
     if o.init is not None:
         model.init_params(o.init, o.encoding)
     return sum(p.get_value(borrow=True).size for p in model.p.values())
-
-
-def begin(model, filepath, recipe, chosen, verbose):
-    """Set a model up as CharLSTM.fit says. Return the Schedule of its training. chosen: options by name."""
-    checks.choice('recipe', recipe, ('default', *PRESETS))
-    unknown = chosen.keys() - OF_FIT
-    if unknown:
-        raise ValueError(f'fit has no option {min(unknown)}: expected one of {", ".join(OF_FIT)}')
-    chosen = {name: value for name, value in chosen.items() if value is not None}
-    o = recipes.Options({**chosen, 'original': recipe == 'original', 'small': recipe == 'small', 'input': filepath})
-    o = model.group.broadcast(recipes.set_units, o)
-    if model.p and model.schedule is None and o.init is None and model.group.first:
-        warn('fit begins with new parameters, not with those that the model has: init=PARAMS begins with a checkpoint')
-    set_up(model, o, verbose)
-    return Schedule.resumed(o, {}, model.n_batches['train'])
 
 
 def epochs(model, schedule, verbose):

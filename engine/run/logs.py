@@ -40,10 +40,7 @@ class Logs:
             lock(self.files[ending])
 
     def cut(self, sizes, overwrite):
-        """Cut the logs to their sizes at a checkpoint, {} for a new run, and begin those that are empty.
-
-        Raise ValueError for a log that is of another run or shorter; with overwrite it is begun anew.
-        """
+        """Cut the logs to their sizes at a checkpoint, {} for a new run. Raise ValueError if one is of another run."""
         for ending, log in self.files.items():
             heading, size, found = self._headings[ending].encode(), sizes.get(ending, 0), os.path.getsize(log.name)
             with open(log.name, 'rb') as written:
@@ -55,10 +52,6 @@ class Logs:
                 append_text(log, self._headings[ending])
         self.steps = rows(self._path(STEPS))[:, :2].tolist()
         self.epochs = rows(self._path(EPOCHS)).tolist()
-
-    def sizes(self):
-        """Return the sizes of the logs in bytes, by ending."""
-        return {ending: os.path.getsize(self._path(ending)) for ending in self.files}
 
     def _write(self, ending, text):
         if ending in self.files:
@@ -89,13 +82,14 @@ class Logs:
         self._row(PASSAGE, [epoch, *costs])
 
 
-def draw_costs(path, title, steps, epochs):
-    """Draw costs in nats a character against epochs, as a PNG. steps, epochs: as in Logs."""
+def draw_costs(path, title, logs):
+    """Draw costs in nats a character against epochs, as a PNG. logs: Logs."""
     logging.getLogger('matplotlib').setLevel(logging.ERROR)      # it logs about its font cache
     from matplotlib.figure import Figure                         # pyplot would look for a backend
-    width = max(1, len(steps) // 1000)                           # steps averaged to a point, so that lines show
-    at, of_steps = np.array(steps[:len(steps) // width * width], float).reshape(-1, width, 2).mean(axis=1).T
-    epoch, cost, valid_cost, *_ = np.array(epochs, float).reshape(-1, len(COLUMNS)).T
+    n = len(logs.steps)
+    width = max(1, n // 1000)                                    # steps averaged to a point, so that lines show
+    at, of_steps = np.array(logs.steps[:n // width * width], float).reshape(-1, width, 2).mean(axis=1).T
+    epoch, cost, valid_cost, *_ = np.array(logs.epochs, float).reshape(-1, len(COLUMNS)).T
     figure = Figure(figsize=(8, 5))
     axes, dots = figure.subplots(), dict(marker='o', markersize=4)
     axes.plot(at, of_steps, color='#9ecae1', linewidth=1, label='training, a batch')

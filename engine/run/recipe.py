@@ -8,7 +8,7 @@ import numpy as np
 from engine.model.files import base_name
 from engine.model.parameters import read_about, read_shapes, units
 from engine.run import table
-from engine.terminal import BUNDLED, near, number_of, script, typed
+from engine.terminal import BUNDLED, ROOT, near, number_of, script, typed
 
 UNITS = 256
 # The rate times the number of units. In steps whose size does not depend on that of the gradient, the change of a
@@ -48,7 +48,7 @@ class Options:
             vars(self).update(preset if typed.get(name) else {})
         vars(self).update(self.typed)
         if self.small and self.input is None:
-            self.input = near(table.SMALL_TEXT)
+            self.input = near(os.path.join(ROOT, 'text_input', 'coriolanus.txt'))
         if self.original and self.small or self.valid is not None and 'ratio_valid' in self.typed:
             raise ValueError('--original and --small exclude each other, and so do --valid and --ratio-valid')
         if self.test_adapt and self.test is None:
@@ -79,13 +79,10 @@ class Options:
                 f'learning rate {self.lrate:g}{falling}; dropout {self.dropout:g}, dropconnect {self.dropconnect:g}')
 
 
-# ---------------------------------------------------------------- a new run, or one that is resumed
-
 def choose(typed, find_input):
     """Return the Options of a run, and the progress of the run that is resumed, {} for a new one.
 
-    find_input: makes the path of a new run's text from what was typed, or None. Raise ValueError for options that are
-    out of range or contradict the resumed run.
+    find_input: makes the path of a new run's text from what was typed, or None.
     """
     o = Options(typed)
     if o.resume in (None, 'last'):
@@ -96,30 +93,24 @@ def choose(typed, find_input):
         print(f'resuming from {o.resume}' if o.resume else 'this run has no checkpoint yet: a new run')
         o.init = None if o.resume else o.init              # which is for a new run
     if o.resume:
-        progress = read_progress(o.resume)
-        _take_over(o, progress['options'])
-        return o, progress
+        return o, take_over(o)
     o.random_seed = secrets.randbelow(10 ** 9) if o.random_seed is None else o.random_seed
     return set_units(o), {}
 
 
-def read_progress(path):
-    """Return the progress of the run in a checkpoint, with all options of the run. Raise ValueError if there is none.
+def take_over(o):
+    """Give Options those of the run that they resume, and return its progress. ValueError: a typed one contradicts it.
 
     A checkpoint keeps an option in one place: in the progress, the learning parameters, or the metadata of the text.
     """
-    metadata = read_about(path)
+    metadata = read_about(o.resume)
     progress, lp, text = map(metadata.get, ('progress', 'lp', 'text'))
     if not (lp and text and progress and 'options' in progress):
-        raise ValueError(f'{path} holds no run that can be resumed; --init starts a new one from its parameters')
+        raise ValueError(f'{o.resume} holds no run that can be resumed; --init starts a new one from its parameters')
     train, valid, test = [source and source['path'] for source in (text, text['valid'], text['test'])]
     stored = {**table.DEFAULTS, **progress['options'], **lp, **text, 'input': train, 'valid': valid, 'test': test,
               'no_stateful': not text['stateful']}
-    return {**progress, 'options': table.checked({name: stored[name] for name in table.OF_RUN})}
-
-
-def _take_over(o, before):
-    """Give Options those of the run that they resume, a dict. Raise ValueError where a typed one contradicts it."""
+    before = table.checked({name: stored[name] for name in table.OF_RUN})
     folder = os.path.dirname(os.path.abspath(o.resume))
     if o.init or 'output_dir' in o.typed and os.path.realpath(o.output_dir) != os.path.realpath(folder):
         raise ValueError(f'a run is resumed in the folder of {o.resume}: leave out --init and --output-dir')
@@ -133,6 +124,7 @@ def _take_over(o, before):
             raise ValueError(f'{name} is {value}, but the run in {o.resume} had {before[name]}: when a run is resumed, '
                              + table.MAY_CHANGE)
     vars(o).update({**before, **changed, 'output_dir': folder})
+    return progress
 
 
 # ---------------------------------------------------------------- the recipe
@@ -167,11 +159,9 @@ def complete(o, batches, parameters):
     else:
         share, patient_steps = share * LEARNED_BEFORE, patient_steps * SOONER
     share = round(share, 2) if o.dropout is None else o.dropout
-    chosen = dict(
-        dropout=share, dropconnect=round(share * 2 / 3, 2), epochs=epochs,
-        patience=max(PATIENCE, math.ceil(patient_steps / batches)),
-        save_every=SAVE_EVERY * math.ceil(epochs / (SAVE_EVERY * CHECKPOINTS)),
-        lrate=lrate(o.num_units1, o.num_units2))
+    chosen = dict(epochs=epochs, dropout=share, dropconnect=round(share * 2 / 3, 2),
+                  lrate=lrate(o.num_units1, o.num_units2), patience=max(PATIENCE, math.ceil(patient_steps / batches)),
+                  save_every=SAVE_EVERY * math.ceil(epochs / (SAVE_EVERY * CHECKPOINTS)))
     vars(o).update({name: value for name, value in chosen.items() if vars(o)[name] is None})
 
 

@@ -150,8 +150,7 @@ class Run:
         """Draw the picture of all costs so far. If that fails, in whatever way, the run continues without one."""
         try:
             if self._draws:
-                self._group.broadcast(draw_costs, self.path(PICTURE), self.options.name, self.logs.steps,
-                                      self.logs.epochs)
+                self._group.broadcast(draw_costs, self.path(PICTURE), self.options.name, self.logs)
         except Exception as error:
             self._draws = False
             warn(f'{self.path(PICTURE)} could not be drawn: {error}')
@@ -166,7 +165,7 @@ class Run:
 
     def save(self, ending):
         """Write a checkpoint of the model and of the schedule. That of an epoch removes that of an interruption."""
-        self.schedule.logs = self.logs.sizes()
+        self.schedule.logs = {ending: os.path.getsize(log.name) for ending, log in self.logs.files.items()}
         self.last_checkpoint = self.model.save_params(self.path(ending), self.schedule.stored())
         if self._group.first and ending != INTERRUPTED and os.path.exists(self.path(INTERRUPTED)):
             os.remove(self.path(INTERRUPTED))
@@ -224,11 +223,11 @@ class Run:
         model, schedule, o = self.model, self.schedule, self.options
         characters = model.batch_size * sum(map(len, model.X['train']))
         seconds = sum(characters / speed for *_, speed in self.logs.epochs if speed)       # 0: an epoch without a step
-        found = dict(
-            finished=not self._group.stop_agreed, checkpoint=os.path.basename(checkpoint),
-            training_seconds=round(seconds, 3), id=schedule.id, run=o.run, random_seed=o.random_seed,
-            epochs=schedule.epoch, parameters=sum(p.get_value(borrow=True).size for p in model.p.values()),
-            best_epoch=schedule.best_epoch or None, checkpoint_epoch=schedule.best_epoch or schedule.epoch)
+        found = dict(run=o.run, id=schedule.id, finished=not self._group.stop_agreed, epochs=schedule.epoch,
+                     training_seconds=round(seconds, 3), random_seed=o.random_seed,
+                     parameters=sum(p.get_value(borrow=True).size for p in model.p.values()),
+                     best_epoch=schedule.best_epoch or None, checkpoint=os.path.basename(checkpoint),
+                     checkpoint_epoch=schedule.best_epoch or schedule.epoch)
         for role in TITLES:
             source = model.source(role) if model.has_text(role) else {}
             found.update({f'{role}_text': base_name(source['path']) if source else None,

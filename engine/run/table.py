@@ -43,7 +43,7 @@ class Option(NamedTuple):
         return check(self.name, value, *self.fits) if check else os.fsdecode(value)
 
 
-AT_LEAST_0 = 'of at least 0', lambda v: v >= 0
+FROM_0 = 'of at least 0', lambda v: v >= 0
 BELOW_1 = 'from 0 to below 1', lambda v: 0 <= v < 1
 LEFT_OUT = 'from 0 to 0.9999', lambda v: 0 <= v <= 0.9999      # the rest is scaled by 1 / (1 - v)
 
@@ -78,8 +78,8 @@ OPTIONS = {
             '(default: two thirds of --dropout)', LEFT_OUT, 0.0),
         _lp('smoothing', float, 0.001, 'share of each target that is spread over all characters; like --ar and --tar, '
             'it is not in the costs that are printed', BELOW_1, 0.0),
-        _lp('ar', float, 2.0, 'activation regularisation: weight of mean square outputs of layer 2', AT_LEAST_0, 0.0),
-        _lp('tar', float, 2.0, 'the same for the change of the outputs from step to step', AT_LEAST_0, 0.0),
+        _lp('ar', float, 2.0, 'activation regularisation: weight of mean square outputs of layer 2', FROM_0, 0.0),
+        _lp('tar', float, 2.0, 'the same for the change of the outputs from step to step', FROM_0, 0.0),
         _lp('reset', float, 0.05, 'probability that a stream starts a batch from zero states', BELOW_1, 0.0),
         _lp('average', float, 0.999, 'decay of the running average of the parameters, which is validated, saved and '
             'used to write; smaller in the first 10,000 steps; 0: none', BELOW_1, 0.0),
@@ -100,14 +100,13 @@ OPTIONS = {
         _lp('drate', float, 0.99, 'decay of the mean squares of RMSprop', BELOW_1, 0.95),
         _lp('eps', float, 1e-8, 'added to the denominator of RMSprop', ('above 1.2e-38', lambda v: v > 1.2e-38)),
         _lp('momentum', float, 0.9, 'decay of the sum of gradients by which RMSprop steps', BELOW_1, 0.0),
-        _lp('weight_decay', float, 0.02, 'share of a parameter, times the rate, that a step removes', AT_LEAST_0, 0.0),
-        _lp('grad_clip', float, 5.0, 'largest norm of the gradient; 0: any', AT_LEAST_0, 0.0),
-        _lp('step_clip', float, 2.0, 'largest step for a number, as a multiple of the rate; 0: any', AT_LEAST_0, 0.0),
+        _lp('weight_decay', float, 0.02, 'share of a parameter, times the rate, that a step removes', FROM_0, 0.0),
+        _lp('grad_clip', float, 5.0, 'largest norm of the gradient; 0: any', FROM_0, 0.0),
+        _lp('step_clip', float, 2.0, 'largest step for a number, as a multiple of the rate; 0: any', FROM_0, 0.0),
         _lp('bptt_maxdepth', int, 50, 'last steps of each sequence that are trained on; -1: all',
             lambda name, value: -1 if value == -1 else checks.whole(name, value, 1)),
-        _lp('l1', float, 0.0, 'weight of the sum of absolute parameters, divided by the characters of a batch',
-            AT_LEAST_0),
-        _lp('l2', float, 0.0, 'the same for the sum of squared parameters', AT_LEAST_0)],
+        _lp('l1', float, 0.0, 'weight of the sum of absolute parameters, divided by the characters of a batch', FROM_0),
+        _lp('l2', float, 0.0, 'the same for the sum of squared parameters', FROM_0)],
     'run': [
         Option('epochs', int, None, 'times to read the training text (default: 40, and more for a short text or large '
                'batches, until there are 7,500 steps)', (1,), 75, 40),
@@ -133,8 +132,6 @@ DEFAULTS = {'input': None, 'run': 'run0', **{name: row.default for name, row in 
 OF_RUN = ['input', 'run', *(name for name, row in ROWS.items() if row.kept)]
 PRESETS = {preset: {name: getattr(row, preset) for name, row in ROWS.items() if getattr(row, preset) is not None}
            for preset in ('original', 'small')}
-SMALL_TEXT = os.path.join(ROOT, 'text_input', 'coriolanus.txt')
-
 LEARNING = {name: row for name, row in ROWS.items() if row.kept == 'lp'}       # lp of a model has these names
 INITIAL = {name: PRESETS['original'].get(name, row.default) for name, row in LEARNING.items()}        # as in 2016
 
