@@ -28,8 +28,9 @@ def fit(model, filepath=None, recipe='default', verbose=True, **options):
             raise ValueError('fit continues a run with its own options, and there is none: expected a text')
         return epochs(model, model.schedule, verbose)
     checks.choice('recipe', recipe, ('default', *PRESETS))
-    for name in options.keys() - OF_FIT:
-        raise ValueError(f'fit has no option {name}: expected one of {", ".join(OF_FIT)}')
+    unknown = options.keys() - OF_FIT
+    if unknown:
+        raise ValueError(f'fit has no option {min(unknown)}: expected one of {", ".join(OF_FIT)}')
     chosen = {name: value for name, value in options.items() if value is not None}
     o = Options({**chosen, 'original': recipe == 'original', 'small': recipe == 'small', 'input': filepath})
     o = model.group.broadcast(set_units, o)

@@ -13,12 +13,9 @@ class Diverged(Exception):
 
 @dataclasses.dataclass
 class Schedule:
-    """What a run has done. A checkpoint holds it as its progress: besides the model, all that a run is resumed from.
-
-    options: the Options of the run. batches: how many an epoch has, which follows from the text.
-    """
-    options: object
-    batches: int = SAMPLED
+    """What a run has done. A checkpoint holds it as its progress: besides the model, all that a run is resumed from."""
+    options: object              # Options
+    batches: int = SAMPLED       # of an epoch, which follows from the text
     epoch: int = 0               # whole epochs that were read
     batch: int = 0               # batches of the next epoch that were read
     cost_sum: float = 0.0        # of the characters of these batches
