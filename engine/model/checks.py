@@ -45,7 +45,8 @@ def characters(name, values, V):
     """Return character numbers as int32 (T,B), from shape (T,B) or (T,). Raise ValueError unless all are below V."""
     import numpy as np
     values = np.asarray(values)
-    if not (values.size and values.dtype.kind in 'iu' and values.ndim < 3 and 0 <= values.min() <= values.max() < V):
+    if not (values.size and values.dtype.kind in 'iu' and values.ndim in (1, 2)
+            and 0 <= values.min() <= values.max() < V):
         raise ValueError(f'{name} has type {values.dtype} and shape {values.shape}: expected numbers below {V}, (T,B)')
     return values.astype(np.int32).reshape(len(values), -1)
 
