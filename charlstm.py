@@ -334,11 +334,10 @@ class CharLSTM:
         """
         while not schedule.finished:
             self.compiled('train_rmsprop')             # here, since Ctrl-C is delayed during a step
-            schedule.begin_epoch()
             seconds = characters = 0
             for i in range(schedule.batch, self.n_batches['train']):
                 self.dyn_lrate = schedule.rate_at(schedule.step)
-                if schedule.should_validate(self.n_batches['valid']):      # before the step, as the training cost is
+                if schedule.step % schedule.options.valid_every == 0:      # before the step, as the training cost is
                     schedule.valid_batch_cost = self.validate_batch()
                 x, y, start = self.X['train'][i], self.Y['train'][i], time.perf_counter()
                 read = len(y) * self.batch_size
@@ -353,8 +352,7 @@ class CharLSTM:
             for cost in self.validation_costs():
                 costs.append(cost)
                 yield None
-            cost, valid_cost = schedule.end_epoch(), analysis.mean_cost(costs)
-            rate = schedule.rate_at(schedule.step - 1)
-            schedule.record_validation(valid_cost)
+            rate, valid_cost = schedule.rate_at(schedule.step - 1), analysis.mean_cost(costs)
+            cost = schedule.end_epoch(valid_cost)
             self.reset_states()
             yield Epoch(schedule.epoch, cost, valid_cost, rate, characters / max(seconds, 1e-6))

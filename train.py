@@ -72,26 +72,24 @@ def learn(model, run, group):
 
 def program(arguments):
     """Run the whole program; arguments: from the command line. Return the exit status."""
-    from engine.run import options, recipe
+    from engine.run import recipe
     from text_input.fetch_novel import locate_text
     group = parallel.join()
-    o, progress = group.broadcast(options.choose, vars(arguments), locate_text)
+    o, progress = group.broadcast(recipe.choose, vars(arguments), locate_text)
     print(f'reading {o.input}', flush=True)
     from charlstm import CharLSTM                          # which imports Theano, for a second
-    from engine.model.checkpoint import how_to_adapt
     from engine.backend import bfloat16, theano_setup
-    from engine.run import fit, result, run as runs, schedule as schedules
+    from engine.run import fit, run as runs, schedule as schedules
     terminal.raise_again()
     model = terminal.load_class(o.cell, CharLSTM)(o.random_seed, o.kernel == 'on', group, o.precision)
     parameters = fit.set_up(model, o)
+    schedule = schedules.Schedule.resumed(o, progress, model.n_batches['train'])
+    run = runs.Run(model, schedule)
+    group.broadcast(run.check)
     if progress:
-        group.broadcast(options.check_texts, o, model)
         model.resume(o.resume)
         print(f'resuming after epoch {progress["epoch"]}, batch {progress["batch"]}')
-    schedule = schedules.Schedule.resumed(o, progress, model.n_batches['train'])
-    run = runs.Run(model, schedule, options.run_name(o.run, o.input))
-    group.broadcast(run.check)
-    if not progress:
+    else:
         recipe.advise(o, model)
     print(o.summary(parameters, model.n_batches['valid'] > 0))
     print(f'computes on {theano_setup.computes_on(model.runs_in_c(), bfloat16.instructions(o.precision))}')
@@ -103,11 +101,8 @@ def program(arguments):
         steps = schedule.epochs * schedule.batches - schedule.step
         with terminal.stopped_by_signals(group), terminal.bar(steps, 'training', 'steps') as run.bar:
             learn(model, run, group)
-        scores = {}
-        if schedule.finished and not group.stop_agreed:
-            scores = group.broadcast(lambda: result.score(model, o, run.best(), how_to_adapt(run.best())))
-        complete = run.conclude(scores)
-    return terminal.EXIT_INTERRUPTED if group.stop_agreed or not complete else 0
+        run.conclude()
+    return terminal.EXIT_INTERRUPTED if group.stop_agreed else 0
 
 
 if __name__ == '__main__':

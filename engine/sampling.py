@@ -55,7 +55,9 @@ def stream_text(model, seed='', text_length=100, method='normal', count=1, tempe
         raise ValueError('the parameters are not finite: take an earlier checkpoint')
     top_k = most if top_k is None else checks.whole('top_k', top_k, 1)
     checks.real('top_p', top_p, 'above 0, at most 1', lambda v: 0 < v <= 1)
-    choice = np.array([checks.temperature(temperature), min(top_k, most), top_p], theano.config.floatX)
+    checks.real('temperature', temperature, 'of at least 0', lambda v: v >= 0)
+    # All temperatures below 1e-30 mean the most probable character, in float32.
+    choice = np.array([max(1e-30, temperature), min(top_k, most), top_p], theano.config.floatX)
     held = {} if hold is None else hold_parameters(hold, sizes(model))
     yield strings(model, prime)
     states, ends = zero_states(model, count), [''] * count

@@ -41,9 +41,14 @@ class Learning(collections.UserDict):
     """The learning parameters, which are checked when they are set: engine/run/table.py has their names and ranges."""
 
     def __setitem__(self, name, value):
-        value = table.learning(name, value)
-        if name in ('lrate', 'average') and value != self.data.get(name, value):
-            raise ValueError(f"lp['{name}'] is for model_setup; set another rate by dyn_lrate or, in fit, rate_factor")
+        if name not in table.LEARNING:
+            raise ValueError(f'{name} is no learning parameter: expected one of {", ".join(table.LEARNING)}')
+        value = table.LEARNING[name].checked(value)
+        if name in self.data and name == 'lrate' and value != self.data[name]:
+            raise ValueError(f"lp['lrate'] is only the first rate: set dyn_lrate or, in fit, schedule.rate_factor, not "
+                             f'{value}')
+        if name in self.data and name == 'average' and bool(value) != bool(self.data[name]):
+            raise ValueError("lp['average'] begins and ends only with model_setup")
         self.data[name] = value
 
 

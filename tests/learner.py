@@ -9,8 +9,7 @@ from damage import METADATA
 from engine.model.checkpoint import Checkpoint, write
 from engine.model.parameters import NAMES
 from engine.parallel import SingleProcess
-from engine.run.options import Options
-from engine.run.recipe import complete, set_units
+from engine.run.recipe import Options, complete, set_units
 from engine.run.run import Run
 from engine.run.schedule import Schedule
 from engine.terminal import bar
@@ -39,7 +38,7 @@ class Learner:
         return [2.0, None] + [0.5] * 8
 
     def validate_batch(self):
-        return 2.5
+        return 2.5 if self.n_batches['valid'] else float('nan')
 
     def validation_costs(self):
         yield self.score(self.rates), 6
@@ -83,7 +82,7 @@ def run_of(folder, model, *words, resume=None):
     """Return the Run of a Learner, run r of t.txt, which may resume from a checkpoint."""
     o, progress = settled('--warmup', 0, '--anneal', 0, *words), model.resume(resume) if resume else {}
     o.output_dir, o.resume = str(folder), resume
-    run = Run(model, Schedule.resumed(o, progress, model.n_batches['train']), 'r_t.txt')
+    run = Run(model, Schedule.resumed(o, progress, model.n_batches['train']))
     run._draw = lambda: None
     return run
 

@@ -45,8 +45,7 @@ def test_option_that_is_none_is_that_of_the_recipe(book, interpreted, path, capf
 
 @pytest.mark.parametrize('arguments, options, word', [
     ((), {}, 'a text'), ((), {'epochs': 3}, 'a text'), (('t.txt', 'best'), {}, 'recipe'),
-    ((None, 'original'), {}, 'no text'), (('t.txt',), {'units': 3}, 'units'), (('t.txt',), {'resume': 'p'}, 'resume'),
-    (('t.txt',), {'anneal': None}, 'anneal'),
+    ((None, 'original'), {}, 'a text'), (('t.txt',), {'units': 3}, 'units'), (('t.txt',), {'resume': 'p'}, 'resume'),
     (('t.txt',), {'no_stateful': 'False'}, 'no_stateful'), (('t.txt',), {'epochs': 0}, 'epochs')])
 def test_what_is_refused(refused, arguments, options, word):
     model = CharLSTM(random_seed=1)

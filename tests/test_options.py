@@ -8,7 +8,7 @@ import train
 from charlstm import CharLSTM
 from damage import write_checkpoint
 from engine.run import table
-from engine.run.options import Options
+from engine.run.recipe import Options
 from learner import options, settled
 from scripts import PRODUCE, ROOT, TRAIN, Compiling, assert_changes_nothing, assert_refused, run, succeeded
 
@@ -18,7 +18,7 @@ OUT_OF_RANGE = {
     'lrate_decay_epoch': [0], 'random_seed': [-1], 'ratio_valid': [1.0, -0.1, np.nan],
     'lrate': [0.0, -0.1, np.nan, np.inf], 'lrate_decay': [0.0, 1.5, np.nan],
     'drate': [1.0, -0.1, np.nan], 'eps': [0.0, np.nan], 'l1': [-0.1, np.inf], 'l2': [-0.1],
-    'grad_clip': [-0.1], 'step_clip': [-0.1], 'dropout': [1.0, 1e-6], 'dropconnect': [1.0, 1e-6],
+    'grad_clip': [-0.1], 'step_clip': [-0.1], 'dropout': [1.0, -0.1], 'dropconnect': [1.0],
     'smoothing': [1.0, -0.1], 'ar': [-0.1], 'tar': [-0.1, np.nan], 'reset': [1.0], 'average': [1.0],
     'anneal': [-0.1, 1.5, np.nan], 'original': ['yes'], 'encoding': ['', 'hex']}
 

@@ -1,15 +1,16 @@
 """The picture of a run's costs: any title, any costs. What is drawn is read back from the PNG."""
 import os
 import warnings
+from types import SimpleNamespace
 
 import pytest
 from matplotlib.image import imread
 
-from engine.run.picture import draw_costs
+from engine.run.logs import draw_costs
 
 nan, inf = float('nan'), float('inf')
 STEPS = [(i / 100, 3 - i / 200) for i in range(1, 201)]
-EPOCHS = [(1, 2.7, 2.6), (2, 2.2, nan)]
+EPOCHS = [(1, 2.7, 2.6, 0.01, 999), (2, 2.2, nan, 0.01, 999)]
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def draw(tmp_path):
     def draw(title='r_t.txt', steps=STEPS, epochs=EPOCHS):
         with warnings.catch_warnings():
             warnings.simplefilter('error')
-            draw_costs(tmp_path / 'p.png', title, steps, epochs)
+            draw_costs(tmp_path / 'p.png', title, SimpleNamespace(steps=steps, epochs=epochs))
         assert os.listdir(tmp_path) == ['p.png']
         return imread(str(tmp_path / 'p.png'))[:, :, :3].mean(axis=2)
     return draw
@@ -30,8 +31,9 @@ def test_any_title_is_drawn(draw, title):
 
 
 @pytest.mark.parametrize('steps, epochs', [
-    ([], []), ([(0.1, nan)], [(1, nan, nan)]), ([(0, 2)], [(1, 2, nan)]), ([(0.5, nan), (1, 2)], [(1, 2, 2.1)]),
-    ([(0, 1), (1, inf)], [(1, inf, nan), (2, 1, 3)]), (STEPS * 7, [])])
+    ([], []), ([(0.1, nan)], [(1, nan, nan, 1, 9)]), ([(0, 2)], [(1, 2, nan, 1, 9)]),
+    ([(0.5, nan), (1, 2)], [(1, 2, 2.1, 1, 9)]), ([(0, 1), (1, inf)], [(1, inf, nan, 1, 9), (2, 1, 3, 1, 9)]),
+    (STEPS * 7, [])])
 def test_any_costs_are_drawn(draw, steps, epochs):
     assert (draw('H', steps, epochs) < 0.5).any()
 

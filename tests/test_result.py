@@ -29,7 +29,7 @@ def made(folder, *words):
         (folder / f'{name}.txt').write_text(text, encoding='utf-8')
     env = quick(folder)
     result = run(TRAIN, 't.txt', 'r', *OPTIONS, '--output-dir', 'results', *words, cwd=folder, env=env)
-    return SimpleNamespace(folder=folder, env=env, out=result.stdout, said=result.stderr, results=folder / 'results',
+    return SimpleNamespace(folder=folder, env=env, out=result.stdout, results=folder / 'results',
                            result=result_of(folder))
 
 
@@ -138,7 +138,7 @@ def test_interrupted_run_scores_when_it_is_finished(fixed, copied, tmp_path):
     assert not found['finished'] and found['test_nats'] is found['valid_nats'] is None and found['epochs'] == 1
     second = resume(copied, fixed, at=(*SCORE, 2, 'before'), do=('signal', int(signal.SIGINT)),
                     checkpoint='r_t.txt_interrupted.npz')
-    assert second.returncode == 130 and '_epoch3.npz' in second.stderr and 'Traceback' not in second.stderr
+    assert second.returncode == 130 and '_epoch3.npz' in second.stdout and 'Traceback' not in second.stderr
     assert not (copied / 'results' / 'r_t.txt_result.json').exists()
     third = succeeded(resume(copied, fixed))
     assert 'nothing left to learn' in third and 'test text test.txt' in third

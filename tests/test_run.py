@@ -111,7 +111,7 @@ class Results:
         return self.folder / ('r_t.txt' + ending)
 
     def resume(self):
-        return ['--resume', newest(str(self.folder), 'r_t.txt')]
+        return ['--resume', newest(SimpleNamespace(output_dir=self.folder, name='r_t.txt'))]
 
     def run(self, *words, at=None, do=('signal', int(signal.SIGKILL))):
         """Run train.py; at: function, number of the call and when, where the driver does something."""
@@ -199,12 +199,13 @@ def test_interrupted_and_resumed_is_the_straight_run(straight, stopping, at, bat
 def test_full_disk_and_resumed_is_the_straight_run(straight, stopping):
     """First no row can be written any more, then no checkpoint, which is larger than the logs.
 
-    One line names the file and the last checkpoint, which is good.
+    One line names the file, another the last checkpoint, which is good.
     """
     first = stopping.run(*stopping.begin, at=(STEP, BATCHES + 9, 'before'), do=('full', 1000))
-    assert_refused(first, 'cannot write', 'r_t.txt.out: File too large', 'r_t.txt_epoch1.npz')
+    assert_refused(first, 'cannot write', 'r_t.txt.out: File too large')
+    assert re.search('\nto resume: .*r_t.txt_epoch1.npz\n', first.stdout)
     second = stopping.run(*stopping.resume(), at=(STEP, BATCHES, 'before'), do=('full', 12000))
-    assert_refused(second, 'r_t.txt_best.npz: File too large', 'r_t.txt_epoch1.npz')
+    assert_refused(second, 'r_t.txt_best.npz: File too large')
     assert not list(stopping.folder.glob('*.part'))
     succeeded(stopping.run(*stopping.resume()))
     assert_same(stopping.end(), straight.end)
@@ -220,10 +221,10 @@ def learned(folder, *costs):
 
 def test_moved_checkpoint_is_resumed_with_logs_of_its_own(straight, shared, tmp_path):
     """Under another name, in another folder, without its logs, and with its text elsewhere."""
-    (tmp_path / 'renamed.txt').write_text(TEXT, encoding='utf-8')
+    (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
     moved = Results(tmp_path / 'moved', shared)
     shutil.copy(str(straight.run.file('_epoch2.npz')), str(tmp_path / 'moved' / 'mine.npz'))
-    succeeded(moved.run(tmp_path / 'renamed.txt', '--resume', tmp_path / 'moved' / 'mine.npz'))
+    succeeded(moved.run(tmp_path / 't.txt', '--resume', tmp_path / 'moved' / 'mine.npz'))
     whole = moved.end()
     assert whole['logs'][0] == straight.end['logs'][0].split(b'\n', 1)[0] + b'\n' + b'\n'.join(
         straight.end['logs'][0].split(b'\n')[1 + 2 * BATCHES:])
@@ -274,20 +275,6 @@ def test_going_back_behind_newer_checkpoints_needs_overwrite(tmp_path, refused):
     assert log_rows(tmp_path / 'r_t.txt_epochs.out')[:, 2].tolist() == [5, 4, 7, 8]
 
 
-def test_run_of_today_is_resumed(tmp_path):
-    """Its progress had fields that there are no more, and lacked others."""
-    learned(tmp_path, 5, 4)
-    path = str(tmp_path / 'r_t.txt_epoch2.npz')
-    stored = Checkpoint(path)
-    arrays, metadata = {'rates': stored['rates']}, stored.metadata
-    metadata['progress'].update(first_cost=3.5, mean_cost=2.5, lowest_cost=2.0, high_steps=0, fewer_epochs=None,
-                                valid_batch_cost=None)
-    del metadata['progress']['fallback']
-    write(path, arrays, metadata)
-    learn(tmp_path, by_number(3), '--epochs', 3, resume=path)
-    assert log_rows(tmp_path / 'r_t.txt_epochs.out')[:, 2].tolist() == [5, 4, 3]
-
-
 # ---------------------------------------------------------------- refused
 
 def test_text_and_checkpoints_that_are_not_of_a_run(straight, make_model, in_process, tmp_path):
@@ -306,15 +293,14 @@ def test_text_and_checkpoints_that_are_not_of_a_run(straight, make_model, in_pro
         assert_refused(in_process(TRAIN, *words), str(said))
 
 
-def test_name_that_is_a_path_is_refused(tmp_path, refused):
+def test_progress_that_is_no_number_is_refused(tmp_path, refused):
     learned(tmp_path, 5)
     path = str(tmp_path / 'r_t.txt_best.npz')
     stored = Checkpoint(path)
     arrays, metadata = {'rates': stored['rates']}, stored.metadata
-    for name, value in (('name', '../r'), ('epoch', 'x'), ('batch', -1), ('logs', [])):
-        write(path, arrays, dict(metadata, progress={**metadata['progress'], name: value}))
-        with refused(ValueError):
-            learn(tmp_path, by_number(5), '--epochs', 3, resume=path)
+    write(path, arrays, dict(metadata, progress={**metadata['progress'], 'epoch': 'x'}))
+    with refused(ValueError):
+        learn(tmp_path, by_number(5), '--epochs', 3, resume=path)
 
 
 def test_second_run_of_a_name_waits_for_the_end_of_the_first(tmp_path, refused):

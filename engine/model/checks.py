@@ -4,11 +4,9 @@ import math
 import numbers
 import re
 
-LARGEST = 2 ** 31 - 1                  # that C's and Theano's int can hold
-
 
 def choice(name, value, choices):
-    """Raise ValueError unless value is one of the choices, strings."""
+    """Raise ValueError unless value is one of the choices."""
     if value not in choices:
         raise ValueError(f'{name} is {value!r}: expected one of {", ".join(map(repr, choices))}')
 
@@ -20,16 +18,11 @@ def flag(name, value):
     return value
 
 
-def whole(name, value, least, most=LARGEST):
+def whole(name, value, least, most=2 ** 31 - 1):           # the largest that C's and Theano's int can hold
     """Return value as an int. Raise ValueError unless it is a whole number from `least` to `most`."""
     if not (isinstance(value, numbers.Integral) and least <= value <= most):
         raise ValueError(f'{name} is {value!r}: expected a whole number, at least {least} and at most {most:,}')
     return int(value)
-
-
-def depth(name, value):
-    """Return a number of steps as an int. Raise ValueError unless it is -1, for all, or at least 1."""
-    return -1 if value == -1 else whole(name, value, 1)
 
 
 def real(name, value, expected, fits):
@@ -37,11 +30,6 @@ def real(name, value, expected, fits):
     if not (isinstance(value, numbers.Real) and math.isfinite(value) and fits(value)):
         raise ValueError(f'{name} is {value!r}: expected a finite number {expected}')
     return float(value)                # Theano takes a np.float64 for a request to compute in that type
-
-
-def temperature(value):
-    """Return the temperature of a softmax; 0 means the most probable character, as all below 1e-30 do in float32."""
-    return max(1e-30, real('temperature', value, 'of at least 0', lambda v: v >= 0))
 
 
 def encoding(name, value):
@@ -57,8 +45,8 @@ def characters(name, values, V):
     """Return character numbers as int32 (T,B), from shape (T,B) or (T,). Raise ValueError unless all are below V."""
     import numpy as np
     values = np.asarray(values)
-    if not (values.size and values.dtype.kind in 'iu' and values.ndim in (1, 2) and values.min() >= 0
-            and values.max() < V):
+    if not (values.size and values.dtype.kind in 'iu' and values.ndim in (1, 2)
+            and 0 <= values.min() <= values.max() < V):
         raise ValueError(f'{name} has type {values.dtype} and shape {values.shape}: expected numbers below {V}, (T,B)')
     return values.astype(np.int32).reshape(len(values), -1)
 

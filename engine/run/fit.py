@@ -3,8 +3,7 @@ import math
 
 from engine.model import checks
 from engine.model.parameters import parameter_shapes
-from engine.run import recipe as recipes
-from engine.run.options import Options
+from engine.run.recipe import Options, complete, set_units
 from engine.run.schedule import Schedule
 from engine.run.table import PRESETS, ROWS, TITLES
 from engine.terminal import bar, warn
@@ -24,10 +23,21 @@ def fit(model, filepath=None, recipe='default', verbose=True, **options):
     options out of range and for a text that is too short or not in its encoding; OSError where it cannot be read;
     Diverged where costs are no longer finite.
     """
-    if filepath is not None or recipe != 'default':
-        model.schedule, model.best = begin(model, filepath, recipe, options, verbose), None
-    elif options or model.schedule is None:
-        raise ValueError('fit continues a run with its own options, and there is none: expected a text')
+    if filepath is None and recipe != 'small':
+        if options or recipe != 'default' or model.schedule is None:
+            raise ValueError('fit continues a run with its own options, and there is none: expected a text')
+        return epochs(model, model.schedule, verbose)
+    checks.choice('recipe', recipe, ('default', *PRESETS))
+    unknown = options.keys() - OF_FIT
+    if unknown:
+        raise ValueError(f'fit has no option {min(unknown)}: expected one of {", ".join(OF_FIT)}')
+    chosen = {name: value for name, value in options.items() if value is not None}
+    o = Options({**chosen, 'original': recipe == 'original', 'small': recipe == 'small', 'input': filepath})
+    o = model.group.broadcast(set_units, o)
+    if model.p and model.schedule is None and o.init is None and model.group.first:
+        warn('fit begins with new parameters, not with those that the model has: init=PARAMS begins with a checkpoint')
+    set_up(model, o, verbose)
+    model.schedule, model.best = Schedule.resumed(o, {}, model.n_batches['train']), None
     return epochs(model, model.schedule, verbose)
 
 
@@ -40,39 +50,20 @@ def set_up(model, o, verbose=True):
         if model.group.first and role in sources and sources[role]['sha256'] == sources['train']['sha256']:
             warn(f'the {TITLES[role]} is the text that is learned: its costs say nothing about other texts')
     shapes = parameter_shapes(len(model.uchar), o.num_units1, o.num_units2)
-    recipes.complete(o, model.n_batches['train'], sum(map(math.prod, shapes.values())))
+    complete(o, model.n_batches['train'], sum(map(math.prod, shapes.values())))
     model.model_setup(num_units1=o.num_units1, num_units2=o.num_units2, initial=o.initial, **o.kept('lp'))
     if o.init is not None:
         model.init_params(o.init, o.encoding)
     return sum(p.get_value(borrow=True).size for p in model.p.values())
 
 
-def begin(model, filepath, recipe, chosen, verbose):
-    """Set a model up as CharLSTM.fit says. Return the Schedule of its training. chosen: options by name."""
-    checks.choice('recipe', recipe, ('default', *PRESETS))
-    if filepath is None and recipe != 'small':
-        raise ValueError(f'recipe is {recipe!r}, but there is no text: expected one to begin with')
-    for name in chosen:
-        if name not in OF_FIT:
-            raise ValueError(f'fit has no option {name}: expected one of {", ".join(OF_FIT)}')
-    chosen = {name: value for name, value in chosen.items() if value is not None or ROWS[name].default is not None}
-    o = Options({**chosen, **{preset: True for preset in PRESETS if preset == recipe}, 'input': filepath})
-    o = model.group.broadcast(recipes.set_units, o)
-    if model.p and model.schedule is None and o.init is None and model.group.first:
-        warn('fit begins with new parameters, not with those that the model has: init=PARAMS begins with a checkpoint')
-    set_up(model, o, verbose)
-    return Schedule.resumed(o, {}, model.n_batches['train'])
-
-
 def epochs(model, schedule, verbose):
     """Train on by a Schedule, and yield each Epoch; at the end, give the model the parameters of the best one."""
     shown = None
     for event in model.training(schedule):
-        if verbose and model.group.first and shown is None:
-            shown = bar(schedule.batches, f'epoch {schedule.epoch + 1}/{schedule.epochs}', 'steps')
-            shown.update(schedule.batch - 1)
-        if shown and hasattr(event, 'ratios'):
-            shown.update(1)
+        if hasattr(event, 'ratios') and verbose and model.group.first:
+            shown = shown or bar(schedule.batches, f'epoch {schedule.epoch + 1}/{schedule.epochs}', 'steps')
+            shown.update(schedule.batch - shown.n)
         if hasattr(event, 'number'):
             shown = shown and shown.close()                # before the caller prints
             if schedule.best_epoch == schedule.epoch:

@@ -1,21 +1,18 @@
-"""The logs of a run: how they look, and how they are written and read. Each log that begins gets a new id."""
+"""The logs of a run: how they are written, drawn and read."""
 import json
+import logging
 import math
 import os
 import re
-import secrets
 import warnings
 
 import numpy as np
 
-from engine.model.files import append_text, lock, named, open_to_append
+from engine.model.files import append_text, lock, named, open_to_append, write_whole
+from engine.terminal import printable
 
 STEPS, EPOCHS, SAMPLES, PASSAGE = LOGS = '.out', '_epochs.out', '_samples.txt', '_passage.out'    # endings of the logs
-BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # endings of checkpoints
 COLUMNS = 'epoch', 'cost', 'valid_cost', 'lrate', 'characters_per_second'      # of EPOCHS, for the fields of an Epoch
-SAMPLE_LENGTH = 200
-PASSAGE_HEADING = ('# the beginning of the {} text: {}\n'
-                   '# epoch, and the cost of each of these characters but the first, in nats\n')
 
 
 class Logs:
@@ -24,63 +21,41 @@ class Logs:
     steps, epochs: what was logged, rows (epoch, training cost), and rows of COLUMNS.
     """
 
-    def __init__(self, path, names, passage, original):
-        """Take a function from an ending to a path, the names of the parameters, and the passage of the model's text.
-
-        original: whether the log of the steps is as the program of 2016 wrote it, without a heading.
-        """
-        self._path, self._original, self._files, self.steps, self.epochs = path, original, {}, [], []
-        self._ids = {ending: secrets.token_hex(8) for ending in LOGS}
-        self._headings = {
-            STEPS: '# epoch cost valid_cost ' + ' '.join('ratio_' + name for name in names) + '\n', SAMPLES: '',
-            EPOCHS: f'# {" ".join(COLUMNS)}\n', PASSAGE: PASSAGE_HEADING.format(passage[0], json.dumps(passage[1]))}
+    def __init__(self, path, run_id, names, passage, original):
+        """Take a function from an ending to a path; original: whether the log of the steps is as in 2016."""
+        self._path, self._original, self.files, self.steps, self.epochs = path, original, {}, [], []
+        headings = {STEPS: f'# epoch cost valid_cost {" ".join("ratio_" + name for name in names)}\n',
+                    EPOCHS: f'# {" ".join(COLUMNS)}\n',
+                    SAMPLES: '',
+                    PASSAGE: f'# the beginning of the {passage[0]} text: {json.dumps(passage[1])}\n'
+                             '# epoch, and the cost of each of these characters but the first, in nats\n'}
+        self._headings = {ending: f'{heading}# id {run_id}\n' for ending, heading in headings.items()}
+        if original:
+            self._headings[STEPS] = ''
 
     def lock(self):
         """Open the logs. Raise ValueError if another process has the run."""
         for ending in LOGS:
-            self._files[ending] = open_to_append(self._path(ending))
-            lock(self._files[ending])
+            self.files[ending] = open_to_append(self._path(ending))
+            lock(self.files[ending])
 
-    def cut(self, stored, overwrite):
-        """Cut the logs to their sizes at a checkpoint, and begin those that are empty.
-
-        stored: what stored() returned at the checkpoint; {} for a new run, which cuts all to 0. Raise ValueError if a
-        log is not that of the checkpoint; with overwrite it is begun anew.
-        """
-        sizes = {ending: self._known_size(ending, stored[ending], overwrite) if stored else 0 for ending in LOGS}
-        for ending, size in sizes.items():
-            self._files[ending].truncate(size)
-            if not size:
-                append_text(self._files[ending], self._heading(ending, self._ids[ending]))
+    def cut(self, sizes, overwrite):
+        """Cut the logs to their sizes at a checkpoint, {} for a new run. Raise ValueError if one is of another run."""
+        for ending, log in self.files.items():
+            heading, size, found = self._headings[ending].encode(), sizes.get(ending, 0), os.path.getsize(log.name)
+            with open(log.name, 'rb') as written:
+                is_of_run = found >= size and written.read(len(heading)) == heading
+            if size and found and not is_of_run and not overwrite:
+                raise ValueError(f'{log.name} is not as it was at the checkpoint: --overwrite begins it anew')
+            log.truncate(size if is_of_run else 0)
+            if not (size and is_of_run):
+                append_text(log, self._headings[ending])
         self.steps = rows(self._path(STEPS))[:, :2].tolist()
         self.epochs = rows(self._path(EPOCHS)).tolist()
 
-    def _heading(self, ending, log_id):
-        return '' if ending == STEPS and self._original else self._headings[ending] + f'# id {log_id}\n'
-
-    def _known_size(self, ending, then, overwrite):
-        """Return the size that a log had at the checkpoint, and keep its id; 0 for a log that begins."""
-        path, heading = self._path(ending), self._heading(ending, then['id']).encode()
-        size = os.path.getsize(path)
-        with open(path, 'rb') as log:
-            if size >= then['size'] and log.read(len(heading)) == heading:
-                self._ids[ending] = then['id']
-                return then['size']
-        if size and not overwrite:
-            raise ValueError(f'{path} is not that of the run as it was at its checkpoint: --overwrite begins it anew')
-        return 0
-
-    def close(self):
-        for log in self._files.values():
-            log.close()
-
-    def stored(self):
-        """Return what a checkpoint keeps of the logs."""
-        return {ending: dict(id=self._ids[ending], size=os.path.getsize(self._path(ending))) for ending in self._files}
-
     def _write(self, ending, text):
-        if ending in self._files:
-            append_text(self._files[ending], text)
+        if ending in self.files:
+            append_text(self.files[ending], text)
 
     def _row(self, ending, numbers):
         self._write(ending, ' '.join(f'{float(number):.6g}' for number in numbers) + '\n')
@@ -107,6 +82,29 @@ class Logs:
         self._row(PASSAGE, [epoch, *costs])
 
 
+def draw_costs(path, title, logs):
+    """Draw costs in nats a character against epochs, as a PNG. logs: Logs."""
+    logging.getLogger('matplotlib').setLevel(logging.ERROR)      # it logs about its font cache
+    from matplotlib.figure import Figure                         # pyplot would look for a backend
+    n = len(logs.steps)
+    width = max(1, n // 1000)                                    # steps averaged to a point, so that lines show
+    at, of_steps = np.array(logs.steps[:n // width * width], float).reshape(-1, width, 2).mean(axis=1).T
+    epoch, cost, valid_cost, *_ = np.array(logs.epochs, float).reshape(-1, len(COLUMNS)).T
+    figure = Figure(figsize=(8, 5))
+    axes, dots = figure.subplots(), dict(marker='o', markersize=4)
+    axes.plot(at, of_steps, color='#9ecae1', linewidth=1, label='training, a batch')
+    axes.plot(epoch - 0.5, cost, color='#08519c', label='training, mean of an epoch, at its middle', **dots)
+    if np.isfinite(valid_cost).any():
+        axes.plot(epoch, valid_cost, color='#d94801', label='validation, all batches', **dots)
+    axes.set(xlabel='epoch', ylabel='cost, nats per character', xlim=(0, None))
+    axes.set_title(printable(title).replace('$', r'\$'))         # a bare $ begins a formula
+    axes.grid(alpha=0.3)
+    axes.legend()
+    with warnings.catch_warnings(), write_whole(path) as f:
+        warnings.filterwarnings('ignore', 'Glyph')               # of a character that the font lacks, drawn as a box
+        figure.savefig(f, format='png', dpi=110, bbox_inches='tight')
+
+
 # ---------------------------------------------------------------- reading, for a page; errors are OSError or ValueError
 
 def path_beside(checkpoint, ending):
@@ -129,8 +127,7 @@ def read_samples(path):
 
 
 def read_passage(path):
-    """Return the name of the text that a passage is from, the passage of n characters, and its costs (n-1,) by epoch.
-    """
+    """Return the name of the text that a passage is from, the passage, and its costs (n-1,) by epoch."""
     with named('read', path), open(path, encoding='utf-8') as f:
         text, passage = re.fullmatch('# the beginning of the (.*?) text: (.*)\n', f.readline()).groups()
     return text, json.loads(passage), {int(row[0]): row[1:] for row in rows(path)}

@@ -1,11 +1,15 @@
-"""The options of a run that the user did not set, by the best recipe known."""
+"""The options of one run: those that the user chose, those of the run that it resumes, and the best recipe known."""
 import math
+import os
+import secrets
 
 import numpy as np
 
-from engine.terminal import BUNDLED, near, script, typed
-from engine.model.checkpoint import read_parameters
+from engine.model.files import base_name
+from engine.model.checkpoint import read_about, read_parameters
 from engine.model.parameters import units
+from engine.run import table
+from engine.terminal import BUNDLED, ROOT, near, number_of, script, typed
 
 UNITS = 256
 # The rate times the number of units. In steps whose size does not depend on that of the gradient, the change of a
@@ -22,10 +26,9 @@ PATIENCE, PATIENT_STEPS = 6, 1150
 SOONER = 1 / 3                             # of PATIENT_STEPS with --init: such a model is at its best sooner
 SAVE_EVERY, CHECKPOINTS = 10, 100          # epochs between checkpoints, but more where there would be more checkpoints
 
-# The share of units to leave out, by the parameters for each character to learn from: more, where a text could be
-# learned by heart. Between the points it is interpolated, linearly in the logarithm of their number. Each point but the
-# last was the best, or as good as the best, of several shares (tests/benchmarks/README.md): that at 1.3 on Python's
-# library, the others on English texts.
+# The share of units to leave out, by the parameters for each character to learn from, in whose logarithm it is linear
+# between the points. Each point but the last was the best, or as good as the best, of several shares
+# (tests/benchmarks/README.md): that at 1.3 on Python's library, the others on English texts.
 DROPOUT = ((0.1, 0.02), (0.25, 0.05),  # 2x128 units and 2.6 million characters, and 1 million
            (0.35, 0.1),                # 2x256 and 2.6 million
            (0.87, 0.15), (1.3, 0.25),  # 2x256 and 1 million, and 0.7 million of Python's library
@@ -35,10 +38,107 @@ LEARNED_BEFORE = 2 / 3                 # of that share with --init
 FEWER_EPOCHS = 1 / 4                   # otherwise fewer epochs have that share times (epochs / EPOCHS) ** FEWER_EPOCHS
 
 
+class Options:
+    """The options of a run by attribute; None: not chosen yet. typed: those that were chosen by the user, by name."""
+
+    def __init__(self, typed):
+        """Take options by name. Raise ValueError for those that are out of range or contradict each other."""
+        self.typed = table.checked(typed)
+        vars(self).update(table.DEFAULTS)
+        for name, preset in table.PRESETS.items():
+            vars(self).update(preset if typed.get(name) else {})
+        vars(self).update(self.typed)
+        if self.small and self.input is None:
+            self.input = near(os.path.join(ROOT, 'text_input', 'coriolanus.txt'))
+        if self.original and self.small or self.valid is not None and 'ratio_valid' in self.typed:
+            raise ValueError('--original and --small exclude each other, and so do --valid and --ratio-valid')
+        if self.test_adapt and self.test is None:
+            raise ValueError('--test-adapt needs --test, the text to adapt to')
+        if not self.run or os.path.basename(self.run) != self.run:
+            raise ValueError(f'the run name {self.run!r} is part of file names: expected no path separators')
+        if self.valid is not None:
+            self.ratio_valid = 0.0                         # all of the input is learned from
+
+    def kept(self, place):
+        """Return the options that a checkpoint keeps in this place, a dict by name; see Option in table.py."""
+        return {name: vars(self)[name] for name, row in table.ROWS.items() if row.kept == place}
+
+    @property
+    def name(self):
+        """Return what the names of the run's files begin with."""
+        return f'{os.path.basename(self.run)}_{base_name(self.input)}'     # also of an untrusted checkpoint
+
+    def summary(self, parameters, validates):
+        """Return two lines on the model and its training. validates: whether there are validation batches."""
+        cell = f', of {self.cell}' if self.cell else ''
+        begins = f', from the parameters of {self.init}' if self.init else ''
+        most = 'up to ' if self.patience and validates else ''
+        first = math.floor(round((1 - self.anneal) * self.epochs, 6)) + 1
+        falling = f', falling from epoch {first} on' if first <= self.epochs else ''
+        return (f'2 layers of {self.num_units1} and {self.num_units2} units{cell}, {parameters:,} parameters{begins}; '
+                f'{most}{number_of(self.epochs, "epoch")}; random seed {self.random_seed}\n'
+                f'learning rate {self.lrate:g}{falling}; dropout {self.dropout:g}, dropconnect {self.dropconnect:g}')
+
+
+def choose(typed, find_input):
+    """Return the Options of a run, and the progress of the run that is resumed, {} for a new one.
+
+    find_input: makes the path of a new run's text from what was typed, or None.
+    """
+    o = Options(typed)
+    if o.resume in (None, 'last'):
+        o.input = find_input(o.input)
+    if o.resume == 'last':
+        from engine.run.run import newest                  # late: fit needs no files of a run
+        o.resume = newest(o)
+        print(f'resuming from {o.resume}' if o.resume else 'this run has no checkpoint yet: a new run')
+        o.init = None if o.resume else o.init              # which is for a new run
+    if o.resume:
+        return o, take_over(o)
+    o.random_seed = secrets.randbelow(10 ** 9) if o.random_seed is None else o.random_seed
+    return set_units(o), {}
+
+
+def take_over(o):
+    """Give Options those of the run that they resume, and return its progress. ValueError: a typed one contradicts it.
+
+    A checkpoint keeps an option in one place: in the progress, the learning parameters, or the metadata of the text.
+    """
+    metadata = read_about(o.resume)
+    progress, lp, text = map(metadata.get, ('progress', 'lp', 'text'))
+    if not (lp and text and progress and 'options' in progress):
+        raise ValueError(f'{o.resume} holds no run that can be resumed; --init starts a new one from its parameters')
+    train, valid, test = [source and source['path'] for source in (text, text['valid'], text['test'])]
+    stored = {**table.DEFAULTS, **progress['options'], **lp, **text, 'input': train, 'valid': valid, 'test': test,
+              'no_stateful': not text['stateful']}
+    before = table.checked({name: stored[name] for name in table.OF_RUN})
+    folder = os.path.dirname(os.path.abspath(o.resume))
+    if o.init or 'output_dir' in o.typed and os.path.realpath(o.output_dir) != os.path.realpath(folder):
+        raise ValueError(f'a run is resumed in the folder of {o.resume}: leave out --init and --output-dir')
+    if before['cell'] and not o.cell:
+        raise ValueError(f'the run in {o.resume} trained the class of --cell {before["cell"]}: name it again')
+    changed = {name: value for name, value in o.typed.items() if name in table.OF_RUN}
+    for name, value in changed.items():
+        smaller = name == 'lrate' and value < before['lrate']
+        moved = name in ('input', 'valid', 'test', 'cell') and before[name] is not None
+        if name not in table.CHANGEABLE and not (value == before[name] or smaller or moved):
+            raise ValueError(f'{name} is {value}, but the run in {o.resume} had {before[name]}: when a run is resumed, '
+                             + table.MAY_CHANGE)
+    vars(o).update({**before, **changed, 'output_dir': folder})
+    return progress
+
+
+# ---------------------------------------------------------------- the recipe
+
 def dropout(characters, parameters):
     """Return the share of units to leave out, from the numbers of characters to learn from and of parameters."""
     ratios, shares = zip(*DROPOUT)
     return float(np.interp(math.log(parameters / characters), np.log(ratios), shares))
+
+
+def lrate(num_units1, num_units2):
+    """Return the learning rate for layers of these sizes."""
+    return min(HIGHEST, float(f'{LRATE / max(num_units1, num_units2):.2g}'))
 
 
 def set_units(o):
@@ -51,11 +151,6 @@ def set_units(o):
     return o
 
 
-def lrate(num_units1, num_units2):
-    """Return the learning rate for layers of these sizes."""
-    return min(HIGHEST, float(f'{LRATE / max(num_units1, num_units2):.2g}'))
-
-
 def complete(o, batches, parameters):
     """Set what is None in o, Options with units. batches: steps in an epoch. parameters: how many the model has."""
     epochs = o.epochs or max(EPOCHS, math.ceil(STEPS / batches))
@@ -65,23 +160,18 @@ def complete(o, batches, parameters):
     else:
         share, patient_steps = share * LEARNED_BEFORE, patient_steps * SOONER
     share = round(share, 2) if o.dropout is None else o.dropout
-    chosen = dict(
-        dropout=share, dropconnect=round(share * 2 / 3, 2), epochs=epochs,
-        patience=max(PATIENCE, math.ceil(patient_steps / batches)),
-        save_every=SAVE_EVERY * math.ceil(epochs / (SAVE_EVERY * CHECKPOINTS)),
-        lrate=lrate(o.num_units1, o.num_units2))
-    for name, value in chosen.items():
-        if getattr(o, name) is None:
-            setattr(o, name, value)
+    chosen = dict(epochs=epochs, dropout=share, dropconnect=round(share * 2 / 3, 2),
+                  lrate=lrate(o.num_units1, o.num_units2), patience=max(PATIENCE, math.ceil(patient_steps / batches)),
+                  save_every=SAVE_EVERY * math.ceil(epochs / (SAVE_EVERY * CHECKPOINTS)))
+    vars(o).update({name: value for name, value in chosen.items() if vars(o)[name] is None})
 
 
 def advise(o, model):
     """Print the command that starts from the bundled model, if the text is short and the model knows its characters."""
     short = model.n_batches['train'] * o.batch_size * o.seq_length < SHORT
     if short and not (o.init or o.cell or o.original or o.small):
-        counts = sum(np.bincount(x.ravel(), minlength=len(model.uchar)) for x in model.X['train'])
         known = np.isin(model.uchar, read_parameters(BUNDLED, 'float32')[1])
-        if counts[known].sum() >= KNOWN * counts.sum():
+        if np.concatenate([known[x].ravel() for x in model.X['train']]).mean() >= KNOWN:
             words = typed({**o.typed, 'input': near(o.input), 'run': f'{o.run}_init', 'init': near(BUNDLED),
                            'num_units1': None, 'num_units2': None, 'initial': None, 'resume': None})
             print('a text this short gains from a model that has learned another one: ' + script('train.py', *words))

@@ -1,11 +1,10 @@
 """What a run has done, and what follows from it: the rate, the best epoch, patience, and when it is finished."""
 import dataclasses
 import math
-import os
+import secrets
 
 SAMPLED = 100      # steps between samples, at least
 ANNEALED = 0.05    # factor on the rate at the end of a run that anneals it
-FALLS = 5          # times that a run goes back to one checkpoint, each time at half the rate, before it ends
 
 
 class Diverged(Exception):
@@ -14,48 +13,27 @@ class Diverged(Exception):
 
 @dataclasses.dataclass
 class Schedule:
-    """What a run has done. A checkpoint holds it as its progress: besides the model, all that a run is resumed from.
-
-    options: the Options of the run. batches: how many an epoch has, which follows from the text.
-    """
-    options: object
-    batches: int = SAMPLED
+    """What a run has done. A checkpoint holds it as its progress: besides the model, all that a run is resumed from."""
+    options: object              # Options
+    batches: int = SAMPLED       # of an epoch, which follows from the text
     epoch: int = 0               # whole epochs that were read
     batch: int = 0               # batches of the next epoch that were read
     cost_sum: float = 0.0        # of the characters of these batches
     characters: int = 0          # in these batches
-    rate: float = 0.0            # learning rate of this epoch, without warm-up and annealing
     rate_factor: float = 1.0     # on the rate; halved each time that the run diverged
     best_cost: float = None      # of validation, after best_epoch
     best_epoch: int = 0
     stale: int = 0               # epochs since best_epoch
     fewer_epochs: int = None     # after which the run ends, if that is before options.epochs
     valid_batch_cost: float = math.nan       # of the last validation batch
-    name: str = ''               # that the names of the run's files begin with
-    id: str = ''                 # distinguishes the run from others of its name
-    logs: dict = dataclasses.field(default_factory=dict)       # their ids, and their sizes in bytes, by ending
-    fallback: str = ''           # ending of the newest checkpoint of an epoch
+    id: str = dataclasses.field(default_factory=lambda: secrets.token_hex(8))      # tells runs of one name apart
+    logs: dict = dataclasses.field(default_factory=dict)       # their sizes in bytes, by ending
 
     @classmethod
-    def read(cls, progress, options=None, batches=SAMPLED):
-        """Return the Schedule in a checkpoint's progress, {} for a new run. Unknown fields are ignored.
-
-        Raise ValueError for a value of another kind, or a name that is a path: a checkpoint is untrusted.
-        """
-        schedule = cls(options, batches)
-        for field in dataclasses.fields(cls)[2:]:
-            value, kind = progress.get(field.name), (int, float) if field.type is float else field.type
-            if value is not None:
-                if not isinstance(value, kind) or isinstance(value, (int, float)) and not 0 <= value < 1e300 or (
-                        field.name == 'name' and os.path.basename(value) != value):
-                    raise ValueError(f'{field.name} of the run is {value!r:.99}: expected {field.type.__name__}')
-                setattr(schedule, field.name, value)
-        return schedule
-
-    @classmethod
-    def resumed(cls, options, progress, batches=SAMPLED):
+    def resumed(cls, options, progress, batches):
         """Return the Schedule of a run that begins, {} for its progress, or that continues, maybe with other limits."""
-        schedule = cls.read(progress, options, batches)
+        fields = [field for field in dataclasses.fields(cls)[2:] if progress.get(field.name) is not None]
+        schedule = cls(options, batches, **{field.name: field.type(progress[field.name]) for field in fields})
         if options.epochs != progress.get('options', {}).get('epochs'):
             schedule.fewer_epochs = None
         schedule.begin_fall()
@@ -63,24 +41,9 @@ class Schedule:
 
     def stored(self):
         """Return what a checkpoint keeps as the progress, without nan, which JSON does not have."""
-        fields = {name: value for name, value in vars(self).items() if name != 'batches'
-                  and not (isinstance(value, float) and not math.isfinite(value))}
-        return {**fields, 'options': {'run': self.options.run, **self.options.kept('run')}}
-
-    def fall_back(self, progress):
-        """Return to a checkpoint's progress, at half the rate. Return False if that has failed too often."""
-        then, factor = Schedule.resumed(self.options, progress, self.batches), self.rate_factor / 2
-        if factor < then.rate_factor / 2 ** FALLS:
-            return False
-        vars(self).update(vars(then), rate_factor=factor)
-        return True
-
-    # ---- what was done
-
-    def begin_epoch(self):
-        """Set the rate of the epoch that begins or is resumed."""
-        decays = max(0, self.epoch + 2 - self.options.lrate_decay_epoch)
-        self.rate = self.options.lrate * self.options.lrate_decay ** decays * self.rate_factor
+        cost = self.valid_batch_cost if math.isfinite(self.valid_batch_cost) else None
+        return {**vars(self), 'valid_batch_cost': cost, 'rate': self.rate_of(self.epoch),
+                'options': {'run': self.options.run, **self.options.kept('run')}}
 
     def record_step(self, cost, characters):
         """Count a step. Raise Diverged for a cost that is not finite."""
@@ -90,36 +53,26 @@ class Schedule:
         self.cost_sum += cost * characters
         self.characters += characters
 
-    def end_epoch(self):
-        """Count an epoch. Return its mean training cost."""
+    def end_epoch(self, valid_cost):
+        """Count an epoch and its validation cost, if that is finite. Return the mean training cost."""
         cost = self.cost_sum / max(self.characters, 1)
         self.epoch, self.batch, self.cost_sum, self.characters = self.epoch + 1, 0, 0.0, 0
-        return cost
-
-    def record_validation(self, valid_cost):
-        """Record the validation cost of the epoch that ended; one that is not finite does not count."""
         if math.isfinite(valid_cost):
             self.stale += 1
             if self.best_cost is None or valid_cost < self.best_cost:
                 self.best_cost, self.best_epoch, self.stale = valid_cost, self.epoch, 0
         self.begin_fall()
+        return cost
 
     def begin_fall(self):
         """Let the rate fall early if patience ends before it falls: as if --epochs were so few that it falls now."""
         if 0 < self.options.patience <= self.stale and self.epoch < self.epochs_before_fall:
             self.fewer_epochs = math.ceil(round(self.epoch / (1 - self.options.anneal), 6))
 
-    # ---- what comes next
-
     @property
     def step(self):
         """Return the number of steps that the whole run has made."""
         return self.epoch * self.batches + self.batch
-
-    @property
-    def how_far(self):
-        """Return a key to compare checkpoints of a run. A smaller rate_factor is further: the run has diverged."""
-        return -self.rate_factor, self.epoch, self.batch
 
     @property
     def epochs(self):
@@ -147,19 +100,20 @@ class Schedule:
         """Return whether the epoch that just ended gets a line, a sample and a picture. Few of the short epochs do."""
         return self.epoch % max(1, SAMPLED // self.batches) == 0 or self.epoch == 1 or self.finished
 
-    def should_validate(self, batches):
-        """Return whether a validation batch is evaluated before the next step. batches: how many there are."""
-        return batches > 0 and self.step % self.options.valid_every == 0
+    def rate_of(self, epoch):
+        """Return the rate of an epoch, counted from 0, without warm-up and annealing."""
+        decays = max(0, epoch + 2 - self.options.lrate_decay_epoch)
+        return self.options.lrate * self.options.lrate_decay ** decays * self.rate_factor
 
     def rate_at(self, step):
-        """Return the rate at a step of this epoch, counted from the first step of the run.
+        """Return the rate at a step, counted from 0, of the whole run.
 
         It rises in the first `warmup` steps, and falls in a line to ANNEALED in the last ones, a share `anneal` of all.
         """
         steps, anneal = self.epochs * self.batches, self.options.anneal
         rising = min(1, (step + 1) / max(self.options.warmup, 1))
         left = (steps - step) / (anneal * steps) if anneal else 1      # of the steps that anneal; 1 and more: all
-        return self.rate * rising * (ANNEALED + (1 - ANNEALED) * min(max(left, 0), 1))
+        return self.rate_of(step // self.batches) * rising * (ANNEALED + (1 - ANNEALED) * min(max(left, 0), 1))
 
     def larger_limits(self):
         """Return the options that a finished run needs to be resumed, as typed words."""

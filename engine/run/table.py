@@ -1,8 +1,7 @@
 """The options of train.py, of CharLSTM.fit and of model_setup, each declared once.
 
 For a new learning parameter, add a row here, and use it where lp is read, in charlstm.py. --help, the checks, the
-checkpoints, --info, fit, and model_setup all take it from the row. Older checkpoints get its value of INITIAL, which
-should therefore leave training as it was.
+checkpoints, --info, fit, and model_setup all take it from the row.
 """
 import functools
 import math
@@ -21,16 +20,16 @@ class Option(NamedTuple):
     """An option of a script, whose name has dashes there, and underscores here.
 
     kind: int, float, bool for a flag, a tuple of choices, how a string is named in the help, or a dict for argparse.
-    default: None if it depends on other options and on the text. fits: a function of name and value, which returns the
-    value as Python's own or raises ValueError. original, small: the value in these recipes; None for the default.
-    kept: where a checkpoint keeps it: 'run' (its progress), 'lp', 'text', 'model', or None, if it is of one start of
-    the script. of_fit: whether CharLSTM.fit takes it.
+    default: None if it depends on other options and on the text. fits: what the check of its kind takes besides name
+    and value, or a check of its own. original, small: the value in these recipes; None for the default.
+    kept: where a checkpoint keeps it: 'run' (its progress), 'lp', 'text', or None, if it is of one start of the script.
+    of_fit: whether CharLSTM.fit takes it.
     """
     name: str
     kind: Any
     default: Any
     help: str
-    fits: Callable | None = None
+    fits: tuple | Callable = ()
     original: Any = None
     small: Any = None
     kept: str | None = 'run'
@@ -38,36 +37,24 @@ class Option(NamedTuple):
 
     def checked(self, value):
         """Return a value as Python's own; paths become strings. Raise ValueError if it is out of range."""
-        if value is None and self.default is None:
-            return None
-        if self.fits:
+        if callable(self.fits):
             return self.fits(self.name, value)
-        return checks.flag(self.name, value) if self.kind is bool else os.fsdecode(value)
+        check = {int: checks.whole, float: checks.real, bool: checks.flag}.get(self.kind)
+        return check(self.name, value, *self.fits) if check else os.fsdecode(value)
 
 
-def count(least, most=10 ** 9):
-    """Return what checks a whole number of at least `least`."""
-    return functools.partial(checks.whole, least=least, most=most)
-
-
-def _real(expected, fits):
-    """Return what checks a number; expected: what it is, in words."""
-    return functools.partial(checks.real, expected=expected, fits=fits)
-
-
-AT_LEAST_0 = _real('of at least 0', lambda v: v >= 0)
-BELOW_1 = _real('from 0 to below 1', lambda v: 0 <= v < 1)
-LEFT_OUT = _real('0, or from 0.00001 to 0.9999', lambda v: v == 0 or 1e-5 <= v <= 0.9999)   # rounded to a 65,536th
+FROM_0 = 'of at least 0', lambda v: v >= 0
+BELOW_1 = 'from 0 to below 1', lambda v: 0 <= v < 1
+LEFT_OUT = 'from 0 to 0.9999', lambda v: 0 <= v <= 0.9999      # the rest is scaled by 1 / (1 - v)
 
 _text = functools.partial(Option, kept='text')
-_model = functools.partial(Option, kept='model')
 _lp = functools.partial(Option, kept='lp')
 _start = functools.partial(Option, kept=None, of_fit=False)
 
 OPTIONS = {
     'text': [
-        _text('batch_size', int, 50, 'sequences in a batch', count(1)),
-        _text('seq_length', int, 50, 'characters in a sequence', count(2)),
+        _text('batch_size', int, 50, 'sequences in a batch', (1,)),
+        _text('seq_length', int, 50, 'characters in a sequence', (2,)),
         _text('ratio_valid', float, 0.3, 'share of the text, at its end, kept for validation', BELOW_1),
         _text('valid', 'FILE', None, 'validation text, a file or a folder, also scored at the end as --test is '
               '(default: the end of the input)'),
@@ -79,8 +66,8 @@ OPTIONS = {
         _text('no_stateful', bool, False, 'start every batch from zero states, as the original does, instead of '
               'reading each long piece of the text from batch to batch', original=True)],
     'model': [
-        _model('num_units1', int, None, 'units of layer 1 (default: 256, or those of --init)', count(1), small=64),
-        _model('num_units2', int, None, 'units of layer 2 (default: those of layer 1, or of --init)', count(1)),
+        Option('num_units1', int, None, 'units of layer 1 (default: 256, or those of --init)', (1,), small=64),
+        Option('num_units2', int, None, 'units of layer 2 (default: those of layer 1, or of --init)', (1,)),
         Option('cell', 'FILE:CLASS', None, 'subclass of CharLSTM with its own cell or optimiser; name it again to '
                'resume its runs and to use its checkpoints (default: CharLSTM itself)', of_fit=False),
         Option('initial', ('original', 'chrono'), 'chrono', 'initial values; original: forget gates have bias 1; '
@@ -91,43 +78,43 @@ OPTIONS = {
             '(default: two thirds of --dropout)', LEFT_OUT, 0.0),
         _lp('smoothing', float, 0.001, 'share of each target that is spread over all characters; like --ar and --tar, '
             'it is not in the costs that are printed', BELOW_1, 0.0),
-        _lp('ar', float, 2.0, 'activation regularisation: weight of mean square outputs of layer 2', AT_LEAST_0, 0.0),
-        _lp('tar', float, 2.0, 'the same for the change of the outputs from step to step', AT_LEAST_0, 0.0),
+        _lp('ar', float, 2.0, 'activation regularisation: weight of mean square outputs of layer 2', FROM_0, 0.0),
+        _lp('tar', float, 2.0, 'the same for the change of the outputs from step to step', FROM_0, 0.0),
         _lp('reset', float, 0.05, 'probability that a stream starts a batch from zero states', BELOW_1, 0.0),
         _lp('average', float, 0.999, 'decay of the running average of the parameters, which is validated, saved and '
             'used to write; smaller in the first 10,000 steps; 0: none', BELOW_1, 0.0),
         Option('kernel', ('on', 'off'), 'on', 'off: theano.scan in its place, many times slower', of_fit=False),
-        _model('precision', ('float32', 'bfloat16'), 'float32', 'bfloat16: round the inputs of matrix products, sum in '
+        Option('precision', ('float32', 'bfloat16'), 'float32', 'bfloat16: round the inputs of matrix products, sum in '
                'float32; faster on some processors', of_fit=False),
         Option('random_seed', int, None, 'whole number that makes a run repeatable (default: a new one, which is '
-               'printed and stored)', count(0, math.inf), of_fit=False)],
+               'printed and stored)', (0, math.inf), of_fit=False)],
     'learning': [
         _lp('lrate', float, None, 'learning rate (default: 0.012 for 256 units, half of that for twice as many in '
-            'the larger layer, and at most 0.024)', _real('above 0', lambda v: v > 0), 2e-3),
-        Option('warmup', int, 100, 'steps in which the rate rises to --lrate', count(0), 0),
+            'the larger layer, and at most 0.024)', ('above 0', lambda v: v > 0), 2e-3),
+        Option('warmup', int, 100, 'steps in which the rate rises to --lrate', (0,), 0),
         Option('anneal', float, 0.5, 'share of the epochs, at the end, in which the rate falls to a twentieth of '
-               '--lrate', _real('from 0 to 1', lambda v: 0 <= v <= 1), 0.0),
+               '--lrate', ('from 0 to 1', lambda v: 0 <= v <= 1), 0.0),
         Option('lrate_decay', float, 1.0, 'factor on the rate at each epoch from --lrate-decay-epoch on',
-               _real('above 0, at most 1', lambda v: 0 < v <= 1), 0.97),
-        Option('lrate_decay_epoch', int, 10, 'first epoch with a smaller rate', count(1)),
+               ('above 0, at most 1', lambda v: 0 < v <= 1), 0.97),
+        Option('lrate_decay_epoch', int, 10, 'first epoch with a smaller rate', (1,)),
         _lp('drate', float, 0.99, 'decay of the mean squares of RMSprop', BELOW_1, 0.95),
-        _lp('eps', float, 1e-8, 'added to the denominator of RMSprop', _real('above 1.2e-38', lambda v: v > 1.2e-38)),
+        _lp('eps', float, 1e-8, 'added to the denominator of RMSprop', ('above 1.2e-38', lambda v: v > 1.2e-38)),
         _lp('momentum', float, 0.9, 'decay of the sum of gradients by which RMSprop steps', BELOW_1, 0.0),
-        _lp('weight_decay', float, 0.02, 'share of a parameter, times the rate, that a step removes', AT_LEAST_0, 0.0),
-        _lp('grad_clip', float, 5.0, 'largest norm of the gradient; 0: any', AT_LEAST_0, 0.0),
-        _lp('step_clip', float, 2.0, 'largest step for a number, as a multiple of the rate; 0: any', AT_LEAST_0, 0.0),
-        _lp('bptt_maxdepth', int, 50, 'last steps of each sequence that are trained on; -1: all', checks.depth),
-        _lp('l1', float, 0.0, 'weight of the sum of absolute parameters, divided by the characters of a batch',
-            AT_LEAST_0),
-        _lp('l2', float, 0.0, 'the same for the sum of squared parameters', AT_LEAST_0)],
+        _lp('weight_decay', float, 0.02, 'share of a parameter, times the rate, that a step removes', FROM_0, 0.0),
+        _lp('grad_clip', float, 5.0, 'largest norm of the gradient; 0: any', FROM_0, 0.0),
+        _lp('step_clip', float, 2.0, 'largest step for a number, as a multiple of the rate; 0: any', FROM_0, 0.0),
+        _lp('bptt_maxdepth', int, 50, 'last steps of each sequence that are trained on; -1: all',
+            lambda name, value: -1 if value == -1 else checks.whole(name, value, 1)),
+        _lp('l1', float, 0.0, 'weight of the sum of absolute parameters, divided by the characters of a batch', FROM_0),
+        _lp('l2', float, 0.0, 'the same for the sum of squared parameters', FROM_0)],
     'run': [
         Option('epochs', int, None, 'times to read the training text (default: 40, and more for a short text or large '
-               'batches, until there are 7,500 steps)', count(1), 75, 40),
+               'batches, until there are 7,500 steps)', (1,), 75, 40),
         Option('patience', int, None, 'after N epochs without a better validation cost the rate falls early; if it '
-               'falls already or never, the run ends; 0: never (default: 6, and more for a short text)', count(0), 0),
-        Option('valid_every', int, 10, 'training steps between costs of a validation batch', count(1), 1),
+               'falls already or never, the run ends; 0: never (default: 6, and more for a short text)', (0,), 0),
+        Option('valid_every', int, 10, 'training steps between costs of a validation batch', (1,), 1),
         Option('save_every', int, None, 'epochs between checkpoints (default: 10, and more in a run of over 1,000)',
-               count(1), of_fit=False),
+               (1,), of_fit=False),
         Option('original', bool, False, 'the recipe of 2016: 75 epochs of batches from zero states, at a rate of 0.002 '
                'that decays by 0.97 from epoch 10 on, without what came later, also in the log of the steps '
                '(engine/README.md lists what still differs)', of_fit=False),
@@ -145,19 +132,11 @@ DEFAULTS = {'input': None, 'run': 'run0', **{name: row.default for name, row in 
 OF_RUN = ['input', 'run', *(name for name, row in ROWS.items() if row.kept)]
 PRESETS = {preset: {name: getattr(row, preset) for name, row in ROWS.items() if getattr(row, preset) is not None}
            for preset in ('original', 'small')}
-SMALL_TEXT = os.path.join(ROOT, 'text_input', 'coriolanus.txt')
-
 LEARNING = {name: row for name, row in ROWS.items() if row.kept == 'lp'}       # lp of a model has these names
 INITIAL = {name: PRESETS['original'].get(name, row.default) for name, row in LEARNING.items()}        # as in 2016
 
 
 def checked(options):
     """Return options by name as Python's own values. Raise ValueError if one is out of range."""
-    return {name: ROWS[name].checked(value) if name in ROWS else value for name, value in options.items()}
-
-
-def learning(name, value):
-    """Return a learning parameter as Python's own number. Raise ValueError for another name or one out of range."""
-    if name not in LEARNING:
-        raise ValueError(f'{name} is no learning parameter: expected one of {", ".join(LEARNING)}')
-    return LEARNING[name].fits(name, value)
+    return {name: value if name not in ROWS or value is ROWS[name].default else ROWS[name].checked(value)
+            for name, value in options.items()}
