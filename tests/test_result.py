@@ -29,7 +29,7 @@ def made(folder, *words):
         (folder / f'{name}.txt').write_text(text, encoding='utf-8')
     env = quick(folder)
     result = run(TRAIN, 't.txt', 'r', *OPTIONS, '--output-dir', 'results', *words, cwd=folder, env=env)
-    return SimpleNamespace(folder=folder, env=env, out=result.stdout, results=folder / 'results',
+    return SimpleNamespace(folder=folder, env=env, out=result.stdout, said=result.stderr, results=folder / 'results',
                            result=result_of(folder))
 
 
