@@ -151,19 +151,6 @@ def bar(total, description, unit):
 
 # ---------------------------------------------------------------- interrupts
 
-def end_at_once():
-    """Let Ctrl-C end the program at once and quietly: an import could catch a KeyboardInterrupt."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:          # not if it is ignored
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def raise_again():
-    """Let Ctrl-C and SIGTERM raise KeyboardInterrupt, after end_at_once(), so that nothing that was begun is left."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
-
-
 @contextlib.contextmanager
 def ctrl_c_delayed():
     """Delay the KeyboardInterrupt of Ctrl-C to the end of the block, which then is not left half done."""

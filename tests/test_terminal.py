@@ -233,33 +233,6 @@ def test_second_signal_stops_at_once():
                 signal.raise_signal(number)
 
 
-# Runs a script; Ctrl-C is pressed when the import of a module begins.
-EARLY = """
-import importlib.abc, os, runpy, signal, sys
-module, script = sys.argv[1:3]
-class Interrupt(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if name == module:
-            sys.meta_path.remove(self)
-            os.kill(os.getpid(), signal.SIGINT)
-            sys.stderr.flush()
-sys.meta_path.insert(0, Interrupt())
-sys.argv = sys.argv[2:]
-runpy.run_path(script, run_name='__main__')
-"""
-
-
-@pytest.mark.parametrize('script, module', [(TRAIN, 'numpy'), (PRODUCE, 'theano.configdefaults')],
-                         ids=lambda value: getattr(value, 'stem', value))
-def test_control_c_while_a_script_starts(script, module, folder):
-    write_checkpoint('p.npz')
-    arguments = ['t.txt', 'r', *SMALL, '--output-dir', 'results'] if script == TRAIN else ['p.npz', 'out']
-    before = sorted(os.listdir('results'))
-    result = run('-c', EARLY, module, script, *arguments, flags=FAST)
-    assert (result.returncode, result.stderr) == (-signal.SIGINT, '')
-    assert sorted(os.listdir('results')) == before and not os.path.exists('out')
-
-
 # ---------------------------------------------------------------- printed commands
 
 @pytest.mark.parametrize('where, shown', [('some where $HOME', '{}/train.py'), ("its author's", 'char lstm/train.py'),
