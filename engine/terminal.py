@@ -66,8 +66,8 @@ def note(line):
 
 
 def warn(line):
-    """Print a warning to standard error, on one line: names of files may contain line ends."""
-    note('charlstm: ' + line.replace('\n', '\\n'))
+    """Print a warning to standard error."""
+    note(f'charlstm: {line}')
 
 
 # ---------------------------------------------------------------- printed commands: they run as pasted
@@ -142,11 +142,9 @@ def bar(total, description, unit):
             self.clear()
             print(line, flush=True)
 
-    shown = Bar(total=total, desc=printable(description), unit=' ' + unit, unit_scale=(total or 0) > 9999, leave=False,
-                delay=1, smoothing=0.05, file=getattr(sys.stderr, 'stream', sys.stderr))   # to move by control codes
-    if sys.stderr.isatty():                # tqdm alone shows nothing on a terminal that says it has 0 columns or lines
-        shown.nrows, shown.dynamic_ncols = 24, lambda file: (shutil.get_terminal_size().columns - 1, 24)
-    return shown
+    return Bar(total=total, desc=printable(description), unit=' ' + unit, unit_scale=(total or 0) > 9999, leave=False,
+               delay=1, smoothing=0.05, dynamic_ncols=True,
+               file=getattr(sys.stderr, 'stream', sys.stderr))                 # to move by control codes
 
 
 # ---------------------------------------------------------------- interrupts
@@ -286,6 +284,7 @@ def main(parser, program):
         sys.stdout.flush()
     except BrokenPipeError:
         status = 0
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())         # Python writes what is left at exit
     except KeyboardInterrupt as error:
         status, message = EXIT_INTERRUPTED, f'interrupted{error}'
     except Exception as error:
@@ -293,15 +292,10 @@ def main(parser, program):
         if message is None:
             raise
     finally:
-        try:
-            sys.stdout.flush()
-        except OSError:                        # no reader, or a full disk: Python must not fail again at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if rank:                               # the end of the first process, which says why, ends this one meanwhile
             time.sleep(1)
             sys.stderr = sys.__stderr__
-    line = message.replace('\n', '\\n')         # names of files may contain line ends
-    parser.exit(status, message and f'{parser.prog}: {line}\n')
+    parser.exit(status, message and f'{parser.prog}: {message}\n')
 
 
 def load_class(words, base):

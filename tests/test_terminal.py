@@ -40,7 +40,7 @@ PIPED, ASCII = [KINDS.encode(encoding, 'backslashreplace').decode() for encoding
 
 # ---------------------------------------------------------------- a terminal
 
-def on_terminal(arguments, folder, interrupt_at=None, close_at=None, columns=80):
+def on_terminal(arguments, folder, interrupt_at=None, close_at=None):
     """Run Python on a terminal; return its exit status and what the terminal got.
 
     interrupt_at: the output after which the user presses Ctrl-C; close_at: after which the terminal is closed.
@@ -49,7 +49,7 @@ def on_terminal(arguments, folder, interrupt_at=None, close_at=None, columns=80)
     import termios
     pid, screen = pty.fork()
     if pid == 0:
-        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', columns and 24, columns, 0, 0))
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0))
         os.chdir(str(folder))
         os.environ.pop('COLUMNS', None)         # pytest-xdist sets it for its workers
         os.execve(sys.executable, [sys.executable] + [str(a) for a in arguments], environment(FAST))
@@ -107,9 +107,8 @@ print('end')
 """
 
 
-@pytest.mark.parametrize('columns', [80, 0])           # a terminal may say that it has none
-def test_bar_on_a_terminal(tmp_path, columns):
-    status, screen = on_terminal(['-c', BAR], tmp_path, columns=columns)
+def test_bar_on_a_terminal(tmp_path):
+    status, screen = on_terminal(['-c', BAR], tmp_path)
     assert status == 0 and '\x1b[2J' not in screen and re.search(r'\rreading \\x1b\[2J: +\d+%\|.* \d+/100 \[', screen)
     assert re.search('\r +\ra line\n(.*\r)?end\n$', screen, re.DOTALL)
 
@@ -165,10 +164,9 @@ def raising(error):
 
 @pytest.mark.parametrize('program, status, line', [
     (lambda options: None, 0, ''), (lambda options: 130, 130, ''),
-    (raising(ValueError('x\ny is no file')), 2, 'p: x\\ny is no file\n'),
+    (raising(ValueError('x is no file')), 2, 'p: x is no file\n'),
     (raising(FileNotFoundError('cannot read x')), 2, 'p: cannot read x\n'),
     (raising(KeyboardInterrupt(' while compiling')), 130, 'p: interrupted while compiling\n'),
-    (raising(BrokenPipeError()), 0, ''),
     (raising(MemoryError('of 5 GB')), 2, 'p: not enough memory: of 5 GB\n'),
     (raising(RuntimeError('CUDA_ERROR_OUT_OF_MEMORY: out of memory\nApply node')), 2,
      'p: not enough memory: CUDA_ERROR_OUT_OF_MEMORY: out of memory\n'),
@@ -195,12 +193,10 @@ def test_error_of_the_parser_is_one_line(script, words, capsys):
     assert end.value.code == 2 and capsys.readouterr().err.count('\n') == 1
 
 
-@pytest.mark.parametrize('end, status', [('| head -c 9', ''), ('>/dev/full; echo $?', '2\n')])
-def test_output_that_cannot_be_written(end, status, tmp_path):
+def test_reader_that_ends(tmp_path):
     write_checkpoint(tmp_path / 'p.npz')
-    result = paste(f'{shlex.join([sys.executable, str(PRODUCE)])} p.npz --info {end}', tmp_path)
-    assert len(result.stdout) == 9 if not status else result.stdout == status
-    assert result.stderr.count('\n') == len(status) // 2
+    result = paste(f'{shlex.join([sys.executable, str(PRODUCE)])} p.npz --info | head -c 9', tmp_path)
+    assert len(result.stdout) == 9 and result.stderr == ''
 
 
 @pytest.mark.parametrize('script, package', [(TRAIN, 'theano'), (PRODUCE, 'numpy')], ids=['train', 'produce_text'])
