@@ -1,7 +1,7 @@
 """What the scripts share: messages, printed commands, progress, signals, options, and how a script ends."""
 import argparse
 import contextlib
-import importlib.util
+import importlib
 import math
 import os
 import re
@@ -305,15 +305,9 @@ def load_class(words, base):
     path, _, name = words.rpartition(':')
     if not (path.endswith('.py') and os.path.isfile(path)):
         raise ValueError(f'--cell is {words}: expected FILE:CLASS, of a file such as mine.py:Coupled')
-    path, module_name = os.path.realpath(path), os.path.basename(os.path.realpath(path))[:-3]
-    module = sys.modules.get(module_name)
-    if getattr(module, '__file__', None) != path:          # otherwise it is charlstm.py
-        spec = importlib.util.spec_from_file_location(module_name, path)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules.setdefault(module_name, module)
-        sys.path.append(os.path.dirname(path))             # for what it imports
-        spec.loader.exec_module(module)
+    sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
+    module = importlib.import_module(os.path.basename(path)[:-3])
     found = getattr(module, name, None)
     if not (isinstance(found, type) and issubclass(found, base)):
-        raise ValueError(f'{path} has no class {name} that is a subclass of CharLSTM')
+        raise ValueError(f'{module.__file__} has no class {name} that is a subclass of CharLSTM')
     return found
