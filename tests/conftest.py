@@ -7,6 +7,7 @@ import contextlib
 import functools
 import http.server
 import json
+import math
 import os
 import runpy
 import signal
@@ -16,9 +17,12 @@ import threading
 from pathlib import Path
 from types import SimpleNamespace
 
-import hypothesis
-import numpy as np
-import pytest
+# Several workers share the cores: threads of NumPy's BLAS would wait for each other, which takes longer than they save.
+os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')         # before NumPy is imported
+
+import hypothesis  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 
 # If `uv run` started the tests, the commands that scripts print would name it instead of this Python.
 os.environ.pop('UV', None)
@@ -30,9 +34,6 @@ for number, handler in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.
 if 'compiledir' not in os.environ.get('THEANO_FLAGS', ''):
     folder = 'base_compiledir=' + os.path.expanduser('~/.theano/charlstm_tests')
     os.environ['THEANO_FLAGS'] = ','.join(filter(None, [os.environ.get('THEANO_FLAGS'), folder]))
-
-# Several workers share the cores: threads of NumPy's BLAS would wait for each other, which takes longer than they save.
-os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -89,8 +90,10 @@ def refused():
 
 # ---------------------------------------------------------------- how Theano compiles
 
-# In Python, Theano's sigmoid takes one number after the other. This one takes an array.
+# In Python, Theano computes these number by number, and a product by np.prod. Here two take arrays.
 theano.tensor.nnet.sigm.ScalarSigmoid.nfunc_spec = theano.tensor.nnet.sigmoid.nfunc_spec = 'scipy.special.expit', 1, 1
+theano.scalar.Clip.nfunc_spec = theano.tensor.clip.nfunc_spec = 'clip', 3, 1
+theano.scalar.Mul.impl = lambda self, *factors: math.prod(factors)
 
 
 @pytest.fixture
