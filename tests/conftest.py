@@ -44,12 +44,11 @@ from engine import terminal  # noqa: E402
 from engine.backend.theano_setup import theano  # noqa: E402
 from engine.kernel.cell import Cell, held_cell, js_function  # noqa: E402
 from engine.page.page import HERE  # noqa: E402
-from learner import quick  # noqa: E402
 from models import as_new, default_mode, make_stateful  # noqa: E402
 from novel import PAGE, Handler  # noqa: E402
 from numpy_model import H1, H2, LETTERS, V  # noqa: E402
 from pages import HELPERS, write_page_of  # noqa: E402
-from scripts import (ROOT, SMALL, STATEFUL, TEXT, TRAIN, WITH_COSTS, Compiling, copy_of_program, run,  # noqa: E402
+from scripts import (FAST, ROOT, SMALL, STATEFUL, TEXT, TRAIN, WITH_COSTS, Compiling, copy_of_program, run,  # noqa: E402
                      succeeded)
 
 hypothesis.settings.register_profile('several', max_examples=200, deadline=None, derandomize=True, database=None)
@@ -234,13 +233,13 @@ def in_process(monkeypatch, capfd):
 
 @pytest.fixture(scope='session')
 def trained(tmp_path_factory):
-    """Run a training to its end, on a machine where matplotlib never ran."""
+    """Run a training to its end."""
     folder = tmp_path_factory.mktemp('trained')
     text = folder / 'sentences.txt'
     text.write_bytes(TEXT.encode('utf-8'))
     options = SMALL + ('--initial original --lrate 0.002 --warmup 0 --anneal 0 --epochs 3 --save-every 2 --lrate-decay '
                        '0.5 --lrate-decay-epoch 2 --valid-every 6 --output-dir results').split()
-    result = run(TRAIN, text, 'r1', *options, cwd=folder, env={'MPLCONFIGDIR': str(folder / 'matplotlib')})
+    result = run(TRAIN, text, 'r1', *options, cwd=folder)
     results = folder / 'results'
     return SimpleNamespace(folder=folder, text=text, options=options, result=result, results=results,
                            checkpoint=results / 'r1_sentences.txt_epoch3.npz',
@@ -254,7 +253,7 @@ def short_run(tmp_path_factory):
     (folder / 't.txt').write_text(TEXT, encoding='utf-8')
     succeeded(run('-c', WITH_COSTS, ROOT, ','.join(map(str, costs)), TRAIN, 't.txt', 'r', *STATEFUL,
                   '--output-dir', folder, '--lrate', 0.03, '--epochs', len(costs), '--save-every', 1,
-                  cwd=folder, env=quick(folder)))
+                  cwd=folder, flags=FAST))
     return SimpleNamespace(folder=folder, costs=costs, best_epoch=4, checkpoint=folder / 'r_t.txt_epoch2.npz')
 
 
