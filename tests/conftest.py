@@ -1,7 +1,7 @@
 """What the tests of several modules share: the repository's root on sys.path, models compiled once, and runs run once.
 
 The kernel is tested in Theano's default mode, as a user runs it. A scan takes more than a minute to compile in that
-mode, and its C code is Theano's own: it is tested with Theano's optimisations but without C, or without both.
+mode, and its C code is Theano's own: it is tested without C, in test_every_way.py with Theano's optimisations.
 """
 import contextlib
 import functools
@@ -119,8 +119,7 @@ def compiled(floatX, kernel, **settings):
         # A number in float64 in a graph would make a GPU slow: it is an error here.
         with theano.change_flags(warn_float64='raise' if floatX == 'float32' else 'ignore'):
             model.compile('predict', 'train_rmsprop')
-            with contextlib.nullcontext() if kernel else default_mode(theano.compile.mode.FAST_COMPILE):
-                shared = {*model.compiled('check').get_shared(), *model.compiled('train_sgd').get_shared()}
+            shared = {*model.compiled('check').get_shared(), *model.compiled('train_sgd').get_shared()}
         model.compiled('sample')
     shared.update(model.compiled('train_rmsprop').get_shared())
     return model, {variable: variable.get_value() for variable in shared}
@@ -132,7 +131,7 @@ def compiled_models():
     @functools.cache
     def get(name):
         if name == 'scan':
-            with default_mode(theano.Mode(linker='py', optimizer='fast_run')):
+            with default_mode(theano.compile.mode.FAST_COMPILE):
                 return compiled('float32', kernel=False)
         return compiled(name, kernel=True, bptt_maxdepth=3 if name == 'float64' else 50)
     return get

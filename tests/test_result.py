@@ -13,8 +13,8 @@ from charlstm import CharLSTM, read_averages
 from engine.backend import bfloat16
 from learner import progress_of
 from numpy_model import NAMES, costs, forward
-from scripts import (DRIVER, FAST, PRODUCE, ROOT, STATEFUL, TEXT, TRAIN, WITH_COSTS, arrays_and_about, assert_refused, load,
-                     log_rows, run, succeeded)
+from scripts import (DRIVER, FAST, PRODUCE, ROOT, STATEFUL, TEXT, TRAIN, WITH_COSTS, arrays_and_about, assert_refused,
+                     load, log_rows, run, succeeded)
 
 TEXTS = {'t': TEXT, 'valid': TEXT[::-1][:407] + 'ß', 'test': TEXT[300:805] + 'ñ'}
 OPTIONS = [*STATEFUL, *'--dropout 0.2 --epochs 3 --save-every 1 --valid-every 5 --lrate 0.03'.split()]
