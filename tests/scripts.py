@@ -111,6 +111,8 @@ def environment(flags='', **changes):
     env = dict(os.environ, THEANO_FLAGS=','.join(kept + [flags] * bool(flags)), THEANORC=os.devnull,
                PYTHONIOENCODING='utf-8', PYTHONPATH=FAKES.name, no_proxy='127.0.0.1',
                OMP_NUM_THREADS='1')                                    # many tests run at a time
+    if env.pop('PYTHONDONTWRITEBYTECODE', None):           # otherwise each process would compile Theano's modules
+        env['PYTHONPYCACHEPREFIX'] = str(Path(FAKES.name) / 'bytecode')
     env.update(changes)
     return env
 
