@@ -82,10 +82,7 @@ def typed(options):
     options = {name: value for name, value in options.items() if value is not None and value is not False}
     words = [options.pop(name) for name in ('input', 'run') if name in options]
     for name, value in options.items():
-        if str(value).startswith('-'):                     # which would be read as another option
-            words.append(f'{spelled(name)}={value}')
-        else:
-            words += [spelled(name)] if value is True else [spelled(name), str(value)]
+        words += [spelled(name)] if value is True else [spelled(name), str(value)]
     return words
 
 
