@@ -89,9 +89,8 @@ def refused():
 
 # ---------------------------------------------------------------- how Theano compiles
 
-# In Python, Theano computes these number by number, and a product by np.prod. Here three take arrays.
+# In Python, Theano computes these number by number, and a product by np.prod. Here two take arrays.
 theano.tensor.nnet.sigm.ScalarSigmoid.nfunc_spec = theano.tensor.nnet.sigmoid.nfunc_spec = 'scipy.special.expit', 1, 1
-theano.scalar.Clip.nfunc_spec = theano.tensor.clip.nfunc_spec = 'clip', 3, 1
 theano.scalar.Second.nfunc_spec = theano.tensor.basic.fill.nfunc_spec = 'models.second', 2, 1
 theano.scalar.Mul.impl = lambda self, *factors: math.prod(factors)
 
