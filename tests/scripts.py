@@ -1,5 +1,6 @@
 """What the tests of the two scripts share: running them and looking at what they left."""
 import ctypes
+import functools
 import json
 import os
 import random
@@ -111,10 +112,20 @@ def environment(flags='', **changes):
     env = dict(os.environ, THEANO_FLAGS=','.join(kept + [flags] * bool(flags)), THEANORC=os.devnull,
                PYTHONIOENCODING='utf-8', PYTHONPATH=FAKES.name, no_proxy='127.0.0.1',
                OMP_NUM_THREADS='1')                                    # many tests run at a time
-    if env.pop('PYTHONDONTWRITEBYTECODE', None):           # otherwise each process would compile Theano's modules
-        env['PYTHONPYCACHEPREFIX'] = str(Path(FAKES.name) / 'bytecode')
+    if 'PYTHONDONTWRITEBYTECODE' in env:                   # otherwise each process would compile Theano's modules
+        env['PYTHONPYCACHEPREFIX'] = bytecode()
     env.update(changes)
     return env
+
+
+@functools.cache
+def bytecode():
+    """Return a folder with the bytecode of what the scripts import: of one process, as others may be killed."""
+    env = {name: value for name, value in os.environ.items() if name != 'PYTHONDONTWRITEBYTECODE'}
+    modules = 'train, produce_text, charlstm, engine.run.options, engine.run.recipe, engine.run.run, tqdm.auto'
+    subprocess.run([sys.executable, '-c', f'import {modules}'], cwd=str(ROOT), check=True,
+                   env=dict(env, PYTHONPYCACHEPREFIX=FAKES.name))
+    return FAKES.name
 
 
 def start(script, *arguments, flags='', env=None, **options):
