@@ -10,13 +10,8 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))        # where python -I does not look
 
-from engine.terminal import end_at_once
-
-if __name__ == '__main__':
-    end_at_once()                      # before imports that take time
-
 from engine import report
-from engine.terminal import BUNDLED, ROOT, Parser, load_class, main, near, note, number_of, raise_again
+from engine.terminal import BUNDLED, ROOT, Parser, load_class, main, near, note, number_of
 
 
 def build_parser():
@@ -77,7 +72,6 @@ def program(o):
     if o.info:
         return report.print_info(o)
     from charlstm import CharLSTM              # after the options were checked: Theano takes a second to import
-    raise_again()
     model, checkpoint = load_model(CharLSTM, o.params, o)
     if o.export is not None:
         model.export(o.export)

@@ -5,20 +5,14 @@
 # [tool.uv.sources]
 # Theano = { path = "engine/backend/theano_wheel" }
 # ///
+import argparse
 import os
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))        # where python -I does not look
 
-from engine import terminal
-
-if __name__ == '__main__':
-    terminal.end_at_once()             # before imports that take a while
-
-import argparse
-import time
-
-from engine import parallel
+from engine import parallel, terminal
 from engine.run import table
 
 
@@ -80,7 +74,6 @@ def program(arguments):
     from charlstm import CharLSTM                          # which imports Theano, for a second
     from engine.backend import bfloat16, theano_setup
     from engine.run import fit, run as runs, schedule as schedules
-    terminal.raise_again()
     model = terminal.load_class(o.cell, CharLSTM)(o.random_seed, o.kernel == 'on', group, o.precision)
     parameters = fit.set_up(model, o)
     schedule = schedules.Schedule.resumed(o, progress, model.n_batches['train'])

@@ -23,9 +23,7 @@ class SingleProcess:
         """Return the slice of this process's rows in a batch of B rows; the shares differ by at most one row."""
         if B < self.size:
             raise ValueError(f'the batch size is {B}: expected at least {self.size}, a row for each process')
-        share, more = divmod(B, self.size)
-        start = self.rank * share + min(self.rank, more)
-        return slice(start, start + share + (self.rank < more))
+        return slice(self.rank * B // self.size, (self.rank + 1) * B // self.size)
 
     def broadcast(self, function, *arguments):
         """Call function(*arguments) in rank 0 only; return its result, or raise its exception, in all processes."""
@@ -83,10 +81,8 @@ class ProcessGroup(SingleProcess):
         return parts and parts[0] and [np.concatenate(rows) for rows in zip(*parts)]
 
     def check_in_sync(self, arrays, *more):
-        digest = hashlib.blake2b(repr(more).encode())
-        for array in arrays:
-            digest.update(array.tobytes())
-        if len(set(self._comm.allgather(digest.digest()))) > 1:
+        state = b''.join([repr(more).encode(), *[array.tobytes() for array in arrays]])
+        if len(set(self._comm.allgather(hashlib.blake2b(state).digest()))) > 1:
             raise ValueError('the processes have different parameters, cells or random numbers: do all machines have '
                              'the same files, hardware and versions?')
 
@@ -94,15 +90,15 @@ class ProcessGroup(SingleProcess):
 class DataParallelStep:
     """A training step of several processes: each computes the gradient of its own rows, and all apply the sum.
 
-    Called as the compiled step of one process, with the same results: of the whole batch, except the most probable
-    characters and the states. gradient: a function from the inputs of a step to cost, best, four states, gradients and
-    number of characters. update: from gradients of the whole batch and its number of characters to the ratios.
+    gradient: a function from the inputs of a step to cost, best, four states, gradients and number of characters.
+    update: from gradients of the whole batch and its number of characters to the ratios.
     """
 
     def __init__(self, gradient, update, group):
         self._gradient, self._update, self._group, self._sums = gradient, update, group, None
 
     def __call__(self, *inputs):
+        """Return what the compiled step of one process does; best and states are of this process's rows."""
         import numpy as np                                 # late, as said above
         cost, best, h1, C1, h2, C2, *gradients, size = self._gradient(*inputs)
         parts = [*map(np.ravel, gradients), np.array([cost * size, size, 0], cost.dtype)]
@@ -115,10 +111,10 @@ class DataParallelStep:
 
 
 def group_of(comm):
-    """Return the group of processes of an mpi4py communicator, or a SingleProcess for None or for one process."""
-    if isinstance(comm, SingleProcess):
-        return comm
-    return SingleProcess() if comm is None or comm.Get_size() == 1 else ProcessGroup(comm)
+    """Return the group of processes of an mpi4py communicator; None: a SingleProcess. A group is returned as it is."""
+    if comm is None or isinstance(comm, SingleProcess):
+        return comm or SingleProcess()
+    return ProcessGroup(comm)
 
 
 def join():
@@ -138,4 +134,4 @@ def join():
     cores = os.sched_getaffinity(0) if hasattr(os, 'sched_getaffinity') else set(range(os.cpu_count() or 1))
     sharing = sum(bool(theirs & cores) for theirs in world.Split_type(MPI.COMM_TYPE_SHARED).allgather(cores))
     os.environ.setdefault('OMP_NUM_THREADS', str(max(1, len(cores) // sharing)))
-    return group_of(world)
+    return ProcessGroup(world)

@@ -1,7 +1,7 @@
 """What the scripts share: messages, printed commands, progress, signals, options, and how a script ends."""
 import argparse
 import contextlib
-import importlib.util
+import importlib
 import math
 import os
 import re
@@ -66,8 +66,8 @@ def note(line):
 
 
 def warn(line):
-    """Print a warning to standard error, on one line: names of files may contain line ends."""
-    note('charlstm: ' + line.replace('\n', '\\n'))
+    """Print a warning to standard error."""
+    note(f'charlstm: {line}')
 
 
 # ---------------------------------------------------------------- printed commands: they run as pasted
@@ -82,10 +82,7 @@ def typed(options):
     options = {name: value for name, value in options.items() if value is not None and value is not False}
     words = [options.pop(name) for name in ('input', 'run') if name in options]
     for name, value in options.items():
-        if str(value).startswith('-'):                     # which would be read as another option
-            words.append(f'{spelled(name)}={value}')
-        else:
-            words += [spelled(name)] if value is True else [spelled(name), str(value)]
+        words += [spelled(name)] if value is True else [spelled(name), str(value)]
     return words
 
 
@@ -150,19 +147,6 @@ def bar(total, description, unit):
 
 
 # ---------------------------------------------------------------- interrupts
-
-def end_at_once():
-    """Let Ctrl-C end the program at once and quietly: an import could catch a KeyboardInterrupt."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:          # not if it is ignored
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def raise_again():
-    """Let Ctrl-C and SIGTERM raise KeyboardInterrupt, after end_at_once(), so that nothing that was begun is left."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
-
 
 @contextlib.contextmanager
 def ctrl_c_delayed():
@@ -299,6 +283,7 @@ def main(parser, program):
         sys.stdout.flush()
     except BrokenPipeError:
         status = 0
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())         # Python writes what is left at exit
     except KeyboardInterrupt as error:
         status, message = EXIT_INTERRUPTED, f'interrupted{error}'
     except Exception as error:
@@ -306,15 +291,10 @@ def main(parser, program):
         if message is None:
             raise
     finally:
-        try:
-            sys.stdout.flush()
-        except OSError:                        # no reader, or a full disk: Python must not fail again at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if rank:                               # the end of the first process, which says why, ends this one meanwhile
             time.sleep(1)
             sys.stderr = sys.__stderr__
-    line = message.replace('\n', '\\n')         # names of files may contain line ends
-    parser.exit(status, message and f'{parser.prog}: {line}\n')
+    parser.exit(status, message and f'{parser.prog}: {message}\n')
 
 
 def load_class(words, base):
@@ -324,15 +304,9 @@ def load_class(words, base):
     path, _, name = words.rpartition(':')
     if not (path.endswith('.py') and os.path.isfile(path)):
         raise ValueError(f'--cell is {words}: expected FILE:CLASS, of a file such as mine.py:Coupled')
-    path, module_name = os.path.realpath(path), os.path.basename(os.path.realpath(path))[:-3]
-    module = sys.modules.get(module_name)
-    if getattr(module, '__file__', None) != path:          # otherwise it is charlstm.py
-        spec = importlib.util.spec_from_file_location(module_name, path)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules.setdefault(module_name, module)
-        sys.path.append(os.path.dirname(path))             # for what it imports
-        spec.loader.exec_module(module)
+    sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
+    module = importlib.import_module(os.path.basename(path)[:-3])
     found = getattr(module, name, None)
     if not (isinstance(found, type) and issubclass(found, base)):
-        raise ValueError(f'{path} has no class {name} that is a subclass of CharLSTM')
+        raise ValueError(f'{module.__file__} has no class {name} that is a subclass of CharLSTM')
     return found

@@ -1,12 +1,13 @@
 """What the tests of several modules share: the repository's root on sys.path, models compiled once, and runs run once.
 
 The kernel is tested in Theano's default mode, as a user runs it. A scan takes more than a minute to compile in that
-mode, and its C code is Theano's own: it is tested with Theano's optimisations but without C, or without both.
+mode, and its C code is Theano's own: it is tested without C, in test_every_way.py with Theano's optimisations.
 """
 import contextlib
 import functools
 import http.server
 import json
+import math
 import os
 import runpy
 import signal
@@ -16,9 +17,12 @@ import threading
 from pathlib import Path
 from types import SimpleNamespace
 
-import hypothesis
-import numpy as np
-import pytest
+# Several workers share the cores: threads of NumPy's BLAS would wait for each other, which takes longer than they save.
+os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')         # before NumPy is imported
+
+import hypothesis  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 
 # If `uv run` started the tests, the commands that scripts print would name it instead of this Python.
 os.environ.pop('UV', None)
@@ -31,9 +35,6 @@ if 'compiledir' not in os.environ.get('THEANO_FLAGS', ''):
     folder = 'base_compiledir=' + os.path.expanduser('~/.theano/charlstm_tests')
     os.environ['THEANO_FLAGS'] = ','.join(filter(None, [os.environ.get('THEANO_FLAGS'), folder]))
 
-# Several workers share the cores: threads of NumPy's BLAS would wait for each other, which takes longer than they save.
-os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import produce_text  # noqa: E402
@@ -43,12 +44,11 @@ from engine import terminal  # noqa: E402
 from engine.backend.theano_setup import theano  # noqa: E402
 from engine.kernel.cell import Cell, held_cell, js_function  # noqa: E402
 from engine.page.page import HERE  # noqa: E402
-from learner import quick  # noqa: E402
 from models import as_new, default_mode, make_stateful  # noqa: E402
 from novel import PAGE, Handler  # noqa: E402
 from numpy_model import H1, H2, LETTERS, V  # noqa: E402
 from pages import HELPERS, write_page_of  # noqa: E402
-from scripts import (ROOT, SMALL, STATEFUL, TEXT, TRAIN, WITH_COSTS, Compiling, copy_of_program, run,  # noqa: E402
+from scripts import (FAST, ROOT, SMALL, STATEFUL, TEXT, TRAIN, WITH_COSTS, Compiling, copy_of_program, run,  # noqa: E402
                      succeeded)
 
 hypothesis.settings.register_profile('several', max_examples=200, deadline=None, derandomize=True, database=None)
@@ -56,7 +56,7 @@ hypothesis.settings.load_profile('several')
 
 
 # Of these files, one that came last would leave a worker alone at the end.
-FIRST = ('process_group', 'every_way', 'lesson', 'run', 'cell', 'charlstm', 'modules', 'kernel', 'edits', 'bfloat16')
+FIRST = 'process_group', 'every_way', 'run', 'modules', 'export', 'edits', 'views', 'charlstm', 'train', 'result'
 
 
 def pytest_configure(config):
@@ -89,8 +89,10 @@ def refused():
 
 # ---------------------------------------------------------------- how Theano compiles
 
-# In Python, Theano's sigmoid takes one number after the other. This one takes an array.
+# In Python, Theano computes these number by number, and a product by np.prod. Here two take arrays.
 theano.tensor.nnet.sigm.ScalarSigmoid.nfunc_spec = theano.tensor.nnet.sigmoid.nfunc_spec = 'scipy.special.expit', 1, 1
+theano.scalar.Second.nfunc_spec = theano.tensor.basic.fill.nfunc_spec = 'models.second', 2, 1
+theano.scalar.Mul.impl = lambda self, *factors: math.prod(factors)
 
 
 @pytest.fixture
@@ -117,8 +119,7 @@ def compiled(floatX, kernel, **settings):
         # A number in float64 in a graph would make a GPU slow: it is an error here.
         with theano.change_flags(warn_float64='raise' if floatX == 'float32' else 'ignore'):
             model.compile('predict', 'train_rmsprop')
-            with contextlib.nullcontext() if kernel else default_mode(theano.compile.mode.FAST_COMPILE):
-                shared = {*model.compiled('check').get_shared(), *model.compiled('train_sgd').get_shared()}
+            shared = {*model.compiled('check').get_shared(), *model.compiled('train_sgd').get_shared()}
         model.compiled('sample')
     shared.update(model.compiled('train_rmsprop').get_shared())
     return model, {variable: variable.get_value() for variable in shared}
@@ -130,7 +131,7 @@ def compiled_models():
     @functools.cache
     def get(name):
         if name == 'scan':
-            with default_mode(theano.Mode(linker='py', optimizer='fast_run')):
+            with default_mode(theano.compile.mode.FAST_COMPILE):
                 return compiled('float32', kernel=False)
         return compiled(name, kernel=True, bptt_maxdepth=3 if name == 'float64' else 50)
     return get
@@ -231,13 +232,13 @@ def in_process(monkeypatch, capfd):
 
 @pytest.fixture(scope='session')
 def trained(tmp_path_factory):
-    """Run a training to its end, on a machine where matplotlib never ran."""
+    """Run a training to its end."""
     folder = tmp_path_factory.mktemp('trained')
     text = folder / 'sentences.txt'
     text.write_bytes(TEXT.encode('utf-8'))
     options = SMALL + ('--initial original --lrate 0.002 --warmup 0 --anneal 0 --epochs 3 --save-every 2 --lrate-decay '
                        '0.5 --lrate-decay-epoch 2 --valid-every 6 --output-dir results').split()
-    result = run(TRAIN, text, 'r1', *options, cwd=folder, env={'MPLCONFIGDIR': str(folder / 'matplotlib')})
+    result = run(TRAIN, text, 'r1', *options, cwd=folder)
     results = folder / 'results'
     return SimpleNamespace(folder=folder, text=text, options=options, result=result, results=results,
                            checkpoint=results / 'r1_sentences.txt_epoch3.npz',
@@ -251,7 +252,7 @@ def short_run(tmp_path_factory):
     (folder / 't.txt').write_text(TEXT, encoding='utf-8')
     succeeded(run('-c', WITH_COSTS, ROOT, ','.join(map(str, costs)), TRAIN, 't.txt', 'r', *STATEFUL,
                   '--output-dir', folder, '--lrate', 0.03, '--epochs', len(costs), '--save-every', 1,
-                  cwd=folder, env=quick(folder)))
+                  cwd=folder, flags=FAST))
     return SimpleNamespace(folder=folder, costs=costs, best_epoch=4, checkpoint=folder / 'r_t.txt_epoch2.npz')
 
 

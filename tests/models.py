@@ -27,6 +27,11 @@ PARTS = {part: codes[:len(codes) // B * B].reshape(B, -1) for part, codes in PAR
 P = random_parameters(4, 'float32')
 
 
+def second(x, y):
+    """Return y in the shape of both."""
+    return np.broadcast_arrays(x, y)[1].copy()
+
+
 @contextlib.contextmanager
 def default_mode(mode):
     """Compile in another mode than Theano's default."""

@@ -1,5 +1,6 @@
 """What the tests of the two scripts share: running them and looking at what they left."""
 import ctypes
+import functools
 import json
 import os
 import random
@@ -8,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -95,13 +97,35 @@ def without_privileges():
                 raise OSError(ctypes.get_errno(), 'cannot drop a capability')
 
 
+# A folder with a stand-in for matplotlib, which would take half the time of a short run.
+FAKES = tempfile.TemporaryDirectory()
+(Path(FAKES.name) / 'matplotlib').mkdir()
+(Path(FAKES.name) / 'matplotlib' / '__init__.py').touch()
+(Path(FAKES.name) / 'matplotlib' / 'figure.py').write_text(
+    "from unittest.mock import MagicMock\nFigure = lambda **k: MagicMock(savefig=lambda f, **k: f.write(b'picture'))\n")
+WITH_MATPLOTLIB = {'PYTHONPATH': ''}       # changes of environment()
+
+
 def environment(flags='', **changes):
-    """Return this environment with other Theano flags, but the same folder of compiled code."""
+    """Return this environment with other Theano flags, but the same folder of compiled code, and FAKES."""
     kept = [flag for flag in os.environ.get('THEANO_FLAGS', '').split(',') if 'compiledir' in flag]
     env = dict(os.environ, THEANO_FLAGS=','.join(kept + [flags] * bool(flags)), THEANORC=os.devnull,
-               PYTHONIOENCODING='utf-8', no_proxy='127.0.0.1', OMP_NUM_THREADS='1')    # many tests run at a time
+               PYTHONIOENCODING='utf-8', PYTHONPATH=FAKES.name, no_proxy='127.0.0.1',
+               OMP_NUM_THREADS='1')                                    # many tests run at a time
+    if 'PYTHONDONTWRITEBYTECODE' in env:                   # otherwise each process would compile Theano's modules
+        env['PYTHONPYCACHEPREFIX'] = bytecode()
     env.update(changes)
     return env
+
+
+@functools.cache
+def bytecode():
+    """Return a folder with the bytecode of what the scripts import: of one process, as others may be killed."""
+    env = {name: value for name, value in os.environ.items() if name != 'PYTHONDONTWRITEBYTECODE'}
+    modules = 'train, produce_text, charlstm, engine.run.options, engine.run.recipe, engine.run.run, tqdm.auto'
+    subprocess.run([sys.executable, '-c', f'import {modules}'], cwd=str(ROOT), check=True,
+                   env=dict(env, PYTHONPYCACHEPREFIX=FAKES.name))
+    return FAKES.name
 
 
 def start(script, *arguments, flags='', env=None, **options):

@@ -200,10 +200,11 @@ def judge_trained(found, case, exact, tolerance):
     """exact: what the way EXACT answers."""
     columns = found['reported'].shape[1]       # costs and, but for a page, update ratios
     assert_near(found['reported'] / exact['reported'][:, :columns], 1, tolerance, 'costs and update ratios')
+    parameters = case.parameters
     for name, expected in exact.items():
         kind, *of = name.split()
         if kind in TRAINED and of:
-            before = 0 if kind in ('squares', 'sums') else case.parameters[of[0]]
+            before = 0 if kind in ('squares', 'sums') else parameters[of[0]]
             scale = abs(expected - before).max()
             assert_near((found[name] - before) / scale, (expected - before) / scale, tolerance, name)
 

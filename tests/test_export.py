@@ -157,13 +157,13 @@ def test_c_compiles_without_warnings(exported):
     if exported.name == 'bundled':
         return                                         # the bundled one takes seconds
     for compiler in COMPILERS:
-        for options in (['-O3', '-march=native'], ['-O1', *SANITIZERS]):
-            program = compiled(exported.folder, READER, compiler, [*WARNINGS, *options])
-            np.testing.assert_allclose(numbers_in_c(program, exported.codes[:200]), exported.costs[:199], atol=1e-5)
-            program = compiled(exported.folder, None, compiler, [*WARNINGS, *options])
-            assert output(program, exported.prime, str(GREEDY), '0').decode() == exported.greedy + '\n'
+        program = compiled(exported.folder, READER, compiler, [*WARNINGS, '-O3', '-march=native'])
+        np.testing.assert_allclose(numbers_in_c(program, exported.codes[:200]), exported.costs[:199], atol=1e-5)
+        program = compiled(exported.folder, None, compiler, [*WARNINGS, '-O1', *SANITIZERS])
+        assert output(program, exported.prime, str(GREEDY), '0').decode() == exported.greedy + '\n'
 
 
+@pytest.mark.parametrize('exported', ['other sizes'], indirect=True)
 def test_c_refuses_what_it_cannot_do(exported):
     program = compiled(exported.folder, options=['-O1'])
     with open('/dev/full', 'w') as full:               # found long before the end of the text

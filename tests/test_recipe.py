@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from engine.run import recipe, table
-from learner import Learner, learn, options, quick, settled
+from learner import Learner, learn, options, settled
 from numpy_model import NAMES, random_parameters
 from scripts import B, FAST, N_TRAIN, PRODUCE, TEXT, TRAIN, load, run, succeeded
 
@@ -73,7 +73,7 @@ def test_original_is_a_plain_loop_over_the_class(tmp_path):
     (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
     sizes = '--num-units1 5 --num-units2 7 --batch-size 20 --seq-length 11 --random-seed 3'.split()
     words = [*sizes, '--original', '--epochs', 12, '--output-dir', tmp_path]
-    succeeded(run(TRAIN, tmp_path / 't.txt', 'r', *words, flags=FAST, env=quick(tmp_path)))
+    succeeded(run(TRAIN, tmp_path / 't.txt', 'r', *words, flags=FAST))
     stored = load(tmp_path / 'r_t.txt_epoch12.npz')
 
     code = """

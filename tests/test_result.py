@@ -11,10 +11,10 @@ import pytest
 
 from charlstm import CharLSTM, read_averages
 from engine.backend import bfloat16
-from learner import progress_of, quick
+from learner import progress_of
 from numpy_model import NAMES, costs, forward
-from scripts import (DRIVER, PRODUCE, ROOT, STATEFUL, TEXT, TRAIN, WITH_COSTS, arrays_and_about, assert_refused, load,
-                     log_rows, run, succeeded)
+from scripts import (DRIVER, FAST, PRODUCE, ROOT, STATEFUL, TEXT, TRAIN, WITH_COSTS, arrays_and_about, assert_refused,
+                     load, log_rows, run, succeeded)
 
 TEXTS = {'t': TEXT, 'valid': TEXT[::-1][:407] + 'ß', 'test': TEXT[300:805] + 'ñ'}
 OPTIONS = [*STATEFUL, *'--dropout 0.2 --epochs 3 --save-every 1 --valid-every 5 --lrate 0.03'.split()]
@@ -27,9 +27,8 @@ def made(folder, *words):
     """Return a finished run with texts to validate and to test with."""
     for name, text in TEXTS.items():
         (folder / f'{name}.txt').write_text(text, encoding='utf-8')
-    env = quick(folder)
-    result = run(TRAIN, 't.txt', 'r', *OPTIONS, '--output-dir', 'results', *words, cwd=folder, env=env)
-    return SimpleNamespace(folder=folder, env=env, out=result.stdout, said=result.stderr, results=folder / 'results',
+    result = run(TRAIN, 't.txt', 'r', *OPTIONS, '--output-dir', 'results', *words, cwd=folder, flags=FAST)
+    return SimpleNamespace(folder=folder, out=result.stdout, said=result.stderr, results=folder / 'results',
                            result=result_of(folder))
 
 
@@ -50,10 +49,10 @@ def result_of(folder):
     return json.loads((folder / 'results' / 'r_t.txt_result.json').read_text())
 
 
-def resume(folder, fixed, *words, at=None, do=KILL, checkpoint='r_t.txt_epoch3.npz'):
+def resume(folder, *words, at=None, do=KILL, checkpoint='r_t.txt_epoch3.npz'):
     """Resume the run, and let a driver do something at the call of a function if there is one."""
     command = ['-c', DRIVER, ROOT, *at, *do] if at else [TRAIN]
-    return run(*command, '--resume', f'results/{checkpoint}', *words, cwd=folder, env=fixed.env)
+    return run(*command, '--resume', f'results/{checkpoint}', *words, cwd=folder, flags=FAST)
 
 
 def cost_by_numpy(checkpoint, text):
@@ -89,7 +88,8 @@ def test_scores_of_a_run_in_bfloat16_are_those_of_produce_text(tmp_path, monkeyp
     monkeypatch.setenv(bfloat16.VARIABLE, 'emulated')
     run_of = made(tmp_path, '--test', 'valid.txt', '--precision', 'bfloat16', '--valid', 't.txt')
     for name, text in (('valid', 't.txt'), ('test', 'valid.txt')):
-        said = run(PRODUCE, run_of.results / 'r_t.txt_best.npz', '--score', text, '--json', cwd=tmp_path)
+        said = run(PRODUCE, run_of.results / 'r_t.txt_best.npz', '--score', text, '--json', cwd=tmp_path,
+                   flags=FAST)
         assert json.loads(said.stdout)['nats_per_character'] == run_of.result[f'{name}_nats']
     assert re.findall('the (.*) is the text that is learned', run_of.said) == ['validation text']
 
@@ -132,15 +132,15 @@ def test_interrupted_run_scores_when_it_is_finished(fixed, copied, tmp_path):
     (copied / 'results').rename(tmp_path / 'away')
     steps = ['-c', DRIVER, ROOT, *STEP, 70, 'before', 'signal', int(signal.SIGINT), 't.txt', 'r', *OPTIONS, *FIXED,
              '--output-dir', 'results']
-    first = run(*steps, cwd=copied, env=fixed.env)
+    first = run(*steps, cwd=copied, flags=FAST)
     assert (first.returncode, first.stderr) == (130, '') and 'scoring' not in first.stdout
     found = result_of(copied)
     assert not found['finished'] and found['test_nats'] is found['valid_nats'] is None and found['epochs'] == 1
-    second = resume(copied, fixed, at=(*SCORE, 2, 'before'), do=('signal', int(signal.SIGINT)),
+    second = resume(copied, at=(*SCORE, 2, 'before'), do=('signal', int(signal.SIGINT)),
                     checkpoint='r_t.txt_interrupted.npz')
     assert second.returncode == 130 and '_epoch3.npz' in second.stdout and 'Traceback' not in second.stderr
     assert not (copied / 'results' / 'r_t.txt_result.json').exists()
-    third = succeeded(resume(copied, fixed))
+    third = succeeded(resume(copied))
     assert 'nothing left to learn' in third and 'test text test.txt' in third
     different = dict(id=None, training_seconds=None)
     assert {**result_of(copied), **different} == {**fixed.result, **different}
@@ -153,15 +153,15 @@ def test_interrupted_run_scores_when_it_is_finished(fixed, copied, tmp_path):
 
 def test_new_best_model_is_scored_again(fixed, copied):
     succeeded(run('-c', WITH_COSTS, ROOT, '0.5,0.25', TRAIN, '--resume', 'results/r_t.txt_epoch3.npz',
-                  '--epochs', 5, cwd=copied, env=fixed.env))
+                  '--epochs', 5, cwd=copied, flags=FAST))
     found = result_of(copied)
     assert (found['best_epoch'], found['best_valid_nats'], found['option_epochs']) == (5, 0.25, 5)
     best = cost_by_numpy(copied / 'results' / 'r_t.txt_best.npz', TEXTS['test'])
     assert found['test_nats'] == pytest.approx(best, rel=2e-5) != fixed.result['test_nats']
 
 
-def test_result_of_later_epochs_goes_when_a_run_begins_again_at_an_earlier_one(fixed, copied):
-    killed = resume(copied, fixed, '--lrate', 0.01, '--overwrite', at=(*STEP, 1, 'before'),
+def test_result_of_later_epochs_goes_when_a_run_begins_again_at_an_earlier_one(copied):
+    killed = resume(copied, '--lrate', 0.01, '--overwrite', at=(*STEP, 1, 'before'),
                     checkpoint='r_t.txt_epoch1.npz')
     assert killed.returncode == -signal.SIGKILL
     assert not (copied / 'results' / 'r_t.txt_result.json').exists()

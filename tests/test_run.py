@@ -20,7 +20,7 @@ import pytest
 from engine.model.checkpoint import Checkpoint, write
 from engine.run.logs import LOGS
 from engine.run.run import newest
-from learner import Learner, by_number, learn, progress_of, quick, run_of
+from learner import Learner, by_number, learn, progress_of, run_of
 from numpy_model import NAMES, costs, forward, random_parameters
 from scripts import (B, DRIVER, N_TRAIN, N_VALID, ROOT, S, STATEFUL, TEXT, TRAIN, arrays_and_about, assert_refused,
                      finish, load, log_rows, refuse_training, run, snapshot, start, succeeded, without_id)
@@ -102,10 +102,10 @@ STEP, RENAME, SYNC = ('charlstm', 'CharLSTM.theano_train_rmsprop'), ('os', 'repl
 class Results:
     """The results of one run in a folder of their own; the run may be stopped and resumed."""
 
-    def __init__(self, folder, shared):
+    def __init__(self, folder, text):
         folder.mkdir(exist_ok=True)
-        self.folder, self.shared, self.log = folder, shared, folder / 'r_t.txt.out'
-        self.begin = [shared.text, 'r', *OPTIONS, '--output-dir', folder]
+        self.folder, self.log = folder, folder / 'r_t.txt.out'
+        self.begin = [text, 'r', *OPTIONS, '--output-dir', folder]
 
     def file(self, ending):
         return self.folder / ('r_t.txt' + ending)
@@ -116,7 +116,7 @@ class Results:
     def run(self, *words, at=None, do=('signal', int(signal.SIGKILL))):
         """Run train.py; at: function, number of the call and when, where the driver does something."""
         command = [TRAIN] if at is None else ['-c', LONG + DRIVER, ROOT, *at[0], *at[1:], *do]
-        return run(*command, *words, cwd=self.folder, env=self.shared.env)
+        return run(*command, *words, cwd=self.folder)
 
     def end(self):
         """Return all that the finished run holds: logs without speeds, arrays and progress of its checkpoints."""
@@ -132,25 +132,25 @@ def assert_same(end, straight):
 
 
 @pytest.fixture(scope='module')
-def shared(tmp_path_factory):
-    """Return the text and the environment of all runs."""
-    folder = tmp_path_factory.mktemp('shared')
-    (folder / 't.txt').write_text(TEXT, encoding='utf-8')
-    return SimpleNamespace(text=folder / 't.txt', env=quick(folder))
+def text(tmp_path_factory):
+    """Return the text of all runs."""
+    path = tmp_path_factory.mktemp('text') / 't.txt'
+    path.write_text(TEXT, encoding='utf-8')
+    return path
 
 
 @pytest.fixture(scope='module')
-def straight(shared, tmp_path_factory):
+def straight(text, tmp_path_factory):
     """Return a run that never stopped."""
-    whole = Results(tmp_path_factory.mktemp('straight'), shared)
+    whole = Results(tmp_path_factory.mktemp('straight'), text)
     succeeded(whole.run(*whole.begin))
     assert len(log_rows(whole.log)) == 6 * BATCHES
     return SimpleNamespace(run=whole, end=whole.end())
 
 
 @pytest.fixture
-def stopping(shared, tmp_path):
-    return Results(tmp_path / 'results', shared)
+def stopping(text, tmp_path):
+    return Results(tmp_path / 'results', text)
 
 
 # In the first epoch, and in the second start, which begins anew, at the end of epoch 1; then at each place of the
@@ -174,8 +174,8 @@ def test_stopped_at_random_moments_and_resumed_is_the_straight_run(straight, sto
     """By kill -9, kill and Ctrl-C, at any moment from the first import to the last file."""
     chance, command, stops = random.Random(time.time()), [*stopping.begin, '--resume', 'last'], []
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT) * 2:
-        process = start(TRAIN, *command, cwd=stopping.folder, env=stopping.shared.env)
-        time.sleep(1.5 + 2 * chance.random())
+        process = start(TRAIN, *command, cwd=stopping.folder)
+        time.sleep(0.5 + 2 * chance.random())
         process.send_signal(number)
         stops.append(finish(process))
         assert stops[-1].returncode in (0, 130, -number) and 'Traceback' not in stops[-1].stderr, stops[-1]
@@ -219,10 +219,10 @@ def learned(folder, *costs):
     learn(folder, by_number(*costs), '--epochs', len(costs), '--save-every', 1)
 
 
-def test_moved_checkpoint_is_resumed_with_logs_of_its_own(straight, shared, tmp_path):
+def test_moved_checkpoint_is_resumed_with_logs_of_its_own(straight, text, tmp_path):
     """Under another name, in another folder, without its logs, and with its text elsewhere."""
     (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
-    moved = Results(tmp_path / 'moved', shared)
+    moved = Results(tmp_path / 'moved', text)
     shutil.copy(str(straight.run.file('_epoch2.npz')), str(tmp_path / 'moved' / 'mine.npz'))
     succeeded(moved.run(tmp_path / 't.txt', '--resume', tmp_path / 'moved' / 'mine.npz'))
     whole = moved.end()

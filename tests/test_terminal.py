@@ -165,10 +165,9 @@ def raising(error):
 
 @pytest.mark.parametrize('program, status, line', [
     (lambda options: None, 0, ''), (lambda options: 130, 130, ''),
-    (raising(ValueError('x\ny is no file')), 2, 'p: x\\ny is no file\n'),
+    (raising(ValueError('x is no file')), 2, 'p: x is no file\n'),
     (raising(FileNotFoundError('cannot read x')), 2, 'p: cannot read x\n'),
     (raising(KeyboardInterrupt(' while compiling')), 130, 'p: interrupted while compiling\n'),
-    (raising(BrokenPipeError()), 0, ''),
     (raising(MemoryError('of 5 GB')), 2, 'p: not enough memory: of 5 GB\n'),
     (raising(RuntimeError('CUDA_ERROR_OUT_OF_MEMORY: out of memory\nApply node')), 2,
      'p: not enough memory: CUDA_ERROR_OUT_OF_MEMORY: out of memory\n'),
@@ -195,12 +194,10 @@ def test_error_of_the_parser_is_one_line(script, words, capsys):
     assert end.value.code == 2 and capsys.readouterr().err.count('\n') == 1
 
 
-@pytest.mark.parametrize('end, status', [('| head -c 9', ''), ('>/dev/full; echo $?', '2\n')])
-def test_output_that_cannot_be_written(end, status, tmp_path):
+def test_reader_that_ends(tmp_path):
     write_checkpoint(tmp_path / 'p.npz')
-    result = paste(f'{shlex.join([sys.executable, str(PRODUCE)])} p.npz --info {end}', tmp_path)
-    assert len(result.stdout) == 9 if not status else result.stdout == status
-    assert result.stderr.count('\n') == len(status) // 2
+    result = paste(f'{shlex.join([sys.executable, str(PRODUCE)])} p.npz --info | head -c 9', tmp_path)
+    assert len(result.stdout) == 9 and result.stderr == ''
 
 
 @pytest.mark.parametrize('script, package', [(TRAIN, 'theano'), (PRODUCE, 'numpy')], ids=['train', 'produce_text'])
@@ -231,33 +228,6 @@ def test_second_signal_stops_at_once():
         for number in (signal.SIGINT, signal.SIGUSR1):
             with pytest.raises(KeyboardInterrupt):
                 signal.raise_signal(number)
-
-
-# Runs a script; Ctrl-C is pressed when the import of a module begins.
-EARLY = """
-import importlib.abc, os, runpy, signal, sys
-module, script = sys.argv[1:3]
-class Interrupt(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if name == module:
-            sys.meta_path.remove(self)
-            os.kill(os.getpid(), signal.SIGINT)
-            sys.stderr.flush()
-sys.meta_path.insert(0, Interrupt())
-sys.argv = sys.argv[2:]
-runpy.run_path(script, run_name='__main__')
-"""
-
-
-@pytest.mark.parametrize('script, module', [(TRAIN, 'numpy'), (PRODUCE, 'theano.configdefaults')],
-                         ids=lambda value: getattr(value, 'stem', value))
-def test_control_c_while_a_script_starts(script, module, folder):
-    write_checkpoint('p.npz')
-    arguments = ['t.txt', 'r', *SMALL, '--output-dir', 'results'] if script == TRAIN else ['p.npz', 'out']
-    before = sorted(os.listdir('results'))
-    result = run('-c', EARLY, module, script, *arguments, flags=FAST)
-    assert (result.returncode, result.stderr) == (-signal.SIGINT, '')
-    assert sorted(os.listdir('results')) == before and not os.path.exists('out')
 
 
 # ---------------------------------------------------------------- printed commands
@@ -304,8 +274,7 @@ def test_near(tmp_path, monkeypatch, path, shown):
 
 @pytest.mark.parametrize('options', [
     dict(input='a b.txt', run="it's"), dict(run='r', lrate=0.5, input='t'),
-    dict(input='t', no_stateful=True, bptt_maxdepth=-1, encoding='utf-16', init='/x y/p.npz'),
-    dict(input='t', resume='-p.npz', valid='-t.txt'), {}])
+    dict(input='t', no_stateful=True, bptt_maxdepth=-1, encoding='utf-16', init='/x y/p.npz'), {}])
 def test_typed_options_are_parsed_as_the_same_options(options):
     assert vars(train.build_parser().parse_args(terminal.typed(options))) == options
 

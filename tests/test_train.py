@@ -9,10 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from learner import quick
 from novel import NOVEL
 from numpy_model import NAMES
-from scripts import (FAST, H1, H2, N_TRAIN, PRODUCE, SMALL, TEXT, TRAIN, Compiling, assert_refused,
+from scripts import (FAST, H1, H2, N_TRAIN, PRODUCE, SMALL, TEXT, TRAIN, WITH_MATPLOTLIB, Compiling, assert_refused,
                      environment, interrupted, load, paste, refuse_training, run, start, succeeded, without_id)
 
 ENGLISH = 'It is a truth universally acknowledged that the old cat sat by the hill and sang. ' * 60
@@ -41,12 +40,13 @@ def test_training_says_what_it_does_and_nothing_on_stderr(trained):
 
 @pytest.fixture(scope='module')
 def unvalidated(tmp_path_factory):
-    """Return a run without validation, on a text in latin-1, under a name with a space."""
+    """Return a run without validation, on a text in latin-1, under a name with a space, where matplotlib never ran."""
     folder = tmp_path_factory.mktemp('unvalidated')
     text = TEXT.replace('—', '\xa0').replace('𝄞', 'ÿ')
     (folder / 't.txt').write_bytes(text.encode('latin-1'))
     result = run(TRAIN, folder / 't.txt', 'my run', *SMALL, '--epochs', 2, '--ratio-valid', 0, '--encoding', 'latin-1',
-                 '--output-dir', folder, cwd=folder, env={'OMP_NUM_THREADS': '1'})
+                 '--output-dir', folder, cwd=folder, flags=FAST,
+                 env=dict(WITH_MATPLOTLIB, MPLCONFIGDIR=str(folder / 'matplotlib')))
     return SimpleNamespace(folder=folder, text=text, result=result)
 
 
@@ -65,18 +65,19 @@ def test_no_validation_gives_nan_columns_and_a_plot(unvalidated):
 
 def test_printed_commands_run_as_pasted_in_spite_of_a_space(unvalidated):
     following, resuming = [line.split(': ', 1)[1] for line in unvalidated.result.stdout.splitlines()[-2:]]
-    written = paste(following + ' --count 1 --length 7 out.txt', unvalidated.folder, '', OMP_NUM_THREADS='1')
+    written = paste(following + ' --count 1 --length 7 out.txt', unvalidated.folder)
     assert written.returncode == 0 and len(written.stdout) == 8 and (unvalidated.folder / 'out.txt').exists()
-    resumed = paste(resuming, unvalidated.folder, '', OMP_NUM_THREADS='1')
+    resumed = paste(resuming, unvalidated.folder)
     assert resumed.returncode == 0 and 'epoch 4/4' in resumed.stdout
 
 
 def test_drawn_random_seed_repeats_the_run(tmp_path, in_process, capfd):
     """It is printed and stored; and another start draws another."""
     (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
-    words, env = SMALL[:SMALL.index('--random-seed')] + ['--epochs', 1, '--output-dir', tmp_path], quick(tmp_path)
-    seed = re.search(r'random seed (\d+)', succeeded(run(TRAIN, tmp_path / 't.txt', 'a', *words, env=env))).group(1)
-    succeeded(run(TRAIN, tmp_path / 't.txt', 'b', *words, '--random-seed', seed, env=env))
+    words = SMALL[:SMALL.index('--random-seed')] + ['--epochs', 1, '--output-dir', tmp_path]
+    first = succeeded(run(TRAIN, tmp_path / 't.txt', 'a', *words, flags=FAST))
+    seed = re.search(r'random seed (\d+)', first).group(1)
+    succeeded(run(TRAIN, tmp_path / 't.txt', 'b', *words, '--random-seed', seed, flags=FAST))
     assert without_id(tmp_path / 'a_t.txt.out') == without_id(tmp_path / 'b_t.txt.out')
     with pytest.raises(Compiling):
         in_process(TRAIN, tmp_path / 't.txt', 'c', *words)

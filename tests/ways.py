@@ -263,17 +263,17 @@ class InJavaScript:
 
     def answers(self, case):
         """Return what is predicted of three rows of the batch, and texts, by network.js."""
-        read = [self.value(case, f'reading({row.tolist()})') for row in case.batch[0].T[:3]]
-        found = dict(probabilities=np.array([[step[0] for step in row] for row in read]).swapaxes(0, 1))
-        found.update({name: np.array([step[k] for step in read[0]]) for k, name in enumerate(STATES, 1)})
+        def texts(top_k, seeds, hold=[]):
+            choice = f'{{temperature: 1, topK: {top_k}, seed}}'
+            return f'{[*seeds]}.map(seed => writing({1 + WRITTEN}, {choice}, {json.dumps(hold)}))'
+
         held = [dict(layer=int(name[1]), number=unit, value=value) for name, values in case.hold.items()
                 for unit, value in values.items()]
-        for name, top_k, seeds, hold in (('greedy', 1, [1], []), ('drawn', case.V, range(30), []),
-                                         ('held', 1, [1], held)):
-            texts = [self.value(case, f'writing({1 + WRITTEN}, {{temperature: 1, topK: {top_k}, seed: {seed}}}, '
-                                      f'{json.dumps(hold)})') for seed in seeds]
-            found[name] = np.array(texts).T
-        return found
+        read, *written = self.value(case, f'[{case.batch[0].T[:3].tolist()}.map(row => reading(row)), {texts(1, [1])}, '
+                                          f'{texts(case.V, range(30))}, {texts(1, [1], held)}]')
+        found = dict(probabilities=np.array([[step[0] for step in row] for row in read]).swapaxes(0, 1))
+        found.update({name: np.array([step[k] for step in read[0]]) for k, name in enumerate(STATES, 1)})
+        return dict(found, **{name: np.array(text).T for name, text in zip(('greedy', 'drawn', 'held'), written)})
 
 
 class InStreams(InJavaScript):

@@ -39,14 +39,10 @@ def cannot_keep(why):
     return OSError(f'cannot keep compiled code: {why}; name another folder: THEANO_FLAGS=base_compiledir=FOLDER')
 
 
-def cores():
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-
-
 def threads():
     """Return the number of threads that this process uses: its share of the cores, where several train together."""
-    return int(os.environ.get('OMP_NUM_THREADS') or cores())
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    return int(os.environ.get('OMP_NUM_THREADS') or cores)
 
 
 def _report(done, total):
@@ -87,17 +83,14 @@ def _path(name, file):
     return path
 
 
-def compiled_file(name, source, objects=None, python=False):
+def compiled_file(name, source, objects=None):
     """Return the path at which C source of the kernel is compiled. Nothing is compiled yet: load() does that.
 
-    objects: None for an object, otherwise the paths of those that a library is linked with. python: whether the
-    library is a module of Python.
+    objects: None for an object, otherwise the paths of those that a library is linked with.
     """
-    options = *FLAGS, *compiler.of(cmodule.config.cxx).openmp, *cmodule.GCC_compiler.compile_args()
-    if python:
-        return _path(name, _module(source, flags=options))
-    quiet = compiler.of(cmodule.config.cxx).quiet
-    return _path(name, File(source, (*options, *quiet), None if objects is None else tuple(objects)))
+    cxx = compiler.of(cmodule.config.cxx)
+    options = *FLAGS, *cxx.openmp, *cmodule.GCC_compiler.compile_args(), *cxx.quiet
+    return _path(name, File(source, options, None if objects is None else tuple(objects)))
 
 
 def _module(source, include_dirs=(), lib_dirs=(), libs=(), flags=()):

@@ -65,8 +65,8 @@ def _warn_of_slowness(cxx):
     if not cxx:
         missing = 'there is no C++ compiler' if os.path.exists(HEADER) else f'{HEADER} is missing'
         warn(f'{missing}, so everything runs many times slower; {compiler.TO_INSTALL}')
-    elif not compiler.of(cxx).openmp and modules.cores() > 1:
-        warn(f'{cxx} has no OpenMP, so the kernel uses one of {modules.cores()} cores; {compiler.OPENMP}')
+    elif not compiler.of(cxx).openmp and modules.threads() > 1:
+        warn(f'{cxx} has no OpenMP, so the kernel uses one of {modules.threads()} cores; {compiler.OPENMP}')
 
 
 def _import_theano():

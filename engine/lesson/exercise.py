@@ -60,8 +60,6 @@ def normalisation(cls):
                 f'3 {name} + 2 gives another h or C than {name}: expected the same')
     require(changes(slice(None), 0, RANDOM.normal(0, 1, (5, H)))[:, 1:].max() < 1e-6,
             'h or C of a row depends on another row: expected a mean over the units of each row')
-    require(changes(0, 0, arrays[0, 0] + np.eye(H)[0])[0, 0, 1:].max() > 1e-6,
-            'a_f of one unit does not change h of the others: expected it to change their mean')
 
 
 def adam(cls):
@@ -93,9 +91,9 @@ class Forgetful(Scan):
 
 
 def attention(cls):
-    """A network whose layers cannot remember still sees earlier characters, and never later ones; and it learns."""
+    """A network whose layers cannot remember still sees earlier characters, and never later ones."""
     model = cls(random_seed=1)
-    model.model_setup(char_dim=V, num_units1=H, num_units2=H, lrate=0.1)
+    model.model_setup(char_dim=V, num_units1=H, num_units2=H)
     dtype = model.p['c'].dtype
     ops, states = Forgetful(Cell(cls.cell, cls.cell_parameters, dtype)), [tt.constant(np.zeros((B, H), dtype))] * 4
     x = RANDOM.integers(V, size=(T, B), dtype=np.int32)
@@ -109,8 +107,6 @@ def attention(cls):
     require(not np.allclose(before[3:], after[3:], atol=1e-6),
             'predictions do not depend on earlier characters when the layers forget all after each step: expected that '
             'attention sees them')
-    costs = [model.theano_train_rmsprop(x, (x + 1) % V)[0] for _ in range(30)]
-    require(costs[-1] < costs[0], f'the cost went from {costs[0]:.3f} to {costs[-1]:.3f}: expected a lower one')
 
 
 EXERCISES = dict(peepholes=peepholes, normalisation=normalisation, adam=adam, attention=attention)

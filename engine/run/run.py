@@ -61,10 +61,10 @@ class Run:
         return near(os.path.join(self.options.output_dir, self.options.name + ending))
 
     def say(self, line):
-        """Print a line for the user. If nobody reads it any more, the run is to stop, as after Ctrl-C."""
+        """Print a line for the user. If that cannot be written, as on a closed terminal, stop as after Ctrl-C."""
         try:
             self.bar.write(line) if self.bar else print(line, flush=True)
-        except BrokenPipeError:
+        except OSError:
             self._group.stop_requested, sys.stdout = True, open(os.devnull, 'w', encoding='utf-8')
 
     def _command(self, checkpoint, *more):

@@ -29,9 +29,9 @@ def processor():
 
 def print_head(*libraries):
     """Print date, machine and versions, the lines above a table."""
-    from engine.backend.modules import cores
+    from engine.backend.modules import threads
     versions = [f'{name} {metadata.version(name)}' for name in ('Theano', 'numpy', 'scipy') + libraries]
-    print(f'{datetime.date.today()}; {processor()}, {cores()} cores, load average {os.getloadavg()[0]:.1f} at the '
+    print(f'{datetime.date.today()}; {processor()}, {threads()} cores, load average {os.getloadavg()[0]:.1f} at the '
           f'start; {platform.system()}')
     print(', '.join([f'Python {platform.python_version()}', *versions]) + '\n', flush=True)
 
