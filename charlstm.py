@@ -32,10 +32,9 @@ from engine.backend.theano_setup import theano, tt
 import numpy as np
 
 from engine import analysis, sampling, saving, training
-from engine.model.checkpoint import read_about, read_averages
-from engine.model.parameters import NAMES, own_of_layer, parameter_shapes
+from engine.model.parameters import NAMES, own_of_layer, parameter_shapes, read_about, read_averages
 from engine.model.text import read_text
-from engine.run.fit import fit
+from engine.run.recipe import fit
 from engine.run.schedule import Diverged
 from engine.terminal import ctrl_c_delayed
 from engine.saving import read_checkpoint

@@ -31,7 +31,7 @@ def load_model(base, path, o):
 
     Raise ValueError if another cell was trained, unless --cell says that this one is meant; then model_setup warns.
     """
-    from engine.model.checkpoint import Checkpoint
+    from engine.model.parameters import Checkpoint
     checkpoint = Checkpoint(path)      # opened once: all is then of one epoch, even while train.py replaces the file
     formula = checkpoint.cell['formula']
     # In a comparison --cell is the class of the models that have a cell of their own.

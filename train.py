@@ -73,9 +73,9 @@ def program(arguments):
     print(f'reading {o.input}', flush=True)
     from charlstm import CharLSTM                          # which imports Theano, for a second
     from engine.backend import bfloat16, theano_setup
-    from engine.run import fit, run as runs, schedule as schedules
+    from engine.run import run as runs, schedule as schedules
     model = terminal.load_class(o.cell, CharLSTM)(o.random_seed, o.kernel == 'on', group, o.precision)
-    parameters = fit.set_up(model, o)
+    parameters = recipe.set_up(model, o)
     schedule = schedules.Schedule.resumed(o, progress, model.n_batches['train'])
     run = runs.Run(model, schedule)
     group.broadcast(run.check)

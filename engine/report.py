@@ -192,7 +192,7 @@ def scored(model, text, name, say, **adapting):
 
 def print_score(model, checkpoint, o):
     """Print how well the model predicts a text, and its least expected characters."""
-    from engine.model.checkpoint import how_to_adapt
+    from engine.model.parameters import how_to_adapt
     say, original = note if o.json else print, inputs(o)[1]
     whole, text, found = read(o, model.uchar, say)
     costs, fields = scored(model, text, o.score, say)

@@ -5,7 +5,7 @@ import numpy as np
 
 from engine.backend.theano_setup import theano
 from engine.kernel.fallback import is_as_in_c
-from engine.model import checkpoint, checks
+from engine.model import checks, parameters
 from engine.model.parameters import NAMES, named_state, own_names, parameter_shapes, units
 from engine.run import table
 from engine.terminal import warn
@@ -15,7 +15,7 @@ from engine.training import (STATES, Learning, arrays, cell_of_model, operations
 
 def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, drate=0.95, eps=1e-8, bptt_maxdepth=50,
                 l1=0, l2=0, char_dim=None, initial='original', encoding='utf-8', **learning):
-    """Make a model with new parameters or, with mfile, with those of a checkpoint. Set p, lp and dyn_lrate.
+    """Make a model with new parameters or, with mfile, with those of a parameters. Set p, lp and dyn_lrate.
 
     num_units1, num_units2: H1 and H2. char_dim: V, if no text was prepared. initial: 'original' or 'chrono', as
     original_parameters and chrono_parameters of charlstm.py say. encoding: as for load_params. The others, and learning
@@ -75,16 +75,16 @@ def save_params(model, filename, progress=None):
         optimiser=sorted(model.optimiser_variables), precision=model.precision, versions=versions(model))
     if not all(np.isfinite(array).all() for array in stored.values()):
         raise ValueError(f"{filename} was not written: the parameters or the optimiser's state are no longer finite")
-    model.group.broadcast(checkpoint.write, filename, dict(stored, uchar=np.array(model.uchar)), metadata)
+    model.group.broadcast(parameters.write, filename, dict(stored, uchar=np.array(model.uchar)), metadata)
     return filename
 
 
 def read_checkpoint(path, encoding='utf-8'):
     """Return the parameters of a checkpoint, name to array in floatX, and its characters, uchar (V,).
 
-    encoding: as for load_params. Raises OSError if the file cannot be read, and ValueError if it is no checkpoint.
+    encoding: as for load_params. Raises OSError if the file cannot be read, and ValueError if it is no parameters.
     """
-    return checkpoint.read_parameters(path, theano.config.floatX, encoding)
+    return parameters.read_parameters(path, theano.config.floatX, encoding)
 
 
 def cell_difference(model, name, formula):
@@ -95,8 +95,8 @@ def cell_difference(model, name, formula):
 
 
 def read_any(model, filename, encoding):
-    """Return the parameters and uchar of a checkpoint. Warn if its cell is another one."""
-    stored = checkpoint.opened(filename)
+    """Return the parameters and uchar of a parameters. Warn if its cell is another one."""
+    stored = parameters.opened(filename)
     difference = cell_difference(model, stored, stored.cell['formula'])
     if difference:
         warn(difference)
@@ -104,7 +104,7 @@ def read_any(model, filename, encoding):
 
 
 def read_fitting(model, filename, encoding):
-    """Return the parameters of this model's cell and uchar from a checkpoint. Errors: as of load_params."""
+    """Return the parameters of this model's cell and uchar from a parameters. Errors: as of load_params."""
     p, uchar = read_any(model, filename, encoding)
     names = *NAMES, *own_names(model.cell_parameters)
     if not p.keys() >= set(names):
@@ -114,7 +114,7 @@ def read_fitting(model, filename, encoding):
 
 
 def load_params(model, filename, encoding='utf-8'):
-    """Replace parameters and uchar by those of a checkpoint. Return the parameters, name to array, in floatX.
+    """Replace parameters and uchar by those of a parameters. Return the parameters, name to array, in floatX.
 
     filename: a path, or an open Checkpoint; a path that ends in .safetensors is of PyTorch. encoding: of the text, if
     the vocabulary is one of bytes, as in the original. The batches of a text are renumbered. Raises OSError if the file
@@ -140,7 +140,7 @@ def resume(model, filename):
     got. Raises OSError if the file cannot be read, and ValueError if it is no checkpoint of such a run.
     """
     p, uchar, metadata, state = model.group.broadcast(
-        checkpoint.read_run, filename, model.optimiser_state, theano.config.floatX)
+        parameters.read_run, filename, model.optimiser_state, theano.config.floatX)
     difference = cell_difference(model, filename, metadata['cell']['formula'])
     if difference:
         raise ValueError(difference)

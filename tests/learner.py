@@ -6,8 +6,7 @@ import numpy as np
 import train
 from charlstm import CharLSTM
 from damage import METADATA
-from engine.model.checkpoint import Checkpoint, write
-from engine.model.parameters import NAMES
+from engine.model.parameters import NAMES, Checkpoint, write
 from engine.parallel import SingleProcess
 from engine.run.recipe import Options, complete, set_units
 from engine.run.run import Run
@@ -96,15 +95,6 @@ def learn(folder, score, *words, resume=None, group=None):
         run.bar = bar(99, 'training', 'steps')
         train.learn(model, run, group or model.group)
     return model, run.schedule
-
-
-def quick(folder):
-    """Return an environment in which train.py takes less time: one thread, and a fake matplotlib in that folder."""
-    (folder / 'fakes' / 'matplotlib').mkdir(parents=True)
-    (folder / 'fakes' / 'matplotlib' / 'figure.py').write_text(
-        'from unittest.mock import MagicMock\n'
-        "Figure = lambda **k: MagicMock(savefig=lambda f, **k: f.write(b'picture'))\n")
-    return {'PYTHONPATH': str(folder / 'fakes'), 'OMP_NUM_THREADS': '1'}
 
 
 def by_number(*values):

@@ -11,7 +11,7 @@ import pytest
 
 from charlstm import CharLSTM, read_about, read_checkpoint
 from damage import DAMAGE, METADATA, TRACE, about, write_checkpoint
-from engine.model.checkpoint import read_run, write
+from engine.model.parameters import read_run, write
 from numpy_model import NAMES, random_parameters
 from scripts import ROOT
 
@@ -49,7 +49,7 @@ def test_damage_takes_little_memory(tmp_path):
         damage.write(str(tmp_path / f'{k}.npz'))
     code = """
 import glob, os, resource, sys
-from engine.model.checkpoint import read_about, read_parameters
+from engine.model.parameters import read_about, read_parameters
 for path in [None, *glob.glob(sys.argv[1] + '/*.npz')]:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for read in (read_about, lambda path: read_parameters(path, 'float32')):

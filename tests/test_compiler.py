@@ -3,7 +3,8 @@ import sys
 
 import pytest
 
-from engine.backend import compiler
+from engine.backend import modules
+from engine.backend.modules import compiler_of
 
 
 @pytest.fixture
@@ -20,10 +21,10 @@ def clang(tmp_path):
 
 def test_clang_by_any_name(clang):
     """Apple's is also called g++."""
-    found = compiler.of(clang('g++-13', version='Apple clang version 14.0.3 (clang-1403)'))
+    found = compiler_of(clang('g++-13', version='Apple clang version 14.0.3 (clang-1403)'))
     assert found.clang == '14.0.3' and found.openmp == () and '-Wno-c++11-narrowing' in found.quiet
     for name in ('g++', '', '/no/such', clang('other', version='other 3.1')):
-        found = compiler.of(name)
+        found = compiler_of(name)
         assert (found.clang, found.target, found.openmp) == ('', None, ('-fopenmp',) * bool(name))
 
 
@@ -34,8 +35,8 @@ def test_openmp_beside_clang(clang, tmp_path, monkeypatch, platform, enable):
     (brew / 'include').mkdir(parents=True)
     (brew / 'include' / 'omp.h').write_text('')
     monkeypatch.setattr(sys, 'platform', platform)
-    monkeypatch.setattr(compiler, 'PREFIXES', [str(tmp_path), str(brew)])
+    monkeypatch.setattr(modules, 'PREFIXES', [str(tmp_path), str(brew)])
     version = 'clang version 19.1.7'
-    assert compiler.of(clang('b', version=version, resource=brew)).openmp == ('-fopenmp',)
-    found = compiler.of(clang('c', version=version, resource=tmp_path / 'lib')).openmp
+    assert compiler_of(clang('b', version=version, resource=brew)).openmp == ('-fopenmp',)
+    found = compiler_of(clang('c', version=version, resource=tmp_path / 'lib')).openmp
     assert found == (*enable, f'-I{brew}/include', f'-L{brew}/lib', f'-Wl,-rpath,{brew}/lib')

@@ -21,7 +21,7 @@ import numpy_model
 from charlstm import lstm_cell
 from engine.kernel import ops
 from engine.kernel.cell import Cell, c_functions
-from engine.backend import compiler as backend_compiler
+from engine.backend.modules import compiler_of
 from engine.backend.theano_setup import theano
 from cells import OWN, peephole_cell
 from numpy_model import NAMES, chosen, sigmoid
@@ -492,7 +492,7 @@ def outputs_of_all_ops():
     return [output for dtype in DTYPES for op, values in examples(dtype).values() for output in run(op, values)]
 
 
-needs_openmp = pytest.mark.skipif(not backend_compiler.of(theano.config.cxx).openmp, reason='no OpenMP')
+needs_openmp = pytest.mark.skipif(not compiler_of(theano.config.cxx).openmp, reason='no OpenMP')
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from engine.model.checkpoint import Checkpoint, write
+from engine.model.parameters import Checkpoint, write
 from engine.run.logs import LOGS
 from engine.run.run import newest
 from learner import Learner, by_number, learn, progress_of, run_of

@@ -13,15 +13,22 @@ import functools
 import hashlib
 import importlib.util
 import os
+import platform
+import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import types
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import NamedTuple
 
-from engine.backend import compiler, patches
+from engine.backend import patches
 
+# Where omp.h and its library are, besides the compiler's own folders: conda's, and Homebrew's on ARM and on Intel.
+PREFIXES = sys.prefix, '/opt/homebrew/opt/libomp', '/usr/local/opt/libomp'
+TO_INSTALL = 'Debian, Ubuntu: apt install g++ python3-dev; macOS: xcode-select --install; conda: conda install gxx'
+OPENMP = 'Debian, Ubuntu: apt install libomp-dev; macOS: brew install libomp; conda: conda install llvm-openmp'
 cmodule = theano = None            # Theano, and its module gof.cmodule: set when they are imported
 FLAGS = '-O3', '-fno-math-errno', '-fvisibility=hidden', '-fno-semantic-interposition'        # of the kernel
 MOST_AT_ONCE = 8           # compilers, each of which takes 200 MB
@@ -88,7 +95,7 @@ def compiled_file(name, source, objects=None):
 
     objects: None for an object, otherwise the paths of those that a library is linked with.
     """
-    cxx = compiler.of(cmodule.config.cxx)
+    cxx = compiler_of(cmodule.config.cxx)
     options = *FLAGS, *cxx.openmp, *cmodule.GCC_compiler.compile_args(), *cxx.quiet
     return _path(name, File(source, options, None if objects is None else tuple(objects)))
 
@@ -98,7 +105,7 @@ def _module(source, include_dirs=(), lib_dirs=(), libs=(), flags=()):
     includes = [f'-I{path}' for path in [*include_dirs, *cmodule.std_include_dirs()] if path]
     libraries = [f'-L{path}' for path in [*lib_dirs, *cmodule.std_lib_dirs()] if path]
     libraries += [f'-l{name}' for name in [*libs, *cmodule.std_libs()]]
-    options = *flags, '-fvisibility=hidden', *compiler.of(cmodule.config.cxx).quiet, *includes
+    options = *flags, '-fvisibility=hidden', *compiler_of(cmodule.config.cxx).quiet, *includes
     return File(patches.c_code(source), options, libraries=tuple(libraries), is_module=True)
 
 
@@ -228,8 +235,8 @@ def install_compiler(imported):
     global cmodule
     cmodule, cxx = imported, imported.config.cxx
     if cxx and not shutil.which(cxx.strip('"')):                   # on Windows, Theano adds quotes
-        raise CompilerError(f'{cxx} cannot be run; {compiler.TO_INSTALL}; none, many times slower: THEANO_FLAGS=cxx=')
-    cmodule.GCC_compiler.march_flags = compiler.of(cxx).target
+        raise CompilerError(f'{cxx} cannot be run; {TO_INSTALL}; none, many times slower: THEANO_FLAGS=cxx=')
+    cmodule.GCC_compiler.march_flags = compiler_of(cxx).target
     cmodule.GCC_compiler.compile_str = staticmethod(_compile_str)
 
 
@@ -264,3 +271,47 @@ def install(imported):
         return make_thunk(self, node, storage_map, compute_map, no_recycling, impl)
 
     linker.make_all, op.make_thunk = make_all_at_once, make_thunk_in_python_or_c
+
+
+# ---------------------------------------------------------------- what clang needs
+
+# Theano knows which options g++ needs for this processor, and none of clang's. Apple's compiler is a clang, also under
+# the name of g++.
+
+class Compiler(NamedTuple):
+    """What is known of a C++ compiler.
+
+    clang: its version, '' for another compiler. target: options for this processor; None where Theano knows them.
+    openmp: options for loops over threads, () if it has none. quiet: options against warnings and, of clang, errors.
+    """
+    clang: str
+    target: list | None
+    openmp: tuple
+    quiet: tuple
+
+
+@functools.lru_cache(maxsize=None)
+def compiler_of(cxx):
+    """Return the Compiler at a path or of a name, '' for none. Only what is not g++ on Linux is asked what it is."""
+    version = None
+    if shutil.which(cxx.strip('"')) and (sys.platform == 'darwin' or cxx not in ('g++', shutil.which('g++'))):
+        version = re.search(r'clang version (\S+)', subprocess.getoutput(f'"{cxx}" --version'))
+    if not version:
+        openmp = ('-fopenmp',) if cxx and sys.platform != 'darwin' else ()
+        return Compiler('', None, openmp, ('-Wno-psabi',))             # of vectors as arguments
+    # Theano writes numbers of 64 bits into lists of 32 bits, which g++ only warns of.
+    native = '-mcpu=native' if platform.machine() in ('arm64', 'aarch64') else '-march=native'
+    return Compiler(version.group(1), [native], _openmp(cxx), ('-Wno-c++11-narrowing',))
+
+
+def _openmp(cxx):
+    """Return options for OpenMP, whose library clang does not always come with; () where there is none."""
+    own = subprocess.getoutput(f'"{cxx}" -print-resource-dir')     # not -print-file-name, which also finds that of g++
+    if os.path.exists(os.path.join(own, 'include', 'omp.h')):
+        return ('-fopenmp',)
+    for prefix in PREFIXES:
+        if os.path.exists(os.path.join(prefix, 'include', 'omp.h')):
+            library = os.path.join(prefix, 'lib')
+            enable = ('-Xclang', '-fopenmp', '-lomp') if sys.platform == 'darwin' else ('-fopenmp',)
+            return (*enable, f'-I{prefix}/include', f'-L{library}', f'-Wl,-rpath,{library}')
+    return ()

@@ -7,7 +7,7 @@ import sys
 import sysconfig
 import warnings
 
-from engine.backend import compiler, formulas, modules, patches
+from engine.backend import formulas, modules, patches
 from engine.backend.modules import CompilerError, compiling  # noqa: F401
 from engine.terminal import warn
 
@@ -44,7 +44,7 @@ def _use_settings(configparser):
 
 def _folder(config, make, path):
     """Return a folder in `path`, by Theano's `make`, for this Python and NumPy: it would load code for others, too."""
-    clang = compiler.of(config.cxx).clang
+    clang = modules.compiler_of(config.cxx).clang
     try:
         return make(os.path.join(path, patches.compiled_for() + (f'-clang{clang}' if clang else '')))
     except (OSError, ValueError) as error:
@@ -64,9 +64,9 @@ def _warn_of_slowness(cxx):
     """Warn where a compiler, Python's header, or OpenMP is missing."""
     if not cxx:
         missing = 'there is no C++ compiler' if os.path.exists(HEADER) else f'{HEADER} is missing'
-        warn(f'{missing}, so everything runs many times slower; {compiler.TO_INSTALL}')
-    elif not compiler.of(cxx).openmp and modules.threads() > 1:
-        warn(f'{cxx} has no OpenMP, so the kernel uses one of {modules.threads()} cores; {compiler.OPENMP}')
+        warn(f'{missing}, so everything runs many times slower; {modules.TO_INSTALL}')
+    elif not modules.compiler_of(cxx).openmp and modules.threads() > 1:
+        warn(f'{cxx} has no OpenMP, so the kernel uses one of {modules.threads()} cores; {modules.OPENMP}')
 
 
 def _import_theano():
@@ -118,7 +118,7 @@ def computes_on(in_c, bfloat16=None):
     """Return what computes the network. in_c: whether the C kernel does. bfloat16: what multiplies it, or None."""
     if theano.config.device != 'cpu':
         return f'{device()}, by theano.scan, in {theano.config.floatX}'
-    threads = modules.threads() if not in_c or compiler.of(theano.config.cxx).openmp else 1
+    threads = modules.threads() if not in_c or modules.compiler_of(theano.config.cxx).openmp else 1
     counted = '1 thread' if threads == 1 else f'{threads} threads'
     by = 'by the C kernel' if in_c else 'by theano.scan, many times slower than the C kernel'
     products = f', products in bfloat16 ({bfloat16})' if bfloat16 else ''

@@ -1,6 +1,28 @@
-"""The parameters of a model, its eight and its cell's own, and the state of an optimiser, by name."""
+"""The parameters of a model, by name and shape, and the checkpoints that keep them.
+
+A checkpoint is an npz file of arrays and, in the entry `about`, metadata as JSON; it is read as untrusted input.
+"""
+import contextlib
+import io
+import json
+import os
+import sys
+import zipfile
+
+import numpy as np
+
+from engine.model import checks
+from engine.model.files import named, write_whole
 
 NAMES = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')       # of all models; a cell's own come after them
+FORMAT = 1                     # of the metadata and the names of the arrays
+# A file is a decompression bomb if its arrays are larger than ROOM and than RATIO times the file, both in bytes: no
+# large arrays of real parameters compress so well.
+ROOM, RATIO = 1 << 26, 10
+LONGEST = 1 << 22              # bytes of metadata, in which a character has four
+METADATA = dict(lp={}, averaged_steps=0, validation_index=0, random=None, text={}, progress=None,
+                cell=dict(formula='', parameters=[]), optimiser=[], precision='float32', versions={})
+RATES = 0.1, 1e-4              # at which a model adapts to a text, without mean squares of RMSprop and with them
 
 
 def parameter_shapes(V, H1, H2, own=()):
@@ -45,3 +67,160 @@ def named_state(state, parameters):
         else:
             named[prefix] = value
     return named
+
+
+# ---------------------------------------------------------------- checkpoints
+
+class Checkpoint(dict):
+    """The arrays of an npz file by name, or of a .safetensors, which has no metadata. Nothing in it can run.
+
+    metadata: a dict with the keys of METADATA; {} if there is none, as in a file of the original
+    cell: of the metadata, or the standard one
+    """
+
+    def __init__(self, path):
+        """Read a file. Raises OSError, and ValueError for what is no checkpoint or a decompression bomb."""
+        self._path = os.fsdecode(path)
+        if self._path.lower().endswith('.safetensors'):
+            from engine.model.tensors import read_tensors          # late: most users need none of its packages
+            self.update(read_tensors(self._path, self.refusal))
+        else:
+            with named('read', self._path), open(self._path, 'rb') as f:
+                content = f.read()
+            with self.refusing('it is no npz file, damaged, larger than memory, or holds Python objects'):
+                npz = np.load(io.BytesIO(content), allow_pickle=False)
+                members = npz.zip.infolist()
+                # zipfile decompresses other kinds in one piece, however large that is.
+                if sum(member.file_size for member in members) > max(ROOM, RATIO * len(content)) or any(
+                        member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in members):
+                    raise ValueError
+                self.update({name: np.asarray(npz[name]) for name in npz.files})       # bytes if it is no array
+        self.metadata = self._metadata() if 'about' in self else {}
+        self.cell = self.metadata.get('cell', METADATA['cell'])
+
+    def __str__(self):
+        return self._path
+
+    def refusal(self, why):
+        """Return the ValueError that says why this file cannot be used."""
+        return ValueError(f'{self} is not a checkpoint that can be used: {why}')
+
+    @contextlib.contextmanager
+    def refusing(self, why):
+        """Turn any error inside into a refusal: zipfile and NumPy raise all kinds on damaged bytes."""
+        try:
+            yield
+        except Exception:
+            raise self.refusal(why) from None
+
+    def finite(self, name, dtype):
+        """Return an array in that type. Raises ValueError for values that are no finite numbers."""
+        if name in self and self[name].dtype.kind == 'f':
+            with np.errstate(over='ignore'):               # what does not fit becomes infinite
+                array = self[name].astype(dtype)
+            if np.isfinite(array).all():
+                return array
+        raise self.refusal(f'its {name} is missing, or has values that are no finite {dtype} numbers')
+
+    def _metadata(self):
+        about = self['about']
+        with self.refusing(f'its metadata is damaged, or not of format {FORMAT}'):
+            metadata = {**METADATA, **json.loads(str(about) if about.nbytes <= LONGEST else '')}
+            cell = metadata['cell']
+            ''.join([cell['formula'], *cell['parameters'], *metadata['optimiser']])      # raises unless all are strings
+            if metadata['format'] != FORMAT or any(
+                    type(metadata[name]) is not type(value) for name, value in METADATA.items() if value is not None):
+                raise ValueError
+            if metadata['random'] is not None:
+                np.random.PCG64().state = metadata['random']       # which checks it
+            return metadata
+
+    def vocabulary(self, encoding):
+        """Return the characters, (V,). The original stored bytes of a text in that encoding, or of latin-1."""
+        with self.refusing('its uchar is no list of distinct characters'):
+            array = np.ravel(self['uchar'])[:sys.maxunicode + 2]       # more cannot be distinct
+            if array.dtype.kind == 'S':
+                try:
+                    array = np.char.decode(array, encoding)
+                except UnicodeError:                       # bytes that are no characters by themselves
+                    array = np.char.decode(array, 'latin-1')
+            strings = [string or '\0' for string in array.tolist()]           # NumPy strips a NUL from a string
+            if array.dtype.kind != 'U' or not len(set(strings)) == len(''.join(strings)) == len(array):
+                raise ValueError
+            return np.array(strings, dtype=object)
+
+
+def opened(checkpoint):
+    """Return the Checkpoint of a path, or one that is open already."""
+    return checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
+
+
+def read_about(path):
+    """Read the metadata of a checkpoint, a dict; empty if it has none. Errors: as of read_checkpoint."""
+    return Checkpoint(path).metadata
+
+
+def read_parameters(path, dtype, encoding='utf-8'):
+    """Read the parameters of a checkpoint, name to array of that dtype; and uchar (V,).
+
+    path: or an open checkpoint. encoding: of the text, if the vocabulary is one of bytes, as in the original. Raises
+    OSError if the file cannot be read, and ValueError if it is no checkpoint.
+    """
+    encoding, stored = checks.encoding('encoding', encoding), opened(path)
+    own = stored.cell['parameters']
+    p = {name: stored.finite(name, dtype) for name in (*NAMES, *own_names(own))}
+    uchar = stored.vocabulary(encoding)
+    H1, H2 = [(*p[name].shape, 0, 0)[1] for name in ('b1', 'b2')]
+    for name, shape in parameter_shapes(len(uchar), H1, H2, own).items():
+        if p[name].shape != shape or 0 in shape:
+            raise stored.refusal(f'{name} has shape {p[name].shape}; expected {shape}, by uchar and other arrays')
+    return p, uchar
+
+
+def read_run(path, optimiser_state, dtype):
+    """Return the parameters, uchar, metadata and further arrays of a run's checkpoint.
+
+    These are dicts by prefix: '' for the optimiser's state, 'weights_', and 'carried_' and 'validation_' for states of
+    the network; {} if there are none. Raises ValueError if something is missing or of another shape.
+    """
+    stored = opened(path)
+    (p, uchar), metadata = read_parameters(stored, dtype), stored.metadata
+    if not metadata or metadata['random'] is None:
+        raise ValueError(f'{stored} holds no run that can be resumed; init starts a new run from it')
+    state, arrays, (H1, H2) = optimiser_state(list(p.values())), {}, units(p)
+    states = dict(h1=(H1,), C1=(H1,), h2=(H2,), C2=(H2,))                          # of any number of rows
+    expected = {'': {name: np.shape(value) for name, value in named_state(state, p).items()},
+                'weights_': {name: array.shape for name, array in p.items()}, 'carried_': states, 'validation_': states}
+    for prefix, shapes in expected.items():
+        arrays[prefix] = {name: stored.finite(prefix + name, dtype) for name in shapes if prefix + name in stored}
+        found = {name: array.shape[-len(shapes[name]):] for name, array in arrays[prefix].items()}
+        if (found or not prefix) and found != shapes or metadata['optimiser'] != sorted(state):
+            raise ValueError(f'{stored} lacks arrays of a run with this optimiser; init starts a new run from it')
+    return p, uchar, metadata, arrays
+
+
+def read_averages(path):
+    """Return RMSprop's mean squares of gradients from a checkpoint, float32, by the name of a parameter.
+
+    {} if it has none, or only zeros for a parameter: RMSprop never trained it. Errors: as of read_checkpoint.
+    """
+    stored = opened(path)
+    p, _ = read_parameters(stored, 'float32')
+    found = {name: stored.finite(f'm_{name}', 'float32') for name in p if f'm_{name}' in stored}
+    trained = [name for name, m in found.items() if m.shape == p[name].shape and m.any() and m.min() >= 0]
+    return found if len(trained) == len(p) else {}
+
+
+def how_to_adapt(checkpoint, rate=True):
+    """Return what score_text needs to adapt: a rate (True: the default one), and RMSprop's mean squares or {}."""
+    averages = read_averages(checkpoint)
+    return dict(adapt=RATES[bool(averages)] if rate is True else rate, averages=averages)
+
+
+def write(path, arrays, metadata):
+    """Write arrays by name and metadata, a dict with the keys of METADATA, to an npz file, whole or not at all."""
+    about = np.array(json.dumps(dict(metadata, format=FORMAT, arrays=sorted(arrays)), allow_nan=False))
+    npz = io.BytesIO()                 # in memory first: on a full disk zipfile would print a traceback of its own
+    np.savez(npz, about=about, **arrays)
+    with write_whole(path) as f:
+        f.write(npz.getbuffer())

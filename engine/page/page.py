@@ -10,7 +10,7 @@ import numpy as np
 
 from engine.analysis import QUOTES
 from engine.kernel.cell import held_cell, js_function, js_learning_functions, js_steps
-from engine.model.checkpoint import FORMAT, METADATA, opened
+from engine.model.parameters import FORMAT, METADATA, opened
 from engine.model.files import base_name, write_whole
 from engine.model.text import encoded
 from engine.model.copies import share

@@ -2,9 +2,8 @@
 import ntpath
 import re
 
-from engine.model.checkpoint import opened, read_parameters
+from engine.model.parameters import opened, read_parameters, units
 from engine.model.files import base_name
-from engine.model.parameters import units
 from engine.run.table import DEFAULTS
 from engine.terminal import bits, nats_and_bits, number_of, printable, typed
 

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 
-from engine.model.checkpoint import how_to_adapt, read_about
+from engine.model.parameters import how_to_adapt, read_about
 from engine.model.files import base_name, write_whole
 from engine.run.logs import EPOCHS, LOGS, STEPS, Logs, draw_costs
 from engine.run.schedule import Schedule
