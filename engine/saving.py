@@ -145,7 +145,8 @@ def resume(model, filename):
     if difference:
         raise ValueError(difference)
     if metadata['precision'] != model.precision or bool(state['weights_']) != bool(model.lp.get('average')):
-        raise ValueError(f'{filename} and this model differ in precision, or in whether the parameters are averaged')
+        raise ValueError(f'{filename} was trained with precision {metadata["precision"]} and '
+                         f'{"an" if state["weights_"] else "no"} average of the parameters: resume needs the same')
     renumber_text(model, uchar)
     set_parameters(model, p, uchar)
     model.weights, model.averaged_steps = updated(model.weights, state['weights_']), metadata['averaged_steps']
