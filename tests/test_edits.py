@@ -100,6 +100,8 @@ def doubled(values, *arguments):
     (lambda patch: patch.setattr(CharLSTM, 'cell', staticmethod(coupled_cell)), TRAINING | READING),
     (after('stacked', lambda U, *more: 2 * U), TRAINING | READING), (without_sign, TRAINING | READING),
     (after('network', lambda outputs, *more: outputs._replace(costs=outputs.costs * 1.1)), TRAINING),
+    (after('network', lambda outputs, *more: outputs._replace(states=doubled(outputs.states))),
+     TRAINING | {'other programs'}),
     (after('smoothed', lambda costs, *more: costs + costs ** 2), TRAINING),
     (after('activation_penalty', lambda costs, *more: 3 * costs), TRAINING),
     (after('objective', lambda found, *more: (found[0] + tt.sqr(more[5]['U1']).sum(), found[1])), TRAINING),

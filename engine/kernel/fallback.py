@@ -13,12 +13,13 @@ def is_as_in_c(network, p, ops):
     x, (h1, C1, h2, C2) = tt.imatrix('x'), tt.matrices('h1', 'C1', 'h2', 'C2')
     found, (T, B) = network(x, x, [h1, C1, h2, C2], p, ops), (x.shape[0], x.shape[1])
     a1 = ops.columns(p['U1'], x.flatten())
-    h1, _, after1 = ops.layer(a1.reshape((T, B, -1)), p['W1'], p['b1'], own_of_layer(p, 1), [h1, C1], -1)
+    h1, C1, after1 = ops.layer(a1.reshape((T, B, -1)), p['W1'], p['b1'], own_of_layer(p, 1), [h1, C1], -1)
     a2 = ops.product(h1.reshape((-1, h1.shape[2])), stacked(p['U2']))
-    h2, _, after2 = ops.layer(a2.reshape((T, B, -1)), p['W2'], p['b2'], own_of_layer(p, 2), [h2, C2], -1)
+    h2, C2, after2 = ops.layer(a2.reshape((T, B, -1)), p['W2'], p['b2'], own_of_layer(p, 2), [h2, C2], -1)
     scores = ops.product(h2.reshape((-1, h2.shape[2])), p['V'].T)
     probabilities = ops.cross_entropy(scores, p['c'], x)[2]
-    return equal_computations([found.probabilities, *found.after], [probabilities, *after1, *after2])
+    return equal_computations([found.probabilities, *found.states, *found.after],
+                              [probabilities, h1, C1, h2, C2, *after1, *after2])
 
 
 def log_probabilities(found):
