@@ -45,23 +45,31 @@ def load_model(base, path, o):
 
 
 def write_page(model, checkpoint, o, *against):
-    """Write a page on the text of --score, or on one that the model writes. against: another model, its checkpoint."""
+    """Write a page on the text of --score, on held-out text of the run, or on one that the model writes.
+
+    against: another model, its checkpoint.
+    """
     from engine.model import copies
     from engine.page import page
     prime, original = report.inputs(o)
     uchar = [ch for ch in model.uchar if not against or ch in against[0].uchar]
     if o.score is not None:
         _, text, found = report.read(o, uchar, note)
-        learned = checkpoint.metadata.get('text', {}).get('sha256') == found['sha256']
-        text, source = page.beginning_of(text, o.score, found['unknown_characters'], learned)
+        shown = page.beginning_of(text, o.score, found['unknown_characters'], found['sha256'])
     else:
-        text, _ = report.known(''.join(piece[0] for piece in report.sequences(model, o, prime)), uchar, note)
-        prime, _ = report.known(prime, uchar, str)
+        shown = None if report.writes(o) else page.held_out(checkpoint)
+    if shown is None:
         how = [f'after a beginning of {number_of(len(prime), "character")}'] if prime else []
         how += [f'with {state}:{unit} held at {value:g}' for state, unit, value in o.hold or ()]
-        source = f'A text that the model wrote {", ".join(how)}.' if how else None
-    copied = copies.compare([text[len(prime):]], *original) if original else None
-    page.write_page(o.page, model, checkpoint, text, source, against, copied)
+        shown = page.Shown(prime, f'A text that the model wrote {", ".join(how) or "itself"}.', written=len(prime))
+    text = shown.text
+    if shown.written is not None:
+        text = ''.join(piece[0] for piece in report.sequences(model, o, text))
+        begins, _ = report.known(text[:shown.written], uchar, str)
+        shown = shown._replace(written=len(begins))
+    text, _ = report.known(text, uchar, note)
+    copied = copies.compare([text[shown.written or 0:]], *original) if original else None
+    page.write_page(o.page, model, checkpoint, shown._replace(text=text, copies=copied), against)
     if copied:
         note(copies.description(copied, original[0]))
 

@@ -55,7 +55,8 @@ OPTIONS = {
                'a copy that learns from the text as it reads it (RATE: with a checkpoint of train.py 0.0001 and at '
                'most 0.01; if it has no averages of RMSprop, 0.1)'),
         Option('json', bool, False, 'with --score or --info: print one object of JSON'),
-        Option('page', 'FILE', None, 'write a page for a browser, on the text of --score or one that the model writes'),
+        Option('page', 'FILE', None, 'write a page for a browser, on the text of --score, on validation text of its '
+               'run or, with options of writing or without such a text, on one that the model writes'),
         Option('against', 'PARAMS2', None, 'with --page: compare with the model of another checkpoint'),
         Option('export', 'FILE', None, 'write the model as .safetensors, for PyTorch, or .c, a program of one file'),
         Option('overwrite', bool, False, 'with --page or --export: replace an existing file'),
@@ -71,10 +72,20 @@ TASKS = [({'info'}, {'json'}), ({'export'}, {'overwrite'}), ({'page', 'score'}, 
          ({'score'}, {'adapt', 'json', 'copies'}), (set(), WRITING | {'count', 'precision', 'out'})]
 
 
+def typed(o):
+    """Return the names of the options o that are not at their defaults."""
+    defaults = {row.name: row.default for rows in OPTIONS.values() for row in rows}
+    return {name for name, value in vars(o).items() if value != defaults.get(name)} - {'params'}
+
+
+def writes(o):
+    """Return whether an option asks for a text that the model writes."""
+    return bool(typed(o) & WRITING)
+
+
 def check(o):
     """Raise ValueError if the options o exclude each other, or if a page or an export would replace a file."""
-    defaults = {row.name: row.default for rows in OPTIONS.values() for row in rows}
-    names = {name for name, value in vars(o).items() if value != defaults.get(name)} - {'params'}
+    names = typed(o)
     asked, taken = next((asked, taken) for asked, taken in TASKS if asked <= names)
     wrong = sorted(names - asked - taken - {'cell', 'encoding'})
     if wrong:

@@ -91,6 +91,7 @@ class Browser:
         self.call('Emulation.setDeviceMetricsOverride', width=width, height=height, deviceScaleFactor=1,
                   mobile=width < 600)
         self.call('Emulation.setEmulatedMedia', features=[dict(name='prefers-color-scheme', value=scheme)])
+        self.value('void (window.onbeforeunload = null)')  # which would wait for an answer
         self.call('Page.navigate', url='about:blank')
         self.opened.append(path.as_uri())
         self.call('Page.navigate', url=path.as_uri() + view)
@@ -112,9 +113,6 @@ class Browser:
     def text(self, selector):
         return self.all(selector)[0]
 
-    def is_visible(self, selector):
-        return self.all(selector, 'element.checkVisibility()')[0]
-
     def colours(self, selector, of='backgroundColor'):
         """Return a colour of each element, as red, green, blue and, unless it is opaque, opacity."""
         return [[float(number) for number in re.findall(r'[\d.]+', colour)]
@@ -125,6 +123,11 @@ class Browser:
         self.value(f"""(control => {{ control.value = {json.dumps(value)};
             for (const kind of ['input', 'change']) control.dispatchEvent(new Event(kind)); }})(
             document.querySelector({json.dumps(selector)}))""")
+
+    def choose(self, selector, path):
+        """Choose a file in a field."""
+        field = self.call('Runtime.evaluate', expression=f'document.querySelector({json.dumps(selector)})')['result']
+        self.call('DOM.setFileInputFiles', files=[str(path)], objectId=field['objectId'])
 
     def focus(self, selector):
         self.value(f'document.querySelector({json.dumps(selector)}).focus()')

@@ -42,12 +42,11 @@ from browser import CHROMIUM, Browser  # noqa: E402
 from charlstm import CharLSTM, lstm_cell  # noqa: E402
 from engine import terminal  # noqa: E402
 from engine.backend.theano_setup import theano  # noqa: E402
-from engine.kernel.cell import Cell, held_cell, js_function  # noqa: E402
-from engine.page.page import HERE  # noqa: E402
+from engine.kernel.cell import Cell  # noqa: E402
 from models import as_new, default_mode, make_stateful  # noqa: E402
 from novel import PAGE, Handler  # noqa: E402
 from numpy_model import H1, H2, LETTERS, V  # noqa: E402
-from pages import HELPERS, write_page_of  # noqa: E402
+from pages import HELPERS, context_of, write_page_of  # noqa: E402
 from scripts import (FAST, ROOT, SMALL, STATEFUL, TEXT, TRAIN, WITH_COSTS, Compiling, copy_of_program, run,  # noqa: E402
                      succeeded)
 
@@ -293,16 +292,15 @@ def without(tmp_path):
 def javascript():
     """Return a function that evaluates an expression after network.js, and returns its value, which JSON must hold."""
     racer = pytest.importorskip('py_mini_racer')
-    context = racer.MiniRacer()
-    context.eval(js_function(held_cell(Cell(lstm_cell, (), 'float32')).program))
-    context.eval((HERE / 'network.js').read_text(encoding='utf-8'))
+    context = context_of(racer.MiniRacer, Cell(lstm_cell, (), 'float32'))
     context.eval(HELPERS)
 
     def value(expression, **data):
         names = ', '.join(data)
         call = f'JSON.stringify((({names}) => {expression})({", ".join(map(json.dumps, data.values()))}))'
         return json.loads(context.eval(call))
-    return value
+    yield value
+    context.close()                                        # or pytest does not end after a failure
 
 
 @pytest.fixture(scope='session')

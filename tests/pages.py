@@ -1,6 +1,8 @@
 """What the tests of the views share: the data of a page, what an independent model expects in it, and its colours."""
 import base64
 import colorsys
+import csv
+import io
 import json
 import re
 
@@ -10,7 +12,8 @@ import numpy_model
 from cells import OWN, peephole_cell
 from charlstm import CharLSTM
 from engine.backend.theano_setup import theano
-from engine.page.page import to_float16, write_page
+from engine.kernel.cell import js_functions
+from engine.page.page import MODEL, Shown, file_of_page, to_float16, write_page
 from models import default_mode
 from scripts import TEXT, load
 
@@ -19,40 +22,65 @@ HOSTILE = ('</script><script>hacked=1</script><img src=x onerror=hacked=1><!--<s
 # In the browser: whether no text was taken for HTML.
 NOT_HACKED = "typeof hacked === 'undefined' && !document.querySelector('img')"
 
-# After network.js in a JavaScript engine.
-HELPERS = '''
+# For a JavaScript engine without a browser.
+ATOB = """
+const atob = text => {
+  const codes = Array.from(text.replace(/=+$/, ''), one => (
+    'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'.indexOf(one)));
+  const byte = (code, k) => k % 4 ? (codes[k - 1] << 2 * (k % 4) | code >> 6 - 2 * (k % 4)) & 255 : null;
+  return String.fromCharCode(...codes.map(byte).filter(one => one !== null));
+};
+"""
+# After network.js in such an engine.
+HELPERS = """
 const arrays = p => Object.fromEntries(Object.entries(p).map(([name, array]) => [name, Float32Array.from(array)]));
 const times = (n, next) => Array.from({length: n}, next);
-const written = (n, p, prime, choice, held) => (
-  times(prime.length + n, (writer => () => writer.next())(new Writer(arrays(p), prime, choice, held))));
+const writes = (n, p, prime, choice, held, network = new Network(arrays(p))) => {
+  network.hold(held);
+  const text = written(network, prime, choice);
+  return times(prime.length + n, () => text.next().value);
+};
 const randoms = (n, seed, random = new Random(seed)) => times(n, () => random.next());
-'''
+"""
 
 
-def write_page_of(checkpoint, path, text, source='a text', **more):
-    """Write the page of a checkpoint and a text. Return its path. more: as for write_page."""
+def context_of(MiniRacer, cell):
+    """Return a context of a JavaScript engine that has a page's network with a Cell, and what learns."""
+    context = MiniRacer()
+    context.eval(ATOB + js_functions(cell) + ''.join(file_of_page(f'{name}.js') for name in MODEL))
+    return context
+
+
+def loaded(checkpoint):
+    """Return a model with the parameters of a checkpoint."""
     model = CharLSTM()
     model.model_setup(str(checkpoint))
+    return model
+
+
+def write_page_of(checkpoint, path, text, source='a text', against=None, **more):
+    """Write the page of a checkpoint and a text. Return its path. more: of Shown; the rest as for write_page."""
     with default_mode(theano.compile.mode.FAST_COMPILE):
-        write_page(path, model, str(checkpoint), text, source, **more)
+        write_page(path, loaded(checkpoint), str(checkpoint), Shown(text, source, **more), against)
     return path
 
 
-def page_of_own_cell(folder, text, scale=1):
-    """Write the page of TEXT[:300] and a model with peepholes of a text file, with the parameters as the page has them.
+def page_of_own_cell(folder):
+    """Write the page of TEXT[:300] and a model with peepholes, which has the parameters as the page has them.
 
-    scale: factor on the parameters. Return the path of the page, and the model, which is compiled to predict.
+    Return the path of the page, and the model, which is compiled to predict.
     """
     model, path = CharLSTM(random_seed=2), folder / 'page.html'
     model.cell, model.cell_parameters = peephole_cell, dict(p_f=0.3, p_i=-0.2, p_o=0.4)
-    model.prepare_input(text, 0.4, 3, 7, verbose=False)
+    (folder / 't.txt').write_text(TEXT, encoding='utf-8')
+    model.prepare_input(str(folder / 't.txt'), 0.4, 3, 7, verbose=False)
     with default_mode(theano.compile.mode.FAST_COMPILE):
         model.model_setup(num_units1=7, num_units2=5, initial='chrono')
         for name in OWN:
             model.p[name + '2'].set_value(np.linspace(-1, 1, 5).astype('float32'))
         for p in model.p.values():
-            p.set_value(to_float16(scale * p.get_value()).astype('float32'))
-        write_page(path, model, model.save_params(folder / 'p.npz'), TEXT[:300], 'a text')
+            p.set_value(to_float16(3 * p.get_value()).astype('float32'))
+        write_page(path, model, model.save_params(folder / 'p.npz'), Shown(TEXT[:300], 'a text'))
     return path, model
 
 
@@ -78,8 +106,9 @@ def expected_of(p, text=TEXT[:700]):
 
 
 def rounded(checkpoint):
-    """Return the parameters of a checkpoint as a page stores them."""
-    return {name: load(checkpoint)[name].astype('float16').astype(float) for name in numpy_model.NAMES}
+    """Return the parameters of a checkpoint as a page stores them, and the characters."""
+    return {name: array.astype('float16').astype(float) if name in numpy_model.NAMES else array
+            for name, array in load(checkpoint).items()}
 
 
 def read_by(p, codes):
@@ -109,6 +138,19 @@ def assert_colours(browser, selector, levels, dark=False, margin=0.02):
         np.testing.assert_allclose(found[k], colour if level else [0, 0, 0, 0], atol=1.5, err_msg=str(k))
 
 
+def levels_of_cells(browser, path, values, unit):
+    """Return the levels of the values of a unit: low ones are deep if it is against the feature that is chosen."""
+    against = data_of(path)['correlations'][browser.value("byId('feature').value")][unit] < 0
+    low, high = np.sort(values)[[int(0.02 * len(values)), int(0.98 * (len(values) - 1))]]
+    share = (values - low) / (high - low)
+    return -np.clip(16 * (1 - share if against else share), 0, 15.5)
+
+
+def assert_mean(browser, selector, costs):
+    """Assert that an element says the mean of costs at its end, in nats and bits."""
+    np.testing.assert_allclose(numbers(browser.text(selector))[-2:], costs.mean() / [1, np.log(2)], atol=1e-3)
+
+
 def place(k):
     """Return the selector of the character k of the text."""
     return f'#character-{k}'
@@ -127,3 +169,12 @@ def shown(character):
 def numbers(text):
     """Return the numbers in a text, whose minus is a character of its own."""
     return [float(number.replace('\u2212', '-')) for number in re.findall(r'[\u2212]?\d+\.\d+', text)]
+
+
+def column_of(browser, view, name):
+    """Return the numbers of a column of the CSV that a view saves."""
+    browser.value('void (saving.save = (...file) => { window.saved = file; })')
+    browser.value(f"document.querySelector('#{view}-save button').click()")
+    file, _, content = browser.value('saved')
+    assert file.endswith(f'_{view}.csv')
+    return np.array([row[name] or 'nan' for row in csv.DictReader(io.StringIO(content, newline=''))], float)

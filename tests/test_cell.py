@@ -12,14 +12,15 @@ import charlstm
 from cells import README_CODE, coupled_cell, logical_cell, odd_cell, peephole_cell, readme_classes
 from charlstm import CharLSTM, lstm_cell, tt
 from engine.kernel import cell as cells_in_code
-from engine.page import page
+from engine.page.page import file_of_page
 from engine.run.info import description
-from engine.kernel.cell import Cell, js_function, js_learning_functions
+from engine.kernel.cell import Cell, held_cell
 from engine.kernel.ops import Kernel, joined
 from engine.kernel.scan import Scan
 from engine.backend.theano_setup import theano
 from engine.training import operations
 from numpy_model import NAMES
+from pages import context_of
 from scripts import load
 from test_kernel import INTERPRETED, only_kernel_in_c
 
@@ -138,7 +139,7 @@ def test_functions_in_c_and_numpy_are_theanos(dtype, tmp_path):
 def test_functions_in_javascript_are_theanos():
     racer = pytest.importorskip('py_mini_racer')
     context = racer.MiniRacer()
-    context.eval((page.HERE / 'network.js').read_text(encoding='utf-8'))
+    context.eval(file_of_page('network.js'))
     texts = {repr(np.nan): 'NaN', repr(np.inf): 'Infinity', repr(-np.inf): '-Infinity'}
     for name, values, expected in cases('float64'):
         rows = ','.join('[' + ','.join(texts.get(repr(value), repr(value)) for value in row) + ']'
@@ -151,9 +152,8 @@ def test_functions_in_javascript_are_theanos():
 @pytest.mark.parametrize('cell, own', [(odd_cell, ()), (logical_cell, ()), (peephole_cell, cells.OWN)])
 def test_gradient_in_javascript_is_the_programs(cell, own):
     """Of one unit after the other, in an array in which the gates of a unit are apart."""
-    racer, program, H = pytest.importorskip('py_mini_racer'), Cell(cell, own, 'float64').program, 7
-    context, random = racer.MiniRacer(), np.random.default_rng(3)
-    context.eval((page.HERE / 'network.js').read_text(encoding='utf-8') + js_learning_functions(program))
+    racer, made, H = pytest.importorskip('py_mini_racer'), Cell(cell, own, 'float64'), 7
+    context, random, program = context_of(racer.MiniRacer, made), np.random.default_rng(3), made.program
     a, C_prev, dh, dC, values = [random.uniform(-2, 2, shape).round(3) for shape in
                                  ((4, H), H, H, H, (len(own), H))]
     n = json.loads(context.eval(f'''
@@ -162,16 +162,26 @@ def test_gradient_in_javascript_is_the_programs(cell, own):
         for (let k = 0; k < H; k++) {{
           cellForward(n, k, 4 * H + k, 5 * H + k, 6 * H + k, own[k], H);
         }}
-        const after = n.slice(5 * H, 7 * H);
+        const after = n.slice(5 * H, 7 * H), held = n.slice(0, 7 * H);
+        held.splice(0, 4 * H, ...{np.concatenate([*a]).tolist()});
+        for (let k = 0; k < H; k++) {{
+          cellHeld(held, k, 4 * H + k, 5 * H + k, 6 * H + k, [...own[k], Number(k > 2), 0.25], H);
+        }}
         for (let k = 0; k < H; k++) {{
           cellBackward(n, k, 4 * H + k, 6 * H + k, own[k], 7 * H + k, 8 * H + k, 9 * H + k, d_own[k], H);
         }}
-        JSON.stringify({{after, backward: [...n.slice(9 * H), ...n.slice(8 * H, 9 * H)], d_own}})'''))
+        JSON.stringify({{after, held: held.slice(5 * H), d_own,
+                         backward: [...n.slice(9 * H), ...n.slice(8 * H, 9 * H)]}})'''))
     inputs = dict(zip(cells_in_code.INPUTS, [*a, C_prev]), **dict(zip(cells_in_code.own_inputs(len(own)), values)))
     h, C, *kept = cells.evaluate(program.forward, inputs)
     inputs.update({f'kept{k}': value for k, value in enumerate(kept)}, C=C, dh=dh, dC=dC)
     gradients = cells.evaluate(program.backward, inputs)
     np.testing.assert_allclose(n['after'], np.concatenate([h, C]), rtol=1e-12)
+    held_values = [*values, np.arange(H) > 2, np.full(H, 0.25)]
+    held = cells.evaluate(held_cell(made).program.forward, dict(zip(
+        [*cells_in_code.INPUTS, *cells_in_code.own_inputs(len(held_values))], [*a, C_prev, *held_values])))
+    np.testing.assert_allclose(n['held'], np.concatenate(held[:2]), rtol=1e-12)
+    assert (held[1][3:] == 0.25).all() and np.allclose(held[1][:3], C[:3])
     np.testing.assert_allclose(n['backward'], np.concatenate(gradients[:5]), rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(np.reshape(n['d_own'], (H, -1)).T, 0.5 + np.reshape(gradients[5:], (-1, H)), rtol=1e-9)
 
@@ -292,14 +302,13 @@ def test_page_of_a_cell_computes_it(quick, path):
     racer = pytest.importorskip('py_mini_racer')
     for cell in (odd_cell, logical_cell):
         model = model_with(cell, path)
-        context = racer.MiniRacer()
-        context.eval(js_function(Cell(cell, (), 'float32').program)
-                     + (page.HERE / 'network.js').read_text(encoding='utf-8'))
+        context = context_of(racer.MiniRacer, Cell(cell, (), 'float32'))
         p = {name: value.get_value().ravel().tolist() for name, value in model.p.items()}
         x = [model.uchar.index(ch) for ch in TEXT[:50]]
         found = json.loads(context.eval(
             f'const p = {json.dumps(p)}; for (const name in p) p[name] = Float32Array.from(p[name]);'
-            f'const network = new Network(p); JSON.stringify({x}.map(k => Array.from(network.read(k))))'))
+            f'const network = new Network(p);'
+            f'JSON.stringify({x}.map(k => (network.read(k), Array.from(network.logs(), Math.exp))))'))
         np.testing.assert_allclose(found, model.theano_predict(x)[0][:, 0], rtol=2e-5, atol=1e-7)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from charlstm import CharLSTM
 from engine.backend.theano_setup import theano
 from engine.model.copies import compare, copied_passages, description, share
-from engine.page.page import write_page
+from engine.page.page import Shown, write_page
 from models import default_mode
 from pages import NOT_HACKED, place
 from scripts import TEXT, contents, sequences, write_chain
@@ -87,21 +87,17 @@ def test_copies_of_what_is_written_and_scored(produce, tmp_path, monkeypatch):
 # ---------------------------------------------------------------- on the page
 
 def test_page_underlines_passages(browser, short_run, tmp_path):
-    """Those of the text after the prime, with the one in question emphasised."""
+    """Those of the text after the prime; and where the longest stands that is looked at."""
     text, name = TEXT[:400], 'a <b>book</b>\u202e.txt'
     original = 'One\n<img src=x onerror=hacked=1>' + text[100:200] + '!\n' + text[150:260]
     model, checkpoint = CharLSTM(), str(short_run.folder / 'r_t.txt_best.npz')
     model.model_setup(checkpoint)
     with default_mode(theano.compile.mode.FAST_COMPILE):
-        write_page(tmp_path / 'page.html', model, checkpoint, text, 'a text',
-                   copies=compare([text[120:]], original, name))
+        write_page(tmp_path / 'page.html', model, checkpoint,
+                   Shown(text, 'a text', copies=compare([text[120:]], original, name)))
     browser.open(tmp_path / 'page.html', view='#surprise')
-
-    def underlined(attribute='data-copied'):
-        marked = browser.all('#text span', f"element.hasAttribute('{attribute}')")
-        return [k for k in range(len(marked)) if marked[k]]
-    assert underlined() == list(range(120, 260)) and underlined('data-looked') == []
+    marked = browser.all('#text span', "element.hasAttribute('data-copied')")
+    assert [k for k in range(len(marked)) if marked[k]] == list(range(120, 260))
     assert browser.text('#copies').startswith(r'50.0 % of 280 characters stand in a <b>book</b>\u202e.txt in')
     browser.click(place(160))                              # in both passages
-    assert underlined('data-looked') == list(range(150, 260))
     assert browser.text('#passage').startswith('110 characters stand in line ') and browser.value(NOT_HACKED)

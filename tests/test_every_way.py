@@ -106,13 +106,6 @@ def racer():
     return pytest.importorskip('py_mini_racer').MiniRacer
 
 
-IN_WEBASSEMBLY = '''p => {
-  const products = new Products(p, 1);
-  if (!products.run) throw new Error('no WebAssembly');
-  return products;
-}'''
-
-
 # A row: the name of a way, how it is made in a folder, what it answers, and how close its numbers are to those in
 # NumPy: probabilities and states absolutely, what training changes by the largest change.
 FLOAT32, BFLOAT16 = (2e-5, 1e-3), (4e-3, 0.1)
@@ -131,11 +124,8 @@ ROWS = {
     'two processes': (lambda folder: Elsewhere(folder, in_two_processes), TRAINED, FLOAT32),
     'resumed': (lambda folder: Resumed(folder / 'p.npz'), TRAINED, FLOAT32),
     'JavaScript': (lambda folder: InJavaScript(racer()), PREDICTED | WRITTEN, FLOAT32),
-    'WebAssembly, one stream': (lambda folder: InJavaScript(racer(), IN_WEBASSEMBLY), PREDICTED | WRITTEN, FLOAT32),
-    'JavaScript, streams': (lambda folder: InStreams(racer(), False), {'streams'}, FLOAT32),
-    'WebAssembly, streams': (lambda folder: InStreams(racer(), True), {'streams'}, FLOAT32),
-    'JavaScript, learning': (lambda folder: InLearner(racer(), False), TRAINED, (None, 1e-4)),
-    'WebAssembly, learning': (lambda folder: InLearner(racer(), True), TRAINED, (None, 1e-4)),
+    'JavaScript, streams': (lambda folder: InStreams(racer()), {'streams'}, FLOAT32),
+    'JavaScript, learning': (lambda folder: InLearner(racer()), TRAINED, (None, 1e-4)),
     'exported C': (lambda folder: InExportedC(folder, test_export.compiled, test_export.numbers_in_c), PREDICTED,
                    FLOAT32),
     'GPU': (lambda folder: Elsewhere(folder, on_gpu), EVERYTHING, FLOAT32),

@@ -15,8 +15,8 @@ sys.path[:0] = map(str, Path(__file__).resolve().parents[:2])
 from cells import OWN, peephole_cell, peephole_in_numpy  # noqa: E402
 from charlstm import CharLSTM, lstm_cell  # noqa: E402
 from engine import parallel as process_group  # noqa: E402
-from engine.kernel.cell import Cell, held_cell, js_function, js_learning_functions  # noqa: E402
-from engine.page.page import MODEL, file_of_page  # noqa: E402
+from engine.kernel.cell import Cell  # noqa: E402
+from pages import context_of  # noqa: E402
 from engine.training import STATES, optimiser_variables, zero_states  # noqa: E402
 from numpy_model import forward, lively_parameters, lstm, same  # noqa: E402
 
@@ -187,23 +187,27 @@ class Resumed(InTheano):
 
 
 IN_JAVASCRIPT = '''
-let p, products;
+let p;
 const use = arrays => {
   p = Object.fromEntries(Object.entries(arrays).map(([name, values]) => [name, Float32Array.from(values)]));
-  products = productsOf(p);
 };
-const lists = arrays => arrays.map(values => Array.from(values));
-const reading = (x, network = new Network(p, 1, products)) => (
-  x.map(k => lists([network.read(k), ...network.states(0)])));
-const writing = (n, choice, held, writer = new Writer(p, [1], choice, held, products)) => (
-  Array.from({length: n}, () => writer.next()));
-const streaming = (x, states, webassembly) => {
-  const products = new Products(p, states.length), network = new Network(p, states.length, products);
-  if (webassembly !== Boolean(products.run)) throw new Error('no WebAssembly');
-  states.forEach((state, k) => network.setStates(k, state));
+const statesOf = (network, stream, states = network.states(stream), H1 = p.b1.length / 4) => (
+  [0, H1, 2 * H1, (states.length + 2 * H1) / 2].map((from, k, all) => Array.from(states.slice(from, all[k + 1]))));
+const reading = (x, network = new Network(p)) => x.map(k => {
+  network.read(k);
+  return [Array.from(network.logs(), Math.exp), ...statesOf(network, 0)];
+});
+const writing = (n, choice, held, network = new Network(p)) => {
+  network.hold(held);
+  const text = written(network, [1], choice);
+  return Array.from({length: n}, () => text.next().value);
+};
+const streaming = (x, states) => {
+  const network = new Network(p, states.length);
+  states.forEach((state, k) => network.setStates(k, Float32Array.from(state.flat())));
   return x.map(k => {
-    network.step(k);
-    return states.map((_, stream) => lists([network.logs(stream), ...network.states(stream)]));
+    network.read(k);
+    return states.map((_, stream) => [Array.from(network.logs(stream)), ...statesOf(network, stream)]);
   });
 };
 const atOnce = work => {
@@ -213,15 +217,13 @@ const atOnce = work => {
   }
 };
 const asLists = p => Object.fromEntries(Object.entries(p).map(([name, values]) => [name, Array.from(values)]));
-const learning = (x, y, B, rate, recipe, steps, webassembly) => {
-  const learner = new Learner(p, B, x.length / B, recipe);
-  if (webassembly !== Boolean(learner.memory.run)) throw new Error('no WebAssembly');
+const learning = (x, y, B, rate, recipe, steps) => {
+  const learner = new Learner(p, B, x.length / B, recipe), {network} = learner;
   return Array.from({length: steps}, () => {
-    learner.reset();
-    const cost = atOnce(learner.step(x, y, rate));
-    const {weights, averages, squares, sums} = learner;
-    return {cost, arrays: Object.entries({weights, averages, squares, sums}).map(([kind, of]) => (
-      [kind, asLists(learner.parameters(of))]))};
+    network.reset();
+    const cost = atOnce(learner.step(x, y, rate)), {averages, squares, sums} = learner;
+    return {cost, arrays: Object.entries({weights: network.numbers, averages, squares, sums}).map(([kind, of]) => (
+      [kind, asLists(network.parameters(of))]))};
   });
 };
 '''
@@ -242,19 +244,13 @@ class InProcesses(InTheano):
 
 
 class InJavaScript:
-    """The network of a page, in a JavaScript engine. MiniRacer: a class whose objects evaluate JavaScript.
+    """The network of a page, in a JavaScript engine. MiniRacer: a class whose objects evaluate JavaScript."""
 
-    products: what multiplies in one stream, a function of JavaScript of the parameters; undefined: network.js itself.
-    """
-
-    def __init__(self, MiniRacer, products='() => undefined'):
-        self.contexts = {}
-        for own, cell in ((False, Cell(lstm_cell, (), 'float32')), (True, Cell(peephole_cell, OWN, 'float32'))):
-            self.contexts[own] = MiniRacer()
-            for code in (js_function(held_cell(cell).program), js_learning_functions(cell.program),
-                         *[file_of_page(f'{name}.js') for name in MODEL], f'const productsOf = {products}',
-                         IN_JAVASCRIPT):
-                self.contexts[own].eval(code)
+    def __init__(self, MiniRacer):
+        self.contexts = {own: context_of(MiniRacer, cell) for own, cell in (
+            (False, Cell(lstm_cell, (), 'float32')), (True, Cell(peephole_cell, OWN, 'float32')))}
+        for context in self.contexts.values():
+            context.eval(IN_JAVASCRIPT)
 
     def value(self, case, expression):
         """Return the value of an expression for the parameters of a case."""
@@ -277,33 +273,25 @@ class InJavaScript:
 
 
 class InStreams(InJavaScript):
-    """The network of a page in many streams, by products.js. webassembly: False: in JavaScript alone."""
-
-    def __init__(self, MiniRacer, webassembly):
-        super().__init__(MiniRacer)
-        self.webassembly = webassembly
-        if not webassembly:
-            for context in self.contexts.values():
-                context.eval('WebAssembly.Module = null')
+    """The network of a page in many streams."""
 
     def answers(self, case):
         """Return what streams expect and remember that read the first row of the batch after all rows of it."""
         x, (_, states) = case.batch[0], InNumPy().read(case, case.batch[0])
         before = [state[-1, :7] for state in states]                               # of at most seven streams
-        found = self.value(case, 'streaming({}, {}, {})'.format(
-            x[:, 0].tolist(), [[state[k].tolist() for state in before] for k in range(len(before[0]))],
-            json.dumps(self.webassembly)))
+        found = self.value(case, 'streaming({}, {})'.format(
+            x[:, 0].tolist(), [[state[k].tolist() for state in before] for k in range(len(before[0]))]))
         names = 'logs of streams', *[f'{name} of streams' for name in STATES]
         return {name: np.array([[stream[k] for stream in step] for step in found]) for k, name in enumerate(names)}
 
 
-class InLearner(InStreams):
+class InLearner(InJavaScript):
     """Training by learner.js."""
 
     def answers(self, case):
         x, y = [characters.ravel().tolist() for characters in case.batch]
         steps = self.value(case, f'learning({x}, {y}, {case.B}, {OF_PAGE["lrate"]}, {json.dumps(OF_PAGE)}, '
-                                 f'{STEPS_OF_PAGE}, {json.dumps(self.webassembly)})')
+                                 f'{STEPS_OF_PAGE})')
         found = {f'{kind} {name} {step}': np.reshape(values, case.parameters[name].shape)
                  for step, left in enumerate(steps, 1) for kind, arrays in left['arrays']
                  for name, values in arrays.items()}

@@ -273,27 +273,27 @@ def c_functions(program):
                   flags=re.DOTALL)
 
 
-def js_function(program):
-    """Return the cell as a function of numbers in JavaScript, which network.js calls."""
-    body = _body(program.forward, IN_JAVASCRIPT, ['return [{},', '{}];'])
-    return f'function cell({", ".join(INPUTS)}, own) {{\n  {body}\n}}\n'
-
-
-def js_learning_functions(program):
-    """Return the cell as two functions of one unit in JavaScript, which learner.js calls.
+def js_functions(cell):
+    """Return a Cell as three functions of one unit in JavaScript, which network.js and learner.js call.
 
     They read and write an array n, at the places of h, C and so on; the gates of a unit are H numbers apart, from a or
-    da on. As in C, what the forward pass keeps overwrites the pre-activations.
+    da on. As in C, what cellForward keeps for cellBackward overwrites the pre-activations. cellHeld is a forward pass
+    that may hold C: after the cell's own parameters, own has whether it does, 1 or 0, and at which value.
     """
-    gates, d_gates = [[f'n[{name} + {k} * H]' for k in range(PLACES)] for name in ('a', 'da')]
-    forward = _body(program.forward, IN_JAVASCRIPT, [f'{at} = {{}};' for at in ('n[h_at]', 'n[C_at]', *gates)],
-                    inputs=dict(zip(INPUTS, [*gates, 'n[before]'])))
+    program, gates, d_gates = cell.program, *[[f'n[{name} + {k} * H]' for k in range(PLACES)] for name in ('a', 'da')]
+    inputs = dict(zip(INPUTS, [*gates, 'n[before]']))
+    forward, held = [_body(code.forward, IN_JAVASCRIPT, [f'{at} = {{}};' for at in ('n[h_at]', 'n[C_at]', *kept)],
+                           inputs=inputs) for code, kept in ((program, gates), (held_cell(cell).program, ()))]
     inputs = {**{f'kept{k}': gates[k] for k in range(program.kept)}, 'C_prev': 'n[before]', 'C': 'n[C_at]',
               'dh': 'n[dh_at]', 'dC': 'n[dC_at]'}
     outputs = [f'{at} = {{}};' for at in (*d_gates, 'n[dC_at]')] + [f'd_own[{k}] += {{}};' for k in range(program.own)]
     backward = _body(program.backward, IN_JAVASCRIPT, outputs, inputs=inputs)
     return f'''function cellForward(n, a, before, h_at, C_at, own, H) {{
   {forward}
+}}
+
+function cellHeld(n, a, before, h_at, C_at, own, H) {{
+  {held}
 }}
 
 function cellBackward(n, a, before, C_at, own, dh_at, dC_at, da, d_own, H) {{

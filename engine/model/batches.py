@@ -11,6 +11,12 @@ from engine.terminal import number_of
 PASSAGE = 300                  # characters in a passage
 
 
+def characters_to_train(n, seq_length, ratio_valid):
+    """Return how many of n characters are to train on, in whole sequences: the others are to validate with."""
+    # Halves are rounded up, as by Python 2 in the original.
+    return math.floor((1 - ratio_valid) * (n // seq_length) + 0.5) * seq_length
+
+
 class Text:
     """A text as numbers, cut into batches to train on and to validate with; CharLSTM.prepare_input says how.
 
@@ -35,10 +41,9 @@ class Text:
         named = {role: source for role, source in roles.items() if source is not None}
         self.uchar, self.sources, codes = group.broadcast(read_together, named, encoding)
         text, self.texts = codes['train'], {role: codes[role] for role in codes if role != 'train'}
-        # The sequences to train on; halves are rounded up, as by Python 2 in the original.
-        sequences = math.floor((1 - self.ratio_valid) * (len(text) // S) + 0.5)
-        self._check_lengths(sequences, group.size)
-        n = len(text) if 'valid' in self.texts else sequences * S
+        learned = characters_to_train(len(text), S, self.ratio_valid)
+        self._check_lengths(learned // S, group.size)
+        n = len(text) if 'valid' in self.texts else learned
         rest = self.texts.get('valid', text[n:])
         # Less than a sequence is only what a ratio_valid of about 0 leaves.
         parts = {'train': text[:n], 'valid': rest if len(rest) >= S else rest[:0]}

@@ -1,70 +1,225 @@
-// The view 'How it learned': what the model wrote, and what it expected in one passage, after each epoch of its run.
+// The view Learning: how a model learned, by the log of its run, or how one learns here, in the browser. One curve, one
+// passage, one sample, and a slider that goes back and forth in time.
 
 function learningView() {
-  const PACE = 500;                                        // milliseconds of an epoch while it plays
-  const learned = data.learning, learnedCosts = array(learned.costs), spans = learned.passage.map(glyphs.spanOf);
+  const PACE = 500;                                        // milliseconds of a look while it plays
+  const LEAST = 2000, MOST = 5_000_000;                    // characters of a text that is learned here
+  const slider = byId('when');
+  let live = null;                                         // what is learned here: {lesson, work, running, ...history}
+  let shownHistory = null, spans = [];
+  let stop = () => {};
 
-  /** Draws the costs of the run, with a dot on each curve, which showEpoch() moves. */
+  /**
+   * What was learned: {unit, passage, about, looks}. unit: of time; about: what the passage is; looks: each {time,
+   * training, valid, costs, sample}, costs of the characters of the passage but the first.
+   */
+  function ofRun() {
+    const {text: part, passage, epochs, samples, costs} = data.learning, all = array(costs), each = passage.length - 1;
+    const rows = new Map(data.epochs.map(row => [row[0], row]));
+    return {unit: 'epoch', passage, about: `the beginning of the ${part} text`, looks: epochs.map((epoch, k) => (
+      {time: epoch, training: rows.get(epoch)[1], valid: rows.get(epoch)[2], sample: samples[k],
+        costs: all.subarray(k * each, (k + 1) * each)}))};
+  }
+
+  const recorded = data.learning && ofRun();
+  const isHere = () => !recorded || state.source === 'here';
+  const history = () => isHere() ? live : recorded;
+
+  // ---- what is shown
+
+  /** Shows the history that the reader chose, at its end. */
+  function showHistory() {
+    const found = history();
+    for (const radio of document.querySelectorAll('[name=source]')) radio.checked = isHere() === (radio.value === 'here');
+    byId('learn-settings').hidden = !isHere();
+    byId('looks').hidden = !found || !found.looks.length;
+    if (byId('looks').hidden) return;
+    if (found !== shownHistory) {
+      spans = found.passage.map(glyphs.spanOf);
+      byId('passage-learned').replaceChildren(...spans);
+      slider.value = slider.max = found.looks.length - 1;
+    }
+    shownHistory = found;
+    const atEnd = slider.value === slider.max;
+    slider.max = found.looks.length - 1;
+    if (atEnd) slider.value = slider.max;
+    showLook();
+  }
+
+  /** Shows the look that the slider is at. */
+  function showLook() {
+    const {looks, unit, about, summary} = history(), {time, training, valid, costs, sample} = looks[slider.value];
+    const known = [['training', training], ['validation', valid]].filter(([, cost]) => cost !== null && !isNaN(cost));
+    const line = known.map(([name, cost]) => `${name} ${format.natsAndBits(cost)}`).join(', ');
+    const when = unit === 'epoch' ? `Epoch ${time}` : `${format.grouped(1000 * time)} characters read`;
+    slider.setAttribute('aria-valuetext', `${when}, ${line}`);
+    byId('when-costs').replaceChildren(element('b', '', when), line && `: ${line}`);
+    spans.forEach((span, k) => colour.tint(span, colour.ofCost(costs, k)));
+    byId('passage-cost').textContent = `It is ${about}, coloured by cost. Mean of this passage: ${format.natsAndBits(mean(costs))} a `
+      + 'character.';
+    byId('sample').textContent = format.visible(sample);
+    if (summary) byId('learn-status').textContent = summary();
+    drawCurve(looks, unit, time);
+  }
+
+  // ---- the curve
+
+  /** Five to twelve round numbers from least to most. */
+  function ticks(least, most) {
+    const fewest = 5, power = 10 ** Math.floor(Math.log10((most - least) / fewest || 1)), found = [];
+    const count = apart => Math.floor(most / apart) - Math.ceil(least / apart) + 1;
+    const apart = [10, 5, 2, 1, 0.5].map(k => k * power).find(step => count(step) >= fewest) || power / 2;
+    for (let k = Math.ceil(least / apart); k * apart <= most; k++) found.push(Number((k * apart).toPrecision(6)));
+    return found;
+  }
+
+  /** Draws the costs against the time, with a dot on each curve at a time. */
+  function drawCurve(looks, unit, at) {
+    const W = Math.max(280, Math.min(560, byId('learning-curve').clientWidth)), H = 260;
+    const [left, right, top, bottom] = [44, W - 12, 12, H - 40];
+    const rows = (unit === 'epoch' ? data.epochs.map(([time, training, valid]) => ({time, training, valid})) : looks);
+    const costs = rows.flatMap(({training, valid}) => [training, valid]).filter(cost => cost !== null && !isNaN(cost));
+    const least = Math.min(...costs), most = Math.max(...costs), first = rows[0].time, last = rows[rows.length - 1].time;
+    const x = time => left + (time - first) / (last - first || 1) * (right - left);
+    const y = cost => bottom - (cost - least) / (most - least || 1) * (bottom - top);
+    const svg = drawn('svg', {viewBox: `0 0 ${W} ${H}`, width: W, role: 'img', 'aria-label': `Costs by ${unit}`});
+    for (const cost of ticks(least, most)) {
+      svg.append(drawn('line', {class: 'grid', x1: left, x2: right, y1: y(cost), y2: y(cost)}),
+        drawn('text', {x: left - 8, y: y(cost) + 4, 'text-anchor': 'end'}, cost));
+    }
+    for (const time of ticks(first, last).filter(Number.isInteger)) {
+      svg.append(drawn('text', {x: x(time), y: bottom + 18, 'text-anchor': 'middle'}, time));
+    }
+    svg.append(drawn('text', {x: (left + right) / 2, y: bottom + 36, 'text-anchor': 'middle'}, unit));
+    for (const [key, name] of [['training', 'training'], ['valid', 'validation']]) {
+      const known = rows.filter(row => row[key] !== null && !isNaN(row[key])), now = known.find(row => row.time === at);
+      svg.append(drawn('polyline', {class: name, points: known.map(row => `${x(row.time)},${y(row[key])}`).join(' ')}));
+      if (now) svg.append(drawn('circle', {class: name, r: 6, cx: x(at), cy: y(now[key])}));
+    }
+    byId('learning-curve').replaceChildren(svg);
+  }
+
+  // ---- learning here
+
+  /** The characters of a file or of the text of the page's own, MOST at most. */
+  async function chosenText() {
+    const [file] = byId('learn-file').files;
+    const all = file ? (await file.text()).replace(/\r\n?/g, '\n') : data.learner.text;
+    const characters = Array.from(all.slice(0, 2 * MOST)).slice(0, MOST);
+    if (characters.length >= LEAST) return characters;
+    throw new Error(`The text has ${format.grouped(characters.length)} characters: expected ${format.grouped(LEAST)} or `
+      + 'more, best 100,000.');
+  }
+
+  /** Begins anew with what was chosen. */
+  async function begin() {
+    pause();
+    say('learn-wrong', '');
+    try {
+      const characters = await chosenText(), H = Number(byId('learn-units').value), {recipe, own, rates} = data.learner;
+      const uchar = Array.from(new Set(characters)).sort(), numbers = new Map(uchar.map((one, number) => [one, number]));
+      const lesson = new Lesson(initialParameters(uchar.length, H, H, own, new Random(1)),
+        characters.map(one => numbers.get(one)), recipe, rates[H]);
+      const spell = number => uchar[number];
+      live = {unit: 'thousand characters', about: 'of the last tenth of the text, which it does not learn', lesson,
+        passage: lesson.heldOut.slice(0, Lesson.PASSAGE).map(spell), looks: []};
+      live.work = lesson.go(({cost, valid, costs, sample}) => {
+        live.looks.push({time: lesson.characters / 1000, training: cost, valid, costs,
+          sample: sample.map(spell).join('')});
+        showHistory();
+      });
+      const begins = `Learning ${format.grouped(characters.length)} characters, ${uchar.length} distinct, with 2 layers `
+        + `of ${H} units. Taking all as equally probable costs ${format.natsAndBits(Math.log(uchar.length))}.`;
+      live.summary = () => begins + (slider.value === slider.max ? '' :
+        ` It is now at ${format.grouped(lesson.characters)} characters, validation `
+        + `${live.looks[live.looks.length - 1].valid.toFixed(3)} nats.`);
+      byId('learn-status').textContent = begins;
+      resume();
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  function fail(error) {
+    say('learn-wrong', error.message);
+    live = null;
+    showButton();
+    showHistory();
+  }
+
+  function* guarded(generator) {
+    try {
+      yield* generator;
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  function resume() {
+    stop();                                                // a double click on Start began twice
+    slider.value = slider.max;                             // in case that the reader looked back
+    live.running = true;
+    window.onbeforeunload = event => event.preventDefault();           // Back or a reload would lose what was learned
+    stop = inSlices(guarded(live.work), () => {});
+    showButton();
+  }
+
+  function pause() {
+    stop();
+    if (live) live.running = false;
+    showButton();
+  }
+
+  function showButton() {
+    byId('learn-go').textContent = !live ? 'Start' : live.running ? 'Pause' : 'Continue';
+    byId('learn-anew').hidden = !live;
+  }
+
   function show() {
-    const place = byId('learning-curve'), figure = curve.draw(data.epochs, Math.min(680, place.clientWidth));
-    figure.querySelector('svg').append(...['training', 'validation'].map(name => drawn('circle', {class: name, r: 6})));
-    for (const name of figure.querySelectorAll('figcaption span')) name.textContent = name.className;
-    place.replaceChildren(figure);
-    showEpoch();
+    showHistory();
+    if (live && live.running) resume();
   }
 
-  /** Moves the dots to the costs of an epoch, a row of data.epochs; a cost that is not known has no dot. */
-  function moveDots(row) {
-    const svg = byId('learning-curve').querySelector('svg'), {width, height} = svg.viewBox.baseVal;
-    const places = curve.placesOf(data.epochs, width, height);
-    svg.querySelectorAll('circle').forEach((dot, k) => {
-      dot.setAttribute('visibility', row[k + 1] === null ? 'hidden' : 'visible');
-      dot.setAttribute('cx', places.x(row[0]));
-      dot.setAttribute('cy', places.y(row[k + 1]));
-    });
-  }
+  // ---- the controls
 
-  /** Shows the epoch that the slider is at. */
-  function showEpoch() {
-    const k = Number(byId('epoch').value), epoch = learned.epochs[k], each = spans.length - 1;
-    const row = data.epochs.filter(([number]) => number === epoch).pop(), [, training, validation] = row;
-    const then = learnedCosts.subarray(k * each, k * each + each);
-    const costs = [['training', training], ['validation', validation]].filter(([, cost]) => cost !== null);
-    const line = costs.map(([name, cost]) => `${name} ${format.natsAndBits(cost)}`).join(', ');
-    const last = costs[costs.length - 1];
-    byId('epoch').setAttribute('aria-valuetext',
-      `epoch ${epoch}` + (last ? `, ${last[0]} cost ${last[1].toFixed(2)} nats` : ''));
-    byId('epoch-costs').replaceChildren(element('b', '', `Epoch ${epoch}`), line && `: ${line}`);
-    spans.forEach((span, place) => colour.tint(span, place ? Math.max(0, then[place - 1]) / colour.DEAREST : 0));
-    byId('scored-costs').textContent = `The beginning of the ${learned.text} text, each character coloured by its cost `
-      + `after this epoch. Mean: ${format.natsAndBits(mean(then))} a character.`;
-    byId('sample').textContent = format.visible(learned.samples[k]);
-    moveDots(row);
-  }
-
-  const slider = byId('epoch'), atEnd = () => slider.value === slider.max;
-
-  /** Shows one epoch after the other from the slider's on, or from the first if that is the last. */
-  const stopPlaying = playing(byId('play'), PACE, () => {
+  /** Shows one look after the other from the slider's on, or from the first if that is the last. */
+  const stopPlaying = playing('learning-play', PACE, () => {
     slider.value = Number(slider.value) + 1;
-    showEpoch();
-    if (atEnd()) stopPlaying();
+    showLook();
+    if (slider.value === slider.max || state.view !== 'learning') stopPlaying();
   }, () => {
-    if (atEnd()) slider.value = 0;
-    showEpoch();
+    if (slider.value === slider.max) slider.value = 0;
+    showLook();
   });
 
-  const many = learned.epochs.length;
-  if (learned.logged > many) {
-    byId('learning-chosen').textContent = `It has ${many} of the ${format.grouped(learned.logged)} epochs with a `
-      + 'sample, evenly chosen.';
-  }
-  byId('scored').append(...spans);
-  byId('epoch').max = many - 1;
-  byId('epoch').value = many - 1;
-  byId('epoch').addEventListener('input', () => {
+  slider.addEventListener('input', () => {
     stopPlaying();
-    showEpoch();
+    showLook();
   });
-  return {title: 'How it learned', show, leave: stopPlaying, ...curve.saved('learning-curve')};
+  for (const radio of document.querySelectorAll('[name=source]')) {
+    radio.disabled = radio.value === 'run' && !recorded;
+    radio.addEventListener('change', () => state.change({source: radio.value}));
+  }
+  state.follow(['source'], () => {
+    stopPlaying();
+    if (live && live.running) pause();
+    if (state.view === 'learning') showHistory();
+  });
+  on('learn-go', 'click', () => !live ? begin() : live.running ? pause() : resume());
+  on('learn-anew', 'click', () => confirm('What was learned here is lost. Start anew?') && begin());
+  state.follow(['view'], () => state.view !== 'learning' && stop());   // it would slow the other views
+  byId('lesson-name').textContent = data.learner.name;
+  for (const line of data.info) {
+    const colon = line.indexOf(': ') + 1, said = format.visible(line.slice(colon).trim());
+    if (colon) byId('info').append(element('dt', '', format.visible(line.slice(0, colon - 1))));
+    byId('info').append(said.length < 300 ? element('dd', '', said) :
+      element('dd', '', element('details', '', element('summary', '', said.slice(0, 100) + '\u2026'), said)));
+  }
+
+  /** The costs of the curve. */
+  const table = () => [['time', 'training', 'validation'], ...(history() === recorded && recorded ? data.epochs :
+    history().looks.map(({time, training, valid}) => [1000 * time, training, valid])).map(row => (
+    row.map(value => value === null || isNaN(value) ? '' : value)))];
+
+  return {show, table, figure: () => byId('learning-curve').firstChild};
 }

@@ -1,13 +1,15 @@
-// The network of charlstm.py in plain JavaScript: it reads a character and returns the probabilities of the next one.
+// The network of charlstm.py in JavaScript: one forward pass, for reading, writing and learning.
 //
 //     a_k  = U[k].x + W[k].h + b[k]      k = f, i, o, g (forget, input, output, cell update)
-//     h, C = cell(a_f, a_i, a_o, a_g, C, own)
+//     h, C = cell(a_f, a_i, a_o, a_g, C)
 //
 // There are two such layers, and the second reads the h of the first; softmax(V.h2 + c) is the distribution of the next
-// character. engine/kernel/cell.py writes the function cell from its formula in charlstm.py; own: the parameters of the
-// cell itself, if it has any, and then two numbers, whether C of this unit is held (1 or 0) and at which value.
-// Letters for sizes: V characters in the vocabulary, H units of a layer. A matrix is one long array, row after row, and
-// the four gates of a layer lie one below the other: U (4H,n), W (4H,H), b (4H).
+// character. engine/kernel/cell.py writes the cell from its formula in charlstm.py: cellForward, cellHeld, cellBackward.
+//
+// All numbers lie in one array, the memory of a WebAssembly module that multiplies matrices (product.c). A place in it
+// says where a matrix begins (at), its rows and columns, and how far a row is from the next one (width); what pads rows
+// is zero. Weights are transposed: (inputs, outputs), with the four gates of a layer side by side.
+// Letters for sizes: B streams, T steps that are kept, V characters in the vocabulary, H units of a layer.
 'use strict';
 
 /** The functions that a cell may call: Math, and a few more. Comparisons give 0 or 1. */
@@ -21,168 +23,300 @@ const math = Object.assign(Object.create(Math), {
   equal: (a, b) => Number(a === b), not_equal: (a, b) => Number(a !== b),
 });
 
-/**
- * Adds the product of a matrix (rows,columns) and a vector (columns) to sum (rows). It does four rows at a time, since
- * their sums do not wait for each other and each number of the vector is fetched only once for them.
- */
-function addProduct(sum, matrix, vector) {
-  const rows = sum.length, columns = vector.length, fours = rows - rows % 4;
-  for (let row = 0; row < fours; row += 4) {
-    const A = row * columns, B = A + columns, C = B + columns, D = C + columns;         // where the rows begin
-    let a = 0, b = 0, c = 0, d = 0;
-    for (let k = 0; k < columns; k++) {
-      a += matrix[A + k] * vector[k];
-      b += matrix[B + k] * vector[k];
-      c += matrix[C + k] * vector[k];
-      d += matrix[D + k] * vector[k];
-    }
-    sum[row] += a;
-    sum[row + 1] += b;
-    sum[row + 2] += c;
-    sum[row + 3] += d;
-  }
-  for (let row = fours; row < rows; row++) {
-    let total = 0;
-    for (let k = 0; k < columns; k++) total += matrix[row * columns + k] * vector[k];
-    sum[row] += total;
-  }
-}
+const mean = numbers => numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
 
-/** Adds the products of a matrix and vectors to sums: lists, with one of each for every stream. */
-function addProducts(sums, matrix, vectors) {
-  sums.forEach((sum, stream) => addProduct(sum, matrix, vectors[stream]));
-}
+const roundedUp = (n, multiple) => Math.ceil(n / multiple) * multiple;
 
-/** Adds one column of a matrix (rows,columns) to sum (rows): its product with a one-hot vector. */
-function addColumn(sum, matrix, columns, column) {
-  for (let row = 0; row < sum.length; row++) sum[row] += matrix[row * columns + column];
-}
+/** The bytes of a text in base64. */
+const bytesOf = base64 => Uint8Array.from(atob(base64), character => character.charCodeAt(0));
 
-/** One layer of the LSTM, and in each stream its states h and C (H). */
-class Layer {
-  /** p: the parameters of the network by name; number: 1 or 2; count, products: as for Network. */
-  constructor(p, number, count, products) {
-    const rows = p[`b${number}`].length, zeros = length => Array.from({length: count}, () => new Float32Array(length));
-    this.W = p[`W${number}`];
-    this.products = products;
-    this.a = zeros(rows);                                  // pre-activations of the gates f, i, o, g
-    this.h = zeros(rows / 4);
-    this.C = zeros(rows / 4);
-    const own = Object.keys(p).filter(name => !EIGHT.includes(name) && name.endsWith(number));
-    this.own = Array.from(this.h[0], (_, k) => Float32Array.of(...own.map(name => p[name][k]), 0, 0));   // by unit
+/** The numbers of a network, and the products of the matrices in them. */
+class Memory {
+  static product = null;                                   // the WebAssembly module, once it is compiled
+
+  constructor() {
+    Memory.product = Memory.product || new WebAssembly.Module(bytesOf(PRODUCT));
+    this.wasm = new WebAssembly.Memory({initial: 1});
+    this.functions = new WebAssembly.Instance(Memory.product, {env: {memory: this.wasm}}).exports;
+    this.numbers = new Float32Array(this.wasm.buffer);
+    this.size = 0;                                         // of all places
   }
 
-  /** Holds C of a unit at a value from the next step on. */
-  hold(unit, value) {
-    const own = this.own[unit];
-    own.set([1, value], own.length - 2);
+  /** A new place of zeros, whose width is a multiple of `block`. It may replace `numbers` by a longer array. */
+  place(rows, columns, block = 8) {
+    const rounded = roundedUp(columns, block), width = rounded % 256 ? rounded : rounded + block;    // spares caches
+    const made = {at: this.size, rows, columns, width}, missing = 4 * (this.size += roundedUp(rows, 4) * width) -
+      this.numbers.byteLength;
+    if (missing > 0) this.wasm.grow(Math.ceil(missing / 65536));
+    this.numbers = new Float32Array(this.wasm.buffer);
+    return made;
   }
 
-  /**
-   * A step of the first `count` streams. Their pre-activations begin with start (4H); addInputs adds to the list of
-   * them. Returns the list of h.
-   */
-  step(count, start, addInputs = () => {}) {
-    const [a, h, C] = [this.a, this.h, this.C].map(streams => streams.slice(0, count));
-    for (const ofStream of a) ofStream.set(start);
-    addInputs(a);
-    this.products.add(a, this.W, h);
-    for (let stream = 0; stream < count; stream++) this.update(a[stream], h[stream], C[stream]);
-    return h;
-  }
-
-  /** Sets h and C (H) of a stream from its pre-activations a (4H). */
-  update(a, h, C) {
-    const {own} = this, H = h.length;
-    for (let k = 0; k < H; k++) [h[k], C[k]] = cell(a[k], a[H + k], a[2 * H + k], a[3 * H + k], C[k], own[k]);
+  /** Adds to C (I,J) the product of A (I,L) and B (L,J), as product.c says: I is 1, or a multiple of 4. */
+  multiplyAdd(C, A, B, I, J, L, rowC, rowA, stepA, rowB) {
+    this.functions[I === 1 ? 'row' : 'rows'](4 * C, 4 * A, 4 * B, I, J, L, rowC, rowA, stepA, rowB);
   }
 }
 
-const EIGHT = ['U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c'];
-
-/** The network in one stream or in several. All streams read the same characters, from different states. */
+/** The network in several streams, which are read side by side. */
 class Network {
   /**
-   * p: the parameters by name, the EIGHT and those of the cell, each a Float32Array. count: of the streams. products:
-   * has the function addProducts as add(), or one that is faster. The states are zero.
+   * p: the parameters by name, each a Float32Array of what Python has, row after row. B: streams. T: how many steps are
+   * kept, for a gradient. The states are zero.
    */
-  constructor(p, count = 1, products = {add: addProducts}) {
-    this.p = p;
-    this.count = count;
-    this.products = products;
-    this.layer1 = new Layer(p, 1, count, products);
-    this.layer2 = new Layer(p, 2, count, products);
+  constructor(p, B = 1, T = 1) {
+    const memory = this.memory = new Memory(), rows = this.rows = B === 1 ? 1 : roundedUp(B, 4);
+    const names = Object.keys(p), outputs = {U1: p.b1, W1: p.b1, U2: p.b2, W2: p.b2, V: p.c};
+    const place = (height, columns) => memory.place(height, columns, rows === 1 ? 32 : 8);
+    Object.assign(this, {B, V: p.c.length});
+    this.places = Object.fromEntries(names.map(name => {
+      const columns = (outputs[name] || p[name]).length;
+      return [name, place(p[name].length / columns, columns)];
+    }));
+    this.size = memory.size;                               // of all parameters
+    this.layers = [1, 2].map(number => {
+      const of = letter => this.places[letter + number], H = of('b').columns / 4;
+      const after = () => place((T + 1) * rows, H);        // before the first step, and after each
+      return {number, H, U: of('U'), W: of('W'), b: of('b'), a: place(T * rows, 4 * H), h: after(), C: after(),
+        own: names.filter(name => !/^[UWb]\d$|^[Vc]$/.test(name) && name.endsWith(number)), held: new Map()};
+    });
+    this.scores = place(T * rows, this.V);
+    this.load(p);
   }
 
-  /** Holds C of units at values from the next step on. held: a list of {layer, number, value}; number: of the unit. */
-  hold(held) {
-    for (const {layer, number, value} of held) this[`layer${layer}`].hold(number, value);
+  get numbers() {
+    return this.memory.numbers;
   }
 
-  /** Reads a character, a number below V. Returns the probabilities (V) of the next one in the first stream. */
-  read(x) {
-    this.step(x);
-    return softmax(Float64Array.from(this.scores(0)));      // so that hardly any is 0: a temperature may raise them
+  /** Takes the values of parameters, as of the constructor. */
+  load(p) {
+    for (const [name, {at, rows, columns, width}] of Object.entries(this.places)) {
+      for (let r = 0; r < rows; r++) {
+        for (let k = 0; k < columns; k++) this.numbers[at + r * width + k] = p[name][k * rows + r];
+      }
+    }
+    this.takeOwn();
   }
 
-  /** Reads a character in the first `count` streams. */
-  step(x, count = this.count) {
-    const {p} = this, start = Float32Array.from(p.b1);
-    addColumn(start, p.U1, p.c.length, x);
-    const h1 = this.layer1.step(count, start);
-    this.layer2.step(count, p.b2, a => this.products.add(a, p.U2, h1));
+  /** Takes the parameters of the cell itself from the memory, for each unit those of all names. */
+  takeOwn() {
+    for (const layer of this.layers) {
+      layer.values = Array.from({length: layer.H}, (_, k) => (
+        Float32Array.from(layer.own, name => this.numbers[this.places[name].at + k])));
+    }
   }
 
-  /** V.h2 + c (V) in a stream. */
-  scores(stream) {
-    const scores = Float32Array.from(this.p.c);
-    this.products.add([scores], this.p.V, [this.layer2.h[stream]]);
-    return scores;
+  /** The parameters as load takes them, from an array that has them at their places. */
+  parameters(array = this.numbers) {
+    return Object.fromEntries(Object.entries(this.places).map(([name, {at, rows, columns, width}]) => (
+      [name, Float32Array.from({length: rows * columns}, (_, j) => array[at + j % rows * width + Math.floor(j / rows)])])));
+  }
+
+  /** Holds C of units, a list of {layer, number, value}, from the next step on, and of no others. */
+  hold(units) {
+    for (const {held} of this.layers) held.clear();
+    for (const {layer, number, value} of units) {
+      const {held, values} = this.layers[layer - 1];
+      held.set(number, Float32Array.of(...values[number], 1, value));
+    }
+  }
+
+  // ---- reading
+
+  /** Reads a character in the first B streams. Afterwards logs() tells what they expect. */
+  read(x, B = this.B) {
+    this.step(new Array(B).fill(x));
+    this.carry(1);
+    this.expect(0, 0, B);
+  }
+
+  /** Reads characters x (B), as the step t. */
+  step(x, t = 0) {
+    const {rows, places, layers: [one, two]} = this, B = x.length, row = t * rows;
+    this.begin(one.a, row, one.b, B);
+    for (let s = 0; s < B; s++) this.addRow(one.a, row + s, places.U1, x[s]);
+    this.addProduct(one.a, row, one.h, row, one.W, B);
+    this.cells(one, t, B);
+    this.begin(two.a, row, two.b, B);
+    this.addProduct(two.a, row, one.h, row + rows, two.U, B);
+    this.addProduct(two.a, row, two.h, row, two.W, B);
+    this.cells(two, t, B);
+  }
+
+  /** Sets scores, from a row on, to V.h2 + c for rows of h2, from rowOfH on. */
+  expect(row, rowOfH, B = this.B) {
+    this.begin(this.scores, row, this.places.c, B);
+    this.addProduct(this.scores, row, this.layers[1].h, rowOfH, this.places.V, B);
+  }
+
+  /** Makes the states after T steps those before the next ones. */
+  carry(T) {
+    for (const {at, width} of this.statePlaces()) {
+      const size = this.rows * width;
+      this.numbers.copyWithin(at, at + T * size, at + (T + 1) * size);
+    }
   }
 
   /** Logarithms (V) of the probabilities of a stream's next character, in float64: finite, however small they are. */
-  logs(stream) {
-    const scores = Float64Array.from(this.scores(stream)), {largest, sum} = powersOf(scores), log = Math.log(sum);
-    return scores.map(score => score - largest - log);
+  logs(stream = 0) {
+    const from = this.scores.at + stream * this.scores.width;
+    const scores = Float64Array.from(this.numbers.subarray(from, from + this.V));
+    const largest = scores.reduce((a, b) => Math.max(a, b));
+    const log = largest + Math.log(scores.reduce((sum, score) => sum + Math.exp(score - largest), 0));
+    return scores.map(score => score - log);
   }
 
-  /** Copies of the states h1, C1, h2, C2 of a stream, each (H). */
-  states(stream) {
-    return this.allStates().map(states => states[stream].slice());
+  /** The places of h1, C1, h2 and C2. */
+  statePlaces() {
+    return this.layers.flatMap(({h, C}) => [h, C]);
   }
 
-  /** Sets the states of a stream. */
-  setStates(stream, values) {
-    this.allStates().forEach((states, k) => states[stream].set(values[k]));
+  /** A copy of the states h1, C1, h2, C2 of a stream, one after the other. */
+  states(stream = 0) {
+    const {numbers} = this, found = new Float32Array(2 * (this.layers[0].H + this.layers[1].H));
+    let end = 0;
+    for (const {at, width, columns} of this.statePlaces()) {
+      found.set(numbers.subarray(at + stream * width, at + stream * width + columns), end);
+      end += columns;
+    }
+    return found;
   }
 
-  allStates() {
-    return [this.layer1, this.layer2].flatMap(({h, C}) => [h, C]);
+  /** Sets the states of a stream, as states() returns them. */
+  setStates(stream, states) {
+    let end = 0;
+    for (const {at, width, columns} of this.statePlaces()) {
+      this.numbers.set(states.subarray(end, end += columns), at + stream * width);
+    }
+  }
+
+  /** Sets all states to zero. */
+  reset() {
+    for (const {at, width} of this.statePlaces()) this.numbers.fill(0, at, at + this.rows * width);
+  }
+
+  // ---- what steps are made of
+
+  /** Sets rows of a place, from a row on, to b. */
+  begin(to, row, b, B) {
+    for (let s = 0; s < B; s++) this.numbers.copyWithin(to.at + (row + s) * to.width, b.at, b.at + to.width);
+  }
+
+  /** Adds a row of a matrix to a row: its product with a one-hot vector. */
+  addRow(to, row, matrix, number) {
+    const {numbers} = this, first = to.at + row * to.width, from = matrix.at + number * matrix.width;
+    for (let k = 0; k < matrix.columns; k++) numbers[first + k] += numbers[from + k];
+  }
+
+  /** Adds to rows of `to`, from a row on, the product of rows of `from` and a matrix. */
+  addProduct(to, rowTo, from, rowFrom, matrix, B = this.B) {
+    this.memory.multiplyAdd(to.at + rowTo * to.width, from.at + rowFrom * from.width, matrix.at,
+      this.rows === 1 ? 1 : roundedUp(B, 4), matrix.width, matrix.rows, to.width, from.width, 1, matrix.width);
+  }
+
+  /** Sets h and C after the step t. What the gradient needs takes the place of the pre-activations. */
+  cells({H, a, h, C, values, held}, t, B) {
+    const {numbers, rows} = this;
+    for (let s = 0; s < B; s++) {
+      const gates = a.at + (t * rows + s) * a.width, before = C.at + (t * rows + s) * C.width;
+      const after = before + rows * C.width, shown = h.at + ((t + 1) * rows + s) * h.width;
+      for (let k = 0; k < H; k++) {
+        if (held.size && held.has(k)) {
+          cellHeld(numbers, gates + k, before + k, shown + k, after + k, held.get(k), H);
+        } else cellForward(numbers, gates + k, before + k, shown + k, after + k, values[k], H);
+      }
+    }
   }
 }
 
-/** The powers exp(s - largest) of scores s (V), which cannot overflow; the largest score; and the sum of the powers. */
-function powersOf(scores) {
-  const largest = scores.reduce((a, b) => Math.max(a, b));
-  const powers = scores.map(score => Math.exp(score - largest));
-  return {powers, largest, sum: powers.reduce((a, b) => a + b)};
+/** The numbers of the largest of logs, the largest first. */
+function mostProbable(logs, most) {
+  const left = logs.slice();
+  return Array.from({length: most}, () => {
+    const first = left.indexOf(left.reduce((a, b) => Math.max(a, b)));
+    left[first] = -Infinity;
+    return first;
+  });
 }
 
-/** exp(s) / sum exp(s) of scores s (V). */
-function softmax(scores) {
-  const {powers, sum} = powersOf(scores);
-  return powers.map(power => power / sum);
+/** A text that a network of one stream has read, with what it remembered and expected after each character. */
+class Reading {
+  /** numbers: of the characters. most: how many next characters are kept, the most probable first. */
+  constructor(network, numbers, most) {
+    const n = numbers.length;
+    this.network = network;
+    this.most = Math.min(most, network.V);
+    this.width = network.states().length;
+    this.done = 0;                                         // how many characters were read
+    this.allStates = new Float32Array(n * this.width);     // h1, C1, h2, C2 after each character
+    this.costs = new Float32Array(n);                      // of the character after each, in nats; the last one is 0
+    this.best = new Uint16Array(n * this.most);            // what was most probable after each
+    this.chances = new Float32Array(n * this.most);        // and its probability
+    this.numbers = numbers;
+  }
+
+  /** Reads on to the first k characters. Yields the share of them that is read. */
+  *to(k) {
+    const {network, numbers, most} = this, begun = this.done;
+    if (k > begun) network.setStates(0, this.states(begun - 1));
+    while (this.done < k) {
+      const j = this.done;
+      network.read(numbers[j]);
+      const logs = network.logs(), order = mostProbable(logs, most);
+      this.allStates.set(network.states(), j * this.width);
+      this.costs[j] = j + 1 < numbers.length ? -logs[numbers[j + 1]] : 0;
+      this.best.set(order, j * most);
+      this.chances.set(order.map(number => Math.exp(logs[number])), j * most);
+      this.done++;
+      yield (this.done - begun) / (k - begun);
+    }
+  }
+
+  /** Takes what another Reading has of the beginning that both texts share. */
+  takeFrom(other) {
+    let same = 0;
+    while (same < other.done && same < this.numbers.length && other.numbers[same] === this.numbers[same]) same++;
+    const done = Math.max(0, same - 1);                    // the character after the last one may be another
+    for (const name of ['allStates', 'costs', 'best', 'chances']) {
+      const each = other[name].length / other.numbers.length;
+      this[name].set(other[name].subarray(0, done * each));
+    }
+    this.done = done;
+  }
+
+  /** The states after the character j, which was read; zeros for -1. */
+  states(j) {
+    return j < 0 ? new Float32Array(this.width) : this.allStates.subarray(j * this.width, (j + 1) * this.width);
+  }
+
+  /**
+   * Finds what leaving out each of the characters from `first` to before k changes. Yields the share that is done.
+   * Returns logarithms of probabilities (V) of the character k: after the whole text, and without each of these.
+   *
+   * Stream 0 of the network reads everything. Another begins at each character, with what stream 0 remembered before
+   * it. So the network needs k - first + 1 streams.
+   */
+  *withoutEach(k, first, network) {
+    for (const share of this.to(first)) yield share / 2;
+    network.setStates(0, this.states(first - 1));
+    for (let j = first; j < k; j++) {
+      const before = network.states();
+      network.read(this.numbers[j], j - first + 1);
+      network.setStates(j - first + 1, before);
+      yield (1 + (j - first) / (k - first)) / 2;
+    }
+    network.expect(0, 0);                                  // of the last stream too, which has read nothing yet
+    return {whole: network.logs(0), without: Array.from({length: k - first}, (_, j) => network.logs(j + 1))};
+  }
 }
 
-/**
- * Probabilities (V) to the power 1 / temperature. Below 1, probable characters become more probable, above 1 less; at 0
- * only the most probable one remains.
- */
-function tempered(p, temperature) {
-  if (temperature === 1) return p;
-  const largest = p.reduce((a, b) => Math.max(a, b), 0);
-  if (temperature === 0) return p.map((value, k) => k === p.indexOf(largest) ? 1 : 0);
-  return p.map(value => Math.pow(value / largest, 1 / temperature));
+// ---------------------------------------------------------------- writing
+
+/** exp(logs / temperature) without the common factor, (V): below 1, probable characters become more probable. */
+function tempered(logs, temperature) {
+  const largest = logs.reduce((a, b) => Math.max(a, b));
+  if (temperature === 0) return logs.map((_, k) => Number(k === logs.indexOf(largest)));
+  return logs.map(log => Math.exp((log - largest) / temperature));
 }
 
 /** Probabilities (V), zero where they are below the topK-th largest. */
@@ -235,33 +369,14 @@ class Random {
   }
 }
 
-/** A text that the network continues from some first characters, always the same for a seed. */
-class Writer {
-  /**
-   * p: as for Network. prime: the numbers of the first characters; where it is empty, one is drawn at random.
-   * choice: temperature, topK and seed. held: as for Network.hold. products: as for Network.
-   */
-  constructor(p, prime, choice, held = [], products) {
-    this.choice = choice;
-    this.random = new Random(choice.seed);
-    this.network = new Network(p, 1, products);
-    this.network.hold(held);
-    this.prime = prime.length ? prime : [Math.floor(this.random.next() * p.c.length)];
-    this.length = 0;                                       // of the text so far
-  }
-
-  /** Whether the next character is one of the first ones. */
-  get begins() {
-    return this.length < this.prime.length;
-  }
-
-  /** The number of the next character. */
-  next() {
-    const {temperature, topK} = this.choice;
-    const x = this.begins ? this.prime[this.length] :
-      draw(likely(tempered(this.expected, temperature), topK), this.random.next());
-    this.expected = this.network.read(x);
-    this.length++;
-    return x;
+/** Yields the numbers of a text without end, which the network continues from some first characters. */
+function* written(network, prime, {temperature, topK, seed}) {
+  const random = new Random(seed), first = prime.length ? prime : [Math.floor(random.next() * network.V)];
+  network.reset();
+  for (let length = 0; ; length++) {
+    const x = length < first.length ? first[length] :
+      draw(likely(tempered(network.logs(), temperature), topK), random.next());
+    network.read(x);
+    yield x;
   }
 }

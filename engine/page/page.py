@@ -5,38 +5,43 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from engine.analysis import QUOTES
-from engine.kernel.cell import held_cell, js_function, js_learning_functions, js_steps
-from engine.model.parameters import FORMAT, METADATA, opened
-from engine.model.files import base_name, write_whole
-from engine.model.text import encoded
+from engine.kernel.cell import js_functions, js_steps
+from engine.model.batches import characters_to_train
+from engine.model.parameters import opened
 from engine.model.copies import share
+from engine.model.files import base_name, write_whole
+from engine.model.text import encoded, read_text
 from engine.run import info, logs, recipe, table
 from engine.saving import other_program_cell
 from engine.terminal import note
-from engine.training import sizes
 
 HERE = Path(__file__).resolve().parent
-# Scripts that need no document: node or a Worker can run them.
-MODEL = 'network', 'products', 'reading', 'learner'
-SCRIPTS = MODEL + ('format', 'vocabulary', 'data', 'state', 'elements', 'colour', 'glyphs', 'expectations', 'curve',
-                   'saving', 'text', 'copies', 'surprise', 'why', 'against', 'cells', 'inside', 'words', 'writing',
-                   'guess', 'npz', 'learn', 'learning', 'about', 'views')
-MOST_CHARACTERS = 10_000       # of a file, in a page
+LESSON = HERE.parent.parent / 'text_input' / 'coriolanus.txt'        # which a page learns
+MODEL = 'product', 'network', 'learner'        # scripts that need no document
+SCRIPTS = MODEL + ('text', 'page', 'reader', 'surprise', 'why', 'guess', 'cells', 'inside', 'writing', 'learning')
+MOST_CHARACTERS = 10_000       # of a file
 MOST_EPOCHS = 100              # that a page shows samples and costs of
 ALTERNATIVES = 5               # most probable characters that a page shows
-MOST_STATES, LEAST_UNITS = 1_200_000, 16       # bytes of cell states in a page, but at least so many units
-EVERY = 500                    # characters from one stored state of the network to the next: views read from these
 NAMED = 10                     # characters that are left out and that a line on them names
+
+
+class Shown(NamedTuple):
+    """The text of a page, and what is known of it."""
+    text: str
+    source: str                    # a line on where it is from
+    sha256: str | None = None      # of the file that it is from
+    written: int | None = None     # the character from which on a model wrote it
+    copies: dict | None = None     # what compare() of copies.py returned for what was written, or for the file
 
 
 # ---------------------------------------------------------------- the data of a page
 
 def array_for_json(array):
-    """Return an array as a dict that array() in data.js reads."""
+    """Return an array as a dict that array() in text.js reads."""
     return dict(type=array.dtype.name, base64=base64.b64encode(np.ascontiguousarray(array).tobytes()).decode())
 
 
@@ -46,47 +51,27 @@ def to_float16(array):
     return np.clip(array, -limit, limit).astype(np.float16)
 
 
-def best_units(correlations, most):
-    """Return at most `most` units by correlations (features, units): the best of each feature, then the second best."""
-    best_first = np.argsort(-abs(correlations), axis=1, kind='stable').T.ravel()           # each unit once a feature
-    return list(dict.fromkeys(best_first.tolist()))[:most]
-
-
 def cells(model, text):
-    """Return the units that follow the text best: names, C after each character from 0 (least) to 255, correlations."""
+    """Return, of all units of both layers, their correlations with features of a text, and their least and most C."""
     states = model.states(text)
-    correlations = {feature: np.concatenate([by_state['C1'], by_state['C2']])
-                    for feature, by_state in model.correlations(text, states).items()}
-    best = best_units(np.array(list(correlations.values())), max(LEAST_UNITS, MOST_STATES // len(text)))
-    H1, C = states['C1'].shape[1], np.concatenate([states['C1'], states['C2']], axis=1)[:, best].T     # (units, n)
-    least, most = C.min(axis=1, keepdims=True), C.max(axis=1, keepdims=True)
-    levels = np.rint((C - least) / np.maximum(most - least, 1e-30) * 255).astype(np.uint8)
-    units = [dict(layer=1 if u < H1 else 2, number=u if u < H1 else u - H1, least=float(low), most=float(high))
-             for u, (low,), (high,) in zip(best, least, most)]
-    return dict(units=units, states=array_for_json(levels),
-                correlations={feature: r[best].round(4).tolist() for feature, r in correlations.items()})
+    C = np.concatenate([states['C1'], states['C2']], axis=1)                     # (n, H1+H2)
+    correlations = {feature: np.concatenate([r['C1'], r['C2']]).round(4).tolist()
+                    for feature, r in model.correlations(text, states).items()}
+    return dict(sizes=[states['C1'].shape[1], states['C2'].shape[1]], correlations=correlations,
+                ranges=dict(least=array_for_json(C.min(axis=0)), most=array_for_json(C.max(axis=0))))
 
 
-def snapshots(model, text):
-    """Return h1, C1, h2 and C2 of the page's network after each EVERY characters; none if the model is of bfloat16."""
-    kept = {name: p.get_value() for name, p in model.p.items()}
-    for name, p in model.p.items():                                        # as the page stores them
-        p.set_value(to_float16(kept[name]).astype(kept[name].dtype))
-    states = np.concatenate(list(model.states(text).values()), axis=1).astype('float32')
-    for name, p in model.p.items():
-        p.set_value(kept[name])
-    H1, H2 = sizes(model)
-    last = len(text) if model.precision == 'float32' else 0
-    return dict(every=EVERY, sizes=[H1, H1, H2, H2], states=array_for_json(states[EVERY - 1:last:EVERY]))
+def expected(model, checkpoint, text, sha256=None):
+    """Return a model's names and vocabulary, the text, and what the model expected at each character but the first.
 
-
-def expected(model, checkpoint, text):
-    """Return a model's names and vocabulary, the text, and what the model expected at each character but the first."""
+    sha256: of the file that the text is from; `read` tells whether the model was trained on that.
+    """
     costs, best, probabilities = model.alternatives(text, min(ALTERNATIVES, len(model.uchar)))
     number = np.min_scalar_type(len(model.uchar))
     return dict(name=os.path.basename(str(checkpoint)), model=info.summary(checkpoint), uchar=list(model.uchar),
-                text=array_for_json(encoded(text, model.uchar)),
-                costs=array_for_json(to_float16(costs)), best=array_for_json(best.astype(number)),
+                read=sha256 is not None and checkpoint.metadata.get('text', {}).get('sha256') == sha256,
+                text=array_for_json(encoded(text, model.uchar).astype(number)),
+                costs=array_for_json(costs), best=array_for_json(best.astype(number)),
                 chances=array_for_json(to_float16(probabilities)))
 
 
@@ -113,15 +98,13 @@ def learning(checkpoint, rows):
                 samples=[samples[epoch] for epoch in epochs])
 
 
-def for_learning(model, stored):
-    """Return what a page needs to learn as train.py does, and to write a checkpoint. stored: an open checkpoint."""
-    cell, (H1, H2), versions = stored.cell, sizes(model), dict(model.versions(), device='a browser')
+def for_learning(model):
+    """Return what a page needs to learn as train.py does: options, rates by units, and a text."""
     return dict(
         recipe={name: table.DEFAULTS[name] for name in (
             'drate', 'eps', 'momentum', 'weight_decay', 'grad_clip', 'step_clip', 'average', 'warmup')},
-        rates={'model': recipe.lrate(H1, H2), **{str(H): recipe.lrate(H, H) for H in (32, 64, 128)}},
-        own={name: float(value) for name, value in model.cell_parameters.items()}, formula=cell['formula'],
-        quotes=QUOTES, about=dict(METADATA, format=FORMAT, cell=cell, versions=versions))
+        rates={H: recipe.lrate(H, H) for H in (32, 64, 128)}, text=LESSON.read_text(encoding='utf-8'),
+        name=LESSON.name, own={name: float(value) for name, value in model.cell_parameters.items()})
 
 
 def marks(text, copies):
@@ -135,22 +118,46 @@ def marks(text, copies):
         dict(place, start=begins + place['start']) for place in passages])
 
 
-def page_data(model, checkpoint, text, source, against=None, copies=None):
+def page_data(model, checkpoint, shown, against=None):
     """Return all data of a page, by the names that the scripts use. Arguments: as for write_page."""
-    epochs, stored = logged_costs(checkpoint), opened(checkpoint)
+    epochs, stored, text = logged_costs(checkpoint), opened(checkpoint), shown.text
+    found, source = expected(model, stored, text, shown.sha256), shown.source
+    if found['read']:
+        source += ' The model was trained on this file, so it is less surprised than by a text that is new to it.'
     return dict(
-        source=source or 'A text that the model wrote itself.', own=source is None, epochs=epochs,
-        info=info.description(stored, folders=False).split('\n'),
-        learning=learning(checkpoint, epochs), copies=marks(text, copies) if copies else None,
-        **expected(model, stored, text), **cells(model, text), snapshots=snapshots(model, text),
-        against=expected(*against, text) if against else None, learner=for_learning(model, stored),
+        found, source=source, written=shown.written, epochs=epochs,
+        info=info.description(stored, folders=False).split('\n'), learning=learning(checkpoint, epochs),
+        copies=marks(text, shown.copies) if shown.copies else None, **cells(model, text),
+        against=expected(*against, text, shown.sha256) if against else None, learner=for_learning(model),
         parameters={name: array_for_json(to_float16(p.get_value(borrow=True))) for name, p in model.p.items()})
 
 
-# ---------------------------------------------------------------- the page
+# ---------------------------------------------------------------- the text of a page
 
-def beginning_of(text, path, left_out, learned=False):
-    """Return as much of a file's text as a page shows, and a line on it. learned: whether the model learned from it.
+def held_out(checkpoint):
+    """Return the Shown of text that the run of an open checkpoint did not train on; None if there is none at hand.
+
+    It is the validation text or, if that file is missing or another now, the passage in the log beside the checkpoint.
+    Of that, `written` is its end, since a model is to go on from there.
+    """
+    of_train = checkpoint.metadata.get('text') or {}
+    file = of_train.get('valid') or of_train
+    if os.path.exists(file.get('path', '')):
+        codes, uchar, sha256 = read_text(file['path'], of_train['encoding'])
+        first = 0 if file is not of_train else characters_to_train(len(codes), file['seq_length'], file['ratio_valid'])
+        if sha256 == file['sha256'] and first < len(codes):
+            return Shown(''.join(uchar[codes[first:first + MOST_CHARACTERS]]),
+                         f'Validation text, from {base_name(file["path"])}, which the model did not train on.')
+    path = logs.path_beside(checkpoint, logs.PASSAGE)
+    if os.path.isfile(path):
+        of_text, passage, _ = logs.read_passage(path)
+        if of_text == 'validation':
+            return Shown(passage, f'{len(passage)} characters of validation text, which the model did not train on, '
+                         'and how it goes on by itself, from the mark on.', written=len(passage))
+
+
+def beginning_of(text, path, left_out, sha256):
+    """Return the Shown of as much of a file's text as a page shows.
 
     left_out: characters of the file that a model never saw, and how often the file has each.
     """
@@ -162,10 +169,10 @@ def beginning_of(text, path, left_out, learned=False):
         named = [f'{character!r} ({n:,})' for character, n in left_out.items()]
         named[NAMED:] = ['and others'] if len(named) > NAMED else []
         line += f' Left out of the file, since a model never saw them: {", ".join(named)}.'
-    if learned:
-        line += ' The model learned from this file, so it is less surprised than by a text that is new to it.'
-    return shown, line
+    return Shown(shown, line, sha256)
 
+
+# ---------------------------------------------------------------- the page
 
 def file_of_page(name):
     return (HERE / name).read_text(encoding='utf-8')
@@ -181,16 +188,13 @@ def fill_template(cell, data):
     return re.sub(r'{{(\w+)}}', lambda match: parts[match.group(1)], file_of_page('page.html')).encode()
 
 
-def write_page(path, model, checkpoint, text, source=None, against=None, copies=None):
-    """Write the page of a model, of a checkpoint (a path or an open one), and a text.
+def write_page(path, model, checkpoint, shown, against=None):
+    """Write the page of a model, of a checkpoint (a path or an open one), and of a text, a Shown.
 
-    source: a line on where the text is from; None if the model wrote it. against: another model, and its checkpoint.
-    copies: what compare() of copies.py returned for the text or its end. Raises ValueError for a model that JavaScript
-    cannot compute.
+    against: another model, and its checkpoint. Raises ValueError for a model that JavaScript cannot compute.
     """
     cell = other_program_cell(model, 'a page')
-    script = '\n'.join([js_function(held_cell(cell).program), js_learning_functions(cell.program), js_steps(cell)])
-    page = fill_template(script, page_data(model, checkpoint, text, source, against, copies))
+    page = fill_template(js_functions(cell) + js_steps(cell), page_data(model, checkpoint, shown, against))
     with write_whole(path) as f:
         f.write(page)
     note(f'wrote {path}, {len(page) / 1e6:.1f} MB: open it in a browser')

@@ -1,88 +1,194 @@
-// The text, a span a character, and the character that the reader looks at.
+// The data of the page, which engine/page/page.py writes, and how numbers, characters and units are named and coloured.
 
-/** Shows the text of the page. numbers: of its characters. Returns what the views use. */
-function shownText(numbers) {
-  const LONGEST_LINE = 1000;                               // characters that are laid out together
-  const n = numbers.length, spelled = Array.from(numbers, model.vocabulary.speller());
-  const spans = spelled.map(glyphs.spanOf);
-  const snapshots = array(data.snapshots.states), sizes = data.snapshots.sizes;
-  let shown = null;                                        // the character that has the mark
+const byId = id => document.getElementById(id);
+const data = JSON.parse(byId('data').textContent);
 
-  /** The text in one stream, with the states that the page has of it. */
-  const reading = once(() => {
-    const found = new Reading(model.network(1), numbers), each = sizes.reduce((a, b) => a + b);
-    for (let k = 0; k < snapshots.length / each; k++) {
-      let end = k * each;
-      found.keep((k + 1) * data.snapshots.every, sizes.map(size => snapshots.slice(end, end += size)));
-    }
-    return found;
-  });
-
-  /** Colours the text by level(k) for each character. */
-  function paint(level) {
-    spans.forEach((span, k) => colour.tint(span, level(k)));
-  }
-
-  /** The text before a character, on a line. */
-  function before(k) {
-    return '\u2026' + format.onOneLine(spelled.slice(Math.max(0, k - 24), k).join(''));
-  }
-
-  /** The text before a character, and a mark for the character. */
-  function contextOf(k) {
-    return element('div', 'context', element('bdi', '', before(k)), element('span', 'asked', '?'));
-  }
-
-  /** Marks the character that the reader looks at. */
-  function mark() {
-    if (shown) shown.classList.remove('here', 'pinned');
-    shown = spans[state.place];
-    shown.classList.add('here');
-    shown.classList.toggle('pinned', state.pinned);
-  }
-
-  /** Makes the reader look at a character, and scrolls to it. */
-  function goTo(k) {
-    state.change({place: Math.max(0, Math.min(n - 1, k)), pinned: true});
-    spans[state.place].scrollIntoView({block: 'nearest'});
-  }
-
-  /** The character on the line below (direction 1) or above (-1) that is nearest to the one looked at. */
-  function lineAway(direction) {
-    const box = k => spans[k].getClientRects()[0], {top, left} = box(state.place);
-    const away = k => Math.abs(box(k).left - left);
-    let k = state.place;
-    while (spans[k + direction] && box(k).top === top) k += direction;
-    let nearest = k;
-    for (const line = box(k).top; spans[k] && box(k).top === line; k += direction) {
-      if (away(k) < away(nearest)) nearest = k;
-    }
-    return nearest;
-  }
-
-  const steps = {ArrowRight: () => state.place + 1, ArrowLeft: () => state.place - 1, ArrowDown: () => lineAway(1),
-    ArrowUp: () => lineAway(-1), Home: () => 0, End: () => n - 1};
-  const numberOf = new Map(spans.map((span, k) => [span, k]));
-  spans.forEach((span, k) => { span.id = 'character-' + k; });
-  byId('text').append(...glyphs.linesOf(spans, LONGEST_LINE));
-  onKeys(byId('text'), steps, goTo);
-  onKeys(byId('text'), {Escape: () => ({pinned: false})}, state.change);
-  byId('text').addEventListener('pointerover', event => {
-    const points = !state.pinned && state.view !== 'why';    // which takes too long to follow the mouse
-    if (points && numberOf.has(event.target)) state.change({place: numberOf.get(event.target)});
-  });
-  byId('text').addEventListener('click', event => {
-    const place = numberOf.get(event.target);
-    if (place !== undefined) state.change({place, pinned: !(state.pinned && place === state.place)});
-  });
-  state.follow(['place', 'pinned'], mark);
-  /** A table of the characters: what row(k) returns after the number and the text of each. names: of the columns. */
-  function table(names, row) {
-    return [['number', 'character', ...names], ...spelled.map((character, k) => [k, character, ...row(k)])];
-  }
-
-  /** The text around the character that the reader looks at, as a drawing. */
-  const figure = () => saving.ofText(spans, state.place);
-
-  return {numbers, spelled, spans, reading, paint, before, contextOf, goTo, table, figure};
+/** The typed array that engine/page/page.py stored in base64; of float16, a Float32Array. */
+function array({type, base64}) {
+  const kinds = {uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, float16: Uint16Array,
+    float32: Float32Array};
+  const numbers = new kinds[type](bytesOf(base64).buffer);
+  if (type !== 'float16') return numbers;
+  const half = bits => {                                   // 1 bit of sign, 5 of exponent, 10 of fraction
+    const sign = bits >> 15 ? -1 : 1, exponent = bits >> 10 & 31, fraction = (bits & 1023) / 1024;
+    return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction) : 2 ** -14 * fraction);
+  };
+  const table = Float32Array.from({length: 65536}, (_, bits) => half(bits));
+  return Float32Array.from(numbers, bits => table[bits]);
 }
+
+/** A function that returns what make() returns, and calls that when it is needed for the first time. */
+function once(make) {
+  let made;
+  return () => made = made || make();
+}
+
+/** The model of the page. */
+const model = {
+  /** The parameters by name, each a Float32Array. */
+  parameters: once(() => Object.fromEntries(Object.entries(data.parameters).map(([name, p]) => [name, array(p)]))),
+
+  /** The network that reads what is shown, one character at a time. */
+  network: once(() => new Network(model.parameters())),
+};
+
+// ---- characters
+
+/** The characters of a model, by number. */
+class Vocabulary {
+  constructor(uchar) {
+    this.uchar = uchar;
+    this.numbers = new Map(uchar.map((character, number) => [character, number]));
+  }
+
+  /** The name of a character in a list. */
+  static named(character) {
+    const names = {' ': 'space', '\n': 'line end', '\t': 'tab', '\xa0': 'no-break space'};
+    return names[character] || (/\p{M}/u.test(character) ? '\u25cc' : '') + format.visible(character);
+  }
+
+  nameOf(number) {
+    return Vocabulary.named(this.uchar[number]);
+  }
+
+  /** The name of a character, in bold. */
+  inBold(number) {
+    return element('b', '', element('bdi', '', this.nameOf(number)));
+  }
+
+  /** The numbers of at most `most` characters of a text that the model knows, and a line on those left out, or ''. */
+  taken(text, most) {
+    const all = Array.from(text.slice(0, 2 * most + 2)), characters = all.slice(0, most), LISTED = 10;
+    const unknown = Array.from(new Set(characters.filter(character => !this.numbers.has(character))));
+    const names = unknown.slice(0, LISTED).map(Vocabulary.named).join(' ') +
+      (unknown.length > LISTED ? ' and others' : '');
+    const line = (unknown.length ? `The model never saw ${names}: it reads the text without. ` : '') +
+      (all.length > most ? `Only the first ${format.grouped(most)} characters are read.` : '');
+    return {numbers: characters.map(one => this.numbers.get(one)).filter(number => number !== undefined), line};
+  }
+}
+
+const vocabulary = new Vocabulary(data.uchar);
+
+// ---- numbers and texts
+
+const format = {
+  natsAndBits: cost => `${cost.toFixed(3)} nats (${(cost / Math.LN2).toFixed(3)} bits)`,
+  minus: text => text.replace('-', '\u2212'),
+  twoDigits: number => format.minus(number.toFixed(2)),
+  fourDigits: number => format.minus(number.toFixed(4)),
+  signed: number => (number < 0 ? '' : '+') + format.twoDigits(number),
+  grouped: n => Math.round(n).toLocaleString('en'),
+  percent: p => p < 5e-6 ? 'under 0.001 %' : (100 * p).toFixed(p < 0.001 ? 3 : p < 0.1 ? 1 : 0) + ' %',
+
+  /**
+   * A text with escapes, as in Python, for controls, halves of pairs, marks that are invisible or reverse others, and
+   * U+FFFE and U+FFFF, which XML does not allow.
+   */
+  visible(text) {
+    const hidden =
+      /[\0-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufffe\uffff]|\p{Cs}/gu;
+    return text.replace(hidden, character => {
+      const code = character.codePointAt(0).toString(16);
+      return code.length < 3 ? '\\x' + code.padStart(2, '0') : '\\u' + code.padStart(4, '0');
+    });
+  },
+
+  /** A text on one line, with a mark for each line end. */
+  onOneLine: text => format.visible(text).replace(/\n/g, '\u21b5'),
+};
+
+/** How single characters are shown. */
+const glyphs = {
+  MARKS: {'\n': '\u21b5\n', '\t': '\u2192\t', '': '\xb7'},    // of characters that are invisible by themselves
+
+  spanOf(character) {
+    const span = element('span', character in glyphs.MARKS ? 'faint' : '',
+      glyphs.MARKS[character] || format.visible(character));
+    if (format.visible(character) !== character) span.dir = 'ltr';     // an escape, also in a line from right to left
+    return span;
+  },
+
+  /**
+   * Blocks of spans, one a line, so that the browser lays out and draws only those that are seen or change. A line that
+   * is longer than `most` characters is broken at its next space.
+   */
+  linesOf(spans, most = 1000) {
+    const lines = [];
+    let line = [];
+    spans.forEach((span, k) => {
+      line.push(span);
+      const shown = span.textContent, ends = shown.endsWith('\n') || line.length > most && shown === ' ';
+      if (!ends && k < spans.length - 1) return;
+      const block = element('div', 'line', ...line);
+      block.style.setProperty('--length', line.length);
+      lines.push(block);
+      line = [];
+    });
+    return lines;
+  },
+};
+
+// ---- units
+
+/** Units of the network by their names, C1:0 to C2:(H2-1): where their numbers are in the states of a Reading. */
+const units = {
+  sizes: data.sizes,                                       // H1 and H2
+
+  /** The unit of a name, {layer, number}; null if the network has no such unit. */
+  of(name) {
+    const [, layer, number] = /^\s*C?([12]):(\d+)\s*$/i.exec(name) || [];
+    return Number(number) < units.sizes[layer - 1] ? {layer: Number(layer), number: Number(number)} : null;
+  },
+
+  nameOf: ({layer, number}) => `C${layer}:${number}`,
+
+  /** The unit of a number from 0 to below H1 + H2. */
+  numbered: u => u < units.sizes[0] ? {layer: 1, number: u} : {layer: 2, number: u - units.sizes[0]},
+
+  /** The number of a unit, from 0 to below H1 + H2. */
+  numberOf: ({layer, number}) => layer === 1 ? number : units.sizes[0] + number,
+
+  /** The place of C or h of a unit among the states h1, C1, h2, C2. */
+  placeOf: ({layer, number}, of) => (layer - 1) * 2 * units.sizes[0] + (of === 'C' ? units.sizes[layer - 1] : 0) + number,
+
+  /** The least and the most C of a unit in the text that page.py read. */
+  range: unit => [ranges().least[units.numberOf(unit)], ranges().most[units.numberOf(unit)]],
+};
+
+const ranges = once(() => ({least: array(data.ranges.least), most: array(data.ranges.most)}));
+
+// ---- colours
+
+/** How deep characters and units are coloured: by levels from 0 to 1, or from -1, which has another colour. */
+const colour = {
+  LEVELS: 16,                                              // shades of a colour
+  DEAREST: 6,                                              // cost in nats of the deepest one
+
+  /** The level of the character k by costs, of all characters but the first. */
+  ofCost: (costs, k) => k ? costs[k - 1] / colour.DEAREST : 0,
+
+  /** The values that get the palest and the deepest colour: not the extremes, so that a few outliers do not decide. */
+  ends(values, reversed) {
+    const sorted = Float64Array.from(values).sort(), last = sorted.length - 1;
+    const ends = [sorted[Math.floor(0.02 * sorted.length)], sorted[Math.floor(0.98 * last)]];
+    return reversed ? ends.reverse() : ends;
+  },
+
+  /** The level of a value, if `pale` gets the palest colour and `deep` the deepest. */
+  between: (value, pale, deep) => Math.max(0, Math.min(1, (value - pale) / (deep - pale || 1))),
+
+  /** Colours an element by a level from -1 to 1. 0 has no colour, and those below 0 another one. */
+  tint(made, level) {
+    const kept = ['faint', 'here', 'pinned'].filter(name => made.classList.contains(name));
+    const shade = Math.min(colour.LEVELS - 1, Math.floor(Math.abs(level || 0) * colour.LEVELS));
+    made.setAttribute('class', [...kept, 'v' + shade, ...level < 0 ? ['negative'] : []].join(' '));
+  },
+
+  /** Fills the scales of the page with all shades. */
+  fillScales() {
+    for (const scale of document.querySelectorAll('.scale')) {
+      scale.append(...Array.from({length: colour.LEVELS}, (_, level) => element('span', 'v' + level)));
+    }
+  },
+};
