@@ -125,8 +125,8 @@ def test_starts_that_are_killed_or_at_once_and_one_that_compiles_nothing(tmp_pat
         return start('-c', PROGRAM, ROOT, flags=f'cxx={script},base_compiledir={tmp_path}')
 
     def succeeds(process):
-        result = finish(process)
-        return (result.returncode, result.stdout, result.stderr) == (0, '1.0 0.0 1.0 0.0 0.0 0.0\n', '')
+        result = finish(process)               # on stderr, Theano may say that it takes over the lock of a killed one
+        return (result.returncode, result.stdout) == (0, '1.0 0.0 1.0 0.0 0.0 0.0\n')
 
     def finished():
         return set(tmp_path.rglob('*.so'))
