@@ -3,13 +3,13 @@ import re
 
 import pytest
 
+from cells import README_CODE
 from charlstm import CharLSTM
 from damage import write_checkpoint
 from engine.terminal import load_class
 from scripts import (FAST, PRODUCE, ROOT, SMALL, TRAIN, assert_changes_nothing, assert_refused, load, run, snapshot,
                      succeeded)
 
-COUPLED = re.search('```python\n(.*?class Coupled.*?)```', (ROOT / 'README.md').read_text(encoding='utf-8'), re.DOTALL)
 LEAKY = '''
 import helper
 from charlstm import CharLSTM
@@ -28,7 +28,7 @@ class Leaky(CharLSTM):
 def coupled(tmp_path_factory):
     """Return a folder with mine.py, a text, and the results of a run with the class of it, which printed `out`."""
     folder = tmp_path_factory.mktemp('coupled')
-    (folder / 'mine.py').write_text(COUPLED.group(1))
+    (folder / 'mine.py').write_text(README_CODE[0])
     (folder / 't.txt').write_text('the dog sang. old cats sat by a hill.\n' * 70)
     words = ['t.txt', 'r', *SMALL, '--cell', 'mine.py:Coupled', '--output-dir', 'results', '--epochs', 2,
              '--save-every', 1, '--anneal', 0]
