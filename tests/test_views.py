@@ -334,7 +334,7 @@ def test_log_of_the_run(browser, written, short_run):
         assert browser.text('#when-costs').startswith(f'Epoch {log["epochs"][k]}: training ')
         assert_mean(browser, '#when-costs', short_run.costs[log['epochs'][k] - 1])
     assert_curve(browser, short_run.costs)
-    assert all(words in browser.text('#learning-panel') for words in ('5 and 7 units', 'sha256'))
+    assert all(words in browser.text('#info') for words in ('5 and 7 units', 'sha256'))
 
 
 # In the browser: keeps the averaged parameters at the last look, which is shown as soon as it is complete.
