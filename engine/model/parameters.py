@@ -78,8 +78,8 @@ class Checkpoint(dict):
     cell: of the metadata, or the standard one
     """
 
-    def __init__(self, path):
-        """Read a file. Raises OSError, and ValueError for what is no checkpoint or a decompression bomb."""
+    def __init__(self, path, names=None):
+        """Read a file, or only the arrays of these names. Raises OSError, and ValueError for what is no checkpoint."""
         self._path = os.fsdecode(path)
         if self._path.lower().endswith('.safetensors'):
             from engine.model.tensors import read_tensors          # late: most users need none of its packages
@@ -94,7 +94,7 @@ class Checkpoint(dict):
                 if sum(member.file_size for member in members) > max(ROOM, RATIO * len(content)) or any(
                         member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in members):
                     raise ValueError
-                self.update({name: np.asarray(npz[name]) for name in npz.files})       # bytes if it is no array
+                self.update({name: np.asarray(npz[name]) for name in npz.files if name in (names or npz.files)})
         self.metadata = self._metadata() if 'about' in self else {}
         self.cell = self.metadata.get('cell', METADATA['cell'])
 
@@ -157,7 +157,7 @@ def opened(checkpoint):
 
 def read_about(path):
     """Read the metadata of a checkpoint, a dict; empty if it has none. Errors: as of read_checkpoint."""
-    return Checkpoint(path).metadata
+    return Checkpoint(path, ['about']).metadata
 
 
 def read_parameters(path, dtype, encoding='utf-8'):

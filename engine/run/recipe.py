@@ -7,7 +7,7 @@ import numpy as np
 
 from engine.model import checks
 from engine.model.files import base_name
-from engine.model.parameters import parameter_shapes, read_about, read_parameters, units
+from engine.model.parameters import Checkpoint, parameter_shapes, read_about, read_parameters, units
 from engine.run import table
 from engine.run.schedule import Schedule
 from engine.terminal import BUNDLED, ROOT, bar, near, number_of, script, typed, warn
@@ -172,7 +172,7 @@ def advise(o, model):
     """Print the command that starts from the bundled model, if the text is short and the model knows its characters."""
     short = model.n_batches['train'] * o.batch_size * o.seq_length < SHORT
     if short and not (o.init or o.cell or o.original or o.small):
-        known = np.isin(model.uchar, read_parameters(BUNDLED, 'float32')[1])
+        known = np.isin(model.uchar, Checkpoint(BUNDLED, ['uchar']).vocabulary('utf-8'))
         if np.concatenate([known[x].ravel() for x in model.X['train']]).mean() >= KNOWN:
             words = typed({**o.typed, 'input': near(o.input), 'run': f'{o.run}_init', 'init': near(BUNDLED),
                            'num_units1': None, 'num_units2': None, 'initial': None, 'resume': None})

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 
-from engine.model.parameters import how_to_adapt, read_about
+from engine.model.parameters import how_to_adapt, opened, read_about
 from engine.model.files import base_name, write_whole
 from engine.run.logs import EPOCHS, LOGS, STEPS, Logs, draw_costs
 from engine.run.schedule import Schedule
@@ -203,12 +203,12 @@ class Run:
         Each is read as one stream from zero states by the best model, in float32 as by produce_text.py.
         """
         model, o, scores = self.model, self.options, {}
-        best = type(model)(kernel=o.kernel == 'on')
-        best.load_params(checkpoint)
+        best, stored = type(model)(kernel=o.kernel == 'on'), opened(checkpoint)
+        best.load_params(stored)
         named = dict(valid=o.valid, test=o.test, test_adapted=o.test_adapt)
         for name in filter(named.get, named):
             role, adapted = name.removesuffix('_adapted'), name == 'test_adapted'
-            text, how = model.texts[role], how_to_adapt(checkpoint, rate=adapted)
+            text, how = model.texts[role], how_to_adapt(stored, rate=adapted)
             title = (f'{TITLES[role]} {base_name(model.text.sources[role]["path"])}{", adapting" if adapted else ""}, '
                      f'{len(text):,} characters in one stream')
             with bar(len(text), f'scoring the {title}', 'characters') as shown:
