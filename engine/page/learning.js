@@ -5,9 +5,8 @@ function learningView() {
   const PACE = 500;                                        // milliseconds of a look while it plays
   const LEAST = 2000, MOST = 5_000_000;                    // characters of a text that is learned here
   const slider = byId('when');
-  let live = null;                                         // what is learned here: {lesson, work, running, ...history}
+  let live = null;                                         // what is learned here: {work, running, ...history}
   let shownHistory = null, spans = [];
-  let stop = () => {};
 
   /**
    * What was learned: {unit, passage, about, looks}. unit: of time; about: what the passage is; looks: each {time,
@@ -55,8 +54,8 @@ function learningView() {
     slider.setAttribute('aria-valuetext', `${when}, ${line}`);
     byId('when-costs').replaceChildren(element('b', '', when), line && `: ${line}`);
     spans.forEach((span, k) => colour.tint(span, colour.ofCost(costs, k)));
-    byId('passage-cost').textContent = `It is ${about}, coloured by cost. Mean of this passage: ${format.natsAndBits(mean(costs))} a `
-      + 'character.';
+    byId('passage-cost').textContent = `It is ${about}, coloured by cost. Mean of this passage: `
+      + `${format.natsAndBits(mean(costs))} a character.`;
     byId('sample').textContent = format.visible(sample);
     if (summary) byId('learn-status').textContent = summary();
     drawCurve(looks, unit, time);
@@ -121,7 +120,7 @@ function learningView() {
       const lesson = new Lesson(initialParameters(uchar.length, H, H, own, new Random(1)),
         characters.map(one => numbers.get(one)), recipe, rates[H]);
       const spell = number => uchar[number];
-      live = {unit: 'thousand characters', about: 'of the last tenth of the text, which it does not learn', lesson,
+      live = {unit: 'thousand characters', about: 'of the last tenth of the text, which it does not learn',
         passage: lesson.heldOut.slice(0, Lesson.PASSAGE).map(spell), looks: []};
       live.work = lesson.go(({cost, valid, costs, sample}) => {
         live.looks.push({time: lesson.characters / 1000, training: cost, valid, costs,
@@ -142,7 +141,7 @@ function learningView() {
 
   function fail(error) {
     say('learn-wrong', error.message);
-    live = null;
+    live = window.onbeforeunload = null;
     showButton();
     showHistory();
   }
@@ -156,16 +155,15 @@ function learningView() {
   }
 
   function resume() {
-    stop();                                                // a double click on Start began twice
     slider.value = slider.max;                             // in case that the reader looked back
     live.running = true;
     window.onbeforeunload = event => event.preventDefault();           // Back or a reload would lose what was learned
-    stop = inSlices(guarded(live.work), () => {});
+    work.begin(guarded(live.work), () => {});
     showButton();
   }
 
   function pause() {
-    stop();
+    work.stop();
     if (live) live.running = false;
     showButton();
   }
@@ -201,13 +199,13 @@ function learningView() {
     radio.addEventListener('change', () => state.change({source: radio.value}));
   }
   state.follow(['source'], () => {
+    if (state.view !== 'learning') return;
     stopPlaying();
-    if (live && live.running) pause();
-    if (state.view === 'learning') showHistory();
+    pause();
+    showHistory();
   });
   on('learn-go', 'click', () => !live ? begin() : live.running ? pause() : resume());
   on('learn-anew', 'click', () => confirm('What was learned here is lost. Start anew?') && begin());
-  state.follow(['view'], () => state.view !== 'learning' && stop());   // it would slow the other views
   byId('lesson-name').textContent = data.learner.name;
   for (const line of data.info) {
     const colon = line.indexOf(': ') + 1, said = format.visible(line.slice(colon).trim());

@@ -5,7 +5,6 @@ function writingView() {
   const network = once(() => new Network(model.parameters()));
   const heldNetwork = once(() => new Network(model.parameters()));
   let panes = [], left = 0;                                // one or two texts; characters that are still to be written
-  let stop = () => {};
 
   /** A text that is written into an element: the prime, what is the same in both texts, and what follows. */
   function paneIn(id, characters) {
@@ -19,7 +18,6 @@ function writingView() {
     const [topK, length, seed] = ['top-k', 'length', 'seed'].map(numberIn), temperature = sliderOf('temperature');
     const {numbers, line} = vocabulary.taken(byId('prime').value, text.MOST), choice = {temperature, topK, seed};
     const {hold} = state;
-    stop();
     say('writing-wrong', line);
     panes = [paneIn('written', written(network(), numbers, choice))];
     if (hold) {
@@ -35,7 +33,7 @@ function writingView() {
     const begun = performance.now(), whole = left;
     byId('speed').textContent = '';
     byId('stop').textContent = 'Stop';
-    stop = inSlices(writeCharacters(whole - prime), () => {}, () => {
+    work.begin(writeCharacters(whole - prime), () => {}, () => {
       const done = whole - prime, speed = done / (performance.now() - begun) * 1000;
       byId('stop').textContent = 'Again';
       byId('speed').textContent = `${format.grouped(done)} characters, ${format.grouped(speed)} a second.`;
@@ -87,7 +85,7 @@ function writingView() {
   on('hold-at', 'input', () => state.change({hold: {...state.hold, value: sliderOf('hold-at')}}));
   on('hold-none', 'click', () => state.change({hold: null}));
   on('stop', 'click', () => {
-    stop();
+    work.stop();
     if (byId('stop').textContent === 'Again') return rewrite();
     const stopped = byId('stop').textContent === 'Stop';
     if (stopped) byId('stop').textContent = 'Continue';
