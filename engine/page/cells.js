@@ -9,18 +9,16 @@ function cellsView() {
   const strongest = name => Math.max(...data.correlations[name].map(Math.abs));
   const features = Object.keys(data.correlations).sort((a, b) => strongest(b) - strongest(a));
   let order = [];                                          // names of units, those first that follow the feature best
+  let compared = [];                                       // units side by side, the chosen one first, as of unitsBeside
 
   const correlation = name => data.correlations[state.feature || features[0]][units.numberOf(units.of(name))];
   const unit = () => state.unit || order[0];
-  const isRead = () => text.reading().done === text.numbers.length;
 
   /** C, or h, of a unit after each character. */
   function valuesOf(name) {
     const reading = text.reading(), place = units.placeOf(units.of(name), state.of);
     return Float32Array.from(text.numbers, (_, k) => reading.allStates[k * reading.width + place]);
   }
-
-  const endsOf = (name, values) => colour.ends(values, correlation(name) < 0);
 
   /** Lists the units: those that follow the chosen feature best come first. */
   function listUnits() {
@@ -38,7 +36,8 @@ function cellsView() {
     byId('of').value = state.of;
     byId('units').value = unit();
     byId('hold').textContent = `Hold ${unit()} in Writing`;
-    if (isRead()) return paint();
+    if (text.reading().done === text.numbers.length) return paint();
+    compared = [];                                         // until the text is read
     text.paint(() => 0);
     work.begin(text.reading().to(text.numbers.length), share => {
       byId('value').textContent = `Reading the text: ${Math.round(100 * share)} %.`;
@@ -46,7 +45,8 @@ function cellsView() {
   }
 
   function paint() {
-    const values = valuesOf(unit()), [pale, deep] = endsOf(unit(), values);
+    compared = unitsBeside();
+    const [{values, ends: [pale, deep]}] = compared;
     const [low, high] = [pale, deep].map(value => `${state.of} ${format.twoDigits(value)}`);
     byId('pale').textContent = `${low} or ${pale > deep ? 'more' : 'less'}`;
     byId('deep').textContent = `${high} or ${pale > deep ? 'less' : 'more'}`;
@@ -71,21 +71,24 @@ function cellsView() {
     }
   }
 
-  /** The first units of the list, and the chosen one. */
-  const compared = () => Array.from(new Set([unit(), ...order])).slice(0, MULTIPLES);
+  /** The chosen unit and the first ones of the list, each {name, values, ends}: what the palest and deepest stand for. */
+  const unitsBeside = () => Array.from(new Set([unit(), ...order])).slice(0, MULTIPLES).map(name => {
+    const values = valuesOf(name);
+    return {name, values, ends: colour.ends(values, correlation(name) < 0)};
+  });
 
   /** Draws several units side by side, in the characters around the one that the reader looks at. */
   function drawMultiples() {
     const W = 9, H = 16, LEFT = 64, n = text.numbers.length, count = Math.min(WIDE, n), {place} = text;
-    const first = Math.max(0, Math.min(n - WIDE, place - WIDE / 2)), rows = compared();
-    const svg = drawn('svg', {viewBox: `0 0 ${LEFT + WIDE * W} ${(rows.length + 1) * H}`, role: 'img',
+    const first = Math.max(0, Math.min(n - WIDE, place - WIDE / 2));
+    const svg = drawn('svg', {viewBox: `0 0 ${LEFT + WIDE * W} ${(compared.length + 1) * H}`, role: 'img',
       'aria-label': `${state.of} of several units around the character`});
     for (let j = 0; j < count; j++) {
       svg.append(drawn('text', {x: LEFT + (j + 0.5) * W, y: 12, 'text-anchor': 'middle',
         class: first + j === place ? 'at' : ''}, format.onOneLine(text.spelled[first + j])));
     }
-    rows.forEach((name, row) => {
-      const y = (row + 1) * H, values = valuesOf(name), [pale, deep] = endsOf(name, values);
+    compared.forEach(({name, values, ends: [pale, deep]}, row) => {
+      const y = (row + 1) * H;
       svg.append(drawn('text', {x: LEFT - 6, y: y + 12, 'text-anchor': 'end'}, name));
       for (let j = 0; j < count; j++) {
         const square = drawn('rect', {x: LEFT + j * W, y, width: W, height: H - 2});
@@ -97,10 +100,10 @@ function cellsView() {
   }
 
   function follow() {
-    if (!isRead()) return;
+    if (!compared.length) return;
     const {place} = text, after = text.numbers[place];
     byId('value').replaceChildren(...after === undefined ? [] : [`${state.of}${unit().slice(1)} after `,
-      vocabulary.inBold(after), ': ' + format.twoDigits(valuesOf(unit())[place])]);
+      vocabulary.inBold(after), ': ' + format.twoDigits(compared[0].values[place])]);
     if (byId('multiples').open) drawMultiples();
   }
 
@@ -126,10 +129,8 @@ function cellsView() {
   state.follow(['feature', 'unit', 'of'], () => shown() && show());
 
   /** The numbers of the compared units. The columns are called as in the class: C2:7, or h2:7. */
-  function table() {
-    const all = compared(), values = all.map(valuesOf);
-    return text.table(all.map(name => state.of + name.slice(1)), k => values.map(ofUnit => ofUnit[k]));
-  }
+  const table = () => text.table(compared.map(({name}) => state.of + name.slice(1)),
+    k => compared.map(({values}) => values[k]));
 
   return {show, follow, table, figure: () => byId('multiples-figure').firstChild};
 }

@@ -5,13 +5,13 @@
 
 /** A text cut into streams, which are read side by side: in batches of T characters of each of the B streams. */
 class Streams {
-  /** numbers: of the characters. longest: T at most. A stream has at least LEAST characters, if the text has. */
-  constructor(numbers, longest = 50) {
-    const MOST = 50, LEAST = 500;
+  /** numbers: of the characters. A stream has at least LEAST characters, if the text has, and T is at most LONGEST. */
+  constructor(numbers) {
+    const MOST = 50, LEAST = 500, LONGEST = 50;
     this.numbers = numbers;
     this.B = Math.max(1, Math.min(MOST, Math.floor(numbers.length / LEAST)));
     this.length = Math.floor((numbers.length - 1) / this.B);
-    this.batches = Math.ceil(this.length / longest);
+    this.batches = Math.ceil(this.length / LONGEST);
     this.T = Math.floor(this.length / this.batches);
   }
 
@@ -45,7 +45,7 @@ class Learner {
   /** p: as for Network. B, T: streams and characters of a step. recipe: the options of train.py that update() takes. */
   constructor(p, B, T, recipe) {
     const network = this.network = new Network(p, B, T), {memory, rows, size} = network;
-    Object.assign(this, {B, T, recipe, size, averagedSteps: 0});
+    Object.assign(this, {B, recipe, size, averagedSteps: 0});
     this.gradients = memory.place(1, size).at;             // where they begin
     this.back = Object.fromEntries(['W1', 'U2', 'W2', 'V'].map(name => {        // transposed once more
       const {rows: inputs, columns} = network.places[name];
@@ -229,9 +229,9 @@ class Lesson {
         pause = Math.min(LONGEST, Math.max(1000, 4 * (seen - begun)));     // looking takes about a fifth of the time
         costs = [];
       }
-      const batch = this.steps % streams.batches, warmth = Math.min(1, (this.steps + 1) / recipe.warmup);
+      const batch = this.steps % streams.batches, warmUp = Math.min(1, (this.steps + 1) / recipe.warmup);
       if (!batch) learner.network.reset();
-      costs.push(yield* learner.step(...streams.batch(batch), warmth * this.rate));
+      costs.push(yield* learner.step(...streams.batch(batch), warmUp * this.rate));
       this.steps++;
     }
   }

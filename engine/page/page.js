@@ -274,7 +274,7 @@ function prepare() {
   // In a narrow window an explanation would cover half of the text.
   for (const details of document.querySelectorAll('aside details')) details.open = !isNarrow.matches;
   text.prepare();
-  text.show(array(data.text), {costs: array(data.costs), best: array(data.best), chances: array(data.chances)});
+  text.show(array(data.text), expectedOf(data));
   for (const [name, view] of Object.entries(views())) saving.addButtons(name, view);
   const names = Object.keys(views()), links = Array.from(byId('tabs').children), tab = () => document.activeElement;
   const turn = by => links[(links.indexOf(tab()) + by + links.length) % links.length];

@@ -93,8 +93,7 @@ function surpriseMode() {
 function againstMode() {
   const BLOCK = 100, FEWEST_BLOCKS = 5;                    // characters in a block, and blocks for a standard error
   const APART = 2;                                         // nats of a striking difference
-  const A = {costs: array(data.costs), best: array(data.best), chances: array(data.chances)};
-  const B = {costs: array(data.against.costs), best: array(data.against.best), chances: array(data.against.chances)};
+  const A = text.page.expected, B = expectedOf(data.against);
   const namesB = new Vocabulary(data.against.uchar), numbersB = array(data.against.text);
   const differences = A.costs.map((cost, k) => cost - B.costs[k]);     // in nats
   const sizes = differences.map(Math.abs).sort();
@@ -110,7 +109,7 @@ function againstMode() {
     return Math.sqrt(mean(squares) / (blocks.length - 1));
   }
 
-  /** A line on both models: which was less surprised on average, if the error lets that be told. */
+  /** A line on both models: which was less surprised on average, unless that is within the error. */
   function verdict() {
     const average = mean(judged), error = standardError(judged), size = Math.abs(average);
     const amount = `${size.toFixed(3)} \xb1 ${error.toFixed(3)} nats a character`;
@@ -143,9 +142,9 @@ function againstMode() {
   }
 
   for (const [name, {name: file, model: said, read}, {costs}] of [['A', data, A], ['B', data.against, B]]) {
-    byId('models').append(element('p', 'number', element('b', name, name), ' ',
-      element('bdi', '', format.visible(file)), `, ${format.visible(said)}: ${format.natsAndBits(mean(costs.subarray(0, judged.length)))} a character`
-      + (read ? '. It was trained on this text.' : '')));
+    const cost = format.natsAndBits(mean(costs.subarray(0, judged.length)));
+    byId('models').append(element('p', 'number', element('b', name, name), ' ', element('bdi', '', format.visible(file)),
+      `, ${format.visible(said)}: ${cost} a character` + (read ? '. It was trained on this text.' : '')));
   }
   byId('verdict').textContent = verdict();
   byId('b-end').textContent = `B by \u2265 ${greatest.toFixed(2)} nats`;

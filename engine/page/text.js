@@ -17,6 +17,9 @@ function array({type, base64}) {
   return Float32Array.from(numbers, bits => table[bits]);
 }
 
+/** What a model expected, of data: costs, best and chances of all characters of the text but the first. */
+const expectedOf = ({costs, best, chances}) => ({costs: array(costs), best: array(best), chances: array(chances)});
+
 /** A function that returns what make() returns, and calls that when it is needed for the first time. */
 function once(make) {
   let made;
@@ -111,14 +114,14 @@ const glyphs = {
 
   /**
    * Blocks of spans, one a line, so that the browser lays out and draws only those that are seen or change. A line that
-   * is longer than `most` characters is broken at its next space.
+   * is longer than LONGEST characters is broken at its next space.
    */
-  linesOf(spans, most = 1000) {
-    const lines = [];
+  linesOf(spans) {
+    const LONGEST = 1000, lines = [];
     let line = [];
     spans.forEach((span, k) => {
       line.push(span);
-      const shown = span.textContent, ends = shown.endsWith('\n') || line.length > most && shown === ' ';
+      const shown = span.textContent, ends = shown.endsWith('\n') || line.length > LONGEST && shown === ' ';
       if (!ends && k < spans.length - 1) return;
       const block = element('div', 'line', ...line);
       block.style.setProperty('--length', line.length);
