@@ -11,8 +11,8 @@ The second layer reads the h of the first, and softmax(V.h2 + c) is the distribu
 
 The functions below are the whole model except the loop over time steps, which is ops.layer (engine/kernel/scan.py has
 it in Theano). They take symbols, which stand for arrays: tt.tanh(a) computes nothing yet. From what they return, Theano
-derives the gradient (tt.grad), and compiles training, prediction, writing and the cell in C. Edit one, and all of these
-follow. The class CharLSTM, at the end, trains the model and writes with it. engine/lesson/ derives it by hand.
+derives the gradient (tt.grad), and compiles training, prediction, writing and the cell's C code. Edit one, and all of
+these follow. The class CharLSTM, at the end, trains the model and writes with it. engine/lesson/ derives it by hand.
 
 Letters used for the sizes throughout, and the shapes of the eight parameters:
 
@@ -45,9 +45,9 @@ __all__ = ['CharLSTM', 'NAMES', 'read_about', 'read_averages', 'read_checkpoint'
 # ---------------------------------------------------------------- the model, as functions of symbols
 
 def lstm_cell(a_f, a_i, a_o, a_g, C_prev):
-    """Return h and C of a layer after a step, from its pre-activations and the C before; all are (B,H).
+    """Return h and C of a layer after one step, from its pre-activations and the previous C; all are (B,H).
 
-    The cell must be elementwise to run in C: a mean over units, say, runs by theano.scan, many times slower.
+    The cell must be elementwise to run in the kernel: with, say, a mean over units it runs in theano.scan, much slower.
     """
     C = tt.nnet.sigmoid(a_f) * C_prev + tt.nnet.sigmoid(a_i) * tt.tanh(a_g)
     h = tt.nnet.sigmoid(a_o) * tt.tanh(C)
@@ -69,14 +69,14 @@ def network(x, y, states, p, ops, truncate=-1, masks=None):
     """Return the Outputs of the whole model for characters x (T,B) and targets y (T,B).
 
     states: h1, C1 (B,H1) and h2, C2 (B,H2) before the first step. p: the parameters by name. ops: the operations and
-    the cell, a Kernel (engine/kernel/ops.py) or a Scan (engine/kernel/scan.py). truncate: how many steps, counted from
-    the last, the gradient flows through; -1 for all. masks: of dropout, (T,B,H1) and (T,B,H2); they multiply h1 and h2
-    on their way up, not on their way to the next step (Zaremba et al. 2014).
+    the cell, a Kernel (engine/kernel/ops.py) or a Scan (engine/kernel/scan.py). truncate: the gradient flows through
+    the last `truncate` steps; -1: all. masks: of dropout, (T,B,H1) and (T,B,H2). They multiply h1 and h2 on their way
+    up, not on their way to the next step (Zaremba et al. 2014).
     """
     T, B = x.shape[0], x.shape[1]
 
     def layer(n, a, states):
-        """Return h, C and the last states of layer n. a: U.x of all steps, (T*B,4H); ops.layer adds W.h_prev + b."""
+        """Return h, C and the last states of layer n, from a = U.x of all steps, (T*B,4H); ops.layer adds the rest."""
         return ops.layer(a.reshape((T, B, -1)), p[f'W{n}'], p[f'b{n}'], own_of_layer(p, n), states, truncate)
 
     a1 = ops.columns(p['U1'], x.flatten())                                    # U1.x, for one-hot x: (T*B, 4H1)
@@ -91,9 +91,9 @@ def network(x, y, states, p, ops, truncate=-1, masks=None):
 
 
 def smoothed(costs, spread, share):
-    """Return the costs of targets of which a share is spread evenly over all characters (Szegedy et al. 2016).
+    """Return the costs when a share of each target is spread evenly over all characters (Szegedy et al. 2016).
 
-    They keep a model from being too sure: the target's probability stays near 1 - share.
+    This keeps the model from becoming too sure: the best probability of a certain target is about 1 - share, not 1.
     """
     return (1 - share) * costs + share * spread
 
@@ -101,19 +101,21 @@ def smoothed(costs, spread, share):
 def activation_penalty(h, h_before, ar, tar):
     """Return the mean over the units of ar h^2 + tar (h - h_prev)^2, at each step: (T,B).
 
-    It keeps the outputs h (T,B,H) of a layer, and their changes, small (AR and TAR, activation regularisation and the
-    temporal one: Merity et al. 2017, where h is after dropout in AR). h_before: h before the first step, (B,H).
+    It keeps the outputs h (T,B,H) of a layer, here before dropout, and their changes small: activation regularisation
+    (AR, after dropout in the paper) and temporal activation regularisation (TAR; Merity et al. 2017). h_before: h
+    before the first step, (B,H).
     """
     h_prev = tt.concatenate([h_before[None, :, :], h[:-1]])
     return (ar * tt.sqr(h) + tar * tt.sqr(h - h_prev)).mean(axis=2)
 
 
 def objective(x, y, states, weights, masks, p, ops, lp):
-    """Return what a training step minimises, a number, and the Outputs of the network: the first half of a step.
+    """Return what a training step minimises, without penalties, and the network's Outputs: the first half of a step.
 
-    weights (T,B): of the costs, 1 / (T*B) for those that are trained on and 0 for others. masks: for dropout those of
-    network, then for DropConnect those of W1 (4,H1,H1) and W2 (4,H2,H2), as lp has them (recurrent weights left out:
-    Wan et al. 2013, Merity et al. 2018). p: the parameters that are trained, by name. lp: the learning parameters.
+    weights (T,B): of the costs, 1 / (T*B), or 0 for steps that are not trained on. masks: the network's if lp has
+    dropout, followed by those of W1 (4,H1,H1) and W2 (4,H2,H2) if it has dropconnect (which leaves out recurrent
+    weights: Wan et al. 2013, Merity et al. 2018). p: the parameters that are trained, by name. lp: the learning
+    parameters, as in model_setup.
     """
     if lp['dropconnect']:
         p = {**p, 'W1': p['W1'] * masks[-2], 'W2': p['W2'] * masks[-1]}
@@ -144,8 +146,8 @@ def sgd(gradients, parameters, state, lrate, lp):
 def rmsprop(gradients, parameters, state, lrate, lp):
     """Return the steps of RMSprop with momentum and weight decay, and its new state: mean_squares m and sums v.
 
-        m <- drate m + (1 - drate) g^2        step = lrate ((1 - momentum) v / (sqrt(m) + eps) + weight_decay p)
-        v <- momentum v + g                   (Tieleman & Hinton 2012; decay apart from g: Loshchilov & Hutter 2019)
+        m <- drate m + (1 - drate) g^2        (Tieleman & Hinton 2012; decoupled decay: Loshchilov & Hutter 2019)
+        v <- momentum v + g                   step = lrate ((1 - momentum) v / (sqrt(m) + eps) + weight_decay p)
     """
     drate, momentum, decay = lp['drate'], lp['momentum'], lp['weight_decay']
     squares = [drate * m + (1 - drate) * tt.sqr(g) for m, g in zip(state['mean_squares'], gradients)]
@@ -157,9 +159,9 @@ def rmsprop(gradients, parameters, state, lrate, lp):
 
 
 def limited(steps, limit):
-    """Return steps in which no number is above limit or below -limit.
+    """Return steps with each number limited to -limit ... limit.
 
-    Without momentum, RMSprop's step is lrate / sqrt(1 - drate) when a gradient follows many near zero, however small.
+    Otherwise, without momentum, any gradient after many near zero makes a step of lrate / sqrt(1 - drate).
     """
     return [tt.clip(step, -limit, limit) for step in steps]
 
@@ -173,7 +175,7 @@ def running_averages(averages, parameters, weight):
 
 
 def update_ratios(steps, parameters, ops):
-    """Return ||step|| / ||p|| for each parameter, p before the step; inf or nan where p was 0."""
+    """Return ||step|| / ||p|| for each parameter, p before the step; inf or nan if p was 0."""
     squares = zip(ops.sums_of_squares(steps), ops.sums_of_squares(parameters))
     return [tt.sqrt(of_step) / tt.sqrt(of_p) for of_step, of_p in squares]
 
@@ -181,11 +183,11 @@ def update_ratios(steps, parameters, ops):
 def update(gradients, size, parameters, averages, weight, state, lrate, lp, optimiser, ops):
     """Return the update ratios, and new parameters, averages and optimiser's state: the second half of a step.
 
-    gradients: of the objective. size: characters of the batch. averages: running averages of the parameters, [] without
-    them, and weight: theirs in this step. optimiser: a function like rmsprop.
+    gradients: of the objective. size: characters in the batch. averages: running averages of the parameters, or [].
+    weight: that of running_averages in this step. optimiser: a function like rmsprop.
     """
     penalties = penalty(parameters, lp['l1'], lp['l2'])
-    if isinstance(penalties, theano.Variable):             # otherwise the number 0: no penalty
+    if isinstance(penalties, theano.Variable):             # otherwise 0. Divided by size: per character, as the costs
         more = tt.grad(penalties / tt.cast(size, theano.config.floatX), parameters, disconnected_inputs='ignore')
         gradients = [g + dp for g, dp in zip(gradients, more)]
     if lp['grad_clip']:
@@ -198,9 +200,9 @@ def update(gradients, size, parameters, averages, weight, state, lrate, lp, opti
 
 
 def original_parameters(V, H1, H2, random):
-    """Return the parameters of a new model as in 2016, name to array.
+    """Return the parameters of a new model for --original, name to array.
 
-    Weights are uniform in +-1/sqrt(inputs), biases 0, and 1 for the forget gates, so that a new model remembers: a
+    Weights are uniform in +-1/sqrt(inputs), biases 0, but 1 for the forget gates, so that a new model remembers: a
     forget gate at sigmoid(0) halves the cell state at every step (Jozefowicz et al. 2015).
     """
     p = uniform(parameter_shapes(V, H1, H2), dict(U1=V, W1=H1, U2=H1, W2=H2, V=H2), random)
@@ -209,11 +211,11 @@ def original_parameters(V, H1, H2, random):
 
 
 def chrono_parameters(V, H1, H2, random):
-    """Return the parameters of a new model of which a quarter of the units remember for long, name to array.
+    """Return the parameters of a new model in which a quarter of the units remember for long, name to array.
 
-    All are uniform in +-1/sqrt(units of their layer), V and c in +-1/sqrt(H2), and U1 in +-1, since its input is
-    one-hot. A quarter of the units of each layer remember for 2 to 100 steps in a new model: their biases of f are
-    log(steps - 1), those of i the negative of that (Tallec & Ollivier 2018).
+    Parameters are uniform in +-1/sqrt(units of their layer), V and c in +-1/sqrt(H2), and U1 in +-1, since its input is
+    one-hot. A quarter of the units of each layer remember for 2 to 100 steps: their biases of f are log(steps - 1),
+    those of i the negative of that (Tallec & Ollivier 2018).
     """
     p = uniform(parameter_shapes(V, H1, H2), dict(U1=1, W1=H1, b1=H1, U2=H2, W2=H2, b2=H2, V=H2, c=H2), random)
     for b in (p['b1'], p['b2']):
@@ -231,15 +233,15 @@ def uniform(shapes, sizes, random):
 
 
 def symbols():
-    """Return the functions above by name, as they are now: what was compiled from an edited one is compiled anew."""
+    """Return the functions of this file by name, as they are now, so that edited ones are compiled again."""
     return {name: value for name, value in globals().items() if inspect.isfunction(value)}
 
 
 # ---------------------------------------------------------------- CharLSTM
 
-# What CharLSTM.training yields. Step, after each step: cost in nats, update ratios, and how many characters were read.
-# Epoch, after each epoch: its number, the mean cost of its steps and the validation cost, in nats a character (nan
-# without validation), the rate of its last step, and characters a second of its steps.
+# What CharLSTM.training yields. Step, after each step: cost in nats (with dropout, without penalties), update ratios,
+# and how many characters were read. Epoch, after each epoch: its number, the mean cost of its steps and the validation
+# cost, in nats a character (nan without validation), the rate of its last step, and characters a second of its steps.
 Step = collections.namedtuple('Step', 'cost ratios characters')
 Epoch = collections.namedtuple('Epoch', 'number cost valid_cost rate speed')
 
@@ -254,36 +256,36 @@ class CharLSTM:
 
     Attributes:
         uchar           list of the V characters, by number
-        batch_size      rows B of a batch
+        batch_size      sequences B in a batch
         X, Y, n_batches inputs, targets (int32 (T,B) each) and their number, by 'train' and 'valid'
-        texts           those of prepare_input's valid and test, as numbers (n,), by 'valid' and 'test'
-        p               parameters by name, as Theano's shared variables; running averages if lp['average'] is above 0
+        texts           prepare_input's valid and test texts as numbers (n,), by 'valid' and 'test'
+        p               parameters by name, shared variables; with lp['average'], averages of weights, which are trained
         lp              learning parameters by name, which may be changed between steps
         dyn_lrate       learning rate, a shared scalar, which may be set to a number between steps, but not in fit
-        random          NumPy's generator of all random numbers: one seed, text and machine give the same numbers
-        schedule        how far fit is, None before it; its rate_factor scales the rates
+        random          NumPy's generator of all random numbers: the same seed, text and machine give the same run
+        schedule        progress of fit, None before it; its rate_factor scales the rates
         text, weights, averaged_steps, optimiser_variables, carried, validation, best, functions, made_from
                         the state of training, and what is compiled: engine/training.py
 
     A subclass, or an object before model_setup, may set another cell, a function like lstm_cell, and cell_parameters,
-    a dict of names to initial values. The cell takes these parameters as further arguments; each has one number a unit
-    of a layer, and is trained, saved and loaded like the others. It may set another optimiser, a function like rmsprop,
-    and optimiser_state, which returns its state before the first step. An edit of these, of the functions above or of
-    lp takes effect at the next call; after changing something else that they read, call compile.
+    a dict of names to initial values. The cell takes these parameters as further arguments; each has one number per
+    unit of a layer, and is trained, saved and loaded like the others. A class may also set an optimiser, a function
+    like rmsprop, and optimiser_state, which returns its state before the first step. Replacing these, the functions
+    above or values of lp takes effect at the next call; after changing anything else that they read, call compile.
 
-    An object is not for several threads. copy.copy shares the parameters: training the copy changes the original.
+    Do not share an object between threads. copy.copy shares the parameters: training the copy changes the original.
     """
     cell_parameters = {}
 
     def __init__(self, random_seed=None, kernel=True, comm=None, precision='float32'):
         """Make a model without a text and without parameters.
 
-        random_seed: a whole number, or None for a new one each time. kernel: whether to use the C kernel where a CPU
-        and a compiler are present; False: theano.scan. comm: an mpi4py communicator whose processes train one model
-        together. X and Y then have the rows of this process, of batches of batch_size. All processes must make the same
-        calls in the same order, also of save_params and export. precision: 'bfloat16' to round the inputs of matrix
-        products to it; all else stays float32 (Kalamkar et al. 2019). Raises ValueError for another random_seed or
-        precision, and for bfloat16 where this processor does not multiply it faster.
+        random_seed: a whole number, or None for a new one each time. kernel: whether to use the C kernel, if there
+        is a compiler and no GPU; False: theano.scan. comm: an mpi4py communicator whose processes train one model
+        together. X and Y then have this process's part of each batch. All processes must make the same calls in the
+        same order, including save_params and export. precision: 'bfloat16' to round the inputs of matrix products to
+        it; everything else stays float32 (Kalamkar et al. 2019). Raises ValueError for any other random_seed or
+        precision, and for bfloat16 if this processor does not multiply it faster.
         """
         training.begin(self, random_seed, kernel, comm, precision)
 
@@ -296,19 +298,19 @@ class CharLSTM:
     def optimiser(gradients, parameters, state, lrate, lp):
         """Return rmsprop's steps and new state; a subclass may compute others.
 
-        gradients, parameters: lists of symbols, those of parameters named as in p. state: of optimiser_state, symbols.
+        gradients, parameters: lists of symbols; a parameter has its name in p. state: that of optimiser_state, symbols.
         The steps are a list of what to subtract from each parameter. The new state has the names and types of the old.
         """
         return rmsprop(gradients, parameters, state, lrate, lp)
 
     @staticmethod
     def optimiser_state(parameters):
-        """Return the optimiser's state before the first step, by name an array, or a list, one for each parameter."""
+        """Return the optimiser's state before the first step, by name: arrays, or lists of one for each parameter."""
         return {name: [np.zeros_like(p) for p in parameters] for name in ('mean_squares', 'sums')}
 
-    # Each of these is a function of a model in engine/, which says what it does: help(CharLSTM.score_text).
-    symbols, fit = staticmethod(symbols), fit
-    model_setup, save_params, load_params = saving.model_setup, saving.save_params, saving.load_params
+    symbols = staticmethod(symbols)
+    # Each of these is a function in engine/ that takes a model. Its docstring is shown by, say, help(CharLSTM.fit).
+    fit, model_setup, save_params, load_params = fit, saving.model_setup, saving.save_params, saving.load_params
     resume, init_params, export = saving.resume, saving.init_params, saving.export
     cell_difference = saving.cell_difference
 
@@ -327,9 +329,9 @@ class CharLSTM:
     def training(self, schedule):
         """Train on the whole text again and again: yield a Step after each step and an Epoch after each epoch.
 
-        Between validation batches yield None, so that a caller may stop there. schedule: a Schedule of
-        engine/run/schedule.py, which says where training begins and ends, and the rate of each step, and is kept up to
-        date. Raises Diverged where costs or parameters are no longer finite.
+        Yield None between validation batches, so that a caller may stop there. schedule: a Schedule of
+        engine/run/schedule.py, which says where training begins and ends and the rate of each step; it is updated.
+        Raises Diverged if costs or parameters are no longer finite.
         """
         while not schedule.finished:
             self.compiled('train_rmsprop')             # here, since Ctrl-C is delayed during a step
@@ -340,8 +342,8 @@ class CharLSTM:
                     schedule.valid_batch_cost = self.validate_batch()
                 x, y, start = self.X['train'][i], self.Y['train'][i], time.perf_counter()
                 read = len(y) * self.batch_size
-                with ctrl_c_delayed():                 # so that a step is made and counted, or neither
-                    cost, _, *ratios = self.theano_train_rmsprop(x, y)
+                with ctrl_c_delayed():                 # so that a step is both made and counted, or neither
+                    cost, _, *ratios = self.theano_train_rmsprop(x, y)             # by self.optimiser
                     schedule.record_step(cost, read)
                 seconds, characters = seconds + time.perf_counter() - start, characters + read
                 yield Step(cost, ratios, read)

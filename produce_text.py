@@ -8,7 +8,7 @@
 import os
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))        # where python -I does not look
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))        # python -I leaves it out
 
 from engine import report
 from engine.terminal import BUNDLED, ROOT, Parser, load_class, main, near, note, number_of
@@ -16,10 +16,10 @@ from engine.terminal import BUNDLED, ROOT, Parser, load_class, main, near, note,
 
 def build_parser():
     """Return the parser of the command line."""
-    parser = Parser(description='Write text with a model that train.py has trained, or score a text with it. What was '
-                                'asked for goes to standard output, all else to standard error.')
+    parser = Parser(description='Write text with a model that train.py has trained, or score a text with it. The '
+                                'result goes to standard output, everything else to standard error.')
     parser.add_argument('params', metavar='PARAMS', nargs='?', default=near(BUNDLED), help='checkpoint (.npz) of the '
-                        'model, or a file of PyTorch, .safetensors (default: the bundled one, of Pride and Prejudice)')
+                        'model, or .safetensors file from PyTorch (default: the bundled model of Pride and Prejudice)')
     parser.add_argument('out', metavar='OUT', nargs='?', help='file to append the text to (default: '
                         'text_output/<file name of PARAMS>.out in the folder of this script)')
     parser.add_options(report.OPTIONS)
@@ -27,14 +27,14 @@ def build_parser():
 
 
 def load_model(base, path, o):
-    """Return a model with the parameters of a checkpoint, and the checkpoint, open. base: CharLSTM. o: the options.
+    """Return a model with the parameters of a checkpoint, and the open checkpoint. base: CharLSTM. o: the options.
 
-    Raise ValueError if another cell was trained, unless --cell says that this one is meant; then model_setup warns.
+    Raise ValueError if another cell was trained and --cell is not set; if it is set, model_setup warns.
     """
     from engine.model.parameters import Checkpoint
-    checkpoint = Checkpoint(path)      # opened once: all is then of one epoch, even while train.py replaces the file
+    checkpoint = Checkpoint(path)      # read once: all is from the same epoch, even if train.py replaces the file
     formula = checkpoint.cell['formula']
-    # In a comparison --cell is the class of the models that have a cell of their own.
+    # With --against, --cell is only for models that were trained with another cell than the standard one.
     cls = load_class(o.cell, base) if formula or o.against is None else base
     model = cls(o.random_seed, precision=o.precision)
     difference = model.cell_difference(checkpoint, formula)
@@ -45,9 +45,9 @@ def load_model(base, path, o):
 
 
 def write_page(model, checkpoint, o, *against):
-    """Write a page on the text of --score, on held-out text of the run, or on one that the model writes.
+    """Write a page about the text of --score, held-out text of the run, or a text that the model writes.
 
-    against: another model, its checkpoint.
+    against: a second model and its checkpoint, or nothing.
     """
     from engine.model import copies
     from engine.page import page
@@ -59,7 +59,7 @@ def write_page(model, checkpoint, o, *against):
     else:
         shown = None if report.writes(o) else page.held_out(checkpoint)
     if shown is None:
-        how = [f'after a beginning of {number_of(len(prime), "character")}'] if prime else []
+        how = [f'after a prime of {number_of(len(prime), "character")}'] if prime else []
         how += [f'with {state}:{unit} held at {value:g}' for state, unit, value in o.hold or ()]
         shown = page.Shown(prime, f'A text that the model wrote {", ".join(how) or "itself"}.', written=len(prime))
     text = shown.text
@@ -79,7 +79,7 @@ def program(o):
     report.check(o)
     if o.info:
         return report.print_info(o)
-    from charlstm import CharLSTM              # after the options were checked: Theano takes a second to import
+    from charlstm import CharLSTM              # after checking the options: Theano takes a second to import
     model, checkpoint = load_model(CharLSTM, o.params, o)
     if o.export is not None:
         model.export(o.export)

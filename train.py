@@ -1,4 +1,4 @@
-"""Learn a text: python train.py [input] [run]; resume a run: python train.py --resume PARAMS"""
+"""Train on a text: python train.py [input] [run]; resume a run: python train.py --resume PARAMS"""
 # /// script
 # requires-python = ">=3.10"
 # dependencies = ["Theano==1.0.5", "numpy>=2.0", "scipy", "matplotlib", "tqdm"]
@@ -10,29 +10,29 @@ import os
 import sys
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))        # where python -I does not look
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))        # python -I leaves it out
 
 from engine import parallel, terminal
 from engine.run import table
 
 
 def build_parser():
-    """Return the parser of the command line; its result has only the options that were typed."""
+    """Return the parser of the command line. Its result has only the options that were typed."""
     parser = terminal.Parser(
         argument_default=argparse.SUPPRESS,
-        description='Learn to write text by reading one, character by character. Files are called <run>_<input>...')
-    parser.add_argument('input', nargs='?', help='text file, or folder of them (default: Pride and Prejudice, fetched)')
+        description='Train a model to write text, character by character. Its files are called <run>_<input>...')
+    parser.add_argument('input', nargs='?', help='text file, or folder of .txt files (default: Pride and Prejudice)')
     parser.add_argument('run', nargs='?', help='name of this run (default: run0)')
     parser.add_options(table.OPTIONS)
     return parser
 
 
 def learn(model, run, group):
-    """Train a model by the Schedule of its Run, until that is finished or all processes of the group stop."""
+    """Train a model until the schedule of its Run is finished or the process group agrees to stop."""
     from charlstm import Diverged, Epoch, Step
     from engine.run.run import EARLY, INTERRUPTED
     schedule, epochs, start = run.schedule, run.options.epochs, time.time()
-    early = not (schedule.epoch or run.options.original)   # whether a long first epoch has a sample before its end
+    early = not (schedule.epoch or run.options.original)   # whether to sample before the end of a long first epoch
     while not (schedule.finished or group.stop_agreed):
         try:
             for event in model.training(schedule):
@@ -51,8 +51,8 @@ def learn(model, run, group):
                 if schedule.epochs < epochs:
                     run.bar.total -= (epochs - schedule.epochs) * schedule.batches
                     epochs = schedule.epochs
-                    run.say(f'no better validation cost in {run.options.patience} epochs: the rate falls early, until '
-                            f'epoch {epochs}')
+                    run.say(f'no better validation cost in {run.options.patience} epochs: the rate falls early, and '
+                            f'the run ends by epoch {epochs}')
                 if group.stop_agreed:
                     break
         except Diverged as error:
@@ -61,17 +61,17 @@ def learn(model, run, group):
         run.say(f'interrupted in epoch {schedule.epoch + 1}')
         run.save(INTERRUPTED)
     elif schedule.out_of_patience:
-        run.say(f'no better validation cost in {schedule.stale} epochs: this is the end')
+        run.say(f'no better validation cost in {schedule.stale} epochs: the run ends')
 
 
 def program(arguments):
-    """Run the whole program; arguments: from the command line. Return the exit status."""
+    """Run the whole program with arguments from the command line. Return the exit status."""
     from engine.run import recipe
     from text_input.fetch_novel import locate_text
     group = parallel.join()
     o, progress = group.broadcast(recipe.choose, vars(arguments), locate_text)
     print(f'reading {o.input}', flush=True)
-    from charlstm import CharLSTM                          # which imports Theano, for a second
+    from charlstm import CharLSTM                          # imports Theano, which takes a second
     from engine.backend import bfloat16, theano_setup
     from engine.run import run as runs, schedule as schedules
     model = terminal.load_class(o.cell, CharLSTM)(o.random_seed, o.kernel == 'on', group, o.precision)
@@ -87,7 +87,7 @@ def program(arguments):
     print(o.summary(parameters, model.n_batches['valid'] > 0))
     print(f'computes on {theano_setup.computes_on(model.runs_in_c(), bfloat16.instructions(o.precision))}')
     start = time.time()
-    print("compiling, once for this model's functions ...", flush=True)
+    print("compiling the functions of this model, once ...", flush=True)
     model.compile('train_rmsprop', 'sample', 'check')
     print(f'compiled in {terminal.duration(time.time() - start)}', flush=True)
     with run.open():

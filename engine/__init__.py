@@ -1,5 +1,4 @@
-"""The machinery: how texts are read, files are kept, runs resume and the model gets fast.
+"""The machinery: reading texts, keeping files, resuming runs and running the model fast.
 
-You need none of it to understand the model, which is in charlstm.py. README.md in this folder
-says what is in which file.
+You need none of it to understand the model, which is in charlstm.py. README.md in this folder is the map.
 """

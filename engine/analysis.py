@@ -1,4 +1,4 @@
-"""How a model reads a text: what it expects, what it remembers, and what its units follow. Methods of CharLSTM."""
+"""Compute what a model predicts on a text, its states, and what its units follow: methods of CharLSTM."""
 import copy
 
 import numpy as np
@@ -8,25 +8,25 @@ from engine.model.text import encoded
 from engine.parallel import SingleProcess
 from engine.training import STATES, V, arrays, batch, check, compiled, cost_weights, set_parameters, sizes, zero_states
 
-SCORED, ADAPTED = 2000, 20     # characters scored at a time, at most, and with adapt
-PROBABILITIES = 1 << 20        # that scoring holds at a time, at most: V for each character, and one character at least
-CLIPS = 1, 5                   # the largest gradient norm of a model that adapts without mean squares, and with them
-DECAY = 0.001                  # with mean squares, the share of its way back to the checkpoint's value at each step
-HIGH = 0.01                    # largest rate with mean squares: a higher one was meant for adapting without them
-LINES = 64                     # lines scored at a time, at most
+SCORED, ADAPTED = 2000, 20     # most characters scored at a time: without adapt, and with it
+PROBABILITIES = 1 << 20        # most probabilities held at a time: V for each character, and at least one character
+CLIPS = 1, 5                   # largest gradient norm in adapting: without mean squares, and with them
+DECAY = 0.001                  # with mean squares: share of the way back to the checkpoint's parameters in each step
+HIGH = 0.01                    # largest rate with mean squares; a higher one is meant for adapting without them
+LINES = 64                     # most lines scored at a time
 
 
 def mean_cost(costs):
-    """Return the mean over all characters of (cost, number of characters) pairs; nan for no characters."""
+    """Return the mean cost per character of (mean cost, number of characters) pairs; nan without characters."""
     characters = sum(n for _, n in costs)
     return sum(cost * n for cost, n in costs) / characters if characters else float('nan')
 
 
 def costs_of(logs, y):
-    """Return the costs -log p[y] (T,B), in nats, of characters y (T,B), from the logarithms (T*B,V) of all p."""
+    """Return the costs -log p[y] (T,B), in nats, of characters y (T,B). logs: log p (T*B,V)."""
     costs = -logs[np.arange(y.size), y.ravel()].reshape(y.shape)
     if not np.isfinite(costs).all():
-        raise ValueError('the costs are not finite: take another checkpoint or, to adapt, a lower rate')
+        raise ValueError('the costs are not finite: use another checkpoint or, to adapt, a lower rate')
     return costs
 
 
@@ -38,7 +38,7 @@ def validate(model):
 
 
 def validate_batch(model):
-    """Return the mean cost of a validation batch, the next or, without streams, a random one; nan if there is none."""
+    """Return the mean cost of the next validation batch or, if not stateful, of a random one; nan if there are none."""
     n = model.n_batches.get('valid')
     if not n:
         return float('nan')
@@ -63,7 +63,7 @@ def validation_costs(model):
 
 
 def passage_costs(model):
-    """Return the cost of each character of the text's passage but the first, in nats, float (n-1,)."""
+    """Return the cost in nats of each character of the text's passage except the first, float (n-1,)."""
     numbers = encoded(model.text.passage[1], model.uchar, 'the passage')
     return check(model, *batch(model, numbers[:-1], numbers[1:]))[-1][:, 0]
 
@@ -71,10 +71,10 @@ def passage_costs(model):
 # ---------------------------------------------------------------- any text
 
 def numbers_of(model, text):
-    """Return a text, a string or numbers of uchar (n,), as int32 (n,1). Raises ValueError for fewer than two."""
+    """Return a text, a string or numbers of uchar (n,), as int32 (n,1). Raises ValueError if n is below 2."""
     numbers = encoded(text, model.uchar, 'the text') if isinstance(text, str) else np.asarray(text)
     if numbers.ndim != 1 or len(numbers) < 2:
-        raise ValueError(f'the text has shape {numbers.shape}: expected at least 2 characters, in a string or (n,)')
+        raise ValueError(f'the text has shape {numbers.shape}: expected at least 2 characters, as a string or (n,)')
     return checks.characters('text', numbers, V(model))
 
 
@@ -84,9 +84,9 @@ def piece_length(model):
 
 
 def read(model, numbers, length):
-    """Read numbers (n,1) in pieces of that length, with the states carried along, by the function 'predict'.
+    """Run 'predict' on numbers (n,1) in pieces of that length, carrying the states along.
 
-    Yields characters x (T,1), the next ones y (T,1), the states before x, and log probabilities (T,V) after each of x.
+    Yields inputs x (T,1), targets y (T,1), the states before x, and log probabilities (T,V) after each of x.
     """
     states = zero_states(model, 1)
     for start in range(0, len(numbers) - 1, length):
@@ -97,23 +97,23 @@ def read(model, numbers, length):
 
 
 def divided(gradients, parameters, state, lrate, lp):
-    """Return the steps of gradient descent with divided gradients, and with decay to the parameters before the text."""
+    """Return the steps of gradient descent with divided gradients and decay to the original parameters, and state."""
     return [lrate * (g / divisor) + DECAY * (p - origin)
             for g, p, divisor, origin in zip(gradients, parameters, state['divisors'], state['origins'])], state
 
 
 def learner(model, adapt, averages):
-    """Return a model that learns at rate adapt, from the same parameters, and its step. averages: as in score_text.
+    """Return a copy of the model that adapts at rate adapt, and its training step. averages: as in score_text.
 
     With mean squares m, the step from p is adapt g / (r + mean(r) / 10) + DECAY (p - p_0), with r = sqrt(m) and p_0
-    from before the text. mean(r), over the array, limits the steps of what the training text hardly used. The decay
-    limits the noise that the steps add up to in a long text.
+    the value before the text. mean(r), over the array, limits the steps of parameters that the training text hardly
+    used. The decay limits the noise that many steps accumulate in a long text.
     """
     most = HIGH if averages else np.inf
     checks.real('adapt', adapt, f'from 0 to {most}', lambda v: 0 <= v <= most)
     new, (H1, H2) = copy.copy(model), sizes(model)
-    new.group, new.random = SingleProcess(), np.random.default_rng(0)              # no draws from the model's
-    new.p, new.weights, new.optimiser_variables, new.text = {}, {}, {}, None       # the model's are shared
+    new.group, new.random = SingleProcess(), np.random.default_rng(0)              # does not draw from the model's
+    new.p, new.weights, new.optimiser_variables, new.text = {}, {}, {}, None       # the copy shares the model's
     new.model_setup(char_dim=V(model), num_units1=H1, num_units2=H2, lrate=adapt, grad_clip=CLIPS[bool(averages)])
     set_parameters(new, arrays(model.p), model.uchar)
     if not averages:
@@ -126,14 +126,14 @@ def learner(model, adapt, averages):
 
 
 def score_text(model, text, adapt=0, progress=None, averages=None):
-    """Return the cost of each character of a text but the first, in nats, float (n-1,).
+    """Return the cost in nats of each character of a text except the first, float (n-1,).
 
-    text: a string or numbers of uchar, int (n,), at least two; it is read once with the states carried along. adapt:
-    the rate at which a copy of the model learns from what it has just scored, by gradient descent (dynamic evaluation:
-    Krause et al. 2018); 0: no learning. progress: a function that is called with the costs of each piece. averages:
-    RMSprop's mean squares of gradients, of read_averages(checkpoint), by whose roots the copy then divides gradients;
-    its parameters also decay to the model's. Good rates are 1e-4 with them and 0.1 without. Raises ValueError for
-    unknown characters and costs that are not finite.
+    text: a string or numbers of uchar, int (n,), at least two; it is read once, and the states are carried along.
+    adapt: the rate at which a copy of the model trains on what it has just scored (dynamic evaluation: Krause et al.
+    2018); 0: no training. progress: a function that is called with the costs of each piece. averages: RMSprop's mean
+    squares of gradients, from read_averages(checkpoint). The copy then divides gradients by their roots, and its
+    parameters decay to the model's. Good rates are 1e-4 with averages and 0.1 without. Raises ValueError for unknown
+    characters and costs that are not finite.
     """
     numbers, costs, reader, length = numbers_of(model, text), [], model, piece_length(model)
     if adapt:
@@ -148,13 +148,13 @@ def score_text(model, text, adapt=0, progress=None, averages=None):
 
 
 def score_batch(model, numbers, at, progress):
-    """Return the costs (B,) of B lines, the longest first, in numbers (n,) between line ends, which are at (B+1,)."""
+    """Return the costs (B,) of B lines, the longest first. numbers: int (n,). at: places of its line ends (B+1,)."""
     lengths, B, start = np.diff(at), len(at) - 1, 0
     costs, states = np.zeros(B), zero_states(model, B)
-    while B:                                               # lines that were not read to their ends
+    while B:                                               # B lines still have characters to read
         T = max(1, min(lengths[0] - start, piece_length(model) // B))
         steps = np.arange(start, start + T)[:, None]
-        index = at[:B] + np.minimum(steps, lengths[:B] - 1)            # (T, B); a line's last one fills its column
+        index = at[:B] + np.minimum(steps, lengths[:B] - 1)            # (T, B); its last index pads a shorter line
         logs, *states = compiled(model, 'predict')(numbers[index], *states)
         read = steps < lengths[:B]
         costs[:B] += np.where(read, costs_of(logs, numbers[index + 1]), 0).sum(axis=0, dtype=np.float64)
@@ -167,14 +167,14 @@ def score_batch(model, numbers, at, progress):
 
 
 def score_lines(model, lines, progress=None):
-    """Return the cost of each of n lines in nats, float64 (n,): of its characters and of the line end after them.
+    """Return the cost of each of n lines in nats, float64 (n,), including the line end after it.
 
-    lines: strings. Each is read by itself, from zero states, after a line end, as stream_text('\\n', stop='\\n')
-    writes them. progress: a function that is called with how many characters were just scored.
+    lines: strings. Each is scored independently, from zero states after a line end, as stream_text('\\n', stop='\\n')
+    writes them. progress: a function that is called with the number of characters just scored.
     """
     lines = list(lines)
     if any('\n' in line for line in lines):
-        raise ValueError('a line has a line end in it: expected one line in each string')
+        raise ValueError('a line has a line end in it: expected one line per string')
     costs, end = np.zeros(len(lines)), encoded('\n', model.uchar, 'each line end')[0]
     by_length = sorted(range(len(lines)), key=lambda k: len(lines[k]), reverse=True)
     size = min(LINES, piece_length(model))
@@ -186,7 +186,7 @@ def score_lines(model, lines, progress=None):
 
 
 def alternatives(model, text, k=5):
-    """Return what the model expects at each character of a text but the first. text: as for score_text.
+    """Return the k best predictions for each character of a text except the first. text: as for score_text.
 
     Returns the costs (n-1,) in nats; the k most probable characters, int (n-1,k), the most probable first; and their
     probabilities (n-1,k).
@@ -211,9 +211,9 @@ def states(model, text):
 
 
 def correlations(model, text, states):
-    """Return how well each unit follows the FEATURES that vary in a text. states: what states(text) returned.
+    """Return how well each unit follows the FEATURES that vary in a text. states: the result of states(text).
 
-    The result has for each of them, by name, a dict of Pearson's correlations: h1, C1 (H1,) and h2, C2 (H2,).
+    Returns, for each of them by name, a dict of Pearson correlations: h1, C1 (H1,) and h2, C2 (H2,).
     """
     string = ''.join([model.uchar[k] for k in numbers_of(model, text)[:, 0]])
     features = {name: feature(string) for name, feature in FEATURES.items()}
@@ -223,24 +223,24 @@ def correlations(model, text, states):
 
 # ---------------------------------------------------------------- features: a number at each character of a text
 
-QUOTES = '"\u201c\u201d\u201e\xab\xbb'          # all but single ones, which are apostrophes too
+QUOTES = '"\u201c\u201d\u201e\xab\xbb'          # except single ones, which are also apostrophes
 BRACKETS = {**dict.fromkeys('([{', 1), **dict.fromkeys(')]}', -1)}
 
 
 def depths(text, step):
-    """Return how deep each character is inside something, int (n,). step: from a depth and a character to the next.
+    """Return the depth of each character, int (n,). step: a function of a depth and a character to the next depth.
 
-    An empty line ends all depths: the next paragraph of a speech opens it again, and a mark may have been forgotten.
+    A blank line resets it to 0: each paragraph of a speech opens its quotes again, and a closing mark may be missing.
     """
-    depth, found = 0, []
+    depth, result = 0, []
     for before, character in zip(' ' + text, text):
         depth = 0 if before == character == '\n' else step(depth, character)
-        found.append(depth)
-    return np.array(found)
+        result.append(depth)
+    return np.array(result)
 
 
 def since(text, begins):
-    """Return how many characters ago begins(character) was last true, counted from before the text on, int (n,)."""
+    """Return how many characters ago begins(character) was last true, at first from before the text, int (n,)."""
     at = np.arange(len(text))
     return at - np.maximum.accumulate(np.where([begins(character) for character in text], at, -1))
 
@@ -255,7 +255,7 @@ FEATURES = {
 
 
 def correlation(feature, states):
-    """Return Pearson's correlation (H,) of a feature (n,) with the states (n,H) of units, 0 for constant states."""
+    """Return the Pearson correlations (H,) of a feature (n,) with states (n,H) of units; 0 for constant states."""
     feature, states = feature - feature.mean(), states - states.mean(axis=0, dtype=np.float64)
     spread = np.sqrt((feature ** 2).sum() * (states ** 2).sum(axis=0))
     return np.divide(feature.dot(states), spread, out=np.zeros_like(spread), where=spread > 0)

@@ -1,6 +1,6 @@
-"""Several processes that train one model together, by MPI: their shares of the rows, and what they exchange.
+"""Train one model in several processes, by MPI: share the rows of a batch, and exchange sums and results.
 
-mpi4py is imported only for several processes, and NumPy late, because the number of threads must be set before.
+mpi4py is imported only for several processes, and NumPy late, because the number of threads must be set first.
 """
 import hashlib
 import os
@@ -9,18 +9,18 @@ from engine.terminal import rank_and_size
 
 
 class SingleProcess:
-    """The null object for a group of processes: one process, which has all rows."""
+    """A process group of one process, which has all rows. ProcessGroup has the same methods."""
     size, rank = 1, 0
     first = property(lambda self: self.rank == 0)          # whether this is the process that prints and writes
     stop_requested = False                                 # whether this process received a request to stop
 
     @property
     def stop_agreed(self):
-        """Return whether all processes stop, as of their last all_reduce."""
+        """Return whether all processes agreed to stop, as of their last all_reduce."""
         return self.stop_requested
 
     def rows(self, B):
-        """Return the slice of this process's rows in a batch of B rows; the shares differ by at most one row."""
+        """Return this process's slice of the rows of a batch of B rows. The shares differ by at most one row."""
         if B < self.size:
             raise ValueError(f'the batch size is {B}: expected at least {self.size}, a row for each process')
         return slice(self.rank * B // self.size, (self.rank + 1) * B // self.size)
@@ -30,11 +30,11 @@ class SingleProcess:
         return function(*arguments)
 
     def mean(self, cost, n):
-        """Return the mean cost of all processes' characters and their number, from those of this process."""
+        """Return the mean cost over the characters of all processes, and their number. cost, n: of this process."""
         return cost, n
 
     def gather(self, arrays):
-        """Return arrays of all rows, from those of each process's rows, in rank 0; in the others, None."""
+        """Return arrays of all rows, joined from each process's arrays of its rows, in rank 0; None in the others."""
         return arrays
 
     def check_in_sync(self, arrays, *more):
@@ -57,13 +57,13 @@ class ProcessGroup(SingleProcess):
             except Exception as error:
                 outcome = None, error
         received = self._comm.bcast(outcome)
-        result, error = outcome or received                # rank 0 keeps its own exception, with the traceback
+        result, error = outcome or received                # rank 0 raises its own exception, with the traceback
         if error:
             raise error
         return result
 
     def all_reduce(self, numbers):
-        """Sum an array over all processes, in place, and return it. Its last element is for the agreement to stop."""
+        """Sum an array over all processes, in place, and return it. Its last element carries stop requests."""
         from mpi4py import MPI
         numbers[-1] = self.stop_requested
         self._comm.Allreduce(MPI.IN_PLACE, numbers)
@@ -77,7 +77,7 @@ class ProcessGroup(SingleProcess):
 
     def gather(self, arrays):
         import numpy as np
-        parts = self._comm.gather(arrays)                      # None but in rank 0; there may be no arrays
+        parts = self._comm.gather(arrays)                      # None except in rank 0; may be an empty list
         return parts and parts[0] and [np.concatenate(rows) for rows in zip(*parts)]
 
     def check_in_sync(self, arrays, *more):
@@ -88,21 +88,21 @@ class ProcessGroup(SingleProcess):
 
 
 class DataParallelStep:
-    """A training step of several processes: each computes the gradient of its own rows, and all apply the sum.
+    """A training step of several processes: each computes the gradient of its own rows, and applies their sum.
 
-    gradient: a function from the inputs of a step to cost, best, four states, gradients and number of characters.
-    update: from gradients of the whole batch and its number of characters to the ratios.
+    gradient: a function from the inputs of a step to cost, best, four states, gradients and number of characters
+    update: a function from the gradients of the whole batch and its number of characters to the update ratios
     """
 
     def __init__(self, gradient, update, group):
         self._gradient, self._update, self._group, self._sums = gradient, update, group, None
 
     def __call__(self, *inputs):
-        """Return what the compiled step of one process does; best and states are of this process's rows."""
-        import numpy as np                                 # late, as said above
+        """Return what the compiled step of a single process does; best and states are of this process's rows only."""
+        import numpy as np                                 # late: see the top of this file
         cost, best, h1, C1, h2, C2, *gradients, size = self._gradient(*inputs)
         parts = [*map(np.ravel, gradients), np.array([cost * size, size, 0], cost.dtype)]
-        # One sum of all numbers takes less time than many sums; its memory is used again.
+        # One sum over all numbers is faster than one for each array; its memory is reused.
         self._sums = np.concatenate(parts, out=self._sums)
         self._group.all_reduce(self._sums)
         *sums, (cost, size, _) = np.split(self._sums, np.cumsum([part.size for part in parts[:-1]]))
@@ -111,18 +111,18 @@ class DataParallelStep:
 
 
 def group_of(comm):
-    """Return the group of processes of an mpi4py communicator; None: a SingleProcess. A group is returned as it is."""
+    """Return the process group of an mpi4py communicator; None: a SingleProcess. A group is returned unchanged."""
     if comm is None or isinstance(comm, SingleProcess):
         return comm or SingleProcess()
     return ProcessGroup(comm)
 
 
 def join():
-    """Return the group of all processes that were started together. Raise ValueError if they do not find each other."""
+    """Return the group of all processes that were started together. Raise ValueError if MPI finds another number."""
     size = rank_and_size()[1]
     if size == 1:
         return SingleProcess()
-    # Of Open MPI: a step ten times as fast where other programs use the same cores; faster sums over a slow network.
+    # For Open MPI: steps are ten times as fast if other programs use the same cores, and sums faster on a slow network.
     os.environ.setdefault('OMPI_MCA_mpi_yield_when_idle', '1')
     os.environ.setdefault('OMPI_MCA_btl_tcp_links', '2')
     from mpi4py import MPI
@@ -130,7 +130,7 @@ def join():
     if size not in (None, world.Get_size()):
         raise ValueError(f'mpiexec started {size} processes, but mpi4py finds {world.Get_size()}: use the mpiexec of '
                          'the MPI that mpi4py was installed with')
-    # Each process gets its share of the cores that it may run on as threads, unless their number is set.
+    # Divide the cores among the processes that may run on them, as threads, unless OMP_NUM_THREADS is set.
     cores = os.sched_getaffinity(0) if hasattr(os, 'sched_getaffinity') else set(range(os.cpu_count() or 1))
     sharing = sum(bool(theirs & cores) for theirs in world.Split_type(MPI.COMM_TYPE_SHARED).allgather(cores))
     os.environ.setdefault('OMP_NUM_THREADS', str(max(1, len(cores) // sharing)))

@@ -1,4 +1,4 @@
-"""Writing texts piece by piece, with units that are held meanwhile: methods of CharLSTM."""
+"""Write texts piece by piece, optionally with cell states held at fixed values: methods of CharLSTM."""
 import copy
 
 import numpy as np
@@ -10,17 +10,17 @@ from engine.model.parameters import NAMES, own_names
 from engine.model.text import encoded
 from engine.training import V, cell_of_model, compiled, finite, functions, sizes, zero_states
 
-# Characters that are drawn before they are shown: few at first, to show something soon, then more, since the kernel
+# Characters drawn before they are shown: few at first, to show something soon, then more, since the kernel
 # packs the weights again for each piece.
 FIRST_PIECE, LONGEST_PIECE = 32, 1024
 
 
 def generate_text(model, seed='', text_length=100, method='normal', count=None, **choice):
-    """Continue seed, or a random character when it is empty, to text_length characters in all.
+    """Continue seed, or a random character if it is empty, to text_length characters in total.
 
-    method 'normal' draws each character from the predicted distribution, 'argmax' or 'max' takes the most probable one.
-    With count, the result is a list of that many texts, made together. choice: temperature, top_k, top_p, stop and hold
-    as in stream_text. Raises ValueError for arguments out of range, or characters that the model does not know.
+    method: 'normal' draws each character from the predicted distribution, 'argmax' or 'max' takes the most probable.
+    With count, the result is a list of that many texts, written in parallel. choice: temperature, top_k, top_p, stop,
+    hold as in stream_text. Raises ValueError for arguments out of range, or characters that the model does not know.
     """
     pieces = stream_text(model, seed, text_length, method, 1 if count is None else count, **choice)
     texts = [''.join(parts) for parts in zip(*pieces)]
@@ -28,7 +28,7 @@ def generate_text(model, seed='', text_length=100, method='normal', count=None, 
 
 
 def sample(model, text_length=200):
-    """Return a text of the model. Its generator stays, so that what it draws later does not change."""
+    """Return a text by the model. Its random generator is left as it was, so that later draws do not change."""
     writer = copy.copy(model)
     writer.random = copy.deepcopy(model.random)
     return generate_text(writer, text_length=text_length)
@@ -36,13 +36,13 @@ def sample(model, text_length=200):
 
 def stream_text(model, seed='', text_length=100, method='normal', count=1, temperature=1, top_k=None, top_p=1, stop='',
                 hold=None):
-    """Yield what generate_text returns piece by piece, each a list of count strings, the seed first.
+    """Yield the texts of generate_text in pieces, each a list of count strings, the seed first.
 
-    temperature: below 1 probable characters become more probable, above 1 less; 0 takes the most probable. top_k: draw
-    from only the k most probable characters. top_p: of these, draw from the fewest that have this share of their
-    probability. Those as probable as the last count, too. stop: end a text after this string, if it is written. hold:
-    cell states that stay at a value while the text is read and written, such as {'C2': {44: 5.0}} for unit 44 of layer
-    2; h follows from them.
+    temperature: below 1, probable characters become more probable, above 1, less; 0 takes the most probable.
+    top_k: draw from only the k most probable characters, and those as probable as the last.
+    top_p: of these, draw from the fewest that have this share of their probability, and those as probable as the last.
+    stop: end a text after this string, if it is written.
+    hold: fixed values of cell states, such as {'C2': {44: 5.0}} for unit 44 of layer 2; h is computed from them.
     """
     most = V(model)
     checks.choice('method', method, ('normal', 'argmax', 'max'))
@@ -56,7 +56,7 @@ def stream_text(model, seed='', text_length=100, method='normal', count=1, tempe
     top_k = most if top_k is None else checks.whole('top_k', top_k, 1)
     checks.real('top_p', top_p, 'above 0, at most 1', lambda v: 0 < v <= 1)
     checks.real('temperature', temperature, 'of at least 0', lambda v: v >= 0)
-    # All temperatures below 1e-30 mean the most probable character, in float32.
+    # In float32, all temperatures below 1e-30 select the most probable character.
     choice = np.array([max(1e-30, temperature), min(top_k, most), top_p], theano.config.floatX)
     held = {} if hold is None else hold_parameters(hold, sizes(model))
     yield strings(model, prime)
@@ -93,16 +93,16 @@ def until(stop, before, string):
 
 
 def held_copy(model, values):
-    """Return a copy of the model with a held cell, which shares its parameters. values: of HOLD, by name."""
+    """Return a copy of the model that shares its parameters and has a held cell. values: parameters HOLD by name."""
     made = functions(model)
     if 'held' not in made:
         cell, units, new = held_cell(cell_of_model(model)), dict(zip('12', sizes(model))), copy.copy(model)
         new.cell, new.cell_parameters = cell.function, dict.fromkeys(cell.own, 0)
-        functions(new)['cell'] = cell                      # its parameters have names that no cell of a user has
+        functions(new)['cell'] = cell                      # set here, since a user's cell may not have its names
         new.p = {name: model.p[name] if name in model.p else theano.shared(np.zeros(units[name[-1]], cell.dtype), name)
                  for name in (*NAMES, *own_names(cell.own))}
         made['held'] = new
-    for name, array in values.items():                     # each time: another text may be written meanwhile
+    for name, array in values.items():                     # each time, since another text may be in progress
         made['held'].p[name].set_value(array)
     return made['held']
 

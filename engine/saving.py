@@ -1,4 +1,4 @@
-"""How a model gets parameters, new ones or those of a checkpoint, and how it is saved: methods of CharLSTM."""
+"""Make, load, save and export the parameters of a model: methods of CharLSTM."""
 import os
 
 import numpy as np
@@ -15,13 +15,14 @@ from engine.training import (STATES, Learning, arrays, cell_of_model, operations
 
 def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, drate=0.95, eps=1e-8, bptt_maxdepth=50,
                 l1=0, l2=0, char_dim=None, initial='original', encoding='utf-8', **learning):
-    """Make a model with new parameters or, with mfile, with those of a parameters. Set p, lp and dyn_lrate.
+    """Make a model with new parameters or, with mfile, those of a checkpoint. Set p, lp and dyn_lrate.
 
-    num_units1, num_units2: H1 and H2. char_dim: V, if no text was prepared. initial: 'original' or 'chrono', as
-    original_parameters and chrono_parameters of charlstm.py say. encoding: as for load_params. The others, and learning
-    (dropout, dropconnect, smoothing, ar, tar, reset, average, momentum, weight_decay, grad_clip, step_clip), are as in
-    2016 if left out; `python train.py --help` explains them. Raises ValueError for arguments out of range, and for
-    mfile as load_params does.
+    num_units1, num_units2: H1 and H2. char_dim: V, needed if no text was prepared.
+    initial: 'original' or 'chrono', for original_parameters or chrono_parameters of charlstm.py.
+    mfile, encoding: as filename and encoding of load_params, with the same errors.
+    learning: dropout, dropconnect, smoothing, ar, tar, reset, average, momentum, weight_decay, grad_clip, step_clip.
+    `python train.py --help` explains these and the others; the defaults are those of the original. Raises ValueError
+    for arguments out of range.
     """
     lp = Learning({**table.INITIAL, **learning, 'lrate': lrate, 'drate': drate, 'eps': eps,
                    'bptt_maxdepth': bptt_maxdepth, 'l1': l1, 'l2': l2})
@@ -32,7 +33,7 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
     else:
         uchar = model.uchar
         if char_dim is None and not uchar:
-            raise ValueError('no text yet: call prepare_input first, or give char_dim')
+            raise ValueError('no text yet: call prepare_input first, or pass char_dim')
         n = checks.whole('char_dim', len(uchar) if char_dim is None else char_dim, 1)
         if uchar and n != len(uchar):
             raise ValueError(f'char_dim is {n}: the vocabulary has {len(uchar)} characters')
@@ -40,7 +41,7 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
         p = model.symbols()[f'{initial}_parameters'](n, H1, H2, model.random)
         for name, shape in list(parameter_shapes(n, H1, H2, own).items())[len(NAMES):]:
             p[name] = np.full(shape, own[name[:-1]], theano.config.floatX)
-    renumber_text(model, uchar)                            # first: it raises ValueError for another text
+    renumber_text(model, uchar)                            # first, since it may raise ValueError
     model.lp = lp
     set_parameters(model, p, uchar)
     model.functions, model.optimiser_variables = {}, {}
@@ -52,11 +53,11 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
 # ---------------------------------------------------------------- checkpoints
 
 def save_params(model, filename, progress=None):
-    """Write the state of this object to an npz file, whole or not at all; '.npz' is added if it is missing.
+    """Write the state of this object to an npz file atomically; '.npz' is added if it is missing.
 
-    The file has all that load_params and resume read, and progress, a dict of the caller's that JSON can hold. Returns
-    the file's name. Raises OSError if it cannot be written, and ValueError if there is nothing to save, a number is not
-    finite, or the processes differ.
+    load_params and resume read the file. progress: any dict that JSON can hold, which resume returns. Returns the name
+    of the file. Raises OSError if it cannot be written, and ValueError if there is nothing to save, a number is not
+    finite, or the processes are out of sync.
     """
     if not model.p or not model.uchar:
         raise ValueError('nothing to save: there are no parameters or no vocabulary yet')
@@ -82,20 +83,20 @@ def save_params(model, filename, progress=None):
 def read_checkpoint(path, encoding='utf-8'):
     """Return the parameters of a checkpoint, name to array in floatX, and its characters, uchar (V,).
 
-    encoding: as for load_params. Raises OSError if the file cannot be read, and ValueError if it is no parameters.
+    encoding: as for load_params. Raises OSError if the file cannot be read, and ValueError if it is not a checkpoint.
     """
     return parameters.read_parameters(path, theano.config.floatX, encoding)
 
 
 def cell_difference(model, name, formula):
-    """Return a line on a checkpoint's cell of another formula than this model's; None if they are equal."""
+    """Return a line that says that the cell of a checkpoint, by its formula, is not this model's; None if it is."""
     cell = cell_of_model(model)
     if formula != ('' if cell.standard else cell.formula):
-        return f'{name} was trained with another cell than this model has: --cell names its class'
+        return f"{name} was trained with another cell than this model's: name its class with --cell"
 
 
 def read_any(model, filename, encoding):
-    """Return the parameters and uchar of a parameters. Warn if its cell is another one."""
+    """Return the parameters and uchar of a checkpoint. Warn if its cell is not this model's."""
     stored = parameters.opened(filename)
     difference = cell_difference(model, stored, stored.cell['formula'])
     if difference:
@@ -104,21 +105,21 @@ def read_any(model, filename, encoding):
 
 
 def read_fitting(model, filename, encoding):
-    """Return the parameters of this model's cell and uchar from a parameters. Errors: as of load_params."""
+    """Return the parameters that this model has, and uchar, from a checkpoint. Errors: as for load_params."""
     p, uchar = read_any(model, filename, encoding)
     names = *NAMES, *own_names(model.cell_parameters)
     if not p.keys() >= set(names):
-        raise ValueError(f'{filename} lacks parameters of the cell of this model: init_params or --init begins with '
-                         'their initial values')
+        raise ValueError(f'{filename} lacks parameters of the cell of this model: init_params or --init starts them '
+                         'at their initial values')
     return {name: p[name] for name in names}, uchar
 
 
 def load_params(model, filename, encoding='utf-8'):
-    """Replace parameters and uchar by those of a parameters. Return the parameters, name to array, in floatX.
+    """Replace parameters and uchar by those of a checkpoint. Return the parameters, name to array in floatX.
 
-    filename: a path, or an open Checkpoint; a path that ends in .safetensors is of PyTorch. encoding: of the text, if
-    the vocabulary is one of bytes, as in the original. The batches of a text are renumbered. Raises OSError if the file
-    cannot be read, and ValueError if it is no checkpoint, or lacks a character of the text or a parameter of the cell.
+    filename: a path (.safetensors: a file of PyTorch) or an open Checkpoint. encoding: of the text, if the vocabulary
+    is stored as bytes, as in the original. Renumbers the batches of a prepared text. Raises OSError if the file cannot
+    be read, and ValueError if it is not a checkpoint, or lacks a character of the text or a parameter of the cell.
     """
     p, uchar = model.group.broadcast(read_fitting, model, filename, encoding)
     renumber_text(model, uchar)
@@ -127,17 +128,17 @@ def load_params(model, filename, encoding='utf-8'):
 
 
 def renumber_text(model, uchar):
-    """Number the text that was prepared by another vocabulary. Raise ValueError if that lacks a character of it."""
+    """Renumber the prepared text for another vocabulary. Raise ValueError if it lacks a character of the text."""
     if model.text is not None and list(uchar) != model.uchar:
         model.text.renumber(uchar)
         set_text(model, model.text)
 
 
 def resume(model, filename):
-    """Restore what save_params wrote, after prepare_input and model_setup with the same arguments as then.
+    """Restore what save_params wrote. First call prepare_input and model_setup with the same arguments as then.
 
-    Training then continues bit for bit, once dyn_lrate and lp are as they were. Returns the progress that save_params
-    got. Raises OSError if the file cannot be read, and ValueError if it is no checkpoint of such a run.
+    Training then continues bit for bit, once dyn_lrate and lp are set as they were. Returns the progress passed to
+    save_params. Raises OSError if the file cannot be read, and ValueError if it is not a checkpoint of such a run.
     """
     p, uchar, metadata, state = model.group.broadcast(
         parameters.read_run, filename, model.optimiser_state, theano.config.floatX)
@@ -146,7 +147,7 @@ def resume(model, filename):
         raise ValueError(difference)
     if metadata['precision'] != model.precision or bool(state['weights_']) != bool(model.lp.get('average')):
         raise ValueError(f'{filename} was trained with precision {metadata["precision"]} and '
-                         f'{"an" if state["weights_"] else "no"} average of the parameters: resume needs the same')
+                         f'{"with" if state["weights_"] else "without"} averaged parameters: resume needs the same')
     renumber_text(model, uchar)
     set_parameters(model, p, uchar)
     model.weights, model.averaged_steps = updated(model.weights, state['weights_']), metadata['averaged_steps']
@@ -161,39 +162,38 @@ def resume(model, filename):
 
 
 def init_params(model, filename, encoding='utf-8'):
-    """Start from the parameters of a checkpoint of another text, after prepare_input and model_setup.
+    """Start from the parameters of a checkpoint of another text. First call prepare_input and model_setup.
 
-    Characters that both texts have keep their rows and columns; the others stay as in a new model. encoding and errors:
-    as for load_params. Raises ValueError also if the units differ.
+    Characters in both texts keep their rows and columns; the others stay as in a new model. encoding and errors: as
+    for load_params. Also raises ValueError if the numbers of units differ.
     """
     old, uchar = model.group.broadcast(read_any, model, filename, encoding)
     if units(old) != sizes(model):
-        raise ValueError(f'{filename} has units {units(old)}, this model {sizes(model)}: they must be the same')
+        raise ValueError(f'{filename} has units {units(old)}, and this model {sizes(model)}: they must be the same')
     new = {name: p.get_value() for name, p in model.p.items()}
-    # The numbers of the characters that are in both; in objects, since NumPy's strings lose a NUL.
-    _, known, same = np.intersect1d(np.array(model.uchar, object), uchar, return_indices=True)
-    new['U1'][:, :, known] = old['U1'][:, :, same]
-    new['V'][known], new['c'][known] = old['V'][same], old['c'][same]
+    # The indices of the characters in both texts. The type is object, since NumPy's strings lose a NUL.
+    _, in_new, in_old = np.intersect1d(np.array(model.uchar, object), uchar, return_indices=True)
+    new['U1'][:, :, in_new] = old['U1'][:, :, in_old]
+    new['V'][in_new], new['c'][in_new] = old['V'][in_old], old['c'][in_old]
     new.update({name: old[name] for name in new if name in old and name not in ('U1', 'V', 'c')})
     set_parameters(model, new, model.uchar)
 
 
 def other_program_cell(model, what):
-    """Return the Cell. Raises ValueError if `what`, such as 'a page', would compute another model than this one."""
+    """Return the Cell. Raises ValueError if another program cannot compute this model. what: such as 'a page'."""
     sizes(model)                                           # raises without a model
     cell, ops = cell_of_model(model), operations(model)
     if not cell.program:
         raise ValueError(f'{what} cannot compute the cell {cell.name}: it uses {cell.unknown}')
     if not is_as_in_c(model.symbols()['network'], model.p, ops):
-        raise ValueError(f'{what} cannot compute this model: it has the network of charlstm.py as it was before edits')
+        raise ValueError(f'{what} cannot compute this model: it has the network of charlstm.py without your edits')
     return cell
 
 
 def export(model, path):
-    """Write the model for other programs, whole or not at all, by the ending: .safetensors (PyTorch) or .c.
+    """Write the model for other programs atomically. The ending of path selects .safetensors (PyTorch) or .c.
 
-    A .safetensors loads as a checkpoint does. Raises OSError if it cannot be written, and ValueError for another ending
-    or if the file would compute another model than this one.
+    A .safetensors also loads as a checkpoint. Raises OSError, and ValueError for another ending or an unsuitable model.
     """
     from engine.kernel import export as exports            # late: most programs export nothing
     ending = exports.format_of(path)

@@ -1,4 +1,4 @@
-"""What the scripts share: messages, printed commands, progress, signals, options, and how a script ends."""
+"""Functions that the scripts share: messages, printed commands, progress, signals, options, and exit."""
 import argparse
 import contextlib
 import importlib
@@ -14,37 +14,37 @@ import traceback
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))             # the folder of the scripts
 BUNDLED = os.path.join(ROOT, 'training_results', 'prideandprejudice.npz')      # a checkpoint
-PROGRAM = '__main__', 'train', 'produce_text', 'charlstm', 'engine', 'text_input'          # its modules
-EXIT_INTERRUPTED = 130                 # exit status of a program that Ctrl-C ended
-QUIET = 30                             # seconds between lines of progress where there is no terminal
-# The environment variables in which a launcher passes to each process its rank and the number of processes.
+PROGRAM = '__main__', 'train', 'produce_text', 'charlstm', 'engine', 'text_input'          # the program's modules
+EXIT_INTERRUPTED = 130                 # exit status after Ctrl-C
+QUIET = 30                             # seconds between lines of progress without a terminal
+# Environment variables of each launcher: the rank of a process, and the number of processes.
 LAUNCHERS = (('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'), ('PMI_RANK', 'PMI_SIZE'),
              ('PMIX_RANK', 'SLURM_STEP_NUM_TASKS'))
 # argparse's arguments for the kinds of options that are types.
 KINDS = {bool: dict(action='store_true'), int: dict(type=int, metavar='N'), float: dict(type=float, metavar='X')}
-# Control characters but tab and line feed, and characters that separate lines or turn their direction.
+# Control characters except tab and line feed, and characters that separate lines or change the text direction.
 CONTROLS = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]')
 
 
 # ---------------------------------------------------------------- messages
 
 def printable(text):
-    """Return a text in which characters that do not print, such as line ends and control characters, are escaped."""
+    """Return a text with its unprintable characters, such as line ends and control characters, escaped."""
     return ''.join(ch if ch.isprintable() else ascii(ch)[1:-1] for ch in text)
 
 
 def bits(nats):
-    """Return a cost in nats in bits."""
+    """Convert a cost from nats to bits."""
     return nats / math.log(2)
 
 
 def nats_and_bits(cost):
-    """Return a cost per character, in nats, as text in both units."""
+    """Return a cost per character in nats as text, in both units."""
     return f'{cost:.4f} nats ({bits(cost):.4f} bits)'
 
 
 def number_of(n, noun):
-    """Return a number of things as text; noun: in the singular."""
+    """Return a number of things as text, such as '2 epochs'. noun: singular."""
     plural = 'es' if noun.endswith('tch') else 's'
     return f'{n:,} {noun}{"" if n == 1 else plural}'
 
@@ -60,7 +60,7 @@ def duration(seconds):
 
 
 def note(line):
-    """Print a line to standard error, after what was printed to standard output before it."""
+    """Print a line to standard error, after flushing standard output to keep their order."""
     sys.stdout.flush()
     print(line, file=sys.stderr, flush=True)
 
@@ -70,7 +70,7 @@ def warn(line):
     note(f'charlstm: {line}')
 
 
-# ---------------------------------------------------------------- printed commands: they run as pasted
+# ---------------------------------------------------------------- printed commands, which run as pasted
 
 def spelled(name):
     """Return an option as it is typed: --batch-size for batch_size."""
@@ -78,7 +78,7 @@ def spelled(name):
 
 
 def typed(options):
-    """Return options of train.py, by name, as words of a command line, except None and False; positional ones first."""
+    """Return a dict of train.py's options as words of a command line, positional ones first, without None and False."""
     options = {name: value for name, value in options.items() if value is not None and value is not False}
     words = [options.pop(name) for name in ('input', 'run') if name in options]
     for name, value in options.items():
@@ -105,8 +105,8 @@ def script(name, *arguments, processes=1):
 
 # ---------------------------------------------------------------- progress
 
-class _Lines(contextlib.ExitStack):        # a context with a close()
-    """Progress without a terminal: a line every QUIET seconds. Its methods are those of bar()."""
+class _Lines(contextlib.ExitStack):        # a context manager with a close()
+    """Progress without a terminal: a line every QUIET seconds. bar() describes the methods."""
 
     def __init__(self, total, description, unit):
         super().__init__()
@@ -125,7 +125,7 @@ class _Lines(contextlib.ExitStack):        # a context with a close()
 
 
 def bar(total, description, unit):
-    """Return the progress of some work, a context: on a terminal or in a notebook tqdm's bar, elsewhere lines.
+    """Return a context manager that shows progress: tqdm's bar on a terminal or in a notebook, otherwise lines.
 
     update(n) counts n more units, desc is the text before the bar, write(line) prints a line above the bar to standard
     output, and close() removes the bar.
@@ -140,8 +140,8 @@ def bar(total, description, unit):
             print(line, flush=True)
 
     shown = Bar(total=total, desc=printable(description), unit=' ' + unit, unit_scale=(total or 0) > 9999, leave=False,
-                delay=1, smoothing=0.05, file=getattr(sys.stderr, 'stream', sys.stderr))   # to move by control codes
-    if sys.stderr.isatty():                # tqdm alone shows nothing on a terminal that says it has 0 columns or lines
+                delay=1, smoothing=0.05, file=getattr(sys.stderr, 'stream', sys.stderr))   # its control codes unescaped
+    if sys.stderr.isatty():                # otherwise tqdm shows nothing if the terminal reports 0 columns or lines
         shown.nrows, shown.dynamic_ncols = 24, lambda file: (shutil.get_terminal_size().columns - 1, 24)
     return shown
 
@@ -150,7 +150,7 @@ def bar(total, description, unit):
 
 @contextlib.contextmanager
 def ctrl_c_delayed():
-    """Delay the KeyboardInterrupt of Ctrl-C to the end of the block, which then is not left half done."""
+    """Delay the KeyboardInterrupt of Ctrl-C to the end of the block, so that the block is completed."""
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
@@ -166,13 +166,13 @@ def ctrl_c_delayed():
 
 @contextlib.contextmanager
 def stopped_by_signals(group):
-    """Let a signal request that a group of processes stops after the current step; a second signal stops at once.
+    """Stop a process group after the current step when a signal arrives, and at once when a second one does.
 
-    The signals are Ctrl-C, SIGTERM, SIGUSR1, which mpiexec passes to all processes, and SIGHUP, of a terminal that was
-    closed. A signal that is ignored stays so, as SIGHUP under nohup.
+    The signals are SIGINT of Ctrl-C, SIGTERM, SIGUSR1, which mpiexec passes on to all processes, and SIGHUP of a closed
+    terminal. Ignored signals stay ignored, such as SIGHUP under nohup.
     """
     def request(number, frame):
-        if number == getattr(signal, 'SIGHUP', None):      # the shell may send one, and the system another
+        if number == getattr(signal, 'SIGHUP', None):      # may arrive twice: from the shell and the system
             sys.stdout = sys.stderr = open(os.devnull, 'w', encoding='utf-8')
         elif group.stop_requested:
             raise KeyboardInterrupt
@@ -191,13 +191,13 @@ def stopped_by_signals(group):
 # ---------------------------------------------------------------- options
 
 class Parser(argparse.ArgumentParser):
-    """A parser of options without abbreviations. An error is one line, without the usage of all options."""
+    """A parser that accepts no abbreviated options, and prints an error as one line, without the usage."""
 
     def __init__(self, **settings):
         super().__init__(allow_abbrev=False, **settings)
 
     def add_options(self, table):
-        """Add the options of a table, lists of Option (engine/run/table.py) by the titles of their groups."""
+        """Add the options in a table: lists of Option (engine/run/table.py) by the title of their group."""
         for title, rows in table.items():
             group = self.add_argument_group(title)
             for row in rows:
@@ -219,10 +219,10 @@ def _settings(kind):
     return kind if isinstance(kind, dict) else KINDS[kind]
 
 
-# ---------------------------------------------------------------- the end of a script
+# ---------------------------------------------------------------- running a script
 
 class EscapedStream:
-    """A stream that escapes control characters, for a terminal: names and texts may contain any."""
+    """A stream to a terminal that escapes control characters, since names and texts may contain any."""
 
     def __init__(self, stream, is_terminal):
         self.stream, self.isatty = stream, lambda: is_terminal
@@ -235,7 +235,7 @@ class EscapedStream:
 
 
 def rank_and_size():
-    """Return the rank of this process and the number of processes (None if unknown), by its launcher."""
+    """Return the rank of this process and the number of processes (None: unknown), as set by the launcher."""
     for rank, size in LAUNCHERS:
         if os.environ.get(rank, '').isdecimal():
             return int(os.environ[rank]), int(os.environ[size]) if size in os.environ else None
@@ -243,7 +243,7 @@ def rank_and_size():
 
 
 def _set_up_streams(rank, size):
-    """Let standard output and errors take any character, and only those of the first process be seen."""
+    """Make standard output and error accept any character, and hide those of all processes except the first."""
     for name in 'stdout', 'stderr':
         stream = getattr(sys, name)
         if rank:
@@ -256,34 +256,34 @@ def _set_up_streams(rank, size):
 
 
 def _message(error):
-    """Return the line for an error that the user can correct; None for another, which shows its traceback."""
+    """Return one line for an error that the user can correct; None for any other, which shows its traceback."""
     text = str(error)
-    if isinstance(error, MemoryError) or re.search('(?i)out of (host |device )?(memory|resources)', text):   # of a GPU
+    if isinstance(error, MemoryError) or re.search('(?i)out of (host |device )?(memory|resources)', text):   # on a GPU
         return f'not enough memory: {text.partition(chr(10))[0]}'
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or '').split('.')[0]
         return f'{text}: pip install {"-r requirements.txt" if package in ("theano", "numpy", "scipy") else package}'
-    if isinstance(error, ValueError):                      # of a library or of the user's own cell, or of this program
+    if isinstance(error, ValueError):                      # only if this program raised it, not a library
         *_, (frame, _) = traceback.walk_tb(error.__traceback__)
         return text if frame.f_globals.get('__name__', '').split('.')[0] in PROGRAM else None
     return text if isinstance(error, (OSError, ImportError)) else None
 
 
 def main(parser, program):
-    """Run program(options) as a script, and exit with the status that it returns, None for 0.
+    """Run program(options) as a script, and exit with the status that it returns (None: 0).
 
-    An error that the user can correct ends it with one line and status 2; a reader of the output that ends, with 0.
+    The status is 2 after an error that the user can correct, printed as one line, and 0 if the output pipe is closed.
     """
     rank, size = rank_and_size()
     _set_up_streams(rank, size)
     message = ''
     try:
         status = program(parser.parse_intermixed_args()) or 0
-        status = 0 if rank else status         # another one would end the first process, which may still write
+        status = 0 if rank else status         # otherwise mpiexec ends the first process, which may still write
         sys.stdout.flush()
     except BrokenPipeError:
         status = 0
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())         # Python writes what is left at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())         # at exit, Python flushes what is left
     except KeyboardInterrupt as error:
         status, message = EXIT_INTERRUPTED, f'interrupted{error}'
     except Exception as error:
@@ -291,19 +291,19 @@ def main(parser, program):
         if message is None:
             raise
     finally:
-        if rank:                               # the end of the first process, which says why, ends this one meanwhile
+        if rank:                               # meanwhile, the first process prints why and ends, which ends this one
             time.sleep(1)
             sys.stderr = sys.__stderr__
     parser.exit(status, message and f'{parser.prog}: {message}\n')
 
 
 def load_class(words, base):
-    """Return the class that FILE:CLASS names, a subclass of base, which is CharLSTM; None stands for base."""
+    """Return the subclass of base (CharLSTM) that FILE:CLASS names; None: base. Raise ValueError if there is none."""
     if words is None:
         return base
     path, _, name = words.rpartition(':')
     if not (path.endswith('.py') and os.path.isfile(path)):
-        raise ValueError(f'--cell is {words}: expected FILE:CLASS, of a file such as mine.py:Coupled')
+        raise ValueError(f'--cell is {words}: expected FILE:CLASS, such as mine.py:Coupled, of an existing file')
     sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
     module = importlib.import_module(os.path.basename(path)[:-3])
     found = getattr(module, name, None)

@@ -1,16 +1,16 @@
 """The state of a model between two steps, and its compiled functions: methods of CharLSTM.
 
-Each function takes the model first. What it is made of, besides what the docstring of CharLSTM lists:
+The first argument of each function is the model. Its attributes, besides those in the docstring of CharLSTM:
 
-    group, precision, kernel    the processes that train it, of the inputs of products, and whether C computes it
-    text, stateful              the Text that was prepared, or None, and whether its batches continue each other
-    weights, averaged_steps     what is trained, by name, where p is its running average over so many steps, or {}
+    group, precision, kernel    process group, precision of the inputs of matrix products, whether to use the C kernel
+    text, stateful              the prepared Text or None, and whether each batch continues the one before
+    weights, averaged_steps     the trained weights by name, if p is their running average, or {}; steps averaged so far
     average_weight, rate        shared scalars: the weight of that average in a step, and dyn_lrate
-    optimiser_variables         what optimiser_state returns, as shared variables; {} until it is needed
+    optimiser_variables         the optimiser's state, as shared variables; {} until it is needed
     carried                     states before the next training batch, four arrays (B,H), or None
     validation                  states before the next validation batch, and its index
     best                        the parameters of the best epoch of fit, by name, or None
-    functions, made_from        what was compiled, by name, and from what
+    functions, made_from        compiled functions by name, and what they were compiled from
 """
 import collections
 import functools
@@ -38,23 +38,23 @@ STATES = ('h1', 'C1', 'h2', 'C2')
 
 
 class Learning(collections.UserDict):
-    """The learning parameters, which are checked when they are set: engine/run/table.py has their names and ranges."""
+    """The learning parameters, which are checked when set. engine/run/table.py has their names and ranges."""
 
     def __setitem__(self, name, value):
         if name not in table.LEARNING:
-            raise ValueError(f'{name} is no learning parameter: expected one of {", ".join(table.LEARNING)}')
+            raise ValueError(f'{name} is not a learning parameter: expected one of {", ".join(table.LEARNING)}')
         value = table.LEARNING[name].checked(value)
         if name in self.data and name == 'lrate' and value != self.data[name]:
-            raise ValueError(f"lp['lrate'] is only the first rate: set dyn_lrate or, in fit, schedule.rate_factor, not "
-                             f'{value}')
+            raise ValueError(f"lp['lrate'] is the initial rate and cannot become {value}: set dyn_lrate or, in fit, "
+                             'schedule.rate_factor')
         if name in self.data and name == 'average' and bool(value) != bool(self.data[name]):
-            raise ValueError("lp['average'] begins and ends only with model_setup")
+            raise ValueError("lp['average'] cannot be switched on or off after model_setup")
         self.data[name] = value
 
 
 def begin(model, random_seed, kernel, comm, precision):
-    """Give a new model its attributes. Arguments and errors: as of CharLSTM."""
-    bfloat16.instructions(precision, kernel)               # refuse before a text is read
+    """Set the attributes of a new model. Arguments and errors: as for CharLSTM."""
+    bfloat16.instructions(precision, kernel)               # raises ValueError before a text is read
     model.group, model.precision, model.kernel = group_of(comm), precision, kernel and kernel_runs()
     seed = secrets.randbits(128) if random_seed is None else checks.whole('random_seed', random_seed, 0, math.inf)
     model.random = np.random.default_rng(model.group.broadcast(int, seed))         # the same numbers in all processes
@@ -69,22 +69,22 @@ def begin(model, random_seed, kernel, comm, precision):
 
 def prepare_input(model, filepath, ratio_valid=0.30, batch_size=50, seq_length=50, verbose=True, encoding='utf-8',
                   stateful=False, valid=None, test=None):
-    """Read a text, a file, an open text file or a folder of text files, and cut it into batches.
+    """Read a text (a file, an open text file or a folder of text files), and cut it into batches.
 
-    Of its sequences of seq_length characters, the first (1 - ratio_valid), rounded, are for training, the others for
-    validation. A batch has batch_size consecutive ones, without the last character as inputs X['train'][i], and
-    without the first as targets Y['train'][i]: int32 (T,B), T = seq_length - 1. What fills no batch is dropped.
+    The text is cut into sequences of seq_length characters: a share 1 - ratio_valid, rounded, for training, the rest
+    for validation. A batch has batch_size consecutive sequences. Its inputs X['train'][i] lack their last characters,
+    its targets Y['train'][i] their first: int32 (T,B), T = seq_length - 1. Sequences that fill no batch are dropped.
 
-    stateful: each row of a batch continues that of the batch before, T = seq_length, and training and validate carry
-    the states along. valid: a text to validate with; the first one is then all for training. test: a text to test with,
-    of which only the characters are used. Parameters that know all characters stay, with their uchar; others are
-    dropped, with a warning. Raises OSError when a file cannot be read, and ValueError for arguments out of range, a
-    wrong encoding, or a text too short for one batch.
+    stateful: each row of a batch continues the row of the batch before, T = seq_length, and training and validation
+    carry the states along. valid: a validation text; all of the first text is then for training. test: a test text;
+    only its characters matter here, for the vocabulary. Parameters that know all characters stay, with their uchar;
+    others are dropped with a warning. Raises OSError if a file cannot be read, and ValueError for arguments out of
+    range, a wrong encoding, or a text too short for one batch.
     """
     text = Text(filepath, ratio_valid, batch_size, seq_length, encoding, stateful, model.group, valid, test)
     unknown = set(text.uchar) - set(model.uchar)
     if model.p and unknown:
-        warn(f'the parameters do not know {shown(unknown)} of the text and were dropped; model_setup makes new ones')
+        warn(f'the parameters were dropped: they do not know {shown(unknown)} of the text; model_setup makes new ones')
         set_parameters(model, {}, text.uchar)
     elif model.p:
         text.renumber(model.uchar)
@@ -95,41 +95,41 @@ def prepare_input(model, filepath, ratio_valid=0.30, batch_size=50, seq_length=5
 
 
 def set_text(model, text):
-    """Let a Text be that of the model, and end fit."""
+    """Set the Text of the model, and end any running fit."""
     model.text, model.uchar, model.batch_size, model.stateful = text, list(text.uchar), text.batch_size, text.stateful
     model.X, model.Y, model.n_batches, model.texts = text.X, text.Y, text.n_batches, text.texts
     model.schedule, model.carried, model.validation = None, None, (None, 0)
 
 
 def warn_if_truncated(model):
-    """Warn where sequences are longer than the gradient reaches."""
+    """Warn if sequences are longer than the gradient reaches back."""
     depth = model.lp.get('bptt_maxdepth', -1)
     if model.text is not None and 0 < depth < model.text.steps:
         warn(f'only the last {depth} of the {model.text.steps} steps of a sequence are trained on: bptt_maxdepth is '
-             f'{depth}, seq_length {model.text.seq_length}; set them to one number')
+             f'{depth}, seq_length {model.text.seq_length}; set them to the same number')
 
 
 def reset_states(model):
-    """Forget the states that training carries from batch to batch, as at the start of the text."""
+    """Reset the states that training carries from batch to batch to zeros, as at the start of the text."""
     model.carried = None
 
 
 # ---------------------------------------------------------------- the parameters
 
 def arrays(variables):
-    """Return the arrays of shared variables, both by name; not to be written to."""
+    """Return the arrays of shared variables by name. Do not write to them."""
     return {name: variable.get_value(borrow=True) for name, variable in variables.items()}
 
 
 def V(model):
     """Return the number of characters that the model knows. Raises ValueError if there are no parameters."""
     if not model.p:
-        raise ValueError('no model yet: call fit, or prepare_input and model_setup, or load a checkpoint, first')
+        raise ValueError('no model yet: first call fit, or prepare_input and model_setup, or load a checkpoint')
     return model.p['c'].get_value(borrow=True).shape[0]
 
 
 def sizes(model):
-    """Return H1 and H2. Raises ValueError where there are no parameters."""
+    """Return H1 and H2. Raises ValueError if there are no parameters."""
     V(model)
     return units(arrays(model.p))
 
@@ -146,7 +146,7 @@ def kinds(arrays):
 
 
 def updated(variables, new):
-    """Return shared variables by name with new values: the same variables, unless a shape or a type changes."""
+    """Set shared variables to new values, and return them by name: new ones if a shape or a type changes."""
     if kinds(arrays(variables)) != kinds(new):
         return {name: theano.shared(array, name) for name, array in new.items()}
     for name, array in new.items():
@@ -155,7 +155,7 @@ def updated(variables, new):
 
 
 def set_parameters(model, new, uchar):
-    """Replace parameters and vocabulary, and end fit. Compiled functions stay where all shapes and types stay."""
+    """Replace parameters and vocabulary, and end any running fit. Keep compiled functions if shapes and types stay."""
     model.uchar, variables = list(uchar), updated(model.p, new)
     if variables is not model.p:
         model.p, model.functions, model.optimiser_variables = variables, {}, {}
@@ -164,7 +164,7 @@ def set_parameters(model, new, uchar):
 
 
 def optimiser_variables(model):
-    """Return the optimiser's state as shared variables; the initial one if names or shapes are those of another."""
+    """Return the optimiser's state as shared variables; the initial one if names, shapes or types have changed."""
     initial = map_state(lambda value: np.asarray(value, model.p['c'].dtype),
                         model.optimiser_state(list(arrays(model.p).values())))
     now = arrays(named_state(model.optimiser_variables, model.p))
@@ -174,7 +174,7 @@ def optimiser_variables(model):
 
 
 def checked(optimiser):
-    """Return an optimiser that raises ValueError if a step or a name of its state is missing."""
+    """Wrap an optimiser: raise ValueError if a step or a name of its state is missing."""
     def optimise(gradients, parameters, state, lrate, lp):
         steps, new = optimiser(gradients, parameters, state, lrate, lp)
         if len(steps) != len(parameters) or set(new) != set(state):
@@ -185,20 +185,20 @@ def checked(optimiser):
 
 
 def finite(model):
-    """Return whether all parameters and the optimiser's state are finite numbers."""
+    """Return whether all parameters and the optimiser's state are finite."""
     variables = {**named_state(model.optimiser_variables, model.p), **model.p}, model.weights
     return all(np.isfinite(array).all() for each in variables for array in arrays(each).values())
 
 
 def versions(model):
-    """Return the versions of what computes, and the device, as strings by name."""
+    """Return the versions of Python and its packages, and the device, as strings by name."""
     return dict(python=platform.python_version(), numpy=np.__version__, theano=theano.__version__, device=device())
 
 
 # ---------------------------------------------------------------- compiled functions
 
 def code_of(function):
-    """Return what tells a function from an edited one: its code and defaults or, with a closure, itself."""
+    """Return what changes if a function is edited: its code and defaults or, with a closure, the function itself."""
     function = getattr(function, '__func__', function)
     if getattr(function, '__closure__', None) or not hasattr(function, '__code__'):
         return function
@@ -206,7 +206,7 @@ def code_of(function):
 
 
 def functions(model):
-    """Return what was compiled, by name, after dropping what is of an edited function, cell or learning parameter."""
+    """Return the compiled functions by name, after dropping them if a symbol function, the cell or lp was edited."""
     edited = model.cell, model.optimiser, model.optimiser_state, *model.symbols().values()
     now = [code_of(function) for function in edited], dict(model.cell_parameters), dict(model.lp)
     if model.made_from != now:
@@ -215,7 +215,7 @@ def functions(model):
 
 
 def cell_of_model(model):
-    """Return the Cell of the attributes cell and cell_parameters. Raises ValueError for what cannot be a cell."""
+    """Return the Cell of the attributes cell and cell_parameters. Raises ValueError if they do not make a cell."""
     made = functions(model)
     if 'cell' not in made:
         made['cell'] = Cell(model.cell, checks.cell_parameters(model.cell_parameters), theano.config.floatX)
@@ -231,7 +231,7 @@ def operations(model):
         return Kernel(cell, bfloat16.instructions(model.precision))
     if model.precision == 'bfloat16':
         raise ValueError(f'precision bfloat16 needs the C kernel, which cannot compute the cell {cell.name} '
-                         f'({cell.unknown}): take float32')
+                         f'({cell.unknown}): use float32')
     return Scan(cell)
 
 
@@ -241,14 +241,14 @@ def runs_in_c(model):
 
 
 def compile(model, *names):
-    """Compile functions anew, after a change of what they read: those of these names now, the others when used."""
+    """Recompile after something that the functions read has changed: those in names now, the others when used."""
     model.functions = {}
     for name in names:
         compiled(model, name)
 
 
 def compiled(model, name):
-    """Return the function 'predict', 'check', 'train_rmsprop', 'train_sgd', 'sample' or 'states', compiled."""
+    """Return the compiled function 'predict', 'check', 'train_rmsprop', 'train_sgd', 'sample' or 'states'."""
     V(model)
     made = functions(model)
 
@@ -263,15 +263,15 @@ def compiled(model, name):
             with bar(None, f'compiling {name}, once', 'files') as shown, compiling(report):
                 made[name] = build(model, operations(model), name)
         except NotImplementedError as error:               # a gradient that an edited network needs
-            raise ValueError(f'{error}: --kernel off or CharLSTM(kernel=False) computes the edited network') from error
+            raise ValueError(f'{error}: use --kernel off or CharLSTM(kernel=False) for the edited network') from error
     return made[name]
 
 
 def build_forward(model, ops, name):
-    """Compile a function of characters x (T,B), of the next ones y (T,B) for 'check' alone, and of states.
+    """Compile a function of characters x (T,B), targets y (T,B) (only 'check'), and states.
 
-    'predict' returns log probabilities (T*B,V) and new states; 'states' those after each step, then the new ones;
-    'check' the mean cost, the best characters, new states and the costs (T,B).
+    'predict' returns log probabilities (T*B,V) and the new states. 'states' returns the states after each step, then
+    the new states. 'check' returns the mean cost, the most probable characters, the new states and the costs (T,B).
     """
     x, states = tt.imatrix('x'), tt.matrices(*STATES)
     y = tt.imatrix('y') if name == 'check' else x          # the others' results do not depend on the targets
@@ -287,21 +287,21 @@ def build_forward(model, ops, name):
 
 
 def build_sample(model, ops, name):
-    """Compile 'sample', from prime, bits, n, choice and states to texts (m+n,B) and new states, in C if possible."""
+    """Compile 'sample', from prime, bits, n, choice and states to texts (m+n,B) and new states; in C if possible."""
     if isinstance(ops, Kernel) and is_as_in_c(model.symbols()['network'], model.p, ops):
         prime, bits, n, choice = tt.imatrix('prime'), tt.lmatrix('bits'), tt.lscalar('n'), tt.vector('choice')
         states = tt.matrices(*STATES)
         return theano.function([prime, bits, n, choice] + states, ops.sample(prime, bits, n, choice, states, model.p))
     predict = compiled(model, 'predict')
     if isinstance(ops, Kernel):
-        warn('network was edited and engine/kernel/sampling.c was not: texts are written more slowly, a step at a time')
+        warn('network was edited and engine/kernel/sampling.c was not: texts are written step by step, more slowly')
     return functools.partial(continue_texts, predict)
 
 
 def build_train(model, ops, name):
-    """Compile a training step: from x, y, states, weights and masks to cost, best, new states and update ratios.
+    """Compile a training step, from x, y, states, weights and masks to cost, best, new states and update ratios.
 
-    One process has one function for both halves of a step. Several sum their gradients between two.
+    A single process has one function for the whole step. A process group sums the gradients between two halves.
     """
     if not model.lp:
         raise ValueError('no learning parameters yet: call model_setup first')
@@ -311,7 +311,7 @@ def build_train(model, ops, name):
     (x, y), states, weights = tt.imatrices('x', 'y'), tt.matrices(*STATES), tt.matrix('weights')
     masks = tt.tensor3s('mask1', 'mask2') * bool(lp['dropout'])
     masks += tt.tensor3s('connections1', 'connections2') * bool(lp['dropconnect'])
-    trained = model.weights or model.p                     # p are running averages of weights, if there are any
+    trained = model.weights or model.p                     # if there are weights, p is their running average
     parameters, averages = list(trained.values()), list(model.p.values()) if lp['average'] else []
     cost, outputs = symbols['objective'](x, y, states, weights, masks, trained, ops, lp)
     gradients = tt.grad(cost, parameters, return_disconnected='None', disconnected_inputs='ignore')
@@ -354,22 +354,22 @@ def batch(model, x, y):
 
 
 def theano_train_rmsprop(model, x, y):
-    """Do one step of the optimiser on a batch, x and y int (T,B) or (T,): of RMSprop unless you set another.
+    """Take one step of the optimiser, RMSprop unless you set another, on a batch: x and y int (T,B) or (T,).
 
-    It begins with zero states or, in a stateful text, with those after the last step, but for a share lp['reset'] of
-    the rows. Returns [cost, most probable characters (T,B)], both before the step, and the ratios ||step|| / ||p|| of
-    all parameters, in the order of p. The cost is without penalties, but with dropout.
+    It starts from zero states or, in a stateful text, from those after the last step; a share lp['reset'] of the rows
+    then restarts from zeros. Returns a list: the cost and the most probable characters (T,B), both before the step, and
+    the ratios ||step|| / ||p|| of all parameters, in the order of p. The cost includes dropout, but no penalties.
     """
     return train(model, 'train_rmsprop', x, y)
 
 
 def theano_train_sgd(model, x, y):
-    """Do one step of gradient descent, with the arguments and results of theano_train_rmsprop."""
+    """Take one step of gradient descent. Arguments and results are those of theano_train_rmsprop."""
     return train(model, 'train_sgd', x, y)
 
 
 def train(model, name, x, y):
-    """Do a training step by a compiled function, as theano_train_rmsprop does."""
+    """Take a training step by the compiled function of this name; the rest is as in theano_train_rmsprop."""
     x, y = batch(model, x, y)
     function = compiled(model, name)
     B = x.shape[1] if model.group.size == 1 else model.batch_size          # rows of the whole batch
@@ -377,7 +377,7 @@ def train(model, name, x, y):
     inputs = [*states_before(model, x, rows), cost_weights(model, x, B), *masks(model, x, rows)]
     if model.lp['average']:
         model.averaged_steps += 1
-        # At first the average is over about a tenth of the steps, so that it forgets the initial values.
+        # At first the average covers about the last tenth of the steps, so that it forgets the initial values.
         model.average_weight.set_value(min(model.lp['average'], 1 - 10 / (model.averaged_steps + 9)))
     cost, best, h1, C1, h2, C2, *ratios = function(x, y, *inputs)
     if model.stateful:
@@ -391,7 +391,7 @@ def states_before(model, x, rows):
         return zero_states(model, x.shape[1])
     if not model.lp['reset']:
         return model.carried
-    kept = ~begins_anew(model.random, model.lp['reset'], rows)     # so that the model also sees beginnings
+    kept = ~begins_anew(model.random, model.lp['reset'], rows)     # so that it also trains on zero states
     return [state * kept[:, None].astype(state.dtype) for state in model.carried]
 
 
@@ -405,27 +405,27 @@ def cost_weights(model, x, B):
 
 def masks(model, x, rows):
     """Return the masks of a step on x: of units for dropout, then of weights for DropConnect, if any."""
-    H, dtype, found = sizes(model), theano.config.floatX, []
+    H, dtype, of_step = sizes(model), theano.config.floatX, []
     if model.lp['dropout']:
-        found += unit_masks(model.random, model.lp['dropout'], rows, len(x), H, dtype)
+        of_step += unit_masks(model.random, model.lp['dropout'], rows, len(x), H, dtype)
     if model.lp['dropconnect']:
-        found += weight_masks(model.random, model.lp['dropconnect'], H, dtype)
-    return found
+        of_step += weight_masks(model.random, model.lp['dropconnect'], H, dtype)
+    return of_step
 
 
 def check(model, x, y, states=None):
-    """Return the mean cost of y after x, the best characters, new states and costs (T,B); states: None for zeros."""
+    """Return mean cost, most probable characters, new states and costs (T,B). states: those before x; None: zeros."""
     return compiled(model, 'check')(x, y, *states or zero_states(model, x.shape[1]))
 
 
 def theano_predict(model, x):
-    """Return [probabilities (T,B,V) after each of x, most probable characters (T,B)]; x int (T,B) or (T,)."""
+    """Return [probabilities (T,B,V), most probable characters (T,B)] after each of x, int (T,B) or (T,)."""
     x = checks.characters('x', x, V(model))
     log_p = compiled(model, 'predict')(x, *zero_states(model, x.shape[1]))[0]      # (T*B, V)
     return [np.exp(log_p).reshape(x.shape + (-1,)), log_p.argmax(axis=1).reshape(x.shape)]
 
 
 def theano_check(model, x, y):
-    """Return [mean cost in nats, most probable characters (T,B)] of y after x, int (T,B) or (T,), from zero states."""
+    """Return [mean cost in nats, most probable characters (T,B)], from zero states; x and y int (T,B) or (T,)."""
     cost, best, *_ = check(model, *batch(model, x, y))
     return [float(cost), best]

@@ -7,25 +7,25 @@ import subprocess
 import time
 
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
-# As root there is no sandbox, and in a container little of /dev/shm.
+# Root cannot use the sandbox, and containers have little space in /dev/shm.
 OPTIONS = ('--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --hide-scrollbars '
            '--disable-extensions --disable-background-networking --remote-debugging-pipe').split()
-# Of keys to which the browser itself reacts: their codes, and what they type.
+# Keys that the browser itself reacts to: their codes, and the text that they type.
 KEYS = {'ArrowLeft': (37, ''), 'ArrowRight': (39, ''), 'Home': (36, ''), 'End': (35, ''), 'Tab': (9, ''),
         ' ': (32, ' '), 'Enter': (13, '\r')}
 
 
 class Browser:
-    """A page in Chromium. errors: those of its console, its script and its policy. opened, requests: addresses
-    of pages that were opened, and of all that was fetched.
+    """A page in Chromium, whose elements are named by CSS selectors.
 
-    Elements are named by selectors of CSS.
+    errors: reported by its console, its script and its content security policy
+    opened, requests: the addresses of the pages that were opened, and of everything that was fetched
     """
 
     def __init__(self, folder):
         """Start Chromium, which keeps its files in folder."""
         commands, answers = os.pipe(), os.pipe()
-        # It reads commands from its file 3 and writes answers to its file 4.
+        # Chromium reads commands from file descriptor 3 and writes answers to file descriptor 4.
         self._process = subprocess.Popen(
             ['bash', '-c', f'exec "$@" 3<&{commands[0]} 4>&{answers[1]}', '-', CHROMIUM, *OPTIONS,
              f'--user-data-dir={folder}', 'about:blank'], pass_fds=[commands[0], answers[1]],
@@ -73,7 +73,7 @@ class Browser:
                 return message['result']
 
     def value(self, expression):
-        """Return the value of an expression in the page; if it is a promise, of that."""
+        """Return the value of an expression in the page, awaited if it is a promise."""
         found = self.call('Runtime.evaluate', expression=expression, returnByValue=True, awaitPromise=True)
         assert 'exceptionDetails' not in found, found
         return found['result'].get('value')
@@ -86,12 +86,12 @@ class Browser:
             time.sleep(0.02)
 
     def open(self, path, width=1280, height=800, scheme='light', view=''):
-        """Open a page in a window of a size. Return the milliseconds until it was drawn."""
+        """Open a page in a window of this size. Return the milliseconds until it was drawn."""
         self._width = width
         self.call('Emulation.setDeviceMetricsOverride', width=width, height=height, deviceScaleFactor=1,
                   mobile=width < 600)
         self.call('Emulation.setEmulatedMedia', features=[dict(name='prefers-color-scheme', value=scheme)])
-        self.value('void (window.onbeforeunload = null)')  # which would wait for an answer
+        self.value('void (window.onbeforeunload = null)')  # its dialog would wait for an answer
         self.call('Page.navigate', url='about:blank')
         self.opened.append(path.as_uri())
         self.call('Page.navigate', url=path.as_uri() + view)
@@ -107,14 +107,14 @@ class Browser:
         self.wait("!window.old && document.readyState === 'complete'")
 
     def all(self, selector, expression='element.textContent'):
-        """Return the value of an expression for each element of a selector; by default its text."""
+        """Return the value of an expression, by default the text, for each element that matches a selector."""
         return self.value(f'Array.from(document.querySelectorAll({json.dumps(selector)}), element => {expression})')
 
     def text(self, selector):
         return self.all(selector)[0]
 
     def colours(self, selector, of='backgroundColor'):
-        """Return a colour of each element, as red, green, blue and, unless it is opaque, opacity."""
+        """Return a colour of each element: red, green, blue and, unless it is opaque, alpha."""
         return [[float(number) for number in re.findall(r'[\d.]+', colour)]
                 for colour in self.all(selector, f'getComputedStyle(element).{of}')]
 
@@ -125,7 +125,7 @@ class Browser:
             document.querySelector({json.dumps(selector)}))""")
 
     def choose(self, selector, path):
-        """Choose a file in a field."""
+        """Choose a file in a file input."""
         field = self.call('Runtime.evaluate', expression=f'document.querySelector({json.dumps(selector)})')['result']
         self.call('DOM.setFileInputFiles', files=[str(path)], objectId=field['objectId'])
 
@@ -133,7 +133,7 @@ class Browser:
         self.value(f'document.querySelector({json.dumps(selector)}).focus()')
 
     def later(self, expression, milliseconds=200):
-        """Return the value of an expression after some time."""
+        """Return the value of an expression after a delay."""
         return self.value(f'new Promise(then => setTimeout(() => then({expression}), {milliseconds}))')
 
     def fits(self):
@@ -141,9 +141,9 @@ class Browser:
         return self.value('Math.max(document.documentElement.scrollWidth, innerWidth)') == self._width
 
     def point(self, selector):
-        """Move the mouse to the middle of an element. Return where that is."""
+        """Move the mouse to the middle of an element. Return its position (x, y)."""
         self.all(selector, "element.scrollIntoView({block: 'center'})")
-        # What comes into sight is laid out now, and may move others.
+        # Elements that come into view are laid out now, and may move others.
         self.value('new Promise(then => requestAnimationFrame(() => setTimeout(then)))')
         x, y = self.all(selector, """(box => [box.x + box.width / 2, box.y + box.height / 2])(
             element.getClientRects()[0])""")[0]

@@ -1,4 +1,4 @@
-"""Cells that tests train with, the same in NumPy, and the code of the READMEs, "Changing the model"."""
+"""Cells that the tests train with, the same cells in NumPy, and the code in "Changing the model" of the READMEs."""
 import re
 from pathlib import Path
 
@@ -16,7 +16,7 @@ README_CODE = re.findall(r'```python\n(.*?)```', ''.join(SECTIONS), re.DOTALL)  
 
 
 def readme_classes():
-    """Return the classes of the READMEs by name: Coupled, Peepholes, Normalised and Adam."""
+    """Return the classes in the READMEs by name: Coupled, Peepholes, Normalised and Adam."""
     names = {}
     exec(''.join(README_CODE[:3]), names)
     return names
@@ -35,19 +35,19 @@ def peephole_cell(a_f, a_i, a_o, a_g, C_prev, p_f, p_i, p_o):
 
 
 def odd_cell(a_f, a_i, a_o, a_g, C_prev):
-    """Return h and C by many operations; the backward pass reads more than four values of the forward pass."""
+    """Return h and C from many operations; the backward pass reads more than four values of the forward pass."""
     C = tt.clip(tt.nnet.relu(a_f) * 0.1, 0, 1) * C_prev + (
         tt.exp(-a_i ** 2) * tt.log(1 + abs(a_g)) / (1 + tt.sqrt(1.5 + a_f ** 2)))
     return tt.switch(a_o > 0, (1 + a_o ** 2) ** -0.75, tt.expm1(a_o)) * tt.maximum(C, tt.nnet.softplus(-C)), C
 
 
 def logical_cell(a_f, a_i, a_o, a_g, C_prev):
-    """Return h and C by comparisons in arithmetic, necessary brackets, a maximum of a sum, bounds in wrong order."""
+    """Return h and C from comparisons in arithmetic, needed brackets, a maximum of a sum and clip bounds in reverse."""
     f, i = tt.nnet.sigmoid(a_f), tt.nnet.sigmoid(a_i)
     kept = f * C_prev - (1 - i) * tt.tanh(a_g)
     C = tt.maximum(kept + i * tt.tanh(a_g), -0.3) + ((a_i > 0) | (a_g > 0.1)) * 0.125 - (-(-kept)) * 0.25  # noqa: B002
     bounded = tt.clip(C, tt.tanh(a_f), -0.2) * ~(a_g < -0.5)
-    both = ((a_o > 0) + (a_f > 0)).astype(C.dtype)                 # of bools: or
+    both = ((a_o > 0) + (a_f > 0)).astype(C.dtype)                 # + of bools is or
     return tt.switch(a_o > -0.5, bounded - (kept - (C - f)), tt.tanh(C) * both), C
 
 
@@ -62,7 +62,7 @@ def peephole_in_numpy(a_f, a_i, a_o, a_g, C_prev, p_f, p_i, p_o, keep=same):
 
 
 def evaluate(code, inputs):
-    """Return the outputs of code in NumPy. inputs: name to array; all outputs have the shape and type of C_prev."""
+    """Return the outputs of code in NumPy, all in the shape and type of C_prev. inputs: arrays by name."""
     values, like = dict(inputs), inputs['C_prev']
     with np.errstate(all='ignore'):
         for name, operation, arguments in code.lines:

@@ -1,7 +1,7 @@
-"""What the tests of several modules share: the repository's root on sys.path, models compiled once, and runs run once.
+"""Shared by several test modules: the repository's root on sys.path, and models and training runs that are made once.
 
-The kernel is tested in Theano's default mode, as a user runs it. A scan takes more than a minute to compile in that
-mode, and its C code is Theano's own: it is tested without C, in test_every_way.py with Theano's optimisations.
+The kernel is tested in Theano's default mode, as users run it. A scan takes more than a minute to compile in that
+mode, and its C code is Theano's own. So it is tested without C, in test_every_way.py with Theano's optimisations.
 """
 import contextlib
 import functools
@@ -17,7 +17,7 @@ import threading
 from pathlib import Path
 from types import SimpleNamespace
 
-# Several workers share the cores: threads of NumPy's BLAS would wait for each other, which takes longer than they save.
+# Several workers share the cores: threads of NumPy's BLAS would lose more time waiting for each other than they save.
 os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')         # before NumPy is imported
 
 import hypothesis  # noqa: E402
@@ -54,16 +54,16 @@ hypothesis.settings.register_profile('several', max_examples=200, deadline=None,
 hypothesis.settings.load_profile('several')
 
 
-# Of these files, one that came last would leave a worker alone at the end.
+# Slow files: if one of them came last, a single worker would run it while the others wait.
 FIRST = 'process_group', 'every_way', 'run', 'modules', 'export', 'edits', 'views', 'charlstm', 'train', 'result'
 
 
 def pytest_configure(config):
-    config.option.loadscopereorder = False             # pytest-xdist would begin with the files that have most tests
-    # pytest shows warnings whatever charlstm asks for: keep out those that only Theano could change.
+    config.option.loadscopereorder = False        # pytest-xdist would begin with the files with the most tests
+    # pytest overrides charlstm's warning filters: hide the warnings that only Theano could fix.
     config.addinivalue_line('filterwarnings', r'ignore:::theano\.')
     config.addinivalue_line('filterwarnings', 'ignore:invalid escape sequence')
-    config.addinivalue_line('markers', 'browser: looks at a page in a browser, which any Python wrote')
+    config.addinivalue_line('markers', 'browser: checks a page in a browser; the same for all Python versions')
 
 
 def pytest_collection_modifyitems(items):
@@ -76,7 +76,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def refused():
-    """Return a context manager that asserts an error whose one line has these words: refused(ValueError, 'word')."""
+    """Return a context manager, refused(ValueError, 'word'), that expects an error of one line with these words."""
     @contextlib.contextmanager
     def refused(error, *words):
         with pytest.raises(error) as caught:
@@ -88,7 +88,7 @@ def refused():
 
 # ---------------------------------------------------------------- how Theano compiles
 
-# In Python, Theano computes these number by number, and a product by np.prod. Here two take arrays.
+# Without C, Theano computes these element by element, and products by np.prod. Make the first two take arrays.
 theano.tensor.nnet.sigm.ScalarSigmoid.nfunc_spec = theano.tensor.nnet.sigmoid.nfunc_spec = 'scipy.special.expit', 1, 1
 theano.scalar.Second.nfunc_spec = theano.tensor.basic.fill.nfunc_spec = 'models.second', 2, 1
 theano.scalar.Mul.impl = lambda self, *factors: math.prod(factors)
@@ -110,12 +110,12 @@ def float64():
 # ---------------------------------------------------------------- models
 
 def compiled(floatX, kernel, **settings):
-    """Return a model with compiled functions, and the present values of the shared variables that these change."""
+    """Return a model with compiled functions, and the current values of the shared variables that they use."""
     model = CharLSTM(random_seed=3, kernel=kernel)
     with theano.change_flags(floatX=floatX):
         model.model_setup(char_dim=V, num_units1=H1, num_units2=H2, drate=0.7, eps=1e-3, momentum=0.6,
                           weight_decay=0.2, l1=0.03, l2=0.02, **settings)
-        # A number in float64 in a graph would make a GPU slow: it is an error here.
+        # A float64 value in a graph would be slow on a GPU, so it is an error here.
         with theano.change_flags(warn_float64='raise' if floatX == 'float32' else 'ignore'):
             model.compile('predict', 'train_rmsprop')
             shared = {*model.compiled('check').get_shared(), *model.compiled('train_sgd').get_shared()}
@@ -151,7 +151,7 @@ def stateful(stateful_model):
 
 @pytest.fixture
 def lettered(text_file):
-    """Return a small model with a vocabulary and parameters of its own seed."""
+    """Return a small model with the vocabulary LETTERS and random parameters."""
     model = CharLSTM(random_seed=6)
     model.prepare_input(text_file(LETTERS * 2), ratio_valid=0, batch_size=2, seq_length=3, verbose=False)
     model.model_setup(num_units1=7, num_units2=4)
@@ -160,7 +160,7 @@ def lettered(text_file):
 
 @pytest.fixture
 def make_model(text_file):
-    """Return a function that makes models of different seeds with one text."""
+    """Return a function that makes models with different seeds and the same text."""
     def make(seed, text=TEXT, kind=CharLSTM, **settings):
         model = kind(random_seed=seed)
         model.prepare_input(text_file(text), batch_size=3, seq_length=5, verbose=False, stateful=True)
@@ -189,7 +189,7 @@ def path(tmp_path):
 
 @pytest.fixture(scope='module')
 def shared_folder(tmp_path_factory):
-    """Return one folder for all examples of a property, which hypothesis asks for."""
+    """Return one folder for all examples of a property, as hypothesis requires."""
     return tmp_path_factory.mktemp('properties')
 
 
@@ -213,7 +213,7 @@ def program(tmp_path):
 
 @pytest.fixture
 def in_process(monkeypatch, capfd):
-    """Run a script's main() in this process, up to where it would compile; another one needs a second for Theano."""
+    """Run a script's main() in this process until it would compile; a new process would take a second for Theano."""
     def compiling(*args, **kwargs):
         raise Compiling
 
@@ -231,7 +231,7 @@ def in_process(monkeypatch, capfd):
 
 @pytest.fixture(scope='session')
 def trained(tmp_path_factory):
-    """Run a training to its end."""
+    """Train for three epochs. Return the result and the paths of the run."""
     folder = tmp_path_factory.mktemp('trained')
     text = folder / 'sentences.txt'
     text.write_bytes(TEXT.encode('utf-8'))
@@ -246,7 +246,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def short_run(tmp_path_factory):
-    """Run a short training with these validation costs, and a checkpoint of each epoch."""
+    """Train for five epochs with fixed validation costs, and save a checkpoint after each."""
     folder, costs = tmp_path_factory.mktemp('short_run'), np.array([3.5, 3.25, 3.375, 3.0, 3.125])
     (folder / 't.txt').write_text(TEXT, encoding='utf-8')
     succeeded(run('-c', WITH_COSTS, ROOT, ','.join(map(str, costs)), TRAIN, 't.txt', 'r', *STATEFUL,
@@ -257,7 +257,7 @@ def short_run(tmp_path_factory):
 
 @pytest.fixture
 def produce(monkeypatch, capfd, short_run):
-    """Return a function that runs produce_text.py's main() in this process, with the checkpoint of `short_run`."""
+    """Return a function that runs produce_text.py's main() in this process, with a checkpoint of `short_run`."""
     monkeypatch.chdir(short_run.folder)
 
     def call(*arguments, checkpoint='r_t.txt_best.npz'):
@@ -276,7 +276,7 @@ def produce(monkeypatch, capfd, short_run):
 
 @pytest.fixture
 def without(tmp_path):
-    """Return a function from packages to an environment in which they cannot be imported."""
+    """Return a function that takes packages and returns changes to the environment that hide them from import."""
     def changes(*packages):
         (tmp_path / 'stubs').mkdir()
         for package in packages:
@@ -290,7 +290,7 @@ def without(tmp_path):
 
 @pytest.fixture(scope='session')
 def javascript():
-    """Return a function that evaluates an expression after network.js, and returns its value, which JSON must hold."""
+    """Return a function that evaluates an expression after network.js and returns its value, which JSON must hold."""
     racer = pytest.importorskip('py_mini_racer')
     context = context_of(racer.MiniRacer, Cell(lstm_cell, (), 'float32'))
     context.eval(HELPERS)
@@ -300,12 +300,12 @@ def javascript():
         call = f'JSON.stringify((({names}) => {expression})({", ".join(map(json.dumps, data.values()))}))'
         return json.loads(context.eval(call))
     yield value
-    context.close()                                        # or pytest does not end after a failure
+    context.close()                                        # otherwise pytest hangs after a failure
 
 
 @pytest.fixture(scope='session')
 def written(short_run, tmp_path_factory):
-    """Return the path of a page of a run's checkpoint with the beginning of TEXT."""
+    """Return the path of a page with the best checkpoint of short_run and the beginning of TEXT."""
     path = tmp_path_factory.mktemp('page') / 'page.html'
     return write_page_of(short_run.folder / 'r_t.txt_best.npz', path, TEXT[:700], 'some text')
 
@@ -321,10 +321,10 @@ def chromium(tmp_path_factory):
 
 @pytest.fixture
 def browser(chromium):
-    """Return a Browser, in which a test opens pages. They must be without errors, and fetch nothing."""
+    """Yield a Browser in which a test opens pages. They must report no errors and fetch nothing else."""
     chromium.errors, chromium.requests, chromium.opened = [], [], []
     yield chromium
-    chromium.value('0')                                    # what was reported before is read now
+    chromium.value('0')                                    # read what was reported before
     assert chromium.errors == [] and chromium.requests == chromium.opened
 
 
@@ -332,7 +332,7 @@ def browser(chromium):
 
 @pytest.fixture
 def server():
-    """Serve `body` with `status`; `promised` is the Content-Length, None for none."""
+    """Serve `body` with `status`; `promised` is the Content-Length, or None to send none."""
     server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
     server.status, server.body, server.promised = 200, PAGE, len(PAGE)
     server.requests = []
@@ -345,7 +345,7 @@ def server():
 
 @pytest.fixture
 def closed_url():
-    """Yield an address that refuses connections: its port is taken, and nobody listens."""
+    """Yield an address that refuses connections: its port is bound, but nothing listens."""
     with socket.socket() as taken:
         taken.bind(('127.0.0.1', 0))
         yield 'http://127.0.0.1:%d/novel' % taken.getsockname()[1]

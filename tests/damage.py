@@ -1,4 +1,4 @@
-"""Damaged checkpoints: DAMAGE has them by name, each with a function of a path that writes the file."""
+"""Damaged checkpoints: DAMAGE holds them by name, each with a function that writes the file to a path."""
 import io
 import json
 import os
@@ -21,11 +21,11 @@ TRACE = 'unpickled'           # the file that a Payload leaves in the current fo
 class Damage(NamedTuple):
     write: Callable[[str], None]
     words: Tuple[str, ...] = ()
-    of_about: bool = False    # in the metadata, while the parameters are good
+    in_metadata: bool = False    # only the metadata is damaged
 
 
 class Payload:
-    """Makes a file when it is unpickled."""
+    """An object that creates a file when it is unpickled."""
 
     def __reduce__(self):
         return open, (TRACE, 'w')
@@ -34,7 +34,7 @@ class Payload:
 # ---------------------------------------------------------------- ways to write a file
 
 def write_checkpoint(path, **changes):
-    """Write a good checkpoint but for the changes; an array that is None is left out. Returns its path."""
+    """Write a good checkpoint with changed arrays and return its path. Arrays that are None are left out."""
     np.savez(path, **{name: array for name, array in dict(ARRAYS, **changes).items() if array is not None})
     return str(path)
 
@@ -58,12 +58,12 @@ def arrays(**changes):
 
 
 def about(**changes):
-    """Return a writer of a good checkpoint but for some of its metadata."""
+    """Return a writer of a good checkpoint with changed metadata."""
     return arrays(about=np.array(json.dumps({**METADATA, 'format': 1, 'arrays': [], **changes})))
 
 
 def members(kind=zipfile.ZIP_DEFLATED, **changes):
-    """Return a writer of a good checkpoint but for some members of the zip file, bytes."""
+    """Return a writer of a good checkpoint with some members of the zip file replaced by these bytes."""
     def write(path):
         with zipfile.ZipFile(path, 'w', kind) as npz:
             for name, data in {**{name: saved(array) for name, array in ARRAYS.items()}, **changes}.items():
@@ -79,7 +79,7 @@ def content(data):
 
 
 def cut(share):
-    """Return a writer of the first bytes of a good checkpoint: this share of them, and not the last."""
+    """Return a writer of a good checkpoint cut after this share of its bytes, and at least before the last byte."""
     def write(path):
         size = os.path.getsize(write_checkpoint(path))
         os.truncate(path, min(int(share * size), size - 1))
@@ -87,14 +87,14 @@ def cut(share):
 
 
 def flip_byte(path):
-    """Write a good checkpoint but for a byte of the numbers of U1."""
+    """Write a good checkpoint with one byte of the values of U1 changed."""
     with open(write_checkpoint(path), 'r+b') as f:
         f.seek(f.read().index(ARRAYS['U1'].tobytes()))
         f.write(bytes([ARRAYS['U1'].tobytes()[0] ^ 0x7e]))
 
 
 def with_value(name, value):
-    """Return a writer of a good checkpoint but for a number of an array."""
+    """Return a writer of a good checkpoint with one value of an array replaced."""
     array = ARRAYS[name].copy()
     array.flat[-1] = value
     return arrays(**{name: array})
@@ -132,4 +132,4 @@ ABOUT = {
         dict(cell=dict(formula='')), dict(cell=dict(formula='', parameters=[[]])), dict(precision=None),
         dict(random=[]), dict(random=dict(bit_generator='MT19937')))}}
 DAMAGE = {**{name: Damage(write) for name, write in WRITERS.items()},
-          **{name: Damage(write, of_about=True) for name, write in ABOUT.items()}}
+          **{name: Damage(write, in_metadata=True) for name, write in ABOUT.items()}}

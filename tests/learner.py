@@ -16,8 +16,8 @@ from scripts import log_rows
 
 
 class Learner:
-    """Stand for CharLSTM in the loop. All it learns is the list of the rates of its steps; score makes its validation
-    cost from that list."""
+    """A stand-in for CharLSTM in the loop. It only records the learning rate of each step; score computes its
+    validation cost from these rates."""
 
     n_batches, batch_size, p = {'train': 1, 'valid': 1}, 3, dict.fromkeys(NAMES)
     text = SimpleNamespace(passage=('validation', 'abc'))
@@ -70,7 +70,7 @@ def options(*words):
 
 
 def settled(*words):
-    """Return these options, and those that are chosen by the length of the text as for a long one."""
+    """Return these options; those that depend on the length of the text are set as for a long one."""
     o = options(*words)
     set_units(o)
     complete(o, 200, 10 ** 6)
@@ -87,7 +87,7 @@ def run_of(folder, model, *words, resume=None):
 
 
 def learn(folder, score, *words, resume=None, group=None):
-    """Run train.py's loop with a Learner, as run r of t.txt. Return it and its Schedule."""
+    """Run train.py's loop with a Learner, as run r of t.txt. Return the Learner and its Schedule."""
     model = Learner(score)
     run = run_of(folder, model, *words, resume=resume)
     run.check()
@@ -98,7 +98,7 @@ def learn(folder, score, *words, resume=None, group=None):
 
 
 def by_number(*values):
-    """Return a score by how often it was called: the n-th epoch of the whole run costs values[n]."""
+    """Return a score that ignores the rates: the n-th epoch of the whole run costs values[n]."""
     left = list(values)
     return lambda rates: left.pop(0)
 
@@ -109,5 +109,5 @@ def progress_of(path):
 
 
 def epochs_of(folder):
-    """Return the rows of the log of the epochs of a run r of t.txt."""
+    """Return the rows of the epoch log of run r of t.txt."""
     return log_rows(folder / 'r_t.txt_epochs.out')

@@ -1,4 +1,4 @@
-"""Models, and a text for them, that the tests of several modules share."""
+"""Models and their text, shared by several test modules."""
 import contextlib
 import math
 from fractions import Fraction
@@ -13,7 +13,7 @@ from numpy_model import H1, H2, LETTERS, NAMES, random_parameters
 
 
 def halves_up(x):
-    """Return the nearest whole number to the exact value of x, at least 0; halves go up."""
+    """Return the whole number nearest to the exact value of x, which is at least 0; halves round up."""
     return math.floor(Fraction(x) + Fraction(1, 2))
 
 
@@ -21,21 +21,21 @@ def halves_up(x):
 TEXT = ''.join(np.random.default_rng(1).choice(list(LETTERS), 263)) + LETTERS       # 274 characters
 CODES = np.array([LETTERS.index(ch) for ch in TEXT])
 B, S, RATIO = 3, 5, 0.4
-SPLIT = halves_up((1 - RATIO) * (len(TEXT) // S)) * S       # characters to train with
+SPLIT = halves_up((1 - RATIO) * (len(TEXT) // S)) * S       # training characters
 PARTS = {'train': CODES[:SPLIT], 'valid': CODES[SPLIT:]}
 PARTS = {part: codes[:len(codes) // B * B].reshape(B, -1) for part, codes in PARTS.items()}      # streams (B, L)
 P = random_parameters(4, 'float32')
 
 
 def second(x, y):
-    """Return y in the shape of both."""
+    """Return y in the broadcast shape of x and y."""
     return np.broadcast_arrays(x, y)[1].copy()
 
 
 @contextlib.contextmanager
 def default_mode(mode):
-    """Compile in another mode than Theano's default."""
-    if theano.config.device != 'cpu':                  # what runs on a device has no Python code
+    """Compile in this mode instead of Theano's default."""
+    if theano.config.device != 'cpu':                  # operations on a device have no Python code
         mode = theano.compile.mode.FAST_RUN
     # Theano does not read config.mode again after it has compiled a function.
     with pytest.MonkeyPatch.context() as patch:
@@ -44,25 +44,25 @@ def default_mode(mode):
 
 
 def prepared(path, **settings):
-    """Return a model with a text and no parameters; without settings, a batch is one pair of characters."""
+    """Return a model with a text and no parameters; by default, a batch is one pair of characters."""
     model = CharLSTM(random_seed=1)
     model.prepare_input(path, **dict(dict(ratio_valid=0, batch_size=1, seq_length=2, verbose=False), **settings))
     return model
 
 
 def spelled(model, codes):
-    """Return numbers of characters as a string."""
+    """Return the string of some character codes."""
     return ''.join([model.uchar[k] for k in np.ravel(codes).tolist()])
 
 
 def text_of(model):
-    """Return the text of a model, put together from its batches (without a last partial sequence)."""
+    """Return the text of a model, reassembled from its batches (without a partial last sequence)."""
     return ''.join(spelled(model, np.vstack([x, y[-1:]]).T) for part in ('train', 'valid')
                    for x, y in zip(model.X[part], model.Y[part]))
 
 
 def parameters_of(model):
-    """Return the parameters, name to array."""
+    """Return the parameters, as arrays by name."""
     return {name: model.p[name].get_value() for name in NAMES}
 
 
@@ -72,7 +72,7 @@ def set_parameters(model, p=P):
 
 
 def trained(model, start, end):
-    """Return what the steps on some batches return, as bytes."""
+    """Train on some batches. Return the results of each step, as bytes."""
     batches = zip(model.X['train'][start:end], model.Y['train'][start:end])
     return [[np.asarray(value).tobytes() for value in model.theano_train_rmsprop(x, y)] for x, y in batches]
 
@@ -88,17 +88,17 @@ def make_stateful(folder, **settings):
 
 
 def as_new(model):
-    """Return a model of make_stateful with the parameters P, reset to its first state."""
+    """Reset a model of make_stateful to the parameters P and its first state, and return it."""
     set_parameters(model)
     model.reset_states()
     model.validation = None, 0
-    model.dyn_lrate.set_value(1e-30)                        # steps that change nothing, where a test sets no other
+    model.dyn_lrate.set_value(1e-30)                        # steps change nothing unless a test sets another rate
     model.random = np.random.default_rng(8)
     return model
 
 
 def member(rank, size):
-    """Return a stand-in for one of several processes that only knows its rows."""
+    """Return a stand-in for one process of a group, which only knows its own rows."""
     one = SingleProcess()
     one.rank, one.size = rank, size
     return one

@@ -1,4 +1,4 @@
-"""Functions that run scripts in several processes, by mpiexec as a user does."""
+"""Functions that run scripts in several processes, with mpiexec as a user does."""
 import importlib.util
 import os
 import shutil
@@ -16,7 +16,7 @@ needs_mpi = pytest.mark.skipif(bool(MISSING), reason=f"no {' and no '.join(MISSI
 
 
 def start(processes, *words, flags=FAST, env=None, **options):
-    """Start Python with arguments in several processes, even more than cores. env: changes of the environment."""
+    """Start Python with arguments in several processes, which may outnumber the cores. env: environment changes."""
     changes = dict(env or {}, OMPI_ALLOW_RUN_AS_ROOT='1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM='1')       # for containers
     return subprocess.Popen(
         [MPIEXEC, '--bind-to', 'none', '--map-by', ':OVERSUBSCRIBE', '-n', str(processes),
@@ -25,5 +25,5 @@ def start(processes, *words, flags=FAST, env=None, **options):
 
 
 def run(processes, *words, timeout=300, **options):
-    """Return the CompletedProcess of start()."""
+    """Run Python as start() does and return its CompletedProcess."""
     return finish(start(processes, *words, **options), timeout)

@@ -1,4 +1,4 @@
-"""A text in place of the novel, and a local server that sends it."""
+"""A stand-in for the novel, and a local server that sends it."""
 import http.server
 
 NOVEL = ('PRIDE.\n  and\nPREJUDICE\n\nby Jane Austen\n\nIt is a truth universally\nacknowledged\n'

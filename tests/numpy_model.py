@@ -1,20 +1,20 @@
-"""The model in NumPy and float64, with which the tests compare charlstm.py: the lesson's, and what only tests use.
+"""The NumPy model, in float64, that the tests compare charlstm.py with: the lesson's, and what only tests use.
 
-It shares no code with charlstm.py. Gradients are finite differences of the
-cost: a derivation could have the same mistake as Theano's graph.
+It shares no code with charlstm.py. Gradients are finite differences of the cost, because a derivation could make the
+same mistake as Theano's graph.
 """
 import numpy as np
 
 from engine.lesson import numpy_lstm
 from engine.lesson.numpy_lstm import lstm, sigmoid       # noqa: F401 (tests take them from here)
 
-V, H1, H2 = 11, 7, 4         # the sizes of most tests: small and different, so that exchanged axes do not fit
+V, H1, H2 = 11, 7, 4         # the sizes of most tests: small and different, so that swapped axes do not match
 LETTERS = 'abcdefghijk'      # V of them
 NAMES = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')
 
 
 def random_parameters(seed, dtype='float64', V=V, H1=H1, H2=H2):
-    """Return all eight parameters, biases too, uniform in +-0.8 and exact in dtype."""
+    """Return all eight parameters, including biases, uniform in +-0.8 and exact in dtype."""
     shapes = dict(U1=(4, H1, V), W1=(4, H1, H1), b1=(4, H1), U2=(4, H2, H1), W2=(4, H2, H2), b2=(4, H2),
                   V=(V, H2), c=(V,))
     random = np.random.default_rng(seed)
@@ -22,7 +22,7 @@ def random_parameters(seed, dtype='float64', V=V, H1=H1, H2=H2):
 
 
 def lively_parameters(seed, V, H1, H2):
-    """Return parameters, float32, that predict differently by the text before, without being chaotic."""
+    """Return float32 parameters whose predictions depend on the text before, without being chaotic."""
     p = random_parameters(seed, V=V, H1=H1, H2=H2)
     for name, scale in (('W1', 1.5 / H1 ** 0.5), ('U2', 2 / H1 ** 0.5), ('W2', 1.5 / H2 ** 0.5), ('V', 18 / H2 ** 0.5)):
         p[name] *= scale
@@ -42,11 +42,11 @@ def holding(values):
 
 
 def forward(p, x, states=None, masks=None, cell=lstm, own=(), hold={}, rounded=same):
-    """Return the probabilities (T,B,V) of the characters after x (T,B), and the states h1, C1, h2, C2 after the last.
+    """Return the probabilities (T,B,V) of the characters after x (T,B), and the final states h1, C1, h2, C2.
 
-    States are (H,B), a column for each sequence. masks: what h1 (T,B,H1) and h2 (T,B,H2) are multiplied with on their
-    way up. cell: a function like lstm, with its own parameters, (H,1) each, after C_prev; own: their names. hold: units
-    whose C is held, such as {'C2': {3: 5.0}}. rounded: what products do to the numbers that they multiply.
+    States are (H,B), a column for each sequence. masks: factors of h1 (T,B,H1) and h2 (T,B,H2) on their way up. cell: a
+    function like lstm that takes parameters, (H,1) each, after C_prev; own: their names. hold: the units whose C is
+    held, such as {'C2': {3: 5.0}}. rounded: a function that rounds the inputs of matrix products.
     """
     def of_layer(k):
         own_of_layer, keep = [p[f'{name}{k}'][:, None] for name in own], holding(hold.get(f'C{k}', {}))
@@ -63,12 +63,12 @@ def costs(probabilities, y):
 
 
 def gradients(p, x, y, l1=0, l2=0, bptt_maxdepth=-1, ar=0, tar=0, h=1e-5, states=None, masks=None):
-    """Return name to gradient by central differences, of (total + l1 sum|p| + l2 sum p^2) / (T B).
+    """Return the gradients of (total + l1 sum|p| + l2 sum p^2) / (T B) by name, from central differences.
 
     total: the sum over all characters of cost + ar mean h2^2 + tar mean (h2 - h2 before)^2, means over the units.
 
-    With bptt_maxdepth k only the last k steps have a cost, and the states
-    before the first of them are constants. states: those before x, None for zeros. masks: as for forward.
+    With bptt_maxdepth k only the last k steps have a cost, and the states before the first of them are constants.
+    states: the states before x, or None for zeros. masks: as for forward.
     """
     T, B = x.shape
     k = T if bptt_maxdepth == -1 else min(bptt_maxdepth, T)
@@ -113,8 +113,8 @@ def rmsprop_step(gradient, p, state, lrate, lp):
 
 
 def chosen(p, temperature=1, top_k=None, top_p=1):
-    """Return probabilities p (V,) at a temperature, of the top_k most probable, and of the first of these that sum to
-    top_p; what remains is divided by its sum each time."""
+    """Return probabilities p (V,) at a temperature, restricted to the top_k most probable characters and then to the
+    first of these that sum to top_p. They are renormalised each time."""
     p = p ** (1 / temperature) / (p ** (1 / temperature)).sum()
     order = list(np.argsort(-p))[:top_k]
     p = np.where(np.isin(np.arange(len(p)), order), p, 0) / p[order].sum()

@@ -1,4 +1,4 @@
-"""What the tests of the views share: the data of a page, what an independent model expects in it, and its colours."""
+"""Shared by the tests of the views: the data of a page, what an independent model expects, and the colours."""
 import base64
 import colorsys
 import csv
@@ -19,10 +19,10 @@ from scripts import TEXT, load
 
 HOSTILE = ('</script><script>hacked=1</script><img src=x onerror=hacked=1><!--<script>&lt;\0\x1b]0;\u2028\u2029'
            '\U0001d11e\u202e\u05d0\u05d1\u0627\ud800"\'\\`${hacked=1}{{data}}')
-# In the browser: whether no text was taken for HTML.
+# True in the browser if no text was interpreted as HTML.
 NOT_HACKED = "typeof hacked === 'undefined' && !document.querySelector('img')"
 
-# For a JavaScript engine without a browser.
+# For a JavaScript engine outside a browser, which has no atob.
 ATOB = """
 const atob = text => {
   const codes = Array.from(text.replace(/=+$/, ''), one => (
@@ -31,7 +31,7 @@ const atob = text => {
   return String.fromCharCode(...codes.map(byte).filter(one => one !== null));
 };
 """
-# After network.js in such an engine.
+# Evaluated after network.js in such an engine.
 HELPERS = """
 const arrays = p => Object.fromEntries(Object.entries(p).map(([name, array]) => [name, Float32Array.from(array)]));
 const times = (n, next) => Array.from({length: n}, next);
@@ -45,7 +45,7 @@ const randoms = (n, seed, random = new Random(seed)) => times(n, () => random.ne
 
 
 def context_of(MiniRacer, cell):
-    """Return a context of a JavaScript engine that has a page's network with a Cell, and what learns."""
+    """Return a context of a JavaScript engine that has a page's network with a Cell, and its learner."""
     context = MiniRacer()
     context.eval(ATOB + js_functions(cell) + ''.join(file_of_page(f'{name}.js') for name in MODEL))
     return context
@@ -59,14 +59,14 @@ def loaded(checkpoint):
 
 
 def write_page_of(checkpoint, path, text, source='a text', against=None, **more):
-    """Write the page of a checkpoint and a text. Return its path. more: of Shown; the rest as for write_page."""
+    """Write the page of a checkpoint and a text, and return its path. more: arguments of Shown."""
     with default_mode(theano.compile.mode.FAST_COMPILE):
         write_page(path, loaded(checkpoint), str(checkpoint), Shown(text, source, **more), against)
     return path
 
 
 def page_of_own_cell(folder):
-    """Write the page of TEXT[:300] and a model with peepholes, which has the parameters as the page has them.
+    """Write the page of TEXT[:300] and a model with peepholes, whose parameters the page stores exactly.
 
     Return the path of the page, and the model, which is compiled to predict.
     """
@@ -85,7 +85,7 @@ def page_of_own_cell(folder):
 
 
 def data_of(path):
-    """Return the data of the page at a path."""
+    """Return the data in the page at a path."""
     return json.loads(re.search(b'<script type="application/json" id="data">(.*?)<', path.read_bytes()).group(1))
 
 
@@ -106,13 +106,13 @@ def expected_of(p, text=TEXT[:700]):
 
 
 def rounded(checkpoint):
-    """Return the parameters of a checkpoint as a page stores them, and the characters."""
+    """Return the parameters of a checkpoint, rounded as in a page, and the characters."""
     return {name: array.astype('float16').astype(float) if name in numpy_model.NAMES else array
             for name, array in load(checkpoint).items()}
 
 
 def read_by(p, codes):
-    """Return h1, C1, h2 and C2 (n,H) after each of codes (n,), by the parameters p, and the last probabilities (V,)."""
+    """Return h1, C1, h2 and C2 (n,H) after each of codes (n,) with parameters p, and the last probabilities (V,)."""
     after, found = None, []
     for code in codes:
         probabilities, after = numpy_model.forward(p, np.array([[code]]), after)
@@ -121,9 +121,9 @@ def read_by(p, codes):
 
 
 def assert_colours(browser, selector, levels, dark=False, margin=0.02):
-    """Assert that elements have the colours of levels (n,) from -16 to 16: none below 1, and another hue below 0.
+    """Assert that elements have the colours of levels (n,) from -16 to 16: none within +-1, another hue below 0.
 
-    Levels nearer than margin to a whole number are not looked at, since they may be rounded to either side.
+    Levels nearer than margin to a whole number are skipped, since they may be rounded either way.
     """
     found = browser.colours(selector)
     here = browser.all(selector, "element.classList.contains('here')")
@@ -139,7 +139,7 @@ def assert_colours(browser, selector, levels, dark=False, margin=0.02):
 
 
 def levels_of_cells(browser, path, values, unit):
-    """Return the levels of the values of a unit: low ones are deep if it is against the feature that is chosen."""
+    """Return the colour levels of a unit's values: low ones are deep if it correlates negatively with the feature."""
     against = data_of(path)['correlations'][browser.value("byId('feature').value")][unit] < 0
     low, high = np.sort(values)[[int(0.02 * len(values)), int(0.98 * (len(values) - 1))]]
     share = (values - low) / (high - low)
@@ -147,17 +147,17 @@ def levels_of_cells(browser, path, values, unit):
 
 
 def assert_mean(browser, selector, costs):
-    """Assert that an element says the mean of costs at its end, in nats and bits."""
+    """Assert that the text of an element ends with the mean of costs, in nats and bits."""
     np.testing.assert_allclose(numbers(browser.text(selector))[-2:], costs.mean() / [1, np.log(2)], atol=1e-3)
 
 
 def place(k):
-    """Return the selector of the character k of the text."""
+    """Return the selector of character k of the text."""
     return f'#character-{k}'
 
 
 def looked_at(browser):
-    """Return the number of the character that the reader looks at."""
+    """Return the index of the selected character."""
     return int(browser.all('#text .here', 'element.id')[0][len('character-'):])
 
 
@@ -167,7 +167,7 @@ def shown(character):
 
 
 def numbers(text):
-    """Return the numbers in a text, whose minus is a character of its own."""
+    """Return the numbers in a text that writes minus as U+2212."""
     return [float(number.replace('\u2212', '-')) for number in re.findall(r'[\u2212]?\d+\.\d+', text)]
 
 

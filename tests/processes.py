@@ -1,4 +1,4 @@
-"""The program that test_process_group.py runs in one process and, by mpiexec, in several: python processes.py OUT.
+"""The program that test_process_group.py runs in one process and, with mpiexec, in several: python processes.py OUT.
 
 It reads t.txt, and a checkpoint of the run of three processes. The first process writes OUT_<model>_<step>.npz, and
 OUT_<model>_costs.npz; a model that differs between processes is not saved.

@@ -1,4 +1,4 @@
-"""What the tests of the two scripts share: running them and looking at what they left."""
+"""Shared by the tests of the two scripts: functions that run them and examine their output."""
 import ctypes
 import functools
 import json
@@ -18,8 +18,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 TRAIN, PRODUCE = ROOT / 'train.py', ROOT / 'produce_text.py'
 
-# Theano then optimises little and compiles less, so a process takes 3 s instead of 10: for runs
-# where not the numbers matter but what happens around them.
+# With these flags Theano optimises little and compiles less, so a process takes 3 s instead of 10: for runs whose
+# numbers do not matter.
 FAST = 'mode=FAST_COMPILE'
 
 B, S, H1, H2 = 6, 11, 5, 7         # sequences in a batch, characters in a sequence, units
@@ -35,12 +35,11 @@ def sentences(count=40):
 
 
 TEXT = sentences()                                      # 237 sequences: 0.7 of them has to be rounded up
-N_TRAIN = round(0.7 * (len(TEXT) // S)) // B            # batches, by the rule
+N_TRAIN = round(0.7 * (len(TEXT) // S)) // B            # batches, by the rule of the split
 N_VALID = (len(TEXT) // S - round(0.7 * (len(TEXT) // S))) // B
 
 
-# Runs train.py and, before, in or after the n-th call of a function, does something: it sends a signal, or fills the
-# disk.
+# Runs train.py and, before, during or after the n-th call of a function, sends a signal or fills the disk.
 DRIVER = '''
 import importlib, os, resource, runpy, signal, sys
 root, module, path, n, when, what, amount = sys.argv[1:8]
@@ -73,7 +72,7 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 '''
 
 
-# Runs train.py with the validation costs of an argument.
+# Runs train.py with the validation costs in an argument.
 WITH_COSTS = '''
 import runpy, sys
 sys.path.insert(0, sys.argv[1])
@@ -86,32 +85,32 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 
 
 class Compiling(BaseException):       # so that no script catches it
-    """Raised by the fixture `in_process` where a script accepted its input and began to compile."""
+    """Raised by the fixture `in_process` when a script has accepted its input and begins to compile."""
 
 
 def without_privileges():
-    """Make permissions count for root too, in the program that this process is about to become."""
+    """Make file permissions apply to root too, in the program that this process is about to execute."""
     if os.geteuid() == 0:
         for capability in (1, 2):                    # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
             if ctypes.CDLL(None, use_errno=True).prctl(24, capability, 0, 0, 0):        # PR_CAPBSET_DROP
                 raise OSError(ctypes.get_errno(), 'cannot drop a capability')
 
 
-# A folder with a stand-in for matplotlib, which would take half the time of a short run.
+# A folder with a stand-in for matplotlib, since the real one would take half the time of a short run.
 FAKES = tempfile.TemporaryDirectory()
 (Path(FAKES.name) / 'matplotlib').mkdir()
 (Path(FAKES.name) / 'matplotlib' / '__init__.py').touch()
 (Path(FAKES.name) / 'matplotlib' / 'figure.py').write_text(
     "from unittest.mock import MagicMock\nFigure = lambda **k: MagicMock(savefig=lambda f, **k: f.write(b'picture'))\n")
-WITH_MATPLOTLIB = {'PYTHONPATH': ''}       # changes of environment()
+WITH_MATPLOTLIB = {'PYTHONPATH': ''}       # for environment(): the real matplotlib
 
 
 def environment(flags='', **changes):
-    """Return this environment with other Theano flags, but the same folder of compiled code, and FAKES."""
+    """Return the current environment with these Theano flags, the same folder of compiled code, and FAKES."""
     kept = [flag for flag in os.environ.get('THEANO_FLAGS', '').split(',') if 'compiledir' in flag]
     env = dict(os.environ, THEANO_FLAGS=','.join(kept + [flags] * bool(flags)), THEANORC=os.devnull,
                PYTHONIOENCODING='utf-8', PYTHONPATH=FAKES.name, no_proxy='127.0.0.1',
-               OMP_NUM_THREADS='1')                                    # many tests run at a time
+               OMP_NUM_THREADS='1')                                    # many tests run at once
     if 'PYTHONDONTWRITEBYTECODE' in env:                   # otherwise each process would compile Theano's modules
         env['PYTHONPYCACHEPREFIX'] = bytecode()
     env.update(changes)
@@ -120,7 +119,7 @@ def environment(flags='', **changes):
 
 @functools.cache
 def bytecode():
-    """Return a folder with the bytecode of what the scripts import: of one process, as others may be killed."""
+    """Return a folder with the bytecode of the scripts' imports, written by one process, as others may be killed."""
     env = {name: value for name, value in os.environ.items() if name != 'PYTHONDONTWRITEBYTECODE'}
     modules = 'train, produce_text, charlstm, engine.run.recipe, engine.run.run, tqdm.auto'
     subprocess.run([sys.executable, '-c', f'import {modules}'], cwd=str(ROOT), check=True,
@@ -129,14 +128,14 @@ def bytecode():
 
 
 def start(script, *arguments, flags='', env=None, **options):
-    """Start a script in a process of its own."""
+    """Start a script in a new process."""
     return subprocess.Popen([sys.executable, str(script)] + [str(a) for a in arguments], encoding='utf-8',
                             env=environment(flags, **env or {}), stdin=subprocess.DEVNULL,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 
 def finish(process, timeout=600):
-    """Return the CompletedProcess of a started process; after the timeout it is killed."""
+    """Wait for a process, which is killed after the timeout, and return its CompletedProcess."""
     try:
         out, err = process.communicate(timeout=timeout)
     finally:
@@ -164,7 +163,7 @@ def assert_refused(result, *words):
 
 
 def snapshot(folder):
-    """Return a folder's contents without Python's caches: relative path to bytes, None for a folder."""
+    """Return a folder's contents without Python's caches: the bytes by relative path, None for a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
             for path in Path(folder).rglob('*') if '__pycache__' not in path.parts}
 
@@ -183,17 +182,17 @@ def refuse_training(folder, call, *words, text='t.txt', name='r', options=(), **
 
 
 def interrupted(process, log, number=signal.SIGINT, lines=2):
-    """Send a signal to a running train.py when it has logged some steps; return its CompletedProcess."""
+    """Send a signal to train.py once it has logged some steps; return its CompletedProcess."""
     deadline = time.time() + 300
     while not (log.exists() and log.read_text().count('\n') > lines):
-        assert process.poll() is None and time.time() < deadline, 'it does not train'
+        assert process.poll() is None and time.time() < deadline, 'train.py logs no steps'
         time.sleep(0.02)
     process.send_signal(number)
     return finish(process)
 
 
 def copy_of_program(folder):
-    """Copy the program, without texts and results, to a folder; return that."""
+    """Copy the program, without texts and results, to a folder and return the folder."""
     folder.mkdir()
     for path in ROOT.iterdir():
         if path.is_file():
@@ -217,12 +216,12 @@ def log_rows(path):
 
 
 def without_id(log):
-    """Return the bytes of a log without the line of its id, which is another in each run."""
+    """Return the bytes of a log without the line of its id, which differs in each run."""
     return re.sub(rb'(?m)^# id [0-9a-f]{16}\n', b'', log.read_bytes())
 
 
 def sequences(text, count, length=None):
-    """Return the texts in a file of produce_text.py, after asserting its form and their length."""
+    """Return the texts in a file of produce_text.py, after asserting its format and their length."""
     one = '.*?' if length is None else '.{{{}}}'.format(length)
     form = ''.join('# sequence {}:\n({})\n\n'.format(i, one) for i in range(1, count + 1))
     match = re.fullmatch(form, text, re.DOTALL)
@@ -233,8 +232,8 @@ def sequences(text, count, length=None):
 def wrote(result, path, headings=5, warned=0):
     """Return what produce_text.py wrote to stdout, after asserting that it succeeded.
 
-    On stderr it said, after so many warnings, which model that is, so many headings, where the
-    text was appended to, and nothing else.
+    Its stderr must have `warned` warnings, the description of the model, `headings` headings, the path that the text
+    was appended to, and nothing else.
     """
     said = [line for line in result.stderr.splitlines() if line]
     assert result.returncode == 0, result.stderr
@@ -246,19 +245,19 @@ def wrote(result, path, headings=5, warned=0):
 
 
 def write_chain(path, uchar):
-    """Write a checkpoint as of the original that predicts after each of uchar, an array, the next one. Return its path.
+    """Write a checkpoint like the original's that predicts, after each of uchar (V,), the next. Return its path.
 
-    Its two layers let the character at hand through and remember nothing.
+    Its two layers pass on the current character and remember nothing.
     """
     same, none = np.eye(len(uchar)), np.zeros((len(uchar), len(uchar)))
     U, W = np.stack([none, none, none, 9 * same]), np.zeros((4,) + none.shape)
-    b = np.repeat([[-99.0], [99.0], [99.0], [0.0]], len(uchar), axis=1)        # nothing kept, all let in and out
+    b = np.repeat([[-99.0], [99.0], [99.0], [0.0]], len(uchar), axis=1)  # forgets all, input and output open
     np.savez(str(path), U1=U, W1=W, b1=b, U2=U, W2=W, b2=b, V=99 * np.roll(same, 1, axis=0), c=none[0], uchar=uchar)
     return str(path)
 
 
 def paste(line, folder, flags=FAST, **changes):
-    """Run a command line in a folder, as a user pastes it into the shell; return its CompletedProcess."""
+    """Run a command line in a folder, as if pasted into a shell; return its CompletedProcess."""
     return subprocess.run(line, shell=True, cwd=str(folder), env=environment(flags, **changes), encoding='utf-8',
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=600)
 
@@ -268,10 +267,10 @@ def contents(path):
 
 
 def arrays_and_about(checkpoint):
-    """Return a checkpoint's arrays as bytes by name, and its metadata without the sizes of logs, which hold speeds."""
+    """Return a checkpoint's arrays as bytes by name, and its metadata without log sizes, which depend on the speed."""
     arrays = load(checkpoint)
     about = json.loads(str(arrays.pop('about')))
-    del about['progress']['logs'], about['progress']['id']           # the id tells runs of one name apart
+    del about['progress']['logs'], about['progress']['id']           # the id differs in each run
     return dict({name: array.tobytes() for name, array in arrays.items()}, about=about)
 
 

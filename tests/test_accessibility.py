@@ -1,4 +1,4 @@
-"""All views and modes in Chromium, examined by axe-core: npm install axe-core, or AXE=path of its axe.min.js."""
+"""All views and modes in Chromium, checked by axe-core: npm install axe-core, or set AXE to the path of axe.min.js."""
 import os
 from pathlib import Path
 

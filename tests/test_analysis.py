@@ -1,4 +1,4 @@
-"""Costs of texts and of lines, adapting, and correlations, against numpy_model.py; test_every_way.py has the rest."""
+"""Costs of texts and lines, adaptation and correlations, against numpy_model.py; test_every_way.py has the rest."""
 import math
 
 import numpy as np
@@ -17,13 +17,13 @@ COSTS = -np.log(PROBABILITIES[np.arange(40), CODES[1:41]])                 # (40
 
 @pytest.fixture
 def lined(stateful, monkeypatch):
-    """Return a model that knows a line end instead of a."""
+    """Return a model whose vocabulary has a line end in place of 'a'."""
     monkeypatch.setattr(stateful, 'uchar', ['\n', *LETTERS[1:]])
     return stateful
 
 
 def counting(model, monkeypatch):
-    """Return a list that gets the number of characters of each call of the model's function 'predict'."""
+    """Return a list to which each call of the model's function 'predict' appends its number of characters."""
     predict, read = model.compiled('predict'), []
     monkeypatch.setitem(model.functions, 'predict', lambda x, *states: read.append(x.size) or predict(x, *states))
     return read
@@ -33,7 +33,7 @@ def counting(model, monkeypatch):
 
 @pytest.mark.parametrize('room, most', [(1, 1), (V * 4 - 1, 3), (10 ** 6, 7)])
 def test_costs_and_alternatives_of_a_text(stateful, monkeypatch, room, most):
-    """They are read in pieces, for which all probabilities have room."""
+    """Texts are read in pieces whose probabilities do not exceed PROBABILITIES."""
     monkeypatch.setattr(analysis, 'SCORED', 7)
     monkeypatch.setattr(analysis, 'PROBABILITIES', room)
     read, done = counting(stateful, monkeypatch), []
@@ -48,14 +48,14 @@ def test_costs_and_alternatives_of_a_text(stateful, monkeypatch, room, most):
 
 
 def cost_of_line(line, p=P):
-    """Return the cost of a line and of the line end after it, by itself, after a line end."""
+    """Return the cost of a line and its line end, read by themselves after a line end."""
     codes = np.array([0, *[LETTERS.index(ch) for ch in line], 0])[:, None]
     return numpy_model.costs(numpy_model.forward(p, codes[:-1])[0], codes[1:]).sum()
 
 
 @pytest.mark.parametrize('rows, room, most', [(3, 7, 7), (64, 2000, 13 * 48)])
 def test_costs_of_lines_are_those_of_each_by_itself(lined, monkeypatch, rows, room, most):
-    """Lines of similar length are read together, in pieces: at most `room` characters, and one of each line."""
+    """Lines of similar length are read together, in pieces of at most `room` characters, one or more of each line."""
     monkeypatch.setattr(analysis, 'LINES', rows)
     monkeypatch.setattr(analysis, 'SCORED', room)
     random = np.random.default_rng(7)
@@ -73,10 +73,10 @@ def test_costs_of_lines_are_those_of_each_by_itself(lined, monkeypatch, rows, ro
 
 @pytest.mark.parametrize('averaged, rate', [(False, 0.7), (True, 0.007)])
 def test_adapting_learns_from_what_was_scored(float64, interpreted, monkeypatch, averaged, rate):
-    """Three pieces by hand: each scored with what was learned from those before it, from the states before it.
+    """Three pieces by hand: each is scored with the parameters and states adapted to the pieces before it.
 
-    With RMSprop's averages, gradients are divided by their roots, plus a tenth of the roots' mean, and the parameters
-    go a part of the way back to those of the model.
+    With RMSprop's mean squares, gradients are divided by their roots, plus a tenth of the roots' mean, and the
+    parameters decay towards the model's.
     """
     monkeypatch.setattr(analysis, 'ADAPTED', 4)
     monkeypatch.setattr(analysis, 'CLIPS', (1, 1))                 # which these gradients exceed
@@ -115,7 +115,7 @@ def test_adapting_leaves_the_model_and_its_generator_as_they_were(interpreted):
 
 
 def test_averages_of_checkpoints(stateful, path):
-    """Of one that was trained; {} where there are none, or what no squares of RMSprop can be."""
+    """A trained checkpoint has them; otherwise, or if RMSprop cannot have such mean squares, {} is returned."""
     stateful.theano_train_rmsprop(stateful.X['train'][0], stateful.Y['train'][0])
     arrays = load(stateful.save_params(path))
     averages = read_averages(path)
@@ -125,7 +125,7 @@ def test_averages_of_checkpoints(stateful, path):
         assert read_averages(path) == {}
 
 
-# ---------------------------------------------------------------- what its units follow
+# ---------------------------------------------------------------- what units follow
 
 def test_correlations_are_pearsons(stateful):
     states = stateful.states(TEXT)

@@ -1,4 +1,4 @@
-"""Texts cut into batches, of sequences or of streams, and the rows of them that a process has."""
+"""Texts cut into batches of sequences or streams, and the rows of a batch that each process gets."""
 import hashlib
 import math
 
@@ -15,10 +15,10 @@ from texts import POEM, TEXTS, as_read, written
 
 
 def slowly_cut(text, ratio, B, S, stateful=False):
-    """Return the batches by part, each a list of (characters, targets) rows, cut slowly."""
+    """Return the batches by part, each a list of rows (characters, targets), cut by a slow but plain method."""
     sequences = [text[k:k + S] for k in range(0, len(text) - S + 1, S)]
     n_train = halves_up((1 - ratio) * len(sequences))
-    if n_train == len(sequences):                    # no sequence to validate with
+    if n_train == len(sequences):                    # no validation sequence
         text = text[:n_train * S]
     parts = {}
     for part, piece in (('train', text[:n_train * S]), ('valid', text[n_train * S:])):
@@ -34,16 +34,16 @@ def slowly_cut(text, ratio, B, S, stateful=False):
 
 
 def batches_of(model, part):
-    """Return what slowly_cut returns for a part, from a model that prepared the text."""
+    """Return a part of a model's batches in the format of slowly_cut."""
     return [[tuple(spelled(model, side[:, b]) for side in pair) for b in range(model.batch_size)]
             for pair in zip(model.X[part], model.Y[part])]
 
 
 def test_summary_of_a_text(text_file, capsys):
-    """Two lines, or none with verbose=False."""
+    """It has two lines, or none with verbose=False."""
     path = text_file(POEM[:149])
-    for stateful, pieces in ((False, '5 batches to train and 2 to validate, each of 3 sequences of 7 characters'),
-                             (True, '5 batches to train and 2 to validate, each of 7 steps of 3 streams')):
+    for stateful, pieces in ((False, '5 batches for training, 2 for validation, each of 3 sequences of 7 characters'),
+                             (True, '5 batches for training, 2 for validation, each of 7 steps of 3 streams')):
         model = prepared(path, ratio_valid=0.3, batch_size=3, seq_length=7, verbose=True, stateful=stateful)
         assert capsys.readouterr().out == f'{path}: 149 characters, {len(model.uchar)} distinct\n{pieces}\n'
     prepared(path, batch_size=3, seq_length=7)
@@ -72,7 +72,7 @@ def test_batches(shared_folder, text, ratio, B, S, stateful):
 @pytest.mark.parametrize('stateful', [True, False])
 @pytest.mark.parametrize('ratio, fixed', [(0, False), (0.3, False), (0.9, False), (0.3, True)])
 def test_processes_have_their_rows_of_texts_that_the_first_reads(text_file, tmp_path, stateful, ratio, fixed):
-    """Of a fixed validation text of fewer rows than the batch, too."""
+    """Also of a fixed validation text with fewer rows than the batch."""
     path, others = text_file(TEXT * 8 + 'é'), {}
     if fixed:
         others = dict(valid=text_file(TEXT[:50], name='valid.txt'), test=text_file('xy', name='test.txt'))
@@ -90,7 +90,7 @@ def test_processes_have_their_rows_of_texts_that_the_first_reads(text_file, tmp_
         group, received = member(rank, 3), iter(list(broadcasts))
         group.broadcast = send if rank == 0 else lambda find, *arguments: next(received)
         shares.append(text(group))
-        (tmp_path / 'text.txt').write_text('another')      # which nobody reads
+        (tmp_path / 'text.txt').write_text('another')      # the others must not read it
     for rank, share in enumerate(shares):
         assert share.n_batches == whole.n_batches and share.metadata() == whole.metadata()
         for part, R in (('train', 7), ('valid', 5 if fixed else 7)):
@@ -101,7 +101,7 @@ def test_processes_have_their_rows_of_texts_that_the_first_reads(text_file, tmp_
         np.testing.assert_array_equal(share.X['train'][0], len(whole.uchar) - 1 - of_all)
 
 
-# ---------------------------------------------------------------- texts to validate and to test with
+# ---------------------------------------------------------------- validation and test texts
 
 OTHERS = dict(valid='Über allen Gipfeln ist Ruh. ', test='a𝄞')
 
@@ -109,7 +109,7 @@ OTHERS = dict(valid='Über allen Gipfeln ist Ruh. ', test='a𝄞')
 @settings(max_examples=100)
 @given(text=TEXTS, valid=TEXTS, test=TEXTS, B=st.integers(1, 7), S=st.integers(2, 9), stateful=st.booleans())
 def test_fixed_split(shared_folder, text, valid, test, B, S, stateful):
-    """All of the first text is for training, and a short validation text has fewer rows, of at least S characters."""
+    """The whole first text is for training. A short validation text has fewer rows, of at least S characters each."""
     paths = {}
     for role, content in (('train', text), ('valid', valid), ('test', test)):
         (shared_folder / role).mkdir(exist_ok=True)
@@ -128,7 +128,7 @@ def test_fixed_split(shared_folder, text, valid, test, B, S, stateful):
     assert enough and model.uchar == vocabulary
     rows = {'train': B, 'valid': min(B, len(texts['valid']) // S)}
     for part, R in rows.items():
-        # In streams, what is left of fewer characters than rows.
+        # Streams leave out a remainder of fewer characters than rows.
         learned = texts[part] if not stateful else texts[part][:len(texts[part]) // R * R]
         expected = slowly_cut(texts[part], 0, R, S)['train'] if not stateful else streams(learned, R, S)
         assert [[tuple(spelled(model, side[:, b]) for side in pair) for b in range(R)]
@@ -138,7 +138,7 @@ def test_fixed_split(shared_folder, text, valid, test, B, S, stateful):
 
 
 def streams(text, R, S):
-    """Return the batches of R streams of a text, whose length R divides, as slowly_cut does."""
+    """Return the batches of R streams of a text, in the format of slowly_cut. R must divide its length."""
     length = len(text) // R
     rows = [text[b * length:(b + 1) * length] for b in range(R)]
     return [[(row[k:k + S][:length - 1 - k], row[k + 1:k + 1 + S]) for row in rows] for k in range(0, length - 1, S)]
@@ -175,7 +175,7 @@ def test_metadata_of_a_fixed_split(text_file):
         ('ratio_valid', -0.1), ('ratio_valid', 1), ('ratio_valid', math.nan), ('ratio_valid', '0.3'),
         ('batch_size', 0), ('batch_size', 2.5), ('batch_size', '3'), ('seq_length', 1), ('stateful', 'False'))]])
 def test_refusals(text_file, refused, text, settings):
-    """A text too short, or nothing to learn, or a setting out of range."""
+    """A text is too short or has only one distinct character, or a setting is out of range."""
     settings = {name: text_file(value, name=name) if name in OTHERS else value for name, value in settings.items()}
     with refused(ValueError):
         prepared(text_file(text), **{**dict(batch_size=3, seq_length=7), **settings})

@@ -1,4 +1,4 @@
-"""precision='bfloat16', with each of the instructions that this processor has: what is rounded, and who is refused."""
+"""precision='bfloat16', with each instruction set that this processor has: what is rounded, and what is refused."""
 import contextlib
 import math
 import os
@@ -27,7 +27,7 @@ INSTRUCTIONS = [name for name in bfloat16.MACROS if usable(name)]
 
 @pytest.fixture(params=INSTRUCTIONS)
 def by(request, monkeypatch):
-    """Multiply with the instructions of this processor, one after the other, and return their name."""
+    """Multiply with each instruction set of this processor in turn, and return its name."""
     monkeypatch.setenv(bfloat16.VARIABLE, request.param)
     return request.param
 
@@ -103,7 +103,7 @@ def test_checkpoint_is_of_float32_and_resumes_to_the_bit(by, tmp_path, refused):
     plain, _ = trained('float32', tmp_path, 0)
     with refused(ValueError, 'precision bfloat16'):
         plain.resume(str(tmp_path / 'half.npz'))
-    plain.load_params(str(tmp_path / 'half.npz'))                  # to write and to score with it
+    plain.load_params(str(tmp_path / 'half.npz'))                  # for writing and scoring
 
 
 # ---------------------------------------------------------------- refusals
@@ -122,7 +122,7 @@ def test_arguments_that_are_refused(floatX, instructions, settings, monkeypatch,
     ({'__AVX512BF16__', '__znver4__'}, False, 'AVX-512'), ({'__AVX512BF16__', '__AMX_BF16__'}, True, 'AMX'),
     ({'__AVX512BF16__', '__AMX_BF16__'}, False, None)])
 def test_instructions_are_those_that_are_faster_than_float32(macros, amx, expected, monkeypatch, refused):
-    """amx: whether Linux gives it."""
+    """amx: whether Linux permits AMX."""
     monkeypatch.delenv(bfloat16.VARIABLE, raising=False)
     monkeypatch.setattr(bfloat16, '_compiler_macros', lambda: macros)
     monkeypatch.setattr(bfloat16, '_may_use_amx', lambda: amx)

@@ -1,4 +1,4 @@
-"""Cells: their code in C, JavaScript and NumPy against theano.scan and finite differences; checkpoints of them."""
+"""Cells: their code in C, JavaScript and NumPy against theano.scan and finite differences, and their checkpoints."""
 import ctypes
 import json
 import re
@@ -40,7 +40,7 @@ def model_with(cell, path, own={}, kernel=True, seed=1, **settings):
 
 
 def trained(model, steps=3, rule='rmsprop'):
-    """Return the costs of some steps, and the parameters after them."""
+    """Train for some steps. Return their costs, and the parameters after them."""
     costs = [getattr(model, 'theano_train_' + rule)(model.X['train'][k], model.Y['train'][k])[0] for k in range(steps)]
     return np.array(costs), {name: p.get_value() for name, p in model.p.items()}
 
@@ -57,7 +57,7 @@ def quick():
         yield
 
 
-# ---------------------------------------------------------------- code, from a graph
+# ---------------------------------------------------------------- code generated from a graph
 
 @pytest.mark.parametrize('cell, formula', [
     (lstm_cell, 'C = sigmoid(a_f) * C_prev + sigmoid(a_i) * tanh(a_g); h = sigmoid(a_o) * tanh(C)'),
@@ -68,11 +68,11 @@ def quick():
     (lambda f, i, o, g, C: ((2 * f) ** 2 + 0.1 * C + 0 * f, 1 * C + 0),
      't1 = 2 * a_f; h = t1 * t1 + 0.1 * C_prev + 0 * a_f; C = C_prev')])
 def test_formulas(cell, formula):
-    """Brackets only where they are needed, a name for what is used twice, no addition of 0 or product with 1."""
+    """Brackets only where needed, a name for a value that is used twice, no addition of 0 or product with 1."""
     for dtype in ('float32', 'float64'):
         found = Cell(cell, (), dtype)
         assert sorted(re.sub(r'\bt\d+', 't1', found.formula).split('; ')) == sorted(formula.split('; '))
-        assert found.standard == (cell is lstm_cell)               # by the sum of its text
+        assert found.standard == (cell is lstm_cell)               # by the hash of its formula
 
 
 def unary(dtype):
@@ -99,8 +99,8 @@ def cases(dtype):
         n = ARGUMENTS.get(name, 1)
         values = unary(dtype) if n == 1 else several(dtype, n)
         if name == 'where':
-            values[0] = (values[0] > 0).astype(dtype)              # 0 or 1, as of comparisons
-        if name == 'pow':                                          # to finite powers
+            values[0] = (values[0] > 0).astype(dtype)              # 0 or 1, as from comparisons
+        if name == 'pow':                                          # finite exponents only
             values = [side[np.isfinite(values[1])] for side in values]
         if name == 'sign':
             values = [values[0][~np.isnan(values[0])]]
@@ -151,7 +151,7 @@ def test_functions_in_javascript_are_theanos():
 
 @pytest.mark.parametrize('cell, own', [(odd_cell, ()), (logical_cell, ()), (peephole_cell, cells.OWN)])
 def test_gradient_in_javascript_is_the_programs(cell, own):
-    """Of one unit after the other, in an array in which the gates of a unit are apart."""
+    """It is computed unit by unit, in an array in which the gates of a unit are not adjacent."""
     racer, made, H = pytest.importorskip('py_mini_racer'), Cell(cell, own, 'float64'), 7
     context, random, program = context_of(racer.MiniRacer, made), np.random.default_rng(3), made.program
     a, C_prev, dh, dC, values = [random.uniform(-2, 2, shape).round(3) for shape in
@@ -190,7 +190,7 @@ def test_gradient_in_javascript_is_the_programs(cell, own):
 
 @pytest.mark.parametrize('cell', [coupled_cell, odd_cell, logical_cell])
 def test_kernel_and_scan_learn_the_same(float64, quick, path, cell):
-    """All gradients, by a step of SGD at rate 1; and truncated. The table of ways has the other cells."""
+    """All gradients, from a step of SGD at rate 1, with truncation. test_every_way.py has the other cells."""
     results = []
     for kernel in (True, False):
         model = model_with(cell, path, kernel=kernel, lrate=1, dropout=0.3, bptt_maxdepth=4)
@@ -204,7 +204,7 @@ def test_kernel_and_scan_learn_the_same(float64, quick, path, cell):
 
 
 def test_cell_that_draws_random_numbers(interpreted, path):
-    """New ones at every step and in every call."""
+    """The numbers are new at every step and in every call."""
     noise = tt.shared_randomstreams.RandomStreams(3)
 
     def noisy(a_f, a_i, a_o, a_g, C_prev):
@@ -238,7 +238,7 @@ def test_cells_that_are_no_code_for_one_unit(cell, what):
 
 
 def test_gradient_that_is_not_in_c_is_refused_and_scans(quick, path, monkeypatch, refused):
-    """In an edited network, whose cost reads C."""
+    """The edited network's cost reads C."""
     def network(*arguments, original=charlstm.network):
         found = original(*arguments)
         return found._replace(costs=found.costs + 0.1 * found.states[1].mean())
@@ -276,7 +276,7 @@ def test_checkpoint_names_a_cell_that_is_not_the_standard_one(quick, path, tmp_p
 
 
 def test_checkpoint_of_another_cell(quick, path, tmp_path, refused, capsys):
-    """It is not resumed. It is loaded to predict, with a warning, and to begin a run with."""
+    """It cannot be resumed, but it can be loaded to predict, with a warning, and it can initialise a run."""
     saved = {cell: model_with(cell, path, own).save_params(tmp_path / cell.__name__) for cell, own in CELLS}
     capsys.readouterr()
     model = model_with(coupled_cell, path)
@@ -284,7 +284,7 @@ def test_checkpoint_of_another_cell(quick, path, tmp_path, refused, capsys):
     with refused(ValueError, 'another cell'):
         model.resume(saved[lstm_cell])
     assert all((p.get_value() == before[name]).all() for name, p in model.p.items())
-    model.load_params(saved[peephole_cell])                        # its peepholes are left out
+    model.load_params(saved[peephole_cell])                        # its peepholes are ignored
     assert 'another cell' in capsys.readouterr().err and set(model.p) == set(NAMES)
     peepholes = model_with(peephole_cell, path, PEEPHOLES, seed=5)
     with refused(ValueError):
@@ -317,7 +317,7 @@ def test_page_of_a_cell_computes_it(quick, path):
 @pytest.mark.parametrize('name, in_numpy', [('Coupled', cells.coupled_in_numpy),
                                             ('Peepholes', cells.peephole_in_numpy)])
 def test_cells_of_the_readme(quick, path, name, in_numpy):
-    """They compute what they should, run in C, and learn."""
+    """They compute the right values, run in C, and train."""
     model = readme_classes()[name](random_seed=1)
     model.prepare_input(path, 0.4, 3, 7, verbose=False)
     model.model_setup(num_units1=7, num_units2=5, lrate=0.03)
@@ -330,7 +330,7 @@ def test_cells_of_the_readme(quick, path, name, in_numpy):
 
 
 def test_gradients_of_a_cell_that_is_not_in_c_are_finite_differences(float64, interpreted, path, capsys):
-    """By theano_check, one number of each parameter moved up and down."""
+    """The costs are from theano_check, with one value of each parameter moved up and down."""
     model = model_with(readme_classes()['Normalised'].cell, path, lrate=1)
     x, y = model.X['train'][0], model.Y['train'][0]
     before = {name: p.get_value() for name, p in model.p.items()}
@@ -353,8 +353,8 @@ def test_gradients_of_a_cell_that_is_not_in_c_are_finite_differences(float64, in
 
 
 def test_penalty_of_the_readme(float64, quick, path, monkeypatch):
-    """The step is that of the gradient of the third penalty, too."""
-    monkeypatch.setattr(charlstm, 'penalty', charlstm.penalty)             # put back at the end
+    """The step includes the gradient of the penalty l2 * sum p^4."""
+    monkeypatch.setattr(charlstm, 'penalty', charlstm.penalty)             # restored at the end
     plain = model_with(lstm_cell, path, lrate=1)
     exec(README_CODE[3], {})
     model = model_with(lstm_cell, path, lrate=0.5, l2=0.3)

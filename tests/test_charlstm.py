@@ -1,4 +1,4 @@
-"""Steps and validation of CharLSTM against numpy_model.py, and training as a whole; test_every_way.py reads."""
+"""Training steps and validation against numpy_model.py, and whole training runs; test_every_way.py has prediction."""
 import inspect
 import math
 
@@ -20,7 +20,7 @@ COSTS = 'l1', 'l2', 'bptt_maxdepth', 'ar', 'tar'         # the learning paramete
 
 @pytest.fixture(params=['float32', 'float64', 'scan'])
 def model(request, compiled_models):
-    """Return a model in its first state: the kernel in both types (in float64 truncated), and the scan in float32."""
+    """Yield a model in its initial state: the kernel in both types (truncated in float64), and scan in float32."""
     model, start = compiled_models(request.param)
     for variable, value in start.items():
         variable.set_value(value)
@@ -34,9 +34,9 @@ def batch(T, B, seed=0):
 
 
 def set_random_parameters(model):
-    """Set parameters that are all away from zero; return them as numpy_model takes them."""
+    """Set all parameters, biases too, to random values; return them in numpy_model's format."""
     p = numpy_model.random_parameters(5, theano.config.floatX)
-    p['V'] *= 8                                                  # so that what is read decides, not c alone
+    p['V'] *= 8                                                  # so that the input matters, not only c
     set_parameters(model, p)
     return p
 
@@ -50,7 +50,7 @@ def new_model(kernel=True, **settings):
 # ---------------------------------------------------------------- interface
 
 def test_interface_of_the_original():
-    """Arguments and their defaults, in this order; parameters; and what train.py of 2016 did not have is off."""
+    """Check the order and defaults of arguments, and the parameters. Everything added since 2016 is off."""
     for method, expected in ((CharLSTM.prepare_input, [0.30, 50, 50, True]),
                              (CharLSTM.model_setup, [None, 128, 128, 2e-3, 0.95, 1e-8, 50, 0, 0, None]),
                              (CharLSTM.generate_text, ['', 100, 'normal'])):
@@ -68,8 +68,8 @@ def test_interface_of_the_original():
 def assert_two_steps_agree_with_numpy(model, train, rule, tolerance):
     """Compare two consecutive steps at different rates, on batches of different T and B, one of them a vector.
 
-    rule: (gradient, p, state, rate) to (step, new state), of NumPy. The parameters after each step and everything that
-    the function returns are compared.
+    rule: a NumPy function from (gradient, p, state, rate) to (step, new state). The parameters after each step and
+    everything that the function returns are compared.
     """
     p, states = set_random_parameters(model), dict.fromkeys(NAMES, (0, 0))
     for (T, B), rate in (((5, 3), 1.0), ((4, 1), 0.5)):
@@ -90,7 +90,7 @@ def assert_two_steps_agree_with_numpy(model, train, rule, tolerance):
 
 
 def test_two_steps_of_each_rule_agree_with_numpy(model):
-    """RMSprop divides a small gradient by about eps, 1e-3 here, and so magnifies its rounding."""
+    """RMSprop divides a small gradient by about eps, 1e-3 here, and so magnifies its rounding error."""
     in32 = theano.config.floatX == 'float32'
     assert_two_steps_agree_with_numpy(
         model, model.theano_train_sgd, lambda g, p, state, rate: (numpy_model.sgd_step(g, rate), state),
@@ -101,7 +101,7 @@ def test_two_steps_of_each_rule_agree_with_numpy(model):
 
 
 def test_steps_with_all_terms_agree_with_numpy(float64, interpreted, monkeypatch):
-    """Three of them, from states that are not zero. The reported costs are without smoothing and penalties."""
+    """Three steps, from states that are not zero. The reported costs exclude smoothing and penalties."""
     lp = dict(drate=0.7, eps=1e-3, momentum=0.6, weight_decay=0.2, bptt_maxdepth=3, l1=0.03, l2=0.02, ar=0.7, tar=1.3,
               smoothing=0.2, dropout=0.4, dropconnect=0.4, grad_clip=0.8, step_clip=0.9, average=0.15, lrate=0.5)
     model, random = new_model(kernel=False, **lp), np.random.default_rng(3)
@@ -145,7 +145,7 @@ def test_steps_with_all_terms_agree_with_numpy(float64, interpreted, monkeypatch
 # ---------------------------------------------------------------- states carried from batch to batch
 
 def test_training_carries_the_state(stateful):
-    """Two batches in turn cost what one text of both costs, and from zero again once states are reset."""
+    """Two consecutive batches cost the same as one text of both. After reset_states, the states are zero again."""
     x, y = PARTS['train'][:, :2 * S].T, PARTS['train'][:, 1:2 * S + 1].T
     whole = numpy_model.costs(numpy_model.forward(P, x)[0], y)
 
@@ -160,7 +160,7 @@ def test_training_carries_the_state(stateful):
 
 
 def test_validation_batches_and_validation_of_all_carry_states_of_their_own(stateful):
-    """Batches follow each other, and begin again after the last. Training goes on in between. Nothing is drawn."""
+    """Batches come in order, and start over after the last. Training steps run in between. Nothing is drawn."""
     x, y = PARTS['valid'][:, :-1].T, PARTS['valid'][:, 1:].T
     whole = numpy_model.costs(numpy_model.forward(P, x)[0], y)                     # (T, B)
     expected = [whole[start:start + S].mean() for start in range(0, len(whole), S)]
@@ -175,7 +175,7 @@ def test_validation_batches_and_validation_of_all_carry_states_of_their_own(stat
     assert isinstance(found[0], float) and stateful.n_batches['valid'] == len(expected) > 3
     np.testing.assert_allclose(found, expected * 2 + expected[:2], rtol=1e-5)
     from_zero = stateful.theano_check(stateful.X['valid'][1], stateful.Y['valid'][1])[0]
-    assert abs(from_zero - expected[1]) > 1e-3                    # it would show
+    assert abs(from_zero - expected[1]) > 1e-3                    # lost states would show
     assert stateful.random.bit_generator.state == random
 
 
@@ -224,7 +224,7 @@ def test_rows_that_are_reset_begin_with_zeros(interpreted, text_file):
 # ---------------------------------------------------------------- learning
 
 def test_learns_a_repeated_text_by_heart(text_file):
-    """What follows an 'a' depends on up to three characters before it, so that memory is needed."""
+    """The character after an 'a' depends on up to three characters before it, so memory is needed."""
     text = 'abracadabra, ' * 40
     model = CharLSTM(random_seed=1)
     model.prepare_input(text_file(text), ratio_valid=0, batch_size=3, seq_length=26, verbose=False)
@@ -246,12 +246,12 @@ def test_same_seed_gives_the_same_numbers(text_file, interpreted):
             costs = [model.theano_train_rmsprop(x, y)[0] for x, y in zip(model.X['train'], model.Y['train'])]
         runs.append((costs, model.generate_text(text_length=30), model.generate_text(text_length=30),
                      [p.get_value().tolist() for p in model.p.values()]))
-    assert runs[0] == runs[1] and runs[0][1] != runs[0][2]         # the second text goes on drawing
+    assert runs[0] == runs[1] and runs[0][1] != runs[0][2]         # the second text draws new random numbers
     assert all(same != other for same, other in zip(runs[0], runs[2]))
 
 
 def test_fit_ends_with_the_parameters_of_the_best_epoch(tmp_path, interpreted):
-    """Those of train.py's _best.npz, but for rounding; the text is random, so that later epochs are worse."""
+    """They equal those in train.py's _best.npz up to rounding. The text is random, so that later epochs are worse."""
     (tmp_path / 't.txt').write_text(TEXT)
     settings = dict(num_units1=5, num_units2=7, batch_size=3, seq_length=11, lrate=0.05, warmup=0, epochs=8)
     options = [word for name, value in settings.items() for word in (f'--{name.replace("_", "-")}', value)]
@@ -280,15 +280,15 @@ def test_initial_weights_are_uniform_within_one_over_root_of_inputs_or_units(ini
 
 
 def assert_uniform(values, low, high):
-    """Assert that values are between low and high, and that they may be from this uniform distribution."""
+    """Assert that values are between low and high, and that they may come from this uniform distribution."""
     assert low - 1e-5 < values.min() and values.max() < high + 1e-5
     assert stats.kstest(values.ravel(), 'uniform', args=(low, high - low)).pvalue > 1e-3
 
 
 def test_initial_biases():
-    """Original: 1 for the forget gates. Chrono: a quarter of the units remembers for 2 to 100 steps.
+    """Original: 1 for the forget gates. Chrono: a quarter of the units remember for 2 to 100 steps.
 
-    That is 1 / (1 - f) steps, with f the forget gate without input; what comes in has the weight 1 - f.
+    That is 1 / (1 - f) steps, if the forget gate without input is f; the input gate is then 1 - f.
     """
     model = CharLSTM(random_seed=1)
     model.model_setup(char_dim=50, num_units1=401, num_units2=302, initial='original')

@@ -1,4 +1,4 @@
-"""What is asked of a compiler that is not g++: its version, and OpenMP."""
+"""How a compiler that is not g++ is queried for its version and OpenMP."""
 import sys
 
 import pytest
@@ -9,7 +9,7 @@ from engine.backend.modules import compiler_of
 
 @pytest.fixture
 def clang(tmp_path):
-    """Return a function that writes a compiler and returns its path. answers: what it prints, by words of options."""
+    """Return a function that writes a fake compiler and returns its path. answers: its output, by words of options."""
     def write(name='clang++', **answers):
         cases = ''.join(f"  *{option}*) echo '{answer}'; exit 0;;\n" for option, answer in answers.items())
         path = tmp_path / name
@@ -20,7 +20,7 @@ def clang(tmp_path):
 
 
 def test_clang_by_any_name(clang):
-    """Apple's is also called g++."""
+    """Apple's clang is also called g++."""
     found = compiler_of(clang('g++-13', version='Apple clang version 14.0.3 (clang-1403)'))
     assert found.clang == '14.0.3' and found.openmp == () and '-Wno-c++11-narrowing' in found.quiet
     for name in ('g++', '', '/no/such', clang('other', version='other 3.1')):
@@ -30,7 +30,7 @@ def test_clang_by_any_name(clang):
 
 @pytest.mark.parametrize('platform, enable', [('linux', ('-fopenmp',)), ('darwin', ('-Xclang', '-fopenmp', '-lomp'))])
 def test_openmp_beside_clang(clang, tmp_path, monkeypatch, platform, enable):
-    """As Homebrew and conda bring it, and as a compiler that has its own says."""
+    """The library is from Homebrew or conda, or the compiler reports that it has its own."""
     brew = tmp_path / 'opt' / 'libomp'
     (brew / 'include').mkdir(parents=True)
     (brew / 'include' / 'omp.h').write_text('')

@@ -1,4 +1,4 @@
-"""Passages of a text that stand in another: against a search by hand, as produce_text.py says them, and in its page."""
+"""Passages of a text that another contains: against an exhaustive search, in produce_text.py's output, in a page."""
 import itertools
 import json
 
@@ -16,7 +16,7 @@ from scripts import TEXT, contents, sequences, write_chain
 
 
 def found_by_hand(written, text, least):
-    """Return what copied_passages should, by trying every passage."""
+    """Return the expected result of copied_passages, by trying every passage."""
     def stands(start, end):
         return 0 <= start < end <= len(written) and written[start:end] in text
 
@@ -50,18 +50,18 @@ COPIES = ['--copies', 'book.txt', '--encoding', 'utf-16']
 
 
 def test_numbers_of_copies():
-    """A character in two passages counts once, and no passage is of two texts."""
+    """A character in two passages counts once, and no passage spans two texts."""
     found = compare([LETTERS[:40], LETTERS[40:], '.', LETTERS[:60]],
                     LETTERS[:50] + '.' + LETTERS[10:60] + '.' + LETTERS[60:], 'x')
     assert [passage['length'] for passage in found['passages']] == [40, 40, 50, 50]
     assert (found['characters'], found['copied_characters'], found['longest']['length']) == (161, 140, 50)
     assert '87.0 % of 161 characters' in share(found)
     first, none = description(compare(['def'], 'abc', 'x.txt'), 'abc').splitlines()
-    assert first.startswith('0.0 % of 3 characters') and none == 'no character stands in x.txt'
+    assert first.startswith('0.0 % of 3 characters') and none == 'no character occurs in x.txt'
 
 
 def test_copies_of_what_is_written_and_scored(produce, tmp_path, monkeypatch):
-    """By a model that writes LETTERS again and again. The prime, of which there would be 40 more, does not count."""
+    """The model writes LETTERS again and again. The prime, which would add 40 characters, does not count."""
     monkeypatch.chdir(tmp_path)
     write_chain('p.npz', np.array(list(LETTERS)))
     (tmp_path / 'book.txt').write_bytes(BOOK.replace('\n', '\r\n').encode('utf-16'))
@@ -69,9 +69,9 @@ def test_copies_of_what_is_written_and_scored(produce, tmp_path, monkeypatch):
     result = produce('out', '--count', 2, *options, checkpoint='p.npz')
     assert sequences(contents(tmp_path / 'out'), 2) == [LETTERS[20:] + LETTERS[:30]] * 2
     assert result.stderr.splitlines()[-3:] == [
-        '57.1 % of 140 characters stand in book.txt in passages of over 30 characters',
+        '57.1 % of 140 characters occur in book.txt in passages of over 30 characters',
         f'the longest passage has 40 characters: {LETTERS[60:]!r}',
-        f'it stands there at character {31 + 60 + 1}, line 3, between {LETTERS[20:60]!r} and '
+        f'it occurs there at character {31 + 60 + 1}, line 3, between {LETTERS[20:60]!r} and '
         + repr('\nand the last.\n')]
     result = produce('--page', 'p.html', *options, checkpoint='p.npz')
     for said in (result.stderr, (tmp_path / 'p.html').read_text()):
@@ -87,7 +87,7 @@ def test_copies_of_what_is_written_and_scored(produce, tmp_path, monkeypatch):
 # ---------------------------------------------------------------- on the page
 
 def test_page_underlines_passages(browser, short_run, tmp_path):
-    """Those of the text after the prime; and where the longest stands that is looked at."""
+    """It underlines those after the prime, and says where the longest one at the selected character occurs."""
     text, name = TEXT[:400], 'a <b>book</b>\u202e.txt'
     original = 'One\n<img src=x onerror=hacked=1>' + text[100:200] + '!\n' + text[150:260]
     model, checkpoint = CharLSTM(), str(short_run.folder / 'r_t.txt_best.npz')
@@ -98,6 +98,6 @@ def test_page_underlines_passages(browser, short_run, tmp_path):
     browser.open(tmp_path / 'page.html', view='#surprise')
     marked = browser.all('#text span', "element.hasAttribute('data-copied')")
     assert [k for k in range(len(marked)) if marked[k]] == list(range(120, 260))
-    assert browser.text('#copies').startswith(r'50.0 % of 280 characters stand in a <b>book</b>\u202e.txt in')
+    assert browser.text('#copies').startswith(r'50.0 % of 280 characters occur in a <b>book</b>\u202e.txt in')
     browser.click(place(160))                              # in both passages
-    assert browser.text('#passage').startswith('110 characters stand in line ') and browser.value(NOT_HACKED)
+    assert browser.text('#passage').startswith('110 characters also occur in line ') and browser.value(NOT_HACKED)

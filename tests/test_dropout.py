@@ -14,7 +14,7 @@ def test_a_row_has_the_same_masks_in_any_process():
         left = random.integers(2 ** 63)
     random = np.random.default_rng(3)
     begins_anew(random, 0.3, slice(0, 2))
-    assert random.integers(2 ** 63) == left          # the generator moves the same, whatever is drawn
+    assert random.integers(2 ** 63) == left          # the generator advances equally, whatever is drawn
 
 
 def test_rows_begin_anew_with_the_right_probability():

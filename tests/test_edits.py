@@ -1,4 +1,4 @@
-"""Edits take effect at the next call: of the functions of charlstm.py, a cell, learning parameters; optimisers."""
+"""Edits of charlstm.py's functions, of a cell, an optimiser or learning parameters take effect at the next call."""
 import copy
 
 import numpy as np
@@ -38,7 +38,7 @@ def made(kernel=True, **settings):
 # ---------------------------------------------------------------- functions
 
 def trained(model, step):
-    """Return what a first training step returns and makes, as bytes."""
+    """Return the results of a first training step and the parameters after it, as bytes."""
     set_parameters(model)
     for name, variable in model.weights.items():
         variable.set_value(P[name].astype('float32'))
@@ -52,7 +52,7 @@ def trained(model, step):
 
 
 def computed(model, folder):
-    """Return by name what the model computes; for other programs 'refused', or a file of C."""
+    """Return the model's results by name; 'other programs' is the text of a C file, or 'refused'."""
     found = {'rmsprop': trained(model, model.theano_train_rmsprop), 'sgd': trained(model, model.theano_train_sgd),
              'predict': model.theano_predict(X)[0].tobytes(), 'text': model.generate_text('ab', 50, 'argmax')}
     try:
@@ -66,14 +66,14 @@ def computed(model, folder):
 
 @pytest.fixture(scope='module')
 def unedited(tmp_path_factory):
-    """Return a model and what it computes."""
+    """Return a model and its results."""
     with default_mode(theano.compile.mode.FAST_COMPILE):
         model = made(**SETTINGS)
         return model, computed(model, tmp_path_factory.mktemp('unedited'))
 
 
 def after(name, change):
-    """Return an edit of a function of charlstm.py: it returns change(what it returned before, *its arguments)."""
+    """Return an edit of a function of charlstm.py, which then returns change(previous result, *arguments)."""
     def edit(patch):
         function = getattr(charlstm, name)
         patch.setattr(charlstm, name, lambda *arguments: change(function(*arguments), *arguments))
@@ -113,7 +113,7 @@ def doubled(values, *arguments):
     (after('rmsprop', lambda found, *more: (doubled([0.01 * step for step in found[0]]), found[1])), {'rmsprop'}),
     (after('limited', doubled), {'rmsprop'}), (adam, {'rmsprop'})])
 def test_edits_count_in_what_was_compiled(monkeypatch, unedited, tmp_path, edit, changes):
-    """As in an object that is compiled after the edit; nothing else changes."""
+    """The results are those of a model compiled after the edit; nothing else changes."""
     model, before = copy.copy(unedited[0]), unedited[1]
     compiled = dict(model.functions)
     assert computed(model, tmp_path) == before and model.functions == compiled         # nothing was compiled again
@@ -159,12 +159,12 @@ def test_warnings_of_an_edited_network(monkeypatch, capsys, kernel):
 
 @pytest.fixture
 def make(make_model):
-    """Return a function that makes models of a class with one text and an average of the parameters."""
+    """Return a function that makes models of a class with the same text and averaged parameters."""
     return lambda kind=Adam, seed=1: make_model(seed, TEXT, kind, dropout=0.3, grad_clip=2, step_clip=1.5, average=0.9)
 
 
 def test_adam_agrees_with_numpy(float64, monkeypatch):
-    """At two rates; eps is so large that a gradient near 0 does not magnify its rounding."""
+    """At two rates. eps is so large that the rounding errors of gradients near 0 are not magnified."""
     adam(monkeypatch)
     model = made(eps=1e-3, l2=0.02)
     set_parameters(model)
@@ -216,7 +216,7 @@ def test_state_begins_anew_with_model_setup_and_with_parameters_of_other_shapes(
     ('l2', 0.5), ('dropout', 0.5), ('smoothing', 0.3), ('ar', 9), ('grad_clip', 1e-3), ('drate', 0.5),
     ('bptt_maxdepth', 2), ('dropconnect', np.float64(0.5))])
 def test_learning_parameter_that_is_changed_counts(path, name, value):
-    """As if model_setup had got it. A checkpoint has it as Python's own number."""
+    """The effect is the same as with model_setup. A checkpoint stores a plain Python number."""
     arguments = dict(drate=0.9, eps=1e-3, lrate=0.1)
     model, fresh = made(**arguments), made(**{**arguments, name: value})
     before = trained(model, model.theano_train_rmsprop)
@@ -237,14 +237,14 @@ def test_learning_parameter_that_cannot_change(refused, name, value):
 
 
 def untied(patch):
-    """Let the output use the embedding, so that V is left over."""
+    """Let the output use the embedding, so that V is unused."""
     network = charlstm.network
     patch.setattr(charlstm, 'network', lambda x, y, states, p, *more: network(
         x, y, states, {**p, 'V': tt.zeros((V, H2)) + p['U1'].sum(axis=(0, 1))[:, None]}, *more))
 
 
 def returning(steps=lambda g: g, state=lambda s: s, initial={}):
-    """Return an edit: an optimiser whose steps and new state are made from the gradients and from the state."""
+    """Return an edit: an optimiser whose steps are steps(gradients), and whose new state is state(state before)."""
     def edit(patch):
         patch.setattr(CharLSTM, 'optimiser_state', staticmethod(lambda parameters: initial))
         patch.setattr(CharLSTM, 'optimiser', staticmethod(
@@ -262,5 +262,5 @@ def returning(steps=lambda g: g, state=lambda s: s, initial={}):
 def test_edits_that_cannot_be_trained(monkeypatch, edit):
     model = made()
     edit(monkeypatch)
-    with pytest.raises((ValueError, TypeError)):           # the latter: Python's and Theano's own, of types
+    with pytest.raises((ValueError, TypeError)):           # TypeErrors are Python's and Theano's own
         model.theano_train_rmsprop(X, Y)

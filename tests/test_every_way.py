@@ -1,8 +1,8 @@
-"""One table of all ways of computing a model, and whether they agree: a way that is in no row fails here.
+"""A table of all ways to compute a model, and tests that they agree. A way that is in no row fails here.
 
-A row is a way; its columns are what can be asked of it (tests/ways.py). Each answer is judged by the model in NumPy,
-and what training leaves by finite differences of NumPy's costs. Texts are judged character by character: those of the
-most probable characters by the probabilities in NumPy, drawn ones by a statistic.
+A row is a way; its columns are the answers that it can give (tests/ways.py). Answers are compared with the model in
+NumPy, and trained parameters with finite differences of NumPy's costs. Texts are checked character by character: those
+of the most probable characters by the probabilities in NumPy, drawn ones by a statistic.
 """
 import contextlib
 import inspect
@@ -56,7 +56,7 @@ def in_bfloat16(by):
 
 
 def optimised_without_c():
-    # Without fusion: a composite of elementwise operations would run number by number.
+    # Without fusion, since a composite of elementwise operations would run element by element.
     return default_mode(theano.Mode(linker='py', optimizer='fast_run').excluding('fusion'))
 
 
@@ -65,7 +65,7 @@ def not_optimised():
 
 
 class Elsewhere:
-    """Answers that other processes wrote. start: a function that starts them, for the beginning of files' names."""
+    """Answers that other processes wrote. start: a function that starts them, given the prefix of their files."""
 
     def __init__(self, folder, start):
         self.out, self.ranks = folder / 'answers', []
@@ -74,7 +74,7 @@ class Elsewhere:
     def answers(self, case):
         files = sorted(self.out.parent.glob(f'{self.out.name}_{CASES.index(case)}_rank*.npz'))
         found, *others = [dict(np.load(file)) for file in files]
-        for other in others:                   # all processes have the same
+        for other in others:                   # all processes have the same answers
             assert all((found[name] == other[name]).all() for name in found)
         return found
 
@@ -87,7 +87,7 @@ def in_two_processes(out):
 
 
 def compiled(compiler='', options=''):
-    """Return a function that starts a process whose code another compiler makes, or one with other options."""
+    """Return a function that starts a process whose code is made by another compiler or with other options."""
     def start(out):
         if compiler and not shutil.which(compiler):
             pytest.skip(f'{compiler} is not installed')
@@ -106,8 +106,8 @@ def racer():
     return pytest.importorskip('py_mini_racer').MiniRacer
 
 
-# A row: the name of a way, how it is made in a folder, what it answers, and how close its numbers are to those in
-# NumPy: probabilities and states absolutely, what training changes by the largest change.
+# A row: the name of a way, a function that makes it in a folder, its answers, and their tolerances against NumPy:
+# absolute for probabilities and states, and relative to the largest change for what training changes.
 FLOAT32, BFLOAT16 = (2e-5, 1e-3), (4e-3, 0.1)
 ROWS = {
     'C float64': (lambda folder: InTheano(in_float64), EVERYTHING, (1e-9, 1e-6)),
@@ -130,14 +130,14 @@ ROWS = {
                    FLOAT32),
     'GPU': (lambda folder: Elsewhere(folder, on_gpu), EVERYTHING, FLOAT32),
 }
-EXACT = 'C float64'                    # what training leaves is compared with this way's, whose gradient is verified
-# The same way with the settings of a page that learns.
+EXACT = 'C float64'                    # the reference for trained parameters: its gradient is verified
+# The same way with the settings of a page that trains.
 EXACT_OF_PAGE = {'of page': (lambda folder: InTheano(in_float64, ['trained'], OF_PAGE, STEPS_OF_PAGE),)}
 
 
 @pytest.fixture(scope='module')
 def way(tmp_path_factory):
-    """Return a function from the name of a row to its way, which is made once."""
+    """Return a function from the name of a row to its way, which it makes only once."""
     made = {}
 
     def get(name):
@@ -163,7 +163,7 @@ def judge_predicted(found, case, model, atol):
     p['c'] = p['c'] - IMPROBABLE * (np.arange(case.V) == y[0, 0])
     expected = -np.log(model.read(case, x[:1], p=p)[0][0, 0, y[0, 0]])
     assert_near(found['improbable'] / expected, 1, 20 * atol, 'improbable')
-    scale = max(1, np.exp(costs.max()) * atol)             # of the error of the logarithm of a small probability
+    scale = max(1, np.exp(costs.max()) * atol)             # error of the logarithm of a small probability
     for name, expected in (('costs', costs), ('line_costs', costs[:, 0]), ('costs of alternatives', costs[:, 0]),
                            ('mean', costs.mean())):
         assert_near(found[name], expected, 20 * atol * scale, name)
@@ -187,8 +187,8 @@ def judge_written(found, case, model, atol):
 
 
 def judge_trained(found, case, exact, tolerance):
-    """exact: what the way EXACT answers."""
-    columns = found['reported'].shape[1]       # costs and, but for a page, update ratios
+    """Compare with exact, the answers of the way EXACT."""
+    columns = found['reported'].shape[1]       # costs and, except in a page, update ratios
     assert_near(found['reported'] / exact['reported'][:, :columns], 1, tolerance, 'costs and update ratios')
     parameters = case.parameters
     for name, expected in exact.items():
@@ -217,7 +217,7 @@ def test_way(way, name, case):
     if name.startswith('C bfloat16') and name.split()[-1] not in INSTRUCTIONS:
         pytest.skip('this processor has no such instructions')
     if name == 'two processes' and case.B < 2:
-        return                                 # a row for each process
+        return                                 # each process needs a row
     found, model = way(name).answers(case), InNumPy(to_bfloat16 if 'bfloat16' in name else same)
     assert {key.split()[0] if key.split()[0] in TRAINED else 'streams' if 'streams' in key else key
             for key in found} == asked
@@ -234,7 +234,7 @@ def test_way(way, name, case):
 # ---------------------------------------------------------------- the gradient that the others are compared with
 
 def objective(case, p, masks, connections):
-    """Return the cost of training with parameters p in NumPy, by SETTINGS."""
+    """Return the training cost of parameters p in NumPy, with SETTINGS."""
     x, y = case.batch
     dropped = dict(p, W1=p['W1'] * connections[0], W2=p['W2'] * connections[1])
     probabilities, (_, _, h2, _) = InNumPy().read(case, x, p=dropped, masks=masks)
@@ -248,7 +248,7 @@ def objective(case, p, masks, connections):
 
 @pytest.mark.parametrize('case', CASES, ids=str)
 def test_gradient_is_the_slope_of_the_cost(way, case):
-    """In the direction of the gradient of each parameter, and in a random one."""
+    """Compare them along the gradient of each parameter, and in a random direction."""
     found, random = way(EXACT).answers(case), np.random.default_rng(7)
     masks = unit_masks(random, SETTINGS['dropout'], slice(0, case.B), case.T, (case.H1, case.H2), 'float64')
     connections = weight_masks(random, SETTINGS['dropconnect'], (case.H1, case.H2), 'float64')
@@ -278,7 +278,7 @@ def ops_of(function):
 
 
 def test_every_way_is_in_a_row(way):
-    """Each choice that changes what computes: a new one has to be added here, with its row."""
+    """Every choice that selects other code is listed here: a new one has to be added, with its row."""
     choices = {name: row.kind for name, row in table.ROWS.items()}
     assert choices['kernel'] == ('on', 'off') and choices['precision'] == ('float32', 'bfloat16')
     assert {f'C bfloat16 {by}' for by in bfloat16.MACROS} == {name for name in ROWS if 'bfloat16' in name}

@@ -1,6 +1,6 @@
-"""Models taken elsewhere: what C and PyTorch compute with the exported files, and the way back.
+"""Exported models: what C and PyTorch compute with the files, and reading the files back.
 
-The file of PyTorch is judged by a loop in NumPy with PyTorch's names and order of gates and, where it is installed, by
+PyTorch's file is checked with a loop in NumPy that has PyTorch's names and order of gates and, if it is installed, with
 torch itself.
 """
 import json
@@ -27,7 +27,7 @@ WARNINGS = ['-std=c99', '-Wall', '-Wextra', '-pedantic', '-Werror']
 SANITIZERS = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-g']
 COMPILERS = ['gcc', 'clang']
 
-# Reads numbers of characters, and prints what each but the first costs.
+# Reads character codes, and prints the cost of each except the first.
 READER = '''
 #define MODEL_ONLY
 #include "model.c"
@@ -43,7 +43,7 @@ int main(void)
     return 0;
 }
 '''
-# Prints which characters are drawn, at a temperature, by numbers that are as far apart as they can be.
+# Prints the characters that 1000 evenly spaced numbers draw at a temperature.
 DRAWER = '''
 #define MODEL_ONLY
 #include "model.c"
@@ -57,7 +57,7 @@ int main(int argc, char **argv)
 
 
 def compiled(folder, code=None, compiler='cc', options=('-O3',)):
-    """Compile a program beside model.c, or model.c itself; return its path. The compiler must say nothing."""
+    """Compile a program beside model.c, or model.c itself; return its path. The compiler must print nothing."""
     if not shutil.which(compiler):
         pytest.skip(f'{compiler} is not installed')
     source, made = folder / 'model.c', folder / f'program{len(os.listdir(folder))}'
@@ -78,16 +78,16 @@ def output(*command, text=''):
 
 
 def numbers_in_c(program, codes):
-    """Return the numbers that a program prints for those of characters."""
+    """Return the numbers that a program prints for character codes."""
     return np.array(output(program, text=' '.join(map(str, codes))).split(), float)
 
 
 # ---------------------------------------------------------------- the models
 
 def model_of(name):
-    """Return the bundled model, or one of other sizes, also with a cell of its own, cut out of it.
+    """Return the bundled model, or one of other sizes that is cut out of it, with the standard cell or another.
 
-    Their weights are larger, so that they write varied texts.
+    The cut models have larger weights, so that they write varied texts.
     """
     bundled, model = CharLSTM(), CharLSTM(random_seed=1)
     bundled.model_setup(BUNDLED)
@@ -99,7 +99,7 @@ def model_of(name):
     model.uchar = list(bundled.uchar)
     model.model_setup(num_units1=H1, num_units2=H2)
     random, p = np.random.default_rng(1), {name: array.get_value() for name, array in bundled.p.items()}
-    # From the end, since the first units remember so long that larger weights make some of them chaotic.
+    # Use the last units: the first ones remember so long that larger weights make some of them chaotic.
     p.update(U1=p['U1'][:, -H1:], W1=scale * p['W1'][:, -H1:, -H1:], b1=p['b1'][:, -H1:],
              U2=scale * p['U2'][:, -H2:, -H1:], W2=scale * p['W2'][:, -H2:, -H2:], b2=p['b2'][:, -H2:],
              V=scale * p['V'][:, -H2:])
@@ -111,7 +111,7 @@ def model_of(name):
 
 @pytest.fixture(scope='module', params=['bundled', 'other sizes', 'own cell'])
 def exported(request, tmp_path_factory):
-    """Return a model and a folder with its files, a text of which nothing was trained, its costs, and a greedy text."""
+    """Return a model, a folder with its files, a text that it was not trained on, its costs, and a greedy text."""
     model, folder = model_of(request.param), tmp_path_factory.mktemp('exported')
     for ending in ['c'] + ['safetensors'] * (request.param != 'own cell'):
         model.export(folder / f'model.{ending}')
@@ -124,7 +124,7 @@ def exported(request, tmp_path_factory):
 
 
 def greedy(read, exported):
-    """Return the text of the most probable characters. read: from the number of a character to probabilities (V,)."""
+    """Return the text of the most probable characters. read: a function of a character code to probabilities (V,)."""
     model, text = exported.model, exported.prime
     for ch in text:
         p = read(model.uchar.index(ch))
@@ -135,7 +135,7 @@ def greedy(read, exported):
 
 
 def assert_costs(found, exported):
-    """Assert that costs are within 1e-5, but for a thousandth: the model's own are up to 1.2e-5 from float64's."""
+    """Assert that costs are within 1e-5, except a thousandth: the model's own are up to 1.2e-5 from float64's."""
     assert len(found) == N and exported.costs.max() > 2
     distance = np.sort(np.abs(found - exported.costs))
     assert distance[-N // 1000] < 1e-5 and distance[-1] < 2e-5, distance[-20:]
@@ -155,7 +155,7 @@ def test_c_computes_the_model(exported):
 
 def test_c_compiles_without_warnings(exported):
     if exported.name == 'bundled':
-        return                                         # the bundled one takes seconds
+        return                                         # it takes seconds to compile
     for compiler in COMPILERS:
         program = compiled(exported.folder, READER, compiler, [*WARNINGS, '-O3', '-march=native'])
         np.testing.assert_allclose(numbers_in_c(program, exported.codes[:200]), exported.costs[:199], atol=1e-5)
@@ -166,7 +166,7 @@ def test_c_compiles_without_warnings(exported):
 @pytest.mark.parametrize('exported', ['other sizes'], indirect=True)
 def test_c_refuses_what_it_cannot_do(exported):
     program = compiled(exported.folder, options=['-O1'])
-    with open('/dev/full', 'w') as full:               # found long before the end of the text
+    with open('/dev/full', 'w') as full:               # noticed long before the end of the text
         failed = subprocess.run([program, '', '999999999'], stdout=full, stderr=subprocess.PIPE)
     assert failed.returncode == 2 and failed.stderr.endswith(b'cannot write to standard output\n')
     for arguments in (['a', 'x'], ['a', '0'], ['a', '9' * 20], ['a', '5', 'inf'], ['a', '5', '-1'],
@@ -176,7 +176,7 @@ def test_c_refuses_what_it_cannot_do(exported):
 
 
 def several_functions(a_f, a_i, a_o, a_g, C_prev, s):
-    """Return h and C by the functions that the other cells here do not call."""
+    """Return h and C from the functions that the other cells do not call."""
     kept = tt.minimum(tt.log1p(tt.exp(a_f)), 1.5) * tt.sgn(a_g) * 0.3 + (abs(a_i) >= s) * (a_o <= 0.5) * 0.2
     C = 0.4 * C_prev + kept + tt.eq(tt.sgn(a_g), 1) * 0.1 + tt.neq(tt.sgn(a_i), -1) * 0.2
     return tt.tanh(C) * tt.nnet.sigmoid(a_o), C
@@ -202,13 +202,13 @@ def special(request, tmp_path_factory):
 
 @pytest.mark.parametrize('compiler', COMPILERS)
 def test_operations_of_cells_in_c(special, compiler):
-    """Those that a cell does not use are not in the file, so nothing is unused."""
+    """Operations that a cell does not use are not in the file, so no function is unused."""
     program = compiled(special.folder, READER, compiler, [*WARNINGS, *SANITIZERS])
     np.testing.assert_allclose(numbers_in_c(program, special.codes), special.costs, rtol=0, atol=1e-5)
 
 
 def test_characters_in_c(tmp_path):
-    """A model that expects its characters over and over writes them, in UTF-8."""
+    """A model that predicts its characters in order, over and over, writes them in UTF-8."""
     array, model = np.array(sorted('aé€𝄞 \n"\\?%\0\x7f')), CharLSTM()
     model.model_setup(write_chain(tmp_path / 'p.npz', array))
     model.export(tmp_path / 'model.c')
@@ -221,7 +221,7 @@ def test_characters_in_c(tmp_path):
 
 
 def test_drawing_in_c(tmp_path):
-    """Equally distant numbers draw each character as often as its probability at the temperature says."""
+    """Evenly spaced numbers draw each character in proportion to its probability at the temperature."""
     p = np.random.default_rng(2).dirichlet(np.ones(11))
     model = InTheano().model(Case(11, 7, 4, T=1, B=1))
     model.export(tmp_path / 'model.c')
@@ -251,7 +251,7 @@ def save_tensors(path, tensors, vocabulary=LETTERS, **about):
 
 
 class Torch:
-    """Two layers of nn.LSTM and an nn.Linear in NumPy, by PyTorch's names and order of gates."""
+    """Two layers of nn.LSTM and an nn.Linear in NumPy, with PyTorch's names and order of gates."""
 
     def __init__(self, tensors, layers=('lstm1.{}_l0', 'lstm2.{}_l0'), linear='linear.'):
         self.layers = [[tensors[name.format(kind)].astype(float) for kind in
@@ -320,7 +320,7 @@ def test_vocabulary_comes_back(tmp_path):
 
 
 def foreign(H1=7, H2=4, dtype='float32', layers=('net.rnn1.{}_l0', 'net.rnn2.{}_l0')):
-    """Return tensors of a user of PyTorch, by names of their own, and Torch of them. Both biases are random."""
+    """Return tensors named as a user of PyTorch might, and a Torch made of them. Both biases are random."""
     random, V = np.random.default_rng(9), 11
     shapes = {}
     for name, n, H in zip(layers, (V, H1), (H1, H2)):
@@ -372,7 +372,7 @@ def test_tensors_that_do_not_fit(tmp_path, refused, change, vocabulary):
 
 
 def test_untrusted_tensors(tmp_path, refused):
-    """Without a vocabulary, cut off, and with any byte of the header changed."""
+    """Files without a vocabulary, cut off, or with any byte of the header changed."""
     path = tmp_path / 'p.safetensors'
     good = save_tensors(path, foreign()[0]).read_bytes()
     start = int.from_bytes(good[:8], 'little')
@@ -403,11 +403,11 @@ class Mixing(CharLSTM):
 
 
 def test_model_that_a_file_cannot_have(tmp_path, refused, monkeypatch):
-    """Of a cell that is not in C or not PyTorch's, and of an edited network."""
+    """Its cell is not in C or not PyTorch's, or its network was edited."""
     mixing = Mixing()
     mixing.uchar = list('abc')
     mixing.model_setup(num_units1=3, num_units2=2)
-    with refused(ValueError, 'a file of C', 'Mixing.cell'):
+    with refused(ValueError, 'a C file', 'Mixing.cell'):
         mixing.export(tmp_path / 'm.c')
     model = InTheano().model(Case(5, 4, 3, T=1, B=1, own=True))
     with refused(ValueError, 'nn.LSTM', 'peephole_cell'):
@@ -433,7 +433,7 @@ def test_command_that_contradicts_itself(produce, short_run, options):
 
 
 def test_command_exports(produce, short_run):
-    """What it says, a file that is replaced, and the file as PARAMS."""
+    """Check the message, that a file is replaced, and the file as PARAMS."""
     for name in ('m.c', 'm.safetensors'):
         (short_run.folder / name).write_text('mine')
         result = produce('--export', name, '--overwrite')

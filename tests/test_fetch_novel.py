@@ -11,7 +11,7 @@ from text_input import fetch_novel as fetcher
 
 @pytest.fixture
 def texts(server, tmp_path, monkeypatch):
-    """Return a folder text_input in the current one, without the novel, which the server has."""
+    """Return a folder text_input in the current folder, without the novel, which the server sends."""
     monkeypatch.setenv('no_proxy', '127.0.0.1')
     monkeypatch.setenv('CHARLSTM_NOVEL_URL', server.url)
     (tmp_path / 'text_input').mkdir()
@@ -21,7 +21,7 @@ def texts(server, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('way', [None, './text_input/../text_input/prideandprejudice.txt', 'absolute'])
 def test_novel_that_is_missing_is_fetched_once(server, texts, way):
-    """Without Gutenberg's licence and byte order mark, and with LF."""
+    """Gutenberg's licence and byte order mark are removed, and lines end with LF."""
     path = str(texts / 'prideandprejudice.txt') if way == 'absolute' else way
     for _ in range(2):
         found = fetcher.locate_text(path, str(texts))
@@ -63,14 +63,14 @@ def test_server_that_never_answers(texts, monkeypatch):
 
 @pytest.mark.parametrize('path', ['mine.txt', 'missing.txt', 'prideandprejudice.txt', 'text_input', ''])
 def test_any_other_path_stays_unchanged(server, texts, path):
-    """Also that of a missing file, and the novel's name in another folder: the reader then raises an error."""
+    """Even that of a missing file, or the novel's name in another folder: reading it then raises an error."""
     (texts.parent / 'mine.txt').write_text('mine')
     assert fetcher.locate_text(path, str(texts)) == path
     assert server.requests == [] and os.listdir(texts) == []
 
 
 def test_script_by_itself(server, closed_url, program):
-    """Also from another folder; a file that exists is not replaced."""
+    """It also runs from another folder, and does not replace an existing file."""
     script, novel = program / 'text_input' / 'fetch_novel.py', program / 'text_input' / 'prideandprejudice.txt'
     for url, status, words in ((closed_url, 1, closed_url), (server.url, 0, ''), (server.url, 1, 'exists already')):
         result = run(script, cwd=ROOT.parent, env={'CHARLSTM_NOVEL_URL': url})

@@ -1,4 +1,4 @@
-"""Files that are complete or absent: writes that fail."""
+"""Files are complete or absent, even if a write fails."""
 import errno
 import os
 

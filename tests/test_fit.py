@@ -1,4 +1,4 @@
-"""CharLSTM.fit: what it begins with, what it refuses, and going on. tests/test_readme.py compares it with train.py."""
+"""CharLSTM.fit: initial parameters, refusals, and continuing. tests/test_readme.py compares it with train.py."""
 import signal
 
 import numpy as np
@@ -28,7 +28,7 @@ def test_small_recipe_has_the_units_epochs_and_text_of_the_option(book):
 
 
 def test_option_that_is_none_is_that_of_the_recipe(book, interpreted, path, capfd):
-    """And a line says that a model with parameters gets new ones, unless init says where they come from."""
+    """Also, a line warns that a model's parameters are replaced by new ones, unless init names their source."""
     model = CharLSTM(random_seed=1)
     model.fit(book, 'original', lrate=None, epochs=None, dropout=None, **{**SMALL, 'num_units1': 3, 'num_units2': None})
     assert (model.lp['lrate'], model.lp['dropout'], model.schedule.epochs) == (2e-3, 0, 75)
@@ -50,7 +50,7 @@ def test_option_that_is_none_is_that_of_the_recipe(book, interpreted, path, capf
 def test_what_is_refused(refused, arguments, options, word):
     model = CharLSTM(random_seed=1)
     with refused(ValueError, word):
-        model.fit(*arguments, **options)                   # at once, not when the first epoch is asked for
+        model.fit(*arguments, **options)                   # at once, not when the first epoch is requested
     assert model.p == {} and model.schedule is None
 
 
@@ -76,7 +76,7 @@ def test_what_ends_a_fit_and_what_does_not(text_file, book, interpreted, tmp_pat
 
 @pytest.mark.parametrize('where', ['batch', 'states_before', 'masks'])
 def test_ctrl_c_within_a_step_neither_loses_nor_repeats_it(book, interpreted, monkeypatch, where):
-    """At its beginning, before its random numbers and after them: fit() continues bit for bit."""
+    """Interrupt it at its start, before its random numbers, or after them: fit() then continues bit for bit."""
     model, whole, calls = CharLSTM(random_seed=1), CharLSTM(random_seed=1), []
     costs = [epoch.cost for epoch in whole.fit(book, epochs=2, **SMALL)]
     function = getattr(training, where)

@@ -1,7 +1,7 @@
 """The model on Theano's GPU backend: on CUDA, on OpenCL, or on OpenCL without a GPU (pocl).
 
-Its numbers are a row of test_every_way.py; here are the scripts, and a cell of one's own.
-Skipped where pygpu is not installed or finds no device. Each part runs in a process of its own, which has one device.
+test_every_way.py has its numbers; this file has the scripts and a custom cell. The tests are skipped if pygpu is not
+installed or finds no device. Each part runs in a separate process, which has one device.
 """
 import importlib.util
 import subprocess
@@ -66,7 +66,7 @@ def test_a_cell_with_maximum_and_minimum(tmp_path):
 
 
 def test_the_scripts(tmp_path, text_file):
-    """A run that is resumed on the other device, and its texts."""
+    """Resume a run on the other device, and write texts with it."""
     text, options = text_file(TEXT), '--num-units1 5 --num-units2 3 --batch-size 6 --seq-length 11 --random-seed 3'
     checkpoints = {}
     for name in (DEVICE, 'cpu'):

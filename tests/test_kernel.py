@@ -1,7 +1,7 @@
-"""The kernel: each Op of engine/kernel/ops.py by itself, where test_every_way.py does not see it.
+"""Each Op of engine/kernel/ops.py by itself, in cases that test_every_way.py does not cover.
 
-That is in any memory order, with NaN and infinity, in place, of nothing, with inputs that do not fit, and by any
-number of threads.
+These are any memory order, NaN and infinity, in-place Ops, empty arrays, inputs that do not match, and any number of
+threads.
 """
 import contextlib
 import ctypes
@@ -39,7 +39,7 @@ LIBRARIES = {dtype: ops.Library(dtype, STANDARD) for dtype in DTYPES}
 
 @contextlib.contextmanager
 def only_kernel_in_c():
-    """Compile only the Ops of the kernel. Theano's, each of which takes a second to compile, run in Python."""
+    """Compile only the kernel's Ops. Theano's own, each of which takes a second to compile, run in Python."""
     with mock.patch.object(theano.compile.mode, 'instantiated_default_mode', INTERPRETED):
         yield
 
@@ -53,7 +53,7 @@ def symbols(values):
 
 
 def function_of(op, variables, mode):
-    """Return Theano's function of an Op, which may overwrite its inputs."""
+    """Return a Theano function of an Op that may overwrite its inputs."""
     overwritten = [k for inputs in op.destroy_map.values() for k in inputs]
     inputs = [theano.In(v, mutable=k in overwritten) for k, v in enumerate(variables)]
     return theano.function(inputs, op.make_node(*variables).outputs, mode=mode, accept_inplace=True)
@@ -128,7 +128,7 @@ def sample_inputs(random, dtype, m, n, B, V, H1, H2, method='normal', temperatur
 
 @lru_cache(maxsize=None)
 def examples(dtype):
-    """Return by name each Op and inputs for it, whose sizes are all different."""
+    """Return each Op and inputs for it by name. All sizes are different."""
     random = np.random.default_rng(3)
     index, layer_values = rows(random, 5, 7), layer_inputs(random, dtype, 3, 29, 17)
     layer_gradient = gradient_inputs(reals(random, dtype, 3, 29, 17), *layer_values)
@@ -200,7 +200,7 @@ def test_product_takes_all_strides(dtype, random):
 
 
 def test_sums_of_squares(dtype, random):
-    """Of whole numbers exactly, and of many reals as well as of few."""
+    """They are exact for whole numbers, and as accurate for many reals as for few."""
     shapes = (1, 0, 1), (1, 1, 1), (3, 5, 7), (3, 50001), ()
     for made, tolerance in ((wholes, 0), (reals, 1e-6)):
         arrays = [made(random, dtype, *shape) for shape in shapes]
@@ -222,7 +222,7 @@ def test_layer_of_nothing(dtype, T, B, H):
 
 
 def test_activations_are_as_exact_as_functions_c_states():
-    """Test floats of every exponent as pre-activations, and many where the functions bend."""
+    """Test floats of every exponent as pre-activations, and many in the range where the functions bend."""
     x = np.concatenate([np.arange(0, 2 ** 32, 7919, dtype=np.uint32).view(np.float32),
                         np.linspace(-90, 90, 200003, dtype=np.float32)])
     x = x[np.isfinite(x)]
@@ -257,7 +257,7 @@ def test_cross_entropy_and_its_gradient(dtype, random, N, V):
 
 
 def test_cross_entropy_of_extreme_scores(dtype):
-    """No exponential overflows, improbable targets have their exact cost, and of equal scores the first is the best."""
+    """No exponential overflows, improbable targets have their exact cost, and the first of equal scores is the best."""
     scores = np.array([[1e4, 0, -1e4], [-1e30, -1e30, -1e30], [0, 100, 100]], dtype)
     values = [scores, np.zeros(3, dtype), np.array([2, 1, 0], np.int32)]
     assert_computes(ops.SoftmaxCrossEntropy(LIBRARIES[dtype]), values, [
@@ -269,7 +269,7 @@ def test_cross_entropy_of_extreme_scores(dtype):
 # ---------------------------------------------------------------- sampling
 
 def distributions(values, text):
-    """Return the probabilities of all characters of text but the first, from Sample's inputs, and the last states."""
+    """Return the probabilities (T-1,B,V) for text (T,B), and the last states. values: the inputs of Sample."""
     states = [v.T.astype('float64') for v in values[4:8]]
     p = dict(zip(NAMES, values[8:]))
     p['U1'] = p['U1'].T.reshape(4, -1, len(p['c']))
@@ -277,7 +277,7 @@ def distributions(values, text):
 
 
 def assert_continues(values, outputs, dtype):
-    """Assert that each character was drawn as choice says, from the distribution after the text before it."""
+    """Assert that each character was drawn, as choice says, from the model's distribution after the text before."""
     prime, bits, n, choice = values[:4]
     text, *after = outputs
     tolerance = 1e-5 if dtype == 'float32' else 1e-12
@@ -287,7 +287,7 @@ def assert_continues(values, outputs, dtype):
     for s, b in np.ndindex(n, prime.shape[1]):
         p, drawn = probabilities[len(prime) - 1 + s, b], text[len(prime) + s, b]
         if len(bits):
-            # Where top_p is the sum of some of them but for rounding, one more may be among the chosen, or not.
+            # If top_p equals the sum of some of them up to rounding, the next one may be included or not.
             temperature, top_k, top_p = choice.astype('float64')
             explained = []
             for bound in (top_p - tolerance, top_p + tolerance):
@@ -311,9 +311,9 @@ def test_text_is_drawn_from_the_models_distribution(dtype, random, m, n, B, V, H
     assert_continues(values, run(ops.Sample(LIBRARIES[dtype]), values), dtype)
 
 
-# ---------------------------------------------------------------- inputs that do not fit
+# ---------------------------------------------------------------- inputs that do not match
 
-# Axes of inputs whose size no other input has.
+# Input axes whose size no other input shares.
 FREE = dict(Product={(0, 0), (1, 1)}, SumsOfSquares={(0, 0), (0, 1), (0, 2)}, TakeColumns={(0, 0), (0, 1), (1, 0)},
             AddColumns={(0, 1)}, LSTM={(0, 0)}, SoftmaxCrossEntropyGradient={(2, 1)}, Sample={(0, 0), (1, 0)})
 
@@ -370,7 +370,7 @@ LAYOUTS = dict(
 
 @pytest.mark.parametrize('name', OPS)
 def test_inputs_that_are_not_contiguous(name, dtype):
-    """And read-only; outputs begin at a cache line."""
+    """Inputs may also be read-only. Outputs begin at a cache line."""
     op, values = examples(dtype)[name]
     expected = run(op, values)
     assert all(k in op.destroy_map or output.ctypes.data % 64 == 0 for k, output in enumerate(expected))
@@ -383,7 +383,7 @@ def test_inputs_that_are_not_contiguous(name, dtype):
 
 @pytest.mark.parametrize('name', OPS)
 def test_results_stay_when_the_function_is_called_again(name):
-    """Though it uses the memory of what it has not given away again; in Theano's default mode, too."""
+    """The function reuses only memory that it has not returned, also in Theano's default mode."""
     op, values = examples('float32')[name]
     for function in (lambda *values: run(op, values), function_of(op, symbols(values), None)):
         first = function(*map(np.copy, values))
@@ -394,7 +394,7 @@ def test_results_stay_when_the_function_is_called_again(name):
 
 
 def added_columns(U, index, d):
-    """Return the gradient of U, from d on its columns."""
+    """Return the gradient of U from d, the gradients of the columns in index."""
     dU = np.zeros_like(U)
     np.add.at(dU.T, index, d)
     return dU
@@ -434,7 +434,7 @@ def test_nan_and_infinity_are_passed_on(dtype, random, value):
 # ---------------------------------------------------------------- in place
 
 def test_layers_of_a_model_work_in_place(compiled_models):
-    """And the states that a function returns are not views: with these it would give away the memory of all steps."""
+    """Nor are the states that a function returns views, which would keep the memory of all steps."""
     nodes = compiled_models('float32')[0].functions['train_rmsprop'].maker.fgraph
     layers = [node.op for node in nodes.toposort() if isinstance(node.op, (ops.LSTM, ops.LSTMGradient))]
     assert len(layers) == 4 and all(op.in_place for op in layers)
@@ -443,7 +443,7 @@ def test_layers_of_a_model_work_in_place(compiled_models):
 
 
 def test_layers_overwrite_nothing_that_is_needed(random):
-    """Not the input of a function, nor its output, nor what another node reads."""
+    """They overwrite neither inputs nor outputs of a function, nor anything that another node reads."""
     op, values = ops.LSTM(LIBRARIES['float64']), layer_inputs(random, 'float64', 3, 5, 2)
     kept, (a_x, *rest) = [v.copy() for v in values], symbols(values)
     twice, thrice = 2 * a_x, 3 * a_x
@@ -497,7 +497,7 @@ needs_openmp = pytest.mark.skipif(not compiler_of(theano.config.cxx).openmp, rea
 
 @contextlib.contextmanager
 def any_number_of_threads():
-    """Yield a function that sets how many threads the kernel has. Before, an Op must have loaded OpenMP's library."""
+    """Yield a function that sets the kernel's number of threads. An Op must already have loaded OpenMP's library."""
     with open('/proc/self/maps') as f:
         openmp = ctypes.CDLL(re.search(r'/\S*/lib(gomp|omp|omp5)\.so\S*', f.read()).group())
     before = openmp.omp_get_max_threads()
@@ -516,7 +516,7 @@ def test_any_number_of_threads_gives_the_same_numbers_and_the_same_bits_each_tim
             set_threads(n)
             results.append(outputs_of_all_ops())
             counts.append(len(os.listdir('/proc/self/task')))
-    assert counts[2] - counts[1] == 1                                               # of 3 threads and of 2
+    assert counts[2] - counts[1] == 1                                               # with 3 threads and with 2
     for one, two, three, two_again in zip(*results):
         assert two.tobytes() == two_again.tobytes()
         for other in (two, three):

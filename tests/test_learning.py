@@ -1,4 +1,4 @@
-"""What a run logs of its learning: the costs of a passage after each epoch, and what the passage is."""
+"""The passage whose costs a run logs after epochs: which part of the text it is, and its costs."""
 import json
 import re
 
@@ -9,11 +9,11 @@ import numpy_model
 from models import as_new, prepared
 from scripts import S, TEXT, load
 
-PASSAGE = TEXT[round(0.7 * (len(TEXT) // S)) * S:][:300]       # 30 % are for validation
+PASSAGE = TEXT[round(0.7 * (len(TEXT) // S)) * S:][:300]       # 30 % are held out
 
 
 def test_costs_are_those_of_the_checkpoints(short_run):
-    """Of each epoch that has a sample, by an independent model."""
+    """Compare each epoch that has a sample with an independent model."""
     lines = (short_run.folder / 'r_t.txt_passage.out').read_text(encoding='ascii').splitlines()
     of_text, passage = re.fullmatch('# the beginning of the (.*) text: (".*")', lines[0]).groups()
     rows = np.array([line.split() for line in lines if not line.startswith('#')], float)
@@ -33,7 +33,7 @@ def test_costs_are_those_of_score_text(stateful):
 
 
 def test_watching_changes_nothing(stateful_model):
-    """Not what is learned, nor what is validated and drawn next."""
+    """The parameters, the validation costs and the next random numbers stay the same."""
     def end(watched):
         model = as_new(stateful_model)
         for x, y in zip(model.X['train'][:6], model.Y['train'][:6]):
@@ -51,7 +51,7 @@ def test_watching_changes_nothing(stateful_model):
 @pytest.mark.parametrize('text, ratio, valid, expected', [
     (TEXT, 0.3, None, ('validation', TEXT[round(0.7 * (len(TEXT) // 7)) * 7:][:300])),
     (TEXT, 0, None, ('training', TEXT[:300])),
-    (TEXT[:100], 0.2, None, ('validation', TEXT[77:100])),          # 11 of 14 sequences, and what is left
+    (TEXT[:100], 0.2, None, ('validation', TEXT[77:100])),          # after 11 of 14 sequences, to the end
     (TEXT, 0.3, TEXT[50:60], ('validation', TEXT[50:60]))], ids=['a part', 'none', 'short', 'a text of its own'])
 def test_passage(text_file, stateful, text, ratio, valid, expected):
     other = {} if valid is None else dict(valid=text_file(valid, name='valid.txt'))

@@ -1,4 +1,4 @@
-"""The lesson: the gradient by hand, the model in NumPy, the cells of its experiments, the judge of its exercises."""
+"""The lesson: its derived gradient, its model in NumPy, the cells of its experiments, and how exercises are checked."""
 import inspect
 import re
 
@@ -19,14 +19,14 @@ T, B, H1, H2 = 6, 3, 5, 2
 # ---------------------------------------------------------------- the model in NumPy
 
 def two_batches():
-    """Return the parameters p, and characters x and y of two batches that follow each other."""
+    """Return the parameters p, and the characters x and y of two consecutive batches."""
     characters = np.random.default_rng(1).integers(V, size=(2 * T + 1, B))
     return random_parameters(2, H1=H1, H2=H2), [(characters[start:start + T], characters[start + 1:start + 1 + T])
                                                 for start in (0, T)]
 
 
 def test_gradient_by_hand_is_that_of_finite_differences():
-    """Of a batch from zero states, and of the next one."""
+    """One batch begins with zero states, the next with the states after it."""
     (p, batches), states = two_batches(), None
     for x, y in batches:
         expected = gradients(p, x, y, states=states)
@@ -39,7 +39,7 @@ def test_gradient_by_hand_is_that_of_finite_differences():
 
 
 def test_model_in_numpy_is_the_class(float64):
-    """Probabilities, costs and gradients in float64, the latter from a step of gradient descent at rate 1."""
+    """Compare probabilities, costs and gradients in float64; the gradients are from an SGD step at rate 1."""
     p, batches = two_batches()
     model = CharLSTM(random_seed=1)
     model.model_setup(char_dim=V, lrate=1, bptt_maxdepth=-1, num_units1=H1, num_units2=H2)
@@ -55,7 +55,7 @@ def test_model_in_numpy_is_the_class(float64):
 
 
 def test_model_in_numpy_learns_and_writes():
-    """A text in which each character follows another one."""
+    """The text repeats its four characters in order."""
     p = random_parameters(3, V=4, H1=H1, H2=H2)
     found = list(numpy_lstm.learn(p, np.arange(403) % 4, 60, B=2, T=7))
     assert found[0] > 0.7 and found[-1] < 0.1
@@ -64,7 +64,7 @@ def test_model_in_numpy_learns_and_writes():
 
 
 def test_program_in_numpy_writes_a_checkpoint_that_the_class_reads(tmp_path):
-    """It replaces none, and two epochs lower the cost."""
+    """It does not replace a checkpoint, and two epochs lower the cost."""
     (tmp_path / 't.txt').write_text(LETTERS * 30)
     words = '-m', 'engine.lesson', tmp_path / 't.txt', tmp_path / 'a.npz', '--epochs', 2
     first, second = [float(cost) for cost in re.findall('cost ([0-9.]+)', succeeded(run(*words, cwd=ROOT)))]
@@ -111,7 +111,7 @@ def test_cells_have_the_formulas_of_the_experiments(cls, C_of, h_of, interpreted
 # ---------------------------------------------------------------- the exercises
 
 class BatchNormalised(CharLSTM):
-    """Means over the rows in the place of means over the units."""
+    """Means over the rows instead of means over the units."""
 
     @staticmethod
     def cell(a_f, a_i, a_o, a_g, C_prev):
@@ -120,7 +120,7 @@ class BatchNormalised(CharLSTM):
 
 
 class OldPeephole(CharLSTM):
-    """The output gate sees the old C."""
+    """The output gate reads the previous C."""
     cell_parameters = dict(p_f=0, p_i=0, p_o=0)
 
     @staticmethod
@@ -129,7 +129,7 @@ class OldPeephole(CharLSTM):
 
 
 class Uncorrected(CharLSTM):
-    """Adam that does not correct for the start of its averages at 0."""
+    """Adam without the bias correction."""
     optimiser_state = readme_classes()['Adam'].optimiser_state
 
     @staticmethod
@@ -158,7 +158,7 @@ def test_solution_is_wrong(name, cls, said, interpreted):
 @pytest.mark.parametrize('seen, said', [('s <= t', None), ('s >= t', 'later characters'), ('s < t', 'finite'),
                                         ('tt.eq(s, t)', 'earlier characters')])
 def test_attention(seen, said, interpreted, monkeypatch):
-    """To outputs of layer 2: of steps s, at step t, where `seen`, a comparison, says so."""
+    """Step t attends to the outputs of layer 2 at the steps s for which the comparison `seen` is true."""
     source, line = inspect.getsource(charlstm.network), '    up = h2 if masks is None else h2 * masks[1]\n'
     assert line in source
     names = dict(vars(charlstm))

@@ -1,4 +1,4 @@
-"""How functions are compiled in less time than by Theano alone: the same numbers, in fewer modules, several at once."""
+"""Functions compile faster than by Theano alone, into fewer modules and several at once, with the same results."""
 import collections
 import functools
 import itertools
@@ -17,7 +17,7 @@ function = functools.partial(theano.function, mode=theano.Mode('cvm', 'fast_run'
 
 
 def modules_of(f, kind):
-    """Return the compiled modules of a function's operations of a kind."""
+    """Return the files of the compiled modules of a function's operations of a kind."""
     return [thunk.thunk.module.__file__ for node, thunk in zip(f.maker.fgraph.toposort(), f.fn.thunks)
             if isinstance(node.op, kind) and hasattr(thunk, 'thunk')]
 
@@ -25,7 +25,7 @@ def modules_of(f, kind):
 # ---------------------------------------------------------------- elementwise formulas
 
 def in_memory_orders(values):
-    """Yield an array as NumPy makes it, transposed in memory, reversed, and with gaps."""
+    """Yield an array as it is, in column order, reversed in memory, and with gaps."""
     yield values
     yield np.asfortranarray(values)
     yield values[::-1].copy()[::-1]
@@ -48,7 +48,7 @@ def test_formula_on_arrays_in_any_memory_order(shape):
 
 
 def test_formula_overwrites_an_input_in_any_memory_order():
-    """As an update of a shared variable does."""
+    """An update of a shared variable does this."""
     kept, other = theano.shared(np.zeros((1, 1), 'float32'), borrow=True), tt.matrix('other', 'float32')
     f = function([other], [], updates=[(kept, kept * 0.5 - other)])
     x, y = RANDOM.normal(size=(2, 5, 3)).astype('float32')
@@ -70,7 +70,7 @@ def test_one_module_for_all_numbers_of_dimensions():
 
 @pytest.mark.parametrize('dtype', ['int8', 'uint16', 'int64', 'float64', 'bool'])
 def test_formulas_of_other_types(dtype):
-    """And of shapes that differ."""
+    """Shapes that differ raise an error."""
     a, b = [tt.TensorType(dtype, [False])() for _ in range(2)]
     x, y = np.array([0, 1, 1, 0, 1], dtype), np.array([1, 0, 1, 1, 1], dtype)
     f = function([a, b], [tt.eq(a, b), tt.maximum(a, b), tt.cast(a, 'float32') / 2])
@@ -101,7 +101,7 @@ def test_parts_of_arrays_are_no_modules():
 # ---------------------------------------------------------------- the compiler
 
 COMPILER = """#!/bin/sh
-# {real}, which writes down what it compiles.
+# Runs {real}, and logs what it compiles.
 for word; do case "$word" in *.?pp) echo "$word" >> {log};; esac; done
 exec {real} "$@"
 """
@@ -116,7 +116,7 @@ print(*[value.item() for value in made([0])])
 
 
 def test_starts_that_are_killed_or_at_once_and_one_that_compiles_nothing(tmp_path):
-    """A start that is killed loses nothing that was finished."""
+    """A killed start keeps the modules that it has finished."""
     script, log = tmp_path / 'cxx', tmp_path / 'log'
     script.write_text(COMPILER.format(real=theano.config.cxx, log=log))
     script.chmod(0o755)
@@ -125,7 +125,7 @@ def test_starts_that_are_killed_or_at_once_and_one_that_compiles_nothing(tmp_pat
         return start('-c', PROGRAM, ROOT, flags=f'cxx={script},base_compiledir={tmp_path}')
 
     def succeeds(process):
-        result = finish(process)               # on stderr, Theano may say that it takes over the lock of a killed one
+        result = finish(process)               # stderr may report that Theano took over the lock of a killed start
         return (result.returncode, result.stdout) == (0, '1.0 0.0 1.0 0.0 0.0 0.0\n')
 
     def finished():
@@ -153,7 +153,7 @@ def test_error_of_the_compiler_is_one_line(refused, capfd):
 
 def test_files_are_counted():
     seen = []
-    source = f'int of_{os.getpid()}_{time.time_ns()}() {{ return 1; }}'              # another one in each run
+    source = f'int of_{os.getpid()}_{time.time_ns()}() {{ return 1; }}'              # differs in each run
     first = modules.compiled_file('first', source)
     second = modules.compiled_file('second', '', [first])
     with compiling(lambda *numbers: seen.append(numbers)):

@@ -1,4 +1,4 @@
-"""The command lines: options out of range or of the wrong kind, --resume that they contradict, and --help."""
+"""The command lines: options that are out of range, of the wrong type or contradict --resume, and --help."""
 import re
 
 import numpy as np
@@ -31,7 +31,7 @@ def test_value_out_of_range_is_refused_when_it_is_set(refused, name, value):
 
 @pytest.mark.parametrize('script, arguments, named', [
     (TRAIN, ['t.txt', 'r', '--epochs', 'many'], '--epochs'), (TRAIN, ['t.txt', 'r', '--lrate', 'x'], '--lrate'),
-    (TRAIN, ['t.txt', '--epochs', 0, 'r'], 'epochs is 0'),                     # options may stand between the names
+    (TRAIN, ['t.txt', '--epochs', 0, 'r'], 'epochs is 0'),                     # options may come between the names
     (TRAIN, ['t.txt', 'r', 'more'], 'more'), (PRODUCE, ['p.npz', '--method', 'best'], '--method')])
 def test_argument_of_the_wrong_kind(folder, in_process, script, arguments, named):
     assert_changes_nothing(folder, in_process, script, *arguments, words=[named])
@@ -66,7 +66,7 @@ def test_options_that_may_change_or_are_the_same_are_taken(short_run, in_process
 
 
 def test_resume_last_without_what_is_for_a_new_run(short_run, in_process, tmp_path, capfd):
-    """Its options hold, and what a new run starts from is not read. A checkpoint of no run is refused."""
+    """The run's options still apply, and --init is not read. A checkpoint that is not from a run is refused."""
     words = [TRAIN, short_run.folder / 't.txt', 'r', '--output-dir', short_run.folder, '--resume', 'last']
     with pytest.raises(Compiling):
         in_process(*words, '--init', 'gone.npz')

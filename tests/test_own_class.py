@@ -1,4 +1,4 @@
-"""--cell: a class of one's own, trained, resumed and used as CharLSTM is, and checkpoints of another cell."""
+"""--cell: a user's class, trained, resumed and used like CharLSTM, and checkpoints of another cell."""
 import re
 
 import pytest
@@ -26,7 +26,7 @@ class Leaky(CharLSTM):
 
 @pytest.fixture(scope='module')
 def coupled(tmp_path_factory):
-    """Return a folder with mine.py, a text, and the results of a run with the class of it, which printed `out`."""
+    """Return a folder with mine.py, a text, the results of a run with the class in mine.py, and its output, out.txt."""
     folder = tmp_path_factory.mktemp('coupled')
     (folder / 'mine.py').write_text(README_CODE[0])
     (folder / 't.txt').write_text('the dog sang. old cats sat by a hill.\n' * 70)
@@ -38,7 +38,7 @@ def coupled(tmp_path_factory):
 
 
 def test_run_with_a_class_of_ones_own(coupled):
-    """A run that is resumed, with the commands that it prints, is the run that never stopped."""
+    """The run prints commands with --cell, and a resumed run equals one that never stopped."""
     out, checkpoint = (coupled / 'out.txt').read_text(), 'results/r_t.txt_epoch1.npz'
     assert '2 layers of 5 and 7 units, of mine.py:Coupled, ' in out
     next_command, resume = [re.search(f'^{name}: (.*)$', out, re.MULTILINE).group(1) for name in ('next', 'to resume')]
@@ -53,9 +53,9 @@ def test_run_with_a_class_of_ones_own(coupled):
 @pytest.mark.parametrize('words', [
     ['own.npz', 'new.txt', '--count', 1], ['own.npz', '--score', 't.txt'], ['own.npz', '--page', 'new', '--length', 9],
     ['own.npz', '--export', 'new.c'],
-    ['plain.npz', '--page', 'new', '--prime', 'a b', '--length', 9, '--against', 'own.npz']], ids=str)  # both know it
+    ['plain.npz', '--page', 'new', '--prime', 'a b', '--length', 9, '--against', 'own.npz']], ids=str)  # known to both
 def test_model_of_another_cell_is_refused_unless_it_is_named(coupled, produce, monkeypatch, words):
-    """No text, page or program of another model, and no cost of it, is taken for that of the checkpoint."""
+    """No text, page, program or cost from another cell can be mistaken for the checkpoint's own."""
     monkeypatch.chdir(coupled)
     (coupled / 'own.npz').write_bytes((coupled / 'results/r_t.txt_best.npz').read_bytes())
     write_checkpoint('plain.npz')

@@ -1,4 +1,4 @@
-"""The page of --page: its network in a JavaScript engine against the class, its data, and the command."""
+"""The page of --page: its network in a JavaScript engine, compared with the class; its data; and the command."""
 import base64
 import os
 import re
@@ -23,7 +23,7 @@ from scripts import FAST, PRODUCE, S, TEXT, load, run, snapshot, succeeded, writ
 
 @pytest.fixture
 def model(compiled_models):
-    """Return a model with the kernel, with the parameters that it was made with, rounded to those of a page."""
+    """Return a model with the kernel and its initial parameters, rounded as in a page."""
     model, start = compiled_models('float32')
     for variable, array in start.items():
         variable.set_value(array)
@@ -38,7 +38,7 @@ def parameters(model):
 
 @pytest.mark.parametrize('temperature, top_k, apart', [(1, 11, 0), (0.5, 7, 0), (3, 2, 0), (100, 7, 200)])
 def test_writing_is_pythons_on_the_same_random_numbers(javascript, model, temperature, top_k, apart):
-    """apart: how far the scores of even and odd characters are apart: far, where one of them is 0 in float32."""
+    """apart: the distance between the scores of even and odd characters; if large, some probabilities underflow."""
     model.p['c'].set_value(model.p['c'].get_value() - apart * (np.arange(V) % 2).astype('float32'))
     choice = dict(temperature=temperature, topK=top_k, seed=5)
     found = javascript('writes(200, p, prime, choice, [])', p=parameters(model), prime=[3, 1, 4], choice=choice)
@@ -53,11 +53,11 @@ def test_held_text_draws_the_random_numbers_of_the_free_one(javascript, model):
     free, held, hardly = [javascript('writes(300, p, [], choice, held)', held=held, **settings) for held in (
         [], [dict(layer=2, number=1, value=-3)], [dict(layer=1, number=6, value=1e-3)])]
     assert free[0] == held[0] and free != held
-    assert 30 < sum(a == b for a, b in zip(free, hardly)) < 300           # of 11 characters, equal by chance: 27
+    assert 30 < sum(a == b for a, b in zip(free, hardly)) < 300           # by chance, 1 in 11 would be equal: 27
 
 
 def test_draw_of_all_kinds_of_distributions(javascript):
-    """With zeros, ties and sums that are not 1; random numbers at the borders too."""
+    """They have zeros, ties and sums that are not 1; the random numbers include the extremes."""
     chance = np.random.default_rng(3)
     for top_k in (1, 3, V):
         p = (chance.integers(0, 4, (300, V)) * (chance.random((300, V)) < 0.7)).astype('float32')
@@ -70,7 +70,7 @@ def test_draw_of_all_kinds_of_distributions(javascript):
 
 
 def test_product_is_compiled_from_its_source(javascript, tmp_path):
-    """What is kept in product.js computes the bits of product.c, compiled anew as it says."""
+    """The WebAssembly in product.js gives the same bits as product.c, compiled again by the command in it."""
     source = page.HERE / 'product.c'
     command = re.search(r'(?s)(clang .*?product\.wasm)', source.read_text()).group(1).replace('\\\n', ' ')
     built = subprocess.run(command.replace('product.c', str(source)), shell=True, cwd=str(tmp_path),
@@ -99,7 +99,7 @@ def test_product_is_compiled_from_its_source(javascript, tmp_path):
 # ---------------------------------------------------------------- the data
 
 def test_data_are_those_of_an_independent_model(written, short_run):
-    """Costs, probabilities, parameters, states, and what the logs beside the checkpoint say."""
+    """Costs, probabilities, parameters, states, and the contents of the logs beside the checkpoint."""
     data, p = data_of(written), load(short_run.folder / 'r_t.txt_best.npz')
     codes, probabilities, costs = expected_of(p)
     assert data['uchar'] == p['uchar'].tolist()
@@ -127,7 +127,7 @@ def test_data_are_those_of_an_independent_model(written, short_run):
 
 
 def test_of_many_epochs_some_are_evenly_chosen(tmp_path):
-    """Epochs that all three logs have; the last row of each, if a run went back."""
+    """Only epochs in all three logs are chosen. If a run went back, the last row of an epoch counts."""
     checkpoint = str(tmp_path / 'r_t.txt_best.npz')
     assert logged_costs(checkpoint) == [] and learning(checkpoint, []) is None
     (tmp_path / 'r_t.txt_epochs.out').write_text('1 9 nan 1 9\n' + ''.join(f'{n} 3 2 1 9\n' for n in range(2, 1001)))
@@ -148,7 +148,7 @@ def test_of_many_epochs_some_are_evenly_chosen(tmp_path):
 
 @pytest.fixture(scope='module')
 def hostile(tmp_path_factory):
-    """Return the path of a page of two models whose text, names and vocabularies are an attack."""
+    """Return the path of a page of two models whose text, names and vocabularies contain an attack."""
     folder = tmp_path_factory.mktemp('hostile')
     names = [str(folder / f'{name}<img src=x onerror=hacked=1>\u2028.npz') for name in 'ab']
     for name, extra in zip(names, ('', '<>é')):
@@ -181,7 +181,7 @@ def test_nothing_is_fetched_and_no_other_script_may_run():
 # ---------------------------------------------------------------- the command
 
 def test_page_of_a_file(produce, short_run, monkeypatch, tmp_path):
-    """With another model, which does not know the dash. It names no folder."""
+    """Also with another model, which does not know the dash. The page names no folder."""
     uchar = sorted(set(TEXT) - {'—'} | set('☃ß'))
     np.savez(str(tmp_path / 'other.npz'), uchar=np.array(uchar),
              **numpy_model.random_parameters(4, 'float32', len(uchar), 6, 3))
@@ -217,7 +217,7 @@ def test_page_of_a_file(produce, short_run, monkeypatch, tmp_path):
 def test_page_of_a_text_that_the_model_writes(produce, tmp_path):
     for options, length, source in (
             (['--length', 50], 50, 'A text that the model wrote itself.'),
-            (['--length', 50, '--prime', 'the '], 54, 'A text that the model wrote after a beginning of 4 characters.'),
+            (['--length', 50, '--prime', 'the '], 54, 'A text that the model wrote after a prime of 4 characters.'),
             (['--length', 30, '--hold', 'C2:4=-3'], 30, 'A text that the model wrote with C2:4 held at -3.')):
         assert produce('--page', tmp_path / 'p', '--random-seed', 3, '--overwrite', *options).returncode == 0
         data = data_of(tmp_path / 'p')
@@ -225,12 +225,12 @@ def test_page_of_a_text_that_the_model_writes(produce, tmp_path):
 
 
 def test_page_of_held_out_text(produce, short_run, monkeypatch, tmp_path):
-    """Of the file that the run has read or, without it, the passage in its log, which the model continues."""
+    """It is from the run's own file or, if that has changed, the passage in its log, which the model continues."""
     sequences = round(0.7 * (len(TEXT) // S))
     assert produce('--page', tmp_path / 'p').returncode == 0
     data = data_of(tmp_path / 'p')
     assert text_of(data) == TEXT[sequences * S:][:page.MOST_CHARACTERS]
-    assert data['source'] == 'Validation text, from t.txt, which the model did not train on.'
+    assert data['source'] == 'Validation text from t.txt, on which the model was not trained.'
     monkeypatch.setattr(page, 'read_text', lambda *arguments: ([], [], 'another sha256'))
     assert produce('--page', tmp_path / 'p', '--overwrite').returncode == 0
     data = data_of(tmp_path / 'p')
@@ -249,7 +249,7 @@ def test_what_is_refused(produce, short_run, options):
 
 
 def test_page_in_a_process(folder, short_run):
-    """With no output but a line on where it is."""
+    """The only output is a line with the path of the page."""
     result = run(PRODUCE, short_run.checkpoint, '--page', 'p.html', '--length', 60, flags=FAST, cwd=folder)
     assert (result.returncode, result.stdout, result.stderr.count('\n')) == (0, '', 1)
     assert result.stderr.startswith('wrote p.html, ')

@@ -7,7 +7,7 @@ PLAIN = 'cxx='                          # nothing is compiled
 
 MRG = ('from theano.sandbox.rng_mrg import MRG_RandomStreams\n'
        'random = theano.function([], MRG_RandomStreams(3).uniform((1,)))\nassert random() != random()')
-# By what they need. Without it, each raises an error.
+# Programs by the patch that they need. Without it, each raises an error.
 PROGRAMS = {
     'complex': 'n = theano.scalar.int32()\nassert theano.function([n], n % 3)(5) == 2',
     'product': 'assert f(tt.mul(x, x, x))([2, 3]).tolist() == [8, 27]',
@@ -63,7 +63,7 @@ def test_programs_that_need_a_patch(programs, flags):
 
 
 def test_numpy_and_other_modules_stay_unchanged():
-    """And scipy.stats, which takes half a second to import, is imported only when Theano uses it."""
+    """Nor is scipy.stats, which takes half a second to import, imported before Theano uses it."""
     code = '''
 import sys, warnings
 warnings.simplefilter('ignore')

@@ -1,4 +1,4 @@
-"""The picture of a run's costs: any title, any costs. What is drawn is read back from the PNG."""
+"""The picture of a run's costs: any title, any costs. The tests read the drawing back from the PNG."""
 import os
 import warnings
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ EPOCHS = [(1, 2.7, 2.6, 0.01, 999), (2, 2.2, nan, 0.01, 999)]
 
 @pytest.fixture
 def draw(tmp_path):
-    """Draw, with each warning an error, and return the image as an array of grey, 0 black to 1 white."""
+    """Return a function that draws, with warnings as errors, and returns the image in grey, from 0 black to 1 white."""
     def draw(title='r_t.txt', steps=STEPS, epochs=EPOCHS):
         with warnings.catch_warnings():
             warnings.simplefilter('error')

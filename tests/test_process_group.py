@@ -1,4 +1,4 @@
-"""Several processes that train one model: the same numbers as with one process, and what happens when one fails."""
+"""Several processes that train one model: they get the results of one process, and a failure of one ends all."""
 import os
 import re
 import signal
@@ -32,7 +32,7 @@ def test_shares_of_rows(refused):
 
 @needs_mpi
 def test_several_processes_learn_what_one_does(tmp_path):
-    """In float64, with all options of a step and a last batch that is shorter, for more than one epoch."""
+    """In float64, with all options of a step and a shorter last batch, for more than one epoch."""
     (tmp_path / 't.txt').write_text(TEXT)
     options = dict(cwd=str(tmp_path), flags=mpi.FAST + ',floatX=float64')
     for result in (mpi.run(3, PROCESSES, '3', **options), run(PROCESSES, '1', **options)):
@@ -75,21 +75,21 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 
 @pytest.fixture
 def text(tmp_path):
-    """Return the folder of a text t.txt."""
+    """Return a folder with a text t.txt."""
     (tmp_path / 't.txt').write_text(SENTENCES, encoding='utf-8')
     return tmp_path
 
 
 def own_lines(result):
-    """Return the lines of the program itself on standard error: mpiexec adds others."""
+    """Return the program's own lines on standard error, to which mpiexec adds others."""
     return re.findall(r'train\.py: .*|Traceback', result.stderr)
 
 
 @needs_mpi
 def test_train_in_two_processes(text):
-    """In float32 the costs of two epochs are within 1e-4 of those with one process, and nothing is printed twice.
+    """In float32, the costs of two epochs are within 1e-4 of one process's, and nothing is printed twice.
 
-    Resumed after the first epoch, the run ends with the same bits.
+    If it is resumed after the first epoch, the run ends with the same bits.
     """
     one = run(TRAIN, 't.txt', 'a', *OPTIONS, flags=mpi.FAST, cwd=str(text))
     two = mpi.run(2, TRAIN, text / 't.txt', 'b', *OPTIONS, cwd=str(text))
@@ -118,7 +118,7 @@ def test_train_in_two_processes(text):
     ('if rank == 1 and epochs > 1: raise KeyError("a bug")', {1, *range(3, 256)}, ['Traceback', 'a bug'])],
     ids=['killed', 'full disk', 'bug'])
 def test_failure_of_one_process_ends_all(text, statement, status, said):
-    """And is said once. The checkpoint of the epoch before stays."""
+    """The error is printed once. The checkpoint of the epoch before stays."""
     result = mpi.run(2, '-c', PATCHED.format(statement), ROOT, TRAIN, 't.txt', 'r', *OPTIONS, cwd=str(text))
     seconds = time.time() - os.path.getmtime(text / 'results' / 'r_t.txt.out')
     assert result.returncode % 256 in status and seconds < LIMIT, result.stderr
@@ -139,11 +139,11 @@ def test_bad_input_is_said_once(text, arguments, words):
 
 @needs_mpi
 def test_signal_to_mpiexec_leaves_a_checkpoint(text):
-    """mpiexec passes SIGUSR1 on, and all processes stop after the same step."""
+    """mpiexec forwards SIGUSR1, and all processes stop after the same step."""
     process = mpi.start(2, TRAIN, 't.txt', 'r', *OPTIONS, '--epochs', 10 ** 6, '--patience', 0, cwd=str(text))
     deadline = time.time() + 300
     while not (text / 'results' / 'r_t.txt_epoch1.npz').exists():
-        assert process.poll() is None and time.time() < deadline, 'it does not train'
+        assert process.poll() is None and time.time() < deadline, 'train.py saves no checkpoint'
         time.sleep(0.05)
     process.send_signal(signal.SIGUSR1)
     result = finish(process, LIMIT)
@@ -153,7 +153,7 @@ def test_signal_to_mpiexec_leaves_a_checkpoint(text):
 
 @needs_mpi
 def test_threads_share_the_cores():
-    """A number of threads that the user set stays: that of the last of three processes."""
+    """The last of three processes keeps the number of threads that the user has set."""
     code = ('import os, sys; sys.path.insert(0, sys.argv[1]); rank = os.environ["OMPI_COMM_WORLD_RANK"]\n'
             'os.environ.pop("OMP_NUM_THREADS", None)\nif rank == "2": os.environ["OMP_NUM_THREADS"] = "71"\n'
             'from engine import parallel; parallel.join()\n'

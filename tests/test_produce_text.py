@@ -1,4 +1,4 @@
-"""produce_text.py as a user runs it: what it writes, scores and says of a checkpoint, and what it refuses."""
+"""produce_text.py as a user runs it: its texts, scores and description of a checkpoint, and what it refuses."""
 import hashlib
 import json
 import math
@@ -29,7 +29,7 @@ def test_text_is_printed_and_appended(produce, short_run, tmp_path):
     printed, first = wrote(result, out), contents(out)
     size = sum(load('r_t.txt_best.npz')[name].size for name in P)
     assert result.stderr.splitlines()[0] == (
-        f'r_t.txt_best.npz: 2 layers of 5 and 7 units, {size:,} parameters, learned from t.txt ({len(TEXT):,} '
+        f'r_t.txt_best.npz: 2 layers of 5 and 7 units, {size:,} parameters, trained on t.txt ({len(TEXT):,} '
         f'characters), validation cost {short_run.costs.min():.4f} nats ({short_run.costs.min() / math.log(2):.4f} '
         'bits) a character')
     texts = sequences(first, 5, 100)
@@ -49,7 +49,7 @@ def test_without_arguments_the_bundled_model_writes(program, tmp_path):
 
 
 def test_bundled_model_knows_english():
-    """The repository's checkpoint, in half the precision of its training, expects English more than its reverse."""
+    """The repository's checkpoint, stored in half precision, gives English a lower cost than reversed English."""
     model = CharLSTM()
     model.model_setup(ROOT / 'training_results' / 'prideandprejudice.npz')
     english = 'She had never seen a place for which nature had done more, and he was not at all sorry to hear it.'
@@ -68,7 +68,7 @@ def test_units_are_held(produce, tmp_path):
 
 
 def test_prime_and_stop(produce, tmp_path):
-    """The length does not count the prime, but the random character in the place of a missing one."""
+    """The length excludes the prime. Without a prime, it includes the random first character."""
     (tmp_path / 'prime').write_bytes('\ufeffthe café\r\n'.encode())
     texts = {}
     for name, options in dict(none=[], free=['--prime-file', tmp_path / 'prime'], typed=['--prime', r'the café\n'],
@@ -90,7 +90,7 @@ def test_prime_and_stop(produce, tmp_path):
     ('\nab', ['--lines', '--count', 2, '--prime', 'b', '--stop', r'b\na'], 'b\\nab\\na\n' * 2),
     ('ab', ['--lines', '--count', 2, '--prime', 'a', '--length', 3], 'abab\nabab\n')])
 def test_escapes_and_sequences_on_lines(produce, tmp_path, uchar, options, printed):
-    """With a model that writes each of uchar after the one before it."""
+    """The model writes the characters of uchar in order, over and over."""
     chain, out = write_chain(tmp_path / 'p.npz', np.array(list(uchar))), tmp_path / 'out'
     assert wrote(produce(out, *options, checkpoint=chain), out, headings=0) == printed
     assert '--lines' not in options or contents(out) == printed
@@ -99,11 +99,11 @@ def test_escapes_and_sequences_on_lines(produce, tmp_path, uchar, options, print
 # ---------------------------------------------------------------- scores
 
 def test_score_of_a_file(produce, tmp_path):
-    """The numbers of characters are those of the file, with what the model never saw and is left out."""
+    """Positions are counted in the file, including characters that the model never saw, which are left out."""
     text = '7. the☃ dog sang — café.\nold cat by a hillZ☃'
     (tmp_path / 'x.txt').write_bytes(text.replace('\n', '\r\n').encode())
     left_out, mean, _, *rest = succeeded(produce('--score', tmp_path / 'x.txt')).splitlines()
-    assert left_out == "3 characters that the model never saw, left out: '☃' (2), 'Z' (1)"
+    assert left_out == "left out 3 characters that the model never saw: '☃' (2), 'Z' (1)"
     p, known = load('r_t.txt_best.npz'), text.replace('☃', '').replace('Z', '')
     codes = np.array([list(p['uchar']).index(ch) for ch in known])[:, None]
     nats = costs(forward(p, codes[:-1])[0], codes[1:])[:, 0]
@@ -118,11 +118,11 @@ def test_score_of_a_file(produce, tmp_path):
 
 
 def test_score_with_adapting_and_as_json(produce, tmp_path):
-    """By the averages of RMSprop, where the checkpoint has them."""
+    """It adapts with RMSprop's mean squares if the checkpoint has them."""
     (tmp_path / 'é.txt').write_text('the dog sang ☃ café. ' * 9, encoding='utf-8')
     with np.load('r_t.txt_best.npz') as stored:
         np.savez(tmp_path / 'bare.npz', **{name: stored[name] for name in (*P, 'uchar')})
-    for checkpoint, rate, how in (('r_t.txt_best.npz', 1e-4, 'with the averages of RMSprop'),
+    for checkpoint, rate, how in (('r_t.txt_best.npz', 1e-4, 'with the mean squares of RMSprop'),
                                   (tmp_path / 'bare.npz', 0.1, 'by gradient descent')):
         options = ['--score', tmp_path / 'é.txt', '--adapt']
         left_out, *lines = succeeded(produce(*options, checkpoint=str(checkpoint))).splitlines()
@@ -143,7 +143,7 @@ def test_score_with_adapting_and_as_json(produce, tmp_path):
 
 
 def test_score_of_each_line(produce, tmp_path):
-    """In the file's order; the last line has no end. What is left out is said, and the line stays."""
+    """In the file's order; the last line has no line end. Characters that are left out are reported, but lines stay."""
     lines = ['old cat', '', 'a ☃dog\tby\u2028rain', '', *['sat by a hill'[:n] for n in range(1, 14)], 'the end']
     (tmp_path / 'x.txt').write_bytes('\r\n'.join(lines).encode())
     result = produce('--score', tmp_path / 'x.txt', '--lines')
@@ -156,7 +156,7 @@ def test_score_of_each_line(produce, tmp_path):
         expected.append(costs(forward(p, codes[:-1])[0], codes[1:]).sum())
     np.testing.assert_allclose([float(nats) for nats, _, _ in rows], expected, rtol=1e-5, atol=1e-5)
     (left_out, total), n = result.stderr.splitlines(), sum(map(len, known)) + len(lines)
-    assert left_out.startswith('3 characters ') and f'18 lines, {n} characters' in total
+    assert left_out.startswith('left out 3 characters ') and f'18 lines, {n} characters' in total
     assert f'{sum(expected) / n:.4f} nats (' in total and f'{sum(expected) / 18:.4f} nats (' in total
     found = json.loads(produce('--score', tmp_path / 'x.txt', '--lines', '--json').stdout)
     assert [(one['characters'], one['line']) for one in found['lines']] == [(int(n), line) for _, n, line in rows]
@@ -168,7 +168,7 @@ def test_score_of_each_line(produce, tmp_path):
 # ---------------------------------------------------------------- the metadata of a checkpoint
 
 def test_info(produce, short_run, tmp_path):
-    """Options are as train.py takes them, those first that are unlike their defaults."""
+    """Options are printed as train.py takes them, first those that differ from their defaults."""
     out = succeeded(produce('--info'))
     for words in ('5 and 7 units', '33 characters', 't.txt', 'stateful True', 'theano 1.0.5', 'sha256 ',
                   f', characters {len(TEXT):,}, ', '4 epochs and 0 batches, rate 0.03 before warm-up and annealing',
@@ -178,7 +178,7 @@ def test_info(produce, short_run, tmp_path):
     metadata = json.loads(str(load(short_run.folder / 'r_t.txt_best.npz')['about']))
     kept = {**metadata['progress']['options'], **metadata['lp']}
     unlike, alike = [vars(train.build_parser().parse_args(lines[title].split()))
-                     for title in ('options', 'options as by default')]
+                     for title in ('options', 'options at their defaults')]
     assert lines['run'] == kept.pop('run') and unlike['lrate'] == 0.03 and 'valid_every' in alike
     assert {**unlike, **alike} == {name: value for name, value in kept.items() if value not in (None, False)
                                    or type(value) in (int, float)}
@@ -210,7 +210,7 @@ def test_folders_of_any_system_are_left_out(short_run, tmp_path, path):
     metadata['progress']['options']['cell'] = 'me/mine.py:Coupled'
     np.savez(tmp_path / 'p.npz', about=np.array(json.dumps(metadata)), **arrays)
     line, shown = info.summary(tmp_path / 'p.npz'), info.description(tmp_path / 'p.npz', folders=False)
-    assert ', learned from book.txt (' in line and 'path book.txt, ' in shown
+    assert ', trained on book.txt (' in line and 'path book.txt, ' in shown
     assert '\noptions: book.txt --num-units1 5 --num-units2 7 --cell mine.py:Coupled ' in shown
     assert 'me' not in re.findall(r'\w+', line + shown) and path in info.description(tmp_path / 'p.npz')
 
@@ -230,7 +230,7 @@ def test_folders_of_any_system_are_left_out(short_run, tmp_path, path):
     ['t.txt'], ['x.txt', '--copies', 'x.txt'], ['x.txt', '--prime-file', './x.txt'], ['r_t.txt_epoch2.npz'],
     ['out.txt', '--copies', 'missing.txt'], ['--score', 'none.txt']], ids=repr)
 def test_options_and_files_that_are_refused(produce, short_run, options):
-    """In one line, and before anything is written. OUT is no text that was learned or is read, and no checkpoint."""
+    """In one line, before anything is written. OUT may not be a training text, an input, or a checkpoint."""
     (short_run.folder / 'x.txt').write_text('the the')
     (short_run.folder / 'none.txt').write_text('')
     before = snapshot(short_run.folder)
@@ -238,7 +238,7 @@ def test_options_and_files_that_are_refused(produce, short_run, options):
     assert snapshot(short_run.folder) == before
 
 
-# ---------------------------------------------------------------- files that cannot be written, and readers that end
+# ---------------------------------------------------------------- files that cannot be written, and closed pipes
 
 @pytest.mark.parametrize('out, why', [('results', 'Is a directory'), ('missing/out.txt', 'No such file')])
 def test_output_that_cannot_be_written(folder, produce, out, why):
@@ -253,13 +253,13 @@ def test_disk_that_is_full_in_the_middle_of_a_text(folder):
     """A limit on the size of files gives the same error."""
     write_checkpoint('p.npz')
     result = run(PRODUCE, 'p.npz', 'out.txt', '--count', 1, '--length', 200,
-                 flags=f'{FAST},cxx=',                     # since a compiler could not write either
+                 flags=f'{FAST},cxx=',                     # since the compiler could not write either
                  preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (60, 60)))
     assert result.returncode == 2 and 'cannot write out.txt: File too large' in result.stderr
 
 
 def test_reader_that_closes_the_pipe(folder):
-    """As `head` does; there are more characters than a pipe holds, 65,536."""
+    """As `head` does. The text is longer than the 65,536 characters that a pipe holds."""
     write_checkpoint('p.npz')
     process = start(PRODUCE, 'p.npz', 'out.txt', '--count', 1, '--length', 10 ** 6, flags=FAST)
     assert process.stdout.read(1)
@@ -270,7 +270,7 @@ def test_reader_that_closes_the_pipe(folder):
 
 @pytest.mark.parametrize('options', [['--score', 'x.txt', '--adapt'], ['out', '--random-seed', 1]], ids=str)
 def test_all_is_read_from_the_checkpoint_that_was_opened(produce, short_run, monkeypatch, tmp_path, options):
-    """As where train.py saves another epoch as soon as the parameters are read."""
+    """The file is replaced just after the parameters are read, as if train.py saved another epoch."""
     monkeypatch.chdir(tmp_path)
     Path('x.txt').write_text('the dog sang. ' * 9)
     setup, epochs = CharLSTM.model_setup, [short_run.folder / f'r_t.txt_epoch{k}.npz' for k in (1, 5)]

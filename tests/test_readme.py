@@ -1,4 +1,4 @@
-"""What the READMEs name exists: the options of their commands, files, and headings."""
+"""The options, files and headings that the READMEs name exist."""
 import re
 import shlex
 import subprocess
@@ -13,7 +13,7 @@ READMES = sorted(ROOT / name for name in subprocess.run(
     ROOT.rglob('README.md'))
 TEXTS = {readme: readme.read_text(encoding='utf-8') for readme in READMES}
 PROGRAM = r'(train\.py|produce_text\.py|tests/benchmarks/\w+\.py|-m engine\.lesson(?:\.\w+)?)'
-# Programs, by how they are called, and the commands of the READMEs that call them.
+# The commands in the READMEs, by the program that they call.
 COMMANDS = {}
 for text in TEXTS.values():
     for line in re.findall(r'^    (.*)$', text, re.MULTILINE):
@@ -23,7 +23,7 @@ for text in TEXTS.values():
 
 @pytest.mark.parametrize('program', COMMANDS)
 def test_options_exist(program):
-    """And one that takes no value gets none."""
+    """An option that takes a value is not followed by another option."""
     words = [[*shlex.split(words.split(' | ')[0].split('#')[0])] for words in COMMANDS[program]]
     subcommands = {first for first, *_ in filter(None, words) if program.endswith('quality.py')}
     for subcommand in subcommands or {None}:

@@ -1,4 +1,4 @@
-"""What train.py learns with where nothing else is asked for, and the recipe of 2016."""
+"""The default recipe of train.py, and the recipe of 2016."""
 import re
 
 import numpy as np
@@ -13,12 +13,12 @@ from scripts import B, FAST, N_TRAIN, PRODUCE, TEXT, TRAIN, load, run, succeeded
 @pytest.mark.parametrize('characters, parameters, expected', [
     (480000, 884555, 0.25), (480000, 3400000, 0.50), (2556000, 884555, 0.10), (1000000, 250000, 0.05),
     (1000000, 870000, 0.15), (700000, 910000, 0.25), (40000, 884555, 0.6), (10 ** 9, 10 ** 6, 0.02)])
-def test_less_is_left_out_where_there_is_more_to_learn_from(characters, parameters, expected):
+def test_dropout_depends_on_characters_and_parameters(characters, parameters, expected):
     assert recipe.dropout(characters, parameters) == pytest.approx(expected, abs=0.011)
 
 
-def test_less_is_left_out_after_another_text(tmp_path):
-    """Whose patience ends sooner, too, and in few epochs no less is left out."""
+def test_dropout_is_smaller_with_init(tmp_path):
+    """Patience ends sooner as well. Few epochs do not reduce dropout further."""
     units = '--num-units1', 9, '--num-units2', 7
     chosen = [options(*units, *words) for words in ([], ['--init', tmp_path / 'p.npz'],
                                                     ['--init', tmp_path / 'p.npz', '--epochs', 5])]
@@ -31,7 +31,7 @@ def test_less_is_left_out_after_another_text(tmp_path):
 
 
 @pytest.mark.parametrize('batches', [400, 28])
-def test_less_is_left_out_in_fewer_epochs_than_40(batches):
+def test_dropout_is_smaller_in_fewer_epochs_than_40(batches):
     shares = []
     for words in ([], ['--epochs', 40], ['--small'], ['--epochs', 80], ['--epochs', 8]):
         o = options(*words)
@@ -45,7 +45,7 @@ def test_less_is_left_out_in_fewer_epochs_than_40(batches):
 @pytest.mark.parametrize('batches, expected', [
     (192, (40, 6, 10)), (1, (7500, 1150, 80)), (17, (442, 68, 10)), (10 ** 5, (40, 6, 10))])
 def test_short_text_is_read_more_often(batches, expected):
-    """And saved less often, if it has more than 1,000 epochs."""
+    """It is saved less often if it has more than 1,000 epochs."""
     o = options()
     recipe.set_units(o)
     recipe.complete(o, batches, 33)
@@ -65,11 +65,11 @@ def test_units_are_those_of_init(tmp_path):
     np.savez(path, uchar=np.array(list('abcd')), **random_parameters(1, V=4, H1=7, H2=3))
     o = settled('--init', path, '--small')
     assert (o.num_units1, o.num_units2) == (7, 3)
-    assert settled('--init', path, '--num-units1', 5).num_units1 == 5          # refused when they are compared
+    assert settled('--init', path, '--num-units1', 5).num_units1 == 5          # the checkpoint then refuses it
 
 
 def test_original_is_a_plain_loop_over_the_class(tmp_path):
-    """The numbers are the same to the last bit with the class's defaults, at the rates of 2016."""
+    """With the class's defaults and the rates of 2016, the parameters are the same to the last bit."""
     (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
     sizes = '--num-units1 5 --num-units2 7 --batch-size 20 --seq-length 11 --random-seed 3'.split()
     words = [*sizes, '--original', '--epochs', 12, '--output-dir', tmp_path]
@@ -96,7 +96,7 @@ np.savez(sys.argv[3], **{name: p.get_value() for name, p in model.p.items()})
     for name in NAMES:
         assert stored[name].tobytes() == plain[name].tobytes(), name
 
-    # A row a step as the program of 2016 wrote it, with the cost of another validation batch, of the same parameters.
+    # One row per step in the format of 2016, each with the cost of a validation batch with the same parameters.
     rows, n = [line.split(' ') for line in (tmp_path / 'r_t.txt.out').read_text().splitlines()], N_TRAIN * B // 20
     assert [row[0] for row in rows] == [str(epoch + i / n) for epoch in range(12) for i in range(n)]
     assert all(len(row) == 11 and row[1:] == [str(np.float32(number)) for number in row[1:]] for row in rows)
@@ -106,7 +106,7 @@ np.savez(sys.argv[3], **{name: p.get_value() for name, p in model.p.items()})
 
 @pytest.mark.parametrize('batches, cost', [(0, '-1'), (1, '2.5')])
 def test_original_logs_as_in_2016_also_without_validation(tmp_path, monkeypatch, batches, cost):
-    """A run that is resumed does the same."""
+    """A resumed run does the same."""
     monkeypatch.setattr(Learner, 'n_batches', {'train': 2, 'valid': batches})
     monkeypatch.setattr(Learner, 'X', {part: list(x) * 2 for part, x in Learner.X.items()})
     monkeypatch.setattr(Learner, 'Y', Learner.X)
@@ -119,9 +119,9 @@ def test_original_logs_as_in_2016_also_without_validation(tmp_path, monkeypatch,
 def test_info_says_what_was_chosen(short_run, in_process):
     said = in_process(PRODUCE, short_run.checkpoint, '--info').stdout
     chosen, by_default = (re.search(f'\n{title}: (.*)', said).group(1)
-                          for title in ('options', 'options as by default'))
+                          for title in ('options', 'options at their defaults'))
     names = [name.replace('-', '_') for name in re.findall('--([a-z0-9-]+)', chosen + ' ' + by_default)]
     kept = {name for name, row in table.ROWS.items() if row.kept in ('run', 'lp') and row.kind is not bool}
-    assert sorted(names) == sorted(kept - {'cell'})                    # it has no other cell
+    assert sorted(names) == sorted(kept - {'cell'})                    # it has the standard cell
     assert re.search(r'--patience \d+ .*--dropout 0\.\d+ --dropconnect 0\.\d+', chosen)
     assert '--warmup 100' in by_default

@@ -1,4 +1,4 @@
-"""The result of a run, and the texts that were named to validate and to test with, which are scored at its end."""
+"""The result of a run, and the scores of its validation and test texts at its end."""
 import json
 import math
 import re
@@ -24,7 +24,7 @@ KILL = 'signal', int(signal.SIGKILL)
 
 
 def made(folder, *words):
-    """Return a finished run with texts to validate and to test with."""
+    """Return a finished run with validation and test texts."""
     for name, text in TEXTS.items():
         (folder / f'{name}.txt').write_text(text, encoding='utf-8')
     result = run(TRAIN, 't.txt', 'r', *OPTIONS, '--output-dir', 'results', *words, cwd=folder, flags=FAST)
@@ -50,13 +50,13 @@ def result_of(folder):
 
 
 def resume(folder, *words, at=None, do=KILL, checkpoint='r_t.txt_epoch3.npz'):
-    """Resume the run, and let a driver do something at the call of a function if there is one."""
+    """Resume the run. at: a call of a function, at which DRIVER does something, or None."""
     command = ['-c', DRIVER, ROOT, *at, *do] if at else [TRAIN]
     return run(*command, '--resume', f'results/{checkpoint}', *words, cwd=folder, flags=FAST)
 
 
 def cost_by_numpy(checkpoint, text):
-    """Return the mean cost of a text as one stream, of all characters but the first."""
+    """Return the mean cost of all characters of a text but the first, read as one stream."""
     p = load(checkpoint)
     codes = np.searchsorted(p['uchar'], list(text))[:, None]
     p = {name: p[name].astype('float64') for name in NAMES}
@@ -84,21 +84,20 @@ def test_adapted_score_is_that_of_the_best_model(fixed, interpreted):
 
 
 def test_scores_of_a_run_in_bfloat16_are_those_of_produce_text(tmp_path, monkeypatch):
-    """To the last digit: both are in float32. And a text that is learned and tested with gets a line."""
+    """To the last digit, since both are in float32. A text that is used for training and validation gets a warning."""
     monkeypatch.setenv(bfloat16.VARIABLE, 'emulated')
     run_of = made(tmp_path, '--test', 'valid.txt', '--precision', 'bfloat16', '--valid', 't.txt')
     for name, text in (('valid', 't.txt'), ('test', 'valid.txt')):
         said = run(PRODUCE, run_of.results / 'r_t.txt_best.npz', '--score', text, '--json', cwd=tmp_path,
                    flags=FAST)
         assert json.loads(said.stdout)['nats_per_character'] == run_of.result[f'{name}_nats']
-    assert re.findall('the (.*) is the text that is learned', run_of.said) == ['validation text']
+    assert re.findall('the (.*) is the training text', run_of.said) == ['validation text']
 
 
-def test_result_has_what_the_readme_lists(fixed):
+def test_result_has_what_the_readme_names(fixed):
     readme = (ROOT / 'training_results' / 'README.md').read_text()
-    listed = set(re.findall(r'`(\w+)`', readme[readme.index('## The result'):readme.index('## Resuming')]))
-    known = {name for name in fixed.result if not name.startswith(('option_', 'version_'))}
-    assert known <= listed and {'option_', 'version_'} <= listed
+    named = set(re.findall(r'`(\w+)`', readme[readme.index('## The result'):readme.index('## Resuming')]))
+    assert 2 < len(named) and named <= set(fixed.result)
     assert not [value for value in fixed.result.values() if isinstance(value, (dict, list))]
     found, best = fixed.result, fixed.results / 'r_t.txt_best.npz'
     assert found['parameters'] == sum(load(best)[name].size for name in NAMES)
@@ -128,7 +127,7 @@ def test_best_has_the_lowest_validation_cost_of_the_log(short_run):
 # ---------------------------------------------------------------- stopped and resumed
 
 def test_interrupted_run_scores_when_it_is_finished(fixed, copied, tmp_path):
-    """First it is stopped in training, then while it scores, then it ends as one that never stopped."""
+    """It is first stopped in training, then while it scores, and then ends like a run that never stopped."""
     (copied / 'results').rename(tmp_path / 'away')
     steps = ['-c', DRIVER, ROOT, *STEP, 70, 'before', 'signal', int(signal.SIGINT), 't.txt', 'r', *OPTIONS, *FIXED,
              '--output-dir', 'results']
@@ -141,7 +140,7 @@ def test_interrupted_run_scores_when_it_is_finished(fixed, copied, tmp_path):
     assert second.returncode == 130 and '_epoch3.npz' in second.stdout and 'Traceback' not in second.stderr
     assert not (copied / 'results' / 'r_t.txt_result.json').exists()
     third = succeeded(resume(copied))
-    assert 'nothing left to learn' in third and 'test text test.txt' in third
+    assert 'nothing is left to train' in third and 'test text test.txt' in third
     different = dict(id=None, training_seconds=None)
     assert {**result_of(copied), **different} == {**fixed.result, **different}
     for name in ('r_t.txt_best.npz', 'r_t.txt_epoch3.npz'):
@@ -169,7 +168,7 @@ def test_result_of_later_epochs_goes_when_a_run_begins_again_at_an_earlier_one(c
 
 @pytest.mark.parametrize('option', ['valid', 'test'])
 def test_resumed_with_another_text_is_refused(fixed, copied, in_process, monkeypatch, option):
-    """Unless it is the same text in another place."""
+    """Only the same text at another path is accepted."""
     monkeypatch.chdir(copied)
     (copied / 'other.txt').write_text(TEXTS[option][1:] * 2)
     result = in_process(TRAIN, '--resume', 'results/r_t.txt_epoch3.npz', f'--{option}', 'other.txt')

@@ -1,8 +1,7 @@
 """The files of a run: their names, logs, checkpoints and picture; and runs that are stopped in every way and resumed.
 
-A resumed run must not differ from one that never stopped. A driver runs train.py, counts
-calls, and at one of them sends a signal or fills the disk: at a step, or at an exact place of
-the writing of a checkpoint.
+A resumed run must not differ from one that never stopped. A driver runs train.py, counts calls of a function, and at
+one of them sends a signal or fills the disk: at a step, or at an exact point while a checkpoint is written.
 """
 import json
 import math
@@ -25,7 +24,7 @@ from numpy_model import NAMES, costs, forward, random_parameters
 from scripts import (B, DRIVER, N_TRAIN, N_VALID, ROOT, S, STATEFUL, TEXT, TRAIN, arrays_and_about, assert_refused,
                      finish, load, log_rows, refuse_training, run, snapshot, start, succeeded, without_id)
 
-VALID_EVERY = 6                               # steps, in the fixture `trained`; the first one of epoch 3 is among them
+VALID_EVERY = 6                               # steps, in the fixture `trained`, such as the first step of epoch 3
 
 
 # ---------------------------------------------------------------- names of the results
@@ -60,7 +59,7 @@ def test_logs_of_the_steps_and_epochs(trained):
     assert steps.shape == (3 * N_TRAIN, 11)
     np.testing.assert_allclose(steps[:, 0], np.arange(1, 3 * N_TRAIN + 1) / N_TRAIN, rtol=1e-5)
     assert len(names) == 11 and all(name.endswith(p) for name, p in zip(names[3:], NAMES))
-    computed = steps[::VALID_EVERY, 2]              # the rows between repeat the last one
+    computed = steps[::VALID_EVERY, 2]              # the rows between repeat the last value
     np.testing.assert_array_equal(steps[:, 2], np.repeat(computed, VALID_EVERY)[:len(steps)])
     assert len(set(computed)) > len(computed) / 2
     assert steps[0, 10] == np.inf and np.isfinite(steps[1:]).all() and (steps > 0).all()      # c starts at zero
@@ -68,12 +67,12 @@ def test_logs_of_the_steps_and_epochs(trained):
     assert rows.shape == (3, 5) and rows[:, 0].tolist() == [1, 2, 3]
     np.testing.assert_allclose(rows[:, 1], steps[:, 1].reshape(3, N_TRAIN).mean(axis=1), rtol=1e-5)
     assert (np.diff(rows[:, 1]) < 0).all()
-    np.testing.assert_allclose(rows[:, 3], [2e-3, 1e-3, 5e-4])      # halved from epoch 2 on
+    np.testing.assert_allclose(rows[:, 3], [2e-3, 1e-3, 5e-4])      # halved at epoch 2 and later
     assert (rows[:, 4] > 0).all()
 
 
 def validation_costs(checkpoint):
-    """Return the costs of the validation batches by the rules of text, split, order of batches and model."""
+    """Return the costs of the validation batches, independently read, split, cut into batches and computed."""
     p = load(checkpoint)
     codes = np.searchsorted(p['uchar'], list(TEXT)[:len(TEXT) // S * S]).reshape(-1, S)
     valid = codes[math.floor(0.7 * len(codes) + 0.5):][:N_VALID * B].reshape(N_VALID, B, S)
@@ -82,7 +81,7 @@ def validation_costs(checkpoint):
 
 
 def test_validation_costs_are_those_of_the_checkpoints(trained):
-    """That of a step is of one batch, by the parameters before the step, as the training cost is."""
+    """A step logs the cost of one batch, with the parameters before the step, like the training cost."""
     of_batches = [validation_costs(trained.results / f'r1_sentences.txt_epoch{epoch}.npz') for epoch in (2, 3)]
     np.testing.assert_allclose(np.loadtxt(str(trained.epochs))[1:, 2], np.mean(of_batches, axis=1), rtol=2e-5)
     drawn = np.loadtxt(str(trained.steps))[2 * N_TRAIN, 2]
@@ -94,13 +93,13 @@ def test_validation_costs_are_those_of_the_checkpoints(trained):
 OPTIONS = STATEFUL + '--dropout 0.2 --grad-clip 5 --epochs 6 --save-every 1 --valid-every 5'.split()
 BATCHES = -(-(round(0.7 * (len(TEXT) // S)) * S // B - 1) // S)      # per epoch, of 6 streams and 11 steps
 
-# Lets the first epoch count as a long one, which has a sample after its first step.
+# Makes the first epoch count as a long one, which has a sample after its first step.
 LONG = f'import sys; sys.path.insert(0, {str(ROOT)!r}); from engine.run import run; run.EARLY = -1\n'
 STEP, RENAME, SYNC = ('charlstm', 'CharLSTM.theano_train_rmsprop'), ('os', 'replace'), ('os', 'fsync')
 
 
 class Results:
-    """The results of one run in a folder of their own; the run may be stopped and resumed."""
+    """The results of one run in a separate folder; the run may be stopped and resumed."""
 
     def __init__(self, folder, text):
         folder.mkdir(exist_ok=True)
@@ -114,12 +113,12 @@ class Results:
         return ['--resume', newest(SimpleNamespace(output_dir=self.folder, name='r_t.txt'))]
 
     def run(self, *words, at=None, do=('signal', int(signal.SIGKILL))):
-        """Run train.py; at: function, number of the call and when, where the driver does something."""
+        """Run train.py. at: the function, the number of the call, and when the driver acts; do: what it does."""
         command = [TRAIN] if at is None else ['-c', LONG + DRIVER, ROOT, *at[0], *at[1:], *do]
         return run(*command, *words, cwd=self.folder)
 
     def end(self):
-        """Return all that the finished run holds: logs without speeds, arrays and progress of its checkpoints."""
+        """Return the contents of the finished run: logs without speeds, arrays and progress of its checkpoints."""
         logs = [without_id(self.file(end)) for end in ('.out', '_samples.txt', '_passage.out')]
         epochs = log_rows(self.file('_epochs.out'))[:, :4].tolist()
         return dict(logs=logs, epochs=epochs, last=arrays_and_about(self.file('_epoch6.npz')),
@@ -153,25 +152,25 @@ def stopping(text, tmp_path):
     return Results(tmp_path / 'results', text)
 
 
-# In the first epoch, and in the second start, which begins anew, at the end of epoch 1; then at each place of the
-# writing of a checkpoint.
+# The first start is killed within epoch 1; the second, a new run, at the end of epoch 1; the others at each point of
+# the writing of a checkpoint.
 WRITING = [(STEP, 9, 'before'), (SYNC, 1, 'torn'), (RENAME, 1, 'after'), (RENAME, 2, 'before'), (SYNC, 4, 'torn')]
 
 
 def test_killed_and_resumed_is_the_straight_run(straight, stopping):
-    """By one command: in the first epoch, and at each place of the writing of a checkpoint."""
+    """One command is killed in the first epoch and at each point of the writing of a checkpoint."""
     command = [*stopping.begin, '--resume', 'last']
-    for at, said in zip(WRITING, [*['no checkpoint yet: a new run'] * 3, *['resuming from r_t.txt_'] * 2]):
+    for at, said in zip(WRITING, [*['no checkpoint yet: starting a new run'] * 3, *['resuming from r_t.txt_'] * 2]):
         killed = stopping.run(*command, at=at)
         assert killed.returncode == -signal.SIGKILL and said in killed.stdout
     succeeded(stopping.run(*command))
     assert_same(stopping.end(), straight.end)
-    assert 'nothing left to learn' in succeeded(stopping.run(*command))
+    assert 'nothing is left to train' in succeeded(stopping.run(*command))
     assert_same(stopping.end(), straight.end)
 
 
 def test_stopped_at_random_moments_and_resumed_is_the_straight_run(straight, stopping):
-    """By kill -9, kill and Ctrl-C, at any moment from the first import to the last file."""
+    """It is stopped by kill -9, kill and Ctrl-C, at any moment from the first import to the last file."""
     chance, command, stops = random.Random(time.time()), [*stopping.begin, '--resume', 'last'], []
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT) * 2:
         process = start(TRAIN, *command, cwd=stopping.folder)
@@ -186,7 +185,7 @@ def test_stopped_at_random_moments_and_resumed_is_the_straight_run(straight, sto
 @pytest.mark.parametrize('at, batch', [((STEP, 2 * BATCHES, 'before'), BATCHES), ((RENAME, 5, 'before'), 0)],
                          ids=['last step of an epoch', 'its end'])
 def test_interrupted_and_resumed_is_the_straight_run(straight, stopping, at, batch):
-    """What the interruption saved goes, as it is behind the later checkpoints."""
+    """The checkpoint of the interruption is deleted once later ones exist."""
     result = stopping.run(*stopping.begin, at=at, do=('signal', int(signal.SIGINT)))
     assert (result.returncode, result.stderr) == (130, '') and f'after 1 of the {BATCHES} steps' in result.stdout
     assert progress_of(stopping.file('_interrupted.npz'))['batch'] == batch
@@ -197,9 +196,9 @@ def test_interrupted_and_resumed_is_the_straight_run(straight, stopping, at, bat
 
 
 def test_full_disk_and_resumed_is_the_straight_run(straight, stopping):
-    """First no row can be written any more, then no checkpoint, which is larger than the logs.
+    """First no more rows of a log can be written, then no checkpoint, which is larger than the logs.
 
-    One line names the file, another the last checkpoint, which is good.
+    One line names the file, another the last good checkpoint.
     """
     first = stopping.run(*stopping.begin, at=(STEP, BATCHES + 9, 'before'), do=('full', 1000))
     assert_refused(first, 'cannot write', 'r_t.txt.out: File too large')
@@ -211,16 +210,16 @@ def test_full_disk_and_resumed_is_the_straight_run(straight, stopping):
     assert_same(stopping.end(), straight.end)
 
 
-# ---------------------------------------------------------------- resumed elsewhere, and from earlier
+# ---------------------------------------------------------------- resumed elsewhere, and from an earlier epoch
 
 def learned(folder, *costs):
-    """Train a Learner for an epoch a cost, with a checkpoint of each."""
+    """Train a Learner for one epoch per cost, each with a checkpoint."""
     folder.mkdir(exist_ok=True)
     learn(folder, by_number(*costs), '--epochs', len(costs), '--save-every', 1)
 
 
 def test_moved_checkpoint_is_resumed_with_logs_of_its_own(straight, text, tmp_path):
-    """Under another name, in another folder, without its logs, and with its text elsewhere."""
+    """It has another name and is in another folder, without its logs, and its text has moved."""
     (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
     moved = Results(tmp_path / 'moved', text)
     shutil.copy(str(straight.run.file('_epoch2.npz')), str(tmp_path / 'moved' / 'mine.npz'))
@@ -267,8 +266,8 @@ def test_going_back_behind_newer_checkpoints_needs_overwrite(tmp_path, refused):
     _, now = learn(tmp_path, by_number(7), *options, '--overwrite', resume=str(tmp_path / 'r_t.txt_epoch2.npz'))
     assert sorted(path.name for path in tmp_path.glob('*.npz')) == ['r_t.txt_best.npz'] + [
         f'r_t.txt_epoch{n}.npz' for n in (1, 2, 3)]
-    assert (now.epoch, now.best_cost, now.best_epoch) == (3, 4, 2)      # the one that it went back to was the best
-    (tmp_path / 'r_t.txt_best.npz').unlink()                # which is written again, or another one is the best
+    assert (now.epoch, now.best_cost, now.best_epoch) == (3, 4, 2)      # it went back to the best one
+    (tmp_path / 'r_t.txt_best.npz').unlink()                # another epoch becomes the best
     options[1] = 4
     _, now = learn(tmp_path, by_number(8), *options, resume=str(tmp_path / 'r_t.txt_epoch3.npz'))
     assert (now.best_cost, now.best_epoch) == (8, 4) and progress_of(tmp_path / 'r_t.txt_best.npz')['epoch'] == 4

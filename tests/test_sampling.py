@@ -1,4 +1,4 @@
-"""Writing texts: their form, that characters are drawn from the model's predictions, and units that are held."""
+"""Writing texts: their format, drawing characters from the model's predictions, and held units."""
 import contextlib
 import math
 from types import SimpleNamespace
@@ -33,7 +33,7 @@ def compiled_model(request):
 
 @pytest.fixture
 def model(compiled_model):
-    """Return a model of five letters whose predictions differ much and depend on the text before."""
+    """Return a model of five letters whose predictions vary widely and depend on the text before."""
     for name, array in numpy_model.random_parameters(2, 'float32', V=5).items():
         compiled_model.p[name].set_value((3 * array).astype('float32'))
     compiled_model.random = np.random.default_rng(11)
@@ -49,7 +49,7 @@ def following(model, text):
     return model.theano_predict(numbers(model, text))[0][-1, 0].astype('float64')
 
 
-# ---------------------------------------------------------------- form
+# ---------------------------------------------------------------- format
 
 @pytest.mark.parametrize('method', ['normal', 'argmax'])
 def test_length_of_texts_and_their_beginning(model, method):
@@ -109,7 +109,7 @@ def test_frequencies_of_the_first_character(stateful, choice):
 
 
 def test_characters_of_probability_zero_are_never_drawn(model):
-    """Also by the smallest and the largest random bits, which no statistical test meets. The first is any character."""
+    """Not even by the smallest or largest random bits, which no statistical test meets. The first is any character."""
     texts = model.generate_text('', 1, count=500)
     assert stats.chisquare([texts.count(ch) for ch in FIVE]).pvalue > 1e-3
     model.p['c'].set_value(np.array([-1e4, 0, 0, 0, -1e4], 'float32'))
@@ -123,7 +123,7 @@ def test_characters_of_probability_zero_are_never_drawn(model):
 
 
 def test_temperatures_divide_scores_that_are_far_apart(model):
-    """A high one also those of probabilities that are 0 in float32; a low one also those that it makes infinite."""
+    """High ones also work for probabilities that are 0 in float32, and low ones if the divided scores are infinite."""
     n, c = 3001, np.array([0, -200, -300, -100, 0], 'float32')
     model.p['V'].set_value(0 * model.p['V'].get_value())
     model.p['c'].set_value(c)
@@ -161,7 +161,7 @@ def test_a_loaded_model_writes_the_same_text_and_compiles_nothing_else(model, tm
 WRITES = '''
 from charlstm import CharLSTM
 model = CharLSTM(random_seed=3)
-model.model_setup(char_dim=7, num_units1=301, num_units2=290)      # of more than WORTH_HELPER bytes in sampling.c
+model.model_setup(char_dim=7, num_units1=301, num_units2=290)      # more than WORTH_HELPER bytes in sampling.c
 model.uchar = list('abcdefg')
 for p in model.p.values():
     p.set_value(5 * p.get_value())
@@ -170,32 +170,32 @@ print(model.generate_text('ab', 700), model.generate_text('ab', 50, count=3))
 
 
 def test_two_threads_write_one_text_as_one_does():
-    """Each of them computes some units of a step. Pieces of several lengths, the first of 32 characters."""
+    """Each computes some units of a step. The text has pieces of several lengths; the first has 32 characters."""
     text, = {succeeded(run('-c', WRITES, cwd=ROOT, env={'OMP_NUM_THREADS': threads})) for threads in '122'}
     assert len(set(text.split()[0])) == 7
 
 
-# ---------------------------------------------------------------- units that are held
+# ---------------------------------------------------------------- held units
 
-HOLDS = {'C1': {2: -1.5, 0: 0.25}, 'C2': {3: -1}}              # also a whole number
+HOLDS = {'C1': {2: -1.5, 0: 0.25}, 'C2': {3: -1}}              # an int works as well
 
 
 @pytest.fixture
 def apart(stateful):
-    """Return a model whose predictions differ much."""
+    """Return a model whose predictions vary widely."""
     for p in stateful.p.values():
         p.set_value(3 * p.get_value())
     return stateful
 
 
 def probabilities(text, scale=3):
-    """Return the probabilities (T,V) of what follows each character, by the model in NumPy."""
+    """Return the probabilities (T,V) of the next character after each one, from the model in NumPy."""
     p = {name: scale * array for name, array in P.items()}
     return numpy_model.forward(p, np.array([LETTERS.index(ch) for ch in text])[:, None], hold=HOLDS)[0][:, 0]
 
 
 def test_most_probable_text_is_that_in_numpy(apart):
-    """From the seed on, in a second piece, and with other parameters, for which nothing is compiled again."""
+    """Right after the seed, in a second piece, and with other parameters, which need no new compilation."""
     texts, held = [apart.generate_text('cab', 60, method='argmax')], []
     for scale in (3, -3):
         texts.append(apart.generate_text('cab', 60, method='argmax', hold=HOLDS))
@@ -223,7 +223,7 @@ def test_held_and_free_texts_draw_the_same_random_numbers(apart):
 
 
 def test_texts_in_turns(apart):
-    """Two held texts and a free one that are written at the same time do not disturb each other."""
+    """Two held texts and a free one that are written in parallel do not affect each other."""
     holds = HOLDS, {'C2': {0: np.float32(3), 1: -3}}, None
     alone = [apart.generate_text('cab', 45, 'argmax', hold=hold) for hold in holds]
     streams = [apart.stream_text('cab', 45, 'argmax', hold=hold) for hold in holds]
@@ -231,7 +231,7 @@ def test_texts_in_turns(apart):
 
 
 def test_held_model_is_made_again_after_model_setup_and_with_another_cell(interpreted):
-    """Also with one that is not in C."""
+    """The other cell may be one that is not in C."""
     model = CharLSTM(kernel=False)
     for H in (3, 5):
         model.model_setup(char_dim=V, num_units1=H, num_units2=2)
@@ -249,7 +249,7 @@ def test_held_model_is_made_again_after_model_setup_and_with_another_cell(interp
     (lambda a_f, a_i, a_o, a_g, C_prev: (C_prev, C_prev * a_f), (), lambda i, C: i['C_prev']),
     (lambda a_f, a_i, a_o, a_g, C_prev: [a_f * C_prev] * 2, (), lambda i, C: C)])
 def test_h_follows_from_the_held_C(cell, own, expected):
-    """Where the cell computes h from C; without a unit held the cell is the same."""
+    """It does if the cell computes h from C. Units that are not held stay the same."""
     made, random = Cell(cell, own, 'float64'), np.random.default_rng(3)
     held = held_cell(made)
     assert held.own == own + HOLD and held.name == made.name

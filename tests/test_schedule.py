@@ -1,4 +1,4 @@
-"""What train.py's loop does with its costs: rates, the best epoch, patience, and costs that are not finite."""
+"""How costs control train.py's loop: rates, the best epoch, patience, and costs that are not finite."""
 import re
 
 import numpy as np
@@ -16,15 +16,15 @@ NAN = float('nan')
 
 @pytest.mark.parametrize('words, rates', [
     ('--lrate-decay 0.5 --lrate-decay-epoch 3 --epochs 4', [8, 8, 4, 2]),
-    ('--lrate-decay 0.5 --epochs 3', [8, 8, 8]), ('--lrate-decay-epoch 2 --epochs 3', [8, 8, 8]),      # nothing to do
-    ('--warmup 4 --epochs 7', [2, 4, 6, 8, 8, 8, 8])])                         # steps, of which an epoch here is one
+    ('--lrate-decay 0.5 --epochs 3', [8, 8, 8]), ('--lrate-decay-epoch 2 --epochs 3', [8, 8, 8]),      # no decay
+    ('--warmup 4 --epochs 7', [2, 4, 6, 8, 8, 8, 8])])                         # in steps; an epoch has one
 def test_rates(tmp_path, words, rates):
     model, _ = learn(tmp_path, by_number(*range(9, 2, -1)), '--lrate', 8, *words.split())
     assert epochs_of(tmp_path)[:, 3].tolist() == model.rates == rates
 
 
 def test_rate_falls_at_the_end(tmp_path):
-    """In a line, to a twentieth, over the last two fifths of the run. With more epochs, the fall begins later."""
+    """It falls linearly to a twentieth over the last two fifths of the run. With more epochs, it falls later."""
     words = '--lrate 8 --anneal 0.4 --save-every 1 --patience 0'.split()
     model, _ = learn(tmp_path, lambda rates: 3, *words, '--epochs', 10)
     np.testing.assert_allclose(model.rates, np.interp(range(10), [6, 10], [8, 0.4]))
@@ -34,7 +34,7 @@ def test_rate_falls_at_the_end(tmp_path):
 
 
 def resumed(folder, score, *words, epoch):
-    """Return what learn does from the checkpoint of an epoch."""
+    """Resume learn from the checkpoint of an epoch, and return its results."""
     return learn(folder, score, *words, resume=str(folder / f'r_t.txt_epoch{epoch}.npz'))
 
 
@@ -72,19 +72,19 @@ FALLING = '--lrate 8 --anneal 0.4 --save-every 1'.split()
 
 
 def early(epochs, *more):
-    """Return the words and the costs of a run of FALLING in which two epochs bring nothing better before the fall."""
+    """Return options and costs of a run with FALLING in which two epochs without improvement precede the fall."""
     return [*FALLING, '--patience', 2, '--epochs', epochs], [9, 8, 7, 6, 6, 7, *more]
 
 
 def test_rate_falls_early_where_patience_ends(tmp_path, capsys):
-    """As in a run of so few epochs that the rate falls from there on. Then patience counts anew."""
+    """The rate falls as in a shorter run whose fall begins at this epoch. Then patience starts over."""
     words, costs = early(30, 5, 5, 4, 4)
     model, now = learn(tmp_path, by_number(*costs), *words)
     np.testing.assert_allclose(model.rates, np.interp(range(10), [6, 10], [8, 0.4]))
     np.testing.assert_allclose(epochs_of(tmp_path)[:, 3], model.rates, rtol=1e-5)
     assert (now.best_cost, now.best_epoch) == (4, 9) and now.finished and not now.out_of_patience
     out = capsys.readouterr().out
-    assert 'falls early, until epoch 10\n' in out and 'epoch 1/30:' in out and 'epoch 10/10:' in out
+    assert 'falls early, and the run ends by epoch 10\n' in out and 'epoch 1/30:' in out and 'epoch 10/10:' in out
     words, costs = early(30, 6, 6)
     model, now = learn(tmp_path, by_number(*costs), *words, '--overwrite')
     assert len(model.rates) == 8 and now.out_of_patience
@@ -92,7 +92,7 @@ def test_rate_falls_early_where_patience_ends(tmp_path, capsys):
 
 @pytest.mark.parametrize('epoch, patience', [(5, 2), (6, 2), (7, 2), (9, 2), (6, 3)])
 def test_run_whose_rate_falls_early_is_resumed(tmp_path, epoch, patience):
-    """After it was killed in the epoch that follows, also where it had more patience up to there."""
+    """The run was killed in the next epoch, in one case with more patience until then."""
     words, costs = early(30, 5, 5, 4, 4)
     straight, _ = learn(tmp_path, by_number(*costs), *words)
     with pytest.raises(IndexError):
@@ -102,7 +102,7 @@ def test_run_whose_rate_falls_early_is_resumed(tmp_path, epoch, patience):
 
 
 def test_finished_run_whose_rate_fell_early_goes_on_with_more_epochs(tmp_path):
-    """Those of the command that it prints. The rate begins to fall again where it does in a run of so many."""
+    """It uses the epochs of the printed command. The rate falls again as in any run of that many epochs."""
     epochs = 20
     words, costs = early(epochs, 5, 5, 4, 4)
     _, now = learn(tmp_path, by_number(*costs), *words)
@@ -116,7 +116,7 @@ def test_finished_run_whose_rate_fell_early_goes_on_with_more_epochs(tmp_path):
 # ---------------------------------------------------------------- costs that are not finite
 
 def costing(monkeypatch, cost):
-    """Let a Learner's steps cost cost(n, rate); n: how many steps it has made."""
+    """Let a Learner's steps cost cost(n, rate), after n steps."""
     def step(self, x, y):
         self.rates.append(self.dyn_lrate)
         return [cost(len(self.rates), self.dyn_lrate), None] + [0.5] * 8
@@ -140,7 +140,7 @@ def test_strange_passages_of_the_validation_text_stop_nothing(tmp_path, monkeypa
 
 @pytest.mark.parametrize('bad', [NAN, float('inf')])
 def test_cost_that_is_not_finite_goes_back_at_half_the_rate(tmp_path, monkeypatch, capsys, bad):
-    """To the last checkpoint."""
+    """The run goes back to its last checkpoint."""
     costing(monkeypatch, lambda n, rate: bad if rate > {3: 4, 5: 1}.get(n, 9) else 2.0)
     model, now = learn(tmp_path, falling, '--epochs', 7, '--lrate', 8, '--save-every', 3)
     assert model.rates == [8] * 2 + [4] * 2 + [1] * 3 and now.rate_factor == 1 / 8
@@ -150,7 +150,7 @@ def test_cost_that_is_not_finite_goes_back_at_half_the_rate(tmp_path, monkeypatc
 
 
 def test_parameters_that_are_not_finite_go_back(tmp_path, monkeypatch):
-    """Also where no cost shows it, after the last step of an epoch."""
+    """They are also found if no cost shows them, after the last step of an epoch."""
     monkeypatch.setattr(Learner, 'finite', lambda self: self.rates[-1] < 8 or len(self.rates) < 3)
     model, _ = learn(tmp_path, falling, '--epochs', 4, '--lrate', 8)
     assert model.rates == [8, 8, 4, 4]
@@ -168,7 +168,7 @@ def test_run_that_cannot_go_back_ends_with_one_line(tmp_path, monkeypatch, refus
 
 @pytest.mark.parametrize('stop_after', [1, 3, 4, 5, 8])
 def test_resumed_where_the_run_went_back(tmp_path, monkeypatch, stop_after):
-    """Interrupted at a step before, in and after that, and resumed from there: the straight run."""
+    """If it is interrupted before, while or after it goes back, and is resumed, the run equals the straight one."""
     def cost(n, rate):
         return NAN if n == 5 and rate > 2 else 2.0
     (tmp_path / 'straight').mkdir()

@@ -31,7 +31,7 @@ def as_bytes(arrays):
 
 @pytest.fixture
 def model(text_file):
-    """Return a model with parameters, of a text of eight letters."""
+    """Return a model that has parameters and a text of eight letters."""
     model = prepared(text_file('abcdefgh'))
     model.model_setup(num_units1=7, num_units2=4)
     return model
@@ -70,10 +70,10 @@ def test_checkpoint_round_trip(shared_folder, floatX, characters, H1, H2, seed, 
         model.uchar = sorted(characters)
         model.model_setup(num_units1=H1, num_units2=H2)
         path = model.save_params(str(shared_folder / 'p'), progress)
-        assert path == str(shared_folder / 'p.npz') == model.save_params(path, progress)     # an ending that is added
+        assert path == str(shared_folder / 'p.npz') == model.save_params(path, progress)     # .npz is added if missing
         other.model_setup(mfile=path)
         assert other.resume(path) == progress and other.uchar == sorted(characters)
-    arrays = load(path)                                           # as a reader of the original's nine arrays finds them
+    arrays = load(path)                                           # as a reader of the original's nine arrays would
     assert arrays['uchar'].dtype == '<U1' and [ch or '\0' for ch in arrays['uchar'].tolist()] == sorted(characters)
     for name, array in parameters_of(model).items():
         for found in (other.p[name].get_value(), arrays[name]):
@@ -82,7 +82,7 @@ def test_checkpoint_round_trip(shared_folder, floatX, characters, H1, H2, seed, 
 
 
 def test_file_of_the_original_loads(path, refused):
-    """Bytes in any order, float64, other arrays beside the nine, and parameters of any size in the model before."""
+    """It has bytes in any order, float64 and more than the nine arrays; the model may have had other sizes before."""
     uchar, arrays = 'k\0bcéefgdia', random_parameters(1)
     checkpoint(path, uchar=np.array([ch.encode('latin-1') for ch in uchar], 'S1'), epoch=np.array(7))
     model = CharLSTM()
@@ -110,7 +110,7 @@ def test_batches_are_renumbered_for_the_loaded_vocabulary(lettered, path, uchar)
 
 
 def test_nothing_that_cannot_be_loaded_is_saved(lettered, path, refused, text_file):
-    """An earlier file of that name stays as it was."""
+    """An earlier file of that name stays unchanged."""
     for model in (CharLSTM(), prepared(text_file(LETTERS))):
         with refused(ValueError, 'nothing to save'):
             model.save_params(path)
@@ -158,9 +158,9 @@ AVERAGING = dict(dropout=0.3, grad_clip=2, step_clip=1.5, smoothing=0.1, ar=0.7,
 
 @pytest.mark.parametrize('changed', [dict(dropout=0.3, grad_clip=2), AVERAGING], ids=['without an average', 'with one'])
 def test_model_resumes_bit_for_bit(make_model, tmp_path, changed):
-    """With the kernel, in the middle of the text, with dropout and carried states, in an object of another seed.
+    """With the kernel, in the middle of the text, with dropout and carried states, in an object with another seed.
 
-    An average has not its whole weight yet: that depends on the number of steps, which is saved, too.
+    The average has not reached its full weight yet. This depends on the number of steps, which is saved as well.
     """
     first, second = make_model(1, **changed), make_model(2, **changed)
     trained(first, 0, 3)
@@ -183,7 +183,7 @@ def test_validation_batches_resume_bit_for_bit(make_model, tmp_path):
         path = first.save_params(tmp_path / 'p')
         assert read_about(path)['validation_index'] == (done - 1) % n + 1
         assert load(path)['validation_h1'].shape == (3, 4) and load(path)['validation_C2'].shape == (3, 2)
-        second.validate_batch()                                   # it may leave nothing
+        second.validate_batch()                                   # it must have no effect
         second.resume(path)
         assert [second.validate_batch() for _ in range(n + 1)] == [whole[(done + k) % n] for k in range(n + 1)]
     second.resume(unused)
@@ -191,7 +191,7 @@ def test_validation_batches_resume_bit_for_bit(make_model, tmp_path):
 
 
 def test_validation_begins_again_with_other_parameters_or_another_text(make_model, tmp_path):
-    """Also where their states have another size."""
+    """Even if the states have another size."""
     model = make_model(1)
     path, text = model.save_params(tmp_path / 'p'), tmp_path / 'text.txt'
     for change in (lambda: model.load_params(path), lambda: model.init_params(path),

@@ -1,4 +1,4 @@
-"""What scripts show on a terminal and in a pipe, how they end, and the commands that they print."""
+"""The output of scripts on a terminal and in a pipe, how they end, and the commands that they print."""
 import ast
 import os
 import pty
@@ -41,9 +41,9 @@ PIPED, ASCII = [KINDS.encode(encoding, 'backslashreplace').decode() for encoding
 # ---------------------------------------------------------------- a terminal
 
 def on_terminal(arguments, folder, interrupt_at=None, close_at=None, columns=80):
-    """Run Python on a terminal; return its exit status and what the terminal got.
+    """Run Python on a terminal; return its exit status and what it wrote to the terminal.
 
-    interrupt_at: the output after which the user presses Ctrl-C; close_at: after which the terminal is closed.
+    interrupt_at: the output after which the user presses Ctrl-C; close_at: the output after which the terminal closes.
     """
     import fcntl
     import termios
@@ -107,7 +107,7 @@ print('end')
 """
 
 
-@pytest.mark.parametrize('columns', [80, 0])           # a terminal may say that it has none
+@pytest.mark.parametrize('columns', [80, 0])           # a terminal may report 0 columns
 def test_bar_on_a_terminal(tmp_path, columns):
     status, screen = on_terminal(['-c', BAR], tmp_path, columns=columns)
     assert status == 0 and '\x1b[2J' not in screen and re.search(r'\rreading \\x1b\[2J: +\d+%\|.* \d+/100 \[', screen)
@@ -129,7 +129,7 @@ def test_lines_without_a_terminal(monkeypatch, capsys):
 # ---------------------------------------------------------------- characters
 
 def test_control_characters_are_escaped_on_a_terminal(tmp_path):
-    """In output, in messages and in errors."""
+    """They are escaped in output, messages and errors."""
     assert on_terminal(['-c', PRINTS], tmp_path) == (2, f'{SHOWN}\n{SHOWN}\np: {SHOWN}\n')
 
 
@@ -150,14 +150,14 @@ def test_duration():
 # ---------------------------------------------------------------- the end of a script
 
 def users_cell():
-    """Return a function that raises ValueError in a module that is not of the program."""
+    """Return a function that raises ValueError in a module outside the program."""
     namespace = {'__name__': 'mine'}
     exec('def cell(options):\n    raise ValueError("shapes")', namespace)
     return namespace['cell']
 
 
 def raising(error):
-    """Return a function that raises an error as a module of the program."""
+    """Return a function that raises an error like a module of the program."""
     namespace = {'__name__': 'engine.x', 'error': error}
     exec('def program(options):\n    raise error', namespace)
     return namespace['program']
@@ -212,7 +212,7 @@ def test_missing_package(script, package, without, folder):
 
 @pytest.mark.parametrize('number', [signal.SIGHUP, signal.SIGINT])
 def test_training_goes_on_where_a_signal_is_ignored(tmp_path, number):
-    """Under nohup that of a closed terminal, and in the background of a shell script Ctrl-C."""
+    """nohup ignores the signal of a closed terminal, and a shell script ignores Ctrl-C in its background jobs."""
     (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
     process = start(TRAIN, 't.txt', 'r', *SMALL, '--epochs', 7, '--output-dir', '.', flags=FAST, cwd=tmp_path,
                     preexec_fn=lambda: signal.signal(number, signal.SIG_IGN))
@@ -235,7 +235,7 @@ def test_second_signal_stops_at_once():
 @pytest.mark.parametrize('where, shown', [('some where $HOME', '{}/train.py'), ("its author's", 'char lstm/train.py'),
                                           ("its author's/char lstm", 'train.py')])
 def test_script_runs_when_pasted(monkeypatch, tmp_path, where, shown):
-    """By its shortest path, and its arguments arrive unchanged."""
+    """The command has the shortest path of the script, and its arguments arrive unchanged."""
     root = tmp_path / "its author's" / 'char lstm'
     root.parent.mkdir()
     copy_of_program(root)
@@ -249,7 +249,7 @@ def test_script_runs_when_pasted(monkeypatch, tmp_path, where, shown):
 
 
 def test_runners(monkeypatch):
-    """The name of a Python that the shell finds, otherwise its path; uv if it started this script; or mpiexec."""
+    """Commands start with python if the shell finds it, otherwise its path; with uv if it started this; or mpiexec."""
     monkeypatch.chdir(ROOT)
     monkeypatch.delenv('UV', raising=False)
     monkeypatch.setattr(sys, 'executable', '/no where/python')

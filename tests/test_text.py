@@ -1,4 +1,4 @@
-"""Reading a file, a folder of files, or a text in memory, as characters and their numbers."""
+"""Reading a file, a folder of files, or a text in memory as characters and their codes."""
 import hashlib
 import io
 import os
@@ -40,7 +40,7 @@ def test_recoding(text, more, data):
 
 @pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16-be', 'latin-1', 'shift_jis'])
 def test_line_ends(text_file, encoding):
-    """Against Python's own text files, which have universal line ends."""
+    """Compare with Python's own text files, which have universal newlines."""
     letters = {'latin-1': 'é', 'shift_jis': 'あ'}.get(encoding, 'é€\U0001d11e')
     text = 'ab\r\nb{0}\r\r\n{0}\n\r\r{0}{0}\r\n\r\n'.format(letters)
     path = text_file(text * 2, encoding)
@@ -51,7 +51,7 @@ def test_line_ends(text_file, encoding):
     assert text_of(model) == expected and model.uchar == sorted(set(expected))
 
 
-@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16'])                # which write a mark
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16'])                # these write a mark
 def test_byte_order_mark_is_dropped_at_the_start_only(text_file, encoding):
     assert read_string(text_file('abc\ufeff', encoding), encoding.replace('-sig', '')) == 'abc\ufeff'
 
@@ -81,7 +81,7 @@ def test_text_without_unknown_characters(text, uchar):
 # ---------------------------------------------------------------- folders
 
 def folder_of(path, texts):
-    """Make a folder with files of these texts, or bytes, by name; returns its path."""
+    """Make a folder with files of these texts, or bytes, by name; return its path."""
     for name, text in texts.items():
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         (path / name).write_bytes(text if isinstance(text, bytes) else text.encode('utf-8'))
@@ -89,7 +89,7 @@ def folder_of(path, texts):
 
 
 def test_folder_is_the_texts_in_order_of_path(tmp_path):
-    """Joined by empty lines; each but the last also ends its line. Of other files and hidden ones nothing is read."""
+    """They are joined by empty lines; each except the last ends its line. Other files and hidden ones are ignored."""
     folder = folder_of(tmp_path / 'texts', {
         'b.txt': 'second\r\n', 'é.txt': 'last', 'E.txt': '\ufefffirst', 'c.txt': '', 'd.txt': 'fourth\n\n',
         'b/z.txt': 'inner', 'b.log': b'\xff\0', '.hidden.txt': b'\xff\0', '.git/a.txt': b'\xff\0'})
@@ -100,7 +100,7 @@ def test_folder_is_the_texts_in_order_of_path(tmp_path):
 
 
 def test_folder_of_more_than_256_distinct_characters(tmp_path):
-    """None of the files has so many. In UTF-16 each has its own byte order mark."""
+    """No single file has that many. In UTF-16, each file has its own byte order mark."""
     texts = {f'{k:03}.txt': chr(0x400 + k) for k in range(300)}
     folder = folder_of(tmp_path / 'texts', {name: text.encode('utf-16') for name, text in texts.items()})
     assert read_string(folder, 'utf-16') == '\n\n'.join(texts.values())
@@ -122,7 +122,7 @@ def test_sha256_is_of_the_bytes_and_of_where_files_end(tmp_path):
     (lambda path: io.StringIO(POEM), '<text>'), (lambda path: io.BytesIO(POEM.encode()), '<text>'),
     (lambda path: open(path, encoding='utf-8'), 'the path'), (lambda path: open(path, 'rb'), 'the path')])
 def test_open_text_trains_like_a_file(text_file, path, make, name):
-    """Its name is kept in the checkpoint in the place of a path; fit takes it, too."""
+    """The checkpoint stores its name instead of a path. fit accepts it as well."""
     file = text_file(POEM)
     settings = dict(num_units1=3, batch_size=3, seq_length=7, epochs=1)
     models = [CharLSTM(random_seed=2) for _ in range(2)]
@@ -142,7 +142,7 @@ def test_open_text_trains_like_a_file(text_file, path, make, name):
     (lambda folder: str(folder), ValueError), (lambda folder: str(folder / 'missing.txt'), FileNotFoundError),
     (lambda folder: 'a text\nin place of a path', FileNotFoundError), (lambda folder: POEM * 99, OSError)])
 def test_what_cannot_be_read(tmp_path, make, error):
-    """In one short line, also for a text in place of a path."""
+    """The error is one short line, even for a text in place of a path."""
     with pytest.raises(error) as caught:
         read_text(make(tmp_path))
     assert make(tmp_path)[:5] in str(caught.value) and '\n' not in str(caught.value) and len(str(caught.value)) < 250
@@ -150,7 +150,7 @@ def test_what_cannot_be_read(tmp_path, make, error):
 
 @pytest.mark.parametrize('encoding', ['klingon', 'hex', None])
 def test_unknown_encoding(text_file, lettered, path, refused, encoding):
-    """Also for a checkpoint of characters, which does not need it."""
+    """It is refused even for a checkpoint of characters, which needs no encoding."""
     lettered.save_params(path)
     for read in (read_text, prepared):
         with refused(ValueError, f'encoding is {encoding!r}'):

@@ -1,4 +1,4 @@
-"""The only importer of Theano: settings, what cannot be used, and which module imports what."""
+"""The only importer of Theano: its settings, what cannot be used, and the imports of all modules."""
 import ast
 import graphlib
 import resource
@@ -23,16 +23,16 @@ print(float(model.theano_check([[0, 1], [2, 3]], [[1, 2], [3, 4]])[0]) > 1, mode
 
 
 def python(code, flags=FAST, **changes):
-    """Return standard output and errors of a process that runs code and ends well."""
+    """Return the standard output and error of a process that runs code, after asserting that it succeeded."""
     result = run('-c', code, cwd=ROOT, flags=flags, env=changes)
     assert result.returncode == 0, result.stderr
     return result.stdout, result.stderr
 
 
-# ---------------------------------------------------------------- which module imports what
+# ---------------------------------------------------------------- the imports of modules
 
 def imported(path):
-    """Yield the modules that a file imports, and what it takes from each."""
+    """Yield the modules that a file imports, and the names that it imports from them."""
     for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -47,7 +47,7 @@ def test_one_module_imports_theano():
 
 
 def test_imports_go_downwards_without_a_circle():
-    """Nothing in engine/ but the lesson imports the class or a script."""
+    """Nothing in engine/ except the lesson imports the class or a script."""
     names = {path: '.'.join(path.relative_to(ROOT).with_suffix('').parts) for path in MODULES}
     below = {name: set(names.values()) & set(imported(path)) for path, name in names.items()}
     lesson = {name for name in below if name.startswith('engine.lesson.')}
@@ -59,7 +59,7 @@ def test_imports_go_downwards_without_a_circle():
 
 @pytest.mark.parametrize('script', ['train', 'produce_text'])
 def test_help_imports_neither_numpy_nor_theano(script):
-    """So that it answers at once."""
+    """This makes --help fast."""
     code = ('import atexit, runpy, sys\nsys.argv = ["x.py", "--help"]\nsys.path.insert(0, ".")\n'
             'atexit.register(lambda: print({"theano", "numpy"} & set(sys.modules)))\n'
             f'runpy.run_path("{script}.py", run_name="__main__")')
@@ -69,7 +69,7 @@ def test_help_imports_neither_numpy_nor_theano(script):
 # ---------------------------------------------------------------- settings
 
 def test_import_of_theano_before_does_no_harm():
-    """It fails, but not with Python 3.10 and NumPy 2.0."""
+    """The earlier import fails, except with Python 3.10 and NumPy 2.0."""
     before = 'try:\n    import theano\nexcept Exception as error:\n    pass\n'
     assert python(before + TWO_STEPS)[0].endswith('True float32\n')
 
@@ -80,7 +80,7 @@ def test_import_of_theano_before_does_no_harm():
     (',compiledir={home}/mine', '[blas]\nldflags = -lx\n', ['mine/', '-lx', 'float32']),
     (',floatX=float32', '[global]\nfloatX = float64\n', ['.theano/charlstm/', '', 'float32'])])
 def test_settings_where_the_user_has_none_and_some(tmp_path, flags, rc, expected):
-    """The BLAS, the type, and where compiled code is: in every folder, Theano itself would load the code of others."""
+    """The BLAS, the type and the folder of compiled code. Theano would also load code for another Python or NumPy."""
     (tmp_path / 'rc').write_text(rc)
     out, _ = python('from engine.backend.theano_setup import theano\nc = theano.config\nprint(c.compiledir, '
                     'c.blas.ldflags, c.floatX, sep="|")', HOME=str(tmp_path), THEANORC=str(tmp_path / 'rc'),
@@ -95,7 +95,7 @@ def test_settings_where_the_user_has_none_and_some(tmp_path, flags, rc, expected
     (dict(floatX='float64'), 'the CPU, 3 threads, by the C kernel, in float64'),
     (dict(cxx=''), 'the CPU, 3 threads, by theano.scan, many times slower than the C kernel, in float32')])
 def test_computes_on(monkeypatch, flags, expected):
-    """Without a compiler theano.scan replaces the kernel."""
+    """Without a compiler, theano.scan replaces the kernel."""
     monkeypatch.setenv('OMP_NUM_THREADS', '3')
     with theano.change_flags(**flags):
         in_c = CharLSTM().runs_in_c()
@@ -108,9 +108,9 @@ def test_computes_on(monkeypatch, flags, expected):
 @pytest.mark.parametrize('flags, words', [
     ('device=cuda', ['device=cuda cannot be used (pygpu is not installed)']),
     ('cxx=/no/such/g++', ['/no/such/g++ cannot be run', 'apt install g++', 'THEANO_FLAGS=cxx=']),
-    ('base_compiledir=/dev/null/x', ['cannot keep compiled code', '/dev/null/x', 'THEANO_FLAGS=base_compiledir='])])
+    ('base_compiledir=/dev/null/x', ['cannot save compiled code', '/dev/null/x', 'THEANO_FLAGS=base_compiledir='])])
 def test_device_compiler_or_folder_that_cannot_be_used(flags, words):
-    """Theano would continue without it, or end in its own import. The last line says what to do."""
+    """Theano would continue without it, or fail in its own import. The last line says what to do."""
     result = run('-c', 'import charlstm', cwd=ROOT, env={'THEANO_FLAGS': flags})
     last = result.stderr.splitlines()[-1]
     assert result.returncode == 1 and last.startswith(('ValueError', 'OSError', 'engine.backend.modules.CompilerError'))
@@ -122,7 +122,7 @@ def test_device_compiler_or_folder_that_cannot_be_used(flags, words):
     ('', 'there is no C++ compiler'),
     ('import sysconfig; sysconfig.get_path = lambda *names, **more: "/no/such"', '/no/such/Python.h is missing')])
 def test_without_a_compiler_or_the_header_of_python(before, word):
-    """As on Debian without python3-dev: a compiler by itself does not help then."""
+    """The header is missing on Debian without python3-dev; then a compiler alone is not enough."""
     out, err = python(before + TWO_STEPS, flags=FAST if before else PLAIN)
     assert out == 'True float32\n' and err.count('\n') == 1 and word in err and 'apt install' in err
 
@@ -137,12 +137,12 @@ def test_compiler_that_fails(tmp_path, refused):
 
 @pytest.mark.parametrize('full', [False, True])
 def test_folder_of_compiled_code_that_cannot_be_written(tmp_path, full):
-    """As one of another user, and as where the disk is full: no file may be larger than a kilobyte."""
+    """It belongs to another user, or the disk is full, which a file size limit of a kilobyte imitates."""
     folder = tmp_path / 'own'
     folder.mkdir(0o700 if full else 0o500)
     before = (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))) if full else without_privileges
     result = run('-c', 'import charlstm', cwd=ROOT, preexec_fn=before,
                  env={'THEANO_FLAGS': f'base_compiledir={folder}', 'PYTHONDONTWRITEBYTECODE': '1'})
     last = result.stderr.splitlines()[-1]
-    assert last.startswith('OSError: cannot keep compiled code: ') and 'THEANO_FLAGS=base_compiledir=' in last
+    assert last.startswith('OSError: cannot save compiled code: ') and 'THEANO_FLAGS=base_compiledir=' in last
     assert ('File too large' if full else str(folder)) in last

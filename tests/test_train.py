@@ -1,4 +1,4 @@
-"""train.py as a user runs it: its text, what it says, and what it leaves of the parameters."""
+"""train.py as a user runs it: its text, its output, its initial parameters, and what it refuses."""
 import re
 import shlex
 import string
@@ -40,7 +40,7 @@ def test_training_says_what_it_does_and_nothing_on_stderr(trained):
 
 @pytest.fixture(scope='module')
 def unvalidated(tmp_path_factory):
-    """Return a run without validation, on a text in latin-1, under a name with a space, where matplotlib never ran."""
+    """Return a run without validation, with a text in latin-1, a space in its name, and no cache of matplotlib."""
     folder = tmp_path_factory.mktemp('unvalidated')
     text = TEXT.replace('—', '\xa0').replace('𝄞', 'ÿ')
     (folder / 't.txt').write_bytes(text.encode('latin-1'))
@@ -72,7 +72,7 @@ def test_printed_commands_run_as_pasted_in_spite_of_a_space(unvalidated):
 
 
 def test_drawn_random_seed_repeats_the_run(tmp_path, in_process, capfd):
-    """It is printed and stored; and another start draws another."""
+    """The seed is printed and stored, and another start draws another one."""
     (tmp_path / 't.txt').write_text(TEXT, encoding='utf-8')
     words = SMALL[:SMALL.index('--random-seed')] + ['--epochs', 1, '--output-dir', tmp_path]
     first = succeeded(run(TRAIN, tmp_path / 't.txt', 'a', *words, flags=FAST))
@@ -85,7 +85,7 @@ def test_drawn_random_seed_repeats_the_run(tmp_path, in_process, capfd):
 
 
 def test_init_through_train(short_run, in_process, capfd, tmp_path):
-    """Other units are refused in one line; with the right ones, or those of the checkpoint, it begins to compile."""
+    """Other numbers of units are refused in one line; with the checkpoint's, typed or not, it begins to compile."""
     (tmp_path / 'new.txt').write_text(TEXT[::-1] + 'ñ', encoding='utf-8')
     command = [TRAIN, tmp_path / 'new.txt', 'x', '--batch-size', 6, '--seq-length', 11, '--output-dir', tmp_path,
                '--init', short_run.checkpoint]
@@ -100,7 +100,7 @@ def test_init_through_train(short_run, in_process, capfd, tmp_path):
 
 
 def test_short_text_gets_the_advice_to_start_from_the_bundled_model(folder, in_process, capfd):
-    """The command that is printed does so, with the options that were typed."""
+    """The printed command does so, and keeps the options that were typed."""
     (folder / 't.txt').write_text(ENGLISH)
     with pytest.raises(Compiling):
         in_process(TRAIN, 't.txt', '--batch-size', 6, '--seq-length', 11, '--output-dir', 'results', '--num-units1', 5,
@@ -140,7 +140,7 @@ def test_texts_that_are_refused(folder, in_process):
 
 
 def train_a_little(program, url, text):
-    """Start the copied train.py without input, stop it after a step. Return its output and the characters it read."""
+    """Start the copied train.py without input and stop it after a step. Return its output and its vocabulary."""
     results = program / 'training_results'
     process = start(program / 'train.py', '--num-units1', 2, '--num-units2', 3, flags=FAST, cwd=program.parent,
                     env={'CHARLSTM_NOVEL_URL': url})

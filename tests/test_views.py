@@ -1,4 +1,4 @@
-"""The page in Chromium: its tabs, modes and address, numbers against an independent model, and hostile texts."""
+"""The page in Chromium: tabs, modes, address, numbers compared with an independent model, and hostile texts."""
 import os
 from types import SimpleNamespace
 
@@ -16,7 +16,7 @@ from scripts import TEXT, load, write_chain
 
 @pytest.fixture(scope='module')
 def judge(short_run):
-    """Return the model of `written`, p with parameters as in the page, and what an independent one expects there."""
+    """Return the checkpoint of `written`, its parameters p rounded as in the page, and an independent model's costs."""
     checkpoint = short_run.folder / 'r_t.txt_best.npz'
     codes, probabilities, costs = expected_of(load(checkpoint))
     return SimpleNamespace(checkpoint=checkpoint, p=rounded(checkpoint), uchar=load(checkpoint)['uchar'].tolist(),
@@ -29,14 +29,14 @@ def of_own_cell(tmp_path_factory):
 
 
 def go(browser, view):
-    """Go to a view by its tab."""
+    """Open a view with its tab."""
     browser.click(f'[href="#{view}"]')
     browser.wait(f"document.body.dataset.view === '{view}'")
 
 
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 def test_surprise(browser, written, judge, scheme):
-    """Colours, the mean, what was expected at the place that the reader looks at, striking places, and the table."""
+    """Check colours, the mean, the expected characters at the selected place, surprising places, and the table."""
     browser.open(written, scheme=scheme)
     assert looked_at(browser) == 51 + judge.costs[50:400].argmax()
     assert_colours(browser, '#text span', [0, *judge.costs / 6 * 16], scheme == 'dark')
@@ -50,7 +50,7 @@ def test_surprise(browser, written, judge, scheme):
         best = np.argsort(-judge.probabilities[k - 1])[:5]
         assert browser.all('#where .what')[:5] == [shown(judge.uchar[j]) for j in best]
         text = browser.text('#where')
-        assert shown(TEXT[k]) + ' came' in text and text.startswith('…' + TEXT[k - 24:k].replace('\n', '↵') + '?')
+        assert shown(TEXT[k]) + ' cost' in text and text.startswith('…' + TEXT[k - 24:k].replace('\n', '↵') + '?')
         np.testing.assert_allclose(numbers(text)[-2:], judge.costs[k - 1] / [1, np.log(2)], atol=0.016)
     browser.click('#previous')
     assert looked_at(browser) == 1 + np.flatnonzero(judge.costs[:698] >= 4)[-1]
@@ -58,7 +58,7 @@ def test_surprise(browser, written, judge, scheme):
 
 
 def assert_why(browser, uchar, chosen, k, predict, codes):
-    """Assert the effects on a choice of the list of Why, and return their levels.
+    """Assert the effects on a character in the list of Why, and return their colour levels.
 
     predict: a function from texts (T,B) to probabilities (T,B,V).
     """
@@ -77,7 +77,7 @@ def assert_why(browser, uchar, chosen, k, predict, codes):
 
 
 def test_why(browser, written, judge, of_own_cell):
-    """Effects in colours, a list and a table, also with a cell of one's own."""
+    """Check the effects in colours, a list and a table, also with a custom cell."""
     path, model = of_own_cell
     browser.open(written, view='#surprise&mode=why')
     for k, chosen in ((3, 2), (699, 0), (101, 1), (250, 5)):
@@ -90,7 +90,7 @@ def test_why(browser, written, judge, of_own_cell):
 
 @pytest.mark.parametrize('alike', [False, True])
 def test_two_models(browser, judge, alike, tmp_path):
-    """Costs of both, which was less surprised, if one was, where they differ, and which was trained on the text."""
+    """Check both costs, which model was less surprised, if any, where they differ, and which trained on the text."""
     uchar, p, chance = sorted(set(TEXT) | set('☃ß' * (not alike))), load(judge.checkpoint), np.random.default_rng(5)
     np.savez(str(tmp_path / 'A.npz'), uchar=np.array(uchar), **(
         {name: p[name] + 0.05 * chance.normal(size=p[name].shape) for name in NAMES} if alike else
@@ -119,27 +119,27 @@ def test_two_models(browser, judge, alike, tmp_path):
 
 
 def test_guess(browser, written, judge):
-    """A reader who is right at every third place, and the model, which takes what an independent one would."""
+    """The reader is right at every third place; the model guesses like an independent one."""
     places, model = [], 0
     browser.open(written, view='#surprise&mode=guess')
     for at in range(10):
         before = browser.text('#guess-before')[1:-1]
         (bottom,), (end,) = [browser.all(each, 'element.getBoundingClientRect().bottom') for each in (
             '#guess-before', '#guess .asked')]
-        assert end <= bottom                               # the place is in sight
+        assert end <= bottom                               # the place is visible
         k = TEXT.index(before) + len(before)
         guess = TEXT[k] if at % 3 == 0 else 'z'
         browser.click('#guess-line') if guess == '\n' else browser.press(guess)
         model += judge.probabilities[k - 1].argmax() == judge.codes[k]
         assert browser.text('#guess-score') == f'You {at // 3 + 1}, model {model} of {at + 1}.'
-        assert f', {shown(TEXT[k])} came. You: {shown(guess)}; the model: ' in browser.text('#where')
+        assert f', it is {shown(TEXT[k])}. You: {shown(guess)}; the model: ' in browser.text('#where')
         places.append(k)
         browser.press('Enter')
     assert places == sorted(set(places)) and browser.text('#guess-score').startswith('10 places')
 
 
 def test_what_the_model_wrote_is_marked(browser, judge, tmp_path):
-    """It counts neither for the mean, nor as a place to begin at or to guess."""
+    """It is left out of the mean, and is neither a first place nor one to guess."""
     browser.open(write_page_of(judge.checkpoint, tmp_path / 'page.html', TEXT[:700], written=301))
     assert browser.all('#text [data-written]', 'element.id') == [place(301)[1:]]
     assert browser.text('#mean').startswith('Mean of the first 301: ')
@@ -152,8 +152,8 @@ def test_what_the_model_wrote_is_marked(browser, judge, tmp_path):
         browser.press('Enter')
 
 
-def test_text_of_ones_own(browser, written, judge):
-    """Its costs, what comes next, its colours by a unit; unknown characters; and the text of the page again."""
+def test_typed_text(browser, written, judge):
+    """Check costs, what comes next, colours for a unit, unknown characters, and the return to the page's text."""
     words = 'the cats and dogs on a hill sat'
 
     def check(words):
@@ -184,14 +184,14 @@ def test_text_of_ones_own(browser, written, judge):
     browser.click('[value=surprise]')
     browser.set('#words', words[:9] + '☃ "' + words[12:])
     check(words[:9] + ' ' + words[12:])
-    assert 'never saw ☃ ":' in browser.text('#words-unknown')
+    assert 'never saw them: ☃ ".' in browser.text('#words-unknown')
     browser.set('#words', '')
     assert_colours(browser, '#text span', [0, *judge.costs / 6 * 16])
     assert looked_at(browser) == 51 + judge.costs[50:400].argmax() and not browser.text('#words-unknown')
 
 
 def test_cells(browser, of_own_cell):
-    """The class's C and h in colours, legend, lists, drawing and table; units in the order of their correlations."""
+    """Compare C and h in colours, legend, lists, drawing and table with the class. Correlations order the units."""
     path, model = of_own_cell
     states = {of: np.concatenate([states[of + '1'], states[of + '2']], axis=1).astype(float)
               for states in [model.states(TEXT[:300])] for of in 'hC'}
@@ -202,7 +202,7 @@ def test_cells(browser, of_own_cell):
         values, k = states[of][:, u], looked_at(browser)
         assert_colours(browser, '#text span', levels_of_cells(browser, path, values, u))
         levels = [browser.all(part, 'element.classList.value.match(/v\\d+/)[0]') for part in ('#text span', 'svg rect')]
-        assert levels[1][:64] == levels[0][k - 32:k + 32]              # of several units, the first
+        assert levels[1][:64] == levels[0][k - 32:k + 32]              # if there are several units, of the first
         ends = [numbers(browser.text(end))[0] for end in ('#pale', '#deep')]
         np.testing.assert_allclose(sorted(ends), np.sort(values)[[6, 293]], atol=6e-3)
         np.testing.assert_allclose(numbers(browser.text('#value')), values[[k]], atol=6e-3)
@@ -228,14 +228,14 @@ def test_cells(browser, of_own_cell):
 
 
 def step_shown(browser):
-    """Return what the gates add up, (4,4): three parts and the sum; and the numbers of each line of the formula."""
+    """Return the gates' pre-activations (4,4), three parts and their sum, and the numbers of each formula line."""
     browser.wait("byId('inside-status').textContent.startsWith('It read')")
     formula = zip(browser.all('#inside-formula dt'), map(numbers, browser.all('#inside-formula dd')))
     return np.reshape([numbers(cell) for cell in browser.all('#inside-sums td')], (4, 4)), dict(formula)
 
 
 def test_inside(browser, written, judge):
-    """Each number of a step, of a unit of each layer, in the text of the page and in one's own; and the table."""
+    """Check each number of a step, for a unit of each layer, in the page's text and a typed one, and the table."""
     p = judge.p
 
     def check(codes, layer, unit):
@@ -263,8 +263,8 @@ def test_inside(browser, written, judge):
     check(expected_of(judge.p, 'the cat')[0], 1, 4)
 
 
-def test_inside_of_a_cell_of_ones_own(browser, of_own_cell):
-    """Its parameters have their names in the formula, and the numbers are the class's."""
+def test_inside_of_a_custom_cell(browser, of_own_cell):
+    """The formula names the cell's parameters, and the numbers are the class's."""
     path, model = of_own_cell
     browser.open(path, view='#inside&place=120&unit=C2:3')
     sums, formula = step_shown(browser)
@@ -278,7 +278,7 @@ def test_inside_of_a_cell_of_ones_own(browser, of_own_cell):
 
 
 def test_writing(browser, written, judge, javascript):
-    """The free text and one with a unit held are those of network.js; a stopped text continues."""
+    """The free text and one with a held unit are the same as from network.js; a stopped text continues."""
     wrote = "byId('stop').textContent === 'Again'"
 
     def text_of(*held):
@@ -314,14 +314,14 @@ def test_writing(browser, written, judge, javascript):
 
 
 def assert_curve(browser, costs):
-    """Assert that the curve of validation has the shape of costs, which the table has too."""
+    """Assert that the validation curve has the shape of costs, and that the table has the costs."""
     points = browser.all('#learning-curve polyline.validation', "element.getAttribute('points')")[0].split()
     np.testing.assert_allclose(np.corrcoef([-float(point.split(',')[1]) for point in points], costs)[0, 1], 1)
     np.testing.assert_allclose(column_of(browser, 'learning', 'validation'), costs)
 
 
 def test_log_of_the_run(browser, written, short_run):
-    """At each logged epoch its sample and the costs of the passage; the curve of all costs; and what the model is."""
+    """Check the sample and the passage's costs at each logged epoch, the curve of all costs, and the metadata."""
     log = data_of(written)['learning']
     costs = array_of(log['costs']).reshape(len(log['epochs']), -1).astype(float)
     browser.open(written, view='#learning')
@@ -337,7 +337,7 @@ def test_log_of_the_run(browser, written, short_run):
     assert all(words in browser.text('#info') for words in ('5 and 7 units', 'sha256'))
 
 
-# In the browser: keeps the averaged parameters at the last look, which is shown as soon as it is complete.
+# In the browser: keeps the averaged parameters of the last look, which is shown as soon as it is complete.
 KEPT = """void (Lesson.prototype.look = (look => function* () {
   const found = yield* look.call(this), p = this.learner.network.parameters(this.learner.averages);
   window.learned = Object.fromEntries(Object.entries(p).map(([name, array]) => [name, Array.from(array)]));
@@ -346,7 +346,7 @@ KEPT = """void (Lesson.prototype.look = (look => function* () {
 
 
 def test_learning_in_the_page(browser, written, javascript, tmp_path):
-    """From a file: the cost falls, the last look is an independent model's, and the slider has the earlier ones."""
+    """Train on a file: the cost falls, the last look matches an independent model, and the slider has earlier ones."""
     H, words = 32, np.random.default_rng(1).choice(['He said:', '"I am cold."', 'in an old hut,', 'the king'], 350)
     text = '<img src=x onerror=hacked=1>' + ' '.join(words)
     (tmp_path / 'a.txt').write_text(text)
@@ -381,7 +381,7 @@ def test_learning_in_the_page(browser, written, javascript, tmp_path):
 
 @pytest.mark.parametrize('width', [1280, 390, 320])
 def test_tabs_are_links(browser, written, width):
-    """Each shows its view, which fits; Back returns; keys move from tab to tab."""
+    """Each tab shows its view, which fits the window. Back returns, and keys move from tab to tab."""
     browser.open(written, width=width)
     for view in ('cells', 'inside', 'writing', 'learning'):
         go(browser, view)
@@ -400,7 +400,7 @@ def test_tabs_are_links(browser, written, width):
 
 @pytest.mark.parametrize('view', ['surprise', 'surprise&mode=why', 'cells'])
 def test_panel_does_not_cover_the_place(browser, written, view):
-    """In a narrow window, in which it stands at the bottom."""
+    """The window is narrow, so the panel is at the bottom."""
     browser.open(written, width=390, view=f'#{view}')
     browser.value("byId('text').focus({preventScroll: true})")
     for key in ('Escape', 'End', 'ArrowLeft', 'Home', *['ArrowRight'] * 3, *['ArrowDown'] * 12):
@@ -411,7 +411,7 @@ def test_panel_does_not_cover_the_place(browser, written, view):
 
 
 def test_address_says_what_is_shown(browser, written):
-    """A reload shows the same; a link is followed also if the address is about to be written; nonsense is left out."""
+    """A reload shows the same. Links work even just before the address is written. Nonsense is ignored."""
     browser.open(written, view='#cells&place=620&feature=position%20in%20the%20line&unit=C2:3&of=h&hold=C1:4=-99')
     assert looked_at(browser) == 620
     go(browser, 'surprise')
@@ -432,14 +432,14 @@ def test_address_says_what_is_shown(browser, written):
 
 
 def test_hostile_text_runs_nothing(browser, tmp_path):
-    """In no view; and the page's policy lets nothing else run."""
+    """It runs in no view, and the page's policy blocks all other scripts."""
     name = tmp_path / 'a<img src=x onerror=hacked=1>\u2028.npz'
     write_chain(name, np.array(sorted(set(HOSTILE))))
     path = write_page_of(name, tmp_path / 'p.html', HOSTILE, 'a text of ' + HOSTILE, against=(loaded(name), str(name)))
     seen = ''.join(repr(ch)[1:-1] if ch in '\0\x1b\u2028\u2029\u202e\ud800' else ch for ch in HOSTILE)
     browser.open(path)
     assert browser.text('#text') == seen and browser.text('#source') == 'a text of ' + seen
-    for words in ('', HOSTILE.replace('\ud800', '')):                  # which DevTools cannot send
+    for words in ('', HOSTILE.replace('\ud800', '')):                  # DevTools cannot send a lone surrogate
         browser.set('#words', words)
         for view, mode in [(view, 'surprise') for view in ('cells', 'inside', 'writing', 'learning')] + [
                 ('surprise', mode) for mode in browser.value('modes()')]:

@@ -1,4 +1,4 @@
-"""Texts for the tests of reading texts and cutting them into batches."""
+"""Texts for the tests that read texts and cut them into batches."""
 from hypothesis import strategies as st
 
 POEM = 'Zwölf Boxkämpfer jagen\nEva über den Sylter Deich.\n' * 3

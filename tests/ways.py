@@ -1,4 +1,4 @@
-"""The ways of computing a model, each with the same answers() for a case, which test_every_way.py compares.
+"""The ways to compute a model, each with a method answers(case), whose results test_every_way.py compares.
 
 As a program it writes the answers of this process, one of several or one on a GPU: python ways.py OUT.
 """
@@ -21,20 +21,20 @@ from engine.training import STATES, optimiser_variables, zero_states  # noqa: E4
 from numpy_model import forward, lively_parameters, lstm, same  # noqa: E402
 
 FIRST = 0x3041                         # the code of the first character
-STEPS = 2                              # of training
+STEPS = 2                              # training steps
 WRITTEN = 40                           # characters of each text
-IMPROBABLE = 300                       # by which a score is lowered, so that its probability is 0 in float32
-# All terms of the cost; limits that are not reached. A large eps keeps the steps smooth where a gradient is near 0.
+IMPROBABLE = 300                       # a score is lowered by this, so that its probability is 0 in float32
+# All terms of the cost, with limits that are not reached. A large eps keeps the steps smooth near zero gradients.
 SETTINGS = dict(lrate=0.5, drate=0.5, eps=1, momentum=0.4, weight_decay=0.3, bptt_maxdepth=-1, l1=0.03, l2=0.02,
                 dropout=0.3, dropconnect=0.2, smoothing=0.1, ar=0.7, tar=1.3, grad_clip=1e3, step_clip=1e3, average=0.9)
-# Of the page, which learns without most terms. In some cases, the limits are reached.
+# For the page, which trains without most terms. In some cases, the limits are reached.
 OF_PAGE = dict(lrate=0.5, drate=0.5, eps=1, momentum=0.4, weight_decay=0.3, bptt_maxdepth=-1, grad_clip=1,
                step_clip=0.4, average=0.9)
 STEPS_OF_PAGE = 5
 
 
 class Case(NamedTuple):
-    """A model of some sizes, with the parameters of a cell of its own or without, and a batch for it."""
+    """The sizes of a model and a batch for it. own: whether its cell has its own parameters, the peepholes."""
     V: int
     H1: int
     H2: int
@@ -44,7 +44,7 @@ class Case(NamedTuple):
 
     @property
     def parameters(self):
-        """Return the parameters, float32, those of the cell itself after the eight."""
+        """Return the eight parameters and then the cell's own, as float32 arrays by name."""
         p, random = lively_parameters(self.V, self.V, self.H1, self.H2), np.random.default_rng(self.V)
         p.update({name + layer: random.uniform(-0.5, 0.5, H).astype('float32')
                   for layer, H in (('1', self.H1), ('2', self.H2)) for name in OWN if self.own})
@@ -52,18 +52,18 @@ class Case(NamedTuple):
 
     @property
     def batch(self):
-        """Return characters x and those that follow, y, int32 (T,B)."""
+        """Return the characters x and the next characters y, int32 (T,B)."""
         characters = np.random.default_rng(1).integers(self.V, size=(self.T + 1, self.B), dtype=np.int32)
         return characters[:-1], characters[1:]
 
     @property
     def hold(self):
-        """Return units to hold, the first and the last ones among them."""
+        """Return units to hold, including first and last ones."""
         return {'C1': {self.H1 - 1: 1.5}, 'C2': {0: -2.0, self.H2 - 1: 0.75}}
 
 
-# Below, at and above one and two panels of the kernel, which have 16 columns (AVX2, or AVX-512 in float64) or 32; one
-# row, two, and rows for several tiles; one step and many.
+# Sizes below, at and above one and two panels of the kernel, which have 16 columns (AVX2, or AVX-512 in float64) or 32;
+# one row, two, and enough rows for several tiles; one step and many.
 CASES = [
     Case(5, 1, 3, T=50, B=2), Case(31, 16, 33, T=1, B=33), Case(32, 31, 17, T=50, B=1), Case(33, 65, 32, T=50, B=33),
     Case(64, 32, 63, T=1, B=1), Case(65, 64, 97, T=1, B=50), Case(104, 70, 64, T=50, B=50),
@@ -79,7 +79,7 @@ class InNumPy:
     def read(self, case, x, states=None, p=None, masks=None, hold={}):
         """Return the probabilities after x (T,B), and the states h1, C1, h2, C2 after each step, (T,B,H) each.
 
-        states: those before x. p, masks, hold: as for numpy_model.forward.
+        states: the states before x. p, masks, hold: as for numpy_model.forward.
         """
         cell = dict(cell=peephole_in_numpy, own=OWN) if case.own else dict(cell=lstm)
         p = p or case.parameters
@@ -93,10 +93,10 @@ class InNumPy:
 
 
 class InTheano:
-    """The model by the class CharLSTM.
+    """The model as computed by the class CharLSTM.
 
     settings: for CharLSTM. mode: a function that returns a context in which to compile. asked: the methods that answer.
-    lp, steps: of training.
+    lp, steps: the learning parameters and the number of steps of training.
     """
     asked = 'predicted', 'written', 'trained'
 
@@ -105,7 +105,7 @@ class InTheano:
         self.lp, self.steps = lp, steps
 
     def model(self, case):
-        """Return the model with the parameters of a case. There is one for each cell, so each is compiled once."""
+        """Return the model with the parameters of a case. All cases of a cell share one, so it is compiled once."""
         if case.own not in self.models:
             model = self.models[case.own] = CharLSTM(random_seed=1, **self.settings)
             if case.own:
@@ -130,7 +130,7 @@ class InTheano:
 
     @staticmethod
     def predicted(model, case):
-        """Return what the model expects of the batch, and of its first row, by all methods that say so."""
+        """Return the predictions for the batch, and for its first row, from all methods that predict."""
         x, y = case.batch
         line = np.append(x[:, 0], y[-1, 0])
         found = dict(line=line, line_costs=model.score_text(line))
@@ -149,7 +149,7 @@ class InTheano:
 
     @staticmethod
     def written(model, case):
-        """Return texts, as numbers (n,B)."""
+        """Return texts, as character codes (n,B)."""
         hows = dict(greedy=dict(method='argmax'), drawn={}, held=dict(method='argmax', hold=case.hold))
         texts = {name: model.generate_text(chr(FIRST + 1), 1 + WRITTEN, count=case.B, **how)
                  for name, how in hows.items()}
@@ -157,7 +157,7 @@ class InTheano:
                 for name, of_name in texts.items()}
 
     def trained(self, model, case):
-        """Return what training steps report and leave."""
+        """Return what training steps report, and the parameters and optimiser states after them."""
         (x, y), rows, reported, found = case.batch, model.group.rows(case.B), [], {}
         for step in range(1, 1 + self.steps):
             cost, _, *ratios = model.theano_train_rmsprop(x[:, rows], y[:, rows])
@@ -239,7 +239,7 @@ class InProcesses(InTheano):
         model = super().model(case)
         for step in model.functions.values():
             if hasattr(step, '_sums'):
-                step._sums = None                  # a buffer of the sizes of another case
+                step._sums = None                  # a buffer with the sizes of another case
         return model
 
 
@@ -258,7 +258,7 @@ class InJavaScript:
         return json.loads(self.contexts[case.own].eval(f'use({json.dumps(arrays)}); JSON.stringify({expression})'))
 
     def answers(self, case):
-        """Return what is predicted of three rows of the batch, and texts, by network.js."""
+        """Return the predictions for three rows of the batch, and texts, from network.js."""
         def texts(top_k, seeds, hold=[]):
             choice = f'{{temperature: 1, topK: {top_k}, seed}}'
             return f'{[*seeds]}.map(seed => writing({1 + WRITTEN}, {choice}, {json.dumps(hold)}))'
@@ -273,12 +273,12 @@ class InJavaScript:
 
 
 class InStreams(InJavaScript):
-    """The network of a page in many streams."""
+    """The network of a page with several streams."""
 
     def answers(self, case):
-        """Return what streams expect and remember that read the first row of the batch after all rows of it."""
+        """Return predictions and states of streams that read the batch's first row, each after another row."""
         x, (_, states) = case.batch[0], InNumPy().read(case, case.batch[0])
-        before = [state[-1, :7] for state in states]                               # of at most seven streams
+        before = [state[-1, :7] for state in states]                               # at most seven streams
         found = self.value(case, 'streaming({}, {})'.format(
             x[:, 0].tolist(), [[state[k].tolist() for state in before] for k in range(len(before[0]))]))
         names = 'logs of streams', *[f'{name} of streams' for name in STATES]
@@ -323,7 +323,7 @@ class InExportedC:
         self.folder, self.compiled, self.numbers, self.models = folder, compiled, numbers, InTheano()
 
     def answers(self, case):
-        """Return what is predicted of three rows of the batch."""
+        """Return the predictions for three rows of the batch."""
         self.models.model(case).export(self.folder / 'model.c')
         program = self.compiled(self.folder, READING_IN_C)
         rows = [self.numbers(program, row).reshape(case.T, -1) for row in case.batch[0].T[:3]]
@@ -338,7 +338,7 @@ def main():
         from mpi4py import MPI
         way = InProcesses(MPI.COMM_WORLD)
     for k, case in enumerate(CASES):
-        if case.B >= size:                     # a row for each process
+        if case.B >= size:                     # each process needs a row
             np.savez(f'{sys.argv[1]}_{k}_rank{rank}.npz', **way.answers(case))
 
 

@@ -11,14 +11,14 @@ if __name__ == '__main__':
 
 from engine.model.files import write_whole  # noqa: E402
 
-# All between the lines that Gutenberg adds. It revises its files, so that no checksum would stay right.
+# Everything between the lines that Gutenberg adds. It revises its files, so a checksum would not stay valid.
 NOVEL = re.compile(r'\*\*\* ?START OF [^*]+\*\*\*\s+(.*truth\s+universally\s+acknowledged.*\S)\s+\*\*\* ?END OF', re.S)
 
 
 def fetch_novel(path):
     """Download the novel to `path`, which must not exist, from CHARLSTM_NOVEL_URL or, by default, Project Gutenberg.
 
-    Raises OSError or ValueError, with one line: no connection, another text, or `path` cannot be written.
+    Raises OSError if there is no connection or `path` cannot be written, ValueError if another text arrives.
     """
     if os.path.exists(path):
         raise FileExistsError(f'{path} exists already')
@@ -35,16 +35,16 @@ def fetch_novel(path):
 
 
 def write_python_reference(path):
-    """Write the reference of Python's language, which every Python has in help(), to `path`. Raises OSError."""
-    from pydoc_data.topics import topics                   # large, and seldom needed
+    """Write Python's language reference, which every Python has for help(), to `path`. Raises OSError."""
+    from pydoc_data.topics import topics                   # late: large and seldom needed
     with write_whole(path) as f:
         f.write('\n'.join(topics[name] for name in sorted(topics)).encode())
 
 
 def locate_text(path, folder=FOLDER):
-    """Return `path` or, for None, that of the novel, which is fetched if it is missing, also by its own path.
+    """Return `path` or, if it is None, the path of the novel. Fetch the novel if that is the path and it is missing.
 
-    If that fails, print a line and return the path of Python's language reference. Raises OSError if that fails, too.
+    If that fails, print a line and return the path of Python's language reference. Raises OSError if writing fails.
     """
     novel, reference = [os.path.join(os.path.relpath(folder), f'{name}.txt')
                         for name in ('prideandprejudice', 'python_reference')]
@@ -57,7 +57,7 @@ def locate_text(path, folder=FOLDER):
     except (OSError, ValueError) as error:
         if not os.path.exists(reference):
             write_python_reference(reference)
-        print(f"No novel ({error}). Using Python's language reference instead, {reference}")
+        print(f"cannot fetch the novel ({error}): using {reference}, Python's language reference, instead")
         return reference
 
 

@@ -1,4 +1,4 @@
-"""Which instructions of this processor multiply bfloat16, the upper half of a float32."""
+"""Choose the processor's instructions for products in bfloat16, the upper half of a float32."""
 import ctypes
 import functools
 import os
@@ -11,7 +11,7 @@ from engine.backend.theano_setup import kernel_runs, theano
 MACROS = {'AMX': ['AMX_BF16'], 'AVX-512': ['AVX512_BF16'], 'emulated': []}
 VARIABLE = 'CHARLSTM_BFLOAT16'                             # environment variable that chooses among them
 
-ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA = 158, 0x1023, 18      # of Linux on x86-64
+ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA = 158, 0x1023, 18      # constants of Linux on x86-64
 
 
 @functools.lru_cache(maxsize=None)
@@ -19,22 +19,22 @@ def _compiler_macros():
     """Return the names of the macros that the compiler defines for this processor, with Theano's options."""
     options = theano.gof.cmodule.GCC_compiler.compile_args()
     command = [theano.config.cxx, *options, '-dM', '-E', '-x', 'c++', os.devnull]
-    found = subprocess.run(command, capture_output=True, encoding='utf-8').stdout
-    return {line.split()[1] for line in found.splitlines() if line.count(' ')}
+    defines = subprocess.run(command, capture_output=True, encoding='utf-8').stdout
+    return {line.split()[1] for line in defines.splitlines() if line.count(' ')}
 
 
 def _may_use_amx():
-    """Ask Linux for AMX's registers, which a process has to do once. Return whether it gives them."""
+    """Ask Linux for permission to use AMX, as each process must once. Return whether it was granted."""
     if platform.system() != 'Linux' or platform.machine() != 'x86_64':
         return False
     return ctypes.CDLL(None).syscall(ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0
 
 
 def instructions(precision, kernel=True):
-    """Return what multiplies with this precision: None for 'float32', a key of MACROS for 'bfloat16'.
+    """Return the instructions for products at this precision: None for 'float32', a key of MACROS for 'bfloat16'.
 
-    kernel: whether the C kernel may be used. Raises ValueError for another precision, and for bfloat16 where this
-    process cannot multiply it faster than float32. Intel's processors with AVX-512 alone are slower at it.
+    kernel: whether the C kernel may be used. Raises ValueError for any other precision, and for bfloat16 if it would
+    not be faster than float32 here, as on Intel processors with AVX-512 but without AMX.
     """
     if precision == 'float32':
         return None
@@ -54,5 +54,5 @@ def instructions(precision, kernel=True):
         return 'AMX'
     if usable['AVX-512'] and any(name.startswith('__znver') for name in macros):
         return 'AVX-512'
-    raise ValueError("precision bfloat16 needs Intel's processors with AMX or AMD's from Zen 4 on, and a compiler that "
-                     f'knows them: take float32, or {VARIABLE}=emulated, which computes the same slowly')
+    raise ValueError('precision bfloat16 needs an Intel processor with AMX or AMD Zen 4 or later, and a compiler that '
+                     f'supports it: use float32, or {VARIABLE}=emulated, which gives the same results slowly')

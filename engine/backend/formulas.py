@@ -1,12 +1,12 @@
 """C code for elementwise formulas that is the same for arrays of any number of dimensions.
 
-Theano writes nested loops, compiled once for each number of dimensions. The code below has one loop where all arrays
-are contiguous, and otherwise NumPy's iterator.
+Theano writes nested loops, which it compiles again for each number of dimensions. The code below uses one loop if all
+arrays are contiguous, and NumPy's iterator otherwise.
 """
 
 
 def _has_any_shape(op, node):
-    """Return whether _formula can compute an Elemwise: all arrays have one shape, or are a single number."""
+    """Return whether _formula can compute an Elemwise: all arrays have the same shape or are a single number."""
     kinds = [v.type.broadcastable for v in node.inputs + node.outputs]
     types_in_c = not any(v.type.dtype.startswith(('float16', 'complex')) for v in node.inputs + node.outputs)
     return types_in_c and not op.openmp and all(all(kind) or not any(kind) for kind in kinds) and not any(
@@ -14,14 +14,14 @@ def _has_any_shape(op, node):
 
 
 def _loop(count, names, kinds, address, task):
-    """Return C for a loop over the numbers of arrays. address: the address of number i of array k, by name and k."""
+    """Return C for a loop over the elements of arrays. address: a format for the address of element i of array k."""
     lines = ' '.join(f'{kind} &{name}_i = *({kind} *)({address.format(k=k, name=name)});'
                      for k, (name, kind) in enumerate(zip(names, kinds)))
     return f'for (npy_intp i = 0; i < {count}; i++) {{ {lines} {task} }}'
 
 
 def _formula(op, node, name, inputs, outputs, sub):
-    """Return the C code of an Elemwise, the same text for arrays of any number of dimensions."""
+    """Return the C code of an Elemwise. Its text does not depend on the number of dimensions."""
     if not hasattr(node.tag, 'fake_node'):
         op.prepare_node(node, None, None, 'c')
     types = {v: var.type for v, var in zip([*inputs, *outputs], [*node.inputs, *node.outputs])}
@@ -33,15 +33,15 @@ def _formula(op, node, name, inputs, outputs, sub):
     task = op.scalar_op.c_code(node.tag.fake_node, name + '_scalar_', [v + '_i' for v in inputs],
                                [v + '_i' for v in outputs], sub)
     task = ' '.join([f'npy_{types[o].dtype} &{o}_i = {i}_i;' for o, i in same.items()] + [task])
-    fits = ' && '.join(f'PyArray_SAMESHAPE({first}, {v})' for v in arrays[1:] if v not in own) or '1'
-    made = ''.join(f'''
+    same_shape = ' && '.join(f'PyArray_SAMESHAPE({first}, {v})' for v in arrays[1:] if v not in own) or '1'
+    allocate = ''.join(f'''
         if (!{v} || !PyArray_SAMESHAPE({first}, {v})) {{
             Py_XDECREF({v});
             {v} = (PyArrayObject *)PyArray_NewLikeArray({first}, NPY_KEEPORDER, PyArray_DescrFromType(
                 NPY_{types[v].dtype.upper()}), 0);
             if (!{v}) {fail}
         }}''' for v in own)
-    made += ''.join(f'Py_XDECREF({o}); {o} = {i}; Py_INCREF({o});' for o, i in same.items())
+    allocate += ''.join(f'Py_XDECREF({o}); {o} = {i}; Py_INCREF({o});' for o, i in same.items())
     constants = ' '.join(f'const npy_{types[v].dtype} {v}_i = *(npy_{types[v].dtype} *)PyArray_DATA({v});'
                          for v in numbers)
     adjacent = [' && '.join(f'PyArray_IS_{order}_CONTIGUOUS({v})' for v in arrays) for order in 'CF']
@@ -49,12 +49,12 @@ def _formula(op, node, name, inputs, outputs, sub):
                        'NPY_ITER_READONLY' for v in arrays)
     pointers = ' '.join(f'{kind} *{v}_at = ({kind} *)PyArray_DATA({v});' for v, kind in zip(arrays, kinds))
     return f'''
-    if (!({fits})) {{
+    if (!({same_shape})) {{
         PyErr_SetString(PyExc_ValueError, "Input dimension mis-match: the arrays of an elementwise operation have "
                         "different shapes");
         {fail}
     }}
-    {made}
+    {allocate}
     {{
         {constants}
         if (({adjacent[0]}) || ({adjacent[1]})) {{
@@ -80,7 +80,7 @@ def _formula(op, node, name, inputs, outputs, sub):
 
 
 def install(elemwise):
-    """Let the class Elemwise, of Theano's module tensor.elemwise, have this code where it can."""
+    """Patch the class Elemwise in Theano's module tensor.elemwise to use this code if it can."""
     c_code = elemwise.Elemwise.c_code
 
     def of_any_shape(self, node, *arguments):

@@ -1,4 +1,4 @@
-"""Patch Theano's GPU backend in memory: errors on every device, CUDA included, and what OpenCL lacks (pocl 6)."""
+"""Patch Theano's GPU backend in memory: bugs on every device, CUDA included, and what OpenCL lacks (pocl 6)."""
 import functools
 import re
 
@@ -6,10 +6,10 @@ from engine.backend.patches import rewrite
 
 
 def patch(theano):
-    """Correct errors on every device. On OpenCL, also patch what does not run or is too slow."""
+    """Fix bugs on every device. On OpenCL, also patch what does not run or is too slow."""
     rewrite(theano.scan_module.scan_op.Scan, 'execute', {
-        # An output of which only the last rows are kept is a ring buffer. At the end scan moves its rows to their
-        # places. With an odd number of rows it would overwrite some rows before it has read them.
+        # An output that keeps only its last rows is a ring buffer. At the end, scan moves the rows to their places.
+        # With an odd number of rows, it would overwrite some of them before reading them.
         r'store_steps\[idx\] // 2': 'store_steps[idx] / 2',
         # scan compares addresses of outputs by `gpudata`, which exists on CUDA only.
         r'(\w+)\.gpudata': r'(\1.base_data, \1.offset)'})
@@ -20,10 +20,10 @@ def patch(theano):
 
 
 def _cross_entropy_kernels(kernels):
-    """Return the method gpu_kernels of the softmax with its cost, with kernels that OpenCL compiles and a right argmax.
+    """Return gpu_kernels of the softmax with cross-entropy, changed so that OpenCL compiles it and the argmax is right.
 
-    OpenCL wants shared memory declared at the head of a kernel, not inside a loop. For the argmax, each thread starts
-    from the first number that it reads, at index LID_0: Theano starts from 0, and character 0 would always win.
+    OpenCL requires shared memory to be declared at the head of a kernel, not inside a loop. For the argmax, each thread
+    starts from the first number it reads, at index LID_0: Theano starts from 0, so that character 0 would always win.
     """
     @functools.wraps(kernels)
     def changed(*arguments):
@@ -39,15 +39,15 @@ def _cross_entropy_kernels(kernels):
 
 def _opencl(elemwise, optimizer):
     """Patch Theano's class of elementwise Ops and its graph optimizer for OpenCL."""
-    # OpenCL has neither nan(""), as T.maximum and T.minimum write it, nor real numbers as conditions, as in T.switch.
+    # OpenCL has no nan(""), which T.maximum and T.minimum use, and no real numbers as conditions, which T.switch uses.
     rewrite(elemwise, '_generate_op_string', {'return support_code, kop': (
         """return support_code, __import__('re').sub(
             '= ([^ ]+) [?]', lambda found: f'= ({found.group(1)} != 0) ?', kop.replace('nan("")', 'NAN'))""")})
-    # OpenCL compiles at each start, which takes most of the start. So all nodes with the same kernel share it, and
-    # its `nd` variants for arrays with gaps are compiled when they are first used.
+    # OpenCL compiles at each start, which takes most of the startup time. So nodes with the same kernel share it, and
+    # its `nd` variants, for arrays with gaps, are compiled when they are first used.
     rewrite(elemwise, 'c_init_code_struct', {
         r'ge = (GpuElemwise_new\(.*?)%\(nd\)s, GE_CONVERT_F16\);':
             r'static GpuElemwise *shared = NULL; if (!shared) shared = \1 0, GE_CONVERT_F16); ge = shared;'})
     rewrite(elemwise, 'c_cleanup_code_struct', {r'GpuElemwise_free\(ge\);': ''})
-    # libgpuarray compiles a kernel, in 30 ms, each time that it sets memory to zero. Copy a zero instead.
+    # libgpuarray compiles a kernel, which takes 30 ms, each time it sets memory to zero. Copy a zero instead.
     optimizer.remove_tags('local_gpualloc_memset_0', 'fast_run', 'gpuarray')

@@ -1,11 +1,11 @@
-"""Compile a function in less time than Theano does: fewer modules, each of them faster, and several at once.
+"""Compile functions faster than Theano does: fewer modules, each compiled faster, and several at once.
 
-Theano makes a module of C++ for each kind of operation, and compiles one after the other. Here small operations run in
-Python, an elementwise formula is one module for arrays of any number of dimensions (formulas.py), the kernel's
-operations are libraries of plain C that share objects, and all that a function lacks is compiled on all cores.
+Theano makes a C++ module for each kind of operation and compiles them one by one. Here, small operations run in Python,
+an elementwise formula is one module for arrays of any number of dimensions (formulas.py), the kernel's operations are
+libraries of plain C that share objects, and all files that a function still needs are compiled on all cores.
 
-The name of a compiled file has a checksum of its source and of the compiler's options, and it gets this name when it is
-complete. So nothing is locked: two processes that compile the same replace each other's file by an equal one.
+The name of a compiled file contains a checksum of its source and the compiler's options. A file gets its name when it
+is complete, so no locks are needed: two processes that compile the same file replace it by an equal one.
 """
 import contextlib
 import ctypes
@@ -25,29 +25,29 @@ from typing import NamedTuple
 
 from engine.backend import patches
 
-# Where omp.h and its library are, besides the compiler's own folders: conda's, and Homebrew's on ARM and on Intel.
+# Where omp.h and its library may be, besides the compiler's own folders: conda's, and Homebrew's on ARM and on Intel.
 PREFIXES = sys.prefix, '/opt/homebrew/opt/libomp', '/usr/local/opt/libomp'
 TO_INSTALL = 'Debian, Ubuntu: apt install g++ python3-dev; macOS: xcode-select --install; conda: conda install gxx'
 OPENMP = 'Debian, Ubuntu: apt install libomp-dev; macOS: brew install libomp; conda: conda install llvm-openmp'
-cmodule = theano = None            # Theano, and its module gof.cmodule: set when they are imported
-FLAGS = '-O3', '-fno-math-errno', '-fvisibility=hidden', '-fno-semantic-interposition'        # of the kernel
-MOST_AT_ONCE = 8           # compilers, each of which takes 200 MB
-WORTH_HEADER = 6           # modules: for fewer, compiling the headers ahead takes longer than it saves
+cmodule = theano = None            # Theano and its module gof.cmodule, set when they are imported
+FLAGS = '-O3', '-fno-math-errno', '-fvisibility=hidden', '-fno-semantic-interposition'        # for the kernel
+MOST_AT_ONCE = 8           # compilers; each takes 200 MB
+WORTH_HEADER = 6           # modules: with fewer, precompiling the headers takes longer than it saves
 HEADERS = ('Python.h', 'iostream', 'theano_mod_helper.h', 'math.h', 'numpy/arrayobject.h', 'numpy/arrayscalars.h',
-           'vector', 'algorithm')                              # of most of Theano's modules
+           'vector', 'algorithm')                              # which most of Theano's modules include
 
 
 class CompilerError(OSError):
-    """The C++ compiler has failed."""
+    """The C++ compiler failed or cannot be run."""
 
 
 def cannot_keep(why):
-    """Return the error to raise where compiled code cannot be written."""
-    return OSError(f'cannot keep compiled code: {why}; name another folder: THEANO_FLAGS=base_compiledir=FOLDER')
+    """Return the OSError to raise if compiled code cannot be written."""
+    return OSError(f'cannot save compiled code: {why}; choose another folder: THEANO_FLAGS=base_compiledir=FOLDER')
 
 
 def threads():
-    """Return the number of threads that this process uses: its share of the cores, where several train together."""
+    """Return the number of threads of this process: its share of the cores if several processes train together."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     return int(os.environ.get('OMP_NUM_THREADS') or cores)
 
@@ -58,7 +58,7 @@ def _report(done, total):
 
 @contextlib.contextmanager
 def compiling(report=_report):
-    """Call report(done, total) inside, with numbers of files, before files are compiled together and after each."""
+    """In this context, call report(done, total), in files, before a set of files is compiled and after each of them."""
     global _report
     before, _report = _report, report
     try:
@@ -70,11 +70,11 @@ def compiling(report=_report):
 # ---------------------------------------------------------------- files
 
 class File(NamedTuple):
-    """A file to compile: an object, a library that is linked with objects, or a module of Python."""
+    """A file to compile: an object, a library linked with objects, or a Python module."""
     source: str
-    options: tuple                     # words of the command before the source
+    options: tuple                     # arguments of the compiler before the source
     objects: tuple | None = ()         # paths; None for an object
-    libraries: tuple = ()              # words after the source
+    libraries: tuple = ()              # arguments after the source
     is_module: bool = False
 
 
@@ -82,7 +82,7 @@ _files = {}                        # by path
 
 
 def _path(name, file):
-    """Return the path of a file in Theano's folder of compiled code."""
+    """Return the path for a file in Theano's folder of compiled code, and register the file."""
     version = hashlib.sha256(repr((cmodule.config.cxx, file)).encode()).hexdigest()[:16]
     suffix = 'o' if file.objects is None else cmodule.get_lib_extension()
     path = os.path.join(cmodule.config.compiledir, 'compiled', f'{name}-{version}.{suffix}')
@@ -91,9 +91,9 @@ def _path(name, file):
 
 
 def compiled_file(name, source, objects=None):
-    """Return the path at which C source of the kernel is compiled. Nothing is compiled yet: load() does that.
+    """Return the path for a compiled C source of the kernel. It is not compiled yet: load() does that.
 
-    objects: None for an object, otherwise the paths of those that a library is linked with.
+    objects: None to make an object, otherwise the paths of the objects to link into a library.
     """
     cxx = compiler_of(cmodule.config.cxx)
     options = *FLAGS, *cxx.openmp, *cmodule.GCC_compiler.compile_args(), *cxx.quiet
@@ -101,7 +101,7 @@ def compiled_file(name, source, objects=None):
 
 
 def _module(source, include_dirs=(), lib_dirs=(), libs=(), flags=()):
-    """Return the File of a module of Python."""
+    """Return the File of a Python module."""
     includes = [f'-I{path}' for path in [*include_dirs, *cmodule.std_include_dirs()] if path]
     libraries = [f'-L{path}' for path in [*lib_dirs, *cmodule.std_lib_dirs()] if path]
     libraries += [f'-l{name}' for name in [*libs, *cmodule.std_libs()]]
@@ -111,10 +111,10 @@ def _module(source, include_dirs=(), lib_dirs=(), libs=(), flags=()):
 
 @functools.lru_cache(maxsize=None)
 def load(path):
-    """Return a library or a module, compiled before where it is missing."""
+    """Return a loaded library or module. Compile it first if it is missing."""
     build([path])
     if not _files[path].is_module:
-        return ctypes.PyDLL(path)                          # which keeps the lock of Python: calls take microseconds
+        return ctypes.PyDLL(path)                          # keeps the GIL, as calls take only microseconds
     spec = importlib.util.spec_from_file_location(os.path.basename(path).partition('-')[0], path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -124,13 +124,13 @@ def load(path):
 # ---------------------------------------------------------------- several at once
 
 def build(paths):
-    """Compile what is missing, and the objects that it needs, on all cores. Raises CompilerError or another OSError."""
+    """Compile missing files, and the objects they need, on all cores. Raises CompilerError or another OSError."""
     paths = {path for path in paths if not os.path.exists(path)}
     paths |= {needed for path in paths for needed in _files[path].objects or () if not os.path.exists(needed)}
     if not paths:
         return
-    # Objects, modules, libraries: what a file waits for has begun before it. Otherwise the order is that of a set,
-    # another one in each process, so that processes that start together do not begin with the same file.
+    # Objects come first, then modules, then libraries, so that a file waits only for files that have begun. Otherwise
+    # the order is that of a set. It differs between processes, so those that start together begin with different files.
     order = sorted(paths, key=lambda path: (bool(_files[path].objects), _files[path].is_module))
     of_modules = [_files[path].options for path in order if _files[path].is_module]
     common = max(of_modules, key=of_modules.count, default=None)
@@ -149,7 +149,7 @@ def build(paths):
                 future.result()
                 _report(done, len(order))
         except OSError as error:
-            if error.errno:                                # not of the compiler
+            if error.errno:                                # not from the compiler
                 raise cannot_keep(error.strerror) from error
             raise
         finally:
@@ -157,7 +157,7 @@ def build(paths):
 
 
 def _compile_header(folder, options):
-    """Compile what most modules include, and return the options of a module that includes it."""
+    """Precompile the headers that most modules include. Return the options that include them."""
     path = os.path.join(folder, 'headers.hpp')
     with open(path, 'w', encoding='utf-8') as f:
         f.writelines(f'#include <{name}>\n' for name in HEADERS)
@@ -167,7 +167,7 @@ def _compile_header(folder, options):
 
 
 def _compile(path, file, folder, needs):
-    """Compile a file, after what it needs: futures of objects, which have no result, and of the header."""
+    """Compile a file after `needs`: futures of its objects, which have no result, and of the precompiled headers."""
     header = [word for needed in needs for word in needed.result() or ()]
     if os.path.exists(path):                               # another process has compiled it
         return
@@ -188,9 +188,9 @@ def _compile(path, file, folder, needs):
 # ---------------------------------------------------------------- Theano's modules
 
 def _runs_in_python(node):
-    """Return whether an operation takes as long in Python: on constants, parts of arrays, or single whole numbers.
+    """Return whether an operation is as fast in Python: on constants, parts of arrays, or single integers.
 
-    A function has few of these, each of a module of its own. Reshapes and transposes are many, of few modules.
+    A function has few of them, and each would need its own module. Reshapes and transposes are many but share modules.
     """
     tensor = theano.tensor
     small = (tensor.Join, tensor.Split, tensor.subtensor.Subtensor, tensor.subtensor.IncSubtensor,
@@ -202,14 +202,14 @@ def _runs_in_python(node):
 
 
 def _path_of(linker):
-    """Return the path of the module of an operation, whose code a CLinker has."""
+    """Return the path of an operation's module. linker: the CLinker that has its code."""
     file = _module(linker.get_src_code(), linker.header_dirs(), linker.lib_dirs(), linker.libraries(),
                    linker.compile_args())
     return _path(linker.get_dynamic_module().code_hash, file)
 
 
 def _paths_of(node, in_c):
-    """Return the paths of what an operation needs; in_c: whether operations of Theano's run in C."""
+    """Return the paths of the files that an operation needs. in_c: whether Theano's own operations run in C."""
     if hasattr(node.op, 'compiled_files'):
         return node.op.compiled_files()
     if not in_c or type(node.op).make_thunk is not theano.gof.Op.make_thunk or _runs_in_python(node):
@@ -222,7 +222,7 @@ def _paths_of(node, in_c):
 
 
 def _compile_str(module_name, src_code, location, include_dirs=(), lib_dirs=(), libs=(), preargs=(), **more):
-    """Compile a module in a folder, in place of Theano's function of that name, and import it."""
+    """Compile a module in a folder and import it. This replaces Theano's compile_str."""
     path = os.path.join(location, f'{module_name}.{cmodule.get_lib_extension()}')
     _files[path] = _module(src_code, include_dirs, lib_dirs, libs, preargs)
     build([path])
@@ -231,17 +231,17 @@ def _compile_str(module_name, src_code, location, include_dirs=(), lib_dirs=(), 
 
 
 def install_compiler(imported):
-    """Patch Theano's module gof.cmodule, which has just been imported. Raises CompilerError without a compiler."""
+    """Patch Theano's newly imported module gof.cmodule. Raises CompilerError if the compiler cannot be run."""
     global cmodule
     cmodule, cxx = imported, imported.config.cxx
     if cxx and not shutil.which(cxx.strip('"')):                   # on Windows, Theano adds quotes
-        raise CompilerError(f'{cxx} cannot be run; {TO_INSTALL}; none, many times slower: THEANO_FLAGS=cxx=')
+        raise CompilerError(f'{cxx} cannot be run; {TO_INSTALL}; to do without, many times slower: THEANO_FLAGS=cxx=')
     cmodule.GCC_compiler.march_flags = compiler_of(cxx).target
     cmodule.GCC_compiler.compile_str = staticmethod(_compile_str)
 
 
 def install_cache(cc):
-    """Let Theano's module gof.cc keep modules by their code, without its locks and its list of what they are for."""
+    """Make Theano's module gof.cc cache modules by their code, without its locks and its index of their uses."""
     modules = {}
 
     def module_from_key(key, lnk, keep_lock=False):
@@ -253,7 +253,7 @@ def install_cache(cc):
 
 
 def install(imported):
-    """Patch Theano, which was imported."""
+    """Patch Theano after its import."""
     global theano
     theano = imported
     linker, op = theano.gof.vm.VM_Linker, theano.gof.Op
@@ -275,14 +275,13 @@ def install(imported):
 
 # ---------------------------------------------------------------- what clang needs
 
-# Theano knows which options g++ needs for this processor, and none of clang's. Apple's compiler is a clang, also under
-# the name of g++.
+# Theano knows g++'s options for this processor, but not clang's. Apple's compiler is clang, even if called g++.
 
 class Compiler(NamedTuple):
-    """What is known of a C++ compiler.
+    """The kind of a C++ compiler, and its options.
 
-    clang: its version, '' for another compiler. target: options for this processor; None where Theano knows them.
-    openmp: options for loops over threads, () if it has none. quiet: options against warnings and, of clang, errors.
+    clang: clang's version, '' for another compiler. target: options for this processor; None if Theano knows them.
+    openmp: options for OpenMP, () without it. quiet: options that silence warnings and, in clang, errors.
     """
     clang: str
     target: list | None
@@ -292,21 +291,21 @@ class Compiler(NamedTuple):
 
 @functools.lru_cache(maxsize=None)
 def compiler_of(cxx):
-    """Return the Compiler at a path or of a name, '' for none. Only what is not g++ on Linux is asked what it is."""
+    """Return the Compiler with a path or name, '' for none. It is run to ask for its version, except g++ on Linux."""
     version = None
     if shutil.which(cxx.strip('"')) and (sys.platform == 'darwin' or cxx not in ('g++', shutil.which('g++'))):
         version = re.search(r'clang version (\S+)', subprocess.getoutput(f'"{cxx}" --version'))
     if not version:
         openmp = ('-fopenmp',) if cxx and sys.platform != 'darwin' else ()
-        return Compiler('', None, openmp, ('-Wno-psabi',))             # of vectors as arguments
-    # Theano writes numbers of 64 bits into lists of 32 bits, which g++ only warns of.
+        return Compiler('', None, openmp, ('-Wno-psabi',))             # about vectors as arguments
+    # Theano initialises 32-bit arrays with 64-bit numbers, about which g++ only warns.
     native = '-mcpu=native' if platform.machine() in ('arm64', 'aarch64') else '-march=native'
     return Compiler(version.group(1), [native], _openmp(cxx), ('-Wno-c++11-narrowing',))
 
 
 def _openmp(cxx):
-    """Return options for OpenMP, whose library clang does not always come with; () where there is none."""
-    own = subprocess.getoutput(f'"{cxx}" -print-resource-dir')     # not -print-file-name, which also finds that of g++
+    """Return clang's options for OpenMP, () if its library, which clang may come without, is not found."""
+    own = subprocess.getoutput(f'"{cxx}" -print-resource-dir')     # not -print-file-name, which also finds g++'s
     if os.path.exists(os.path.join(own, 'include', 'omp.h')):
         return ('-fopenmp',)
     for prefix in PREFIXES:

@@ -1,8 +1,8 @@
 """Patch Theano 1.0.5 in memory for Python 3.10 and NumPy 2.0 and later. Its files stay unchanged.
 
 An import hook loads Theano's modules. In these modules, and in no others, `numpy` also has the names that NumPy has
-removed, and modules that no longer exist have replacements. `_patch` corrects a module as soon as it is loaded.
-Comments name the place in Theano that needs a patch.
+removed, and modules that no longer exist are replaced. `_patch` patches a module as soon as it is loaded. Comments name
+the place in Theano that needs a patch.
 """
 import builtins
 import copy
@@ -23,20 +23,20 @@ import scipy
 
 
 def compiled_for():
-    """Return the name of a folder for code that was compiled for this Python and NumPy, and with these patches."""
+    """Return a folder name for code compiled for this Python and NumPy with these patches."""
     patches = b''.join(Path(__file__).with_name(f'{name}.py').read_bytes() for name in ('patches', 'gpu', 'formulas'))
     python = '{}.{}'.format(*sys.version_info)
     return f'python{python}-numpy{np.__version__}-patches{zlib.crc32(patches):08x}'
 
 
 def rewrite(owner, name, changes):
-    """Compile a method again with changes of its source: regular expression to replacement, each found once or more."""
+    """Recompile a method with changes to its source: pattern to replacement. Raises ImportError if one is not found."""
     lines, first = inspect.getsourcelines(getattr(owner, name))
     source = textwrap.dedent(''.join(lines))
     for old, new in changes.items():
         source, count = re.subn(old, new, source, flags=re.DOTALL)
         if not count:
-            raise ImportError(f'{owner.__name__}.{name} is not that of Theano 1.0.5: install that version')
+            raise ImportError(f'{owner.__name__}.{name} differs from Theano 1.0.5: install that version')
     names = {}
     # Keep the line numbers for tracebacks.
     code = compile('\n' * (first - 1) + source, inspect.getsourcefile(owner), 'exec')
@@ -47,17 +47,17 @@ def rewrite(owner, name, changes):
 # ---------------------------------------------------------------- names and modules that no longer exist
 
 class _Cast(dict):
-    """Stand for numpy.cast: type to a function that converts to it."""
+    """Stand in for numpy.cast: map a type to a function that converts to it."""
     def __missing__(self, dtype):
-        return lambda x: np.asarray(x).astype(getattr(dtype, 'dtype', dtype))      # that of a type of Theano's
+        return lambda x: np.asarray(x).astype(getattr(dtype, 'dtype', dtype))      # Theano's types have a dtype
 
 
-# Name to what it was. Comments: where Theano uses it.
+# Removed name to its replacement. Comments: where Theano uses it.
 REMOVED_NAMES = {
     'complex': complex,                           # scalar/basic.py, modulo and complex numbers
     'product': np.prod,                           # scalar/basic.py, Mul in Python
     'cast': _Cast(),                              # scalar/basic.py, gradients of exp2, arcsin and others
-    'sctype2char': lambda dtype: np.dtype(dtype).char,           # tensor/elemwise.py, functions of whole numbers
+    'sctype2char': lambda dtype: np.dtype(dtype).char,           # tensor/elemwise.py, functions of integers
     'ComplexWarning': np.exceptions.ComplexWarning,              # tensor/slinalg.py, tensor/nnet/conv.py
     'MAXDIMS': -2 ** 31,                          # tensor/extra_ops.py, for "no axis": now NPY_RAVEL_AXIS in C
 }
@@ -70,12 +70,12 @@ def _module(name, **names):
 
 
 def _lazy(module, name):
-    """Return a function of a module, which is imported when the function is called."""
+    """Return a function of a module that imports the module when it is called."""
     return lambda *arguments, **more: getattr(importlib.import_module(module), name)(*arguments, **more)
 
 
 def _replacements():
-    """Return the modules that Theano imports instead of others, by full names."""
+    """Return the modules that Theano imports in place of others, by full name."""
     # gof/cmodule.py, configdefaults.py, tensor/blas.py
     config = _module('distutils.sysconfig', get_config_var=sysconfig.get_config_var,
                      get_python_version=sysconfig.get_python_version,
@@ -90,7 +90,7 @@ def _replacements():
         'distutils': _module('distutils', sysconfig=config, spawn=spawn),
         'distutils.sysconfig': config, 'distutils.spawn': spawn, 'numpy.distutils': distutils,
         'numpy': _module('numpy', **vars(np) | REMOVED_NAMES | dict(
-            distutils=distutils, __getattr__=lambda name: getattr(np, name))),     # parts that are imported later
+            distutils=distutils, __getattr__=lambda name: getattr(np, name))),     # submodules imported later
         'numpy.linalg.linalg': np.linalg,          # gpuarray/linalg.py
         'imp': _module('imp'),                     # tests/breakpoint.py, which gpuarray/opt.py imports: not used
         'pkg_resources': _module('pkg_resources', DistributionNotFound=ImportError),       # gpuarray/linalg.py
@@ -107,18 +107,18 @@ _REPLACEMENTS = _replacements()
 # ---------------------------------------------------------------- patches of a module
 
 def _patch(module):
-    """Patch a module of Theano that was loaded."""
+    """Patch a module of Theano after it is loaded."""
     match module.__name__:
         case 'theano.scalar.basic':
-            # With floatX=float64, a float becomes float32 only where that holds it. Now np.float32(0.1) == 0.1.
+            # With floatX=float64, a float becomes float32 only if that is exact. In NumPy 2, np.float32(0.1) == 0.1.
             rewrite(module.NumpyAutocaster, '__call__', {'x == x_': 'np.asarray(x) == x_'})
-            # Inv in Python divides np.float32(1) by a float, which now is float32.
+            # Inv in Python divides np.float32(1) by a float; the result is now float32.
             inverse, upcast = module.Inv.impl, module.upcast
             module.Inv.impl = lambda self, x: inverse(self, np.asarray(x))
-            # tensor/basic.py (ceil_intdiv) and sparse/opt.py pass variables, which are no dtypes now,
+            # tensor/basic.py (ceil_intdiv) and sparse/opt.py pass variables, which NumPy no longer takes as dtypes.
             module.upcast = lambda *dtypes: upcast(*(
                 v.dtype if isinstance(v, module.gof.Variable) else v for v in dtypes))
-            # and deg2rad and rad2deg, for their gradients, the type of a variable.
+            # The gradients of deg2rad and rad2deg pass the type of a variable.
             for op in (module.Deg2Rad, module.Rad2Deg):
                 rewrite(op, 'L_op', {r', gz\.type\)': ', gz.type.dtype)'})
         case 'theano.misc.safe_asarray':           # scalar/basic.py tries types that cannot hold an integer
@@ -137,21 +137,21 @@ def _patch(module):
             del module.AdvancedIncSubtensor1.c_code
 
 
-# Regular expressions for what does not compile in C++, and their replacements.
+# Regular expressions for C++ that no longer compiles, and their replacements.
 C_CODE = {
     r'PyArray_DESCR\((\w+)\)->elsize': r'PyArray_ITEMSIZE(\1)',          # sandbox/rng_mrg.py, sparse/opt.py
     r'\bNPY_MAXDIMS\b': 'NPY_RAVEL_AXIS',          # for "no axis": tensor/basic.py, extra_ops.py, subtensor.py
     r'\bPyInt_(\w+)|defined\(NPY_PY3K\)': lambda found: f'PyLong_{found[1]}' if found[1] else '1',     # lazylinker_c.c
-    # tensor/blas.py: BatchedDot wants a gemm of constant matrices, which Theano's replacement of a BLAS does not have.
+    # tensor/blas.py: BatchedDot expects a gemm of const matrices, which Theano's substitute for a BLAS does not have.
     r'const dtype\*, const dtype\*, const int\*, const dtype\*, const int\*,':
         'const dtype*, dtype*, const int*, dtype*, const int*,',
-    # scalar/basic.py: complex numbers, in which NumPy's type has no names for its two parts.
+    # scalar/basic.py: complex numbers; NumPy's type no longer names its two parts.
     r'(?s)(struct theano_complex\d+) : public npy_complex\d+(.*? scalar_type;)': r'\1\2 scalar_type real, imag;',
 }
 
 
 def c_code(text):
-    """Return C++ code of Theano's, changed by C_CODE."""
+    """Return Theano's C++ code with the replacements of C_CODE."""
     for old, new in C_CODE.items():
         text = re.sub(old, new, text)
     return text
@@ -174,7 +174,7 @@ _BUILTINS = dict(vars(builtins), __import__=_import)
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
-    """Load a module of Theano, let it import by `_import`, and patch it. hooks: other patches, by module."""
+    """Load a module of Theano so that it imports by `_import`, and patch it. hooks: further patches, by module name."""
     hooks = {}
 
     def exec_module(self, module):
@@ -185,7 +185,7 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
 
 class _Finder:
-    """Find Theano's modules for `_Loader`, which uses compiled bytecode as Python itself does."""
+    """Find Theano's modules for `_Loader`, which caches bytecode as Python itself does."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
@@ -200,7 +200,7 @@ class _Finder:
 def before_import(hooks):
     """Install the import hook. hooks: name of a module of Theano to a function that patches it."""
     _Loader.hooks = hooks
-    # The loop of theano.scan in C does not compile. Without this module Theano takes the one in Python.
+    # theano.scan's loop in C does not compile. Without this module, Theano uses the one in Python.
     sys.modules['theano.scan_module.scan_perform_ext'] = None
     first = sys.meta_path.index(importlib.machinery.PathFinder)           # other hooks stay before it
     sys.meta_path.insert(first, _Finder)

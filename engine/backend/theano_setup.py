@@ -12,25 +12,25 @@ from engine.backend.modules import CompilerError, compiling  # noqa: F401
 from engine.terminal import warn
 
 HEADER = os.path.join(sysconfig.get_path('include'), 'Python.h')         # all C code for this Python includes it
-DEFAULTS = {                 # of Theano's options; what the user sets takes precedence
+DEFAULTS = {                 # for Theano's options; the user's settings take precedence
     'floatX': 'float32',     # what GPUs compute in, and twice as fast on CPUs
     'blas.ldflags': '',      # NumPy's own BLAS; Theano finds no other
     'base_compiledir': '~/.theano/charlstm',
-    'compile.wait': '1',     # seconds, and up to 2, from look to look at a lock that another process has in its import
+    'compile.wait': '1',     # seconds, up to 2, between looks at the lock of another process that imports Theano
     'allow_gc': 'False',     # keep intermediate arrays between calls: new ones cost page faults
 }
 if not os.path.exists(HEADER):
     DEFAULTS['cxx'] = ''
 
-# Idle threads wait some microseconds for new work, and then sleep. By default they wait actively for much longer: with
-# another program on the same cores, a step then takes ten times as long.
+# Idle threads spin for some microseconds, and then sleep. By default they spin much longer: with another program on the
+# same cores, a step then takes ten times as long.
 if 'OMP_WAIT_POLICY' not in os.environ:
     os.environ['OMP_WAIT_POLICY'] = 'PASSIVE'
     os.environ.setdefault('GOMP_SPINCOUNT', '1000')
 
 
 def _use_settings(configparser):
-    """Let Theano's options have DEFAULTS; THEANO_FLAGS and .theanorc still take precedence."""
+    """Make DEFAULTS the defaults of Theano's options. THEANO_FLAGS and .theanorc still take precedence."""
     add = configparser.AddConfigVar
 
     def add_changed(name, doc, option, *arguments, **settings):
@@ -43,7 +43,7 @@ def _use_settings(configparser):
 
 
 def _folder(config, make, path):
-    """Return a folder in `path`, by Theano's `make`, for this Python and NumPy: it would load code for others, too."""
+    """Make a folder in `path` by Theano's `make`, for this Python and NumPy: Theano would also load code for others."""
     clang = modules.compiler_of(config.cxx).clang
     try:
         return make(os.path.join(path, patches.compiled_for() + (f'-clang{clang}' if clang else '')))
@@ -54,14 +54,14 @@ def _folder(config, make, path):
 # ---------------------------------------------------------------- the import
 
 def _check_device(device):
-    """Raise ValueError for a device that cannot be used: Theano would continue on the CPU."""
+    """Raise ValueError for a device that cannot be used: Theano itself would continue on the CPU."""
     if not getattr(sys.modules.get('theano.gpuarray'), 'pygpu_activated', False):
-        why = 'Theano says above why' if importlib.util.find_spec('pygpu') else 'pygpu is not installed'
+        why = 'see the message of Theano above' if importlib.util.find_spec('pygpu') else 'pygpu is not installed'
         raise ValueError(f'device={device} cannot be used ({why}): set THEANO_FLAGS=device=cpu')
 
 
 def _warn_of_slowness(cxx):
-    """Warn where a compiler, Python's header, or OpenMP is missing."""
+    """Warn if a compiler, Python's header, or OpenMP is missing."""
     if not cxx:
         missing = 'there is no C++ compiler' if os.path.exists(HEADER) else f'{HEADER} is missing'
         warn(f'{missing}, so everything runs many times slower; {modules.TO_INSTALL}')
@@ -70,12 +70,12 @@ def _warn_of_slowness(cxx):
 
 
 def _import_theano():
-    """Return Theano, imported with these settings and patches."""
-    for name in ('theano.configdefaults', 'theano.tensor.blas', 'theano.gof.cmodule'):     # on compilers and BLAS
+    """Import Theano with these settings and patches, and return it."""
+    for name in ('theano.configdefaults', 'theano.tensor.blas', 'theano.gof.cmodule'):     # compilers and BLAS
         logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings('ignore', module=r'(.*[/\\])?theano[./\\]|engine\.backend\.patches$')    # files, modules
+    warnings.filterwarnings('ignore', module=r'(.*[/\\])?theano[./\\]|engine\.backend\.patches$')    # by file or module
     for name in [name for name in sys.modules if name.split('.')[0] == 'theano']:
-        del sys.modules[name]                              # of an import without the patches, whether it failed or not
+        del sys.modules[name]                              # from an import without the patches, even a failed one
     patches.before_import({'theano.configparser': _use_settings, 'theano.gof.cmodule': modules.install_compiler,
                            'theano.gof.cc': modules.install_cache, 'theano.tensor.elemwise': formulas.install})
     try:
@@ -85,7 +85,7 @@ def _import_theano():
             import theano.tensor
     except AssertionError as error:
         if error.args and isinstance(error.args[0], OSError):
-            raise error.args[0] from None                  # of the module that Theano compiles first
+            raise error.args[0] from None                  # from the first module that Theano compiles
         raise
     if theano.config.device != 'cpu':
         from engine.backend import gpu                     # late: few need it
@@ -103,19 +103,19 @@ tt = theano.tensor
 # ---------------------------------------------------------------- what Theano computes on
 
 def kernel_runs():
-    """Return whether the C kernel can be tried: on a CPU, with a compiler, in a type that it has."""
+    """Return whether the C kernel can be tried: it needs a CPU, a compiler, and float32 or float64."""
     return bool(theano.config.cxx) and theano.config.device == 'cpu' and theano.config.floatX in ('float32', 'float64')
 
 
 def device():
-    """Return the name of Theano's device, and for others than the CPU also the name that their driver gives."""
+    """Return the name of Theano's device and, except for the CPU, the name that its driver gives."""
     if theano.config.device == 'cpu':
         return 'cpu'
     return f'{theano.config.device} ({theano.gpuarray.type.get_context(None).devname.strip()})'
 
 
 def computes_on(in_c, bfloat16=None):
-    """Return what computes the network. in_c: whether the C kernel does. bfloat16: what multiplies it, or None."""
+    """Return a description of what computes the network. in_c: the C kernel. bfloat16: its instructions, or None."""
     if theano.config.device != 'cpu':
         return f'{device()}, by theano.scan, in {theano.config.floatX}'
     threads = modules.threads() if not in_c or modules.compiler_of(theano.config.cxx).openmp else 1

@@ -1,10 +1,10 @@
-/* The cell of a layer, as declarations for readers and editors.  In a compiled model, the functions that
- * engine/kernel/cell.py writes from the formula of the cell (lstm_cell in charlstm.py) stand in place of this file.
+/* The cell of a layer, as declarations for readers and editors.  In a compiled model, this file is
+ * replaced by functions that engine/kernel/cell.py generates from the cell's formula (lstm_cell in charlstm.py).
  *
  * Both work on LANES units of one row.  a_*: pre-activations of the gates.  C_prev, C and h: cell state before and
  * after the step, and hidden state.  own (OWN): the cell's own parameters.  kept (KEPT): what the forward pass keeps
- * for the backward pass.  A name that begins with d is a gradient; dC comes from the next step, da (4) goes to the
- * pre-activations. */
+ * for the backward pass.  A name that begins with d is a gradient: dC comes from the next step, and da (4) is
+ * that of the pre-activations. */
 #ifndef CELL
 #define CELL
 

@@ -1,8 +1,8 @@
-"""The cell of an LSTM layer. Its formula in Python, and its derivative, become code in C and JavaScript.
+"""Translate the cell of an LSTM layer, a formula in Python, and its derivative to C and JavaScript.
 
 The graph of a function of Theano's symbols, such as charlstm.lstm_cell, and Theano's graph of its gradient become a
-Program: lines such as ('t3', 'Mul', ('t0', 'C_prev')), each an operation on one unit. All else is written from these
-lines: layer.c and network.js have no formula.
+Program: lines such as ('t3', 'Mul', ('t0', 'C_prev')), each an operation on one unit. The code is generated from these
+lines: layer.c and network.js contain no formula.
 """
 import collections
 import hashlib
@@ -18,12 +18,12 @@ from engine.backend.theano_setup import theano, tt
 
 GATES = ('a_f', 'a_i', 'a_o', 'a_g')           # pre-activations: forget, input, output gate and cell update
 INPUTS = GATES + ('C_prev',)
-STANDARD = 'b9d82cea2d1907f4'      # the beginning of the SHA-256 of the standard formula, which checkpoints leave out
+STANDARD = 'b9d82cea2d1907f4'      # start of the SHA-256 of the standard formula, which checkpoints leave out
 CELL_H = (Path(__file__).parent / 'cell.h').read_text(encoding='utf-8').partition('*/\n')[2]
-PLACES = len(GATES)    # numbers a unit that the forward pass can keep: they overwrite the pre-activations
+PLACES = len(GATES)    # numbers per unit that the forward pass can keep; they overwrite the pre-activations
 
-# Theano's scalar operations by name: how each is written as text, and its function in NumPy. In the text, exp becomes
-# vector_exp in C (functions.h) and math.exp in JavaScript (network.js), and so do the others that are names.
+# Theano's scalar operations by name: a template of its text, and its function in NumPy. A template that is a name, such
+# as exp, is called as vector_exp in C (functions.h) and as math.exp in JavaScript (network.js).
 OPERATIONS = {
     'Add': ('{} + {}', np.add), 'Sub': ('{} - {}', np.subtract), 'Mul': ('{} * {}', np.multiply),
     'TrueDiv': ('{} / {}', np.divide), 'Neg': ('-{}', np.negative), 'Pow': ('pow', np.power), 'Exp': ('exp', np.exp),
@@ -35,26 +35,26 @@ OPERATIONS = {
     'LT': ('less', np.less), 'GT': ('greater', np.greater), 'LE': ('less_equal', np.less_equal),
     'GE': ('greater_equal', np.greater_equal), 'EQ': ('equal', np.equal), 'NEQ': ('not_equal', np.not_equal),
     'AND': ('{} * {}', np.multiply), 'OR': ('max', np.maximum), 'Switch': ('where', np.where)}         # AND: of 0 and 1
-PRECEDENCE = {'{} + {}': 1, '{} - {}': 1, '{} * {}': 2, '{} / {}': 2, '-{}': 3}         # of all others: 4
-# Their results are kept for the backward pass; it computes those of all others again.
+PRECEDENCE = {'{} + {}': 1, '{} - {}': 1, '{} * {}': 2, '{} / {}': 2, '-{}': 3}         # all others: 4
+# Their results are kept for the backward pass, which recomputes those of all others.
 COSTLY = ('Pow', 'Exp', 'Expm1', 'Log', 'Log1p', 'Sqrt', 'Tanh', 'ScalarSigmoid', 'ScalarSoftplus')
-# Operations that are written with others.
+# Operations that are expressed by others.
 REPLACED = {'Sqr': lambda x: ('Mul', x, x), 'Inv': lambda x: ('TrueDiv', 1.0, x), 'Invert': lambda x: ('Sub', 1.0, x)}
-# Unknown things that are named last: those that come with what a user wrote, such as a mean over units.
+# Unsupported operations to name last: they only come along with what a user wrote, such as a mean over units.
 NAMED_LAST = r'[^{]*$', r'Shape|Subtensor|\w*DimShuffle', 'Elemwise'
 KNOWN = {*OPERATIONS, *REPLACED, 'Identity', 'Cast', 'Second'}
 
 
 class Code(NamedTuple):
-    """Lines (name, operation, arguments), and outputs. A value is a name, of an input or a line, or a float."""
+    """Lines (name, operation, arguments), and outputs. A value is a float, or the name of an input or a line."""
     lines: tuple
     outputs: tuple
 
 
 class Program(NamedTuple):
-    """A cell as code for one unit. own: how many parameters the cell itself has; kept: how many numbers it keeps.
+    """A cell as code for one unit. own: number of the cell's own parameters; kept: of numbers kept for `backward`.
 
-    forward: from INPUTS and own_inputs to h, C and what backward needs. backward: from this ('kept0' and so on),
+    forward: from INPUTS and own_inputs to h, C and the kept numbers. backward: from these ('kept0' and so on),
     own_inputs, C_prev, C, dh and dC to the gradients of INPUTS and own_inputs.
     """
     own: int
@@ -64,14 +64,14 @@ class Program(NamedTuple):
 
 
 def own_inputs(n):
-    """Return the names in code of the n parameters of a cell itself."""
+    """Return the names in code of a cell's n own parameters."""
     return tuple(f'own[{k}]' for k in range(n))
 
 
 # ---------------------------------------------------------------- from a graph to lines
 
 class _Trace:
-    """The lines of a graph by name, the values of variables, and an operation that code cannot have, or None."""
+    """The lines of a graph by name, the values of variables, and an unsupported operation or None."""
 
     def __init__(self, inputs, dtype):
         self.values, self.dtype, self.lines, self.unknown = inputs, dtype, {}, None
@@ -104,10 +104,10 @@ class _Trace:
                            key=lambda what: [bool(re.match(pattern, what)) for pattern in NAMED_LAST])
 
     def _translated(self, op, output, inputs, arguments):
-        """Return the value of an operation, or None where code cannot have it."""
+        """Return the value of an operation, or None if it is not supported."""
         name, constant = type(getattr(op, 'scalar_op', None)).__name__, all(isinstance(v, float) for v in arguments)
         if isinstance(op, tt.elemwise.DimShuffle) and constant:
-            return arguments[0]                # a number for every unit
+            return arguments[0]                # the same number for every unit
         if not isinstance(op, tt.Elemwise) or name not in KNOWN:
             return None
         # Constants may have any type. In a float64 model, Theano keeps comparisons and their products in float32.
@@ -116,20 +116,20 @@ class _Trace:
             return None
         if output.dtype == 'bool' and name == 'Add':
             name = 'OR'
-        if output.dtype == 'bool' and name == 'Cast':          # compares numbers with 0
+        if output.dtype == 'bool' and name == 'Cast':          # a comparison with 0
             name, arguments = 'NEQ', [*arguments, 0.0]
         value = self._simple(name, *arguments)
-        # A whole number that is too large for its type is another number in Theano.
+        # An integer that is too large for its type becomes another number in Theano.
         exact = 'float' in output.dtype or not isinstance(value, float) or np.array(value).astype(output.dtype) == value
         return value if exact else None
 
     def _simple(self, operation, *arguments):
-        """Return the value of an operation, computed now where it is constant."""
-        if operation in ('Identity', 'Cast', 'Second'):                # Second: the second, in the shape of the first
+        """Return the value of an operation, simplified, and computed now if it is constant."""
+        if operation in ('Identity', 'Cast', 'Second'):                # Second: the second argument, broadcast
             return arguments[-1]
         if operation in REPLACED:
             return self._simple(*REPLACED[operation](*arguments))
-        if len(arguments) > 2 and operation in ('Add', 'Mul'):         # they take any number
+        if len(arguments) > 2 and operation in ('Add', 'Mul'):         # of any number of arguments
             return self._simple(operation, self._simple(operation, *arguments[:-1]), arguments[-1])
         if all(isinstance(value, float) for value in arguments):
             with np.errstate(all='ignore'):
@@ -141,7 +141,7 @@ class _Trace:
             x, power = arguments
             return x if power == 1 else self._line('Sqrt', x) if power == 0.5 else self._line('Mul', x, x)
         if operation == 'EQ' and self.lines.get(arguments[0], ' ')[0] in ('Maximum', 'Minimum'):
-            # In this way Theano's gradients ask which of two numbers was taken. Rounding must not change the answer.
+            # Theano's gradients ask this way which of two numbers was taken. Rounding must not change the answer.
             which, x, y = self.lines[arguments[0]]
             if arguments[1] == x:
                 return self._line('GE' if which == 'Maximum' else 'LE', x, y)
@@ -154,7 +154,7 @@ class _Trace:
 
 
 def _code(lines, outputs, known={}):
-    """Return the Code of the lines that outputs need. known: value to the name of an input that has it."""
+    """Return the Code of the lines that `outputs` need. known: values to the names of inputs that hold them."""
     needed = {*outputs} - {*known}
     for name, (_, *arguments) in reversed(lines.items()):
         if name in needed:
@@ -168,7 +168,7 @@ def _code(lines, outputs, known={}):
 
 
 def _reads(lines, C):
-    """Return for each value which of INPUTS, dh and dC it depends on, and on C where it reads that."""
+    """Return for each value which of INPUTS, dh, dC and C it depends on; dependence through C counts as on C only."""
     reads = {name: {name} for name in (*INPUTS, 'dh', 'dC')}
     for name, (_, *arguments) in lines.items():
         reads[name] = {C} if name == C else set().union(*[reads.get(value, ()) for value in arguments])
@@ -178,23 +178,23 @@ def _reads(lines, C):
 def _kept(lines, C, gradients, costly=COSTLY):
     """Return the values that the forward pass keeps for the gradients, sorted by the gates that they come from.
 
-    The backward pass has C and C_prev anyway, and computes cheap operations again. It also reads results of costly
-    functions, such as sigmoid(a_f), and pre-activations. If these are more than PLACES, only the latter are kept.
+    The backward pass has C and C_prev anyway, and recomputes cheap operations. It also reads results of costly
+    functions, such as sigmoid(a_f), and pre-activations. If these are more than PLACES, only pre-activations are kept.
     """
-    reads, wanted, found = _reads(lines, C), {*gradients}, []
+    reads, wanted, kept = _reads(lines, C), {*gradients}, []
     for value in [*reversed(lines), *GATES]:
         if value in wanted and reads[value] & {*GATES}:
             if value in GATES or lines[value][0] in costly and not reads[value] & {'dh', 'dC'}:
-                found.insert(0, value)
+                kept.insert(0, value)
             else:
                 wanted.update(lines[value][1:])
-    if len(found) > PLACES:
+    if len(kept) > PLACES:
         return _kept(lines, C, gradients, costly=())
-    return sorted(found, key=lambda value: min(map(GATES.index, reads[value] & {*GATES})))
+    return sorted(kept, key=lambda value: min(map(GATES.index, reads[value] & {*GATES})))
 
 
 def _program(trace, variables, h, C, dh, dC):
-    """Return the Program of a cell without unknown operations; None where its gradient has some."""
+    """Return the Program of a cell whose operations are supported; None if its gradient has others."""
     known = collections.OrderedDict([(tt.tensor_copy(h), dh), (tt.tensor_copy(C), dC)])    # h may be C, or an input
     gradients = trace.add(theano.grad(None, variables, known_grads=known, disconnected_inputs='ignore'))
     if trace.unknown:
@@ -213,8 +213,8 @@ def _program(trace, variables, h, C, dh, dC):
 def written(code, names, line, constant, prefix='', apart=()):
     """Return code as text: a list of statements, and the expressions of its outputs.
 
-    names: value to another name in the text. line: a format of a statement, for a name and an expression. constant: a
-    function from a float to text. prefix: of functions. apart: lines that are statements, though they are read once.
+    names: values to other names in the text. line: a format of a statement, for a name and an expression. constant: a
+    function from a float to text. prefix: of functions. apart: lines that are statements even if they are read once.
     """
     uses = collections.Counter([value for line in code.lines for value in line[2]] + 2 * list(code.outputs))
     known, statements = {}, []                 # value to text and precedence
@@ -228,7 +228,7 @@ def written(code, names, line, constant, prefix='', apart=()):
     for name, operation, arguments in code.lines:
         template = OPERATIONS.get(operation, [operation])[0]
         precedence = PRECEDENCE.get(template, 4)
-        if precedence < 4:                     # of the same precedence, a last operand has brackets: a - (b - c), -(-a)
+        if precedence < 4:                     # a last operand of the same precedence gets brackets: a - (b - c), -(-a)
             least = [precedence, precedence + 1][-len(arguments):]
             expression = template.format(*map(text, arguments, least))
         else:
@@ -241,7 +241,7 @@ def written(code, names, line, constant, prefix='', apart=()):
 
 
 def equations(code, names, results, constant, apart=()):
-    """Return code as lines of text, name = expression. results: the names of the outputs; the rest as for written."""
+    """Return code as lines of text, name = expression. results: the names of the outputs; others as for written."""
     computed = {name for name, *_ in code.lines}
     named = {value: name for value, name in zip(reversed(code.outputs), reversed(results)) if value in computed}
     lines, outputs = written(code, {**names, **named}, '{} = {}', constant, apart=apart)
@@ -254,7 +254,7 @@ IN_JAVASCRIPT = dict(line='const {} = {};', constant=repr, prefix='math.')
 
 
 def _body(code, language, outputs, names={}, inputs={}):
-    """Return the body of a function. outputs: a format for each; inputs: names to the places that are read first."""
+    """Return the body of a function. outputs: a format for each; inputs: names to what is first read into them."""
     statements, values = written(code, names, **language)
     return ('\n    ' if language is IN_C else '\n  ').join([
         *[language['line'].format(*pair) for pair in inputs.items()], *statements,
@@ -262,7 +262,7 @@ def _body(code, language, outputs, names={}, inputs={}):
 
 
 def c_functions(program):
-    """Return cell.h with the cell: definitions of its two functions, of vectors, in place of the declarations."""
+    """Return cell.h with the declarations of its two functions replaced by definitions for this cell."""
     kept = [f'kept[{k}]' for k in range(program.kept)]
     results = [*[f'da[{k}]' for k in range(PLACES)], '*dC_prev', *[f'd_own[{k}]' for k in range(program.own)]]
     bodies = [_body(program.forward, IN_C, [f'{place} = {{}};' for place in ('*h', '*C', *kept)]),
@@ -276,9 +276,9 @@ def c_functions(program):
 def js_functions(cell):
     """Return a Cell as three functions of one unit in JavaScript, which network.js and learner.js call.
 
-    They read and write an array n, at the places of h, C and so on; the gates of a unit are H numbers apart, from a or
-    da on. As in C, what cellForward keeps for cellBackward overwrites the pre-activations. cellHeld is a forward pass
-    that may hold C: after the cell's own parameters, own has whether it does, 1 or 0, and at which value.
+    They read and write an array n, at given indices of h, C and so on; a unit's gates are H numbers apart, from index a
+    or da on. As in C, what cellForward keeps for cellBackward overwrites the pre-activations. cellHeld is a forward
+    pass that may hold C: after the cell's own parameters, `own` says whether it does (1 or 0), and at which value.
     """
     program, gates, d_gates = cell.program, *[[f'n[{name} + {k} * H]' for k in range(PLACES)] for name in ('a', 'da')]
     inputs = dict(zip(INPUTS, [*gates, 'n[before]']))
@@ -303,10 +303,10 @@ function cellBackward(n, a, before, C_at, own, dh_at, dC_at, da, d_own, H) {{
 
 
 def js_steps(cell):
-    """Return the formula of a Cell in JavaScript for inside.js: its lines as text, and a function of their values.
+    """Return the formula of a Cell in JavaScript for inside.js: its lines as text, and a function for their values.
 
-    A line is a name and an expression. Its names are f, i, o, g, h, C, those of the cell's own parameters, and t0, t1
-    ... of what else is read twice. A gate is the first function of its pre-activation and of no other one.
+    A line is a name and an expression. Names are f, i, o, g, h, C, the cell's own parameters, and t0, t1 ... for other
+    values that are read twice. A gate is the first costly function of its pre-activation and of no other one.
     """
     program, gates, own = cell.program, {}, dict(zip(own_inputs(len(cell.own)), cell.own))
     h, C = program.forward.outputs[:2]
@@ -334,9 +334,9 @@ function cellValues({", ".join(INPUTS)}, own) {{
 class Cell:
     """The cell of a model. Called with five symbols (B,H) and those of its own parameters, it returns h and C (B,H).
 
-    function    of symbols, as lstm_cell; own: the names of its own parameters; dtype: the type of all numbers
-    formula     its graph as text; standard: whether it is the cell of a checkpoint that names none
-    program     the Program, or None if it has an operation that cannot be code for one unit
+    function    of symbols, like lstm_cell; own: the names of its own parameters; dtype: the type of all numbers
+    formula     its graph as text; standard: whether it is the standard formula, which checkpoints leave out
+    program     the Program, or None if an operation cannot be code for one unit
     unknown     that operation, or None
     """
 
@@ -348,7 +348,7 @@ class Cell:
         names = own_inputs(len(self.own))
         trace = _Trace(dict(zip([*variables, dh, dC], [*INPUTS, *names, 'dh', 'dC'])), dtype)
         code = _code(trace.lines, trace.add([h, C]))
-        # Constants have the digits of float32, so that both types have the same formula.
+        # Constants are rounded to float32, so that the formula is the same for both types.
         self.formula = '; '.join(equations(code, dict(zip(names, self.own)), 'hC',
                                            lambda value: re.sub(r'\.0$', '', str(np.float32(value)))))
         self.standard = hashlib.sha256(self.formula.encode()).hexdigest().startswith(STANDARD)
@@ -361,17 +361,17 @@ class Cell:
             found = getattr(value, 'type', value)
             if found != inputs[4].type:
                 raise ValueError(f'the cell {self.name} returns {found} for {name}: expected the type of C_prev, '
-                                 f'{inputs[4].type}; Python numbers leave types as they are, NumPy arrays may not')
+                                 f'{inputs[4].type}; Python numbers keep the type, NumPy arrays may change it')
         return h, C
 
 
-HOLD = 'is held', 'held at'    # parameters of a held cell: no cell of a user has one of these names
+HOLD = 'is held', 'held at'    # parameters of a held cell: names that no user's cell can have
 
 
 def held_cell(cell):
-    """Return a Cell like `cell`, whose units may be held: C is `held at` in units where `is held` is 1, not 0.
+    """Return a Cell like `cell` whose units may be held: C is `held at` in units whose `is held` is 1, not 0.
 
-    These parameters come after the cell's own. h follows from the C that is held, if the cell computes h from C.
+    These parameters come after the cell's own. h follows from the held C, if the cell computes h from C.
     """
     def held(*inputs, **own):
         is_held, held_at = [own.pop(name) for name in HOLD]

@@ -1,8 +1,8 @@
 /* The embedding: from characters to vectors, and its gradient. */
 #include "kernel.h"
 
-/* A character's vector is a column of the weights U (D, V).  The functions below read and add to rows of a table, the
- * transpose of U, as the numbers of a row are adjacent in memory. */
+/* A character's vector is a column of the weights U (D, V).  The functions below use the rows of a table, the
+ * transpose of U, since the numbers of a row are adjacent in memory. */
 
 /* Where share `part` of `parts` of the D numbers of a row begins.  Shares are whole cache lines, so that no two threads
  * write to the same line. */
@@ -33,7 +33,7 @@ int take_columns(long N, long V, long D, const REAL *U, const int32_t *index, RE
     return 0;
 }
 
-/* The share of a thread in add_columns: rows begin to end of dU (D, V), added up in these columns of table (V, D). */
+/* One thread's share of add_columns: rows begin to end of dU (D, V), added up in these columns of table (V, D). */
 static void add_share(long N, long V, long D, long begin, long end, const int32_t *index, const REAL *d, REAL *table,
                       REAL *dU)
 {

@@ -1,4 +1,4 @@
-"""The model for other programs: one file of C, filled into model.c and functions.c, or a file of safetensors."""
+"""Export a model for other programs: as a C file, from model.c and functions.c, or as a safetensors file."""
 import os
 import re
 
@@ -10,11 +10,11 @@ from engine.model.files import write_whole
 from engine.model.parameters import stacked
 from engine.model.tensors import tensors_file
 
-FORMATS = {'.safetensors': "PyTorch's nn.LSTM", '.c': 'a file of C'}
+FORMATS = {'.safetensors': "PyTorch's nn.LSTM", '.c': 'a C file'}
 
 
 def format_of(path):
-    """Return the ending of a path, one of FORMATS. Raise ValueError for another."""
+    """Return the ending of a path, a key of FORMATS. Raises ValueError for another."""
     ending = os.path.splitext(path)[1]
     if ending not in FORMATS:
         raise ValueError(f'{path} cannot be exported: expected a name that ends in {" or ".join(FORMATS)}')
@@ -22,31 +22,31 @@ def format_of(path):
 
 
 def write(path, cell, p, uchar):
-    """Write a Cell that has a program, parameters by name, and uchar (V,), as CharLSTM.export says."""
+    """Write a model: a Cell that has a program, parameters p by name, and uchar (V,). See CharLSTM.export."""
     ending = format_of(path)
     if ending == '.safetensors' and not cell.standard:
-        raise ValueError(f"PyTorch's nn.LSTM has the standard cell, and this model {cell.name}: export .c")
+        raise ValueError(f"PyTorch's nn.LSTM has only the standard cell, but this model has {cell.name}: export .c")
     contents = (c_file if ending == '.c' else tensors_file)(cell, p, uchar)
     with write_whole(path) as f:
         f.write(contents)
 
 
 def _array(declaration, array):
-    """Return the definition of an array. By nine digits, C reads the same numbers of float32."""
+    """Return the definition of an array in C. Nine digits give exactly the same float32."""
     digits = ['%.9g' % value for value in array.astype(np.float32).ravel().tolist()]
-    digits = ['-0.0' if number == '-0' else number for number in digits]       # -0 is a whole number of C, 0
+    digits = ['-0.0' if number == '-0' else number for number in digits]       # in C, -0 is the integer 0
     numbers = re.sub(r'((?:\S+ ){8})', r'\1\n', ', '.join(digits))
     return f'static const float {declaration} = {{\n{numbers}\n}};'
 
 
 def _string(character):
-    """Return a character as a string of C, with bytes that are no letters of ASCII by their numbers."""
+    """Return a character as a C string, with octal escapes for bytes that are not printable ASCII."""
     encoded = character.encode('utf-8').replace(b'\0', b'')
     return '"' + ''.join(chr(b) if 32 <= b < 127 and b not in b'"\\?' else f'\\{b:03o}' for b in encoded) + '"'
 
 
 def _cell(program):
-    """Return the lines of a step of unit k: what the cell reads of it, its formula, and the new h[k] and C[k]."""
+    """Return the lines of a step of unit k: the inputs that the cell reads, its formula, and the new h[k] and C[k]."""
     code = program.forward._replace(outputs=program.forward.outputs[:2])
     read = {value for _, _, arguments in code.lines for value in arguments} | set(code.outputs)
     places = {gate: f'a[{i} * H + k]' for i, gate in enumerate(GATES)} | {'C_prev': 'C[k]'}
@@ -60,15 +60,15 @@ def _cell(program):
 
 def _functions(text):
     """Return the functions of functions.c that the text of a cell calls, and those that these call."""
-    found = []
+    needed = []
     for block in reversed(C_FILES['functions.c'].strip().split('\n\n')):
         if re.search(r'\w+\(float', block).group().replace('float', '') in text:
-            found, text = [block, *found], text + block
-    return '\n\n'.join(found)
+            needed, text = [block, *needed], text + block
+    return '\n\n'.join(needed)
 
 
 def c_file(cell, p, uchar):
-    """Return the file in bytes. The arguments are those of write."""
+    """Return the C file as bytes. The arguments are those of `write`."""
     lines, strings = _cell(cell.program), ',\n'.join(map(_string, uchar))
     arrays = {'U1[V * 4 * H1]': stacked(p['U1']), 'W1[H1 * 4 * H1]': stacked(p['W1']), 'b1[4 * H1]': p['b1'],
               'U2[H1 * 4 * H2]': stacked(p['U2']), 'W2[H2 * 4 * H2]': stacked(p['W2']), 'b2[4 * H2]': p['b2'],

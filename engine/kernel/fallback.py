@@ -1,4 +1,4 @@
-"""Whether C still computes an edited network, and what writes texts in NumPy if it does not."""
+"""Check whether C still computes an edited network, and write texts in NumPy if it does not."""
 import numpy as np
 
 from engine.backend.theano_setup import theano, tt
@@ -9,40 +9,40 @@ equal_computations = theano.scan_module.scan_utils.equal_computations
 
 
 def is_as_in_c(network, p, ops):
-    """Return whether a network, charlstm.network as it is now, has the graph that sampling.c and network.js compute."""
+    """Return whether a network, the current charlstm.network, has the graph that sampling.c and network.js compute."""
     x, (h1, C1, h2, C2) = tt.imatrix('x'), tt.matrices('h1', 'C1', 'h2', 'C2')
-    found, (T, B) = network(x, x, [h1, C1, h2, C2], p, ops), (x.shape[0], x.shape[1])
+    outputs, (T, B) = network(x, x, [h1, C1, h2, C2], p, ops), (x.shape[0], x.shape[1])
     a1 = ops.columns(p['U1'], x.flatten())
     h1, C1, after1 = ops.layer(a1.reshape((T, B, -1)), p['W1'], p['b1'], own_of_layer(p, 1), [h1, C1], -1)
     a2 = ops.product(h1.reshape((-1, h1.shape[2])), stacked(p['U2']))
     h2, C2, after2 = ops.layer(a2.reshape((T, B, -1)), p['W2'], p['b2'], own_of_layer(p, 2), [h2, C2], -1)
     scores = ops.product(h2.reshape((-1, h2.shape[2])), p['V'].T)
     probabilities = ops.cross_entropy(scores, p['c'], x)[2]
-    return equal_computations([found.probabilities, *found.states, *found.after],
+    return equal_computations([outputs.probabilities, *outputs.states, *outputs.after],
                               [probabilities, h1, C1, h2, C2, *after1, *after2])
 
 
-def log_probabilities(found):
-    """Return the logarithms (T*B,V) of the probabilities of Outputs, if possible from scores, as those become 0."""
-    made = found.probabilities.owner
-    if made is not None and isinstance(made.op, (SoftmaxCrossEntropy, tt.nnet.CrossentropySoftmaxArgmax1HotWithBias)):
-        scores, bias = made.inputs[:2]
+def log_probabilities(outputs):
+    """Return the log probabilities (T*B,V) of Outputs, from scores if possible, since probabilities may become 0."""
+    node = outputs.probabilities.owner
+    if node is not None and isinstance(node.op, (SoftmaxCrossEntropy, tt.nnet.CrossentropySoftmaxArgmax1HotWithBias)):
+        scores, bias = node.inputs[:2]
         return tt.nnet.logsoftmax(scores + bias)
-    return tt.log(tt.maximum(found.probabilities, np.finfo(found.probabilities.dtype).tiny))
+    return tt.log(tt.maximum(outputs.probabilities, np.finfo(outputs.probabilities.dtype).tiny))
 
 
-def costs_follow(found, y):
-    """Return whether the costs of Outputs that network returned are -log p[y], by their graph."""
-    softmax = found.probabilities.owner        # its first output are the costs, in C and in Theano's own operation
-    return softmax is not None and equal_computations([found.costs], [softmax.outputs[0].reshape(y.shape)])
+def costs_follow(outputs, y):
+    """Return whether, by their graph, the costs of a network's Outputs are -log p[y]."""
+    softmax = outputs.probabilities.owner      # its first output is the costs, in C and in Theano's own operation
+    return softmax is not None and equal_computations([outputs.costs], [softmax.outputs[0].reshape(y.shape)])
 
 
 # ---------------------------------------------------------------- writing in NumPy: characters (B,), texts (T,B)
 
 def likely(p, top_k, top_p):
-    """Return probabilities p (B,V), zero but for the top_k largest and, of these, the fewest with a share top_p.
+    """Return probabilities p (B,V), zero except the top_k largest and, of these, the fewest with a share top_p.
 
-    Those as probable as the last stay, too (top_p: Holtzman et al. 2020).
+    Characters as probable as the last of these stay, too (top_p: Holtzman et al. 2020).
     """
     largest_first = -np.sort(-p, axis=1)
     p = np.where(p < largest_first[:, [min(top_k, p.shape[1]) - 1]], 0, p)
@@ -56,14 +56,14 @@ def likely(p, top_k, top_p):
 def choose(p, bits):
     """Return a character for each row of p (B,V), drawn with 53 random bits (B,)."""
     cumulative = np.cumsum(p, axis=1, dtype=np.float64)
-    # The first above the draw: exactly the distribution, and never a character of probability 0.
+    # The first above the draw: exactly by the distribution, and never a character of probability 0.
     return (cumulative > bits[:, None] * 2.0 ** -53 * cumulative[:, -1:]).argmax(axis=1).astype(np.int32)
 
 
 def continue_texts(predict, prime, bits, n, choice, *states):
     """Return what ops.Sample computes: texts, int (m+n,B), and the states after all characters but the last.
 
-    predict: a function from characters (T,B) and states to log probabilities (T*B,V) and new states. Rest: as there.
+    predict: a function from characters (T,B) and states to log probabilities (T*B,V) and new states. Others: as there.
     """
     temperature, top_k, top_p = choice
     text, unread = prime, prime

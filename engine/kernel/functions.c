@@ -1,5 +1,5 @@
-/* x or, where it is farther from 0, 87 with its sign.  Comparing whole numbers, the compiler makes vectors here, too:
- * floats above 0 have the order of their bits. */
+/* x, limited to -87 ... 87.  Integers are compared so that the compiler vectorises this, too: positive floats have the
+ * order of their bits. */
 static inline float within_87(float x)
 {
     const int32_t largest = 0x42ae0000; /* 87 */
@@ -8,8 +8,8 @@ static inline float within_87(float x)
     return copysignf(size.value, x);
 }
 
-/* e^x - 1, to some units in the last place.  The compiler makes vectors of it, which it cannot of expm1f.
- * e^x = 2^n e^r with a whole n, and e^r - 1 by its series. */
+/* e^x - 1, to some units in the last place.  Unlike expm1f, the compiler vectorises it.
+ * e^x = 2^n e^r with an integer n, and e^r - 1 by its series. */
 static inline float power_minus_1(float x)
 {
     const float t = within_87(x);

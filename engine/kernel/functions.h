@@ -1,5 +1,5 @@
-/* Functions of vectors.  Those named vector_... are for the code of a cell, which engine/kernel/cell.py writes; a table
- * in cell.py has each of them in NumPy. */
+/* Functions of vectors.  Those named vector_... are for a cell's code, which engine/kernel/cell.py generates;
+ * OPERATIONS in cell.py has each of them in NumPy. */
 #ifndef FUNCTIONS_H
 #define FUNCTIONS_H
 
@@ -7,7 +7,7 @@
 
 /* ---- Choices ------------------------------------------------------------------------------- */
 
-/* A comparison of vectors: all bits of a lane 1 or 0. */
+/* The result of a comparison of vectors: all bits of a lane are 1, or all are 0. */
 typedef __typeof__((vector){0} < (vector){0}) mask;
 
 INLINE vector choose(mask which, vector yes, vector no)
@@ -22,7 +22,7 @@ INLINE vector number(REAL x)
     return v;
 }
 
-/* NaN is neither less nor greater, so it stays.  Where low is above high, numbers below low become low. */
+/* NaN is neither less nor greater, so it stays.  If low is above high, numbers below low become low. */
 INLINE vector vector_clip(vector x, vector low, vector high)
 {
     return choose(x < low, low, choose(x > high, high, x));
@@ -33,18 +33,18 @@ INLINE vector clamp(vector x, REAL low, REAL high) { return vector_clip(x, numbe
 /* ---- Sigmoid, tanh and the exponential of softmax ------------------------------------------ */
 
 /* Float: polynomials.  Largest error for 2^-40 < |x| < 128, in units in the last place: sigmoid
- * 2.5, tanh 2.7.  Where sigmoid is under 1.2e-38 (no normal float) it may come out as 0.
- * Double: the C library, one lane after the other.  NaN gives NaN. */
+ * 2.5, tanh 2.7.  A sigmoid below 1.2e-38 (a subnormal float) may become 0.
+ * Double: the C library, lane by lane.  NaN gives NaN. */
 
-/* e^t = 2^n e^r with a whole n and |r| <= ln(2)/2: returns e^r - 1 and sets *power to 2^n, for
+/* e^t = 2^n e^r with an integer n and |r| <= ln(2)/2: returns e^r - 1 and sets *power to 2^n, for
  * -87 <= t < 88.8 (2^128 is infinity) and NaN.  For float only. */
 INLINE vector exp_parts(vector t, vector *power)
 {
     typedef uint32_t bit_vector __attribute__((vector_size(VECTOR_BYTES)));
-    const REAL magic = 12582912; /* 1.5 * 2^23: adding it rounds to a whole number */
+    const REAL magic = 12582912; /* 1.5 * 2^23: adding it rounds to an integer */
     const vector shifted = t * (REAL)1.44269504 + magic; /* t / ln(2); n in its lowest bits */
     const vector n = shifted - magic;
-    /* ln(2) in two parts, the first of so few bits that n times it is exact. */
+    /* ln(2) in two parts, the first with so few bits that n times it is exact. */
     const vector r = t - n * (REAL)0.693359375 + n * (REAL)2.12194440e-4;
     /* e^r - 1 = r + r^2 q(r); q was fitted for the smallest relative error, 1.7e-8. */
     const vector q = (REAL)4.999999815e-01 + r * ((REAL)1.666654362e-01
@@ -84,7 +84,7 @@ INLINE vector vector_tanh(vector x)
     return y;
 }
 
-/* e^x for x <= 0; 0 below -87, where float ends. */
+/* e^x for x <= 0; 0 below -87, where float underflows. */
 INLINE vector exponential(vector x)
 {
     vector y = x;
@@ -100,7 +100,7 @@ INLINE vector exponential(vector x)
 
 /* ---- The other functions that a cell may call ---------------------------------------------- */
 
-/* The C library, one lane after the other. */
+/* The C library, lane by lane. */
 #define BY_LANES(name, of_x) \
     INLINE vector vector_##name(vector v) \
     { \
@@ -137,7 +137,7 @@ COMPARISON(not_equal, !=)
 
 INLINE vector vector_where(vector which, vector yes, vector no) { return choose(which != number(0), yes, no); }
 
-/* NaN where one of the two is NaN. */
+/* NaN if either is NaN. */
 INLINE vector vector_min(vector x, vector y) { return choose((x < y) | (x != x), x, y); }
 INLINE vector vector_max(vector x, vector y) { return choose((x > y) | (x != x), x, y); }
 

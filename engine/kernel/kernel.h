@@ -1,4 +1,4 @@
-/* The functions of the kernel that ops.py calls.  int is 0, or -1 when out of memory. */
+/* The kernel's functions that ops.py calls.  Unless stated otherwise, they return 0, or -1 when out of memory. */
 #ifndef KERNEL_H
 #define KERNEL_H
 
@@ -11,15 +11,15 @@ extern "C" {
 
 /* ---- vectors.c */
 
-/* How many threads to use: OMP_NUM_THREADS, otherwise the cores that this process may use.  A forked process uses
- * one: it has none of the threads that libgomp would wait for. */
+/* Returns the number of threads to use: OMP_NUM_THREADS, or the number of cores that this process may use.  A forked
+ * process uses one, since it lacks the threads that libgomp would wait for. */
 int threads(void);
 
-/* Whether all N indices are numbers from 0 to V - 1. */
+/* Returns whether all N indices are from 0 to V - 1. */
 int all_below(long V, long N, const int32_t *index);
 
-/* *sum = the sum of the squares of N numbers.  LANES sums of 1024 squares each are added up as REAL, these sums in
- * double. */
+/* *sum = the sum of the squares of N numbers.  LANES sums of 1024 squares each are computed as REAL and then added
+ * up as double. */
 int sum_of_squares(long N, const REAL *v, REAL *sum);
 
 /* ---- products.c */
@@ -31,26 +31,26 @@ int matmul(long M, long N, long K, const REAL *a, long a_row, long a_column, con
 
 /* ---- embedding.c */
 
-/* out (N, D) = the columns index (N) of U (D, V), one a row. */
+/* out (N, D) = the columns index (N) of U (D, V), as rows. */
 int take_columns(long N, long V, long D, const REAL *U, const int32_t *index, REAL *out, int n_threads);
 
-/* The gradient of take_columns: column v of dU (D, V) = the sum of those rows n of d (N, D) for which index[n] is v. */
+/* The gradient of take_columns: column v of dU (D, V) = the sum of the rows n of d (N, D) for which index[n] is v. */
 int add_columns(long N, long V, long D, const int32_t *index, const REAL *d, REAL *dU, int n_threads);
 
 /* ---- layer.c */
 
 /* Fills C (T, B, H) and h (T, B, H) from a_x (T, B, 4H), W (4, H, H), b (4, H), own (OWN of (H)), h0 (B, H) and
  * C0 (B, H):
- *     h[t], C[t] = the cell of the four gates of a_x[t] + b + W . h[t-1], and of C[t-1]
- * h_end and C_end (B, H) are those of the last step, or h0 and C0 when T is 0.  kept (T, B, 4H) gets what the backward
- * pass needs, and 0 past KEPT; it may be the same memory as a_x. */
+ *     h[t], C[t] = cell(the four gates of a_x[t] + b + W . h[t-1], C[t-1])
+ * h_end and C_end (B, H) become h and C of the last step, or h0 and C0 if T is 0.  kept (T, B, 4H) gets what the
+ * backward pass needs, and 0 past KEPT; it may be the same memory as a_x. */
 int lstm_forward(long T, long B, long H, const REAL *a_x, const REAL *W, const REAL *b, const REAL *h0,
                  const REAL *C0, const REAL *const *own, REAL *h, REAL *C, REAL *kept, REAL *h_end, REAL *C_end,
                  int n_threads);
 
 /* The gradients da (T, B, 4H), dW (4, H, H), db (4, H) and d_own (OWN of (H)), from the gradient dh (T, B, H) on
  * every h[t] and the inputs and outputs of lstm_forward.  They flow through the last `truncate` steps, -1: all
- * (truncated backpropagation); da is 0 before.  da may be the same memory as kept. */
+ * (truncated backpropagation); da of earlier steps is 0.  da may be the same memory as kept. */
 int lstm_backward(long T, long B, long H, long truncate, const REAL *dh, const REAL *W, const REAL *h,
                   const REAL *C, const REAL *kept, const REAL *h0, const REAL *C0, const REAL *const *own,
                   REAL *da, REAL *dW, REAL *db, REAL *const *d_own, int n_threads);
@@ -58,11 +58,11 @@ int lstm_backward(long T, long B, long H, long truncate, const REAL *dh, const R
 /* ---- softmax.c */
 
 /* From scores (N, V), bias (V) and targets y (N): p (N, V) = softmax(scores + bias), cost (N) = -log p[y], best (N) =
- * the numbers of the largest scores, and spread (N) = the mean of -log p over all characters. */
+ * the indices of the largest scores, and spread (N) = the mean of -log p over all characters. */
 int cross_entropy(long N, long V, const REAL *scores, const REAL *bias, const int32_t *y,
                   REAL *cost, int32_t *best, REAL *p, REAL *spread, int n_threads);
 
-/* dscores (N, V) and dbias (V) = the gradients of cost times dcost (N) plus spread times dspread (N), NULL for zeros. */
+/* dscores (N, V) and dbias (V) = the gradients of cost times dcost (N) plus spread times dspread (N; NULL: zeros). */
 int cross_entropy_gradient(long N, long V, const REAL *dcost, const REAL *dspread, const REAL *p,
                            const int32_t *y, REAL *dscores, REAL *dbias);
 
@@ -77,9 +77,9 @@ typedef struct {
     int32_t *text;           /* (length, B): the first `prime` rows are known */
     double temperature;      /* scores are divided by it before the softmax */
     long top_k;              /* only the k most probable characters are drawn, */
-    double top_p;            /* and of these only the fewest that have this share of their probability together */
+    double top_p;            /* and of these, only the fewest that together have this share of the probability */
     REAL *h1, *C1, *h2, *C2; /* (B, H1), (B, H2): the states; those before the text become those after it */
-    REAL *W1_panels, *U2_panels, *W2_panels, *V_panels; /* of sampling.c itself */
+    REAL *W1_panels, *U2_panels, *W2_panels, *V_panels; /* internal to sampling.c */
 } sampling;
 
 /* Continues the B texts.  Their last character is drawn, but not read. */

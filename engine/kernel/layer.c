@@ -1,6 +1,6 @@
 /* An LSTM layer over whole sequences, forward and backward: matrix products, and the cell for each unit.
  *
- * The cell is two functions, cell_forward and cell_backward, which engine/kernel/cell.py writes from the model's
+ * The cell is two functions, cell_forward and cell_backward, which engine/kernel/cell.py generates from the
  * formula.  cell.h declares them. */
 #ifndef LAYER_C
 #define LAYER_C
@@ -8,7 +8,7 @@
 #include "products.c"
 #include "cell.h"
 
-/* Where gate k of unit j of row n is in an array (N, 4H).  Row n of an array (T, B, 4H) is t*B + b. */
+/* The index of gate k of unit j of row n in an array (N, 4H).  Row n of an array (T, B, 4H) is t*B + b. */
 INLINE long gate_at(long H, long n, long k, long j) { return (4 * n + k) * H + j; }
 
 /* ---- Forward ------------------------------------------------------------------------------- */
@@ -21,17 +21,17 @@ typedef struct {
     REAL *panels;                  /* packed weights (strips of PANEL units, 4 gates, K, PANEL) */
 } forward_pass;
 
-/* The cell's own parameters of the n units from j on. */
+/* Loads the cell's own parameters for the n units from j on. */
 INLINE void load_own(const REAL *const *own, long j, long n, vector *to)
 {
     for (long k = 0; k < OWN; k++) to[k] = load(own[k] + j, n);
 }
 
-/* Which panel has gate k of the strip that begins with unit `strip`, a multiple of PANEL. */
+/* The number of the panel with gate k of the strip that begins with unit `strip`, a multiple of PANEL. */
 INLINE long gate_panel(long strip, long k) { return 4 * (strip / PANEL) + k; }
 
-/* The panels, by gate_panel, of weights W (4, H, K) that read K numbers.  For the backward pass, W (4, H, H) with the
- * strides of its axes exchanged. */
+/* Packs weights W (4, H, K), which read K numbers, into panels numbered by gate_panel.  For the backward pass, the
+ * strides of the axes of W (4, H, H) are exchanged. */
 static void pack_gates(long H, long K, const REAL *W, long unit_stride, long k_stride, REAL *packed, long part,
                        long parts)
 {
@@ -43,7 +43,7 @@ static void pack_gates(long H, long K, const REAL *W, long unit_stride, long k_s
     }
 }
 
-/* How many numbers all these panels have. */
+/* The size of all these panels, in numbers. */
 INLINE long weights_size(long H, long K) { return panel_at(K, 4 * panel_count(H)); }
 
 /* sums (4, rows, PANEL) = or += packed vectors (rows, K) . a strip's panels (4, K, PANEL) */
@@ -55,8 +55,8 @@ static void strip_sums(long rows, long K, const REAL *vectors, const REAL *packe
                        sums + k * rows * PANEL, PANEL, accumulate);
 }
 
-/* The cell of a tile and strip at step t, from the sums W.h, (4, gate_step) with rows of PANEL: C, h and what is kept
- * for the backward pass.  h is also packed for the next step. */
+/* Computes the cell for a tile and strip at step t, from the sums W.h, (4, gate_step) with rows of PANEL.  Stores C, h
+ * and what the backward pass needs, and packs h for the next step. */
 static void forward_strip(const forward_pass *p, long t, long row, long rows, long strip,
                           const REAL *sums, long gate_step, REAL *packed_h)
 {
@@ -96,7 +96,7 @@ static void forward_tiles(const forward_pass *p, long t, long begin, long rows, 
 /* How much scratch a thread with `rows` batch rows needs in forward_rows. */
 static long forward_size(long rows, long H) { return 2 * tiles_size(rows, H) + 4 * rows * PANEL; }
 
-/* All steps of batch rows begin to end. */
+/* Computes all steps of batch rows begin to end. */
 static void forward_rows(const forward_pass *p, long begin, long end, REAL *memory)
 {
     const long H = p->H, rows = end - begin, size = tiles_size(rows, H);
@@ -144,9 +144,9 @@ typedef struct {
     REAL *panels;                       /* packed weights (strips of PANEL units, 4 gates, words(H), PANEL) */
 } backward_pass;
 
-/* The gradient of the cell of a tile and strip at step t, from the sums da[t+1].W, rows of PANEL: da of step t, also
- * packed for the step before.  dC of C[t] becomes that of C[t-1].  da and the gradients of the cell's own parameters
- * are added to db (4 + OWN, round_up(H, LANES)). */
+/* Computes the gradient of the cell for a tile and strip at step t, from the sums da[t+1].W, rows of PANEL.  Stores da
+ * of step t, and packs it for step t-1.  Replaces dC, the gradient on C[t], by that on C[t-1].  Adds da and the
+ * gradients of the cell's own parameters to db (4 + OWN, round_up(H, LANES)). */
 static void backward_strip(const backward_pass *p, long t, long row, long rows, long strip,
                            const REAL *sums, REAL *packed_da, REAL *db)
 {
@@ -192,7 +192,7 @@ static void backward_sums(const backward_pass *p, long rows, const REAL *packed_
                        p->panels + panel_at(H, gate_panel(strip, k)), sums, PANEL, k > 0);
 }
 
-/* Steps T-1 to `first` of batch rows begin to end. */
+/* Computes steps T-1 down to `first` of batch rows begin to end. */
 static void backward_rows(const backward_pass *p, long begin, long end, REAL *db, REAL *memory)
 {
     const long B = p->B, H = p->H, rows = end - begin, size = 4 * tiles_size(rows, H);
@@ -228,7 +228,7 @@ static void add_up_db(long H, const REAL *parts, int n_threads, REAL *db, REAL *
     }
 }
 
-/* dW (4H, H) = the sum over steps t >= first of  da[t]^T . h[t-1],  where h[-1] is h0 */
+/* dW (4H, H) = the sum over steps t >= first of  da[t]^T . h[t-1],  with h[-1] = h0 */
 static int backward_weights(long T, long B, long H, long first, const REAL *da, const REAL *h,
                             const REAL *h0, REAL *dW, int n_threads)
 {
@@ -240,8 +240,8 @@ static int backward_weights(long T, long B, long H, long first, const REAL *da, 
 }
 
 int lstm_backward(long T, long B, long H, long truncate, const REAL *dh, const REAL *W, const REAL *h, const REAL *C,
-                  const REAL *kept, const REAL *h0, const REAL *C0, const REAL *const *own, REAL *da, REAL *dW, REAL
-                  *db, REAL *const *d_own, int n_threads)
+                  const REAL *kept, const REAL *h0, const REAL *C0, const REAL *const *own, REAL *da, REAL *dW,
+                  REAL *db, REAL *const *d_own, int n_threads)
 {
     backward_pass p;
     p.T = T, p.B = B, p.H = H, p.first = truncate < 0 || truncate > T ? 0 : T - truncate;

@@ -1,8 +1,8 @@
-/* A character-level language model: a two-layer LSTM that CharLSTM trained.  It needs C99 and libm, no more:
+/* A character-level language model: a two-layer LSTM that CharLSTM trained.  It needs only C99 and libm:
  *
  *     cc -O3 -march=native model.c -lm -o model && ./model "It is " 300 0.7
  *
- * With x the character read, h and C the hidden and cell state of a layer, a step of a layer is
+ * With the character x, and the hidden state h and cell state C of a layer, a step of the layer is
  *
  *     a_k  = U[k].x + W[k].h + b[k]      k = f, i, o, g (forget, input, output, cell update)
  *     h, C = cell(a_f, a_i, a_o, a_g, C)
@@ -10,8 +10,8 @@
  * The second layer reads the h of the first, and softmax(Vw.h2 + c) is the distribution of the next character
  * (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000).
  *
- * Another program includes this file after #define MODEL_ONLY, which leaves out main, and begins each text with a
- * model_state of zeros. */
+ * To use it in another program, include this file after #define MODEL_ONLY, which leaves out main, and begin each text
+ * with a model_state of zeros. */
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -22,12 +22,12 @@
 /* Characters in the vocabulary; units of layer 1 and of layer 2. */
 enum { V = {{V}}, H1 = {{H1}}, H2 = {{H2}}, LARGER = H1 > H2 ? H1 : H2 };
 
-/* The numbers are at the end of this file.  Matrices are (inputs, outputs), and the four gates lie side by side. */
+/* The values are at the end of this file.  Matrices are (inputs, outputs), with the four gates side by side. */
 static const float U1[V * 4 * H1], W1[H1 * 4 * H1], b1[4 * H1];
 static const float U2[H1 * 4 * H2], W2[H2 * 4 * H2], b2[4 * H2];
 static const float Vw[H2 * V], c[V];{{own_arrays}}
 
-/* The characters by number, each a string of UTF-8; "" is the NUL. */
+/* The characters by number, each a UTF-8 string; "" is the NUL. */
 static const char characters[V][5];
 
 /* What the model remembers of a text. */
@@ -37,8 +37,8 @@ typedef struct {
 
 /* ---- The network --------------------------------------------------------------------------- */
 
-/* Adds the product of x (n) and a matrix (n, m) to sum (m).  Four inputs at a time need the sums only once, and the
- * sums do not depend on each other, so that the compiler makes vectors of them. */
+/* Adds the product of x (n) and a matrix (n, m) to sum (m).  It takes four inputs for each pass over the sums.  The
+ * sums do not depend on each other, so the compiler vectorises the loop. */
 static void add_product(size_t n, size_t m, const float *x, const float *matrix, float *restrict sum)
 {
     const size_t fours = n - n % 4;
@@ -53,7 +53,7 @@ static void add_product(size_t n, size_t m, const float *x, const float *matrix,
 
 {{functions}}
 
-/* Sets h and C (H) of a layer to those after a step, from its pre-activations a (4H){{own_comment}}. */
+/* Updates h and C (H) of a layer by one step, from its pre-activations a (4H){{own_comment}}. */
 static void cell(size_t H, const float *restrict a{{own_argument}}, float *restrict h, float *restrict C)
 {
     for (size_t k = 0; k < H; k++) {
@@ -61,11 +61,11 @@ static void cell(size_t H, const float *restrict a{{own_argument}}, float *restr
     }
 }
 
-/* Reads a character x, a number below V.  Sets log_p (V) to the logarithms of the probabilities of the next one. */
+/* Reads a character x, a number below V.  Sets log_p (V) to the log probabilities of the next one. */
 void model_read(model_state *s, int x, float *log_p)
 {
     float a[4 * LARGER];
-    double scores[V], largest = -INFINITY, sum = 0;         /* a float has few digits left of large scores */
+    double scores[V], largest = -INFINITY, sum = 0;         /* float keeps too few digits of large scores */
 
     for (size_t j = 0; j < 4 * H1; j++) a[j] = b1[j] + U1[(size_t)x * 4 * H1 + j];  /* a row is U.x of one character */
     add_product(H1, 4 * H1, s->h1, W1, a);
@@ -84,8 +84,8 @@ void model_read(model_state *s, int x, float *log_p)
     for (size_t v = 0; v < V; v++) log_p[v] = (float)(scores[v] - largest - log(sum));
 }
 
-/* Returns the number of the next character, drawn at a temperature by u, a random number from 0 to below 1.  Below 1,
- * a temperature makes probable characters more probable; at 0 the most probable one is taken. */
+/* Returns the number of the next character, drawn at a temperature with u, a random number in [0, 1).  A temperature
+ * below 1 makes probable characters more probable; 0 takes the most probable one. */
 int model_write(const float *log_p, double temperature, double u)
 {
     int best = 0;
@@ -100,7 +100,7 @@ int model_write(const float *log_p, double temperature, double u)
     return best;
 }
 
-/* Returns the number of the character that a text begins with, and sets *bytes to its length; -1 for an unknown one. */
+/* Returns the number of the character that a text begins with, and sets *bytes to its length; -1 if unknown. */
 int model_number(const char *text, size_t *bytes)
 {
     for (int v = 0; v < V; v++) {
@@ -118,7 +118,7 @@ void model_print(int v)
 
 #ifndef MODEL_ONLY
 
-/* Returns a random number from 0 to below 1, by SplitMix64 (Steele et al. 2014). */
+/* Returns a random number in [0, 1), by SplitMix64 (Steele et al. 2014). */
 static double random_number(uint64_t *state)
 {
     uint64_t z = *state += 0x9e3779b97f4a7c15;
@@ -141,10 +141,10 @@ int main(int argc, char **argv)
     }
 
     model_state state = {{0}, {0}, {0}, {0}};
-    float log_p[V] = {0};                           /* without a prime, the first characters are all as probable */
+    float log_p[V] = {0};                           /* without a prime, all first characters are equally probable */
     uint64_t random = (uint64_t)seed;
     size_t bytes;
-    for (const char *rest_of_prime = prime; *rest_of_prime; rest_of_prime += bytes)       /* all, before it prints */
+    for (const char *rest_of_prime = prime; *rest_of_prime; rest_of_prime += bytes)       /* all, before printing */
         if (model_number(rest_of_prime, &bytes) < 0) {
             fprintf(stderr, "%s: the model never saw the first character of: %s\n", argv[0], rest_of_prime);
             return 2;

@@ -1,6 +1,6 @@
-/* What products multiply, as it is packed: words of PER_WORD numbers.  One is a REAL.  Two are bfloat16, the upper halves
- * of floats: numbers k and k + 1 of a row of A, or of a column of B.  Products of words are summed in float (Kalamkar et
- * al. 2019).  Only this file has intrinsics: AVX512_BF16 and AMX_BF16 choose instructions of the processor. */
+/* The packed inputs of matrix products: words of PER_WORD numbers.  A single number is a REAL.  Two are bfloat16, the
+ * upper halves of floats: numbers k and k + 1 of a row of A, or of a column of B.  Products of words are summed in
+ * float (Kalamkar et al. 2019).  Only this file has intrinsics: AVX512_BF16 and AMX_BF16 choose the instructions. */
 #ifndef OPERANDS_H
 #define OPERANDS_H
 
@@ -17,10 +17,10 @@
 typedef uint32_t bits __attribute__((vector_size(VECTOR_BYTES)));
 typedef uint16_t halves __attribute__((vector_size(VECTOR_BYTES / 2)));
 
-/* How many words K numbers become: whole vectors of them. */
+/* The number of words for K numbers, rounded up to whole vectors. */
 INLINE long words(long K) { return round_up(K, DEEP) / PER_WORD; }
 
-/* Rounded in the upper half of each lane: to the nearest, and in the middle of two to the even one.  NaN remains. */
+/* Rounds each lane to a bfloat16 in its upper half, to the nearest, ties to even.  NaN stays NaN. */
 INLINE bits rounded(vector v)
 {
     const bits b = (bits)v, is_nan = (bits)(v != v);
@@ -29,7 +29,7 @@ INLINE bits rounded(vector v)
 
 INLINE halves to_halves(vector v) { return __builtin_convertvector(rounded(v) >> 16, halves); }
 
-/* A word of each of n columns, of the first of K rows that are k_stride apart; 0 without a row. */
+/* A word for each of n columns, from the first of K rows that are k_stride apart; a missing row is 0. */
 INLINE vector words_across(const REAL *from, long n, long k_stride, long K)
 {
     const vector none = {0}, first = K > 0 ? load(from, n) : none;
@@ -37,7 +37,7 @@ INLINE vector words_across(const REAL *from, long n, long k_stride, long K)
     return (vector)(rounded(first) >> 16 | (rounded(K > 1 ? load(from + k_stride, n) : none) & 0xffff0000));
 }
 
-/* LANES words of the first of K numbers that are k_stride apart. */
+/* LANES words, from the first of K numbers that are k_stride apart; missing numbers are 0. */
 INLINE vector words_along(const REAL *from, long k_stride, long K)
 {
     REAL numbers[DEEP] = {0};
@@ -52,7 +52,7 @@ INLINE vector words_along(const REAL *from, long k_stride, long K)
     return v;
 }
 
-/* The first n lanes of v to the words of a row, as its numbers from k on. */
+/* Stores the first n lanes of v in a row of words, as its numbers from k on. */
 INLINE void store_words(REAL *row, long k, vector v, long n)
 {
     const halves half = to_halves(v);
@@ -78,7 +78,7 @@ INLINE vector multiply_add(vector sum, const REAL *word, vector v)
 
 enum { AMX_ROWS = 16 };
 
-/* Lets registers 0 to 4 have AMX_ROWS rows of a vector each, in this thread. */
+/* Gives this thread's tile registers 0 to 4 AMX_ROWS rows of one vector each. */
 INLINE void set_tiles(void)
 {
     struct { uint8_t palette, start, none[14]; uint16_t bytes[16]; uint8_t rows[16]; } tiles = {1, 0, {0}, {0}, {0}};

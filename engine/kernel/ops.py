@@ -2,8 +2,8 @@
 
 charlstm.py composes its network from the class Kernel, at the end of this file, or from Scan in engine/kernel/scan.py.
 
-Sizes: T steps, B sequences, H units, N = T*B characters, V characters in the vocabulary; "4H" is the gates f, i, o, g
-side by side.
+Sizes: T steps, B sequences, H units, N = T*B characters, V characters in the vocabulary; "4H" stands for the gates f,
+i, o, g side by side.
 """
 import ctypes
 import functools
@@ -21,21 +21,21 @@ from engine.kernel.cell import Program, c_functions
 from engine.model.parameters import NAMES, own_of_layer, stacked
 
 gof = theano.gof
-_constant = theano.gradient.grad_undefined             # of an input: there is no gradient of it
+_constant = theano.gradient.grad_undefined             # for an input without a gradient
 
 C_FILES = {path.name: path.read_text(encoding='utf-8') for path in Path(__file__).resolve().parent.glob('*.[ch]')}
-NOTHING = ctypes.c_char * 0    # what _address lays over an array
+NOTHING = ctypes.c_char * 0    # for _address
 
 
 @functools.lru_cache(maxsize=None)
 def joined(text, cell=''):
-    """Return C code with the files in place of their #include lines, also in these files; cell: C code for cell.h."""
+    """Return C code with #include lines replaced by the files, also within these. cell: C code for cell.h."""
     files = dict(C_FILES, **{'cell.h': cell})
     return re.sub('^#include "(.*)"$', lambda found: joined(files[found.group(1)], cell), text, flags=re.MULTILINE)
 
 
 class Library(NamedTuple):
-    """The compiled kernel for a dtype and a cell. bfloat16: None, or a key of MACROS: what multiplies in products."""
+    """The compiled kernel for a dtype and a cell. bfloat16: None, or a key of MACROS, the instructions for products."""
     dtype: str
     program: Program
     bfloat16: str | None = None
@@ -51,7 +51,7 @@ class Library(NamedTuple):
 
 @functools.lru_cache(maxsize=None)
 def loaded(library):
-    """Return a Library compiled and loaded, with the types of the functions of kernel.h."""
+    """Compile, load and return a Library, with the argument types of kernel.h's functions."""
     C = load(library.path())
     for name, arguments in re.findall(r'^int (\w+)\(([^)]*)\);', C_FILES['kernel.h'], re.MULTILINE):
         getattr(C, name).argtypes = [
@@ -66,9 +66,9 @@ def _address(array):
 
 
 def _output(slot, shape, dtype):
-    """Return the address of an array for an output, which Theano's slot, a list of one, gets.
+    """Return the address of an array for an output, and put the array in Theano's slot, a list of one item.
 
-    That of the last call is used again, as fresh memory costs page faults. A new one begins at a cache line.
+    The array of the last call is reused, since new memory costs page faults. A new one begins at a cache line.
     """
     array = slot[0]
     if array is None or array.shape != shape or not array.flags.carray:
@@ -80,14 +80,14 @@ def _output(slot, shape, dtype):
 class _KernelOp(gof.Op):
     """An Op that calls the kernel.
 
-    A subclass declares its inputs and outputs by name, with their shapes: dict(U='D,V', index='int32 N') are an array
-    (D,V) of the library's dtype and one (N,) of int32, of characters below V; N='int64 ' is a number and the size N.
-    A name with "own" stands for each of the cell's own parameters. Its method run calls C with the addresses of these
-    arrays and the sizes, and returns -1 when out of memory.
+    A subclass declares its inputs and outputs by name, with their shapes. dict(U='D,V', index='int32 N') declares an
+    array (D,V) of the library's dtype and an int32 array (N,) of characters below V. N='int64 ' is a number and the
+    size N. A name with "own" stands for each of the cell's own parameters. The method `run` calls C with the addresses
+    of the arrays and the sizes, and returns -1 when out of memory.
     """
     __props__ = ('library',)
     inputs, outputs = {}, {}
-    destroy_map = {}                           # Theano's: an output to the inputs whose memory it takes
+    destroy_map = {}                           # for Theano: an output to the inputs whose memory it takes
 
     def __init__(self, library):
         self.library, self._plans = library, {}
@@ -98,8 +98,8 @@ class _KernelOp(gof.Op):
 
     def _arrays(self, declared):
         """Return the dtype and the sizes of each of the declared arrays."""
-        found = [text.rpartition(' ') for text in declared.values()]
-        return [(dtype or self.library.dtype, shape.split(',') if shape else []) for dtype, _, shape in found]
+        parts = [text.rpartition(' ') for text in declared.values()]
+        return [(dtype or self.library.dtype, shape.split(',') if shape else []) for dtype, _, shape in parts]
 
     def make_node(self, *inputs):
         inputs = [tt.as_tensor_variable(v) for v in inputs]
@@ -110,7 +110,7 @@ class _KernelOp(gof.Op):
                                         for dtype, sizes in self._arrays(self.outputs)])
 
     def compiled_files(self):
-        return [self.library.path()]           # which engine/backend/modules.py compiles with others
+        return [self.library.path()]           # engine/backend/modules.py compiles it along with others
 
     def make_thunk(self, node, storage_map, compute_map, no_recycling, impl=None):
         self._C = loaded(self.library)         # now, not in the first call
@@ -128,10 +128,10 @@ class _KernelOp(gof.Op):
         return sizes, outputs, [k for k, (dtype, _) in enumerate(inputs) if dtype == 'int32']
 
     def _misfit(self, shapes):
-        return ValueError(f'{type(self).__name__}: shapes {shapes} or characters do not fit: expected {self.inputs}')
+        return ValueError(f'{type(self).__name__}: shapes {shapes} or characters do not match: expected {self.inputs}')
 
     def perform(self, node, inputs, storage):
-        """Compute the outputs. A training step does this some 17 times, each time in about 5 microseconds."""
+        """Compute the outputs. A training step calls this some 17 times, with about 5 microseconds of overhead each."""
         inputs = [x if x.flags.carray else x.copy() for x in inputs]               # in C order, aligned
         shapes, addresses = tuple([x.shape or (x.item(),) for x in inputs]), [_address(x) for x in inputs]
         if shapes not in self._plans:
@@ -153,7 +153,7 @@ def _no_gradient(*output_gradients):
 
 
 class Product(_KernelOp):
-    """The matrix product of a and b, each of any strides."""
+    """The matrix product of a and b, with any strides."""
     inputs, outputs = dict(a='M,K', b='K,N'), dict(ab='M,N')
 
     def perform(self, node, inputs, storage):
@@ -168,12 +168,12 @@ class Product(_KernelOp):
 
     def L_op(self, inputs, outputs, gradients):
         (a, b), (d,) = inputs, gradients
-        # b is the transpose of weights, so its gradient is one, too: then it has the order of the weights in memory.
+        # b is a transpose of weights. Its gradient is one, too, so that it has the weights' order in memory.
         return [self(d, b.T), self(d.T, a).T]
 
 
 class SumsOfSquares(_KernelOp):
-    """For each array, of any shape, the sum of the squares of its numbers."""
+    """The sum of squares of each array, of any shape."""
 
     def make_node(self, *arrays):
         return gof.Apply(self, arrays, [tt.scalar(dtype=self.library.dtype) for _ in arrays])
@@ -185,7 +185,7 @@ class SumsOfSquares(_KernelOp):
 
 
 class TakeColumns(_KernelOp):
-    """The columns `index` of U, one a row."""
+    """The columns `index` of U, as rows."""
     inputs, outputs = dict(U='D,V', index='int32 N'), dict(columns='N,D')
 
     def run(self, inputs, outputs, N, V, D):
@@ -197,7 +197,7 @@ class TakeColumns(_KernelOp):
 
 
 class AddColumns(_KernelOp):
-    """The gradient of TakeColumns: row n of d added to column index[n] of zeros like U."""
+    """The gradient of TakeColumns: zeros like U, with row n of d added to column index[n]."""
     inputs, outputs = dict(U='D,V', index='int32 N', d='N,D'), dict(dU='D,V')
 
     def run(self, inputs, outputs, N, V, D):
@@ -205,12 +205,12 @@ class AddColumns(_KernelOp):
 
 
 def _pointers(addresses):
-    """Return an array of C with the addresses of a cell's own parameters."""
+    """Return a C array of the addresses of a cell's own parameters."""
     return (ctypes.c_void_p * len(addresses))(*addresses)
 
 
 class _LayerOp(_KernelOp):
-    """An Op of a layer. Gradients flow through the last `truncate` steps, -1: all. in_place: as may_destroy says."""
+    """An Op of a layer. Gradients flow through the last `truncate` steps, -1: all. in_place: overwrite may_destroy."""
     __props__ = ('library', 'truncate', 'in_place')
 
     def __init__(self, library, truncate=-1, in_place=False):
@@ -221,9 +221,9 @@ class _LayerOp(_KernelOp):
 class LSTM(_LayerOp):
     """A layer over whole sequences.
 
-    Inputs: the input's share a_x of the pre-activations; weights W and bias b; the states h0, C0 before the first step.
-    Outputs: the states h, C after each step; what the gradient needs of the forward pass, kept; the states h_end, C_end
-    after the last step, which are copies, as a caller of views would keep the memory of all steps.
+    Inputs: a_x, the input's share of the pre-activations; weights W and bias b; h0 and C0, the states before the first
+    step. Outputs: h and C, the states after each step; kept, which the gradient reads; h_end and C_end, the states
+    after the last step. These are copies, since views would keep the memory of all steps.
     """
     inputs = dict(a_x='T,B,4*H', W='4,H,H', b='4,H', h0='B,H', C0='B,H', own='H')
     outputs = dict(h='T,B,H', C='T,B,H', kept='T,B,4*H', h_end='B,H', C_end='B,H')
@@ -236,13 +236,13 @@ class LSTM(_LayerOp):
         a_x, W, b, h0, C0, *own = inputs
         h, C, kept = outputs[:3]
         if not _no_gradient(*gradients[1:]):
-            raise NotImplementedError('in C, a layer has a gradient through h, but none through C or the last states')
+            raise NotImplementedError('in C, gradients flow through h of a layer, not C or the last states')
         da, dW, db, *d_own = LSTMGradient(self.library, self.truncate)(gradients[0], W, h, C, kept, h0, C0, *own)
         return [da, dW, db, _constant(self, 3, h0), _constant(self, 4, C0), *d_own]
 
 
 class LSTMGradient(_LayerOp):
-    """The gradient of LSTM, from dh on h: of a_x, W, b and the cell's own parameters. h0 and C0 are constants."""
+    """The gradients of a_x, W, b and the cell's own parameters, from dh, that of h. h0 and C0 are constants."""
     inputs = dict(dh='T,B,H', W='4,H,H', h='T,B,H', C='T,B,H', kept='T,B,4*H', h0='B,H', C0='B,H', own='H')
     outputs = dict(da_x='T,B,4*H', dW='4,H,H', db='4,H', d_own='H')
     may_destroy = {0: [4]}
@@ -254,7 +254,7 @@ class LSTMGradient(_LayerOp):
 
 @gof.local_optimizer([LSTM, LSTMGradient], inplace=True)
 def _in_place(node):
-    """Return the outputs of the same Op in place; Theano undoes this where something else needs the input."""
+    """Return the outputs of the same Op in place. Theano undoes this if something else needs the input."""
     if isinstance(node.op, _LayerOp) and not node.op.in_place:
         return type(node.op)(node.op.library, node.op.truncate, True)(*node.inputs, return_list=True)
 
@@ -274,14 +274,14 @@ class SoftmaxCrossEntropy(_KernelOp):
 
     def L_op(self, inputs, outputs, gradients):
         if not _no_gradient(*gradients[1:3]):
-            raise NotImplementedError('in C, softmax has a gradient through the costs, but none through probabilities')
+            raise NotImplementedError('in C, gradients flow through the costs of softmax, not the probabilities')
         dcosts, dspread = [tt.zeros_like(outputs[0]) if _no_gradient(g) else g for g in (gradients[0], gradients[3])]
         dscores, dc = SoftmaxCrossEntropyGradient(self.library)(dcosts, dspread, outputs[2], inputs[2])
         return [dscores, dc, _constant(self, 2, inputs[2])]
 
 
 class SoftmaxCrossEntropyGradient(_KernelOp):
-    """The gradient of SoftmaxCrossEntropy, from the gradients on the costs and on spread."""
+    """The gradient of SoftmaxCrossEntropy, from the gradients of costs and spread."""
     inputs = dict(dcosts='N', dspread='N', probabilities='N,V', y='int32 N')
     outputs = dict(dscores='N,V', dc='V')
 
@@ -290,7 +290,7 @@ class SoftmaxCrossEntropyGradient(_KernelOp):
 
 
 class _Sampling(ctypes.Structure):
-    """`sampling` of kernel.h."""
+    """The struct `sampling` of kernel.h."""
     _fields_ = [(name, kind) for kind, names in (
         (ctypes.c_long, 'V H1 H2 B prime length'), (ctypes.c_void_p, 'U1 W1 b1 U2 W2 b2 Vw c own1 own2 bits text'),
         (ctypes.c_double, 'temperature'), (ctypes.c_long, 'top_k'), (ctypes.c_double, 'top_p'),
@@ -298,11 +298,11 @@ class _Sampling(ctypes.Structure):
 
 
 class Sample(_KernelOp):
-    """Continuations of texts, character after character without a return to Python.
+    """Continue texts character by character, without returning to Python.
 
-    Inputs: prime, the first characters of the texts, none of which has been read; bits, a number from 0 to 2^53 - 1
-    for each character to draw, or of shape (0,B) to take the most probable ones; N, how many characters follow; choice,
-    which is temperature, top_k and top_p; the states before prime; the parameters, U1 as (V,4H1); the cell's own.
+    Inputs: prime, the first characters of the texts, which are not read yet; bits, a number from 0 to 2^53 - 1 for each
+    character to draw, or shape (0,B) to take the most probable ones; N, the number of characters to write; choice, made
+    of temperature, top_k and top_p; the states before prime; the parameters, with U1 as (V,4H1); the cell's own.
     Outputs: the texts, and the states after all characters but the last.
     """
     inputs = dict(prime='int32 M,B', bits='int64 drawn,B', N='int64 ', choice='3',
@@ -326,7 +326,7 @@ class Sample(_KernelOp):
 
 
 class Kernel:
-    """The methods of scan.Scan in C, and sampling. cell: has a program. bfloat16: as for Library."""
+    """The methods of scan.Scan in C, and sampling. cell: a Cell with a program. bfloat16: as for Library."""
     updates = {}               # of random numbers that a cell draws: none
 
     def __init__(self, cell, bfloat16=None):

@@ -5,7 +5,7 @@
  *
  *   tile     The microkernel computes a tile of C, at most MAX_ROWS rows by PANEL = 2 vectors of
  *            columns, entirely in registers.  For each k it loads two vectors of B and multiplies
- *            them by A[r, k] of each row: 26 multiply-adds for 15 loads where there are 32 registers.
+ *            them by A[r, k] of each row: 26 multiply-adds for 15 loads with 32 registers.
  *
  *                         B[k, 0:PANEL]
  *              A[0, k]    C[0, 0:PANEL]
@@ -15,9 +15,9 @@
  *   packing  A and B are first copied into the order in which tiles read them, so that a tile only
  *            walks forward through memory.  B becomes panels: PANEL columns with all their k, then the
  *            next PANEL columns.  A becomes tiles, cut into chunks of LANES words (operands.h).  Missing
- *            columns and missing k become zeros, so a tile knows no edges.
- *   LSTM     The recurrent weights are packed once a sequence.  A strip of PANEL units gets its gates as
- *            soon as its sums are there, while they are in the nearest cache, and h goes straight into
+ *            columns and missing k become zeros, so tiles need no special cases.
+ *   LSTM     The recurrent weights are packed once per sequence.  A strip of PANEL units gets its gates as
+ *            soon as its sums are ready, while they are in the nearest cache, and h goes straight into
  *            the packed form that the next step's tiles read.
  *   threads  Batch rows do not depend on each other: a thread takes its share of them through all
  *            T steps and never waits for another.  Shares depend only on the number of threads, so
@@ -30,9 +30,9 @@
 
 #define PANEL (2 * LANES) /* columns of a tile */
 
-/* Rows of a tile: with 13, two sums a row, two vectors of B and a number of A take 13*2 + 3 of 32 registers; with 6,
- * 6*2 + 3 of 16.  AMX has registers of whole tiles.  ARM multiplies by a number of a register, so each row needs
- * one of these, too: with 8 rows, g++ 14 and clang 14 keep all in 32 registers; with 10, g++ does not. */
+/* Rows of a tile.  Two sums per row, two vectors of B and a number of A take 13*2 + 3 of 32 registers with 13 rows, and
+ * 6*2 + 3 of 16 with 6.  AMX has registers for whole tiles.  ARM multiplies by a lane of a register, so each row also
+ * needs one for A: with 8 rows, g++ 14 and clang 14 keep everything in 32 registers; with 10, g++ does not. */
 #if defined(AMX_BF16)
 #define MAX_ROWS AMX_ROWS
 #elif defined(__AVX512F__)
@@ -45,11 +45,11 @@
 
 /* ---- Packing ------------------------------------------------------------------------------- */
 
-/* How many panels N columns become, and where panel i of panels that are K deep begins. */
+/* The number of panels for N columns, and where panel i begins among panels that are K deep. */
 INLINE long panel_count(long N) { return (N + PANEL - 1) / PANEL; }
 INLINE long panel_at(long K, long i) { return i * words(K) * PANEL; }
 
-/* One panel of B, (K, columns) with any strides, to (words(K), PANEL). */
+/* Packs one panel of B, (K, columns) with any strides, as (words(K), PANEL). */
 static void pack_panel(long K, long columns, const REAL *b, long k_stride, long column_stride,
                        REAL *panel)
 {
@@ -74,7 +74,7 @@ typedef enum { BY_ROWS, BY_COLUMNS } order;
 #define COLUMN ((MAX_ROWS + LANES - 1) / LANES * LANES)
 #define CHUNK (COLUMN * LANES)
 
-/* The rows of A are cut into as few and as equal tiles as possible. */
+/* The rows of A are cut into as few tiles as possible, of nearly equal sizes. */
 typedef struct { long first, count; } tile_rows;
 
 INLINE long tile_count(long rows) { return (rows + MAX_ROWS - 1) / MAX_ROWS; }
@@ -90,10 +90,10 @@ INLINE tile_rows rows_of_tile(long rows, long i)
 INLINE long tile_size(long K) { return words(K) * COLUMN; }
 INLINE long tiles_size(long rows, long K) { return tile_count(rows) * tile_size(K); }
 
-/* Where the chunk that begins with number k of each row is in a tile. */
+/* Where in a tile the chunk is that begins with number k of each row. */
 INLINE long chunk_at(long k) { return k / DEEP * CHUNK; }
 
-/* A chunk of a tile of A, (rows, at most DEEP of depth) with any strides, BY_ROWS ... */
+/* Packs a chunk of a tile of A, (rows, at most DEEP of depth) with any strides, BY_ROWS ... */
 INLINE void pack_rows(long rows, long depth, const REAL *a, long row_stride, long k_stride, REAL *chunk)
 {
     for (long r = 0; r < rows; r++, a += row_stride, chunk += LANES)
@@ -114,8 +114,8 @@ INLINE void pack_columns(long rows, long depth, const REAL *a, long k_stride, RE
         }
 }
 
-/* All tiles of A, (rows, K) with any strides.  For BY_COLUMNS row_stride is 1, `rows_after` more rows follow in
- * memory, and the loop over chunks is the outer one, as the tiles of a chunk share cache lines. */
+/* Packs all tiles of A, (rows, K) with any strides.  For BY_COLUMNS row_stride is 1, `rows_after` more rows follow in
+ * memory, and the loop over chunks is the outer one, since the tiles of a chunk share cache lines. */
 static void pack_tiles(order by, long rows, long rows_after, long K, const REAL *a, long row_stride,
                        long k_stride, REAL *tiles)
 {
@@ -152,7 +152,7 @@ INLINE void tile_of_rows(const long rows, const order by, long K, const REAL *a,
 {
     const long row_step = by == BY_ROWS ? LANES : 1, k_step = by == BY_ROWS ? 1 : COLUMN;
     vector sum[MAX_ROWS][2] = {{{0}}};
-    for (long r = 0; r < rows; r++) /* meanwhile, the cache fetches the memory that is written to at the end */
+    for (long r = 0; r < rows; r++) /* meanwhile, the cache fetches the memory that is written at the end */
         for (long v = 0; v < 2; v++) __builtin_prefetch(c + r * c_stride + v * LANES, 1);
     for (long k0 = 0; k0 < K; k0 += DEEP, a += CHUNK)
         for (long k = 0; k < LANES; k++, b += PANEL) {
@@ -170,7 +170,7 @@ INLINE void tile_of_rows(const long rows, const order by, long K, const REAL *a,
         }
 }
 
-/* The same with 1 to MAX_ROWS rows, a number that the compiler does not know. */
+/* The same for 1 to MAX_ROWS rows, a number that the compiler does not know. */
 static void multiply_tile(long rows, order by, long K, const REAL *a, const REAL *b,
                           REAL *c, long c_stride, int accumulate)
 {
@@ -255,7 +255,7 @@ static void pack_b(const product *p, long part, long parts)
                        panel_of_slice(p, k0, i));
 }
 
-/* Rows m to m + rows of C, at most BLOCK: the part of A . B in slice k0. */
+/* Computes rows m to m + rows of C, at most BLOCK: the part of A . B from slice k0. */
 static void multiply_block(const product *p, long m, long rows, long k0, REAL *tiles)
 {
     const order by = p->a_row == 1 ? BY_COLUMNS : BY_ROWS;
@@ -276,7 +276,7 @@ static void multiply_block(const product *p, long m, long rows, long k0, REAL *t
     }
 }
 
-/* Rows begin to end of C, block by block. */
+/* Computes rows begin to end of C, block by block. */
 static void multiply_rows(const product *p, long begin, long end, REAL *tiles)
 {
     const long rows = end - begin, blocks = (rows + BLOCK - 1) / BLOCK;

@@ -1,4 +1,4 @@
-/* Writing texts: a whole two-layer model that reads and draws character after character. */
+/* Writes texts: the whole two-layer model, which reads and draws character by character. */
 #ifndef SAMPLING_C
 #define SAMPLING_C
 
@@ -8,7 +8,7 @@
 #include <sched.h>
 #endif
 
-#define TWO_TO_53 9007199254740992.0 /* a double holds all whole numbers up to it, so the quotient is exact */
+#define TWO_TO_53 9007199254740992.0 /* a double holds all integers up to it, so the quotient is exact */
 
 static int larger_first(const void *a, const void *b)
 {
@@ -16,8 +16,8 @@ static int larger_first(const void *a, const void *b)
     return (x < y) - (x > y);
 }
 
-/* Zeros the probabilities (V) that top_k leaves out, and then those that top_p does, a share of the sum of the others;
- * what is as probable as the last one stays.  sorted (V) is scratch. */
+/* Zeros the probabilities (V) that top_k excludes, and then those that top_p, a share of the sum of the others,
+ * excludes.  Characters as probable as the last one stay.  sorted (V) is scratch. */
 static void keep_likely(const sampling *p, REAL *probabilities, REAL *sorted)
 {
     double total = 0, sum = 0;
@@ -32,7 +32,7 @@ static void keep_likely(const sampling *p, REAL *probabilities, REAL *sorted)
         if (probabilities[v] < sorted[kept - 1]) probabilities[v] = 0;
 }
 
-/* The first number whose cumulative probability is above u, for u in [0, 1): exactly the distribution,
+/* Returns the first number whose cumulative probability is above u, for u in [0, 1): exactly by the distribution,
  * and never a number of probability 0. */
 static int32_t draw(long V, const REAL *p, double u)
 {
@@ -43,7 +43,7 @@ static int32_t draw(long V, const REAL *p, double u)
     return (int32_t)v;
 }
 
-/* The panels of the output weights (V, H2). */
+/* Packs the output weights (V, H2). */
 static void pack_outputs(const sampling *p)
 {
     for (long v = 0; v < p->V; v += PANEL)
@@ -51,7 +51,7 @@ static void pack_outputs(const sampling *p)
                    p->V_panels + panel_at(p->H2, v / PANEL));
 }
 
-/* A step of a layer is a sequence of one, of this thread's rows only, that overwrites its states C and h (rows, H). */
+/* A step of a layer is a sequence of length 1, of this thread's rows, that overwrites the states C and h (rows, H). */
 static forward_pass one_step(long rows, long H, const REAL *a_x, const REAL *b, const REAL *const *own, REAL *C,
                              REAL *h, REAL *kept, REAL *panels)
 {
@@ -63,7 +63,7 @@ static forward_pass one_step(long rows, long H, const REAL *a_x, const REAL *b, 
     return p;
 }
 
-/* The character after step s in each of the texts begin to begin + rows, from scores (rows, scores_row).
+/* Draws the character after step s in each of the texts begin to begin + rows, from scores (rows, scores_row).
  * probabilities and sorted (scores_row) are scratch. */
 static void draw_characters(const sampling *p, long s, long begin, long rows, const REAL *scores, long scores_row,
                             REAL *probabilities, REAL *sorted)
@@ -97,7 +97,7 @@ typedef struct {
     long done;                           /* how many strips of this step the helper has computed */
 } writer;
 
-/* A strip of units of layer 1 or 2.  The strips of a layer do not depend on each other. */
+/* Computes a strip of units of layer 1 or 2.  The strips of a layer do not depend on each other. */
 static void compute_strip(const writer *w, long layer, long strip, REAL *sums)
 {
     const long H1 = w->p->H1, H2 = w->p->H2;
@@ -111,15 +111,15 @@ static void compute_strip(const writer *w, long layer, long strip, REAL *sums)
     }
 }
 
-/* One text reads all weights for each character, and the caches of a core do not hold those of a large model.  So two
- * threads share the strips.  The first takes them from the beginning and its helper from the end, so that each core
- * finds again the weights that it has read before.  One thread computes a strip, so the numbers do not depend on who.
+/* A text reads all weights for each character, and those of a large model do not fit into the caches of one core.  So
+ * two threads share the strips.  The first takes them from the beginning and its helper from the end, so that each core
+ * has in its caches the weights that it read before.  Who computes a strip does not change its numbers.
  *
- * The helper spins while it waits.  Where it has waited for long, the first thread does not run, or draws from a huge
- * vocabulary, and the helper ends.
- * Where the helper was stopped within a strip, the first thread waits for it once, and then works alone. */
+ * The helper spins while it waits.  If it waits for long, the first thread is not running or draws from a huge
+ * vocabulary, and the helper ends.  If the helper was suspended within a strip, the first thread waits for it once, and
+ * then works alone. */
 
-#define WORTH_HELPER (1L << 20)          /* bytes of weights; the second cache of a core has about as many, or more */
+#define WORTH_HELPER (1L << 20)          /* bytes of weights; a core's second-level cache has about as many, or more */
 #define SHORT_WAIT 500                   /* pauses: some microseconds */
 #define LONG_WAIT 20000                  /* about a millisecond */
 #define STOP UINT64_MAX                  /* in `left` */
@@ -129,7 +129,7 @@ INLINE long layer_of(uint64_t left) { return (long)(left >> 48); }
 INLINE long first_of(uint64_t left) { return (long)(left >> 24 & 0xffffff); }
 INLINE long end_of(uint64_t left) { return (long)(left & 0xffffff); }
 
-/* A moment of waiting.  From time to time it lets another thread run, which may be the one that is waited for. */
+/* Waits a moment.  From time to time it lets another thread run, perhaps the one that it waits for. */
 INLINE void pause_thread(long waited)
 {
 #ifndef _WIN32
@@ -142,7 +142,7 @@ INLINE void pause_thread(long waited)
 #endif
 }
 
-/* Takes a strip, of those that `left` says: `rest` are the others.  0: another thread was faster. */
+/* Takes one of the strips in `left`; `rest` are the others.  Returns 0 if another thread was faster. */
 INLINE int take(writer *w, uint64_t left, uint64_t rest)
 {
     return __atomic_compare_exchange_n(&w->left, &left, rest, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
@@ -163,7 +163,7 @@ static void help(writer *w)
     }
 }
 
-/* All strips of a layer of H units. */
+/* Computes all strips of a layer of H units. */
 static void compute_layer(writer *w, long layer, long H)
 {
     const long count = panel_count(H);
@@ -192,10 +192,10 @@ static void compute_layer(writer *w, long layer, long H)
 static long writer_size(const sampling *p, long rows)
 {
     const long H = p->H1 > p->H2 ? p->H1 : p->H2, V = round_up(p->V, PANEL);
-    return 2 * tiles_size(rows, p->H1) + 2 * tiles_size(rows, p->H2) + rows * (8 * PANEL + 4 * p->H1 + 8 * H + V) + 2 * V;
+    return 2 * (tiles_size(rows, p->H1) + tiles_size(rows, p->H2) + V) + rows * (8 * PANEL + 4 * p->H1 + 8 * H + V);
 }
 
-/* The writer of texts begin to end. */
+/* Returns the writer of texts begin to end. */
 static writer writer_of(const sampling *p, long begin, long end, REAL *memory)
 {
     const long H1 = p->H1, H2 = p->H2, H = H1 > H2 ? H1 : H2, rows = end - begin;
@@ -215,7 +215,7 @@ static writer writer_of(const sampling *p, long begin, long end, REAL *memory)
     return w;
 }
 
-/* All characters of a writer's texts. */
+/* Writes all characters of a writer's texts. */
 static void write_texts(writer *w)
 {
     const sampling *p = w->p;

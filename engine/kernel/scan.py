@@ -1,4 +1,4 @@
-"""The network's operations by theano.scan: for GPUs, without a compiler, and for cells that the kernel cannot run."""
+"""The network's operations by theano.scan: on GPUs, without a compiler, and for cells that the kernel cannot run."""
 import collections
 
 from engine.backend.theano_setup import theano, tt
@@ -6,11 +6,11 @@ from engine.model.parameters import stacked
 
 
 class Scan:
-    """The five operations of which the network is made, as in the class Kernel of ops.py. cell: a Cell."""
+    """The five operations that make up the network, as in the class Kernel of ops.py. cell: a Cell."""
 
     def __init__(self, cell):
         self._cell = cell
-        self.updates = collections.OrderedDict()       # of random numbers that a cell draws
+        self.updates = collections.OrderedDict()       # for random numbers that a cell draws
 
     def columns(self, U, x):
         """Return the columns x (N,) of weights U (4,H,V): their products with one-hot vectors, (N,4H)."""

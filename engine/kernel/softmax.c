@@ -1,11 +1,11 @@
-/* Softmax with its cost, the cross-entropy, and the gradient. */
+/* Softmax with the cross-entropy, and its gradient. */
 #ifndef SOFTMAX_C
 #define SOFTMAX_C
 
 #include "functions.h"
 #include "kernel.h"
 
-/* p (V) = softmax of scale * (scores + bias).  Returns the number of the largest;
+/* p (V) = softmax of scale * (scores + bias).  Returns the index of the largest;
  * *log_total is minus the logarithm of its probability. */
 static long softmax(long V, const REAL *scores, const REAL *bias, REAL scale, REAL *p, REAL *log_total)
 {
@@ -14,7 +14,7 @@ static long softmax(long V, const REAL *scores, const REAL *bias, REAL scale, RE
     for (long v = 0; v < V; v++) p[v] = scores[v] + bias[v];
     for (long v = 1; v < V; v++)
         if (p[v] > p[best]) best = v;
-    const REAL highest = p[best]; /* subtracted before all else, so that nothing overflows upwards */
+    const REAL highest = p[best]; /* subtracted first, so that nothing overflows */
     for (long v = 0; v < V; v += LANES) store(p + v, exponential(scale * (load(p + v, V - v) - highest)), V - v);
     for (long v = 0; v < V; v++) total += p[v];
     for (long v = 0; v < V; v++) p[v] /= total;
@@ -43,7 +43,7 @@ int cross_entropy(long N, long V, const REAL *scores, const REAL *bias, const in
             const REAL *row = scores + n * V;
             REAL log_total;
             best[n] = (int32_t)softmax(V, row, bias, 1, p + n * V, &log_total);
-            /* The scores are subtracted first: their difference is exact where they are large. */
+            /* The scores are subtracted first: their difference is exact if they are large. */
             cost[n] = row[best[n]] + bias[best[n]] - (row[y[n]] + bias[y[n]]) + log_total;
             spread[n] = sum_below(V, row, bias, row[best[n]] + bias[best[n]]) / V + log_total;
         }

@@ -1,9 +1,9 @@
-/* What all files of the kernel use: vectors of numbers, loops over threads, and scratch memory.
+/* Shared by all files of the kernel: vectors of numbers, loops over threads, and scratch memory.
  *
  * The kernel runs the LSTM on the CPU.  It is C with the vector types of GCC and clang, valid as C11 and as C++11,
- * without intrinsics except in operands.h.  REAL is float or double.  kernel.h declares what Ops call, and sampling.c,
- * embedding.c and vectors.c are linked to one library.  sampling.c includes softmax.c and layer.c, and that products.c,
- * so that the compiler sees them as one: by calls from file to file, all was slower by a twentieth.
+ * without intrinsics except in operands.h.  REAL is float or double.  kernel.h declares what Ops call.  sampling.c,
+ * embedding.c and vectors.c are linked into one library.  sampling.c includes softmax.c and layer.c, which includes
+ * products.c, so that the compiler optimises them together: with calls between files, all was 5 % slower.
  *
  * Names: T steps, B sequences, H units, V characters.  The gates f, i, o, g (forget, input, output, cell update) are
  * gates 0 to 3, and column k*H + j of an axis "4H" is gate k of unit j.  Arrays are row-major and contiguous.
@@ -38,7 +38,7 @@ typedef REAL vector __attribute__((vector_size(VECTOR_BYTES)));
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* n numbers as a vector (LANES if n is more); the other lanes are 0. */
+/* Loads n numbers, at most LANES, as a vector; the other lanes are 0. */
 INLINE vector load(const REAL *from, long n)
 {
     vector v = {0};
@@ -47,7 +47,7 @@ INLINE vector load(const REAL *from, long n)
     return v;
 }
 
-/* The first n lanes of v (all if n is more than LANES) to memory. */
+/* Stores the first n lanes of v, at most LANES. */
 INLINE void store(REAL *to, vector v, long n)
 {
     if (n >= LANES) memcpy(to, &v, sizeof v);
@@ -61,7 +61,7 @@ INLINE void swap(REAL **a, REAL **b)
     *b = first;
 }
 
-/* ---- Whole numbers ------------------------------------------------------------------------- */
+/* ---- Integers ------------------------------------------------------------------------------ */
 
 INLINE long at_most(long n, long limit) { return n < limit ? n : limit; }
 
@@ -73,7 +73,7 @@ INLINE long split(long n, long parts, long part) { return n * part / parts; }
 /* ---- Threads ------------------------------------------------------------------------------- */
 
 #ifdef _OPENMP
-/* Before a loop over thread numbers: its iterations run at the same time. */
+/* Stands before a loop over thread numbers, to run its iterations in parallel. */
 #define FOR_EACH_THREAD _Pragma("omp parallel for num_threads(n_threads) schedule(static, 1)")
 #else
 #define FOR_EACH_THREAD
@@ -83,12 +83,12 @@ INLINE long split(long n, long parts, long part) { return n * part / parts; }
 
 enum { CACHE_LINE = 64 }; /* bytes */
 
-/* The first cache line in memory, which has CACHE_LINE bytes more than are needed.  A vector that lies across two
- * lines needs two loads or stores, which made the LSTM layers up to a tenth slower. */
+/* The first cache line in memory, which has CACHE_LINE bytes more than needed.  A vector that lies across two lines
+ * needs two loads or stores, which made the LSTM layers up to 10 % slower. */
 INLINE char *aligned(char *memory) { return memory + CACHE_LINE - (uintptr_t)memory % CACHE_LINE; }
 
-/* Scratch for n numbers, aligned; NULL when out of memory.  The memory stays for the next call, which gets
- * the same again: fresh megabytes would cost a page fault every 4 KiB. */
+/* Scratch for n numbers, aligned; NULL when out of memory.  The memory is kept, and the next call
+ * reuses it: new memory would cost a page fault every 4 KiB. */
 static inline REAL *scratch(long n)
 {
     static char *memory = NULL;

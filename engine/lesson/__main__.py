@@ -1,4 +1,4 @@
-"""Learn a short text with NumPy alone: python -m engine.lesson TEXT OUT"""
+"""Train on a short text with NumPy alone: python -m engine.lesson TEXT OUT"""
 import numpy as np
 
 from engine.lesson.numpy_lstm import learn, write
@@ -7,7 +7,7 @@ from engine.model.parameters import parameter_shapes
 from engine.model.text import read_text
 from engine.terminal import Parser, main
 
-UNITS = 64                     # of each layer
+UNITS = 64                     # per layer
 
 
 def program(options):
@@ -25,11 +25,11 @@ def program(options):
 
 
 if __name__ == '__main__':
-    parser = Parser(prog='engine.lesson', description='Learn a short text with the model in NumPy, slowly. '
-                    'The checkpoint is written after each epoch, so Ctrl-C loses only the last one.')
-    parser.add_argument('text', metavar='TEXT', help='text file to learn')
-    parser.add_argument('out', metavar='OUT', help='checkpoint to write (.npz), which all other programs read')
-    parser.add_argument('--epochs', metavar='N', type=int, default=30, help='times to read the text (default: 30)')
-    parser.add_argument('--random-seed', metavar='N', type=int, default=1, help='(default: 1)')
+    parser = Parser(prog='engine.lesson', description='Train the model in NumPy on a short text, slowly. '
+                    'It saves a checkpoint after each epoch, so Ctrl-C loses only the current one.')
+    parser.add_argument('text', metavar='TEXT', help='text file to train on')
+    parser.add_argument('out', metavar='OUT', help='checkpoint to write (.npz), readable by all other programs')
+    parser.add_argument('--epochs', metavar='N', type=int, default=30, help='passes over the text (default: 30)')
+    parser.add_argument('--random-seed', metavar='N', type=int, default=1, help='random seed (default: 1)')
     parser.add_argument('--overwrite', action='store_true', help='replace OUT if it exists')
     main(parser, program)

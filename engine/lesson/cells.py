@@ -1,4 +1,4 @@
-"""The edited cells of the experiments in README.md, for train.py --cell. Such a file of yours needs the same import."""
+"""The edited cells of the experiments in README.md, for train.py --cell. Your own such file needs the same import."""
 from charlstm import CharLSTM, tt
 
 sigmoid, tanh, relu = tt.nnet.sigmoid, tt.tanh, tt.nnet.relu
@@ -14,7 +14,7 @@ class ForgetBias(CharLSTM):
 
 
 class NoForgetGate(CharLSTM):
-    """The cell of 1997, which only adds to C (Hochreiter & Schmidhuber 1997)."""
+    """The original cell, which only adds to C (Hochreiter & Schmidhuber 1997)."""
 
     @staticmethod
     def cell(a_f, a_i, a_o, a_g, C_prev):
@@ -23,7 +23,7 @@ class NoForgetGate(CharLSTM):
 
 
 class NoInputGate(CharLSTM):
-    """Coupled gates: what is forgotten makes room for what comes in (Greff et al. 2015)."""
+    """Coupled gates: the input gate is 1 - f (Greff et al. 2015)."""
 
     @staticmethod
     def cell(a_f, a_i, a_o, a_g, C_prev):
@@ -33,7 +33,7 @@ class NoInputGate(CharLSTM):
 
 
 class NoOutputGate(CharLSTM):
-    """All of C is shown at every step."""
+    """A cell whose output is all of tanh(C) at every step."""
 
     @staticmethod
     def cell(a_f, a_i, a_o, a_g, C_prev):
@@ -42,7 +42,7 @@ class NoOutputGate(CharLSTM):
 
 
 class GRU(CharLSTM):
-    """A gated recurrent unit (Cho et al. 2014): its one state is C. The reset gate i acts on a_o, the part from h."""
+    """A gated recurrent unit (Cho et al. 2014): its only state is C. The reset gate i scales a_o, the part from h."""
 
     @staticmethod
     def cell(a_f, a_i, a_o, a_g, C_prev):
@@ -52,7 +52,7 @@ class GRU(CharLSTM):
 
 
 class ReLU(CharLSTM):
-    """relu, which has no upper bound, for both tanh."""
+    """A cell with relu, which has no upper bound, in place of both tanh."""
 
     @staticmethod
     def cell(a_f, a_i, a_o, a_g, C_prev):

@@ -1,4 +1,4 @@
-"""Judge a class of your own for an exercise of README.md: python -m engine.lesson.exercise NAME FILE:CLASS"""
+"""Check your class for an exercise in README.md: python -m engine.lesson.exercise NAME FILE:CLASS"""
 import numpy as np
 
 import charlstm
@@ -14,24 +14,24 @@ RANDOM = np.random.default_rng(1)
 
 
 def require(right, words):
-    """Raise ValueError with these words unless what was found is right."""
+    """Raise ValueError with these words unless right is true."""
     if not right:
         raise ValueError(f'not yet: {words}')
 
 
 def values(variables):
-    """Return the values of symbols that depend on constants alone, as arrays."""
+    """Return the values, as arrays, of symbols that depend only on constants."""
     return [np.asarray(tt.as_tensor_variable(variable).eval()) for variable in variables]
 
 
 def of_cell(cls, arrays, own=()):
-    """Return h and C of the cell of a class, (2,B,H). own: its own parameters, (H,) each."""
+    """Return h and C from the cell of a class, (2,B,H). own: values of its cell_parameters, (H,) each."""
     cell = Cell(cls.cell, cls.cell_parameters, 'float64')
     return np.array(values(cell(list(map(tt.constant, arrays)), [tt.constant(array[None, :]) for array in own])))
 
 
 def peepholes(cls):
-    """Gates f and i see C of the step before, and o sees the new C."""
+    """Check that the gates f and i also see C_prev, and that o also sees the new C."""
     names = list(cls.cell_parameters)
     require(names == ['p_f', 'p_i', 'p_o'], f'cell_parameters has {names}: expected p_f, p_i and p_o')
     a_f, a_i, a_o, a_g, C_prev = arrays = RANDOM.normal(0, 1, (5, B, H))
@@ -44,13 +44,13 @@ def peepholes(cls):
 
 
 def normalisation(cls):
-    """The mean over the units of a row, and their variance, do not matter, for each gate; other rows do not either."""
+    """Check that the mean and variance of a gate over the units have no effect, and that other rows have none."""
     own = [np.full(H, float(value)) for value in cls.cell_parameters.values()]
     arrays = RANDOM.normal(0, 1, (5, B, H))
     before = of_cell(cls, arrays, own)
 
     def changes(k, rows, value):
-        """Return how far h and C change where input k of some rows has another value, (2,B,H)."""
+        """Return how much h and C change, (2,B,H), if input k of some rows has another value."""
         changed = arrays.copy()
         changed[k, rows] = value
         return abs(of_cell(cls, changed, own) - before)
@@ -63,7 +63,7 @@ def normalisation(cls):
 
 
 def adam(cls):
-    """Three steps are those of Kingma & Ba 2015, with betas 0.9 and 0.999, eps 1e-8."""
+    """Check three steps against Kingma & Ba 2015, with betas 0.9 and 0.999, and eps 1e-8."""
     parameters = [RANDOM.normal(0, 1, shape) for shape in ((2, 3), (4,))]
     means, squares, state = [0, 0], [0, 0], cls.optimiser_state(parameters)
     for t in (1, 2, 3):
@@ -81,17 +81,17 @@ def adam(cls):
 
 
 class Forgetful(Scan):
-    """The operations of the network, with layers that begin each step from zero states."""
+    """The operations of the network, with layers whose states are zero before each step."""
 
     def layer(self, a_x, W, b, own, state, truncate):
-        """Return h and C (T,B,H), and both after the last step; without W, since h before each step is 0."""
+        """Return h and C (T,B,H), and both after the last step. W is not used, since h before each step is 0."""
         a, own, zeros = a_x + b.flatten(), [value.dimshuffle('x', 0) for value in own], tt.zeros_like(state[0])
         steps = [self._cell([*[a[t, :, k * H:(k + 1) * H] for k in range(4)], zeros], own) for t in range(T)]
         return (*map(tt.stack, zip(*steps)), steps[-1])
 
 
 def attention(cls):
-    """A network whose layers cannot remember still sees earlier characters, and never later ones."""
+    """Check that a network whose layers cannot remember still sees earlier characters, and never later ones."""
     model = cls(random_seed=1)
     model.model_setup(char_dim=V, num_units1=H, num_units2=H)
     dtype = model.p['c'].dtype
@@ -101,12 +101,12 @@ def attention(cls):
     other[2] = (x[2] + 1) % V
     before, after = [array.reshape(T, B, V) for array in values(
         charlstm.network(tt.constant(read), tt.constant(x), states, model.p, ops).probabilities for read in (x, other))]
-    require(np.isfinite(before).all(), 'predictions are not finite numbers')
+    require(np.isfinite(before).all(), 'predictions are not finite')
     require(np.allclose(before[:2], after[:2], atol=1e-6),
-            'predictions depend on later characters: expected none of them at each step')
+            'predictions depend on later characters: expected each step to see none of them')
     require(not np.allclose(before[3:], after[3:], atol=1e-6),
-            'predictions do not depend on earlier characters when the layers forget all after each step: expected that '
-            'attention sees them')
+            'predictions do not depend on earlier characters when the layers forget everything after each step: '
+            'expected attention to see them')
 
 
 EXERCISES = dict(peepholes=peepholes, normalisation=normalisation, adam=adam, attention=attention)
@@ -115,13 +115,13 @@ EXERCISES = dict(peepholes=peepholes, normalisation=normalisation, adam=adam, at
 def program(options):
     """Run the whole program."""
     cls = load_class(options.solution, CharLSTM)
-    Cell(cls.cell, cls.cell_parameters, 'float64')                 # raises the errors of the cell itself
+    Cell(cls.cell, cls.cell_parameters, 'float64')                 # raises errors in the cell itself
     EXERCISES[options.name](cls)
     print(f'{options.solution} solves it')
 
 
 if __name__ == '__main__':
-    parser = Parser(prog='exercise.py', description='Tell whether a class of your own solves an exercise.')
+    parser = Parser(prog='exercise.py', description='Check whether your class solves an exercise.')
     parser.add_argument('name', metavar='NAME', choices=EXERCISES, help=f'one of {", ".join(EXERCISES)}')
-    parser.add_argument('solution', metavar='FILE:CLASS', help='class as for train.py --cell')
+    parser.add_argument('solution', metavar='FILE:CLASS', help='class as in train.py --cell')
     main(parser, program)

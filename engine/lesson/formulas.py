@@ -13,12 +13,12 @@ def program(options):
     own = list(cls.cell_parameters)
     cell = Cell(cls.cell, own, 'float32')
     if cell.program is None:
-        raise ValueError(f'the cell {cell.name} is not one of single units, because of {cell.unknown}: theano.scan '
-                         'computes it and its gradient')
+        raise ValueError(f'the cell {cell.name} is not elementwise, because of {cell.unknown}: theano.scan computes it '
+                         'and its gradient')
     names = dict(zip(own_inputs(len(own)), own))
     kept = [f'kept{k}' for k in range(cell.program.kept)]
     gradients = [f'd{name}' for name in (*INPUTS, *own)]
-    print('The cell, and what it keeps for its gradient:\n')
+    print('The cell, and the values that it stores for its gradient:\n')
     print('\n'.join(equations(cell.program.forward, names, ['h', 'C', *kept], '{:g}'.format)))
     print('\nIts gradient, from dh and dC:\n')
     print('\n'.join(equations(cell.program.backward, names, gradients, '{:g}'.format)))
@@ -27,6 +27,6 @@ def program(options):
 
 if __name__ == '__main__':
     parser = Parser(prog='formulas.py', description=__doc__.splitlines()[0])
-    parser.add_argument('cell', metavar='FILE:CLASS', nargs='?', help='class with a cell, as for train.py --cell '
+    parser.add_argument('cell', metavar='FILE:CLASS', nargs='?', help='class with a cell, as in train.py --cell '
                         '(default: the cell of charlstm.py)')
     main(parser, program)

@@ -1,7 +1,7 @@
 """The model of charlstm.py in NumPy and float64, with its gradient by hand. README.md in this folder derives it.
 
-`python -m engine.lesson TEXT OUT` learns a short text with it, slowly.
-T, B, H1, H2 and V are the sizes as in charlstm.py. A column is a sequence: h and C are (H,B), pre-activations (4,H,B).
+`python -m engine.lesson TEXT OUT` trains it on a short text, slowly.
+T, B, H1, H2 and V are as in charlstm.py. Each column is a sequence: h and C are (H,B), pre-activations (4,H,B).
 """
 import numpy as np
 
@@ -11,25 +11,25 @@ def sigmoid(a):
 
 
 def lstm(a_f, a_i, a_o, a_g, C_prev, keep=lambda C: C):
-    """Return h and C after a step, (H,B). keep: what the tests do to C, before h is made."""
+    """Return h and C after a step, (H,B). keep: a function that the tests apply to C before h is computed."""
     C = keep(sigmoid(a_f) * C_prev + sigmoid(a_i) * np.tanh(a_g))
     return sigmoid(a_o) * np.tanh(C), C
 
 
 def lstm_gradient(a_f, a_i, a_o, a_g, C_prev, C, dh, dC):
-    """Return the gradients of the pre-activations (4,H,B) and of C_prev, from those of h and C."""
+    """Return the gradients of the pre-activations (4,H,B) and of C_prev. dh, dC: gradients of h and C."""
     f, i, o, g = sigmoid(a_f), sigmoid(a_i), sigmoid(a_o), np.tanh(a_g)
-    D = dC + dh * o * (1 - np.tanh(C) ** 2)                    # C counts for the steps that follow, and for h
+    D = dC + dh * o * (1 - np.tanh(C) ** 2)                    # C affects the next steps, and h
     da_f, da_i = D * C_prev * f * (1 - f), D * g * i * (1 - i)
     da_o, da_g = dh * np.tanh(C) * o * (1 - o), D * i * (1 - g ** 2)
     return np.stack([da_f, da_i, da_o, da_g]), D * f
 
 
 def forward(p, x, states=None, masks=None, cells=(lstm, lstm), product=np.matmul):
-    """Return the probabilities (T,B,V) of what follows each of x (T,B), the last states, and a memory for backward.
+    """Return the probabilities (T,B,V) of the character after each of x (T,B), the last states, and backward's memory.
 
-    states: h1, C1, h2, C2 before the first step; None for zeros. masks: of dropout, (T,B,H1) and (T,B,H2), which
-    multiply h1 and h2 on their way up. cells, product: other cells and another product, for the tests.
+    states: h1, C1, h2, C2 before the first step; None for zeros. masks: dropout masks (T,B,H1) and (T,B,H2), which
+    multiply h1 and h2 on their way up. cells, product: replacements for the cells and matmul, for the tests.
     """
     (T, B), H1, H2 = x.shape, p['b1'].shape[1], p['b2'].shape[1]
     states = states or [np.zeros((H, B)) for H in (H1, H1, H2, H2)]
@@ -50,8 +50,8 @@ def forward(p, x, states=None, masks=None, cells=(lstm, lstm), product=np.matmul
 
 
 def backward(p, x, y, probabilities, memory):
-    """Return the gradients of the mean cost -log p[y], name to array, of what forward returned without masks."""
-    def down(W, da):                                           # from pre-activations to what W multiplied
+    """Return the gradients, name to array, of the mean cost -log p[y], from the results of forward() without masks."""
+    def down(W, da):                                           # from pre-activations to the input of W
         return (W.transpose(0, 2, 1) @ da).sum(axis=0)
     d, one_hot = {name: np.zeros_like(array) for name, array in p.items()}, np.eye(len(p['c']))
     dh1 = dC1 = dh2 = dC2 = 0                                  # nothing follows the last step
@@ -60,7 +60,7 @@ def backward(p, x, y, probabilities, memory):
         dscores = (probabilities[t] - one_hot[y[t]]).T / y.size                            # (V,B)
         da2, dC2 = lstm_gradient(*a2, C2_prev, C2, dh2 + p['V'].T @ dscores, dC2)
         da1, dC1 = lstm_gradient(*a1, C1_prev, C1, dh1 + down(p['U2'], da2), dC1)
-        dh1, dh2 = down(p['W1'], da1), down(p['W2'], da2)      # for the step before
+        dh1, dh2 = down(p['W1'], da1), down(p['W2'], da2)      # for the previous step
         for name, gradient in dict(
                 U1=da1 @ one_hot[x[t]], W1=da1 @ h1_prev.T, b1=da1.sum(axis=2), U2=da2 @ h1.T, W2=da2 @ h2_prev.T,
                 b2=da2.sum(axis=2), V=dscores @ h2.T, c=dscores.sum(axis=1)).items():
@@ -69,9 +69,9 @@ def backward(p, x, y, probabilities, memory):
 
 
 def learn(p, codes, epochs, B=10, T=50, lrate=0.01):
-    """Improve p in place by reading codes (n,) again and again, as B streams, B < n. Yield the mean cost of each epoch.
+    """Train p in place on codes (n,), read as B streams, B < n, once per epoch. Yield the mean cost of each epoch.
 
-    The gradient flows through T steps, and the states through all (truncated backpropagation through time).
+    The gradient flows through T steps, the states through all steps (truncated backpropagation through time).
     """
     length = (len(codes) - 1) // B
     x, y = [codes[start:start + B * length].reshape(B, length).T for start in (0, 1)]      # (length,B)
@@ -88,7 +88,7 @@ def learn(p, codes, epochs, B=10, T=50, lrate=0.01):
 
 
 def write(p, random, length):
-    """Return the numbers of characters that the model writes: each is drawn, and then read."""
+    """Return the numbers of characters that the model writes: each is drawn and then read."""
     codes, states = [random.integers(len(p['c']))], None
     while len(codes) < length:
         probabilities, states, _ = forward(p, np.array([codes[-1:]]), states)

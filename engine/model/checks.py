@@ -1,4 +1,4 @@
-"""Checks of arguments: what is out of range is refused in one line. NumPy is imported late: --help needs none."""
+"""Check arguments, and refuse bad ones in one line. NumPy is imported late, since --help does not need it."""
 import codecs
 import math
 import numbers
@@ -12,7 +12,7 @@ def choice(name, value, choices):
 
 
 def flag(name, value):
-    """Return value. Raise ValueError unless it is True or False: any text, also 'off', would count as True."""
+    """Return value. Raise ValueError unless it is True or False: any string, even 'off', would count as True."""
     if not isinstance(value, bool):
         raise ValueError(f'{name} is {value!r}: expected True or False')
     return value
@@ -25,17 +25,17 @@ def whole(name, value, least, most=2 ** 31 - 1):           # the largest that C'
     return int(value)
 
 
-def real(name, value, expected, fits):
-    """Return value as Python's float. Raise ValueError unless it is finite and fits(value); expected: that in words."""
-    if not (isinstance(value, numbers.Real) and math.isfinite(value) and fits(value)):
+def real(name, value, expected, is_valid):
+    """Return value as a Python float. Raise ValueError unless it is finite and is_valid(value). expected: in words."""
+    if not (isinstance(value, numbers.Real) and math.isfinite(value) and is_valid(value)):
         raise ValueError(f'{name} is {value!r}: expected a finite number {expected}')
-    return float(value)                # Theano takes a np.float64 for a request to compute in that type
+    return float(value)                # a np.float64 would make Theano compute in float64
 
 
 def encoding(name, value):
-    """Return the name of the codec of a text encoding. Raise ValueError if there is none."""
+    """Return the name of the codec for a text encoding. Raise ValueError if there is none."""
     try:
-        ''.encode(value)                                   # also refuses codecs that are not of text
+        ''.encode(value)                                   # also refuses codecs that are not for text
         return codecs.lookup(value).name
     except (LookupError, TypeError, UnicodeError):
         raise ValueError(f'{name} is {value!r}, an unknown text encoding: try utf-8, latin-1 or cp1252') from None
@@ -52,10 +52,10 @@ def characters(name, values, V):
 
 
 def cell_parameters(initial):
-    """Return a cell's own parameters, name to initial value. Raise ValueError for what a checkpoint cannot hold."""
-    taken = r'(U|W|b|h|C|a_[fiog]|C_prev|t\d+)$|(m|state|weights|carried|validation)_'      # arrays and variables
+    """Return a cell's own parameters, name to initial value. Raise ValueError for a reserved name or a bad value."""
+    taken = r'(U|W|b|h|C|a_[fiog]|C_prev|t\d+)$|(m|state|weights|carried|validation)_'      # names in use
     for name, value in initial.items():
         if not name.isidentifier() or re.match(taken, name):
-            raise ValueError(f'the cell has a parameter {name!r}: expected another name, of letters and digits')
+            raise ValueError(f'the cell has a parameter {name!r}: choose another name, of letters and digits')
         real(f'the initial value of {name}', value, 'for all units', lambda v: True)
     return dict(initial)

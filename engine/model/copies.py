@@ -1,25 +1,25 @@
-"""Find which passages of a text, such as one that a model wrote, stand in another text."""
+"""Find the passages of a text, such as one that a model wrote, that occur in another text."""
 from engine.terminal import number_of
 
-LEAST = 31                 # characters of a passage that counts as copied
-AROUND = 40                # characters before and after a passage that are shown
-SHOWN = 300                # characters of a passage that are shown, at most
-NO_CHARACTER = '\U0010ffff'        # stands in no text, as Unicode says
+LEAST = 31                 # fewest characters of a passage that counts as copied
+AROUND = 40                # characters shown before and after a passage
+SHOWN = 300                # most characters shown of a passage
+NO_CHARACTER = '\U0010ffff'        # a noncharacter of Unicode, which occurs in no text
 
 
 def copied_passages(written, text, least=LEAST):
-    """Return the passages of the string `written` that stand in the string `text`, in their order.
+    """Return the passages of the string `written` that occur in the string `text`, in order.
 
-    Each is a tuple: where it begins, its length, and where it first begins in `text`. It has at least `least`
-    characters, and with the one before it or the one after it, it stands nowhere in `text`. Passages may overlap.
+    Each is a tuple: its start, its length, and its first place in `text`. It has at least `least` characters. It is
+    as long as possible: with one more character on either side, it does not occur in `text`. Passages may overlap.
     """
-    places = {written[i:i + least]: [] for i in range(len(written) - least + 1)}       # in the text
+    places = {written[i:i + least]: [] for i in range(len(written) - least + 1)}       # where each is in text
     for at in range(len(text) - least + 1):
         if text[at:at + least] in places:
             places[text[at:at + least]].append(at)
     passages, end = [], 0
     for start in range(len(written) - least + 1):
-        end = last = max(end, start + least - 1)           # a passage from here is new if it ends after that
+        end = last = max(end, start + least - 1)           # a passage from here is new only if it ends later
         for at in places[written[start:start + least]]:
             while end < len(written) and text.startswith(written[start:end + 1], at):
                 first, end = at, end + 1
@@ -29,15 +29,15 @@ def copied_passages(written, text, least=LEAST):
 
 
 def compare(texts, text, name):
-    """Return what of texts, a list of strings, stands in the text of a file of that name, a dict that JSON can hold.
+    """Find the passages of some texts, a list of strings, that occur in the text of the file `name`.
 
-    passages: those of at least LEAST characters, each with its line in the file, from 1, and the characters around it.
-    copied_characters: how many are in passages, each counted once. longest: the longest passage, which may be shorter;
-    None if no character stands in the file.
+    Returns a dict that JSON can hold. passages: those of at least LEAST characters, each with its line in the file,
+    counted from 1, and the characters around it. copied_characters: how many are in passages, each counted once.
+    longest: the longest passage, even if it is shorter than LEAST; None if no character occurs in the file.
     """
     written, least = NO_CHARACTER.join(texts), LEAST
     passages = found = copied_passages(written, text)
-    while not found and least > 1:             # in steps, since a search for shorter ones takes more time
+    while not found and least > 1:             # in steps, since shorter ones take longer to find
         least = least * 3 // 4
         found = copied_passages(written, text, least)
     longest = max(found, key=lambda passage: passage[1], default=None)
@@ -54,19 +54,19 @@ def compare(texts, text, name):
 
 
 def share(copies):
-    """Return a line on how much stands in the file. copies: what compare() returned."""
+    """Return a line on how much occurs in the file. copies: the result of compare()."""
     return (f'{100 * copies["copied_characters"] / max(1, copies["characters"]):.1f} % of '
-            f'{number_of(copies["characters"], "character")} stand in {copies["file"]} in passages of over {LEAST - 1} '
+            f'{number_of(copies["characters"], "character")} occur in {copies["file"]} in passages of over {LEAST - 1} '
             'characters')
 
 
 def description(copies, text):
-    """Return lines on how much stands in the file, on the longest passage, and where that stands. text: of the file."""
+    """Return lines on how much occurs in the file, and on the longest passage and its place. text: of the file."""
     longest = copies['longest']
     if not longest:
-        return f'{share(copies)}\nno character stands in {copies["file"]}'
+        return f'{share(copies)}\nno character occurs in {copies["file"]}'
     at, length = longest['at'], longest['length']
     more = ' ...' if length > SHOWN else ''
     return (f'{share(copies)}\nthe longest passage has {number_of(length, "character")}: '
-            f'{text[at:at + length][:SHOWN]!r}{more}\nit stands there at character {at + 1:,}, line '
+            f'{text[at:at + length][:SHOWN]!r}{more}\nit occurs there at character {at + 1:,}, line '
             f'{longest["line"]:,}, between {longest["before"]!r} and {longest["after"]!r}')

@@ -1,4 +1,4 @@
-"""Files that are complete or absent, the lock on a run, and system errors as one line."""
+"""Write files completely or not at all, lock a run, and report system errors in one line."""
 import contextlib
 import os
 
@@ -7,22 +7,22 @@ from engine.terminal import printable
 
 @contextlib.contextmanager
 def named(action, path):
-    """Turn an OSError of the block into one of the same type whose message, one line, names the action and the file."""
+    """Turn an OSError in the block into one of the same type, with one line that names the action and the file."""
     try:
         yield
     except OSError as error:
-        name = printable(str(path))[:200]                  # it may be a text in place of a path
+        name = printable(str(path))[:200]                  # it may be a text, passed instead of a path
         raise type(error)(f'cannot {action} {name}: {error.strerror or error}') from None
 
 
 def base_name(path):
-    """Return the name of a file or folder without the folders that it is in; '.' and 'folder/' have one, too."""
+    """Return the name of a file or folder without its parent folders, also for '.' and 'folder/'."""
     return os.path.basename(os.path.abspath(path))
 
 
 @contextlib.contextmanager
 def write_whole(path):
-    """Open a binary file for writing that appears under its name only when it is complete. Raises OSError.
+    """Open a binary file for writing, which gets its name only when it is complete. Raises OSError.
 
     After an error, an earlier file of that name is unchanged, and no partial file is left.
     """
@@ -39,10 +39,10 @@ def write_whole(path):
 
 
 def refuse_to_replace(path, overwrite, read=()):
-    """Raise ValueError if the path exists and overwrite is false, or is of a file that is read; those may be None."""
+    """Raise ValueError if path exists and overwrite is false, or if it is one of the files `read` (None: no file)."""
     for other in filter(None, read):
         if os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other):
-            raise ValueError(f'{path} is read, or was trained on: choose another name to write to')
+            raise ValueError(f'{path} is an input, or a text of the training run: choose another name to write to')
     if os.path.exists(path) and not overwrite:
         raise ValueError(f'{path} exists already: choose another name, or --overwrite to replace it')
 
@@ -54,7 +54,7 @@ def open_to_append(path):
 
 
 def append_text(f, text):
-    """Append a text to a file of open_to_append, in UTF-8. Raises OSError."""
+    """Append a text in UTF-8 to a file from open_to_append. Raises OSError."""
     with named('write', f.name):
         rest = text.encode('utf-8', 'backslashreplace')
         while rest:
@@ -62,7 +62,7 @@ def append_text(f, text):
 
 
 def lock(f):
-    """Lock a file against other processes until this one ends, in whatever way. Raises ValueError if another has it."""
+    """Lock a file until this process ends, however it ends. Raises ValueError if another process holds the lock."""
     try:
         import fcntl
         fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)

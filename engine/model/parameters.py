@@ -1,4 +1,4 @@
-"""The parameters of a model, by name and shape, and the checkpoints that keep them.
+"""The parameters of a model, by name and shape, and the checkpoints that store them.
 
 A checkpoint is an npz file of arrays and, in the entry `about`, metadata as JSON; it is read as untrusted input.
 """
@@ -14,51 +14,51 @@ import numpy as np
 from engine.model import checks
 from engine.model.files import named, write_whole
 
-NAMES = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')       # of all models; a cell's own come after them
-FORMAT = 1                     # of the metadata and the names of the arrays
-# A file is a decompression bomb if its arrays are larger than ROOM and than RATIO times the file, both in bytes: no
-# large arrays of real parameters compress so well.
+NAMES = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')       # of every model; a cell's own parameters follow
+FORMAT = 1                     # version of the metadata and of the names of the arrays
+# A file is a decompression bomb if its arrays need more than ROOM bytes and more than RATIO times the size of the file:
+# large arrays of real parameters never compress that well.
 ROOM, RATIO = 1 << 26, 10
-LONGEST = 1 << 22              # bytes of metadata, in which a character has four
+LONGEST = 1 << 22              # most bytes of metadata, four per character
 METADATA = dict(lp={}, averaged_steps=0, validation_index=0, random=None, text={}, progress=None,
                 cell=dict(formula='', parameters=[]), optimiser=[], precision='float32', versions={})
-RATES = 0.1, 1e-4              # at which a model adapts to a text, without mean squares of RMSprop and with them
+RATES = 0.1, 1e-4              # default rates for adapting to a text, without RMSprop's mean squares and with them
 
 
 def parameter_shapes(V, H1, H2, own=()):
-    """Return the shapes of all parameters by name; the 4 are the gates f, i, o, g. own: names of a cell's own."""
+    """Return the shapes of all parameters by name; the 4 is for the gates f, i, o, g. own: names in cell_parameters."""
     return dict(U1=(4, H1, V), W1=(4, H1, H1), b1=(4, H1), U2=(4, H2, H1), W2=(4, H2, H2), b2=(4, H2),
                 V=(V, H2), c=(V,), **{name: (H1 if name.endswith('1') else H2,) for name in own_names(own)})
 
 
 def own_names(names):
-    """Return the names of a cell's own parameters, each with the number of its layer."""
+    """Return the names of a cell's own parameters in both layers: each name with the number of the layer."""
     return [name + layer for layer in '12' for name in names]
 
 
 def own_of_layer(p, layer):
-    """Return the cell's own parameters of layer 1 or 2 from p, all parameters by name: p_f1 and p_o1, say."""
+    """Return the cell's own parameters of layer 1 or 2, such as p_f1 and p_o1. p: all parameters by name."""
     return [value for name, value in p.items() if name not in NAMES and name.endswith(str(layer))]
 
 
 def stacked(U):
-    """Return weights U (4,H,n), an array or a symbol, as the C code has them, the four gates side by side: (n,4H)."""
-    return U.reshape((-1, U.shape[2])).T               # charlstm.py has the same for its readers to edit
+    """Return weights U (4,H,n), an array or a symbol, with the four gates side by side as in the C code: (n,4H)."""
+    return U.reshape((-1, U.shape[2])).T               # charlstm.py has its own copy, for users to edit
 
 
 def units(p):
-    """Return H1 and H2, from arrays of parameters by name."""
+    """Return H1 and H2. p: arrays of parameters by name."""
     return p['b1'].shape[1], p['b2'].shape[1]
 
 
 def map_state(function, state):
-    """Return a state, by name an array or a list with one for each parameter, with a function applied to each."""
+    """Apply a function to each array of a state, a dict of arrays or of lists with one array per parameter."""
     return {name: [function(item) for item in value] if isinstance(value, (list, tuple)) else function(value)
             for name, value in state.items()}
 
 
 def named_state(state, parameters):
-    """Return the arrays or symbols of a state by their names in a checkpoint. parameters: their names."""
+    """Return the arrays or symbols of a state by their names in a checkpoint. parameters: names of the parameters."""
     named = {}
     for name, value in state.items():
         prefix = 'm' if name == 'mean_squares' else f'state_{name}'
@@ -72,25 +72,25 @@ def named_state(state, parameters):
 # ---------------------------------------------------------------- checkpoints
 
 class Checkpoint(dict):
-    """The arrays of an npz file by name, or of a .safetensors, which has no metadata. Nothing in it can run.
+    """The arrays of an npz file, or of a .safetensors without metadata, by name. No code in the file can run.
 
-    metadata: a dict with the keys of METADATA; {} if there is none, as in a file of the original
-    cell: of the metadata, or the standard one
+    metadata: a dict with the keys of METADATA; {} if there is none, as in the original's files
+    cell: the metadata's entry on the cell; without one, that for the standard cell
     """
 
     def __init__(self, path, names=None):
-        """Read a file, or only the arrays of these names. Raises OSError, and ValueError for what is no checkpoint."""
+        """Read a file, or only the arrays in names. Raises OSError, or ValueError if it is not a checkpoint."""
         self._path = os.fsdecode(path)
         if self._path.lower().endswith('.safetensors'):
-            from engine.model.tensors import read_tensors          # late: most users need none of its packages
+            from engine.model.tensors import read_tensors          # late: most users do not need its package
             self.update(read_tensors(self._path, self.refusal))
         else:
             with named('read', self._path), open(self._path, 'rb') as f:
                 content = f.read()
-            with self.refusing('it is no npz file, damaged, larger than memory, or holds Python objects'):
+            with self.refusing('it is not an npz file, is damaged, does not fit in memory, or holds Python objects'):
                 npz = np.load(io.BytesIO(content), allow_pickle=False)
                 members = npz.zip.infolist()
-                # zipfile decompresses other kinds in one piece, however large that is.
+                # zipfile decompresses other compression types in one piece, however large.
                 if sum(member.file_size for member in members) > max(ROOM, RATIO * len(content)) or any(
                         member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in members):
                     raise ValueError
@@ -114,13 +114,13 @@ class Checkpoint(dict):
             raise self.refusal(why) from None
 
     def finite(self, name, dtype):
-        """Return an array in that type. Raises ValueError for values that are no finite numbers."""
+        """Return an array as dtype. Raises ValueError if it is missing, or has values that are not finite."""
         if name in self and self[name].dtype.kind == 'f':
-            with np.errstate(over='ignore'):               # what does not fit becomes infinite
+            with np.errstate(over='ignore'):               # too large values become infinite
                 array = self[name].astype(dtype)
             if np.isfinite(array).all():
                 return array
-        raise self.refusal(f'its {name} is missing, or has values that are no finite {dtype} numbers')
+        raise self.refusal(f'its {name} is missing, or has values that are not finite numbers in {dtype}')
 
     def _metadata(self):
         about = self['about']
@@ -132,17 +132,17 @@ class Checkpoint(dict):
                     type(metadata[name]) is not type(value) for name, value in METADATA.items() if value is not None):
                 raise ValueError
             if metadata['random'] is not None:
-                np.random.PCG64().state = metadata['random']       # which checks it
+                np.random.PCG64().state = metadata['random']       # raises if it is not valid
             return metadata
 
     def vocabulary(self, encoding):
-        """Return the characters, (V,). The original stored bytes of a text in that encoding, or of latin-1."""
-        with self.refusing('its uchar is no list of distinct characters'):
+        """Return the characters, (V,). encoding: of the bytes that the original stored; latin-1 if that fails."""
+        with self.refusing('its uchar is not a list of distinct characters'):
             array = np.ravel(self['uchar'])[:sys.maxunicode + 2]       # more cannot be distinct
             if array.dtype.kind == 'S':
                 try:
                     array = np.char.decode(array, encoding)
-                except UnicodeError:                       # bytes that are no characters by themselves
+                except UnicodeError:                       # single bytes of longer characters
                     array = np.char.decode(array, 'latin-1')
             strings = [string or '\0' for string in array.tolist()]           # NumPy strips a NUL from a string
             if array.dtype.kind != 'U' or not len(set(strings)) == len(''.join(strings)) == len(array):
@@ -151,20 +151,20 @@ class Checkpoint(dict):
 
 
 def opened(checkpoint):
-    """Return the Checkpoint of a path, or one that is open already."""
+    """Return the Checkpoint at a path, or the argument itself if it is a Checkpoint."""
     return checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
 
 
 def read_about(path):
-    """Read the metadata of a checkpoint, a dict; empty if it has none. Errors: as of read_checkpoint."""
+    """Return the metadata of a checkpoint, or {}. Raises OSError, or ValueError if it is not a checkpoint."""
     return Checkpoint(path, ['about']).metadata
 
 
 def read_parameters(path, dtype, encoding='utf-8'):
-    """Read the parameters of a checkpoint, name to array of that dtype; and uchar (V,).
+    """Return the parameters of a checkpoint, name to array of type dtype, and uchar (V,).
 
-    path: or an open checkpoint. encoding: of the text, if the vocabulary is one of bytes, as in the original. Raises
-    OSError if the file cannot be read, and ValueError if it is no checkpoint.
+    path: may be an open Checkpoint. encoding: of the text, if the vocabulary is stored as bytes, as in the original.
+    Raises OSError if the file cannot be read, and ValueError if it is not a checkpoint.
     """
     encoding, stored = checks.encoding('encoding', encoding), opened(path)
     own = stored.cell['parameters']
@@ -173,54 +173,54 @@ def read_parameters(path, dtype, encoding='utf-8'):
     H1, H2 = [(*p[name].shape, 0, 0)[1] for name in ('b1', 'b2')]
     for name, shape in parameter_shapes(len(uchar), H1, H2, own).items():
         if p[name].shape != shape or 0 in shape:
-            raise stored.refusal(f'{name} has shape {p[name].shape}; expected {shape}, by uchar and other arrays')
+            raise stored.refusal(f'{name} has shape {p[name].shape}; expected {shape}, from uchar and the other arrays')
     return p, uchar
 
 
 def read_run(path, optimiser_state, dtype):
-    """Return the parameters, uchar, metadata and further arrays of a run's checkpoint.
+    """Return the parameters, uchar, metadata and other arrays of a run's checkpoint.
 
-    These are dicts by prefix: '' for the optimiser's state, 'weights_', and 'carried_' and 'validation_' for states of
-    the network; {} if there are none. Raises ValueError if something is missing or of another shape.
+    The other arrays are dicts by prefix: '' for the optimiser's state, 'weights_' for model.weights, 'carried_' and
+    'validation_' for hidden states; {} if there are none. Raises ValueError if one is missing or has another shape.
     """
     stored = opened(path)
     (p, uchar), metadata = read_parameters(stored, dtype), stored.metadata
     if not metadata or metadata['random'] is None:
         raise ValueError(f'{stored} holds no run that can be resumed; init starts a new run from it')
     state, arrays, (H1, H2) = optimiser_state(list(p.values())), {}, units(p)
-    states = dict(h1=(H1,), C1=(H1,), h2=(H2,), C2=(H2,))                          # of any number of rows
+    states = dict(h1=(H1,), C1=(H1,), h2=(H2,), C2=(H2,))                          # with any number of rows
     expected = {'': {name: np.shape(value) for name, value in named_state(state, p).items()},
                 'weights_': {name: array.shape for name, array in p.items()}, 'carried_': states, 'validation_': states}
     for prefix, shapes in expected.items():
         arrays[prefix] = {name: stored.finite(prefix + name, dtype) for name in shapes if prefix + name in stored}
         found = {name: array.shape[-len(shapes[name]):] for name, array in arrays[prefix].items()}
         if (found or not prefix) and found != shapes or metadata['optimiser'] != sorted(state):
-            raise ValueError(f'{stored} lacks arrays of a run with this optimiser; init starts a new run from it')
+            raise ValueError(f'{stored} lacks arrays that this optimiser needs; init starts a new run from it')
     return p, uchar, metadata, arrays
 
 
 def read_averages(path):
-    """Return RMSprop's mean squares of gradients from a checkpoint, float32, by the name of a parameter.
+    """Return RMSprop's mean squares of gradients from a checkpoint, float32, by name of the parameter.
 
-    {} if it has none, or only zeros for a parameter: RMSprop never trained it. Errors: as of read_checkpoint.
+    {} if there are none, or all are 0 for a parameter, which RMSprop never trained. Errors: as for read_parameters.
     """
     stored = opened(path)
     p, _ = read_parameters(stored, 'float32')
-    found = {name: stored.finite(f'm_{name}', 'float32') for name in p if f'm_{name}' in stored}
-    trained = [name for name, m in found.items() if m.shape == p[name].shape and m.any() and m.min() >= 0]
-    return found if len(trained) == len(p) else {}
+    squares = {name: stored.finite(f'm_{name}', 'float32') for name in p if f'm_{name}' in stored}
+    trained = [name for name, m in squares.items() if m.shape == p[name].shape and m.any() and m.min() >= 0]
+    return squares if len(trained) == len(p) else {}
 
 
 def how_to_adapt(checkpoint, rate=True):
-    """Return what score_text needs to adapt: a rate (True: the default one), and RMSprop's mean squares or {}."""
+    """Return the arguments adapt and averages of score_text. rate: a number, or True for the default."""
     averages = read_averages(checkpoint)
     return dict(adapt=RATES[bool(averages)] if rate is True else rate, averages=averages)
 
 
 def write(path, arrays, metadata):
-    """Write arrays by name and metadata, a dict with the keys of METADATA, to an npz file, whole or not at all."""
+    """Write arrays by name, and metadata, a dict with the keys of METADATA, to an npz file atomically."""
     about = np.array(json.dumps(dict(metadata, format=FORMAT, arrays=sorted(arrays)), allow_nan=False))
-    npz = io.BytesIO()                 # in memory first: on a full disk zipfile would print a traceback of its own
+    npz = io.BytesIO()                 # in memory first: on a full disk zipfile would print its own traceback
     np.savez(npz, about=about, **arrays)
     with write_whole(path) as f:
         f.write(npz.getbuffer())

@@ -1,33 +1,33 @@
-"""Files of safetensors with the arrays of torch.nn.LSTM: read as untrusted input, in the place of an npz file."""
+"""Read .safetensors files with the arrays of torch.nn.LSTM, as checkpoints and untrusted input; and write them."""
 import json
 import re
 
 import numpy as np
 
-GATES = [1, 0, 3, 2]           # PyTorch's gates are i, f, g, o, and ours f, i, o, g: it leads there and back
+GATES = [1, 0, 3, 2]           # PyTorch's gates are i, f, g, o, ours f, i, o, g: the same order leads there and back
 KINDS = 'weight_ih', 'weight_hh', 'bias_ih', 'bias_hh'
 ARRAYS = 'torch.nn.LSTM(V, H1), torch.nn.LSTM(H1, H2) and torch.nn.Linear(H2, V); the first one reads one-hot vectors'
-VOCABULARY = "without a vocabulary: save_file(tensors, path, metadata={'vocabulary': json.dumps(list)})"
+VOCABULARY = "has no vocabulary: save_file(tensors, path, metadata={'vocabulary': json.dumps(list)})"
 
 
 def read_tensors(path, refusal):
-    """Return the arrays of a file of safetensors, parameters and uchar by our names.
+    """Return the parameters and uchar of a .safetensors file under our names.
 
-    refusal: from a reason to the ValueError to raise. The layers are those of two nn.LSTM or of one, and the output is
-    an nn.Linear, under any names. Raises OSError if the file cannot be read.
+    refusal: makes the ValueError to raise from a reason. The layers may be two nn.LSTM, or one of two layers, and the
+    output is an nn.Linear, under any names. Raises OSError if the file cannot be read.
     """
-    import safetensors                                     # late: most users need none of it
+    import safetensors                                     # late: most users do not need it
     try:
-        with safetensors.safe_open(path, 'numpy') as f:    # compares all sizes with the file's
+        with safetensors.safe_open(path, 'numpy') as f:    # checks all sizes against the file's
             tensors = {name: f.get_tensor(name) for name in f.keys()}
             uchar = np.array(json.loads((f.metadata() or {})['vocabulary']))
     except (KeyError, RecursionError, TypeError, ValueError, safetensors.SafetensorError):
-        raise refusal(f'it is damaged, of types that NumPy lacks, or {VOCABULARY}') from None
+        raise refusal(f'it is damaged, has types that NumPy lacks, or {VOCABULARY}') from None
     return dict(uchar=uchar, **_parameters(tensors, refusal))
 
 
 def _parameters(tensors, refusal):
-    """Return the parameters by our names, from tensors by theirs. Raises ValueError for those of another model."""
+    """Return the parameters by our names, from tensors by PyTorch's. Raises ValueError if they are of another model."""
     heads = sorted(name for name in tensors if re.search(r'weight_hh_l\d+$', name))
     layers = [[kind.join(name.rsplit('weight_hh', 1)) for kind in KINDS] for name in heads]
     output = sorted(set(tensors).difference(*layers), reverse=True)
@@ -39,18 +39,18 @@ def _parameters(tensors, refusal):
             p.update({name + k: array.reshape(4, W.shape[1], *array.shape[1:])[GATES]
                       for name, array in zip('UWb', (U, W, np.add(*b, dtype=np.result_type(*b, np.float32))))})
     except (IndexError, KeyError, TypeError, ValueError):
-        found = ', '.join(f'{name[:60]!r} {tensors[name].shape}' for name in sorted(tensors)[:20])
-        raise refusal(f'it has {found or "no arrays"}; expected those of {ARRAYS}') from None
+        listing = ', '.join(f'{name[:60]!r} {tensors[name].shape}' for name in sorted(tensors)[:20])
+        raise refusal(f'it has {listing or "no arrays"}; expected the arrays of {ARRAYS}') from None
     return p
 
 
 def tensors_file(cell, p, uchar):
-    """Return the file in bytes; arguments as of c_file."""
+    """Return the bytes of a .safetensors file. The arguments are those of export.write, without path."""
     from safetensors.numpy import save                     # late, as in read_tensors
     tensors = {'linear.weight': p['V'], 'linear.bias': p['c']}
     for k in '12':
         U, W, b = [np.concatenate(p[name + k][GATES]) for name in 'UWb']
-        arrays = U, W, b, np.full_like(b, -0.0)            # -0.0 leaves all bits of what it is added to, also of -0.0
+        arrays = U, W, b, np.full_like(b, -0.0)            # adding -0.0 changes no bits, not even those of -0.0
         tensors.update({f'lstm{k}.{kind}_l0': array for kind, array in zip(KINDS, arrays)})
     about = {'format': 'pt', 'vocabulary': json.dumps(list(uchar)), 'arrays': ARRAYS}
     return save({name: np.ascontiguousarray(array) for name, array in tensors.items()}, about)

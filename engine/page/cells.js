@@ -1,26 +1,26 @@
-// The view Cells: the text coloured by C or h of one unit, the units that follow a feature, and several of them side by
-// side. The numbers come from reading the text.
+// The view Cells: the text coloured by C or h of one unit, a list of the units that follow a feature, and several units
+// side by side. Reading the text in the browser gives the values.
 
 function cellsView() {
-  const MULTIPLES = 8;                                     // units side by side,
-  const WIDE = isNarrow.matches ? 32 : 64;       // and characters of each
+  const MULTIPLES = 8;                                     // units side by side
+  const WIDE = isNarrow.matches ? 32 : 64;                 // characters shown of each
   const LISTED = 100;                                      // units in the list
-  const EXTREMES = 4, APART = 30;                          // places of the highest C; characters between two of them
+  const EXTREMES = 4, APART = 30;                          // extreme places listed; least distance of two of them
   const strongest = name => Math.max(...data.correlations[name].map(Math.abs));
   const features = Object.keys(data.correlations).sort((a, b) => strongest(b) - strongest(a));
-  let order = [];                                          // names of units, those first that follow the feature best
-  let compared = [];                                       // units side by side, the chosen one first, as of unitsBeside
+  let order = [];                                          // names of units, the best followers of the feature first
+  let compared = [];                                       // the units side by side, by unitsBeside()
 
   const correlation = name => data.correlations[state.feature || features[0]][units.numberOf(units.of(name))];
   const unit = () => state.unit || order[0];
 
-  /** C, or h, of a unit after each character. */
+  /** Return C or h of a unit after each character. */
   function valuesOf(name) {
     const reading = text.reading(), place = units.placeOf(units.of(name), state.of);
     return Float32Array.from(text.numbers, (_, k) => reading.allStates[k * reading.width + place]);
   }
 
-  /** Lists the units: those that follow the chosen feature best come first. */
+  /** List the units that follow the chosen feature best, the best first. */
   function listUnits() {
     byId('feature').value = state.feature || features[0];
     const all = data.correlations[byId('feature').value].map((r, u) => ({r, name: units.nameOf(units.numbered(u))}));
@@ -37,7 +37,7 @@ function cellsView() {
     byId('units').value = unit();
     byId('hold').textContent = `Hold ${unit()} in Writing`;
     if (text.reading().done === text.numbers.length) return paint();
-    compared = [];                                         // until the text is read
+    compared = [];                                         // until the text has been read
     text.paint(() => 0);
     work.begin(text.reading().to(text.numbers.length), share => {
       byId('value').textContent = `Reading the text: ${Math.round(100 * share)} %.`;
@@ -55,7 +55,7 @@ function cellsView() {
     follow();
   }
 
-  /** Lists the places where the value of the unit is highest and lowest, not two of one passage. */
+  /** List the places where the value of the unit is highest and lowest, at most one per passage. */
   function listExtremes(values) {
     for (const [id, sign] of [['highest', 1], ['lowest', -1]]) {
       const best = Array.from(values.keys()).sort((a, b) => sign * (values[b] - values[a])), found = [];
@@ -63,21 +63,21 @@ function cellsView() {
         if (found.length < EXTREMES && found.every(j => Math.abs(j - k) >= APART)) found.push(k);
       }
       byId(id).replaceChildren(...found.map(k => {
-        const place = element('button', 'place', element('bdi', '', text.before(k)), vocabulary.inBold(text.numbers[k]));
-        place.type = 'button';
-        place.addEventListener('click', () => text.goTo(k));
-        return element('li', '', place, element('span', 'number', format.twoDigits(values[k])));
+        const link = element('button', 'place', element('bdi', '', text.before(k)), vocabulary.inBold(text.numbers[k]));
+        link.type = 'button';
+        link.addEventListener('click', () => text.goTo(k));
+        return element('li', '', link, element('span', 'number', format.twoDigits(values[k])));
       }));
     }
   }
 
-  /** The chosen unit and the first ones of the list, each {name, values, ends}: what the palest and deepest stand for. */
+  /** Return the chosen unit and the first ones of the list, each {name, values, ends}. ends: as of colour.ends(). */
   const unitsBeside = () => Array.from(new Set([unit(), ...order])).slice(0, MULTIPLES).map(name => {
     const values = valuesOf(name);
     return {name, values, ends: colour.ends(values, correlation(name) < 0)};
   });
 
-  /** Draws several units side by side, in the characters around the one that the reader looks at. */
+  /** Draw several units side by side, at the characters around the one that the reader looks at. */
   function drawMultiples() {
     const W = 9, H = 16, LEFT = 64, n = text.numbers.length, count = Math.min(WIDE, n), {place} = text;
     const first = Math.max(0, Math.min(n - WIDE, place - WIDE / 2));
@@ -107,7 +107,7 @@ function cellsView() {
     if (byId('multiples').open) drawMultiples();
   }
 
-  /** Goes to the unit that is `by` places further down in the list. */
+  /** Go to the unit that is `by` places further down the list. */
   function step(by) {
     const at = order.indexOf(unit()) + by;
     state.change({unit: order[Math.max(0, Math.min(order.length - 1, at))]});
@@ -128,7 +128,7 @@ function cellsView() {
   state.follow(['feature'], listUnits);
   state.follow(['feature', 'unit', 'of'], () => shown() && show());
 
-  /** The numbers of the compared units. The columns are called as in the class: C2:7, or h2:7. */
+  /** Return the values of the compared units. The column names are as in the class: C2:7 or h2:7. */
   const table = () => text.table(compared.map(({name}) => state.of + name.slice(1)),
     k => compared.map(({values}) => values[k]));
 

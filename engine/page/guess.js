@@ -1,13 +1,13 @@
-// The mode Guess of Surprise: at ten places of the text, the reader guesses the next character, once, and so does the
-// model, which takes the most probable one.
+// The mode Guess of Surprise: at ten places in the text, the reader and the model each guess the next character. The
+// model's guess is the most probable one.
 
 function guessMode() {
-  const PLACES = 10, BEFORE = 300, LEAST_BEFORE = 30;      // places; characters that are shown, and the fewest before
+  const PLACES = 10, BEFORE = 300, LEAST_BEFORE = 30;      // places; characters shown before one: most, least
   let places = [], right = {you: 0, model: 0}, at = 0;
 
-  /** Places chosen at random, in the order of the text, so that none is shown before it is guessed. */
+  /** Return random places in the order of the text, so that no answer is shown before it is guessed. */
   function choosePlaces() {
-    const n = text.foreign, first = Math.min(LEAST_BEFORE, n - 1), chosen = new Set();
+    const n = text.notWritten, first = Math.min(LEAST_BEFORE, n - 1), chosen = new Set();
     while (chosen.size < Math.min(PLACES, n - first)) chosen.add(first + Math.floor(Math.random() * (n - first)));
     return Array.from(chosen).sort((a, b) => a - b);
   }
@@ -16,7 +16,7 @@ function guessMode() {
     places = choosePlaces();
     right = {you: 0, model: 0};
     at = 0;
-    byId('guess-score').textContent = `${places.length} places. Capital and small letters differ.`;
+    byId('guess-score').textContent = `${places.length} places. Upper and lower case differ.`;
     ask();
   }
 
@@ -32,7 +32,7 @@ function guessMode() {
     byId('guess-typed').focus({preventScroll: true});
   }
 
-  /** Takes a guess, a character, and shows the answer. */
+  /** Score a guessed character, and show the answer. */
   function take(guess) {
     const k = places[at], {costs, best} = text.expected, came = text.numbers[k];
     const models = best[(k - 1) * best.length / costs.length], wasRight = vocabulary.numbers.get(guess) === came;
@@ -40,9 +40,9 @@ function guessMode() {
     right.model += models === came;
     at++;
     for (const id of ['guess-typed', 'guess-space', 'guess-line']) byId(id).disabled = true;
-    byId('where').replaceChildren(element('p', '', `${wasRight ? 'Yes' : 'No'}, `, vocabulary.inBold(came), ' came. You: ',
-      element('b', '', element('bdi', '', Vocabulary.named(guess))), '; the model: ', vocabulary.inBold(models), '.'),
-    barsOf(text.expected, k));
+    byId('where').replaceChildren(element('p', '', `${wasRight ? 'Yes' : 'No'}, it is `, vocabulary.inBold(came),
+      '. You: ', element('b', '', element('bdi', '', Vocabulary.named(guess))), '; the model: ',
+      vocabulary.inBold(models), '.'), barsOf(text.expected, k));
     byId('guess-score').textContent = `You ${right.you}, model ${right.model} of ${at}.`;
     byId('guess-next').textContent = at < places.length ? 'Next place' : 'Play again';
     byId('guess-next').hidden = false;

@@ -1,16 +1,16 @@
-// The view Inside: one step of the network, for the character that the reader looks at: all units of both layers, the
-// formula of one of them with the numbers of this step, and what the network expects next.
+// The view Inside: one step of the network, at the character that the reader looks at. It shows all units of both
+// layers, the formula of one of them with its values, and what the network expects next.
 
 function insideView() {
-  const PACE = 600;                                        // milliseconds of a step while it plays
-  const BEFORE = 40, AFTER = 24;                           // characters that are shown around the one that is read
-  const DEEPEST = 2;                                       // C of the deepest colour
+  const PACE = 600;                                        // milliseconds per step while playing
+  const BEFORE = 40, AFTER = 24;                           // characters shown around the current one
+  const DEEPEST = 2;                                       // |C| with the deepest colour
   const squares = once(makeDrawing);
 
   const unit = () => units.of(state.unit || byId('units').value);
   const place = () => Math.min(text.place, text.numbers.length - 1);
 
-  /** Takes the step of the character that the reader looks at, and draws it. */
+  /** Compute the step at the character that the reader looks at, and draw it. */
   function follow() {
     showStrip();
     work.begin(text.reading().to(place() + 1), share => {
@@ -24,17 +24,17 @@ function insideView() {
     follow();
   }
 
-  // ---- what the step computed
+  // ---- the values of the step
 
-  /** h or C of a layer, (H), before (0) or after (1) the step. */
+  /** Return h or C of a layer, (H), before (0) or after (1) the step. */
   function states(of, layer, after) {
     const from = units.placeOf({layer, number: 0}, of);
     return text.reading().states(place() - 1 + after).subarray(from, from + units.sizes[layer - 1]);
   }
 
   /**
-   * What a gate of the unit adds up: from the character or the layer below, from h of its own layer before the step,
-   * and the bias. gate: 0 to 3, of f, i, o, g.
+   * Return the terms of a gate's pre-activation and their sum: from the character or the layer below, from h of its own
+   * layer before the step, and the bias. gate: 0 to 3 for f, i, o, g.
    */
   function sumsOf(gate) {
     const {layer, number} = unit(), p = model.parameters(), row = gate * units.sizes[layer - 1] + number;
@@ -44,7 +44,7 @@ function insideView() {
     return [...sums, sums.reduce((a, b) => a + b)];
   }
 
-  /** The numbers of the formula, by name. */
+  /** Return the values in the formula by name. */
   function valuesOf(a) {
     const {layer, number} = unit(), C_prev = states('C', layer, 0)[number];
     const own = cellFormula.own.map(name => model.parameters()[name + layer][number]);
@@ -52,7 +52,7 @@ function insideView() {
       ...Object.fromEntries(cellFormula.own.map((name, k) => [name, own[k]]))};
   }
 
-  /** An expression of the formula with numbers in place of names. */
+  /** Return an expression of the formula with values in place of names. */
   function inNumbers(expression, values) {
     return expression.replace(/(?<![\w.])[A-Za-z_]\w*(?!\w*\()/g,
       name => name in values ? format.fourDigits(values[name]) : name);
@@ -60,7 +60,7 @@ function insideView() {
 
   const asRead = expression => expression.replace(/ \* /g, ' \xd7 ').replace(/(?<!\w)-/g, '\u2212');
 
-  /** The lines of the formula: each reads what stands above it. Those of the standard cell are in the usual order. */
+  /** Return the lines of the formula, each after those it depends on; the standard cell has the textbook order. */
   function lines() {
     const order = ['f', 'i', 'g', 'C', 'o', 'h'];
     if (!cellFormula.standard) return cellFormula.lines;
@@ -70,17 +70,17 @@ function insideView() {
   // ---- the drawing
 
   function showStep() {
-    const k = place(), chosen = unit(), sums = [0, 1, 2, 3].map(sumsOf), values = valuesOf(sums.map(parts => parts[3]));
+    const k = place(), chosen = unit(), sums = [0, 1, 2, 3].map(sumsOf), values = valuesOf(sums.map(terms => terms[3]));
     const {best, chances, most} = text.reading(), came = text.numbers[k + 1], first = k * most;
     byId('inside-status').replaceChildren('It read ', vocabulary.inBold(text.numbers[k]), ' and expects ',
       vocabulary.inBold(best[first]), ` next, with a probability of ${format.percent(chances[first])}.`,
-      ...came === undefined ? [] : [' Next comes ', vocabulary.inBold(came), '.']);
+      ...came === undefined ? [] : [' The actual next one is ', vocabulary.inBold(came), '.']);
     byId('inside-below').textContent = chosen.layer === 1 ? 'x, the character' : 'x, h of layer 1';
     byId('inside-sums').replaceChildren(...['f', 'i', 'o', 'g'].map((gate, j) => element('tr', '',
       element('th', '', 'a_' + gate), ...sums[j].map(number => element('td', 'number', format.fourDigits(number))))));
-    const given = ['C_prev', ...cellFormula.own].map(name => [name, format.fourDigits(values[name])]);
+    const inputs = ['C_prev', ...cellFormula.own].map(name => [name, format.fourDigits(values[name])]);
     byId('inside-formula').replaceChildren(
-      ...given.flatMap(([name, value]) => [element('dt', '', name), element('dd', 'number', '= ', element('b', '', value))]),
+      ...inputs.flatMap(([name, x]) => [element('dt', '', name), element('dd', 'number', '= ', element('b', '', x))]),
       ...lines().flatMap(([name, code]) => {
         const expression = asRead(code), value = element('b', '', format.fourDigits(values[name]));
         return [element('dt', '', `${name} = ${expression}`),
@@ -94,7 +94,7 @@ function insideView() {
     }));
   }
 
-  /** Draws a square for each unit. Returns the lists of them. */
+  /** Draw a square for each unit. Returns one list of squares per layer. */
   function makeDrawing() {
     const SIDE = 10, APART = 40, width = H => Math.ceil(Math.sqrt(H)) * SIDE;
     const [one, two] = units.sizes.map(width), svg = byId('inside-units');
@@ -110,24 +110,24 @@ function insideView() {
     }));
   }
 
-  /** Shows the text around the character that is read. */
+  /** Show the text around the current character. */
   function showStrip() {
     const k = place(), part = (from, to) => format.onOneLine(text.spelled.slice(Math.max(0, from), to).join(''));
     const asked = element('span', 'asked', format.onOneLine(text.spelled[k])), strip = byId('inside-strip');
     strip.replaceChildren(element('bdi', '', part(k - BEFORE, k)), asked,
       element('bdi', 'quiet', part(k + 1, k + AFTER)));
-    strip.scrollLeft = asked.offsetLeft - strip.offsetLeft - strip.clientWidth / 2;        // in a narrow window
+    strip.scrollLeft = asked.offsetLeft - strip.offsetLeft - strip.clientWidth / 2;        // scrolls in a narrow window
   }
 
   // ---- the controls
 
-  /** Goes on by one character; stops playing at the end of the text, or where another view is shown. */
+  /** Advance by one character. Playing stops at the end of the text or when another view is shown. */
   const stopPlaying = playing('inside-play', PACE, () => {
     if (state.view !== 'inside' || place() === text.numbers.length - 1) return stopPlaying();
     state.change({place: place() + 1, pinned: true});
   });
 
-  /** Takes the unit that was typed into its field. */
+  /** Choose the unit typed into the field. */
   function takeUnit() {
     const typed = units.of(byId('inside-unit').value), [H1, H2] = units.sizes;
     if (!typed) throw new Error(`Unit: expected one from C1:0 to C1:${H1 - 1} or from C2:0 to C2:${H2 - 1}`);
@@ -139,10 +139,10 @@ function insideView() {
     End: () => text.numbers.length - 1}, text.goTo);
   byId('inside-standard').hidden = !cellFormula.standard;
   byId('inside-own').hidden = cellFormula.standard;
-  byId('inside-sizes').textContent = `two layers, of ${units.sizes.map(format.grouped).join(' and ')} units`;
+  byId('inside-sizes').textContent = `two layers of ${units.sizes.map(format.grouped).join(' and ')} units`;
   state.follow(['unit', 'feature'], () => state.view === 'inside' && show());
 
-  /** C and h of all units after the step. */
+  /** Return C and h of all units after the step. */
   const table = () => [['layer', 'unit', 'C', 'h'], ...[1, 2].flatMap(layer => Array.from(states('C', layer, 1),
     (C, number) => [layer, number, C, states('h', layer, 1)[number]]))];
 

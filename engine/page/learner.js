@@ -1,11 +1,11 @@
-// Learning: the gradient of the network by backpropagation through time, RMSprop and running averages, as charlstm.py.
+// Training as in charlstm.py: truncated backpropagation through time, RMSprop, and running averages of the parameters.
 //
-// Several streams of a text are read side by side, T characters in a step, and the states go on to the next step. The
-// functions that take long are generators, which yield so that the page can react to the reader.
+// Several streams of a text are read side by side, T characters per training step, and each step starts from the last
+// states of the step before. Slow functions are generators: they yield so that the page can react to the reader.
 
-/** A text cut into streams, which are read side by side: in batches of T characters of each of the B streams. */
+/** A text cut into B streams that are read side by side, in batches of T characters of each stream. */
 class Streams {
-  /** numbers: of the characters. A stream has at least LEAST characters, if the text has, and T is at most LONGEST. */
+  /** numbers: of the characters. Streams have at least LEAST characters if the text is long enough; T <= LONGEST. */
   constructor(numbers) {
     const MOST = 50, LEAST = 500, LONGEST = 50;
     this.numbers = numbers;
@@ -15,7 +15,7 @@ class Streams {
     this.T = Math.floor(this.length / this.batches);
   }
 
-  /** The characters of a batch, and those that follow them: two lists (T,B), with the streams of one time together. */
+  /** Return the characters of a batch and their successors: two flat lists (T,B), time step after time step. */
   batch(number) {
     const {B, T, length, numbers} = this;
     const from = shift => Array.from({length: T * B}, (_, k) => (
@@ -24,14 +24,14 @@ class Streams {
   }
 }
 
-/** Initial parameters by name, as of --initial chrono. own: initial values of the cell's own parameters by name. */
+/** Return initial parameters as with --initial chrono. own: initial values of the cell's own parameters by name. */
 function initialParameters(V, H1, H2, own, random) {
   const uniform = (length, H) => Float32Array.from({length}, () => (2 * random.next() - 1) / Math.sqrt(H));
   const p = {U1: uniform(4 * H1 * V, 1), W1: uniform(4 * H1 * H1, H1), b1: uniform(4 * H1, H1),
     U2: uniform(4 * H2 * H1, H2), W2: uniform(4 * H2 * H2, H2), b2: uniform(4 * H2, H2),
     V: uniform(V * H2, H2), c: uniform(V, H2)};
   for (const [layer, H] of [[1, H1], [2, H2]]) {
-    for (let unit = 0; unit < H >> 2; unit++) {            // these remember for longer
+    for (let unit = 0; unit < H >> 2; unit++) {            // these units remember for longer
       p['b' + layer][unit] = Math.log(1 + 98 * random.next());
       p['b' + layer][H + unit] = -p['b' + layer][unit];
     }
@@ -40,14 +40,14 @@ function initialParameters(V, H1, H2, own, random) {
   return p;
 }
 
-/** A network that learns. Gradients, averages and the optimiser's state have the places of the parameters. */
+/** A network in training. Gradients, averages and optimiser state have the same layout as the parameters. */
 class Learner {
-  /** p: as for Network. B, T: streams and characters of a step. recipe: the options of train.py that update() takes. */
+  /** p: as for Network. B, T: streams and characters per step. recipe: the options of train.py that update() uses. */
   constructor(p, B, T, recipe) {
     const network = this.network = new Network(p, B, T), {memory, rows, size} = network;
     Object.assign(this, {B, recipe, size, averagedSteps: 0});
-    this.gradients = memory.place(1, size).at;             // where they begin
-    this.back = Object.fromEntries(['W1', 'U2', 'W2', 'V'].map(name => {        // transposed once more
+    this.gradients = memory.place(1, size).at;             // their offset in the memory
+    this.back = Object.fromEntries(['W1', 'U2', 'W2', 'V'].map(name => {        // transposed, for the backward pass
       const {rows: inputs, columns} = network.places[name];
       return [name, memory.place(columns, inputs)];
     }));
@@ -62,7 +62,7 @@ class Learner {
     this.prepare();
   }
 
-  /** Takes the weights as they are now, for the next step. */
+  /** Prepare copies of the current weights for the next step. */
   prepare() {
     const {numbers, places, layers} = this.network;
     for (const [name, {at, width}] of Object.entries(this.back)) {
@@ -75,7 +75,7 @@ class Learner {
     for (const layer of layers) layer.dValues = layer.values.map(values => new Float64Array(values.length));
   }
 
-  /** Reads x (T,B) and returns the sum of the costs of y, in nats. Yields after each step. */
+  /** Read x (T,B) and return the sum of the costs of y, in nats. Yields after each time step. */
   *forward(x, y) {
     const {network, B} = this, {rows} = network, T = x.length / B;
     let sum = 0;
@@ -88,7 +88,7 @@ class Learner {
     return sum;
   }
 
-  /** Sets the gradients of the mean cost of y after x (T,B), which forward has read. Yields as forward does. */
+  /** Set the gradients of the mean cost of y after x (T,B), which forward() has read. Yields like forward(). */
   *backward(x, y) {
     const {network, back, B, gradients} = this, {numbers, rows, places, scores, layers: [one, two]} = network;
     const fill = ({at, width}) => numbers.fill(0, at, at + rows * width);
@@ -117,7 +117,7 @@ class Learner {
     }
   }
 
-  /** Makes probabilities of a row of scores, and returns the cost of a character. */
+  /** Turn a row of scores into probabilities, and return the cost of character y in nats. */
   softmax(row, y) {
     const {numbers, scores, V} = this.network, first = scores.at + row * scores.width;
     let largest = -Infinity, sum = 0;
@@ -128,7 +128,7 @@ class Learner {
     return cost + Math.log(sum);
   }
 
-  /** Makes the gradient of a row of scores from its probabilities, and adds it to that of c. weight: of y's cost. */
+  /** Turn a row of probabilities into the gradient of its scores, and add it to c's. weight: of y's cost. */
   scoresGradient(row, y, weight) {
     const {numbers, scores, places, V} = this.network, first = scores.at + row * scores.width;
     numbers[first + y]--;
@@ -136,13 +136,13 @@ class Learner {
     this.addToGradient(places.c, 0, scores, row);
   }
 
-  /** Adds a row of a place to a row of the gradient of a matrix. */
+  /** Add a row of a place to a row of the gradient of a matrix. */
   addToGradient({at, columns, width}, row, from, rowFrom) {
     const {numbers} = this.network, to = this.gradients + at + row * width, first = from.at + rowFrom * from.width;
     for (let k = 0; k < columns; k++) numbers[to + k] += numbers[first + k];
   }
 
-  /** Adds to the gradient of a matrix what its inputs, from a row on, and the gradients of its outputs make it. */
+  /** Add to a matrix's gradient the product of its inputs and its outputs' gradients, from the given rows on. */
   addGradient(name, inputs, row, outputs, rowOfOutputs) {
     const {at, rows, width} = this.network.places[name];
     this.network.memory.multiplyAdd(this.gradients + at, inputs.at + row * inputs.width,
@@ -150,7 +150,7 @@ class Learner {
       outputs.width);
   }
 
-  /** Sets da, and dC to that of the step before. Adds to the gradients of b and of the cell's own parameters. */
+  /** Set da, and dC for the previous step. Adds to the gradients of b and of the cell's own parameters. */
   backwardCells({H, a, C, b, da, dh, dC, values, dValues}, t) {
     const {numbers, rows} = this.network;
     for (let s = 0; s < this.B; s++) {
@@ -164,7 +164,7 @@ class Learner {
     }
   }
 
-  /** Changes the weights and their averages by the gradients, as clip, rmsprop, limited and running_averages do. */
+  /** Update the weights and their averages, like clip, rmsprop, limited and running_averages in charlstm.py. */
   update(rate) {
     const {squares, sums, averages, size, network: {numbers}} = this;
     const gradients = numbers.subarray(this.gradients, this.gradients + size);
@@ -174,21 +174,21 @@ class Learner {
     const norm = Math.sqrt(sum), scale = grad_clip && norm > grad_clip ? grad_clip / norm : 1;
     const limit = step_clip ? step_clip * rate : Infinity;
     this.averagedSteps++;
-    const kept = Math.min(average, 1 - 10 / (this.averagedSteps + 9));
+    const weight = Math.min(average, 1 - 10 / (this.averagedSteps + 9));
     for (let k = 0; k < size; k++) {
       const g = scale * gradients[k], square = squares[k] = drate * squares[k] + (1 - drate) * g * g;
       const v = sums[k] = momentum * sums[k] + g;
       const step = rate * ((1 - momentum) * v / (Math.sqrt(square) + eps) + weight_decay * numbers[k]);
       numbers[k] -= Math.max(-limit, Math.min(limit, step));
-      averages[k] += (1 - kept) * (numbers[k] - averages[k]);
+      averages[k] += (1 - weight) * (numbers[k] - averages[k]);
     }
     this.prepare();
   }
 
-  /** Learns from x and y (T,B). Returns the mean cost before that, in nats a character. */
+  /** Train on x and y (T,B). Returns the mean cost before the update, in nats a character. */
   *step(x, y, rate) {
     const cost = (yield* this.forward(x, y)) / y.length;
-    if (!Number.isFinite(cost)) throw new Error('The cost is no longer finite: start anew.');
+    if (!Number.isFinite(cost)) throw new Error('The cost is no longer finite: start over.');
     yield* this.backward(x, y);
     this.update(rate);
     this.network.carry(x.length / this.B);
@@ -196,28 +196,28 @@ class Learner {
   }
 }
 
-/** A text that a model learns: all but its end, which is held out. */
+/** The training on a text, except for its end, which is held out. */
 class Lesson {
-  static HELD_OUT = 5000;                                  // characters at most, and a tenth of the text
-  static PASSAGE = 800;                                    // of these, the first ones, which are shown
-  static SAMPLE = 300;                                     // characters that it writes at each look
+  static HELD_OUT = 5000;                                  // characters at most, within the last tenth
+  static PASSAGE = 800;                                    // how many of these are shown
+  static SAMPLE = 300;                                     // characters written at each look
 
-  /** p: the parameters to begin with. numbers: of the text. recipe: as for Learner, and warmup. rate: of learning. */
+  /** p: initial parameters. numbers: of the text. recipe: as for Learner, plus warmup. rate: learning rate. */
   constructor(p, numbers, recipe, rate) {
     const end = Math.ceil(0.9 * numbers.length);
     Object.assign(this, {recipe, rate, steps: 0});
     this.streams = new Streams(numbers.slice(0, end));
     this.heldOut = numbers.slice(end, end + Lesson.HELD_OUT);
     this.learner = new Learner(p, this.streams.B, this.streams.T, recipe);
-    this.network = new Network(p);                         // of the averages, at a look
+    this.network = new Network(p);                         // with the averages, for look()
   }
 
-  /** How many characters were learned, those that were read again included. */
+  /** How many characters were read for training, counting repeats. */
   get characters() {
     return this.steps * this.streams.T * this.streams.B;
   }
 
-  /** Learns without end. Yields often. Calls show(look) at once and about every second, with what look() found. */
+  /** Train until stopped. Yields often. Calls show() with the result of look() at once and about every second. */
   *go(show) {
     const {learner, streams, recipe} = this, LONGEST = 10_000;         // milliseconds between two looks
     let seen = -Infinity, pause = 0, costs = [];
@@ -237,8 +237,8 @@ class Lesson {
   }
 
   /**
-   * What the averages know: {valid, costs, sample}. valid: the mean cost of the held-out text. costs: of the characters
-   * of its passage but the first. sample: what it writes, in numbers.
+   * Evaluate the averaged parameters. Return {valid, costs, sample}. valid: mean cost of the held-out text. costs: of
+   * all characters of its passage except the first. sample: numbers of the characters written.
    */
   *look() {
     const {network, heldOut, learner} = this, costs = [], sample = [];

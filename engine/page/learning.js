@@ -1,16 +1,16 @@
-// The view Learning: how a model learned, by the log of its run, or how one learns here, in the browser. One curve, one
-// passage, one sample, and a slider that goes back and forth in time.
+// The view Learning: how the model learned, from the logs of its run, or how a new one is trained here in the browser.
+// It shows a curve, a passage and a sample, and a slider that goes back and forth in time.
 
 function learningView() {
-  const PACE = 500;                                        // milliseconds of a look while it plays
-  const LEAST = 2000, MOST = 5_000_000;                    // characters of a text that is learned here
+  const PACE = 500;                                        // milliseconds per look while playing
+  const LEAST = 2000, MOST = 5_000_000;                    // characters of a text to train on here
   const slider = byId('when');
-  let live = null;                                         // what is learned here: {work, running, ...history}
+  let live = null;                                         // the training here: {work, running, ...history}
   let shownHistory = null, spans = [];
 
   /**
-   * What was learned: {unit, passage, about, looks}. unit: of time; about: what the passage is; looks: each {time,
-   * training, valid, costs, sample}, costs of the characters of the passage but the first.
+   * Return the history of the run: {unit, passage, about, looks}. unit: of time. about: what the passage is. looks:
+   * each {time, training, valid, costs, sample}, with the costs of all characters of the passage except the first.
    */
   function ofRun() {
     const {text: part, passage, epochs, samples, costs} = data.learning, all = array(costs), each = passage.length - 1;
@@ -26,10 +26,10 @@ function learningView() {
 
   // ---- what is shown
 
-  /** Shows the history that the reader chose, at its end. */
+  /** Show the chosen history, at its end if it is new or the slider was there. */
   function showHistory() {
     const found = history();
-    for (const radio of document.querySelectorAll('[name=source]')) radio.checked = isHere() === (radio.value === 'here');
+    for (const one of document.querySelectorAll('[name=source]')) one.checked = isHere() === (one.value === 'here');
     byId('learn-settings').hidden = !isHere();
     byId('looks').hidden = !found || !found.looks.length;
     if (byId('looks').hidden) return;
@@ -45,7 +45,7 @@ function learningView() {
     showLook();
   }
 
-  /** Shows the look that the slider is at. */
+  /** Show the look that the slider is at. */
   function showLook() {
     const {looks, unit, about, summary} = history(), {time, training, valid, costs, sample} = looks[slider.value];
     const known = [['training', training], ['validation', valid]].filter(([, cost]) => cost !== null && !isNaN(cost));
@@ -54,7 +54,7 @@ function learningView() {
     slider.setAttribute('aria-valuetext', `${when}, ${line}`);
     byId('when-costs').replaceChildren(element('b', '', when), line && `: ${line}`);
     spans.forEach((span, k) => colour.tint(span, colour.ofCost(costs, k)));
-    byId('passage-cost').textContent = `It is ${about}, coloured by cost. Mean of this passage: `
+    byId('passage-cost').textContent = `This is ${about}, coloured by cost. Mean: `
       + `${format.natsAndBits(mean(costs))} a character.`;
     byId('sample').textContent = format.visible(sample);
     if (summary) byId('learn-status').textContent = summary();
@@ -63,7 +63,7 @@ function learningView() {
 
   // ---- the curve
 
-  /** Five to twelve round numbers from least to most. */
+  /** Return five to twelve round numbers from least to most. */
   function ticks(least, most) {
     const fewest = 5, power = 10 ** Math.floor(Math.log10((most - least) / fewest || 1)), found = [];
     const count = apart => Math.floor(most / apart) - Math.ceil(least / apart) + 1;
@@ -72,13 +72,13 @@ function learningView() {
     return found;
   }
 
-  /** Draws the costs against the time, with a dot on each curve at a time. */
+  /** Draw the costs against time, with a dot on each curve at time `at`. */
   function drawCurve(looks, unit, at) {
     const W = Math.max(280, Math.min(560, byId('learning-curve').clientWidth)), H = 260;
     const [left, right, top, bottom] = [44, W - 12, 12, H - 40];
     const rows = (unit === 'epoch' ? data.epochs.map(([time, training, valid]) => ({time, training, valid})) : looks);
     const costs = rows.flatMap(({training, valid}) => [training, valid]).filter(cost => cost !== null && !isNaN(cost));
-    const least = Math.min(...costs), most = Math.max(...costs), first = rows[0].time, last = rows[rows.length - 1].time;
+    const least = Math.min(...costs), most = Math.max(...costs), first = rows[0].time, last = rows.at(-1).time;
     const x = time => left + (time - first) / (last - first || 1) * (right - left);
     const y = cost => bottom - (cost - least) / (most - least || 1) * (bottom - top);
     const svg = drawn('svg', {viewBox: `0 0 ${W} ${H}`, width: W, role: 'img', 'aria-label': `Costs by ${unit}`});
@@ -98,39 +98,39 @@ function learningView() {
     byId('learning-curve').replaceChildren(svg);
   }
 
-  // ---- learning here
+  // ---- training here
 
-  /** The characters of a file or of the text of the page's own, MOST at most. */
+  /** Return the characters, at most MOST, of the chosen file or of the page's training text. */
   async function chosenText() {
     const [file] = byId('learn-file').files;
     const all = file ? (await file.text()).replace(/\r\n?/g, '\n') : data.learner.text;
     const characters = Array.from(all.slice(0, 2 * MOST)).slice(0, MOST);
     if (characters.length >= LEAST) return characters;
-    throw new Error(`The text has ${format.grouped(characters.length)} characters: expected ${format.grouped(LEAST)} or `
-      + 'more, best 100,000.');
+    throw new Error(`The text has ${format.grouped(characters.length)} characters: expected at least `
+      + `${format.grouped(LEAST)}, ideally 100,000.`);
   }
 
-  /** Begins anew with what was chosen. */
+  /** Start over with the chosen text and units. */
   async function begin() {
     pause();
     say('learn-wrong', '');
     try {
       const characters = await chosenText(), H = Number(byId('learn-units').value), {recipe, own, rates} = data.learner;
-      const uchar = Array.from(new Set(characters)).sort(), numbers = new Map(uchar.map((one, number) => [one, number]));
+      const uchar = Array.from(new Set(characters)).sort(), numbers = new Map(uchar.map((one, k) => [one, k]));
       const lesson = new Lesson(initialParameters(uchar.length, H, H, own, new Random(1)),
         characters.map(one => numbers.get(one)), recipe, rates[H]);
       const spell = number => uchar[number];
-      live = {unit: 'thousand characters', about: 'of the last tenth of the text, which it does not learn',
+      live = {unit: 'thousand characters', about: 'the beginning of the held-out last tenth of the text',
         passage: lesson.heldOut.slice(0, Lesson.PASSAGE).map(spell), looks: []};
       live.work = lesson.go(({cost, valid, costs, sample}) => {
         live.looks.push({time: lesson.characters / 1000, training: cost, valid, costs,
           sample: sample.map(spell).join('')});
         showHistory();
       });
-      const begins = `Learning ${format.grouped(characters.length)} characters, ${uchar.length} distinct, with 2 layers `
-        + `of ${H} units. Taking all as equally probable costs ${format.natsAndBits(Math.log(uchar.length))}.`;
+      const begins = `Training on ${format.grouped(characters.length)} characters, ${uchar.length} distinct, with `
+        + `2 layers of ${H} units. Uniform guessing costs ${format.natsAndBits(Math.log(uchar.length))}.`;
       live.summary = () => begins + (slider.value === slider.max ? '' :
-        ` It is now at ${format.grouped(lesson.characters)} characters, validation `
+        ` It has now read ${format.grouped(lesson.characters)} characters; validation `
         + `${live.looks[live.looks.length - 1].valid.toFixed(3)} nats.`);
       byId('learn-status').textContent = begins;
       resume();
@@ -155,9 +155,9 @@ function learningView() {
   }
 
   function resume() {
-    slider.value = slider.max;                             // in case that the reader looked back
+    slider.value = slider.max;                             // in case the reader looked back
     live.running = true;
-    window.onbeforeunload = event => event.preventDefault();           // Back or a reload would lose what was learned
+    window.onbeforeunload = event => event.preventDefault();           // leaving the page would lose the training
     work.begin(guarded(live.work), () => {});
     showButton();
   }
@@ -180,7 +180,7 @@ function learningView() {
 
   // ---- the controls
 
-  /** Shows one look after the other from the slider's on, or from the first if that is the last. */
+  /** Show the looks one after the other from the slider's, or from the first if the slider is at the end. */
   const stopPlaying = playing('learning-play', PACE, () => {
     slider.value = Number(slider.value) + 1;
     showLook();
@@ -205,7 +205,7 @@ function learningView() {
     showHistory();
   });
   on('learn-go', 'click', () => !live ? begin() : live.running ? pause() : resume());
-  on('learn-anew', 'click', () => confirm('What was learned here is lost. Start anew?') && begin());
+  on('learn-anew', 'click', () => confirm('This discards what was learned here. Start over?') && begin());
   byId('lesson-name').textContent = data.learner.name;
   for (const line of data.info) {
     const colon = line.indexOf(': ') + 1, said = format.visible(line.slice(colon).trim());
@@ -214,7 +214,7 @@ function learningView() {
       element('dd', '', element('details', '', element('summary', '', said.slice(0, 100) + '\u2026'), said)));
   }
 
-  /** The costs of the curve. */
+  /** Return the costs of the curve. */
   const table = () => [['time', 'training', 'validation'], ...(history() === recorded && recorded ? data.epochs :
     history().looks.map(({time, training, valid}) => [1000 * time, training, valid])).map(row => (
     row.map(value => value === null || isNaN(value) ? '' : value)))];

@@ -1,18 +1,18 @@
-// The network of charlstm.py in JavaScript: one forward pass, for reading, writing and learning.
+// The network of charlstm.py in JavaScript: the forward pass, for reading, writing and training.
 //
 //     a_k  = U[k].x + W[k].h + b[k]      k = f, i, o, g (forget, input, output, cell update)
 //     h, C = cell(a_f, a_i, a_o, a_g, C)
 //
-// There are two such layers, and the second reads the h of the first; softmax(V.h2 + c) is the distribution of the next
-// character. engine/kernel/cell.py writes the cell from its formula in charlstm.py: cellForward, cellHeld, cellBackward.
+// There are two such layers; the second reads the h of the first. softmax(V.h2 + c) is the distribution of the next
+// character. engine/kernel/cell.py generates cellForward, cellHeld and cellBackward from the cell in charlstm.py.
 //
-// All numbers lie in one array, the memory of a WebAssembly module that multiplies matrices (product.c). A place in it
-// says where a matrix begins (at), its rows and columns, and how far a row is from the next one (width); what pads rows
-// is zero. Weights are transposed: (inputs, outputs), with the four gates of a layer side by side.
-// Letters for sizes: B streams, T steps that are kept, V characters in the vocabulary, H units of a layer.
+// All numbers are in one array, the memory of a WebAssembly module that multiplies matrices (product.c). A place is a
+// matrix in it, with its offset (at), rows, columns, and the distance between rows (width). Padding is zero. Weights
+// are transposed: (inputs, outputs), with the four gates of a layer side by side.
+// Letters for sizes: B streams, T stored steps, V characters in the vocabulary, H units of a layer.
 'use strict';
 
-/** The functions that a cell may call: Math, and a few more. Comparisons give 0 or 1. */
+/** The functions that a cell can call: Math and a few more. Comparisons return 0 or 1. */
 const math = Object.assign(Object.create(Math), {
   sigmoid: a => 1 / (1 + Math.exp(-a)),
   softplus: a => Math.max(a, 0) + Math.log1p(Math.exp(-Math.abs(a))),
@@ -27,12 +27,12 @@ const mean = numbers => numbers.reduce((sum, number) => sum + number, 0) / numbe
 
 const roundedUp = (n, multiple) => Math.ceil(n / multiple) * multiple;
 
-/** The bytes of a text in base64. */
+/** Return the bytes of a base64 text. */
 const bytesOf = base64 => Uint8Array.from(atob(base64), character => character.charCodeAt(0));
 
-/** The numbers of a network, and the products of the matrices in them. */
+/** The memory of a network, and matrix products in it. */
 class Memory {
-  static product = null;                                   // the WebAssembly module, once it is compiled
+  static product = null;                                   // the WebAssembly module, once compiled
 
   constructor() {
     Memory.product = Memory.product || new WebAssembly.Module(bytesOf(PRODUCT));
@@ -42,7 +42,7 @@ class Memory {
     this.size = 0;                                         // of all places
   }
 
-  /** A new place of zeros, whose width is a multiple of `block`. It may replace `numbers` by a longer array. */
+  /** Return a new place of zeros whose width is a multiple of `block`. May replace `numbers` by a longer array. */
   place(rows, columns, block = 8) {
     const rounded = roundedUp(columns, block), width = rounded % 256 ? rounded : rounded + block;    // spares caches
     const made = {at: this.size, rows, columns, width}, missing = 4 * (this.size += roundedUp(rows, 4) * width) -
@@ -52,17 +52,17 @@ class Memory {
     return made;
   }
 
-  /** Adds to C (I,J) the product of A (I,L) and B (L,J), as product.c says: I is 1, or a multiple of 4. */
+  /** Add the product of A (I,L) and B (L,J) to C (I,J), as described in product.c. I must be 1 or a multiple of 4. */
   multiplyAdd(C, A, B, I, J, L, rowC, rowA, stepA, rowB) {
     this.functions[I === 1 ? 'row' : 'rows'](4 * C, 4 * A, 4 * B, I, J, L, rowC, rowA, stepA, rowB);
   }
 }
 
-/** The network in several streams, which are read side by side. */
+/** The network with several streams that are read side by side. */
 class Network {
   /**
-   * p: the parameters by name, each a Float32Array of what Python has, row after row. B: streams. T: how many steps are
-   * kept, for a gradient. The states are zero.
+   * p: the parameters by name, each a Float32Array in Python's layout, row after row. B: streams. T: how many steps to
+   * store, for a gradient. The states are zero.
    */
   constructor(p, B = 1, T = 1) {
     const memory = this.memory = new Memory(), rows = this.rows = B === 1 ? 1 : roundedUp(B, 4);
@@ -88,7 +88,7 @@ class Network {
     return this.memory.numbers;
   }
 
-  /** Takes the values of parameters, as of the constructor. */
+  /** Load values of the parameters, as in the constructor. */
   load(p) {
     for (const [name, {at, rows, columns, width}] of Object.entries(this.places)) {
       for (let r = 0; r < rows; r++) {
@@ -98,7 +98,7 @@ class Network {
     this.takeOwn();
   }
 
-  /** Takes the parameters of the cell itself from the memory, for each unit those of all names. */
+  /** Read the cell's own parameters from the memory: for each unit, its values of all of them. */
   takeOwn() {
     for (const layer of this.layers) {
       layer.values = Array.from({length: layer.H}, (_, k) => (
@@ -106,13 +106,13 @@ class Network {
     }
   }
 
-  /** The parameters as load takes them, from an array that has them at their places. */
+  /** Return the parameters in the form that load() takes, from an array with the same layout as the memory. */
   parameters(array = this.numbers) {
-    return Object.fromEntries(Object.entries(this.places).map(([name, {at, rows, columns, width}]) => (
-      [name, Float32Array.from({length: rows * columns}, (_, j) => array[at + j % rows * width + Math.floor(j / rows)])])));
+    return Object.fromEntries(Object.entries(this.places).map(([name, {at, rows, columns, width}]) => [name,
+      Float32Array.from({length: rows * columns}, (_, j) => array[at + j % rows * width + Math.floor(j / rows)])]));
   }
 
-  /** Holds C of units, a list of {layer, number, value}, from the next step on, and of no others. */
+  /** Hold C of these units only, a list of {layer, number, value}, from the next step on. */
   hold(units) {
     for (const {held} of this.layers) held.clear();
     for (const {layer, number, value} of units) {
@@ -123,14 +123,14 @@ class Network {
 
   // ---- reading
 
-  /** Reads a character in the first B streams. Afterwards logs() tells what they expect. */
+  /** Read a character in the first B streams. Afterwards logs() returns their predictions. */
   read(x, B = this.B) {
     this.step(new Array(B).fill(x));
     this.carry(1);
     this.expect(0, 0, B);
   }
 
-  /** Reads characters x (B), as the step t. */
+  /** Read characters x (B) as step t. */
   step(x, t = 0) {
     const {rows, places, layers: [one, two]} = this, B = x.length, row = t * rows;
     this.begin(one.a, row, one.b, B);
@@ -143,13 +143,13 @@ class Network {
     this.cells(two, t, B);
   }
 
-  /** Sets scores, from a row on, to V.h2 + c for rows of h2, from rowOfH on. */
+  /** Set scores, from a row on, to V.h2 + c for the rows of h2 from rowOfH on. */
   expect(row, rowOfH, B = this.B) {
     this.begin(this.scores, row, this.places.c, B);
     this.addProduct(this.scores, row, this.layers[1].h, rowOfH, this.places.V, B);
   }
 
-  /** Makes the states after T steps those before the next ones. */
+  /** Make the states after T steps the initial states of the next steps. */
   carry(T) {
     for (const {at, width} of this.statePlaces()) {
       const size = this.rows * width;
@@ -157,7 +157,7 @@ class Network {
     }
   }
 
-  /** Logarithms (V) of the probabilities of a stream's next character, in float64: finite, however small they are. */
+  /** Return the log probabilities (V) of a stream's next character, in float64, so that they are always finite. */
   logs(stream = 0) {
     const from = this.scores.at + stream * this.scores.width;
     const scores = Float64Array.from(this.numbers.subarray(from, from + this.V));
@@ -166,12 +166,12 @@ class Network {
     return scores.map(score => score - log);
   }
 
-  /** The places of h1, C1, h2 and C2. */
+  /** Return the places of h1, C1, h2 and C2. */
   statePlaces() {
     return this.layers.flatMap(({h, C}) => [h, C]);
   }
 
-  /** A copy of the states h1, C1, h2, C2 of a stream, one after the other. */
+  /** Return a copy of the states h1, C1, h2, C2 of a stream, one after the other. */
   states(stream = 0) {
     const {numbers} = this, found = new Float32Array(2 * (this.layers[0].H + this.layers[1].H));
     let end = 0;
@@ -182,7 +182,7 @@ class Network {
     return found;
   }
 
-  /** Sets the states of a stream, as states() returns them. */
+  /** Set the states of a stream, in the form that states() returns. */
   setStates(stream, states) {
     let end = 0;
     for (const {at, width, columns} of this.statePlaces()) {
@@ -190,31 +190,31 @@ class Network {
     }
   }
 
-  /** Sets all states to zero. */
+  /** Set all states to zero. */
   reset() {
     for (const {at, width} of this.statePlaces()) this.numbers.fill(0, at, at + this.rows * width);
   }
 
-  // ---- what steps are made of
+  // ---- the parts of a step
 
-  /** Sets rows of a place, from a row on, to b. */
+  /** Set rows of a place, from a row on, to b. */
   begin(to, row, b, B) {
     for (let s = 0; s < B; s++) this.numbers.copyWithin(to.at + (row + s) * to.width, b.at, b.at + to.width);
   }
 
-  /** Adds a row of a matrix to a row: its product with a one-hot vector. */
+  /** Add a row of a matrix, its product with a one-hot vector, to a row of `to`. */
   addRow(to, row, matrix, number) {
     const {numbers} = this, first = to.at + row * to.width, from = matrix.at + number * matrix.width;
     for (let k = 0; k < matrix.columns; k++) numbers[first + k] += numbers[from + k];
   }
 
-  /** Adds to rows of `to`, from a row on, the product of rows of `from` and a matrix. */
+  /** Add the product of rows of `from` and a matrix to rows of `to`, from the given rows on. */
   addProduct(to, rowTo, from, rowFrom, matrix, B = this.B) {
     this.memory.multiplyAdd(to.at + rowTo * to.width, from.at + rowFrom * from.width, matrix.at,
       this.rows === 1 ? 1 : roundedUp(B, 4), matrix.width, matrix.rows, to.width, from.width, 1, matrix.width);
   }
 
-  /** Sets h and C after the step t. What the gradient needs takes the place of the pre-activations. */
+  /** Set h and C after step t. Values that the gradient needs replace the pre-activations. */
   cells({H, a, h, C, values, held}, t, B) {
     const {numbers, rows} = this;
     for (let s = 0; s < B; s++) {
@@ -229,7 +229,7 @@ class Network {
   }
 }
 
-/** The numbers of the largest of logs, the largest first. */
+/** Return the indices of the largest logs, the largest first. */
 function mostProbable(logs, most) {
   const left = logs.slice();
   return Array.from({length: most}, () => {
@@ -239,23 +239,23 @@ function mostProbable(logs, most) {
   });
 }
 
-/** A text that a network of one stream has read, with what it remembered and expected after each character. */
+/** A text read by a network with one stream, with its states and predictions after each character. */
 class Reading {
-  /** numbers: of the characters. most: how many next characters are kept, the most probable first. */
+  /** numbers: of the characters. most: how many of the most probable next characters to keep. */
   constructor(network, numbers, most) {
     const n = numbers.length;
     this.network = network;
     this.most = Math.min(most, network.V);
     this.width = network.states().length;
-    this.done = 0;                                         // how many characters were read
+    this.done = 0;                                         // how many characters have been read
     this.allStates = new Float32Array(n * this.width);     // h1, C1, h2, C2 after each character
-    this.costs = new Float32Array(n);                      // of the character after each, in nats; the last one is 0
-    this.best = new Uint16Array(n * this.most);            // what was most probable after each
-    this.chances = new Float32Array(n * this.most);        // and its probability
+    this.costs = new Float32Array(n);                      // of the next character, in nats; 0 at the end
+    this.best = new Uint16Array(n * this.most);            // the most probable characters after each
+    this.chances = new Float32Array(n * this.most);        // their probabilities
     this.numbers = numbers;
   }
 
-  /** Reads on to the first k characters. Yields the share of them that is read. */
+  /** Read until the first k characters are done. Yields the fraction that is done. */
   *to(k) {
     const {network, numbers, most} = this, begun = this.done;
     if (k > begun) network.setStates(0, this.states(begun - 1));
@@ -272,11 +272,11 @@ class Reading {
     }
   }
 
-  /** Takes what another Reading has of the beginning that both texts share. */
+  /** Copy the results of another Reading for the beginning that both texts share. */
   takeFrom(other) {
     let same = 0;
     while (same < other.done && same < this.numbers.length && other.numbers[same] === this.numbers[same]) same++;
-    const done = Math.max(0, same - 1);                    // the character after the last one may be another
+    const done = Math.max(0, same - 1);                    // the next character may differ
     for (const name of ['allStates', 'costs', 'best', 'chances']) {
       const each = other[name].length / other.numbers.length;
       this[name].set(other[name].subarray(0, done * each));
@@ -284,17 +284,17 @@ class Reading {
     this.done = done;
   }
 
-  /** The states after the character j, which was read; zeros for -1. */
+  /** Return the states after character j, which must have been read; zeros for -1. */
   states(j) {
     return j < 0 ? new Float32Array(this.width) : this.allStates.subarray(j * this.width, (j + 1) * this.width);
   }
 
   /**
-   * Finds what leaving out each of the characters from `first` to before k changes. Yields the share that is done.
-   * Returns logarithms of probabilities (V) of the character k: after the whole text, and without each of these.
+   * Return the log probabilities (V) of character k: after the whole text (`whole`), and after the text without each
+   * single character from `first` to k - 1 (`without`). Yields the fraction that is done.
    *
-   * Stream 0 of the network reads everything. Another begins at each character, with what stream 0 remembered before
-   * it. So the network needs k - first + 1 streams.
+   * Stream 0 of the network reads everything. At each character another stream starts, with the states of stream 0
+   * before that character. So the network needs k - first + 1 streams.
    */
   *withoutEach(k, first, network) {
     for (const share of this.to(first)) yield share / 2;
@@ -305,33 +305,33 @@ class Reading {
       network.setStates(j - first + 1, before);
       yield (1 + (j - first) / (k - first)) / 2;
     }
-    network.expect(0, 0);                                  // of the last stream too, which has read nothing yet
+    network.expect(0, 0);                                  // also of the last stream, which has read nothing
     return {whole: network.logs(0), without: Array.from({length: k - first}, (_, j) => network.logs(j + 1))};
   }
 }
 
 // ---------------------------------------------------------------- writing
 
-/** exp(logs / temperature) without the common factor, (V): below 1, probable characters become more probable. */
+/** Return exp(logs / temperature), (V), up to a factor. A temperature below 1 favours probable characters. */
 function tempered(logs, temperature) {
   const largest = logs.reduce((a, b) => Math.max(a, b));
   if (temperature === 0) return logs.map((_, k) => Number(k === logs.indexOf(largest)));
   return logs.map(log => Math.exp((log - largest) / temperature));
 }
 
-/** Probabilities (V), zero where they are below the topK-th largest. */
+/** Return the probabilities p (V) with those below the topK-th largest set to zero. */
 function likely(p, topK) {
   if (topK >= p.length) return p;
   const least = Float64Array.from(p).sort()[p.length - topK];
   return p.map(value => value < least ? 0 : value);
 }
 
-/** The number of a character, drawn from p (V) with a random number from 0 to below 1. p need not add up to 1. */
+/** Draw the number of a character from p (V), with a random number in [0, 1). p need not add up to 1. */
 function draw(p, random) {
   const total = p.reduce((a, b) => a + b, 0);
   let sum = 0, last = 0;
   for (let k = 0; k < p.length; k++) {
-    if (!p[k]) continue;                                   // never a character of probability 0
+    if (!p[k]) continue;                                   // never draw probability 0
     sum += p[k];
     last = k;
     if (sum > random * total) break;
@@ -339,9 +339,9 @@ function draw(p, random) {
   return last;
 }
 
-/** Random numbers from 0 to below 1 in steps of 2^-53, always the same for a seed: xoshiro128** (Blackman 2018). */
+/** Random numbers in [0, 1), in steps of 2^-53, reproducible from a seed: xoshiro128** (Blackman 2018). */
 class Random {
-  /** seed: a whole number from 0 to below 2^32. */
+  /** seed: an integer from 0 to 2^32 - 1. */
   constructor(seed) {
     this.state = [1, 2, 3, 4].map(k => {                   // spread over 128 bits by the last steps of murmur3
       let s = Math.imul(seed + k * 0x9e3779b9, 1) >>> 0;
@@ -351,7 +351,7 @@ class Random {
     });
   }
 
-  /** 32 random bits. */
+  /** Return 32 random bits. */
   bits() {
     const s = this.state, rotated = (x, k) => x << k | x >>> 32 - k;
     const result = Math.imul(rotated(Math.imul(s[1], 5), 7), 9), t = s[1] << 9;
@@ -369,7 +369,7 @@ class Random {
   }
 }
 
-/** Yields the numbers of a text without end, which the network continues from some first characters. */
+/** Yield the numbers of an endless text, in which the network continues the characters of `prime`. */
 function* written(network, prime, {temperature, topK, seed}) {
   const random = new Random(seed), first = prime.length ? prime : [Math.floor(random.next() * network.V)];
   network.reset();

@@ -1,19 +1,19 @@
-// What the views share: elements, the state of the page and its address, work in slices, and what is saved. A view is a
-// function in a file of its own, which views() calls once, and of which these parts may be missing:
+// What the views share: elements, the state of the page and its address, work in slices, and saving files. Each view is
+// a function in a file of its own, which views() calls once. It returns an object with some of these functions:
 //
-//   show     called when the view is chosen, and when another text is shown; it colours the text by text.paint()
+//   show     called when the view is chosen or the text changes; colours the text with text.paint()
 //   follow   called when the reader looks at another character while the view is shown
-//   table    returns the rows that the reader saves as CSV, the first of which has their names
-//   figure   returns a drawing, an element of SVG, that the reader saves
+//   table    returns rows for a CSV file; the first row has the column names
+//   figure   returns a drawing, an SVG element, to save
 //
-// In page.html, an element is shown in the views that its data-view names. All files are one script, so a name is
-// declared in only one of them. What else changes is inside of functions.
+// In page.html, data-view lists the views that show an element. All files are joined into one script, so each global
+// name is declared only once. All other variables that change are local to functions.
 
 const isNarrow = matchMedia('(max-width: 56rem)');
 
 // ---- elements
 
-/** A new element of a class, with children: elements or texts. Texts and names are never taken for HTML. */
+/** Return a new element with a class and children (elements or texts). Texts are never parsed as HTML. */
 function element(tag, className, ...children) {
   const made = document.createElement(tag);
   made.className = className;
@@ -21,7 +21,7 @@ function element(tag, className, ...children) {
   return made;
 }
 
-/** A new element of SVG with attributes and a text. */
+/** Return a new SVG element with attributes and a text. */
 function drawn(tag, attributes, content = '') {
   const made = document.createElementNS('http://www.w3.org/2000/svg', tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
@@ -29,7 +29,7 @@ function drawn(tag, attributes, content = '') {
   return made;
 }
 
-/** The elements of a row of a bar chart: a name, a bar with a length from 0 to 1, a number. */
+/** Return the elements of a row of a bar chart: a name, a bar with a length from 0 to 1, and a number. */
 function bar(what, length, number, className = '') {
   const inner = element('div', '');
   inner.style.width = 100 * length + '%';
@@ -37,10 +37,10 @@ function bar(what, length, number, className = '') {
     element('span', 'number ' + className, number)];
 }
 
-/** Calls act(event) when a control is clicked, changed or used, as `kind` says. */
+/** Call act(event) on each event of type `kind` of a control. */
 const on = (id, kind, act) => byId(id).addEventListener(kind, act);
 
-/** Calls act(steps[key]()) on each key that `steps` has, if when() is true. */
+/** Call act(steps[key]()) on each press of a key in `steps`, if when() is true. */
 function onKeys(target, steps, act, when = () => true) {
   target.addEventListener('keydown', event => {
     if (!when() || !steps[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -49,7 +49,7 @@ function onKeys(target, steps, act, when = () => true) {
   });
 }
 
-/** Makes a button play: a click calls begin(), and then act() every `pace` milliseconds. Returns what stops it. */
+/** Make a button play: a click calls begin(), then act() every `pace` milliseconds. Return a function that stops it. */
 function playing(id, pace, act, begin = () => {}) {
   let timer = 0;
   const stop = () => {
@@ -66,7 +66,7 @@ function playing(id, pace, act, begin = () => {}) {
   return stop;
 }
 
-/** The whole number in a field. Throws an Error that says what was expected. */
+/** Return the whole number in a field. Throws an Error if it is not one within the limits. */
 function numberIn(id) {
   const {min, max, labels, valueAsNumber: value} = byId(id);
   if (byId(id).checkValidity() && !isNaN(value)) return value;
@@ -74,13 +74,13 @@ function numberIn(id) {
     format.grouped(Number(max)));
 }
 
-/** Shows a line in an element, which is hidden without one. */
+/** Show a line in an element, or hide the element if the line is empty. */
 function say(id, line) {
-  if (byId(id).textContent !== line) byId(id).textContent = line;      // a screen reader says it anew each time
+  if (byId(id).textContent !== line) byId(id).textContent = line;      // a screen reader repeats each change
   byId(id).hidden = !line;
 }
 
-/** Calls act(), and shows its error in an element. */
+/** Call act(), and show its error, if any, in an element. */
 function attempt(act, id) {
   say(id, '');
   try {
@@ -93,8 +93,8 @@ function attempt(act, id) {
 // ---- work in slices
 
 /**
- * Runs a generator in slices, between which the page reacts to the reader. Calls show() after each slice with what was
- * yielded last, and then() at the end. Returns a function that stops it.
+ * Run a generator in slices, so that the page can react to the reader between them. Calls show() after each slice with
+ * the last value yielded, and then() with the result at the end. Returns a function that stops it.
  */
 function inSlices(work, show, then = () => {}) {
   const SLICE = 30;                                        // milliseconds between reactions to the reader
@@ -111,7 +111,7 @@ function inSlices(work, show, then = () => {}) {
   return () => clearTimeout(timer);
 }
 
-/** The work of the view that is shown: it ends when another one begins, or another view is shown. */
+/** The running work of the current view. It stops when other work begins or another view is shown. */
 const work = {
   stop: () => {},
 
@@ -124,27 +124,27 @@ const work = {
 // ---- the state
 
 /**
- * What the page shows. Only change() changes it, and the page's address says it after the #, so that a reload, a
- * bookmark or a link shows the same again:  #cells&place=620&feature=inside%20quotes&unit=C2:223&hold=C2:223=0.53
+ * What the page shows. Only change() changes it. The page's address stores it after the #, so that a reload, a bookmark
+ * or a link shows the same state:  #cells&place=620&feature=inside%20quotes&unit=C2:223&hold=C2:223=0.53
  *
- * view: its name; mode: of Surprise. place: the number of the character that the reader looks at; pinned: whether a
- * click or a key chose it, and pointing does not move it. unit: its name, or null for the first of the list. feature:
- * of that list, or null for the first. of: which number of a unit colours the text, 'C' or 'h'. hold: a unit and the
- * value of its C in Writing, {unit, value}, or null. words: a text of the reader's, or '' for that of the page. source:
- * of Learning, 'run' or 'here'.
+ * view: its name. mode: the mode of Surprise. place: index of the character that the reader looks at. pinned: true if
+ * it was chosen by a click or a key, so that pointing does not change it. unit: a name, or null for the first in the
+ * list. feature: its name, or null for the first. of: the value of a unit that colours the text, 'C' or 'h'. hold: a
+ * unit and its fixed C in Writing, {unit, value}, or null. words: the reader's own text, or '' for the page's text.
+ * source: what Learning shows, 'run' or 'here'.
  */
 const state = {
   view: null, mode: 'surprise', place: 0, pinned: false, unit: null, feature: null, of: 'C', hold: null, words: '',
   source: 'run',
 
-  followers: [],                                           // each {parts, act}, in the order in which they are called
+  followers: [],                                           // each {parts, act}, called in this order
 
-  /** Calls act() whenever one of some parts has changed. parts: their names. */
+  /** Call act() whenever one of some parts has changed. parts: their names. */
   follow(parts, act) {
     state.followers.push({parts, act});
   },
 
-  /** Changes parts, calls what follows them, and puts them into the address. parts: new values by name. */
+  /** Change parts, call their followers, and update the address. parts: new values by name. */
   change(parts) {
     const changed = Object.keys(parts).filter(name => state[name] !== parts[name]);
     Object.assign(state, parts);
@@ -155,9 +155,9 @@ const state = {
 
 const address = {
   timer: 0,
-  known: '',                                               // what was read or written last
+  known: '',                                               // the hash that was last read or written
 
-  /** Writes it a little later: a browser refuses more than 100 changes in 30 seconds. */
+  /** Write the address a little later: browsers refuse more than 100 changes in 30 seconds. */
   writeSoon() {
     address.timer = address.timer || setTimeout(address.write, 400);
   },
@@ -166,7 +166,7 @@ const address = {
     address.timer = 0;
     if (location.hash !== address.known) return;           // the reader has followed a link: read() comes next
     const {view, mode, place, pinned, feature, unit, of, hold, words, source} = state;
-    const parts = {mode: mode !== 'surprise' && mode, place: pinned && String(place), feature, unit, of: of !== 'C' && of,
+    const parts = {mode: mode !== 'surprise' && mode, place: pinned && `${place}`, feature, unit, of: of !== 'C' && of,
       hold: hold && `${hold.unit}=${hold.value.toFixed(4)}`, words, source: source !== 'run' && source};
     const written = Object.entries(parts).filter(([, value]) => value).map(([name, value]) => (
       `&${name}=${encodeURIComponent(value.replace(/\p{Cs}/gu, '\ufffd')).replace(/%3A/g, ':').replace(/%3D/g, '=')}`));
@@ -174,7 +174,7 @@ const address = {
     address.known = location.hash;
   },
 
-  /** The parts of the state that an address says; what is of no view or unit of this page is left out. */
+  /** Return the parts of the state in the address, except those that name no view, feature or unit of this page. */
   read(names) {
     address.known = location.hash;
     const [view, ...rest] = location.hash.slice(1).split('&'), said = new URLSearchParams(rest.join('&'));
@@ -194,10 +194,10 @@ const address = {
   },
 };
 
-// ---- what the reader saves as a file
+// ---- saving files
 
 const saving = {
-  /** Adds the buttons of a view that has a table() or a figure() to its element of page.html. */
+  /** Add buttons that save the table() and the figure() of a view, if it has them. */
   addButtons(name, {table, figure}) {
     const stem = data.name.replace(/\.npz$/, '').replace(/[^\p{L}\p{N}._-]+/gu, '_');
     const add = (label, type, content) => {
@@ -210,7 +210,7 @@ const saving = {
     if (figure) add('SVG', 'image/svg+xml', () => saving.svg(figure()));
   },
 
-  /** Makes the browser save a file. */
+  /** Make the browser save a file. */
   save(name, type, content) {
     const link = element('a', '');
     link.href = URL.createObjectURL(new Blob([content], {type}));
@@ -219,13 +219,13 @@ const saving = {
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);          // the browser may ask the reader first
   },
 
-  /** Rows of values as CSV, as RFC 4180 has it. */
+  /** Return rows of values as CSV (RFC 4180). */
   csv(rows) {
     const cell = value => /[",\r\n]/.test(value) ? `"${String(value).replace(/"/g, '""')}"` : String(value);
     return rows.map(row => row.map(cell).join(',') + '\r\n').join('');
   },
 
-  /** An SVG of the page as the text of a file, with its looks in its attributes, on the background of the page. */
+  /** Return an SVG of the page as the text of a file, with its styles as attributes and the page's background. */
   svg(svg) {
     const copy = svg.cloneNode(true), copies = [copy, ...copy.querySelectorAll('*')];
     [svg, ...svg.querySelectorAll('*')].forEach((original, k) => {
@@ -235,8 +235,8 @@ const saving = {
       }
       copies[k].removeAttribute('class');
     });
-    const [x, y, width, height] = svg.getAttribute('viewBox').split(' ');
-    copy.prepend(drawn('rect', {x, y, width, height, fill: getComputedStyle(document.documentElement).backgroundColor}));
+    const [x, y, width, height] = svg.getAttribute('viewBox').split(' '), page = document.documentElement;
+    copy.prepend(drawn('rect', {x, y, width, height, fill: getComputedStyle(page).backgroundColor}));
     return new XMLSerializer().serializeToString(copy);
   },
 };
@@ -247,7 +247,7 @@ const saving = {
 const views = once(() => ({surprise: surpriseView(), cells: cellsView(), inside: insideView(), writing: writingView(),
   learning: learningView()}));
 
-/** Calls a part of the view that is shown, if the view has it. */
+/** Call a function of the current view, if the view has it. */
 const call = part => views()[state.view][part]?.();
 
 function showView() {
@@ -271,7 +271,7 @@ function prepare() {
   byId('name').textContent = format.visible(data.name);
   byId('source').textContent = format.visible(data.source);
   colour.fillScales();
-  // In a narrow window an explanation would cover half of the text.
+  // In a narrow window, an explanation would cover half of the text.
   for (const details of document.querySelectorAll('aside details')) details.open = !isNarrow.matches;
   text.prepare();
   text.show(array(data.text), expectedOf(data));
@@ -280,7 +280,7 @@ function prepare() {
   const turn = by => links[(links.indexOf(tab()) + by + links.length) % links.length];
   onKeys(byId('tabs'), {ArrowRight: () => turn(1), ArrowLeft: () => turn(-1), Home: () => links[0],
     End: () => links[links.length - 1]}, link => link.focus());
-  new ResizeObserver(([{target}]) => (                     // what sticks below the tabs, however large letters are
+  new ResizeObserver(([{target}]) => (                     // elements stick below the tabs at any font size
     document.documentElement.style.setProperty('--header', target.offsetHeight + 'px'))).observe(byId('tabs'));
   state.follow(['words'], text.takeWords);
   state.follow(['place', 'pinned'], text.mark);

@@ -1,4 +1,4 @@
-"""Write one page for a browser that shows a text by a model's costs and cells, and that contains the model itself."""
+"""Write one HTML page that shows how a model reads a text, by its costs and cells, and that contains the model."""
 import base64
 import hashlib
 import json
@@ -20,22 +20,22 @@ from engine.saving import other_program_cell
 from engine.terminal import note
 
 HERE = Path(__file__).resolve().parent
-LESSON = HERE.parent.parent / 'text_input' / 'coriolanus.txt'        # which a page learns
+LESSON = HERE.parent.parent / 'text_input' / 'coriolanus.txt'        # for training in a page
 MODEL = 'product', 'network', 'learner'        # scripts that need no document
 SCRIPTS = MODEL + ('text', 'page', 'reader', 'surprise', 'why', 'guess', 'cells', 'inside', 'writing', 'learning')
-MOST_CHARACTERS = 10_000       # of a file
-MOST_EPOCHS = 100              # that a page shows samples and costs of
-ALTERNATIVES = 5               # most probable characters that a page shows
-NAMED = 10                     # characters that are left out and that a line on them names
+MOST_CHARACTERS = 10_000       # shown of a file
+MOST_EPOCHS = 100              # whose samples and costs a page shows
+ALTERNATIVES = 5               # most probable characters shown at each place
+NAMED = 10                     # omitted characters that a page lists
 
 
 class Shown(NamedTuple):
-    """The text of a page, and what is known of it."""
+    """The text of a page and its metadata."""
     text: str
-    source: str                    # a line on where it is from
-    sha256: str | None = None      # of the file that it is from
-    written: int | None = None     # the character from which on a model wrote it
-    copies: dict | None = None     # what compare() of copies.py returned for what was written, or for the file
+    source: str                    # a line that says where the text comes from
+    sha256: str | None = None      # of the file that the text comes from
+    written: int | None = None     # index of the first character that a model wrote
+    copies: dict | None = None     # the result of compare() in copies.py for the written text or the file
 
 
 # ---------------------------------------------------------------- the data of a page
@@ -46,13 +46,13 @@ def array_for_json(array):
 
 
 def to_float16(array):
-    """Return an array in float16. Numbers outside its range become its limits, at which a gate is as open or shut."""
+    """Return an array in float16. Values beyond its range are clipped; gates are saturated there anyway."""
     limit = np.finfo(np.float16).max
     return np.clip(array, -limit, limit).astype(np.float16)
 
 
 def cells(model, text):
-    """Return, of all units of both layers, their correlations with features of a text, and their least and most C."""
+    """Return the correlation of each unit of both layers with features of a text, and its lowest and highest C."""
     states = model.states(text)
     C = np.concatenate([states['C1'], states['C2']], axis=1)                     # (n, H1+H2)
     correlations = {feature: np.concatenate([r['C1'], r['C2']]).round(4).tolist()
@@ -62,9 +62,9 @@ def cells(model, text):
 
 
 def expected(model, checkpoint, text, sha256=None):
-    """Return a model's names and vocabulary, the text, and what the model expected at each character but the first.
+    """Return a model's name and vocabulary, the text, and its predictions for each character except the first.
 
-    sha256: of the file that the text is from; `read` tells whether the model was trained on that.
+    sha256: of the file that the text comes from. `read` is True if the model was trained on that file.
     """
     costs, best, probabilities = model.alternatives(text, min(ALTERNATIVES, len(model.uchar)))
     number = np.min_scalar_type(len(model.uchar))
@@ -76,14 +76,14 @@ def expected(model, checkpoint, text, sha256=None):
 
 
 def logged_costs(checkpoint):
-    """Return rows [epoch, mean training cost, validation cost or None] of the log beside a run's checkpoint, or []."""
+    """Return rows [epoch, training cost, validation cost] of the log next to a checkpoint, or []. nan becomes None."""
     path = logs.path_beside(checkpoint, logs.EPOCHS)
     rows = logs.rows(path)[:, :3].tolist() if os.path.isfile(path) else []
     return [[cost if np.isfinite(cost) else None for cost in row] for row in rows]
 
 
 def learning(checkpoint, rows):
-    """Return the passage, its costs (epochs, n-1) and samples of some epochs, by a run's logs, or None. rows: costs."""
+    """Return the passage, its costs (epochs, n-1) and the samples in a run's logs, or None. rows: of logged_costs()."""
     of_samples, of_passage = [logs.path_beside(checkpoint, ending) for ending in (logs.SAMPLES, logs.PASSAGE)]
     if not (os.path.isfile(of_samples) and os.path.isfile(of_passage)):
         return None
@@ -99,7 +99,7 @@ def learning(checkpoint, rows):
 
 
 def for_learning(model):
-    """Return what a page needs to learn as train.py does: options, rates by units, and a text."""
+    """Return what a page needs to train like train.py: options, learning rates by number of units, and a text."""
     return dict(
         recipe={name: table.DEFAULTS[name] for name in (
             'drate', 'eps', 'momentum', 'weight_decay', 'grad_clip', 'step_clip', 'average', 'warmup')},
@@ -108,24 +108,24 @@ def for_learning(model):
 
 
 def marks(text, copies):
-    """Return which passages of a text a page underlines, a dict with a line on them. copies: as for write_page."""
+    """Return a dict of the passages that a page underlines and a line about them. copies: as in Shown."""
     longest, line = copies['longest'], share(copies) + '.'
     passages = copies['passages'] or ([longest] if longest else [])
     if longest:
-        line += f' The longest, of {longest["length"]:,}, is underlined. Look at a passage to see where it stands.'
+        line += f' The longest, of {longest["length"]:,}, is underlined. Point at a passage to see where it occurs.'
     begins = len(text) - copies['characters']
     return dict(name=copies['file'], line=line, passages=[
         dict(place, start=begins + place['start']) for place in passages])
 
 
 def page_data(model, checkpoint, shown, against=None):
-    """Return all data of a page, by the names that the scripts use. Arguments: as for write_page."""
+    """Return all data of a page under the names that its scripts use. Arguments as for write_page."""
     epochs, stored, text = logged_costs(checkpoint), opened(checkpoint), shown.text
-    found, source = expected(model, stored, text, shown.sha256), shown.source
-    if found['read']:
-        source += ' The model was trained on this file, so it is less surprised than by a text that is new to it.'
+    predictions, source = expected(model, stored, text, shown.sha256), shown.source
+    if predictions['read']:
+        source += ' The model was trained on this file, so it is less surprised by it than by a new text.'
     return dict(
-        found, source=source, written=shown.written, epochs=epochs,
+        predictions, source=source, written=shown.written, epochs=epochs,
         info=info.description(stored, folders=False).split('\n'), learning=learning(checkpoint, epochs),
         copies=marks(text, shown.copies) if shown.copies else None, **cells(model, text),
         against=expected(*against, text, shown.sha256) if against else None, learner=for_learning(model),
@@ -135,10 +135,10 @@ def page_data(model, checkpoint, shown, against=None):
 # ---------------------------------------------------------------- the text of a page
 
 def held_out(checkpoint):
-    """Return the Shown of text that the run of an open checkpoint did not train on; None if there is none at hand.
+    """Return held-out text of the run of an open checkpoint as a Shown, or None if none is available.
 
-    It is the validation text or, if that file is missing or another now, the passage in the log beside the checkpoint.
-    Of that, `written` is its end, since a model is to go on from there.
+    It is the validation text or, if that file is missing or has changed, the passage in the log next to the checkpoint.
+    In that case, `written` is the end of the passage, since the model is to continue from there.
     """
     of_train = checkpoint.metadata.get('text') or {}
     file = of_train.get('valid') or of_train
@@ -147,19 +147,19 @@ def held_out(checkpoint):
         first = 0 if file is not of_train else characters_to_train(len(codes), file['seq_length'], file['ratio_valid'])
         if sha256 == file['sha256'] and first < len(codes):
             return Shown(''.join(uchar[codes[first:first + MOST_CHARACTERS]]),
-                         f'Validation text, from {base_name(file["path"])}, which the model did not train on.')
+                         f'Validation text from {base_name(file["path"])}, on which the model was not trained.')
     path = logs.path_beside(checkpoint, logs.PASSAGE)
     if os.path.isfile(path):
         of_text, passage, _ = logs.read_passage(path)
         if of_text == 'validation':
-            return Shown(passage, f'{len(passage)} characters of validation text, which the model did not train on, '
-                         'and how it goes on by itself, from the mark on.', written=len(passage))
+            return Shown(passage, f'{len(passage)} characters of validation text, on which the model was not trained, '
+                         'and how the model continues it, after the mark.', written=len(passage))
 
 
 def beginning_of(text, path, left_out, sha256):
-    """Return the Shown of as much of a file's text as a page shows.
+    """Return the beginning of a file's text, as much as a page shows, as a Shown.
 
-    left_out: characters of the file that a model never saw, and how often the file has each.
+    left_out: characters of the file that a model never saw, with their counts.
     """
     shown, of_file = text[:MOST_CHARACTERS], len(text) + sum(left_out.values())
     line = f'{len(shown):,} of {of_file:,} characters of {base_name(path)}.'
@@ -179,19 +179,19 @@ def file_of_page(name):
 
 
 def fill_template(cell, data):
-    """Return the page in bytes: page.html with the looks, the scripts and the data. cell: the cell in JavaScript."""
+    """Return the page in bytes: page.html with style sheet, scripts and data. cell: the cell in JavaScript."""
     script = '\n' + '\n'.join([file_of_page(f'{name}.js') for name in SCRIPTS] + [cell])
     checksum = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()        # no other script may run
     as_json = json.dumps(data, allow_nan=False)                                 # in ASCII
-    as_json = re.sub('[<>&]', lambda match: f'\\u{ord(match.group()):04x}', as_json)      # cannot end its <script>
+    as_json = re.sub('[<>&]', lambda match: f'\\u{ord(match.group()):04x}', as_json)      # data cannot close <script>
     parts = dict(hash=f'sha256-{checksum}', style=file_of_page('page.css'), script=script, data=as_json)
     return re.sub(r'{{(\w+)}}', lambda match: parts[match.group(1)], file_of_page('page.html')).encode()
 
 
 def write_page(path, model, checkpoint, shown, against=None):
-    """Write the page of a model, of a checkpoint (a path or an open one), and of a text, a Shown.
+    """Write the page of a model, its checkpoint (a path or an open one) and a text (a Shown).
 
-    against: another model, and its checkpoint. Raises ValueError for a model that JavaScript cannot compute.
+    against: another model and its checkpoint. Raises ValueError if JavaScript cannot compute the cell.
     """
     cell = other_program_cell(model, 'a page')
     page = fill_template(js_functions(cell) + js_steps(cell), page_data(model, checkpoint, shown, against))

@@ -1,6 +1,6 @@
-/* Adds to C (I,J) the product of A (I,L) and B (L,J), for network.js. A row is row_c, row_a or row_b numbers from the
-   next one, and a number of a row of A step_a from the next one. `rows` takes I a multiple of 4 and J of 8, `row` one
-   row and J a multiple of 32: the sums of so many numbers stay in registers while l runs. Compile it, for product.js:
+/* Adds the product of A (I,L) and B (L,J) to C (I,J), for network.js. row_c, row_a and row_b are the distances between
+   rows, and step_a that between the numbers in a row of A. I must be a multiple of 4 and J of 8 for `rows`, and J a
+   multiple of 32 for `row`: this many sums stay in registers while l runs. To compile it for product.js:
 
        clang --target=wasm32 -O2 -msimd128 -nostdlib -Wl,--no-entry,--import-memory,--export=row,--export=rows \
              -Wl,--strip-all,-z,stack-size=0 product.c -o product.wasm */

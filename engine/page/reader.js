@@ -1,17 +1,17 @@
-// The text beside which Surprise and Cells stand: that of the page, or one of the reader's. A span a character, of which
-// the reader looks at one.
+// The text next to Surprise and Cells: the page's text or the reader's own. Each character is a span, and the reader
+// looks at one of them.
 
 const text = {
-  MOST: 10_000,                                            // characters of a text of the reader's
-  EXPECTED: 5,                                             // next characters that are kept of each place
-  own: false,                                              // whether it is the reader's
+  MOST: 10_000,                                            // characters of a reader's own text, at most
+  EXPECTED: 5,                                             // next characters kept for each place
+  own: false,                                              // true for the reader's own text
   numbers: [], spelled: [], spans: [],
-  expected: null,                                          // what the model expected: {costs, best, chances}
+  expected: null,                                          // the model's predictions: {costs, best, chances}
   reading: null,                                           // a function that returns the Reading
   page: null,                                              // numbers and expected of the page's text
-  shown: null,                                             // the span that has the mark
+  shown: null,                                             // the marked span
 
-  /** Shows a text. expected: of the page's text, from Python; without it, the reading tells, and goes on at the end. */
+  /** Show a text. expected: Python's predictions of the page's text; the Reading predicts a reader's own text. */
   show(numbers, expected) {
     const before = text.own && text.reading();
     text.page = text.page || {numbers, expected};
@@ -24,13 +24,13 @@ const text = {
     text.spans = [...text.spelled, ...text.own ? [''] : []].map(glyphs.spanOf);
     text.spans.forEach((span, k) => { span.id = 'character-' + k; });
     byId('text').replaceChildren(...glyphs.linesOf(text.spans));
-    if (text.foreign < numbers.length) text.spans[text.foreign].toggleAttribute('data-written', true);
+    if (text.notWritten < numbers.length) text.spans[text.notWritten].toggleAttribute('data-written', true);
     byId('source').hidden = text.own;
     text.mark();
     text.markCopies();
   },
 
-  /** Takes what the reader typed or pasted; without any, the text of the page is shown again. */
+  /** Show what the reader typed or pasted or, if that is empty, the page's text again. */
   takeWords() {
     const {numbers, line} = vocabulary.taken(state.words, text.MOST);
     say('words-unknown', line);
@@ -41,20 +41,20 @@ const text = {
     if (state.view) call('show');
   },
 
-  /** How many characters of the page's text, from the first on, the model did not write; all if it wrote nearly all. */
+  /** How many characters at the start of the page's text the model did not write; all if it wrote nearly all. */
   ofPage: () => data.written === null || data.written < 100 ? text.page.numbers.length : data.written,
 
-  /** The same of the text that is shown. */
-  get foreign() {
+  /** The same for the text that is shown. */
+  get notWritten() {
     return text.own ? text.numbers.length : text.ofPage();
   },
 
-  /** The number of the character that the reader looks at; of a text of the reader's also the place after the last. */
+  /** Return the index of the character looked at; in the reader's own text, it may be the place after the last. */
   get place() {
     return Math.min(state.place, text.spans.length - 1);
   },
 
-  /** Marks the character that the reader looks at. */
+  /** Mark the character that the reader looks at. */
   mark() {
     if (text.shown) text.shown.classList.remove('here', 'pinned');
     text.shown = text.spans[text.place];
@@ -63,7 +63,7 @@ const text = {
     text.showPassage();
   },
 
-  /** Colours the text by level(k) for each character. */
+  /** Colour character k by level(k). */
   paint(level) {
     text.spans.forEach((span, k) => colour.tint(span, level(k)));
   },
@@ -72,31 +72,31 @@ const text = {
     text.spans[text.place].scrollIntoView({block: 'nearest'});
   },
 
-  /** Makes the reader look at a character, and scrolls to it. */
+  /** Look at a character and scroll to it. */
   goTo(k) {
     state.change({place: Math.max(0, Math.min(text.spans.length - 1, k)), pinned: true});
     text.bringIntoSight();
   },
 
-  /** The text before a character, on a line. */
+  /** Return the text before a character on one line. */
   before: k => (k > 24 ? '\u2026' : '') + format.onOneLine(text.spelled.slice(Math.max(0, k - 24), k).join('')),
 
-  /** The text before a character, and a mark for the character. */
+  /** Return an element with the text before a character and a mark for the character. */
   contextOf: k => element('div', 'context', element('bdi', '', text.before(k)), element('span', 'asked', '?')),
 
-  /** A table of the characters: what row(k) returns after the number and the text of each. names: of the columns. */
+  /** Return a table of the characters: index, text, and row(k). names: of the columns of row(k). */
   table(names, row) {
     return [['number', 'character', ...names], ...text.spelled.map((character, k) => [k, character, ...row(k)])];
   },
 
-  /** The character that surprised most of those that are seen at first, after enough others to expect it from. */
+  /** Return the most surprising of the characters that are visible at first and have enough text before them. */
   strikingPlace() {
     const {costs} = text.page.expected, first = costs.length < 100 ? 0 : 50;
     const seen = costs.subarray(first, Math.min(400, text.ofPage() - 1));
     return seen.length ? 1 + first + seen.indexOf(Math.max(...seen)) : 0;
   },
 
-  /** The character on the line below (direction 1) or above (-1) that is nearest to the one looked at. */
+  /** Return the nearest character on the line below (direction 1) or above (-1). */
   lineAway(direction) {
     const {spans} = text, box = k => spans[k].getClientRects()[0], {top, left} = box(text.place);
     const away = k => Math.abs(box(k).left - left);
@@ -109,11 +109,11 @@ const text = {
     return nearest;
   },
 
-  // ---- passages that stand in the text of --copies
+  // ---- passages copied from the text of --copies
 
   passages: () => data.copies && !text.own ? data.copies.passages : [],
 
-  /** Underlines them. Not by a class: paint() sets the classes. */
+  /** Underline them. Not with a class, since paint() sets the classes. */
   markCopies() {
     say('copies', data.copies && !text.own ? format.visible(data.copies.line) : '');
     for (const {start, length} of text.passages()) {
@@ -121,7 +121,7 @@ const text = {
     }
   },
 
-  /** Says where the longest passage stands that the reader looks at. */
+  /** Show where the longest passage at the current character occurs. */
   showPassage() {
     const around = text.passages().filter(({start, length}) => start <= text.place && text.place < start + length);
     const passage = around.sort((a, b) => b.length - a.length)[0];
@@ -130,7 +130,7 @@ const text = {
     const {start, length, line, before, after} = passage, all = text.spelled.slice(start, start + length);
     const ends = all.length <= 24 ? all : [...all.slice(0, 12), ' \u2026 ', ...all.slice(-12)];
     byId('passage').replaceChildren(element('b', '', `${format.grouped(length)} characters`),
-      ` stand in line ${format.grouped(line)} of `, element('bdi', '', format.visible(data.copies.name)), ':',
+      ` also occur in line ${format.grouped(line)} of `, element('bdi', '', format.visible(data.copies.name)), ':',
       element('div', 'quoted', element('bdi', '', format.onOneLine(before),
         element('b', '', format.onOneLine(ends.join(''))), format.onOneLine(after))));
   },
@@ -144,7 +144,7 @@ const text = {
     onKeys(byId('text'), steps, text.goTo);
     onKeys(byId('text'), {Escape: () => ({pinned: false})}, state.change);
     on('text', 'pointerover', ({target}) => {
-      const points = !state.pinned && (state.view !== 'surprise' || state.mode !== 'why');     // which takes too long
+      const points = !state.pinned && (state.view !== 'surprise' || state.mode !== 'why');     // Why takes too long
       if (points && numberOf(target) !== null) state.change({place: numberOf(target)});
     });
     on('text', 'click', ({target}) => {

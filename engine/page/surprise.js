@@ -1,7 +1,7 @@
-// The view Surprise: the text, each character coloured by how much the model was surprised. In other modes by which of
-// two models was less surprised (below), by why it expected a character (why.js), and a game (guess.js).
+// The view Surprise: the text, with each character coloured by how much it surprised the model. Other modes colour it
+// by which of two models was less surprised (below) or by why one was expected (why.js), or are a game (guess.js).
 
-/** What is shown beside the text, by the name of the mode. Its parts are those of a view. */
+/** The modes by name. Each has the same functions as a view. */
 const modesByName = once(() => ({surprise: surpriseMode(), why: whyMode(), ...data.against && {against: againstMode()},
   guess: guessMode()}));
 
@@ -18,7 +18,7 @@ function surpriseView() {
     }
     for (const radio of document.querySelectorAll('[name=mode]')) {
       radio.checked = radio.value === state.mode;
-      radio.disabled = text.own && ['against', 'guess'].includes(radio.value);       // what Python did not read
+      radio.disabled = text.own && ['against', 'guess'].includes(radio.value);       // needs predictions from Python
     }
     mode().show();
   }
@@ -32,7 +32,7 @@ function surpriseView() {
       let k = text.place + by;
       while (k > 0 && k < text.numbers.length && !mode().isStriking(k)) k += by;
       const found = k > 0 && k < text.numbers.length;
-      say('no-more', found ? '' : 'There is none on this side.');
+      say('no-more', found ? '' : 'No more in this direction.');
       if (found) text.goTo(k);
     });
   }
@@ -41,8 +41,8 @@ function surpriseView() {
 }
 
 /**
- * Bars of the characters that a model expected in the place of the character k, and of the one that came, if one did.
- * expected: {costs, best, chances} of all characters but the first; uchar, numbers: vocabulary and text of the model.
+ * Return bars of the characters that a model expected at place k, and of the actual one if it is known. First argument:
+ * predictions of all characters except the first. names, numbers: the vocabulary and the text of the model.
  */
 function barsOf({costs, best, chances}, k, names = vocabulary, numbers = text.numbers) {
   const most = best.length / costs.length, first = (k - 1) * most, came = numbers[k];
@@ -52,13 +52,13 @@ function barsOf({costs, best, chances}, k, names = vocabulary, numbers = text.nu
     bar(names.nameOf(number), p, format.percent(p), number === came ? 'came' : ''))));
 }
 
-const NOTHING_BEFORE = 'The first character: nothing came before it to expect it from.';
+const NOTHING_BEFORE = 'The first character: there is nothing before it to predict it from.';
 
 function surpriseMode() {
-  const SURPRISING = 4;                                    // nats: what had less than 2 %
+  const SURPRISING = 4;                                    // nats: a probability below 2 %
   const costs = () => text.expected.costs, known = () => text.own ? text.reading().done : text.numbers.length;
 
-  /** Shows which characters were expected where the reader looks, and which one came. */
+  /** Show the predictions at the current character, and the actual one. */
   function follow() {
     const {place: k} = text;
     say('no-more', '');
@@ -67,16 +67,16 @@ function surpriseMode() {
     const cost = costs()[k - 1];
     byId('where').replaceChildren(text.contextOf(k), barsOf(text.expected, k),
       element('p', 'number', ...k === text.numbers.length ? ['What comes next.'] : [
-        vocabulary.inBold(text.numbers[k]), ' came, for ', element('b', '', cost.toFixed(2)),
+        vocabulary.inBold(text.numbers[k]), ' cost ', element('b', '', cost.toFixed(2)),
         ` nats (${(cost / Math.LN2).toFixed(2)} bits)`]));
   }
 
   function paint() {
     const n = Math.min(known(), text.numbers.length - 1);
     text.paint(k => k <= n && k < text.numbers.length ? colour.ofCost(costs(), k) : 0);
-    const foreign = Math.min(n, text.foreign - 1), of = foreign < n ? ` of the first ${foreign + 1}` : '';
+    const counted = Math.min(n, text.notWritten - 1), of = counted < n ? ` of the first ${counted + 1}` : '';
     byId('mean').textContent = n > 0 ?
-      `Mean${of}: ${format.natsAndBits(mean(costs().subarray(0, foreign)))} a character.` : '';
+      `Mean${of}: ${format.natsAndBits(mean(costs().subarray(0, counted)))} a character.` : '';
     follow();
   }
 
@@ -89,18 +89,18 @@ function surpriseMode() {
     table: () => text.table(['nats'], k => [k ? costs()[k - 1] : ''])};
 }
 
-/** Two models on the page's text: A, the model of the page, and B, of which the page has only what it expected. */
+/** Compare two models on the page's text: A, the model of the page, and B, of which it has only the predictions. */
 function againstMode() {
-  const BLOCK = 100, FEWEST_BLOCKS = 5;                    // characters in a block, and blocks for a standard error
-  const APART = 2;                                         // nats of a striking difference
+  const BLOCK = 100, FEWEST_BLOCKS = 5;                    // characters per block; blocks for a standard error
+  const APART = 2;                                         // a striking difference, in nats
   const A = text.page.expected, B = expectedOf(data.against);
   const namesB = new Vocabulary(data.against.uchar), numbersB = array(data.against.text);
   const differences = A.costs.map((cost, k) => cost - B.costs[k]);     // in nats
   const sizes = differences.map(Math.abs).sort();
   const greatest = sizes[Math.floor(0.98 * (sizes.length - 1))] || 1;  // so that a few outliers do not decide
-  const better = difference => difference > 0 ? 'B' : 'A', judged = differences.subarray(0, text.foreign - 1);
+  const better = difference => difference > 0 ? 'B' : 'A', judged = differences.subarray(0, text.notWritten - 1);
 
-  /** The standard error of the mean of numbers, by blocks, since neighbours depend on each other; NaN if too few. */
+  /** Return the standard error of a mean, from blocks, since neighbours are correlated; NaN if there are too few. */
   function standardError(numbers) {
     const blocks = [];
     for (let k = 0; k + BLOCK <= numbers.length; k += BLOCK) blocks.push(mean(numbers.subarray(k, k + BLOCK)));
@@ -109,24 +109,24 @@ function againstMode() {
     return Math.sqrt(mean(squares) / (blocks.length - 1));
   }
 
-  /** A line on both models: which was less surprised on average, unless that is within the error. */
+  /** Return a line that says which model was less surprised, unless the difference is within the error. */
   function verdict() {
     const average = mean(judged), error = standardError(judged), size = Math.abs(average);
     const amount = `${size.toFixed(3)} \xb1 ${error.toFixed(3)} nats a character`;
     if (isNaN(error)) {
-      return 'Too few characters that no model wrote, to tell which one is less surprised: --score takes a text.';
+      return 'Too little text, not counting what a model wrote, to name a winner: give a longer one with --score.';
     }
     return size < 2 * error ? `No winner: they differ by ${amount}.` :
       `${better(average)} was less surprised, by ${amount}.`;
   }
 
   function show() {
-    if (text.own) return state.change({mode: 'surprise'});             // of which the page does not know what B expects
+    if (text.own) return state.change({mode: 'surprise'});             // B's predictions are only for the page's text
     text.paint(k => k ? Math.max(-1, Math.min(1, -differences[k - 1] / greatest)) : 0);
     follow();
   }
 
-  /** Shows what both models expected where the reader looks. */
+  /** Show the predictions of both models at the current character. */
   function follow() {
     const {place: k} = text;
     say('no-more', '');
@@ -136,14 +136,14 @@ function againstMode() {
       element('div', '', element('b', 'quiet', 'A expected'), barsOf(A, k)),
       element('div', '', element('b', 'quiet', 'B expected'), barsOf(B, k, namesB, numbersB))),
     element('p', 'number', vocabulary.inBold(text.numbers[k]),
-      ` came, for ${A.costs[k - 1].toFixed(2)} and ${B.costs[k - 1].toFixed(2)} nats: `,
+      ` cost A ${A.costs[k - 1].toFixed(2)} and B ${B.costs[k - 1].toFixed(2)} nats: `,
       element('b', '', difference ? `${better(difference)} was less surprised by ${Math.abs(difference).toFixed(2)}` :
         'no difference')));
   }
 
-  for (const [name, {name: file, model: said, read}, {costs}] of [['A', data, A], ['B', data.against, B]]) {
+  for (const [name, {name: npz, model: said, read}, {costs}] of [['A', data, A], ['B', data.against, B]]) {
     const cost = format.natsAndBits(mean(costs.subarray(0, judged.length)));
-    byId('models').append(element('p', 'number', element('b', name, name), ' ', element('bdi', '', format.visible(file)),
+    byId('models').append(element('p', 'number', element('b', name, name), ' ', element('bdi', '', format.visible(npz)),
       `, ${format.visible(said)}: ${cost} a character` + (read ? '. It was trained on this text.' : '')));
   }
   byId('verdict').textContent = verdict();

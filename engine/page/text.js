@@ -1,9 +1,9 @@
-// The data of the page, which engine/page/page.py writes, and how numbers, characters and units are named and coloured.
+// The data of the page, from engine/page/page.py, and the names and colours of numbers, characters and units.
 
 const byId = id => document.getElementById(id);
 const data = JSON.parse(byId('data').textContent);
 
-/** The typed array that engine/page/page.py stored in base64; of float16, a Float32Array. */
+/** Return the typed array that engine/page/page.py stored in base64; for float16, a Float32Array. */
 function array({type, base64}) {
   const kinds = {uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, float16: Uint16Array,
     float32: Float32Array};
@@ -17,10 +17,10 @@ function array({type, base64}) {
   return Float32Array.from(numbers, bits => table[bits]);
 }
 
-/** What a model expected, of data: costs, best and chances of all characters of the text but the first. */
+/** Return a model's predictions from data: costs, best and chances of all characters of the text except the first. */
 const expectedOf = ({costs, best, chances}) => ({costs: array(costs), best: array(best), chances: array(chances)});
 
-/** A function that returns what make() returns, and calls that when it is needed for the first time. */
+/** Return a function that calls make() on its first call, and always returns that result. */
 function once(make) {
   let made;
   return () => made = made || make();
@@ -31,7 +31,7 @@ const model = {
   /** The parameters by name, each a Float32Array. */
   parameters: once(() => Object.fromEntries(Object.entries(data.parameters).map(([name, p]) => [name, array(p)]))),
 
-  /** The network that reads what is shown, one character at a time. */
+  /** The network that reads the shown text, one character at a time. */
   network: once(() => new Network(model.parameters())),
 };
 
@@ -44,7 +44,7 @@ class Vocabulary {
     this.numbers = new Map(uchar.map((character, number) => [character, number]));
   }
 
-  /** The name of a character in a list. */
+  /** Return the name of a character in a list. */
   static named(character) {
     const names = {' ': 'space', '\n': 'line end', '\t': 'tab', '\xa0': 'no-break space'};
     return names[character] || (/\p{M}/u.test(character) ? '\u25cc' : '') + format.visible(character);
@@ -54,18 +54,18 @@ class Vocabulary {
     return Vocabulary.named(this.uchar[number]);
   }
 
-  /** The name of a character, in bold. */
+  /** Return the name of a character in bold. */
   inBold(number) {
     return element('b', '', element('bdi', '', this.nameOf(number)));
   }
 
-  /** The numbers of at most `most` characters of a text that the model knows, and a line on those left out, or ''. */
+  /** Return the numbers of the known ones of the first `most` characters, and a line about those left out, or ''. */
   taken(text, most) {
     const all = Array.from(text.slice(0, 2 * most + 2)), characters = all.slice(0, most), LISTED = 10;
     const unknown = Array.from(new Set(characters.filter(character => !this.numbers.has(character))));
     const names = unknown.slice(0, LISTED).map(Vocabulary.named).join(' ') +
       (unknown.length > LISTED ? ' and others' : '');
-    const line = (unknown.length ? `The model never saw ${names}: it reads the text without. ` : '') +
+    const line = (unknown.length ? `Left out, since the model never saw them: ${names}. ` : '') +
       (all.length > most ? `Only the first ${format.grouped(most)} characters are read.` : '');
     return {numbers: characters.map(one => this.numbers.get(one)).filter(number => number !== undefined), line};
   }
@@ -85,8 +85,8 @@ const format = {
   percent: p => p < 5e-6 ? 'under 0.001 %' : (100 * p).toFixed(p < 0.001 ? 3 : p < 0.1 ? 1 : 0) + ' %',
 
   /**
-   * A text with escapes, as in Python, for controls, halves of pairs, marks that are invisible or reverse others, and
-   * U+FFFE and U+FFFF, which XML does not allow.
+   * Return a text with Python's escapes for control characters, lone surrogates, characters that are invisible or
+   * change the direction, and U+FFFE and U+FFFF, which XML does not allow.
    */
   visible(text) {
     const hidden =
@@ -97,24 +97,24 @@ const format = {
     });
   },
 
-  /** A text on one line, with a mark for each line end. */
+  /** Return a text on one line, with a mark for each line end. */
   onOneLine: text => format.visible(text).replace(/\n/g, '\u21b5'),
 };
 
 /** How single characters are shown. */
 const glyphs = {
-  MARKS: {'\n': '\u21b5\n', '\t': '\u2192\t', '': '\xb7'},    // of characters that are invisible by themselves
+  MARKS: {'\n': '\u21b5\n', '\t': '\u2192\t', '': '\xb7'},    // for otherwise invisible characters
 
   spanOf(character) {
     const span = element('span', character in glyphs.MARKS ? 'faint' : '',
       glyphs.MARKS[character] || format.visible(character));
-    if (format.visible(character) !== character) span.dir = 'ltr';     // an escape, also in a line from right to left
+    if (format.visible(character) !== character) span.dir = 'ltr';     // escapes are left to right in any line
     return span;
   },
 
   /**
-   * Blocks of spans, one a line, so that the browser lays out and draws only those that are seen or change. A line that
-   * is longer than LONGEST characters is broken at its next space.
+   * Return one block of spans per line, so that the browser lays out and draws only those that are visible or change.
+   * A line of more than LONGEST characters is broken at the next space.
    */
   linesOf(spans) {
     const LONGEST = 1000, lines = [];
@@ -134,11 +134,11 @@ const glyphs = {
 
 // ---- units
 
-/** Units of the network by their names, C1:0 to C2:(H2-1): where their numbers are in the states of a Reading. */
+/** The units of the network by name, C1:0 to C2:(H2-1), and their places in the states of a Reading. */
 const units = {
   sizes: data.sizes,                                       // H1 and H2
 
-  /** The unit of a name, {layer, number}; null if the network has no such unit. */
+  /** Return the unit of a name, {layer, number}, or null if the network has no such unit. */
   of(name) {
     const [, layer, number] = /^\s*C?([12]):(\d+)\s*$/i.exec(name) || [];
     return Number(number) < units.sizes[layer - 1] ? {layer: Number(layer), number: Number(number)} : null;
@@ -146,16 +146,16 @@ const units = {
 
   nameOf: ({layer, number}) => `C${layer}:${number}`,
 
-  /** The unit of a number from 0 to below H1 + H2. */
+  /** Return the unit with an index from 0 to H1 + H2 - 1. */
   numbered: u => u < units.sizes[0] ? {layer: 1, number: u} : {layer: 2, number: u - units.sizes[0]},
 
-  /** The number of a unit, from 0 to below H1 + H2. */
+  /** Return the index of a unit, from 0 to H1 + H2 - 1. */
   numberOf: ({layer, number}) => layer === 1 ? number : units.sizes[0] + number,
 
-  /** The place of C or h of a unit among the states h1, C1, h2, C2. */
-  placeOf: ({layer, number}, of) => (layer - 1) * 2 * units.sizes[0] + (of === 'C' ? units.sizes[layer - 1] : 0) + number,
+  /** Return the place of C or h of a unit in the states h1, C1, h2, C2. */
+  placeOf: ({layer, number: u}, of) => (layer - 1) * 2 * units.sizes[0] + (of === 'C' ? units.sizes[layer - 1] : 0) + u,
 
-  /** The least and the most C of a unit in the text that page.py read. */
+  /** Return the lowest and the highest C of a unit in the page's text. */
   range: unit => [ranges().least[units.numberOf(unit)], ranges().most[units.numberOf(unit)]],
 };
 
@@ -163,32 +163,32 @@ const ranges = once(() => ({least: array(data.ranges.least), most: array(data.ra
 
 // ---- colours
 
-/** How deep characters and units are coloured: by levels from 0 to 1, or from -1, which has another colour. */
+/** Colours of characters and units: levels from 0 to 1, and from 0 to -1 in another colour. */
 const colour = {
   LEVELS: 16,                                              // shades of a colour
-  DEAREST: 6,                                              // cost in nats of the deepest one
+  DEAREST: 6,                                              // cost in nats with the deepest shade
 
-  /** The level of the character k by costs, of all characters but the first. */
+  /** Return the level of character k. costs: of all characters except the first. */
   ofCost: (costs, k) => k ? costs[k - 1] / colour.DEAREST : 0,
 
-  /** The values that get the palest and the deepest colour: not the extremes, so that a few outliers do not decide. */
+  /** Return the values with the palest and the deepest colour: not the extremes, since these may be outliers. */
   ends(values, reversed) {
     const sorted = Float64Array.from(values).sort(), last = sorted.length - 1;
     const ends = [sorted[Math.floor(0.02 * sorted.length)], sorted[Math.floor(0.98 * last)]];
     return reversed ? ends.reverse() : ends;
   },
 
-  /** The level of a value, if `pale` gets the palest colour and `deep` the deepest. */
+  /** Return the level of a value if `pale` has the palest colour and `deep` the deepest. */
   between: (value, pale, deep) => Math.max(0, Math.min(1, (value - pale) / (deep - pale || 1))),
 
-  /** Colours an element by a level from -1 to 1. 0 has no colour, and those below 0 another one. */
+  /** Colour an element by a level from -1 to 1. 0 has no colour; levels below 0 have another hue. */
   tint(made, level) {
     const kept = ['faint', 'here', 'pinned'].filter(name => made.classList.contains(name));
     const shade = Math.min(colour.LEVELS - 1, Math.floor(Math.abs(level || 0) * colour.LEVELS));
     made.setAttribute('class', [...kept, 'v' + shade, ...level < 0 ? ['negative'] : []].join(' '));
   },
 
-  /** Fills the scales of the page with all shades. */
+  /** Fill the scales of the page with all shades. */
   fillScales() {
     for (const scale of document.querySelectorAll('.scale')) {
       scale.append(...Array.from({length: colour.LEVELS}, (_, level) => element('span', 'v' + level)));

@@ -1,30 +1,30 @@
-// The mode Why of Surprise: how much each of the last characters matters for what is expected at a place (occlusion).
+// The mode Why of Surprise: how much each of the last characters matters for the prediction at a place (occlusion).
 //
-// The effect of a character on another one, in nats, is the logarithm of the probability that the model gives the
-// latter after the whole text before it, minus the logarithm after the same text without the former character.
+// The effect of one character on the probability of another, in nats, is the log probability of the latter after the
+// whole text before it, minus its log probability after the same text without the former.
 
 function whyMode() {
-  const WINDOW = 100;                                      // characters before the place that are left out, one by one
-  const DEEPEST = 3;                                       // nats of the deepest colour: 20 times as probable
-  const LISTED = 5;                                        // of the characters that matter most
+  const WINDOW = 100;                                      // characters before the place, left out one by one
+  const DEEPEST = 3;                                       // |nats| with the deepest colour: 20 times as probable
+  const LISTED = 5;                                        // number of the characters that matter most
   const network = once(() => new Network(model.parameters(), WINDOW + 1));
-  let explained = null;                                    // what was found: {place, first}, and as of withoutEach
+  let explained = null;                                    // the result: {place, first}, and as from withoutEach()
 
   const effects = () => {
     const {whole, without} = explained, chosen = Number(byId('why-choice').value);
     return without.map(logs => whole[chosen] - logs[chosen]);
   };
 
-  /** Lists the characters that may be explained, the one that came first, then the most probable ones. */
+  /** List the characters that can be explained: first the actual one, then the others, the most probable first. */
   function listChoices() {
     const p = Array.from(explained.whole, Math.exp), order = p.map((_, number) => number).sort((a, b) => p[b] - p[a]);
-    const came = text.numbers[text.place], all = came === undefined ? order : [came, ...order.filter(one => one !== came)];
+    const came = text.numbers[text.place], all = came === undefined ? order : [came, ...order.filter(k => k !== came)];
     byId('why-choice').replaceChildren(...all.map(number => (
-      new Option(`${vocabulary.nameOf(number)}, ${format.percent(p[number])}${number === came ? ', which came' : ''}`,
+      new Option(`${vocabulary.nameOf(number)}, ${format.percent(p[number])}${number === came ? ', actual' : ''}`,
         number))));
   }
 
-  /** Colours the characters by their effects on the chosen one, and lists the largest effects. */
+  /** Colour the characters by their effects on the chosen one, and list the largest effects. */
   function showEffects() {
     const {first, whole} = explained, chosen = Number(byId('why-choice').value), found = effects();
     text.paint(k => found[k - first] / DEEPEST || 0);
@@ -32,13 +32,13 @@ function whyMode() {
     const largest = order.slice(0, LISTED), most = Math.abs(found[largest[0]]) || 1;
     byId('where').replaceChildren(text.contextOf(text.place),
       element('p', '', vocabulary.inBold(chosen),
-        ` gets ${format.percent(Math.exp(whole[chosen]))}. What mattered most, in nats:`),
+        ` has ${format.percent(Math.exp(whole[chosen]))}. What mattered most, in nats:`),
       element('div', 'bars effects', ...largest.flatMap(j => (
         bar(`${found.length - j} before: ${vocabulary.nameOf(text.numbers[first + j])}`, Math.abs(found[j]) / most,
           format.signed(found[j]), found[j] < 0 ? 'negative' : '')))));
   }
 
-  /** Begins anew at the character that the reader looks at. */
+  /** Start over at the character that the reader looks at. */
   function follow() {
     const {place: k} = text, first = Math.max(0, k - WINDOW);
     explained = null;
@@ -52,7 +52,7 @@ function whyMode() {
     work.begin(text.reading().withoutEach(k, first, network()), share => {
       byId('where').replaceChildren(text.contextOf(k), element('p', '', share < 0.5 ?
         `Reading the text up to here: ${Math.round(200 * share)} %.` :
-        `Reading it without each of the characters: ${Math.round(200 * share - 100)} %.`));
+        `Reading it without each character: ${Math.round(200 * share - 100)} %.`));
     }, found => {
       explained = {place: k, first, ...found};
       listChoices();
@@ -61,14 +61,14 @@ function whyMode() {
   }
 
   /**
-   * A place that shows what Why is for: a character that is rare and that the model expected all the same. Best is one
-   * that closes what was opened long before, then any other mark: most letters follow from their word.
+   * Return a place that shows what Why is for: a rare character that the model still expected. A closing mark is best,
+   * since it was opened long before, then any other mark; most letters follow from their word.
    */
   function strikingPlace() {
     const {numbers} = text, counts = new Map(), n = numbers.length;
     for (const number of numbers) counts.set(number, 1 + (counts.get(number) || 0));
     const gain = k => Math.log(n / counts.get(numbers[k])) - text.expected.costs[k - 1];
-    const places = Array.from(numbers, (_, k) => k).slice(Math.min(WINDOW, n - 1), Math.min(10 * WINDOW, text.foreign));
+    const places = Array.from(numbers.keys()).slice(Math.min(WINDOW, n - 1), Math.min(10 * WINDOW, text.notWritten));
     const marks = places.filter(k => /[^\p{L}\p{N}\s]/u.test(text.spelled[k]));
     const closing = marks.filter(k => /["\u201d\xbb)\]}]/.test(text.spelled[k]) && /\S/.test(text.spelled[k - 1]));
     return [closing, marks, places].find(found => found.length).reduce((best, k) => gain(k) > gain(best) ? k : best);
@@ -81,7 +81,7 @@ function whyMode() {
     follow();
   }
 
-  /** The effects on the chosen character, once they are found. */
+  /** Return the effects on the chosen character, once they are known. */
   function table() {
     const chosen = data.uchar[Number(byId('why-choice').value)];
     return [['number', 'character', 'effect on ' + chosen], ...!explained ? [] : effects().map((effect, j) => (

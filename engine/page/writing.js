@@ -1,19 +1,19 @@
-// The view Writing: the model writes in the browser, and writes again when a setting changes. Where a unit is held, it
-// writes a second text with that, of the same random numbers.
+// The view Writing: the model writes in the browser, and starts over when a setting changes. If a unit is held, it also
+// writes a second text with that unit held, from the same random numbers.
 
 function writingView() {
   const network = once(() => new Network(model.parameters()));
   const heldNetwork = once(() => new Network(model.parameters()));
-  let panes = [], left = 0;                                // one or two texts; characters that are still to be written
+  let panes = [], left = 0;                                // one or two texts; characters still to write
 
-  /** A text that is written into an element: the prime, what is the same in both texts, and what follows. */
+  /** Return a text to be written into an element: the prime, what both texts have in common, and the rest. */
   function paneIn(id, characters) {
     const [prime, common, other] = ['prime', '', ''].map(name => element('span', name, ''));
     byId(id).replaceChildren(prime, common, other);
     return {characters, prime, common, other};
   }
 
-  /** Writes with the settings as they are now. */
+  /** Write with the current settings. */
   function begin() {
     const [topK, length, seed] = ['top-k', 'length', 'seed'].map(numberIn), temperature = sliderOf('temperature');
     const {numbers, line} = vocabulary.taken(byId('prime').value, text.MOST), choice = {temperature, topK, seed};
@@ -28,7 +28,7 @@ function writingView() {
     resume(numbers.length || 1);
   }
 
-  /** Writes what is left. prime: how many characters begin the texts, of which none is drawn. */
+  /** Write the rest. prime: how many first characters are not drawn by the model. */
   function resume(prime = 0) {
     const begun = performance.now(), whole = left;
     byId('speed').textContent = '';
@@ -59,7 +59,7 @@ function writingView() {
   const sliderOf = id => byId(id).valueAsNumber;
   const rewrite = () => attempt(begin, 'writing-wrong');
 
-  /** Shows which unit is held, and at which value. */
+  /** Show which unit is held, and at which value. */
   function showHold() {
     const {hold} = state;
     for (const part of document.querySelectorAll('.of-hold')) part.hidden = !hold;
@@ -70,7 +70,7 @@ function writingView() {
     byId('hold-at').value = hold.value;
     byId('hold-at').setAttribute('aria-valuetext', format.twoDigits(hold.value));
     byId('held-title').textContent = `${hold.unit} held at ${format.twoDigits(hold.value)}`;
-    byId('hold-name').textContent = `${byId('held-title').textContent}, in the page's text it is from `
+    byId('hold-name').textContent = `${byId('held-title').textContent}; in the page's text it ranges from `
       + `${format.twoDigits(least)} to ${format.twoDigits(most)}`;
   }
 

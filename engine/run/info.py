@@ -1,4 +1,4 @@
-"""What is known of a checkpoint, for people and for programs: a line, the lines of --info, or a dict."""
+"""Describe a checkpoint: in one line, in the lines of --info, or as a dict for programs."""
 import ntpath
 import re
 
@@ -11,14 +11,14 @@ SIZES = '2 layers of {units[0]} and {units[1]} units, {parameters:,} parameters'
 
 
 def facts(path, encoding='utf-8'):
-    """Return what is known of a checkpoint, a path or an open one, as a dict that JSON can hold."""
+    """Return a description of a checkpoint, a path or an open one, as a dict that can be written as JSON."""
     stored = opened(path)
     (p, uchar), metadata = read_parameters(stored, 'float32', encoding), stored.metadata
     found = dict(units=units(p), characters=''.join(uchar), parameters=sum(array.size for array in p.values()),
                  text=metadata.get('text'), learning=metadata.get('lp'), versions=metadata.get('versions'),
                  precision=metadata.get('precision'), cell=metadata.get('cell'))
     progress = metadata.get('progress') or {}
-    if 'best_cost' in progress:                            # of train.py
+    if 'best_cost' in progress:                            # it is from train.py
         cost = progress['best_cost']
         found.update(
             options=progress.get('options'), progress={name: progress[name] for name in ('epoch', 'batch', 'rate')},
@@ -28,27 +28,27 @@ def facts(path, encoding='utf-8'):
 
 
 def without_folders(value, name=''):
-    """Return metadata with the names of files in place of their paths, whichever system these are of."""
+    """Return metadata in which paths, of any operating system, are replaced by file names."""
     if isinstance(value, dict):
         return {key: without_folders(item, key) for key, item in value.items()}
-    if isinstance(value, str) and (name == 'cell' or re.match(r'(\w:)?[/\\]', value)):        # cell: as it was typed
+    if isinstance(value, str) and (name == 'cell' or re.match(r'(\w:)?[/\\]', value)):   # cell: a path as it was typed
         return ntpath.basename(value.rstrip('/\\'))
     return value
 
 
 def summary(path):
-    """Return a line on a checkpoint: the sizes of its model, the text that it learned from, and its validation cost."""
+    """Return one line about a checkpoint: the size of its model, its training text, and its validation cost."""
     found = without_folders(facts(path))
     line = SIZES.format(**found)
     if 'text' in found:
-        line += f', learned from {base_name(found["text"]["path"])} ({found["text"]["characters"]:,} characters)'
+        line += f', trained on {base_name(found["text"]["path"])} ({found["text"]["characters"]:,} characters)'
     if 'best_validation_cost' in found:
         line += f', validation cost {nats_and_bits(found["best_validation_cost"]["nats_per_character"])} a character'
     return printable(line)
 
 
 def description(path, encoding='utf-8', folders=True):
-    """Return what is known of a checkpoint as several lines. folders: whether to name the folders that files are in."""
+    """Return several lines about a checkpoint. folders: whether to print the folders of files, too."""
     found = facts(path, encoding)
     if not folders:
         path, found = base_name(str(path)), without_folders(found)
@@ -62,15 +62,15 @@ def description(path, encoding='utf-8', folders=True):
         if part:
             lines.append(f'{title}: ' + ', '.join(f'{name} {value:,}' if type(value) is int else f'{name} {value}'
                                                   for name, value in part.items()))
-    lines.append(f'precision: {found["precision"]}' if 'precision' in found else 'it holds only parameters and '
-                 'characters: it is of the original of this program, of PyTorch, or of --export')
+    lines.append(f'precision: {found["precision"]}' if 'precision' in found else 'only parameters and '
+                 'characters: written by the original CharLSTM, by PyTorch, or by --export')
     if found.get('cell', {}).get('formula'):
         lines.append('cell: ' + found['cell']['formula'])
     if progress:
         options = found.get('options', {}) | found['learning']
         if 'run' in options:
             lines.append(f'run: {options.pop("run")}')
-        for title, alike in (('options', False), ('options as by default', True)):
+        for title, alike in (('options', False), ('options at their defaults', True)):
             words = typed({name: value for name, value in options.items() if (value == DEFAULTS.get(name)) is alike})
             lines.append(f'{title}: {" ".join(map(str, words))}')
         lines.append(f'progress: {number_of(progress["epoch"], "epoch")} and {number_of(progress["batch"], "batch")}, '

@@ -1,4 +1,4 @@
-"""The logs of a run: how they are written, drawn and read."""
+"""Write, plot and read the logs of a run."""
 import json
 import logging
 import math
@@ -11,18 +11,18 @@ import numpy as np
 from engine.model.files import append_text, lock, named, open_to_append, write_whole
 from engine.terminal import printable
 
-STEPS, EPOCHS, SAMPLES, PASSAGE = LOGS = '.out', '_epochs.out', '_samples.txt', '_passage.out'    # endings of the logs
-COLUMNS = 'epoch', 'cost', 'valid_cost', 'lrate', 'characters_per_second'      # of EPOCHS, for the fields of an Epoch
+STEPS, EPOCHS, SAMPLES, PASSAGE = LOGS = '.out', '_epochs.out', '_samples.txt', '_passage.out'    # file name endings
+COLUMNS = 'epoch', 'cost', 'valid_cost', 'lrate', 'characters_per_second'      # of EPOCHS: the fields of an Epoch
 
 
 class Logs:
-    """The logs of a run. Of several processes only the first opens them; in the others nothing is written.
+    """The logs of a run. If there are several processes, only the first one opens and writes them.
 
-    steps, epochs: what was logged, rows (epoch, training cost), and rows of COLUMNS.
+    steps, epochs: what was logged: rows (epoch, training cost), and rows of COLUMNS
     """
 
     def __init__(self, path, run_id, names, passage, original):
-        """Take a function from an ending to a path; original: whether the log of the steps is as in 2016."""
+        """Prepare the logs. path: a function from an ending to a path. original: log the steps as in 2016."""
         self._path, self._original, self.files, self.steps, self.epochs = path, original, {}, [], []
         headings = {STEPS: f'# epoch cost valid_cost {" ".join("ratio_" + name for name in names)}\n',
                     EPOCHS: f'# {" ".join(COLUMNS)}\n',
@@ -34,19 +34,19 @@ class Logs:
             self._headings[STEPS] = ''
 
     def lock(self):
-        """Open the logs. Raise ValueError if another process has the run."""
+        """Open and lock the logs. Raise ValueError if another process is writing them."""
         for ending in LOGS:
             self.files[ending] = open_to_append(self._path(ending))
             lock(self.files[ending])
 
     def cut(self, sizes, overwrite):
-        """Cut the logs to their sizes at a checkpoint, {} for a new run. Raise ValueError if one is of another run."""
+        """Truncate the logs to their sizes at a checkpoint ({}: a new run). Raise ValueError if one does not match."""
         for ending, log in self.files.items():
             heading, size, found = self._headings[ending].encode(), sizes.get(ending, 0), os.path.getsize(log.name)
             with open(log.name, 'rb') as written:
                 is_of_run = found >= size and written.read(len(heading)) == heading
             if size and found and not is_of_run and not overwrite:
-                raise ValueError(f'{log.name} is not as it was at the checkpoint: --overwrite begins it anew')
+                raise ValueError(f'{log.name} does not match the checkpoint: --overwrite starts it anew')
             log.truncate(size if is_of_run else 0)
             if not (size and is_of_run):
                 append_text(log, self._headings[ending])
@@ -61,9 +61,9 @@ class Logs:
         self._write(ending, ' '.join(f'{float(number):.6g}' for number in numbers) + '\n')
 
     def step(self, schedule, cost, ratios):
-        """Log a training step that a Schedule has counted. ratios: of the update of each parameter."""
+        """Log a training step that a Schedule has recorded. ratios: the update ratio of each parameter."""
         epoch, valid_cost = schedule.epoch + schedule.batch / schedule.batches, schedule.valid_batch_cost
-        if self._original:             # as the program of 2016: counted from 0, -1 without validation, and all digits
+        if self._original:             # as in 2016: counted from 0, all digits, and -1 without validation
             epoch = schedule.epoch + (schedule.batch - 1) / schedule.batches
             shown = -1 if math.isnan(valid_cost) else np.float32(valid_cost)
             self._write(STEPS, ' '.join(map(str, [epoch, np.float32(cost), shown, *map(np.float32, ratios)])) + '\n')
@@ -77,57 +77,57 @@ class Logs:
         self._row(EPOCHS, epoch)
 
     def sample(self, epoch, text, costs):
-        """Log what the model writes after an epoch, and the costs of the passage."""
+        """Log the sample after an epoch, and the costs of the passage."""
         self._write(SAMPLES, f'# epoch {epoch}:\n{text}\n\n')
         self._row(PASSAGE, [epoch, *costs])
 
 
 def draw_costs(path, title, logs):
-    """Draw costs in nats a character against epochs, as a PNG. logs: Logs."""
+    """Plot the costs in Logs, in nats a character, against epochs, as a PNG."""
     logging.getLogger('matplotlib').setLevel(logging.ERROR)      # it logs about its font cache
     from matplotlib.figure import Figure                         # pyplot would look for a backend
     n = len(logs.steps)
-    width = max(1, n // 1000)                                    # steps averaged to a point, so that lines show
+    width = max(1, n // 1000)                                    # steps averaged for a point, to keep lines readable
     at, of_steps = np.array(logs.steps[:n // width * width], float).reshape(-1, width, 2).mean(axis=1).T
     epoch, cost, valid_cost, *_ = np.array(logs.epochs, float).reshape(-1, len(COLUMNS)).T
     figure = Figure(figsize=(8, 5))
     axes, dots = figure.subplots(), dict(marker='o', markersize=4)
-    axes.plot(at, of_steps, color='#9ecae1', linewidth=1, label='training, a batch')
-    axes.plot(epoch - 0.5, cost, color='#08519c', label='training, mean of an epoch, at its middle', **dots)
+    axes.plot(at, of_steps, color='#9ecae1', linewidth=1, label='training, per batch')
+    axes.plot(epoch - 0.5, cost, color='#08519c', label='training, mean of an epoch (at mid-epoch)', **dots)
     if np.isfinite(valid_cost).any():
-        axes.plot(epoch, valid_cost, color='#d94801', label='validation, all batches', **dots)
+        axes.plot(epoch, valid_cost, color='#d94801', label='validation, after each epoch', **dots)
     axes.set(xlabel='epoch', ylabel='cost, nats per character', xlim=(0, None))
     axes.set_title(printable(title).replace('$', r'\$'))         # a bare $ begins a formula
     axes.grid(alpha=0.3)
     axes.legend()
     with warnings.catch_warnings(), write_whole(path) as f:
-        warnings.filterwarnings('ignore', 'Glyph')               # of a character that the font lacks, drawn as a box
+        warnings.filterwarnings('ignore', 'Glyph')               # the font lacks a character and draws a box
         figure.savefig(f, format='png', dpi=110, bbox_inches='tight')
 
 
-# ---------------------------------------------------------------- reading, for a page; errors are OSError or ValueError
+# ---------------------------------------------------------------- reading, for the page; raises OSError or ValueError
 
 def path_beside(checkpoint, ending):
-    """Return the path of the log with that ending beside a run's checkpoint, a path or an open one."""
+    """Return the path of the log with this ending that belongs to a checkpoint, a path or an open one."""
     return re.sub(r'(_best|_interrupted|_epoch\d+)?\.npz$', '', str(checkpoint)) + ending
 
 
 def rows(log):
     """Return the rows of a log, (n, columns)."""
     with named('read', log), warnings.catch_warnings():
-        warnings.simplefilter('ignore')                    # of a log without rows yet
+        warnings.simplefilter('ignore')                    # the log may have no rows yet
         return np.loadtxt(log, ndmin=2, encoding='utf-8')
 
 
 def read_samples(path):
-    """Return what a model wrote, by epoch, the last text of each."""
+    """Return the samples in a log by epoch; if an epoch has several, the last one."""
     with named('read', path), open(path, encoding='utf-8', newline='') as f:
         _, *parts = re.split(r'(?:\A# id \w+\n|\n\n)# epoch (\d+):\n', f.read())
     return {int(epoch): text.rstrip('\n') for epoch, text in zip(parts[::2], parts[1::2])}
 
 
 def read_passage(path):
-    """Return the name of the text that a passage is from, the passage, and its costs (n-1,) by epoch."""
+    """Return which text a passage begins ('validation' or 'training'), the passage, and its costs (n-1,) by epoch."""
     with named('read', path), open(path, encoding='utf-8') as f:
         text, passage = re.fullmatch('# the beginning of the (.*?) text: (.*)\n', f.readline()).groups()
     return text, json.loads(passage), {int(row[0]): row[1:] for row in rows(path)}

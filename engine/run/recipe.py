@@ -1,4 +1,4 @@
-"""The options of one run, with the best recipe known, and a model that is set up and trained by them."""
+"""Choose the options of a run, by default the best known recipe; set up and train a model with them."""
 import math
 import os
 import secrets
@@ -14,37 +14,37 @@ from engine.terminal import BUNDLED, ROOT, bar, near, number_of, script, typed, 
 
 OF_FIT = [name for name, row in table.ROWS.items() if row.of_fit]
 UNITS = 256
-# The rate times the number of units. In steps whose size does not depend on that of the gradient, the change of a
-# unit's input grows with the number of units that it reads (Yang et al. 2022).
+# The rate times the number of units, and the highest rate. RMSprop's steps do not grow with the gradient, so the change
+# of a unit's input grows with the number of units that it reads (Yang et al. 2022).
 LRATE, HIGHEST = 0.012 * 256, 0.024
 
-# A text of fewer characters to train on gains from the bundled model, if that knows this share of them. Measured with
-# 0.99; a Thai text became worse.
+# A training text of fewer characters gains from the bundled model, if that model knows this share of them. Measured
+# with a share of 0.99; a Thai text got worse.
 SHORT, KNOWN = 350_000, 0.98
 
-# The epochs of a short text are short, so it gets more: at least so many that they have this number of steps.
+# A short text has few steps in an epoch, so it gets more epochs: enough for this number of steps.
 EPOCHS, STEPS = 40, 7500
 PATIENCE, PATIENT_STEPS = 6, 1150
-SOONER = 1 / 3                             # of PATIENT_STEPS with --init: such a model is at its best sooner
-SAVE_EVERY, CHECKPOINTS = 10, 100          # epochs between checkpoints, but more where there would be more checkpoints
+SOONER = 1 / 3                             # factor on PATIENT_STEPS with --init: such a model reaches its best sooner
+SAVE_EVERY, CHECKPOINTS = 10, 100          # epochs between checkpoints, or more, to write at most this number of them
 
-# The share of units to leave out, by the parameters for each character to learn from, in whose logarithm it is linear
-# between the points. Each point but the last was the best, or as good as the best, of several shares
-# (tests/benchmarks/README.md): that at 1.3 on Python's library, the others on English texts.
+# Dropout by the number of parameters per training character, interpolated linearly in the logarithm of that number.
+# Each point except the last was the best, or as good as the best, of several shares (tests/benchmarks/README.md): the
+# one at 1.3 on Python's library, the others on English texts.
 DROPOUT = ((0.1, 0.02), (0.25, 0.05),  # 2x128 units and 2.6 million characters, and 1 million
            (0.35, 0.1),                # 2x256 and 2.6 million
            (0.87, 0.15), (1.3, 0.25),  # 2x256 and 1 million, and 0.7 million of Python's library
            (1.9, 0.25),                # 2x256 and half a million
            (4.8, 0.46), (16, 0.6))     # near 6.1: 2x128 and 42,000 characters of Python's language reference
-LEARNED_BEFORE = 2 / 3                 # of that share with --init
-FEWER_EPOCHS = 1 / 4                   # otherwise fewer epochs have that share times (epochs / EPOCHS) ** FEWER_EPOCHS
+LEARNED_BEFORE = 2 / 3                 # factor on dropout with --init
+FEWER_EPOCHS = 1 / 4                   # without --init, factor for fewer epochs: (epochs / EPOCHS) ** FEWER_EPOCHS
 
 
 class Options:
-    """The options of a run by attribute; None: not chosen yet. typed: those that were chosen by the user, by name."""
+    """The options of a run as attributes; None: not chosen yet. typed: a dict of those that the user set."""
 
     def __init__(self, typed):
-        """Take options by name. Raise ValueError for those that are out of range or contradict each other."""
+        """Set options from a dict. Raise ValueError if some are out of range or contradict each other."""
         self.typed = table.checked(typed)
         vars(self).update(table.DEFAULTS)
         for name, preset in table.PRESETS.items():
@@ -59,19 +59,19 @@ class Options:
         if not self.run or os.path.basename(self.run) != self.run:
             raise ValueError(f'the run name {self.run!r} is part of file names: expected no path separators')
         if self.valid is not None:
-            self.ratio_valid = 0.0                         # all of the input is learned from
+            self.ratio_valid = 0.0                         # train on all of the input
 
     def kept(self, place):
-        """Return the options that a checkpoint keeps in this place, a dict by name; see Option in table.py."""
+        """Return a dict of the options that a checkpoint keeps in this place; see Option in table.py."""
         return {name: vars(self)[name] for name, row in table.ROWS.items() if row.kept == place}
 
     @property
     def name(self):
-        """Return what the names of the run's files begin with."""
-        return f'{os.path.basename(self.run)}_{base_name(self.input)}'     # also of an untrusted checkpoint
+        """Return the beginning of the names of the run's files."""
+        return f'{os.path.basename(self.run)}_{base_name(self.input)}'     # basename: a checkpoint is untrusted
 
     def summary(self, parameters, validates):
-        """Return two lines on the model and its training. validates: whether there are validation batches."""
+        """Return two lines about the model and its training. validates: whether there are validation batches."""
         cell = f', of {self.cell}' if self.cell else ''
         begins = f', from the parameters of {self.init}' if self.init else ''
         most = 'up to ' if self.patience and validates else ''
@@ -83,9 +83,9 @@ class Options:
 
 
 def choose(typed, find_input):
-    """Return the Options of a run, and the progress of the run that is resumed, {} for a new one.
+    """Return the Options of a run, and its progress if it is resumed, otherwise {}.
 
-    find_input: makes the path of a new run's text from what was typed, or None.
+    find_input: a function from the typed input, or None, to the path of a new run's text.
     """
     o = Options(typed)
     if o.resume in (None, 'last'):
@@ -93,8 +93,8 @@ def choose(typed, find_input):
     if o.resume == 'last':
         from engine.run.run import newest                  # late: fit needs no files of a run
         o.resume = newest(o)
-        print(f'resuming from {o.resume}' if o.resume else 'this run has no checkpoint yet: a new run')
-        o.init = None if o.resume else o.init              # which is for a new run
+        print(f'resuming from {o.resume}' if o.resume else 'this run has no checkpoint yet: starting a new run')
+        o.init = None if o.resume else o.init              # it is for a new run only
     if o.resume:
         return o, take_over(o)
     o.random_seed = secrets.randbelow(10 ** 9) if o.random_seed is None else o.random_seed
@@ -102,7 +102,7 @@ def choose(typed, find_input):
 
 
 def take_over(o):
-    """Give Options those of the run that they resume, and return its progress. ValueError: a typed one contradicts it.
+    """Complete Options from the run that they resume. Return its progress. Raise ValueError if a typed one conflicts.
 
     A checkpoint keeps an option in one place: in the progress, the learning parameters, or the metadata of the text.
     """
@@ -118,7 +118,7 @@ def take_over(o):
     if o.init or 'output_dir' in o.typed and os.path.realpath(o.output_dir) != os.path.realpath(folder):
         raise ValueError(f'a run is resumed in the folder of {o.resume}: leave out --init and --output-dir')
     if before['cell'] and not o.cell:
-        raise ValueError(f'the run in {o.resume} trained the class of --cell {before["cell"]}: name it again')
+        raise ValueError(f'the run in {o.resume} was trained with --cell {before["cell"]}: name it again')
     changed = {name: value for name, value in o.typed.items() if name in table.OF_RUN}
     for name, value in changed.items():
         smaller = name == 'lrate' and value < before['lrate']
@@ -133,18 +133,18 @@ def take_over(o):
 # ---------------------------------------------------------------- the recipe
 
 def dropout(characters, parameters):
-    """Return the share of units to leave out, from the numbers of characters to learn from and of parameters."""
+    """Return the default dropout for these numbers of training characters and parameters."""
     ratios, shares = zip(*DROPOUT)
     return float(np.interp(math.log(parameters / characters), np.log(ratios), shares))
 
 
 def lrate(num_units1, num_units2):
-    """Return the learning rate for layers of these sizes."""
+    """Return the default learning rate for layers of these sizes."""
     return min(HIGHEST, float(f'{LRATE / max(num_units1, num_units2):.2g}'))
 
 
 def set_units(o):
-    """Set the numbers of units that were not typed in o, Options, by --init if that is set. Return o."""
+    """Set the numbers of units that were not typed, from --init if it is set. Return o, the Options."""
     if o.init is not None:
         for name, size in zip(('num_units1', 'num_units2'), units(read_parameters(o.init, 'float32')[0])):
             setattr(o, name, o.typed.get(name, size))
@@ -154,7 +154,7 @@ def set_units(o):
 
 
 def complete(o, batches, parameters):
-    """Set what is None in o, Options with units. batches: steps in an epoch. parameters: how many the model has."""
+    """Set the options that are None. o: Options with units. batches: steps in an epoch. parameters: their number."""
     epochs = o.epochs or max(EPOCHS, math.ceil(STEPS / batches))
     share, patient_steps = dropout(batches * o.batch_size * o.seq_length, parameters), PATIENT_STEPS
     if o.init is None:
@@ -169,33 +169,33 @@ def complete(o, batches, parameters):
 
 
 def advise(o, model):
-    """Print the command that starts from the bundled model, if the text is short and the model knows its characters."""
+    """Print the command that starts from the bundled model, if the text is short and that model knows its alphabet."""
     short = model.n_batches['train'] * o.batch_size * o.seq_length < SHORT
     if short and not (o.init or o.cell or o.original or o.small):
         known = np.isin(model.uchar, Checkpoint(BUNDLED, ['uchar']).vocabulary('utf-8'))
         if np.concatenate([known[x].ravel() for x in model.X['train']]).mean() >= KNOWN:
             words = typed({**o.typed, 'input': near(o.input), 'run': f'{o.run}_init', 'init': near(BUNDLED),
                            'num_units1': None, 'num_units2': None, 'initial': None, 'resume': None})
-            print('a text this short gains from a model that has learned another one: ' + script('train.py', *words))
+            print('a text this short gains from starting with a trained model: ' + script('train.py', *words))
 
 
 # ---------------------------------------------------------------- training by the recipe
 
 def fit(model, filepath=None, recipe='default', verbose=True, **options):
-    """Train on a text as train.py does. Return an iterator, which yields an Epoch after each epoch.
+    """Train on a text as train.py does. Return an iterator that yields an Epoch after each epoch.
 
-    filepath: as for prepare_input; training begins with new parameters, or those of the option init. None continues
-    a fit that was left before its end. recipe: 'default', 'original' for that of 2016, or 'small' for that of
-    --small, whose text filepath None then means. verbose: whether to print what is read and to show a bar. options:
-    most of those of train.py, with underscores, such as num_units1=128 or init='params.npz'; the recipe has the
-    others. A model that knows all characters keeps its vocabulary. After each epoch, the model can predict and
-    write; at the end, it has the parameters of the best epoch, as the _best.npz of train.py. Raises ValueError for
-    options out of range and for a text that is too short or not in its encoding; OSError where it cannot be read;
-    Diverged where costs are no longer finite.
+    filepath: as for prepare_input. None: continue an unfinished fit or, with recipe 'small', read the text of --small.
+    recipe: 'default', 'original' (of 2016) or 'small' (of --small); it sets all options that are left out.
+    verbose: whether to print what is read and to show a progress bar.
+    options: most of those of train.py, with underscores, such as num_units1=128 or init='params.npz'.
+
+    Training starts with new parameters, or with those of init. After each epoch, the model can predict and write; at
+    the end, it has the parameters of the best epoch. Raises ValueError if options are out of range, or if a text is too
+    short or not in its encoding; OSError if it cannot be read; Diverged if costs are no longer finite.
     """
     if filepath is None and recipe != 'small':
         if options or recipe != 'default' or model.schedule is None:
-            raise ValueError('fit continues a run with its own options, and there is none: expected a text')
+            raise ValueError('without a text, fit continues an earlier fit with its options: expected a text')
         return epochs(model, model.schedule, verbose)
     checks.choice('recipe', recipe, ('default', *table.PRESETS))
     unknown = options.keys() - OF_FIT
@@ -205,20 +205,20 @@ def fit(model, filepath=None, recipe='default', verbose=True, **options):
     o = Options({**chosen, 'original': recipe == 'original', 'small': recipe == 'small', 'input': filepath})
     o = model.group.broadcast(set_units, o)
     if model.p and model.schedule is None and o.init is None and model.group.first:
-        warn('fit begins with new parameters, not with those that the model has: init=PARAMS begins with a checkpoint')
+        warn('fit starts with new parameters, not with those of the model: init=PARAMS starts from a checkpoint')
     set_up(model, o, verbose)
     model.schedule, model.best = Schedule.resumed(o, {}, model.n_batches['train']), None
     return epochs(model, model.schedule, verbose)
 
 
 def set_up(model, o, verbose=True):
-    """Let a model read its texts and get parameters by o, Options, which are completed. Return how many there are."""
+    """Read a model's texts, complete o, its Options, and make its parameters. Return their number."""
     model.prepare_input(o.input, o.ratio_valid, o.batch_size, o.seq_length, verbose, o.encoding,
                         not o.no_stateful, o.valid, o.test)
     sources = model.text.sources
     for role in ('valid', 'test'):
         if model.group.first and role in sources and sources[role]['sha256'] == sources['train']['sha256']:
-            warn(f'the {table.TITLES[role]} is the text that is learned: its costs say nothing about other texts')
+            warn(f'the {table.TITLES[role]} is the training text: its costs say nothing about other texts')
     shapes = parameter_shapes(len(model.uchar), o.num_units1, o.num_units2)
     complete(o, model.n_batches['train'], sum(map(math.prod, shapes.values())))
     model.model_setup(num_units1=o.num_units1, num_units2=o.num_units2, initial=o.initial, **o.kept('lp'))
@@ -228,7 +228,7 @@ def set_up(model, o, verbose=True):
 
 
 def epochs(model, schedule, verbose):
-    """Train on by a Schedule, and yield each Epoch; at the end, give the model the parameters of the best one."""
+    """Continue training by a Schedule, and yield each Epoch; at the end, set the parameters of the best one."""
     shown = None
     for event in model.training(schedule):
         if hasattr(event, 'ratios') and verbose and model.group.first:

@@ -1,4 +1,4 @@
-"""The files of one run: checkpoints, logs, result and picture. While a Run is open no other process can have it."""
+"""The files of one run: checkpoints, logs, result and picture. While a Run is open, no other process can open it."""
 import contextlib
 import json
 import math
@@ -15,32 +15,32 @@ from engine.terminal import bar, bits, duration, nats_and_bits, near, script, ty
 
 BEST, INTERRUPTED, EPOCH = '_best.npz', '_interrupted.npz', '_epoch{}.npz'     # endings of checkpoints
 PICTURE, RESULT = '.png', '_result.json'
-NOT_IN_RESULT = 'input', 'run', 'valid', 'test', 'random_seed'      # options: paths on this computer, or own fields
+NOT_IN_RESULT = 'input', 'run', 'valid', 'test', 'random_seed'      # options: local paths, or stored in other fields
 ENDINGS = '|'.join([*map(re.escape, [*LOGS, PICTURE, RESULT, BEST, INTERRUPTED]), r'_epoch\d+\.npz'])
-EARLY = 10                 # seconds of the first epoch after which it has its first sample
+EARLY = 10                 # seconds into the first epoch before its first sample
 SAMPLE_LENGTH = 200        # characters
-FALLS = 5                  # times that a run goes back to one checkpoint, each time at half the rate, before it ends
+FALLS = 5                  # most times that a run returns to one checkpoint, each time at half the rate
 
 
 def files_of(o):
-    """Return the paths of all files that runs of this name have left in their folder. o: the Options of one."""
+    """Return the paths of all files that runs of this name left in the output folder. o: Options."""
     names = sorted(os.listdir(o.output_dir)) if os.path.isdir(o.output_dir) else []
     return [near(os.path.join(o.output_dir, file)) for file in names
             if re.fullmatch(f'{re.escape(o.name)}({ENDINGS})', file)]
 
 
 def checkpoints_of(o):
-    """Return the progress in the checkpoints among these files, dicts by their paths."""
+    """Return the progress in each checkpoint among these files: dicts by path."""
     return {path: read_about(path).get('progress') or {} for path in files_of(o) if path.endswith('.npz')}
 
 
 def how_far(progress):
-    """Return a key to compare checkpoints of a run. A smaller rate_factor is further: the run has diverged."""
+    """Return a key that sorts checkpoints from old to new. A smaller rate_factor is newer: the run has diverged."""
     return -progress.get('rate_factor', 1), progress.get('epoch', 0), progress.get('batch', 0)
 
 
 def newest(o, ignored=()):
-    """Return the furthest of these checkpoints, or None. ignored: an ending."""
+    """Return the path of the newest of these checkpoints, or None. ignored: an ending to leave out."""
     found = {path: then for path, then in checkpoints_of(o).items() if not path.endswith(ignored)}
     return max(found, key=lambda path: how_far(found[path]), default=None)
 
@@ -48,7 +48,7 @@ def newest(o, ignored=()):
 class Run:
     """The files of a run. Only the first process touches them.
 
-    last_checkpoint: the newest that is known to be whole, or None. bar: of progress, above which lines are printed.
+    last_checkpoint: the newest one known to be complete, or None. bar: the progress bar, or None.
     """
 
     def __init__(self, model, schedule):
@@ -61,7 +61,7 @@ class Run:
         return near(os.path.join(self.options.output_dir, self.options.name + ending))
 
     def say(self, line):
-        """Print a line for the user. If that cannot be written, as on a closed terminal, stop as after Ctrl-C."""
+        """Print a line for the user. If that fails, as on a closed terminal, stop as after Ctrl-C."""
         try:
             self.bar.write(line) if self.bar else print(line, flush=True)
         except OSError:
@@ -73,9 +73,9 @@ class Run:
         return script('train.py', *words, *more, processes=self._group.size)
 
     def check(self):
-        """Make the folder. Raise ValueError for other texts than those of the resumed run, and for files to replace."""
+        """Create the output folder. Raise ValueError if a text is not the resumed run's, or files would be replaced."""
         o, model, now = self.options, self.model, vars(self.schedule)
-        if o.resume:                   # an earlier state of this run stays
+        if o.resume:                   # earlier checkpoints of this run stay
             self._replaced = [path for path, then in checkpoints_of(o).items()
                               if then.get('id') != now['id'] or how_far(then) > how_far(now)]
             text = read_about(o.resume)['text']
@@ -84,16 +84,16 @@ class Run:
                     raise ValueError(
                         f'{model.text.sources[role]["path"]} is not the {TITLES[role]} of that run, which had '
                         f'{then["characters"]:,} characters and SHA-256 {then["sha256"]}; --init starts a new run')
-        else:                          # what --resume last begins may have been killed before its first checkpoint
+        else:                          # a run begun by --resume last may have been killed before its first checkpoint
             self._replaced = [path for path in files_of(o) if not ('resume' in o.typed and path.endswith(LOGS))]
         if self._replaced and not o.overwrite:
             raise ValueError(f'{self._replaced[0]} exists already: resume that run with --resume last, choose another '
-                             'run name, or --overwrite to drop what is further of it')
+                             'run name, or replace it with --overwrite')
         os.makedirs(o.output_dir, exist_ok=True)
 
     @contextlib.contextmanager
     def open(self):
-        """Keep the logs open inside: new ones or, in a run that is resumed, as they were at its checkpoint."""
+        """Keep the logs open in the block: empty, or, for a resumed run, as they were at its checkpoint."""
         try:
             self._group.broadcast(self._open)
             self._begin()
@@ -114,25 +114,25 @@ class Run:
         self.logs.cut(self.schedule.logs, self.options.overwrite)
 
     def _begin(self):
-        """Write what a stop between two checkpoints of one epoch has left out, and forget a best model that is gone."""
+        """Write the checkpoints that a stop after an epoch left out, and forget a best model whose file is missing."""
         schedule = self.schedule
         if schedule.epoch and not schedule.batch:
             self._save_epoch()
         if schedule.best_epoch and not self._group.broadcast(os.path.exists, self.path(BEST)):
-            self.say(f'the parameters of the best epoch, {schedule.best_epoch}, are gone: another one will be the best')
+            self.say(f'the checkpoint of the best epoch, {schedule.best_epoch}, is missing: a later one replaces it')
             schedule.best_cost, schedule.best_epoch, schedule.stale = None, 0, 0
         if schedule.finished:
-            self.say('there is nothing left to learn in this run')
+            self.say('this run is finished: nothing is left to train')
             self._draw()
 
     def sample(self, when):
-        """Print a short text of the model. Return it. The generator of the model stays."""
+        """Print and return a sample. The state of the model's random generator stays the same."""
         text = self.model.sample(SAMPLE_LENGTH)
         self.say(f'what it writes after {when}:\n{text}\n')
         return text
 
     def end_epoch(self, epoch, seconds):
-        """Log an Epoch that took so many seconds, report it, and save the model, if that is due."""
+        """Log an Epoch, which took this many seconds; report it and save the model if they are due."""
         schedule, (number, cost, valid_cost, rate, speed) = self.schedule, epoch
         self.logs.epoch(epoch)
         if schedule.should_report:
@@ -141,12 +141,12 @@ class Run:
                      f'{speed:,.0f} characters/s, {duration(seconds)}')
             if self._group.first:
                 self.logs.sample(number, self.sample(f'epoch {number}'), self.model.passage_costs())
-        self._save_epoch()             # after the logs were written, whose sizes it keeps
+        self._save_epoch()             # after the logs, since it stores their sizes
         if schedule.should_report:
             self._draw()
 
     def _draw(self):
-        """Draw the picture of all costs so far. If that fails, in whatever way, the run continues without one."""
+        """Plot all costs so far. If that fails for any reason, the run continues without a picture."""
         try:
             if self._draws:
                 self._group.broadcast(draw_costs, self.path(PICTURE), self.options.name, self.logs)
@@ -155,7 +155,7 @@ class Run:
             warn(f'{self.path(PICTURE)} could not be drawn: {error}')
 
     def _save_epoch(self):
-        """Write the checkpoints that the epoch which ended should have."""
+        """Write the checkpoints that are due at the end of an epoch."""
         schedule = self.schedule
         if schedule.best_epoch == schedule.epoch:
             self.save(BEST)
@@ -163,7 +163,7 @@ class Run:
             self.save(EPOCH.format(schedule.epoch))
 
     def save(self, ending):
-        """Write a checkpoint of the model and of the schedule. That of an epoch removes that of an interruption."""
+        """Write a checkpoint of the model and the schedule. At the end of an epoch, remove that of an interruption."""
         self.schedule.logs = {ending: os.path.getsize(log.name) for ending, log in self.logs.files.items()}
         self.last_checkpoint = self.model.save_params(self.path(ending), self.schedule.stored())
         if self._group.first and ending != INTERRUPTED and os.path.exists(self.path(INTERRUPTED)):
@@ -172,18 +172,18 @@ class Run:
             self.say('saved ' + self.last_checkpoint)
 
     def fall_back(self, error):
-        """Return to the last checkpoint of an epoch, at half the rate, after a Diverged error; ValueError: in vain."""
+        """Return to the last checkpoint of an epoch, at half the rate. Raise ValueError if the run cannot continue."""
         schedule, o, factor = self.schedule, self.options, self.schedule.rate_factor / 2
         checkpoint = self._group.broadcast(newest, o, INTERRUPTED) or o.resume
         then = checkpoint and Schedule.resumed(o, self.model.resume(checkpoint), schedule.batches)
         if not then or o.original or factor < then.rate_factor / 2 ** FALLS:
-            raise ValueError(f'{error}: stopped; begin again or --resume last, with a lower --lrate than {o.lrate:g}')
+            raise ValueError(f'{error}: stopped; start again or --resume last, with a lower --lrate than {o.lrate:g}')
         vars(schedule).update(vars(then), rate_factor=factor)
         self.say(f'{error}: back to epoch {schedule.epoch} in {checkpoint}, at half the rate, '
                  f'{schedule.rate_of(schedule.epoch):.4g}')
 
     def conclude(self):
-        """Score the fixed texts if the run is finished, write the result, print where all is, and the next commands."""
+        """Score the texts of --valid and --test if the run is finished; write the result; print the next commands."""
         schedule, group, finished = self.schedule, self._group, not self._group.stop_agreed
         best = self.path(BEST) if schedule.best_epoch else self.last_checkpoint
         if schedule.best_epoch:
@@ -198,9 +198,9 @@ class Run:
         self.say('to resume: ' + self._command(self.last_checkpoint, *schedule.larger_limits() if finished else []))
 
     def _score(self, checkpoint):
-        """Print and return the mean costs of the texts to validate and to test with that were named, in nats by name.
+        """Print the mean costs of the texts of --valid and --test. Return them by name, in nats.
 
-        Each is read as one stream from zero states by the best model, in float32 as by produce_text.py.
+        The best model reads each as one stream from zero states, in float32 as produce_text.py does.
         """
         model, o, scores = self.model, self.options, {}
         best, stored = type(model)(kernel=o.kernel == 'on'), opened(checkpoint)
@@ -218,7 +218,7 @@ class Run:
         return scores
 
     def _write_result(self, scores, checkpoint):
-        """Write a flat dict, in which missing values are None. scores: in nats by name; checkpoint: the best."""
+        """Write the result, a flat dict; missing values are null. scores: nats by name. checkpoint: the best one."""
         model, schedule, o = self.model, self.schedule, self.options
         characters = model.batch_size * sum(map(len, model.X['train']))
         seconds = sum(characters / speed for *_, speed in self.logs.epochs if speed)       # 0: an epoch without a step

@@ -1,37 +1,37 @@
-"""What a run has done, and what follows from it: the rate, the best epoch, patience, and when it is finished."""
+"""Track what a run has done, and derive from it the rate, the best epoch, patience and the end of the run."""
 import dataclasses
 import math
 import secrets
 
-SAMPLED = 100      # steps between samples, at least
-ANNEALED = 0.05    # factor on the rate at the end of a run that anneals it
+SAMPLED = 100      # least number of steps between samples
+ANNEALED = 0.05    # factor on the rate at the end of annealing
 
 
 class Diverged(Exception):
-    """A cost or a parameter is not finite, so that the run has to go back to a checkpoint."""
+    """A cost or a parameter is not finite: the run has to return to a checkpoint."""
 
 
 @dataclasses.dataclass
 class Schedule:
-    """What a run has done. A checkpoint holds it as its progress: besides the model, all that a run is resumed from."""
+    """What a run has done. A checkpoint stores it as its progress: with the model, it is all that resuming needs."""
     options: object              # Options
-    batches: int = SAMPLED       # of an epoch, which follows from the text
-    epoch: int = 0               # whole epochs that were read
-    batch: int = 0               # batches of the next epoch that were read
-    cost_sum: float = 0.0        # of the characters of these batches
+    batches: int = SAMPLED       # in an epoch; determined by the text
+    epoch: int = 0               # completed epochs
+    batch: int = 0               # batches read in the current epoch
+    cost_sum: float = 0.0        # over the characters of these batches
     characters: int = 0          # in these batches
-    rate_factor: float = 1.0     # on the rate; halved each time that the run diverged
-    best_cost: float = None      # of validation, after best_epoch
+    rate_factor: float = 1.0     # on the rate; halved each time the run diverges
+    best_cost: float = None      # best validation cost, after best_epoch
     best_epoch: int = 0
     stale: int = 0               # epochs since best_epoch
-    fewer_epochs: int = None     # after which the run ends, if that is before options.epochs
-    valid_batch_cost: float = math.nan       # of the last validation batch
-    id: str = dataclasses.field(default_factory=lambda: secrets.token_hex(8))      # tells runs of one name apart
-    logs: dict = dataclasses.field(default_factory=dict)       # their sizes in bytes, by ending
+    fewer_epochs: int = None     # epochs of the run, if patience has shortened it
+    valid_batch_cost: float = math.nan       # cost of the last validation batch
+    id: str = dataclasses.field(default_factory=lambda: secrets.token_hex(8))      # tells runs of the same name apart
+    logs: dict = dataclasses.field(default_factory=dict)       # sizes of the logs in bytes, by ending
 
     @classmethod
     def resumed(cls, options, progress, batches):
-        """Return the Schedule of a run that begins, {} for its progress, or that continues, maybe with other limits."""
+        """Return the Schedule of a new run (progress {}) or of a resumed one, whose limits may have changed."""
         fields = [field for field in dataclasses.fields(cls)[2:] if progress.get(field.name) is not None]
         schedule = cls(options, batches, **{field.name: field.type(progress[field.name]) for field in fields})
         if options.epochs != progress.get('options', {}).get('epochs'):
@@ -40,13 +40,13 @@ class Schedule:
         return schedule
 
     def stored(self):
-        """Return what a checkpoint keeps as the progress, without nan, which JSON does not have."""
+        """Return the progress as a checkpoint stores it, without nan, which JSON does not have."""
         cost = self.valid_batch_cost if math.isfinite(self.valid_batch_cost) else None
         return {**vars(self), 'valid_batch_cost': cost, 'rate': self.rate_of(self.epoch),
                 'options': {'run': self.options.run, **self.options.kept('run')}}
 
     def record_step(self, cost, characters):
-        """Count a step. Raise Diverged for a cost that is not finite."""
+        """Record a step. Raise Diverged if its cost is not finite."""
         if not math.isfinite(cost):
             raise Diverged(f'the cost is {cost} in epoch {self.epoch + 1}')
         self.batch += 1
@@ -54,7 +54,7 @@ class Schedule:
         self.characters += characters
 
     def end_epoch(self, valid_cost):
-        """Count an epoch and its validation cost, if that is finite. Return the mean training cost."""
+        """Record an epoch, and its validation cost if that is finite. Return the mean training cost."""
         cost = self.cost_sum / max(self.characters, 1)
         self.epoch, self.batch, self.cost_sum, self.characters = self.epoch + 1, 0, 0.0, 0
         if math.isfinite(valid_cost):
@@ -65,58 +65,58 @@ class Schedule:
         return cost
 
     def begin_fall(self):
-        """Let the rate fall early if patience ends before it falls: as if --epochs were so few that it falls now."""
+        """If patience runs out before the rate falls, shorten the run so that the rate falls from now on."""
         if 0 < self.options.patience <= self.stale and self.epoch < self.epochs_before_fall:
             self.fewer_epochs = math.ceil(round(self.epoch / (1 - self.options.anneal), 6))
 
     @property
     def step(self):
-        """Return the number of steps that the whole run has made."""
+        """Return the number of steps since the start of the run."""
         return self.epoch * self.batches + self.batch
 
     @property
     def epochs(self):
-        """Return after how many epochs the run ends, if patience does not end it."""
+        """Return the number of epochs after which the run ends, unless patience ends it earlier."""
         return min(self.options.epochs, self.fewer_epochs or math.inf)
 
     @property
     def epochs_before_fall(self):
-        """Return how many epochs, a whole number or not, come before those in which the rate falls; 0 if none does."""
+        """Return the number of epochs, possibly fractional, before the rate falls; 0 if it never falls."""
         anneal = self.options.anneal
         return round((1 - anneal) * self.epochs, 6) if anneal else 0             # not 6.999999999999999
 
     @property
     def out_of_patience(self):
-        """Return whether too many epochs brought no better validation cost, while the rate falls if it ever does."""
+        """Return whether `patience` epochs have passed since the best one and, with annealing, since it began."""
         return 0 < self.options.patience <= min(self.stale, self.epoch - math.ceil(self.epochs_before_fall))
 
     @property
     def finished(self):
-        """Return whether no epoch is left to read."""
+        """Return whether the run has ended: all epochs are done, or patience has run out."""
         return self.epoch >= self.epochs or self.out_of_patience
 
     @property
     def should_report(self):
-        """Return whether the epoch that just ended gets a line, a sample and a picture. Few of the short epochs do."""
+        """Return whether to print, sample and plot after the epoch that just ended; not after every short one."""
         return self.epoch % max(1, SAMPLED // self.batches) == 0 or self.epoch == 1 or self.finished
 
     def rate_of(self, epoch):
-        """Return the rate of an epoch, counted from 0, without warm-up and annealing."""
+        """Return the rate of an epoch, counted from 0, before warm-up and annealing."""
         decays = max(0, epoch + 2 - self.options.lrate_decay_epoch)
         return self.options.lrate * self.options.lrate_decay ** decays * self.rate_factor
 
     def rate_at(self, step):
-        """Return the rate at a step, counted from 0, of the whole run.
+        """Return the rate at a step, counted from 0 at the start of the run.
 
-        It rises in the first `warmup` steps, and falls in a line to ANNEALED in the last ones, a share `anneal` of all.
+        It rises linearly over the first `warmup` steps, and falls linearly over the last share `anneal`, to ANNEALED.
         """
         steps, anneal = self.epochs * self.batches, self.options.anneal
         rising = min(1, (step + 1) / max(self.options.warmup, 1))
-        left = (steps - step) / (anneal * steps) if anneal else 1      # of the steps that anneal; 1 and more: all
+        left = (steps - step) / (anneal * steps) if anneal else 1      # share of the annealing; above 1 before
         return self.rate_of(step // self.batches) * rising * (ANNEALED + (1 - ANNEALED) * min(max(left, 0), 1))
 
     def larger_limits(self):
-        """Return the options that a finished run needs to be resumed, as typed words."""
+        """Return the options with which a finished run can be resumed, as words of a command line."""
         words = []
         if self.epoch >= self.epochs:
             words += ['--epochs', str(2 * max(self.epoch, self.options.epochs))]

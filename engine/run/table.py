@@ -1,7 +1,6 @@
-"""The options of train.py, of CharLSTM.fit and of model_setup, each declared once.
+"""Declare the options of train.py, CharLSTM.fit and model_setup, each once.
 
-For a new learning parameter, add a row here, and use it where lp is read, in charlstm.py. --help, the checks, the
-checkpoints, --info, fit, and model_setup all take it from the row.
+To add a learning parameter, add a row here, and use it in charlstm.py, where lp is read: all else reads the rows.
 """
 import functools
 import math
@@ -11,19 +10,20 @@ from typing import Any, Callable, NamedTuple
 from engine.model import checks
 from engine.terminal import ROOT, spelled
 
-CHANGEABLE = ('epochs', 'save_every', 'patience')              # of a resumed run
+CHANGEABLE = ('epochs', 'save_every', 'patience')              # when a run is resumed
 MAY_CHANGE = f'only {", ".join(map(spelled, CHANGEABLE))} may change, and --lrate may become smaller'
-TITLES = {'train': 'text', 'valid': 'validation text', 'test': 'test text'}        # of a run's texts, by their role
+TITLES = {'train': 'text', 'valid': 'validation text', 'test': 'test text'}        # titles of a run's texts, by role
 
 
 class Option(NamedTuple):
-    """An option of a script, whose name has dashes there, and underscores here.
+    """An option of a script. Its name has underscores here and dashes on the command line.
 
-    kind: int, float, bool for a flag, a tuple of choices, how a string is named in the help, or a dict for argparse.
-    default: None if it depends on other options and on the text. fits: what the check of its kind takes besides name
-    and value, or a check of its own. original, small: the value in these recipes; None for the default.
-    kept: where a checkpoint keeps it: 'run' (its progress), 'lp', 'text', or None, if it is of one start of the script.
-    of_fit: whether CharLSTM.fit takes it.
+    kind: int, float, bool for a flag, a tuple of choices, the metavar of a string, or a dict of argparse's arguments
+    default: None if it depends on other options and on the text
+    fits: further arguments of the check for its kind, or a function that does all of it
+    original, small: the value in these recipes; None for the default
+    kept: where a checkpoint keeps it: 'run' (its progress), 'lp', 'text'; None: not kept
+    of_fit: whether CharLSTM.fit takes it
     """
     name: str
     kind: Any
@@ -36,7 +36,7 @@ class Option(NamedTuple):
     of_fit: bool = True
 
     def checked(self, value):
-        """Return a value as Python's own; paths become strings. Raise ValueError if it is out of range."""
+        """Return a value as a plain Python type; a path becomes a string. Raise ValueError if it is out of range."""
         if callable(self.fits):
             return self.fits(self.name, value)
         check = {int: checks.whole, float: checks.real, bool: checks.flag}.get(self.kind)
@@ -55,16 +55,16 @@ OPTIONS = {
     'text': [
         _text('batch_size', int, 50, 'sequences in a batch', (1,)),
         _text('seq_length', int, 50, 'characters in a sequence', (2,)),
-        _text('ratio_valid', float, 0.3, 'share of the text, at its end, kept for validation', BELOW_1),
-        _text('valid', 'FILE', None, 'validation text, a file or a folder, also scored at the end as --test is '
-              '(default: the end of the input)'),
+        _text('ratio_valid', float, 0.3, 'share of the text, at its end, held out for validation', BELOW_1),
+        _text('valid', 'FILE', None, 'validation text, a file or a folder, also scored like --test '
+              '(default: the last part of the input)'),
         _text('test', 'FILE', None, 'test text, scored once, as one stream, with the best model of the finished run; '
               'until then only its vocabulary is used', of_fit=False),
-        Option('test_adapt', bool, False, 'also score the test text while a copy of the model learns from it, as '
+        Option('test_adapt', bool, False, 'also score the test text with a copy of the model that learns from it, as '
                'produce_text.py --adapt does', of_fit=False),
         _text('encoding', 'NAME', 'utf-8', 'encoding of the text files', checks.encoding),
         _text('no_stateful', bool, False, 'start every batch from zero states, as the original does, instead of '
-              'reading each long piece of the text from batch to batch', original=True)],
+              'carrying the states from batch to batch', original=True)],
     'model': [
         Option('num_units1', int, None, 'units of layer 1 (default: 256, or those of --init)', (1,), small=64),
         Option('num_units2', int, None, 'units of layer 2 (default: those of layer 1, or of --init)', (1,)),
@@ -72,58 +72,58 @@ OPTIONS = {
                'resume its runs and to use its checkpoints (default: CharLSTM itself)', of_fit=False),
         Option('initial', ('original', 'chrono'), 'chrono', 'initial values; original: forget gates have bias 1; '
                'chrono: a quarter of the units remember for up to 100 characters', original='original'),
-        _lp('dropout', float, None, 'share of the units that each training step leaves out (default: by the length '
-            'of the text and the number of units; less with --init or with fewer than 40 epochs)', LEFT_OUT, 0.0),
+        _lp('dropout', float, None, 'share of the units that each training step leaves out (default: depends on '
+            'the length of the text and the number of units; less with --init or fewer than 40 epochs)', LEFT_OUT, 0.0),
         _lp('dropconnect', float, None, 'share of the recurrent weights that each training step leaves out '
             '(default: two thirds of --dropout)', LEFT_OUT, 0.0),
         _lp('smoothing', float, 0.001, 'share of each target that is spread over all characters; like --ar and --tar, '
-            'it is not in the costs that are printed', BELOW_1, 0.0),
-        _lp('ar', float, 2.0, 'activation regularisation: weight of mean square outputs of layer 2', FROM_0, 0.0),
+            'it does not count in the printed costs', BELOW_1, 0.0),
+        _lp('ar', float, 2.0, 'activation regularisation: weight of the mean squared outputs of layer 2', FROM_0, 0.0),
         _lp('tar', float, 2.0, 'the same for the change of the outputs from step to step', FROM_0, 0.0),
         _lp('reset', float, 0.05, 'probability that a stream starts a batch from zero states', BELOW_1, 0.0),
         _lp('average', float, 0.999, 'decay of the running average of the parameters, which is validated, saved and '
             'used to write; smaller in the first 10,000 steps; 0: none', BELOW_1, 0.0),
-        Option('kernel', ('on', 'off'), 'on', 'off: theano.scan in its place, many times slower', of_fit=False),
+        Option('kernel', ('on', 'off'), 'on', 'off: theano.scan, not C; several times slower', of_fit=False),
         Option('precision', ('float32', 'bfloat16'), 'float32', 'bfloat16: round the inputs of matrix products, sum in '
                'float32; faster on some processors', of_fit=False),
         Option('random_seed', int, None, 'whole number that makes a run repeatable (default: a new one, which is '
                'printed and stored)', (0, math.inf), of_fit=False)],
     'learning': [
-        _lp('lrate', float, None, 'learning rate (default: 0.012 for 256 units, half of that for twice as many in '
-            'the larger layer, and at most 0.024)', ('above 0', lambda v: v > 0), 2e-3),
-        Option('warmup', int, 100, 'steps in which the rate rises to --lrate', (0,), 0),
-        Option('anneal', float, 0.5, 'share of the epochs, at the end, in which the rate falls to a twentieth of '
+        _lp('lrate', float, None, 'learning rate (default: 0.012 if the larger layer has 256 units, half of that if it '
+            'has twice as many, and at most 0.024)', ('above 0', lambda v: v > 0), 2e-3),
+        Option('warmup', int, 100, 'steps over which the rate rises to --lrate', (0,), 0),
+        Option('anneal', float, 0.5, 'share of the epochs, at the end, over which the rate falls to a twentieth of '
                '--lrate', ('from 0 to 1', lambda v: 0 <= v <= 1), 0.0),
         Option('lrate_decay', float, 1.0, 'factor on the rate at each epoch from --lrate-decay-epoch on',
                ('above 0, at most 1', lambda v: 0 < v <= 1), 0.97),
         Option('lrate_decay_epoch', int, 10, 'first epoch with a smaller rate', (1,)),
         _lp('drate', float, 0.99, 'decay of the mean squares of RMSprop', BELOW_1, 0.95),
         _lp('eps', float, 1e-8, 'added to the denominator of RMSprop', ('above 1.2e-38', lambda v: v > 1.2e-38)),
-        _lp('momentum', float, 0.9, 'decay of the sum of gradients by which RMSprop steps', BELOW_1, 0.0),
-        _lp('weight_decay', float, 0.02, 'share of a parameter, times the rate, that a step removes', FROM_0, 0.0),
-        _lp('grad_clip', float, 5.0, 'largest norm of the gradient; 0: any', FROM_0, 0.0),
-        _lp('step_clip', float, 2.0, 'largest step for a number, as a multiple of the rate; 0: any', FROM_0, 0.0),
+        _lp('momentum', float, 0.9, 'decay of the running sum of gradients in the steps of RMSprop', BELOW_1, 0.0),
+        _lp('weight_decay', float, 0.02, 'share of each parameter, times the rate, that a step subtracts', FROM_0, 0.0),
+        _lp('grad_clip', float, 5.0, 'largest norm of the gradient; 0: no limit', FROM_0, 0.0),
+        _lp('step_clip', float, 2.0, 'largest step of a parameter as a multiple of the rate; 0: no limit', FROM_0, 0.0),
         _lp('bptt_maxdepth', int, 50, 'last steps of each sequence that are trained on; -1: all',
             lambda name, value: -1 if value == -1 else checks.whole(name, value, 1)),
-        _lp('l1', float, 0.0, 'weight of the sum of absolute parameters, divided by the characters of a batch', FROM_0),
+        _lp('l1', float, 0.0, 'weight of the sum of absolute values, divided by the characters in a batch', FROM_0),
         _lp('l2', float, 0.0, 'the same for the sum of squared parameters', FROM_0)],
     'run': [
-        Option('epochs', int, None, 'times to read the training text (default: 40, and more for a short text or large '
-               'batches, until there are 7,500 steps)', (1,), 75, 40),
-        Option('patience', int, None, 'after N epochs without a better validation cost the rate falls early; if it '
-               'falls already or never, the run ends; 0: never (default: 6, and more for a short text)', (0,), 0),
-        Option('valid_every', int, 10, 'training steps between costs of a validation batch', (1,), 1),
-        Option('save_every', int, None, 'epochs between checkpoints (default: 10, and more in a run of over 1,000)',
+        Option('epochs', int, None, 'times to read the training text (default: 40, or more for a short text or large '
+               'batches: enough for 7,500 steps)', (1,), 75, 40),
+        Option('patience', int, None, 'after N epochs without a better validation cost, the rate falls early; if it is '
+               'already falling or never does, the run ends; 0: off (default: 6, or more for a short text)', (0,), 0),
+        Option('valid_every', int, 10, 'training steps between evaluations of a validation batch', (1,), 1),
+        Option('save_every', int, None, 'epochs between checkpoints (default: 10, or more with over 1,000 epochs)',
                (1,), of_fit=False),
-        Option('original', bool, False, 'the recipe of 2016: 75 epochs of batches from zero states, at a rate of 0.002 '
-               'that decays by 0.97 from epoch 10 on, without what came later, also in the log of the steps '
-               '(engine/README.md lists what still differs)', of_fit=False),
+        Option('original', bool, False, 'the recipe of 2016, without later additions: 75 epochs of batches from zero '
+               'states, at a rate of 0.002, times 0.97 per epoch from epoch 10 on, and the step log of 2016 '
+               '(engine/README.md lists the remaining differences)', of_fit=False),
         Option('small', bool, False, 'a run of under a minute: 64 units in each layer and 40 epochs, on the beginning '
                'of Coriolanus unless an input is named', of_fit=False),
         _start('output_dir', 'DIR', None, 'folder for the results (default: training_results beside this script)'),
         _start('overwrite', bool, False, 'replace the results of an earlier run of this name'),
-        _start('init', 'PARAMS', None, 'start from the parameters of a checkpoint, of any text, or of a .safetensors '
-               'file', of_fit=True),
+        _start('init', 'PARAMS', None, 'start from the parameters of a checkpoint, whatever its text, or of a '
+               '.safetensors file', of_fit=True),
         _start('resume', 'PARAMS', None, 'resume the run of this checkpoint as if it had never stopped: '
                + MAY_CHANGE + '; "last": the newest checkpoint of this run or, if there is none, a new run')]}
 ROWS = {row.name: row for rows in OPTIONS.values() for row in rows}
@@ -137,6 +137,6 @@ INITIAL = {name: PRESETS['original'].get(name, row.default) for name, row in LEA
 
 
 def checked(options):
-    """Return options by name as Python's own values. Raise ValueError if one is out of range."""
+    """Return a dict of options with their values as plain Python types. Raise ValueError if one is out of range."""
     return {name: value if name not in ROWS or value is ROWS[name].default else ROWS[name].checked(value)
             for name, value in options.items()}
