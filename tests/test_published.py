@@ -1,22 +1,24 @@
-"""tests/benchmarks/published.py: texts are cut as published, and costs are those of the published symbols."""
+"""tests/benchmarks/quality.py: texts are cut as published, and costs are per published symbol."""
 import json
 import math
 import os
 import random
-import subprocess
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from models import prepared, set_parameters
 from scripts import ROOT
 
-sys.path.append(str(ROOT / 'tests' / 'benchmarks'))        # at the end: some modules there have names of ours
+sys.path.append(str(ROOT / 'tests' / 'benchmarks'))        # at the end, since some modules there have the same names
 
 import common  # noqa: E402
-import published  # noqa: E402
+import minutes  # noqa: E402
+import numpy_model  # noqa: E402
 import quality  # noqa: E402
-from published import SPLITS, cut, pieces  # noqa: E402
+from quality import SPLITS, cut, pieces  # noqa: E402
 
 
 def made_up(n, alphabet, seed=1):
@@ -26,14 +28,14 @@ def made_up(n, alphabet, seed=1):
 
 def test_published_text_has_the_published_parts():
     split = SPLITS['shakespeare']
-    assert [len(piece) for piece in pieces(range(split.lengths[0]), split.cuts)] == [1_003_854, 111_540]   # of nanoGPT
+    assert [len(piece) for piece in pieces(range(split.lengths[0]), split.cuts)] == [1_003_854, 111_540]   # nanoGPT's
 
 
 @pytest.mark.parametrize('seed', range(5))
-def test_bytes_are_cut_between_characters(tmp_path, seed):
-    """Count the bytes of each beginning of the text one by one, with CRLF and a byte order mark."""
+def test_bytes_are_cut_between_characters(tmp_path, capsys, seed):
+    """Count the bytes of each prefix of the text one by one, with CRLF and a byte order mark."""
     text = made_up(331, 'a\n\né€𝄞', seed) + 'z\n'
-    ends = [3]                                             # of each beginning; a byte order mark has 3 bytes
+    ends = [3]                                             # of each prefix; a byte order mark has 3 bytes
     for character in text:
         ends.append(ends[-1] + (2 if character == '\n' else len(character.encode('utf-8'))))
     ends[-1] -= 1                                          # the last line ends in LF
@@ -42,10 +44,10 @@ def test_bytes_are_cut_between_characters(tmp_path, seed):
                           ('crlf', text.replace('\n', '\r\n').encode('utf-8-sig')),
                           ('none', text.rstrip('\n').encode('utf-8'))):
         (tmp_path / name).write_bytes(content)
-        parts, lines = cut(SPLITS['warandpeace'], [tmp_path / name])
+        parts = cut(SPLITS['warandpeace'], [tmp_path / name])
         assert [part.text for part in parts] == [text[:first], text[first:second], text[second:]]
         assert [part.symbols for part in parts] == [ends[first], ends[second] - ends[first], ends[-1] - ends[second]]
-        assert f'warpeace_input.txt has {ends[-1]} symbols, expected 3,258,246' in lines[0]
+        assert f'warpeace_input.txt has {ends[-1]} symbols, expected 3,258,246' in capsys.readouterr().out
 
 
 def test_penn_treebank_by_characters_and_by_words_is_the_same_text(tmp_path):
@@ -55,12 +57,12 @@ def test_penn_treebank_by_characters_and_by_words_is_the_same_text(tmp_path):
     texts = set()
     for name, content in (('words', by_words), ('characters', by_characters)):
         (tmp_path / name).write_text(content)
-        texts.update(part.text for part in cut(SPLITS['penn'], [tmp_path / name] * 3)[0])
+        texts.update(part.text for part in cut(SPLITS['penn'], [tmp_path / name] * 3))
     assert texts == {"the <unk> n't N\na\nmr. b\n"}
 
 
 def test_costs_are_those_of_the_published_symbols(tmp_path, capsys, monkeypatch):
-    """Runs only write a result, whose test cost is their seed. A finished run is only read."""
+    """Runs only write a result, with their seed as the test cost. Finished runs are not started again."""
     text, started = made_up(3217, 'abcdé\n') + '.\n', []
     (tmp_path / 'text').write_text(text, encoding='utf-8')
 
@@ -75,28 +77,34 @@ def test_costs_are_those_of_the_published_symbols(tmp_path, capsys, monkeypatch)
         return SimpleNamespace(wait=lambda: 0)
 
     monkeypatch.setattr(common.subprocess, 'Popen', train)
+    monkeypatch.setattr(quality, 'cost_of_charlstm', lambda path, text: 2 * int(path.name[20]))   # its seed
     options = quality.build_parser().parse_args(['published', 'warandpeace', str(tmp_path / 'text'), '--results', str(
         tmp_path / 'results'), '--units', '256', '--seeds', '2'])
-    published.published(options)
+    quality.published(options)
     out = capsys.readouterr().out
     names = [tmp_path / 'results' / f'warandpeace-{part}.txt' for part in ('train', 'valid', 'test')]
     parts = [name.read_bytes().decode('utf-8') for name in names]
     assert ''.join(parts) == text and len(started) == 2
     assert [started[0][started[0].index(option) + 1] for option in ('--valid', '--test')] == list(map(str, names[1:]))
     for part, title, cost in ((1, 'validation', 1.75), (2, 'test', 1.5), (2, 'test, adapted', 1)):     # means of two
-        symbols = sum(2 if character in 'é\n' else 1 for character in parts[part]) - (part == 2)       # it ends in LF
+        symbols = sum(2 if character in 'é\n' else 1 for character in parts[part]) - (part == 2)       # ends in LF
         nats = cost * (len(parts[part]) - 1) / (symbols - 1)
-        row, = [line for line in out.splitlines() if f' {title}  ' in line and line.startswith('CharLSTM')]
-        assert f'0.12 M       {title:<14}  {nats:<8.4f}  {nats / math.log(2):<8.4f}  ' in row
-    published.published(options)
+        row, = [line for line in out.splitlines() if line.startswith('| CharLSTM') and f'| {title} |' in line]
+        assert f'| 0.12 M | {title} | {nats:.4f} | {nats / math.log(2):.4f} |' in row
+        assert (f' | {3 * nats / cost:.4f} | ' in row) == (part == 1)
+    quality.published(options)
     assert len(started) == 2
 
 
-def test_list_may_lose_its_reader():
-    """As that of `| head -1` does."""
-    command = [sys.executable, str(ROOT / 'tests' / 'benchmarks' / 'quality.py'), 'published', '--list']
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as process:
-        process.stdout.close()
-        assert process.stderr.read() == b'' and process.wait() == 0
-    listed = subprocess.run(command, capture_output=True, encoding='utf-8', check=True).stdout
-    assert all(split.title in listed and split.origin in listed for split in SPLITS.values())
+def test_cost_in_pieces_is_that_of_numpy(tmp_path):
+    """Each piece of 13 characters is predicted from zero states. A shorter last piece is not scored."""
+    p, text = numpy_model.lively_parameters(3, 11, 7, 4), made_up(13 * 35 + 8, numpy_model.LETTERS)    # crosses 32 rows
+    (tmp_path / 't.txt').write_text(text)
+    model = prepared(tmp_path / 't.txt')
+    model.model_setup(num_units1=7, num_units2=4)
+    set_parameters(model, p)
+    model.save_params(tmp_path / 'a.npz')
+    numbers = np.array([numpy_model.LETTERS.index(character) for character in text])
+    x, y = [numbers[start:start + 13 * 35].reshape(35, 13).T for start in (0, 1)]
+    expected = numpy_model.costs(numpy_model.forward(p, x)[0], y).mean()
+    assert minutes.cost_of_charlstm(tmp_path / 'a.npz', text, 13) == pytest.approx(expected, rel=1e-5)

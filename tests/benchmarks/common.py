@@ -1,4 +1,4 @@
-"""What the benchmarks share: the head of their tables, workers that take turns, and runs of train.py."""
+"""Functions that the benchmarks share: the head of their tables, workers that take turns, and runs of train.py."""
 import contextlib
 import datetime
 import json
@@ -57,9 +57,9 @@ def timed(function, times=1):
 
 
 class Worker:
-    """A function in a process of its own, which sleeps while it is not called.
+    """A function in a separate process, which sleeps between calls.
 
-    Thread pools of several libraries in one process would slow each other down. So each has the machine to itself.
+    Thread pools of several libraries in one process would slow each other down.
     """
 
     def __init__(self, make, *arguments):
@@ -71,7 +71,7 @@ class Worker:
         theirs.close()
 
     def ready(self):
-        """Wait until the function is made. Return its attribute `found`, what it computed before, or None."""
+        """Wait until the function is ready. Return its attribute `found`, the results of its setup, or None."""
         return self._pipe.recv()
 
     def __call__(self):
@@ -97,16 +97,16 @@ def _serve(pipe, make, arguments):
         pipe.send(peak_memory())
 
 
-# ---------------------------------------------------------------- what is timed is right
+# ---------------------------------------------------------------- checks before timing
 
 def parameters(V, units):
-    """Return parameters by name, float32, with which all sides of a benchmark begin, and predict differently."""
+    """Return the float32 parameters by name with which all sides start; they make predictions depend on the text."""
     import numpy_model
     return numpy_model.lively_parameters(1, V, units, units)
 
 
 def set_parameters(model):
-    """Give a CharLSTM the parameters that all sides begin with. Return them."""
+    """Set the parameters of a CharLSTM to those with which all sides start. Return them."""
     p = parameters(len(model.p['c'].get_value()), len(model.p['b1'].get_value()[0]))
     for name, array in p.items():
         model.p[name].set_value(array)
@@ -131,7 +131,7 @@ def copy_to_torch(arrays, lstm, output):
 
 
 def refuse_other_costs(found):
-    """End the benchmark where two sides, by name, computed other costs of the first steps of training."""
+    """Exit if the sides disagree on the costs of the first training steps. found: costs by name of the side."""
     (one, expected), *others = found.items()
     for name, costs in others:
         tolerance = 0.03 if 'bf' in name else 2e-3
@@ -142,7 +142,7 @@ def refuse_other_costs(found):
 # ---------------------------------------------------------------- runs of train.py
 
 def trained(text, name, folder, *options):
-    """Return the fields that train.py writes at the end of a run, a dict. Begin or resume it, unless it is finished."""
+    """Return the result of a run of train.py, a dict. Start or resume the run first, unless it is finished."""
     path = Path(folder) / f'{name}_{Path(text).name}_result.json'
     if not (path.exists() and json.loads(path.read_text(encoding='utf-8'))['finished']):
         words = [sys.executable, os.path.relpath(ROOT / 'train.py'), *map(str, (

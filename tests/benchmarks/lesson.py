@@ -2,7 +2,7 @@
 
     python tests/benchmarks/lesson.py --results DIR
 
-DIR gets logs and checkpoints. A finished run in it is only read, and another one is resumed. All runs together take a
+DIR gets logs and checkpoints. A finished run in it is only read; an unfinished one is resumed. All runs together take a
 quarter of an hour on two cores.
 """
 import argparse

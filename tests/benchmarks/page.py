@@ -1,10 +1,10 @@
-"""Measure the page of produce_text.py: seconds to make it, its size, and seconds to open and speeds in Chromium.
+"""Measure the page of produce_text.py: seconds to make it, its size, and in Chromium seconds to open it and speeds.
 
     python tests/benchmarks/page.py TEXT [--params PARAMS] [--rounds 3]
 
-TEXT is a text file, of which the first 10,000 characters are shown. Opening ends when the page is drawn for the first
-time. Why leaves out each of 100 characters once; the text before these was read earlier. Medians of the rounds. At the
-end it learns for half a minute: nats of validation.
+TEXT is a text file; the page shows its first 10,000 characters. Opening ends when the page is first drawn. Why leaves
+out each of 100 characters once; the text before them was read earlier. Numbers are medians of the rounds. At the end,
+it trains a model for half a minute; the validation cost is in nats.
 """
 import argparse
 import re

@@ -1,140 +1,163 @@
-"""Measure how good the models get. Costs are nats a character; NOVEL is text_input/prideandprejudice.txt.
+"""Measure how good the models get, on published splits. Costs are nats a character.
 
-    python tests/benchmarks/quality.py peers NOVEL --epochs 10 --seeds 3
-    python tests/benchmarks/quality.py recipes NOVEL --results DIR
     python tests/benchmarks/quality.py published NAME FILE [FILE ...] --results DIR
+    python tests/benchmarks/quality.py compressors NAME FILE [FILE ...]
+    python tests/benchmarks/quality.py minutes FILE --nanogpt FOLDER --results DIR
 
-peers      CharLSTM and PyTorch, from the same initial values on the same batches: the full-validation cost after
-           epochs 1, 3, 10 and the best, of each seed and the means
-recipes    runs of train.py, by the table ROWS: the best full-validation cost (mean over the seeds, and each) and its
-           epoch. DIR gets texts, logs and checkpoints.
-published  runs of train.py on a published split, by SPLITS in published.py: their costs beside the published ones.
-           FILE is the text, which the command does not fetch: --list says where it is from.
+published    runs of train.py on the split NAME. A finished run in DIR is only read, and another one is resumed.
+compressors  what general compressors need for the last part of the split, after the parts before the validation part
+minutes      the validation cost of CharLSTM, nanoGPT and PyTorch's nn.LSTM on tiny Shakespeare against minutes, as a
+             table and as DIR/minutes.png. Finished runs in DIR are only read; another one starts anew.
 
-A finished run in DIR is only read, and another one is resumed, so Ctrl-C loses nothing.
+FILE is the text, or its parts, as published. The commands fetch nothing: the README says where the texts are from.
 """
 import argparse
-import os
+import bz2
+import lzma
+import math
 import sys
-import sysconfig
-from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Callable, NamedTuple
 
-from common import ROOT, copy_to_torch, print_head, trained
-from published import SPLITS, published
-
-SHOWN = (1, 3, 10)      # epochs
-
-
-# ---------------------------------------------------------------- peers
-
-def ours(options, seed):
-    """Yield the validation cost after each epoch of CharLSTM."""
-    from charlstm import CharLSTM
-    model = CharLSTM(random_seed=seed)
-    model.prepare_input(options.novel, verbose=False, stateful=True)
-    model.model_setup(num_units1=options.units, num_units2=options.units)
-    for _ in range(options.epochs):
-        model.reset_states()
-        for x, y in zip(model.X['train'], model.Y['train']):
-            model.theano_train_rmsprop(x, y)
-        yield model.validate()
+from common import print_head, trained
+from minutes import PIECE, cost_of_charlstm, minutes
 
 
-def pytorch(options, seed):
-    """Yield the validation cost after each epoch of nn.LSTM and RMSprop."""
-    import torch
-    from charlstm import CharLSTM
-    from torch import nn
-    text = CharLSTM(random_seed=seed)
-    text.prepare_input(options.novel, verbose=False, stateful=True)
-    V, H = len(text.uchar), options.units
-    text.model_setup(num_units1=H, num_units2=H)
-    lstm, out = nn.LSTM(V, H, num_layers=2), nn.Linear(H, V)
-    copy_to_torch({name: value.get_value() for name, value in text.p.items()}, lstm, out)
-    parameters = list(lstm.parameters()) + list(out.parameters())
-    rmsprop = torch.optim.RMSprop(parameters, lr=2e-3, alpha=0.95, eps=1e-8)
-    one_hot = torch.eye(V)
+# ---------------------------------------------------------------- splits
 
-    def cost(x, y, state):
-        h, state = lstm(one_hot[torch.from_numpy(x).long()], state)
-        costs = nn.functional.cross_entropy(out(h).flatten(0, 1), torch.from_numpy(y).long().flatten())
-        return costs, tuple(s.detach() for s in state)
+def without_marks(text):
+    """Return a text of Mikolov's Penn Treebank with single spaces between words and lines that end in no space.
 
-    for _ in range(options.epochs):
-        state = None
-        for x, y in zip(text.X['train'], text.Y['train']):
-            rmsprop.zero_grad()
-            value, state = cost(x, y, state)
-            value.backward()
-            rmsprop.step()
-        state, total, characters = None, 0.0, 0
-        with torch.no_grad():
-            for x, y in zip(text.X['valid'], text.Y['valid']):
-                value, state = cost(x, y, state)
-                total, characters = total + float(value) * y.size, characters + y.size
-        yield total / characters
+    It is distributed by characters (each is followed by a space, and _ means a space) and by words (each line has a
+    space at its beginning and end). Both become the same text.
+    """
+    if set(text[1::2]) == {' '}:
+        return text[::2].replace('_', ' ')
+    return '\n'.join(line.strip(' ') for line in text.split('\n'))
 
 
-def print_costs(name, costs):
-    """Print a line: the costs after the epochs of SHOWN, and the best."""
-    shown = [f'{costs[n - 1]:8.4f}' if n <= len(costs) else 8 * ' ' for n in SHOWN]
-    best = min(costs)
-    print(f'{name:24} {" ".join(shown)} {best:8.4f} (epoch {costs.index(best) + 1})', flush=True)
+class Split(NamedTuple):
+    """A text that is published with its parts."""
+    title: str
+    files: tuple                       # names of the files as they are distributed
+    lengths: tuple                     # symbols of each file as published; those of Penn Treebank in thousands
+    cuts: tuple                        # where to cut a single file: percent of its symbols
+    in_bytes: bool = False             # whether figures are per byte, with CRLF and a byte order mark
+    plain: Callable = str              # from the text of a file to the text to train on
 
 
-def peers(options):
-    """Train both sides, one seed after the other, and print their costs."""
-    print_head('torch')
-    print(f'2x{options.units} units, batch 50, 50 characters, rate 2e-3')
-    print(f'{"after epoch":24} {" ".join(f"{n:8}" for n in SHOWN)}     best')
-    for name, train in (('CharLSTM', ours), ('PyTorch', pytorch)):
-        runs = []
-        for seed in range(1, options.seeds + 1):
-            runs.append(list(train(options, seed)))
-            print_costs(f'{name}, seed {seed}', runs[-1])
-        print_costs(f'{name}, mean', [sum(costs) / len(costs) for costs in zip(*runs)])
+SPLITS = {
+    'shakespeare': Split('tiny Shakespeare, as nanoGPT splits it by characters', ('input.txt',), (1_115_394,), (90,)),
+    'penn': Split('Penn Treebank by characters, as prepared by Mikolov',
+                  ('ptb.char.train.txt', 'ptb.char.valid.txt', 'ptb.char.test.txt'), (5_017_000, 393_000, 442_000), (),
+                  plain=without_marks),
+    'warandpeace': Split('War and Peace, as in Karpathy, Johnson and Li 2015', ('warpeace_input.txt',), (3_258_246,),
+                         (80, 90), in_bytes=True)}
 
 
-# ---------------------------------------------------------------- recipes
+# ---------------------------------------------------------------- the parts of a text
 
-NOVEL, BEGINNING, LIBRARY = 'novel', 'reference60k', 'library'
-BFLOAT16 = '--precision', 'bfloat16'
-BUNDLED = '--init', os.path.relpath(ROOT / 'training_results' / 'prideandprejudice.npz')      # 2x256
-ROWS = {               # by name: the text, how many seeds, and the options of train.py
-    'novel': (NOVEL, 3), 'novel-bfloat16': (NOVEL, 3, *BFLOAT16), 'novel-512': (NOVEL, 1, '--num-units1', 512),
-    'novel-original': (NOVEL, 1, '--num-units1', 256, '--original'), 'novel-no-stateful': (NOVEL, 1, '--no-stateful'),
-    'reference-128': (BEGINNING, 1, '--num-units1', 128, *BFLOAT16),
-    'reference-init': (BEGINNING, 1, *BUNDLED, *BFLOAT16), 'library': (LIBRARY, 1, *BFLOAT16)}
+class Part(NamedTuple):
+    """A part as it is trained on or scored, and how many of the published symbols it has."""
+    text: str
+    symbols: int
 
-
-def text_of(name, options):
-    """Return the path of a text, which is made unless it exists: another Python's would differ."""
-    if name == NOVEL:
-        return options.novel
-    path = options.results / f'{name}.txt'
-    if not path.exists() and name == BEGINNING:                # of Python's language reference
-        from pydoc_data.topics import topics
-        path.write_bytes('\n'.join(topics[key] for key in sorted(topics))[:60_000].encode('utf-8'))
-    elif not path.exists():                                    # of the sources of the standard library, joined
-        sources = sorted(Path(sysconfig.get_path('stdlib')).glob('*.py'))
-        path.write_bytes('\n'.join(source.read_text(encoding='utf-8') for source in sources)[:1_000_000].encode())
-    return path
+    @property
+    def scale(self):
+        """The factor from train.py's cost, a mean over all characters but the first, to the mean over the symbols."""
+        return (len(self.text) - 1) / (self.symbols - 1)
 
 
-def recipes(options):
-    """Train, resume or read the runs of the rows whose names match, and print a line for each row."""
-    options.results.mkdir(parents=True, exist_ok=True)
+def pieces(symbols, cuts):
+    """Cut a string or bytes at these shares of its length, in percent, rounded down. Return the pieces.
+
+    Bytes are cut neither inside of a character nor between CR and LF.
+    """
+    places = [0]
+    for percent in cuts:
+        k = len(symbols) * percent // 100
+        while isinstance(symbols, bytes) and (0x80 <= symbols[k] < 0xc0 or symbols[k - 1:k + 1] == b'\r\n'):
+            k -= 1
+        places.append(k)
+    return [symbols[start:end] for start, end in zip(places, places[1:] + [len(symbols)])]
+
+
+def part(piece):
+    """Return the Part of a piece."""
+    text = piece.decode('utf-8').replace('\r\n', '\n').removeprefix('\ufeff') if isinstance(piece, bytes) else piece
+    return Part(text, len(piece))
+
+
+def cut(split, paths):
+    """Return the Parts of a split from its files. Print what is not as published. Raises ValueError and OSError."""
+    if len(paths) != len(split.files):
+        raise ValueError(f'got {len(paths)} files, expected {", ".join(split.files)}')
+    texts = [split.plain(path.read_text(encoding='utf-8-sig')) for path in paths]
+    if split.in_bytes:         # as those of 2015; copies have other line ends, and some have none at the end
+        texts = [('\ufeff' + text.rstrip('\n').replace('\n', '\r\n') + '\n').encode('utf-8') for text in texts]
+    for name, text, n in zip(split.files, texts, split.lengths):
+        if len(text) // 1000 != n // 1000:
+            print(f'not as published: {name} has {len(text):,} symbols, expected {n:,}')
+    return [part(piece) for text in texts for piece in pieces(text, split.cuts)]
+
+
+# ---------------------------------------------------------------- the commands
+
+def print_cells(*cells):
+    """Print a row of a table in Markdown."""
+    print(f'| {" | ".join(cells)} |', flush=True)
+
+
+def published(options):
+    """Train, resume or read the runs of a split, and print the table. Raises ValueError and OSError."""
+    split, name, folder = SPLITS[options.name], options.name, options.results
     print_head()
-    for name, (text, seeds, *words) in ROWS.items():
-        if not fnmatchcase(name, options.only):
-            continue
-        words += ['--epochs', options.epochs] if options.epochs else []
-        results = [trained(text_of(text, options), f'{name}-seed{seed}', options.results, '--random-seed', seed, *words)
-                   for seed in range(1, seeds + 1)]
-        mean = sum(result['best_valid_nats'] for result in results) / len(results)
-        each = ', '.join(f'{result["best_valid_nats"]:.4f} (epoch {result["best_epoch"]})' for result in results)
-        print(f'{name:20} {mean:.4f}   {each}', flush=True)
+    print(split.title)
+    parts = cut(split, options.files)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f'{name}-{title}.txt' for title, _ in zip(('train', 'valid', 'test'), parts)]
+    for part, path in zip(parts, paths):
+        if path.exists() and path.read_bytes() != part.text.encode('utf-8'):
+            raise ValueError(f'{path} exists and is another text: choose another folder for --results')
+        path.write_bytes(part.text.encode('utf-8'))
+    more = ['--valid', paths[1], '--precision', options.precision]
+    more += ['--test', paths[2], '--test-adapt'] if paths[2:] else []
+    more += ['--epochs', options.epochs] if options.epochs else []
+    print_cells('model', 'parameters', 'part', 'nats', 'bits', f'in pieces of {PIECE}', 'nats of each seed, epochs')
+    for units in options.units or (256, 512):
+        runs = [f'{name}-{units}-seed{seed}' for seed in range(1, options.seeds + 1)]
+        results = [trained(paths[0], run, folder, '--random-seed', seed, '--num-units1', units, *more)
+                   for seed, run in enumerate(runs, 1)]
+        print_ours(units, results, 'valid', 'validation', parts[1],
+                   [cost_of_charlstm(folder / f'{run}_{paths[0].name}_best.npz', parts[1].text) for run in runs])
+        for field, title in [('test', 'test'), ('test_adapted', 'test, adapted')][:2 * len(paths[2:])]:
+            print_ours(units, results, field, title, parts[2])
+
+
+def print_ours(units, results, field, title, part, in_pieces=()):
+    """Print a row: the mean costs of a part over runs, whose results these are, as a stream and in pieces."""
+    costs = [result[f'{field}_nats'] * part.scale for result in results]
+    mean = sum(costs) / len(costs)
+    of_each = '; '.join(f'{cost:.4f}, {result["best_epoch"]} of {result["epochs"]}'
+                        for cost, result in zip(costs, results))
+    print_cells(f'CharLSTM 2x{units}', f'{results[0]["parameters"] / 1e6:.2f} M', title, f'{mean:.4f}',
+                f'{mean / math.log(2):.4f}', f'{sum(in_pieces) / len(results) * part.scale:.4f}' if in_pieces else '',
+                of_each)
+
+
+def compressors(options):
+    """Print the bits a symbol that the last part adds to a compressed training text. Raises ValueError and OSError."""
+    import pyppmd
+    import zpaq
+    parts = [(part.text.encode('utf-8'), part.symbols) for part in cut(SPLITS[options.name], options.files)]
+    train, (last, symbols) = parts[0][0], parts[-1]
+    for name, compress in {
+            'bzip2': bz2.compress, 'xz -9e': lambda data: lzma.compress(data, preset=9 | lzma.PRESET_EXTREME),
+            'PPMd, order 8': lambda data: pyppmd.compress(data, max_order=8, mem_size=1 << 28),
+            'PPMd, order 16': lambda data: pyppmd.compress(data, max_order=16, mem_size=1 << 28),
+            'zpaq -m5': lambda data: zpaq.compress(data, 5, threads=1, hints=False)}.items():
+        bits = 8 * (len(compress(train + last)) - len(compress(train))) / symbols
+        print_cells(name, f'{bits * math.log(2):.3f}', f'{bits:.3f}')
 
 
 # ---------------------------------------------------------------- the command line
@@ -143,28 +166,25 @@ def build_parser():
     """Return the parser, with a subcommand for each of the three functions."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(metavar='COMMAND', required=True)
-    add = commands.add_parser('peers', help='CharLSTM and PyTorch on the same batches')
-    add.set_defaults(function=peers)
-    add.add_argument('novel', metavar='NOVEL', help='the text to learn')
-    add.add_argument('--units', type=int, default=128, help='of each layer (default: %(default)s)')
-    add.add_argument('--epochs', type=int, default=10, help='times to read the text (default: %(default)s)')
-    add.add_argument('--seeds', type=int, default=3, help='runs of each side (default: %(default)s)')
-    add = commands.add_parser('recipes', help='runs of train.py')
-    add.set_defaults(function=recipes)
-    add.add_argument('novel', metavar='NOVEL', type=Path, help='the novel')
-    add.add_argument('--results', metavar='DIR', type=Path, required=True, help='folder of the runs')
-    add.add_argument('--only', metavar='PATTERN', default='*', help='only rows with such names, as "novel-*"')
-    add.add_argument('--epochs', type=int, help='at most this many, for a quick look with a separate DIR')
-    add = commands.add_parser('published', help='runs of train.py on published splits')
-    add.set_defaults(function=published)
-    add.add_argument('name', metavar='NAME', nargs='?', choices=SPLITS, help=f'one of {", ".join(SPLITS)}')
-    add.add_argument('files', metavar='FILE', nargs='*', type=Path, help='the text, or its parts, as published')
-    add.add_argument('--results', metavar='DIR', type=Path, help='folder of the parts and the runs')
-    add.add_argument('--units', type=int, action='append', help='of each layer (default: several sizes)')
+    for function, text in ((published, 'runs of train.py on a published split'),
+                           (compressors, 'compressed sizes of a published split')):
+        add = commands.add_parser(function.__name__, help=text)
+        add.set_defaults(function=function)
+        add.add_argument('name', metavar='NAME', choices=SPLITS, help=f'one of {", ".join(SPLITS)}')
+        add.add_argument('files', metavar='FILE', nargs='+', type=Path, help='the text, or its parts, as published')
+    add = commands.choices['published']
+    add.add_argument('--results', metavar='DIR', type=Path, required=True, help='folder of the parts and the runs')
+    add.add_argument('--units', type=int, action='append', help='of each layer (default: 256 and 512)')
     add.add_argument('--epochs', type=int, help='at most this many')
     add.add_argument('--seeds', type=int, default=1, help='runs of each size (default: %(default)s)')
     add.add_argument('--precision', default='float32', help='as of train.py (default: %(default)s)')
-    add.add_argument('--list', action='store_true', help='only print what is published, and the commands')
+    add = commands.add_parser('minutes', help='costs of CharLSTM, nanoGPT and PyTorch against minutes')
+    add.set_defaults(function=minutes)
+    add.add_argument('file', metavar='FILE', type=Path, help='tiny Shakespeare')
+    add.add_argument('--nanogpt', metavar='FOLDER', type=Path, required=True, help='a clone of nanoGPT')
+    add.add_argument('--results', metavar='DIR', type=Path, required=True, help='folder of the runs')
+    add.add_argument('--only', metavar='PATTERN', default='*', help='only runs with such names, as "charlstm-*"')
+    add.add_argument('--minutes', type=float, default=20, help='of each run (default: %(default)s)')
     return parser
 
 
@@ -173,9 +193,6 @@ def main():
     options = build_parser().parse_args()
     try:
         options.function(options)
-        sys.stdout.flush()
-    except BrokenPipeError:                                # the reader, such as `head`, is gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
         sys.exit(f'quality.py: {error}')
 

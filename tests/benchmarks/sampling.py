@@ -4,8 +4,8 @@
 
 They take turns, each in a separate process, and every number is from the median turn. PyTorch's loop reads a character,
 and draws the next with softmax and multinomial. Of several ways to write this loop, the fastest on this machine is used
-and named. No time includes compilation. CharLSTM's texts are not timed unless they cost the model in NumPy what they
-should.
+and named. No time includes compilation. CharLSTM is timed only if its texts follow the distribution of the model in
+NumPy.
 """
 import argparse
 from statistics import median

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/scaling.py [--turns 5] [--steps 9] [--units 256 512] [--batches 50 200]
 
-1 process of 1 thread, 1 of 2 threads, and 2 processes of 1 thread take turns, and start anew for each; every thread has
-its own core. Needs Open MPI and mpi4py (engine/requirements-mpi.txt) and two cores that are otherwise idle. Times are
+One process with one thread, one with two, and two with one take turns, each turn in new processes; every thread has its
+own core. Needs Open MPI and mpi4py (engine/requirements-mpi.txt) and two cores that are otherwise idle. Times are
 medians.
 """
 import argparse

@@ -5,10 +5,9 @@
     cold, compile train.py     what train.py with its defaults, on a text as long as a novel, says it compiled in
     cold, first text           until train.py has printed a text of the model
     cold, produce_text.py      whole process, one text of 500 characters
-    lstm_cell edited           compile train_rmsprop, sample and check of another cell, all else being compiled
+    lstm_cell edited           compile train_rmsprop, sample and check of another cell, with all else compiled
     warm, train.py             whole process, an epoch of 6 batches, with its picture
     warm, produce_text.py      whole process
-    prepare_input, 100 MB      of a text with one byte a character, in the system's cache
 
 Cold: with an empty folder of compiled code. --against: another checkout of this project, such as an older one, in a
 second column; the two take turns. Every number is a median.
@@ -44,14 +43,6 @@ start = time.perf_counter()
 model.compile('train_rmsprop', 'sample', 'check')
 print(time.perf_counter() - start)
 '''
-READ = '''
-import sys, time
-sys.path.insert(0, sys.argv[1])
-import charlstm
-start = time.perf_counter()
-charlstm.CharLSTM().prepare_input(sys.argv[2], verbose=False)
-print(time.perf_counter() - start)
-'''
 
 
 def settings(compiled):
@@ -62,18 +53,18 @@ def settings(compiled):
 
 
 def output(compiled, *arguments):
-    """Return what a process of Python prints."""
+    """Return the standard output of a Python process."""
     return subprocess.run([sys.executable, *map(str, arguments)], check=True, **settings(compiled)).stdout
 
 
 def seconds_in(line):
-    """Return the seconds that a text such as 'compiled in 1 min 5 s' says."""
+    """Return the seconds in a line such as 'compiled in 1 min 5 s'."""
     words = line.split(' in ')[1].split()
     return sum(float(n) * dict(s=1, min=60)[unit] for n, unit in zip(words[::2], words[1::2]))
 
 
 def first_text(root, folder, compiled):
-    """Return the seconds that train.py says it compiled in, and those until it has printed a text."""
+    """Return the seconds of compiling that train.py prints, and the seconds until it has printed a sample."""
     words = [sys.executable, root / 'train.py', folder / 'novel.txt', 'cold', '--output-dir', folder, '--overwrite']
     begin = time.perf_counter()
     with subprocess.Popen(words, **settings(compiled)) as process:
@@ -101,14 +92,13 @@ def train(root, folder, compiled):
 
 
 def measure(root, folder, number):
-    """Return seconds by name, each program once. number: of the round."""
+    """Run each program once, and return its seconds by name. number: that of the round."""
     warm = folder / 'warm'
     compiling, first = first_text(root, folder, folder / f'cold-train-{number}')
     return {'cold, compile train.py': compiling, 'cold, first text': first,
             'cold, produce_text.py': produce_text(root, folder, folder / f'cold-produce-{number}'),
             'lstm_cell edited': edit(root, folder, warm), 'warm, train.py': train(root, folder, warm),
-            'warm, produce_text.py': produce_text(root, folder, warm),
-            'prepare_input, 100 MB': float(output(warm, '-c', READ, root, folder / 'large.txt'))}
+            'warm, produce_text.py': produce_text(root, folder, warm)}
 
 
 def main():
@@ -125,7 +115,6 @@ def main():
             place.mkdir()
             (place / 'novel.txt').write_text(characters)
             (place / 'short.txt').write_text(characters[:20_000])
-            (place / 'large.txt').write_text(characters * 143)
             for program in (train, produce_text, edit):         # these warm, and write the checkpoint
                 program(root, place, place / 'warm')
         rounds = [[measure(root, place, number) for root, place in zip(roots, folders)]

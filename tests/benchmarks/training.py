@@ -4,9 +4,9 @@
 
 All take turns, each in a separate process. They begin with the same parameters, and unless the costs of their first
 steps agree, nothing is timed. --bfloat16 adds CharLSTM with that precision, and PyTorch with its autocast to it. A turn
-has several steps, since the first ones wake threads and caches. Every number is from the median step. The share of the
-peak is 6 x the multiply-adds of a forward step, divided by the time and by the speed of the fastest product of matrices
-(2048, 2048).
+has several steps, since the first ones warm up threads and caches. Every number is from the median step. The share of
+the peak is 6 x the multiply-adds of a forward step, divided by the time and by the speed of the fastest product of
+matrices (2048, 2048).
 """
 import argparse
 import itertools
@@ -16,17 +16,17 @@ from statistics import median
 from common import (ALPHABET, Worker, copy_to_torch, parameters, print_head, print_row, refuse_other_costs,
                     set_parameters, timed)
 
-TURN, TURN_STEPS = 0.2, 3  # seconds and steps that a turn takes at least
-TURNS = 5                  # of each, at least
+TURN, TURN_STEPS = 0.2, 3  # least seconds and steps of a turn
+TURNS = 5                  # least turns of each side
 STEPS = 49                 # T: characters read in a sequence of 50
 COMPARED = 4               # steps of each side, whose costs are compared
-RATE = 2e-4                # so low that rounding does not grow in these steps
+RATE = 2e-4                # so low that rounding errors do not grow
 V = len(ALPHABET)
 N = 2048                   # of the product that gives the sgemm peak
 
 
 def make_batches(batch):
-    """Return batches (x, y) of random characters, each int64 (T,B), again and again."""
+    """Return batches (x, y) of random characters, each int64 (T,B), endlessly."""
     import numpy as np
     sequences = np.random.default_rng(1).integers(V, size=(4, STEPS + 1, batch))
     return itertools.cycle([(s[:-1], s[1:]) for s in sequences])
@@ -91,7 +91,7 @@ def make_product(library):
 
 
 def take_turns(workers, turns, steps):
-    """Return the median seconds of a step of each worker, by name, of so many turns, and of so many steps, at least."""
+    """Return the median seconds per step of each worker by name, over at least this many turns and steps."""
     for worker in workers.values():
         worker()                                                                   # warms
     seconds = {name: [] for name in workers}

@@ -1,0 +1,232 @@
+"""Train CharLSTM, nanoGPT and PyTorch's nn.LSTM on tiny Shakespeare, and draw the validation cost against minutes.
+
+The command is `python tests/benchmarks/quality.py minutes`. Each program runs alone, and is stopped while one of its
+checkpoints is scored, so that the minutes leave this out. They count from the start of its process.
+"""
+import contextlib
+import functools
+import json
+import math
+import os
+import pickle
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+
+from common import ROOT, print_head
+
+PIECE = 256                                # characters of a piece, which is predicted from its own beginning
+SHOWN = 1, 2, 5, 10, 20                    # minutes
+GPT = ('train.py config/train_shakespeare_char.py --device=cpu --compile=False --always_save_checkpoint=True '
+       '--eval_iters=1 ')
+SMALL = '--batch_size={} --block_size={} --n_layer=4 --n_head=4 --n_embd=128 --dropout=0.0 '
+CURVES = {                 # by name: the label, and options of the program
+    'charlstm-256-bfloat16': ('CharLSTM 2x256, bfloat16', 256, 'bfloat16'),
+    'charlstm-256': ('CharLSTM 2x256', 256, 'float32'),
+    'charlstm-128-bfloat16': ('CharLSTM 2x128, bfloat16', 128, 'bfloat16'),
+    'charlstm-128': ('CharLSTM 2x128', 128, 'float32'),
+    'pytorch-1': ('PyTorch nn.LSTM 2x256, rate 0.001', 0.001), 'pytorch-2': ('... rate 0.002', 0.002),
+    'pytorch-4': ('... rate 0.004', 0.004),
+    'nanogpt-readme': ('nanoGPT 0.80 M, context 64, as in its README', GPT + SMALL.format(12, 64)
+                       + '--max_iters=2000 --lr_decay_iters=2000 --eval_interval=250'),
+    'nanogpt-small': ('nanoGPT 0.80 M, context 256, batch 16', GPT + SMALL.format(16, 256)
+                      + '--max_iters=6000 --lr_decay_iters=6000 --eval_interval=100'),
+    'nanogpt-large': ('nanoGPT 10.65 M', GPT + '--eval_interval=25')}
+
+
+# ---------------------------------------------------------------- scores
+
+def in_pieces(numbers, length):
+    """Return the inputs and targets of all whole pieces of a text, int32 (pieces, length) each."""
+    n = (len(numbers) - 1) // length
+    return [numbers[start:start + n * length].reshape(n, length).astype('int32') for start in (0, 1)]
+
+
+@functools.cache
+def empty_model():
+    from charlstm import CharLSTM
+    return CharLSTM(random_seed=1)
+
+
+def cost_of_charlstm(path, text, length=PIECE):
+    """Return the mean cost of a text by a checkpoint of CharLSTM, in nats, in pieces that start from zero states."""
+    from engine.model.text import encoded
+    model = empty_model()
+    model.load_params(path)
+    x, y = [each.T for each in in_pieces(encoded(text, model.uchar, 'the text'), length)]
+    batches = [(x[:, k:k + 32], y[:, k:k + 32]) for k in range(0, x.shape[1], 32)]
+    return sum(model.theano_check(a, b)[0] * a.size for a, b in batches) / x.size
+
+
+def cost_in_torch(model, length, numbers):
+    """Return the mean cost of numbers by a model in PyTorch, a function from (pieces, length) to scores, in pieces."""
+    import torch
+    x, y = [torch.from_numpy(each).long() for each in in_pieces(numbers, length)]
+    with torch.inference_mode():
+        costs = [torch.nn.functional.cross_entropy(model(a).flatten(0, 1), b.flatten(), reduction='sum')
+                 for a, b in zip(x.split(32), y.split(32))]
+    return float(sum(costs)) / y.numel()
+
+
+def cost_of_nanogpt(path, numbers, folder):
+    """Return the cost by a checkpoint of nanoGPT, in pieces of its context if that is shorter."""
+    import torch
+    sys.path.insert(0, str(folder))
+    from model import GPT, GPTConfig
+    stored = torch.load(path)
+    with contextlib.redirect_stdout(sys.stderr):                   # it prints its size
+        model = GPT(GPTConfig(**stored['model_args']))
+    model.load_state_dict(stored['model'])
+    length = min(PIECE, model.config.block_size)
+    return cost_in_torch(lambda x: model.eval()(x, x)[0], length, numbers)         # with targets it returns all scores
+
+
+# ---------------------------------------------------------------- PyTorch's side
+
+def build_pytorch(V):
+    """Return a function from characters (T,B) and states to scores (T,B,V) and new states, in a Module."""
+    import torch
+    from torch import nn
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one_hot = nn.Embedding.from_pretrained(torch.eye(V))              # frozen: only copies rows
+            self.lstm, self.output = nn.LSTM(V, 256, num_layers=2, dropout=0.25), nn.Linear(256, V)
+            self.dropout = nn.Dropout(0.25)
+
+        def forward(self, x, states=None):
+            h, states = self.lstm(self.one_hot(x), states)
+            return self.output(self.dropout(h)), states
+    return Model()
+
+
+def train_pytorch(folder, rate, epochs=40, T=50, B=50):
+    """Train nn.LSTM with AdamW on streams, as CharLSTM is, at a rate that falls by a cosine. Save each epoch."""
+    import torch
+    text = torch.from_numpy(np.fromfile(folder / 'train.bin', np.uint16).astype('int64'))
+    torch.manual_seed(1)
+    model = build_pytorch(int(text.max()) + 1)
+    length = (len(text) - 1) // B // T * T                                         # of a stream
+    x, y = [text[start:start + B * length].view(B, length).T for start in (0, 1)]  # (length, B)
+    rule = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(rule, epochs * (length // T))
+    for _ in range(epochs):
+        states = None
+        for a, b in zip(x.split(T), y.split(T)):
+            scores, states = model(a, states)
+            states = [state.detach() for state in states]
+            rule.zero_grad()
+            torch.nn.functional.cross_entropy(scores.flatten(0, 1), b.flatten()).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            rule.step()
+            schedule.step()
+        torch.save(model.state_dict(), folder / 'pytorch.part')
+        os.replace(folder / 'pytorch.part', folder / 'pytorch.pt')
+
+
+def cost_of_pytorch(path, numbers):
+    import torch
+    stored = torch.load(path)
+    model = build_pytorch(len(stored['output.bias']))
+    model.load_state_dict(stored)
+    return cost_in_torch(lambda x: model.eval()(x.T)[0].transpose(0, 1), PIECE, numbers)
+
+
+# ---------------------------------------------------------------- curves
+
+def curve(words, cwd, checkpoint, cost, seconds):
+    """Run a command for so many seconds. Return the seconds and cost(checkpoint) of each new checkpoint."""
+    print(shlex.join(words), file=sys.stderr, flush=True)
+    points, seen, start = [], None, time.time()            # start moves by the time that is not counted
+    process = subprocess.Popen(words, cwd=cwd, stdout=subprocess.DEVNULL)
+    try:
+        while process.poll() is None and time.time() - start < seconds or seen != changed(checkpoint):
+            time.sleep(0.1)
+            if changed(checkpoint) not in (None, seen) and time.time() - changed(checkpoint) > 0.5:   # written whole
+                process.send_signal(signal.SIGSTOP)
+                stopped, seen = time.time(), changed(checkpoint)
+                points.append([seen - start, cost(checkpoint)])
+                print('{:6.0f} s  {:.4f}'.format(*points[-1]), file=sys.stderr, flush=True)
+                start += time.time() - stopped
+                process.send_signal(signal.SIGCONT)
+    finally:
+        process.kill()
+    if process.wait() not in (0, -signal.SIGKILL):
+        raise SystemExit(process.returncode)
+    return points
+
+
+def changed(path):
+    return path.stat().st_mtime if path.exists() else None
+
+
+def run_of(name, folder, nanogpt, texts):
+    """Return the first four arguments of curve for the run of this name."""
+    label, first, *rest = CURVES[name]
+    numbers = functools.partial(np.fromfile, folder / 'val.bin', np.uint16)
+    if name.startswith('charlstm'):
+        words = ['train.py', texts[0], name, '--valid', texts[1], '--output-dir', folder, '--num-units1', first,
+                 '--precision', rest[0], '--random-seed', 1, '--overwrite']
+        path = folder / f'{name}_{texts[0].name}_best.npz'
+        return words, ROOT, path, lambda path: cost_of_charlstm(path, texts[1].read_text())
+    if name.startswith('pytorch'):
+        return [__file__, folder, first], ROOT, folder / 'pytorch.pt', lambda path: cost_of_pytorch(path, numbers())
+    words = [*first.split(), f'--dataset={folder}', f'--out_dir={folder / name}']
+    return words, nanogpt, folder / name / 'ckpt.pt', lambda path: cost_of_nanogpt(path, numbers(), nanogpt)
+
+
+def prepare(folder, text):
+    """Write the parts of the text for CharLSTM, and as nanoGPT reads them. Return the paths for CharLSTM."""
+    folder.mkdir(parents=True, exist_ok=True)
+    places = {character: k for k, character in enumerate(sorted(set(text)))}
+    (folder / 'meta.pkl').write_bytes(pickle.dumps({'vocab_size': len(places)}))
+    paths, end = [folder / 'train.txt', folder / 'valid.txt'], len(text) * 9 // 10
+    for path, name, part in zip(paths, ('train', 'val'), (text[:end], text[end:])):
+        path.write_text(part)
+        np.array([places[character] for character in part], np.uint16).tofile(folder / f'{name}.bin')
+    return paths
+
+
+def minutes(options):
+    """Make or read the curves, print the best cost after so many minutes, and draw them."""
+    folder = options.results.absolute()
+    texts = prepare(folder, options.file.read_text(encoding='utf-8'))
+    print_head('torch')
+    print(f'{"best cost after minutes":46}' + ''.join(f'{m:8}' for m in SHOWN))
+    curves = {}
+    for name in CURVES:
+        path = folder / f'{name}_curve.json'
+        if not path.exists() and fnmatchcase(name, options.only):
+            words, *rest = run_of(name, folder, options.nanogpt.absolute(), texts)
+            points = curve([sys.executable, *map(str, words)], *rest, 60 * options.minutes)
+            path.write_text(json.dumps(points))
+        if path.exists():
+            curves[name] = json.loads(path.read_text())
+            best = [min((cost for second, cost in curves[name] if second <= 60 * m), default=math.nan) for m in SHOWN]
+            print(f'{CURVES[name][0]:46}' + ''.join(f'{cost:8.3f}' for cost in best), flush=True)
+    draw(curves, folder / 'minutes.png')
+
+
+def draw(curves, path):
+    """Draw the best cost so far against minutes."""
+    import matplotlib
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+    axes = plt.figure(figsize=(7, 4), layout='constrained').gca()
+    for name, points in curves.items():
+        seconds, costs = zip(*points)
+        axes.plot(np.divide(seconds, 60), np.minimum.accumulate(costs), label=CURVES[name][0])
+    axes.set(xlim=(0, max(SHOWN)), ylim=(1.3, 2.3), xlabel='minutes on two cores', ylabel='validation cost, nats')
+    axes.legend(fontsize='small')
+    plt.savefig(path, dpi=150)
+
+
+if __name__ == '__main__':
+    train_pytorch(Path(sys.argv[1]), float(sys.argv[2]))
