@@ -90,21 +90,18 @@ def cost_of_nanogpt(path, numbers, folder):
 # ---------------------------------------------------------------- PyTorch's side
 
 def build_pytorch(V):
-    """Return a function from characters (T,B) and states to scores (T,B,V) and new states, in a Module."""
+    """Return the layers of a network of CharLSTM's kind, by name, in a Module."""
     import torch
     from torch import nn
+    return nn.ModuleDict(dict(one_hot=nn.Embedding.from_pretrained(torch.eye(V)),          # frozen: only copies rows
+                              lstm=nn.LSTM(V, 256, num_layers=2, dropout=0.25), output=nn.Linear(256, V)))
 
-    class Model(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.one_hot = nn.Embedding.from_pretrained(torch.eye(V))              # frozen: only copies rows
-            self.lstm, self.output = nn.LSTM(V, 256, num_layers=2, dropout=0.25), nn.Linear(256, V)
-            self.dropout = nn.Dropout(0.25)
 
-        def forward(self, x, states=None):
-            h, states = self.lstm(self.one_hot(x), states)
-            return self.output(self.dropout(h)), states
-    return Model()
+def scores(net, x, states=None):
+    """Return scores (T,B,V) after characters x (T,B), and the new states."""
+    from torch.nn.functional import dropout
+    h, states = net.lstm(net.one_hot(x), states)
+    return net.output(dropout(h, 0.25, net.training)), states
 
 
 def train_pytorch(folder, rate, epochs=40, T=50, B=50):
@@ -112,31 +109,31 @@ def train_pytorch(folder, rate, epochs=40, T=50, B=50):
     import torch
     text = torch.from_numpy(np.fromfile(folder / 'train.bin', np.uint16).astype('int64'))
     torch.manual_seed(1)
-    model = build_pytorch(int(text.max()) + 1)
+    net = build_pytorch(int(text.max()) + 1)
     length = (len(text) - 1) // B // T * T                                         # of a stream
     x, y = [text[start:start + B * length].view(B, length).T for start in (0, 1)]  # (length, B)
-    rule = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.01)
+    rule = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(rule, epochs * (length // T))
     for _ in range(epochs):
         states = None
         for a, b in zip(x.split(T), y.split(T)):
-            scores, states = model(a, states)
+            predicted, states = scores(net, a, states)
             states = [state.detach() for state in states]
             rule.zero_grad()
-            torch.nn.functional.cross_entropy(scores.flatten(0, 1), b.flatten()).backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            torch.nn.functional.cross_entropy(predicted.flatten(0, 1), b.flatten()).backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
             rule.step()
             schedule.step()
-        torch.save(model.state_dict(), folder / 'pytorch.part')
+        torch.save(net.state_dict(), folder / 'pytorch.part')
         os.replace(folder / 'pytorch.part', folder / 'pytorch.pt')
 
 
 def cost_of_pytorch(path, numbers):
     import torch
     stored = torch.load(path)
-    model = build_pytorch(len(stored['output.bias']))
-    model.load_state_dict(stored)
-    return cost_in_torch(lambda x: model.eval()(x.T)[0].transpose(0, 1), PIECE, numbers)
+    net = build_pytorch(len(stored['output.bias']))
+    net.load_state_dict(stored)
+    return cost_in_torch(lambda x: scores(net.eval(), x.T)[0].transpose(0, 1), PIECE, numbers)
 
 
 # ---------------------------------------------------------------- curves
@@ -144,7 +141,7 @@ def cost_of_pytorch(path, numbers):
 def curve(words, cwd, checkpoint, cost, seconds):
     """Run a command for so many seconds. Return the seconds and cost(checkpoint) of each new checkpoint."""
     print(shlex.join(words), file=sys.stderr, flush=True)
-    points, seen, start = [], None, time.time()            # start moves by the time that is not counted
+    points, seen, start = [], changed(checkpoint), time.time()     # start moves by the time that is not counted
     process = subprocess.Popen(words, cwd=cwd, stdout=subprocess.DEVNULL)
     try:
         while process.poll() is None and time.time() - start < seconds or seen != changed(checkpoint):

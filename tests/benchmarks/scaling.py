@@ -18,17 +18,16 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from common import ALPHABET, peak_memory, print_head, timed
+from common import ALPHABET, print_head, timed
 
 MPIEXEC = shutil.which('mpiexec', path=os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']]))
 SIDES = (1, 1), (1, 2), (2, 1)                     # processes, and threads of each
-TITLES = ('units', 'batch', '1x1, ms', '1x2, ms', '2x1, ms', '2x1 over 1x1', '2x1 over 1x2', '1x1, MB', '1x2, MB',
-          '2x1, MB')
+TITLES = 'units', 'batch', '1x1, ms', '1x2, ms', '2x1, ms', '2x1 over 1x1', '2x1 over 1x2'
 SEQUENCE = 50                                      # characters in a sequence, as in train.py
 
 
 def learn(out, text, units, batch, threads, steps):
-    """Do training steps with dropout in one of the processes of a side. Write their seconds and the peak memory."""
+    """Do training steps with dropout in one of the processes of a side. Write their seconds."""
     from mpi4py import MPI
     comm, threads = MPI.COMM_WORLD, int(threads)
     if hasattr(os, 'sched_setaffinity'):           # before NumPy's threads start
@@ -42,29 +41,27 @@ def learn(out, text, units, batch, threads, steps):
                       step_clip=2)
     batches = itertools.cycle([(x, y) for x, y in zip(model.X['train'], model.Y['train']) if len(x) == SEQUENCE])
     seconds = timed(lambda: model.theano_train_rmsprop(*next(batches)), 2 + int(steps))[2:]        # two warm caches
-    Path(out, f'{comm.rank}.json').write_text(json.dumps([seconds, peak_memory()]))
+    Path(out, f'{comm.rank}.json').write_text(json.dumps(seconds))
 
 
 def turn(text, processes, threads, units, batch, steps):
-    """Return the seconds of the steps of the first process of a side, and the peak memory of each, in bytes."""
+    """Return the seconds of the steps of the first process of a side."""
     launch = [MPIEXEC, '--bind-to', 'none', '--map-by', ':OVERSUBSCRIBE', '-n', '2'] if processes == 2 else []
     environment = dict(os.environ, OMP_NUM_THREADS=str(threads), OMPI_ALLOW_RUN_AS_ROOT='1',
                        OMPI_ALLOW_RUN_AS_ROOT_CONFIRM='1')                       # for containers
     with tempfile.TemporaryDirectory() as out:
         words = [sys.executable, __file__, 'learn', out, text, units, batch, threads, steps]
         subprocess.run([*launch, *map(str, words)], check=True, env=environment, stdout=subprocess.DEVNULL)
-        found = [json.loads(Path(out, f'{rank}.json').read_text()) for rank in range(processes)]
-    return found[0][0], [peak for _, peak in found]
+        return json.loads(Path(out, '0.json').read_text())
 
 
 def row(text, units, batch, options):
     """Return the cells of a row of the table."""
     print(f'units {units}, batch {batch} ...', file=sys.stderr, flush=True)
     turns = [[turn(text, *side, units, batch, options.steps) for side in SIDES] for _ in range(options.turns)]
-    one, threads, two = [median(s for seconds, _ in of_side for s in seconds) for of_side in zip(*turns)]
-    memory = [' + '.join(f'{peak / 1e6:,.0f}' for peak in peaks) for _, peaks in turns[-1]]
+    one, threads, two = [median(s for seconds in of_side for s in seconds) for of_side in zip(*turns)]
     return [f'2x{units}', str(batch), *[f'{s * 1e3:,.1f}' for s in (one, threads, two)], f'{one / two:.2f}',
-            f'{threads / two:.2f}', *memory]
+            f'{threads / two:.2f}']
 
 
 def main():
@@ -75,7 +72,7 @@ def main():
     parser.add_argument('--batches', type=int, nargs='+', default=[50, 200])
     options = parser.parse_args()
     print_head('mpi4py')
-    print('Milliseconds of a training step, by processes x threads, and peak memory:\n')
+    print('Milliseconds of a training step, by processes x threads:\n')
     with tempfile.TemporaryDirectory() as folder:
         text, chance = Path(folder) / 'text.txt', random.Random(1)
         text.write_text(''.join(chance.choices(ALPHABET, k=4 * (max(options.batches) + 1) * SEQUENCE)))

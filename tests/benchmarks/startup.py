@@ -1,6 +1,6 @@
 """Measure how long a newcomer waits: seconds until something is compiled, written or printed, cold and warm.
 
-    python tests/benchmarks/startup.py [--rounds 5] [--against FOLDER]
+    python tests/benchmarks/startup.py [--rounds 5]
 
     cold, compile train.py     what train.py with its defaults, on a text as long as a novel, says it compiled in
     cold, first text           until train.py has printed a text of the model
@@ -9,8 +9,7 @@
     warm, train.py             whole process, an epoch of 6 batches, with its picture
     warm, produce_text.py      whole process
 
-Cold: with an empty folder of compiled code. --against: another checkout of this project, such as an older one, in a
-second column; the two take turns. Every number is a median.
+Cold: with an empty folder of compiled code. Every number is a median.
 """
 import argparse
 import os
@@ -63,9 +62,9 @@ def seconds_in(line):
     return sum(float(n) * dict(s=1, min=60)[unit] for n, unit in zip(words[::2], words[1::2]))
 
 
-def first_text(root, folder, compiled):
+def first_text(folder, compiled):
     """Return the seconds of compiling that train.py prints, and the seconds until it has printed a sample."""
-    words = [sys.executable, root / 'train.py', folder / 'novel.txt', 'cold', '--output-dir', folder, '--overwrite']
+    words = [sys.executable, ROOT / 'train.py', folder / 'novel.txt', 'cold', '--output-dir', folder, '--overwrite']
     begin = time.perf_counter()
     with subprocess.Popen(words, **settings(compiled)) as process:
         for line in process.stdout:
@@ -77,54 +76,45 @@ def first_text(root, folder, compiled):
     raise SystemExit('train.py ended without a text')
 
 
-def produce_text(root, folder, compiled):
-    return timed(lambda: output(compiled, root / 'produce_text.py', folder / 'warm_short.txt_epoch1.npz',
+def produce_text(folder, compiled):
+    return timed(lambda: output(compiled, ROOT / 'produce_text.py', folder / 'warm_short.txt_epoch1.npz',
                                 folder / 'out.txt', '--length', 500, '--count', 1))[0]
 
 
-def edit(root, folder, compiled):
-    return float(output(compiled, '-c', EDIT, root, folder / 'short.txt', random.random()))
+def edit(folder, compiled):
+    return float(output(compiled, '-c', EDIT, ROOT, folder / 'short.txt', random.random()))
 
 
-def train(root, folder, compiled):
-    return timed(lambda: output(compiled, root / 'train.py', folder / 'short.txt', 'warm', '--output-dir', folder,
+def train(folder, compiled):
+    return timed(lambda: output(compiled, ROOT / 'train.py', folder / 'short.txt', 'warm', '--output-dir', folder,
                                 '--overwrite', '--epochs', 1))[0]
 
 
-def measure(root, folder, number):
+def measure(folder, number):
     """Run each program once, and return its seconds by name. number: that of the round."""
     warm = folder / 'warm'
-    compiling, first = first_text(root, folder, folder / f'cold-train-{number}')
+    compiling, first = first_text(folder, folder / f'cold-train-{number}')
     return {'cold, compile train.py': compiling, 'cold, first text': first,
-            'cold, produce_text.py': produce_text(root, folder, folder / f'cold-produce-{number}'),
-            'lstm_cell edited': edit(root, folder, warm), 'warm, train.py': train(root, folder, warm),
-            'warm, produce_text.py': produce_text(root, folder, warm)}
+            'cold, produce_text.py': produce_text(folder, folder / f'cold-produce-{number}'),
+            'lstm_cell edited': edit(folder, warm), 'warm, train.py': train(folder, warm),
+            'warm, produce_text.py': produce_text(folder, warm)}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--rounds', type=int, default=5, help='of all programs (default: %(default)s)')
-    parser.add_argument('--against', type=Path, metavar='FOLDER', help='another checkout, in a second column')
     options = parser.parse_args()
     print_head()
-    roots = [ROOT, options.against.resolve()] if options.against else [ROOT]
     characters = ''.join(random.Random(1).choices(ALPHABET, k=700_000))
     with tempfile.TemporaryDirectory() as folder:
-        folders = [Path(folder) / str(k) for k in range(len(roots))]
-        for root, place in zip(roots, folders):
-            place.mkdir()
-            (place / 'novel.txt').write_text(characters)
-            (place / 'short.txt').write_text(characters[:20_000])
-            for program in (train, produce_text, edit):         # these warm, and write the checkpoint
-                program(root, place, place / 'warm')
-        rounds = [[measure(root, place, number) for root, place in zip(roots, folders)]
-                  for number in range(options.rounds)]
-    widths = (24, 8, 8, 8)
-    print_row(*zip(['seconds', 'here'] + ['there', 'ratio'] * (len(roots) - 1), widths))
-    for name in rounds[0][0]:
-        found = [median(turn[k][name] for turn in rounds) for k in range(len(roots))]
-        found += [found[0] / found[-1]] * (len(roots) - 1)
-        print_row(*zip([name, *[f'{value:.2f}' for value in found]], widths))
+        folder = Path(folder)
+        (folder / 'novel.txt').write_text(characters)
+        (folder / 'short.txt').write_text(characters[:20_000])
+        for program in (train, produce_text, edit):         # these warm, and write the checkpoint
+            program(folder, folder / 'warm')
+        rounds = [measure(folder, number) for number in range(options.rounds)]
+    for name in rounds[0]:
+        print_row((f'{name:24}', 24), (f'{median(seconds[name] for seconds in rounds):.2f} s', 8))
 
 
 if __name__ == '__main__':
