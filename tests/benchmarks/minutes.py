@@ -31,11 +31,12 @@ CURVES = {                 # by name: the label, and options of the program
     'charlstm-256': ('CharLSTM 2x256', 256, 'float32'),
     'charlstm-128-bfloat16': ('CharLSTM 2x128, bfloat16', 128, 'bfloat16'),
     'charlstm-128': ('CharLSTM 2x128', 128, 'float32'),
-    'pytorch-1': ('PyTorch nn.LSTM 2x256, rate 0.001', 0.001), 'pytorch-2': ('... rate 0.002', 0.002),
-    'pytorch-4': ('... rate 0.004', 0.004),
-    'nanogpt-readme': ('nanoGPT 0.80 M, context 64, as in its README', GPT + SMALL.format(12, 64)
+    'pytorch-1': ('PyTorch nn.LSTM 2x256, rate 0.001', 0.001),
+    'pytorch-2': ('PyTorch nn.LSTM 2x256, rate 0.002', 0.002),
+    'pytorch-4': ('PyTorch nn.LSTM 2x256, rate 0.004', 0.004),
+    'nanogpt-readme': ('nanoGPT 0.80 M, context 64', GPT + SMALL.format(12, 64)
                        + '--max_iters=2000 --lr_decay_iters=2000 --eval_interval=250'),
-    'nanogpt-small': ('nanoGPT 0.80 M, context 256, batch 16', GPT + SMALL.format(16, 256)
+    'nanogpt-small': ('nanoGPT 0.80 M, context 256', GPT + SMALL.format(16, 256)
                       + '--max_iters=6000 --lr_decay_iters=6000 --eval_interval=100'),
     'nanogpt-large': ('nanoGPT 10.65 M', GPT + '--eval_interval=25')}
 
@@ -212,16 +213,22 @@ def minutes(options):
 
 
 def draw(curves, path):
-    """Draw the best cost so far against minutes."""
+    """Draw the best cost so far against minutes: a colour for each program, a line style for each of its runs."""
     import matplotlib
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
-    axes = plt.figure(figsize=(7, 4), layout='constrained').gca()
+    axes = plt.figure(figsize=(8, 4.4), layout='constrained').gca()
+    colours = dict(charlstm=('tab:blue', ['-', '--', '-.', ':']), pytorch=('tab:red', [':', '-', '--']),
+                   nanogpt=('tab:grey', ['--', '-', ':']))
     for name, points in curves.items():
-        seconds, costs = zip(*points)
-        axes.plot(np.divide(seconds, 60), np.minimum.accumulate(costs), label=CURVES[name][0])
-    axes.set(xlim=(0, max(SHOWN)), ylim=(1.3, 2.3), xlabel='minutes on two cores', ylabel='validation cost, nats')
-    axes.legend(fontsize='small')
+        (seconds, costs), (colour, styles) = zip(*points), colours[name.split('-')[0]]
+        axes.plot(np.divide(seconds, 60), np.minimum.accumulate(costs), styles.pop(0), color=colour,
+                  label=CURVES[name][0])
+    axes.set(xscale='log', xlim=(0.1, 21), ylim=(1.3, 2.7), xlabel='minutes on two cores',
+             ylabel='validation cost, nats a character')
+    axes.set_xticks([0.1, 0.2, 0.5, *SHOWN], [0.1, 0.2, 0.5, *SHOWN])
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize='small', loc='center left', bbox_to_anchor=(1, 0.5), frameon=False)
     plt.savefig(path, dpi=150)
 
 

@@ -145,6 +145,10 @@ def print_ours(units, results, field, title, part, in_pieces=()):
                 of_each)
 
 
+# zpaq's strongest models, for blocks of 16 MB. Its levels choose models by size: two sizes could not be subtracted.
+ZPAQ = 'x4,0w2c0,1010,255i1c256ci1,1,1,1,1,1,2ac0,2,0,255i1c0,3,0,0,255i1c0,4,0,0,0,255i1mm16ts19t0'
+
+
 def compressors(options):
     """Print the bits a symbol that the last part adds to a compressed training text. Raises ValueError and OSError."""
     import pyppmd
@@ -153,9 +157,8 @@ def compressors(options):
     train, (last, symbols) = parts[0][0], parts[-1]
     for name, compress in {
             'bzip2': bz2.compress, 'xz -9e': lambda data: lzma.compress(data, preset=9 | lzma.PRESET_EXTREME),
-            'PPMd, order 8': lambda data: pyppmd.compress(data, max_order=8, mem_size=1 << 28),
-            'PPMd, order 16': lambda data: pyppmd.compress(data, max_order=16, mem_size=1 << 28),
-            'zpaq -m5': lambda data: zpaq.compress(data, 5, threads=1, hints=False)}.items():
+            'PPMd': lambda data: pyppmd.compress(data, max_order=16, mem_size=1 << 28),
+            'zpaq': lambda data: zpaq.compress(data, method=ZPAQ, threads=1)}.items():
         bits = 8 * (len(compress(train + last)) - len(compress(train))) / symbols
         print_cells(name, f'{bits * math.log(2):.3f}', f'{bits:.3f}')
 
