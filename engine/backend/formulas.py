@@ -4,6 +4,8 @@ Theano writes nested loops, which it compiles again for each number of dimension
 arrays are contiguous, and NumPy's iterator otherwise.
 """
 
+WORTH_THREADS = 20_000     # numbers in an array: with fewer, waking another thread takes longer than it saves
+
 
 def _has_any_shape(op, node):
     """Return whether _formula can compute an Elemwise: all arrays have the same shape or are a single number."""
@@ -47,6 +49,7 @@ def _formula(op, node, name, inputs, outputs, sub):
     adjacent = [' && '.join(f'PyArray_IS_{order}_CONTIGUOUS({v})' for v in arrays) for order in 'CF']
     access = ', '.join('NPY_ITER_WRITEONLY' if v in own else 'NPY_ITER_READWRITE' if v in same.values() else
                        'NPY_ITER_READONLY' for v in arrays)
+    parallel = '' if 'goto' in task else f'_Pragma("omp parallel for simd if(n > {WORTH_THREADS})")'     # to an error
     pointers = ' '.join(f'{kind} *{v}_at = ({kind} *)PyArray_DATA({v});' for v, kind in zip(arrays, kinds))
     return f'''
     if (!({same_shape})) {{
@@ -60,7 +63,7 @@ def _formula(op, node, name, inputs, outputs, sub):
         if (({adjacent[0]}) || ({adjacent[1]})) {{
             const npy_intp n = PyArray_SIZE({first});
             {pointers}
-            {_loop('n', arrays, kinds, '{name}_at + i', task)}
+            {parallel} {_loop('n', arrays, kinds, '{name}_at + i', task)}
         }} else {{
             PyArrayObject *arrays[] = {{{', '.join(arrays)}}};
             npy_uint32 access[] = {{{access}}};

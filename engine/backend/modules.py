@@ -105,7 +105,8 @@ def _module(source, include_dirs=(), lib_dirs=(), libs=(), flags=()):
     includes = [f'-I{path}' for path in [*include_dirs, *cmodule.std_include_dirs()] if path]
     libraries = [f'-L{path}' for path in [*lib_dirs, *cmodule.std_lib_dirs()] if path]
     libraries += [f'-l{name}' for name in [*libs, *cmodule.std_libs()]]
-    options = *flags, '-fvisibility=hidden', *compiler_of(cmodule.config.cxx).quiet, *includes
+    cxx = compiler_of(cmodule.config.cxx)
+    options = *flags, *cxx.openmp, '-fvisibility=hidden', *cxx.quiet, *includes
     return File(patches.c_code(source), options, libraries=tuple(libraries), is_module=True)
 
 

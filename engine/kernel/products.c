@@ -43,6 +43,8 @@
 #define MAX_ROWS 6
 #endif
 
+#define BLOCK (8L * MAX_ROWS) /* rows of A that are packed and multiplied at a time */
+
 /* ---- Packing ------------------------------------------------------------------------------- */
 
 /* The number of panels for N columns, and where panel i begins among panels that are K deep. */
@@ -100,22 +102,21 @@ INLINE void pack_rows(long rows, long depth, const REAL *a, long row_stride, lon
         store(chunk, words_along(a, k_stride, depth), LANES);
 }
 
-/* ... and BY_COLUMNS, for a row stride of 1. */
-INLINE void pack_columns(long rows, long depth, const REAL *a, long k_stride, REAL *chunk)
+/* ... and word k of a chunk BY_COLUMNS, for a row stride of 1, from its first number of each row. */
+INLINE void pack_column(long rows, long depth, const REAL *a, long k_stride, long k, REAL *chunk)
 {
-    for (long k = 0; k < LANES; k++)
-        for (long r = 0; r < rows; r += LANES) {
-            const vector w = words_across(a + k * PER_WORD * k_stride + r, rows - r, k_stride, depth - k * PER_WORD);
+    for (long r = 0; r < rows; r += LANES) {
+        const vector w = words_across(a + r, rows - r, k_stride, depth);
 #ifdef AMX_BF16
-            for (long l = 0; l < LANES; l++) chunk[(r + l) * LANES + k] = w[l];
+        for (long l = 0; l < LANES; l++) chunk[(r + l) * LANES + k] = w[l];
 #else
-            store(chunk + k * COLUMN + r, w, LANES);
+        store(chunk + k * COLUMN + r, w, LANES);
 #endif
-        }
+    }
 }
 
-/* Packs all tiles of A, (rows, K) with any strides.  For BY_COLUMNS row_stride is 1, `rows_after` more rows follow in
- * memory, and the loop over chunks is the outer one, since the tiles of a chunk share cache lines. */
+/* Packs all tiles of A, (rows, K) with any strides.  For BY_COLUMNS row_stride is 1, `rows` at most BLOCK, `rows_after`
+ * more rows follow in memory, and the loop over k is the outer one, so that memory is read in its order. */
 static void pack_tiles(order by, long rows, long rows_after, long K, const REAL *a, long row_stride,
                        long k_stride, REAL *tiles)
 {
@@ -126,13 +127,15 @@ static void pack_tiles(order by, long rows, long rows_after, long K, const REAL 
                 pack_rows(tile.count, K - k0, a + tile.first * row_stride + k0 * k_stride, row_stride, k_stride,
                           tiles + i * tile_size(K) + chunk_at(k0));
         }
-    else
-        for (long k0 = 0; k0 < K; k0 += DEEP)
-            for (long i = 0; i < tile_count(rows); i++) {
-                const long first = rows_of_tile(rows, i).first;
-                pack_columns(at_most(rows - first + rows_after, COLUMN), K - k0, a + first + k0 * k_stride, k_stride,
-                             tiles + i * tile_size(K) + chunk_at(k0));
-            }
+    else {
+        long first[BLOCK / MAX_ROWS];
+        for (long i = 0; i < tile_count(rows); i++) first[i] = rows_of_tile(rows, i).first;
+        for (long k = 0; k < words(K); k++)
+            for (long i = 0; i < tile_count(rows); i++)
+                pack_column(at_most(rows - first[i] + rows_after, COLUMN), K - k * PER_WORD,
+                            a + first[i] + k * PER_WORD * k_stride, k_stride, k % LANES,
+                            tiles + i * tile_size(K) + chunk_at(k * PER_WORD));
+    }
 }
 
 /* ---- The microkernel ----------------------------------------------------------------------- */
@@ -218,7 +221,6 @@ static void multiply_panel(long rows, order by, long K, const REAL *tiles, long 
  * second-level cache while panel after panel is multiplied with all of them.  With fewer, deeper slices, C is read and
  * written less often. */
 #define DEPTH 1024L
-#define BLOCK (8L * MAX_ROWS)
 
 /* With fewer multiply-adds, waking another thread takes longer than it saves. */
 #define WORTH_THREADS 1e5

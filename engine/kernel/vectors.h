@@ -38,20 +38,25 @@ typedef REAL vector __attribute__((vector_size(VECTOR_BYTES)));
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* Loads n numbers, at most LANES, as a vector; the other lanes are 0. */
+/* Loads n numbers, at most LANES, as a vector; the other lanes are 0.  Here and in store, what is copied in part has a
+ * variable of its own, so that whole vectors stay in registers. */
 INLINE vector load(const REAL *from, long n)
 {
-    vector v = {0};
-    if (n >= LANES) memcpy(&v, from, sizeof v);
-    else memcpy(&v, from, n * sizeof(REAL));
-    return v;
+    vector whole, part = {0};
+    if (n >= LANES) {
+        memcpy(&whole, from, sizeof whole);
+        return whole;
+    }
+    memcpy(&part, from, n * sizeof(REAL));
+    return part;
 }
 
 /* Stores the first n lanes of v, at most LANES. */
 INLINE void store(REAL *to, vector v, long n)
 {
+    const vector part = v;
     if (n >= LANES) memcpy(to, &v, sizeof v);
-    else memcpy(to, &v, n * sizeof(REAL));
+    else memcpy(to, &part, n * sizeof(REAL));
 }
 
 INLINE void swap(REAL **a, REAL **b)
