@@ -6,7 +6,7 @@ All take turns, each in a separate process. They begin with the same parameters,
 steps agree, nothing is timed. --bfloat16 adds CharLSTM with that precision, and PyTorch with its autocast to it. A turn
 has several steps, since the first ones warm up threads and caches. Every number is from the median step. The share of
 the peak is 6 x the multiply-adds of a forward step, divided by the time and by the speed of the fastest product of
-matrices (2048, 2048).
+matrices (2048, 2048) in the same precision.
 """
 import argparse
 import itertools
@@ -77,8 +77,8 @@ def make_pytorch(units, batch, autocast=False):
     return in_turns(step)
 
 
-def make_product(library):
-    """Return a function that returns the seconds of the fastest of three products of N x N matrices in float32."""
+def make_product(library, bfloat16=False):
+    """Return a function that returns the seconds of the fastest of three products of N x N matrices."""
     import numpy as np
     a, b = np.random.default_rng(1).standard_normal((2, N, N), dtype=np.float32)
     if library == 'scipy':
@@ -86,7 +86,7 @@ def make_product(library):
         a, b = b.T, a.T                                      # in BLAS's own order of storage: nothing is copied
         return lambda: min(timed(lambda: sgemm(1, a, b), 4)[1:])
     import torch
-    a, b = torch.from_numpy(a), torch.from_numpy(b)
+    a, b = [torch.from_numpy(x).to(torch.bfloat16 if bfloat16 else torch.float32) for x in (a, b)]
     return lambda: min(timed(lambda: torch.mm(a, b), 4)[1:])
 
 
@@ -115,11 +115,11 @@ def measure(units, batch, options):
     return {name: (seconds[name], worker.close()) for name, worker in workers.items()}
 
 
-def print_table(results, peak):
-    """Print the table. results: (units, batch) to what measure returned. peak: products, in flops a second."""
+def print_table(results, peaks):
+    """Print the table. results: (units, batch) to what measure returned. peaks: flops a second by precision."""
     names = list(next(iter(results.values())))
-    others = names[1:]
-    groups = [('', ['units', 'batch']), ('characters/s', names), ('ours over', others),
+    others, bfloat16 = names[1:], [name for name in names if name == 'PT bf16']
+    groups = [('', ['units', 'batch']), ('characters/s', names), ('ours over', others), ('bf16 over', bfloat16),
               ('share of the peak', names), ('peak memory, MB', names)]
     print_row(*[(title, 11 * len(columns) - 2) for title, columns in groups])
     print_row(*[(column, 9) for _, columns in groups for column in columns])
@@ -128,7 +128,8 @@ def print_table(results, peak):
         flops = 6 * (3 * 4 * H * H + V * H) * STEPS * batch      # W1, U2, W2 and the output; U1 is only looked up
         cells = [H, batch, *[f'{STEPS * batch / seconds[name]:,.0f}' for name in names],
                  *[f'{seconds[name] / seconds["ours"]:.2f}' for name in others],
-                 *[f'{flops / seconds[name] / peak:.2f}' for name in names],
+                 *[f'{seconds[name] / seconds["bfloat16"]:.2f}' for name in bfloat16],
+                 *[f'{flops / seconds[name] / peaks["bf" in name]:.2f}' for name in names],
                  *[f'{memory[name] / 1e6:,.0f}' for name in names]]
         print_row(*[(cell, 9) for cell in cells])
 
@@ -142,18 +143,22 @@ def main():
     parser.add_argument('--bfloat16', action='store_true', help='add both sides with products in bfloat16')
     options = parser.parse_args()
     print_head('torch')
-    products = {library: Worker(make_product, library) for library in ('scipy', 'torch')}
+    kinds = [('scipy', False), ('torch', False)] + [('torch', True)] * options.bfloat16
+    products = {kind: Worker(make_product, *kind) for kind in kinds}
     for product in products.values():
         product.ready()
-    seconds, results = [], {}
+    seconds, results = {False: [], True: []}, {}
     for units in options.units:
-        seconds += [product() for product in products.values()]
+        for (_, bfloat16), product in products.items():
+            seconds[bfloat16].append(product())
         for batch in options.batches:
             print(f'units {units}, batch {batch} ...', file=sys.stderr)
             results[units, batch] = measure(units, batch, options)
-    peak = 2 * N ** 3 / min(seconds)
-    print_table(results, peak)
-    print(f'\nsgemm peak: {peak / 1e9:.0f} GFLOP/s')
+    peaks = {bfloat16: 2 * N ** 3 / min(of_precision) for bfloat16, of_precision in seconds.items() if of_precision}
+    print_table(results, peaks)
+    print(f'\nsgemm peak: {peaks[False] / 1e9:.0f} GFLOP/s')
+    if options.bfloat16:
+        print(f'bfloat16 peak: {peaks[True] / 1e9:.0f} GFLOP/s')
 
 
 if __name__ == '__main__':
