@@ -12,7 +12,7 @@ The second layer reads the h of the first, and softmax(V.h2 + c) is the distribu
 The functions below are the whole model except the loop over time steps, which is ops.layer (engine/kernel/scan.py has
 it in Theano). They take symbols, which stand for arrays: tt.tanh(a) computes nothing yet. From what they return, Theano
 derives the gradient (tt.grad), and compiles training, prediction, writing and the cell's C code. Edit one, and all of
-these follow. The class CharLSTM, at the end, trains the model and writes with it. engine/lesson/ derives it by hand.
+these follow. The class CharLSTM, at the end, trains and writes. engine/lesson/ derives the model by hand.
 
 Letters used for the sizes throughout, and the shapes of the eight parameters:
 
@@ -93,7 +93,7 @@ def network(x, y, states, p, ops, truncate=-1, masks=None):
 def smoothed(costs, spread, share):
     """Return the costs when a share of each target is spread evenly over all characters (Szegedy et al. 2016).
 
-    This keeps the model from becoming too sure: the best probability of a certain target is about 1 - share, not 1.
+    This keeps the model from becoming too sure: the optimum for a sure target is about 1 - share, not 1.
     """
     return (1 - share) * costs + share * spread
 
@@ -110,7 +110,7 @@ def activation_penalty(h, h_before, ar, tar):
 
 
 def objective(x, y, states, weights, masks, p, ops, lp):
-    """Return what a training step minimises, without penalties, and the network's Outputs: the first half of a step.
+    """Return what a training step minimises, without l1 and l2, and the network's Outputs: the first half of a step.
 
     weights (T,B): of the costs, 1 / (T*B), or 0 for steps that are not trained on. masks: the network's if lp has
     dropout, followed by those of W1 (4,H1,H1) and W2 (4,H2,H2) if it has dropconnect (which leaves out recurrent
@@ -161,7 +161,7 @@ def rmsprop(gradients, parameters, state, lrate, lp):
 def limited(steps, limit):
     """Return steps with each number limited to -limit ... limit.
 
-    Otherwise, without momentum, any gradient after many near zero makes a step of lrate / sqrt(1 - drate).
+    Otherwise, without momentum, any gradient after a run near zero makes a step of lrate / sqrt(1 - drate).
     """
     return [tt.clip(step, -limit, limit) for step in steps]
 
@@ -187,7 +187,7 @@ def update(gradients, size, parameters, averages, weight, state, lrate, lp, opti
     weight: that of running_averages in this step. optimiser: a function like rmsprop.
     """
     penalties = penalty(parameters, lp['l1'], lp['l2'])
-    if isinstance(penalties, theano.Variable):             # otherwise 0. Divided by size: per character, as the costs
+    if isinstance(penalties, theano.Variable):             # otherwise 0. Over size: per character, like the costs
         more = tt.grad(penalties / tt.cast(size, theano.config.floatX), parameters, disconnected_inputs='ignore')
         gradients = [g + dp for g, dp in zip(gradients, more)]
     if lp['grad_clip']:
@@ -239,9 +239,9 @@ def symbols():
 
 # ---------------------------------------------------------------- CharLSTM
 
-# What CharLSTM.training yields. Step, after each step: cost in nats (with dropout, without penalties), update ratios,
+# What CharLSTM.training yields. Step, after each step: cost in nats (with dropout, no penalties), update ratios,
 # and how many characters were read. Epoch, after each epoch: its number, the mean cost of its steps and the validation
-# cost, in nats a character (nan without validation), the rate of its last step, and characters a second of its steps.
+# cost, in nats a character (nan without validation), the rate of its last step, and characters a second in its steps.
 Step = collections.namedtuple('Step', 'cost ratios characters')
 Epoch = collections.namedtuple('Epoch', 'number cost valid_cost rate speed')
 
@@ -259,7 +259,7 @@ class CharLSTM:
         batch_size      sequences B in a batch
         X, Y, n_batches inputs, targets (int32 (T,B) each) and their number, by 'train' and 'valid'
         texts           prepare_input's valid and test texts as numbers (n,), by 'valid' and 'test'
-        p               parameters by name, shared variables; with lp['average'], averages of weights, which are trained
+        p               parameters by name, shared variables; with lp['average'], averages of the trained `weights`
         lp              learning parameters by name, which may be changed between steps
         dyn_lrate       learning rate, a shared scalar, which may be set to a number between steps, but not in fit
         random          NumPy's generator of all random numbers: the same seed, text and machine give the same run
@@ -270,8 +270,8 @@ class CharLSTM:
     A subclass, or an object before model_setup, may set another cell, a function like lstm_cell, and cell_parameters,
     a dict of names to initial values. The cell takes these parameters as further arguments; each has one number per
     unit of a layer, and is trained, saved and loaded like the others. A class may also set an optimiser, a function
-    like rmsprop, and optimiser_state, which returns its state before the first step. Replacing these, the functions
-    above or values of lp takes effect at the next call; after changing anything else that they read, call compile.
+    like rmsprop, and optimiser_state, which returns its state before the first step. Changes to lp, these or the
+    functions above take effect at the next call; after changing anything else that they read, call compile.
 
     Do not share an object between threads. copy.copy shares the parameters: training the copy changes the original.
     """
