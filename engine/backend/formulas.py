@@ -49,7 +49,8 @@ def _formula(op, node, name, inputs, outputs, sub):
     adjacent = [' && '.join(f'PyArray_IS_{order}_CONTIGUOUS({v})' for v in arrays) for order in 'CF']
     access = ', '.join('NPY_ITER_WRITEONLY' if v in own else 'NPY_ITER_READWRITE' if v in same.values() else
                        'NPY_ITER_READONLY' for v in arrays)
-    parallel = '' if 'goto' in task else f'_Pragma("omp parallel for simd if(n > {WORTH_THREADS})")'     # to an error
+    # A task that may fail leaves the loop by goto, which threads may not.
+    parallel = '' if 'goto' in task else f'_Pragma("omp parallel for simd if(n > {WORTH_THREADS})")'
     pointers = ' '.join(f'{kind} *{v}_at = ({kind} *)PyArray_DATA({v});' for v, kind in zip(arrays, kinds))
     return f'''
     if (!({same_shape})) {{

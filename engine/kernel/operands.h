@@ -7,9 +7,6 @@
 #include "vectors.h"
 #if defined(AVX512_BF16) || defined(AMX_BF16)
 #include <immintrin.h>
-#ifdef __AVX512BF16__
-#define CONVERTS /* by instructions that round to bfloat16 */
-#endif
 #endif
 
 #ifndef PER_WORD
@@ -30,23 +27,12 @@ INLINE bits rounded(vector v)
     return ((b + 0x7fff + (b >> 16 & 1)) & ~is_nan) | ((b | 0x400000) & is_nan);
 }
 
-/* Rounds the lanes of a vector, and those of two: first low, then high. */
 INLINE halves to_halves(vector v)
 {
-#ifdef CONVERTS
+#if defined(__AVX512BF16__) && (defined(AVX512_BF16) || defined(AMX_BF16))
     return (halves)_mm512_cvtneps_pbh((__m512)v);
 #endif
     return __builtin_convertvector(rounded(v) >> 16, halves);
-}
-
-INLINE vector both_halves(vector low, vector high)
-{
-#ifdef CONVERTS
-    return (vector)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low);
-#endif
-    const halves both[2] = {to_halves(low), to_halves(high)};
-    memcpy(&low, both, sizeof low);
-    return low;
 }
 
 /* A word for each of n columns, from the first of K rows that are k_stride apart; a missing row is 0. */
@@ -55,11 +41,8 @@ INLINE vector words_across(const REAL *from, long n, long k_stride, long K)
     const vector none = {0}, first = K > 0 ? load(from, n) : none;
     if (PER_WORD == 1) return first;
     const vector second = K > 1 ? load(from + k_stride, n) : none;
-#ifdef CONVERTS
-    const bits low = (bits)_mm512_cvtepu16_epi32((__m256i)to_halves(first));
-    return (vector)(low | (bits)_mm512_cvtepu16_epi32((__m256i)to_halves(second)) << 16);
-#endif
-    return (vector)(rounded(first) >> 16 | (rounded(second) & 0xffff0000));
+    return (vector)(__builtin_convertvector(to_halves(first), bits)
+                    | __builtin_convertvector(to_halves(second), bits) << 16);
 }
 
 /* LANES words, from the first of K numbers that are k_stride apart; missing numbers are 0. */
@@ -71,7 +54,10 @@ INLINE vector words_along(const REAL *from, long k_stride, long K)
         from = numbers, K = DEEP;
     }
     vector v = load(from, K);
-    return PER_WORD == 1 ? v : both_halves(v, load(from + LANES, K > LANES ? K - LANES : 0));
+    if (PER_WORD == 1) return v;
+    const halves both[2] = {to_halves(v), to_halves(load(from + LANES, K > LANES ? K - LANES : 0))};
+    memcpy(&v, both, sizeof v);
+    return v;
 }
 
 /* Stores the first n lanes of v in a row of words, as its numbers from k on. */
