@@ -75,10 +75,9 @@ def cost_in_torch(model, length, numbers):
     return float(sum(costs)) / y.numel()
 
 
-def cost_of_nanogpt(path, numbers, folder):
+def cost_of_nanogpt(path, numbers):
     """Return the cost by a checkpoint of nanoGPT, in pieces of its context if that is shorter."""
     import torch
-    sys.path.insert(0, str(folder))
     from model import GPT, GPTConfig
     stored = torch.load(path)
     with contextlib.redirect_stdout(sys.stderr):                   # it prints its size
@@ -145,11 +144,12 @@ def curve(words, cwd, checkpoint, cost, seconds):
     points, seen, start = [], changed(checkpoint), time.time()     # start moves by the time that is not counted
     process = subprocess.Popen(words, cwd=cwd, stdout=subprocess.DEVNULL)
     try:
-        while process.poll() is None and time.time() - start < seconds or seen != changed(checkpoint):
+        while process.poll() is None and time.time() - start < seconds or changed(checkpoint) > seen:
             time.sleep(0.1)
-            if changed(checkpoint) not in (None, seen) and time.time() - changed(checkpoint) > 0.5:   # written whole
+            latest = changed(checkpoint)
+            if latest > seen and time.time() - latest > 0.5:                               # it is written whole
                 process.send_signal(signal.SIGSTOP)
-                stopped, seen = time.time(), changed(checkpoint)
+                stopped, seen = time.time(), latest
                 points.append([seen - start, cost(checkpoint)])
                 print('{:6.0f} s  {:.4f}'.format(*points[-1]), file=sys.stderr, flush=True)
                 start += time.time() - stopped
@@ -162,40 +162,42 @@ def curve(words, cwd, checkpoint, cost, seconds):
 
 
 def changed(path):
-    return path.stat().st_mtime if path.exists() else None
+    return path.stat().st_mtime if path.exists() else 0
 
 
 def run_of(name, folder, nanogpt, texts):
     """Return the first four arguments of curve for the run of this name."""
-    label, first, *rest = CURVES[name]
-    numbers = functools.partial(np.fromfile, folder / 'val.bin', np.uint16)
+    _, first, *rest = CURVES[name]
+    valid, numbers = texts[1].read_text(encoding='utf-8'), np.fromfile(folder / 'val.bin', np.uint16)
     if name.startswith('charlstm'):
         words = ['train.py', texts[0], name, '--valid', texts[1], '--output-dir', folder, '--num-units1', first,
                  '--precision', rest[0], '--random-seed', 1, '--overwrite']
         path = folder / f'{name}_{texts[0].name}_best.npz'
-        return words, ROOT, path, lambda path: cost_of_charlstm(path, texts[1].read_text())
+        return words, ROOT, path, lambda path: cost_of_charlstm(path, valid)
     if name.startswith('pytorch'):
-        return [__file__, folder, first], ROOT, folder / 'pytorch.pt', lambda path: cost_of_pytorch(path, numbers())
+        return [__file__, folder, first], ROOT, folder / 'pytorch.pt', lambda path: cost_of_pytorch(path, numbers)
+    sys.path.insert(0, str(nanogpt))                                               # for cost_of_nanogpt
     words = [*first.split(), f'--dataset={folder}', f'--out_dir={folder / name}']
-    return words, nanogpt, folder / name / 'ckpt.pt', lambda path: cost_of_nanogpt(path, numbers(), nanogpt)
+    return words, nanogpt, folder / name / 'ckpt.pt', lambda path: cost_of_nanogpt(path, numbers)
 
 
-def prepare(folder, text):
-    """Write the parts of the text for CharLSTM, and as nanoGPT reads them. Return the paths for CharLSTM."""
+def prepare(folder, parts):
+    """Write the two parts of the text for CharLSTM, and as nanoGPT reads them. Return the paths for CharLSTM."""
+    from engine.model.text import encoded
     folder.mkdir(parents=True, exist_ok=True)
-    places = {character: k for k, character in enumerate(sorted(set(text)))}
-    (folder / 'meta.pkl').write_bytes(pickle.dumps({'vocab_size': len(places)}))
-    paths, end = [folder / 'train.txt', folder / 'valid.txt'], len(text) * 9 // 10
-    for path, name, part in zip(paths, ('train', 'val'), (text[:end], text[end:])):
-        path.write_text(part)
-        np.array([places[character] for character in part], np.uint16).tofile(folder / f'{name}.bin')
+    uchar = sorted(set(''.join(parts)))
+    (folder / 'meta.pkl').write_bytes(pickle.dumps({'vocab_size': len(uchar)}))
+    paths = [folder / 'train.txt', folder / 'valid.txt']
+    for path, name, part in zip(paths, ('train', 'val'), parts):
+        path.write_text(part, encoding='utf-8')
+        encoded(part, uchar, 'the text').astype(np.uint16).tofile(folder / f'{name}.bin')
     return paths
 
 
-def minutes(options):
-    """Make or read the curves, print the best cost after so many minutes, and draw them."""
+def minutes(options, parts):
+    """Make or read the curves, print the best cost after so many minutes, and draw them. parts: two."""
     folder = options.results.absolute()
-    texts = prepare(folder, options.file.read_text(encoding='utf-8'))
+    texts = prepare(folder, parts)
     print_head('torch')
     print(f'{"best cost after minutes":46}' + ''.join(f'{m:8}' for m in SHOWN))
     curves = {}

@@ -134,6 +134,11 @@ def published(options):
             print_ours(units, results, field, title, parts[2])
 
 
+def against_minutes(options):
+    """Compare programs on tiny Shakespeare. Raises ValueError and OSError."""
+    minutes(options, [part.text for part in cut(SPLITS['shakespeare'], [options.file])])
+
+
 def print_ours(units, results, field, title, part, in_pieces=()):
     """Print a row: the mean costs of a part over runs, whose results these are, as a stream and in pieces."""
     costs = [result[f'{field}_nats'] * part.scale for result in results]
@@ -182,7 +187,7 @@ def build_parser():
     add.add_argument('--seeds', type=int, default=1, help='runs of each size (default: %(default)s)')
     add.add_argument('--precision', default='float32', help='as of train.py (default: %(default)s)')
     add = commands.add_parser('minutes', help='costs of CharLSTM, nanoGPT and PyTorch against minutes')
-    add.set_defaults(function=minutes)
+    add.set_defaults(function=against_minutes)
     add.add_argument('file', metavar='FILE', type=Path, help='tiny Shakespeare')
     add.add_argument('--nanogpt', metavar='FOLDER', type=Path, required=True, help='a clone of nanoGPT')
     add.add_argument('--results', metavar='DIR', type=Path, required=True, help='folder of the runs')
