@@ -70,6 +70,7 @@ static void forward_strip(const forward_pass *p, long t, long row, long rows, lo
             const long at = t * B + row + r;
             const REAL *sum = sums + r * PANEL + j - strip;
             vector a[4], kept[4] = {{0}}, h, C;
+            for (long k = 0; k < 4; k++) fetch(p->a_x + gate_at(H, at, k, j), 4 * H);
             for (long k = 0; k < 4; k++)
                 a[k] = load(sum + k * gate_step, LANES) + load(p->a_x + gate_at(H, at, k, j), n)
                      + load(p->b + k * H + j, n);
@@ -158,6 +159,8 @@ static void backward_strip(const backward_pass *p, long t, long row, long rows, 
         load_own(p->own, j, n, own);
         for (long r = 0; r < rows; r++) {
             const long at = t * B + row + r, at_state = (row + r) * H + j;
+            for (long k = 0; k < KEPT; k++) fetch(p->kept + gate_at(H, at, k, j), 4 * H);
+            fetch(p->dh + at * H + j, H), fetch(p->C + at * H + j, H), fetch(C_before + at_state, H);
             const vector dh = load(p->dh + at * H + j, n) + load(sums + r * PANEL + j - strip, LANES);
             vector kept[4], d[4 + OWN], dC;
             for (long k = 0; k < KEPT; k++) kept[k] = load(p->kept + gate_at(H, at, k, j), n);

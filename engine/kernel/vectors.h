@@ -59,6 +59,11 @@ INLINE void store(REAL *to, vector v, long n)
     else memcpy(to, &part, n * sizeof(REAL));
 }
 
+/* Rows ahead for which fetch asks the cache.  They are too far apart in memory for the processor to foresee them. */
+enum { AHEAD = 8 };
+
+INLINE void fetch(const REAL *from, long row_stride) { __builtin_prefetch(from + AHEAD * row_stride); }
+
 INLINE void swap(REAL **a, REAL **b)
 {
     REAL *first = *a;
