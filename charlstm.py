@@ -105,8 +105,9 @@ def activation_penalty(h, h_before, ar, tar):
     (AR, after dropout in the paper) and temporal activation regularisation (TAR; Merity et al. 2017). h_before: h
     before the first step, (B,H).
     """
-    h_prev = tt.concatenate([h_before[None, :, :], h[:-1]])
-    return (ar * tt.sqr(h) + tar * tt.sqr(h - h_prev)).mean(axis=2)
+    # The first step is apart, since to put h_before before h would copy all of h, and its gradient.
+    changes = tt.concatenate([tt.sqr(h[:1] - h_before).mean(axis=2), tt.sqr(h[1:] - h[:-1]).mean(axis=2)])
+    return ar * tt.sqr(h).mean(axis=2) + tar * changes
 
 
 def objective(x, y, states, weights, masks, p, ops, lp):

@@ -1,16 +1,16 @@
-"""Random masks and resets of the rows of a batch: the same in any process, and with the right probability."""
+"""Random numbers for masks, and resets of rows: the same in any process, and with the right probability."""
 import numpy as np
 
-from engine.model.batches import begins_anew, unit_masks
+from engine.model.batches import begins_anew, unit_numbers
 
 
-def test_a_row_has_the_same_masks_in_any_process():
-    whole = unit_masks(np.random.default_rng(3), 0.3, slice(0, 11), 5, (7, 4), 'float32')
-    assert [mask.shape for mask in whole] == [(5, 11, 7), (5, 11, 4)]
+def test_a_row_has_the_same_numbers_in_any_process():
+    whole = unit_numbers(np.random.default_rng(3), slice(0, 11), 5, (7, 4))
+    assert [numbers.shape for numbers in whole] == [(5, 11, 7), (5, 11, 4)]
     for rows in (slice(0, 4), slice(4, 11), slice(10, 11)):
         random = np.random.default_rng(3)
-        for mask, all_rows in zip(unit_masks(random, 0.3, rows, 5, (7, 4), 'float32'), whole):
-            np.testing.assert_array_equal(mask, all_rows[:, rows])
+        for numbers, all_rows in zip(unit_numbers(random, rows, 5, (7, 4)), whole):
+            np.testing.assert_array_equal(numbers, all_rows[:, rows])
         left = random.integers(2 ** 63)
     random = np.random.default_rng(3)
     begins_anew(random, 0.3, slice(0, 2))

@@ -109,7 +109,7 @@ class Text:
         return '\n'.join(lines)
 
 
-# ---------------------------------------------------------------- masks of the units, weights and states to leave out
+# ---------------------------------------------------------------- what to leave out: units, weights and states
 
 def row_numbers(random, rows, n):
     """Return n random numbers for each row of the slice `rows` of a whole batch: uint64 (rows,n)."""
@@ -119,23 +119,22 @@ def row_numbers(random, rows, n):
 
 
 def mask(numbers, share, dtype):
-    """Turn random numbers, uint16 of any shape, into a mask: 0 for a share of them, 1 / (1 - share) for the others."""
+    """Return 0 for a share of random numbers, 1 / (1 - share) for the others. numbers: uint16, an array or a symbol."""
     dropped = round(share * 65536)                                     # rounded, so that a draw needs only 16 bits
-    return np.multiply(numbers >= dropped, np.asarray(65536 / (65536 - dropped), dtype),
-                       out=np.empty(numbers.shape, dtype))
+    return (numbers >= dropped) * np.asarray(65536 / (65536 - dropped), dtype)
 
 
-def unit_masks(random, share, rows, T, units, dtype):
-    """Return dropout masks, one (T,B,H) for each H of units. rows: a slice of the whole batch, of B rows."""
+def unit_numbers(random, rows, T, units):
+    """Return random numbers for dropout masks, one (T,B,H) for each H of units. rows: a slice of the batch, B rows."""
     numbers = row_numbers(random, rows, -(-T * sum(units) // 4)).view(np.uint16)      # four per uint64
     ends = T * np.cumsum(units)
-    return [mask(numbers[:, end - T * H:end].reshape(-1, T, H).transpose(1, 0, 2), share, dtype)
+    return [np.ascontiguousarray(numbers[:, end - T * H:end].reshape(-1, T, H).transpose(1, 0, 2))
             for end, H in zip(ends, units)]
 
 
-def weight_masks(random, share, units, dtype):
-    """Return DropConnect masks of recurrent weights, one (4,H,H) for each H of units; all rows share them."""
-    return [mask(random.integers(65536, size=(4, H, H), dtype=np.uint16), share, dtype) for H in units]
+def weight_numbers(random, units):
+    """Return those for DropConnect masks of recurrent weights, one (4,H,H) for each H of units; all rows share them."""
+    return [random.integers(65536, size=(4, H, H), dtype=np.uint16) for H in units]
 
 
 def begins_anew(random, share, rows):
