@@ -93,7 +93,7 @@ def network(x, y, states, p, ops, truncate=-1, masks=None):
 def smoothed(costs, spread, share):
     """Return the costs when a share of each target is spread evenly over all characters (Szegedy et al. 2016).
 
-    This keeps the model from becoming too sure: the optimum for a sure target is about 1 - share, not 1.
+    This keeps the model from becoming too sure: the best probability for a certain target is about 1 - share, not 1.
     """
     return (1 - share) * costs + share * spread
 
@@ -101,19 +101,19 @@ def smoothed(costs, spread, share):
 def activation_penalty(h, h_before, ar, tar):
     """Return the mean over the units of ar h^2 + tar (h - h_prev)^2, at each step: (T,B).
 
-    It keeps the outputs h (T,B,H) of a layer, here before dropout, and their changes small: activation regularisation
+    It penalises large outputs h (T,B,H) of a layer, here before dropout, and large changes: activation regularisation
     (AR, after dropout in the paper) and temporal activation regularisation (TAR; Merity et al. 2017). h_before: h
     before the first step, (B,H).
     """
-    # The first step is apart, since to put h_before before h would copy all of h, and its gradient.
+    # The first step is separate, since prepending h_before to h would copy all of h, and its gradient.
     changes = tt.concatenate([tt.sqr(h[:1] - h_before).mean(axis=2), tt.sqr(h[1:] - h[:-1]).mean(axis=2)])
     return ar * tt.sqr(h).mean(axis=2) + tar * changes
 
 
 def objective(x, y, states, weights, masks, p, ops, lp):
-    """Return what a training step minimises, without l1 and l2, and the network's Outputs: the first half of a step.
+    """Return what a training step minimises (without l1 and l2) and the network's Outputs: the first half of a step.
 
-    weights (T,B): of the costs, 1 / (T*B), or 0 for steps that are not trained on. masks: the network's if lp has
+    weights (T,B) of the costs: 1 / (T*B), or 0 for steps that are not trained on. masks: the network's if lp has
     dropout, followed by those of W1 (4,H1,H1) and W2 (4,H2,H2) if it has dropconnect (which leaves out recurrent
     weights: Wan et al. 2013, Merity et al. 2018). p: the parameters that are trained, by name. lp: the learning
     parameters, as in model_setup.
@@ -162,7 +162,7 @@ def rmsprop(gradients, parameters, state, lrate, lp):
 def limited(steps, limit):
     """Return steps with each number limited to -limit ... limit.
 
-    Otherwise, without momentum, any gradient after a run near zero makes a step of lrate / sqrt(1 - drate).
+    Otherwise, without momentum, any gradient after a run of near-zero ones makes a step of lrate / sqrt(1 - drate).
     """
     return [tt.clip(step, -limit, limit) for step in steps]
 
@@ -182,13 +182,13 @@ def update_ratios(steps, parameters, ops):
 
 
 def update(gradients, size, parameters, averages, weight, state, lrate, lp, optimiser, ops):
-    """Return the update ratios, and new parameters, averages and optimiser's state: the second half of a step.
+    """Return the update ratios, and new parameters, averages and optimiser state: the second half of a step.
 
     gradients: of the objective. size: characters in the batch. averages: running averages of the parameters, or [].
     weight: that of running_averages in this step. optimiser: a function like rmsprop.
     """
     penalties = penalty(parameters, lp['l1'], lp['l2'])
-    if isinstance(penalties, theano.Variable):             # otherwise 0. Over size: per character, like the costs
+    if isinstance(penalties, theano.Variable):             # otherwise 0. Divided by size: per character
         more = tt.grad(penalties / tt.cast(size, theano.config.floatX), parameters, disconnected_inputs='ignore')
         gradients = [g + dp for g, dp in zip(gradients, more)]
     if lp['grad_clip']:
@@ -201,7 +201,7 @@ def update(gradients, size, parameters, averages, weight, state, lrate, lp, opti
 
 
 def original_parameters(V, H1, H2, random):
-    """Return the parameters of a new model for --original, name to array.
+    """Return the parameters, by name, of a new model for --original.
 
     Weights are uniform in +-1/sqrt(inputs), biases 0, but 1 for the forget gates, so that a new model remembers: a
     forget gate at sigmoid(0) halves the cell state at every step (Jozefowicz et al. 2015).
@@ -212,7 +212,7 @@ def original_parameters(V, H1, H2, random):
 
 
 def chrono_parameters(V, H1, H2, random):
-    """Return the parameters of a new model in which a quarter of the units remember for long, name to array.
+    """Return the parameters, by name, of a new model in which a quarter of the units remember for a long time.
 
     Parameters are uniform in +-1/sqrt(units of their layer), V and c in +-1/sqrt(H2), and U1 in +-1, since its input is
     one-hot. A quarter of the units of each layer remember for 2 to 100 steps: their biases of f are log(steps - 1),
@@ -240,7 +240,7 @@ def symbols():
 
 # ---------------------------------------------------------------- CharLSTM
 
-# What CharLSTM.training yields. Step, after each step: cost in nats (with dropout, no penalties), update ratios,
+# What CharLSTM.training yields. Step, after each step: cost in nats (with dropout but no penalties), update ratios,
 # and how many characters were read. Epoch, after each epoch: its number, the mean cost of its steps and the validation
 # cost, in nats a character (nan without validation), the rate of its last step, and characters a second in its steps.
 Step = collections.namedtuple('Step', 'cost ratios characters')
@@ -271,7 +271,7 @@ class CharLSTM:
     A subclass, or an object before model_setup, may set another cell, a function like lstm_cell, and cell_parameters,
     a dict of names to initial values. The cell takes these parameters as further arguments; each has one number per
     unit of a layer, and is trained, saved and loaded like the others. A class may also set an optimiser, a function
-    like rmsprop, and optimiser_state, which returns its state before the first step. Changes to lp, these or the
+    like rmsprop, and optimiser_state, which returns its state before the first step. Changes to these, lp or the
     functions above take effect at the next call; after changing anything else that they read, call compile.
 
     Do not share an object between threads. copy.copy shares the parameters: training the copy changes the original.
@@ -286,7 +286,7 @@ class CharLSTM:
         together. X and Y then have this process's part of each batch. All processes must make the same calls in the
         same order, including save_params and export. precision: 'bfloat16' to round the inputs of matrix products to
         it; everything else stays float32 (Kalamkar et al. 2019). Raises ValueError for any other random_seed or
-        precision, and for bfloat16 if this processor does not multiply it faster.
+        precision, and for bfloat16 if this processor is not faster with it.
         """
         training.begin(self, random_seed, kernel, comm, precision)
 
@@ -299,7 +299,7 @@ class CharLSTM:
     def optimiser(gradients, parameters, state, lrate, lp):
         """Return rmsprop's steps and new state; a subclass may compute others.
 
-        gradients, parameters: lists of symbols; a parameter has its name in p. state: that of optimiser_state, symbols.
+        gradients, parameters: lists of symbols; each parameter is named as in p. state: optimiser_state's, as symbols.
         The steps are a list of what to subtract from each parameter. The new state has the names and types of the old.
         """
         return rmsprop(gradients, parameters, state, lrate, lp)
