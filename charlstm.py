@@ -93,7 +93,7 @@ def network(x, y, states, p, ops, truncate=-1, masks=None):
 def smoothed(costs, spread, share):
     """Return the costs when a share of each target is spread evenly over all characters (Szegedy et al. 2016).
 
-    This keeps the model from becoming too sure: the best probability for a certain target is about 1 - share, not 1.
+    This keeps the model from becoming too sure: a target's best probability is about 1 - share, not 1.
     """
     return (1 - share) * costs + share * spread
 
@@ -188,7 +188,7 @@ def update(gradients, size, parameters, averages, weight, state, lrate, lp, opti
     weight: that of running_averages in this step. optimiser: a function like rmsprop.
     """
     penalties = penalty(parameters, lp['l1'], lp['l2'])
-    if isinstance(penalties, theano.Variable):             # otherwise 0. Divided by size: per character
+    if isinstance(penalties, theano.Variable):             # not the number 0. Divided by size, it is per character
         more = tt.grad(penalties / tt.cast(size, theano.config.floatX), parameters, disconnected_inputs='ignore')
         gradients = [g + dp for g, dp in zip(gradients, more)]
     if lp['grad_clip']:
@@ -272,7 +272,7 @@ class CharLSTM:
     a dict of names to initial values. The cell takes these parameters as further arguments; each has one number per
     unit of a layer, and is trained, saved and loaded like the others. A class may also set an optimiser, a function
     like rmsprop, and optimiser_state, which returns its state before the first step. Changes to these, lp or the
-    functions above take effect at the next call; after changing anything else that they read, call compile.
+    functions above take effect at the next call; after changing anything else these functions read, call compile.
 
     Do not share an object between threads. copy.copy shares the parameters: training the copy changes the original.
     """
@@ -339,7 +339,7 @@ class CharLSTM:
             seconds = characters = 0
             for i in range(schedule.batch, self.n_batches['train']):
                 self.dyn_lrate = schedule.rate_at(schedule.step)
-                if schedule.step % schedule.options.valid_every == 0:      # before the step, as the training cost is
+                if schedule.step % schedule.options.valid_every == 0:      # before the step, like the training cost
                     schedule.valid_batch_cost = self.validate_batch()
                 x, y, start = self.X['train'][i], self.Y['train'][i], time.perf_counter()
                 read = len(y) * self.batch_size
