@@ -8,7 +8,7 @@ torch.compile of a step: the product with h, and the cell. Every number is from 
 """
 import argparse
 
-from common import Worker, parameters, print_head, print_row, refuse_other_costs, set_parameters
+from common import Worker, parameters, print_head, refuse_other_costs, set_parameters, table
 from training import RATE, STEPS, V, in_turns, make_batches, take_turns
 
 BATCH = 50
@@ -110,13 +110,11 @@ def main():
     for worker in workers.values():
         worker.close()
     print(f'2x{options.units}, batch {BATCH} x {STEPS} characters, V = {V}')
-    print_row(*[(title, width) for title, width in zip(
-        ['cell', 'characters/s', 'of standard', *[f'over {side}' for side in sides[1:]]], (10, 12, 11, 13, 13))])
+    row = table('     cell', 'characters/s', 'of standard', *[f'over {side}' for side in sides[1:]])
     for name in CELLS:
         ours = seconds[name, 'ours']
-        print_row((name, 10), (f'{STEPS * BATCH / ours:,.0f}', 12),
-                  (f'{seconds["standard", "ours"] / ours:.2f}', 11),
-                  *[(f'{seconds[name, side] / ours:.2f}', 13) for side in sides[1:]])
+        row(name, f'{STEPS * BATCH / ours:,.0f}', f'{seconds["standard", "ours"] / ours:.2f}',
+            *[f'{seconds[name, side] / ours:.2f}' for side in sides[1:]])
 
 
 if __name__ == '__main__':

@@ -36,9 +36,13 @@ def print_head(*libraries):
     print(', '.join([f'Python {platform.python_version()}', *versions]) + '\n', flush=True)
 
 
-def print_row(*cells):
-    """Print a line of a table: cells (text, width), flush right."""
-    print('  '.join(f'{text:>{width}}' for text, width in cells), flush=True)
+def table(*titles):
+    """Print the head of a table in Markdown. Return a function that prints a row of cells, as wide as the titles."""
+    def row(*cells):
+        print('| ' + ' | '.join(f'{cell:>{len(title)}}' for cell, title in zip(cells, titles)) + ' |', flush=True)
+    row(*titles)
+    row(*['-' * len(title) for title in titles])
+    return row
 
 
 def peak_memory():

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from common import ROOT, print_head, trained
+from common import ROOT, print_head, table, trained
 
 LESSON = ROOT / 'engine' / 'lesson' / 'README.md'
 
@@ -23,7 +23,7 @@ def main():
     parser.add_argument('--seeds', metavar='N', type=int, default=3)
     options = parser.parse_args()
     print_head()
-    print('| run | mean of the best costs | each |\n| --- | --- | --- |')
+    row = table('         run', 'mean of the best costs', '              each')
     for line in re.findall(r'^    ((?:python|head|tail) .*)$', LESSON.read_text(encoding='utf-8'), re.MULTILINE):
         if line.startswith(('python -c ', 'head ', 'tail ')):       # it makes a text
             subprocess.run(re.sub('^python', shlex.quote(sys.executable), line), shell=True, cwd=ROOT, check=True,
@@ -34,8 +34,7 @@ def main():
         results = [trained(ROOT / text, f'{run}-{seed}', options.results.resolve(), *words, '--random-seed', seed)
                    for seed in range(1, options.seeds + 1)]
         costs = [result['best_valid_nats'] for result in results]
-        each = ', '.join(f'{cost:.3f}' for cost in costs)
-        print(f'| `{run}` | {sum(costs) / len(costs):.3f} | {each} |', flush=True)
+        row(f'`{run}`', f'{sum(costs) / len(costs):.3f}', ', '.join(f'{cost:.3f}' for cost in costs))
 
 
 if __name__ == '__main__':

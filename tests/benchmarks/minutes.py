@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common import ROOT, print_head
+from common import ROOT, print_head, table
 
 PIECE = 256                                # characters of a piece, which is predicted from its own beginning
 SHOWN = 1, 2, 5, 10, 20                    # minutes
@@ -199,8 +199,7 @@ def minutes(options, parts):
     folder = options.results.absolute()
     texts = prepare(folder, parts)
     print_head('torch')
-    print(f'{"best cost after minutes":46}' + ''.join(f'{m:8}' for m in SHOWN))
-    curves = {}
+    row, curves = table(f'{"best cost after":>33}', *[f'{m:2} min' for m in SHOWN]), {}
     for name in CURVES:
         path = folder / f'{name}_curve.json'
         if not path.exists() and fnmatchcase(name, options.only):
@@ -210,7 +209,7 @@ def minutes(options, parts):
         if path.exists():
             curves[name] = json.loads(path.read_text())
             best = [min((cost for second, cost in curves[name] if second <= 60 * m), default=math.nan) for m in SHOWN]
-            print(f'{CURVES[name][0]:46}' + ''.join(f'{cost:8.3f}' for cost in best), flush=True)
+            row(CURVES[name][0], *[f'{cost:.3f}' for cost in best])
     draw(curves, folder / 'minutes.png')
 
 

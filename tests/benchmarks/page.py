@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from common import ROOT, print_head, print_row, timed
+from common import ROOT, print_head, table, timed
 from browser import Browser
 
 
@@ -58,9 +58,9 @@ def main():
         browser.click('#learn-go')
         cost = re.search(r'validation ([\d.]+)', browser.later("byId('when-costs').textContent", 30_000)).group(1)
         browser.close()
-        widths, size = (14, 9, 15, 25, 8, 12), path.stat().st_size / 1e6
-        print_row(*zip('to make it, s|size, MB|to open it, s|writing, characters/s|Why, s|nats'.split('|'), widths))
-        print_row(*zip(f'{made:.1f} {size:.2f} {opened / 1000:.2f} {speed:.0f} {why:.2f} {cost}'.split(), widths))
+        row = table('to make it, s', 'size, MB', 'to open it, s', 'writing, characters/s', 'Why, s', 'cost, nats')
+        size = path.stat().st_size / 1e6
+        row(*f'{made:.1f} {size:.2f} {opened / 1000:.2f} {speed:.0f} {why:.2f} {cost}'.split())
 
 
 if __name__ == '__main__':

@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import Callable, NamedTuple
 
-from common import print_head, trained
+from common import print_head, table, trained
 from minutes import PIECE, cost_of_charlstm, minutes
 
 
@@ -103,11 +103,6 @@ def cut(split, paths):
 
 # ---------------------------------------------------------------- the commands
 
-def print_cells(*cells):
-    """Print a row of a table in Markdown."""
-    print(f'| {" | ".join(cells)} |', flush=True)
-
-
 def published(options):
     """Train, resume or read the runs of a split, and print the table. Raises ValueError and OSError."""
     split, name, folder = SPLITS[options.name], options.name, options.results
@@ -123,31 +118,27 @@ def published(options):
     more = ['--valid', paths[1], '--precision', options.precision]
     more += ['--test', paths[2], '--test-adapt'] if paths[2:] else []
     more += ['--epochs', options.epochs] if options.epochs else []
-    print_cells('model', 'parameters', 'part', 'nats', 'bits', f'in pieces of {PIECE}', 'nats of each seed, epochs')
+    row = table('         model', 'parameters', '         part', '  nats', '  bits', f'in pieces of {PIECE}',
+                'nats of each seed, epochs')
     for units in options.units or (256, 512):
         runs = [f'{name}-{units}-seed{seed}' for seed in range(1, options.seeds + 1)]
         results = [trained(paths[0], run, folder, '--random-seed', seed, '--num-units1', units, *more)
                    for seed, run in enumerate(runs, 1)]
-        print_ours(units, results, 'valid', 'validation', parts[1],
-                   [cost_of_charlstm(folder / f'{run}_{paths[0].name}_best.npz', parts[1].text) for run in runs])
+        pieces = [cost_of_charlstm(folder / f'{run}_{paths[0].name}_best.npz', parts[1].text) for run in runs]
+        row(*of_part(units, results, 'valid', 'validation', parts[1], pieces))
         for field, title in [('test', 'test'), ('test_adapted', 'test, adapted')][:2 * len(paths[2:])]:
-            print_ours(units, results, field, title, parts[2])
+            row(*of_part(units, results, field, title, parts[2]))
 
 
-def against_minutes(options):
-    """Compare programs on tiny Shakespeare. Raises ValueError and OSError."""
-    minutes(options, [part.text for part in cut(SPLITS['shakespeare'], [options.file])])
-
-
-def print_ours(units, results, field, title, part, in_pieces=()):
-    """Print a row: the mean costs of a part over runs, whose results these are, as a stream and in pieces."""
+def of_part(units, results, field, title, part, in_pieces=()):
+    """Return the cells of a row: the mean costs of a part over runs, as a stream and in pieces."""
     costs = [result[f'{field}_nats'] * part.scale for result in results]
     mean = sum(costs) / len(costs)
     of_each = '; '.join(f'{cost:.4f}, {result["best_epoch"]} of {result["epochs"]}'
                         for cost, result in zip(costs, results))
-    print_cells(f'CharLSTM 2x{units}', f'{results[0]["parameters"] / 1e6:.2f} M', title, f'{mean:.4f}',
-                f'{mean / math.log(2):.4f}', f'{sum(in_pieces) / len(results) * part.scale:.4f}' if in_pieces else '',
-                of_each)
+    of_pieces = f'{sum(in_pieces) / len(results) * part.scale:.4f}' if in_pieces else ''
+    return (f'CharLSTM 2x{units}', f'{results[0]["parameters"] / 1e6:.2f} M', title, f'{mean:.4f}',
+            f'{mean / math.log(2):.4f}', of_pieces, of_each)
 
 
 # zpaq's strongest models, for blocks of 16 MB. Its levels choose models by size: two sizes could not be subtracted.
@@ -159,19 +150,19 @@ def compressors(options):
     import pyppmd
     import zpaq
     parts = [(part.text.encode('utf-8'), part.symbols) for part in cut(SPLITS[options.name], options.files)]
-    train, (last, symbols) = parts[0][0], parts[-1]
+    train, (last, symbols), row = parts[0][0], parts[-1], table('program', ' nats', ' bits')
     for name, compress in {
             'bzip2': bz2.compress, 'xz -9e': lambda data: lzma.compress(data, preset=9 | lzma.PRESET_EXTREME),
             'PPMd': lambda data: pyppmd.compress(data, max_order=16, mem_size=1 << 28),
             'zpaq': lambda data: zpaq.compress(data, method=ZPAQ, threads=1)}.items():
         bits = 8 * (len(compress(train + last)) - len(compress(train))) / symbols
-        print_cells(name, f'{bits * math.log(2):.3f}', f'{bits:.3f}')
+        row(name, f'{bits * math.log(2):.3f}', f'{bits:.3f}')
 
 
 # ---------------------------------------------------------------- the command line
 
 def build_parser():
-    """Return the parser, with a subcommand for each of the three functions."""
+    """Return the parser, with a subcommand for each of the three commands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(metavar='COMMAND', required=True)
     for function, text in ((published, 'runs of train.py on a published split'),
@@ -187,7 +178,8 @@ def build_parser():
     add.add_argument('--seeds', type=int, default=1, help='runs of each size (default: %(default)s)')
     add.add_argument('--precision', default='float32', help='as of train.py (default: %(default)s)')
     add = commands.add_parser('minutes', help='costs of CharLSTM, nanoGPT and PyTorch against minutes')
-    add.set_defaults(function=against_minutes)
+    add.set_defaults(function=lambda options: minutes(
+        options, [part.text for part in cut(SPLITS['shakespeare'], [options.file])]))
     add.add_argument('file', metavar='FILE', type=Path, help='tiny Shakespeare')
     add.add_argument('--nanogpt', metavar='FOLDER', type=Path, required=True, help='a clone of nanoGPT')
     add.add_argument('--results', metavar='DIR', type=Path, required=True, help='folder of the runs')

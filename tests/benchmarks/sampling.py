@@ -10,7 +10,7 @@ NumPy.
 import argparse
 from statistics import median
 
-from common import ALPHABET, Worker, print_head, print_row, set_parameters, timed
+from common import ALPHABET, Worker, print_head, set_parameters, table, timed
 from training import take_turns
 
 SHORT = 200                # characters of the texts that are checked, or choose PyTorch's loop
@@ -119,14 +119,14 @@ def main():
     options = parser.parse_args()
     print_head('torch')
     names = ['ours', 'PyTorch', 'bfloat16'] if options.bfloat16 else ['ours', 'PyTorch']
-    print_row(*[(title, 13) for title in ('units', 'streams', *names, *[f'ours/{name}' for name in names[1:]])])
+    row = table('units', 'streams', *[f'{name}, characters/s' for name in names],
+                *[f'ours over {name}' for name in names[1:]], "                       PyTorch's loop")
     for units in options.units:
         for streams in options.streams:
             seconds, how = measure(units, streams, options)
             speeds = [options.length * streams / seconds[name] for name in names]
-            cells = [f'{speed:,.0f}' for speed in speeds] + [f'{speeds[0] / speed:.2f}' for speed in speeds[1:]]
-            print_row(*[(cell, 13) for cell in (units, streams, *cells)], ('  PyTorch: ' + how, 0))
-    print('Speeds in characters a second')
+            row(units, streams, *[f'{speed:,.0f}' for speed in speeds],
+                *[f'{speeds[0] / speed:.2f}' for speed in speeds[1:]], how)
 
 
 if __name__ == '__main__':

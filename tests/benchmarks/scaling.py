@@ -18,11 +18,10 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from common import ALPHABET, print_head, timed
+from common import ALPHABET, print_head, table, timed
 
 MPIEXEC = shutil.which('mpiexec', path=os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']]))
 SIDES = (1, 1), (1, 2), (2, 1)                     # processes, and threads of each
-TITLES = 'units', 'batch', '1x1, ms', '1x2, ms', '2x1, ms', '2x1 over 1x1', '2x1 over 1x2'
 SEQUENCE = 50                                      # characters in a sequence, as in train.py
 
 
@@ -55,7 +54,7 @@ def turn(text, processes, threads, units, batch, steps):
         return json.loads(Path(out, '0.json').read_text())
 
 
-def row(text, units, batch, options):
+def cells(text, units, batch, options):
     """Return the cells of a row of the table."""
     print(f'units {units}, batch {batch} ...', file=sys.stderr, flush=True)
     turns = [[turn(text, *side, units, batch, options.steps) for side in SIDES] for _ in range(options.turns)]
@@ -76,10 +75,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         text, chance = Path(folder) / 'text.txt', random.Random(1)
         text.write_text(''.join(chance.choices(ALPHABET, k=4 * (max(options.batches) + 1) * SEQUENCE)))
-        for cells in (TITLES, ['---'] * len(TITLES)):
-            print('| ' + ' | '.join(cells) + ' |')
+        row = table('units', 'batch', *[f'{p}x{t}, ms' for p, t in SIDES], '2x1 over 1x1', '2x1 over 1x2')
         for units, batch in itertools.product(options.units, options.batches):
-            print('| ' + ' | '.join(row(text, units, batch, options)) + ' |', flush=True)
+            row(*cells(text, units, batch, options))
 
 
 if __name__ == '__main__':

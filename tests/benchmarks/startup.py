@@ -21,23 +21,19 @@ import time
 from pathlib import Path
 from statistics import median
 
-from common import ALPHABET, ROOT, print_head, print_row, timed
+from common import ALPHABET, ROOT, print_head, table, timed
 
 EDIT = '''
 import sys, time
 sys.path.insert(0, sys.argv[1])
 import charlstm
-tt = charlstm.tt
 model = charlstm.CharLSTM(random_seed=1)
 model.prepare_input(sys.argv[2], stateful=True, verbose=False)
 model.model_setup(dropout=0.1, dropconnect=0.07, smoothing=0.001, ar=2, tar=2, reset=0.05, average=0.999, grad_clip=5,
                   step_clip=2)
 model.compile('train_rmsprop', 'sample', 'check')
 factor = float(sys.argv[3])
-def cell(a_f, a_i, a_o, a_g, C_prev):
-    C = tt.nnet.sigmoid(a_f) * C_prev + tt.nnet.sigmoid(a_i) * tt.tanh(a_g) * factor
-    return tt.nnet.sigmoid(a_o) * tt.tanh(C), C
-model.cell = cell
+model.cell = lambda a_f, a_i, a_o, a_g, C: charlstm.lstm_cell(a_f, a_i, a_o, a_g * factor, C)
 start = time.perf_counter()
 model.compile('train_rmsprop', 'sample', 'check')
 print(time.perf_counter() - start)
@@ -113,8 +109,9 @@ def main():
         for program in (train, produce_text, edit):         # these warm, and write the checkpoint
             program(folder, folder / 'warm')
         rounds = [measure(folder, number) for number in range(options.rounds)]
+    row = table('what is waited for    ', 'seconds')
     for name in rounds[0]:
-        print_row((f'{name:24}', 24), (f'{median(seconds[name] for seconds in rounds):.2f} s', 8))
+        row(name, f'{median(seconds[name] for seconds in rounds):.2f}')
 
 
 if __name__ == '__main__':

@@ -13,8 +13,8 @@ import itertools
 import sys
 from statistics import median
 
-from common import (ALPHABET, Worker, copy_to_torch, parameters, print_head, print_row, refuse_other_costs,
-                    set_parameters, timed)
+from common import (ALPHABET, Worker, copy_to_torch, parameters, print_head, refuse_other_costs, set_parameters, table,
+                    timed)
 
 TURN, TURN_STEPS = 0.2, 3  # least seconds and steps of a turn
 TURNS = 5                  # least turns of each side
@@ -117,21 +117,14 @@ def measure(units, batch, options):
 
 def print_table(results, peaks):
     """Print the table. results: (units, batch) to what measure returned. peaks: flops a second by precision."""
-    names = list(next(iter(results.values())))
-    others, bfloat16 = names[1:], [name for name in names if name == 'PT bf16']
-    groups = [('', ['units', 'batch']), ('characters/s', names), ('ours over', others), ('bf16 over', bfloat16),
-              ('share of the peak', names), ('peak memory, MB', names)]
-    print_row(*[(title, 11 * len(columns) - 2) for title, columns in groups])
-    print_row(*[(column, 9) for _, columns in groups for column in columns])
+    row = table('units', 'batch', '    side', 'characters/s', 'ours over it', 'bfloat16 over it', 'share of the peak',
+                'peak memory, MB')
     for (H, batch), result in results.items():
-        seconds, memory = [dict(zip(names, column)) for column in zip(*result.values())]
         flops = 6 * (3 * 4 * H * H + V * H) * STEPS * batch      # W1, U2, W2 and the output; U1 is only looked up
-        cells = [H, batch, *[f'{STEPS * batch / seconds[name]:,.0f}' for name in names],
-                 *[f'{seconds[name] / seconds["ours"]:.2f}' for name in others],
-                 *[f'{seconds[name] / seconds["bfloat16"]:.2f}' for name in bfloat16],
-                 *[f'{flops / seconds[name] / peaks["bf" in name]:.2f}' for name in names],
-                 *[f'{memory[name] / 1e6:,.0f}' for name in names]]
-        print_row(*[(cell, 9) for cell in cells])
+        for name, (seconds, memory) in result.items():
+            row(H, batch, name, f'{STEPS * batch / seconds:,.0f}',
+                *[f'{seconds / result[each][0]:.2f}' if each in result else '' for each in ('ours', 'bfloat16')],
+                f'{flops / seconds / peaks["bf" in name]:.2f}', f'{memory / 1e6:,.0f}')
 
 
 def main():
@@ -156,9 +149,8 @@ def main():
             results[units, batch] = measure(units, batch, options)
     peaks = {bfloat16: 2 * N ** 3 / min(of_precision) for bfloat16, of_precision in seconds.items() if of_precision}
     print_table(results, peaks)
-    print(f'\nsgemm peak: {peaks[False] / 1e9:.0f} GFLOP/s')
-    if options.bfloat16:
-        print(f'bfloat16 peak: {peaks[True] / 1e9:.0f} GFLOP/s')
+    for bfloat16, peak in peaks.items():
+        print(f'peak of {"bfloat16" if bfloat16 else "sgemm"}: {peak / 1e9:.0f} GFLOP/s')
 
 
 if __name__ == '__main__':
