@@ -124,8 +124,8 @@ def published(options):
         runs = [f'{name}-{units}-seed{seed}' for seed in range(1, options.seeds + 1)]
         results = [trained(paths[0], run, folder, '--random-seed', seed, '--num-units1', units, *more)
                    for seed, run in enumerate(runs, 1)]
-        pieces = [cost_of_charlstm(folder / f'{run}_{paths[0].name}_best.npz', parts[1].text) for run in runs]
-        row(*of_part(units, results, 'valid', 'validation', parts[1], pieces))
+        in_pieces = [cost_of_charlstm(folder / f'{run}_{paths[0].name}_best.npz', parts[1].text) for run in runs]
+        row(*of_part(units, results, 'valid', 'validation', parts[1], in_pieces))
         for field, title in [('test', 'test'), ('test_adapted', 'test, adapted')][:2 * len(paths[2:])]:
             row(*of_part(units, results, field, title, parts[2]))
 
