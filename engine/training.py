@@ -27,7 +27,7 @@ from engine.kernel.fallback import continue_texts, costs_follow, is_as_in_c, log
 from engine.kernel.ops import Kernel
 from engine.kernel.scan import Scan
 from engine.model import checks
-from engine.model.batches import Text, begins_anew, mask, unit_numbers, weight_numbers
+from engine.model.batches import Text, begins_anew, kept_units, kept_weights
 from engine.model.parameters import NAMES, map_state, named_state, own_names, units
 from engine.model.text import shown
 from engine.parallel import DataParallelStep, group_of
@@ -299,7 +299,7 @@ def build_sample(model, ops, name):
 
 
 def build_train(model, ops, name):
-    """Compile a training step, from x, y, states, weights and random numbers to cost, best, new states and ratios.
+    """Compile a training step, from x, y, states, weights and what is kept to cost, best, new states and ratios.
 
     A single process has one function for the whole step. A process group sums the gradients between two halves.
     """
@@ -310,8 +310,8 @@ def build_train(model, ops, name):
         warn(f'the cell {cell.name} uses {cell.unknown}, which is not in C: theano.scan runs it, many times slower')
     (x, y), states, weights = tt.imatrices('x', 'y'), tt.matrices(*STATES), tt.matrix('weights')
     shares = [lp[name] for name in ('dropout', 'dropconnect') for _ in range(2) if lp[name]]
-    numbers = [tt.TensorType('uint16', 3 * [False])() for _ in shares]
-    masks = [mask(n, share, theano.config.floatX) for n, share in zip(numbers, shares)]
+    kept = [tt.TensorType('bool', 3 * [False])() for _ in shares]
+    masks = [each * np.asarray(1 / (1 - share), theano.config.floatX) for each, share in zip(kept, shares)]
     trained = model.weights or model.p                     # if there are weights, p is their running average
     parameters, averages = list(trained.values()), list(model.p.values()) if lp['average'] else []
     cost, outputs = symbols['objective'](x, y, states, weights, masks, trained, ops, lp)
@@ -331,7 +331,7 @@ def build_train(model, ops, name):
         return ratios, [*[(before[name], after[name]) for name in before], *zip(averages, new_averages),
                         *zip(parameters, new)]
 
-    inputs = [x, y, *states, weights, *numbers]
+    inputs = [x, y, *states, weights, *kept]
     results = [outputs.costs.mean(), outputs.best, *outputs.after]
     if model.group.size == 1:
         ratios, updates = second_half(gradients, outputs.costs.size)
@@ -375,7 +375,7 @@ def train(model, name, x, y):
     function = compiled(model, name)
     B = x.shape[1] if model.group.size == 1 else model.batch_size          # rows of the whole batch
     rows = model.group.rows(B)                                             # those of x, a slice
-    inputs = [*states_before(model, x, rows), cost_weights(model, x, B), *mask_numbers(model, x, rows)]
+    inputs = [*states_before(model, x, rows), cost_weights(model, x, B), *kept_in_step(model, x, rows)]
     if model.lp['average']:
         model.averaged_steps += 1
         # At first the average covers about the last tenth of the steps, so that it forgets the initial values.
@@ -404,10 +404,11 @@ def cost_weights(model, x, B):
     return weights
 
 
-def mask_numbers(model, x, rows):
-    """Return the random numbers for the masks of a step on x: of units for dropout, of weights for DropConnect."""
-    units = unit_numbers(model.random, rows, len(x), sizes(model)) if model.lp['dropout'] else []
-    return units + (weight_numbers(model.random, sizes(model)) if model.lp['dropconnect'] else [])
+def kept_in_step(model, x, rows):
+    """Return which units a step on x keeps, if lp has dropout, then which recurrent weights, if it has dropconnect."""
+    random, dropout, dropconnect = model.random, model.lp['dropout'], model.lp['dropconnect']
+    return [*(kept_units(random, dropout, rows, len(x), sizes(model)) if dropout else []),
+            *(kept_weights(random, dropconnect, sizes(model)) if dropconnect else [])]
 
 
 def check(model, x, y, states=None):

@@ -10,7 +10,7 @@ import numpy_model
 from charlstm import CharLSTM
 from engine import training
 from engine.backend.theano_setup import theano
-from engine.model import batches
+from engine.model.batches import begins_anew
 from models import P, PARTS, RATIO, S, TEXT, parameters_of, set_parameters
 from numpy_model import H1, H2, NAMES, V
 from scripts import FAST, TRAIN, load, run, succeeded
@@ -103,7 +103,7 @@ def test_two_steps_of_each_rule_agree_with_numpy(model):
 def test_steps_with_all_terms_agree_with_numpy(float64, interpreted, monkeypatch):
     """Three steps, from states that are not zero. The reported costs exclude smoothing and penalties."""
     lp = dict(drate=0.7, eps=1e-3, momentum=0.6, weight_decay=0.2, bptt_maxdepth=3, l1=0.03, l2=0.02, ar=0.7, tar=1.3,
-              smoothing=0.2, dropout=0.375, dropconnect=0.375, grad_clip=0.8, step_clip=0.9, average=0.15, lrate=0.5)
+              smoothing=0.2, dropout=0.4, dropconnect=0.4, grad_clip=0.8, step_clip=0.9, average=0.15, lrate=0.5)
     model, random = new_model(kernel=False, **lp), np.random.default_rng(3)
     p, squares, clipped = set_random_parameters(model), dict.fromkeys(NAMES, (0, 0)), []
     limited, average = [], None
@@ -113,21 +113,20 @@ def test_steps_with_all_terms_agree_with_numpy(float64, interpreted, monkeypatch
     for weight in (0, 1 / 11, 0.15):                           # 1 - 10 / (step + 9), at most 0.15
         x, y = batch(5, 3, seed=len(clipped))
         states = [random.uniform(-0.9, 0.9, (H, 3)) for H in (H1, H1, H2, H2)]
-        numbers = [random.integers(65536, size=shape, dtype=np.uint16)
-                   for shape in (x.shape + (H1,), x.shape + (H2,), (4, H1, H1), (4, H2, H2))]
-        monkeypatch.setattr(training, 'mask_numbers', lambda model, x, rows: numbers)
-        *up, mask1, mask2 = [np.where(n < 0.375 * 2 ** 16, 0, 1 / 0.625) for n in numbers]
-        kept = dict(W1=mask1, W2=mask2)
+        kept = [random.random(shape) < 0.6 for shape in (x.shape + (H1,), x.shape + (H2,), (4, H1, H1), (4, H2, H2))]
+        monkeypatch.setattr(training, 'kept_in_step', lambda model, x, rows: kept)
+        *up, mask1, mask2 = [each / 0.6 for each in kept]
+        masks = dict(W1=mask1, W2=mask2)
         monkeypatch.setattr(training, 'states_before', lambda model, x, rows: [state.T for state in states])
         cost, _, *ratios = model.theano_train_rmsprop(x, y)
-        dropped = {name: p[name] * kept.get(name, 1) for name in NAMES}
+        dropped = {name: p[name] * masks.get(name, 1) for name in NAMES}
         probabilities = numpy_model.forward(dropped, x, states, up)[0]
         np.testing.assert_allclose(cost, numpy_model.costs(probabilities, y).mean())
         with monkeypatch.context() as patch:
             patch.setattr(numpy_model, 'costs', lambda probabilities, y, costs=numpy_model.costs: (
                 0.8 * costs(probabilities, y) - 0.2 * np.log(probabilities).mean(axis=2)))
             g = numpy_model.gradients(dropped, x, y, bptt_maxdepth=3, ar=0.7, tar=1.3, states=states, masks=up)
-        g = {name: g[name] * kept.get(name, 1) + (0.03 * np.sign(p[name]) + 0.04 * p[name]) / x.size for name in NAMES}
+        g = {name: g[name] * masks.get(name, 1) + (0.03 * np.sign(p[name]) + 0.04 * p[name]) / x.size for name in NAMES}
         norm = math.sqrt(sum((a ** 2).sum() for a in g.values()))
         clipped.append(norm > 0.8)
         for name, ratio in zip(NAMES, ratios):
@@ -196,13 +195,11 @@ def test_validation_batch_without_streams_is_a_random_one_from_zero_states(text_
     assert math.isnan(model.validate_batch()) and math.isnan(model.validate())
 
 
-def test_masks():
-    for numbers in training.mask_numbers(new_model(dropout=0.3), np.zeros((301, 53)), slice(0, 53)):
-        mask = batches.mask(numbers, 0.3, 'float32')
-        np.testing.assert_allclose(np.unique(mask), [0, 1 / 0.7], rtol=1e-4)
-        assert abs((mask == 0).mean() - 0.3) < 5 * math.sqrt(0.3 * 0.7 / mask.size)
+def test_what_dropout_keeps():
+    for kept in training.kept_in_step(new_model(dropout=0.3), np.zeros((301, 53)), slice(0, 53)):
+        assert abs(kept.mean() - 0.7) < 5 * math.sqrt(0.3 * 0.7 / kept.size)
         for axis in range(3):                               # every step, stream and unit has its own
-            assert abs((np.roll(mask, 1, axis) != mask).mean() - 2 * 0.3 * 0.7) < 0.02
+            assert abs((np.roll(kept, 1, axis) != kept).mean() - 2 * 0.3 * 0.7) < 0.02
 
 
 def test_rows_that_are_reset_begin_with_zeros(interpreted, text_file):
@@ -216,7 +213,7 @@ def test_rows_that_are_reset_begin_with_zeros(interpreted, text_file):
         model.reset_states()
         model.theano_train_sgd(x0, y0)
         model.random = np.random.default_rng(seed)
-        kept = ~batches.begins_anew(np.random.default_rng(seed), 0.5, slice(0, 7))
+        kept = ~begins_anew(np.random.default_rng(seed), 0.5, slice(0, 7))
         states = [state * kept for state in after]                              # (H, B)
         expected = numpy_model.costs(numpy_model.forward(p, x1, states)[0], y1).mean()
         np.testing.assert_allclose(model.theano_train_sgd(x1, y1)[0], expected, rtol=1e-5)

@@ -1,16 +1,16 @@
-"""Random numbers for masks, and resets of rows: the same in any process, and with the right probability."""
+"""What dropout keeps, and resets of rows: the same in any process, and with the right probability."""
 import numpy as np
 
-from engine.model.batches import begins_anew, unit_numbers
+from engine.model.batches import begins_anew, kept_units
 
 
-def test_a_row_has_the_same_numbers_in_any_process():
-    whole = unit_numbers(np.random.default_rng(3), slice(0, 11), 5, (7, 4))
-    assert [numbers.shape for numbers in whole] == [(5, 11, 7), (5, 11, 4)]
+def test_a_row_keeps_the_same_units_in_any_process():
+    whole = kept_units(np.random.default_rng(3), 0.3, slice(0, 11), 5, (7, 4))
+    assert [kept.shape for kept in whole] == [(5, 11, 7), (5, 11, 4)]
     for rows in (slice(0, 4), slice(4, 11), slice(10, 11)):
         random = np.random.default_rng(3)
-        for numbers, all_rows in zip(unit_numbers(random, rows, 5, (7, 4)), whole):
-            np.testing.assert_array_equal(numbers, all_rows[:, rows])
+        for kept, all_rows in zip(kept_units(random, 0.3, rows, 5, (7, 4)), whole):
+            np.testing.assert_array_equal(kept, all_rows[:, rows])
         left = random.integers(2 ** 63)
     random = np.random.default_rng(3)
     begins_anew(random, 0.3, slice(0, 2))

@@ -22,7 +22,7 @@ from engine.backend.theano_setup import theano
 from engine.kernel import ops, scan
 from engine.kernel.export import FORMATS
 from engine.page.page import HERE
-from engine.model.batches import mask, unit_numbers, weight_numbers
+from engine.model.batches import kept_units, kept_weights
 from engine.training import STATES
 from judges import assert_drawn, assert_most_probable, assert_near, to_bfloat16
 from models import default_mode
@@ -250,10 +250,9 @@ def objective(case, p, masks, connections):
 def test_gradient_is_the_slope_of_the_cost(way, case):
     """Compare them along the gradient of each parameter, and in a random direction."""
     found, random = way(EXACT).answers(case), np.random.default_rng(7)
-    masks = [mask(numbers, SETTINGS['dropout'], 'float64')
-             for numbers in unit_numbers(random, slice(0, case.B), case.T, (case.H1, case.H2))]
-    connections = [mask(numbers, SETTINGS['dropconnect'], 'float64')
-                   for numbers in weight_numbers(random, (case.H1, case.H2))]
+    units, dropout, dropconnect = (case.H1, case.H2), SETTINGS['dropout'], SETTINGS['dropconnect']
+    masks = [kept / (1 - dropout) for kept in kept_units(random, dropout, slice(0, case.B), case.T, units)]
+    connections = [kept / (1 - dropconnect) for kept in kept_weights(random, dropconnect, units)]
     p = {name: array.astype('float64') for name, array in case.parameters.items()}
     for name, before in p.items():
         # The step is lrate ((1 - momentum) g / (sqrt((1 - drate) g^2) + 1) + weight_decay p).

@@ -118,23 +118,17 @@ def row_numbers(random, rows, n):
     return bits.random_raw((rows.stop - rows.start) * n).reshape(-1, n)
 
 
-def mask(numbers, share, dtype):
-    """Return 0 for a share of random numbers, 1 / (1 - share) for the others. numbers: uint16, an array or a symbol."""
-    dropped = round(share * 65536)                                     # rounded, so that a draw needs only 16 bits
-    return (numbers >= dropped) * np.asarray(65536 / (65536 - dropped), dtype)
-
-
-def unit_numbers(random, rows, T, units):
-    """Return random numbers for dropout masks, one (T,B,H) for each H of units. rows: a slice of the batch, B rows."""
-    numbers = row_numbers(random, rows, -(-T * sum(units) // 4)).view(np.uint16)      # four per uint64
+def kept_units(random, share, rows, T, units):
+    """Return which units dropout keeps, all but a share: bool (T,B,H) for each H of units. rows: a slice of a batch."""
+    numbers = row_numbers(random, rows, -(-T * sum(units) // 4)).view(np.uint16)   # four draws per uint64
     ends = T * np.cumsum(units)
-    return [np.ascontiguousarray(numbers[:, end - T * H:end].reshape(-1, T, H).transpose(1, 0, 2))
-            for end, H in zip(ends, units)]
+    return [np.greater_equal(numbers[:, end - T * H:end].reshape(-1, T, H).transpose(1, 0, 2), round(share * 2 ** 16),
+                             order='C') for end, H in zip(ends, units)]
 
 
-def weight_numbers(random, units):
-    """Return those for DropConnect masks of recurrent weights, one (4,H,H) for each H of units; all rows share them."""
-    return [random.integers(65536, size=(4, H, H), dtype=np.uint16) for H in units]
+def kept_weights(random, share, units):
+    """Return which recurrent weights DropConnect keeps, all but a share: bool (4,H,H) for each H of units."""
+    return [random.integers(2 ** 16, size=(4, H, H), dtype=np.uint16) >= round(share * 2 ** 16) for H in units]
 
 
 def begins_anew(random, share, rows):

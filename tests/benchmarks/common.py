@@ -1,4 +1,4 @@
-"""Functions that the benchmarks share: the head of their tables, workers that take turns, and runs of train.py."""
+"""Functions that the benchmarks share: heads and tables, workers that take turns, and runs of train.py."""
 import contextlib
 import datetime
 import json

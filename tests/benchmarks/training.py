@@ -149,6 +149,7 @@ def main():
             results[units, batch] = measure(units, batch, options)
     peaks = {bfloat16: 2 * N ** 3 / min(of_precision) for bfloat16, of_precision in seconds.items() if of_precision}
     print_table(results, peaks)
+    print()
     for bfloat16, peak in peaks.items():
         print(f'peak of {"bfloat16" if bfloat16 else "sgemm"}: {peak / 1e9:.0f} GFLOP/s')
 
