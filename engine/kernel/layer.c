@@ -70,9 +70,8 @@ static void forward_strip(const forward_pass *p, long t, long row, long rows, lo
             const long at = t * B + row + r;
             const REAL *sum = sums + r * PANEL + j - strip;
             vector a[4], kept[4] = {{0}}, h, C;
-            for (long k = 0; k < 4; k++) fetch(p->a_x + gate_at(H, at, k, j), 4 * H);
             for (long k = 0; k < 4; k++)
-                a[k] = load(sum + k * gate_step, LANES) + load(p->a_x + gate_at(H, at, k, j), n)
+                a[k] = load(sum + k * gate_step, LANES) + load_row(p->a_x + gate_at(H, at, k, j), n, 4 * H)
                      + load(p->b + k * H + j, n);
             cell_forward(a[0], a[1], a[2], a[3], load(C_before + (row + r) * H + j, n), own, kept, &h, &C);
             for (long k = 0; k < 4; k++) store(p->kept + gate_at(H, at, k, j), kept[k], n);
@@ -159,12 +158,10 @@ static void backward_strip(const backward_pass *p, long t, long row, long rows, 
         load_own(p->own, j, n, own);
         for (long r = 0; r < rows; r++) {
             const long at = t * B + row + r, at_state = (row + r) * H + j;
-            for (long k = 0; k < KEPT; k++) fetch(p->kept + gate_at(H, at, k, j), 4 * H);
-            fetch(p->dh + at * H + j, H), fetch(p->C + at * H + j, H), fetch(C_before + at_state, H);
-            const vector dh = load(p->dh + at * H + j, n) + load(sums + r * PANEL + j - strip, LANES);
+            const vector dh = load_row(p->dh + at * H + j, n, H) + load(sums + r * PANEL + j - strip, LANES);
             vector kept[4], d[4 + OWN], dC;
-            for (long k = 0; k < KEPT; k++) kept[k] = load(p->kept + gate_at(H, at, k, j), n);
-            cell_backward(kept, load(C_before + at_state, n), load(p->C + at * H + j, n), own, dh,
+            for (long k = 0; k < KEPT; k++) kept[k] = load_row(p->kept + gate_at(H, at, k, j), n, 4 * H);
+            cell_backward(kept, load_row(C_before + at_state, n, H), load_row(p->C + at * H + j, n, H), own, dh,
                           load(p->dC + at_state, n), d, &dC, d + 4);
             store(p->dC + at_state, dC, n);
             for (long k = 4; k < 4 + OWN; k++) total[k] += d[k];

@@ -38,9 +38,9 @@ INLINE halves to_halves(vector v)
 /* A word for each of n columns, from the first of K rows that are k_stride apart; a missing row is 0. */
 INLINE vector words_across(const REAL *from, long n, long k_stride, long K)
 {
-    const vector none = {0}, first = K > 0 ? load(from, n) : none;
+    const vector none = {0}, first = K > 0 ? load_row(from, n, k_stride) : none;
     if (PER_WORD == 1) return first;
-    const vector second = K > 1 ? load(from + k_stride, n) : none;
+    const vector second = K > 1 ? load_row(from + k_stride, n, k_stride) : none;
     return (vector)(__builtin_convertvector(to_halves(first), bits)
                     | __builtin_convertvector(to_halves(second), bits) << 16);
 }

@@ -107,7 +107,6 @@ INLINE void pack_column(long rows, long depth, const REAL *a, long k_stride, lon
 {
     for (long r = 0; r < rows; r += LANES) {
         const vector w = words_across(a + r, rows - r, k_stride, depth);
-        for (long i = 0; i < PER_WORD; i++) fetch(a + r + i * k_stride, k_stride);
 #ifdef AMX_BF16
         for (long l = 0; l < LANES; l++) chunk[(r + l) * LANES + k] = w[l];
 #else

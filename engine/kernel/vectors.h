@@ -51,6 +51,13 @@ INLINE vector load(const REAL *from, long n)
     return part;
 }
 
+/* The same from a row, and asks the cache for a later one: the processor does not foresee rows that are far apart. */
+INLINE vector load_row(const REAL *from, long n, long row_stride)
+{
+    __builtin_prefetch(from + 8 * row_stride);
+    return load(from, n);
+}
+
 /* Stores the first n lanes of v, at most LANES. */
 INLINE void store(REAL *to, vector v, long n)
 {
@@ -58,11 +65,6 @@ INLINE void store(REAL *to, vector v, long n)
     if (n >= LANES) memcpy(to, &v, sizeof v);
     else memcpy(to, &part, n * sizeof(REAL));
 }
-
-/* Rows ahead for which fetch asks the cache.  They are too far apart in memory for the processor to foresee them. */
-enum { AHEAD = 8 };
-
-INLINE void fetch(const REAL *from, long row_stride) { __builtin_prefetch(from + AHEAD * row_stride); }
 
 INLINE void swap(REAL **a, REAL **b)
 {
