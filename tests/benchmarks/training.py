@@ -140,14 +140,13 @@ def main():
     products = {kind: Worker(make_product, *kind) for kind in kinds}
     for product in products.values():
         product.ready()
-    seconds, results = {False: [], True: []}, {}
+    peaks, results = {}, {}
     for units in options.units:
         for (_, bfloat16), product in products.items():
-            seconds[bfloat16].append(product())
+            peaks[bfloat16] = max(2 * N ** 3 / product(), peaks.get(bfloat16, 0))
         for batch in options.batches:
             print(f'units {units}, batch {batch} ...', file=sys.stderr)
             results[units, batch] = measure(units, batch, options)
-    peaks = {bfloat16: 2 * N ** 3 / min(of_precision) for bfloat16, of_precision in seconds.items() if of_precision}
     print_table(results, peaks)
     print()
     for bfloat16, peak in peaks.items():
