@@ -45,6 +45,9 @@ def learn(model, run, group):
                         if early and time.time() - start > EARLY:
                             run.sample(f'{schedule.batch:,} of the {schedule.batches:,} steps of epoch 1')
                             early = False
+                    case None:                             # between validation batches
+                        run.bar.desc = f'epoch {schedule.epoch + 1}/{epochs}, validating'
+                        run.bar.update(0)
                     case Epoch():
                         run.end_epoch(event, time.time() - start)
                         start, early = time.time(), False

@@ -154,9 +154,8 @@ def write(model, checkpoint, options):
     refuse_to_replace(path, True, [options.prime_file, options.copies, *of_run])
     prime, original = inputs(options)
     pieces = sequences(model, options, prime)
-    texts = next(pieces)                                       # raises ValueError if an option is wrong
+    texts = next(pieces)                   # compiles what writes; raises ValueError if an option is wrong
     note(f'{checkpoint}: {summary(checkpoint)}')
-    model.compile('sample')
     texts, written = print_lines(texts, pieces) if options.lines else print_texts(texts, pieces)
     with open_to_append(path) as f:
         append_text(f, written)

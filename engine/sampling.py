@@ -59,6 +59,7 @@ def stream_text(model, seed='', text_length=100, method='normal', count=1, tempe
     # In float32, all temperatures below 1e-30 select the most probable character.
     choice = np.array([max(1e-30, temperature), min(top_k, most), top_p], theano.config.floatX)
     held = {} if hold is None else hold_parameters(hold, sizes(model))
+    compiled(held_copy(model, held) if held else model, 'sample')      # before the caller prints anything
     yield strings(model, prime)
     states, ends = zero_states(model, count), [''] * count
     piece, left = FIRST_PIECE, text_length - len(prime)

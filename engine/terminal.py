@@ -130,17 +130,20 @@ def bar(total, description, unit):
     update(n) counts n more units, desc is the text before the bar, write(line) prints a line above the bar to standard
     output, and close() removes the bar.
     """
-    if not (sys.stderr.isatty() or type(sys.stderr).__module__.startswith('ipykernel')):
+    in_notebook = type(sys.stdout).__module__.startswith('ipykernel')
+    if not (sys.stderr.isatty() or in_notebook):
         return _Lines(total, description, unit)
-    from tqdm.auto import tqdm                     # late: it is slow to import
+    from tqdm import tqdm              # late: it is slow to import. Text, since not every notebook shows widgets
 
     class Bar(tqdm):
         def write(self, line):
             self.clear()
             print(line, flush=True)
 
-    shown = Bar(total=total, desc=printable(description), unit=' ' + unit, unit_scale=(total or 0) > 9999, leave=False,
-                delay=1, smoothing=0.05, file=getattr(sys.stderr, 'stream', sys.stderr))   # its control codes unescaped
+    stream = sys.stdout if in_notebook else sys.stderr                 # in a notebook, prints then replace the bar
+    shown = Bar(total=total, desc=printable(description), leave=False, delay=1, miniters=0, smoothing=0,
+                bar_format='{desc}: {percentage:3.0f}%|{bar}| {remaining} left',
+                file=getattr(stream, 'stream', stream))                # its control codes unescaped
     if sys.stderr.isatty():                # otherwise tqdm shows nothing if the terminal reports 0 columns or lines
         shown.nrows, shown.dynamic_ncols = 24, lambda file: (shutil.get_terminal_size().columns - 1, 24)
     return shown

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from charlstm import CharLSTM
-from engine import training
+from engine import terminal, training
 from engine.run.schedule import Diverged
 from models import TEXT
 
@@ -59,6 +59,15 @@ def test_costs_that_are_not_finite(book, interpreted, monkeypatch):
     monkeypatch.setattr(CharLSTM, 'theano_train_rmsprop', lambda self, x, y: [float('nan'), None])
     with pytest.raises(Diverged, match='the cost is nan in epoch 1'):
         list(model.fit(book, epochs=3, **SMALL))
+
+
+def test_bar_of_each_epoch(book, interpreted, monkeypatch, capfd):
+    monkeypatch.setattr(terminal, 'QUIET', -1)             # a line for each update, instead of a bar
+    model = CharLSTM(random_seed=1)
+    list(model.fit(book, epochs=2, **SMALL))
+    lines, n = [line for line in capfd.readouterr().err.splitlines() if 'epoch' in line], model.n_batches
+    of_steps = [f'epoch 1/2: {i + 1} of {n["train"]} steps' for i in range(n['train'])]
+    assert lines[:len(lines) // 2] == of_steps + n['valid'] * [of_steps[-1].replace(':', ', validating:')]
 
 
 def test_what_ends_a_fit_and_what_does_not(text_file, book, interpreted, tmp_path, refused):

@@ -11,7 +11,7 @@ import cells
 import numpy_model
 from cells import OWN, evaluate, peephole_cell
 from charlstm import CharLSTM, lstm_cell, tt
-from engine import sampling
+from engine import sampling, training
 from engine.backend.theano_setup import theano
 from engine.kernel.cell import HOLD, INPUTS, Cell, held_cell, own_inputs
 from models import P, default_mode, spelled
@@ -228,6 +228,19 @@ def test_texts_in_turns(apart):
     alone = [apart.generate_text('cab', 45, 'argmax', hold=hold) for hold in holds]
     streams = [apart.stream_text('cab', 45, 'argmax', hold=hold) for hold in holds]
     assert [''.join(text for text, in pieces) for pieces in zip(*zip(*streams))] == alone and len(set(alone)) == 3
+
+
+@pytest.mark.parametrize('hold', [None, {'C1': {1: 2.0}}])
+def test_nothing_is_compiled_once_a_text_has_begun(interpreted, hold):
+    """Otherwise, on a terminal, the bar would erase its beginning."""
+    model = CharLSTM()
+    model.model_setup(char_dim=5, num_units1=7, num_units2=4)
+    model.uchar = list(FIVE)
+    pieces = model.stream_text('abc', 40, hold=hold)
+    assert next(pieces) == ['abc']
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, 'bar', None)
+        assert len(next(pieces)[0]) == 32
 
 
 def test_held_model_is_made_again_after_model_setup_and_with_another_cell(interpreted):

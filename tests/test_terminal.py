@@ -1,5 +1,6 @@
 """The output of scripts on a terminal and in a pipe, how they end, and the commands that they print."""
 import ast
+import io
 import os
 import pty
 import re
@@ -9,6 +10,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -17,6 +19,7 @@ import train
 from damage import write_checkpoint
 from engine import terminal
 from engine.parallel import SingleProcess
+from learner import by_number, learn
 from numpy_model import NAMES
 from scripts import (FAST, N_TRAIN, PRODUCE, ROOT, SMALL, TEXT, TRAIN, assert_changes_nothing, assert_refused,
                      copy_of_program, environment, finish, interrupted, load, paste, run, start)
@@ -100,7 +103,8 @@ with terminal.bar(100, 'reading \x1b[2J', 'steps') as bar:
     for i in range(20):
         time.sleep(0.1)
         bar.update(5)
-    bar.desc = 'epoch 2'
+    bar.desc = 'epoch 123/400, cost 1.234, valid 1.234'
+    time.sleep(0.2)
     bar.update(0)
     bar.write('a line')
 print('end')
@@ -109,9 +113,29 @@ print('end')
 
 @pytest.mark.parametrize('columns', [80, 0])           # a terminal may report 0 columns
 def test_bar_on_a_terminal(tmp_path, columns):
+    """Beside a long text, the bar still has 20 cells."""
     status, screen = on_terminal(['-c', BAR], tmp_path, columns=columns)
-    assert status == 0 and '\x1b[2J' not in screen and re.search(r'\rreading \\x1b\[2J: +\d+%\|.* \d+/100 \[', screen)
+    assert status == 0 and '\x1b[2J' not in screen
+    assert re.search(r'\rreading \\x1b\[2J: +\d+%\|.*\| 00:0\d left', screen)
+    assert re.search(r'\repoch 123/400, cost 1.234, valid 1.234: 100%\|.{20,}\| 00:00 left *\r', screen)
     assert re.search('\r +\ra line\n(.*\r)?end\n$', screen, re.DOTALL)
+
+
+def test_bar_in_a_notebook(monkeypatch):
+    """It is text between other output, since not every notebook shows widgets, and is removed at the end."""
+    monkeypatch.setattr(sys, 'stdout', type('OutStream', (io.StringIO,), {'__module__': 'ipykernel.iostream'})())
+    with terminal.bar(7, 'epoch 1', 'steps') as bar:
+        time.sleep(1.1)
+        bar.update(3)
+    assert re.fullmatch(r'\repoch 1:  43%\|.*left\r +\r', sys.stdout.getvalue())
+
+
+def test_bar_says_when_the_model_is_validated(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(terminal, 'QUIET', -1)             # a line for each update
+    learn(tmp_path, by_number(5, 4), '--epochs', 2)
+    shown = re.findall('^(epoch.*):', capfd.readouterr().err, re.MULTILINE)
+    assert shown == ['epoch 1/2, cost 2.000, valid 2.500', 'epoch 1/2, validating',
+                     'epoch 2/2, cost 2.000, valid 2.500', 'epoch 2/2, validating']
 
 
 def test_lines_without_a_terminal(monkeypatch, capsys):

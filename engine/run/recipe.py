@@ -231,8 +231,10 @@ def epochs(model, schedule, verbose):
     """Continue training by a Schedule, and yield each Epoch; at the end, set the parameters of the best one."""
     shown = None
     for event in model.training(schedule):
-        if hasattr(event, 'ratios') and verbose and model.group.first:
-            shown = shown or bar(schedule.batches, f'epoch {schedule.epoch + 1}/{schedule.epochs}', 'steps')
+        if verbose and model.group.first and not hasattr(event, 'number'):
+            shown = shown or bar(schedule.batches, '', 'steps')
+            activity = ', validating' if event is None else ''             # None: between validation batches
+            shown.desc = f'epoch {schedule.epoch + 1}/{schedule.epochs}{activity}'
             shown.update(schedule.batch - shown.n)
         if hasattr(event, 'number'):
             shown = shown and shown.close()                # before the caller prints
