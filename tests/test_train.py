@@ -28,7 +28,7 @@ def test_training_says_what_it_does_and_nothing_on_stderr(trained):
                   '\nlearning rate 0.002; dropout 0.'):
         assert words in out
     lines = out.splitlines()
-    assert [line[:9] for line in lines if line.startswith('epoch')] == ['epoch 1/3', 'epoch 3/3']
+    assert [line[:9] for line in lines if line.startswith('epoch')] == ['epoch 1/3', 'epoch 2/3', 'epoch 3/3']
     saved = [line.split()[-1] for line in lines if line.startswith('saved')]
     assert [name for name in saved if not name.endswith('_best.npz')] == ['results/r1_sentences.txt_epoch3.npz']
     assert [line for line in lines if 'it writes' in line] == [f'what it writes after epoch {n}:' for n in (1, 3)]

@@ -132,15 +132,14 @@ class Run:
         return text
 
     def end_epoch(self, epoch, seconds):
-        """Log an Epoch, which took this many seconds; report it and save the model if they are due."""
+        """Log and report an Epoch, which took this many seconds; sample, save and draw if they are due."""
         schedule, (number, cost, valid_cost, rate, speed) = self.schedule, epoch
         self.logs.epoch(epoch)
-        if schedule.should_report:
-            validation = 'no validation' if math.isnan(valid_cost) else f'validation {nats_and_bits(valid_cost)}'
-            self.say(f'epoch {number}/{schedule.epochs}: cost {nats_and_bits(cost)}, {validation}, rate {rate:.4g}, '
-                     f'{speed:,.0f} characters/s, {duration(seconds)}')
-            if self._group.first:
-                self.logs.sample(number, self.sample(f'epoch {number}'), self.model.passage_costs())
+        validation = 'no validation' if math.isnan(valid_cost) else f'validation {nats_and_bits(valid_cost)}'
+        self.say(f'epoch {number}/{schedule.epochs}: cost {nats_and_bits(cost)}, {validation}, rate {rate:.4g}, '
+                 f'{speed:,.0f} characters/s, {duration(seconds)}')
+        if schedule.should_report and self._group.first:
+            self.logs.sample(number, self.sample(f'epoch {number}'), self.model.passage_costs())
         self._save_epoch()             # after the logs, since it stores their sizes
         if schedule.should_report:
             self._draw()

@@ -97,7 +97,7 @@ class Schedule:
 
     @property
     def should_report(self):
-        """Return whether to print, sample and plot after the epoch that just ended; not after every short one."""
+        """Return whether to sample and plot after the epoch that just ended; not after every short one."""
         return self.epoch % max(1, SAMPLED // self.batches) == 0 or self.epoch == 1 or self.finished
 
     def rate_of(self, epoch):
