@@ -46,7 +46,8 @@ OPTIONS = {
                'the most probable'),
         Option('temperature', float, 1.0, 'below 1, probable characters become more probable; 0: always the likeliest'),
         Option('top_k', int, None, 'draw from only the N most probable characters (default: from all)'),
-        Option('top_p', float, 1.0, 'after --top-k, draw from the fewest characters that have this total probability')],
+        Option('top_p', float, 1.0, 'draw from only the fewest characters with this share of the total probability of '
+               'those that --top-k leaves')],
     'instead of writing': [
         Option('score', 'FILE', None, 'print how well the model predicts this text'),
         Option('adapt', dict(type=float, nargs='?', const=True, metavar='RATE'), None, 'with --score: also score with '

@@ -92,7 +92,8 @@ def cell_difference(model, name, formula):
     """Return a line that says that the cell of a checkpoint, by its formula, is not this model's; None if it is."""
     cell = cell_of_model(model)
     if formula != ('' if cell.standard else cell.formula):
-        return f"{name} was trained with another cell than this model's: name its class with --cell"
+        return (f"{name} was trained with another cell than {type(model).__name__}'s: name the class that it was "
+                'trained with, as it was then, with --cell')
 
 
 def read_any(model, filename, encoding):

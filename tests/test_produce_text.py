@@ -5,6 +5,7 @@ import math
 import os
 import re
 import resource
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,8 @@ from engine.backend.theano_setup import theano
 from engine.run import info, table
 from models import P, default_mode
 from numpy_model import costs, forward
-from scripts import (FAST, PRODUCE, ROOT, TEXT, assert_refused, contents, finish, load, run, sequences, snapshot, start,
-                     succeeded, write_chain, wrote)
+from scripts import (FAST, PRODUCE, ROOT, TEXT, TRAIN, assert_refused, contents, finish, load, run, sequences, snapshot,
+                     start, succeeded, write_chain, wrote)
 
 
 # ---------------------------------------------------------------- writing
@@ -171,7 +172,7 @@ def test_info(produce, short_run, tmp_path):
     """Options are printed as train.py takes them, first those that differ from their defaults."""
     out = succeeded(produce('--info'))
     for words in ('5 and 7 units', '33 characters', 't.txt', 'stateful True', 'theano 1.0.5', 'sha256 ',
-                  f', characters {len(TEXT):,}, ', '4 epochs and 0 batches, rate 0.03 before warm-up and annealing',
+                  f', characters {len(TEXT):,}, ', 'progress: after epoch 4, rate 0.03 before warm-up and annealing',
                   f'best validation cost: {short_run.costs.min():.4f} nats'):
         assert words in out
     lines = dict(line.split(': ', 1) for line in out.splitlines())
@@ -236,6 +237,13 @@ def test_options_and_files_that_are_refused(produce, short_run, options):
     before = snapshot(short_run.folder)
     assert_refused(produce(*options))
     assert snapshot(short_run.folder) == before
+
+
+def test_text_in_place_of_a_checkpoint(produce):
+    """The message ends with the command that trains on it."""
+    result = produce(checkpoint='t.txt')
+    assert_refused(result, 't.txt is not a checkpoint')
+    assert shlex.split(result.stderr.split(': ')[-1])[1:] == [str(TRAIN), 't.txt']
 
 
 # ---------------------------------------------------------------- files that cannot be written, and closed pipes

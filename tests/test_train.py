@@ -105,8 +105,8 @@ def test_short_text_gets_the_advice_to_start_from_the_bundled_model(folder, in_p
     with pytest.raises(Compiling):
         in_process(TRAIN, 't.txt', '--batch-size', 6, '--seq-length', 11, '--output-dir', 'results', '--num-units1', 5,
                    '--initial', 'original')
-    advice = [line for line in capfd.readouterr().out.splitlines() if line.startswith('a text this short')]
-    words = shlex.split(advice[0].split(': ', 1)[1])[1:]
+    advice = [line for line in capfd.readouterr().out.splitlines() if line.startswith('tip (this run goes on): ')]
+    words = shlex.split(advice[0].split('model: ')[1])[1:]
     assert len(advice) == 1 and words[:3] == [str(TRAIN), 't.txt', 'run0_init'] and '--num-units1' not in words
     with pytest.raises(Compiling):
         in_process(*words)

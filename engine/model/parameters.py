@@ -13,6 +13,7 @@ import numpy as np
 
 from engine.model import checks
 from engine.model.files import named, write_whole
+from engine.terminal import script
 
 NAMES = ('U1', 'W1', 'b1', 'U2', 'W2', 'b2', 'V', 'c')       # of every model; a cell's own parameters follow
 FORMAT = 1                     # version of the metadata and of the names of the arrays
@@ -87,7 +88,9 @@ class Checkpoint(dict):
         else:
             with named('read', self._path), open(self._path, 'rb') as f:
                 content = f.read()
-            with self.refusing('it is not an npz file, is damaged, does not fit in memory, or holds Python objects'):
+            if not content.startswith(b'PK'):
+                raise self.refusal(f'it is not an npz file; to train on a text: {script("train.py", self._path)}')
+            with self.refusing('it is damaged, does not fit in memory, or holds Python objects'):
                 npz = np.load(io.BytesIO(content), allow_pickle=False)
                 members = npz.zip.infolist()
                 # zipfile decompresses other compression types in one piece, however large.

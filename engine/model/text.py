@@ -19,7 +19,7 @@ def encoded(text, uchar, name='the text'):
     """Return a string as indices into uchar, in the smallest type, (n,). Raise ValueError for other characters."""
     unknown = set(text) - set(uchar)
     if unknown:
-        raise ValueError(f'{name} has characters that the model never saw: {shown(unknown)}')
+        raise ValueError(f"{name} contains {shown(unknown)}, which the model's training text does not contain")
     number = np.zeros(sys.maxunicode + 1, np.min_scalar_type(len(uchar)))            # of each code point
     number[[ord(ch) for ch in uchar]] = np.arange(len(uchar))
     return number[np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), np.uint32)]

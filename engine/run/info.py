@@ -73,8 +73,9 @@ def description(path, encoding='utf-8', folders=True):
         for title, alike in (('options', False), ('options at their defaults', True)):
             words = typed({name: value for name, value in options.items() if (value == DEFAULTS.get(name)) is alike})
             lines.append(f'{title}: {" ".join(map(str, words))}')
-        lines.append(f'progress: {number_of(progress["epoch"], "epoch")} and {number_of(progress["batch"], "batch")}, '
-                     f'rate {progress["rate"]:g} before warm-up and annealing')
+        within = f' and {number_of(progress["batch"], "batch")} of the next' if progress['batch'] else ''
+        lines.append(f'progress: after epoch {progress["epoch"]}{within}, rate {progress["rate"]:g} before warm-up and '
+                     'annealing')
     if best:
         lines.append(f'best validation cost: {nats_and_bits(best["nats_per_character"])} a character, after epoch '
                      f'{best["epoch"]}')

@@ -176,7 +176,8 @@ def advise(o, model):
         if np.concatenate([known[x].ravel() for x in model.X['train']]).mean() >= KNOWN:
             words = typed({**o.typed, 'input': near(o.input), 'run': f'{o.run}_init', 'init': near(BUNDLED),
                            'num_units1': None, 'num_units2': None, 'initial': None, 'resume': None})
-            print('a text this short gains from starting with a trained model: ' + script('train.py', *words))
+            print('tip (this run goes on): a text this short gains from starting with a trained model: '
+                  + script('train.py', *words))
 
 
 # ---------------------------------------------------------------- training by the recipe
