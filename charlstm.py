@@ -35,7 +35,7 @@ from engine import analysis, sampling, saving, training
 from engine.model.parameters import NAMES, own_of_layer, parameter_shapes, read_about, read_averages
 from engine.model.text import read_text
 from engine.run.recipe import fit
-from engine.run.schedule import Diverged
+from engine.run.schedule import Diverged, Epoch, Step
 from engine.terminal import ctrl_c_delayed
 from engine.saving import read_checkpoint
 
@@ -239,13 +239,6 @@ def symbols():
 
 
 # ---------------------------------------------------------------- CharLSTM
-
-# What CharLSTM.training yields. Step, after each step: cost in nats (with dropout but no penalties), update ratios,
-# and how many characters were read. Epoch, after each epoch: its number, the mean cost of its steps and the validation
-# cost, in nats a character (nan without validation), the rate of its last step, and characters a second in its steps.
-Step = collections.namedtuple('Step', 'cost ratios characters')
-Epoch = collections.namedtuple('Epoch', 'number cost valid_cost rate speed')
-
 
 class CharLSTM:
     """A two-layer LSTM that learns to write text, character by character.

@@ -29,8 +29,8 @@ def build_parser():
 
 def learn(model, run, group):
     """Train a model until the schedule of its Run is finished or the process group agrees to stop."""
-    from charlstm import Diverged, Epoch, Step
     from engine.run.run import EARLY, INTERRUPTED
+    from engine.run.schedule import Diverged, Epoch, Step
     schedule, epochs, start = run.schedule, run.options.epochs, time.time()
     early = not (schedule.epoch or run.options.original)   # whether to sample before the end of a long first epoch
     while not (schedule.finished or group.stop_agreed):

@@ -1,7 +1,7 @@
 """Functions that the scripts share: messages, printed commands, progress, signals, options, and exit."""
 import argparse
 import contextlib
-import importlib
+import importlib.util
 import math
 import os
 import re
@@ -301,15 +301,29 @@ def main(parser, program):
 
 
 def load_class(words, base):
-    """Return the subclass of base (CharLSTM) that FILE:CLASS names; None: base. Raise ValueError if there is none."""
+    """Return the class that FILE:CLASS names: base (CharLSTM), a subclass, or that of an edited copy of charlstm.py.
+
+    words: FILE:CLASS, or None for base. Raise ValueError if there is no such class.
+    """
     if words is None:
         return base
     path, _, name = words.rpartition(':')
     if not (path.endswith('.py') and os.path.isfile(path)):
-        raise ValueError(f'--cell is {words}: expected FILE:CLASS, such as mine.py:Coupled, of an existing file')
-    sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
-    module = importlib.import_module(os.path.basename(path)[:-3])
-    found = getattr(module, name, None)
-    if not (isinstance(found, type) and issubclass(found, base)):
-        raise ValueError(f'{module.__file__} has no class {name} that is a subclass of CharLSTM')
+        raise ValueError(f'{words} names no class: expected FILE:CLASS, such as mine.py:Coupled, of an existing file')
+    found = getattr(_module(os.path.realpath(path), sys.modules[base.__module__]), name, None)
+    if base.__name__ not in [cls.__name__ for cls in getattr(found, '__mro__', ())]:       # a copy has its own base
+        raise ValueError(f'{path} has no class {name} that is a subclass of {base.__name__}')
     return found
+
+
+def _module(path, loaded):
+    """Return the module of a Python file: `loaded` if it is that one's, otherwise run it once, whatever its name."""
+    name = re.sub(r'\W', '_', path)                        # not that of the file: it may be json.py or charlstm.py
+    if os.path.samefile(path, loaded.__file__):
+        return loaded
+    if name not in sys.modules:
+        sys.path.append(os.path.dirname(path))             # for what the file imports from its folder
+        spec = importlib.util.spec_from_file_location(name, path)
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]

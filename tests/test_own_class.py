@@ -1,5 +1,6 @@
 """--cell: a user's class, trained, resumed and used like CharLSTM, and checkpoints of another cell."""
 import re
+import sys
 
 import pytest
 
@@ -10,8 +11,9 @@ from engine.terminal import load_class
 from scripts import (FAST, PRODUCE, ROOT, SMALL, TRAIN, assert_changes_nothing, assert_refused, load, run, snapshot,
                      succeeded)
 
+WORDS = [*SMALL, '--output-dir', 'results', '--epochs', 2, '--save-every', 1, '--anneal', 0]
 LEAKY = '''
-import helper
+import helper_of_leaky as helper
 from charlstm import CharLSTM
 
 class Leaky(CharLSTM):
@@ -30,9 +32,7 @@ def coupled(tmp_path_factory):
     folder = tmp_path_factory.mktemp('coupled')
     (folder / 'mine.py').write_text(README_CODE[0])
     (folder / 't.txt').write_text('the dog sang. old cats sat by a hill.\n' * 70)
-    words = ['t.txt', 'r', *SMALL, '--cell', 'mine.py:Coupled', '--output-dir', 'results', '--epochs', 2,
-             '--save-every', 1, '--anneal', 0]
-    out = succeeded(run(TRAIN, *words, cwd=folder, flags=FAST))
+    out = succeeded(run(TRAIN, 't.txt', 'r', *WORDS, '--cell', 'mine.py:Coupled', cwd=folder, flags=FAST))
     (folder / 'out.txt').write_text(out)
     return folder
 
@@ -72,12 +72,33 @@ def test_model_of_another_cell_is_refused_unless_it_is_named(coupled, produce, m
     assert 'was trained with another cell' not in own.stderr
 
 
-def test_class_has_parameters_and_imports_what_is_beside_it(tmp_path, monkeypatch):
-    (tmp_path / 'leaky.py').write_text(LEAKY)
-    (tmp_path / 'helper.py').write_text('LEAK = 0.25')
-    found = load_class(str(tmp_path / 'leaky.py:Leaky'), CharLSTM)
-    assert issubclass(found, CharLSTM) and found.cell_parameters == {'leak': 0.25}
+@pytest.mark.parametrize('name', ['leaky.py', 'json.py', 'charlstm.py'])
+def test_class_has_parameters_and_imports_what_is_beside_it(tmp_path, monkeypatch, name):
+    """Whatever the name of its file, which runs once."""
+    monkeypatch.setattr(sys, 'path', sys.path[:])
+    (tmp_path / name).write_text(LEAKY)
+    (tmp_path / 'helper_of_leaky.py').write_text('LEAK = 0.25')
+    found = load_class(str(tmp_path / f'{name}:Leaky'), CharLSTM)
+    assert issubclass(found, CharLSTM) and found.cell_parameters == {'leak': 0.25} and found.__module__ in sys.modules
+    assert load_class(str(tmp_path / f'{name}:Leaky'), CharLSTM) is found
     assert load_class(None, CharLSTM) is load_class(str(ROOT / 'charlstm.py:CharLSTM'), CharLSTM) is CharLSTM
+
+
+def test_edited_copy_of_the_model_is_trained_and_writes(coupled, produce):
+    """Its numbers are those of a subclass with the same cell."""
+    standard = 'C = tt.nnet.sigmoid(a_f) * C_prev + tt.nnet.sigmoid(a_i) * tt.tanh(a_g)'
+    source = (ROOT / 'charlstm.py').read_text(encoding='utf-8')
+    assert standard in source
+    (coupled / 'exp').mkdir()
+    (coupled / 'exp' / 'charlstm.py').write_text(source.replace(
+        standard, 'f = tt.nnet.sigmoid(a_f)\n    C = f * C_prev + (1 - f) * tt.tanh(a_g)'), encoding='utf-8')
+    succeeded(run(TRAIN, 't.txt', 'copy', *WORDS, '--cell', 'exp/charlstm.py:CharLSTM', cwd=coupled, flags=FAST))
+    expected, found = [load(coupled / f'results/{name}_t.txt_epoch2.npz') for name in ('r', 'copy')]
+    assert all(expected[name].tobytes() == found[name].tobytes() for name in ('U1', 'W2', 'V', 'm_b1'))
+    texts = [produce(coupled / 'out', '--random-seed', 1, '--cell', coupled / cell,
+                     checkpoint=str(coupled / 'results/copy_t.txt_epoch2.npz')).stdout
+             for cell in ('mine.py:Coupled', 'exp/charlstm.py:CharLSTM')]
+    assert texts[0] == texts[1] != ''
 
 
 @pytest.mark.parametrize('words', ['mine.py', 'mine.py:', 'gone.py:Cell', 'mine.py:Cell', 'mine.py:Other'])

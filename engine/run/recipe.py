@@ -9,7 +9,7 @@ from engine.model import checks
 from engine.model.files import base_name
 from engine.model.parameters import Checkpoint, parameter_shapes, read_about, read_parameters, units
 from engine.run import table
-from engine.run.schedule import Schedule
+from engine.run.schedule import Epoch, Schedule
 from engine.terminal import BUNDLED, ROOT, bar, near, number_of, script, typed, warn
 
 OF_FIT = [name for name, row in table.ROWS.items() if row.of_fit]
@@ -232,12 +232,12 @@ def epochs(model, schedule, verbose):
     """Continue training by a Schedule, and yield each Epoch; at the end, set the parameters of the best one."""
     shown = None
     for event in model.training(schedule):
-        if verbose and model.group.first and not hasattr(event, 'number'):
+        if verbose and model.group.first and not isinstance(event, Epoch):
             shown = shown or bar(schedule.batches, '', 'steps')
             activity = ', validating' if event is None else ''             # None: between validation batches
             shown.desc = f'epoch {schedule.epoch + 1}/{schedule.epochs}{activity}'
             shown.update(schedule.batch - shown.n)
-        if hasattr(event, 'number'):
+        if isinstance(event, Epoch):
             shown = shown and shown.close()                # before the caller prints
             if schedule.best_epoch == schedule.epoch:
                 model.best = {name: p.get_value() for name, p in model.p.items()}

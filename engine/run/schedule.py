@@ -1,10 +1,17 @@
 """Track what a run has done, and derive from it the rate, the best epoch, patience and the end of the run."""
+import collections
 import dataclasses
 import math
 import secrets
 
 SAMPLED = 100      # least number of steps between samples
 ANNEALED = 0.05    # factor on the rate at the end of annealing
+
+# What CharLSTM.training yields. Step, after each step: cost in nats (with dropout but no penalties), update ratios,
+# and how many characters were read. Epoch, after each epoch: its number, the mean cost of its steps and the validation
+# cost, in nats a character (nan without validation), the rate of its last step, and characters a second in its steps.
+Step = collections.namedtuple('Step', 'cost ratios characters')
+Epoch = collections.namedtuple('Epoch', 'number cost valid_cost rate speed')
 
 
 class Diverged(Exception):

@@ -68,8 +68,9 @@ OPTIONS = {
     'model': [
         Option('num_units1', int, None, 'units of layer 1 (default: 256, or those of --init)', (1,), small=64),
         Option('num_units2', int, None, 'units of layer 2 (default: those of layer 1, or of --init)', (1,)),
-        Option('cell', 'FILE:CLASS', None, 'subclass of CharLSTM with its own cell or optimiser; name it again to '
-               'resume its runs and to use its checkpoints (default: CharLSTM itself)', of_fit=False),
+        Option('cell', 'FILE:CLASS', None, 'subclass of CharLSTM with its own cell or optimiser, or CharLSTM in an '
+               'edited copy of charlstm.py; name it again to resume its runs and to use its checkpoints (default: '
+               'CharLSTM itself)', of_fit=False),
         Option('initial', ('original', 'chrono'), 'chrono', 'initial values; original: forget gates have bias 1; '
                'chrono: a quarter of the units remember for up to 100 characters', original='original'),
         _lp('dropout', float, None, 'share of the units that each training step leaves out (default: depends on '
