@@ -302,7 +302,7 @@ class CharLSTM:
         """Return the optimiser's state before the first step, by name: arrays, or lists of one for each parameter."""
         return {name: [np.zeros_like(p) for p in parameters] for name in ('mean_squares', 'sums')}
 
-    symbols = staticmethod(symbols)
+    _symbols = staticmethod(symbols)               # for engine/; a subclass cannot replace these functions
     # Each of these is a function in engine/ that takes a model. Its docstring is shown by, say, help(CharLSTM.fit).
     fit, model_setup, save_params, load_params = fit, saving.model_setup, saving.save_params, saving.load_params
     resume, init_params, export = saving.resume, saving.init_params, saving.export

@@ -38,7 +38,7 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
         if uchar and n != len(uchar):
             raise ValueError(f'char_dim is {n}: the vocabulary has {len(uchar)} characters')
         own = checks.cell_parameters(model.cell_parameters)
-        p = model.symbols()[f'{initial}_parameters'](n, H1, H2, model.random)
+        p = model._symbols()[f'{initial}_parameters'](n, H1, H2, model.random)
         for name, shape in list(parameter_shapes(n, H1, H2, own).items())[len(NAMES):]:
             p[name] = np.full(shape, own[name[:-1]], theano.config.floatX)
     renumber_text(model, uchar)                            # first, since it may raise ValueError
@@ -186,7 +186,7 @@ def other_program_cell(model, what):
     cell, ops = cell_of_model(model), operations(model)
     if not cell.program:
         raise ValueError(f'{what} cannot compute the cell {cell.name}: it uses {cell.unknown}')
-    if not is_as_in_c(model.symbols()['network'], model.p, ops):
+    if not is_as_in_c(model._symbols()['network'], model.p, ops):
         raise ValueError(f'{what} cannot compute this model: it has the network of charlstm.py without your edits')
     return cell
 

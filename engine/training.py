@@ -207,7 +207,7 @@ def code_of(function):
 
 def functions(model):
     """Return the compiled functions by name, after dropping them if a symbol function, the cell or lp was edited."""
-    edited = model.cell, model.optimiser, model.optimiser_state, *model.symbols().values()
+    edited = model.cell, model.optimiser, model.optimiser_state, *model._symbols().values()
     now = [code_of(function) for function in edited], dict(model.cell_parameters), dict(model.lp)
     if model.made_from != now:
         model.functions, model.made_from = {}, now
@@ -275,7 +275,7 @@ def build_forward(model, ops, name):
     """
     x, states = tt.imatrix('x'), tt.matrices(*STATES)
     y = tt.imatrix('y') if name == 'check' else x          # the others' results do not depend on the targets
-    outputs = model.symbols()['network'](x, y, states, model.p, ops)
+    outputs = model._symbols()['network'](x, y, states, model.p, ops)
     if name == 'check':
         results = [outputs.costs.mean(), outputs.best, *outputs.after, outputs.costs]
         return theano.function([x, y, *states], results, updates=ops.updates)
@@ -288,7 +288,7 @@ def build_forward(model, ops, name):
 
 def build_sample(model, ops, name):
     """Compile 'sample', from prime, bits, n, choice and states to texts (m+n,B) and new states; in C if possible."""
-    if isinstance(ops, Kernel) and is_as_in_c(model.symbols()['network'], model.p, ops):
+    if isinstance(ops, Kernel) and is_as_in_c(model._symbols()['network'], model.p, ops):
         prime, bits, n, choice = tt.imatrix('prime'), tt.lmatrix('bits'), tt.lscalar('n'), tt.vector('choice')
         states = tt.matrices(*STATES)
         return theano.function([prime, bits, n, choice] + states, ops.sample(prime, bits, n, choice, states, model.p))
@@ -305,7 +305,7 @@ def build_train(model, ops, name):
     """
     if not model.lp:
         raise ValueError('no learning parameters yet: call model_setup first')
-    cell, symbols, lp = cell_of_model(model), model.symbols(), dict(model.lp)
+    cell, symbols, lp = cell_of_model(model), model._symbols(), dict(model.lp)
     if model.kernel and not cell.program:
         warn(f'the cell {cell.name} uses {cell.unknown}, which is not in C: theano.scan runs it, many times slower')
     (x, y), states, weights = tt.imatrices('x', 'y'), tt.matrices(*STATES), tt.matrix('weights')
