@@ -176,6 +176,7 @@ def optimiser_variables(model):
 def checked(optimiser):
     """Wrap an optimiser: raise ValueError if a step or a name of its state is missing."""
     def optimise(gradients, parameters, state, lrate, lp):
+    @functools.wraps(optimiser)                            # so that `update` recognises sgd
         steps, new = optimiser(gradients, parameters, state, lrate, lp)
         if len(steps) != len(parameters) or set(new) != set(state):
             raise ValueError(f'the optimiser returned {len(steps)} steps and the state {sorted(new)}: expected '

@@ -198,6 +198,14 @@ class Plain(CharLSTM):
     optimiser_state = staticmethod(lambda parameters: {})
 
 
+def test_step_clip_does_not_limit_sgd_of_ones_own(make):
+    model, same = [make(Plain) for _ in range(2)]
+    model.lp['step_clip'] = same.lp['step_clip'] = 1e-4
+    x, y = model.X['train'][0], model.Y['train'][0]
+    assert model.theano_train_rmsprop(x, y)[2:] == same.theano_train_sgd(x, y)[2:]
+    assert (model.p['c'].get_value() == same.p['c'].get_value()).all()
+
+
 @pytest.mark.parametrize('kind, state', [(Adam, {'state_count', 'state_means_c', 'm_c'}), (Plain, set())])
 def test_run_resumes_bit_for_bit(make, path, kind, state):
     first, second = make(kind), make(kind, seed=2)
