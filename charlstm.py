@@ -308,7 +308,7 @@ class CharLSTM:
     resume, init_params, export = saving.resume, saving.init_params, saving.export
     cell_difference = saving.cell_difference
 
-    dyn_lrate = property(lambda self: self.rate, lambda self, rate: self.rate.set_value(rate))
+    dyn_lrate = property(lambda self: self.rate, training.set_rate)
     prepare_input = training.prepare_input
     theano_train_rmsprop, theano_train_sgd = training.theano_train_rmsprop, training.theano_train_sgd
     theano_predict, theano_check, reset_states = training.theano_predict, training.theano_check, training.reset_states

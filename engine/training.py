@@ -55,7 +55,8 @@ class Learning(collections.UserDict):
 def begin(model, random_seed, kernel, comm, precision):
     """Set the attributes of a new model. Arguments and errors: as for CharLSTM."""
     bfloat16.instructions(precision, kernel)               # raises ValueError before a text is read
-    model.group, model.precision, model.kernel = group_of(comm), precision, kernel and kernel_runs()
+    model.group, model.precision = group_of(comm), precision
+    model.kernel = checks.flag('kernel', kernel) and kernel_runs()
     seed = secrets.randbits(128) if random_seed is None else checks.whole('random_seed', random_seed, 0, math.inf)
     model.random = np.random.default_rng(model.group.broadcast(int, seed))         # the same numbers in all processes
     model.uchar, model.batch_size, model.stateful, model.text, model.schedule = [], None, False, None, None
@@ -186,6 +187,11 @@ def checked(optimiser):
 
 
 def finite(model):
+def set_rate(model, rate):
+    """Set dyn_lrate. Raise ValueError unless the rate is a finite number of at least 0."""
+    model.rate.set_value(checks.real('dyn_lrate', np.asarray(rate).item(), 'of at least 0', lambda v: v >= 0))
+
+
     """Return whether all parameters and the optimiser's state are finite."""
     variables = {**named_state(model.optimiser_variables, model.p), **model.p}, model.weights
     return all(np.isfinite(array).all() for each in variables for array in arrays(each).values())

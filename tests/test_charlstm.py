@@ -320,7 +320,9 @@ def test_settings_out_of_range(refused, name, values):
     *[lambda model, x=x: model.theano_predict(x) for x in ([[0.0, 1.0]], [[0, V]], [[-1, 0]], [], [[[1]]], 3, ['a'])],
     *[lambda model, y=y: model.theano_train_sgd([[0, 1]], y) for y in ([[0, 1, 2]], [[0], [1]], [0, 1], [[0, V]])],
     lambda model: CharLSTM(random_seed=-1), lambda model: CharLSTM(random_seed=1.5), lambda model: CharLSTM().fit(),
-    lambda model: CharLSTM().theano_predict([0]), lambda model: CharLSTM(precision='float16')])
+    lambda model: CharLSTM().theano_predict([0]), lambda model: CharLSTM(precision='float16'),
+    lambda model: CharLSTM(kernel='off'),
+    *[lambda model, rate=rate: setattr(model, 'dyn_lrate', rate) for rate in (math.nan, None, -1, '0.1')]])
 def test_arguments_out_of_range(refused, use):
     with refused(ValueError):
         use(new_model())
