@@ -9,6 +9,7 @@ import shlex
 import shutil
 import signal
 import sys
+import threading
 import time
 import traceback
 
@@ -154,7 +155,8 @@ def bar(total, description, unit):
 @contextlib.contextmanager
 def ctrl_c_delayed():
     """Delay the KeyboardInterrupt of Ctrl-C to the end of the block, so that the block is completed."""
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    in_main = threading.current_thread() is threading.main_thread()        # others neither get nor may set signals
+    if not in_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
     received = []
