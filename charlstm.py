@@ -268,6 +268,7 @@ class CharLSTM:
     functions above take effect at the next call; after changing anything else these functions read, call compile.
 
     Do not share an object between threads. copy.copy shares the parameters: training the copy changes the original.
+    copy.deepcopy and pickle keep all except compiled functions, so that training continues as it would have.
     """
     cell_parameters = {}
 
@@ -314,6 +315,7 @@ class CharLSTM:
     theano_predict, theano_check, reset_states = training.theano_predict, training.theano_check, training.reset_states
     compile, compiled, runs_in_c = training.compile, training.compiled, training.runs_in_c
     finite, versions = training.finite, training.versions
+    __copy__, __getstate__ = training.shallow_copy, training.lasting
     validate, validate_batch = analysis.validate, analysis.validate_batch
     validation_costs, passage_costs = analysis.validation_costs, analysis.passage_costs
     score_text, score_lines, alternatives = analysis.score_text, analysis.score_lines, analysis.alternatives

@@ -204,6 +204,18 @@ def versions(model):
 
 # ---------------------------------------------------------------- compiled functions
 
+def shallow_copy(model):
+    """Return a copy that shares everything with the model, compiled functions too."""
+    new = object.__new__(type(model))
+    vars(new).update(vars(model))
+    return new
+
+
+def lasting(model):
+    """Return the attributes for a pickle or a deep copy, which cannot hold compiled functions."""
+    return {**vars(model), 'functions': {}, 'made_from': None}
+
+
 def code_of(function):
     """Return what changes if a function is edited: its code and defaults or, with a closure, the function itself."""
     function = getattr(function, '__func__', function)

@@ -1,5 +1,8 @@
 """CharLSTM.fit: initial parameters, refusals, and continuing. tests/test_readme.py compares it with train.py."""
+import copy
+import pickle
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -104,6 +107,31 @@ def test_ctrl_c_within_a_step_neither_loses_nor_repeats_it(book, interpreted, mo
     assert [epoch.cost for epoch in model.fit()] == costs
     for name, p in whole.p.items():
         assert (p.get_value() == model.p[name].get_value()).all(), name
+
+
+def test_fit_in_a_thread(book, interpreted):
+    options = dict(SMALL, epochs=2, verbose=False)
+    expected, found = list(CharLSTM(random_seed=1).fit(book, **options)), []
+    thread = threading.Thread(target=lambda: found.extend(CharLSTM(random_seed=1).fit(book, **options)))
+    thread.start()
+    thread.join()
+    assert [epoch[:4] for epoch in found] == [epoch[:4] for epoch in expected]
+
+
+@pytest.mark.parametrize('kernel', [True, False])
+@pytest.mark.parametrize('duplicate', [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_model_that_is_duplicated_in_fit_trains_on_like_the_original(book, interpreted, duplicate, kernel):
+    """Bit for bit, with states, averages and dropout; both end with the best parameters, and write."""
+    model = CharLSTM(random_seed=1, kernel=kernel)
+    with open(book, encoding='utf-8') as f:
+        next(model.fit(f, epochs=5, lrate=0.3, verbose=False, **SMALL))
+    model.generate_text('a', 3, hold={'C1': {0: 1.5}})
+    new = duplicate(model)
+    assert model.functions and not new.functions and new.p['c'] is not model.p['c']
+    results = [([epoch[:4] for epoch in each.fit()], each.generate_text(text_length=20), each.schedule.best_epoch,
+                [p.get_value().tolist() for p in (*each.p.values(), *each.weights.values())]) for each in (model, new)]
+    assert results[0] == results[1]
+    assert copy.copy(model).functions is model.functions
 
 
 def test_rate_is_set_by_the_schedule(book, interpreted):

@@ -208,6 +208,7 @@ def fit(model, filepath=None, recipe='default', verbose=True, **options):
     if model.p and model.schedule is None and o.init is None and model.group.first:
         warn('fit starts with new parameters, not with those of the model: init=PARAMS starts from a checkpoint')
     set_up(model, o, verbose)
+    o.input, o.typed = None, {}        # the text may be an open file, which cannot be pickled
     model.schedule, model.best = Schedule.resumed(o, {}, model.n_batches['train']), None
     return epochs(model, model.schedule, verbose)
 
