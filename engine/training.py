@@ -176,8 +176,8 @@ def optimiser_variables(model):
 
 def checked(optimiser):
     """Wrap an optimiser: raise ValueError if a step or a name of its state is missing."""
-    def optimise(gradients, parameters, state, lrate, lp):
     @functools.wraps(optimiser)                            # so that `update` recognises sgd
+    def optimise(gradients, parameters, state, lrate, lp):
         steps, new = optimiser(gradients, parameters, state, lrate, lp)
         if len(steps) != len(parameters) or set(new) != set(state):
             raise ValueError(f'the optimiser returned {len(steps)} steps and the state {sorted(new)}: expected '
@@ -186,12 +186,12 @@ def checked(optimiser):
     return optimise
 
 
-def finite(model):
 def set_rate(model, rate):
     """Set dyn_lrate. Raise ValueError unless the rate is a finite number of at least 0."""
     model.rate.set_value(checks.real('dyn_lrate', np.asarray(rate).item(), 'of at least 0', lambda v: v >= 0))
 
 
+def finite(model):
     """Return whether all parameters and the optimiser's state are finite."""
     variables = {**named_state(model.optimiser_variables, model.p), **model.p}, model.weights
     return all(np.isfinite(array).all() for each in variables for array in arrays(each).values())
@@ -270,19 +270,16 @@ def compiled(model, name):
     """Return the compiled function 'predict', 'check', 'train_rmsprop', 'train_sgd', 'sample' or 'states'."""
     V(model)
     made = functions(model)
-
-    def report(done, total):
-        shown.total = total
-        shown.update(done - shown.n)
-
     if name not in made:
         build = dict(predict=build_forward, states=build_forward, check=build_forward, sample=build_sample,
                      train_rmsprop=build_train, train_sgd=build_train)[name]
-        try:
-            with bar(None, f'compiling {name}, once', 'files') as shown, compiling(report):
+        with bar(None, f'compiling {name}, once', 'files') as progress:
+            def report(done, total):
+                progress.total = total
+                progress.update(done - progress.n)
+
+            with compiling(report):
                 made[name] = build(model, operations(model), name)
-        except NotImplementedError as error:               # a gradient that an edited network needs
-            raise ValueError(f'{error}: use --kernel off or CharLSTM(kernel=False) for the edited network') from error
     return made[name]
 
 
@@ -297,12 +294,12 @@ def build_forward(model, ops, name):
     outputs = model._symbols()['network'](x, y, states, model.p, ops)
     if name == 'check':
         results = [outputs.costs.mean(), outputs.best, *outputs.after, outputs.costs]
-        return theano.function([x, y, *states], results, updates=ops.updates)
+        return theano.function([x, y, *states], results, updates=ops.updates, on_unused_input='ignore')
     if name == 'predict' and not costs_follow(outputs, x):
         warn('network was edited, and its costs could not be shown to be -log p: training and validation use them, but '
              'scores, alternatives and pages show -log p')
     results = outputs.states if name == 'states' else [log_probabilities(outputs)]
-    return theano.function([x, *states], results + outputs.after, updates=ops.updates)
+    return theano.function([x, *states], results + outputs.after, updates=ops.updates, on_unused_input='ignore')
 
 
 def build_sample(model, ops, name):
@@ -334,7 +331,13 @@ def build_train(model, ops, name):
     trained = model.weights or model.p                     # if there are weights, p is their running average
     parameters, averages = list(trained.values()), list(model.p.values()) if lp['average'] else []
     cost, outputs = symbols['objective'](x, y, states, weights, masks, trained, ops, lp)
-    gradients = tt.grad(cost, parameters, return_disconnected='None', disconnected_inputs='ignore')
+    try:
+        gradients = tt.grad(cost, parameters, return_disconnected='None', disconnected_inputs='ignore')
+    except (NotImplementedError, theano.gradient.NullTypeGradError) as error:
+        if not isinstance(ops, Kernel):
+            raise
+        raise ValueError('the edited network needs a gradient that is not in C: use --kernel off or '
+                         'CharLSTM(kernel=False)') from error
     unused = [name for name, gradient in zip(model.p, gradients) if gradient is None]
     if unused:
         raise ValueError(f'the costs do not depend on {", ".join(unused)}: use all parameters in network')
@@ -354,9 +357,10 @@ def build_train(model, ops, name):
     results = [outputs.costs.mean(), outputs.best, *outputs.after]
     if model.group.size == 1:
         ratios, updates = second_half(gradients, outputs.costs.size)
-        return theano.function(inputs, results + ratios, updates=updates + list(ops.updates.items()))
+        return theano.function(inputs, results + ratios, updates=updates + list(ops.updates.items()),
+                               on_unused_input='ignore')
     first = theano.function(inputs, results + [theano.Out(g, borrow=True) for g in gradients] + [outputs.costs.size],
-                            updates=ops.updates)
+                            updates=ops.updates, on_unused_input='ignore')
     sums, size = [g.type() for g in gradients], tt.scalar('size')          # of the whole batch
     ratios, updates = second_half(sums, size)
     second = theano.function(sums + [size], ratios, updates=updates, on_unused_input='ignore')

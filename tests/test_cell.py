@@ -237,15 +237,27 @@ def test_cells_that_are_no_code_for_one_unit(cell, what):
     assert found.program is None and what in found.unknown
 
 
-def test_gradient_that_is_not_in_c_is_refused_and_scans(quick, path, monkeypatch, refused):
-    """The edited network's cost reads C."""
-    def network(*arguments, original=charlstm.network):
-        found = original(*arguments)
-        return found._replace(costs=found.costs + 0.1 * found.states[1].mean())
-    monkeypatch.setattr(charlstm, 'network', network)
+def costs_that_read_C(network, *arguments):
+    found = network(*arguments)
+    return found._replace(costs=found.costs + 0.1 * found.states[1].mean())
+
+
+def learned_states(network, x, y, states, p, *more):
+    """Begin layer 1 with parameters instead of the states before the batch."""
+    return network(x, y, [tt.zeros((x.shape[1], 7)) + p[name] for name in ('p_f1', 'p_i1')] + states[2:], p, *more)
+
+
+@pytest.mark.parametrize('edited', [costs_that_read_C, learned_states])
+def test_gradient_that_is_not_in_c_is_refused_and_scans(quick, path, monkeypatch, refused, edited):
+    in_c, in_theano = [model_with(peephole_cell, path, PEEPHOLES, kernel) for kernel in (True, False)]
+    network = charlstm.network
+    monkeypatch.setattr(charlstm, 'network', lambda *arguments: edited(network, *arguments))
     with refused(ValueError, '--kernel off'):
-        trained(model_with(lstm_cell, path))
-    assert np.isfinite(trained(model_with(lstm_cell, path, kernel=False))[0]).all()
+        trained(in_c)
+    x, y = in_c.X['train'][0], in_c.Y['train'][0]
+    assert in_c.theano_check(x, y)[0] == pytest.approx(in_theano.theano_check(x, y)[0])
+    costs, p = trained(in_theano)
+    assert np.isfinite(costs).all() and len({*p['p_f1']}) == 7         # the states of each unit were trained
 
 
 class Peepholes(CharLSTM):
