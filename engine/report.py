@@ -64,7 +64,7 @@ OPTIONS = {
 
 DRAWING = {'temperature', 'top_k', 'top_p'}
 WRITING = DRAWING | {'length', 'prime', 'prime_file', 'stop', 'lines', 'hold', 'random_seed', 'copies', 'method'}
-# The tasks: the options that select each one, and the other options that it takes, besides cell and encoding.
+# The tasks: the options that select each one, and the others that it takes, besides encoding and, except info, cell.
 TASKS = [({'info'}, {'json'}), ({'export'}, {'overwrite'}), ({'page', 'score'}, {'against', 'overwrite', 'copies'}),
          ({'page'}, WRITING | {'against', 'overwrite'}), ({'score', 'lines'}, {'json'}),
          ({'score'}, {'adapt', 'json', 'copies'}), (set(), WRITING | {'count', 'precision', 'out'})]
@@ -82,15 +82,22 @@ def writes(options):
 
 
 def check(options):
-    """Raise ValueError if options exclude each other, or if a page or an export would replace a file."""
+    """Raise ValueError if options exclude each other or do nothing, or if a page or an export would replace a file."""
     names = typed(options)
     task, taken = next((task, taken) for task, taken in TASKS if task <= names)
-    wrong = sorted(names - task - taken - {'cell', 'encoding'})
+    wrong = sorted(names - task - taken - ({'encoding'} if task == {'info'} else {'cell', 'encoding'}))
     if wrong:
         raise ValueError(f'{" ".join(map(spelled, sorted(task))) or "writing"} takes no {spelled(wrong[0])}')
     if {'prime', 'prime_file'} <= names or options.method != 'normal' and names & DRAWING:
         raise ValueError('--prime and --prime-file exclude each other, and so do --method max and --temperature, '
                          '--top-k or --top-p: leave out one of them')
+    held = [(state, number) for state, number, _ in options.hold or ()]
+    if len({*held}) < len(held):
+        raise ValueError('--hold names a unit twice: expected one value for each unit')
+    if options.adapt is not None and not options.adapt > 0:
+        raise ValueError(f'--adapt is {options.adapt}: expected a rate above 0')
+    if options.out == '':
+        raise ValueError("OUT is '': expected the name of a text file")
     if options.page or options.export:
         read = options.params, options.score, options.copies, options.against, options.prime_file
         refuse_to_replace(options.page or options.export, options.overwrite, read)
@@ -104,6 +111,8 @@ def inputs(options):
     prime = options.prime if options.prime is not None else '\n' if options.lines else ''
     if options.prime_file is not None:
         prime = read_string(options.prime_file, options.encoding)
+        if not prime:
+            raise ValueError(f'{options.prime_file} is empty: expected a text to continue')
     path = options.copies
     return prime, None if path is None else (read_string(path, options.encoding), base_name(path))
 

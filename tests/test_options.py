@@ -20,7 +20,8 @@ OUT_OF_RANGE = {
     'drate': [1.0, -0.1, np.nan], 'eps': [0.0, np.nan], 'l1': [-0.1, np.inf], 'l2': [-0.1],
     'grad_clip': [-0.1], 'step_clip': [-0.1], 'dropout': [1.0, -0.1], 'dropconnect': [1.0],
     'smoothing': [1.0, -0.1], 'ar': [-0.1], 'tar': [-0.1, np.nan], 'reset': [1.0], 'average': [1.0],
-    'anneal': [-0.1, 1.5, np.nan], 'original': ['yes'], 'encoding': ['', 'hex']}
+    'anneal': [-0.1, 1.5, np.nan], 'original': ['yes'], 'encoding': ['', 'hex'], 'kernel': ['maybe'],
+    'initial': ['zero'], 'precision': ['float16']}
 
 
 @pytest.mark.parametrize('name, value', [(name, value) for name, values in OUT_OF_RANGE.items() for value in values])

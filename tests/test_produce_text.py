@@ -229,7 +229,9 @@ def test_folders_of_any_system_are_left_out(short_run, tmp_path, path):
     ['--page', 't.txt', '--prime-file', 't.txt', '--overwrite'], ['--export', 't.txt'], ['--export', 'new.xyz'],
     ['out.txt', '--prime', 'aZ☃'], ['--score', 't.txt', '--encoding', 'klingon'],
     ['t.txt'], ['x.txt', '--copies', 'x.txt'], ['x.txt', '--prime-file', './x.txt'], ['r_t.txt_epoch2.npz'],
-    ['out.txt', '--copies', 'missing.txt'], ['--score', 'none.txt']], ids=repr)
+    ['out.txt', '--copies', 'missing.txt'], ['--score', 'none.txt'], ['--score', 't.txt', '--adapt', 0],
+    ['--hold', 'C1:0=1', '--hold', 'C1:0=2'], ['--info', '--cell', 'gone.py:X'], ['--prime-file', 'none.txt'], ['']],
+    ids=repr)
 def test_options_and_files_that_are_refused(produce, short_run, options):
     """In one line, before anything is written. OUT may not be a training text, an input, or a checkpoint."""
     (short_run.folder / 'x.txt').write_text('the the')

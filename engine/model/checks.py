@@ -6,9 +6,10 @@ import re
 
 
 def choice(name, value, choices):
-    """Raise ValueError unless value is one of the choices."""
+    """Return value. Raise ValueError unless it is one of the choices."""
     if value not in choices:
         raise ValueError(f'{name} is {value!r}: expected one of {", ".join(map(repr, choices))}')
+    return value
 
 
 def flag(name, value):

@@ -39,6 +39,8 @@ class Option(NamedTuple):
         """Return a value as a plain Python type; a path becomes a string. Raise ValueError if it is out of range."""
         if callable(self.fits):
             return self.fits(self.name, value)
+        if isinstance(self.kind, tuple):
+            return checks.choice(self.name, value, self.kind)
         check = {int: checks.whole, float: checks.real, bool: checks.flag}.get(self.kind)
         return check(self.name, value, *self.fits) if check else os.fsdecode(value)
 
