@@ -311,7 +311,7 @@ def load_class(words, base):
         return base
     path, _, name = words.rpartition(':')
     if not (path.endswith('.py') and os.path.isfile(path)):
-        raise ValueError(f'{words} names no class: expected FILE:CLASS, such as mine.py:Coupled, of an existing file')
+        raise ValueError(f'{words} is not a class: expected FILE:CLASS, such as mine.py:Coupled, of an existing file')
     found = getattr(_module(os.path.realpath(path), sys.modules[base.__module__]), name, None)
     if base.__name__ not in [cls.__name__ for cls in getattr(found, '__mro__', ())]:       # a copy has its own base
         raise ValueError(f'{path} has no class {name} that is a subclass of {base.__name__}')

@@ -175,10 +175,11 @@ def optimiser_variables(model):
 
 
 def checked(optimiser):
-    """Wrap an optimiser: raise ValueError if a step or a name of its state is missing."""
+    """Wrap an optimiser: raise ValueError if a step, its state or a name of the state is missing."""
     @functools.wraps(optimiser)                            # so that `update` recognises sgd
     def optimise(gradients, parameters, state, lrate, lp):
-        steps, new = optimiser(gradients, parameters, state, lrate, lp)
+        returned = optimiser(gradients, parameters, state, lrate, lp)
+        steps, new = returned if isinstance(returned[-1], dict) else (returned, {})
         if len(steps) != len(parameters) or set(new) != set(state):
             raise ValueError(f'the optimiser returned {len(steps)} steps and the state {sorted(new)}: expected '
                              f'{len(parameters)} steps and the state {sorted(state)}')

@@ -1,5 +1,5 @@
 """The lesson: its derived gradient, its model in NumPy, the cells of its experiments, and how exercises are checked."""
-import inspect
+import contextlib
 import re
 
 import numpy as np
@@ -7,7 +7,7 @@ import pytest
 
 import charlstm
 
-from cells import readme_classes
+from cells import README_CODE, readme_classes
 from charlstm import CharLSTM, tt
 from engine.lesson import cells, exercise, numpy_lstm
 from numpy_model import LETTERS, NAMES, V, costs, gradients, random_parameters, sigmoid
@@ -130,7 +130,7 @@ class OldPeephole(CharLSTM):
 
 class Uncorrected(CharLSTM):
     """Adam without the bias correction."""
-    optimiser_state = readme_classes()['Adam'].optimiser_state
+    optimiser_state = staticmethod(readme_classes()['Adam'].optimiser_state)
 
     @staticmethod
     def optimiser(gradients, parameters, state, lrate, lp):
@@ -140,40 +140,56 @@ class Uncorrected(CharLSTM):
             state, means=means, mean_squares=squares)
 
 
+class ForgetsAll(CharLSTM):
+    """Mean, variance and other rows have no effect."""
+
+    @staticmethod
+    def cell(a_f, a_i, a_o, a_g, C_prev):
+        return C_prev * 0, C_prev * 0
+
+
 @pytest.mark.parametrize('name, cls', [('peepholes', 'Peepholes'), ('normalisation', 'Normalised'), ('adam', 'Adam')])
 def test_solution_is_right(name, cls, interpreted):
-    exercise.EXERCISES[name](readme_classes()[cls])
+    exercise.EXERCISES[name](readme_classes()[cls]())
 
 
 @pytest.mark.parametrize('name, cls, said', [
     ('peepholes', CharLSTM, 'p_f, p_i and p_o'), ('peepholes', OldPeephole, 'h of the first unit'),
     ('normalisation', CharLSTM, '3 a_f + 2'), ('normalisation', BatchNormalised, 'another row'),
+    ('normalisation', ForgetsAll, 'C of the first unit'),
     ('adam', CharLSTM, 'step 1'), ('adam', Uncorrected, 'step 1'), ('attention', CharLSTM, 'earlier characters'),
     ('attention', readme_classes()['Normalised'], 'earlier characters')])
 def test_solution_is_wrong(name, cls, said, interpreted):
-    with pytest.raises(ValueError, match=f'not yet: .*{re.escape(said)}'):
-        exercise.EXERCISES[name](cls)
+    with pytest.raises(ValueError, match=re.escape(said)):
+        exercise.EXERCISES[name](cls())
 
 
 @pytest.mark.parametrize('seen, said', [('s <= t', None), ('s >= t', 'later characters'), ('s < t', 'finite'),
                                         ('tt.eq(s, t)', 'earlier characters')])
 def test_attention(seen, said, interpreted, monkeypatch):
-    """Step t attends to the outputs of layer 2 at the steps s for which the comparison `seen` is true."""
-    source, line = inspect.getsource(charlstm.network), '    up = h2 if masks is None else h2 * masks[1]\n'
-    assert line in source
-    names = dict(vars(charlstm))
-    exec(source.replace(line, f'''
-    s, t = tt.arange(T)[None, :], tt.arange(T)[:, None]
-    e = tt.exp((h2[:, None, :, :] * h2[None, :, :, :]).sum(axis=3)) * tt.shape_padright({seen})           # (T, T, B)
-    shares = tt.shape_padright(e / e.sum(axis=1, keepdims=True))
-    up = h2 + (shares * h2[None, :, :, :]).sum(axis=1)
-'''), names)
-    monkeypatch.setattr(charlstm, 'network', names['network'])
-    if said is None:
-        exercise.attention(CharLSTM)
-    else:
-        with pytest.raises(ValueError, match=f'not yet: .*{said}'):
-            exercise.attention(CharLSTM)
+    """The solution, and variants in which step t sees the steps s for which the comparison `seen` is true."""
+    source, names = (ROOT / 'tests' / 'attention.py').read_text(encoding='utf-8'), {}
+    assert 's <= t' in source
+    monkeypatch.setattr(charlstm, 'network', charlstm.network)         # as it was, after the test
+    exec(source.replace('s <= t', seen), names)
+    with pytest.raises(ValueError, match=said) if said else contextlib.nullcontext():
+        exercise.attention(names['Attention']())
+
+
+PEEPHOLES, ADAM = README_CODE[1], README_CODE[2]
+
+
+@pytest.mark.parametrize('name, source, old, new, said', [
+    ('peepholes', PEEPHOLES, 'C_prev, p_f, p_i, p_o)', 'C_prev, p_f, p_i)', "argument 'p_o'"),
+    ('peepholes', PEEPHOLES, ' * tt.tanh(C), C', ' * tt.tanh(C)', 'expected h and C'),
+    ('peepholes', PEEPHOLES, '    @staticmethod\n', '', '@staticmethod above cell'),
+    ('adam', ADAM, ', dict(means=means, mean_squares=squares, count=t)', '', "2 steps and the state []"),
+    ('adam', ADAM, 'def optimiser_state', 'def state', "optimiser_state has no 'count'")])
+def test_class_that_does_not_fit(tmp_path, in_process, name, source, old, new, said):
+    assert old in source
+    (tmp_path / 'mine.py').write_text(README_CODE[0] + source.replace(old, new, 1))
+    result = in_process(ROOT / 'engine/lesson/exercise.py', name, f'{tmp_path}/mine.py:{name.capitalize()}')
+    assert_refused(result, 'exercise.py: not yet: ', said)
 
 
 def test_error_of_the_users_own_cell_comes_first(tmp_path):

@@ -356,13 +356,15 @@ class Cell:
         self.unknown = trace.unknown
 
     def __call__(self, inputs, own):
-        h, C = self.function(*inputs, **dict(zip(self.own, own)))
-        for name, value in (('h', h), ('C', C)):
+        returned = self.function(*inputs, **dict(zip(self.own, own)))
+        if not isinstance(returned, (list, tuple)) or len(returned) != 2:
+            raise ValueError(f'the cell {self.name} returns {returned}: expected h and C')
+        for name, value in zip('hC', returned):
             found = getattr(value, 'type', value)
             if found != inputs[4].type:
                 raise ValueError(f'the cell {self.name} returns {found} for {name}: expected the type of C_prev, '
                                  f'{inputs[4].type}; Python numbers keep the type, NumPy arrays may change it')
-        return h, C
+        return returned
 
 
 HOLD = 'is held', 'held at'    # parameters of a held cell: names that no user's cell can have

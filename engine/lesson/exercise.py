@@ -1,13 +1,15 @@
 """Check your class for an exercise in README.md: python -m engine.lesson.exercise NAME FILE:CLASS"""
+import inspect
+
 import numpy as np
 
-import charlstm
 from charlstm import CharLSTM, tt
 from engine.kernel.cell import GATES, Cell
 from engine.kernel.scan import Scan
-from engine.lesson.numpy_lstm import sigmoid
+from engine.lesson.numpy_lstm import lstm, sigmoid
 from engine.run import table
 from engine.terminal import Parser, load_class, main
+from engine.training import checked
 
 B, H, V, T = 3, 5, 7, 6
 RANDOM = np.random.default_rng(1)
@@ -16,7 +18,13 @@ RANDOM = np.random.default_rng(1)
 def require(right, words):
     """Raise ValueError with these words unless right is true."""
     if not right:
-        raise ValueError(f'not yet: {words}')
+        raise ValueError(words)
+
+
+def require_near(name, found, *expected):
+    """Raise ValueError unless the array `found` is one of those expected."""
+    require(any(np.allclose(found, array, atol=1e-3) for array in expected),
+            f'{name} of the first unit is {found[0, 0]:.6f}: expected {expected[0][0, 0]:.6f}')
 
 
 def values(variables):
@@ -24,54 +32,61 @@ def values(variables):
     return [np.asarray(tt.as_tensor_variable(variable).eval()) for variable in variables]
 
 
-def of_cell(cls, arrays, own=()):
-    """Return h and C from the cell of a class, (2,B,H). own: values of its cell_parameters, (H,) each."""
-    cell = Cell(cls.cell, cls.cell_parameters, 'float64')
+def of_cell(model, arrays, own=()):
+    """Return h and C from the cell of a model, (2,B,H). own: values of its cell_parameters, (H,) each."""
+    cell = Cell(model.cell, model.cell_parameters, 'float64')
     return np.array(values(cell(list(map(tt.constant, arrays)), [tt.constant(array[None, :]) for array in own])))
 
 
-def peepholes(cls):
+def peepholes(model):
     """Check that the gates f and i also see C_prev, and that o also sees the new C."""
-    names = list(cls.cell_parameters)
+    names = list(model.cell_parameters)
     require(names == ['p_f', 'p_i', 'p_o'], f'cell_parameters has {names}: expected p_f, p_i and p_o')
     a_f, a_i, a_o, a_g, C_prev = arrays = RANDOM.normal(0, 1, (5, B, H))
     p_f, p_i, p_o = own = RANDOM.normal(0, 1, (3, H))
     C = sigmoid(a_f + p_f * C_prev) * C_prev + sigmoid(a_i + p_i * C_prev) * np.tanh(a_g)
     h = sigmoid(a_o + p_o * C) * np.tanh(C)
-    for name, found, expected in zip('hC', of_cell(cls, arrays, own), (h, C)):
-        require(np.allclose(found, expected),
-                f'{name} of the first unit is {found[0, 0]:.6f}: expected {expected[0, 0]:.6f}')
+    for name, found, expected in zip('hC', of_cell(model, arrays, own), (h, C)):
+        require_near(name, found, expected)
 
 
-def normalisation(cls):
-    """Check that the mean and variance of a gate over the units have no effect, and that other rows have none."""
-    own = [np.full(H, float(value)) for value in cls.cell_parameters.values()]
-    arrays = RANDOM.normal(0, 1, (5, B, H))
-    before = of_cell(cls, arrays, own)
+def normalised(a):
+    """Return a (...,H) with mean 0 and variance 1 over the units."""
+    return (a - a.mean(axis=-1, keepdims=True)) / a.std(axis=-1, keepdims=True)
+
+
+def normalisation(model):
+    """Check that a gate's mean and variance over the units and other rows have no effect; then check the values."""
+    own = [np.full(H, float(value)) for value in model.cell_parameters.values()]
+    *_, a_o, _, C_prev = arrays = normalised(RANDOM.normal(0, 1, (5, B, H)))
+    before = of_cell(model, arrays, own)
 
     def changes(k, rows, value):
         """Return how much h and C change, (2,B,H), if input k of some rows has another value."""
         changed = arrays.copy()
         changed[k, rows] = value
-        return abs(of_cell(cls, changed, own) - before)
+        return abs(of_cell(model, changed, own) - before)
 
     for k, name in enumerate(GATES):
         require(changes(k, slice(None), 3 * arrays[k] + 2).max() < 1e-3,
                 f'3 {name} + 2 gives another h or C than {name}: expected the same')
     require(changes(slice(None), 0, RANDOM.normal(0, 1, (5, H)))[:, 1:].max() < 1e-6,
             'h or C of a row depends on another row: expected a mean over the units of each row')
+    h, C = lstm(*arrays)                                   # normalising what is normalised changes nothing
+    require_near('C', before[1], C)
+    require_near('h', before[0], h, sigmoid(a_o) * np.tanh(normalised(C)))
 
 
-def adam(cls):
+def adam(model):
     """Check three steps against Kingma & Ba 2015, with betas 0.9 and 0.999, and eps 1e-8."""
     parameters = [RANDOM.normal(0, 1, shape) for shape in ((2, 3), (4,))]
-    means, squares, state = [0, 0], [0, 0], cls.optimiser_state(parameters)
+    means, squares, state = [0, 0], [0, 0], model.optimiser_state(parameters)
     for t in (1, 2, 3):
         gradients = [RANDOM.normal(0, 1, p.shape) for p in parameters]
         means = [0.9 * m + 0.1 * g for m, g in zip(means, gradients)]
         squares = [0.999 * v + 0.001 * g ** 2 for v, g in zip(squares, gradients)]
-        steps, state = cls.optimiser(list(map(tt.constant, gradients)), list(map(tt.constant, parameters)), state,
-                                     tt.constant(0.01), dict(table.INITIAL, eps=1e-8))
+        steps, state = checked(model.optimiser)(list(map(tt.constant, gradients)), list(map(tt.constant, parameters)),
+                                                state, tt.constant(0.01), dict(table.INITIAL, eps=1e-8))
         state = {name: values(value) if isinstance(value, list) else values([value])[0]
                  for name, value in state.items()}
         for m, v, step in zip(means, squares, values(steps)):
@@ -90,17 +105,16 @@ class Forgetful(Scan):
         return (*map(tt.stack, zip(*steps)), steps[-1])
 
 
-def attention(cls):
+def attention(model):
     """Check that a network whose layers cannot remember still sees earlier characters, and never later ones."""
-    model = cls(random_seed=1)
     model.model_setup(char_dim=V, num_units1=H, num_units2=H)
     dtype = model.p['c'].dtype
-    ops, states = Forgetful(Cell(cls.cell, cls.cell_parameters, dtype)), [tt.constant(np.zeros((B, H), dtype))] * 4
+    ops, states = Forgetful(Cell(model.cell, model.cell_parameters, dtype)), [tt.constant(np.zeros((B, H), dtype))] * 4
     x = RANDOM.integers(V, size=(T, B), dtype=np.int32)
     other = x.copy()
-    other[2] = (x[2] + 1) % V
+    other[2], network = (x[2] + 1) % V, model._symbols()['network']
     before, after = [array.reshape(T, B, V) for array in values(
-        charlstm.network(tt.constant(read), tt.constant(x), states, model.p, ops).probabilities for read in (x, other))]
+        network(tt.constant(read), tt.constant(x), states, model.p, ops).probabilities for read in (x, other))]
     require(np.isfinite(before).all(), 'predictions are not finite')
     require(np.allclose(before[:2], after[:2], atol=1e-6),
             'predictions depend on later characters: expected each step to see none of them')
@@ -114,9 +128,15 @@ EXERCISES = dict(peepholes=peepholes, normalisation=normalisation, adam=adam, at
 
 def program(options):
     """Run the whole program."""
-    cls = load_class(options.solution, CharLSTM)
-    Cell(cls.cell, cls.cell_parameters, 'float64')                 # raises errors in the cell itself
-    EXERCISES[options.name](cls)
+    model = load_class(options.solution, CharLSTM)(random_seed=1)
+    try:
+        for name in ('cell', 'optimiser', 'optimiser_state'):
+            require(not inspect.ismethod(getattr(model, name)), f'write @staticmethod above {name}')
+        Cell(model.cell, model.cell_parameters, 'float64')
+        EXERCISES[options.name](model)
+    except (KeyError, TypeError, ValueError) as error:     # a class that does not fit; others show where they are
+        begin = {KeyError: 'optimiser_state has no ', TypeError: 'TypeError: '}.get(type(error), '')
+        raise ValueError(f'not yet: {begin}{error}'.partition('\n')[0]) from None
     print(f'{options.solution} solves it')
 
 

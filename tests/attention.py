@@ -1,0 +1,32 @@
+"""A solution of the exercise `attention` of the lesson: train.py --cell tests/attention.py:Attention"""
+import numpy as np
+
+import charlstm
+from charlstm import CharLSTM, Outputs, tt
+
+standard = charlstm.network
+
+
+def attention(h):
+    """Return for each step t of h (T,B,H) a mean of h over the steps s up to t, with weights softmax(h_t . h_s)."""
+    T, h = h.shape[0], h.dimshuffle(1, 0, 2)
+    t, s = tt.arange(T)[:, None], tt.arange(T)[None, :]
+    scores = tt.switch(s <= t, tt.batched_dot(h, h.dimshuffle(0, 2, 1)), -np.inf)          # (B, T, T)
+    weights = tt.exp(scores - scores.max(axis=2, keepdims=True))
+    return tt.batched_dot(weights / weights.sum(axis=2, keepdims=True), h).dimshuffle(1, 0, 2)
+
+
+def network(x, y, states, p, ops, truncate=-1, masks=None):
+    """Return charlstm.network's Outputs if the scores also see h2 of earlier steps."""
+    outputs = standard(x, y, states, p, ops, truncate, masks)
+    h2 = outputs.states[2]
+    up = (h2 + attention(h2)) * (1 if masks is None else masks[1])
+    scores = ops.product(up.reshape((-1, up.shape[2])), p['V'].T)
+    return Outputs(*ops.cross_entropy(scores, p['c'], y), outputs.states, outputs.after)
+
+
+charlstm.network = network
+
+
+class Attention(CharLSTM):
+    """The class to name; what differs is the network."""
