@@ -50,6 +50,8 @@ from pages import HELPERS, context_of, write_page_of  # noqa: E402
 from scripts import (FAST, ROOT, SMALL, STATEFUL, TEXT, TRAIN, WITH_COSTS, Compiling, copy_of_program, run,  # noqa: E402
                      succeeded)
 
+terminal.QUIET = math.inf              # no lines on how far compiling is, which only a busy machine would print
+
 hypothesis.settings.register_profile('several', max_examples=200, deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile('several')
 

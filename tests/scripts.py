@@ -134,13 +134,18 @@ def start(script, *arguments, flags='', env=None, **options):
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 
+def without_progress(stderr):
+    """Return what a script wrote without the lines on how far it is, which only a busy machine makes it print."""
+    return re.sub('(?m)^.*: [0-9,]+( of [0-9,]+)? (files|steps|characters)\n', '', stderr)
+
+
 def finish(process, timeout=600):
-    """Wait for a process, which is killed after the timeout, and return its CompletedProcess."""
+    """Wait for a process, which is killed after the timeout, and return its CompletedProcess, without_progress."""
     try:
         out, err = process.communicate(timeout=timeout)
     finally:
         process.kill()
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, without_progress(err))
 
 
 def run(script, *arguments, timeout=600, **options):
@@ -257,9 +262,10 @@ def write_chain(path, uchar):
 
 
 def paste(line, folder, flags=FAST, **changes):
-    """Run a command line in a folder, as if pasted into a shell; return its CompletedProcess."""
-    return subprocess.run(line, shell=True, cwd=str(folder), env=environment(flags, **changes), encoding='utf-8',
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=600)
+    """Run a command line in a folder, as if pasted into a shell; return its CompletedProcess, without_progress."""
+    return finish(subprocess.Popen(line, shell=True, cwd=str(folder), env=environment(flags, **changes),
+                                   encoding='utf-8', stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE))
 
 
 def contents(path):

@@ -140,6 +140,7 @@ def test_bar_says_when_the_model_is_validated(tmp_path, monkeypatch, capfd):
 
 def test_lines_without_a_terminal(monkeypatch, capsys):
     now = [100.0]
+    monkeypatch.setattr(terminal, 'QUIET', 30)
     monkeypatch.setattr(terminal.time, 'time', lambda: now[0])
     with terminal.bar(5000, 'scoring x', 'characters') as bar:
         for seconds in (31, 29, 2, 31):
