@@ -258,7 +258,7 @@ class CharLSTM:
         dyn_lrate       learning rate, a shared scalar, which may be set to a number between steps, but not in fit
         random          NumPy's generator of all random numbers: the same seed, text and machine give the same run
         schedule        progress of fit, None before it; its rate_factor scales the rates
-        text, weights, averaged_steps, optimiser_variables, carried, validation, best, functions, made_from
+        text, weights, averaged_steps, optimiser_variables, carried, validation, best, functions
                         the state of training, and what is compiled: engine/training.py
 
     A subclass, or an object before model_setup, may set another cell, a function like lstm_cell, and cell_parameters,
@@ -315,7 +315,6 @@ class CharLSTM:
     theano_predict, theano_check, reset_states = training.theano_predict, training.theano_check, training.reset_states
     compile, compiled, runs_in_c = training.compile, training.compiled, training.runs_in_c
     finite, versions = training.finite, training.versions
-    __copy__, __getstate__ = training.shallow_copy, training.lasting
     validate, validate_batch = analysis.validate, analysis.validate_batch
     validation_costs, passage_costs = analysis.validation_costs, analysis.passage_costs
     score_text, score_lines, alternatives = analysis.score_text, analysis.score_lines, analysis.alternatives

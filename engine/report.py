@@ -91,13 +91,8 @@ def check(options):
     if {'prime', 'prime_file'} <= names or options.method != 'normal' and names & DRAWING:
         raise ValueError('--prime and --prime-file exclude each other, and so do --method max and --temperature, '
                          '--top-k or --top-p: leave out one of them')
-    held = [(state, number) for state, number, _ in options.hold or ()]
-    if len({*held}) < len(held):
-        raise ValueError('--hold names a unit twice: expected one value for each unit')
     if options.adapt is not None and not options.adapt > 0:
         raise ValueError(f'--adapt is {options.adapt}: expected a rate above 0')
-    if options.out == '':
-        raise ValueError("OUT is '': expected the name of a text file")
     if options.page or options.export:
         read = options.params, options.score, options.copies, options.against, options.prime_file
         refuse_to_replace(options.page or options.export, options.overwrite, read)
@@ -121,7 +116,8 @@ def sequences(model, options, prime):
     """Yield the sequences in pieces, each a list of strings, the prime first."""
     hold = {}
     for state, number, value in options.hold or ():
-        hold.setdefault(state, {})[number] = value
+        if hold.setdefault(state, {}).setdefault(number, value) != value:
+            raise ValueError(f'--hold has two values for {state}:{number}: leave out one of them')
     length = options.length if options.length is not None else 2000 if options.page else 100
     return model.stream_text(prime, len(prime) + length, options.method, 1 if options.page else options.count,
                              options.temperature, options.top_k, options.top_p,

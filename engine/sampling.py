@@ -96,16 +96,16 @@ def until(stop, before, string):
 def held_copy(model, values):
     """Return a copy of the model that shares its parameters and has a held cell. values: parameters HOLD by name."""
     made = functions(model)
-    if 'held' not in made:
+    if made.held is None:
         cell, units, new = held_cell(cell_of_model(model)), dict(zip('12', sizes(model))), copy.copy(model)
         new.cell, new.cell_parameters = cell.function, dict.fromkeys(cell.own, 0)
-        functions(new)['cell'] = cell                      # set here, since a user's cell may not have its names
+        functions(new).cell = cell                         # set here, since a user's cell may not have its names
         new.p = {name: model.p[name] if name in model.p else theano.shared(np.zeros(units[name[-1]], cell.dtype), name)
                  for name in (*NAMES, *own_names(cell.own))}
-        made['held'] = new
+        made.held = new
     for name, array in values.items():                     # each time, since another text may be in progress
-        made['held'].p[name].set_value(array)
-    return made['held']
+        made.held.p[name].set_value(array)
+    return made.held
 
 
 def hold_parameters(hold, units):

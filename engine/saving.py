@@ -9,8 +9,9 @@ from engine.model import checks, parameters
 from engine.model.parameters import NAMES, named_state, own_names, parameter_shapes, units
 from engine.run import table
 from engine.terminal import warn
-from engine.training import (STATES, Learning, arrays, cell_of_model, operations, optimiser_variables, set_parameters,
-                             set_text, sizes, updated, versions, warn_if_truncated)
+from engine.training import (STATES, CompiledFunctions, Learning, arrays, cell_of_model, operations,
+                             optimiser_variables, set_parameters, set_text, sizes, updated, versions,
+                             warn_if_truncated)
 
 
 def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, drate=0.95, eps=1e-8, bptt_maxdepth=50,
@@ -44,7 +45,7 @@ def model_setup(model, mfile=None, num_units1=128, num_units2=128, lrate=2e-3, d
     renumber_text(model, uchar)                            # first, since it may raise ValueError
     model.lp = lp
     set_parameters(model, p, uchar)
-    model.functions, model.optimiser_variables = {}, {}
+    model.functions, model.optimiser_variables = CompiledFunctions(), {}
     model.average_weight = theano.shared(np.zeros((), theano.config.floatX), 'average_weight', allow_downcast=True)
     model.rate = theano.shared(np.asarray(lp['lrate'], theano.config.floatX), 'lrate', allow_downcast=True)
     warn_if_truncated(model)

@@ -312,20 +312,15 @@ def load_class(words, base):
     path, _, name = words.rpartition(':')
     if not (path.endswith('.py') and os.path.isfile(path)):
         raise ValueError(f'{words} is not a class: expected FILE:CLASS, such as mine.py:Coupled, of an existing file')
-    found = getattr(_module(os.path.realpath(path), sys.modules[base.__module__]), name, None)
+    unique = re.sub(r'\W', '_', os.path.abspath(path))     # the file's own name may be taken, as by json.py
+    if os.path.samefile(path, sys.modules[base.__module__].__file__):
+        unique = base.__module__
+    if unique not in sys.modules:
+        sys.path.append(os.path.dirname(os.path.abspath(path)))        # for what the file imports from its folder
+        spec = importlib.util.spec_from_file_location(unique, path)
+        sys.modules[unique] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[unique])
+    found = getattr(sys.modules[unique], name, None)
     if base.__name__ not in [cls.__name__ for cls in getattr(found, '__mro__', ())]:       # a copy has its own base
         raise ValueError(f'{path} has no class {name} that is a subclass of {base.__name__}')
     return found
-
-
-def _module(path, loaded):
-    """Return the module of a Python file: `loaded` if it is that one's, otherwise run it once, whatever its name."""
-    name = re.sub(r'\W', '_', path)                        # not that of the file: it may be json.py or charlstm.py
-    if os.path.samefile(path, loaded.__file__):
-        return loaded
-    if name not in sys.modules:
-        sys.path.append(os.path.dirname(path))             # for what the file imports from its folder
-        spec = importlib.util.spec_from_file_location(name, path)
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]

@@ -10,7 +10,7 @@ The first argument of each function is the model. Its attributes, besides those 
     carried                     states before the next training batch, four arrays (B,H), or None
     validation                  states before the next validation batch, and its index
     best                        the parameters of the best epoch of fit, by name, or None
-    functions, made_from        compiled functions by name, and what they were compiled from
+    functions                   compiled functions by name, a CompiledFunctions
 """
 import collections
 import functools
@@ -52,6 +52,17 @@ class Learning(collections.UserDict):
         self.data[name] = value
 
 
+class CompiledFunctions(dict):
+    """The compiled functions of a model by name; a pickle or a deep copy is empty.
+
+    sources: what they were compiled from. cell: their Cell. held: a copy of the model for engine/sampling.py.
+    """
+    sources = cell = held = None
+
+    def __reduce__(self):
+        return CompiledFunctions, ()
+
+
 def begin(model, random_seed, kernel, comm, precision):
     """Set the attributes of a new model. Arguments and errors: as for CharLSTM."""
     bfloat16.instructions(precision, kernel)               # raises ValueError before a text is read
@@ -63,7 +74,7 @@ def begin(model, random_seed, kernel, comm, precision):
     model.X, model.Y, model.n_batches, model.texts = {}, {}, {}, {}
     model.p, model.lp, model.rate, model.average_weight = {}, {}, None, None
     model.weights, model.averaged_steps, model.optimiser_variables, model.best = {}, 0, {}, None
-    model.carried, model.validation, model.functions, model.made_from = None, (None, 0), {}, None
+    model.carried, model.validation, model.functions = None, (None, 0), CompiledFunctions()
 
 
 # ---------------------------------------------------------------- the text
@@ -159,7 +170,7 @@ def set_parameters(model, new, uchar):
     """Replace parameters and vocabulary, and end any running fit. Keep compiled functions if shapes and types stay."""
     model.uchar, variables = list(uchar), updated(model.p, new)
     if variables is not model.p:
-        model.p, model.functions, model.optimiser_variables = variables, {}, {}
+        model.p, model.functions, model.optimiser_variables = variables, CompiledFunctions(), {}
     model.weights, model.averaged_steps = updated(model.weights, new if model.lp.get('average') else {}), 0
     model.schedule, model.carried, model.validation = None, None, (None, 0)
 
@@ -205,18 +216,6 @@ def versions(model):
 
 # ---------------------------------------------------------------- compiled functions
 
-def shallow_copy(model):
-    """Return a copy that shares everything with the model, compiled functions too."""
-    new = object.__new__(type(model))
-    vars(new).update(vars(model))
-    return new
-
-
-def lasting(model):
-    """Return the attributes for a pickle or a deep copy, which cannot hold compiled functions."""
-    return {**vars(model), 'functions': {}, 'made_from': None}
-
-
 def code_of(function):
     """Return what changes if a function is edited: its code and defaults or, with a closure, the function itself."""
     function = getattr(function, '__func__', function)
@@ -229,17 +228,17 @@ def functions(model):
     """Return the compiled functions by name, after dropping them if a symbol function, the cell or lp was edited."""
     edited = model.cell, model.optimiser, model.optimiser_state, *model._symbols().values()
     now = [code_of(function) for function in edited], dict(model.cell_parameters), dict(model.lp)
-    if model.made_from != now:
-        model.functions, model.made_from = {}, now
+    if model.functions.sources != now:
+        model.functions = CompiledFunctions()
+        model.functions.sources = now
     return model.functions
 
 
 def cell_of_model(model):
     """Return the Cell of the attributes cell and cell_parameters. Raises ValueError if they do not make a cell."""
     made = functions(model)
-    if 'cell' not in made:
-        made['cell'] = Cell(model.cell, checks.cell_parameters(model.cell_parameters), theano.config.floatX)
-    return made['cell']
+    made.cell = made.cell or Cell(model.cell, checks.cell_parameters(model.cell_parameters), theano.config.floatX)
+    return made.cell
 
 
 def operations(model):
@@ -262,7 +261,7 @@ def runs_in_c(model):
 
 def compile(model, *names):
     """Recompile after something that the functions read has changed: those in names now, the others when used."""
-    model.functions = {}
+    model.functions = CompiledFunctions()
     for name in names:
         compiled(model, name)
 
