@@ -116,8 +116,9 @@ def sequences(model, options, prime):
     """Yield the sequences in pieces, each a list of strings, the prime first."""
     hold = {}
     for state, number, value in options.hold or ():
-        if hold.setdefault(state, {}).setdefault(number, value) != value:
-            raise ValueError(f'--hold has two values for {state}:{number}: leave out one of them')
+        if number in hold.setdefault(state, {}):
+            raise ValueError(f'--hold names {state}:{number} twice: expected one value')
+        hold[state][number] = value
     length = options.length if options.length is not None else 2000 if options.page else 100
     return model.stream_text(prime, len(prime) + length, options.method, 1 if options.page else options.count,
                              options.temperature, options.top_k, options.top_p,
@@ -152,9 +153,10 @@ def print_texts(texts, pieces):
 def write(model, checkpoint, options):
     """Write sequences: print them, and append them to a file."""
     from engine.run.info import summary                        # late, since it imports NumPy
-    path = options.out or near(os.path.join(ROOT, 'text_output', os.path.basename(options.params) + '.out'))
-    if path.lower().endswith(('.npz', '.safetensors')):
-        raise ValueError(f'OUT is {path}, a checkpoint: expected the name of a text file')
+    default = near(os.path.join(ROOT, 'text_output', os.path.basename(options.params) + '.out'))
+    path = default if options.out is None else options.out
+    if not path or path.lower().endswith(('.npz', '.safetensors')):
+        raise ValueError(f'OUT is {path!r}: expected the name of a text file, not of a checkpoint')
     text = checkpoint.metadata.get('text', {})
     of_run = [part['path'] for part in (text, text.get('valid'), text.get('test')) if part]
     refuse_to_replace(path, True, [options.prime_file, options.copies, *of_run])
