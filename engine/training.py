@@ -325,7 +325,8 @@ def build_train(model, ops, name):
     if model.kernel and not cell.program:
         warn(f'the cell {cell.name} uses {cell.unknown}, which is not in C: theano.scan runs it, many times slower')
     (x, y), states, weights = tt.imatrices('x', 'y'), tt.matrices(*STATES), tt.matrix('weights')
-    shares = [lp[name] for name in ('dropout', 'dropconnect') for _ in range(2) if lp[name]]
+    # Rounded as in kept_units and kept_weights, so that the mean of a mask is 1.
+    shares = [round(lp[name] * 2 ** 16) / 2 ** 16 for name in ('dropout', 'dropconnect') for _ in range(2) if lp[name]]
     kept = [tt.TensorType('bool', 3 * [False])() for _ in shares]   # bool: new memory costs page faults
     masks = [each * np.asarray(1 / (1 - share), theano.config.floatX) for each, share in zip(kept, shares)]
     trained = model.weights or model.p                     # if there are weights, p is their running average

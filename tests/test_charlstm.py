@@ -115,7 +115,7 @@ def test_steps_with_all_terms_agree_with_numpy(float64, interpreted, monkeypatch
         states = [random.uniform(-0.9, 0.9, (H, 3)) for H in (H1, H1, H2, H2)]
         kept = [random.random(shape) < 0.6 for shape in (x.shape + (H1,), x.shape + (H2,), (4, H1, H1), (4, H2, H2))]
         monkeypatch.setattr(training, 'kept_in_step', lambda model, x, rows: kept)
-        *up, mask1, mask2 = [each / 0.6 for each in kept]
+        *up, mask1, mask2 = [each / (1 - 26214 / 2 ** 16) for each in kept]          # 0.4 * 2^16 is 26214.4
         masks = dict(W1=mask1, W2=mask2)
         monkeypatch.setattr(training, 'states_before', lambda model, x, rows: [state.T for state in states])
         cost, _, *ratios = model.theano_train_rmsprop(x, y)

@@ -251,8 +251,9 @@ def test_gradient_is_the_slope_of_the_cost(way, case):
     """Compare them along the gradient of each parameter, and in a random direction."""
     found, random = way(EXACT).answers(case), np.random.default_rng(7)
     units, dropout, dropconnect = (case.H1, case.H2), SETTINGS['dropout'], SETTINGS['dropconnect']
-    masks = [kept / (1 - dropout) for kept in kept_units(random, dropout, slice(0, case.B), case.T, units)]
-    connections = [kept / (1 - dropconnect) for kept in kept_weights(random, dropconnect, units)]
+    of_units, of_weights = [2 ** 16 / (2 ** 16 - round(share * 2 ** 16)) for share in (dropout, dropconnect)]
+    masks = [kept * of_units for kept in kept_units(random, dropout, slice(0, case.B), case.T, units)]
+    connections = [kept * of_weights for kept in kept_weights(random, dropconnect, units)]
     p = {name: array.astype('float64') for name, array in case.parameters.items()}
     for name, before in p.items():
         # The step is lrate ((1 - momentum) g / (sqrt((1 - drate) g^2) + 1) + weight_decay p).
