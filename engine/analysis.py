@@ -135,16 +135,18 @@ def score_text(model, text, adapt=0, progress=None, averages=None):
     parameters decay to the model's. Good rates are 1e-4 with averages and 0.1 without. Raises ValueError for unknown
     characters and costs that are not finite.
     """
-    numbers, costs, reader, length = numbers_of(model, text), [], model, piece_length(model)
+    numbers, reader, length, end = numbers_of(model, text), model, piece_length(model), 0
+    costs = np.empty(len(numbers) - 1, model.p['c'].dtype)
     if adapt:
         (reader, learn), length = learner(model, adapt, averages), ADAPTED
     for x, y, states, logs in read(reader, numbers, length):
-        costs.append(costs_of(logs, y)[:, 0])
+        start, end = end, end + len(y)
+        costs[start:end] = costs_of(logs, y)[:, 0]
         if progress:
-            progress(costs[-1])
-        if adapt and sum(map(len, costs)) < len(numbers) - 1:          # nothing is scored after the last piece
+            progress(costs[start:end])
+        if adapt and end < len(costs):                     # nothing is scored after the last piece
             learn(x, y, *states, cost_weights(reader, x, 1))
-    return np.concatenate(costs)
+    return costs
 
 
 def score_batch(model, numbers, at, progress):
