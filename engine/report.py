@@ -105,11 +105,11 @@ def inputs(options):
     from engine.model.text import read_string
     prime = options.prime if options.prime is not None else '\n' if options.lines else ''
     if options.prime_file is not None:
-        prime = read_string(options.prime_file, options.encoding)
+        prime, _ = read_string(options.prime_file, options.encoding)
         if not prime:
             raise ValueError(f'{options.prime_file} is empty: expected a text to continue')
     path = options.copies
-    return prime, None if path is None else (read_string(path, options.encoding), base_name(path))
+    return prime, None if path is None else (read_string(path, options.encoding)[0], base_name(path))
 
 
 def sequences(model, options, prime):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlstm import CharLSTM, read_about, read_text
+from engine.model import text as texts
 from engine.model.text import read_string, encoded, shown
 from engine.report import known
 from models import prepared, text_of
@@ -24,7 +25,7 @@ def test_vocabulary_round_trip(shared_folder, text, in_memory):
     codes, uchar, sha256 = read_text(io.StringIO(text, newline='') if in_memory else path)
     assert list(uchar) == sorted(set(as_read(text)))
     assert ''.join(uchar[codes]) == as_read(text)                 # uchar is an array here
-    assert read_string(shared_folder / 't.txt') == as_read(text)
+    assert read_string(shared_folder / 't.txt') == (as_read(text), sha256)
     assert codes.dtype == 'uint8' or len(uchar) > 255
     assert sha256 == hashlib.sha256(text.encode()).hexdigest()
 
@@ -38,9 +39,11 @@ def test_recoding(text, more, data):
     assert ''.join(new[k] for k in encoded(''.join(old), new)[codes]) == text
 
 
-@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16-be', 'latin-1', 'shift_jis'])
-def test_line_ends(text_file, encoding):
-    """Compare with Python's own text files, which have universal newlines."""
+@pytest.mark.parametrize('piece', [1, 5, 1 << 20])
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16', 'utf-16-be', 'latin-1', 'shift_jis'])
+def test_line_ends(text_file, monkeypatch, encoding, piece):
+    """Compare with Python's own text files, which have universal newlines. Texts are read in pieces of any size."""
+    monkeypatch.setattr(texts, 'PIECE', piece, raising=False)
     letters = {'latin-1': 'é', 'shift_jis': 'あ'}.get(encoding, 'é€\U0001d11e')
     text = 'ab\r\nb{0}\r\r\n{0}\n\r\r{0}{0}\r\n\r\n'.format(letters)
     path = text_file(text * 2, encoding)
@@ -53,7 +56,7 @@ def test_line_ends(text_file, encoding):
 
 @pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16'])                # these write a mark
 def test_byte_order_mark_is_dropped_at_the_start_only(text_file, encoding):
-    assert read_string(text_file('abc\ufeff', encoding), encoding.replace('-sig', '')) == 'abc\ufeff'
+    assert read_string(text_file('abc\ufeff', encoding), encoding.replace('-sig', ''))[0] == 'abc\ufeff'
 
 
 @pytest.mark.parametrize('encoding, data', [
@@ -63,6 +66,12 @@ def test_wrong_encoding_names_the_option(text_file, refused, encoding, data):
     path = text_file(data)
     with refused(ValueError, path, encoding, '--encoding'):
         prepared(path, encoding=encoding)
+
+
+def test_file_of_a_folder_in_another_encoding(tmp_path, refused):
+    folder = folder_of(tmp_path / 'texts', {'a.txt': 'é', 'b.txt': 'é'.encode('latin-1')})
+    with refused(ValueError, os.path.join(folder, 'b.txt is not utf-8'), 'convert this one to utf-8'):
+        read_text(folder)
 
 
 def test_characters_are_shown_as_themselves_if_they_print():
@@ -94,7 +103,7 @@ def test_folder_is_the_texts_in_order_of_path(tmp_path):
         'b.txt': 'second\r\n', 'é.txt': 'last', 'E.txt': '\ufefffirst', 'c.txt': '', 'd.txt': 'fourth\n\n',
         'b/z.txt': 'inner', 'b.log': b'\xff\0', '.hidden.txt': b'\xff\0', '.git/a.txt': b'\xff\0'})
     expected = 'first\n\ninner\n\nsecond\n\n\nfourth\n\n\nlast'
-    assert read_string(folder) == read_string(folder + os.sep) == read_string(tmp_path / 'texts') == expected
+    assert [read_string(path)[0] for path in (folder, folder + os.sep, tmp_path / 'texts')] == [expected] * 3
     model = prepared(folder)
     assert text_of(model) == expected[:len(expected) // 2 * 2] and model.uchar == sorted(set(expected))
 
@@ -103,7 +112,7 @@ def test_folder_of_more_than_256_distinct_characters(tmp_path):
     """No single file has that many. In UTF-16, each file has its own byte order mark."""
     texts = {f'{k:03}.txt': chr(0x400 + k) for k in range(300)}
     folder = folder_of(tmp_path / 'texts', {name: text.encode('utf-16') for name, text in texts.items()})
-    assert read_string(folder, 'utf-16') == '\n\n'.join(texts.values())
+    assert read_string(folder, 'utf-16')[0] == '\n\n'.join(texts.values())
     assert read_text(folder, 'utf-16')[0].dtype == 'uint16'
 
 

@@ -1,4 +1,5 @@
 """Cut a text into batches, and draw random numbers for their rows. In a process group, each process has some rows."""
+import collections
 import math
 import os
 
@@ -17,41 +18,54 @@ def characters_to_train(n, seq_length, ratio_valid):
     return math.floor((1 - ratio_valid) * (n // seq_length) + 0.5) * seq_length
 
 
+class Batches(collections.UserList):
+    """Inputs or targets (T,B) of many batches: views of a text in the smallest type, each made int32 on its way out."""
+
+    def __getitem__(self, i):
+        found = super().__getitem__(i)
+        return found if isinstance(i, slice) else np.ascontiguousarray(found, np.int32)
+
+
 class Text:
     """A text as numbers, cut into training and validation batches as CharLSTM.prepare_input describes.
 
     sources: for 'train' and, if passed, 'valid' and 'test': a dict of path, characters (how many) and sha256
-    texts: for 'valid' and 'test', if passed: their numbers (n,)
+    codes: all of them as numbers (n,); texts: without 'train'
     passage: 'validation' or 'training', and the first PASSAGE characters of that part
     uchar: the distinct characters of all texts, (V,)
     encoding, ratio_valid, batch_size, seq_length, stateful: the arguments
     steps: T of a full batch
-    X, Y, n_batches: for 'train' and 'valid': inputs, targets (lists of int32 (T,B), this process's rows), how many
+    X, Y, n_batches: for 'train' and 'valid': inputs and targets (Batches of this process's rows), and how many
     """
 
     def __init__(self, path, ratio_valid, batch_size, seq_length, encoding, stateful, group, valid=None, test=None):
         """Read the texts, paths or open files. Raises OSError if one cannot be read, ValueError if one is too short."""
         checks.real('ratio_valid', ratio_valid, 'from 0 to below 1', lambda r: 0 <= r < 1)
         self.encoding, self.ratio_valid = encoding, float(ratio_valid if valid is None else 0)
-        self.batch_size = B = checks.whole('batch_size', batch_size, 1)
+        self.batch_size = checks.whole('batch_size', batch_size, 1)
         self.seq_length = S = checks.whole('seq_length', seq_length, 2)
         self.stateful = checks.flag('stateful', stateful)
-        self.steps = S if stateful else S - 1
+        self.steps, self._group = S if stateful else S - 1, group
         roles = dict(train=path, valid=valid, test=test)
         named = {role: source for role, source in roles.items() if source is not None}
-        self.uchar, self.sources, codes = group.broadcast(read_together, named, encoding)
-        text, self.texts = codes['train'], {role: codes[role] for role in codes if role != 'train'}
-        n_train = characters_to_train(len(text), S, self.ratio_valid)
-        self._check_lengths(n_train // S, group.size)
-        n = len(text) if 'valid' in self.texts else n_train
+        self.uchar, self.sources, self.codes = group.broadcast(read_together, named, encoding)
+        self._check_lengths(characters_to_train(len(self.codes['train']), S, self.ratio_valid) // S, group.size)
+        self._cut()
+
+    def _cut(self):
+        """Set texts, passage and batches from codes."""
+        B, S, text = self.batch_size, self.seq_length, self.codes['train']
+        self.texts = {role: codes for role, codes in self.codes.items() if role != 'train'}
+        n = len(text) if 'valid' in self.texts else characters_to_train(len(text), S, self.ratio_valid)
         rest = self.texts.get('valid', text[n:])
         # If ratio_valid is near 0, less than a sequence may be left: then nothing is for validation.
         parts = {'train': text[:n], 'valid': rest if len(rest) >= S else rest[:0]}
         rows = {'train': B, 'valid': min(B, len(rest) // S) if 'valid' in self.texts else B}
         name, part = ('validation', 'valid') if len(parts['valid']) else ('training', 'train')
         self.passage = name, ''.join(self.uchar[parts[part][:PASSAGE]])
-        own = {part: self._rows(parts[part], R)[group.rows(R)] for part, R in rows.items()}
-        self.X, self.Y = [{part: self._cut(codes, shift) for part, codes in own.items()} for shift in (0, 1)]
+        sequences = {part: self._sequences(parts[part], R) for part, R in rows.items()}
+        self.X = {part: Batches([codes[:, :-1].T for codes in each]) for part, each in sequences.items()}
+        self.Y = {part: Batches([codes[:, 1:].T for codes in each]) for part, each in sequences.items()}
         self.n_batches = {part: len(batches) for part, batches in self.X.items()}
 
     def _check_lengths(self, sequences, processes):
@@ -65,27 +79,20 @@ class Text:
                                  f'{len(self.uchar)} distinct; use a longer text, or a smaller batch_size '
                                  f'({self.batch_size:,}) or seq_length ({self.seq_length:,})')
 
-    def _rows(self, codes, R):
-        """Return the rows of all batches of one part of the text, as codes (R,L)."""
-        if self.stateful:
-            return codes[:len(codes) // R * R].reshape(R, -1)
-        n = len(codes) // self.seq_length // R             # batches, with one sequence per row
-        sequences = codes[:n * R * self.seq_length].reshape(n, R, self.seq_length)
-        return sequences.swapaxes(0, 1).reshape(R, -1)
-
-    def _cut(self, codes, shift):
-        """Return the inputs (shift 0) or the targets (shift 1) of all batches, from rows of codes (R,L)."""
-        end = codes.shape[1] - 1
-        return [np.ascontiguousarray(codes[:, start + shift:min(start + self.steps, end) + shift].T, np.int32)
-                for start in range(0, end, self.seq_length)]
+    def _sequences(self, codes, R):
+        """Return the sequences of all batches of one part of the text: views of codes (R,T+1), this process's rows."""
+        S, rows = self.seq_length, self._group.rows(R)
+        if self.stateful:                                  # a batch begins with the last target of the one before
+            streams = codes[:len(codes) // R * R].reshape(R, -1)[rows]
+            return [streams[:, start:start + S + 1] for start in range(0, streams.shape[1] - 1, S)]
+        n = len(codes) // S // R                           # batches, with one sequence per row
+        return codes[:n * R * S].reshape(n, R, S)[:, rows]
 
     def renumber(self, uchar):
         """Renumber the text for another vocabulary. Raise ValueError if it lacks a character of the text."""
         number = encoded(''.join(self.uchar), uchar, 'the prepared text')
-        self.texts = {role: number[codes] for role, codes in self.texts.items()}
-        self.X, self.Y = [{part: [number[x].astype(np.int32) for x in batches] for part, batches in side.items()}
-                          for side in (self.X, self.Y)]
-        self.uchar = uchar
+        self.codes, self.uchar = {role: number[codes] for role, codes in self.codes.items()}, np.array(uchar, object)
+        self._cut()
 
     def metadata(self):
         """Return what a checkpoint stores about the text, a dict. Paths are absolute, to be valid in any folder."""

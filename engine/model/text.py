@@ -1,6 +1,8 @@
 """Read texts, and encode their characters as numbers."""
+import codecs
 import glob
 import hashlib
+import io
 import os
 import sys
 
@@ -8,6 +10,8 @@ import numpy as np
 
 from engine.model import checks
 from engine.model.files import named
+
+PIECE = 1 << 20                # bytes that are read and encoded at a time, to save memory
 
 
 def shown(characters, most=10):
@@ -17,12 +21,13 @@ def shown(characters, most=10):
 
 def encoded(text, uchar, name='the text'):
     """Return a string as indices into uchar, in the smallest type, (n,). Raise ValueError for other characters."""
-    unknown = set(text) - set(uchar)
-    if unknown:
-        raise ValueError(f"{name} contains {shown(unknown)}, which the model's training text does not contain")
-    number = np.zeros(sys.maxunicode + 1, np.min_scalar_type(len(uchar)))            # of each code point
+    number = np.full(sys.maxunicode + 1, len(uchar), np.min_scalar_type(len(uchar)))           # of each code point
     number[[ord(ch) for ch in uchar]] = np.arange(len(uchar))
-    return number[np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), np.uint32)]
+    codes = number[np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), np.uint32)]
+    if len(uchar) in codes:
+        raise ValueError(f"{name} contains {shown(set(text) - set(uchar))}, which the model's training text does not "
+                         'contain')
+    return codes
 
 
 # ---------------------------------------------------------------- reading
@@ -48,23 +53,28 @@ def _files(source):
             yield f
 
 
-def _read(source, encoding):
-    """Return a text as a string, with blank lines between the files of a folder, and its SHA-256 in hexadecimal."""
-    encoding, digest, pieces = checks.encoding('encoding', encoding), hashlib.sha256(), []
+def _pieces(source, encoding, digest):
+    """Yield a text in pieces, with blank lines between the files of a folder. Update the digest with their bytes."""
+    encoding, end = checks.encoding('encoding', encoding), None
     for f in _files(source):
-        content = f.read()
-        if isinstance(content, str):                       # the file is open in text mode
-            content, encoding = content.encode(), 'utf-8'
-        try:
-            text = content.decode(encoding)
-        except UnicodeDecodeError as error:
-            raise ValueError(f'{source_name(f)} is not {encoding} ({error.reason}): set its --encoding') from None
-        if pieces:
+        if end is not None:
             digest.update(b'\0')
-            pieces.append('\n\n' if pieces[-1] and pieces[-1][-1] != '\n' else '\n')
-        digest.update(content)
-        pieces.append(text.removeprefix('\ufeff').replace('\r\n', '\n').replace('\r', '\n'))
-    return ''.join(pieces), digest.hexdigest()
+            yield '\n\n' if end.strip('\n') else '\n'
+        content, decoder, end = True, None, ''             # end: the last character
+        while content:
+            content = f.read(PIECE)
+            if isinstance(content, str):                   # the file is open in text mode
+                content, encoding = content.encode(), 'utf-8'
+            digest.update(content)
+            decoder = decoder or io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(), translate=True)
+            try:
+                piece = decoder.decode(content, final=not content)
+            except UnicodeError as error:
+                raise ValueError(f'{source_name(f)} is not {encoding} ({getattr(error, "reason", error)}): set '
+                                 f'--encoding, one for all files, or convert this one to {encoding}') from None
+            piece = piece if end else piece.removeprefix('\ufeff')
+            end = piece[-1:] or end
+            yield piece
 
 
 def read_text(path, encoding='utf-8'):
@@ -83,14 +93,22 @@ def read_together(named, encoding):
 
     Returns uchar (V,); by name, a dict of path, characters (how many) and sha256; and by name, the numbers (n,).
     """
-    texts = {name: _read(source, encoding) for name, source in named.items()}
-    characters = sorted(set().union(*(text for text, _ in texts.values())))
-    uchar = np.array(characters, dtype=object)             # object, since NumPy's strings lose a NUL
-    sources = {name: dict(path=source_name(named[name]), characters=len(text), sha256=sha256)
-               for name, (text, sha256) in texts.items()}
-    return uchar, sources, {name: encoded(text, uchar) for name, (text, _) in texts.items()}
+    seen, sources, codes = [], {}, {}
+    for name, source in named.items():
+        digest, codes[name] = hashlib.sha256(), []
+        for piece in _pieces(source, encoding, digest):
+            seen += sorted(set(piece) - set(seen))
+            codes[name].append(encoded(piece, seen))
+        sources[name] = dict(path=source_name(source), characters=sum(map(len, codes[name])), sha256=digest.hexdigest())
+    uchar = np.array(sorted(seen), dtype=object)           # object, since NumPy's strings lose a NUL
+    number = encoded(''.join(seen), uchar)                 # of each place in `seen`
+    for pieces in codes.values():
+        for k, piece in enumerate(pieces):                 # one after the other, to save memory
+            pieces[k] = number[piece]
+    return uchar, sources, {name: np.concatenate(pieces) for name, pieces in codes.items()}
 
 
 def read_string(path, encoding='utf-8'):
-    """Return a text as a string. The arguments are those of read_text."""
-    return _read(path, encoding)[0]
+    """Return a text as a string, and the SHA-256 of the file in hexadecimal. The arguments are those of read_text."""
+    digest = hashlib.sha256()
+    return ''.join(_pieces(path, encoding, digest)), digest.hexdigest()

@@ -173,7 +173,7 @@ def advise(o, model):
     short = model.n_batches['train'] * o.batch_size * o.seq_length < SHORT
     if short and not (o.init or o.cell or o.original or o.small):
         known = np.isin(model.uchar, Checkpoint(BUNDLED, ['uchar']).vocabulary('utf-8'))
-        if np.concatenate([known[x].ravel() for x in model.X['train']]).mean() >= KNOWN:
+        if known[model.text.codes['train']].mean() >= KNOWN:
             words = typed({**o.typed, 'input': near(o.input), 'run': f'{o.run}_init', 'init': near(BUNDLED),
                            'num_units1': None, 'num_units2': None, 'initial': None, 'resume': None})
             print('tip (this run goes on): a text this short gains from starting with a trained model: '
